@@ -1,0 +1,42 @@
+# Two commands are all: make demo, make test. The rest is for developers.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: demo test lint bench clean
+
+demo: $(VENV)/.installed
+	$(BIN)/thermograd demo
+
+test: $(VENV)/.installed
+	$(BIN)/pytest -q
+
+lint: $(VENV)/.installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	mkdir -p $(VENV)/typing && ln -sfn ../.. $(VENV)/typing/thermograd
+	MYPYPATH=$(VENV)/typing $(BIN)/mypy -m thermograd -m thermograd.cli -p thermograd.store -p thermograd.ingest -p thermograd.stream -p thermograd.analysis
+
+# Measures against other projects' loggers, which live in an environment of their own. A quarter of an hour.
+bench: $(VENV)/.installed .venv-peers/.installed
+	$(BIN)/python benchmarks/overhead.py
+	$(BIN)/python benchmarks/startup.py
+	$(BIN)/python benchmarks/log_append.py
+	$(BIN)/python benchmarks/log_kill.py
+	$(BIN)/python benchmarks/log_space.py
+	$(BIN)/python benchmarks/log_query.py
+	$(BIN)/python benchmarks/align.py
+
+.venv-peers/.installed: benchmarks/peers.txt benchmarks/peers_env.sh
+	PYTHON=$(PYTHON) sh benchmarks/peers_env.sh
+
+clean:
+	rm -rf $(VENV) .venv-peers build *.egg-info
+
+# torch first: its CPU build is small, and what comes after then finds it there.
+$(VENV)/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --upgrade pip
+	$(BIN)/pip install --quiet --constraint constraints.txt torch
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	touch $@

@@ -1,0 +1,1 @@
+"""What a finished run says: alignment, statistics, verdicts, figures, report."""

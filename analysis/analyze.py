@@ -1,0 +1,204 @@
+"""The analysis of one run: every pair of signals tested, controls, warnings, and what it all says."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from thermograd.analysis.align import nearest
+from thermograd.analysis.controls import control_correlations, warnings_for
+from thermograd.analysis.coupling import FAMILIES, naive_pearson
+from thermograd.analysis.pair_test import PairTest, test_pair
+from thermograd.analysis.result import Analysis, Pair
+from thermograd.analysis.run_events import onset_tests, spike_collapse_coincidence, spike_locked_averages
+from thermograd.analysis.sensitivity import sensitivity
+from thermograd.analysis.series import HARDWARE_SIGNALS, TRAINING_SIGNALS, Device, RunSeries, load_series
+from thermograd.analysis.verdict import holm
+from thermograd.store.catalogue import Run
+from thermograd.store.errors import NotEnoughDataError
+
+__all__ = ["Analysis", "Pair", "analyze_run"]
+
+Floats = NDArray[np.float64]
+
+_NAIVE = "Pearson on raw values counts shared trends as coupling; it supports no verdict."
+
+
+def analyze_run(
+    run: Run,
+    x: str | None = None,
+    y: str | None = None,
+    device: str | None = None,
+    method: str = "rxc",
+    tolerance_s: float = 1.0,
+    max_lag_s: float = 12.0,
+    series: RunSeries | None = None,
+    controls_from: Sequence[RunSeries] = (),
+) -> Analysis:
+    """Test whether a run's training signals and its hardware are coupled.
+
+    Parameters
+    ----------
+    run
+        The run.
+    x, y, device
+        One training signal, hardware signal, device; all by default.
+    method
+        "rxc", the residual cross-correlation; "pearson", the naive reference.
+    tolerance_s
+        Of the matching of steps and samples (naive figures and the account of the alignment).
+    max_lag_s
+        Largest lag searched, s.
+    series
+        The run's data where they have been read already.
+    controls_from
+        Other runs: what correlates as well with their hardware is no coupling.
+
+    Raises
+    ------
+    NotEnoughDataError
+        If a signal or device was asked for that the run does not have.
+    """
+    data = series or load_series(run)
+    devices = _chosen_devices(data, device)
+    wanted = _wanted_pairs(data, devices, x, y)
+    aligned = {d.name: _match(data, d, tolerance_s) for d in devices}
+    naive = [_naive(data, name, hardware, d, aligned[d.name]) for name, hardware, d in wanted]
+    if method == "pearson":
+        pairs = [_naive_pair(*pair, *result) for pair, result in zip(wanted, naive, strict=True)]
+        tests: list[PairTest] = []
+    else:
+        tests = [
+            test_pair(data, *pair, max_lag_s, pearson_r, 3 * len(wanted))
+            for pair, (pearson_r, _) in zip(wanted, naive, strict=True)
+        ]
+        pairs = _judge(tests)
+    could_show = sensitivity(pairs)
+    return Analysis(
+        run_id=run.run_id,
+        method="pearson" if method == "pearson" else "rxc",
+        alignment=_alignment_account(data, aligned, tolerance_s),
+        pairs=pairs,
+        controls=control_correlations(data, devices, aligned, controls_from),
+        coincidence=spike_collapse_coincidence(data, max_lag_s),
+        warnings=warnings_for(data, devices) + _driver_warnings(tests),
+        simulated=[d.name for d in devices if d.simulated],
+        smallest_detectable_r=could_show.get("detectable_r"),
+        sensitivity=could_show,
+        onset_tests=onset_tests(data, devices, max_lag_s) if method == "rxc" else [],
+        spike_locked=spike_locked_averages(tests, max_lag_s),
+    )
+
+
+def _chosen_devices(data: RunSeries, device: str | None) -> list[Device]:
+    if device is None:
+        return list(data.devices.values())
+    if device not in data.devices:
+        known = ", ".join(data.devices) or "none"
+        raise NotEnoughDataError(f"run {data.run.run_id} has no device {device!r}; it has: {known}")
+    return [data.devices[device]]
+
+
+def _wanted_pairs(
+    data: RunSeries, devices: list[Device], x: str | None, y: str | None
+) -> list[tuple[str, str, Device]]:
+    known = [c for c in data.steps.column_names if c not in ("seq", "time_ns", "monotonic_ns", "writer")]
+    if x is not None and x not in known:
+        raise NotEnoughDataError(f"steps have no column {x!r}; allowed: {', '.join(known)}")
+    first = (x,) if x else TRAINING_SIGNALS
+    second = (y,) if y else HARDWARE_SIGNALS
+    recorded = {name for name in known if np.isfinite(data.training(name)).any()}
+    pairs = [
+        (name, hardware, d)
+        for d in devices
+        for name in first
+        for hardware in second
+        if name in recorded and d.signal(hardware) is not None
+    ]
+    if y is not None and devices and not any(d.signal(y) is not None for d in devices):
+        raise NotEnoughDataError(f"no device of this run has {y!r}; allowed: {_signals_of(devices)}")
+    return pairs
+
+
+def _signals_of(devices: list[Device]) -> str:
+    columns = [c for c in devices[0].table.column_names if c not in ("seq", "time_ns", "monotonic_ns")]
+    numeric = [c for c in columns if c not in ("device", "writer")]
+    names = [n for n in (*numeric, "throttled_ratio", "rle") if any(d.signal(n) is not None for d in devices)]
+    return ", ".join(names) or "none, its devices reported nothing"
+
+
+def _match(data: RunSeries, device: Device, tolerance_s: float) -> NDArray[np.int64]:
+    return nearest(data.step_time_ns, device.time_ns, round(tolerance_s * 1e9))
+
+
+def _naive(
+    data: RunSeries, name: str, hardware: str, device: Device, index: NDArray[np.int64]
+) -> tuple[float, int]:
+    """Return the Pearson correlation of raw matched values and the number of rows it stands on."""
+    values = device.signal(hardware)
+    assert values is not None
+    matched = index >= 0
+    first, second = data.training(name)[matched], values[index[matched]]
+    return naive_pearson(first, second), int((np.isfinite(first) & np.isfinite(second)).sum())
+
+
+def _naive_pair(name: str, hardware: str, device: Device, r: float, n: int) -> Pair:
+    return Pair(
+        x=name,
+        y=hardware,
+        device=device.name,
+        family="simultaneous",
+        n=n,
+        r=r,
+        lag_s=0.0,
+        p=math.nan,
+        p_adjusted=math.nan,
+        half_width=math.nan,
+        pearson_r=r,
+        verdict="insufficient" if math.isnan(r) else "inconclusive",
+        strength="null",
+        reasons=["A side is constant, or there are fewer than 3 rows."] if math.isnan(r) else [_NAIVE],
+    )
+
+
+def _judge(tests: list[PairTest]) -> list[Pair]:
+    """Correct for all tests of a kind together: the question, and speed coupling apart from it."""
+    adjusted: dict[int, list[float]] = {}
+    for is_speed in (False, True):
+        chosen = [i for i, test in enumerate(tests) if test.is_speed == is_speed]
+        p = holm([p for i in chosen for p in tests[i].p_values()]).reshape(-1, len(FAMILIES)).tolist()
+        adjusted |= dict(zip(chosen, p, strict=True))
+    return [pair for i, test in enumerate(tests) for pair in test.judged(adjusted[i])]
+
+
+def _driver_warnings(tests: list[PairTest]) -> list[str]:
+    short = sorted({name for test in tests for name in test.drivers.left_out})
+    if not short:
+        return []
+    return [f"The run is too short to take all drivers out; left in: {', '.join(short)}."]
+
+
+def _alignment_account(
+    data: RunSeries, aligned: dict[str, NDArray[np.int64]], tolerance_s: float
+) -> dict[str, Any]:
+    """Say how many steps found a sample, on the device that has the fewest, and what was left out."""
+    steps = data.step_time_ns.size
+    by_device = {name: int((index >= 0).sum()) for name, index in aligned.items()}
+    matched = min(by_device.values(), default=0)
+    norms = data.training("grad_norm")
+    unknown = int(np.asarray(data.steps.column("grad_norm").is_null()).sum()) if steps else 0
+    dropped = {
+        "grad_norm not finite": int((~np.isfinite(norms)).sum()) - unknown,
+        "grad_norm not known": unknown,
+        "grad_norm is zero": int((norms == 0).sum()),
+    }
+    return {
+        "mode": "nearest",
+        "tolerance_s": tolerance_s,
+        "steps": steps,
+        "matched": matched,
+        "unmatched": steps - matched,
+        "matched_by_device": by_device,
+        "dropped": {reason: count for reason, count in dropped.items() if count},
+    }

@@ -1,0 +1,103 @@
+"""What stands beside every verdict, in sentences: controls, reach, direct effects, change, events."""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from thermograd.analysis.result import Analysis, Pair
+from thermograd.analysis.statement import most_telling
+
+__all__ = ["control_lines", "event_lines", "further_lines", "reach_sentence"]
+
+_ALPHA = 0.05
+
+
+def control_lines(analysis: Analysis) -> list[str]:
+    """Return one line per hardware signal: what it correlates with although nothing couples them."""
+    return [
+        f"{name} ({device}): {', '.join(_control_parts(r))}"
+        for device, signals in analysis.controls.items()
+        for name, r in signals.items()
+        if math.isfinite(r["grad_norm"])
+    ]
+
+
+def _control_parts(r: Mapping[str, Any]) -> list[str]:
+    parts = [
+        f"naive r {r['grad_norm']:+.2f} with grad_norm",
+        *_known("{:+.2f} with time", r["time"]),
+        *_known("{:+.2f} with learning_rate", r["learning_rate"]),
+        *_known("{:+.2f} with grad_norm after training", r["grad_norm_after_training"]),
+        *_known("residual r after training {:+.2f}", r["residual_after_training"]),
+    ]
+    for run_id, found in r["other_runs"].items():
+        parts += _known(f"{{:+.2f}} with grad_norm of the hardware of {run_id}", found["grad_norm"])
+        parts += _known("residual r there {:+.2f}", found["residual"])
+    return parts
+
+
+def _known(form: str, value: float) -> list[str]:
+    return [form.format(value)] if math.isfinite(value) else []
+
+
+def reach_sentence(analysis: Analysis) -> str:
+    """Say what this run could have shown; empty where nothing was tested."""
+    found = analysis.sensitivity
+    if not found or not math.isfinite(found["detectable_r"]):
+        return ""
+    text = (
+        f"This run of {found['bins']} bins would show a residual correlation of {found['detectable_r']:.2f} "
+        f"nine times out of ten"
+    )
+    if math.isfinite(found["detectable_r_corrected"]) and found["tests"] > 1:
+        text += f" ({found['detectable_r_corrected']:.2f} after correction for {found['tests']} tests)"
+    return (
+        f"{text}; one of {found['rho']:g} takes about {found['minutes_to_show']:.0f} minutes to show and "
+        f"{found['minutes_to_exclude']:.0f} to rule out."
+    )
+
+
+def further_lines(analysis: Analysis) -> list[str]:
+    """Return what is known of coupled pairs besides: the direct effect, and change over the run."""
+    lines = []
+    for pair in most_telling(analysis.pairs):
+        if pair.verdict == "coupled":
+            lines += [f"{pair.x} ~ {pair.y} ({pair.device}): {text}" for text in _further(pair)]
+    return lines
+
+
+def _further(pair: Pair) -> list[str]:
+    texts = []
+    if pair.direct is not None and math.isfinite(pair.direct["r"]):
+        texts.append(
+            f"total effect r = {pair.r:+.2f}; direct, with power taken out as well, r = "
+            f"{pair.direct['r']:+.2f} (p = {pair.direct['p']:.2g})."
+        )
+    if pair.over_time is not None and pair.over_time["reason"] is None:
+        quarters = ", ".join(f"{r:+.2f}" for r in pair.over_time["r"])
+        changes = "it changes" if pair.over_time["p"] <= _ALPHA else "no change is seen"
+        texts.append(f"r by quarters of the run {quarters}: {changes} (p = {pair.over_time['p']:.2g}).")
+    return texts
+
+
+def event_lines(analysis: Analysis) -> list[str]:
+    """Return what spikes, collapses and throttling say; empty where there were none."""
+    lines = []
+    found = analysis.coincidence
+    if found.get("spikes") and found.get("collapses"):
+        text = (
+            f"{found['spikes_followed_by_a_collapse']} of {found['spikes']} gradient spikes are followed by "
+            f"a collapse within {found['window_s']:g} s, {found['collapses_preceded_by_a_spike']} of "
+            f"{found['collapses']} collapses have a spike before them"
+        )
+        p = found["trigger_p"]
+        lines.append(f"{text} ({f'p = {p:.2g}' if math.isfinite(p) else 'too few to test'}).")
+    for test in analysis.onset_tests:
+        lines.append(f"{test['event']} ({test['device']}): {' '.join(test['reasons'])}")
+    for each in analysis.spike_locked:
+        if not each["reasons"]:
+            lines.append(
+                f"{each['y']} ({each['device']}): {each['effect']:+.2g} {each['unit']} per gradient spike, "
+                f"95 % {each['effect_low']:+.2g} to {each['effect_high']:+.2g} ({each['n_spikes']} spikes)."
+            )
+    return lines

@@ -1,0 +1,217 @@
+"""How often the statistics are wrong, and how often they find what is there: measured on known truth.
+
+The processes of `processes`, at a given number of bins: the naive correlation beside the residual one.
+"""
+
+import math
+import zlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+import scipy.special
+from thermograd.analysis import processes
+from thermograd.analysis.coupling import naive_pearson, residual_cross_correlation, verdict
+from thermograd.analysis.processes import NULLS, Pair, Rng
+from thermograd.store.errors import NotEnoughDataError
+
+__all__ = ["Calibration", "Measured", "binomial_interval", "calibrate", "couplings", "measure"]
+
+Maker = Callable[[Rng, int], Pair]
+
+_ALPHA = 0.05
+_FEWEST_BINS = 60
+_MIN_PERIOD_S = 1.0  # faster samples are averaged, see `align.causal_grid`
+_MAX_LAG_S = 12.0
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """Counts over seeded runs of one process.
+
+    Attributes
+    ----------
+    name, bins, runs
+        What was drawn.
+    true_lag
+        In bins; None where nothing is coupled.
+    naive
+        Runs in which Pearson's p of the raw values is at most .05.
+    naive_strong
+        Runs in which its |r| is above .7.
+    found
+        Runs in which our p is at most .05.
+    coupled, excluded
+        Runs that end as "coupled" (p, and not one second alone), and as "no_coupling" above .2.
+    lag_found
+        Runs whose peak is within one bin of the true lag.
+    """
+
+    name: str
+    bins: int
+    runs: int
+    true_lag: int | None
+    naive: int
+    naive_strong: int
+    found: int
+    coupled: int
+    excluded: int
+    lag_found: int
+
+
+@dataclass(slots=True)
+class Calibration:
+    """What `calibrate` measured; `runs_wanted` and `finished` tell whether it was cut short."""
+
+    bins: int
+    period_s: float
+    max_lag: int
+    runs_wanted: int
+    seed: int
+    nulls: list[Measured] = field(default_factory=list)
+    coupled: list[Measured] = field(default_factory=list)
+    finished: bool = False
+
+
+def binomial_interval(hits: int, trials: int) -> tuple[float, float]:
+    """Return the exact 95 % interval of a rate (Clopper & Pearson 1934, Biometrika 26:404).
+
+    Examples
+    --------
+    >>> [round(end, 3) for end in binomial_interval(50, 1000)]
+    [0.037, 0.065]
+    """
+    low = 0.0 if hits == 0 else float(scipy.special.betaincinv(hits, trials - hits + 1, 0.025))
+    high = 1.0 if hits == trials else float(scipy.special.betaincinv(hits + 1, trials - hits, 0.975))
+    return low, high
+
+
+def couplings(max_lag: int) -> dict[str, tuple[Maker, int]]:
+    """Return coupled processes with their true lag in bins, all of it inside the lags searched."""
+    lag, near = min(5, max_lag), min(4, max_lag)
+
+    def cont(rho: float) -> Maker:
+        return lambda rng, m: processes.cont(rng, m, rho, lag)
+
+    return {
+        "cont .1": (cont(0.1), lag),
+        "cont .2": (cont(0.2), lag),
+        "cont .3": (cont(0.3), lag),
+        "cont_trend .3": (lambda rng, m: processes.cont_trend(rng, m, 0.3, lag), lag),
+        "spike 2": (lambda rng, m: processes.spike(rng, m, 2.0, near), near),
+        "driver+c .3": (
+            lambda rng, m: processes.driver(rng, m, 0.3, min(3, max_lag)),
+            min(3, max_lag),
+        ),
+    }
+
+
+def calibrate(
+    runs: int = 200,
+    hz: float = 1.0,
+    minutes: float = 10.0,
+    seed: int = 0,
+    on_step: Callable[[str, int, int], None] | None = None,
+) -> Calibration:
+    """Measure false positives and power for runs of a length and sampling rate.
+
+    Parameters
+    ----------
+    runs
+        Runs of every process.
+    hz
+        Rate of the slower of steps and samples; above 1 Hz bins of 1 s are tested.
+    minutes
+        Length of a run.
+    seed
+        The same seed gives the same table.
+    on_step
+        Called with (process, done, all) processes before each one.
+
+    Returns
+    -------
+    Calibration
+        Also after Ctrl-C (KeyboardInterrupt), with what was measured until then.
+
+    Raises
+    ------
+    NotEnoughDataError
+        If such a run has fewer than 60 bins, the least that is ever tested.
+    """
+    period_s = max(1.0 / hz, _MIN_PERIOD_S)
+    bins, max_lag = round(minutes * 60 / period_s), max(1, round(_MAX_LAG_S / period_s))
+    if bins < _FEWEST_BINS:
+        raise NotEnoughDataError(
+            f"{minutes:g} minutes at {hz:g} Hz are {bins} bins; at least {_FEWEST_BINS} are needed"
+        )
+    result = Calibration(bins, period_s, max_lag, runs, seed)
+    jobs: list[tuple[list[Measured], str, Maker, int | None]] = [
+        *((result.nulls, name, make, None) for name, make in NULLS.items()),
+        *((result.coupled, name, make, lag) for name, (make, lag) in couplings(max_lag).items()),
+    ]
+    try:
+        for done, (rows, name, make, lag) in enumerate(jobs):
+            if on_step is not None:
+                on_step(name, done, len(jobs))
+            rows.append(measure(name, make, bins, runs, true_lag=lag, max_lag=max_lag, seed=seed))
+        result.finished = True
+    except KeyboardInterrupt:
+        pass
+    return result
+
+
+def measure(
+    name: str,
+    make: Maker,
+    bins: int,
+    runs: int,
+    *,
+    true_lag: int | None = None,
+    max_lag: int = 12,
+    permutations: int = 999,
+    seed: int = 0,
+) -> Measured:
+    """Draw runs of a process, test each, and count.
+
+    Run number k of a process depends on its name, the bins, the seed and k alone.
+    """
+    counts = np.zeros(6, dtype=np.int64)
+    for outcome in _outcomes(name, make, bins, runs, true_lag, max_lag, permutations, seed):
+        counts += outcome
+    naive, strong, found, coupled, excluded, lag_found = counts.tolist()
+    return Measured(name, bins, runs, true_lag, naive, strong, found, coupled, excluded, lag_found)
+
+
+def _outcomes(
+    name: str,
+    make: Maker,
+    bins: int,
+    runs: int,
+    true_lag: int | None,
+    max_lag: int,
+    permutations: int,
+    seed: int,
+) -> Iterator[tuple[bool, ...]]:
+    for run in range(runs):
+        pair = make(np.random.default_rng([zlib.crc32(name.encode()), bins, seed, run]), bins)
+        result = residual_cross_correlation(
+            pair.x, pair.y, pair.drivers, max_lag=max_lag, permutations=permutations, seed=run
+        )
+        said, _ = verdict(result)
+        r = naive_pearson(pair.x, pair.y)
+        near = true_lag is not None and abs(result.lag - true_lag) <= 1
+        yield (
+            _pearson_p(r, bins) <= _ALPHA,
+            abs(r) > 0.7,
+            result.p <= _ALPHA,
+            said == "coupled",
+            said == "no_coupling",
+            near,
+        )
+
+
+def _pearson_p(r: float, n: int) -> float:
+    if math.isnan(r):
+        return 1.0
+    t = abs(r) * math.sqrt((n - 2) / max(1 - r * r, 1e-300))
+    return 2.0 * float(scipy.special.stdtr(n - 2, -t))

@@ -1,0 +1,161 @@
+"""Energy of a run: from the device's own counter, or from its power over time, and it says from which.
+
+`ENERGY_SQL` gives the same totals in SQL over the views, so that anyone can check them.
+"""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from thermograd.analysis.series import Device, RunSeries
+
+__all__ = ["ENERGY_SQL", "DeviceEnergy", "device_energy", "run_energy"]
+
+Floats = NDArray[np.float64]
+
+COUNTER, POWER = "energy counter", "power over time"
+_GAP_INTERVALS = 5.0  # power is not known across a hole longer than this many median intervals
+
+# Joules between two readings: the counter's difference where it runs, else mean power times time. Of
+# an interval that the training covers in part, that part.
+ENERGY_SQL = """\
+WITH readings AS (
+  SELECT device, time_ns, energy_j, power_w, count(energy_j) OVER (PARTITION BY device) > 1 AS counted
+  FROM samples WHERE run_id = '{run_id}'
+), known AS (
+  SELECT *, lag(time_ns) OVER w AS before_ns,
+    CASE WHEN counted THEN energy_j - lag(energy_j) OVER w
+         ELSE (power_w + lag(power_w) OVER w) / 2 * (time_ns - lag(time_ns) OVER w) / 1e9 END AS joules
+  FROM readings WHERE CASE WHEN counted THEN energy_j ELSE power_w END IS NOT NULL
+  WINDOW w AS (PARTITION BY device ORDER BY time_ns)
+), usable AS (
+  SELECT * FROM known
+  QUALIFY joules >= 0 AND time_ns > before_ns AND (counted OR time_ns - before_ns
+    <= 5 * median(time_ns - before_ns) OVER (PARTITION BY device))
+), training AS (
+  SELECT min(time_ns - coalesce(step_time_s, 0) * 1e9) AS first_ns, max(time_ns) AS last_ns, count(*) AS steps
+  FROM steps WHERE run_id = '{run_id}' AND rank IS NOT DISTINCT FROM
+    (SELECT min(rank) FROM steps WHERE run_id = '{run_id}')
+)
+SELECT device, sum(joules) AS total_j, sum(joules * greatest(0, least(time_ns, last_ns)
+    - greatest(before_ns, first_ns)) / (time_ns - before_ns)) FILTER (steps > 0) AS training_j,
+  training_j / nullif(any_value(steps), 0) AS joules_per_step
+FROM usable, training GROUP BY device ORDER BY device"""
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceEnergy:
+    """Energy of one device; what is not known is None.
+
+    Attributes
+    ----------
+    device, source
+        Name; "energy counter" or "power over time" (mean power of two readings times the time between).
+    total_j
+        Over the whole recording, J.
+    training_j
+        From the beginning of the first step to the end of the last, J.
+    mean_per_step_j, low_per_step_j, high_per_step_j
+        `training_j` over the number of steps; the middle 90 in 100 steps lie between the other two, J.
+    steps
+        Steps whose own energy is known.
+    covered_ratio
+        Share of the training in which readings tell the energy.
+    """
+
+    device: str
+    source: str
+    total_j: float
+    training_j: float | None
+    mean_per_step_j: float | None
+    low_per_step_j: float | None
+    high_per_step_j: float | None
+    steps: int
+    covered_ratio: float | None
+
+
+def run_energy(data: RunSeries) -> list[DeviceEnergy]:
+    """Return the energy of every device that tells it."""
+    found = [device_energy(data, device) for device in data.devices.values()]
+    return [energy for energy in found if energy is not None]
+
+
+def device_energy(data: RunSeries, device: Device) -> DeviceEnergy | None:
+    """Return a device's energy; None where it has neither an energy counter nor a power sensor."""
+    readings = _joules(device)
+    if readings is None:
+        return None
+    source, start_ns, end_ns, joules = readings
+    total = float(joules.sum())
+    if not data.step_time_ns.size:
+        return DeviceEnergy(device.name, source, total, None, None, None, None, 0, None)
+    ends = data.step_time_ns.astype(np.float64)
+    begins = _begins(data, ends)
+    first, last = float(begins.min()), float(ends.max())
+    inside = np.clip(np.minimum(end_ns, last) - np.maximum(start_ns, first), 0, None)
+    covered = float(inside.sum()) / (last - first) if last > first else math.nan
+    training = float((joules * inside / (end_ns - start_ns)).sum()) if covered > 0 else None
+    steps = _step_joules(begins, ends, start_ns, end_ns, joules)
+    low, high = np.quantile(steps, [0.05, 0.95]).tolist() if steps.size >= 20 else (None, None)
+    return DeviceEnergy(
+        device=device.name,
+        source=source,
+        total_j=total,
+        training_j=training,
+        mean_per_step_j=None if training is None else training / ends.size,
+        low_per_step_j=low,
+        high_per_step_j=high,
+        steps=int(steps.size),
+        covered_ratio=covered if math.isfinite(covered) else None,
+    )
+
+
+def _begins(data: RunSeries, ends: Floats) -> Floats:
+    """Return when each step began, ns; where its duration is not known, when the one before ended."""
+    durations = data.training("step_time_s")
+    previous = np.append(ends[:1], ends[:-1])
+    begins: Floats = np.where(np.isfinite(durations), ends - durations * 1e9, previous)
+    return begins
+
+
+def _joules(device: Device) -> tuple[str, Floats, Floats, Floats] | None:
+    """Return where the energy is from, and begin, end and joules of each interval between readings."""
+    counter, power = device.signal("energy_j"), device.signal("power_w")
+    source, values = (COUNTER, counter) if _several(counter) else (POWER, power)
+    if values is None or not _several(values):
+        return None
+    known = np.isfinite(values)
+    time_ns, values = device.time_ns[known].astype(np.float64), values[known]
+    elapsed = np.diff(time_ns)
+    if source == COUNTER:
+        joules, usable = np.diff(values), elapsed > 0
+    else:
+        joules = (values[1:] + values[:-1]) / 2 * elapsed / 1e9
+        usable = (elapsed > 0) & (elapsed <= _GAP_INTERVALS * np.median(elapsed))
+    usable &= joules >= 0  # a counter that went back was reset
+    if not usable.any():
+        return None
+    return source, time_ns[:-1][usable], time_ns[1:][usable], joules[usable]
+
+
+def _several(values: Floats | None) -> bool:
+    return values is not None and int(np.isfinite(values).sum()) > 1
+
+
+def _step_joules(begins: Floats, ends: Floats, start_ns: Floats, end_ns: Floats, joules: Floats) -> Floats:
+    """Return the energy of each step that readings cover wholly; empty where steps have no duration."""
+    if not (ends > begins).any():
+        return np.empty(0)
+    edges = np.unique(np.concatenate([start_ns, end_ns]))
+    spent, known = np.zeros(edges.size), np.zeros(edges.size)
+    place = np.searchsorted(edges, end_ns)
+    spent[place], known[place] = joules, end_ns - start_ns
+
+    def between(amounts: Floats) -> Floats:
+        total = np.cumsum(amounts)
+        result: Floats = np.interp(ends, edges, total) - np.interp(begins, edges, total)
+        return result
+
+    whole = (between(known) >= (ends - begins) * (1 - 1e-9)) & (ends > begins)
+    return between(spent)[whole]

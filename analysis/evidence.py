@@ -1,0 +1,198 @@
+"""What explains the verdict of a pair: its values against each other, and how long each remembers.
+
+Raw values that drift agree by drifting; what is left after trends, drivers and own past is what is
+tested. Both are shown side by side, and how many independent values the raw ones are worth.
+"""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from thermograd.analysis.align import CausalGrid, causal_grid
+from thermograd.analysis.drivers import driver_columns
+from thermograd.analysis.pair_test import signal_values
+from thermograd.analysis.paired import paired_residuals
+from thermograd.analysis.result import Pair
+from thermograd.analysis.series import Device, RunSeries
+
+__all__ = ["Evidence", "Memory", "autocorrelation", "pair_evidence"]
+
+Floats = NDArray[np.float64]
+
+_MOST_LAGS = 30
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Memory:
+    """Autocorrelation of one signal, raw and as residuals; shape (lags + 1,) each, 1 at lag 0."""
+
+    name: str
+    raw: Floats
+    residual: Floats
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Evidence:
+    """The values behind one pair of signals, on the bins of its test.
+
+    Attributes
+    ----------
+    place
+        Position of the pair among those shown.
+    x_name, y_name
+        The signals; the gradient norm is its logarithm.
+    time_s, x, y
+        Shape (n,): seconds since the first bin, and raw values.
+    residual_time_s, residual_x, residual_y
+        Shape (m,): residuals (dimensionless) with y taken `lag_s` after x, the peak of the profile.
+    naive_r, r, lag_s
+        Pearson's r of x and y; residual correlation at the peak, and that lag.
+    period_s, memory
+        Length of a bin, s; autocorrelations of both signals over lags of so many bins.
+    effective_n
+        What the n raw bins are worth for a correlation: n (1 - ab) / (1 + ab) with a and b the
+        autocorrelations at one bin (Bretherton et al. 1999, J. Climate 12:1990). NaN if not known.
+    """
+
+    place: int
+    x_name: str
+    y_name: str
+    time_s: Floats
+    x: Floats
+    y: Floats
+    residual_time_s: Floats
+    residual_x: Floats
+    residual_y: Floats
+    naive_r: float
+    r: float
+    lag_s: float
+    period_s: float
+    memory: tuple[Memory, Memory]
+    effective_n: float
+
+
+def pair_evidence(data: RunSeries, place: int, families: list[Pair]) -> Evidence | None:
+    """Gather the values behind a tested pair of signals.
+
+    Parameters
+    ----------
+    data
+        The run.
+    place
+        Position of the pair among those shown.
+    families
+        The pair's tests, one a family of lags.
+
+    Returns
+    -------
+    Evidence or None
+        None where the run does not hold both signals together.
+    """
+    pair = max(families, key=_prominence)
+    device = data.devices.get(pair.device)
+    values = device.signal(pair.y) if device else None
+    if device is None or values is None:
+        return None
+    grid = causal_grid(data.step_time_ns, signal_values(data, pair.x), device.time_ns, values)
+    if grid.x.size < 3:
+        return None
+    rest_x, rest_y = _residuals(data, device, pair, grid)
+    time_s: Floats = (grid.time_ns - grid.time_ns[0]) / 1e9
+    shift = round(pair.lag_s / grid.period_s) if math.isfinite(pair.lag_s) else 0
+    later = np.where(
+        _shifted(grid.segment.astype(float), shift) == grid.segment, _shifted(rest_y, shift), np.nan
+    )
+    both = np.isfinite(rest_x) & np.isfinite(later)
+    memory = (
+        Memory(pair.x, autocorrelation(grid.x), autocorrelation(rest_x)),
+        Memory(pair.y, autocorrelation(grid.y), autocorrelation(rest_y)),
+    )
+    return Evidence(
+        place=place,
+        x_name=pair.x,
+        y_name=pair.y,
+        time_s=time_s,
+        x=grid.x,
+        y=grid.y,
+        residual_time_s=time_s[both],
+        residual_x=rest_x[both],
+        residual_y=later[both],
+        naive_r=_pearson(grid.x, grid.y),
+        r=pair.r,
+        lag_s=pair.lag_s,
+        period_s=grid.period_s,
+        memory=memory,
+        effective_n=_effective_n(grid.x.size, memory),
+    )
+
+
+def _residuals(data: RunSeries, device: Device, pair: Pair, grid: CausalGrid) -> tuple[Floats, Floats]:
+    """Return what the test compares, NaN in bins that it left out."""
+    drivers = driver_columns(data, device, grid, pair.x, pair.y)
+    left = paired_residuals(grid.x, grid.y, drivers.lagged, grid.segment, unlagged=drivers.unlagged)
+    return left.full(left.x), left.full(left.y)
+
+
+def autocorrelation(values: Floats, most_lags: int = _MOST_LAGS) -> Floats:
+    """Return the autocorrelation of a series with holes.
+
+    Parameters
+    ----------
+    values
+        Shape (n,): on regular bins, NaN in a bin without a value.
+    most_lags
+        Largest lag, in bins; at most a third of the bins.
+
+    Returns
+    -------
+    ndarray of float64, shape (lags + 1,)
+        Sum of the products that are known over the sum of squares, 1 at lag 0; empty for a series
+        that is constant or shorter than 3 bins.
+
+    Examples
+    --------
+    >>> autocorrelation(np.array([1.0, -1.0, 1.0, -1.0, 1.0, -1.0])).round(2).tolist()
+    [1.0, -0.83, 0.67]
+    """
+    known = np.isfinite(values)
+    if known.sum() < 3:
+        return np.empty(0)
+    centred = np.where(known, values - values[known].mean(), 0.0)
+    power = float(centred @ centred)
+    if power <= 1e-20 * max(1.0, float(np.square(values[known]).sum())):
+        return np.empty(0)
+    lags = min(most_lags, values.size // 3)
+    products = [centred[: centred.size - lag] @ centred[lag:] for lag in range(lags + 1)]
+    return np.array(products) / power
+
+
+def _prominence(pair: Pair) -> float:
+    """Return how far a family's peak reaches, in units of its bound."""
+    ratio = abs(pair.r) / pair.half_width if pair.half_width else math.nan
+    return ratio if math.isfinite(ratio) else -1.0
+
+
+def _shifted(values: Floats, bins: int) -> Floats:
+    """Return the value so many bins later, NaN beyond the ends."""
+    result = np.full(values.size, np.nan)
+    if abs(bins) >= values.size:
+        return result
+    if bins >= 0:
+        result[: values.size - bins] = values[bins:]
+    else:
+        result[-bins:] = values[:bins]
+    return result
+
+
+def _pearson(x: Floats, y: Floats) -> float:
+    if x.size < 3 or np.ptp(x) == 0 or np.ptp(y) == 0:
+        return math.nan
+    return float(np.corrcoef(x, y)[0, 1])
+
+
+def _effective_n(n: int, memory: tuple[Memory, Memory]) -> float:
+    if any(signal.raw.size < 2 for signal in memory):
+        return math.nan
+    product = float(memory[0].raw[1] * memory[1].raw[1])
+    return float(np.clip(n * (1 - product) / (1 + product), 2.0, n)) if product > -1 else float(n)

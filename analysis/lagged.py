@@ -1,0 +1,166 @@
+"""Correlation of two residual series over a window of lags, and how surprising its peak is.
+
+Lag l > 0 pairs x at t with y at t + l: x leads and y follows.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import scipy.special
+from numpy.typing import NDArray
+from thermograd.analysis.least_squares import orthonormal
+
+__all__ = [
+    "LaggedPair",
+    "half_width",
+    "permutation_p",
+    "sidak_p",
+    "sign_flip_p",
+    "sign_flip_p_of_many",
+    "sign_flipped_profiles",
+]
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+_BLOCK_VALUES = 1_000_000  # resampled values held at a time: 8 MB
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LaggedPair:
+    """Two residual series and the products that every lag needs.
+
+    Attributes
+    ----------
+    x
+        Shape (m,): residuals of the leading series at lag > 0.
+    shifted
+        Shape (m, n_lags): y at t + lag for every lag, 0 where that lies outside t's segment.
+    basis
+        Shape (m, q): orthonormal nuisance columns of x.
+    y_norm
+        Euclidean norm of the residuals of y.
+    """
+
+    x: Floats
+    shifted: Floats
+    basis: Floats
+    y_norm: float
+
+    @classmethod
+    def build(cls, x: Floats, y: Floats, nuisance: Floats, segments: Ints, lags: Ints) -> "LaggedPair":
+        """Line up y at every lag; segments are kept apart by more zeros than the longest lag."""
+        reach = int(np.abs(lags).max())
+        place = np.arange(x.size) + reach * (1 + np.unique(segments, return_inverse=True)[1])
+        padded = np.zeros(place[-1] + reach + 1)
+        padded[place] = y
+        basis = orthonormal(nuisance)
+        return cls(x, padded[place[:, None] + lags], basis, float(np.linalg.norm(y)))
+
+    def profile(self) -> Floats:
+        """Return r at every lag, shape (n_lags,)."""
+        scale = float(np.linalg.norm(self.x)) * self.y_norm
+        if not scale > 0.0:
+            return np.zeros(self.shifted.shape[1])
+        r: Floats = self.x @ self.shifted / scale
+        return r
+
+    def at(self, columns: Ints) -> "LaggedPair":
+        """Return the pair with only these of its lags."""
+        return LaggedPair(self.x, np.ascontiguousarray(self.shifted[:, columns]), self.basis, self.y_norm)
+
+    def without(self, rows: Ints) -> "LaggedPair":
+        """Return the pair with x set to zero in these rows."""
+        x = self.x.copy()
+        x[rows] = 0.0
+        return LaggedPair(x, self.shifted, self.basis, self.y_norm)
+
+
+def sidak_p(r: float, df: int, n_lags: int) -> float:
+    """Return the p-value of the largest |r| over n_lags, as if the lags were independent."""
+    t = abs(r) * np.sqrt(df / max(1.0 - r * r, 1e-300))
+    single = 2.0 * scipy.special.stdtr(df, -t)
+    return float(-np.expm1(n_lags * np.log1p(-min(single, 1.0 - 1e-16))))
+
+
+def half_width(df: int, n_lags: int, level: float = 0.95) -> float:
+    """Return the |r| that the peak over n_lags of an uncoupled pair stays below with this probability."""
+    t = scipy.special.stdtrit(df, 1.0 - (-np.expm1(np.log(level) / n_lags)) / 2.0)
+    return float(t / np.sqrt(df + t * t))
+
+
+def permutation_p(pair: LaggedPair, repetitions: int, rng: np.random.Generator) -> float:
+    """Return the p-value of the largest |r| under random orders of x.
+
+    Every reordered series is projected off the nuisance columns again; without that the test
+    rejects 7 to 8 % instead of 5 % at 75 samples.
+    """
+
+    def draw(rows: int) -> Floats:
+        return rng.permuted(np.tile(pair.x, (rows, 1)), axis=1)
+
+    return _p_of_peak(pair, _resampled_profiles(pair, repetitions, draw))
+
+
+def sign_flip_p(pair: LaggedPair, repetitions: int, rng: np.random.Generator) -> float:
+    """Return the p-value of the largest |r| under random signs of x.
+
+    Signs leave every size where it was. So two series that merely get restless at the same time
+    (an evaluation, a pause) are no surprise here, though they are under random orders.
+    """
+    return _p_of_peak(pair, sign_flipped_profiles(pair, repetitions, rng))
+
+
+def sign_flip_p_of_many(pair: LaggedPair, repetitions: int, rng: np.random.Generator) -> float:
+    """Return `sign_flip_p` of so many bins that the flipped sums of all lags are jointly normal.
+
+    Their covariance given the data is known, so it is drawn from instead of flipping every bin: 20 s
+    become 20 ms for a day of seconds.
+
+    References
+    ----------
+    Chernozhukov, Chetverikov & Kato (2013), Ann. Stat. 41:2786-2819 (multiplier bootstrap of maxima).
+    """
+    columns = pair.shifted - pair.basis @ (pair.basis.T @ pair.shifted)
+    columns *= (pair.x / (float(np.linalg.norm(pair.x)) * pair.y_norm))[:, None]
+    variances, directions = np.linalg.eigh(columns.T @ columns)
+    draws = rng.standard_normal((repetitions, variances.size)) * np.sqrt(np.maximum(variances, 0.0))
+    return _p_of_peak(pair, draws @ directions.T)
+
+
+def sign_flipped_profiles(pair: LaggedPair, repetitions: int, rng: np.random.Generator) -> Floats:
+    """Return r at every lag under random signs of x, shape (repetitions, n_lags)."""
+
+    def draw(rows: int) -> Floats:
+        signs = rng.integers(0, 2, (rows, pair.x.size), dtype=np.int8)
+        flipped: Floats = pair.x * (2.0 * signs - 1.0)
+        return flipped
+
+    return _resampled_profiles(pair, repetitions, draw)
+
+
+def _p_of_peak(pair: LaggedPair, resampled: Floats) -> float:
+    observed = float(np.abs(pair.profile()).max())
+    as_large = int((np.abs(resampled).max(axis=1) >= observed * (1.0 - 1e-12)).sum())
+    return (1 + as_large) / (len(resampled) + 1)
+
+
+def _resampled_profiles(pair: LaggedPair, repetitions: int, draw: Callable[[int], Floats]) -> Floats:
+    q = pair.basis.shape[1]
+    # (P - P Q Q') S = P (S - Q Q' S): project the few lag columns once, not every resampled series.
+    columns = np.hstack([pair.shifted - pair.basis @ (pair.basis.T @ pair.shifted), pair.basis])
+    profiles = []
+    for rows in _blocks(repetitions, pair.x.size):
+        resampled = draw(rows)
+        products = resampled @ columns
+        squares = np.einsum("ij,ij->i", resampled, resampled) - (products[:, -q:] ** 2).sum(axis=1)
+        norms = np.sqrt(np.maximum(squares, 1e-300)) * pair.y_norm
+        profiles.append(products[:, :-q] / norms[:, None])
+    return np.vstack(profiles)
+
+
+def _blocks(repetitions: int, values_each: int) -> Iterator[int]:
+    size = max(1, _BLOCK_VALUES // values_each)
+    for first in range(0, repetitions, size):
+        yield min(size, repetitions - first)

@@ -1,0 +1,84 @@
+"""Least squares on many rows: by orthogonal columns where rows are few, by normal equations where not.
+
+A day of seconds has 86,400 rows; there the normal equations of well-scaled columns are several times
+faster, and two rounds of them as exact as an orthogonal decomposition.
+"""
+
+import numpy as np
+import scipy.linalg
+from numpy.typing import NDArray
+
+__all__ = ["orthonormal", "remainder", "residual_squares"]
+
+Floats = NDArray[np.float64]
+
+_MANY_ROWS = 5000
+_WORST_PIVOT = 1e-5  # smaller pivots lose too many digits in the normal equations
+
+
+def remainder(z: Floats, columns: Floats) -> Floats:
+    """Return what least squares on the columns leaves of z.
+
+    Parameters
+    ----------
+    z
+        Shape (n,).
+    columns
+        Shape (n, k), of full column rank.
+
+    Returns
+    -------
+    ndarray of float64, shape (n,)
+        Orthogonal to every column.
+    """
+    triangle = _cholesky(columns)
+    if triangle is None:
+        basis = np.linalg.qr(columns)[0]
+        left: Floats = z - basis @ (basis.T @ z)
+        return left
+    left = z
+    for _ in range(2):
+        left = left - columns @ scipy.linalg.cho_solve((triangle, False), columns.T @ left)
+    return left
+
+
+def orthonormal(columns: Floats) -> Floats:
+    """Return orthonormal columns of the same span, shape (n, k)."""
+    for _ in range(2):
+        triangle = _cholesky(columns)
+        if triangle is None:
+            return np.linalg.qr(columns)[0]
+        columns = scipy.linalg.solve_triangular(triangle, columns.T, trans="T").T
+    return columns
+
+
+def residual_squares(z: Floats, columns: Floats) -> tuple[Floats, Floats]:
+    """Return the residual sums of squares of z on ever more of the columns.
+
+    Returns
+    -------
+    squares
+        Shape (k + 1,): of z on the first 0..k columns.
+    new
+        Shape (k,): length of each column's part that those before it do not span.
+    """
+    triangle = _cholesky(columns)
+    if triangle is None:
+        basis, triangle = np.linalg.qr(columns)
+        explained = (basis.T @ z) ** 2
+    else:
+        explained = scipy.linalg.solve_triangular(triangle, columns.T @ z, trans="T") ** 2
+    return float(z @ z) - np.append(0.0, np.cumsum(explained)), np.abs(np.diag(triangle))
+
+
+def _cholesky(columns: Floats) -> Floats | None:
+    """Return the upper triangle R of R'R = C'C; None where rows are few or columns too alike."""
+    if len(columns) < _MANY_ROWS or not columns.shape[1]:
+        return None
+    gram = columns.T @ columns
+    try:
+        triangle: Floats = scipy.linalg.cholesky(gram)
+    except scipy.linalg.LinAlgError:
+        return None
+    pivots = np.diag(triangle) / np.sqrt(np.diag(gram))
+    return triangle if pivots.min() > _WORST_PIVOT else None

@@ -1,0 +1,201 @@
+"""What the hardware does around gradient spikes, against windows of the same run without one."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+__all__ = ["LockedAverage", "locked_average"]
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+Mask = NDArray[np.bool_]
+
+_FEWEST_SPIKES = 5
+_CONTROLS_EACH = 4
+_SHIFTS = 199
+_LEVEL = 0.95
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LockedAverage:
+    """Mean course of a signal around spikes, controls taken off; in the signal's unit.
+
+    Attributes
+    ----------
+    offset
+        Shape (before + 1 + after,): bins after the spike, -before..after.
+    mean, low, high
+        Same shape: mean over the spikes of (signal - its mean before the spike - the same of the spike's
+        own controls), and its 95 % interval at every offset by itself.
+    effect, effect_low, effect_high
+        The mean over the bins after the spike, per spike, with its 95 % interval: degC per spike for
+        a temperature.
+    n_spikes, n_spikes_found
+        Spikes used (with a whole window and controls), and all of them.
+    n_controls
+        Control windows used, each of them perhaps by several spikes.
+    reason
+        Why there are no numbers (then all are NaN); None otherwise.
+    """
+
+    offset: Ints
+    mean: Floats
+    low: Floats
+    high: Floats
+    effect: float
+    effect_low: float
+    effect_high: float
+    n_spikes: int
+    n_spikes_found: int
+    n_controls: int
+    reason: str | None = None
+
+
+def locked_average(
+    y: ArrayLike,
+    spikes: ArrayLike,
+    before: int = 5,
+    after: int = 12,
+    *,
+    segments: ArrayLike | None = None,
+    seed: int = 0,
+) -> LockedAverage:
+    """Average a signal around spikes, minus matched control windows.
+
+    No spike lies within before + after bins of a control window's centre. Each spike gets the 4 controls
+    nearest in time, two on each side where there are so many, so that trends cancel. The intervals
+    come from the same done with the spikes turned around the run by 199 random shifts: neighbouring
+    spikes share controls and parts of their windows, and so do their shifted copies.
+
+    Parameters
+    ----------
+    y
+        Shape (n,): the signal on a regular grid, in its unit; NaN where not known.
+    spikes
+        Shape (n,): True or 1 in a bin with a spike (see `onsets.spikes_of`).
+    before, after
+        Window around a spike, in bins, at least 1 each. The mean over the bins before is its level.
+    segments
+        Shape (n,): number of the gap-free stretch of every bin, ascending; windows stay within one.
+    seed
+        Of the shifts.
+
+    Returns
+    -------
+    LockedAverage
+        With a `reason` where fewer than 5 spikes have a whole window and controls.
+
+    Raises
+    ------
+    ValueError
+        If shapes do not agree or a side of the window is empty.
+
+    Examples
+    --------
+    >>> spikes = np.zeros(400, dtype=bool)
+    >>> spikes[20::40] = True
+    >>> heat = 0.01 * np.arange(400) + np.convolve(spikes, [0, 0] + [2.0] * 10)[:400]
+    >>> bool(1.0 < locked_average(heat, spikes, after=12).effect < 2.0)
+    True
+    """
+    values, struck = np.asarray(y, dtype=np.float64), np.asarray(spikes, dtype=np.float64) > 0
+    stretch = np.zeros(values.size, dtype=np.int64) if segments is None else np.asarray(segments)
+    if values.ndim != 1 or struck.shape != values.shape or stretch.shape != values.shape:
+        raise ValueError(
+            f"y has shape {values.shape}, spikes {struck.shape} and segments {stretch.shape}; "
+            "expected one equal dimension"
+        )
+    if before < 1 or after < 1:
+        raise ValueError(f"before is {before!r} and after {after!r}; expected at least 1 bin each")
+    offset = np.arange(-before, after + 1)
+    courses = _courses(values, _whole_windows(values, stretch, before, after), offset, before)
+    own = _contrast(courses, struck, before + after)
+    found = int(struck.sum())
+    if own is None:
+        return _no_result(offset, found)
+    shifts = np.random.default_rng(seed).permutation(values.size - 1)[:_SHIFTS] + 1
+    placebos = [_contrast(courses, np.roll(struck, shift), before + after) for shift in shifts]
+    chance = np.array([each.mean for each in placebos if each is not None])
+    return _summary(own, chance, offset, found)
+
+
+def _whole_windows(values: Floats, stretch: Ints, before: int, after: int) -> Mask:
+    """Return whether the window around every bin is known throughout and within one stretch."""
+    n, width = values.size, before + after + 1
+    whole = np.zeros(n, dtype=np.bool_)
+    if n < width:
+        return whole
+    known = np.append(0, np.cumsum(np.isfinite(values)))
+    complete = known[width:] - known[:-width] == width
+    one_stretch = stretch[width - 1 :] == stretch[: n - width + 1]
+    whole[before : n - after] = complete & one_stretch
+    return whole
+
+
+def _spike_around(struck: Mask, bins: int) -> Mask:
+    """Return whether a spike lies within so many bins of every bin, before or after."""
+    counted = np.append(0, np.cumsum(struck))
+    here = np.arange(struck.size)
+    around: Mask = counted[np.minimum(here + bins + 1, here.size)] > counted[np.maximum(here - bins, 0)]
+    return around
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Contrast:
+    mean: Floats
+    n_spikes: int
+    n_controls: int
+
+
+def _courses(values: Floats, whole: Mask, offset: Ints, before: int) -> Floats:
+    """Return the course around every bin, from its level before; NaN where the window is not whole."""
+    courses = np.full((values.size, offset.size), np.nan)
+    centres = np.flatnonzero(whole)
+    windows = values[centres[:, None] + offset]
+    courses[centres] = windows - windows[:, :before].mean(axis=1, keepdims=True)
+    return courses
+
+
+def _contrast(courses: Floats, struck: Mask, reach: int) -> _Contrast | None:
+    """Return the mean course of spikes less that of their controls; None with too few of either."""
+    whole = np.isfinite(courses[:, 0])
+    at = np.flatnonzero(struck & whole)
+    quiet = np.flatnonzero(whole & ~_spike_around(struck, reach))
+    if at.size < _FEWEST_SPIKES or quiet.size < 2 * _CONTROLS_EACH:
+        return None
+    place = np.searchsorted(quiet, at) - _CONTROLS_EACH // 2
+    first = np.clip(place, 0, quiet.size - _CONTROLS_EACH)
+    controls = quiet[first[:, None] + np.arange(_CONTROLS_EACH)]
+    # How often every bin serves, so that no course is copied four times.
+    times = np.bincount(controls.ravel())
+    used = np.flatnonzero(times)
+    mean = courses[at].mean(axis=0) - times[used] @ courses[used] / controls.size
+    return _Contrast(mean, at.size, used.size)
+
+
+def _summary(own: _Contrast, chance: Floats, offset: Ints, found: int) -> LockedAverage:
+    margin = np.quantile(np.abs(chance), _LEVEL, axis=0)
+    effect = float(own.mean[offset > 0].mean())
+    reach = float(np.quantile(np.abs(chance[:, offset > 0].mean(axis=1)), _LEVEL))
+    return LockedAverage(
+        offset=offset,
+        mean=own.mean,
+        low=own.mean - margin,
+        high=own.mean + margin,
+        effect=effect,
+        effect_low=effect - reach,
+        effect_high=effect + reach,
+        n_spikes=own.n_spikes,
+        n_spikes_found=found,
+        n_controls=own.n_controls,
+    )
+
+
+def _no_result(offset: Ints, found: int) -> LockedAverage:
+    nothing, course = float("nan"), np.full(offset.size, np.nan)
+    reason = (
+        f"{found} spikes; at least {_FEWEST_SPIKES} with a whole window around them, and "
+        f"{2 * _CONTROLS_EACH} windows without a spike, are needed"
+    )
+    return LockedAverage(offset, course, course, course, nothing, nothing, nothing, 0, found, 0, reason)

@@ -1,0 +1,98 @@
+"""Small pieces of HTML. Whatever is not `Html` is text and is escaped; there is no other way in."""
+
+import html
+import json
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+__all__ = ["Html", "breakable", "details", "element", "escape", "items", "json_script", "table"]
+
+
+class Html(str):
+    """Text that is HTML already, made by this module's functions or written in our own source."""
+
+    __slots__ = ()
+
+
+def escape(content: Any) -> Html:
+    """Return anything as HTML: `Html` as it is, all else as escaped text."""
+    return content if isinstance(content, Html) else Html(html.escape(str(content), quote=True))
+
+
+def element(tag: str, *content: Any, **attributes: Any) -> Html:
+    """Return an element; attribute names lose a trailing underscore, other underscores become dashes.
+
+    Examples
+    --------
+    >>> element("p", "1 < 2", class_="note")
+    '<p class="note">1 &lt; 2</p>'
+    """
+    given = "".join(
+        f' {name.rstrip("_").replace("_", "-")}="{escape(value)}"' for name, value in attributes.items()
+    )
+    return Html(f"<{tag}{given}>{''.join(map(escape, content))}</{tag}>")
+
+
+def items(contents: Iterable[Any], **attributes: Any) -> Html:
+    """Return a list, or nothing for none."""
+    entries = [element("li", content) for content in contents]
+    return element("ul", *entries, **attributes) if entries else Html("")
+
+
+def details(summary: str, *content: Any) -> Html:
+    """Return content that opens on demand, by keyboard too."""
+    return element("details", element("summary", summary), *content)
+
+
+def table(
+    header: Sequence[str], rows: Iterable[Sequence[Any]], kinds: str, label: str, stack: bool = False
+) -> Html:
+    """Return a table that scrolls sideways where there is no room.
+
+    Parameters
+    ----------
+    header, rows
+        Names of the columns, and the cells.
+    kinds
+        One letter a column: "n" for numbers, "w" for sentences, "i" for names that may be long, "t"
+        for other text.
+    label
+        What the table is, for a screen reader.
+    stack
+        Whether a narrow screen shows each row as a block, its cells below one another.
+    """
+    classes = [
+        {"n": {"class_": "n"}, "w": {"class_": "w"}, "i": {"class_": "id"}}.get(kind, {}) for kind in kinds
+    ]
+    names = [
+        element("th", name, scope="col", **(style if style.get("class_") == "n" else {}))
+        for name, style in zip(header, classes, strict=True)
+    ]
+    labels = [{"data_label": name} if stack else {} for name in header]
+    styles = [style | each for style, each in zip(classes, labels, strict=True)]
+    body = [
+        element("tr", *[_cell(cell, style) for cell, style in zip(row, styles, strict=True)]) for row in rows
+    ]
+    whole = element("table", element("thead", element("tr", *names)), element("tbody", *body))
+    kind = "scroll stack" if stack else "scroll"
+    return element("div", whole, class_=kind, tabindex="0", role="region", aria_label=label)
+
+
+def breakable(text: str) -> Html:
+    """Return a long name as HTML that may break after its colons."""
+    return Html(escape(text).replace(":", ":<wbr>"))  # escaping itself adds no colon
+
+
+def _cell(content: Any, style: dict[str, str]) -> Html:
+    shown = escape(content)
+    if style.get("class_") == "id" and not isinstance(content, Html):
+        shown = breakable(shown)
+    return element("td", shown, **style)
+
+
+def json_script(name: str, value: Any) -> Html:
+    """Return data for the page's script; no text in it can end the element or begin another."""
+    text = json.dumps(value, allow_nan=False, separators=(",", ":"))
+    for sign in "<>&\u2028\u2029":
+        text = text.replace(sign, f"\\u{ord(sign):04x}")
+    return Html(f'<script type="application/json" id="{escape(name)}">{text}</script>')

@@ -1,0 +1,183 @@
+"""Whether the training is unusual just before events of the hardware: collapses, throttling.
+
+A flag that stays up is one event, not many: so what is tested is its onsets, not its level.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from thermograd.analysis.lagged import LaggedPair, permutation_p, sign_flip_p
+from thermograd.analysis.paired import Paired, paired_residuals
+
+__all__ = ["FEWEST_ONSETS", "OnsetTest", "onset_test", "onsets_of", "spikes_of"]
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+Mask = NDArray[np.bool_]
+
+FEWEST_ONSETS = 40
+_WIDTHS = (1, 4)
+_SPIKE_SD = 4.0
+
+
+@dataclass(frozen=True, slots=True)
+class OnsetTest:
+    """What `onset_test` found.
+
+    Attributes
+    ----------
+    p
+        Of the largest window sum, by random orders and by random signs of the residuals, the larger; NaN
+        if `reason` is set. Random orders alone reject a third of uncoupled runs in which x is restless
+        where onsets crowd.
+    effect
+        Mean residual of x per bin in that window, in its standard deviations.
+    lag, width
+        The window: bins from the last one of x's window to the onset, and bins in it. lag 2 and width
+        4 mean x from 5 to 2 bins before the onset.
+    n_onsets, n
+        Onsets and bins that entered.
+    reason
+        Why there is no p; None otherwise.
+    """
+
+    p: float
+    effect: float
+    lag: int
+    width: int
+    n_onsets: int
+    n: int
+    reason: str | None = None
+
+
+def onset_test(
+    x: ArrayLike,
+    onsets: ArrayLike,
+    drivers: ArrayLike | None = None,
+    max_lag: int = 12,
+    permutations: int = 999,
+    seed: int = 0,
+    *,
+    unlagged: ArrayLike | None = None,
+    segments: ArrayLike | None = None,
+    fewest_onsets: int = FEWEST_ONSETS,
+) -> OnsetTest:
+    """Test whether x is high or low in a window of 1 or 4 bins at some lag before the onsets.
+
+    The residuals of x (see `residual_cross_correlation`) are summed over the window before every
+    onset. The largest sum over lags and widths, each in units of its own spread, is compared with
+    the largest ones in random orders, and under random signs, of the residuals, projected off trend
+    and drivers again.
+
+    Parameters
+    ----------
+    x
+        Shape (n,): training signal on a regular grid.
+    onsets
+        Shape (n,): True or 1 in a bin in which an event began.
+    drivers, unlagged, segments, permutations, seed
+        As for `residual_cross_correlation`.
+    max_lag
+        Largest lag, in bins; lags 0..max_lag are searched.
+    fewest_onsets
+        Below this no p is given: the test would hang on single events.
+
+    Returns
+    -------
+    OnsetTest
+
+    Raises
+    ------
+    ValueError
+        If shapes do not agree or max_lag is negative.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> onsets = rng.random(900) < 0.08
+    >>> found = onset_test(rng.standard_normal(900) + 1.5 * np.roll(onsets, -3), onsets)
+    >>> found.lag, found.width, found.p < 0.01
+    (3, 1, True)
+    """
+    if max_lag < 0:
+        raise ValueError(f"max_lag is {max_lag!r}; expected bins >= 0")
+    began = (np.asarray(onsets, dtype=np.float64) > 0).astype(np.float64)
+    count = int(began.sum())
+    if count < max(fewest_onsets, 1):
+        reason = f"only {count} onsets; at least {max(fewest_onsets, 1)} are needed"
+        return _no_result(count, began.size, reason)
+    cleaned = paired_residuals(x, began, drivers, segments, unlagged=unlagged, shortest=2 * (max_lag + 4))
+    if cleaned.reason:
+        return _no_result(count, cleaned.rows.size, cleaned.reason)
+    pair, windows = _windows(cleaned, began[cleaned.rows], max_lag)
+    rng = np.random.default_rng(seed)
+    profile = pair.profile()
+    best = int(np.argmax(np.abs(profile)))
+    lag, width = windows[best]
+    entered = int(began[cleaned.rows].sum())
+    return OnsetTest(
+        p=max(permutation_p(pair, permutations, rng), sign_flip_p(pair, permutations, rng)),
+        effect=_effect(cleaned, began[cleaned.rows], lag, width),
+        lag=lag,
+        width=width,
+        n_onsets=entered,
+        n=cleaned.rows.size,
+    )
+
+
+def onsets_of(flag: ArrayLike) -> Mask:
+    """Return the bins in which a flag goes up, shape (n,); unknown bins (NaN) count as down."""
+    up = np.asarray(flag, dtype=np.float64) > 0
+    return up & ~np.append(False, up[:-1])
+
+
+def spikes_of(residual: ArrayLike, deviations: float = _SPIKE_SD) -> Mask:
+    """Return the bins whose residual is a spike upwards.
+
+    Parameters
+    ----------
+    residual
+        Shape (n,), NaN where not known: innovations, not raw values. Of a falling series the first
+        raw values all lie above any threshold.
+    deviations
+        In robust standard deviations (1.4826 times the median absolute deviation).
+
+    Returns
+    -------
+    ndarray of bool, shape (n,)
+    """
+    values = np.asarray(residual, dtype=np.float64)
+    known = values[np.isfinite(values)]
+    if known.size < 3:
+        return np.zeros(values.size, dtype=np.bool_)
+    centre = float(np.median(known))
+    spread = 1.4826 * float(np.median(np.abs(known - centre)))
+    high: Mask = np.nan_to_num(values, nan=centre) > centre + deviations * spread
+    return high if spread > 0 else np.zeros(values.size, dtype=np.bool_)
+
+
+def _windows(cleaned: Paired, began: Floats, max_lag: int) -> tuple[LaggedPair, list[tuple[int, int]]]:
+    """Line up the onsets with every window: a window's sum of x is then one product with x."""
+    lags = np.arange(max_lag + max(_WIDTHS))
+    base = LaggedPair.build(cleaned.x, began, cleaned.nuisance, cleaned.segments, lags)
+    columns, windows = [], []
+    for width in _WIDTHS:
+        for lag in range(max_lag + 1):
+            columns.append(base.shifted[:, lag : lag + width].sum(axis=1))
+            windows.append((lag, width))
+    stacked = np.column_stack(columns)
+    new = stacked - base.basis @ (base.basis.T @ stacked)
+    norms = np.maximum(np.linalg.norm(new, axis=0), 1e-300)
+    return LaggedPair(cleaned.x, new / norms, base.basis, 1.0), windows
+
+
+def _effect(cleaned: Paired, began: Floats, lag: int, width: int) -> float:
+    base = LaggedPair.build(cleaned.x, began, cleaned.nuisance, cleaned.segments, np.arange(lag, lag + width))
+    covered = float(base.shifted.sum())
+    return float((cleaned.x @ base.shifted).sum() / max(covered, 1.0) / np.std(cleaned.x))
+
+
+def _no_result(onsets: int, n: int, reason: str) -> OnsetTest:
+    nothing = float("nan")
+    return OnsetTest(nothing, nothing, 0, 1, onsets, n, reason)

@@ -1,0 +1,196 @@
+"""One training signal against one hardware signal of a run: grid, drivers, tests in every direction."""
+
+import math
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from thermograd.analysis.align import CausalGrid, causal_grid
+from thermograd.analysis.change import coupling_over_time
+from thermograd.analysis.coupling import FAMILIES, Coupling, Family, couplings_by_family
+from thermograd.analysis.drivers import Drivers, driver_columns
+from thermograd.analysis.result import Pair
+from thermograd.analysis.series import Device, RunSeries
+from thermograd.analysis.verdict import gates, smallest_detectable, strength, verdict
+
+__all__ = ["PairTest", "as_tested", "signal_values", "test_pair"]
+
+Floats = NDArray[np.float64]
+
+_HEATED_BY_POWER = ("temperature_c", "memory_temperature_c")
+
+
+@dataclass(frozen=True, eq=False)
+class PairTest:
+    """A pair of signals, tested in the three families of lags but not yet corrected for all tests.
+
+    Attributes
+    ----------
+    x, y, device
+        What was compared.
+    grid, drivers
+        Both signals on one clock, and what was taken out of them.
+    results
+        By family.
+    direct
+        By family, with power as a driver too; None where power is no way from x to y.
+    pearson_r
+        Naive correlation of raw matched values.
+    blocked
+        Reasons why the pair cannot be tested.
+    """
+
+    x: str
+    y: str
+    device: str
+    grid: CausalGrid
+    drivers: Drivers
+    results: dict[Family, Coupling]
+    direct: dict[Family, Coupling] | None
+    pearson_r: float
+    blocked: list[str]
+
+    @property
+    def is_speed(self) -> bool:
+        """Whether this is speed coupling, the positive control."""
+        return self.x == "step_time_s"
+
+    def p_values(self) -> list[float]:
+        """Return p of every family, NaN where the pair cannot be tested."""
+        return [math.nan if self.blocked else self.results[family].p for family in FAMILIES]
+
+    def judged(self, p_adjusted: list[float]) -> list[Pair]:
+        """Return the pair in every family with its verdict, given p after correction."""
+        return [self._judged(family, p) for family, p in zip(FAMILIES, p_adjusted, strict=True)]
+
+    def _judged(self, family: Family, p_adjusted: float) -> Pair:
+        result, period_s = self.results[family], self.grid.period_s
+        said, reasons = verdict(result, p_adjusted, gate_reasons=self.blocked)
+        return Pair(
+            x=self.x,
+            y=self.y,
+            device=self.device,
+            family=family,
+            n=result.n,
+            r=result.r,
+            lag_s=result.lag * period_s if math.isfinite(result.r) else math.nan,
+            p=math.nan if self.blocked else result.p,
+            p_adjusted=p_adjusted,
+            half_width=result.half_width,
+            pearson_r=self.pearson_r,
+            verdict=said,
+            strength=strength(result.r, said == "coupled"),
+            reasons=reasons,
+            period_s=period_s,
+            lags_s=[float(lag) * period_s for lag in result.lags],
+            profile=result.profile.tolist(),
+            drivers=self.drivers.names,
+            columns=max(result.n - result.df - 2, 0) if result.df else 0,
+            detectable_r=_detectable(result),
+            direct=None if self.direct is None else _brief(self.direct[family], period_s),
+            over_time=_over_time(result, period_s),
+        )
+
+
+def test_pair(
+    data: RunSeries, x: str, y: str, device: Device, max_lag_s: float, pearson_r: float, tests: int
+) -> PairTest:
+    """Test one pair of signals of a run.
+
+    Parameters
+    ----------
+    data, device
+        The run, and the device of the hardware signal.
+    x, y
+        Training and hardware signal.
+    max_lag_s
+        Largest lag searched, s.
+    pearson_r
+        Naive correlation, to be passed on.
+    tests
+        How many tests the run's correction will count: so many more random orders are drawn that the
+        smallest p can survive it.
+    """
+    values = device.signal(y)
+    assert values is not None
+    grid = causal_grid(data.step_time_ns, signal_values(data, x), device.time_ns, values)
+    blocked = _placeholders(device, y) or gates(grid.x, grid.y, loads=_loads(data, device))
+    drivers = driver_columns(data, device, grid, x, y)
+    max_lag = max(1, round(max_lag_s / grid.period_s)) if grid.x.size else 1
+    results = as_tested(grid, drivers, max_lag, max(999, 50 * tests - 1))
+    direct = None
+    if y in _HEATED_BY_POWER and x != "step_time_s" and not blocked:
+        with_power = driver_columns(data, device, grid, x, y, with_power=True)
+        if "power_w" in with_power.names:
+            direct = as_tested(grid, with_power, max_lag, 0)
+    return PairTest(x, y, device.name, grid, drivers, results, direct, pearson_r, blocked)
+
+
+def as_tested(grid: CausalGrid, drivers: Drivers, max_lag: int, permutations: int) -> dict[Family, Coupling]:
+    """Return `couplings_by_family` of a grid."""
+    return couplings_by_family(
+        grid.x,
+        grid.y,
+        drivers.lagged,
+        max_lag=max_lag,
+        permutations=permutations,
+        segments=grid.segment,
+        unlagged=drivers.unlagged,
+    )
+
+
+def signal_values(data: RunSeries, x: str) -> Floats:
+    """Return a training signal on the scale on which it is tested: the norm as its logarithm."""
+    training = data.training(x)
+    if x != "grad_norm":
+        return training
+    return np.log(training, out=np.full(training.size, np.nan), where=training > 0)
+
+
+def _detectable(result: Coupling) -> float:
+    if result.reason:
+        return math.nan
+    return smallest_detectable(result.n, columns=result.n - result.df - 2, lags=result.family.size)
+
+
+def _brief(result: Coupling, period_s: float) -> dict[str, Any]:
+    return {
+        "r": result.r,
+        "lag_s": result.lag * period_s if math.isfinite(result.r) else math.nan,
+        "p": result.p,
+        "half_width": result.half_width,
+    }
+
+
+def _over_time(result: Coupling, period_s: float) -> dict[str, Any] | None:
+    if result.reason:
+        return None
+    return asdict(coupling_over_time(result.residual_x, result.residual_y, result.lag, period_s))
+
+
+def _placeholders(device: Device, hardware: str) -> list[str]:
+    """Say which sensors a signal rests on are constants that stand for a missing one."""
+    inputs = ("power_w", "temperature_c") if hardware in ("rle", "reported_rle") else (hardware,)
+    suspect = [name for name in inputs if name in device.facts.get("suspect", {})]
+    if not suspect:
+        return []
+    if suspect == [hardware]:
+        return [f"{hardware} of {device.name} is a constant that stands for a missing sensor."]
+    return [f"{hardware} of {device.name} rests on {' and '.join(suspect)}, constants for missing sensors."]
+
+
+def _loads(data: RunSeries, device: Device) -> dict[str, tuple[Floats, Floats]]:
+    """Return power and utilisation while training, and in the minute before and after it."""
+    if not data.step_time_ns.size:
+        return {}
+    first, last = data.step_time_ns[0], data.step_time_ns[-1]
+    minute = 60 * 10**9
+    during = (device.time_ns >= first) & (device.time_ns <= last)
+    around = ~during & (device.time_ns >= first - minute) & (device.time_ns <= last + minute)
+    loads = {}
+    for name in ("power_w", "utilization_pct"):
+        values = device.signal(name)
+        if values is not None:
+            loads[name] = (values[during], values[around])
+    return loads

@@ -1,0 +1,188 @@
+"""Two series cleaned of the same trend and drivers, on the bins where both residuals exist."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from thermograd.analysis.residuals import (
+    full_rank,
+    own_residuals,
+    trend_basis,
+    trend_order,
+    with_driver_lags,
+)
+
+__all__ = ["Paired", "paired_residuals"]
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+_ADJACENT_BINS = 5  # a hole of more missing bins than this ends a segment, as in `causal_grid`
+_FEWEST_DF = 10
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Paired:
+    """Residuals of two series on the rows they share.
+
+    Attributes
+    ----------
+    length
+        Bins given.
+    rows
+        Shape (m,): indices of the bins used, ascending.
+    x, y
+        Shape (m,): standardised residuals; empty if `reason` is set.
+    nuisance, nuisance_y
+        Shape (m, q): trend and driver columns in the scale of x, and of y.
+    segments
+        Shape (m,): gap-free stretch of every row.
+    order_x, order_y
+        Own lags regressed out, in bins.
+    binary_y
+        Whether y takes at most two values.
+    n_dropped
+        Bins left out, by reason.
+    reason
+        Why there are no residuals; None otherwise.
+    """
+
+    length: int
+    rows: Ints
+    x: Floats
+    y: Floats
+    nuisance: Floats
+    nuisance_y: Floats
+    segments: Ints
+    order_x: int
+    order_y: int
+    binary_y: bool
+    n_dropped: dict[str, int]
+    reason: str | None
+
+    def full(self, values: Floats) -> Floats:
+        """Put residuals back on all bins given, NaN where a bin was left out; shape (length,)."""
+        result = np.full(self.length, np.nan)
+        if values.size:
+            result[self.rows] = values
+        return result
+
+
+def paired_residuals(
+    x: ArrayLike,
+    y: ArrayLike,
+    drivers: ArrayLike | None = None,
+    segments: ArrayLike | None = None,
+    *,
+    unlagged: ArrayLike | None = None,
+    driver_lags: int = 3,
+    shortest: int = 20,
+) -> Paired:
+    """Clean two series of trend, drivers and own past.
+
+    Parameters
+    ----------
+    x, y
+        Shape (n,), any units. Bins where a value is not finite are left out; up to 5 in a row count
+        as no gap, more begin a new segment.
+    drivers, unlagged
+        Shape (n,) or (n, k), or None: those that act through their past bins too, and those that do
+        not (sine and cosine of a known period).
+    segments
+        Shape (n,): number of the gap-free stretch of every bin, ascending; None is one stretch.
+    driver_lags
+        Largest lag at which a driver acts, in bins.
+    shortest
+        Fewest finite bins accepted.
+
+    Returns
+    -------
+    Paired
+        With a `reason` instead of residuals where there is too little to go by.
+
+    Raises
+    ------
+    ValueError
+        If shapes do not agree or segments descend.
+    """
+    first, second, stretch = _validated(x, y, segments)
+    columns, waves = (_columns(given, first.size) for given in (drivers, unlagged))
+    finite = np.isfinite(np.column_stack([first, second, columns, waves])).all(axis=1)
+    rows = np.flatnonzero(finite)
+    none = _without_residuals(finite, rows)
+    if rows.size < shortest:
+        return replace(none, reason=f"too short: {rows.size} finite bins, at least {shortest} are needed")
+    stretch, position = _stretches(rows, stretch)
+    lagged = with_driver_lags(columns[rows], driver_lags, position)
+    nuisance, cosines = _nuisance(np.hstack([lagged, waves[rows]]), stretch)
+    if rows.size < 2 * nuisance.shape[1] + _FEWEST_DF:
+        reason = f"too short: {rows.size} bins for {nuisance.shape[1]} trend and driver columns"
+        return replace(none, reason=reason)
+    clean = [own_residuals(series[rows], nuisance, position, cosines) for series in (first, second)]
+    if clean[0] is None or clean[1] is None:
+        name = "x" if clean[0] is None else "y"
+        return replace(none, reason=f"{name} is constant or fully predicted by its trend and drivers")
+    used = np.isfinite(clean[0].values) & np.isfinite(clean[1].values)
+    return replace(
+        none,
+        rows=rows[used],
+        x=clean[0].values[used],
+        y=clean[1].values[used],
+        nuisance=clean[0].nuisance[used],
+        nuisance_y=clean[1].nuisance[used],
+        segments=stretch[used],
+        order_x=clean[0].order,
+        order_y=clean[1].order,
+        binary_y=np.unique(second[rows]).size <= 2,
+    )
+
+
+def _validated(x: ArrayLike, y: ArrayLike, segments: ArrayLike | None) -> tuple[Floats, Floats, Ints]:
+    first, second = np.asarray(x, dtype=np.float64), np.asarray(y, dtype=np.float64)
+    if first.ndim != 1 or first.shape != second.shape:
+        raise ValueError(f"x has shape {first.shape} and y {second.shape}; expected one equal dimension")
+    n = first.size
+    stretch = np.zeros(n, dtype=np.int64) if segments is None else np.asarray(segments, dtype=np.int64)
+    if stretch.shape != (n,) or (stretch[1:] < stretch[:-1]).any():
+        raise ValueError(f"segments has shape {stretch.shape}; expected ({n},) ascending numbers")
+    return first, second, stretch
+
+
+def _columns(drivers: ArrayLike | None, n: int) -> Floats:
+    columns = np.empty((n, 0)) if drivers is None else np.asarray(drivers, dtype=np.float64)
+    columns = columns[:, None] if columns.ndim == 1 else columns
+    if columns.ndim != 2 or columns.shape[0] != n:
+        raise ValueError(f"drivers has shape {columns.shape}; expected ({n}, k)")
+    return columns
+
+
+def _without_residuals(finite: NDArray[np.bool_], rows: Ints) -> Paired:
+    missing = finite.size - rows.size
+    return Paired(
+        length=finite.size,
+        rows=rows,
+        x=np.empty(0),
+        y=np.empty(0),
+        nuisance=np.empty((0, 0)),
+        nuisance_y=np.empty((0, 0)),
+        segments=np.empty(0, dtype=np.int64),
+        order_x=0,
+        order_y=0,
+        binary_y=False,
+        n_dropped={"bins without a finite value": missing} if missing else {},
+        reason=None,
+    )
+
+
+def _stretches(rows: Ints, segments: Ints) -> tuple[Ints, Ints]:
+    """Renumber the segments of the kept rows from 0, split at long holes; and place rows in them."""
+    begins = (np.diff(rows) > _ADJACENT_BINS + 1) | (np.diff(segments[rows]) != 0)
+    stretch = np.append(0, np.cumsum(begins)).astype(np.int64)
+    position = np.arange(rows.size) - np.append(0, np.flatnonzero(begins) + 1)[stretch]
+    return stretch, position
+
+
+def _nuisance(drivers: Floats, stretch: Ints) -> tuple[Floats, int]:
+    cosines = trend_order(stretch.size)
+    trend = trend_basis(stretch.size, cosines, stretch)
+    return full_rank(np.hstack([trend, drivers]), trend.shape[1]), cosines

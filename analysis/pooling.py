@@ -1,0 +1,160 @@
+"""One effect from several runs: each run's correlation at a lag that the other runs chose, pooled.
+
+A run's own peak is the largest of many numbers; averaged over runs, such peaks are large where nothing is
+coupled. At a lag chosen on other data a run's correlation is an honest estimate.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import scipy.optimize
+import scipy.special
+from numpy.typing import ArrayLike, NDArray
+from thermograd.analysis.paired import Paired, paired_residuals
+
+__all__ = ["Pooled", "UsableRuns", "as_t", "pool", "usable_runs"]
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class UsableRuns:
+    """Runs that can be pooled: their residuals, their places among those given, why others are not here."""
+
+    runs: list[Paired]
+    index: list[int]
+    reasons: list[str]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Pooled:
+    """A random-effects mean of correlations, and what it is made of.
+
+    Attributes
+    ----------
+    r, low, high
+        Pooled residual correlation and its 95 % interval (Hartung-Knapp-Sidik-Jonkman), simultaneous
+        over the lags: the runs share most of the others that chose their lag.
+    i_squared
+        Share of the runs' variance that is not sampling error, 0 to 1.
+    lag
+        Lag of the largest mean t statistic, in bins; above 0: x leads.
+    run_r, run_low, run_high, run_lag
+        Shape (k,): each run's correlation at the lag that the others chose, its own 95 % interval
+        (Fisher's z), and that lag in bins.
+    """
+
+    r: float
+    low: float
+    high: float
+    i_squared: float
+    lag: int
+    run_r: Floats
+    run_low: Floats
+    run_high: Floats
+    run_lag: Ints
+
+
+def usable_runs(
+    xs: Sequence[ArrayLike],
+    ys: Sequence[ArrayLike],
+    drivers: Sequence[ArrayLike | None] | None,
+    driver_lags: int,
+    shortest: int,
+    unlagged: Sequence[ArrayLike | None] | None = None,
+) -> UsableRuns:
+    """Clean each run's pair of series, and leave out runs that are too short or repeat another's x.
+
+    Raises
+    ------
+    ValueError
+        If the numbers of series differ, or the shapes within a run.
+    """
+    each = [None] * len(xs) if drivers is None else list(drivers)
+    waves = [None] * len(xs) if unlagged is None else list(unlagged)
+    if not len(xs) == len(ys) == len(each) == len(waves):
+        raise ValueError(f"{len(xs)} series x, {len(ys)} y and {len(each)} drivers; expected one each a run")
+    usable, seen = UsableRuns([], [], []), dict[bytes, int]()
+    for number, (x, y, driver, wave) in enumerate(zip(xs, ys, each, waves, strict=True)):
+        pair = paired_residuals(x, y, driver, unlagged=wave, driver_lags=driver_lags, shortest=shortest)
+        first = seen.setdefault(np.asarray(x, dtype=np.float64).tobytes(), number)
+        if first != number:
+            usable.reasons.append(
+                f"Run {number} repeats the training series of run {first} and was left out."
+            )
+        elif pair.reason:
+            usable.reasons.append(f"Run {number} was left out: {pair.reason}.")
+        else:
+            usable.runs.append(pair)
+            usable.index.append(number)
+    return usable
+
+
+def pool(r: Floats, df: Floats, lags: Ints) -> Pooled:
+    """Pool correlations by random effects, each at the lag that the other runs chose.
+
+    Parameters
+    ----------
+    r
+        Shape (k, n_lags), k >= 2: each run's residual correlation at every lag.
+    df
+        Shape (k,), above 1: degrees of freedom of a run's single lag.
+    lags
+        Shape (n_lags,), in bins.
+
+    References
+    ----------
+    Paule & Mandel (1982), J. Res. NBS 87:377 (variance between runs); IntHout et al. (2014), BMC Med.
+    Res. Methodol. 14:25 (Hartung-Knapp-Sidik-Jonkman interval).
+    """
+    t = as_t(r, df[:, None])
+    places = _places_of_others(t)
+    z = np.arctanh(np.clip(r[np.arange(len(r)), places], -1 + 1e-12, 1 - 1e-12))
+    variance = 1.0 / (df - 1.0)
+    mean, low, high, i_squared = _random_effects(z, variance, 0.95 ** (1.0 / lags.size))
+    reach = scipy.special.ndtri(0.975) * np.sqrt(variance)
+    return Pooled(
+        r=float(np.tanh(mean)),
+        low=float(np.tanh(low)),
+        high=float(np.tanh(high)),
+        i_squared=i_squared,
+        lag=int(lags[np.argmax(np.abs(t.mean(axis=0)))]),
+        run_r=np.tanh(z),
+        run_low=np.tanh(z - reach),
+        run_high=np.tanh(z + reach),
+        run_lag=lags[places],
+    )
+
+
+def as_t(r: Floats, df: Floats | float) -> Floats:
+    """Return the t statistic of correlations, shape as `r`."""
+    t: Floats = r * np.sqrt(df / np.maximum(1.0 - r**2, 1e-12))
+    return t
+
+
+def _places_of_others(t: Floats) -> Ints:
+    others: Floats = (t.sum(axis=0) - t) / (len(t) - 1)
+    chosen: Ints = np.argmax(np.abs(others), axis=1)
+    return chosen
+
+
+def _random_effects(z: Floats, variance: Floats, level: float) -> tuple[float, float, float, float]:
+    """Pool by Paule and Mandel's variance between runs; return the mean, its interval and I squared."""
+
+    def spread(between: float) -> float:
+        weights = 1.0 / (variance + between)
+        return float(weights @ (z - weights @ z / weights.sum()) ** 2)
+
+    excess = spread(0.0)
+    upper = float(np.var(z)) * z.size + 1.0
+    between = 0.0
+    if excess > z.size - 1:
+        between = float(scipy.optimize.brentq(lambda value: spread(value) - (z.size - 1), 0.0, upper))
+    weights = 1.0 / (variance + between)
+    mean = float(weights @ z / weights.sum())
+    error = np.sqrt(max(spread(between), 0.0) / ((z.size - 1) * weights.sum()))
+    reach = float(scipy.special.stdtrit(z.size - 1, (1.0 + level) / 2.0) * error)
+    i_squared = max(0.0, 1.0 - (z.size - 1) / excess) if excess > 0 else 0.0
+    return mean, mean - reach, mean + reach, i_squared

@@ -1,0 +1,157 @@
+"""A run as plain arrays: its steps, and each device's samples with the signals derived from them."""
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+from thermograd.store.catalogue import Run
+from thermograd.store.derived import efficiency_columns
+from thermograd.store.reader import kind_parts, read_kind
+
+__all__ = ["HARDWARE_SIGNALS", "TRAINING_SIGNALS", "Device", "RunSeries", "load_series"]
+
+Floats = NDArray[np.float64]
+Times = NDArray[np.int64]
+
+TRAINING_SIGNALS = ("grad_norm", "loss", "step_time_s")
+HARDWARE_SIGNALS = (
+    "temperature_c",
+    "power_w",
+    "sm_clock_mhz",
+    "throttled_ratio",
+    "rle",
+    "reported_rle",
+)
+_COUNTERS_NS = ("throttled_thermal_ns", "throttled_power_ns", "throttled_brake_ns")
+
+
+@dataclass(frozen=True, eq=False)
+class Device:
+    """One device's samples in time order.
+
+    Attributes
+    ----------
+    name, facts
+        As recorded; `facts` from ``run.json``.
+    table
+        The device's rows of the `sample` kind, sorted by time (of equal times in logged order).
+    """
+
+    name: str
+    facts: dict[str, Any]
+    table: pa.Table
+
+    @property
+    def simulated(self) -> bool:
+        """Whether the readings come from a model, not from a sensor."""
+        return bool(self.facts.get("simulated")) or self.name.startswith("simulated:")
+
+    @cached_property
+    def time_ns(self) -> Times:
+        """Sample times, int64 ns UTC, shape (n,)."""
+        return np.asarray(self.table.column("time_ns"), dtype=np.int64)
+
+    @cached_property
+    def _efficiency(self) -> dict[str, Floats]:
+        columns = efficiency_columns(self.facts, self.table, ("rle", "rle_smoothed", "collapse"))
+        return {name: np.asarray(column, dtype=np.float64) for name, column in columns.items()}
+
+    def signal(self, name: str) -> Floats | None:
+        """Return a hardware signal, shape (n,), NaN where not known; None where the device has none.
+
+        Besides the recorded columns: `throttled_ratio` (share of the time since the last sample in
+        which any throttle counter ran) and `rle`, `rle_smoothed`, `collapse` of the estimator, which
+        need a power sensor.
+        """
+        if name == "throttled_ratio":
+            return self._throttled_ratio()
+        if name in ("rle", "rle_smoothed", "collapse"):
+            if not self._has("power_w") or not self._has("utilization_pct"):
+                return None
+            return self._efficiency[name]
+        if not self._has(name):
+            return None
+        return _floats(self.table.column(name))
+
+    def _has(self, name: str) -> bool:
+        return name in self.table.column_names and self.table.column(name).null_count < len(self.table)
+
+    def _throttled_ratio(self) -> Floats | None:
+        counters = [_floats(self.table.column(name)) for name in _COUNTERS_NS if self._has(name)]
+        if not counters or len(self.table) < 2:
+            return None
+        elapsed = np.diff(self.time_ns).astype(np.float64)
+        spent = np.diff(np.sum(counters, axis=0))
+        ratio = np.divide(spent, elapsed, out=np.full(elapsed.size, np.nan), where=elapsed > 0)
+        return np.append(np.nan, ratio)
+
+
+@dataclass(frozen=True, eq=False)
+class RunSeries:
+    """Everything of a run that analysis and figures need."""
+
+    run: Run
+    steps: pa.Table
+    devices: dict[str, Device]
+    alerts: list[dict[str, Any]] = field(default_factory=list)
+    marks: list[dict[str, Any]] = field(default_factory=list)
+
+    @cached_property
+    def step_time_ns(self) -> Times:
+        """When each step ended, int64 ns UTC, shape (n_steps,)."""
+        return np.asarray(self.steps.column("time_ns"), dtype=np.int64)
+
+    def training(self, name: str) -> Floats:
+        """Return a column of the steps as float64, NaN where null; shape (n_steps,)."""
+        return _floats(self.steps.column(name))
+
+    def alert_steps(self, alert: str) -> list[int]:
+        """Return the steps at which alerts of a kind were raised, ascending."""
+        return sorted(a["step"] for a in self.alerts if a["alert"] == alert and a["step"] is not None)
+
+
+def load_series(run: Run) -> RunSeries:
+    """Read a run. Of several ranks the lowest one's steps are taken."""
+    steps = _in_time_order(read_kind(run.path, "step"))
+    ranks = [rank for rank in steps.column("rank").unique().to_pylist() if rank is not None]
+    if len(ranks) > 1:
+        keep = [rank == min(ranks) for rank in steps.column("rank").to_pylist()]
+        steps = steps.filter(pa.array(keep))
+    facts = run.facts.get("devices", {})
+    samples = _samples_by_device(run)
+    devices = {name: Device(name, facts.get(name, {}), samples[name]) for name in sorted(samples)}
+    rest = [
+        read_kind(run.path, kind).sort_by([("time_ns", "ascending"), ("seq", "ascending")]).to_pylist()
+        for kind in ("alert", "mark")
+    ]
+    return RunSeries(run, steps, devices, *rest)
+
+
+def _samples_by_device(run: Run) -> dict[str, pa.Table]:
+    """Return each device's samples in time order; a file is read, divided and let go before the next."""
+    parts: dict[str, list[pa.Table]] = {}
+    for part in kind_parts(run.path, "sample"):
+        for name in part.column("device").unique().to_pylist():
+            if name:
+                rows = part.filter(pa.compute.equal(part.column("device"), name))
+                parts.setdefault(name, []).append(rows)
+    return {
+        name: _in_time_order(pa.concat_tables(tables, promote_options="default"))
+        for name, tables in parts.items()
+    }
+
+
+def _in_time_order(table: pa.Table) -> pa.Table:
+    """Sort by time, then `seq`; of a long run, which mostly is in order, no second copy is made."""
+    time_ns, seq = np.asarray(table.column("time_ns")), np.asarray(table.column("seq"))
+    ahead, equal = np.diff(time_ns) > 0, np.diff(time_ns) == 0
+    if (ahead | (equal & (np.diff(seq) > 0))).all():
+        return table
+    return table.sort_by([("time_ns", "ascending"), ("seq", "ascending")])
+
+
+def _floats(column: pa.ChunkedArray) -> Floats:
+    return np.asarray(column.cast(pa.float64()).fill_null(float("nan")), dtype=np.float64)

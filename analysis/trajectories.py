@@ -1,0 +1,153 @@
+"""How alike several trainings are: which are one and the same, and how far the others spread."""
+
+import hashlib
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from thermograd.analysis.coupling import naive_pearson
+from thermograd.analysis.series import RunSeries
+
+__all__ = ["Reproducibility", "recorded_seed", "repeated_trainings", "reproducibility"]
+
+Floats = NDArray[np.float64]
+
+_SAME_ABOVE = 0.95  # correlation of step-to-step changes; different data orders give about 0
+_FEWEST_COMMON = 20
+_LAST_SHARE = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class Reproducibility:
+    """How far trainings spread.
+
+    Attributes
+    ----------
+    final_loss
+        By run id, mean of the last 5 % of the steps' finite losses; None where there is none.
+    final_mean, final_sd, final_range
+        Over the runs that have one; sd None for fewer than 2.
+    common_steps
+        Step numbers that every run has.
+    loss_sd
+        Median over the common steps of the runs' standard deviation of the loss; None where unknown.
+    norm_factor
+        exp of the same for log grad_norm: a typical run is this factor from the others.
+    seeds
+        By run id, the recorded seed or None.
+    """
+
+    final_loss: dict[str, float | None] = field(default_factory=dict)
+    final_mean: float | None = None
+    final_sd: float | None = None
+    final_range: float | None = None
+    common_steps: int = 0
+    loss_sd: float | None = None
+    norm_factor: float | None = None
+    seeds: dict[str, Any] = field(default_factory=dict)
+
+
+def recorded_seed(data: RunSeries) -> Any:
+    """Return the seed that ``run.json`` names, or None."""
+    seed = data.run.facts.get("seed")
+    return seed if isinstance(seed, int | str) else None
+
+
+def repeated_trainings(runs: Sequence[RunSeries]) -> dict[int, tuple[int, str]]:
+    """Find runs whose step series is an earlier run's: the same seed, a copy, the same log imported twice.
+
+    Returns
+    -------
+    dict
+        By place of the run: place of the first run of that training, and in words how they are alike.
+    """
+    found: dict[int, tuple[int, str]] = {}
+    digests = [_digest(data) for data in runs]
+    for later in range(len(runs)):
+        for first in range(later):
+            if first in found:
+                continue
+            if digests[later] is not None and digests[later] == digests[first]:
+                found[later] = (first, "to the last bit")
+            else:
+                alike = _likeness(runs[first], runs[later])
+                if alike > _SAME_ABOVE:
+                    found[later] = (first, f"step for step (changes of the norm correlate at {alike:.3f})")
+            if later in found:
+                break
+    return found
+
+
+def _digest(data: RunSeries) -> bytes | None:
+    """Return a hash of what the steps measured; None where they measured nothing."""
+    columns = [data.training(name) for name in ("loss", "grad_norm")]
+    if not any(np.isfinite(column).any() for column in columns):
+        return None
+    return hashlib.sha256(b"".join(np.nan_to_num(c, nan=-1.0).tobytes() for c in columns)).digest()
+
+
+def _likeness(first: RunSeries, second: RunSeries) -> float:
+    """Correlate the changes of log grad_norm (else of the loss) from step to step."""
+    for name in ("grad_norm", "loss"):
+        pair = _by_common_step([first, second], name)
+        if pair.shape[1] > _FEWEST_COMMON:
+            changes = np.diff(pair, axis=1)
+            changes = changes[:, np.isfinite(changes).all(axis=0)]
+            if changes.shape[1] >= _FEWEST_COMMON and np.ptp(changes, axis=1).all():
+                before, after = _ranks(changes)
+                return naive_pearson(before, after)
+    return math.nan
+
+
+def _ranks(values: Floats) -> Floats:
+    return np.argsort(np.argsort(values, axis=1), axis=1).astype(np.float64)
+
+
+def _by_common_step(runs: Sequence[RunSeries], name: str) -> Floats:
+    """Return a signal at the step numbers that every run has, shape (k, n); the norm as its logarithm."""
+    series = []
+    for data in runs:
+        values = data.training(name)
+        if name == "grad_norm":
+            values = np.log(values, out=np.full(values.size, np.nan), where=values > 0)
+        numbers = data.training("step")
+        known = np.isfinite(numbers)
+        unique, place = np.unique(numbers[known], return_index=True)
+        series.append((unique, values[known][place]))
+    common = series[0][0]
+    for numbers, _ in series[1:]:
+        common = np.intersect1d(common, numbers, assume_unique=True)
+    return np.array([values[np.searchsorted(numbers, common)] for numbers, values in series])
+
+
+def reproducibility(runs: Sequence[RunSeries]) -> Reproducibility:
+    """Say how far the trainings spread: at their ends, and at the steps that all of them have."""
+    final = {data.run.run_id: _final_loss(data) for data in runs}
+    known = np.array([value for value in final.values() if value is not None])
+    loss, norm = (_by_common_step(runs, name) for name in ("loss", "grad_norm"))
+    norm_sd = _typical_sd(norm)
+    return Reproducibility(
+        final_loss=final,
+        final_mean=float(known.mean()) if known.size else None,
+        final_sd=float(known.std(ddof=1)) if known.size > 1 else None,
+        final_range=float(np.ptp(known)) if known.size > 1 else None,
+        common_steps=loss.shape[1],
+        loss_sd=_typical_sd(loss),
+        norm_factor=None if norm_sd is None else math.exp(norm_sd),
+        seeds={data.run.run_id: recorded_seed(data) for data in runs},
+    )
+
+
+def _final_loss(data: RunSeries) -> float | None:
+    loss = data.training("loss")
+    last = loss[-max(1, round(_LAST_SHARE * loss.size)) :]
+    last = last[np.isfinite(last)]
+    return float(last.mean()) if last.size else None
+
+
+def _typical_sd(values: Floats) -> float | None:
+    whole = values[:, np.isfinite(values).all(axis=0)]
+    return float(np.median(whole.std(axis=0, ddof=1))) if whole.size and len(values) > 1 else None

@@ -1,0 +1,320 @@
+"""From a p-value and a bound to a sentence: what may be said of a pair, and what would be needed.
+
+The bands of |r| only name the size of an association that is already supported; they decide nothing.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Literal, Protocol
+
+import numpy as np
+import scipy.special
+from numpy.typing import ArrayLike, NDArray
+from thermograd.analysis.residuals import trend_order
+
+__all__ = [
+    "Strength",
+    "Verdict",
+    "gates",
+    "holm",
+    "samples_needed",
+    "samples_to_exclude",
+    "smallest_detectable",
+    "strength",
+    "verdict",
+]
+
+Verdict = Literal["coupled", "no_coupling", "inconclusive", "single_event", "insufficient"]
+Strength = Literal["strong", "moderate", "weak", "null"]
+
+_FEWEST_BINS = 60
+_FEWEST_LOAD_READINGS = 10
+
+
+class _Tested(Protocol):
+    """What a verdict reads of a `Coupling`."""
+
+    @property
+    def r(self) -> float: ...
+    @property
+    def p(self) -> float: ...
+    @property
+    def half_width(self) -> float: ...
+    @property
+    def n(self) -> int: ...
+    @property
+    def guard_p(self) -> float | None: ...
+    @property
+    def reason(self) -> str | None: ...
+    @property
+    def family(self) -> NDArray[np.int64]: ...
+
+
+def holm(p_values: ArrayLike) -> NDArray[np.float64]:
+    """Adjust p-values for testing them all, by Holm's step-down method.
+
+    Parameters
+    ----------
+    p_values
+        Shape (k,), between 0 and 1; NaN stands for a test that could not be made and is not counted.
+
+    Returns
+    -------
+    ndarray of float64, shape (k,)
+        Adjusted p-values in the given order; NaN stays NaN.
+
+    Raises
+    ------
+    ValueError
+        If a p-value lies outside 0 to 1.
+
+    Examples
+    --------
+    >>> holm([0.01, 0.04, float("nan"), 0.03]).tolist()
+    [0.03, 0.06, nan, 0.06]
+
+    References
+    ----------
+    Holm (1979), Scand. J. Stat. 6:65-70.
+    """
+    p = np.asarray(p_values, dtype=np.float64)
+    tested = np.flatnonzero(np.isfinite(p))
+    if ((p[tested] < 0) | (p[tested] > 1)).any():
+        raise ValueError(f"p_values are {p.tolist()}; expected numbers between 0 and 1, or NaN")
+    ascending = tested[np.argsort(p[tested], kind="stable")]
+    stepped = p[ascending] * np.arange(tested.size, 0, -1)
+    adjusted = np.full(p.shape, np.nan)
+    adjusted[ascending] = np.minimum(np.maximum.accumulate(stepped), 1.0)
+    return adjusted
+
+
+def strength(r: float, coupled: bool = True) -> Strength:
+    """Name the size of an association: strong above 0.7, weak below 0.3, null where not coupled."""
+    if not coupled or math.isnan(r):
+        return "null"
+    if abs(r) > 0.7:
+        return "strong"
+    return "moderate" if abs(r) >= 0.3 else "weak"
+
+
+def verdict(
+    result: _Tested,
+    p_adjusted: float | None = None,
+    *,
+    gate_reasons: Sequence[str] = (),
+    alpha: float = 0.05,
+    rho0: float = 0.2,
+) -> tuple[Verdict, list[str]]:
+    """Decide what may be said of one pair.
+
+    Parameters
+    ----------
+    result
+        From `residual_cross_correlation`.
+    p_adjusted
+        p after correction for all pairs tested (see `holm`); None takes the pair's own.
+    gate_reasons
+        From `gates`; any of them makes the verdict "insufficient".
+    alpha
+        Largest p that supports an association.
+    rho0
+        Largest |residual correlation| that does not matter; "no_coupling" claims no more than this.
+
+    Returns
+    -------
+    verdict
+        "coupled": supported, and not by one second alone. "single_event": supported only with its
+        most influential second. "no_coupling": |r| + half-width is below rho0 at every lag.
+        "insufficient": not testable. "inconclusive": none of these.
+    reasons
+        Plain sentences, at least one.
+    """
+    if gate_reasons:
+        return "insufficient", list(gate_reasons)
+    if result.reason or math.isnan(result.p):
+        return "insufficient", [_sentence(result.reason or "The statistic could not be computed")]
+    p = result.p if p_adjusted is None or math.isnan(p_adjusted) else p_adjusted
+    found = f"The largest residual correlation is {result.r:+.2f} (p = {p:.2g} after correction)"
+    if p <= alpha:
+        if result.guard_p is not None and result.guard_p > alpha:
+            rest = f"without its most influential second p is {result.guard_p:.2g}"
+            return "single_event", [f"{found}, but {rest}: one event is no pattern."]
+        return "coupled", [f"{found}, and it does not hang on a single second."]
+    bound = abs(result.r) + result.half_width
+    if bound < rho0:
+        return "no_coupling", [f"At every lag |r| is below {bound:.2f}, less than {rho0:g}."]
+    return "inconclusive", [f"{found}; it is not supported.", _length_needed(result, bound, rho0)]
+
+
+def gates(
+    x: ArrayLike,
+    y: ArrayLike,
+    *,
+    loads: Mapping[str, tuple[ArrayLike, ArrayLike]] | None = None,
+    same_training_as: Sequence[str] = (),
+) -> list[str]:
+    """List the reasons why a pair of series cannot be tested at all.
+
+    Parameters
+    ----------
+    x, y
+        Shape (n,): training and hardware signal on one grid.
+    loads
+        By name (power, utilisation): readings of the device while training, and within 60 s before
+        and after it. The device counts as idle when none of its loads rose: a rise is more than one
+        pooled standard deviation and 5 % of the level. Loads with under 10 readings are ignored.
+    same_training_as
+        Names of other runs whose training series is identical to this one.
+
+    Returns
+    -------
+    list of str
+        Plain sentences; empty if nothing speaks against testing.
+    """
+    first, second = np.asarray(x, dtype=np.float64), np.asarray(y, dtype=np.float64)
+    finite = np.isfinite(first) & np.isfinite(second)
+    first, second = first[finite], second[finite]
+    reasons = []
+    if first.size < _FEWEST_BINS:
+        reasons.append(f"Only {first.size} bins hold both signals; at least {_FEWEST_BINS} are needed.")
+    reasons += _too_plain(first, "training") + _too_plain(second, "hardware")
+    if _idle(loads or {}):
+        names = " and ".join(loads or {})
+        reasons.append(f"The device was idle: its {names} did not rise while training.")
+    if same_training_as:
+        names = ", ".join(same_training_as)
+        reasons.append(f"The training signal is identical to that of {names}: it is no replication.")
+    return reasons
+
+
+def smallest_detectable(
+    n: int, *, columns: int | None = None, lags: int = 13, power: float = 0.9, alpha: float = 0.05
+) -> float:
+    """Return the smallest residual correlation that this many bins would detect.
+
+    Approximate: Fisher's z is taken as normal with variance 1 / (df - 1), df = n - columns - 2, and
+    the peak over the lags is tested at the Sidak level.
+
+    Parameters
+    ----------
+    n
+        Bins.
+    columns
+        Trend and driver columns; None takes a trend without drivers.
+    lags
+        Number of lags searched.
+    power, alpha
+        Probability of detection, and level of the test.
+
+    Returns
+    -------
+    float
+        |rho| between 0 and 1; NaN where n is too small to detect anything.
+
+    Examples
+    --------
+    >>> round(smallest_detectable(400), 2)
+    0.21
+    """
+    df = n - (2 + trend_order(n) if columns is None else columns) - 2
+    return math.tanh(_quantiles(lags, power, alpha) / math.sqrt(df - 1)) if df > 1 else math.nan
+
+
+def samples_needed(
+    rho: float, *, columns: int | None = None, lags: int = 13, power: float = 0.9, alpha: float = 0.05
+) -> int:
+    """Return how many bins a run needs to detect this residual correlation.
+
+    The inverse of `smallest_detectable`, with the same parameters and approximation.
+
+    Raises
+    ------
+    ValueError
+        If |rho| is not between 0 and 1 (both exclusive).
+
+    Examples
+    --------
+    >>> samples_needed(0.3)
+    190
+    """
+    _require_correlation(rho)
+    return _bins_for((_quantiles(lags, power, alpha) / math.atanh(abs(rho))) ** 2 + 1, columns)
+
+
+def samples_to_exclude(
+    rho0: float, *, columns: int | None = None, lags: int = 13, power: float = 0.9, alpha: float = 0.05
+) -> int:
+    """Return how many bins an uncoupled run needs to end as "no coupling above rho0".
+
+    The largest |r| of noise over the lags must stay below rho0 minus the half-width, with
+    probability `power`; both are taken as normal with variance 1 / df.
+
+    Raises
+    ------
+    ValueError
+        If |rho0| is not between 0 and 1 (both exclusive).
+    """
+    _require_correlation(rho0)
+    peaks = _peak_quantile(lags, 1 - power) + _peak_quantile(lags, alpha)
+    return _bins_for((peaks / abs(rho0)) ** 2, columns)
+
+
+def _quantiles(lags: int, power: float, alpha: float) -> float:
+    return _peak_quantile(lags, alpha) + float(scipy.special.ndtri(power))
+
+
+def _peak_quantile(lags: int, level: float) -> float:
+    single = -math.expm1(math.log1p(-level) / lags)
+    return -float(scipy.special.ndtri(single / 2))
+
+
+def _bins_for(df: float, columns: int | None) -> int:
+    # The trend takes more columns the longer the run is; they are at most 22, and never shrink.
+    n = math.ceil(df) + 2
+    while columns is None and n < math.ceil(df) + 4 + trend_order(n):
+        n += 1
+    return n if columns is None else n + columns
+
+
+def _require_correlation(rho: float) -> None:
+    if not 0 < abs(rho) < 1:
+        raise ValueError(f"rho is {rho!r}; expected a correlation between 0 and 1, neither included")
+
+
+def _length_needed(result: _Tested, bound: float, rho0: float) -> str:
+    lags = result.family.size
+    detect, exclude = samples_needed(rho0, lags=lags), samples_to_exclude(rho0, lags=lags)
+    return (
+        f"Associations up to {min(bound, 1.0):.2f} cannot be excluded with {result.n} bins; one of {rho0:g} "
+        f"shows from about {detect} bins, its absence from about {exclude}."
+    )
+
+
+def _sentence(reason: str) -> str:
+    return f"{reason[:1].upper()}{reason[1:].rstrip('.')}."
+
+
+def _too_plain(values: NDArray[np.float64], name: str) -> list[str]:
+    levels = np.unique(values).size
+    if levels == 1:
+        return [f"The {name} signal is constant at {values[0]:g}."]
+    onsets = int((np.diff(values) > 0).sum())
+    if levels == 2 and onsets < 5:
+        return [f"The {name} signal has only two levels and {onsets} rises; at least 5 are needed."]
+    return []
+
+
+def _idle(loads: Mapping[str, tuple[ArrayLike, ArrayLike]]) -> bool:
+    rises = [_rose(*load) for load in loads.values()]
+    known = [rise for rise in rises if rise is not None]
+    return bool(known) and not any(known)
+
+
+def _rose(during: ArrayLike, outside: ArrayLike) -> bool | None:
+    busy, rest = (np.asarray(part, dtype=np.float64) for part in (during, outside))
+    busy, rest = busy[np.isfinite(busy)], rest[np.isfinite(rest)]
+    if min(busy.size, rest.size) < _FEWEST_LOAD_READINGS:
+        return None
+    spread = math.sqrt((float(np.var(busy)) + float(np.var(rest))) / 2)
+    level = max(abs(float(busy.mean())), abs(float(rest.mean())))
+    return float(busy.mean() - rest.mean()) > max(spread, 0.05 * level)

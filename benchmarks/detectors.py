@@ -1,0 +1,276 @@
+"""Detectors against known truth: spikes, shifts, throttling, efficiency, correlations, the whole layer.
+
+    python benchmarks/detectors.py                         # everything but the long stream
+    python benchmarks/detectors.py --only layer --events 10000000
+
+Prints one markdown table: what, measured, goal. The series are those of tests/support, seeded.
+"""
+
+import argparse
+import math
+import pickle
+import random
+import resource
+import statistics
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+from river import stats, utils
+from thermograd.store.efficiency import Efficiency
+from thermograd.store.events import Event
+from thermograd.stream.correlation import RollingCorrelation
+from thermograd.stream.grid import CorrelationGrid
+from thermograd.stream.monitor import Monitor
+from thermograd.stream.shift import LevelShift
+from thermograd.stream.spike import SpikeDetector
+from thermograd.stream.throttle import ThrottleDetector
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "support"))
+from naive_stream import THROTTLED, UNTHROTTLED, Recording, record
+from training_series import Score, training_series
+
+SECOND = 10**9
+Row = tuple[str, str, str]
+
+
+def cpu_us(function: Callable[[], object], count: int, rounds: int = 5) -> float:
+    """Return the least CPU time of some rounds, in microseconds for each of `count`."""
+    least = math.inf
+    for _ in range(rounds):
+        begun = time.process_time()
+        function()
+        least = min(least, time.process_time() - begun)
+    return 1e6 * least / count
+
+
+def flags(make: Callable[[], SpikeDetector | LevelShift], values: list[float]) -> list[bool]:
+    """Return which steps a fresh detector flags."""
+    detector = make()
+    found = []
+    for x in values:
+        detector.update(x)
+        found.append(detector.detected)
+    return found
+
+
+def spikes() -> Iterator[Row]:
+    """40 disturbed series and 20 clean ones, 4000 steps each."""
+    series = [training_series(1000 + seed) for seed in range(40)]
+    clean = [training_series(2000 + seed, disturbed=False) for seed in range(20)]
+    spike, shift, quiet, calm = Score(), Score(), Score(), Score()
+    for one in series:
+        spike.add(one, flags(SpikeDetector, one.values), ("single", "sustained"))
+        shift.add(one, flags(LevelShift, one.values), ("sustained", "ramp"))
+    for one in clean:
+        quiet.add(one, flags(SpikeDetector, one.values), ())
+        calm.add(one, flags(LevelShift, one.values), ())
+    yield f"spikes: F1 of {sum(spike.planted.values())} disturbances", f"{spike.f1:.3f}", ">= .88"
+    for group, goal in (("x10+", "1.00"), ("x3-10", ">= .92"), ("x2-3", ""), ("sustained", "")):
+        yield f"spikes: recall {group} ({spike.planted[group]})", f"{spike.recall(group):.3f}", goal
+    yield "spikes: false alarms per 10k steps, disturbed", f"{spike.false_per_10k:.1f}", "<= 6"
+    yield "spikes: false alarms per 10k steps, clean", f"{quiet.false_per_10k:.1f}", "<= 6"
+    yield "shift: recall sustained", f"{shift.recall('sustained'):.2f}", ">= .85"
+    yield f"shift: recall ramps ({shift.planted['ramp']})", f"{shift.recall('ramp'):.2f}", ">= .6"
+    yield "shift: false alarms per 10k steps, clean", f"{calm.false_per_10k:.2f}", "<= 1"
+    values = clean[0].values
+    yield "spike: us a step", f"{cpu_us(lambda: flags(SpikeDetector, values), len(values)):.1f}", "<= 5"
+    yield "shift: us a step", f"{cpu_us(lambda: flags(LevelShift, values), len(values)):.1f}", "<= 3"
+
+
+def throttling() -> Iterator[Row]:
+    """13 scenarios, two parts, two seeds, 25 minutes each, at 1 and 10 Hz."""
+    runs = [
+        record(scenario, preset, seed, 1500.0)
+        for scenario in THROTTLED + UNTHROTTLED
+        for preset in ("dc", "desktop")
+        for seed in (0, 1)
+    ]
+    for hz in (1, 10):
+        hits = false = missed = 0
+        delays: list[float] = []
+        for run in runs:
+            found = collapses(run, 10 // hz)
+            for begin, end in run.truth:
+                near = [at for at in found if begin - 10.0 <= at <= end]
+                missed += not near
+                hits += bool(near)
+                delays += [near[0] - begin] if near else []
+                found = [at for at in found if at not in near]
+            false += len(found)
+        hours = len(runs) * 1500.0 / 3600.0
+        f1 = 2 * hits / max(2 * hits + false + missed, 1)
+        late = sorted(delays)[math.ceil(0.95 * len(delays)) - 1]
+        events = f"{hits + missed} events in {hours:.0f} h, {hz} Hz"
+        yield f"collapse: F1 ({events})", f"{f1:.3f}", ">= .98"
+        yield (
+            f"collapse: delay, median / p95 s, {hz} Hz",
+            f"{statistics.median(delays):.1f} / {late:.1f}",
+            "p95 <= 5",
+        )
+        yield f"collapse: false per hour, {hz} Hz", f"{false / hours:.2f}", "<= .1"
+    one = runs[0]
+    yield "throttle: us a sample", f"{cpu_us(lambda: collapses(one, 1), len(one.samples)):.1f}", "<= 5"
+
+
+def collapses(run: Recording, every: int) -> list[float]:
+    """Return the times at which a collapse is told, from each `every`-th sample."""
+    detector = ThrottleDetector(run.temperature_limit_c)
+    found = []
+    for now_s, reading in run.samples[every - 1 :: every]:
+        detector.update(now_s, reading)
+        found += [now_s for episode in detector.started if episode.condition.startswith("collapse")]
+    return found
+
+
+def efficiency() -> Iterator[Row]:
+    """One heating device, sampled at 1, 2, 5 and 10 Hz."""
+    rng = random.Random(0)
+    wave = [rng.gauss(0.0, 1.0) for _ in range(600)]
+    means, onsets = {}, {}
+    for hz in (1, 2, 5, 10):
+        estimator, rles, onset = Efficiency(300.0, 83.0), [], math.inf
+        for tick in range(300 * hz):
+            now_s = tick / hz
+            bad = now_s >= 120.0
+            power_w = 285.0 if bad else 150.0
+            temperature_c = min(50.0 + 0.02 * now_s + (0.3 * (now_s - 120.0) if bad else 0.0), 82.0)
+            load_pct = 85.0 + 3.0 * wave[int(now_s)] + (20.0 * (int(now_s) % 2) - 10.0 if bad else 0.0)
+            estimator.update(now_s, min(load_pct, 100.0), power_w, temperature_c)
+            rles.append(estimator.rle or 0.0)
+            if estimator.collapse:
+                onset = min(onset, now_s)
+        means[hz], onsets[hz] = statistics.fmean(rles), onset
+    spread = max(means.values()) / min(means.values()) - 1.0
+    yield "RLE: mean, 1 to 10 Hz, differs by", f"{100 * spread:.2f} %", "<= 3 %"
+    yield (
+        "RLE: onset of collapse, 1 to 10 Hz, s",
+        f"{max(onsets.values()) - min(onsets.values()):.1f}",
+        "<= 1.5",
+    )
+
+
+def correlations() -> Iterator[Row]:
+    """One pair against river, and 100 pairs x 21 lags against 2100 of river's."""
+    rng = np.random.default_rng(0)
+    pairs, lags, window = 100, 21, 128
+    x, y = rng.normal(1.0, 0.1, (700, pairs)), rng.normal(1980.0, 15.0, (700, pairs))
+    xs, ys = x.tolist(), y.tolist()
+    column = list(zip(rng.normal(size=20_000).tolist(), rng.normal(size=20_000).tolist(), strict=True))
+
+    def feed(make: Callable[[], object]) -> Callable[[], None]:
+        def run() -> None:
+            one = make()
+            for a, b in column:
+                one.update(a, b)  # type: ignore[attr-defined]
+                one.get()  # type: ignore[attr-defined]
+
+        return run
+
+    ours = cpu_us(feed(lambda: RollingCorrelation(window)), len(column))
+    theirs = cpu_us(feed(lambda: utils.Rolling(stats.PearsonCorr, window_size=window)), len(column))
+    yield "one pair: us a pair, ours / river's", f"{ours:.2f} / {theirs:.2f} ({ours / theirs:.2f}x)", "<= .5x"
+    grid, row = CorrelationGrid(pairs, lags, window), lags
+    single = [
+        [utils.Rolling(stats.PearsonCorr, window_size=window) for _ in range(pairs)] for _ in range(lags)
+    ]
+    slow = []
+    for t in range(lags, lags + window + 40):
+        begun = time.process_time()
+        for lag in range(lags):
+            for pair, one in enumerate(single[lag]):
+                one.update(xs[t - lag][pair], ys[t][pair])
+                one.get()
+        slow.append(time.process_time() - begun)
+    fast = []
+    for t in range(row, 140):
+        grid.update(x[t], y[t])
+    for _ in range(12):
+        begun = time.process_time()
+        for t in range(140, 140 + 4 * (window - lags)):
+            grid.update(x[t], y[t])
+            grid.get()
+        fast.append((time.process_time() - begun) / (4 * (window - lags)))
+    least, most = 1e6 * min(fast), 1e6 * min(slow[window:])
+    ratio = f"{least:.0f} / {most:.0f} ({most / least:.0f}x)"
+    yield f"{pairs} pairs x {lags} lags: us a tick, ours / river's", ratio, ">= 300x"
+
+
+def events(count: int) -> Iterator[Event]:
+    """Ten steps and two samples of each of two devices a second, spikes and throttling now and then."""
+    rng = random.Random(0)
+    seqs = {"step": 0, "sample": 0}
+    tick = 0
+    while True:
+        tick += 1
+        time_ns = 1_764_000_000 * SECOND + tick * SECOND // 10
+        hot = tick % 6000 > 5700
+        norm = math.exp(rng.gauss(0.0, 0.1)) * (20.0 if rng.random() < 5e-4 else 1.0)
+        common = {"time_ns": time_ns, "monotonic_ns": tick * SECOND // 10}
+        step = {"step": tick, "rank": 0, "loss": 2.0 + 0.05 * rng.random(), "grad_norm": norm,
+                "learning_rate": 1e-4, "step_time_s": 0.1}  # fmt: skip
+        yield Event("step", "r0", {"seq": seqs["step"], **common, **step})
+        seqs["step"] += 1
+        for device in ("a", "b") if tick % 5 == 0 else ():
+            clock_mhz = 1500.0 if hot else 1980.0
+            sample = {"device": device, "temperature_c": 87.0 if hot else 60.0 + rng.gauss(0.0, 0.5),
+                      "power_w": 500.0 + rng.gauss(0.0, 9.0), "sm_clock_mhz": clock_mhz,
+                      "utilization_pct": 97.0, "clock_event_mask": 0x20 if hot else 0,
+                      "throttled_thermal_ns": 0}  # fmt: skip
+            yield Event("sample", "agent", {"seq": seqs["sample"], **common, **sample})
+            seqs["sample"] += 1
+        if seqs["step"] + seqs["sample"] >= count:
+            return
+
+
+def layer(count: int) -> Iterator[Row]:
+    """Run the whole layer over one long stream."""
+    devices = {name: {"temperature_limit_c": 87.0} for name in ("a", "b")}
+    monitor = Monitor(devices)
+    spent, alerts, done, sizes, resident = 0.0, 0, 0, [], []
+    batch: list[Event] = []
+    for event in events(count):
+        batch.append(event)
+        if len(batch) == 10_000:
+            begun = time.process_time()
+            for each in batch:
+                alerts += len(monitor.process(each))
+            spent += time.process_time() - begun
+            done += len(batch)
+            batch.clear()
+            if done % max(count // 10 // 10_000 * 10_000, 10_000) == 0:
+                sizes.append(len(pickle.dumps(monitor)))
+                resident.append(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+    yield f"layer: us an event, {done:,} events, {alerts} alerts", f"{1e6 * spent / done:.1f}", "<= 50"
+    kib = f"{sizes[1] / 1024:.0f} / {sizes[-1] / 1024:.0f}"
+    yield "layer: state after 20 % / 100 % of them, KiB", kib, "bounded"
+    mib = f"{resident[1]:.0f} / {resident[-1]:.0f}"
+    yield "layer: peak memory of the process after 20 % / 100 %, MiB", mib, "bounded"
+    yield "layer: late events, rules that failed", f"{monitor.late}, {len(monitor.failures)}", "0, 0"
+
+
+def main() -> None:
+    """Parse the arguments and print the table."""
+    parts: dict[str, Callable[[], Iterator[Row]]] = {
+        "spikes": spikes,
+        "throttling": throttling,
+        "efficiency": efficiency,
+        "correlations": correlations,
+    }
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--only", nargs="+", choices=[*parts, "layer"])
+    parser.add_argument("--events", type=int, default=300_000, help="events of the whole layer")
+    arguments = parser.parse_args()
+    parts["layer"] = lambda: layer(arguments.events)
+    print("| what | measured | goal |\n|---|--:|--:|")
+    for name, measure in parts.items():
+        if not arguments.only or name in arguments.only:
+            for row in measure():
+                print(f"| {' | '.join(row)} |")
+                sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""What fills the log: training capture, the agent's sampler, device readers, importers."""

@@ -1,0 +1,224 @@
+"""The agent: one process a node that samples the devices while a run lasts.
+
+It samples on an absolute schedule (see `thermograd.ingest.sampler`), runs the stream layer that it is
+handed in a thread of its own (sampling goes on when that fails), ends with its parent however the parent
+ends, and seals what the run left. It never imports torch.
+"""
+
+import json
+import logging
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from importlib.abc import Loader, MetaPathFinder
+from importlib.machinery import ModuleSpec
+from pathlib import Path
+from typing import Any
+
+from thermograd.ingest.agent_lock import AgentLock
+from thermograd.ingest.devices import DeviceReader, open_readers
+from thermograd.ingest.sampler import Sampler
+from thermograd.store.catalogue import Run
+from thermograd.store.layout import read_json, write_json
+from thermograd.store.log import EventWriter
+from thermograd.store.process import new_writer_name
+
+__all__ = ["print_alerts", "print_line", "run_agent"]
+
+_log = logging.getLogger("thermograd")
+_PARENT_POLL_S = 0.5
+_SEAL_PERIOD_S = 60.0
+_STANDBY_POLL_S = 1.0
+
+StreamLayer = Callable[[EventWriter, threading.Event], None]
+
+
+def run_agent(
+    run_dir: Path,
+    hz: float,
+    parent_pid: int,
+    simulate: str | None = None,
+    stream_layer: StreamLayer | None = None,
+    duration_s: float | None = None,
+) -> int:
+    """Sample until the parent is gone, its end of stdin is closed, or the time is up.
+
+    Where another agent of this host works for the run already, wait, and take over should it end.
+
+    Parameters
+    ----------
+    run_dir
+        The run to write to.
+    hz
+        Samples a second.
+    parent_pid
+        The process to end with; 0 for none (``thermograd record``).
+    simulate
+        Preset of a simulated GPU to add.
+    stream_layer
+        Called in a thread of its own with the agent's writer and an event that is set at the end; it
+        follows the log and raises alerts.
+    duration_s
+        Stop by itself after this time.
+
+    Returns
+    -------
+    int
+        Number of samples written.
+    """
+    stop = threading.Event()
+    if parent_pid:
+        _watch_parent(parent_pid, stop)
+        if "pandas" not in sys.modules:
+            sys.meta_path.insert(0, _WithoutPandas())
+    lock = AgentLock(run_dir)
+    with _signals(parent_pid, stop):
+        while not lock.acquire():
+            if stop.wait(_STANDBY_POLL_S):
+                return 0
+        try:
+            return _work(run_dir, hz, parent_pid, simulate, stream_layer, duration_s, stop)
+        finally:
+            lock.release()
+
+
+def _work(
+    run_dir: Path,
+    hz: float,
+    parent_pid: int,
+    simulate: str | None,
+    stream_layer: StreamLayer | None,
+    duration_s: float | None,
+    stop: threading.Event,
+) -> int:
+    run = Run(run_dir)
+    readers, absent = open_readers(simulate, parent_pid or os.getpid())
+    role = "agent" if parent_pid else "recording"
+    writer = EventWriter(run_dir, run.run_id, new_writer_name(role), ("sample", "mark"), role=role)
+    sampler = Sampler(readers, writer, hz)
+    _describe_devices(run_dir, readers, absent, {writer.writer: sampler.schedule})
+    stream_stop = threading.Event()
+    thread = threading.Thread(target=_run_stream, args=(stream_layer, writer, stream_stop), daemon=True)
+    thread.start()
+    sealer = threading.Thread(target=_seal_from_time_to_time, args=(run, stream_stop), daemon=True)
+    sealer.start()
+    try:
+        samples = sampler.run(stop, duration_s)
+    finally:
+        stream_stop.set()
+        thread.join(timeout=4)
+        writer.close()
+        sealer.join(timeout=4)
+    _seal(run)
+    return samples
+
+
+class _WithoutPandas(MetaPathFinder, Loader):
+    """Refuses to import pandas in this process: pyarrow tries to, 55 MiB that an agent has no use for."""
+
+    def find_spec(self, fullname: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
+        """Return a spec for pandas alone, so that asking whether it is installed is still answered."""
+        return ModuleSpec(fullname, self) if fullname == "pandas" else None
+
+    def create_module(self, spec: ModuleSpec) -> None:
+        """Refuse."""
+        raise ModuleNotFoundError("pandas is not loaded in thermograd's agent", name=spec.name)
+
+    def exec_module(self, module: Any) -> None:
+        """Never called."""
+
+
+@contextmanager
+def _signals(parent_pid: int, stop: threading.Event) -> Iterator[None]:
+    """Let SIGTERM end the sampling in order; Ctrl-C too, where we have no parent for which it is."""
+    handlers: dict[signal.Signals, Any] = {signal.SIGTERM: lambda *_: stop.set()}
+    handlers[signal.SIGINT] = signal.SIG_IGN if parent_pid else handlers[signal.SIGTERM]
+    if threading.current_thread() is not threading.main_thread():
+        handlers = {}
+    before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _watch_parent(parent_pid: int, stop: threading.Event) -> None:
+    """Set `stop` when the parent says so, closes our stdin, or is gone."""
+
+    def wait_for_end_of_stdin() -> None:
+        try:
+            os.read(0, 1)  # a word or the end; os.read: a daemon thread inside sys.stdin aborts the exit
+        except OSError as error:
+            _log.debug("the agent has no stdin: %s", error)
+        stop.set()
+
+    def wait_for_parent() -> None:  # forked workers may keep the pipe open after the parent's death
+        while os.getppid() == parent_pid:
+            if stop.wait(_PARENT_POLL_S):
+                return
+        stop.set()
+
+    for target in (wait_for_end_of_stdin, wait_for_parent):
+        threading.Thread(target=target, daemon=True).start()
+
+
+def _describe_devices(
+    run_dir: Path, readers: list[DeviceReader], absent: dict[str, str], sampling: dict[str, Any]
+) -> None:
+    """Add devices and schedule to ``run.json``: from the agent's start on, agents alone write that file."""
+    facts = read_json(run_dir / "run.json")
+    devices: dict[str, Any] = dict(facts.get("devices", {}))
+    for reader in readers:
+        devices |= reader.describe()
+    facts |= {"devices": devices, "devices_absent": absent}
+    write_json(run_dir / "run.json", facts | {"sampling": facts.get("sampling", {}) | sampling})
+
+
+def _run_stream(layer: StreamLayer | None, writer: EventWriter, stop: threading.Event) -> None:
+    if layer is None:
+        return
+    try:
+        layer(writer, stop)
+    except Exception as error:  # noqa: BLE001 - sampling goes on without the stream layer; said once, in the log too
+        writer.append("mark", mark="error", text=f"the stream layer failed: {type(error).__name__}: {error}")
+        print_line(f"thermograd: live alerts have stopped ({error}); sampling goes on")
+
+
+def print_alerts(append: Callable[..., Any]) -> Callable[..., Any]:
+    """Return an `append` that prints each alert as one line of JSON, for the parent to react to."""
+
+    def append_and_print(kind: str, **values: Any) -> Any:
+        seq = append(kind, **values)
+        if kind == "alert":
+            print_line(json.dumps(values, default=str))
+        return seq
+
+    return append_and_print
+
+
+def print_line(line: str) -> None:
+    """Write one line to our stdout, which the parent shows; a closed pipe is no reason to stop."""
+    try:
+        sys.stdout.write(line + "\n")
+        sys.stdout.flush()
+    except (OSError, ValueError) as error:
+        _log.debug("nobody reads the agent's lines: %s", error)
+
+
+def _seal_from_time_to_time(run: Run, stop: threading.Event) -> None:
+    while not stop.wait(_SEAL_PERIOD_S):
+        _seal(run)
+
+
+def _seal(run: Run) -> None:
+    """Turn what is complete into Parquet: of writers that still run, segments that have a successor."""
+    from thermograd.store.seal import seal_run
+
+    try:
+        seal_run(run.path, run.run_id, run.live_writers())
+    except Exception as error:  # noqa: BLE001 - live segments are as readable as sealed ones; `seal` can be run later
+        _log.warning("thermograd could not seal the run: %s", error)

@@ -1,0 +1,95 @@
+"""Energy of Apple's chips through zeus-apple-silicon; the only module that imports it.
+
+Written from the source of zeus-apple-silicon 1.1 and run against a stand-in only, never on a Mac. The
+numbers are the chip's own model of its energy, not a sensor's; Apple calls them estimates, so do the facts.
+"""
+
+import time
+from importlib import import_module
+from typing import Any
+
+__all__ = ["AppleReader", "AppleUnavailableError"]
+
+_PARTS = {"apple-gpu": "gpu_mj", "apple-cpu": "cpu_total_mj"}
+
+
+class AppleUnavailableError(Exception):
+    """Not a Mac of Apple's own chips, or the package is missing; the message says which."""
+
+
+class AppleReader:
+    """Reads the energy of the chip's GPU and processor, as devices ``apple-gpu`` and ``apple-cpu``.
+
+    Raises
+    ------
+    AppleUnavailableError
+        If the package is not installed, or the chip gives no energy: normal on most machines.
+    """
+
+    def __init__(self) -> None:
+        try:
+            monitor = import_module("zeus_apple_silicon").AppleEnergyMonitor
+        except ImportError as error:
+            raise AppleUnavailableError(
+                "the package zeus-apple-silicon is not installed (thermograd[apple], macOS only)"
+            ) from error
+        if not hasattr(monitor, "get_cumulative_energy"):
+            raise AppleUnavailableError("zeus-apple-silicon is too old; 1.1 or newer is needed")
+        try:
+            self._monitor = monitor()
+            first = self._energies_j()
+        except RuntimeError as error:
+            raise AppleUnavailableError(f"the chip's energy cannot be read ({error})") from error
+        if not first:
+            raise AppleUnavailableError("the chip gives no energy")
+        self._devices = sorted(first)
+        self._last = (time.monotonic(), first)
+        self._failures = 0
+
+    def _energies_j(self) -> dict[str, float]:
+        energy = self._monitor.get_cumulative_energy()
+        values = {device: getattr(energy, name) for device, name in _PARTS.items()}
+        return {device: value / 1e3 for device, value in values.items() if value is not None}
+
+    def describe(self) -> dict[str, dict[str, Any]]:
+        """Return the facts of each part of the chip."""
+        reason = "zeus-apple-silicon gives energy only"
+        facts = {
+            "simulated": False,
+            "estimated": "the chip's own model of its energy, not a sensor",
+            "sensors": ["energy_j", "power_w"],
+            "missing": {"temperature_c": reason, "sm_clock_mhz": reason, "utilization_pct": reason},
+        }
+        return {
+            device: {"model": f"Apple, {device.removeprefix('apple-')}"} | facts for device in self._devices
+        }
+
+    def read(self) -> list[dict[str, Any]]:
+        """Return one sample a part; power is the mean since the last call."""
+        now_s = time.monotonic()
+        try:
+            energies = self._energies_j()
+        except RuntimeError:
+            self._failures += 1
+            return []
+        last_s, before = self._last
+        self._last = (now_s, energies)
+        samples = []
+        for device, energy_j in energies.items():
+            sample: dict[str, Any] = {"device": device, "energy_j": energy_j}
+            if now_s > last_s and device in before:
+                sample["power_w"] = (energy_j - before[device]) / (now_s - last_s)
+            samples.append(sample)
+        return samples
+
+    def marks(self) -> list[dict[str, Any]]:
+        """Nothing happens to the chip that its samples do not say."""
+        return []
+
+    def take_failures(self) -> int:
+        """Return how many readings failed since the last call."""
+        taken, self._failures = self._failures, 0
+        return taken
+
+    def close(self) -> None:
+        """Nothing to release."""

@@ -1,0 +1,91 @@
+"""The formats that are imported, and what a file is by its content, whatever its name."""
+
+from pathlib import Path
+
+from thermograd.ingest.dcgm import PROMETHEUS_JSON, PROMETHEUS_TEXT
+from thermograd.ingest.hf_state import TRAINER_STATE
+from thermograd.ingest.hwinfo import HWINFO
+from thermograd.ingest.nvidia_smi import NVIDIA_SMI
+from thermograd.ingest.reading import cells_of
+from thermograd.ingest.recorded import DEVICE_LOG, SIGNALS, STEP_LOG
+from thermograd.ingest.recording import Format, Head
+from thermograd.ingest.tensorboard_log import TENSORBOARD
+from thermograd.ingest.wandb_log import WANDB_CSV, WANDB_FILE
+from thermograd.store.errors import ImportFormatError
+
+__all__ = ["ALLOWED", "FORMATS", "recognise"]
+
+FORMATS = (
+    *(WANDB_FILE, TENSORBOARD),
+    *(TRAINER_STATE, PROMETHEUS_JSON, STEP_LOG),
+    *(DEVICE_LOG, NVIDIA_SMI, HWINFO, WANDB_CSV, PROMETHEUS_TEXT),
+)
+ALLOWED = (
+    "a step log (JSON list of {step, loss, grad_norm, learning_rate, epoch, timestamp}, TensorBoard events, "
+    "trainer_state.json), a device log (CSV with timestamp, device and some of util_pct, temp_c, power_w; "
+    "nvidia-smi CSV; HWiNFO CSV; DCGM metrics as Prometheus text or range query), or a W&B run (.wandb, "
+    "history CSV)"
+)
+_HEAD_BYTES = 1 << 16
+_ARCHIVES = {
+    b"\x1f\x8b": "gzip",
+    b"PK\x03\x04": "zip",
+    b"\x28\xb5\x2f\xfd": "zstd",
+    b"\xfd7zXZ": "xz",
+    b"BZh": "bzip2",
+}
+
+
+def recognise(path: Path) -> tuple[Format | None, str]:
+    """Say by its content what a file is.
+
+    Returns
+    -------
+    Format, str
+        The format, None if it is none of them; and what the file looks like.
+
+    Raises
+    ------
+    ImportFormatError
+        If the file cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            data = file.read(_HEAD_BYTES)
+    except OSError as error:
+        raise ImportFormatError(f"{path}: cannot be read ({error.strerror or error})") from error
+    head = Head(data, _text(data))
+    for form in FORMATS:
+        if form.recognises(head):
+            return form, form.name
+    return None, _looks(head)
+
+
+def _text(data: bytes) -> str:
+    utf16 = data.startswith((b"\xff\xfe", b"\xfe\xff"))
+    return data.decode("utf-16" if utf16 else "utf-8-sig", "replace").strip()
+
+
+def _looks(head: Head) -> str:
+    """Say what a file looks like that is of no use."""
+    for magic, name in _ARCHIVES.items():
+        if head.data.startswith(magic):
+            return f"a {name} archive; unpack it first"
+    if not head.text:
+        return "an empty file"
+    if "\0" in head.text or head.text.count("\ufffd") > len(head.text) // 20:
+        return "a binary file, not UTF-8 text"
+    if head.text.startswith("["):
+        return "a JSON list, but not of objects with a 'step'"
+    if head.text.startswith("{"):
+        return "a JSON object, not a step log (a list) or device log"
+    return _table_looks([cell[:40] for cell in cells_of(head.lines[0])[:50]])
+
+
+def _table_looks(columns: list[str]) -> str:
+    if SIGNALS.intersection(columns):
+        lacking = "time column (timestamp)" if "timestamp" not in columns else "device column"
+        return f"a CSV without a {lacking}; it has: {', '.join(columns)}"
+    if len(columns) > 1:
+        return f"a CSV that is no device log; it has: {', '.join(columns)}"
+    return "text, not a step log or device log"

@@ -1,0 +1,129 @@
+"""Norms of gradients as they lie in memory: dense, sparse, complex, sharded, on several devices.
+
+Nothing here communicates: of a gradient that is sharded over ranks, each rank's norm covers its own
+shard, weighted so that the norm of the whole is the root of the sum of the ranks' squares::
+
+    SELECT run_id, step, sqrt(sum(grad_norm * grad_norm)) AS grad_norm FROM steps GROUP BY run_id, step
+
+A rank whose log holds such norms says so in a `note` mark with ``{"grad_norm": "shard"}`` in its detail.
+"""
+
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+import torch
+
+__all__ = [
+    "GradientNorm",
+    "combine",
+    "gradient_norm",
+    "local_norm",
+    "local_part",
+    "parameters_of",
+    "row_norms",
+]
+
+_LOW_PRECISION = (torch.float16, torch.bfloat16)
+
+
+class GradientNorm(NamedTuple):
+    """A norm in parts whose squares add up, and whether it covers only this rank's shard."""
+
+    parts: tuple[torch.Tensor, ...]
+    is_shard: bool = False
+
+
+def parameters_of(optimizer: torch.optim.Optimizer) -> Iterator[torch.Tensor]:
+    """Iterate over the parameters of an optimizer, group by group."""
+    for group in optimizer.param_groups:
+        yield from group["params"]
+
+
+def gradient_norm(parameters: Iterable[torch.Tensor]) -> GradientNorm | None:
+    """Return the L2 norm of the gradients there are, None where there is none.
+
+    Low precision is summed in single precision: the largest half-precision number is 65,504.
+    """
+    gradients = [p.grad for p in parameters if p.grad is not None]
+    if not gradients:
+        return None
+    if not any(_is_distributed(g) for g in gradients):
+        return GradientNorm(tuple(_norm_by_device([local_part(g) for g in gradients])))
+    by_replicas: dict[int, list[torch.Tensor]] = {}
+    for gradient in gradients:
+        by_replicas.setdefault(_replicas(gradient), []).append(local_part(gradient))
+    parts = [
+        norm / math.sqrt(replicas)
+        for replicas, group in by_replicas.items()
+        for norm in _norm_by_device(group)
+    ]
+    return GradientNorm(tuple(parts), is_shard=True)
+
+
+def _norm_by_device(gradients: list[torch.Tensor]) -> list[torch.Tensor]:
+    """Return one norm a device: to bring them together would make one wait for the other."""
+    by_device: dict[torch.device, list[torch.Tensor]] = {}
+    for gradient, norm in zip(gradients, row_norms(gradients), strict=True):
+        by_device.setdefault(gradient.device, []).append(norm)
+    return [torch.linalg.vector_norm(torch.stack(norms)) for norms in by_device.values()]
+
+
+def row_norms(gradients: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+    """Return the norm of each gradient, where it lies; fused over gradients of one kind."""
+    groups: dict[tuple[torch.device, torch.dtype], list[int]] = {}
+    for index, gradient in enumerate(gradients):
+        groups.setdefault((gradient.device, gradient.dtype), []).append(index)
+    norms: list[torch.Tensor] = [torch.empty(0)] * len(gradients)
+    for (_, dtype), indices in groups.items():
+        wide = torch.float32 if dtype in _LOW_PRECISION else None
+        group = torch._foreach_norm([gradients[i] for i in indices], 2.0, dtype=wide)
+        for index, norm in zip(indices, group, strict=True):
+            norms[index] = norm
+    return norms
+
+
+def combine(values: Sequence[float]) -> float:
+    """Return the norm of a whole from the norms of its parts; what is not finite stays so."""
+    if len(values) == 1:
+        return values[0]
+    return math.nan if any(map(math.isnan, values)) else math.hypot(*values)
+
+
+def local_norm(norm: torch.Tensor) -> GradientNorm:
+    """Return what this rank holds of a norm that clipping computed.
+
+    A replicated one is the norm of the whole; a partial one covers this rank's shard.
+    """
+    if not _is_distributed(norm):
+        return GradientNorm((norm.detach().clone(),))
+    is_shard = any(not placement.is_replicate() for placement in norm.placements)  # type: ignore[attr-defined]
+    return GradientNorm((_local(norm).clone(),), is_shard)
+
+
+def _is_distributed(tensor: Any) -> bool:
+    return hasattr(tensor, "placements") and hasattr(tensor, "to_local")
+
+
+def _local(tensor: Any) -> torch.Tensor:
+    local: torch.Tensor = tensor.detach().to_local() if _is_distributed(tensor) else tensor.detach()
+    return local
+
+
+def local_part(gradient: torch.Tensor) -> torch.Tensor:
+    """Return the entries of a gradient that this rank holds."""
+    local = _local(gradient)
+    if local.layout is torch.sparse_coo:
+        return local.coalesce()._values()  # entries of one index add up first
+    return local
+
+
+def _replicas(gradient: Any) -> int:
+    """Return how many ranks hold the same numbers: their squares must count once in a sum over ranks."""
+    if not _is_distributed(gradient):
+        dist = torch.distributed
+        return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
+    sizes = gradient.device_mesh.shape
+    return math.prod(
+        size for size, placement in zip(sizes, gradient.placements, strict=True) if placement.is_replicate()
+    )

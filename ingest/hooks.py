@@ -1,0 +1,352 @@
+"""The places in torch where a training step can be seen, hooked once a process.
+
+Every hook calls the observers that are active and otherwise does what it replaced; without an observer
+each costs one check of an empty list. What is defined inside a function of torch is replaced where the
+function keeps it, so that a name bound before (``from torch.nn.utils import clip_grad_value_``) is
+caught too. No hook raises: observers keep their faults to themselves.
+
+While a CUDA graph is captured nothing is looked at, and its replays call no Python: a script that
+captures whole steps logs them by hand. In a region that ``torch.compile`` traces, hooks only set
+attributes of `_traced`, which the compiler turns into outputs of its graph: no graph break, and no guard
+on what changes at every step.
+"""
+
+import functools
+import os
+import threading
+import weakref
+from collections.abc import Callable
+from typing import Any, Protocol, TypeVar
+
+import torch
+from thermograd.ingest import late_hooks
+from torch.nn.utils import clip_grad
+from torch.optim import optimizer as torch_optimizer
+
+__all__ = ["Observer", "add", "install", "on_first_use", "remove"]
+
+
+class Observer(Protocol):
+    """Sees what the training loop does. Nothing of it may raise."""
+
+    def before_backward(self) -> None:
+        """Note that gradients are about to be computed."""
+
+    def after_backward(self, loss: torch.Tensor) -> None:
+        """Note that the gradients of a loss have been added; its value is not scaled."""
+
+    def saw_clip(
+        self,
+        parameters: list[torch.Tensor],
+        max_norm: float | None,
+        norm: torch.Tensor | None,
+        is_given: bool,
+    ) -> None:
+        """Note that gradients are about to be clipped; `norm` is None where it is not L2 or not known.
+
+        `is_given` says that the script worked the total out itself and may clip in several calls.
+        """
+
+    def before_step(self, optimizer: torch.optim.Optimizer, has_closure: bool) -> None:
+        """Note that an optimizer is about to step."""
+
+    def after_step(self, optimizer: torch.optim.Optimizer, has_closure: bool) -> None:
+        """Note that an optimizer has stepped."""
+
+    def before_scaler_step(self, optimizer: torch.optim.Optimizer, scale: torch.Tensor | None) -> None:
+        """Note that a gradient scaler decides on a step; `scale` is in the gradients until then."""
+
+    def after_scaler_step(self, optimizer: torch.optim.Optimizer) -> None:
+        """Note that it has decided."""
+
+    def zeroed(self, owner: Any) -> None:
+        """Note that an optimizer or a module has dropped its gradients."""
+
+    def saw_engine_step(self, norm: Any, learning_rate: Any, skipped: bool) -> None:
+        """Note that an engine that owns the optimizer has stepped, or has left a step out."""
+
+
+_active: list[Observer] = []
+_first_use: list[Callable[[], object]] = []
+_lock = threading.Lock()
+_installed = False
+_engine = late_hooks.EngineState()
+_last_total: tuple[Any, float] = (None, 2.0)
+_Function = TypeVar("_Function", bound=Callable[..., Any])
+_not_compiled: Callable[[_Function], _Function] = getattr(torch, "_disable_dynamo", lambda function: function)
+_is_compiling = torch.compiler.is_compiling
+
+
+class _Traced:
+    """What compiled code has left behind since the last look at it."""
+
+    norm: Any = None
+    max_norm: float | None = None
+    scale: Any = None
+
+
+_traced = _Traced()
+
+
+def add(observer: Observer) -> None:
+    """Let an observer see; hooks are installed where they are not yet."""
+    install()
+    _active.append(observer)
+
+
+def remove(observer: Observer) -> None:
+    """Let an observer see no more."""
+    if observer in _active:
+        _active.remove(observer)
+
+
+def on_first_use(start: Callable[[], object]) -> None:
+    """Call `start`, which must not raise, when a backward pass, a clip or an optimizer step comes."""
+    install()
+    _first_use.append(start)
+
+
+def _seeing() -> list[Observer]:
+    """Return the observers; none while a CUDA graph is captured, where to ask an event would break it."""
+    if _active and torch.cuda.is_initialized() and torch.cuda.is_current_stream_capturing():
+        return []
+    return _active
+
+
+def _observers() -> list[Observer]:
+    while _first_use:
+        _first_use.pop()()
+    return _seeing()
+
+
+def _forget() -> None:
+    """In a forked child: what it trains, if anything, is not the parent's run."""
+    if _active:
+        _active.clear()
+        _first_use.clear()
+
+
+def install() -> None:
+    """Place the hooks, once a process. They stay."""
+    global _installed
+    with _lock:
+        if _installed:
+            return
+        _installed = True
+    _hook_clipping()
+    _hook_backward()
+    _hook_scaler(torch.amp.GradScaler)
+    _hook_zero_grad(torch.optim.Optimizer)
+    _hook_zero_grad(torch.nn.Module)
+    torch_optimizer.register_optimizer_step_pre_hook(_step_pre_hook)
+    torch_optimizer.register_optimizer_step_post_hook(_step_post_hook)
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(after_in_child=_forget)
+
+
+def _rewire(function: Any, replace: Callable[[Any], Any]) -> None:
+    """Put a function in the place of one that a decorator keeps; whoever bound the outer one sees it."""
+    inner = getattr(function, "__wrapped__", None)
+    for cell in function.__closure__ or ():
+        if inner is not None and cell.cell_contents is inner:
+            cell.cell_contents = replace(inner)
+            return
+    name = function.__name__
+    for module in (clip_grad, torch.nn.utils):
+        for attribute in (name, name.lstrip("_")):
+            if getattr(module, attribute, None) is function:
+                setattr(module, attribute, replace(function))
+
+
+def _hook_clipping() -> None:
+    total_norm_of = clip_grad._get_total_norm
+
+    @functools.wraps(total_norm_of)
+    def get_total_norm(tensors: Any, norm_type: float = 2.0, *args: Any, **kwargs: Any) -> torch.Tensor:
+        global _last_total
+        norm = total_norm_of(tensors, norm_type, *args, **kwargs)
+        if not _is_compiling():
+            _last_total = (norm, float(norm_type))
+        elif norm_type != 2.0:
+            _traced.norm = total_norm_of(tensors, 2.0)
+        return norm
+
+    clip_grad._get_total_norm = get_total_norm
+    _rewire(clip_grad._clip_grads_with_norm_, _clip_with_norm)
+    _rewire(clip_grad.clip_grad_value_, _clip_by_value)
+
+
+def _clip_with_norm(original: Callable[..., None]) -> Callable[..., None]:
+    @functools.wraps(original)
+    def clip(parameters: Any, max_norm: float, total_norm: torch.Tensor, *args: Any, **kwargs: Any) -> None:
+        if _is_compiling():
+            _traced.max_norm = max_norm
+            if _traced.norm is None:
+                _traced.norm = total_norm.detach()
+        elif observers := _observers():
+            parameters = [parameters] if isinstance(parameters, torch.Tensor) else list(parameters)
+            total, norm_type = _last_total
+            is_given = total is not total_norm
+            for observer in observers:
+                known = total_norm if is_given or norm_type == 2.0 else None
+                observer.saw_clip(parameters, max_norm, known, is_given)
+        original(parameters, max_norm, total_norm, *args, **kwargs)
+
+    return clip
+
+
+def _clip_by_value(original: Callable[..., None]) -> Callable[..., None]:
+    @functools.wraps(original)
+    def clip(parameters: Any, *args: Any, **kwargs: Any) -> None:
+        if _is_compiling():
+            parameters = [parameters] if isinstance(parameters, torch.Tensor) else list(parameters)
+            _traced.norm = torch.nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
+        elif observers := _observers():
+            parameters = [parameters] if isinstance(parameters, torch.Tensor) else list(parameters)
+            for observer in observers:
+                observer.saw_clip(parameters, None, None, False)
+        original(parameters, *args, **kwargs)
+
+    return clip
+
+
+def _hook_backward() -> None:
+    # Tensor.backward looks this name up when it is called, so one hook sees both ways to call it.
+    original = torch.autograd.backward
+
+    @functools.wraps(original)
+    def backward(tensors: Any, grad_tensors: Any = None, *args: Any, **kwargs: Any) -> None:
+        observers = _observers()
+        if not observers or grad_tensors is not None or _engine.depth or _is_inside_backward():
+            original(tensors, grad_tensors, *args, **kwargs)
+            return
+        _take_traced()
+        late_hooks.install(_engine, _active, _hook_scaler)
+        for observer in observers:
+            observer.before_backward()
+        original(tensors, grad_tensors, *args, **kwargs)
+        for tensor in [tensors] if isinstance(tensors, torch.Tensor) else tuple(tensors):
+            loss = _scaled.unscaled(tensor)
+            for observer in observers:
+                observer.after_backward(loss)
+
+    torch.autograd.backward = _not_compiled(backward)
+
+
+def _take_traced() -> None:
+    """Pass on what compiled code has left behind."""
+    global _scaled
+    if _traced.norm is not None:
+        for observer in _seeing():
+            observer.saw_clip([], _traced.max_norm, _traced.norm, False)
+        _traced.norm = _traced.max_norm = None
+    if _traced.scale is not None:
+        _scaled, _traced.scale = _Scaled(factor=_traced.scale), None
+
+
+def _is_inside_backward() -> bool:
+    """Say whether autograd is running: checkpointing computes parts of a gradient by itself."""
+    return bool(torch._C._current_graph_task_id() != -1)
+
+
+class _Scaled:
+    """What a gradient scaler was last asked to scale."""
+
+    def __init__(self, loss: Any = None, result: Any = None, factor: Any = None) -> None:
+        self.loss = loss
+        self.result = weakref.ref(result) if isinstance(result, torch.Tensor) else None
+        self.factor = factor
+        self.is_fresh = factor is not None
+
+    def unscaled(self, tensor: torch.Tensor) -> torch.Tensor:
+        """Return a tensor that backward is called on as it was before scaling, if it was scaled."""
+        if self.result is not None and self.result() is tensor:
+            value: torch.Tensor = self.loss
+        else:  # made from what was scaled, where something was since the last backward
+            value = tensor.detach() / self.factor if self.is_fresh else tensor
+        self.is_fresh = False
+        return value
+
+
+_scaled = _Scaled()
+
+
+def _hook_scaler(scaler_class: Any) -> None:
+    """Replace `scale` and `step` of a class of gradient scalers, where it defines them itself."""
+    own = vars(scaler_class)
+    if "scale" in own:
+        scaler_class.scale = _scale(own["scale"])
+    if "step" in own:
+        scaler_class.step = _scaler_step(own["step"])
+
+
+def _scale(original: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(original)
+    def scale(self: Any, outputs: Any) -> Any:
+        global _scaled
+        result = original(self, outputs)
+        if _is_compiling():
+            _traced.scale = self._scale * 1 if self._scale is not None else None
+        elif (_active or _first_use) and self.is_enabled() and self._scale is not None:
+            loss = outputs.detach() if isinstance(outputs, torch.Tensor) else None
+            _scaled = _Scaled(loss, result, self._scale.detach().clone())  # it changes in place later
+        return result
+
+    return scale
+
+
+def _scaler_step(original: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(original)
+    def step(self: Any, optimizer: Any, *args: Any, **kwargs: Any) -> Any:
+        if observers := _observers():
+            _take_traced()
+            scale = _pending_scale(self, optimizer)
+            for observer in observers:
+                observer.before_scaler_step(optimizer, scale)
+        result = original(self, optimizer, *args, **kwargs)
+        for observer in _seeing():
+            observer.after_scaler_step(optimizer)
+        return result
+
+    return _not_compiled(step)
+
+
+def _pending_scale(scaler: Any, optimizer: Any) -> torch.Tensor | None:
+    """Return the scale of gradients that have not been unscaled yet: a clip before saw it."""
+    state = getattr(scaler, "_per_optimizer_states", {}).get(id(optimizer))
+    is_ready = state is None or getattr(state.get("stage"), "name", "") == "READY"
+    scale = getattr(scaler, "_scale", None)
+    return scale.detach().clone() if is_ready and scale is not None else None
+
+
+def _hook_zero_grad(owner_class: Any) -> None:
+    original = owner_class.zero_grad
+
+    @functools.wraps(original)
+    def zero_grad(self: Any, *args: Any, **kwargs: Any) -> None:
+        original(self, *args, **kwargs)
+        if _active and not _is_compiling():
+            for observer in _seeing():
+                observer.zeroed(self)
+
+    owner_class.zero_grad = zero_grad
+
+
+@_not_compiled
+def _step_pre_hook(optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:
+    if not _engine.depth:
+        _take_traced()
+        for observer in _observers():
+            observer.before_step(optimizer, _has_closure(args, kwargs))
+
+
+@_not_compiled
+def _step_post_hook(optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:
+    if not _engine.depth:
+        _take_traced()
+        for observer in _seeing():
+            observer.after_step(optimizer, _has_closure(args, kwargs))
+
+
+def _has_closure(args: Any, kwargs: Any) -> bool:
+    return any(callable(a) for a in args[1:]) or callable(kwargs.get("closure"))

@@ -1,0 +1,96 @@
+"""Recording a Hugging Face `Trainer`: one line, every optimizer step."""
+
+from typing import Any
+
+from thermograd.ingest.trainer_run import TrainerRun, harmless, model_facts
+from transformers import TrainerCallback
+
+__all__ = ["ThermogradCallback"]
+
+
+class ThermogradCallback(TrainerCallback):  # type: ignore[misc] # transformers ships no types
+    """Logs every optimizer step of a `Trainer`, whatever its ``logging_steps`` is.
+
+    Norms are those before clipping, from where the Trainer itself computes them; the loss is the
+    step's own objective, also where the Trainer's log averages it or filters a NaN.
+
+    Parameters
+    ----------
+    name
+        What people call the run; default the model's class name.
+    **options
+        ``runs``, ``hz``, ``simulate``, ``layer_norms``, ``on_alert_line`` as for `thermograd.start_run`;
+        ``on_alert``, None, ``"checkpoint"`` (save at the end of the next step) or a callable that gets
+        each alert as a dictionary, in a thread; ``run``, a run that was started elsewhere and is closed
+        there, instead of one of its own.
+
+    Raises
+    ------
+    ValueError
+        If `on_alert` is none of these.
+
+    Examples
+    --------
+    ::
+
+        trainer = Trainer(model, args, train_dataset=data, callbacks=[ThermogradCallback()])
+    """
+
+    def __init__(self, name: str | None = None, runs: Any = None, **options: Any) -> None:
+        self._training = TrainerRun(name, runs, **options)
+
+    @property
+    def run(self) -> Any:
+        """The run that is being recorded; None before and after the training."""
+        return self._training.run
+
+    @harmless
+    def on_train_begin(self, args: Any, state: Any, control: Any, model: Any = None, **kwargs: Any) -> None:
+        """Start the run and the tap."""
+        self._tap = self._training.open(model, _job_facts(args, state, model), deferred_end=True)
+
+    @harmless
+    def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Start the step's clock anew where something else ran since the last step."""
+        self._training.begin_step()
+
+    @harmless
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Log the step under the Trainer's own number and epoch; save where an alert asks for it."""
+        self._tap.finish_step(state.global_step, state.epoch)
+        alert = self._training.checkpoint_due(state.global_step)
+        if alert is not None:
+            control.should_save = True
+            self._training.mark("note", state.global_step, f"a checkpoint, because of {alert}")
+
+    @harmless
+    def on_evaluate(
+        self, args: Any, state: Any, control: Any, metrics: dict[str, Any] | None = None, **kwargs: Any
+    ) -> None:
+        """Mark an evaluation."""
+        self._training.mark("evaluation", state.global_step, **(metrics or {}))
+
+    @harmless
+    def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Mark a checkpoint."""
+        self._training.mark("checkpoint", state.global_step)
+
+    @harmless
+    def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """End the run."""
+        self._training.close()
+
+
+def _job_facts(args: Any, state: Any, model: Any) -> dict[str, Any]:
+    wanted = (
+        "seed",
+        "learning_rate",
+        "max_grad_norm",
+        "gradient_accumulation_steps",
+        "per_device_train_batch_size",
+    )
+    return {
+        "model": model_facts(model),
+        "max_steps": state.max_steps,
+        "training_arguments": {name: getattr(args, name, None) for name in wanted},
+    }

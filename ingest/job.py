@@ -1,0 +1,161 @@
+"""The place of this process among the processes of a job, and the run id that all of them use.
+
+What `torchrun`, SLURM or MPI say in the environment; where `torch.distributed` runs already, its word.
+"""
+
+import hashlib
+import logging
+import os
+import re
+import sys
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from thermograd.store.catalogue import new_run_id
+
+__all__ = ["Place", "agree_on_run_id", "cuda_device", "place_of_this_process"]
+
+_log = logging.getLogger("thermograd")
+_STORE_WAIT = timedelta(seconds=10)
+_RANK = ("RANK", "SLURM_PROCID", "OMPI_COMM_WORLD_RANK", "PMI_RANK")
+_LOCAL_RANK = ("LOCAL_RANK", "SLURM_LOCALID", "OMPI_COMM_WORLD_LOCAL_RANK", "MPI_LOCALRANKID")
+_WORLD_SIZE = ("WORLD_SIZE", "SLURM_STEP_NUM_TASKS", "OMPI_COMM_WORLD_SIZE", "PMI_SIZE")
+_NODE_RANK = ("GROUP_RANK", "SLURM_NODEID", "OMPI_COMM_WORLD_NODE_RANK")
+_uses: Counter[str] = Counter()
+
+
+@dataclass(frozen=True)
+class Place:
+    """Rank, rank within the node, number of processes, number of the node (None where nobody says)."""
+
+    rank: int = 0
+    local_rank: int = 0
+    world_size: int = 1
+    node_rank: int | None = None
+
+    def facts(self) -> dict[str, Any]:
+        """Return the place as a dictionary."""
+        return asdict(self)
+
+
+def _number(names: tuple[str, ...], environment: Mapping[str, str]) -> int | None:
+    return next((int(v) for n in names if (v := environment.get(n, "")).isdecimal()), None)
+
+
+def place_of_this_process(environment: Mapping[str, str] = os.environ) -> Place:
+    """Return this process's place; never raises."""
+    if "RANK" not in environment and "SLURM_STEP_ID" not in environment:
+        # SLURM sets its variables in a batch script too, which is one process whatever they say
+        environment = {n: v for n, v in environment.items() if not n.startswith("SLURM_")}
+    rank, size = _number(_RANK, environment), _number(_WORLD_SIZE, environment)
+    if (running := _distributed()) is not None:
+        rank, size = running.get_rank(), running.get_world_size()
+    local_rank = _number(_LOCAL_RANK, environment)
+    return Place(
+        rank or 0,
+        local_rank if local_rank is not None else rank or 0,
+        max(1, size or 1),
+        _number(_NODE_RANK, environment),
+    )
+
+
+def _distributed() -> Any:
+    """Return torch.distributed if this process has started it; never imports it."""
+    module = sys.modules.get("torch.distributed")
+    try:
+        return module if module is not None and module.is_available() and module.is_initialized() else None
+    except AttributeError:  # it is being imported
+        return None
+
+
+def agree_on_run_id(name: str, place: Place, environment: Mapping[str, str] = os.environ) -> str:
+    """Return the id of the run; the same in every process of the job.
+
+    A launcher's ``THERMOGRAD_RUN_ID`` comes first. Else rank 0 makes one and hands it on through the
+    store that `torch.distributed` or torchrun's agent runs anyway; else it is made from what all
+    processes know. The second run of a process gets another id than the first, and so does the run of a
+    job that torchrun has restarted.
+    """
+    if given := environment.get("THERMOGRAD_RUN_ID"):
+        restarts = environment.get("TORCHELASTIC_RESTART_COUNT", "0")
+        return _again(given + ("" if restarts == "0" else f"-restart{restarts}"))
+    if place.world_size == 1:
+        return new_run_id(name)
+    try:
+        if (store := _store(environment)) is not None:
+            return _through(store, name, place, environment)
+    except Exception as error:  # noqa: BLE001 - other ways are left; a job's store has errors of many kinds
+        _log.debug("thermograd could not use the job's store: %s", error)
+    return _again(_from_what_all_know(name, place, environment))
+
+
+def _again(key: str) -> str:
+    """Return a key that is used once in this process."""
+    _uses[key] += 1
+    return key if _uses[key] == 1 else f"{key}-{_uses[key]}"
+
+
+def _store(environment: Mapping[str, str]) -> Any:
+    """Return a key-value store that all processes of the job reach, if there is one already."""
+    if (running := _distributed()) is not None:
+        return running.distributed_c10d._get_default_store()
+    if environment.get("TORCHELASTIC_USE_AGENT_STORE") != "True" or "torch" not in sys.modules:
+        return None
+    import torch.distributed as dist
+
+    return dist.TCPStore(  # type: ignore[attr-defined]
+        environment["MASTER_ADDR"], int(environment["MASTER_PORT"]), is_master=False, timeout=_STORE_WAIT
+    )
+
+
+def _through(store: Any, name: str, place: Place, environment: Mapping[str, str]) -> str:
+    key = _again(f"thermograd/run/{environment.get('TORCHELASTIC_RESTART_COUNT', '0')}")
+    if place.rank == 0:
+        run_id = new_run_id(name)
+        store.set(key, run_id)
+        return run_id
+    store.wait([key], _STORE_WAIT)
+    return str(store.get(key).decode())
+
+
+def _from_what_all_know(name: str, place: Place, environment: Mapping[str, str]) -> str:
+    """Return an id made from the job's address and, on one node, from the process that started it."""
+    import psutil
+
+    known = ["MASTER_ADDR", "MASTER_PORT", "SLURM_JOB_ID", "SLURM_STEP_ID", "SLURM_RESTART_COUNT"]
+    known += [
+        "TORCHELASTIC_RUN_ID",
+        "TORCHELASTIC_RESTART_COUNT",
+        "OMPI_MCA_ess_base_jobid",
+        "PMIX_NAMESPACE",
+    ]
+    parts = [environment.get(variable, "") for variable in known]
+    started_s = None
+    if environment.get("LOCAL_WORLD_SIZE", str(place.world_size)) == str(place.world_size):
+        parent = psutil.Process().parent()
+        if parent is not None:
+            started_s = parent.create_time()
+            parts += [str(parent.pid), f"{started_s:.2f}"]
+    digest = hashlib.sha256("\0".join(parts).encode()).hexdigest()[:10]
+    slug = re.sub(r"[^A-Za-z0-9._]+", "-", name).strip("-.")[:40].rstrip("-.") or "run"
+    day = f"{datetime.fromtimestamp(started_s, UTC):%Y%m%d-%H%M%S}-" if started_s is not None else ""
+    return f"{day}{slug}-{digest}"
+
+
+def cuda_device() -> str | None:
+    """Return ``GPU-<uuid>`` of the device this process computes on; None before CUDA is initialised.
+
+    Never initialises CUDA: that would take memory, and break processes that are forked later.
+    """
+    torch = sys.modules.get("torch")
+    try:
+        if torch is None or not torch.cuda.is_initialized():
+            return None
+        properties = torch.cuda.get_device_properties(torch.cuda.current_device())
+        return f"GPU-{properties.uuid}"
+    except Exception as error:  # noqa: BLE001 - drivers and other builds of torch fail in many ways; null is honest
+        _log.debug("thermograd could not ask for the device: %s", error)
+        return None

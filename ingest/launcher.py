@@ -1,0 +1,181 @@
+"""``thermograd run``: an unmodified training command, instrumented.
+
+The command runs as a child with our ``sitecustomize`` first on ``PYTHONPATH``, so every Python it starts,
+at whatever depth (torchrun, accelerate launch, a shell script), records its training. Each such process
+leaves a line in a directory of ours, which is how a command that could not be instrumented is told.
+"""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+import threading
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from thermograd.ingest.autorun import VARIABLE
+from thermograd.store.catalogue import new_run_id
+
+__all__ = ["launch"]
+
+_BOOTSTRAP = Path(__file__).parent / "bootstrap"
+_HELLO_S = 10.0
+_FROM_KERNEL = 0x80  # si_code of a signal that the terminal sends: the child has got it too
+_NOT_EXECUTABLE, _NOT_FOUND = 126, 127
+_FORWARDED = ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT", "SIGUSR1", "SIGUSR2")
+
+
+def launch(
+    runs: Path, name: str | None, hz: float, command: Sequence[str], say: Callable[[str], None]
+) -> int:
+    """Run a command, recorded, and wait for its end.
+
+    Parameters
+    ----------
+    runs
+        Directory of runs.
+    name
+        What people call the run; default the command's script.
+    hz
+        Device samples a second.
+    command
+        Program and arguments.
+    say
+        Takes what there is to tell, a sentence at a time: where the run is, or why there is none.
+
+    Returns
+    -------
+    int
+        The command's exit code; 128 + n if signal n ended it; 127 if it was not found and 126 if it
+        could not be started, as shells have it.
+    """
+    name = name or _name_of(command)
+    with tempfile.TemporaryDirectory(prefix="thermograd-") as hello:
+        environment = _environment(runs, name, hz, hello)
+        try:
+            code = _run(command, environment, _Watch(Path(hello), command, say))
+        except FileNotFoundError:
+            say(f"{command[0]!r} was not found: give a program on the PATH, or a path to one")
+            return _NOT_FOUND
+        except OSError as error:
+            say(f"{command[0]!r} could not be started: {error.strerror or error}")
+            return _NOT_EXECUTABLE
+        say(_verdict(Path(hello), command))
+    return code
+
+
+def _name_of(command: Sequence[str]) -> str:
+    script = next((word for word in command if word.endswith(".py")), command[0])
+    return Path(script).stem or "run"
+
+
+def _environment(runs: Path, name: str, hz: float, hello: str) -> dict[str, str]:
+    path = [str(_BOOTSTRAP), *filter(None, [os.environ.get("PYTHONPATH")])]
+    return os.environ | {
+        "PYTHONPATH": os.pathsep.join(path),
+        "THERMOGRAD_RUNS": str(runs.absolute()),
+        "THERMOGRAD_RUN_ID": new_run_id(name),
+        VARIABLE: json.dumps({"name": name, "hz": hz, "hello": hello}),
+    }
+
+
+# -- the child ---------------------------------------------------------------------------------------
+
+
+def _run(command: Sequence[str], environment: dict[str, str], watch: "_Watch") -> int:
+    """Start the command, hand signals on to it, and return its exit code as a shell would."""
+    forwarded = {getattr(signal, name) for name in _FORWARDED if hasattr(signal, name)}
+    if not hasattr(signal, "sigtimedwait"):
+        return _run_simply(command, environment, watch)
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, forwarded | {signal.SIGCHLD})
+    try:
+        # the child must not inherit the blocked signals; nothing but this thread runs yet
+        child = subprocess.Popen(
+            command, env=environment, preexec_fn=lambda: signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        )
+        with watch:
+            while child.poll() is None:
+                received = signal.sigtimedwait(forwarded | {signal.SIGCHLD}, 0.5)
+                if received is None or received.si_code == _FROM_KERNEL:
+                    continue
+                if received.si_signo in forwarded:
+                    child.send_signal(received.si_signo)
+    finally:
+        while signal.sigtimedwait(forwarded, 0) is not None:  # what came too late is for nobody
+            pass
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    return child.returncode if child.returncode >= 0 else 128 - child.returncode
+
+
+def _run_simply(command: Sequence[str], environment: dict[str, str], watch: "_Watch") -> int:
+    """Do so where one cannot ask who sent a signal: Ctrl-C reaches the child through the terminal."""
+    child = subprocess.Popen(command, env=environment)
+    signal.signal(signal.SIGTERM, lambda number, frame: child.send_signal(number))
+    with watch:
+        while True:
+            with suppress(KeyboardInterrupt):
+                code = child.wait()
+                return code if code >= 0 else 128 - code
+
+
+# -- whether it was instrumented ---------------------------------------------------------------------
+
+
+class _Watch:
+    """Says early that a Python command does not answer, instead of after hours of training."""
+
+    def __init__(self, hello: Path, command: Sequence[str], say: Callable[[str], None]) -> None:
+        self._hello, self._command, self._say = hello, command, say
+        self._done = threading.Event()
+        self._thread = threading.Thread(target=self._wait, daemon=True)
+
+    def __enter__(self) -> None:
+        if _is_python(self._command):
+            self._thread.start()
+
+    def __exit__(self, *_: object) -> None:
+        self._done.set()
+
+    def _wait(self) -> None:
+        if not self._done.wait(_HELLO_S) and not any(self._hello.iterdir()):
+            self._say(_verdict(self._hello, self._command))
+
+
+def _is_python(command: Sequence[str]) -> bool:
+    return Path(command[0]).name.lower().startswith(("python", "pypy"))
+
+
+def _verdict(hello: Path, command: Sequence[str]) -> str:
+    """Return the sentence that says what became of the instrumentation."""
+    lines = [line for path in sorted(hello.iterdir()) for line in path.read_text("utf-8").splitlines()]
+    runs = sorted({line.removeprefix("run ") for line in lines if line.startswith("run ")})
+    failed = [line.removeprefix("failed ") for line in lines if line.startswith("failed ")]
+    if runs:
+        return f"recorded as {', '.join(runs)}"
+    if os.environ.get("THERMOGRAD_DISABLED", "0") not in ("", "0"):
+        return "not instrumented: THERMOGRAD_DISABLED is set"
+    if failed:
+        return f"not instrumented: {failed[0]}; install thermograd for that Python"
+    if "torch" in lines:
+        return "nothing recorded: torch was imported, but there was no backward pass and no optimizer step"
+    if lines:
+        return "nothing recorded: no torch was seen in the Python processes of the command"
+    return f"not instrumented: {_why_silent(command)}"
+
+
+def _why_silent(command: Sequence[str]) -> str:
+    if not _is_python(command):
+        return f"{command[0]!r} started no Python that could be reached"
+    flags = []
+    for word in command[1:]:
+        if not word.startswith("-") or word.startswith("--") or word in ("-c", "-m", "-"):
+            break
+        flags += [f"-{letter}" for letter in "EIS" if letter in word[1:]]
+    if flags:
+        return f"Python with {' and '.join(flags)} ignores what would load the instrument; leave it out"
+    if shutil.which(command[0]) is None:
+        return f"{command[0]!r} is gone"
+    return "this Python has not loaded the instrument; has it another PYTHONPATH, or -E, -I or -S?"

@@ -1,0 +1,156 @@
+"""Recording a Lightning `Trainer`, imported as ``lightning`` or as ``pytorch_lightning``."""
+
+import importlib
+import sys
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from thermograd.ingest.trainer_run import TrainerRun, harmless, model_facts
+from thermograd.store.errors import MissingExtraError
+
+__all__ = ["ThermogradCallback"]
+
+_PACKAGES = ("lightning.pytorch", "pytorch_lightning")
+
+
+class ThermogradCallback:
+    """Logs every optimizer step of a Lightning `Trainer`, automatic or manual optimisation.
+
+    Parameters
+    ----------
+    name
+        What people call the run; default the module's class name.
+    **options
+        ``runs``, ``hz``, ``simulate``, ``layer_norms``, ``on_alert_line`` as for `thermograd.start_run`;
+        ``on_alert``, None, ``"checkpoint"`` (save at the end of the next batch) or a callable that gets
+        each alert as a dictionary, in a thread; ``run``, a run that was started elsewhere and is closed
+        there, instead of one of its own.
+
+    Raises
+    ------
+    ValueError
+        If `on_alert` is none of these.
+    MissingExtraError
+        If neither package is installed.
+
+    Notes
+    -----
+    The two packages have a `Callback` class each. An instance is one of those that are imported when it
+    is made, so both kinds of `Trainer` take it.
+
+    Examples
+    --------
+    ::
+
+        trainer = lightning.Trainer(callbacks=[ThermogradCallback()])
+    """
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> "ThermogradCallback":
+        """Make an instance that is a `Callback` of the packages in use."""
+        if cls is ThermogradCallback:
+            return object.__new__(_with_bases(_packages_in_use()))
+        return object.__new__(cls)
+
+    def __init__(self, name: str | None = None, runs: Any = None, **options: Any) -> None:
+        self._arguments = {"name": name, "runs": runs, **options}
+        self._training = TrainerRun(name, runs, **options)
+        self._tap: Any = None
+        self._last_step = 0
+
+    def __reduce__(self) -> Any:
+        """Pickle as what it was made of, for processes that Lightning spawns."""
+        return _made_anew, (self._arguments,)
+
+    @property
+    def run(self) -> Any:
+        """The run that is being recorded; None before and after the training."""
+        return self._training.run
+
+    @harmless
+    def on_train_start(self, trainer: Any, pl_module: Any) -> None:
+        """Start the run and the tap."""
+        self._tap = self._training.open(pl_module, _job_facts(trainer, pl_module), deferred_end=False)
+        self._tap.steps = self._last_step = trainer.global_step  # not 0 where a training is resumed
+
+    @harmless
+    def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
+        """Tell the tap the epoch, and start the step's clock where something else ran since the last."""
+        batches = trainer.num_training_batches
+        part = (batch_idx + 1) / batches if 0 < batches < float("inf") else 0.0
+        self._tap.epoch = trainer.current_epoch + part
+        self._training.begin_step()
+
+    @harmless
+    def on_train_batch_end(
+        self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Save where an alert asks for it."""
+        step = trainer.global_step
+        if step == self._last_step:
+            return
+        self._last_step = step
+        alert = self._training.checkpoint_due(step)
+        if alert is not None:
+            self._training.mark("note", step, f"a checkpoint, because of {alert}")
+            folder = getattr(trainer.checkpoint_callback, "dirpath", None) or trainer.default_root_dir
+            trainer.save_checkpoint(Path(folder) / f"thermograd-step={step}.ckpt")
+
+    @harmless
+    def on_validation_end(self, trainer: Any, pl_module: Any) -> None:
+        """Mark an evaluation, but not the check before training."""
+        if not trainer.sanity_checking:
+            metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
+            self._training.mark("evaluation", trainer.global_step, metrics=metrics)
+
+    @harmless
+    def on_save_checkpoint(self, trainer: Any, pl_module: Any, checkpoint: Any) -> None:
+        """Mark a checkpoint."""
+        self._training.mark("checkpoint", trainer.global_step)
+
+    @harmless
+    def on_exception(self, trainer: Any, pl_module: Any, exception: BaseException) -> None:
+        """Mark what ended the training, and end the run."""
+        self._training.mark("error", trainer.global_step, f"{type(exception).__name__}: {exception}")
+        self._training.close()
+
+    @harmless
+    def on_train_end(self, trainer: Any, pl_module: Any) -> None:
+        """End the run."""
+        self._training.close()
+
+
+def _packages_in_use() -> tuple[str, ...]:
+    """Return the packages that are imported; where none is, the first that can be."""
+    found = tuple(name for name in _PACKAGES if name in sys.modules)
+    for name in () if found else _PACKAGES:
+        try:
+            importlib.import_module(name)
+        except ImportError:
+            continue
+        return (name,)
+    if not found:
+        raise MissingExtraError("Lightning is not installed: install thermograd[lightning]")
+    return found
+
+
+@cache
+def _with_bases(packages: tuple[str, ...]) -> type[ThermogradCallback]:
+    bases = tuple(importlib.import_module(f"{name}.callbacks").Callback for name in packages)
+    return type("ThermogradCallback", (ThermogradCallback, *bases), {"__module__": __name__})
+
+
+def _made_anew(arguments: dict[str, Any]) -> ThermogradCallback:
+    return ThermogradCallback(**arguments)
+
+
+def _job_facts(trainer: Any, module: Any) -> dict[str, Any]:
+    return {
+        "model": model_facts(module),
+        "max_steps": trainer.max_steps if trainer.max_steps and trainer.max_steps > 0 else None,
+        "training_arguments": {
+            "gradient_clip_val": trainer.gradient_clip_val,
+            "accumulate_grad_batches": trainer.accumulate_grad_batches,
+            "precision": str(trainer.precision),
+        },
+    }

@@ -1,0 +1,143 @@
+"""Scalars on their way from a device to Python floats, without anybody waiting for the device.
+
+On CUDA a value is copied to pinned memory behind the work that computes it, an event marks the place in
+the stream, and the value is read when the event has passed. On the CPU it is there already.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+
+import torch
+
+__all__ = ["PinnedSlot", "PinnedSlots", "Readback", "own_copy"]
+
+_SLOT_WIDTH = 8
+
+
+class _Event(Protocol):
+    def record(self) -> None: ...
+    def query(self) -> bool: ...
+    def synchronize(self) -> None: ...
+
+
+class PinnedSlot:
+    """A few pinned float64 cells and the event behind which they are filled."""
+
+    def __init__(self, cells: torch.Tensor, event: _Event) -> None:
+        self.cells = cells
+        self.event = event
+
+
+class PinnedSlots:
+    """Slots of one device, used again and again: pinning memory is slow, so it is done once.
+
+    Parameters
+    ----------
+    count
+        Slots made at once; more are made where the device is further behind than that.
+    pin, event
+        What makes pinned cells and events; for tests.
+    """
+
+    def __init__(
+        self,
+        count: int = 64,
+        pin: Callable[[int, int], torch.Tensor] = lambda rows, width: torch.empty(
+            (rows, width), dtype=torch.float64, pin_memory=True
+        ),
+        event: Callable[[], _Event] = lambda: torch.cuda.Event(),  # type: ignore[no-untyped-call]
+    ) -> None:
+        self._count, self._pin, self._event = count, pin, event
+        self._free: list[PinnedSlot] = []
+        self.made = 0
+
+    def take(self) -> PinnedSlot:
+        """Return a free slot."""
+        if not self._free:
+            self.made += self._count
+            cells = self._pin(self._count, _SLOT_WIDTH)
+            self._free = [PinnedSlot(row, self._event()) for row in cells.unbind(0)]
+        return self._free.pop()
+
+    def give_back(self, slot: PinnedSlot) -> None:
+        """Take back a slot whose values have been read."""
+        self._free.append(slot)
+
+
+_slots_of: dict[torch.device, PinnedSlots] = {}
+
+
+class Readback:
+    """Some named scalars being read back.
+
+    Parameters
+    ----------
+    tensors
+        Tensors of one element, on any devices; at most 8 on one device. A value on the CPU is read here
+        and now, one on another kind of accelerator than CUDA when it is asked for.
+    slots
+        Gives the slots of a device; for tests.
+    """
+
+    def __init__(
+        self,
+        tensors: Mapping[str, torch.Tensor],
+        slots: Callable[[torch.device], PinnedSlots] = lambda device: _slots_of.setdefault(
+            device, PinnedSlots()
+        ),
+    ) -> None:
+        self._values: dict[str, float] = {}
+        self._late: dict[str, torch.Tensor] = {}
+        self._waiting: dict[torch.device, tuple[PinnedSlots, PinnedSlot, list[str]]] = {}
+        for name, tensor in tensors.items():
+            if tensor.device.type == "cpu":
+                self._values[name] = float(tensor)
+            elif tensor.is_cuda:
+                self._send(name, tensor, slots)
+            else:
+                self._late[name] = tensor
+        for _, slot, _ in self._waiting.values():
+            slot.event.record()
+
+    def _send(self, name: str, tensor: torch.Tensor, slots: Callable[[torch.device], PinnedSlots]) -> None:
+        if tensor.device not in self._waiting:
+            pool = slots(tensor.device)
+            self._waiting[tensor.device] = (pool, pool.take(), [])
+        _, slot, names = self._waiting[tensor.device]
+        value = (
+            tensor.detach().to(torch.float64).reshape(())
+        )  # same type: the copy is one asynchronous transfer
+        slot.cells[len(names)].copy_(value, non_blocking=True)
+        names.append(name)
+
+    def ready(self) -> bool:
+        """Say whether every value has arrived; does not wait."""
+        return all(slot.event.query() for _, slot, _ in self._waiting.values())
+
+    def values(self) -> dict[str, float]:
+        """Return the values, waiting for those that are still on their way."""
+        for pool, slot, names in self._waiting.values():
+            slot.event.synchronize()
+            self._values |= dict(zip(names, slot.cells[: len(names)].tolist(), strict=True))
+            pool.give_back(slot)
+        self._waiting = {}
+        self._values |= {name: float(tensor) for name, tensor in self._late.items()}
+        self._late = {}
+        return self._values
+
+
+def own_copy(value: Any) -> torch.Tensor | None:
+    """Return a detached copy of a scalar that its owner may change; None for what is no scalar tensor.
+
+    Half precision becomes single, so that sums of it are not rounded twice.
+    """
+    if not isinstance(value, torch.Tensor) or value.numel() != 1:
+        return None
+    placements = getattr(value, "placements", ())
+    if not all(placement.is_replicate() for placement in placements):
+        return None  # a part of a distributed value: what it adds up to only all ranks know
+    scalar: torch.Tensor = value.detach()
+    if placements:
+        scalar = scalar.to_local()  # type: ignore[attr-defined]
+    scalar = scalar.reshape(())
+    return scalar.float() if scalar.dtype in (torch.float16, torch.bfloat16) else scalar.clone()

@@ -1,0 +1,220 @@
+"""Reading the text of imported files: lines, cells, numbers, JSON.
+
+A row that cannot be trusted as a whole is left out and counted with the reason. An empty cell is null,
+never 0. Files are data: nothing in them, names included, is ever used as a path or a command.
+"""
+
+import csv
+import importlib
+import io
+import json
+import math
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from thermograd.store.errors import ImportFormatError, MissingExtraError
+
+__all__ = [
+    "LeftOutError",
+    "cells_of",
+    "check_bounds",
+    "extra_module",
+    "json_of",
+    "measure",
+    "read_number",
+    "require_whole",
+    "text_lines",
+    "whole_number",
+]
+
+_LONGEST_LINE = 1 << 20  # what has no line break for longer is no table; its pieces are left out
+_UTF16 = (b"\xff\xfe", b"\xfe\xff")
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
+_BOUNDS = {
+    "utilization_pct": (0.0, 100.5, "%"),
+    "temperature_c": (-50.0, 150.0, "degC"),
+    "memory_temperature_c": (-50.0, 150.0, "degC"),
+    "power_w": (0.0, 5000.0, "W"),
+    "power_w_average": (0.0, 5000.0, "W"),
+    "power_limit_w": (0.0, 5000.0, "W"),
+    "fan_pct": (0.0, 200.0, "%"),
+    "sm_clock_mhz": (0.0, 20_000.0, "MHz"),
+    "memory_clock_mhz": (0.0, 50_000.0, "MHz"),
+    "memory_used_bytes": (0.0, 2.0**50, "bytes"),
+    "energy_j": (0.0, 1e15, "J"),
+}
+
+
+class LeftOutError(Exception):
+    """A row is left out, for the reason it says."""
+
+
+def read_number(name: str, text: str) -> float:
+    """Read a finite number from a cell.
+
+    Raises
+    ------
+    LeftOutError
+        If it is none.
+    """
+    value = float(text) if _NUMBER.fullmatch(text) else math.nan
+    if not math.isfinite(value):
+        raise LeftOutError(f"torn row: {name} is not a finite number")
+    return value
+
+
+def check_bounds(values: dict[str, Any]) -> None:
+    """Refuse a sample with a value that no device has.
+
+    Raises
+    ------
+    LeftOutError
+        If there is one; it says which and what is allowed.
+    """
+    for name, value in values.items():
+        bounds = _BOUNDS.get(name)
+        if bounds is not None and value is not None and not bounds[0] <= value <= bounds[1]:
+            raise LeftOutError(f"{name} outside {bounds[0]:g} to {bounds[1]:g} {bounds[2]}")
+
+
+def text_lines(path: Path, fallback: str | None = None) -> Iterator[tuple[int, str]]:
+    """Yield the number (from 1) and text of every line, without holding the file in memory.
+
+    Parameters
+    ----------
+    path
+        UTF-8 with or without a byte order mark, or UTF-16 with one.
+    fallback
+        The one-byte encoding of lines that are not UTF-8, where the format has one.
+
+    Raises
+    ------
+    ImportFormatError
+        If the file cannot be read, or a line is no such text.
+    """
+    try:
+        with path.open("rb") as file:
+            start = file.read(2)
+            file.seek(0)
+            yield from _utf16(path, file) if start in _UTF16 else _utf8(path, file, fallback)
+    except OSError as error:
+        raise ImportFormatError(f"{path}: cannot be read ({error.strerror or error})") from error
+
+
+def _utf8(path: Path, file: io.BufferedReader, fallback: str | None) -> Iterator[tuple[int, str]]:
+    number = 0
+    while line := file.readline(_LONGEST_LINE):
+        number += 1
+        data = line.removeprefix(b"\xef\xbb\xbf") if number == 1 else line
+        try:
+            yield number, data.decode()
+        except UnicodeDecodeError as error:
+            if fallback is not None:
+                yield number, data.decode(fallback, "replace")
+                continue
+            byte = data[error.start]
+            raise ImportFormatError(
+                f"{path}, row {number}: byte 0x{byte:02x} is not UTF-8 text; allowed is UTF-8, or UTF-16 "
+                "with a byte order mark"
+            ) from error
+
+
+def _utf16(path: Path, file: io.BufferedReader) -> Iterator[tuple[int, str]]:
+    number = 0
+    text = io.TextIOWrapper(file, "utf-16", newline="\n")
+    try:
+        while line := text.readline(_LONGEST_LINE):
+            number += 1
+            yield number, line
+    except UnicodeError as error:
+        raise ImportFormatError(f"{path}, after row {number}: not UTF-16 text ({error})") from error
+    finally:
+        text.detach()
+
+
+def require_whole(line: str) -> None:
+    """Refuse a last line that has no end: its last number may be cut short.
+
+    Raises
+    ------
+    LeftOutError
+        If it has none.
+    """
+    if not line.endswith("\n"):
+        raise LeftOutError("torn row: the file ends in mid-line")
+
+
+def cells_of(line: str) -> list[str]:
+    """Split one line; line by line, so that a torn quote cannot swallow the rows after it."""
+    try:
+        return [cell.strip() for cell in next(csv.reader([line.rstrip("\r\n")]), [])]
+    except csv.Error:  # a cell longer than csv's limit
+        return [line[:100]]
+
+
+def json_of(path: Path) -> Any:
+    """Read a JSON file; NaN and Infinity are read as what they say.
+
+    Raises
+    ------
+    ImportFormatError
+        If it cannot be read, or is no JSON.
+    """
+    text = "".join(line for _, line in text_lines(path))
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        where = f"line {error.lineno}, column {error.colno}"
+        raise ImportFormatError(
+            f"{path}, {where}: broken JSON ({error.msg}); allowed is a whole one"
+        ) from error
+    except (ValueError, RecursionError) as error:
+        raise ImportFormatError(
+            f"{path}: JSON that cannot be read ({error}); allowed is one of ordinary depth and numbers"
+        ) from error
+
+
+def extra_module(path: Path, name: str) -> Any:
+    """Import a module of a package that only some formats need.
+
+    Raises
+    ------
+    MissingExtraError
+        If the package is not installed.
+    """
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        raise MissingExtraError(
+            f"{path}: this format is read with the package {name.partition('.')[0]}; "
+            "install it with pip install 'thermograd[import]'"
+        ) from error
+
+
+def whole_number(value: Any) -> int | None:
+    """Return a JSON value as a whole number from 0 that fits a column; None for any other."""
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 2**63:
+        return None
+    return value
+
+
+def measure(name: str, value: Any) -> float | None:
+    """Return a JSON value as a measurement, null as None, NaN and infinity as they are.
+
+    Raises
+    ------
+    LeftOutError
+        If it is no number.
+    """
+    if value is None:
+        return None
+    try:
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            return float(value)
+    except OverflowError:
+        pass
+    raise LeftOutError(f"torn row: {name} is not a number")

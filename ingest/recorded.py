@@ -1,0 +1,213 @@
+"""Reading what the first instrument of this kind left: RLE device logs (CSV) and step logs (JSON)."""
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from thermograd.ingest.reading import (
+    LeftOutError,
+    cells_of,
+    json_of,
+    measure,
+    read_number,
+    require_whole,
+    text_lines,
+    whole_number,
+)
+from thermograd.ingest.recording import Format, Head, Hints, Recording
+from thermograd.ingest.zones import Moment, read_epoch, read_time, shown_offset
+from thermograd.store.errors import ImportFormatError
+
+__all__ = ["DEVICE_LOG", "SIGNALS", "STEP_LOG"]
+
+SIGNALS = frozenset({"util_pct", "temp_c", "power_w", "rle_smoothed", "rle_raw"})
+_NUMERIC = (
+    *("util_pct", "power_w", "temp_c", "vram_temp_c", "gpu_memory_temp", "fan_pct", "gpu_fan_pct"),
+    *("gpu_clock_mhz", "cpu_freq_mhz", "cpu_freq_ghz", "gpu_memory_used_gb", "rle_smoothed", "a_load"),
+    *("rle_raw", "rle_norm", "E_th", "E_pw", "t_sustain_s", "rolling_peak", "cycles_per_joule"),
+)  # the last line is not imported, but garbage in it means a torn row
+_NOTHING: dict[str, float | None] = dict.fromkeys(_NUMERIC)
+_BOUNDS = {
+    "util_pct": (0.0, 100.5, "%"),
+    "temp_c": (-50.0, 150.0, "degC"),
+    "vram_temp_c": (-50.0, 150.0, "degC"),
+    "gpu_memory_temp": (-50.0, 150.0, "degC"),
+    "power_w": (0.0, 5000.0, "W"),
+}
+_FLAGS = {"": None, "0": False, "0.0": False, "false": False, "1": True, "1.0": True, "true": True}
+_CLOCKS = ("timestamp_shared", "timestamp", "timestamp_iso")
+
+
+# -- device logs ---------------------------------------------------------------------------------
+
+
+def _is_header(cells: list[str]) -> bool:
+    return "timestamp" in cells and "device" in cells and not SIGNALS.isdisjoint(cells)
+
+
+def _is_device_log(head: Head) -> bool:
+    return any(_is_header(cells_of(line)) for line in head.lines)
+
+
+def _read_device_log(paths: tuple[Path, ...], _: Hints) -> list[Recording]:
+    """Read any column set, named by the header or by a later one in mid-file."""
+    recording = Recording(paths, "sample", DEVICE_LOG.name)
+    header: list[str] | None = None
+    for number, line in text_lines(recording.path):
+        if not line.strip():
+            continue
+        cells = cells_of(line)
+        if _is_header(cells):
+            if header is not None:
+                recording.leave_out("repeated header row")
+            header, recording.definition = cells, recording.definition or _definition(cells)
+            continue
+        try:
+            moment, values = _device_row(header, cells)
+            require_whole(line)
+            recording.require_new(tuple(cells))
+        except LeftOutError as error:
+            recording.leave_out(error)
+            continue
+        recording.add(number, moment, values)
+    return [recording]
+
+
+def _definition(header: list[str]) -> str:
+    """Name the program whose RLE and collapse these are: the same columns have several meanings."""
+    if "workload_state" in header:
+        return "rle.hardware_monitor_v2"
+    return "rle.hardware_monitor" if "vram_temp_c" in header else "unknown"
+
+
+def _device_row(header: list[str] | None, cells: list[str]) -> tuple[Moment, dict[str, Any]]:
+    if header is None:
+        raise LeftOutError("torn row: before the first header")
+    if len(cells) != len(header):
+        raise LeftOutError("torn row: not as many cells as the header")
+    named = dict(zip(header, cells, strict=True))
+    moment = read_time(named["timestamp"])
+    if moment is None:
+        raise LeftOutError("torn row: timestamp is not an ISO 8601 time or epoch seconds")
+    device = named["device"]
+    if not device or "\0" in device:
+        raise LeftOutError("torn row: no device")
+    numbers = _NOTHING | {name: read_number(name, named[name]) for name in _NUMERIC if named.get(name)}
+    for name, (low, high, unit) in _BOUNDS.items():
+        value = numbers[name]
+        if value is not None and not low <= value <= high:
+            raise LeftOutError(f"{name} outside {low:g} to {high:g} {unit}")
+    return moment, _sample(device, numbers, _flag(named))
+
+
+def _flag(named: dict[str, str]) -> bool | None:
+    text = named.get("collapse", "").lower()
+    if text not in _FLAGS:
+        raise LeftOutError("torn row: collapse is not 0 or 1")
+    return _FLAGS[text]
+
+
+def _sample(device: str, numbers: dict[str, float | None], collapse: bool | None) -> dict[str, Any]:
+    """Name and convert once: GHz to MHz, GiB (what the source calls GB: its values are whole pages) to bytes.
+
+    RLE is the smoothed column: the published correlations are of that one.
+    """
+    if device.lower().startswith("cpu"):
+        ghz = numbers["cpu_freq_ghz"]
+        clock = numbers["cpu_freq_mhz"] if ghz is None else ghz * 1000.0
+        memory = None
+    else:
+        clock, memory = numbers["gpu_clock_mhz"], numbers["gpu_memory_used_gb"]
+    return {
+        "device": device,
+        "utilization_pct": numbers["util_pct"],
+        "power_w": numbers["power_w"],
+        "temperature_c": numbers["temp_c"],
+        "memory_temperature_c": _either(numbers["vram_temp_c"], numbers["gpu_memory_temp"]),
+        "sm_clock_mhz": clock,
+        "memory_used_bytes": None if memory is None else memory * 2**30,
+        "fan_pct": _either(numbers["fan_pct"], numbers["gpu_fan_pct"]),
+        "reported_rle": numbers["rle_smoothed"],
+        "reported_collapse": collapse,
+        "_a_load": numbers["a_load"],
+    }
+
+
+def _either(first: float | None, second: float | None) -> float | None:
+    return second if first is None else first
+
+
+# -- step logs -----------------------------------------------------------------------------------
+
+
+def _is_step_log(head: Head) -> bool:
+    return bool(re.match(r"\[\s*\{", head.text) and re.search(r'"step"\s*:', head.text))
+
+
+def _read_step_log(paths: tuple[Path, ...], _: Hints) -> list[Recording]:
+    """Read a list of entries. NaN and infinite losses and norms are kept: they are what happened."""
+    recording = Recording(paths, "step", STEP_LOG.name)
+    entries = json_of(recording.path)
+    if not isinstance(entries, list):
+        found = type(entries).__name__
+        raise ImportFormatError(f"{recording.path}: a step log must be a list, but this is a {found}")
+    clocks = set()
+    previous: Any = None
+    for number, entry in enumerate(entries, start=1):
+        try:
+            clock, moment, values = _step_row(entry, previous, number == len(entries))
+            recording.require_new(json.dumps(entry, sort_keys=True))
+        except LeftOutError as error:
+            recording.leave_out(error)
+            continue
+        previous = values["step"]
+        clocks.add(clock)
+        recording.add(number, moment, values)
+        recording.local_offsets_s.update(_local_offset(entry, moment))
+    recording.clock = ", ".join(sorted(clocks)) or "none"
+    return [recording]
+
+
+def _step_row(entry: Any, previous: Any, is_last: bool) -> tuple[str, Moment, dict[str, Any]]:
+    if not isinstance(entry, dict):
+        raise LeftOutError("torn row: an entry that is not an object")
+    step = whole_number(entry.get("step"))
+    if step is None:
+        raise LeftOutError("torn row: step is not a whole number >= 0")
+    names = ("loss", "grad_norm", "learning_rate", "epoch")
+    values = {"step": step} | {name: measure(name, entry.get(name)) for name in names}
+    if step == previous and values["loss"] is None and values["grad_norm"] is None:
+        raise LeftOutError(
+            "end-of-training summary (last row: repeated step, null loss and grad_norm)"
+            if is_last
+            else "evaluation or summary row (repeated step, null loss and grad_norm)"
+        )
+    if (values["grad_norm"] or 0.0) < 0.0:
+        raise LeftOutError("grad_norm below 0")
+    for clock, moment in _moments(entry):
+        return clock, moment, values
+    raise LeftOutError(f"torn row: none of {', '.join(_CLOCKS)} is a time")
+
+
+def _moments(entry: dict[str, Any]) -> Iterator[tuple[str, Moment]]:
+    """Yield the times that an entry gives, the most trusted column first."""
+    for name in _CLOCKS:
+        value = entry.get(name)
+        moment = read_time(value) if isinstance(value, str) else None
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            moment = read_epoch(value)
+        if moment is not None:
+            yield name, moment
+
+
+def _local_offset(entry: dict[str, Any], moment: Moment) -> set[int]:
+    if moment.naive:
+        return set()
+    offsets = (shown_offset(other.ns, moment.ns) for _, other in _moments(entry) if other.naive)
+    return {offset for offset in offsets if offset is not None}
+
+
+DEVICE_LOG = Format("an RLE device log (CSV)", ("sample",), _is_device_log, _read_device_log)
+STEP_LOG = Format("a step log (JSON)", ("step",), _is_step_log, _read_step_log)

@@ -1,0 +1,184 @@
+"""What an importer reads from files: usable rows in little memory, and why the others were left out."""
+
+from collections import Counter
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import pyarrow as pa
+from thermograd.ingest.reading import LeftOutError
+from thermograd.ingest.zones import Moment, Span
+from thermograd.store.events import arrow_schema
+
+__all__ = ["Format", "Head", "Hints", "Kind", "Recording"]
+
+Kind = Literal["step", "sample"]
+
+_BATCH_ROWS = 8192
+
+
+class Hints(NamedTuple):
+    """What a person adds for logs that have no clock: when the training began, and how long a step took."""
+
+    started_at: str | None = None
+    step_time_s: float | None = None
+
+
+class Head(NamedTuple):
+    """The beginning of a file: its bytes, and the same as text."""
+
+    data: bytes
+    text: str
+
+    @property
+    def lines(self) -> list[str]:
+        """The lines that are not blank."""
+        return [line for line in self.text.split("\n") if line.strip()]
+
+
+class Recording:
+    """The usable rows of one kind that some files gave, kept as Arrow batches.
+
+    Parameters
+    ----------
+    paths
+        The files.
+    kind
+        The kind of their events.
+    format
+        What the files are, in words.
+
+    Attributes
+    ----------
+    left_out
+        How many rows were of no use, by reason.
+    ignored
+        What else the files hold and is not imported, in words.
+    clock
+        The column (or columns) that the times are from.
+    local_offsets_s
+        Offsets from UTC (seconds east) that rows with both local and epoch times show.
+    definition
+        Which of the programs that write such files derived its RLE and collapse columns.
+    models
+        What the files say a device is, by device.
+    notes
+        What a reader of a device's numbers should know, by device and sensor.
+    estimated
+        How the times were estimated, where the files have none.
+    """
+
+    def __init__(self, paths: tuple[Path, ...], kind: Kind, format: str) -> None:
+        self.paths, self.kind, self.format = paths, kind, format
+        self.left_out: Counter[str] = Counter()
+        self.ignored: list[str] = []
+        self.clock = "timestamp"
+        self.local_offsets_s: set[int] = set()
+        self.definition: str | None = None
+        self.models: dict[str, str] = {}
+        self.notes: dict[str, dict[str, str]] = {}
+        self.estimated: str | None = None
+        self.first_naive: int | None = None
+        self._spans: dict[bool, Span] = {}
+        self._rows = 0
+        self._pending: list[tuple[int, Moment, dict[str, Any]]] = []
+        self._batches: list[pa.RecordBatch] = []
+        self._seen: set[int] = set()
+
+    @property
+    def path(self) -> Path:
+        """The file, or the first of several."""
+        return self.paths[0]
+
+    def __len__(self) -> int:
+        return self._rows
+
+    def add(self, line: int, moment: Moment, values: dict[str, Any]) -> None:
+        """Keep a row: where it stands, its time, its event's columns.
+
+        A value whose name begins with an underscore is kept beside them and is not part of the event.
+        """
+        if moment.naive and self.first_naive is None:
+            self.first_naive = line
+        span = self._spans.get(moment.naive)
+        if span is None or not span.first <= moment.ns <= span.last:
+            low, high = (span.first, span.last) if span else (moment.ns, moment.ns)
+            self._spans[moment.naive] = Span(min(low, moment.ns), max(high, moment.ns))
+        self._rows += 1
+        self._pending.append((line, moment, values))
+        if len(self._pending) >= _BATCH_ROWS:
+            self._flush()
+
+    def leave_out(self, reason: object) -> None:
+        """Count a row that is of no use."""
+        self.left_out[str(reason)] += 1
+
+    def require_new(self, identity: Hashable) -> None:
+        """Refuse a row that has been there before, exactly.
+
+        Raises
+        ------
+        LeftOutError
+            If it has. Only 64 bits of each row are remembered: a file of a million rows loses one by
+            mistake with a probability below 1e-7.
+        """
+        key = hash(identity)
+        if key in self._seen:
+            raise LeftOutError("exact duplicate of another row")
+        self._seen.add(key)
+
+    def span(self, naive: bool) -> Span | None:
+        """Return first and last time of the rows that name no zone, or of the others."""
+        return self._spans.get(naive)
+
+    def table(self) -> pa.Table:
+        """Return all rows in the files' order: ``_line``, ``_time_ns``, ``_naive``, and the columns given."""
+        self._flush()
+        self._seen.clear()
+        return pa.concat_tables(
+            [pa.Table.from_batches([batch]) for batch in self._batches], promote_options="default"
+        )
+
+    def _flush(self) -> None:
+        if not self._pending:
+            return
+        schema = arrow_schema(self.kind)
+        columns: dict[str, pa.Array] = {
+            "_line": pa.array([line for line, _, _ in self._pending], pa.int64()),
+            "_time_ns": pa.array([moment.ns for _, moment, _ in self._pending], pa.int64()),
+            "_naive": pa.array([moment.naive for _, moment, _ in self._pending], pa.bool_()),
+        }
+        for name in dict.fromkeys(name for _, _, values in self._pending for name in values):
+            kind = pa.float64() if name.startswith("_") else schema.field(name).type
+            columns[name] = pa.array([values.get(name) for _, _, values in self._pending], kind)
+        self._batches.append(pa.RecordBatch.from_pydict(columns))
+        self._pending.clear()
+
+
+@dataclass(frozen=True)
+class Format:
+    """One format that is imported.
+
+    Attributes
+    ----------
+    name
+        In words, for messages.
+    kinds
+        The kinds of event that such a file may hold.
+    recognises
+        Says by the beginning of a file whether it is one.
+    read
+        Reads one file (or, where `several`, those of one folder) into a recording of each kind.
+    several
+        Several files of one folder are one log.
+    has_clock
+        The files say when things happened.
+    """
+
+    name: str
+    kinds: tuple[Kind, ...]
+    recognises: Callable[[Head], bool]
+    read: Callable[[tuple[Path, ...], Hints], list[Recording]]
+    several: bool = False
+    has_clock: bool = True

@@ -1,0 +1,321 @@
+"""Writing a run of known truth through the normal log, labelled simulated wherever it appears.
+
+The series come from elsewhere, one value a second. Bin k is the time (k - 1, k] after the first step, so
+that the grid of the analysis holds exactly the series that were drawn: the mean of log(grad_norm) over
+the steps of a second is x, and the sensors, which refresh once a second, show y.
+"""
+
+import heapq
+import time
+import zlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import thermograd
+from numpy.typing import NDArray
+from thermograd.ingest.simulated import SimulatedGpu
+from thermograd.store.catalogue import Run, build_run
+from thermograd.store.errors import LogError
+from thermograd.store.events import COMMON, column_names
+from thermograd.store.log import EventWriter
+from thermograd.store.process import host_facts, new_writer_name
+
+__all__ = ["DEVICE", "Signals", "simulate_run", "truth_text"]
+
+DEVICE = "simulated:gpu"
+
+Floats = NDArray[np.float64]
+Columns = dict[str, NDArray[Any]]
+TimedColumns = tuple[NDArray[np.int64], Columns]
+
+_STEPS_PER_S = 2.4
+_LOG_RANGE = 3.5  # natural logarithm of the largest norm over the smallest: a factor of 33
+_STEP_NOISE = 0.08  # of log(grad_norm), steps of one second among themselves
+_DEGREES = 25.0  # between the coolest and the hottest second, at most
+_MODEL_TICK_S = 0.05
+_BATCH_ROWS = 8192
+_NS = 1_000_000_000
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Signals:
+    """What the run shows, one value a second.
+
+    Attributes
+    ----------
+    x
+        Shape (m,): log gradient norm up to scale and level.
+    y
+        Shape (m,): what the sensor shows, up to scale and level.
+    sensor
+        What y becomes: the temperature (as it is where it is whole degrees), a throttle flag, or
+        nothing: then the device is the modelled GPU with a partly blocked heat sink.
+    load
+        Shape (m,): utilisation up to scale and level, or None for a steady one.
+    period_s
+        Length of an epoch, or None for one long epoch.
+    """
+
+    x: Floats
+    y: Floats
+    sensor: Literal["temperature", "throttle flag", "model"] = "temperature"
+    load: Floats | None = None
+    period_s: float | None = None
+
+
+def simulate_run(
+    runs_dir: Path, signals: Signals, truth: Mapping[str, Any], hz: float = 1.0, end_ns: int | None = None
+) -> Run:
+    """Write a whole run: steps, samples, marks, and its truth in ``run.json``.
+
+    Parameters
+    ----------
+    runs_dir
+        Directory of runs.
+    signals
+        What it shows.
+    truth
+        ``scenario``, ``rho``, ``lag_s``, ``seed`` and ``about``; the seed also draws what does not
+        matter: loss, power, step times.
+    hz
+        Samples a second, 0.1 to 10. Below 1 the sampler misses seconds, as a slow one would.
+    end_ns
+        When the run ended, UTC ns, default now; nothing else depends on it.
+
+    Raises
+    ------
+    ValueError
+        If the signals are empty or differ in length, or hz is out of range.
+    LogError
+        If the run cannot be written; nothing is left behind then.
+    """
+    m = signals.x.size
+    if not m or signals.y.size != m or (signals.load is not None and len(signals.load) != m):
+        raise ValueError(
+            f"x has {m} values and y {signals.y.size}; expected one each a second, the same number"
+        )
+    if not 0.1 <= hz <= 10:
+        raise ValueError(f"hz is {hz!r}; allowed: 0.1 to 10 samples a second")
+    rng = np.random.default_rng([int(truth["seed"]), zlib.crc32(str(truth["scenario"]).encode()), 1])
+    hardware = _modelled if signals.sensor == "model" else _sampled
+    sample_s, clock, samples = hardware(signals, hz, rng, int(truth["seed"]))
+    step_s, steps = _steps(signals, clock, rng)
+    begin_ns = ((time.time_ns() if end_ns is None else end_ns) // _NS - m) * _NS
+    facts = _facts(truth, hz, begin_ns, begin_ns + m * _NS, samples)
+    events = {
+        "step": _timed(step_s, steps, begin_ns),
+        "sample": _timed(sample_s, samples, begin_ns),
+        "mark": _timed(
+            np.array([0.0, float(m)]),
+            {
+                "mark": np.array(["run_started", "run_ended"], dtype=object),
+                "text": np.array([truth_text(truth), None], dtype=object),
+            },
+            begin_ns,
+        ),
+    }
+    return _write(runs_dir, truth_text(truth), facts, events)
+
+
+def truth_text(truth: Mapping[str, Any]) -> str:
+    """Return the truth of a simulated run in a few words; also the run's name.
+
+    Examples
+    --------
+    >>> truth_text({"scenario": "coupled", "rho": 0.3, "lag_s": 5.0, "seed": 0})
+    'simulated: coupled, rho 0.3, lag 5 s, seed 0'
+    """
+    scenario = str(truth["scenario"])
+    parts = [f"simulated: {scenario}"]
+    if truth.get("lag_s") is None:
+        without = {"uncoupled": [], "coupled": ["rho 0"], "coupled-trends": ["rho 0"]}
+        parts += without.get(scenario, ["not coupled"])
+    else:
+        if truth.get("rho") is not None:
+            parts.append(f"rho {truth['rho']:g}")
+        parts.append(f"lag {truth['lag_s']:g} s")
+    return ", ".join([*parts, f"seed {truth['seed']}"])
+
+
+# -- training --------------------------------------------------------------------------------------
+
+
+def _steps(signals: Signals, clock: Floats | None, rng: np.random.Generator) -> tuple[Floats, Columns]:
+    """Return when each step ends, s after the first, and the columns of the steps."""
+    m = signals.x.size
+    time_s, step_time_s = _step_times(m, clock, rng)
+    second = np.maximum(np.ceil(time_s).astype(np.int64) - 1, 0)
+    noise = _STEP_NOISE * rng.standard_normal(time_s.size)
+    counts = np.bincount(second, minlength=m)
+    noise -= (np.bincount(second, noise, m) / np.maximum(counts, 1))[second]
+    spread = float(np.ptp(signals.x))
+    x = (signals.x - np.median(signals.x)) * min(1.0, _LOG_RANGE / spread if spread else 1.0)
+    progress = time_s / m
+    loss = 2.0 + 2.5 * np.exp(-6.0 * progress) + 0.04 * rng.standard_normal(time_s.size)
+    rate = 1e-3 * np.minimum(1.0, (time_s + 1.0) / 30.0) * (0.55 + 0.45 * np.cos(np.pi * progress))
+    return time_s, {
+        "step": np.arange(1, time_s.size + 1),
+        "rank": np.zeros(time_s.size, dtype=np.int64),
+        "epoch": progress if signals.period_s is None else time_s / signals.period_s,
+        "loss": loss,
+        "grad_norm": np.exp(x[second] + noise),
+        "max_grad_norm": np.ones(time_s.size),
+        "learning_rate": rate,
+        "step_time_s": step_time_s,
+        "tokens": np.full(time_s.size, 8192),
+    }
+
+
+def _step_times(m: int, clock: Floats | None, rng: np.random.Generator) -> tuple[Floats, Floats]:
+    """Return ends and durations of steps, s; a clock (share of the full one, every tick) slows them."""
+    lengths = np.exp(0.03 * rng.standard_normal(round(1.3 * _STEPS_PER_S * m) + 10)) / _STEPS_PER_S
+    ends = np.append(0.0, np.cumsum(lengths[1:]))
+    if clock is not None:  # the work done until each tick, in seconds of the full clock
+        work = np.append(0.0, np.cumsum(clock) * _MODEL_TICK_S)
+        ends = ends[ends <= work[-1]]
+        ends = np.interp(ends, work, np.arange(work.size) * _MODEL_TICK_S)
+    ends = ends[ends <= m]
+    return ends, np.append(lengths[0], np.diff(ends))
+
+
+# -- hardware --------------------------------------------------------------------------------------
+
+
+def _sampled(
+    signals: Signals, hz: float, rng: np.random.Generator, seed: int
+) -> tuple[Floats, None, Columns]:
+    """Return sample times and columns of sensors that follow y, refreshed once a second."""
+    m = signals.x.size
+    noise = rng.standard_normal((4, m))
+    load = 96.0 + 0.5 * noise[0] if signals.load is None else _spanned(signals.load, 45.0, 95.0)
+    columns = {
+        "utilization_pct": np.clip(load, 0.0, 100.0),
+        "power_w": 90.0 + 5.2 * load + 6.0 * noise[1],
+        "sm_clock_mhz": 1755.0 + 15.0 * np.round(1.5 * noise[2]),
+    }
+    if signals.sensor == "throttle flag":
+        columns["temperature_c"] = 72.0 + 0.5 * noise[3]
+        columns["throttled_thermal_ns"] = np.cumsum(signals.y > 0) * _NS
+    else:
+        columns["temperature_c"] = _as_temperature(signals.y)
+    time_s = np.arange(0, int(m * hz + 1e-9) + 1) / hz
+    second = np.maximum(np.ceil(time_s - 1e-9).astype(np.int64) - 1, 0)
+    shown = {name: values[second] for name, values in columns.items()}
+    return time_s, None, {"device": _constant(DEVICE, time_s.size)} | shown
+
+
+def _constant(text: str, count: int) -> NDArray[Any]:
+    return np.full(count, text, dtype=object)
+
+
+def _as_temperature(y: Floats) -> Floats:
+    if y.size and np.all(y == np.round(y)) and y.min() > 0 and y.max() < 110:
+        return y  # in degC already, as a sensor of whole degrees shows them
+    spread = float(np.ptp(y))
+    return 62.0 + (y - float(np.median(y))) * min(1.0, _DEGREES / spread if spread else 1.0)
+
+
+def _spanned(values: Floats, low: float, high: float) -> Floats:
+    spread = float(np.ptp(values))
+    return low + (high - low) * ((values - values.min()) / spread if spread else np.zeros_like(values))
+
+
+def _modelled(
+    signals: Signals, hz: float, rng: np.random.Generator, seed: int
+) -> tuple[Floats, Floats, Columns]:
+    """Return samples of the modelled GPU under full load, and its clock at every tick (1: full)."""
+    m = signals.x.size
+    gpu = SimulatedGpu("restricted", seed=seed, device=DEVICE)
+    ticks = round(m / _MODEL_TICK_S)
+    at = set((np.round(np.arange(0, int(m * hz + 1e-9) + 1) / hz / _MODEL_TICK_S).astype(int)).tolist())
+    drift = np.repeat(rng.standard_normal(m // 30 + 2), round(30 / _MODEL_TICK_S))
+    clock, rows, times = np.empty(ticks), [], []
+    for tick in range(ticks + 1):
+        if tick in at:
+            rows.append(gpu.read())
+            times.append(tick * _MODEL_TICK_S)
+        if tick < ticks:
+            gpu.airflow = 1.0 + 0.06 * float(np.clip(drift[tick], -2.0, 2.0))  # every half minute another
+            gpu.advance(_MODEL_TICK_S, 1.0)
+            clock[tick] = gpu.clock_mhz / gpu.part.max_clock_mhz
+    names = [name for name in column_names("sample") if rows[0].get(name) is not None]
+    return (
+        np.array(times),
+        clock,
+        {name: np.array([row[name] for row in rows], dtype=object) for name in names},
+    )
+
+
+# -- into a run ------------------------------------------------------------------------------------
+
+
+def _timed(time_s: Floats, columns: Columns, begin_ns: int) -> TimedColumns:
+    return begin_ns + np.round(time_s * _NS).astype(np.int64), columns
+
+
+def _events(kind: str, timed: TimedColumns) -> Iterator[tuple[int, str, dict[str, Any]]]:
+    """Yield one kind's events, some thousand at a time in memory."""
+    times, columns = timed
+    names = list(columns)
+    for first in range(0, times.size, _BATCH_ROWS):
+        part = slice(first, first + _BATCH_ROWS)
+        rows = zip(*(column[part].tolist() for column in columns.values()), strict=True)
+        for time_ns, row in zip(times[part].tolist(), rows, strict=True):
+            yield time_ns, kind, dict(zip(names, row, strict=True))
+
+
+def _facts(
+    truth: Mapping[str, Any], hz: float, begin_ns: int, end_ns: int, samples: Columns
+) -> dict[str, Any]:
+    sensors = [name for name in samples if name != "device"]
+    hidden = ("device", "read_us", "reported_rle", "reported_collapse", *(c.name for c in COMMON), *sensors)
+    device = {
+        "model": "simulated GPU",
+        "simulated": True,
+        "rated_power_w": 700.0,
+        "power_limit_w": 700.0,
+        "temperature_limit_c": 87.0,
+        "slowdown_temperature_c": 89.0,
+        "sensors": sensors,
+        "missing": {name: "not simulated" for name in column_names("sample") if name not in hidden},
+    }
+    # Neither host nor command is part of what is simulated.
+    return dict.fromkeys(host_facts()) | {
+        "source": "simulated",
+        "simulated": True,
+        "truth": dict(truth),
+        "clock": "simulated",
+        "seed": truth["seed"],
+        "sampling_hz": hz,
+        "thermograd_version": thermograd.__version__,
+        "versions": {"numpy": np.__version__},
+        "started_time_ns": begin_ns,
+        "ended_time_ns": end_ns,
+        "devices": {DEVICE: device},
+    }
+
+
+def _write(runs_dir: Path, name: str, facts: dict[str, Any], events: Mapping[str, TimedColumns]) -> Run:
+    """Write the events in time order, seal them, and only then let the run appear."""
+    from thermograd.store.seal import seal_run
+
+    tagged = [_events(kind, timed) for kind, timed in events.items()]
+    with build_run(runs_dir, name, facts) as run:
+        writer = EventWriter(
+            run.path, run.run_id, new_writer_name("simulate"), (), batch_rows=_BATCH_ROWS, role="simulator"
+        )
+        try:
+            for time_ns, kind, values in heapq.merge(*tagged, key=lambda event: event[0]):
+                writer.append(kind, time_ns=time_ns, monotonic_ns=time_ns, **values)
+        finally:
+            writer.close()
+        sealed = seal_run(run.path, run.run_id).events
+        if writer.lost or sealed != {kind: timed[0].size for kind, timed in events.items()}:
+            raise LogError(
+                f"{max(writer.lost, 1)} events of the simulation could not be written to {runs_dir}"
+            )
+        run_id = run.run_id
+    return Run(runs_dir / run_id)

@@ -1,0 +1,146 @@
+"""Which of the files given are imported: one log of each kind, the others named with a reason."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+from thermograd.ingest.formats import ALLOWED, recognise
+from thermograd.ingest.recording import Format, Kind
+from thermograd.store.errors import ImportFormatError
+
+__all__ = ["WORDS", "Source", "choose_sources"]
+
+WORDS: dict[Kind, str] = {"step": "step log", "sample": "device log"}
+_OPTIONS: dict[Kind, str] = {"step": "--training", "sample": "--telemetry"}
+
+
+class Source(NamedTuple):
+    """One log: its format and its file, or the files of one folder that are one log together."""
+
+    format: Format
+    paths: tuple[Path, ...]
+
+    @property
+    def name(self) -> str:
+        """The names of its files."""
+        return ", ".join(path.name for path in self.paths)
+
+    def holds(self, path: Path) -> bool:
+        """Say whether a file is one of its files."""
+        return any(path.samefile(own) for own in self.paths)
+
+
+@dataclass(slots=True)
+class _Found:
+    """The logs among the files, and why the others are of no use."""
+
+    sources: list[Source] = field(default_factory=list)
+    ignored: list[str] = field(default_factory=list)
+
+    def add(self, path: Path, named: bool) -> None:
+        format, looks = recognise(path)
+        if format is None and named:
+            raise ImportFormatError(f"{path}: {looks}; allowed is {ALLOWED}")
+        if format is None:
+            self.ignored.append(f"{path.name}: {looks}")
+        elif not any(source.holds(path) for source in self.sources):
+            self._add_log(format, path)
+
+    def _add_log(self, format: Format, path: Path) -> None:
+        for number, source in enumerate(self.sources):
+            if format.several and source.format is format and source.paths[0].parent == path.parent:
+                self.sources[number] = Source(format, (*source.paths, path))
+                return
+        self.sources.append(Source(format, (path,)))
+
+    def of_kind(self, kind: Kind) -> list[Source]:
+        return [source for source in self.sources if kind in source.format.kinds]
+
+
+def choose_sources(
+    paths: list[Path], training: Path | None, telemetry: Path | None
+) -> tuple[dict[Kind, Source], list[str]]:
+    """Return the log of each kind (one may be both), and what was ignored with the reason.
+
+    Raises
+    ------
+    ImportFormatError
+        If a named file is of no use, there is nothing to import, or several logs of one kind.
+    """
+    found = _Found()
+    for path in paths:
+        if path.is_dir():
+            _look_through(path, found)
+        else:
+            found.add(_regular(path), named=True)
+    options: dict[Kind, Path | None] = {"step": training, "sample": telemetry}
+    chosen: dict[Kind, Source] = {}
+    for kind, option in options.items():
+        source = _given(option, kind, paths, found) if option is not None else _only(kind, paths, found)
+        if source is not None:
+            chosen[kind] = source
+    if not chosen:
+        seen = "; ".join(found.ignored[:5]) or "it is empty"
+        raise ImportFormatError(f"{_listed(paths)}: nothing to import ({seen}); allowed is {ALLOWED}")
+    return chosen, found.ignored
+
+
+def _only(kind: Kind, paths: list[Path], found: _Found) -> Source | None:
+    """Return the one log of a kind; one without a clock gives way to one that has it."""
+    candidates = found.of_kind(kind)
+    timed = [source for source in candidates if source.format.has_clock]
+    if len(timed) == 1 and len(candidates) > 1:
+        found.ignored += [
+            f"{source.name}: steps without times; they are taken from {timed[0].name}"
+            for source in candidates
+            if source is not timed[0]
+        ]
+        candidates = timed
+    if len(candidates) > 1:
+        names = ", ".join(source.name for source in candidates)
+        raise ImportFormatError(
+            f"{_listed(paths)}: {len(candidates)} {WORDS[kind]}s ({names}); a run has one of each kind, "
+            f"say which with {_OPTIONS[kind]}"
+        )
+    return candidates[0] if candidates else None
+
+
+def _given(option: Path, kind: Kind, paths: list[Path], found: _Found) -> Source:
+    """Return the log that an option names, as a path or as a name in one of the folders."""
+    inside = [folder / option for folder in paths if folder.is_dir() and (folder / option).is_file()]
+    path = option if option.is_file() or not inside else inside[0]
+    format, looks = recognise(_regular(path))
+    if format is None or kind not in format.kinds:
+        raise ImportFormatError(f"{path}: {_OPTIONS[kind]} needs a {WORDS[kind]}, but this is {looks}")
+    candidates = found.of_kind(kind)
+    own = next((source for source in candidates if source.holds(path)), Source(format, (path,)))
+    found.ignored += [
+        f"{source.name}: another {WORDS[kind]}; {_OPTIONS[kind]} names {path.name}"
+        for source in candidates
+        if source is not own
+    ]
+    return own
+
+
+def _look_through(folder: Path, found: _Found) -> None:
+    try:
+        entries = sorted(folder.iterdir())
+    except OSError as error:
+        raise ImportFormatError(f"{folder}: cannot be read ({error.strerror or error})") from error
+    for path in entries:
+        if path.is_file():
+            found.add(path, named=False)
+        else:
+            looks = "a folder; name it to import it" if path.is_dir() else "not a regular file"
+            found.ignored.append(f"{path.name}: {looks}")
+
+
+def _regular(path: Path) -> Path:
+    if not path.is_file():
+        problem = "is not a regular file" if path.exists() else "does not exist"
+        raise ImportFormatError(f"{path}: {problem}; give a file or a folder")
+    return path
+
+
+def _listed(paths: list[Path]) -> str:
+    return ", ".join(str(path) for path in paths) or "no path given"

@@ -1,0 +1,134 @@
+"""When the rows of imported logs happened: every row in UTC, in time order, or a refusal."""
+
+import numpy as np
+import pyarrow as pa
+from thermograd.ingest.recording import Kind, Recording
+from thermograd.ingest.sources import WORDS
+from thermograd.ingest.zones import Span, Zone, infer_zone
+from thermograd.store.errors import ImportFormatError
+
+__all__ = ["in_time_order", "out_of_order"]
+
+_MINUTE_NS = 60 * 10**9
+
+
+def in_time_order(recordings: list[Recording], zone: Zone | None) -> tuple[dict[Kind, pa.Table], str]:
+    """Give every row its UTC time.
+
+    Parameters
+    ----------
+    recordings
+        At most one of each kind; none is empty.
+    zone
+        The zone that a person named for times that name none.
+
+    Returns
+    -------
+    dict, str
+        The rows of each kind sorted by ``_time_ns`` (stable: equal times stay in the logged order), now
+        UTC epoch ns; and how the times were read.
+
+    Raises
+    ------
+    ImportFormatError
+        If times name no zone and none can be found, or the logs do not overlap.
+    """
+    device = next((r for r in recordings if r.kind == "sample"), None)
+    steps = next((r for r in recordings if r.kind == "step"), None)
+    tables: dict[Kind, pa.Table] = {}
+    hows = []
+    for recording, beside in ((device, steps), (steps, None)):
+        if recording is not None:
+            its_zone, how = _zone_of(recording, beside, zone)
+            tables[recording.kind] = _sorted_in_utc(recording, its_zone)
+            hows.append(how)
+    explained = "; ".join(hows)
+    if device is not None and steps is not None and device.paths != steps.paths:
+        _require_overlap(device, steps, tables, explained)
+    return tables, explained
+
+
+def _zone_of(recording: Recording, steps: Recording | None, zone: Zone | None) -> tuple[Zone | None, str]:
+    """Return the zone of the rows that name none (None if all do), and how it was found."""
+    word = "telemetry" if recording.kind == "sample" else "step log"
+    if recording.estimated is not None:
+        word = f"step log {recording.estimated}"
+    naive = recording.span(naive=True)
+    if naive is None and recording.estimated is not None:
+        return None, word
+    if naive is None:
+        unused = "; --timezone was not needed for it" if zone is not None else ""
+        how = f"{word}: as given, {recording.clock} has Z, an offset or epoch seconds in every row"
+        return None, how + unused
+    if zone is not None:
+        return zone, f"{word} read as {zone.label}, as --timezone says"
+    epochs = steps.span(naive=False) if steps is not None else None
+    if steps is not None and epochs is not None:
+        try:
+            return infer_zone(naive, epochs, steps.local_offsets_s, steps.clock)
+        except ImportFormatError as error:
+            raise ImportFormatError(f"{recording.path}: {error}") from error
+    raise ImportFormatError(
+        f"{recording.path}, row {recording.first_naive}: the times of this {WORDS[recording.kind]} "
+        f"({recording.clock}) name no zone, and no epoch times beside them show which; "
+        "give --timezone, e.g. UTC or Europe/Vienna"
+    )
+
+
+def _sorted_in_utc(recording: Recording, zone: Zone | None) -> pa.Table:
+    table = recording.table()
+    times = table["_time_ns"].to_numpy().copy()
+    naive = table["_naive"].to_numpy()
+    if zone is not None and naive.any():
+        times[naive] -= _offsets_ns(recording, table, times, naive, zone)
+    table = table.set_column(table.schema.get_field_index("_time_ns"), "_time_ns", pa.array(times))
+    return table.take(pa.array(np.argsort(times, kind="stable")))
+
+
+def _offsets_ns(
+    recording: Recording, table: pa.Table, times: np.ndarray, naive: np.ndarray, zone: Zone
+) -> np.ndarray:
+    """Return the offset from UTC, ns, of every row that names no zone; zones change at whole minutes."""
+    rows = np.flatnonzero(naive)
+    minutes, first, inverse = np.unique(times[rows] // _MINUTE_NS, return_index=True, return_inverse=True)
+    offsets = np.empty(len(minutes), dtype=np.int64)
+    for number, row in enumerate(rows[first]):
+        local = int(times[row])
+        try:
+            offsets[number] = local - zone.to_utc_ns(local)
+        except ValueError as error:
+            line = table["_line"][int(row)].as_py()
+            raise ImportFormatError(
+                f"{recording.path}, row {line}: {error}; give --timezone as an offset, e.g. +02:00"
+            ) from error
+    return offsets[inverse]
+
+
+def _require_overlap(
+    device: Recording, steps: Recording, tables: dict[Kind, pa.Table], explained: str
+) -> None:
+    spans = {
+        kind: Span(table["_time_ns"][0].as_py(), table["_time_ns"][-1].as_py())
+        for kind, table in tables.items()
+    }
+    if not spans["step"].overlaps(spans["sample"]):
+        raise ImportFormatError(
+            f"{device.path} ({spans['sample']} UTC) and {steps.path} ({spans['step']} UTC) do not overlap in "
+            f"time ({explained}); give the right zone with --timezone, or import them one by one"
+        )
+
+
+def out_of_order(recording: Recording) -> int:
+    """Count the rows before whose time a row of the same file and device has already been."""
+    table = recording.table()
+    times = table["_time_ns"].to_numpy()
+    if recording.kind == "step":
+        return _steps_back(times)
+    devices = np.asarray(table["device"].combine_chunks().dictionary_encode().indices)
+    return sum(_steps_back(times[devices == device]) for device in np.unique(devices))
+
+
+def _steps_back(times: np.ndarray) -> int:
+    if len(times) < 2:
+        return 0
+    return int((times[1:] < np.maximum.accumulate(times)[:-1]).sum())

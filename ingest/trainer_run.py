@@ -1,0 +1,141 @@
+"""What the callbacks of the training frameworks share: their run, its marks, and the answer to an alert."""
+
+import functools
+import logging
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
+
+from thermograd.ingest.reaction import CheckpointRequest
+from thermograd.ingest.run import LayerMode, Run, check_options, start_run
+
+if TYPE_CHECKING:
+    from thermograd.ingest.tap import StepTap
+
+__all__ = ["AlertReaction", "TrainerRun", "distributed_store", "harmless", "model_facts"]
+
+_log = logging.getLogger("thermograd")
+_Method = TypeVar("_Method", bound=Callable[..., None])
+_failed: set[str] = set()
+
+AlertReaction = Literal["checkpoint"] | Callable[[dict[str, Any]], None]
+
+
+def harmless(method: _Method) -> _Method:
+    """Keep what goes wrong in a callback's method out of the training; say it once a method."""
+
+    @functools.wraps(method)
+    def guarded(*args: Any, **kwargs: Any) -> None:
+        try:
+            method(*args, **kwargs)
+        except Exception as error:  # noqa: BLE001 - a framework of another version must not end the user's training
+            if method.__qualname__ not in _failed:
+                _failed.add(method.__qualname__)
+                _log.warning("thermograd: %s failed (%r); training goes on", method.__qualname__, error)
+
+    return guarded  # type: ignore[return-value]
+
+
+class TrainerRun:
+    """The run of a framework's training: opened when it begins, closed when it ends.
+
+    Parameters
+    ----------
+    name
+        What people call the run; default the model's class name.
+    runs, hz, simulate, layer_norms, on_alert_line
+        As for `thermograd.start_run`.
+    on_alert
+        ``"checkpoint"``: write a checkpoint at the end of the next step. A callable: call it with the
+        alert, from a thread. None: only log and show alerts.
+    run
+        A run that was started elsewhere and is closed there.
+
+    Raises
+    ------
+    ValueError
+        If `on_alert` is none of these.
+    """
+
+    def __init__(
+        self,
+        name: str | None = None,
+        runs: str | Path | None = None,
+        *,
+        hz: float = 5.0,
+        simulate: str | None = None,
+        layer_norms: LayerMode = False,
+        on_alert: AlertReaction | None = None,
+        on_alert_line: Callable[[str], None] | None = None,
+        run: Run | None = None,
+    ) -> None:
+        if not (on_alert is None or on_alert == "checkpoint" or callable(on_alert)):
+            raise ValueError(f"on_alert is {on_alert!r}; allowed: None, 'checkpoint', or a callable")
+        check_options(hz, layer_norms)
+        self.run = run
+        self._owns_run = run is None
+        self._name = name
+        self._on_alert = on_alert
+        self._request: CheckpointRequest | None = None
+        self._options: dict[str, Any] = {
+            "runs": runs,
+            "hz": hz,
+            "simulate": simulate,
+            "layer_norms": layer_norms,
+            "on_alert_line": on_alert_line,
+        }
+        self._tap: StepTap | None = None
+        self._interrupted = True
+
+    def open(self, model: Any, facts: dict[str, Any], deferred_end: bool) -> "StepTap":
+        """Start the run, or use the one that was given, and return its tap."""
+        if self.run is None:
+            self.run = start_run(self._name or type(model).__name__, facts=facts, **self._options)
+        if self._on_alert == "checkpoint":
+            self._request = CheckpointRequest(distributed_store())
+            self.run.alert_tasks.add(self._request.hear)
+        elif self._on_alert is not None:
+            self.run.alert_tasks.add(self._on_alert)
+        self._tap = self.run.tap(deferred_end)
+        if model is not None:
+            self.run.name_parameters(model)
+        return self._tap
+
+    def begin_step(self) -> None:
+        """Start the step's clock anew where something else ran since the last step."""
+        if self._interrupted and self._tap is not None:
+            self._interrupted = False
+            self._tap.begin_step()
+
+    def checkpoint_due(self, step: int) -> str | None:
+        """Say at the end of a step which alert asks for a checkpoint here, if one does."""
+        return self._request.due(step) if self._request is not None else None
+
+    def mark(self, mark: str, step: int, text: str | None = None, **detail: Any) -> None:
+        """Mark something that is not a step; its time is no part of the next step's."""
+        self._interrupted = True
+        if self.run is not None:
+            self.run.mark(mark, step, text, **detail)
+
+    def close(self) -> None:
+        """End the run, unless somebody else ends it."""
+        if self._owns_run and self.run is not None:
+            self.run.close()
+            self.run = self._tap = None
+
+
+def distributed_store() -> Any:
+    """Return the store of `torch.distributed`, None in a job of one process."""
+    module = sys.modules.get("torch.distributed")
+    if module is None or not module.is_available() or not module.is_initialized():
+        return None
+    return module.distributed_c10d._get_default_store() if module.get_world_size() > 1 else None
+
+
+def model_facts(model: Any) -> dict[str, Any]:
+    """Return class and number of parameters of a model, for ``run.json``."""
+    return {
+        "class": type(model).__name__,
+        "parameters": sum(p.numel() for p in model.parameters()) if model is not None else None,
+    }

@@ -1,0 +1,118 @@
+"""What trainers call loss, gradient norm and learning rate, and one row a step out of such values."""
+
+import re
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from thermograd.ingest.reading import LeftOutError
+from thermograd.ingest.recording import Recording
+from thermograd.ingest.zones import Moment
+
+__all__ = ["NO_SIGNAL", "STEP_TAGS", "StepRows", "known_column", "listed_names", "of_no_use"]
+
+# In order of preference: where a log has several, the first is the step's own value.
+_TAGS: dict[str, tuple[str, ...]] = {
+    "loss": (
+        *("train/loss", "train/loss_step", "train_loss_step", "loss", "train_loss", "training/loss"),
+        *("training_loss", "loss/train"),
+    ),
+    "grad_norm": (
+        *("train/grad_norm", "grad_norm", "train/gradient_norm", "gradient_norm", "training/grad_norm"),
+        *("grad_norm/train", "train/global_grad_norm", "global_grad_norm"),
+    ),
+    "learning_rate": (
+        *("train/learning_rate", "learning_rate", "train/lr", "lr", "training/learning_rate"),
+        "training/lr",
+    ),
+    "epoch": ("train/epoch", "epoch", "training/epoch"),
+}
+_PREFERENCE = {tag: (column, rank) for column, tags in _TAGS.items() for rank, tag in enumerate(tags)}
+_LIGHTNING_RATE = re.compile(r"lr-\w+")  # lr-AdamW, of Lightning's LearningRateMonitor
+STEP_TAGS = ("train/global_step", "trainer/global_step", "global_step")
+_SIGNALS = ("loss", "grad_norm", "learning_rate")
+_NAMED = 8
+NO_SIGNAL = "evaluation or summary row (no loss, grad_norm or learning_rate)"
+
+
+def known_column(tag: str) -> tuple[str, int] | None:
+    """Return the column that a tag is about, and how much it is to be preferred (less is more)."""
+    if _LIGHTNING_RATE.fullmatch(tag):
+        return "learning_rate", len(_TAGS["learning_rate"])
+    return _PREFERENCE.get(tag.lower())
+
+
+def listed_names(names: Iterable[str]) -> str:
+    """Name some of them and count the rest."""
+    known = sorted(names)
+    more = f" and {len(known) - _NAMED} more" if len(known) > _NAMED else ""
+    return ", ".join(name[:60] for name in known[:_NAMED]) + more
+
+
+def of_no_use(noun: str, names: Collection[str]) -> list[str]:
+    """Say in a list of at most one sentence which of a file's names are not imported."""
+    many = "s" if len(names) > 1 else ""
+    return [f"{len(names)} {noun}{many} of no use: {listed_names(names)}"] if names else []
+
+
+class _Row(NamedTuple):
+    line: int
+    moment: Moment
+    step: int
+    values: dict[str, float]  # by tag
+
+
+@dataclass
+class StepRows:
+    """Collects (step, tag, value) and merges them into one row a step.
+
+    A step that logs the same signal again (after a restart from a checkpoint) begins another row: both
+    happened.
+    """
+
+    recording: Recording
+    unknown: set[str] = field(default_factory=set)
+    _rows: list[_Row] = field(default_factory=list)
+    _latest: dict[int, _Row] = field(default_factory=dict)
+
+    def put(self, line: int, moment: Moment, step: int, values: dict[str, float]) -> None:
+        """Add what was logged for a step at one time; unknown tags are remembered by name only."""
+        known = {tag: value for tag, value in values.items() if known_column(tag)}
+        self.unknown.update(values.keys() - known.keys())
+        if not known:
+            return
+        row = self._latest.get(step)
+        if row is None or any(tag in row.values and _is_signal(tag) for tag in known):
+            row = self._latest[step] = _Row(line, moment, step, {})
+            self._rows.append(row)
+        row.values.update(known)
+
+    def finish(self) -> None:
+        """Choose one tag for each column and give the rows to the recording."""
+        tags = {tag for row in self._rows for tag in row.values}
+        chosen: dict[str, str] = {}
+        for tag in sorted(tags, key=lambda tag: (known_column(tag) or ("", 0))[1]):
+            column, _ = known_column(tag) or ("", 0)
+            chosen.setdefault(column, tag)
+        others = self.unknown | (tags - set(chosen.values()))
+        self.recording.ignored += of_no_use("name", others)
+        for row in self._rows:
+            try:
+                values = _columns(row, chosen)
+            except LeftOutError as error:
+                self.recording.leave_out(error)
+                continue
+            self.recording.add(row.line, row.moment, values)
+
+
+def _is_signal(tag: str) -> bool:
+    return (known_column(tag) or ("", 0))[0] in _SIGNALS
+
+
+def _columns(row: _Row, chosen: dict[str, str]) -> dict[str, float | int | None]:
+    values: dict[str, float | int | None] = {column: row.values.get(tag) for column, tag in chosen.items()}
+    if all(values.get(name) is None for name in _SIGNALS):
+        raise LeftOutError(NO_SIGNAL)
+    if (values.get("grad_norm") or 0.0) < 0.0:
+        raise LeftOutError("grad_norm below 0")
+    return {"step": row.step} | values

@@ -1,0 +1,288 @@
+"""Reading Weights & Biases: the ``.wandb`` file of an offline run, and the CSV of an exported history.
+
+The file is a LevelDB log of protobuf records; wandb no longer ships a Python reader of the log, so its
+framing is read here and the records with wandb's own classes (extra ``import``). History rows become
+steps, system metrics samples.
+"""
+
+import json
+import re
+import struct
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from thermograd.ingest.reading import (
+    LeftOutError,
+    cells_of,
+    check_bounds,
+    extra_module,
+    require_whole,
+    text_lines,
+    whole_number,
+)
+from thermograd.ingest.recording import Format, Head, Hints, Recording
+from thermograd.ingest.training_tags import NO_SIGNAL, STEP_TAGS, StepRows, known_column, of_no_use
+from thermograd.ingest.zones import Moment, read_epoch
+from thermograd.store.errors import ImportFormatError
+
+__all__ = ["WANDB_CSV", "WANDB_FILE"]
+
+_MAGIC = b":W&B"
+_HEADER_BYTES = 7
+_BLOCK_BYTES = 32_768
+_FRAME = struct.Struct("<IHB")  # CRC-32, length, type
+_FULL, _FIRST, _MIDDLE, _LAST = 1, 2, 3, 4
+_GPU = re.compile(r"(?:system\.)?gpu\.(?P<index>\d+)\.(?P<metric>\w+)")
+_CORE = re.compile(r"(?:system\.)?cpu\.\d+\.cpu_percent")
+_PROCESS = re.compile(r"(?:system\.)?cpu")
+_METRICS = {
+    "gpu": "utilization_pct",
+    "temp": "temperature_c",
+    "powerWatts": "power_w",
+    "enforcedPowerLimitWatts": "power_limit_w",
+    "memoryAllocatedBytes": "memory_used_bytes",
+    "smClock": "sm_clock_mhz",
+    "memoryClock": "memory_clock_mhz",
+    "fanSpeed": "fan_pct",
+    "correctedMemoryErrors": "ecc_corrected",
+    "uncorrectedMemoryErrors": "ecc_uncorrected",
+}
+_WHOLE = {"ecc_corrected", "ecc_uncorrected"}
+_PROCESS_NOTE = "its utilization is the training process's own share of all processors (W&B's metric cpu)"
+
+
+class _Run:
+    """The two recordings of one W&B log."""
+
+    def __init__(self, paths: tuple[Path, ...], format: str) -> None:
+        self.steps = Recording(paths, "step", format)
+        self.samples = Recording(paths, "sample", format)
+        self.steps.clock = self.samples.clock = "_timestamp"
+        self.rows = StepRows(self.steps)
+        self._unknown: set[str] = set()
+
+    def history(self, number: int, row: dict[str, Any]) -> None:
+        """Take one row of the history: its known signals, at its step and time."""
+        moment = _moment(row.get("_timestamp"))
+        step = next(
+            (s for tag in (*STEP_TAGS, "_step") if (s := whole_number(row.get(tag))) is not None), None
+        )
+        if step is None:
+            raise LeftOutError("torn row: _step is not a whole number >= 0")
+        signals = {
+            name: float(value)
+            for name, value in row.items()
+            if name not in STEP_TAGS and not name.startswith("_") and _is_number(value)
+        }
+        others = {name for name in row if name not in signals and not name.startswith("_")}
+        self.rows.unknown.update(others - set(STEP_TAGS))
+        if not any(known_column(name) for name in signals):
+            self.rows.unknown.update(signals)
+            raise LeftOutError(NO_SIGNAL)
+        self.rows.put(number, moment, step, signals)
+
+    def stats(self, number: int, moment: Moment, metrics: dict[str, Any]) -> None:
+        """Take one reading of the system's metrics: a sample of each device in it."""
+        devices: dict[str, dict[str, Any]] = {}
+        for name, value in metrics.items():
+            match = _GPU.fullmatch(name)
+            if match and match["metric"] in _METRICS and _is_number(value):
+                column = _METRICS[match["metric"]]
+                number_ = int(value) if column in _WHOLE else float(value)
+                devices.setdefault(f"gpu{match['index']}", {})[column] = number_
+            elif not _CORE.fullmatch(name) and not _PROCESS.fullmatch(name):
+                self._unknown.add(name)
+        share = self._processor(metrics)
+        if share is not None:
+            devices["cpu"] = {"utilization_pct": share}
+        for device, values in devices.items():
+            try:
+                check_bounds(values)
+            except LeftOutError as error:
+                self.samples.leave_out(error)
+                continue
+            self.samples.add(number, moment, {"device": device} | values)
+
+    def _processor(self, metrics: dict[str, Any]) -> float | None:
+        cores = [float(v) for name, v in metrics.items() if _CORE.fullmatch(name) and _is_number(v)]
+        if cores:
+            return sum(cores) / len(cores)
+        own = [float(v) for name, v in metrics.items() if _PROCESS.fullmatch(name) and _is_number(v)]
+        if not own:
+            return None
+        self.samples.notes["cpu"] = {"device": _PROCESS_NOTE}
+        return own[0]
+
+    def finish(self) -> list[Recording]:
+        """Return both recordings."""
+        self.rows.finish()
+        self.samples.ignored += of_no_use("system metric", self._unknown)
+        return [self.steps, self.samples]
+
+
+def _is_number(value: Any) -> bool:
+    if isinstance(value, int) and not isinstance(value, bool):
+        return abs(value) < 2**63
+    return isinstance(value, float)
+
+
+def _moment(value: Any) -> Moment:
+    moment = read_epoch(value) if isinstance(value, int | float) else None
+    if moment is None:
+        raise LeftOutError("torn row: _timestamp is no time between 1970 and 2100")
+    return moment
+
+
+# -- the file of an offline run ------------------------------------------------------------------
+
+
+def _is_file(head: Head) -> bool:
+    return head.data.startswith(_MAGIC)
+
+
+def _read_file(paths: tuple[Path, ...], _: Hints) -> list[Recording]:
+    path = paths[0]
+    run = _Run(paths, WANDB_FILE.name)
+    record_class = extra_module(path, "wandb.proto.wandb_internal_pb2").Record
+    decode_error = extra_module(path, "google.protobuf.message").DecodeError
+    for number, data in enumerate(_Frames(path, run), start=1):
+        try:
+            _put(run, number, record_class.FromString(data))
+        except LeftOutError as error:
+            run.steps.leave_out(error)
+        except decode_error as error:
+            raise ImportFormatError(f"{path}, record {number}: no record of W&B ({error})") from error
+    return run.finish()
+
+
+class _Frames:
+    """The records of a log, up to the first that is torn or fails its checksum."""
+
+    def __init__(self, path: Path, run: _Run) -> None:
+        self._path, self._run = path, run
+
+    def __iter__(self) -> Iterator[bytes]:
+        size = self._path.stat().st_size
+        with self._path.open("rb") as file:
+            good = file.seek(min(_HEADER_BYTES, size))
+            parts: list[bytes] = []
+            while (fragment := _fragment(file, size)) is not None:
+                kind, data = fragment
+                if kind in (_FULL, _FIRST):
+                    parts = []
+                parts.append(data)
+                if kind in (_FULL, _LAST):
+                    good = file.tell()
+                    yield b"".join(parts)
+        if size > good and not _only_padding(self._path, good):
+            self._run.steps.leave_out(f"damaged end of the file: the {size - good} bytes after byte {good}")
+
+
+def _fragment(file: Any, size: int) -> tuple[int, bytes] | None:
+    """Return type and content of the next fragment; None at the end, or where one is torn or damaged."""
+    offset = file.tell()
+    left = _BLOCK_BYTES - offset % _BLOCK_BYTES
+    if left < _FRAME.size:
+        offset = file.seek(offset + left)
+    if offset + _FRAME.size > size:
+        return None
+    crc, length, kind = _FRAME.unpack(file.read(_FRAME.size))
+    data = file.read(length)
+    if kind not in (_FULL, _FIRST, _MIDDLE, _LAST) or len(data) < length:
+        return None
+    return (kind, data) if zlib.crc32(data, zlib.crc32(bytes([kind]))) == crc else None
+
+
+def _only_padding(path: Path, offset: int) -> bool:
+    with path.open("rb") as file:
+        file.seek(offset)
+        rest = file.read(_BLOCK_BYTES)
+    return len(rest) < _FRAME.size and not any(rest)
+
+
+def _put(run: _Run, number: int, record: Any) -> None:
+    kind = record.WhichOneof("record_type")
+    if kind == "history":
+        run.history(number, {_key(item): _value(item) for item in record.history.item})
+    elif kind == "stats":
+        stamp = record.stats.timestamp
+        moment = Moment(stamp.seconds * 10**9 + stamp.nanos, naive=False)
+        run.stats(number, moment, {item.key: _value(item) for item in record.stats.item})
+
+
+def _key(item: Any) -> str:
+    return item.key or ".".join(item.nested_key)
+
+
+def _value(item: Any) -> Any:
+    try:
+        return json.loads(item.value_json)
+    except ValueError as error:
+        raise LeftOutError("torn row: a value that is no JSON") from error
+
+
+# -- an exported history -------------------------------------------------------------------------
+
+
+def _is_header(cells: list[str]) -> bool:
+    return "_timestamp" in cells or ("_step" in cells and len(cells) > 1)
+
+
+def _is_csv(head: Head) -> bool:
+    return bool(head.lines) and _is_header(cells_of(head.lines[0]))
+
+
+def _read_csv(paths: tuple[Path, ...], _: Hints) -> list[Recording]:
+    path = paths[0]
+    run = _Run(paths, WANDB_CSV.name)
+    header: list[str] = []
+    for number, line in text_lines(path):
+        if not line.strip():
+            continue
+        cells = cells_of(line)
+        try:
+            if _is_header(cells):
+                header = _checked_header(path, number, cells, header, run)
+                continue
+            require_whole(line)
+            _put_cells(run, number, header, cells)
+        except LeftOutError as error:
+            run.steps.leave_out(error)
+    return run.finish()
+
+
+def _checked_header(path: Path, number: int, cells: list[str], before: list[str], run: _Run) -> list[str]:
+    if "_timestamp" not in cells:
+        raise ImportFormatError(
+            f"{path}, row {number}: this history of W&B has no _timestamp, so it is no time series; "
+            "export it with _timestamp (as the API's run.history() does)"
+        )
+    if before:
+        run.steps.leave_out("repeated header row")
+    return cells
+
+
+def _put_cells(run: _Run, number: int, header: list[str], cells: list[str]) -> None:
+    if len(cells) != len(header):
+        raise LeftOutError("torn row: not as many cells as the header")
+    run.steps.require_new(tuple(cells))
+    row = {name: _cell(text) for name, text in zip(header, cells, strict=True) if text}
+    system = {name: value for name, value in row.items() if name.startswith("system.")}
+    if system:
+        run.stats(number, _moment(row.get("_timestamp")), system)
+    others = {name: value for name, value in row.items() if name not in system and name != ""}
+    if not system or any(not name.startswith("_") for name in others):
+        run.history(number, others)
+
+
+def _cell(text: str) -> float | str:
+    try:
+        return float(text) if "_" not in text else text
+    except ValueError:
+        return text
+
+
+WANDB_FILE = Format("a W&B run (.wandb)", ("step", "sample"), _is_file, _read_file)
+WANDB_CSV = Format("a W&B history (CSV)", ("step", "sample"), _is_csv, _read_csv)

@@ -1,0 +1,1 @@
+"""The event log: kinds and columns, writing, reading, sealing, and SQL over it."""

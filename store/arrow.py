@@ -1,0 +1,232 @@
+"""Arrow side of the log: record batches with checksums, live streams, sealed Parquet files.
+
+A live segment is an Arrow IPC *stream* (the file format would need a footer that a killed process
+never writes). Every batch carries the CRC-32 of its buffers in its custom metadata: without it two of
+three flipped bits read back as wrong numbers in silence.
+"""
+
+import contextlib
+import os
+import time
+import zlib
+from collections.abc import Sequence
+from io import BytesIO
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.ipc
+import pyarrow.parquet as pq
+from thermograd.store.events import KINDS, arrow_schema
+from thermograd.store.layout import segment_name
+from thermograd.store.records import RecordCodec
+
+__all__ = [
+    "Damage",
+    "SegmentFile",
+    "read_stream",
+    "rows_to_batch",
+    "sync_directory",
+    "tail_to_batch",
+    "warm_up",
+    "whole_records",
+    "write_parquet",
+]
+
+_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | getattr(os, "O_BINARY", 0)
+
+
+class Damage(NamedTuple):
+    """Where a file stops being readable, and why."""
+
+    path: Path
+    offset: int
+    reason: str
+
+
+def warm_up() -> None:
+    """Pay for pyarrow's first array now; it may import pandas, which takes a fifth of a second."""
+    pa.array([0.0, None], pa.float64())
+
+
+def rows_to_batch(kind: str, rows: Sequence[tuple[Any, ...]]) -> pa.RecordBatch:
+    """Turn rows in column order into a record batch."""
+    schema = arrow_schema(kind)
+    values = list(zip(*rows, strict=True)) or [()] * len(schema)
+    arrays = [pa.array(column, field.type) for column, field in zip(values, schema, strict=True)]
+    return pa.RecordBatch.from_arrays(arrays, schema=schema)
+
+
+def tail_to_batch(codec: RecordCodec, data: bytes) -> pa.RecordBatch:
+    """Turn the records of a whole, undamaged tail into a record batch.
+
+    Kinds of fixed size go through numpy: a loop over rows would keep the interpreter's lock for
+    milliseconds, which the training thread would feel.
+    """
+    start = len(codec.header)
+    if codec.layout is None:
+        return rows_to_batch(codec.kind, [row for _, row in codec.frames(data, start)])
+    return _records_to_batch(codec, np.frombuffer(data, np.dtype(codec.layout), offset=start))
+
+
+def whole_records(codec: RecordCodec, data: bytes, start: int) -> tuple[pa.RecordBatch, int]:
+    """Return the records of a fixed-size kind up to the first torn or damaged one, and where they end."""
+    layout = np.dtype(codec.layout)
+    assert layout.fields is not None
+    records: Any = np.frombuffer(data, layout, count=(len(data) - start) // layout.itemsize, offset=start)
+    view, frame = memoryview(data), layout.fields["mask"][1]
+    ends = range(start + layout.itemsize, len(data) + 1, layout.itemsize)
+    crcs = [zlib.crc32(view[end - layout.itemsize + frame : end]) for end in ends]
+    bad = (records["size"] != layout.itemsize - frame) | (records["crc32"] != np.array(crcs, np.uint32))
+    count = int(bad.argmax()) if bad.any() else len(records)
+    return _records_to_batch(codec, records[:count]), start + count * layout.itemsize
+
+
+def _records_to_batch(codec: RecordCodec, records: Any) -> pa.RecordBatch:
+    schema = arrow_schema(codec.kind)
+    arrays = []
+    for i, field in enumerate(schema):
+        null = (records["mask"] >> np.uint64(i)) & np.uint64(1) != 0
+        arrays.append(pa.array(records[field.name], field.type, mask=null if field.nullable else None))
+    return pa.RecordBatch.from_arrays(arrays, schema=schema)
+
+
+def _crc(batch: pa.RecordBatch) -> int:
+    names = " ".join(f"{field.name}:{field.type}" for field in batch.schema)
+    crc = zlib.crc32(f"{batch.num_rows} {names}".encode())
+    for column in batch.columns:
+        for buffer in column.buffers():
+            crc = zlib.crc32(b"-" if buffer is None else buffer, crc)
+    return crc
+
+
+class _Sink(BytesIO):
+    """Holds what the IPC writer produces until it goes to the file in one write."""
+
+    def drain(self) -> bytes:
+        data = self.getvalue()
+        self.seek(0)
+        self.truncate()
+        return data
+
+
+class SegmentFile:
+    """One live Arrow stream file of one writer and kind, one ``write`` a batch."""
+
+    def __init__(self, directory: Path, kind: str, first: int, run_id: str, writer: str) -> None:
+        self.path = directory / segment_name(kind, first, "arrows")
+        self.rows = 0
+        self.size = 0
+        self._opened_s = time.monotonic()
+        self._sink = _Sink()
+        self._writer = pa.ipc.new_stream(self._sink, arrow_schema(kind, run_id, writer))
+        self._fd = os.open(self.path, _FLAGS, 0o644)
+
+    def write(self, batch: pa.RecordBatch) -> None:
+        """Append a batch; on a full disk take the torn part back and raise OSError."""
+        self._writer.write_batch(batch, custom_metadata={"crc32": str(_crc(batch))})
+        self._write(self._sink.drain())
+        self.rows += batch.num_rows
+
+    def _write(self, data: bytes) -> None:
+        try:
+            written = os.write(self._fd, data)
+            if written != len(data):
+                raise OSError(28, "no space left for a batch of events", str(self.path))
+        except OSError:
+            self._give_up()
+            raise
+        self.size += written
+
+    def _give_up(self) -> None:
+        """Leave the file with whole batches only, or not at all if it has none."""
+        with contextlib.suppress(OSError):
+            os.ftruncate(self._fd, self.size)
+        os.close(self._fd)
+        if self.size == 0:
+            self.path.unlink(missing_ok=True)
+
+    def sync(self) -> None:
+        """Bring what was written to the disk."""
+        os.fsync(self._fd)
+
+    def is_full(self, max_rows: int, max_bytes: int, max_age_s: float) -> bool:
+        """Say whether the next batch should start a new segment."""
+        age_s = time.monotonic() - self._opened_s
+        return self.rows >= max_rows or self.size >= max_bytes or age_s >= max_age_s
+
+    def close(self) -> None:
+        """End the stream with Arrow's end mark."""
+        self._writer.close()
+        self._write(self._sink.drain())
+        os.fsync(self._fd)
+        os.close(self._fd)
+
+
+def read_stream(path: Path) -> tuple[list[pa.RecordBatch], Damage | None]:
+    """Read every whole, undamaged batch of a live stream, up to the first that is not.
+
+    A stream without its end mark is normal: its writer runs, or was killed between two batches.
+    """
+    batches: list[pa.RecordBatch] = []
+    data = path.read_bytes()
+    source = pa.BufferReader(data)
+    offset = 0
+    try:
+        reader = pa.ipc.open_stream(source)
+        offset = source.tell()
+        while True:
+            batch, metadata = reader.read_next_batch_with_custom_metadata()
+            expected = (metadata or {}).get(b"crc32")
+            if expected is None or int(expected) != _crc(batch):
+                return batches, Damage(path, offset, "a batch does not match its checksum")
+            batches.append(batch)
+            offset = source.tell()
+    except StopIteration:
+        return batches, None
+    except (pa.ArrowException, OSError, ValueError, EOFError) as error:
+        if offset == len(data):
+            return batches, None
+        return batches, Damage(path, offset, f"not a whole Arrow batch ({str(error).splitlines()[0]})")
+
+
+def write_parquet(path: Path, table: pa.Table, kind: str) -> None:
+    """Write a sealed file: atomically, with the encodings that suit the log, with page checksums."""
+    encodings = {
+        "double": "BYTE_STREAM_SPLIT",
+        "int64": "DELTA_BINARY_PACKED",
+        "uint64": "DELTA_BINARY_PACKED",
+    }
+    types = {field.name: str(field.type) for field in table.schema}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.tmp")
+    try:
+        with temporary.open("wb") as file:
+            pq.write_table(
+                table,
+                file,
+                compression="zstd",
+                compression_level=1,
+                row_group_size=122_880,
+                use_dictionary=[c.name for c in KINDS[kind] if c.type == "string"],
+                column_encoding={name: encodings[t] for name, t in types.items() if t in encodings},
+                write_page_checksum=True,
+            )
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except BaseException:  # also Ctrl-C: nothing half-written stays behind
+        temporary.unlink(missing_ok=True)
+        raise
+    sync_directory(path.parent)
+
+
+def sync_directory(path: Path) -> None:
+    """Make renames and unlinks in a directory durable, where the platform has a way."""
+    if hasattr(os, "O_DIRECTORY"):
+        handle = os.open(path, os.O_DIRECTORY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)

@@ -1,0 +1,251 @@
+"""The runs of a directory: creating one, finding one by what a person types, saying what state it is in."""
+
+import os
+import re
+import secrets
+import shutil
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from thermograd.store.errors import LogError, RunNotFoundError
+from thermograd.store.layout import open_segments, read_json, sealed_segments, write_json
+from thermograd.store.process import host_facts, is_alive
+
+__all__ = ["Run", "build_run", "create_run", "default_runs_dir", "find_run", "list_runs", "new_run_id"]
+
+FORMAT_VERSION = 1
+_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+
+
+def default_runs_dir() -> Path:
+    """Return ``$THERMOGRAD_RUNS``, or ``runs`` below the working directory."""
+    return Path(os.environ.get("THERMOGRAD_RUNS") or "runs")
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run on disk. Facts are read when asked for; nothing is written."""
+
+    path: Path
+
+    @cached_property
+    def facts(self) -> dict[str, Any]:
+        """The content of ``run.json``."""
+        return read_json(self.path / "run.json")
+
+    @property
+    def run_id(self) -> str:
+        """The run's id; a directory whose ``run.json`` is lost is known by its name."""
+        return str(self.facts.get("run_id", self.path.name))
+
+    @property
+    def name(self) -> str:
+        """The name that a person gave the run."""
+        return str(self.facts.get("name") or self.run_id)
+
+    @property
+    def started_time_ns(self) -> int | None:
+        """When the run began, UTC epoch ns."""
+        value = self.facts.get("started_time_ns")
+        return int(value) if isinstance(value, int) else None
+
+    def writers(self) -> list[dict[str, Any]]:
+        """Return the facts that each writer left about itself."""
+        return [read_json(path) for path in sorted((self.path / "writers").glob("*.json"))]
+
+    def live_writers(self) -> frozenset[str]:
+        """Return the writers whose process runs and has not closed its log."""
+        newest = max((s.path.stat().st_mtime for s in self._tails()), default=0.0)
+        return frozenset(
+            str(facts.get("writer"))
+            for facts in self.writers()
+            if "closed_time_ns" not in facts and is_alive(facts, newest)
+        )
+
+    def _tails(self) -> Iterator[Any]:
+        for segment in open_segments(self.path, "tail"):
+            if segment.path.exists():
+                yield segment
+
+    def state(self) -> str:
+        """Return live, finished, crashed, imported or simulated."""
+        source = self.facts.get("source")
+        if source in ("imported", "simulated"):
+            return str(source)
+        writers = [w for w in self.writers() if w.get("role") in ("training", "recording")]
+        live = self.live_writers()
+        if any(str(w.get("writer")) in live for w in writers):
+            return "live"
+        return "finished" if writers and all("closed_time_ns" in w for w in writers) else "crashed"
+
+    def silent_hosts(self) -> list[str]:
+        """Return other hosts whose processes have fallen silent without closing their log.
+
+        Whether those still run cannot be asked from here: such a run may be ``crashed``, or only out of
+        reach of the file system.
+        """
+        here, live = socket.gethostname(), self.live_writers()
+        hosts = {
+            str(facts.get("host"))
+            for facts in self.writers()
+            if "closed_time_ns" not in facts and str(facts.get("writer")) not in live
+        }
+        return sorted(hosts - {here})
+
+    def ended_time_ns(self) -> int | None:
+        """When the last process that closed its log in order did so; None while live or after a crash."""
+        if self.state() in ("live", "crashed"):
+            return None
+        recorded = self.facts.get("ended_time_ns")
+        if isinstance(recorded, int):
+            return recorded
+        return max((w["closed_time_ns"] for w in self.writers() if "closed_time_ns" in w), default=None)
+
+    def counts(self) -> dict[str, int]:
+        """Return the number of events by kind, from file names and the live files' rows."""
+        from thermograd.store.events import KINDS
+        from thermograd.store.reader import snapshot
+
+        live = {segment.kind for segment in self._tails()}
+        live |= {segment.kind for segment in open_segments(self.path, "arrows")}
+        totals = {}
+        for kind in KINDS:
+            sealed = sum((s.last or 0) - s.first + 1 for s in sealed_segments(self.path, kind))
+            rows = snapshot(self.path, kind).live if kind in live else {}
+            totals[kind] = sealed + sum(len(table) for table in rows.values())
+        return totals
+
+    def summary(self) -> dict[str, Any]:
+        """Return the row that ``thermograd runs`` shows."""
+        counts = self.counts()
+        return {
+            "run_id": self.run_id,
+            "name": self.name,
+            "started": _iso(self.started_time_ns),
+            "ended": _iso(self.ended_time_ns()),
+            "steps": counts["step"],
+            "samples": counts["sample"],
+            "alerts": counts["alert"],
+            "devices": sorted(self.facts.get("devices", {})),
+            "state": self.state(),
+        }
+
+
+def _iso(time_ns: int | None) -> str | None:
+    if time_ns is None:
+        return None
+    moment = datetime.fromtimestamp(time_ns // 1_000_000_000, UTC)
+    return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def new_run_id(name: str) -> str:
+    """Return a new run id: when, the harmless characters of the name, and a random end."""
+    slug = re.sub(r"[^A-Za-z0-9._]+", "-", name).strip("-.")[:40].rstrip("-.") or "run"
+    return f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{slug}-{secrets.token_hex(2)}"
+
+
+def create_run(
+    runs_dir: Path, name: str, facts: dict[str, Any] | None = None, run_id: str | None = None
+) -> Run:
+    """Create a run's directory and ``run.json``.
+
+    Parameters
+    ----------
+    runs_dir
+        The directory of all runs; created where missing.
+    name
+        Any text; only its harmless characters go into the run id.
+    facts
+        More facts for ``run.json``.
+    run_id
+        An id to use as it is, from a launcher that several ranks share.
+
+    Raises
+    ------
+    LogError
+        If the directory cannot be written.
+    ValueError
+        If `run_id` has characters that no file name should have.
+    """
+    if run_id is not None and not _ID.fullmatch(run_id):
+        raise ValueError(f"run id {run_id!r} is not allowed; use 1 to 128 letters, digits, '.', '_' and '-'")
+    run_id = run_id or new_run_id(name)
+    return _initialise(runs_dir / run_id, run_id, name, facts or {})
+
+
+def _initialise(path: Path, run_id: str, name: str, facts: dict[str, Any]) -> Run:
+    content = {"format_version": FORMAT_VERSION, "run_id": run_id, "name": name, "source": "recorded"}
+    content |= {"started_time_ns": time.time_ns(), **host_facts()} | facts
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        if not (path / "run.json").exists():
+            write_json(path / "run.json", content)
+    except OSError as error:
+        raise LogError(f"cannot create a run in {path.parent}: {error.strerror or error}") from error
+    return Run(path)
+
+
+@contextmanager
+def build_run(runs_dir: Path, name: str, facts: dict[str, Any]) -> Iterator[Run]:
+    """Create a run out of sight and move it into place when the block ends well.
+
+    For importers and simulators: a half-written run is never left behind.
+    """
+    run_id = new_run_id(name)
+    hidden = runs_dir / f".{run_id}.partial"
+    try:
+        yield _initialise(hidden, run_id, name, facts)
+        try:
+            hidden.replace(runs_dir / run_id)
+        except OSError as error:
+            raise LogError(f"cannot move the run into {runs_dir}: {error.strerror or error}") from error
+    finally:
+        shutil.rmtree(hidden, ignore_errors=True)
+
+
+def list_runs(runs_dir: Path) -> list[Run]:
+    """List the runs of a directory, oldest first."""
+    runs = [Run(path.parent) for path in runs_dir.glob("[!.]*/run.json")]
+    return sorted(runs, key=lambda run: (run.started_time_ns or 0, run.run_id))
+
+
+def find_run(runs_dir: Path, reference: str) -> Run:
+    """Find a run by id, unique prefix, name, path, or ``latest``.
+
+    Raises
+    ------
+    RunNotFoundError
+        If none or several answer; the message lists what there is.
+    """
+    path = Path(reference)
+    if (path / "run.json").is_file():
+        return Run(path)
+    runs = list_runs(runs_dir)
+    if not runs:
+        raise RunNotFoundError(f"there is no run in {runs_dir}; give another directory with --runs")
+    if reference == "latest":
+        return runs[-1]
+    for matches in (
+        [run for run in runs if run.run_id == reference],
+        [run for run in runs if run.run_id.startswith(reference)],
+        [run for run in runs if run.name == reference],
+    ):
+        if len(matches) == 1:
+            return matches[0]
+        if matches:
+            raise RunNotFoundError(
+                f"{reference!r} fits {len(matches)} runs: {_names(matches)}; give more of the id"
+            )
+    raise RunNotFoundError(f"no run {reference!r} in {runs_dir}; there are: {_names(runs)}")
+
+
+def _names(runs: list[Run]) -> str:
+    shown = [run.run_id for run in reversed(runs)][:5]
+    return ", ".join(shown) + (f" and {len(runs) - 5} more" if len(runs) > 5 else "")

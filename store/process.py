@@ -1,0 +1,87 @@
+"""Facts about a process and its host: who wrote, and is it still alive."""
+
+import os
+import re
+import secrets
+import socket
+import time
+from pathlib import Path
+from typing import Any
+
+__all__ = ["clock_pair", "host_facts", "is_alive", "new_writer_name", "process_facts"]
+
+
+def clock_pair() -> dict[str, int]:
+    """Return one reading of both clocks, the monotonic one in the middle of two wall readings.
+
+    `uncertainty_ns` is half the time between the wall readings: the pair is known to this much.
+    """
+    before = time.time_ns()
+    monotonic = time.monotonic_ns()
+    after = time.time_ns()
+    return {
+        "time_ns": (before + after) // 2,
+        "monotonic_ns": monotonic,
+        "uncertainty_ns": max(after - before, 0) // 2,
+    }
+
+
+def _boot_id() -> str | None:
+    """Return the kernel's id of this boot; monotonic clocks of one boot can be compared."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        return None
+
+
+def host_facts() -> dict[str, Any]:
+    """Return the host's name, boot and platform."""
+    import platform
+
+    import psutil
+
+    return {
+        "host": socket.gethostname(),
+        "boot_id": _boot_id(),
+        "platform": platform.platform(),
+        "python": platform.python_version(),
+        "cpu_count": os.cpu_count(),
+        "memory_bytes": psutil.virtual_memory().total,
+    }
+
+
+def process_facts() -> dict[str, Any]:
+    """Return what identifies this process for good: host, pid, and when it was created."""
+    import psutil
+
+    return {
+        "host": socket.gethostname(),
+        "boot_id": _boot_id(),
+        "pid": os.getpid(),
+        "process_created_s": psutil.Process().create_time(),
+        "clock": clock_pair(),
+    }
+
+
+def is_alive(facts: dict[str, Any], newest_write_s: float, silence_s: float = 60.0) -> bool:
+    """Say whether the process that wrote `process_facts` still runs.
+
+    On another host that cannot be asked, so a process counts as alive for `silence_s` after its last
+    write (`newest_write_s`, epoch seconds). A recycled pid is told by the creation time.
+    """
+    import psutil
+
+    if facts.get("host") != socket.gethostname() or facts.get("boot_id") != _boot_id():
+        return time.time() - newest_write_s < silence_s
+    try:
+        process = psutil.Process(int(facts["pid"]))
+        same = abs(process.create_time() - float(facts["process_created_s"])) < 1.0
+        return same and process.status() != psutil.STATUS_ZOMBIE
+    except (psutil.Error, KeyError, TypeError, ValueError):
+        return False
+
+
+def new_writer_name(role: str) -> str:
+    """Return a name that no other writer has: host, role or rank, process, and a random end."""
+    host = re.sub(r"[^A-Za-z0-9.]+", "-", socket.gethostname())[:32].strip("-.") or "host"
+    return f"{host}-{role}-{os.getpid()}-{secrets.token_hex(3)}"

@@ -1,0 +1,300 @@
+"""Reading the event log: snapshots of live and sealed files, and following a run that is being written.
+
+Order matters, because a writer moves its events from tail to Arrow stream to sealed file while we read:
+the place an event leaves is read before the place it goes to, and what shows up twice is told by `seq`.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from thermograd.store.arrow import Damage, read_stream, rows_to_batch, whole_records
+from thermograd.store.errors import LogError
+from thermograd.store.events import KINDS, Event, arrow_schema, column_names
+from thermograd.store.layout import Segment, open_segments, sealed_segments
+from thermograd.store.records import codec_of_tail, kind_codec
+
+__all__ = ["Follower", "Snapshot", "events_in_order", "kind_parts", "read_kind", "read_tail", "snapshot"]
+
+
+class Snapshot(NamedTuple):
+    """One kind of one run at one moment: sealed files, the rows that are in none of them, damage met."""
+
+    sealed: list[Segment]
+    live: dict[str, pa.Table]
+    damage: list[Damage]
+
+
+def conform(table: pa.Table, kind: str) -> pa.Table:
+    """Bring a table of an older or newer schema to the current columns: missing ones become null."""
+    schema = arrow_schema(kind)
+    if table.schema.equals(schema):
+        return table.replace_schema_metadata(schema.metadata)
+    columns = [
+        table.column(field.name).cast(field.type)
+        if field.name in table.column_names
+        else pa.nulls(len(table), field.type)
+        for field in schema
+    ]
+    return pa.table(columns, schema=schema)
+
+
+def read_tail(segment: Segment) -> tuple[pa.Table, Damage | None]:
+    """Read every whole record of a tail; the rest, if any, is reported as damage.
+
+    Raises
+    ------
+    FileNotFoundError
+        If the writer has moved the tail's events on.
+    """
+    data = segment.path.read_bytes()
+    empty = arrow_schema(segment.kind).empty_table()
+    if b"\n" not in data:  # killed while the first line was written: nothing was acknowledged here yet
+        return empty, None
+    try:
+        codec, offset = codec_of_tail(data)
+    except LogError as error:
+        return empty, Damage(segment.path, 0, str(error))
+    if codec.layout is not None and codec is kind_codec(segment.kind):
+        batch, end = whole_records(codec, data, offset)
+    else:
+        frames = list(codec.frames(data, offset))
+        end = frames[-1][0] if frames else offset
+        rows = [dict(zip(codec.names, row, strict=True)) for _, row in frames]
+        names = column_names(segment.kind)
+        batch = rows_to_batch(segment.kind, [tuple(row.get(name) for name in names) for row in rows])
+    torn = len(data) - end
+    damage = Damage(segment.path, end, f"torn record of {torn} bytes") if torn else None
+    return pa.Table.from_batches([batch]), damage
+
+
+def snapshot(run_dir: Path, kind: str, writer: str | None = None) -> Snapshot:
+    """Read the live part of a kind and list its sealed part, each event exactly once.
+
+    Parameters
+    ----------
+    run_dir
+        The run's directory.
+    kind
+        Event kind.
+    writer
+        Only this writer, if given.
+    """
+    wanted = [kind] if writer is None else [kind, writer]
+    parts: dict[str, list[pa.Table]] = {}
+    damage: list[Damage] = []
+    tails, streams = [], []
+    for segment in _existing(open_segments(run_dir, "tail"), *wanted):
+        with_missing = _read(read_tail, segment)
+        if with_missing:
+            tails.append((segment.writer, *with_missing))
+    for segment in _existing(open_segments(run_dir, "arrows"), *wanted):
+        read = _read(_read_stream_table, segment)
+        if read:
+            streams.append((segment.writer, *read))
+    sealed = _existing(sealed_segments(run_dir, kind), *wanted)
+    next_seq = {segment.writer: (segment.last or 0) + 1 for segment in sealed}
+    for name, table, harm in streams + tails:
+        if harm:
+            damage.append(harm)
+        fresh = table.filter(pc.field("seq") >= next_seq.get(name, 0)) if name in next_seq else table
+        if len(fresh):
+            parts.setdefault(name, []).append(fresh)
+            next_seq[name] = fresh.column("seq")[-1].as_py() + 1
+    return Snapshot(sealed, {name: pa.concat_tables(tables) for name, tables in parts.items()}, damage)
+
+
+def _existing(segments: Iterable[Segment], kind: str, writer: str | None = None) -> list[Segment]:
+    return [s for s in segments if s.kind == kind and (writer is None or s.writer == writer)]
+
+
+def _read_stream_table(segment: Segment) -> tuple[pa.Table, Damage | None]:
+    batches, damage = read_stream(segment.path)
+    tables = [conform(pa.Table.from_batches([batch]), segment.kind) for batch in batches]
+    return (pa.concat_tables(tables) if tables else arrow_schema(segment.kind).empty_table()), damage
+
+
+def _read(function: Any, segment: Segment) -> tuple[pa.Table, Damage | None] | None:
+    """Read a live file, or nothing where its events have just moved on to the next place."""
+    try:
+        result: tuple[pa.Table, Damage | None] = function(segment)
+    except FileNotFoundError:
+        return None
+    return result
+
+
+def read_kind(run_dir: Path, kind: str, writer: str | None = None, start: int = 0) -> pa.Table:
+    """Read all events of a kind as one table with a `writer` column, by writer and `seq`.
+
+    Parameters
+    ----------
+    run_dir, kind, writer
+        Which events; every writer's by default.
+    start
+        Only events with ``seq >= start``.
+    """
+    current = snapshot(run_dir, kind, writer)
+    tables: list[tuple[str, pa.Table]] = []
+    for segment in current.sealed:
+        if segment.last is not None and segment.last >= start:
+            tables.append((segment.writer, conform(pq.read_table(segment.path, partitioning=None), kind)))
+    tables += current.live.items()
+    tables.sort(key=lambda item: item[0])
+    whole = [table.append_column("writer", pa.repeat(pa.scalar(name), len(table))) for name, table in tables]
+    schema = arrow_schema(kind).append(pa.field("writer", pa.string())).remove_metadata()
+    table = pa.concat_tables([t.replace_schema_metadata(None).cast(schema) for t in whole]) if whole else None
+    if table is None:
+        return schema.empty_table()
+    return table.filter(pc.field("seq") >= start) if start else table
+
+
+def kind_parts(run_dir: Path, kind: str) -> Iterator[pa.Table]:
+    """Read a kind a part at a time, so that a long run need not be in memory twice.
+
+    Yields
+    ------
+    pyarrow.Table
+        As of `read_kind`, without the `writer` column; a column without a value has Arrow's null type.
+    """
+    current = snapshot(run_dir, kind)
+    for segment in current.sealed:
+        with pq.ParquetFile(segment.path) as file:
+            for group in range(file.num_row_groups):
+                yield _with_null_types(file.read_row_group(group, _filled_columns(file, group)), kind)
+    for table in current.live.values():
+        yield _with_null_types(table, kind)
+
+
+def _filled_columns(file: pq.ParquetFile, group: int) -> list[str]:
+    """Return the columns of a row group that hold a value, as far as its statistics tell."""
+    metadata = file.metadata.row_group(group)
+    chunks = [metadata.column(place) for place in range(metadata.num_columns)]
+
+    def is_empty(chunk: pq.ColumnChunkMetaData) -> bool:
+        told = chunk.statistics
+        return told is not None and told.has_null_count and told.null_count == metadata.num_rows
+
+    return [chunk.path_in_schema for chunk in chunks if not is_empty(chunk)]
+
+
+def _with_null_types(table: pa.Table, kind: str) -> pa.Table:
+    """Bring a table to the current columns; those without a value get the type that takes no memory."""
+    columns = {}
+    for field in arrow_schema(kind):
+        known = field.name in table.column_names and table.column(field.name).null_count < len(table)
+        columns[field.name] = table.column(field.name).cast(field.type) if known else pa.nulls(len(table))
+    return pa.table(columns)
+
+
+def to_events(kind: str, table: pa.Table) -> list[Event]:
+    """Turn a table with a `writer` column into events."""
+    return [Event(kind, row.pop("writer"), row) for row in table.to_pylist()]
+
+
+def _order(event: Event) -> tuple[int, str, str, int]:
+    return event.values["time_ns"], event.writer, event.kind, event.values["seq"]
+
+
+def events_in_order(run_dir: Path, kinds: Iterable[str] = tuple(KINDS)) -> list[Event]:
+    """Read a run's events by (time, writer, kind, seq): the order in which a replay sees them."""
+    events = [event for kind in kinds for event in to_events(kind, read_kind(run_dir, kind))]
+    return sorted(events, key=_order)
+
+
+@dataclass(slots=True)
+class _Position:
+    next_seq: int = 0
+    tail: Path | None = None
+    offset: int = 0
+    moved: tuple[tuple[str, int], ...] = ()
+
+
+class Follower:
+    """Reads each event of a run once, in order per writer and kind, while it is being written.
+
+    Takes no lock and never writes. Works in another process than the writer's, and on finished runs.
+
+    Parameters
+    ----------
+    run_dir
+        The run's directory.
+    kinds
+        Kinds to read.
+    last
+        Begin with so many events of each writer and kind, at most, instead of with the first one.
+    """
+
+    def __init__(self, run_dir: Path, kinds: Iterable[str] = tuple(KINDS), last: int | None = None) -> None:
+        self._last = last
+        self._run_dir = run_dir
+        self._kinds = frozenset(kinds)
+        self._positions: dict[tuple[str, str], _Position] = {}
+
+    def poll(self) -> list[Event]:
+        """Return the events that appeared since the last call, by (time, writer, kind, seq)."""
+        tails: dict[tuple[str, str], list[Segment]] = {}
+        for segment in open_segments(self._run_dir, "tail"):
+            tails.setdefault((segment.writer, segment.kind), []).append(segment)
+        moved: dict[tuple[str, str], list[tuple[str, int]]] = {}
+        for segment in open_segments(self._run_dir, "arrows") + sealed_segments(self._run_dir):
+            entry = moved.setdefault((segment.writer, segment.kind), [])
+            try:
+                entry.append((segment.path.name, segment.path.stat().st_size))
+            except FileNotFoundError:
+                continue
+        events: list[Event] = []
+        for key in sorted(tails.keys() | moved.keys()):
+            if key[1] in self._kinds:
+                events += self._poll_stream(*key, tails.get(key, []), tuple(moved.get(key, ())))
+        return sorted(events, key=_order)
+
+    def _poll_stream(
+        self, writer: str, kind: str, tails: list[Segment], moved: tuple[tuple[str, int], ...]
+    ) -> list[Event]:
+        position = self._positions.setdefault((writer, kind), _Position())
+        events: list[Event] = []
+        if moved != position.moved and not any(
+            t.first == position.next_seq or t.path == position.tail for t in tails
+        ):
+            events += self._catch_up(position, writer, kind)
+        position.moved = moved
+        for tail in tails:
+            if tail.path == position.tail or tail.first <= position.next_seq:
+                events += self._read_tail(position, tail)
+        return events
+
+    def _catch_up(self, position: _Position, writer: str, kind: str) -> list[Event]:
+        table = read_kind(self._run_dir, kind, writer, position.next_seq)
+        events = to_events(
+            kind, table if self._last is None else table.slice(max(0, len(table) - self._last))
+        )
+        if events:
+            position.next_seq = events[-1].values["seq"] + 1
+        return events
+
+    @staticmethod
+    def _read_tail(position: _Position, tail: Segment) -> list[Event]:
+        try:
+            with tail.path.open("rb") as file:
+                header = file.readline()
+                codec, start = codec_of_tail(header)
+                base = position.offset if position.tail == tail.path else start
+                file.seek(base)
+                data = file.read()
+        except (FileNotFoundError, LogError):  # moved on, or its header is still being written
+            return []
+        events = []
+        end = 0
+        empty = dict.fromkeys(column_names(tail.kind))
+        for end, row in codec.frames(data):  # noqa: B007 - the last end is where reading goes on
+            values = empty | dict(zip(codec.names, row, strict=True))
+            seq = int(row[0])
+            if seq >= position.next_seq:
+                events.append(Event(tail.kind, tail.writer, values))
+                position.next_seq = seq + 1
+        position.tail, position.offset = tail.path, base + end
+        return events

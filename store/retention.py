@@ -1,0 +1,73 @@
+"""Deleting old runs: only whole runs, never live ones, and out of sight in one step."""
+
+import re
+import shutil
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+from thermograd.store.catalogue import Run, list_runs
+from thermograd.store.errors import LogError
+
+__all__ = ["OldRun", "delete_run", "old_runs", "parse_age"]
+
+_UNITS_S = {"h": 3600.0, "d": 86_400.0, "w": 7 * 86_400.0}
+
+
+class OldRun(NamedTuple):
+    """A run older than asked for, what it takes on the disk, and whether it may be deleted."""
+
+    run: Run
+    size_bytes: int
+    age_s: float
+    live: bool
+
+
+def parse_age(text: str) -> float:
+    """Return an age such as ``12h``, ``30d`` or ``4w`` in seconds.
+
+    Raises
+    ------
+    ValueError
+        If the text is of another form.
+
+    Examples
+    --------
+    >>> parse_age("2d")
+    172800.0
+    """
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)([hdw])", text.strip())
+    if not match:
+        raise ValueError(f"age is {text!r}; allowed: a number and h, d or w, e.g. 30d")
+    return float(match[1]) * _UNITS_S[match[2]]
+
+
+def old_runs(runs_dir: Path, age_s: float) -> list[OldRun]:
+    """List the runs whose last event was written more than `age_s` seconds ago, oldest first."""
+    now_s = time.time()
+    found = []
+    for run in list_runs(runs_dir):
+        files = [path.stat() for path in run.path.rglob("*") if path.is_file()]
+        newest_s = max((info.st_mtime for info in files), default=now_s)
+        if now_s - newest_s >= age_s:
+            size = sum(info.st_size for info in files)
+            found.append(OldRun(run, size, now_s - newest_s, bool(run.live_writers())))
+    return found
+
+
+def delete_run(run: Run) -> None:
+    """Delete a run: it disappears in one step, then its files are removed.
+
+    Raises
+    ------
+    LogError
+        If the run is live, or cannot be moved away.
+    """
+    if run.live_writers():
+        raise LogError(f"run {run.run_id} is live; it is not deleted")
+    hidden = run.path.with_name(f".{run.path.name}.deleted")
+    try:
+        run.path.replace(hidden)
+    except OSError as error:
+        raise LogError(f"cannot delete run {run.run_id}: {error.strerror or error}") from error
+    shutil.rmtree(hidden, ignore_errors=True)

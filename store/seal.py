@@ -1,0 +1,162 @@
+"""Sealing live segments to Parquet, and checking that every file of a run is whole."""
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from thermograd.store.arrow import Damage, read_stream, sync_directory, write_parquet
+from thermograd.store.events import KINDS, arrow_schema
+from thermograd.store.layout import Segment, open_dir, open_segments, sealed_segments
+from thermograd.store.reader import conform, read_tail
+
+__all__ = ["SealReport", "seal_run", "verify_run"]
+
+
+class SealReport(NamedTuple):
+    """What sealing did: events sealed by kind, files written, damage met on the way."""
+
+    events: dict[str, int]
+    files: list[Path]
+    damage: list[Damage]
+
+
+def seal_run(run_dir: Path, run_id: str, live_writers: frozenset[str] = frozenset()) -> SealReport:
+    """Turn live segments into Parquet files. Repeatable, and safe to kill at any point.
+
+    Parameters
+    ----------
+    run_dir, run_id
+        The run.
+    live_writers
+        Writers that still run: of these only segments that have a successor are sealed.
+
+    Notes
+    -----
+    Order: write and sync the sealed file, rename it into place, then remove the live ones. A file with
+    damage is moved to ``quarantine/`` as it is; what could be read of it is sealed.
+    """
+    report = SealReport({}, [], [])
+    groups: dict[tuple[str, str], list[Segment]] = {}
+    for suffix in ("arrows", "tail"):
+        for segment in open_segments(run_dir, suffix):
+            groups.setdefault((segment.writer, segment.kind), []).append(segment)
+    for (writer, kind), segments in sorted(groups.items()):
+        if writer in live_writers:
+            streams = sorted(s for s in segments if s.path.suffix == ".arrows")
+            for segment in streams[:-1]:
+                _seal(run_dir, run_id, writer, kind, [segment], report)
+        else:
+            _seal(run_dir, run_id, writer, kind, segments, report)
+    for writer in {writer for writer, _ in groups} - live_writers:
+        directory = open_dir(run_dir, writer)
+        if directory.is_dir() and not any(directory.iterdir()):
+            directory.rmdir()
+    return report
+
+
+def _seal(
+    run_dir: Path, run_id: str, writer: str, kind: str, segments: list[Segment], report: SealReport
+) -> None:
+    sealed = [s for s in sealed_segments(run_dir, kind) if s.writer == writer]
+    next_seq = max(((s.last or 0) + 1 for s in sealed), default=0)
+    tables, harmed = [], set()
+    for segment in segments:  # streams first, then tails: the order in which events moved
+        table, damage = _read_segment(segment)
+        if damage:
+            report.damage.append(damage)
+            harmed.add(segment.path)
+        table = table.filter(pc.field("seq") >= next_seq)
+        if len(table):
+            tables.append(table)
+            next_seq = table.column("seq")[-1].as_py() + 1
+    if tables:
+        table = pa.concat_tables(tables)
+        seqs = table.column("seq")
+        name = f"{writer}-{seqs[0].as_py():012}-{seqs[-1].as_py():012}.parquet"
+        path = run_dir / "sealed" / kind / name
+        write_parquet(path, table.replace_schema_metadata(arrow_schema(kind, run_id, writer).metadata), kind)
+        report.files.append(path)
+        report.events[kind] = report.events.get(kind, 0) + len(table)
+    for segment in segments:
+        _put_away(run_dir, segment, segment.path in harmed)
+
+
+def _read_segment(segment: Segment) -> tuple[pa.Table, Damage | None]:
+    if segment.path.suffix == ".tail":
+        return read_tail(segment)
+    batches, damage = read_stream(segment.path)
+    tables = [conform(pa.Table.from_batches([batch]), segment.kind) for batch in batches]
+    return (pa.concat_tables(tables) if tables else arrow_schema(segment.kind).empty_table()), damage
+
+
+def _put_away(run_dir: Path, segment: Segment, harmed: bool) -> None:
+    if harmed:
+        quarantine = run_dir / "quarantine"
+        quarantine.mkdir(exist_ok=True)
+        segment.path.replace(quarantine / f"{segment.writer}-{segment.path.name}")
+        sync_directory(quarantine)
+    else:
+        segment.path.unlink(missing_ok=True)
+
+
+def verify_run(run_dir: Path) -> dict[str, Any]:
+    """Read every file of a run with all its checksums and say what is whole and what is lost.
+
+    Returns
+    -------
+    dict
+        ``ok``, ``events`` by kind, ``torn_bytes``, and ``files``: path (relative to the run), events,
+        and for a damaged one ``offset`` and ``reason``.
+    """
+    checked: list[tuple[Segment, tuple[int, int] | None, Damage | None]] = []
+    live = open_segments(run_dir, "tail") + open_segments(run_dir, "arrows")
+    for segment in live:
+        _check(segment, checked)
+    for segment in sealed_segments(run_dir):  # listed last: where live events go to
+        _check(segment, checked)
+    events = dict.fromkeys(KINDS, 0)
+    files: list[dict[str, Any]] = []
+    next_seq: dict[tuple[str, str], int] = {}
+    for segment, span, damage in sorted(checked, key=lambda item: item[0]):
+        entry: dict[str, Any] = {"path": str(segment.path.relative_to(run_dir)), "events": 0}
+        if damage:
+            lost = segment.path.stat().st_size - damage.offset
+            entry |= {"offset": damage.offset, "reason": damage.reason, "torn_bytes": lost}
+        if span:
+            first, last = span
+            expected = next_seq.get((segment.writer, segment.kind), 0)
+            if first > expected:
+                entry["reason"] = f"events {expected} to {first - 1} of this writer are missing"
+            entry["events"] = last - first + 1
+            events[segment.kind] += max(0, last + 1 - max(expected, first))
+            next_seq[segment.writer, segment.kind] = max(expected, last + 1)
+        files.append(entry)
+    for path in sorted((run_dir / "quarantine").glob("*")):
+        name = str(path.relative_to(run_dir))
+        files.append({"path": name, "events": 0, "reason": "damaged earlier, kept as it was"})
+    torn = sum(entry.get("torn_bytes", 0) for entry in files)
+    ok = not any("reason" in entry for entry in files)
+    return {"ok": ok, "events": events, "torn_bytes": torn, "files": files}
+
+
+def _check(segment: Segment, checked: list[tuple[Segment, tuple[int, int] | None, Damage | None]]) -> None:
+    try:
+        table, damage = _verify_segment(segment)
+    except FileNotFoundError:  # a live writer has just moved its events on
+        return
+    seqs = table.column("seq")
+    checked.append((segment, (seqs[0].as_py(), seqs[-1].as_py()) if len(table) else None, damage))
+
+
+def _verify_segment(segment: Segment) -> tuple[pa.Table, Damage | None]:
+    if segment.path.suffix != ".parquet":
+        return _read_segment(segment)
+    try:
+        table = pq.read_table(segment.path, page_checksum_verification=True, partitioning=None)
+        table.validate(full=True)
+    except (pa.ArrowException, OSError) as error:
+        empty = arrow_schema(segment.kind).empty_table()
+        return empty, Damage(segment.path, 0, str(error).splitlines()[0])
+    return table, None

@@ -1,0 +1,22 @@
+"""What each alert means and what to look at first, for the messages that sinks send."""
+
+from collections.abc import Mapping
+
+__all__ = ["ADVICE"]
+
+ADVICE: Mapping[str, str] = {
+    "spike.grad": "the batch of this step, and the loss of the next ones; a norm far above its level is "
+    "often one bad batch, or a learning rate that has become too high",
+    "spike.loss": "the batch of this step, and whether the gradient norm spiked before it",
+    "shift.grad": "what changed slowly: learning rate, data mixture, loss scale",
+    "nonfinite": "loss scale and learning rate, then the batch; restart from a checkpoint before this step "
+    "if the loss does not come back",
+    "zero_grad": "frozen parameters, a detached graph, or a loss that is masked out completely",
+    "collapse.thermal": "airflow, fans and inlet temperature of this device; neighbours that are just as hot",
+    "collapse.brake": "the power supply: an external brake or a hardware slowdown that is not heat",
+    "throttle.warn": "temperature of this device; it is about to lose speed",
+    "power_limited": "nothing: a device at its power limit is normal; compare the limit with its neighbours'",
+    "coupling": "a common cause that is not recorded (length of sequences, evaluation, data loading), then "
+    "`thermograd analyze`",
+    "sensor.gap": "the driver and the load of the host: readings came late or not at all",
+}

@@ -1,0 +1,159 @@
+"""What the watch view knows of a run: the latest values, a little history, what the monitor makes of it."""
+
+from collections import deque
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from thermograd.store.events import Event
+from thermograd.stream.alert import Alert, as_float
+from thermograd.stream.monitor import Monitor
+from thermograd.stream.settings import Settings
+from thermograd.stream.throttle import State, ThrottleDetector
+
+__all__ = ["Board", "RunFacts"]
+
+_HISTORY = 600
+_MOST_ALERTS = 50
+
+
+@dataclass(frozen=True)
+class RunFacts:
+    """What is known of a run beside its events.
+
+    Parameters
+    ----------
+    run_id, name
+        Which run.
+    state
+        live, finished, crashed, imported, simulated, or ``silent`` where a writer on another host
+        says nothing any more.
+    hosts
+        The hosts that are silent.
+    devices
+        Facts of each device, from ``run.json``.
+    """
+
+    run_id: str
+    name: str
+    state: str
+    hosts: tuple[str, ...] = ()
+    devices: Mapping[str, Mapping[str, Any]] | None = None
+
+
+class Board:
+    """Takes in events; never fails on a value that is not known.
+
+    Parameters
+    ----------
+    devices
+        Facts of each device, from ``run.json``.
+    settings
+        Definitions of the monitor behind correlations and evidence.
+
+    Attributes
+    ----------
+    step
+        Latest step of rank 0, or of no rank; None before the first.
+    first_step
+        The step with which reading began, None where that was the run's first.
+    ranks
+        Ranks seen.
+    history
+        Values of loss and gradient norm, oldest first.
+    samples
+        Latest sample of each device.
+    newest_ns
+        Newest event time seen.
+    """
+
+    def __init__(
+        self, devices: Mapping[str, Mapping[str, Any]] | None = None, settings: Settings | None = None
+    ) -> None:
+        self._settings = settings or Settings()
+        self._devices = dict(devices or {})
+        self._monitor = Monitor(self._devices, self._settings)
+        self._correlations: dict[tuple[str, str, str], float | None] = {}
+        self._evidence: dict[str, list[float]] = {}
+        self._throttles: dict[str, ThrottleDetector] = {}
+        self._origin_ns: int | None = None
+        self._recorded: deque[Alert] = deque(maxlen=_MOST_ALERTS)
+        self._found: deque[Alert] = deque(maxlen=_MOST_ALERTS)
+        self.step: Mapping[str, Any] | None = None
+        self.first_step: int | None = None
+        self.ranks: set[int] = set()
+        self.history: dict[str, deque[float]] = {m: deque(maxlen=_HISTORY) for m in ("loss", "grad_norm")}
+        self.samples: dict[str, Mapping[str, Any]] = {}
+        self.newest_ns: int | None = None
+
+    def learn(self, events: Iterable[Event]) -> None:
+        """Take in events in the order in which they are read."""
+        for event in events:
+            time_ns = int(event.values["time_ns"])
+            self.newest_ns = time_ns if self.newest_ns is None else max(self.newest_ns, time_ns)
+            if event.kind == "alert":
+                self._recorded.append(event.values)
+                continue
+            if event.kind == "step":
+                self._learn_step(event.values)
+            elif event.kind == "sample" and event.values.get("device") is not None:
+                self._learn_sample(str(event.values["device"]), event.values)
+            self._found.extend(self._monitor.process(event))
+        self._correlations = self._monitor.correlations()
+        self._evidence = {}
+        for (_, device, _), pair in self._monitor.coupling().items():
+            self._evidence.setdefault(device, []).append(pair.run_e_value)
+
+    def _learn_step(self, values: Mapping[str, Any]) -> None:
+        rank = values.get("rank")
+        if rank is not None:
+            self.ranks.add(int(rank))
+        if rank in (None, 0):
+            if self.step is None and int(values.get("seq") or 0) > 0:
+                self.first_step = values.get("step")
+            self.step = values
+            for metric, history in self.history.items():
+                x = as_float(values.get(metric))
+                if x is not None:
+                    history.append(x)
+
+    def _learn_sample(self, device: str, values: Mapping[str, Any]) -> None:
+        self.samples[device] = values
+        if device not in self._throttles:
+            limit_c = as_float(self._devices.get(device, {}).get("temperature_limit_c"))
+            self._throttles[device] = ThrottleDetector(limit_c, **asdict(self._settings.throttle))
+        if self._origin_ns is None:
+            self._origin_ns = int(values["time_ns"])
+        self._throttles[device].update((int(values["time_ns"]) - self._origin_ns) / 1e9, values)
+
+    def describe(self, devices: Mapping[str, Mapping[str, Any]]) -> None:
+        """Take in facts of devices that were not known before: the agent writes them after its start."""
+        for device, facts in devices.items():
+            if device not in self._devices:
+                self._devices[device] = facts
+                self._throttles.pop(device, None)  # made without the device's limit
+
+    def throttle_state(self, device: str) -> State:
+        """Return what slows a device now, ``unknown`` where nothing can be said."""
+        return self._throttles[device].state if device in self._throttles else "unknown"
+
+    def is_simulated(self, device: str) -> bool:
+        """Say whether a device is simulated."""
+        return device.startswith("simulated:") or bool(self._devices.get(device, {}).get("simulated"))
+
+    def correlation(self, device: str, column: str) -> float | None:
+        """Return the rolling correlation of the gradient norm with a device's column."""
+        return self._correlations.get(("grad_norm", device, column))
+
+    def evidence(self, device: str) -> float | None:
+        """Return the mean e-value of the pairs of gradient norm and the device's sensors, None without any.
+
+        Of all that was read: 1 is no evidence, and 20 is reached by one uncoupled run in twenty at most.
+        """
+        values = self._evidence.get(device)
+        return sum(values) / len(values) if values else None
+
+    def alerts(self) -> tuple[list[Alert], bool]:
+        """Return the latest alerts, newest first, and whether they are those that the log holds."""
+        recorded = bool(self._recorded)
+        return list(reversed(self._recorded if recorded else self._found)), recorded

@@ -1,0 +1,265 @@
+"""Reads the configuration: environment over ``thermograd.toml`` over defaults, and shows where from.
+
+``THERMOGRAD_SPIKE_K=7`` sets ``k`` of the table ``[spike]``: every key outside of ``[sinks.*]`` has such
+a variable. What is unknown or out of its range is refused with one sentence; a secret is never in it.
+"""
+
+import os
+import re
+import tomllib
+from collections.abc import Callable, Mapping
+from dataclasses import Field, asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from thermograd.store.errors import ConfigError
+from thermograd.stream.settings import DEFINING, Settings, SinkSettings
+from thermograd.stream.sinks import check_url
+from thermograd.stream.values import nearest, read_value
+
+__all__ = [
+    "DEFAULT_FILE",
+    "REDACTED",
+    "Configuration",
+    "live_settings",
+    "load_config",
+    "recorded_settings",
+    "variable_of",
+]
+
+DEFAULT_FILE = "thermograd.toml"
+REDACTED = "***"
+_SINK_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_HEADER = re.compile(r"\s*\[\[?\s*([\w.\"' -]+?)\s*\]")
+_KEY = re.compile(r"\s*([\w.\"'-]+)\s*=")
+_NEEDED = {"jsonl": "path", "webhook": "url", "apprise": "url"}
+_SECTIONS: dict[str, type] = {f.name: type(f.default) for f in fields(Settings) if f.name != "sinks"}
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """Settings, and where each comes from.
+
+    Parameters
+    ----------
+    settings
+        The settings in force.
+    path
+        The file that was read, None without one.
+    sources
+        By dotted name (``spike.k``): ``FILE:LINE`` or ``environment NAME``; a default has none.
+    """
+
+    settings: Settings
+    path: Path | None
+    sources: Mapping[str, str]
+
+    def source(self, name: str) -> str:
+        """Return where a setting comes from: default, a line of a file, or a variable."""
+        return self.sources.get(name, "default")
+
+
+def variable_of(section: str, key: str) -> str:
+    """Return the environment variable of a setting.
+
+    Examples
+    --------
+    >>> variable_of("sensor_gap", "least_s")
+    'THERMOGRAD_SENSOR_GAP_LEAST_S'
+    """
+    return f"THERMOGRAD_{section}_{key}".upper()
+
+
+def load_config(path: Path | None = None, environment: Mapping[str, str] | None = None) -> Configuration:
+    """Read the configuration.
+
+    Parameters
+    ----------
+    path
+        The file; by default ``$THERMOGRAD_CONFIG``, or ``thermograd.toml`` in the working directory if
+        there is one.
+    environment
+        Variables; the process's own by default.
+
+    Raises
+    ------
+    ConfigError
+        If the file cannot be read, or a setting is unknown or out of its range.
+    """
+    environment = os.environ if environment is None else environment
+    named = path or (Path(environment["THERMOGRAD_CONFIG"]) if environment.get("THERMOGRAD_CONFIG") else None)
+    path = named or (Path(DEFAULT_FILE) if Path(DEFAULT_FILE).is_file() else None)
+    file = _File(path)
+    values: dict[str, dict[str, Any]] = {}
+    sources: dict[str, str] = {}
+    sinks = file.read(values, sources)
+    _read_environment(environment, values, sources, sinks)
+    sections = {name: _SECTIONS[name](**given) for name, given in values.items()}
+    settings = Settings(**sections, sinks=sinks)
+    _check_together(settings, sources, str(path or "the environment"))
+    return Configuration(settings, path, sources)
+
+
+def recorded_settings(definitions: Mapping[str, Any] | None) -> Settings:
+    """Return the settings that a run recorded; what it did not record has its default.
+
+    Raises
+    ------
+    ConfigError
+        If it recorded a setting that this version does not have, so that its alerts cannot be had again.
+    """
+    values: dict[str, Any] = {}
+    for section, given in (definitions or {}).items():
+        if section not in DEFINING or not isinstance(given, Mapping):
+            raise ConfigError(f"the run was recorded with [{section}], which this version does not have")
+        known = _fields_of(_SECTIONS[section])
+        for key in given:
+            if key not in known:
+                raise ConfigError(
+                    f"the run was recorded with {section}.{key}, which this version does not have"
+                )
+        read = {k: read_value(known[k], v, f"run: {section}.{k}") for k, v in given.items()}
+        values[section] = _SECTIONS[section](**read)
+    return Settings(**values)
+
+
+class _File:
+    """A TOML file, and on which line each of its keys stands."""
+
+    def __init__(self, path: Path | None) -> None:
+        self.path = path
+        self._tables: dict[str, Any] = {}
+        self._lines: dict[str, int] = {}
+        if path is None:
+            return
+        try:
+            text = path.read_text(encoding="utf-8")
+            self._tables = tomllib.loads(text)
+        except OSError as error:
+            raise ConfigError(f"cannot read {path}: {error.strerror or error}") from error
+        except UnicodeDecodeError as error:
+            raise ConfigError(f"{path} is no text in UTF-8 (byte {error.start})") from error
+        except tomllib.TOMLDecodeError as error:
+            raise ConfigError(f"{path} is no TOML: {error}") from None  # its context holds the text
+        self._lines = _lines_of(text)
+
+    def where(self, name: str) -> str:
+        line = self._lines.get(name)
+        return f"{self.path}:{line}" if line else str(self.path)
+
+    def read(self, values: dict[str, dict[str, Any]], sources: dict[str, str]) -> dict[str, SinkSettings]:
+        for section, table in self._tables.items():
+            if section == "sinks":
+                continue
+            if section not in _SECTIONS:
+                raise ConfigError(
+                    f"{self.where(section)}: there is no section [{section}]; "
+                    f"{nearest(section, [*_SECTIONS, 'sinks'])}"
+                )
+            values[section] = self._read_table(section, table, _SECTIONS[section], sources)
+        sinks = self._tables.get("sinks", {})
+        if not isinstance(sinks, dict):
+            raise ConfigError(f"{self.where('sinks')}: each sink is a table: write [sinks.NAME]")
+        return {name: self._read_sink(name, table, sources) for name, table in sinks.items()}
+
+    def _read_table(self, name: str, table: Any, section: type, sources: dict[str, str]) -> dict[str, Any]:
+        if not isinstance(table, dict):
+            raise ConfigError(f"{self.where(name)}: {name} is a table: write [{name}] and its keys below")
+        known = _fields_of(section)
+        values = {}
+        for key, given in table.items():
+            where = self.where(f"{name}.{key}")
+            if key not in known:
+                raise ConfigError(f"{where}: there is no setting {key!r} in [{name}]; {nearest(key, known)}")
+            values[key] = read_value(known[key], given, f"{where}: {name}.{key}")
+            sources[f"{name}.{key}"] = where
+        return values
+
+    def _read_sink(self, name: str, table: Any, sources: dict[str, str]) -> SinkSettings:
+        where = self.where(f"sinks.{name}")
+        if not _SINK_NAME.fullmatch(name):
+            raise ConfigError(f"{where}: a sink's name has 1 to 64 letters, digits, '_' and '-'")
+        values = self._read_table(f"sinks.{name}", table, SinkSettings, sources)
+        if "type" not in values:
+            raise ConfigError(f"{where}: sinks.{name} has no type; allowed: {', '.join(_NEEDED)}")
+        needed = _NEEDED[values["type"]]
+        if not values.get(needed):
+            raise ConfigError(f"{where}: sinks.{name} is a {values['type']} sink and needs {needed!r}")
+        if REDACTED in (values.get("url"), values.get("token")):
+            raise ConfigError(
+                f"{where}: sinks.{name} holds {REDACTED}, which stood for a secret: put it back"
+            )
+        if values["type"] == "webhook" and not values["url"].startswith("env:"):
+            check_url(values["url"], f"{where}: sinks.{name}.url")
+        return SinkSettings(**values)
+
+
+def _lines_of(text: str) -> dict[str, int]:
+    """Return the line of each table and key by its dotted name; good enough to point a person to it."""
+    lines: dict[str, int] = {}
+    table = ""
+    for number, line in enumerate(text.splitlines(), 1):
+        header, key = _HEADER.match(line), _KEY.match(line)
+        if header:
+            table = _bare(header[1])
+            lines.setdefault(table, number)
+        elif key:
+            lines.setdefault(f"{table}.{_bare(key[1])}".lstrip("."), number)
+    return lines
+
+
+def _bare(name: str) -> str:
+    return re.sub(r"[\"' ]", "", name)
+
+
+def _fields_of(section: type) -> dict[str, Field[Any]]:
+    return {f.name: f for f in fields(section)}
+
+
+def _read_environment(
+    environment: Mapping[str, str],
+    values: dict[str, dict[str, Any]],
+    sources: dict[str, str],
+    sinks: Mapping[str, SinkSettings],
+) -> None:
+    known = {variable_of(s, k): (s, k, f) for s, c in _SECTIONS.items() for k, f in _fields_of(c).items()}
+    referred = {text.removeprefix("env:") for sink in sinks.values() for text in (sink.url, sink.token)}
+    for name in sorted(environment):
+        if name in known and environment[name]:
+            section, key, of = known[name]
+            where = f"environment {name}"
+            given = read_value(of, environment[name], f"{where}: {section}.{key}", from_text=True)
+            values.setdefault(section, {})[key] = given
+            sources[f"{section}.{key}"] = where
+        elif (
+            name not in known
+            and name not in referred
+            and any(name.startswith(variable_of(s, "")) for s in _SECTIONS)
+        ):
+            raise ConfigError(f"environment {name}: there is no such setting; {nearest(name, known)}")
+
+
+def _check_together(settings: Settings, sources: Mapping[str, str], where: str) -> None:
+    """Let the rules themselves refuse settings that do not go together."""
+    from thermograd.stream.coupled import CouplingRule
+    from thermograd.stream.rules import device_rules, step_rules
+
+    try:
+        step_rules(settings)
+        device_rules("device", {}, settings)
+        CouplingRule("device", 1, **asdict(settings.coupling))
+    except ValueError as error:
+        given = ", ".join(f"{name} ({source})" for name, source in sources.items() if "sinks." not in name)
+        raise ConfigError(f"{where}: settings do not go together: {error}; given: {given}") from error
+
+
+def live_settings(path: Path | None, on_trouble: Callable[[str], None]) -> Settings:
+    """Return the settings for a live run: where the configuration is refused, its defaults.
+
+    A run goes on with alerts whatever is wrong with a file; `on_trouble` is told in one sentence.
+    """
+    try:
+        return load_config(path).settings
+    except ConfigError as error:
+        on_trouble(f"{error}; this run is watched with the defaults, and no sink is told")
+        return Settings()

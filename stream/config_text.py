@@ -1,0 +1,86 @@
+"""The configuration as a person reads it, and as a file to start from: secrets are left out."""
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import Field, fields
+from typing import Any
+
+from thermograd.stream.config import REDACTED, Configuration
+from thermograd.stream.settings import Settings
+from thermograd.stream.text import printable
+from thermograd.stream.values import allowed_values
+
+__all__ = ["settings_rows", "settings_toml"]
+
+
+def settings_rows(
+    configuration: Configuration, environment: Mapping[str, str] | None = None
+) -> list[dict[str, Any]]:
+    """Return every setting: section, key, value, default, source, allowed, meaning.
+
+    A secret's value is ``env:NAME`` where it is taken from the environment (`source` then says whether
+    it is set), else ``***``.
+    """
+    environment = os.environ if environment is None else environment
+    return list(_rows(configuration, environment))
+
+
+def _rows(configuration: Configuration, environment: Mapping[str, str]) -> Iterator[dict[str, Any]]:
+    settings = configuration.settings
+    sections = [(f.name, getattr(settings, f.name)) for f in fields(Settings) if f.name != "sinks"]
+    sections += [(f"sinks.{name}", sink) for name, sink in settings.sinks.items()]
+    for section, values in sections:
+        for of in fields(values):
+            value = getattr(values, of.name)
+            source = configuration.source(f"{section}.{of.name}")
+            if of.metadata.get("secret") and value:
+                value, source = _veiled(value, source, environment)
+            yield {
+                "section": section,
+                "key": of.name,
+                "value": list(value) if isinstance(value, tuple) else value,
+                "default": list(of.default) if isinstance(of.default, tuple) else of.default,
+                "source": source,
+                "allowed": allowed_values(of),
+                "meaning": _meaning(of),
+            }
+
+
+def _veiled(value: str, source: str, environment: Mapping[str, str]) -> tuple[str, str]:
+    if not value.startswith("env:"):
+        return REDACTED, source
+    return value, f"{source}, {'set' if environment.get(value[4:]) else 'NOT SET'}"
+
+
+def _meaning(of: "Field[Any]") -> str:
+    return str(of.metadata["meaning"])
+
+
+def settings_toml(configuration: Configuration, environment: Mapping[str, str] | None = None) -> str:
+    """Return the configuration as TOML with the source and meaning of each setting as comments.
+
+    It can be saved as ``thermograd.toml``; literal secrets are ``***``, which a file must not hold.
+    """
+    path = configuration.path
+    lines = [f"# thermograd: environment over {printable(path) if path else 'thermograd.toml'} over defaults"]
+    section = ""
+    for row in settings_rows(configuration, environment):
+        if row["section"] != section:
+            section = str(row["section"])
+            lines += ["", f"[{section}]"]
+        if section.startswith("sinks.") and row["source"] == "default" and row["value"] in ("", []):
+            continue
+        text = f"{row['key']} = {json.dumps(row['value'], ensure_ascii=False)}"
+        lines.append(f"{text:<24} # {printable(row['source'])}: {row['meaning']}")
+    if not configuration.settings.sinks:
+        lines += ["", *_EXAMPLE]
+    return "\n".join(lines)
+
+
+_EXAMPLE = (
+    "# [sinks.team]                                 # a name of your own",
+    '# type = "apprise"                             # or "webhook", "jsonl"',
+    '# url = "env:TEAM_CHAT_URL"                    # taken from the environment, never shown',
+    '# minimum = "warning"',
+)

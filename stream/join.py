@@ -1,0 +1,278 @@
+"""Joins steps with the nearest hardware sample, as soon as no later event could change the answer."""
+
+from bisect import bisect_left, bisect_right, insort
+from collections.abc import Iterable, Mapping
+from typing import Any, Literal
+
+from thermograd.stream.leftout import EVERY_DEVICE, LeftOut
+
+__all__ = ["EventTimeJoin", "Joined"]
+
+Joined = tuple[Mapping[str, Any], str, Mapping[str, Any] | None]
+_Key = tuple[int, int, str]  # time_ns, seq, writer
+_DIRECTIONS = ("nearest", "backward")
+
+
+class EventTimeJoin:
+    """Finds for each step and device the nearest sample in event time, under a watermark.
+
+    The rule is that of the alignment after the run: per device the sample with the smallest
+    ``|dt| <= tolerance`` (inclusive); tie: the earlier time; same time twice: the one logged last
+    (highest ``seq``). The answers are the same, in every row, as long as no event is late.
+
+    **Watermark.** For each device: the newest event time among *its own samples* and *all steps*,
+    minus the lateness. An event at or before it is late: counted in `late`, kept in the log, not
+    joined. A step is released for a device once that device's watermark has reached the next sample
+    at or after the step, or step + tolerance. So a device that falls silent delays nothing but its
+    own rows, and those only until the steps (or `advance`, for a heartbeat) have moved on by
+    tolerance + lateness; a device whose clock runs ahead makes nothing late but its own events.
+
+    Answers are exact if the lateness exceeds the longest delay from an event's time to its arrival
+    here. `late` belongs beside every figure that rests on this join; the remedy is the same join
+    over the whole log.
+
+    **Delivery.** The rows depend on which events were taken in, not on the order in which they came.
+    What was too late is remembered in `left_out`, for the log; a replay is given what the log says and
+    then leaves out exactly those events, see `thermograd.stream.leftout.LeftOut`.
+
+    A device that is not in `devices` is known from its first sample; steps released before that give
+    no rows for it (after the run they are its unmatched rows).
+
+    Parameters
+    ----------
+    tolerance_s
+        Largest accepted distance, s.
+    lateness_s
+        How much older than the newest an event may be when it arrives, s.
+    devices
+        Devices known beforehand.
+    max_pending_steps
+        Steps that may wait for a device; beyond, the oldest is answered as things stand (and counted
+        in `forced`), for memory stays bounded even where time stands still.
+    left_out
+        Remembers what was too late, or knows it in a replay.
+    direction
+        ``nearest`` (the rule), or ``backward``: the last sample at or before the step.
+
+    Attributes
+    ----------
+    refused
+        Devices for which the latest event was too late; `EVERY_DEVICE` among them means all.
+    joined, unmatched
+        Rows returned with a sample, and without.
+    late, forced
+        Events that came too late to be joined; rows answered early because too many waited.
+
+    Examples
+    --------
+    >>> join = EventTimeJoin(tolerance_s=1.0, lateness_s=2.0)
+    >>> join.sample({"time_ns": 0, "seq": 0, "device": "cpu", "temperature_c": 50.0})
+    []
+    >>> join.step({"time_ns": 400_000_000, "seq": 0, "step": 1})
+    []
+    >>> rows = join.step({"time_ns": 3_400_000_000, "seq": 1, "step": 2})
+    >>> [(step["step"], device, sample["temperature_c"]) for step, device, sample in rows]
+    [(1, 'cpu', 50.0)]
+    >>> [(step["step"], device, sample) for step, device, sample in join.close()]
+    [(2, 'cpu', None)]
+    """
+
+    def __init__(
+        self,
+        tolerance_s: float = 1.0,
+        lateness_s: float = 2.0,
+        devices: Iterable[str] = (),
+        max_pending_steps: int = 65_536,
+        left_out: LeftOut | None = None,
+        direction: Literal["nearest", "backward"] = "nearest",
+    ) -> None:
+        if not (tolerance_s >= 0 and lateness_s >= 0 and max_pending_steps >= 1 and direction in _DIRECTIONS):
+            raise ValueError(
+                f"tolerance_s={tolerance_s!r}, lateness_s={lateness_s!r}, direction={direction!r}, "
+                f"max_pending_steps={max_pending_steps!r}; expected >= 0, >= 0, nearest or backward, >= 1"
+            )
+        self.tolerance_ns = round(tolerance_s * 1e9)
+        self.lateness_ns = round(lateness_s * 1e9)
+        self.max_pending_steps = max_pending_steps
+        self.direction = direction
+        self.left_out = left_out or LeftOut()
+        self.refused: frozenset[str] = frozenset()
+        self.joined = self.unmatched = self.late = self.forced = 0
+        self._newest_ns: int | None = None  # of all steps and heartbeats
+        self._recent: list[tuple[_Key, Mapping[str, Any]]] = []  # what a new device can still match
+        self._sides: dict[str, _Side] = {}
+        for device in devices:
+            self._side(device)
+
+    def step(self, values: Mapping[str, Any], writer: str = "") -> list[Joined]:
+        """Take in a step; return the rows that are now certain, in (time_ns, seq) order."""
+        key = (int(values["time_ns"]), int(values.get("seq") or 0), writer)
+        refused = []
+        if self._is_late(EVERY_DEVICE, "step", key, self._steps_watermark_ns()):
+            refused.append(EVERY_DEVICE)
+        else:
+            insort(self._recent, (key, values), key=_first)
+            for side in self._sides.values():
+                if self._is_late(side.device, "step", key, self._watermark_ns(side)):
+                    refused.append(side.device)
+                else:
+                    side.wait(key, values)
+        self.refused = frozenset(refused)
+        self.late += bool(refused)
+        return self.advance(key[0])
+
+    def sample(self, values: Mapping[str, Any], writer: str = "") -> list[Joined]:
+        """Take in a sample of a device; return the rows that are now certain."""
+        side = self._side(values["device"])
+        key = (int(values["time_ns"]), int(values.get("seq") or 0), writer)
+        if self._is_late(side.device, "sample", key, self._watermark_ns(side)):
+            self.refused = frozenset((side.device,))
+            self.late += 1
+            return []
+        self.refused = frozenset()
+        side.keep(key, values)
+        if side.newest_ns is None or key[0] > side.newest_ns:
+            side.newest_ns = key[0]
+        return self._collect([side])
+
+    def _is_late(self, device: str, kind: str, key: _Key, watermark_ns: int | None) -> bool:
+        time_ns, seq, writer = key
+        late = watermark_ns is not None and time_ns <= watermark_ns
+        return self.left_out.decide(device, writer, kind, seq, late)
+
+    def advance(self, time_ns: int) -> list[Joined]:
+        """Take in the bare fact that event time has reached `time_ns`: a heartbeat."""
+        if self._newest_ns is None or time_ns > self._newest_ns:
+            self._newest_ns = time_ns
+        rows = self._collect(self._sides.values())
+        watermark_ns = self._steps_watermark_ns()
+        if watermark_ns is not None:
+            past = bisect_right(self._recent, watermark_ns - self.tolerance_ns, key=_time_ns)
+            del self._recent[: max(past, len(self._recent) - self.max_pending_steps)]
+        return rows
+
+    def close(self) -> list[Joined]:
+        """Answer for every step that still waits."""
+        for side in self._sides.values():
+            side.closed = True
+        rows = self._collect(self._sides.values())
+        self._recent = []
+        return rows
+
+    def watermark_ns(self, device: str | None = None) -> int | None:
+        """Return the event time up to which nothing more is taken in for a device, or for none of them."""
+        side = None if device is None else self._sides.get(device)
+        return self._steps_watermark_ns() if side is None else self._watermark_ns(side)
+
+    def _side(self, device: str) -> "_Side":
+        side = self._sides.get(device)
+        if side is None:
+            side = self._sides[device] = _Side(device, self.tolerance_ns, self.direction == "backward")
+            for key, values in self._recent:
+                side.wait(key, values)
+        return side
+
+    def _steps_watermark_ns(self) -> int | None:
+        return None if self._newest_ns is None else self._newest_ns - self.lateness_ns
+
+    def _watermark_ns(self, side: "_Side") -> int | None:
+        own_ns, steps_ns = side.newest_ns, self._newest_ns
+        if own_ns is None or (steps_ns is not None and steps_ns > own_ns):
+            own_ns = steps_ns
+        return None if own_ns is None else own_ns - self.lateness_ns
+
+    def _collect(self, sides: Iterable["_Side"]) -> list[Joined]:
+        found: list[tuple[_Key, str, Joined]] = []
+        for side in sides:
+            watermark_ns = self._watermark_ns(side)
+            for key, values, sample in side.release(watermark_ns):
+                found.append((key, side.device, (values, side.device, sample)))
+            while len(side.steps) > self.max_pending_steps:
+                key, values, sample = side.answer()
+                self.forced += 1
+                found.append((key, side.device, (values, side.device, sample)))
+            if watermark_ns is not None and len(side.samples) > side.roomy:
+                side.forget(watermark_ns)
+        if not found:
+            return []
+        found.sort(key=lambda row: row[:2])
+        matched = sum(row[2][2] is not None for row in found)
+        self.joined += matched
+        self.unmatched += len(found) - matched
+        return [row[2] for row in found]
+
+
+class _Side:
+    """What one device still needs: steps that wait, samples they may match."""
+
+    def __init__(self, device: str, tolerance_ns: int, backward: bool) -> None:
+        self.device = device
+        self.newest_ns: int | None = None
+        self.closed = False
+        self.roomy = 16
+        self.steps: list[tuple[_Key, Mapping[str, Any]]] = []
+        self.samples: list[tuple[_Key, Mapping[str, Any]]] = []
+        self._tolerance_ns = tolerance_ns
+        self._ahead_ns = 0 if backward else tolerance_ns  # how far ahead of a step a sample may be
+
+    def wait(self, key: _Key, values: Mapping[str, Any]) -> None:
+        if not self.steps or self.steps[-1][0] < key:
+            self.steps.append((key, values))
+        else:
+            insort(self.steps, (key, values), key=_first)
+
+    def keep(self, key: _Key, values: Mapping[str, Any]) -> None:
+        """Keep a sample; of several at one time only the one logged last can ever match."""
+        samples = self.samples
+        if not samples or samples[-1][0][0] < key[0]:
+            samples.append((key, values))
+            return
+        at = bisect_left(samples, key[0], key=_time_ns)
+        if at < len(samples) and samples[at][0][0] == key[0]:
+            if key > samples[at][0]:
+                samples[at] = (key, values)
+        else:
+            samples.insert(at, (key, values))
+
+    def release(
+        self, watermark_ns: int | None
+    ) -> Iterable[tuple[_Key, Mapping[str, Any], Mapping[str, Any] | None]]:
+        while self.steps and (self.closed or (watermark_ns is not None and self._certain(watermark_ns))):
+            yield self.answer()
+
+    def answer(self) -> tuple[_Key, Mapping[str, Any], Mapping[str, Any] | None]:
+        """Return the oldest waiting step with its nearest sample within the tolerance."""
+        key, values = self.steps.pop(0)
+        time_ns = key[0]
+        samples = self.samples
+        at = bisect_left(samples, time_ns, key=_time_ns)
+        best: tuple[int, Mapping[str, Any]] | None = None
+        for near in (at - 1, at):  # the earlier one first: it wins a tie
+            if 0 <= near < len(samples):
+                ahead_ns = samples[near][0][0] - time_ns
+                distance_ns = abs(ahead_ns)
+                reaches = distance_ns <= self._tolerance_ns and ahead_ns <= self._ahead_ns
+                if reaches and (best is None or distance_ns < best[0]):
+                    best = (distance_ns, samples[near][1])
+        return key, values, None if best is None else best[1]
+
+    def forget(self, watermark_ns: int) -> None:
+        """Drop the samples that neither a waiting nor a coming step can match."""
+        first_ns = min(watermark_ns + 1, self.steps[0][0][0]) if self.steps else watermark_ns + 1
+        del self.samples[: bisect_left(self.samples, first_ns - self._tolerance_ns, key=_time_ns)]
+        self.roomy = 2 * len(self.samples) + 16  # to look again only then keeps the cost per sample small
+
+    def _certain(self, watermark_ns: int) -> bool:
+        time_ns = self.steps[0][0][0]
+        if watermark_ns >= time_ns + self._ahead_ns:
+            return True
+        at = bisect_left(self.samples, time_ns, key=_time_ns)
+        return at < len(self.samples) and watermark_ns >= self.samples[at][0][0]
+
+
+def _first(entry: tuple[_Key, Mapping[str, Any]]) -> _Key:
+    return entry[0]
+
+
+def _time_ns(entry: tuple[_Key, Mapping[str, Any]]) -> int:
+    return entry[0][0]

@@ -1,0 +1,164 @@
+"""The stream layer at work: follow a log, raise alerts into it, tell whoever is to be told."""
+
+import json
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from thermograd.store.events import Event
+from thermograd.stream.alert import identity
+from thermograd.stream.metrics import Exporter
+from thermograd.stream.monitor import Monitor
+from thermograd.stream.outlets import Outlets, alert_line
+from thermograd.stream.settings import Settings
+
+__all__ = ["SETTINGS_MARK", "alert_line", "recorded_definitions", "watch_log"]
+
+SETTINGS_MARK = "the stream layer's settings"
+_POLL_S = 0.2
+
+
+def watch_log(
+    poll: Callable[[], list[Event]],
+    append: Callable[..., Any],
+    devices: Mapping[str, Mapping[str, Any]],
+    stop: threading.Event,
+    on_line: Callable[[str], None],
+    settings: Settings | None = None,
+    run: Mapping[str, Any] | None = None,
+) -> None:
+    """Feed events to a `Monitor` until `stop` is set, writing its alerts to the log.
+
+    The definitions in force are written first, as a mark, so that a replay can use the same.
+
+    Parameters
+    ----------
+    poll
+        Returns the events that appeared since its last call.
+    append
+        Writes an event: `append(kind, **columns)`; called from several threads.
+    devices
+        Facts of each device, from ``run.json``.
+    stop
+        Set when the run ends; what is in the log by then is still looked at.
+    on_line
+        Called with each alert as a line of text.
+    settings
+        Detectors, policy, sinks, exporter; the defaults if not given.
+    run
+        Facts of the run: ``run_id`` and ``name`` for sinks and exporter, ``job`` for its ``world_size``:
+        what several ranks find is one alert.
+    """
+    settings = settings or Settings()
+    definitions = json.dumps(settings.definitions(), sort_keys=True)
+    append("mark", mark="note", text=SETTINGS_MARK, detail=definitions)
+
+    def trouble(text: str) -> None:
+        append("mark", mark="error", text=text)
+        on_line(f"thermograd: {text}")
+
+    monitor = Monitor(devices, settings, (run or {}).get("job", {}).get("world_size"))
+    outlets = Outlets(settings, on_line, trouble, run)
+    exporter = _start_exporter(settings, devices, run, trouble)
+    try:
+        _follow(monitor, poll, _Herald(append, outlets, exporter), append, stop, exporter)
+    finally:
+        if exporter is not None:
+            exporter.close()
+        outlets.close()
+    _give_account(monitor, outlets, append)
+
+
+def _start_exporter(
+    settings: Settings,
+    devices: Mapping[str, Mapping[str, Any]],
+    run: Mapping[str, Any] | None,
+    trouble: Callable[[str], None],
+) -> Exporter | None:
+    section = settings.metrics
+    if not section.port:
+        return None
+    exporter = Exporter(devices, run)
+    try:
+        exporter.listen(section.port, section.host)
+    except OSError as error:
+        trouble(f"no metrics on {section.host}:{section.port} ({error.strerror or error}); all else goes on")
+        return None
+    return exporter
+
+
+class _Herald:
+    """Writes and tells each alert once, also where a stream layer before this one had raised it.
+
+    An agent that is started again reads the run from its beginning and finds the same alerts.
+    """
+
+    def __init__(self, append: Callable[..., Any], outlets: Outlets, exporter: Exporter | None) -> None:
+        self._append, self._outlets, self._exporter = append, outlets, exporter
+        self._known: set[str] = set()
+
+    def hear(self, alert: Mapping[str, Any]) -> bool:
+        """Take in that the log holds an alert; say whether that is new."""
+        name = identity(alert)
+        if name in self._known:
+            return False
+        self._known.add(name)
+        if self._exporter is not None:
+            self._exporter.count(alert)
+        return True
+
+    def tell(self, alerts: Iterable[dict[str, Any]]) -> None:
+        """Write alerts to the log and tell whoever is to be told."""
+        for alert in alerts:
+            if self.hear(alert):
+                self._append("alert", **alert)
+                self._outlets.tell(alert)
+
+
+def _follow(
+    monitor: Monitor,
+    poll: Callable[[], list[Event]],
+    herald: _Herald,
+    append: Callable[..., Any],
+    stop: threading.Event,
+    exporter: Exporter | None,
+) -> None:
+    ending = False
+    while not ending:
+        ending = stop.wait(_POLL_S)  # one more look after the end
+        events = poll()
+        for event in events:
+            if event.kind == "alert":
+                herald.hear(event.values)
+        for event in events:
+            if event.kind != "alert":
+                herald.tell(monitor.process(event))
+        _tell_late(monitor.late_mark(), append)
+        if exporter is not None:
+            exporter.publish(events, monitor)
+    herald.tell(monitor.close())
+    _tell_late(monitor.late_mark(at_end=True), append)
+
+
+def _tell_late(mark: Mapping[str, Any] | None, append: Callable[..., Any]) -> None:
+    if mark is not None:
+        append("mark", **mark)
+
+
+def _give_account(monitor: Monitor, outlets: Outlets, append: Callable[..., Any]) -> None:
+    account: dict[str, Any] = {"joined": monitor.joined, "unmatched": monitor.unmatched, "late": monitor.late}
+    account["coupling"] = [[*pair, *known] for pair, known in monitor.coupling().items()]
+    account |= outlets.account()
+    append("mark", mark="note", text="the stream layer's own account", detail=json.dumps(account))
+    for failure in monitor.failures:
+        append("mark", mark="error", text=failure)
+
+
+def recorded_definitions(events: Iterable[Event]) -> dict[str, Any] | None:
+    """Return the definitions that the run's last stream layer used, None where none were recorded."""
+    found = None
+    for event in events:
+        if event.kind == "mark" and event.values.get("text") == SETTINGS_MARK:
+            value = json.loads(event.values.get("detail") or "{}")
+            found = value if isinstance(value, dict) else None
+    return found

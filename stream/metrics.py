@@ -1,0 +1,225 @@
+"""The present values of a live run for Prometheus, in OpenMetrics with base units.
+
+A value that is not known has no series; a device that has fallen silent loses its series.
+"""
+
+import json
+import threading
+from collections.abc import Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from prometheus_client import CollectorRegistry, start_http_server
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily, Metric
+from thermograd.store.events import Event
+from thermograd.stream.text import printable
+
+if TYPE_CHECKING:
+    from thermograd.stream.monitor import Monitor
+
+__all__ = ["Exporter"]
+
+_SILENT_NS = 60_000_000_000
+
+# column -> name, factor to the base unit, help
+_STEP_GAUGES = {
+    "step": ("step", 1.0, "Optimizer steps so far."),
+    "epoch": ("epoch", 1.0, "Passes over the data so far."),
+    "loss": ("loss", 1.0, "Loss of the latest step."),
+    "grad_norm": ("grad_norm", 1.0, "L2 norm of the gradient before clipping, latest step."),
+    "learning_rate": ("learning_rate", 1.0, "Learning rate of the latest step."),
+    "step_time_s": ("step_time_seconds", 1.0, "Wall time of the latest step."),
+}
+_DEVICE_GAUGES = {
+    "utilization_pct": ("utilization_ratio", 0.01, "Share of time in which something ran."),
+    "power_w": ("power_watts", 1.0, "Power now."),
+    "power_limit_w": ("power_limit_watts", 1.0, "Enforced power limit."),
+    "temperature_c": ("temperature_celsius", 1.0, "Core temperature."),
+    "memory_temperature_c": ("memory_temperature_celsius", 1.0, "Memory temperature."),
+    "sm_clock_mhz": ("sm_clock_hertz", 1e6, "Processor clock."),
+    "memory_clock_mhz": ("memory_clock_hertz", 1e6, "Memory clock."),
+    "memory_used_bytes": ("memory_used_bytes", 1.0, "Memory in use."),
+    "fan_pct": ("fan_ratio", 0.01, "Intended fan speed."),
+}
+_THROTTLED = {
+    "throttled_thermal_ns": "thermal",
+    "throttled_power_ns": "power",
+    "throttled_brake_ns": "brake",
+}
+
+
+class Exporter:
+    """Answers Prometheus. Scrapes see the state of the last `publish`, never half of one.
+
+    Parameters
+    ----------
+    devices
+        Facts of each device, from ``run.json``.
+    run
+        ``run_id`` and ``name`` of the run.
+
+    Examples
+    --------
+    >>> exporter = Exporter({}, {"run_id": "r1"})
+    >>> exporter.publish([Event("step", "w", {"time_ns": 0, "rank": 0, "loss": 2.5})])
+    >>> [m.name for m in exporter.collect() if m.samples and m.samples[0].value == 2.5]
+    ['thermograd_loss']
+    """
+
+    def __init__(
+        self, devices: Mapping[str, Mapping[str, Any]] | None = None, run: Mapping[str, Any] | None = None
+    ) -> None:
+        self._devices = dict(devices or {})
+        self._run = {
+            "run_id": printable((run or {}).get("run_id") or ""),
+            "name": printable((run or {}).get("name") or ""),
+        }
+        self._lock = threading.Lock()
+        self._steps: dict[str, Mapping[str, Any]] = {}
+        self._samples: dict[str, Mapping[str, Any]] = {}
+        self._alerts: dict[tuple[str, str], int] = {}
+        self._correlations: dict[tuple[str, str, str], float | None] = {}
+        self._e_values: Mapping[tuple[str, str, str], float | None] = {}
+        self._late = self._lost = self._unmatched = self._joined = 0
+        self._newest_ns = 0
+        self._server: Any = None
+
+    def listen(self, port: int, host: str = "127.0.0.1") -> int:
+        """Start to answer on a port (0 takes any that is free); return it.
+
+        Raises
+        ------
+        OSError
+            If nothing can listen there.
+        """
+        registry = CollectorRegistry()
+        registry.register(self)
+        self._server, _ = start_http_server(port, host, registry)
+        return int(self._server.server_port)
+
+    def close(self) -> None:
+        """Stop answering."""
+        if self._server is not None:
+            self._server.shutdown()
+            self._server.server_close()
+            self._server = None
+
+    def count(self, alert: Mapping[str, Any]) -> None:
+        """Count an alert."""
+        key = (str(alert["alert"]), str(alert["severity"]))
+        with self._lock:
+            self._alerts[key] = self._alerts.get(key, 0) + 1
+
+    def publish(self, events: Iterable[Event], monitor: "Monitor | None" = None) -> None:
+        """Take in what has happened since the last call, and the monitor's present state."""
+        with self._lock:
+            for event in events:
+                self._learn(event)
+            if monitor is not None:
+                self._late, self._joined, self._unmatched = monitor.late, monitor.joined, monitor.unmatched
+                self._correlations = monitor.correlations()
+                self._e_values = {pair: known.run_e_value for pair, known in monitor.coupling().items()}
+
+    def _learn(self, event: Event) -> None:
+        values = event.values
+        self._newest_ns = max(self._newest_ns, int(values["time_ns"]))
+        if event.kind == "step":
+            rank = values.get("rank")
+            self._steps["" if rank is None else str(rank)] = values
+        elif event.kind == "sample" and values.get("device") is not None:
+            self._samples[str(values["device"])] = values
+        elif event.kind == "mark" and values.get("mark") == "gap":
+            self._lost += _lost(values.get("detail"))
+
+    def describe(self) -> Iterable[Metric]:
+        """Return nothing: what there is depends on the run."""
+        return []
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield every family that has a series."""
+        with self._lock:
+            families = [*self._training(), *self._hardware(), *self._findings()]
+        for family in families:
+            if family.samples:
+                yield family
+
+    def _training(self) -> Iterator[Metric]:
+        yield InfoMetricFamily("thermograd_run", "The run that is recorded.", value=self._run)
+        for column, (name, factor, text) in _STEP_GAUGES.items():
+            gauge = GaugeMetricFamily(f"thermograd_{name}", text, labels=["rank"])
+            for rank, values in sorted(self._steps.items()):
+                _add(gauge, [rank], values.get(column), factor)
+            yield gauge
+
+    def _hardware(self) -> Iterator[Metric]:
+        fresh = {
+            device: values
+            for device, values in sorted(self._samples.items())
+            if self._newest_ns - int(values["time_ns"]) <= _SILENT_NS
+        }
+        for kind in ("gpu", "cpu"):
+            ours = {d: v for d, v in fresh.items() if (d == "cpu") == (kind == "cpu")}
+            for column, (name, factor, text) in _DEVICE_GAUGES.items():
+                gauge = GaugeMetricFamily(f"thermograd_{kind}_{name}", text, labels=["device"])
+                for device, values in ours.items():
+                    _add(gauge, [printable(device)], values.get(column), factor)
+                yield gauge
+        yield self._counter(fresh)
+        energy = CounterMetricFamily("thermograd_energy_joules", "Energy counter.", labels=["device"])
+        for device, values in fresh.items():
+            _add(energy, [printable(device)], values.get("energy_j"), 1.0)
+        yield energy
+        info = GaugeMetricFamily(
+            "thermograd_device", "1 for each device.", labels=["device", "model", "simulated"]
+        )
+        for device in fresh:
+            facts = self._devices.get(device, {})
+            simulated = "true" if facts.get("simulated") else "false"
+            info.add_metric([printable(device), printable(facts.get("model") or ""), simulated], 1.0)
+        yield info
+
+    @staticmethod
+    def _counter(samples: Mapping[str, Mapping[str, Any]]) -> Metric:
+        throttled = CounterMetricFamily(
+            "thermograd_throttled_seconds", "Time throttled so far.", labels=["device", "reason"]
+        )
+        for device, values in samples.items():
+            for column, reason in _THROTTLED.items():
+                _add(throttled, [printable(device), reason], values.get(column), 1e-9)
+        return throttled
+
+    def _findings(self) -> Iterator[Metric]:
+        alerts = CounterMetricFamily(
+            "thermograd_alerts", "Alerts raised so far.", labels=["alert", "severity"]
+        )
+        for (alert, severity), count in sorted(self._alerts.items()):
+            alerts.add_metric([alert, severity], count)
+        yield alerts
+        for name, text, series in (
+            ("rolling_correlation", "Correlation of the latest steps.", self._correlations),
+            ("coupling_e_value", "Evidence of coupling in the run; 1 is none, 20 is strong.", self._e_values),
+        ):
+            gauge = GaugeMetricFamily(f"thermograd_{name}", text, labels=["metric", "device", "hardware"])
+            for (metric, device, hardware), value in sorted(series.items()):
+                _add(gauge, [metric, printable(device), hardware], value, 1.0)
+            yield gauge
+        for name, text, count in (
+            ("joined_rows", "Steps joined with a sample of a device.", self._joined),
+            ("unmatched_rows", "Steps without a sample of a device.", self._unmatched),
+            ("late_events", "Events too late for the live join.", self._late),
+            ("lost_events", "Events of the run that could not be written.", self._lost),
+        ):
+            counter = CounterMetricFamily(f"thermograd_{name}", text)
+            counter.add_metric([], count)
+            yield counter
+
+
+def _add(family: Any, labels: list[str], value: Any, factor: float) -> None:
+    if value is not None:
+        family.add_metric(labels, float(value) * factor)
+
+
+def _lost(detail: Any) -> int:
+    try:
+        return int(json.loads(detail)["lost"])
+    except (TypeError, ValueError, KeyError):
+        return 0

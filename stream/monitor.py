@@ -1,0 +1,183 @@
+"""Follows a run's events with every detector and joins steps with hardware, live and in replay alike."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import river
+from thermograd.store.events import SCHEMA_VERSION, Event
+from thermograd.stream.alert import Alert, digest
+from thermograd.stream.coupled import Coupling
+from thermograd.stream.efficiency import EfficiencyRule
+from thermograd.stream.leftout import LeftOut
+from thermograd.stream.policy import is_raised
+from thermograd.stream.ranks import RankGroups
+from thermograd.stream.rules import Rule, device_rules, step_rules
+from thermograd.stream.settings import Settings
+from thermograd.stream.together import Together
+
+__all__ = ["Monitor", "digest"]
+
+_MADE_WITH = f" river {river.__version__}, schema {SCHEMA_VERSION}"
+
+
+class Monitor:
+    """Turns events into alerts and rolling correlations.
+
+    Every rule watches one series (one writer's metric, one writer's device) and sees that series in
+    the log's order. What brings writers together (joined rows, coupling, one alert for all ranks) sorts by
+    event time and depends only on which events it took in; those that were too late are told by
+    `late_mark`, for the log. There is no clock but the events'. So a replay gives the same alerts, bit for
+    bit, however the writers' events are interleaved; only the order in which the alerts come out
+    differs, and `digest` does not depend on it.
+
+    Steps of rank 0 (or of no rank) are joined with each device's samples, see `Together`; `correlations`
+    and `coupling` say what came of it. Marks of a writer that writes steps are heartbeats.
+
+    An exception in a rule, from river or our own, disables that rule for that series and is told in
+    `failures`; all others go on.
+
+    Parameters
+    ----------
+    devices
+        Facts of the devices by name, of which ``temperature_limit_c`` is used; None where not known.
+    settings
+        Every detector's parameters, the join's, the correlation's, and which alerts are raised at all.
+    world_size
+        Ranks of the training, whose findings become one alert each; None: every writer for itself.
+    left_out
+        In a replay: what was too late live.
+
+    Attributes
+    ----------
+    failures
+        One sentence for every rule that was disabled.
+    joined, unmatched, late
+        Rows of step and device with and without a sample, and events too late to be joined.
+
+    Examples
+    --------
+    >>> monitor = Monitor()
+    >>> for i in range(200):
+    ...     grad_norm = 8.48 if i == 120 else 0.9 + 0.01 * (i % 7)
+    ...     step = {"seq": i, "time_ns": i * 10**9, "monotonic_ns": i * 10**9, "step": i}
+    ...     for alert in monitor.process(Event("step", "rank0", {**step, "grad_norm": grad_norm})):
+    ...         print(alert["alert"], alert["severity"], alert["message"])
+    spike.grad critical step 120: grad_norm 8.48 is 9.12x the recent level 0.93 (z = 374)
+    """
+
+    def __init__(
+        self,
+        devices: Mapping[str, Mapping[str, Any]] | None = None,
+        settings: Settings | None = None,
+        world_size: int | None = None,
+        left_out: LeftOut | None = None,
+    ) -> None:
+        self.settings = settings = settings or Settings()
+        self.failures: list[str] = []
+        self._devices = {name: dict(facts) for name, facts in (devices or {}).items()}
+        self._rules: dict[tuple[str, str | None], list[Rule]] = {}
+        self._seen: dict[tuple[str, str], int] = {}
+        self._left_out = left_out or LeftOut()
+        self._ranks = RankGroups(world_size, settings.join.lateness_s, left_out=self._left_out)
+        self._together = Together(self._devices, settings, self._left_out, self._tell)
+        self._joins = True
+
+    @property
+    def joined(self) -> int:
+        """Rows of step and device that have a sample."""
+        return self._together.join.joined
+
+    @property
+    def unmatched(self) -> int:
+        """Rows of step and device without a sample within the tolerance."""
+        return self._together.join.unmatched
+
+    @property
+    def late(self) -> int:
+        """Events that came too late to be joined."""
+        return self._together.join.late
+
+    def correlations(self) -> dict[tuple[str, str, str], float | None]:
+        """Return the rolling correlation of each (metric, device, hardware column), None where none."""
+        return self._together.correlations()
+
+    def coupling(self) -> dict[tuple[str, str, str], Coupling]:
+        """Return e-values, strength and lag of each (metric, device, hardware column) seen so far."""
+        return self._together.coupling()
+
+    def late_mark(self, at_end: bool = False) -> dict[str, Any] | None:
+        """Return a mark that says what was too late since the last one; None if nothing was.
+
+        Parameters
+        ----------
+        at_end
+            Also say how far each writer was read, for what comes later was never looked at.
+        """
+        return self._left_out.mark(self._seen if at_end else None)
+
+    def process(self, event: Event) -> list[Alert]:
+        """Learn one event; return the alerts that go out with it."""
+        values, writer = event.values, event.writer
+        alerts: list[Alert] = []
+        if event.kind == "step":
+            found = self._apply((writer, None), values, lambda: step_rules(self.settings))
+            alerts = self._ranks.update(values, writer, found)
+            if values.get("rank") in (None, 0):
+                alerts = alerts + self._join(lambda together: together.step(values, writer))
+        elif event.kind == "sample" and values.get("device") is not None:
+            device = str(values["device"])
+            alerts = self._apply((writer, device), values, lambda: self._device_rules(device))
+            alerts = alerts + self._join(lambda together: together.sample(values, writer))
+        elif event.kind == "mark" and (writer, "step") in self._seen:
+            alerts = self._join(lambda together: together.advance(int(values["time_ns"])))
+        self._seen[writer, event.kind] = int(values.get("seq") or 0)
+        return self._finish(alerts) if alerts else alerts
+
+    def close(self) -> list[Alert]:
+        """Answer for all that still waits for other events, and return what alerts that gives."""
+        return self._finish(self._ranks.close() + self._join(Together.close))
+
+    def _finish(self, alerts: list[Alert]) -> list[Alert]:
+        """Keep what is raised at all, and name the versions that a definition rests on."""
+        return [
+            alert | {"definition": f"{alert['definition']}{_MADE_WITH}"}
+            for alert in alerts
+            if is_raised(alert, self.settings)
+        ]
+
+    def _device_rules(self, device: str) -> list[Rule]:
+        facts, collapse = self._devices.get(device, {}), self.settings.efficiency.collapse
+        rules = device_rules(device, facts, self.settings)
+        return rules if collapse == "off" else [*rules, EfficiencyRule(device, facts, collapse)]
+
+    def _apply(
+        self, series: tuple[str, str | None], values: Mapping[str, Any], make: Callable[[], list[Rule]]
+    ) -> list[Alert]:
+        rules = self._rules.get(series)
+        if rules is None:
+            rules = self._rules[series] = make()
+        alerts: list[Alert] = []
+        for rule in tuple(rules):
+            try:
+                alerts += rule.update(values)
+            except (KeyboardInterrupt, SystemExit):
+                raise
+            except BaseException as error:  # noqa: BLE001  # river's compiled part panics with one
+                rules.remove(rule)
+                self._tell(f"{rule.name} of writer {series[0]} at its event {values.get('seq')}", error)
+        return alerts
+
+    def _join(self, take: Callable[[Together], list[Alert]]) -> list[Alert]:
+        if not self._joins:
+            return []
+        try:
+            return take(self._together)
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException as error:  # noqa: BLE001  # as above: recording must go on
+            self._joins = False
+            self._tell("the join of steps with samples", error)
+            return []
+
+    def _tell(self, what: str, error: BaseException) -> None:
+        self.failures.append(f"{what} was disabled: {type(error).__name__}: {error}")

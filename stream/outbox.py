@@ -1,0 +1,126 @@
+"""Sends messages in a thread of its own, so that no sink ever delays anything."""
+
+import queue
+import threading
+from collections.abc import Callable
+
+from thermograd.stream.sinks import Message, Sink, SinkError
+
+__all__ = ["Outbox"]
+
+_LONGEST_WAIT_S = 60.0
+
+
+class Outbox:
+    """A bounded queue before one sink, emptied by a thread.
+
+    A message that fails is tried again after `wait_s`, then twice that and so on, up to a minute. One
+    that fails `attempts` times is given up and counted; the first time that happens, `on_trouble` is
+    told once. After that each message gets one attempt until one succeeds.
+
+    Parameters
+    ----------
+    name
+        What the sink is called.
+    sink
+        Where the messages go.
+    on_trouble
+        Called, in the thread, with one sentence.
+    attempts, wait_s
+        How often a message is tried; the first wait, s.
+    capacity
+        Messages that may wait; what comes beyond is dropped and counted.
+
+    Attributes
+    ----------
+    sent, dropped
+        Messages that arrived, and that did not.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        sink: Sink,
+        on_trouble: Callable[[str], None],
+        attempts: int = 5,
+        wait_s: float = 1.0,
+        capacity: int = 256,
+    ) -> None:
+        self.name = name
+        self.sent = self.dropped = 0
+        self._sink, self._on_trouble = sink, on_trouble
+        self._attempts, self._wait_s = attempts, wait_s
+        self._said = self._failing = False
+        self._ending = threading.Event()
+        self._unsent = 0
+        self._lock = threading.Lock()
+        self._queue: queue.Queue[Message | None] = queue.Queue(capacity)
+        self._thread = threading.Thread(target=self._work, name=f"thermograd-sink-{name}", daemon=True)
+        self._thread.start()
+
+    def put(self, message: Message) -> None:
+        """Hand over a message; never waits."""
+        with self._lock:
+            self._unsent += 1
+        try:
+            self._queue.put_nowait(message)
+        except queue.Full:
+            self._settle(sent=False)
+            self._say("more alerts than it can take; the rest is dropped")
+
+    def finish(self) -> None:
+        """Let the thread end when the queue is empty; from now on nothing is waited for between attempts."""
+        self._ending.set()
+
+    def close(self, wait_s: float) -> None:
+        """Wait so long for what is left, then count it as dropped."""
+        self.finish()
+        self._thread.join(max(0.0, wait_s))
+        with self._lock:
+            left, self._unsent = self._unsent, 0
+            self.dropped += left
+        if left:
+            self._say(f"{left} alerts were not sent before the end")
+
+    def _work(self) -> None:
+        while True:
+            try:
+                message = self._queue.get(timeout=0.2)
+            except queue.Empty:
+                if self._ending.is_set():
+                    return
+                continue
+            if message is not None:
+                self._settle(self._deliver(message))
+
+    def _deliver(self, message: Message) -> bool:
+        attempts = 1 if self._failing else self._attempts
+        for attempt in range(attempts):
+            try:
+                self._sink.send(message)
+            except SinkError as error:
+                reason, last = str(error), error.permanent
+            except Exception as error:  # noqa: BLE001 - a sink may raise anything; told without its text
+                reason, last = type(error).__name__, False
+            else:
+                self._failing = False
+                return True
+            if last or attempt + 1 == attempts:
+                break
+            self._ending.wait(min(self._wait_s * 2**attempt, _LONGEST_WAIT_S))
+        self._failing = True
+        self._say(f"{reason}; its alerts are in the log")
+        return False
+
+    def _settle(self, sent: bool) -> None:
+        with self._lock:
+            if not self._unsent:  # given up in `close`, and counted there
+                return
+            self._unsent -= 1
+            self.sent += sent
+            self.dropped += not sent
+
+    def _say(self, why: str) -> None:
+        if not self._said:
+            self._said = True
+            self._on_trouble(f"alerts do not reach sink {self.name!r}: {why}")

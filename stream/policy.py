@@ -1,0 +1,93 @@
+"""Who is told of an alert: least severity, which alerts, and a cooldown against repetition.
+
+The log is complete: every alert whose severity and kind the configuration raises at all is in it. What
+a policy holds back, it holds back from one reader only (the terminal, a sink), so it is no part of what
+a replay has to reproduce. It goes by the alerts' own times, not by the clock on the wall.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from thermograd.stream.alert import SEVERITIES, Alert, is_at_least
+from thermograd.stream.settings import Settings
+
+__all__ = ["AlertPolicy", "is_raised"]
+
+
+def is_raised(alert: Mapping[str, Any], settings: Settings) -> bool:
+    """Say whether an alert is raised at all: a property of the alert alone, whatever came before it."""
+    section = settings.alerts
+    return alert["alert"] not in section.off and is_at_least(str(alert["severity"]), section.minimum)
+
+
+class AlertPolicy:
+    """Decides for one reader which alerts reach it.
+
+    Two alerts are alike if they have the same name, device and metric. Within `cooldown_s` of the last
+    one that was let through, a like one is held back, unless it is graver; how many were is said with
+    the next one that is let through. An alert that is older than the last one (writers are read in
+    turns) counts as being within its cooldown.
+
+    Parameters
+    ----------
+    minimum
+        Least severity: info, warning or critical.
+    cooldown_s
+        Seconds of event time; 0 lets everything through.
+    only
+        Names of the alerts that are let through; none named means all.
+
+    Attributes
+    ----------
+    held_back
+        Alerts held back for the cooldown so far.
+
+    Examples
+    --------
+    >>> policy = AlertPolicy(minimum="warning", cooldown_s=300)
+    >>> spike = {"alert": "spike.grad", "severity": "warning", "time_ns": 0}
+    >>> [policy.admits(spike | {"time_ns": second * 10**9}) for second in (0, 10, 20, 400)]
+    [True, False, False, True]
+    >>> policy.held_back_before
+    2
+    """
+
+    def __init__(self, minimum: str = "info", cooldown_s: float = 0.0, only: Sequence[str] = ()) -> None:
+        if minimum not in SEVERITIES or not cooldown_s >= 0:
+            raise ValueError(
+                f"minimum={minimum!r}, cooldown_s={cooldown_s!r}; expected one of {', '.join(SEVERITIES)}, "
+                "and seconds >= 0"
+            )
+        self._minimum, self._cooldown_ns, self._only = minimum, round(cooldown_s * 1e9), frozenset(only)
+        self._last: dict[tuple[str, str, str], _Told] = {}
+        self.held_back = 0
+        self.held_back_before = 0
+
+    def admits(self, alert: Alert) -> bool:
+        """Say whether the reader is told; `held_back_before` then counts the like ones it was not."""
+        if not is_at_least(str(alert["severity"]), self._minimum):
+            return False
+        if self._only and alert["alert"] not in self._only:
+            return False
+        key = (str(alert["alert"]), str(alert.get("device") or ""), str(alert.get("metric") or ""))
+        told = self._last.get(key)
+        if told is not None and told.covers(alert, self._cooldown_ns):
+            told.held_back += 1
+            self.held_back += 1
+            return False
+        self.held_back_before = 0 if told is None else told.held_back
+        self._last[key] = _Told(int(alert["time_ns"]), str(alert["severity"]))
+        return True
+
+
+class _Told:
+    """The last alert of its kind that was let through, and how many were not since."""
+
+    __slots__ = ("held_back", "severity", "time_ns")
+
+    def __init__(self, time_ns: int, severity: str) -> None:
+        self.time_ns, self.severity, self.held_back = time_ns, severity, 0
+
+    def covers(self, alert: Alert, cooldown_ns: int) -> bool:
+        graver = SEVERITIES.index(self.severity) < SEVERITIES.index(str(alert["severity"]))
+        return cooldown_ns > 0 and not graver and int(alert["time_ns"]) - self.time_ns < cooldown_ns

@@ -1,0 +1,118 @@
+"""The stream layer over a recorded log again: same code, same alerts."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from thermograd.store.events import Event
+from thermograd.stream.coupled import Coupling
+from thermograd.stream.leftout import LeftOut, last_seen
+from thermograd.stream.monitor import Monitor, digest
+from thermograd.stream.settings import Settings
+
+__all__ = ["Replay", "replay_events"]
+
+
+@dataclass(eq=False)
+class Replay:
+    """What a replay raised, beside what was recorded live.
+
+    Attributes
+    ----------
+    alerts, recorded
+        Alerts of the replay and of the log, as columns of the `alert` kind.
+    correlations
+        Rolling correlation at the end, by (metric, device, hardware column).
+    joined, unmatched, late
+        Account of the event-time join.
+    unseen
+        Steps and samples that were written after the live layer had ended, and left out here, too.
+    coupling
+        E-values, strength and lag at the end, by (metric, device, hardware column).
+    """
+
+    alerts: list[dict[str, Any]]
+    recorded: list[dict[str, Any]]
+    correlations: dict[tuple[str, str, str], float | None] = field(default_factory=dict)
+    joined: int = 0
+    unmatched: int = 0
+    late: int = 0
+    unseen: int = 0
+    coupling: dict[tuple[str, str, str], Coupling] = field(default_factory=dict)
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 over the replayed alerts; independent of the order in which they came out."""
+        return digest(self.alerts)
+
+    def check(self) -> dict[str, Any]:
+        """Compare with the recorded alerts: the document of ``replay --check --json``."""
+        recorded = digest(self.recorded)
+        return {
+            "identical": recorded == self.digest,
+            "recorded": recorded,
+            "replayed": self.digest,
+            "alerts": len(self.alerts),
+        }
+
+    def sentence(self, check: bool) -> str:
+        """Say in a line what came out, and whether it is what was recorded."""
+        text = f"{len(self.alerts)} alerts; {self.joined} steps joined, {self.unmatched} without a sample"
+        if self.late:
+            text += f", {self.late} events too late"
+        if self.unseen:
+            text += f", {self.unseen} written after the stream layer had ended"
+        if not check:
+            return text
+        result = self.check()
+        same = "identical to" if result["identical"] else "DIFFERENT from"
+        text += f"\n{same} the {len(self.recorded)} recorded live"
+        return f"{text}\nrecorded {result['recorded']}\nreplayed {result['replayed']}"
+
+
+def replay_events(
+    events: Iterable[Event],
+    devices: Mapping[str, Mapping[str, Any]],
+    settings: Settings | None = None,
+    world_size: int | None = None,
+    as_recorded: bool = True,
+) -> Replay:
+    """Run a log through a fresh `Monitor`.
+
+    The live layer's marks say which events were too late for it and where it ended. Those events are left
+    out of the same answers here, so the alerts are the same. With ``as_recorded=False`` they are not:
+    every event counts, as in an analysis after the run.
+
+    Parameters
+    ----------
+    events
+        Of one run, in order of (time, writer, kind, seq); alerts among them are what was recorded.
+    devices
+        Facts of each device, from ``run.json``.
+    settings
+        Definitions to replay with.
+    world_size
+        Ranks of the training, from ``run.json``.
+    as_recorded
+        Whether to leave out what the live layer left out.
+    """
+    events = list(events)
+    marks = [event.values for event in events if event.kind == "mark"] if as_recorded else []
+    left_out = LeftOut.from_marks(marks) if as_recorded else None
+    seen = last_seen(marks)
+    monitor = Monitor(devices, settings, world_size, left_out)
+    alerts: list[dict[str, Any]] = []
+    recorded: list[dict[str, Any]] = []
+    unseen = 0
+    for event in events:
+        if event.kind == "alert":
+            recorded.append(event.values)
+        elif seen is not None and event.values["seq"] > seen.get((event.writer, event.kind), -1):
+            unseen += event.kind != "mark"
+        else:
+            alerts += monitor.process(event)
+    alerts += monitor.close()
+    return Replay(
+        alerts, recorded, monitor.correlations(), monitor.joined, monitor.unmatched, monitor.late, unseen,
+        monitor.coupling(),
+    )  # fmt: skip

@@ -1,0 +1,320 @@
+"""Which rules there are: each watches one series and says what it finds as alerts.
+
+A series is a metric of one writer or a device of one writer. A rule gives one alert at the onset of an
+episode and none while it lasts; the detectors' quiet times are the hysteresis that keeps it from
+flapping.
+"""
+
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from math import isfinite
+from typing import Any, Protocol
+
+from thermograd.stream.alert import Alert, alert_from, as_float, at_step
+from thermograd.stream.settings import Settings
+from thermograd.stream.shift import LevelShift
+from thermograd.stream.spike import Episode, SpikeDetector
+from thermograd.stream.throttle import ThrottleDetector, ThrottleEpisode
+
+__all__ = [
+    "FindingRule", "GapRule", "Rule", "ShiftRule", "SpikeRule", "ThrottleRule", "device_rules", "step_rules",
+]  # fmt: skip
+
+_SEVERITIES = {
+    "collapse.brake": "critical",
+    "collapse.thermal": "critical",
+    "throttle.warn": "warning",
+    "power_limited": "info",
+}
+
+
+class Rule(Protocol):
+    """Watches one series; `name` says which rule on which series, for the report of a failure."""
+
+    name: str
+
+    def update(self, values: Mapping[str, Any]) -> list[Alert]:
+        """Learn one event's values; return the alerts that begin with it."""
+
+
+class SpikeRule:
+    """Alerts ``spike.grad`` and ``spike.loss``: warning, critical from `critical_score` deviations on."""
+
+    def __init__(
+        self, metric: str, alert: str, detector: SpikeDetector | None = None, critical_score: float = 10.0
+    ) -> None:
+        self.name = f"{alert} on {metric}"
+        self._metric, self._alert = metric, alert
+        self._detector = detector or SpikeDetector()
+        self._critical_score = critical_score
+
+    def update(self, values: Mapping[str, Any]) -> list[Alert]:
+        """Learn one step."""
+        x = values.get(self._metric)
+        if x is None:
+            return []
+        detector = self._detector
+        detector.update(x)
+        if not detector.episode_started:
+            return []
+        score, level, ratio = detector.score, detector.level, detector.level_ratio
+        how = f"{ratio:.3g}x" if ratio is not None and ratio > 0 else "above"
+        z = "" if score is None else f" (z = {score:.3g})"
+        return [
+            alert_from(
+                values,
+                self._alert,
+                "critical" if score is not None and score >= self._critical_score else "warning",
+                f"{at_step(values)}{self._metric} {x:.3g} is {how} the recent level {level:.3g}{z}",
+                metric=self._metric,
+                value=float(x),
+                score=score,
+                threshold=detector.threshold,
+                definition=detector.definition_id,
+            )
+        ]
+
+
+class ShiftRule:
+    """Alert ``shift.grad``: the level itself has grown."""
+
+    def __init__(self, metric: str, alert: str, detector: LevelShift | None = None) -> None:
+        self.name = f"{alert} on {metric}"
+        self._metric, self._alert = metric, alert
+        self._detector = detector or LevelShift()
+
+    def update(self, values: Mapping[str, Any]) -> list[Alert]:
+        """Learn one step."""
+        x = values.get(self._metric)
+        if x is None:
+            return []
+        detector = self._detector
+        detector.update(x)
+        if not detector.episode_started or not detector.recent or not detector.level:
+            return []
+        return [
+            alert_from(
+                values,
+                self._alert,
+                "warning",
+                f"{at_step(values)}{self._metric} has grown: the median of the last {detector.fast_steps} "
+                f"steps is {detector.recent:.3g}, {detector.recent / detector.level:.3g}x that of the last "
+                f"{detector.slow_steps} ({detector.level:.3g})",
+                metric=self._metric,
+                value=detector.recent,
+                score=detector.score,
+                threshold=detector.threshold,
+                definition=detector.definition_id,
+            )
+        ]
+
+
+class FindingRule:
+    """Alerts of values that are a finding by themselves, without any past: ``nonfinite``, ``zero_grad``.
+
+    Parameters
+    ----------
+    metric, alert
+        What is watched, and what the alert is called.
+    tell
+        Returns severity and sentence for a value that is one, None for any other.
+    quiet_steps
+        Steps without one that end an episode.
+    """
+
+    def __init__(
+        self,
+        metric: str,
+        alert: str,
+        tell: Callable[[Mapping[str, Any], str], tuple[str, str] | None],
+        quiet_steps: int = 10,
+    ) -> None:
+        self.name = f"{alert} on {metric}"
+        self.definition = f"{alert}/1(quiet_steps={quiet_steps!r})"
+        self._metric, self._alert, self._tell = metric, alert, tell
+        self._episode = Episode(quiet_steps)
+
+    def update(self, values: Mapping[str, Any]) -> list[Alert]:
+        """Learn one step."""
+        x = values.get(self._metric)
+        if x is None:
+            return []
+        told = self._tell(values, self._metric)
+        self._episode.update(told is not None)
+        if told is None or not self._episode.started:
+            return []
+        severity, sentence = told
+        found = {"metric": self._metric, "value": float(x), "definition": self.definition}
+        return [alert_from(values, self._alert, severity, at_step(values) + sentence, **found)]
+
+
+def _nonfinite(values: Mapping[str, Any], metric: str) -> tuple[str, str] | None:
+    x = float(values[metric])
+    if isfinite(x):
+        return None
+    if values.get("skipped"):
+        return "warning", f"{metric} is {x}; the optimizer skipped this step"
+    return "critical", f"{metric} is {x}"
+
+
+def _zero(values: Mapping[str, Any], metric: str) -> tuple[str, str] | None:
+    if values[metric] != 0:
+        return None
+    return "warning", f"{metric} is exactly 0: no gradient reaches the optimizer"
+
+
+class ThrottleRule:
+    """Alerts ``collapse.*``, ``throttle.warn`` and ``power_limited`` of one device."""
+
+    def __init__(self, device: str, detector: ThrottleDetector) -> None:
+        self.name = f"throttling of {device}"
+        self._device = device
+        self._detector = detector
+        self._origin_ns: int | None = None  # small numbers of seconds keep nanoseconds exact
+
+    def update(self, values: Mapping[str, Any]) -> list[Alert]:
+        """Learn one sample."""
+        time_ns = int(values["time_ns"])
+        if self._origin_ns is None:
+            self._origin_ns = time_ns
+        self._detector.update((time_ns - self._origin_ns) / 1e9, values)
+        return [self._to_alert(values, episode, self._origin_ns) for episode in self._detector.started]
+
+    def _to_alert(self, values: Mapping[str, Any], episode: ThrottleEpisode, origin_ns: int) -> Alert:
+        return alert_from(
+            values,
+            episode.condition,
+            _SEVERITIES[episode.condition],
+            f"{self._device}: {self._sentence(episode, values)}",
+            device=self._device,
+            onset_time_ns=origin_ns + round(episode.onset_s * 1e9),
+            definition=self._detector.definition_id,
+            **self._found(episode, values),
+        )
+
+    def _found(self, episode: ThrottleEpisode, values: Mapping[str, Any]) -> dict[str, Any]:
+        detector = self._detector
+        if episode.condition == "throttle.warn":
+            limit_c = detector.temperature_limit_c
+            return {
+                "metric": "temperature_c",
+                "value": as_float(values.get("temperature_c")),
+                "threshold": None if limit_c is None else limit_c - detector.warn_margin_c,
+            }
+        usual_mhz = detector.usual_clock_mhz or 0.0
+        return {
+            "metric": "sm_clock_mhz",
+            "value": as_float(values.get("sm_clock_mhz")),
+            "score": detector.clock_loss,
+            "threshold": usual_mhz * (1.0 - detector.clock_loss_ratio),
+        }
+
+    def _sentence(self, episode: ThrottleEpisode, values: Mapping[str, Any]) -> str:
+        detector = self._detector
+        temperature_c = as_float(values.get("temperature_c"))
+        limit_c = detector.temperature_limit_c
+        limit = "" if limit_c is None else f" (limit {limit_c:.0f} degC)"
+        heat = "" if temperature_c is None else f" at {temperature_c:.0f} degC{limit}"
+        if episode.condition == "throttle.warn":
+            if max(detector.thermal_share or 0.0, detector.brake_share or 0.0) > 0.0:
+                return f"the driver reports throttling{heat}"
+            return f"close to throttling{heat}"
+        cause = {
+            "collapse.thermal": "throttled by heat",
+            "collapse.brake": "throttled by the power brake",
+            "power_limited": "at its power limit",
+        }[episode.condition]
+        loss_pct = 100.0 * (detector.clock_loss or 0.0)
+        return (
+            f"{cause}{heat}: clock {as_float(values.get('sm_clock_mhz')) or 0.0:.0f} MHz, "
+            f"{loss_pct:.0f} % below its usual {detector.usual_clock_mhz or 0.0:.0f} MHz"
+        )
+
+
+class GapRule:
+    """Alert ``sensor.gap``: a device's samples stopped for a while and came back.
+
+    Parameters
+    ----------
+    device
+        Its name.
+    least_s, intervals
+        A gap is longer than both `least_s` seconds and `intervals` times the usual interval.
+    median_of
+        Intervals whose median is the usual one.
+    """
+
+    def __init__(self, device: str, least_s: float = 5.0, intervals: int = 5, median_of: int = 31) -> None:
+        self.name = f"sensor.gap of {device}"
+        self.definition = f"sensor.gap/1({least_s=!r},{intervals=!r},{median_of=!r})"
+        self._device = device
+        self._least_ns, self._times = round(least_s * 1e9), intervals
+        self._last_ns: int | None = None
+        self._intervals_ns: deque[int] = deque(maxlen=median_of)
+
+    def update(self, values: Mapping[str, Any]) -> list[Alert]:
+        """Learn one sample."""
+        time_ns = int(values["time_ns"])
+        last_ns = self._last_ns
+        if last_ns is not None and time_ns <= last_ns:
+            return []
+        self._last_ns = time_ns
+        if last_ns is None:
+            return []
+        interval_ns = time_ns - last_ns
+        alerts = []
+        if interval_ns > self._least_ns and len(self._intervals_ns) >= 3:
+            median_ns = sorted(self._intervals_ns)[len(self._intervals_ns) // 2]
+            if interval_ns > self._times * median_ns:
+                alerts = [self._to_alert(values, last_ns, interval_ns, median_ns)]
+        self._intervals_ns.append(interval_ns)
+        return alerts
+
+    def _to_alert(self, values: Mapping[str, Any], last_ns: int, interval_ns: int, median_ns: int) -> Alert:
+        return alert_from(
+            values,
+            "sensor.gap",
+            "warning",
+            f"{self._device}: no samples for {interval_ns / 1e9:.1f} s; they come every "
+            f"{median_ns / 1e9:.3g} s",
+            device=self._device,
+            metric="time_ns",
+            value=interval_ns / 1e9,
+            threshold=max(self._least_ns / 1e9, self._times * median_ns / 1e9),
+            onset_time_ns=last_ns,
+            definition=self.definition,
+        )
+
+
+def step_rules(settings: Settings) -> list[Rule]:
+    """Return fresh rules for the steps of one writer."""
+    nonfinite_steps, zero_steps = settings.nonfinite.quiet_steps, settings.zero_grad.quiet_steps
+    return [
+        _spike_rule("grad_norm", "spike.grad", settings),
+        _spike_rule("loss", "spike.loss", settings),
+        ShiftRule("grad_norm", "shift.grad", LevelShift(**asdict(settings.shift))),
+        FindingRule("grad_norm", "nonfinite", _nonfinite, nonfinite_steps),
+        FindingRule("loss", "nonfinite", _nonfinite, nonfinite_steps),
+        FindingRule("grad_norm", "zero_grad", _zero, zero_steps),
+    ]
+
+
+def _spike_rule(metric: str, alert: str, settings: Settings) -> SpikeRule:
+    section = settings.spike
+    detector = SpikeDetector(
+        k=section.k,
+        window_steps=section.window_steps,
+        ratio=section.grad_ratio if alert == "spike.grad" else section.loss_ratio,
+        warmup_steps=section.warmup_steps,
+        rebase_steps=section.rebase_steps,
+        quiet_steps=section.quiet_steps,
+    )
+    return SpikeRule(metric, alert, detector, section.critical_score)
+
+
+def device_rules(device: str, facts: Mapping[str, Any], settings: Settings) -> list[Rule]:
+    """Return fresh rules for one device of one writer, from the device's facts in ``run.json``."""
+    limit_c = as_float(facts.get("temperature_limit_c"))
+    throttle = ThrottleDetector(limit_c, **asdict(settings.throttle))
+    return [ThrottleRule(device, throttle), GapRule(device, **asdict(settings.sensor_gap))]

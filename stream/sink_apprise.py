@@ -1,0 +1,56 @@
+"""Alerts by way of `apprise`: Slack, Discord, e-mail, and what else it knows."""
+
+import logging
+from typing import Any
+
+from thermograd.stream.sinks import Message, SinkError
+
+__all__ = ["AppriseSink"]
+
+_TYPES = {"info": "info", "warning": "warning", "critical": "failure"}
+_TALKATIVE = ("apprise", "urllib3", "requests", "asyncio", "paho")  # what they log may hold the address
+
+
+class AppriseSink:
+    """Sends each alert to the service that one of apprise's URLs names.
+
+    apprise (extra ``alerts``) is imported with the first message. Its own log lines may quote
+    addresses, so it and the libraries under it are silenced in this process.
+
+    Parameters
+    ----------
+    url
+        One of apprise's URLs, a secret.
+    """
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._service: Any = None
+
+    def send(self, message: Message) -> None:
+        """Send it and wait for the service."""
+        if self._service is None:
+            self._service = _connect(self._url)
+        notify_type = _TYPES.get(message.severity, "warning")
+        try:
+            sent = self._service.notify(body=message.text, title=message.title, notify_type=notify_type)
+        except Exception as error:  # noqa: BLE001 - a plugin's own; its text may hold the address
+            raise SinkError(type(error).__name__) from None
+        if not sent:
+            raise SinkError("the service refused it or cannot be reached")
+
+
+def _connect(url: str) -> Any:
+    for name in _TALKATIVE:
+        logger = logging.getLogger(name)
+        logger.setLevel(logging.CRITICAL + 1)
+        logger.propagate = False
+        logger.handlers = [logging.NullHandler()]
+    try:
+        import apprise
+    except ImportError:
+        raise SinkError("it needs apprise: pip install 'thermograd[alerts]'", permanent=True) from None
+    service = apprise.Apprise()
+    if not service.add(url):
+        raise SinkError("its url is none that apprise knows", permanent=True)
+    return service

@@ -1,0 +1,191 @@
+"""Where alerts are sent to: a JSONL file, a webhook, or a service that `apprise` knows.
+
+A sink sends one message and raises `SinkError` where that failed. Its address is a secret: no error,
+log line or representation holds it.
+"""
+
+import ipaddress
+import os
+import urllib.error
+import urllib.request
+from collections.abc import Mapping
+from dataclasses import dataclass
+from http.client import HTTPException
+from pathlib import Path
+from typing import Any, Protocol
+from urllib.parse import urlsplit
+
+from thermograd.store.errors import ConfigError
+from thermograd.stream.settings import SinkSettings
+from thermograd.stream.text import strict_json
+
+__all__ = ["JsonlSink", "Message", "Sink", "SinkError", "WebhookSink", "check_url", "make_sink"]
+
+_TRY_AGAIN = (408, 425, 429)  # the only client errors that another attempt may mend
+
+
+class SinkError(Exception):
+    """A message was not sent; the text never holds an address or a secret.
+
+    Parameters
+    ----------
+    reason
+        What happened, for the report.
+    permanent
+        Whether another attempt is pointless.
+    """
+
+    def __init__(self, reason: str, permanent: bool = False) -> None:
+        super().__init__(reason)
+        self.permanent = permanent
+
+
+@dataclass(frozen=True)
+class Message:
+    """What a sink sends.
+
+    Parameters
+    ----------
+    title, text
+        For people: one line each, without control characters.
+    severity
+        Of the alert.
+    values
+        For programs: the alert's columns, run id and name, and how many like it were held back.
+    """
+
+    title: str
+    text: str
+    severity: str
+    values: Mapping[str, Any]
+
+
+class Sink(Protocol):
+    """Sends one message."""
+
+    def send(self, message: Message) -> None:
+        """Send it; raise `SinkError` where that failed."""
+
+
+class JsonlSink:
+    """Appends each alert to a file as one line of JSON; NaN and the infinities are strings."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def send(self, message: Message) -> None:
+        """Append a line."""
+        line = strict_json(message.values) + "\n"
+        try:
+            with self._path.open("a", encoding="utf-8") as file:
+                file.write(line)
+        except OSError as error:
+            raise SinkError(f"{self._path}: {error.strerror or type(error).__name__}") from error
+
+
+class WebhookSink:
+    """Posts each alert as one JSON object: the alert's columns, ``run_id``, ``run``, ``text``.
+
+    Redirects are not followed: they could lead out of the encrypted connection.
+
+    Parameters
+    ----------
+    url
+        https, or http to this machine.
+    token
+        Sent as ``Authorization: Bearer``, if given.
+    timeout_s
+        For connecting and for each answer, s.
+    """
+
+    def __init__(self, url: str, token: str = "", timeout_s: float = 10.0) -> None:
+        self._url, self._timeout_s = url, timeout_s
+        self._headers = {"Content-Type": "application/json", "User-Agent": "thermograd"}
+        if token:
+            self._headers["Authorization"] = f"Bearer {token}"
+        self._opener = urllib.request.build_opener(_NoRedirect)
+
+    def send(self, message: Message) -> None:
+        """Post it and wait for the answer."""
+        body = strict_json(dict(message.values) | {"text": f"{message.title}: {message.text}"})
+        try:
+            request = urllib.request.Request(self._url, body.encode(), self._headers, method="POST")
+            with self._opener.open(request, timeout=self._timeout_s) as response:
+                response.read(4096)
+        except urllib.error.HTTPError as error:
+            error.close()
+            permanent = 300 <= error.code < 500 and error.code not in _TRY_AGAIN
+            raise SinkError(f"it answered HTTP {error.code}", permanent) from None
+        except (OSError, HTTPException, ValueError) as error:  # their own texts may hold the address
+            raise SinkError(_why(error)) from None
+
+
+class _NoRedirect(urllib.request.HTTPRedirectHandler):
+    def redirect_request(self, *_: Any, **__: Any) -> None:
+        return None
+
+
+def _why(error: BaseException) -> str:
+    reason = getattr(error, "reason", None)
+    if isinstance(reason, BaseException):
+        error = reason
+    if isinstance(error, TimeoutError):
+        return "no answer in time"
+    code = getattr(error, "errno", None)
+    return os.strerror(code) if isinstance(code, int) and code > 0 else type(error).__name__
+
+
+def check_url(url: str, where: str) -> None:
+    """Refuse a webhook's address that is neither https nor http to this machine; never shows it.
+
+    Raises
+    ------
+    ConfigError
+        Saying where it was given and what is allowed.
+    """
+    try:
+        parts = urlsplit(url)
+        host = parts.hostname or ""
+        known = url.isprintable() and " " not in url and (parts.port is None or parts.port > 0)
+    except ValueError:
+        known, host = False, ""
+    if known and host and (parts.scheme == "https" or (parts.scheme == "http" and _is_loopback(host))):
+        return
+    raise ConfigError(f"{where} is no address to post to; allowed: https://..., or http:// to this machine")
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def make_sink(name: str, settings: SinkSettings, environment: Mapping[str, str] | None = None) -> Sink:
+    """Return the sink that a table ``[sinks.NAME]`` describes.
+
+    Raises
+    ------
+    ConfigError
+        If a secret is not set in the environment, or an address cannot be used.
+    """
+    environment = os.environ if environment is None else environment
+    url = _secret(settings.url, f"sinks.{name}.url", environment)
+    if settings.type == "jsonl":
+        return JsonlSink(Path(settings.path))
+    if settings.type == "webhook":
+        check_url(url, f"sinks.{name}.url")
+        token = _secret(settings.token, f"sinks.{name}.token", environment)
+        return WebhookSink(url, token, settings.timeout_s)
+    from thermograd.stream.sink_apprise import AppriseSink
+
+    return AppriseSink(url)
+
+
+def _secret(text: str, where: str, environment: Mapping[str, str]) -> str:
+    if not text.startswith("env:"):
+        return text
+    name = text.removeprefix("env:")
+    if not environment.get(name):
+        raise ConfigError(f"{where} is taken from the environment, but {name} is not set")
+    return environment[name]

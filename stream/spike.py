@@ -1,0 +1,216 @@
+"""Spikes of the gradient norm or the loss against their own recent past."""
+
+from collections import deque
+from math import isfinite, sqrt
+
+from river import base, stats, utils
+
+__all__ = ["Episode", "SpikeDetector"]
+
+_REBUILD_WINDOWS = 16
+_APART_STEPS = 2
+_FINITE = 1e300
+_EXTREME = 100.0  # a value this many levels high spoils river's sums when it leaves the window
+
+
+class Episode:
+    """Tells the first of a series of detections from the ones that follow it.
+
+    Within an episode a detection that stands apart (two steps without any before it) and has at least
+    twice the largest score so far begins a new one: a small spike must not hide a large one after it.
+
+    Parameters
+    ----------
+    quiet_steps
+        Steps without detection that end an episode.
+
+    Examples
+    --------
+    >>> episode = Episode(quiet_steps=2)
+    >>> started = []
+    >>> for detected in [True, True, False, True, False, False, True]:
+    ...     episode.update(detected)
+    ...     started.append(episode.started)
+    >>> started
+    [True, False, False, False, False, False, True]
+    """
+
+    def __init__(self, quiet_steps: int = 10) -> None:
+        self.quiet_steps = quiet_steps
+        self.started = False
+        self.active = False
+        self._quiet = 0
+        self._largest = 0.0
+
+    def update(self, detected: bool, score: float = 0.0) -> None:
+        """Learn whether the next step is one of a detection, and how strong it is."""
+        outgrown = self._quiet >= _APART_STEPS and score >= 2.0 * self._largest > 0.0
+        self.started = detected and (not self.active or outgrown)
+        if detected:
+            self._largest = score if self.started else max(score, self._largest)
+        self._quiet = 0 if detected else self._quiet + 1
+        self.active = detected or (self.active and self._quiet < self.quiet_steps)
+
+
+class SpikeDetector(base.Estimator):  # type: ignore[misc]  # river ships no types
+    """Flags a value far above its recent level, in standard deviations of its recent past.
+
+    ``level`` and ``deviation`` are mean and standard deviation (ddof 1) of the last `window_steps`
+    values *before* this one. It is detected if it exceeds ``threshold = level + max(k * deviation,
+    0.01 * k * |level|, (ratio - 1) * |level|)``. Afterwards it is learnt winsorised, at most as
+    ``threshold``, so neither a spike nor its echo blinds the detector. Until 64 values are known k
+    counts 1.5 times, below `warmup_steps` nothing is detected. After `rebase_steps` detections in a
+    row the level itself has changed: the window becomes those values. The same after as many values in
+    a row that lie below the level by `ratio`: what is left of a higher level would hide spikes for the
+    rest of the window.
+
+    Values that are not finite, and exact zeros, are never learnt: they are detections of their own
+    (`nonfinite`, `zero`) and neither begin nor end an episode.
+
+    Parameters
+    ----------
+    k
+        Deviations above the level.
+    window_steps, warmup_steps, rebase_steps
+        Values in the window; values needed first; detections, or low values, in a row after which to
+        start anew.
+    ratio
+        A value below this multiple of the level is never a spike (1.3 for gradient norms, 1.1 for
+        losses).
+    quiet_steps
+        Steps without detection that end an episode.
+
+    Attributes
+    ----------
+    detected, episode_started
+        Whether the latest value is a spike, and whether it is the first one of its episode.
+    score
+        (value - level) / max(deviation, |level| / 100), None during warm-up.
+    level, deviation, threshold
+        What the value was compared with, None during warm-up.
+    level_ratio
+        value / level.
+    rebased, nonfinite, zero
+        What else the latest value was: the last of a changed level, not finite, exactly zero.
+
+    Raises
+    ------
+    ValueError
+        If a parameter is out of its range.
+
+    Examples
+    --------
+    >>> detector = SpikeDetector(warmup_steps=5)
+    >>> for grad_norm in [1.0, 1.1, 0.9, 1.0, 1.2, 9.0]:
+    ...     detector.update(grad_norm)
+    >>> detector.detected, round(detector.level, 2), round(detector.score)
+    (True, 1.04, 70)
+
+    References
+    ----------
+    OLMo-core, ``SkipStepOptimizer`` (rolling mean and sd of 128, k = 6), winsorised as in ZClip
+    (arXiv:2504.02507). Rolling sums are river's, behind a gate for what would spoil them
+    (river issues 732, 734, 981).
+    """
+
+    def __init__(
+        self,
+        k: float = 6.0,
+        window_steps: int = 128,
+        ratio: float = 1.3,
+        warmup_steps: int = 20,
+        rebase_steps: int = 32,
+        quiet_steps: int = 10,
+    ) -> None:
+        if not (k > 0 and ratio >= 1 and 2 <= warmup_steps <= window_steps and rebase_steps >= 2):
+            raise ValueError(
+                f"k={k!r}, ratio={ratio!r}, warmup_steps={warmup_steps!r}, window_steps={window_steps!r}, "
+                f"rebase_steps={rebase_steps!r}; expected k > 0, ratio >= 1, "
+                "2 <= warmup_steps <= window_steps, rebase_steps >= 2"
+            )
+        self.k = k
+        self.window_steps = window_steps
+        self.ratio = ratio
+        self.warmup_steps = warmup_steps
+        self.rebase_steps = rebase_steps
+        self.quiet_steps = quiet_steps
+        self.detected = self.episode_started = self.rebased = self.nonfinite = self.zero = False
+        self.score: float | None = None
+        self.level: float | None = None
+        self.deviation: float | None = None
+        self.threshold: float | None = None
+        self.level_ratio: float | None = None
+        self._episode = Episode(quiet_steps)
+        self._alarms: deque[float] = deque(maxlen=rebase_steps)
+        self._low: deque[float] = deque(maxlen=rebase_steps)
+        self._since_rebuild = 0
+        self._restart(())
+
+    @property
+    def definition_id(self) -> str:
+        """Name, version and parameters of the rule, for the record."""
+        return (
+            f"spike/2(k={self.k!r},window_steps={self.window_steps!r},ratio={self.ratio!r},"
+            f"warmup_steps={self.warmup_steps!r},rebase_steps={self.rebase_steps!r},"
+            f"quiet_steps={self.quiet_steps!r})"
+        )
+
+    def update(self, x: float) -> None:
+        """Compare one value with its past, then learn it."""
+        x = float(x)
+        self.detected = self.episode_started = self.rebased = False
+        self.nonfinite = not isfinite(x)
+        self.zero = x == 0.0
+        self.score = self.level = self.deviation = self.threshold = self.level_ratio = None
+        if self.nonfinite or self.zero:
+            return
+        known = len(self._rolling.window)
+        if known >= self.warmup_steps:
+            self._compare(x, known)
+        self._episode.update(self.detected, self.score or 0.0)
+        self.episode_started = self._episode.started
+        self._learn(x)
+
+    def _compare(self, x: float, known: int) -> None:
+        level = self._variance.mean.get()
+        variance = self._variance.get()
+        deviation = sqrt(variance) if variance > 0.0 else 0.0  # rounding may leave it below 0
+        if not isfinite(variance):  # squares of values beyond 1e150, learnt during warm-up, overflow
+            return
+        size = abs(level)
+        k = self.k if known >= 64 or known == self.window_steps else 1.5 * self.k
+        scale = max(deviation, 0.01 * size)
+        threshold = level + max(k * scale, (self.ratio - 1.0) * size)
+        self.level, self.deviation, self.threshold = level, deviation, threshold
+        score = (x - level) / scale if scale > 0.0 else None
+        self.score = None if score is None else max(-_FINITE, min(score, _FINITE))  # it may overflow
+        self.level_ratio = x / level if level != 0.0 else None
+        self.detected = x > threshold
+
+    def _learn(self, x: float) -> None:
+        is_low = self.level is not None and x * self.ratio < self.level and self.level > 0.0
+        for beyond, values in ((self.detected, self._alarms), (is_low, self._low)):
+            if beyond:
+                values.append(x)
+            elif values:
+                values.clear()
+            if len(values) == self.rebase_steps:
+                self._restart(tuple(values))
+                values.clear()
+                self.rebased = True
+                return
+        window = self._rolling.window
+        leaving = window[0][0][0] if len(window) == self.window_steps else 0.0
+        self._rolling.update(x if self.threshold is None else min(x, self.threshold))
+        self._since_rebuild += 1
+        spoilt = not abs(leaving) <= _EXTREME * abs(self._variance.mean.get())  # or not finite any more
+        if spoilt or self._since_rebuild >= _REBUILD_WINDOWS * self.window_steps:
+            self._restart(tuple(entry[0][0] for entry in window))
+
+    def _restart(self, values: tuple[float, ...]) -> None:
+        """Build river's sums anew: what was subtracted from them leaves its rounding behind."""
+        self._rolling = utils.Rolling(stats.Var, window_size=self.window_steps, ddof=1)
+        self._variance = self._rolling.obj  # the wrapper's own attribute lookup is slow
+        for value in values:
+            self._rolling.update(value)
+        self._since_rebuild = 0

@@ -1,0 +1,50 @@
+"""Text and numbers that leave the log for a terminal, a chat or another program.
+
+Names of devices and runs come from outside, so what is printed carries no control characters, and what
+is sent as JSON is JSON that every parser reads.
+"""
+
+import json
+from collections.abc import Mapping
+from math import isfinite
+from typing import Any
+
+__all__ = ["plain", "printable", "strict_json"]
+
+_LONGEST = 500
+
+
+def printable(text: object, longest: int = _LONGEST) -> str:
+    r"""Return text as one line without control characters, escape sequences or direction marks.
+
+    White space becomes a space, every other character that does not print the replacement character;
+    what is longer than `longest` characters ends with an ellipsis.
+
+    Examples
+    --------
+    >>> printable("GPU\n\x1b[31m0")
+    'GPU \ufffd[31m0'
+    """
+    shown = str(text)
+    if not shown.isprintable():
+        shown = "".join(c if c.isprintable() else " " if c.isspace() else "\ufffd" for c in shown)
+    return shown if len(shown) <= longest else shown[: longest - 1] + "…"
+
+
+def plain(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return values for strict JSON: NaN and the infinities become the strings that Python reads back.
+
+    Examples
+    --------
+    >>> plain({"loss": float("nan"), "grad_norm": float("-inf"), "step": 3})
+    {'loss': 'nan', 'grad_norm': '-inf', 'step': 3}
+    """
+    return {
+        name: repr(value) if isinstance(value, float) and not isfinite(value) else value
+        for name, value in values.items()
+    }
+
+
+def strict_json(values: Mapping[str, Any]) -> str:
+    """Return values as one line of JSON, non-finite numbers as in `plain`."""
+    return json.dumps(plain(values), allow_nan=False, default=str)

@@ -1,0 +1,396 @@
+"""Throttling of a device: what slows it, since when, and whether it really lost speed."""
+
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import isfinite
+from typing import Any, Literal
+
+__all__ = ["CONDITIONS", "State", "ThrottleDetector", "ThrottleEpisode"]
+
+State = Literal["unknown", "normal", "power_limited", "throttle.warn", "collapse.thermal", "collapse.brake"]
+CONDITIONS: tuple[State, ...] = ("collapse.brake", "collapse.thermal", "throttle.warn", "power_limited")
+
+# nvmlDeviceGetCurrentClocksEventReasons
+_IDLE = 0x1
+_POWER_CAP = 0x4
+_HW_SLOWDOWN = 0x8
+_THERMAL = 0x20 | 0x40
+_BRAKE = 0x80
+
+
+@dataclass(slots=True)
+class ThrottleEpisode:
+    """One condition from its onset to its end, in the detector's own time."""
+
+    condition: State
+    onset_s: float
+    last_s: float
+    end_s: float | None = None
+
+
+class ThrottleDetector:
+    """Tells a throttled device from a busy, an idle, and a power-capped one.
+
+    - ``collapse.thermal``, ``collapse.brake``: the driver's thermal or brake bits in more than half of
+      the last 3 s **and** a clock at least 5 % below its own usual one for 2 s. Where neither bits
+      nor counters can be read: the same clock loss within 4 degC of the limit (thermal only).
+    - ``throttle.warn``: the bits alone, or within 2 degC of the limit for 3 s, or more than 0.1 s
+      on the thermal and brake counters in 3 s (throttling too short for any bit to be seen).
+    - ``power_limited``: power-cap bit and clock loss, no thermal or brake bits: normal operation.
+
+    The usual clock is the 0.9 quantile of the last 30 min in which the device was busy and not
+    throttled. A reading stands for the time since the one before, at most for `gap_s`; where the
+    cumulative counters are known they tell what share of that time was throttled, even between
+    readings. None, NaN and infinity are "not known"; what is not known meets no condition. Readings
+    not later than the one before are left out and counted in `out_of_order`.
+
+    An episode ends once its condition has not been met for `quiet_s`; its end is when it was last met.
+
+    Parameters
+    ----------
+    temperature_limit_c
+        Temperature at which the device begins to lower its clock, degC; None turns the temperature
+        rules off.
+    clock_loss_ratio, loss_s
+        Clock loss that counts, as a share of the usual clock, and for how long it must last.
+    majority_s
+        Window of the majority of bits, and of the temperature rule.
+    warn_margin_c, near_margin_c
+        Distance to the limit of the warning, and of the rule for devices without bits.
+    counter_warn_s
+        Throttled time in `majority_s` that is warned of.
+    reference_s, reference_min_s
+        Time whose clocks make the usual one, and how much of it is needed.
+    idle_pct
+        Below this utilisation a low clock is no loss.
+    gap_s, quiet_s
+        Longest time one reading stands for; time without the condition that ends an episode.
+
+    Attributes
+    ----------
+    state
+        The gravest condition met now: brake, thermal, warning, power, ``normal``, or ``unknown``
+        where no rule could be applied.
+    episodes
+        The open episode of each condition.
+    started, ended
+        Episodes that began or ended with the latest reading.
+    clock_loss, usual_clock_mhz
+        Share of the usual clock that is missing now, and that clock; None where not known.
+    thermal_share, brake_share
+        Share of the last 3 s with those bits, None where not known.
+    out_of_order
+        Readings left out because they were not later than the one before.
+
+    Examples
+    --------
+    >>> detector = ThrottleDetector(temperature_limit_c=87.0)
+    >>> for second in range(60):
+    ...     hot = second >= 40
+    ...     detector.update(float(second), {
+    ...         "sm_clock_mhz": 1500.0 if hot else 1980.0,
+    ...         "temperature_c": 87.0 if hot else 70.0,
+    ...         "clock_event_mask": 0x20 if hot else 0,
+    ...     })
+    >>> detector.state, detector.episodes["collapse.thermal"].onset_s
+    ('collapse.thermal', 40.0)
+
+    References
+    ----------
+    NVML API, ``nvmlClocksEventReasons`` (bits) and field values 74, 269-271 (counters).
+    """
+
+    def __init__(
+        self,
+        temperature_limit_c: float | None = None,
+        clock_loss_ratio: float = 0.05,
+        loss_s: float = 2.0,
+        majority_s: float = 3.0,
+        warn_margin_c: float = 2.0,
+        near_margin_c: float = 4.0,
+        counter_warn_s: float = 0.1,
+        reference_s: float = 1800.0,
+        reference_min_s: float = 5.0,
+        idle_pct: float = 10.0,
+        gap_s: float = 3.0,
+        quiet_s: float = 30.0,
+    ) -> None:
+        if temperature_limit_c is not None and not isfinite(temperature_limit_c):
+            raise ValueError(f"temperature_limit_c is {temperature_limit_c!r}; expected degC or None")
+        self.temperature_limit_c = temperature_limit_c
+        self.clock_loss_ratio = clock_loss_ratio
+        self.loss_s = loss_s
+        self.majority_s = majority_s
+        self.warn_margin_c = warn_margin_c
+        self.near_margin_c = near_margin_c
+        self.counter_warn_s = counter_warn_s
+        self.reference_s = reference_s
+        self.reference_min_s = reference_min_s
+        self.idle_pct = idle_pct
+        self.gap_s = gap_s
+        self.quiet_s = quiet_s
+        self.state: State = "unknown"
+        self.episodes: dict[State, ThrottleEpisode] = {}
+        self.started: tuple[ThrottleEpisode, ...] = ()
+        self.ended: tuple[ThrottleEpisode, ...] = ()
+        self.clock_loss: float | None = None
+        self.usual_clock_mhz: float | None = None
+        self.out_of_order = 0
+        self._time_s: float | None = None
+        self._thermal = _Share("throttled_thermal_ns", majority_s)
+        self._brake = _Share("throttled_brake_ns", majority_s)
+        self._power = _Share("throttled_power_ns", majority_s)
+        self._lossy = _Streak()
+        self._hot = _Streak()
+        self._usual = _UsualClock(reference_s, reference_min_s)
+
+    @property
+    def thermal_share(self) -> float | None:
+        """Share of the last 3 s that was throttled for heat."""
+        return self._thermal.share
+
+    @property
+    def brake_share(self) -> float | None:
+        """Share of the last 3 s under the external power brake."""
+        return self._brake.share
+
+    @property
+    def definition_id(self) -> str:
+        """Name, version and parameters of the rules, for the record."""
+        names = (
+            "temperature_limit_c", "clock_loss_ratio", "loss_s", "majority_s", "warn_margin_c",
+            "near_margin_c", "counter_warn_s", "reference_s", "reference_min_s", "idle_pct", "gap_s",
+            "quiet_s",
+        )  # fmt: skip
+        return f"throttle/1({','.join(f'{name}={getattr(self, name)!r}' for name in names)})"
+
+    def update(self, time_s: float, sample: Mapping[str, Any]) -> None:
+        """Learn one reading at `time_s` (event time in s, any origin); keys as `sample` columns."""
+        self.started = self.ended = ()
+        if not isfinite(time_s) or (self._time_s is not None and time_s <= self._time_s):
+            self.out_of_order += 1
+            return
+        elapsed_s = None if self._time_s is None else time_s - self._time_s
+        self._time_s = time_s
+        mask = _mask(sample)
+        temperature_c = _number(sample, "temperature_c")
+        self._thermal.update(time_s, elapsed_s, None if mask is None else _is_thermal(mask), sample)
+        self._brake.update(time_s, elapsed_s, None if mask is None else bool(mask & _BRAKE), sample)
+        self._power.update(time_s, elapsed_s, None if mask is None else bool(mask & _POWER_CAP), sample)
+        stands_s = 0.0 if elapsed_s is None else min(elapsed_s, self.gap_s)
+        self._watch_clock(time_s, stands_s, sample, mask, temperature_c)
+        self._hot.update(time_s, stands_s, self._within(self.warn_margin_c, temperature_c))
+        met = self._conditions(time_s, temperature_c)
+        self._follow(time_s, met)
+        self.state = self._gravest(met, mask, temperature_c)
+
+    def _watch_clock(
+        self,
+        time_s: float,
+        stands_s: float,
+        sample: Mapping[str, Any],
+        mask: int | None,
+        temperature_c: float | None,
+    ) -> None:
+        clock_mhz = _number(sample, "sm_clock_mhz")
+        utilization_pct = _number(sample, "utilization_pct")
+        idle = bool(mask and mask & _IDLE) or (
+            utilization_pct is not None and utilization_pct < self.idle_pct
+        )
+        if clock_mhz is None or idle:
+            self.clock_loss = None
+            self._lossy.update(time_s, stands_s, False)
+            return
+        if self._bits_known():
+            throttled = self._thermal.now > 0.0 or self._brake.now > 0.0
+        else:
+            throttled = self._within(self.near_margin_c, temperature_c)
+        if not throttled and self._usual.update(time_s, stands_s, clock_mhz):
+            self.usual_clock_mhz = self._usual.get()
+        usual_mhz = self.usual_clock_mhz
+        self.clock_loss = None if usual_mhz is None else 1.0 - clock_mhz / usual_mhz
+        lossy = self.clock_loss is not None and self.clock_loss >= self.clock_loss_ratio
+        self._lossy.update(time_s, stands_s, lossy)
+
+    def _conditions(self, time_s: float, temperature_c: float | None) -> dict[State, float]:
+        """Return the conditions met now, each with the time from which on it has been met."""
+        met: dict[State, float] = {}
+        thermal, brake = self._thermal.majority, self._brake.majority
+        if self._lossy.lasted_s >= self.loss_s - 1e-9:
+            since_s = self._lossy.onset_s
+            if brake:
+                met["collapse.brake"] = max(since_s, self._brake.onset_s)
+            if thermal:
+                met["collapse.thermal"] = max(since_s, self._thermal.onset_s)
+            elif not self._bits_known() and self._within(self.near_margin_c, temperature_c):
+                met["collapse.thermal"] = since_s
+            if self._power.majority and not thermal and not brake:
+                met["power_limited"] = max(since_s, self._power.onset_s)
+        onsets = [share.onset_s for share in (self._thermal, self._brake) if share.majority]
+        if self._hot.lasted_s >= self.majority_s - 1e-9:
+            onsets.append(self._hot.onset_s)
+        if max(self._thermal.counted_s, self._brake.counted_s) > self.counter_warn_s:
+            onsets.append(time_s)
+        if onsets:
+            met["throttle.warn"] = min(onsets)
+        return met
+
+    def _follow(self, time_s: float, met: dict[State, float]) -> None:
+        if not met and not self.episodes:
+            return
+        started, ended = [], []
+        for condition in CONDITIONS:
+            episode = self.episodes.get(condition)
+            if condition in met:
+                if episode is None:
+                    episode = ThrottleEpisode(condition, met[condition], time_s)
+                    self.episodes[condition] = episode
+                    started.append(episode)
+                episode.last_s = time_s
+            elif episode is not None and time_s - episode.last_s >= self.quiet_s:
+                episode.end_s = episode.last_s
+                ended.append(self.episodes.pop(condition))
+        self.started, self.ended = tuple(started), tuple(ended)
+
+    def _gravest(self, met: dict[State, float], mask: int | None, temperature_c: float | None) -> State:
+        for condition in CONDITIONS:
+            if condition in met:
+                return condition
+        warm = self.temperature_limit_c is not None and temperature_c is not None
+        return "normal" if self._bits_known() or mask is not None or warm else "unknown"
+
+    def _bits_known(self) -> bool:
+        return self._thermal.share is not None or self._brake.share is not None
+
+    def _within(self, margin_c: float, temperature_c: float | None) -> bool:
+        if self.temperature_limit_c is None or temperature_c is None:
+            return False
+        return temperature_c >= self.temperature_limit_c - margin_c
+
+
+class _Streak:
+    """For how long a condition has been true without a break, and since when."""
+
+    def __init__(self) -> None:
+        self.lasted_s = 0.0
+        self.onset_s = 0.0
+        self._on = False
+
+    def update(self, time_s: float, stands_s: float, true: bool) -> None:
+        if not true:
+            self._on = False
+            self.lasted_s = 0.0
+            return
+        if not self._on:
+            self._on = True
+            self.onset_s = time_s
+        self.lasted_s += stands_s
+
+
+class _Share:
+    """Share of the last seconds in which a clock event was active, from its bits and its counter."""
+
+    def __init__(self, counter: str, window_s: float) -> None:
+        self.share: float | None = None
+        self.now = 0.0
+        self.counted_s = 0.0
+        self.onset_s = 0.0
+        self.majority = False
+        self._active_s = float("-inf")
+        self._counter = counter
+        self._window_s = window_s
+        self._count: int | None = None
+        self._entries: deque[tuple[float, float, float]] = deque()  # time, share, counted seconds
+
+    def update(
+        self, time_s: float, elapsed_s: float | None, bit: bool | None, sample: Mapping[str, Any]
+    ) -> None:
+        counted_s = self._advanced_s(elapsed_s, sample)
+        entries = self._entries
+        begin_s = time_s - self._window_s + 1e-9
+        while entries and entries[0][0] <= begin_s:
+            entries.popleft()
+        self.now = 0.0
+        if bit is not None or counted_s is not None:
+            from_counter = counted_s / elapsed_s if counted_s and elapsed_s else 0.0
+            self.now = max(1.0 if bit else 0.0, from_counter)
+            entries.append((time_s, self.now, counted_s or 0.0))
+            if self.now > 0.0:
+                self._active_s = time_s
+        self._sum_up(begin_s)
+
+    def _sum_up(self, begin_s: float) -> None:
+        entries = self._entries
+        share = self.counted_s = 0.0
+        if self._active_s > begin_s:  # else every entry is 0
+            for _, one, seconds in entries:
+                share += one
+                self.counted_s += seconds
+        self.share = share / len(entries) if entries else None
+        majority = self.share is not None and self.share > 0.5
+        if majority and not self.majority:
+            self.onset_s = next(at for at, one, _ in entries if one > 0.0)
+        self.majority = majority
+
+    def _advanced_s(self, elapsed_s: float | None, sample: Mapping[str, Any]) -> float | None:
+        """Return by how much the counter advanced since the last reading; a reset tells nothing."""
+        count = _number(sample, self._counter)
+        before, self._count = self._count, None if count is None else int(count)
+        if self._count is None or before is None or elapsed_s is None or self._count < before:
+            return None
+        return min((self._count - before) / 1e9, elapsed_s)
+
+
+class _UsualClock:
+    """The 0.9 quantile of the clocks of the last half hour, in whole MHz."""
+
+    def __init__(self, window_s: float, min_s: float) -> None:
+        self._window_s = window_s
+        self._min_s = min_s
+        self._observed_s = 0.0
+        self._kept: deque[tuple[float, int]] = deque()
+        self._counts: dict[int, int] = {}
+
+    def update(self, time_s: float, stands_s: float, clock_mhz: float) -> bool:
+        """Learn a clock; return whether it was kept: two a second are enough, memory is bounded."""
+        self._observed_s += stands_s
+        if self._kept and time_s - self._kept[-1][0] < 0.5:
+            return False
+        clock = round(clock_mhz)
+        self._kept.append((time_s, clock))
+        self._counts[clock] = self._counts.get(clock, 0) + 1
+        while self._kept[0][0] < time_s - self._window_s:
+            _, old = self._kept.popleft()
+            self._counts[old] -= 1
+            if not self._counts[old]:
+                del self._counts[old]
+        return True
+
+    def get(self) -> float | None:
+        if self._observed_s < self._min_s - 1e-9:
+            return None
+        above = len(self._kept) // 10  # as many may lie above the quantile
+        for clock in sorted(self._counts, reverse=True):
+            above -= self._counts[clock]
+            if above < 0:
+                return float(clock) if clock > 0 else None
+        return None
+
+
+def _is_thermal(mask: int) -> bool:
+    """Return whether heat is a reason; a hardware slowdown that is not the brake is heat."""
+    return bool(mask & _THERMAL) or bool(mask & _HW_SLOWDOWN and not mask & _BRAKE)
+
+
+def _mask(sample: Mapping[str, Any]) -> int | None:
+    mask = sample.get("clock_event_mask")
+    return None if mask is None or mask != mask else int(mask)
+
+
+def _number(sample: Mapping[str, Any], name: str) -> float | None:
+    value = sample.get(name)
+    if value is None:
+        return None
+    value = float(value)
+    return value if isfinite(value) else None

@@ -1,0 +1,206 @@
+"""Steps and samples on one grid of whole seconds, whatever the order in which they were delivered.
+
+Tick k covers the time from k seconds (excluded) to k + 1 seconds (included). Its x is the mean of
+log(grad_norm) over the steps in it, its sensors are those of a device's last sample in it: nothing of a
+later time enters. A tick is released for a device once that device's watermark has passed its end; what
+is within it is sorted by time before it is added up, so the result does not depend on the delivery.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from math import frexp, isfinite, nan
+from typing import Any, NamedTuple
+
+from thermograd.stream.leftout import EVERY_DEVICE
+
+__all__ = ["DRIVERS", "SENSORS", "Tick", "Ticks", "natural_log"]
+
+SENSORS = ("temperature_c", "power_w", "sm_clock_mhz", "throttled_s")
+DRIVERS = ("learning_rate", "step_time_s", "utilization_pct")
+
+_TICK_NS = 1_000_000_000
+_SQRT_HALF = 0.7071067811865476
+_LN_2 = 0.6931471805599453
+_Key = tuple[int, int, str]  # time_ns, seq, writer
+
+
+@dataclass(slots=True)
+class Tick:
+    """One second of one device: NaN is what is not known.
+
+    Attributes
+    ----------
+    x
+        Mean of log(grad_norm).
+    sensors, drivers
+        Values of `SENSORS` and `DRIVERS`.
+    cause
+        Values of the last sample in it, or of its last step if it has none; None if it has neither.
+    step
+        Number of the last step in it.
+    """
+
+    device: str
+    x: float
+    sensors: tuple[float, ...]
+    drivers: tuple[float, ...]
+    cause: Mapping[str, Any] | None
+    step: int | None
+
+
+class Ticks:
+    """Gathers steps and each device's samples second by second.
+
+    Seconds without any step or sample are told as empty ticks, at most `most_empty` in a row.
+
+    Parameters
+    ----------
+    metric
+        Column of `step` whose logarithm is x.
+    most_empty
+        After so many empty ticks in a row, the next is the one in which something happened.
+    """
+
+    def __init__(self, metric: str = "grad_norm", most_empty: int = 32) -> None:
+        self._metric, self._most_empty = metric, most_empty
+        self._steps: dict[int, list[_Step]] = {}
+        self._devices: dict[str, _Device] = {}
+
+    def step(self, key: _Key, values: Mapping[str, Any], refused: frozenset[str]) -> None:
+        """Take in a step that was not too late, except for the devices in `refused`."""
+        if EVERY_DEVICE not in refused:
+            norm = _number(values.get(self._metric))
+            x = natural_log(norm) if isfinite(norm) and norm > 0.0 else nan
+            self._steps.setdefault(_tick(key[0]), []).append(_Step(key, values, refused, x))
+
+    def sample(self, key: _Key, values: Mapping[str, Any]) -> None:
+        """Take in a sample that was not too late."""
+        device = self._devices.get(values["device"])
+        if device is None:
+            device = self._devices[values["device"]] = _Device(values["device"])
+        tick = _tick(key[0])
+        kept = device.samples.get(tick)
+        if kept is None or key > kept[0]:
+            device.samples[tick] = (key, values)
+
+    def release(self, device: str, watermark_ns: int | None) -> Iterator[Tick]:
+        """Yield the device's ticks that are over for certain, in order."""
+        state = self._devices.get(device)
+        if state is None or watermark_ns is None:
+            return
+        last = watermark_ns // _TICK_NS - 1  # a tick is over when its end has been reached
+        if state.told is not None and last <= state.told:
+            return
+        for tick in sorted(self._steps.keys() | state.samples.keys()):
+            if tick > last:
+                break
+            if state.told is None and tick not in state.samples:
+                continue  # nothing to compare with yet
+            if state.told is not None:
+                if tick <= state.told:
+                    continue
+                for _ in range(min(tick - state.told - 1, self._most_empty)):
+                    yield Tick(device, nan, _UNKNOWN_SENSORS, _UNKNOWN_DRIVERS, None, None)
+            state.told = tick
+            yield self._fill(state, tick)
+
+    def forget(self, watermark_ns: int | None) -> None:
+        """Drop the steps that no device asks for any more: all are past this event time."""
+        if watermark_ns is not None and self._steps:
+            last = watermark_ns // _TICK_NS - 1
+            for tick in [tick for tick in self._steps if tick <= last]:
+                del self._steps[tick]
+
+    def _fill(self, state: "_Device", tick: int) -> Tick:
+        steps = [step for step in self._steps.get(tick, ()) if state.name not in step.refused]
+        steps.sort(key=_key)
+        values = [step.values for step in steps]
+        x = _mean([step.x for step in steps if isfinite(step.x)])
+        sample = state.samples.pop(tick, None)
+        reading = sample[1] if sample else {}
+        drivers = (
+            _mean(_numbers(values, "learning_rate")),
+            _mean(_numbers(values, "step_time_s")),
+            _number(reading.get("utilization_pct")),
+        )
+        cause = reading or (values[-1] if values else None)
+        return Tick(state.name, x, state.read(reading), drivers, cause, _last_step(values))
+
+
+class _Step(NamedTuple):
+    key: _Key
+    values: Mapping[str, Any]
+    refused: frozenset[str]
+    x: float
+
+
+class _Device:
+    """What one device has sent and not yet been told of."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.samples: dict[int, tuple[_Key, Mapping[str, Any]]] = {}
+        self.told: int | None = None
+        self._throttled_ns: int | None = None
+
+    def read(self, reading: Mapping[str, Any]) -> tuple[float, ...]:
+        values = [_number(reading.get(name)) for name in SENSORS[:-1]]
+        return (*values, self._throttled_s(reading.get("throttled_thermal_ns")))
+
+    def _throttled_s(self, counter: Any) -> float:
+        """Return by how many seconds the counter has advanced since the last tick that had one."""
+        before, self._throttled_ns = self._throttled_ns, None if counter is None else int(counter)
+        if before is None or self._throttled_ns is None or self._throttled_ns < before:
+            return nan
+        return (self._throttled_ns - before) / 1e9
+
+
+_UNKNOWN_SENSORS = (nan,) * len(SENSORS)
+_UNKNOWN_DRIVERS = (nan,) * len(DRIVERS)
+
+
+def natural_log(x: float) -> float:
+    """Return ln(x) of a positive number by a series, the same bits on every machine.
+
+    Examples
+    --------
+    >>> natural_log(1.0), round(natural_log(10.0), 14)
+    (0.0, 2.30258509299405)
+    """
+    mantissa, exponent = frexp(x)
+    if mantissa < _SQRT_HALF:
+        mantissa *= 2.0
+        exponent -= 1
+    y = (mantissa - 1.0) / (mantissa + 1.0)  # |y| < 0.172, so ten terms are all
+    square = y * y
+    series = 0.0
+    for odd in (21.0, 19.0, 17.0, 15.0, 13.0, 11.0, 9.0, 7.0, 5.0, 3.0):
+        series = (series + 1.0 / odd) * square
+    return exponent * _LN_2 + 2.0 * y * (1.0 + series)
+
+
+def _tick(time_ns: int) -> int:
+    return (time_ns - 1) // _TICK_NS
+
+
+def _key(step: "_Step") -> _Key:
+    return step.key
+
+
+def _number(value: Any) -> float:
+    return nan if value is None else float(value)
+
+
+def _numbers(values: list[Mapping[str, Any]], name: str) -> list[float]:
+    return [number for each in values if isfinite(number := _number(each.get(name)))]
+
+
+def _mean(numbers: list[float]) -> float:
+    total = 0.0
+    for number in numbers:
+        total += number
+    return total / len(numbers) if numbers else nan
+
+
+def _last_step(values: list[Mapping[str, Any]]) -> int | None:
+    return next((each["step"] for each in reversed(values) if each.get("step") is not None), None)

@@ -1,0 +1,147 @@
+"""What needs steps *and* samples, which different writers deliver: joined rows, ticks, coupling."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from typing import Any
+
+from thermograd.stream.alert import Alert
+from thermograd.stream.correlation import RollingCorrelation
+from thermograd.stream.coupled import Coupling, CouplingRule
+from thermograd.stream.join import EventTimeJoin, Joined
+from thermograd.stream.leftout import LeftOut
+from thermograd.stream.settings import Settings
+from thermograd.stream.ticks import SENSORS, Ticks
+
+__all__ = ["Together"]
+
+_METRIC = "grad_norm"
+_HARDWARE = ("temperature_c", "power_w", "sm_clock_mhz")
+_END_OF_TIME_NS = 2**63 - 1
+_Pair = tuple[str, str, str]  # metric, device, hardware column
+
+
+class Together:
+    """Joins steps with each device's samples in event time and watches the pairs.
+
+    Two views are made of the same events under the same watermark: rows of a step and its nearest sample
+    (`EventTimeJoin`), which feed rolling correlations, and ticks of one second (`Ticks`), which feed each
+    device's coupling monitor. Steps of rank 0 are enough: the gradient is the same on every rank.
+
+    Parameters
+    ----------
+    devices
+        Facts of the devices by name.
+    settings
+        Of join, correlation and coupling.
+    left_out
+        Remembers what was too late, or knows it in a replay.
+    on_failure
+        Called with what was disabled and why.
+
+    Attributes
+    ----------
+    join
+        For its counts.
+    """
+
+    def __init__(
+        self,
+        devices: Mapping[str, Mapping[str, Any]],
+        settings: Settings,
+        left_out: LeftOut,
+        on_failure: Callable[[str, BaseException], None],
+    ) -> None:
+        self.join = EventTimeJoin(settings.join.tolerance_s, settings.join.lateness_s, left_out=left_out)
+        self._settings, self._tell = settings, on_failure
+        self._watched = max(1, sum(_has_sensor(facts) for facts in devices.values()))
+        self._ticks = Ticks(_METRIC)
+        self._rules: dict[str, CouplingRule] = {}
+        self._broken: set[str] = set()
+        self._correlations: dict[_Pair, RollingCorrelation] = {}
+
+    def correlations(self) -> dict[_Pair, float | None]:
+        """Return the rolling correlation of each (metric, device, hardware column), None where none."""
+        return {key: correlation.get() for key, correlation in sorted(self._correlations.items())}
+
+    def coupling(self) -> dict[_Pair, Coupling]:
+        """Return what is known of the coupling of each (metric, device, sensor)."""
+        return {
+            (_METRIC, device, column): pair
+            for device, rule in sorted(self._rules.items())
+            for column, pair in rule.pairs().items()
+        }
+
+    def step(self, values: Mapping[str, Any], writer: str) -> list[Alert]:
+        """Take in a step of rank 0."""
+        self._correlate(self.join.step(values, writer))
+        self._ticks.step(_key(values, writer), values, self.join.refused)
+        alerts: list[Alert] = []
+        for device in self._rules:
+            alerts += self._advance(device, self.join.watermark_ns(device))
+        self._ticks.forget(self.join.watermark_ns())
+        return alerts
+
+    def sample(self, values: Mapping[str, Any], writer: str) -> list[Alert]:
+        """Take in a sample."""
+        device = str(values["device"])
+        self._correlate(self.join.sample(values, writer))
+        if self.join.refused:
+            return []
+        if device not in self._rules:
+            self._rules[device] = CouplingRule(device, self._watched, **asdict(self._settings.coupling))
+        self._ticks.sample(_key(values, writer), values)
+        return self._advance(device, self.join.watermark_ns(device))
+
+    def advance(self, time_ns: int) -> list[Alert]:
+        """Take in that event time has come so far: a heartbeat."""
+        self._correlate(self.join.advance(time_ns))
+        alerts: list[Alert] = []
+        for device in self._rules:
+            alerts += self._advance(device, self.join.watermark_ns(device))
+        return alerts
+
+    def close(self) -> list[Alert]:
+        """Answer for everything that still waits."""
+        self._correlate(self.join.close())
+        alerts: list[Alert] = []
+        for device in self._rules:
+            alerts += self._advance(device, _END_OF_TIME_NS)
+        return alerts
+
+    def _advance(self, device: str, watermark_ns: int | None) -> list[Alert]:
+        alerts: list[Alert] = []
+        for tick in self._ticks.release(device, watermark_ns):
+            if device in self._broken:
+                continue
+            try:
+                alerts += self._rules[device].update(tick)
+            except (KeyboardInterrupt, SystemExit):
+                raise
+            except BaseException as error:  # noqa: BLE001 - the join and the other devices go on; told once
+                self._broken.add(device)
+                self._tell(self._rules[device].name, error)
+        return alerts
+
+    def _correlate(self, rows: list[Joined]) -> None:
+        for step, device, sample in rows:
+            x = None if sample is None else step.get(_METRIC)
+            if x is None or sample is None:
+                continue
+            for column in _HARDWARE:
+                y = sample.get(column)
+                if y is not None:
+                    key = (_METRIC, device, column)
+                    correlation = self._correlations.get(key)
+                    if correlation is None:
+                        window = self._settings.correlation.window
+                        correlation = self._correlations[key] = RollingCorrelation(window)
+                    correlation.update(x, y)
+
+
+def _has_sensor(facts: Mapping[str, Any]) -> bool:
+    sensors = facts.get("sensors")
+    return sensors is None or bool({*SENSORS, "throttled_thermal_ns"} & set(sensors))
+
+
+def _key(values: Mapping[str, Any], writer: str) -> tuple[int, int, str]:
+    return int(values["time_ns"]), int(values.get("seq") or 0), writer

@@ -1,0 +1,128 @@
+"""The live view of a run in a terminal: redraws until q or Ctrl-C, and leaves the terminal as it was."""
+
+import os
+import select
+import sys
+import time
+from collections.abc import Callable
+from types import TracebackType
+from typing import Any
+
+from rich.console import Console, ConsoleOptions, Group, RenderResult
+from rich.live import Live
+from rich.text import Text
+from thermograd.store.events import Event
+from thermograd.stream.board import Board, RunFacts
+from thermograd.stream.frame import frame_lines
+from thermograd.stream.settings import Settings
+
+__all__ = ["can_redraw", "watch"]
+
+
+def can_redraw(console: Console) -> bool:
+    """Say whether the terminal can show a view that changes."""
+    return console.is_terminal and not console.is_dumb_terminal
+
+
+def watch(
+    poll: Callable[[], list[Event]],
+    describe: Callable[[], RunFacts],
+    console: Console,
+    settings: Settings | None = None,
+    refresh_s: float = 0.5,
+    once: bool = False,
+) -> None:
+    """Show a run until q or Ctrl-C; or one frame of it, where asked for or the terminal can no more.
+
+    Parameters
+    ----------
+    poll
+        Returns the events that appeared since its last call.
+    describe
+        Returns the run's present state; called at most once a second.
+    console
+        Where it is shown.
+    settings
+        Definitions of the monitor behind correlations and evidence.
+    refresh_s
+        Seconds between two frames.
+    once
+        Print one frame, in full, and return.
+    """
+    run = describe()
+    board = Board(run.devices, settings)
+    board.learn(poll())
+    if once or not can_redraw(console):
+        _print_frame(board, describe(), console)
+        return
+    with _Keys() as keys, Live(console=console, screen=True, auto_refresh=False) as live:
+        described_s = time.monotonic()
+        while True:
+            live.update(_Frame(board, run), refresh=True)
+            if keys.quit_pressed(refresh_s):
+                return
+            board.learn(poll())
+            if time.monotonic() - described_s >= 1.0:
+                run, described_s = describe(), time.monotonic()
+                board.describe(run.devices or {})
+
+
+class _Frame:
+    """The view at the size that the terminal has when it is drawn."""
+
+    def __init__(self, board: Board, run: RunFacts) -> None:
+        self._board, self._run = board, run
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        size = console.size
+        yield Group(*_lines(self._board, self._run, console, size.width, size.height))
+
+
+def _print_frame(board: Board, run: RunFacts, console: Console) -> None:
+    for line in _lines(board, run, console, console.width, None):
+        console.print(line, no_wrap=True, overflow="crop", crop=False, soft_wrap=True, highlight=False)
+
+
+def _lines(board: Board, run: RunFacts, console: Console, width: int, height: int | None) -> list[Text]:
+    return frame_lines(board, run, time.time_ns(), width, height, console.options.ascii_only)
+
+
+class _Keys:
+    """Single keys from the terminal, which is put back as it was; nothing where stdin is none."""
+
+    def __init__(self) -> None:
+        self._fd: int | None = None
+        self._saved: Any = None
+
+    def __enter__(self) -> "_Keys":
+        try:
+            import termios
+            import tty
+
+            fd = sys.stdin.fileno()
+            if os.isatty(fd):
+                self._saved = termios.tcgetattr(fd)
+                tty.setcbreak(fd)
+                self._fd = fd
+        except (ImportError, OSError, ValueError):  # not a Unix terminal: Ctrl-C ends the view
+            self._fd = None
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._fd is not None:
+            import termios
+
+            termios.tcsetattr(self._fd, termios.TCSADRAIN, self._saved)
+
+    def quit_pressed(self, wait_s: float) -> bool:
+        """Wait so long for a key; say whether it was one that quits."""
+        if self._fd is None:
+            time.sleep(wait_s)
+            return False
+        ready, _, _ = select.select([self._fd], [], [], wait_s)
+        if not ready:
+            return False
+        pressed = os.read(self._fd, 64)
+        return not pressed or pressed[:1] in (b"q", b"Q", b"\x04")

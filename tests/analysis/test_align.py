@@ -1,0 +1,252 @@
+import naive
+import numpy as np
+import pytest
+from thermograd.analysis import matching
+from thermograd.analysis.align import asof, causal_grid, interval_mean, nearest
+
+SECOND = 1_000_000_000
+START = 1_700_000_000 * SECOND
+
+
+def at(*seconds):
+    return np.array([START + round(second * SECOND) for second in seconds], dtype=np.int64)
+
+
+def clock(first, last, period):
+    return (
+        START + np.arange(round((last - first) / period) + 1) * round(period * SECOND) + round(first * SECOND)
+    )
+
+
+@pytest.fixture
+def small_blocks(monkeypatch):
+    """Let a handful of steps span several blocks of the search."""
+    monkeypatch.setattr(matching, "_CHUNK", 3)
+
+
+def random_clocks(rng):
+    steps = rng.integers(-15, 55, rng.integers(0, 25))
+    samples = np.sort(rng.integers(0, 40, rng.integers(0, 25)))
+    return steps, samples
+
+
+def test_tie_goes_to_the_earlier_sample():
+    assert nearest([10], [8, 12], 5).tolist() == [0]
+
+
+def test_same_time_twice_goes_to_the_sample_logged_last():
+    assert nearest([10, 10, 10], [9, 9, 9, 30], 5).tolist() == [2, 2, 2]
+    assert nearest([10], [1, 11, 11, 11], 5).tolist() == [3]
+
+
+def test_tolerance_is_inclusive_and_beyond_it_there_is_no_match():
+    assert nearest([100, 100], [95], 5).tolist() == [0, 0]
+    assert nearest([101, 89, 90], [95], 5).tolist() == [-1, -1, 0]
+
+
+def test_zero_tolerance_matches_equal_times_only():
+    assert nearest([5, 6], [5, 7], 0).tolist() == [0, -1]
+
+
+def test_one_nanosecond_decides_at_today_s_epoch():
+    step = START + 500
+    assert nearest([step], [step - 100, step + 99], 1000).tolist() == [1]
+    assert nearest([step], [step - 99, step + 99], 1000).tolist() == [0]
+
+
+def test_times_at_both_ends_of_int64_do_not_overflow():
+    low, high = np.iinfo(np.int64).min, np.iinfo(np.int64).max
+    assert nearest([high, low], [low, high], 10).tolist() == [1, 0]
+    assert nearest([high], [low], high).tolist() == [-1]
+    assert asof([high], [low], high).tolist() == [-1]
+
+
+def test_empty_steps_or_samples_give_no_match():
+    assert nearest([], [1, 2], 5).tolist() == []
+    assert nearest([1, 2], [], 5).tolist() == [-1, -1]
+    assert asof([1], []).tolist() == [-1]
+    assert nearest([], [], 5).dtype == np.int64
+
+
+@pytest.mark.usefixtures("small_blocks")
+def test_nearest_equals_the_brute_force_loop_on_many_small_cases():
+    rng = np.random.default_rng(7)
+    for _ in range(400):
+        steps, samples = random_clocks(rng)
+        tolerance = int(rng.integers(0, 7))
+        expected = naive.nearest(steps, samples, tolerance)
+        assert nearest(steps, samples, tolerance).tolist() == expected
+        assert nearest(np.sort(steps), samples, tolerance).tolist() == naive.nearest(
+            np.sort(steps), samples, tolerance
+        )
+
+
+@pytest.mark.usefixtures("small_blocks")
+def test_asof_equals_the_brute_force_loop_on_many_small_cases():
+    rng = np.random.default_rng(8)
+    for _ in range(300):
+        steps, samples = random_clocks(rng)
+        for tolerance in (None, int(rng.integers(0, 7))):
+            assert asof(steps, samples, tolerance).tolist() == naive.asof(steps, samples, tolerance)
+
+
+def test_long_clocks_match_as_a_direct_search_does():
+    rng = np.random.default_rng(9)
+    samples = START + np.cumsum(rng.integers(1, 200, 50_000))
+    steps = np.sort(rng.integers(samples[0] - 500, samples[-1] + 500, 20_000))
+    distance = np.abs(samples[nearest(steps, samples, 10**6)] - steps)
+    right = np.clip(np.searchsorted(samples, steps), 1, samples.size - 1)
+    expected = np.minimum(np.abs(samples[right] - steps), np.abs(samples[right - 1] - steps))
+    np.testing.assert_array_equal(distance, expected)
+
+
+def test_descending_samples_are_refused_with_the_place():
+    with pytest.raises(ValueError, match=r"index 2 .* is before index 1"):
+        nearest([1], [1, 3, 2], 5)
+
+
+def test_float_times_are_refused():
+    with pytest.raises(TypeError, match="integer nanoseconds"):
+        nearest(np.array([1.5]), [1], 5)
+
+
+def test_negative_tolerance_is_refused():
+    with pytest.raises(ValueError, match="tolerance_ns is -1"):
+        nearest([1], [1], -1)
+
+
+def test_interval_mean_excludes_its_start_and_includes_its_end():
+    assert interval_mean([0], [10], [0, 10], [100.0, 3.0]).tolist() == [3.0]
+
+
+def test_interval_mean_skips_values_that_are_not_finite():
+    values = [1.0, np.nan, np.inf, 3.0]
+    assert interval_mean([0], [4], [1, 2, 3, 4], values).tolist() == [2.0]
+
+
+def test_interval_mean_equals_the_brute_force_loop():
+    rng = np.random.default_rng(10)
+    for _ in range(200):
+        starts, times = random_clocks(rng)
+        ends = starts + rng.integers(-2, 12, starts.size)
+        values = rng.standard_normal(times.size)
+        values[rng.random(times.size) < 0.2] = np.nan
+        expected = naive.interval_mean(starts, ends, times, values)
+        np.testing.assert_allclose(interval_mean(starts, ends, times, values), expected, rtol=1e-14)
+
+
+def test_fast_steps_are_averaged_onto_the_sample_clock():
+    steps, samples = clock(0.25, 60, 0.25), clock(0, 60, 1)
+    grid = causal_grid(steps, np.arange(steps.size, dtype=float), samples, np.arange(61.0))
+    assert grid.clock == "samples"
+    assert grid.period_s == 1.0
+    assert grid.y[:3].tolist() == [1.0, 2.0, 3.0]
+    assert grid.x[:2].tolist() == [1.5, 5.5]  # steps at .25-1 and 1.25-2 s are numbers 0-3 and 4-7
+    assert grid.n_dropped == {"intervals outside the time of the steps": 1}
+
+
+def test_grid_never_uses_the_future():
+    steps, samples = clock(0.25, 100, 0.25), clock(0, 100, 1)
+    loss, heat = np.random.default_rng(1).standard_normal((2, 500))
+    loss, heat = loss[: steps.size], heat[: samples.size]
+    before = causal_grid(steps, loss, samples, heat)
+    loss[steps > START + 50 * SECOND] += 100.0
+    heat[samples > START + 50 * SECOND] += 100.0
+    after = causal_grid(steps, loss, samples, heat)
+    past = before.time_ns <= START + 50 * SECOND
+    np.testing.assert_array_equal(after.x[past], before.x[past])
+    np.testing.assert_array_equal(after.y[past], before.y[past])
+
+
+def test_slow_steps_set_the_clock_and_samples_are_averaged_over_the_step():
+    steps, samples = clock(0, 200, 2), clock(0, 200, 0.5)
+    grid = causal_grid(steps, np.arange(101.0), samples, np.arange(401.0))
+    assert grid.clock == "steps"
+    assert grid.period_s == 2.0
+    at_four = int(np.flatnonzero(grid.time_ns == START + 4 * SECOND)[0])
+    assert grid.x[at_four] == 2.0
+    assert grid.y[at_four] == np.mean([5.0, 6.0, 7.0, 8.0])  # samples at 2.5, 3, 3.5 and 4 s
+
+
+def test_two_fast_clocks_are_averaged_over_bins_of_one_second():
+    steps, samples = clock(0, 60, 0.2), clock(0, 60, 0.2)
+    grid = causal_grid(steps, np.arange(301.0), samples, 2.0 * np.arange(301))
+    assert grid.clock == "bins"
+    np.testing.assert_array_equal(np.diff(grid.time_ns), SECOND)
+    np.testing.assert_array_equal(grid.y, 2.0 * grid.x)
+    assert grid.x[0] == np.mean([1, 2, 3, 4, 5])
+
+
+def test_one_wrong_time_stamp_does_not_fill_decades_with_bins():
+    fast = np.append(0, clock(0, 60, 0.2))
+    grid = causal_grid(fast, np.arange(302.0), fast, np.arange(302.0))
+    assert (grid.clock, grid.x.size) == ("bins", 61)
+
+
+def test_a_finer_grid_must_be_asked_for():
+    fast = clock(0, 60, 0.2)
+    assert causal_grid(fast, np.arange(301.0), fast, np.arange(301.0), min_period_s=0.2).period_s == 0.2
+
+
+def test_a_jittering_one_hertz_clock_is_used_as_it_is():
+    samples = clock(0, 99, 1) + np.random.default_rng(2).integers(-20_000_000, 10_000_000, 100)
+    steps = clock(0, 99, 0.4)
+    grid = causal_grid(steps, np.zeros(steps.size), samples, np.arange(100.0))
+    assert grid.clock == "samples"
+    assert set(grid.time_ns) <= set(samples)
+
+
+def test_a_long_hole_begins_a_new_segment_and_is_not_averaged_over():
+    samples = clock(0, 200, 1)
+    steps = np.concatenate([clock(0.5, 80, 0.5), clock(120.5, 200, 0.5)])
+    grid = causal_grid(steps, np.arange(steps.size, dtype=float), samples, np.zeros(201))
+    assert np.unique(grid.segment).tolist() == [0, 1]
+    assert int((grid.segment == 0).sum()) == 80
+    assert grid.n_dropped["intervals without a step"] == 40
+    hole_in_samples = causal_grid(
+        clock(0, 200, 0.5), np.arange(401.0), np.delete(samples, np.s_[80:120]), np.zeros(161)
+    )
+    first = hole_in_samples.segment.searchsorted(1)
+    assert hole_in_samples.time_ns[first] == START + 120 * SECOND
+    assert hole_in_samples.x[first] == np.mean([239.0, 240.0])  # steps at 119.5 and 120 s only
+
+
+def test_short_stretches_are_dropped_and_counted():
+    steps = np.concatenate([clock(0.5, 100, 0.5), clock(120.5, 130, 0.5), clock(150.5, 250, 0.5)])
+    samples = clock(0, 250, 1)
+    grid = causal_grid(steps, np.zeros(steps.size), samples, np.zeros(251))
+    assert grid.n_dropped["intervals in a stretch of fewer than 30 between gaps"] == 10
+    assert np.bincount(grid.segment).tolist() == [100, 100]
+
+
+def test_what_is_dropped_is_counted_by_reason():
+    steps, samples = clock(0, 100, 0.5), clock(0, 100, 1)
+    loss, heat = np.zeros(steps.size), np.zeros(samples.size)
+    loss[[3, 5]] = np.nan, np.inf
+    heat[50] = np.nan
+    grid = causal_grid(steps, loss, np.append(samples, samples[-1]), np.append(heat, 9.0))
+    assert grid.n_dropped["steps without a finite value"] == 2
+    assert grid.n_dropped["samples without a finite value"] == 1
+    assert grid.n_dropped["samples repeated at the same time"] == 1
+    assert grid.y[-1] == 9.0
+
+
+def test_order_of_the_log_does_not_matter():
+    rng = np.random.default_rng(3)
+    steps, samples = clock(0, 100, 0.3), clock(0, 100, 1)
+    loss, heat = rng.standard_normal(steps.size), rng.standard_normal(samples.size)
+    mixed, other = rng.permutation(steps.size), rng.permutation(samples.size)
+    straight = causal_grid(steps, loss, samples, heat)
+    shuffled = causal_grid(steps[mixed], loss[mixed], samples[other], heat[other])
+    np.testing.assert_array_equal(straight.x, shuffled.x)
+    np.testing.assert_array_equal(straight.y, shuffled.y)
+
+
+def test_logs_that_do_not_overlap_give_an_empty_grid_that_says_why():
+    steps, samples = clock(0, 60, 1), clock(1000, 1060, 1)
+    grid = causal_grid(steps, np.zeros(61), samples, np.zeros(61))
+    assert grid.x.size == 0
+    assert grid.n_dropped["intervals outside the time of the steps"] == 61
+    early, late = clock(0, 60, 0.2), clock(1000, 1060, 0.2)
+    assert causal_grid(early, np.zeros(301), late, np.zeros(301)).x.size == 0
+    assert causal_grid(at(), [], at(), []).x.size == 0

@@ -1,0 +1,115 @@
+"""The values behind a verdict: residuals at the peak lag, autocorrelations, what raw ones are worth."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from synthetic import make_run
+from thermograd.analysis.analyze import analyze_run
+from thermograd.analysis.charts_pairs import cross_chart, lag_pairs, memory_chart
+from thermograd.analysis.evidence import autocorrelation, pair_evidence
+from thermograd.analysis.series import RunSeries, load_series
+from thermograd.store.catalogue import Run, create_run
+from thermograd.store.log import EventWriter
+
+_START_NS = 1_750_000_000 * 10**9
+
+
+def _coupled(tmp_path: Path, lag_s: int, seconds: int = 400) -> Run:
+    """Write a run whose temperature follows the log of the norm after so many seconds."""
+    rng = np.random.default_rng(5)
+    shocks = rng.normal(size=seconds + 40)
+    run = create_run(tmp_path, "coupled", {"devices": {"gpu": {}}})
+    writer = EventWriter(run.path, run.run_id, "writer", batch_rows=4096)
+    for k in range(seconds):
+        time_ns = _START_NS + k * 10**9
+        heat = 60 + 2 * shocks[20 + k - lag_s] + float(rng.normal())
+        writer.append("step", time_ns, step=k + 1, grad_norm=float(np.exp(0.3 * shocks[20 + k])))
+        writer.append("sample", time_ns, device="gpu", temperature_c=heat)
+    writer.close()
+    return run
+
+
+def _first(run: Run) -> tuple[RunSeries, list]:
+    data = load_series(run)
+    return data, lag_pairs(analyze_run(run, series=data))
+
+
+@pytest.mark.parametrize("lag_s", [5, 0, -3])
+def test_residuals_stand_against_each_other_at_the_lag_of_the_peak(tmp_path: Path, lag_s: int) -> None:
+    data, pairs = _first(_coupled(tmp_path, lag_s))
+    evidence = pair_evidence(data, 0, pairs[0][1])
+    assert evidence is not None
+    assert evidence.lag_s == pytest.approx(lag_s)
+    shown = np.corrcoef(evidence.residual_x, evidence.residual_y)[0, 1]
+    assert shown == pytest.approx(evidence.r, abs=0.01)
+    assert shown > 0.6
+    assert evidence.residual_time_s.size == evidence.residual_x.size >= 380
+
+
+def test_naive_correlation_is_of_the_values_shown(tmp_path: Path) -> None:
+    data, pairs = _first(make_run(tmp_path))
+    evidence = pair_evidence(data, 3, pairs[0][1])
+    assert evidence is not None
+    assert evidence.place == 3
+    assert evidence.naive_r == pytest.approx(np.corrcoef(evidence.x, evidence.y)[0, 1])
+
+
+def test_a_signal_that_drifts_is_worth_few_independent_values(tmp_path: Path) -> None:
+    data, pairs = _first(make_run(tmp_path))
+    by_name = {label: pair_evidence(data, k, families) for k, (label, families) in enumerate(pairs)}
+    evidence = by_name["loss ~ temperature_c, GPU-0"]
+    assert evidence is not None
+    heat = evidence.memory[1]
+    assert heat.name == "temperature_c"
+    assert heat.raw[1] > 0.9
+    assert np.abs(heat.residual[1:]).max() < 0.4
+    first, second = (float(signal.raw[1]) for signal in evidence.memory)
+    expected = evidence.x.size * (1 - first * second) / (1 + first * second)
+    assert evidence.effective_n == pytest.approx(np.clip(expected, 2, evidence.x.size))
+
+
+def test_autocorrelation_is_what_statsmodels_computes() -> None:
+    stattools = pytest.importorskip("statsmodels.tsa.stattools")
+    values = np.cumsum(np.random.default_rng(2).normal(size=200))
+    expected = stattools.acf(values, nlags=30, fft=False)
+    assert autocorrelation(values) == pytest.approx(expected, abs=1e-12)
+
+
+def test_autocorrelation_leaves_holes_out() -> None:
+    values = np.tile([1.0, -1.0], 50)
+    values[[10, 11, 50]] = np.nan
+    found = autocorrelation(values, 2)
+    assert found[0] == 1.0
+    assert found[1] == pytest.approx(-1.0, abs=0.08)
+    assert found[2] == pytest.approx(1.0, abs=0.08)
+
+
+@pytest.mark.parametrize(
+    "values", [[], [1.0, 2.0], [3.0] * 20, [np.nan] * 20], ids=["none", "two", "constant", "NaN"]
+)
+def test_no_autocorrelation_where_nothing_varies(values: list[float]) -> None:
+    assert autocorrelation(np.array(values)).size == 0
+
+
+def test_pair_without_its_device_has_no_evidence(tmp_path: Path) -> None:
+    data, pairs = _first(make_run(tmp_path / "a"))
+    other = load_series(make_run(tmp_path / "b", with_samples=False))
+    assert pair_evidence(data, 0, pairs[0][1]) is not None
+    assert pair_evidence(other, 0, pairs[0][1]) is None
+
+
+def test_clouds_are_thinned_and_titled_with_n_and_r(tmp_path: Path) -> None:
+    data, pairs = _first(_coupled(tmp_path, 5, seconds=900))
+    evidence = pair_evidence(data, 0, pairs[0][1])
+    assert evidence is not None
+    cross, memory = cross_chart([evidence]), memory_chart([evidence])
+    assert cross is not None
+    assert memory is not None
+    assert len(cross["datasets"]["cloud-raw"]) == 400
+    (title,) = cross["datasets"]["titles"]
+    assert f"n = {evidence.x.size:,}" in title["raw"]
+    assert f"r = {evidence.r:+.2f}" in title["left"]
+    assert "at lag +5.0 s" in title["left"]
+    assert {row["what"] for row in memory["datasets"]["memory-0"]} == {"raw", "residual"}
+    assert cross_chart([]) is memory_chart([]) is None

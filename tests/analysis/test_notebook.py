@@ -1,0 +1,48 @@
+"""What a notebook shows of a result: the verdict and its numbers, as HTML in which nothing runs."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from synthetic import make_run
+from thermograd.analysis.analyze import Analysis, analyze_run
+from thermograd.analysis.statement import verdict_sentence
+
+
+@pytest.fixture(scope="module")
+def analysis(tmp_path_factory: pytest.TempPathFactory) -> Analysis:
+    return analyze_run(make_run(tmp_path_factory.mktemp("runs"), simulated=True))
+
+
+def test_analysis_shows_its_verdict_and_tests(analysis: Analysis) -> None:
+    html = analysis._repr_html_()
+    lead, _, rest = verdict_sentence(analysis).partition(": ")
+    assert f"<strong>{lead}: </strong>" in html
+    assert rest[:20] in html
+    assert "Speed coupling: a control" in html
+    assert "<script" not in html
+
+
+def test_pair_shows_its_profile_with_its_bound(analysis: Analysis) -> None:
+    pair = replace(analysis.pairs[0], family="forward", half_width=0.05)
+    html = pair._repr_html_()
+    assert html.count("<path") == len(pair.lags_s) + 3
+    outside = sum(abs(r) > 0.05 for lag, r in zip(pair.lags_s, pair.profile, strict=True) if lag > 0)
+    assert outside
+    assert html.count("#D55E00") == outside
+    assert "±0.05" in html
+
+
+def test_pair_without_a_profile_is_shown_without_one(tmp_path: Path) -> None:
+    analysis = analyze_run(make_run(tmp_path, steps=20, seconds=10.0))
+    assert "<svg" not in analysis.pairs[0]._repr_html_()
+    naive = analyze_run(make_run(tmp_path / "b", steps=20, seconds=10.0), method="pearson")
+    assert "Naive Pearson" in naive._repr_html_()
+    assert "<svg" not in naive.pairs[0]._repr_html_()
+
+
+def test_hostile_names_stay_text(tmp_path: Path) -> None:
+    run = make_run(tmp_path, steps=200, device="<script>alert(1)</script>")
+    analysis = analyze_run(run)
+    assert "<script" not in analysis._repr_html_()
+    assert "<script" not in analysis.pairs[0]._repr_html_()

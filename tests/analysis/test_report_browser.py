@@ -1,0 +1,239 @@
+"""The page in a real browser: silent, offline, one zoom for all, values at the cursor, by keyboard too."""
+
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from synthetic import make_run
+from thermograd.analysis.analyze import analyze_run
+from thermograd.analysis.report import write_report
+from thermograd.store.catalogue import create_run
+
+sync_api = pytest.importorskip("playwright.sync_api", reason="playwright (extra dev) is not installed")
+
+_SWITCHES = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+_NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+_HOSTILE = "</script><img src=x onerror=\"window.hit=1\"><svg onload='window.hit=1'>{{7*7}}"
+_DRAWN = "Array.from(document.querySelectorAll('.chart')).every(c => c.dataset.drawn)"
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    path = next(filter(None, map(shutil.which, _NAMES)), None)
+    if path is None:
+        pytest.skip(f"no browser is installed (looked for {', '.join(_NAMES)})")
+    with sync_api.sync_playwright() as playwright:
+        running = playwright.chromium.launch(executable_path=path, args=list(_SWITCHES))
+        yield running
+        running.close()
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    run = make_run(
+        tmp_path_factory.mktemp("runs"),
+        spikes=[100, 200],
+        injections=[200],
+        collapse_s=120.0,
+        simulated=True,
+        name=_HOSTILE,
+        device=f"GPU {_HOSTILE}",
+    )
+    return write_report(run, analyze_run(run))["report"]
+
+
+@pytest.fixture
+def tab(browser: Any, report: Path) -> Iterator[Any]:
+    """Open the report and check, when the test is done, that the browser had nothing to say."""
+    page = browser.new_page(viewport={"width": 1200, "height": 900})
+    said, asked = _listened(page)
+    page.goto(report.as_uri())
+    page.wait_for_function(_DRAWN)
+    yield page
+    hit = page.evaluate("window.hit")
+    page.close()
+    assert said == []
+    assert asked == [report.as_uri()]
+    assert hit is None
+
+
+def _listened(page: Any) -> tuple[list[str], list[str]]:
+    said: list[str] = []
+    asked: list[str] = []
+    page.on("console", lambda message: said.append(message.text))
+    page.on("pageerror", lambda error: said.append(str(error)))
+    page.on(
+        "request", lambda request: asked.append(request.url) if not request.url.startswith("data:") else None
+    )
+    return said, asked
+
+
+def _picture(page: Any, top: float, height: float) -> bytes:
+    """Return how a strip of the timeline looks."""
+    box = page.locator("#chart-timeline").bounding_box()
+    clip = {"x": box["x"], "y": box["y"] + top, "width": box["width"], "height": height}
+    picture: bytes = page.screenshot(clip=clip)
+    return picture
+
+
+def _all_panels(page: Any) -> list[bytes]:
+    page.locator("#chart-timeline").scroll_into_view_if_needed()
+    page.mouse.move(2, 2)
+    return [_picture(page, 128.0 * place + 4, 118.0) for place in range(4)]
+
+
+def test_every_chart_is_drawn(tab: Any) -> None:
+    names = tab.evaluate(
+        "Array.from(document.querySelectorAll('.chart canvas')).map(c => c.closest('.chart').id)"
+    )
+    assert names == ["chart-timeline", "chart-lag", "chart-cross", "chart-memory"]
+    assert tab.locator("img.still").first.is_hidden()
+
+
+def test_zooming_one_panel_zooms_all_and_a_double_click_goes_back(tab: Any) -> None:
+    before = _all_panels(tab)
+    box = tab.locator("#chart-timeline").bounding_box()
+    tab.mouse.move(box["x"] + 500, box["y"] + 190)  # over the gradient norm
+    tab.keyboard.down("Shift")
+    tab.mouse.wheel(0, -400)
+    tab.keyboard.up("Shift")
+    tab.wait_for_timeout(300)
+    zoomed = _all_panels(tab)
+    assert all(a != b for a, b in zip(before, zoomed, strict=True))
+    tab.mouse.dblclick(box["x"] + 500, box["y"] + 190)
+    tab.wait_for_timeout(300)
+    assert _all_panels(tab) == before
+
+
+def test_hovering_one_panel_reads_out_all(tab: Any) -> None:
+    tab.locator("#chart-timeline").scroll_into_view_if_needed()
+    box = tab.locator("#chart-timeline").bounding_box()
+    scale = (box["width"] - 90) / 150
+    tab.mouse.move(box["x"] + 75 + 50 * scale, box["y"] + 60)
+    told = tab.locator(".readout").inner_text()
+    assert "Loss" in told
+    assert re.search(r"Temperature, GPU .*\n?\d\d\.\d+ °C", told)
+    assert "Power" in told
+    tab.mouse.move(2, 2)
+    assert tab.locator(".readout").is_hidden()
+
+
+def test_keyboard_moves_cursor_and_window(tab: Any) -> None:
+    chart = tab.locator("#chart-timeline")
+    chart.focus()
+    tab.keyboard.press("ArrowRight")
+    first = tab.locator(".readout b").inner_text()
+    tab.keyboard.press("ArrowRight")
+    assert tab.locator(".readout b").inner_text() != first
+    before = _all_panels(tab)
+    chart.focus()
+    tab.keyboard.press("+")
+    tab.wait_for_timeout(200)
+    near = _all_panels(tab)
+    assert all(a != b for a, b in zip(before, near, strict=True))
+    chart.focus()
+    tab.keyboard.press("Shift+ArrowRight")
+    tab.wait_for_timeout(200)
+    assert _all_panels(tab) != near
+    chart.focus()
+    tab.keyboard.press("0")
+    assert tab.locator(".readout").is_hidden()
+
+
+def test_alert_is_a_link_into_the_timeline_by_keyboard_too(tab: Any) -> None:
+    link = tab.locator("#alerts ~ div a").nth(1)
+    assert link.inner_text() == "100.00"
+    link.focus()
+    tab.keyboard.press("Enter")
+    tab.wait_for_timeout(300)
+    assert tab.evaluate("document.activeElement.id") == "chart-timeline"
+    told = tab.locator(".readout").inner_text()
+    assert told.startswith("100 s")
+    assert "spike alert: step 200" in told
+
+
+def test_everything_that_can_be_used_is_reached_with_tab_and_details_open(tab: Any) -> None:
+    reached = set()
+    for _ in range(80):
+        tab.keyboard.press("Tab")
+        reached.add(tab.evaluate("document.activeElement.tagName + (document.activeElement.id || '')"))
+    assert {"DIVchart-timeline", "SELECTlag-pair", "SUMMARY", "BUTTON", "A"} <= reached
+    summary = tab.locator("summary", has_text="References")
+    summary.focus()
+    tab.keyboard.press("Enter")
+    assert tab.get_by_text("Freedman & Lane (1983)").is_visible()
+
+
+def test_another_pair_changes_its_three_charts(tab: Any) -> None:
+    ids = ("#chart-lag", "#chart-cross", "#chart-memory")
+    before = [tab.locator(name).screenshot() for name in ids]
+    tab.locator("#lag-pair").select_option("1")
+    tab.wait_for_timeout(300)
+    assert all(tab.locator(name).screenshot() != old for name, old in zip(ids, before, strict=True))
+
+
+def test_dark_and_light_follow_the_reader_while_the_page_is_open(tab: Any) -> None:
+    light = tab.evaluate("getComputedStyle(document.body).backgroundColor")
+    tab.emulate_media(color_scheme="dark")
+    tab.wait_for_function("document.querySelector('#chart-timeline').dataset.drawn === 'dark'")
+    assert tab.evaluate("getComputedStyle(document.body).backgroundColor") != light
+    assert tab.evaluate("document.querySelectorAll('#chart-timeline canvas').length") == 1
+
+
+@pytest.mark.parametrize("width", [360, 400, 768])
+def test_nothing_scrolls_sideways_on_a_narrow_screen(tab: Any, width: int) -> None:
+    tab.set_viewport_size({"width": width, "height": 800})
+    tab.wait_for_timeout(500)
+    tab.evaluate("document.querySelectorAll('details').forEach(d => d.open = true)")
+    wide = tab.evaluate(
+        "Array.from(document.querySelectorAll('main *'))"
+        ".map(e => [e, e.getBoundingClientRect()]).filter(([e, at]) => at.right > innerWidth + 1 && at.width"
+        " && !e.closest('.chart')).map(([e]) => e)"
+        ".map(e => e.tagName + '.' + e.className + ': ' + e.textContent.slice(0, 40))"
+    )
+    assert wide == []
+    assert tab.evaluate("document.documentElement.scrollWidth") <= width
+    scrolled = (
+        "Array.from(document.querySelectorAll('.scroll')).filter(e => e.scrollWidth > e.clientWidth + 1)"
+    )
+    assert tab.evaluate(f"{scrolled}.length") == 0
+
+
+def test_print_shows_stills_instead_of_charts(tab: Any) -> None:
+    tab.emulate_media(media="print")
+    assert tab.locator("#chart-timeline").is_hidden()
+    assert tab.locator("img.still").first.is_visible()
+    assert tab.locator("button").first.is_hidden()
+
+
+def test_page_is_whole_without_scripts(browser: Any, report: Path) -> None:
+    context = browser.new_context(java_script_enabled=False)
+    page = context.new_page()
+    page.goto(report.as_uri())
+    assert page.locator("img.still").count() == 3
+    assert page.locator("img.still").first.is_visible()
+    assert page.locator("#chart-timeline").is_hidden()
+    context.close()
+
+
+def test_empty_run_makes_a_silent_page(browser: Any, tmp_path: Path) -> None:
+    run = create_run(tmp_path, "empty")
+    path = write_report(run, analyze_run(run))["report"]
+    page = browser.new_page()
+    said, asked = _listened(page)
+    page.goto(path.as_uri())
+    assert page.get_by_text("no training step was recorded in this run").count() == 2
+    page.close()
+    assert said == []
+    assert asked == [path.as_uri()]

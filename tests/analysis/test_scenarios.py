@@ -1,0 +1,170 @@
+"""Scenarios are drawn as they were asked for, and analysis finds in the written runs what is true of them."""
+
+import numpy as np
+import pytest
+from simulated_runs import simulated
+from thermograd.analysis.analyze import analyze_run
+from thermograd.analysis.coupling import residual_cross_correlation
+from thermograd.analysis.processes import COUPLINGS, NULLS
+from thermograd.analysis.scenarios import SCENARIOS, draw
+from thermograd.analysis.statement import question_verdict
+from thermograd.store.errors import ScenarioError
+
+
+def norm_and_temperature(run):
+    """Return the most telling direction of the pair that the scenarios are about."""
+    pairs = analyze_run(run, "grad_norm", "temperature_c").pairs
+    return min(pairs, key=lambda pair: pair.p_adjusted)
+
+
+# What is drawn
+
+
+def test_without_anything_nothing_is_coupled_and_a_coupling_alone_means_coupled():
+    assert draw().truth["scenario"] == "uncoupled"
+    assert draw(rho=0.0).truth["scenario"] == "uncoupled"
+    truth = draw(rho=0.25, seed=7).truth
+    assert (truth["scenario"], truth["rho"], truth["lag_s"], truth["seed"]) == ("coupled", 0.25, 5.0, 7)
+
+
+@pytest.mark.parametrize("name", SCENARIOS)
+@pytest.mark.parametrize("minutes", [0.01, 1.0, 5.0])
+def test_every_scenario_can_be_drawn_at_any_length_and_repeats(name, minutes):
+    first, again = draw(name, minutes=minutes, seed=3), draw(name, minutes=minutes, seed=3)
+    assert first.pair.x.size == first.pair.y.size == max(1, round(60 * minutes))
+    assert np.isfinite(first.pair.x).all()
+    assert np.isfinite(first.pair.y).all()
+    assert first.pair.x.tobytes() == again.pair.x.tobytes()
+    assert first.pair.y.tobytes() == again.pair.y.tobytes()
+    if minutes > 1:
+        assert draw(name, minutes=minutes, seed=4).pair.x.tobytes() != first.pair.x.tobytes()
+
+
+def test_the_scenarios_cover_every_null_and_kind_of_coupling():
+    assert {name.removesuffix("s") for name in NULLS} <= {name.removesuffix("s") for name in SCENARIOS}
+    assert {name.split()[0] for name in COUPLINGS} == {"cont", "cont_trend", "spike", "driver+c"}
+    assert {"coupled", "coupled-trends", "spikes", "driver", "throttling"} <= set(SCENARIOS)
+
+
+@pytest.mark.parametrize(
+    ("given", "name"),
+    [
+        ("trend", "trends"),
+        ("Coupled Trends", "coupled-trends"),
+        ("common_driver", "driver"),
+        ("AR.9", "ar.9"),
+    ],
+)
+def test_a_scenario_is_known_by_the_names_people_use(given, name):
+    assert draw(given, minutes=1).truth["scenario"] == name
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"name": "../../etc"}, "there is no scenario '../../etc'; there are: uncoupled, coupled, trends"),
+        ({"name": ""}, "there is no scenario ''"),
+        ({"rho": 1.5}, "the coupling is 1.5; allowed is a correlation from -1 to 1"),
+        ({"rho": float("nan")}, "the coupling is nan"),
+        ({"name": "rw", "rho": 0.3}, "'rw' takes no coupling; these do: coupled, coupled-trends, driver"),
+        ({"name": "rw", "lag_s": 3}, "'rw' couples nothing, so it takes no lag"),
+        ({"rho": 0.3, "lag_s": 2.5}, "the lag is 2.5 s; allowed are whole seconds from -60 to 60"),
+        ({"rho": 0.3, "lag_s": 90}, "the lag is 90 s"),
+        ({"name": "spikes", "lag_s": -1}, "whole seconds from 0 to 60"),
+        ({"minutes": 0}, "the length is 0 minutes"),
+        ({"minutes": float("nan")}, "the length is nan minutes"),
+        ({"minutes": float("inf")}, "the length is inf minutes"),
+    ],
+)
+def test_what_cannot_be_drawn_is_refused_with_what_can(arguments, message):
+    with pytest.raises(ScenarioError) as refused:
+        draw(**arguments)
+    assert message in str(refused.value)
+
+
+@pytest.mark.parametrize("lag", [-7, 0, 5])
+def test_the_innovations_have_the_stated_correlation_at_the_stated_lag(lag):
+    drawn = draw(rho=-0.4, lag_s=lag, minutes=60, seed=1)
+    family = "reverse" if lag < 0 else None
+    result = residual_cross_correlation(drawn.pair.x, drawn.pair.y, family=family, permutations=0)
+    assert result.lag == lag
+    assert result.r == pytest.approx(-0.4, abs=0.04)
+
+
+# What analysis finds in the written runs
+
+
+@pytest.mark.parametrize("scenario", ["uncoupled", "trends"])
+def test_a_run_without_coupling_ends_as_no_coupling(tmp_path, scenario):
+    analysis = analyze_run(simulated(tmp_path, scenario, minutes=18, seed=2))
+    assert question_verdict(analysis) == "no_coupling"
+
+
+@pytest.mark.parametrize("scenario", ["driver", "burst", "rw", "kink", "heavy", "hetero", "ar.98"])
+def test_norm_and_temperature_of_every_null_end_as_no_coupling(tmp_path, scenario):
+    assert norm_and_temperature(simulated(tmp_path, scenario, minutes=18, seed=2)).verdict == "no_coupling"
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_one_shared_event_is_no_coupling(tmp_path, seed):
+    pair = norm_and_temperature(simulated(tmp_path, "shared-kink", minutes=18, seed=seed))
+    assert pair.verdict in ("single_event", "no_coupling")
+
+
+def test_a_true_coupling_makes_the_run_coupled(tmp_path):
+    assert question_verdict(analyze_run(simulated(tmp_path, "coupled", minutes=18, seed=1))) == "coupled"
+
+
+@pytest.mark.parametrize(
+    ("scenario", "rho", "lag_s"),
+    [("coupled", 0.3, 5), ("coupled", 0.5, 9), ("coupled", -0.3, -4), ("coupled-trends", 0.3, 5)],
+)
+def test_a_true_coupling_is_found_at_its_lag(tmp_path, scenario, rho, lag_s):
+    pair = norm_and_temperature(simulated(tmp_path, scenario, rho, lag_s, seed=1))
+    assert pair.verdict == "coupled"
+    assert abs(pair.lag_s - lag_s) <= 1
+    assert pair.r == pytest.approx(rho, abs=0.1)
+    assert pair.n >= 1195
+
+
+def test_spikes_that_heat_are_found(tmp_path):
+    pair = norm_and_temperature(simulated(tmp_path, "spikes", seed=1))
+    assert (pair.verdict, pair.lag_s) == ("coupled", 4.0)
+    assert pair.r > 0
+
+
+def test_trends_fool_the_naive_method_and_not_ours(tmp_path):
+    for seed in (0, 1):
+        pair = norm_and_temperature(simulated(tmp_path, "trends", seed=seed))
+        assert abs(pair.pearson_r) > 0.7
+        assert pair.verdict == "no_coupling"
+
+
+def test_a_common_driver_fools_the_naive_method_and_not_ours(tmp_path):
+    pair = norm_and_temperature(simulated(tmp_path, "driver", seed=0))
+    assert pair.pearson_r > 0.25
+    assert pair.verdict == "no_coupling"
+    both = norm_and_temperature(simulated(tmp_path, "driver", 0.4, seed=0))
+    assert (both.verdict, both.lag_s) == ("coupled", 3.0)
+
+
+def test_throttling_is_speed_coupling_and_no_other(tmp_path):
+    analysis = analyze_run(simulated(tmp_path, "throttling", minutes=12, seed=1))
+    speed = [p for p in analysis.pairs if p.is_speed and p.verdict == "coupled"]
+    assert {p.y for p in speed} & {"sm_clock_mhz", "throttled_ratio"}
+    assert question_verdict(analysis) != "coupled"
+
+
+def test_faster_sampling_changes_neither_bins_nor_truth(tmp_path):
+    slow = norm_and_temperature(simulated(tmp_path, rho=0.4, minutes=10))
+    fast = norm_and_temperature(simulated(tmp_path, rho=0.4, minutes=10, hz=5.0))
+    assert fast.period_s == slow.period_s == 1.0
+    assert abs(fast.n - slow.n) <= 5  # longer own past
+    assert fast.r == pytest.approx(slow.r, abs=0.02)
+    assert fast.lag_s == slow.lag_s
+
+
+def test_a_slow_sampler_sees_less(tmp_path):
+    pair = norm_and_temperature(simulated(tmp_path, rho=0.3, minutes=20, hz=0.2))
+    assert pair.period_s == pytest.approx(5.0)
+    assert pair.n == pytest.approx(240, abs=2)

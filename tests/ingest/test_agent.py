@@ -1,0 +1,223 @@
+"""The agent as a real process: one a node, its account, and a run with two GPUs that get into trouble."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+import fake_nvml
+import psutil
+import pytest
+from fake_nvml import UUIDS
+from thermograd.ingest.agent import print_alerts
+from thermograd.ingest.agent_lock import AgentLock
+from thermograd.ingest.agent_process import AgentProcess
+from thermograd.store.catalogue import Run, create_run, list_runs
+from thermograd.store.process import process_facts
+from thermograd.store.reader import read_kind
+from thermograd.store.seal import verify_run
+
+
+def wait_for(condition, timeout_s=30.0, what="it"):
+    end = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < end, f"waited too long for {what}"
+        time.sleep(0.05)
+
+
+def samples_of(run, device):
+    return [row for row in read_kind(run.path, "sample").to_pylist() if row["device"] == device]
+
+
+def marks_of(run, mark):
+    return [row for row in read_kind(run.path, "mark").to_pylist() if row["mark"] == mark]
+
+
+# -- one agent a node ------------------------------------------------------------------------------------
+
+
+def lock_file(run_dir, number=0):
+    return next(path for path in run_dir.glob("agent-*.lock") if path.name.endswith(f".{number}.lock"))
+
+
+def test_the_lock_of_a_living_agent_is_respected_and_released_at_its_end(tmp_path):
+    first, second = AgentLock(tmp_path), AgentLock(tmp_path)
+    assert first.acquire()
+    assert not second.acquire()
+    second.release()
+    assert lock_file(tmp_path).exists(), "only the holder removes it"
+    first.release()
+    assert second.acquire()
+
+
+@pytest.mark.parametrize("content", [None, "{}", '{"pid": 1}', "[]", "half a li"])
+def test_the_lock_of_a_dead_agent_is_taken_over_once(tmp_path, content):
+    AgentLock(tmp_path).acquire()
+    stale = lock_file(tmp_path)
+    gone = process_facts() | {"pid": 2**22 + 7}
+    stale.write_text(json.dumps(gone) if content is None else content)
+    os.utime(stale, (time.time() - 100, time.time() - 100))
+    heir, late = AgentLock(tmp_path), AgentLock(tmp_path)
+    assert heir.acquire()
+    assert not late.acquire()
+    heir.release()
+
+
+def test_a_lock_that_is_being_written_is_respected(tmp_path):
+    AgentLock(tmp_path).acquire()
+    lock_file(tmp_path).write_text("")
+    assert not AgentLock(tmp_path).acquire()
+
+
+def test_another_host_has_its_own_lock(tmp_path, monkeypatch):
+    assert AgentLock(tmp_path).acquire()
+    monkeypatch.setattr(socket, "gethostname", lambda: "other-host")
+    assert AgentLock(tmp_path).acquire()
+
+
+def test_two_agents_of_a_node_never_sample_twice_and_the_second_takes_over(tmp_path):
+    run = create_run(tmp_path, "two ranks")
+    agents = [AgentProcess(run.path, 10, None, lambda line: None) for _ in range(2)]
+    wait_for(lambda: samples_of(run, "cpu"), what="samples")
+    time.sleep(0.3)
+    writers = set(read_kind(run.path, "sample").column("writer").to_pylist())
+    assert len(writers) == 1
+    pid = json.loads(lock_file(run.path).read_text())["pid"]
+    holder = next(agent for agent in agents if agent.pid == pid)
+    holder.stop()
+    wait_for(
+        lambda: len(set(read_kind(run.path, "sample").column("writer").to_pylist())) == 2,
+        what="the other agent to take over",
+    )
+    for agent in agents:
+        agent.stop()
+    assert verify_run(run.path)["ok"] is True
+
+
+# -- alerts as JSON ----------------------------------------------------------------------------------------
+
+
+def test_an_alert_is_logged_and_printed_as_one_line_of_json(capsys):
+    logged = []
+    append = print_alerts(lambda kind, **values: logged.append((kind, values)) or 7)
+    assert append("alert", alert="nonfinite", value=float("inf"), step=3) == 7
+    assert append("mark", mark="note") == 7
+    assert [kind for kind, _ in logged] == ["alert", "mark"]
+    (line,) = capsys.readouterr().out.splitlines()
+    assert json.loads(line) == {"alert": "nonfinite", "value": float("inf"), "step": 3}
+
+
+def test_an_alert_of_the_real_agent_reaches_a_callable_in_the_training_process(tmp_path):
+    from thermograd.store.log import EventWriter
+
+    run = create_run(tmp_path, "alerts")
+    writer = EventWriter(run.path, run.run_id, "training")
+    heard = []
+    agent = AgentProcess(run.path, 5, None, lambda line: None, heard.append)
+    writer.append("step", step=1, loss=float("nan"), grad_norm=1.0)
+    wait_for(lambda: heard, what="the alert")
+    agent.stop()
+    writer.close()
+    assert (heard[0]["alert"], heard[0]["step"]) == ("nonfinite", 1)
+    recorded = read_kind(run.path, "alert").to_pylist()[0]
+    assert heard[0]["message"] == recorded["message"]
+
+
+# -- what the agent loads, and its GPUs --------------------------------------------------------------------
+
+
+@pytest.fixture
+def fake(tmp_path, monkeypatch):
+    fake = fake_nvml.FakeNvml(fake_nvml.build(tmp_path / "library"), tmp_path / "gpus")
+    for name, value in fake.environment().items():
+        monkeypatch.setenv(name, value)
+    return fake
+
+
+def test_a_run_with_two_gpus_that_heat_throttle_and_fall_off_the_bus(tmp_path, fake):
+    """Through the real agent and unmodified pynvml; only NVIDIA's library is a stand-in."""
+    first, second = fake.gpus
+    second.remove_field(82)
+    run = create_run(tmp_path / "runs", "gpus")
+    agent = AgentProcess(run.path, 10, None, lambda line: None)
+    wait_for(lambda: len(samples_of(run, UUIDS[1])) > 2, what="samples of both")
+    first.temperature, first.reasons, first.sm_clock = 93, 0x60, 990
+    first.set_field(270, 3_000_000_000)
+    wait_for(lambda: samples_of(run, UUIDS[0])[-1]["temperature_c"] == 93.0, what="the heat")
+    fake.raise_xid(1, 79)
+    wait_for(lambda: any("XID 79" in mark["text"] for mark in marks_of(run, "error")), what="the XID error")
+    second.lost = 1
+    wait_for(lambda: any("lost" in mark["text"] for mark in marks_of(run, "error")), what="the loss")
+    seen = len(samples_of(run, UUIDS[0]))
+    wait_for(lambda: len(samples_of(run, UUIDS[0])) > seen + 3, what="the other GPU to go on")
+    agent.stop()
+    hot = samples_of(run, UUIDS[0])[-1]
+    assert (hot["clock_event_mask"], hot["sm_clock_mhz"], hot["throttled_thermal_ns"]) == (
+        0x60,
+        990.0,
+        3_000_000_020,
+    )
+    assert all(row["memory_temperature_c"] is None for row in samples_of(run, UUIDS[1]))
+    assert len(samples_of(run, UUIDS[1])) < len(samples_of(run, UUIDS[0]))
+    facts = Run(run.path).facts
+    assert facts["devices"][UUIDS[0]]["temperature_limit_c"] == 87.0
+    assert facts["devices"][UUIDS[1]]["missing"] == {"memory_temperature_c": "Not Supported"}
+    details = [json.loads(mark["detail"]) for mark in marks_of(run, "error")]
+    assert details[0] == {"xid": 79, "device": UUIDS[1]}
+    assert details[1] == {"device": UUIDS[1], "error": "GPU is lost"}
+    (schedule,) = facts["sampling"].values()
+    assert schedule["period_ns"] == 100_000_000
+    assert verify_run(run.path)["ok"] is True
+
+
+def test_the_agent_loads_neither_torch_nor_pandas(tmp_path):
+    run = create_run(tmp_path, "light")
+    script = (
+        "import sys\n"
+        "from pathlib import Path\n"
+        "from thermograd.ingest.agent import run_agent\n"
+        "from thermograd.cli import _stream_layer\n"
+        f"path = Path({str(run.path)!r})\n"
+        f"run_agent(path, 10, {os.getpid()}, None, _stream_layer(path), 0.5)\n"
+        "heavy = {'torch', 'transformers', 'pandas', 'matplotlib', 'altair', 'duckdb'}\n"
+        "print(sorted(heavy & set(sys.modules)))\n"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as agent:
+        lines = agent.stdout.read().decode().splitlines()
+    assert lines[-1] == "[]"
+    assert read_kind(run.path, "sample").num_rows > 0
+
+
+def test_sampling_goes_on_while_the_trainer_holds_the_interpreter(tmp_path):
+    """A thread would be blind for the whole hold; the agent is another process, so it is not."""
+    import ctypes
+
+    run = create_run(tmp_path, "held")
+    agent = AgentProcess(run.path, 10, None, lambda line: None)
+    wait_for(lambda: samples_of(run, "cpu"), what="samples")
+    begun_ns = time.monotonic_ns()
+    ctypes.PyDLL(None).usleep(1_000_000)  # PyDLL, unlike CDLL, keeps the interpreter's lock
+    end_ns = time.monotonic_ns()
+    agent.stop()
+    during = [row for row in samples_of(run, "cpu") if begun_ns < row["monotonic_ns"] < end_ns]
+    assert len(during) >= 2
+    assert not psutil.pid_exists(agent.pid) or psutil.Process(agent.pid).status() == psutil.STATUS_ZOMBIE
+
+
+def test_ctrl_c_ends_a_recording_in_order(tmp_path):
+    command = [sys.executable, "-m", "thermograd.cli", "--runs", str(tmp_path), "record", "--hz", "10"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as recording:
+        wait_for(lambda: list_runs(tmp_path) and samples_of(list_runs(tmp_path)[0], "cpu"), what="samples")
+        recording.send_signal(signal.SIGINT)
+        out, _ = recording.communicate(timeout=30)
+    run = list_runs(tmp_path)[0]
+    assert recording.returncode == 0
+    assert f"{run.run_id}: " in out.decode()
+    assert run.state() == "finished"
+    assert json.loads(marks_of(run, "note")[-1]["detail"])
+    assert not list(run.path.glob("*.lock"))

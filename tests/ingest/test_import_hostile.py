@@ -1,0 +1,146 @@
+"""Whatever is in a file: it is imported, or refused in one sentence, and nothing is left behind."""
+
+import json
+import random
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from importing import imported, refused, written
+from thermograd.ingest.formats import FORMATS, recognise
+from thermograd.ingest.importers import import_run
+from thermograd.ingest.recording import Hints
+from thermograd.store.errors import ThermogradError
+from thermograd.store.seal import verify_run
+
+_TOKENS = [
+    b"nan",
+    b"1e999",
+    b"-1",
+    b"9" * 400,
+    b"\0",
+    b"\xff",
+    b'"',
+    b"{",
+    b"[",
+    b"null",
+    b"true",
+    b",",
+    b"\n",
+]
+_TOKENS += [b"\r", b"-9223372036854775809", b'{"a":1}', "°".encode("latin-1"), b"2026-11-24T10:00:00Z"]
+EXAMPLES: dict[str, bytes] = {
+    "an nvidia-smi log (CSV)": b"timestamp, index, temperature.gpu, power.draw [W]\n"
+    b"2026/11/24 10:00:00.123, 0, 54, 250.1 W\n2026/11/24 10:00:01.123, 0, [N/A], 251.1 W\n",
+    "Prometheus text of a DCGM exporter": b"# TYPE DCGM_FI_DEV_GPU_TEMP gauge\n"
+    b'DCGM_FI_DEV_GPU_TEMP{gpu="0",UUID="GPU-1"} 54 1700000000000\n'
+    b'DCGM_FI_DEV_ECC_SBE_VOL_TOTAL{gpu="0",UUID="GPU-1"} 4 1700000000000\n',
+    "a Prometheus range query (JSON)": b'{"status": "success", "data": {"resultType": "matrix", "result": '
+    b'[{"metric": {"__name__": "DCGM_FI_DEV_GPU_TEMP", "gpu": "0"}, "values": [[1700000000, "54"]]}]}}',
+    "a HWiNFO log (CSV)": 'Date,Time,"GPU Temperature [°C]","GPU Power [W]",\n24.11.2026,10:0:1.5,54,250,\n'
+    '24.11.2026,10:0:2.5,55,251,\n,,"GPU [#0]: A","GPU [#0]: A",\n'.encode("latin-1"),
+    "a W&B history (CSV)": b"_step,_timestamp,train/loss,system.gpu.0.temp\n"
+    b"1,1700000000.5,2.5,\n2,1700000001,,54\n",
+    "a Hugging Face trainer_state.json": b'{"log_history": [{"step": 10, "loss": 1.0, "grad_norm": NaN}]}',
+    "a step log (JSON)": b'[{"step": 1, "loss": 2.5, "grad_norm": 1, "timestamp": 1700000000.5}]',
+    "an RLE device log (CSV)": b"timestamp,device,temp_c,power_w\n2026-11-24T10:00:00Z,gpu,54,250\n",
+}
+STATE_HINTS = Hints("2026-11-24T10:00:00Z", 0.5)
+
+
+def hints_for(data: bytes) -> Hints:
+    return STATE_HINTS if data.startswith(b'{"log_history"') else Hints()
+
+
+def attempt(runs: Path, path: Path) -> tuple[str | None, int]:
+    """Return the refusal, None if there is none, and how many rows came in; another error is raised."""
+    try:
+        result = import_run(runs, [path], timezone="UTC", hints=hints_for(path.read_bytes()))
+    except ThermogradError as error:
+        return str(error), 0
+    return None, sum(result["rows"].values())
+
+
+def test_there_is_an_example_of_every_format_of_text() -> None:
+    """Files of TensorBoard and wandb are written by these in the tests of training logs."""
+    binary = {"a TensorBoard event file", "a W&B run (.wandb)"}
+    assert {form.name for form in FORMATS} == EXAMPLES.keys() | binary
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_an_example_is_recognised_by_content_and_imported_whole(tmp_path: Path, name: str) -> None:
+    path = written(tmp_path / "anything.xyz", EXAMPLES[name])
+    form, looks = recognise(path)
+    assert form is not None
+    assert looks == name
+    found = imported(tmp_path, path, timezone="UTC", hints=hints_for(EXAMPLES[name]))
+    assert sum(found.result["rows"].values()) >= 1
+    assert verify_run(found.run.path)["ok"]
+    assert found.run.facts["import"]["files"][0]["format"] == name
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_a_damaged_file_is_imported_or_refused_in_one_sentence(tmp_path: Path, name: str) -> None:
+    rng = random.Random(name)
+    runs = tmp_path / "runs"
+    for _ in range(25):
+        data = bytearray(EXAMPLES[name])
+        for _ in range(rng.randrange(1, 5)):
+            at = rng.randrange(len(data))
+            data[at : at + rng.choice((0, 1, 8))] = rng.choice((rng.choice(_TOKENS), b""))
+        path = written(tmp_path / "a", bytes(data))
+        before = len(list(runs.glob("*")))
+        refusal, rows = attempt(runs, path)
+        assert (rows > 0) == (refusal is None)
+        assert refusal is None or refusal.startswith((str(path), "--started-at"))
+        assert len(list(runs.glob("*"))) == before + (refusal is None)
+        assert not list(runs.glob(".*"))
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+@pytest.mark.parametrize(
+    "cut", [lambda data: data[:1], lambda data: data.split(b"\n")[0], lambda data: data[:-3]]
+)
+def test_a_file_cut_short_never_gives_a_value_that_is_not_in_it(
+    tmp_path: Path, name: str, cut: Callable[[bytes], bytes]
+) -> None:
+    """A number whose end is missing is a wrong number."""
+    data = cut(EXAMPLES[name])
+    try:
+        found = imported(tmp_path, written(tmp_path / "a", data), timezone="UTC", hints=hints_for(data))
+    except ThermogradError:
+        return
+    for row in found.rows("sample") + found.rows("step"):
+        for column in ("power_w", "temperature_c", "loss"):
+            assert row.get(column) in (None, 54.0, 55.0, 250.0, 251.0, 250.1, 251.1, 1.0, 2.5)
+
+
+def test_two_formats_in_one_folder_are_one_run_or_a_question(tmp_path: Path) -> None:
+    folder = tmp_path / "logs"
+    written(folder / "a", EXAMPLES["a step log (JSON)"])
+    written(
+        folder / "b", EXAMPLES["Prometheus text of a DCGM exporter"].replace(b"00000000000", b"00000000500")
+    )
+    assert imported(tmp_path, folder).result["rows"] == {"step": 1, "sample": 1}
+    written(folder / "c", EXAMPLES["an RLE device log (CSV)"])
+    assert "2 device logs (b, c); a run has one of each kind, say which with --telemetry" in refused(
+        tmp_path, folder
+    )
+
+
+def test_a_lost_event_of_an_import_is_told_from_a_note_of_the_log(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a disk that is nearly full the log adds a note of its own; that is no reason to refuse."""
+    monkeypatch.setattr("thermograd.store.log._LITTLE_SPACE_BYTES", 1 << 62)
+    monkeypatch.setattr("thermograd.store.log._SYNC_PERIOD_S", 0.01)
+    entries = [{"step": n, "loss": 1.0, "timestamp": 1_700_000_000 + n} for n in range(1, 20_000)]
+    found = imported(tmp_path, written(tmp_path / "a.json", json.dumps(entries)))
+    assert found.result["rows"]["step"] == 19_999
+    assert [row["mark"] for row in found.rows("mark")] == ["note"]
+
+
+def test_the_page_on_importing_names_every_format() -> None:
+    page = (Path(__file__).parents[2] / "docs/importing.md").read_text()
+    for form in FORMATS:
+        assert form.name.removeprefix("an ").removeprefix("a ") in page

@@ -1,0 +1,302 @@
+"""`thermograd run`: unmodified commands, recorded, with nothing between them and their caller."""
+
+import fcntl
+import json
+import os
+import signal
+import subprocess
+import sys
+import termios
+import textwrap
+
+import pytest
+from thermograd.ingest.autorun import OwnTap
+from thermograd.ingest.launcher import launch
+from thermograd.store.catalogue import list_runs
+from thermograd.store.reader import read_kind
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals and exit codes of POSIX")
+
+TRAIN = """
+    import importlib.util, sys
+    assert importlib.util.find_spec("torch")      # merely looking is not importing
+    import torch
+    from torch.nn.utils import clip_grad_norm_
+    torch.manual_seed(0)
+    model = torch.nn.Linear(8, 1)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    def train(steps):
+        for _ in range(steps):
+            optimizer.zero_grad()
+            loss = (model(torch.randn(4, 8)) ** 2).mean()
+            loss.backward()
+            norm = clip_grad_norm_(model.parameters(), 0.5)
+            optimizer.step()
+            print(loss.item(), norm.item(), flush=True)
+"""
+
+
+@pytest.fixture
+def start(tmp_path, monkeypatch):
+    """Return a function that launches a command here and gives back (exit code, what was said)."""
+    monkeypatch.delenv("PYTHONPATH", raising=False)
+
+    def run(*command, name=None):
+        said = []
+        code = launch(tmp_path / "runs", name, 5.0, command, said.append)
+        return code, said
+
+    return run
+
+
+@pytest.fixture
+def script(tmp_path):
+    def write(text, name="script.py"):
+        path = tmp_path / name
+        path.write_text(textwrap.dedent(TRAIN) + textwrap.dedent(text))
+        return str(path)
+
+    return write
+
+
+def steps_and_marks(tmp_path):
+    [run] = list_runs(tmp_path / "runs")
+    return read_kind(run.path, "step").to_pylist(), read_kind(run.path, "mark").to_pylist(), run
+
+
+def test_an_unmodified_script_is_recorded_and_notices_nothing(start, script, tmp_path, capfd):
+    path = script("train(4); print('to stderr', file=sys.stderr); sys.exit(3)")
+    code, said = start(sys.executable, path)
+    shown = capfd.readouterr()
+    printed = [tuple(map(float, line.split())) for line in shown.out.splitlines()]
+    steps, marks, run = steps_and_marks(tmp_path)
+    assert code == 3
+    assert "to stderr" in shown.err
+    assert len(printed) == 4
+    assert [(s["loss"], s["grad_norm"]) for s in steps] == printed
+    assert {s["max_grad_norm"] for s in steps} == {0.5}
+    assert run.name == "script"
+    assert run.state() == "finished"
+    assert said == [f"recorded as {run.run_id}"]
+    assert {m["mark"] for m in marks} >= {"run_started", "run_ended"}
+
+
+def test_a_script_that_starts_a_run_shares_it_and_an_error_is_marked(start, script, tmp_path):
+    path = script("""
+        train(1)
+        import thermograd
+        run = thermograd.start_run("its own")
+        run.mark("note", text="by hand")
+        train(2)
+        raise KeyError("lost")
+    """)
+    code, said = start(sys.executable, path)
+    steps, marks, run = steps_and_marks(tmp_path)
+    assert code == 1
+    assert [s["step"] for s in steps] == [1, 2, 3]
+    assert "by hand" in [m["text"] for m in marks]
+    assert [m["text"] for m in marks if m["mark"] == "error"] == ["KeyError: 'lost'"]
+    assert said == [f"recorded as {run.run_id}"]
+
+
+def test_a_script_that_logs_by_hand_is_not_counted_twice(start, script, tmp_path):
+    path = script("""
+        import thermograd
+        with thermograd.start_run("its own") as run:
+            for i in range(3):
+                train(1)
+                run.step(loss=7.0, tokens=i)
+    """)
+    assert start(sys.executable, path)[0] == 0
+    steps, _, run = steps_and_marks(tmp_path)
+    assert [(s["step"], s["loss"], s["tokens"]) for s in steps] == [(1, 7.0, 0), (2, 7.0, 1), (3, 7.0, 2)]
+    assert run.name == "its own"
+
+
+def test_torchrun_gives_one_run_and_a_file_a_rank(start, script, tmp_path):
+    path = script("""
+        import os, torch.distributed as dist
+        dist.init_process_group("gloo")
+        train(2)
+        dist.destroy_process_group()
+    """)
+    command = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", path]
+    code, said = start(sys.executable, *command, name="both ranks")
+    steps, _, run = steps_and_marks(tmp_path)
+    assert code == 0
+    assert sorted((s["rank"], s["step"]) for s in steps) == [(0, 1), (0, 2), (1, 1), (1, 2)]
+    assert run.facts["job"]["world_size"] == 2
+    assert sorted(w["role"] for w in run.writers()) == ["agent", "training", "training"]
+    assert said == [f"recorded as {run.run_id}"]
+
+
+@pytest.mark.parametrize(
+    ("flags", "sentence"),
+    [
+        (["-I", "-c", "pass"], "Python with -I ignores what would load the instrument"),
+        (["-uES", "-c", "pass"], "Python with -E and -S ignores"),
+        (["-c", "-I"], "no torch was seen"),
+        (["-c", "import thermograd"], "no torch was seen in the Python processes"),
+        (["-c", "import torch"], "torch was imported, but there was no backward pass"),
+    ],
+)
+def test_python_that_was_not_recorded_says_why(start, tmp_path, flags, sentence):
+    code, [said] = start(sys.executable, *flags)
+    assert code == (1 if flags == ["-c", "-I"] else 0)
+    assert sentence in said
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_command_that_is_no_python_says_so(start):
+    assert start("sh", "-c", "exit 5") == (
+        5,
+        ["not instrumented: 'sh' started no Python that could be reached"],
+    )
+
+
+def test_python_below_a_shell_script_is_reached(start):
+    code, said = start("sh", "-c", f"{sys.executable} -c pass")
+    assert (code, said) == (0, ["nothing recorded: no torch was seen in the Python processes of the command"])
+
+
+def test_a_python_that_does_not_answer_is_said_early(start, monkeypatch):
+    monkeypatch.setattr("thermograd.ingest.launcher._HELLO_S", 0.2)
+    _, said = start(sys.executable, "-I", "-c", "import time; time.sleep(1)")
+    assert len(said) == 2
+    assert said[0] == said[1]
+
+
+def test_a_python_without_thermograd_says_where_to_install_it(start, tmp_path, monkeypatch):
+    (tmp_path / "torch.py").write_text("")
+    (tmp_path / "thermograd.py").write_text("raise ImportError('not here')")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    code, [said] = start(sys.executable, "-c", "import torch")
+    assert code == 0
+    assert said.startswith(f"not instrumented: {sys.executable}: ImportError: not here")
+    assert said.endswith("install thermograd for that Python")
+
+
+def test_a_sitecustomize_of_the_users_is_loaded_too(start, tmp_path, monkeypatch, capfd):
+    (tmp_path / "sitecustomize.py").write_text("marker = 'mine'")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    start(sys.executable, "-c", "import sitecustomize; print(sitecustomize.marker)")
+    assert capfd.readouterr().out == "mine\n"
+
+
+def test_recording_that_is_turned_off_is_said(start, tmp_path, monkeypatch):
+    monkeypatch.setenv("THERMOGRAD_DISABLED", "1")
+    assert start(sys.executable, "-c", "pass") == (0, ["not instrumented: THERMOGRAD_DISABLED is set"])
+
+
+def test_a_command_that_cannot_be_started_has_the_shells_exit_codes(start, tmp_path):
+    code, [said] = start("no-such-program-here")
+    assert (code, said) == (
+        127,
+        "'no-such-program-here' was not found: give a program on the PATH, or a path to one",
+    )
+    (tmp_path / "plain").write_text("")
+    code, [said] = start(str(tmp_path / "plain"))
+    assert (code, said) == (126, f"'{tmp_path / 'plain'}' could not be started: Permission denied")
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_a_command_that_a_signal_ends_has_the_shells_exit_code(start, number):
+    assert start("sh", "-c", f"kill -{int(number)} $$")[0] == 128 + number
+
+
+COUNT = """
+import signal, time, sys
+got = []
+for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
+    signal.signal(number, lambda n, f: got.append(n))
+print("ready", flush=True)
+end = time.monotonic() + 20
+while not got and time.monotonic() < end:
+    time.sleep(0.02)
+time.sleep(0.3)
+print(len(got), flush=True)
+sys.exit(got[0] if got else 99)
+"""
+
+
+def launcher(tmp_path, command, **options):
+    arguments = [
+        sys.executable,
+        "-m",
+        "thermograd.cli",
+        "--runs",
+        str(tmp_path / "runs"),
+        "run",
+        "--",
+        *command,
+    ]
+    return subprocess.Popen(
+        arguments, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, **options
+    )
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1])
+def test_a_signal_to_the_launcher_reaches_the_command_once(tmp_path, number):
+    process = launcher(tmp_path, [sys.executable, "-c", COUNT])
+    assert process.stdout.readline() == "ready\n"
+    process.send_signal(number)
+    assert process.stdout.read() == "1\n"
+    assert process.wait(20) == number
+    process.stdout.close()
+
+
+def test_ctrl_c_in_a_terminal_reaches_the_command_once(tmp_path):
+    master, slave = os.openpty()
+
+    def own_terminal():
+        os.setsid()
+        fcntl.ioctl(slave, termios.TIOCSCTTY, 0)
+
+    process = launcher(tmp_path, [sys.executable, "-c", COUNT], stdin=slave, preexec_fn=own_terminal)
+    assert process.stdout.readline() == "ready\n"
+    os.write(master, b"\x03")
+    assert process.stdout.read() == "1\n"
+    assert process.wait(20) == signal.SIGINT
+    process.stdout.close()
+    os.close(master)
+    os.close(slave)
+
+
+def test_the_command_reads_the_launchers_stdin_and_its_own_options(tmp_path):
+    code = "import sys; print(sys.stdin.read(), sys.argv[1:])"
+    process = launcher(tmp_path, [sys.executable, "-c", code, "--hz", "3", "--help"], stdin=subprocess.PIPE)
+    assert process.communicate("line")[0] == "line ['--hz', '3', '--help']\n"
+    assert process.returncode == 0
+
+
+def test_rows_are_held_back_until_it_is_clear_who_logs():
+    tap = OwnTap()
+    assert tap.let_through({"step": 1}) == [{"step": 1}]
+    tap = OwnTap()
+    tap.is_ours = True
+    assert tap.let_through({"step": 1}) == []
+    assert tap.let_through({"step": 2}) == [{"step": 1}, {"step": 2}]
+    assert tap.let_through({"step": 3}) == [{"step": 3}]
+    tap = OwnTap()
+    tap.is_ours = True
+    assert tap.let_through({"step": 1}) == []
+    assert tap.gives_way()
+    assert tap.let_through({"step": 2}) == tap.rest() == []
+    tap = OwnTap()
+    tap.is_ours = True
+    assert tap.let_through({"step": 1}) == []
+    tap.is_wanted = True
+    assert not tap.gives_way()
+    assert tap.let_through({"step": 2}) == [{"step": 1}, {"step": 2}]
+
+
+def test_the_hook_alone_costs_little_and_loads_nothing(tmp_path):
+    from thermograd.ingest import launcher as module
+
+    environment = os.environ | {
+        "PYTHONPATH": str(module._BOOTSTRAP),
+        "THERMOGRAD_AUTORUN": json.dumps({"name": "x", "hz": 5, "hello": str(tmp_path)}),
+    }
+    code = "import sys; print(sorted(m for m in sys.modules if m.split('.')[0] in ('thermograd', 'numpy', 'torch')))"
+    shown = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
+    assert shown.stdout == "[]\n"

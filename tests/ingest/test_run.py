@@ -1,0 +1,224 @@
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+
+import psutil
+import pytest
+import thermograd
+from thermograd.store.catalogue import Run, find_run, list_runs
+from thermograd.store.reader import read_kind
+from thermograd.store.seal import verify_run
+
+
+def wait_for(condition, timeout_s=20.0, what="it"):
+    end = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < end, f"waited too long for {what}"
+        time.sleep(0.05)
+
+
+def agent_and_others(pid):
+    """Return the agent that a process started, and its other children."""
+    children = psutil.Process(pid).children(recursive=True)
+    agents = [p for p in children if "agent" in p.cmdline()]
+    assert len(agents) == 1
+    return agents[0], [p for p in children if p != agents[0]]
+
+
+def is_gone(process):
+    return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
+
+
+def test_a_plain_loop_logs_its_steps_and_marks(tmp_path):
+    with thermograd.start_run(name="plain", runs=tmp_path, agent=False) as run:
+        run.step(loss=2.5, grad_norm=1.25, learning_rate=1e-3)
+        run.step(loss=float("nan"), grad_norm=float("inf"), step=5, tokens=128, skipped=True)
+        run.mark("checkpoint", step=5, text="saved", path="x.pt")
+    steps = read_kind(run.path, "step").to_pylist()
+    assert [
+        (s["step"], s["loss"] == s["loss"], s["grad_norm"], s["tokens"], s["skipped"]) for s in steps
+    ] == [
+        (1, True, 1.25, None, None),
+        (5, False, float("inf"), 128, True),
+    ]
+    assert steps[0]["step_time_s"] is None
+    assert steps[1]["step_time_s"] > 0
+    marks = read_kind(run.path, "mark").to_pylist()
+    assert [m["mark"] for m in marks] == ["run_started", "checkpoint", "run_ended"]
+    assert marks[1]["detail"] == '{"path": "x.pt"}'
+    assert Run(run.path).state() == "finished"
+
+
+def test_run_json_says_what_ran(tmp_path):
+    with thermograd.start_run(name="<b>", runs=tmp_path, agent=False, facts={"batch": 8}) as run:
+        pass
+    facts = Run(run.path).facts
+    assert facts["name"] == "<b>"
+    assert facts["batch"] == 8
+    assert facts["thermograd_version"] == thermograd.__version__
+    assert {"host", "boot_id", "argv", "versions", "git", "started_time_ns", "source"} <= facts.keys()
+
+
+def test_an_exception_in_the_loop_is_marked_and_passed_on(tmp_path):
+    with pytest.raises(KeyError), thermograd.start_run(runs=tmp_path, agent=False):
+        raise KeyError("x")
+    marks = read_kind(list_runs(tmp_path)[0].path, "mark").to_pylist()
+    assert "KeyError" in next(m["text"] for m in marks if m["mark"] == "error")
+
+
+def test_a_directory_that_cannot_be_written_does_not_stop_the_training(tmp_path, caplog):
+    (tmp_path / "file").write_text("")
+    with thermograd.start_run(runs=tmp_path / "file", agent=False) as run:
+        run.step(loss=1.0)
+        run.mark("note")
+    assert run.run_id is None
+    assert "records nothing" in caplog.text
+
+
+def test_recording_can_be_turned_off(tmp_path, monkeypatch):
+    monkeypatch.setenv("THERMOGRAD_DISABLED", "1")
+    with thermograd.start_run(runs=tmp_path) as run:
+        run.step(loss=1.0)
+    assert list_runs(tmp_path) == []
+
+
+def test_a_sampling_rate_out_of_bounds_is_refused(tmp_path):
+    with pytest.raises(ValueError, match=r"hz is 100; allowed: 0\.1 to 10"):
+        thermograd.start_run(runs=tmp_path, hz=100)
+
+
+def test_a_launcher_can_name_the_run(tmp_path, monkeypatch):
+    monkeypatch.setenv("THERMOGRAD_RUN_ID", "job-7")
+    monkeypatch.setenv("RANK", "3")
+    with thermograd.start_run(runs=tmp_path, agent=False) as run:
+        run.step(loss=1.0)
+    assert run.run_id == "job-7"
+    assert read_kind(run.path, "step").to_pylist()[0]["rank"] == 3
+
+
+LOOP = """
+    import os, time, thermograd
+    run = thermograd.start_run(name="killed", runs={runs!r}, hz=10, simulate="restricted")
+    {before}
+    i = 0
+    while True:
+        i += 1
+        run.step(loss=1.0, grad_norm=9.0 if i == 60 else 1.0 + i % 7 / 100)
+        os.write(1, b"%d\\n" % i)
+        time.sleep(0.02)
+"""
+
+
+def start(tmp_path, before="pass"):
+    script = textwrap.dedent(LOOP.format(runs=str(tmp_path), before=before))
+    return subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+
+def run_until(process, steps):
+    lines = [process.stdout.readline() for _ in range(steps)]
+    return int(lines[-1])
+
+
+@pytest.mark.parametrize(
+    "before", ["pass", "os.fork() or time.sleep(60)"], ids=["alone", "with a forked worker"]
+)
+def test_sigkill_of_the_training_loses_no_step_and_ends_the_agent(tmp_path, before):
+    process = start(tmp_path, before)
+    run_until(process, 100)
+    wait_for(lambda: find_run(tmp_path, "latest").counts()["sample"] > 3, what="samples")
+    run = find_run(tmp_path, "latest")
+    assert run.state() == "live"
+    agent, workers = agent_and_others(process.pid)
+    process.send_signal(signal.SIGKILL)
+    killed = time.monotonic()
+    rest = process.stdout.read() if before == "pass" else b""
+    acknowledged = max([100, *(int(line) for line in rest.split())])
+    wait_for(lambda: is_gone(agent), what="the agent's end")
+    assert time.monotonic() - killed < 5
+    for worker in workers:
+        assert not is_gone(worker), "the worker ought to have held the pipe open"
+        worker.kill()
+    process.wait()
+    process.stdout.close()
+    process.stderr.close()
+    steps = read_kind(run.path, "step").column("step").to_pylist()
+    assert steps == list(range(1, len(steps) + 1))
+    assert len(steps) >= acknowledged
+    assert run.state() == "crashed"
+    assert verify_run(run.path)["ok"] is True
+
+
+def test_the_agent_survives_ctrl_c_samples_raises_alerts_and_seals(tmp_path):
+    process = start(tmp_path)
+    run_until(process, 30)
+    run = find_run(tmp_path, "latest")
+    wait_for(lambda: run.counts()["sample"] > 3, what="samples")
+    agent, _ = agent_and_others(process.pid)
+    os.kill(agent.pid, signal.SIGINT)
+    run_until(process, 60)
+    wait_for(lambda: run.counts()["alert"] > 0, what="the alert")
+    assert agent.is_running()
+    process.terminate()
+    process.wait()
+    process.stdout.close()
+    wait_for(lambda: is_gone(agent), what="the agent's end")
+    shown = process.stderr.read().decode()
+    process.stderr.close()
+    alerts = read_kind(run.path, "alert").to_pylist()
+    assert [(a["alert"], a["step"]) for a in alerts] == [("spike.grad", 60)]
+    assert "spike.grad" in shown
+    samples = read_kind(run.path, "sample").to_pylist()
+    assert {s["device"] for s in samples} >= {"cpu", "simulated:restricted"}
+    devices = Run(run.path).facts["devices"]
+    assert devices["simulated:restricted"]["simulated"] is True
+    assert devices["cpu"]["simulated"] is False
+    assert not list((run.path / "open").glob("*/*"))
+
+
+def test_training_goes_on_when_the_agent_dies(tmp_path):
+    process = start(tmp_path)
+    run_until(process, 30)
+    run = find_run(tmp_path, "latest")
+    wait_for(lambda: run.counts()["sample"] > 0, what="samples")
+    agent, _ = agent_and_others(process.pid)
+    agent.kill()
+    before = run_until(process, 1)
+    assert run_until(process, 50) == before + 50
+    wait_for(
+        lambda: any(m["mark"] == "gap" for m in read_kind(run.path, "mark").to_pylist()), what="the mark"
+    )
+    process.kill()
+    process.wait()
+    process.stdout.close()
+    assert process.stderr.read().decode().count("agent ended early") == 1
+    process.stderr.close()
+
+
+def test_the_agent_seals_complete_segments_while_the_run_goes_on(tmp_path, monkeypatch):
+    import threading
+
+    from thermograd.ingest import agent
+    from thermograd.store import log as log_module
+    from thermograd.store.catalogue import create_run
+    from thermograd.store.layout import sealed_segments
+    from thermograd.store.log import EventWriter
+
+    monkeypatch.setattr(log_module, "_MAX_SEGMENT_ROWS", 32)
+    monkeypatch.setattr(agent, "_SEAL_PERIOD_S", 0.05)
+    run = create_run(tmp_path, "x")
+    writer = EventWriter(run.path, run.run_id, "w", batch_rows=16)
+    for i in range(100):
+        writer.append("step", step=i)
+    stop = threading.Event()
+    sealer = threading.Thread(target=agent._seal_from_time_to_time, args=(run, stop))
+    sealer.start()
+    wait_for(lambda: len(sealed_segments(run.path, "step")) >= 2, what="sealed segments")
+    writer.append("step", step=100)
+    assert run.state() == "live"
+    assert read_kind(run.path, "step").column("step").to_pylist() == list(range(101))
+    stop.set()
+    sealer.join()
+    writer.close()

@@ -1,0 +1,166 @@
+import json
+import threading
+import time
+
+import pytest
+from thermograd.ingest import sampler as sampler_module
+from thermograd.ingest.sampler import Account, ClockWatch, Sampler
+
+
+class Log:
+    """A writer that keeps events in memory."""
+
+    def __init__(self):
+        self.events = []
+
+    def append(self, kind, **values):
+        self.events.append((kind, values))
+
+    def samples(self, device):
+        return [v for kind, v in self.events if kind == "sample" and v["device"] == device]
+
+    def marks(self, mark):
+        return [v for kind, v in self.events if kind == "mark" and v["mark"] == mark]
+
+
+class Reader:
+    """One device; `each` is called at each reading."""
+
+    def __init__(self, device, each=lambda: None):
+        self.device, self.each, self.happened, self.closed = device, each, [], False
+
+    def read(self):
+        self.each()
+        return [{"device": self.device, "power_w": 1.0}]
+
+    def marks(self):
+        happened, self.happened = self.happened, []
+        return happened
+
+    def take_failures(self):
+        return 2
+
+    def close(self):
+        self.closed = True
+
+
+def run_until(condition, *readers, hz=50.0):
+    """Sample until a condition on the log holds; return the log."""
+    log, stop = Log(), threading.Event()
+    sampler = Sampler(list(readers), log, hz)
+    thread = threading.Thread(target=sampler.run, args=(stop,))
+    thread.start()
+    end = time.monotonic() + 20
+    while not condition(log):
+        assert time.monotonic() < end
+        time.sleep(0.005)
+    stop.set()
+    thread.join()
+    return log
+
+
+def test_each_reader_is_sampled_and_closed_and_the_account_is_written():
+    one, two = Reader("one"), Reader("two")
+    log = run_until(lambda log: log.samples("one") and log.samples("two"), one, two)
+    assert log.samples("one")[0]["read_us"] >= 0
+    assert one.closed
+    assert two.closed
+    (note,) = log.marks("note")
+    account = json.loads(note["detail"])
+    assert account["ticks"] == len(log.samples("one")) + len(log.samples("two"))
+    assert account["failed_reads"] == 4
+    assert {
+        "late_p50_ms",
+        "late_p95_ms",
+        "late_max_ms",
+        "longest_read_ms",
+        "cpu_s",
+        "rss_mib",
+    } <= account.keys()
+
+
+def test_a_driver_that_hangs_blinds_no_other_device_and_is_not_shut_down_under_itself(monkeypatch):
+    monkeypatch.setattr(sampler_module, "_HANGING_READER_S", 0.05)
+    release = threading.Event()
+    hanging, healthy = Reader("hanging", release.wait), Reader("healthy")
+    log = run_until(lambda log: len(log.samples("healthy")) >= 5, hanging, healthy)
+    release.set()
+    assert log.samples("hanging") == []
+    assert [gap["text"] for gap in log.marks("gap")] == ["Reader hangs in its driver"]
+    assert not hanging.closed
+    assert healthy.closed
+
+
+def test_a_reader_that_raises_is_marked_once_counted_and_tried_again(caplog):
+    calls = []
+
+    def fail():
+        calls.append(1)
+        if len(calls) <= 3:
+            raise OSError("no answer")
+
+    log = run_until(lambda log: log.samples("x"), Reader("x", fail))
+    (gap,) = log.marks("gap")
+    assert "no answer" in gap["text"]
+    assert json.loads(log.marks("note")[0]["detail"])["failed_reads"] == 3 + 2
+    assert caplog.text.count("no answer") == 1
+
+
+def test_what_a_reader_says_has_happened_is_logged():
+    reader = Reader("x")
+    reader.happened.append({"mark": "error", "text": "GPU-1: XID 79"})
+    log = run_until(lambda log: log.marks("error"), reader)
+    assert [mark["text"] for mark in log.marks("error")] == ["GPU-1: XID 79"]
+
+
+def test_ticks_are_due_on_a_fixed_grid_and_missed_ones_are_skipped():
+    """A reading of two and a half periods makes the next one due at the third tick, not right after it."""
+    begun, first = [], []
+
+    def each():
+        begun.append(time.monotonic_ns())
+        if len(begun) == 2:
+            time.sleep(0.25)
+
+    log, stop = Log(), threading.Event()
+    sampler = Sampler([Reader("x", each)], log, 10.0)
+    first.append(sampler.schedule["first_due_monotonic_ns"])
+    sampler.run(stop, duration_s=1.05)
+    ticks = [(ns - first[0]) // 100_000_000 for ns in begun]
+    assert ticks == sorted(set(ticks))
+    assert all(0 <= tick <= 11 for tick in ticks)
+    account = json.loads(log.marks("note")[0]["detail"])
+    assert account["missed_ticks"] >= 2
+    assert account["ticks"] == len(begun)
+
+
+def test_percentiles_of_lateness():
+    account = Account()
+    for late_ms in range(1, 101):
+        account.tick(late_ms * 1_000_000, 2_000_000, missed=0)
+    closed = account.close()
+    assert (closed["late_p50_ms"], closed["late_p95_ms"], closed["late_max_ms"]) == (51.0, 96.0, 100.0)
+    assert closed["longest_read_ms"] == 2.0
+    assert Account().close() == {"ticks": 0, "missed_ticks": 0, "failed_reads": 0}
+
+
+@pytest.mark.parametrize(("step_ns", "noticed"), [(0, False), (5_000_000, False), (3_600_000_000_000, True)])
+def test_a_wall_clock_that_is_set_is_noticed_and_one_that_is_slewed_is_not(monkeypatch, step_ns, noticed):
+    pairs = iter(
+        [
+            {"time_ns": 10**18, "monotonic_ns": 10**12, "uncertainty_ns": 100},
+            {"time_ns": 10**18 + 10**9 + step_ns, "monotonic_ns": 10**12 + 10**9, "uncertainty_ns": 100},
+        ]
+    )
+    monkeypatch.setattr(sampler_module, "clock_pair", lambda: next(pairs))
+    step = ClockWatch().check()
+    assert (step is not None) == noticed
+    if step:
+        assert step["step_ns"] == step_ns
+
+
+def test_a_clock_step_is_marked(monkeypatch):
+    monkeypatch.setattr(sampler_module, "_WATCH_PERIOD_S", 0.01)
+    monkeypatch.setattr(ClockWatch, "check", lambda self: {"step_ns": -2_500_000_000})
+    log = run_until(lambda log: log.marks("clock"), Reader("x"))
+    assert log.marks("clock")[0]["text"] == "the wall clock was set by -2.500 s"

@@ -1,0 +1,89 @@
+import os
+import subprocess
+import sys
+
+import pytest
+from thermograd.store.catalogue import build_run, create_run, find_run, list_runs
+from thermograd.store.errors import LogError, RunNotFoundError
+from thermograd.store.log import EventWriter
+
+
+@pytest.mark.parametrize(
+    "name", ["../../etc/passwd", "<script>alert(1)</script>", "..", "", "a\nb", "ä" * 300, "C:\\x"]
+)
+def test_no_name_leads_out_of_the_runs_directory(tmp_path, name):
+    run = create_run(tmp_path, name)
+    assert run.path.parent == tmp_path
+    assert run.facts["name"] == name
+    assert set(run.run_id) <= set("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-")
+
+
+@pytest.mark.parametrize("run_id", ["../x", "", ".hidden", "a/b", "x" * 129])
+def test_a_run_id_from_outside_is_checked(tmp_path, run_id):
+    with pytest.raises(ValueError, match="is not allowed"):
+        create_run(tmp_path, "name", run_id=run_id)
+
+
+def test_runs_are_found_by_id_prefix_name_path_and_latest(tmp_path):
+    first = create_run(tmp_path, "alpha", {"started_time_ns": 1})
+    second = create_run(tmp_path, "beta", {"started_time_ns": 2})
+    for reference in (first.run_id, first.run_id[:-2], "alpha", str(first.path)):
+        assert find_run(tmp_path, reference).path == first.path
+    assert find_run(tmp_path, "latest").path == second.path
+    assert [run.name for run in list_runs(tmp_path)] == ["alpha", "beta"]
+
+
+def test_a_wrong_or_ambiguous_reference_names_what_there_is(tmp_path):
+    with pytest.raises(RunNotFoundError, match="there is no run in"):
+        find_run(tmp_path, "latest")
+    runs = [create_run(tmp_path, "x"), create_run(tmp_path, "x")]
+    with pytest.raises(RunNotFoundError, match="no run 'nope'.*there are: .*-x-"):
+        find_run(tmp_path, "nope")
+    with pytest.raises(RunNotFoundError, match="fits 2 runs: .*give more of the id"):
+        find_run(tmp_path, runs[0].run_id[:4])
+
+
+def test_a_run_that_fails_while_it_is_built_leaves_nothing(tmp_path):
+    with pytest.raises(RuntimeError), build_run(tmp_path, "x", {}):
+        raise RuntimeError
+    assert list(tmp_path.iterdir()) == []
+    with build_run(tmp_path, "x", {"source": "imported"}) as run:
+        assert list_runs(tmp_path) == []
+        assert run.facts["run_id"]
+    assert [run.state() for run in list_runs(tmp_path)] == ["imported"]
+
+
+def test_a_run_is_live_then_finished(tmp_path):
+    run = create_run(tmp_path, "x")
+    writer = EventWriter(run.path, run.run_id, "w")
+    writer.append("step", step=1)
+    assert run.state() == "live"
+    assert run.live_writers() == {"w"}
+    assert run.counts()["step"] == 1
+    writer.close()
+    assert run.state() == "finished"
+    assert run.summary()["ended"] is not None
+
+
+def test_a_run_whose_process_was_killed_is_crashed(tmp_path):
+    run = create_run(tmp_path, "x")
+    script = (
+        "import os, sys; from pathlib import Path; from thermograd.store.log import EventWriter\n"
+        f"w = EventWriter(Path({str(run.path)!r}), 'r', 'w'); w.append('step', step=1); os._exit(9)"
+    )
+    subprocess.run([sys.executable, "-c", script], check=False)
+    assert run.state() == "crashed"
+    assert run.counts()["step"] == 1
+
+
+@pytest.mark.skipif(os.geteuid() == 0 if hasattr(os, "geteuid") else True, reason="root may write anywhere")
+def test_a_directory_without_permission_is_one_clear_error(tmp_path):
+    tmp_path.chmod(0o500)
+    with pytest.raises(LogError, match="cannot create a run in"):
+        create_run(tmp_path, "x")
+
+
+def test_a_file_in_the_place_of_the_runs_directory_is_one_clear_error(tmp_path):
+    (tmp_path / "runs").write_text("")
+    with pytest.raises(LogError, match="cannot create a run in"):
+        create_run(tmp_path / "runs", "x")

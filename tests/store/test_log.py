@@ -1,0 +1,174 @@
+import json
+import logging
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+
+import pyarrow as pa
+import pytest
+from thermograd.store import log as log_module
+from thermograd.store.arrow import read_stream
+from thermograd.store.errors import LogError
+from thermograd.store.layout import open_segments
+from thermograd.store.log import EventWriter
+from thermograd.store.reader import read_kind
+
+
+def wait_for(condition, timeout_s=10.0):
+    end = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < end, "waited too long"
+        time.sleep(0.01)
+
+
+def test_events_come_back_with_every_value_and_gapless_numbers(run_dir):
+    writer = EventWriter(run_dir, "r", "w")
+    for i in range(2500):
+        writer.append("step", 10 + i, i, step=i, loss=float("nan") if i == 7 else i / 2, skipped=i % 2 == 0)
+    writer.append("mark", mark="note", text="ü <script>")
+    writer.close()
+    steps = read_kind(run_dir, "step")
+    assert steps.column("seq").to_pylist() == list(range(2500))
+    assert steps.column("time_ns").to_pylist() == list(range(10, 2510))
+    assert steps.column("loss")[8].as_py() == 4.0
+    assert str(steps.column("loss")[7].as_py()) == "nan"
+    assert steps.column("grad_norm").null_count == 2500
+    assert read_kind(run_dir, "mark").column("text").to_pylist() == ["ü <script>"]
+
+
+def test_what_a_reader_meets_are_large_batches_that_stock_pyarrow_reads(run_dir):
+    writer = EventWriter(run_dir, "r", "w")
+    for i in range(3000):
+        writer.append("step", step=i)
+    writer.close()
+    path = next(run_dir.glob("open/w/step-*.arrows"))
+    with pa.ipc.open_stream(path.read_bytes()) as reader:
+        batches = list(reader)
+        metadata = reader.schema.metadata
+    assert [len(b) for b in batches] == [1024, 1024, 952]
+    assert metadata[b"thermograd.run_id"] == b"r"
+    assert metadata[b"thermograd.writer"] == b"w"
+
+
+def test_batches_move_to_arrow_while_the_run_goes_on(run_dir):
+    writer = EventWriter(run_dir, "r", "w", batch_rows=16)
+    for i in range(100):
+        writer.append("step", step=i)
+    wait_for(
+        lambda: sum(len(b) for s in open_segments(run_dir, "arrows") for b in read_stream(s.path)[0]) == 96
+    )
+    assert read_kind(run_dir, "step").column("seq").to_pylist() == list(range(100))
+    writer.close()
+
+
+def test_segments_rotate_when_they_are_large(run_dir, monkeypatch):
+    monkeypatch.setattr(log_module, "_MAX_SEGMENT_ROWS", 32)
+    writer = EventWriter(run_dir, "r", "w", batch_rows=16)
+    for i in range(100):
+        writer.append("step", step=i)
+    writer.close()
+    assert [s.first for s in open_segments(run_dir, "arrows")] == [0, 32, 64, 96]
+    assert read_kind(run_dir, "step").column("step").to_pylist() == list(range(100))
+
+
+@pytest.mark.parametrize("kind", ["step", "sample"])
+def test_sigkill_loses_nothing_that_was_acknowledged(run_dir, kind):
+    script = textwrap.dedent(
+        f"""
+        import os, sys
+        from pathlib import Path
+        from thermograd.store.log import EventWriter
+        writer = EventWriter(Path({str(run_dir)!r}), "r", "w", ({kind!r},), batch_rows=64)
+        while True:
+            seq = writer.append({kind!r})
+            os.write(1, b"%d\\n" % seq)
+        """
+    )
+    process = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE)
+    assert process.stdout is not None
+    lines = [process.stdout.readline() for _ in range(700)]
+    process.send_signal(signal.SIGKILL)
+    lines += process.stdout.readlines()
+    process.stdout.close()
+    process.wait()
+    acknowledged = [int(line) for line in lines if line.endswith(b"\n")]
+    read = read_kind(run_dir, kind).column("seq").to_pylist()
+    assert read == list(range(len(read)))
+    assert len(read) in (acknowledged[-1] + 1, acknowledged[-1] + 2)
+
+
+def test_append_never_raises_and_counts_what_it_could_not_write(run_dir, caplog):
+    writer = EventWriter(run_dir, "r", "w")
+    with caplog.at_level(logging.WARNING, "thermograd"):
+        assert writer.append("step", step="three") is None
+        assert writer.append("step", nonsense=1) is None
+        assert writer.append("no such kind") is None
+        assert writer.append("step", step=1) == 0
+    assert writer.lost == 3
+    assert "training goes on" in caplog.text
+    writer.close()
+    assert writer.append("step", step=2) is None
+    gap = read_kind(run_dir, "mark").to_pylist()[0]
+    assert gap["mark"] == "gap"
+    assert json.loads(gap["detail"]) == {"lost": 3}
+
+
+def test_a_full_disk_is_survived_and_reported_when_there_is_room_again(run_dir, monkeypatch):
+    writer = EventWriter(run_dir, "r", "w")
+    assert writer.append("step", step=1) == 0
+    write = os.write
+    stored = writer._streams["step"].tail.fd
+
+    def full(fd, data):
+        if fd == stored:  # half of the record still fits
+            return write(fd, data[: len(data) // 2])
+        return write(fd, data)
+
+    monkeypatch.setattr(log_module.os, "write", full)
+    assert writer.append("step", step=2) is None
+    assert writer.append("step", step=3) is None
+    monkeypatch.undo()
+    writer._streams["step"].retry_at = 0.0
+    assert writer.append("step", step=4) == 1
+    writer.close()
+    assert read_kind(run_dir, "step").column("step").to_pylist() == [1, 4]
+    assert json.loads(read_kind(run_dir, "mark")["detail"][0].as_py()) == {"lost": 2}
+
+
+def test_a_run_directory_that_vanishes_stops_nothing(run_dir, caplog):
+    import shutil
+
+    writer = EventWriter(run_dir, "r", "w")
+    writer.append("step", step=1)
+    shutil.rmtree(run_dir)
+    writer.append("step", step=2)
+    wait_for(lambda: writer.lost > 0, 15)
+    writer.append("step", step=3)
+    writer.close()
+    assert writer.lost >= 2
+    assert "could not" in caplog.text
+
+
+def test_a_forked_child_writes_nothing(run_dir):
+    writer = EventWriter(run_dir, "r", "w")
+    writer.append("step", step=1)
+    script_status = None
+    pid = os.fork()
+    if pid == 0:
+        code = 0 if writer.append("step", step=99) is None else 1
+        writer.close()
+        os._exit(code)
+    script_status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    writer.append("step", step=2)
+    writer.close()
+    assert script_status == 0
+    assert read_kind(run_dir, "step").column("step").to_pylist() == [1, 2]
+
+
+def test_a_directory_that_cannot_be_written_is_one_clear_error(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(LogError, match="cannot start a log in"):
+        EventWriter(tmp_path / "file", "r", "w")

@@ -1,0 +1,214 @@
+import random
+
+import pyarrow.parquet as pq
+import pytest
+from thermograd.store import seal as seal_module
+from thermograd.store.arrow import read_stream
+from thermograd.store.layout import open_segments, sealed_segments
+from thermograd.store.log import EventWriter
+from thermograd.store.reader import Follower, events_in_order, read_kind, snapshot
+from thermograd.store.seal import seal_run, verify_run
+
+
+def write(run_dir, writer="w", steps=100, batch_rows=16, close=True):
+    log = EventWriter(run_dir, "r", writer, batch_rows=batch_rows)
+    for i in range(steps):
+        log.append("step", step=i, grad_norm=float(i))
+    if close:
+        log.close()
+    return log
+
+
+def steps_of(run_dir):
+    return read_kind(run_dir, "step").column("step").to_pylist()
+
+
+def test_a_stream_cut_at_any_byte_gives_every_whole_batch_before(run_dir):
+    write(run_dir, steps=48)
+    path = open_segments(run_dir, "arrows")[0].path
+    data = path.read_bytes()
+    lengths = set()
+    for cut in range(len(data)):
+        path.write_bytes(data[:cut])
+        batches, _ = read_stream(path)
+        rows = [value for b in batches for value in b.column("step").to_pylist()]
+        assert rows == list(range(len(rows)))
+        lengths.add(len(rows))
+    assert lengths == {0, 16, 32, 48}
+
+
+def test_flipped_bits_are_never_read_as_other_values(run_dir):
+    write(run_dir, steps=48)
+    path = open_segments(run_dir, "arrows")[0].path
+    data = path.read_bytes()
+    chance = random.Random(0)
+    for _ in range(1000):
+        harmed = bytearray(data)
+        bit = chance.randrange(len(data) * 8)
+        harmed[bit // 8] ^= 1 << bit % 8
+        path.write_bytes(bytes(harmed))
+        batches, _ = read_stream(path)
+        rows = [(r["step"], r["grad_norm"]) for b in batches for r in b.to_pylist()]
+        assert rows == [(i, float(i)) for i in range(len(rows))]
+
+
+def test_damage_is_named_and_the_events_before_it_are_read(run_dir):
+    write(run_dir, steps=48)
+    path = open_segments(run_dir, "arrows")[0].path
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 0xFF
+    path.write_bytes(bytes(data))
+    report = verify_run(run_dir)
+    assert report["ok"] is False
+    harmed = next(f for f in report["files"] if "reason" in f)
+    assert harmed["path"].endswith(".arrows")
+    assert 0 < harmed["offset"] < len(data)
+    assert steps_of(run_dir) == list(range(16))
+
+
+def test_sealing_keeps_every_event_and_can_be_repeated(run_dir):
+    write(run_dir, "a")
+    write(run_dir, "b", steps=7)
+    before = read_kind(run_dir, "step")
+    report = seal_run(run_dir, "r")
+    assert report.events["step"] == 107
+    assert read_kind(run_dir, "step").equals(before)
+    assert not open_segments(run_dir, "arrows") + open_segments(run_dir, "tail")
+    assert seal_run(run_dir, "r").files == []
+    assert verify_run(run_dir) | {"files": []} == {
+        "ok": True,
+        "events": {"step": 107, "sample": 0, "alert": 0, "mark": 0},
+        "torn_bytes": 0,
+        "files": [],
+    }
+
+
+def test_sealing_a_live_run_takes_only_segments_with_a_successor(run_dir, monkeypatch):
+    from thermograd.store import log as log_module
+
+    monkeypatch.setattr(log_module, "_MAX_SEGMENT_ROWS", 32)
+    log = write(run_dir, steps=100, close=False)
+    while log._full.qsize() or log._unemitted:
+        pass
+    seal_run(run_dir, "r", frozenset({"w"}))
+    log.append("step", step=100)
+    assert steps_of(run_dir) == list(range(101))
+    log.close()
+    seal_run(run_dir, "r")
+    assert steps_of(run_dir) == list(range(101))
+
+
+@pytest.mark.parametrize("moment", ["write_parquet", "_put_away"])
+def test_a_kill_while_sealing_loses_and_doubles_nothing(run_dir, monkeypatch, moment):
+    write(run_dir)
+
+    def killed(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(seal_module, moment, killed)
+    with pytest.raises(KeyboardInterrupt):
+        seal_run(run_dir, "r")
+    assert steps_of(run_dir) == list(range(100))
+    monkeypatch.undo()
+    seal_run(run_dir, "r")
+    assert steps_of(run_dir) == list(range(100))
+    assert len(sealed_segments(run_dir, "step")) == 1
+
+
+def test_a_flipped_bit_in_a_sealed_file_is_found_by_verify(run_dir):
+    write(run_dir)
+    seal_run(run_dir, "r")
+    path = sealed_segments(run_dir, "step")[0].path
+    data = bytearray(path.read_bytes())
+    data[200] ^= 1
+    path.write_bytes(bytes(data))
+    report = verify_run(run_dir)
+    assert report["ok"] is False
+    assert report["files"][0]["path"].endswith(".parquet")
+
+
+def test_damage_is_kept_in_quarantine_when_the_rest_is_sealed(run_dir):
+    write(run_dir, steps=48)
+    path = open_segments(run_dir, "arrows")[0].path
+    path.write_bytes(path.read_bytes()[:-300])
+    harmed = path.read_bytes()
+    seal_run(run_dir, "r")
+    kept = list((run_dir / "quarantine").iterdir())
+    assert [p.read_bytes() for p in kept] == [harmed]
+    assert steps_of(run_dir) == list(range(32))
+    assert verify_run(run_dir)["ok"] is False
+
+
+def test_sealed_files_are_small_and_say_whose_they_are(run_dir):
+    write(run_dir, steps=5000, batch_rows=1024)
+    seal_run(run_dir, "r")
+    path = sealed_segments(run_dir, "step")[0].path
+    metadata = pq.read_metadata(path).metadata
+    assert metadata[b"thermograd.run_id"] == b"r"
+    assert metadata[b"thermograd.writer"] == b"w"
+    assert path.stat().st_size < 30 * 5000
+
+
+def test_a_missing_file_in_the_middle_is_reported(run_dir, monkeypatch):
+    from thermograd.store import log as log_module
+
+    monkeypatch.setattr(log_module, "_MAX_SEGMENT_ROWS", 32)
+    write(run_dir, steps=100)
+    open_segments(run_dir, "arrows")[1].path.unlink()
+    report = verify_run(run_dir)
+    assert report["ok"] is False
+    assert any("events 32 to 63 of this writer are missing" in f.get("reason", "") for f in report["files"])
+    assert steps_of(run_dir) == [*range(32), *range(64, 100)]
+
+
+def test_following_sees_each_event_once_and_in_order_however_it_moves(run_dir):
+    logs = [EventWriter(run_dir, "r", name, batch_rows=8) for name in ("a", "b")]
+    follower = Follower(run_dir)
+    seen = []
+    chance = random.Random(1)
+    for i in range(600):
+        logs[chance.randrange(2)].append("step", step=i)
+        if chance.random() < 0.2:
+            seen += follower.poll()
+        if chance.random() < 0.02:
+            seal_run(run_dir, "r", frozenset({"a", "b"}))
+    for log in logs:
+        log.close()
+    seen += follower.poll()
+    seal_run(run_dir, "r")
+    seen += follower.poll()
+    for name in ("a", "b"):
+        numbers = [e.values["seq"] for e in seen if e.writer == name]
+        assert numbers == list(range(len(numbers)))
+    assert sorted(e.values["step"] for e in seen) == list(range(600))
+
+
+def test_following_a_finished_run_reads_all_of_it(run_dir):
+    write(run_dir)
+    seal_run(run_dir, "r")
+    assert [e.values["step"] for e in Follower(run_dir).poll()] == list(range(100))
+
+
+def test_replay_order_is_by_time_whatever_the_writer(run_dir):
+    for name, offset in (("b", 0), ("a", 1)):
+        log = EventWriter(run_dir, "r", name)
+        for i in range(5):
+            log.append("step", 10 * i + offset, 0, step=i)
+        log.close()
+    times = [event.values["time_ns"] for event in events_in_order(run_dir)]
+    assert times == sorted(times)
+    assert len(times) == 10
+
+
+def test_a_tail_of_an_older_schema_reads_with_null_for_newer_columns(run_dir):
+    from thermograd.store.records import RecordCodec
+
+    codec = RecordCodec(
+        "step", [("seq", "int64"), ("time_ns", "int64"), ("monotonic_ns", "int64"), ("loss", "float64")]
+    )
+    path = run_dir / "open" / "old" / "step-000000000000.tail"
+    path.parent.mkdir(parents=True)
+    path.write_bytes(codec.header + codec.pack((0, 5, 6, 2.5)))
+    row = snapshot(run_dir, "step").live["old"].to_pylist()[0]
+    assert (row["loss"], row["time_ns"], row["grad_norm"]) == (2.5, 5, None)
+    assert [e.values["loss"] for e in Follower(run_dir).poll()] == [2.5]

@@ -1,0 +1,103 @@
+import math
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from thermograd.store.errors import LogError
+from thermograd.store.events import KINDS, columns
+from thermograd.store.log import EventWriter
+from thermograd.store.reader import read_kind
+from thermograd.store.records import codec_of_tail, kind_codec
+from thermograd.store.seal import seal_run
+
+_VALUES = {
+    "int64": st.integers(-(2**63), 2**63 - 1),
+    "uint64": st.integers(0, 2**64 - 1),
+    "float64": st.floats(),
+    "bool": st.booleans(),
+    "string": st.text(st.characters(exclude_categories=["Cs"]), max_size=20),
+}
+
+
+def rows_of(kind):
+    common = [_VALUES["int64"]] * 3
+    return st.tuples(*common, *(st.none() | _VALUES[c.type] for c in columns(kind)[3:]))
+
+
+def same(a, b):
+    return a == b or (isinstance(a, float) and math.isnan(a) and math.isnan(b))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_row_comes_back_as_it_was(kind):
+    codec = kind_codec(kind)
+
+    @given(st.lists(rows_of(kind), max_size=4))
+    def check(rows):
+        data = codec.header + b"".join(codec.pack(row) for row in rows)
+        found, start = codec_of_tail(data)
+        read = [row for _, row in found.frames(data, start)]
+        assert len(read) == len(rows)
+        assert all(same(a, b) for x, y in zip(rows, read, strict=True) for a, b in zip(x, y, strict=True))
+
+    check()
+
+
+def test_a_tail_cut_at_any_byte_gives_a_prefix_of_its_rows():
+    codec = kind_codec("alert")
+    rows = [(i, i, i, "spike.grad", "warning", i, None, *[None] * 7, f"µ{i}") for i in range(5)]
+    records = [codec.pack(row) for row in rows]
+    data = b"".join(records)
+    ends = [sum(map(len, records[: i + 1])) for i in range(5)]
+    for cut in range(len(data) + 1):
+        whole = sum(end <= cut for end in ends)
+        assert [row for _, row in codec.frames(data[:cut])] == rows[:whole]
+
+
+def test_a_flipped_bit_is_never_read_as_another_value():
+    codec = kind_codec("step")
+    row = (0, 1, 2, 3, 0, 0.5, 2.0, 1.5, None, 1e-3, 0.1, False, None)
+    record = codec.pack(row)
+    for bit in range(len(record) * 8):
+        harmed = bytearray(record)
+        harmed[bit // 8] ^= 1 << bit % 8
+        assert [r for _, r in codec.frames(bytes(harmed))] == []
+
+
+def test_a_value_that_does_not_fit_its_column_is_refused():
+    with pytest.raises(Exception, match="required argument|must be real number|argument"):
+        kind_codec("step").pack((0, 0, 0, "three", *[None] * 9))
+
+
+@pytest.mark.parametrize(
+    "data", [b"", b"garbage", b"thermograd-tail 1 step seq:int64", b"thermograd-tail 1 x y\n"]
+)
+def test_a_tail_without_its_header_line_says_so(data):
+    with pytest.raises(LogError, match="header|start with"):
+        codec_of_tail(data)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_event_comes_back_from_the_live_log_and_from_sealed_files(kind, tmp_path_factory):
+    names = [column.name for column in columns(kind)]
+
+    @settings(max_examples=12, deadline=None)
+    @given(st.lists(rows_of(kind), min_size=1, max_size=9))
+    def check(rows):
+        run_dir = tmp_path_factory.mktemp("run")
+        writer = EventWriter(run_dir, "r", "w", (kind,), batch_rows=4)
+        for _, time_ns, monotonic_ns, *rest in rows:
+            values = dict(zip(names[3:], rest, strict=True))
+            assert writer.append(kind, time_ns, monotonic_ns, **values) is not None
+        writer.close()
+        expected = [(i, *row[1:]) for i, row in enumerate(rows)]
+        live = [tuple(event[name] for name in names) for event in read_kind(run_dir, kind).to_pylist()]
+        assert seal_run(run_dir, "r").events == {kind: len(rows)}
+        sealed = [tuple(event[name] for name in names) for event in read_kind(run_dir, kind).to_pylist()]
+        for read in (live, sealed):
+            assert len(read) == len(expected)
+            assert all(
+                same(a, b) for x, y in zip(expected, read, strict=True) for a, b in zip(x, y, strict=True)
+            )
+
+    check()

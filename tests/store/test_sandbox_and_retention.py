@@ -1,0 +1,99 @@
+import os
+import time
+
+import pytest
+from click.testing import CliRunner
+from thermograd.cli import main
+from thermograd.store import log as log_module
+from thermograd.store.catalogue import create_run
+from thermograd.store.errors import LogError, QueryError
+from thermograd.store.log import EventWriter
+from thermograd.store.reader import read_kind
+from thermograd.store.retention import delete_run, old_runs, parse_age
+from thermograd.store.sandbox import query_untrusted
+
+
+def make_run(runs, name="r", close=True):
+    run = create_run(runs, name)
+    writer = EventWriter(run.path, run.run_id, f"w-{name}")
+    writer.append("step", step=1, loss=2.0)
+    if close:
+        writer.close()
+    return run, writer
+
+
+def age(run, days):
+    moment = time.time() - days * 86_400
+    for path in run.path.rglob("*"):
+        os.utime(path, (moment, moment))
+
+
+def test_a_strangers_query_is_answered_like_ones_own(tmp_path):
+    make_run(tmp_path)
+    assert query_untrusted("SELECT step, loss FROM steps", tmp_path).to_pylist() == [{"step": 1, "loss": 2.0}]
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "SELECT length(repeat('x', 4000000000))",
+        "SELECT count(*) FROM range(99999999) a, range(99999999) b WHERE a.range < b.range",
+        "SELECT * FROM range(100000000)",
+        "SELECT * FROM read_text('/etc/passwd')",
+        "COPY (SELECT 1) TO '{target}'",
+        "SELEC",
+    ],
+)
+def test_a_strangers_query_ends_within_its_limits_with_one_message(tmp_path, sql):
+    make_run(tmp_path)
+    begun = time.monotonic()
+    with pytest.raises(QueryError) as caught:
+        query_untrusted(sql.format(target=tmp_path / "out"), tmp_path, timeout_s=3)
+    assert str(caught.value)
+    assert time.monotonic() - begun < 60
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(("text", "seconds"), [("12h", 43_200), ("30d", 2_592_000), ("1.5w", 907_200)])
+def test_ages_are_read(text, seconds):
+    assert parse_age(text) == seconds
+
+
+def test_only_old_runs_that_are_not_live_are_deleted(tmp_path):
+    old, _ = make_run(tmp_path, "old")
+    live, writer = make_run(tmp_path, "live", close=False)
+    make_run(tmp_path, "new")
+    age(old, 40)
+    age(live, 40)
+    found = old_runs(tmp_path, parse_age("30d"))
+    assert {(entry.run.run_id, entry.live) for entry in found} == {(old.run_id, False), (live.run_id, True)}
+    with pytest.raises(LogError, match="is live"):
+        delete_run(live)
+    command = ["--runs", str(tmp_path), "runs", "--prune-older-than", "30d"]
+    result = CliRunner().invoke(main, command)
+    assert "would delete" in result.stdout
+    assert "Nothing was deleted" in result.stderr
+    assert old.path.exists()
+    result = CliRunner().invoke(main, [*command, "--yes"])
+    assert f"deleted  {old.run_id}" in result.stdout
+    assert f"kept     {live.run_id}" in result.stdout
+    assert not old.path.exists()
+    assert live.path.exists()
+    writer.close()
+
+
+def test_an_age_of_another_form_is_wrong_usage(tmp_path):
+    result = CliRunner().invoke(main, ["--runs", str(tmp_path), "runs", "--prune-older-than", "soon"])
+    assert result.exit_code == 2
+    assert "30d" in result.stderr
+
+
+def test_a_disk_that_fills_up_is_said_once_and_in_the_log(tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(log_module, "_LITTLE_SPACE_BYTES", 1 << 60)
+    monkeypatch.setattr(log_module, "_SPACE_PERIOD_S", 0.0)
+    run, writer = make_run(tmp_path, close=False)
+    for _ in range(3):
+        writer._watch_space()
+    writer.close()
+    assert caplog.text.count("MB are free") == 1
+    assert [m["mark"] for m in read_kind(run.path, "mark").to_pylist()] == ["note"]

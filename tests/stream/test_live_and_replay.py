@@ -1,0 +1,92 @@
+import threading
+
+from thermograd.store.catalogue import create_run
+from thermograd.store.log import EventWriter
+from thermograd.store.reader import Follower, events_in_order
+from thermograd.stream.live import alert_line, watch_log
+from thermograd.stream.replay import replay_events
+
+SECOND = 10**9
+
+
+def write_steps(writer, count, spikes=()):
+    for i in range(count):
+        norm = 20.0 if i + 1 in spikes else 1.0 + (i * 7 % 11) / 100
+        writer.append(
+            "step", i * SECOND // 10, i * SECOND // 10, step=i + 1, rank=0, loss=2.0, grad_norm=norm
+        )
+
+
+def write_samples(writer, count):
+    for i in range(count):
+        writer.append("sample", i * SECOND // 5, i * SECOND // 5, device="gpu", temperature_c=50.0 + i % 3)
+
+
+def watched(run, lines, write):
+    """Write while the live layer follows; return when it has ended."""
+    stop = threading.Event()
+    agent = EventWriter(run.path, run.run_id, "agent", ("sample",))
+    follower = Follower(run.path, ("step", "sample"))
+    thread = threading.Thread(target=watch_log, args=(follower.poll, agent.append, {}, stop, lines.append))
+    thread.start()
+    write(agent)
+    stop.set()
+    thread.join(20)
+    agent.close()
+    assert not thread.is_alive()
+
+
+def test_live_alerts_and_their_replay_are_the_same_to_the_bit(tmp_path):
+    run = create_run(tmp_path, "x")
+    training = EventWriter(run.path, run.run_id, "training")
+    lines = []
+
+    def write(agent):
+        write_steps(training, 300, spikes=(150, 220))
+        write_samples(agent, 150)
+        training.close()
+
+    watched(run, lines, write)
+    result = replay_events(events_in_order(run.path), {})
+    assert [(a["alert"], a["step"]) for a in result.alerts] == [("spike.grad", 150), ("spike.grad", 220)]
+    check = result.check()
+    assert check["identical"] is True
+    assert check["recorded"] == check["replayed"]
+    assert result.joined == 300
+    assert "identical to the 2 recorded live" in result.sentence(True)
+    assert len(lines) == 2
+    assert lines[0].startswith("critical  spike.grad")
+
+
+def test_a_replay_that_differs_says_so(tmp_path):
+    run = create_run(tmp_path, "x")
+    writer = EventWriter(run.path, run.run_id, "w")
+    write_steps(writer, 200, spikes=(150,))
+    writer.close()
+    result = replay_events(events_in_order(run.path), {})
+    assert result.check()["identical"] is False
+    assert "DIFFERENT from the 0 recorded live" in result.sentence(True)
+    assert "DIFFERENT" not in result.sentence(False)
+
+
+def test_an_alert_is_one_line_of_text():
+    line = alert_line({"severity": "warning", "alert": "spike.grad", "message": "step 3: high"})
+    assert line.split() == ["warning", "spike.grad", "step", "3:", "high"]
+
+
+def test_a_stream_layer_that_is_started_again_tells_nothing_twice(tmp_path):
+    run = create_run(tmp_path, "x")
+    writer = EventWriter(run.path, run.run_id, "w")
+    write_steps(writer, 300, spikes=(150,))
+    stop = threading.Event()
+    stop.set()
+    lines = []
+    for agent in ("first", "second"):
+        log = EventWriter(run.path, run.run_id, agent, ())
+        watch_log(Follower(run.path).poll, log.append, {}, stop, lines.append)
+        log.close()
+    writer.close()
+    assert len(lines) == 1
+    result = replay_events(events_in_order(run.path), {})
+    assert len(result.recorded) == 1
+    assert result.check()["identical"] is True

@@ -1,0 +1,171 @@
+"""The exporter as Prometheus meets it: scraped over loopback, read by its own parser."""
+
+import json
+import math
+import socket
+import threading
+import urllib.request
+
+import pytest
+from prometheus_client.openmetrics.parser import text_string_to_metric_families as openmetrics
+from prometheus_client.parser import text_string_to_metric_families as prometheus
+from thermograd.store.events import Event, column_names
+from thermograd.stream.live import watch_log
+from thermograd.stream.metrics import Exporter
+from thermograd.stream.monitor import Monitor
+from thermograd.stream.settings import MetricsSettings, Settings
+
+SECOND = 10**9
+OPENMETRICS = "application/openmetrics-text; version=1.0.0"
+GPU = {"temperature_c": 61.0, "power_w": 250.5, "utilization_pct": 98.0, "sm_clock_mhz": 1900.0,
+       "throttled_thermal_ns": 1_500_000_000, "energy_j": 12.0}  # fmt: skip
+
+
+def event(kind, time_s=0.0, **values):
+    time_ns = round(time_s * SECOND)
+    base = dict.fromkeys(column_names(kind)) | {"seq": 0, "time_ns": time_ns, "monotonic_ns": time_ns}
+    return Event(kind, "w", base | values)
+
+
+def scrape(port, accept=OPENMETRICS):
+    request = urllib.request.Request(f"http://127.0.0.1:{port}/metrics", headers={"Accept": accept})
+    with urllib.request.urlopen(request, timeout=10) as answer:
+        return answer.headers["Content-Type"], answer.read().decode()
+
+
+def series(text, parse=openmetrics):
+    return {
+        (sample.name, *sorted(sample.labels.items())): sample.value
+        for family in parse(text)
+        for sample in family.samples
+    }
+
+
+@pytest.fixture
+def exporter():
+    """Return an exporter with a step of two ranks and samples of two devices."""
+    made = Exporter(
+        {"GPU-1": {"model": "H200"}, "simulated:dc": {"simulated": True}}, {"run_id": "r1", "name": "n"}
+    )
+    made.publish(
+        [
+            event("step", 1, step=7, rank=0, loss=2.5, grad_norm=1.25),
+            event("step", 1, step=7, rank=1, loss=math.nan),
+            event("sample", 1, device="GPU-1", **GPU),
+            event("sample", 1, device="cpu", utilization_pct=50.0),
+            event("mark", 1, mark="gap", detail=json.dumps({"lost": 3})),
+        ]
+    )
+    yield made
+    made.close()
+
+
+def test_a_scrape_is_openmetrics_in_base_units(exporter):
+    kind, text = scrape(exporter.listen(0))
+    assert kind.startswith("application/openmetrics-text")
+    found = series(text)
+    assert found["thermograd_loss", ("rank", "0")] == 2.5
+    assert math.isnan(found["thermograd_loss", ("rank", "1")])
+    assert found["thermograd_grad_norm", ("rank", "0")] == 1.25
+    assert found["thermograd_step", ("rank", "0")] == 7
+    device = ("device", "GPU-1")
+    assert found["thermograd_gpu_temperature_celsius", device] == 61.0
+    assert found["thermograd_gpu_power_watts", device] == 250.5
+    assert found["thermograd_gpu_utilization_ratio", device] == pytest.approx(0.98)
+    assert found["thermograd_gpu_sm_clock_hertz", device] == 1.9e9
+    assert found["thermograd_throttled_seconds_total", device, ("reason", "thermal")] == 1.5
+    assert found["thermograd_energy_joules_total", device] == 12.0
+    assert found["thermograd_cpu_utilization_ratio", ("device", "cpu")] == 0.5
+    assert found["thermograd_run_info", ("name", "n"), ("run_id", "r1")] == 1.0
+    assert found["thermograd_lost_events_total",] == 3.0
+
+
+def test_what_is_not_known_has_no_series(exporter):
+    _, text = scrape(exporter.listen(0))
+    names = {key[0] for key in series(text)}
+    assert "thermograd_cpu_temperature_celsius" not in names
+    assert "thermograd_gpu_fan_ratio" not in names
+    assert "thermograd_learning_rate" not in names
+    assert ("thermograd_grad_norm", ("rank", "1")) not in series(text)
+
+
+def test_the_older_text_format_says_the_same(exporter):
+    port = exporter.listen(0)
+    old = series(scrape(port, "text/plain")[1], prometheus)
+    new = series(scrape(port)[1])
+    assert old.keys() == new.keys()
+    assert old["thermograd_gpu_power_watts", ("device", "GPU-1")] == 250.5
+
+
+def test_a_device_that_fell_silent_loses_its_series(exporter):
+    exporter.publish([event("sample", 100, device="cpu", utilization_pct=1.0)])
+    names = {metric.name for metric in exporter.collect()}
+    assert "thermograd_cpu_utilization_ratio" in names
+    assert "thermograd_gpu_temperature_celsius" not in names
+
+
+def test_names_from_outside_break_no_line(exporter):
+    exporter.publish([event("sample", 2, device='a"b\n# EOF\n\x1b[0m\\', temperature_c=1.0)])
+    found = series(scrape(exporter.listen(0))[1])
+    assert found["thermograd_gpu_temperature_celsius", ("device", 'a"b # EOF �[0m\\')] == 1.0
+
+
+def test_alerts_correlations_and_evidence_are_exported():
+    exporter, monitor = Exporter(), Monitor({"gpu": {}})
+    events = []
+    for i in range(400):
+        norm, heat = 1.0 + (i * 7 % 11) / 100, 60.0 + (i * 5 % 13) / 10
+        events.append(event("step", i, seq=i, step=i + 1, rank=0, grad_norm=norm))
+        events.append(event("sample", i + 0.1, seq=i, device="gpu", temperature_c=heat))
+    for each in events:
+        monitor.process(each)
+    exporter.publish(events, monitor)
+    exporter.count({"alert": "spike.grad", "severity": "warning"})
+    exporter.count({"alert": "spike.grad", "severity": "warning"})
+    found = {(s.name, *sorted(s.labels.items())): s.value for m in exporter.collect() for s in m.samples}
+    assert found["thermograd_alerts_total", ("alert", "spike.grad"), ("severity", "warning")] == 2
+    pair = (("device", "gpu"), ("hardware", "temperature_c"), ("metric", "grad_norm"))
+    assert (
+        found["thermograd_rolling_correlation", *pair]
+        == monitor.correlations()["grad_norm", "gpu", "temperature_c"]
+    )
+    assert found["thermograd_coupling_e_value", *pair] > 0
+    assert found["thermograd_joined_rows_total",] == monitor.joined > 300
+    assert found["thermograd_late_events_total",] == 0
+
+
+def test_a_live_layer_answers_while_it_runs_and_a_port_in_use_is_one_line():
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        port = taken.getsockname()[1]
+        taken.listen()
+        lines, marks = [], []
+        stop = threading.Event()
+        stop.set()
+        watch_log(list, lambda kind, **v: marks.append((kind, v)), {}, stop, lines.append, settings_on(port))
+    assert len(lines) == 1
+    assert f"no metrics on 127.0.0.1:{port}" in lines[0]
+    assert "all else goes on" in lines[0]
+    assert [v["mark"] for _, v in marks].count("error") == 1
+    answers = []
+    polls = iter([[event("step", 1, step=1, loss=2.0)], []])
+
+    def poll():
+        found = next(polls, None)
+        if found is None:
+            return []
+        if not found:
+            answers.append(series(scrape(port)[1]))
+            stop.set()
+        return found
+
+    stop.clear()
+    watch_log(poll, lambda *_, **__: None, {}, stop, lines.append, settings_on(port))
+    assert answers[0]["thermograd_loss", ("rank", "")] == 2.0
+    assert len(lines) == 1
+    with pytest.raises(OSError, match="refused"):
+        scrape(port)
+
+
+def settings_on(port):
+    return Settings(metrics=MetricsSettings(port=port))

@@ -1,0 +1,302 @@
+"""Sinks: what they send, how they fail, that they delay nothing, and that no secret leaves them."""
+
+import io
+import json
+import logging
+import math
+import sys
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+from thermograd.store.errors import ConfigError
+from thermograd.stream.advice import ADVICE
+from thermograd.stream.outbox import Outbox
+from thermograd.stream.outlets import Outlets
+from thermograd.stream.settings import Settings, SinkSettings
+from thermograd.stream.sinks import JsonlSink, Message, SinkError, WebhookSink, check_url, make_sink
+
+SECRET = "T0PS3CRET"
+
+
+class Receiver(ThreadingHTTPServer):
+    """A web server on this machine that keeps what it gets and answers as told."""
+
+    daemon_threads = True
+
+    def __init__(self):
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.status, self.got, self.headers_got = 200, [], []
+        self.arrived = threading.Condition()
+
+    def url(self, path=SECRET):
+        return f"http://127.0.0.1:{self.server_port}/{path}"
+
+    def wait_for(self, count):
+        with self.arrived:
+            assert self.arrived.wait_for(lambda: len(self.got) >= count, timeout=20)
+        return self.got
+
+
+class Handler(BaseHTTPRequestHandler):
+    def do_POST(self):
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        status = self.server.status
+        if 300 <= status < 400:
+            self.send_response(status)
+            self.send_header("Location", self.server.url("elsewhere"))
+        else:
+            self.send_response(status)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+        with self.server.arrived:
+            self.server.got.append((self.path, json.loads(body)))
+            self.server.headers_got.append(dict(self.headers))
+            self.server.arrived.notify_all()
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def receiver():
+    """Return a running web server."""
+    server = Receiver()
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+    thread.start()
+    yield server
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+def message(text="hot", **values):
+    return Message("thermograd run: warning x", text, "warning", {"alert": "x", "value": math.nan} | values)
+
+
+class Recording:
+    """A sink that fails as often as told, then keeps what it gets."""
+
+    def __init__(self, fails=0, error=None, gate=None):
+        self.fails, self.error, self.gate = fails, error or SinkError("it is down"), gate
+        self.sent, self.attempts = [], 0
+
+    def send(self, message):
+        self.attempts += 1
+        if self.gate is not None:
+            self.gate.wait(20)
+        if self.attempts <= self.fails:
+            raise self.error
+        self.sent.append(message)
+
+
+def boxed(sink, **options):
+    told = []
+    return Outbox("team", sink, told.append, wait_s=0.001, **options), told
+
+
+def test_a_message_that_fails_is_tried_again_and_nobody_is_bothered():
+    sink = Recording(fails=2)
+    box, told = boxed(sink)
+    box.put(message())
+    box.close(20)
+    assert (sink.attempts, box.sent, box.dropped, told) == (3, 1, 0, [])
+
+
+def test_a_sink_that_stays_down_is_told_once_and_its_messages_counted():
+    sink = Recording(fails=10**6)
+    box, told = boxed(sink, attempts=3)
+    for _ in range(5):
+        box.put(message())
+    box.close(20)
+    assert told == ["alerts do not reach sink 'team': it is down; its alerts are in the log"]
+    assert (box.sent, box.dropped) == (0, 5)
+    assert sink.attempts == 3 + 4
+
+
+def test_a_permanent_failure_is_not_tried_again():
+    sink = Recording(fails=1, error=SinkError("gone", permanent=True))
+    box, told = boxed(sink)
+    box.put(message())
+    box.put(message())
+    box.close(20)
+    assert (sink.attempts, box.sent, box.dropped, len(told)) == (2, 1, 1, 1)
+
+
+def test_the_text_of_an_unexpected_error_is_not_told():
+    box, told = boxed(Recording(fails=9, error=RuntimeError(f"https://x/{SECRET}")), attempts=1)
+    box.put(message())
+    box.close(20)
+    assert told == ["alerts do not reach sink 'team': RuntimeError; its alerts are in the log"]
+
+
+def test_a_sink_that_hangs_delays_nothing_and_what_is_too_much_is_dropped():
+    gate = threading.Event()
+    sink = Recording(gate=gate)
+    box, told = boxed(sink, capacity=4)
+    for _ in range(50):
+        box.put(message())
+    box.close(0.0)
+    gate.set()
+    assert box.sent + box.dropped == 50
+    assert box.dropped >= 45
+    assert told == ["alerts do not reach sink 'team': more alerts than it can take; the rest is dropped"]
+
+
+def test_what_is_left_at_the_end_is_counted_and_told():
+    gate = threading.Event()
+    box, told = boxed(Recording(gate=gate))
+    box.put(message())
+    box.close(0.0)
+    assert (box.sent, box.dropped) == (0, 1)
+    gate.set()
+    assert told == ["alerts do not reach sink 'team': 1 alerts were not sent before the end"]
+
+
+def test_jsonl_is_strict_json_a_line_an_alert(tmp_path):
+    path = tmp_path / "alerts.jsonl"
+    sink = JsonlSink(path)
+    sink.send(message(device="a\nb"))
+    sink.send(message(value=math.inf))
+    lines = path.read_text().splitlines()
+    assert [json.loads(line, parse_constant=pytest.fail)["value"] for line in lines] == ["nan", "inf"]
+    with pytest.raises(SinkError, match="No such file"):
+        JsonlSink(tmp_path / "no" / "x.jsonl").send(message())
+
+
+def test_a_webhook_posts_json_with_its_token(receiver):
+    WebhookSink(receiver.url("hook"), token="abc").send(message(step=3))
+    ((path, body),) = receiver.wait_for(1)
+    assert path == "/hook"
+    assert body == {"alert": "x", "value": "nan", "step": 3, "text": "thermograd run: warning x: hot"}
+    assert receiver.headers_got[0]["Authorization"] == "Bearer abc"
+    assert receiver.headers_got[0]["Content-Type"] == "application/json"
+
+
+@pytest.mark.parametrize(
+    ("status", "permanent"), [(404, True), (302, True), (429, False), (500, False), (503, False)]
+)
+def test_a_webhook_tells_what_it_was_answered_and_follows_no_redirect(receiver, status, permanent):
+    receiver.status = status
+    with pytest.raises(SinkError, match=f"it answered HTTP {status}") as caught:
+        WebhookSink(receiver.url()).send(message())
+    assert caught.value.permanent is permanent
+    assert len(receiver.wait_for(1)) == 1
+    assert SECRET not in str(caught.value)
+
+
+def test_a_webhook_that_is_not_there_keeps_its_address_to_itself(receiver):
+    port = receiver.server_port
+    for url in (
+        f"http://127.0.0.1:{port + 1 if port < 65535 else 1}/{SECRET}",
+        f"http://127.0.0.1:1/a b{SECRET}",
+    ):
+        with pytest.raises(SinkError) as caught:
+            WebhookSink(url).send(message())
+        assert SECRET not in str(caught.value)
+        assert caught.value.__cause__ is None
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["http://example.com/x", "ftp://x", "https://", "x", "", "https://a b/", "http://127.0.0.1:0/", "//x"],
+)
+def test_an_address_that_could_leak_is_refused(url):
+    with pytest.raises(ConfigError, match="here is no address to post to; allowed: https://"):
+        check_url(url, "here")
+
+
+@pytest.mark.parametrize(
+    "url", ["https://x.y/z", "http://localhost:1/a", "http://127.0.0.1/", "http://[::1]:8/a"]
+)
+def test_https_and_this_machine_are_allowed(url):
+    check_url(url, "here")
+
+
+def test_a_secret_that_is_not_set_is_named():
+    sink = SinkSettings(type="webhook", url="env:TEAM_URL")
+    with pytest.raises(ConfigError, match=r"sinks\.team\.url is taken .* TEAM_URL is not set"):
+        make_sink("team", sink, {})
+    assert isinstance(make_sink("team", sink, {"TEAM_URL": "https://x/y"}), WebhookSink)
+
+
+def test_outlets_route_by_policy_and_tell_of_sinks_that_are_off(receiver, tmp_path):
+    told, lines = [], []
+    sinks = {
+        "all": SinkSettings(type="jsonl", path=str(tmp_path / "all.jsonl"), minimum="info", cooldown_s=0),
+        "grave": SinkSettings(type="webhook", url=receiver.url(), minimum="critical", cooldown_s=60),
+        "off": SinkSettings(type="webhook", url="env:NO_SUCH_VARIABLE_HERE"),
+    }
+    outlets = Outlets(Settings(sinks=sinks), lines.append, told.append, {"run_id": "r1", "name": "my\nrun"})
+    for second, severity in ((0, "info"), (1, "critical"), (2, "critical"), (100, "critical")):
+        outlets.tell(
+            {"alert": "nonfinite", "severity": severity, "time_ns": second * 10**9, "message": f"at {second}"}
+        )
+    outlets.close(20)
+    assert len(lines) == 4
+    assert [json.loads(line)["message"] for line in (tmp_path / "all.jsonl").read_text().splitlines()] == [
+        "at 0", "at 1", "at 2", "at 100"]  # fmt: skip
+    got = [body for _, body in receiver.wait_for(2)]
+    assert [(b["message"], b["held_back"], b["run_id"]) for b in got] == [
+        ("at 1", 0, "r1"),
+        ("at 100", 1, "r1"),
+    ]
+    assert got[1][
+        "text"
+    ] == "thermograd my run: critical nonfinite: at 100 (1 like it held back since the last)" + (
+        f". Look at: {ADVICE['nonfinite']}"
+    )
+    assert told == [
+        "sink 'off' is off: sinks.off.url is taken from the environment, but NO_SUCH_VARIABLE_HERE is not set"
+    ]
+    assert outlets.account()["alerts sent to sink grave"] == 2
+    assert outlets.account()["alerts held back from sink grave"] == 1
+
+
+@pytest.fixture
+def heard():
+    """Return what any logger says, at any level, while a test lasts."""
+    stream = io.StringIO()
+    handler = logging.StreamHandler(stream)
+    root = logging.getLogger()
+    level = root.level
+    root.addHandler(handler)
+    root.setLevel(logging.DEBUG)
+    yield stream
+    root.removeHandler(handler)
+    root.setLevel(level)
+
+
+@pytest.fixture
+def apprise():
+    """Return the library, or skip."""
+    return pytest.importorskip("apprise")
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of its plugins, not ours
+@pytest.mark.usefixtures("apprise")
+def test_apprise_delivers(receiver):
+    url = receiver.url("hook").replace("http://", "json://")
+    make_sink("team", SinkSettings(type="apprise", url=url)).send(message())
+    ((_, body),) = receiver.wait_for(1)
+    assert (body["title"], body["message"], body["type"]) == ("thermograd run: warning x", "hot", "warning")
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of its plugins, not ours
+@pytest.mark.usefixtures("apprise")
+@pytest.mark.parametrize("kind", ["refused", "unreachable", "unknown"])
+def test_apprise_keeps_its_address_to_itself(receiver, heard, capfd, kind):
+    receiver.status = 500
+    port = {"refused": receiver.server_port, "unreachable": 1}.get(kind, 1)
+    url = f"json://user:{SECRET}@127.0.0.1:{port}/{SECRET}" if kind != "unknown" else f"nonsense://{SECRET}"
+    with pytest.raises(SinkError) as caught:
+        make_sink("team", SinkSettings(type="apprise", url=url)).send(message())
+    assert caught.value.permanent is (kind == "unknown")
+    assert SECRET not in str(caught.value) + heard.getvalue() + "".join(capfd.readouterr())
+
+
+def test_without_apprise_the_sink_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "apprise", None)
+    with pytest.raises(SinkError, match=r"pip install 'thermograd\[alerts\]'") as caught:
+        make_sink("team", SinkSettings(type="apprise", url="json://x")).send(message())
+    assert caught.value.permanent

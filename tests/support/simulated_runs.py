@@ -1,0 +1,24 @@
+"""Simulated runs for tests, with a fixed end so that all but the run id repeats."""
+
+from pathlib import Path
+
+from thermograd.analysis.scenarios import draw
+from thermograd.ingest.simulate import Signals, simulate_run
+from thermograd.store.catalogue import Run
+
+END_NS = 1_790_000_000 * 10**9
+
+
+def simulated(
+    runs_dir: Path,
+    scenario: str | None = None,
+    rho: float | None = None,
+    lag_s: float | None = None,
+    minutes: float = 20.0,
+    seed: int = 0,
+    hz: float = 1.0,
+) -> Run:
+    """Draw a scenario and write it, as the command line does."""
+    drawn = draw(scenario, rho, lag_s, minutes, seed)
+    signals = Signals(drawn.pair.x, drawn.pair.y, drawn.sensor, drawn.load, drawn.period_s)
+    return simulate_run(runs_dir, signals, drawn.truth, hz, END_NS)

@@ -1,0 +1,106 @@
+"""A job of two processes on the CPU: run as a script by `test_ddp`; writes what the log must hold.
+
+Each phase trains a few steps in one style and writes ``<phase>-<rank>.json``: the run's id and, a step,
+this rank's loss and the norm of the gradient averaged over both ranks, computed in double precision by a
+plain model that sees both ranks' data.
+"""
+
+import json
+import os
+import sys
+from pathlib import Path
+
+import thermograd
+import torch
+import torch.distributed as dist
+from torch.nn.parallel import DistributedDataParallel
+
+RANK = int(os.environ["RANK"])
+OUT = Path(sys.argv[1])
+
+
+def make_model(dtype=torch.float32):
+    torch.manual_seed(0)
+    model = torch.nn.Sequential(torch.nn.Linear(6, 7), torch.nn.Tanh(), torch.nn.Linear(7, 3))
+    return model.to(dtype)
+
+
+def loss_of(model, step, rank, dtype=torch.float32):
+    data = torch.randn(4, 6, generator=torch.Generator().manual_seed(10 * step + rank)).to(dtype)
+    return model(data).square().mean() * 50
+
+
+def reference(weights, step):
+    """Return this rank's loss and the norm of the mean gradient, by their definitions."""
+    model = make_model(torch.float64)
+    model.load_state_dict(weights)
+    losses = [loss_of(model, step, rank, torch.float64) for rank in range(2)]
+    gradients = torch.autograd.grad(sum(losses) / 2, list(model.parameters()))
+    return losses[RANK].item(), sum(float((g**2).sum()) for g in gradients) ** 0.5
+
+
+def plain_weights(model):
+    """Return the whole model's weights, whatever it is wrapped in."""
+    full = {}
+    for name, value in model.state_dict().items():
+        value = value.full_tensor() if hasattr(value, "full_tensor") else value
+        full[name.removeprefix("module.")] = value.double()
+    return full
+
+
+def train(phase, model, clip, weights=plain_weights):
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
+    expected = []
+    with thermograd.start_run(phase, runs=OUT / "runs", agent=False) as run:
+        run.watch(optimizer)
+        for step in range(3):
+            expected.append(reference(weights(model), step))
+            loss_of(model, step, RANK).backward()
+            clip(model)
+            optimizer.step()
+            optimizer.zero_grad()
+    (OUT / f"{phase}-{RANK}.json").write_text(json.dumps({"run": run.run_id, "expected": expected}))
+
+
+def clip_by_torch(model):
+    torch.nn.utils.clip_grad_norm_(model.parameters(), 0.5)
+
+
+def fsdp1_weights(model):
+    from torch.distributed.fsdp import FullyShardedDataParallel
+
+    with FullyShardedDataParallel.summon_full_params(model):
+        return {
+            n.removeprefix("_fsdp_wrapped_module."): p.detach().double().clone()
+            for n, p in model.named_parameters()
+        }
+
+
+def main():
+    dist.init_process_group("gloo")
+    for phase, clip in (("ddp-clipped", clip_by_torch), ("ddp", lambda model: None)):
+        train(phase, DistributedDataParallel(make_model()), clip)
+    from torch.distributed.device_mesh import init_device_mesh
+    from torch.distributed.fsdp import FullyShardedDataParallel, fully_shard
+
+    mesh = init_device_mesh("cpu", (2,))
+    for phase, clip in (("fsdp2-clipped", clip_by_torch), ("fsdp2", lambda model: None)):
+        model = make_model()
+        fully_shard(model[0], mesh=mesh)
+        fully_shard(model, mesh=mesh)
+        train(phase, model, clip)
+    model = make_model()
+    fully_shard(model[2], mesh=mesh)
+    part = DistributedDataParallel(model[0])  # a replicated part beside a sharded one
+    train("mixed", torch.nn.Sequential(part, model[1], model[2]), lambda model: None, mixed_weights)
+    sharded = FullyShardedDataParallel(make_model(), device_id=torch.device("cpu"), use_orig_params=True)
+    train("fsdp1-clipped", sharded, lambda model: model.clip_grad_norm_(0.5), fsdp1_weights)
+    dist.destroy_process_group()
+
+
+def mixed_weights(model):
+    return {name.replace("module.", ""): value for name, value in plain_weights(model).items()}
+
+
+if __name__ == "__main__":
+    main()

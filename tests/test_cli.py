@@ -1,0 +1,220 @@
+"""The commands as a user meets them: exit code, stdout, stderr."""
+
+import csv
+import io
+import json
+import signal
+import subprocess
+import sys
+import time
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from click.testing import CliRunner
+from thermograd.cli import main
+from thermograd.store.catalogue import create_run
+from thermograd.store.layout import open_segments
+from thermograd.store.log import EventWriter
+
+SECOND = 10**9
+START = 1_800_000_000 * SECOND
+
+
+@pytest.fixture
+def invoke(tmp_path):
+    """Return a function that runs a command over the test's runs directory."""
+
+    def run(*arguments):
+        return CliRunner().invoke(main, ["--runs", str(tmp_path / "runs"), *arguments])
+
+    return run
+
+
+@pytest.fixture
+def run(tmp_path):
+    """Return a finished run of 200 steps with one spike and a temperature sensor."""
+    made = create_run(tmp_path / "runs", "first", {"devices": {"gpu": {"model": "A", "sensors": ["x"]}}})
+    writer = EventWriter(made.path, made.run_id, "w")
+    for i in range(200):
+        norm = 30.0 if i == 150 else 1.0 + (i * 7 % 11) / 100
+        time_ns = START + i * SECOND
+        writer.append("step", time_ns, 0, step=i + 1, rank=0, grad_norm=norm, loss=2.0, learning_rate=1e-3)
+        writer.append("sample", time_ns, 0, device="gpu", temperature_c=50.0 + i % 5)
+    writer.append("mark", mark="gap", text="a <b>gap</b>")
+    writer.close()
+    return made
+
+
+def error_of(result):
+    assert result.exit_code == 1
+    assert result.stdout == ""
+    assert result.stderr.startswith("Error: ")
+    assert "Traceback" not in result.stderr
+    return result.stderr
+
+
+def test_runs_lists_what_there_is(invoke, run):
+    result = invoke("runs")
+    assert run.run_id in result.stdout
+    assert "finished" in result.stdout
+    (row,) = json.loads(invoke("runs", "--json").stdout)
+    assert row == {
+        "run_id": run.run_id,
+        "name": "first",
+        "started": row["started"],
+        "ended": row["ended"],
+        "steps": 200,
+        "samples": 200,
+        "alerts": 0,
+        "devices": ["gpu"],
+        "state": "finished",
+    }
+
+
+def test_no_run_yet_is_said_on_stderr(invoke):
+    result = invoke("runs")
+    assert (result.exit_code, result.stdout) == (0, "")
+    assert "thermograd demo" in result.stderr
+    assert json.loads(invoke("runs", "--json").stdout) == []
+
+
+def test_show_tells_facts_devices_and_gaps(invoke, run):
+    text = invoke("show", "latest").stdout
+    assert "gpu  A; sensors: x" in text
+    assert "a <b>gap</b>" in text
+    assert json.loads(invoke("show", "latest", "--json").stdout)["steps"] == 200
+
+
+@pytest.mark.parametrize("command", ["show", "analyze", "verify", "replay", "seal", "report"])
+def test_an_unknown_run_is_one_sentence_with_what_there_is(invoke, run, command):
+    assert "no run 'nope' in" in error_of(invoke(command, "nope"))
+    assert run.run_id in error_of(invoke(command, "nope"))
+
+
+def test_an_ambiguous_prefix_names_the_candidates(invoke, run, tmp_path):
+    other = create_run(tmp_path / "runs", "second")
+    message = error_of(invoke("show", "2"))
+    assert "fits 2 runs" in message
+    assert other.run_id in message
+
+
+QUERY = "SELECT step, grad_norm FROM steps ORDER BY step LIMIT 2"
+
+
+def test_query_writes_every_format(invoke, run, tmp_path):
+    assert invoke("query", QUERY).stdout.splitlines()[2].split() == ["1", "1"]
+    rows = list(csv.DictReader(io.StringIO(invoke("query", QUERY, "--format", "csv").stdout)))
+    assert rows[1] == {"step": "2", "grad_norm": "1.07"}
+    assert json.loads(invoke("query", QUERY, "--json").stdout)[0] == {"step": 1, "grad_norm": 1.0}
+    target = tmp_path / "out.parquet"
+    assert invoke("query", QUERY, "--format", "parquet", "-o", str(target)).exit_code == 0
+    assert pq.read_table(target).column("step").to_pylist() == [1, 2]
+    stream = invoke("query", QUERY, "--format", "arrow").stdout_bytes
+    with pa.ipc.open_stream(stream) as reader:
+        assert reader.read_all().num_rows == 2
+    assert "devices" in invoke("query", "SELECT * FROM runs", "--format", "csv").stdout
+
+
+def test_a_query_error_says_where_and_leaves_no_file(invoke, run, tmp_path):
+    target = tmp_path / "out.csv"
+    message = error_of(invoke("query", "SELECT nonsense FROM steps", "-o", str(target)))
+    assert "LINE 1" in message
+    assert "^" in message
+    assert not target.exists()
+    assert "exactly one SELECT" in error_of(invoke("query", "DROP VIEW steps"))
+    assert "cannot write" in error_of(invoke("query", QUERY, "-o", str(tmp_path / "no" / "x.csv")))
+
+
+def test_replay_check_compares_and_tells_by_its_exit_code(invoke, run):
+    result = invoke("replay", "latest", "--check", "--json")
+    document = json.loads(result.stdout)
+    assert document == {
+        "identical": False,
+        "recorded": document["recorded"],
+        "replayed": document["replayed"],
+        "alerts": 1,
+    }
+    assert result.exit_code == 1
+    assert "step 151" in invoke("replay", "latest").stdout
+
+
+def test_analyze_says_it_in_words_and_in_json(invoke, run):
+    assert invoke("analyze", "latest").stdout.startswith(("CANNOT TELL", "NO COUPLING"))
+    document = json.loads(invoke("analyze", "latest", "--json").stdout)
+    assert document["alignment"] | {"matched_by_device": {}} == {
+        "mode": "nearest",
+        "tolerance_s": 1.0,
+        "steps": 200,
+        "matched": 200,
+        "unmatched": 0,
+        "matched_by_device": {},
+        "dropped": {},
+    }
+    naive = json.loads(invoke("analyze", "latest", "--method", "pearson", "--json").stdout)
+    assert naive["pairs"][0]["pearson_r"] == naive["pairs"][0]["r"]
+    assert "no column 'x'" in error_of(invoke("analyze", "latest", "--x", "x"))
+
+
+def test_verify_and_seal_and_what_damage_looks_like(invoke, run):
+    assert json.loads(invoke("verify", "latest", "--json").stdout)["events"]["step"] == 200
+    assert "all whole" in invoke("verify", "latest").stdout
+    path = next(s.path for s in open_segments(run.path, "arrows") if s.kind == "step")
+    path.write_bytes(path.read_bytes()[:-400])
+    result = invoke("verify", "latest")
+    assert result.exit_code == 1
+    assert f"{path.name}: " in result.stdout
+    assert "byte" in result.stdout
+    assert "quarantine" in invoke("seal", "latest").stderr
+    assert "Nothing to seal" in invoke("seal", "latest").stderr
+
+
+def test_export_and_import_give_the_same_steps(invoke, run, tmp_path):
+    target = tmp_path / "grad_norm_log.json"
+    assert invoke("export", "latest", "--format", "grad_norm_log", "-o", str(target)).exit_code == 0
+    result = json.loads(invoke("import", str(target), "--json").stdout)
+    assert result["rows"]["step"] == 200
+    sql = "SELECT count(DISTINCT grad_norm) AS n FROM steps GROUP BY run_id"
+    rows = json.loads(invoke("query", sql, "--json").stdout)
+    assert rows[0] == rows[1]
+
+
+def test_import_errors_are_one_sentence_and_leave_nothing(invoke, tmp_path):
+    bad = tmp_path / "bad.csv"
+    bad.write_text("a,b\n1,2\n")
+    assert "bad.csv" in error_of(invoke("import", str(bad)))
+    assert not list((tmp_path / "runs").glob("*")) if (tmp_path / "runs").exists() else True
+
+
+def test_doctor_says_what_is_measured_and_why_not_the_rest(invoke):
+    document = json.loads(invoke("doctor", "--json").stdout)
+    assert "utilization_pct" in document["devices"]["cpu"]["sensors"]
+    text = invoke("doctor").stdout
+    assert "cpu:" in text
+    assert "measures utilization_pct" in text
+
+
+def test_record_samples_the_devices_for_a_while(invoke, tmp_path):
+    command = [sys.executable, "-m", "thermograd.cli", "--runs", str(tmp_path / "runs")]
+    subprocess.run([*command, "record", "--duration", "1", "--hz", "10"], check=True, capture_output=True)
+    (row,) = json.loads(invoke("runs", "--json").stdout)
+    assert row["state"] == "finished"
+    assert row["samples"] >= 5
+    assert "cpu" in row["devices"]
+
+
+def test_wrong_usage_is_exit_code_two(invoke):
+    assert invoke("analyze").exit_code == 2
+    assert invoke("query", "SELECT 1", "--format", "xml").exit_code == 2
+    assert invoke("nonsense").exit_code == 2
+
+
+def test_ctrl_c_stops_a_query_at_once_and_without_a_traceback(tmp_path):
+    sql = "SELECT count(*) FROM range(99999999) a, range(99999999) b WHERE a.range < b.range"
+    command = [sys.executable, "-m", "thermograd.cli", "--runs", str(tmp_path), "query", sql]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    time.sleep(4)
+    process.send_signal(signal.SIGINT)
+    output, errors = process.communicate(timeout=30)  # the query itself would last for hours
+    assert (process.returncode, output) == (1, "")
+    assert errors.strip() == "Aborted!"

@@ -1,0 +1,118 @@
+"""The commands `simulate`, `compare` and the end of `demo`, as a user meets them."""
+
+import json
+
+import pytest
+from click.testing import CliRunner
+from synthetic import make_run
+from thermograd.cli import main
+from thermograd.store.catalogue import list_runs
+
+
+@pytest.fixture
+def invoke(tmp_path):
+    """Return a function that runs a command over the test's runs directory."""
+
+    def run(*arguments):
+        return CliRunner().invoke(main, ["--runs", str(tmp_path / "runs"), *map(str, arguments)])
+
+    return run
+
+
+def error_of(result, code=1):
+    assert result.exit_code == code
+    assert result.stdout == ""
+    assert "Traceback" not in result.stderr
+    return result.stderr
+
+
+def test_simulate_writes_a_run_that_all_commands_know_as_simulated(invoke, tmp_path):
+    result = invoke("simulate", "--coupling", 0.3, "--lag", 4, "--minutes", 1, "--seed", 9)
+    (run,) = list_runs(tmp_path / "runs")
+    assert result.stdout.startswith(f"{run.run_id}: ")
+    assert "truth: coupled, rho 0.3, lag 4 s, seed 9" in result.stdout
+    assert f"thermograd analyze {run.run_id}" in result.stderr
+    (row,) = json.loads(invoke("runs", "--json").stdout)
+    assert (row["state"], row["devices"]) == ("simulated", ["simulated:gpu"])
+    shown = invoke("show", run.run_id).stdout
+    assert "truth    simulated: scenario coupled, rho 0.3, lag_s 4" in shown
+    assert "SIMULATED" in shown
+    assert "simulated:gpu: simulated" in invoke("analyze", run.run_id).stdout
+
+
+def test_simulate_answers_in_json(invoke):
+    document = json.loads(invoke("simulate", "--minutes", 0.1, "--json").stdout)
+    assert document["state"] == "simulated"
+    assert document["truth"]["scenario"] == "uncoupled"
+    assert document["steps"] > 5
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (
+            ["--scenario", "../<script>"],
+            1,
+            "there is no scenario '../<script>'; there are: uncoupled, coupled",
+        ),
+        (["--coupling", "1.5"], 2, "1.5 is not in the range -1<=x<=1"),
+        (["--minutes", "-3"], 1, "the length is -3 minutes"),
+        (["--hz", "100"], 2, "100.0 is not in the range 0.1<=x<=10"),
+        (["--coupling", "0.2", "--lag", "2.5"], 1, "allowed are whole seconds"),
+        (["--scenario", "rw", "--coupling", "0.3"], 1, "takes no coupling; these do"),
+        (["--seed", "-1"], 2, "-1 is not in the range"),
+    ],
+)
+def test_simulate_refuses_in_one_sentence_and_writes_nothing(invoke, tmp_path, arguments, code, message):
+    assert message in error_of(invoke("simulate", *arguments), code)
+    assert not (tmp_path / "runs").exists()
+
+
+def test_every_scenario_is_named_in_the_help(invoke):
+    from thermograd.analysis.scenarios import SCENARIOS
+
+    text = " ".join(invoke("simulate", "--help").stdout.split())
+    assert all(name in text for name in SCENARIOS)
+
+
+def test_compare_says_that_copies_are_one_training_and_writes_what_was_asked_for(invoke, tmp_path):
+    pytest.importorskip("altair")
+    for seed in (0, 0, 1):
+        invoke("simulate", "--coupling", 0.5, "--minutes", 2, "--seed", seed)
+    ids = [run.run_id for run in list_runs(tmp_path / "runs")]
+    result = invoke("compare", *ids, "-o", tmp_path / "out")
+    assert result.exit_code == 0
+    assert result.stdout.startswith("CANNOT TELL from 2 different trainings")
+    assert "they count once" in result.stdout
+    assert result.stdout.splitlines()[-1] == str(tmp_path / "out" / "compare.svg")
+    assert (tmp_path / "out" / "compare.html").is_file()
+    document = json.loads(invoke("compare", *ids, "--json").stdout)
+    assert (len(document["runs"]), document["counted"]) == (3, 2)
+
+
+def test_compare_refuses_what_is_no_comparison(invoke, tmp_path):
+    run = make_run(tmp_path / "runs", steps=10, seconds=5.0)
+    assert "at least two different runs" in error_of(invoke("compare", run.run_id))
+    assert "at least two different runs" in error_of(invoke("compare", "latest", run.run_id))
+    assert "no run 'nonsense'" in error_of(invoke("compare", run.run_id, "nonsense"))
+    error_of(invoke("compare"), code=2)
+
+
+def test_the_demo_ends_with_two_runs_of_known_truth_and_the_report(invoke, tmp_path, monkeypatch):
+    pytest.importorskip("altair")
+    monkeypatch.setattr(
+        "thermograd.ingest.demo.record_devices", lambda runs, *_: make_run(runs, steps=0, seconds=5.0)
+    )
+    result = invoke("demo", "--no-train")
+    assert result.exit_code == 0, result.output
+    lines = result.stdout.splitlines()
+    table = lines[lines.index("What the instrument is for: is gradient norm coupled to temperature?") : -2]
+    assert max(map(len, table)) <= 80
+    assert len(table) <= 20
+    assert "simulated, 20 min: NOT coupled," in result.stdout
+    assert sum("no coupling" in line for line in table) == 1
+    assert any("COUPLED by 0.3" in line and line.endswith("COUPLED") for line in table)
+    assert lines[-1].startswith("Report    ")
+    assert lines[-1].endswith("report.html")
+    states = [run.state() for run in list_runs(tmp_path / "runs")]
+    assert sorted(states)[-2:] == ["simulated", "simulated"]
