@@ -15,6 +15,8 @@ import json
 import os
 import re
 import tempfile
+from collections.abc import Iterator
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -24,6 +26,7 @@ __all__ = [
     "open_segments",
     "read_json",
     "sealed_segments",
+    "sealed_stamps",
     "segment_name",
     "write_json",
     "writer_file",
@@ -61,23 +64,59 @@ def segment_name(kind: str, first: int, suffix: str) -> str:
 def open_segments(run_dir: Path, suffix: str) -> list[Segment]:
     """List the live files with a suffix (``arrows`` or ``tail``), by writer, kind and first `seq`."""
     found = []
-    for path in (run_dir / "open").glob(f"*/*.{suffix}"):
-        match = _OPEN.fullmatch(path.name)
-        if match:
-            found.append(Segment(path.parent.name, match["kind"], int(match["first"]), None, path))
+    for writer, folder in _folders(run_dir / "open"):
+        names = (name for name in _names(folder) if name.endswith(suffix))
+        found += [segment for name in names if (segment := _open(writer, folder, name))]
     return sorted(found)
 
 
 def sealed_segments(run_dir: Path, kind: str | None = None) -> list[Segment]:
     """List the sealed files, by writer, kind and first `seq`."""
     found = []
-    for path in (run_dir / "sealed").glob(f"{kind or '*'}/*.parquet"):
-        match = _SEALED.fullmatch(path.name)
-        if match:
-            found.append(
-                Segment(match["writer"], path.parent.name, int(match["first"]), int(match["last"]), path)
-            )
+    for its_kind, folder in _folders(run_dir / "sealed"):
+        names = _names(folder) if kind in (None, its_kind) else ()
+        found += [segment for name in names if (segment := _sealed(its_kind, folder, name))]
     return sorted(found)
+
+
+@lru_cache(maxsize=1024)  # who follows a run lists it five times a second
+def _open(writer: str, folder: str, name: str) -> Segment | None:
+    match = _OPEN.fullmatch(name)
+    return Segment(writer, match["kind"], int(match["first"]), None, Path(folder, name)) if match else None
+
+
+def _sealed(kind: str, folder: str, name: str) -> Segment | None:
+    match = _SEALED.fullmatch(name)
+    if match is None:
+        return None
+    return Segment(match["writer"], kind, int(match["first"]), int(match["last"]), Path(folder, name))
+
+
+def sealed_stamps(run_dir: Path) -> tuple[tuple[str, int], ...]:
+    """Return what changes when a file is sealed: the directories and when their content last changed."""
+    found = []
+    for folder in (str(run_dir / "sealed"), *(path for _, path in _folders(run_dir / "sealed"))):
+        try:
+            found.append((folder, os.stat(folder).st_mtime_ns))
+        except OSError:
+            continue
+    return tuple(found)
+
+
+def _folders(directory: Path) -> Iterator[tuple[str, str]]:
+    """Iterate over name and path of the folders in a directory, which may be absent."""
+    try:
+        with os.scandir(directory) as entries:
+            yield from ((entry.name, entry.path) for entry in entries if entry.is_dir())
+    except OSError:
+        return
+
+
+def _names(folder: str) -> list[str]:
+    try:
+        return os.listdir(folder)
+    except OSError:  # gone since it was seen
+        return []
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -4,6 +4,8 @@ Order matters, because a writer moves its events from tail to Arrow stream to se
 the place an event leaves is read before the place it goes to, and what shows up twice is told by `seq`.
 """
 
+import math
+import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,10 +17,12 @@ import pyarrow.parquet as pq
 from thermograd.store.arrow import Damage, read_stream, rows_to_batch, whole_records
 from thermograd.store.errors import LogError
 from thermograd.store.events import KINDS, Event, arrow_schema, column_names
-from thermograd.store.layout import Segment, open_segments, sealed_segments
-from thermograd.store.records import codec_of_tail, kind_codec
+from thermograd.store.layout import Segment, open_segments, sealed_segments, sealed_stamps
+from thermograd.store.records import RecordCodec, codec_of_tail, kind_codec
 
 __all__ = ["Follower", "Snapshot", "events_in_order", "kind_parts", "read_kind", "read_tail", "snapshot"]
+
+_STAMP_COARSENESS_S = 2.0  # of the time at which a directory last changed, on the coarsest file system
 
 
 class Snapshot(NamedTuple):
@@ -209,6 +213,7 @@ def events_in_order(run_dir: Path, kinds: Iterable[str] = tuple(KINDS)) -> list[
 class _Position:
     next_seq: int = 0
     tail: Path | None = None
+    codec: RecordCodec | None = None
     offset: int = 0
     moved: tuple[tuple[str, int], ...] = ()
 
@@ -233,6 +238,9 @@ class Follower:
         self._run_dir = run_dir
         self._kinds = frozenset(kinds)
         self._positions: dict[tuple[str, str], _Position] = {}
+        self._sealed: list[Segment] = []
+        self._stamps: tuple[tuple[str, int], ...] = ()
+        self._stamps_since = -math.inf
 
     def poll(self) -> list[Event]:
         """Return the events that appeared since the last call, by (time, writer, kind, seq)."""
@@ -240,17 +248,27 @@ class Follower:
         for segment in open_segments(self._run_dir, "tail"):
             tails.setdefault((segment.writer, segment.kind), []).append(segment)
         moved: dict[tuple[str, str], list[tuple[str, int]]] = {}
-        for segment in open_segments(self._run_dir, "arrows") + sealed_segments(self._run_dir):
+        for segment in open_segments(self._run_dir, "arrows") + self._list_sealed():
             entry = moved.setdefault((segment.writer, segment.kind), [])
-            try:
-                entry.append((segment.path.name, segment.path.stat().st_size))
+            try:  # a sealed file never grows
+                size = segment.path.stat().st_size if segment.last is None else 0
             except FileNotFoundError:
                 continue
+            entry.append((segment.path.name, size))
         events: list[Event] = []
         for key in sorted(tails.keys() | moved.keys()):
             if key[1] in self._kinds:
                 events += self._poll_stream(*key, tails.get(key, []), tuple(moved.get(key, ())))
         return sorted(events, key=_order)
+
+    def _list_sealed(self) -> list[Segment]:
+        """List the sealed files anew only where there may be others: in a long run they are many."""
+        stamps, now_s = sealed_stamps(self._run_dir), time.monotonic()
+        if stamps != self._stamps:
+            self._stamps, self._stamps_since = stamps, now_s
+        if now_s - self._stamps_since <= _STAMP_COARSENESS_S or not self._sealed:
+            self._sealed = sealed_segments(self._run_dir)
+        return self._sealed
 
     def _poll_stream(
         self, writer: str, kind: str, tails: list[Segment], moved: tuple[tuple[str, int], ...]
@@ -278,23 +296,24 @@ class Follower:
 
     @staticmethod
     def _read_tail(position: _Position, tail: Segment) -> list[Event]:
+        known = position.codec if position.tail == tail.path else None
+        base = position.offset if known is not None else 0
         try:
+            if tail.path.stat().st_size == base:
+                return []
             with tail.path.open("rb") as file:
-                header = file.readline()
-                codec, start = codec_of_tail(header)
-                base = position.offset if position.tail == tail.path else start
                 file.seek(base)
                 data = file.read()
+            codec, start = (known, 0) if known is not None else codec_of_tail(data)
         except (FileNotFoundError, LogError):  # moved on, or its header is still being written
             return []
-        events = []
-        end = 0
+        events, end = [], start
         empty = dict.fromkeys(column_names(tail.kind))
-        for end, row in codec.frames(data):  # noqa: B007 - the last end is where reading goes on
+        for end, row in codec.frames(data, start):  # noqa: B007 - the last end is where reading goes on
             values = empty | dict(zip(codec.names, row, strict=True))
             seq = int(row[0])
             if seq >= position.next_seq:
                 events.append(Event(tail.kind, tail.writer, values))
                 position.next_seq = seq + 1
-        position.tail, position.offset = tail.path, base + end
+        position.tail, position.codec, position.offset = tail.path, codec, base + end
         return events

@@ -183,6 +183,29 @@ def test_following_sees_each_event_once_and_in_order_however_it_moves(run_dir):
     assert sorted(e.values["step"] for e in seen) == list(range(600))
 
 
+def test_following_a_long_run_lists_its_sealed_files_only_when_there_may_be_others(run_dir, monkeypatch):
+    """An agent follows five times a second, for days: its work must not grow with what is sealed."""
+    from thermograd.store import reader
+
+    listed = []
+    listing = reader.sealed_segments
+    monkeypatch.setattr(reader, "sealed_segments", lambda *path: (listed.append(1), listing(*path))[1])
+    monkeypatch.setattr(reader, "_STAMP_COARSENESS_S", 0.0)
+    write(run_dir)
+    seal_run(run_dir, "r")
+    follower = Follower(run_dir)
+    assert len(follower.poll()) == 100
+    before = len(listed)
+    for _ in range(10):
+        assert follower.poll() == []
+    assert len(listed) == before
+    log = EventWriter(run_dir, "r", "another")
+    log.append("step", step=7)
+    log.close()
+    seal_run(run_dir, "r")
+    assert [event.values["step"] for event in follower.poll()] == [7]
+
+
 def test_following_a_finished_run_reads_all_of_it(run_dir):
     write(run_dir)
     seal_run(run_dir, "r")
