@@ -364,7 +364,7 @@ def list_all_runs(runs: Path, age: str | None, yes: bool, as_json: bool) -> None
     if age is not None:
         _prune(runs, age, yes)
         return
-    from thermograd.analysis.text import runs_table
+    from thermograd.analysis.table import runs_table
     from thermograd.store.catalogue import list_runs
 
     rows = [run.summary() for run in list_runs(runs)]
@@ -443,17 +443,30 @@ def query(
 
     Example: thermograd query "SELECT run_id, count(*), max(grad_norm) FROM steps GROUP BY ALL"
     """
-    from thermograd.analysis.text import write_table
+    from thermograd.store.stopping import ended_after, ended_by_ctrl_c
 
-    if untrusted:
-        from thermograd.store.sandbox import query_untrusted
+    with ended_by_ctrl_c():
+        from thermograd.analysis.table import encoded_table, write_result
 
-        table = query_untrusted(sql, runs, timeout_s or 10.0)
-    else:
-        from thermograd.store.query import query as run_query
+        if untrusted:
+            from thermograd.store.sandbox import query_untrusted
 
-        table = run_query(sql, runs, timeout_s)
-    write_table(table, "json" if as_json else output_format, output)
+            table = query_untrusted(sql, runs, timeout_s or 10.0)
+        else:
+            from thermograd.store.query import query as run_query
+
+            with ended_after(timeout_s):
+                table = run_query(sql, runs, timeout_s)
+        output_format = "json" if as_json else output_format
+        data = encoded_table(table, output_format)
+        if output is None:
+            write_result(data, output_format)
+            return
+    try:
+        write_result(data, output_format, output)
+    except KeyboardInterrupt:  # what was half written is gone: now end as above
+        with ended_by_ctrl_c():
+            signal.raise_signal(signal.SIGINT)
 
 
 @main.command()

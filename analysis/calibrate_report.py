@@ -9,7 +9,7 @@ from pathlib import Path
 from thermograd.analysis.calibrate import Calibration, Measured, binomial_interval
 from thermograd.analysis.markup import Html, element, items, table
 from thermograd.analysis.page import write_file
-from thermograd.analysis.text import table_text
+from thermograd.analysis.table import table_text
 from thermograd.store.errors import ThermogradError
 
 __all__ = ["calibration_page", "calibration_text", "require_writable", "write_calibration"]

@@ -1,24 +1,19 @@
 """Results as text for a terminal: tables, facts of a run, and the verdict in words."""
 
-import json
 import math
-import sys
 import textwrap
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from thermograd.analysis.analyze import Analysis, Pair
 from thermograd.analysis.beside import control_lines, event_lines, further_lines, reach_sentence
 from thermograd.analysis.statement import most_telling, pair_sentence, verdict_sentence
+from thermograd.analysis.table import cell_text, table_text
 from thermograd.store.catalogue import Run
-from thermograd.store.errors import QueryError
 from thermograd.store.events import column_names
 from thermograd.store.reader import read_kind
-
-if TYPE_CHECKING:
-    import pyarrow as pa
 
 __all__ = [
     "demo_summary",
@@ -27,114 +22,9 @@ __all__ = [
     "describe_run",
     "describe_verification",
     "run_facts_shown",
-    "runs_table",
-    "table_text",
-    "write_table",
 ]
 
 _LIMITS = ("rated_power_w", "power_limit_w", "temperature_limit_c", "max_sm_clock_mhz", "driver_version")
-
-
-def table_text(header: Sequence[str], rows: Iterable[Sequence[Any]], right: Sequence[str] = ()) -> str:
-    """Lay rows out in aligned columns, numbers to the right."""
-    cells = [[_cell(value) for value in row] for row in rows]
-    widths = [max(len(name), *(len(row[i]) for row in cells), 0) for i, name in enumerate(header)]
-    numeric = [
-        name in right or (bool(cells) and all(_looks_numeric(row[i]) for row in cells))
-        for i, name in enumerate(header)
-    ]
-
-    def line(values: Sequence[str]) -> str:
-        parts = [v.rjust(w) if n else v.ljust(w) for v, w, n in zip(values, widths, numeric, strict=True)]
-        return "  ".join(parts).rstrip()
-
-    return "\n".join([line(header), line(["-" * w for w in widths]), *map(line, cells)])
-
-
-def _cell(value: Any) -> str:
-    if value is None:
-        return "-"
-    if isinstance(value, float):
-        return f"{value:.6g}"
-    if isinstance(value, list):
-        return ", ".join(map(str, value))
-    text = value.isoformat(sep=" ") if hasattr(value, "isoformat") else str(value)
-    return text.replace("\n", " ").replace("\x1b", "?")
-
-
-def _looks_numeric(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return text == "-"
-    return True
-
-
-def runs_table(rows: list[dict[str, Any]]) -> str:
-    """Return the list of runs as a table."""
-    columns = ("run_id", "state", "started", "steps", "samples", "alerts", "devices")
-    return table_text(columns, [[row[name] for name in columns] for row in rows])
-
-
-def write_table(table: "pa.Table", output_format: str, output: Path | None) -> None:
-    """Write a query's result to stdout or, whole or not at all, to a file.
-
-    Raises
-    ------
-    QueryError
-        If a binary format is to go to a terminal, or the file cannot be written.
-    """
-    if output is None:
-        if output_format in ("parquet", "arrow") and sys.stdout.isatty():
-            raise QueryError(f"{output_format} is binary; give a file with -o")
-        sys.stdout.buffer.write(_encoded(table, output_format))
-        sys.stdout.buffer.flush()
-        return
-    temporary = output.with_name(f".{output.name}.tmp")
-    try:
-        temporary.write_bytes(_encoded(table, output_format))
-        temporary.replace(output)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise QueryError(f"cannot write {output}: {error.strerror or error}") from error
-
-
-def _encoded(table: "pa.Table", output_format: str) -> bytes:
-    import pyarrow as pa
-    import pyarrow.csv
-    import pyarrow.parquet
-
-    if output_format == "table":
-        rows = table.slice(0, 1000).to_pylist()
-        text = table_text(table.column_names, [list(row.values()) for row in rows])
-        more = f"\n... {len(table) - 1000} more rows" if len(table) > 1000 else ""
-        return f"{text}{more}\n".encode()
-    if output_format == "json":
-        return (json.dumps(table.to_pylist(), indent=2, default=_json_value) + "\n").encode()
-    sink = pa.BufferOutputStream()
-    if output_format == "csv":
-        pyarrow.csv.write_csv(_flat(table), sink)
-    elif output_format == "parquet":
-        pyarrow.parquet.write_table(table, sink)
-    else:
-        with pa.ipc.new_stream(sink, table.schema) as writer:
-            writer.write_table(table)
-    return bytes(sink.getvalue())
-
-
-def _flat(table: "pa.Table") -> "pa.Table":
-    """Turn list columns into text: CSV has no lists."""
-    import pyarrow as pa
-
-    for i, column in enumerate(table.schema):
-        if pa.types.is_nested(column.type):
-            text = [None if value is None else ", ".join(map(str, value)) for value in table[i].to_pylist()]
-            table = table.set_column(i, column.name, pa.array(text, pa.string()))
-    return table
-
-
-def _json_value(value: Any) -> Any:
-    return value.isoformat() if hasattr(value, "isoformat") else str(value)
 
 
 def run_facts_shown(run: Run) -> dict[str, Any]:
@@ -162,29 +52,33 @@ def _counted(names: Iterable[str]) -> dict[str, int]:
 def describe_run(shown: Mapping[str, Any]) -> str:
     """Return one run's facts, devices, gaps and alerts as text."""
     facts = shown["facts"]
-    lines = [f"{shown['run_id']}  ({shown['state']})", f"  name     {_cell(shown['name'])}"]
+    lines = [f"{shown['run_id']}  ({shown['state']})", f"  name     {cell_text(shown['name'])}"]
     lines.append(f"  started  {shown['started'] or 'unknown'}   ended  {shown['ended'] or '-'}")
     if facts.get("model"):
         model = facts["model"]
-        lines.append(f"  model    {_cell(model.get('class'))}, {_count(model.get('parameters'))} parameters")
+        lines.append(
+            f"  model    {cell_text(model.get('class'))}, {_count(model.get('parameters'))} parameters"
+        )
     counts = f"{shown['steps']} steps, {shown['samples']} samples, {shown['alerts']} alerts"
     lines += [f"  events   {counts}", f"  path     {shown['path']}"]
     if isinstance(facts.get("truth"), dict):
         known = {key: value for key, value in facts["truth"].items() if value is not None and key != "about"}
-        lines.append(f"  truth    simulated: {', '.join(f'{k} {_cell(v)}' for k, v in known.items())}")
+        lines.append(f"  truth    simulated: {', '.join(f'{k} {cell_text(v)}' for k, v in known.items())}")
     if isinstance(facts.get("clock"), str):
-        lines.append(f"  clock    {_cell(facts['clock'])}")
+        lines.append(f"  clock    {cell_text(facts['clock'])}")
     lines += ["", "Devices"]
     for name, device in facts.get("devices", {}).items():
-        lines += [f"  {_cell(name)}  {_device_line(name, device)}"]
+        lines += [f"  {cell_text(name)}  {_device_line(name, device)}"]
         lines += [f"    no {sensors}: {reason}" for reason, sensors in _by_reason(device.get("missing", {}))]
-        lines += [f"    {sensor}: {_cell(reason)}" for sensor, reason in device.get("suspect", {}).items()]
+        lines += [
+            f"    {sensor}: {cell_text(reason)}" for sensor, reason in device.get("suspect", {}).items()
+        ]
     lines += [f"  no {vendor} device: {reason}" for vendor, reason in facts.get("devices_absent", {}).items()]
     if not facts.get("devices"):
         lines.append("  none")
-    lines += ["", "Gaps", *([f"  {_cell(gap)}" for gap in shown["gaps"]] or ["  none"]), "", "Alerts"]
+    lines += ["", "Gaps", *([f"  {cell_text(gap)}" for gap in shown["gaps"]] or ["  none"]), "", "Alerts"]
     lines += [
-        f"  {_clock(a['time_ns'])}  {a['severity']:<8}  {a['alert']:<17}  {_cell(a['message'])}"
+        f"  {_clock(a['time_ns'])}  {a['severity']:<8}  {a['alert']:<17}  {cell_text(a['message'])}"
         for a in shown["alert_list"]
     ] or ["  none"]
     return "\n".join(lines)
@@ -194,12 +88,12 @@ def _by_reason(missing: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Return (reason, sensors) so that sensors that share a reason stand together."""
     groups: dict[str, list[str]] = {}
     for sensor, reason in missing.items():
-        groups.setdefault(_cell(reason), []).append(_cell(sensor))
+        groups.setdefault(cell_text(reason), []).append(cell_text(sensor))
     return [(reason, ", ".join(sensors)) for reason, sensors in groups.items()]
 
 
 def _device_line(name: str, device: Mapping[str, Any]) -> str:
-    parts = [_cell(device["model"])] if device.get("model") else []
+    parts = [cell_text(device["model"])] if device.get("model") else []
     if device.get("simulated") or name.startswith("simulated:"):
         parts.insert(0, "SIMULATED")
     if device.get("sensors"):
@@ -327,12 +221,12 @@ def describe_machine(facts: Mapping[str, Any]) -> str:
     """Return what ``doctor`` found as text: each device, what it measures, what it lacks and why."""
     lines = []
     for name, device in facts["devices"].items():
-        lines.append(f"{name}: {_cell(device.get('model') or 'unknown model')}")
+        lines.append(f"{name}: {cell_text(device.get('model') or 'unknown model')}")
         sensors = sorted(device.get("sensors", []), key=_column_order)
         lines.append(f"  measures {', '.join(sensors) or 'nothing'}")
-        limits = [f"{limit} {_cell(device[limit])}" for limit in _LIMITS if device.get(limit) is not None]
+        limits = [f"{limit} {cell_text(device[limit])}" for limit in _LIMITS if device.get(limit) is not None]
         lines += [f"  limits {', '.join(limits)}"] if limits else []
-        lines += [f"  note: {_cell(device['note'])}"] if device.get("note") else []
+        lines += [f"  note: {cell_text(device['note'])}"] if device.get("note") else []
         lines += [f"  lacks {names}: {reason}" for reason, names in _by_reason(device.get("missing", {}))]
     lines += ["", "Not here"]
     lines += [f"  {vendor}: {reason}" for vendor, reason in facts["absent"].items()]

@@ -8,7 +8,7 @@ import scipy.special
 from thermograd.analysis.analyze import Analysis, Pair
 from thermograd.analysis.compared import ComparedRun, Comparison, PairAcross
 from thermograd.analysis.statement import most_telling, question_verdict
-from thermograd.analysis.text import table_text
+from thermograd.analysis.table import table_text
 
 __all__ = [
     "best_of",

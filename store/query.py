@@ -20,6 +20,7 @@ from thermograd.store.derived import EfficiencySource
 from thermograd.store.errors import QueryError
 from thermograd.store.events import KINDS, arrow_schema, column_names
 from thermograd.store.reader import snapshot
+from thermograd.store.stopping import too_late
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -102,7 +103,7 @@ def query(
             try:
                 return connection.sql(sql).to_arrow_table()
             except duckdb.InterruptException as error:
-                raise QueryError(f"the query was stopped after {timeout_s:g} s (--timeout)") from error
+                raise QueryError(too_late(timeout_s or 0.0)) from error
             except duckdb.Error as error:
                 raise QueryError(_with_position(connection, sql, error)) from error
             except RuntimeError as error:  # what DuckDB's client makes of Ctrl-C

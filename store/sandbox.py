@@ -8,6 +8,7 @@ itself, and the network, which the child could reach if DuckDB had a way.
 """
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -16,6 +17,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.ipc
 from thermograd.store.errors import QueryError
+from thermograd.store.stopping import end_with_parent, ended_by_ctrl_c, too_late
 
 __all__ = ["query_untrusted"]
 
@@ -43,7 +45,7 @@ def query_untrusted(sql: str, runs: Path, timeout_s: float = 10.0) -> pa.Table:
         As `thermograd.store.query.query`; also where a limit was hit, the result is larger than 256 MB,
         or the platform has no resource limits.
     """
-    request = json.dumps({"sql": sql, "runs": str(runs), "timeout_s": timeout_s})
+    request = json.dumps({"sql": sql, "runs": str(runs), "timeout_s": timeout_s, "parent": os.getpid()})
     command = [sys.executable, "-P", "-m", "thermograd.store.sandbox"]
     with subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
@@ -52,7 +54,10 @@ def query_untrusted(sql: str, runs: Path, timeout_s: float = 10.0) -> pa.Table:
             output, errors = child.communicate(request.encode(), timeout=timeout_s + _START_S)
         except subprocess.TimeoutExpired:
             child.kill()
-            raise QueryError(f"the query was stopped after {timeout_s:g} s (--timeout)") from None
+            raise QueryError(too_late(timeout_s)) from None
+        except BaseException:  # Ctrl-C in a program of ours: the child must not go on alone
+            child.kill()
+            raise
     if child.returncode != 0:
         raise QueryError(_reason(errors, child.returncode))
     with pa.ipc.open_stream(output) as reader:
@@ -83,6 +88,7 @@ def _limit(timeout_s: float) -> None:
 
 
 def _answer(request: dict[str, Any]) -> bytes:
+    end_with_parent(request["parent"])
     from thermograd.store.query import query
 
     _limit(request["timeout_s"])
@@ -100,7 +106,8 @@ def _answer(request: dict[str, Any]) -> bytes:
 def main() -> None:
     """Serve one query: request on stdin, Arrow stream on stdout, or an error as JSON on stderr."""
     try:
-        answer = _answer(json.loads(sys.stdin.read()))
+        with ended_by_ctrl_c():
+            answer = _answer(json.loads(sys.stdin.read()))
     except QueryError as error:
         sys.stderr.write(json.dumps({"error": str(error)}) + "\n")
         sys.exit(3)

@@ -3,10 +3,8 @@
 import csv
 import io
 import json
-import signal
 import subprocess
 import sys
-import time
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -207,14 +205,3 @@ def test_wrong_usage_is_exit_code_two(invoke):
     assert invoke("analyze").exit_code == 2
     assert invoke("query", "SELECT 1", "--format", "xml").exit_code == 2
     assert invoke("nonsense").exit_code == 2
-
-
-def test_ctrl_c_stops_a_query_at_once_and_without_a_traceback(tmp_path):
-    sql = "SELECT count(*) FROM range(99999999) a, range(99999999) b WHERE a.range < b.range"
-    command = [sys.executable, "-m", "thermograd.cli", "--runs", str(tmp_path), "query", sql]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    time.sleep(4)
-    process.send_signal(signal.SIGINT)
-    output, errors = process.communicate(timeout=30)  # the query itself would last for hours
-    assert (process.returncode, output) == (1, "")
-    assert errors.strip() == "Aborted!"

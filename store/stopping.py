@@ -1,0 +1,77 @@
+"""Stopping the process of a query, for DuckDB does not always let itself be stopped.
+
+DuckDB asks for Python's Ctrl-C and for its own interrupt between two morsels of work only: not while it
+plans, and not inside one call of a function, where ``length(repeat('x', 2e9))`` stays for minutes. So a
+process that does nothing but answer a query leaves Ctrl-C to the operating system.
+"""
+
+import contextlib
+import os
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+
+__all__ = ["end_with_parent", "ended_after", "ended_by_ctrl_c", "too_late"]
+
+_PR_SET_PDEATHSIG = 1
+_GRACE_S = 0.5  # for DuckDB's own interrupt, which gives the better end
+
+
+def too_late(timeout_s: float) -> str:
+    """Say that a query has used up its time."""
+    return f"the query was stopped after {timeout_s:g} s (--timeout)"
+
+
+@contextlib.contextmanager
+def ended_by_ctrl_c() -> Iterator[None]:
+    """Let Ctrl-C end the process at once, wherever it is, with the status that a shell expects.
+
+    Only where Python's own handler stands: another one has its reasons, and who starts a command with the
+    signal ignored (a script, in its background) wants it ignored. Use it in the main thread.
+    """
+    if signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+        yield
+        return
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@contextlib.contextmanager
+def ended_after(timeout_s: float | None) -> Iterator[None]:
+    """End the process, with a sentence and exit code 1, if a query does not heed its time-out.
+
+    Parameters
+    ----------
+    timeout_s
+        Seconds after which the block ought to have ended by itself; None waits for ever.
+    """
+    if timeout_s is None:
+        yield
+        return
+    timer = threading.Timer(timeout_s + _GRACE_S, _end, (timeout_s,))
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
+def _end(timeout_s: float) -> None:
+    sys.stderr.write(f"Error: {too_late(timeout_s)}\n")
+    sys.stderr.flush()
+    os._exit(1)  # not sys.exit: that would wait for DuckDB
+
+
+def end_with_parent(parent: int) -> None:
+    """See to it that this process does not outlive its parent, however that one ends (Linux; else no-op)."""
+    if sys.platform == "linux":
+        import ctypes
+
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != parent:
+            os._exit(1)

@@ -1,0 +1,131 @@
+"""Stopping a query: at every moment, also where DuckDB does not listen, and nothing goes on without us.
+
+Each test starts the command in a process of its own and waits for a sign that it is where it should be. The
+queries would last for minutes; that the process ends at all within the wait is the assertion.
+"""
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+
+import psutil
+import pytest
+
+JOIN = "SELECT count(*) FROM range(99999999) a, range(99999999) b WHERE a.range < b.range"
+DEAF = "SELECT length(repeat('x', 4000000000))"  # one call of a function, which heeds no interrupt
+WAIT_S = 60
+
+# Says "here" when the command reaches a function; SIGINT as in a terminal, whatever started the tests.
+COMMAND = textwrap.dedent(
+    """
+    import importlib, signal, sys
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    place, *arguments = sys.argv[1:]
+    module_name, name = place.split(":")
+    module = importlib.import_module(module_name)
+    original = getattr(module, name)
+    def with_sign(*arguments, **options):
+        sys.stderr.write("here\\n")
+        sys.stderr.flush()
+        return original(*arguments, **options)
+    setattr(module, name, with_sign)
+    from thermograd.cli import main
+    main(arguments)
+    """
+)
+CONNECTING = "thermograd.store.query:connect"
+ASKING = "thermograd.store.query:_deadline"
+PRINTING = "thermograd.analysis.table:write_result"
+
+
+@pytest.fixture
+def start(tmp_path):
+    """Return a function that starts `query` and waits until it has reached a place; all are killed."""
+    processes = []
+
+    def run(place, *arguments):
+        command = [sys.executable, "-c", COMMAND, place, "--runs", str(tmp_path / "runs"), "query"]
+        process = subprocess.Popen(
+            [*command, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+        processes.append(process)
+        assert process.stderr.readline() == "here\n", process.stderr.read()
+        return process
+
+    yield run
+    for process in processes:
+        process.kill()
+        process.wait()
+        process.stdout.close()
+        process.stderr.close()
+
+
+def work(process, seconds):
+    """Wait until a process has used so much processor time from now on."""
+    process = psutil.Process(process.pid)
+    begun = sum(process.cpu_times()[:2])
+    while sum(process.cpu_times()[:2]) < begun + seconds:
+        assert process.status() != psutil.STATUS_ZOMBIE, "it has ended by itself"
+
+
+def end(process):
+    process.wait(WAIT_S)
+    return process.returncode, process.stderr.read()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals are POSIX")
+class TestCtrlC:
+    @pytest.mark.parametrize("place", [CONNECTING, ASKING])
+    def test_ends_the_process_wherever_it_is_as_a_shell_expects(self, start, place):
+        process = start(place, JOIN)
+        process.send_signal(signal.SIGINT)
+        assert end(process) == (-signal.SIGINT, "")
+
+    @pytest.mark.parametrize("sql", [JOIN, DEAF])
+    def test_ends_a_query_that_runs(self, start, sql):
+        process = start(ASKING, sql)
+        work(process, 0.3)
+        process.send_signal(signal.SIGINT)
+        assert end(process) == (-signal.SIGINT, "")
+
+    def test_ends_printing_to_a_reader_that_does_not_read(self, start):
+        process = start(PRINTING, "SELECT * FROM range(200000)", "--format", "csv")
+        process.send_signal(signal.SIGINT)
+        assert end(process) == (-signal.SIGINT, "")
+
+    def test_leaves_no_half_written_file(self, start, tmp_path):
+        target = tmp_path / "out.csv"
+        os.mkfifo(tmp_path / ".out.csv.tmp")  # whoever opens it waits for a reader: here it is caught
+        process = start(PRINTING, "SELECT 1", "-o", str(target))
+        psutil_process = psutil.Process(process.pid)
+        while psutil_process.status() == psutil.STATUS_RUNNING:
+            pass
+        process.send_signal(signal.SIGINT)
+        assert end(process) == (-signal.SIGINT, "")
+        assert list(tmp_path.iterdir()) == []
+
+    def test_stays_ignored_where_it_was_ignored(self, start, monkeypatch, tmp_path):
+        """A script that starts a command in its background has it ignored, and the command must obey."""
+        ignoring = COMMAND.replace("signal.default_int_handler", "signal.SIG_IGN")
+        monkeypatch.setitem(globals(), "COMMAND", ignoring)
+        process = start(ASKING, "SELECT sum(range) AS s FROM range(20000000)", "--format", "csv")
+        process.send_signal(signal.SIGINT)
+        assert end(process) == (0, "")
+        assert process.stdout.read() == '"s"\n199999990000000\n'
+
+    def test_takes_the_child_of_an_untrusted_query_along(self, start):
+        process = start("subprocess:Popen", DEAF, "--untrusted", "--timeout", "60")
+        children = psutil.Process(process.pid).children
+        while not children():
+            assert process.poll() is None
+        (child,) = children()
+        process.send_signal(signal.SIGINT)
+        assert end(process) == (-signal.SIGINT, "")
+        assert psutil.wait_procs([child], WAIT_S)[1] == []
+
+
+def test_a_timeout_ends_also_what_heeds_no_interrupt(start):
+    process = start(ASKING, DEAF, "--timeout", "0.2")
+    assert end(process) == (1, "Error: the query was stopped after 0.2 s (--timeout)\n")
