@@ -46,8 +46,8 @@ def reach_sentence(analysis: Analysis) -> str:
     if not found or not math.isfinite(found["detectable_r"]):
         return ""
     text = (
-        f"This run of {found['bins']} bins would show a residual correlation of {found['detectable_r']:.2f} "
-        f"nine times out of ten"
+        f"This run of {found['bins']:,} bins would show a residual correlation of "
+        f"{found['detectable_r']:.2f} nine times out of ten"
     )
     if math.isfinite(found["detectable_r_corrected"]) and found["tests"] > 1:
         text += f" ({found['detectable_r_corrected']:.2f} after correction for {found['tests']} tests)"
@@ -71,10 +71,13 @@ def _further(pair: Pair) -> list[str]:
     if pair.direct is not None and math.isfinite(pair.direct["r"]):
         texts.append(
             f"total effect r = {pair.r:+.2f}; direct, with power taken out as well, r = "
-            f"{pair.direct['r']:+.2f} (p = {pair.direct['p']:.2g})."
+            f"{pair.direct['r']:+.2f} (n = {pair.n:,}, p = {pair.direct['p']:.2g}, 95 % bound "
+            f"±{pair.direct['half_width']:.2f})."
         )
     if pair.over_time is not None and pair.over_time["reason"] is None:
-        quarters = ", ".join(f"{r:+.2f}" for r in pair.over_time["r"])
+        quarters = ", ".join(
+            f"{r:+.2f} (n = {n:,})" for r, n in zip(pair.over_time["r"], pair.over_time["n"], strict=True)
+        )
         changes = "it changes" if pair.over_time["p"] <= _ALPHA else "no change is seen"
         texts.append(f"r by quarters of the run {quarters}: {changes} (p = {pair.over_time['p']:.2g}).")
     return texts

@@ -11,15 +11,36 @@ from typing import Any, Literal
 import altair as alt
 from altair.utils.schemapi import debug_mode
 from thermograd.analysis.palette import DEVICE_COLOURS, MARK_COLOURS, SEVERITY_COLOURS
+from thermograd.analysis.panel import Kind
 
-__all__ = ["WIDTH", "Rows", "Spec", "Theme", "checked_later", "named", "number", "numbers", "theme"]
+__all__ = [
+    "WIDTH",
+    "Rows",
+    "Spec",
+    "Theme",
+    "checked_later",
+    "named",
+    "number",
+    "numbers",
+    "theme",
+]
 
 Spec = dict[str, Any]
 Rows = dict[str, list[dict[str, Any]]]
 Theme = Literal["light", "dark"]
 
 WIDTH = 760  # until the page sets it to the room there is
+_DARK_MARKS: dict[Kind, str] = {
+    "spike": "#F0843C",
+    "nonfinite": "#F0843C",
+    "zero": "#F0843C",
+    "injection": "#9D9D9D",
+}
 _DARK_DEVICES = ("#4AA3DF", "#E69F00", "#2DBE91", "#8CD0F5", "#B0B0B0")  # the same hues, lighter
+_TIME_COLOURS: dict[Theme, tuple[str, ...]] = {  # viridis; on dark ground its beginning would not be seen
+    "light": ("#440154", "#3b528b", "#21918c", "#5ec962", "#fde725"),
+    "dark": ("#7a6fd0", "#4a9bc0", "#35b779", "#a0da39", "#fde725"),
+}
 _INK: dict[Theme, dict[str, str]] = {
     "light": {"text": "#3a3f47", "soft": "#5f6772", "grid": "#e9ebee", "line": "#30343b", "band": "#e1e5ea"},
     "dark": {"text": "#d5d8dd", "soft": "#a3abb6", "grid": "#2b3037", "line": "#d9dce1", "band": "#333a43"},
@@ -47,7 +68,8 @@ def theme(name: Theme) -> Spec:
         "titleFont": font,
     }
     stem = (DEVICE_COLOURS if name == "light" else _DARK_DEVICES)[0]
-    colours = MARK_COLOURS | {
+    marks = MARK_COLOURS if name == "light" else MARK_COLOURS | _DARK_MARKS
+    colours = marks | {
         "training": ink["line"],
         "training-dot": ink["line"],
         "band": ink["band"],
@@ -56,7 +78,7 @@ def theme(name: Theme) -> Spec:
         "raw-dot": ink["soft"],
         "stem": stem,
         "stem-dot": stem,
-        "peak": MARK_COLOURS["spike"],
+        "peak": marks["spike"],
     }
     colours |= {f"severity-{severity}": colour for severity, colour in SEVERITY_COLOURS.items()}
     legend = {"labelColor": ink["soft"], "titleColor": ink["text"], "titleFontWeight": "normal"}
@@ -68,7 +90,10 @@ def theme(name: Theme) -> Spec:
         "title": {"color": ink["text"], "font": font, "fontSize": 12, "fontWeight": "normal"},
         "view": {"stroke": None, "fill": "transparent"},  # a fill, so that drag and wheel find it
         "text": {"color": ink["soft"], "font": font},
-        "range": {"category": list(DEVICE_COLOURS if name == "light" else _DARK_DEVICES)},
+        "range": {
+            "category": list(DEVICE_COLOURS if name == "light" else _DARK_DEVICES),
+            "ramp": list(_TIME_COLOURS[name]),
+        },
         "style": {style: {"color": colour} for style, colour in colours.items()},
     }
 

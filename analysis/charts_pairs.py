@@ -189,14 +189,14 @@ def _brief(value: float) -> float | None:
 
 
 def _cloud_plot(rows: Rows, key: str, points: list[dict[str, Any]], titles: list[Any]) -> alt.LayerChart:
-    scale = alt.Scale(zero=False, nice=True)
+    scale = alt.Scale(zero=False, nice=False, padding=10)  # so that no point is cut at the edge
     dots = (
         alt.Chart(named(rows, f"cloud-{key}", points))
         .mark_circle(size=20, opacity=0.85)
         .encode(
             x=alt.X("x:Q", scale=scale, axis=alt.Axis(title=None, grid=False, tickCount=5)),
             y=alt.Y("y:Q", scale=scale, axis=alt.Axis(title=None, tickCount=5, minExtent=34)),
-            color=alt.Color("t:Q", scale=alt.Scale(scheme="viridis", zero=False), legend=None),
+            color=alt.Color("t:Q", scale=alt.Scale(range="ramp", zero=False), legend=None),
             tooltip=[
                 alt.Tooltip("x:Q", title="training", format=".4~g"),
                 alt.Tooltip("y:Q", title="hardware", format=".4~g"),

@@ -119,10 +119,12 @@ def lag_figure(pair_label: str, pairs: list[Pair]) -> Figure:
         }
         ax.plot([lag for lag, _ in outside], [r for _, r in outside], "o", gid="outside", **ring)
         draw_frame(ax)
-        ax.set_xlabel("lag (s); above 0 the training leads; grey: 95 % bound", color=TEXT_COLOUR, labelpad=2)
+        bins = max(pair.n for pair in pairs)
+        words = f"lag (s), above 0 the training leads; n = {bins:,} bins; grey: 95 % bound"
+        ax.set_xlabel(words, color=TEXT_COLOUR, labelpad=2, size=6.2)
         ax.set_ylabel("residual r", color=TEXT_COLOUR)
-        label = figure_text(pair_label, 56)
-        plain_text(ax.set_title(label, loc="left", size=7, color=TEXT_COLOUR, pad=4))
+        title = figure.text(0.015, 0.975, figure_text(pair_label, 66), va="top", size=6.8, color=TEXT_COLOUR)
+        plain_text(title)
     return figure
 
 

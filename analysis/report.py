@@ -167,6 +167,7 @@ _SECTIONS = {
     "alerts": "Alerts",
     "data": "Data quality",
     "method": "Method",
+    "sql": "SQL",
     "again": "Do it again",
 }
 

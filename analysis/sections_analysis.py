@@ -109,7 +109,8 @@ def pairs_section(analysis: Analysis) -> Html:
         element(
             "p",
             "n: bins with both signals. r: residual correlation at its peak lag; a lag above 0 means the "
-            "training leads. Bound: what an uncoupled pair stays below, at every lag, 95 times in 100. "
+            "training leads. Bound: what an uncoupled pair stays below, at every lag, 95 times in 100; r and "
+            "the bound on either side of it is the simultaneous 95 % interval, which the verdict uses. "
             "Naive r: Pearson on raw values, no evidence.",
             class_="note",
         )
@@ -215,7 +216,7 @@ def _reasons(pairs: list[Pair]) -> Html:
 def naive_section(analysis: Analysis) -> Html:
     """Return why the plain correlation of the raw values would mislead, with this run's own numbers."""
     rows = [
-        (device, name, *[shown_number(r[key], "+.2f") for key in _CONTROLS])
+        (device, name, _matched(analysis, device), *[shown_number(r[key], "+.2f") for key in _CONTROLS])
         for device, signals in analysis.controls.items()
         for name, r in signals.items()
         if math.isfinite(r["grad_norm"])
@@ -233,9 +234,9 @@ def naive_section(analysis: Analysis) -> Html:
             "right after the training, where it was recorded.",
         ),
         table(
-            ("Device", "Hardware", *_CONTROLS.values()),
+            ("Device", "Hardware", "n steps", *_CONTROLS.values()),
             rows,
-            "itnnnn",
+            "itnnnnn",
             "Controls, Pearson r of raw values",
             stack=True,
         ),
@@ -243,7 +244,11 @@ def naive_section(analysis: Analysis) -> Html:
     text = _naive_example(analysis)
     if text:
         body.append(element("p", text))
-    body.append(element("p", "All are Pearson's r of raw values, without any claim.", class_="note"))
+    note = (
+        "All are Pearson's r of raw values, without claim or interval: the usual interval counts "
+        "neighbouring steps as independent, which they are not."
+    )
+    body.append(element("p", note, class_="note"))
     body.append(
         details(
             "All controls, also with other runs' hardware",
@@ -259,6 +264,11 @@ _CONTROLS = {
     "learning_rate": "r with learning rate",
     "grad_norm_after_training": "r with the time after training",
 }
+
+
+def _matched(analysis: Analysis, device: str) -> str:
+    count = analysis.alignment.get("matched_by_device", {}).get(device)
+    return _DASH if count is None else f"{count:,}"
 
 
 def _naive_example(analysis: Analysis) -> str:

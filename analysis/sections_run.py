@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from thermograd.analysis.analyze import Analysis
+from thermograd.analysis.clocks import clock_lines
 from thermograd.analysis.marks import SEVERITIES, onset_ns, severity_rank
 from thermograd.analysis.markup import Html, breakable, element, escape, items, table
 from thermograd.analysis.panels import Panels, device_label
@@ -22,8 +23,18 @@ _ACCOUNT = {
     "joined": "steps (times devices) joined to a sample while running",
     "unmatched": "steps without a sample in reach",
     "late": "events later than the stream layer waits",
+    "ticks": "readings of all devices",
     "missed_ticks": "sampling ticks missed",
     "failed_reads": "readings that failed",
+    "late_p50_ms": "ms late in the middle",
+    "late_p95_ms": "ms late at the 95th percentile",
+    "late_max_ms": "ms late at most",
+    "longest_read_ms": "ms for the longest reading",
+    "cpu_s": "s of processor time",
+    "rss_mib": "MiB of memory",
+    "cpu_stalled_s": "s in which something on this machine waited for a processor",
+    "memory_stalled_s": "s in which it waited for memory",
+    "io_stalled_s": "s in which it waited for storage",
     "lost": "events that could not be written",
     "unread_steps": "steps that could not be read",
 }
@@ -151,6 +162,17 @@ def _missing(device: Device) -> Html:
 # -- what was seen and what was missed -------------------------------------------------------------
 
 
+_ALERT_COLUMNS = (
+    ("Time,\u00a0s", "n"),
+    ("Severity", "t"),
+    ("Alert", "t"),
+    ("Step", "n"),
+    ("Device", "i"),
+    ("Message", "w"),
+)
+_DEVICE_PLACE = 4
+
+
 def alerts_section(data: RunSeries, origin_ns: int) -> Html:
     """Return the alerts raised while the run was recorded."""
     title = element("h2", "Alerts", id="alerts")
@@ -167,11 +189,15 @@ def alerts_section(data: RunSeries, origin_ns: int) -> Html:
     shown = sorted(data.alerts, key=severity_rank)[:_MOST_ALERTS]
     shown.sort(key=onset_ns)
     rows = [_alert_row(alert, origin_ns) for alert in shown]
-    names = ("Time,\u00a0s", "Severity", "Alert", "Step", "Device", "Message")
+    columns = [*_ALERT_COLUMNS]
+    if not any(alert["device"] for alert in shown):  # of the training alone: no empty column
+        columns.pop(_DEVICE_PLACE)
+        rows = [row[:_DEVICE_PLACE] + row[_DEVICE_PLACE + 1 :] for row in rows]
+    names, kinds = zip(*columns, strict=True)
     more = len(data.alerts) - len(shown)
     note = f"The {len(shown)} most severe; {more:,} more are in the log." if more else ""
     return Html(
-        title + table(names, rows, "nttniw", "Alerts", stack=True) + element("p", note, class_="note")
+        title + table(names, rows, "".join(kinds), "Alerts", stack=True) + element("p", note, class_="note")
     )
 
 
@@ -209,6 +235,7 @@ def data_section(data: RunSeries, analysis: Analysis, origin_ns: int) -> Html:
     lines += [f"{count:,} steps left out: {reason}." for reason, count in account["dropped"].items()]
     lines += _accounts(data)
     lines += _imported(data)
+    lines += clock_lines(data)
     lines += analysis.warnings
     incidents = [m for m in data.marks if m["mark"] in ("gap", "error", "clock")]
     lines += [_incident(mark, origin_ns) for mark in incidents[:_MOST_INCIDENTS]]
@@ -240,7 +267,13 @@ def _detail(text: str) -> str:
     if not isinstance(value, dict):
         return text[:300]
     numbers = {name: item for name, item in value.items() if not isinstance(item, list | dict)}
-    return ", ".join(f"{item} {_ACCOUNT.get(name, name)}" for name, item in numbers.items())[:300]
+    return ", ".join(f"{_count(item)} {_ACCOUNT.get(name, name)}" for name, item in numbers.items())[:500]
+
+
+def _count(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.3g}" if abs(value) < 1e3 else f"{value:,.0f}"
+    return f"{value:,}" if isinstance(value, int) else str(value)
 
 
 def _incident(mark: dict[str, Any], origin_ns: int) -> str:

@@ -78,7 +78,7 @@ def _peak(pairs: list[Pair]) -> Pair:
 
 def _numbers(pair: Pair) -> str:
     return (
-        f"n = {pair.n}, r = {pair.r:+.2f} at lag {pair.lag_s:+.1f} s, "
+        f"n = {pair.n:,}, r = {pair.r:+.2f} at lag {pair.lag_s:+.1f} s, "
         f"p = {pair.p_adjusted:.2g} (Holm), 95 % bound ±{pair.half_width:.2f}"
     )
 
@@ -112,7 +112,8 @@ def _no_coupling(pairs: list[Pair]) -> str:
     bins = min(pair.n for pair in pairs)
     return (
         f"NO COUPLING above {bound:.2f}: no training signal of this run moves with a hardware signal "
-        f"beyond shared trends ({len(pairs)} tests, n >= {bins}, 95 % bound at every lag searched)."
+        f"beyond shared trends ({len(pairs)} tests of {bins:,} bins or more, 95 % bound at every lag "
+        "searched)."
     )
 
 
@@ -121,17 +122,23 @@ def _inconclusive(pairs: list[Pair]) -> str:
     bound = min(max(abs(p.r) + p.half_width for p in pairs), 1.0)
     return (
         f"CANNOT TELL (inconclusive): no coupling was found, but one up to |r| = {bound:.2f} is not excluded "
-        f"by {pair.n} bins of {pair.period_s:.2g} s. Closest: {_NAMES.get(pair.x, pair.x)} ~ "
+        f"by {pair.n:,} bins of {pair.period_s:.2g} s. Closest: {_NAMES.get(pair.x, pair.x)} ~ "
         f"{_NAMES.get(pair.y, pair.y)} ({_numbers(pair)}). {_length_advice(pair)}"
     )
 
 
 def _insufficient(pairs: list[Pair]) -> str:
-    reasons = Counter(reason for pair in pairs for reason in pair.reasons)
+    reasons = Counter(_named(reason, pair) for pair in pairs for reason in pair.reasons)
     why = " ".join(reason for reason, _ in reasons.most_common(2))
     periods = [pair for pair in pairs if math.isfinite(pair.period_s)]
     advice = f" {_length_advice(periods[0])}" if periods else ""
     return f"CANNOT TELL (insufficient data): {why}{advice}"
+
+
+def _named(reason: str, pair: Pair) -> str:
+    """Return a reason that tells of which device and signal it speaks."""
+    named = reason.replace("The device ", f"{pair.device} ").replace("The hardware signal ", f"{pair.y} ")
+    return named.replace("The training signal ", f"{pair.x} ")
 
 
 def _nothing_to_compare(analysis: Analysis) -> str:

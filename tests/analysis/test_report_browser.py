@@ -217,6 +217,17 @@ def test_print_shows_stills_instead_of_charts(tab: Any) -> None:
     assert tab.locator("button").first.is_hidden()
 
 
+def test_print_opens_what_is_folded_and_folds_it_again(tab: Any) -> None:
+    folded = "Array.from(document.querySelectorAll('details')).filter(each => !each.open).length"
+    before = tab.evaluate(folded)
+    assert before > 0
+    tab.evaluate("window.dispatchEvent(new Event('beforeprint'))")
+    assert tab.evaluate(folded) == 0
+    assert tab.get_by_text("Freedman & Lane (1983)").is_visible()
+    tab.evaluate("window.dispatchEvent(new Event('afterprint'))")
+    assert tab.evaluate(folded) == before
+
+
 def test_page_is_whole_without_scripts(browser: Any, report: Path) -> None:
     context = browser.new_context(java_script_enabled=False)
     page = context.new_page()
