@@ -13,11 +13,10 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from importlib.abc import Loader, MetaPathFinder
-from importlib.machinery import ModuleSpec
 from pathlib import Path
 from typing import Any
 
+from thermograd.ingest.agent_imports import SparingFinder
 from thermograd.ingest.agent_lock import AgentLock
 from thermograd.ingest.devices import DeviceReader, open_readers
 from thermograd.ingest.sampler import Sampler
@@ -72,8 +71,7 @@ def run_agent(
     stop = threading.Event()
     if parent_pid:
         _watch_parent(parent_pid, stop)
-        if "pandas" not in sys.modules:
-            sys.meta_path.insert(0, _WithoutPandas())
+        SparingFinder().install()
     lock = AgentLock(run_dir)
     with _signals(parent_pid, stop):
         while not lock.acquire():
@@ -114,21 +112,6 @@ def _work(
         sealer.join(timeout=4)
     _seal(run)
     return samples
-
-
-class _WithoutPandas(MetaPathFinder, Loader):
-    """Refuses to import pandas in this process: pyarrow tries to, 55 MiB that an agent has no use for."""
-
-    def find_spec(self, fullname: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
-        """Return a spec for pandas alone, so that asking whether it is installed is still answered."""
-        return ModuleSpec(fullname, self) if fullname == "pandas" else None
-
-    def create_module(self, spec: ModuleSpec) -> None:
-        """Refuse."""
-        raise ModuleNotFoundError("pandas is not loaded in thermograd's agent", name=spec.name)
-
-    def exec_module(self, module: Any) -> None:
-        """Never called."""
 
 
 @contextmanager

@@ -108,7 +108,8 @@ def on_first_use(start: Callable[[], object]) -> None:
 
 def _seeing() -> list[Observer]:
     """Return the observers; none while a CUDA graph is captured, where to ask an event would break it."""
-    if _active and torch.cuda.is_initialized() and torch.cuda.is_current_stream_capturing():
+    cuda: Any = torch.cuda  # some versions of it have no types here
+    if _active and cuda.is_initialized() and cuda.is_current_stream_capturing():
         return []
     return _active
 

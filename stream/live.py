@@ -3,19 +3,21 @@
 import json
 import threading
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from thermograd.store.events import Event
 from thermograd.stream.alert import identity
-from thermograd.stream.metrics import Exporter
 from thermograd.stream.monitor import Monitor
 from thermograd.stream.outlets import Outlets, alert_line
 from thermograd.stream.settings import Settings
 
+if TYPE_CHECKING:
+    from thermograd.stream.metrics import Exporter
+
 __all__ = ["SETTINGS_MARK", "alert_line", "recorded_definitions", "watch_log"]
 
 SETTINGS_MARK = "the stream layer's settings"
-_POLL_S = 0.2
+_POLL_S = 0.5  # half a second is early enough for an alert; every look costs the trainer's machine
 
 
 def watch_log(
@@ -74,10 +76,12 @@ def _start_exporter(
     devices: Mapping[str, Mapping[str, Any]],
     run: Mapping[str, Any] | None,
     trouble: Callable[[str], None],
-) -> Exporter | None:
+) -> "Exporter | None":
     section = settings.metrics
     if not section.port:
         return None
+    from thermograd.stream.metrics import Exporter  # a megabyte that only an exporter needs
+
     exporter = Exporter(devices, run)
     try:
         exporter.listen(section.port, section.host)
@@ -93,7 +97,7 @@ class _Herald:
     An agent that is started again reads the run from its beginning and finds the same alerts.
     """
 
-    def __init__(self, append: Callable[..., Any], outlets: Outlets, exporter: Exporter | None) -> None:
+    def __init__(self, append: Callable[..., Any], outlets: Outlets, exporter: "Exporter | None") -> None:
         self._append, self._outlets, self._exporter = append, outlets, exporter
         self._known: set[str] = set()
 
@@ -121,7 +125,7 @@ def _follow(
     herald: _Herald,
     append: Callable[..., Any],
     stop: threading.Event,
-    exporter: Exporter | None,
+    exporter: "Exporter | None",
 ) -> None:
     ending = False
     while not ending:

@@ -173,7 +173,7 @@ def test_a_run_with_two_gpus_that_heat_throttle_and_fall_off_the_bus(tmp_path, f
     assert verify_run(run.path)["ok"] is True
 
 
-def test_the_agent_loads_neither_torch_nor_pandas(tmp_path):
+def test_the_agent_loads_nothing_that_it_has_no_use_for(tmp_path):
     run = create_run(tmp_path, "light")
     script = (
         "import sys\n"
@@ -182,15 +182,30 @@ def test_the_agent_loads_neither_torch_nor_pandas(tmp_path):
         "from thermograd.cli import _stream_layer\n"
         f"path = Path({str(run.path)!r})\n"
         f"run_agent(path, 10, {os.getpid()}, None, _stream_layer(path), 0.5)\n"
-        "heavy = {'torch', 'transformers', 'pandas', 'matplotlib', 'altair', 'duckdb'}\n"
-        "print(sorted(heavy & set(sys.modules)))\n"
+        "heavy = {'torch', 'transformers', 'pandas', 'matplotlib', 'altair', 'duckdb', 'prometheus_client'}\n"
+        "print(sorted(heavy & set(sys.modules)), 'narwhals.dataframe' in sys.modules)\n"
     )
     with subprocess.Popen(
         [sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE
     ) as agent:
         lines = agent.stdout.read().decode().splitlines()
-    assert lines[-1] == "[]"
+    assert lines[-1] == "[] False"
     assert read_kind(run.path, "sample").num_rows > 0
+
+
+def test_a_package_that_is_put_off_is_there_when_it_is_used_after_all():
+    script = (
+        "import sys\n"
+        "from thermograd.ingest.agent_imports import SparingFinder\n"
+        "SparingFinder().install()\n"
+        "import narwhals.stable.v2 as nw\n"
+        "print(len([name for name in sys.modules if name.startswith('narwhals')]))\n"
+        "print(nw.from_native.__name__)\n"
+        "import narwhals, pyarrow\n"
+        "print(narwhals.__version__ != '', 'pandas' in sys.modules)\n"
+    )
+    shown = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert shown.stdout.splitlines() == ["3", "from_native", "True False"]
 
 
 def test_sampling_goes_on_while_the_trainer_holds_the_interpreter(tmp_path):
