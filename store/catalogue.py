@@ -7,7 +7,7 @@ import shutil
 import socket
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
@@ -16,12 +16,14 @@ from typing import Any
 
 from thermograd.store.errors import LogError, RunNotFoundError
 from thermograd.store.layout import open_segments, read_json, sealed_segments, write_json
-from thermograd.store.process import host_facts, is_alive
+from thermograd.store.process import host_facts, is_alive, process_facts
 
 __all__ = ["Run", "build_run", "create_run", "default_runs_dir", "find_run", "list_runs", "new_run_id"]
 
 FORMAT_VERSION = 1
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+_BUILDER = "builder.json"
+_BUILDING_S = 86_400.0
 
 
 def default_runs_dir() -> Path:
@@ -196,18 +198,35 @@ def _initialise(path: Path, run_id: str, name: str, facts: dict[str, Any]) -> Ru
 def build_run(runs_dir: Path, name: str, facts: dict[str, Any]) -> Iterator[Run]:
     """Create a run out of sight and move it into place when the block ends well.
 
-    For importers and simulators: a half-written run is never left behind.
+    For importers and simulators: a half-written run is never left behind. What a killed process left is
+    never listed, and removed when the next run is built beside it.
     """
+    _remove_abandoned(runs_dir)
     run_id = new_run_id(name)
     hidden = runs_dir / f".{run_id}.partial"
     try:
-        yield _initialise(hidden, run_id, name, facts)
+        run = _initialise(hidden, run_id, name, facts)
         try:
+            write_json(hidden / _BUILDER, process_facts())
+        except OSError as error:
+            raise LogError(f"cannot create a run in {runs_dir}: {error.strerror or error}") from error
+        yield run
+        try:
+            (hidden / _BUILDER).unlink(missing_ok=True)
             hidden.replace(runs_dir / run_id)
         except OSError as error:
             raise LogError(f"cannot move the run into {runs_dir}: {error.strerror or error}") from error
     finally:
         shutil.rmtree(hidden, ignore_errors=True)
+
+
+def _remove_abandoned(runs_dir: Path) -> None:
+    """Remove the half-built runs whose builder is dead; on another host that is so after a day."""
+    for path in runs_dir.glob(".*.partial"):
+        facts = read_json(path / _BUILDER)
+        with suppress(OSError):
+            if facts and not is_alive(facts, path.stat().st_mtime, _BUILDING_S):
+                shutil.rmtree(path, ignore_errors=True)
 
 
 def list_runs(runs_dir: Path) -> list[Run]:

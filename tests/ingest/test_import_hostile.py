@@ -2,6 +2,9 @@
 
 import json
 import random
+import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,6 +13,7 @@ from importing import imported, refused, written
 from thermograd.ingest.formats import FORMATS, recognise
 from thermograd.ingest.importers import import_run
 from thermograd.ingest.recording import Hints
+from thermograd.store.catalogue import build_run, list_runs
 from thermograd.store.errors import ThermogradError
 from thermograd.store.seal import verify_run
 
@@ -138,6 +142,77 @@ def test_a_lost_event_of_an_import_is_told_from_a_note_of_the_log(
     found = imported(tmp_path, written(tmp_path / "a.json", json.dumps(entries)))
     assert found.result["rows"]["step"] == 19_999
     assert [row["mark"] for row in found.rows("mark")] == ["note"]
+
+
+# -- ends that nobody chose ------------------------------------------------------------------------
+
+_KILLED = """
+import os, signal, sys
+from pathlib import Path
+from thermograd.ingest.importers import import_run
+from thermograd.store.log import EventWriter
+append, left = EventWriter.append, [int(sys.argv[3])]
+def counted(self, *args, **values):
+    left[0] -= 1
+    if not left[0]:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return append(self, *args, **values)
+EventWriter.append = counted
+import_run(Path(sys.argv[1]), [Path(sys.argv[2])])
+"""
+
+_LIMITED = """
+import resource, sys
+resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))
+from thermograd.cli import main
+main(["--runs", sys.argv[1], "import", sys.argv[2]])
+"""
+
+
+@pytest.fixture
+def long_log(tmp_path: Path) -> Path:
+    entries = [{"step": n, "loss": 1.0 / n, "timestamp": 1_700_000_000 + n} for n in range(1, 20_001)]
+    return written(tmp_path / "long.json", json.dumps(entries))
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="SIGKILL is POSIX")
+@pytest.mark.parametrize("at", [1, 10_000])
+def test_a_kill_in_mid_import_leaves_nothing_to_be_seen_and_the_next_import_cleans_up(
+    tmp_path: Path, long_log: Path, at: int
+) -> None:
+    runs = tmp_path / "runs"
+    command = [sys.executable, "-c", _KILLED, str(runs), str(long_log), str(at)]
+    assert subprocess.run(command, check=False).returncode == -signal.SIGKILL
+    assert list_runs(runs) == []
+    assert len(list(runs.iterdir())) == 1
+    found = imported(tmp_path, long_log)
+    assert found.result["rows"]["step"] == 20_000
+    assert list(runs.iterdir()) == [found.run.path]
+    assert verify_run(found.run.path)["ok"]
+
+
+def test_a_half_built_run_of_a_living_process_is_let_alone(tmp_path: Path, long_log: Path) -> None:
+    runs = tmp_path / "runs"
+    with build_run(runs, "simulated", {}) as other:
+        found = imported(tmp_path, long_log)
+        assert other.path.is_dir()
+    assert len(list_runs(runs)) == 2
+    assert not (runs / other.run_id / "builder.json").exists()
+    assert found.run.path.is_dir()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="limits are POSIX")
+def test_a_disk_that_takes_no_more_leaves_nothing_behind_and_is_said_in_one_sentence(
+    tmp_path: Path, long_log: Path
+) -> None:
+    """The kernel refuses to let a file grow, as it does on a full disk."""
+    runs = tmp_path / "runs"
+    command = [sys.executable, "-c", _LIMITED, str(runs), str(long_log)]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert result.returncode == 1
+    assert result.stderr.splitlines()[-1].startswith("Error: ")
+    assert "Traceback" not in result.stderr
+    assert list(runs.iterdir()) == []
 
 
 def test_the_page_on_importing_names_every_format() -> None:
