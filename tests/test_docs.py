@@ -1,16 +1,27 @@
-"""Documentation that runs: docstring examples, the README's Python, and help for every command."""
+"""Documentation that runs: docstring examples, commands with their output, SQL, Python, links, help."""
 
+import contextlib
 import doctest
 import importlib
+import os
 import re
+import shlex
+import shutil
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import click
 import pytest
 from click.testing import CliRunner
+from synthetic import make_run
 from thermograd.cli import main
+from thermograd.ingest.devices import DeviceReader
+from thermograd.ingest.recording import Format, Head, Hints
+from thermograd.store.events import COMMON, KINDS
+from thermograd.store.query import query
 
 ROOT = Path(__file__).parents[1]
+DOCS = ROOT / "docs"
 ROOMS = ("store", "ingest", "stream", "analysis")
 NAMES = sorted(
     f"thermograd.{room}.{path.stem}"
@@ -19,6 +30,36 @@ NAMES = sorted(
     if ">>> " in path.read_text()
 )
 COMMANDS = sorted(name for name, command in main.commands.items() if not command.hidden)
+PAGES = sorted([ROOT / "README.md", *DOCS.glob("*.md")])
+NOT_RUN = {
+    "demo": "trains for a minute; tests/ingest/test_demo.py runs it",
+    "run": "starts processes; tests/ingest/test_launcher.py runs it",
+    "doctor": "differs from machine to machine",
+}
+
+
+class Block(NamedTuple):
+    """A command on the page, and the lines it is said to print."""
+
+    command: str
+    lines: list[str]
+
+
+def blocks(page: Path, language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", page.read_text(), re.DOTALL | re.MULTILINE)
+
+
+def console(page: Path) -> list[Block]:
+    found = [text.removeprefix("$ ").rstrip("\n").split("\n") for text in blocks(page, "console")]
+    return [Block(command, lines) for command, *lines in found]
+
+
+def is_run(command: str) -> bool:
+    return shlex.split(command)[1] not in NOT_RUN
+
+
+SHOWN = console(DOCS / "commands.md")
+RUN = [block for block in SHOWN if is_run(block.command)]
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -38,16 +79,165 @@ def test_every_command_has_help_with_an_example_and_is_in_the_readme(name):
     assert f"`{name}" in (ROOT / "README.md").read_text()
 
 
-def test_the_python_of_the_readme_runs(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("thermograd.ingest.run._start_agent", lambda *_: None)
-    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
-    assert blocks
-    for block in blocks:
-        if "Trainer(" not in block:  # needs the reader's own model and data
-            exec(compile(block, "README.md", "exec"), {})
-    assert list((tmp_path / "runs").glob("*/run.json"))
-
-
 def test_commands_are_click_commands():
     assert all(isinstance(command, click.Command) for command in main.commands.values())
+
+
+# -- commands.md -----------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def printed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """Run the page's commands one after the other in one directory, as the page says."""
+    folder = tmp_path_factory.mktemp("docs")
+    shutil.copytree(ROOT / "tests" / "data" / "pair", folder / "training_run_1")
+    patch = pytest.MonkeyPatch()
+    patch.setenv("COLUMNS", "100")
+    patch.delenv("THERMOGRAD_RUNS", raising=False)
+    with contextlib.chdir(folder):
+        results = {
+            block.command: CliRunner().invoke(main, shlex.split(block.command)[1:], prog_name="thermograd")
+            for block in RUN
+        }
+    patch.undo()
+    return results
+
+
+def test_page_shows_every_command_and_its_output():
+    shown = {name: block.lines for block in SHOWN for name in shlex.split(block.command)[1:2]}
+    assert set(shown) == set(COMMANDS)
+    assert all(shown.values())
+    assert set(NOT_RUN) < set(COMMANDS)
+
+
+@pytest.mark.parametrize("block", RUN, ids=[block.command[:60] for block in RUN])
+def test_command_on_the_page_prints_what_the_page_says(block, printed):
+    """Lines must come in the page's order; numbers, names of runs and columns' widths may differ."""
+    result = printed[block.command]
+    assert result.exit_code == 0, result.output
+    told = iter([_shape(line) for line in result.output.split("\n")])
+    for line in block.lines:
+        if line != "...":
+            assert _shape(line) in told, f"not printed, or not in this place: {line}"
+
+
+def _shape(line: str) -> str:
+    line = re.sub(r"\d{8}-\d{6}-[\w.-]+", "RUN", line)
+    line = re.sub(r"[▁▂▃▄▅▆▇█]+", "CURVE", line)
+    line = re.sub(r"[−+-]?\d+(\.\d+)?(e[+-]?\d+)?", "0", line)
+    return re.sub(r"-{3,}|\s+", " ", line).strip()
+
+
+# -- SQL and Python --------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def recorded(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two small runs with spikes and a collapse, for the recipes."""
+    folder = tmp_path_factory.mktemp("recipes")
+    for place in (1, 2):
+        make_run(folder / "runs", 60, 30.0, [20, 40], name=f"run {place}", collapse_s=15.0, seed=place)
+    return folder
+
+
+RECIPES = blocks(DOCS / "recipes.md", "sql")
+
+
+@pytest.mark.parametrize("sql", RECIPES, ids=[" ".join(sql.split())[:50] for sql in RECIPES])
+def test_recipe_answers(sql, recorded):
+    assert query(sql, recorded / "runs").num_rows > 0
+
+
+def test_recipe_for_a_spike_finds_the_spike_and_the_device(recorded):
+    first, around, *_ = RECIPES
+    assert query(first, recorded / "runs").num_rows == 4
+    happened = query(around, recorded / "runs").to_pylist()
+    assert {"step", "sample", "alert"} <= {row["kind"] for row in happened}
+    assert max(abs(row["dt_s"]) for row in happened) <= 5.0
+
+
+@pytest.mark.parametrize("page", ["events.md", "recipes.md", "extending.md"])
+def test_python_of_the_page_runs(page, recorded, monkeypatch):
+    monkeypatch.chdir(recorded)
+    space: dict[str, Any] = {}
+    for text in blocks(DOCS / page, "python"):
+        exec(compile(text, page, "exec"), space)
+    assert space
+
+
+@pytest.fixture(scope="module")
+def extended(recorded: Path) -> dict[str, Any]:
+    space: dict[str, Any] = {"__name__": "extending"}
+    with contextlib.chdir(recorded):
+        for text in blocks(DOCS / "extending.md", "python"):
+            exec(compile(text, "extending.md", "exec"), space)
+    return space
+
+
+def test_detector_of_the_page_does_what_its_example_says_and_finds_the_spikes(extended):
+    example = doctest.DocTestFinder().find(extended["StepRise"], "StepRise", globs=extended)
+    assert sum(doctest.DocTestRunner().run(each).failed for each in example) == 0
+    assert [step for _, step in extended["flagged"]] == [20, 40, 20, 40]
+
+
+def test_reader_of_the_page_has_the_interface_and_known_columns(extended):
+    reader = extended["BoilerReader"]()
+    methods = [name for name in vars(DeviceReader) if not name.startswith("_")]
+    assert all(callable(getattr(reader, name)) for name in methods)
+    (sample,) = reader.read()
+    assert set(sample) <= {column.name for column in KINDS["sample"]}
+    assert set(reader.describe()) == {sample["device"]}
+
+
+def test_importer_of_the_page_reads_rows_and_counts_what_it_leaves_out(extended, tmp_path):
+    path = tmp_path / "any.name"
+    path.write_text("# boiler log\n1750000000 61.5\n1750000001 nonsense\n1750000002 900\n")
+    boiler: Format = extended["BOILER"]
+    assert boiler.recognises(Head(path.read_bytes(), path.read_text()))
+    (recording,) = boiler.read((path,), Hints())
+    assert len(recording) == 1
+    assert recording.left_out.total() == 2
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/quick-start.md"])
+def test_training_of_the_page_is_recorded(page, tmp_path, monkeypatch):
+    pytest.importorskip("torch", reason="torch (extra train) is not installed")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("thermograd.ingest.run._start_agent", lambda *_: None)
+    texts = [text for text in blocks(ROOT / page, "python") if "Trainer(" not in text]  # the reader's own
+    assert texts
+    for text in texts:
+        exec(compile(text, page, "exec"), {})
+    rows = query("SELECT loss, grad_norm, learning_rate FROM steps", tmp_path / "runs").to_pylist()
+    assert len(rows) >= 3
+    assert all(value is not None for row in rows for value in row.values())
+
+
+# -- what the pages say ----------------------------------------------------------------------------
+
+
+def test_event_schema_of_the_page_is_the_schema():
+    told = re.findall(r"^\| `(\w+)` \| (\w+) \| (.*) \|$", (DOCS / "events.md").read_text(), re.MULTILINE)
+    kinds = [column for columns in KINDS.values() for column in columns]
+    assert told == [(column.name, column.type, column.meaning) for column in (*COMMON, *kinds)]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=[page.name for page in PAGES])
+def test_links_between_pages_lead_somewhere(page):
+    text = re.sub(r"```.*?```", "", page.read_text(), flags=re.DOTALL)
+    targets = [link for link in re.findall(r"\]\(([^)\s]+)\)", text) if "://" not in link]
+    missing = [link for link in targets if not (page.parent / link.partition("#")[0]).exists()]
+    assert missing == []
+    if page.parent == DOCS and page.name != "README.md":
+        assert f"({page.name})" in (DOCS / "README.md").read_text()
+
+
+def test_commands_named_on_the_pages_exist():
+    named = {name for page in PAGES for name in re.findall(r"\bthermograd ([a-z]+)\b", _code(page))}
+    assert named - set(COMMANDS) <= {"thermograd"}
+
+
+def _code(page: Path) -> str:
+    text = page.read_text()
+    fenced = [block for language in ("sh", "console") for block in blocks(page, language)]
+    return os.linesep.join([*fenced, *re.findall(r"`(thermograd [^`]+)`", text)])
