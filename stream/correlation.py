@@ -1,6 +1,6 @@
 """Correlation over a sliding window that a passing spike leaves exact."""
 
-from math import isfinite, sqrt
+from math import inf, sqrt
 
 from river import stats
 
@@ -9,20 +9,20 @@ __all__ = ["RollingCorrelation"]
 _CONSTANT = 1e-9  # a side whose sd is below this share of its mean does not vary
 
 
-# of the pairs from one on to the end of the block: count; x and y of the last pair, which the rest is
-# relative to; means; centred sums of squares and of products
-_Tail = tuple[int, float, float, float, float, float, float, float]
-_NO_TAIL: _Tail = (0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
+_Sums = tuple[float, float, float, float, float]  # of x, y, x * x, y * y, x * y, relative to the origin
+_NO_SUMS: _Sums = (0.0, 0.0, 0.0, 0.0, 0.0)
 
 
 class RollingCorrelation(stats.base.Bivariate):  # type: ignore[misc]  # river ships no types
     """Pearson correlation of the last `window` pairs.
 
     Nothing that left the window is ever subtracted: the window is the tail of the last block of
-    `window` pairs, whose sums were taken once from its end backwards, and the present block, whose
+    `window` - 1 pairs, whose sums are taken once from its end backwards, and the present block, whose
     sums grow. So however large a spike was, once it has left the window the result is exact again.
-    Either sum is relative to a pair that is always in the window (the last of the one block, the first of
-    the other), so at most a factor `window` of precision is lost, at any level.
+    All sums are relative to the last pair of the last block, which is in the window as long as the present
+    block grows, so at most a factor `window` of precision is lost, at any level.
+
+    Sums are taken when a result is asked for: `update` alone only keeps the pair.
 
     `get` is None until the window is full (or holds `min_pairs`), and while a side does not vary
     (standard deviation <= 1e-9 of its mean's size), for example a device at 100 % utilisation. A pair
@@ -57,7 +57,7 @@ class RollingCorrelation(stats.base.Bivariate):  # type: ignore[misc]  # river s
     References
     ----------
     Chan, Golub & LeVeque (1983), Algorithms for computing the sample variance, The American
-    Statistician 37(3), eq. 2.1 (merging of centred sums).
+    Statistician 37(3), section 3 (data shifted by a value of the sample).
     """
 
     def __init__(self, window: int = 128, min_pairs: int | None = None) -> None:
@@ -67,9 +67,10 @@ class RollingCorrelation(stats.base.Bivariate):  # type: ignore[misc]  # river s
         self.min_pairs = min_pairs
         self.skipped = 0
         self._block: list[tuple[float, float]] = []
-        self._tails: list[_Tail] = []  # [i]: the last block from its pair i + 1 on
-        self._tail = _NO_TAIL
-        self._begin()
+        self._last: list[tuple[float, float]] = []  # the block before
+        self._tails: list[_Sums] = []  # [n]: of the last block from its pair n on; empty until asked for
+        self._origin = (0.0, 0.0)
+        self._sums, self._summed = _NO_SUMS, 0  # of the first `_summed` pairs of the block
 
     def update(self, x: float, y: float) -> None:
         """Let a pair enter the window, and the oldest leave it."""
@@ -77,72 +78,76 @@ class RollingCorrelation(stats.base.Bivariate):  # type: ignore[misc]  # river s
             self.skipped += 1
             return
         block = self._block
-        n = len(block)
-        if n == self.window:
-            self._turn_over()
-            block, n = self._block, 0
-        if n == 0:
-            self._first_x, self._first_y = float(x), float(y)
-        else:
-            away_x, away_y = x - self._first_x, y - self._first_y
-            self._x += away_x
-            self._y += away_y
-            self._xx += away_x * away_x
-            self._yy += away_y * away_y
-            self._xy += away_x * away_y
+        if len(block) == self.window - 1:
+            self._last, self._block = block, [(x, y)]
+            self._origin = block[-1]
+            self._tails = []
+            self._sums, self._summed = _NO_SUMS, 0
+            return
+        if not block:
+            self._origin = (x, y)
         block.append((x, y))
-        self._tail = self._tails[n] if self._tails else _NO_TAIL
-
-    def _begin(self) -> None:
-        self._first_x = self._first_y = 0.0
-        self._x = self._y = self._xx = self._yy = self._xy = 0.0
-
-    def _turn_over(self) -> None:
-        last_x, last_y = self._block[-1]
-        sum_x = sum_y = xx = yy = xy = 0.0
-        tails = [_NO_TAIL]
-        for n, (x, y) in enumerate(reversed(self._block[1:]), 1):
-            x, y = x - last_x, y - last_y
-            sum_x += x
-            sum_y += y
-            xx += x * x
-            yy += y * y
-            xy += x * y
-            mean_x, mean_y = sum_x / n, sum_y / n
-            centred = (xx - mean_x * sum_x, yy - mean_y * sum_y, xy - mean_x * sum_y)
-            tails.append((n, last_x, last_y, mean_x, mean_y, *centred))
-        tails.reverse()
-        self._tails = tails
-        self._block = []
-        self._begin()
 
     def get(self) -> float | None:
         """Return the correlation in [-1, 1], or None where there is none."""
-        older, last_x, last_y, tail_x, tail_y, xx, yy, xy = self._tail
-        newer = len(self._block)
-        n = newer + older
+        n = self.window if self._last else len(self._block)
         if n < (self.window if self.min_pairs is None else self.min_pairs):
             return None
-        mean_x, mean_y = self._x / newer, self._y / newer
-        xx += self._xx - mean_x * self._x
-        yy += self._yy - mean_y * self._y
-        xy += self._xy - mean_x * self._y
-        mean_x, mean_y = mean_x + self._first_x, mean_y + self._first_y
-        if older:
-            apart_x = (last_x - self._first_x) + (tail_x - self._x / newer)
-            apart_y = (last_y - self._first_y) + (tail_y - self._y / newer)
-            share = older / n
-            weight = share * newer
-            xx += apart_x * apart_x * weight
-            yy += apart_y * apart_y * weight
-            xy += apart_x * apart_y * weight
-            mean_x += share * apart_x
-            mean_y += share * apart_y
-        if not (xx > 0.0 and yy > 0.0):
+        x, y, xx, yy, xy = self._add_up()
+        mean_x, mean_y = x / n, y / n
+        xx = (xx - mean_x * x) / n
+        yy = (yy - mean_y * y) / n
+        if not (0.0 < xx < inf and 0.0 < yy < inf):  # squares of values beyond 1e150 overflow
             return None
-        deviation_x, deviation_y = sqrt(xx / n), sqrt(yy / n)
-        if not (deviation_x > _CONSTANT * abs(mean_x) and deviation_y > _CONSTANT * abs(mean_y)):
+        deviation_x, deviation_y = sqrt(xx), sqrt(yy)
+        origin_x, origin_y = self._origin
+        if not (
+            deviation_x > _CONSTANT * abs(mean_x + origin_x)
+            and deviation_y > _CONSTANT * abs(mean_y + origin_y)
+        ):
             return None
-        if not (isfinite(deviation_x) and isfinite(deviation_y) and isfinite(xy)):
-            return None  # squares of values beyond 1e150 overflow
-        return min(max(xy / n / deviation_x / deviation_y, -1.0), 1.0)
+        result = (xy - mean_x * y) / n / deviation_x / deviation_y
+        if -1.0 <= result <= 1.0:
+            return result
+        return None if result - result != 0.0 else 1.0 if result > 0.0 else -1.0
+
+    def _add_up(self) -> _Sums:
+        """Return the sums over the window."""
+        block, summed = self._block, self._summed
+        if summed < len(block):
+            origin_x, origin_y = self._origin
+            sum_x, sum_y, xx, yy, xy = self._sums
+            for x, y in block[summed:] if summed else block:
+                x -= origin_x
+                y -= origin_y
+                sum_x += x
+                sum_y += y
+                xx += x * x
+                yy += y * y
+                xy += x * y
+            self._sums, self._summed = (sum_x, sum_y, xx, yy, xy), len(block)
+        if not self._last:
+            return self._sums
+        if not self._tails:
+            self._tails = _sums_of_tails(self._last, self._origin)
+        sum_x, sum_y, xx, yy, xy = self._sums
+        tail_x, tail_y, tail_xx, tail_yy, tail_xy = self._tails[len(block) - 1]
+        return sum_x + tail_x, sum_y + tail_y, xx + tail_xx, yy + tail_yy, xy + tail_xy
+
+
+def _sums_of_tails(block: list[tuple[float, float]], origin: tuple[float, float]) -> list[_Sums]:
+    """Return the sums over each tail of a block, the longest first."""
+    origin_x, origin_y = origin
+    sum_x, sum_y, xx, yy, xy = _NO_SUMS
+    tails = []
+    for x, y in reversed(block):
+        x -= origin_x
+        y -= origin_y
+        sum_x += x
+        sum_y += y
+        xx += x * x
+        yy += y * y
+        xy += x * y
+        tails.append((sum_x, sum_y, xx, yy, xy))
+    tails.reverse()
+    return tails

@@ -88,10 +88,12 @@ class CouplingBank:
         cells = (len(_BETS), 2 * max_lag + 1, sensors)
         self._bets = np.array(_BETS)[:, None, None]
         self._recent = np.zeros((max_lag + 1, 1 + sensors))  # innovations, newest first
-        self._products = np.zeros((2 * max_lag + 1, sensors))
+        # of the newest tick: its products at every lag, then the squares of y and x
+        self._newest = np.zeros((2 * max_lag + 3, sensors))
+        self._factors = np.empty(cells)
         self._begun = np.zeros(cells)
         self._fortune = np.ones(cells)
-        self._moments = np.zeros((2 * max_lag + 3, sensors))  # mean products, then squares of y and x
+        self._moments = np.zeros_like(self._newest)  # means of the same, recently
         self._ticks = self._weighed = 0
         self.detected = False
         self.e_value = 0.0
@@ -116,10 +118,8 @@ class CouplingBank:
 
     def update(self, x: float, ys: Sequence[float] | Floats, drivers: Sequence[float] | Floats = ()) -> None:
         """Learn one tick; NaN stands for what is not known."""
-        values = np.empty(self._recent.shape[1])
-        values[0], values[1:] = x, ys
         self._ticks += 1
-        innovations = self._innovations.update(values, drivers)
+        innovations = self._innovations.update((x, *ys), drivers)
         self._recent[1:] = self._recent[:-1].copy()
         self._recent[0] = innovations
         if self.detected:
@@ -143,31 +143,35 @@ class CouplingBank:
         return at - self.max_lag, float(min(max(strength, -1.0), 1.0))
 
     def _bet(self) -> None:
-        lags, recent, products = self.max_lag, self._recent, self._products
-        products[lags:] = recent[:, :1] * recent[0, 1:]
-        products[:lags] = recent[:0:-1, 1:] * recent[0, 0]
-        np.clip(products, -1.0, 1.0, out=products)
-        tells = (products != 0.0).any(axis=0)  # nothing is won, lost or begun where nothing is known
-        if tells.any():
-            factors = 1.0 + self._bets * products
-            frozen = self._innovations.frozen
-            self._begun += tells & ~(frozen[1:] | frozen[0])  # where nothing happens nothing is begun
+        lags, recent, products = self.max_lag, self._recent, self._newest[:-2]
+        np.multiply(recent[:, :1], recent[0, 1:], out=products[lags:])
+        np.multiply(recent[:0:-1, 1:], recent[0, 0], out=products[:lags])
+        np.maximum(products, -1.0, out=products)
+        np.minimum(products, 1.0, out=products)
+        tells = products.any(axis=0).tolist()  # nothing is won, lost or begun where nothing is known
+        if any(tells):
+            factors = np.multiply(self._bets, products, out=self._factors)
+            factors += 1.0
+            x_frozen, *frozen = self._innovations.frozen  # where nothing happens nothing is begun
+            begins = [t and not (x_frozen or f) for t, f in zip(tells, frozen, strict=True)]
+            self._begun += 1.0 if all(begins) else np.array(begins, float)
             self._begun *= factors
             self._fortune *= factors
-            np.clip(self._fortune, _FORTUNE_LEAST, _FORTUNE_MOST, out=self._fortune)
+            np.maximum(self._fortune, _FORTUNE_LEAST, out=self._fortune)
+            np.minimum(self._fortune, _FORTUNE_MOST, out=self._fortune)
             self._weigh(recent[0])
         self.e_values = _mean(self._begun)
         self.e_value = self._overall(self.e_values)
         self.detected = self.e_value >= self.alarm_ticks
         self.alarms += self.detected
 
-    def _weigh(self, newest: Floats) -> None:
+    def _weigh(self, innovations: Floats) -> None:
         self._weighed += 1
         rate = max(_STRENGTH_RATE, 1.0 / self._weighed)
-        moments = self._moments
-        moments[:-2] += rate * (self._products - moments[:-2])
-        moments[-2] += rate * (newest[1:] * newest[1:] - moments[-2])
-        moments[-1] += rate * (newest[0] * newest[0] - moments[-1])
+        newest = self._newest
+        np.multiply(innovations[1:], innovations[1:], out=newest[-2])
+        newest[-1] = innovations[0] * innovations[0]
+        self._moments += rate * (newest - self._moments)
 
     def _overall(self, values: Floats) -> float:
         """Return the mean over the sensors that have innovations: one that is absent costs nothing."""

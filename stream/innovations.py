@@ -1,11 +1,12 @@
 """What is new in a series: its error of prediction from its own past and from known drivers.
 
-Only ``+ - * / sqrt`` and comparisons of numpy arrays, element by element or added along an axis: no
-library function whose last bit depends on the processor, and no BLAS, whose result may depend on the
+Only ``+ - * / sqrt`` and comparisons, of numbers or of arrays element by element or added along an axis:
+no library function whose last bit depends on the processor, and no BLAS, whose result may depend on the
 number of threads.
 """
 
 from collections.abc import Sequence
+from math import isfinite, nan, sqrt
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +24,7 @@ _OUTLIER = 10.0  # deviations beyond which a value is learnt as if it were there
 _SMALLEST_SD = 1e-4
 _TINY = 1e-9
 _NOTHING = 1e-3  # an innovation below this is none
+_MOST = 1e12  # a scaled value beyond is learnt as if it were that
 _ABSURD = 1e150  # its square overflows
 _VARYING = 3  # so many of the first values must differ from their median
 _MEDIAN_OF_NORMAL = 0.6745  # median of |z|
@@ -42,18 +44,20 @@ class Standardizer:
         self._first = np.zeros((_SETTLE, series))
         self._n = [0] * series
         self._moved = [0] * series  # when the value last changed
-        self._origin = np.zeros(series)
-        self._scale = np.full(series, np.nan)
+        self._origin = [0.0] * series
+        self._scale = [nan] * series
         self._waiting = list(range(series))
 
-    def update(self, values: Floats) -> Floats:
-        """Return the values of shape (series,) on their own scales, NaN where not known."""
+    def update(self, values: Sequence[float] | Floats) -> list[float]:
+        """Return the values, as many as there are series, on their own scales; NaN where not known."""
         for at in self._waiting.copy():
             value = float(values[at])
             if abs(value) < _ABSURD:  # False for NaN, too
                 self._take(at, value)
-        scaled: Floats = (values - self._origin) / self._scale
-        return scaled
+        return [
+            (float(value) - origin) / scale
+            for value, origin, scale in zip(values, self._origin, self._scale, strict=True)
+        ]
 
     def _take(self, at: int, value: float) -> None:
         n = self._n[at]
@@ -66,13 +70,52 @@ class Standardizer:
 
     def _settle(self, at: int) -> None:
         first = np.sort(self._first[:, at])
-        origin = first[_SETTLE // 2]
+        origin = float(first[_SETTLE // 2])
         away = np.sort(np.abs(first - origin))
         away = away[away > _TINY * abs(origin)]
         if len(away) < _VARYING:
             return
-        self._origin[at], self._scale[at] = origin, away[len(away) // 2] / _MEDIAN_OF_NORMAL
+        self._origin[at], self._scale[at] = origin, float(away[len(away) // 2]) / _MEDIAN_OF_NORMAL
         self._waiting.remove(at)
+
+
+class _Errors:
+    """The errors of one series' prediction: how large they usually are, and what is new in the latest."""
+
+    __slots__ = ("filled", "frozen", "last", "learnt", "mean", "unchanged", "variance")
+
+    def __init__(self) -> None:
+        self.filled = self.learnt = self.unchanged = 0
+        self.variance, self.mean = 1.0, 0.0
+        self.last = nan
+        self.frozen = False
+
+    def see(self, value: float) -> None:
+        """Notice whether the series still moves."""
+        self.frozen = self.unchanged >= _FROZEN
+        self.unchanged = self.unchanged + 1 if value == self.last else 0
+        self.last = value
+
+    def judge(self, error: float, mean_rate: float) -> tuple[float, float]:
+        """Return the innovation, and the error that is learnt from."""
+        if not isfinite(error):  # the model itself overflowed; it is begun anew soon
+            return 0.0, 0.0
+        deviation = max(sqrt(self.variance), _SMALLEST_SD)
+        if self.learnt < _FEWEST:
+            return 0.0, error
+        raw = 0.5 * max(-2.0, min(error / deviation, 2.0))
+        innovation = 0.0
+        if abs(raw) > _NOTHING:
+            innovation = raw - self.mean
+            self.mean += mean_rate * innovation
+        most = _OUTLIER * deviation
+        return innovation, max(-most, min(error, most))
+
+    def learn(self, error: float, scale_rate: float) -> None:
+        """Let the size follow."""
+        self.learnt += 1
+        rate = max(scale_rate, 1.0 / self.learnt)
+        self.variance += rate * (error * error - self.variance)
 
 
 class Innovations:
@@ -101,11 +144,6 @@ class Innovations:
         Rates of the deviation of errors, and of the mean that is taken off.
     driver_lags
         Past values of each driver.
-
-    Attributes
-    ----------
-    frozen
-        Shape (series,): which had not changed for a minute when the latest values came.
     """
 
     def __init__(
@@ -130,69 +168,68 @@ class Innovations:
         self._covariance = np.zeros((inputs, inputs, series))
         self._diagonal = np.arange(inputs)
         self._covariance[self._diagonal, self._diagonal] = _PRIOR
-        self._variance = np.ones(series)
-        self._mean = np.zeros(series)
-        self._filled = np.zeros(series)
-        self._learnt = np.zeros(series)
+        self._errors = [_Errors() for _ in range(series)]
         self._since_cap = 0
-        self._last = np.full(series, np.nan)
-        self._unchanged = np.zeros(series)
-        self.frozen: Flags = np.zeros(series, bool)
 
     @property
     def known(self) -> Flags:
         """Which series have innovations by now, shape (series,)."""
-        enough: Flags = self._learnt >= _FEWEST
-        return enough
+        return np.array([each.learnt >= _FEWEST for each in self._errors])
 
-    def update(self, values: Floats, drivers: Sequence[float] | Floats = ()) -> Floats:
-        """Return the innovations of the next values, shape (series,); 0 where there is none."""
-        self.frozen = self._unchanged >= _FROZEN
-        self._unchanged = np.where(values == self._last, self._unchanged + 1.0, 0.0)
-        self._last = values.copy()
+    @property
+    def frozen(self) -> list[bool]:
+        """Which series had not changed for a minute when the latest values came."""
+        return [each.frozen for each in self._errors]
+
+    def update(self, values: Sequence[float] | Floats, drivers: Sequence[float] | Floats = ()) -> list[float]:
+        """Return the innovations of the next values, as many as there are series; 0 where there is none."""
+        for each, value in zip(self._errors, values, strict=True):
+            each.see(float(value))
         scaled = self._standard.update(values)
         self._take_drivers(drivers)
-        given = np.isfinite(scaled)
-        if not given.any():
-            return np.zeros(self.series)
-        scaled = np.clip(np.where(given, scaled, 0.0), -1e12, 1e12)
-        learns = given & (self._filled >= self.order)
-        predicted = np.add.reduce(self._weights * self._inputs, axis=0)
-        error = np.where(learns, scaled - predicted, 0.0)
-        deviation = np.maximum(np.sqrt(self._variance), _SMALLEST_SD)
-        result = self._bounded(error / deviation, learns)
-        sized = self._learnt >= _FEWEST
-        error = np.where(sized, np.clip(error, -_OUTLIER * deviation, _OUTLIER * deviation), error)
-        self._learn(error, learns)
-        self._shift(np.where(learns, predicted + error, scaled), given)
-        return result
+        given = [isfinite(value) for value in scaled]
+        innovations = [0.0] * self.series
+        if not any(given):
+            return innovations
+        predicted = np.add.reduce(self._weights * self._inputs, axis=0).tolist()
+        learns, errors, newest = [False] * self.series, [0.0] * self.series, [0.0] * self.series
+        for at, each in enumerate(self._errors):
+            if not given[at]:
+                continue
+            newest[at] = value = max(-_MOST, min(scaled[at], _MOST))
+            if each.filled < self.order:
+                each.filled += 1
+                continue
+            learns[at] = True
+            innovations[at], errors[at] = each.judge(value - predicted[at], self.mean_rate)
+            newest[at] = predicted[at] + errors[at]
+        self._learn(np.array(errors), learns)
+        self._shift(newest, given)
+        return innovations
 
     def _take_drivers(self, drivers: Sequence[float] | Floats) -> None:
         count, first = self.drivers, self.order + 1
         if not count:
             return
-        scaled = self._driver_standard.update(np.asarray(drivers, float))
         rows = self._inputs[first:]
         rows[count:] = rows[:-count].copy()
-        rows[:count] = np.clip(np.where(np.isfinite(scaled), scaled, 0.0), -1e3, 1e3)[:, None]
+        for row, value in enumerate(self._driver_standard.update(drivers)):
+            rows[row] = max(-1e3, min(value, 1e3)) if isfinite(value) else 0.0
 
-    def _bounded(self, score: Floats, learns: Flags) -> Floats:
-        raw = 0.5 * np.clip(score, -2.0, 2.0)
-        counts = learns & (self._learnt >= _FEWEST) & (np.abs(raw) > _NOTHING)
-        result: Floats = np.where(counts, raw - self._mean, 0.0)
-        self._mean += np.where(counts, self.mean_rate * result, 0.0)
-        return result
-
-    def _learn(self, error: Floats, learns: Flags) -> None:
-        through = np.add.reduce(self._covariance * self._inputs, axis=1)
-        denominator = self.forgetting + np.add.reduce(through * self._inputs, axis=0)
+    def _learn(self, errors: Floats, learns: list[bool]) -> None:
+        covariance, inputs = self._covariance, self._inputs
+        through = np.add.reduce(covariance * inputs, axis=1)
+        denominator = np.add.reduce(through * inputs, axis=0)
+        denominator += self.forgetting
         gain = through / denominator
-        self._weights += gain * error
-        covariance = (self._covariance - gain[:, None] * through[None]) / self.forgetting
-        self._covariance = covariance if learns.all() else np.where(learns, covariance, self._covariance)
-        self._learnt += learns
-        rate = np.maximum(self.scale_rate, 1.0 / np.maximum(self._learnt, 1.0))
-        self._variance += np.where(learns, rate * (error * error - self._variance), 0.0)
+        self._weights += gain * errors
+        changed = gain[:, None] * through
+        np.subtract(covariance, changed, out=changed)
+        changed /= self.forgetting
+        self._covariance = changed if all(learns) else np.where(learns, changed, covariance)
+        for each, error, learnt in zip(self._errors, errors.tolist(), learns, strict=True):
+            if learnt:
+                each.learn(error, self.scale_rate)
         self._since_cap += 1
         if self._since_cap >= _CAP_EVERY:
             self._since_cap = 0
@@ -201,7 +238,7 @@ class Innovations:
     def _cap(self) -> None:
         """Keep the covariance bounded and positive: shrink directions that nothing has excited."""
         diagonal = self._covariance[self._diagonal, self._diagonal]
-        broken = ~(np.isfinite(diagonal) & (diagonal > 0.0)).all(axis=0)
+        broken = ~(np.isfinite(diagonal) & (diagonal > 0.0) & np.isfinite(self._weights)).all(axis=0)
         if broken.any():  # rounding got the better of it: start the series' model anew
             self._covariance[:, :, broken] = 0.0
             self._covariance[self._diagonal[:, None], self._diagonal[:, None], broken] = _PRIOR
@@ -211,9 +248,8 @@ class Innovations:
         shrink = np.sqrt(np.minimum(1.0, _VARIANCE_CAP / diagonal))
         self._covariance *= shrink[:, None] * shrink[None]
 
-    def _shift(self, newest: Floats, given: Flags) -> None:
+    def _shift(self, newest: list[float], given: list[bool]) -> None:
         lags = self._inputs[: self.order]
         moved = np.empty_like(lags)
         moved[0], moved[1:] = newest, lags[:-1]
-        lags[:] = moved if given.all() else np.where(given, moved, lags)
-        self._filled += given
+        lags[:] = moved if all(given) else np.where(given, moved, lags)
