@@ -65,7 +65,8 @@ def forest_chart(rows: list[ForestRow], runs: int) -> Spec | None:
         for row in rows
     ]
     single, pooled = entries[:-1], entries[-1:]
-    x = alt.X("low:Q", scale=alt.Scale(domain=_reach(rows)), axis=alt.Axis(title=_TITLE, tickCount=7))
+    axis = alt.Axis(title=_TITLE, tickCount=7, labelSeparation=8)
+    x = alt.X("low:Q", scale=alt.Scale(domain=_reach(rows)), axis=axis)
     y = alt.Y("label:N", sort=None, scale=alt.Scale(domain=[entry["label"] for entry in entries]))
     y = y.axis(title=None, labelLimit=64, minExtent=46, grid=False, ticks=False, domain=False)
     layers = [

@@ -98,7 +98,8 @@ def _chart(overlay: Overlay, rows: Rows, runs: int, is_last: bool) -> alt.LayerC
     dashes = [_DASHES[run_style(place)[1]] for place in range(runs)]
     title = "minutes since the training began" if is_last else None
     x = alt.X("t:Q", scale=alt.Scale(nice=False), axis=alt.Axis(title=title, grid=False, tickCount=5))
-    y = alt.Y("v:Q", scale=alt.Scale(type="log" if overlay.log else "linear", zero=False, padding=6))
+    scale = alt.Scale(type="log", padding=6) if overlay.log else alt.Scale(zero=False, padding=6)
+    y = alt.Y("v:Q", scale=scale)
     values = _decades(overlay.lines) if overlay.log else alt.Undefined
     y = y.axis(title=overlay.axis_title, tickCount=4, minExtent=46, titlePadding=8, values=values)
     base = alt.Chart(named(rows, f"overlay-{overlay.key}", entries)).encode(

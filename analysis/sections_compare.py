@@ -169,9 +169,7 @@ def forest_section(comparison: Comparison, image: bytes | None) -> Html:
         "peak would be large by selection), with its 95 % interval, and all of them pooled by random effects "
         "(Hartung-Knapp-Sidik-Jonkman, simultaneous over the lags)."
     )
-    spread = (
-        f"Of the differences between the runs, {best.swap.i_squared:.0%} are more than sampling error (I²)."
-    )
+    spread = f"Of the differences between the runs, {100 * best.swap.i_squared:.0f} % are more than sampling error (I²)."
     control = (
         f"Control: the naive r is {_number(best.naive_own, '+.2f')} with a run's own hardware (median) and "
         f"{_number(best.naive_others, '+.2f')} with the hardware of the other runs, which cannot be "
@@ -246,7 +244,7 @@ def _swap_table(pairs: list[PairAcross]) -> Html:
         )
         for pair in pairs
     ]
-    return table(names, rows, "ttttnnnnnnn", "Session swap")
+    return table(names, rows, "ttttnnnnnnn", "Session swap", stack=True)
 
 
 def reproducibility_section(comparison: Comparison) -> Html:

@@ -147,7 +147,12 @@ def _nothing_to_compare(analysis: Analysis) -> str:
     elif not analysis.alignment["matched_by_device"]:
         why = "No device was sampled in this run."
     else:
-        why = "No device has a temperature, power or clock sensor, or no step has a norm or a loss."
+        devices = ", ".join(analysis.alignment["matched_by_device"])
+        why = (
+            f"None of the devices sampled ({devices}) has a temperature, power or clock sensor that works, "
+            "or no step has a norm or a loss. What a machine can measure, and why not more, is told by "
+            "thermograd doctor."
+        )
     return f"CANNOT TELL (insufficient data): {why}"
 
 

@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 from synthetic import make_run
 from thermograd.analysis.analyze import analyze_run
+from thermograd.analysis.compare import compare_runs
+from thermograd.analysis.compare_report import write_comparison
 from thermograd.analysis.report import write_report
 from thermograd.store.catalogue import create_run
 
@@ -236,6 +238,20 @@ def test_page_is_whole_without_scripts(browser: Any, report: Path) -> None:
     assert page.locator("img.still").first.is_visible()
     assert page.locator("#chart-timeline").is_hidden()
     context.close()
+
+
+def test_comparison_is_drawn_silently_and_fits_a_narrow_screen(browser: Any, tmp_path: Path) -> None:
+    runs = [make_run(tmp_path, name=f"{_HOSTILE} {seed}", spikes=[100], seed=seed) for seed in (1, 2)]
+    path = write_comparison(compare_runs(runs), tmp_path / "out")["page"]
+    page = browser.new_page(viewport={"width": 390, "height": 900})
+    said, asked = _listened(page)
+    page.goto(path.as_uri())
+    page.wait_for_function(_DRAWN)
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    assert page.evaluate("window.hit") is None
+    page.close()
+    assert said == []
+    assert asked == [path.as_uri()]
 
 
 def test_empty_run_makes_a_silent_page(browser: Any, tmp_path: Path) -> None:
