@@ -169,7 +169,8 @@ def forest_section(comparison: Comparison, image: bytes | None) -> Html:
         "peak would be large by selection), with its 95 % interval, and all of them pooled by random effects "
         "(Hartung-Knapp-Sidik-Jonkman, simultaneous over the lags)."
     )
-    spread = f"Of the differences between the runs, {100 * best.swap.i_squared:.0f} % are more than sampling error (I²)."
+    share = f"{100 * best.swap.i_squared:.0f} %"
+    spread = f"Of the differences between the runs, {share} are more than sampling error (I²)."
     control = (
         f"Control: the naive r is {_number(best.naive_own, '+.2f')} with a run's own hardware (median) and "
         f"{_number(best.naive_others, '+.2f')} with the hardware of the other runs, which cannot be "

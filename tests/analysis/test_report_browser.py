@@ -242,7 +242,7 @@ def test_page_is_whole_without_scripts(browser: Any, report: Path) -> None:
 
 def test_comparison_is_drawn_silently_and_fits_a_narrow_screen(browser: Any, tmp_path: Path) -> None:
     runs = [make_run(tmp_path, name=f"{_HOSTILE} {seed}", spikes=[100], seed=seed) for seed in (1, 2)]
-    path = write_comparison(compare_runs(runs), tmp_path / "out")["page"]
+    path = write_comparison(compare_runs(runs), tmp_path / "out")["report"]
     page = browser.new_page(viewport={"width": 390, "height": 900})
     said, asked = _listened(page)
     page.goto(path.as_uri())
