@@ -1,0 +1,130 @@
+"""`thermograd run` with scripts that use a framework and know nothing of us: what they print is logged."""
+
+import sys
+import textwrap
+
+import pytest
+
+pytest.importorskip("torch")
+
+from thermograd.ingest.launcher import launch
+from thermograd.store.catalogue import list_runs
+from thermograd.store.reader import read_kind
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="exit codes of POSIX")
+
+NORM = """
+    import math, torch
+    def norm_of(parameters):
+        return math.sqrt(sum(float((p.grad.double() ** 2).sum()) for p in parameters))
+    def tell(rank, loss, norm):
+        print("told", rank, loss, norm, flush=True)
+"""
+ACCELERATE = """
+    from accelerate import Accelerator
+    torch.manual_seed(0)
+    accelerator = Accelerator(cpu=True, gradient_accumulation_steps=2)
+    model = torch.nn.Linear(8, 1)
+    data = torch.randn(32, 8, generator=torch.Generator().manual_seed(1))
+    model, optimizer, batches = accelerator.prepare(
+        model, torch.optim.AdamW(model.parameters()), torch.utils.data.DataLoader(data, batch_size=4)
+    )
+    total = 0.0
+    for batch in batches:
+        with accelerator.accumulate(model):
+            loss = (model(batch) ** 2).mean() * 50
+            accelerator.backward(loss)
+            total += loss.item() / 2
+            if accelerator.sync_gradients:
+                tell(accelerator.process_index, total, norm_of(model.parameters()))
+                total = 0.0
+                accelerator.clip_grad_norm_(model.parameters(), 0.5)
+            optimizer.step()
+            optimizer.zero_grad()
+"""
+TRAINER = """
+    import transformers
+    class Model(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            torch.manual_seed(0)
+            self.layer = torch.nn.Linear(6, 1)
+        def forward(self, x, labels):
+            return {"loss": ((self.layer(x).squeeze(-1) - labels) ** 2).mean()}
+    class Told(transformers.Trainer):
+        total = 0.0
+        def training_step(self, model, *args, **kwargs):
+            loss = super().training_step(model, *args, **kwargs)
+            self.total += loss.item()
+            if self.accelerator.sync_gradients:
+                tell(0, self.total, norm_of(model.parameters()))
+                self.total = 0.0
+            return loss
+    data = [{"x": 5 * torch.sin(torch.arange(6.0) * i), "labels": torch.tensor(i % 3.0)} for i in range(64)]
+    arguments = transformers.TrainingArguments(
+        output_dir=sys.argv[1], use_cpu=True, report_to=[], disable_tqdm=True, max_steps=5, logging_steps=50,
+        gradient_accumulation_steps=2, max_grad_norm=0.5, save_strategy="no", dataloader_pin_memory=False)
+    Told(model=Model(), args=arguments, train_dataset=data).train()
+"""
+LIGHTNING = """
+    import lightning
+    class Module(lightning.LightningModule):
+        def __init__(self):
+            super().__init__()
+            torch.manual_seed(0)
+            self.layer = torch.nn.Linear(8, 1)
+        def configure_optimizers(self):
+            return torch.optim.AdamW(self.parameters())
+        def training_step(self, batch, index):
+            self.loss = (self.layer(batch) ** 2).mean() * 50
+            return self.loss
+        def on_after_backward(self):
+            tell(0, self.loss.item(), norm_of(self.parameters()))
+    trainer = lightning.Trainer(
+        accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False, max_epochs=1,
+        enable_model_summary=False, gradient_clip_val=0.5)
+    trainer.fit(Module(), torch.utils.data.DataLoader(torch.randn(20, 8), batch_size=4))
+"""
+TWO = ["-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes=2", "--num_machines=1"]
+TWO += ["--mixed_precision=no", "--dynamo_backend=no"]
+
+
+@pytest.mark.parametrize(
+    ("package", "script", "through", "steps"),
+    [
+        ("accelerate", ACCELERATE, TWO, 2),
+        ("transformers", TRAINER, [], 5),
+        ("lightning", LIGHTNING, [], 5),
+    ],
+    ids=["accelerate launch, two ranks", "Trainer", "Lightning"],
+)
+def test_what_a_script_prints_of_each_step_is_what_is_logged(
+    tmp_path, monkeypatch, capfd, package, script, through, steps
+):
+    pytest.importorskip(package)
+    monkeypatch.setenv("ACCELERATE_USE_CPU", "true")
+    monkeypatch.setenv("GLOO_SOCKET_IFNAME", "lo")
+    path = tmp_path / "script.py"
+    path.write_text("import sys\n" + textwrap.dedent(NORM) + textwrap.dedent(script))
+    said = []
+    code = launch(
+        tmp_path / "runs",
+        None,
+        5.0,
+        [sys.executable, *through, str(path), str(tmp_path / "out")],
+        said.append,
+    )
+    shown = capfd.readouterr()
+    assert code == 0, shown.err
+    told = sorted(line.split()[1:] for line in shown.out.splitlines() if line.startswith("told"))
+    [run] = list_runs(tmp_path / "runs")
+    rows = read_kind(run.path, "step").to_pylist()
+    expected = [(int(rank), float(loss), float(norm)) for rank, loss, norm in told]
+    assert len(expected) == steps * len({rank for rank, _, _ in expected})
+    assert sorted((row["rank"], row["loss"], row["grad_norm"]) for row in rows) == [
+        (rank, pytest.approx(loss, rel=1e-6), pytest.approx(norm, rel=1e-6))
+        for rank, loss, norm in sorted(expected)
+    ]
+    assert {row["max_grad_norm"] for row in rows} == {0.5}
+    assert len({row["rank"] for row in rows}) == (2 if through else 1)
+    assert said == [f"recorded as {run.run_id}"]
