@@ -125,10 +125,23 @@ def test_hovering_one_panel_reads_out_all(tab: Any) -> None:
     tab.mouse.move(box["x"] + 75 + 50 * scale, box["y"] + 60)
     told = tab.locator(".readout").inner_text()
     assert "Loss" in told
-    assert re.search(r"Temperature, GPU .*\n?\d\d\.\d+ °C", told)
+    assert re.search(r"Temperature\s+\d\d\.\d+ °C", told)  # of the only device: its name needs no room
     assert "Power" in told
     tab.mouse.move(2, 2)
     assert tab.locator(".readout").is_hidden()
+
+
+def test_pointing_at_a_lag_tells_its_numbers_one_a_line(tab: Any) -> None:
+    chart = tab.locator("#chart-lag")
+    chart.scroll_into_view_if_needed()
+    box = chart.bounding_box()
+    tab.mouse.move(box["x"] + box["width"] / 2, box["y"] + 60)
+    tip = tab.locator("#vg-tooltip-element")
+    tip.wait_for(state="visible")
+    row = tip.locator("tr").first
+    key, value = (row.locator(f"td.{name}").bounding_box() for name in ("key", "value"))
+    assert key["y"] == value["y"]
+    assert key["x"] + key["width"] <= value["x"] + 1
 
 
 def test_keyboard_moves_cursor_and_window(tab: Any) -> None:
