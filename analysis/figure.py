@@ -19,6 +19,7 @@ from matplotlib.font_manager import findfont
 from matplotlib.ft2font import FT2Font
 from matplotlib.lines import Line2D
 from matplotlib.text import Text
+from matplotlib.ticker import FuncFormatter, LogLocator
 from thermograd.analysis.analyze import Pair
 from thermograd.analysis.curves import Line
 from thermograd.analysis.palette import (
@@ -54,6 +55,7 @@ _STYLE: dict[Any, Any] = {
     "path.simplify": False,  # the data are thinned already, and every extreme has to stay
     "axes.unicode_minus": True,
 }
+_FEW_DECADES = 300.0
 _DASHES = ("-", (0, (5, 2)), (0, (1.5, 1.5)), (0, (8, 3, 2, 3)))
 _SYMBOLS: dict[Kind, dict[str, Any]] = {
     "spike": {"marker": "o", "markersize": 5, "markerfacecolor": "none", "markeredgewidth": 0.9},
@@ -121,7 +123,7 @@ def lag_figure(pair_label: str, pairs: list[Pair]) -> Figure:
         draw_frame(ax)
         bins = max(pair.n for pair in pairs)
         words = f"lag (s), above 0 the training leads; n = {bins:,} bins; grey: 95 % bound"
-        ax.set_xlabel(words, color=TEXT_COLOUR, labelpad=2, size=6.2)
+        ax.set_xlabel(words, color=TEXT_COLOUR, labelpad=2, size=6)
         ax.set_ylabel("residual r", color=TEXT_COLOUR)
         title = figure.text(0.015, 0.975, figure_text(pair_label, 66), va="top", size=6.8, color=TEXT_COLOUR)
         plain_text(title)
@@ -204,8 +206,7 @@ def _draw(ax: Axes, panel: Panel, panels: Panels, is_last: bool) -> None:
         _write_reason(ax, panel.reason)
         return
     if panel.log:
-        ax.set_yscale("log", nonpositive="mask")
-        ax.minorticks_off()
+        _log_axis(ax, panel)
     if any(mark.value is None for mark in panel.marks):
         ax.margins(y=0.12)  # room for what is marked at the edge
     order, unit_s = list(panels.devices), panels.clock.seconds
@@ -213,6 +214,17 @@ def _draw(ax: Axes, panel: Panel, panels: Panels, is_last: bool) -> None:
         _draw_line(ax, line, order, unit_s)
     for kind in KIND_NAMES:
         _draw_marks(ax, kind, [mark for mark in panel.marks if mark.kind == kind], unit_s)
+
+
+def _log_axis(ax: Axes, panel: Panel) -> None:
+    """Make the axis logarithmic; where it spans few decades, with 2 and 5 between their labels."""
+    ax.set_yscale("log", nonpositive="mask")
+    ax.minorticks_off()
+    lows = [line.lowest for line in panel.lines if line.lowest > 0]
+    highs = [line.highest for line in panel.lines if line.highest > 0]
+    if lows and highs and max(highs) / min(lows) < _FEW_DECADES:
+        ax.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+        ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
 
 
 def _line_style(device: str | None, order: list[str]) -> tuple[str, Any]:
