@@ -26,6 +26,7 @@ bench: $(VENV)/.installed .venv-peers/.installed
 	$(BIN)/python benchmarks/log_space.py
 	$(BIN)/python benchmarks/log_query.py
 	$(BIN)/python benchmarks/align.py
+	$(BIN)/python benchmarks/report.py
 
 .venv-peers/.installed: benchmarks/peers.txt benchmarks/peers_env.sh
 	PYTHON=$(PYTHON) sh benchmarks/peers_env.sh
