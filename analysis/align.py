@@ -1,15 +1,15 @@
 """Steps and samples brought together: matched one by one, or both series on one causal clock.
 
-Plain arrays in, plain arrays out; `nearest`, `asof` and `interval_mean` come from `matching`.
+Plain arrays in, plain arrays out; `nearest`, `nearest_by`, `asof` and `interval_mean` come from `matching`.
 """
 
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from thermograd.analysis.matching import Floats, Times, asof, interval_mean, nearest, time_array
+from thermograd.analysis.matching import Floats, Times, asof, interval_mean, nearest, nearest_by, time_array
 
-__all__ = ["CausalGrid", "asof", "causal_grid", "interval_mean", "nearest"]
+__all__ = ["CausalGrid", "asof", "causal_grid", "interval_mean", "nearest", "nearest_by"]
 
 _GAP_INTERVALS = 5.0  # a hole longer than this many median intervals ends a segment
 _CLOCK_SLACK = 0.9  # a nominal 1 Hz clock jitters; a median this close to the minimum period is native

@@ -2,7 +2,7 @@ import naive
 import numpy as np
 import pytest
 from thermograd.analysis import matching
-from thermograd.analysis.align import asof, causal_grid, interval_mean, nearest
+from thermograd.analysis.align import asof, causal_grid, interval_mean, nearest, nearest_by
 
 SECOND = 1_000_000_000
 START = 1_700_000_000 * SECOND
@@ -88,6 +88,29 @@ def test_asof_equals_the_brute_force_loop_on_many_small_cases():
         steps, samples = random_clocks(rng)
         for tolerance in (None, int(rng.integers(0, 7))):
             assert asof(steps, samples, tolerance).tolist() == naive.asof(steps, samples, tolerance)
+
+
+@pytest.mark.parametrize("block", [2, 7, 1 << 18])
+@pytest.mark.parametrize("kind", [np.int8, np.uint64])
+def test_one_table_of_several_devices_equals_the_brute_force_loop_on_each(monkeypatch, block, kind):
+    monkeypatch.setattr(matching, "_BLOCK", block)
+    rng = np.random.default_rng(block)
+    for trial in range(150):
+        steps, samples = random_clocks(rng)
+        step_key, sample_key = (rng.integers(0, 4, array.size).astype(kind) for array in (steps, samples))
+        tolerance = int(rng.integers(0, 7)) if trial % 5 else 10**18
+        found = nearest_by(steps, step_key, samples, sample_key, tolerance)
+        for key in range(4):
+            (mine,), (theirs,) = np.nonzero(step_key == key), np.nonzero(sample_key == key)
+            index = naive.nearest(steps[mine], samples[theirs], tolerance)
+            assert found[mine].tolist() == [theirs[i] if i >= 0 else -1 for i in index]
+
+
+def test_keys_of_another_shape_or_type_are_refused():
+    with pytest.raises(ValueError, match=r"step_key has shape \(2,\)"):
+        nearest_by([1], [0, 1], [1], [0], 5)
+    with pytest.raises(TypeError, match="sample_key is float64"):
+        nearest_by([1], [0], [1], [0.0], 5)
 
 
 def test_long_clocks_match_as_a_direct_search_does():
