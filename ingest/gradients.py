@@ -48,6 +48,8 @@ def gradient_norm(parameters: Iterable[torch.Tensor]) -> GradientNorm | None:
     gradients = [p.grad for p in parameters if p.grad is not None]
     if not gradients:
         return None
+    if all(type(g) is torch.Tensor and g.layout is torch.strided for g in gradients):
+        return GradientNorm(tuple(_norm_by_device(gradients)))
     if not any(_is_distributed(g) for g in gradients):
         return GradientNorm(tuple(_norm_by_device([local_part(g) for g in gradients])))
     by_replicas: dict[int, list[torch.Tensor]] = {}
@@ -77,7 +79,8 @@ def row_norms(gradients: Sequence[torch.Tensor]) -> list[torch.Tensor]:
     norms: list[torch.Tensor] = [torch.empty(0)] * len(gradients)
     for (_, dtype), indices in groups.items():
         wide = torch.float32 if dtype in _LOW_PRECISION else None
-        group = torch._foreach_norm([gradients[i] for i in indices], 2.0, dtype=wide)
+        with torch.no_grad():  # gradients of gradients have a graph of their own
+            group = torch._foreach_norm([gradients[i] for i in indices], 2.0, dtype=wide)
         for index, norm in zip(indices, group, strict=True):
             norms[index] = norm
     return norms
