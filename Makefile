@@ -20,6 +20,7 @@ lint: $(VENV)/.installed
 # Measures against other projects' loggers, which live in an environment of their own. A quarter of an hour.
 bench: $(VENV)/.installed .venv-peers/.installed
 	$(BIN)/python benchmarks/overhead.py
+	$(BIN)/python benchmarks/agent.py
 	$(BIN)/python benchmarks/startup.py
 	$(BIN)/python benchmarks/log_append.py
 	$(BIN)/python benchmarks/log_kill.py

@@ -1,12 +1,15 @@
 """The agent as a real process: one a node, its account, and a run with two GPUs that get into trouble."""
 
+import ctypes
 import json
 import os
 import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
+from itertools import pairwise
 
 import fake_nvml
 import psutil
@@ -209,18 +212,28 @@ def test_a_package_that_is_put_off_is_there_when_it_is_used_after_all():
 
 
 def test_sampling_goes_on_while_the_trainer_holds_the_interpreter(tmp_path):
-    """A thread would be blind for the whole hold; the agent is another process, so it is not."""
-    import ctypes
-
+    """A thread is blind for the whole hold; the agent is another process, so it is not."""
     run = create_run(tmp_path, "held")
     agent = AgentProcess(run.path, 10, None, lambda line: None)
     wait_for(lambda: samples_of(run, "cpu"), what="samples")
+    ticks, done = [], threading.Event()
+    thread = threading.Thread(
+        target=lambda: [ticks.append(time.monotonic_ns()) for _ in iter(lambda: done.wait(0.1), True)]
+    )
+    thread.start()
+    wait_for(lambda: ticks, what="the thread")
     begun_ns = time.monotonic_ns()
-    ctypes.PyDLL(None).usleep(1_000_000)  # PyDLL, unlike CDLL, keeps the interpreter's lock
+    ctypes.PyDLL(None).usleep(2_700_000)  # PyDLL, unlike CDLL, keeps the interpreter's lock
     end_ns = time.monotonic_ns()
+    wait_for(lambda: ticks[-1] > end_ns, what="the thread")
+    done.set()
+    thread.join()
     agent.stop()
-    during = [row for row in samples_of(run, "cpu") if begun_ns < row["monotonic_ns"] < end_ns]
-    assert len(during) >= 2
+    sampled = [begun_ns, *(row["monotonic_ns"] for row in samples_of(run, "cpu")), end_ns]
+    during = sorted(ns for ns in sampled if begun_ns <= ns <= end_ns)
+    blind_ns = max(later - earlier for earlier, later in pairwise(ticks))
+    assert blind_ns > 2_000_000_000
+    assert max(later - earlier for earlier, later in pairwise(during)) < blind_ns / 2
     assert not psutil.pid_exists(agent.pid) or psutil.Process(agent.pid).status() == psutil.STATUS_ZOMBIE
 
 

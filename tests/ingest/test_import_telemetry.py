@@ -5,11 +5,15 @@ The nvidia-smi, DCGM, Prometheus and HWiNFO files here are made by hand after th
 """
 
 import json
+import math
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from importing import imported, refused, written
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import GaugeMetricFamily
 
 UUID = "GPU-2a9c1d3e-0000-1111-2222-333344445555"
 
@@ -173,6 +177,35 @@ def test_dcgm_text_with_timestamps_gives_one_sample_a_device_and_time(tmp_path: 
     assert second["energy_j"] - first["energy_j"] == pytest.approx(250.125)
     assert found.run.facts["devices"][UUID]["model"] == "NVIDIA H100"
     assert found.result["ignored"] == ["metrics.prom: 1 metric of no use: DCGM_FI_DEV_XID_ERRORS"]
+
+
+def test_what_prometheus_own_client_writes_is_read(tmp_path: Path) -> None:
+    """Its text, with its escapes and its numbers, not ours."""
+    gauges = {
+        "DCGM_FI_DEV_GPU_TEMP": [61.0, 62.0],
+        "DCGM_FI_DEV_POWER_USAGE": [250.125, 1e-05],
+        "DCGM_FI_DEV_SM_CLOCK": [1980.0, math.nan],
+    }
+
+    class Exporter:
+        def collect(self) -> Iterator[GaugeMetricFamily]:
+            for name, values in gauges.items():
+                family = GaugeMetricFamily(name, f"Help of {name} (in\nunits).", labels=["UUID", "modelName"])
+                for place, value in enumerate(values):
+                    family.add_metric(
+                        [UUID, 'NVIDIA "H100" \\ 80GB'], value, timestamp=1_700_000_000.5 + place
+                    )
+                yield family
+
+    registry = CollectorRegistry()
+    registry.register(Exporter())
+    found = imported(tmp_path, written(tmp_path / "metrics", generate_latest(registry)))
+    rows = found.rows("sample")
+    assert [row["temperature_c"] for row in rows] == [61.0, 62.0]
+    assert [row["power_w"] for row in rows] == [250.125, 1e-05]
+    assert [row["sm_clock_mhz"] for row in rows] == [1980.0, None]
+    assert [row["time_ns"] for row in rows] == [1_700_000_000_500_000_000, 1_700_000_001_500_000_000]
+    assert found.run.facts["devices"][UUID]["model"] == 'NVIDIA "H100" \\ 80GB'
 
 
 def test_one_scrape_without_timestamps_is_refused(tmp_path: Path) -> None:
