@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint bench clean
+.PHONY: demo test lint bench calibrate clean
 
 demo: $(VENV)/.installed
 	$(BIN)/thermograd demo
@@ -28,6 +28,10 @@ bench: $(VENV)/.installed .venv-peers/.installed
 	$(BIN)/python benchmarks/log_query.py
 	$(BIN)/python benchmarks/align.py
 	$(BIN)/python benchmarks/report.py
+
+# How often the statistics are wrong, and how often they find what is there. Half an hour of one core.
+calibrate: $(VENV)/.installed
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/calibration.py
 
 .venv-peers/.installed: benchmarks/peers.txt benchmarks/peers_env.sh
 	PYTHON=$(PYTHON) sh benchmarks/peers_env.sh

@@ -100,7 +100,7 @@ def permutation_p(pair: LaggedPair, repetitions: int, rng: np.random.Generator) 
     def draw(rows: int) -> Floats:
         return rng.permuted(np.tile(pair.x, (rows, 1)), axis=1)
 
-    return _p_of_peak(pair, _resampled_profiles(pair, repetitions, draw))
+    return _p_of_peak(pair, _resampled_profiles(pair, repetitions, draw, _new_columns(pair)))
 
 
 def sign_flip_p(pair: LaggedPair, repetitions: int, rng: np.random.Generator) -> float:
@@ -133,11 +133,10 @@ def sign_flipped_profiles(pair: LaggedPair, repetitions: int, rng: np.random.Gen
     """Return r at every lag under random signs of x, shape (repetitions, n_lags)."""
 
     def draw(rows: int) -> Floats:
-        signs = rng.integers(0, 2, (rows, pair.x.size), dtype=np.int8)
-        flipped: Floats = pair.x * (2.0 * signs - 1.0)
-        return flipped
+        return 2.0 * rng.integers(0, 2, (rows, pair.x.size), dtype=np.int8) - 1.0
 
-    return _resampled_profiles(pair, repetitions, draw)
+    # (signs * x) P = signs (x * P): the few columns are multiplied, not every flipped series.
+    return _resampled_profiles(pair, repetitions, draw, pair.x[:, None] * _new_columns(pair))
 
 
 def _p_of_peak(pair: LaggedPair, resampled: Floats) -> float:
@@ -146,17 +145,25 @@ def _p_of_peak(pair: LaggedPair, resampled: Floats) -> float:
     return (1 + as_large) / (len(resampled) + 1)
 
 
-def _resampled_profiles(pair: LaggedPair, repetitions: int, draw: Callable[[int], Floats]) -> Floats:
-    q = pair.basis.shape[1]
-    # (P - P Q Q') S = P (S - Q Q' S): project the few lag columns once, not every resampled series.
-    columns = np.hstack([pair.shifted - pair.basis @ (pair.basis.T @ pair.shifted), pair.basis])
+def _new_columns(pair: LaggedPair) -> Floats:
+    """Return the lag columns less what the basis spans of them, then the basis; shape (m, n_lags + q).
+
+    (P - P Q Q') S = P (S - Q Q' S): so the lag columns are projected once, not every resampled series.
+    """
+    return np.hstack([pair.shifted - pair.basis @ (pair.basis.T @ pair.shifted), pair.basis])
+
+
+def _resampled_profiles(
+    pair: LaggedPair, repetitions: int, draw: Callable[[int], Floats], columns: Floats
+) -> Floats:
+    lags = pair.shifted.shape[1]
+    square = float(pair.x @ pair.x)  # neither order nor signs change it
     profiles = []
     for rows in _blocks(repetitions, pair.x.size):
-        resampled = draw(rows)
-        products = resampled @ columns
-        squares = np.einsum("ij,ij->i", resampled, resampled) - (products[:, -q:] ** 2).sum(axis=1)
+        products = draw(rows) @ columns
+        squares = square - (products[:, lags:] ** 2).sum(axis=1)
         norms = np.sqrt(np.maximum(squares, 1e-300)) * pair.y_norm
-        profiles.append(products[:, :-q] / norms[:, None])
+        profiles.append(products[:, :lags] / norms[:, None])
     return np.vstack(profiles)
 
 

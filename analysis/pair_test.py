@@ -118,12 +118,13 @@ def test_pair(
     blocked = _placeholders(device, y) or gates(grid.x, grid.y, loads=_loads(data, device))
     drivers = driver_columns(data, device, grid, x, y)
     max_lag = max(1, round(max_lag_s / grid.period_s)) if grid.x.size else 1
-    results = as_tested(grid, drivers, max_lag, max(999, 50 * tests - 1))
+    permutations = max(999, 50 * tests - 1)
+    results = as_tested(grid, drivers, max_lag, permutations)
     direct = None
     if y in _HEATED_BY_POWER and x != "step_time_s" and not blocked:
         with_power = driver_columns(data, device, grid, x, y, with_power=True)
         if "power_w" in with_power.names:
-            direct = as_tested(grid, with_power, max_lag, 0)
+            direct = as_tested(grid, with_power, max_lag, permutations)
     return PairTest(x, y, device.name, grid, drivers, results, direct, pearson_r, blocked)
 
 
