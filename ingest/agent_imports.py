@@ -25,7 +25,7 @@ class SparingFinder(MetaPathFinder, Loader):
     """
 
     def __init__(self) -> None:
-        self._put_off = _PUT_OFF
+        self._put_off: tuple[str, ...] = _PUT_OFF
 
     def install(self) -> None:
         """Look at every import from here on, unless it is too late for that."""
