@@ -297,6 +297,8 @@ def test_the_hook_alone_costs_little_and_loads_nothing(tmp_path):
         "PYTHONPATH": str(module._BOOTSTRAP),
         "THERMOGRAD_AUTORUN": json.dumps({"name": "x", "hz": 5, "hello": str(tmp_path)}),
     }
-    code = "import sys; print(sorted({m.split('.')[0] for m in sys.modules} & {'thermograd', 'numpy', 'torch'}))"
+    code = (
+        "import sys; print(sorted({m.split('.')[0] for m in sys.modules} & {'thermograd', 'numpy', 'torch'}))"
+    )
     shown = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
     assert shown.stdout == "[]\n"
