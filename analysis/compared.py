@@ -113,6 +113,11 @@ class Comparison:
         """The runs that are trainings of their own."""
         return [run for run in self.runs if run.repeats is None]
 
+    def _repr_html_(self) -> str:
+        from thermograd.analysis.notebook import comparison_html
+
+        return comparison_html(self)
+
     def to_json(self) -> dict[str, Any]:
         """Return the JSON document of ``compare --json``; what is not known is null."""
         document = {

@@ -107,6 +107,11 @@ class Coupling:
     n_dropped: dict[str, int]
     reason: str | None = None
 
+    def _repr_html_(self) -> str:
+        from thermograd.analysis.notebook import coupling_html
+
+        return coupling_html(self)
+
 
 def residual_cross_correlation(
     x: ArrayLike,

@@ -7,6 +7,7 @@ import thermograd
 from thermograd.analysis.compared import ComparedRun, Comparison, PairAcross
 from thermograd.analysis.markup import Html, breakable, details, element, items, table
 from thermograd.analysis.overlays import run_style
+from thermograd.analysis.sections_analysis import bound_text
 from thermograd.analysis.sections_charts import chart_box, still
 from thermograd.analysis.text_compare import (
     best_of,
@@ -100,6 +101,7 @@ def runs_section(comparison: Comparison) -> Html:
         "r",
         "Lag,\u00a0s",
         "p,\u00a0all tests",
+        "95\u00a0% bound",
         "Naive r",
         "Detects |r|\u00a0≥",
     )
@@ -120,7 +122,7 @@ def runs_section(comparison: Comparison) -> Html:
     return Html(
         element("h2", "Each run by itself")
         + element("p", text, class_="note")
-        + table(names, rows, "nwnntnnnnnn", "Runs", stack=True)
+        + table(names, rows, "nwnntnnnnnnn", "Runs", stack=True)
         + items(notes, class_="plain")
     )
 
@@ -132,16 +134,16 @@ def _run_row(place: int, run: ComparedRun) -> tuple[object, ...]:
     detects = _number(run.smallest_detectable_r, ".2f")
     pair = run.pair
     if pair is None:
-        return (place, which, seed, f"{run.minutes:.1f}", _verdict(run.verdict), *(_DASH,) * 5, detects)
+        return (place, which, seed, f"{run.minutes:.1f}", _verdict(run.verdict), *(_DASH,) * 6, detects)
     numbers = [
         _number(value, form)
         for value, form in (
             (pair.r, "+.2f"),
             (pair.lag_s, "+.0f"),
             (pair.p_adjusted, ".2g"),
-            (pair.pearson_r, "+.2f"),
         )
     ]
+    numbers += [bound_text(pair.half_width), _number(pair.pearson_r, "+.2f")]
     verdict = _verdict(pair.verdict)
     return (place, which, seed, f"{run.minutes:.1f}", verdict, f"{pair.n:,}", *numbers, detects)
 

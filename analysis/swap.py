@@ -83,6 +83,11 @@ class SessionSwap:
     profile: Floats
     reasons: list[str]
 
+    def _repr_html_(self) -> str:
+        from thermograd.analysis.notebook import swap_html
+
+        return swap_html(self)
+
 
 def session_swap(
     xs: Sequence[ArrayLike],

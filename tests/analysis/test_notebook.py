@@ -3,10 +3,14 @@
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from synthetic import make_run
 from thermograd.analysis.analyze import Analysis, analyze_run
+from thermograd.analysis.compare import compare_runs
+from thermograd.analysis.coupling import residual_cross_correlation
 from thermograd.analysis.statement import verdict_sentence
+from thermograd.analysis.swap import session_swap
 
 
 @pytest.fixture(scope="module")
@@ -46,3 +50,25 @@ def test_hostile_names_stay_text(tmp_path: Path) -> None:
     analysis = analyze_run(run)
     assert "<script" not in analysis._repr_html_()
     assert "<script" not in analysis.pairs[0]._repr_html_()
+
+
+def test_correlation_of_arrays_shows_its_peak_and_bound() -> None:
+    x, noise = np.random.default_rng(0).standard_normal((2, 400))
+    found = residual_cross_correlation(x, np.roll(x, 3) + noise)
+    html = found._repr_html_()
+    assert f"{found.n:,}</td>" in html
+    assert "+3</td>" in html
+    assert html.count("<path") == found.lags.size + 3
+    assert "No correlation" in residual_cross_correlation(x[:20], noise[:20])._repr_html_()
+
+
+def test_session_swap_and_comparison_show_every_run_and_the_pooled_effect(tmp_path: Path) -> None:
+    xs, ys = np.random.default_rng(0).standard_normal((2, 3, 300))
+    html = session_swap(list(xs), list(ys))._repr_html_()
+    assert "Session swap of 3 runs: no p" in html
+    assert html.count("<tr>") == 5
+    runs = [make_run(tmp_path, name=f"<script>{seed}", seed=seed) for seed in (1, 2)]
+    html = compare_runs(runs)._repr_html_()
+    assert "CANNOT TELL from 2 different trainings" in html
+    assert "&lt;script&gt;2" in html
+    assert "<script" not in html
