@@ -5,6 +5,7 @@ never writes). Every batch carries the CRC-32 of its buffers in its custom metad
 three flipped bits read back as wrong numbers in silence.
 """
 
+import base64
 import contextlib
 import os
 import time
@@ -18,14 +19,17 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.ipc
 import pyarrow.parquet as pq
-from thermograd.store.events import KINDS, arrow_schema
+from thermograd.store.events import COMMON, KINDS, arrow_schema
 from thermograd.store.layout import segment_name
 from thermograd.store.records import RecordCodec
 
 __all__ = [
     "Damage",
+    "Sealed",
     "SegmentFile",
+    "read_sealed",
     "read_stream",
+    "require_whole",
     "rows_to_batch",
     "sync_directory",
     "tail_to_batch",
@@ -37,12 +41,23 @@ __all__ = [
 _FLAGS = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | getattr(os, "O_BINARY", 0)
 
 
+_UNREADABLE = (pa.ArrowException, OSError, ValueError)
+
+
 class Damage(NamedTuple):
     """Where a file stops being readable, and why."""
 
     path: Path
     offset: int
     reason: str
+
+
+class Sealed(NamedTuple):
+    """What a sealed file gives: the rows of its leading whole row groups, how many these are, the damage."""
+
+    table: pa.Table
+    groups: int
+    damage: Damage | None
 
 
 def warm_up() -> None:
@@ -189,6 +204,52 @@ def read_stream(path: Path) -> tuple[list[pa.RecordBatch], Damage | None]:
         if offset == len(data):
             return batches, None
         return batches, Damage(path, offset, f"not a whole Arrow batch ({str(error).splitlines()[0]})")
+
+
+def read_sealed(path: Path, kind: str) -> Sealed:
+    """Read a sealed file with its checksums, up to the first row group that is not whole.
+
+    Raises
+    ------
+    FileNotFoundError
+        If the file is gone.
+    """
+    groups: list[pa.Table] = []
+    offset = 0
+    damage = None
+    try:
+        with pq.ParquetFile(path, page_checksum_verification=True) as file:
+            for number in range(file.num_row_groups):
+                offset = _group_offset(file.metadata.row_group(number))
+                groups.append(require_whole(file.read_row_group(number), file))
+    except FileNotFoundError:
+        raise
+    except _UNREADABLE as error:
+        damage = Damage(path, offset, str(error).splitlines()[0])
+    table = pa.concat_tables(groups) if groups else arrow_schema(kind).empty_table()
+    return Sealed(table, len(groups), damage)
+
+
+def require_whole(group: pa.Table, file: pq.ParquetFile) -> pa.Table:
+    """Return what was read of a row group, or raise `ValueError`: the footer itself has no checksum."""
+    group.validate(full=True)
+    schema = file.metadata.metadata.get(b"ARROW:schema") if file.metadata.metadata else None
+    if (
+        schema is None
+        or pa.ipc.read_schema(pa.py_buffer(base64.b64decode(schema))).names != file.schema_arrow.names
+    ):
+        raise ValueError("the footer names other columns than were written")
+    if any(group[column.name].null_count for column in COMMON if column.name in group.column_names):
+        raise ValueError("an event has no number or no time")
+    seq = group["seq"].to_numpy()
+    if seq.size and (seq[-1] - seq[0] + 1 != seq.size or (np.diff(seq) != 1).any()):
+        raise ValueError("events are missing in its middle")
+    return group
+
+
+def _group_offset(group: pq.RowGroupMetaData) -> int:
+    first = group.column(0)
+    return int(first.dictionary_page_offset if first.has_dictionary_page else first.data_page_offset)
 
 
 def write_parquet(path: Path, table: pa.Table, kind: str) -> None:

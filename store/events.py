@@ -5,7 +5,7 @@ null means *not known*. A value that is not finite is stored as it is: it is wha
 """
 
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 if TYPE_CHECKING:
@@ -123,6 +123,7 @@ def column_names(kind: str) -> tuple[str, ...]:
     return tuple(column.name for column in columns(kind))
 
 
+@lru_cache(maxsize=64)  # building one costs as much as reading a small file
 def arrow_schema(kind: str, run_id: str | None = None, writer: str | None = None) -> "pa.Schema":
     """Return the Arrow schema of a kind; run and writer, where given, go to its metadata."""
     import pyarrow as pa

@@ -15,11 +15,13 @@ import duckdb
 import pyarrow as pa
 import pyarrow.dataset as ds
 from pyarrow.fs import LocalFileSystem
+from thermograd.store.arrow import read_sealed
 from thermograd.store.catalogue import Run, default_runs_dir, list_runs
 from thermograd.store.derived import EfficiencySource
 from thermograd.store.errors import QueryError
 from thermograd.store.events import KINDS, arrow_schema, column_names
-from thermograd.store.reader import snapshot
+from thermograd.store.layout import sealed_segments
+from thermograd.store.reader import snapshot, tell
 from thermograd.store.stopping import too_late
 
 if TYPE_CHECKING:
@@ -58,14 +60,21 @@ def connect(
     (0,)
     >>> connection.close()
     """
+    return _connect(_listed(runs), memory_limit, {})
+
+
+def _listed(runs: Path | str | Iterable[Run] | None) -> list[Run]:
     if runs is None or isinstance(runs, str | Path):
-        runs = list_runs(Path(runs) if runs is not None else default_runs_dir())
-    runs = list(runs)
+        return list_runs(Path(runs) if runs is not None else default_runs_dir())
+    return list(runs)
+
+
+def _connect(runs: list[Run], memory_limit: str | None, damaged: dict[Path, int]) -> "DuckDBPyConnection":
     config = {"python_enable_replacements": False} | ({"memory_limit": memory_limit} if memory_limit else {})
     connection = duckdb.connect(config=config)
     connection.execute("SET TimeZone = 'UTC'")
-    connection.register("runs", _runs_table(runs))
-    datasets = {kind: _dataset(runs, kind) for kind in KINDS}
+    connection.register("runs", _RunsSource(runs))
+    datasets = {kind: _dataset(runs, kind, damaged) for kind in KINDS}
     for kind, view in _VIEWS.items():
         connection.register(f"_{view}", datasets[kind])
         connection.execute(
@@ -97,19 +106,48 @@ def query(
     QueryError
         If the statement is of another type, wrong (DuckDB's message says where), or took too long.
     """
-    with contextlib.closing(connect(runs, memory_limit)) as connection:
+    listed = _listed(runs)
+    with contextlib.closing(_connect(listed, memory_limit, {})) as connection:
         _check_statement(connection, sql)
-        with _deadline(connection, timeout_s):
-            try:
-                return connection.sql(sql).to_arrow_table()
-            except duckdb.InterruptException as error:
-                raise QueryError(too_late(timeout_s or 0.0)) from error
-            except duckdb.Error as error:
-                raise QueryError(_with_position(connection, sql, error)) from error
-            except RuntimeError as error:  # what DuckDB's client makes of Ctrl-C
-                if "interrupted" in str(error):
-                    raise KeyboardInterrupt from error
-                raise
+        try:
+            return _answer(connection, sql, timeout_s)
+        except _StreamError as error:
+            damaged = _damaged(listed)
+            if not damaged:
+                raise QueryError(str(error)) from error
+    with contextlib.closing(_connect(listed, memory_limit, damaged)) as connection:
+        return _answer(connection, sql, timeout_s)
+
+
+class _StreamError(QueryError):
+    """The data could not be read: a file may be damaged."""
+
+
+def _answer(connection: "DuckDBPyConnection", sql: str, timeout_s: float | None) -> pa.Table:
+    with _deadline(connection, timeout_s):
+        try:
+            return connection.sql(sql).to_arrow_table()
+        except duckdb.InterruptException as error:
+            raise QueryError(too_late(timeout_s or 0.0)) from error
+        except duckdb.Error as error:
+            kind = _StreamError if "stream" in str(error) else QueryError
+            raise kind(_with_position(connection, sql, error)) from error
+        except RuntimeError as error:  # what DuckDB's client makes of Ctrl-C
+            if "interrupted" in str(error):
+                raise KeyboardInterrupt from error
+            raise
+
+
+def _damaged(runs: list[Run]) -> dict[Path, int]:
+    """Return the damaged sealed files and how many leading row groups of each are whole."""
+    found = {}
+    for run in runs:
+        for segment in sealed_segments(run.path):
+            sealed = read_sealed(segment.path, segment.kind)
+            if sealed.damage:
+                tell(sealed.damage)
+                found[segment.path] = sealed.groups
+    return found
 
 
 def _with_position(connection: "DuckDBPyConnection", sql: str, error: duckdb.Error) -> str:
@@ -146,47 +184,64 @@ def _deadline(connection: "DuckDBPyConnection", timeout_s: float | None) -> Iter
         timer.cancel()
 
 
-def _runs_table(runs: list[Run]) -> pa.Table:
-    schema = pa.schema(
-        [
-            ("run_id", pa.string()),
-            ("name", pa.string()),
-            ("started", pa.timestamp("ns")),
-            ("ended", pa.timestamp("ns")),
-            ("state", pa.string()),
-            ("devices", pa.list_(pa.string())),
-            ("host", pa.string()),
-            ("source", pa.string()),
-        ]
-    )
-    rows = [
-        {
-            "run_id": run.run_id,
-            "name": run.name,
-            "started": run.started_time_ns,
-            "ended": run.ended_time_ns(),
-            "state": run.state(),
-            "devices": sorted(run.facts.get("devices", {})),
-            "host": run.facts.get("host"),
-            "source": run.facts.get("source"),
-        }
-        for run in runs
+_RUNS_SCHEMA = pa.schema(
+    [
+        ("run_id", pa.string()),
+        ("name", pa.string()),
+        ("started", pa.timestamp("ns")),
+        ("ended", pa.timestamp("ns")),
+        ("state", pa.string()),
+        ("devices", pa.list_(pa.string())),
+        ("host", pa.string()),
+        ("source", pa.string()),
     ]
-    return pa.Table.from_pylist(rows, schema)
+)
 
 
-def _dataset(runs: list[Run], kind: str) -> ds.Dataset:
-    """Return one dataset over the sealed files and live rows of all runs, with run and writer columns."""
+class _RunsSource:
+    """The facts of the runs as Arrow data, gathered when a query asks for them: state takes looking."""
+
+    def __init__(self, runs: list[Run]) -> None:
+        self._runs = runs
+
+    def __arrow_c_schema__(self) -> object:
+        return _RUNS_SCHEMA.__arrow_c_schema__()
+
+    def __arrow_c_stream__(self, requested_schema: object | None = None) -> object:
+        rows = [
+            {
+                "run_id": run.run_id,
+                "name": run.name,
+                "started": run.started_time_ns,
+                "ended": run.ended_time_ns(),
+                "state": run.state(),
+                "devices": sorted(run.facts.get("devices", {})),
+                "host": run.facts.get("host"),
+                "source": run.facts.get("source"),
+            }
+            for run in self._runs
+        ]
+        return pa.Table.from_pylist(rows, _RUNS_SCHEMA).__arrow_c_stream__(requested_schema)
+
+
+def _dataset(runs: list[Run], kind: str, damaged: dict[Path, int]) -> ds.Dataset:
+    """Return one dataset over the sealed files and live rows of all runs, with run and writer columns.
+
+    Of a damaged file only so many leading row groups are in it.
+    """
     identity = [pa.field("run_id", pa.string()), pa.field("writer", pa.string())]
     schema = pa.schema([*identity, *arrow_schema(kind).remove_metadata()])
     fragments, tables = [], []
-    options = ds.ParquetFragmentScanOptions(pre_buffer=False)  # local files: reading ahead only costs
-    file_format, files = ds.ParquetFileFormat(default_fragment_scan_options=options), LocalFileSystem()
+    options = ds.ParquetFragmentScanOptions(pre_buffer=False, page_checksum_verification=True)
+    file_format = ds.ParquetFileFormat(default_fragment_scan_options=options)
+    files = LocalFileSystem(use_mmap=True)  # sealed files never change: no copy is needed
     for run in runs:
         current = snapshot(run.path, kind)
         for segment in current.sealed:
             known = (ds.field("run_id") == run.run_id) & (ds.field("writer") == segment.writer)
-            fragments.append(file_format.make_fragment(str(segment.path), files, known))
+            whole = range(damaged[segment.path]) if segment.path in damaged else None
+            if whole is None or len(whole):
+                fragments.append(file_format.make_fragment(str(segment.path), files, known, whole))
         for writer, table in current.live.items():
             columns = [pa.repeat(pa.scalar(value), len(table)) for value in (run.run_id, writer)]
             tables.append(pa.table([*columns, *table.columns], schema=schema))

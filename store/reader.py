@@ -4,6 +4,7 @@ Order matters, because a writer moves its events from tail to Arrow stream to se
 the place an event leaves is read before the place it goes to, and what shows up twice is told by `seq`.
 """
 
+import logging
 import math
 import time
 from collections.abc import Iterable, Iterator
@@ -14,7 +15,14 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from thermograd.store.arrow import Damage, read_stream, rows_to_batch, whole_records
+from thermograd.store.arrow import (
+    Damage,
+    read_sealed,
+    read_stream,
+    require_whole,
+    rows_to_batch,
+    whole_records,
+)
 from thermograd.store.errors import LogError
 from thermograd.store.events import KINDS, Event, arrow_schema, column_names
 from thermograd.store.layout import Segment, open_segments, sealed_segments, sealed_stamps
@@ -22,6 +30,8 @@ from thermograd.store.records import RecordCodec, codec_of_tail, kind_codec
 
 __all__ = ["Follower", "Snapshot", "events_in_order", "kind_parts", "read_kind", "read_tail", "snapshot"]
 
+_log = logging.getLogger("thermograd")
+_told: set[Path] = set()
 _STAMP_COARSENESS_S = 2.0  # of the time at which a directory last changed, on the coarsest file system
 
 
@@ -31,6 +41,18 @@ class Snapshot(NamedTuple):
     sealed: list[Segment]
     live: dict[str, pa.Table]
     damage: list[Damage]
+
+
+def tell(damage: Damage | None) -> None:
+    """Say, once a file, that what follows a damaged place is not read."""
+    if damage is not None and damage.path not in _told:
+        _told.add(damage.path)
+        _log.warning(
+            "%s is damaged at byte %d (%s); only what is before was read. thermograd verify tells more",
+            damage.path,
+            damage.offset,
+            damage.reason,
+        )
 
 
 def conform(table: pa.Table, kind: str) -> pa.Table:
@@ -145,7 +167,9 @@ def read_kind(run_dir: Path, kind: str, writer: str | None = None, start: int = 
     tables: list[tuple[str, pa.Table]] = []
     for segment in current.sealed:
         if segment.last is not None and segment.last >= start:
-            tables.append((segment.writer, conform(pq.read_table(segment.path, partitioning=None), kind)))
+            sealed = read_sealed(segment.path, kind)
+            tell(sealed.damage)
+            tables.append((segment.writer, conform(sealed.table, kind)))
     tables += current.live.items()
     tables.sort(key=lambda item: item[0])
     whole = [table.append_column("writer", pa.repeat(pa.scalar(name), len(table))) for name, table in tables]
@@ -166,11 +190,21 @@ def kind_parts(run_dir: Path, kind: str) -> Iterator[pa.Table]:
     """
     current = snapshot(run_dir, kind)
     for segment in current.sealed:
-        with pq.ParquetFile(segment.path) as file:
-            for group in range(file.num_row_groups):
-                yield _with_null_types(file.read_row_group(group, _filled_columns(file, group)), kind)
+        yield from _sealed_parts(segment)
     for table in current.live.values():
         yield _with_null_types(table, kind)
+
+
+def _sealed_parts(segment: Segment) -> Iterator[pa.Table]:
+    try:
+        with pq.ParquetFile(segment.path, page_checksum_verification=True) as file:
+            for group in range(file.num_row_groups):
+                part = file.read_row_group(group, _filled_columns(file, group))
+                yield _with_null_types(require_whole(part, file), segment.kind)
+    except FileNotFoundError:
+        raise
+    except (pa.ArrowException, OSError, ValueError):
+        tell(read_sealed(segment.path, segment.kind).damage)
 
 
 def _filled_columns(file: pq.ParquetFile, group: int) -> list[str]:

@@ -5,8 +5,7 @@ from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
-from thermograd.store.arrow import Damage, read_stream, sync_directory, write_parquet
+from thermograd.store.arrow import Damage, read_sealed, read_stream, sync_directory, write_parquet
 from thermograd.store.events import KINDS, arrow_schema
 from thermograd.store.layout import Segment, open_dir, open_segments, sealed_segments
 from thermograd.store.reader import conform, read_tail
@@ -153,10 +152,5 @@ def _check(segment: Segment, checked: list[tuple[Segment, tuple[int, int] | None
 def _verify_segment(segment: Segment) -> tuple[pa.Table, Damage | None]:
     if segment.path.suffix != ".parquet":
         return _read_segment(segment)
-    try:
-        table = pq.read_table(segment.path, page_checksum_verification=True, partitioning=None)
-        table.validate(full=True)
-    except (pa.ArrowException, OSError) as error:
-        empty = arrow_schema(segment.kind).empty_table()
-        return empty, Damage(segment.path, 0, str(error).splitlines()[0])
-    return table, None
+    sealed = read_sealed(segment.path, segment.kind)
+    return sealed.table, sealed.damage

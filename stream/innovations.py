@@ -21,6 +21,7 @@ _PRIOR = 10.0  # variance of a coefficient before anything is known, in squared 
 _VARIANCE_CAP = 1e3  # a direction that nothing excites is forgotten no further than this
 _CAP_EVERY = 64
 _OUTLIER = 10.0  # deviations beyond which a value is learnt as if it were there
+_LOST = 5  # outliers in a row after which the prediction is what is wrong
 _SMALLEST_SD = 1e-4
 _TINY = 1e-9
 _NOTHING = 1e-3  # an innovation below this is none
@@ -82,10 +83,10 @@ class Standardizer:
 class _Errors:
     """The errors of one series' prediction: how large they usually are, and what is new in the latest."""
 
-    __slots__ = ("filled", "frozen", "last", "learnt", "mean", "unchanged", "variance")
+    __slots__ = ("beyond", "filled", "frozen", "last", "learnt", "mean", "unchanged", "variance")
 
     def __init__(self) -> None:
-        self.filled = self.learnt = self.unchanged = 0
+        self.beyond = self.filled = self.learnt = self.unchanged = 0
         self.variance, self.mean = 1.0, 0.0
         self.last = nan
         self.frozen = False
@@ -109,6 +110,7 @@ class _Errors:
             innovation = raw - self.mean
             self.mean += mean_rate * innovation
         most = _OUTLIER * deviation
+        self.beyond = self.beyond + 1 if abs(error) > most else 0
         return innovation, max(-most, min(error, most))
 
     def learn(self, error: float, scale_rate: float) -> None:
@@ -127,8 +129,9 @@ class Innovations:
     number of about -1 to 1 whose expectation, given the past, is 0.
 
     Robust against what sensors do: a value that is missing changes nothing (and gives 0); one that is
-    far off is learnt as if it were 10 deviations off, so the model follows a change of level within some
-    values, and one spike spoils nothing; directions without excitation are not forgotten beyond a bound.
+    far off is learnt as if it were 10 deviations off, unless five in a row are, so the model follows a
+    change of level within some values, and one spike spoils nothing; directions without excitation are not
+    forgotten beyond a bound.
 
     Parameters
     ----------
@@ -202,7 +205,8 @@ class Innovations:
                 continue
             learns[at] = True
             innovations[at], errors[at] = each.judge(value - predicted[at], self.mean_rate)
-            newest[at] = predicted[at] + errors[at]
+            if each.beyond < _LOST:  # else a model that runs away would go on with what it says itself
+                newest[at] = predicted[at] + errors[at]
         self._learn(np.array(errors), learns)
         self._shift(newest, given)
         return innovations

@@ -11,6 +11,7 @@ __all__ = ["EventTimeJoin", "Joined"]
 Joined = tuple[Mapping[str, Any], str, Mapping[str, Any] | None]
 _Key = tuple[int, int, str]  # time_ns, seq, writer
 _DIRECTIONS = ("nearest", "backward")
+_NONE: frozenset[str] = frozenset()
 
 
 class EventTimeJoin:
@@ -96,7 +97,7 @@ class EventTimeJoin:
         self.max_pending_steps = max_pending_steps
         self.direction = direction
         self.left_out = left_out or LeftOut()
-        self.refused: frozenset[str] = frozenset()
+        self.refused = _NONE
         self.joined = self.unmatched = self.late = self.forced = 0
         self._newest_ns: int | None = None  # of all steps and heartbeats
         self._recent: list[tuple[_Key, Mapping[str, Any]]] = []  # what a new device can still match
@@ -111,13 +112,13 @@ class EventTimeJoin:
         if self._is_late(EVERY_DEVICE, "step", key, self._steps_watermark_ns()):
             refused.append(EVERY_DEVICE)
         else:
-            insort(self._recent, (key, values), key=_first)
+            _put(self._recent, key, values)
             for side in self._sides.values():
                 if self._is_late(side.device, "step", key, self._watermark_ns(side)):
                     refused.append(side.device)
                 else:
                     side.wait(key, values)
-        self.refused = frozenset(refused)
+        self.refused = frozenset(refused) if refused else _NONE
         self.late += bool(refused)
         return self.advance(key[0])
 
@@ -129,7 +130,7 @@ class EventTimeJoin:
             self.refused = frozenset((side.device,))
             self.late += 1
             return []
-        self.refused = frozenset()
+        self.refused = _NONE
         side.keep(key, values)
         if side.newest_ns is None or key[0] > side.newest_ns:
             side.newest_ns = key[0]
@@ -138,7 +139,7 @@ class EventTimeJoin:
     def _is_late(self, device: str, kind: str, key: _Key, watermark_ns: int | None) -> bool:
         time_ns, seq, writer = key
         late = watermark_ns is not None and time_ns <= watermark_ns
-        return self.left_out.decide(device, writer, kind, seq, late)
+        return (late or self.left_out.recorded) and self.left_out.decide(device, writer, kind, seq, late)
 
     def advance(self, time_ns: int) -> list[Joined]:
         """Take in the bare fact that event time has reached `time_ns`: a heartbeat."""
@@ -147,8 +148,9 @@ class EventTimeJoin:
         rows = self._collect(self._sides.values())
         watermark_ns = self._steps_watermark_ns()
         if watermark_ns is not None:
-            past = bisect_right(self._recent, watermark_ns - self.tolerance_ns, key=_time_ns)
-            del self._recent[: max(past, len(self._recent) - self.max_pending_steps)]
+            old_ns, recent = watermark_ns - self.tolerance_ns, self._recent
+            past = bisect_right(recent, old_ns, key=_time_ns) if recent and recent[0][0][0] <= old_ns else 0
+            del recent[: max(past, len(recent) - self.max_pending_steps)]
         return rows
 
     def close(self) -> list[Joined]:
@@ -212,62 +214,70 @@ class _Side:
         self.roomy = 16
         self.steps: list[tuple[_Key, Mapping[str, Any]]] = []
         self.samples: list[tuple[_Key, Mapping[str, Any]]] = []
+        self._times: list[int] = []  # of the samples: searched often
         self._tolerance_ns = tolerance_ns
         self._ahead_ns = 0 if backward else tolerance_ns  # how far ahead of a step a sample may be
 
     def wait(self, key: _Key, values: Mapping[str, Any]) -> None:
-        if not self.steps or self.steps[-1][0] < key:
-            self.steps.append((key, values))
-        else:
-            insort(self.steps, (key, values), key=_first)
+        _put(self.steps, key, values)
 
     def keep(self, key: _Key, values: Mapping[str, Any]) -> None:
         """Keep a sample; of several at one time only the one logged last can ever match."""
-        samples = self.samples
-        if not samples or samples[-1][0][0] < key[0]:
-            samples.append((key, values))
-            return
-        at = bisect_left(samples, key[0], key=_time_ns)
-        if at < len(samples) and samples[at][0][0] == key[0]:
+        samples, times, time_ns = self.samples, self._times, key[0]
+        at = bisect_left(times, time_ns)
+        if at < len(times) and times[at] == time_ns:
             if key > samples[at][0]:
                 samples[at] = (key, values)
         else:
             samples.insert(at, (key, values))
+            times.insert(at, time_ns)
 
     def release(
         self, watermark_ns: int | None
-    ) -> Iterable[tuple[_Key, Mapping[str, Any], Mapping[str, Any] | None]]:
+    ) -> list[tuple[_Key, Mapping[str, Any], Mapping[str, Any] | None]]:
+        """Return the steps that are certain by now, each with its sample."""
+        found = []
         while self.steps and (self.closed or (watermark_ns is not None and self._certain(watermark_ns))):
-            yield self.answer()
+            found.append(self.answer())
+        return found
 
     def answer(self) -> tuple[_Key, Mapping[str, Any], Mapping[str, Any] | None]:
         """Return the oldest waiting step with its nearest sample within the tolerance."""
         key, values = self.steps.pop(0)
         time_ns = key[0]
-        samples = self.samples
-        at = bisect_left(samples, time_ns, key=_time_ns)
+        times = self._times
+        at = bisect_left(times, time_ns)
         best: tuple[int, Mapping[str, Any]] | None = None
         for near in (at - 1, at):  # the earlier one first: it wins a tie
-            if 0 <= near < len(samples):
-                ahead_ns = samples[near][0][0] - time_ns
+            if 0 <= near < len(times):
+                ahead_ns = times[near] - time_ns
                 distance_ns = abs(ahead_ns)
                 reaches = distance_ns <= self._tolerance_ns and ahead_ns <= self._ahead_ns
                 if reaches and (best is None or distance_ns < best[0]):
-                    best = (distance_ns, samples[near][1])
+                    best = (distance_ns, self.samples[near][1])
         return key, values, None if best is None else best[1]
 
     def forget(self, watermark_ns: int) -> None:
         """Drop the samples that neither a waiting nor a coming step can match."""
         first_ns = min(watermark_ns + 1, self.steps[0][0][0]) if self.steps else watermark_ns + 1
-        del self.samples[: bisect_left(self.samples, first_ns - self._tolerance_ns, key=_time_ns)]
+        past = bisect_left(self._times, first_ns - self._tolerance_ns)
+        del self.samples[:past], self._times[:past]
         self.roomy = 2 * len(self.samples) + 16  # to look again only then keeps the cost per sample small
 
     def _certain(self, watermark_ns: int) -> bool:
         time_ns = self.steps[0][0][0]
         if watermark_ns >= time_ns + self._ahead_ns:
             return True
-        at = bisect_left(self.samples, time_ns, key=_time_ns)
-        return at < len(self.samples) and watermark_ns >= self.samples[at][0][0]
+        times = self._times
+        at = bisect_left(times, time_ns)
+        return at < len(times) and watermark_ns >= times[at]
+
+
+def _put(entries: list[tuple[_Key, Mapping[str, Any]]], key: _Key, values: Mapping[str, Any]) -> None:
+    if not entries or entries[-1][0] < key:
+        entries.append((key, values))
+    else:
+        insort(entries, (key, values), key=_first)
 
 
 def _first(entry: tuple[_Key, Mapping[str, Any]]) -> _Key:

@@ -22,6 +22,11 @@ _Key = tuple[str, str, str]  # from what (a device's join, "ranks"), writer, kin
 class LeftOut:
     """Decides which events are too late, and remembers it: for the log live, from the log in a replay.
 
+    Attributes
+    ----------
+    recorded
+        Whether this is what a log says, so that lateness itself decides nothing.
+
     Examples
     --------
     >>> live = LeftOut()
@@ -33,12 +38,12 @@ class LeftOut:
     """
 
     def __init__(self, recorded: bool = False) -> None:
-        self._recorded = recorded
+        self.recorded = recorded
         self._ranges: dict[_Key, list[list[int]]] = {}
 
     def decide(self, what: str, writer: str, kind: str, seq: int, too_late: bool) -> bool:
         """Say whether `what` leaves an event out: if it is too late, or, in a replay, if it was."""
-        if self._recorded:
+        if self.recorded:
             ranges = self._ranges.get((what, writer, kind), []) if self._ranges else []
             at = bisect_right(ranges, seq, key=_first) - 1
             return at >= 0 and seq <= ranges[at][1]
@@ -55,7 +60,7 @@ class LeftOut:
             At the end: the last ``seq`` that was looked at, by writer and kind. The mark is then always
             made; what was written later, the live layer never knew.
         """
-        if self._recorded or not (self._ranges or seen is not None):
+        if self.recorded or not (self._ranges or seen is not None):
             return None
         detail: dict[str, Any] = {
             "left_out": [

@@ -141,6 +141,8 @@ class FindingRule:
         if x is None:
             return []
         told = self._tell(values, self._metric)
+        if told is None and not self._episode.active:
+            return []
         self._episode.update(told is not None)
         if told is None or not self._episode.started:
             return []
@@ -150,7 +152,7 @@ class FindingRule:
 
 
 def _nonfinite(values: Mapping[str, Any], metric: str) -> tuple[str, str] | None:
-    x = float(values[metric])
+    x = values[metric]
     if isfinite(x):
         return None
     if values.get("skipped"):

@@ -189,6 +189,18 @@ class SpikeDetector(base.Estimator):  # type: ignore[misc]  # river ships no typ
 
     def _learn(self, x: float) -> None:
         is_low = self.level is not None and x * self.ratio < self.level and self.level > 0.0
+        if (self.detected or is_low or self._alarms or self._low) and self._is_rebased(x, is_low):
+            return
+        window = self._rolling.window
+        leaving = window[0][0][0] if len(window) == self.window_steps else 0.0
+        self._rolling.update(x if self.threshold is None else min(x, self.threshold))
+        self._since_rebuild += 1
+        spoilt = not abs(leaving) <= _EXTREME * abs(self._variance.mean.get())  # or not finite any more
+        if spoilt or self._since_rebuild >= _REBUILD_WINDOWS * self.window_steps:
+            self._restart(tuple(entry[0][0] for entry in window))
+
+    def _is_rebased(self, x: float, is_low: bool) -> bool:
+        """Count values in a row that are beyond the level; start anew with them where they are enough."""
         for beyond, values in ((self.detected, self._alarms), (is_low, self._low)):
             if beyond:
                 values.append(x)
@@ -198,14 +210,8 @@ class SpikeDetector(base.Estimator):  # type: ignore[misc]  # river ships no typ
                 self._restart(tuple(values))
                 values.clear()
                 self.rebased = True
-                return
-        window = self._rolling.window
-        leaving = window[0][0][0] if len(window) == self.window_steps else 0.0
-        self._rolling.update(x if self.threshold is None else min(x, self.threshold))
-        self._since_rebuild += 1
-        spoilt = not abs(leaving) <= _EXTREME * abs(self._variance.mean.get())  # or not finite any more
-        if spoilt or self._since_rebuild >= _REBUILD_WINDOWS * self.window_steps:
-            self._restart(tuple(entry[0][0] for entry in window))
+                return True
+        return False
 
     def _restart(self, values: tuple[float, ...]) -> None:
         """Build river's sums anew: what was subtracted from them leaves its rounding behind."""

@@ -6,7 +6,7 @@ later time enters. A tick is released for a device once that device's watermark 
 is within it is sorted by time before it is added up, so the result does not depend on the delivery.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from math import frexp, isfinite, nan
 from typing import Any, NamedTuple
@@ -64,6 +64,7 @@ class Ticks:
     def __init__(self, metric: str = "grad_norm", most_empty: int = 32) -> None:
         self._metric, self._most_empty = metric, most_empty
         self._steps: dict[int, list[_Step]] = {}
+        self._forgotten = -1
         self._devices: dict[str, _Device] = {}
 
     def step(self, key: _Key, values: Mapping[str, Any], refused: frozenset[str]) -> None:
@@ -83,14 +84,15 @@ class Ticks:
         if kept is None or key > kept[0]:
             device.samples[tick] = (key, values)
 
-    def release(self, device: str, watermark_ns: int | None) -> Iterator[Tick]:
-        """Yield the device's ticks that are over for certain, in order."""
+    def release(self, device: str, watermark_ns: int | None) -> Iterable[Tick]:
+        """Return the device's ticks that are over for certain, in order."""
         state = self._devices.get(device)
         if state is None or watermark_ns is None:
-            return
+            return ()
         last = watermark_ns // _TICK_NS - 1  # a tick is over when its end has been reached
-        if state.told is not None and last <= state.told:
-            return
+        return () if state.told is not None and last <= state.told else self._until(last, state)
+
+    def _until(self, last: int, state: "_Device") -> Iterator[Tick]:
         for tick in sorted(self._steps.keys() | state.samples.keys()):
             if tick > last:
                 break
@@ -100,14 +102,15 @@ class Ticks:
                 if tick <= state.told:
                     continue
                 for _ in range(min(tick - state.told - 1, self._most_empty)):
-                    yield Tick(device, nan, _UNKNOWN_SENSORS, _UNKNOWN_DRIVERS, None, None)
+                    yield Tick(state.name, nan, _UNKNOWN_SENSORS, _UNKNOWN_DRIVERS, None, None)
             state.told = tick
             yield self._fill(state, tick)
 
     def forget(self, watermark_ns: int | None) -> None:
         """Drop the steps that no device asks for any more: all are past this event time."""
-        if watermark_ns is not None and self._steps:
-            last = watermark_ns // _TICK_NS - 1
+        last = -1 if watermark_ns is None else watermark_ns // _TICK_NS - 1
+        if last != self._forgotten:
+            self._forgotten = last
             for tick in [tick for tick in self._steps if tick <= last]:
                 del self._steps[tick]
 

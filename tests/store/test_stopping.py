@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+import threading
 
 import psutil
 import pytest
@@ -35,7 +36,7 @@ COMMAND = textwrap.dedent(
     main(arguments)
     """
 )
-CONNECTING = "thermograd.store.query:connect"
+CONNECTING = "thermograd.store.query:_connect"
 ASKING = "thermograd.store.query:_deadline"
 PRINTING = "thermograd.analysis.table:write_result"
 
@@ -51,7 +52,12 @@ def start(tmp_path):
             [*command, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
         )
         processes.append(process)
-        assert process.stderr.readline() == "here\n", process.stderr.read()
+        never_there = threading.Timer(WAIT_S, process.kill)
+        never_there.start()
+        try:
+            assert process.stderr.readline() == "here\n", process.stderr.read()
+        finally:
+            never_there.cancel()
         return process
 
     yield run
