@@ -160,7 +160,8 @@ def _epochs(data: RunSeries, grid: CausalGrid) -> Floats | None:
     if (values == np.round(values)).all():
         begins = np.flatnonzero(np.append(True, np.diff(values) > 0))
         time_s, values = time_s[begins], values[begins]
-    return np.interp((grid.time_ns - grid.time_ns[0]) / 1e9, time_s, values)
+    turns: Floats = np.interp((grid.time_ns - grid.time_ns[0]) / 1e9, time_s, values)
+    return turns
 
 
 def _turns_of_marks(times: Times, grid: CausalGrid) -> Floats | None:

@@ -133,7 +133,10 @@ def sign_flipped_profiles(pair: LaggedPair, repetitions: int, rng: np.random.Gen
     """Return r at every lag under random signs of x, shape (repetitions, n_lags)."""
 
     def draw(rows: int) -> Floats:
-        return 2.0 * rng.integers(0, 2, (rows, pair.x.size), dtype=np.int8) - 1.0
+        signs = rng.integers(0, 2, (rows, pair.x.size), dtype=np.int8).astype(np.float64)
+        signs *= 2.0
+        signs -= 1.0
+        return signs
 
     # (signs * x) P = signs (x * P): the few columns are multiplied, not every flipped series.
     return _resampled_profiles(pair, repetitions, draw, pair.x[:, None] * _new_columns(pair))

@@ -16,6 +16,7 @@ __all__ = ["Paired", "paired_residuals"]
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
+Mask = NDArray[np.bool_]
 
 _ADJACENT_BINS = 5  # a hole of more missing bins than this ends a segment, as in `causal_grid`
 _FEWEST_DF = 10
@@ -107,7 +108,7 @@ def paired_residuals(
     """
     first, second, stretch = _validated(x, y, segments)
     columns, waves = (_columns(given, first.size) for given in (drivers, unlagged))
-    finite = np.isfinite(np.column_stack([first, second, columns, waves])).all(axis=1)
+    finite: Mask = np.all(np.isfinite(np.column_stack([first, second, columns, waves])), axis=1)
     rows = np.flatnonzero(finite)
     none = _without_residuals(finite, rows)
     if rows.size < shortest:

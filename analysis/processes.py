@@ -32,7 +32,8 @@ class Pair(NamedTuple):
 
 def autoregressive(noise: Floats, phi: float) -> Floats:
     """Give innovations a memory: z(t) = phi z(t-1) + noise(t)."""
-    return lfilter([1.0], [1.0, -phi], noise)
+    remembered: Floats = lfilter([1.0], [1.0, -phi], noise)
+    return remembered
 
 
 def ar(rng: Rng, m: int, phi: float = 0.9) -> Pair:
@@ -66,15 +67,16 @@ def kink(rng: Rng, m: int) -> Pair:
 
 def coincident_kink(rng: Rng, m: int, size: float = 7.0) -> Pair:
     """Return a sharp drop in x and, 2 to 5 bins later, a sharp drop in y: one event, no coupling."""
-    drop = rng.integers(m // 4, 3 * m // 4)
+    drop = int(rng.integers(m // 4, 3 * m // 4))
     base = ar(rng, m, 0.7)
-    later = drop + rng.integers(2, 6)
+    later = drop + int(rng.integers(2, 6))
     return Pair(base.x - size * _since(m, drop, 0.1), base.y - 1.5 * size * _since(m, later, 1.0))
 
 
 def _since(m: int, start: int, time_constant: float) -> Floats:
     """Return the rise from 0 to 1 that begins at a bin."""
-    return 1.0 - np.exp(-(np.arange(m) - start + 1).clip(0) / time_constant)
+    risen: Floats = 1.0 - np.exp(-(np.arange(m) - start + 1).clip(0) / time_constant)
+    return risen
 
 
 def rw(rng: Rng, m: int) -> Pair:

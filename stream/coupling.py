@@ -148,7 +148,8 @@ class CouplingBank:
         np.multiply(recent[:0:-1, 1:], recent[0, 0], out=products[:lags])
         np.maximum(products, -1.0, out=products)
         np.minimum(products, 1.0, out=products)
-        tells = products.any(axis=0).tolist()  # nothing is won, lost or begun where nothing is known
+        # Nothing is won, lost or begun where nothing is known.
+        tells: list[bool] = np.any(products, axis=0).tolist()
         if any(tells):
             factors = np.multiply(self._bets, products, out=self._factors)
             factors += 1.0
@@ -185,7 +186,8 @@ class CouplingBank:
 def _mean(cells: Floats) -> Floats:
     """Return the mean over bets and lags, added in one fixed order."""
     total: Floats = np.add.reduce(np.add.reduce(cells, axis=0), axis=0)
-    return total / (cells.shape[0] * cells.shape[1])
+    total /= cells.shape[0] * cells.shape[1]
+    return total
 
 
 class CouplingMonitor(base.Estimator):  # type: ignore[misc]  # river ships no types
