@@ -29,6 +29,7 @@ Strength = Literal["strong", "moderate", "weak", "null"]
 
 _FEWEST_BINS = 60
 _FEWEST_LOAD_READINGS = 10
+_ESTIMATED = 0.3  # what a test loses to parameters that are estimated too, in units of Fisher's z
 
 
 class _Tested(Protocol):
@@ -192,8 +193,10 @@ def smallest_detectable(
 ) -> float:
     """Return the smallest residual correlation that this many bins would detect.
 
-    Approximate: Fisher's z is taken as normal with variance 1 / (df - 1), df = n - columns - 2, and
-    the peak over the lags is tested at the Sidak level.
+    Fisher's z is taken as normal with variance 1 / (df - 1), df = n - columns - lags - 1, and the peak
+    over the lags is tested at the Sidak level. What that leaves out (autocorrelation and trend are
+    estimated too, and all three tests have to agree) shifts the peak by 0.3, a figure fitted to
+    simulations; how well it holds is measured in `benchmarks/CALIBRATION.md`.
 
     Parameters
     ----------
@@ -214,9 +217,9 @@ def smallest_detectable(
     Examples
     --------
     >>> round(smallest_detectable(400), 2)
-    0.21
+    0.23
     """
-    df = n - (2 + trend_order(n) if columns is None else columns) - 2
+    df = n - (2 + trend_order(n) if columns is None else columns) - lags - 1
     return math.tanh(_quantiles(lags, power, alpha) / math.sqrt(df - 1)) if df > 1 else math.nan
 
 
@@ -235,10 +238,11 @@ def samples_needed(
     Examples
     --------
     >>> samples_needed(0.3)
-    190
+    230
     """
     _require_correlation(rho)
-    return _bins_for((_quantiles(lags, power, alpha) / math.atanh(abs(rho))) ** 2 + 1, columns)
+    df = (_quantiles(lags, power, alpha) / math.atanh(abs(rho))) ** 2 + 1
+    return _bins_for(df + lags - 1, columns)
 
 
 def samples_to_exclude(
@@ -260,7 +264,7 @@ def samples_to_exclude(
 
 
 def _quantiles(lags: int, power: float, alpha: float) -> float:
-    return _peak_quantile(lags, alpha) + float(scipy.special.ndtri(power))
+    return _peak_quantile(lags, alpha) + float(scipy.special.ndtri(power)) + _ESTIMATED
 
 
 def _peak_quantile(lags: int, level: float) -> float:
