@@ -88,10 +88,10 @@ def demo(runs: Path, steps: int, seed: int, train: bool) -> None:
     Example: thermograd demo --steps 300 --seed 1
     """
     from thermograd.analysis.analyze import analyze_run
-    from thermograd.analysis.report import write_report
+    from thermograd.analysis.report.run import write_report
+    from thermograd.analysis.report.text import demo_summary
+    from thermograd.analysis.report.text_compare import demo_beside
     from thermograd.analysis.scenarios import draw
-    from thermograd.analysis.text import demo_summary
-    from thermograd.analysis.text_compare import demo_beside
     from thermograd.ingest.demo import record_devices, train_demo
 
     if train:
@@ -364,7 +364,7 @@ def list_all_runs(runs: Path, age: str | None, yes: bool, as_json: bool) -> None
     if age is not None:
         _prune(runs, age, yes)
         return
-    from thermograd.analysis.table import runs_table
+    from thermograd.analysis.report.table import runs_table
     from thermograd.store.catalogue import list_runs
 
     rows = [run.summary() for run in list_runs(runs)]
@@ -407,7 +407,7 @@ def show(runs: Path, run: str, as_json: bool) -> None:
 
     Example: thermograd show latest
     """
-    from thermograd.analysis.text import describe_run, run_facts_shown
+    from thermograd.analysis.report.text import describe_run, run_facts_shown
 
     facts = run_facts_shown(_find(runs, run))
     if as_json:
@@ -446,7 +446,7 @@ def query(
     from thermograd.store.stopping import ended_after, ended_by_ctrl_c
 
     with ended_by_ctrl_c():
-        from thermograd.analysis.table import encoded_table, write_result
+        from thermograd.analysis.report.table import encoded_table, write_result
 
         if untrusted:
             from thermograd.store.sandbox import query_untrusted
@@ -549,8 +549,8 @@ def analyze(
     Example: thermograd analyze latest --y temperature_c
     """
     from thermograd.analysis.analyze import analyze_run
+    from thermograd.analysis.report.text import describe_analysis
     from thermograd.analysis.series import load_series
-    from thermograd.analysis.text import describe_analysis
 
     controls = [load_series(_find(runs, other)) for other in controls_from]
     analysis = analyze_run(
@@ -589,7 +589,7 @@ def calibrate(count: int, hz: float, minutes: float, seed: int, output: Path) ->
     Example: thermograd calibrate --minutes 30 --hz 0.5
     """
     from thermograd.analysis.calibrate import calibrate as measured
-    from thermograd.analysis.calibrate_report import calibration_text, require_writable, write_calibration
+    from thermograd.analysis.report.calibration import calibration_text, require_writable, write_calibration
 
     require_writable(output)
 
@@ -636,11 +636,11 @@ def report(runs: Path, run: str, output: Path | None, output_format: str, data_f
     series = load_series(found)
     analysis = analyze_run(found, series=series)
     if output_format == "md":
-        from thermograd.analysis.markdown import write_markdown
+        from thermograd.analysis.report.markdown import write_markdown
 
         click.echo(write_markdown(series, analysis, output), nl=output is not None)
         return
-    from thermograd.analysis.report import write_report
+    from thermograd.analysis.report.run import write_report
 
     for path in write_report(found, analysis, output, data_format, series).values():
         click.echo(path)
@@ -671,12 +671,12 @@ def compare(
     Example: thermograd compare baseline-1 baseline-2 baseline-3 baseline-4 baseline-5 -o comparison
     """
     from thermograd.analysis.compare import compare_runs
-    from thermograd.analysis.text_compare import describe_comparison
+    from thermograd.analysis.report.text_compare import describe_comparison
 
     comparison = compare_runs([_find(runs, reference) for reference in run], x, y, max_lag_s)
     paths = {}
     if output is not None:
-        from thermograd.analysis.compare_report import write_comparison
+        from thermograd.analysis.report.comparison import write_comparison
 
         paths = write_comparison(comparison, output)
     if as_json:
@@ -717,7 +717,7 @@ def verify(runs: Path, run: str, as_json: bool) -> None:
 
     Example: thermograd verify latest
     """
-    from thermograd.analysis.text import describe_verification
+    from thermograd.analysis.report.text import describe_verification
     from thermograd.store.seal import verify_run
 
     result = verify_run(_find(runs, run).path)
@@ -815,7 +815,7 @@ def doctor(as_json: bool) -> None:
 
     Example: thermograd doctor
     """
-    from thermograd.analysis.text import describe_machine
+    from thermograd.analysis.report.text import describe_machine
     from thermograd.ingest.devices import examine_machine
 
     facts = examine_machine()

@@ -10,19 +10,19 @@ import pytest
 from simulated_runs import simulated
 from synthetic import make_run
 from thermograd.analysis.compare import compare_runs
-from thermograd.analysis.compare_report import write_comparison
 from thermograd.analysis.compared import Comparison
 from thermograd.analysis.pooling import pool
 from thermograd.analysis.prepare import regular_pair
-from thermograd.analysis.roles import device_by_role
-from thermograd.analysis.series import load_series
-from thermograd.analysis.text_compare import (
+from thermograd.analysis.report.comparison import write_comparison
+from thermograd.analysis.report.text_compare import (
     best_of,
     comparison_sentence,
     comparison_verdict,
     describe_comparison,
     reproducibility_lines,
 )
+from thermograd.analysis.roles import device_by_role
+from thermograd.analysis.series import load_series
 from thermograd.analysis.trajectories import repeated_trainings
 from thermograd.store.catalogue import create_run
 from thermograd.store.errors import LogError, NotEnoughDataError

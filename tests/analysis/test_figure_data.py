@@ -8,9 +8,9 @@ import pyarrow.parquet as pq
 import pytest
 from synthetic import make_run
 from thermograd.analysis.analyze import analyze_run
-from thermograd.analysis.figure_data import figure_tables, table_bytes
-from thermograd.analysis.panels import build_panels
-from thermograd.analysis.report import write_report
+from thermograd.analysis.report.figure_data import figure_tables, table_bytes
+from thermograd.analysis.report.panels import build_panels
+from thermograd.analysis.report.run import write_report
 from thermograd.analysis.series import load_series
 
 

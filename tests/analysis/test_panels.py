@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 from synthetic import START_NS, make_run
 from thermograd.analysis.analyze import analyze_run
-from thermograd.analysis.charts import panels_chart
-from thermograd.analysis.charts_pairs import cross_chart, lag_chart, lag_pairs, memory_chart
-from thermograd.analysis.curves import make_line
-from thermograd.analysis.decimate import decimate
-from thermograd.analysis.evidence import pair_evidence
-from thermograd.analysis.panel import Panels, clock_for
-from thermograd.analysis.panels import build_panels
+from thermograd.analysis.report.charts import panels_chart
+from thermograd.analysis.report.charts_pairs import cross_chart, lag_chart, lag_pairs, memory_chart
+from thermograd.analysis.report.curves import make_line
+from thermograd.analysis.report.decimate import decimate
+from thermograd.analysis.report.evidence import pair_evidence
+from thermograd.analysis.report.panel import Panels, clock_for
+from thermograd.analysis.report.panels import build_panels
 from thermograd.analysis.series import load_series
 from thermograd.store.catalogue import Run, create_run
 from thermograd.store.log import EventWriter

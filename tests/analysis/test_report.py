@@ -12,13 +12,13 @@ from typing import Any
 
 import pytest
 from synthetic import START_NS, make_run
-from thermograd.analysis import page as page_module
 from thermograd.analysis.analyze import Analysis, analyze_run
-from thermograd.analysis.chart_style import theme
-from thermograd.analysis.charts import panels_chart
-from thermograd.analysis.charts_pairs import lag_chart, lag_pairs
-from thermograd.analysis.panels import build_panels
-from thermograd.analysis.report import prepare, report_page, write_report
+from thermograd.analysis.report import page as page_module
+from thermograd.analysis.report.chart_style import theme
+from thermograd.analysis.report.charts import panels_chart
+from thermograd.analysis.report.charts_pairs import lag_chart, lag_pairs
+from thermograd.analysis.report.panels import build_panels
+from thermograd.analysis.report.run import prepare, report_page, write_report
 from thermograd.analysis.series import load_series
 from thermograd.analysis.statement import verdict_sentence
 from thermograd.store.catalogue import Run, create_run
@@ -272,9 +272,7 @@ def test_page_loads_nothing(page: Page) -> None:
     assert all(address.startswith(("data:image/svg+xml;base64,", "#")) for address in addresses)
     assert not page.of("link")
     assert not page.of("iframe")
-    assert not re.search(
-        r"@import|url\(", Path(page_module.__file__).with_name("report_template.html").read_text()
-    )
+    assert not re.search(r"@import|url\(", Path(page_module.__file__).with_name("template.html").read_text())
 
 
 def test_policy_forbids_the_network_and_every_script_but_the_pages_own(page: Page) -> None:

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from synthetic import make_run
 from thermograd.analysis.analyze import Analysis, analyze_run
-from thermograd.analysis.around_spikes import AroundSpikes, around_spikes
-from thermograd.analysis.charts_spikes import spikes_chart
-from thermograd.analysis.figure_pairs import spikes_figure
-from thermograd.analysis.sections_spikes import spikes_section
+from thermograd.analysis.report.around_spikes import AroundSpikes, around_spikes
+from thermograd.analysis.report.charts_spikes import spikes_chart
+from thermograd.analysis.report.figure_pairs import spikes_figure
+from thermograd.analysis.report.sections_spikes import spikes_section
 from thermograd.store.catalogue import Run, create_run
 from thermograd.store.log import EventWriter
 

@@ -1,0 +1,116 @@
+"""What the interactive charts share: colours for light and dark, data beside the specification.
+
+Colours that depend on light or dark live in the two configurations of `theme`, which the page hands
+to Vega; the specifications only name styles. Text from the run is data here, never an expression.
+"""
+
+import math
+from collections.abc import Iterable
+from typing import Any, Literal
+
+import altair as alt
+from altair.utils.schemapi import debug_mode
+from thermograd.analysis.report.palette import DEVICE_COLOURS, MARK_COLOURS, SEVERITY_COLOURS
+from thermograd.analysis.report.panel import Kind
+
+__all__ = [
+    "WIDTH",
+    "Rows",
+    "Spec",
+    "Theme",
+    "checked_later",
+    "named",
+    "number",
+    "numbers",
+    "theme",
+]
+
+Spec = dict[str, Any]
+Rows = dict[str, list[dict[str, Any]]]
+Theme = Literal["light", "dark"]
+
+WIDTH = 760  # until the page sets it to the room there is
+_DARK_MARKS: dict[Kind, str] = {
+    "spike": "#F0843C",
+    "nonfinite": "#F0843C",
+    "zero": "#F0843C",
+    "injection": "#9D9D9D",
+}
+_DARK_DEVICES = ("#4AA3DF", "#E69F00", "#2DBE91", "#8CD0F5", "#B0B0B0")  # the same hues, lighter
+_TIME_COLOURS: dict[Theme, tuple[str, ...]] = {  # viridis; on dark ground its beginning would not be seen
+    "light": ("#440154", "#3b528b", "#21918c", "#5ec962", "#fde725"),
+    "dark": ("#7a6fd0", "#4a9bc0", "#35b779", "#a0da39", "#fde725"),
+}
+_INK: dict[Theme, dict[str, str]] = {
+    "light": {"text": "#3a3f47", "soft": "#5f6772", "grid": "#e9ebee", "line": "#30343b", "band": "#e1e5ea"},
+    "dark": {"text": "#d5d8dd", "soft": "#a3abb6", "grid": "#2b3037", "line": "#d9dce1", "band": "#333a43"},
+}
+
+# Altair checks each piece against the schema as it is made, which takes most of the time; the tests
+# check whole specifications instead.
+checked_later = debug_mode
+
+
+def theme(name: Theme) -> Spec:
+    """Return the Vega configuration for light or dark pages."""
+    ink = _INK[name]
+    font = "system-ui, -apple-system, 'Segoe UI', Roboto, sans-serif"
+    axis = {
+        "domainColor": ink["soft"],
+        "tickColor": ink["soft"],
+        "gridColor": ink["grid"],
+        "labelColor": ink["soft"],
+        "titleColor": ink["text"],
+        "titleFontWeight": "normal",
+        "titleFontSize": 12,
+        "labelFontSize": 11,
+        "labelFont": font,
+        "titleFont": font,
+    }
+    stem = (DEVICE_COLOURS if name == "light" else _DARK_DEVICES)[0]
+    marks = MARK_COLOURS if name == "light" else MARK_COLOURS | _DARK_MARKS
+    colours = marks | {
+        "training": ink["line"],
+        "training-dot": ink["line"],
+        "band": ink["band"],
+        "zero-line": ink["soft"],
+        "raw": ink["soft"],
+        "raw-dot": ink["soft"],
+        "stem": stem,
+        "stem-dot": stem,
+        "peak": marks["spike"],
+    }
+    colours |= {f"severity-{severity}": colour for severity, colour in SEVERITY_COLOURS.items()}
+    legend = {"labelColor": ink["soft"], "titleColor": ink["text"], "titleFontWeight": "normal"}
+    return {
+        "background": "transparent",
+        "font": font,
+        "axis": axis,
+        "legend": legend | {"labelFont": font, "titleFont": font},
+        "title": {"color": ink["text"], "font": font, "fontSize": 12, "fontWeight": "normal"},
+        "view": {"stroke": None, "fill": "transparent"},  # a fill, so that drag and wheel find it
+        "text": {"color": ink["soft"], "font": font},
+        "range": {
+            "category": list(DEVICE_COLOURS if name == "light" else _DARK_DEVICES),
+            "ramp": list(_TIME_COLOURS[name]),
+        },
+        "style": {style: {"color": colour} for style, colour in colours.items()},
+    }
+
+
+def named(rows: Rows, name: str, new: list[dict[str, Any]]) -> alt.NamedData:
+    """Put rows beside the specification: Altair would copy and check each of them, several times."""
+    rows[name] = new
+    return alt.NamedData(name=name)
+
+
+def number(value: float | None) -> float | None:
+    """Return six digits of a number, None where it is not finite: JSON has no NaN."""
+    if value is None or not math.isfinite(value):
+        return None
+    return float(f"{value:.6g}") if abs(value) < 1e5 else round(value, 2)
+
+
+def numbers(values: Iterable[float]) -> list[float | None]:
+    """Return `number` of each."""
+    return [number(value) for value in values]

@@ -1,0 +1,83 @@
+"""The comparison of runs as files: one page that needs nothing else, a figure for print, the numbers."""
+
+from pathlib import Path
+
+from thermograd.analysis.compared import Comparison
+from thermograd.analysis.report.page import build_page, require_extra, write_file
+from thermograd.analysis.report.text_compare import best_of
+from thermograd.store.errors import LogError
+from thermograd.store.layout import write_json
+
+__all__ = ["comparison_page", "write_comparison"]
+
+
+def write_comparison(comparison: Comparison, directory: Path) -> dict[str, Path]:
+    """Write a comparison; every file appears whole or not at all.
+
+    Parameters
+    ----------
+    comparison
+        From `compare_runs`.
+    directory
+        Created where missing.
+
+    Returns
+    -------
+    dict
+        Paths of ``report`` (``compare.html``), ``json`` (``compare.json``) and, where there is something to
+        draw, ``png``, ``pdf``, ``svg`` (``compare.*``).
+
+    Raises
+    ------
+    MissingExtraError
+        If a package of the extra ``report`` is not installed.
+    LogError
+        If the directory cannot be written.
+    """
+    require_extra()
+    from thermograd.analysis.report.compare_figure import comparison_figure
+    from thermograd.analysis.report.figure import encode_figure
+
+    figure = comparison_figure(comparison)
+    images = {kind: encode_figure(figure, kind) for kind in ("png", "pdf", "svg")} if figure else {}
+    page = comparison_page(comparison)
+    paths = {"report": directory / "compare.html", "json": directory / "compare.json"}
+    paths |= {kind: directory / f"compare.{kind}" for kind in images}
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        for kind, content in images.items():
+            write_file(paths[kind], content)
+        write_json(paths["json"], comparison.to_json())
+        write_file(paths["report"], page.encode("utf-8", "replace"))
+    except OSError as error:
+        raise LogError(f"cannot write the comparison to {directory}: {error.strerror or error}") from error
+    return paths
+
+
+def comparison_page(comparison: Comparison) -> str:
+    """Return the page."""
+    from thermograd.analysis.report import sections_compare as sections
+    from thermograd.analysis.report.compare_figure import comparison_figure
+    from thermograd.analysis.report.figure import encode_figure
+    from thermograd.analysis.report.forest import forest_chart, forest_rows
+    from thermograd.analysis.report.overlays import build_overlays, overlays_chart
+
+    best = best_of(comparison)
+    rows = forest_rows(comparison, best) if best else []
+    overlays = build_overlays(comparison)
+    charts = {
+        "forest": forest_chart(rows, len(comparison.runs)),
+        "overlays": overlays_chart(overlays, len(comparison.runs)),
+    }
+    forest = comparison_figure(comparison, with_overlays=False) if rows else None
+    curves = comparison_figure(comparison, with_forest=False) if overlays else None
+    body = (
+        sections.comparison_header(comparison),
+        sections.runs_section(comparison),
+        sections.forest_section(comparison, encode_figure(forest, "svg") if forest else None),
+        sections.pairs_across_section(comparison),
+        sections.overlays_section(comparison, encode_figure(curves, "svg") if curves else None),
+        sections.reproducibility_section(comparison),
+        sections.comparison_method(comparison),
+    )
+    return build_page(f"{len(comparison.runs)} runs: thermograd comparison", "\n".join(body), charts)

@@ -1,0 +1,129 @@
+"""Curves for a screen or a page: gaps stay gaps, and thinning (`decimate`) keeps every extreme."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+from numpy.typing import NDArray
+from thermograd.analysis.report.decimate import decimate
+
+__all__ = ["Line", "decimation_notes", "make_line"]
+
+Floats = NDArray[np.float64]
+Indices = NDArray[np.int64]
+
+_HOLE_INTERVALS = 5.0  # a hole longer than this many median intervals is a gap, as in `align`
+_PACE = 9  # of so many intervals before or after it: steps may become slower for good
+_HOLE_S = 2.0
+
+
+@dataclass(frozen=True, eq=False)
+class Line:
+    """One curve.
+
+    Attributes
+    ----------
+    label
+        For a person; says "simulated" where the readings come from a model.
+    device
+        Name of the device; None for a training signal.
+    time_s, values
+        Shape (n,): seconds since the run's first event, and values; NaN is a gap in the curve.
+    shown, total
+        Finite values in `values`, and recorded ones. Where fewer are shown, every extreme is kept.
+    """
+
+    label: str
+    device: str | None
+    time_s: Floats
+    values: Floats
+    shown: int
+    total: int
+
+    @property
+    def lowest(self) -> float:
+        """The lowest recorded value: thinning keeps it."""
+        return float(np.nanmin(self.values))
+
+    @property
+    def highest(self) -> float:
+        """The highest recorded value."""
+        return float(np.nanmax(self.values))
+
+    def thinned(self, buckets: int) -> "Line":
+        """Return the curve with each bucket's lowest and highest value only."""
+        kept = decimate(self.time_s, self.values, buckets)
+        values = self.values[kept]
+        shown = int(np.isfinite(values).sum())
+        return replace(self, time_s=self.time_s[kept], values=values, shown=shown)
+
+    @cached_property
+    def isolated(self) -> NDArray[np.bool_]:
+        """Values with a gap on either side, which a curve alone would not show; shape (n,)."""
+        finite = np.isfinite(self.values)
+        before, after = np.append(False, finite[:-1]), np.append(finite[1:], False)
+        alone: NDArray[np.bool_] = finite & ~before & ~after
+        return alone
+
+
+def make_line(
+    label: str,
+    device: str | None,
+    time_s: Floats,
+    values: Floats,
+    buckets: int,
+    keep_s: Floats | None = None,
+) -> Line:
+    """Return a curve with gaps where nothing was measured, decimated.
+
+    Parameters
+    ----------
+    label, device, time_s, values
+        As `Line` has them, of every recorded point.
+    buckets
+        Stretches of time of which the lowest and the highest value are kept.
+    keep_s
+        Times of which the nearest point is kept too, such as those of alerts.
+    """
+    total = int(np.isfinite(values).sum())
+    holes = _holes(time_s)
+    if holes.size:
+        middle = (time_s[holes] + time_s[holes + 1]) / 2
+        time_s, values = np.insert(time_s, holes + 1, middle), np.insert(values, holes + 1, np.nan)
+    kept = decimate(time_s, values, buckets, None if keep_s is None else _nearest(time_s, keep_s))
+    shown = np.where(np.isfinite(values[kept]), values[kept], np.nan)
+    return Line(label, device, time_s[kept], shown, int(np.isfinite(shown).sum()), total)
+
+
+def _nearest(time_s: Floats, wanted_s: Floats) -> Indices:
+    if not time_s.size:
+        return np.empty(0, dtype=np.int64)
+    after = np.clip(np.searchsorted(time_s, wanted_s), 1, max(1, time_s.size - 1))
+    earlier = wanted_s - time_s[after - 1] <= time_s[np.minimum(after, time_s.size - 1)] - wanted_s
+    return np.minimum(np.where(earlier, after - 1, after), time_s.size - 1)
+
+
+def _holes(time_s: Floats) -> Indices:
+    """Return after which points nothing was recorded for long, by the pace just before and after."""
+    intervals = np.diff(time_s)
+    if not intervals.size:
+        return np.empty(0, dtype=np.int64)
+    if intervals.max() <= _HOLE_S:
+        return np.empty(0, dtype=np.int64)
+    padded = np.pad(intervals, _PACE - 1, mode="reflect" if intervals.size > 1 else "edge")
+    windows = sliding_window_view(padded, _PACE)
+    long = np.flatnonzero(intervals > _HOLE_S)  # only these can be holes: the rest need no pace
+    until, since = np.median(windows[long], axis=1), np.median(windows[long + _PACE - 1], axis=1)
+    return long[intervals[long] > _HOLE_INTERVALS * np.maximum(until, since)]
+
+
+def decimation_notes(lines: Iterable[Line]) -> tuple[str, ...]:
+    """Say of each curve how much of it is shown, where that is not all."""
+    fewer = [line for line in lines if line.shown < line.total]
+    return tuple(
+        f"{f'{line.label}: ' if line.device else ''}shown are {line.shown:,} of {line.total:,} points, "
+        f"every extreme kept; they range from {line.lowest:.6g} to {line.highest:.6g}."
+        for line in fewer
+    )

@@ -1,0 +1,326 @@
+"""The four panels for print: one matplotlib figure, as wide as a column of a paper.
+
+Only the object API is used, so nothing global is changed and no display is needed. The same run
+gives the same bytes.
+"""
+
+import io
+import textwrap
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from typing import Any
+
+import matplotlib as mpl
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.font_manager import findfont
+from matplotlib.ft2font import FT2Font
+from matplotlib.lines import Line2D
+from matplotlib.text import Text
+from matplotlib.ticker import FuncFormatter, LogLocator
+from thermograd.analysis.analyze import Pair
+from thermograd.analysis.report.curves import Line
+from thermograd.analysis.report.palette import (
+    BAND_COLOUR,
+    DEVICE_COLOURS,
+    GRID_COLOUR,
+    MARK_COLOURS,
+    SOFT_COLOUR,
+    TEXT_COLOUR,
+)
+from thermograd.analysis.report.panel import KIND_NAMES, Kind, Mark, Panel, Panels
+
+__all__ = [
+    "build_figure",
+    "draw_frame",
+    "encode_figure",
+    "figure_text",
+    "lag_figure",
+    "new_figure",
+    "plain_text",
+]
+
+_WIDTH_IN = 3.5  # one column of a two-column paper
+_STYLE: dict[Any, Any] = {
+    "font.family": ["DejaVu Sans"],
+    "font.size": 7.0,
+    "text.usetex": False,
+    "axes.linewidth": 0.6,
+    "pdf.fonttype": 42,
+    "ps.fonttype": 42,
+    "svg.fonttype": "path",
+    "svg.hashsalt": "thermograd",
+    "path.simplify": False,  # the data are thinned already, and every extreme has to stay
+    "axes.unicode_minus": True,
+}
+_FEW_DECADES = 300.0
+_DASHES = ("-", (0, (5, 2)), (0, (1.5, 1.5)), (0, (8, 3, 2, 3)))
+_SYMBOLS: dict[Kind, dict[str, Any]] = {
+    "spike": {"marker": "o", "markersize": 5, "markerfacecolor": "none", "markeredgewidth": 0.9},
+    "nonfinite": {"marker": "x", "markersize": 4, "markeredgewidth": 1.0},
+    "zero": {"marker": "x", "markersize": 4, "markeredgewidth": 1.0},
+    "injection": {"marker": "v", "markersize": 3.2},
+    "collapse": {"marker": "D", "markersize": 2.8},
+    "reported_collapse": {"marker": "v", "markersize": 2.6},
+}
+_RULES: dict[str, Any] = {"injection": (0, (3, 2)), "collapse": "-"}
+
+
+def build_figure(panels: Panels, title: str, footer: str) -> Figure:
+    """Draw the four panels.
+
+    Parameters
+    ----------
+    panels
+        From `panels.build_panels`.
+    title, footer
+        Text above and below; any characters, never read as mathematics.
+    """
+    legend_rows = -(-len(_legend_handles(panels)[0]) // 2)
+    with new_figure(_WIDTH_IN, 5.15 + 0.14 * legend_rows) as figure:
+        height = figure.get_figheight()
+        top, bottom = 1 - (0.3 + 0.14 * legend_rows) / height, 0.52 / height
+        grid = figure.add_gridspec(4, 1, left=0.15, right=0.95, top=top, bottom=bottom, hspace=0.17)
+        axes = [figure.add_subplot(grid[i]) for i in range(4)]
+        for ax, panel in zip(axes, panels.printed, strict=True):
+            _draw(ax, panel, panels, is_last=ax is axes[-1])
+        figure.align_ylabels(axes)
+        plain_text(
+            figure.text(
+                0.015, 1 - 0.06 / height, figure_text(title, 46), va="top", size=7.5, color=TEXT_COLOUR
+            )
+        )
+        plain_text(
+            figure.text(0.015, 0.05 / height, figure_text(footer, 88), va="bottom", size=5, color=SOFT_COLOUR)
+        )
+        _legend(figure, panels, 1 - 0.19 / height)
+    return figure
+
+
+def lag_figure(pair_label: str, pairs: list[Pair]) -> Figure:
+    """Draw r over lag of one pair of signals with the simultaneous 95 % band of each family."""
+    with new_figure(_WIDTH_IN, 1.9) as figure:
+        ax = figure.add_axes((0.15, 0.2, 0.825, 0.66))
+        lags, profile = pairs[0].lags_s, pairs[0].profile
+        for pair in pairs:
+            half, end = pair.period_s / 2, max(lags) + pair.period_s / 2
+            span = {"reverse": (-end, -half), "simultaneous": (-half, half), "forward": (half, end)}
+            ax.fill_between(
+                span[pair.family], -pair.half_width, pair.half_width, color=BAND_COLOUR, linewidth=0
+            )
+        ax.axhline(0, color=SOFT_COLOUR, linewidth=0.6)
+        ax.vlines(lags, 0, profile, color=DEVICE_COLOURS[0], linewidth=1.2)
+        ax.plot(lags, profile, "o", color=DEVICE_COLOURS[0], markersize=2.4)
+        outside = [point for pair in pairs for point in _outside(pair)]
+        ring: dict[str, Any] = {
+            "markeredgecolor": MARK_COLOURS["spike"],
+            "markerfacecolor": "none",
+            "markersize": 5,
+        }
+        ax.plot([lag for lag, _ in outside], [r for _, r in outside], "o", gid="outside", **ring)
+        draw_frame(ax)
+        bins = max(pair.n for pair in pairs)
+        words = f"lag (s), above 0 the training leads; n = {bins:,} bins; grey: 95 % bound"
+        ax.set_xlabel(words, color=TEXT_COLOUR, labelpad=2, size=6)
+        ax.set_ylabel("residual r", color=TEXT_COLOUR)
+        title = figure.text(0.015, 0.975, figure_text(pair_label, 66), va="top", size=6.8, color=TEXT_COLOUR)
+        plain_text(title)
+    return figure
+
+
+def _outside(pair: Pair) -> list[tuple[float, float]]:
+    """Return lag and r of the points of a pair's own family that leave its band."""
+    side = {"reverse": -1, "simultaneous": 0, "forward": 1}[pair.family]
+    points = zip(pair.lags_s, pair.profile, strict=True)
+    return [(lag, r) for lag, r in points if (lag > 0) - (lag < 0) == side and abs(r) > pair.half_width]
+
+
+def encode_figure(figure: Figure, file_format: str) -> bytes:
+    """Return a figure as png, pdf or svg, without dates; fonts are embedded, text of SVG is paths."""
+    buffer = io.BytesIO()
+    metadata = {"png": {}, "pdf": {"CreationDate": None}, "svg": {"Date": None}}[file_format]
+    with _style():
+        figure.savefig(buffer, format=file_format, metadata=metadata, facecolor="white")
+    return buffer.getvalue()
+
+
+def figure_text(text: str, longest: int) -> str:
+    """Return text as the font can draw it: one line, shortened in the middle, unknown signs replaced."""
+    shown = "".join(sign if sign.isprintable() and ord(sign) in _glyphs() else "\ufffd" for sign in text)
+    if len(shown) > longest:
+        half = (longest - 1) // 2
+        shown = f"{shown[:half]}…{shown[-half:]}"
+    return shown
+
+
+@cache
+def _glyphs() -> frozenset[int]:
+    return frozenset(FT2Font(findfont("DejaVu Sans")).get_charmap())
+
+
+@contextmanager
+def new_figure(width_in: float, height_in: float) -> Iterator[Figure]:
+    """Give an empty figure of so many inches; what is drawn in the block has our style."""
+    with _style():
+        figure = Figure(figsize=(width_in, height_in), dpi=300)
+        FigureCanvasAgg(figure)
+        yield figure
+
+
+@contextmanager
+def _style() -> Iterator[None]:
+    with mpl.rc_context():
+        mpl.rcParams.update(_STYLE)
+        yield
+
+
+def plain_text(text: Text) -> None:
+    """Draw a text as it is: names are never read as mathematics."""
+    text.set_parse_math(False)
+
+
+# -- one panel -------------------------------------------------------------------------------------
+
+
+def draw_frame(ax: Axes) -> None:
+    """Give axes the look that all our figures share."""
+    for side in ("top", "right"):
+        ax.spines[side].set_visible(False)
+    for side in ("left", "bottom"):
+        ax.spines[side].set_color(SOFT_COLOUR)
+    ax.tick_params(colors=SOFT_COLOUR, labelsize=6.5, width=0.6, length=2.5, pad=2)
+    ax.grid(axis="y", color=GRID_COLOUR, linewidth=0.5)
+    ax.set_axisbelow(True)
+
+
+def _draw(ax: Axes, panel: Panel, panels: Panels, is_last: bool) -> None:
+    draw_frame(ax)
+    ax.set_xlim(*(limit / panels.clock.seconds for limit in panels.limits_s))
+    ax.set_ylabel(panel.axis_title, color=TEXT_COLOUR, labelpad=2)
+    ax.tick_params(labelbottom=is_last)
+    if is_last:
+        ax.set_xlabel(f"{panels.clock.name} since the run's first event", color=TEXT_COLOUR, labelpad=2)
+    if panel.reason:
+        _write_reason(ax, panel.reason)
+        return
+    if panel.log:
+        _log_axis(ax, panel)
+    if any(mark.value is None for mark in panel.marks):
+        ax.margins(y=0.12)  # room for what is marked at the edge
+    order, unit_s = list(panels.devices), panels.clock.seconds
+    for line in panel.lines:
+        _draw_line(ax, line, order, unit_s)
+    for kind in KIND_NAMES:
+        _draw_marks(ax, kind, [mark for mark in panel.marks if mark.kind == kind], unit_s)
+
+
+def _log_axis(ax: Axes, panel: Panel) -> None:
+    """Make the axis logarithmic; where it spans few decades, with 2 and 5 between their labels."""
+    ax.set_yscale("log", nonpositive="mask")
+    ax.minorticks_off()
+    lows = [line.lowest for line in panel.lines if line.lowest > 0]
+    highs = [line.highest for line in panel.lines if line.highest > 0]
+    if lows and highs and max(highs) / min(lows) < _FEW_DECADES:
+        ax.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+        ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+
+
+def _line_style(device: str | None, order: list[str]) -> tuple[str, Any]:
+    if device is None:
+        return TEXT_COLOUR, "-"
+    place = order.index(device)
+    return DEVICE_COLOURS[place % len(DEVICE_COLOURS)], _DASHES[place // len(DEVICE_COLOURS) % len(_DASHES)]
+
+
+def _draw_line(ax: Axes, line: Line, order: list[str], unit_s: float) -> None:
+    colour, dashes = _line_style(line.device, order)
+    time = line.time_s / unit_s
+    ax.plot(time, line.values, color=colour, linestyle=dashes, linewidth=0.7, gid=line.label)
+    alone = line.isolated
+    if alone.any():
+        ax.plot(time[alone], line.values[alone], ".", color=colour, markersize=2.5)
+
+
+def _draw_marks(ax: Axes, kind: Kind, marks: list[Mark], unit_s: float) -> None:
+    symbol: dict[str, Any] = {"linestyle": "none", "color": MARK_COLOURS[kind], "zorder": 4}
+    symbol |= _SYMBOLS[kind]
+    at_value = [(mark.time_s / unit_s, mark.value) for mark in marks if mark.value is not None]
+    at_edge = [mark.time_s / unit_s for mark in marks if mark.value is None]
+    if at_value:
+        ax.plot(*zip(*at_value, strict=True), gid=kind, **symbol)
+    if not at_edge:
+        return
+    height = 0.03 if kind == "zero" else 0.97
+    transform = ax.get_xaxis_transform()
+    ax.plot(
+        at_edge, [height] * len(at_edge), transform=transform, gid=f"{kind} at edge", clip_on=False, **symbol
+    )
+    if kind in _RULES:
+        ax.vlines(
+            at_edge,
+            0,
+            1,
+            transform=transform,
+            color=MARK_COLOURS[kind],
+            linestyle=_RULES[kind],
+            linewidth=0.6,
+            alpha=0.8,
+        )
+
+
+def _write_reason(ax: Axes, reason: str) -> None:
+    ax.set_yticks([])
+    ax.grid(False)
+    text = "\n".join(textwrap.wrap(figure_text(reason, 300), 64)[:5])
+    options: dict[str, Any] = {
+        "ha": "center",
+        "va": "center",
+        "size": 6.5,
+        "style": "italic",
+        "color": SOFT_COLOUR,
+    }
+    plain_text(ax.text(0.5, 0.5, text, transform=ax.transAxes, **options))
+
+
+# -- legend ----------------------------------------------------------------------------------------
+
+
+def _legend_handles(panels: Panels) -> tuple[list[Line2D], list[str]]:
+    order = list(panels.devices)
+    handles, labels = [], []
+    drawn = {line.device for panel in panels.printed for line in panel.lines}
+    for name, label in panels.devices.items():
+        if name not in drawn:
+            continue
+        colour, dashes = _line_style(name, order)
+        handles.append(Line2D([], [], color=colour, linestyle=dashes, linewidth=1.2))
+        labels.append(f" {figure_text(label, 34)}".rstrip())  # the space: matplotlib hides what begins with _
+    for kind in panels.kinds(printed=True):
+        handles.append(Line2D([], [], linestyle="none", color=MARK_COLOURS[kind], **_SYMBOLS[kind]))
+        labels.append(f" {KIND_NAMES[kind]}")
+    return handles, labels
+
+
+def _legend(figure: Figure, panels: Panels, top: float) -> None:
+    handles, labels = _legend_handles(panels)
+    if not handles:
+        return
+    legend = figure.legend(
+        handles,
+        labels,
+        loc="upper left",
+        bbox_to_anchor=(0.0, top),
+        ncols=2,
+        frameon=False,
+        fontsize=6.2,
+        labelcolor=TEXT_COLOUR,
+        handlelength=1.6,
+        handletextpad=0.3,
+        columnspacing=1.2,
+        labelspacing=0.25,
+        borderpad=0.2,
+    )
+    for text in legend.get_texts():
+        plain_text(text)

@@ -1,0 +1,92 @@
+"""The points behind the figures as tables, so that they can be drawn again or checked."""
+
+import io
+from typing import TYPE_CHECKING, Any
+
+from thermograd.analysis.analyze import Analysis
+from thermograd.analysis.report.panel import Panel, Panels
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+__all__ = ["FORMATS", "figure_tables", "table_bytes"]
+
+FORMATS = ("csv", "parquet")
+_COLUMNS = ("time_s", "value", "what", "series", "device", "text")
+
+
+def figure_tables(panels: Panels, analysis: Analysis) -> "dict[str, pa.Table]":
+    """Return one table a panel, and one of all lag profiles.
+
+    Returns
+    -------
+    dict
+        ``figure_<panel>``: the points as drawn, ``time_s`` since the run's first event, ``what`` is
+        "curve" or the kind of mark, ``value`` null for a gap or a mark at the edge. Where a curve was
+        thinned every extreme is there; ``export`` gives the whole log. ``lag_profile``: every tested
+        pair of signals, direction and lag, with n, r and the 95 % bound.
+    """
+    import pyarrow as pa
+
+    schema = pa.schema(
+        [("time_s", pa.float64()), ("value", pa.float64())] + [(n, pa.string()) for n in _COLUMNS[2:]]
+    )
+    tables = {
+        f"figure_{panel.key}": pa.Table.from_pylist(_panel_rows(panel), schema)
+        for panel in panels.panels
+        if not panel.reason
+    }
+    rows = _lag_rows(analysis)
+    return tables | ({"lag_profile": pa.Table.from_pylist(rows)} if rows else {})
+
+
+def _panel_rows(panel: Panel) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = []
+    for line in panel.lines:
+        known = {"what": "curve", "series": line.label, "device": line.device, "text": None}
+        for time_s, value in zip(line.time_s.tolist(), line.values.tolist(), strict=True):
+            rows.append({"time_s": time_s, "value": None if value != value else value, **known})
+    rows += [
+        {
+            "time_s": mark.time_s,
+            "value": mark.value,
+            "what": mark.kind,
+            "series": None,
+            "device": None,
+            "text": mark.text,
+        }
+        for mark in panel.marks
+    ]
+    return rows
+
+
+def _lag_rows(analysis: Analysis) -> list[dict[str, Any]]:
+    side = {"reverse": -1, "simultaneous": 0, "forward": 1}
+    return [
+        {
+            "x": pair.x,
+            "y": pair.y,
+            "device": pair.device,
+            "direction": pair.family,
+            "lag_s": lag,
+            "r": r,
+            "bound": pair.half_width,
+            "n": pair.n,
+        }
+        for pair in analysis.pairs
+        for lag, r in zip(pair.lags_s, pair.profile, strict=True)
+        if (lag > 0) - (lag < 0) == side[pair.family]
+    ]
+
+
+def table_bytes(table: "pa.Table", data_format: str) -> bytes:
+    """Return a table as the content of a CSV or Parquet file."""
+    import pyarrow.csv as pa_csv
+    import pyarrow.parquet as pq
+
+    sink = io.BytesIO()
+    if data_format == "csv":
+        pa_csv.write_csv(table, sink)
+    else:
+        pq.write_table(table, sink, compression="zstd")
+    return sink.getvalue()

@@ -1,0 +1,149 @@
+"""The same signal of several runs in one panel, time counted from each training's beginning."""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import altair as alt
+import numpy as np
+from matplotlib.axes import Axes
+from thermograd.analysis.compared import Comparison
+from thermograd.analysis.report.chart_style import WIDTH, Rows, Spec, named, number
+from thermograd.analysis.report.curves import Line, make_line
+from thermograd.analysis.report.figure import draw_frame
+from thermograd.analysis.report.palette import DEVICE_COLOURS, TEXT_COLOUR
+from thermograd.analysis.roles import device_by_role
+
+__all__ = ["Overlay", "build_overlays", "draw_overlay", "overlays_chart", "run_style"]
+
+_BUCKETS = 300
+_HEIGHT = 120
+_DASHES = ([1, 0], [5, 2], [1.5, 1.5], [8, 3, 2, 3])
+_AXES = {
+    "grad_norm": "gradient norm",
+    "loss": "loss",
+    "temperature_c": "temperature, °C",
+    "power_w": "power, W",
+}
+
+
+@dataclass(frozen=True)
+class Overlay:
+    """One panel: a signal's curves, one a run, `time_s` of each from its training's beginning."""
+
+    key: str
+    axis_title: str
+    log: bool
+    lines: list[Line]
+
+
+def build_overlays(comparison: Comparison) -> list[Overlay]:
+    """Return gradient norm, loss, and the hardware signal of the question, where two runs have them."""
+    overlays = [_training(comparison, "grad_norm"), _training(comparison, "loss")]
+    if comparison.chosen:
+        overlays.append(_hardware(comparison, comparison.chosen[0].y, comparison.chosen[0].role))
+    return [overlay for overlay in overlays if len(overlay.lines) > 1]
+
+
+def _training(comparison: Comparison, name: str) -> Overlay:
+    lines = []
+    for place, data in enumerate(comparison.series, 1):
+        values = data.training(name)
+        if name == "grad_norm":
+            values = np.where(values > 0, values, np.nan)
+        time_s = (data.step_time_ns - data.step_time_ns[0]) / 1e9
+        lines += [make_line(f"run {place}", None, time_s, values, _BUCKETS)] * bool(np.isfinite(values).any())
+    return Overlay(name, _AXES[name], name == "grad_norm", lines)
+
+
+def _hardware(comparison: Comparison, name: str, role: str) -> Overlay:
+    lines = []
+    for place, data in enumerate(comparison.series, 1):
+        device = device_by_role(data).get(role)
+        values = device.signal(name) if device is not None else None
+        if device is not None and values is not None and np.isfinite(values).any():
+            first, last = data.step_time_ns[0], data.step_time_ns[-1]
+            inside = (device.time_ns >= first) & (device.time_ns <= last)
+            time_s = (device.time_ns[inside] - first) / 1e9
+            lines.append(make_line(f"run {place}", None, time_s, values[inside], _BUCKETS))
+    return Overlay("hardware", _AXES.get(name, name), False, [line for line in lines if line.shown])
+
+
+def run_style(place: int) -> tuple[int, int]:
+    """Return which colour and which dashes the run at a place (from 0) has."""
+    return place % len(DEVICE_COLOURS), place // len(DEVICE_COLOURS) % len(_DASHES)
+
+
+def _place(line: Line) -> int:
+    return int(line.label.removeprefix("run ")) - 1
+
+
+def overlays_chart(overlays: list[Overlay], runs: int) -> Spec | None:
+    """Return the panels as one Vega-Lite specification; None where there is nothing to show."""
+    if not overlays:
+        return None
+    rows: Rows = {}
+    charts = [_chart(overlay, rows, runs, overlay is overlays[-1]) for overlay in overlays]
+    spec: Spec = alt.vconcat(*charts, spacing=12).to_dict()
+    return spec | {"datasets": rows}
+
+
+def _chart(overlay: Overlay, rows: Rows, runs: int, is_last: bool) -> alt.LayerChart:
+    entries = [
+        {"t": number(t / 60), "v": number(v), "run": line.label}
+        for line in overlay.lines
+        for t, v in zip(line.time_s.tolist(), line.values.tolist(), strict=True)
+    ]
+    labels = [f"run {place}" for place in range(1, runs + 1)]
+    dashes = [_DASHES[run_style(place)[1]] for place in range(runs)]
+    title = "minutes since the training began" if is_last else None
+    x = alt.X("t:Q", scale=alt.Scale(nice=False), axis=alt.Axis(title=title, grid=False, tickCount=5))
+    scale = alt.Scale(type="log", padding=6) if overlay.log else alt.Scale(zero=False, padding=6)
+    y = alt.Y("v:Q", scale=scale)
+    values = _decades(overlay.lines) if overlay.log else alt.Undefined
+    y = y.axis(title=overlay.axis_title, tickCount=4, minExtent=46, titlePadding=8, values=values)
+    base = alt.Chart(named(rows, f"overlay-{overlay.key}", entries)).encode(
+        x=x,
+        y=y,
+        detail="run:N",
+        color=alt.Color("run:N", scale=alt.Scale(domain=labels), legend=None),
+        tooltip=[
+            alt.Tooltip("run:N"),
+            alt.Tooltip("t:Q", title="min", format=".2f"),
+            alt.Tooltip("v:Q", title="value"),
+        ],
+    )
+    line = base.mark_line(strokeWidth=1.2, clip=True).encode(
+        strokeDash=alt.StrokeDash("run:N", scale=alt.Scale(domain=labels, range=dashes), legend=None)
+    )
+    dots = base.mark_circle(size=30, opacity=0)
+    chart: alt.LayerChart = alt.LayerChart(layer=[line, dots]).properties(
+        width=WIDTH, height=_HEIGHT, description=overlay.axis_title
+    )
+    return chart
+
+
+def _decades(lines: list[Line]) -> list[float]:
+    """Return at most six powers of ten that span the curves."""
+    first = math.floor(math.log10(min(line.lowest for line in lines)))
+    last = math.ceil(math.log10(max(line.highest for line in lines)))
+    return [10.0**k for k in range(first, last + 1, 1 + (last - first) // 6)]
+
+
+def draw_overlay(ax: Axes, overlay: Overlay, is_last: bool) -> None:
+    """Draw one panel into axes."""
+    draw_frame(ax)
+    if overlay.log:
+        ax.set_yscale("log", nonpositive="mask")
+        ax.minorticks_off()
+    for line in overlay.lines:
+        colour, dashes = run_style(_place(line))
+        look: dict[str, Any] = {"color": DEVICE_COLOURS[colour], "linewidth": 0.6, "alpha": 0.85}
+        if dashes:
+            look["linestyle"] = (0, tuple(_DASHES[dashes]))
+        ax.plot(line.time_s / 60, line.values, gid=line.label, **look)
+    ax.margins(x=0)
+    ax.set_ylabel(overlay.axis_title, color=TEXT_COLOUR, labelpad=2)
+    ax.tick_params(labelbottom=is_last)
+    if is_last:
+        ax.set_xlabel("minutes since the training began", color=TEXT_COLOUR, labelpad=2)

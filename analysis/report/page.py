@@ -1,0 +1,168 @@
+"""The page around a report: one HTML file with its own scripts and data, which loads nothing.
+
+Charts are Vega-Lite specifications by name; the page draws each into the element ``chart-<name>``.
+A ``select`` with ``data-chart`` (names) and ``data-signal`` sets a parameter of them; a link with
+``data-time`` shows that time of the chart ``timeline``.
+"""
+
+import base64
+import hashlib
+import os
+import re
+import sys
+import tempfile
+from collections.abc import Iterable, Mapping
+from functools import cache
+from importlib.metadata import version
+from importlib.resources import files
+from importlib.util import find_spec
+from pathlib import Path
+from string import Template
+from typing import Any
+
+import thermograd
+from thermograd.analysis.report.markup import escape, json_script
+from thermograd.store.errors import MissingExtraError
+
+__all__ = ["build_page", "packed", "require_extra", "write_file"]
+
+_EXTRA = {
+    "altair": "altair",
+    "matplotlib": "matplotlib",
+    "tsdownsample": "tsdownsample",
+    "vl_convert": "vl-convert-python",
+}
+_BUNDLE_END = "\n/* end of bundle */\n"
+_FEW = 255  # different texts in a column, up to which it is kept as a list of them and places in it
+
+
+def build_page(title: str, body: str, charts: Mapping[str, Mapping[str, Any] | None]) -> str:
+    """Return the page.
+
+    Parameters
+    ----------
+    title
+        Any text.
+    body
+        HTML, made with `markup`.
+    charts
+        Vega-Lite specifications by name; None where there is nothing to draw.
+    """
+    from thermograd.analysis.report.chart_style import theme
+
+    template = files("thermograd.analysis.report").joinpath("template.html").read_text(encoding="utf-8")
+    bundle = _bundle()
+    scripts = [
+        bundle if text == "$bundle" else text
+        for text in re.findall(r"<script>(.*?)</script>", template, re.S)
+    ]
+    # Only these scripts run, and nothing is loaded from anywhere; Vega compiles its expressions.
+    policy = (
+        f"default-src 'none'; script-src 'unsafe-eval' {' '.join(map(_script_hash, scripts))}; "
+        "style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'"
+    )
+    data = [json_script("data-themes", {"light": theme("light"), "dark": theme("dark")})]
+    data += [json_script(f"data-{name}", packed(spec)) for name, spec in charts.items() if spec is not None]
+    return Template(template).substitute(
+        csp=policy,
+        generator=f"thermograd {thermograd.__version__}",
+        title=escape(title),
+        body=body,
+        data="\n".join(data),
+        bundle=bundle,
+    )
+
+
+def packed(spec: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a specification with its data as columns: a third of the bytes; the page turns them back.
+
+    A column is a list of values, ``{"k": value}`` where all are equal, or ``{"v": values, "i": places}``
+    where few different texts repeat.
+    """
+    datasets = {name: _columns(rows) for name, rows in spec.get("datasets", {}).items()}
+    return {**spec, "datasets": datasets}
+
+
+def _columns(rows: list[dict[str, Any]]) -> dict[str, Any]:
+    names = list(dict.fromkeys(name for row in rows[:1] for name in row))
+    return {"n": len(rows), "c": {name: _column([row[name] for row in rows]) for name in names}}
+
+
+def _column(values: list[Any]) -> Any:
+    texts = all(isinstance(value, str) for value in values)
+    distinct = list(dict.fromkeys(values)) if texts else values[:1]
+    if len(distinct) == 1 and all(value == distinct[0] for value in values):
+        return {"k": distinct[0]}
+    if texts and len(distinct) <= min(_FEW, len(values) // 2):
+        places = {value: place for place, value in enumerate(distinct)}
+        return {"v": distinct, "i": [places[value] for value in values]}
+    return values
+
+
+def _script_hash(text: str) -> str:
+    digest = hashlib.sha256(text.encode()).digest()
+    return f"'sha256-{base64.b64encode(digest).decode('ascii')}'"
+
+
+@cache
+def _bundle() -> str:
+    """Return Vega, Vega-Lite and Vega-Embed as one script, kept for next time: making it takes 1.5 s."""
+    import vl_convert
+
+    path = _cache_dir() / f"vega-{version('vl-convert-python')}.js"
+    try:
+        kept = path.read_text(encoding="utf-8")
+    except (OSError, ValueError):
+        kept = ""
+    if kept.endswith(_BUNDLE_END):
+        return kept
+    text = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;")
+    text = text.replace("\r", "\n").replace("</script", "<\\/script").replace("<!--", "<\\!--") + _BUNDLE_END
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_file(path, text.encode())
+    except OSError:
+        return text  # no cache: the next report takes a little longer
+    return text
+
+
+def _cache_dir() -> Path:
+    if sys.platform == "win32":
+        base = os.environ.get("LOCALAPPDATA") or str(Path.home() / "AppData" / "Local")
+    elif sys.platform == "darwin":
+        base = str(Path.home() / "Library" / "Caches")
+    else:
+        base = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
+    return Path(base) / "thermograd"
+
+
+def require_extra(modules: Iterable[str] = tuple(_EXTRA)) -> None:
+    """Check that the packages behind pages and figures are installed.
+
+    Raises
+    ------
+    MissingExtraError
+        Names the first one that is not.
+    """
+    for module in modules:
+        if find_spec(module) is None:
+            raise MissingExtraError(f"the report needs {_EXTRA[module]}: install thermograd[report]")
+
+
+def write_file(path: Path, content: bytes) -> None:
+    """Write a file so that a reader sees the old content or the new, never a part.
+
+    Raises
+    ------
+    OSError
+        If it cannot be written; nothing is left behind.
+    """
+    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except BaseException:  # also Ctrl-C: nothing half-written stays behind
+        Path(temporary).unlink(missing_ok=True)
+        raise

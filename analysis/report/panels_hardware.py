@@ -1,0 +1,141 @@
+"""The panels of the hardware: RLE, clock, throttled time, temperature and power of every device."""
+
+import numpy as np
+from numpy.typing import NDArray
+from thermograd.analysis.report.curves import Line, decimation_notes, make_line
+from thermograd.analysis.report.marks import onsets_s
+from thermograd.analysis.report.panel import Mark, Panel
+from thermograd.analysis.series import Device, RunSeries
+
+__all__ = ["device_label", "missing_reason", "rle_panel", "signal_panel"]
+
+Floats = NDArray[np.float64]
+
+
+def device_label(device: Device) -> str:
+    """Return a device's name for a person; one that is simulated always says so."""
+    if device.simulated and "simulated" not in device.name:
+        return f"{device.name} (simulated)"
+    return device.name
+
+
+def missing_reason(device: Device, sensor: str) -> str:
+    """Return why a device has no such sensor, as far as the run's facts tell; may be empty."""
+    missing = device.facts.get("missing")
+    if isinstance(missing, dict) and missing.get(sensor):
+        return str(missing[sensor])
+    if device.simulated:
+        return "not part of the simulation"
+    imported = "sensors" in device.facts and "missing" not in device.facts
+    return "not in the imported log" if imported else ""
+
+
+def rle_panel(data: RunSeries, origin_ns: int, buckets: int, collapses: list[Mark]) -> Panel:
+    """Return the panel of the thermal load efficiency, with the collapses."""
+    title = "RLE"
+    lines: list[Line] = []
+    marks, notes = list(collapses), []
+    for device in data.devices.values():
+        for name, label in _rle_signals(device):
+            values = device.signal(name)
+            if values is not None and np.isfinite(values).any():
+                lines.append(_line(data, device, label, values, origin_ns, buckets))
+        if any(line.device == device.name for line in lines):
+            marks += _reported_collapses(device, (device.time_ns - origin_ns) / 1e9)
+            notes += _doubts(device, ("power_w", "a_load"))
+            if not device.facts.get("rated_power_w") and device.signal("reported_rle") is None:
+                notes.append(f"{device.name}: rated power is not known, utilisation stands in for the load.")
+        else:
+            notes.append(f"{device.name}: no RLE, {_why_no_rle(device)}.")
+    if not lines:
+        return Panel("rle", title, "", reason=_absence("RLE needs power and utilisation", notes, data))
+    shown = tuple(lines)
+    return Panel("rle", title, "", shown, tuple(marks), notes=(*decimation_notes(shown), *notes))
+
+
+def signal_panel(
+    data: RunSeries,
+    origin_ns: int,
+    key: str,
+    title: str,
+    unit: str,
+    buckets: int,
+    marks: tuple[Mark, ...] = (),
+) -> Panel:
+    """Return the panel of one hardware signal of all devices.
+
+    Parameters
+    ----------
+    data, origin_ns
+        The run, and when its time axis begins.
+    key, title, unit
+        Signal (see `Device.signal`), its name and its unit for a person.
+    buckets
+        Stretches of time that each curve is thinned to.
+    marks
+        What happened.
+    """
+    lines, notes = [], []
+    for device in data.devices.values():
+        values = device.signal(key)
+        if values is None or not np.isfinite(values).any():
+            reason = missing_reason(device, key) or "its readings hold none"
+            notes.append(f"{device.name}: no {title.lower()}, {reason}.")
+            continue
+        lines.append(_line(data, device, device_label(device), values, origin_ns, buckets))
+        notes += _doubts(device, (key,))
+    if not lines:
+        return Panel(key, title, unit, reason=_absence(f"no {title.lower()} sensor", notes, data))
+    shown = tuple(lines)
+    return Panel(key, title, unit, shown, marks, notes=(*decimation_notes(shown), *notes))
+
+
+def _line(data: RunSeries, device: Device, label: str, values: Floats, origin_ns: int, buckets: int) -> Line:
+    known = np.isfinite(values)
+    time_ns = device.time_ns if known.all() else device.time_ns[known]
+    time_s = (time_ns - origin_ns) / 1e9
+    return make_line(label, device.name, time_s, values[known], buckets, onsets_s(data, origin_ns))
+
+
+def _rle_signals(device: Device) -> list[tuple[str, str]]:
+    """Return which RLE to show: what an imported source had derived, else (or too) our estimator's."""
+    label = device_label(device)
+    reported = device.signal("reported_rle") is not None
+    signals = [("reported_rle", f"{label}, as reported")] if reported else []
+    if device.signal("power_w") is not None and (device.facts.get("rated_power_w") or not reported):
+        signals.append(("rle_smoothed", label))
+    return signals
+
+
+def _why_no_rle(device: Device) -> str:
+    absent = [name for name in ("power_w", "utilization_pct") if device.signal(name) is None]
+    words = {"power_w": "power", "utilization_pct": "utilisation"}
+    reasons = [_with_reason(f"no {words[name]}", missing_reason(device, name)) for name in absent]
+    return "; ".join(reasons) or "its readings hold no value of it"
+
+
+def _reported_collapses(device: Device, time_s: Floats) -> list[Mark]:
+    values = device.signal("reported_collapse")
+    if values is None:
+        return []
+    flagged = values == 1
+    onsets = np.flatnonzero(flagged & ~np.append(False, flagged[:-1]))
+    text = f"{device.name}: the imported log flags a collapse"
+    return [Mark("reported_collapse", float(time_s[at]), None, text) for at in onsets]
+
+
+def _doubts(device: Device, columns: tuple[str, ...]) -> list[str]:
+    """Return what the run's facts doubt of the columns behind a curve."""
+    suspect = device.facts.get("suspect")
+    known = suspect if isinstance(suspect, dict) else {}
+    return [f"{device.name}: {column} is {known[column]}." for column in columns if known.get(column)]
+
+
+def _absence(what: str, notes: list[str], data: RunSeries) -> str:
+    if not data.devices:
+        return "no device was sampled in this run"
+    return f"{what}. {' '.join(notes)}"
+
+
+def _with_reason(what: str, reason: str) -> str:
+    return f"{what} ({reason})" if reason else what

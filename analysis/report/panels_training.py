@@ -1,0 +1,98 @@
+"""The panels of the training: loss and gradient norm, with spikes, faults and values that are no numbers."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from thermograd.analysis.report.curves import decimation_notes, make_line
+from thermograd.analysis.report.decimate import buckets_of
+from thermograd.analysis.report.marks import onsets_s
+from thermograd.analysis.report.panel import Kind, Mark, Panel
+from thermograd.analysis.series import RunSeries
+
+__all__ = ["injection_marks", "training_panel"]
+
+Floats = NDArray[np.float64]
+Indices = NDArray[np.int64]
+
+_BUCKETS = 800  # of marks at the edge
+_DECADES = {"loss": 3.0, "grad_norm": 1.0}  # from which on an axis is logarithmic
+
+
+def training_panel(
+    data: RunSeries, origin_ns: int, name: str, title: str, buckets: int, marks: list[Mark]
+) -> Panel:
+    """Return the panel of one training signal.
+
+    Parameters
+    ----------
+    data, origin_ns
+        The run, and when its time axis begins.
+    name, title
+        Column of the steps, and its name for a person.
+    buckets
+        Stretches of time that the curve is thinned to.
+    marks
+        What happened, besides values that are not finite or zero.
+    """
+    if not data.step_time_ns.size:
+        return Panel(name, title, "", reason="no training step was recorded in this run")
+    values = data.training(name)
+    measured = np.asarray(data.steps.column(name).is_valid())
+    if not measured.any():
+        return Panel(name, title, "", reason=f"{title.lower()} was not recorded in this run")
+    time_s = (data.step_time_ns - origin_ns) / 1e9
+    log = _spans(values, _DECADES[name])
+    at_edge = _edge_marks("nonfinite", data, time_s, values, ~np.isfinite(values) & measured)
+    if log:
+        at_edge += _edge_marks("zero", data, time_s, values, values == 0)
+        values = np.where(values > 0, values, np.nan)
+    alerts = onsets_s(data, origin_ns)
+    line = make_line(title.lower(), None, time_s[measured], values[measured], buckets, alerts)
+    notes = decimation_notes([line]) + (("logarithmic scale.",) if log else ())
+    return Panel(name, title, "", (line,), tuple(at_edge + marks), log=log, notes=notes)
+
+
+def injection_marks(data: RunSeries, origin_ns: int) -> list[Mark]:
+    """Return the faults that were injected on purpose."""
+    return [
+        Mark("injection", (mark["time_ns"] - origin_ns) / 1e9, None, _injection_text(mark))
+        for mark in data.marks
+        if mark["mark"] == "injection"
+    ]
+
+
+def _injection_text(mark: dict[str, Any]) -> str:
+    where = "" if mark["step"] is None else f"before step {mark['step']}: "
+    return where + str(mark["text"] or "a fault")
+
+
+def _spans(values: Floats, decades: float) -> bool:
+    """Whether values are all at least 0 and the positive ones span more than so many powers of ten."""
+    finite = values[np.isfinite(values)]
+    positive = finite[finite > 0]
+    if not positive.size or (finite < 0).any():
+        return False
+    return float(np.log10(positive.max()) - np.log10(positive.min())) > decades
+
+
+def _edge_marks(
+    kind: Kind, data: RunSeries, time_s: Floats, values: Floats, chosen: NDArray[np.bool_]
+) -> list[Mark]:
+    """Return a mark for every chosen step; those too near for a screen are one mark that counts them."""
+    index = np.flatnonzero(chosen)
+    if not index.size:
+        return []
+    steps = data.steps.column("step")
+    starts = np.unique(buckets_of(time_s, _BUCKETS)[index], return_index=True)[1]
+    return [
+        Mark(kind, float(time_s[group[0]]), None, _edge_text(group, values, steps))
+        for group in np.split(index, starts[1:])
+    ]
+
+
+def _edge_text(group: Indices, values: Floats, steps: Any) -> str:
+    first = f"step {steps[int(group[0])]}: {float(values[group[0]]):g}"
+    if group.size == 1:
+        return first
+    return f"{first}, and {group.size - 1} more until step {steps[int(group[-1])]}"

@@ -1,0 +1,92 @@
+"""Parts of the report on where its numbers are from: the queries, the commands, the versions."""
+
+import shlex
+from importlib.metadata import PackageNotFoundError, version
+
+import thermograd
+from thermograd.analysis.analyze import Analysis
+from thermograd.analysis.energy import ENERGY_SQL
+from thermograd.analysis.report.markup import Html, details, element, items
+from thermograd.analysis.series import RunSeries
+
+__all__ = ["queries", "queries_section", "reproduce_section"]
+
+_PACKAGES = ("numpy", "scipy", "pyarrow", "duckdb", "river", "altair", "matplotlib", "tsdownsample")
+_QUERIES = {
+    "Steps, losses and gradient norms": """\
+SELECT count(*) AS steps, min(time) AS first, max(time) AS last, arg_min(loss, time_ns) AS first_loss,
+  arg_max(loss, time_ns) AS last_loss, max(grad_norm) FILTER (isfinite(grad_norm)) AS highest_norm,
+  count(*) FILTER (NOT isfinite(grad_norm)) AS norms_not_finite
+FROM steps WHERE run_id = '{run_id}'""",
+    "Steps matched with each device, and how far apart": """\
+SELECT device, count(*) AS steps, count(dt_s) AS matched, median(abs(dt_s)) AS median_dt_s
+FROM aligned WHERE run_id = '{run_id}' GROUP BY device ORDER BY device""",
+    "Readings of each device": """\
+SELECT device, count(*) AS samples, min(temperature_c) AS lowest_c, max(temperature_c) AS highest_c,
+  avg(power_w) AS mean_w, max(power_w) AS highest_w
+FROM samples WHERE run_id = '{run_id}' GROUP BY device ORDER BY device""",
+    "Efficiency and its collapses": """\
+SELECT device, count(rle) AS n, avg(rle) AS mean_rle, count(*) FILTER (collapse) AS samples_in_collapse
+FROM efficiency WHERE run_id = '{run_id}' GROUP BY device ORDER BY device""",
+    "Alerts": """\
+SELECT alert, severity, count(*) AS alerts, min(make_timestamp_ns(onset_time_ns)) AS first
+FROM alerts WHERE run_id = '{run_id}' GROUP BY ALL ORDER BY alerts DESC""",
+    "Energy: whole recording, training, per step": ENERGY_SQL,
+}
+
+
+def queries(run_id: str) -> dict[str, str]:
+    """Return the SQL behind the report's counts and sums, by what it tells."""
+    quoted = run_id.replace("'", "''")
+    return {name: sql.replace("{run_id}", quoted) for name, sql in _QUERIES.items()}
+
+
+def queries_section(data: RunSeries) -> Html:
+    """Return the queries that give the same counts and sums from the log."""
+    blocks = [
+        details(name, element("pre", element("code", sql))) for name, sql in queries(data.run.run_id).items()
+    ]
+    note = (
+        "Counts and sums are SQL over the log: give it to ",
+        element("code", "thermograd query"),
+        ", or in Python to the connection of ",
+        element("code", "thermograd.store.query.connect"),
+        ". The tests are not SQL: ",
+        element("code", "thermograd analyze --json"),
+        " gives every one.",
+    )
+    title = element("h2", "The SQL behind the numbers", id="sql")
+    return Html(title + element("p", *note, class_="note") + "".join(blocks))
+
+
+def reproduce_section(data: RunSeries, analysis: Analysis) -> Html:
+    """Return the commands that give the same numbers again, and the versions that gave these."""
+    run_id = shlex.quote(data.run.run_id)
+    commands = (
+        f"thermograd verify {run_id}",
+        f"thermograd analyze {run_id} --json",
+        f"thermograd replay {run_id} --check",
+        f"thermograd report {run_id} --data parquet",
+    )
+    recorded = data.run.facts.get("thermograd_version")
+    lines = [
+        f"This report: thermograd {thermograd.__version__}, tolerance "
+        f"{analysis.alignment['tolerance_s']:g} s; "
+        + ", ".join(f"{name} {found}" for name in _PACKAGES if (found := _version(name)))
+        + ".",
+        f"Recorded with thermograd {recorded}." if recorded else "",
+        "Beside this page: figure and lag_profile as PNG, PDF and SVG, and analysis.json; --data "
+        "adds the points.",
+        "Host name, paths and command line are in run.json only, so that this page can be passed on.",
+    ]
+    code = element("pre", element("code", "\n".join(commands)))
+    return Html(
+        element("h2", "Do it again", id="again") + code + items(filter(None, lines), class_="note plain")
+    )
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return ""
