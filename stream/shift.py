@@ -82,8 +82,7 @@ class LevelShift(base.Estimator):  # type: ignore[misc]  # river ships no types
         self._episode = Episode(quiet_steps)
         self._fast = stats.RollingQuantile(0.5, fast_steps)
         self._slow = stats.RollingQuantile(0.5, slow_steps)
-        self._low = stats.RollingQuantile(0.25, slow_steps)
-        self._high = stats.RollingQuantile(0.75, slow_steps)
+        self._spread = stats.RollingIQR(slow_steps)
 
     @property
     def definition_id(self) -> str:
@@ -101,17 +100,19 @@ class LevelShift(base.Estimator):  # type: ignore[misc]  # river ships no types
         self.score = self.recent = self.level = self.threshold = None
         if not isfinite(x) or x == 0.0:  # river's quantiles panic on NaN
             return
-        for quantile in (self._fast, self._slow, self._low, self._high):
-            quantile.update(x)
+        for statistic in (self._fast, self._slow, self._spread):
+            statistic.update(x)
         self._learnt += 1
         if self._learnt >= self.warmup_steps:
             self._compare()
-        self._episode.update(self.detected)
-        self.episode_started = self._episode.started
+        episode = self._episode
+        if self.detected or episode.active:
+            episode.update(self.detected)
+            self.episode_started = episode.started
 
     def _compare(self) -> None:
         recent, level = self._fast.get(), self._slow.get()
-        deviation = (self._high.get() - self._low.get()) / _IQR_PER_SD
+        deviation = self._spread.get() / _IQR_PER_SD
         self.recent, self.level = recent, level
         self.threshold = level + max((self.ratio - 1.0) * abs(level), self.deviations * deviation)
         self.score = (recent - level) / deviation if deviation > 0.0 else None

@@ -3,7 +3,8 @@
 from collections import deque
 from math import isfinite, sqrt
 
-from river import base, stats, utils
+from river import base
+from thermograd.stream.variance import RollingVariance
 
 __all__ = ["Episode", "SpikeDetector"]
 
@@ -109,8 +110,8 @@ class SpikeDetector(base.Estimator):  # type: ignore[misc]  # river ships no typ
     References
     ----------
     OLMo-core, ``SkipStepOptimizer`` (rolling mean and sd of 128, k = 6), winsorised as in ZClip
-    (arXiv:2504.02507). Rolling sums are river's, behind a gate for what would spoil them
-    (river issues 732, 734, 981).
+    (arXiv:2504.02507). The rolling sums are those of river's ``Rolling(Var)``, behind a gate for what would
+    spoil them (river issues 732, 734, 981).
     """
 
     def __init__(
@@ -164,16 +165,17 @@ class SpikeDetector(base.Estimator):  # type: ignore[misc]  # river ships no typ
         self.score = self.level = self.deviation = self.threshold = self.level_ratio = None
         if self.nonfinite or self.zero:
             return
-        known = len(self._rolling.window)
+        known = len(self._rolling.values)
         if known >= self.warmup_steps:
             self._compare(x, known)
-        self._episode.update(self.detected, self.score or 0.0)
-        self.episode_started = self._episode.started
+        episode = self._episode
+        if self.detected or episode.active:  # else nothing of it changes
+            episode.update(self.detected, self.score or 0.0)
+            self.episode_started = episode.started
         self._learn(x)
 
     def _compare(self, x: float, known: int) -> None:
-        level = self._variance.mean.get()
-        variance = self._variance.get()
+        level, variance = self._rolling.mean, self._rolling.variance
         deviation = sqrt(variance) if variance > 0.0 else 0.0  # rounding may leave it below 0
         if not isfinite(variance):  # squares of values beyond 1e150, learnt during warm-up, overflow
             return
@@ -191,13 +193,13 @@ class SpikeDetector(base.Estimator):  # type: ignore[misc]  # river ships no typ
         is_low = self.level is not None and x * self.ratio < self.level and self.level > 0.0
         if (self.detected or is_low or self._alarms or self._low) and self._is_rebased(x, is_low):
             return
-        window = self._rolling.window
-        leaving = window[0][0][0] if len(window) == self.window_steps else 0.0
-        self._rolling.update(x if self.threshold is None else min(x, self.threshold))
+        rolling = self._rolling
+        leaving = rolling.values[0] if len(rolling.values) == self.window_steps else 0.0
+        rolling.update(x if self.threshold is None else min(x, self.threshold))
         self._since_rebuild += 1
-        spoilt = not abs(leaving) <= _EXTREME * abs(self._variance.mean.get())  # or not finite any more
+        spoilt = not abs(leaving) <= _EXTREME * abs(rolling.mean)  # or not finite any more
         if spoilt or self._since_rebuild >= _REBUILD_WINDOWS * self.window_steps:
-            self._restart(tuple(entry[0][0] for entry in window))
+            self._restart(tuple(rolling.values))
 
     def _is_rebased(self, x: float, is_low: bool) -> bool:
         """Count values in a row that are beyond the level; start anew with them where they are enough."""
@@ -214,9 +216,8 @@ class SpikeDetector(base.Estimator):  # type: ignore[misc]  # river ships no typ
         return False
 
     def _restart(self, values: tuple[float, ...]) -> None:
-        """Build river's sums anew: what was subtracted from them leaves its rounding behind."""
-        self._rolling = utils.Rolling(stats.Var, window_size=self.window_steps, ddof=1)
-        self._variance = self._rolling.obj  # the wrapper's own attribute lookup is slow
+        """Build the sums anew: what was subtracted from them leaves its rounding behind."""
+        self._rolling = RollingVariance(self.window_steps)
         for value in values:
             self._rolling.update(value)
         self._since_rebuild = 0

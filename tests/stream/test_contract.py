@@ -48,6 +48,7 @@ RESULTS = {
     "ThrottleDetector": ("state", "clock_loss", "usual_clock_mhz", "thermal_share", "brake_share"),
     "Efficiency": ("rle", "rle_smoothed", "rolling_peak", "collapse", "stability", "a_load", "flags"),
     "RankGroups": (),
+    "RollingVariance": ("mean", "variance"),
 }
 
 
@@ -84,6 +85,8 @@ def inputs(name, count, seed=0):
         x, y = rng.gauss(5.0, 0.3) + shock, rng.gauss(5.0, 0.3)
         if name in ("SpikeDetector", "LevelShift"):
             yield (x,)
+        elif name == "RollingVariance":
+            yield (y,)
         elif name == "Episode":
             yield (x > 5.3, x)
         elif name in ("RollingCorrelation", "CouplingMonitor"):
