@@ -331,8 +331,8 @@ def import_logs(
 
     Example: thermograd import recordings/run_1
     """
-    from thermograd.ingest.importers import import_run
-    from thermograd.ingest.recording import Hints
+    from thermograd.ingest.importers.importing import import_run
+    from thermograd.ingest.importers.recording import Hints
 
     hints = Hints(started_at, step_time_s)
     result = import_run(runs, list(paths), training, telemetry, timezone, name, hints)
@@ -816,7 +816,7 @@ def doctor(as_json: bool) -> None:
     Example: thermograd doctor
     """
     from thermograd.analysis.report.text import describe_machine
-    from thermograd.ingest.devices import examine_machine
+    from thermograd.ingest.readers.devices import examine_machine
 
     facts = examine_machine()
     if as_json:

@@ -18,7 +18,7 @@ from typing import Any
 
 from thermograd.ingest.agent_imports import SparingFinder
 from thermograd.ingest.agent_lock import AgentLock
-from thermograd.ingest.devices import DeviceReader, open_readers
+from thermograd.ingest.readers.devices import DeviceReader, open_readers
 from thermograd.ingest.sampler import Sampler
 from thermograd.store.catalogue import Run
 from thermograd.store.layout import read_json, write_json

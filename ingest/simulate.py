@@ -16,7 +16,7 @@ from typing import Any, Literal
 import numpy as np
 import thermograd
 from numpy.typing import NDArray
-from thermograd.ingest.simulated import SimulatedGpu
+from thermograd.ingest.readers.simulated import SimulatedGpu
 from thermograd.store.catalogue import Run, build_run
 from thermograd.store.errors import LogError
 from thermograd.store.events import COMMON, column_names

@@ -15,8 +15,8 @@ import pytest
 from click.testing import CliRunner
 from synthetic import make_run
 from thermograd.cli import main
-from thermograd.ingest.devices import DeviceReader
-from thermograd.ingest.recording import Format, Head, Hints
+from thermograd.ingest.importers.recording import Format, Head, Hints
+from thermograd.ingest.readers.devices import DeviceReader
 from thermograd.store.events import COMMON, KINDS
 from thermograd.store.query import query
 

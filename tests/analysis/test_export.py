@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 from thermograd.analysis.export import export_run
-from thermograd.ingest.importers import import_run
+from thermograd.ingest.importers.importing import import_run
 from thermograd.store.catalogue import Run, create_run
 from thermograd.store.errors import NotEnoughDataError, ThermogradError
 from thermograd.store.log import EventWriter

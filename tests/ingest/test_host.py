@@ -2,8 +2,8 @@
 
 import psutil
 import pytest
-from thermograd.ingest.host import HostReader, read_pressure
-from thermograd.ingest.rapl import RaplMeter
+from thermograd.ingest.readers.host import HostReader, read_pressure
+from thermograd.ingest.readers.rapl import RaplMeter
 
 
 def write(root, path, value):

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 from importing import imported, refused, written
-from thermograd.ingest.formats import FORMATS, recognise
-from thermograd.ingest.importers import import_run
-from thermograd.ingest.recording import Hints
+from thermograd.ingest.importers.formats import FORMATS, recognise
+from thermograd.ingest.importers.importing import import_run
+from thermograd.ingest.importers.recording import Hints
 from thermograd.store.catalogue import build_run, list_runs
 from thermograd.store.errors import ThermogradError
 from thermograd.store.seal import verify_run
@@ -149,7 +149,7 @@ def test_a_lost_event_of_an_import_is_told_from_a_note_of_the_log(
 _KILLED = """
 import os, signal, sys
 from pathlib import Path
-from thermograd.ingest.importers import import_run
+from thermograd.ingest.importers.importing import import_run
 from thermograd.store.log import EventWriter
 append, left = EventWriter.append, [int(sys.argv[3])]
 def counted(self, *args, **values):

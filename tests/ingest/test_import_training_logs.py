@@ -17,7 +17,7 @@ from importing import imported, refused, written
 from thermograd.analysis.analyze import analyze_run
 from thermograd.analysis.report.run import write_report
 from thermograd.analysis.report.text import describe_run, run_facts_shown
-from thermograd.ingest.recording import Hints
+from thermograd.ingest.importers.recording import Hints
 from thermograd.store.errors import MissingExtraError
 
 START = Hints(started_at="2026-11-24T10:00:00Z")

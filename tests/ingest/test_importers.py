@@ -10,8 +10,8 @@ import numpy as np
 import pyarrow.compute as pc
 import pytest
 from thermograd.analysis.align import nearest
-from thermograd.ingest.importers import import_run
-from thermograd.ingest.zones import (
+from thermograd.ingest.importers.importing import import_run
+from thermograd.ingest.importers.zones import (
     Moment,
     Span,
     infer_zone,

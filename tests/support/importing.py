@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
-from thermograd.ingest.importers import import_run
+from thermograd.ingest.importers.importing import import_run
 from thermograd.store.catalogue import Run
 from thermograd.store.errors import ImportFormatError
 from thermograd.store.reader import read_kind

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from thermograd.ingest.simulated import SimulatedGpu
+from thermograd.ingest.readers.simulated import SimulatedGpu
 
 
 def correlation(pairs: Sequence[tuple[float, float]]) -> float | None:

@@ -9,10 +9,10 @@ from importlib.util import find_spec
 from typing import Any, Protocol
 
 import psutil
-from thermograd.ingest.amd import AmdReader, AmdUnavailableError
-from thermograd.ingest.apple import AppleReader, AppleUnavailableError
-from thermograd.ingest.host import HostReader, read_pressure
-from thermograd.ingest.nvml import NvmlReader, NvmlUnavailableError
+from thermograd.ingest.readers.amd import AmdReader, AmdUnavailableError
+from thermograd.ingest.readers.apple import AppleReader, AppleUnavailableError
+from thermograd.ingest.readers.host import HostReader, read_pressure
+from thermograd.ingest.readers.nvml import NvmlReader, NvmlUnavailableError
 
 __all__ = ["DeviceReader", "SimulatedReader", "examine_machine", "open_readers"]
 
@@ -63,13 +63,13 @@ class SimulatedReader:
     Parameters
     ----------
     preset
-        Part to simulate, see `thermograd.ingest.simulated.SimulatedGpu`.
+        Part to simulate, see `thermograd.ingest.readers.simulated.SimulatedGpu`.
     pid
         The process, with its children, whose load it follows.
     """
 
     def __init__(self, preset: str, pid: int) -> None:
-        from thermograd.ingest.simulated import SimulatedGpu
+        from thermograd.ingest.readers.simulated import SimulatedGpu
 
         self._gpu = SimulatedGpu(preset)
         self._pid = pid

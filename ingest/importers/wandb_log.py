@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from thermograd.ingest.reading import (
+from thermograd.ingest.importers.reading import (
     LeftOutError,
     cells_of,
     check_bounds,
@@ -22,9 +22,9 @@ from thermograd.ingest.reading import (
     text_lines,
     whole_number,
 )
-from thermograd.ingest.recording import Format, Head, Hints, Recording
-from thermograd.ingest.training_tags import NO_SIGNAL, STEP_TAGS, StepRows, known_column, of_no_use
-from thermograd.ingest.zones import Moment, read_epoch
+from thermograd.ingest.importers.recording import Format, Head, Hints, Recording
+from thermograd.ingest.importers.training_tags import NO_SIGNAL, STEP_TAGS, StepRows, known_column, of_no_use
+from thermograd.ingest.importers.zones import Moment, read_epoch
 from thermograd.store.errors import ImportFormatError
 
 __all__ = ["WANDB_CSV", "WANDB_FILE"]

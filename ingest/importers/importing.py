@@ -10,11 +10,11 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-from thermograd.ingest.formats import ALLOWED
-from thermograd.ingest.recording import Hints, Kind, Recording
-from thermograd.ingest.sources import WORDS, Source, choose_sources
-from thermograd.ingest.timing import in_time_order, out_of_order
-from thermograd.ingest.zones import named_zone
+from thermograd.ingest.importers.formats import ALLOWED
+from thermograd.ingest.importers.recording import Hints, Kind, Recording
+from thermograd.ingest.importers.sources import WORDS, Source, choose_sources
+from thermograd.ingest.importers.timing import in_time_order, out_of_order
+from thermograd.ingest.importers.zones import named_zone
 from thermograd.store.catalogue import build_run
 from thermograd.store.errors import ImportFormatError, LogError
 from thermograd.store.events import column_names

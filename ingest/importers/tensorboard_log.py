@@ -9,10 +9,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from thermograd.ingest.reading import LeftOutError, extra_module, whole_number
-from thermograd.ingest.recording import Format, Head, Hints, Recording
-from thermograd.ingest.training_tags import StepRows
-from thermograd.ingest.zones import read_epoch
+from thermograd.ingest.importers.reading import LeftOutError, extra_module, whole_number
+from thermograd.ingest.importers.recording import Format, Head, Hints, Recording
+from thermograd.ingest.importers.training_tags import StepRows
+from thermograd.ingest.importers.zones import read_epoch
 from thermograd.store.errors import ImportFormatError
 
 __all__ = ["TENSORBOARD"]

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from thermograd.ingest.reading import (
+from thermograd.ingest.importers.reading import (
     LeftOutError,
     cells_of,
     check_bounds,
@@ -17,9 +17,9 @@ from thermograd.ingest.reading import (
     require_whole,
     text_lines,
 )
-from thermograd.ingest.recording import Format, Head, Hints, Recording
-from thermograd.ingest.training_tags import listed_names, of_no_use
-from thermograd.ingest.zones import Moment, read_time
+from thermograd.ingest.importers.recording import Format, Head, Hints, Recording
+from thermograd.ingest.importers.training_tags import listed_names, of_no_use
+from thermograd.ingest.importers.zones import Moment, read_time
 from thermograd.store.errors import ImportFormatError
 
 __all__ = ["HWINFO"]

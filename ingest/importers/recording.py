@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import pyarrow as pa
-from thermograd.ingest.reading import LeftOutError
-from thermograd.ingest.zones import Moment, Span
+from thermograd.ingest.importers.reading import LeftOutError
+from thermograd.ingest.importers.zones import Moment, Span
 from thermograd.store.events import arrow_schema
 
 __all__ = ["Format", "Head", "Hints", "Kind", "Recording"]

@@ -2,9 +2,9 @@
 
 import numpy as np
 import pyarrow as pa
-from thermograd.ingest.recording import Kind, Recording
-from thermograd.ingest.sources import WORDS
-from thermograd.ingest.zones import Span, Zone, infer_zone
+from thermograd.ingest.importers.recording import Kind, Recording
+from thermograd.ingest.importers.sources import WORDS
+from thermograd.ingest.importers.zones import Span, Zone, infer_zone
 from thermograd.store.errors import ImportFormatError
 
 __all__ = ["in_time_order", "out_of_order"]

@@ -8,10 +8,10 @@ import re
 from pathlib import Path
 from typing import Any
 
-from thermograd.ingest.reading import LeftOutError, json_of, measure, whole_number
-from thermograd.ingest.recording import Format, Head, Hints, Recording
-from thermograd.ingest.training_tags import of_no_use
-from thermograd.ingest.zones import Moment, read_time
+from thermograd.ingest.importers.reading import LeftOutError, json_of, measure, whole_number
+from thermograd.ingest.importers.recording import Format, Head, Hints, Recording
+from thermograd.ingest.importers.training_tags import of_no_use
+from thermograd.ingest.importers.zones import Moment, read_time
 from thermograd.store.errors import ImportFormatError
 
 __all__ = ["TRAINER_STATE"]

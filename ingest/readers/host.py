@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import psutil
-from thermograd.ingest.rapl import RaplMeter
+from thermograd.ingest.readers.rapl import RaplMeter
 
 __all__ = ["HostReader", "read_pressure"]
 

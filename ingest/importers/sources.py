@@ -4,8 +4,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
-from thermograd.ingest.formats import ALLOWED, recognise
-from thermograd.ingest.recording import Format, Kind
+from thermograd.ingest.importers.formats import ALLOWED, recognise
+from thermograd.ingest.importers.recording import Format, Kind
 from thermograd.store.errors import ImportFormatError
 
 __all__ = ["WORDS", "Source", "choose_sources"]

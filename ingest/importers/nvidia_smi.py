@@ -10,7 +10,7 @@ import re
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from thermograd.ingest.reading import (
+from thermograd.ingest.importers.reading import (
     LeftOutError,
     cells_of,
     check_bounds,
@@ -18,9 +18,9 @@ from thermograd.ingest.reading import (
     require_whole,
     text_lines,
 )
-from thermograd.ingest.recording import Format, Head, Hints, Recording
-from thermograd.ingest.training_tags import of_no_use
-from thermograd.ingest.zones import Moment, read_time
+from thermograd.ingest.importers.recording import Format, Head, Hints, Recording
+from thermograd.ingest.importers.training_tags import of_no_use
+from thermograd.ingest.importers.zones import Moment, read_time
 from thermograd.store.errors import ImportFormatError
 
 __all__ = ["NVIDIA_SMI"]

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from thermograd.ingest.reading import (
+from thermograd.ingest.importers.reading import (
     LeftOutError,
     cells_of,
     json_of,
@@ -16,8 +16,8 @@ from thermograd.ingest.reading import (
     text_lines,
     whole_number,
 )
-from thermograd.ingest.recording import Format, Head, Hints, Recording
-from thermograd.ingest.zones import Moment, read_epoch, read_time, shown_offset
+from thermograd.ingest.importers.recording import Format, Head, Hints, Recording
+from thermograd.ingest.importers.zones import Moment, read_epoch, read_time, shown_offset
 from thermograd.store.errors import ImportFormatError
 
 __all__ = ["DEVICE_LOG", "SIGNALS", "STEP_LOG"]

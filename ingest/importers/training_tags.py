@@ -5,9 +5,9 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from thermograd.ingest.reading import LeftOutError
-from thermograd.ingest.recording import Recording
-from thermograd.ingest.zones import Moment
+from thermograd.ingest.importers.reading import LeftOutError
+from thermograd.ingest.importers.recording import Recording
+from thermograd.ingest.importers.zones import Moment
 
 __all__ = ["NO_SIGNAL", "STEP_TAGS", "StepRows", "known_column", "listed_names", "of_no_use"]
 
