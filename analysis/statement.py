@@ -158,8 +158,10 @@ def _nothing_to_compare(analysis: Analysis) -> str:
 
 def _length_advice(pair: Pair) -> str:
     period_s = pair.period_s if math.isfinite(pair.period_s) else 1.0
-    show, exclude = (need(0.2) * period_s / 60 for need in (samples_needed, samples_to_exclude))
+    show, exclude = (
+        math.floor(need(0.2) * period_s / 60 + 0.5) for need in (samples_needed, samples_to_exclude)
+    )
     return (
-        f"To show a coupling of 0.2 a run has to be about {show:.0f} minutes long, "
-        f"to rule one out about {exclude:.0f}."
+        f"To show a coupling of 0.2 a run has to be about {show} minutes long, "
+        f"to rule one out about {exclude}."
     )
