@@ -2,6 +2,7 @@
 
 from bisect import bisect_left, bisect_right, insort
 from collections.abc import Iterable, Mapping
+from operator import itemgetter
 from typing import Any, Literal
 
 from thermograd.stream.leftout import EVERY_DEVICE, LeftOut
@@ -10,8 +11,11 @@ __all__ = ["EventTimeJoin", "Joined"]
 
 Joined = tuple[Mapping[str, Any], str, Mapping[str, Any] | None]
 _Key = tuple[int, int, str]  # time_ns, seq, writer
+_Entry = tuple[_Key, Mapping[str, Any]]
+_Row = tuple[_Key, str, Joined]
 _DIRECTIONS = ("nearest", "backward")
 _NONE: frozenset[str] = frozenset()
+_BEFORE_NS, _NEVER_NS = -(2**63), 2**63 - 1
 
 
 class EventTimeJoin:
@@ -99,8 +103,8 @@ class EventTimeJoin:
         self.left_out = left_out or LeftOut()
         self.refused = _NONE
         self.joined = self.unmatched = self.late = self.forced = 0
-        self._newest_ns: int | None = None  # of all steps and heartbeats
-        self._recent: list[tuple[_Key, Mapping[str, Any]]] = []  # what a new device can still match
+        self._watermark_ns = _BEFORE_NS  # of all steps and heartbeats
+        self._recent: list[_Entry] = []  # what a new device can still match
         self._sides: dict[str, _Side] = {}
         for device in devices:
             self._side(device)
@@ -109,15 +113,16 @@ class EventTimeJoin:
         """Take in a step; return the rows that are now certain, in (time_ns, seq) order."""
         key = (int(values["time_ns"]), int(values.get("seq") or 0), writer)
         refused = []
-        if self._is_late(EVERY_DEVICE, "step", key, self._steps_watermark_ns()):
+        if self._is_late(EVERY_DEVICE, "step", key, self._watermark_ns):
             refused.append(EVERY_DEVICE)
         else:
-            _put(self._recent, key, values)
+            entry = (key, values)
+            _put(self._recent, entry)
             for side in self._sides.values():
-                if self._is_late(side.device, "step", key, self._watermark_ns(side)):
+                if self._is_late(side.device, "step", key, side.watermark_ns):
                     refused.append(side.device)
                 else:
-                    side.wait(key, values)
+                    side.wait(entry)
         self.refused = frozenset(refused) if refused else _NONE
         self.late += bool(refused)
         return self.advance(key[0])
@@ -126,31 +131,30 @@ class EventTimeJoin:
         """Take in a sample of a device; return the rows that are now certain."""
         side = self._side(values["device"])
         key = (int(values["time_ns"]), int(values.get("seq") or 0), writer)
-        if self._is_late(side.device, "sample", key, self._watermark_ns(side)):
+        if self._is_late(side.device, "sample", key, side.watermark_ns):
             self.refused = frozenset((side.device,))
             self.late += 1
             return []
         self.refused = _NONE
         side.keep(key, values)
-        if side.newest_ns is None or key[0] > side.newest_ns:
-            side.newest_ns = key[0]
+        side.watermark_ns = max(side.watermark_ns, key[0] - self.lateness_ns)
         return self._collect([side])
 
-    def _is_late(self, device: str, kind: str, key: _Key, watermark_ns: int | None) -> bool:
+    def _is_late(self, device: str, kind: str, key: _Key, watermark_ns: int) -> bool:
         time_ns, seq, writer = key
-        late = watermark_ns is not None and time_ns <= watermark_ns
+        late = time_ns <= watermark_ns
         return (late or self.left_out.recorded) and self.left_out.decide(device, writer, kind, seq, late)
 
     def advance(self, time_ns: int) -> list[Joined]:
         """Take in the bare fact that event time has reached `time_ns`: a heartbeat."""
-        if self._newest_ns is None or time_ns > self._newest_ns:
-            self._newest_ns = time_ns
+        self._watermark_ns = watermark_ns = max(self._watermark_ns, time_ns - self.lateness_ns)
+        for side in self._sides.values():
+            if watermark_ns > side.watermark_ns:
+                side.watermark_ns = watermark_ns
         rows = self._collect(self._sides.values())
-        watermark_ns = self._steps_watermark_ns()
-        if watermark_ns is not None:
-            old_ns, recent = watermark_ns - self.tolerance_ns, self._recent
-            past = bisect_right(recent, old_ns, key=_time_ns) if recent and recent[0][0][0] <= old_ns else 0
-            del recent[: max(past, len(recent) - self.max_pending_steps)]
+        old_ns, recent = watermark_ns - self.tolerance_ns, self._recent
+        past = bisect_right(recent, old_ns, key=_time_ns) if recent and recent[0][0][0] <= old_ns else 0
+        del recent[: max(past, len(recent) - self.max_pending_steps)]
         return rows
 
     def close(self) -> list[Joined]:
@@ -164,62 +168,60 @@ class EventTimeJoin:
     def watermark_ns(self, device: str | None = None) -> int | None:
         """Return the event time up to which nothing more is taken in for a device, or for none of them."""
         side = None if device is None else self._sides.get(device)
-        return self._steps_watermark_ns() if side is None else self._watermark_ns(side)
+        watermark_ns = self._watermark_ns if side is None else side.watermark_ns
+        return None if watermark_ns == _BEFORE_NS else watermark_ns
 
     def _side(self, device: str) -> "_Side":
         side = self._sides.get(device)
         if side is None:
             side = self._sides[device] = _Side(device, self.tolerance_ns, self.direction == "backward")
-            for key, values in self._recent:
-                side.wait(key, values)
+            side.watermark_ns = self._watermark_ns
+            for entry in self._recent:
+                side.wait(entry)
         return side
 
-    def _steps_watermark_ns(self) -> int | None:
-        return None if self._newest_ns is None else self._newest_ns - self.lateness_ns
-
-    def _watermark_ns(self, side: "_Side") -> int | None:
-        own_ns, steps_ns = side.newest_ns, self._newest_ns
-        if own_ns is None or (steps_ns is not None and steps_ns > own_ns):
-            own_ns = steps_ns
-        return None if own_ns is None else own_ns - self.lateness_ns
-
     def _collect(self, sides: Iterable["_Side"]) -> list[Joined]:
-        found: list[tuple[_Key, str, Joined]] = []
+        found: list[_Row] = []
         for side in sides:
-            watermark_ns = self._watermark_ns(side)
-            for key, values, sample in side.release(watermark_ns):
-                found.append((key, side.device, (values, side.device, sample)))
+            if side.closed or side.watermark_ns >= side.due_ns:
+                found += side.release()
             while len(side.steps) > self.max_pending_steps:
-                key, values, sample = side.answer()
+                found.append(side.answer())
                 self.forced += 1
-                found.append((key, side.device, (values, side.device, sample)))
-            if watermark_ns is not None and len(side.samples) > side.roomy:
-                side.forget(watermark_ns)
+            if len(side.samples) > side.roomy:
+                side.forget()
         if not found:
             return []
-        found.sort(key=lambda row: row[:2])
-        matched = sum(row[2][2] is not None for row in found)
-        self.joined += matched
-        self.unmatched += len(found) - matched
-        return [row[2] for row in found]
+        found.sort(key=_key_and_device)
+        rows = [row[2] for row in found]
+        unmatched = sum(sample is None for _, _, sample in rows)
+        self.joined += len(rows) - unmatched
+        self.unmatched += unmatched
+        return rows
 
 
 class _Side:
-    """What one device still needs: steps that wait, samples they may match."""
+    """What one device still needs: steps that wait, samples they may match.
+
+    Once the device's watermark has reached `due_ns`, the oldest waiting step is certain.
+    """
 
     def __init__(self, device: str, tolerance_ns: int, backward: bool) -> None:
         self.device = device
-        self.newest_ns: int | None = None
+        self.watermark_ns = _BEFORE_NS
+        self.due_ns = _NEVER_NS
         self.closed = False
         self.roomy = 16
-        self.steps: list[tuple[_Key, Mapping[str, Any]]] = []
-        self.samples: list[tuple[_Key, Mapping[str, Any]]] = []
+        self.steps: list[_Entry] = []
+        self.samples: list[_Entry] = []
         self._times: list[int] = []  # of the samples: searched often
         self._tolerance_ns = tolerance_ns
         self._ahead_ns = 0 if backward else tolerance_ns  # how far ahead of a step a sample may be
 
-    def wait(self, key: _Key, values: Mapping[str, Any]) -> None:
-        _put(self.steps, key, values)
+    def wait(self, entry: _Entry) -> None:
+        _put(self.steps, entry)
+        if self.steps[0] is entry:
+            self._find_due()
 
     def keep(self, key: _Key, values: Mapping[str, Any]) -> None:
         """Keep a sample; of several at one time only the one logged last can ever match."""
@@ -231,58 +233,63 @@ class _Side:
         else:
             samples.insert(at, (key, values))
             times.insert(at, time_ns)
+            if time_ns < self.due_ns:
+                self._find_due()
 
-    def release(
-        self, watermark_ns: int | None
-    ) -> list[tuple[_Key, Mapping[str, Any], Mapping[str, Any] | None]]:
-        """Return the steps that are certain by now, each with its sample."""
+    def release(self) -> list[_Row]:
+        """Return the rows of the steps that are certain by now."""
         found = []
-        while self.steps and (self.closed or (watermark_ns is not None and self._certain(watermark_ns))):
+        while self.steps and (self.closed or self.watermark_ns >= self.due_ns):
             found.append(self.answer())
         return found
 
-    def answer(self) -> tuple[_Key, Mapping[str, Any], Mapping[str, Any] | None]:
-        """Return the oldest waiting step with its nearest sample within the tolerance."""
+    def answer(self) -> _Row:
+        """Return the row of the oldest waiting step: with its nearest sample within the tolerance."""
         key, values = self.steps.pop(0)
         time_ns = key[0]
         times = self._times
         at = bisect_left(times, time_ns)
-        best: tuple[int, Mapping[str, Any]] | None = None
+        best_ns, best = self._tolerance_ns + 1, None
         for near in (at - 1, at):  # the earlier one first: it wins a tie
             if 0 <= near < len(times):
                 ahead_ns = times[near] - time_ns
-                distance_ns = abs(ahead_ns)
-                reaches = distance_ns <= self._tolerance_ns and ahead_ns <= self._ahead_ns
-                if reaches and (best is None or distance_ns < best[0]):
-                    best = (distance_ns, self.samples[near][1])
-        return key, values, None if best is None else best[1]
+                if abs(ahead_ns) < best_ns and ahead_ns <= self._ahead_ns:
+                    best_ns, best = abs(ahead_ns), self.samples[near][1]
+        self._find_due()
+        return key, self.device, (values, self.device, best)
 
-    def forget(self, watermark_ns: int) -> None:
+    def forget(self) -> None:
         """Drop the samples that neither a waiting nor a coming step can match."""
-        first_ns = min(watermark_ns + 1, self.steps[0][0][0]) if self.steps else watermark_ns + 1
+        first_ns = self.watermark_ns + 1
+        if self.steps:
+            first_ns = min(first_ns, self.steps[0][0][0])
         past = bisect_left(self._times, first_ns - self._tolerance_ns)
         del self.samples[:past], self._times[:past]
         self.roomy = 2 * len(self.samples) + 16  # to look again only then keeps the cost per sample small
 
-    def _certain(self, watermark_ns: int) -> bool:
-        time_ns = self.steps[0][0][0]
-        if watermark_ns >= time_ns + self._ahead_ns:
-            return True
-        times = self._times
+    def _find_due(self) -> None:
+        if not self.steps:
+            self.due_ns = _NEVER_NS
+            return
+        time_ns, times = self.steps[0][0][0], self._times
         at = bisect_left(times, time_ns)
-        return at < len(times) and watermark_ns >= times[at]
+        ahead_ns = time_ns + self._ahead_ns
+        self.due_ns = min(ahead_ns, times[at]) if at < len(times) else ahead_ns
 
 
-def _put(entries: list[tuple[_Key, Mapping[str, Any]]], key: _Key, values: Mapping[str, Any]) -> None:
-    if not entries or entries[-1][0] < key:
-        entries.append((key, values))
+def _put(entries: list[_Entry], entry: _Entry) -> None:
+    if not entries or entries[-1][0] < entry[0]:
+        entries.append(entry)
     else:
-        insort(entries, (key, values), key=_first)
+        insort(entries, entry, key=_first)
 
 
-def _first(entry: tuple[_Key, Mapping[str, Any]]) -> _Key:
+def _first(entry: _Entry) -> _Key:
     return entry[0]
 
 
-def _time_ns(entry: tuple[_Key, Mapping[str, Any]]) -> int:
+def _time_ns(entry: _Entry) -> int:
     return entry[0][0]
+
+
+_key_and_device = itemgetter(0, 1)

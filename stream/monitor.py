@@ -120,16 +120,14 @@ class Monitor:
         values, writer = event.values, event.writer
         alerts: list[Alert] = []
         if event.kind == "step":
-            found = self._apply((writer, None), values, lambda: step_rules(self.settings))
-            alerts = self._ranks.update(values, writer, found)
+            alerts = self._ranks.update(values, writer, self._apply(writer, None, values))
             if values.get("rank") in (None, 0):
-                alerts = alerts + self._join(lambda together: together.step(values, writer))
+                alerts = alerts + self._join(Together.step, values, writer)
         elif event.kind == "sample" and values.get("device") is not None:
-            device = str(values["device"])
-            alerts = self._apply((writer, device), values, lambda: self._device_rules(device))
-            alerts = alerts + self._join(lambda together: together.sample(values, writer))
+            alerts = self._apply(writer, str(values["device"]), values)
+            alerts = alerts + self._join(Together.sample, values, writer)
         elif event.kind == "mark" and (writer, "step") in self._seen:
-            alerts = self._join(lambda together: together.advance(int(values["time_ns"])))
+            alerts = self._join(Together.advance, int(values["time_ns"]))
         self._seen[writer, event.kind] = int(values.get("seq") or 0)
         return self._finish(alerts) if alerts else alerts
 
@@ -145,33 +143,34 @@ class Monitor:
             if is_raised(alert, self.settings)
         ]
 
-    def _device_rules(self, device: str) -> list[Rule]:
+    def _fresh_rules(self, device: str | None) -> list[Rule]:
+        if device is None:
+            return step_rules(self.settings)
         facts, collapse = self._devices.get(device, {}), self.settings.efficiency.collapse
         rules = device_rules(device, facts, self.settings)
         return rules if collapse == "off" else [*rules, EfficiencyRule(device, facts, collapse)]
 
-    def _apply(
-        self, series: tuple[str, str | None], values: Mapping[str, Any], make: Callable[[], list[Rule]]
-    ) -> list[Alert]:
+    def _apply(self, writer: str, device: str | None, values: Mapping[str, Any]) -> list[Alert]:
+        series = (writer, device)
         rules = self._rules.get(series)
         if rules is None:
-            rules = self._rules[series] = make()
+            rules = self._rules[series] = self._fresh_rules(device)
         alerts: list[Alert] = []
-        for rule in tuple(rules):
+        for rule in rules:
             try:
                 alerts += rule.update(values)
             except (KeyboardInterrupt, SystemExit):
                 raise
             except BaseException as error:  # noqa: BLE001  # river's compiled part panics with one
-                rules.remove(rule)
-                self._tell(f"{rule.name} of writer {series[0]} at its event {values.get('seq')}", error)
+                self._rules[series] = [other for other in self._rules[series] if other is not rule]
+                self._tell(f"{rule.name} of writer {writer} at its event {values.get('seq')}", error)
         return alerts
 
-    def _join(self, take: Callable[[Together], list[Alert]]) -> list[Alert]:
+    def _join(self, take: Callable[..., list[Alert]], *what: Any) -> list[Alert]:
         if not self._joins:
             return []
         try:
-            return take(self._together)
+            return take(self._together, *what)
         except (KeyboardInterrupt, SystemExit):
             raise
         except BaseException as error:  # noqa: BLE001  # as above: recording must go on

@@ -20,6 +20,7 @@ DRIVERS = ("learning_rate", "step_time_s", "utilization_pct")
 
 _TICK_NS = 1_000_000_000
 _SQRT_HALF = 0.7071067811865476
+_SERIES = tuple(1.0 / odd for odd in range(21, 1, -2))
 _LN_2 = 0.6931471805599453
 _Key = tuple[int, int, str]  # time_ns, seq, writer
 
@@ -64,7 +65,7 @@ class Ticks:
     def __init__(self, metric: str = "grad_norm", most_empty: int = 32) -> None:
         self._metric, self._most_empty = metric, most_empty
         self._steps: dict[int, list[_Step]] = {}
-        self._forgotten = -1
+        self._forgotten: int | None = None
         self._devices: dict[str, _Device] = {}
 
     def step(self, key: _Key, values: Mapping[str, Any], refused: frozenset[str]) -> None:
@@ -89,7 +90,7 @@ class Ticks:
         state = self._devices.get(device)
         if state is None or watermark_ns is None:
             return ()
-        last = watermark_ns // _TICK_NS - 1  # a tick is over when its end has been reached
+        last = _last_tick(watermark_ns)
         return () if state.told is not None and last <= state.told else self._until(last, state)
 
     def _until(self, last: int, state: "_Device") -> Iterator[Tick]:
@@ -106,9 +107,14 @@ class Ticks:
             state.told = tick
             yield self._fill(state, tick)
 
+    def has_told(self, key: _Key, watermark_ns: int | None) -> bool:
+        """Say whether a step adds no tick that is over: it is in a later one, and `forget` got as far."""
+        last = _last_tick(watermark_ns)
+        return last == self._forgotten and _tick(key[0]) > last
+
     def forget(self, watermark_ns: int | None) -> None:
         """Drop the steps that no device asks for any more: all are past this event time."""
-        last = -1 if watermark_ns is None else watermark_ns // _TICK_NS - 1
+        last = _last_tick(watermark_ns)
         if last != self._forgotten:
             self._forgotten = last
             for tick in [tick for tick in self._steps if tick <= last]:
@@ -177,13 +183,18 @@ def natural_log(x: float) -> float:
     y = (mantissa - 1.0) / (mantissa + 1.0)  # |y| < 0.172, so ten terms are all
     square = y * y
     series = 0.0
-    for odd in (21.0, 19.0, 17.0, 15.0, 13.0, 11.0, 9.0, 7.0, 5.0, 3.0):
-        series = (series + 1.0 / odd) * square
+    for coefficient in _SERIES:
+        series = (series + coefficient) * square
     return exponent * _LN_2 + 2.0 * y * (1.0 + series)
 
 
 def _tick(time_ns: int) -> int:
     return (time_ns - 1) // _TICK_NS
+
+
+def _last_tick(watermark_ns: int | None) -> int:
+    """Return the last tick that is over, for its end has been reached."""
+    return -1 if watermark_ns is None else watermark_ns // _TICK_NS - 1
 
 
 def _key(step: "_Step") -> _Key:

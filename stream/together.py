@@ -57,11 +57,15 @@ class Together:
         self._ticks = Ticks(_METRIC)
         self._rules: dict[str, CouplingRule] = {}
         self._broken: set[str] = set()
-        self._correlations: dict[_Pair, RollingCorrelation] = {}
+        self._correlations: dict[str, dict[str, RollingCorrelation]] = {}  # by device and column
 
     def correlations(self) -> dict[_Pair, float | None]:
         """Return the rolling correlation of each (metric, device, hardware column), None where none."""
-        return {key: correlation.get() for key, correlation in sorted(self._correlations.items())}
+        return {
+            (_METRIC, device, column): correlation.get()
+            for device, columns in sorted(self._correlations.items())
+            for column, correlation in sorted(columns.items())
+        }
 
     def coupling(self) -> dict[_Pair, Coupling]:
         """Return what is known of the coupling of each (metric, device, sensor)."""
@@ -73,12 +77,14 @@ class Together:
 
     def step(self, values: Mapping[str, Any], writer: str) -> list[Alert]:
         """Take in a step of rank 0."""
+        key = _key(values, writer)
         self._correlate(self.join.step(values, writer))
-        self._ticks.step(_key(values, writer), values, self.join.refused)
-        alerts: list[Alert] = []
-        for device in self._rules:
-            alerts += self._advance(device, self.join.watermark_ns(device))
-        self._ticks.forget(self.join.watermark_ns())
+        self._ticks.step(key, values, self.join.refused)
+        watermark_ns = self.join.watermark_ns()
+        if self._ticks.has_told(key, watermark_ns):  # most steps complete no second
+            return []
+        alerts = self._advance_all()
+        self._ticks.forget(watermark_ns)
         return alerts
 
     def sample(self, values: Mapping[str, Any], writer: str) -> list[Alert]:
@@ -95,10 +101,7 @@ class Together:
     def advance(self, time_ns: int) -> list[Alert]:
         """Take in that event time has come so far: a heartbeat."""
         self._correlate(self.join.advance(time_ns))
-        alerts: list[Alert] = []
-        for device in self._rules:
-            alerts += self._advance(device, self.join.watermark_ns(device))
-        return alerts
+        return self._advance_all()
 
     def close(self) -> list[Alert]:
         """Answer for everything that still waits."""
@@ -106,6 +109,12 @@ class Together:
         alerts: list[Alert] = []
         for device in self._rules:
             alerts += self._advance(device, _END_OF_TIME_NS)
+        return alerts
+
+    def _advance_all(self) -> list[Alert]:
+        alerts: list[Alert] = []
+        for device in self._rules:
+            alerts += self._advance(device, self.join.watermark_ns(device))
         return alerts
 
     def _advance(self, device: str, watermark_ns: int | None) -> list[Alert]:
@@ -127,15 +136,13 @@ class Together:
             x = None if sample is None else step.get(_METRIC)
             if x is None or sample is None:
                 continue
+            correlations = self._correlations.setdefault(device, {})
             for column in _HARDWARE:
                 y = sample.get(column)
                 if y is not None:
-                    key = (_METRIC, device, column)
-                    correlation = self._correlations.get(key)
-                    if correlation is None:
-                        window = self._settings.correlation.window
-                        correlation = self._correlations[key] = RollingCorrelation(window)
-                    correlation.update(x, y)
+                    if column not in correlations:
+                        correlations[column] = RollingCorrelation(self._settings.correlation.window)
+                    correlations[column].update(x, y)
 
 
 def _has_sensor(facts: Mapping[str, Any]) -> bool:

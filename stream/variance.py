@@ -8,8 +8,8 @@ __all__ = ["RollingVariance"]
 class RollingVariance:
     """Mean and variance (ddof 1) of the last `window` values.
 
-    The same numbers, bit for bit, as river's ``utils.Rolling(stats.Var, window)`` in one call instead of five:
-    this is learnt twice a step. So it is as little proof against extreme values as that is, see
+    The same numbers, bit for bit, as river's ``utils.Rolling(stats.Var, window)``, in one call instead of
+    five: this is learnt twice a step. It is as little proof against extreme values, see
     `thermograd.stream.spike.SpikeDetector` for the gate.
 
     Parameters
