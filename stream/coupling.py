@@ -103,7 +103,7 @@ class CouplingBank:
     @property
     def seen(self) -> NDArray[np.bool_]:
         """Which sensors have been seen long enough to be bet on, shape (sensors,)."""
-        return self._innovations.known[1:]
+        return np.array(self._innovations.known[1:])
 
     @property
     def run_e_values(self) -> Floats:
@@ -146,10 +146,9 @@ class CouplingBank:
         lags, recent, products = self.max_lag, self._recent, self._newest[:-2]
         np.multiply(recent[:, :1], recent[0, 1:], out=products[lags:])
         np.multiply(recent[:0:-1, 1:], recent[0, 0], out=products[:lags])
-        np.maximum(products, -1.0, out=products)
-        np.minimum(products, 1.0, out=products)
+        products.clip(-1.0, 1.0, out=products)
         # Nothing is won, lost or begun where nothing is known.
-        tells: list[bool] = np.any(products, axis=0).tolist()
+        tells: list[bool] = products.any(axis=0).tolist()
         if any(tells):
             factors = np.multiply(self._bets, products, out=self._factors)
             factors += 1.0
@@ -158,8 +157,7 @@ class CouplingBank:
             self._begun += 1.0 if all(begins) else np.array(begins, float)
             self._begun *= factors
             self._fortune *= factors
-            np.maximum(self._fortune, _FORTUNE_LEAST, out=self._fortune)
-            np.minimum(self._fortune, _FORTUNE_MOST, out=self._fortune)
+            self._fortune.clip(_FORTUNE_LEAST, _FORTUNE_MOST, out=self._fortune)
             self._weigh(recent[0])
         self.e_values = _mean(self._begun)
         self.e_value = self._overall(self.e_values)
@@ -176,7 +174,7 @@ class CouplingBank:
 
     def _overall(self, values: Floats) -> float:
         """Return the mean over the sensors that have innovations: one that is absent costs nothing."""
-        seen = int(np.count_nonzero(self.seen))
+        seen = sum(self._innovations.known[1:])
         total = 0.0
         for value in values.tolist():
             total += value

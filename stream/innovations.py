@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 __all__ = ["Innovations", "Standardizer"]
 
 Floats = NDArray[np.float64]
-Flags = NDArray[np.bool_]
 
 _SETTLE = 30  # values that fix origin and scale
 _PRIOR = 10.0  # variance of a coefficient before anything is known, in squared units of the series
@@ -175,9 +174,9 @@ class Innovations:
         self._since_cap = 0
 
     @property
-    def known(self) -> Flags:
-        """Which series have innovations by now, shape (series,)."""
-        return np.array([each.learnt >= _FEWEST for each in self._errors])
+    def known(self) -> list[bool]:
+        """Which series have innovations by now."""
+        return [each.learnt >= _FEWEST for each in self._errors]
 
     @property
     def frozen(self) -> list[bool]:
@@ -207,7 +206,7 @@ class Innovations:
             innovations[at], errors[at] = each.judge(value - predicted[at], self.mean_rate)
             if each.beyond < _LOST:  # else a model that runs away would go on with what it says itself
                 newest[at] = predicted[at] + errors[at]
-        self._learn(np.array(errors), learns)
+        self._learn(errors, learns)
         self._shift(newest, given)
         return innovations
 
@@ -220,18 +219,18 @@ class Innovations:
         for row, value in enumerate(self._driver_standard.update(drivers)):
             rows[row] = max(-1e3, min(value, 1e3)) if isfinite(value) else 0.0
 
-    def _learn(self, errors: Floats, learns: list[bool]) -> None:
+    def _learn(self, errors: list[float], learns: list[bool]) -> None:
         covariance, inputs = self._covariance, self._inputs
         through = np.add.reduce(covariance * inputs, axis=1)
         denominator = np.add.reduce(through * inputs, axis=0)
         denominator += self.forgetting
         gain = through / denominator
-        self._weights += gain * errors
+        self._weights += gain * np.array(errors)
         changed = gain[:, None] * through
         np.subtract(covariance, changed, out=changed)
         changed /= self.forgetting
         self._covariance = changed if all(learns) else np.where(learns, changed, covariance)
-        for each, error, learnt in zip(self._errors, errors.tolist(), learns, strict=True):
+        for each, error, learnt in zip(self._errors, errors, learns, strict=True):
             if learnt:
                 each.learn(error, self.scale_rate)
         self._since_cap += 1

@@ -311,30 +311,35 @@ class _Share:
         begin_s = time_s - self._window_s + 1e-9
         while entries and entries[0][0] <= begin_s:
             entries.popleft()
-        self.now = 0.0
+        now = 1.0 if bit else counted_s / elapsed_s if counted_s and elapsed_s else 0.0
         if bit is not None or counted_s is not None:
-            from_counter = counted_s / elapsed_s if counted_s and elapsed_s else 0.0
-            self.now = max(1.0 if bit else 0.0, from_counter)
-            entries.append((time_s, self.now, counted_s or 0.0))
-            if self.now > 0.0:
+            entries.append((time_s, now, counted_s or 0.0))
+            if now > 0.0:
                 self._active_s = time_s
-        self._sum_up(begin_s)
+        self.now = now
+        if self._active_s > begin_s:
+            self._sum_up()
+        else:  # every entry is 0
+            self.share = 0.0 if entries else None
+            self.counted_s = 0.0
+            self.majority = False
 
-    def _sum_up(self, begin_s: float) -> None:
+    def _sum_up(self) -> None:
         entries = self._entries
-        share = self.counted_s = 0.0
-        if self._active_s > begin_s:  # else every entry is 0
-            for _, one, seconds in entries:
-                share += one
-                self.counted_s += seconds
-        self.share = share / len(entries) if entries else None
-        majority = self.share is not None and self.share > 0.5
+        total = counted_s = 0.0
+        for _, one, seconds in entries:
+            total += one
+            counted_s += seconds
+        self.share, self.counted_s = total / len(entries), counted_s
+        majority = self.share > 0.5
         if majority and not self.majority:
             self.onset_s = next(at for at, one, _ in entries if one > 0.0)
         self.majority = majority
 
     def _advanced_s(self, elapsed_s: float | None, sample: Mapping[str, Any]) -> float | None:
         """Return by how much the counter advanced since the last reading; a reset tells nothing."""
+        if elapsed_s is not None and sample.get(self._counter) == self._count:  # most do not move
+            return None if self._count is None else 0.0
         count = _number(sample, self._counter)
         before, self._count = self._count, None if count is None else int(count)
         if self._count is None or before is None or elapsed_s is None or self._count < before:
