@@ -41,7 +41,7 @@ class Standardizer:
     """
 
     def __init__(self, series: int) -> None:
-        self._first = np.zeros((_SETTLE, series))
+        self._first = [[0.0] * _SETTLE for _ in range(series)]
         self._n = [0] * series
         self._moved = [0] * series  # when the value last changed
         self._origin = [0.0] * series
@@ -60,16 +60,16 @@ class Standardizer:
         ]
 
     def _take(self, at: int, value: float) -> None:
-        n = self._n[at]
-        if value != self._first[(n - 1) % _SETTLE, at]:
+        n, first = self._n[at], self._first[at]
+        if value != first[(n - 1) % _SETTLE]:
             self._moved[at] = n
-        self._first[n % _SETTLE, at] = value
+        first[n % _SETTLE] = value
         self._n[at] = n + 1
         if n + 1 >= _SETTLE > n - self._moved[at]:  # a constant is not looked at every time
             self._settle(at)
 
     def _settle(self, at: int) -> None:
-        first = np.sort(self._first[:, at])
+        first = np.sort(self._first[at])
         origin = float(first[_SETTLE // 2])
         away = np.sort(np.abs(first - origin))
         away = away[away > _TINY * abs(origin)]

@@ -186,7 +186,7 @@ class EventTimeJoin:
             if side.closed or side.watermark_ns >= side.due_ns:
                 found += side.release()
             while len(side.steps) > self.max_pending_steps:
-                found.append(side.answer())
+                found.append(side.answer_oldest())
                 self.forced += 1
             if len(side.samples) > side.roomy:
                 side.forget()
@@ -221,7 +221,7 @@ class _Side:
     def wait(self, entry: _Entry) -> None:
         _put(self.steps, entry)
         if self.steps[0] is entry:
-            self._find_due()
+            self.due_ns = self._due_ns(entry, self._first_after(entry))
 
     def keep(self, key: _Key, values: Mapping[str, Any]) -> None:
         """Keep a sample; of several at one time only the one logged last can ever match."""
@@ -233,29 +233,48 @@ class _Side:
         else:
             samples.insert(at, (key, values))
             times.insert(at, time_ns)
-            if time_ns < self.due_ns:
-                self._find_due()
+            if self.steps and self.steps[0][0][0] <= time_ns < self.due_ns:
+                self.due_ns = time_ns
 
     def release(self) -> list[_Row]:
         """Return the rows of the steps that are certain by now."""
         found = []
-        while self.steps and (self.closed or self.watermark_ns >= self.due_ns):
-            found.append(self.answer())
+        self.due_ns = _NEVER_NS
+        for entry in self.steps:
+            at = self._first_after(entry)
+            due_ns = self._due_ns(entry, at)
+            if self.watermark_ns < due_ns and not self.closed:
+                self.due_ns = due_ns
+                break
+            found.append(self._row(entry, at))
+        del self.steps[: len(found)]
         return found
 
-    def answer(self) -> _Row:
-        """Return the row of the oldest waiting step: with its nearest sample within the tolerance."""
-        key, values = self.steps.pop(0)
-        time_ns = key[0]
-        times = self._times
-        at = bisect_left(times, time_ns)
+    def answer_oldest(self) -> _Row:
+        """Return the row of the oldest waiting step as things stand."""
+        entry = self.steps.pop(0)
+        oldest = self.steps[0]
+        self.due_ns = self._due_ns(oldest, self._first_after(oldest))
+        return self._row(entry, self._first_after(entry))
+
+    def _first_after(self, entry: _Entry) -> int:
+        """Return where the first sample not before a step is, or would be."""
+        return bisect_left(self._times, entry[0][0])
+
+    def _due_ns(self, entry: _Entry, at: int) -> int:
+        ahead_ns = entry[0][0] + self._ahead_ns
+        return min(ahead_ns, self._times[at]) if at < len(self._times) else ahead_ns
+
+    def _row(self, entry: _Entry, at: int) -> _Row:
+        """Return a step with its nearest sample within the tolerance."""
+        key, values = entry
+        time_ns, times = key[0], self._times
         best_ns, best = self._tolerance_ns + 1, None
         for near in (at - 1, at):  # the earlier one first: it wins a tie
             if 0 <= near < len(times):
                 ahead_ns = times[near] - time_ns
                 if abs(ahead_ns) < best_ns and ahead_ns <= self._ahead_ns:
                     best_ns, best = abs(ahead_ns), self.samples[near][1]
-        self._find_due()
         return key, self.device, (values, self.device, best)
 
     def forget(self) -> None:
@@ -266,15 +285,6 @@ class _Side:
         past = bisect_left(self._times, first_ns - self._tolerance_ns)
         del self.samples[:past], self._times[:past]
         self.roomy = 2 * len(self.samples) + 16  # to look again only then keeps the cost per sample small
-
-    def _find_due(self) -> None:
-        if not self.steps:
-            self.due_ns = _NEVER_NS
-            return
-        time_ns, times = self.steps[0][0][0], self._times
-        at = bisect_left(times, time_ns)
-        ahead_ns = time_ns + self._ahead_ns
-        self.due_ns = min(ahead_ns, times[at]) if at < len(times) else ahead_ns
 
 
 def _put(entries: list[_Entry], entry: _Entry) -> None:
