@@ -229,10 +229,12 @@ class Innovations:
         changed = gain[:, None] * through
         np.subtract(covariance, changed, out=changed)
         changed /= self.forgetting
-        self._covariance = changed if all(learns) else np.where(learns, changed, covariance)
-        for each, error, learnt in zip(self._errors, errors, learns, strict=True):
+        for at, learnt in enumerate(learns):
             if learnt:
-                each.learn(error, self.scale_rate)
+                self._errors[at].learn(errors[at], self.scale_rate)
+            else:
+                changed[:, :, at] = covariance[:, :, at]
+        self._covariance = changed
         self._since_cap += 1
         if self._since_cap >= _CAP_EVERY:
             self._since_cap = 0
@@ -253,6 +255,8 @@ class Innovations:
 
     def _shift(self, newest: list[float], given: list[bool]) -> None:
         lags = self._inputs[: self.order]
-        moved = np.empty_like(lags)
-        moved[0], moved[1:] = newest, lags[:-1]
-        lags[:] = moved if all(given) else np.where(given, moved, lags)
+        before = lags.copy()
+        lags[0], lags[1:] = newest, before[:-1]
+        for at, known in enumerate(given):
+            if not known:
+                lags[:, at] = before[:, at]
