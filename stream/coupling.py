@@ -148,7 +148,7 @@ class CouplingBank:
         np.multiply(recent[:0:-1, 1:], recent[0, 0], out=products[:lags])
         products.clip(-1.0, 1.0, out=products)
         # Nothing is won, lost or begun where nothing is known.
-        tells: list[bool] = products.any(axis=0).tolist()
+        tells: list[bool] = np.logical_or.reduce(products, axis=0).tolist()
         if any(tells):
             factors = np.multiply(self._bets, products, out=self._factors)
             factors += 1.0

@@ -320,9 +320,7 @@ class _Share:
         if self._active_s > begin_s:
             self._sum_up()
         else:  # every entry is 0
-            self.share = 0.0 if entries else None
-            self.counted_s = 0.0
-            self.majority = False
+            self.share, self.counted_s, self.majority = 0.0 if entries else None, 0.0, False
 
     def _sum_up(self) -> None:
         entries = self._entries
