@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 WORKERS ?= 2
 
-.PHONY: demo test lint bench calibrate clean
+.PHONY: demo test lint bench bench-long calibrate clean
 
 demo: $(VENV)/.installed
 	$(BIN)/thermograd demo
@@ -18,7 +18,7 @@ lint: $(VENV)/.installed
 	mkdir -p $(VENV)/typing && ln -sfn ../.. $(VENV)/typing/thermograd
 	MYPYPATH=$(VENV)/typing $(BIN)/mypy -m thermograd -m thermograd.cli -p thermograd.store -p thermograd.ingest -p thermograd.stream -p thermograd.analysis
 
-# Measures against other projects' loggers, which live in an environment of their own. A quarter of an hour.
+# Measures against other projects' loggers, which live in an environment of their own. Half an hour.
 bench: $(VENV)/.installed .venv-peers/.installed
 	$(BIN)/python benchmarks/overhead.py
 	$(BIN)/python benchmarks/agent.py
@@ -29,8 +29,15 @@ bench: $(VENV)/.installed .venv-peers/.installed
 	$(BIN)/python benchmarks/log_query.py
 	$(BIN)/python benchmarks/align.py
 	$(BIN)/python benchmarks/report.py
+	$(BIN)/python benchmarks/detectors.py
 
-# How often the statistics are wrong, and how often they find what is there. Half an hour of one core.
+# What takes long by its nature: days of the coupling monitor, ten million events, a report of 35 hours.
+bench-long: $(VENV)/.installed
+	$(BIN)/python benchmarks/coupling_monitor.py --days 5
+	$(BIN)/python benchmarks/detectors.py --only layer --events 10000000
+	$(BIN)/python benchmarks/report_long.py
+
+# How often the statistics are wrong, and how often they find what is there. A quarter of an hour.
 calibrate: $(VENV)/.installed
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/calibration.py
 

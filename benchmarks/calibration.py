@@ -1,6 +1,6 @@
 """Measure what the statistics promise, on simulated truth, and write benchmarks/CALIBRATION.md.
 
-    python benchmarks/calibration.py                    # everything, half an hour of one core
+    python benchmarks/calibration.py                    # everything, a quarter of an hour
     python benchmarks/calibration.py --only nulls power --runs 200 --output elsewhere.md
 
 The file is written again after every row, so a stop loses nothing; parts that are not asked for stay as they
