@@ -17,13 +17,13 @@ from pathlib import Path
 from typing import Any
 
 from thermograd.ingest.agent_imports import SparingFinder
-from thermograd.ingest.agent_lock import AgentLock
 from thermograd.ingest.readers.devices import DeviceReader, open_readers
 from thermograd.ingest.sampler import Sampler
 from thermograd.store.catalogue import Run
 from thermograd.store.layout import read_json, write_json
+from thermograd.store.lock import ProcessLock
 from thermograd.store.log import EventWriter
-from thermograd.store.process import new_writer_name
+from thermograd.store.process import host_label, new_writer_name
 
 __all__ = ["print_alerts", "print_line", "run_agent"]
 
@@ -72,7 +72,7 @@ def run_agent(
     if parent_pid:
         _watch_parent(parent_pid, stop)
         SparingFinder().install()
-    lock = AgentLock(run_dir)
+    lock = ProcessLock(run_dir, f"agent-{host_label()}")
     with _signals(parent_pid, stop):
         while not lock.acquire():
             if stop.wait(_STANDBY_POLL_S):

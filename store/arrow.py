@@ -8,6 +8,7 @@ three flipped bits read back as wrong numbers in silence.
 import base64
 import contextlib
 import os
+import tempfile
 import time
 import zlib
 from collections.abc import Sequence
@@ -253,7 +254,13 @@ def _group_offset(group: pq.RowGroupMetaData) -> int:
 
 
 def write_parquet(path: Path, table: pa.Table, kind: str) -> None:
-    """Write a sealed file: atomically, with the encodings that suit the log, with page checksums."""
+    """Write a sealed file: atomically, with the encodings that suit the log, with page checksums.
+
+    Raises
+    ------
+    OSError
+        If it cannot be written; then nothing of it is left.
+    """
     encodings = {
         "double": "BYTE_STREAM_SPLIT",
         "int64": "DELTA_BINARY_PACKED",
@@ -261,9 +268,9 @@ def write_parquet(path: Path, table: pa.Table, kind: str) -> None:
     }
     types = {field.name: str(field.type) for field in table.schema}
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.tmp")
+    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
     try:
-        with temporary.open("wb") as file:
+        with os.fdopen(handle, "wb") as file:
             pq.write_table(
                 table,
                 file,
@@ -276,9 +283,10 @@ def write_parquet(path: Path, table: pa.Table, kind: str) -> None:
             )
             file.flush()
             os.fsync(file.fileno())
-        temporary.replace(path)
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
     except BaseException:  # also Ctrl-C: nothing half-written stays behind
-        temporary.unlink(missing_ok=True)
+        Path(temporary).unlink(missing_ok=True)
         raise
     sync_directory(path.parent)
 

@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-__all__ = ["clock_pair", "host_facts", "is_alive", "new_writer_name", "process_facts"]
+__all__ = ["clock_pair", "host_facts", "host_label", "is_alive", "new_writer_name", "process_facts"]
 
 
 def clock_pair() -> dict[str, int]:
@@ -81,7 +81,11 @@ def is_alive(facts: dict[str, Any], newest_write_s: float, silence_s: float = 60
         return False
 
 
+def host_label() -> str:
+    """Return this host's name as a part of file names: letters, digits, dots and dashes, at most 32."""
+    return re.sub(r"[^A-Za-z0-9.]+", "-", socket.gethostname())[:32].strip("-.") or "host"
+
+
 def new_writer_name(role: str) -> str:
     """Return a name that no other writer has: host, role or rank, process, and a random end."""
-    host = re.sub(r"[^A-Za-z0-9.]+", "-", socket.gethostname())[:32].strip("-.") or "host"
-    return f"{host}-{role}-{os.getpid()}-{secrets.token_hex(3)}"
+    return f"{host_label()}-{role}-{os.getpid()}-{secrets.token_hex(3)}"

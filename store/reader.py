@@ -79,7 +79,7 @@ def read_tail(segment: Segment) -> tuple[pa.Table, Damage | None]:
     """
     data = segment.path.read_bytes()
     empty = arrow_schema(segment.kind).empty_table()
-    if b"\n" not in data:  # killed while the first line was written: nothing was acknowledged here yet
+    if kind_codec(segment.kind).header.startswith(data):  # killed before anything was acknowledged here
         return empty, None
     try:
         codec, offset = codec_of_tail(data)

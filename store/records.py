@@ -6,9 +6,10 @@ fixed-layout records, each written by a single ``write`` and guarded by a CRC-32
 full it goes to the Arrow stream and the tail is removed.
 
 A tail starts with one line that names its columns, so that it can be read without this version of
-thermograd: ``thermograd-tail 1 <kind> <name>:<type>,...``. A record is ``size, crc32`` (uint32
-each, little endian), then a uint64 mask of the null columns, the columns in order (8 bytes for a
-number, 1 for a bool, uint32 length for a string), then the strings' UTF-8 bytes.
+thermograd: ``thermograd-tail 2 <kind> <name>:<type>,... <crc32 of what stands before it, hex>``. A
+record is ``size, crc32`` (uint32 each, little endian), then a uint64 mask of the null columns, the
+columns in order (8 bytes for a number, 1 for a bool, uint32 length for a string), then the strings'
+UTF-8 bytes.
 """
 
 import struct
@@ -24,7 +25,7 @@ __all__ = ["RecordCodec", "codec_of_tail", "kind_codec"]
 
 _FRAME = struct.Struct("<II")
 _CODES = {"int64": "q", "uint64": "Q", "float64": "d", "bool": "?", "string": "I"}
-_MAGIC = "thermograd-tail 1"
+_MAGIC = "thermograd-tail 2"
 _MOST_PLANS = 256  # sets of known columns that are remembered; a program has a few
 
 
@@ -50,7 +51,8 @@ class RecordCodec:
     def __init__(self, kind: str, fields: Sequence[tuple[str, str]]) -> None:
         self.kind = kind
         self.names = tuple(name for name, _ in fields)
-        self.header = f"{_MAGIC} {kind} {','.join(f'{n}:{t}' for n, t in fields)}\n".encode()
+        line = f"{_MAGIC} {kind} {','.join(f'{n}:{t}' for n, t in fields)}"
+        self.header = f"{line} {zlib.crc32(line.encode()):08x}\n".encode()
         self._texts = tuple(i for i, (_, t) in enumerate(fields) if t == "string")
         self._codes = tuple(_CODES[t] for _, t in fields)
         self._plans: dict[tuple[str, ...], _Plan] = {}
@@ -156,7 +158,10 @@ def kind_codec(kind: str) -> RecordCodec:
 
 @cache
 def _codec_of_header(header: str) -> RecordCodec:
-    kind, fields = header.removeprefix(_MAGIC).split()
+    line, _, crc = header.rpartition(" ")
+    if f"{zlib.crc32(line.encode()):08x}" != crc:
+        raise ValueError("its checksum is wrong")
+    kind, fields = line.removeprefix(_MAGIC).split()
     if kind in KINDS and f"{header}\n".encode() == kind_codec(kind).header:
         return kind_codec(kind)
     return RecordCodec(kind, [(n, t) for n, _, t in (field.partition(":") for field in fields.split(","))])
@@ -168,7 +173,7 @@ def codec_of_tail(data: bytes) -> tuple[RecordCodec, int]:
     Raises
     ------
     LogError
-        If the header is torn or unknown; nothing of the file can be read then.
+        If the header is torn, damaged or unknown; nothing of the file can be read then.
     """
     line, newline, _ = data.partition(b"\n")
     try:

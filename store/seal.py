@@ -1,24 +1,31 @@
 """Sealing live segments to Parquet, and checking that every file of a run is whole."""
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
 from thermograd.store.arrow import Damage, read_sealed, read_stream, sync_directory, write_parquet
+from thermograd.store.errors import LogError
 from thermograd.store.events import KINDS, arrow_schema
 from thermograd.store.layout import Segment, open_dir, open_segments, sealed_segments
+from thermograd.store.lock import ProcessLock
 from thermograd.store.reader import conform, read_tail
 
 __all__ = ["SealReport", "seal_run", "verify_run"]
 
 
 class SealReport(NamedTuple):
-    """What sealing did: events sealed by kind, files written, damage met on the way."""
+    """What sealing did: events sealed by kind, files written, damage met on the way.
+
+    `busy`: nothing, because another process seals this run.
+    """
 
     events: dict[str, int]
     files: list[Path]
     damage: list[Damage]
+    busy: bool = False
 
 
 def seal_run(run_dir: Path, run_id: str, live_writers: frozenset[str] = frozenset()) -> SealReport:
@@ -31,17 +38,40 @@ def seal_run(run_dir: Path, run_id: str, live_writers: frozenset[str] = frozense
     live_writers
         Writers that still run: of these only segments that have a successor are sealed.
 
+    Raises
+    ------
+    LogError
+        If a file cannot be written or moved. What is not sealed stays as it was.
+
     Notes
     -----
-    Order: write and sync the sealed file, rename it into place, then remove the live ones. A file with
-    damage is moved to ``quarantine/`` as it is; what could be read of it is sealed.
+    One process at a time seals a run. Order: write and sync the sealed file, rename it into place, then
+    remove the live ones. A file with damage is moved to ``quarantine/`` as it is; what could be read of
+    it is sealed.
     """
+    lock = ProcessLock(run_dir, "seal")
+    try:
+        if not lock.acquire():
+            return SealReport({}, [], [], busy=True)
+        try:
+            for left in (run_dir / "sealed").glob("*/.*.tmp"):  # of a sealer that was killed
+                left.unlink(missing_ok=True)
+            return _seal_writers(run_dir, run_id, live_writers, lock)
+        finally:
+            lock.release()
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise LogError(f"cannot seal {run_dir}: {reason}; what is not sealed stays as it was") from error
+
+
+def _seal_writers(run_dir: Path, run_id: str, live_writers: frozenset[str], lock: ProcessLock) -> SealReport:
     report = SealReport({}, [], [])
     groups: dict[tuple[str, str], list[Segment]] = {}
     for suffix in ("arrows", "tail"):
         for segment in open_segments(run_dir, suffix):
             groups.setdefault((segment.writer, segment.kind), []).append(segment)
     for (writer, kind), segments in sorted(groups.items()):
+        lock.refresh()
         if writer in live_writers:
             streams = sorted(s for s in segments if s.path.suffix == ".arrows")
             for segment in streams[:-1]:
@@ -50,7 +80,7 @@ def seal_run(run_dir: Path, run_id: str, live_writers: frozenset[str] = frozense
             _seal(run_dir, run_id, writer, kind, segments, report)
     for writer in {writer for writer, _ in groups} - live_writers:
         directory = open_dir(run_dir, writer)
-        if directory.is_dir() and not any(directory.iterdir()):
+        with suppress(OSError):  # something is left in it, or it has never been there
             directory.rmdir()
     return report
 

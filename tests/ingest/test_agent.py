@@ -4,7 +4,6 @@ import ctypes
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -16,10 +15,8 @@ import psutil
 import pytest
 from fake_nvml import UUIDS
 from thermograd.ingest.agent import print_alerts
-from thermograd.ingest.agent_lock import AgentLock
 from thermograd.ingest.agent_process import AgentProcess
 from thermograd.store.catalogue import Run, create_run, list_runs
-from thermograd.store.process import process_facts
 from thermograd.store.reader import read_kind
 from thermograd.store.seal import verify_run
 
@@ -42,45 +39,6 @@ def marks_of(run, mark):
 # -- one agent a node ------------------------------------------------------------------------------------
 
 
-def lock_file(run_dir, number=0):
-    return next(path for path in run_dir.glob("agent-*.lock") if path.name.endswith(f".{number}.lock"))
-
-
-def test_the_lock_of_a_living_agent_is_respected_and_released_at_its_end(tmp_path):
-    first, second = AgentLock(tmp_path), AgentLock(tmp_path)
-    assert first.acquire()
-    assert not second.acquire()
-    second.release()
-    assert lock_file(tmp_path).exists(), "only the holder removes it"
-    first.release()
-    assert second.acquire()
-
-
-@pytest.mark.parametrize("content", [None, "{}", '{"pid": 1}', "[]", "half a li"])
-def test_the_lock_of_a_dead_agent_is_taken_over_once(tmp_path, content):
-    AgentLock(tmp_path).acquire()
-    stale = lock_file(tmp_path)
-    gone = process_facts() | {"pid": 2**22 + 7}
-    stale.write_text(json.dumps(gone) if content is None else content)
-    os.utime(stale, (time.time() - 100, time.time() - 100))
-    heir, late = AgentLock(tmp_path), AgentLock(tmp_path)
-    assert heir.acquire()
-    assert not late.acquire()
-    heir.release()
-
-
-def test_a_lock_that_is_being_written_is_respected(tmp_path):
-    AgentLock(tmp_path).acquire()
-    lock_file(tmp_path).write_text("")
-    assert not AgentLock(tmp_path).acquire()
-
-
-def test_another_host_has_its_own_lock(tmp_path, monkeypatch):
-    assert AgentLock(tmp_path).acquire()
-    monkeypatch.setattr(socket, "gethostname", lambda: "other-host")
-    assert AgentLock(tmp_path).acquire()
-
-
 def test_two_agents_of_a_node_never_sample_twice_and_the_second_takes_over(tmp_path):
     run = create_run(tmp_path, "two ranks")
     agents = [AgentProcess(run.path, 10, None, lambda line: None) for _ in range(2)]
@@ -88,7 +46,7 @@ def test_two_agents_of_a_node_never_sample_twice_and_the_second_takes_over(tmp_p
     time.sleep(0.3)
     writers = set(read_kind(run.path, "sample").column("writer").to_pylist())
     assert len(writers) == 1
-    pid = json.loads(lock_file(run.path).read_text())["pid"]
+    pid = json.loads(next(run.path.glob("agent-*.lock")).read_text())["pid"]
     holder = next(agent for agent in agents if agent.pid == pid)
     holder.stop()
     wait_for(

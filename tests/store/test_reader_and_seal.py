@@ -1,12 +1,17 @@
+import errno
+import multiprocessing
 import random
+import threading
 
 import pyarrow.parquet as pq
 import pytest
 from thermograd.store import seal as seal_module
 from thermograd.store.arrow import read_stream
+from thermograd.store.errors import LogError
 from thermograd.store.layout import open_segments, sealed_segments
+from thermograd.store.lock import ProcessLock
 from thermograd.store.log import EventWriter
-from thermograd.store.reader import Follower, events_in_order, read_kind, snapshot
+from thermograd.store.reader import Follower, events_in_order, read_kind, read_tail, snapshot
 from thermograd.store.seal import seal_run, verify_run
 
 
@@ -47,9 +52,34 @@ def test_flipped_bits_are_never_read_as_other_values(run_dir):
         bit = chance.randrange(len(data) * 8)
         harmed[bit // 8] ^= 1 << bit % 8
         path.write_bytes(bytes(harmed))
-        batches, _ = read_stream(path)
+        batches, damage = read_stream(path)
         rows = [(r["step"], r["grad_norm"]) for b in batches for r in b.to_pylist()]
         assert rows == [(i, float(i)) for i in range(len(rows))]
+        assert damage or len(rows) == 48
+
+
+def test_a_flipped_bit_anywhere_in_a_tail_is_damage_and_its_file_is_kept(run_dir):
+    write(run_dir, steps=3, close=False)
+    tail = next(segment for segment in open_segments(run_dir, "tail") if segment.kind == "step")
+    data = tail.path.read_bytes()
+    for bit in range(len(data) * 8):
+        harmed = bytearray(data)
+        harmed[bit // 8] ^= 1 << bit % 8
+        tail.path.write_bytes(bytes(harmed))
+        table, damage = read_tail(tail)
+        assert damage
+        assert table.column("grad_norm").to_pylist() == [float(i) for i in range(len(table))]
+    assert seal_run(run_dir, "r").damage
+    assert next(run_dir.glob("quarantine/*")).read_bytes() == bytes(harmed)
+
+
+def test_a_tail_cut_in_its_header_holds_nothing_and_is_no_damage(run_dir):
+    write(run_dir, steps=1, close=False)
+    tail = next(segment for segment in open_segments(run_dir, "tail") if segment.kind == "step")
+    header = tail.path.read_bytes().partition(b"\n")[0]
+    for cut in range(len(header) + 1):
+        tail.path.write_bytes(header[:cut])
+        assert read_tail(tail)[1] is None
 
 
 def test_damage_is_named_and_the_events_before_it_are_read(run_dir):
@@ -113,6 +143,70 @@ def test_a_kill_while_sealing_loses_and_doubles_nothing(run_dir, monkeypatch, mo
     seal_run(run_dir, "r")
     assert steps_of(run_dir) == list(range(100))
     assert len(sealed_segments(run_dir, "step")) == 1
+
+
+def test_two_seal_at_once_one_does_it_and_the_other_says_so(run_dir, monkeypatch):
+    write(run_dir)
+    writing, go = threading.Event(), threading.Event()
+    write_parquet = seal_module.write_parquet
+
+    def slow(*arguments):
+        writing.set()
+        go.wait(20)
+        return write_parquet(*arguments)
+
+    monkeypatch.setattr(seal_module, "write_parquet", slow)
+    first = threading.Thread(target=seal_run, args=(run_dir, "r"))
+    first.start()
+    writing.wait(20)
+    second = seal_run(run_dir, "r")
+    go.set()
+    first.join()
+    assert second.busy
+    assert not second.files
+    assert steps_of(run_dir) == list(range(100))
+    assert verify_run(run_dir)["ok"]
+
+
+def test_many_processes_that_seal_one_run_lose_and_double_nothing(run_dir):
+    write(run_dir, steps=3000)
+    processes = [
+        multiprocessing.get_context("spawn").Process(target=seal_run, args=(run_dir, "r")) for _ in range(4)
+    ]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+    assert [process.exitcode for process in processes] == [0] * 4
+    seal_run(run_dir, "r")
+    assert steps_of(run_dir) == list(range(3000))
+    assert not list(run_dir.rglob("*.tmp"))
+    assert not list(run_dir.glob("*.lock"))
+
+
+def test_what_a_killed_sealer_left_is_no_obstacle_and_is_cleared_away(run_dir):
+    write(run_dir)
+    ProcessLock(run_dir, "seal").acquire()
+    lock = next(run_dir.glob("seal.*.lock"))
+    lock.write_text(lock.read_text().replace('"process_created_s": ', '"process_created_s": -'))
+    left = run_dir / "sealed" / "step" / ".w-000000000000-000000000099.parquet.x.tmp"
+    left.parent.mkdir(parents=True)
+    left.write_bytes(b"PAR1half")
+    assert seal_run(run_dir, "r").events["step"] == 100
+    assert not left.exists()
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EROFS])
+def test_sealing_on_a_full_or_read_only_disk_says_so_and_removes_nothing(run_dir, monkeypatch, code):
+    write(run_dir)
+
+    def full(*_):
+        raise OSError(code, "no room")
+
+    monkeypatch.setattr(seal_module, "write_parquet", full)
+    with pytest.raises(LogError, match=r"cannot seal .*: no room; what is not sealed stays as it was"):
+        seal_run(run_dir, "r")
+    assert steps_of(run_dir) == list(range(100))
 
 
 def test_a_flipped_bit_in_a_sealed_file_is_found_by_verify(run_dir):

@@ -70,7 +70,7 @@ def test_a_value_that_does_not_fit_its_column_is_refused():
 
 
 @pytest.mark.parametrize(
-    "data", [b"", b"garbage", b"thermograd-tail 1 step seq:int64", b"thermograd-tail 1 x y\n"]
+    "data", [b"", b"garbage", b"thermograd-tail 2 step seq:int64", b"thermograd-tail 2 x y 00000000\n"]
 )
 def test_a_tail_without_its_header_line_says_so(data):
     with pytest.raises(LogError, match="header|start with"):

@@ -1,47 +1,49 @@
-"""One agent a node: a lock in the run's directory that outlives no process.
+"""A lock in a directory that outlives no process: one agent a node, one sealer a run.
 
-The lock files of a host are numbered, ``agent-<host>.0.lock`` and so on; the highest one that exists is
-the lock. It is created with ``O_EXCL``, so only one process gets it. One whose process is gone is taken
-over by creating the next number: nothing is removed, so two that take over at once cannot both win.
+Lock files are numbered, ``<name>.0.lock`` and so on; the highest one that exists is the lock. It is
+created with ``O_EXCL``, so only one process gets it. One whose process is gone is taken over by
+creating the next number: nothing is removed, so two that take over at once cannot both win.
 """
 
 import json
 import os
-import re
-import socket
 import time
 from pathlib import Path
 from typing import Any
 
 from thermograd.store.process import is_alive, process_facts
 
-__all__ = ["AgentLock"]
+__all__ = ["ProcessLock"]
 
 _HALF_WRITTEN_S = 5.0
 
 
-class AgentLock:
-    """The right to be this host's agent of a run.
+class ProcessLock:
+    """The right to be the one process that does something in a directory.
+
+    A holder on another host cannot be asked whether it lives: it counts as gone a minute after it last
+    wrote its file, see `refresh`.
 
     Parameters
     ----------
-    run_dir
-        The run's directory.
+    directory
+        Where the lock file lies, e.g. a run's directory.
+    name
+        What the right is to.
 
     Examples
     --------
-    >>> lock = AgentLock(tmp)
-    >>> lock.acquire(), AgentLock(tmp).acquire()
+    >>> lock = ProcessLock(tmp, "seal")
+    >>> lock.acquire(), ProcessLock(tmp, "seal").acquire()
     (True, False)
     >>> lock.release()
-    >>> AgentLock(tmp).acquire()
+    >>> ProcessLock(tmp, "seal").acquire()
     True
     """
 
-    def __init__(self, run_dir: Path) -> None:
-        host = re.sub(r"[^A-Za-z0-9]+", "-", socket.gethostname())[:48].strip("-") or "host"
-        self._directory = run_dir
-        self._stem = f"agent-{host}"
+    def __init__(self, directory: Path, name: str) -> None:
+        self._directory = directory
+        self._stem = name
         self._held: Path | None = None
 
     def acquire(self) -> bool:
@@ -50,7 +52,7 @@ class AgentLock:
         Raises
         ------
         OSError
-            If the run's directory cannot be written.
+            If the directory cannot be written.
         """
         newest = self._newest()
         if newest is not None and self._is_held(self._path(newest)):
@@ -64,6 +66,11 @@ class AgentLock:
             file.write(json.dumps(process_facts()))
         self._held = path
         return True
+
+    def refresh(self) -> None:
+        """Tell other hosts that the holder lives."""
+        if self._held is not None:
+            self._held.touch()
 
     def release(self) -> None:
         """Give the lock back; without effect where it is not ours."""
