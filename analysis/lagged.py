@@ -3,7 +3,7 @@
 Lag l > 0 pairs x at t with y at t + l: x leads and y follows.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,6 +25,8 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 _BLOCK_VALUES = 1_000_000  # resampled values held at a time: 8 MB
+_BLOCK_ROWS = 250
+_ENOUGH = 50  # peaks as large as the observed one: p is then known to a seventh of itself
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -91,25 +93,29 @@ def half_width(df: int, n_lags: int, level: float = 0.95) -> float:
 
 
 def permutation_p(pair: LaggedPair, repetitions: int, rng: np.random.Generator) -> float:
-    """Return the p-value of the largest |r| under random orders of x.
+    """Return the p-value of the largest |r| under random orders of x, at most so many.
 
     Every reordered series is projected off the nuisance columns again; without that the test
     rejects 7 to 8 % instead of 5 % at 75 samples.
+
+    References
+    ----------
+    Besag & Clifford (1991), Biometrika 78:301-304: no more orders than p needs.
     """
 
     def draw(rows: int) -> Floats:
-        return rng.permuted(np.tile(pair.x, (rows, 1)), axis=1)
+        return np.array([rng.permutation(pair.x) for _ in range(rows)])
 
     return _p_of_peak(pair, _resampled_profiles(pair, repetitions, draw, _new_columns(pair)))
 
 
 def sign_flip_p(pair: LaggedPair, repetitions: int, rng: np.random.Generator) -> float:
-    """Return the p-value of the largest |r| under random signs of x.
+    """Return the p-value of the largest |r| under random signs of x, at most so many.
 
     Signs leave every size where it was. So two series that merely get restless at the same time
     (an evaluation, a pause) are no surprise here, though they are under random orders.
     """
-    return _p_of_peak(pair, sign_flipped_profiles(pair, repetitions, rng))
+    return _p_of_peak(pair, _sign_flipped(pair, repetitions, rng))
 
 
 def sign_flip_p_of_many(pair: LaggedPair, repetitions: int, rng: np.random.Generator) -> float:
@@ -126,12 +132,15 @@ def sign_flip_p_of_many(pair: LaggedPair, repetitions: int, rng: np.random.Gener
     columns *= (pair.x / (float(np.linalg.norm(pair.x)) * pair.y_norm))[:, None]
     variances, directions = np.linalg.eigh(columns.T @ columns)
     draws = rng.standard_normal((repetitions, variances.size)) * np.sqrt(np.maximum(variances, 0.0))
-    return _p_of_peak(pair, draws @ directions.T)
+    return _p_of_peak(pair, [draws @ directions.T])
 
 
 def sign_flipped_profiles(pair: LaggedPair, repetitions: int, rng: np.random.Generator) -> Floats:
     """Return r at every lag under random signs of x, shape (repetitions, n_lags)."""
+    return np.vstack(list(_sign_flipped(pair, repetitions, rng)))
 
+
+def _sign_flipped(pair: LaggedPair, repetitions: int, rng: np.random.Generator) -> Iterator[Floats]:
     def draw(rows: int) -> Floats:
         signs = rng.integers(0, 2, (rows, pair.x.size), dtype=np.int8).astype(np.float64)
         signs *= 2.0
@@ -142,10 +151,16 @@ def sign_flipped_profiles(pair: LaggedPair, repetitions: int, rng: np.random.Gen
     return _resampled_profiles(pair, repetitions, draw, pair.x[:, None] * _new_columns(pair))
 
 
-def _p_of_peak(pair: LaggedPair, resampled: Floats) -> float:
-    observed = float(np.abs(pair.profile()).max())
-    as_large = int((np.abs(resampled).max(axis=1) >= observed * (1.0 - 1e-12)).sum())
-    return (1 + as_large) / (len(resampled) + 1)
+def _p_of_peak(pair: LaggedPair, blocks: Iterable[Floats]) -> float:
+    """Return p from resampled profiles, taking no more of them once enough peaks are as large."""
+    observed = float(np.abs(pair.profile()).max()) * (1.0 - 1e-12)
+    drawn = found = 0
+    for block in blocks:
+        as_large = np.flatnonzero(np.abs(block).max(axis=1) >= observed)
+        if found + as_large.size >= _ENOUGH:
+            return _ENOUGH / (drawn + int(as_large[_ENOUGH - found - 1]) + 1)
+        drawn, found = drawn + len(block), found + as_large.size
+    return (1 + found) / (drawn + 1)
 
 
 def _new_columns(pair: LaggedPair) -> Floats:
@@ -158,19 +173,18 @@ def _new_columns(pair: LaggedPair) -> Floats:
 
 def _resampled_profiles(
     pair: LaggedPair, repetitions: int, draw: Callable[[int], Floats], columns: Floats
-) -> Floats:
+) -> Iterator[Floats]:
+    """Yield r at every lag of resampled series, block by block, shape (rows, n_lags)."""
     lags = pair.shifted.shape[1]
     square = float(pair.x @ pair.x)  # neither order nor signs change it
-    profiles = []
     for rows in _blocks(repetitions, pair.x.size):
         products = draw(rows) @ columns
         squares = square - (products[:, lags:] ** 2).sum(axis=1)
         norms = np.sqrt(np.maximum(squares, 1e-300)) * pair.y_norm
-        profiles.append(products[:, :lags] / norms[:, None])
-    return np.vstack(profiles)
+        yield products[:, :lags] / norms[:, None]
 
 
 def _blocks(repetitions: int, values_each: int) -> Iterator[int]:
-    size = max(1, _BLOCK_VALUES // values_each)
+    size = max(1, min(_BLOCK_ROWS, _BLOCK_VALUES // values_each))
     for first in range(0, repetitions, size):
         yield min(size, repetitions - first)

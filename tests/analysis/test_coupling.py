@@ -151,16 +151,17 @@ def test_profile_equals_the_sum_over_all_pairs_of_bins():
     np.testing.assert_allclose(pair.profile(), naive.profile(x, y, segments, 8), atol=1e-14)
 
 
-def test_permutation_p_equals_projecting_each_series_by_itself():
+@pytest.mark.parametrize("strength", [0.0, 0.2, 0.6])
+def test_permutation_p_equals_projecting_each_series_by_itself(strength):
     rng = np.random.default_rng(12)
     nuisance = trend_basis(50, 3)
-    x, y = (
-        values - nuisance @ np.linalg.lstsq(nuisance, values)[0] for values in rng.standard_normal((2, 50))
-    )
+    noise = rng.standard_normal((2, 50))
+    noise[1, 2:] += strength * noise[0, :-2]
+    x, y = (values - nuisance @ np.linalg.lstsq(nuisance, values)[0] for values in noise)
     pair = LaggedPair.build(x, y, nuisance, np.zeros(50, dtype=np.int64), np.arange(6))
-    orders = np.random.default_rng(3).permuted(np.tile(x, (200, 1)), axis=1)
+    orders = np.random.default_rng(3).permuted(np.tile(x, (600, 1)), axis=1)
     expected = naive.permutation_p(x, pair.shifted, nuisance, float(np.linalg.norm(y)), orders)
-    assert permutation_p(pair, 200, np.random.default_rng(3)) == expected
+    assert permutation_p(pair, 600, np.random.default_rng(3)) == expected
 
 
 def test_naive_pearson_equals_numpy_and_the_exact_sums():

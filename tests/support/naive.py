@@ -94,11 +94,16 @@ def profile(x: Floats, y: Floats, segments: Sequence[int], max_lag: int) -> list
 
 
 def permutation_p(x: Floats, shifted: Floats, nuisance: Floats, y_norm: float, orders: Floats) -> float:
-    """Project every resampled series off the nuisance columns by least squares, one at a time."""
+    """Project every resampled series off the nuisance columns by least squares, one at a time.
+
+    Ends at the fiftieth peak that is as large.
+    """
     peak = max(abs(float(x @ column)) for column in shifted.T) / (float(np.linalg.norm(x)) * y_norm)
     as_large = 0
-    for series in orders:
+    for drawn, series in enumerate(orders, 1):
         left = series - _fitted(series, nuisance)
         norm = float(np.linalg.norm(left)) * y_norm
         as_large += max(abs(float(left @ column)) for column in shifted.T) / norm >= peak
+        if as_large == 50:
+            return 50 / drawn
     return (1 + as_large) / (1 + len(orders))
