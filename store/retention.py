@@ -9,7 +9,7 @@ from typing import NamedTuple
 from thermograd.store.catalogue import Run, list_runs
 from thermograd.store.errors import LogError
 
-__all__ = ["OldRun", "delete_run", "old_runs", "parse_age"]
+__all__ = ["OldRun", "delete_run", "finish_deletions", "old_runs", "parse_age"]
 
 _UNITS_S = {"h": 3600.0, "d": 86_400.0, "w": 7 * 86_400.0}
 
@@ -61,7 +61,8 @@ def delete_run(run: Run) -> None:
     Raises
     ------
     LogError
-        If the run is live, or cannot be moved away.
+        If the run is live, cannot be moved away, or leaves files that cannot be removed; those are tried
+        again by `finish_deletions`.
     """
     if run.live_writers():
         raise LogError(f"run {run.run_id} is live; it is not deleted")
@@ -70,4 +71,28 @@ def delete_run(run: Run) -> None:
         run.path.replace(hidden)
     except OSError as error:
         raise LogError(f"cannot delete run {run.run_id}: {error.strerror or error}") from error
-    shutil.rmtree(hidden, ignore_errors=True)
+    _remove(hidden)
+
+
+def finish_deletions(runs_dir: Path) -> None:
+    """Remove what deletions that were interrupted left behind.
+
+    Raises
+    ------
+    LogError
+        If some of it cannot be removed.
+    """
+    for hidden in runs_dir.glob(".*.deleted"):
+        _remove(hidden)
+
+
+def _remove(hidden: Path) -> None:
+    try:
+        shutil.rmtree(hidden)
+    except FileNotFoundError:  # another removes it too
+        return
+    except OSError as error:
+        reason = error.strerror or error
+        raise LogError(
+            f"cannot remove {error.filename or hidden}: {reason}; the run is out of sight"
+        ) from error

@@ -1,4 +1,5 @@
 import os
+import shutil
 import time
 
 import pytest
@@ -9,7 +10,7 @@ from thermograd.store.catalogue import create_run
 from thermograd.store.errors import LogError, QueryError
 from thermograd.store.log import EventWriter
 from thermograd.store.reader import read_kind
-from thermograd.store.retention import delete_run, old_runs, parse_age
+from thermograd.store.retention import delete_run, finish_deletions, old_runs, parse_age
 from thermograd.store.sandbox import query_untrusted
 
 
@@ -80,6 +81,32 @@ def test_only_old_runs_that_are_not_live_are_deleted(tmp_path):
     assert not old.path.exists()
     assert live.path.exists()
     writer.close()
+
+
+def test_a_deletion_that_was_interrupted_is_finished_by_the_next(tmp_path):
+    old, _ = make_run(tmp_path, "old")
+    left = old.path.rename(tmp_path / f".{old.path.name}.deleted")
+    result = CliRunner().invoke(main, ["--runs", str(tmp_path), "runs", "--prune-older-than", "30d"])
+    assert result.exit_code == 0
+    assert left.exists(), "a dry run removes nothing"
+    result = CliRunner().invoke(main, ["--runs", str(tmp_path), "runs", "--prune-older-than", "30d", "--yes"])
+    assert result.exit_code == 0
+    assert not left.exists()
+
+
+def test_what_cannot_be_removed_is_said_and_tried_again(tmp_path, monkeypatch):
+    old, _ = make_run(tmp_path, "old")
+    remove = shutil.rmtree
+
+    def refused(path):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(shutil, "rmtree", refused)
+    with pytest.raises(LogError, match="cannot remove .*: Permission denied"):
+        delete_run(old)
+    monkeypatch.setattr(shutil, "rmtree", remove)
+    finish_deletions(tmp_path)
+    assert not list(tmp_path.iterdir())
 
 
 def test_an_age_of_another_form_is_wrong_usage(tmp_path):
