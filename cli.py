@@ -238,16 +238,19 @@ def record(
 
     Example: thermograd record --duration 60 --hz 2
     """
-    from thermograd.ingest.agent import run_agent
-    from thermograd.ingest.facts import run_facts
-    from thermograd.store.catalogue import create_run
-    from thermograd.stream.config import load_config
+    from thermograd.ingest.frugal import frugal
 
-    load_config(config)  # refuse a wrong one before anything is recorded
-    run = create_run(runs, name, run_facts() | {"sampling_hz": hz})
-    click.echo(f"Recording {run.run_id}; Ctrl-C ends it.", err=True)
-    layer = _stream_layer(run.path, False, config, metrics_port, metrics_host)
-    samples = run_agent(run.path, hz, 0, None, layer, duration_s)
+    with frugal():  # this process is the agent
+        from thermograd.ingest.agent import run_agent
+        from thermograd.ingest.facts import run_facts
+        from thermograd.store.catalogue import create_run
+        from thermograd.stream.config import load_config
+
+        load_config(config)  # refuse a wrong one before anything is recorded
+        run = create_run(runs, name, run_facts() | {"sampling_hz": hz})
+        click.echo(f"Recording {run.run_id}; Ctrl-C ends it.", err=True)
+        layer = _stream_layer(run.path, False, config, metrics_port, metrics_host)
+        samples = run_agent(run.path, hz, 0, None, layer, duration_s)
     click.echo(f"{run.run_id}: {samples} samples")
 
 

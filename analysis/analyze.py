@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from thermograd.analysis.align import nearest
+from thermograd.analysis.blas import one_blas_thread
 from thermograd.analysis.controls import control_correlations, warnings_for
 from thermograd.analysis.coupling import FAMILIES, naive_pearson
 from thermograd.analysis.pair_test import PairTest, test_pair
@@ -25,6 +26,7 @@ Floats = NDArray[np.float64]
 _NAIVE = "Pearson on raw values counts shared trends as coupling; it supports no verdict."
 
 
+@one_blas_thread()
 def analyze_run(
     run: Run,
     x: str | None = None,
@@ -59,6 +61,10 @@ def analyze_run(
     ------
     NotEnoughDataError
         If a signal or device was asked for that the run does not have.
+
+    Notes
+    -----
+    While it lasts, BLAS has one thread in this process (`thermograd.analysis.blas`).
     """
     data = series or load_series(run)
     devices = _chosen_devices(data, device)

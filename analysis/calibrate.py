@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import scipy.special
 from thermograd.analysis import processes
+from thermograd.analysis.blas import one_blas_thread
 from thermograd.analysis.coupling import naive_pearson, residual_cross_correlation, verdict
 from thermograd.analysis.processes import NULLS, Pair, Rng
 from thermograd.store.errors import NotEnoughDataError
@@ -160,6 +161,7 @@ def calibrate(
     return result
 
 
+@one_blas_thread()
 def measure(
     name: str,
     make: Maker,

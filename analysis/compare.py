@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 from thermograd.analysis.analyze import analyze_run
+from thermograd.analysis.blas import one_blas_thread
 from thermograd.analysis.compared import ComparedRun, Comparison, PairAcross
 from thermograd.analysis.coupling import holm, naive_pearson
 from thermograd.analysis.prepare import RegularPair, regular_pair
@@ -30,6 +31,7 @@ _FAMILIES: tuple[SwapFamily, ...] = ("forward", "reverse")
 _SAME_PERIOD = 1.1  # sampling periods closer than this factor are one
 
 
+@one_blas_thread()
 def compare_runs(
     runs: Sequence[Run], x: str | None = None, y: str | None = None, max_lag_s: float = 12.0
 ) -> Comparison:

@@ -14,17 +14,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from thermograd.ingest.frugal import FRUGAL
+
 __all__ = ["AgentProcess"]
 
 _log = logging.getLogger("thermograd")
 _AGENT_END_S = 10.0
 _MOST_STARTS = 2
-_FRUGAL = {  # one thread, and no memory pools of its own
-    "OMP_NUM_THREADS": "1",
-    "OPENBLAS_NUM_THREADS": "1",
-    "ARROW_DEFAULT_MEMORY_POOL": "system",
-    "MALLOC_ARENA_MAX": "1",
-}
 
 
 class AgentProcess:
@@ -99,7 +95,7 @@ class AgentProcess:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE if ours else sys.stderr.fileno() if _has_fileno(sys.stderr) else None,
             start_new_session=True,  # Ctrl-C in the terminal is for the training, not for the agent
-            env=os.environ | _FRUGAL,
+            env=os.environ | FRUGAL,
         )
         if ours:
             self._reader = threading.Thread(target=self._read_lines, args=(process,), daemon=True)

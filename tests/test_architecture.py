@@ -29,6 +29,7 @@ HEAVY = {
     "pandas",
     "river",
     "scipy",
+    "threadpoolctl",
 }
 
 

@@ -5,6 +5,7 @@ import os
 import socket
 import subprocess
 import sys
+import textwrap
 import time
 import tomllib
 import urllib.request
@@ -206,6 +207,23 @@ def test_a_live_run_records_its_definitions_and_keeps_every_secret(watched):
     assert json.loads(check.stdout)["identical"] is True
     assert "spike/2(k=8.0" in invoke("query", "SELECT definition FROM alerts", "--format", "csv").stdout
     assert find_run(Path("runs"), "latest").run_id == run.run_id
+
+
+def test_a_recording_takes_one_thread_and_no_memory_pool_like_the_agent(here):
+    code = """
+        import os, sys
+        from thermograd.cli import main
+        before = dict(os.environ)
+        main(["record", "--duration", "0.2"], standalone_mode=False)
+        print(os.environ == before)
+        import numpy, pyarrow, threadpoolctl
+        print({library["num_threads"] for library in threadpoolctl.threadpool_info()})
+        print(pyarrow.cpu_count(), pyarrow.default_memory_pool().backend_name)
+    """
+    shown = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, check=True
+    )
+    assert shown.stdout.splitlines()[-3:] == ["True", "{1}", "1 system"]
 
 
 def test_watch_shows_a_finished_run_and_takes_the_latest(run):
