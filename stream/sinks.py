@@ -6,6 +6,7 @@ log line or representation holds it.
 
 import ipaddress
 import os
+import socket
 import urllib.error
 import urllib.request
 from collections.abc import Mapping
@@ -131,12 +132,17 @@ def _why(error: BaseException) -> str:
         error = reason
     if isinstance(error, TimeoutError):
         return "no answer in time"
+    if isinstance(error, socket.gaierror):
+        return "host not found"
     code = getattr(error, "errno", None)
     return os.strerror(code) if isinstance(code, int) and code > 0 else type(error).__name__
 
 
 def check_url(url: str, where: str) -> None:
     """Refuse a webhook's address that is neither https nor http to this machine; never shows it.
+
+    One with ``user:password@`` is refused, too: it would be taken for a part of the host's name, and so be
+    told to whoever is asked for that.
 
     Raises
     ------
@@ -145,10 +151,15 @@ def check_url(url: str, where: str) -> None:
     """
     try:
         parts = urlsplit(url)
-        host = parts.hostname or ""
+        host, has_user = parts.hostname or "", "@" in parts.netloc
         known = url.isprintable() and " " not in url and (parts.port is None or parts.port > 0)
     except ValueError:
-        known, host = False, ""
+        known, host, has_user = False, "", False
+    if has_user:
+        raise ConfigError(
+            f"{where} holds a user name or password, which would not be sent; allowed: an address without, "
+            "and a token beside it (sent as Authorization: Bearer)"
+        )
     if known and host and (parts.scheme == "https" or (parts.scheme == "http" and _is_loopback(host))):
         return
     raise ConfigError(f"{where} is no address to post to; allowed: https://..., or http:// to this machine")

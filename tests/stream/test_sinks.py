@@ -4,6 +4,7 @@ import io
 import json
 import logging
 import math
+import socket
 import sys
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -197,6 +198,16 @@ def test_a_webhook_that_is_not_there_keeps_its_address_to_itself(receiver):
         assert caught.value.__cause__ is None
 
 
+def test_a_host_that_is_not_found_is_said_so_without_its_name(monkeypatch):
+    def unknown(*_, **__):
+        raise socket.gaierror(socket.EAI_NONAME, f"{SECRET} is not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", unknown)
+    with pytest.raises(SinkError, match="^host not found$") as caught:
+        WebhookSink(f"https://{SECRET}.example/").send(message())
+    assert caught.value.permanent is False
+
+
 @pytest.mark.parametrize(
     "url",
     ["http://example.com/x", "ftp://x", "https://", "x", "", "https://a b/", "http://127.0.0.1:0/", "//x"],
@@ -204,6 +215,17 @@ def test_a_webhook_that_is_not_there_keeps_its_address_to_itself(receiver):
 def test_an_address_that_could_leak_is_refused(url):
     with pytest.raises(ConfigError, match="here is no address to post to; allowed: https://"):
         check_url(url, "here")
+
+
+@pytest.mark.parametrize(
+    "url", [f"https://user:{SECRET}@x.y/z", f"http://{SECRET}@localhost:1/a", f"https://x.y\\@{SECRET}/"]
+)
+def test_a_user_in_an_address_is_refused_and_not_told(url):
+    with pytest.raises(ConfigError, match="here holds a user name or .*; allowed: .* token") as caught:
+        check_url(url, "here")
+    assert SECRET not in str(caught.value)
+    with pytest.raises(ConfigError, match=r"sinks\.team\.url holds a user name"):
+        make_sink("team", SinkSettings(type="webhook", url="env:TEAM_URL"), {"TEAM_URL": url})
 
 
 @pytest.mark.parametrize(
