@@ -5,6 +5,7 @@ Results go to stdout, progress and messages to stderr. Exit code 0: done, 1: a c
 
 import contextlib
 import json as json_module
+import os
 import signal
 import sys
 from pathlib import Path
@@ -204,9 +205,19 @@ def _stream_layer(
 @main.command(name="run", context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
 @click.option("--name", help="What you call the run; default the command's script.")
 @click.option("--hz", default=5.0, show_default=True, type=click.FloatRange(0.1, 10), help="Samples per s.")
+@_config
+@_metrics
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
 @click.pass_obj
-def run_command(runs: Path, name: str | None, hz: float, command: tuple[str, ...]) -> None:
+def run_command(
+    runs: Path,
+    name: str | None,
+    hz: float,
+    config: Path | None,
+    metrics_port: int | None,
+    metrics_host: str | None,
+    command: tuple[str, ...],
+) -> None:
     """Run an unmodified training command, recorded; also torchrun and accelerate launch.
 
     The exit code is the command's own; 128 + n if signal n ended it, 127 if there is no such command.
@@ -215,7 +226,23 @@ def run_command(runs: Path, name: str | None, hz: float, command: tuple[str, ...
     """
     from thermograd.ingest.launcher import launch
 
-    sys.exit(launch(runs, name, hz, command, lambda text: click.echo(f"thermograd: {text}", err=True)))
+    def say(text: str) -> None:
+        click.echo(f"thermograd: {text}", err=True)
+
+    sys.exit(launch(runs, name, hz, command, say, _agent_settings(config, metrics_port, metrics_host)))
+
+
+def _agent_settings(
+    config: Path | None, metrics_port: int | None, metrics_host: str | None
+) -> dict[str, str]:
+    """Return the variables that bring options to the agent of a training; refuse wrong ones before it."""
+    if config is None and metrics_port is None and metrics_host is None:
+        return {}
+    from thermograd.stream.config import as_environment, load_config
+
+    settings = as_environment(config, metrics_port, metrics_host)
+    load_config(environment=os.environ | settings)
+    return settings
 
 
 @main.command()

@@ -12,7 +12,7 @@ import signal
 import subprocess
 import tempfile
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -29,7 +29,12 @@ _FORWARDED = ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT", "SIGUSR1", "SIGUSR2")
 
 
 def launch(
-    runs: Path, name: str | None, hz: float, command: Sequence[str], say: Callable[[str], None]
+    runs: Path,
+    name: str | None,
+    hz: float,
+    command: Sequence[str],
+    say: Callable[[str], None],
+    settings: Mapping[str, str] | None = None,
 ) -> int:
     """Run a command, recorded, and wait for its end.
 
@@ -45,6 +50,8 @@ def launch(
         Program and arguments.
     say
         Takes what there is to tell, a sentence at a time: where the run is, or why there is none.
+    settings
+        Settings of the agent as variables of the environment, over those that are set here.
 
     Returns
     -------
@@ -54,7 +61,7 @@ def launch(
     """
     name = name or _name_of(command)
     with tempfile.TemporaryDirectory(prefix="thermograd-") as hello:
-        environment = _environment(runs, name, hz, hello)
+        environment = {**_environment(runs, name, hz, hello), **(settings or {})}
         try:
             code = _run(command, environment, _Watch(Path(hello), command, say))
         except FileNotFoundError:

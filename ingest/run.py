@@ -249,7 +249,9 @@ def start_run(
     on without it and one warning says so. ``THERMOGRAD_DISABLED=1`` turns recording off. In a job of
     several processes every one calls it and writes its own file of one run; rank 0 describes the run,
     local rank 0 starts the node's agent. Under ``thermograd run`` it returns the run that is recorded
-    there already, if there is one.
+    there already, if there is one. Detectors, sinks and the port for Prometheus are set in
+    ``thermograd.toml`` in the working directory, in the file that ``$THERMOGRAD_CONFIG`` names, or by
+    variables such as ``THERMOGRAD_METRICS_PORT``.
 
     Parameters
     ----------

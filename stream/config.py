@@ -21,6 +21,7 @@ __all__ = [
     "DEFAULT_FILE",
     "REDACTED",
     "Configuration",
+    "as_environment",
     "live_settings",
     "load_config",
     "recorded_settings",
@@ -68,6 +69,24 @@ def variable_of(section: str, key: str) -> str:
     'THERMOGRAD_SENSOR_GAP_LEAST_S'
     """
     return f"THERMOGRAD_{section}_{key}".upper()
+
+
+def as_environment(
+    path: Path | None = None, metrics_port: int | None = None, metrics_host: str | None = None
+) -> dict[str, str]:
+    """Return the variables that give these to a process that is started with them, wherever it works.
+
+    Examples
+    --------
+    >>> as_environment(metrics_port=9464)
+    {'THERMOGRAD_METRICS_PORT': '9464'}
+    """
+    given = {
+        "THERMOGRAD_CONFIG": None if path is None else path.absolute(),
+        variable_of("metrics", "port"): metrics_port,
+        variable_of("metrics", "host"): metrics_host,
+    }
+    return {name: str(value) for name, value in given.items() if value is not None}
 
 
 def load_config(path: Path | None = None, environment: Mapping[str, str] | None = None) -> Configuration:

@@ -17,6 +17,7 @@ from thermograd.cli import main
 from thermograd.store.catalogue import create_run, find_run, list_runs
 from thermograd.store.log import EventWriter
 from thermograd.store.reader import events_in_order
+from thermograd.stream.live import recorded_definitions
 
 SECOND = 10**9
 START = 1_800_000_000 * SECOND
@@ -207,6 +208,37 @@ def test_a_live_run_records_its_definitions_and_keeps_every_secret(watched):
     assert json.loads(check.stdout)["identical"] is True
     assert "spike/2(k=8.0" in invoke("query", "SELECT definition FROM alerts", "--format", "csv").stdout
     assert find_run(Path("runs"), "latest").run_id == run.run_id
+
+
+def test_options_of_run_reach_the_agent_that_the_training_starts(here):
+    Path("conf").mkdir()
+    Path("conf/mine.toml").write_text("[spike]\nk = 9\n\n[metrics]\nport = 1\n")
+    port = free_port()
+    options = ["--config", "conf/mine.toml", "--metrics-port", str(port)]
+    script = f"import os\nos.mkdir('elsewhere')\nos.chdir('elsewhere')\n{AGENT}"
+    command = [sys.executable, "-m", "thermograd.cli", "run", *options, "--", sys.executable, "-c", script]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        scraped(port, 'thermograd_alerts_total{alert="spike.grad"')
+        (found,) = list_runs(Path("elsewhere/runs"))
+        (found.path / "seen").touch()
+        assert process.wait(60) == 0
+    definitions = recorded_definitions(events_in_order(found.path, ("mark",)))
+    assert definitions["spike"]["k"] == 9.0
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        (["--config", "none.toml"], "cannot read"),
+        (["--metrics-port", "80", "--config", "wrong.toml"], "wrong.toml:2: there is no setting 'kk'"),
+    ],
+)
+def test_run_refuses_wrong_options_before_the_training(here, options, sentence):
+    Path("wrong.toml").write_text("[spike]\nkk = 7\n")
+    result = invoke("run", *options, "--", sys.executable, "-c", "open('trained', 'w')")
+    assert result.exit_code == 1
+    assert sentence in result.stderr
+    assert not Path("trained").exists()
 
 
 def test_a_recording_takes_one_thread_and_no_memory_pool_like_the_agent(here):

@@ -7,6 +7,7 @@ import os
 import re
 import shlex
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,6 +20,10 @@ from thermograd.ingest.importers.recording import Format, Head, Hints
 from thermograd.ingest.readers.devices import DeviceReader
 from thermograd.store.events import COMMON, KINDS
 from thermograd.store.query import query
+from thermograd.stream.advice import ADVICE
+from thermograd.stream.alert import SEVERITIES
+from thermograd.stream.config import load_config
+from thermograd.stream.settings import ALERTS
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -60,6 +65,7 @@ def is_run(command: str) -> bool:
 
 SHOWN = console(DOCS / "commands.md")
 RUN = [block for block in SHOWN if is_run(block.command)]
+ALERTS_PAGE = DOCS / "alerts.md"
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -91,16 +97,18 @@ def printed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """Run the page's commands one after the other in one directory, as the page says."""
     folder = tmp_path_factory.mktemp("docs")
     shutil.copytree(ROOT / "tests" / "data" / "pair", folder / "training_run_1")
-    patch = pytest.MonkeyPatch()
-    patch.setenv("COLUMNS", "100")
-    patch.delenv("THERMOGRAD_RUNS", raising=False)
-    with contextlib.chdir(folder):
-        results = {
+    return results_of(RUN, folder)
+
+
+def results_of(run: list[Block], folder: Path) -> dict[str, Any]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("COLUMNS", "100")
+        patch.delenv("THERMOGRAD_RUNS", raising=False)
+        patch.chdir(folder)
+        return {
             block.command: CliRunner().invoke(main, shlex.split(block.command)[1:], prog_name="thermograd")
-            for block in RUN
+            for block in run
         }
-    patch.undo()
-    return results
 
 
 def test_page_shows_every_command_and_its_output():
@@ -113,12 +121,15 @@ def test_page_shows_every_command_and_its_output():
 @pytest.mark.parametrize("block", RUN, ids=[block.command[:60] for block in RUN])
 def test_command_on_the_page_prints_what_the_page_says(block, printed):
     """Lines must come in the page's order; numbers, names of runs and columns' widths may differ."""
-    result = printed[block.command]
+    assert_printed(block, printed[block.command], _shape)
+
+
+def assert_printed(block: Block, result: Any, shape: Callable[[str], str]) -> None:
     assert result.exit_code == 0, result.output
-    told = iter([_shape(line) for line in result.output.split("\n")])
+    told = iter([shape(line) for line in result.output.split("\n")])
     for line in block.lines:
         if line != "...":
-            assert _shape(line) in told, f"not printed, or not in this place: {line}"
+            assert shape(line) in told, f"not printed, or not in this place: {line}"
 
 
 def _shape(line: str) -> str:
@@ -126,6 +137,33 @@ def _shape(line: str) -> str:
     line = re.sub(r"[▁▂▃▄▅▆▇█]+", "CURVE", line)
     line = re.sub(r"[−+-]?\d+(\.\d+)?(e[+-]?\d+)?", "0", line)
     return re.sub(r"-{3,}|\s+", " ", line).strip()
+
+
+# -- alerts.md -------------------------------------------------------------------------------------
+
+
+def test_page_says_of_every_alert_what_it_means_and_what_to_look_at():
+    rows = re.findall(r"^\| `([\w.]+)` \| (.*) \|$", ALERTS_PAGE.read_text(), re.MULTILINE)
+    told = rows[: 2 * len(ALERTS)]
+    means, advice = told[: len(ALERTS)], told[len(ALERTS) :]
+    assert [name for name, _ in means] == list(ALERTS)
+    assert advice == [(name, ADVICE[name]) for name in ALERTS]
+    for _, text in means:
+        assert set(text.partition(" | ")[0].split(" or ")) <= set(SEVERITIES)
+
+
+def test_configuration_of_the_page_is_one_and_shows_as_the_page_says(tmp_path):
+    (text,) = blocks(ALERTS_PAGE, "toml")
+    (tmp_path / "thermograd.toml").write_text(text)
+    assert {sink.type for sink in load_config(tmp_path / "thermograd.toml", {}).settings.sinks.values()} == {
+        "jsonl",
+        "webhook",
+        "apprise",
+    }
+    shown = console(ALERTS_PAGE)
+    for command, result in results_of(shown, tmp_path).items():
+        (block,) = [block for block in shown if block.command == command]
+        assert_printed(block, result, str)
 
 
 # -- SQL and Python --------------------------------------------------------------------------------

@@ -2,19 +2,22 @@
 
 import json
 import math
+import re
 import socket
 import threading
 import urllib.request
+from pathlib import Path
 
 import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as openmetrics
 from prometheus_client.parser import text_string_to_metric_families as prometheus
-from thermograd.store.events import Event, column_names
+from thermograd.store.events import KINDS, Event, column_names
 from thermograd.stream.live import watch_log
 from thermograd.stream.metrics import Exporter
 from thermograd.stream.monitor import Monitor
 from thermograd.stream.settings import MetricsSettings, Settings
 
+PAGE = Path(__file__).parents[2] / "docs" / "alerts.md"
 SECOND = 10**9
 OPENMETRICS = "application/openmetrics-text; version=1.0.0"
 GPU = {"temperature_c": 61.0, "power_w": 250.5, "utilization_pct": 98.0, "sm_clock_mhz": 1900.0,
@@ -110,7 +113,9 @@ def test_names_from_outside_break_no_line(exporter):
     assert found["thermograd_gpu_temperature_celsius", ("device", 'a"b # EOF �[0m\\')] == 1.0
 
 
-def test_alerts_correlations_and_evidence_are_exported():
+@pytest.fixture
+def full():
+    """Return an exporter that has a series of everything there is, and its monitor."""
     exporter, monitor = Exporter(), Monitor({"gpu": {}})
     events = []
     for i in range(400):
@@ -122,6 +127,11 @@ def test_alerts_correlations_and_evidence_are_exported():
     exporter.publish(events, monitor)
     exporter.count({"alert": "spike.grad", "severity": "warning"})
     exporter.count({"alert": "spike.grad", "severity": "warning"})
+    return exporter, monitor
+
+
+def test_alerts_correlations_and_evidence_are_exported(full):
+    exporter, monitor = full
     found = {(s.name, *sorted(s.labels.items())): s.value for m in exporter.collect() for s in m.samples}
     assert found["thermograd_alerts_total", ("alert", "spike.grad"), ("severity", "warning")] == 2
     pair = (("device", "gpu"), ("hardware", "temperature_c"), ("metric", "grad_norm"))
@@ -132,6 +142,18 @@ def test_alerts_correlations_and_evidence_are_exported():
     assert found["thermograd_coupling_e_value", *pair] > 0
     assert found["thermograd_joined_rows_total",] == monitor.joined > 300
     assert found["thermograd_late_events_total",] == 0
+
+
+def test_the_page_lists_every_metric_with_its_labels(full):
+    exporter, _ = full
+    step, sample = ({c.name: 1 for c in KINDS[kind] if c.type != "string"} for kind in ("step", "sample"))
+    exporter.publish([event("step", 400, **step)])
+    exporter.publish([event("sample", 400, **sample, device=device) for device in ("gpu", "cpu")])
+    exported = {(s.name, ", ".join(s.labels), m.documentation) for m in exporter.collect() for s in m.samples}
+    table = re.findall(r"^\| `(thermograd_\w+)` \| ?(.*?) ?\| (.*) \|$", PAGE.read_text(), re.MULTILINE)
+    told = {row for name, *rest in table for row in ((name, *rest), (name.replace("_gpu_", "_cpu_"), *rest))}
+    assert told == exported
+    assert len(table) == len(set(table))
 
 
 def test_a_live_layer_answers_while_it_runs_and_a_port_in_use_is_one_line():

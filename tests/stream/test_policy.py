@@ -8,11 +8,14 @@ import pytest
 from thermograd.store.events import Event
 from thermograd.stream.advice import ADVICE
 from thermograd.stream.config import recorded_settings
+from thermograd.stream.coupled import CouplingRule
 from thermograd.stream.monitor import Monitor
 from thermograd.stream.outlets import Outlets, alert_line
 from thermograd.stream.policy import AlertPolicy
+from thermograd.stream.rules import device_rules, step_rules
 from thermograd.stream.settings import ALERTS, Settings, TerminalSettings
 from thermograd.stream.text import printable
+from thermograd.stream.throttle import CONDITIONS
 
 SECOND = 10**9
 
@@ -113,3 +116,10 @@ def test_names_from_outside_break_no_line_and_no_terminal():
 
 def test_every_alert_says_what_to_look_at():
     assert set(ADVICE) == set(ALERTS)
+
+
+def test_the_alerts_that_have_a_name_are_those_that_the_rules_raise():
+    steps = [rule.name.partition(" ")[0] for rule in step_rules(Settings())]
+    _, gap = device_rules("gpu", {}, Settings())
+    others = [rule.name.partition(" of gpu")[0] for rule in (gap, CouplingRule("gpu"))]
+    assert {*steps, *CONDITIONS, *others} == set(ALERTS)

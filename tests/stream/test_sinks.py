@@ -4,13 +4,16 @@ import io
 import json
 import logging
 import math
+import re
 import socket
 import sys
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import pytest
 from thermograd.store.errors import ConfigError
+from thermograd.store.events import column_names
 from thermograd.stream.advice import ADVICE
 from thermograd.stream.outbox import Outbox
 from thermograd.stream.outlets import Outlets
@@ -18,6 +21,7 @@ from thermograd.stream.settings import Settings, SinkSettings
 from thermograd.stream.sinks import JsonlSink, Message, SinkError, WebhookSink, check_url, make_sink
 
 SECRET = "T0PS3CRET"
+PAGE = Path(__file__).parents[2] / "docs" / "alerts.md"
 
 
 class Receiver(ThreadingHTTPServer):
@@ -233,6 +237,23 @@ def test_a_user_in_an_address_is_refused_and_not_told(url):
 )
 def test_https_and_this_machine_are_allowed(url):
     check_url(url, "here")
+
+
+def test_the_body_on_the_page_is_what_a_webhook_gets(receiver):
+    """The alerts are those of the page; two like it come within the cooldown before it."""
+    (shown,) = re.findall(r"```json\n(.*?)```", PAGE.read_text(), re.DOTALL)
+    told = json.loads(shown)
+    alert = {name: told[name] for name in column_names("alert") if name != "seq"}
+    outlets = Outlets(
+        Settings(sinks={"hook": SinkSettings(type="webhook", url=receiver.url())}),
+        lambda line: None,
+        pytest.fail,
+        {"run_id": told["run_id"], "name": told["run"]},
+    )
+    for ago_s in (400, 300, 200, 0):
+        outlets.tell(alert | {"time_ns": alert["time_ns"] - ago_s * 10**9})
+    outlets.close(20)
+    assert list(receiver.wait_for(2)[-1][1].items()) == list(told.items())
 
 
 def test_a_secret_that_is_not_set_is_named():
