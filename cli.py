@@ -8,6 +8,7 @@ import json as json_module
 import os
 import signal
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -314,17 +315,23 @@ def simulate(
         _echo_json(run.summary() | {"truth": run.facts["truth"]})
         return
     counts = run.counts()
-    click.echo(f"{run.run_id}: {counts['step']} steps, {counts['sample']} samples")
+    told = ", ".join(f"{counts[kind]} {kind}s" for kind in ("step", "sample", "alert"))
+    click.echo(f"{run.run_id}: {told}")
     click.echo(f"  truth: {run.name.removeprefix('simulated: ')} ({run.facts['truth']['about']})")
     click.echo(f"Next: thermograd analyze {run.run_id}", err=True)
 
 
 def _write_simulated(runs: Path, drawn: "Drawn", hz: float) -> "Run":
-    """Hand what analysis drew to ingest, which writes it; neither knows the other."""
+    """Hand what analysis drew to ingest, which writes it, and that to stream: none knows the others."""
     from thermograd.ingest.simulate import Signals, simulate_run
+    from thermograd.stream.config import live_settings
+    from thermograd.stream.live import watch_written
 
+    settings = live_settings(None, lambda text: click.echo(f"thermograd: {text}", err=True))
     signals = Signals(drawn.pair.x, drawn.pair.y, drawn.sensor, drawn.load, drawn.period_s)
-    return simulate_run(runs, signals, drawn.truth, hz)
+    return simulate_run(
+        runs, signals, drawn.truth, hz, stream_layer=partial(watch_written, settings=settings)
+    )
 
 
 @main.command(name="import")
@@ -545,7 +552,7 @@ def replay(
             click.echo(f"{difference(result.recorded, result.alerts).sentences()}\nwritten to {path}")
     if as_json:
         _echo_json(document)
-    if check and not result.check()["identical"]:
+    if check and result.check()["identical"] is False:
         sys.exit(1)
 
 

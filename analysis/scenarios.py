@@ -104,7 +104,9 @@ SCENARIOS: dict[str, Scenario] = {
         4,
     ),
     "throttling": Scenario(
-        "a hot device throttles and slows the steps, not their arithmetic", _ar(0.9), sensor="model"
+        "a hot device throttles three times a minute and slows the steps, not their arithmetic",
+        _ar(0.9),
+        sensor="model",
     ),
     "kink": Scenario("a learning rate drop and a fan step at independent times", _null(processes.kink)),
     "shared-kink": Scenario("one event shakes both sides once", _null(processes.coincident_kink)),

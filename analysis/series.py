@@ -9,6 +9,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from thermograd.store.catalogue import Run
 from thermograd.store.derived import efficiency_columns
+from thermograd.store.events import was_watched
 from thermograd.store.reader import kind_parts, read_kind
 
 __all__ = ["HARDWARE_SIGNALS", "TRAINING_SIGNALS", "Device", "RunSeries", "load_series"]
@@ -103,6 +104,11 @@ class RunSeries:
     def step_time_ns(self) -> Times:
         """When each step ended, int64 ns UTC, shape (n_steps,)."""
         return np.asarray(self.steps.column("time_ns"), dtype=np.int64)
+
+    @property
+    def watched(self) -> bool:
+        """Whether a stream layer looked for alerts; if not, that there is none says nothing."""
+        return bool(self.alerts) or was_watched(self.marks)
 
     def training(self, name: str) -> Floats:
         """Return a column of the steps as float64, NaN where null; shape (n_steps,)."""

@@ -8,7 +8,8 @@ the steps of a second is x, and the sensors, which refresh once a second, show y
 import heapq
 import time
 import zlib
-from collections.abc import Iterator, Mapping
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -16,24 +17,29 @@ from typing import Any, Literal
 import numpy as np
 import thermograd
 from numpy.typing import NDArray
+from thermograd.ingest.readers.fans import HuntingFans
 from thermograd.ingest.readers.simulated import SimulatedGpu
 from thermograd.store.catalogue import Run, build_run
 from thermograd.store.errors import LogError
-from thermograd.store.events import COMMON, column_names
+from thermograd.store.events import COMMON, Event, column_names
 from thermograd.store.log import EventWriter
 from thermograd.store.process import host_facts, new_writer_name
 
-__all__ = ["DEVICE", "Signals", "simulate_run", "truth_text"]
+__all__ = ["DEVICE", "Signals", "StreamLayer", "simulate_run", "truth_text"]
 
 DEVICE = "simulated:gpu"
 
 Floats = NDArray[np.float64]
 Columns = dict[str, NDArray[Any]]
 TimedColumns = tuple[NDArray[np.int64], Columns]
+StreamLayer = Callable[[Iterable[Event], Callable[..., Any], Mapping[str, Any]], None]
 
 _STEPS_PER_S = 2.4
 _LOG_RANGE = 3.5  # natural logarithm of the largest norm over the smallest: a factor of 33
-_STEP_NOISE = 0.08  # of log(grad_norm), steps of one second among themselves
+_LOG_SPREAD = 0.12  # its standard deviation within two minutes: a norm that swings more has shifted
+_CALM_BINS = 120
+_IQR_PER_SD = 1.349
+_STEP_NOISE = 0.03  # of log(grad_norm), steps of one second among themselves
 _DEGREES = 25.0  # between the coolest and the hottest second, at most
 _MODEL_TICK_S = 0.05
 _BATCH_ROWS = 8192
@@ -52,7 +58,7 @@ class Signals:
         Shape (m,): what the sensor shows, up to scale and level.
     sensor
         What y becomes: the temperature (as it is where it is whole degrees), a throttle flag, or
-        nothing: then the device is the modelled GPU with a partly blocked heat sink.
+        nothing: then the device is the modelled GPU with a partly blocked heat sink and fans that hunt.
     load
         Shape (m,): utilisation up to scale and level, or None for a steady one.
     period_s
@@ -67,7 +73,12 @@ class Signals:
 
 
 def simulate_run(
-    runs_dir: Path, signals: Signals, truth: Mapping[str, Any], hz: float = 1.0, end_ns: int | None = None
+    runs_dir: Path,
+    signals: Signals,
+    truth: Mapping[str, Any],
+    hz: float = 1.0,
+    end_ns: int | None = None,
+    stream_layer: StreamLayer | None = None,
 ) -> Run:
     """Write a whole run: steps, samples, marks, and its truth in ``run.json``.
 
@@ -84,6 +95,9 @@ def simulate_run(
         Samples a second, 0.1 to 10. Below 1 the sampler misses seconds, as a slow one would.
     end_ns
         When the run ended, UTC ns, default now; nothing else depends on it.
+    stream_layer
+        Called with the events as they are written, with what writes an event of its own (an alert, a mark)
+        into the log at their time, and with the run's facts. Without one, nothing watches the run.
 
     Raises
     ------
@@ -117,7 +131,7 @@ def simulate_run(
             begin_ns,
         ),
     }
-    return _write(runs_dir, truth_text(truth), facts, events)
+    return _write(runs_dir, truth_text(truth), facts, events, stream_layer)
 
 
 def truth_text(truth: Mapping[str, Any]) -> str:
@@ -151,8 +165,7 @@ def _steps(signals: Signals, clock: Floats | None, rng: np.random.Generator) -> 
     noise = _STEP_NOISE * rng.standard_normal(time_s.size)
     counts = np.bincount(second, minlength=m)
     noise -= (np.bincount(second, noise, m) / np.maximum(counts, 1))[second]
-    spread = float(np.ptp(signals.x))
-    x = (signals.x - np.median(signals.x)) * min(1.0, _LOG_RANGE / spread if spread else 1.0)
+    x = (signals.x - np.median(signals.x)) * _log_scale(signals.x)
     progress = time_s / m
     loss = 2.0 + 2.5 * np.exp(-6.0 * progress) + 0.04 * rng.standard_normal(time_s.size)
     rate = 1e-3 * np.minimum(1.0, (time_s + 1.0) / 30.0) * (0.55 + 0.45 * np.cos(np.pi * progress))
@@ -167,6 +180,14 @@ def _steps(signals: Signals, clock: Floats | None, rng: np.random.Generator) -> 
         "step_time_s": step_time_s,
         "tokens": np.full(time_s.size, 8192),
     }
+
+
+def _log_scale(x: Floats) -> float:
+    """Return what makes x a log norm: at most as wide, and within two minutes as calm, as of a training."""
+    quartiles = [np.quantile(part, (0.25, 0.75)) for part in np.array_split(x, max(1, x.size // _CALM_BINS))]
+    spread = float(np.median(np.diff(quartiles))) / _IQR_PER_SD
+    allowed = ((_LOG_RANGE, float(np.ptp(x))), (_LOG_SPREAD, spread))
+    return min([1.0, *(most / found for most, found in allowed if found > 0)])
 
 
 def _step_times(m: int, clock: Floats | None, rng: np.random.Generator) -> tuple[Floats, Floats]:
@@ -226,19 +247,22 @@ def _spanned(values: Floats, low: float, high: float) -> Floats:
 def _modelled(
     signals: Signals, hz: float, rng: np.random.Generator, seed: int
 ) -> tuple[Floats, Floats, Columns]:
-    """Return samples of the modelled GPU under full load, and its clock at every tick (1: full)."""
+    """Return samples of the modelled GPU under full load, and its clock at every tick (1: full).
+
+    Its fans hunt, so that it throttles three times a minute and what throttling does can be seen.
+    """
     m = signals.x.size
     gpu = SimulatedGpu("restricted", seed=seed, device=DEVICE)
+    fans = HuntingFans(gpu.part.target_c, int(rng.integers(2**32)))
     ticks = round(m / _MODEL_TICK_S)
     at = set((np.round(np.arange(0, int(m * hz + 1e-9) + 1) / hz / _MODEL_TICK_S).astype(int)).tolist())
-    drift = np.repeat(rng.standard_normal(m // 30 + 2), round(30 / _MODEL_TICK_S))
     clock, rows, times = np.empty(ticks), [], []
     for tick in range(ticks + 1):
         if tick in at:
             rows.append(gpu.read())
             times.append(tick * _MODEL_TICK_S)
         if tick < ticks:
-            gpu.airflow = 1.0 + 0.06 * float(np.clip(drift[tick], -2.0, 2.0))  # every half minute another
+            gpu.airflow = fans.airflow(gpu.die_c, _MODEL_TICK_S)
             gpu.advance(_MODEL_TICK_S, 1.0)
             clock[tick] = gpu.clock_mhz / gpu.part.max_clock_mhz
     names = [name for name in column_names("sample") if rows[0].get(name) is not None]
@@ -298,24 +322,68 @@ def _facts(
     }
 
 
-def _write(runs_dir: Path, name: str, facts: dict[str, Any], events: Mapping[str, TimedColumns]) -> Run:
+def _write(
+    runs_dir: Path,
+    name: str,
+    facts: dict[str, Any],
+    events: Mapping[str, TimedColumns],
+    stream_layer: StreamLayer | None,
+) -> Run:
     """Write the events in time order, seal them, and only then let the run appear."""
     from thermograd.store.seal import seal_run
 
-    tagged = [_events(kind, timed) for kind, timed in events.items()]
     with build_run(runs_dir, name, facts) as run:
-        writer = EventWriter(
-            run.path, run.run_id, new_writer_name("simulate"), (), batch_rows=_BATCH_ROWS, role="simulator"
-        )
+        log = _Log(run)
         try:
-            for time_ns, kind, values in heapq.merge(*tagged, key=lambda event: event[0]):
-                writer.append(kind, time_ns=time_ns, monotonic_ns=time_ns, **values)
+            if stream_layer is None:
+                deque(log.write(events), maxlen=0)
+            else:
+                stream_layer(log.write(events), log.append_now, run.facts)
         finally:
-            writer.close()
+            log.close()
         sealed = seal_run(run.path, run.run_id).events
-        if writer.lost or sealed != {kind: timed[0].size for kind, timed in events.items()}:
-            raise LogError(
-                f"{max(writer.lost, 1)} events of the simulation could not be written to {runs_dir}"
-            )
+        if log.lost or sum(sealed.values()) != log.written:
+            raise LogError(f"{max(log.lost, 1)} events of the simulation could not be written to {runs_dir}")
         run_id = run.run_id
     return Run(runs_dir / run_id)
+
+
+class _Log:
+    """A run's two writers: one of steps, samples and marks, one of what a stream layer finds in them."""
+
+    def __init__(self, run: Run) -> None:
+        self._events, self._findings = [
+            EventWriter(run.path, run.run_id, new_writer_name(name), (), batch_rows=_BATCH_ROWS, role=role)
+            for name, role in (("simulate", "simulator"), ("watch", "stream layer"))
+        ]
+        self._now_ns = int(run.facts["started_time_ns"])
+        self.written = 0
+
+    @property
+    def lost(self) -> int:
+        """Events that could not be written."""
+        return self._events.lost + self._findings.lost
+
+    def write(self, events: Mapping[str, TimedColumns]) -> Iterator[Event]:
+        """Write events in the order of a replay and yield each as its readers will meet it."""
+        tagged = [_events(kind, events[kind]) for kind in sorted(events)]
+        nothing = {kind: dict.fromkeys(column_names(kind)) for kind in events}
+        for time_ns, kind, values in heapq.merge(*tagged, key=lambda event: event[0]):
+            self._now_ns = time_ns
+            at = {"time_ns": time_ns, "monotonic_ns": time_ns}
+            seq = self._append(self._events, kind, at | values)
+            yield Event(kind, self._events.writer, nothing[kind] | {"seq": seq} | at | values)
+
+    def append_now(self, kind: str, **values: Any) -> int | None:
+        """Write what was found, at its own time or at that of the last event."""
+        at = {"time_ns": self._now_ns, "monotonic_ns": self._now_ns}
+        return self._append(self._findings, kind, at | values)
+
+    def _append(self, writer: EventWriter, kind: str, values: Mapping[str, Any]) -> int | None:
+        self.written += 1
+        return writer.append(kind, **values)
+
+    def close(self) -> None:
+        """End both writers."""
+        self._events.close()
+        self._findings.close()

@@ -4,6 +4,7 @@ An event is one immutable fact. `COMMON` columns are never null; every other val
 null means *not known*. A value that is not finite is stored as it is: it is what happened.
 """
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
@@ -11,9 +12,13 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["COMMON", "KINDS", "SCHEMA_VERSION", "Column", "Event", "arrow_schema", "column_names", "columns"]
+__all__ = [
+    "COMMON", "KINDS", "SCHEMA_VERSION", "SETTINGS_MARK", "Column", "Event", "arrow_schema", "column_names",
+    "columns", "was_watched",
+]  # fmt: skip
 
 SCHEMA_VERSION = 1
+SETTINGS_MARK = "the stream layer's settings"  # text of the mark with which a stream layer begins
 
 ColumnType = Literal["int64", "uint64", "float64", "bool", "string"]
 
@@ -107,6 +112,19 @@ _MARK = (
 )
 
 KINDS: dict[str, tuple[Column, ...]] = {"step": _STEP, "sample": _SAMPLE, "alert": _ALERT, "mark": _MARK}
+
+
+def was_watched(marks: Iterable[Mapping[str, Any]]) -> bool:
+    """Say by a run's marks whether a stream layer looked for alerts as its events came in.
+
+    An import has no such mark: that it holds no alert says nothing.
+
+    Examples
+    --------
+    >>> was_watched([{"text": None}]), was_watched([{"text": SETTINGS_MARK}])
+    (False, True)
+    """
+    return any(mark.get("text") == SETTINGS_MARK for mark in marks)
 
 
 @cache

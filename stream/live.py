@@ -2,21 +2,21 @@
 
 import json
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from thermograd.store.events import Event
+from thermograd.store.events import SETTINGS_MARK, Event
 from thermograd.stream.alert import identity
 from thermograd.stream.monitor import Monitor
 from thermograd.stream.outlets import Outlets, alert_line
-from thermograd.stream.settings import Settings
+from thermograd.stream.settings import MetricsSettings, Settings
 
 if TYPE_CHECKING:
     from thermograd.stream.metrics import Exporter
 
-__all__ = ["SETTINGS_MARK", "alert_line", "recorded_definitions", "watch_log"]
+__all__ = ["alert_line", "recorded_definitions", "watch_log", "watch_written"]
 
-SETTINGS_MARK = "the stream layer's settings"
 _POLL_S = 0.5  # half a second is early enough for an alert; every look costs the trainer's machine
 
 
@@ -51,7 +51,44 @@ def watch_log(
         Facts of the run: ``run_id`` and ``name`` for sinks and exporter, ``job`` for its ``world_size``:
         what several ranks find is one alert.
     """
-    settings = settings or Settings()
+    _watch(_looks(poll, stop), append, devices, on_line, settings or Settings(), run)
+
+
+def watch_written(
+    events: Iterable[Event],
+    append: Callable[..., Any],
+    run: Mapping[str, Any],
+    settings: Settings | None = None,
+) -> None:
+    """Do to events that were never live what `watch_log` does to those that are; but tell nobody.
+
+    Parameters
+    ----------
+    events
+        In order of time; one is taken when the alerts of those before it have been written.
+    append
+        Writes an event: `append(kind, **columns)`.
+    run
+        Facts of the run: ``devices``, and ``job`` as for `watch_log`.
+    settings
+        The defaults if not given; its sinks and its exporter are left alone.
+    """
+    silent = replace(settings or Settings(), sinks={}, metrics=MetricsSettings())
+    _watch(([event] for event in events), append, run.get("devices", {}), _tell_nobody, silent, run)
+
+
+def _tell_nobody(line: str) -> None:
+    """Take a line for the terminal and drop it."""
+
+
+def _watch(
+    looks: Iterator[list[Event]],
+    append: Callable[..., Any],
+    devices: Mapping[str, Mapping[str, Any]],
+    on_line: Callable[[str], None],
+    settings: Settings,
+    run: Mapping[str, Any] | None,
+) -> None:
     definitions = json.dumps(settings.definitions(), sort_keys=True)
     append("mark", mark="note", text=SETTINGS_MARK, detail=definitions)
 
@@ -63,7 +100,7 @@ def watch_log(
     outlets = Outlets(settings, on_line, trouble, run)
     exporter = _start_exporter(settings, devices, run, trouble)
     try:
-        _follow(monitor, poll, _Herald(append, outlets, exporter), append, stop, exporter)
+        _follow(monitor, looks, _Herald(append, outlets, exporter), append, exporter)
     finally:
         if exporter is not None:
             exporter.close()
@@ -119,18 +156,21 @@ class _Herald:
                 self._outlets.tell(alert)
 
 
-def _follow(
-    monitor: Monitor,
-    poll: Callable[[], list[Event]],
-    herald: _Herald,
-    append: Callable[..., Any],
-    stop: threading.Event,
-    exporter: "Exporter | None",
-) -> None:
+def _looks(poll: Callable[[], list[Event]], stop: threading.Event) -> Iterator[list[Event]]:
     ending = False
     while not ending:
         ending = stop.wait(_POLL_S)  # one more look after the end
-        events = poll()
+        yield poll()
+
+
+def _follow(
+    monitor: Monitor,
+    looks: Iterator[list[Event]],
+    herald: _Herald,
+    append: Callable[..., Any],
+    exporter: "Exporter | None",
+) -> None:
+    for events in looks:
         for event in events:
             if event.kind == "alert":
                 herald.hear(event.values)

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from thermograd.store.events import Event
+from thermograd.store.events import Event, was_watched
 from thermograd.stream.coupled import Coupling
 from thermograd.stream.leftout import LeftOut, last_seen
 from thermograd.stream.monitor import Monitor, digest
@@ -29,6 +29,8 @@ class Replay:
         Steps and samples that were written after the live layer had ended, and left out here, too.
     coupling
         E-values, strength and lag at the end, by (metric, device, hardware column).
+    watched
+        Whether a stream layer watched the run; nothing does while logs are imported.
     """
 
     alerts: list[dict[str, Any]]
@@ -39,6 +41,7 @@ class Replay:
     late: int = 0
     unseen: int = 0
     coupling: dict[tuple[str, str, str], Coupling] = field(default_factory=dict)
+    watched: bool = True
 
     @property
     def digest(self) -> str:
@@ -46,10 +49,13 @@ class Replay:
         return digest(self.alerts)
 
     def check(self) -> dict[str, Any]:
-        """Compare with the recorded alerts: the document of ``replay --check --json``."""
-        recorded = digest(self.recorded)
+        """Compare with the recorded alerts: the document of ``replay --check --json``.
+
+        Of a run that nothing watched, ``identical`` and ``recorded`` are None: there is nothing to compare.
+        """
+        recorded = digest(self.recorded) if self.watched else None
         return {
-            "identical": recorded == self.digest,
+            "identical": recorded == self.digest if self.watched else None,
             "recorded": recorded,
             "replayed": self.digest,
             "alerts": len(self.alerts),
@@ -64,6 +70,8 @@ class Replay:
             text += f", {self.unseen} written after the stream layer had ended"
         if not check:
             return text
+        if not self.watched:
+            return f"{text}\nnothing watched this run, so no alert was recorded live: nothing to compare"
         result = self.check()
         same = "identical to" if result["identical"] else "DIFFERENT from"
         text += f"\n{same} the {len(self.recorded)} recorded live"
@@ -97,9 +105,9 @@ def replay_events(
         Whether to leave out what the live layer left out.
     """
     events = list(events)
-    marks = [event.values for event in events if event.kind == "mark"] if as_recorded else []
+    marks = [event.values for event in events if event.kind == "mark"]
     left_out = LeftOut.from_marks(marks) if as_recorded else None
-    seen = last_seen(marks)
+    seen = last_seen(marks) if as_recorded else None
     monitor = Monitor(devices, settings, world_size, left_out)
     alerts: list[dict[str, Any]] = []
     recorded: list[dict[str, Any]] = []
@@ -114,5 +122,5 @@ def replay_events(
     alerts += monitor.close()
     return Replay(
         alerts, recorded, monitor.correlations(), monitor.joined, monitor.unmatched, monitor.late, unseen,
-        monitor.coupling(),
+        monitor.coupling(), bool(recorded) or was_watched(marks),
     )  # fmt: skip

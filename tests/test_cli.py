@@ -12,6 +12,7 @@ import pytest
 from click.testing import CliRunner
 from thermograd.cli import main
 from thermograd.store.catalogue import create_run
+from thermograd.store.events import SETTINGS_MARK
 from thermograd.store.layout import open_segments
 from thermograd.store.log import EventWriter
 
@@ -125,6 +126,9 @@ def test_a_query_error_says_where_and_leaves_no_file(invoke, run, tmp_path):
 
 
 def test_replay_check_compares_and_tells_by_its_exit_code(invoke, run):
+    watcher = EventWriter(run.path, run.run_id, "watcher", ())
+    watcher.append("mark", START, mark="note", text=SETTINGS_MARK)
+    watcher.close()
     result = invoke("replay", "latest", "--check", "--json")
     document = json.loads(result.stdout)
     assert document == {

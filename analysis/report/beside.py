@@ -4,10 +4,11 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from thermograd.analysis.onsets import FEWEST_ONSETS
 from thermograd.analysis.result import Analysis, Pair
 from thermograd.analysis.statement import most_telling
 
-__all__ = ["control_lines", "event_lines", "further_lines", "reach_sentence"]
+__all__ = ["control_lines", "event_lines", "further_lines", "reach_sentence", "speed_sentence"]
 
 _ALPHA = 0.05
 
@@ -55,6 +56,27 @@ def reach_sentence(analysis: Analysis) -> str:
         f"{text}; one of {found['rho']:g} takes about {found['minutes_to_show']:.0f} minutes to show and "
         f"{found['minutes_to_exclude']:.0f} to rule out."
     )
+
+
+def speed_sentence(analysis: Analysis) -> str:
+    """Say where the control, speed coupling, could hardly be found; empty where it was, or could be."""
+    speed = [pair for pair in analysis.pairs if pair.is_speed]
+    if any(pair.verdict == "coupled" for pair in speed):
+        return ""
+    steady = {pair.device: pair.verdict == "insufficient" for pair in speed if pair.y == "throttled_ratio"}
+    onsets = {
+        test["device"]: test["n_onsets"] for test in analysis.onset_tests if test["event"] == "throttling"
+    }
+    told = [
+        f"{device} began to throttle {onsets[device]} time{'s' * (onsets[device] != 1)}"
+        if device in onsets
+        else f"the throttling of {device} did not vary"
+        for device in steady
+        if (onsets[device] < FEWEST_ONSETS if device in onsets else steady[device])
+    ]
+    if not told:
+        return ""
+    return f"This control could hardly fire here, so its silence says nothing: {'; '.join(told)}."
 
 
 def further_lines(analysis: Analysis) -> list[str]:

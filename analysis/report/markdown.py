@@ -146,7 +146,13 @@ def _pairs(pairs: list[Pair]) -> str:
 
 def _alerts(data: RunSeries) -> list[str]:
     if not data.alerts:
-        return ["No alert was recorded.", ""]
+        if data.watched:
+            return ["No alert was raised.", ""]
+        replay = code_span(f"thermograd replay {shlex.quote(data.run.run_id)}")
+        return [
+            f"No alert was recorded: nothing watched this run. {replay} shows what it would have raised.",
+            "",
+        ]
     counts = {name: sum(a["severity"] == name for a in data.alerts) for name in SEVERITIES}
     told = ", ".join(f"{count:,} {name}" for name, count in counts.items() if count)
     worst = sorted(data.alerts, key=severity_rank)[:_MOST_ALERTS]

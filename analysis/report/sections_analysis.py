@@ -4,7 +4,7 @@ import math
 from typing import Any
 
 from thermograd.analysis.analyze import Analysis, Pair
-from thermograd.analysis.report.beside import control_lines, further_lines, reach_sentence
+from thermograd.analysis.report.beside import control_lines, further_lines, reach_sentence, speed_sentence
 from thermograd.analysis.report.markup import Html, details, element, items, table
 from thermograd.analysis.report.panels import device_label
 from thermograd.analysis.series import RunSeries
@@ -124,6 +124,8 @@ def pairs_section(analysis: Analysis) -> Html:
         chosen = [pair for pair in analysis.pairs if pair.is_speed == speed]
         if chosen:
             parts += [element("h3", title), _pairs_table(analysis, chosen, title), _reasons(chosen)]
+            if speed and (text := speed_sentence(analysis)):
+                parts.append(element("p", text, class_="note"))
     further = further_lines(analysis)
     if further:
         parts += [element("h3", "Of what is coupled"), items(further, class_="plain")]

@@ -11,11 +11,12 @@ from thermograd.analysis.report.marks import SEVERITIES, onset_ns, severity_rank
 from thermograd.analysis.report.markup import Html, breakable, element, escape, items, table
 from thermograd.analysis.report.panels import Panels, device_label
 from thermograd.analysis.series import Device, RunSeries
+from thermograd.store.events import SETTINGS_MARK
 
 __all__ = ["alerts_section", "data_section", "duration_text", "facts_section"]
 
 _MOST_ALERTS = 300
-_FOR_REPLAYS = ("the stream layer's settings", "what the stream layer left out as too late")  # texts of marks
+_FOR_REPLAYS = (SETTINGS_MARK, "what the stream layer left out as too late")  # texts of marks
 _MOST_INCIDENTS = 50
 _DASH = "–"
 _OF_NO_DEVICE = ("read_us", "reported_rle", "reported_collapse")
@@ -99,9 +100,10 @@ def _recorded(data: RunSeries, panels: Panels) -> str:
         return "nothing: the run holds no step and no sample"
     hz = data.run.facts.get("sampling_hz")
     rate = f" at {hz:g} Hz" if isinstance(hz, int | float) else ""
+    alerts = f"{len(data.alerts):,} alerts" if data.watched else "not watched for alerts"
     return (
         f"{duration_text(panels.end_s)}; {samples:,} samples{rate} of {len(data.devices)} "
-        f"device{'s' * (len(data.devices) != 1)}, {len(data.alerts):,} alerts"
+        f"device{'s' * (len(data.devices) != 1)}, {alerts}"
     )
 
 
@@ -177,13 +179,11 @@ def alerts_section(data: RunSeries, origin_ns: int) -> Html:
     """Return the alerts raised while the run was recorded."""
     title = element("h2", "Alerts", id="alerts")
     if not data.alerts:
-        run_id = shlex.quote(data.run.run_id)
-        imported = data.run.state() == "imported"
-        replay = element("code", f"thermograd replay {run_id}")
+        replay = element("code", f"thermograd replay {shlex.quote(data.run.run_id)}")
         told = (
-            ("None recorded: nobody watches an import. ", replay, " shows what would have been raised.")
-            if imported
-            else ("None was raised.",)
+            ("None was raised.",)
+            if data.watched
+            else ("None recorded: nothing watched this run. ", replay, " shows what it would have raised.")
         )
         return Html(title + element("p", *told, class_="empty"))
     shown = sorted(data.alerts, key=severity_rank)[:_MOST_ALERTS]

@@ -65,7 +65,7 @@ def reproduce_section(data: RunSeries, analysis: Analysis) -> Html:
     commands = (
         f"thermograd verify {run_id}",
         f"thermograd analyze {run_id} --json",
-        f"thermograd replay {run_id} --check",
+        f"thermograd replay {run_id}{' --check' * data.watched}",
         f"thermograd report {run_id} --data parquet",
     )
     recorded = data.run.facts.get("thermograd_version")

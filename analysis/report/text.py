@@ -8,11 +8,17 @@ from pathlib import Path
 from typing import Any
 
 from thermograd.analysis.analyze import Analysis, Pair
-from thermograd.analysis.report.beside import control_lines, event_lines, further_lines, reach_sentence
+from thermograd.analysis.report.beside import (
+    control_lines,
+    event_lines,
+    further_lines,
+    reach_sentence,
+    speed_sentence,
+)
 from thermograd.analysis.report.table import cell_text, table_text
 from thermograd.analysis.statement import most_telling, pair_sentence, verdict_sentence
 from thermograd.store.catalogue import Run
-from thermograd.store.events import column_names
+from thermograd.store.events import column_names, was_watched
 from thermograd.store.reader import read_kind
 
 __all__ = [
@@ -37,6 +43,7 @@ def run_facts_shown(run: Run) -> dict[str, Any]:
         "facts": run.facts,
         "gaps": [m["text"] for m in marks if m["mark"] in ("gap", "error")],
         "marks": _counted(m["mark"] for m in marks),
+        "watched": was_watched(marks),
         "alert_list": [{key: a[key] for key in keys} for a in sorted(alerts, key=lambda a: a["time_ns"])],
         "live_writers": sorted(run.live_writers()),
     }
@@ -80,8 +87,14 @@ def describe_run(shown: Mapping[str, Any]) -> str:
     lines += [
         f"  {_clock(a['time_ns'])}  {a['severity']:<8}  {a['alert']:<17}  {cell_text(a['message'])}"
         for a in shown["alert_list"]
-    ] or ["  none"]
+    ] or [_no_alert(shown)]
     return "\n".join(lines)
+
+
+def _no_alert(shown: Mapping[str, Any]) -> str:
+    if shown["watched"]:
+        return "  none"
+    return f"  none recorded: nothing watched this run; see thermograd replay {shown['run_id']}"
 
 
 def _by_reason(missing: Mapping[str, Any]) -> list[tuple[str, str]]:
@@ -119,6 +132,7 @@ def describe_analysis(analysis: Analysis) -> str:
         pairs = [pair for pair in analysis.pairs if pair.is_speed == speed]
         if pairs:
             lines += ["", title, _pairs_table(analysis, pairs)]
+            lines += [text] if speed and (text := speed_sentence(analysis)) else []
     explained = [p for p in most_telling(analysis.pairs) if p.verdict not in ("inconclusive", "no_coupling")]
     if explained and analysis.method == "rxc":
         lines += ["", *_reasons(explained)]

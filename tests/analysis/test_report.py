@@ -23,6 +23,7 @@ from thermograd.analysis.series import load_series
 from thermograd.analysis.statement import verdict_sentence
 from thermograd.store.catalogue import Run, create_run
 from thermograd.store.errors import LogError, MissingExtraError
+from thermograd.store.events import SETTINGS_MARK
 from thermograd.store.log import EventWriter
 
 _HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(2)>&\"'\u2028<!--"
@@ -257,7 +258,19 @@ def test_gaps_and_what_an_import_left_out_are_told(tmp_path: Path) -> None:
     assert "gap at 1.0 s: 2 events could not be written" in text
     assert "1 rows left out: end-of-training summary." in text
     assert "2 rows came out of order in time." in text
-    assert "nobody watches an import" in text
+    assert "nothing watched this run" in text
+    assert f"thermograd replay {run.run_id} --check" not in text
+
+
+def test_that_no_alert_was_raised_is_said_only_where_something_watched(tmp_path: Path) -> None:
+    run = make_run(tmp_path, steps=5)
+    writer = EventWriter(run.path, run.run_id, "other")
+    writer.append("mark", START_NS, mark="note", text=SETTINGS_MARK)
+    writer.close()
+    text = _page(run).text
+    assert "None was raised." in text
+    assert "2 devices, 0 alerts" in text
+    assert f"thermograd replay {run.run_id} --check" in text
 
 
 # -- safe to open ----------------------------------------------------------------------------------
@@ -351,7 +364,8 @@ def test_empty_run_says_so(tmp_path: Path) -> None:
     assert "nothing: the run holds no step and no sample" in text
     assert "Loss: no training step was recorded in this run" in text
     assert "Temperature: no device was sampled in this run" in text
-    assert "None was raised." in text
+    assert "None recorded: nothing watched this run." in text
+    assert "not watched for alerts" not in text
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,11 @@ from simulated_runs import simulated
 from thermograd.analysis.analyze import analyze_run
 from thermograd.analysis.coupling import residual_cross_correlation
 from thermograd.analysis.processes import COUPLINGS, NULLS
+from thermograd.analysis.report.beside import speed_sentence
+from thermograd.analysis.report.text import describe_analysis
 from thermograd.analysis.scenarios import SCENARIOS, draw
 from thermograd.analysis.statement import question_verdict
+from thermograd.ingest.simulate import Signals, simulate_run
 from thermograd.store.errors import ScenarioError
 
 
@@ -136,7 +139,7 @@ def test_spikes_that_heat_are_found(tmp_path):
 def test_trends_fool_the_naive_method_and_not_ours(tmp_path):
     for seed in (0, 1):
         pair = norm_and_temperature(simulated(tmp_path, "trends", seed=seed))
-        assert abs(pair.pearson_r) > 0.7
+        assert abs(pair.pearson_r) > 0.6
         assert pair.verdict == "no_coupling"
 
 
@@ -149,10 +152,29 @@ def test_a_common_driver_fools_the_naive_method_and_not_ours(tmp_path):
 
 
 def test_throttling_is_speed_coupling_and_no_other(tmp_path):
-    analysis = analyze_run(simulated(tmp_path, "throttling", minutes=12, seed=1))
-    speed = [p for p in analysis.pairs if p.is_speed and p.verdict == "coupled"]
-    assert {p.y for p in speed} & {"sm_clock_mhz", "throttled_ratio"}
-    assert question_verdict(analysis) != "coupled"
+    analysis = analyze_run(simulated(tmp_path, "throttling", seed=1))
+    speed = {p.y for p in analysis.pairs if p.is_speed and p.verdict == "coupled"}
+    assert speed >= {"temperature_c", "sm_clock_mhz", "throttled_ratio"}
+    assert question_verdict(analysis) == "no_coupling"
+    (onsets,) = [test for test in analysis.onset_tests if test["event"] == "throttling"]
+    assert (onsets["n_onsets"] >= 40, onsets["verdict"]) == (True, "inconclusive")
+    assert speed_sentence(analysis) == ""
+
+
+def test_a_control_that_could_hardly_fire_is_no_evidence(tmp_path):
+    analysis = analyze_run(simulated(tmp_path, "throttling", minutes=1.5, seed=1))
+    assert not [p for p in analysis.pairs if p.is_speed and p.verdict == "coupled"]
+    (onsets,) = [test["n_onsets"] for test in analysis.onset_tests]
+    assert f"simulated:gpu began to throttle {onsets} times." in speed_sentence(analysis)
+    assert speed_sentence(analysis) in describe_analysis(analysis)
+
+
+def test_a_device_that_never_throttled_could_not_slow_the_steps(tmp_path):
+    x = np.random.default_rng(0).standard_normal(300)
+    signals = Signals(x, np.zeros(300), "throttle flag")
+    truth = {"scenario": "none", "seed": 0, "lag_s": None}
+    analysis = analyze_run(simulate_run(tmp_path, signals, truth))
+    assert speed_sentence(analysis).endswith("the throttling of simulated:gpu did not vary.")
 
 
 def test_faster_sampling_changes_neither_bins_nor_truth(tmp_path):

@@ -2,7 +2,7 @@ import random
 
 import pytest
 from stream_events import EPOCH, SECOND, busy, delivered, event, recording
-from thermograd.store.events import Event
+from thermograd.store.events import SETTINGS_MARK, Event
 from thermograd.stream.coupled import CouplingRule
 from thermograd.stream.efficiency import Efficiency
 from thermograd.stream.leftout import LeftOut
@@ -147,7 +147,8 @@ def test_what_was_written_after_the_live_layer_had_ended_is_left_out_of_the_repl
     monitor = Monitor(settings=SOON)
     live = run(events[:1200], monitor)
     end = event("mark", "agent", 0, EPOCH, **monitor.late_mark(at_end=True))
-    log = [*events, end, *(Event("alert", "agent", {**a, "seq": i}) for i, a in enumerate(live))]
+    begin = event("mark", "agent", 0, EPOCH, text=SETTINGS_MARK)
+    log = [*events, begin, end, *(Event("alert", "agent", {**a, "seq": i}) for i, a in enumerate(live))]
     replayed = replay_events(log, {}, SOON)
     assert replayed.check()["identical"]
     assert replayed.unseen == len(events) - 1200

@@ -1,10 +1,12 @@
 import threading
 
 from thermograd.store.catalogue import create_run
+from thermograd.store.events import SETTINGS_MARK
 from thermograd.store.log import EventWriter
 from thermograd.store.reader import Follower, events_in_order
-from thermograd.stream.live import alert_line, watch_log
+from thermograd.stream.live import alert_line, watch_log, watch_written
 from thermograd.stream.replay import replay_events
+from thermograd.stream.settings import Settings, SinkSettings
 
 SECOND = 10**9
 
@@ -61,12 +63,43 @@ def test_live_alerts_and_their_replay_are_the_same_to_the_bit(tmp_path):
 def test_a_replay_that_differs_says_so(tmp_path):
     run = create_run(tmp_path, "x")
     writer = EventWriter(run.path, run.run_id, "w")
+    writer.append("mark", mark="note", text=SETTINGS_MARK)
     write_steps(writer, 200, spikes=(150,))
     writer.close()
     result = replay_events(events_in_order(run.path), {})
     assert result.check()["identical"] is False
     assert "DIFFERENT from the 0 recorded live" in result.sentence(True)
     assert "DIFFERENT" not in result.sentence(False)
+
+
+def test_of_a_run_that_nothing_watched_there_is_nothing_to_compare(tmp_path):
+    run = create_run(tmp_path, "x")
+    writer = EventWriter(run.path, run.run_id, "w")
+    write_steps(writer, 200, spikes=(150,))
+    writer.close()
+    result = replay_events(events_in_order(run.path), {})
+    assert [alert["step"] for alert in result.alerts] == [150]
+    assert (result.watched, result.check()["identical"], result.check()["recorded"]) == (False, None, None)
+    assert "nothing watched this run" in result.sentence(True)
+    assert "DIFFERENT" not in result.sentence(True)
+
+
+def test_what_was_never_live_is_watched_alike_and_nobody_is_told(tmp_path):
+    run = create_run(tmp_path, "x")
+    writer = EventWriter(run.path, run.run_id, "w")
+    write_steps(writer, 300, spikes=(150, 220))
+    write_samples(writer, 150)
+    writer.close()
+    told = tmp_path / "told.jsonl"
+    settings = Settings(sinks={"file": SinkSettings(type="jsonl", path=str(told))})
+    findings = EventWriter(run.path, run.run_id, "findings", ())
+    watch_written(events_in_order(run.path), findings.append, run.facts, settings)
+    findings.close()
+    result = replay_events(events_in_order(run.path), {})
+    assert [alert["step"] for alert in result.recorded] == [150, 220]
+    assert result.check()["identical"] is True
+    assert result.watched
+    assert not told.exists()
 
 
 def test_an_alert_is_one_line_of_text():

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from thermograd.analysis.scenarios import draw
-from thermograd.ingest.simulate import Signals, simulate_run
+from thermograd.ingest.simulate import Signals, StreamLayer, simulate_run
 from thermograd.store.catalogue import Run
 
 END_NS = 1_790_000_000 * 10**9
@@ -17,8 +17,9 @@ def simulated(
     minutes: float = 20.0,
     seed: int = 0,
     hz: float = 1.0,
+    stream_layer: StreamLayer | None = None,
 ) -> Run:
-    """Draw a scenario and write it, as the command line does."""
+    """Draw a scenario and write it, as the command line does, which gives it a stream layer."""
     drawn = draw(scenario, rho, lag_s, minutes, seed)
     signals = Signals(drawn.pair.x, drawn.pair.y, drawn.sensor, drawn.load, drawn.period_s)
-    return simulate_run(runs_dir, signals, drawn.truth, hz, END_NS)
+    return simulate_run(runs_dir, signals, drawn.truth, hz, END_NS, stream_layer)
