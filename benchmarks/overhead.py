@@ -97,7 +97,7 @@ def measure(clips: bool, pairs: int, seed: int) -> dict[str, Any]:
             whole.append(pair(job.step, BLOCK, True))
             noise.append(pair(job.step, BLOCK, False))
         job.backward()
-        bare = [pair(job.bare_step, BARE_BLOCK, True) for _ in range(4 * pairs + 5)]
+        bare = [pair(job.bare_step, BARE_BLOCK, True) for _ in range(16 * pairs + 5)]
     return {"whole": whole[5:], "noise": noise[5:], "bare": bare[5:]}  # caches are warm by then
 
 
@@ -111,7 +111,7 @@ def interval(values: list[float], draws: int = 2000) -> tuple[float, float]:
 def main() -> None:
     """Measure in a few processes and print three rows a style."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--pairs", type=int, default=60, help="recorded and unrecorded blocks, each process")
+    parser.add_argument("--pairs", type=int, default=15, help="recorded and unrecorded blocks, each process")
     parser.add_argument("--processes", type=int, default=3)
     parser.add_argument("--one", choices=["clip", "plain"], help=argparse.SUPPRESS)
     parser.add_argument("--seed", type=int, default=0, help=argparse.SUPPRESS)
