@@ -414,12 +414,14 @@ def list_all_runs(runs: Path, age: str | None, yes: bool, as_json: bool) -> None
 
 
 def _prune(runs: Path, age: str, delete: bool) -> None:
-    from thermograd.store.retention import delete_run, old_runs, parse_age
+    from thermograd.store.retention import delete_run, finish_deletions, old_runs, parse_age
 
     try:
         old = old_runs(runs, parse_age(age))
     except ValueError as error:
         raise click.BadParameter(str(error), param_hint="--prune-older-than") from error
+    if delete:
+        finish_deletions(runs)
     for entry in old:
         text = f"{entry.run.run_id}  {entry.age_s / 86_400:.1f} days  {entry.size_bytes / 1e6:.1f} MB"
         if entry.live:
@@ -783,7 +785,9 @@ def seal(runs: Path, run: str) -> None:
     for damage in result.damage:
         text = f"{damage.path.name}: {damage.reason} at byte {damage.offset}; kept in quarantine"
         click.echo(text, err=True)
-    if not result.files:
+    if result.busy:
+        click.echo("Another process is sealing this run just now.", err=True)
+    elif not result.files:
         click.echo("Nothing to seal.", err=True)
 
 
