@@ -485,7 +485,7 @@ def query(
     from thermograd.store.stopping import ended_after, ended_by_ctrl_c
 
     with ended_by_ctrl_c():
-        from thermograd.analysis.report.table import encoded_table, write_result
+        from thermograd.analysis.report.answer import encoded_table, write_result
 
         if untrusted:
             from thermograd.store.sandbox import query_untrusted

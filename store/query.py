@@ -6,6 +6,7 @@ where the query lets them be), live ones a snapshot taken when the connection wa
 """
 
 import contextlib
+import re
 import threading
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
 __all__ = ["connect", "query"]
 
 _VIEWS = {"step": "steps", "sample": "samples", "alert": "alerts", "mark": "marks"}
+_EXPLAIN = re.compile(r"\s*EXPLAIN\b\s*(ANALY[SZ]E\b)?", re.IGNORECASE)
+_OPTIONS = re.compile(r"\A\s*\([^()]*\)")
 _SAMPLE_COLUMNS = column_names("sample")
 _CLASHING = frozenset(column_names("step")) | {"run_id", "writer", "time"}
 
@@ -169,6 +172,25 @@ def _check_statement(connection: "DuckDBPyConnection", sql: str) -> None:
     if len(types) != 1 or types[0] not in ("SELECT", "EXPLAIN"):
         given = ", ".join(types) or "nothing"
         raise QueryError(f"a query is exactly one SELECT or EXPLAIN; this is {given}")
+    if types[0] == "EXPLAIN" and not _explains_select(connection, statements[0].query):
+        raise QueryError("EXPLAIN is for one SELECT, with no comment before it")
+
+
+def _explains_select(connection: "DuckDBPyConnection", sql: str) -> bool:
+    """Say whether an EXPLAIN is of a SELECT: EXPLAIN ANALYZE carries out what it explains."""
+    explain = _EXPLAIN.match(sql)
+    if explain is None:
+        return False
+    explained = sql[explain.end() :]
+    return any(_is_select(connection, part) for part in (explained, _OPTIONS.sub("", explained)))
+
+
+def _is_select(connection: "DuckDBPyConnection", sql: str) -> bool:
+    try:
+        statements = connection.extract_statements(sql)
+    except duckdb.Error:
+        return False
+    return [statement.type.name for statement in statements] == ["SELECT"]
 
 
 @contextlib.contextmanager

@@ -9,26 +9,9 @@ from collections.abc import Mapping
 from math import isfinite
 from typing import Any
 
+from thermograd.store.plain_text import printable
+
 __all__ = ["plain", "printable", "strict_json"]
-
-_LONGEST = 500
-
-
-def printable(text: object, longest: int = _LONGEST) -> str:
-    r"""Return text as one line without control characters, escape sequences or direction marks.
-
-    White space becomes a space, every other character that does not print the replacement character;
-    what is longer than `longest` characters ends with an ellipsis.
-
-    Examples
-    --------
-    >>> printable("GPU\n\x1b[31m0")
-    'GPU \ufffd[31m0'
-    """
-    shown = str(text)
-    if not shown.isprintable():
-        shown = "".join(c if c.isprintable() else " " if c.isspace() else "\ufffd" for c in shown)
-    return shown if len(shown) <= longest else shown[: longest - 1] + "…"
 
 
 def plain(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -158,6 +158,14 @@ HOSTILE = [
     "IMPORT DATABASE '{target}'",
     "WITH x AS (COPY steps TO '{target}') SELECT 1",
     "EXPLAIN ANALYZE COPY steps TO '{target}'",
+    "EXPLAIN ANALYZE CREATE TABLE x AS SELECT 1",
+    "EXPLAIN (ANALYZE) CREATE TABLE x AS SELECT 1",
+    "EXPLAIN (ANALYZE, FORMAT json) CREATE TABLE x AS SELECT 1",
+    "EXPLAIN/**/ANALYZE CREATE TABLE x AS SELECT 1",
+    "EXPLAIN ANALYZE /* /* */ SELECT 1 -- */ */ CREATE TABLE x AS SELECT 1",
+    "EXPLAIN CREATE TABLE x AS SELECT 1",
+    "EXPLAIN ANALYZE DROP VIEW steps",
+    "/* a */ EXPLAIN ANALYZE CREATE VIEW x AS SELECT 1",
     "ATTACH '{target}'",
     "ATTACH '{target}' AS other",
     "CREATE TABLE t AS SELECT 1",
@@ -202,6 +210,20 @@ def test_sql_reaches_no_file_no_setting_and_no_second_statement(tmp_path, sql):
     with pytest.raises(QueryError):
         query(sql.format(run=run.path / "run.json", target=target), tmp_path)
     assert sorted(p for p in tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "EXPLAIN SELECT 1",
+        "explain analyze FROM steps",
+        "EXPLAIN (ANALYZE, FORMAT json) SELECT 1",
+        "EXPLAIN ANALYZE WITH a AS (SELECT 1) SELECT * FROM a",
+        "EXPLAIN (SELECT 1)",
+    ],
+)
+def test_a_select_may_be_explained(sql):
+    assert len(query(sql, [])) == 1
 
 
 def test_a_connection_handed_out_is_as_closed_as_the_command(tmp_path):

@@ -38,7 +38,7 @@ COMMAND = textwrap.dedent(
 )
 CONNECTING = "thermograd.store.query:_connect"
 ASKING = "thermograd.store.query:_deadline"
-PRINTING = "thermograd.analysis.report.table:write_result"
+PRINTING = "thermograd.analysis.report.answer:write_result"
 
 
 @pytest.fixture

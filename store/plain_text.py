@@ -1,0 +1,37 @@
+"""Text from strangers as a terminal may show it: names, notes and values carry no control characters."""
+
+__all__ = ["printable", "printable_lines"]
+
+_LONGEST = 500
+
+
+def printable(text: object, longest: int = _LONGEST) -> str:
+    r"""Return text as one line without control characters, escape sequences or direction marks.
+
+    White space becomes a space, every other character that does not print the replacement character;
+    what is longer than `longest` characters ends with an ellipsis.
+
+    Examples
+    --------
+    >>> printable("GPU\n\x1b[31m0")
+    'GPU \ufffd[31m0'
+    """
+    shown = _without_controls(str(text))
+    return shown if len(shown) <= longest else shown[: longest - 1] + "…"
+
+
+def printable_lines(text: str) -> str:
+    r"""Return text of several lines, each as `printable` has it but of any length.
+
+    Examples
+    --------
+    >>> printable_lines("name \x9b2J\r\nnext")
+    'name \ufffd2J \nnext'
+    """
+    return text if text.isprintable() else "\n".join(map(_without_controls, text.split("\n")))
+
+
+def _without_controls(text: str) -> str:
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else " " if c.isspace() else "\ufffd" for c in text)
