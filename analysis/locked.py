@@ -196,7 +196,7 @@ def _summary(own: _Contrast, chance: Floats, offset: Ints, found: int) -> Locked
 def _no_result(offset: Ints, found: int) -> LockedAverage:
     nothing, course = float("nan"), np.full(offset.size, np.nan)
     reason = (
-        f"{found} spikes; at least {_FEWEST_SPIKES} with a whole window around them, and "
+        f"{found} spike{'s' * (found != 1)}; at least {_FEWEST_SPIKES} with a whole window around them, and "
         f"{2 * _CONTROLS_EACH} windows without a spike, are needed"
     )
     return LockedAverage(offset, course, course, course, nothing, nothing, nothing, 0, found, 0, reason)

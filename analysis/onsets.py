@@ -105,7 +105,7 @@ def onset_test(
     began = (np.asarray(onsets, dtype=np.float64) > 0).astype(np.float64)
     count = int(began.sum())
     if count < max(fewest_onsets, 1):
-        reason = f"only {count} onsets; at least {max(fewest_onsets, 1)} are needed"
+        reason = f"only {count} onset{'s' * (count != 1)}; at least {max(fewest_onsets, 1)} are needed"
         return _no_result(count, began.size, reason)
     cleaned = paired_residuals(x, began, drivers, segments, unlagged=unlagged, shortest=2 * (max_lag + 4))
     if cleaned.reason:

@@ -73,7 +73,8 @@ def _followed(first: Times, second: Times, window_ns: int) -> int:
 def _too_few(spikes: int, collapses: int) -> str | None:
     if min(spikes, collapses) >= FEWEST_ONSETS:
         return None
-    return f"{spikes} spikes and {collapses} collapses: a test of coincidence needs {FEWEST_ONSETS} of each."
+    counted = f"{spikes} spike{'s' * (spikes != 1)} and {collapses} collapse{'s' * (collapses != 1)}"
+    return f"{counted}: a test of coincidence needs {FEWEST_ONSETS} of each."
 
 
 def _shifted_p(spikes: Times, collapses: Times, window_s: float) -> tuple[dict[str, float], str | None]:

@@ -63,8 +63,9 @@ def most_telling(pairs: list[Pair]) -> list[Pair]:
     return list(best.values())
 
 
-def _rank(pair: Pair) -> tuple[int, float]:
-    return _WORST_FIRST.index(pair.verdict), math.inf if math.isnan(pair.p) else pair.p
+def _rank(pair: Pair) -> tuple[int, float, float]:
+    p = math.inf if math.isnan(pair.p) else pair.p
+    return _WORST_FIRST.index(pair.verdict), p, 0.0 if math.isnan(pair.r) else -abs(pair.r)
 
 
 def pair_sentence(pair: Pair) -> str:

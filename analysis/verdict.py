@@ -177,7 +177,12 @@ def gates(
     first, second = first[finite], second[finite]
     reasons = []
     if first.size < _FEWEST_BINS:
-        reasons.append(f"Only {first.size} bins hold both signals; at least {_FEWEST_BINS} are needed.")
+        held = (
+            f"Only {first.size} bin{'s hold' if first.size > 1 else ' holds'}"
+            if first.size
+            else "No bin holds"
+        )
+        reasons.append(f"{held} both signals; at least {_FEWEST_BINS} are needed.")
     reasons += _too_plain(first, "training") + _too_plain(second, "hardware")
     if _idle(loads or {}):
         names = " and ".join(loads or {})

@@ -111,9 +111,9 @@ def event_lines(analysis: Analysis) -> list[str]:
     found = analysis.coincidence
     if found.get("spikes") and found.get("collapses"):
         text = (
-            f"{found['spikes_followed_by_a_collapse']} of {found['spikes']} gradient spikes are followed by "
-            f"a collapse within {found['window_s']:g} s, {found['collapses_preceded_by_a_spike']} of "
-            f"{found['collapses']} collapses have a spike before them"
+            f"gradient spikes followed by a collapse within {found['window_s']:g} s: "
+            f"{found['spikes_followed_by_a_collapse']} of {found['spikes']}; collapses with a spike before "
+            f"them: {found['collapses_preceded_by_a_spike']} of {found['collapses']}"
         )
         p = found["trigger_p"]
         lines.append(f"{text} ({f'p = {p:.2g}' if math.isfinite(p) else 'too few to test'}).")

@@ -39,7 +39,8 @@ body { font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto
        color: #1a1a1a; background: #fff; }
 table { border-collapse: collapse; width: 100%; margin: 1rem 0 2rem; }
 th, td { padding: .3rem .6rem; border-bottom: 1px solid #ccc; text-align: left; }
-td:nth-child(n+3), th:nth-child(n+3) { text-align: right; font-variant-numeric: tabular-nums; }
+td:nth-child(n+3), th:nth-child(n+3) { text-align: right; white-space: nowrap;
+       font-variant-numeric: tabular-nums; }
 .scroll { overflow-x: auto; }
 @media (prefers-color-scheme: dark) {
   body { color: #eee; background: #16181b; }
@@ -98,12 +99,13 @@ def calibration_page(result: Calibration) -> str:
         element(
             "p",
             "Every rate of ours should be about 5 % or less. The naive method is Pearson's correlation of "
-            "the raw values: it takes shared trends, memory and drivers for coupling.",
+            "the raw values: it takes shared trends, memory and drivers for coupling. “Coupled” is our "
+            "verdict: p is at most .05, and stays so without the most influential second.",
         ),
         table(_NULL_COLUMNS, _null_rows(result), "ttnnnnn", "False positives"),
         element("h2", "Something is coupled: how often is it found?"),
         table(_POWER_COLUMNS, _power_rows(result), "ttnnnn", "Power"),
-        element("p", "How it was measured"),
+        element("h2", "How it was measured"),
         items(_method(result)),
     ]
     head = Html(
@@ -129,7 +131,6 @@ def _method(result: Calibration) -> list[str]:
     return [
         f"{now}; Python {platform.python_version()}, {packages}.",
         "95 %: exact binomial interval of the rate (Clopper and Pearson).",
-        '"coupled": p is at most .05, and stays so without the most influential second.',
         f"The same seed ({result.seed}) gives the same numbers on the same versions.",
     ]
 
@@ -156,7 +157,7 @@ def _power_rows(result: Calibration) -> list[tuple[str, ...]]:
 
 def _ours(row: Measured) -> tuple[str, str, str]:
     low, high = binomial_interval(row.found, row.runs)
-    return _rate(row.found, row.runs), f"{low:.3f}-{high:.3f}", _rate(row.coupled, row.runs)
+    return _rate(row.found, row.runs), f"{low:.3f}–{high:.3f}", _rate(row.coupled, row.runs)
 
 
 def _rate(hits: int, runs: int) -> str:

@@ -78,7 +78,7 @@ def _number(time_s: float, panels: Panels) -> float | None:
 def _panel_chart(panel: Panel, panels: Panels, rows: Rows, is_lowest: bool) -> alt.LayerChart:
     y = alt.Y(
         "v:Q",
-        scale=alt.Scale(type="log", padding=8) if panel.log else alt.Scale(zero=False, padding=8),
+        scale=_y_scale(panel),
         axis=alt.Axis(
             title=panel.axis_title,
             tickCount=4,
@@ -91,6 +91,12 @@ def _panel_chart(panel: Panel, panels: Panels, rows: Rows, is_lowest: bool) -> a
     first, *others = _layers(panel, panels, rows, _x(panels, is_lowest), y)
     layers = [first.properties(name=f"{panel.key}-curves"), *others]
     return alt.LayerChart(layer=layers, width=WIDTH, height=_HEIGHT, name=panel.key, description=panel.title)
+
+
+def _y_scale(panel: Panel) -> alt.Scale:
+    if not any(line.shown for line in panel.lines):  # Vega warns of a range it cannot find
+        return alt.Scale(domain=[0, 1])
+    return alt.Scale(type="log", padding=8) if panel.log else alt.Scale(zero=False, padding=8)
 
 
 def _decades(panel: Panel) -> list[float]:

@@ -42,8 +42,7 @@ def lag_pairs(analysis: Analysis) -> list[tuple[str, list[Pair]]]:
 def _relevance(pairs: list[Pair]) -> tuple[bool, bool, float, float]:
     p = min((pair.p_adjusted for pair in pairs if math.isfinite(pair.p_adjusted)), default=math.inf)
     peak = max(abs(pair.r) for pair in pairs)
-    naive = abs(pairs[0].pearson_r)  # of what cannot be tested, first what somebody might claim
-    return math.isinf(p), pairs[0].is_speed, p, -(naive if math.isinf(p) and math.isfinite(naive) else peak)
+    return math.isinf(p), pairs[0].is_speed, p, -peak
 
 
 def _pair_label(pair: Pair, analysis: Analysis) -> str:
@@ -167,6 +166,8 @@ def cross_chart(evidence: list[Evidence]) -> Spec | None:
             "left": _left_title(each),
             "x": f"{_name(each.x_name)} →",
             "y": f"↑ {each.y_name}",
+            "left_x": f"{_name(each.x_name)}, residual (sd) →",
+            "left_y": f"↑ {each.y_name}, residual (sd)",
         }
         for each in evidence
     ]
@@ -207,16 +208,17 @@ def _cloud_plot(rows: Rows, key: str, points: list[dict[str, Any]], titles: list
     )
     words = alt.Chart(named(rows, "titles", titles)).transform_filter(_ONLY)
     place = {"x": alt.value(0), "y": alt.value(0)}
+    prefix = "left_" if key == "left" else ""
     layers = [
         dots,
         words.mark_text(align="left", baseline="bottom", fontSize=11, dy=-18).encode(
             text=f"{key}:N", **place
         ),
         words.mark_text(align="left", baseline="bottom", fontSize=11, dy=-4, dx=-28).encode(
-            text="y:N", **place
+            text=f"{prefix}y:N", **place
         ),
         words.mark_text(align="right", baseline="top", fontSize=11, dy=22).encode(
-            text="x:N", x={"value": "width"}, y={"value": "height"}
+            text=f"{prefix}x:N", x={"value": "width"}, y={"value": "height"}
         ),
     ]
     return alt.LayerChart(layer=layers, width=WIDTH // 2, height=230, name=key)

@@ -6,7 +6,7 @@ gives the same bytes.
 
 import io
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from typing import Any
@@ -38,6 +38,7 @@ __all__ = [
     "encode_figure",
     "figure_text",
     "lag_figure",
+    "log_axis",
     "new_figure",
     "plain_text",
 ]
@@ -206,7 +207,7 @@ def _draw(ax: Axes, panel: Panel, panels: Panels, is_last: bool) -> None:
         _write_reason(ax, panel.reason)
         return
     if panel.log:
-        _log_axis(ax, panel)
+        log_axis(ax, panel.lines)
     if any(mark.value is None for mark in panel.marks):
         ax.margins(y=0.12)  # room for what is marked at the edge
     order, unit_s = list(panels.devices), panels.clock.seconds
@@ -216,12 +217,12 @@ def _draw(ax: Axes, panel: Panel, panels: Panels, is_last: bool) -> None:
         _draw_marks(ax, kind, [mark for mark in panel.marks if mark.kind == kind], unit_s)
 
 
-def _log_axis(ax: Axes, panel: Panel) -> None:
+def log_axis(ax: Axes, lines: Iterable[Line]) -> None:
     """Make the axis logarithmic; where it spans few decades, with 2 and 5 between their labels."""
     ax.set_yscale("log", nonpositive="mask")
     ax.minorticks_off()
-    lows = [line.lowest for line in panel.lines if line.lowest > 0]
-    highs = [line.highest for line in panel.lines if line.highest > 0]
+    spans = [(line.lowest, line.highest) for line in lines if line.lowest > 0]
+    lows, highs = [low for low, _ in spans], [high for _, high in spans]
     if lows and highs and max(highs) / min(lows) < _FEW_DECADES:
         ax.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
         ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))

@@ -46,8 +46,11 @@ def evidence_figure(evidence: Evidence, label: str) -> Figure:
             f"residuals at {signed}, r = {evidence.r:+.2f}",
         )
         raw.set_ylabel(figure_text(evidence.y_name, 24), color=TEXT_COLOUR, labelpad=2)
-        for ax in (raw, left):
-            ax.set_xlabel(figure_text(evidence.x_name, 24), color=TEXT_COLOUR, labelpad=2)
+        raw.set_xlabel(figure_text(evidence.x_name, 24), color=TEXT_COLOUR, labelpad=2)
+        left.set_ylabel(
+            figure_text(f"{evidence.y_name}, residual (sd)", 30), color=TEXT_COLOUR, labelpad=2, size=6
+        )
+        left.set_xlabel(figure_text(f"{evidence.x_name}, residual (sd)", 30), color=TEXT_COLOUR, labelpad=2)
         for ax, memory in zip((first, second), evidence.memory, strict=True):
             _memory(ax, memory, evidence)
         first.set_ylabel("autocorrelation", color=TEXT_COLOUR, labelpad=2)
@@ -74,7 +77,9 @@ def spikes_figure(course: AroundSpikes) -> Figure:
             gid="mean",
         )
         ax.set_xlabel(
-            f"seconds after a spike; n = {course.n_spikes} spikes; band: 95 %", color=TEXT_COLOUR, labelpad=2
+            f"seconds after a spike; n = {course.n_spikes:,} spikes; band: 95 %",
+            color=TEXT_COLOUR,
+            labelpad=2,
         )
         ax.set_ylabel(f"change ({course.unit})" if course.unit else "change", color=TEXT_COLOUR)
         title = ax.set_title(figure_text(course.label, 56), loc="left", size=7, color=TEXT_COLOUR, pad=4)

@@ -2,10 +2,15 @@
 
 import html
 import json
+import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-__all__ = ["Html", "breakable", "details", "element", "escape", "items", "json_script", "table"]
+__all__ = ["Html", "breakable", "details", "element", "escape", "items", "json_script", "table", "typeset"]
+
+
+_CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+_MINUS = re.compile(r"(?<![\w)-])-(?=\.?\d)")
 
 
 class Html(str):
@@ -15,8 +20,21 @@ class Html(str):
 
 
 def escape(content: Any) -> Html:
-    """Return anything as HTML: `Html` as it is, all else as escaped text."""
-    return content if isinstance(content, Html) else Html(html.escape(str(content), quote=True))
+    """Return anything as HTML: `Html` as it is, all else as escaped text without control characters."""
+    if isinstance(content, Html):
+        return content
+    return Html(html.escape(_CONTROLS.sub("\ufffd", str(content)), quote=True))
+
+
+def typeset(text: str) -> str:
+    r"""Return a sentence with true minus signs, and percent signs that stay with their numbers.
+
+    Examples
+    --------
+    >>> typeset("r = -0.1, 95 % bound")
+    'r = −0.1, 95\xa0% bound'
+    """
+    return _MINUS.sub("−", text).replace(" %", "\u00a0%")
 
 
 def element(tag: str, *content: Any, **attributes: Any) -> Html:

@@ -34,7 +34,8 @@ def analysis_html(analysis: Analysis) -> str:
                 _pairs_table(closest_first(chosen)[:_MOST_PAIRS], title),
             ]
     if analysis.warnings:
-        warnings = element("summary", f"{len(analysis.warnings)} warnings")
+        count = len(analysis.warnings)
+        warnings = element("summary", f"{count} warning{'s' * (count != 1)}")
         parts.append(element("details", warnings, items(analysis.warnings)))
     return element("div", *parts, class_="thermograd")
 

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from thermograd.analysis.compared import Comparison
 from thermograd.analysis.report.chart_style import WIDTH, Rows, Spec, named, number
 from thermograd.analysis.report.curves import Line, make_line
-from thermograd.analysis.report.figure import draw_frame
+from thermograd.analysis.report.figure import draw_frame, log_axis
 from thermograd.analysis.report.palette import DEVICE_COLOURS, TEXT_COLOUR
 from thermograd.analysis.roles import device_by_role
 
@@ -134,8 +134,7 @@ def draw_overlay(ax: Axes, overlay: Overlay, is_last: bool) -> None:
     """Draw one panel into axes."""
     draw_frame(ax)
     if overlay.log:
-        ax.set_yscale("log", nonpositive="mask")
-        ax.minorticks_off()
+        log_axis(ax, overlay.lines)
     for line in overlay.lines:
         colour, dashes = run_style(_place(line))
         look: dict[str, Any] = {"color": DEVICE_COLOURS[colour], "linewidth": 0.6, "alpha": 0.85}

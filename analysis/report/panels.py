@@ -39,15 +39,12 @@ def build_panels(data: RunSeries, buckets: int = _BUCKETS) -> Panels:
     devices = {name: device_label(device) for name, device in data.devices.items()}
     each = max(_FEWEST_BUCKETS, 2 * buckets // max(2, len(devices)))
     collapses = alert_marks(data, origin_ns, "collapse", ("collapse.",), edge=True)
-    happened = [
-        *alert_marks(data, origin_ns, "spike", ("spike.grad",)),
-        *injection_marks(data, origin_ns),
-        *collapses,
-    ]
-    loss_spikes = alert_marks(data, origin_ns, "spike", ("spike.loss",))
+    injected = injection_marks(data, origin_ns)
+    happened = [*alert_marks(data, origin_ns, "spike", ("spike.grad",)), *injected, *collapses]
+    on_loss = [*alert_marks(data, origin_ns, "spike", ("spike.loss",)), *injected]
     edge = tuple(collapses)
     panels = (
-        training_panel(data, origin_ns, "loss", "Loss", buckets, loss_spikes),
+        training_panel(data, origin_ns, "loss", "Loss", buckets, on_loss),
         training_panel(data, origin_ns, "grad_norm", "Gradient norm", buckets, happened),
         rle_panel(data, origin_ns, each, collapses),
         signal_panel(data, origin_ns, "sm_clock_mhz", "Clock", "MHz", each, edge),

@@ -11,6 +11,8 @@ __all__ = ["device_label", "missing_reason", "rle_panel", "signal_panel"]
 
 Floats = NDArray[np.float64]
 
+_SPOKEN = {"throttled_ratio": "reading of throttling"}
+
 
 def device_label(device: Device) -> str:
     """Return a device's name for a person; one that is simulated always says so."""
@@ -80,12 +82,14 @@ def signal_panel(
         values = device.signal(key)
         if values is None or not np.isfinite(values).any():
             reason = missing_reason(device, key) or "its readings hold none"
-            notes.append(f"{device.name}: no {title.lower()}, {reason}.")
+            notes.append(f"{device.name}: no {_SPOKEN.get(key, title.lower())}, {reason}.")
             continue
         lines.append(_line(data, device, device_label(device), values, origin_ns, buckets))
         notes += _doubts(device, (key,))
     if not lines:
-        return Panel(key, title, unit, reason=_absence(f"no {title.lower()} sensor", notes, data))
+        return Panel(
+            key, title, unit, reason=_absence(f"no {_SPOKEN.get(key, title.lower())} sensor", notes, data)
+        )
     shown = tuple(lines)
     return Panel(key, title, unit, shown, marks, notes=(*decimation_notes(shown), *notes))
 
@@ -134,7 +138,7 @@ def _doubts(device: Device, columns: tuple[str, ...]) -> list[str]:
 def _absence(what: str, notes: list[str], data: RunSeries) -> str:
     if not data.devices:
         return "no device was sampled in this run"
-    return f"{what}. {' '.join(notes)}"
+    return " ".join(notes) or f"{what}."
 
 
 def _with_reason(what: str, reason: str) -> str:

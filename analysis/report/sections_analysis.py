@@ -5,7 +5,7 @@ from typing import Any
 
 from thermograd.analysis.analyze import Analysis, Pair
 from thermograd.analysis.report.beside import control_lines, further_lines, reach_sentence, speed_sentence
-from thermograd.analysis.report.markup import Html, details, element, items, table
+from thermograd.analysis.report.markup import Html, details, element, items, table, typeset
 from thermograd.analysis.report.panels import device_label
 from thermograd.analysis.series import RunSeries
 from thermograd.analysis.statement import most_telling, pair_sentence, question_verdict, verdict_sentence
@@ -46,7 +46,7 @@ def header(data: RunSeries, analysis: Analysis) -> Html:
         badges.append(
             element("span", f"SIMULATED hardware: {', '.join(simulated)}", class_="badge simulated")
         )
-    lead, colon, rest = verdict_sentence(analysis).partition(": ")
+    lead, colon, rest = typeset(verdict_sentence(analysis)).partition(": ")
     sentence = element("p", element("strong", lead, colon) if colon else lead, rest, class_="sentence")
     columns = element(
         "div",

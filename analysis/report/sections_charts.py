@@ -134,9 +134,7 @@ def pairs_charts_section(
         parts += [
             element("h3", "The values behind it"),
             element("p", _CROSS_NOTE, class_="note"),
-            element(
-                "p", "Colour: early", element("span", class_="ramp"), "late in the run", class_="note live"
-            ),
+            element("p", "Colour: early", element("span", class_="ramp"), "late in the run", class_="note"),
             chart_box("cross", "Raw values and residuals against each other, time as colour"),
             element("h3", "How long each signal remembers"),
             element("p", _MEMORY_NOTE, class_="note"),
@@ -148,12 +146,12 @@ def pairs_charts_section(
 
 
 def _worth(label: str, evidence: Evidence) -> str:
-    if evidence.effective_n != evidence.effective_n:
+    if not evidence.effective_n < 0.9 * evidence.x.size:  # NaN, or next to no memory
         return f"{label}: n = {evidence.x.size:,} bins."
     return (
         f"{label}: because raw neighbours resemble each other, its n = {evidence.x.size:,} bins are "
         f"worth about "
-        f"{evidence.effective_n:.0f} independent ones for a naive correlation, and a shared trend is not "
+        f"{evidence.effective_n:,.0f} independent ones for a naive correlation, and a shared trend is not "
         "corrected even then."
     )
 

@@ -5,15 +5,17 @@ import shlex
 
 import thermograd
 from thermograd.analysis.compared import ComparedRun, Comparison, PairAcross
-from thermograd.analysis.report.markup import Html, breakable, details, element, items, table
+from thermograd.analysis.report.markup import Html, breakable, details, element, items, table, typeset
 from thermograd.analysis.report.overlays import run_style
 from thermograd.analysis.report.sections_analysis import bound_text
 from thermograd.analysis.report.sections_charts import chart_box, still
+from thermograd.analysis.report.sections_source import queries_across, versions_text
 from thermograd.analysis.report.text_compare import (
     best_of,
     change_line,
     comparison_sentence,
     comparison_verdict,
+    repeat_text,
     reproducibility_lines,
 )
 
@@ -46,7 +48,7 @@ def comparison_header(comparison: Comparison) -> Html:
         badges.append(
             element("span", f"SIMULATED: {simulated} of {len(comparison.runs)}", class_="badge simulated")
         )
-    lead, colon, rest = comparison_sentence(comparison).partition(": ")
+    lead, colon, rest = typeset(comparison_sentence(comparison)).partition(": ")
     sentence = element("p", element("strong", lead, colon) if colon else lead, rest, class_="sentence")
     not_said = [
         "Which side causes what: association cannot tell, only an intervention can.",
@@ -115,7 +117,7 @@ def runs_section(comparison: Comparison) -> Html:
         else "No pair of signals is compared. The verdicts are those of the whole runs."
     )
     notes = [
-        f"Run {place} is the training of {run.repeats[0]} again, {run.repeats[1]}. They count once."
+        f"Run {place} is {repeat_text(run, comparison)}. They count once."
         for place, run in enumerate(comparison.runs, 1)
         if run.repeats is not None
     ]
@@ -291,6 +293,7 @@ _METHOD = (
 def comparison_method(comparison: Comparison) -> Html:
     """Return the method in words, and the command that gives the same again."""
     command = " ".join(shlex.quote(run.run_id) for run in comparison.runs)
+    sql = queries_across([run.run_id for run in comparison.runs])
     return Html(
         element("h2", "Method")
         + "".join(element("p", text) for text in _METHOD)
@@ -303,5 +306,8 @@ def comparison_method(comparison: Comparison) -> Html:
         )
         + element("h2", "Do it again")
         + element("pre", element("code", f"thermograd compare {command}"))
+        + element("p", f"This page: {versions_text()}.", class_="note")
+        + element("h2", "The SQL behind the numbers", id="sql")
+        + "".join(details(name, element("pre", element("code", text))) for name, text in sql.items())
         + element("footer", f"thermograd {thermograd.__version__}")
     )

@@ -80,7 +80,7 @@ def _training(data: RunSeries) -> str:
     if not count:
         return "no training step was recorded"
     seconds = (int(data.step_time_ns[-1]) - int(data.step_time_ns[0])) / 1e9
-    text = f"{count:,} step{'s' * (count != 1)} in {duration_text(seconds)}"
+    text = f"{count:,} steps in {duration_text(seconds)}" if count > 1 else "1 step"
     loss = data.training("loss")
     known = loss[loss == loss]  # not NaN; infinite is what happened
     return f"{text}; loss from {known[0]:.4g} to {known[-1]:.4g}" if known.size > 1 else text
@@ -100,7 +100,11 @@ def _recorded(data: RunSeries, panels: Panels) -> str:
         return "nothing: the run holds no step and no sample"
     hz = data.run.facts.get("sampling_hz")
     rate = f" at {hz:g} Hz" if isinstance(hz, int | float) else ""
-    alerts = f"{len(data.alerts):,} alerts" if data.watched else "not watched for alerts"
+    alerts = (
+        f"{len(data.alerts):,} alert{'s' * (len(data.alerts) != 1)}"
+        if data.watched
+        else "not watched for alerts"
+    )
     return (
         f"{duration_text(panels.end_s)}; {samples:,} samples{rate} of {len(data.devices)} "
         f"device{'s' * (len(data.devices) != 1)}, {alerts}"
@@ -135,10 +139,16 @@ def _devices(data: RunSeries) -> Html:
 def _device_row(device: Device) -> tuple[Any, ...]:
     hidden = ("seq", "time_ns", "monotonic_ns", "device", "writer", "read_us")
     measured = [c.removesuffix("_") for c in device.table.column_names if c not in hidden]
-    present = [name for name in measured if device.table.column(name).null_count < len(device.table)]
+    present = [name for name in measured if _holds_values(device.table.column(name))]
     name = element("strong", breakable(device_label(device))) if device.simulated else device_label(device)
     model = str(device.facts.get("model") or "not recorded")
     return name, model, ", ".join(present) or "nothing", _missing(device), f"{device.time_ns.size:,}"
+
+
+def _holds_values(column: Any) -> bool:
+    """Whether a column holds anything but missing readings and NaN."""
+    known = column.drop_null()
+    return any(value == value for value in known.unique().to_pylist())  # NaN differs from itself
 
 
 def _missing(device: Device) -> Html:

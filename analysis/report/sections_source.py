@@ -9,7 +9,7 @@ from thermograd.analysis.energy import ENERGY_SQL
 from thermograd.analysis.report.markup import Html, details, element, items
 from thermograd.analysis.series import RunSeries
 
-__all__ = ["queries", "queries_section", "reproduce_section"]
+__all__ = ["queries", "queries_across", "queries_section", "reproduce_section", "versions_text"]
 
 _PACKAGES = ("numpy", "scipy", "pyarrow", "duckdb", "river", "altair", "matplotlib", "tsdownsample")
 _QUERIES = {
@@ -41,6 +41,22 @@ def queries(run_id: str) -> dict[str, str]:
     return {name: sql.replace("{run_id}", quoted) for name, sql in _QUERIES.items()}
 
 
+_ACROSS = {
+    "Steps and last loss of each run": """\
+SELECT run_id, count(*) AS steps, arg_max(loss, time_ns) AS last_loss
+FROM steps WHERE run_id IN ({run_ids}) GROUP BY run_id ORDER BY run_id""",
+    "Readings of each device of each run": """\
+SELECT run_id, device, count(*) AS samples, avg(temperature_c) AS mean_c, avg(power_w) AS mean_w
+FROM samples WHERE run_id IN ({run_ids}) GROUP BY run_id, device ORDER BY run_id, device""",
+}
+
+
+def queries_across(run_ids: list[str]) -> dict[str, str]:
+    """Return the SQL behind the counts of several runs, by what it tells."""
+    quoted = ", ".join("'" + run_id.replace("'", "''") + "'" for run_id in run_ids)
+    return {name: sql.replace("{run_ids}", quoted) for name, sql in _ACROSS.items()}
+
+
 def queries_section(data: RunSeries) -> Html:
     """Return the queries that give the same counts and sums from the log."""
     blocks = [
@@ -70,10 +86,7 @@ def reproduce_section(data: RunSeries, analysis: Analysis) -> Html:
     )
     recorded = data.run.facts.get("thermograd_version")
     lines = [
-        f"This report: thermograd {thermograd.__version__}, tolerance "
-        f"{analysis.alignment['tolerance_s']:g} s; "
-        + ", ".join(f"{name} {found}" for name in _PACKAGES if (found := _version(name)))
-        + ".",
+        f"This report: {versions_text()}; tolerance {analysis.alignment['tolerance_s']:g} s.",
         f"Recorded with thermograd {recorded}." if recorded else "",
         "Beside this page: figure and lag_profile as PNG, PDF and SVG, and analysis.json; --data "
         "adds the points.",
@@ -83,6 +96,12 @@ def reproduce_section(data: RunSeries, analysis: Analysis) -> Html:
     return Html(
         element("h2", "Do it again", id="again") + code + items(filter(None, lines), class_="note plain")
     )
+
+
+def versions_text() -> str:
+    """Return the versions that made a page, our own first."""
+    ours = f"thermograd {thermograd.__version__}"
+    return ", ".join([ours, *(f"{name} {found}" for name in _PACKAGES if (found := _version(name)))])
 
 
 def _version(package: str) -> str:

@@ -12,10 +12,14 @@ from thermograd.analysis.result import Analysis
 
 __all__ = ["spikes_section"]
 
+_WHICH = (
+    "A spike here is a residual of the log gradient norm more than four robust standard deviations up, over "
+    "the whole run and after trends and drivers are taken out. The alerts spike.grad are another count: they "
+    "were raised live, from each step and its recent past alone."
+)
 _NOTE = (
-    "Mean course of a signal around spikes of the gradient norm (its residual four robust standard "
-    "deviations "
-    "up), from its level before, minus the same of quiet windows nearby, so that trends cancel. The "
+    "Mean course of a signal around spikes of the gradient norm, from its level before, minus the same of "
+    "quiet windows nearby, so that trends cancel. The "
     "band is the "
     "95 % interval at each time by itself, from the same done at shifted times."
 )
@@ -35,7 +39,7 @@ def spikes_section(
     image
         Still of the first course, if there is one.
     """
-    parts = [element("h2", "Around gradient spikes", id="spikes")]
+    parts = [element("h2", "Around gradient spikes", id="spikes"), element("p", _WHICH, class_="note")]
     if found and image is not None:
         options = [element("option", each.label, value=place) for place, each in enumerate(found)]
         choice = element(

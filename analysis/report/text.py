@@ -190,7 +190,7 @@ def demo_summary(run: Run, analysis: Analysis, paths: Mapping[str, Path], beside
     lines = []
     if loss.size:
         lines.append(f"Loss      {loss[0]:.3f} at step 1, {loss[-1]:.3f} at step {loss.size}")
-        lines.append(f"Spikes    {_spikes_found(data.marks, data.alert_steps('spike.grad'))}")
+        lines.append(f"Spikes    {_spikes_found(data.marks, data.alerts)}")
     for name, device in data.devices.items():
         label = "SIMULATED, " if device.simulated else ""
         lines.append(f"Device    {name}: {label}{len(device.time_ns)} samples")
@@ -199,12 +199,21 @@ def demo_summary(run: Run, analysis: Analysis, paths: Mapping[str, Path], beside
     return "\n".join(lines)
 
 
-def _spikes_found(marks: list[dict[str, Any]], alerts: list[int]) -> str:
-    injected = [m["step"] for m in marks if m["mark"] == "injection"]
-    found = [step for step in injected if any(step <= alert <= step + 1 for alert in alerts)]
-    other = [a for a in alerts if not any(step <= a <= step + 1 for step in injected)]
-    text = f"{len(found)} of {len(injected)} injected bad batches found (steps {_numbers(injected)})"
-    return f"{text}; {len(other)} other alert{'s' * (len(other) != 1)}" + (
+_SPIKES = {"spike.grad": "gradient norm", "spike.loss": "loss"}
+
+
+def _spikes_found(marks: list[dict[str, Any]], alerts: list[dict[str, Any]]) -> str:
+    """Say which injected faults raised a spike alert of either signal, and which other steps did."""
+    injected = [m["step"] for m in marks if m["mark"] == "injection" and m["step"] is not None]
+    raised = [(a["step"], _SPIKES[a["alert"]]) for a in alerts if a["alert"] in _SPIKES and a["step"]]
+    found = {
+        step: " and ".join(sorted({name for at, name in raised if step <= at <= step + 1}))
+        for step in injected
+    }
+    shown = ", ".join(f"{step}: {names or 'none'}" for step, names in found.items()) or "none"
+    other = sorted({at for at, _ in raised if not any(step <= at <= step + 1 for step in injected)})
+    text = f"{sum(map(bool, found.values()))} of {len(injected)} injected bad batches found (steps {shown})"
+    return f"{text}; {len(other)} other step{'s' * (len(other) != 1)} with a spike alert" + (
         f" (steps {_numbers(other)})" if other else ""
     )
 

@@ -107,7 +107,7 @@ def _interval(pair: PairAcross) -> str:
 def describe_comparison(comparison: Comparison) -> str:
     """Return a comparison as text: the sentence first, then each run, all pairs, how alike, warnings."""
     lines = [comparison_sentence(comparison), "", "Runs, and what each says by itself"]
-    lines += [_run_line(place, run) for place, run in enumerate(comparison.runs, 1)]
+    lines += [_run_line(place, run, comparison) for place, run in enumerate(comparison.runs, 1)]
     best = best_of(comparison)
     if best is not None:
         lines += ["", f"{best.x} ~ {best.y} ({best.role}), each run by itself", _runs_table(comparison, best)]
@@ -125,12 +125,20 @@ def _clean(text: str) -> str:
     return "".join(sign if sign.isprintable() else "?" for sign in text)
 
 
-def _run_line(place: int, run: ComparedRun) -> str:
+def _run_line(place: int, run: ComparedRun, comparison: Comparison) -> str:
     name = "" if run.name == run.run_id else f"  {_clean(run.name)}"
     line = f"  {place}  {_clean(run.run_id)}{name}: {run.verdict.replace('_', ' ')}"
     if run.repeats is not None:
-        line += f"\n     the training of {_clean(run.repeats[0])} again, {run.repeats[1]}: they count once"
+        line += f"\n     {repeat_text(run, comparison)}: they count once"
     return line
+
+
+def repeat_text(run: ComparedRun, comparison: Comparison) -> str:
+    """Return whose training a run repeats, by the place that run has in the comparison."""
+    if run.repeats is None:
+        return ""
+    place = [other.run_id for other in comparison.runs].index(run.repeats[0]) + 1
+    return f"the training of run {place} again, {run.repeats[1]}"
 
 
 def _runs_table(comparison: Comparison, best: PairAcross) -> str:

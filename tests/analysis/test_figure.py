@@ -123,7 +123,7 @@ def test_imported_run_shows_what_its_source_had_derived(tmp_path: Path) -> None:
     rle, temperature = _panels(run).printed[2:]
     assert [line.label for line in rle.lines] == ["gpu, as reported"]
     assert [mark.time_s for mark in rle.marks] == [5.0, 9.0]
-    assert temperature.reason == "no temperature sensor. gpu: no temperature, not in the imported log."
+    assert temperature.reason == "gpu: no temperature, not in the imported log."
 
 
 # -- figure ----------------------------------------------------------------------------------------

@@ -115,7 +115,7 @@ def test_power_clock_and_throttled_time_have_panels_where_they_are_measured(tmp_
     assert _panel(panels, "power_w").lines[0].highest == 129.0
     assert _panel(panels, "sm_clock_mhz").unit == "MHz"
     assert _panel(panels, "throttled_ratio").lines[0].values.tolist() == pytest.approx([0.5] * 29)
-    assert _panel(panels, "temperature_c").reason.startswith("no temperature sensor")
+    assert _panel(panels, "temperature_c").reason == "gpu: no temperature, its readings hold none."
     assert [panel.key for panel in panels.printed] == ["loss", "grad_norm", "rle", "temperature_c"]
 
 

@@ -17,6 +17,7 @@ from thermograd.analysis.report import page as page_module
 from thermograd.analysis.report.chart_style import theme
 from thermograd.analysis.report.charts import panels_chart
 from thermograd.analysis.report.charts_pairs import lag_chart, lag_pairs
+from thermograd.analysis.report.markup import typeset
 from thermograd.analysis.report.panels import build_panels
 from thermograd.analysis.report.run import prepare, report_page, write_report
 from thermograd.analysis.series import load_series
@@ -190,7 +191,13 @@ def test_report_works_without_a_place_to_keep_the_bundle(
 def test_verdict_comes_first_then_how_sure_and_what_it_does_not_say(page: Page, analysis: Analysis) -> None:
     places = [
         page.text.index(text)
-        for text in (verdict_sentence(analysis), "How sure", "What it does not say", "Test GPU", "Naive r")
+        for text in (
+            typeset(verdict_sentence(analysis)),
+            "How sure",
+            "What it does not say",
+            "Test GPU",
+            "Naive r",
+        )
     ]
     assert places == sorted(places)
     assert "only an intervention can" in page.text
@@ -373,7 +380,7 @@ def test_empty_run_says_so(tmp_path: Path) -> None:
     [
         ({"with_samples": False, "steps": 50}, "RLE: no device was sampled in this run"),
         ({"steps": 0, "seconds": 20.0}, "Gradient norm: no training step was recorded in this run"),
-        ({"steps": 1, "seconds": 2.0}, "1 step in 0.0 s"),
+        ({"steps": 1, "seconds": 2.0}, "1 step"),
         ({"steps": 40, "nan": range(1, 41)}, "40 steps left out: grad_norm not finite."),
     ],
 )

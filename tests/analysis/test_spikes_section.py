@@ -107,5 +107,5 @@ def test_runs_that_hold_little_have_no_average(tmp_path: Path) -> None:
 def test_coincidences_are_told_with_their_counts(tmp_path: Path) -> None:
     analysis = analyze_run(make_run(tmp_path, spikes=[100, 230], collapse_s=120.0))
     html = spikes_section([], "none", analysis, None)
-    assert "1 of 1 collapses have a spike before them" in html or "0 of 2 gradient spikes" in html
+    assert "collapses with a spike before them: 1 of 1" in html or "0 of 2 gradient spikes" in html
     assert "nan" not in html
