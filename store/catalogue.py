@@ -15,13 +15,13 @@ from pathlib import Path
 from typing import Any
 
 from thermograd.store.errors import LogError, RunNotFoundError
+from thermograd.store.facts import RUN_ID, run_facts_of, writer_facts_of
 from thermograd.store.layout import open_segments, read_json, sealed_segments, write_json
 from thermograd.store.process import host_facts, is_alive, process_facts
 
 __all__ = ["Run", "build_run", "create_run", "default_runs_dir", "find_run", "list_runs", "new_run_id"]
 
 FORMAT_VERSION = 1
-_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 _BUILDER = "builder.json"
 _BUILDING_S = 86_400.0
 
@@ -39,13 +39,19 @@ class Run:
 
     @cached_property
     def facts(self) -> dict[str, Any]:
-        """The content of ``run.json``."""
-        return read_json(self.path / "run.json")
+        """The content of ``run.json``, but for what has another type than it should have."""
+        return run_facts_of(read_json(self.path / "run.json"), self._directory)
+
+    @property
+    def _directory(self) -> str:
+        """The name of the run's directory, also while the run is being built."""
+        name = Path(os.path.abspath(self.path)).name
+        return name.removeprefix(".").removesuffix(".partial") if name.startswith(".") else name
 
     @property
     def run_id(self) -> str:
-        """The run's id; a directory whose ``run.json`` is lost is known by its name."""
-        return str(self.facts.get("run_id", self.path.name))
+        """The run's id: the name of its directory, whatever ``run.json`` says."""
+        return self._directory.encode("utf-8", "replace").decode()
 
     @property
     def name(self) -> str:
@@ -55,12 +61,11 @@ class Run:
     @property
     def started_time_ns(self) -> int | None:
         """When the run began, UTC epoch ns."""
-        value = self.facts.get("started_time_ns")
-        return int(value) if isinstance(value, int) else None
+        return self.facts.get("started_time_ns")
 
     def writers(self) -> list[dict[str, Any]]:
         """Return the facts that each writer left about itself."""
-        return [read_json(path) for path in sorted((self.path / "writers").glob("*.json"))]
+        return [writer_facts_of(read_json(path)) for path in sorted((self.path / "writers").glob("*.json"))]
 
     def live_writers(self) -> frozenset[str]:
         """Return the writers whose process runs and has not closed its log."""
@@ -105,8 +110,8 @@ class Run:
         """When the last process that closed its log in order did so; None while live or after a crash."""
         if self.state() in ("live", "crashed"):
             return None
-        recorded = self.facts.get("ended_time_ns")
-        if isinstance(recorded, int):
+        recorded: int | None = self.facts.get("ended_time_ns")
+        if recorded is not None:
             return recorded
         return max((w["closed_time_ns"] for w in self.writers() if "closed_time_ns" in w), default=None)
 
@@ -176,7 +181,7 @@ def create_run(
     ValueError
         If `run_id` has characters that no file name should have.
     """
-    if run_id is not None and not _ID.fullmatch(run_id):
+    if run_id is not None and not RUN_ID.fullmatch(run_id):
         raise ValueError(f"run id {run_id!r} is not allowed; use 1 to 128 letters, digits, '.', '_' and '-'")
     run_id = run_id or new_run_id(name)
     return _initialise(runs_dir / run_id, run_id, name, facts or {})
@@ -243,6 +248,10 @@ def find_run(runs_dir: Path, reference: str) -> Run:
     RunNotFoundError
         If none or several answer; the message lists what there is.
     """
+    if not reference.strip():
+        raise RunNotFoundError(
+            f"no run named {reference!r}; give a run's id, its beginning, name or path, or latest"
+        )
     path = Path(reference)
     if (path / "run.json").is_file():
         return Run(path)

@@ -140,6 +140,6 @@ def read_json(path: Path) -> dict[str, Any]:
     """Read a JSON object; a missing or broken file is an empty one."""
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     return value if isinstance(value, dict) else {}

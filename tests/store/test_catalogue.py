@@ -3,9 +3,12 @@ import subprocess
 import sys
 
 import pytest
+from click.testing import CliRunner
+from thermograd.cli import main
 from thermograd.store.catalogue import build_run, create_run, find_run, list_runs
 from thermograd.store.errors import LogError, RunNotFoundError
 from thermograd.store.log import EventWriter
+from thermograd.store.query import query
 
 
 @pytest.mark.parametrize(
@@ -87,3 +90,42 @@ def test_a_file_in_the_place_of_the_runs_directory_is_one_clear_error(tmp_path):
     (tmp_path / "runs").write_text("")
     with pytest.raises(LogError, match="cannot create a run in"):
         create_run(tmp_path / "runs", "x")
+
+
+ODD = [
+    '"started_time_ns": 99999999999999999999999',
+    '"started_time_ns": -5',
+    '"started_time_ns": "soon"',
+    '"ended_time_ns": [1]',
+    '"devices": [1, 2]',
+    '"devices": null',
+    '"devices": {"gpu": 3, "cpu": {"sensors": 4, "missing": [], "model": {}, "rated_power_w": "much"}}',
+    '"run_id": "../../x"',
+    '"run_id": 7',
+    '"name": {"a": 1}',
+    '"name": "\\ud800"',
+    '"host": [], "source": 3, "model": "gpt", "truth": [], "job": 1, "devices_absent": "none"',
+    '"x": ' + "[" * 100_000,
+]
+
+
+@pytest.mark.parametrize("odd", ODD, ids=lambda odd: odd[:40])
+def test_one_odd_run_json_hides_no_run_and_breaks_no_command(tmp_path, odd):
+    good, other = create_run(tmp_path, "good"), create_run(tmp_path, "odd")
+    (other.path / "run.json").write_text("{" + odd + "}")
+    writers = other.path / "writers"
+    writers.mkdir()
+    (writers / "w.json").write_text('{"role": "training", "closed_time_ns": "late", "host": 3}')
+    assert {run.run_id for run in list_runs(tmp_path)} == {good.run_id, other.run_id}
+    rows = query("SELECT * FROM runs", tmp_path).to_pylist()
+    assert {row["run_id"] for row in rows} == {good.run_id, other.run_id}
+    for arguments in (["runs"], ["runs", "--json"], ["show", other.run_id], ["show", other.run_id, "--json"]):
+        result = CliRunner().invoke(main, ["--runs", str(tmp_path), *arguments])
+        assert result.exit_code == 0, result.output
+        assert other.run_id in result.stdout
+
+
+def test_no_reference_is_no_run(tmp_path):
+    create_run(tmp_path, "x")
+    with pytest.raises(RunNotFoundError, match="no run named ''"):
+        find_run(tmp_path, "")
