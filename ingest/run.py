@@ -2,6 +2,7 @@
 
 import json
 import logging
+import operator
 import os
 import time
 import weakref
@@ -15,6 +16,7 @@ from thermograd.ingest.agent_process import AgentProcess
 from thermograd.ingest.facts import run_facts
 from thermograd.ingest.job import Place, agree_on_run_id, cuda_device, place_of_this_process
 from thermograd.ingest.reaction import AlertTasks
+from thermograd.ingest.readers.simulated import PRESETS
 from thermograd.store.catalogue import create_run, default_runs_dir
 from thermograd.store.errors import LogError
 from thermograd.store.log import EventWriter
@@ -163,7 +165,12 @@ class Run:
             self._tap.stop()
         now_ns = time.monotonic_ns()
         last_ns, self._last_step_ns = self._last_step_ns, now_ns
-        self._steps = self._steps + 1 if step is None else step
+        number = self._steps + 1 if step is None else step
+        counted = _step_number(number)
+        if counted is None:
+            self._refuse(f"step is {number!r}; allowed: a whole number from 0")
+            return
+        self._steps = counted
         if step_time_s is None and last_ns is not None:
             step_time_s = (now_ns - last_ns) / 1e9
         self._append_step(
@@ -179,6 +186,13 @@ class Run:
             skipped=skipped,
             tokens=tokens,
         )
+
+    def _refuse(self, reason: str) -> None:
+        """Count a step that cannot be what it says; say so once."""
+        if self._writer is not None:
+            if not self._writer.lost:
+                _log.warning("thermograd could not write a step event (%s); training goes on", reason)
+            self._writer.lost += 1
 
     def mark(self, mark: str, step: int | None = None, text: str | None = None, **detail: Any) -> None:
         """Log that something happened: a checkpoint, an evaluation, an injected fault, a note."""
@@ -280,7 +294,9 @@ def start_run(
     Raises
     ------
     ValueError
-        If `hz` or `layer_norms` is out of bounds.
+        If `hz`, `layer_norms` or `simulate` is none of what is allowed.
+    TypeError
+        If `name` is no text.
 
     Examples
     --------
@@ -289,7 +305,9 @@ def start_run(
     ...     run.step(loss=2.5, grad_norm=1.2, learning_rate=1e-3)
     ...     run.mark("checkpoint", step=1)
     """
-    check_options(hz, layer_norms)
+    check_options(hz, layer_norms, simulate)
+    if not isinstance(name, str):
+        raise TypeError(f"name is {name!r}; allowed: any text")
     if os.environ.get("THERMOGRAD_DISABLED", "0") not in ("", "0"):
         return Run(None, None)
     if (shared := autorun.adopt()) is not None:
@@ -305,12 +323,23 @@ def start_run(
     return run
 
 
-def check_options(hz: float, layer_norms: LayerMode) -> None:
+def _step_number(value: Any) -> int | None:
+    """Return a number of steps, also of numpy or torch; None for what is none."""
+    try:
+        number = operator.index(value)
+    except (TypeError, ValueError, RuntimeError):  # the last two: a tensor of several
+        return None
+    return number if 0 <= number < 2**63 else None
+
+
+def check_options(hz: float, layer_norms: LayerMode, simulate: str | None = None) -> None:
     """Raise `ValueError` where an option of `start_run` is out of bounds."""
     if not 0.1 <= hz <= 10:
         raise ValueError(f"hz is {hz!r}; allowed: 0.1 to 10 samples a second")
     if layer_norms not in (True, False, "after_spike"):
         raise ValueError(f"layer_norms is {layer_norms!r}; allowed: True, False, 'after_spike'")
+    if simulate is not None and simulate not in PRESETS:
+        raise ValueError(f"simulate is {simulate!r}; allowed: None, {', '.join(map(repr, PRESETS))}")
 
 
 def _open_run(name: str, runs: str | Path | None, facts: dict[str, Any], layer_norms: LayerMode) -> Run:

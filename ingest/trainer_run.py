@@ -55,7 +55,7 @@ class TrainerRun:
     Raises
     ------
     ValueError
-        If `on_alert` is none of these.
+        If `on_alert` is none of these, or another option none of what is allowed.
     """
 
     def __init__(
@@ -72,7 +72,7 @@ class TrainerRun:
     ) -> None:
         if not (on_alert is None or on_alert == "checkpoint" or callable(on_alert)):
             raise ValueError(f"on_alert is {on_alert!r}; allowed: None, 'checkpoint', or a callable")
-        check_options(hz, layer_norms)
+        check_options(hz, layer_norms, simulate)
         self.run = run
         self._owns_run = run is None
         self._name = name

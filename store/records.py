@@ -96,9 +96,7 @@ class RecordCodec:
         Raises
         ------
         ValueError
-            If the kind has no such column.
-        struct.error, TypeError, OverflowError
-            If a value does not fit its column.
+            If the kind has no such column, or a value does not fit its column; it names both.
         """
         if None in values.values():
             values = {name: value for name, value in values.items() if value is not None}
@@ -106,9 +104,27 @@ class RecordCodec:
         if plan is None:
             plan = self._plan(tuple(values))
         if plan.pack is None:
-            return self.pack((seq, time_ns, monotonic_ns, *map(values.get, self.names[3:])))
-        payload = plan.pack(plan.mask, seq, time_ns, monotonic_ns, *[values[name] for name in plan.names])
+            try:
+                return self.pack((seq, time_ns, monotonic_ns, *map(values.get, self.names[3:])))
+            except (struct.error, TypeError, OverflowError) as error:
+                raise self._misfit(values, error) from error
+        try:
+            payload = plan.pack(plan.mask, seq, time_ns, monotonic_ns, *[values[name] for name in plan.names])
+        except (struct.error, TypeError, OverflowError) as error:
+            raise self._misfit(values, error) from error
         return _FRAME.pack(len(payload), zlib.crc32(payload)) + payload
+
+    def _misfit(self, values: dict[str, Any], error: Exception) -> ValueError:
+        """Return the error that names the first column whose value does not fit."""
+        for name, code in zip(self.names, self._codes, strict=True):
+            value = values.get(name)
+            if value is None or code == _CODES["string"]:
+                continue
+            try:
+                struct.pack("<" + code, value)
+            except (struct.error, TypeError, OverflowError) as reason:
+                return ValueError(f"{name} is {repr(value)[:80]}: {reason}")
+        return ValueError(str(error))
 
     def _plan(self, given: tuple[str, ...]) -> "_Plan":
         """Work out once how rows with these columns, and no others, are packed."""

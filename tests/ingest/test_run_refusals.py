@@ -1,0 +1,36 @@
+"""What `start_run` and `Run.step` refuse, and how they say so."""
+
+import pytest
+from thermograd.ingest.run import start_run
+from thermograd.ingest.trainer_run import TrainerRun
+from thermograd.store.reader import read_kind
+
+
+@pytest.mark.parametrize("start", [start_run, TrainerRun])
+def test_a_preset_that_does_not_exist_is_refused_with_those_that_do(tmp_path, start):
+    with pytest.raises(ValueError, match=r"simulate is 'nope'; allowed: None, .*'restricted'"):
+        start("x", runs=tmp_path, simulate="nope")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_name_that_is_no_text_is_refused_in_one_sentence(tmp_path):
+    with pytest.raises(TypeError, match="name is None; allowed: any text"):
+        start_run(None, tmp_path, agent=False)
+
+
+def test_a_value_that_does_not_fit_is_named_with_its_column(tmp_path, caplog):
+    with start_run("x", tmp_path, agent=False) as run:
+        run.step(loss="abc")
+        run.step(loss=1.0)
+    assert "loss is 'abc'" in caplog.text
+    assert read_kind(run.path, "step")["loss"].to_pylist() == [1.0]
+
+
+@pytest.mark.parametrize("step", [-5, "abc", 1.5])
+def test_a_step_that_is_no_step_is_counted_and_the_next_is_written(tmp_path, caplog, step):
+    with start_run("x", tmp_path, agent=False) as run:
+        run.step(loss=1.0, step=step)
+        run.step(loss=2.0)
+        assert run.lost == 1
+    assert f"step is {step!r}; allowed: a whole number from 0" in caplog.text
+    assert read_kind(run.path, "step")["step"].to_pylist() == [1]
