@@ -27,11 +27,12 @@ class _Group(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         from thermograd.store.errors import ThermogradError
+        from thermograd.store.plain_text import printable_lines
 
         try:
             return super().invoke(ctx)
         except ThermogradError as error:
-            raise click.ClickException(str(error)) from error
+            raise click.ClickException(printable_lines(str(error))) from error
 
 
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -70,7 +71,16 @@ def _metrics(command: Any) -> Any:
 
 
 def _echo_json(value: Any) -> None:
-    click.echo(json_module.dumps(value, indent=2, default=str, allow_nan=True))
+    from thermograd.store.plain_text import without_nan
+
+    click.echo(json_module.dumps(without_nan(value), indent=2, default=str, allow_nan=False))
+
+
+def _echo(text: object, err: bool = False) -> None:
+    """Print text that may hold what strangers wrote."""
+    from thermograd.store.plain_text import printable_lines
+
+    click.echo(printable_lines(str(text)), err=err)
 
 
 def _find(runs: Path, reference: str) -> "Run":
@@ -100,15 +110,15 @@ def demo(runs: Path, steps: int, seed: int, train: bool) -> None:
         with _Progress(steps) as progress:
             run = train_demo(runs, steps, seed, progress.step, progress.line)
     else:
-        click.echo("Sampling this machine's devices for 30 s ...", err=True)
+        _echo("Sampling this machine's devices for 30 s ...", err=True)
         run = record_devices(runs, 30.0, _stream_layer)
-    click.echo("Analysing ...", err=True)
+    _echo("Analysing ...", err=True)
     analysis = analyze_run(run)
     paths = write_report(run, analysis)
     beside = [("", analysis)] if train else []
     for truth, scenario in _DEMO_TRUTHS:
         beside.append((truth, analyze_run(_write_simulated(runs, draw(scenario, seed=seed), 1.0))))
-    click.echo(demo_summary(run, analysis, paths, demo_beside(beside)))
+    _echo(demo_summary(run, analysis, paths, demo_beside(beside)))
 
 
 _DEMO_TRUTHS = (
@@ -228,7 +238,7 @@ def run_command(
     from thermograd.ingest.launcher import launch
 
     def say(text: str) -> None:
-        click.echo(f"thermograd: {text}", err=True)
+        _echo(f"thermograd: {text}", err=True)
 
     sys.exit(launch(runs, name, hz, command, say, _agent_settings(config, metrics_port, metrics_host)))
 
@@ -276,10 +286,10 @@ def record(
 
         load_config(config)  # refuse a wrong one before anything is recorded
         run = create_run(runs, name, run_facts() | {"sampling_hz": hz})
-        click.echo(f"Recording {run.run_id}; Ctrl-C ends it.", err=True)
+        _echo(f"Recording {run.run_id}; Ctrl-C ends it.", err=True)
         layer = _stream_layer(run.path, False, config, metrics_port, metrics_host)
         samples = run_agent(run.path, hz, 0, None, layer, duration_s)
-    click.echo(f"{run.run_id}: {samples} samples")
+    _echo(f"{run.run_id}: {samples} samples")
 
 
 @main.command()
@@ -316,9 +326,9 @@ def simulate(
         return
     counts = run.counts()
     told = ", ".join(f"{counts[kind]} {kind}s" for kind in ("step", "sample", "alert"))
-    click.echo(f"{run.run_id}: {told}")
-    click.echo(f"  truth: {run.name.removeprefix('simulated: ')} ({run.facts['truth']['about']})")
-    click.echo(f"Next: thermograd analyze {run.run_id}", err=True)
+    _echo(f"{run.run_id}: {told}")
+    _echo(f"  truth: {run.name.removeprefix('simulated: ')} ({run.facts['truth']['about']})")
+    _echo(f"Next: thermograd analyze {run.run_id}", err=True)
 
 
 def _write_simulated(runs: Path, drawn: "Drawn", hz: float) -> "Run":
@@ -327,7 +337,7 @@ def _write_simulated(runs: Path, drawn: "Drawn", hz: float) -> "Run":
     from thermograd.stream.config import live_settings
     from thermograd.stream.live import watch_written
 
-    settings = live_settings(None, lambda text: click.echo(f"thermograd: {text}", err=True))
+    settings = live_settings(None, lambda text: _echo(f"thermograd: {text}", err=True))
     signals = Signals(drawn.pair.x, drawn.pair.y, drawn.sensor, drawn.load, drawn.period_s)
     return simulate_run(
         runs, signals, drawn.truth, hz, stream_layer=partial(watch_written, settings=settings)
@@ -376,14 +386,14 @@ def import_logs(
     if as_json:
         _echo_json(result)
         return
-    click.echo(f"Imported as {result['run_id']}")
+    _echo(f"Imported as {result['run_id']}")
     for kind, count in result["rows"].items():
-        click.echo(f"  {count:>8} {kind} events")
+        _echo(f"  {count:>8} {kind} events")
     for reason, count in result["left_out"].items():
-        click.echo(f"  {count:>8} rows left out: {reason}")
+        _echo(f"  {count:>8} rows left out: {reason}")
     for ignored in result["ignored"]:
-        click.echo(f"  ignored: {ignored}")
-    click.echo(f"  times: {result['timezone']}")
+        _echo(f"  ignored: {ignored}")
+    _echo(f"  times: {result['timezone']}")
 
 
 @main.command(name="runs")
@@ -399,8 +409,10 @@ def list_all_runs(runs: Path, age: str | None, yes: bool, as_json: bool) -> None
     Example: thermograd runs --prune-older-than 30d
     """
     if age is not None:
-        _prune(runs, age, yes)
+        _prune(runs, age, yes, as_json)
         return
+    if yes:
+        raise click.UsageError("--yes is for --prune-older-than.")
     from thermograd.analysis.report.table import runs_table
     from thermograd.store.catalogue import list_runs
 
@@ -408,12 +420,12 @@ def list_all_runs(runs: Path, age: str | None, yes: bool, as_json: bool) -> None
     if as_json:
         _echo_json(rows)
     elif rows:
-        click.echo(runs_table(rows))
+        _echo(runs_table(rows))
     else:
-        click.echo(f"No run in {runs} yet. Try: thermograd demo", err=True)
+        _echo(f"No run in {runs} yet. Try: thermograd demo", err=True)
 
 
-def _prune(runs: Path, age: str, delete: bool) -> None:
+def _prune(runs: Path, age: str, delete: bool, as_json: bool) -> None:
     from thermograd.store.retention import delete_run, finish_deletions, old_runs, parse_age
 
     try:
@@ -422,19 +434,36 @@ def _prune(runs: Path, age: str, delete: bool) -> None:
         raise click.BadParameter(str(error), param_hint="--prune-older-than") from error
     if delete:
         finish_deletions(runs)
+    if as_json:
+        for entry in old:
+            if delete and not entry.live:
+                delete_run(entry.run)
+        _echo_json(
+            [
+                {
+                    "run_id": entry.run.run_id,
+                    "age_s": entry.age_s,
+                    "size_bytes": entry.size_bytes,
+                    "live": entry.live,
+                    "deleted": delete and not entry.live,
+                }
+                for entry in old
+            ]
+        )
+        return
     for entry in old:
         text = f"{entry.run.run_id}  {entry.age_s / 86_400:.1f} days  {entry.size_bytes / 1e6:.1f} MB"
         if entry.live:
-            click.echo(f"kept     {text}  (live)")
+            _echo(f"kept     {text}  (live)")
         elif delete:
             delete_run(entry.run)
-            click.echo(f"deleted  {text}")
+            _echo(f"deleted  {text}")
         else:
-            click.echo(f"would delete  {text}")
+            _echo(f"would delete  {text}")
     if not old:
-        click.echo(f"No run in {runs} is older than {age}.", err=True)
+        _echo(f"No run in {runs} is older than {age}.", err=True)
     elif not delete:
-        click.echo("Nothing was deleted; add --yes to do it.", err=True)
+        _echo("Nothing was deleted; add --yes to do it.", err=True)
 
 
 @main.command()
@@ -452,7 +481,7 @@ def show(runs: Path, run: str, as_json: bool) -> None:
     if as_json:
         _echo_json(facts)
     else:
-        click.echo(describe_run(facts))
+        _echo(describe_run(facts))
 
 
 @main.command()
@@ -542,8 +571,8 @@ def replay(
         document = result.check() if check else {"alerts": result.alerts, "digest": result.digest}
     else:
         for alert in result.alerts:
-            click.echo(alert_line(alert))
-        click.echo(result.sentence(check))
+            _echo(alert_line(alert))
+        _echo(result.sentence(check))
     if config is not None or output is not None:
         from thermograd.stream.redefined import difference, write_replay
 
@@ -551,7 +580,7 @@ def replay(
         if as_json:
             document["file"] = str(path)
         else:
-            click.echo(f"{difference(result.recorded, result.alerts).sentences()}\nwritten to {path}")
+            _echo(f"{difference(result.recorded, result.alerts).sentences()}\nwritten to {path}")
     if as_json:
         _echo_json(document)
     if check and result.check()["identical"] is False:
@@ -598,7 +627,7 @@ def analyze(
     if as_json:
         _echo_json(analysis.to_json())
     else:
-        click.echo(describe_analysis(analysis))
+        _echo(describe_analysis(analysis))
 
 
 @main.command()
@@ -633,12 +662,12 @@ def calibrate(count: int, hz: float, minutes: float, seed: int, output: Path) ->
     require_writable(output)
 
     def progress(name: str, done: int, every: int) -> None:
-        click.echo(f"{done + 1}/{every}  {name}", err=True)
+        _echo(f"{done + 1}/{every}  {name}", err=True)
 
     result = measured(count, hz, minutes, seed, progress)
-    click.echo(calibration_text(result))
+    _echo(calibration_text(result))
     write_calibration(output, result)
-    click.echo(f"Report: {output}", err=True)
+    _echo(f"Report: {output}", err=True)
 
 
 @main.command()
@@ -682,7 +711,7 @@ def report(runs: Path, run: str, output: Path | None, output_format: str, data_f
     from thermograd.analysis.report.run import write_report
 
     for path in write_report(found, analysis, output, data_format, series).values():
-        click.echo(path)
+        _echo(path)
 
 
 @main.command()
@@ -721,9 +750,9 @@ def compare(
     if as_json:
         _echo_json(comparison.to_json())
         return
-    click.echo(describe_comparison(comparison))
+    _echo(describe_comparison(comparison))
     for path in paths.values():
-        click.echo(path)
+        _echo(path)
 
 
 @main.command()
@@ -744,7 +773,7 @@ def export(runs: Path, run: str, output_format: str, output: Path) -> None:
     from thermograd.analysis.export import export_run
 
     for path in export_run(_find(runs, run), output_format, output):
-        click.echo(path)
+        _echo(path)
 
 
 @main.command()
@@ -763,7 +792,7 @@ def verify(runs: Path, run: str, as_json: bool) -> None:
     if as_json:
         _echo_json(result)
     else:
-        click.echo(describe_verification(result))
+        _echo(describe_verification(result))
     if not result["ok"]:
         sys.exit(1)
 
@@ -781,14 +810,14 @@ def seal(runs: Path, run: str) -> None:
     found = _find(runs, run)
     result = seal_run(found.path, found.run_id, found.live_writers())
     for path in result.files:
-        click.echo(path)
+        _echo(path)
     for damage in result.damage:
         text = f"{damage.path.name}: {damage.reason} at byte {damage.offset}; kept in quarantine"
-        click.echo(text, err=True)
+        _echo(text, err=True)
     if result.busy:
-        click.echo("Another process is sealing this run just now.", err=True)
+        _echo("Another process is sealing this run just now.", err=True)
     elif not result.files:
-        click.echo("Nothing to seal.", err=True)
+        _echo("Nothing to seal.", err=True)
 
 
 @main.command()
@@ -863,7 +892,7 @@ def doctor(as_json: bool) -> None:
     if as_json:
         _echo_json(facts)
     else:
-        click.echo(describe_machine(facts))
+        _echo(describe_machine(facts))
 
 
 if __name__ == "__main__":

@@ -31,7 +31,7 @@ def question_verdict(analysis: Analysis) -> str:
 def verdict_sentence(analysis: Analysis) -> str:
     """Say what the run shows about the question, how sure, and what it does not say."""
     asked = [pair for pair in analysis.pairs if not pair.is_speed]
-    if analysis.method == "pearson":
+    if analysis.method == "pearson" and analysis.pairs:
         return (
             "Naive Pearson correlations of raw values, for comparison only: "
             "shared trends alone make them large, so they support no verdict."

@@ -75,8 +75,13 @@ def launch(
 
 
 def _name_of(command: Sequence[str]) -> str:
-    script = next((word for word in command if word.endswith(".py")), command[0])
-    return Path(script).stem or "run"
+    """Return the script's name, or the module's after ``-m``, or the program's."""
+    for word, following in zip(command, [*command[1:], ""], strict=True):
+        if word.endswith(".py"):
+            return Path(word).stem
+        if word == "-m" and _is_python(command) and following:
+            return following
+    return Path(command[0]).stem or "run"
 
 
 def _environment(runs: Path, name: str, hz: float, hello: str) -> dict[str, str]:

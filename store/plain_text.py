@@ -1,6 +1,9 @@
 """Text from strangers as a terminal may show it: names, notes and values carry no control characters."""
 
-__all__ = ["printable", "printable_lines"]
+from math import isfinite
+from typing import Any
+
+__all__ = ["printable", "printable_lines", "without_nan"]
 
 _LONGEST = 500
 
@@ -29,6 +32,21 @@ def printable_lines(text: str) -> str:
     'name \ufffd2J \nnext'
     """
     return text if text.isprintable() else "\n".join(map(_without_controls, text.split("\n")))
+
+
+def without_nan(value: Any) -> Any:
+    """Return a document with null for numbers that are not finite: JSON has none.
+
+    Examples
+    --------
+    >>> without_nan({"loss": [1.0, float("inf")]})
+    {'loss': [1.0, None]}
+    """
+    if isinstance(value, dict):
+        return {key: without_nan(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [without_nan(item) for item in value]
+    return None if isinstance(value, float) and not isfinite(value) else value
 
 
 def _without_controls(text: str) -> str:
