@@ -20,12 +20,7 @@ FORMATS = (
     *(TRAINER_STATE, PROMETHEUS_JSON, STEP_LOG),
     *(DEVICE_LOG, NVIDIA_SMI, HWINFO, WANDB_CSV, PROMETHEUS_TEXT),
 )
-ALLOWED = (
-    "a step log (JSON list of {step, loss, grad_norm, learning_rate, epoch, timestamp}, TensorBoard events, "
-    "trainer_state.json), a device log (CSV with timestamp, device and some of util_pct, temp_c, power_w; "
-    "nvidia-smi CSV; HWiNFO CSV; DCGM metrics as Prometheus text or range query), or a W&B run (.wandb, "
-    "history CSV)"
-)
+ALLOWED = "a step log, a device log or a W&B run, in the formats of docs/importing.md"
 _HEAD_BYTES = 1 << 16
 _ARCHIVES = {
     b"\x1f\x8b": "gzip",
