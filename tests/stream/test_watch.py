@@ -259,6 +259,7 @@ def test_it_quits_cleanly_and_the_terminal_is_as_it_was(way, code):
     pty, termios = pytest.importorskip("pty"), pytest.importorskip("termios")
     pid, fd = pty.fork()
     if pid == 0:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # ignored where the suite runs in the background
         arguments = [sys.executable, "-c", PROGRAM % [os.path.dirname(__file__)]]
         os.execve(sys.executable, arguments, os.environ | {"TERM": "xterm", "COLUMNS": "80", "LINES": "24"})
     before = termios.tcgetattr(fd)
