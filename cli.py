@@ -378,7 +378,7 @@ def import_logs(
 
     Example: thermograd import recordings/run_1
     """
-    from thermograd.ingest.importers.importing import import_run
+    from thermograd.ingest.importers.importing import describe_import, import_run
     from thermograd.ingest.importers.recording import Hints
 
     hints = Hints(started_at, step_time_s)
@@ -386,14 +386,7 @@ def import_logs(
     if as_json:
         _echo_json(result)
         return
-    _echo(f"Imported as {result['run_id']}")
-    for kind, count in result["rows"].items():
-        _echo(f"  {count:>8} {kind} events")
-    for reason, count in result["left_out"].items():
-        _echo(f"  {count:>8} rows left out: {reason}")
-    for ignored in result["ignored"]:
-        _echo(f"  ignored: {ignored}")
-    _echo(f"  times: {result['timezone']}")
+    _echo(describe_import(result))
 
 
 @main.command(name="runs")

@@ -11,6 +11,7 @@ import json
 import logging
 import os
 import queue
+import shlex
 import shutil
 import threading
 import time
@@ -268,8 +269,11 @@ class EventWriter:
         free = shutil.disk_usage(self.run_dir).free
         if free < _LITTLE_SPACE_BYTES:
             self._space_said = True
-            text = f"only {free >> 20} MB are free on the disk of {self.run_dir}; older runs can be pruned"
-            _log.warning("thermograd: %s (thermograd runs --prune-older-than 30d)", text)
+            amount = f"{free >> 20} MB" if free >= 1 << 20 else f"{free >> 10} kB"
+            text = f"only {amount} are free on the disk of {self.run_dir}; older runs can be deleted"
+            runs = shlex.quote(str(self.run_dir.parent.absolute()))
+            prune = f"thermograd --runs {runs} runs --prune-older-than 30d --yes"
+            _log.warning("thermograd: %s: %s (without --yes it only lists them)", text, prune)
             self.append("mark", mark="note", text=text)
 
     def _emit_backlog(self) -> None:

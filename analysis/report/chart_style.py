@@ -23,6 +23,7 @@ __all__ = [
     "number",
     "numbers",
     "theme",
+    "zoom_param",
 ]
 
 Spec = dict[str, Any]
@@ -114,3 +115,13 @@ def number(value: float | None) -> float | None:
 def numbers(values: Iterable[float]) -> list[float | None]:
     """Return `number` of each."""
     return [number(value) for value in values]
+
+
+def zoom_param(views: list[str]) -> Spec:
+    """Return the parameter by which the first layers of panels share zoom and pan in time.
+
+    Shift and the wheel zoom: a wheel alone scrolls the page. Not for Altair's ``add_params``, which also
+    lists views under names that it then changes.
+    """
+    select = {"type": "interval", "encodings": ["x"], "zoom": "wheel![event.shiftKey]"}
+    return {"name": "zoom", "select": select, "bind": "scales", "views": views}

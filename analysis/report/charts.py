@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from typing import Any
 
 import altair as alt
-from thermograd.analysis.report.chart_style import WIDTH, Rows, Spec, checked_later, named, number
+from thermograd.analysis.report.chart_style import WIDTH, Rows, Spec, checked_later, named, number, zoom_param
 from thermograd.analysis.report.curves import Line
 from thermograd.analysis.report.palette import DEVICE_COLOURS, SEVERITY_COLOURS
 from thermograd.analysis.report.panels import KIND_NAMES, Kind, Mark, Panel, Panels
@@ -31,7 +31,7 @@ _EXTENT = 46
 def panels_chart(panels: Panels) -> Spec | None:
     """Return the panels that have something to show as one specification; None where none has.
 
-    Zoom and pan in time are shared by all. Shift and the wheel zoom: a wheel alone scrolls the page.
+    Zoom and pan in time are shared by all.
     ``usermeta`` tells the page which data to read out at the cursor.
     """
     shown = [panel for panel in panels.panels if not panel.reason]
@@ -44,15 +44,7 @@ def panels_chart(panels: Panels) -> Spec | None:
         if panels.alerts:
             charts.append(_alerts_chart(panels, rows))
         specification: Spec = alt.vconcat(*charts, spacing=10).to_dict(validate=False)
-    # Not by add_params, which also lists views under names that it then changes.
-    specification["params"] = [
-        {
-            "name": "zoom",
-            "select": {"type": "interval", "encodings": ["x"], "zoom": "wheel![event.shiftKey]"},
-            "bind": "scales",
-            "views": [view["layer"][0]["name"] for view in specification["vconcat"]],
-        }
-    ]
+    specification["params"] = [zoom_param([view["layer"][0]["name"] for view in specification["vconcat"]])]
     cursor = {"unit": panels.clock.symbol, "unit_s": panels.clock.seconds}
     cursor |= {"scale": f"{shown[0].key}_x", "panels": [_readout(panel, rows) for panel in shown]}
     cursor |= {"alerts": [name for name in rows if name.startswith("alerts-") and name != "alerts-lanes"]}

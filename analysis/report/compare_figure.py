@@ -4,7 +4,7 @@ from matplotlib.figure import Figure
 from thermograd.analysis.compared import Comparison
 from thermograd.analysis.report.figure import figure_text, new_figure, plain_text
 from thermograd.analysis.report.forest import draw_forest, forest_rows
-from thermograd.analysis.report.overlays import build_overlays, draw_overlay
+from thermograd.analysis.report.overlays import build_overlays, draw_overlay, time_axis
 from thermograd.analysis.report.palette import TEXT_COLOUR
 from thermograd.analysis.report.text_compare import best_of
 
@@ -39,5 +39,5 @@ def comparison_figure(
         for place, overlay in enumerate(overlays):
             bottom = (0.32 + _PANEL_IN * (len(overlays) - 1 - place)) / height
             ax = figure.add_axes((0.15, bottom, 0.82, (_PANEL_IN - 0.12) / height))
-            draw_overlay(ax, overlay, is_last=overlay is overlays[-1])
+            draw_overlay(ax, overlay, time_axis(overlays), is_last=overlay is overlays[-1])
     return figure

@@ -7,17 +7,29 @@ from typing import Any
 import altair as alt
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.ticker import MultipleLocator
 from thermograd.analysis.compared import Comparison
-from thermograd.analysis.report.chart_style import WIDTH, Rows, Spec, named, number
+from thermograd.analysis.report.chart_style import (
+    WIDTH,
+    Rows,
+    Spec,
+    checked_later,
+    named,
+    number,
+    zoom_param,
+)
 from thermograd.analysis.report.curves import Line, make_line
 from thermograd.analysis.report.figure import draw_frame, log_axis
 from thermograd.analysis.report.palette import DEVICE_COLOURS, TEXT_COLOUR
 from thermograd.analysis.roles import device_by_role
 
-__all__ = ["Overlay", "build_overlays", "draw_overlay", "overlays_chart", "run_style"]
+__all__ = ["Overlay", "build_overlays", "draw_overlay", "overlays_chart", "run_style", "time_axis"]
 
 _BUCKETS = 300
 _HEIGHT = 120
+_TICKS = 8
+_SPARE = 0.05  # of the time axis
+_TIME_TITLE = "minutes since the training began"
 _DASHES = ([1, 0], [5, 2], [1.5, 1.5], [8, 3, 2, 3])
 _AXES = {
     "grad_norm": "gradient norm",
@@ -79,48 +91,69 @@ def _place(line: Line) -> int:
 
 
 def overlays_chart(overlays: list[Overlay], runs: int) -> Spec | None:
-    """Return the panels as one Vega-Lite specification; None where there is nothing to show."""
+    """Return the panels as one Vega-Lite specification; None where there is nothing to show.
+
+    Zoom, pan and cursor are shared by all panels, as in the timeline of a run.
+    """
     if not overlays:
         return None
     rows: Rows = {}
-    charts = [_chart(overlay, rows, runs, overlay is overlays[-1]) for overlay in overlays]
-    spec: Spec = alt.vconcat(*charts, spacing=12).to_dict()
-    return spec | {"datasets": rows}
+    end = time_axis(overlays)[0]
+    with checked_later(False):
+        charts = [_chart(overlay, rows, runs, end, overlay is overlays[-1]) for overlay in overlays]
+        spec: Spec = alt.vconcat(*charts, spacing=12).to_dict(validate=False)
+    spec["params"] = [zoom_param([view["layer"][0]["name"] for view in spec["vconcat"]])]
+    cursor = {"unit": "min", "unit_s": 60, "scale": f"{overlays[0].key}_x"}
+    panels = [
+        {"title": title, "unit": unit, "curves": f"overlay-{overlay.key}", "marks": []}
+        for overlay in overlays
+        for title, _, unit in [overlay.axis_title.partition(", ")]
+    ]
+    return spec | {"datasets": rows, "usermeta": {"cursor": cursor | {"panels": panels}}}
 
 
-def _chart(overlay: Overlay, rows: Rows, runs: int, is_last: bool) -> alt.LayerChart:
+def time_axis(overlays: list[Overlay]) -> tuple[float, float]:
+    """Return where the time axis that all panels share ends and how far apart its marks are, minutes.
+
+    It ends at a mark where that leaves little room empty, so that its end has a number.
+    """
+    last = max(float(line.time_s[-1]) / 60 for overlay in overlays for line in overlay.lines) or 1.0
+    power = 10.0 ** math.floor(math.log10(last / _TICKS))
+    steps = (1, 2, 5, 10)  # as Vega chooses them
+    step = power * steps[sum(last / _TICKS / power >= math.sqrt(limit) for limit in (2, 10, 50))]
+    mark = step * math.ceil(last / step)
+    return (mark if mark - last <= _SPARE * last else last), step
+
+
+def _chart(overlay: Overlay, rows: Rows, runs: int, end: float, is_last: bool) -> alt.LayerChart:
     entries = [
-        {"t": number(t / 60), "v": number(v), "run": line.label}
+        {"t": number(t / 60), "v": number(v), "s": line.label, "d": line.label}
         for line in overlay.lines
         for t, v in zip(line.time_s.tolist(), line.values.tolist(), strict=True)
     ]
     labels = [f"run {place}" for place in range(1, runs + 1)]
     dashes = [_DASHES[run_style(place)[1]] for place in range(runs)]
-    title = "minutes since the training began" if is_last else None
-    x = alt.X("t:Q", scale=alt.Scale(nice=False), axis=alt.Axis(title=title, grid=False, tickCount=5))
+    axis = alt.Axis(title=_TIME_TITLE if is_last else None, labels=is_last, grid=False, tickCount=_TICKS)
+    x = alt.X("t:Q", scale=alt.Scale(domain=[0, number(end)], nice=False, zero=False), axis=axis)
     scale = alt.Scale(type="log", padding=6) if overlay.log else alt.Scale(zero=False, padding=6)
-    y = alt.Y("v:Q", scale=scale)
     values = _decades(overlay.lines) if overlay.log else alt.Undefined
-    y = y.axis(title=overlay.axis_title, tickCount=4, minExtent=46, titlePadding=8, values=values)
-    base = alt.Chart(named(rows, f"overlay-{overlay.key}", entries)).encode(
-        x=x,
-        y=y,
-        detail="run:N",
-        color=alt.Color("run:N", scale=alt.Scale(domain=labels), legend=None),
-        tooltip=[
-            alt.Tooltip("run:N"),
-            alt.Tooltip("t:Q", title="min", format=".2f"),
-            alt.Tooltip("v:Q", title="value"),
-        ],
+    look: dict[str, Any] = {"tickCount": 4, "minExtent": 46, "maxExtent": 46, "titlePadding": 8}
+    y = alt.Y("v:Q", scale=scale, axis=alt.Axis(title=overlay.axis_title, values=values, **look))
+    line = (
+        alt.Chart(named(rows, f"overlay-{overlay.key}", entries))
+        .mark_line(strokeWidth=1.2, clip=True)
+        .encode(
+            x=x,
+            y=y,
+            detail="s:N",
+            color=alt.Color("d:N", scale=alt.Scale(domain=labels), legend=None),
+            strokeDash=alt.StrokeDash("d:N", scale=alt.Scale(domain=labels, range=dashes), legend=None),
+        )
+        .properties(name=f"{overlay.key}-curves")
     )
-    line = base.mark_line(strokeWidth=1.2, clip=True).encode(
-        strokeDash=alt.StrokeDash("run:N", scale=alt.Scale(domain=labels, range=dashes), legend=None)
+    return alt.LayerChart(
+        layer=[line], width=WIDTH, height=_HEIGHT, name=overlay.key, description=overlay.axis_title
     )
-    dots = base.mark_circle(size=30, opacity=0)
-    chart: alt.LayerChart = alt.LayerChart(layer=[line, dots]).properties(
-        width=WIDTH, height=_HEIGHT, description=overlay.axis_title
-    )
-    return chart
 
 
 def _decades(lines: list[Line]) -> list[float]:
@@ -130,8 +163,8 @@ def _decades(lines: list[Line]) -> list[float]:
     return [10.0**k for k in range(first, last + 1, 1 + (last - first) // 6)]
 
 
-def draw_overlay(ax: Axes, overlay: Overlay, is_last: bool) -> None:
-    """Draw one panel into axes."""
+def draw_overlay(ax: Axes, overlay: Overlay, axis: tuple[float, float], is_last: bool) -> None:
+    """Draw one panel into axes, with the time axis of `time_axis`."""
     draw_frame(ax)
     if overlay.log:
         log_axis(ax, overlay.lines)
@@ -141,8 +174,10 @@ def draw_overlay(ax: Axes, overlay: Overlay, is_last: bool) -> None:
         if dashes:
             look["linestyle"] = (0, tuple(_DASHES[dashes]))
         ax.plot(line.time_s / 60, line.values, gid=line.label, **look)
-    ax.margins(x=0)
+    end, step = axis
+    ax.set_xlim(0, end)
+    ax.xaxis.set_major_locator(MultipleLocator(step))
     ax.set_ylabel(overlay.axis_title, color=TEXT_COLOUR, labelpad=2)
     ax.tick_params(labelbottom=is_last)
     if is_last:
-        ax.set_xlabel("minutes since the training began", color=TEXT_COLOUR, labelpad=2)
+        ax.set_xlabel(_TIME_TITLE, color=TEXT_COLOUR, labelpad=2)

@@ -9,7 +9,14 @@ from thermograd.analysis.report.evidence import Evidence
 from thermograd.analysis.report.markup import Html, element, escape, items
 from thermograd.analysis.report.panels import KIND_NAMES, Kind, Panels
 
-__all__ = ["chart_box", "pairs_charts_section", "still", "timeline_section"]
+__all__ = [
+    "ZOOM_HELP",
+    "chart_box",
+    "pairs_charts_section",
+    "still",
+    "timeline_section",
+    "zoom_buttons",
+]
 
 _COLOURS = 5
 _GLYPHS: dict[Kind, tuple[str, str]] = {
@@ -20,7 +27,7 @@ _GLYPHS: dict[Kind, tuple[str, str]] = {
     "collapse": ("collapse", '<path d="M10 1l5 5-5 5-5-5z" stroke="none"/>'),
     "reported_collapse": ("collapse", '<path d="M5.5 2.5h9L10 10z" stroke="none"/>'),
 }
-_HELP = (
+ZOOM_HELP = (
     "Point at a curve to read all values at that time; drag to move in time, hold Shift and turn the "
     "wheel to "
     "zoom. With the keyboard: arrow keys move the cursor, with Shift the window; + and − zoom, 0 shows all."
@@ -57,8 +64,8 @@ def timeline_section(panels: Panels, image: bytes, has_chart: bool) -> Html:
     if has_chart:
         names = ", ".join(panel.title.lower() for panel in shown)
         box = chart_box("timeline", f"Over time: {names}. Arrow keys read values, plus and minus zoom.", True)
-        note = element("p", _HELP, class_="note no-print")
-        live = element("div", _key(panels), _buttons(), class_="live")
+        note = element("p", ZOOM_HELP, class_="note no-print")
+        live = element("div", _key(panels), zoom_buttons("timeline", "Whole run"), class_="live")
         parts += [live, box, element("div", note, class_="live"), still(image, f"Over time: {names}")]
     four = {panel.key for panel in panels.printed}
     parts += [
@@ -79,9 +86,12 @@ def timeline_section(panels: Panels, image: bytes, has_chart: bool) -> Html:
     return Html("".join([*parts, brief if len(notes) <= 3 else more]))
 
 
-def _buttons() -> Html:
-    names = {"0.5": "Zoom in", "2": "Zoom out", "all": "Whole run"}
-    buttons = [element("button", name, type="button", data_zoom=key) for key, name in names.items()]
+def zoom_buttons(chart: str, whole: str) -> Html:
+    """Return the buttons that zoom a chart over time; `whole` names the one that shows all."""
+    names = {"0.5": "Zoom in", "2": "Zoom out", "all": whole}
+    buttons = [
+        element("button", name, type="button", data_zoom=key, data_chart=chart) for key, name in names.items()
+    ]
     return element("div", *buttons, class_="buttons no-print")
 
 

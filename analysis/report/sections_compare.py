@@ -8,7 +8,7 @@ from thermograd.analysis.compared import ComparedRun, Comparison, PairAcross
 from thermograd.analysis.report.markup import Html, breakable, details, element, items, table, typeset
 from thermograd.analysis.report.overlays import run_style
 from thermograd.analysis.report.sections_analysis import bound_text
-from thermograd.analysis.report.sections_charts import chart_box, still
+from thermograd.analysis.report.sections_charts import ZOOM_HELP, chart_box, still, zoom_buttons
 from thermograd.analysis.report.sections_source import queries_across, versions_text
 from thermograd.analysis.report.text_compare import (
     best_of,
@@ -197,8 +197,10 @@ def overlays_section(comparison: Comparison, image: bytes | None) -> Html:
         return Html("")
     key = items([_key_entry(place, run) for place, run in enumerate(comparison.runs)], class_="key")
     text = "All runs over each other"
-    live = element("div", key, class_="live")
-    return Html(element("h2", text) + live + chart_box("overlays", text) + still(image, text))
+    live = element("div", key, zoom_buttons("overlays", "Whole range"), class_="live")
+    box = chart_box("overlays", f"{text}. Arrow keys read values, plus and minus zoom.", keyboard=True)
+    note = element("div", element("p", ZOOM_HELP, class_="note no-print"), class_="live")
+    return Html(element("h2", text) + live + box + note + still(image, text))
 
 
 def _key_entry(place: int, run: ComparedRun) -> Html:

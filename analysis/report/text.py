@@ -212,14 +212,16 @@ def _spikes_found(marks: list[dict[str, Any]], alerts: list[dict[str, Any]]) -> 
     }
     shown = ", ".join(f"{step}: {names or 'none'}" for step, names in found.items()) or "none"
     other = sorted({at for at, _ in raised if not any(step <= at <= step + 1 for step in injected)})
-    text = f"{sum(map(bool, found.values()))} of {len(injected)} injected bad batches found (steps {shown})"
+    steps = f"step{'s' * (len(injected) != 1)} {shown}"
+    text = f"{sum(map(bool, found.values()))} of {len(injected)} injected bad batches found ({steps})"
     return f"{text}; {len(other)} other step{'s' * (len(other) != 1)} with a spike alert" + (
-        f" (steps {_numbers(other)})" if other else ""
+        f" (in {_steps(other)})" if other else ""
     )
 
 
-def _numbers(values: list[int]) -> str:
-    return ", ".join(map(str, values)) or "none"
+def _steps(steps: list[int]) -> str:
+    *before, last = map(str, steps)
+    return f"steps {', '.join(before)} and {last}" if before else f"step {last}"
 
 
 def describe_verification(result: Mapping[str, Any]) -> str:

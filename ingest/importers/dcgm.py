@@ -71,7 +71,7 @@ class _Samples:
         column, factor = _METRICS[metric]
         moment = read_epoch(value.time_s)
         if moment is None:
-            raise LeftOutError("a timestamp that is no time between 1970 and 2100")
+            raise LeftOutError("a timestamp that is no time between 1970 and 2100", value.time_s)
         number = _number(column, value.value, factor)
         check_bounds({column: number})
         device = _device(value.labels)
@@ -102,7 +102,7 @@ def _number(column: str, value: float, factor: float) -> float | int | None:
     if column not in _WHOLE:
         return float(value * factor)
     if value < 0:
-        raise LeftOutError(f"{column} below 0")
+        raise LeftOutError(f"{column} below 0", value)
     return int(value)
 
 
@@ -135,11 +135,11 @@ def _read_text(paths: tuple[Path, ...], _: Hints) -> list[Recording]:
     recording = Recording(paths, "sample", PROMETHEUS_TEXT.name)
     recording.clock = "the timestamp of each sample"
     samples = _Samples(recording)
-    for value in _text_values(recording):
+    for line, value in _text_values(recording):
         try:
             samples.put(value)
         except LeftOutError as error:
-            recording.leave_out(error)
+            recording.leave_out(error, value.line, line)
     samples.finish()
     if not len(recording) and recording.left_out[_NO_TIME]:
         raise ImportFormatError(
@@ -149,27 +149,28 @@ def _read_text(paths: tuple[Path, ...], _: Hints) -> list[Recording]:
     return [recording]
 
 
-def _text_values(recording: Recording) -> Iterator[_Value]:
+def _text_values(recording: Recording) -> Iterator[tuple[str, _Value]]:
     """Parse line by line with Prometheus' own client, so that a bad line costs itself only."""
     from prometheus_client.parser import text_string_to_metric_families
 
     for number, line in text_lines(recording.path):
         if not line.strip() or line.startswith("#"):
             continue
+        recording.count_rows()
         try:
             require_whole(line)
             (family,) = text_string_to_metric_families(line)
             (sample,) = family.samples
             value = float(sample.value)
         except LeftOutError as error:
-            recording.leave_out(error)
+            recording.leave_out(error, number, line)
         except (ValueError, IndexError, OverflowError):
-            recording.leave_out("torn row: not in Prometheus' text format")
+            recording.leave_out("torn row: not in Prometheus' text format", number, line)
         else:
             if sample.timestamp is None:
-                recording.leave_out(_NO_TIME)
+                recording.leave_out(_NO_TIME, number, line)
             else:
-                yield _Value(number, sample.name, sample.labels, value, float(sample.timestamp))
+                yield line, _Value(number, sample.name, sample.labels, value, float(sample.timestamp))
 
 
 # -- JSON ----------------------------------------------------------------------------------------
@@ -181,9 +182,10 @@ def _is_json(head: Head) -> bool:
 
 def _read_json(paths: tuple[Path, ...], _: Hints) -> list[Recording]:
     recording = Recording(paths, "sample", PROMETHEUS_JSON.name)
-    recording.clock = "the time of each value"
+    recording.clock, recording.place = "the time of each value", "series"
     samples = _Samples(recording)
     for number, labels, points in _series(recording.path):
+        recording.count_rows(len(points))
         name = labels.get("__name__")
         if name is None:
             samples.unknown.add(f"series {number} (it has no name: an expression)")
@@ -192,7 +194,7 @@ def _read_json(paths: tuple[Path, ...], _: Hints) -> list[Recording]:
             try:
                 samples.put(_Value(number, name, labels, *_point(point)))
             except LeftOutError as error:
-                recording.leave_out(error)
+                recording.leave_out(error, number, point)
     samples.finish()
     return [recording]
 

@@ -25,20 +25,21 @@ def _is_state(head: Head) -> bool:
 
 def _read_state(paths: tuple[Path, ...], hints: Hints) -> list[Recording]:
     recording = Recording(paths, "step", TRAINER_STATE.name)
-    recording.clock = "--started-at"
+    recording.clock, recording.place = "--started-at", "entry"
     state = json_of(recording.path)
     history = state.get("log_history") if isinstance(state, dict) else None
     if not isinstance(history, list):
         raise ImportFormatError(f"{recording.path}: log_history is not a list; allowed is a list of objects")
     began, step_time_s, recording.estimated = _clock(recording.path, history, hints)
     unused: set[str] = set()
+    recording.count_rows(len(history))
     for number, entry in enumerate(history, start=1):
         if isinstance(entry, dict):
             unused.update(entry.keys() - {"step", *_COLUMNS})
         try:
             values = _row(entry)
         except LeftOutError as error:
-            recording.leave_out(error)
+            recording.leave_out(error, number, entry)
             continue
         moment = Moment(began.ns + round(values["step"] * step_time_s * 1e9), began.naive)
         recording.add(number, moment, values)
@@ -82,12 +83,12 @@ def _row(entry: Any) -> dict[str, Any]:
         raise LeftOutError("torn row: an entry that is not an object")
     step = whole_number(entry.get("step"))
     if step is None:
-        raise LeftOutError("torn row: step is not a whole number >= 0")
+        raise LeftOutError("torn row: step is not a whole number >= 0", entry.get("step"))
     values = {name: measure(name, entry.get(name)) for name in _COLUMNS}
     if values["loss"] is None and values["grad_norm"] is None:
         raise LeftOutError("evaluation or summary row (no loss and no grad_norm)")
     if (values["grad_norm"] or 0.0) < 0.0:
-        raise LeftOutError("grad_norm below 0")
+        raise LeftOutError("grad_norm below 0", values["grad_norm"])
     return {"step": step} | values
 
 

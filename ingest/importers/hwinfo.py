@@ -83,15 +83,17 @@ def _read_log(paths: tuple[Path, ...], _: Hints) -> list[Recording]:
         cells = _trimmed(cells_of(line))
         if _is_header(cells):
             if layout is not None:
-                recording.leave_out("repeated header row")
+                recording.count_rows()
+                recording.leave_out("repeated header row", number, line)
             if layout is None or tuple(cells) != layout.cells:
                 layout = _layout(recording, number, cells, groups)
             continue
+        recording.count_rows()
         try:
             moment, samples = _row(layout, line, cells)
             recording.require_new(tuple(cells))
         except LeftOutError as error:
-            recording.leave_out(error)
+            recording.leave_out(error, number, line)
             continue
         for values in samples:
             recording.add(number, moment, values)
@@ -205,16 +207,16 @@ def _value(column: str, text: str, sensor: _Sensor) -> float | None:
 def _moment(date: str, time: str) -> Moment:
     """Read day.month.year and a time whose parts need not have two digits."""
     if "/" in date:
-        raise LeftOutError("a Date with '/', which does not say which number is the month")
+        raise LeftOutError("a Date with '/', which does not say which number is the month", date)
     day, clock = _DATE.fullmatch(date), _TIME.fullmatch(time)
     if day is None or clock is None:
-        raise LeftOutError("torn row: Date is not d.m.yyyy, or Time not h:m:s")
+        raise LeftOutError("torn row: Date is not d.m.yyyy, or Time not h:m:s", f"{date} {time}")
     text = (
         f"{day[3]}-{int(day[2]):02}-{int(day[1]):02}T{int(clock[1]):02}:{int(clock[2]):02}:{int(clock[3]):02}"
     )
     moment = read_time(f"{text}.{int(clock[4] or 0):03}")
     if moment is None:
-        raise LeftOutError("torn row: Date and Time are no moment between 1970 and 2100")
+        raise LeftOutError("torn row: Date and Time are no moment between 1970 and 2100", f"{date} {time}")
     return moment
 
 

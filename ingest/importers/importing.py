@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 from thermograd.ingest.importers.formats import ALLOWED
-from thermograd.ingest.importers.recording import Hints, Kind, Recording
+from thermograd.ingest.importers.recording import FirstLeftOut, Hints, Kind, Recording
 from thermograd.ingest.importers.sources import WORDS, Source, choose_sources
 from thermograd.ingest.importers.timing import in_time_order, out_of_order
 from thermograd.ingest.importers.zones import named_zone
@@ -19,9 +19,10 @@ from thermograd.store.catalogue import build_run
 from thermograd.store.errors import ImportFormatError, LogError
 from thermograd.store.events import column_names
 from thermograd.store.log import EventWriter
+from thermograd.store.plain_text import printable
 from thermograd.store.process import host_facts, new_writer_name
 
-__all__ = ["import_run"]
+__all__ = ["describe_import", "import_run"]
 
 _BATCH_ROWS = 8192  # few, large batches: an import appends much faster than a training run
 _CONSTANT_ROWS = 60
@@ -64,8 +65,9 @@ def import_run(
     Returns
     -------
     dict
-        ``run_id``, ``rows`` by kind, ``left_out`` by reason, ``ignored``, and ``timezone``: how it
-        was found.
+        ``run_id``, ``rows`` by kind, ``files`` with the rows read of each, ``left_out`` by reason and
+        ``first_left_out`` (where the first such row is, and what was wrong), ``ignored``, and
+        ``timezone``: how it was found.
 
     Raises
     ------
@@ -81,16 +83,38 @@ def import_run(
     _require_use(hints, chosen)
     recordings = _read(chosen, hints)
     tables, how = in_time_order(recordings, zone)
-    left_out: Counter[str] = sum((recording.left_out for recording in recordings), Counter())
-    facts = _facts(recordings, tables, how, left_out)
+    facts = _facts(recordings, tables, how)
     run_id = _write(runs_dir, name or _default_name(paths, chosen), facts, tables)
     return {
         "run_id": run_id,
         "rows": {kind: len(tables.get(kind, ())) for kind in WORDS},
-        "left_out": dict(left_out),
+        **{name: facts["import"][name] for name in ("files", "left_out", "first_left_out")},
         "ignored": ignored + [f"{r.path.name}: {text}" for r in recordings for text in r.ignored],
         "timezone": how,
     }
+
+
+def describe_import(result: dict[str, Any]) -> str:
+    """Return what `import_run` returned as text."""
+    files: list[dict[str, Any]] = result["files"]
+    lines = [f"Imported as {result['run_id']}"]
+    for kind, count in result["rows"].items():
+        read = [(file["name"], file["rows_read"][kind]) for file in files if file["rows_read"].get(kind)]
+        source = printable(read[0][0]) if len(read) == 1 else f"{len(read)} files"
+        rows = sum(rows for _, rows in read)
+        of = f", of {rows} row{'s' * (rows != 1)} read from {source}" if read else ""
+        lines.append(f"  {count:>8} {kind} events{of}")
+    for reason, count in result["left_out"].items():
+        where = _first(count, FirstLeftOut(**result["first_left_out"][reason]), len(files) > 1)
+        lines.append(f"  {count:>8} row{'s' * (count != 1)} left out: {reason}, {where}")
+    lines += [f"  ignored: {ignored}" for ignored in result["ignored"]]
+    return "\n".join([*lines, f"  times: {result['timezone']}"])
+
+
+def _first(count: int, first: FirstLeftOut, name_file: bool) -> str:
+    """Say where the first of some rows is, and what was wrong: in line 17: 999."""
+    where = f"{'first ' * (count > 1)}in {first.where}" + (f" of {first.file}" if name_file else "")
+    return where if first.value is None else f"{where}: {first.value}"
 
 
 def _require_use(hints: Hints, chosen: dict[Kind, Source]) -> None:
@@ -109,17 +133,22 @@ def _read(chosen: dict[Kind, Source], hints: Hints) -> list[Recording]:
         wanted = [r for r in source.format.read(source.paths, hints) if chosen.get(r.kind) == source]
         usable = [recording for recording in wanted if len(recording)]
         if not usable:
-            raise ImportFormatError(_nothing_usable(wanted[0], sum((r.left_out for r in wanted), Counter())))
+            for recording in wanted[1:]:
+                wanted[0].absorb(recording)
+            raise ImportFormatError(_nothing_usable(wanted[0]))
         for recording in wanted:
             if not len(recording):
-                usable[0].left_out.update(recording.left_out)
-                usable[0].ignored += recording.ignored
+                usable[0].absorb(recording)
         kept += usable
     return kept
 
 
-def _nothing_usable(recording: Recording, left_out: Counter[str]) -> str:
-    reasons = "; ".join(f"{count} x {reason}" for reason, count in left_out.most_common(3))
+def _nothing_usable(recording: Recording) -> str:
+    name_file = len(recording.paths) > 1
+    reasons = "; ".join(
+        f"{count} x {reason}, {_first(count, recording.first_left_out[reason], name_file)}"
+        for reason, count in recording.left_out.most_common(3)
+    )
     reasons = reasons or "; ".join(recording.ignored[:3]) or "it has none"
     return (
         f"{recording.path}: no usable row in this {WORDS[recording.kind]} ({reasons}); allowed is {ALLOWED}"
@@ -134,11 +163,12 @@ def _default_name(paths: list[Path], chosen: dict[Kind, Source]) -> str:
 # -- facts -----------------------------------------------------------------------------------------
 
 
-def _facts(
-    recordings: list[Recording], tables: dict[Kind, pa.Table], how: str, left_out: Counter[str]
-) -> dict[str, Any]:
+def _facts(recordings: list[Recording], tables: dict[Kind, pa.Table], how: str) -> dict[str, Any]:
     samples = next((r for r in recordings if r.kind == "sample"), None)
     estimated = next((r.estimated for r in recordings if r.estimated is not None), None)
+    left_out: Counter[str] = sum((recording.left_out for recording in recordings), Counter())
+    rows_read: Counter[tuple[Path, Kind]] = sum((recording.rows_read for recording in recordings), Counter())
+    first = {reason: row for r in reversed(recordings) for reason, row in r.first_left_out.items()}
     # The host that imports is not the host that was recorded, of which nothing is known.
     return dict.fromkeys(host_facts()) | {
         "source": "imported",
@@ -147,9 +177,13 @@ def _facts(
         "ended_time_ns": max(table["_time_ns"][-1].as_py() for table in tables.values()),
         "devices": _devices(samples, tables["sample"]) if samples is not None else {},
         "import": {
-            "files": list({path: _file(path, r) for r in recordings for path in r.paths}.values()),
+            "files": [
+                _file(path, r, {kind: rows for (of, kind), rows in rows_read.items() if of == path})
+                for path, r in {path: r for r in recordings for path in r.paths}.items()
+            ],
             "timezone": how,
             "left_out": dict(left_out),
+            "first_left_out": {reason: first[reason]._asdict() for reason in left_out},
             "out_of_order": sum(out_of_order(recording) for recording in recordings),
             "step_series_sha256": _series_digest(tables["step"]) if "step" in tables else None,
             "step_times_estimated": estimated,
@@ -157,7 +191,7 @@ def _facts(
     }
 
 
-def _file(path: Path, recording: Recording) -> dict[str, Any]:
+def _file(path: Path, recording: Recording, rows_read: dict[Kind, int]) -> dict[str, Any]:
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     return {
@@ -165,6 +199,7 @@ def _file(path: Path, recording: Recording) -> dict[str, Any]:
         "sha256": digest,
         "format": recording.format,
         "definition": recording.definition,
+        "rows_read": rows_read,
     }
 
 

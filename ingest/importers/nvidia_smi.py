@@ -118,15 +118,17 @@ def _read_log(paths: tuple[Path, ...], _: Hints) -> list[Recording]:
         fields = _header_fields(cells)
         if fields is not None:
             if header is not None:
-                recording.leave_out("repeated header row")
+                recording.count_rows()
+                recording.leave_out("repeated header row", number, line)
             header = _header(recording, number, cells, fields)
             continue
+        recording.count_rows()
         try:
             require_whole(line)
             moment, values = _row(recording, header, cells)
             recording.require_new(tuple(cells))
         except LeftOutError as error:
-            recording.leave_out(error)
+            recording.leave_out(error, number, line)
             continue
         recording.add(number, moment, values)
     return [recording]
@@ -170,9 +172,10 @@ def _row(recording: Recording, header: _Header | None, cells: list[str]) -> tupl
         raise LeftOutError("torn row: not as many cells as the header")
     if any(_LOST.fullmatch(cell) for cell in cells):
         raise LeftOutError("the GPU was lost or needed a reset")
-    moment = read_time(cells[header.fields.index("timestamp")].replace("/", "-", 2))
+    stamp = cells[header.fields.index("timestamp")]
+    moment = read_time(stamp.replace("/", "-", 2))
     if moment is None:
-        raise LeftOutError("torn row: timestamp is no date and time")
+        raise LeftOutError("torn row: timestamp is no date and time", stamp)
     device = _device(recording, header, cells)
     values: dict[str, Any] = {"device": device}
     for position, column in header.columns.items():
@@ -193,12 +196,12 @@ def _value(column: _Column, text: str) -> float | int | None:
     match = _CELL.fullmatch(text)
     unit = match["unit"] if match else None
     if match is None or (unit is not None and unit not in _UNITS):
-        raise LeftOutError(f"torn row: {column.name} is not a number with a known unit")
+        raise LeftOutError(f"torn row: {column.name} is not a number with a known unit", text)
     number = read_number(column.name, match["number"]) * (_UNITS[unit] if unit else column.factor)
     if column.name not in _COUNTERS:
         return float(number)
     if not 0 <= number < 2**62:
-        raise LeftOutError(f"{column.name} is no counter")
+        raise LeftOutError(f"{column.name} is no counter", text)
     return int(number)
 
 
@@ -206,9 +209,9 @@ def _mask(text: str) -> int:
     try:
         mask = int(text, 16)
     except ValueError as error:
-        raise LeftOutError("torn row: the clock event reasons are no hexadecimal mask") from error
+        raise LeftOutError("torn row: the clock event reasons are no hexadecimal mask", text) from error
     if not 0 <= mask < 2**64:
-        raise LeftOutError("torn row: the clock event reasons are no 64-bit mask")
+        raise LeftOutError("torn row: the clock event reasons are no 64-bit mask", text)
     return mask
 
 

@@ -48,7 +48,11 @@ _BOUNDS = {
 
 
 class LeftOutError(Exception):
-    """A row is left out, for the reason it says."""
+    """A row is left out, for the reason it says, because of a value in it where it is one value's fault."""
+
+    def __init__(self, reason: str, value: object = None) -> None:
+        super().__init__(reason)
+        self.value = value
 
 
 def read_number(name: str, text: str) -> float:
@@ -61,7 +65,7 @@ def read_number(name: str, text: str) -> float:
     """
     value = float(text) if _NUMBER.fullmatch(text) else math.nan
     if not math.isfinite(value):
-        raise LeftOutError(f"torn row: {name} is not a finite number")
+        raise LeftOutError(f"torn row: {name} is not a finite number", text)
     return value
 
 
@@ -76,7 +80,8 @@ def check_bounds(values: dict[str, Any]) -> None:
     for name, value in values.items():
         bounds = _BOUNDS.get(name)
         if bounds is not None and value is not None and not bounds[0] <= value <= bounds[1]:
-            raise LeftOutError(f"{name} outside {bounds[0]:g} to {bounds[1]:g} {bounds[2]}")
+            low, high, unit = bounds
+            raise LeftOutError(f"{name} outside {low:g} to {high:g} {unit}", f"{value:.6g}")
 
 
 def text_lines(path: Path, fallback: str | None = None) -> Iterator[tuple[int, str]]:
@@ -217,4 +222,4 @@ def measure(name: str, value: Any) -> float | None:
             return float(value)
     except OverflowError:
         pass
-    raise LeftOutError(f"torn row: {name} is not a number")
+    raise LeftOutError(f"torn row: {name} is not a number", value)

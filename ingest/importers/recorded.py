@@ -61,15 +61,17 @@ def _read_device_log(paths: tuple[Path, ...], _: Hints) -> list[Recording]:
         cells = cells_of(line)
         if _is_header(cells):
             if header is not None:
-                recording.leave_out("repeated header row")
+                recording.count_rows()
+                recording.leave_out("repeated header row", number, line)
             header, recording.definition = cells, recording.definition or _definition(cells)
             continue
+        recording.count_rows()
         try:
             moment, values = _device_row(header, cells)
             require_whole(line)
             recording.require_new(tuple(cells))
         except LeftOutError as error:
-            recording.leave_out(error)
+            recording.leave_out(error, number, line)
             continue
         recording.add(number, moment, values)
     return [recording]
@@ -90,22 +92,22 @@ def _device_row(header: list[str] | None, cells: list[str]) -> tuple[Moment, dic
     named = dict(zip(header, cells, strict=True))
     moment = read_time(named["timestamp"])
     if moment is None:
-        raise LeftOutError("torn row: timestamp is not an ISO 8601 time or epoch seconds")
+        raise LeftOutError("torn row: timestamp is not an ISO 8601 time or epoch seconds", named["timestamp"])
     device = named["device"]
     if not device or "\0" in device:
-        raise LeftOutError("torn row: no device")
+        raise LeftOutError("torn row: no device", device)
     numbers = _NOTHING | {name: read_number(name, named[name]) for name in _NUMERIC if named.get(name)}
     for name, (low, high, unit) in _BOUNDS.items():
         value = numbers[name]
         if value is not None and not low <= value <= high:
-            raise LeftOutError(f"{name} outside {low:g} to {high:g} {unit}")
+            raise LeftOutError(f"{name} outside {low:g} to {high:g} {unit}", named[name])
     return moment, _sample(device, numbers, _flag(named))
 
 
 def _flag(named: dict[str, str]) -> bool | None:
     text = named.get("collapse", "").lower()
     if text not in _FLAGS:
-        raise LeftOutError("torn row: collapse is not 0 or 1")
+        raise LeftOutError("torn row: collapse is not 0 or 1", named["collapse"])
     return _FLAGS[text]
 
 
@@ -149,18 +151,20 @@ def _is_step_log(head: Head) -> bool:
 def _read_step_log(paths: tuple[Path, ...], _: Hints) -> list[Recording]:
     """Read a list of entries. NaN and infinite losses and norms are kept: they are what happened."""
     recording = Recording(paths, "step", STEP_LOG.name)
+    recording.place = "entry"
     entries = json_of(recording.path)
     if not isinstance(entries, list):
         found = type(entries).__name__
         raise ImportFormatError(f"{recording.path}: a step log must be a list, but this is a {found}")
     clocks = set()
     previous: Any = None
+    recording.count_rows(len(entries))
     for number, entry in enumerate(entries, start=1):
         try:
             clock, moment, values = _step_row(entry, previous, number == len(entries))
             recording.require_new(json.dumps(entry, sort_keys=True))
         except LeftOutError as error:
-            recording.leave_out(error)
+            recording.leave_out(error, number, entry)
             continue
         previous = values["step"]
         clocks.add(clock)
@@ -175,7 +179,7 @@ def _step_row(entry: Any, previous: Any, is_last: bool) -> tuple[str, Moment, di
         raise LeftOutError("torn row: an entry that is not an object")
     step = whole_number(entry.get("step"))
     if step is None:
-        raise LeftOutError("torn row: step is not a whole number >= 0")
+        raise LeftOutError("torn row: step is not a whole number >= 0", entry.get("step"))
     names = ("loss", "grad_norm", "learning_rate", "epoch")
     values = {"step": step} | {name: measure(name, entry.get(name)) for name in names}
     if step == previous and values["loss"] is None and values["grad_norm"] is None:
@@ -185,7 +189,7 @@ def _step_row(entry: Any, previous: Any, is_last: bool) -> tuple[str, Moment, di
             else "evaluation or summary row (repeated step, null loss and grad_norm)"
         )
     if (values["grad_norm"] or 0.0) < 0.0:
-        raise LeftOutError("grad_norm below 0")
+        raise LeftOutError("grad_norm below 0", values["grad_norm"])
     for clock, moment in _moments(entry):
         return clock, moment, values
     raise LeftOutError(f"torn row: none of {', '.join(_CLOCKS)} is a time")

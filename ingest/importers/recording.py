@@ -1,5 +1,6 @@
 """What an importer reads from files: usable rows in little memory, and why the others were left out."""
 
+import json
 from collections import Counter
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
@@ -10,12 +11,14 @@ import pyarrow as pa
 from thermograd.ingest.importers.reading import LeftOutError
 from thermograd.ingest.importers.zones import Moment, Span
 from thermograd.store.events import arrow_schema
+from thermograd.store.plain_text import printable
 
-__all__ = ["Format", "Head", "Hints", "Kind", "Recording"]
+__all__ = ["FirstLeftOut", "Format", "Head", "Hints", "Kind", "Recording"]
 
 Kind = Literal["step", "sample"]
 
 _BATCH_ROWS = 8192
+_LONGEST_VALUE = 60
 
 
 class Hints(NamedTuple):
@@ -37,6 +40,17 @@ class Head(NamedTuple):
         return [line for line in self.text.split("\n") if line.strip()]
 
 
+class FirstLeftOut(NamedTuple):
+    """The first row that was left out for a reason: its file, where it stands there, and what was wrong.
+
+    The value is a stranger's: it is cut short and has no control characters.
+    """
+
+    file: str
+    where: str
+    value: str | None
+
+
 class Recording:
     """The usable rows of one kind that some files gave, kept as Arrow batches.
 
@@ -51,8 +65,17 @@ class Recording:
 
     Attributes
     ----------
+    reading
+        The file that is being read.
+    place
+        What its rows are called where they are counted: line, entry, event, record, series.
+    rows_read
+        How many rows there were, of use or not, by file and kind. Blank lines, comments and the first
+        header are none.
     left_out
         How many rows were of no use, by reason.
+    first_left_out
+        The first row of each reason.
     ignored
         What else the files hold and is not imported, in words.
     clock
@@ -71,7 +94,10 @@ class Recording:
 
     def __init__(self, paths: tuple[Path, ...], kind: Kind, format: str) -> None:
         self.paths, self.kind, self.format = paths, kind, format
+        self.reading, self.place = paths[0], "line"
+        self.rows_read: Counter[tuple[Path, Kind]] = Counter()
         self.left_out: Counter[str] = Counter()
+        self.first_left_out: dict[str, FirstLeftOut] = {}
         self.ignored: list[str] = []
         self.clock = "timestamp"
         self.local_offsets_s: set[int] = set()
@@ -110,9 +136,38 @@ class Recording:
         if len(self._pending) >= _BATCH_ROWS:
             self._flush()
 
-    def leave_out(self, reason: object) -> None:
-        """Count a row that is of no use."""
+    def count_rows(self, count: int = 1) -> None:
+        """Count rows that were read, whether they turn out to be of use or not."""
+        self.rows_read[self.reading, self.kind] += count
+
+    def leave_out(self, reason: object, number: int, row: object = None, path: Path | None = None) -> None:
+        """Count a row that is of no use, and remember the first one of each reason.
+
+        Parameters
+        ----------
+        reason
+            Why; a LeftOutError may say which value it was.
+        number
+            Where the row stands in its file.
+        row
+            The whole row, to be shown where no single value is to blame.
+        path
+            The row's file, where that is not the one being read.
+        """
         self.left_out[str(reason)] += 1
+        if str(reason) not in self.first_left_out:
+            value = reason.value if isinstance(reason, LeftOutError) else None
+            value = row if value is None or value == "" else value
+            self.first_left_out[str(reason)] = FirstLeftOut(
+                printable((path or self.reading).name), f"{self.place} {number}", _shown(value)
+            )
+
+    def absorb(self, other: "Recording") -> None:
+        """Take over what another recording says of its rows, none of which was of use."""
+        self.rows_read.update(other.rows_read)
+        self.left_out.update(other.left_out)
+        self.first_left_out = other.first_left_out | self.first_left_out
+        self.ignored += other.ignored
 
     def require_new(self, identity: Hashable) -> None:
         """Refuse a row that has been there before, exactly.
@@ -154,6 +209,18 @@ class Recording:
             columns[name] = pa.array([values.get(name) for _, _, values in self._pending], kind)
         self._batches.append(pa.RecordBatch.from_pydict(columns))
         self._pending.clear()
+
+
+def _shown(value: object) -> str | None:
+    """Return a value in one short line: text as it stands, anything else as JSON."""
+    if value is None:
+        return None
+    if not isinstance(value, str):
+        try:
+            value = json.dumps(value, default=str, ensure_ascii=False)
+        except (ValueError, RecursionError):
+            value = type(value).__name__
+    return printable(value.strip()[: 2 * _LONGEST_VALUE], _LONGEST_VALUE)
 
 
 @dataclass(frozen=True)

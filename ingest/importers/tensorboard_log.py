@@ -28,19 +28,23 @@ def _is_event_file(head: Head) -> bool:
 
 def _read_event_files(paths: tuple[Path, ...], _: Hints) -> list[Recording]:
     recording = Recording(paths, "step", TENSORBOARD.name)
-    recording.clock = "wall_time"
+    recording.clock, recording.place = "wall_time", "event"
     rows = StepRows(recording)
     for path in paths:
+        recording.reading = path
         plugins: dict[str, str] = {}
         number = 0
         for number, event in enumerate(_events(path), start=1):
+            recording.count_rows()
             try:
                 _put(rows, number, event, plugins)
             except LeftOutError as error:
-                recording.leave_out(error)
+                recording.leave_out(error, number)
         torn = path.stat().st_size - _end_of(path, number)
         if torn:
-            recording.leave_out(f"damaged end of {path.name}: the {torn} bytes after event {number}")
+            recording.leave_out(
+                f"damaged end of {path.name}: the {torn} bytes after event {number}", number + 1
+            )
     rows.finish()
     return [recording]
 
@@ -71,10 +75,10 @@ def _put(rows: StepRows, number: int, event: Any, plugins: dict[str, str]) -> No
         return
     moment = read_epoch(event.wall_time)
     if moment is None:
-        raise LeftOutError("wall_time is no time between 1970 and 2100")
+        raise LeftOutError("wall_time is no time between 1970 and 2100", event.wall_time)
     step = whole_number(event.step)
     if step is None:
-        raise LeftOutError("step below 0")
+        raise LeftOutError("step below 0", event.step)
     rows.put(number, moment, step, scalars)
 
 

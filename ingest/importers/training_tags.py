@@ -3,6 +3,7 @@
 import re
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import NamedTuple
 
 from thermograd.ingest.importers.reading import LeftOutError
@@ -56,6 +57,7 @@ def of_no_use(noun: str, names: Collection[str]) -> list[str]:
 
 
 class _Row(NamedTuple):
+    path: Path
     line: int
     moment: Moment
     step: int
@@ -83,7 +85,7 @@ class StepRows:
             return
         row = self._latest.get(step)
         if row is None or any(tag in row.values and _is_signal(tag) for tag in known):
-            row = self._latest[step] = _Row(line, moment, step, {})
+            row = self._latest[step] = _Row(self.recording.reading, line, moment, step, {})
             self._rows.append(row)
         row.values.update(known)
 
@@ -100,7 +102,7 @@ class StepRows:
             try:
                 values = _columns(row, chosen)
             except LeftOutError as error:
-                self.recording.leave_out(error)
+                self.recording.leave_out(error, row.line, f"step {row.step}", row.path)
                 continue
             self.recording.add(row.line, row.moment, values)
 
@@ -114,5 +116,5 @@ def _columns(row: _Row, chosen: dict[str, str]) -> dict[str, float | int | None]
     if all(values.get(name) is None for name in _SIGNALS):
         raise LeftOutError(NO_SIGNAL)
     if (values.get("grad_norm") or 0.0) < 0.0:
-        raise LeftOutError("grad_norm below 0")
+        raise LeftOutError("grad_norm below 0", values["grad_norm"])
     return {"step": row.step} | values

@@ -70,7 +70,7 @@ class _Run:
             (s for tag in (*STEP_TAGS, "_step") if (s := whole_number(row.get(tag))) is not None), None
         )
         if step is None:
-            raise LeftOutError("torn row: _step is not a whole number >= 0")
+            raise LeftOutError("torn row: _step is not a whole number >= 0", row.get("_step"))
         signals = {
             name: float(value)
             for name, value in row.items()
@@ -101,7 +101,7 @@ class _Run:
             try:
                 check_bounds(values)
             except LeftOutError as error:
-                self.samples.leave_out(error)
+                self.samples.leave_out(error, number)
                 continue
             self.samples.add(number, moment, {"device": device} | values)
 
@@ -131,7 +131,7 @@ def _is_number(value: Any) -> bool:
 def _moment(value: Any) -> Moment:
     moment = read_epoch(value) if isinstance(value, int | float) else None
     if moment is None:
-        raise LeftOutError("torn row: _timestamp is no time between 1970 and 2100")
+        raise LeftOutError("torn row: _timestamp is no time between 1970 and 2100", value)
     return moment
 
 
@@ -145,15 +145,18 @@ def _is_file(head: Head) -> bool:
 def _read_file(paths: tuple[Path, ...], _: Hints) -> list[Recording]:
     path = paths[0]
     run = _Run(paths, WANDB_FILE.name)
+    run.steps.place = run.samples.place = "record"
     record_class = extra_module(path, "wandb.proto.wandb_internal_pb2").Record
     decode_error = extra_module(path, "google.protobuf.message").DecodeError
     for number, data in enumerate(_Frames(path, run), start=1):
         try:
-            _put(run, number, record_class.FromString(data))
-        except LeftOutError as error:
-            run.steps.leave_out(error)
+            record = record_class.FromString(data)
         except decode_error as error:
             raise ImportFormatError(f"{path}, record {number}: no record of W&B ({error})") from error
+        try:
+            _put(run, number, record)
+        except LeftOutError as error:
+            run.steps.leave_out(error, number, _shown(record))
     return run.finish()
 
 
@@ -167,6 +170,7 @@ class _Frames:
         size = self._path.stat().st_size
         with self._path.open("rb") as file:
             good = file.seek(min(_HEADER_BYTES, size))
+            number = 0
             parts: list[bytes] = []
             while (fragment := _fragment(file, size)) is not None:
                 kind, data = fragment
@@ -174,10 +178,11 @@ class _Frames:
                     parts = []
                 parts.append(data)
                 if kind in (_FULL, _LAST):
-                    good = file.tell()
+                    good, number = file.tell(), number + 1
                     yield b"".join(parts)
         if size > good and not _only_padding(self._path, good):
-            self._run.steps.leave_out(f"damaged end of the file: the {size - good} bytes after byte {good}")
+            torn = f"damaged end of the file: the {size - good} bytes after byte {good}"
+            self._run.steps.leave_out(torn, number + 1)
 
 
 def _fragment(file: Any, size: int) -> tuple[int, bytes] | None:
@@ -205,22 +210,29 @@ def _only_padding(path: Path, offset: int) -> bool:
 def _put(run: _Run, number: int, record: Any) -> None:
     kind = record.WhichOneof("record_type")
     if kind == "history":
+        run.steps.count_rows()
         run.history(number, {_key(item): _value(item) for item in record.history.item})
     elif kind == "stats":
+        run.samples.count_rows()
         stamp = record.stats.timestamp
         moment = Moment(stamp.seconds * 10**9 + stamp.nanos, naive=False)
         run.stats(number, moment, {item.key: _value(item) for item in record.stats.item})
 
 
+def _shown(record: Any) -> str:
+    items = (*record.history.item, *record.stats.item)
+    return ", ".join(f"{_key(item)} {item.value_json}" for item in items[:8])
+
+
 def _key(item: Any) -> str:
-    return item.key or ".".join(item.nested_key)
+    return item.key or ".".join(getattr(item, "nested_key", ()))
 
 
 def _value(item: Any) -> Any:
     try:
         return json.loads(item.value_json)
     except ValueError as error:
-        raise LeftOutError("torn row: a value that is no JSON") from error
+        raise LeftOutError("torn row: a value that is no JSON", item.value_json) from error
 
 
 # -- an exported history -------------------------------------------------------------------------
@@ -242,6 +254,9 @@ def _read_csv(paths: tuple[Path, ...], _: Hints) -> list[Recording]:
         if not line.strip():
             continue
         cells = cells_of(line)
+        if header:  # a row of the table is one for either kind
+            run.steps.count_rows()
+            run.samples.count_rows()
         try:
             if _is_header(cells):
                 header = _checked_header(path, number, cells, header, run)
@@ -249,7 +264,7 @@ def _read_csv(paths: tuple[Path, ...], _: Hints) -> list[Recording]:
             require_whole(line)
             _put_cells(run, number, header, cells)
         except LeftOutError as error:
-            run.steps.leave_out(error)
+            run.steps.leave_out(error, number, line)
     return run.finish()
 
 
@@ -260,7 +275,7 @@ def _checked_header(path: Path, number: int, cells: list[str], before: list[str]
             "export it with _timestamp (as the API's run.history() does)"
         )
     if before:
-        run.steps.leave_out("repeated header row")
+        run.steps.leave_out("repeated header row", number, ",".join(cells))
     return cells
 
 

@@ -267,6 +267,47 @@ def test_comparison_is_drawn_silently_and_fits_a_narrow_screen(browser: Any, tmp
     assert asked == [path.as_uri()]
 
 
+def test_zooming_one_overlay_zooms_the_others_and_reads_them_out(browser: Any, tmp_path: Path) -> None:
+    runs = [make_run(tmp_path, name=f"run {seed}", spikes=[100], seed=seed) for seed in (1, 2)]
+    path = write_comparison(compare_runs(runs), tmp_path / "out")["report"]
+    page = browser.new_page(viewport={"width": 1200, "height": 900})
+    said, _ = _listened(page)
+    page.goto(path.as_uri())
+    page.wait_for_function(_DRAWN)
+    chart = page.locator("#chart-overlays")
+
+    def panels() -> list[bytes]:
+        page.mouse.move(2, 2)
+        page.wait_for_timeout(300)
+        chart.scroll_into_view_if_needed()
+        box = chart.bounding_box()
+        clips = ({"x": box["x"], "y": box["y"] + top, "width": 1000, "height": 110} for top in (8, 140, 272))
+        return [page.screenshot(clip=clip) for clip in clips]
+
+    before = panels()
+    box = chart.bounding_box()
+    page.mouse.move(box["x"] + 500, box["y"] + 190)  # over the loss
+    told = page.locator(".readout").inner_text()
+    assert {"gradient norm, run 1", "gradient norm, run 2", "loss, run 1", "temperature, run 2"} <= set(
+        re.findall(r"^[a-z ]+, run \d", told, re.MULTILINE)
+    )
+    page.keyboard.down("Shift")
+    page.mouse.wheel(0, -400)
+    page.keyboard.up("Shift")
+    zoomed = panels()
+    assert all(a != b for a, b in zip(before, zoomed, strict=True))
+    page.get_by_role("button", name="Whole range").click()
+    assert panels() == before
+    page.get_by_role("button", name="Zoom in").click()
+    assert all(a != b for a, b in zip(before, panels(), strict=True))
+    chart.focus()
+    page.keyboard.press("0")
+    page.evaluate("document.activeElement.blur()")  # its outline is in the picture
+    assert panels() == before
+    page.close()
+    assert said == []
+
+
 def test_empty_run_makes_a_silent_page(browser: Any, tmp_path: Path) -> None:
     run = create_run(tmp_path, "empty")
     path = write_report(run, analyze_run(run))["report"]

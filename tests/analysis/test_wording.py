@@ -31,7 +31,14 @@ def test_fault_that_only_the_loss_showed_counts_as_found() -> None:
     ]
     assert _spikes_found(marks, alerts) == (
         "2 of 3 injected bad batches found (steps 10: gradient norm, 20: loss, 30: none); "
-        "1 other step with a spike alert (steps 40)"
+        "1 other step with a spike alert (in step 40)"
+    )
+    alerts += [{"alert": "spike.grad", "step": step} for step in (50, 60)]
+    assert _spikes_found(marks, alerts).endswith(
+        "; 3 other steps with a spike alert (in steps 40, 50 and 60)"
+    )
+    assert _spikes_found(marks[:1], alerts[:1]) == (
+        "1 of 1 injected bad batches found (step 10: gradient norm); 0 other steps with a spike alert"
     )
 
 

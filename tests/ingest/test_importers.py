@@ -98,9 +98,12 @@ def test_the_small_recordings_are_what_the_script_beside_them_writes(data: Path)
 
 def test_a_folder_with_one_log_of_each_kind_is_one_run(do_import: Importer, data: Path) -> None:
     result, run = do_import(data / "pair")
-    assert set(result) == {"run_id", "rows", "left_out", "ignored", "timezone"}
+    assert set(result) == {"run_id", "rows", "files", "left_out", "first_left_out", "ignored", "timezone"}
     assert result["rows"] == {"step": 40, "sample": 140}
     assert result["left_out"] == {SUMMARY: 1}
+    first = result["first_left_out"][SUMMARY]
+    assert (first["file"], first["where"]) == ("step_log.json", "entry 41")
+    assert first["value"].startswith('{"step": 40')
     assert result["ignored"] == ["analysis_1.json: a JSON object, not a step log (a list) or device log"]
     assert run.name == "pair"
     assert run.state() == "imported"

@@ -1,6 +1,8 @@
 import os
+import shlex
 import shutil
 import time
+from types import SimpleNamespace
 
 import pytest
 from click.testing import CliRunner
@@ -123,4 +125,17 @@ def test_a_disk_that_fills_up_is_said_once_and_in_the_log(tmp_path, monkeypatch,
         writer._watch_space()
     writer.close()
     assert caplog.text.count("MB are free") == 1
+    runs = shlex.quote(str(tmp_path))
+    assert f"thermograd --runs {runs} runs --prune-older-than 30d --yes (" in caplog.text
     assert [m["mark"] for m in read_kind(run.path, "mark").to_pylist()] == ["note"]
+
+
+def test_a_disk_with_less_than_a_megabyte_is_told_in_kilobytes(tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(log_module.shutil, "disk_usage", lambda _: SimpleNamespace(free=700_000))
+    run, writer = make_run(tmp_path / "my runs", close=False)
+    writer._watch_space()
+    writer.close()
+    assert "only 683 kB are free" in caplog.text
+    assert "my runs' runs --prune-older-than 30d --yes" in caplog.text
+    (mark,) = read_kind(run.path, "mark").to_pylist()
+    assert mark["text"].startswith("only 683 kB are free")
