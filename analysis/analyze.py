@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from thermograd.analysis.align import nearest
+from thermograd.analysis.align.grid import nearest
 from thermograd.analysis.blas import one_blas_thread
 from thermograd.analysis.controls import control_correlations, warnings_for
 from thermograd.analysis.coupling import FAMILIES, naive_pearson

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from thermograd.analysis.align import causal_grid
+from thermograd.analysis.align.grid import causal_grid
 from thermograd.analysis.coupling import naive_pearson, residual_cross_correlation
 from thermograd.analysis.roles import device_by_role
 from thermograd.analysis.series import Device, RunSeries

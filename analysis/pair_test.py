@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from thermograd.analysis.align import CausalGrid, causal_grid
+from thermograd.analysis.align.grid import CausalGrid, causal_grid
 from thermograd.analysis.change import coupling_over_time
 from thermograd.analysis.coupling import FAMILIES, Coupling, Family, couplings_by_family
 from thermograd.analysis.drivers import Drivers, driver_columns

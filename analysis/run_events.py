@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from thermograd.analysis.align import causal_grid
+from thermograd.analysis.align.grid import causal_grid
 from thermograd.analysis.coincidence import event_coincidence
 from thermograd.analysis.drivers import driver_columns
 from thermograd.analysis.locked import locked_average

@@ -19,7 +19,7 @@ from typing import Any
 import naive_drawing
 import numpy as np
 import scipy.special
-from thermograd.analysis.align import nearest
+from thermograd.analysis.align.grid import nearest
 from thermograd.analysis.coupling import naive_pearson, residual_cross_correlation
 from thermograd.analysis.processes import COUPLINGS, NULLS, Pair
 

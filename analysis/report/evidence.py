@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from thermograd.analysis.align import CausalGrid, causal_grid
+from thermograd.analysis.align.grid import CausalGrid, causal_grid
 from thermograd.analysis.drivers import driver_columns
 from thermograd.analysis.pair_test import signal_values
 from thermograd.analysis.paired import paired_residuals

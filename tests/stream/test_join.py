@@ -5,7 +5,7 @@ from typing import Any
 import naive_stream
 import numpy as np
 import pytest
-from thermograd.analysis.align import nearest
+from thermograd.analysis.align.grid import nearest
 from thermograd.stream.join import EventTimeJoin, Joined
 
 SECOND = 10**9

@@ -7,7 +7,15 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from thermograd.analysis.matching import Floats, Times, asof, interval_mean, nearest, nearest_by, time_array
+from thermograd.analysis.align.matching import (
+    Floats,
+    Times,
+    asof,
+    interval_mean,
+    nearest,
+    nearest_by,
+    time_array,
+)
 
 __all__ = ["CausalGrid", "asof", "causal_grid", "interval_mean", "nearest", "nearest_by"]
 

@@ -1,0 +1,1 @@
+"""Steps and samples matched in time: the rule on arrays, and a regular grid."""
