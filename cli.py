@@ -17,7 +17,7 @@ import click
 if TYPE_CHECKING:
     import threading
 
-    from thermograd.analysis.scenarios import Drawn
+    from thermograd.analysis.calibration.scenarios import Drawn
     from thermograd.store.catalogue import Run
     from thermograd.store.log import EventWriter
 
@@ -100,10 +100,10 @@ def demo(runs: Path, steps: int, seed: int, train: bool) -> None:
     Example: thermograd demo --steps 300 --seed 1
     """
     from thermograd.analysis.analyze import analyze_run
+    from thermograd.analysis.calibration.scenarios import draw
     from thermograd.analysis.report.run import write_report
     from thermograd.analysis.report.text import demo_summary
     from thermograd.analysis.report.text_compare import demo_beside
-    from thermograd.analysis.scenarios import draw
     from thermograd.ingest.demo import record_devices, train_demo
 
     if train:
@@ -318,7 +318,7 @@ def simulate(
 
     Example: thermograd simulate --scenario trends --minutes 20
     """
-    from thermograd.analysis.scenarios import draw
+    from thermograd.analysis.calibration.scenarios import draw
 
     run = _write_simulated(runs, draw(scenario, rho, lag_s, minutes, seed), hz)
     if as_json:
@@ -649,7 +649,7 @@ def calibrate(count: int, hz: float, minutes: float, seed: int, output: Path) ->
 
     Example: thermograd calibrate --minutes 30 --hz 0.5
     """
-    from thermograd.analysis.calibrate import calibrate as measured
+    from thermograd.analysis.calibration.calibrate import calibrate as measured
     from thermograd.analysis.report.calibration import calibration_text, require_writable, write_calibration
 
     require_writable(output)

@@ -24,15 +24,15 @@ import calibration_page
 import calibration_truth as truth
 import numpy as np
 from calibration_page import judged, rate
-from thermograd.analysis import processes
 from thermograd.analysis.analyze import analyze_run
-from thermograd.analysis.calibrate import Measured, couplings, measure
+from thermograd.analysis.calibration import processes
+from thermograd.analysis.calibration.calibrate import Measured, couplings, measure
+from thermograd.analysis.calibration.processes import NULLS, Pair, Rng
+from thermograd.analysis.calibration.scenarios import draw
 from thermograd.analysis.coincidence import event_coincidence
 from thermograd.analysis.coupling import couplings_by_family, residual_cross_correlation, session_swap
 from thermograd.analysis.locked import locked_average
 from thermograd.analysis.onsets import onset_test, onsets_of
-from thermograd.analysis.processes import NULLS, Pair, Rng
-from thermograd.analysis.scenarios import draw
 from thermograd.analysis.series import load_series
 from thermograd.analysis.verdict import smallest_detectable
 from thermograd.ingest.simulate import Signals, simulate_run

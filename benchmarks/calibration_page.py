@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
-from thermograd.analysis.calibrate import binomial_interval
+from thermograd.analysis.calibration.calibrate import binomial_interval
 
 __all__ = ["Page", "judged", "rate"]
 

@@ -1,8 +1,8 @@
 """Further processes of known truth, for the parts of the calibration that look at one question closely."""
 
 import numpy as np
-from thermograd.analysis import processes
-from thermograd.analysis.processes import Pair, Rng
+from thermograd.analysis.calibration import processes
+from thermograd.analysis.calibration.processes import Pair, Rng
 
 __all__ = ["caused", "flag", "restless", "slow_driver", "spiky"]
 

@@ -9,7 +9,7 @@ import sys
 import time
 
 import numpy as np
-from thermograd.analysis.processes import NULLS, autoregressive
+from thermograd.analysis.calibration.processes import NULLS, autoregressive
 from thermograd.stream.coupling import CouplingMonitor
 
 UNCOUPLED = ("ar.5", "ar.9", "ar.98", "trend", "heavy")

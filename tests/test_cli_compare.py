@@ -69,7 +69,7 @@ def test_simulate_refuses_in_one_sentence_and_writes_nothing(invoke, tmp_path, a
 
 
 def test_every_scenario_is_named_in_the_help(invoke):
-    from thermograd.analysis.scenarios import SCENARIOS
+    from thermograd.analysis.calibration.scenarios import SCENARIOS
 
     text = " ".join(invoke("simulate", "--help").stdout.split())
     assert all(name in text for name in SCENARIOS)

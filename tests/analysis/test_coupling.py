@@ -3,6 +3,17 @@ import math
 import naive
 import numpy as np
 import pytest
+from thermograd.analysis.calibration.processes import (
+    COUPLINGS,
+    NULLS,
+    ar,
+    burst,
+    coincident_kink,
+    coll,
+    cont,
+    driver,
+    trend,
+)
 from thermograd.analysis.coupling import (
     gates,
     holm,
@@ -16,17 +27,6 @@ from thermograd.analysis.coupling import (
     verdict,
 )
 from thermograd.analysis.lagged import LaggedPair, half_width, permutation_p, sidak_p
-from thermograd.analysis.processes import (
-    COUPLINGS,
-    NULLS,
-    ar,
-    burst,
-    coincident_kink,
-    coll,
-    cont,
-    driver,
-    trend,
-)
 from thermograd.analysis.residuals import full_rank, own_residuals, trend_basis, with_driver_lags
 
 SEGMENT_HOLES = 5  # missing bins in a row that still count as no gap

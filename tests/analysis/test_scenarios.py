@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 from simulated_runs import simulated
 from thermograd.analysis.analyze import analyze_run
+from thermograd.analysis.calibration.processes import COUPLINGS, NULLS
+from thermograd.analysis.calibration.scenarios import SCENARIOS, draw
 from thermograd.analysis.coupling import residual_cross_correlation
-from thermograd.analysis.processes import COUPLINGS, NULLS
 from thermograd.analysis.report.beside import speed_sentence
 from thermograd.analysis.report.text import describe_analysis
-from thermograd.analysis.scenarios import SCENARIOS, draw
 from thermograd.analysis.statement import question_verdict
 from thermograd.ingest.simulate import Signals, simulate_run
 from thermograd.store.errors import ScenarioError

@@ -8,7 +8,7 @@ import sys
 import numpy as np
 import pytest
 from river_contract import run_checks
-from thermograd.analysis.processes import NULLS, ar, autoregressive, cont, driver
+from thermograd.analysis.calibration.processes import NULLS, ar, autoregressive, cont, driver
 from thermograd.stream.coupling import CouplingBank, CouplingMonitor
 from thermograd.stream.innovations import Innovations
 

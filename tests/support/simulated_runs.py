@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from thermograd.analysis.scenarios import draw
+from thermograd.analysis.calibration.scenarios import draw
 from thermograd.ingest.simulate import Signals, StreamLayer, simulate_run
 from thermograd.store.catalogue import Run
 

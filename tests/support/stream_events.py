@@ -4,7 +4,7 @@ import math
 import random
 
 import numpy as np
-from thermograd.analysis.processes import cont
+from thermograd.analysis.calibration.processes import cont
 from thermograd.store.events import Event, column_names
 
 SECOND = 10**9

@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import scipy.special
-from thermograd.analysis import processes
 from thermograd.analysis.blas import one_blas_thread
+from thermograd.analysis.calibration import processes
+from thermograd.analysis.calibration.processes import NULLS, Pair, Rng
 from thermograd.analysis.coupling import naive_pearson, residual_cross_correlation, verdict
-from thermograd.analysis.processes import NULLS, Pair, Rng
 from thermograd.store.errors import NotEnoughDataError
 
 __all__ = ["Calibration", "Measured", "binomial_interval", "calibrate", "couplings", "measure"]

@@ -10,8 +10,8 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from thermograd.analysis import processes
-from thermograd.analysis.processes import Pair, Rng
+from thermograd.analysis.calibration import processes
+from thermograd.analysis.calibration.processes import Pair, Rng
 from thermograd.store.errors import ScenarioError
 
 __all__ = ["SCENARIOS", "Drawn", "Scenario", "draw"]

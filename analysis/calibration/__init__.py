@@ -1,0 +1,1 @@
+"""Processes of known truth, and how often the instrument is wrong on them."""
