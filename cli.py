@@ -731,7 +731,7 @@ def compare(
 
     Example: thermograd compare baseline-1 baseline-2 baseline-3 baseline-4 baseline-5 -o comparison
     """
-    from thermograd.analysis.compare import compare_runs
+    from thermograd.analysis.comparison.compare import compare_runs
     from thermograd.analysis.report.text_compare import describe_comparison
 
     comparison = compare_runs([_find(runs, reference) for reference in run], x, y, max_lag_s)

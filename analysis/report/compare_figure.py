@@ -1,7 +1,7 @@
 """The comparison for print: forest plot and overlays, as wide as a column of a paper."""
 
 from matplotlib.figure import Figure
-from thermograd.analysis.compared import Comparison
+from thermograd.analysis.comparison.result import Comparison
 from thermograd.analysis.report.figure import figure_text, new_figure, plain_text
 from thermograd.analysis.report.forest import draw_forest, forest_rows
 from thermograd.analysis.report.overlays import build_overlays, draw_overlay, time_axis

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from thermograd.analysis.compared import Comparison
+from thermograd.analysis.comparison.result import Comparison
 from thermograd.analysis.report.page import build_page, require_extra, write_file
 from thermograd.analysis.report.text_compare import best_of
 from thermograd.store.errors import LogError

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import altair as alt
 from matplotlib.axes import Axes
-from thermograd.analysis.compared import ComparedRun, Comparison, PairAcross
+from thermograd.analysis.comparison.result import ComparedRun, Comparison, PairAcross
 from thermograd.analysis.report.chart_style import WIDTH, Rows, Spec, named, number
 from thermograd.analysis.report.figure import draw_frame, figure_text, plain_text
 from thermograd.analysis.report.overlays import run_style

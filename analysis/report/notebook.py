@@ -10,7 +10,7 @@ from thermograd.analysis.report.sections_analysis import bound_text, closest_fir
 from thermograd.analysis.result import Analysis, Pair
 
 if TYPE_CHECKING:
-    from thermograd.analysis.compared import Comparison
+    from thermograd.analysis.comparison.result import Comparison
     from thermograd.analysis.coupling import Coupling
     from thermograd.analysis.swap import SessionSwap
 

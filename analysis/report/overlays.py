@@ -8,7 +8,7 @@ import altair as alt
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import MultipleLocator
-from thermograd.analysis.compared import Comparison
+from thermograd.analysis.comparison.result import Comparison
 from thermograd.analysis.report.chart_style import (
     WIDTH,
     Rows,

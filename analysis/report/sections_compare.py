@@ -4,7 +4,7 @@ import math
 import shlex
 
 import thermograd
-from thermograd.analysis.compared import ComparedRun, Comparison, PairAcross
+from thermograd.analysis.comparison.result import ComparedRun, Comparison, PairAcross
 from thermograd.analysis.report.markup import Html, breakable, details, element, items, table, typeset
 from thermograd.analysis.report.overlays import run_style
 from thermograd.analysis.report.sections_analysis import bound_text

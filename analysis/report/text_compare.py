@@ -6,7 +6,7 @@ from typing import Any
 
 import scipy.special
 from thermograd.analysis.analyze import Analysis, Pair
-from thermograd.analysis.compared import ComparedRun, Comparison, PairAcross
+from thermograd.analysis.comparison.result import ComparedRun, Comparison, PairAcross
 from thermograd.analysis.report.table import table_text
 from thermograd.analysis.statement import most_telling, question_verdict
 

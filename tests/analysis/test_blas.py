@@ -11,7 +11,7 @@ import pytest
 from thermograd.analysis.analyze import analyze_run
 from thermograd.analysis.blas import one_blas_thread
 from thermograd.analysis.calibration.calibrate import calibrate
-from thermograd.analysis.compare import compare_runs
+from thermograd.analysis.comparison.compare import compare_runs
 from threadpoolctl import threadpool_info, threadpool_limits
 
 

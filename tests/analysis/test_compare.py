@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from simulated_runs import simulated
 from synthetic import make_run
-from thermograd.analysis.compare import compare_runs
-from thermograd.analysis.compared import Comparison
+from thermograd.analysis.comparison.compare import compare_runs
+from thermograd.analysis.comparison.reproducibility import repeated_trainings
+from thermograd.analysis.comparison.result import Comparison
 from thermograd.analysis.pooling import pool
 from thermograd.analysis.prepare import regular_pair
 from thermograd.analysis.report.comparison import write_comparison
@@ -23,7 +24,6 @@ from thermograd.analysis.report.text_compare import (
 )
 from thermograd.analysis.roles import device_by_role
 from thermograd.analysis.series import load_series
-from thermograd.analysis.trajectories import repeated_trainings
 from thermograd.store.catalogue import create_run
 from thermograd.store.errors import LogError, NotEnoughDataError
 from thermograd.store.log import EventWriter

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from synthetic import make_run
 from thermograd.analysis.analyze import Analysis, analyze_run
-from thermograd.analysis.compare import compare_runs
+from thermograd.analysis.comparison.compare import compare_runs
 from thermograd.analysis.coupling import residual_cross_correlation
 from thermograd.analysis.statement import verdict_sentence
 from thermograd.analysis.swap import session_swap

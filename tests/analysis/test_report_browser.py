@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from synthetic import make_run
 from thermograd.analysis.analyze import analyze_run
-from thermograd.analysis.compare import compare_runs
+from thermograd.analysis.comparison.compare import compare_runs
 from thermograd.analysis.report.comparison import write_comparison
 from thermograd.analysis.report.run import write_report
 from thermograd.store.catalogue import create_run

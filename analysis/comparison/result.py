@@ -5,10 +5,10 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
+from thermograd.analysis.comparison.reproducibility import Reproducibility
 from thermograd.analysis.result import Pair
 from thermograd.analysis.series import RunSeries
 from thermograd.analysis.swap import SessionSwap, SwapFamily
-from thermograd.analysis.trajectories import Reproducibility
 
 __all__ = ["ComparedRun", "Comparison", "PairAcross"]
 

@@ -1,0 +1,1 @@
+"""Runs beside each other: what they say together, and how alike they are."""
