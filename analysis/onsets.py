@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from thermograd.analysis.lagged import LaggedPair, permutation_p, sign_flip_p
-from thermograd.analysis.paired import Paired, paired_residuals
+from thermograd.analysis.coupling.pair_residuals import Paired, paired_residuals
+from thermograd.analysis.coupling.resampling import LaggedPair, permutation_p, sign_flip_p
 
 __all__ = ["FEWEST_ONSETS", "OnsetTest", "onset_test", "onsets_of", "spikes_of"]
 

@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from thermograd.analysis.align.grid import CausalGrid, causal_grid
-from thermograd.analysis.change import coupling_over_time
-from thermograd.analysis.coupling import FAMILIES, Coupling, Family, couplings_by_family
+from thermograd.analysis.coupling.cross_correlation import FAMILIES, Coupling, Family, couplings_by_family
+from thermograd.analysis.coupling.stability import coupling_over_time
+from thermograd.analysis.coupling.verdict import gates, smallest_detectable, strength, verdict
 from thermograd.analysis.drivers import Drivers, driver_columns
 from thermograd.analysis.result import Pair
 from thermograd.analysis.series import Device, RunSeries
-from thermograd.analysis.verdict import gates, smallest_detectable, strength, verdict
 
 __all__ = ["PairTest", "as_tested", "signal_values", "test_pair"]
 

@@ -4,9 +4,9 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from thermograd.analysis.residuals import trend_order
+from thermograd.analysis.coupling.residuals import trend_order
+from thermograd.analysis.coupling.verdict import samples_needed, samples_to_exclude, smallest_detectable
 from thermograd.analysis.result import Pair
-from thermograd.analysis.verdict import samples_needed, samples_to_exclude, smallest_detectable
 
 __all__ = ["sensitivity"]
 

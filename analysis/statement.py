@@ -4,7 +4,7 @@ import math
 from collections import Counter
 
 from thermograd.analysis.analyze import Analysis, Pair
-from thermograd.analysis.coupling import samples_needed, samples_to_exclude
+from thermograd.analysis.coupling.cross_correlation import samples_needed, samples_to_exclude
 
 __all__ = ["most_telling", "pair_sentence", "question_verdict", "verdict_sentence"]
 

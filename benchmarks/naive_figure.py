@@ -21,7 +21,7 @@ import numpy as np
 import scipy.special
 from thermograd.analysis.align.grid import nearest
 from thermograd.analysis.calibration.processes import COUPLINGS, NULLS, Pair
-from thermograd.analysis.coupling import naive_pearson, residual_cross_correlation
+from thermograd.analysis.coupling.cross_correlation import naive_pearson, residual_cross_correlation
 
 _HERE = Path(__file__).parent
 _RESULTS = _HERE / "naive_figure.json"

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from thermograd.analysis.coupling import naive_pearson
+from thermograd.analysis.coupling.cross_correlation import naive_pearson
 from thermograd.analysis.series import RunSeries
 
 __all__ = ["Reproducibility", "recorded_seed", "repeated_trainings", "reproducibility"]

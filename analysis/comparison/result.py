@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 from thermograd.analysis.comparison.reproducibility import Reproducibility
+from thermograd.analysis.coupling.session_swap import SessionSwap, SwapFamily
 from thermograd.analysis.result import Pair
 from thermograd.analysis.series import RunSeries
-from thermograd.analysis.swap import SessionSwap, SwapFamily
 
 __all__ = ["ComparedRun", "Comparison", "PairAcross"]
 

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from thermograd.analysis.align.grid import CausalGrid, causal_grid
+from thermograd.analysis.coupling.pair_residuals import paired_residuals
 from thermograd.analysis.drivers import driver_columns
 from thermograd.analysis.pair_test import signal_values
-from thermograd.analysis.paired import paired_residuals
 from thermograd.analysis.result import Pair
 from thermograd.analysis.series import Device, RunSeries
 

@@ -11,8 +11,8 @@ from thermograd.analysis.result import Analysis, Pair
 
 if TYPE_CHECKING:
     from thermograd.analysis.comparison.result import Comparison
-    from thermograd.analysis.coupling import Coupling
-    from thermograd.analysis.swap import SessionSwap
+    from thermograd.analysis.coupling.cross_correlation import Coupling
+    from thermograd.analysis.coupling.session_swap import SessionSwap
 
 __all__ = ["analysis_html", "comparison_html", "coupling_html", "pair_html", "swap_html"]
 

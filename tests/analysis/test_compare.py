@@ -12,7 +12,7 @@ from synthetic import make_run
 from thermograd.analysis.comparison.compare import compare_runs
 from thermograd.analysis.comparison.reproducibility import repeated_trainings
 from thermograd.analysis.comparison.result import Comparison
-from thermograd.analysis.pooling import pool
+from thermograd.analysis.coupling.random_effects import pool
 from thermograd.analysis.prepare import regular_pair
 from thermograd.analysis.report.comparison import write_comparison
 from thermograd.analysis.report.text_compare import (

@@ -14,7 +14,7 @@ from thermograd.analysis.calibration.processes import (
     driver,
     trend,
 )
-from thermograd.analysis.coupling import (
+from thermograd.analysis.coupling.cross_correlation import (
     gates,
     holm,
     naive_pearson,
@@ -26,8 +26,8 @@ from thermograd.analysis.coupling import (
     strength,
     verdict,
 )
-from thermograd.analysis.lagged import LaggedPair, half_width, permutation_p, sidak_p
-from thermograd.analysis.residuals import full_rank, own_residuals, trend_basis, with_driver_lags
+from thermograd.analysis.coupling.resampling import LaggedPair, half_width, permutation_p, sidak_p
+from thermograd.analysis.coupling.residuals import full_rank, own_residuals, trend_basis, with_driver_lags
 
 SEGMENT_HOLES = 5  # missing bins in a row that still count as no gap
 

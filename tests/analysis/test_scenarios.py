@@ -6,7 +6,7 @@ from simulated_runs import simulated
 from thermograd.analysis.analyze import analyze_run
 from thermograd.analysis.calibration.processes import COUPLINGS, NULLS
 from thermograd.analysis.calibration.scenarios import SCENARIOS, draw
-from thermograd.analysis.coupling import residual_cross_correlation
+from thermograd.analysis.coupling.cross_correlation import residual_cross_correlation
 from thermograd.analysis.report.beside import speed_sentence
 from thermograd.analysis.report.text import describe_analysis
 from thermograd.analysis.statement import question_verdict

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from synthetic import make_run
+from thermograd.analysis.coupling.verdict import gates
 from thermograd.analysis.report.charts import panels_chart
 from thermograd.analysis.report.markup import element, typeset
 from thermograd.analysis.report.panels import build_panels
@@ -10,7 +11,6 @@ from thermograd.analysis.report.sections_run import facts_section
 from thermograd.analysis.report.sections_source import queries_across
 from thermograd.analysis.report.text import _spikes_found
 from thermograd.analysis.series import load_series
-from thermograd.analysis.verdict import gates
 from thermograd.store.catalogue import create_run
 from thermograd.store.log import EventWriter
 

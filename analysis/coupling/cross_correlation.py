@@ -10,11 +10,11 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from thermograd.analysis.lagged import LaggedPair, half_width
-from thermograd.analysis.paired import Paired, paired_residuals
-from thermograd.analysis.peak import most_influential, peak_of
-from thermograd.analysis.swap import SessionSwap, session_swap
-from thermograd.analysis.verdict import (
+from thermograd.analysis.coupling.pair_residuals import Paired, paired_residuals
+from thermograd.analysis.coupling.resampling import LaggedPair, half_width
+from thermograd.analysis.coupling.session_swap import SessionSwap, session_swap
+from thermograd.analysis.coupling.significance import most_influential, peak_of
+from thermograd.analysis.coupling.verdict import (
     Strength,
     Verdict,
     gates,

@@ -8,14 +8,14 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from thermograd.analysis.lagged import (
+from thermograd.analysis.coupling.pair_residuals import Paired
+from thermograd.analysis.coupling.resampling import (
     LaggedPair,
     permutation_p,
     sidak_p,
     sign_flip_p,
     sign_flip_p_of_many,
 )
-from thermograd.analysis.paired import Paired
 
 __all__ = ["Peak", "most_influential", "peak_of"]
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from thermograd.analysis.residuals import (
+from thermograd.analysis.coupling.residuals import (
     full_rank,
     own_residuals,
     trend_basis,

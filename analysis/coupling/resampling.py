@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import scipy.special
 from numpy.typing import NDArray
-from thermograd.analysis.least_squares import orthonormal
+from thermograd.analysis.coupling.linear_algebra import orthonormal
 
 __all__ = [
     "LaggedPair",

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import scipy.linalg
 from numpy.typing import NDArray
-from thermograd.analysis.least_squares import orthonormal, remainder, residual_squares
+from thermograd.analysis.coupling.linear_algebra import orthonormal, remainder, residual_squares
 
 __all__ = ["Residuals", "full_rank", "own_residuals", "trend_basis", "trend_order", "with_driver_lags"]
 

@@ -12,9 +12,9 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from thermograd.analysis.lagged import LaggedPair, sign_flipped_profiles
-from thermograd.analysis.paired import Paired
-from thermograd.analysis.pooling import Pooled, as_t, pool, usable_runs
+from thermograd.analysis.coupling.pair_residuals import Paired
+from thermograd.analysis.coupling.random_effects import Pooled, as_t, pool, usable_runs
+from thermograd.analysis.coupling.resampling import LaggedPair, sign_flipped_profiles
 
 __all__ = ["SessionSwap", "SwapFamily", "session_swap"]
 

@@ -10,7 +10,7 @@ from typing import Literal, Protocol
 import numpy as np
 import scipy.special
 from numpy.typing import ArrayLike, NDArray
-from thermograd.analysis.residuals import trend_order
+from thermograd.analysis.coupling.residuals import trend_order
 
 __all__ = [
     "Strength",

@@ -11,7 +11,7 @@ import numpy as np
 import scipy.optimize
 import scipy.special
 from numpy.typing import ArrayLike, NDArray
-from thermograd.analysis.paired import Paired, paired_residuals
+from thermograd.analysis.coupling.pair_residuals import Paired, paired_residuals
 
 __all__ = ["Pooled", "UsableRuns", "as_t", "pool", "usable_runs"]
 

@@ -1,0 +1,1 @@
+"""Statistics of two series, on arrays: correlation of residuals, its significance, its verdict."""
