@@ -74,7 +74,7 @@ class Pair:
         return self.x == "step_time_s"
 
     def _repr_html_(self) -> str:
-        from thermograd.analysis.report.notebook import pair_html
+        from thermograd.analysis.display.profile import pair_html
 
         return pair_html(self)
 
@@ -97,7 +97,7 @@ class Analysis:
     spike_locked: list[dict[str, Any]] = field(default_factory=list)
 
     def _repr_html_(self) -> str:
-        from thermograd.analysis.report.notebook import analysis_html
+        from thermograd.analysis.display.profile import analysis_html
 
         return analysis_html(self)
 

@@ -114,7 +114,7 @@ class Comparison:
         return [run for run in self.runs if run.repeats is None]
 
     def _repr_html_(self) -> str:
-        from thermograd.analysis.report.notebook import comparison_html
+        from thermograd.analysis.display.profile import comparison_html
 
         return comparison_html(self)
 

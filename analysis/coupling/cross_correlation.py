@@ -108,7 +108,7 @@ class Coupling:
     reason: str | None = None
 
     def _repr_html_(self) -> str:
-        from thermograd.analysis.report.notebook import coupling_html
+        from thermograd.analysis.display.profile import coupling_html
 
         return coupling_html(self)
 

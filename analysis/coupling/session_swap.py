@@ -84,7 +84,7 @@ class SessionSwap:
     reasons: list[str]
 
     def _repr_html_(self) -> str:
-        from thermograd.analysis.report.notebook import swap_html
+        from thermograd.analysis.display.profile import swap_html
 
         return swap_html(self)
 

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import altair as alt
 from altair.utils.schemapi import debug_mode
-from thermograd.analysis.report.palette import DEVICE_COLOURS, MARK_COLOURS, SEVERITY_COLOURS
+from thermograd.analysis.display.palette import DEVICE_COLOURS, MARK_COLOURS, SEVERITY_COLOURS
 from thermograd.analysis.report.panel import Kind
 
 __all__ = [

@@ -21,8 +21,7 @@ from matplotlib.lines import Line2D
 from matplotlib.text import Text
 from matplotlib.ticker import FuncFormatter, LogLocator
 from thermograd.analysis.analyze import Pair
-from thermograd.analysis.report.curves import Line
-from thermograd.analysis.report.palette import (
+from thermograd.analysis.display.palette import (
     BAND_COLOUR,
     DEVICE_COLOURS,
     GRID_COLOUR,
@@ -30,6 +29,7 @@ from thermograd.analysis.report.palette import (
     SOFT_COLOUR,
     TEXT_COLOUR,
 )
+from thermograd.analysis.report.curves import Line
 from thermograd.analysis.report.panel import KIND_NAMES, Kind, Mark, Panel, Panels
 
 __all__ = [

@@ -4,16 +4,16 @@ from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from thermograd.analysis.report.around_spikes import AroundSpikes
-from thermograd.analysis.report.evidence import Evidence, Memory
-from thermograd.analysis.report.figure import draw_frame, figure_text, new_figure, plain_text
-from thermograd.analysis.report.palette import (
+from thermograd.analysis.display.palette import (
     BAND_COLOUR,
     DEVICE_COLOURS,
     MARK_COLOURS,
     SOFT_COLOUR,
     TEXT_COLOUR,
 )
+from thermograd.analysis.report.around_spikes import AroundSpikes
+from thermograd.analysis.report.evidence import Evidence, Memory
+from thermograd.analysis.report.figure import draw_frame, figure_text, new_figure, plain_text
 
 __all__ = ["evidence_figure", "spikes_figure"]
 

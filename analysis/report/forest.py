@@ -6,10 +6,10 @@ from typing import Any, NamedTuple
 import altair as alt
 from matplotlib.axes import Axes
 from thermograd.analysis.comparison.result import ComparedRun, Comparison, PairAcross
+from thermograd.analysis.display.palette import DEVICE_COLOURS, MARK_COLOURS, SOFT_COLOUR, TEXT_COLOUR
 from thermograd.analysis.report.chart_style import WIDTH, Rows, Spec, named, number
 from thermograd.analysis.report.figure import draw_frame, figure_text, plain_text
 from thermograd.analysis.report.overlays import run_style
-from thermograd.analysis.report.palette import DEVICE_COLOURS, MARK_COLOURS, SOFT_COLOUR, TEXT_COLOUR
 
 __all__ = ["ForestRow", "draw_forest", "forest_chart", "forest_rows"]
 

@@ -9,6 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import MultipleLocator
 from thermograd.analysis.comparison.result import Comparison
+from thermograd.analysis.display.palette import DEVICE_COLOURS, TEXT_COLOUR
 from thermograd.analysis.report.chart_style import (
     WIDTH,
     Rows,
@@ -20,7 +21,6 @@ from thermograd.analysis.report.chart_style import (
 )
 from thermograd.analysis.report.curves import Line, make_line
 from thermograd.analysis.report.figure import draw_frame, log_axis
-from thermograd.analysis.report.palette import DEVICE_COLOURS, TEXT_COLOUR
 from thermograd.analysis.roles import device_by_role
 
 __all__ = ["Overlay", "build_overlays", "draw_overlay", "overlays_chart", "run_style", "time_axis"]

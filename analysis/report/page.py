@@ -21,7 +21,7 @@ from string import Template
 from typing import Any
 
 import thermograd
-from thermograd.analysis.report.markup import escape, json_script
+from thermograd.analysis.display.markup import escape, json_script
 from thermograd.store.errors import MissingExtraError
 
 __all__ = ["build_page", "packed", "require_extra", "write_file"]

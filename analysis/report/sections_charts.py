@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from thermograd.analysis.analyze import Pair
+from thermograd.analysis.display.markup import Html, element, escape, items
 from thermograd.analysis.report.evidence import Evidence
-from thermograd.analysis.report.markup import Html, element, escape, items
 from thermograd.analysis.report.panels import KIND_NAMES, Kind, Panels
 
 __all__ = [

@@ -1,7 +1,7 @@
 """Parts of the report with the key figures of the run, and its energy."""
 
+from thermograd.analysis.display.markup import Html, element, items, table
 from thermograd.analysis.energy import DeviceEnergy, run_energy
-from thermograd.analysis.report.markup import Html, element, items, table
 from thermograd.analysis.report.panels import device_label, missing_reason
 from thermograd.analysis.series import RunSeries
 

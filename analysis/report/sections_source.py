@@ -5,8 +5,8 @@ from importlib.metadata import PackageNotFoundError, version
 
 import thermograd
 from thermograd.analysis.analyze import Analysis
+from thermograd.analysis.display.markup import Html, details, element, items
 from thermograd.analysis.energy import ENERGY_SQL
-from thermograd.analysis.report.markup import Html, details, element, items
 from thermograd.analysis.series import RunSeries
 
 __all__ = ["queries", "queries_across", "queries_section", "reproduce_section", "versions_text"]

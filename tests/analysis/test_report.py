@@ -13,11 +13,11 @@ from typing import Any
 import pytest
 from synthetic import START_NS, make_run
 from thermograd.analysis.analyze import Analysis, analyze_run
+from thermograd.analysis.display.markup import typeset
 from thermograd.analysis.report import page as page_module
 from thermograd.analysis.report.chart_style import theme
 from thermograd.analysis.report.charts import panels_chart
 from thermograd.analysis.report.charts_pairs import lag_chart, lag_pairs
-from thermograd.analysis.report.markup import typeset
 from thermograd.analysis.report.panels import build_panels
 from thermograd.analysis.report.run import prepare, report_page, write_report
 from thermograd.analysis.series import load_series

@@ -4,8 +4,8 @@ import math
 from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
 
-from thermograd.analysis.report.markup import Html, element, items, table
-from thermograd.analysis.report.palette import DEVICE_COLOURS, MARK_COLOURS, SOFT_COLOUR
+from thermograd.analysis.display.markup import Html, element, items, table
+from thermograd.analysis.display.palette import DEVICE_COLOURS, MARK_COLOURS, SOFT_COLOUR
 from thermograd.analysis.report.sections_analysis import bound_text, closest_first, shown_number
 from thermograd.analysis.result import Analysis, Pair
 

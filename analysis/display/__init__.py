@@ -1,0 +1,1 @@
+"""What every shown thing is made of: markup, numbers, colours. Knows no result class."""
