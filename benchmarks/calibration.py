@@ -29,15 +29,15 @@ from thermograd.analysis.calibration import processes
 from thermograd.analysis.calibration.calibrate import Measured, couplings, measure
 from thermograd.analysis.calibration.processes import NULLS, Pair, Rng
 from thermograd.analysis.calibration.scenarios import draw
-from thermograd.analysis.coincidence import event_coincidence
 from thermograd.analysis.coupling.cross_correlation import (
     couplings_by_family,
     residual_cross_correlation,
     session_swap,
 )
 from thermograd.analysis.coupling.verdict import smallest_detectable
-from thermograd.analysis.locked import locked_average
-from thermograd.analysis.onsets import onset_test, onsets_of
+from thermograd.analysis.event_study.coincidence import event_coincidence
+from thermograd.analysis.event_study.onsets import onset_test, onsets_of
+from thermograd.analysis.event_study.triggered_average import locked_average
 from thermograd.analysis.series import load_series
 from thermograd.ingest.simulate import Signals, simulate_run
 from thermograd.store.catalogue import Run

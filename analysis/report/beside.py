@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from thermograd.analysis.onsets import FEWEST_ONSETS
+from thermograd.analysis.event_study.onsets import FEWEST_ONSETS
 from thermograd.analysis.result import Analysis, Pair
 from thermograd.analysis.statement import most_telling
 

@@ -1,0 +1,1 @@
+"""What happens around events: averages locked to spikes, onsets, coincidence."""
