@@ -101,7 +101,7 @@ def demo(runs: Path, steps: int, seed: int, train: bool) -> None:
     """
     from thermograd.analysis.analyze import analyze_run
     from thermograd.analysis.calibration.scenarios import draw
-    from thermograd.analysis.report.run import write_report
+    from thermograd.analysis.report.run_report import write_report
     from thermograd.analysis.report.text import demo_summary
     from thermograd.analysis.report.text_compare import demo_beside
     from thermograd.ingest.demo import record_devices, train_demo
@@ -650,7 +650,11 @@ def calibrate(count: int, hz: float, minutes: float, seed: int, output: Path) ->
     Example: thermograd calibrate --minutes 30 --hz 0.5
     """
     from thermograd.analysis.calibration.calibrate import calibrate as measured
-    from thermograd.analysis.report.calibration import calibration_text, require_writable, write_calibration
+    from thermograd.analysis.report.calibration_report import (
+        calibration_text,
+        require_writable,
+        write_calibration,
+    )
 
     require_writable(output)
 
@@ -701,7 +705,7 @@ def report(runs: Path, run: str, output: Path | None, output_format: str, data_f
 
         click.echo(write_markdown(series, analysis, output), nl=output is not None)
         return
-    from thermograd.analysis.report.run import write_report
+    from thermograd.analysis.report.run_report import write_report
 
     for path in write_report(found, analysis, output, data_format, series).values():
         _echo(path)
@@ -737,7 +741,7 @@ def compare(
     comparison = compare_runs([_find(runs, reference) for reference in run], x, y, max_lag_s)
     paths = {}
     if output is not None:
-        from thermograd.analysis.report.comparison import write_comparison
+        from thermograd.analysis.report.comparison_report import write_comparison
 
         paths = write_comparison(comparison, output)
     if as_json:

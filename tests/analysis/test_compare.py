@@ -14,7 +14,7 @@ from thermograd.analysis.comparison.reproducibility import repeated_trainings
 from thermograd.analysis.comparison.result import Comparison
 from thermograd.analysis.coupling.random_effects import pool
 from thermograd.analysis.prepare import regular_pair
-from thermograd.analysis.report.comparison import write_comparison
+from thermograd.analysis.report.comparison_report import write_comparison
 from thermograd.analysis.report.text_compare import (
     best_of,
     comparison_sentence,

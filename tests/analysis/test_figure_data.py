@@ -10,7 +10,7 @@ from synthetic import make_run
 from thermograd.analysis.analyze import analyze_run
 from thermograd.analysis.report.figure_data import figure_tables, table_bytes
 from thermograd.analysis.report.panels import build_panels
-from thermograd.analysis.report.run import write_report
+from thermograd.analysis.report.run_report import write_report
 from thermograd.analysis.series import load_series
 
 

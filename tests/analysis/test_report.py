@@ -19,7 +19,7 @@ from thermograd.analysis.report.chart_style import theme
 from thermograd.analysis.report.charts import panels_chart
 from thermograd.analysis.report.charts_pairs import lag_chart, lag_pairs
 from thermograd.analysis.report.panels import build_panels
-from thermograd.analysis.report.run import prepare, report_page, write_report
+from thermograd.analysis.report.run_report import prepare, report_page, write_report
 from thermograd.analysis.series import load_series
 from thermograd.analysis.statement import verdict_sentence
 from thermograd.store.catalogue import Run, create_run
