@@ -14,7 +14,7 @@ import altair as alt
 import numpy as np
 import pyarrow as pa
 from rows import HEADER, load, paired, parser, row
-from thermograd.analysis.report.charts import panels_chart
+from thermograd.analysis.report.charts.timeline import panels_chart
 from thermograd.analysis.report.curves import make_line
 from thermograd.analysis.report.figure import build_figure, encode_figure
 from thermograd.analysis.report.page import build_page

@@ -57,10 +57,10 @@ def write_comparison(comparison: Comparison, directory: Path) -> dict[str, Path]
 def comparison_page(comparison: Comparison) -> str:
     """Return the page."""
     from thermograd.analysis.report import sections_compare as sections
+    from thermograd.analysis.report.charts.comparison import build_overlays, overlays_chart
     from thermograd.analysis.report.compare_figure import comparison_figure
     from thermograd.analysis.report.figure import encode_figure
     from thermograd.analysis.report.forest import forest_chart, forest_rows
-    from thermograd.analysis.report.overlays import build_overlays, overlays_chart
 
     best = best_of(comparison)
     rows = forest_rows(comparison, best) if best else []

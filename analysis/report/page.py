@@ -48,7 +48,7 @@ def build_page(title: str, body: str, charts: Mapping[str, Mapping[str, Any] | N
     charts
         Vega-Lite specifications by name; None where there is nothing to draw.
     """
-    from thermograd.analysis.report.chart_style import theme
+    from thermograd.analysis.report.charts.style import theme
 
     template = files("thermograd.analysis.report").joinpath("template.html").read_text(encoding="utf-8")
     bundle = _bundle()

@@ -102,7 +102,7 @@ _FILES = {"figure": "figure", "lag": "lag_profile"}
 
 def prepare(data: RunSeries, analysis: Analysis) -> Contents:
     """Compute all that the report of a run shows beyond its analysis."""
-    from thermograd.analysis.report.charts_pairs import lag_pairs
+    from thermograd.analysis.report.charts.pairs import lag_pairs
 
     pairs = lag_pairs(analysis)
     found = [
@@ -123,9 +123,9 @@ def report_page(contents: Contents, images: Mapping[str, bytes]) -> str:
         Figures as SVG by name, for print and where scripts do not run: ``still_svg``, and ``lag_svg``,
         ``evidence_svg`` and ``spikes_svg`` where there is something to show.
     """
-    from thermograd.analysis.report.charts import panels_chart
-    from thermograd.analysis.report.charts_pairs import cross_chart, lag_chart, memory_chart
-    from thermograd.analysis.report.charts_spikes import spikes_chart
+    from thermograd.analysis.report.charts.pairs import cross_chart, lag_chart, memory_chart
+    from thermograd.analysis.report.charts.spikes import spikes_chart
+    from thermograd.analysis.report.charts.timeline import panels_chart
 
     data, analysis, panels = contents.data, contents.analysis, contents.panels
     charts = {

@@ -6,7 +6,7 @@ import shlex
 import thermograd
 from thermograd.analysis.comparison.result import ComparedRun, Comparison, PairAcross
 from thermograd.analysis.display.markup import Html, breakable, details, element, items, table, typeset
-from thermograd.analysis.report.overlays import run_style
+from thermograd.analysis.report.charts.comparison import run_style
 from thermograd.analysis.report.sections_analysis import bound_text
 from thermograd.analysis.report.sections_charts import ZOOM_HELP, chart_box, still, zoom_buttons
 from thermograd.analysis.report.sections_source import queries_across, versions_text

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from synthetic import make_run
 from thermograd.analysis.analyze import analyze_run
-from thermograd.analysis.report.charts_pairs import cross_chart, lag_pairs, memory_chart
+from thermograd.analysis.report.charts.pairs import cross_chart, lag_pairs, memory_chart
 from thermograd.analysis.report.evidence import autocorrelation, pair_evidence
 from thermograd.analysis.series import RunSeries, load_series
 from thermograd.store.catalogue import Run, create_run

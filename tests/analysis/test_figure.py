@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from synthetic import START_NS, make_run
 from thermograd.analysis.analyze import analyze_run
-from thermograd.analysis.report.charts_pairs import lag_pairs
+from thermograd.analysis.report.charts.pairs import lag_pairs
 from thermograd.analysis.report.curves import make_line
 from thermograd.analysis.report.decimate import decimate
 from thermograd.analysis.report.figure import build_figure, encode_figure, figure_text, lag_figure

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from synthetic import START_NS, make_run
 from thermograd.analysis.analyze import analyze_run
-from thermograd.analysis.report.charts import panels_chart
-from thermograd.analysis.report.charts_pairs import cross_chart, lag_chart, lag_pairs, memory_chart
+from thermograd.analysis.report.charts.pairs import cross_chart, lag_chart, lag_pairs, memory_chart
+from thermograd.analysis.report.charts.timeline import panels_chart
 from thermograd.analysis.report.curves import make_line
 from thermograd.analysis.report.decimate import decimate
 from thermograd.analysis.report.evidence import pair_evidence

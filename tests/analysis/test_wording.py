@@ -5,7 +5,7 @@ import pytest
 from synthetic import make_run
 from thermograd.analysis.coupling.verdict import gates
 from thermograd.analysis.display.markup import element, typeset
-from thermograd.analysis.report.charts import panels_chart
+from thermograd.analysis.report.charts.timeline import panels_chart
 from thermograd.analysis.report.panels import build_panels
 from thermograd.analysis.report.sections_run import facts_section
 from thermograd.analysis.report.sections_source import queries_across

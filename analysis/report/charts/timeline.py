@@ -6,7 +6,15 @@ from typing import Any
 
 import altair as alt
 from thermograd.analysis.display.palette import DEVICE_COLOURS, SEVERITY_COLOURS
-from thermograd.analysis.report.chart_style import WIDTH, Rows, Spec, checked_later, named, number, zoom_param
+from thermograd.analysis.report.charts.style import (
+    WIDTH,
+    Rows,
+    Spec,
+    checked_later,
+    named,
+    number,
+    zoom_param,
+)
 from thermograd.analysis.report.curves import Line
 from thermograd.analysis.report.panels import KIND_NAMES, Kind, Mark, Panel, Panels
 

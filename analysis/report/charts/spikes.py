@@ -4,7 +4,7 @@ from typing import Any
 
 import altair as alt
 from thermograd.analysis.report.around_spikes import AroundSpikes
-from thermograd.analysis.report.chart_style import WIDTH, Rows, Spec, checked_later, named, number
+from thermograd.analysis.report.charts.style import WIDTH, Rows, Spec, checked_later, named, number
 
 __all__ = ["spikes_chart"]
 

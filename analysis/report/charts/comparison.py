@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MultipleLocator
 from thermograd.analysis.comparison.result import Comparison
 from thermograd.analysis.display.palette import DEVICE_COLOURS, TEXT_COLOUR
-from thermograd.analysis.report.chart_style import (
+from thermograd.analysis.report.charts.style import (
     WIDTH,
     Rows,
     Spec,
