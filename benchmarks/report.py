@@ -15,10 +15,10 @@ import numpy as np
 import pyarrow as pa
 from rows import HEADER, load, paired, parser, row
 from thermograd.analysis.report.charts.timeline import panels_chart
-from thermograd.analysis.report.curves import make_line
+from thermograd.analysis.report.data.curves import make_line
+from thermograd.analysis.report.data.panel import Panel, Panels
 from thermograd.analysis.report.figure import build_figure, encode_figure
 from thermograd.analysis.report.page import build_page
-from thermograd.analysis.report.panel import Panel, Panels
 
 NAMES = ("loss", "grad_norm", "rle", "temperature_c")
 Curves = dict[str, tuple[np.ndarray, np.ndarray]]

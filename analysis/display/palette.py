@@ -8,7 +8,7 @@ References
 Okabe & Ito (2008), Color Universal Design, jfly.uni-koeln.de/color.
 """
 
-from thermograd.analysis.report.panel import Kind
+from thermograd.analysis.report.data.panel import Kind
 
 __all__ = [
     "BAND_COLOUR",

@@ -29,8 +29,8 @@ from thermograd.analysis.display.palette import (
     SOFT_COLOUR,
     TEXT_COLOUR,
 )
-from thermograd.analysis.report.curves import Line
-from thermograd.analysis.report.panel import KIND_NAMES, Kind, Mark, Panel, Panels
+from thermograd.analysis.report.data.curves import Line
+from thermograd.analysis.report.data.panel import KIND_NAMES, Kind, Mark, Panel, Panels
 
 __all__ = [
     "build_figure",

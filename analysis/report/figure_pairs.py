@@ -12,7 +12,7 @@ from thermograd.analysis.display.palette import (
     TEXT_COLOUR,
 )
 from thermograd.analysis.report.around_spikes import AroundSpikes
-from thermograd.analysis.report.evidence import Evidence, Memory
+from thermograd.analysis.report.data.evidence import Evidence, Memory
 from thermograd.analysis.report.figure import draw_frame, figure_text, new_figure, plain_text
 
 __all__ = ["evidence_figure", "spikes_figure"]

@@ -12,7 +12,7 @@ import thermograd
 from thermograd.analysis.analyze import Analysis, Pair
 from thermograd.analysis.energy import run_energy
 from thermograd.analysis.report.beside import event_lines, further_lines, reach_sentence
-from thermograd.analysis.report.marks import SEVERITIES, severity_rank
+from thermograd.analysis.report.data.marks import SEVERITIES, severity_rank
 from thermograd.analysis.report.page import write_file
 from thermograd.analysis.report.sections_analysis import bound_text, closest_first, shown_number
 from thermograd.analysis.report.sections_energy import energy_doubt, energy_text

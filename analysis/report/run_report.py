@@ -9,10 +9,10 @@ import thermograd
 from thermograd.analysis.analyze import Analysis, Pair
 from thermograd.analysis.display.markup import Html, element
 from thermograd.analysis.report.around_spikes import AroundSpikes, around_spikes
-from thermograd.analysis.report.evidence import Evidence, pair_evidence
-from thermograd.analysis.report.figure_data import FORMATS, figure_tables, table_bytes
+from thermograd.analysis.report.data.evidence import Evidence, pair_evidence
+from thermograd.analysis.report.data.panels import Panels, build_panels, time_origin_ns
+from thermograd.analysis.report.data.tables import FORMATS, figure_tables, table_bytes
 from thermograd.analysis.report.page import build_page, require_extra, write_file
-from thermograd.analysis.report.panels import Panels, build_panels, time_origin_ns
 from thermograd.analysis.report.sections_analysis import header, method_section, naive_section, pairs_section
 from thermograd.analysis.report.sections_charts import pairs_charts_section, timeline_section
 from thermograd.analysis.report.sections_energy import energy_section

@@ -6,8 +6,8 @@ from typing import Any
 
 from thermograd.analysis.analyze import Pair
 from thermograd.analysis.display.markup import Html, element, escape, items
-from thermograd.analysis.report.evidence import Evidence
-from thermograd.analysis.report.panels import KIND_NAMES, Kind, Panels
+from thermograd.analysis.report.data.evidence import Evidence
+from thermograd.analysis.report.data.panels import KIND_NAMES, Kind, Panels
 
 __all__ = [
     "ZOOM_HELP",

@@ -2,7 +2,7 @@
 
 from thermograd.analysis.display.markup import Html, element, items, table
 from thermograd.analysis.energy import DeviceEnergy, run_energy
-from thermograd.analysis.report.panels import device_label, missing_reason
+from thermograd.analysis.report.data.panels import device_label, missing_reason
 from thermograd.analysis.series import RunSeries
 
 __all__ = ["energy_doubt", "energy_section", "energy_text"]

@@ -7,7 +7,7 @@ import pytest
 from synthetic import make_run
 from thermograd.analysis.analyze import analyze_run
 from thermograd.analysis.report.charts.pairs import cross_chart, lag_pairs, memory_chart
-from thermograd.analysis.report.evidence import autocorrelation, pair_evidence
+from thermograd.analysis.report.data.evidence import autocorrelation, pair_evidence
 from thermograd.analysis.series import RunSeries, load_series
 from thermograd.store.catalogue import Run, create_run
 from thermograd.store.log import EventWriter

@@ -8,8 +8,8 @@ import pyarrow.parquet as pq
 import pytest
 from synthetic import make_run
 from thermograd.analysis.analyze import analyze_run
-from thermograd.analysis.report.figure_data import figure_tables, table_bytes
-from thermograd.analysis.report.panels import build_panels
+from thermograd.analysis.report.data.panels import build_panels
+from thermograd.analysis.report.data.tables import figure_tables, table_bytes
 from thermograd.analysis.report.run_report import write_report
 from thermograd.analysis.series import load_series
 

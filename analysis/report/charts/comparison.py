@@ -19,7 +19,7 @@ from thermograd.analysis.report.charts.style import (
     number,
     zoom_param,
 )
-from thermograd.analysis.report.curves import Line, make_line
+from thermograd.analysis.report.data.curves import Line, make_line
 from thermograd.analysis.report.figure import draw_frame, log_axis
 from thermograd.analysis.roles import device_by_role
 

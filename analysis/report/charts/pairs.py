@@ -11,7 +11,7 @@ import altair as alt
 import numpy as np
 from thermograd.analysis.analyze import Analysis, Pair
 from thermograd.analysis.report.charts.style import WIDTH, Rows, Spec, checked_later, named, number
-from thermograd.analysis.report.evidence import Evidence
+from thermograd.analysis.report.data.evidence import Evidence
 
 __all__ = ["cross_chart", "lag_chart", "lag_pairs", "memory_chart"]
 

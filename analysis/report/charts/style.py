@@ -11,7 +11,7 @@ from typing import Any, Literal
 import altair as alt
 from altair.utils.schemapi import debug_mode
 from thermograd.analysis.display.palette import DEVICE_COLOURS, MARK_COLOURS, SEVERITY_COLOURS
-from thermograd.analysis.report.panel import Kind
+from thermograd.analysis.report.data.panel import Kind
 
 __all__ = [
     "WIDTH",

@@ -15,8 +15,8 @@ from thermograd.analysis.report.charts.style import (
     number,
     zoom_param,
 )
-from thermograd.analysis.report.curves import Line
-from thermograd.analysis.report.panels import KIND_NAMES, Kind, Mark, Panel, Panels
+from thermograd.analysis.report.data.curves import Line
+from thermograd.analysis.report.data.panels import KIND_NAMES, Kind, Mark, Panel, Panels
 
 __all__ = ["panels_chart"]
 

@@ -4,7 +4,7 @@ import io
 from typing import TYPE_CHECKING, Any
 
 from thermograd.analysis.analyze import Analysis
-from thermograd.analysis.report.panel import Panel, Panels
+from thermograd.analysis.report.data.panel import Panel, Panels
 
 if TYPE_CHECKING:
     import pyarrow as pa

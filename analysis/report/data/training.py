@@ -4,10 +4,10 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from thermograd.analysis.report.curves import decimation_notes, make_line
+from thermograd.analysis.report.data.curves import decimation_notes, make_line
+from thermograd.analysis.report.data.marks import onsets_s
+from thermograd.analysis.report.data.panel import Kind, Mark, Panel
 from thermograd.analysis.report.decimate import buckets_of
-from thermograd.analysis.report.marks import onsets_s
-from thermograd.analysis.report.panel import Kind, Mark, Panel
 from thermograd.analysis.series import RunSeries
 
 __all__ = ["injection_marks", "training_panel"]

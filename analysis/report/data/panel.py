@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field, replace
 from typing import Literal, NamedTuple
 
-from thermograd.analysis.report.curves import Line
+from thermograd.analysis.report.data.curves import Line
 
 __all__ = ["KIND_NAMES", "AlertTick", "Clock", "Kind", "Mark", "Panel", "Panels", "clock_for"]
 

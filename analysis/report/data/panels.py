@@ -3,10 +3,10 @@
 Drawing is left to `charts` (interactive) and `figure` (print); both draw the same panels.
 """
 
-from thermograd.analysis.report.marks import alert_marks, alert_ticks
-from thermograd.analysis.report.panel import KIND_NAMES, Kind, Mark, Panel, Panels
-from thermograd.analysis.report.panels_hardware import device_label, missing_reason, rle_panel, signal_panel
-from thermograd.analysis.report.panels_training import injection_marks, training_panel
+from thermograd.analysis.report.data.hardware import device_label, missing_reason, rle_panel, signal_panel
+from thermograd.analysis.report.data.marks import alert_marks, alert_ticks
+from thermograd.analysis.report.data.panel import KIND_NAMES, Kind, Mark, Panel, Panels
+from thermograd.analysis.report.data.training import injection_marks, training_panel
 from thermograd.analysis.series import RunSeries
 
 __all__ = [

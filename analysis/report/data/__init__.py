@@ -1,0 +1,1 @@
+"""What the figures draw: panels, curves and marks as arrays and tables."""
