@@ -17,7 +17,7 @@ from rows import HEADER, load, paired, parser, row
 from thermograd.analysis.report.charts.timeline import panels_chart
 from thermograd.analysis.report.data.curves import make_line
 from thermograd.analysis.report.data.panel import Panel, Panels
-from thermograd.analysis.report.figure import build_figure, encode_figure
+from thermograd.analysis.report.figures.timeline import build_figure, encode_figure
 from thermograd.analysis.report.page import build_page
 
 NAMES = ("loss", "grad_norm", "rle", "temperature_c")

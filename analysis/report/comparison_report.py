@@ -35,8 +35,8 @@ def write_comparison(comparison: Comparison, directory: Path) -> dict[str, Path]
         If the directory cannot be written.
     """
     require_extra()
-    from thermograd.analysis.report.compare_figure import comparison_figure
-    from thermograd.analysis.report.figure import encode_figure
+    from thermograd.analysis.report.figures.comparison import comparison_figure
+    from thermograd.analysis.report.figures.timeline import encode_figure
 
     figure = comparison_figure(comparison)
     images = {kind: encode_figure(figure, kind) for kind in ("png", "pdf", "svg")} if figure else {}
@@ -58,8 +58,8 @@ def comparison_page(comparison: Comparison) -> str:
     """Return the page."""
     from thermograd.analysis.report import sections_compare as sections
     from thermograd.analysis.report.charts.comparison import build_overlays, overlays_chart
-    from thermograd.analysis.report.compare_figure import comparison_figure
-    from thermograd.analysis.report.figure import encode_figure
+    from thermograd.analysis.report.figures.comparison import comparison_figure
+    from thermograd.analysis.report.figures.timeline import encode_figure
     from thermograd.analysis.report.forest import forest_chart, forest_rows
 
     best = best_of(comparison)

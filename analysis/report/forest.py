@@ -9,7 +9,7 @@ from thermograd.analysis.comparison.result import ComparedRun, Comparison, PairA
 from thermograd.analysis.display.palette import DEVICE_COLOURS, MARK_COLOURS, SOFT_COLOUR, TEXT_COLOUR
 from thermograd.analysis.report.charts.comparison import run_style
 from thermograd.analysis.report.charts.style import WIDTH, Rows, Spec, named, number
-from thermograd.analysis.report.figure import draw_frame, figure_text, plain_text
+from thermograd.analysis.report.figures.timeline import draw_frame, figure_text, plain_text
 
 __all__ = ["ForestRow", "draw_forest", "forest_chart", "forest_rows"]
 

@@ -179,8 +179,8 @@ def _navigation() -> Html:
 
 def _images(contents: Contents) -> dict[str, bytes]:
     """Return the figures by name and format."""
-    from thermograd.analysis.report.figure import build_figure, encode_figure, lag_figure
-    from thermograd.analysis.report.figure_pairs import evidence_figure, spikes_figure
+    from thermograd.analysis.report.figures.pairs import evidence_figure, spikes_figure
+    from thermograd.analysis.report.figures.timeline import build_figure, encode_figure, lag_figure
 
     data = contents.data
     simulated = any(device.simulated for device in data.devices.values())

@@ -17,7 +17,7 @@ from thermograd.analysis.report.charts.pairs import lag_pairs
 from thermograd.analysis.report.data.curves import make_line
 from thermograd.analysis.report.data.panels import Panels, build_panels
 from thermograd.analysis.report.decimate import decimate
-from thermograd.analysis.report.figure import build_figure, encode_figure, figure_text, lag_figure
+from thermograd.analysis.report.figures.timeline import build_figure, encode_figure, figure_text, lag_figure
 from thermograd.analysis.series import load_series
 from thermograd.store.catalogue import Run, create_run
 from thermograd.store.log import EventWriter

@@ -20,7 +20,7 @@ from thermograd.analysis.report.charts.style import (
     zoom_param,
 )
 from thermograd.analysis.report.data.curves import Line, make_line
-from thermograd.analysis.report.figure import draw_frame, log_axis
+from thermograd.analysis.report.figures.timeline import draw_frame, log_axis
 from thermograd.analysis.roles import device_by_role
 
 __all__ = ["Overlay", "build_overlays", "draw_overlay", "overlays_chart", "run_style", "time_axis"]

@@ -13,7 +13,7 @@ from thermograd.analysis.display.palette import (
 )
 from thermograd.analysis.report.around_spikes import AroundSpikes
 from thermograd.analysis.report.data.evidence import Evidence, Memory
-from thermograd.analysis.report.figure import draw_frame, figure_text, new_figure, plain_text
+from thermograd.analysis.report.figures.timeline import draw_frame, figure_text, new_figure, plain_text
 
 __all__ = ["evidence_figure", "spikes_figure"]
 

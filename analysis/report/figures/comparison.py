@@ -4,7 +4,7 @@ from matplotlib.figure import Figure
 from thermograd.analysis.comparison.result import Comparison
 from thermograd.analysis.display.palette import TEXT_COLOUR
 from thermograd.analysis.report.charts.comparison import build_overlays, draw_overlay, time_axis
-from thermograd.analysis.report.figure import figure_text, new_figure, plain_text
+from thermograd.analysis.report.figures.timeline import figure_text, new_figure, plain_text
 from thermograd.analysis.report.forest import draw_forest, forest_rows
 from thermograd.analysis.report.text_compare import best_of
 
