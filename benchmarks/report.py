@@ -18,7 +18,7 @@ from thermograd.analysis.report.charts.timeline import panels_chart
 from thermograd.analysis.report.data.curves import make_line
 from thermograd.analysis.report.data.panel import Panel, Panels
 from thermograd.analysis.report.figures.timeline import build_figure, encode_figure
-from thermograd.analysis.report.page import build_page
+from thermograd.analysis.report.page.document import build_page
 
 NAMES = ("loss", "grad_norm", "rle", "temperature_c")
 Curves = dict[str, tuple[np.ndarray, np.ndarray]]

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from thermograd.analysis.display.markup import Html, element, items, table
 from thermograd.analysis.display.palette import DEVICE_COLOURS, MARK_COLOURS, SOFT_COLOUR
-from thermograd.analysis.report.sections_analysis import bound_text, closest_first, shown_number
+from thermograd.analysis.report.page.verdict import bound_text, closest_first, shown_number
 from thermograd.analysis.result import Analysis, Pair
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def pair_html(pair: Pair) -> str:
 
 def comparison_html(comparison: "Comparison") -> str:
     """Return what several runs say together, and each by itself."""
-    from thermograd.analysis.report.sections_compare import pairs_across_section, runs_section
+    from thermograd.analysis.report.page.comparison import pairs_across_section, runs_section
     from thermograd.analysis.report.text_compare import comparison_sentence
 
     sentence = element("p", element("strong", comparison_sentence(comparison)), style="max-width:50em")

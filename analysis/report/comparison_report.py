@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from thermograd.analysis.comparison.result import Comparison
-from thermograd.analysis.report.page import build_page, require_extra, write_file
+from thermograd.analysis.report.page.document import build_page, require_extra, write_file
 from thermograd.analysis.report.text_compare import best_of
 from thermograd.store.errors import LogError
 from thermograd.store.layout import write_json
@@ -56,11 +56,11 @@ def write_comparison(comparison: Comparison, directory: Path) -> dict[str, Path]
 
 def comparison_page(comparison: Comparison) -> str:
     """Return the page."""
-    from thermograd.analysis.report import sections_compare as sections
     from thermograd.analysis.report.charts.comparison import build_overlays, overlays_chart
     from thermograd.analysis.report.figures.comparison import comparison_figure
     from thermograd.analysis.report.figures.timeline import encode_figure
     from thermograd.analysis.report.forest import forest_chart, forest_rows
+    from thermograd.analysis.report.page.document import comparison as sections
 
     best = best_of(comparison)
     rows = forest_rows(comparison, best) if best else []

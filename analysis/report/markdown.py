@@ -13,10 +13,10 @@ from thermograd.analysis.analyze import Analysis, Pair
 from thermograd.analysis.energy import run_energy
 from thermograd.analysis.report.beside import event_lines, further_lines, reach_sentence
 from thermograd.analysis.report.data.marks import SEVERITIES, severity_rank
-from thermograd.analysis.report.page import write_file
-from thermograd.analysis.report.sections_analysis import bound_text, closest_first, shown_number
+from thermograd.analysis.report.page.document import write_file
+from thermograd.analysis.report.page.facts import duration_text
+from thermograd.analysis.report.page.verdict import bound_text, closest_first, shown_number
 from thermograd.analysis.report.sections_energy import energy_doubt, energy_text
-from thermograd.analysis.report.sections_run import duration_text
 from thermograd.analysis.series import RunSeries
 from thermograd.analysis.statement import verdict_sentence
 from thermograd.store.errors import LogError

@@ -12,12 +12,12 @@ from thermograd.analysis.report.around_spikes import AroundSpikes, around_spikes
 from thermograd.analysis.report.data.evidence import Evidence, pair_evidence
 from thermograd.analysis.report.data.panels import Panels, build_panels, time_origin_ns
 from thermograd.analysis.report.data.tables import FORMATS, figure_tables, table_bytes
-from thermograd.analysis.report.page import build_page, require_extra, write_file
-from thermograd.analysis.report.sections_analysis import header, method_section, naive_section, pairs_section
-from thermograd.analysis.report.sections_charts import pairs_charts_section, timeline_section
+from thermograd.analysis.report.page.charts import pairs_charts_section, timeline_section
+from thermograd.analysis.report.page.document import build_page, require_extra, write_file
+from thermograd.analysis.report.page.facts import alerts_section, data_section, facts_section
+from thermograd.analysis.report.page.source import queries_section, reproduce_section
+from thermograd.analysis.report.page.verdict import header, method_section, naive_section, pairs_section
 from thermograd.analysis.report.sections_energy import energy_section
-from thermograd.analysis.report.sections_run import alerts_section, data_section, facts_section
-from thermograd.analysis.report.sections_source import queries_section, reproduce_section
 from thermograd.analysis.report.sections_spikes import spikes_section
 from thermograd.analysis.series import RunSeries, load_series
 from thermograd.store.catalogue import Run

@@ -6,8 +6,8 @@ from dataclasses import replace
 from thermograd.analysis.display.markup import Html, element, items, table
 from thermograd.analysis.report.around_spikes import AroundSpikes
 from thermograd.analysis.report.beside import event_lines
-from thermograd.analysis.report.sections_analysis import shown_number
-from thermograd.analysis.report.sections_charts import chart_box, still
+from thermograd.analysis.report.page.charts import chart_box, still
+from thermograd.analysis.report.page.verdict import shown_number
 from thermograd.analysis.result import Analysis
 
 __all__ = ["spikes_section"]

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from synthetic import START_NS, make_run
 from thermograd.analysis.energy import ENERGY_SQL, DeviceEnergy, run_energy
-from thermograd.analysis.report.sections_source import queries
+from thermograd.analysis.report.page.source import queries
 from thermograd.analysis.series import load_series
 from thermograd.store.catalogue import Run, create_run
 from thermograd.store.log import EventWriter

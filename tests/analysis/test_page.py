@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 import pytest
-from thermograd.analysis.report.page import packed
+from thermograd.analysis.report.page.document import packed
 
 
 def _unpacked(data: dict[str, Any]) -> list[dict[str, Any]]:

@@ -14,11 +14,11 @@ import pytest
 from synthetic import START_NS, make_run
 from thermograd.analysis.analyze import Analysis, analyze_run
 from thermograd.analysis.display.markup import typeset
-from thermograd.analysis.report import page as page_module
 from thermograd.analysis.report.charts.pairs import lag_chart, lag_pairs
 from thermograd.analysis.report.charts.style import theme
 from thermograd.analysis.report.charts.timeline import panels_chart
 from thermograd.analysis.report.data.panels import build_panels
+from thermograd.analysis.report.page.document import document as page_module
 from thermograd.analysis.report.run_report import prepare, report_page, write_report
 from thermograd.analysis.series import load_series
 from thermograd.analysis.statement import verdict_sentence

@@ -7,9 +7,9 @@ import thermograd
 from thermograd.analysis.comparison.result import ComparedRun, Comparison, PairAcross
 from thermograd.analysis.display.markup import Html, breakable, details, element, items, table, typeset
 from thermograd.analysis.report.charts.comparison import run_style
-from thermograd.analysis.report.sections_analysis import bound_text
-from thermograd.analysis.report.sections_charts import ZOOM_HELP, chart_box, still, zoom_buttons
-from thermograd.analysis.report.sections_source import queries_across, versions_text
+from thermograd.analysis.report.page.charts import ZOOM_HELP, chart_box, still, zoom_buttons
+from thermograd.analysis.report.page.source import queries_across, versions_text
+from thermograd.analysis.report.page.verdict import bound_text
 from thermograd.analysis.report.text_compare import (
     best_of,
     change_line,
