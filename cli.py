@@ -102,8 +102,8 @@ def demo(runs: Path, steps: int, seed: int, train: bool) -> None:
     from thermograd.analysis.analyze import analyze_run
     from thermograd.analysis.calibration.scenarios import draw
     from thermograd.analysis.report.run_report import write_report
-    from thermograd.analysis.report.text import demo_summary
-    from thermograd.analysis.report.text_compare import demo_beside
+    from thermograd.analysis.report.text.analysis import demo_summary
+    from thermograd.analysis.report.text.comparison import demo_beside
     from thermograd.ingest.demo import record_devices, train_demo
 
     if train:
@@ -468,7 +468,7 @@ def show(runs: Path, run: str, as_json: bool) -> None:
 
     Example: thermograd show latest
     """
-    from thermograd.analysis.report.text import describe_run, run_facts_shown
+    from thermograd.analysis.report.text.analysis import describe_run, run_facts_shown
 
     facts = run_facts_shown(_find(runs, run))
     if as_json:
@@ -610,7 +610,7 @@ def analyze(
     Example: thermograd analyze latest --y temperature_c
     """
     from thermograd.analysis.analyze import analyze_run
-    from thermograd.analysis.report.text import describe_analysis
+    from thermograd.analysis.report.text.analysis import describe_analysis
     from thermograd.analysis.series import load_series
 
     controls = [load_series(_find(runs, other)) for other in controls_from]
@@ -701,7 +701,7 @@ def report(runs: Path, run: str, output: Path | None, output_format: str, data_f
     series = load_series(found)
     analysis = analyze_run(found, series=series)
     if output_format == "md":
-        from thermograd.analysis.report.markdown import write_markdown
+        from thermograd.analysis.report.text.markdown import write_markdown
 
         click.echo(write_markdown(series, analysis, output), nl=output is not None)
         return
@@ -736,7 +736,7 @@ def compare(
     Example: thermograd compare baseline-1 baseline-2 baseline-3 baseline-4 baseline-5 -o comparison
     """
     from thermograd.analysis.comparison.compare import compare_runs
-    from thermograd.analysis.report.text_compare import describe_comparison
+    from thermograd.analysis.report.text.comparison import describe_comparison
 
     comparison = compare_runs([_find(runs, reference) for reference in run], x, y, max_lag_s)
     paths = {}
@@ -782,7 +782,7 @@ def verify(runs: Path, run: str, as_json: bool) -> None:
 
     Example: thermograd verify latest
     """
-    from thermograd.analysis.report.text import describe_verification
+    from thermograd.analysis.report.text.analysis import describe_verification
     from thermograd.store.seal import verify_run
 
     result = verify_run(_find(runs, run).path)
@@ -882,7 +882,7 @@ def doctor(as_json: bool) -> None:
 
     Example: thermograd doctor
     """
-    from thermograd.analysis.report.text import describe_machine
+    from thermograd.analysis.report.text.analysis import describe_machine
     from thermograd.ingest.readers.devices import examine_machine
 
     facts = examine_machine()

@@ -52,7 +52,7 @@ def pair_html(pair: Pair) -> str:
 def comparison_html(comparison: "Comparison") -> str:
     """Return what several runs say together, and each by itself."""
     from thermograd.analysis.report.page.comparison import pairs_across_section, runs_section
-    from thermograd.analysis.report.text_compare import comparison_sentence
+    from thermograd.analysis.report.text.comparison import comparison_sentence
 
     sentence = element("p", element("strong", comparison_sentence(comparison)), style="max-width:50em")
     warnings = items(comparison.warnings)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from thermograd.analysis.comparison.result import Comparison
 from thermograd.analysis.report.page.document import build_page, require_extra, write_file
-from thermograd.analysis.report.text_compare import best_of
+from thermograd.analysis.report.text.comparison import best_of
 from thermograd.store.errors import LogError
 from thermograd.store.layout import write_json
 

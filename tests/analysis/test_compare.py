@@ -15,7 +15,7 @@ from thermograd.analysis.comparison.result import Comparison
 from thermograd.analysis.coupling.random_effects import pool
 from thermograd.analysis.prepare import regular_pair
 from thermograd.analysis.report.comparison_report import write_comparison
-from thermograd.analysis.report.text_compare import (
+from thermograd.analysis.report.text.comparison import (
     best_of,
     comparison_sentence,
     comparison_verdict,

@@ -8,7 +8,7 @@ from thermograd.analysis.calibration.processes import COUPLINGS, NULLS
 from thermograd.analysis.calibration.scenarios import SCENARIOS, draw
 from thermograd.analysis.coupling.cross_correlation import residual_cross_correlation
 from thermograd.analysis.report.beside import speed_sentence
-from thermograd.analysis.report.text import describe_analysis
+from thermograd.analysis.report.text.analysis import describe_analysis
 from thermograd.analysis.statement import question_verdict
 from thermograd.ingest.simulate import Signals, simulate_run
 from thermograd.store.errors import ScenarioError

@@ -3,7 +3,7 @@
 import pytest
 from simulated_runs import simulated
 from thermograd.analysis.analyze import analyze_run
-from thermograd.analysis.report.text_compare import demo_beside, side_by_side
+from thermograd.analysis.report.text.comparison import demo_beside, side_by_side
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,7 @@ import pytest
 from importing import imported, refused, written
 from thermograd.analysis.analyze import analyze_run
 from thermograd.analysis.report.run_report import write_report
-from thermograd.analysis.report.text import describe_run, run_facts_shown
+from thermograd.analysis.report.text.analysis import describe_run, run_facts_shown
 from thermograd.ingest.importers.recording import Hints
 from thermograd.store.errors import MissingExtraError
 

@@ -6,7 +6,7 @@ from thermograd.analysis.display.palette import TEXT_COLOUR
 from thermograd.analysis.report.charts.comparison import build_overlays, draw_overlay, time_axis
 from thermograd.analysis.report.figures.timeline import figure_text, new_figure, plain_text
 from thermograd.analysis.report.forest import draw_forest, forest_rows
-from thermograd.analysis.report.text_compare import best_of
+from thermograd.analysis.report.text.comparison import best_of
 
 __all__ = ["comparison_figure"]
 

@@ -10,7 +10,7 @@ from thermograd.analysis.report.charts.comparison import run_style
 from thermograd.analysis.report.page.charts import ZOOM_HELP, chart_box, still, zoom_buttons
 from thermograd.analysis.report.page.source import queries_across, versions_text
 from thermograd.analysis.report.page.verdict import bound_text
-from thermograd.analysis.report.text_compare import (
+from thermograd.analysis.report.text.comparison import (
     best_of,
     change_line,
     comparison_sentence,
