@@ -99,11 +99,11 @@ def demo(runs: Path, steps: int, seed: int, train: bool) -> None:
 
     Example: thermograd demo --steps 300 --seed 1
     """
-    from thermograd.analysis.analyze import analyze_run
     from thermograd.analysis.calibration.scenarios import draw
     from thermograd.analysis.report.run_report import write_report
     from thermograd.analysis.report.text.analysis import demo_summary
     from thermograd.analysis.report.text.comparison import demo_beside
+    from thermograd.analysis.run.analyze import analyze_run
     from thermograd.ingest.demo import record_devices, train_demo
 
     if train:
@@ -609,9 +609,9 @@ def analyze(
 
     Example: thermograd analyze latest --y temperature_c
     """
-    from thermograd.analysis.analyze import analyze_run
     from thermograd.analysis.report.text.analysis import describe_analysis
-    from thermograd.analysis.series import load_series
+    from thermograd.analysis.run.analyze import analyze_run
+    from thermograd.analysis.run.series import load_series
 
     controls = [load_series(_find(runs, other)) for other in controls_from]
     analysis = analyze_run(
@@ -692,8 +692,8 @@ def report(runs: Path, run: str, output: Path | None, output_format: str, data_f
 
     Example: thermograd report latest -o report --data csv
     """
-    from thermograd.analysis.analyze import analyze_run
-    from thermograd.analysis.series import load_series
+    from thermograd.analysis.run.analyze import analyze_run
+    from thermograd.analysis.run.series import load_series
 
     if output_format == "md" and data_format:
         raise click.UsageError("--data writes the points of the figures, which --format md does not have.")

@@ -3,7 +3,7 @@
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
-from thermograd.analysis.series import RunSeries
+from thermograd.analysis.run.series import RunSeries
 
 __all__ = ["clock_lines"]
 

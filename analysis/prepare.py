@@ -5,9 +5,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from thermograd.analysis.align.grid import CausalGrid, causal_grid
-from thermograd.analysis.drivers import driver_columns
-from thermograd.analysis.pair_test import signal_values
-from thermograd.analysis.series import Device, RunSeries
+from thermograd.analysis.run.drivers import driver_columns
+from thermograd.analysis.run.pairs import signal_values
+from thermograd.analysis.run.series import Device, RunSeries
 
 __all__ = ["RegularPair", "regular_pair"]
 

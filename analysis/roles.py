@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from thermograd.analysis.series import Device, RunSeries
+from thermograd.analysis.run.series import Device, RunSeries
 
 __all__ = ["device_by_role", "model_warnings"]
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from thermograd.analysis.coupling.residuals import trend_order
 from thermograd.analysis.coupling.verdict import samples_needed, samples_to_exclude, smallest_detectable
-from thermograd.analysis.result import Pair
+from thermograd.analysis.run.result import Pair
 
 __all__ = ["sensitivity"]
 

@@ -24,7 +24,6 @@ import calibration_page
 import calibration_truth as truth
 import numpy as np
 from calibration_page import judged, rate
-from thermograd.analysis.analyze import analyze_run
 from thermograd.analysis.calibration import processes
 from thermograd.analysis.calibration.calibrate import Measured, couplings, measure
 from thermograd.analysis.calibration.processes import NULLS, Pair, Rng
@@ -38,7 +37,8 @@ from thermograd.analysis.coupling.verdict import smallest_detectable
 from thermograd.analysis.event_study.coincidence import event_coincidence
 from thermograd.analysis.event_study.onsets import onset_test, onsets_of
 from thermograd.analysis.event_study.triggered_average import locked_average
-from thermograd.analysis.series import load_series
+from thermograd.analysis.run.analyze import analyze_run
+from thermograd.analysis.run.series import load_series
 from thermograd.ingest.simulate import Signals, simulate_run
 from thermograd.store.catalogue import Run
 

@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 from rows import HEADER, load, parser, row
-from thermograd.analysis.analyze import analyze_run
 from thermograd.analysis.report.run_report import write_report
-from thermograd.analysis.series import load_series
+from thermograd.analysis.run.analyze import analyze_run
+from thermograd.analysis.run.series import load_series
 from thermograd.store.arrow import write_parquet
 from thermograd.store.catalogue import Run, create_run
 from thermograd.store.events import arrow_schema

@@ -9,16 +9,16 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from thermograd.analysis.analyze import analyze_run
 from thermograd.analysis.blas import one_blas_thread
 from thermograd.analysis.comparison.reproducibility import recorded_seed, repeated_trainings, reproducibility
 from thermograd.analysis.comparison.result import ComparedRun, Comparison, PairAcross
 from thermograd.analysis.coupling.cross_correlation import holm, naive_pearson
 from thermograd.analysis.coupling.session_swap import SwapFamily, session_swap
 from thermograd.analysis.prepare import RegularPair, regular_pair
-from thermograd.analysis.result import Analysis, Pair
 from thermograd.analysis.roles import device_by_role, model_warnings
-from thermograd.analysis.series import HARDWARE_SIGNALS, TRAINING_SIGNALS, RunSeries, load_series
+from thermograd.analysis.run.analyze import analyze_run
+from thermograd.analysis.run.result import Analysis, Pair
+from thermograd.analysis.run.series import HARDWARE_SIGNALS, TRAINING_SIGNALS, RunSeries, load_series
 from thermograd.analysis.statement import most_telling, question_verdict
 from thermograd.store.catalogue import Run
 from thermograd.store.errors import NotEnoughDataError

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from thermograd.analysis.coupling.cross_correlation import naive_pearson
-from thermograd.analysis.series import RunSeries
+from thermograd.analysis.run.series import RunSeries
 
 __all__ = ["Reproducibility", "recorded_seed", "repeated_trainings", "reproducibility"]
 

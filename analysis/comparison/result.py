@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from thermograd.analysis.comparison.reproducibility import Reproducibility
 from thermograd.analysis.coupling.session_swap import SessionSwap, SwapFamily
-from thermograd.analysis.result import Pair
-from thermograd.analysis.series import RunSeries
+from thermograd.analysis.run.result import Pair
+from thermograd.analysis.run.series import RunSeries
 
 __all__ = ["ComparedRun", "Comparison", "PairAcross"]
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from thermograd.analysis.display.markup import Html, element, items, table
 from thermograd.analysis.display.palette import DEVICE_COLOURS, MARK_COLOURS, SOFT_COLOUR
 from thermograd.analysis.report.page.verdict import bound_text, closest_first, shown_number
-from thermograd.analysis.result import Analysis, Pair
+from thermograd.analysis.run.result import Analysis, Pair
 
 if TYPE_CHECKING:
     from thermograd.analysis.comparison.result import Comparison

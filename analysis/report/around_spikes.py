@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from thermograd.analysis.result import Analysis
+from thermograd.analysis.run.result import Analysis
 
 __all__ = ["AroundSpikes", "around_spikes"]
 

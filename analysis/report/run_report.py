@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import thermograd
-from thermograd.analysis.analyze import Analysis, Pair
 from thermograd.analysis.display.markup import Html, element
 from thermograd.analysis.report.around_spikes import AroundSpikes, around_spikes
 from thermograd.analysis.report.data.evidence import Evidence, pair_evidence
@@ -19,7 +18,8 @@ from thermograd.analysis.report.page.source import queries_section, reproduce_se
 from thermograd.analysis.report.page.verdict import header, method_section, naive_section, pairs_section
 from thermograd.analysis.report.sections_energy import energy_section
 from thermograd.analysis.report.sections_spikes import spikes_section
-from thermograd.analysis.series import RunSeries, load_series
+from thermograd.analysis.run.analyze import Analysis, Pair
+from thermograd.analysis.run.series import RunSeries, load_series
 from thermograd.store.catalogue import Run
 from thermograd.store.errors import LogError
 from thermograd.store.layout import write_json

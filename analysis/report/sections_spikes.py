@@ -5,10 +5,10 @@ from dataclasses import replace
 
 from thermograd.analysis.display.markup import Html, element, items, table
 from thermograd.analysis.report.around_spikes import AroundSpikes
-from thermograd.analysis.report.beside import event_lines
 from thermograd.analysis.report.page.charts import chart_box, still
 from thermograd.analysis.report.page.verdict import shown_number
-from thermograd.analysis.result import Analysis
+from thermograd.analysis.run.result import Analysis
+from thermograd.analysis.run.wording import event_lines
 
 __all__ = ["spikes_section"]
 

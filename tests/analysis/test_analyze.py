@@ -3,8 +3,8 @@ import math
 
 import numpy as np
 import pytest
-from thermograd.analysis.analyze import analyze_run
 from thermograd.analysis.report.text.analysis import describe_analysis, describe_run, run_facts_shown
+from thermograd.analysis.run.analyze import analyze_run
 from thermograd.analysis.statement import question_verdict, verdict_sentence
 from thermograd.store.catalogue import create_run
 from thermograd.store.errors import NotEnoughDataError

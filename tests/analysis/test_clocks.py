@@ -4,7 +4,7 @@ from pathlib import Path
 
 from synthetic import make_run
 from thermograd.analysis.clocks import clock_lines
-from thermograd.analysis.series import load_series
+from thermograd.analysis.run.series import load_series
 from thermograd.store.catalogue import Run, create_run
 from thermograd.store.log import EventWriter
 

@@ -23,7 +23,7 @@ from thermograd.analysis.report.text.comparison import (
     reproducibility_lines,
 )
 from thermograd.analysis.roles import device_by_role
-from thermograd.analysis.series import load_series
+from thermograd.analysis.run.series import load_series
 from thermograd.store.catalogue import create_run
 from thermograd.store.errors import LogError, NotEnoughDataError
 from thermograd.store.log import EventWriter

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 from synthetic import START_NS, make_run
-from thermograd.analysis.energy import ENERGY_SQL, DeviceEnergy, run_energy
 from thermograd.analysis.report.page.source import queries
-from thermograd.analysis.series import load_series
+from thermograd.analysis.run.energy import ENERGY_SQL, DeviceEnergy, run_energy
+from thermograd.analysis.run.series import load_series
 from thermograd.store.catalogue import Run, create_run
 from thermograd.store.log import EventWriter
 from thermograd.store.query import query

@@ -5,10 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from synthetic import make_run
-from thermograd.analysis.analyze import analyze_run
 from thermograd.analysis.report.charts.pairs import cross_chart, lag_pairs, memory_chart
 from thermograd.analysis.report.data.evidence import autocorrelation, pair_evidence
-from thermograd.analysis.series import RunSeries, load_series
+from thermograd.analysis.run.analyze import analyze_run
+from thermograd.analysis.run.series import RunSeries, load_series
 from thermograd.store.catalogue import Run, create_run
 from thermograd.store.log import EventWriter
 

@@ -7,11 +7,11 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 from synthetic import make_run
-from thermograd.analysis.analyze import analyze_run
 from thermograd.analysis.report.data.panels import build_panels
 from thermograd.analysis.report.data.tables import figure_tables, table_bytes
 from thermograd.analysis.report.run_report import write_report
-from thermograd.analysis.series import load_series
+from thermograd.analysis.run.analyze import analyze_run
+from thermograd.analysis.run.series import load_series
 
 
 def test_csv_and_parquet_hold_every_point_drawn(tmp_path: Path) -> None:

@@ -5,14 +5,14 @@ from pathlib import Path
 
 import pytest
 from synthetic import START_NS, make_run
-from thermograd.analysis.analyze import analyze_run
 from thermograd.analysis.report.text.markdown import (
     code_span,
     report_markdown,
     table_markdown,
     write_markdown,
 )
-from thermograd.analysis.series import load_series
+from thermograd.analysis.run.analyze import analyze_run
+from thermograd.analysis.run.series import load_series
 from thermograd.store.catalogue import Run, create_run
 from thermograd.store.errors import LogError
 from thermograd.store.log import EventWriter

@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from synthetic import make_run
-from thermograd.analysis.analyze import Analysis, analyze_run
 from thermograd.analysis.comparison.compare import compare_runs
 from thermograd.analysis.coupling.cross_correlation import residual_cross_correlation
 from thermograd.analysis.coupling.session_swap import session_swap
+from thermograd.analysis.run.analyze import Analysis, analyze_run
 from thermograd.analysis.statement import verdict_sentence
 
 

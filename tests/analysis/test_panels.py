@@ -6,7 +6,6 @@ import altair as alt
 import numpy as np
 import pytest
 from synthetic import START_NS, make_run
-from thermograd.analysis.analyze import analyze_run
 from thermograd.analysis.report.charts.pairs import cross_chart, lag_chart, lag_pairs, memory_chart
 from thermograd.analysis.report.charts.timeline import panels_chart
 from thermograd.analysis.report.data.curves import make_line
@@ -14,7 +13,8 @@ from thermograd.analysis.report.data.evidence import pair_evidence
 from thermograd.analysis.report.data.panel import Panels, clock_for
 from thermograd.analysis.report.data.panels import build_panels
 from thermograd.analysis.report.decimate import decimate
-from thermograd.analysis.series import load_series
+from thermograd.analysis.run.analyze import analyze_run
+from thermograd.analysis.run.series import load_series
 from thermograd.store.catalogue import Run, create_run
 from thermograd.store.log import EventWriter
 

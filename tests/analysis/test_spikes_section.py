@@ -7,11 +7,11 @@ import altair as alt
 import numpy as np
 import pytest
 from synthetic import make_run
-from thermograd.analysis.analyze import Analysis, analyze_run
 from thermograd.analysis.report.around_spikes import AroundSpikes, around_spikes
 from thermograd.analysis.report.charts.spikes import spikes_chart
 from thermograd.analysis.report.figures.pairs import spikes_figure
 from thermograd.analysis.report.sections_spikes import spikes_section
+from thermograd.analysis.run.analyze import Analysis, analyze_run
 from thermograd.store.catalogue import Run, create_run
 from thermograd.store.log import EventWriter
 

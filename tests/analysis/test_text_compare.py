@@ -2,8 +2,8 @@
 
 import pytest
 from simulated_runs import simulated
-from thermograd.analysis.analyze import analyze_run
 from thermograd.analysis.report.text.comparison import demo_beside, side_by_side
+from thermograd.analysis.run.analyze import analyze_run
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ from thermograd.analysis.report.data.panels import build_panels
 from thermograd.analysis.report.page.facts import facts_section
 from thermograd.analysis.report.page.source import queries_across
 from thermograd.analysis.report.text.analysis import _spikes_found
-from thermograd.analysis.series import load_series
+from thermograd.analysis.run.series import load_series
 from thermograd.store.catalogue import create_run
 from thermograd.store.log import EventWriter
 

@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 import pytest
 from importing import imported, refused, written
-from thermograd.analysis.analyze import analyze_run
 from thermograd.analysis.report.run_report import write_report
 from thermograd.analysis.report.text.analysis import describe_run, run_facts_shown
+from thermograd.analysis.run.analyze import analyze_run
 from thermograd.ingest.importers.recording import Hints
 from thermograd.store.errors import MissingExtraError
 

@@ -9,9 +9,9 @@ from typing import Any
 
 import altair as alt
 import numpy as np
-from thermograd.analysis.analyze import Analysis, Pair
 from thermograd.analysis.report.charts.style import WIDTH, Rows, Spec, checked_later, named, number
 from thermograd.analysis.report.data.evidence import Evidence
+from thermograd.analysis.run.analyze import Analysis, Pair
 
 __all__ = ["cross_chart", "lag_chart", "lag_pairs", "memory_chart"]
 

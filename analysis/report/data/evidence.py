@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 from thermograd.analysis.align.grid import CausalGrid, causal_grid
 from thermograd.analysis.coupling.pair_residuals import paired_residuals
-from thermograd.analysis.drivers import driver_columns
-from thermograd.analysis.pair_test import signal_values
-from thermograd.analysis.result import Pair
-from thermograd.analysis.series import Device, RunSeries
+from thermograd.analysis.run.drivers import driver_columns
+from thermograd.analysis.run.pairs import signal_values
+from thermograd.analysis.run.result import Pair
+from thermograd.analysis.run.series import Device, RunSeries
 
 __all__ = ["Evidence", "Memory", "autocorrelation", "pair_evidence"]
 

@@ -5,7 +5,7 @@ from numpy.typing import NDArray
 from thermograd.analysis.report.data.curves import Line, decimation_notes, make_line
 from thermograd.analysis.report.data.marks import onsets_s
 from thermograd.analysis.report.data.panel import Mark, Panel
-from thermograd.analysis.series import Device, RunSeries
+from thermograd.analysis.run.series import Device, RunSeries
 
 __all__ = ["device_label", "missing_reason", "rle_panel", "signal_panel"]
 

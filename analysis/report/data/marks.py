@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from thermograd.analysis.report.data.panel import AlertTick, Kind, Mark
-from thermograd.analysis.series import RunSeries
+from thermograd.analysis.run.series import RunSeries
 
 __all__ = ["SEVERITIES", "alert_marks", "alert_ticks", "onset_ns", "onsets_s", "severity_rank"]
 

@@ -7,7 +7,7 @@ from thermograd.analysis.report.data.hardware import device_label, missing_reaso
 from thermograd.analysis.report.data.marks import alert_marks, alert_ticks
 from thermograd.analysis.report.data.panel import KIND_NAMES, Kind, Mark, Panel, Panels
 from thermograd.analysis.report.data.training import injection_marks, training_panel
-from thermograd.analysis.series import RunSeries
+from thermograd.analysis.run.series import RunSeries
 
 __all__ = [
     "KIND_NAMES",

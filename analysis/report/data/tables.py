@@ -3,8 +3,8 @@
 import io
 from typing import TYPE_CHECKING, Any
 
-from thermograd.analysis.analyze import Analysis
 from thermograd.analysis.report.data.panel import Panel, Panels
+from thermograd.analysis.run.analyze import Analysis
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -8,7 +8,7 @@ from thermograd.analysis.report.data.curves import decimation_notes, make_line
 from thermograd.analysis.report.data.marks import onsets_s
 from thermograd.analysis.report.data.panel import Kind, Mark, Panel
 from thermograd.analysis.report.decimate import buckets_of
-from thermograd.analysis.series import RunSeries
+from thermograd.analysis.run.series import RunSeries
 
 __all__ = ["injection_marks", "training_panel"]
 

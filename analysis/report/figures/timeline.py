@@ -20,7 +20,6 @@ from matplotlib.ft2font import FT2Font
 from matplotlib.lines import Line2D
 from matplotlib.text import Text
 from matplotlib.ticker import FuncFormatter, LogLocator
-from thermograd.analysis.analyze import Pair
 from thermograd.analysis.display.palette import (
     BAND_COLOUR,
     DEVICE_COLOURS,
@@ -31,6 +30,7 @@ from thermograd.analysis.display.palette import (
 )
 from thermograd.analysis.report.data.curves import Line
 from thermograd.analysis.report.data.panel import KIND_NAMES, Kind, Mark, Panel, Panels
+from thermograd.analysis.run.analyze import Pair
 
 __all__ = [
     "build_figure",

@@ -4,10 +4,10 @@ import base64
 from collections.abc import Sequence
 from typing import Any
 
-from thermograd.analysis.analyze import Pair
 from thermograd.analysis.display.markup import Html, element, escape, items
 from thermograd.analysis.report.data.evidence import Evidence
 from thermograd.analysis.report.data.panels import KIND_NAMES, Kind, Panels
+from thermograd.analysis.run.analyze import Pair
 
 __all__ = [
     "ZOOM_HELP",

@@ -5,12 +5,12 @@ import shlex
 from datetime import UTC, datetime
 from typing import Any
 
-from thermograd.analysis.analyze import Analysis
 from thermograd.analysis.clocks import clock_lines
 from thermograd.analysis.display.markup import Html, breakable, element, escape, items, table
 from thermograd.analysis.report.data.marks import SEVERITIES, onset_ns, severity_rank
 from thermograd.analysis.report.data.panels import Panels, device_label
-from thermograd.analysis.series import Device, RunSeries
+from thermograd.analysis.run.analyze import Analysis
+from thermograd.analysis.run.series import Device, RunSeries
 from thermograd.store.events import SETTINGS_MARK
 
 __all__ = ["alerts_section", "data_section", "duration_text", "facts_section"]

@@ -4,10 +4,10 @@ import shlex
 from importlib.metadata import PackageNotFoundError, version
 
 import thermograd
-from thermograd.analysis.analyze import Analysis
 from thermograd.analysis.display.markup import Html, details, element, items
-from thermograd.analysis.energy import ENERGY_SQL
-from thermograd.analysis.series import RunSeries
+from thermograd.analysis.run.analyze import Analysis
+from thermograd.analysis.run.energy import ENERGY_SQL
+from thermograd.analysis.run.series import RunSeries
 
 __all__ = ["queries", "queries_across", "queries_section", "reproduce_section", "versions_text"]
 

@@ -7,15 +7,15 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from thermograd.analysis.analyze import Analysis, Pair
-from thermograd.analysis.report.beside import (
+from thermograd.analysis.report.table import cell_text, table_text
+from thermograd.analysis.run.analyze import Analysis, Pair
+from thermograd.analysis.run.wording import (
     control_lines,
     event_lines,
     further_lines,
     reach_sentence,
     speed_sentence,
 )
-from thermograd.analysis.report.table import cell_text, table_text
 from thermograd.analysis.statement import most_telling, pair_sentence, verdict_sentence
 from thermograd.store.catalogue import Run
 from thermograd.store.events import column_names, was_watched
@@ -183,7 +183,7 @@ def _reasons(pairs: list[Pair]) -> list[str]:
 
 def demo_summary(run: Run, analysis: Analysis, paths: Mapping[str, Path], beside: str) -> str:
     """Return the last screen of the demo: what was trained and found, `beside` it, where the report is."""
-    from thermograd.analysis.series import load_series
+    from thermograd.analysis.run.series import load_series
 
     data = load_series(run)
     loss = data.training("loss")

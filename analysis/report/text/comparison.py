@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from typing import Any
 
 import scipy.special
-from thermograd.analysis.analyze import Analysis, Pair
 from thermograd.analysis.comparison.result import ComparedRun, Comparison, PairAcross
 from thermograd.analysis.report.table import table_text
+from thermograd.analysis.run.analyze import Analysis, Pair
 from thermograd.analysis.statement import most_telling, question_verdict
 
 __all__ = [

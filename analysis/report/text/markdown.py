@@ -9,15 +9,15 @@ from pathlib import Path
 from typing import Any
 
 import thermograd
-from thermograd.analysis.analyze import Analysis, Pair
-from thermograd.analysis.energy import run_energy
-from thermograd.analysis.report.beside import event_lines, further_lines, reach_sentence
 from thermograd.analysis.report.data.marks import SEVERITIES, severity_rank
 from thermograd.analysis.report.page.document import write_file
 from thermograd.analysis.report.page.facts import duration_text
 from thermograd.analysis.report.page.verdict import bound_text, closest_first, shown_number
 from thermograd.analysis.report.sections_energy import energy_doubt, energy_text
-from thermograd.analysis.series import RunSeries
+from thermograd.analysis.run.analyze import Analysis, Pair
+from thermograd.analysis.run.energy import run_energy
+from thermograd.analysis.run.series import RunSeries
+from thermograd.analysis.run.wording import event_lines, further_lines, reach_sentence
 from thermograd.analysis.statement import verdict_sentence
 from thermograd.store.errors import LogError
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from thermograd.analysis.series import Device, RunSeries
+from thermograd.analysis.run.series import Device, RunSeries
 
 __all__ = ["ENERGY_SQL", "DeviceEnergy", "device_energy", "run_energy"]
 

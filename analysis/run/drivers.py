@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from thermograd.analysis.align.grid import CausalGrid, interval_mean
-from thermograd.analysis.series import Device, RunSeries
+from thermograd.analysis.run.series import Device, RunSeries
 
 __all__ = ["Drivers", "driver_columns"]
 

@@ -8,12 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 from thermograd.analysis.align.grid import causal_grid
 from thermograd.analysis.coupling.verdict import holm
-from thermograd.analysis.drivers import driver_columns
 from thermograd.analysis.event_study.coincidence import event_coincidence
 from thermograd.analysis.event_study.onsets import FEWEST_ONSETS, OnsetTest, onset_test, onsets_of, spikes_of
 from thermograd.analysis.event_study.triggered_average import locked_average
-from thermograd.analysis.pair_test import PairTest, signal_values
-from thermograd.analysis.series import Device, RunSeries
+from thermograd.analysis.run.drivers import driver_columns
+from thermograd.analysis.run.pairs import PairTest, signal_values
+from thermograd.analysis.run.series import Device, RunSeries
 
 __all__ = ["onset_tests", "spike_collapse_coincidence", "spike_locked_averages"]
 

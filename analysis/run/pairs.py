@@ -10,9 +10,9 @@ from thermograd.analysis.align.grid import CausalGrid, causal_grid
 from thermograd.analysis.coupling.cross_correlation import FAMILIES, Coupling, Family, couplings_by_family
 from thermograd.analysis.coupling.stability import coupling_over_time
 from thermograd.analysis.coupling.verdict import gates, smallest_detectable, strength, verdict
-from thermograd.analysis.drivers import Drivers, driver_columns
-from thermograd.analysis.result import Pair
-from thermograd.analysis.series import Device, RunSeries
+from thermograd.analysis.run.drivers import Drivers, driver_columns
+from thermograd.analysis.run.result import Pair
+from thermograd.analysis.run.series import Device, RunSeries
 
 __all__ = ["PairTest", "as_tested", "signal_values", "test_pair"]
 

@@ -8,14 +8,14 @@ import numpy as np
 from numpy.typing import NDArray
 from thermograd.analysis.align.grid import nearest
 from thermograd.analysis.blas import one_blas_thread
-from thermograd.analysis.controls import control_correlations, warnings_for
 from thermograd.analysis.coupling.cross_correlation import FAMILIES, naive_pearson
 from thermograd.analysis.coupling.verdict import holm
-from thermograd.analysis.pair_test import PairTest, test_pair
-from thermograd.analysis.result import Analysis, Pair
-from thermograd.analysis.run_events import onset_tests, spike_collapse_coincidence, spike_locked_averages
+from thermograd.analysis.run.controls import control_correlations, warnings_for
+from thermograd.analysis.run.event_tests import onset_tests, spike_collapse_coincidence, spike_locked_averages
+from thermograd.analysis.run.pairs import PairTest, test_pair
+from thermograd.analysis.run.result import Analysis, Pair
+from thermograd.analysis.run.series import HARDWARE_SIGNALS, TRAINING_SIGNALS, Device, RunSeries, load_series
 from thermograd.analysis.sensitivity import sensitivity
-from thermograd.analysis.series import HARDWARE_SIGNALS, TRAINING_SIGNALS, Device, RunSeries, load_series
 from thermograd.store.catalogue import Run
 from thermograd.store.errors import NotEnoughDataError
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from thermograd.analysis.align.grid import causal_grid
 from thermograd.analysis.coupling.cross_correlation import naive_pearson, residual_cross_correlation
 from thermograd.analysis.roles import device_by_role
-from thermograd.analysis.series import Device, RunSeries
+from thermograd.analysis.run.series import Device, RunSeries
 from thermograd.store.catalogue import list_runs
 
 __all__ = [

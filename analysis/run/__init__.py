@@ -1,0 +1,1 @@
+"""One run's analysis: its series, drivers, pairs, controls and result."""
