@@ -19,10 +19,10 @@ from pathlib import Path
 
 import numpy as np
 from river import stats, utils
+from thermograd.benchmarks.correlation_grid import CorrelationGrid
 from thermograd.store.efficiency import Efficiency
 from thermograd.store.events import Event
 from thermograd.stream.correlation import RollingCorrelation
-from thermograd.stream.grid import CorrelationGrid
 from thermograd.stream.monitor import Monitor
 from thermograd.stream.shift import LevelShift
 from thermograd.stream.spike import SpikeDetector

@@ -12,9 +12,9 @@ import pytest
 import thermograd.stream
 from river import base
 from river_contract import run_checks
+from thermograd.benchmarks.correlation_grid import CorrelationGrid
 from thermograd.stream.coupling import CouplingMonitor
 from thermograd.stream.efficiency import Efficiency
-from thermograd.stream.grid import CorrelationGrid
 from thermograd.stream.innovations import Innovations
 from thermograd.stream.throttle import ThrottleDetector
 

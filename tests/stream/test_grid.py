@@ -5,8 +5,8 @@ import pickle
 import naive_stream
 import numpy as np
 import pytest
+from thermograd.benchmarks.correlation_grid import CorrelationGrid
 from thermograd.stream.correlation import RollingCorrelation
-from thermograd.stream.grid import CorrelationGrid
 
 
 def disturbed(rng, ticks, pairs):
