@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from thermograd.ingest.trainer_run import TrainerRun, harmless, model_facts
+from thermograd.ingest.callback import TrainerRun, harmless, model_facts
 from transformers import TrainerCallback
 
 __all__ = ["ThermogradCallback"]

@@ -6,7 +6,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from thermograd.ingest.trainer_run import TrainerRun, harmless, model_facts
+from thermograd.ingest.callback import TrainerRun, harmless, model_facts
 from thermograd.store.errors import MissingExtraError
 
 __all__ = ["ThermogradCallback"]

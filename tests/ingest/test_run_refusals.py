@@ -1,8 +1,8 @@
 """What `start_run` and `Run.step` refuse, and how they say so."""
 
 import pytest
+from thermograd.ingest.callback import TrainerRun
 from thermograd.ingest.run import start_run
-from thermograd.ingest.trainer_run import TrainerRun
 from thermograd.store.reader import read_kind
 
 
