@@ -180,7 +180,7 @@ def run_agent_process(
     metrics_host: str | None,
 ) -> None:
     """Sample devices and raise alerts for a run (started by `start_run`)."""
-    from thermograd.ingest.agent import run_agent
+    from thermograd.ingest.agent.agent import run_agent
 
     layer = _stream_layer(run_dir, alerts_json, config, metrics_port, metrics_host)
     run_agent(run_dir, hz, parent, simulate, layer)
@@ -194,7 +194,7 @@ def _stream_layer(
     metrics_host: str | None = None,
 ) -> Any:
     def layer(writer: "EventWriter", stop: "threading.Event") -> None:
-        from thermograd.ingest.agent import print_alerts, print_line
+        from thermograd.ingest.agent.agent import print_alerts, print_line
         from thermograd.store.catalogue import Run
         from thermograd.store.reader import Follower
         from thermograd.stream.config import live_settings
@@ -276,10 +276,10 @@ def record(
 
     Example: thermograd record --duration 60 --hz 2
     """
-    from thermograd.ingest.frugal import frugal
+    from thermograd.ingest.agent.footprint import frugal
 
     with frugal():  # this process is the agent
-        from thermograd.ingest.agent import run_agent
+        from thermograd.ingest.agent.agent import run_agent
         from thermograd.ingest.facts import run_facts
         from thermograd.store.catalogue import create_run
         from thermograd.stream.config import load_config

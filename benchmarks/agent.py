@@ -23,7 +23,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import psutil
-from thermograd.ingest.agent_process import _FRUGAL, AgentProcess
+from thermograd.ingest.agent.supervisor import _FRUGAL, AgentProcess
 from thermograd.ingest.readers.host import HostReader
 from thermograd.store.catalogue import Run, create_run
 from thermograd.store.log import EventWriter
@@ -32,7 +32,7 @@ from thermograd.store.reader import read_kind
 WITHOUT_STREAM = """
 import sys
 from pathlib import Path
-from thermograd.ingest.agent import run_agent
+from thermograd.ingest.agent.agent import run_agent
 run_agent(Path(sys.argv[1]), 5.0, int(sys.argv[2]))
 """
 

@@ -94,7 +94,7 @@ def record_devices(
     runs: Path, duration_s: float, stream_layer: Callable[[Path], Any] | None = None
 ) -> StoredRun:
     """Sample this machine's devices (and a simulated GPU, where there is no other) for a while."""
-    from thermograd.ingest.agent import run_agent
+    from thermograd.ingest.agent.agent import run_agent
     from thermograd.ingest.facts import run_facts
 
     run = create_run(runs, "demo-without-training", run_facts())

@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal
 
 from thermograd.ingest import autorun
-from thermograd.ingest.agent_process import AgentProcess
+from thermograd.ingest.agent.supervisor import AgentProcess
 from thermograd.ingest.facts import run_facts
 from thermograd.ingest.job import Place, agree_on_run_id, cuda_device, place_of_this_process
 from thermograd.ingest.reaction import AlertTasks

@@ -14,8 +14,8 @@ import fake_nvml
 import psutil
 import pytest
 from fake_nvml import UUIDS
-from thermograd.ingest.agent import print_alerts
-from thermograd.ingest.agent_process import AgentProcess
+from thermograd.ingest.agent.agent import print_alerts
+from thermograd.ingest.agent.supervisor import AgentProcess
 from thermograd.store.catalogue import Run, create_run, list_runs
 from thermograd.store.reader import read_kind
 from thermograd.store.seal import verify_run
@@ -139,7 +139,7 @@ def test_the_agent_loads_nothing_that_it_has_no_use_for(tmp_path):
     script = (
         "import sys\n"
         "from pathlib import Path\n"
-        "from thermograd.ingest.agent import run_agent\n"
+        "from thermograd.ingest.agent.agent import run_agent\n"
         "from thermograd.cli import _stream_layer\n"
         f"path = Path({str(run.path)!r})\n"
         f"run_agent(path, 10, {os.getpid()}, None, _stream_layer(path), 0.5)\n"

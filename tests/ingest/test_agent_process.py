@@ -7,7 +7,7 @@ import threading
 import time
 
 import pytest
-from thermograd.ingest.agent_process import AgentProcess
+from thermograd.ingest.agent.supervisor import AgentProcess
 
 ALERT = '{"alert": "spike.grad", "step": 7, "value": NaN}'
 

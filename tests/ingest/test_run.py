@@ -200,7 +200,7 @@ def test_training_goes_on_when_the_agent_dies(tmp_path):
 def test_the_agent_seals_complete_segments_while_the_run_goes_on(tmp_path, monkeypatch):
     import threading
 
-    from thermograd.ingest import agent
+    from thermograd.ingest.agent.agent import agent
     from thermograd.store import log as log_module
     from thermograd.store.catalogue import create_run
     from thermograd.store.layout import sealed_segments

@@ -3,8 +3,8 @@ import threading
 import time
 
 import pytest
-from thermograd.ingest import sampler as sampler_module
-from thermograd.ingest.sampler import Account, ClockWatch, Sampler
+from thermograd.ingest.agent.agent import sampler as sampler_module
+from thermograd.ingest.agent.sampler import Account, ClockWatch, Sampler
 
 
 class Log:

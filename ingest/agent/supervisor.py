@@ -14,7 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from thermograd.ingest.frugal import FRUGAL
+from thermograd.ingest.agent.footprint import FRUGAL
 
 __all__ = ["AgentProcess"]
 

@@ -1,6 +1,6 @@
 """The agent: one process a node that samples the devices while a run lasts.
 
-It samples on an absolute schedule (see `thermograd.ingest.sampler`), runs the stream layer that it is
+It samples on an absolute schedule (see `thermograd.ingest.agent.sampler`), runs the stream layer that it is
 handed in a thread of its own (sampling goes on when that fails), ends with its parent however the parent
 ends, and seals what the run left. It never imports torch.
 """
@@ -16,9 +16,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from thermograd.ingest.agent.sampler import Sampler
 from thermograd.ingest.agent_imports import SparingFinder
 from thermograd.ingest.readers.devices import DeviceReader, open_readers
-from thermograd.ingest.sampler import Sampler
 from thermograd.store.catalogue import Run
 from thermograd.store.layout import read_json, write_json
 from thermograd.store.lock import ProcessLock
