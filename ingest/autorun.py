@@ -88,7 +88,7 @@ def say(word: str) -> None:
 
 def activate() -> None:
     """Watch for the first step of this process; torch has just been imported."""
-    from thermograd.ingest import hooks
+    from thermograd.ingest.capture import hooks
 
     _state.active = True
     hooks.on_first_use(_begin)

@@ -11,7 +11,7 @@ from thermograd.ingest.reaction import CheckpointRequest
 from thermograd.ingest.run import LayerMode, Run, check_options, start_run
 
 if TYPE_CHECKING:
-    from thermograd.ingest.tap import StepTap
+    from thermograd.ingest.capture.tap import StepTap
 
 __all__ = ["AlertReaction", "TrainerRun", "distributed_store", "harmless", "model_facts"]
 

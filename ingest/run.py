@@ -23,8 +23,8 @@ from thermograd.store.log import EventWriter
 from thermograd.store.process import new_writer_name
 
 if TYPE_CHECKING:
-    from thermograd.ingest.layers import LayerNorms
-    from thermograd.ingest.tap import StepTap
+    from thermograd.ingest.capture.layers import LayerNorms
+    from thermograd.ingest.capture.tap import StepTap
 
 __all__ = ["LayerMode", "Run", "check_options", "start_run"]
 
@@ -106,8 +106,8 @@ class Run:
 
     def _started_tap(self, deferred_end: bool = False) -> "StepTap":
         if self._tap is None:
-            from thermograd.ingest.layers import LayerNorms
-            from thermograd.ingest.tap import StepTap
+            from thermograd.ingest.capture.layers import LayerNorms
+            from thermograd.ingest.capture.tap import StepTap
 
             if self._layer_mode:
                 mode: Literal["always", "after_spike"] = (

@@ -93,7 +93,7 @@ def test_no_time_throttled_is_longer_than_the_time_that_passed(reader, uuid):
 
 @pytest.mark.parametrize("clips", [True, False])
 def test_norms_on_the_gpu_arrive_late_and_exact_and_nothing_synchronises(clips):
-    from thermograd.ingest.tap import StepTap
+    from thermograd.ingest.capture.tap import StepTap
 
     rows = []
     tap = StepTap(lambda **values: rows.append(values))

@@ -6,7 +6,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from thermograd.ingest.readback import PinnedSlots, Readback, own_copy  # noqa: E402
+from thermograd.ingest.capture.readback import PinnedSlots, Readback, own_copy  # noqa: E402
 
 
 class Event:

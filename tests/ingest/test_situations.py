@@ -8,8 +8,9 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from thermograd.ingest import hooks, late_hooks  # noqa: E402
-from thermograd.ingest.tap import StepTap  # noqa: E402
+from thermograd.ingest.capture import engine_hooks as late_hooks  # noqa: E402
+from thermograd.ingest.capture import hooks  # noqa: E402
+from thermograd.ingest.capture.tap import StepTap  # noqa: E402
 from torch.nn.utils import (  # noqa: E402  # bound before the hooks are installed, as scripts do
     clip_grad_norm_,
     clip_grad_value_,

@@ -4,7 +4,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from thermograd.ingest.tap import StepTap  # noqa: E402
+from thermograd.ingest.capture.tap import StepTap  # noqa: E402
 from torch.nn.utils import clip_grad_norm_  # noqa: E402  # bound before the tap is installed, as scripts do
 
 

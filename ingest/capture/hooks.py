@@ -19,7 +19,7 @@ from collections.abc import Callable
 from typing import Any, Protocol, TypeVar
 
 import torch
-from thermograd.ingest import late_hooks
+from thermograd.ingest.capture import engine_hooks as late_hooks
 from torch.nn.utils import clip_grad
 from torch.optim import optimizer as torch_optimizer
 

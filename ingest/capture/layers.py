@@ -15,7 +15,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any, Literal, Protocol
 
 import torch
-from thermograd.ingest.gradients import local_part, row_norms
+from thermograd.ingest.capture.gradients import local_part, row_norms
 
 __all__ = ["LayerNorms", "LayerReading"]
 

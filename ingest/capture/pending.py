@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
-from thermograd.ingest.gradients import GradientNorm, parameters_of
+from thermograd.ingest.capture.gradients import GradientNorm, parameters_of
 
 __all__ = ["Clip", "Clips", "Optimizers", "unwrapped"]
 

@@ -3,7 +3,7 @@
 Gradient clipping already computes the norm before clipping at every step, so the tap stands where
 `torch.nn.utils.clip_grad` hands it on; where nothing clips, it computes the norm itself in an optimizer
 hook. The loss of a step is the sum of the scalars that ``backward`` was called on since the gradients
-were last zeroed or used. `thermograd.ingest.readback` says how values leave the device.
+were last zeroed or used. `thermograd.ingest.capture.readback` says how values leave the device.
 
 What is seen, and the rule for each situation, is in the table of ``tests/ingest/test_situations.py``.
 """
@@ -17,11 +17,17 @@ from collections.abc import Callable
 from typing import Any, Protocol, TypeVar
 
 import torch
-from thermograd.ingest import hooks
-from thermograd.ingest.gradients import GradientNorm, combine, gradient_norm, local_norm, parameters_of
-from thermograd.ingest.layers import LayerNorms, LayerReading
-from thermograd.ingest.pending import Clips, Optimizers, unwrapped
-from thermograd.ingest.readback import Readback, own_copy
+from thermograd.ingest.capture import hooks
+from thermograd.ingest.capture.gradients import (
+    GradientNorm,
+    combine,
+    gradient_norm,
+    local_norm,
+    parameters_of,
+)
+from thermograd.ingest.capture.layers import LayerNorms, LayerReading
+from thermograd.ingest.capture.pending import Clips, Optimizers, unwrapped
+from thermograd.ingest.capture.readback import Readback, own_copy
 
 __all__ = ["StepTap"]
 

@@ -1,0 +1,1 @@
+"""What the training process taps: optimizer steps, gradient norms, losses."""
