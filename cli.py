@@ -883,7 +883,7 @@ def doctor(as_json: bool) -> None:
     Example: thermograd doctor
     """
     from thermograd.analysis.report.text.analysis import describe_machine
-    from thermograd.ingest.readers.devices import examine_machine
+    from thermograd.ingest.devices.base import examine_machine
 
     facts = examine_machine()
     if as_json:

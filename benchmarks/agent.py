@@ -24,7 +24,7 @@ from pathlib import Path
 
 import psutil
 from thermograd.ingest.agent.supervisor import _FRUGAL, AgentProcess
-from thermograd.ingest.readers.host import HostReader
+from thermograd.ingest.devices.host import HostReader
 from thermograd.store.catalogue import Run, create_run
 from thermograd.store.log import EventWriter
 from thermograd.store.reader import read_kind

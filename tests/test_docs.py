@@ -16,8 +16,8 @@ import pytest
 from click.testing import CliRunner
 from synthetic import make_run
 from thermograd.cli import main
+from thermograd.ingest.devices.base import DeviceReader
 from thermograd.ingest.importers.recording import Format, Head, Hints
-from thermograd.ingest.readers.devices import DeviceReader
 from thermograd.store.events import COMMON, KINDS
 from thermograd.store.query import query
 from thermograd.stream.advice import ADVICE

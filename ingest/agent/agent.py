@@ -18,7 +18,7 @@ from typing import Any
 
 from thermograd.ingest.agent.sampler import Sampler
 from thermograd.ingest.agent_imports import SparingFinder
-from thermograd.ingest.readers.devices import DeviceReader, open_readers
+from thermograd.ingest.devices.base import DeviceReader, open_readers
 from thermograd.store.catalogue import Run
 from thermograd.store.layout import read_json, write_json
 from thermograd.store.lock import ProcessLock

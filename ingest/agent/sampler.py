@@ -12,8 +12,8 @@ import time
 from typing import Any
 
 import psutil
-from thermograd.ingest.readers.devices import DeviceReader
-from thermograd.ingest.readers.host import read_pressure
+from thermograd.ingest.devices.base import DeviceReader
+from thermograd.ingest.devices.host import read_pressure
 from thermograd.store.log import EventWriter
 from thermograd.store.process import clock_pair
 

@@ -18,7 +18,7 @@ COUNTERS = ("energy_j", "throttled_thermal_ns", "throttled_power_ns", "throttled
 
 @pytest.fixture
 def reader():
-    from thermograd.ingest.readers.nvml import NvmlReader
+    from thermograd.ingest.devices.nvml import NvmlReader
 
     reader = NvmlReader()
     yield reader

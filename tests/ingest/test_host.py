@@ -2,8 +2,8 @@
 
 import psutil
 import pytest
-from thermograd.ingest.readers.host import HostReader, read_pressure
-from thermograd.ingest.readers.rapl import RaplMeter
+from thermograd.ingest.devices.host import HostReader, read_pressure
+from thermograd.ingest.devices.rapl import RaplMeter
 
 
 def write(root, path, value):

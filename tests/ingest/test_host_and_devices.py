@@ -1,7 +1,7 @@
 import psutil
 import pytest
-from thermograd.ingest.readers import devices
-from thermograd.ingest.readers.host import HostReader
+from thermograd.ingest.devices import base as devices
+from thermograd.ingest.devices.host import HostReader
 from thermograd.store.events import column_names
 
 

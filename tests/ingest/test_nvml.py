@@ -6,10 +6,10 @@ import time
 import fake_nvml
 import pytest
 from fake_nvml import UUIDS
-from thermograd.ingest.readers import nvml
-from thermograd.ingest.readers.nvml import NvmlReader, NvmlUnavailableError
-from thermograd.ingest.readers.nvml_fields import CLOCK_REASONS, reasons_of, throttle_fields
-from thermograd.ingest.readers.nvml_gpu import NvmlGpu
+from thermograd.ingest.devices import nvml
+from thermograd.ingest.devices.nvml import NvmlReader, NvmlUnavailableError
+from thermograd.ingest.devices.nvml_fields import CLOCK_REASONS, reasons_of, throttle_fields
+from thermograd.ingest.devices.nvml_gpu import NvmlGpu
 from thermograd.store.events import column_names
 
 NOT_SUPPORTED, NO_PERMISSION, NO_DRIVER, TIMEOUT, LOST, RESET, UNKNOWN = 3, 4, 9, 10, 15, 16, 999

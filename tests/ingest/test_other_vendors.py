@@ -5,9 +5,9 @@ from enum import IntEnum
 from types import ModuleType, SimpleNamespace
 
 import pytest
-from thermograd.ingest.readers import devices
-from thermograd.ingest.readers.amd import AmdReader, AmdUnavailableError
-from thermograd.ingest.readers.apple import AppleReader, AppleUnavailableError
+from thermograd.ingest.devices import base as devices
+from thermograd.ingest.devices.amd import AmdReader, AmdUnavailableError
+from thermograd.ingest.devices.apple import AppleReader, AppleUnavailableError
 from thermograd.store.events import column_names
 
 
@@ -133,7 +133,7 @@ def apple(monkeypatch):
 
 def test_apples_energy_is_differenced_to_power_and_called_an_estimate(apple, monkeypatch):
     clock = iter([10.0, 12.0])
-    monkeypatch.setattr("thermograd.ingest.readers.apple.time.monotonic", lambda: next(clock))
+    monkeypatch.setattr("thermograd.ingest.devices.apple.time.monotonic", lambda: next(clock))
     reader = AppleReader()
     apple.gpu_mj += 30_000
     apple.cpu_total_mj = None

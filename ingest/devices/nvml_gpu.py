@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
 
-from thermograd.ingest.readers.nvml_fields import (
+from thermograd.ingest.devices.nvml_fields import (
     FAST_FIELDS,
     MARGINS,
     SLOW_FIELDS,

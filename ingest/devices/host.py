@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import psutil
-from thermograd.ingest.readers.rapl import RaplMeter
+from thermograd.ingest.devices.rapl import RaplMeter
 
 __all__ = ["HostReader", "read_pressure"]
 

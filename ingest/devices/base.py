@@ -9,10 +9,10 @@ from importlib.util import find_spec
 from typing import Any, Protocol
 
 import psutil
-from thermograd.ingest.readers.amd import AmdReader, AmdUnavailableError
-from thermograd.ingest.readers.apple import AppleReader, AppleUnavailableError
-from thermograd.ingest.readers.host import HostReader, read_pressure
-from thermograd.ingest.readers.nvml import NvmlReader, NvmlUnavailableError
+from thermograd.ingest.devices.amd import AmdReader, AmdUnavailableError
+from thermograd.ingest.devices.apple import AppleReader, AppleUnavailableError
+from thermograd.ingest.devices.host import HostReader, read_pressure
+from thermograd.ingest.devices.nvml import NvmlReader, NvmlUnavailableError
 
 __all__ = ["DeviceReader", "SimulatedReader", "examine_machine", "open_readers"]
 

@@ -13,9 +13,9 @@ from collections import deque
 from collections.abc import Mapping
 from typing import Any
 
-from thermograd.ingest.readers.nvml_fields import xid_text
-from thermograd.ingest.readers.nvml_gpu import NvmlGpu
-from thermograd.ingest.readers.visible import Gpu, select_gpus
+from thermograd.ingest.devices.nvml_fields import xid_text
+from thermograd.ingest.devices.nvml_gpu import NvmlGpu
+from thermograd.ingest.devices.visible import Gpu, select_gpus
 
 __all__ = ["NvmlReader", "NvmlUnavailableError"]
 

@@ -1,0 +1,1 @@
+"""The devices that can be read: one module a vendor, and the host."""
