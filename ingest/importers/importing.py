@@ -10,7 +10,7 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-from thermograd.ingest.importers.formats import ALLOWED
+from thermograd.ingest.importers.detect import ALLOWED
 from thermograd.ingest.importers.recording import FirstLeftOut, Hints, Kind, Recording
 from thermograd.ingest.importers.sources import WORDS, Source, choose_sources
 from thermograd.ingest.importers.timing import in_time_order, out_of_order

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
-from thermograd.ingest.importers.formats import ALLOWED, recognise
+from thermograd.ingest.importers.detect import ALLOWED, recognise
 from thermograd.ingest.importers.recording import Format, Kind
 from thermograd.store.errors import ImportFormatError
 

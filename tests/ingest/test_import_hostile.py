@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from importing import imported, refused, written
-from thermograd.ingest.importers.formats import FORMATS, recognise
+from thermograd.ingest.importers.detect import FORMATS, recognise
 from thermograd.ingest.importers.importing import import_run
 from thermograd.ingest.importers.recording import Hints
 from thermograd.store.catalogue import build_run, list_runs
