@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from thermograd.ingest.importers.formats.tags import StepRows
 from thermograd.ingest.importers.reading import LeftOutError, extra_module, whole_number
 from thermograd.ingest.importers.recording import Format, Head, Hints, Recording
-from thermograd.ingest.importers.training_tags import StepRows
 from thermograd.ingest.importers.zones import read_epoch
 from thermograd.store.errors import ImportFormatError
 
