@@ -280,7 +280,7 @@ def record(
 
     with frugal():  # this process is the agent
         from thermograd.ingest.agent.agent import run_agent
-        from thermograd.ingest.facts import run_facts
+        from thermograd.ingest.job.facts import run_facts
         from thermograd.store.catalogue import create_run
         from thermograd.stream.config import load_config
 

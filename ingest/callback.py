@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
-from thermograd.ingest.reaction import CheckpointRequest
+from thermograd.ingest.job.on_alert import CheckpointRequest
 from thermograd.ingest.run import LayerMode, Run, check_options, start_run
 
 if TYPE_CHECKING:

@@ -95,7 +95,7 @@ def record_devices(
 ) -> StoredRun:
     """Sample this machine's devices (and a simulated GPU, where there is no other) for a while."""
     from thermograd.ingest.agent.agent import run_agent
-    from thermograd.ingest.facts import run_facts
+    from thermograd.ingest.job.facts import run_facts
 
     run = create_run(runs, "demo-without-training", run_facts())
     layer = stream_layer(run.path) if stream_layer is not None else None

@@ -1,7 +1,7 @@
 """What an alert sets off: a callable, or a checkpoint that all processes write at the same step."""
 
 import pytest
-from thermograd.ingest.reaction import AlertTasks, CheckpointRequest
+from thermograd.ingest.job.on_alert import AlertTasks, CheckpointRequest
 
 ALERT = {"alert": "spike.grad", "severity": "warning"}
 
