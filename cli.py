@@ -235,7 +235,7 @@ def run_command(
 
     Example: thermograd run --name baseline -- python train.py --epochs 3
     """
-    from thermograd.ingest.launcher import launch
+    from thermograd.ingest.launch.launcher import launch
 
     def say(text: str) -> None:
         _echo(f"thermograd: {text}", err=True)

@@ -5,7 +5,7 @@ import json
 import pytest
 from click.testing import CliRunner
 from thermograd.cli import main
-from thermograd.ingest.launcher import _name_of
+from thermograd.ingest.launch.launcher import _name_of
 from thermograd.store.catalogue import create_run
 from thermograd.store.log import EventWriter
 

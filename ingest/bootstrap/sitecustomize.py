@@ -22,7 +22,7 @@ def _say(word: str) -> None:
 def _after_torch() -> None:
     _say("torch")
     try:
-        from thermograd.ingest.autorun import activate
+        from thermograd.ingest.launch.autorun import activate
 
         activate()
     except Exception as error:  # noqa: BLE001 - the script must not notice; the launcher says it

@@ -7,7 +7,7 @@ import pytest
 
 pytest.importorskip("torch")
 
-from thermograd.ingest.launcher import launch
+from thermograd.ingest.launch.launcher import launch
 from thermograd.store.catalogue import list_runs
 from thermograd.store.reader import read_kind
 

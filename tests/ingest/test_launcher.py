@@ -10,8 +10,8 @@ import termios
 import textwrap
 
 import pytest
-from thermograd.ingest.autorun import OwnTap
-from thermograd.ingest.launcher import launch
+from thermograd.ingest.launch.autorun import OwnTap
+from thermograd.ingest.launch.launcher import launch
 from thermograd.store.catalogue import list_runs
 from thermograd.store.reader import read_kind
 
@@ -160,7 +160,7 @@ def test_python_below_a_shell_script_is_reached(start):
 
 
 def test_a_python_that_does_not_answer_is_said_early(start, monkeypatch):
-    monkeypatch.setattr("thermograd.ingest.launcher._HELLO_S", 0.2)
+    monkeypatch.setattr("thermograd.ingest.launch.launcher._HELLO_S", 0.2)
     _, said = start(sys.executable, "-I", "-c", "import time; time.sleep(1)")
     assert len(said) == 2
     assert said[0] == said[1]
@@ -291,7 +291,7 @@ def test_rows_are_held_back_until_it_is_clear_who_logs():
 
 
 def test_the_hook_alone_costs_little_and_loads_nothing(tmp_path):
-    from thermograd.ingest import launcher as module
+    from thermograd.ingest.launch import launcher as module
 
     environment = os.environ | {
         "PYTHONPATH": str(module._BOOTSTRAP),

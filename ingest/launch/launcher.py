@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from thermograd.ingest.autorun import VARIABLE
+from thermograd.ingest.launch.autorun import VARIABLE
 from thermograd.store.catalogue import new_run_id
 
 __all__ = ["launch"]

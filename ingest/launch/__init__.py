@@ -1,0 +1,1 @@
+"""Unmodified training commands, instrumented from outside."""
