@@ -333,7 +333,7 @@ def simulate(
 
 def _write_simulated(runs: Path, drawn: "Drawn", hz: float) -> "Run":
     """Hand what analysis drew to ingest, which writes it, and that to stream: none knows the others."""
-    from thermograd.ingest.simulate import Signals, simulate_run
+    from thermograd.ingest.simulate.write import Signals, simulate_run
     from thermograd.stream.config import live_settings
     from thermograd.stream.live import watch_written
 

@@ -16,7 +16,7 @@ from thermograd.ingest.job.facts import run_facts
 from thermograd.ingest.job.on_alert import AlertTasks
 from thermograd.ingest.job.place import Place, agree_on_run_id, cuda_device, place_of_this_process
 from thermograd.ingest.launch import autorun
-from thermograd.ingest.readers.simulated import PRESETS
+from thermograd.ingest.simulate.gpu import PRESETS
 from thermograd.store.catalogue import create_run, default_runs_dir
 from thermograd.store.errors import LogError
 from thermograd.store.log import EventWriter

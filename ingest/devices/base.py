@@ -63,13 +63,13 @@ class SimulatedReader:
     Parameters
     ----------
     preset
-        Part to simulate, see `thermograd.ingest.readers.simulated.SimulatedGpu`.
+        Part to simulate, see `thermograd.ingest.simulate.gpu.SimulatedGpu`.
     pid
         The process, with its children, whose load it follows.
     """
 
     def __init__(self, preset: str, pid: int) -> None:
-        from thermograd.ingest.readers.simulated import SimulatedGpu
+        from thermograd.ingest.simulate.gpu import SimulatedGpu
 
         self._gpu = SimulatedGpu(preset)
         self._pid = pid

@@ -10,7 +10,7 @@ from thermograd.analysis.report.text.analysis import describe_analysis
 from thermograd.analysis.run.analyze import analyze_run
 from thermograd.analysis.run.wording import speed_sentence
 from thermograd.analysis.statement import question_verdict
-from thermograd.ingest.simulate import Signals, simulate_run
+from thermograd.ingest.simulate.write import Signals, simulate_run
 from thermograd.store.errors import ScenarioError
 
 

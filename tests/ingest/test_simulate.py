@@ -6,7 +6,7 @@ import math
 import numpy as np
 import pytest
 from simulated_runs import END_NS, simulated
-from thermograd.ingest.simulate import DEVICE, Signals, simulate_run, truth_text
+from thermograd.ingest.simulate.write import DEVICE, Signals, simulate_run, truth_text
 from thermograd.store.catalogue import Run
 from thermograd.store.errors import LogError
 from thermograd.store.events import COMMON

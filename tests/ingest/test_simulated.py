@@ -2,7 +2,7 @@ import time
 from typing import Any
 
 import pytest
-from thermograd.ingest.readers.simulated import PRESETS, SimulatedGpu
+from thermograd.ingest.simulate.gpu import PRESETS, SimulatedGpu
 from thermograd.store.events import KINDS
 
 

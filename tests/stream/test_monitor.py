@@ -6,7 +6,7 @@ from typing import Any
 import naive_stream
 import pytest
 import river
-from thermograd.ingest.readers.simulated import SimulatedGpu
+from thermograd.ingest.simulate.gpu import SimulatedGpu
 from thermograd.store.events import SCHEMA_VERSION, Event, column_names
 from thermograd.stream.monitor import Monitor, digest
 from thermograd.stream.spike import SpikeDetector

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from thermograd.ingest.readers.simulated import SimulatedGpu
+from thermograd.ingest.simulate.gpu import SimulatedGpu
 
 
 def correlation(pairs: Sequence[tuple[float, float]]) -> float | None:

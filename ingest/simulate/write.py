@@ -17,8 +17,8 @@ from typing import Any, Literal
 import numpy as np
 import thermograd
 from numpy.typing import NDArray
-from thermograd.ingest.readers.fans import HuntingFans
-from thermograd.ingest.readers.simulated import SimulatedGpu
+from thermograd.ingest.simulate.fans import HuntingFans
+from thermograd.ingest.simulate.gpu import SimulatedGpu
 from thermograd.store.catalogue import Run, build_run
 from thermograd.store.errors import LogError
 from thermograd.store.events import COMMON, Event, column_names

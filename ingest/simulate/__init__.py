@@ -1,0 +1,1 @@
+"""Runs of known truth and a simulated GPU, both labelled simulated."""
