@@ -27,7 +27,7 @@ class _Group(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         from thermograd.store.errors import ThermogradError
-        from thermograd.store.plain_text import printable_lines
+        from thermograd.store.text import printable_lines
 
         try:
             return super().invoke(ctx)
@@ -71,14 +71,14 @@ def _metrics(command: Any) -> Any:
 
 
 def _echo_json(value: Any) -> None:
-    from thermograd.store.plain_text import without_nan
+    from thermograd.store.text import without_nan
 
     click.echo(json_module.dumps(without_nan(value), indent=2, default=str, allow_nan=False))
 
 
 def _echo(text: object, err: bool = False) -> None:
     """Print text that may hold what strangers wrote."""
-    from thermograd.store.plain_text import printable_lines
+    from thermograd.store.text import printable_lines
 
     click.echo(printable_lines(str(text)), err=err)
 

@@ -23,7 +23,7 @@ from thermograd.store.reader import read_kind
 from thermograd.store.seal import seal_run, verify_run
 
 COUNT = struct.Struct("<q")
-PRELOAD = ["thermograd.store.log", "thermograd.store.arrow", "thermograd.store.process", "psutil"]
+PRELOAD = ["thermograd.store.log", "thermograd.store.arrow", "thermograd.store.host", "psutil"]
 
 
 class Outcome(NamedTuple):

@@ -26,7 +26,7 @@ from rows import HEADER, load, paired, parser, row
 from thermograd.store.arrow import write_parquet
 from thermograd.store.catalogue import Run, create_run, list_runs
 from thermograd.store.events import arrow_schema
-from thermograd.store.layout import write_json, writer_file
+from thermograd.store.files import write_json, writer_file
 from thermograd.store.log import EventWriter
 from thermograd.store.query import query
 

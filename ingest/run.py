@@ -19,8 +19,8 @@ from thermograd.ingest.launch import autorun
 from thermograd.ingest.simulate.gpu import PRESETS
 from thermograd.store.catalogue import create_run, default_runs_dir
 from thermograd.store.errors import LogError
+from thermograd.store.host import new_writer_name
 from thermograd.store.log import EventWriter
-from thermograd.store.process import new_writer_name
 
 if TYPE_CHECKING:
     from thermograd.ingest.capture.layers import LayerNorms

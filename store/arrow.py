@@ -21,7 +21,7 @@ import pyarrow as pa
 import pyarrow.ipc
 import pyarrow.parquet as pq
 from thermograd.store.events import COMMON, KINDS, arrow_schema
-from thermograd.store.layout import segment_name
+from thermograd.store.files import segment_name
 from thermograd.store.records import RecordCodec
 
 __all__ = [

@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from thermograd.store.process import is_alive, process_facts
+from thermograd.store.host import is_alive, process_facts
 
 __all__ = ["ProcessLock"]
 

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from thermograd.store.errors import LogError
-from thermograd.store.layout import open_dir, segment_name, write_json, writer_file
+from thermograd.store.files import open_dir, segment_name, write_json, writer_file
 from thermograd.store.records import kind_codec
 
 if TYPE_CHECKING:
@@ -156,7 +156,7 @@ class EventWriter:
         role: str = "training",
     ) -> None:
         from thermograd.store.arrow import warm_up
-        from thermograd.store.process import process_facts
+        from thermograd.store.host import process_facts
 
         warm_up()  # pyarrow's first array imports pandas: pay that here, not in a step
         self.run_dir, self.run_id, self.writer = run_dir, run_id, writer

@@ -21,7 +21,7 @@ from thermograd.store.catalogue import Run, default_runs_dir, list_runs
 from thermograd.store.derived import EfficiencySource
 from thermograd.store.errors import QueryError
 from thermograd.store.events import KINDS, arrow_schema, column_names
-from thermograd.store.layout import sealed_segments
+from thermograd.store.files import sealed_segments
 from thermograd.store.reader import snapshot, tell
 from thermograd.store.stopping import too_late
 

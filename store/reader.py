@@ -25,7 +25,7 @@ from thermograd.store.arrow import (
 )
 from thermograd.store.errors import LogError
 from thermograd.store.events import KINDS, Event, arrow_schema, column_names
-from thermograd.store.layout import Segment, open_segments, sealed_segments, sealed_stamps
+from thermograd.store.files import Segment, open_segments, sealed_segments, sealed_stamps
 from thermograd.store.records import RecordCodec, codec_of_tail, kind_codec
 
 __all__ = ["Follower", "Snapshot", "events_in_order", "kind_parts", "read_kind", "read_tail", "snapshot"]

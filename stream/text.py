@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from math import isfinite
 from typing import Any
 
-from thermograd.store.plain_text import printable
+from thermograd.store.text import printable
 
 __all__ = ["plain", "printable", "strict_json"]
 

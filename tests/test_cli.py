@@ -13,7 +13,7 @@ from click.testing import CliRunner
 from thermograd.cli import main
 from thermograd.store.catalogue import create_run
 from thermograd.store.events import SETTINGS_MARK
-from thermograd.store.layout import open_segments
+from thermograd.store.files import open_segments
 from thermograd.store.log import EventWriter
 
 SECOND = 10**9

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from thermograd.analysis.report.table import table_text
 from thermograd.store.errors import QueryError
-from thermograd.store.plain_text import printable_lines
+from thermograd.store.text import printable_lines
 
 if TYPE_CHECKING:
     import pyarrow as pa

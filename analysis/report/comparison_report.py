@@ -6,7 +6,7 @@ from thermograd.analysis.comparison.result import Comparison
 from thermograd.analysis.report.page.document import build_page, require_extra, write_file
 from thermograd.analysis.report.text.comparison import best_of
 from thermograd.store.errors import LogError
-from thermograd.store.layout import write_json
+from thermograd.store.files import write_json
 
 __all__ = ["comparison_page", "write_comparison"]
 

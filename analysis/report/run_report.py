@@ -22,7 +22,7 @@ from thermograd.analysis.run.analyze import Analysis, Pair
 from thermograd.analysis.run.series import RunSeries, load_series
 from thermograd.store.catalogue import Run
 from thermograd.store.errors import LogError
-from thermograd.store.layout import write_json
+from thermograd.store.files import write_json
 
 __all__ = ["Contents", "prepare", "report_page", "write_report"]
 

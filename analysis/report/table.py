@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
-from thermograd.store.plain_text import printable
+from thermograd.store.text import printable
 
 __all__ = ["cell_text", "runs_table", "table_text"]
 

@@ -20,10 +20,10 @@ from thermograd.ingest.agent.sampler import Sampler
 from thermograd.ingest.agent_imports import SparingFinder
 from thermograd.ingest.devices.base import DeviceReader, open_readers
 from thermograd.store.catalogue import Run
-from thermograd.store.layout import read_json, write_json
+from thermograd.store.files import read_json, write_json
+from thermograd.store.host import host_label, new_writer_name
 from thermograd.store.lock import ProcessLock
 from thermograd.store.log import EventWriter
-from thermograd.store.process import host_label, new_writer_name
 
 __all__ = ["print_alerts", "print_line", "run_agent"]
 

@@ -14,8 +14,8 @@ from typing import Any
 import psutil
 from thermograd.ingest.devices.base import DeviceReader
 from thermograd.ingest.devices.host import read_pressure
+from thermograd.store.host import clock_pair
 from thermograd.store.log import EventWriter
-from thermograd.store.process import clock_pair
 
 __all__ = ["Account", "ClockWatch", "Sampler"]
 

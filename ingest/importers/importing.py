@@ -18,9 +18,9 @@ from thermograd.ingest.importers.zones import named_zone
 from thermograd.store.catalogue import build_run
 from thermograd.store.errors import ImportFormatError, LogError
 from thermograd.store.events import column_names
+from thermograd.store.host import host_facts, new_writer_name
 from thermograd.store.log import EventWriter
-from thermograd.store.plain_text import printable
-from thermograd.store.process import host_facts, new_writer_name
+from thermograd.store.text import printable
 
 __all__ = ["describe_import", "import_run"]
 

@@ -11,7 +11,7 @@ import pyarrow as pa
 from thermograd.ingest.importers.reading import LeftOutError
 from thermograd.ingest.importers.zones import Moment, Span
 from thermograd.store.events import arrow_schema
-from thermograd.store.plain_text import printable
+from thermograd.store.text import printable
 
 __all__ = ["FirstLeftOut", "Format", "Head", "Hints", "Kind", "Recording"]
 

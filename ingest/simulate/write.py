@@ -22,8 +22,8 @@ from thermograd.ingest.simulate.gpu import SimulatedGpu
 from thermograd.store.catalogue import Run, build_run
 from thermograd.store.errors import LogError
 from thermograd.store.events import COMMON, Event, column_names
+from thermograd.store.host import host_facts, new_writer_name
 from thermograd.store.log import EventWriter
-from thermograd.store.process import host_facts, new_writer_name
 
 __all__ = ["DEVICE", "Signals", "StreamLayer", "simulate_run", "truth_text"]
 

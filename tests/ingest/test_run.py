@@ -203,7 +203,7 @@ def test_the_agent_seals_complete_segments_while_the_run_goes_on(tmp_path, monke
     from thermograd.ingest.agent.agent import agent
     from thermograd.store import log as log_module
     from thermograd.store.catalogue import create_run
-    from thermograd.store.layout import sealed_segments
+    from thermograd.store.files import sealed_segments
     from thermograd.store.log import EventWriter
 
     monkeypatch.setattr(log_module, "_MAX_SEGMENT_ROWS", 32)

@@ -8,7 +8,7 @@ from thermograd.store import arrow as arrow_module
 from thermograd.store import reader as reader_module
 from thermograd.store.arrow import read_sealed
 from thermograd.store.catalogue import create_run
-from thermograd.store.layout import sealed_segments
+from thermograd.store.files import sealed_segments
 from thermograd.store.log import EventWriter
 from thermograd.store.query import query
 from thermograd.store.reader import kind_parts, read_kind

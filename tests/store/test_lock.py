@@ -4,8 +4,8 @@ import socket
 import time
 
 import pytest
+from thermograd.store.host import process_facts
 from thermograd.store.lock import ProcessLock
-from thermograd.store.process import process_facts
 
 
 def lock_file(run_dir, number=0):

@@ -12,7 +12,7 @@ import pytest
 from thermograd.store import log as log_module
 from thermograd.store.arrow import read_stream
 from thermograd.store.errors import LogError
-from thermograd.store.layout import open_segments
+from thermograd.store.files import open_segments
 from thermograd.store.log import EventWriter
 from thermograd.store.reader import read_kind
 

@@ -8,7 +8,7 @@ import pytest
 from thermograd.store import seal as seal_module
 from thermograd.store.arrow import read_stream
 from thermograd.store.errors import LogError
-from thermograd.store.layout import open_segments, sealed_segments
+from thermograd.store.files import open_segments, sealed_segments
 from thermograd.store.lock import ProcessLock
 from thermograd.store.log import EventWriter
 from thermograd.store.reader import Follower, events_in_order, read_kind, read_tail, snapshot
