@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 from river import stats, utils
 from thermograd.benchmarks.correlation_grid import CorrelationGrid
-from thermograd.store.efficiency import Efficiency
+from thermograd.store.efficiency.estimator import Efficiency
 from thermograd.store.events import Event
 from thermograd.stream.correlation import RollingCorrelation
 from thermograd.stream.monitor import Monitor

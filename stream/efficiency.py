@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from thermograd.store.efficiency import DEFINITIONS, Efficiency, EfficiencyDefinition
+from thermograd.store.efficiency.estimator import DEFINITIONS, Efficiency, EfficiencyDefinition
 from thermograd.stream.alert import Alert, alert_from, as_float
 
 __all__ = ["DEFINITIONS", "Efficiency", "EfficiencyDefinition", "EfficiencyRule"]

@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 from thermograd.store.catalogue import Run
-from thermograd.store.derived import efficiency_columns
+from thermograd.store.efficiency.columns import efficiency_columns
 from thermograd.store.events import was_watched
 from thermograd.store.reader import kind_parts, read_kind
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from thermograd.store.efficiency import DEFINITIONS, Efficiency, EfficiencyDefinition
+from thermograd.store.efficiency.estimator import DEFINITIONS, Efficiency, EfficiencyDefinition
 from thermograd.stream.efficiency import Efficiency as StreamEfficiency
 
 

@@ -2,7 +2,14 @@ import math
 import random
 
 import pytest
-from thermograd.store.timewindow import TimeWindow, exp_minus, integer_power, known, minus_log_ratio, slope
+from thermograd.store.efficiency.windows import (
+    TimeWindow,
+    exp_minus,
+    integer_power,
+    known,
+    minus_log_ratio,
+    slope,
+)
 
 
 def test_series_agree_with_the_library_to_the_last_bits() -> None:

@@ -15,7 +15,7 @@ from collections import deque
 from dataclasses import dataclass, fields
 from math import isfinite
 
-from thermograd.store.timewindow import (
+from thermograd.store.efficiency.windows import (
     TimeWindow,
     exp_minus,
     integer_power,

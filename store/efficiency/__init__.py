@@ -1,0 +1,1 @@
+"""Recursive Load Efficiency: the estimator, its windows, its columns."""
