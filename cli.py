@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from thermograd.analysis.calibration.scenarios import Drawn
     from thermograd.store.catalogue import Run
-    from thermograd.store.log import EventWriter
+    from thermograd.store.log.writer import EventWriter
 
 
 class _Group(click.Group):
@@ -196,7 +196,7 @@ def _stream_layer(
     def layer(writer: "EventWriter", stop: "threading.Event") -> None:
         from thermograd.ingest.agent.agent import print_alerts, print_line
         from thermograd.store.catalogue import Run
-        from thermograd.store.reader import Follower
+        from thermograd.store.log.reader import Follower
         from thermograd.stream.config import live_settings
         from thermograd.stream.live import watch_log
 
@@ -548,7 +548,7 @@ def replay(
 
     Example: thermograd replay latest --check
     """
-    from thermograd.store.reader import events_in_order
+    from thermograd.store.log.reader import events_in_order
     from thermograd.stream.config import load_config, recorded_settings
     from thermograd.stream.live import alert_line, recorded_definitions
     from thermograd.stream.replay import replay_events
@@ -783,7 +783,7 @@ def verify(runs: Path, run: str, as_json: bool) -> None:
     Example: thermograd verify latest
     """
     from thermograd.analysis.report.text.analysis import describe_verification
-    from thermograd.store.seal import verify_run
+    from thermograd.store.log.seal import verify_run
 
     result = verify_run(_find(runs, run).path)
     if as_json:
@@ -802,7 +802,7 @@ def seal(runs: Path, run: str) -> None:
 
     Example: thermograd seal latest
     """
-    from thermograd.store.seal import seal_run
+    from thermograd.store.log.seal import seal_run
 
     found = _find(runs, run)
     result = seal_run(found.path, found.run_id, found.live_writers())
@@ -828,7 +828,7 @@ def watch(runs: Path, run: str, once: bool, refresh_s: float) -> None:
     Example: thermograd watch latest
     """
     from rich.console import Console
-    from thermograd.store.reader import Follower
+    from thermograd.store.log.reader import Follower
     from thermograd.stream.board import RunFacts
     from thermograd.stream.watch import watch as show_live
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from thermograd.store.catalogue import Run
 from thermograd.store.errors import NotEnoughDataError, ThermogradError
 from thermograd.store.events import KINDS
-from thermograd.store.reader import read_kind
+from thermograd.store.log.reader import read_kind
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -26,8 +26,8 @@ import psutil
 from thermograd.ingest.agent.supervisor import _FRUGAL, AgentProcess
 from thermograd.ingest.devices.host import HostReader
 from thermograd.store.catalogue import Run, create_run
-from thermograd.store.log import EventWriter
-from thermograd.store.reader import read_kind
+from thermograd.store.log.reader import read_kind
+from thermograd.store.log.writer import EventWriter
 
 WITHOUT_STREAM = """
 import sys

@@ -18,12 +18,12 @@ from typing import NamedTuple
 
 from rows import HEADER, load, parser, row
 from thermograd.store.catalogue import Run, create_run
-from thermograd.store.log import EventWriter
-from thermograd.store.reader import read_kind
-from thermograd.store.seal import seal_run, verify_run
+from thermograd.store.log.reader import read_kind
+from thermograd.store.log.seal import seal_run, verify_run
+from thermograd.store.log.writer import EventWriter
 
 COUNT = struct.Struct("<q")
-PRELOAD = ["thermograd.store.log", "thermograd.store.arrow", "thermograd.store.host", "psutil"]
+PRELOAD = ["thermograd.store.log.writer", "thermograd.store.log.segments", "thermograd.store.host", "psutil"]
 
 
 class Outcome(NamedTuple):

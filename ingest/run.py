@@ -20,7 +20,7 @@ from thermograd.ingest.simulate.gpu import PRESETS
 from thermograd.store.catalogue import create_run, default_runs_dir
 from thermograd.store.errors import LogError
 from thermograd.store.host import new_writer_name
-from thermograd.store.log import EventWriter
+from thermograd.store.log.writer import EventWriter
 
 if TYPE_CHECKING:
     from thermograd.ingest.capture.layers import LayerNorms

@@ -118,7 +118,7 @@ class Run:
     def counts(self) -> dict[str, int]:
         """Return the number of events by kind, from file names and the live files' rows."""
         from thermograd.store.events import KINDS
-        from thermograd.store.reader import snapshot
+        from thermograd.store.log.reader import snapshot
 
         live = {segment.kind for segment in self._tails()}
         live |= {segment.kind for segment in open_segments(self.path, "arrows")}

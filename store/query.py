@@ -16,13 +16,13 @@ import duckdb
 import pyarrow as pa
 import pyarrow.dataset as ds
 from pyarrow.fs import LocalFileSystem
-from thermograd.store.arrow import read_sealed
 from thermograd.store.catalogue import Run, default_runs_dir, list_runs
 from thermograd.store.efficiency.columns import EfficiencySource
 from thermograd.store.errors import QueryError
 from thermograd.store.events import KINDS, arrow_schema, column_names
 from thermograd.store.files import sealed_segments
-from thermograd.store.reader import snapshot, tell
+from thermograd.store.log.reader import snapshot, tell
+from thermograd.store.log.segments import read_sealed
 from thermograd.store.stopping import too_late
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from thermograd.cli import main
 from thermograd.store.catalogue import create_run
 from thermograd.store.events import SETTINGS_MARK
 from thermograd.store.files import open_segments
-from thermograd.store.log import EventWriter
+from thermograd.store.log.writer import EventWriter
 
 SECOND = 10**9
 START = 1_800_000_000 * SECOND

@@ -15,8 +15,8 @@ import pytest
 from click.testing import CliRunner
 from thermograd.cli import main
 from thermograd.store.catalogue import create_run, find_run, list_runs
-from thermograd.store.log import EventWriter
-from thermograd.store.reader import events_in_order
+from thermograd.store.log.reader import events_in_order
+from thermograd.store.log.writer import EventWriter
 from thermograd.stream.live import recorded_definitions
 
 SECOND = 10**9

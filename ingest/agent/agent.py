@@ -23,7 +23,7 @@ from thermograd.store.catalogue import Run
 from thermograd.store.files import read_json, write_json
 from thermograd.store.host import host_label, new_writer_name
 from thermograd.store.lock import ProcessLock
-from thermograd.store.log import EventWriter
+from thermograd.store.log.writer import EventWriter
 
 __all__ = ["print_alerts", "print_line", "run_agent"]
 
@@ -199,7 +199,7 @@ def _seal_from_time_to_time(run: Run, stop: threading.Event) -> None:
 
 def _seal(run: Run) -> None:
     """Turn what is complete into Parquet: of writers that still run, segments that have a successor."""
-    from thermograd.store.seal import seal_run
+    from thermograd.store.log.seal import seal_run
 
     try:
         seal_run(run.path, run.run_id, run.live_writers())

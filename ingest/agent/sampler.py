@@ -15,7 +15,7 @@ import psutil
 from thermograd.ingest.devices.base import DeviceReader
 from thermograd.ingest.devices.host import read_pressure
 from thermograd.store.host import clock_pair
-from thermograd.store.log import EventWriter
+from thermograd.store.log.writer import EventWriter
 
 __all__ = ["Account", "ClockWatch", "Sampler"]
 

@@ -19,7 +19,7 @@ from thermograd.store.catalogue import build_run
 from thermograd.store.errors import ImportFormatError, LogError
 from thermograd.store.events import column_names
 from thermograd.store.host import host_facts, new_writer_name
-from thermograd.store.log import EventWriter
+from thermograd.store.log.writer import EventWriter
 from thermograd.store.text import printable
 
 __all__ = ["describe_import", "import_run"]
@@ -243,7 +243,7 @@ def _constants(rows: pa.Table) -> dict[str, str]:
 
 def _write(runs_dir: Path, name: str, facts: dict[str, Any], tables: dict[Kind, pa.Table]) -> str:
     """Write the events in time order and seal them; return the run's id."""
-    from thermograd.store.seal import seal_run
+    from thermograd.store.log.seal import seal_run
 
     with build_run(runs_dir, name, facts) as run:
         writer = EventWriter(

@@ -23,7 +23,7 @@ from thermograd.store.catalogue import Run, build_run
 from thermograd.store.errors import LogError
 from thermograd.store.events import COMMON, Event, column_names
 from thermograd.store.host import host_facts, new_writer_name
-from thermograd.store.log import EventWriter
+from thermograd.store.log.writer import EventWriter
 
 __all__ = ["DEVICE", "Signals", "StreamLayer", "simulate_run", "truth_text"]
 
@@ -330,7 +330,7 @@ def _write(
     stream_layer: StreamLayer | None,
 ) -> Run:
     """Write the events in time order, seal them, and only then let the run appear."""
-    from thermograd.store.seal import seal_run
+    from thermograd.store.log.seal import seal_run
 
     with build_run(runs_dir, name, facts) as run:
         log = _Log(run)

@@ -8,7 +8,7 @@ from thermograd.analysis.run.analyze import analyze_run
 from thermograd.analysis.statement import question_verdict, verdict_sentence
 from thermograd.store.catalogue import create_run
 from thermograd.store.errors import NotEnoughDataError
-from thermograd.store.log import EventWriter
+from thermograd.store.log.writer import EventWriter
 
 SECOND = 10**9
 START = 1_800_000_000 * SECOND

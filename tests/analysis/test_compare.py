@@ -26,7 +26,7 @@ from thermograd.analysis.roles import device_by_role
 from thermograd.analysis.run.series import load_series
 from thermograd.store.catalogue import create_run
 from thermograd.store.errors import LogError, NotEnoughDataError
-from thermograd.store.log import EventWriter
+from thermograd.store.log.writer import EventWriter
 
 HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(2)>../../\x1b[31m"
 

@@ -10,7 +10,7 @@ from thermograd.analysis.report.data.evidence import autocorrelation, pair_evide
 from thermograd.analysis.run.analyze import analyze_run
 from thermograd.analysis.run.series import RunSeries, load_series
 from thermograd.store.catalogue import Run, create_run
-from thermograd.store.log import EventWriter
+from thermograd.store.log.writer import EventWriter
 
 _START_NS = 1_750_000_000 * 10**9
 

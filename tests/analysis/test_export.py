@@ -12,8 +12,8 @@ from thermograd.analysis.export import export_run
 from thermograd.ingest.importers.importing import import_run
 from thermograd.store.catalogue import Run, create_run
 from thermograd.store.errors import NotEnoughDataError, ThermogradError
-from thermograd.store.log import EventWriter
-from thermograd.store.reader import read_kind
+from thermograd.store.log.reader import read_kind
+from thermograd.store.log.writer import EventWriter
 
 STEP_COLUMNS = ["time_ns", "step", "loss", "grad_norm", "learning_rate", "epoch"]
 

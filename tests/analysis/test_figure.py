@@ -20,7 +20,7 @@ from thermograd.analysis.report.figures.timeline import build_figure, encode_fig
 from thermograd.analysis.run.analyze import analyze_run
 from thermograd.analysis.run.series import load_series
 from thermograd.store.catalogue import Run, create_run
-from thermograd.store.log import EventWriter
+from thermograd.store.log.writer import EventWriter
 
 
 def _panels(run: Run) -> Panels:

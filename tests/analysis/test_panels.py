@@ -16,7 +16,7 @@ from thermograd.analysis.report.decimate import decimate
 from thermograd.analysis.run.analyze import analyze_run
 from thermograd.analysis.run.series import load_series
 from thermograd.store.catalogue import Run, create_run
-from thermograd.store.log import EventWriter
+from thermograd.store.log.writer import EventWriter
 
 _SECOND = 10**9
 

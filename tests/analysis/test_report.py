@@ -25,7 +25,7 @@ from thermograd.analysis.statement import verdict_sentence
 from thermograd.store.catalogue import Run, create_run
 from thermograd.store.errors import LogError, MissingExtraError
 from thermograd.store.events import SETTINGS_MARK
-from thermograd.store.log import EventWriter
+from thermograd.store.log.writer import EventWriter
 
 _HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(2)>&\"'\u2028<!--"
 

@@ -17,7 +17,7 @@ pytestmark = [
 ]
 
 import thermograd  # noqa: E402
-from thermograd.store.reader import read_kind  # noqa: E402
+from thermograd.store.log.reader import read_kind  # noqa: E402
 from torch.nn.utils import clip_grad_norm_  # noqa: E402
 
 

@@ -17,8 +17,8 @@ from fake_nvml import UUIDS
 from thermograd.ingest.agent.agent import print_alerts
 from thermograd.ingest.agent.supervisor import AgentProcess
 from thermograd.store.catalogue import Run, create_run, list_runs
-from thermograd.store.reader import read_kind
-from thermograd.store.seal import verify_run
+from thermograd.store.log.reader import read_kind
+from thermograd.store.log.seal import verify_run
 
 
 def wait_for(condition, timeout_s=30.0, what="it"):
@@ -72,7 +72,7 @@ def test_an_alert_is_logged_and_printed_as_one_line_of_json(capsys):
 
 
 def test_an_alert_of_the_real_agent_reaches_a_callable_in_the_training_process(tmp_path):
-    from thermograd.store.log import EventWriter
+    from thermograd.store.log.writer import EventWriter
 
     run = create_run(tmp_path, "alerts")
     writer = EventWriter(run.path, run.run_id, "training")

@@ -27,7 +27,7 @@ def test_a_small_demo_is_recorded_marked_and_analysed(tmp_path, monkeypatch):
     from thermograd.analysis.run.analyze import analyze_run
     from thermograd.analysis.statement import question_verdict
     from thermograd.ingest.demo import train_demo
-    from thermograd.store.reader import read_kind
+    from thermograd.store.log.reader import read_kind
 
     seen = []
     run = train_demo(tmp_path, 30, 3, on_step=lambda step, logs: seen.append(step), on_alert_line=seen.append)

@@ -8,7 +8,7 @@ accelerate = pytest.importorskip("accelerate")
 
 from thermograd.ingest.huggingface import ThermogradCallback  # noqa: E402
 from thermograd.store.catalogue import find_run  # noqa: E402
-from thermograd.store.reader import read_kind  # noqa: E402
+from thermograd.store.log.reader import read_kind  # noqa: E402
 
 
 class Data(torch.utils.data.Dataset):

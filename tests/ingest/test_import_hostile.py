@@ -15,7 +15,7 @@ from thermograd.ingest.importers.importing import import_run
 from thermograd.ingest.importers.recording import Hints
 from thermograd.store.catalogue import build_run, list_runs
 from thermograd.store.errors import ThermogradError
-from thermograd.store.seal import verify_run
+from thermograd.store.log.seal import verify_run
 
 _TOKENS = [
     b"nan",
@@ -136,8 +136,8 @@ def test_a_lost_event_of_an_import_is_told_from_a_note_of_the_log(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """On a disk that is nearly full the log adds a note of its own; that is no reason to refuse."""
-    monkeypatch.setattr("thermograd.store.log._LITTLE_SPACE_BYTES", 1 << 62)
-    monkeypatch.setattr("thermograd.store.log._SYNC_PERIOD_S", 0.01)
+    monkeypatch.setattr("thermograd.store.log.writer._LITTLE_SPACE_BYTES", 1 << 62)
+    monkeypatch.setattr("thermograd.store.log.writer._SYNC_PERIOD_S", 0.01)
     entries = [{"step": n, "loss": 1.0, "timestamp": 1_700_000_000 + n} for n in range(1, 20_000)]
     found = imported(tmp_path, written(tmp_path / "a.json", json.dumps(entries)))
     assert found.result["rows"]["step"] == 19_999
@@ -150,7 +150,7 @@ _KILLED = """
 import os, signal, sys
 from pathlib import Path
 from thermograd.ingest.importers.importing import import_run
-from thermograd.store.log import EventWriter
+from thermograd.store.log.writer import EventWriter
 append, left = EventWriter.append, [int(sys.argv[3])]
 def counted(self, *args, **values):
     left[0] -= 1

@@ -22,8 +22,8 @@ from thermograd.ingest.importers.zones import (
 )
 from thermograd.store.catalogue import Run, list_runs
 from thermograd.store.errors import ImportFormatError, LogError
-from thermograd.store.reader import read_kind
-from thermograd.store.seal import verify_run
+from thermograd.store.log.reader import read_kind
+from thermograd.store.log.seal import verify_run
 
 SUMMARY = "end-of-training summary (last row: repeated step, null loss and grad_norm)"
 HEADER = "timestamp,device,rle_smoothed,temp_c,power_w,util_pct,collapse\n"
@@ -491,7 +491,7 @@ def test_a_run_that_cannot_be_written_leaves_nothing_behind(
     runs: Path, do_import: Importer, data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A lost event must not become a shorter run."""
-    monkeypatch.setattr("thermograd.store.log._Tail.write", _no_space)
+    monkeypatch.setattr("thermograd.store.log.writer._Tail.write", _no_space)
     with pytest.raises(LogError, match="events of the import could not be written"):
         do_import(data / "torn_monitor.csv")
     assert not list(runs.iterdir())

@@ -104,7 +104,7 @@ def test_the_device_of_a_rank_is_noted_with_its_first_step(monkeypatch, tmp_path
     import json
 
     import thermograd
-    from thermograd.store.reader import read_kind
+    from thermograd.store.log.reader import read_kind
 
     stand_in(monkeypatch, initialised=True)
     with thermograd.start_run(runs=tmp_path, agent=False) as run:

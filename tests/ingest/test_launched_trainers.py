@@ -9,7 +9,7 @@ pytest.importorskip("torch")
 
 from thermograd.ingest.launch.launcher import launch
 from thermograd.store.catalogue import list_runs
-from thermograd.store.reader import read_kind
+from thermograd.store.log.reader import read_kind
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="exit codes of POSIX")
 

@@ -13,7 +13,7 @@ import pytest
 from thermograd.ingest.launch.autorun import OwnTap
 from thermograd.ingest.launch.launcher import launch
 from thermograd.store.catalogue import list_runs
-from thermograd.store.reader import read_kind
+from thermograd.store.log.reader import read_kind
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals and exit codes of POSIX")
 

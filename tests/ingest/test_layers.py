@@ -8,7 +8,7 @@ import pytest
 torch = pytest.importorskip("torch")
 
 import thermograd  # noqa: E402
-from thermograd.store.reader import read_kind  # noqa: E402
+from thermograd.store.log.reader import read_kind  # noqa: E402
 
 
 def train(tmp_path, layer_norms, factors, clip=0.5, tell=None):

@@ -10,8 +10,8 @@ import pytest
 import thermograd
 from thermograd.ingest import run as run_module
 from thermograd.store.catalogue import list_runs
-from thermograd.store.reader import read_kind
-from thermograd.store.seal import verify_run
+from thermograd.store.log.reader import read_kind
+from thermograd.store.log.seal import verify_run
 
 torch = pytest.importorskip("torch")
 

@@ -3,7 +3,7 @@
 import pytest
 from thermograd.ingest.callback import TrainerRun
 from thermograd.ingest.run import start_run
-from thermograd.store.reader import read_kind
+from thermograd.store.log.reader import read_kind
 
 
 @pytest.mark.parametrize("start", [start_run, TrainerRun])

@@ -10,8 +10,8 @@ from thermograd.ingest.simulate.write import DEVICE, Signals, simulate_run, trut
 from thermograd.store.catalogue import Run
 from thermograd.store.errors import LogError
 from thermograd.store.events import COMMON
-from thermograd.store.reader import events_in_order, read_kind
-from thermograd.store.seal import verify_run
+from thermograd.store.log.reader import events_in_order, read_kind
+from thermograd.store.log.seal import verify_run
 from thermograd.stream.live import watch_written
 from thermograd.stream.monitor import digest
 from thermograd.stream.replay import replay_events
@@ -167,7 +167,7 @@ def test_constant_series_are_written_as_constants(tmp_path):
 
 
 def test_events_that_cannot_be_written_leave_no_run(tmp_path, monkeypatch):
-    monkeypatch.setattr("thermograd.store.log.EventWriter.append", lambda *_, **__: None)
+    monkeypatch.setattr("thermograd.store.log.writer.EventWriter.append", lambda *_, **__: None)
     with pytest.raises(LogError, match="could not be written"):
         simulated(tmp_path, minutes=1)
     assert not list(tmp_path.iterdir())

@@ -7,7 +7,7 @@ from click.testing import CliRunner
 from thermograd.cli import main
 from thermograd.store.catalogue import build_run, create_run, find_run, list_runs
 from thermograd.store.errors import LogError, RunNotFoundError
-from thermograd.store.log import EventWriter
+from thermograd.store.log.writer import EventWriter
 from thermograd.store.query import query
 
 
@@ -71,7 +71,7 @@ def test_a_run_is_live_then_finished(tmp_path):
 def test_a_run_whose_process_was_killed_is_crashed(tmp_path):
     run = create_run(tmp_path, "x")
     script = (
-        "import os, sys; from pathlib import Path; from thermograd.store.log import EventWriter\n"
+        "import os, sys; from pathlib import Path; from thermograd.store.log.writer import EventWriter\n"
         f"w = EventWriter(Path({str(run.path)!r}), 'r', 'w'); w.append('step', step=1); os._exit(9)"
     )
     subprocess.run([sys.executable, "-c", script], check=False)

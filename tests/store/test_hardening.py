@@ -8,12 +8,12 @@ import sys
 import textwrap
 
 import pytest
-from thermograd.store import arrow as arrow_module
-from thermograd.store import log as log_module
 from thermograd.store.catalogue import create_run
-from thermograd.store.log import EventWriter
-from thermograd.store.reader import read_kind
-from thermograd.store.seal import seal_run, verify_run
+from thermograd.store.log.reader import read_kind
+from thermograd.store.log.seal import seal_run, verify_run
+from thermograd.store.log.writer import EventWriter
+from thermograd.store.log.writer import segments as arrow_module
+from thermograd.store.log.writer import writer as log_module
 
 
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EROFS, errno.EIO])
@@ -55,8 +55,8 @@ def test_a_kill_at_any_moment_of_sealing_loses_and_doubles_nothing(tmp_path):
         f"""
         import os, random, signal, time
         from pathlib import Path
-        from thermograd.store.log import EventWriter
-        from thermograd.store.seal import seal_run
+        from thermograd.store.log.writer import EventWriter
+        from thermograd.store.log.seal import seal_run
         chance = random.Random(5)
         killed = 0
         for trial in range(100):
@@ -98,7 +98,7 @@ def test_two_processes_and_their_forks_write_one_run_without_touching_each_other
         f"""
         import os, sys
         from pathlib import Path
-        from thermograd.store.log import EventWriter
+        from thermograd.store.log.writer import EventWriter
         writer = EventWriter(Path({str(run.path)!r}), "r", sys.argv[1], batch_rows=16)
         for i in range(500):
             writer.append("step", step=i)

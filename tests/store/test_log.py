@@ -9,12 +9,12 @@ import time
 
 import pyarrow as pa
 import pytest
-from thermograd.store import log as log_module
-from thermograd.store.arrow import read_stream
 from thermograd.store.errors import LogError
 from thermograd.store.files import open_segments
-from thermograd.store.log import EventWriter
-from thermograd.store.reader import read_kind
+from thermograd.store.log.reader import read_kind
+from thermograd.store.log.segments import read_stream
+from thermograd.store.log.writer import EventWriter
+from thermograd.store.log.writer import writer as log_module
 
 
 def wait_for(condition, timeout_s=10.0):
@@ -80,7 +80,7 @@ def test_sigkill_loses_nothing_that_was_acknowledged(run_dir, kind):
         f"""
         import os, sys
         from pathlib import Path
-        from thermograd.store.log import EventWriter
+        from thermograd.store.log.writer import EventWriter
         writer = EventWriter(Path({str(run_dir)!r}), "r", "w", ({kind!r},), batch_rows=64)
         while True:
             seq = writer.append({kind!r})

@@ -7,9 +7,9 @@ import naive
 import pytest
 from thermograd.store.catalogue import Run, create_run
 from thermograd.store.errors import QueryError
-from thermograd.store.log import EventWriter
+from thermograd.store.log.seal import seal_run
+from thermograd.store.log.writer import EventWriter
 from thermograd.store.query import connect, query
-from thermograd.store.seal import seal_run
 
 
 def make_run(runs, steps=(), samples=(), name="r", seal=False, facts=None):

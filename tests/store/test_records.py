@@ -5,10 +5,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from thermograd.store.errors import LogError
 from thermograd.store.events import KINDS, columns
-from thermograd.store.log import EventWriter
-from thermograd.store.reader import read_kind
-from thermograd.store.records import codec_of_tail, kind_codec
-from thermograd.store.seal import seal_run
+from thermograd.store.log.reader import read_kind
+from thermograd.store.log.records import codec_of_tail, kind_codec
+from thermograd.store.log.seal import seal_run
+from thermograd.store.log.writer import EventWriter
 
 _VALUES = {
     "int64": st.integers(-(2**63), 2**63 - 1),

@@ -7,11 +7,11 @@ from types import SimpleNamespace
 import pytest
 from click.testing import CliRunner
 from thermograd.cli import main
-from thermograd.store import log as log_module
 from thermograd.store.catalogue import create_run
 from thermograd.store.errors import LogError, QueryError
-from thermograd.store.log import EventWriter
-from thermograd.store.reader import read_kind
+from thermograd.store.log.reader import read_kind
+from thermograd.store.log.writer import EventWriter
+from thermograd.store.log.writer import writer as log_module
 from thermograd.store.retention import delete_run, finish_deletions, old_runs, parse_age
 from thermograd.store.sandbox import query_untrusted
 

@@ -7,7 +7,7 @@ import pytest
 from thermograd.ingest.importers.importing import import_run
 from thermograd.store.catalogue import Run
 from thermograd.store.errors import ImportFormatError
-from thermograd.store.reader import read_kind
+from thermograd.store.log.reader import read_kind
 
 
 class Imported(NamedTuple):

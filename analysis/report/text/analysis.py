@@ -19,7 +19,7 @@ from thermograd.analysis.run.wording import (
 from thermograd.analysis.statement import most_telling, pair_sentence, verdict_sentence
 from thermograd.store.catalogue import Run
 from thermograd.store.events import column_names, was_watched
-from thermograd.store.reader import read_kind
+from thermograd.store.log.reader import read_kind
 
 __all__ = [
     "demo_summary",

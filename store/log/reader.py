@@ -15,7 +15,11 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from thermograd.store.arrow import (
+from thermograd.store.errors import LogError
+from thermograd.store.events import KINDS, Event, arrow_schema, column_names
+from thermograd.store.files import Segment, open_segments, sealed_segments, sealed_stamps
+from thermograd.store.log.records import RecordCodec, codec_of_tail, kind_codec
+from thermograd.store.log.segments import (
     Damage,
     read_sealed,
     read_stream,
@@ -23,10 +27,6 @@ from thermograd.store.arrow import (
     rows_to_batch,
     whole_records,
 )
-from thermograd.store.errors import LogError
-from thermograd.store.events import KINDS, Event, arrow_schema, column_names
-from thermograd.store.files import Segment, open_segments, sealed_segments, sealed_stamps
-from thermograd.store.records import RecordCodec, codec_of_tail, kind_codec
 
 __all__ = ["Follower", "Snapshot", "events_in_order", "kind_parts", "read_kind", "read_tail", "snapshot"]
 

@@ -21,10 +21,10 @@ from typing import TYPE_CHECKING, Any
 
 from thermograd.store.errors import LogError
 from thermograd.store.files import open_dir, segment_name, write_json, writer_file
-from thermograd.store.records import kind_codec
+from thermograd.store.log.records import kind_codec
 
 if TYPE_CHECKING:
-    from thermograd.store.arrow import SegmentFile
+    from thermograd.store.log.segments import SegmentFile
 
 __all__ = ["EventWriter"]
 
@@ -97,7 +97,7 @@ class _Stream:
 
     def emit(self, tail: _Tail, run_id: str, writer: str) -> None:
         """Copy a full tail's rows into the Arrow segment; the tail stays until that is synced."""
-        from thermograd.store.arrow import SegmentFile, tail_to_batch
+        from thermograd.store.log.segments import SegmentFile, tail_to_batch
 
         batch = tail_to_batch(self.codec, tail.path.read_bytes())
         if self.segment is None:
@@ -155,8 +155,8 @@ class EventWriter:
         batch_rows: int = 1024,
         role: str = "training",
     ) -> None:
-        from thermograd.store.arrow import warm_up
         from thermograd.store.host import process_facts
+        from thermograd.store.log.segments import warm_up
 
         warm_up()  # pyarrow's first array imports pandas: pay that here, not in a step
         self.run_dir, self.run_id, self.writer = run_dir, run_id, writer

@@ -22,7 +22,7 @@ import pyarrow.ipc
 import pyarrow.parquet as pq
 from thermograd.store.events import COMMON, KINDS, arrow_schema
 from thermograd.store.files import segment_name
-from thermograd.store.records import RecordCodec
+from thermograd.store.log.records import RecordCodec
 
 __all__ = [
     "Damage",

@@ -1,0 +1,1 @@
+"""The crash-safe event log: writer, segments, reader, sealing."""
