@@ -504,17 +504,17 @@ def query(
 
     Example: thermograd query "SELECT run_id, count(*), max(grad_norm) FROM steps GROUP BY ALL"
     """
-    from thermograd.store.stopping import ended_after, ended_by_ctrl_c
+    from thermograd.store.query.interrupt import ended_after, ended_by_ctrl_c
 
     with ended_by_ctrl_c():
-        from thermograd.analysis.report.answer import encoded_table, write_result
+        from thermograd.store.query.encode import encoded_table, write_result
 
         if untrusted:
-            from thermograd.store.sandbox import query_untrusted
+            from thermograd.store.query.sandbox import query_untrusted
 
             table = query_untrusted(sql, runs, timeout_s or 10.0)
         else:
-            from thermograd.store.query import query as run_query
+            from thermograd.store.query.connection import query as run_query
 
             with ended_after(timeout_s):
                 table = run_query(sql, runs, timeout_s)

@@ -28,7 +28,7 @@ from thermograd.store.events import arrow_schema
 from thermograd.store.files import write_json, writer_file
 from thermograd.store.log.segments import write_parquet
 from thermograd.store.log.writer import EventWriter
-from thermograd.store.query import query
+from thermograd.store.query.connection import query
 
 WRITERS = 8
 SQL = (

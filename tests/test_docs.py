@@ -19,7 +19,7 @@ from thermograd.cli import main
 from thermograd.ingest.devices.base import DeviceReader
 from thermograd.ingest.importers.recording import Format, Head, Hints
 from thermograd.store.events import COMMON, KINDS
-from thermograd.store.query import query
+from thermograd.store.query.connection import query
 from thermograd.stream.advice import ADVICE
 from thermograd.stream.alert import SEVERITIES
 from thermograd.stream.config import load_config

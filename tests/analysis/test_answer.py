@@ -9,8 +9,8 @@ import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from thermograd.analysis.report.answer import encoded_table
 from thermograd.store.errors import QueryError
+from thermograd.store.query.encode import encoded_table
 
 
 def answer(sql, output_format):

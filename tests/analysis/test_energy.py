@@ -11,7 +11,7 @@ from thermograd.analysis.run.energy import ENERGY_SQL, DeviceEnergy, run_energy
 from thermograd.analysis.run.series import load_series
 from thermograd.store.catalogue import Run, create_run
 from thermograd.store.log.writer import EventWriter
-from thermograd.store.query import query
+from thermograd.store.query.connection import query
 
 _SECOND = 10**9
 

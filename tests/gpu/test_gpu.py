@@ -127,7 +127,7 @@ def test_norms_on_the_gpu_arrive_late_and_exact_and_nothing_synchronises(clips):
 def test_the_demo_records_the_gpu_beside_every_step(tmp_path, uuid):
     pytest.importorskip("transformers")
     from thermograd.ingest.demo import train_demo
-    from thermograd.store.query import connect
+    from thermograd.store.query.connection import connect
 
     run = train_demo(tmp_path, 500, 0)
     assert run.counts()["step"] == 500

@@ -18,7 +18,7 @@ pytestmark = pytest.mark.skipif(
 
 from thermograd.store.catalogue import list_runs  # noqa: E402
 from thermograd.store.log.reader import read_kind  # noqa: E402
-from thermograd.store.query import query  # noqa: E402
+from thermograd.store.query.connection import query  # noqa: E402
 
 SCRIPT = Path(__file__).parents[1] / "support" / "two_ranks.py"
 

@@ -8,7 +8,7 @@ from thermograd.cli import main
 from thermograd.store.catalogue import build_run, create_run, find_run, list_runs
 from thermograd.store.errors import LogError, RunNotFoundError
 from thermograd.store.log.writer import EventWriter
-from thermograd.store.query import query
+from thermograd.store.query.connection import query
 
 
 @pytest.mark.parametrize(

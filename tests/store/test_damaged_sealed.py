@@ -12,7 +12,7 @@ from thermograd.store.log.segments import read_sealed
 from thermograd.store.log.writer import EventWriter
 from thermograd.store.log.writer import reader as reader_module
 from thermograd.store.log.writer import segments as arrow_module
-from thermograd.store.query import query
+from thermograd.store.query.connection import query
 
 
 @pytest.fixture(autouse=True)

@@ -9,7 +9,7 @@ from thermograd.store.catalogue import Run, create_run
 from thermograd.store.errors import QueryError
 from thermograd.store.log.seal import seal_run
 from thermograd.store.log.writer import EventWriter
-from thermograd.store.query import connect, query
+from thermograd.store.query.connection import connect, query
 
 
 def make_run(runs, steps=(), samples=(), name="r", seal=False, facts=None):

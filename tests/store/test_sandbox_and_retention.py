@@ -12,8 +12,8 @@ from thermograd.store.errors import LogError, QueryError
 from thermograd.store.log.reader import read_kind
 from thermograd.store.log.writer import EventWriter
 from thermograd.store.log.writer import writer as log_module
+from thermograd.store.query.sandbox import query_untrusted
 from thermograd.store.retention import delete_run, finish_deletions, old_runs, parse_age
-from thermograd.store.sandbox import query_untrusted
 
 
 def make_run(runs, name="r", close=True):

@@ -36,9 +36,9 @@ COMMAND = textwrap.dedent(
     main(arguments)
     """
 )
-CONNECTING = "thermograd.store.query:_connect"
-ASKING = "thermograd.store.query:_deadline"
-PRINTING = "thermograd.analysis.report.answer:write_result"
+CONNECTING = "thermograd.store.query.connection:_connect"
+ASKING = "thermograd.store.query.connection:_deadline"
+PRINTING = "thermograd.store.query.encode:write_result"
 
 
 @pytest.fixture

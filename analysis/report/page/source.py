@@ -66,7 +66,7 @@ def queries_section(data: RunSeries) -> Html:
         "Counts and sums are SQL over the log: give it to ",
         element("code", "thermograd query"),
         ", or in Python to the connection of ",
-        element("code", "thermograd.store.query.connect"),
+        element("code", "thermograd.store.query.connection.connect"),
         ". The tests are not SQL: ",
         element("code", "thermograd analyze --json"),
         " gives every one.",

@@ -17,7 +17,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.ipc
 from thermograd.store.errors import QueryError
-from thermograd.store.stopping import end_with_parent, ended_by_ctrl_c, too_late
+from thermograd.store.query.interrupt import end_with_parent, ended_by_ctrl_c, too_late
 
 __all__ = ["query_untrusted"]
 
@@ -42,11 +42,11 @@ def query_untrusted(sql: str, runs: Path, timeout_s: float = 10.0) -> pa.Table:
     Raises
     ------
     QueryError
-        As `thermograd.store.query.query`; also where a limit was hit, the result is larger than 256 MB,
+        As `thermograd.store.query.connection.query`; also where a limit was hit, the result is larger than 256 MB,
         or the platform has no resource limits.
     """
     request = json.dumps({"sql": sql, "runs": str(runs), "timeout_s": timeout_s, "parent": os.getpid()})
-    command = [sys.executable, "-P", "-m", "thermograd.store.sandbox"]
+    command = [sys.executable, "-P", "-m", "thermograd.store.query.sandbox"]
     with subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     ) as child:
@@ -89,7 +89,7 @@ def _limit(timeout_s: float) -> None:
 
 def _answer(request: dict[str, Any]) -> bytes:
     end_with_parent(request["parent"])
-    from thermograd.store.query import query
+    from thermograd.store.query.connection import query
 
     _limit(request["timeout_s"])
     table = query(request["sql"], Path(request["runs"]), request["timeout_s"], _MEMORY_LIMIT)

@@ -23,7 +23,7 @@ from thermograd.store.events import KINDS, arrow_schema, column_names
 from thermograd.store.files import sealed_segments
 from thermograd.store.log.reader import snapshot, tell
 from thermograd.store.log.segments import read_sealed
-from thermograd.store.stopping import too_late
+from thermograd.store.query.interrupt import too_late
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
