@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     import threading
 
     from thermograd.analysis.calibration.scenarios import Drawn
-    from thermograd.store.catalogue import Run
     from thermograd.store.log.writer import EventWriter
+    from thermograd.store.runs.catalogue import Run
 
 
 class _Group(click.Group):
@@ -84,7 +84,7 @@ def _echo(text: object, err: bool = False) -> None:
 
 
 def _find(runs: Path, reference: str) -> "Run":
-    from thermograd.store.catalogue import find_run
+    from thermograd.store.runs.catalogue import find_run
 
     return find_run(runs, reference)
 
@@ -195,8 +195,8 @@ def _stream_layer(
 ) -> Any:
     def layer(writer: "EventWriter", stop: "threading.Event") -> None:
         from thermograd.ingest.agent.agent import print_alerts, print_line
-        from thermograd.store.catalogue import Run
         from thermograd.store.log.reader import Follower
+        from thermograd.store.runs.catalogue import Run
         from thermograd.stream.config import live_settings
         from thermograd.stream.live import watch_log
 
@@ -281,7 +281,7 @@ def record(
     with frugal():  # this process is the agent
         from thermograd.ingest.agent.agent import run_agent
         from thermograd.ingest.job.facts import run_facts
-        from thermograd.store.catalogue import create_run
+        from thermograd.store.runs.catalogue import create_run
         from thermograd.stream.config import load_config
 
         load_config(config)  # refuse a wrong one before anything is recorded
@@ -407,7 +407,7 @@ def list_all_runs(runs: Path, age: str | None, yes: bool, as_json: bool) -> None
     if yes:
         raise click.UsageError("--yes is for --prune-older-than.")
     from thermograd.analysis.report.table import runs_table
-    from thermograd.store.catalogue import list_runs
+    from thermograd.store.runs.catalogue import list_runs
 
     rows = [run.summary() for run in list_runs(runs)]
     if as_json:
@@ -419,7 +419,7 @@ def list_all_runs(runs: Path, age: str | None, yes: bool, as_json: bool) -> None
 
 
 def _prune(runs: Path, age: str, delete: bool, as_json: bool) -> None:
-    from thermograd.store.retention import delete_run, finish_deletions, old_runs, parse_age
+    from thermograd.store.runs.retention import delete_run, finish_deletions, old_runs, parse_age
 
     try:
         old = old_runs(runs, parse_age(age))
@@ -767,7 +767,7 @@ def export(runs: Path, run: str, output_format: str, output: Path) -> None:
 
     Example: thermograd export latest --format grad_norm_log -o grad_norm_log.json
     """
-    from thermograd.analysis.export import export_run
+    from thermograd.store.runs.export import export_run
 
     for path in export_run(_find(runs, run), output_format, output):
         _echo(path)

@@ -25,9 +25,9 @@ from pathlib import Path
 import psutil
 from thermograd.ingest.agent.supervisor import _FRUGAL, AgentProcess
 from thermograd.ingest.devices.host import HostReader
-from thermograd.store.catalogue import Run, create_run
 from thermograd.store.log.reader import read_kind
 from thermograd.store.log.writer import EventWriter
+from thermograd.store.runs.catalogue import Run, create_run
 
 WITHOUT_STREAM = """
 import sys

@@ -40,7 +40,7 @@ from thermograd.analysis.event_study.triggered_average import locked_average
 from thermograd.analysis.run.analyze import analyze_run
 from thermograd.analysis.run.series import load_series
 from thermograd.ingest.simulate.write import Signals, simulate_run
-from thermograd.store.catalogue import Run
+from thermograd.store.runs.catalogue import Run
 
 OUTPUT = Path(__file__).with_name("CALIBRATION.md")
 MOST_REJECTIONS = 0.065

@@ -17,10 +17,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from rows import HEADER, load, parser, row
-from thermograd.store.catalogue import Run, create_run
 from thermograd.store.log.reader import read_kind
 from thermograd.store.log.seal import seal_run, verify_run
 from thermograd.store.log.writer import EventWriter
+from thermograd.store.runs.catalogue import Run, create_run
 
 COUNT = struct.Struct("<q")
 PRELOAD = ["thermograd.store.log.writer", "thermograd.store.log.segments", "thermograd.store.host", "psutil"]

@@ -23,12 +23,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from rows import HEADER, load, paired, parser, row
-from thermograd.store.catalogue import Run, create_run, list_runs
 from thermograd.store.events import arrow_schema
 from thermograd.store.files import write_json, writer_file
 from thermograd.store.log.segments import write_parquet
 from thermograd.store.log.writer import EventWriter
 from thermograd.store.query.connection import query
+from thermograd.store.runs.catalogue import Run, create_run, list_runs
 
 WRITERS = 8
 SQL = (

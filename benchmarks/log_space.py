@@ -16,11 +16,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from peer_writers import NAMES, thermograd, values
 from rows import HEADER, load, paired, parser, peers_python, row
-from thermograd.store.catalogue import Run
 from thermograd.store.events import arrow_schema
 from thermograd.store.log.reader import read_kind
 from thermograd.store.log.seal import seal_run
 from thermograd.store.log.segments import write_parquet
+from thermograd.store.runs.catalogue import Run
 
 # Their data files alone, without what they note about the process.
 PEERS = (

@@ -43,8 +43,8 @@ def values(count: int, seed: int) -> list[Values]:
 
 def thermograd(folder: Path) -> Writer:
     """Append to thermograd's log: in the page cache when the call returns."""
-    from thermograd.store.catalogue import create_run
     from thermograd.store.log.writer import EventWriter
+    from thermograd.store.runs.catalogue import create_run
 
     run = create_run(folder, "bench", run_id="bench")
     writer = EventWriter(run.path, run.run_id, "bench-r0")

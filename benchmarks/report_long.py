@@ -19,9 +19,9 @@ from rows import HEADER, load, parser, row
 from thermograd.analysis.report.run_report import write_report
 from thermograd.analysis.run.analyze import analyze_run
 from thermograd.analysis.run.series import load_series
-from thermograd.store.catalogue import Run, create_run
 from thermograd.store.events import arrow_schema
 from thermograd.store.log.segments import write_parquet
+from thermograd.store.runs.catalogue import Run, create_run
 
 START_NS = 1_780_000_000 * 10**9
 DEVICES, STEPS_HZ, SPIKE, COLLAPSED_MHZ = 8, 8.0, 777.0, 123.0

@@ -11,9 +11,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from thermograd.store.catalogue import Run as StoredRun
-from thermograd.store.catalogue import create_run
 from thermograd.store.errors import MissingExtraError
+from thermograd.store.runs.catalogue import Run as StoredRun
+from thermograd.store.runs.catalogue import create_run
 
 __all__ = ["demo_trainer", "faulty_steps", "record_devices", "train_demo"]
 

@@ -17,10 +17,10 @@ from thermograd.ingest.job.on_alert import AlertTasks
 from thermograd.ingest.job.place import Place, agree_on_run_id, cuda_device, place_of_this_process
 from thermograd.ingest.launch import autorun
 from thermograd.ingest.simulate.gpu import PRESETS
-from thermograd.store.catalogue import create_run, default_runs_dir
 from thermograd.store.errors import LogError
 from thermograd.store.host import new_writer_name
 from thermograd.store.log.writer import EventWriter
+from thermograd.store.runs.catalogue import create_run, default_runs_dir
 
 if TYPE_CHECKING:
     from thermograd.ingest.capture.layers import LayerNorms

@@ -11,10 +11,10 @@ import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
 from thermograd.cli import main
-from thermograd.store.catalogue import create_run
 from thermograd.store.events import SETTINGS_MARK
 from thermograd.store.files import open_segments
 from thermograd.store.log.writer import EventWriter
+from thermograd.store.runs.catalogue import create_run
 
 SECOND = 10**9
 START = 1_800_000_000 * SECOND

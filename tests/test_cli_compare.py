@@ -6,7 +6,7 @@ import pytest
 from click.testing import CliRunner
 from synthetic import make_run
 from thermograd.cli import main
-from thermograd.store.catalogue import list_runs
+from thermograd.store.runs.catalogue import list_runs
 
 
 @pytest.fixture

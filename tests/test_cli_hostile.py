@@ -6,8 +6,8 @@ import pytest
 from click.testing import CliRunner
 from thermograd.cli import main
 from thermograd.ingest.launch.launcher import _name_of
-from thermograd.store.catalogue import create_run
 from thermograd.store.log.writer import EventWriter
+from thermograd.store.runs.catalogue import create_run
 
 NASTY = "a\x1b[31m\r\x9b2J\x08\x07\u202eb"
 

@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 from thermograd.cli import main
-from thermograd.store.catalogue import create_run, find_run, list_runs
 from thermograd.store.log.reader import events_in_order
 from thermograd.store.log.writer import EventWriter
+from thermograd.store.runs.catalogue import create_run, find_run, list_runs
 from thermograd.stream.live import recorded_definitions
 
 SECOND = 10**9

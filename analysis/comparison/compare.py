@@ -20,8 +20,8 @@ from thermograd.analysis.run.analyze import analyze_run
 from thermograd.analysis.run.result import Analysis, Pair
 from thermograd.analysis.run.series import HARDWARE_SIGNALS, TRAINING_SIGNALS, RunSeries, load_series
 from thermograd.analysis.statement import most_telling, question_verdict
-from thermograd.store.catalogue import Run
 from thermograd.store.errors import NotEnoughDataError
+from thermograd.store.runs.catalogue import Run
 
 __all__ = ["Comparison", "compare_runs"]
 

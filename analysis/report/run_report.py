@@ -20,9 +20,9 @@ from thermograd.analysis.report.sections_energy import energy_section
 from thermograd.analysis.report.sections_spikes import spikes_section
 from thermograd.analysis.run.analyze import Analysis, Pair
 from thermograd.analysis.run.series import RunSeries, load_series
-from thermograd.store.catalogue import Run
 from thermograd.store.errors import LogError
 from thermograd.store.files import write_json
+from thermograd.store.runs.catalogue import Run
 
 __all__ = ["Contents", "prepare", "report_page", "write_report"]
 

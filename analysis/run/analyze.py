@@ -16,8 +16,8 @@ from thermograd.analysis.run.pairs import PairTest, test_pair
 from thermograd.analysis.run.result import Analysis, Pair
 from thermograd.analysis.run.series import HARDWARE_SIGNALS, TRAINING_SIGNALS, Device, RunSeries, load_series
 from thermograd.analysis.sensitivity import sensitivity
-from thermograd.store.catalogue import Run
 from thermograd.store.errors import NotEnoughDataError
+from thermograd.store.runs.catalogue import Run
 
 __all__ = ["Analysis", "Pair", "analyze_run"]
 

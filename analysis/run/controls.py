@@ -10,7 +10,7 @@ from thermograd.analysis.align.grid import causal_grid
 from thermograd.analysis.coupling.cross_correlation import naive_pearson, residual_cross_correlation
 from thermograd.analysis.roles import device_by_role
 from thermograd.analysis.run.series import Device, RunSeries
-from thermograd.store.catalogue import list_runs
+from thermograd.store.runs.catalogue import list_runs
 
 __all__ = [
     "control_correlations",

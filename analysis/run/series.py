@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
-from thermograd.store.catalogue import Run
 from thermograd.store.efficiency.columns import efficiency_columns
 from thermograd.store.events import was_watched
 from thermograd.store.log.reader import kind_parts, read_kind
+from thermograd.store.runs.catalogue import Run
 
 __all__ = ["HARDWARE_SIGNALS", "TRAINING_SIGNALS", "Device", "RunSeries", "load_series"]
 

@@ -19,11 +19,11 @@ from typing import Any
 from thermograd.ingest.agent.sampler import Sampler
 from thermograd.ingest.agent_imports import SparingFinder
 from thermograd.ingest.devices.base import DeviceReader, open_readers
-from thermograd.store.catalogue import Run
 from thermograd.store.files import read_json, write_json
 from thermograd.store.host import host_label, new_writer_name
 from thermograd.store.lock import ProcessLock
 from thermograd.store.log.writer import EventWriter
+from thermograd.store.runs.catalogue import Run
 
 __all__ = ["print_alerts", "print_line", "run_agent"]
 

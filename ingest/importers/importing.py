@@ -15,11 +15,11 @@ from thermograd.ingest.importers.recording import FirstLeftOut, Hints, Kind, Rec
 from thermograd.ingest.importers.sources import WORDS, Source, choose_sources
 from thermograd.ingest.importers.timing import in_time_order, out_of_order
 from thermograd.ingest.importers.zones import named_zone
-from thermograd.store.catalogue import build_run
 from thermograd.store.errors import ImportFormatError, LogError
 from thermograd.store.events import column_names
 from thermograd.store.host import host_facts, new_writer_name
 from thermograd.store.log.writer import EventWriter
+from thermograd.store.runs.catalogue import build_run
 from thermograd.store.text import printable
 
 __all__ = ["describe_import", "import_run"]

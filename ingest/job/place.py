@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from thermograd.store.catalogue import new_run_id
+from thermograd.store.runs.catalogue import new_run_id
 
 __all__ = ["Place", "agree_on_run_id", "cuda_device", "place_of_this_process"]
 

@@ -17,7 +17,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from thermograd.ingest.launch.autorun import VARIABLE
-from thermograd.store.catalogue import new_run_id
+from thermograd.store.runs.catalogue import new_run_id
 
 __all__ = ["launch"]
 

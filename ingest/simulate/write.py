@@ -19,11 +19,11 @@ import thermograd
 from numpy.typing import NDArray
 from thermograd.ingest.simulate.fans import HuntingFans
 from thermograd.ingest.simulate.gpu import SimulatedGpu
-from thermograd.store.catalogue import Run, build_run
 from thermograd.store.errors import LogError
 from thermograd.store.events import COMMON, Event, column_names
 from thermograd.store.host import host_facts, new_writer_name
 from thermograd.store.log.writer import EventWriter
+from thermograd.store.runs.catalogue import Run, build_run
 
 __all__ = ["DEVICE", "Signals", "StreamLayer", "simulate_run", "truth_text"]
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.dataset as ds
-from thermograd.store.catalogue import Run
 from thermograd.store.efficiency.estimator import Efficiency
+from thermograd.store.runs.catalogue import Run
 
 __all__ = ["EfficiencySource", "efficiency_columns", "efficiency_of"]
 

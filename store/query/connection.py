@@ -16,7 +16,6 @@ import duckdb
 import pyarrow as pa
 import pyarrow.dataset as ds
 from pyarrow.fs import LocalFileSystem
-from thermograd.store.catalogue import Run, default_runs_dir, list_runs
 from thermograd.store.efficiency.columns import EfficiencySource
 from thermograd.store.errors import QueryError
 from thermograd.store.events import KINDS, arrow_schema, column_names
@@ -24,6 +23,7 @@ from thermograd.store.files import sealed_segments
 from thermograd.store.log.reader import snapshot, tell
 from thermograd.store.log.segments import read_sealed
 from thermograd.store.query.interrupt import too_late
+from thermograd.store.runs.catalogue import Run, default_runs_dir, list_runs
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection

@@ -5,8 +5,8 @@ from pathlib import Path
 from synthetic import make_run
 from thermograd.analysis.clocks import clock_lines
 from thermograd.analysis.run.series import load_series
-from thermograd.store.catalogue import Run, create_run
 from thermograd.store.log.writer import EventWriter
+from thermograd.store.runs.catalogue import Run, create_run
 
 _START_NS = 1_750_000_000 * 10**9
 

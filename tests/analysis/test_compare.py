@@ -24,9 +24,9 @@ from thermograd.analysis.report.text.comparison import (
 )
 from thermograd.analysis.roles import device_by_role
 from thermograd.analysis.run.series import load_series
-from thermograd.store.catalogue import create_run
 from thermograd.store.errors import LogError, NotEnoughDataError
 from thermograd.store.log.writer import EventWriter
+from thermograd.store.runs.catalogue import create_run
 
 HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(2)>../../\x1b[31m"
 

@@ -9,9 +9,9 @@ from synthetic import START_NS, make_run
 from thermograd.analysis.report.page.source import queries
 from thermograd.analysis.run.energy import ENERGY_SQL, DeviceEnergy, run_energy
 from thermograd.analysis.run.series import load_series
-from thermograd.store.catalogue import Run, create_run
 from thermograd.store.log.writer import EventWriter
 from thermograd.store.query.connection import query
+from thermograd.store.runs.catalogue import Run, create_run
 
 _SECOND = 10**9
 

@@ -9,8 +9,8 @@ from thermograd.analysis.report.charts.pairs import cross_chart, lag_pairs, memo
 from thermograd.analysis.report.data.evidence import autocorrelation, pair_evidence
 from thermograd.analysis.run.analyze import analyze_run
 from thermograd.analysis.run.series import RunSeries, load_series
-from thermograd.store.catalogue import Run, create_run
 from thermograd.store.log.writer import EventWriter
+from thermograd.store.runs.catalogue import Run, create_run
 
 _START_NS = 1_750_000_000 * 10**9
 

@@ -8,12 +8,12 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
-from thermograd.analysis.export import export_run
 from thermograd.ingest.importers.importing import import_run
-from thermograd.store.catalogue import Run, create_run
 from thermograd.store.errors import NotEnoughDataError, ThermogradError
 from thermograd.store.log.reader import read_kind
 from thermograd.store.log.writer import EventWriter
+from thermograd.store.runs.catalogue import Run, create_run
+from thermograd.store.runs.export import export_run
 
 STEP_COLUMNS = ["time_ns", "step", "loss", "grad_norm", "learning_rate", "epoch"]
 

@@ -19,8 +19,8 @@ from thermograd.analysis.report.decimate import decimate
 from thermograd.analysis.report.figures.timeline import build_figure, encode_figure, figure_text, lag_figure
 from thermograd.analysis.run.analyze import analyze_run
 from thermograd.analysis.run.series import load_series
-from thermograd.store.catalogue import Run, create_run
 from thermograd.store.log.writer import EventWriter
+from thermograd.store.runs.catalogue import Run, create_run
 
 
 def _panels(run: Run) -> Panels:

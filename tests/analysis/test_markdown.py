@@ -13,9 +13,9 @@ from thermograd.analysis.report.text.markdown import (
 )
 from thermograd.analysis.run.analyze import analyze_run
 from thermograd.analysis.run.series import load_series
-from thermograd.store.catalogue import Run, create_run
 from thermograd.store.errors import LogError
 from thermograd.store.log.writer import EventWriter
+from thermograd.store.runs.catalogue import Run, create_run
 
 _HOSTILE = "@everyone </details><img src=x onerror=alert(1)> `a` ``b`` | [x](http://evil.example) #1\n# head"
 

@@ -15,8 +15,8 @@ from thermograd.analysis.report.data.panels import build_panels
 from thermograd.analysis.report.decimate import decimate
 from thermograd.analysis.run.analyze import analyze_run
 from thermograd.analysis.run.series import load_series
-from thermograd.store.catalogue import Run, create_run
 from thermograd.store.log.writer import EventWriter
+from thermograd.store.runs.catalogue import Run, create_run
 
 _SECOND = 10**9
 

@@ -22,10 +22,10 @@ from thermograd.analysis.report.run_report import prepare, report_page, write_re
 from thermograd.analysis.run.analyze import Analysis, analyze_run
 from thermograd.analysis.run.series import load_series
 from thermograd.analysis.statement import verdict_sentence
-from thermograd.store.catalogue import Run, create_run
 from thermograd.store.errors import LogError, MissingExtraError
 from thermograd.store.events import SETTINGS_MARK
 from thermograd.store.log.writer import EventWriter
+from thermograd.store.runs.catalogue import Run, create_run
 
 _HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(2)>&\"'\u2028<!--"
 

@@ -12,7 +12,7 @@ from thermograd.analysis.comparison.compare import compare_runs
 from thermograd.analysis.report.comparison_report import write_comparison
 from thermograd.analysis.report.run_report import write_report
 from thermograd.analysis.run.analyze import analyze_run
-from thermograd.store.catalogue import create_run
+from thermograd.store.runs.catalogue import create_run
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright (extra dev) is not installed")
 

@@ -12,8 +12,8 @@ from thermograd.analysis.report.charts.spikes import spikes_chart
 from thermograd.analysis.report.figures.pairs import spikes_figure
 from thermograd.analysis.report.sections_spikes import spikes_section
 from thermograd.analysis.run.analyze import Analysis, analyze_run
-from thermograd.store.catalogue import Run, create_run
 from thermograd.store.log.writer import EventWriter
+from thermograd.store.runs.catalogue import Run, create_run
 
 _START_NS = 1_750_000_000 * 10**9
 

@@ -11,8 +11,8 @@ from thermograd.analysis.report.page.facts import facts_section
 from thermograd.analysis.report.page.source import queries_across
 from thermograd.analysis.report.text.analysis import _spikes_found
 from thermograd.analysis.run.series import load_series
-from thermograd.store.catalogue import create_run
 from thermograd.store.log.writer import EventWriter
+from thermograd.store.runs.catalogue import create_run
 
 
 def test_control_characters_of_a_name_are_replaced_and_lines_stay() -> None:

@@ -138,7 +138,7 @@ def test_the_trainer_logs_the_same_norms(tmp_path, monkeypatch):
     transformers = pytest.importorskip("transformers")
     pytest.importorskip("accelerate")
     from thermograd.ingest.huggingface import ThermogradCallback
-    from thermograd.store.catalogue import find_run
+    from thermograd.store.runs.catalogue import find_run
 
     class Model(torch.nn.Module):
         def __init__(self):

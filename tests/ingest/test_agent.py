@@ -16,9 +16,9 @@ import pytest
 from fake_nvml import UUIDS
 from thermograd.ingest.agent.agent import print_alerts
 from thermograd.ingest.agent.supervisor import AgentProcess
-from thermograd.store.catalogue import Run, create_run, list_runs
 from thermograd.store.log.reader import read_kind
 from thermograd.store.log.seal import verify_run
+from thermograd.store.runs.catalogue import Run, create_run, list_runs
 
 
 def wait_for(condition, timeout_s=30.0, what="it"):

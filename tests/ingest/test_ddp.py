@@ -16,9 +16,9 @@ pytestmark = pytest.mark.skipif(
     reason="torch is built without gloo",
 )
 
-from thermograd.store.catalogue import list_runs  # noqa: E402
 from thermograd.store.log.reader import read_kind  # noqa: E402
 from thermograd.store.query.connection import query  # noqa: E402
+from thermograd.store.runs.catalogue import list_runs  # noqa: E402
 
 SCRIPT = Path(__file__).parents[1] / "support" / "two_ranks.py"
 

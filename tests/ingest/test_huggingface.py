@@ -7,8 +7,8 @@ transformers = pytest.importorskip("transformers")
 accelerate = pytest.importorskip("accelerate")
 
 from thermograd.ingest.huggingface import ThermogradCallback  # noqa: E402
-from thermograd.store.catalogue import find_run  # noqa: E402
 from thermograd.store.log.reader import read_kind  # noqa: E402
+from thermograd.store.runs.catalogue import find_run  # noqa: E402
 
 
 class Data(torch.utils.data.Dataset):

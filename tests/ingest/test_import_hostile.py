@@ -13,9 +13,9 @@ from importing import imported, refused, written
 from thermograd.ingest.importers.detect import FORMATS, recognise
 from thermograd.ingest.importers.importing import import_run
 from thermograd.ingest.importers.recording import Hints
-from thermograd.store.catalogue import build_run, list_runs
 from thermograd.store.errors import ThermogradError
 from thermograd.store.log.seal import verify_run
+from thermograd.store.runs.catalogue import build_run, list_runs
 
 _TOKENS = [
     b"nan",

@@ -20,10 +20,10 @@ from thermograd.ingest.importers.zones import (
     read_time,
     shown_offset,
 )
-from thermograd.store.catalogue import Run, list_runs
 from thermograd.store.errors import ImportFormatError, LogError
 from thermograd.store.log.reader import read_kind
 from thermograd.store.log.seal import verify_run
+from thermograd.store.runs.catalogue import Run, list_runs
 
 SUMMARY = "end-of-training summary (last row: repeated step, null loss and grad_norm)"
 HEADER = "timestamp,device,rle_smoothed,temp_c,power_w,util_pct,collapse\n"

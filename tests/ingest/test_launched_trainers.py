@@ -8,8 +8,8 @@ import pytest
 pytest.importorskip("torch")
 
 from thermograd.ingest.launch.launcher import launch
-from thermograd.store.catalogue import list_runs
 from thermograd.store.log.reader import read_kind
+from thermograd.store.runs.catalogue import list_runs
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="exit codes of POSIX")
 

@@ -12,8 +12,8 @@ import textwrap
 import pytest
 from thermograd.ingest.launch.autorun import OwnTap
 from thermograd.ingest.launch.launcher import launch
-from thermograd.store.catalogue import list_runs
 from thermograd.store.log.reader import read_kind
+from thermograd.store.runs.catalogue import list_runs
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals and exit codes of POSIX")
 

@@ -10,8 +10,8 @@ torch = pytest.importorskip("torch")
 lightning = pytest.importorskip("lightning.pytorch")
 
 from thermograd.ingest.lightning import ThermogradCallback  # noqa: E402
-from thermograd.store.catalogue import list_runs  # noqa: E402
 from thermograd.store.log.reader import read_kind  # noqa: E402
+from thermograd.store.runs.catalogue import list_runs  # noqa: E402
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # Lightning's own, of many kinds
 

@@ -8,9 +8,9 @@ import time
 import psutil
 import pytest
 import thermograd
-from thermograd.store.catalogue import Run, find_run, list_runs
 from thermograd.store.log.reader import read_kind
 from thermograd.store.log.seal import verify_run
+from thermograd.store.runs.catalogue import Run, find_run, list_runs
 
 
 def wait_for(condition, timeout_s=20.0, what="it"):
@@ -201,10 +201,10 @@ def test_the_agent_seals_complete_segments_while_the_run_goes_on(tmp_path, monke
     import threading
 
     from thermograd.ingest.agent.agent import agent
-    from thermograd.store.catalogue import create_run
     from thermograd.store.files import sealed_segments
     from thermograd.store.log.writer import EventWriter
     from thermograd.store.log.writer import writer as log_module
+    from thermograd.store.runs.catalogue import create_run
 
     monkeypatch.setattr(log_module, "_MAX_SEGMENT_ROWS", 32)
     monkeypatch.setattr(agent, "_SEAL_PERIOD_S", 0.05)

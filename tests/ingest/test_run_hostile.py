@@ -9,9 +9,9 @@ import textwrap
 import pytest
 import thermograd
 from thermograd.ingest import run as run_module
-from thermograd.store.catalogue import list_runs
 from thermograd.store.log.reader import read_kind
 from thermograd.store.log.seal import verify_run
+from thermograd.store.runs.catalogue import list_runs
 
 torch = pytest.importorskip("torch")
 

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from simulated_runs import END_NS, simulated
 from thermograd.ingest.simulate.write import DEVICE, Signals, simulate_run, truth_text
-from thermograd.store.catalogue import Run
 from thermograd.store.errors import LogError
 from thermograd.store.events import COMMON
 from thermograd.store.log.reader import events_in_order, read_kind
 from thermograd.store.log.seal import verify_run
+from thermograd.store.runs.catalogue import Run
 from thermograd.stream.live import watch_written
 from thermograd.stream.monitor import digest
 from thermograd.stream.replay import replay_events

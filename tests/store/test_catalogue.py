@@ -5,10 +5,10 @@ import sys
 import pytest
 from click.testing import CliRunner
 from thermograd.cli import main
-from thermograd.store.catalogue import build_run, create_run, find_run, list_runs
 from thermograd.store.errors import LogError, RunNotFoundError
 from thermograd.store.log.writer import EventWriter
 from thermograd.store.query.connection import query
+from thermograd.store.runs.catalogue import build_run, create_run, find_run, list_runs
 
 
 @pytest.mark.parametrize(

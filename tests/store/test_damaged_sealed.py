@@ -4,7 +4,6 @@ import random
 
 import pyarrow.parquet as pq
 import pytest
-from thermograd.store.catalogue import create_run
 from thermograd.store.files import sealed_segments
 from thermograd.store.log.reader import kind_parts, read_kind
 from thermograd.store.log.seal import seal_run, verify_run
@@ -13,6 +12,7 @@ from thermograd.store.log.writer import EventWriter
 from thermograd.store.log.writer import reader as reader_module
 from thermograd.store.log.writer import segments as arrow_module
 from thermograd.store.query.connection import query
+from thermograd.store.runs.catalogue import create_run
 
 
 @pytest.fixture(autouse=True)

@@ -5,11 +5,11 @@ import time
 
 import naive
 import pytest
-from thermograd.store.catalogue import Run, create_run
 from thermograd.store.errors import QueryError
 from thermograd.store.log.seal import seal_run
 from thermograd.store.log.writer import EventWriter
 from thermograd.store.query.connection import connect, query
+from thermograd.store.runs.catalogue import Run, create_run
 
 
 def make_run(runs, steps=(), samples=(), name="r", seal=False, facts=None):

@@ -5,9 +5,9 @@ from typing import Any, NamedTuple
 
 import pytest
 from thermograd.ingest.importers.importing import import_run
-from thermograd.store.catalogue import Run
 from thermograd.store.errors import ImportFormatError
 from thermograd.store.log.reader import read_kind
+from thermograd.store.runs.catalogue import Run
 
 
 class Imported(NamedTuple):

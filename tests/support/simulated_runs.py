@@ -4,7 +4,7 @@ from pathlib import Path
 
 from thermograd.analysis.calibration.scenarios import draw
 from thermograd.ingest.simulate.write import Signals, StreamLayer, simulate_run
-from thermograd.store.catalogue import Run
+from thermograd.store.runs.catalogue import Run
 
 END_NS = 1_790_000_000 * 10**9
 

@@ -17,9 +17,9 @@ from thermograd.analysis.run.wording import (
     speed_sentence,
 )
 from thermograd.analysis.statement import most_telling, pair_sentence, verdict_sentence
-from thermograd.store.catalogue import Run
 from thermograd.store.events import column_names, was_watched
 from thermograd.store.log.reader import read_kind
+from thermograd.store.runs.catalogue import Run
 
 __all__ = [
     "demo_summary",
