@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from thermograd.store.events import Event
-from thermograd.stream.alert import Alert, as_float
+from thermograd.stream.alerts.alert import Alert, as_float
 from thermograd.stream.monitor import Monitor
 from thermograd.stream.settings import Settings
 from thermograd.stream.throttle import State, ThrottleDetector

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from thermograd.stream.alert import Alert, alert_from
+from thermograd.stream.alerts.alert import Alert, alert_from
 from thermograd.stream.coupling import CouplingBank
 from thermograd.stream.ticks import DRIVERS, SENSORS, Tick
 

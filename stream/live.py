@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from thermograd.store.events import SETTINGS_MARK, Event
-from thermograd.stream.alert import identity
+from thermograd.stream.alerts.alert import identity
 from thermograd.stream.monitor import Monitor
 from thermograd.stream.outlets import Outlets, alert_line
 from thermograd.stream.settings import MetricsSettings, Settings

@@ -5,13 +5,13 @@ from typing import Any
 
 import river
 from thermograd.store.events import SCHEMA_VERSION, Event
-from thermograd.stream.alert import Alert, digest
+from thermograd.stream.alerts.alert import Alert, digest
+from thermograd.stream.alerts.policy import is_raised
+from thermograd.stream.alerts.rules import Rule, device_rules, step_rules
 from thermograd.stream.coupled import Coupling
 from thermograd.stream.efficiency import EfficiencyRule
 from thermograd.stream.leftout import LeftOut
-from thermograd.stream.policy import is_raised
 from thermograd.stream.ranks import RankGroups
-from thermograd.stream.rules import Rule, device_rules, step_rules
 from thermograd.stream.settings import Settings
 from thermograd.stream.together import Together
 

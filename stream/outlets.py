@@ -6,9 +6,9 @@ from typing import Any
 
 from thermograd.store.errors import ConfigError
 from thermograd.stream.advice import ADVICE
-from thermograd.stream.alert import Alert
+from thermograd.stream.alerts.alert import Alert
+from thermograd.stream.alerts.policy import AlertPolicy
 from thermograd.stream.outbox import Outbox
-from thermograd.stream.policy import AlertPolicy
 from thermograd.stream.settings import Settings
 from thermograd.stream.sinks import Message, make_sink
 from thermograd.stream.text import printable

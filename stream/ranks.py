@@ -7,7 +7,7 @@ Only what they find is brought together: findings are few.
 from bisect import insort
 from typing import Any
 
-from thermograd.stream.alert import SEVERITIES, Alert
+from thermograd.stream.alerts.alert import SEVERITIES, Alert
 from thermograd.stream.leftout import LeftOut
 
 __all__ = ["RankGroups"]

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from thermograd.store.errors import LogError
-from thermograd.stream.alert import Alert, digest
+from thermograd.stream.alerts.alert import Alert, digest
 from thermograd.stream.outlets import alert_line
 from thermograd.stream.settings import Settings
 from thermograd.stream.text import plain

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
-from thermograd.stream.alert import SEVERITIES
+from thermograd.stream.alerts.alert import SEVERITIES
 
 __all__ = [
     "ALERTS", "DEFINING", "AlertSettings", "CorrelationSettings", "CouplingSettings", "EfficiencySettings",

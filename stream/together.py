@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from typing import Any
 
-from thermograd.stream.alert import Alert
+from thermograd.stream.alerts.alert import Alert
 from thermograd.stream.correlation import RollingCorrelation
 from thermograd.stream.coupled import Coupling, CouplingRule
 from thermograd.stream.join import EventTimeJoin, Joined

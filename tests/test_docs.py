@@ -21,7 +21,7 @@ from thermograd.ingest.importers.recording import Format, Head, Hints
 from thermograd.store.events import COMMON, KINDS
 from thermograd.store.query.connection import query
 from thermograd.stream.advice import ADVICE
-from thermograd.stream.alert import SEVERITIES
+from thermograd.stream.alerts.alert import SEVERITIES
 from thermograd.stream.config import load_config
 from thermograd.stream.settings import ALERTS
 

@@ -1,7 +1,7 @@
 import random
 
 import pytest
-from thermograd.stream.alert import alert_from
+from thermograd.stream.alerts.alert import alert_from
 from thermograd.stream.leftout import LeftOut
 from thermograd.stream.ranks import RankGroups
 

@@ -11,7 +11,7 @@ from dataclasses import asdict
 from math import isfinite
 from typing import Any, Protocol
 
-from thermograd.stream.alert import Alert, alert_from, as_float, at_step
+from thermograd.stream.alerts.alert import Alert, alert_from, as_float, at_step
 from thermograd.stream.settings import Settings
 from thermograd.stream.shift import LevelShift
 from thermograd.stream.spike import Episode, SpikeDetector
