@@ -10,7 +10,7 @@ import time
 
 import numpy as np
 from thermograd.analysis.calibration.processes import NULLS, autoregressive
-from thermograd.stream.coupling import CouplingMonitor
+from thermograd.stream.coupling.detector import CouplingMonitor
 
 UNCOUPLED = ("ar.5", "ar.9", "ar.98", "trend", "heavy")
 DAY = 86_400

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from thermograd.stream.alerts.alert import Alert, alert_from
-from thermograd.stream.coupling import CouplingBank
+from thermograd.stream.coupling.detector import CouplingBank
 from thermograd.stream.ticks import DRIVERS, SENSORS, Tick
 
 __all__ = ["Coupling", "CouplingRule"]
@@ -61,7 +61,7 @@ class CouplingRule:
     quiet_s
         An alarm within so many seconds of the last one belongs to the same episode: no new alert.
     order, forgetting, driver_lags
-        Of the predictions, see `thermograd.stream.innovations.Innovations`.
+        Of the predictions, see `thermograd.stream.coupling.innovations.Innovations`.
     """
 
     def __init__(

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from river_contract import run_checks
 from thermograd.analysis.calibration.processes import NULLS, ar, autoregressive, cont, driver
-from thermograd.stream.coupling import CouplingBank, CouplingMonitor
-from thermograd.stream.innovations import Innovations
+from thermograd.stream.coupling.detector import CouplingBank, CouplingMonitor
+from thermograd.stream.coupling.innovations import Innovations
 
 
 def feed(monitor, pair, drivers=None):
@@ -217,7 +217,7 @@ def test_a_driver_that_never_moves_does_not_blow_up_the_model():
 
 SCRIPT = """
 import hashlib, numpy as np
-from thermograd.stream.coupling import CouplingBank
+from thermograd.stream.coupling.detector import CouplingBank
 noise = np.random.default_rng(0).standard_normal((900, 6))
 bank, seen = CouplingBank(3, 2), hashlib.sha256()
 for row in noise.tolist():

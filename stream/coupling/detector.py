@@ -20,7 +20,7 @@ from math import isfinite
 import numpy as np
 from numpy.typing import NDArray
 from river import base
-from thermograd.stream.innovations import Innovations
+from thermograd.stream.coupling.innovations import Innovations
 
 __all__ = ["CouplingBank", "CouplingMonitor"]
 
@@ -52,7 +52,7 @@ class CouplingBank:
     warmup_ticks
         Ticks before the first bet.
     order, forgetting, scale_rate, mean_rate, driver_lags
-        Of the predictions, see `thermograd.stream.innovations.Innovations`.
+        Of the predictions, see `thermograd.stream.coupling.innovations.Innovations`.
 
     Attributes
     ----------
@@ -207,7 +207,7 @@ class CouplingMonitor(base.Estimator):  # type: ignore[misc]  # river ships no t
     warmup_ticks
         Ticks before the first bet.
     order, forgetting, scale_rate, mean_rate, driver_lags
-        Of the predictions, see `thermograd.stream.innovations.Innovations`.
+        Of the predictions, see `thermograd.stream.coupling.innovations.Innovations`.
 
     Attributes
     ----------

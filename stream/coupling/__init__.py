@@ -1,0 +1,1 @@
+"""Online detection of coupling (e-SR)."""
