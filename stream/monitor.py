@@ -8,12 +8,12 @@ from thermograd.store.events import SCHEMA_VERSION, Event
 from thermograd.stream.alerts.alert import Alert, digest
 from thermograd.stream.alerts.policy import is_raised
 from thermograd.stream.alerts.rules import Rule, device_rules, step_rules
-from thermograd.stream.coupled import Coupling
 from thermograd.stream.efficiency import EfficiencyRule
-from thermograd.stream.leftout import LeftOut
-from thermograd.stream.ranks import RankGroups
+from thermograd.stream.join.coupling_rule import Coupling
+from thermograd.stream.join.lateness import LeftOut
+from thermograd.stream.join.pairs import Together
+from thermograd.stream.join.ranks import RankGroups
 from thermograd.stream.settings import Settings
-from thermograd.stream.together import Together
 
 __all__ = ["Monitor", "digest"]
 

@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from thermograd.store.events import Event, was_watched
-from thermograd.stream.coupled import Coupling
-from thermograd.stream.leftout import LeftOut, last_seen
+from thermograd.stream.join.coupling_rule import Coupling
+from thermograd.stream.join.lateness import LeftOut, last_seen
 from thermograd.stream.monitor import Monitor, digest
 from thermograd.stream.settings import Settings
 

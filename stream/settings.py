@@ -99,7 +99,7 @@ class SensorGapSettings:
 
 @dataclass(frozen=True, slots=True)
 class JoinSettings:
-    """Live join of steps with samples, see `thermograd.stream.join.EventTimeJoin`."""
+    """Live join of steps with samples, see `thermograd.stream.join.event_time.EventTimeJoin`."""
 
     tolerance_s: float = _a(1.0, "largest distance of a step and its sample", least=0)
     lateness_s: float = _a(2.0, "how late an event may arrive; the answers wait for it", least=0)
@@ -114,7 +114,7 @@ class CorrelationSettings:
 
 @dataclass(frozen=True, slots=True)
 class CouplingSettings:
-    """Alert ``coupling``, see `thermograd.stream.coupled.CouplingRule`."""
+    """Alert ``coupling``, see `thermograd.stream.join.coupling_rule.CouplingRule`."""
 
     alarm_s: float = _a(259_200.0, "false alarms are in the mean at least so far apart", above=1)
     max_lag_s: int = _a(12, "largest lag, in either direction", least=1, most=60)

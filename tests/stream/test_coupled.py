@@ -3,9 +3,9 @@ import random
 import pytest
 from stream_events import EPOCH, SECOND, busy, delivered, event, recording
 from thermograd.store.events import SETTINGS_MARK, Event
-from thermograd.stream.coupled import CouplingRule
 from thermograd.stream.efficiency import Efficiency
-from thermograd.stream.leftout import LeftOut
+from thermograd.stream.join.coupling_rule import CouplingRule
+from thermograd.stream.join.lateness import LeftOut
 from thermograd.stream.monitor import Monitor, digest
 from thermograd.stream.replay import replay_events
 from thermograd.stream.settings import AlertSettings, CouplingSettings, EfficiencySettings, Settings

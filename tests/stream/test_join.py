@@ -6,7 +6,7 @@ import naive_stream
 import numpy as np
 import pytest
 from thermograd.analysis.align.grid import nearest
-from thermograd.stream.join import EventTimeJoin, Joined
+from thermograd.stream.join.event_time import EventTimeJoin, Joined
 
 SECOND = 10**9
 Event = tuple[str, dict[str, Any]]

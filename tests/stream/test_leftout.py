@@ -1,6 +1,6 @@
 import json
 
-from thermograd.stream.leftout import EVERY_DEVICE, LATE_MARK, LeftOut, last_seen
+from thermograd.stream.join.lateness import EVERY_DEVICE, LATE_MARK, LeftOut, last_seen
 
 
 def test_nothing_left_out_makes_no_mark():

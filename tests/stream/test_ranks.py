@@ -2,8 +2,8 @@ import random
 
 import pytest
 from thermograd.stream.alerts.alert import alert_from
-from thermograd.stream.leftout import LeftOut
-from thermograd.stream.ranks import RankGroups
+from thermograd.stream.join.lateness import LeftOut
+from thermograd.stream.join.ranks import RankGroups
 
 SECOND = 10**9
 

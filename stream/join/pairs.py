@@ -6,11 +6,11 @@ from typing import Any
 
 from thermograd.stream.alerts.alert import Alert
 from thermograd.stream.correlation import RollingCorrelation
-from thermograd.stream.coupled import Coupling, CouplingRule
-from thermograd.stream.join import EventTimeJoin, Joined
-from thermograd.stream.leftout import LeftOut
+from thermograd.stream.join.coupling_rule import Coupling, CouplingRule
+from thermograd.stream.join.event_time import EventTimeJoin, Joined
+from thermograd.stream.join.lateness import LeftOut
+from thermograd.stream.join.ticks import SENSORS, Ticks
 from thermograd.stream.settings import Settings
-from thermograd.stream.ticks import SENSORS, Ticks
 
 __all__ = ["Together"]
 

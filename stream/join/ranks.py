@@ -8,7 +8,7 @@ from bisect import insort
 from typing import Any
 
 from thermograd.stream.alerts.alert import SEVERITIES, Alert
-from thermograd.stream.leftout import LeftOut
+from thermograd.stream.join.lateness import LeftOut
 
 __all__ = ["RankGroups"]
 

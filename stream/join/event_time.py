@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from operator import itemgetter
 from typing import Any, Literal
 
-from thermograd.stream.leftout import EVERY_DEVICE, LeftOut
+from thermograd.stream.join.lateness import EVERY_DEVICE, LeftOut
 
 __all__ = ["EventTimeJoin", "Joined"]
 
@@ -38,7 +38,7 @@ class EventTimeJoin:
 
     **Delivery.** The rows depend on which events were taken in, not on the order in which they came.
     What was too late is remembered in `left_out`, for the log; a replay is given what the log says and
-    then leaves out exactly those events, see `thermograd.stream.leftout.LeftOut`.
+    then leaves out exactly those events, see `thermograd.stream.join.lateness.LeftOut`.
 
     A device that is not in `devices` is known from its first sample; steps released before that give
     no rows for it (after the run they are its unmatched rows).

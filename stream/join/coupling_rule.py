@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 from thermograd.stream.alerts.alert import Alert, alert_from
 from thermograd.stream.coupling.detector import CouplingBank
-from thermograd.stream.ticks import DRIVERS, SENSORS, Tick
+from thermograd.stream.join.ticks import DRIVERS, SENSORS, Tick
 
 __all__ = ["Coupling", "CouplingRule"]
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from math import frexp, isfinite, nan
 from typing import Any, NamedTuple
 
-from thermograd.stream.leftout import EVERY_DEVICE
+from thermograd.stream.join.lateness import EVERY_DEVICE
 
 __all__ = ["DRIVERS", "SENSORS", "Tick", "Ticks", "natural_log"]
 

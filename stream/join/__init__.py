@@ -1,0 +1,1 @@
+"""Steps and samples joined in event time."""
