@@ -197,8 +197,8 @@ def _stream_layer(
         from thermograd.ingest.agent.agent import print_alerts, print_line
         from thermograd.store.log.reader import Follower
         from thermograd.store.runs.catalogue import Run
-        from thermograd.stream.config import live_settings
-        from thermograd.stream.live import watch_log
+        from thermograd.stream.pipeline.config import live_settings
+        from thermograd.stream.pipeline.live import watch_log
 
         def trouble(text: str) -> None:
             writer.append("mark", mark="error", text=text)
@@ -249,7 +249,7 @@ def _agent_settings(
     """Return the variables that bring options to the agent of a training; refuse wrong ones before it."""
     if config is None and metrics_port is None and metrics_host is None:
         return {}
-    from thermograd.stream.config import as_environment, load_config
+    from thermograd.stream.pipeline.config import as_environment, load_config
 
     settings = as_environment(config, metrics_port, metrics_host)
     load_config(environment=os.environ | settings)
@@ -282,7 +282,7 @@ def record(
         from thermograd.ingest.agent.agent import run_agent
         from thermograd.ingest.job.facts import run_facts
         from thermograd.store.runs.catalogue import create_run
-        from thermograd.stream.config import load_config
+        from thermograd.stream.pipeline.config import load_config
 
         load_config(config)  # refuse a wrong one before anything is recorded
         run = create_run(runs, name, run_facts() | {"sampling_hz": hz})
@@ -334,8 +334,8 @@ def simulate(
 def _write_simulated(runs: Path, drawn: "Drawn", hz: float) -> "Run":
     """Hand what analysis drew to ingest, which writes it, and that to stream: none knows the others."""
     from thermograd.ingest.simulate.write import Signals, simulate_run
-    from thermograd.stream.config import live_settings
-    from thermograd.stream.live import watch_written
+    from thermograd.stream.pipeline.config import live_settings
+    from thermograd.stream.pipeline.live import watch_written
 
     settings = live_settings(None, lambda text: _echo(f"thermograd: {text}", err=True))
     signals = Signals(drawn.pair.x, drawn.pair.y, drawn.sensor, drawn.load, drawn.period_s)
@@ -549,9 +549,9 @@ def replay(
     Example: thermograd replay latest --check
     """
     from thermograd.store.log.reader import events_in_order
-    from thermograd.stream.config import load_config, recorded_settings
-    from thermograd.stream.live import alert_line, recorded_definitions
-    from thermograd.stream.replay import replay_events
+    from thermograd.stream.pipeline.config import load_config, recorded_settings
+    from thermograd.stream.pipeline.live import alert_line, recorded_definitions
+    from thermograd.stream.pipeline.replay import replay_events
 
     found = _find(runs, run)
     if config is not None:
@@ -865,8 +865,8 @@ def show_config(config: Path | None, as_json: bool) -> None:
 
     Example: thermograd config show > thermograd.toml
     """
-    from thermograd.stream.config import load_config
-    from thermograd.stream.config_text import settings_rows, settings_toml
+    from thermograd.stream.pipeline.config import load_config
+    from thermograd.stream.pipeline.config_text import settings_rows, settings_toml
 
     configuration = load_config(config)
     if as_json:

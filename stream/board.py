@@ -7,7 +7,7 @@ from typing import Any
 
 from thermograd.store.events import Event
 from thermograd.stream.alerts.alert import Alert, as_float
-from thermograd.stream.monitor import Monitor
+from thermograd.stream.pipeline.monitor import Monitor
 from thermograd.stream.settings import Settings
 from thermograd.stream.throttle import State, ThrottleDetector
 

@@ -14,7 +14,7 @@ from thermograd.store.events import Event
 from thermograd.stream.text import printable
 
 if TYPE_CHECKING:
-    from thermograd.stream.monitor import Monitor
+    from thermograd.stream.pipeline.monitor import Monitor
 
 __all__ = ["Exporter"]
 

@@ -104,7 +104,7 @@ def test_the_doors_are_light(code):
 
 def test_the_agent_never_loads_torch():
     loaded = loaded_by(
-        "import thermograd.ingest.agent.agent, thermograd.ingest.devices.base, thermograd.stream.live"
+        "import thermograd.ingest.agent.agent, thermograd.ingest.devices.base, thermograd.stream.pipeline.live"
     )
     assert not loaded & {"torch", "transformers", "matplotlib", "altair"}
 

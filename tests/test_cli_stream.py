@@ -17,7 +17,7 @@ from thermograd.cli import main
 from thermograd.store.log.reader import events_in_order
 from thermograd.store.log.writer import EventWriter
 from thermograd.store.runs.catalogue import create_run, find_run, list_runs
-from thermograd.stream.live import recorded_definitions
+from thermograd.stream.pipeline.live import recorded_definitions
 
 SECOND = 10**9
 START = 1_800_000_000 * SECOND

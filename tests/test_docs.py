@@ -22,7 +22,7 @@ from thermograd.store.events import COMMON, KINDS
 from thermograd.store.query.connection import query
 from thermograd.stream.advice import ADVICE
 from thermograd.stream.alerts.alert import SEVERITIES
-from thermograd.stream.config import load_config
+from thermograd.stream.pipeline.config import load_config
 from thermograd.stream.settings import ALERTS
 
 ROOT = Path(__file__).parents[1]

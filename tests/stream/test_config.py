@@ -8,9 +8,9 @@ from dataclasses import fields
 import pytest
 from thermograd.store.errors import ConfigError
 from thermograd.stream.alerts.rules import GapRule, SpikeRule, device_rules, step_rules
-from thermograd.stream.config import live_settings, load_config, recorded_settings, variable_of
-from thermograd.stream.config_text import settings_rows, settings_toml
 from thermograd.stream.join.coupling_rule import CouplingRule
+from thermograd.stream.pipeline.config import live_settings, load_config, recorded_settings, variable_of
+from thermograd.stream.pipeline.config_text import settings_rows, settings_toml
 from thermograd.stream.settings import DEFINING, Settings, SinkSettings
 from thermograd.stream.shift import LevelShift
 from thermograd.stream.spike import SpikeDetector

@@ -6,8 +6,8 @@ from thermograd.store.events import SETTINGS_MARK, Event
 from thermograd.stream.efficiency import Efficiency
 from thermograd.stream.join.coupling_rule import CouplingRule
 from thermograd.stream.join.lateness import LeftOut
-from thermograd.stream.monitor import Monitor, digest
-from thermograd.stream.replay import replay_events
+from thermograd.stream.pipeline.monitor import Monitor, digest
+from thermograd.stream.pipeline.replay import replay_events
 from thermograd.stream.settings import AlertSettings, CouplingSettings, EfficiencySettings, Settings
 
 SOON = Settings(coupling=CouplingSettings(alarm_s=100.0))

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from stream_events import busy
-from thermograd.stream.monitor import Monitor, digest
+from thermograd.stream.pipeline.monitor import Monitor, digest
 from thermograd.stream.settings import CouplingSettings, Settings
 
 SOON = Settings(coupling=CouplingSettings(alarm_s=100.0))

@@ -4,8 +4,8 @@ from thermograd.store.events import SETTINGS_MARK
 from thermograd.store.log.reader import Follower, events_in_order
 from thermograd.store.log.writer import EventWriter
 from thermograd.store.runs.catalogue import create_run
-from thermograd.stream.live import alert_line, watch_log, watch_written
-from thermograd.stream.replay import replay_events
+from thermograd.stream.pipeline.live import alert_line, watch_log, watch_written
+from thermograd.stream.pipeline.replay import replay_events
 from thermograd.stream.settings import Settings, SinkSettings
 
 SECOND = 10**9

@@ -12,9 +12,9 @@ import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as openmetrics
 from prometheus_client.parser import text_string_to_metric_families as prometheus
 from thermograd.store.events import KINDS, Event, column_names
-from thermograd.stream.live import watch_log
 from thermograd.stream.metrics import Exporter
-from thermograd.stream.monitor import Monitor
+from thermograd.stream.pipeline.live import watch_log
+from thermograd.stream.pipeline.monitor import Monitor
 from thermograd.stream.settings import MetricsSettings, Settings
 
 PAGE = Path(__file__).parents[2] / "docs" / "alerts.md"

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import Field, fields
 from typing import Any
 
-from thermograd.stream.config import REDACTED, Configuration
+from thermograd.stream.pipeline.config import REDACTED, Configuration
 from thermograd.stream.settings import Settings
 from thermograd.stream.text import printable
 from thermograd.stream.values import allowed_values

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from thermograd.store.events import SETTINGS_MARK, Event
 from thermograd.stream.alerts.alert import identity
-from thermograd.stream.monitor import Monitor
 from thermograd.stream.outlets import Outlets, alert_line
+from thermograd.stream.pipeline.monitor import Monitor
 from thermograd.stream.settings import MetricsSettings, Settings
 
 if TYPE_CHECKING:

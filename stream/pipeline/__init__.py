@@ -1,0 +1,1 @@
+"""The stream layer as a whole: settings, monitor, live and replay."""
