@@ -8,8 +8,8 @@ from typing import Any
 
 from thermograd.store.errors import LogError
 from thermograd.stream.alerts.alert import Alert, digest
-from thermograd.stream.outlets import alert_line
 from thermograd.stream.settings import Settings
+from thermograd.stream.sinks.notifier import alert_line
 from thermograd.stream.text import plain
 
 __all__ = ["Difference", "difference", "write_replay"]

@@ -14,7 +14,7 @@ from typing import Any
 
 from thermograd.store.errors import ConfigError
 from thermograd.stream.settings import DEFINING, Settings, SinkSettings
-from thermograd.stream.sinks import check_url
+from thermograd.stream.sinks.webhook import check_url
 from thermograd.stream.values import nearest, read_value
 
 __all__ = [

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 from thermograd.store.events import SETTINGS_MARK, Event
 from thermograd.stream.alerts.alert import identity
-from thermograd.stream.outlets import Outlets, alert_line
 from thermograd.stream.pipeline.monitor import Monitor
 from thermograd.stream.settings import MetricsSettings, Settings
+from thermograd.stream.sinks.notifier import Outlets, alert_line
 
 if TYPE_CHECKING:
-    from thermograd.stream.metrics import Exporter
+    from thermograd.stream.sinks.prometheus import Exporter
 
 __all__ = ["alert_line", "recorded_definitions", "watch_log", "watch_written"]
 
@@ -117,7 +117,7 @@ def _start_exporter(
     section = settings.metrics
     if not section.port:
         return None
-    from thermograd.stream.metrics import Exporter  # a megabyte that only an exporter needs
+    from thermograd.stream.sinks.prometheus import Exporter  # a megabyte that only an exporter needs
 
     exporter = Exporter(devices, run)
     try:

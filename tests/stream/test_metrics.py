@@ -12,10 +12,10 @@ import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as openmetrics
 from prometheus_client.parser import text_string_to_metric_families as prometheus
 from thermograd.store.events import KINDS, Event, column_names
-from thermograd.stream.metrics import Exporter
 from thermograd.stream.pipeline.live import watch_log
 from thermograd.stream.pipeline.monitor import Monitor
 from thermograd.stream.settings import MetricsSettings, Settings
+from thermograd.stream.sinks.prometheus import Exporter
 
 PAGE = Path(__file__).parents[2] / "docs" / "alerts.md"
 SECOND = 10**9

@@ -188,7 +188,7 @@ def make_sink(name: str, settings: SinkSettings, environment: Mapping[str, str] 
         check_url(url, f"sinks.{name}.url")
         token = _secret(settings.token, f"sinks.{name}.token", environment)
         return WebhookSink(url, token, settings.timeout_s)
-    from thermograd.stream.sink_apprise import AppriseSink
+    from thermograd.stream.sinks.apprise import AppriseSink
 
     return AppriseSink(url)
 

@@ -3,7 +3,7 @@
 import logging
 from typing import Any
 
-from thermograd.stream.sinks import Message, SinkError
+from thermograd.stream.sinks.webhook import Message, SinkError
 
 __all__ = ["AppriseSink"]
 

@@ -8,9 +8,9 @@ from thermograd.store.errors import ConfigError
 from thermograd.stream.advice import ADVICE
 from thermograd.stream.alerts.alert import Alert
 from thermograd.stream.alerts.policy import AlertPolicy
-from thermograd.stream.outbox import Outbox
 from thermograd.stream.settings import Settings
-from thermograd.stream.sinks import Message, make_sink
+from thermograd.stream.sinks.outbox import Outbox
+from thermograd.stream.sinks.webhook import Message, make_sink
 from thermograd.stream.text import printable
 
 __all__ = ["Outlets", "alert_line"]

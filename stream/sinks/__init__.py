@@ -1,0 +1,1 @@
+"""Where alerts go: files, webhooks, services, Prometheus."""
