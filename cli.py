@@ -829,8 +829,8 @@ def watch(runs: Path, run: str, once: bool, refresh_s: float) -> None:
     """
     from rich.console import Console
     from thermograd.store.log.reader import Follower
-    from thermograd.stream.board import RunFacts
-    from thermograd.stream.watch import watch as show_live
+    from thermograd.stream.terminal.state import RunFacts
+    from thermograd.stream.terminal.watch import watch as show_live
 
     found = _find(runs, run)
 

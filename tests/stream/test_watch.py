@@ -12,9 +12,9 @@ import pytest
 from rich.cells import cell_len
 from rich.console import Console
 from thermograd.store.events import Event, column_names
-from thermograd.stream.board import Board, RunFacts
-from thermograd.stream.frame import frame_lines, sparkline
-from thermograd.stream.watch import can_redraw, watch
+from thermograd.stream.terminal.frame import frame_lines, sparkline
+from thermograd.stream.terminal.state import Board, RunFacts
+from thermograd.stream.terminal.watch import can_redraw, watch
 
 SECOND = 10**9
 START = 1_764_000_000 * SECOND
@@ -244,7 +244,7 @@ import sys; sys.path[:0] = %r
 import signal
 from rich.console import Console
 from test_watch import busy_run, facts
-from thermograd.stream.watch import watch
+from thermograd.stream.terminal.watch import watch
 signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
 batches = iter([busy_run()])
 try:

@@ -8,7 +8,7 @@ from math import isfinite
 from rich.cells import cell_len, set_cell_size
 from rich.text import Text
 from thermograd.stream.alerts.alert import Alert
-from thermograd.stream.board import Board, RunFacts
+from thermograd.stream.terminal.state import Board, RunFacts
 from thermograd.stream.text import printable
 
 __all__ = ["frame_lines", "sparkline"]

@@ -12,9 +12,9 @@ from rich.console import Console, ConsoleOptions, Group, RenderResult
 from rich.live import Live
 from rich.text import Text
 from thermograd.store.events import Event
-from thermograd.stream.board import Board, RunFacts
-from thermograd.stream.frame import frame_lines
 from thermograd.stream.settings import Settings
+from thermograd.stream.terminal.frame import frame_lines
+from thermograd.stream.terminal.state import Board, RunFacts
 
 __all__ = ["can_redraw", "watch"]
 
