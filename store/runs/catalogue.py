@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from thermograd.store.errors import LogError, RunNotFoundError
-from thermograd.store.runs.facts import RUN_ID, run_facts_of, writer_facts_of
 from thermograd.store.files import open_segments, read_json, sealed_segments, write_json
 from thermograd.store.host import host_facts, is_alive, process_facts
+from thermograd.store.runs.facts import RUN_ID, run_facts_of, writer_facts_of
 
 __all__ = ["Run", "build_run", "create_run", "default_runs_dir", "find_run", "list_runs", "new_run_id"]
 

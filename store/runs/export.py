@@ -6,10 +6,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from thermograd.store.runs.catalogue import Run
 from thermograd.store.errors import NotEnoughDataError, ThermogradError
 from thermograd.store.events import KINDS
 from thermograd.store.log.reader import read_kind
+from thermograd.store.runs.catalogue import Run
 
 if TYPE_CHECKING:
     import pyarrow as pa

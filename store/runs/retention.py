@@ -6,8 +6,8 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
-from thermograd.store.runs.catalogue import Run, list_runs
 from thermograd.store.errors import LogError
+from thermograd.store.runs.catalogue import Run, list_runs
 
 __all__ = ["OldRun", "delete_run", "finish_deletions", "old_runs", "parse_age"]
 

@@ -1,0 +1,1 @@
+"""The directory of runs: catalogue, facts, retention, export."""
