@@ -550,8 +550,9 @@ def replay(
     """
     from thermograd.store.log.reader import events_in_order
     from thermograd.stream.pipeline.config import load_config, recorded_settings
-    from thermograd.stream.pipeline.live import alert_line, recorded_definitions
+    from thermograd.stream.pipeline.live import recorded_definitions
     from thermograd.stream.pipeline.replay import replay_events
+    from thermograd.stream.sinks.notifier import alert_line
 
     found = _find(runs, run)
     if config is not None:

@@ -5,8 +5,6 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from thermograd.analysis.run.series import RunSeries
 
-__all__ = ["clock_lines"]
-
 _RESOLUTIONS_NS = ((10**9, "1 s"), (10**6, "1 ms"), (10**3, "1 µs"))
 
 

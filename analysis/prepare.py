@@ -9,8 +9,6 @@ from thermograd.analysis.run.drivers import driver_columns
 from thermograd.analysis.run.pairs import signal_values
 from thermograd.analysis.run.series import Device, RunSeries
 
-__all__ = ["RegularPair", "regular_pair"]
-
 Floats = NDArray[np.float64]
 
 _MOST_BINS = 2_000_000  # 23 days of seconds: one wrong clock must not fill the memory

@@ -4,8 +4,6 @@ from collections.abc import Sequence
 
 from thermograd.analysis.run.series import Device, RunSeries
 
-__all__ = ["device_by_role", "model_warnings"]
-
 
 def device_by_role(data: RunSeries) -> dict[str, Device]:
     """Return a run's devices by role: ``gpu 0``, ``gpu 1``, ... in the order of their names, then ``cpu``.

@@ -8,8 +8,6 @@ from thermograd.analysis.coupling.residuals import trend_order
 from thermograd.analysis.coupling.verdict import samples_needed, samples_to_exclude, smallest_detectable
 from thermograd.analysis.run.result import Pair
 
-__all__ = ["sensitivity"]
-
 _RHO = 0.2
 _POWER = 0.9
 

@@ -3,10 +3,8 @@
 import math
 from collections import Counter
 
-from thermograd.analysis.coupling.cross_correlation import samples_needed, samples_to_exclude
-from thermograd.analysis.run.analyze import Analysis, Pair
-
-__all__ = ["most_telling", "pair_sentence", "question_verdict", "verdict_sentence"]
+from thermograd.analysis.coupling.verdict import samples_needed, samples_to_exclude
+from thermograd.analysis.run.result import Analysis, Pair
 
 _NAMES = {
     "grad_norm": "gradient norm",

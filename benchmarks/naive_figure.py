@@ -19,7 +19,7 @@ from typing import Any
 import naive_drawing
 import numpy as np
 import scipy.special
-from thermograd.analysis.align.grid import nearest
+from thermograd.analysis.align.matching import nearest
 from thermograd.analysis.calibration.processes import COUPLINGS, NULLS, Pair
 from thermograd.analysis.coupling.cross_correlation import naive_pearson, residual_cross_correlation
 

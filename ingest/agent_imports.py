@@ -7,8 +7,6 @@ from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Any
 
-__all__ = ["SparingFinder"]
-
 _REFUSED = "pandas"  # pyarrow tries to import it: 55 MiB
 _PUT_OFF = ("narwhals", "narwhals.stable", "narwhals.stable.v2")  # river, for data frames: 3 MiB and 0.2 s
 

@@ -13,7 +13,6 @@ from thermograd.ingest.run import LayerMode, Run, check_options, start_run
 if TYPE_CHECKING:
     from thermograd.ingest.capture.tap import StepTap
 
-__all__ = ["AlertReaction", "TrainerRun", "distributed_store", "harmless", "model_facts"]
 
 _log = logging.getLogger("thermograd")
 _Method = TypeVar("_Method", bound=Callable[..., None])

@@ -15,8 +15,6 @@ from thermograd.store.errors import MissingExtraError
 from thermograd.store.runs.catalogue import Run as StoredRun
 from thermograd.store.runs.catalogue import create_run
 
-__all__ = ["demo_trainer", "faulty_steps", "record_devices", "train_demo"]
-
 _BATCH, _CONTEXT = 8, 128
 _FAULTS = ("noise", "one byte", "noise")
 _WARM_WINDOW = 165  # steps until a detector's window holds none of the learning-rate warm-up

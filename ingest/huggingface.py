@@ -5,8 +5,6 @@ from typing import Any
 from thermograd.ingest.callback import TrainerRun, harmless, model_facts
 from transformers import TrainerCallback
 
-__all__ = ["ThermogradCallback"]
-
 
 class ThermogradCallback(TrainerCallback):  # type: ignore[misc] # transformers ships no types
     """Logs every optimizer step of a `Trainer`, whatever its ``logging_steps`` is.

@@ -9,8 +9,6 @@ from typing import Any
 from thermograd.ingest.callback import TrainerRun, harmless, model_facts
 from thermograd.store.errors import MissingExtraError
 
-__all__ = ["ThermogradCallback"]
-
 _PACKAGES = ("lightning.pytorch", "pytorch_lightning")
 
 

@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from thermograd.ingest.capture.layers import LayerNorms
     from thermograd.ingest.capture.tap import StepTap
 
-__all__ = ["LayerMode", "Run", "check_options", "start_run"]
 
 _log = logging.getLogger("thermograd")
 _open_runs: "weakref.WeakSet[Run]" = weakref.WeakSet()

@@ -16,18 +16,6 @@ A caller's mistake is a ``ValueError`` or ``TypeError``. The command line turns 
 `ThermogradError` into one sentence on stderr and exit code 1.
 """
 
-__all__ = [
-    "ConfigError",
-    "ImportFormatError",
-    "LogError",
-    "MissingExtraError",
-    "NotEnoughDataError",
-    "QueryError",
-    "RunNotFoundError",
-    "ScenarioError",
-    "ThermogradError",
-]
-
 
 class ThermogradError(Exception):
     """Base of every error about data or devices."""

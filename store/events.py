@@ -12,10 +12,6 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = [
-    "COMMON", "KINDS", "SCHEMA_VERSION", "SETTINGS_MARK", "Column", "Event", "arrow_schema", "column_names",
-    "columns", "was_watched",
-]  # fmt: skip
 
 SCHEMA_VERSION = 1
 SETTINGS_MARK = "the stream layer's settings"  # text of the mark with which a stream layer begins

@@ -20,18 +20,6 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
-__all__ = [
-    "Segment",
-    "open_dir",
-    "open_segments",
-    "read_json",
-    "sealed_segments",
-    "sealed_stamps",
-    "segment_name",
-    "write_json",
-    "writer_file",
-]
-
 _OPEN = re.compile(r"(?P<kind>[a-z]+)-(?P<first>\d{12})\.(?P<suffix>arrows|tail)")
 _SEALED = re.compile(r"(?P<writer>.+)-(?P<first>\d{12})-(?P<last>\d{12})\.parquet")
 

@@ -8,8 +8,6 @@ import time
 from pathlib import Path
 from typing import Any
 
-__all__ = ["clock_pair", "host_facts", "host_label", "is_alive", "new_writer_name", "process_facts"]
-
 
 def clock_pair() -> dict[str, int]:
     """Return one reading of both clocks, the monotonic one in the middle of two wall readings.

@@ -13,8 +13,6 @@ from typing import Any
 
 from thermograd.store.host import is_alive, process_facts
 
-__all__ = ["ProcessLock"]
-
 _HALF_WRITTEN_S = 5.0
 
 

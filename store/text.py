@@ -3,8 +3,6 @@
 from math import isfinite
 from typing import Any
 
-__all__ = ["printable", "printable_lines", "without_nan"]
-
 _LONGEST = 500
 
 

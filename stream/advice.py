@@ -2,8 +2,6 @@
 
 from collections.abc import Mapping
 
-__all__ = ["ADVICE"]
-
 ADVICE: Mapping[str, str] = {
     "spike.grad": "the batch of this step, and the loss of the next ones; a norm far above its level is "
     "often one bad batch, or a learning rate that has become too high",

@@ -4,8 +4,6 @@ from math import inf, sqrt
 
 from river import stats
 
-__all__ = ["RollingCorrelation"]
-
 _CONSTANT = 1e-9  # a side whose sd is below this share of its mean does not vary
 
 

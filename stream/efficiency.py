@@ -3,10 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
-from thermograd.store.efficiency.estimator import DEFINITIONS, Efficiency, EfficiencyDefinition
+from thermograd.store.efficiency.estimator import Efficiency
 from thermograd.stream.alerts.alert import Alert, alert_from, as_float
-
-__all__ = ["DEFINITIONS", "Efficiency", "EfficiencyDefinition", "EfficiencyRule"]
 
 
 class EfficiencyRule:

@@ -12,8 +12,6 @@ from thermograd.stream.settings import Settings
 from thermograd.stream.sinks.notifier import alert_line
 from thermograd.stream.text import plain
 
-__all__ = ["Difference", "difference", "write_replay"]
-
 _SAME = ("time_ns", "alert", "device", "metric", "step")
 
 

@@ -13,12 +13,6 @@ from typing import Any
 
 from thermograd.stream.alerts.alert import SEVERITIES
 
-__all__ = [
-    "ALERTS", "DEFINING", "AlertSettings", "CorrelationSettings", "CouplingSettings", "EfficiencySettings",
-    "JoinSettings", "MetricsSettings", "NonfiniteSettings", "SensorGapSettings", "Settings", "ShiftSettings",
-    "SinkSettings", "SpikeSettings", "TerminalSettings", "ThrottleSettings", "ZeroGradSettings",
-]  # fmt: skip
-
 ALERTS = (
     "spike.grad", "spike.loss", "shift.grad", "nonfinite", "zero_grad", "collapse.thermal",
     "collapse.brake", "throttle.warn", "power_limited", "coupling", "sensor.gap",

@@ -5,8 +5,6 @@ from math import isfinite
 from river import base, stats
 from thermograd.stream.spike import Episode
 
-__all__ = ["LevelShift"]
-
 _IQR_PER_SD = 1.3489795003921634  # of a normal distribution
 
 

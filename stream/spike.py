@@ -6,8 +6,6 @@ from math import isfinite, sqrt
 from river import base
 from thermograd.stream.variance import RollingVariance
 
-__all__ = ["Episode", "SpikeDetector"]
-
 _REBUILD_WINDOWS = 16
 _APART_STEPS = 2
 _FINITE = 1e300

@@ -9,10 +9,6 @@ from collections.abc import Mapping
 from math import isfinite
 from typing import Any
 
-from thermograd.store.text import printable
-
-__all__ = ["plain", "printable", "strict_json"]
-
 
 def plain(values: Mapping[str, Any]) -> dict[str, Any]:
     """Return values for strict JSON: NaN and the infinities become the strings that Python reads back.

@@ -8,8 +8,6 @@ from typing import Any
 
 from thermograd.store.errors import ConfigError
 
-__all__ = ["allowed_values", "nearest", "read_value"]
-
 _TRUE, _FALSE = ("true", "1", "yes", "on"), ("false", "0", "no", "off")
 
 

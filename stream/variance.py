@@ -2,8 +2,6 @@
 
 from collections import deque
 
-__all__ = ["RollingVariance"]
-
 
 class RollingVariance:
     """Mean and variance (ddof 1) of the last `window` values.

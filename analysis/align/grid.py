@@ -10,14 +10,9 @@ from numpy.typing import ArrayLike, NDArray
 from thermograd.analysis.align.matching import (
     Floats,
     Times,
-    asof,
     interval_mean,
-    nearest,
-    nearest_by,
     time_array,
 )
-
-__all__ = ["CausalGrid", "asof", "causal_grid", "interval_mean", "nearest", "nearest_by"]
 
 _GAP_INTERVALS = 5.0  # a hole longer than this many median intervals ends a segment
 _CLOCK_SLACK = 0.9  # a nominal 1 Hz clock jitters; a median this close to the minimum period is native

@@ -12,8 +12,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["Floats", "Times", "asof", "interval_mean", "nearest", "nearest_by", "time_array"]
-
 Times = NDArray[np.int64]
 Floats = NDArray[np.float64]
 

@@ -14,10 +14,6 @@ from scipy.signal import lfilter
 Floats = NDArray[np.float64]
 Rng = np.random.Generator
 
-__all__ = [
-    "COUPLINGS", "NULLS", "Pair", "ar", "autoregressive", "burst", "coincident_kink", "coll", "cont",
-    "cont_trend", "decay", "driver", "heating", "heavy", "hetero", "kink", "period", "rw", "spike", "trend",
-]  # fmt: skip
 
 WARM_UP = 200
 

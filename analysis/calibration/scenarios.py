@@ -14,8 +14,6 @@ from thermograd.analysis.calibration import processes
 from thermograd.analysis.calibration.processes import Pair, Rng
 from thermograd.store.errors import ScenarioError
 
-__all__ = ["SCENARIOS", "Drawn", "Scenario", "draw"]
-
 _FEWEST_BINS = 60  # some processes need room for what they do; a shorter run shows the beginning
 _FARTHEST_S = 60
 _DEFAULT_RHO, _DEFAULT_LAG_S = 0.3, 5

@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from thermograd.analysis.blas import one_blas_thread
 from thermograd.analysis.comparison.reproducibility import recorded_seed, repeated_trainings, reproducibility
 from thermograd.analysis.comparison.result import ComparedRun, Comparison, PairAcross
-from thermograd.analysis.coupling.cross_correlation import holm, naive_pearson
+from thermograd.analysis.coupling.cross_correlation import naive_pearson
 from thermograd.analysis.coupling.session_swap import SwapFamily, session_swap
+from thermograd.analysis.coupling.verdict import holm
 from thermograd.analysis.prepare import RegularPair, regular_pair
 from thermograd.analysis.roles import device_by_role, model_warnings
 from thermograd.analysis.run.analyze import analyze_run
@@ -22,8 +23,6 @@ from thermograd.analysis.run.series import HARDWARE_SIGNALS, TRAINING_SIGNALS, R
 from thermograd.analysis.statement import most_telling, question_verdict
 from thermograd.store.errors import NotEnoughDataError
 from thermograd.store.runs.catalogue import Run
-
-__all__ = ["Comparison", "compare_runs"]
 
 Floats = NDArray[np.float64]
 

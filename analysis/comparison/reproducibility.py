@@ -11,8 +11,6 @@ from numpy.typing import NDArray
 from thermograd.analysis.coupling.cross_correlation import naive_pearson
 from thermograd.analysis.run.series import RunSeries
 
-__all__ = ["Reproducibility", "recorded_seed", "repeated_trainings", "reproducibility"]
-
 Floats = NDArray[np.float64]
 
 _SAME_ABOVE = 0.95  # correlation of step-to-step changes; different data orders give about 0

@@ -10,8 +10,6 @@ from thermograd.analysis.coupling.session_swap import SessionSwap, SwapFamily
 from thermograd.analysis.run.result import Pair
 from thermograd.analysis.run.series import RunSeries
 
-__all__ = ["ComparedRun", "Comparison", "PairAcross"]
-
 
 @dataclass(eq=False)
 class ComparedRun:

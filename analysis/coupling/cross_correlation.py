@@ -12,39 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from thermograd.analysis.coupling.pair_residuals import Paired, paired_residuals
 from thermograd.analysis.coupling.resampling import LaggedPair, half_width
-from thermograd.analysis.coupling.session_swap import SessionSwap, session_swap
 from thermograd.analysis.coupling.significance import most_influential, peak_of
-from thermograd.analysis.coupling.verdict import (
-    Strength,
-    Verdict,
-    gates,
-    holm,
-    samples_needed,
-    samples_to_exclude,
-    smallest_detectable,
-    strength,
-    verdict,
-)
-
-__all__ = [
-    "FAMILIES",
-    "Coupling",
-    "Family",
-    "SessionSwap",
-    "Strength",
-    "Verdict",
-    "couplings_by_family",
-    "gates",
-    "holm",
-    "naive_pearson",
-    "residual_cross_correlation",
-    "samples_needed",
-    "samples_to_exclude",
-    "session_swap",
-    "smallest_detectable",
-    "strength",
-    "verdict",
-]
 
 Family = Literal["forward", "simultaneous", "reverse"]
 FAMILIES: tuple[Family, ...] = ("forward", "simultaneous", "reverse")

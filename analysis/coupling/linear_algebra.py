@@ -8,8 +8,6 @@ import numpy as np
 import scipy.linalg
 from numpy.typing import NDArray
 
-__all__ = ["orthonormal", "remainder", "residual_squares"]
-
 Floats = NDArray[np.float64]
 
 _MANY_ROWS = 5000

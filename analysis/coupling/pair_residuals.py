@@ -12,8 +12,6 @@ from thermograd.analysis.coupling.residuals import (
     with_driver_lags,
 )
 
-__all__ = ["Paired", "paired_residuals"]
-
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Mask = NDArray[np.bool_]

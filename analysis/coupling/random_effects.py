@@ -13,8 +13,6 @@ import scipy.special
 from numpy.typing import ArrayLike, NDArray
 from thermograd.analysis.coupling.pair_residuals import Paired, paired_residuals
 
-__all__ = ["Pooled", "UsableRuns", "as_t", "pool", "usable_runs"]
-
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 

@@ -11,16 +11,6 @@ import scipy.special
 from numpy.typing import NDArray
 from thermograd.analysis.coupling.linear_algebra import orthonormal
 
-__all__ = [
-    "LaggedPair",
-    "half_width",
-    "permutation_p",
-    "sidak_p",
-    "sign_flip_p",
-    "sign_flip_p_of_many",
-    "sign_flipped_profiles",
-]
-
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 

@@ -11,8 +11,6 @@ import scipy.linalg
 from numpy.typing import NDArray
 from thermograd.analysis.coupling.linear_algebra import orthonormal, remainder, residual_squares
 
-__all__ = ["Residuals", "full_rank", "own_residuals", "trend_basis", "trend_order", "with_driver_lags"]
-
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Mask = NDArray[np.bool_]

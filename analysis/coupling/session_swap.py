@@ -16,8 +16,6 @@ from thermograd.analysis.coupling.pair_residuals import Paired
 from thermograd.analysis.coupling.random_effects import Pooled, as_t, pool, usable_runs
 from thermograd.analysis.coupling.resampling import LaggedPair, sign_flipped_profiles
 
-__all__ = ["SessionSwap", "SwapFamily", "session_swap"]
-
 SwapFamily = Literal["forward", "reverse"]
 
 Floats = NDArray[np.float64]

@@ -17,8 +17,6 @@ from thermograd.analysis.coupling.resampling import (
     sign_flip_p_of_many,
 )
 
-__all__ = ["Peak", "most_influential", "peak_of"]
-
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 

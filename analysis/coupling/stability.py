@@ -7,8 +7,6 @@ import numpy as np
 import scipy.special
 from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["Change", "coupling_over_time"]
-
 _BLOCKS = 4
 _SHORTEST_S = 120.0
 

@@ -12,18 +12,6 @@ import scipy.special
 from numpy.typing import ArrayLike, NDArray
 from thermograd.analysis.coupling.residuals import trend_order
 
-__all__ = [
-    "Strength",
-    "Verdict",
-    "gates",
-    "holm",
-    "samples_needed",
-    "samples_to_exclude",
-    "smallest_detectable",
-    "strength",
-    "verdict",
-]
-
 Verdict = Literal["coupled", "no_coupling", "inconclusive", "single_event", "insufficient"]
 Strength = Literal["strong", "moderate", "weak", "null"]
 

@@ -6,9 +6,6 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-__all__ = ["Html", "breakable", "details", "element", "escape", "items", "json_script", "table", "typeset"]
-
-
 _CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 _MINUS = re.compile(r"(?<![\w)-])-(?=\.?\d)")
 

@@ -10,16 +10,6 @@ Okabe & Ito (2008), Color Universal Design, jfly.uni-koeln.de/color.
 
 from thermograd.analysis.report.data.panel import Kind
 
-__all__ = [
-    "BAND_COLOUR",
-    "DEVICE_COLOURS",
-    "GRID_COLOUR",
-    "MARK_COLOURS",
-    "SEVERITY_COLOURS",
-    "SOFT_COLOUR",
-    "TEXT_COLOUR",
-]
-
 TEXT_COLOUR = "#30343b"  # on paper
 SOFT_COLOUR = "#5f6772"
 GRID_COLOUR = "#e6e8eb"

@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from thermograd.analysis.coupling.cross_correlation import Coupling
     from thermograd.analysis.coupling.session_swap import SessionSwap
 
-__all__ = ["analysis_html", "comparison_html", "coupling_html", "pair_html", "swap_html"]
 
 _MOST_PAIRS = 8
 _WIDTH, _HEIGHT = 360, 110

@@ -12,8 +12,6 @@ import numpy as np
 import scipy.fft
 from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["Coincidence", "event_coincidence"]
-
 Floats = NDArray[np.float64]
 
 _MOST_BINS = 20_000_000

@@ -10,8 +10,6 @@ from numpy.typing import ArrayLike, NDArray
 from thermograd.analysis.coupling.pair_residuals import Paired, paired_residuals
 from thermograd.analysis.coupling.resampling import LaggedPair, permutation_p, sign_flip_p
 
-__all__ = ["FEWEST_ONSETS", "OnsetTest", "onset_test", "onsets_of", "spikes_of"]
-
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Mask = NDArray[np.bool_]

@@ -4,8 +4,6 @@ from dataclasses import dataclass
 
 from thermograd.analysis.run.result import Analysis
 
-__all__ = ["AroundSpikes", "around_spikes"]
-
 
 @dataclass(frozen=True, slots=True, eq=False)
 class AroundSpikes:

@@ -12,8 +12,6 @@ from thermograd.analysis.report.page.document import write_file
 from thermograd.analysis.report.table import table_text
 from thermograd.store.errors import ThermogradError
 
-__all__ = ["calibration_page", "calibration_text", "require_writable", "write_calibration"]
-
 _ABOUT = {
     "ar.5": "independent noise with a short memory",
     "ar.9": "independent noise with a memory",

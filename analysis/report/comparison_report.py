@@ -8,8 +8,6 @@ from thermograd.analysis.report.text.comparison import best_of
 from thermograd.store.errors import LogError
 from thermograd.store.files import write_json
 
-__all__ = ["comparison_page", "write_comparison"]
-
 
 def write_comparison(comparison: Comparison, directory: Path) -> dict[str, Path]:
     """Write a comparison; every file appears whole or not at all.

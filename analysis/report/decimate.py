@@ -11,8 +11,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["buckets_of", "decimate"]
-
 Floats = NDArray[np.float64]
 Indices = NDArray[np.int64]
 

@@ -11,8 +11,6 @@ from thermograd.analysis.report.charts.comparison import run_style
 from thermograd.analysis.report.charts.style import WIDTH, Rows, Spec, named, number
 from thermograd.analysis.report.figures.timeline import draw_frame, figure_text, plain_text
 
-__all__ = ["ForestRow", "draw_forest", "forest_chart", "forest_rows"]
-
 _ROW = 22  # pixels
 _LONGEST = 20
 

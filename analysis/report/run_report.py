@@ -9,7 +9,8 @@ import thermograd
 from thermograd.analysis.display.markup import Html, element
 from thermograd.analysis.report.around_spikes import AroundSpikes, around_spikes
 from thermograd.analysis.report.data.evidence import Evidence, pair_evidence
-from thermograd.analysis.report.data.panels import Panels, build_panels, time_origin_ns
+from thermograd.analysis.report.data.panel import Panels
+from thermograd.analysis.report.data.panels import build_panels, time_origin_ns
 from thermograd.analysis.report.data.tables import FORMATS, figure_tables, table_bytes
 from thermograd.analysis.report.page.charts import pairs_charts_section, timeline_section
 from thermograd.analysis.report.page.document import build_page, require_extra, write_file
@@ -18,13 +19,11 @@ from thermograd.analysis.report.page.source import queries_section, reproduce_se
 from thermograd.analysis.report.page.verdict import header, method_section, naive_section, pairs_section
 from thermograd.analysis.report.sections_energy import energy_section
 from thermograd.analysis.report.sections_spikes import spikes_section
-from thermograd.analysis.run.analyze import Analysis, Pair
+from thermograd.analysis.run.result import Analysis, Pair
 from thermograd.analysis.run.series import RunSeries, load_series
 from thermograd.store.errors import LogError
 from thermograd.store.files import write_json
 from thermograd.store.runs.catalogue import Run
-
-__all__ = ["Contents", "prepare", "report_page", "write_report"]
 
 _IMAGES = ("png", "pdf", "svg")
 _STILL_BUCKETS = 250  # of a curve in the page's still: it is printed 10 cm wide

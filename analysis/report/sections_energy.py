@@ -1,11 +1,9 @@
 """Parts of the report with the key figures of the run, and its energy."""
 
 from thermograd.analysis.display.markup import Html, element, items, table
-from thermograd.analysis.report.data.panels import device_label, missing_reason
+from thermograd.analysis.report.data.hardware import device_label, missing_reason
 from thermograd.analysis.run.energy import DeviceEnergy, run_energy
 from thermograd.analysis.run.series import RunSeries
-
-__all__ = ["energy_doubt", "energy_section", "energy_text"]
 
 _DASH = "–"
 

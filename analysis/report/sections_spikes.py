@@ -10,8 +10,6 @@ from thermograd.analysis.report.page.verdict import shown_number
 from thermograd.analysis.run.result import Analysis
 from thermograd.analysis.run.wording import event_lines
 
-__all__ = ["spikes_section"]
-
 _WHICH = (
     "A spike here is a residual of the log gradient norm more than four robust standard deviations up, over "
     "the whole run and after trends and drivers are taken out. The alerts spike.grad are another count: they "

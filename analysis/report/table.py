@@ -6,8 +6,6 @@ from typing import Any
 
 from thermograd.store.text import printable
 
-__all__ = ["cell_text", "runs_table", "table_text"]
-
 _LONGEST_CELL = 128  # a run id is never cut
 
 

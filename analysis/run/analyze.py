@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from thermograd.analysis.align.grid import nearest
+from thermograd.analysis.align.matching import nearest
 from thermograd.analysis.blas import one_blas_thread
 from thermograd.analysis.coupling.cross_correlation import FAMILIES, naive_pearson
 from thermograd.analysis.coupling.verdict import holm
@@ -18,8 +18,6 @@ from thermograd.analysis.run.series import HARDWARE_SIGNALS, TRAINING_SIGNALS, D
 from thermograd.analysis.sensitivity import sensitivity
 from thermograd.store.errors import NotEnoughDataError
 from thermograd.store.runs.catalogue import Run
-
-__all__ = ["Analysis", "Pair", "analyze_run"]
 
 Floats = NDArray[np.float64]
 

@@ -12,12 +12,6 @@ from thermograd.analysis.roles import device_by_role
 from thermograd.analysis.run.series import Device, RunSeries
 from thermograd.store.runs.catalogue import list_runs
 
-__all__ = [
-    "control_correlations",
-    "same_training_as",
-    "warnings_for",
-]
-
 Floats = NDArray[np.float64]
 Times = NDArray[np.int64]
 

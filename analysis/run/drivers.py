@@ -4,10 +4,9 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from thermograd.analysis.align.grid import CausalGrid, interval_mean
+from thermograd.analysis.align.grid import CausalGrid
+from thermograd.analysis.align.matching import interval_mean
 from thermograd.analysis.run.series import Device, RunSeries
-
-__all__ = ["Drivers", "driver_columns"]
 
 Floats = NDArray[np.float64]
 Times = NDArray[np.int64]

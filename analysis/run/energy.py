@@ -10,8 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 from thermograd.analysis.run.series import Device, RunSeries
 
-__all__ = ["ENERGY_SQL", "DeviceEnergy", "device_energy", "run_energy"]
-
 Floats = NDArray[np.float64]
 
 COUNTER, POWER = "energy counter", "power over time"

@@ -15,8 +15,6 @@ from thermograd.analysis.run.drivers import driver_columns
 from thermograd.analysis.run.pairs import PairTest, signal_values
 from thermograd.analysis.run.series import Device, RunSeries
 
-__all__ = ["onset_tests", "spike_collapse_coincidence", "spike_locked_averages"]
-
 Floats = NDArray[np.float64]
 Times = NDArray[np.int64]
 

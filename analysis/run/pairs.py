@@ -14,8 +14,6 @@ from thermograd.analysis.run.drivers import Drivers, driver_columns
 from thermograd.analysis.run.result import Pair
 from thermograd.analysis.run.series import Device, RunSeries
 
-__all__ = ["PairTest", "as_tested", "signal_values", "test_pair"]
-
 Floats = NDArray[np.float64]
 
 _HEATED_BY_POWER = ("temperature_c", "memory_temperature_c")

@@ -12,8 +12,6 @@ from thermograd.store.events import was_watched
 from thermograd.store.log.reader import kind_parts, read_kind
 from thermograd.store.runs.catalogue import Run
 
-__all__ = ["HARDWARE_SIGNALS", "TRAINING_SIGNALS", "Device", "RunSeries", "load_series"]
-
 Floats = NDArray[np.float64]
 Times = NDArray[np.int64]
 

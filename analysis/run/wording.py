@@ -8,8 +8,6 @@ from thermograd.analysis.event_study.onsets import FEWEST_ONSETS
 from thermograd.analysis.run.result import Analysis, Pair
 from thermograd.analysis.statement import most_telling
 
-__all__ = ["control_lines", "event_lines", "further_lines", "reach_sentence", "speed_sentence"]
-
 _ALPHA = 0.05
 
 

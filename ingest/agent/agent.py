@@ -25,8 +25,6 @@ from thermograd.store.lock import ProcessLock
 from thermograd.store.log.writer import EventWriter
 from thermograd.store.runs.catalogue import Run
 
-__all__ = ["print_alerts", "print_line", "run_agent"]
-
 _log = logging.getLogger("thermograd")
 _PARENT_POLL_S = 0.5
 _SEAL_PERIOD_S = 60.0

@@ -17,8 +17,6 @@ from thermograd.ingest.devices.host import read_pressure
 from thermograd.store.host import clock_pair
 from thermograd.store.log.writer import EventWriter
 
-__all__ = ["Account", "ClockWatch", "Sampler"]
-
 _log = logging.getLogger("thermograd")
 _ACCOUNT_PERIOD_S = 3600.0
 _WATCH_PERIOD_S = 1.0

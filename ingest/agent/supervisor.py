@@ -16,8 +16,6 @@ from typing import Any
 
 from thermograd.ingest.agent.footprint import FRUGAL
 
-__all__ = ["AgentProcess"]
-
 _log = logging.getLogger("thermograd")
 _AGENT_END_S = 10.0
 _MOST_STARTS = 2

@@ -11,8 +11,6 @@ from typing import Any
 
 import torch
 
-__all__ = ["EngineState", "install"]
-
 _log = logging.getLogger("thermograd")
 _FSDP1 = "torch.distributed.fsdp.fully_sharded_data_parallel"
 _SHARDED_SCALER = "torch.distributed.fsdp.sharded_grad_scaler"

@@ -14,16 +14,6 @@ from typing import Any, NamedTuple
 
 import torch
 
-__all__ = [
-    "GradientNorm",
-    "combine",
-    "gradient_norm",
-    "local_norm",
-    "local_part",
-    "parameters_of",
-    "row_norms",
-]
-
 _LOW_PRECISION = (torch.float16, torch.bfloat16)
 
 

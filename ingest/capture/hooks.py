@@ -23,8 +23,6 @@ from thermograd.ingest.capture import engine_hooks as late_hooks
 from torch.nn.utils import clip_grad
 from torch.optim import optimizer as torch_optimizer
 
-__all__ = ["Observer", "add", "install", "on_first_use", "remove"]
-
 
 class Observer(Protocol):
     """Sees what the training loop does. Nothing of it may raise."""

@@ -17,8 +17,6 @@ from typing import Any, Literal, Protocol
 import torch
 from thermograd.ingest.capture.gradients import local_part, row_norms
 
-__all__ = ["LayerNorms", "LayerReading"]
-
 _MOST_MARKS = 500
 _MOST_LAYERS = 10
 _PERIOD = 100

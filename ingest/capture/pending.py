@@ -7,8 +7,6 @@ from typing import Any
 import torch
 from thermograd.ingest.capture.gradients import GradientNorm, parameters_of
 
-__all__ = ["Clip", "Clips", "Optimizers", "unwrapped"]
-
 _MOST_CLIPS = 32
 
 

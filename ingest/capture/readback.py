@@ -9,8 +9,6 @@ from typing import Any, Protocol
 
 import torch
 
-__all__ = ["PinnedSlot", "PinnedSlots", "Readback", "own_copy"]
-
 _SLOT_WIDTH = 8
 
 

@@ -29,8 +29,6 @@ from thermograd.ingest.capture.layers import LayerNorms, LayerReading
 from thermograd.ingest.capture.pending import Clips, Optimizers, unwrapped
 from thermograd.ingest.capture.readback import Readback, own_copy
 
-__all__ = ["StepTap"]
-
 _log = logging.getLogger("thermograd")
 
 _Hook = TypeVar("_Hook", bound=Callable[..., None])

@@ -11,8 +11,6 @@ from importlib import import_module
 from types import ModuleType
 from typing import Any
 
-__all__ = ["AmdReader", "AmdUnavailableError"]
-
 _log = logging.getLogger("thermograd")
 _NOT_A_READING = 0xFFFF  # amdsmi's "not available" for power, where it does not say "N/A"
 _HOTTER_THAN_ANY_C = 500.0  # older releases gave thousandths of a degree

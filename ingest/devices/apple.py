@@ -8,8 +8,6 @@ import time
 from importlib import import_module
 from typing import Any
 
-__all__ = ["AppleReader", "AppleUnavailableError"]
-
 _PARTS = {"apple-gpu": "gpu_mj", "apple-cpu": "cpu_total_mj"}
 
 

@@ -14,8 +14,6 @@ from thermograd.ingest.devices.apple import AppleReader, AppleUnavailableError
 from thermograd.ingest.devices.host import HostReader, read_pressure
 from thermograd.ingest.devices.nvml import NvmlReader, NvmlUnavailableError
 
-__all__ = ["DeviceReader", "SimulatedReader", "examine_machine", "open_readers"]
-
 _log = logging.getLogger("thermograd")
 _CHILDREN_PERIOD_S = 2.0
 _OPTIONAL = {

@@ -7,8 +7,6 @@ from typing import Any
 import psutil
 from thermograd.ingest.devices.rapl import RaplMeter
 
-__all__ = ["HostReader", "read_pressure"]
-
 _CPU_SENSORS = ("coretemp", "k10temp", "zenpower", "cpu_thermal", "cpu-thermal", "acpitz")
 _OPTIONAL = ("temperature_c", "sm_clock_mhz", "power_w", "energy_j", "throttled_thermal_ns")
 

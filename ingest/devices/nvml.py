@@ -17,8 +17,6 @@ from thermograd.ingest.devices.nvml_fields import xid_text
 from thermograd.ingest.devices.nvml_gpu import NvmlGpu
 from thermograd.ingest.devices.visible import Gpu, select_gpus
 
-__all__ = ["NvmlReader", "NvmlUnavailableError"]
-
 _log = logging.getLogger("thermograd")
 _EVENT_WAIT_MS = 500
 _XID_EVENTS = 0x8

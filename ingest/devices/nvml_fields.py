@@ -8,18 +8,6 @@ is the driver's version that counts, not pynvml's.
 import re
 from typing import NamedTuple
 
-__all__ = [
-    "CLOCK_REASONS",
-    "FAST_FIELDS",
-    "MARGINS",
-    "SLOW_FIELDS",
-    "TEMPERATURE_FIELD",
-    "Reading",
-    "reasons_of",
-    "throttle_fields",
-    "xid_text",
-]
-
 
 class Reading(NamedTuple):
     """A column that is the sum of some fields, times a scale; `whole` for counters."""

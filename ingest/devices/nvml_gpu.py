@@ -20,8 +20,6 @@ from thermograd.ingest.devices.nvml_fields import (
     throttle_fields,
 )
 
-__all__ = ["NvmlGpu"]
-
 _SLOW_PERIOD_S = 2.0
 _FIRST_RETRY_S, _LONGEST_RETRY_S = 1.0, 60.0
 _TIMEOUT = 10

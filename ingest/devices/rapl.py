@@ -4,8 +4,6 @@ import re
 import time
 from pathlib import Path
 
-__all__ = ["ENABLE_RAPL", "RaplMeter"]
-
 ENABLE_RAPL = (
     "only root may read energy_uj (since Linux 5.10, CVE-2020-8694); to allow it until the next boot: "
     "sudo chmod a+r /sys/class/powercap/intel-rapl:*/energy_uj, for good a udev rule: "

@@ -9,8 +9,6 @@ index cannot be translated, and all GPUs are sampled rather than a wrong one.
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
-__all__ = ["Gpu", "Selection", "select_gpus"]
-
 
 class Gpu(NamedTuple):
     """A GPU as NVML names it, in NVML's (PCI) order."""

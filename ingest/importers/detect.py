@@ -13,8 +13,6 @@ from thermograd.ingest.importers.reading import cells_of
 from thermograd.ingest.importers.recording import Format, Head
 from thermograd.store.errors import ImportFormatError
 
-__all__ = ["ALLOWED", "FORMATS", "recognise"]
-
 FORMATS = (
     *(WANDB_FILE, TENSORBOARD),
     *(TRAINER_STATE, PROMETHEUS_JSON, STEP_LOG),

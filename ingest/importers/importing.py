@@ -22,8 +22,6 @@ from thermograd.store.log.writer import EventWriter
 from thermograd.store.runs.catalogue import build_run
 from thermograd.store.text import printable
 
-__all__ = ["describe_import", "import_run"]
-
 _BATCH_ROWS = 8192  # few, large batches: an import appends much faster than a training run
 _CONSTANT_ROWS = 60
 _CONSTANTS = {

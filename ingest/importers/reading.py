@@ -16,19 +16,6 @@ from typing import Any
 
 from thermograd.store.errors import ImportFormatError, MissingExtraError
 
-__all__ = [
-    "LeftOutError",
-    "cells_of",
-    "check_bounds",
-    "extra_module",
-    "json_of",
-    "measure",
-    "read_number",
-    "require_whole",
-    "text_lines",
-    "whole_number",
-]
-
 _LONGEST_LINE = 1 << 20  # what has no line break for longer is no table; its pieces are left out
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)

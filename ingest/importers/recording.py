@@ -13,8 +13,6 @@ from thermograd.ingest.importers.zones import Moment, Span
 from thermograd.store.events import arrow_schema
 from thermograd.store.text import printable
 
-__all__ = ["FirstLeftOut", "Format", "Head", "Hints", "Kind", "Recording"]
-
 Kind = Literal["step", "sample"]
 
 _BATCH_ROWS = 8192

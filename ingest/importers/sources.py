@@ -8,8 +8,6 @@ from thermograd.ingest.importers.detect import ALLOWED, recognise
 from thermograd.ingest.importers.recording import Format, Kind
 from thermograd.store.errors import ImportFormatError
 
-__all__ = ["WORDS", "Source", "choose_sources"]
-
 WORDS: dict[Kind, str] = {"step": "step log", "sample": "device log"}
 _OPTIONS: dict[Kind, str] = {"step": "--training", "sample": "--telemetry"}
 

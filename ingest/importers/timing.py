@@ -7,8 +7,6 @@ from thermograd.ingest.importers.sources import WORDS
 from thermograd.ingest.importers.zones import Span, Zone, infer_zone
 from thermograd.store.errors import ImportFormatError
 
-__all__ = ["in_time_order", "out_of_order"]
-
 _MINUTE_NS = 60 * 10**9
 
 

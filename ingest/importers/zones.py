@@ -14,8 +14,6 @@ from typing import NamedTuple
 
 from thermograd.store.errors import ImportFormatError
 
-__all__ = ["Moment", "Span", "Zone", "infer_zone", "named_zone", "read_epoch", "read_time", "shown_offset"]
-
 _ISO = re.compile(
     r"(?P<date>\d{4}-\d\d-\d\d)[T ](?P<time>\d\d:\d\d:\d\d)(?:[.,](?P<fraction>\d{1,9}))?"
     r" ?(?P<offset>[Zz]|[+-]\d\d(?::?\d\d)?)?",

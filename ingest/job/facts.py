@@ -8,8 +8,6 @@ from typing import Any
 
 import thermograd
 
-__all__ = ["run_facts"]
-
 _PACKAGES = (
     "torch",
     "transformers",

@@ -16,8 +16,6 @@ from typing import Any
 
 from thermograd.store.runs.catalogue import new_run_id
 
-__all__ = ["Place", "agree_on_run_id", "cuda_device", "place_of_this_process"]
-
 _log = logging.getLogger("thermograd")
 _STORE_WAIT = timedelta(seconds=10)
 _RANK = ("RANK", "SLURM_PROCID", "OMPI_COMM_WORLD_RANK", "PMI_RANK")

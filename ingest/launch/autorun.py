@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from thermograd.ingest.run import Run
 
-__all__ = ["VARIABLE", "OwnTap", "activate", "adopt", "say", "started"]
 
 _log = logging.getLogger("thermograd")
 VARIABLE = "THERMOGRAD_AUTORUN"

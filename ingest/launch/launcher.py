@@ -19,8 +19,6 @@ from pathlib import Path
 from thermograd.ingest.launch.autorun import VARIABLE
 from thermograd.store.runs.catalogue import new_run_id
 
-__all__ = ["launch"]
-
 _BOOTSTRAP = Path(__file__).parent / "bootstrap"
 _HELLO_S = 10.0
 _FROM_KERNEL = 0x80  # si_code of a signal that the terminal sends: the child has got it too

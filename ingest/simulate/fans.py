@@ -2,8 +2,6 @@
 
 from random import Random
 
-__all__ = ["HuntingFans"]
-
 _WEAK, _STRONG = (0.9, 1.15), (1.8, 2.2)  # airflow, as a share of the nominal one
 _LATE_UP_S, _LATE_DOWN_S = (1.0, 4.0), (0.5, 6.0)
 _SWING_C = 2.0

@@ -18,8 +18,6 @@ from typing import Any
 
 from thermograd.store.events import KINDS
 
-__all__ = ["PRESETS", "SimulatedGpu", "ThermalPart"]
-
 _TICK_S = 0.05
 _TICK_NS = 50_000_000
 _CLOCK_STEP_MHZ = 15.0

@@ -25,8 +25,6 @@ from thermograd.store.host import host_facts, new_writer_name
 from thermograd.store.log.writer import EventWriter
 from thermograd.store.runs.catalogue import Run, build_run
 
-__all__ = ["DEVICE", "Signals", "StreamLayer", "simulate_run", "truth_text"]
-
 DEVICE = "simulated:gpu"
 
 Floats = NDArray[np.float64]

@@ -10,8 +10,6 @@ import pyarrow.dataset as ds
 from thermograd.store.efficiency.estimator import Efficiency
 from thermograd.store.runs.catalogue import Run
 
-__all__ = ["EfficiencySource", "efficiency_columns", "efficiency_of"]
-
 _SCHEMA = pa.schema(
     [
         ("run_id", pa.string()),

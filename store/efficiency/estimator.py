@@ -24,8 +24,6 @@ from thermograd.store.efficiency.windows import (
     slope,
 )
 
-__all__ = ["DEFINITIONS", "Efficiency", "EfficiencyDefinition"]
-
 _ALMOST_S = 1e-9  # ten times 0.1 s is a second, whatever binary fractions say
 
 

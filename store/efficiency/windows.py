@@ -6,8 +6,6 @@ No function of a mathematics library is called, so results are the same bits on 
 from collections import deque
 from math import isfinite, sqrt
 
-__all__ = ["TimeWindow", "exp_minus", "integer_power", "known", "minus_log_ratio", "slope"]
-
 
 class TimeWindow:
     """Time-weighted mean and sd of what was read in the last `window_s` seconds."""

@@ -28,8 +28,6 @@ from thermograd.store.log.segments import (
     whole_records,
 )
 
-__all__ = ["Follower", "Snapshot", "events_in_order", "kind_parts", "read_kind", "read_tail", "snapshot"]
-
 _log = logging.getLogger("thermograd")
 _told: set[Path] = set()
 _STAMP_COARSENESS_S = 2.0  # of the time at which a directory last changed, on the coarsest file system

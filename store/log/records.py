@@ -21,8 +21,6 @@ from typing import Any, NamedTuple
 from thermograd.store.errors import LogError
 from thermograd.store.events import KINDS, columns
 
-__all__ = ["RecordCodec", "codec_of_tail", "kind_codec"]
-
 _FRAME = struct.Struct("<II")
 _CODES = {"int64": "q", "uint64": "Q", "float64": "d", "bool": "?", "string": "I"}
 _MAGIC = "thermograd-tail 2"

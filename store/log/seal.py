@@ -13,8 +13,6 @@ from thermograd.store.lock import ProcessLock
 from thermograd.store.log.reader import conform, read_tail
 from thermograd.store.log.segments import Damage, read_sealed, read_stream, sync_directory, write_parquet
 
-__all__ = ["SealReport", "seal_run", "verify_run"]
-
 
 class SealReport(NamedTuple):
     """What sealing did: events sealed by kind, files written, damage met on the way.

@@ -24,21 +24,6 @@ from thermograd.store.events import COMMON, KINDS, arrow_schema
 from thermograd.store.files import segment_name
 from thermograd.store.log.records import RecordCodec
 
-__all__ = [
-    "Damage",
-    "Sealed",
-    "SegmentFile",
-    "read_sealed",
-    "read_stream",
-    "require_whole",
-    "rows_to_batch",
-    "sync_directory",
-    "tail_to_batch",
-    "warm_up",
-    "whole_records",
-    "write_parquet",
-]
-
 _FLAGS = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | getattr(os, "O_BINARY", 0)
 
 

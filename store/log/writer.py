@@ -26,7 +26,6 @@ from thermograd.store.log.records import kind_codec
 if TYPE_CHECKING:
     from thermograd.store.log.segments import SegmentFile
 
-__all__ = ["EventWriter"]
 
 _log = logging.getLogger("thermograd")
 _FLAGS = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | getattr(os, "O_BINARY", 0)

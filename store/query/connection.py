@@ -28,7 +28,6 @@ from thermograd.store.runs.catalogue import Run, default_runs_dir, list_runs
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
-__all__ = ["connect", "query"]
 
 _VIEWS = {"step": "steps", "sample": "samples", "alert": "alerts", "mark": "marks"}
 _EXPLAIN = re.compile(r"\s*EXPLAIN\b\s*(ANALY[SZ]E\b)?", re.IGNORECASE)

@@ -15,7 +15,6 @@ from thermograd.store.text import printable_lines
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["encoded_table", "write_result"]
 
 _PART_BYTES = 16 << 20  # written at once, between two looks for Ctrl-C
 _MOST_ROWS = 1000  # that a terminal is shown

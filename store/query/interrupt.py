@@ -12,8 +12,6 @@ import sys
 import threading
 from collections.abc import Iterator
 
-__all__ = ["end_with_parent", "ended_after", "ended_by_ctrl_c", "too_late"]
-
 _PR_SET_PDEATHSIG = 1
 _GRACE_S = 0.5  # for DuckDB's own interrupt, which gives the better end
 

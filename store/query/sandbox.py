@@ -19,8 +19,6 @@ import pyarrow.ipc
 from thermograd.store.errors import QueryError
 from thermograd.store.query.interrupt import end_with_parent, ended_by_ctrl_c, too_late
 
-__all__ = ["query_untrusted"]
-
 _ADDRESS_SPACE_BYTES = 3 << 30
 _MEMORY_LIMIT = "1GB"
 _MOST_RESULT_BYTES = 256 << 20

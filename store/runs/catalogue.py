@@ -19,8 +19,6 @@ from thermograd.store.files import open_segments, read_json, sealed_segments, wr
 from thermograd.store.host import host_facts, is_alive, process_facts
 from thermograd.store.runs.facts import RUN_ID, run_facts_of, writer_facts_of
 
-__all__ = ["Run", "build_run", "create_run", "default_runs_dir", "find_run", "list_runs", "new_run_id"]
-
 FORMAT_VERSION = 1
 _BUILDER = "builder.json"
 _BUILDING_S = 86_400.0

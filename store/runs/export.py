@@ -14,7 +14,6 @@ from thermograd.store.runs.catalogue import Run
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["FORMATS", "export_run"]
 
 FORMATS = ("grad_norm_log", "csv", "parquet")
 _MEASURES = ("loss", "grad_norm", "learning_rate", "epoch")

@@ -8,8 +8,6 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-__all__ = ["RUN_ID", "run_facts_of", "writer_facts_of"]
-
 RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 _TEXTS = frozenset({"name", "source", "host", "boot_id", "writer", "role", "thermograd_version"})
 _TIMES = frozenset({"started_time_ns", "ended_time_ns", "closed_time_ns"})

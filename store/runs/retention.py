@@ -9,8 +9,6 @@ from typing import NamedTuple
 from thermograd.store.errors import LogError
 from thermograd.store.runs.catalogue import Run, list_runs
 
-__all__ = ["OldRun", "delete_run", "finish_deletions", "old_runs", "parse_age"]
-
 _UNITS_S = {"h": 3600.0, "d": 86_400.0, "w": 7 * 86_400.0}
 
 

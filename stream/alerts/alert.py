@@ -10,8 +10,6 @@ from typing import Any
 
 from thermograd.store.events import columns
 
-__all__ = ["SEVERITIES", "Alert", "alert_from", "as_float", "at_step", "digest", "identity", "is_at_least"]
-
 Alert = dict[str, Any]
 
 SEVERITIES = ("info", "warning", "critical")

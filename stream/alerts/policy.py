@@ -11,8 +11,6 @@ from typing import Any
 from thermograd.stream.alerts.alert import SEVERITIES, Alert, is_at_least
 from thermograd.stream.settings import Settings
 
-__all__ = ["AlertPolicy", "is_raised"]
-
 
 def is_raised(alert: Mapping[str, Any], settings: Settings) -> bool:
     """Say whether an alert is raised at all: a property of the alert alone, whatever came before it."""

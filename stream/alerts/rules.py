@@ -17,10 +17,6 @@ from thermograd.stream.shift import LevelShift
 from thermograd.stream.spike import Episode, SpikeDetector
 from thermograd.stream.throttle import ThrottleDetector, ThrottleEpisode
 
-__all__ = [
-    "FindingRule", "GapRule", "Rule", "ShiftRule", "SpikeRule", "ThrottleRule", "device_rules", "step_rules",
-]  # fmt: skip
-
 _SEVERITIES = {
     "collapse.brake": "critical",
     "collapse.thermal": "critical",

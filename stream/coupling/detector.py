@@ -22,8 +22,6 @@ from numpy.typing import NDArray
 from river import base
 from thermograd.stream.coupling.innovations import Innovations
 
-__all__ = ["CouplingBank", "CouplingMonitor"]
-
 Floats = NDArray[np.float64]
 
 _BETS = (0.1, -0.1, 0.2, -0.2, 0.4, -0.4, 0.9, -0.9)

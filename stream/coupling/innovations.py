@@ -11,8 +11,6 @@ from math import isfinite, nan, sqrt
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Innovations", "Standardizer"]
-
 Floats = NDArray[np.float64]
 
 _SETTLE = 30  # values that fix origin and scale

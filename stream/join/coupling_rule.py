@@ -7,8 +7,6 @@ from thermograd.stream.alerts.alert import Alert, alert_from
 from thermograd.stream.coupling.detector import CouplingBank
 from thermograd.stream.join.ticks import DRIVERS, SENSORS, Tick
 
-__all__ = ["Coupling", "CouplingRule"]
-
 _NAMES = {
     "temperature_c": "temperature",
     "power_w": "power",

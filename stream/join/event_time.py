@@ -7,8 +7,6 @@ from typing import Any, Literal
 
 from thermograd.stream.join.lateness import EVERY_DEVICE, LeftOut
 
-__all__ = ["EventTimeJoin", "Joined"]
-
 Joined = tuple[Mapping[str, Any], str, Mapping[str, Any] | None]
 _Key = tuple[int, int, str]  # time_ns, seq, writer
 _Entry = tuple[_Key, Mapping[str, Any]]

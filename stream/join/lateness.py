@@ -12,8 +12,6 @@ from bisect import bisect_right
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-__all__ = ["EVERY_DEVICE", "LATE_MARK", "LeftOut", "last_seen"]
-
 EVERY_DEVICE = "*"
 LATE_MARK = "what the stream layer left out as too late"
 _Key = tuple[str, str, str]  # from what (a device's join, "ranks"), writer, kind

@@ -12,8 +12,6 @@ from thermograd.stream.join.lateness import LeftOut
 from thermograd.stream.join.ticks import SENSORS, Ticks
 from thermograd.stream.settings import Settings
 
-__all__ = ["Together"]
-
 _METRIC = "grad_norm"
 _HARDWARE = ("temperature_c", "power_w", "sm_clock_mhz")
 _END_OF_TIME_NS = 2**63 - 1

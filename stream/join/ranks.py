@@ -10,8 +10,6 @@ from typing import Any
 from thermograd.stream.alerts.alert import SEVERITIES, Alert
 from thermograd.stream.join.lateness import LeftOut
 
-__all__ = ["RankGroups"]
-
 _RANKS = "ranks"  # what these left out, in the log's marks
 _Key = tuple[int, str, int]  # time_ns, writer, seq
 

@@ -13,8 +13,6 @@ from typing import Any, NamedTuple
 
 from thermograd.stream.join.lateness import EVERY_DEVICE
 
-__all__ = ["DRIVERS", "SENSORS", "Tick", "Ticks", "natural_log"]
-
 SENSORS = ("temperature_c", "power_w", "sm_clock_mhz", "throttled_s")
 DRIVERS = ("learning_rate", "step_time_s", "utilization_pct")
 

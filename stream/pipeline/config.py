@@ -17,17 +17,6 @@ from thermograd.stream.settings import DEFINING, Settings, SinkSettings
 from thermograd.stream.sinks.webhook import check_url
 from thermograd.stream.values import nearest, read_value
 
-__all__ = [
-    "DEFAULT_FILE",
-    "REDACTED",
-    "Configuration",
-    "as_environment",
-    "live_settings",
-    "load_config",
-    "recorded_settings",
-    "variable_of",
-]
-
 DEFAULT_FILE = "thermograd.toml"
 REDACTED = "***"
 _SINK_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")

@@ -6,12 +6,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import Field, fields
 from typing import Any
 
+from thermograd.store.text import printable
 from thermograd.stream.pipeline.config import REDACTED, Configuration
 from thermograd.stream.settings import Settings
-from thermograd.stream.text import printable
 from thermograd.stream.values import allowed_values
-
-__all__ = ["settings_rows", "settings_toml"]
 
 
 def settings_rows(

@@ -10,12 +10,11 @@ from thermograd.store.events import SETTINGS_MARK, Event
 from thermograd.stream.alerts.alert import identity
 from thermograd.stream.pipeline.monitor import Monitor
 from thermograd.stream.settings import MetricsSettings, Settings
-from thermograd.stream.sinks.notifier import Outlets, alert_line
+from thermograd.stream.sinks.notifier import Outlets
 
 if TYPE_CHECKING:
     from thermograd.stream.sinks.prometheus import Exporter
 
-__all__ = ["alert_line", "recorded_definitions", "watch_log", "watch_written"]
 
 _POLL_S = 0.5  # half a second is early enough for an alert; every look costs the trainer's machine
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import river
 from thermograd.store.events import SCHEMA_VERSION, Event
-from thermograd.stream.alerts.alert import Alert, digest
+from thermograd.stream.alerts.alert import Alert
 from thermograd.stream.alerts.policy import is_raised
 from thermograd.stream.alerts.rules import Rule, device_rules, step_rules
 from thermograd.stream.efficiency import EfficiencyRule
@@ -14,8 +14,6 @@ from thermograd.stream.join.lateness import LeftOut
 from thermograd.stream.join.pairs import Together
 from thermograd.stream.join.ranks import RankGroups
 from thermograd.stream.settings import Settings
-
-__all__ = ["Monitor", "digest"]
 
 _MADE_WITH = f" river {river.__version__}, schema {SCHEMA_VERSION}"
 

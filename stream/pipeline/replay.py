@@ -5,12 +5,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from thermograd.store.events import Event, was_watched
+from thermograd.stream.alerts.alert import digest
 from thermograd.stream.join.coupling_rule import Coupling
 from thermograd.stream.join.lateness import LeftOut, last_seen
-from thermograd.stream.pipeline.monitor import Monitor, digest
+from thermograd.stream.pipeline.monitor import Monitor
 from thermograd.stream.settings import Settings
-
-__all__ = ["Replay", "replay_events"]
 
 
 @dataclass(eq=False)

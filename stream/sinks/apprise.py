@@ -5,8 +5,6 @@ from typing import Any
 
 from thermograd.stream.sinks.webhook import Message, SinkError
 
-__all__ = ["AppriseSink"]
-
 _TYPES = {"info": "info", "warning": "warning", "critical": "failure"}
 _TALKATIVE = ("apprise", "urllib3", "requests", "asyncio", "paho")  # what they log may hold the address
 

@@ -5,15 +5,13 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from thermograd.store.errors import ConfigError
+from thermograd.store.text import printable
 from thermograd.stream.advice import ADVICE
 from thermograd.stream.alerts.alert import Alert
 from thermograd.stream.alerts.policy import AlertPolicy
 from thermograd.stream.settings import Settings
 from thermograd.stream.sinks.outbox import Outbox
 from thermograd.stream.sinks.webhook import Message, make_sink
-from thermograd.stream.text import printable
-
-__all__ = ["Outlets", "alert_line"]
 
 
 class Outlets:

@@ -6,8 +6,6 @@ from collections.abc import Callable
 
 from thermograd.stream.sinks.webhook import Message, Sink, SinkError
 
-__all__ = ["Outbox"]
-
 _LONGEST_WAIT_S = 60.0
 
 

@@ -11,12 +11,11 @@ from typing import TYPE_CHECKING, Any
 from prometheus_client import CollectorRegistry, start_http_server
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily, Metric
 from thermograd.store.events import Event
-from thermograd.stream.text import printable
+from thermograd.store.text import printable
 
 if TYPE_CHECKING:
     from thermograd.stream.pipeline.monitor import Monitor
 
-__all__ = ["Exporter"]
 
 _SILENT_NS = 60_000_000_000
 

@@ -20,8 +20,6 @@ from thermograd.store.errors import ConfigError
 from thermograd.stream.settings import SinkSettings
 from thermograd.stream.text import strict_json
 
-__all__ = ["JsonlSink", "Message", "Sink", "SinkError", "WebhookSink", "check_url", "make_sink"]
-
 _TRY_AGAIN = (408, 425, 429)  # the only client errors that another attempt may mend
 
 

@@ -7,11 +7,9 @@ from math import isfinite
 
 from rich.cells import cell_len, set_cell_size
 from rich.text import Text
+from thermograd.store.text import printable
 from thermograd.stream.alerts.alert import Alert
 from thermograd.stream.terminal.state import Board, RunFacts
-from thermograd.stream.text import printable
-
-__all__ = ["frame_lines", "sparkline"]
 
 _BLOCKS = "▁▂▃▄▅▆▇█"
 _PLAIN = str.maketrans(

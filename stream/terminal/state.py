@@ -11,8 +11,6 @@ from thermograd.stream.pipeline.monitor import Monitor
 from thermograd.stream.settings import Settings
 from thermograd.stream.throttle import State, ThrottleDetector
 
-__all__ = ["Board", "RunFacts"]
-
 _HISTORY = 600
 _MOST_ALERTS = 50
 

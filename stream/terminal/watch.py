@@ -16,8 +16,6 @@ from thermograd.stream.settings import Settings
 from thermograd.stream.terminal.frame import frame_lines
 from thermograd.stream.terminal.state import Board, RunFacts
 
-__all__ = ["can_redraw", "watch"]
-
 
 def can_redraw(console: Console) -> bool:
     """Say whether the terminal can show a view that changes."""

@@ -1,7 +1,8 @@
 import naive
 import numpy as np
 import pytest
-from thermograd.analysis.align.grid import asof, causal_grid, interval_mean, matching, nearest, nearest_by
+from thermograd.analysis.align.grid import causal_grid, matching
+from thermograd.analysis.align.matching import asof, interval_mean, nearest, nearest_by
 
 SECOND = 1_000_000_000
 START = 1_700_000_000 * SECOND

@@ -14,20 +14,19 @@ from thermograd.analysis.calibration.processes import (
     driver,
     trend,
 )
-from thermograd.analysis.coupling.cross_correlation import (
+from thermograd.analysis.coupling.cross_correlation import naive_pearson, residual_cross_correlation
+from thermograd.analysis.coupling.resampling import LaggedPair, half_width, permutation_p, sidak_p
+from thermograd.analysis.coupling.residuals import full_rank, own_residuals, trend_basis, with_driver_lags
+from thermograd.analysis.coupling.session_swap import session_swap
+from thermograd.analysis.coupling.verdict import (
     gates,
     holm,
-    naive_pearson,
-    residual_cross_correlation,
     samples_needed,
     samples_to_exclude,
-    session_swap,
     smallest_detectable,
     strength,
     verdict,
 )
-from thermograd.analysis.coupling.resampling import LaggedPair, half_width, permutation_p, sidak_p
-from thermograd.analysis.coupling.residuals import full_rank, own_residuals, trend_basis, with_driver_lags
 
 SEGMENT_HOLES = 5  # missing bins in a row that still count as no gap
 

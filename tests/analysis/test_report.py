@@ -19,7 +19,8 @@ from thermograd.analysis.report.charts.timeline import panels_chart
 from thermograd.analysis.report.data.panels import build_panels
 from thermograd.analysis.report.page.document import document as page_module
 from thermograd.analysis.report.run_report import prepare, report_page, write_report
-from thermograd.analysis.run.analyze import Analysis, analyze_run
+from thermograd.analysis.run.analyze import analyze_run
+from thermograd.analysis.run.result import Analysis
 from thermograd.analysis.run.series import load_series
 from thermograd.analysis.statement import verdict_sentence
 from thermograd.store.errors import LogError, MissingExtraError

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pyarrow.compute as pc
 import pytest
-from thermograd.analysis.align.grid import nearest
+from thermograd.analysis.align.matching import nearest
 from thermograd.ingest.importers.importing import import_run
 from thermograd.ingest.importers.zones import (
     Moment,

@@ -12,8 +12,8 @@ from thermograd.store.events import COMMON
 from thermograd.store.log.reader import events_in_order, read_kind
 from thermograd.store.log.seal import verify_run
 from thermograd.store.runs.catalogue import Run
+from thermograd.stream.alerts.alert import digest
 from thermograd.stream.pipeline.live import watch_written
-from thermograd.stream.pipeline.monitor import digest
 from thermograd.stream.pipeline.replay import replay_events
 from thermograd.stream.shift import LevelShift
 

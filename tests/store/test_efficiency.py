@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from thermograd.store.efficiency.estimator import DEFINITIONS, Efficiency, EfficiencyDefinition
-from thermograd.stream.efficiency import Efficiency as StreamEfficiency
+from thermograd.store.efficiency.estimator import Efficiency as StreamEfficiency
 
 
 class SeedReference:

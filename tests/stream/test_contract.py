@@ -13,9 +13,9 @@ import thermograd.stream
 from river import base
 from river_contract import run_checks
 from thermograd.benchmarks.correlation_grid import CorrelationGrid
+from thermograd.store.efficiency.estimator import Efficiency
 from thermograd.stream.coupling.detector import CouplingMonitor
 from thermograd.stream.coupling.innovations import Innovations
-from thermograd.stream.efficiency import Efficiency
 from thermograd.stream.throttle import ThrottleDetector
 
 # optional arguments of `update` and such of the constructor that have no default

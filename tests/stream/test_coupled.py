@@ -2,11 +2,12 @@ import random
 
 import pytest
 from stream_events import EPOCH, SECOND, busy, delivered, event, recording
+from thermograd.store.efficiency.estimator import Efficiency
 from thermograd.store.events import SETTINGS_MARK, Event
-from thermograd.stream.efficiency import Efficiency
+from thermograd.stream.alerts.alert import digest
 from thermograd.stream.join.coupling_rule import CouplingRule
 from thermograd.stream.join.lateness import LeftOut
-from thermograd.stream.pipeline.monitor import Monitor, digest
+from thermograd.stream.pipeline.monitor import Monitor
 from thermograd.stream.pipeline.replay import replay_events
 from thermograd.stream.settings import AlertSettings, CouplingSettings, EfficiencySettings, Settings
 

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 from stream_events import busy
-from thermograd.stream.pipeline.monitor import Monitor, digest
+from thermograd.stream.alerts.alert import digest
+from thermograd.stream.pipeline.monitor import Monitor
 from thermograd.stream.settings import CouplingSettings, Settings
 
 SOON = Settings(coupling=CouplingSettings(alarm_s=100.0))

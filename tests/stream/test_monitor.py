@@ -8,7 +8,8 @@ import pytest
 import river
 from thermograd.ingest.simulate.gpu import SimulatedGpu
 from thermograd.store.events import SCHEMA_VERSION, Event, column_names
-from thermograd.stream.pipeline.monitor import Monitor, digest
+from thermograd.stream.alerts.alert import digest
+from thermograd.stream.pipeline.monitor import Monitor
 from thermograd.stream.spike import SpikeDetector
 
 SECOND = 10**9

@@ -6,6 +6,7 @@ from itertools import pairwise
 
 import pytest
 from thermograd.store.events import Event
+from thermograd.store.text import printable
 from thermograd.stream.advice import ADVICE
 from thermograd.stream.alerts.policy import AlertPolicy
 from thermograd.stream.alerts.rules import device_rules, step_rules
@@ -14,7 +15,6 @@ from thermograd.stream.pipeline.config import recorded_settings
 from thermograd.stream.pipeline.monitor import Monitor
 from thermograd.stream.settings import ALERTS, Settings, TerminalSettings
 from thermograd.stream.sinks.notifier import Outlets, alert_line
-from thermograd.stream.text import printable
 from thermograd.stream.throttle import CONDITIONS
 
 SECOND = 10**9

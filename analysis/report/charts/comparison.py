@@ -23,8 +23,6 @@ from thermograd.analysis.report.data.curves import Line, make_line
 from thermograd.analysis.report.figures.timeline import draw_frame, log_axis
 from thermograd.analysis.roles import device_by_role
 
-__all__ = ["Overlay", "build_overlays", "draw_overlay", "overlays_chart", "run_style", "time_axis"]
-
 _BUCKETS = 300
 _HEIGHT = 120
 _TICKS = 8

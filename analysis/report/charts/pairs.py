@@ -11,9 +11,7 @@ import altair as alt
 import numpy as np
 from thermograd.analysis.report.charts.style import WIDTH, Rows, Spec, checked_later, named, number
 from thermograd.analysis.report.data.evidence import Evidence
-from thermograd.analysis.run.analyze import Analysis, Pair
-
-__all__ = ["cross_chart", "lag_chart", "lag_pairs", "memory_chart"]
+from thermograd.analysis.run.result import Analysis, Pair
 
 _WORDS = {
     "reverse": "reverse (the hardware leads)",

@@ -6,8 +6,6 @@ import altair as alt
 from thermograd.analysis.report.around_spikes import AroundSpikes
 from thermograd.analysis.report.charts.style import WIDTH, Rows, Spec, checked_later, named, number
 
-__all__ = ["spikes_chart"]
-
 _CHOSEN = "datum.k === which"
 
 

@@ -13,19 +13,6 @@ from altair.utils.schemapi import debug_mode
 from thermograd.analysis.display.palette import DEVICE_COLOURS, MARK_COLOURS, SEVERITY_COLOURS
 from thermograd.analysis.report.data.panel import Kind
 
-__all__ = [
-    "WIDTH",
-    "Rows",
-    "Spec",
-    "Theme",
-    "checked_later",
-    "named",
-    "number",
-    "numbers",
-    "theme",
-    "zoom_param",
-]
-
 Spec = dict[str, Any]
 Rows = dict[str, list[dict[str, Any]]]
 Theme = Literal["light", "dark"]

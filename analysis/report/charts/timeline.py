@@ -16,9 +16,7 @@ from thermograd.analysis.report.charts.style import (
     zoom_param,
 )
 from thermograd.analysis.report.data.curves import Line
-from thermograd.analysis.report.data.panels import KIND_NAMES, Kind, Mark, Panel, Panels
-
-__all__ = ["panels_chart"]
+from thermograd.analysis.report.data.panel import KIND_NAMES, Kind, Mark, Panel, Panels
 
 _DASHES = ([1, 0], [5, 2], [1.5, 1.5], [8, 3, 2, 3])
 _CROSS = "M-.8,-.8L.8,.8M.8,-.8L-.8,.8"

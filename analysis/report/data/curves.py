@@ -9,8 +9,6 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 from thermograd.analysis.report.decimate import decimate
 
-__all__ = ["Line", "decimation_notes", "make_line"]
-
 Floats = NDArray[np.float64]
 Indices = NDArray[np.int64]
 

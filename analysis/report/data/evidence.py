@@ -16,8 +16,6 @@ from thermograd.analysis.run.pairs import signal_values
 from thermograd.analysis.run.result import Pair
 from thermograd.analysis.run.series import Device, RunSeries
 
-__all__ = ["Evidence", "Memory", "autocorrelation", "pair_evidence"]
-
 Floats = NDArray[np.float64]
 
 _MOST_LAGS = 30

@@ -7,8 +7,6 @@ from thermograd.analysis.report.data.marks import onsets_s
 from thermograd.analysis.report.data.panel import Mark, Panel
 from thermograd.analysis.run.series import Device, RunSeries
 
-__all__ = ["device_label", "missing_reason", "rle_panel", "signal_panel"]
-
 Floats = NDArray[np.float64]
 
 _SPOKEN = {"throttled_ratio": "reading of throttling"}

@@ -7,8 +7,6 @@ from numpy.typing import NDArray
 from thermograd.analysis.report.data.panel import AlertTick, Kind, Mark
 from thermograd.analysis.run.series import RunSeries
 
-__all__ = ["SEVERITIES", "alert_marks", "alert_ticks", "onset_ns", "onsets_s", "severity_rank"]
-
 Alert = dict[str, Any]
 
 SEVERITIES = ("critical", "warning", "info")

@@ -5,8 +5,6 @@ from typing import Literal, NamedTuple
 
 from thermograd.analysis.report.data.curves import Line
 
-__all__ = ["KIND_NAMES", "AlertTick", "Clock", "Kind", "Mark", "Panel", "Panels", "clock_for"]
-
 Kind = Literal["spike", "nonfinite", "zero", "injection", "collapse", "reported_collapse"]
 
 KIND_NAMES: dict[Kind, str] = {

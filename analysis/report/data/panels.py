@@ -3,23 +3,11 @@
 Drawing is left to `charts` (interactive) and `figure` (print); both draw the same panels.
 """
 
-from thermograd.analysis.report.data.hardware import device_label, missing_reason, rle_panel, signal_panel
+from thermograd.analysis.report.data.hardware import device_label, rle_panel, signal_panel
 from thermograd.analysis.report.data.marks import alert_marks, alert_ticks
-from thermograd.analysis.report.data.panel import KIND_NAMES, Kind, Mark, Panel, Panels
+from thermograd.analysis.report.data.panel import Panels
 from thermograd.analysis.report.data.training import injection_marks, training_panel
 from thermograd.analysis.run.series import RunSeries
-
-__all__ = [
-    "KIND_NAMES",
-    "Kind",
-    "Mark",
-    "Panel",
-    "Panels",
-    "build_panels",
-    "device_label",
-    "missing_reason",
-    "time_origin_ns",
-]
 
 _BUCKETS = 800  # two points each: more than a screen or a printed column resolves
 _FEWEST_BUCKETS = 200

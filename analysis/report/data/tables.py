@@ -4,12 +4,11 @@ import io
 from typing import TYPE_CHECKING, Any
 
 from thermograd.analysis.report.data.panel import Panel, Panels
-from thermograd.analysis.run.analyze import Analysis
+from thermograd.analysis.run.result import Analysis
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["FORMATS", "figure_tables", "table_bytes"]
 
 FORMATS = ("csv", "parquet")
 _COLUMNS = ("time_s", "value", "what", "series", "device", "text")

@@ -10,8 +10,6 @@ from thermograd.analysis.report.data.panel import Kind, Mark, Panel
 from thermograd.analysis.report.decimate import buckets_of
 from thermograd.analysis.run.series import RunSeries
 
-__all__ = ["injection_marks", "training_panel"]
-
 Floats = NDArray[np.float64]
 Indices = NDArray[np.int64]
 

@@ -8,8 +8,6 @@ from thermograd.analysis.report.figures.timeline import figure_text, new_figure,
 from thermograd.analysis.report.forest import draw_forest, forest_rows
 from thermograd.analysis.report.text.comparison import best_of
 
-__all__ = ["comparison_figure"]
-
 _WIDTH_IN = 3.5
 _ROW_IN, _PANEL_IN = 0.155, 0.95
 

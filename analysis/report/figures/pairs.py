@@ -15,8 +15,6 @@ from thermograd.analysis.report.around_spikes import AroundSpikes
 from thermograd.analysis.report.data.evidence import Evidence, Memory
 from thermograd.analysis.report.figures.timeline import draw_frame, figure_text, new_figure, plain_text
 
-__all__ = ["evidence_figure", "spikes_figure"]
-
 _POINTS = 250
 
 

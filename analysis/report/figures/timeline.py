@@ -30,18 +30,7 @@ from thermograd.analysis.display.palette import (
 )
 from thermograd.analysis.report.data.curves import Line
 from thermograd.analysis.report.data.panel import KIND_NAMES, Kind, Mark, Panel, Panels
-from thermograd.analysis.run.analyze import Pair
-
-__all__ = [
-    "build_figure",
-    "draw_frame",
-    "encode_figure",
-    "figure_text",
-    "lag_figure",
-    "log_axis",
-    "new_figure",
-    "plain_text",
-]
+from thermograd.analysis.run.result import Pair
 
 _WIDTH_IN = 3.5  # one column of a two-column paper
 _STYLE: dict[Any, Any] = {

@@ -6,17 +6,8 @@ from typing import Any
 
 from thermograd.analysis.display.markup import Html, element, escape, items
 from thermograd.analysis.report.data.evidence import Evidence
-from thermograd.analysis.report.data.panels import KIND_NAMES, Kind, Panels
-from thermograd.analysis.run.analyze import Pair
-
-__all__ = [
-    "ZOOM_HELP",
-    "chart_box",
-    "pairs_charts_section",
-    "still",
-    "timeline_section",
-    "zoom_buttons",
-]
+from thermograd.analysis.report.data.panel import KIND_NAMES, Kind, Panels
+from thermograd.analysis.run.result import Pair
 
 _COLOURS = 5
 _GLYPHS: dict[Kind, tuple[str, str]] = {

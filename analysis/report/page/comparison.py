@@ -19,16 +19,6 @@ from thermograd.analysis.report.text.comparison import (
     reproducibility_lines,
 )
 
-__all__ = [
-    "comparison_header",
-    "comparison_method",
-    "forest_section",
-    "overlays_section",
-    "pairs_across_section",
-    "reproducibility_section",
-    "runs_section",
-]
-
 _DASH = "–"
 _DASHES = ("", "5 2", "1.5 1.5", "8 3 2 3")
 

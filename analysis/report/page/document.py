@@ -24,8 +24,6 @@ import thermograd
 from thermograd.analysis.display.markup import escape, json_script
 from thermograd.store.errors import MissingExtraError
 
-__all__ = ["build_page", "packed", "require_extra", "write_file"]
-
 _EXTRA = {
     "altair": "altair",
     "matplotlib": "matplotlib",

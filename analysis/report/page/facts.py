@@ -7,13 +7,12 @@ from typing import Any
 
 from thermograd.analysis.clocks import clock_lines
 from thermograd.analysis.display.markup import Html, breakable, element, escape, items, table
+from thermograd.analysis.report.data.hardware import device_label
 from thermograd.analysis.report.data.marks import SEVERITIES, onset_ns, severity_rank
-from thermograd.analysis.report.data.panels import Panels, device_label
-from thermograd.analysis.run.analyze import Analysis
+from thermograd.analysis.report.data.panel import Panels
+from thermograd.analysis.run.result import Analysis
 from thermograd.analysis.run.series import Device, RunSeries
 from thermograd.store.events import SETTINGS_MARK
-
-__all__ = ["alerts_section", "data_section", "duration_text", "facts_section"]
 
 _MOST_ALERTS = 300
 _FOR_REPLAYS = (SETTINGS_MARK, "what the stream layer left out as too late")  # texts of marks

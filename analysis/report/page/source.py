@@ -5,11 +5,9 @@ from importlib.metadata import PackageNotFoundError, version
 
 import thermograd
 from thermograd.analysis.display.markup import Html, details, element, items
-from thermograd.analysis.run.analyze import Analysis
 from thermograd.analysis.run.energy import ENERGY_SQL
+from thermograd.analysis.run.result import Analysis
 from thermograd.analysis.run.series import RunSeries
-
-__all__ = ["queries", "queries_across", "queries_section", "reproduce_section", "versions_text"]
 
 _PACKAGES = ("numpy", "scipy", "pyarrow", "duckdb", "river", "altair", "matplotlib", "tsdownsample")
 _QUERIES = {

@@ -4,21 +4,11 @@ import math
 from typing import Any
 
 from thermograd.analysis.display.markup import Html, details, element, items, table, typeset
-from thermograd.analysis.report.data.panels import device_label
-from thermograd.analysis.run.analyze import Analysis, Pair
+from thermograd.analysis.report.data.hardware import device_label
+from thermograd.analysis.run.result import Analysis, Pair
 from thermograd.analysis.run.series import RunSeries
 from thermograd.analysis.run.wording import control_lines, further_lines, reach_sentence, speed_sentence
 from thermograd.analysis.statement import most_telling, pair_sentence, question_verdict, verdict_sentence
-
-__all__ = [
-    "bound_text",
-    "closest_first",
-    "header",
-    "method_section",
-    "naive_section",
-    "pairs_section",
-    "shown_number",
-]
 
 _MOST_ROWS = 12
 _DASH = "–"

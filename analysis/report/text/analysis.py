@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from thermograd.analysis.report.table import cell_text, table_text
-from thermograd.analysis.run.analyze import Analysis, Pair
+from thermograd.analysis.run.result import Analysis, Pair
 from thermograd.analysis.run.wording import (
     control_lines,
     event_lines,
@@ -20,15 +20,6 @@ from thermograd.analysis.statement import most_telling, pair_sentence, verdict_s
 from thermograd.store.events import column_names, was_watched
 from thermograd.store.log.reader import read_kind
 from thermograd.store.runs.catalogue import Run
-
-__all__ = [
-    "demo_summary",
-    "describe_analysis",
-    "describe_machine",
-    "describe_run",
-    "describe_verification",
-    "run_facts_shown",
-]
 
 _LIMITS = ("rated_power_w", "power_limit_w", "temperature_limit_c", "max_sm_clock_mhz", "driver_version")
 

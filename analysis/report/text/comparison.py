@@ -7,19 +7,8 @@ from typing import Any
 import scipy.special
 from thermograd.analysis.comparison.result import ComparedRun, Comparison, PairAcross
 from thermograd.analysis.report.table import table_text
-from thermograd.analysis.run.analyze import Analysis, Pair
+from thermograd.analysis.run.result import Analysis, Pair
 from thermograd.analysis.statement import most_telling, question_verdict
-
-__all__ = [
-    "best_of",
-    "change_line",
-    "comparison_sentence",
-    "comparison_verdict",
-    "demo_beside",
-    "describe_comparison",
-    "reproducibility_lines",
-    "side_by_side",
-]
 
 _NAMES = {"grad_norm": "gradient norm", "temperature_c": "temperature", "power_w": "power"}
 _FEWEST_RUNS = 5

@@ -14,14 +14,12 @@ from thermograd.analysis.report.page.document import write_file
 from thermograd.analysis.report.page.facts import duration_text
 from thermograd.analysis.report.page.verdict import bound_text, closest_first, shown_number
 from thermograd.analysis.report.sections_energy import energy_doubt, energy_text
-from thermograd.analysis.run.analyze import Analysis, Pair
 from thermograd.analysis.run.energy import run_energy
+from thermograd.analysis.run.result import Analysis, Pair
 from thermograd.analysis.run.series import RunSeries
 from thermograd.analysis.run.wording import event_lines, further_lines, reach_sentence
 from thermograd.analysis.statement import verdict_sentence
 from thermograd.store.errors import LogError
-
-__all__ = ["code_span", "report_markdown", "table_markdown", "write_markdown"]
 
 _MOST_PAIRS = 6
 _MOST_ALERTS = 5

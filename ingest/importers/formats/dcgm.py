@@ -16,8 +16,6 @@ from thermograd.ingest.importers.recording import Format, Head, Hints, Recording
 from thermograd.ingest.importers.zones import Moment, read_epoch
 from thermograd.store.errors import ImportFormatError
 
-__all__ = ["PROMETHEUS_JSON", "PROMETHEUS_TEXT"]
-
 _METRICS: dict[str, tuple[str, float]] = {  # column, and the factor to its unit
     "GPU_UTIL": ("utilization_pct", 1),
     "POWER_USAGE": ("power_w_average", 1),

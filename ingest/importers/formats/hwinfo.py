@@ -22,8 +22,6 @@ from thermograd.ingest.importers.recording import Format, Head, Hints, Recording
 from thermograd.ingest.importers.zones import Moment, read_time
 from thermograd.store.errors import ImportFormatError
 
-__all__ = ["HWINFO"]
-
 _ENCODING = "latin-1"  # HWiNFO writes the degree sign as one byte
 _TAIL_BYTES = 1 << 19
 _CELL = re.compile(r"(?P<name>.+?) ?\[(?P<unit>[^\]]+)\]")

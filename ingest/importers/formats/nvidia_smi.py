@@ -23,8 +23,6 @@ from thermograd.ingest.importers.recording import Format, Head, Hints, Recording
 from thermograd.ingest.importers.zones import Moment, read_time
 from thermograd.store.errors import ImportFormatError
 
-__all__ = ["NVIDIA_SMI"]
-
 _HEADER_CELL = re.compile(r"(?P<field>[a-z][a-z0-9_.]*)(?: \[(?P<unit>[^\]]+)\])?", re.ASCII | re.IGNORECASE)
 _CELL = re.compile(r"(?P<number>[^ ]+)(?: (?P<unit>[^ ]+))?")
 _ABSENT = re.compile(r"\[?(n/a|not supported|unknown error|not found|insufficient permissions)\]?", re.I)

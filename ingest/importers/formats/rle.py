@@ -20,8 +20,6 @@ from thermograd.ingest.importers.recording import Format, Head, Hints, Recording
 from thermograd.ingest.importers.zones import Moment, read_epoch, read_time, shown_offset
 from thermograd.store.errors import ImportFormatError
 
-__all__ = ["DEVICE_LOG", "SIGNALS", "STEP_LOG"]
-
 SIGNALS = frozenset({"util_pct", "temp_c", "power_w", "rle_smoothed", "rle_raw"})
 _NUMERIC = (
     *("util_pct", "power_w", "temp_c", "vram_temp_c", "gpu_memory_temp", "fan_pct", "gpu_fan_pct"),

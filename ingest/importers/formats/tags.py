@@ -10,8 +10,6 @@ from thermograd.ingest.importers.reading import LeftOutError
 from thermograd.ingest.importers.recording import Recording
 from thermograd.ingest.importers.zones import Moment
 
-__all__ = ["NO_SIGNAL", "STEP_TAGS", "StepRows", "known_column", "listed_names", "of_no_use"]
-
 # In order of preference: where a log has several, the first is the step's own value.
 _TAGS: dict[str, tuple[str, ...]] = {
     "loss": (

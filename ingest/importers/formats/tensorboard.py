@@ -15,8 +15,6 @@ from thermograd.ingest.importers.recording import Format, Head, Hints, Recording
 from thermograd.ingest.importers.zones import read_epoch
 from thermograd.store.errors import ImportFormatError
 
-__all__ = ["TENSORBOARD"]
-
 _FRAME = struct.Struct("<QI")  # length of the event, checksum of the length
 _CHECKSUM_BYTES = 4
 _FIRST_EVENT = b"brain.Event:"

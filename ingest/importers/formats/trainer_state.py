@@ -14,8 +14,6 @@ from thermograd.ingest.importers.recording import Format, Head, Hints, Recording
 from thermograd.ingest.importers.zones import Moment, read_time
 from thermograd.store.errors import ImportFormatError
 
-__all__ = ["TRAINER_STATE"]
-
 _COLUMNS = ("loss", "grad_norm", "learning_rate", "epoch")
 
 
