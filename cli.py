@@ -406,8 +406,8 @@ def list_all_runs(runs: Path, age: str | None, yes: bool, as_json: bool) -> None
         return
     if yes:
         raise click.UsageError("--yes is for --prune-older-than.")
-    from thermograd.analysis.report.table import runs_table
     from thermograd.store.runs.catalogue import list_runs
+    from thermograd.store.text import runs_table
 
     rows = [run.summary() for run in list_runs(runs)]
     if as_json:
@@ -468,7 +468,7 @@ def show(runs: Path, run: str, as_json: bool) -> None:
 
     Example: thermograd show latest
     """
-    from thermograd.analysis.report.text.analysis import describe_run, run_facts_shown
+    from thermograd.store.runs.describe import describe_run, run_facts_shown
 
     facts = run_facts_shown(_find(runs, run))
     if as_json:
@@ -568,7 +568,7 @@ def replay(
             _echo(alert_line(alert))
         _echo(result.sentence(check))
     if config is not None or output is not None:
-        from thermograd.stream.redefined import difference, write_replay
+        from thermograd.stream.pipeline.replay import difference, write_replay
 
         path = write_replay(found.path, found.run_id, settings, result.alerts, result.recorded, output)
         if as_json:
@@ -783,8 +783,8 @@ def verify(runs: Path, run: str, as_json: bool) -> None:
 
     Example: thermograd verify latest
     """
-    from thermograd.analysis.report.text.analysis import describe_verification
     from thermograd.store.log.seal import verify_run
+    from thermograd.store.runs.describe import describe_verification
 
     result = verify_run(_find(runs, run).path)
     if as_json:
@@ -883,8 +883,7 @@ def doctor(as_json: bool) -> None:
 
     Example: thermograd doctor
     """
-    from thermograd.analysis.report.text.analysis import describe_machine
-    from thermograd.ingest.devices.base import examine_machine
+    from thermograd.ingest.devices.doctor import describe_machine, examine_machine
 
     facts = examine_machine()
     if as_json:

@@ -12,10 +12,10 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal
 
 from thermograd.ingest.agent.supervisor import AgentProcess
+from thermograd.ingest.job import session
 from thermograd.ingest.job.facts import run_facts
 from thermograd.ingest.job.on_alert import AlertTasks
 from thermograd.ingest.job.place import Place, agree_on_run_id, cuda_device, place_of_this_process
-from thermograd.ingest.launch import autorun
 from thermograd.ingest.simulate.gpu import PRESETS
 from thermograd.store.errors import LogError
 from thermograd.store.host import new_writer_name
@@ -64,7 +64,7 @@ class Run:
         self._layer_mode = layer_norms
         self._layers: LayerNorms | None = None
         self._tap: StepTap | None = None
-        self._own_tap = autorun.OwnTap()
+        self._own_tap = session.OwnTap()
         self._steps = 0
         self._last_step_ns: int | None = None
         self._device: str | None = None
@@ -309,7 +309,7 @@ def start_run(
         raise TypeError(f"name is {name!r}; allowed: any text")
     if os.environ.get("THERMOGRAD_DISABLED", "0") not in ("", "0"):
         return Run(None, None)
-    if (shared := autorun.adopt()) is not None:
+    if isinstance(shared := session.adopt(), Run):
         if on_alert is not None:
             shared.alert_tasks.add(on_alert)
         return shared
@@ -318,7 +318,7 @@ def start_run(
         run.alert_tasks.add(on_alert)
     if agent and run.path is not None and run.place.local_rank == 0:
         run.agent = _start_agent(run, hz, simulate, on_alert_line)
-    autorun.started(run)
+    session.started(run)
     return run
 
 

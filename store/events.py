@@ -153,3 +153,12 @@ def arrow_schema(kind: str, run_id: str | None = None, writer: str | None = None
     if writer is not None:
         metadata["thermograd.writer"] = writer
     return pa.schema(fields, metadata)
+
+
+ALERTS = (
+    "spike.grad", "spike.loss", "shift.grad", "nonfinite", "zero_grad", "collapse.thermal",
+    "collapse.brake", "throttle.warn", "power_limited", "coupling", "sensor.gap",
+)  # fmt: skip
+
+
+SEVERITIES = ("info", "warning", "critical")

@@ -1,5 +1,8 @@
 """Text from strangers as a terminal may show it: names, notes and values carry no control characters."""
 
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
 from math import isfinite
 from typing import Any
 
@@ -33,7 +36,7 @@ def printable_lines(text: str) -> str:
 
 
 def without_nan(value: Any) -> Any:
-    """Return a document with null for numbers that are not finite: JSON has none.
+    """Return a document with null for numbers that are not finite, and numpy's scalars as Python's.
 
     Examples
     --------
@@ -44,6 +47,8 @@ def without_nan(value: Any) -> Any:
         return {key: without_nan(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [without_nan(item) for item in value]
+    if type(value).__module__ == "numpy" and hasattr(value, "item"):
+        value = value.item()
     return None if isinstance(value, float) and not isfinite(value) else value
 
 
@@ -51,3 +56,67 @@ def _without_controls(text: str) -> str:
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() else " " if c.isspace() else "\ufffd" for c in text)
+
+
+def nan_as_text(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return values for strict JSON: NaN and the infinities become the strings that Python reads back.
+
+    Examples
+    --------
+    >>> nan_as_text({"loss": float("nan"), "grad_norm": float("-inf"), "step": 3})
+    {'loss': 'nan', 'grad_norm': '-inf', 'step': 3}
+    """
+    return {
+        name: repr(value) if isinstance(value, float) and not isfinite(value) else value
+        for name, value in values.items()
+    }
+
+
+def strict_json(values: Mapping[str, Any]) -> str:
+    """Return values as one line of JSON, non-finite numbers as in `nan_as_text`."""
+    return json.dumps(nan_as_text(values), allow_nan=False, default=str)
+
+
+_LONGEST_CELL = 128  # a run id is never cut
+
+
+def table_text(header: Sequence[str], rows: Iterable[Sequence[Any]], right: Sequence[str] = ()) -> str:
+    """Lay rows out in aligned columns, numbers to the right."""
+    names = [printable(name, _LONGEST_CELL) for name in header]
+    cells = [[printable(cell_text(value), _LONGEST_CELL) for value in row] for row in rows]
+    widths = [max(len(name), *(len(row[i]) for row in cells), 0) for i, name in enumerate(names)]
+    numeric = [
+        name in right or (bool(cells) and all(_looks_numeric(row[i]) for row in cells))
+        for i, name in enumerate(header)
+    ]
+
+    def line(values: Sequence[str]) -> str:
+        parts = [v.rjust(w) if n else v.ljust(w) for v, w, n in zip(values, widths, numeric, strict=True)]
+        return "  ".join(parts).rstrip()
+
+    return "\n".join([line(names), line(["-" * w for w in widths]), *map(line, cells)])
+
+
+def cell_text(value: Any) -> str:
+    """Return a value as one line that a terminal can show, not too long; None is a dash."""
+    if value is None:
+        return "-"
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    if isinstance(value, list):
+        return printable(", ".join(map(str, value)))
+    return printable(value.isoformat(sep=" ") if isinstance(value, datetime) else value)
+
+
+def _looks_numeric(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return text == "-"
+    return True
+
+
+def runs_table(rows: list[dict[str, Any]]) -> str:
+    """Return the list of runs as a table."""
+    columns = ("run_id", "state", "started", "steps", "samples", "alerts", "devices")
+    return table_text(columns, [[row[name] for name in columns] for row in rows])

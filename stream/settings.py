@@ -11,12 +11,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
-from thermograd.stream.alerts.alert import SEVERITIES
-
-ALERTS = (
-    "spike.grad", "spike.loss", "shift.grad", "nonfinite", "zero_grad", "collapse.thermal",
-    "collapse.brake", "throttle.warn", "power_limited", "coupling", "sensor.gap",
-)  # fmt: skip
+from thermograd.store.events import ALERTS, SEVERITIES
 
 
 def _a(default: Any, meaning: str, **limits: Any) -> Any:

@@ -18,12 +18,10 @@ from synthetic import make_run
 from thermograd.cli import main
 from thermograd.ingest.devices.base import DeviceReader
 from thermograd.ingest.importers.recording import Format, Head, Hints
-from thermograd.store.events import COMMON, KINDS
+from thermograd.store.events import ALERTS, COMMON, KINDS, SEVERITIES
 from thermograd.store.query.connection import query
-from thermograd.stream.advice import ADVICE
-from thermograd.stream.alerts.alert import SEVERITIES
 from thermograd.stream.pipeline.config import load_config
-from thermograd.stream.settings import ALERTS
+from thermograd.stream.sinks.notifier import ADVICE
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"

@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import scipy.special
-from thermograd.analysis.blas import one_blas_thread
 from thermograd.analysis.calibration import processes
 from thermograd.analysis.calibration.processes import NULLS, Pair, Rng
 from thermograd.analysis.coupling.cross_correlation import naive_pearson, residual_cross_correlation
+from thermograd.analysis.coupling.linear_algebra import one_blas_thread
 from thermograd.analysis.coupling.verdict import verdict
 from thermograd.store.errors import NotEnoughDataError
 

@@ -9,18 +9,23 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from thermograd.analysis.blas import one_blas_thread
 from thermograd.analysis.comparison.reproducibility import recorded_seed, repeated_trainings, reproducibility
 from thermograd.analysis.comparison.result import ComparedRun, Comparison, PairAcross
 from thermograd.analysis.coupling.cross_correlation import naive_pearson
+from thermograd.analysis.coupling.linear_algebra import one_blas_thread
 from thermograd.analysis.coupling.session_swap import SwapFamily, session_swap
 from thermograd.analysis.coupling.verdict import holm
-from thermograd.analysis.prepare import RegularPair, regular_pair
-from thermograd.analysis.roles import device_by_role, model_warnings
 from thermograd.analysis.run.analyze import analyze_run
-from thermograd.analysis.run.result import Analysis, Pair
-from thermograd.analysis.run.series import HARDWARE_SIGNALS, TRAINING_SIGNALS, RunSeries, load_series
-from thermograd.analysis.statement import most_telling, question_verdict
+from thermograd.analysis.run.pairs import RegularPair, regular_pair
+from thermograd.analysis.run.result import Analysis, Pair, most_telling, question_verdict
+from thermograd.analysis.run.series import (
+    HARDWARE_SIGNALS,
+    TRAINING_SIGNALS,
+    RunSeries,
+    device_by_role,
+    load_series,
+    model_warnings,
+)
 from thermograd.store.errors import NotEnoughDataError
 from thermograd.store.runs.catalogue import Run
 

@@ -4,11 +4,13 @@ import math
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-import numpy as np
+import scipy.special
 from thermograd.analysis.comparison.reproducibility import Reproducibility
 from thermograd.analysis.coupling.session_swap import SessionSwap, SwapFamily
+from thermograd.analysis.display.markup import element, items
 from thermograd.analysis.run.result import Pair
 from thermograd.analysis.run.series import RunSeries
+from thermograd.store.text import without_nan
 
 
 @dataclass(eq=False)
@@ -112,7 +114,7 @@ class Comparison:
         return [run for run in self.runs if run.repeats is None]
 
     def _repr_html_(self) -> str:
-        from thermograd.analysis.display.profile import comparison_html
+        pass
 
         return comparison_html(self)
 
@@ -126,7 +128,7 @@ class Comparison:
             "reproducibility": asdict(self.reproducibility),
             "warnings": self.warnings,
         }
-        finite: dict[str, Any] = _plain(document)
+        finite: dict[str, Any] = without_nan(document)
         return finite
 
 
@@ -169,12 +171,151 @@ def _pair_json(pair: PairAcross) -> dict[str, Any]:
     return entry
 
 
-def _plain(value: Any) -> Any:
-    """Return values as JSON has them: no numpy, no NaN."""
-    if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    if isinstance(value, np.generic):
-        value = value.item()
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+def comparison_html(comparison: "Comparison") -> str:
+    """Return what several runs say together, and each by itself."""
+    from thermograd.analysis.report.page.comparison import pairs_across_section, runs_section
+
+    pass
+
+    sentence = element("p", element("strong", comparison_sentence(comparison)), style="max-width:50em")
+    warnings = items(comparison.warnings)
+    return element("div", sentence, runs_section(comparison), pairs_across_section(comparison), warnings)
+
+
+_NAMES = {"grad_norm": "gradient norm", "temperature_c": "temperature", "power_w": "power"}
+
+
+_FEWEST_RUNS = 5
+
+
+_MATTERS = 0.2  # the |r| below which a coupling does not matter, as in `verdict`
+
+
+def best_of(comparison: Comparison) -> PairAcross | None:
+    """Return the direction of the question that says most; None where the runs share no pair."""
+    return min(comparison.chosen, key=_by_p) if comparison.chosen else None
+
+
+def comparison_verdict(comparison: Comparison) -> str:
+    """Return the verdict over all runs, in the words of `verdict`."""
+    best = best_of(comparison)
+    if best is None or math.isnan(best.swap.p):
+        return "insufficient"
+    if best.p_adjusted <= 0.05:
+        return "coupled"
+    return "no_coupling" if _bound(comparison) < _MATTERS else "inconclusive"
+
+
+def _bound(comparison: Comparison) -> float:
+    return max(max(abs(pair.swap.r_low), abs(pair.swap.r_high)) for pair in comparison.chosen)
+
+
+def comparison_sentence(comparison: Comparison) -> str:
+    """Say what the runs show together about the question, how sure, and what is missing."""
+    best = best_of(comparison)
+    if best is None or best.swap.n_runs < 2:
+        return _too_few(comparison)
+    what, numbers = f"{_words(best.x)} and {_words(best.y)}", f"pooled r = {interval(best)}"
+    trainings, said = best.swap.n_runs, comparison_verdict(comparison)
+    if said == "insufficient":
+        return (
+            f"CANNOT TELL from {trainings} different trainings: the session swap needs {_FEWEST_RUNS}, "
+            f"{_FEWEST_RUNS - trainings} more. Described only: {what}, {numbers} at lag {best.lag_s:+.0f} s."
+        )
+    if said == "coupled":
+        return (
+            f"COUPLED over {trainings} trainings: {what} fit their own run better than another run's, "
+            f"{_leads(best.lag_s)} ({numbers}, session swap p = {best.p_adjusted:.2g}). "
+            "This is association; only an intervention shows what causes what."
+        )
+    lead = "NO COUPLING" if said == "no_coupling" else "NOT SHOWN"
+    bound = min(_bound(comparison), 1.0)
+    return (
+        f"{lead} over {trainings} trainings: {what} fit their own run no better than another run's "
+        f"(session swap p = {best.p_adjusted:.2g}, {numbers}); the pooled intervals exclude |r| above "
+        f"{bound:.2f}."
+    )
+
+
+def _too_few(comparison: Comparison) -> str:
+    repeated = len(comparison.runs) - len(comparison.counted)
+    if len(comparison.counted) < 2:
+        repeat = "repeats" if repeated == 1 else "repeat"
+        return (
+            f"ONE TRAINING, no replication: {repeated} of {len(comparison.runs)} runs {repeat} another's "
+            "step series. Together they say no more than one of them; runs of other seeds are needed."
+        )
+    return "CANNOT TELL: no two of these runs share a training signal and a hardware signal that change."
+
+
+def _by_p(pair: PairAcross) -> tuple[float, float]:
+    p = pair.swap.p
+    return (1.0 if math.isnan(p) else p), -abs(pair.swap.r) if math.isfinite(pair.swap.r) else 0.0
+
+
+def _words(name: str) -> str:
+    return _NAMES.get(name, name)
+
+
+def _leads(lag_s: float) -> str:
+    if lag_s > 0:
+        return f"the hardware follows by {lag_s:.0f} s"
+    return f"the training follows by {-lag_s:.0f} s" if lag_s < 0 else "at the same time"
+
+
+def interval(pair: PairAcross) -> str:
+    swap = pair.swap
+    return f"{swap.r:+.2f} [{swap.r_low:+.2f}, {swap.r_high:+.2f}]"
+
+
+def repeat_text(run: ComparedRun, comparison: Comparison) -> str:
+    """Return whose training a run repeats, by the place that run has in the comparison."""
+    if run.repeats is None:
+        return ""
+    place = [other.run_id for other in comparison.runs].index(run.repeats[0]) + 1
+    return f"the training of run {place} again, {run.repeats[1]}"
+
+
+def change_line(comparison: Comparison) -> str:
+    """Say whether the coupling changes within the runs; empty where no run is long enough."""
+    pairs = [run.pair for run in comparison.counted if run.pair is not None]
+    q = [pair.over_time["q"] for pair in pairs if pair.over_time and math.isfinite(pair.over_time["q"])]
+    if not q:
+        return ""
+    p = float(scipy.special.chdtrc(3 * len(q), sum(q)))
+    said = "changes within the runs" if p <= 0.05 else "is not seen to change within the runs"
+    return (
+        f"Over time: the correlation {said} (Cochran's Q of quarters at each run's own lag, summed over "
+        f"{len(q)} runs: p = {p:.2g})."
+    )
+
+
+def reproducibility_lines(comparison: Comparison) -> list[str]:
+    """Say how far the trainings spread, and which of them are one."""
+    found = comparison.reproducibility
+    lines = []
+    if found.final_mean is not None:
+        spread = "" if found.final_sd is None else f", sd {found.final_sd:.3g}, range {found.final_range:.3g}"
+        lines.append(f"Final loss {found.final_mean:.4g}{spread} ({_known(found.final_loss)} runs).")
+    if found.loss_sd is not None and found.norm_factor is not None:
+        lines.append(
+            f"Over {found.common_steps:,} common steps runs differ by {found.loss_sd:.3g} in loss and by a "
+            f"factor of {found.norm_factor:.2f} in gradient norm (median sd)."
+        )
+    elif len(comparison.runs) > 1:
+        lines.append("They have no steps with known values in common.")
+    seeds = [run.seed for run in comparison.runs]
+    if any(seed is None for seed in seeds):
+        lines.append(f"{sum(seed is None for seed in seeds)} of {len(seeds)} runs recorded no seed.")
+    repeated = [run for run in comparison.runs if run.repeats is not None]
+    if repeated:
+        lines.append(
+            f"Of {len(comparison.runs)} runs, {len(repeated)} repeat{'s' * (len(repeated) == 1)} "
+            "another's training: "
+            f"that shows how deterministic it is, and is no replication; {len(comparison.counted)} count."
+        )
+    return lines
+
+
+def _known(values: dict[str, Any]) -> int:
+    return sum(value is not None for value in values.values())

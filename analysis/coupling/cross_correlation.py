@@ -13,6 +13,9 @@ from numpy.typing import ArrayLike, NDArray
 from thermograd.analysis.coupling.pair_residuals import Paired, paired_residuals
 from thermograd.analysis.coupling.resampling import LaggedPair, half_width
 from thermograd.analysis.coupling.significance import most_influential, peak_of
+from thermograd.analysis.display.markup import element, table
+from thermograd.analysis.display.numbers import bound_text, shown_number
+from thermograd.analysis.display.profile import lag_profile
 
 Family = Literal["forward", "simultaneous", "reverse"]
 FAMILIES: tuple[Family, ...] = ("forward", "simultaneous", "reverse")
@@ -76,7 +79,7 @@ class Coupling:
     reason: str | None = None
 
     def _repr_html_(self) -> str:
-        from thermograd.analysis.display.profile import coupling_html
+        pass
 
         return coupling_html(self)
 
@@ -304,3 +307,22 @@ def _no_result(searched: Ints, max_lag: int, cleaned: Paired) -> Coupling:
         n_dropped=cleaned.n_dropped,
         reason=cleaned.reason,
     )
+
+
+def coupling_html(coupling: "Coupling") -> str:
+    """Return the numbers of one residual cross-correlation of two arrays, and its profile."""
+    if coupling.reason:
+        return element("p", f"No correlation: {coupling.reason}.")
+    header = ("n", "r", "Lag, bins", "p", "95 % bound")
+    row = (
+        f"{coupling.n:,}",
+        shown_number(coupling.r, "+.2f"),
+        f"{coupling.lag:+d}",
+        shown_number(coupling.p, ".2g"),
+        bound_text(coupling.half_width),
+    )
+    own = {int(lag) for lag in coupling.family}
+    drawing = lag_profile(
+        coupling.lags.tolist(), coupling.profile.tolist(), coupling.half_width, own, "bins", "x"
+    )
+    return element("div", table(header, [row], "nnnnn", "Residual cross-correlation"), drawing)

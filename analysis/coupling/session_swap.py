@@ -6,6 +6,7 @@ same time does fit that run best; random signs within the runs show how well by 
 """
 
 import itertools
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -15,6 +16,8 @@ from numpy.typing import ArrayLike, NDArray
 from thermograd.analysis.coupling.pair_residuals import Paired
 from thermograd.analysis.coupling.random_effects import Pooled, as_t, pool, usable_runs
 from thermograd.analysis.coupling.resampling import LaggedPair, sign_flipped_profiles
+from thermograd.analysis.display.markup import element, items, table
+from thermograd.analysis.display.numbers import interval, shown_number
 
 SwapFamily = Literal["forward", "reverse"]
 
@@ -82,7 +85,7 @@ class SessionSwap:
     reasons: list[str]
 
     def _repr_html_(self) -> str:
-        from thermograd.analysis.display.profile import swap_html
+        pass
 
         return swap_html(self)
 
@@ -269,3 +272,17 @@ def _no_result(index: list[int], lags: Ints, reasons: list[str]) -> SessionSwap:
         profile=np.full(lags.size, np.nan),
         reasons=reasons,
     )
+
+
+def swap_html(swap: "SessionSwap") -> str:
+    """Return what a session swap says, with every run that entered."""
+    header = ("", "r", "95 % interval", "Lag, bins")
+    places = zip(swap.run_index, swap.run_r, swap.run_low, swap.run_high, swap.run_lag, strict=True)
+    rows = [
+        (f"run {place + 1}", shown_number(r, "+.2f"), interval(low, high), f"{int(lag):+d}")
+        for place, r, low, high, lag in places
+    ]
+    rows.append(("pooled", shown_number(swap.r, "+.2f"), interval(swap.r_low, swap.r_high), f"{swap.lag:+d}"))
+    p = f"p = {swap.p:.2g}" if math.isfinite(swap.p) else "no p"
+    said = element("p", element("strong", f"Session swap of {swap.n_runs} runs: {p}"))
+    return element("div", said, table(header, rows, "tnnn", "Session swap"), items(swap.reasons))

@@ -8,14 +8,12 @@ References
 Okabe & Ito (2008), Color Universal Design, jfly.uni-koeln.de/color.
 """
 
-from thermograd.analysis.report.data.panel import Kind
-
 TEXT_COLOUR = "#30343b"  # on paper
 SOFT_COLOUR = "#5f6772"
 GRID_COLOUR = "#e6e8eb"
 BAND_COLOUR = "#e1e5ea"
 DEVICE_COLOURS = ("#0072B2", "#E69F00", "#009E73", "#56B4E9", "#999999")
-MARK_COLOURS: dict[Kind, str] = {
+MARK_COLOURS: dict[str, str] = {
     "spike": "#D55E00",
     "nonfinite": "#D55E00",
     "zero": "#D55E00",

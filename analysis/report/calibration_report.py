@@ -8,9 +8,9 @@ from pathlib import Path
 
 from thermograd.analysis.calibration.calibrate import Calibration, Measured, binomial_interval
 from thermograd.analysis.display.markup import Html, element, items, table
-from thermograd.analysis.report.page.document import write_file
-from thermograd.analysis.report.table import table_text
 from thermograd.store.errors import ThermogradError
+from thermograd.store.files import write_file
+from thermograd.store.text import table_text
 
 _ABOUT = {
     "ar.5": "independent noise with a short memory",

@@ -2,11 +2,10 @@
 
 from pathlib import Path
 
-from thermograd.analysis.comparison.result import Comparison
-from thermograd.analysis.report.page.document import build_page, require_extra, write_file
-from thermograd.analysis.report.text.comparison import best_of
+from thermograd.analysis.comparison.result import Comparison, best_of
+from thermograd.analysis.report.page.document import build_page, require_extra
 from thermograd.store.errors import LogError
-from thermograd.store.files import write_json
+from thermograd.store.files import write_file, write_json
 
 
 def write_comparison(comparison: Comparison, directory: Path) -> dict[str, Path]:
@@ -54,10 +53,10 @@ def write_comparison(comparison: Comparison, directory: Path) -> dict[str, Path]
 
 def comparison_page(comparison: Comparison) -> str:
     """Return the page."""
-    from thermograd.analysis.report.charts.comparison import build_overlays, overlays_chart
+    from thermograd.analysis.report.charts.comparison import forest_chart, overlays_chart
+    from thermograd.analysis.report.data.comparison import build_overlays, forest_rows
     from thermograd.analysis.report.figures.comparison import comparison_figure
     from thermograd.analysis.report.figures.timeline import encode_figure
-    from thermograd.analysis.report.forest import forest_chart, forest_rows
     from thermograd.analysis.report.page.document import comparison as sections
 
     best = best_of(comparison)

@@ -7,22 +7,19 @@ from typing import Any
 
 import thermograd
 from thermograd.analysis.display.markup import Html, element
-from thermograd.analysis.report.around_spikes import AroundSpikes, around_spikes
-from thermograd.analysis.report.data.evidence import Evidence, pair_evidence
+from thermograd.analysis.report.data.evidence import AroundSpikes, Evidence, around_spikes, pair_evidence
 from thermograd.analysis.report.data.panel import Panels
 from thermograd.analysis.report.data.panels import build_panels, time_origin_ns
 from thermograd.analysis.report.data.tables import FORMATS, figure_tables, table_bytes
-from thermograd.analysis.report.page.charts import pairs_charts_section, timeline_section
-from thermograd.analysis.report.page.document import build_page, require_extra, write_file
-from thermograd.analysis.report.page.facts import alerts_section, data_section, facts_section
+from thermograd.analysis.report.page.charts import pairs_charts_section, spikes_section, timeline_section
+from thermograd.analysis.report.page.document import build_page, require_extra
+from thermograd.analysis.report.page.facts import alerts_section, data_section, energy_section, facts_section
 from thermograd.analysis.report.page.source import queries_section, reproduce_section
 from thermograd.analysis.report.page.verdict import header, method_section, naive_section, pairs_section
-from thermograd.analysis.report.sections_energy import energy_section
-from thermograd.analysis.report.sections_spikes import spikes_section
 from thermograd.analysis.run.result import Analysis, Pair
 from thermograd.analysis.run.series import RunSeries, load_series
 from thermograd.store.errors import LogError
-from thermograd.store.files import write_json
+from thermograd.store.files import write_file, write_json
 from thermograd.store.runs.catalogue import Run
 
 _IMAGES = ("png", "pdf", "svg")
@@ -101,7 +98,7 @@ _FILES = {"figure": "figure", "lag": "lag_profile"}
 
 def prepare(data: RunSeries, analysis: Analysis) -> Contents:
     """Compute all that the report of a run shows beyond its analysis."""
-    from thermograd.analysis.report.charts.pairs import lag_pairs
+    from thermograd.analysis.report.data.evidence import lag_pairs
 
     pairs = lag_pairs(analysis)
     found = [

@@ -8,9 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from thermograd.analysis.align.grid import causal_grid
 from thermograd.analysis.coupling.cross_correlation import naive_pearson, residual_cross_correlation
-from thermograd.analysis.roles import device_by_role
-from thermograd.analysis.run.series import Device, RunSeries
-from thermograd.store.runs.catalogue import list_runs
+from thermograd.analysis.run.series import Device, RunSeries, device_by_role
 
 Floats = NDArray[np.float64]
 Times = NDArray[np.int64]
@@ -97,74 +95,3 @@ def _borrowed(data: RunSeries, time_ns: Times, values: Floats, shift_ns: int) ->
     max_lag = max(1, round(_LAGS_S / grid.period_s)) if grid.x.size else 1
     found = residual_cross_correlation(grid.x, grid.y, max_lag=max_lag, permutations=0, segments=grid.segment)
     return {"grad_norm": naive_pearson(norms, later), "residual": found.r, "residual_p": found.p}
-
-
-def same_training_as(data: RunSeries) -> list[str]:
-    """Return other runs of the directory whose recorded step series is identical to this run's."""
-    own = data.run.facts.get("import", {}).get("step_series_sha256")
-    if not own:
-        return []
-    others = [run for run in list_runs(data.run.path.parent) if run.run_id != data.run.run_id]
-    return [run.run_id for run in others if run.facts.get("import", {}).get("step_series_sha256") == own]
-
-
-def warnings_for(data: RunSeries, devices: list[Device]) -> list[str]:
-    """Say in sentences what is wrong with a run's data, whatever the statistics find."""
-    warnings = []
-    twins = same_training_as(data)
-    if twins:
-        warnings.append(
-            f"The step series is identical to that of {', '.join(twins)}, to the last bit: "
-            "one training, not a replication."
-        )
-    estimated = data.run.facts.get("import", {}).get("step_times_estimated")
-    if estimated:
-        warnings.append(f"The times of the steps are {estimated}. No lag is more exact than that.")
-    for device in devices:
-        warnings += [f"{device.name}: {text}" for text in _device_warnings(data, device)]
-    if any(device.simulated for device in devices):
-        names = ", ".join(device.name for device in devices if device.simulated)
-        warnings.append(f"{names}: simulated; its numbers say nothing about real hardware.")
-    return warnings
-
-
-def _device_warnings(data: RunSeries, device: Device) -> list[str]:
-    warnings = [f"{name}: {reason}." for name, reason in device.facts.get("suspect", {}).items()]
-    warnings += _idle(data, device)
-    temperature = device.signal("temperature_c")
-    if temperature is None:
-        return warnings
-    known = temperature[np.isfinite(temperature)]
-    levels = np.unique(known)
-    if 1 < levels.size <= 12 and np.all(levels == np.round(levels)):
-        text = f"temperature_c moves in steps of 1 degC ({levels.size} levels); this about halves the power."
-        warnings.append(text)
-    if data.step_time_ns.size and device.time_ns.size:
-        at_steps = np.interp(data.step_time_ns, device.time_ns, temperature)
-        trend = naive_pearson(data.step_time_ns.astype(np.float64) / 1e9, at_steps)
-        if abs(trend) > 0.5:
-            text = (
-                f"temperature_c follows time alone with r = {trend:+.2f}: any other trend will seem coupled."
-            )
-            warnings.append(text)
-    return warnings
-
-
-def _idle(data: RunSeries, device: Device) -> list[str]:
-    """Say whether the device's load did not differ between training and the minute around it."""
-    if not data.step_time_ns.size:
-        return []
-    first, last = data.step_time_ns[0], data.step_time_ns[-1]
-    during = (device.time_ns >= first) & (device.time_ns <= last)
-    around = ~during & (np.abs(device.time_ns - (first + last) // 2) <= (last - first) // 2 + 60 * 10**9)
-    parts = []
-    for name, unit in (("power_w", "W"), ("utilization_pct", "%")):
-        values = device.signal(name)
-        if values is None or during.sum() < 10 or around.sum() < 10 or np.ptp(values) == 0:
-            continue
-        busy, rest = float(np.nanmedian(values[during])), float(np.nanmedian(values[around]))
-        spread = float(np.nanstd(values))
-        if busy - rest > max(0.5 * spread, 0.05 * abs(rest)):
-            return []
-        parts.append(f"{name} {busy:.3g} {unit} while training, {rest:.3g} {unit} before and after")
-    return [f"it was not doing the training: {'; '.join(parts)}."] if parts else []

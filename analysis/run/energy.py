@@ -157,3 +157,12 @@ def _step_joules(begins: Floats, ends: Floats, start_ns: Floats, end_ns: Floats,
 
     whole = (between(known) >= (ends - begins) * (1 - 1e-9)) & (ends > begins)
     return between(spent)[whole]
+
+
+def energy_doubt(data: RunSeries, energy: DeviceEnergy) -> str:
+    """Return what the run's facts doubt of the power behind an energy; may be empty."""
+    suspect = data.devices[energy.device].facts.get("suspect")
+    found = (
+        suspect.get("power_w") if isinstance(suspect, dict) and energy.source != "energy counter" else None
+    )
+    return str(found) if found else ""

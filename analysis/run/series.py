@@ -1,5 +1,6 @@
 """A run as plain arrays: its steps, and each device's samples with the signals derived from them."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -159,3 +160,31 @@ def _in_time_order(table: pa.Table) -> pa.Table:
 
 def _floats(column: pa.ChunkedArray) -> Floats:
     return np.asarray(column.cast(pa.float64()).fill_null(float("nan")), dtype=np.float64)
+
+
+def device_by_role(data: RunSeries) -> dict[str, Device]:
+    """Return a run's devices by role: ``gpu 0``, ``gpu 1``, ... in the order of their names, then ``cpu``.
+
+    Simulated devices are GPUs. What is neither, such as an importer's own name, keeps its name.
+    """
+    roles: dict[str, Device] = {}
+    for device in data.devices.values():
+        name = device.name.lower()
+        if name.startswith(("gpu", "simulated:")) or "gpu" in str(device.facts.get("model") or "").lower():
+            roles[f"gpu {sum(role.startswith('gpu ') for role in roles)}"] = device
+        else:
+            roles[device.name] = device
+    return dict(sorted(roles.items(), key=lambda item: (not item[0].startswith("gpu "), item[0])))
+
+
+def model_warnings(series: Sequence[RunSeries]) -> list[str]:
+    """Say where devices that are compared are of different models."""
+    models: dict[str, dict[str, None]] = {}
+    for data in series:
+        for role, device in device_by_role(data).items():
+            models.setdefault(role, {})[str(device.facts.get("model") or "model not recorded")] = None
+    return [
+        f"{role} is not the same model in all runs: {'; '.join(names)}."
+        for role, names in models.items()
+        if len(names) > 1
+    ]

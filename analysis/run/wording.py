@@ -5,8 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from thermograd.analysis.event_study.onsets import FEWEST_ONSETS
-from thermograd.analysis.run.result import Analysis, Pair
-from thermograd.analysis.statement import most_telling
+from thermograd.analysis.run.result import Analysis, Pair, most_telling
 
 _ALPHA = 0.05
 

@@ -16,12 +16,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from thermograd.ingest.agent.footprint import SparingFinder
 from thermograd.ingest.agent.sampler import Sampler
-from thermograd.ingest.agent_imports import SparingFinder
 from thermograd.ingest.devices.base import DeviceReader, open_readers
 from thermograd.store.files import read_json, write_json
-from thermograd.store.host import host_label, new_writer_name
-from thermograd.store.lock import ProcessLock
+from thermograd.store.host import ProcessLock, host_label, new_writer_name
 from thermograd.store.log.writer import EventWriter
 from thermograd.store.runs.catalogue import Run
 

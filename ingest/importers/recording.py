@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Collection, Hashable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -247,3 +247,19 @@ class Format:
     read: Callable[[tuple[Path, ...], Hints], list[Recording]]
     several: bool = False
     has_clock: bool = True
+
+
+_NAMED = 8
+
+
+def listed_names(names: Iterable[str]) -> str:
+    """Name some of them and count the rest."""
+    known = sorted(names)
+    more = f" and {len(known) - _NAMED} more" if len(known) > _NAMED else ""
+    return ", ".join(name[:60] for name in known[:_NAMED]) + more
+
+
+def of_no_use(noun: str, names: Collection[str]) -> list[str]:
+    """Say in a list of at most one sentence which of a file's names are not imported."""
+    many = "s" if len(names) > 1 else ""
+    return [f"{len(names)} {noun}{many} of no use: {listed_names(names)}"] if names else []

@@ -6,11 +6,9 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.dataset as ds
 from thermograd.store.efficiency.estimator import Efficiency
-from thermograd.store.runs.catalogue import Run
 
-_SCHEMA = pa.schema(
+SCHEMA = pa.schema(
     [
         ("run_id", pa.string()),
         ("writer", pa.string()),
@@ -28,7 +26,7 @@ _SCHEMA = pa.schema(
         ("definition", pa.string()),
     ]
 )
-_INPUT = ["time_ns", "utilization_pct", "power_w", "temperature_c"]
+INPUT = ["time_ns", "utilization_pct", "power_w", "temperature_c"]
 
 
 def efficiency_of(facts: dict[str, Any], samples: pa.Table) -> list[dict[str, Any]]:
@@ -48,7 +46,7 @@ def efficiency_of(facts: dict[str, Any], samples: pa.Table) -> list[dict[str, An
         readings that were missing. Without power or rated power the load is not known, so ``a_load`` is None
         (the estimator's stand-in for it is no reading).
     """
-    names = _SCHEMA.names[5:-2]
+    names = SCHEMA.names[5:-2]
     rows = []
     for estimator in _estimates(facts, samples):
         row = {name: getattr(estimator, name) for name in names}
@@ -76,43 +74,7 @@ def _estimates(facts: dict[str, Any], samples: pa.Table) -> Iterator[Efficiency]
     estimator = Efficiency(
         rated_power_w=facts.get("rated_power_w"), temperature_limit_c=facts.get("temperature_limit_c")
     )
-    for batch in samples.select(_INPUT).to_batches(max_chunksize=65_536):
+    for batch in samples.select(INPUT).to_batches(max_chunksize=65_536):
         for time_ns, *readings in zip(*(column.to_pylist() for column in batch.columns), strict=True):
             estimator.update(time_ns / 1e9, *readings)
             yield estimator
-
-
-class EfficiencySource:
-    """Arrow data that are computed at the first scan, and only then."""
-
-    def __init__(self, samples: ds.Dataset, runs: Iterable[Run]) -> None:
-        self._samples = samples
-        self._devices = {run.run_id: run.facts.get("devices", {}) for run in runs}
-        self._table: pa.Table | None = None
-
-    def __arrow_c_schema__(self) -> object:
-        return _SCHEMA.__arrow_c_schema__()
-
-    def __arrow_c_stream__(self, requested_schema: object | None = None) -> object:
-        if self._table is None:
-            self._table = self._compute()
-        return self._table.__arrow_c_stream__(requested_schema)
-
-    def _compute(self) -> pa.Table:
-        identity = ["run_id", "writer", "seq", "device"]
-        table = self._samples.to_table(columns=[*identity, *_INPUT])
-        table = table.sort_by([(name, "ascending") for name in ("run_id", "device", "time_ns", "seq")])
-        parts = []
-        for run_id, device in _distinct(table):
-            mask = (ds.field("run_id") == run_id) & (ds.field("device") == device)
-            part = table.filter(mask)
-            derived = efficiency_of(self._devices.get(run_id, {}).get(device, {}), part)
-            columns = part.select([*identity, "time_ns"]).to_pylist()
-            rows = [a | b for a, b in zip(columns, derived, strict=True)]
-            parts.append(pa.Table.from_pylist(rows, _SCHEMA))
-        return pa.concat_tables(parts) if parts else _SCHEMA.empty_table()
-
-
-def _distinct(table: pa.Table) -> list[tuple[str, str]]:
-    pairs = table.group_by(["run_id", "device"]).aggregate([]).to_pylist()
-    return sorted((row["run_id"], row["device"]) for row in pairs)

@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 from thermograd.store.errors import LogError
 from thermograd.store.events import KINDS, arrow_schema
 from thermograd.store.files import Segment, open_dir, open_segments, sealed_segments
-from thermograd.store.lock import ProcessLock
+from thermograd.store.host import ProcessLock
 from thermograd.store.log.reader import conform, read_tail
 from thermograd.store.log.segments import Damage, read_sealed, read_stream, sync_directory, write_parquet
 

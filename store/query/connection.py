@@ -16,13 +16,13 @@ import duckdb
 import pyarrow as pa
 import pyarrow.dataset as ds
 from pyarrow.fs import LocalFileSystem
-from thermograd.store.efficiency.columns import EfficiencySource
 from thermograd.store.errors import QueryError
-from thermograd.store.events import KINDS, arrow_schema, column_names
+from thermograd.store.events import KINDS, arrow_schema
 from thermograd.store.files import sealed_segments
 from thermograd.store.log.reader import snapshot, tell
 from thermograd.store.log.segments import read_sealed
 from thermograd.store.query.interrupt import too_late
+from thermograd.store.query.views import ALIGNED, ALIGNED_VIEW, AROUND, EfficiencySource, RunsSource
 from thermograd.store.runs.catalogue import Run, default_runs_dir, list_runs
 
 if TYPE_CHECKING:
@@ -32,8 +32,6 @@ if TYPE_CHECKING:
 _VIEWS = {"step": "steps", "sample": "samples", "alert": "alerts", "mark": "marks"}
 _EXPLAIN = re.compile(r"\s*EXPLAIN\b\s*(ANALY[SZ]E\b)?", re.IGNORECASE)
 _OPTIONS = re.compile(r"\A\s*\([^()]*\)")
-_SAMPLE_COLUMNS = column_names("sample")
-_CLASHING = frozenset(column_names("step")) | {"run_id", "writer", "time"}
 
 
 def connect(
@@ -75,7 +73,7 @@ def _connect(runs: list[Run], memory_limit: str | None, damaged: dict[Path, int]
     config = {"python_enable_replacements": False} | ({"memory_limit": memory_limit} if memory_limit else {})
     connection = duckdb.connect(config=config)
     connection.execute("SET TimeZone = 'UTC'")
-    connection.register("runs", _RunsSource(runs))
+    connection.register("runs", RunsSource(runs))
     datasets = {kind: _dataset(runs, kind, damaged) for kind in KINDS}
     for kind, view in _VIEWS.items():
         connection.register(f"_{view}", datasets[kind])
@@ -88,7 +86,7 @@ def _connect(runs: list[Run], memory_limit: str | None, damaged: dict[Path, int]
         "CREATE VIEW efficiency AS SELECT run_id, make_timestamp_ns(time_ns) AS time, "
         "* EXCLUDE (run_id) FROM _efficiency"
     )
-    for statement in (_ALIGNED, _ALIGNED_VIEW, _AROUND):
+    for statement in (ALIGNED, ALIGNED_VIEW, AROUND):
         connection.execute(statement)
     for setting in ("temp_directory = ''", "enable_external_access = false", "lock_configuration = true"):
         connection.execute(f"SET {setting}")
@@ -205,46 +203,6 @@ def _deadline(connection: "DuckDBPyConnection", timeout_s: float | None) -> Iter
         timer.cancel()
 
 
-_RUNS_SCHEMA = pa.schema(
-    [
-        ("run_id", pa.string()),
-        ("name", pa.string()),
-        ("started", pa.timestamp("ns")),
-        ("ended", pa.timestamp("ns")),
-        ("state", pa.string()),
-        ("devices", pa.list_(pa.string())),
-        ("host", pa.string()),
-        ("source", pa.string()),
-    ]
-)
-
-
-class _RunsSource:
-    """The facts of the runs as Arrow data, gathered when a query asks for them: state takes looking."""
-
-    def __init__(self, runs: list[Run]) -> None:
-        self._runs = runs
-
-    def __arrow_c_schema__(self) -> object:
-        return _RUNS_SCHEMA.__arrow_c_schema__()
-
-    def __arrow_c_stream__(self, requested_schema: object | None = None) -> object:
-        rows = [
-            {
-                "run_id": run.run_id,
-                "name": run.name,
-                "started": run.started_time_ns,
-                "ended": run.ended_time_ns(),
-                "state": run.state(),
-                "devices": sorted(run.facts.get("devices", {})),
-                "host": run.facts.get("host"),
-                "source": run.facts.get("source"),
-            }
-            for run in self._runs
-        ]
-        return pa.Table.from_pylist(rows, _RUNS_SCHEMA).__arrow_c_stream__(requested_schema)
-
-
 def _dataset(runs: list[Run], kind: str, damaged: dict[Path, int]) -> ds.Dataset:
     """Return one dataset over the sealed files and live rows of all runs, with run and writer columns.
 
@@ -269,70 +227,3 @@ def _dataset(runs: list[Run], kind: str, damaged: dict[Path, int]) -> ds.Dataset
     sealed = ds.FileSystemDataset(fragments, schema, file_format, files)
     live = ds.dataset(pa.concat_tables(tables) if tables else schema.empty_table())
     return ds.dataset([sealed, live])
-
-
-# The rule of DESIGN.md section 4, in SQL: of the samples at one time the one logged last, then the
-# nearest of the last before and the first after, the earlier on a tie. DuckDB's own ASOF leaves open
-# which of two equal times wins, so these are told apart first.
-_ALIGNED = """
-CREATE MACRO aligned_with(tolerance_s) AS TABLE
-WITH logged AS (
-    SELECT * FROM samples
-    QUALIFY row_number() OVER (PARTITION BY run_id, device, time_ns ORDER BY seq DESC, writer DESC) = 1
-), grid AS (
-    SELECT s.*, d.device FROM steps s JOIN (SELECT DISTINCT run_id, device FROM samples) d USING (run_id)
-), before AS (
-    SELECT g.*, l.time_ns AS before_ns
-    FROM grid g ASOF LEFT JOIN logged l
-    ON g.run_id = l.run_id AND g.device = l.device AND g.time_ns >= l.time_ns
-), both_sides AS (
-    SELECT b.*, l.time_ns AS after_ns
-    FROM before b ASOF LEFT JOIN logged l
-    ON b.run_id = l.run_id AND b.device = l.device AND b.time_ns <= l.time_ns
-), chosen AS (
-    SELECT * EXCLUDE (before_ns, after_ns),
-        CASE WHEN after_ns IS NULL OR time_ns - before_ns <= after_ns - time_ns THEN before_ns
-             ELSE after_ns END AS match_ns
-    FROM both_sides
-)
-SELECT c.* EXCLUDE (match_ns), {columns},
-    (l.time_ns - c.time_ns) / 1e9 AS dt_s
-FROM chosen c LEFT JOIN logged l
-ON c.run_id = l.run_id AND c.device = l.device AND c.match_ns = l.time_ns
-   AND abs(l.time_ns - c.time_ns) <= tolerance_s * 1e9
-""".format(
-    columns=", ".join(
-        f"l.{name} AS sample_{name}" if name in _CLASHING else f"l.{name}"
-        for name in _SAMPLE_COLUMNS
-        if name != "device"
-    )
-)
-
-_ALIGNED_VIEW = "CREATE VIEW aligned AS SELECT * FROM aligned_with(1.0)"
-
-_AROUND = """
-CREATE MACRO around(moment, seconds) AS TABLE
-WITH centre AS (
-    SELECT run_id, onset_time_ns AS centre_ns FROM alerts WHERE CAST(seq AS VARCHAR) = CAST(moment AS VARCHAR)
-    UNION ALL
-    SELECT run_id, epoch_ns(TRY_CAST(CAST(moment AS VARCHAR) AS TIMESTAMP_NS)) FROM runs
-    WHERE TRY_CAST(CAST(moment AS VARCHAR) AS TIMESTAMP_NS) IS NOT NULL
-), happened AS (
-    SELECT run_id, time_ns, 'step' AS kind, step, NULL AS device,
-        'loss ' || coalesce(CAST(loss AS VARCHAR), '?') ||
-        ', grad_norm ' || coalesce(CAST(grad_norm AS VARCHAR), '?') AS what FROM steps
-    UNION ALL
-    SELECT run_id, time_ns, 'sample', NULL, device,
-        concat_ws(', ', temperature_c || ' degC', power_w || ' W', sm_clock_mhz || ' MHz',
-                  utilization_pct || ' %') FROM samples
-    UNION ALL
-    SELECT run_id, time_ns, 'alert', step, device, alert || ': ' || message FROM alerts
-    UNION ALL
-    SELECT run_id, time_ns, 'mark', step, NULL, concat_ws(': ', mark, text) FROM marks
-)
-SELECT h.run_id, make_timestamp_ns(h.time_ns) AS time, (h.time_ns - c.centre_ns) / 1e9 AS dt_s,
-    h.kind, h.step, h.device, h.what
-FROM happened h JOIN centre c USING (run_id)
-WHERE abs(h.time_ns - c.centre_ns) <= seconds * 1e9
-ORDER BY h.run_id, h.time_ns, h.kind
-"""

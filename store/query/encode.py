@@ -8,9 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from thermograd.analysis.report.table import table_text
 from thermograd.store.errors import QueryError
-from thermograd.store.text import printable_lines
+from thermograd.store.text import printable_lines, table_text
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -8,11 +8,10 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from thermograd.store.events import columns
+from thermograd.store.events import SEVERITIES, columns
 
 Alert = dict[str, Any]
 
-SEVERITIES = ("info", "warning", "critical")
 _COLUMNS = tuple(column for column in columns("alert") if column.name != "seq")
 
 

@@ -8,7 +8,8 @@ a replay has to reproduce. It goes by the alerts' own times, not by the clock on
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from thermograd.stream.alerts.alert import SEVERITIES, Alert, is_at_least
+from thermograd.store.events import SEVERITIES
+from thermograd.stream.alerts.alert import Alert, is_at_least
 from thermograd.stream.settings import Settings
 
 

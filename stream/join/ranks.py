@@ -7,7 +7,8 @@ Only what they find is brought together: findings are few.
 from bisect import insort
 from typing import Any
 
-from thermograd.stream.alerts.alert import SEVERITIES, Alert
+from thermograd.store.events import SEVERITIES
+from thermograd.stream.alerts.alert import Alert
 from thermograd.stream.join.lateness import LeftOut
 
 _RANKS = "ranks"  # what these left out, in the log's marks

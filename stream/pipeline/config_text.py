@@ -7,9 +7,8 @@ from dataclasses import Field, fields
 from typing import Any
 
 from thermograd.store.text import printable
-from thermograd.stream.pipeline.config import REDACTED, Configuration
+from thermograd.stream.pipeline.config import REDACTED, Configuration, allowed_values
 from thermograd.stream.settings import Settings
-from thermograd.stream.values import allowed_values
 
 
 def settings_rows(

@@ -7,8 +7,7 @@ import river
 from thermograd.store.events import SCHEMA_VERSION, Event
 from thermograd.stream.alerts.alert import Alert
 from thermograd.stream.alerts.policy import is_raised
-from thermograd.stream.alerts.rules import Rule, device_rules, step_rules
-from thermograd.stream.efficiency import EfficiencyRule
+from thermograd.stream.alerts.rules import EfficiencyRule, Rule, device_rules, step_rules
 from thermograd.stream.join.coupling_rule import Coupling
 from thermograd.stream.join.lateness import LeftOut
 from thermograd.stream.join.pairs import Together

@@ -3,7 +3,7 @@
 import logging
 from typing import Any
 
-from thermograd.stream.sinks.webhook import Message, SinkError
+from thermograd.stream.sinks.base import Message, SinkError
 
 _TYPES = {"info": "info", "warning": "warning", "critical": "failure"}
 _TALKATIVE = ("apprise", "urllib3", "requests", "asyncio", "paho")  # what they log may hold the address

@@ -1,17 +1,19 @@
 """Tells people and programs of alerts: the terminal, and each sink by its own policy."""
 
+import os
 import time
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 from thermograd.store.errors import ConfigError
 from thermograd.store.text import printable
-from thermograd.stream.advice import ADVICE
 from thermograd.stream.alerts.alert import Alert
 from thermograd.stream.alerts.policy import AlertPolicy
-from thermograd.stream.settings import Settings
+from thermograd.stream.settings import Settings, SinkSettings
+from thermograd.stream.sinks.base import JsonlSink, Message, Sink
 from thermograd.stream.sinks.outbox import Outbox
-from thermograd.stream.sinks.webhook import Message, make_sink
+from thermograd.stream.sinks.webhook import WebhookSink, check_url
 
 
 class Outlets:
@@ -97,3 +99,51 @@ def alert_line(alert: Mapping[str, Any]) -> str:
     return (
         f"{printable(alert['severity']):<8}  {printable(alert['alert']):<17}  {printable(alert['message'])}"
     )
+
+
+def make_sink(name: str, settings: SinkSettings, environment: Mapping[str, str] | None = None) -> Sink:
+    """Return the sink that a table ``[sinks.NAME]`` describes.
+
+    Raises
+    ------
+    ConfigError
+        If a secret is not set in the environment, or an address cannot be used.
+    """
+    environment = os.environ if environment is None else environment
+    url = _secret(settings.url, f"sinks.{name}.url", environment)
+    if settings.type == "jsonl":
+        return JsonlSink(Path(settings.path))
+    if settings.type == "webhook":
+        check_url(url, f"sinks.{name}.url")
+        token = _secret(settings.token, f"sinks.{name}.token", environment)
+        return WebhookSink(url, token, settings.timeout_s)
+    from thermograd.stream.sinks.apprise import AppriseSink
+
+    return AppriseSink(url)
+
+
+def _secret(text: str, where: str, environment: Mapping[str, str]) -> str:
+    if not text.startswith("env:"):
+        return text
+    name = text.removeprefix("env:")
+    if not environment.get(name):
+        raise ConfigError(f"{where} is taken from the environment, but {name} is not set")
+    return environment[name]
+
+
+ADVICE: Mapping[str, str] = {
+    "spike.grad": "the batch of this step, and the loss of the next ones; a norm far above its level is "
+    "often one bad batch, or a learning rate that has become too high",
+    "spike.loss": "the batch of this step, and whether the gradient norm spiked before it",
+    "shift.grad": "what changed slowly: learning rate, data mixture, loss scale",
+    "nonfinite": "loss scale and learning rate, then the batch; restart from a checkpoint before this step "
+    "if the loss does not come back",
+    "zero_grad": "frozen parameters, a detached graph, or a loss that is masked out completely",
+    "collapse.thermal": "airflow, fans and inlet temperature of this device; neighbours that are just as hot",
+    "collapse.brake": "the power supply: an external brake or a hardware slowdown that is not heat",
+    "throttle.warn": "temperature of this device; it is about to lose speed",
+    "power_limited": "nothing: a device at its power limit is normal; compare the limit with its neighbours'",
+    "coupling": "a common cause that is not recorded (length of sequences, evaluation, data loading), then "
+    "`thermograd analyze`",
+    "sensor.gap": "the driver and the load of the host: readings came late or not at all",
+}

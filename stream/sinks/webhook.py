@@ -9,77 +9,15 @@ import os
 import socket
 import urllib.error
 import urllib.request
-from collections.abc import Mapping
-from dataclasses import dataclass
 from http.client import HTTPException
-from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 from urllib.parse import urlsplit
 
 from thermograd.store.errors import ConfigError
-from thermograd.stream.settings import SinkSettings
-from thermograd.stream.text import strict_json
+from thermograd.store.text import strict_json
+from thermograd.stream.sinks.base import Message, SinkError
 
 _TRY_AGAIN = (408, 425, 429)  # the only client errors that another attempt may mend
-
-
-class SinkError(Exception):
-    """A message was not sent; the text never holds an address or a secret.
-
-    Parameters
-    ----------
-    reason
-        What happened, for the report.
-    permanent
-        Whether another attempt is pointless.
-    """
-
-    def __init__(self, reason: str, permanent: bool = False) -> None:
-        super().__init__(reason)
-        self.permanent = permanent
-
-
-@dataclass(frozen=True)
-class Message:
-    """What a sink sends.
-
-    Parameters
-    ----------
-    title, text
-        For people: one line each, without control characters.
-    severity
-        Of the alert.
-    values
-        For programs: the alert's columns, run id and name, and how many like it were held back.
-    """
-
-    title: str
-    text: str
-    severity: str
-    values: Mapping[str, Any]
-
-
-class Sink(Protocol):
-    """Sends one message."""
-
-    def send(self, message: Message) -> None:
-        """Send it; raise `SinkError` where that failed."""
-
-
-class JsonlSink:
-    """Appends each alert to a file as one line of JSON; NaN and the infinities are strings."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-
-    def send(self, message: Message) -> None:
-        """Append a line."""
-        line = strict_json(message.values) + "\n"
-        try:
-            with self._path.open("a", encoding="utf-8") as file:
-                file.write(line)
-        except OSError as error:
-            raise SinkError(f"{self._path}: {error.strerror or type(error).__name__}") from error
 
 
 class WebhookSink:
@@ -168,33 +106,3 @@ def _is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
-
-
-def make_sink(name: str, settings: SinkSettings, environment: Mapping[str, str] | None = None) -> Sink:
-    """Return the sink that a table ``[sinks.NAME]`` describes.
-
-    Raises
-    ------
-    ConfigError
-        If a secret is not set in the environment, or an address cannot be used.
-    """
-    environment = os.environ if environment is None else environment
-    url = _secret(settings.url, f"sinks.{name}.url", environment)
-    if settings.type == "jsonl":
-        return JsonlSink(Path(settings.path))
-    if settings.type == "webhook":
-        check_url(url, f"sinks.{name}.url")
-        token = _secret(settings.token, f"sinks.{name}.token", environment)
-        return WebhookSink(url, token, settings.timeout_s)
-    from thermograd.stream.sinks.apprise import AppriseSink
-
-    return AppriseSink(url)
-
-
-def _secret(text: str, where: str, environment: Mapping[str, str]) -> str:
-    if not text.startswith("env:"):
-        return text
-    name = text.removeprefix("env:")
-    if not environment.get(name):
-        raise ConfigError(f"{where} is taken from the environment, but {name} is not set")
-    return environment[name]

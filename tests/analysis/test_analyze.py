@@ -3,12 +3,13 @@ import math
 
 import numpy as np
 import pytest
-from thermograd.analysis.report.text.analysis import describe_analysis, describe_run, run_facts_shown
+from thermograd.analysis.report.text.analysis import describe_analysis
 from thermograd.analysis.run.analyze import analyze_run
-from thermograd.analysis.statement import question_verdict, verdict_sentence
+from thermograd.analysis.run.result import question_verdict, verdict_sentence
 from thermograd.store.errors import NotEnoughDataError
 from thermograd.store.log.writer import EventWriter
 from thermograd.store.runs.catalogue import create_run
+from thermograd.store.runs.describe import describe_run, run_facts_shown
 
 SECOND = 10**9
 START = 1_800_000_000 * SECOND

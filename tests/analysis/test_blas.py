@@ -8,9 +8,9 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from thermograd.analysis.blas import one_blas_thread
 from thermograd.analysis.calibration.calibrate import calibrate
 from thermograd.analysis.comparison.compare import compare_runs
+from thermograd.analysis.coupling.linear_algebra import one_blas_thread
 from thermograd.analysis.run.analyze import analyze_run
 from threadpoolctl import threadpool_info, threadpool_limits
 

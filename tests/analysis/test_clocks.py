@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from synthetic import make_run
-from thermograd.analysis.clocks import clock_lines
+from thermograd.analysis.run.quality import clock_lines
 from thermograd.analysis.run.series import load_series
 from thermograd.store.log.writer import EventWriter
 from thermograd.store.runs.catalogue import Run, create_run

@@ -11,19 +11,18 @@ from simulated_runs import simulated
 from synthetic import make_run
 from thermograd.analysis.comparison.compare import compare_runs
 from thermograd.analysis.comparison.reproducibility import repeated_trainings
-from thermograd.analysis.comparison.result import Comparison
-from thermograd.analysis.coupling.random_effects import pool
-from thermograd.analysis.prepare import regular_pair
-from thermograd.analysis.report.comparison_report import write_comparison
-from thermograd.analysis.report.text.comparison import (
+from thermograd.analysis.comparison.result import (
+    Comparison,
     best_of,
     comparison_sentence,
     comparison_verdict,
-    describe_comparison,
     reproducibility_lines,
 )
-from thermograd.analysis.roles import device_by_role
-from thermograd.analysis.run.series import load_series
+from thermograd.analysis.coupling.random_effects import pool
+from thermograd.analysis.report.comparison_report import write_comparison
+from thermograd.analysis.report.text.comparison import describe_comparison
+from thermograd.analysis.run.pairs import regular_pair
+from thermograd.analysis.run.series import device_by_role, load_series
 from thermograd.store.errors import LogError, NotEnoughDataError
 from thermograd.store.log.writer import EventWriter
 from thermograd.store.runs.catalogue import create_run

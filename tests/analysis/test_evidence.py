@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from synthetic import make_run
-from thermograd.analysis.report.charts.pairs import cross_chart, lag_pairs, memory_chart
-from thermograd.analysis.report.data.evidence import autocorrelation, pair_evidence
+from thermograd.analysis.report.charts.pairs import cross_chart, memory_chart
+from thermograd.analysis.report.data.evidence import autocorrelation, lag_pairs, pair_evidence
 from thermograd.analysis.run.analyze import analyze_run
 from thermograd.analysis.run.series import RunSeries, load_series
 from thermograd.store.log.writer import EventWriter

@@ -10,8 +10,7 @@ from thermograd.analysis.comparison.compare import compare_runs
 from thermograd.analysis.coupling.cross_correlation import residual_cross_correlation
 from thermograd.analysis.coupling.session_swap import session_swap
 from thermograd.analysis.run.analyze import analyze_run
-from thermograd.analysis.run.result import Analysis
-from thermograd.analysis.statement import verdict_sentence
+from thermograd.analysis.run.result import Analysis, verdict_sentence
 
 
 @pytest.fixture(scope="module")

@@ -13,16 +13,16 @@ from typing import Any
 import pytest
 from synthetic import START_NS, make_run
 from thermograd.analysis.display.markup import typeset
-from thermograd.analysis.report.charts.pairs import lag_chart, lag_pairs
+from thermograd.analysis.report.charts.pairs import lag_chart
 from thermograd.analysis.report.charts.style import theme
 from thermograd.analysis.report.charts.timeline import panels_chart
+from thermograd.analysis.report.data.evidence import lag_pairs
 from thermograd.analysis.report.data.panels import build_panels
 from thermograd.analysis.report.page.document import document as page_module
 from thermograd.analysis.report.run_report import prepare, report_page, write_report
 from thermograd.analysis.run.analyze import analyze_run
-from thermograd.analysis.run.result import Analysis
+from thermograd.analysis.run.result import Analysis, verdict_sentence
 from thermograd.analysis.run.series import load_series
-from thermograd.analysis.statement import verdict_sentence
 from thermograd.store.errors import LogError, MissingExtraError
 from thermograd.store.events import SETTINGS_MARK
 from thermograd.store.log.writer import EventWriter

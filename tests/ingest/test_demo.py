@@ -25,7 +25,7 @@ def test_the_text_is_english_that_ships_with_python():
 def test_a_small_demo_is_recorded_marked_and_analysed(tmp_path, monkeypatch):
     pytest.importorskip("transformers")
     from thermograd.analysis.run.analyze import analyze_run
-    from thermograd.analysis.statement import question_verdict
+    from thermograd.analysis.run.result import question_verdict
     from thermograd.ingest.demo import train_demo
     from thermograd.store.log.reader import read_kind
 

@@ -15,10 +15,10 @@ import numpy as np
 import pytest
 from importing import imported, refused, written
 from thermograd.analysis.report.run_report import write_report
-from thermograd.analysis.report.text.analysis import describe_run, run_facts_shown
 from thermograd.analysis.run.analyze import analyze_run
 from thermograd.ingest.importers.recording import Hints
 from thermograd.store.errors import MissingExtraError
+from thermograd.store.runs.describe import describe_run, run_facts_shown
 
 START = Hints(started_at="2026-11-24T10:00:00Z")
 

@@ -10,7 +10,7 @@ import termios
 import textwrap
 
 import pytest
-from thermograd.ingest.launch.autorun import OwnTap
+from thermograd.ingest.job.session import OwnTap
 from thermograd.ingest.launch.launcher import launch
 from thermograd.store.log.reader import read_kind
 from thermograd.store.runs.catalogue import list_runs

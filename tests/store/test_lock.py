@@ -4,8 +4,7 @@ import socket
 import time
 
 import pytest
-from thermograd.store.host import process_facts
-from thermograd.store.lock import ProcessLock
+from thermograd.store.host import ProcessLock, process_facts
 
 
 def lock_file(run_dir, number=0):

@@ -7,7 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 from thermograd.store.errors import LogError
 from thermograd.store.files import open_segments, sealed_segments
-from thermograd.store.lock import ProcessLock
+from thermograd.store.host import ProcessLock
 from thermograd.store.log.reader import Follower, events_in_order, read_kind, read_tail, snapshot
 from thermograd.store.log.seal import seal_run, verify_run
 from thermograd.store.log.segments import read_stream

@@ -5,16 +5,15 @@ import random
 from itertools import pairwise
 
 import pytest
-from thermograd.store.events import Event
+from thermograd.store.events import ALERTS, Event
 from thermograd.store.text import printable
-from thermograd.stream.advice import ADVICE
 from thermograd.stream.alerts.policy import AlertPolicy
 from thermograd.stream.alerts.rules import device_rules, step_rules
 from thermograd.stream.join.coupling_rule import CouplingRule
 from thermograd.stream.pipeline.config import recorded_settings
 from thermograd.stream.pipeline.monitor import Monitor
-from thermograd.stream.settings import ALERTS, Settings, TerminalSettings
-from thermograd.stream.sinks.notifier import Outlets, alert_line
+from thermograd.stream.settings import Settings, TerminalSettings
+from thermograd.stream.sinks.notifier import ADVICE, Outlets, alert_line
 from thermograd.stream.throttle import CONDITIONS
 
 SECOND = 10**9

@@ -14,11 +14,11 @@ from pathlib import Path
 import pytest
 from thermograd.store.errors import ConfigError
 from thermograd.store.events import column_names
-from thermograd.stream.advice import ADVICE
 from thermograd.stream.settings import Settings, SinkSettings
-from thermograd.stream.sinks.notifier import Outlets
+from thermograd.stream.sinks.base import JsonlSink, Message, SinkError
+from thermograd.stream.sinks.notifier import ADVICE, Outlets, make_sink
 from thermograd.stream.sinks.outbox import Outbox
-from thermograd.stream.sinks.webhook import JsonlSink, Message, SinkError, WebhookSink, check_url, make_sink
+from thermograd.stream.sinks.webhook import WebhookSink, check_url
 
 SECRET = "T0PS3CRET"
 PAGE = Path(__file__).parents[2] / "docs" / "alerts.md"

@@ -2,7 +2,7 @@ import random
 
 import pytest
 from river import stats, utils
-from thermograd.stream.variance import RollingVariance
+from thermograd.stream.spike import RollingVariance
 
 
 @pytest.mark.parametrize("window", [2, 3, 128])

@@ -11,7 +11,7 @@ import altair as alt
 import numpy as np
 from thermograd.analysis.report.charts.style import WIDTH, Rows, Spec, checked_later, named, number
 from thermograd.analysis.report.data.evidence import Evidence
-from thermograd.analysis.run.result import Analysis, Pair
+from thermograd.analysis.run.result import Pair
 
 _WORDS = {
     "reverse": "reverse (the hardware leads)",
@@ -21,33 +21,6 @@ _WORDS = {
 _ONLY = "datum.k === pair"
 _MOST_POINTS = 400  # of a cloud; more are a blot
 _LAG_TITLE = "lag in s (above 0 the training leads)"
-
-
-def lag_pairs(analysis: Analysis) -> list[tuple[str, list[Pair]]]:
-    """Return the tested pairs of signals with a label, the most relevant first.
-
-    First come those of the question, by their lowest adjusted p; speed coupling, then what could not
-    be tested. Each comes with its three families of lags.
-    """
-    groups: dict[tuple[str, str, str], list[Pair]] = {}
-    for pair in analysis.pairs:
-        if pair.profile and all(map(math.isfinite, pair.profile)) and math.isfinite(pair.half_width):
-            groups.setdefault((pair.x, pair.y, pair.device), []).append(pair)
-    ordered = sorted(groups.values(), key=_relevance)
-    return [(_pair_label(pairs[0], analysis), pairs) for pairs in ordered]
-
-
-def _relevance(pairs: list[Pair]) -> tuple[bool, bool, float, float]:
-    p = min((pair.p_adjusted for pair in pairs if math.isfinite(pair.p_adjusted)), default=math.inf)
-    peak = max(abs(pair.r) for pair in pairs)
-    return math.isinf(p), pairs[0].is_speed, p, -peak
-
-
-def _pair_label(pair: Pair, analysis: Analysis) -> str:
-    simulated = pair.device in analysis.simulated and "simulated" not in pair.device
-    notes = ["simulated"] * simulated
-    notes += ["not testable"] * (pair.verdict == "insufficient") + ["speed coupling"] * pair.is_speed
-    return f"{pair.x} ~ {pair.y}, {pair.device}" + (f" ({', '.join(notes)})" if notes else "")
 
 
 # -- r over lag ------------------------------------------------------------------------------------

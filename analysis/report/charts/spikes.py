@@ -3,8 +3,8 @@
 from typing import Any
 
 import altair as alt
-from thermograd.analysis.report.around_spikes import AroundSpikes
 from thermograd.analysis.report.charts.style import WIDTH, Rows, Spec, checked_later, named, number
+from thermograd.analysis.report.data.evidence import AroundSpikes
 
 _CHOSEN = "datum.k === which"
 

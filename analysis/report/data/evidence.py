@@ -13,7 +13,7 @@ from thermograd.analysis.align.grid import CausalGrid, causal_grid
 from thermograd.analysis.coupling.pair_residuals import paired_residuals
 from thermograd.analysis.run.drivers import driver_columns
 from thermograd.analysis.run.pairs import signal_values
-from thermograd.analysis.run.result import Pair
+from thermograd.analysis.run.result import Analysis, Pair
 from thermograd.analysis.run.series import Device, RunSeries
 
 Floats = NDArray[np.float64]
@@ -194,3 +194,82 @@ def _effective_n(n: int, memory: tuple[Memory, Memory]) -> float:
         return math.nan
     product = float(memory[0].raw[1] * memory[1].raw[1])
     return float(np.clip(n * (1 - product) / (1 + product), 2.0, n)) if product > -1 else float(n)
+
+
+def lag_pairs(analysis: Analysis) -> list[tuple[str, list[Pair]]]:
+    """Return the tested pairs of signals with a label, the most relevant first.
+
+    First come those of the question, by their lowest adjusted p; speed coupling, then what could not
+    be tested. Each comes with its three families of lags.
+    """
+    groups: dict[tuple[str, str, str], list[Pair]] = {}
+    for pair in analysis.pairs:
+        if pair.profile and all(map(math.isfinite, pair.profile)) and math.isfinite(pair.half_width):
+            groups.setdefault((pair.x, pair.y, pair.device), []).append(pair)
+    ordered = sorted(groups.values(), key=_relevance)
+    return [(_pair_label(pairs[0], analysis), pairs) for pairs in ordered]
+
+
+def _relevance(pairs: list[Pair]) -> tuple[bool, bool, float, float]:
+    p = min((pair.p_adjusted for pair in pairs if math.isfinite(pair.p_adjusted)), default=math.inf)
+    peak = max(abs(pair.r) for pair in pairs)
+    return math.isinf(p), pairs[0].is_speed, p, -peak
+
+
+def _pair_label(pair: Pair, analysis: Analysis) -> str:
+    simulated = pair.device in analysis.simulated and "simulated" not in pair.device
+    notes = ["simulated"] * simulated
+    notes += ["not testable"] * (pair.verdict == "insufficient") + ["speed coupling"] * pair.is_speed
+    return f"{pair.x} ~ {pair.y}, {pair.device}" + (f" ({', '.join(notes)})" if notes else "")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class AroundSpikes:
+    """The mean course of one hardware signal around spikes.
+
+    Attributes
+    ----------
+    label, unit
+        Device and signal for a person; unit of what follows.
+    offset_s, mean, low, high
+        Seconds after the spike; mean change against quiet times, and its 95 % interval at each.
+    effect, effect_low, effect_high
+        Mean change after a spike, with its 95 % interval.
+    n_spikes, n_spikes_found, n_controls
+        Spikes used, all of them, and quiet windows.
+    """
+
+    label: str
+    unit: str
+    offset_s: list[float]
+    mean: list[float]
+    low: list[float]
+    high: list[float]
+    effect: float
+    effect_low: float
+    effect_high: float
+    n_spikes: int
+    n_spikes_found: int
+    n_controls: int
+
+
+def around_spikes(analysis: Analysis) -> tuple[list[AroundSpikes], str]:
+    """Return the courses of ``spike_locked``, and why there is none where there is none."""
+    found = [entry for entry in analysis.spike_locked if not entry["reasons"]]
+    said = [reason for entry in analysis.spike_locked for reason in entry["reasons"]]
+    numbers = ("offset_s", "mean", "low", "high", "effect", "effect_low", "effect_high")
+    counts = ("n_spikes", "n_spikes_found", "n_controls")
+    courses = [
+        AroundSpikes(
+            label=f"{entry['y']}, {_device(analysis, entry['device'])}",
+            unit=str(entry["unit"]).replace("degC", "°C"),
+            **{name: entry[name] for name in (*numbers, *counts)},
+        )
+        for entry in found
+    ]
+    reason = next(iter(said), "The gradient norm and a temperature, power or clock were not tested together.")
+    return courses, "" if courses else reason
+
+
+def _device(analysis: Analysis, name: str) -> str:
+    return f"{name} (simulated)" if name in analysis.simulated and "simulated" not in name else name

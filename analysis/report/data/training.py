@@ -4,10 +4,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from thermograd.analysis.report.data.curves import decimation_notes, make_line
+from thermograd.analysis.report.data.curves import buckets_of, decimation_notes, make_line
 from thermograd.analysis.report.data.marks import onsets_s
 from thermograd.analysis.report.data.panel import Kind, Mark, Panel
-from thermograd.analysis.report.decimate import buckets_of
 from thermograd.analysis.run.series import RunSeries
 
 Floats = NDArray[np.float64]

@@ -4,13 +4,10 @@ import math
 import shlex
 
 import thermograd
-from thermograd.analysis.comparison.result import ComparedRun, Comparison, PairAcross
-from thermograd.analysis.display.markup import Html, breakable, details, element, items, table, typeset
-from thermograd.analysis.report.charts.comparison import run_style
-from thermograd.analysis.report.page.charts import ZOOM_HELP, chart_box, still, zoom_buttons
-from thermograd.analysis.report.page.source import queries_across, versions_text
-from thermograd.analysis.report.page.verdict import bound_text
-from thermograd.analysis.report.text.comparison import (
+from thermograd.analysis.comparison.result import (
+    ComparedRun,
+    Comparison,
+    PairAcross,
     best_of,
     change_line,
     comparison_sentence,
@@ -18,6 +15,11 @@ from thermograd.analysis.report.text.comparison import (
     repeat_text,
     reproducibility_lines,
 )
+from thermograd.analysis.display.markup import Html, breakable, details, element, items, table, typeset
+from thermograd.analysis.display.numbers import bound_text
+from thermograd.analysis.report.data.comparison import run_style
+from thermograd.analysis.report.page.charts import ZOOM_HELP, chart_box, still, zoom_buttons
+from thermograd.analysis.report.page.source import queries_across, versions_text
 
 _DASH = "–"
 _DASHES = ("", "5 2", "1.5 1.5", "8 3 2 3")

@@ -10,7 +10,6 @@ import hashlib
 import os
 import re
 import sys
-import tempfile
 from collections.abc import Iterable, Mapping
 from functools import cache
 from importlib.metadata import version
@@ -23,6 +22,7 @@ from typing import Any
 import thermograd
 from thermograd.analysis.display.markup import escape, json_script
 from thermograd.store.errors import MissingExtraError
+from thermograd.store.files import write_file
 
 _EXTRA = {
     "altair": "altair",
@@ -145,22 +145,3 @@ def require_extra(modules: Iterable[str] = tuple(_EXTRA)) -> None:
     for module in modules:
         if find_spec(module) is None:
             raise MissingExtraError(f"the report needs {_EXTRA[module]}: install thermograd[report]")
-
-
-def write_file(path: Path, content: bytes) -> None:
-    """Write a file so that a reader sees the old content or the new, never a part.
-
-    Raises
-    ------
-    OSError
-        If it cannot be written; nothing is left behind.
-    """
-    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException:  # also Ctrl-C: nothing half-written stays behind
-        Path(temporary).unlink(missing_ok=True)
-        raise

@@ -5,11 +5,13 @@ import shlex
 from datetime import UTC, datetime
 from typing import Any
 
-from thermograd.analysis.clocks import clock_lines
 from thermograd.analysis.display.markup import Html, breakable, element, escape, items, table
-from thermograd.analysis.report.data.hardware import device_label
+from thermograd.analysis.display.numbers import duration_text, energy_text
+from thermograd.analysis.report.data.hardware import device_label, missing_reason
 from thermograd.analysis.report.data.marks import SEVERITIES, onset_ns, severity_rank
 from thermograd.analysis.report.data.panel import Panels
+from thermograd.analysis.run.energy import DeviceEnergy, energy_doubt, run_energy
+from thermograd.analysis.run.quality import clock_lines
 from thermograd.analysis.run.result import Analysis
 from thermograd.analysis.run.series import Device, RunSeries
 from thermograd.store.events import SETTINGS_MARK
@@ -83,14 +85,6 @@ def _training(data: RunSeries) -> str:
     loss = data.training("loss")
     known = loss[loss == loss]  # not NaN; infinite is what happened
     return f"{text}; loss from {known[0]:.4g} to {known[-1]:.4g}" if known.size > 1 else text
-
-
-def duration_text(seconds: float) -> str:
-    """Return a duration for a person."""
-    if seconds < 120:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes // 60} h {minutes % 60} min" if minutes >= 120 else f"{minutes} min {rest} s"
 
 
 def _recorded(data: RunSeries, panels: Panels) -> str:
@@ -299,3 +293,64 @@ def _imported(data: RunSeries) -> list[str]:
     if facts.get("out_of_order"):
         lines.append(f"{facts['out_of_order']:,} rows came out of order in time.")
     return [*lines, f"Times: {facts.get('timezone')}."]
+
+
+def energy_section(data: RunSeries) -> Html:
+    """Return the energy of each device over the training and per step, and where it is from."""
+    title = element("h2", "Energy", id="energy")
+    found = run_energy(data)
+    if not found:
+        why = (
+            "no device was sampled"
+            if not data.devices
+            else "no device has an energy counter or a power sensor"
+        )
+        return Html(title + element("p", f"Not known: {why} in this run.", class_="empty"))
+    rows = [_row(data, energy) for energy in found]
+    names = (
+        "Device",
+        "From",
+        "Whole recording",
+        "Training",
+        "Per step",
+        "Middle 90 % of steps",
+        "n steps",
+        "Covered",
+    )
+    text = (
+        "Joules of the whole device, not of the training alone. Per step: the training's energy over "
+        "its steps; "
+        "the middle 90 % are the steps' own energies, between their 5th and 95th percentile. "
+        "Covered: share of "
+        "the training in which readings tell the energy; the rest counts as none."
+    )
+    known = {energy.device for energy in found}
+    absent = [
+        f"{device_label(device)}: not known, no power sensor"
+        + (f" ({reason})" if (reason := missing_reason(device, "power_w")) else "")
+        for name, device in data.devices.items()
+        if name not in known
+    ]
+    doubts = [
+        f"{energy.device}: power_w is {doubt}, so its energy is no measurement."
+        for energy in found
+        if (doubt := energy_doubt(data, energy))
+    ]
+    shown = table(names, rows, "itnnnnnn", "Energy by device", stack=True)
+    return Html(
+        title + shown + items([*doubts, *absent], class_="note plain") + element("p", text, class_="note")
+    )
+
+
+def _row(data: RunSeries, energy: DeviceEnergy) -> tuple[str, ...]:
+    low, high = energy.low_per_step_j, energy.high_per_step_j
+    return (
+        device_label(data.devices[energy.device]),
+        energy.source,
+        energy_text(energy.total_j),
+        energy_text(energy.training_j),
+        energy_text(energy.mean_per_step_j),
+        _DASH if low is None or high is None else f"{energy_text(low)} to {energy_text(high)}",
+        f"{energy.steps:,}",
+        _DASH if energy.covered_ratio is None else f"{100 * energy.covered_ratio:.1f} %",
+    )

@@ -4,14 +4,20 @@ import math
 from typing import Any
 
 from thermograd.analysis.display.markup import Html, details, element, items, table, typeset
+from thermograd.analysis.display.numbers import DASH, bound_text, shown_number
 from thermograd.analysis.report.data.hardware import device_label
-from thermograd.analysis.run.result import Analysis, Pair
+from thermograd.analysis.run.result import (
+    Analysis,
+    Pair,
+    closest_first,
+    pair_sentence,
+    question_verdict,
+    verdict_sentence,
+)
 from thermograd.analysis.run.series import RunSeries
 from thermograd.analysis.run.wording import control_lines, further_lines, reach_sentence, speed_sentence
-from thermograd.analysis.statement import most_telling, pair_sentence, question_verdict, verdict_sentence
 
 _MOST_ROWS = 12
-_DASH = "–"
 _COLUMNS = (
     ("Training", "t"),
     ("Hardware", "t"),
@@ -134,16 +140,6 @@ def _pairs_table(analysis: Analysis, pairs: list[Pair], label: str) -> Html:
     return Html(shown + element("p", note, class_="note") + every)
 
 
-def closest_first(pairs: list[Pair]) -> list[Pair]:
-    """Return the most telling direction of each pair of signals, the lowest adjusted p first."""
-    return sorted(most_telling(pairs), key=_closeness)
-
-
-def _closeness(pair: Pair) -> tuple[bool, float, float]:
-    untested = not math.isfinite(pair.p_adjusted)
-    return untested, 0.0 if untested else pair.p_adjusted, -abs(pair.r) if math.isfinite(pair.r) else 0.0
-
-
 def _tests_table(analysis: Analysis, pairs: list[Pair], label: str) -> Html:
     columns = [*_COLUMNS]
     rows = [_test_row(analysis, pair) for pair in pairs]
@@ -177,19 +173,6 @@ def _test_row(analysis: Analysis, pair: Pair) -> tuple[Any, ...]:
         shown_number(pair.pearson_r, "+.2f"),
         element("span", said, class_=f"v-{pair.verdict}"),
     )
-
-
-def shown_number(value: float | None, form: str) -> str:
-    """Return a number with a true minus sign, a dash where it is not known."""
-    if value is None or not math.isfinite(value):
-        return _DASH
-    text = format(value, form)
-    return text.lstrip("+-") if float(text) == 0 else text.replace("-", "−")
-
-
-def bound_text(half_width: float) -> str:
-    """Return a bound on either side of zero, a dash where it is not known."""
-    return f"±{half_width:.2f}" if math.isfinite(half_width) else _DASH
 
 
 def _reasons(pairs: list[Pair]) -> Html:
@@ -260,7 +243,7 @@ _CONTROLS = {
 
 def _matched(analysis: Analysis, device: str) -> str:
     count = analysis.alignment.get("matched_by_device", {}).get(device)
-    return _DASH if count is None else f"{count:,}"
+    return DASH if count is None else f"{count:,}"
 
 
 def _naive_example(analysis: Analysis) -> str:

@@ -2,95 +2,22 @@
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
-import scipy.special
-from thermograd.analysis.comparison.result import ComparedRun, Comparison, PairAcross
-from thermograd.analysis.report.table import table_text
-from thermograd.analysis.run.result import Analysis, Pair
-from thermograd.analysis.statement import most_telling, question_verdict
+from thermograd.analysis.comparison.result import (
+    ComparedRun,
+    Comparison,
+    PairAcross,
+    best_of,
+    change_line,
+    comparison_sentence,
+    interval,
+    repeat_text,
+    reproducibility_lines,
+)
+from thermograd.analysis.run.result import Analysis, Pair, most_telling, question_verdict
+from thermograd.store.text import table_text
 
-_NAMES = {"grad_norm": "gradient norm", "temperature_c": "temperature", "power_w": "power"}
-_FEWEST_RUNS = 5
 _MOST_OTHERS = 6
-_MATTERS = 0.2  # the |r| below which a coupling does not matter, as in `verdict`
-
-
-def best_of(comparison: Comparison) -> PairAcross | None:
-    """Return the direction of the question that says most; None where the runs share no pair."""
-    return min(comparison.chosen, key=_by_p) if comparison.chosen else None
-
-
-def comparison_verdict(comparison: Comparison) -> str:
-    """Return the verdict over all runs, in the words of `verdict`."""
-    best = best_of(comparison)
-    if best is None or math.isnan(best.swap.p):
-        return "insufficient"
-    if best.p_adjusted <= 0.05:
-        return "coupled"
-    return "no_coupling" if _bound(comparison) < _MATTERS else "inconclusive"
-
-
-def _bound(comparison: Comparison) -> float:
-    return max(max(abs(pair.swap.r_low), abs(pair.swap.r_high)) for pair in comparison.chosen)
-
-
-def comparison_sentence(comparison: Comparison) -> str:
-    """Say what the runs show together about the question, how sure, and what is missing."""
-    best = best_of(comparison)
-    if best is None or best.swap.n_runs < 2:
-        return _too_few(comparison)
-    what, numbers = f"{_words(best.x)} and {_words(best.y)}", f"pooled r = {_interval(best)}"
-    trainings, said = best.swap.n_runs, comparison_verdict(comparison)
-    if said == "insufficient":
-        return (
-            f"CANNOT TELL from {trainings} different trainings: the session swap needs {_FEWEST_RUNS}, "
-            f"{_FEWEST_RUNS - trainings} more. Described only: {what}, {numbers} at lag {best.lag_s:+.0f} s."
-        )
-    if said == "coupled":
-        return (
-            f"COUPLED over {trainings} trainings: {what} fit their own run better than another run's, "
-            f"{_leads(best.lag_s)} ({numbers}, session swap p = {best.p_adjusted:.2g}). "
-            "This is association; only an intervention shows what causes what."
-        )
-    lead = "NO COUPLING" if said == "no_coupling" else "NOT SHOWN"
-    bound = min(_bound(comparison), 1.0)
-    return (
-        f"{lead} over {trainings} trainings: {what} fit their own run no better than another run's "
-        f"(session swap p = {best.p_adjusted:.2g}, {numbers}); the pooled intervals exclude |r| above "
-        f"{bound:.2f}."
-    )
-
-
-def _too_few(comparison: Comparison) -> str:
-    repeated = len(comparison.runs) - len(comparison.counted)
-    if len(comparison.counted) < 2:
-        repeat = "repeats" if repeated == 1 else "repeat"
-        return (
-            f"ONE TRAINING, no replication: {repeated} of {len(comparison.runs)} runs {repeat} another's "
-            "step series. Together they say no more than one of them; runs of other seeds are needed."
-        )
-    return "CANNOT TELL: no two of these runs share a training signal and a hardware signal that change."
-
-
-def _by_p(pair: PairAcross) -> tuple[float, float]:
-    p = pair.swap.p
-    return (1.0 if math.isnan(p) else p), -abs(pair.swap.r) if math.isfinite(pair.swap.r) else 0.0
-
-
-def _words(name: str) -> str:
-    return _NAMES.get(name, name)
-
-
-def _leads(lag_s: float) -> str:
-    if lag_s > 0:
-        return f"the hardware follows by {lag_s:.0f} s"
-    return f"the training follows by {-lag_s:.0f} s" if lag_s < 0 else "at the same time"
-
-
-def _interval(pair: PairAcross) -> str:
-    swap = pair.swap
-    return f"{swap.r:+.2f} [{swap.r_low:+.2f}, {swap.r_high:+.2f}]"
 
 
 def describe_comparison(comparison: Comparison) -> str:
@@ -120,14 +47,6 @@ def _run_line(place: int, run: ComparedRun, comparison: Comparison) -> str:
     if run.repeats is not None:
         line += f"\n     {repeat_text(run, comparison)}: they count once"
     return line
-
-
-def repeat_text(run: ComparedRun, comparison: Comparison) -> str:
-    """Return whose training a run repeats, by the place that run has in the comparison."""
-    if run.repeats is None:
-        return ""
-    place = [other.run_id for other in comparison.runs].index(run.repeats[0]) + 1
-    return f"the training of run {place} again, {run.repeats[1]}"
 
 
 def _runs_table(comparison: Comparison, best: PairAcross) -> str:
@@ -163,20 +82,6 @@ def _change(pair: Pair | None) -> str:
     return "-" if pair is None or pair.over_time is None else _number(pair.over_time["p"], ".2g")
 
 
-def change_line(comparison: Comparison) -> str:
-    """Say whether the coupling changes within the runs; empty where no run is long enough."""
-    pairs = [run.pair for run in comparison.counted if run.pair is not None]
-    q = [pair.over_time["q"] for pair in pairs if pair.over_time and math.isfinite(pair.over_time["q"])]
-    if not q:
-        return ""
-    p = float(scipy.special.chdtrc(3 * len(q), sum(q)))
-    said = "changes within the runs" if p <= 0.05 else "is not seen to change within the runs"
-    return (
-        f"Over time: the correlation {said} (Cochran's Q of quarters at each run's own lag, summed over "
-        f"{len(q)} runs: p = {p:.2g})."
-    )
-
-
 def _shorts(pair: Pair) -> list[str]:
     values = ((pair.r, "+.2f"), (pair.lag_s, "+.0f"), (pair.p_adjusted, ".2g"), (pair.pearson_r, "+.2f"))
     return [_number(value, form) for value, form in values]
@@ -200,7 +105,7 @@ def _pairs_table(comparison: Comparison) -> str:
         [
             *(pair.x, pair.y, pair.role, pair.family, pair.swap.n_runs),
             *(_number(pair.swap.p, ".2g"), _number(pair.p_adjusted, ".2g")),
-            _interval(pair) if math.isfinite(pair.swap.r) else "-",
+            interval(pair) if math.isfinite(pair.swap.r) else "-",
             f"{pair.lag_s:+.0f}",
             _number(pair.swap.i_squared, ".0%"),
         ]
@@ -213,37 +118,6 @@ def _pairs_table(comparison: Comparison) -> str:
         else ""
     )
     return table_text(header, rows) + rest
-
-
-def reproducibility_lines(comparison: Comparison) -> list[str]:
-    """Say how far the trainings spread, and which of them are one."""
-    found = comparison.reproducibility
-    lines = []
-    if found.final_mean is not None:
-        spread = "" if found.final_sd is None else f", sd {found.final_sd:.3g}, range {found.final_range:.3g}"
-        lines.append(f"Final loss {found.final_mean:.4g}{spread} ({_known(found.final_loss)} runs).")
-    if found.loss_sd is not None and found.norm_factor is not None:
-        lines.append(
-            f"Over {found.common_steps:,} common steps runs differ by {found.loss_sd:.3g} in loss and by a "
-            f"factor of {found.norm_factor:.2f} in gradient norm (median sd)."
-        )
-    elif len(comparison.runs) > 1:
-        lines.append("They have no steps with known values in common.")
-    seeds = [run.seed for run in comparison.runs]
-    if any(seed is None for seed in seeds):
-        lines.append(f"{sum(seed is None for seed in seeds)} of {len(seeds)} runs recorded no seed.")
-    repeated = [run for run in comparison.runs if run.repeats is not None]
-    if repeated:
-        lines.append(
-            f"Of {len(comparison.runs)} runs, {len(repeated)} repeat{'s' * (len(repeated) == 1)} "
-            "another's training: "
-            f"that shows how deterministic it is, and is no replication; {len(comparison.counted)} count."
-        )
-    return lines
-
-
-def _known(values: dict[str, Any]) -> int:
-    return sum(value is not None for value in values.values())
 
 
 # -- the naive method beside ours ------------------------------------------------------------------

@@ -9,17 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import thermograd
+from thermograd.analysis.display.numbers import bound_text, duration_text, energy_text, shown_number
 from thermograd.analysis.report.data.marks import SEVERITIES, severity_rank
-from thermograd.analysis.report.page.document import write_file
-from thermograd.analysis.report.page.facts import duration_text
-from thermograd.analysis.report.page.verdict import bound_text, closest_first, shown_number
-from thermograd.analysis.report.sections_energy import energy_doubt, energy_text
-from thermograd.analysis.run.energy import run_energy
-from thermograd.analysis.run.result import Analysis, Pair
+from thermograd.analysis.run.energy import energy_doubt, run_energy
+from thermograd.analysis.run.result import Analysis, Pair, closest_first, verdict_sentence
 from thermograd.analysis.run.series import RunSeries
 from thermograd.analysis.run.wording import event_lines, further_lines, reach_sentence
-from thermograd.analysis.statement import verdict_sentence
 from thermograd.store.errors import LogError
+from thermograd.store.files import write_file
 
 _MOST_PAIRS = 6
 _MOST_ALERTS = 5

@@ -10,9 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from thermograd.ingest.importers.formats.tags import of_no_use
 from thermograd.ingest.importers.reading import LeftOutError, check_bounds, json_of, require_whole, text_lines
-from thermograd.ingest.importers.recording import Format, Head, Hints, Recording
+from thermograd.ingest.importers.recording import Format, Head, Hints, Recording, of_no_use
 from thermograd.ingest.importers.zones import Moment, read_epoch
 from thermograd.store.errors import ImportFormatError
 

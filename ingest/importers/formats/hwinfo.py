@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from thermograd.ingest.importers.formats.tags import listed_names, of_no_use
 from thermograd.ingest.importers.reading import (
     LeftOutError,
     cells_of,
@@ -18,7 +17,7 @@ from thermograd.ingest.importers.reading import (
     require_whole,
     text_lines,
 )
-from thermograd.ingest.importers.recording import Format, Head, Hints, Recording
+from thermograd.ingest.importers.recording import Format, Head, Hints, Recording, listed_names, of_no_use
 from thermograd.ingest.importers.zones import Moment, read_time
 from thermograd.store.errors import ImportFormatError
 

@@ -10,7 +10,6 @@ import re
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from thermograd.ingest.importers.formats.tags import of_no_use
 from thermograd.ingest.importers.reading import (
     LeftOutError,
     cells_of,
@@ -19,7 +18,7 @@ from thermograd.ingest.importers.reading import (
     require_whole,
     text_lines,
 )
-from thermograd.ingest.importers.recording import Format, Head, Hints, Recording
+from thermograd.ingest.importers.recording import Format, Head, Hints, Recording, of_no_use
 from thermograd.ingest.importers.zones import Moment, read_time
 from thermograd.store.errors import ImportFormatError
 

@@ -1,13 +1,12 @@
 """What trainers call loss, gradient norm and learning rate, and one row a step out of such values."""
 
 import re
-from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
 from thermograd.ingest.importers.reading import LeftOutError
-from thermograd.ingest.importers.recording import Recording
+from thermograd.ingest.importers.recording import Recording, of_no_use
 from thermograd.ingest.importers.zones import Moment
 
 # In order of preference: where a log has several, the first is the step's own value.
@@ -30,7 +29,6 @@ _PREFERENCE = {tag: (column, rank) for column, tags in _TAGS.items() for rank, t
 _LIGHTNING_RATE = re.compile(r"lr-\w+")  # lr-AdamW, of Lightning's LearningRateMonitor
 STEP_TAGS = ("train/global_step", "trainer/global_step", "global_step")
 _SIGNALS = ("loss", "grad_norm", "learning_rate")
-_NAMED = 8
 NO_SIGNAL = "evaluation or summary row (no loss, grad_norm or learning_rate)"
 
 
@@ -39,19 +37,6 @@ def known_column(tag: str) -> tuple[str, int] | None:
     if _LIGHTNING_RATE.fullmatch(tag):
         return "learning_rate", len(_TAGS["learning_rate"])
     return _PREFERENCE.get(tag.lower())
-
-
-def listed_names(names: Iterable[str]) -> str:
-    """Name some of them and count the rest."""
-    known = sorted(names)
-    more = f" and {len(known) - _NAMED} more" if len(known) > _NAMED else ""
-    return ", ".join(name[:60] for name in known[:_NAMED]) + more
-
-
-def of_no_use(noun: str, names: Collection[str]) -> list[str]:
-    """Say in a list of at most one sentence which of a file's names are not imported."""
-    many = "s" if len(names) > 1 else ""
-    return [f"{len(names)} {noun}{many} of no use: {listed_names(names)}"] if names else []
 
 
 class _Row(NamedTuple):

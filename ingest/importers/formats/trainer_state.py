@@ -8,9 +8,8 @@ import re
 from pathlib import Path
 from typing import Any
 
-from thermograd.ingest.importers.formats.tags import of_no_use
 from thermograd.ingest.importers.reading import LeftOutError, json_of, measure, whole_number
-from thermograd.ingest.importers.recording import Format, Head, Hints, Recording
+from thermograd.ingest.importers.recording import Format, Head, Hints, Recording, of_no_use
 from thermograd.ingest.importers.zones import Moment, read_time
 from thermograd.store.errors import ImportFormatError
 

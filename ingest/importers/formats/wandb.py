@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from thermograd.ingest.importers.formats.tags import NO_SIGNAL, STEP_TAGS, StepRows, known_column, of_no_use
+from thermograd.ingest.importers.formats.tags import NO_SIGNAL, STEP_TAGS, StepRows, known_column
 from thermograd.ingest.importers.reading import (
     LeftOutError,
     cells_of,
@@ -23,7 +23,7 @@ from thermograd.ingest.importers.reading import (
     text_lines,
     whole_number,
 )
-from thermograd.ingest.importers.recording import Format, Head, Hints, Recording
+from thermograd.ingest.importers.recording import Format, Head, Hints, Recording, of_no_use
 from thermograd.ingest.importers.zones import Moment, read_epoch
 from thermograd.store.errors import ImportFormatError
 

@@ -1,0 +1,46 @@
+"""Numbers as people are shown them: true minus signs, a dash for what is not known, units that fit."""
+
+import math
+
+DASH = "–"
+
+
+def shown_number(value: float | None, form: str) -> str:
+    """Return a number with a true minus sign, a dash where it is not known."""
+    if value is None or not math.isfinite(value):
+        return DASH
+    text = format(value, form)
+    return text.lstrip("+-") if float(text) == 0 else text.replace("-", "−")
+
+
+def bound_text(half_width: float) -> str:
+    """Return a bound on either side of zero, a dash where it is not known."""
+    return f"±{half_width:.2f}" if math.isfinite(half_width) else DASH
+
+
+def interval(low: float, high: float) -> str:
+    """Return both ends of an interval of correlations."""
+    return " to ".join(shown_number(float(end), "+.2f") for end in (low, high))
+
+
+def energy_text(joules: float | None) -> str:
+    """Return an energy in a unit that fits it.
+
+    Examples
+    --------
+    >>> energy_text(0.5), energy_text(12_345.0), energy_text(7.2e6), energy_text(None)
+    ('0.5 J', '12.3 kJ', '2 kWh', '–')
+    """
+    if joules is None:
+        return DASH
+    if joules >= 3.6e6:
+        return f"{joules / 3.6e6:.3g} kWh"
+    return f"{joules / 1e3:.3g} kJ" if joules >= 1e3 else f"{joules:.3g} J"
+
+
+def duration_text(seconds: float) -> str:
+    """Return a duration for a person."""
+    if seconds < 120:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes // 60} h {minutes % 60} min" if minutes >= 120 else f"{minutes} min {rest} s"

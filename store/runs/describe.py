@@ -1,0 +1,112 @@
+"""TODO."""
+
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from thermograd.store.events import was_watched
+from thermograd.store.log.reader import read_kind
+from thermograd.store.runs.catalogue import Run
+from thermograd.store.text import cell_text
+
+
+def run_facts_shown(run: Run) -> dict[str, Any]:
+    """Gather what ``show`` tells about a run."""
+    marks = read_kind(run.path, "mark").to_pylist()
+    alerts = read_kind(run.path, "alert").to_pylist()
+    keys = ("time_ns", "alert", "severity", "step", "device", "message")
+    return run.summary() | {
+        "path": str(run.path),
+        "facts": run.facts,
+        "gaps": [m["text"] for m in marks if m["mark"] in ("gap", "error")],
+        "marks": _counted(m["mark"] for m in marks),
+        "watched": was_watched(marks),
+        "alert_list": [{key: a[key] for key in keys} for a in sorted(alerts, key=lambda a: a["time_ns"])],
+        "live_writers": sorted(run.live_writers()),
+    }
+
+
+def _counted(names: Iterable[str]) -> dict[str, int]:
+    counts: dict[str, int] = {}
+    for name in names:
+        counts[name] = counts.get(name, 0) + 1
+    return counts
+
+
+def describe_run(shown: Mapping[str, Any]) -> str:
+    """Return one run's facts, devices, gaps and alerts as text."""
+    facts = shown["facts"]
+    lines = [f"{shown['run_id']}  ({shown['state']})", f"  name     {cell_text(shown['name'])}"]
+    lines.append(f"  started  {shown['started'] or 'unknown'}   ended  {shown['ended'] or '-'}")
+    if facts.get("model"):
+        model = facts["model"]
+        lines.append(
+            f"  model    {cell_text(model.get('class'))}, {_count(model.get('parameters'))} parameters"
+        )
+    counts = f"{shown['steps']} steps, {shown['samples']} samples, {shown['alerts']} alerts"
+    lines += [f"  events   {counts}", f"  path     {shown['path']}"]
+    if isinstance(facts.get("truth"), dict):
+        known = {key: value for key, value in facts["truth"].items() if value is not None and key != "about"}
+        lines.append(f"  truth    simulated: {', '.join(f'{k} {cell_text(v)}' for k, v in known.items())}")
+    if isinstance(facts.get("clock"), str):
+        lines.append(f"  clock    {cell_text(facts['clock'])}")
+    lines += ["", "Devices"]
+    for name, device in facts.get("devices", {}).items():
+        lines += [f"  {cell_text(name)}  {_device_line(name, device)}"]
+        lines += [f"    no {sensors}: {reason}" for reason, sensors in by_reason(device.get("missing", {}))]
+        lines += [
+            f"    {sensor}: {cell_text(reason)}" for sensor, reason in device.get("suspect", {}).items()
+        ]
+    lines += [f"  no {vendor} device: {reason}" for vendor, reason in facts.get("devices_absent", {}).items()]
+    if not facts.get("devices"):
+        lines.append("  none")
+    lines += ["", "Gaps", *([f"  {cell_text(gap)}" for gap in shown["gaps"]] or ["  none"]), "", "Alerts"]
+    lines += [
+        f"  {_clock(a['time_ns'])}  {a['severity']:<8}  {a['alert']:<17}  {cell_text(a['message'])}"
+        for a in shown["alert_list"]
+    ] or [_no_alert(shown)]
+    return "\n".join(lines)
+
+
+def _no_alert(shown: Mapping[str, Any]) -> str:
+    if shown["watched"]:
+        return "  none"
+    return f"  none recorded: nothing watched this run; see thermograd replay {shown['run_id']}"
+
+
+def by_reason(missing: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Return (reason, sensors) so that sensors that share a reason stand together."""
+    groups: dict[str, list[str]] = {}
+    for sensor, reason in missing.items():
+        groups.setdefault(cell_text(reason), []).append(cell_text(sensor))
+    return [(reason, ", ".join(sensors)) for reason, sensors in groups.items()]
+
+
+def _device_line(name: str, device: Mapping[str, Any]) -> str:
+    parts = [cell_text(device["model"])] if device.get("model") else []
+    if device.get("simulated") or name.startswith("simulated:"):
+        parts.insert(0, "SIMULATED")
+    if device.get("sensors"):
+        parts.append(f"sensors: {', '.join(device['sensors'])}")
+    return "; ".join(parts)
+
+
+def _count(value: Any) -> str:
+    return f"{value:,}" if isinstance(value, int) else "?"
+
+
+def _clock(time_ns: int) -> str:
+    return datetime.fromtimestamp(time_ns / 1e9, UTC).strftime("%H:%M:%S.%f")[:-3]
+
+
+def describe_verification(result: Mapping[str, Any]) -> str:
+    """Return what ``verify`` found as text."""
+    total = sum(result["events"].values())
+    lines = [
+        f"{total} events in {len(result['files'])} files, {'all whole' if result['ok'] else 'with damage'}"
+    ]
+    for entry in result["files"]:
+        if "reason" in entry:
+            at = f" at byte {entry['offset']}" if "offset" in entry else ""
+            lines.append(f"  {entry['path']}: {entry['reason']}{at}; {entry['events']} events readable")
+    return "\n".join(lines)
