@@ -6,10 +6,11 @@ answers SQL over them, and says whether they are coupled or only share a trend.
 
 from typing import TYPE_CHECKING, Any
 
+from thermograd.store.version import __version__
+
 if TYPE_CHECKING:
     from thermograd.ingest.run import Run, start_run
 
-__version__ = "0.1.0"
 __all__ = ["Run", "__version__", "start_run"]
 
 

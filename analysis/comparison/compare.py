@@ -9,8 +9,9 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
+from thermograd.analysis.comparison.entries import ComparedRun, PairAcross
 from thermograd.analysis.comparison.reproducibility import recorded_seed, repeated_trainings, reproducibility
-from thermograd.analysis.comparison.result import ComparedRun, Comparison, PairAcross
+from thermograd.analysis.comparison.result import Comparison
 from thermograd.analysis.coupling.cross_correlation import naive_pearson
 from thermograd.analysis.coupling.linear_algebra import one_blas_thread
 from thermograd.analysis.coupling.session_swap import SwapFamily, session_swap

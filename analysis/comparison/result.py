@@ -5,85 +5,12 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import scipy.special
+from thermograd.analysis.comparison.entries import ComparedRun, PairAcross
 from thermograd.analysis.comparison.reproducibility import Reproducibility
-from thermograd.analysis.coupling.session_swap import SessionSwap, SwapFamily
+from thermograd.analysis.comparison.tables import pairs_across_section, runs_section
 from thermograd.analysis.display.markup import element, items
-from thermograd.analysis.run.result import Pair
 from thermograd.analysis.run.series import RunSeries
 from thermograd.store.text import without_nan
-
-
-@dataclass(eq=False)
-class ComparedRun:
-    """One run among those compared.
-
-    Attributes
-    ----------
-    run_id, name, state, truth
-        From the run; `truth` of a simulated one.
-    verdict
-        Of the whole run, as `analyze` gives it.
-    pair
-        The pair of signals that is compared, as `analyze` judged it in this run; None where it is not
-        there.
-    smallest_detectable_r
-        What the run alone would show nine times out of ten; None where it is too short.
-    devices
-        Devices that took part, by role.
-    repeats
-        Run id of the run whose training this one repeats, and how they are alike; None otherwise.
-    """
-
-    run_id: str
-    name: str
-    state: str
-    verdict: str
-    pair: Pair | None
-    smallest_detectable_r: float | None
-    seed: Any
-    minutes: float
-    devices: dict[str, str]
-    truth: dict[str, Any] | None = None
-    repeats: tuple[str, str] | None = None
-
-
-@dataclass(eq=False)
-class PairAcross:
-    """One pair of signals, in one direction, over all runs.
-
-    Attributes
-    ----------
-    x, y, role, family
-        Signals, role of the device, and direction: "forward" (training leads, or both at the same time)
-        or "reverse".
-    period_s
-        Length of a bin.
-    swap
-        The session swap and the pooled effect; its lags are in bins.
-    run_ids
-        Runs that entered, in the order of the swap's arrays; empty where fewer than 2 could.
-    p_adjusted
-        After Holm's correction: over the two directions for the chosen pair, over all pairs for others.
-    naive_own, naive_others
-        Median naive r of the norm with its own run's hardware, and with the other runs' hardware, which
-        cannot be coupled to it; NaN where unknown.
-    """
-
-    x: str
-    y: str
-    role: str
-    family: SwapFamily
-    period_s: float
-    swap: SessionSwap
-    run_ids: list[str]
-    naive_own: float
-    naive_others: float
-    p_adjusted: float = math.nan
-
-    @property
-    def lag_s(self) -> float:
-        """Lag of the common peak, s; above 0: training leads."""
-        return self.swap.lag * self.period_s
 
 
 @dataclass(eq=False)
@@ -114,8 +41,6 @@ class Comparison:
         return [run for run in self.runs if run.repeats is None]
 
     def _repr_html_(self) -> str:
-        pass
-
         return comparison_html(self)
 
     def to_json(self) -> dict[str, Any]:
@@ -173,13 +98,11 @@ def _pair_json(pair: PairAcross) -> dict[str, Any]:
 
 def comparison_html(comparison: "Comparison") -> str:
     """Return what several runs say together, and each by itself."""
-    from thermograd.analysis.report.page.comparison import pairs_across_section, runs_section
-
-    pass
-
     sentence = element("p", element("strong", comparison_sentence(comparison)), style="max-width:50em")
     warnings = items(comparison.warnings)
-    return element("div", sentence, runs_section(comparison), pairs_across_section(comparison), warnings)
+    runs = runs_section(comparison.runs, comparison.chosen[0] if comparison.chosen else None)
+    across = pairs_across_section(comparison.chosen, comparison.others)
+    return element("div", sentence, runs, across, warnings)
 
 
 _NAMES = {"grad_norm": "gradient norm", "temperature_c": "temperature", "power_w": "power"}
@@ -266,14 +189,6 @@ def _leads(lag_s: float) -> str:
 def interval(pair: PairAcross) -> str:
     swap = pair.swap
     return f"{swap.r:+.2f} [{swap.r_low:+.2f}, {swap.r_high:+.2f}]"
-
-
-def repeat_text(run: ComparedRun, comparison: Comparison) -> str:
-    """Return whose training a run repeats, by the place that run has in the comparison."""
-    if run.repeats is None:
-        return ""
-    place = [other.run_id for other in comparison.runs].index(run.repeats[0]) + 1
-    return f"the training of run {place} again, {run.repeats[1]}"
 
 
 def change_line(comparison: Comparison) -> str:

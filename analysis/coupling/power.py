@@ -1,4 +1,4 @@
-"""TODO."""
+"""How strong a coupling must be to be found, and how many bins that takes."""
 
 import math
 

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from thermograd.analysis.comparison.result import Comparison, best_of
+from thermograd.analysis.comparison.tables import pairs_across_section, runs_section
 from thermograd.analysis.report.page.document import build_page, require_extra
 from thermograd.store.errors import LogError
 from thermograd.store.files import write_file, write_json
@@ -70,9 +71,9 @@ def comparison_page(comparison: Comparison) -> str:
     curves = comparison_figure(comparison, with_forest=False) if overlays else None
     body = (
         sections.comparison_header(comparison),
-        sections.runs_section(comparison),
+        runs_section(comparison.runs, comparison.chosen[0] if comparison.chosen else None),
         sections.forest_section(comparison, encode_figure(forest, "svg") if forest else None),
-        sections.pairs_across_section(comparison),
+        pairs_across_section(comparison.chosen, comparison.others),
         sections.overlays_section(comparison, encode_figure(curves, "svg") if curves else None),
         sections.reproducibility_section(comparison),
         sections.comparison_method(comparison),

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import thermograd
 from thermograd.analysis.display.markup import Html, element
 from thermograd.analysis.report.data.evidence import AroundSpikes, Evidence, around_spikes, pair_evidence
 from thermograd.analysis.report.data.panel import Panels
@@ -21,6 +20,7 @@ from thermograd.analysis.run.series import RunSeries, load_series
 from thermograd.store.errors import LogError
 from thermograd.store.files import write_file, write_json
 from thermograd.store.runs.catalogue import Run
+from thermograd.store.version import __version__
 
 _IMAGES = ("png", "pdf", "svg")
 _STILL_BUCKETS = 250  # of a curve in the page's still: it is printed 10 cm wide
@@ -148,7 +148,7 @@ def report_page(contents: Contents, images: Mapping[str, bytes]) -> str:
         method_section(),
         queries_section(data),
         reproduce_section(data, analysis),
-        element("footer", f"thermograd {thermograd.__version__}, run {data.run.run_id}"),
+        element("footer", f"thermograd {__version__}, run {data.run.run_id}"),
     )
     return build_page(f"{data.run.name}: thermograd run report", "\n".join(sections), charts)
 
@@ -180,7 +180,7 @@ def _images(contents: Contents) -> dict[str, bytes]:
 
     data = contents.data
     simulated = any(device.simulated for device in data.devices.values())
-    footer = f"{data.run.run_id}, thermograd {thermograd.__version__}"
+    footer = f"{data.run.run_id}, thermograd {__version__}"
     footer = f"Simulated hardware. {footer}" if simulated else footer
     figures: dict[str, Any] = {"figure": build_figure(contents.panels, data.run.name, footer)}
     if contents.pairs:

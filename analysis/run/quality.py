@@ -1,4 +1,4 @@
-"""TODO."""
+"""What in a run's data makes its analysis doubtful: clocks, idle devices, repeated trainings."""
 
 import numpy as np
 import pyarrow as pa

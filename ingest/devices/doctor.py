@@ -1,4 +1,4 @@
-"""TODO."""
+"""What this machine can measure, and why not the rest."""
 
 import os
 from collections.abc import Mapping

@@ -6,7 +6,7 @@ import sys
 from importlib import metadata
 from typing import Any
 
-import thermograd
+from thermograd.store.version import __version__
 
 _PACKAGES = (
     "torch",
@@ -24,7 +24,7 @@ _RANK_VARIABLES = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "SLURM_JOB_ID", "CUDA_VIS
 def run_facts() -> dict[str, Any]:
     """Return what describes this process: command, versions, git state, its place in the job."""
     return {
-        "thermograd_version": thermograd.__version__,
+        "thermograd_version": __version__,
         "argv": sys.argv,
         "versions": _versions(),
         "git": _git_state(),

@@ -1,4 +1,4 @@
-"""TODO."""
+"""A simulated GPU as a device that the agent can read, beside the machine's own."""
 
 import os
 import time

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import thermograd
 from numpy.typing import NDArray
 from thermograd.ingest.simulate.fans import HuntingFans
 from thermograd.ingest.simulate.gpu import SimulatedGpu
@@ -24,6 +23,7 @@ from thermograd.store.events import COMMON, Event, column_names
 from thermograd.store.host import host_facts, new_writer_name
 from thermograd.store.log.writer import EventWriter
 from thermograd.store.runs.catalogue import Run, build_run
+from thermograd.store.version import __version__
 
 DEVICE = "simulated:gpu"
 
@@ -312,7 +312,7 @@ def _facts(
         "clock": "simulated",
         "seed": truth["seed"],
         "sampling_hz": hz,
-        "thermograd_version": thermograd.__version__,
+        "thermograd_version": __version__,
         "versions": {"numpy": np.__version__},
         "started_time_ns": begin_ns,
         "ended_time_ns": end_ns,

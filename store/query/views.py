@@ -1,4 +1,4 @@
-"""TODO."""
+"""The views and macros of `query`: alignment, surroundings of an alert, efficiency, the table of runs."""
 
 from collections.abc import Iterable
 

@@ -1,4 +1,4 @@
-"""TODO."""
+"""One run in words: facts, devices, alerts, and what `verify` found."""
 
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime

@@ -1,4 +1,4 @@
-"""TODO."""
+"""What a sink is, the message that it gets, and the one that writes lines of JSON."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

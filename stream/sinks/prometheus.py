@@ -6,16 +6,12 @@ A value that is not known has no series; a device that has fallen silent loses i
 import json
 import threading
 from collections.abc import Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from prometheus_client import CollectorRegistry, start_http_server
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily, Metric
 from thermograd.store.events import Event
 from thermograd.store.text import printable
-
-if TYPE_CHECKING:
-    from thermograd.stream.pipeline.monitor import Monitor
-
 
 _SILENT_NS = 60_000_000_000
 
@@ -44,6 +40,23 @@ _THROTTLED = {
     "throttled_power_ns": "power",
     "throttled_brake_ns": "brake",
 }
+
+
+class Observed(Protocol):
+    """What of a monitor's state is exported."""
+
+    @property
+    def late(self) -> int: ...  # noqa: D102
+
+    @property
+    def joined(self) -> int: ...  # noqa: D102
+
+    @property
+    def unmatched(self) -> int: ...  # noqa: D102
+
+    def correlations(self) -> Mapping[tuple[str, str, str], float | None]: ...  # noqa: D102
+
+    def coupling(self) -> Mapping[tuple[str, str, str], Any]: ...  # noqa: D102
 
 
 class Exporter:
@@ -108,7 +121,7 @@ class Exporter:
         with self._lock:
             self._alerts[key] = self._alerts.get(key, 0) + 1
 
-    def publish(self, events: Iterable[Event], monitor: "Monitor | None" = None) -> None:
+    def publish(self, events: Iterable[Event], monitor: "Observed | None" = None) -> None:
         """Take in what has happened since the last call, and the monitor's present state."""
         with self._lock:
             for event in events:

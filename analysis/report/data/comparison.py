@@ -1,11 +1,12 @@
-"""TODO."""
+"""What the figures of a comparison draw: curves of all runs over each other, and the forest."""
 
 import math
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-from thermograd.analysis.comparison.result import ComparedRun, Comparison, PairAcross
+from thermograd.analysis.comparison.entries import ComparedRun, PairAcross
+from thermograd.analysis.comparison.result import Comparison
 from thermograd.analysis.display.palette import DEVICE_COLOURS
 from thermograd.analysis.report.data.curves import Line, make_line
 from thermograd.analysis.run.series import device_by_role

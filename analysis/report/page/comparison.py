@@ -3,25 +3,23 @@
 import math
 import shlex
 
-import thermograd
+from thermograd.analysis.comparison.entries import ComparedRun
 from thermograd.analysis.comparison.result import (
-    ComparedRun,
     Comparison,
-    PairAcross,
     best_of,
     change_line,
     comparison_sentence,
     comparison_verdict,
-    repeat_text,
     reproducibility_lines,
 )
-from thermograd.analysis.display.markup import Html, breakable, details, element, items, table, typeset
-from thermograd.analysis.display.numbers import bound_text
+from thermograd.analysis.display.markup import Html, details, element, items, table, typeset
+from thermograd.analysis.display.numbers import DASH, shown_number
 from thermograd.analysis.report.data.comparison import run_style
 from thermograd.analysis.report.page.charts import ZOOM_HELP, chart_box, still, zoom_buttons
+from thermograd.analysis.report.page.facts import _DASH
 from thermograd.analysis.report.page.source import queries_across, versions_text
+from thermograd.store.version import __version__
 
-_DASH = "–"
 _DASHES = ("", "5 2", "1.5 1.5", "8 3 2 3")
 
 
@@ -82,71 +80,7 @@ def _how_sure(comparison: Comparison) -> list[str]:
     return texts
 
 
-def runs_section(comparison: Comparison) -> Html:
-    """Return each run: its own verdict on the pair that is compared."""
-    rows = [_run_row(place, run) for place, run in enumerate(comparison.runs, 1)]
-    names = (
-        "#",
-        "Run",
-        "Seed",
-        "Minutes",
-        "Verdict",
-        "n",
-        "r",
-        "Lag,\u00a0s",
-        "p,\u00a0all tests",
-        "95\u00a0% bound",
-        "Naive r",
-        "Detects |r|\u00a0≥",
-    )
-    question = comparison.chosen[0] if comparison.chosen else None
-    text = (
-        f"{question.x} and {question.y} of {question.role}, each run analysed by itself. Detects: the "
-        "smallest "
-        "coupling that the run alone would show nine times out of ten. Naive r: Pearson on raw values, no "
-        "evidence."
-        if question
-        else "No pair of signals is compared. The verdicts are those of the whole runs."
-    )
-    notes = [
-        f"Run {place} is {repeat_text(run, comparison)}. They count once."
-        for place, run in enumerate(comparison.runs, 1)
-        if run.repeats is not None
-    ]
-    return Html(
-        element("h2", "Each run by itself")
-        + element("p", text, class_="note")
-        + table(names, rows, "nwnntnnnnnnn", "Runs", stack=True)
-        + items(notes, class_="plain")
-    )
-
-
-def _run_row(place: int, run: ComparedRun) -> tuple[object, ...]:
-    name = element("strong", run.name) if run.name != run.run_id else Html("")
-    which = Html(name + ("<br>" if name else "") + element("small", breakable(run.run_id)))
-    seed = _DASH if run.seed is None else run.seed
-    detects = _number(run.smallest_detectable_r, ".2f")
-    pair = run.pair
-    if pair is None:
-        return (place, which, seed, f"{run.minutes:.1f}", _verdict(run.verdict), *(_DASH,) * 6, detects)
-    numbers = [
-        _number(value, form)
-        for value, form in (
-            (pair.r, "+.2f"),
-            (pair.lag_s, "+.0f"),
-            (pair.p_adjusted, ".2g"),
-        )
-    ]
-    numbers += [bound_text(pair.half_width), _number(pair.pearson_r, "+.2f")]
-    verdict = _verdict(pair.verdict)
-    return (place, which, seed, f"{run.minutes:.1f}", verdict, f"{pair.n:,}", *numbers, detects)
-
-
-def _verdict(verdict: str) -> Html:
-    return element("span", verdict.replace("_", " "), class_=f"v-{verdict}")
-
-
-def _number(value: float | None, form: str) -> str:
+def XX(value: float | None, form: str) -> str:
     if value is None or not math.isfinite(value):
         return _DASH
     return format(value, form).replace("-", "−")
@@ -168,8 +102,8 @@ def forest_section(comparison: Comparison, image: bytes | None) -> Html:
     share = f"{100 * best.swap.i_squared:.0f} %"
     spread = f"Of the differences between the runs, {share} are more than sampling error (I²)."
     control = (
-        f"Control: the naive r is {_number(best.naive_own, '+.2f')} with a run's own hardware (median) and "
-        f"{_number(best.naive_others, '+.2f')} with the hardware of the other runs, which cannot be "
+        f"Control: the naive r is {shown_number(best.naive_own, '+.2f')} with a run's own hardware (median) and "
+        f"{shown_number(best.naive_others, '+.2f')} with the hardware of the other runs, which cannot be "
         "coupled to it."
     )
     parts = [
@@ -203,49 +137,6 @@ def _key_entry(place: int, run: ComparedRun) -> Html:
     return Html(sign + element("span", f"run {place + 1}: {run.name}"))
 
 
-def pairs_across_section(comparison: Comparison) -> Html:
-    """Return the session swap of the question and of every other pair."""
-    if not comparison.chosen:
-        return Html("")
-    note = (
-        "Session swap: does a run's training fit its own hardware better than other runs' hardware? p is "
-        "the share of "
-        "exchanges that fit as well. The question is corrected for its two directions, the others for all "
-        "of them "
-        "together (Holm); they are exploratory."
-    )
-    parts = [element("h2", "Session swap"), element("p", note, class_="note"), _swap_table(comparison.chosen)]
-    if comparison.others:
-        parts.append(details(f"{len(comparison.others)} other tests", _swap_table(comparison.others)))
-    return Html("".join(parts))
-
-
-def _swap_table(pairs: list[PairAcross]) -> Html:
-    names = (
-        "Training",
-        "Hardware",
-        "Device",
-        "Direction",
-        "Runs",
-        "p",
-        "p,\u00a0all tests",
-        "Pooled r",
-        "95 % interval",
-        "Lag,\u00a0s",
-        "I²",
-    )
-    rows = [
-        (
-            *(pair.x, pair.y, pair.role, pair.family, pair.swap.n_runs),
-            *(_number(pair.swap.p, ".2g"), _number(pair.p_adjusted, ".2g"), _number(pair.swap.r, "+.2f")),
-            f"{_number(pair.swap.r_low, '+.2f')} to {_number(pair.swap.r_high, '+.2f')}",
-            *(_number(pair.lag_s, "+.0f"), _number(pair.swap.i_squared, ".0%")),
-        )
-        for pair in pairs
-    ]
-    return table(names, rows, "ttttnnnnnnn", "Session swap", stack=True)
-
-
 def reproducibility_section(comparison: Comparison) -> Html:
     """Return how far the trainings spread, and what is doubtful."""
     parts = [
@@ -257,8 +148,8 @@ def reproducibility_section(comparison: Comparison) -> Html:
         (
             place,
             run.run_id,
-            _DASH if run.seed is None else run.seed,
-            _number(found.final_loss[run.run_id], ".4g"),
+            DASH if run.seed is None else run.seed,
+            shown_number(found.final_loss[run.run_id], ".4g"),
         )
         for place, run in enumerate(comparison.runs, 1)
     ]
@@ -303,5 +194,5 @@ def comparison_method(comparison: Comparison) -> Html:
         + element("p", f"This page: {versions_text()}.", class_="note")
         + element("h2", "The SQL behind the numbers", id="sql")
         + "".join(details(name, element("pre", element("code", text))) for name, text in sql.items())
-        + element("footer", f"thermograd {thermograd.__version__}")
+        + element("footer", f"thermograd {__version__}")
     )

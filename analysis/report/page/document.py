@@ -19,10 +19,10 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
-import thermograd
 from thermograd.analysis.display.markup import escape, json_script
 from thermograd.store.errors import MissingExtraError
 from thermograd.store.files import write_file
+from thermograd.store.version import __version__
 
 _EXTRA = {
     "altair": "altair",
@@ -63,7 +63,7 @@ def build_page(title: str, body: str, charts: Mapping[str, Mapping[str, Any] | N
     data += [json_script(f"data-{name}", packed(spec)) for name, spec in charts.items() if spec is not None]
     return Template(template).substitute(
         csp=policy,
-        generator=f"thermograd {thermograd.__version__}",
+        generator=f"thermograd {__version__}",
         title=escape(title),
         body=body,
         data="\n".join(data),

@@ -3,11 +3,11 @@
 import shlex
 from importlib.metadata import PackageNotFoundError, version
 
-import thermograd
 from thermograd.analysis.display.markup import Html, details, element, items
 from thermograd.analysis.run.energy import ENERGY_SQL
 from thermograd.analysis.run.result import Analysis
 from thermograd.analysis.run.series import RunSeries
+from thermograd.store.version import __version__
 
 _PACKAGES = ("numpy", "scipy", "pyarrow", "duckdb", "river", "altair", "matplotlib", "tsdownsample")
 _QUERIES = {
@@ -98,7 +98,7 @@ def reproduce_section(data: RunSeries, analysis: Analysis) -> Html:
 
 def versions_text() -> str:
     """Return the versions that made a page, our own first."""
-    ours = f"thermograd {thermograd.__version__}"
+    ours = f"thermograd {__version__}"
     return ", ".join([ours, *(f"{name} {found}" for name in _PACKAGES if (found := _version(name)))])
 
 

@@ -3,17 +3,16 @@
 import math
 from collections.abc import Sequence
 
+from thermograd.analysis.comparison.entries import ComparedRun, PairAcross
 from thermograd.analysis.comparison.result import (
-    ComparedRun,
     Comparison,
-    PairAcross,
     best_of,
     change_line,
     comparison_sentence,
     interval,
-    repeat_text,
     reproducibility_lines,
 )
+from thermograd.analysis.comparison.tables import repeat_text
 from thermograd.analysis.run.result import Analysis, Pair, most_telling, question_verdict
 from thermograd.store.text import table_text
 
@@ -45,7 +44,7 @@ def _run_line(place: int, run: ComparedRun, comparison: Comparison) -> str:
     name = "" if run.name == run.run_id else f"  {_clean(run.name)}"
     line = f"  {place}  {_clean(run.run_id)}{name}: {run.verdict.replace('_', ' ')}"
     if run.repeats is not None:
-        line += f"\n     {repeat_text(run, comparison)}: they count once"
+        line += f"\n     {repeat_text(run, comparison.runs)}: they count once"
     return line
 
 

@@ -8,7 +8,6 @@ import shlex
 from pathlib import Path
 from typing import Any
 
-import thermograd
 from thermograd.analysis.display.numbers import bound_text, duration_text, energy_text, shown_number
 from thermograd.analysis.report.data.marks import SEVERITIES, severity_rank
 from thermograd.analysis.run.energy import energy_doubt, run_energy
@@ -17,6 +16,7 @@ from thermograd.analysis.run.series import RunSeries
 from thermograd.analysis.run.wording import event_lines, further_lines, reach_sentence
 from thermograd.store.errors import LogError
 from thermograd.store.files import write_file
+from thermograd.store.version import __version__
 
 _MOST_PAIRS = 6
 _MOST_ALERTS = 5
@@ -49,7 +49,7 @@ def report_markdown(data: RunSeries, analysis: Analysis) -> str:
     run_id = shlex.quote(data.run.run_id)
     lines += [
         f"Again: {code_span(f'thermograd analyze {run_id}')}, whole report: "
-        f"{code_span(f'thermograd report {run_id}')} (thermograd {thermograd.__version__}). It is "
+        f"{code_span(f'thermograd report {run_id}')} (thermograd {__version__}). It is "
         f"association; only an intervention shows a cause.",
         "",
     ]
