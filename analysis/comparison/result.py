@@ -187,6 +187,7 @@ def _leads(lag_s: float) -> str:
 
 
 def interval(pair: PairAcross) -> str:
+    """Return the pooled correlation with its interval."""
     swap = pair.swap
     return f"{swap.r:+.2f} [{swap.r_low:+.2f}, {swap.r_high:+.2f}]"
 

@@ -40,8 +40,8 @@ def query_untrusted(sql: str, runs: Path, timeout_s: float = 10.0) -> pa.Table:
     Raises
     ------
     QueryError
-        As `thermograd.store.query.connection.query`; also where a limit was hit, the result is larger than 256 MB,
-        or the platform has no resource limits.
+        As `thermograd.store.query.connection.query`; also where a limit was hit, the result is larger than
+        256 MB, or the platform has no resource limits.
     """
     request = json.dumps({"sql": sql, "runs": str(runs), "timeout_s": timeout_s, "parent": os.getpid()})
     command = [sys.executable, "-P", "-m", "thermograd.store.query.sandbox"]

@@ -141,6 +141,7 @@ def _layers(
 
 
 def reach(rows: list[ForestRow]) -> list[float]:
+    """Return the ends of the axis of r that hold every interval."""
     farthest = max(abs(limit) for row in rows for limit in (row.low, row.high))
     limit = min(1.0, math.ceil(11 * farthest) / 10)
     return [-limit, limit]

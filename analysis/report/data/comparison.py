@@ -81,7 +81,8 @@ def run_style(place: int) -> tuple[int, int]:
     return place % len(DEVICE_COLOURS), place // len(DEVICE_COLOURS) % len(DASHES)
 
 
-def place(line: Line) -> int:
+def place_of(line: Line) -> int:
+    """Return which run, from 0, a line belongs to."""
     return int(line.label.removeprefix("run ")) - 1
 
 

@@ -16,7 +16,7 @@ from thermograd.analysis.report.data.comparison import (
     Overlay,
     build_overlays,
     forest_rows,
-    place,
+    place_of,
     run_style,
     time_axis,
 )
@@ -67,7 +67,7 @@ def draw_overlay(ax: Axes, overlay: Overlay, axis: tuple[float, float], is_last:
     if overlay.log:
         log_axis(ax, overlay.lines)
     for line in overlay.lines:
-        colour, dashes = run_style(place(line))
+        colour, dashes = run_style(place_of(line))
         look: dict[str, Any] = {"color": DEVICE_COLOURS[colour], "linewidth": 0.6, "alpha": 0.85}
         if dashes:
             look["linestyle"] = (0, tuple(DASHES[dashes]))

@@ -16,7 +16,6 @@ from thermograd.analysis.display.markup import Html, details, element, items, ta
 from thermograd.analysis.display.numbers import DASH, shown_number
 from thermograd.analysis.report.data.comparison import run_style
 from thermograd.analysis.report.page.charts import ZOOM_HELP, chart_box, still, zoom_buttons
-from thermograd.analysis.report.page.facts import _DASH
 from thermograd.analysis.report.page.source import queries_across, versions_text
 from thermograd.store.version import __version__
 
@@ -80,12 +79,6 @@ def _how_sure(comparison: Comparison) -> list[str]:
     return texts
 
 
-def XX(value: float | None, form: str) -> str:
-    if value is None or not math.isfinite(value):
-        return _DASH
-    return format(value, form).replace("-", "−")
-
-
 def forest_section(comparison: Comparison, image: bytes | None) -> Html:
     """Return the forest plot, or why there is none."""
     title = element("h2", "All trainings together")
@@ -102,8 +95,8 @@ def forest_section(comparison: Comparison, image: bytes | None) -> Html:
     share = f"{100 * best.swap.i_squared:.0f} %"
     spread = f"Of the differences between the runs, {share} are more than sampling error (I²)."
     control = (
-        f"Control: the naive r is {shown_number(best.naive_own, '+.2f')} with a run's own hardware (median) and "
-        f"{shown_number(best.naive_others, '+.2f')} with the hardware of the other runs, which cannot be "
+        f"Control: the naive r is {shown_number(best.naive_own, '+.2f')} with a run's own hardware (median) "
+        f"and {shown_number(best.naive_others, '+.2f')} with the hardware of the other runs, which cannot be "
         "coupled to it."
     )
     parts = [
