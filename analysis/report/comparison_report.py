@@ -58,7 +58,7 @@ def comparison_page(comparison: Comparison) -> str:
     from thermograd.analysis.report.data.comparison import build_overlays, forest_rows
     from thermograd.analysis.report.figures.comparison import comparison_figure
     from thermograd.analysis.report.figures.timeline import encode_figure
-    from thermograd.analysis.report.page.document import comparison as sections
+    from thermograd.analysis.report.page import comparison as sections
 
     best = best_of(comparison)
     rows = forest_rows(comparison, best) if best else []

@@ -196,9 +196,6 @@ def _loads(data: RunSeries, device: Device) -> dict[str, tuple[Floats, Floats]]:
     return loads
 
 
-Floats = NDArray[np.float64]
-
-
 _MOST_BINS = 2_000_000  # 23 days of seconds: one wrong clock must not fill the memory
 
 

@@ -19,7 +19,7 @@ _log = logging.getLogger("thermograd")
 class RecordedRun(Protocol):
     """What a session needs of the run that it holds."""
 
-    run_id: str
+    run_id: str | None
     path: Path | None
 
     @property

@@ -54,7 +54,7 @@ class Observed(Protocol):
     @property
     def unmatched(self) -> int: ...  # noqa: D102
 
-    def correlations(self) -> Mapping[tuple[str, str, str], float | None]: ...  # noqa: D102
+    def correlations(self) -> dict[tuple[str, str, str], float | None]: ...  # noqa: D102
 
     def coupling(self) -> Mapping[tuple[str, str, str], Any]: ...  # noqa: D102
 

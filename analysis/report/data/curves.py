@@ -127,12 +127,6 @@ def decimation_notes(lines: Iterable[Line]) -> tuple[str, ...]:
     )
 
 
-Floats = NDArray[np.float64]
-
-
-Indices = NDArray[np.int64]
-
-
 def decimate(time_s: Floats, values: Floats, buckets: int, keep: Indices | None = None) -> Indices:
     """Choose the points that a screen can show: each bucket's lowest and highest, the ends, its first gap.
 
