@@ -18,7 +18,7 @@ from thermograd.analysis.report.charts.style import theme
 from thermograd.analysis.report.charts.timeline import panels_chart
 from thermograd.analysis.report.data.evidence import lag_pairs
 from thermograd.analysis.report.data.panels import build_panels
-from thermograd.analysis.report.page.document import document as page_module
+from thermograd.analysis.report.page import document as page_module
 from thermograd.analysis.report.run_report import prepare, report_page, write_report
 from thermograd.analysis.run.analyze import analyze_run
 from thermograd.analysis.run.result import Analysis, verdict_sentence

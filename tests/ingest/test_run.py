@@ -200,10 +200,10 @@ def test_training_goes_on_when_the_agent_dies(tmp_path):
 def test_the_agent_seals_complete_segments_while_the_run_goes_on(tmp_path, monkeypatch):
     import threading
 
-    from thermograd.ingest.agent.agent import agent
+    from thermograd.ingest.agent import agent
     from thermograd.store.files import sealed_segments
+    from thermograd.store.log import writer as log_module
     from thermograd.store.log.writer import EventWriter
-    from thermograd.store.log.writer import writer as log_module
     from thermograd.store.runs.catalogue import create_run
 
     monkeypatch.setattr(log_module, "_MAX_SEGMENT_ROWS", 32)

@@ -3,7 +3,7 @@ import threading
 import time
 
 import pytest
-from thermograd.ingest.agent.agent import sampler as sampler_module
+from thermograd.ingest.agent import sampler as sampler_module
 from thermograd.ingest.agent.sampler import Account, ClockWatch, Sampler
 
 

@@ -5,12 +5,12 @@ import random
 import pyarrow.parquet as pq
 import pytest
 from thermograd.store.files import sealed_segments
+from thermograd.store.log import reader as reader_module
+from thermograd.store.log import segments as arrow_module
 from thermograd.store.log.reader import kind_parts, read_kind
 from thermograd.store.log.seal import seal_run, verify_run
 from thermograd.store.log.segments import read_sealed
 from thermograd.store.log.writer import EventWriter
-from thermograd.store.log.writer import reader as reader_module
-from thermograd.store.log.writer import segments as arrow_module
 from thermograd.store.query.connection import query
 from thermograd.store.runs.catalogue import create_run
 

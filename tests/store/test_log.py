@@ -11,10 +11,10 @@ import pyarrow as pa
 import pytest
 from thermograd.store.errors import LogError
 from thermograd.store.files import open_segments
+from thermograd.store.log import writer as log_module
 from thermograd.store.log.reader import read_kind
 from thermograd.store.log.segments import read_stream
 from thermograd.store.log.writer import EventWriter
-from thermograd.store.log.writer import writer as log_module
 
 
 def wait_for(condition, timeout_s=10.0):

@@ -8,11 +8,11 @@ import pytest
 from thermograd.store.errors import LogError
 from thermograd.store.files import open_segments, sealed_segments
 from thermograd.store.host import ProcessLock
+from thermograd.store.log import seal as seal_module
 from thermograd.store.log.reader import Follower, events_in_order, read_kind, read_tail, snapshot
 from thermograd.store.log.seal import seal_run, verify_run
 from thermograd.store.log.segments import read_stream
 from thermograd.store.log.writer import EventWriter
-from thermograd.store.log.writer import seal as seal_module
 
 
 def write(run_dir, writer="w", steps=100, batch_rows=16, close=True):
@@ -114,7 +114,7 @@ def test_sealing_keeps_every_event_and_can_be_repeated(run_dir):
 
 
 def test_sealing_a_live_run_takes_only_segments_with_a_successor(run_dir, monkeypatch):
-    from thermograd.store.log.writer import writer as log_module
+    from thermograd.store.log import writer as log_module
 
     monkeypatch.setattr(log_module, "_MAX_SEGMENT_ROWS", 32)
     log = write(run_dir, steps=100, close=False)
@@ -244,7 +244,7 @@ def test_sealed_files_are_small_and_say_whose_they_are(run_dir):
 
 
 def test_a_missing_file_in_the_middle_is_reported(run_dir, monkeypatch):
-    from thermograd.store.log.writer import writer as log_module
+    from thermograd.store.log import writer as log_module
 
     monkeypatch.setattr(log_module, "_MAX_SEGMENT_ROWS", 32)
     write(run_dir, steps=100)
@@ -279,7 +279,7 @@ def test_following_sees_each_event_once_and_in_order_however_it_moves(run_dir):
 
 def test_following_a_long_run_lists_its_sealed_files_only_when_there_may_be_others(run_dir, monkeypatch):
     """An agent follows five times a second, for days: its work must not grow with what is sealed."""
-    from thermograd.store.log.writer import reader
+    from thermograd.store.log import reader
 
     listed = []
     listing = reader.sealed_segments

@@ -8,9 +8,9 @@ import pytest
 from click.testing import CliRunner
 from thermograd.cli import main
 from thermograd.store.errors import LogError, QueryError
+from thermograd.store.log import writer as log_module
 from thermograd.store.log.reader import read_kind
 from thermograd.store.log.writer import EventWriter
-from thermograd.store.log.writer import writer as log_module
 from thermograd.store.query.sandbox import query_untrusted
 from thermograd.store.runs.catalogue import create_run
 from thermograd.store.runs.retention import delete_run, finish_deletions, old_runs, parse_age
