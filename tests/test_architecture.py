@@ -39,7 +39,7 @@ def test_the_walls_of_pyproject_hold(monkeypatch):
     "path", [p for p in MODULES if p.name != "__init__.py"], ids=lambda p: str(p.relative_to(ROOT))
 )
 def test_only_a_package_says_what_is_public(path):
-    assert "__all__" not in path.read_text()
+    assert "\n__all__ =" not in path.read_text()
 
 
 def folders():
@@ -82,12 +82,29 @@ def test_the_agent_never_loads_torch():
     assert not loaded & {"torch", "transformers", "matplotlib", "altair"}
 
 
-def test_the_public_names_of_the_package_exist():
-    package = importlib.import_module("thermograd")
-    for name in package.__all__:
-        assert getattr(package, name) is not None
-    with pytest.raises(AttributeError, match="public names: Run, __version__, start_run"):
+def faces():
+    files = [ROOT / "__init__.py", *(p for p in MODULES if p.name == "__init__.py")]
+    shown = [p.parent.relative_to(ROOT).parts for p in files if "\n__all__ =" in p.read_text()]
+    return [".".join(["thermograd", *parts]) for parts in shown]
+
+
+@pytest.mark.parametrize("name", faces())
+def test_the_names_of_a_face_exist_and_no_module_takes_their_place(name):
+    package = importlib.import_module(name)
+    modules = {path.stem for path in Path(package.__path__[0]).iterdir()}
+    assert package.__all__ == sorted(package.__all__)
+    assert not modules & set(package.__all__)
+    for public in package.__all__:
+        value = getattr(package, public)
+        assert public in dir(package)
+        assert getattr(value, "__name__", public) == public
+    with pytest.raises(AttributeError, match=f"public names: {', '.join(package.__all__)}"):
         _ = package.nonsense
+
+
+@pytest.mark.parametrize("name", faces())
+def test_a_face_imports_nothing_before_it_is_asked(name):
+    assert not loaded_by(f"import {name}") & HEAVY
 
 
 def test_no_module_grows_beyond_a_readable_size():
