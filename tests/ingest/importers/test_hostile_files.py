@@ -216,6 +216,6 @@ def test_a_disk_that_takes_no_more_leaves_nothing_behind_and_is_said_in_one_sent
 
 
 def test_the_page_on_importing_names_every_format() -> None:
-    page = (Path(__file__).parents[2] / "docs/importing.md").read_text()
+    page = (Path(__file__).parents[3] / "docs/importing.md").read_text()
     for form in FORMATS:
         assert form.name.removeprefix("an ").removeprefix("a ") in page

@@ -157,7 +157,7 @@ def test_the_agent_loads_nothing_that_it_has_no_use_for(tmp_path):
 def test_a_package_that_is_put_off_is_there_when_it_is_used_after_all():
     script = (
         "import sys\n"
-        "from thermograd.ingest.agent_imports import SparingFinder\n"
+        "from thermograd.ingest.agent.footprint import SparingFinder\n"
         "SparingFinder().install()\n"
         "import narwhals.stable.v2 as nw\n"
         "print(len([name for name in sys.modules if name.startswith('narwhals')]))\n"
