@@ -1,8 +1,8 @@
 """Recording a script that does not know of it: what happens inside a process of ``thermograd run``.
 
 `thermograd.ingest.launch.launcher` starts the command; the ``sitecustomize`` in ``bootstrap`` calls
-`activate` once torch is imported. The run starts with the first backward pass or optimizer step. A script
-that calls `thermograd.start_run` itself, or uses a callback, gets that same run, and nothing is counted twice.
+`activate` once torch is imported. The run starts with the first backward pass or optimizer step. A
+script that calls `thermograd.start_run` itself, or uses a callback, gets that same run.
 """
 
 import json
