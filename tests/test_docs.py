@@ -27,9 +27,10 @@ ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 ROOMS = ("store", "ingest", "stream", "analysis")
 NAMES = sorted(
-    f"thermograd.{room}.{path.stem}"
+    "thermograd."
+    + path.relative_to(ROOT).with_suffix("").as_posix().replace("/", ".").removesuffix(".__init__")
     for room in ROOMS
-    for path in (ROOT / room).glob("*.py")
+    for path in (ROOT / room).rglob("*.py")
     if ">>> " in path.read_text()
 )
 COMMANDS = sorted(name for name, command in main.commands.items() if not command.hidden)

@@ -10,7 +10,7 @@ def shown_number(value: float | None, form: str) -> str:
     if value is None or not math.isfinite(value):
         return DASH
     text = format(value, form)
-    return text.lstrip("+-") if float(text) == 0 else text.replace("-", "−")
+    return text.lstrip("+-") if not text.strip("+-0.%") else text.replace("-", "−")
 
 
 def bound_text(half_width: float) -> str:
