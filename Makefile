@@ -25,6 +25,7 @@ lint: $(VENV)/.installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	mkdir -p $(VENV)/typing && ln -sfn ../.. $(VENV)/typing/thermograd
+	PYTHONPATH=$(VENV)/typing $(BIN)/lint-imports --no-cache
 	MYPYPATH=$(VENV)/typing $(BIN)/mypy -m thermograd -m thermograd.cli -p thermograd.store -p thermograd.ingest -p thermograd.stream -p thermograd.analysis
 
 # Measures against other projects' loggers, which live in an environment of their own. Half an hour.

@@ -2,7 +2,7 @@
 
 `thermograd.ingest.launch.launcher` starts the command; the ``sitecustomize`` in ``bootstrap`` calls
 `activate` once torch is imported. The run starts with the first backward pass or optimizer step. A script
-that calls `thermograd.start_run` itself, or uses a callback, gets that same run, and nothing is counted twice.
+that calls `thermograd.start_run` itself, or uses a callback, gets that same run: nothing is counted twice.
 """
 
 import json
