@@ -1,21 +1,31 @@
 # Two commands are all: make demo, make test. The rest is for developers.
-PYTHON ?= python3
 VENV := .venv
-BIN := $(VENV)/bin
 WORKERS ?= 2
+ifeq ($(OS),Windows_NT)
+    PYTHON ?= python
+    BIN := $(VENV)/Scripts
+    export PYTHONUTF8 := 1
+else
+    PYTHON ?= python3
+    BIN := $(VENV)/bin
+endif
+PIP := $(BIN)/python -m pip --quiet --no-input
+PINNED := install --constraint constraints.txt
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .PHONY: demo test lint bench bench-long calibrate clean
 
-demo: $(VENV)/.installed
-	$(BIN)/thermograd demo
+demo: $(VENV)/.ready
+	@$(BIN)/thermograd demo
 
 test: $(VENV)/.installed
-	$(BIN)/pytest -q -n $(WORKERS) --dist worksteal
+	@$(BIN)/pytest -q -n $(WORKERS) --dist worksteal
 
 lint: $(VENV)/.installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	mkdir -p $(VENV)/typing && ln -sfn ../.. $(VENV)/typing/thermograd
+	PYTHONPATH=$(VENV)/typing $(BIN)/lint-imports --no-cache
 	MYPYPATH=$(VENV)/typing $(BIN)/mypy -m thermograd -m thermograd.cli -p thermograd.store -p thermograd.ingest -p thermograd.stream -p thermograd.analysis
 
 # Measures against other projects' loggers, which live in an environment of their own. Half an hour.
@@ -47,10 +57,25 @@ calibrate: $(VENV)/.installed
 clean:
 	rm -rf $(VENV) .venv-peers build *.egg-info
 
-# torch first: its CPU build is small, and what comes after then finds it there.
-$(VENV)/.installed: pyproject.toml constraints.txt
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --upgrade pip
-	$(BIN)/pip install --quiet --constraint constraints.txt torch
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev]'
-	touch $@
+# The notice of every editable install: a folder of the package's name, where Python is started, comes first.
+$(VENV)/.ready $(VENV)/.installed: export PYTHONWARNINGS := ignore:Editable installation
+
+# What the demo needs, then what tests and checks need as well. torch first: where an index holds a small
+# build for the CPU, what comes after then finds it there.
+$(VENV)/.ready: pyproject.toml constraints.txt
+	@$(PYTHON) -c "import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))" 2>/dev/null || { \
+	    echo "thermograd needs Python 3.11 or newer with its venv module (Debian, Ubuntu: apt install python3-venv);" \
+	        "$(PYTHON) is not that: name another with PYTHON=..." >&2; exit 1; }
+	@echo "Setting up .venv, once: some minutes, 2 GB (more where PyTorch brings its CUDA libraries)"
+	@$(PYTHON) -m venv $(VENV)
+	@$(PIP) install --upgrade pip
+	@echo "  1 of 2: PyTorch"
+	@$(PIP) $(PINNED) torch
+	@echo "  2 of 2: thermograd and what it stands on"
+	@$(PIP) $(PINNED) --editable '.[all]'
+	@touch $@
+
+$(VENV)/.installed: $(VENV)/.ready
+	@echo "Adding to .venv what tests and checks need: a minute, 0.6 GB"
+	@$(PIP) $(PINNED) --editable '.[dev]'
+	@touch $@

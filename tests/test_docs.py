@@ -34,7 +34,7 @@ NAMES = sorted(
     if ">>> " in path.read_text()
 )
 COMMANDS = sorted(name for name, command in main.commands.items() if not command.hidden)
-PAGES = sorted([ROOT / "README.md", *DOCS.glob("*.md")])
+PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *DOCS.glob("*.md")])
 NOT_RUN = {
     "demo": "trains for a minute; tests/ingest/test_demo.py runs it",
     "run": "starts processes; tests/ingest/test_launcher.py runs it",

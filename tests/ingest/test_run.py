@@ -123,7 +123,15 @@ def run_until(process, steps):
 
 
 @pytest.mark.parametrize(
-    "before", ["pass", "os.fork() or time.sleep(60)"], ids=["alone", "with a forked worker"]
+    "before",
+    [
+        pytest.param("pass", id="alone"),
+        pytest.param(
+            "os.fork() or time.sleep(60)",
+            id="with a forked worker",
+            marks=pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork"),
+        ),
+    ],
 )
 def test_sigkill_of_the_training_loses_no_step_and_ends_the_agent(tmp_path, before):
     process = start(tmp_path, before)
@@ -132,7 +140,7 @@ def test_sigkill_of_the_training_loses_no_step_and_ends_the_agent(tmp_path, befo
     run = find_run(tmp_path, "latest")
     assert run.state() == "live"
     agent, workers = agent_and_others(process.pid)
-    process.send_signal(signal.SIGKILL)
+    process.kill()
     killed = time.monotonic()
     rest = process.stdout.read() if before == "pass" else b""
     acknowledged = max([100, *(int(line) for line in rest.split())])
@@ -151,6 +159,7 @@ def test_sigkill_of_the_training_loses_no_step_and_ends_the_agent(tmp_path, befo
     assert verify_run(run.path)["ok"] is True
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="signals are POSIX")
 def test_the_agent_survives_ctrl_c_samples_raises_alerts_and_seals(tmp_path):
     process = start(tmp_path)
     run_until(process, 30)

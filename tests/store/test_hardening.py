@@ -15,6 +15,8 @@ from thermograd.store.log.seal import seal_run, verify_run
 from thermograd.store.log.writer import EventWriter
 from thermograd.store.runs.catalogue import create_run
 
+needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+
 
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EROFS, errno.EIO])
 @pytest.mark.parametrize("call", ["open", "write", "fsync", "ftruncate"])
@@ -49,6 +51,7 @@ def test_a_disk_that_refuses_any_call_harms_no_acknowledged_event(tmp_path, monk
     assert read_kind(run.path, "step").column("step").to_pylist() == acknowledged
 
 
+@needs_fork
 def test_a_kill_at_any_moment_of_sealing_loses_and_doubles_nothing(tmp_path):
     """A hundred kills: each trial forks from a process that has imported everything already."""
     script = textwrap.dedent(
@@ -92,6 +95,7 @@ def test_a_kill_at_any_moment_of_sealing_loses_and_doubles_nothing(tmp_path):
         assert report["events"] == {"step": 60, "sample": 0, "alert": 0, "mark": 60}
 
 
+@needs_fork
 def test_two_processes_and_their_forks_write_one_run_without_touching_each_other(tmp_path):
     run = create_run(tmp_path, "x")
     script = textwrap.dedent(
