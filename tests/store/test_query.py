@@ -249,7 +249,7 @@ def test_a_query_that_takes_too_long_is_stopped(tmp_path):
     begun = time.monotonic()
     with pytest.raises(QueryError, match=r"stopped after 0\.3 s"):
         query("SELECT count(*) FROM range(99999999) a, range(99999999) b WHERE a.range < b.range", [], 0.3)
-    assert time.monotonic() - begun < 30
+    assert time.monotonic() - begun < 60
 
 
 def test_queries_of_a_growing_run_never_fail_and_never_go_back(tmp_path):
@@ -269,7 +269,8 @@ def test_queries_of_a_growing_run_never_fail_and_never_go_back(tmp_path):
     thread = threading.Thread(target=grow)
     thread.start()
     counts = []
-    for _ in range(25):
+    end = time.monotonic() + 60
+    while len(counts) < 25 or (counts[-1]["n"] == counts[0]["n"] and time.monotonic() < end):
         row = query("SELECT count(*) AS n, max(step) AS m, count(DISTINCT seq) AS d FROM steps", tmp_path)
         counts.append(row.to_pylist()[0])
     stop.set()
