@@ -159,9 +159,14 @@ def test_python_below_a_shell_script_is_reached(start):
     assert (code, said) == (0, ["nothing recorded: no torch was seen in the Python processes of the command"])
 
 
-def test_a_python_that_does_not_answer_is_said_early(start, monkeypatch):
-    monkeypatch.setattr("thermograd.ingest.launcher._HELLO_S", 0.2)
-    _, said = start(sys.executable, "-I", "-c", "import time; time.sleep(1)")
+@pytest.mark.usefixtures("start")
+def test_a_python_that_does_not_answer_is_said_early(tmp_path, monkeypatch):
+    monkeypatch.setattr("thermograd.ingest.launcher._HELLO_S", 0.05)
+    said, sign = [], tmp_path / "said"
+    code = "import os, sys, time\nend = time.monotonic() + 60\n"
+    code += "while time.monotonic() < end and not os.path.exists(sys.argv[1]): time.sleep(0.01)"
+    command = [sys.executable, "-I", "-c", code, str(sign)]
+    launch(tmp_path / "runs", None, 5.0, command, lambda text: (said.append(text), sign.touch()))
     assert len(said) == 2
     assert said[0] == said[1]
 
@@ -210,7 +215,7 @@ got = []
 for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
     signal.signal(number, lambda n, f: got.append(n))
 print("ready", flush=True)
-end = time.monotonic() + 20
+end = time.monotonic() + 60
 while not got and time.monotonic() < end:
     time.sleep(0.02)
 time.sleep(0.3)
@@ -241,7 +246,7 @@ def test_a_signal_to_the_launcher_reaches_the_command_once(tmp_path, number):
     assert process.stdout.readline() == "ready\n"
     process.send_signal(number)
     assert process.stdout.read() == "1\n"
-    assert process.wait(20) == number
+    assert process.wait(60) == number
     process.stdout.close()
 
 
@@ -256,7 +261,7 @@ def test_ctrl_c_in_a_terminal_reaches_the_command_once(tmp_path):
     assert process.stdout.readline() == "ready\n"
     os.write(master, b"\x03")
     assert process.stdout.read() == "1\n"
-    assert process.wait(20) == signal.SIGINT
+    assert process.wait(60) == signal.SIGINT
     process.stdout.close()
     os.close(master)
     os.close(slave)
