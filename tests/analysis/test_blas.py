@@ -67,12 +67,12 @@ def test_limits_that_overlap_in_threads_leave_the_number_as_it_was():
     def hold():
         with one_blas_thread():
             held.set()
-            leave.wait(20)
+            leave.wait(60)
 
     other = threading.Thread(target=hold)
     with one_blas_thread():
         other.start()
-        assert held.wait(20)
+        assert held.wait(60)
         assert threads() == {1}
     assert threads() == {2}
     leave.set()
