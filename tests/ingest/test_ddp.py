@@ -11,10 +11,13 @@ import pytest
 from ports import reserved_port
 
 torch = pytest.importorskip("torch")
-pytestmark = pytest.mark.skipif(
-    not torch.distributed.is_available() or not torch.distributed.is_gloo_available(),
-    reason="torch is built without gloo",
-)
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        not torch.distributed.is_available() or not torch.distributed.is_gloo_available(),
+        reason="torch is built without gloo",
+    ),
+]
 
 from thermograd.store.catalogue import list_runs  # noqa: E402
 from thermograd.store.query import query  # noqa: E402

@@ -12,7 +12,7 @@ from thermograd.ingest.launcher import launch
 from thermograd.store.catalogue import list_runs
 from thermograd.store.reader import read_kind
 
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="exit codes of POSIX")
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(sys.platform == "win32", reason="exit codes of POSIX")]
 
 NORM = """
     import math, os, torch

@@ -64,6 +64,7 @@ def steps_and_marks(tmp_path):
     return read_kind(run.path, "step").to_pylist(), read_kind(run.path, "mark").to_pylist(), run
 
 
+@pytest.mark.slow
 def test_an_unmodified_script_is_recorded_and_notices_nothing(start, script, tmp_path, capfd):
     path = script("train(4); print('to stderr', file=sys.stderr); sys.exit(3)")
     code, said = start(sys.executable, path)
@@ -81,6 +82,7 @@ def test_an_unmodified_script_is_recorded_and_notices_nothing(start, script, tmp
     assert {m["mark"] for m in marks} >= {"run_started", "run_ended"}
 
 
+@pytest.mark.slow
 def test_a_script_that_starts_a_run_shares_it_and_an_error_is_marked(start, script, tmp_path):
     path = script("""
         train(1)
@@ -113,6 +115,7 @@ def test_a_script_that_logs_by_hand_is_not_counted_twice(start, script, tmp_path
     assert run.name == "its own"
 
 
+@pytest.mark.slow
 def test_torchrun_gives_one_run_and_a_file_a_rank(start, script, tmp_path):
     path = script("""
         import os, torch.distributed as dist

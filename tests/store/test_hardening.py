@@ -107,7 +107,7 @@ def test_a_kill_at_any_moment_of_sealing_loses_and_doubles_nothing(tmp_path):
     result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     events, killed = map(int, result.stdout.split())
     assert events > 400
-    assert killed >= 35, "the last ones may end by themselves, should sealing do a little less than when counted"
+    assert killed >= 35, "the last may end by themselves, should sealing do a little less than when counted"
     for trial in range(50):
         path = tmp_path / f"r{trial}"
         for kind in ("step", "mark"):

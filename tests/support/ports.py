@@ -11,7 +11,7 @@ _HOST = "127.0.0.1"
 
 @contextlib.contextmanager
 def closed_port() -> Iterator[int]:
-    """Give a port that refuses connections: it is bound, so nobody else listens on it, and not listened on."""
+    """Give a port that refuses connections: it is bound, so nobody else can listen, and we do not."""
     with socket.socket() as bound:
         bound.bind((_HOST, 0))
         yield bound.getsockname()[1]
