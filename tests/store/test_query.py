@@ -1,4 +1,5 @@
 import json
+import os
 import random
 import threading
 import time
@@ -236,6 +237,14 @@ def test_a_connection_handed_out_is_as_closed_as_the_command(tmp_path):
                 connection.execute(sql).fetchall()
     finally:
         connection.close()
+
+
+def test_a_limit_of_memory_holds_on_a_machine_of_many_cores_too(tmp_path, monkeypatch):
+    """A hundred threads take gigabytes of address space; the child of a query from strangers has three."""
+    monkeypatch.setattr(os, "cpu_count", lambda: 192)
+    connection = connect(tmp_path, "1GB")
+    assert connection.execute("SELECT current_setting('threads')").fetchone() == (8,)
+    connection.close()
 
 
 def test_a_wrong_query_says_where(tmp_path):
