@@ -1,15 +1,35 @@
-"""Fixtures that several test modules use."""
+"""Fixtures that several test modules use, and what keeps a test from depending on where and when it runs."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
-# On CI the same examples every time: a rare one found there would stop somebody else's change.
-settings.register_profile("ci", derandomize=True, deadline=None)
-if os.environ.get("CI"):
-    settings.load_profile("ci")
+# The same examples every time and no limit of time: a rare one found by chance, or a slow machine, would stop
+# somebody else's change. `pytest --hypothesis-profile search` looks for others.
+settings.register_profile(
+    "same", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.register_profile("search", derandomize=False, deadline=None)
+settings.load_profile("same")
+
+# What a shell, a job or a proxy has set is no part of any test; a test sets what it needs itself.
+_JOB = {"RANK", "LOCAL_RANK", "GROUP_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"}
+_TERMINAL = {"COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR"}
+_OURS = ("THERMOGRAD_", "SLURM_", "OMPI_", "PMIX_", "TORCHELASTIC_")
+for _name in list(os.environ):
+    if _name.startswith(_OURS) or _name in _JOB | _TERMINAL or _name.lower().endswith("_proxy"):
+        del os.environ[_name]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _room_on_the_disk() -> Iterator[None]:
+    """Let no run say that the disk is nearly full, whatever is free here: that is a mark in its log."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("thermograd.store.log.writer._LITTLE_SPACE_BYTES", 0)
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -198,7 +198,7 @@ def test_doctor_says_what_is_measured_and_why_not_the_rest(invoke):
 
 def test_record_samples_the_devices_for_a_while(invoke, tmp_path):
     command = [sys.executable, "-m", "thermograd.cli", "--runs", str(tmp_path / "runs")]
-    subprocess.run([*command, "record", "--duration", "1", "--hz", "10"], check=True, capture_output=True)
+    subprocess.run([*command, "record", "--duration", "2", "--hz", "10"], check=True, capture_output=True)
     (row,) = json.loads(invoke("runs", "--json").stdout)
     assert row["state"] == "finished"
     assert row["samples"] >= 5

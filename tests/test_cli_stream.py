@@ -2,7 +2,6 @@
 
 import json
 import os
-import socket
 import subprocess
 import sys
 import textwrap
@@ -13,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from ports import closed_port, reserved_port
 from thermograd.cli import main
 from thermograd.store.log.reader import events_in_order
 from thermograd.store.log.writer import EventWriter
@@ -104,38 +104,60 @@ with thermograd.start_run(name="live", runs="runs", hz=5) as run:
     for i in range(120):
         norm = 30.0 if i in (60, 100) else 1.0 + (i * 7 % 11) / 100
         run.step(loss=2.0, grad_norm=norm)
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 300
     while time.monotonic() < deadline:
-        time.sleep(0.2)
+        time.sleep(0.1)
         if (Path(run.path) / "seen").exists():
             break
 """
 
 
-def free_port():
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        return taken.getsockname()[1]
+def until(condition, what):
+    """Return what a condition gives once it gives anything."""
+    end = time.monotonic() + 120
+    while time.monotonic() < end:
+        if found := condition():
+            return found
+        time.sleep(0.1)
+    pytest.fail(f"waited too long for {what}")
 
 
-def scraped(port, *until):
+def scraped(port, *parts):
     """Return what the exporter says once it says all that."""
-    for _ in range(150):
+
+    def text():
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as answer:
-                text = answer.read().decode()
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=60) as answer:
+                said = answer.read().decode()
         except OSError:
-            text = ""
-        if all(part in text for part in until):
-            return text
-        time.sleep(0.2)
-    pytest.fail(f"{until!r} was not exported")
+            return ""
+        return said if all(part in said for part in parts) else ""
+
+    return until(text, f"{parts!r} to be exported")
+
+
+def troubles(path):
+    """Return what a run's stream layer had trouble with."""
+    return [e for e in events_in_order(path, ("mark",)) if e.values["mark"] == "error"]
 
 
 @pytest.fixture
-def watched(here, monkeypatch):
+def closed():
+    """Return a port that refuses connections for as long as the test lasts."""
+    with closed_port() as port:
+        yield port
+
+
+@pytest.fixture
+def free():
+    """Return a port that is free until a process of the test listens there."""
+    with reserved_port() as port:
+        yield port
+
+
+@pytest.fixture
+def watched(here, closed, free):
     """Return a live run whose sinks fail, what it printed, and what it exported."""
-    closed = free_port()
     Path("thermograd.toml").write_text(f'''
 [spike]
 k = 8
@@ -160,10 +182,9 @@ attempts = 1
 type = "apprise"
 url = "env:UNSET_URL"
 ''')
-    port = free_port()
     environment = os.environ | {
         "CHAT_URL": f"json://user:{SECRET}@127.0.0.1:{closed}/{SECRET}",
-        "THERMOGRAD_METRICS_PORT": str(port),
+        "THERMOGRAD_METRICS_PORT": str(free),
     }
     with subprocess.Popen(
         [sys.executable, "-c", AGENT],
@@ -172,8 +193,9 @@ url = "env:UNSET_URL"
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
     ) as process:
-        metrics = scraped(port, 'thermograd_alerts_total{alert="spike.grad"', "thermograd_cpu_")
+        metrics = scraped(free, 'thermograd_alerts_total{alert="spike.grad"', "thermograd_cpu_")
         (found,) = list_runs(Path("runs"))
+        until(lambda: len(troubles(found.path)) == 3, "each sink to have failed")
         (found.path / "seen").touch()
         printed, _ = process.communicate(timeout=60)
     (found.path / "seen").unlink()
@@ -210,15 +232,14 @@ def test_a_live_run_records_its_definitions_and_keeps_every_secret(watched):
     assert find_run(Path("runs"), "latest").run_id == run.run_id
 
 
-def test_options_of_run_reach_the_agent_that_the_training_starts(here):
+def test_options_of_run_reach_the_agent_that_the_training_starts(here, free):
     Path("conf").mkdir()
     Path("conf/mine.toml").write_text("[spike]\nk = 9\n\n[metrics]\nport = 1\n")
-    port = free_port()
-    options = ["--config", "conf/mine.toml", "--metrics-port", str(port)]
+    options = ["--config", "conf/mine.toml", "--metrics-port", str(free)]
     script = f"import os\nos.mkdir('elsewhere')\nos.chdir('elsewhere')\n{AGENT}"
     command = [sys.executable, "-m", "thermograd.cli", "run", *options, "--", sys.executable, "-c", script]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
-        scraped(port, 'thermograd_alerts_total{alert="spike.grad"')
+        scraped(free, 'thermograd_alerts_total{alert="spike.grad"')
         (found,) = list_runs(Path("elsewhere/runs"))
         (found.path / "seen").touch()
         assert process.wait(60) == 0

@@ -117,6 +117,7 @@ def test_page_shows_every_command_and_its_output():
     assert set(NOT_RUN) < set(COMMANDS)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("block", RUN, ids=[block.command[:60] for block in RUN])
 def test_command_on_the_page_prints_what_the_page_says(block, printed):
     """Lines must come in the page's order; numbers, names of runs and columns' widths may differ."""
@@ -236,6 +237,7 @@ def test_importer_of_the_page_reads_rows_and_counts_what_it_leaves_out(extended,
     assert recording.left_out.total() == 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("page", ["README.md", "docs/quick-start.md"])
 def test_training_of_the_page_is_recorded(page, tmp_path, monkeypatch):
     pytest.importorskip("torch", reason="torch (extra train) is not installed")

@@ -285,7 +285,8 @@ class EventWriter:
                     if tail.rows:
                         stream.emit(tail, self.run_id, self.writer)
                 except FileNotFoundError:
-                    self.lost += tail.rows
+                    with self._lock:
+                        self.lost += tail.rows
                 emitted.append(self._unemitted.pop(0))
         finally:
             for stream in {stream for stream, _ in emitted}:
@@ -317,13 +318,14 @@ class EventWriter:
                 tail.finish(remove=False)
 
     def _report_lost(self) -> None:
-        missing = self.lost - self._lost_reported
-        if missing:
-            text, detail = f"{missing} events could not be written", json.dumps({"lost": missing})
-            if self.append("mark", mark="gap", text=text, detail=detail) is None:
-                self.lost -= 1  # the mark itself is no event of the run
-            else:
-                self._lost_reported += missing
+        with self._lock:  # whoever appends counts too
+            missing = self.lost - self._lost_reported
+            if missing:
+                text, detail = f"{missing} events could not be written", json.dumps({"lost": missing})
+                if self.append("mark", mark="gap", text=text, detail=detail) is None:
+                    self.lost -= 1  # the mark itself is no event of the run
+                else:
+                    self._lost_reported += missing
 
     # -- end -------------------------------------------------------------------------------------
 

@@ -6,6 +6,7 @@ where the query lets them be), live ones a snapshot taken when the connection wa
 """
 
 import contextlib
+import os
 import re
 import threading
 from collections.abc import Iterable, Iterator
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 _VIEWS = {"step": "steps", "sample": "samples", "alert": "alerts", "mark": "marks"}
 _EXPLAIN = re.compile(r"\s*EXPLAIN\b\s*(ANALY[SZ]E\b)?", re.IGNORECASE)
 _OPTIONS = re.compile(r"\A\s*\([^()]*\)")
+_MOST_THREADS = 8  # of a query whose memory is limited
 
 
 def connect(
@@ -44,7 +46,8 @@ def connect(
     runs
         A directory of runs (default ``$THERMOGRAD_RUNS`` or ``runs``), or the runs themselves.
     memory_limit
-        DuckDB's own limit, e.g. "4GB"; default four fifths of the machine's memory.
+        DuckDB's own limit, e.g. "4GB", and no more than eight threads, which take memory by being there;
+        default four fifths of the machine's memory, and a thread a core.
 
     Returns
     -------
@@ -70,7 +73,9 @@ def _listed(runs: Path | str | Iterable[Run] | None) -> list[Run]:
 
 
 def _connect(runs: list[Run], memory_limit: str | None, damaged: dict[Path, int]) -> "DuckDBPyConnection":
-    config = {"python_enable_replacements": False} | ({"memory_limit": memory_limit} if memory_limit else {})
+    config: dict[str, bool | str | int] = {"python_enable_replacements": False}
+    if memory_limit:
+        config |= {"memory_limit": memory_limit, "threads": min(os.cpu_count() or 1, _MOST_THREADS)}
     connection = duckdb.connect(config=config)
     connection.execute("SET TimeZone = 'UTC'")
     connection.register("runs", RunsSource(runs))

@@ -22,6 +22,7 @@ from thermograd.store.query.interrupt import end_with_parent, ended_by_ctrl_c, t
 _ADDRESS_SPACE_BYTES = 3 << 30
 _MEMORY_LIMIT = "1GB"
 _MOST_RESULT_BYTES = 256 << 20
+_FEW_THREADS = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}  # many take the address space
 _START_S = 10.0  # starting the child and opening the runs is not the query's time
 
 
@@ -46,7 +47,11 @@ def query_untrusted(sql: str, runs: Path, timeout_s: float = 10.0) -> pa.Table:
     request = json.dumps({"sql": sql, "runs": str(runs), "timeout_s": timeout_s, "parent": os.getpid()})
     command = [sys.executable, "-P", "-m", "thermograd.store.query.sandbox"]
     with subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        command,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=os.environ | _FEW_THREADS,
     ) as child:
         try:
             output, errors = child.communicate(request.encode(), timeout=timeout_s + _START_S)

@@ -2,7 +2,8 @@
 
 import re
 import shutil
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +74,7 @@ def tab(browser: Any, report: Path) -> Iterator[Any]:
 def _listened(page: Any) -> tuple[list[str], list[str]]:
     said: list[str] = []
     asked: list[str] = []
+    page.set_default_timeout(60_000)
     page.on("console", lambda message: said.append(message.text))
     page.on("pageerror", lambda error: said.append(str(error)))
     page.on(
@@ -87,6 +89,25 @@ def _picture(page: Any, top: float, height: float) -> bytes:
     clip = {"x": box["x"], "y": box["y"] + top, "width": box["width"], "height": height}
     picture: bytes = page.screenshot(clip=clip)
     return picture
+
+
+def _until(page: Any, condition: Callable[[], bool]) -> bool:
+    """Look again and again, for a page draws when it comes to it; say what the last look was."""
+    end = time.monotonic() + 60
+    while not (found := condition()) and time.monotonic() < end:
+        page.wait_for_timeout(50)
+    return found
+
+
+def _differ(some: list[bytes], others: list[bytes]) -> bool:
+    return all(a != b for a, b in zip(some, others, strict=True))
+
+
+def _at_rest(page: Any) -> list[bytes]:
+    """Return how the panels look once they look the same twice."""
+    looks = [_all_panels(page)]
+    assert _until(page, lambda: looks.append(_all_panels(page)) or looks[-1] == looks[-2])
+    return looks[-1]
 
 
 def _all_panels(page: Any) -> list[bytes]:
@@ -110,12 +131,9 @@ def test_zooming_one_panel_zooms_all_and_a_double_click_goes_back(tab: Any) -> N
     tab.keyboard.down("Shift")
     tab.mouse.wheel(0, -400)
     tab.keyboard.up("Shift")
-    tab.wait_for_timeout(300)
-    zoomed = _all_panels(tab)
-    assert all(a != b for a, b in zip(before, zoomed, strict=True))
+    assert _until(tab, lambda: _differ(before, _all_panels(tab)))
     tab.mouse.dblclick(box["x"] + 500, box["y"] + 190)
-    tab.wait_for_timeout(300)
-    assert _all_panels(tab) == before
+    assert _until(tab, lambda: _all_panels(tab) == before)
 
 
 def test_hovering_one_panel_reads_out_all(tab: Any) -> None:
@@ -123,12 +141,13 @@ def test_hovering_one_panel_reads_out_all(tab: Any) -> None:
     box = tab.locator("#chart-timeline").bounding_box()
     scale = (box["width"] - 90) / 150
     tab.mouse.move(box["x"] + 75 + 50 * scale, box["y"] + 60)
+    tab.locator(".readout").wait_for(state="visible")
     told = tab.locator(".readout").inner_text()
     assert "Loss" in told
     assert re.search(r"Temperature\s+\d\d\.\d+ °C", told)  # of the only device: its name needs no room
     assert "Power" in told
     tab.mouse.move(2, 2)
-    assert tab.locator(".readout").is_hidden()
+    tab.locator(".readout").wait_for(state="hidden")
 
 
 def test_pointing_at_a_lag_tells_its_numbers_one_a_line(tab: Any) -> None:
@@ -150,20 +169,18 @@ def test_keyboard_moves_cursor_and_window(tab: Any) -> None:
     tab.keyboard.press("ArrowRight")
     first = tab.locator(".readout b").inner_text()
     tab.keyboard.press("ArrowRight")
-    assert tab.locator(".readout b").inner_text() != first
+    assert _until(tab, lambda: tab.locator(".readout b").inner_text() != first)
     before = _all_panels(tab)
     chart.focus()
     tab.keyboard.press("+")
-    tab.wait_for_timeout(200)
-    near = _all_panels(tab)
-    assert all(a != b for a, b in zip(before, near, strict=True))
+    assert _until(tab, lambda: _differ(before, _all_panels(tab)))
+    near = _at_rest(tab)
     chart.focus()
     tab.keyboard.press("Shift+ArrowRight")
-    tab.wait_for_timeout(200)
-    assert _all_panels(tab) != near
+    assert _until(tab, lambda: _all_panels(tab) != near)
     chart.focus()
     tab.keyboard.press("0")
-    assert tab.locator(".readout").is_hidden()
+    tab.locator(".readout").wait_for(state="hidden")
 
 
 def test_alert_is_a_link_into_the_timeline_by_keyboard_too(tab: Any) -> None:
@@ -171,8 +188,8 @@ def test_alert_is_a_link_into_the_timeline_by_keyboard_too(tab: Any) -> None:
     assert link.inner_text() == "100.00"
     link.focus()
     tab.keyboard.press("Enter")
-    tab.wait_for_timeout(300)
-    assert tab.evaluate("document.activeElement.id") == "chart-timeline"
+    tab.wait_for_function("document.activeElement.id === 'chart-timeline'")
+    tab.locator(".readout").wait_for(state="visible")
     told = tab.locator(".readout").inner_text()
     assert told.startswith("100 s")
     assert "spike alert: step 200" in told
@@ -194,8 +211,7 @@ def test_another_pair_changes_its_three_charts(tab: Any) -> None:
     ids = ("#chart-lag", "#chart-cross", "#chart-memory")
     before = [tab.locator(name).screenshot() for name in ids]
     tab.locator("#lag-pair").select_option("1")
-    tab.wait_for_timeout(300)
-    assert all(tab.locator(name).screenshot() != old for name, old in zip(ids, before, strict=True))
+    assert _until(tab, lambda: _differ(before, [tab.locator(name).screenshot() for name in ids]))
 
 
 def test_dark_and_light_follow_the_reader_while_the_page_is_open(tab: Any) -> None:
@@ -209,20 +225,19 @@ def test_dark_and_light_follow_the_reader_while_the_page_is_open(tab: Any) -> No
 @pytest.mark.parametrize("width", [360, 400, 768])
 def test_nothing_scrolls_sideways_on_a_narrow_screen(tab: Any, width: int) -> None:
     tab.set_viewport_size({"width": width, "height": 800})
-    tab.wait_for_timeout(500)
     tab.evaluate("document.querySelectorAll('details').forEach(d => d.open = true)")
-    wide = tab.evaluate(
+    wide = (
         "Array.from(document.querySelectorAll('main *'))"
         ".map(e => [e, e.getBoundingClientRect()]).filter(([e, at]) => at.right > innerWidth + 1 && at.width"
         " && !e.closest('.chart')).map(([e]) => e)"
         ".map(e => e.tagName + '.' + e.className + ': ' + e.textContent.slice(0, 40))"
     )
-    assert wide == []
-    assert tab.evaluate("document.documentElement.scrollWidth") <= width
+    assert _until(tab, lambda: tab.evaluate("document.documentElement.scrollWidth") <= width)
+    assert tab.evaluate(wide) == []
     scrolled = (
         "Array.from(document.querySelectorAll('.scroll')).filter(e => e.scrollWidth > e.clientWidth + 1)"
     )
-    assert tab.evaluate(f"{scrolled}.length") == 0
+    assert _until(tab, lambda: tab.evaluate(f"{scrolled}.length") == 0)
 
 
 def test_print_shows_stills_instead_of_charts(tab: Any) -> None:
@@ -278,7 +293,6 @@ def test_zooming_one_overlay_zooms_the_others_and_reads_them_out(browser: Any, t
 
     def panels() -> list[bytes]:
         page.mouse.move(2, 2)
-        page.wait_for_timeout(300)
         chart.scroll_into_view_if_needed()
         box = chart.bounding_box()
         clips = ({"x": box["x"], "y": box["y"] + top, "width": 1000, "height": 110} for top in (8, 140, 272))
@@ -287,6 +301,7 @@ def test_zooming_one_overlay_zooms_the_others_and_reads_them_out(browser: Any, t
     before = panels()
     box = chart.bounding_box()
     page.mouse.move(box["x"] + 500, box["y"] + 190)  # over the loss
+    page.locator(".readout").wait_for(state="visible")
     told = page.locator(".readout").inner_text()
     assert {"gradient norm, run 1", "gradient norm, run 2", "loss, run 1", "temperature, run 2"} <= set(
         re.findall(r"^[a-z ]+, run \d", told, re.MULTILINE)
@@ -294,16 +309,15 @@ def test_zooming_one_overlay_zooms_the_others_and_reads_them_out(browser: Any, t
     page.keyboard.down("Shift")
     page.mouse.wheel(0, -400)
     page.keyboard.up("Shift")
-    zoomed = panels()
-    assert all(a != b for a, b in zip(before, zoomed, strict=True))
+    assert _until(page, lambda: _differ(before, panels()))
     page.get_by_role("button", name="Whole range").click()
-    assert panels() == before
+    assert _until(page, lambda: panels() == before)
     page.get_by_role("button", name="Zoom in").click()
-    assert all(a != b for a, b in zip(before, panels(), strict=True))
+    assert _until(page, lambda: _differ(before, panels()))
     chart.focus()
     page.keyboard.press("0")
     page.evaluate("document.activeElement.blur()")  # its outline is in the picture
-    assert panels() == before
+    assert _until(page, lambda: panels() == before)
     page.close()
     assert said == []
 

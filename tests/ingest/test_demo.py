@@ -22,6 +22,7 @@ def test_the_text_is_english_that_ships_with_python():
     assert b"statement" in text
 
 
+@pytest.mark.slow
 def test_a_small_demo_is_recorded_marked_and_analysed(tmp_path, monkeypatch):
     pytest.importorskip("transformers")
     from thermograd.analysis.run.analyze import analyze_run

@@ -7,11 +7,12 @@ import pytest
 
 pytest.importorskip("torch")
 
+from ports import reserved_port
 from thermograd.ingest.launch.launcher import launch
 from thermograd.store.log.reader import read_kind
 from thermograd.store.runs.catalogue import list_runs
 
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="exit codes of POSIX")
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(sys.platform == "win32", reason="exit codes of POSIX")]
 
 NORM = """
     import math, os, torch
@@ -107,13 +108,10 @@ def test_what_a_script_prints_of_each_step_is_what_is_logged(
     path = tmp_path / "script.py"
     path.write_text("import sys\n" + textwrap.dedent(NORM) + textwrap.dedent(script))
     said = []
-    code = launch(
-        tmp_path / "runs",
-        None,
-        5.0,
-        [sys.executable, *through, str(path), str(tmp_path / "out")],
-        said.append,
-    )
+    with reserved_port() as port:
+        through = [*through, f"--main_process_port={port}"] if through else []
+        command = [sys.executable, *through, str(path), str(tmp_path / "out")]
+        code = launch(tmp_path / "runs", None, 5.0, command, said.append)
     shown = capfd.readouterr()
     assert code == 0, shown.err
     told = sorted(line.split()[1:] for line in shown.out.splitlines() if line.startswith("told"))

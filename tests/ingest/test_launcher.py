@@ -64,6 +64,7 @@ def steps_and_marks(tmp_path):
     return read_kind(run.path, "step").to_pylist(), read_kind(run.path, "mark").to_pylist(), run
 
 
+@pytest.mark.slow
 def test_an_unmodified_script_is_recorded_and_notices_nothing(start, script, tmp_path, capfd):
     path = script("train(4); print('to stderr', file=sys.stderr); sys.exit(3)")
     code, said = start(sys.executable, path)
@@ -81,6 +82,7 @@ def test_an_unmodified_script_is_recorded_and_notices_nothing(start, script, tmp
     assert {m["mark"] for m in marks} >= {"run_started", "run_ended"}
 
 
+@pytest.mark.slow
 def test_a_script_that_starts_a_run_shares_it_and_an_error_is_marked(start, script, tmp_path):
     path = script("""
         train(1)
@@ -113,6 +115,7 @@ def test_a_script_that_logs_by_hand_is_not_counted_twice(start, script, tmp_path
     assert run.name == "its own"
 
 
+@pytest.mark.slow
 def test_torchrun_gives_one_run_and_a_file_a_rank(start, script, tmp_path):
     path = script("""
         import os, torch.distributed as dist
@@ -159,9 +162,14 @@ def test_python_below_a_shell_script_is_reached(start):
     assert (code, said) == (0, ["nothing recorded: no torch was seen in the Python processes of the command"])
 
 
-def test_a_python_that_does_not_answer_is_said_early(start, monkeypatch):
-    monkeypatch.setattr("thermograd.ingest.launch.launcher._HELLO_S", 0.2)
-    _, said = start(sys.executable, "-I", "-c", "import time; time.sleep(1)")
+@pytest.mark.usefixtures("start")
+def test_a_python_that_does_not_answer_is_said_early(tmp_path, monkeypatch):
+    monkeypatch.setattr("thermograd.ingest.launch.launcher._HELLO_S", 0.05)
+    said, sign = [], tmp_path / "said"
+    code = "import os, sys, time\nend = time.monotonic() + 60\n"
+    code += "while time.monotonic() < end and not os.path.exists(sys.argv[1]): time.sleep(0.01)"
+    command = [sys.executable, "-I", "-c", code, str(sign)]
+    launch(tmp_path / "runs", None, 5.0, command, lambda text: (said.append(text), sign.touch()))
     assert len(said) == 2
     assert said[0] == said[1]
 
@@ -210,7 +218,7 @@ got = []
 for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
     signal.signal(number, lambda n, f: got.append(n))
 print("ready", flush=True)
-end = time.monotonic() + 20
+end = time.monotonic() + 60
 while not got and time.monotonic() < end:
     time.sleep(0.02)
 time.sleep(0.3)
@@ -241,7 +249,7 @@ def test_a_signal_to_the_launcher_reaches_the_command_once(tmp_path, number):
     assert process.stdout.readline() == "ready\n"
     process.send_signal(number)
     assert process.stdout.read() == "1\n"
-    assert process.wait(20) == number
+    assert process.wait(60) == number
     process.stdout.close()
 
 
@@ -256,7 +264,7 @@ def test_ctrl_c_in_a_terminal_reaches_the_command_once(tmp_path):
     assert process.stdout.readline() == "ready\n"
     os.write(master, b"\x03")
     assert process.stdout.read() == "1\n"
-    assert process.wait(20) == signal.SIGINT
+    assert process.wait(60) == signal.SIGINT
     process.stdout.close()
     os.close(master)
     os.close(slave)

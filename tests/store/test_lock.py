@@ -4,6 +4,7 @@ import socket
 import time
 
 import pytest
+from thermograd.store import host as lock_module
 from thermograd.store.host import ProcessLock, process_facts
 
 
@@ -34,7 +35,8 @@ def test_the_lock_of_a_dead_process_is_taken_over_once(tmp_path, content):
     heir.release()
 
 
-def test_a_lock_that_is_being_written_is_respected(tmp_path):
+def test_a_lock_that_is_being_written_is_respected(tmp_path, monkeypatch):
+    monkeypatch.setattr(lock_module, "_HALF_WRITTEN_S", 3600.0)
     ProcessLock(tmp_path, "seal").acquire()
     lock_file(tmp_path).write_text("")
     assert not ProcessLock(tmp_path, "seal").acquire()

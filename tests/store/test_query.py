@@ -1,4 +1,5 @@
 import json
+import os
 import random
 import threading
 import time
@@ -238,6 +239,14 @@ def test_a_connection_handed_out_is_as_closed_as_the_command(tmp_path):
         connection.close()
 
 
+def test_a_limit_of_memory_holds_on_a_machine_of_many_cores_too(tmp_path, monkeypatch):
+    """A hundred threads take gigabytes of address space; the child of a query from strangers has three."""
+    monkeypatch.setattr(os, "cpu_count", lambda: 192)
+    connection = connect(tmp_path, "1GB")
+    assert connection.execute("SELECT current_setting('threads')").fetchone() == (8,)
+    connection.close()
+
+
 def test_a_wrong_query_says_where(tmp_path):
     with pytest.raises(QueryError, match=r"(?s)syntax error.*LINE 1: SELEC 1.*\^"):
         query("SELEC 1", tmp_path)
@@ -249,7 +258,7 @@ def test_a_query_that_takes_too_long_is_stopped(tmp_path):
     begun = time.monotonic()
     with pytest.raises(QueryError, match=r"stopped after 0\.3 s"):
         query("SELECT count(*) FROM range(99999999) a, range(99999999) b WHERE a.range < b.range", [], 0.3)
-    assert time.monotonic() - begun < 30
+    assert time.monotonic() - begun < 60
 
 
 def test_queries_of_a_growing_run_never_fail_and_never_go_back(tmp_path):
@@ -269,7 +278,8 @@ def test_queries_of_a_growing_run_never_fail_and_never_go_back(tmp_path):
     thread = threading.Thread(target=grow)
     thread.start()
     counts = []
-    for _ in range(25):
+    end = time.monotonic() + 60
+    while len(counts) < 25 or (counts[-1]["n"] == counts[0]["n"] and time.monotonic() < end):
         row = query("SELECT count(*) AS n, max(step) AS m, count(DISTINCT seq) AS d FROM steps", tmp_path)
         counts.append(row.to_pylist()[0])
     stop.set()

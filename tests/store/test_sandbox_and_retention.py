@@ -33,7 +33,8 @@ def age(run, days):
 
 def test_a_strangers_query_is_answered_like_ones_own(tmp_path):
     make_run(tmp_path)
-    assert query_untrusted("SELECT step, loss FROM steps", tmp_path).to_pylist() == [{"step": 1, "loss": 2.0}]
+    answer = query_untrusted("SELECT step, loss FROM steps", tmp_path, timeout_s=60)
+    assert answer.to_pylist() == [{"step": 1, "loss": 2.0}]
 
 
 @pytest.mark.parametrize(
@@ -120,6 +121,7 @@ def test_an_age_of_another_form_is_wrong_usage(tmp_path):
 def test_a_disk_that_fills_up_is_said_once_and_in_the_log(tmp_path, monkeypatch, caplog):
     monkeypatch.setattr(log_module, "_LITTLE_SPACE_BYTES", 1 << 60)
     monkeypatch.setattr(log_module, "_SPACE_PERIOD_S", 0.0)
+    monkeypatch.setattr(log_module, "_SYNC_PERIOD_S", 3600.0)  # else the log's thread looks as well
     run, writer = make_run(tmp_path, close=False)
     for _ in range(3):
         writer._watch_space()
@@ -132,6 +134,8 @@ def test_a_disk_that_fills_up_is_said_once_and_in_the_log(tmp_path, monkeypatch,
 
 def test_a_disk_with_less_than_a_megabyte_is_told_in_kilobytes(tmp_path, monkeypatch, caplog):
     monkeypatch.setattr(log_module.shutil, "disk_usage", lambda _: SimpleNamespace(free=700_000))
+    monkeypatch.setattr(log_module, "_LITTLE_SPACE_BYTES", 1 << 20)
+    monkeypatch.setattr(log_module, "_SYNC_PERIOD_S", 3600.0)  # else the log's thread looks as well
     run, writer = make_run(tmp_path / "my runs", close=False)
     writer._watch_space()
     writer.close()

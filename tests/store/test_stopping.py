@@ -103,13 +103,12 @@ class TestCtrlC:
 
     def test_leaves_no_half_written_file(self, start, tmp_path):
         target = tmp_path / "out.csv"
-        os.mkfifo(tmp_path / ".out.csv.tmp")  # whoever opens it waits for a reader: here it is caught
-        process = start(PRINTING, "SELECT 1", "-o", str(target))
-        psutil_process = psutil.Process(process.pid)
-        while psutil_process.status() == psutil.STATUS_RUNNING:
-            pass
-        process.send_signal(signal.SIGINT)
-        assert end(process) == (-signal.SIGINT, "")
+        pipe = tmp_path / ".out.csv.tmp"
+        os.mkfifo(pipe)  # it takes less than is written, so the file is half written for as long as we look
+        process = start(PRINTING, "SELECT * FROM range(200000)", "-o", str(target))
+        with pipe.open("rb"):  # both wait for each other here
+            process.send_signal(signal.SIGINT)
+            assert end(process) == (-signal.SIGINT, "")
         assert list(tmp_path.iterdir()) == []
 
     def test_stays_ignored_where_it_was_ignored(self, start, monkeypatch, tmp_path):

@@ -1,5 +1,6 @@
 import copy
 import math
+import os
 import pickle
 import random
 import subprocess
@@ -235,7 +236,9 @@ def test_threads_and_vector_instructions_change_no_bit():
         {"NPY_DISABLE_CPU_FEATURES": "AVX512F AVX512CD AVX512_SKX AVX2 FMA3"},
     ):
         command = [sys.executable, "-W", "ignore", "-c", SCRIPT]
-        result = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+        result = subprocess.run(
+            command, env=os.environ | environment, capture_output=True, text=True, check=True
+        )
         digests.add(result.stdout)
     assert len(digests) == 1
 

@@ -4,6 +4,7 @@ from thermograd.store.events import SETTINGS_MARK
 from thermograd.store.log.reader import Follower, events_in_order
 from thermograd.store.log.writer import EventWriter
 from thermograd.store.runs.catalogue import create_run
+from thermograd.stream.pipeline import live
 from thermograd.stream.pipeline.live import watch_log, watch_written
 from thermograd.stream.pipeline.replay import replay_events
 from thermograd.stream.settings import Settings, SinkSettings
@@ -12,41 +13,57 @@ from thermograd.stream.sinks.notifier import alert_line
 SECOND = 10**9
 
 
-def write_steps(writer, count, spikes=()):
-    for i in range(count):
+def write_steps(writer, count, spikes=(), first=0):
+    for i in range(first, first + count):
         norm = 20.0 if i + 1 in spikes else 1.0 + (i * 7 % 11) / 100
         writer.append(
             "step", i * SECOND // 10, i * SECOND // 10, step=i + 1, rank=0, loss=2.0, grad_norm=norm
         )
 
 
-def write_samples(writer, count):
-    for i in range(count):
+def write_samples(writer, count, first=0):
+    for i in range(first, first + count):
         writer.append("sample", i * SECOND // 5, i * SECOND // 5, device="gpu", temperature_c=50.0 + i % 3)
 
 
 def watched(run, lines, write):
-    """Write while the live layer follows; return when it has ended."""
-    stop = threading.Event()
+    """Write while the live layer follows; return when it has ended.
+
+    `write` yields where the layer may look: in real time a look takes less than the steps and samples of two
+    seconds, here, where both are written as fast as it goes, it may take longer.
+    """
+    stop, writing = threading.Event(), threading.Lock()
     agent = EventWriter(run.path, run.run_id, "agent", ("sample",))
     follower = Follower(run.path, ("step", "sample"))
-    thread = threading.Thread(target=watch_log, args=(follower.poll, agent.append, {}, stop, lines.append))
+
+    def poll():
+        with writing:
+            return follower.poll()
+
+    thread = threading.Thread(target=watch_log, args=(poll, agent.append, {}, stop, lines.append))
     thread.start()
-    write(agent)
+    written = write(agent)
+    while True:
+        with writing:
+            if next(written, None) is None:
+                break
     stop.set()
-    thread.join(20)
+    thread.join(60)
     agent.close()
     assert not thread.is_alive()
 
 
-def test_live_alerts_and_their_replay_are_the_same_to_the_bit(tmp_path):
+def test_live_alerts_and_their_replay_are_the_same_to_the_bit(tmp_path, monkeypatch):
+    monkeypatch.setattr(live, "_POLL_S", 0.002)
     run = create_run(tmp_path, "x")
     training = EventWriter(run.path, run.run_id, "training")
     lines = []
 
     def write(agent):
-        write_steps(training, 300, spikes=(150, 220))
-        write_samples(agent, 150)
+        for i in range(0, 300, 10):
+            write_steps(training, 10, spikes=(150, 220), first=i)
+            write_samples(agent, 5, first=i // 2)
+            yield i + 1
         training.close()
 
     watched(run, lines, write)

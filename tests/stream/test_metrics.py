@@ -12,6 +12,7 @@ import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as openmetrics
 from prometheus_client.parser import text_string_to_metric_families as prometheus
 from thermograd.store.events import KINDS, Event, column_names
+from thermograd.stream.pipeline import live
 from thermograd.stream.pipeline.live import watch_log
 from thermograd.stream.pipeline.monitor import Monitor
 from thermograd.stream.settings import MetricsSettings, Settings
@@ -32,7 +33,7 @@ def event(kind, time_s=0.0, **values):
 
 def scrape(port, accept=OPENMETRICS):
     request = urllib.request.Request(f"http://127.0.0.1:{port}/metrics", headers={"Accept": accept})
-    with urllib.request.urlopen(request, timeout=10) as answer:
+    with urllib.request.urlopen(request, timeout=60) as answer:
         return answer.headers["Content-Type"], answer.read().decode()
 
 
@@ -156,7 +157,8 @@ def test_the_page_lists_every_metric_with_its_labels(full):
     assert len(table) == len(set(table))
 
 
-def test_a_live_layer_answers_while_it_runs_and_a_port_in_use_is_one_line():
+def test_a_live_layer_answers_while_it_runs_and_a_port_in_use_is_one_line(monkeypatch):
+    monkeypatch.setattr(live, "_POLL_S", 0.05)
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         port = taken.getsockname()[1]
@@ -169,7 +171,9 @@ def test_a_live_layer_answers_while_it_runs_and_a_port_in_use_is_one_line():
     assert f"no metrics on 127.0.0.1:{port}" in lines[0]
     assert "all else goes on" in lines[0]
     assert [v["mark"] for _, v in marks].count("error") == 1
-    answers = []
+    answers, listen = [], Exporter.listen
+    ports = []  # one that is free now may be another's in a moment: the system gives it one
+    monkeypatch.setattr(Exporter, "listen", lambda self, *_: ports.append(listen(self, 0)))
     polls = iter([[event("step", 1, step=1, loss=2.0)], []])
 
     def poll():
@@ -177,7 +181,7 @@ def test_a_live_layer_answers_while_it_runs_and_a_port_in_use_is_one_line():
         if found is None:
             return []
         if not found:
-            answers.append(series(scrape(port)[1]))
+            answers.append(series(scrape(ports[0])[1]))
             stop.set()
         return found
 
@@ -186,7 +190,7 @@ def test_a_live_layer_answers_while_it_runs_and_a_port_in_use_is_one_line():
     assert answers[0]["thermograd_loss", ("rank", "")] == 2.0
     assert len(lines) == 1
     with pytest.raises(OSError, match="refused"):
-        scrape(port)
+        scrape(ports[0])
 
 
 def settings_on(port):

@@ -254,6 +254,7 @@ except KeyboardInterrupt:
 """
 
 
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")  # the child is another program at once
 @pytest.mark.parametrize(("way", "code"), [("q", 0), ("ctrl-c", 0), ("sigterm", 143)])
 def test_it_quits_cleanly_and_the_terminal_is_as_it_was(way, code):
     pty, termios = pytest.importorskip("pty"), pytest.importorskip("termios")
@@ -283,7 +284,7 @@ def test_it_quits_cleanly_and_the_terminal_is_as_it_was(way, code):
 
 def read_until(fd, wanted):
     """Read from a terminal until something was seen, or to its end."""
-    shown, end = b"", time.monotonic() + 30
+    shown, end = b"", time.monotonic() + 60
     while (wanted is None or wanted not in shown) and time.monotonic() < end:
         if select.select([fd], [], [], 0.2)[0]:
             try:

@@ -58,7 +58,7 @@ class Heard:
 
     def wait(self, condition):
         with self.changed:
-            assert self.changed.wait_for(condition, 20)
+            assert self.changed.wait_for(condition, 60)
 
 
 def test_an_alert_arrives_as_a_dictionary_and_other_lines_as_text(tmp_path, agent_is):
@@ -168,7 +168,7 @@ def test_stopping_ends_the_agent_and_is_no_gap(tmp_path, agent_is):
     agent = heard.start(tmp_path)
     agent.stop()
     assert agent._process.returncode == 0
-    agent._watcher.join(5)
+    agent._watcher.join(60)
     assert not agent._watcher.is_alive()
     assert heard.gaps == []
 

@@ -332,7 +332,7 @@ def test_an_xid_error_becomes_a_mark_with_its_own_time(fake, reading):
     begun_ns = time.time_ns()
     fake.raise_xid(1, 79)
     fake.raise_xid(0, 31)
-    end = time.monotonic() + 10
+    end = time.monotonic() + 60
     marks = []
     while len(marks) < 2:
         assert time.monotonic() < end
@@ -361,13 +361,17 @@ def test_a_slow_driver_is_waited_for_without_holding_the_interpreter(fake, readi
 
     reader = reading()
     fake.gpus[0].delay_us = 20_000
-    ticks, done = [], threading.Event()
+    ticks, done, best = [], threading.Event(), 0.0
     thread = threading.Thread(target=lambda: [ticks.append(1) for _ in iter(lambda: done.wait(0.001), True)])
     thread.start()
-    reader.read()
+    end = time.monotonic() + 60
+    while best <= 2.0 and time.monotonic() < end:  # how often a busy machine lets the other thread is luck
+        seen, called = len(ticks), sum(fake.gpus[0].counts)
+        reader.read()
+        best = max(best, (len(ticks) - seen) / (sum(fake.gpus[0].counts) - called))
     done.set()
     thread.join()
-    assert len(ticks) > 10
+    assert best > 2.0  # ticks a call; it is one at most where the other thread can run between calls only
 
 
 # -- which GPUs ----------------------------------------------------------------------------------------------

@@ -5,6 +5,7 @@ import random
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from thermograd.ingest.importers.importing import import_run
 from thermograd.ingest.importers.recording import Hints
 from thermograd.store.errors import ThermogradError
 from thermograd.store.log.seal import verify_run
+from thermograd.store.log.writer import EventWriter
 from thermograd.store.runs.catalogue import build_run, list_runs
 
 _TOKENS = [
@@ -138,6 +140,16 @@ def test_a_lost_event_of_an_import_is_told_from_a_note_of_the_log(
     """On a disk that is nearly full the log adds a note of its own; that is no reason to refuse."""
     monkeypatch.setattr("thermograd.store.log.writer._LITTLE_SPACE_BYTES", 1 << 62)
     monkeypatch.setattr("thermograd.store.log.writer._SYNC_PERIOD_S", 0.01)
+    close = EventWriter.close
+
+    def close_late(writer: EventWriter) -> None:
+        """Wait until the log's thread has looked at the disk."""
+        end = time.monotonic() + 60
+        while not writer._space_said and time.monotonic() < end:
+            time.sleep(0.001)
+        close(writer)
+
+    monkeypatch.setattr(EventWriter, "close", close_late)
     entries = [{"step": n, "loss": 1.0, "timestamp": 1_700_000_000 + n} for n in range(1, 20_000)]
     found = imported(tmp_path, written(tmp_path / "a.json", json.dumps(entries)))
     assert found.result["rows"]["step"] == 19_999

@@ -273,6 +273,7 @@ def test_a_start_for_a_log_with_times_is_refused(tmp_path: Path, data: Path) -> 
 
 _WANDB_SCRIPT = """
 import sys, time, wandb
+from pathlib import Path
 settings = wandb.Settings(x_stats_sampling_interval=0.2, silent=True, x_disable_meta=True)
 with wandb.init(mode="offline", project="p", dir=sys.argv[1], settings=settings) as run:
     for i in range(1, 7):
@@ -280,6 +281,11 @@ with wandb.init(mode="offline", project="p", dir=sys.argv[1], settings=settings)
         run.log({"train/loss": float("nan") if i == 2 else 3.0 / i, "train/grad_norm": norm,
                  "train/learning_rate": 1e-3, "train/global_step": i, "deep": {"loss": 1.0},
                  "note": "x" * 40000})
+        time.sleep(0.1)
+    end = time.monotonic() + 60  # until it has sampled the machine, which is at times of its own
+    while sum(p.read_bytes().count(b"proc.cpu.threads") for p in Path(sys.argv[1]).rglob("*.wandb")) < 2:
+        assert time.monotonic() < end
+        run.log({"filler": "x" * 40000})
         time.sleep(0.1)
     run.log({"eval/loss": 1.0})
     run.log({"train/loss": {"what": "no number"}})
@@ -298,7 +304,7 @@ def wandb_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
         [sys.executable, "-c", _WANDB_SCRIPT, str(folder)],
         env=os.environ | private | {"WANDB_MODE": "offline"},
         check=True,
-        timeout=120,
+        timeout=300,
         capture_output=True,
     )
     (path,) = folder.glob("wandb/offline-run-*/*.wandb")
@@ -313,7 +319,7 @@ def test_an_offline_run_of_wandb_gives_steps_and_samples(wandb_file: Path, tmp_p
     assert steps[2]["grad_norm"] == math.inf
     assert steps[5]["loss"] == 0.5
     assert {row["learning_rate"] for row in steps} == {1e-3}
-    assert all(0.05 < (b["time_ns"] - a["time_ns"]) / 1e9 < 5 for a, b in itertools.pairwise(steps))
+    assert all(0.05 < (b["time_ns"] - a["time_ns"]) / 1e9 < 60 for a, b in itertools.pairwise(steps))
     samples = found.rows("sample")
     assert {row["device"] for row in samples} == {"cpu"}
     assert all(0 <= row["utilization_pct"] <= 100 for row in samples)
