@@ -1,0 +1,109 @@
+"""Logs of nvidia-smi."""
+
+import json
+from pathlib import Path
+
+from importing import SMI_HEADER, UUID, imported, refused, smi_row, written
+
+
+def test_nvidia_smi_logs_give_samples_in_our_units(tmp_path: Path) -> None:
+    text = SMI_HEADER + "".join(smi_row(f"0{s}.123", index) for s in range(3) for index in range(2))
+    found = imported(tmp_path, written(tmp_path / "smi.csv", text), timezone="Europe/Vienna")
+    rows = found.rows("sample")
+    assert len(rows) == 6
+    assert rows[0] == {
+        "time_ns": 1795510800_123_000_000,
+        "device": f"{UUID[:-1]}0",
+        "utilization_pct": 98.0,
+        "power_w": 250.13,
+        "temperature_c": 54.0,
+        "sm_clock_mhz": 1980.0,
+        "memory_used_bytes": 1024.0 * 2**20,
+        "power_limit_w": 700.0,
+        "clock_event_mask": 4,
+        "throttled_thermal_ns": 15_000,
+    }
+    assert found.run.facts["devices"][f"{UUID[:-1]}1"]["model"] == "NVIDIA H100"
+    assert found.result["ignored"] == ["smi.csv: 1 column of no use: pstate"]
+    assert found.result["timezone"] == "telemetry read as Europe/Vienna, as --timezone says"
+
+
+def test_nvidia_smi_logs_without_a_zone_are_refused(tmp_path: Path) -> None:
+    path = written(tmp_path / "smi.csv", SMI_HEADER + smi_row("00.123", 0))
+    assert "smi.csv, row 2: the times of this device log (timestamp) name no zone" in refused(tmp_path, path)
+
+
+def test_nvidia_smi_beside_epoch_steps_is_read_in_the_one_zone_that_fits(tmp_path: Path, data: Path) -> None:
+    """The steps of the small recording began at 2025-03-01 12:00:20 UTC; the log is of a clock 1 h ahead."""
+    rows = [f"2025/03/01 13:00:{second}.000, 0, 50" for second in range(15, 59)]
+    log = written(tmp_path / "smi.csv", "timestamp, index, temperature.gpu\n" + "\n".join(rows) + "\n")
+    steps = json.loads((data / "pair/step_log.json").read_text())
+    for entry in steps:
+        entry.pop("timestamp_iso", None)
+    found = imported(tmp_path, written(tmp_path / "steps.json", json.dumps(steps)), log)
+    assert found.result["timezone"].startswith("telemetry read as UTC+01:00")
+    assert {row["device"] for row in found.rows("sample")} == {"gpu0"}
+
+
+def test_nounits_and_windows_line_ends_and_utf_16_are_read(tmp_path: Path) -> None:
+    """PowerShell's > writes UTF-16 with a byte order mark."""
+    text = "timestamp, temperature.gpu, power.draw [W]\r\n2026/11/24 10:00:00.123, 54, 250.13\r\n"
+    expected = None
+    for encoding in ("utf-8", "utf-8-sig", "utf-16"):
+        path = written(tmp_path / f"{encoding}.csv", text.encode(encoding))
+        found = imported(tmp_path, path, timezone="UTC")
+        (row,) = found.rows("sample")
+        expected = expected or row
+        assert row == expected
+        assert (row["device"], row["power_w"]) == ("gpu", 250.13)
+        assert "the log names no GPU" in found.run.facts["devices"]["gpu"]["suspect"]["device"]
+
+
+def test_instant_power_is_the_power_where_nvidia_smi_has_it(tmp_path: Path) -> None:
+    text = "timestamp, index, power.draw [W], power.draw.instant [W]\n2026/11/24 10:00:00, 0, 10 W, 20 W\n"
+    (row,) = imported(tmp_path, written(tmp_path / "a.csv", text), timezone="UTC").rows("sample")
+    assert (row["power_w"], row["power_w_average"]) == (20.0, 10.0)
+
+
+def test_rows_of_nvidia_smi_that_cannot_be_trusted_are_left_out(tmp_path: Path) -> None:
+    rows = [
+        smi_row("00.000", 0),
+        smi_row("00.000", 0),
+        SMI_HEADER,
+        "Unable to determine the device handle for GPU 0000:01:00.0: GPU is lost.\n",
+        smi_row("01.000", 0, power="[GPU is lost]"),
+        smi_row("02.000", 0, power="1e300 W"),
+        smi_row("03.000", 0, power="250 hp"),
+        smi_row("04.000", 0, temperature="inf"),
+        smi_row("05.000", 0, temperature="999"),
+        smi_row("99.000", 0),
+        smi_row("06.000", 0).replace("0x0000000000000004", "0xzz"),
+        smi_row("06.000", 0).replace("10 us", "-10 us"),
+        smi_row("07.000", 0, temperature="[Unknown Error]"),
+        smi_row("08.000", 0).rstrip("\n")[:-1],
+    ]
+    found = imported(tmp_path, written(tmp_path / "a.csv", SMI_HEADER + "".join(rows)), timezone="UTC")
+    assert [row["temperature_c"] for row in found.rows("sample")] == [54.0, None]
+    assert found.result["left_out"] == {
+        "exact duplicate of another row": 1,
+        "repeated header row": 1,
+        "torn row: not as many cells as the header": 1,
+        "the GPU was lost or needed a reset": 1,
+        "power_w outside 0 to 5000 W": 1,
+        "torn row: power_w is not a number with a known unit": 1,
+        "torn row: temperature_c is not a finite number": 1,
+        "temperature_c outside -50 to 150 degC": 1,
+        "torn row: timestamp is no date and time": 1,
+        "torn row: the clock event reasons are no hexadecimal mask": 1,
+        "throttled_thermal_ns is no counter": 1,
+        "torn row: the file ends in mid-line": 1,
+    }
+
+
+def test_an_nvidia_smi_log_without_a_timestamp_is_refused(tmp_path: Path) -> None:
+    path = written(tmp_path / "a.csv", "index, temperature.gpu\n0, 54\n")
+    assert "row 1: this nvidia-smi log has no timestamp; query timestamp as well" in refused(tmp_path, path)
+
+
+def test_an_nvidia_smi_log_of_a_header_only_is_refused(tmp_path: Path) -> None:
+    assert "no usable row" in refused(tmp_path, written(tmp_path / "a.csv", SMI_HEADER), timezone="UTC")
