@@ -3,8 +3,9 @@
 import re
 import shutil
 import time
+from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from thermograd.store.errors import LogError
 from thermograd.store.runs.catalogue import Run, list_runs
@@ -13,12 +14,26 @@ _UNITS_S = {"h": 3600.0, "d": 86_400.0, "w": 7 * 86_400.0}
 
 
 class OldRun(NamedTuple):
-    """A run older than asked for, what it takes on the disk, and whether it may be deleted."""
+    """A run older than asked for, what it takes on the disk, and what became of it."""
 
     run: Run
     size_bytes: int
     age_s: float
     live: bool
+    deleted: bool = False
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the run's id for the run, all else as it is."""
+        return {"run_id": self.run.run_id} | {
+            name: getattr(self, name) for name in ("age_s", "size_bytes", "live", "deleted")
+        }
+
+    def sentence(self) -> str:
+        """Return what was done, or would be."""
+        text = f"{self.run.run_id}  {self.age_s / 86_400:.1f} days  {self.size_bytes / 1e6:.1f} MB"
+        if self.live:
+            return f"kept     {text}  (live)"
+        return f"deleted  {text}" if self.deleted else f"would delete  {text}"
 
 
 def parse_age(text: str) -> float:
@@ -51,6 +66,17 @@ def old_runs(runs_dir: Path, age_s: float) -> list[OldRun]:
             size = sum(info.st_size for info in files)
             found.append(OldRun(run, size, now_s - newest_s, bool(run.live_writers())))
     return found
+
+
+def prune(runs_dir: Path, age_s: float, delete: bool) -> Iterator[OldRun]:
+    """Iterate over the runs older than `age_s` seconds; with `delete` those that are not live are gone."""
+    old = old_runs(runs_dir, age_s)
+    if delete:
+        finish_deletions(runs_dir)
+    for entry in old:
+        if delete and not entry.live:
+            delete_run(entry.run)
+        yield entry._replace(deleted=delete and not entry.live)
 
 
 def delete_run(run: Run) -> None:

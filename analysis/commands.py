@@ -1,0 +1,170 @@
+"""The commands of analysis: analyze calibrate report compare."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+from thermograd.store.console import PATH, echo, echo_json, find, json_option, run_argument
+
+if TYPE_CHECKING:
+    from thermograd.store.runs.catalogue import Run
+
+
+@click.command()
+@run_argument()
+@click.option("--x", help="Training signal; default all.")
+@click.option("--y", help="Hardware signal; default all the devices have.")
+@click.option("--device", help="One device; default all.")
+@click.option("--method", type=click.Choice(["rxc", "pearson"]), default="rxc", show_default=True)
+@click.option("--tolerance", "tolerance_s", default=1.0, show_default=True, type=click.FloatRange(0))
+@click.option("--max-lag", "max_lag_s", default=12.0, show_default=True, type=click.FloatRange(0))
+@click.option(
+    "--control", "controls_from", metavar="RUN", multiple=True, help="A run whose hardware is a control."
+)
+@json_option
+def analyze(
+    run: "Run",
+    x: str | None,
+    y: str | None,
+    device: str | None,
+    method: str,
+    tolerance_s: float,
+    max_lag_s: float,
+    controls_from: tuple[str, ...],
+    as_json: bool,
+) -> None:
+    """Say whether training and hardware are coupled, how strongly, and how sure that is.
+
+    Example: thermograd analyze latest --y temperature_c
+    """
+    from thermograd.analysis.report.text.analysis import describe_analysis
+    from thermograd.analysis.run.analyze import analyze_run
+    from thermograd.analysis.run.series import load_series
+
+    controls = [load_series(find(other)) for other in controls_from]
+    analysis = analyze_run(run, x, y, device, method, tolerance_s, max_lag_s, controls_from=controls)
+    if as_json:
+        echo_json(analysis.to_json())
+    else:
+        echo(describe_analysis(analysis))
+
+
+@click.command()
+@click.option("--runs", "count", default=200, show_default=True, type=click.IntRange(1), help="Of each kind.")
+@click.option(
+    "--hz",
+    default=1.0,
+    show_default=True,
+    type=click.FloatRange(0.001, 1000),
+    help="Steps or samples per s, whichever is fewer.",
+)
+@click.option(
+    "--minutes", default=10.0, show_default=True, type=click.FloatRange(0.1, 10_000), help="Length of a run."
+)
+@click.option("--seed", default=0, show_default=True, type=click.IntRange(0))
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path, dir_okay=False),
+    default=Path("calibration.html"),
+    show_default=True,
+    help="Where the report goes.",
+)
+def calibrate(count: int, hz: float, minutes: float, seed: int, output: Path) -> None:
+    """Measure false positives and power for your sampling rate and run length; Ctrl-C keeps what is done.
+
+    Example: thermograd calibrate --minutes 30 --hz 0.5
+    """
+    from thermograd.analysis.calibration.calibrate import calibrate as measured
+    from thermograd.analysis.report.calibration_report import (
+        calibration_text,
+        require_writable,
+        write_calibration,
+    )
+
+    require_writable(output)
+
+    def progress(name: str, done: int, every: int) -> None:
+        echo(f"{done + 1}/{every}  {name}", err=True)
+
+    result = measured(count, hz, minutes, seed, progress)
+    echo(calibration_text(result))
+    write_calibration(output, result)
+    echo(f"Report: {output}", err=True)
+
+
+@click.command()
+@run_argument()
+@click.option("-o", "--output", type=PATH, help="Directory, default the run's own; for md a file.")
+@click.option(
+    "--format",
+    "output_format",
+    type=click.Choice(["html", "md"]),
+    default="html",
+    show_default=True,
+    help="md: Markdown for a pull request or an issue, on stdout or in the file -o.",
+)
+@click.option(
+    "--data",
+    "data_format",
+    type=click.Choice(["csv", "parquet"]),
+    help="Write the points of the figures too.",
+)
+def report(run: "Run", output: Path | None, output_format: str, data_format: str | None) -> None:
+    """Write report.html, the figures as PNG, PDF and SVG, and analysis.json of a run.
+
+    Example: thermograd report latest -o report --data csv
+    """
+    from thermograd.analysis.run.analyze import analyze_run
+    from thermograd.analysis.run.series import load_series
+
+    if output_format == "md" and data_format:
+        raise click.UsageError("--data writes the points of the figures, which --format md does not have.")
+    series = load_series(run)
+    analysis = analyze_run(run, series=series)
+    if output_format == "md":
+        from thermograd.analysis.report.text.markdown import write_markdown
+
+        click.echo(write_markdown(series, analysis, output), nl=output is not None)
+        return
+    from thermograd.analysis.report.run_report import write_report
+
+    for path in write_report(run, analysis, output, data_format, series).values():
+        echo(path)
+
+
+@click.command()
+@run_argument(nargs=-1, required=True)
+@click.option("--x", help="Training signal of the question; default the first that the runs share.")
+@click.option("--y", help="Hardware signal of the question; default the first that the runs share.")
+@click.option("--max-lag", "max_lag_s", default=12.0, show_default=True, type=click.FloatRange(1))
+@click.option("-o", "--output", type=PATH, help="Directory for page, figure, numbers.")
+@json_option
+def compare(
+    run: "list[Run]", x: str | None, y: str | None, max_lag_s: float, output: Path | None, as_json: bool
+) -> None:
+    """Put runs side by side: what they say together, and how alike the trainings are.
+
+    With five different trainings or more a session swap tests whether training fits its own hardware
+    better than another run's. Copies of one training count once.
+
+    Example: thermograd compare baseline-1 baseline-2 baseline-3 baseline-4 baseline-5 -o comparison
+    """
+    from thermograd.analysis.comparison.compare import compare_runs
+    from thermograd.analysis.report.text.comparison import describe_comparison
+
+    comparison = compare_runs(run, x, y, max_lag_s)
+    paths = {}
+    if output is not None:
+        from thermograd.analysis.report.comparison_report import write_comparison
+
+        paths = write_comparison(comparison, output)
+    if as_json:
+        echo_json(comparison.to_json())
+        return
+    echo(describe_comparison(comparison))
+    for path in paths.values():
+        echo(path)
+
+
+COMMANDS = (analyze, calibrate, report, compare)

@@ -1,0 +1,63 @@
+"""The commands of ingest that need no other room: import doctor."""
+
+from pathlib import Path
+
+import click
+from thermograd.store.console import PATH, answer, json_option
+
+
+@click.command(name="import")
+@click.argument("paths", nargs=-1, required=True, type=PATH)
+@click.option("--training", type=PATH, help="The step log among the files.")
+@click.option("--telemetry", type=PATH, help="The device log among the files.")
+@click.option("--timezone", help="Zone of times that name none, e.g. UTC or Europe/Vienna.")
+@click.option("--name", help="What you call the run; default the folder's or file's name.")
+@click.option("--started-at", metavar="TIME", help="When the training began, for a log without times.")
+@click.option(
+    "--step-time",
+    "step_time_s",
+    type=click.FloatRange(0, min_open=True),
+    help="Seconds a step took, for a log without times; default from its train_runtime.",
+)
+@json_option
+@click.pass_obj
+def import_logs(
+    runs: Path,
+    paths: tuple[Path, ...],
+    training: Path | None,
+    telemetry: Path | None,
+    timezone: str | None,
+    name: str | None,
+    started_at: str | None,
+    step_time_s: float | None,
+    as_json: bool,
+) -> None:
+    """Turn recorded logs (a step log, a device log, or a folder with both) into a run.
+
+    Formats are recognised by content: RLE CSV and step log JSON, TensorBoard events, W&B (.wandb,
+    history CSV), nvidia-smi CSV, DCGM metrics (Prometheus text or range query), HWiNFO CSV. The Hugging
+    Face trainer_state.json has no times: with --started-at they are estimated, and the run says so.
+
+    Example: thermograd import recordings/run_1
+    """
+    from thermograd.ingest.importers.importing import describe_import, import_run
+    from thermograd.ingest.importers.recording import Hints
+
+    hints = Hints(started_at, step_time_s)
+    result = import_run(runs, list(paths), training, telemetry, timezone, name, hints)
+    answer(result, as_json, describe_import)
+
+
+@click.command()
+@json_option
+def doctor(as_json: bool) -> None:
+    """Say what this machine can measure, and why not the rest.
+
+    Example: thermograd doctor
+    """
+    from thermograd.ingest.devices.doctor import describe_machine, examine_machine
+
+    answer(examine_machine(), as_json, describe_machine)
+
+
+COMMANDS = (import_logs, doctor)

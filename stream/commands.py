@@ -1,0 +1,76 @@
+"""The command ``config``, and the options of every command that starts a stream layer."""
+
+import functools
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import click
+from thermograd.store.console import PATH, echo_json, json_option
+
+_config = click.option(
+    "--config", type=PATH, help="Configuration; default $THERMOGRAD_CONFIG, or thermograd.toml here."
+)
+
+
+class LayerOptions(NamedTuple):
+    """What the command line says about a stream layer: its configuration, and where metrics are answered."""
+
+    config: Path | None = None
+    metrics_port: int | None = None
+    metrics_host: str | None = None
+
+    def environment(self) -> dict[str, str]:
+        """Return the variables that bring these options to another process; refuse wrong ones before it."""
+        if self == LayerOptions():
+            return {}
+        from thermograd.stream.pipeline.config import as_environment, load_config
+
+        settings = as_environment(*self)
+        load_config(environment=os.environ | settings)
+        return settings
+
+
+def layer_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options of a stream layer; the command gets them as `layer`."""
+
+    @_config
+    @click.option("--metrics-port", type=click.IntRange(0, 65_535), help="Answer Prometheus on this port.")
+    @click.option("--metrics-host", help="Address of the metrics; default this machine only.")
+    @functools.wraps(command)
+    def packed(
+        *args: Any, config: Path | None, metrics_port: int | None, metrics_host: str | None, **rest: Any
+    ) -> Any:
+        return command(*args, layer=LayerOptions(config, metrics_port, metrics_host), **rest)
+
+    return packed
+
+
+@click.group(name="config")
+def config_group() -> None:
+    """Show the configuration.
+
+    Example: thermograd config show
+    """
+
+
+@config_group.command(name="show")
+@_config
+@json_option
+def show_config(config: Path | None, as_json: bool) -> None:
+    """Print every setting with its value, source and meaning, as TOML that can be saved; no secrets.
+
+    Example: thermograd config show > thermograd.toml
+    """
+    from thermograd.stream.pipeline.config import load_config
+    from thermograd.stream.pipeline.config_text import settings_rows, settings_toml
+
+    configuration = load_config(config)
+    if as_json:
+        echo_json(settings_rows(configuration))
+    else:
+        click.echo(settings_toml(configuration))
+
+
+COMMANDS = (config_group,)
