@@ -5,7 +5,6 @@ Results go to stdout, progress and messages to stderr. Exit code 0: done, 1: a c
 """
 
 import contextlib
-import signal
 import sys
 from functools import partial
 from pathlib import Path
@@ -340,6 +339,8 @@ def watch(run: "Run", once: bool, refresh_s: float) -> None:
         return RunFacts(now.run_id, now.name, state, hosts, now.facts.get("devices", {}))
 
     if not once:
+        import signal
+
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the terminal is put back
     with contextlib.suppress(KeyboardInterrupt):
         show_live(Follower(run.path, last=_WATCHED).poll, describe, Console(), None, refresh_s, once)

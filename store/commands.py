@@ -1,6 +1,5 @@
 """The commands of the store: query runs show export verify seal."""
 
-import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -120,6 +119,8 @@ def query(
     try:
         write_result(data, output_format, output)
     except KeyboardInterrupt:  # what was half written is gone: now end as above
+        import signal
+
         with ended_by_ctrl_c():
             signal.raise_signal(signal.SIGINT)
 

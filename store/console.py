@@ -5,7 +5,6 @@ imported when it is called.
 """
 
 import functools
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -43,6 +42,8 @@ def echo(text: object, err: bool = False) -> None:
 
 def echo_json(value: Any) -> None:
     """Print one JSON document; numbers that are not finite are null."""
+    import json
+
     from thermograd.store.text import without_nan
 
     click.echo(json.dumps(without_nan(value), indent=2, default=str, allow_nan=False))
