@@ -7,9 +7,10 @@ flapping.
 
 from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
 from math import isfinite
 from typing import Any, Protocol
+
+from msgspec.structs import asdict
 
 from thermograd.store.efficiency.estimator import Efficiency
 from thermograd.stream.alerts.alert import Alert, alert_from, as_float, at_step

@@ -1,8 +1,9 @@
 """What needs steps *and* samples, which different writers deliver: joined rows, ticks, coupling."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
 from typing import Any
+
+from msgspec.structs import asdict
 
 from thermograd.stream.alerts.alert import Alert
 from thermograd.stream.correlation import RollingCorrelation

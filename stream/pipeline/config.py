@@ -8,11 +8,14 @@ import os
 import re
 import tomllib
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import Field, asdict, dataclass, fields
+from dataclasses import dataclass
 from difflib import get_close_matches
 from math import isfinite
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_origin
+
+import msgspec
+from msgspec.structs import FieldInfo, asdict
 
 from thermograd.store.errors import ConfigError
 from thermograd.stream.settings import DEFINING, Settings, SinkSettings
@@ -24,21 +27,23 @@ _SINK_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _HEADER = re.compile(r"\s*\[\[?\s*([\w.\"' -]+?)\s*\]")
 _KEY = re.compile(r"\s*([\w.\"'-]+)\s*=")
 _NEEDED = {"jsonl": "path", "webhook": "url", "apprise": "url"}
-_SECTIONS: dict[str, type] = {f.name: type(f.default) for f in fields(Settings) if f.name != "sinks"}
+
+
+def fields_of(section: type[msgspec.Struct]) -> dict[str, FieldInfo]:
+    """Return the settings of a section by name, with type, limits and default."""
+    return {of.name: of for of in msgspec.structs.fields(section)}
+
+
+_SECTIONS: dict[str, type[msgspec.Struct]] = {
+    name: of.type for name, of in fields_of(Settings).items() if name != "sinks"
+}
 
 
 @dataclass(frozen=True)
 class Configuration:
-    """Settings, and where each comes from.
+    """Settings, the file that was read (None without one), and where each setting comes from.
 
-    Parameters
-    ----------
-    settings
-        The settings in force.
-    path
-        The file that was read, None without one.
-    sources
-        By dotted name (``spike.k``): ``FILE:LINE`` or ``environment NAME``; a default has none.
+    `sources` has by dotted name (``spike.k``) ``FILE:LINE`` or ``environment NAME``; a default has none.
     """
 
     settings: Settings
@@ -98,15 +103,17 @@ def load_config(path: Path | None = None, environment: Mapping[str, str] | None 
     environment = os.environ if environment is None else environment
     named = path or (Path(environment["THERMOGRAD_CONFIG"]) if environment.get("THERMOGRAD_CONFIG") else None)
     path = named or (Path(DEFAULT_FILE) if Path(DEFAULT_FILE).is_file() else None)
-    file = _File(path)
     values: dict[str, dict[str, Any]] = {}
     sources: dict[str, str] = {}
-    sinks = file.read(values, sources)
+    sinks = _File(path).read(values, sources)
     _read_environment(environment, values, sources, sinks)
-    sections = {name: _SECTIONS[name](**given) for name, given in values.items()}
-    settings = Settings(**sections, sinks=sinks)
+    settings = Settings(**_sections(values), sinks=sinks)
     _check_together(settings, sources, str(path or "the environment"))
     return Configuration(settings, path, sources)
+
+
+def _sections(values: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    return {name: _SECTIONS[name](**given) for name, given in values.items()}
 
 
 def recorded_settings(definitions: Mapping[str, Any] | None) -> Settings:
@@ -117,19 +124,18 @@ def recorded_settings(definitions: Mapping[str, Any] | None) -> Settings:
     ConfigError
         If it recorded a setting that this version does not have, so that its alerts cannot be had again.
     """
-    values: dict[str, Any] = {}
+    values: dict[str, dict[str, Any]] = {}
     for section, given in (definitions or {}).items():
         if section not in DEFINING or not isinstance(given, Mapping):
             raise ConfigError(f"the run was recorded with [{section}], which this version does not have")
-        known = _fields_of(_SECTIONS[section])
-        for key in given:
-            if key not in known:
-                raise ConfigError(
-                    f"the run was recorded with {section}.{key}, which this version does not have"
-                )
-        read = {k: read_value(known[k], v, f"run: {section}.{k}") for k, v in given.items()}
-        values[section] = _SECTIONS[section](**read)
-    return Settings(**values)
+        known = fields_of(_SECTIONS[section])
+        unknown = next((key for key in given if key not in known), None)
+        if unknown is not None:
+            raise ConfigError(
+                f"the run was recorded with {section}.{unknown}, which this version does not have"
+            )
+        values[section] = {k: read_value(known[k], v, f"run: {section}.{k}") for k, v in given.items()}
+    return Settings(**_sections(values))
 
 
 class _File:
@@ -171,10 +177,12 @@ class _File:
             raise ConfigError(f"{self.where('sinks')}: each sink is a table: write [sinks.NAME]")
         return {name: self._read_sink(name, table, sources) for name, table in sinks.items()}
 
-    def _read_table(self, name: str, table: Any, section: type, sources: dict[str, str]) -> dict[str, Any]:
+    def _read_table(
+        self, name: str, table: Any, section: type[msgspec.Struct], sources: dict[str, str]
+    ) -> dict[str, Any]:
         if not isinstance(table, dict):
             raise ConfigError(f"{self.where(name)}: {name} is a table: write [{name}] and its keys below")
-        known = _fields_of(section)
+        known = fields_of(section)
         values = {}
         for key, given in table.items():
             where = self.where(f"{name}.{key}")
@@ -221,17 +229,13 @@ def _bare(name: str) -> str:
     return re.sub(r"[\"' ]", "", name)
 
 
-def _fields_of(section: type) -> dict[str, Field[Any]]:
-    return {f.name: f for f in fields(section)}
-
-
 def _read_environment(
     environment: Mapping[str, str],
     values: dict[str, dict[str, Any]],
     sources: dict[str, str],
     sinks: Mapping[str, SinkSettings],
 ) -> None:
-    known = {variable_of(s, k): (s, k, f) for s, c in _SECTIONS.items() for k, f in _fields_of(c).items()}
+    known = {variable_of(s, k): (s, k, f) for s, c in _SECTIONS.items() for k, f in fields_of(c).items()}
     referred = {text.removeprefix("env:") for sink in sinks.values() for text in (sink.url, sink.token)}
     for name in sorted(environment):
         if name in known and environment[name]:
@@ -274,9 +278,6 @@ def live_settings(path: Path | None, on_trouble: Callable[[str], None]) -> Setti
         return Settings()
 
 
-_TRUE, _FALSE = ("true", "1", "yes", "on"), ("false", "0", "no", "off")
-
-
 def nearest(name: str, known: Iterable[str]) -> str:
     """Return a hint: the most similar of the known names, or all of them.
 
@@ -290,86 +291,42 @@ def nearest(name: str, known: Iterable[str]) -> str:
     return f"did you mean {close[0]}?" if close else f"allowed: {', '.join(known)}"
 
 
-def read_value(of: "Field[Any]", given: Any, where: str, from_text: bool = False) -> Any:
-    """Return a setting's value in its own type.
-
-    Parameters
-    ----------
-    of
-        The setting's field, with its limits.
-    given
-        What a TOML file has there, or text.
-    where
-        Where it was given, for the error: file, line and name.
-    from_text
-        Whether `given` is text of the environment: numbers as usual, lists with commas.
+def read_value(of: FieldInfo, given: Any, where: str, from_text: bool = False) -> Any:
+    """Return a setting's value in its own type; in text of the environment lists have commas.
 
     Raises
     ------
     ConfigError
         If it does not fit; says where, what was given (unless secret) and what is allowed.
     """
-    value = _from_text(of, str(given)) if from_text else _from_toml(of, given)
-    if value is None or not _fits(of, value):
-        shown = "a value that does not fit" if of.metadata.get("secret") else repr(given)
+    kind, says = get_args(of.type)
+    value = given
+    if from_text:
+        value = given.strip()
+        if get_origin(kind) is tuple:
+            value = [item.strip() for item in given.split(",") if item.strip()]
+    try:
+        value = msgspec.convert(value, of.type, strict=not from_text)
+    except msgspec.ValidationError:  # its text may hold a secret
+        value = None
+    if value is None or (isinstance(value, float) and not isfinite(value)):
+        shown = "a value that does not fit" if says.extra else repr(given)
         raise ConfigError(f"{where} is {shown}; allowed: {allowed_values(of)}")
     return value
 
 
-def _from_toml(of: "Field[Any]", given: Any) -> Any:
-    """Return the value in the field's type, None where it is of another."""
-    if of.type is float and type(given) in (int, float):
-        return float(given)
-    if of.type in (int, str, bool):
-        return given if type(given) is of.type else None
-    if isinstance(given, list | tuple) and all(isinstance(item, str) for item in given):
-        return tuple(given)
-    return None
-
-
-def _from_text(of: "Field[Any]", text: str) -> Any:
-    text = text.strip()
-    if of.type is str:
-        return text
-    if of.type is bool:
-        lower = text.lower()
-        return True if lower in _TRUE else False if lower in _FALSE else None
-    if of.type in (int, float):
-        try:
-            return of.type(text)
-        except ValueError:
-            return None
-    return tuple(item.strip() for item in text.split(",") if item.strip())
-
-
-def _fits(of: "Field[Any]", value: Any) -> bool:
-    limits = of.metadata
-    if "choices" in limits:
-        return all(item in limits["choices"] for item in (value if isinstance(value, tuple) else (value,)))
-    if isinstance(value, bool | str | tuple):
-        return True
-    return bool(
-        isfinite(value)
-        and value > limits.get("above", float("-inf"))
-        and limits.get("least", float("-inf")) <= value <= limits.get("most", float("inf"))
-    )
-
-
-def allowed_values(of: "Field[Any]") -> str:
+def allowed_values(of: FieldInfo) -> str:
     """Return in words what a setting may be."""
-    limits = of.metadata
-    if "choices" in limits:
-        kind = "a list of " if of.type not in (str, bool) else ""
-        return kind + ", ".join(limits["choices"])
-    if of.type is bool:
-        return "true or false"
-    if of.type is str:
+    kind, says = get_args(of.type)
+    if get_origin(kind) is tuple:
+        return f"a list of {', '.join(get_args(get_args(kind)[0]))}"
+    if get_args(kind):
+        return ", ".join(get_args(kind))
+    if kind is str:
         return "text in quotes"
-    text = "a whole number" if of.type is int else "a number"
-    if "above" in limits:
-        text += f" above {limits['above']}"
-    elif "least" in limits:
-        text += f" from {limits['least']}"
-    if "most" in limits:
-        text += f"{' up' if 'above' in limits or 'least' in limits else ''} to {limits['most']}"
-    return text
+    text = "a whole number" if kind is int else "a number"
+    if says.gt is not None:
+        text += f" above {says.gt}"
+    elif says.ge is not None:
+        text += f" from {says.ge}"
+    return text if says.le is None else f"{text} up to {says.le}"

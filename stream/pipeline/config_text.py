@@ -3,11 +3,10 @@
 import json
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import Field, fields
-from typing import Any
+from typing import Any, get_args
 
 from thermograd.store.text import printable
-from thermograd.stream.pipeline.config import REDACTED, Configuration, allowed_values
+from thermograd.stream.pipeline.config import REDACTED, Configuration, allowed_values, fields_of
 from thermograd.stream.settings import Settings
 
 
@@ -25,22 +24,23 @@ def settings_rows(
 
 def _rows(configuration: Configuration, environment: Mapping[str, str]) -> Iterator[dict[str, Any]]:
     settings = configuration.settings
-    sections = [(f.name, getattr(settings, f.name)) for f in fields(Settings) if f.name != "sinks"]
+    sections = [(name, getattr(settings, name)) for name in fields_of(Settings) if name != "sinks"]
     sections += [(f"sinks.{name}", sink) for name, sink in settings.sinks.items()]
     for section, values in sections:
-        for of in fields(values):
-            value = getattr(values, of.name)
-            source = configuration.source(f"{section}.{of.name}")
-            if of.metadata.get("secret") and value:
+        for key, of in fields_of(type(values)).items():
+            value = getattr(values, key)
+            source = configuration.source(f"{section}.{key}")
+            says = get_args(of.type)[1]
+            if says.extra and value:
                 value, source = _veiled(value, source, environment)
             yield {
                 "section": section,
-                "key": of.name,
+                "key": key,
                 "value": list(value) if isinstance(value, tuple) else value,
                 "default": list(of.default) if isinstance(of.default, tuple) else of.default,
                 "source": source,
                 "allowed": allowed_values(of),
-                "meaning": _meaning(of),
+                "meaning": says.description,
             }
 
 
@@ -48,10 +48,6 @@ def _veiled(value: str, source: str, environment: Mapping[str, str]) -> tuple[st
     if not value.startswith("env:"):
         return REDACTED, source
     return value, f"{source}, {'set' if environment.get(value[4:]) else 'NOT SET'}"
-
-
-def _meaning(of: "Field[Any]") -> str:
-    return str(of.metadata["meaning"])
 
 
 def settings_toml(configuration: Configuration, environment: Mapping[str, str] | None = None) -> str:

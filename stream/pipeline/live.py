@@ -3,8 +3,9 @@
 import json
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
+
+from msgspec.structs import replace
 
 from thermograd.store.events import SETTINGS_MARK, Event
 from thermograd.stream.alerts.alert import identity

@@ -2,8 +2,10 @@
 
 from collections import deque
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
+
+from msgspec.structs import asdict
 
 from thermograd.store.events import Event
 from thermograd.stream.alerts.alert import Alert, as_float

@@ -3,9 +3,10 @@
 import inspect
 import json
 import tomllib
-from dataclasses import fields
+from typing import get_args
 
 import pytest
+from msgspec.structs import fields
 from thermograd.store.errors import ConfigError
 from thermograd.stream.alerts.rules import GapRule, SpikeRule, device_rules, step_rules
 from thermograd.stream.join.coupling_rule import CouplingRule
@@ -131,7 +132,7 @@ def test_every_setting_has_a_variable_of_its_own_and_a_meaning():
     assert len(names) == len(set(names)) > 40
     for section in sections:
         for of in fields(getattr(Settings(), section)):
-            assert of.metadata["meaning"]
+            assert get_args(of.type)[1].description
 
 
 def parameters(detector):
