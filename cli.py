@@ -287,10 +287,10 @@ def replay(run: "Run", check: bool, config: Path | None, output: Path | None, as
     Example: thermograd replay latest --check
     """
     from thermograd.store.log.reader import events_in_order
+    from thermograd.stream.alerts.alert import alert_line
     from thermograd.stream.pipeline.config import load_config, recorded_settings
     from thermograd.stream.pipeline.live import recorded_definitions
     from thermograd.stream.pipeline.replay import replay_events
-    from thermograd.stream.sinks.notifier import alert_line
 
     if config is not None:
         settings = load_config(config).settings

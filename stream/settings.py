@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
 from msgspec import Meta, Struct
 from msgspec.structs import asdict, replace
-
 from thermograd.store.events import ALERTS, SEVERITIES
 
 if TYPE_CHECKING:

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from thermograd.store.events import SEVERITIES, columns
+from thermograd.store.text import printable
 
 Alert = dict[str, Any]
 
@@ -16,7 +17,7 @@ _COLUMNS = tuple(column for column in columns("alert") if column.name != "seq")
 
 
 def is_at_least(severity: str, minimum: str) -> bool:
-    """Say whether a severity is as grave as `minimum`; one that is not known counts as the gravest.
+    """Return whether a severity is as grave as `minimum`; one that is not known counts as the gravest.
 
     Examples
     --------
@@ -47,6 +48,13 @@ def at_step(values: Mapping[str, Any]) -> str:
     """Return ``"step 12: "`` for the event of a step, nothing for any other."""
     step = values.get("step")
     return "" if step is None else f"step {step}: "
+
+
+def alert_line(alert: Mapping[str, Any]) -> str:
+    """Return an alert as one line: severity, what, and the sentence; no control characters."""
+    return (
+        f"{printable(alert['severity']):<8}  {printable(alert['alert']):<17}  {printable(alert['message'])}"
+    )
 
 
 def as_float(value: Any) -> float | None:

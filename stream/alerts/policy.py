@@ -14,7 +14,7 @@ from thermograd.stream.settings import Settings
 
 
 def is_raised(alert: Mapping[str, Any], settings: Settings) -> bool:
-    """Say whether an alert is raised at all: a property of the alert alone, whatever came before it."""
+    """Return whether an alert is raised at all: a property of the alert alone, whatever came before it."""
     section = settings.alerts
     return alert["alert"] not in section.off and is_at_least(str(alert["severity"]), section.minimum)
 
@@ -45,10 +45,8 @@ class AlertPolicy:
     --------
     >>> policy = AlertPolicy(minimum="warning", cooldown_s=300)
     >>> spike = {"alert": "spike.grad", "severity": "warning", "time_ns": 0}
-    >>> [policy.admits(spike | {"time_ns": second * 10**9}) for second in (0, 10, 20, 400)]
-    [True, False, False, True]
-    >>> policy.held_back_before
-    2
+    >>> [policy.admit(spike | {"time_ns": second * 10**9}) for second in (0, 10, 20, 400)]
+    [0, None, None, 2]
     """
 
     def __init__(self, minimum: str = "info", cooldown_s: float = 0.0, only: Sequence[str] = ()) -> None:
@@ -58,28 +56,25 @@ class AlertPolicy:
                 "and seconds >= 0"
             )
         self._minimum, self._cooldown_ns, self._only = minimum, round(cooldown_s * 1e9), frozenset(only)
-        self._last: dict[tuple[str, str, str], _Told] = {}
+        self._last: dict[tuple[str, str, str], _Admitted] = {}
         self.held_back = 0
-        self.held_back_before = 0
 
-    def admits(self, alert: Alert) -> bool:
-        """Say whether the reader is told; `held_back_before` then counts the like ones it was not."""
-        if not is_at_least(str(alert["severity"]), self._minimum):
-            return False
-        if self._only and alert["alert"] not in self._only:
-            return False
-        key = (str(alert["alert"]), str(alert.get("device") or ""), str(alert.get("metric") or ""))
-        told = self._last.get(key)
-        if told is not None and told.covers(alert, self._cooldown_ns):
-            told.held_back += 1
+    def admit(self, alert: Alert) -> int | None:
+        """Return how many like it were held back before it; None where this one does not get through."""
+        name = str(alert["alert"])
+        if (self._only and name not in self._only) or not is_at_least(str(alert["severity"]), self._minimum):
+            return None
+        key = (name, str(alert.get("device") or ""), str(alert.get("metric") or ""))
+        last = self._last.get(key)
+        if last is not None and last.covers(alert, self._cooldown_ns):
+            last.held_back += 1
             self.held_back += 1
-            return False
-        self.held_back_before = 0 if told is None else told.held_back
-        self._last[key] = _Told(int(alert["time_ns"]), str(alert["severity"]))
-        return True
+            return None
+        self._last[key] = _Admitted(int(alert["time_ns"]), str(alert["severity"]))
+        return 0 if last is None else last.held_back
 
 
-class _Told:
+class _Admitted:
     """The last alert of its kind that was let through, and how many were not since."""
 
     __slots__ = ("held_back", "severity", "time_ns")

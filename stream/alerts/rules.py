@@ -11,10 +11,9 @@ from math import isfinite
 from typing import Any, Protocol
 
 from msgspec.structs import asdict
-
 from thermograd.store.efficiency.estimator import Efficiency
 from thermograd.stream.alerts.alert import Alert, alert_from, as_float, at_step
-from thermograd.stream.settings import Settings
+from thermograd.stream.settings import Settings, SpikeSettings
 from thermograd.stream.shift import LevelShift
 from thermograd.stream.spike import Episode, SpikeDetector
 from thermograd.stream.throttle import ThrottleDetector, ThrottleEpisode
@@ -24,6 +23,11 @@ _SEVERITIES = {
     "collapse.thermal": "critical",
     "throttle.warn": "warning",
     "power_limited": "info",
+}
+_CAUSES = {
+    "collapse.thermal": "throttled by heat",
+    "collapse.brake": "throttled by the power brake",
+    "power_limited": "at its power limit",
 }
 
 
@@ -36,101 +40,90 @@ class Rule(Protocol):
         """Learn one event's values; return the alerts that begin with it."""
 
 
-class SpikeRule:
+class _MetricRule:
+    """Watches one metric of a writer's steps by a detector with episodes."""
+
+    def __init__(self, metric: str, alert: str, detector: Any) -> None:
+        self.name = f"{alert} on {metric}"
+        self._metric, self._alert, self._detector = metric, alert, detector
+
+    def update(self, values: Mapping[str, Any]) -> list[Alert]:
+        """Learn one step; one without the metric changes nothing."""
+        x = values.get(self._metric)
+        if x is None:
+            return []
+        self._detector.update(x)
+        return self._begin(values, float(x)) if self._detector.episode_started else []
+
+    def _begin(self, values: Mapping[str, Any], x: float) -> list[Alert]:
+        raise NotImplementedError
+
+    def _to_alert(
+        self, values: Mapping[str, Any], severity: str, sentence: str, value: float | None
+    ) -> list[Alert]:
+        detector = self._detector
+        found = {
+            "score": detector.score,
+            "threshold": detector.threshold,
+            "definition": detector.definition_id,
+        }
+        message = at_step(values) + sentence
+        return [alert_from(values, self._alert, severity, message, metric=self._metric, value=value, **found)]
+
+
+class SpikeRule(_MetricRule):
     """Alerts ``spike.grad`` and ``spike.loss``: warning, critical from `critical_score` deviations on."""
 
     def __init__(
         self, metric: str, alert: str, detector: SpikeDetector | None = None, critical_score: float = 10.0
     ) -> None:
-        self.name = f"{alert} on {metric}"
-        self._metric, self._alert = metric, alert
-        self._detector = detector or SpikeDetector()
+        super().__init__(metric, alert, detector or SpikeDetector())
         self._critical_score = critical_score
 
-    def update(self, values: Mapping[str, Any]) -> list[Alert]:
-        """Learn one step."""
-        x = values.get(self._metric)
-        if x is None:
-            return []
-        detector = self._detector
-        detector.update(x)
-        if not detector.episode_started:
-            return []
-        score, level, ratio = detector.score, detector.level, detector.level_ratio
+    def _begin(self, values: Mapping[str, Any], x: float) -> list[Alert]:
+        score, level, ratio = self._detector.score, self._detector.level, self._detector.level_ratio
         how = f"{ratio:.3g}x" if ratio is not None and ratio > 0 else "above"
         z = "" if score is None else f" (z = {score:.3g})"
-        return [
-            alert_from(
-                values,
-                self._alert,
-                "critical" if score is not None and score >= self._critical_score else "warning",
-                f"{at_step(values)}{self._metric} {x:.3g} is {how} the recent level {level:.3g}{z}",
-                metric=self._metric,
-                value=float(x),
-                score=score,
-                threshold=detector.threshold,
-                definition=detector.definition_id,
-            )
-        ]
+        sentence = f"{self._metric} {x:.3g} is {how} the recent level {level:.3g}{z}"
+        is_critical = score is not None and score >= self._critical_score
+        return self._to_alert(values, "critical" if is_critical else "warning", sentence, x)
 
 
-class ShiftRule:
+class ShiftRule(_MetricRule):
     """Alert ``shift.grad``: the level itself has grown."""
 
     def __init__(self, metric: str, alert: str, detector: LevelShift | None = None) -> None:
-        self.name = f"{alert} on {metric}"
-        self._metric, self._alert = metric, alert
-        self._detector = detector or LevelShift()
+        super().__init__(metric, alert, detector or LevelShift())
 
-    def update(self, values: Mapping[str, Any]) -> list[Alert]:
-        """Learn one step."""
-        x = values.get(self._metric)
-        if x is None:
-            return []
+    def _begin(self, values: Mapping[str, Any], x: float) -> list[Alert]:
         detector = self._detector
-        detector.update(x)
-        if not detector.episode_started or not detector.recent or not detector.level:
+        if not detector.recent or not detector.level:
             return []
-        return [
-            alert_from(
-                values,
-                self._alert,
-                "warning",
-                f"{at_step(values)}{self._metric} has grown: the median of the last {detector.fast_steps} "
-                f"steps is {detector.recent:.3g}, {detector.recent / detector.level:.3g}x that of the last "
-                f"{detector.slow_steps} ({detector.level:.3g})",
-                metric=self._metric,
-                value=detector.recent,
-                score=detector.score,
-                threshold=detector.threshold,
-                definition=detector.definition_id,
-            )
-        ]
+        sentence = (
+            f"{self._metric} has grown: the median of the last {detector.fast_steps} steps is "
+            f"{detector.recent:.3g}, {detector.recent / detector.level:.3g}x that of the last "
+            f"{detector.slow_steps} ({detector.level:.3g})"
+        )
+        return self._to_alert(values, "warning", sentence, detector.recent)
 
 
 class FindingRule:
     """Alerts of values that are a finding by themselves, without any past: ``nonfinite``, ``zero_grad``.
 
-    Parameters
-    ----------
-    metric, alert
-        What is watched, and what the alert is called.
-    tell
-        Returns severity and sentence for a value that is one, None for any other.
-    quiet_steps
-        Steps without one that end an episode.
+    `find` returns severity and sentence for a value that is one, None for any other; `quiet_steps` steps
+    without one end an episode.
     """
 
     def __init__(
         self,
         metric: str,
         alert: str,
-        tell: Callable[[Mapping[str, Any], str], tuple[str, str] | None],
+        find: Callable[[Mapping[str, Any], str], tuple[str, str] | None],
         quiet_steps: int = 10,
     ) -> None:
         self.name = f"{alert} on {metric}"
         self.definition = f"{alert}/1(quiet_steps={quiet_steps!r})"
-        self._metric, self._alert, self._tell = metric, alert, tell
+        self._metric, self._alert, self._find = metric, alert, find
         self._episode = Episode(quiet_steps)
 
     def update(self, values: Mapping[str, Any]) -> list[Alert]:
@@ -138,13 +131,13 @@ class FindingRule:
         x = values.get(self._metric)
         if x is None:
             return []
-        told = self._tell(values, self._metric)
-        if told is None and not self._episode.active:
+        finding = self._find(values, self._metric)
+        if finding is None and not self._episode.active:
             return []
-        self._episode.update(told is not None)
-        if told is None or not self._episode.started:
+        self._episode.update(finding is not None)
+        if finding is None or not self._episode.started:
             return []
-        severity, sentence = told
+        severity, sentence = finding
         found = {"metric": self._metric, "value": float(x), "definition": self.definition}
         return [alert_from(values, self._alert, severity, at_step(values) + sentence, **found)]
 
@@ -164,31 +157,39 @@ def _zero(values: Mapping[str, Any], metric: str) -> tuple[str, str] | None:
     return "warning", f"{metric} is exactly 0: no gradient reaches the optimizer"
 
 
+class _Clock:
+    """Event time in seconds since the first sample: small numbers keep nanoseconds exact."""
+
+    def __init__(self) -> None:
+        self.origin_ns: int | None = None
+
+    def elapsed_s(self, values: Mapping[str, Any]) -> float:
+        time_ns = int(values["time_ns"])
+        if self.origin_ns is None:
+            self.origin_ns = time_ns
+        return (time_ns - self.origin_ns) / 1e9
+
+
 class ThrottleRule:
     """Alerts ``collapse.*``, ``throttle.warn`` and ``power_limited`` of one device."""
 
     def __init__(self, device: str, detector: ThrottleDetector) -> None:
         self.name = f"throttling of {device}"
-        self._device = device
-        self._detector = detector
-        self._origin_ns: int | None = None  # small numbers of seconds keep nanoseconds exact
+        self._device, self._detector, self._clock = device, detector, _Clock()
 
     def update(self, values: Mapping[str, Any]) -> list[Alert]:
         """Learn one sample."""
-        time_ns = int(values["time_ns"])
-        if self._origin_ns is None:
-            self._origin_ns = time_ns
-        self._detector.update((time_ns - self._origin_ns) / 1e9, values)
-        return [self._to_alert(values, episode, self._origin_ns) for episode in self._detector.started]
+        self._detector.update(self._clock.elapsed_s(values), values)
+        return [self._to_alert(values, episode) for episode in self._detector.started]
 
-    def _to_alert(self, values: Mapping[str, Any], episode: ThrottleEpisode, origin_ns: int) -> Alert:
+    def _to_alert(self, values: Mapping[str, Any], episode: ThrottleEpisode) -> Alert:
         return alert_from(
             values,
             episode.condition,
             _SEVERITIES[episode.condition],
             f"{self._device}: {self._sentence(episode, values)}",
             device=self._device,
-            onset_time_ns=origin_ns + round(episode.onset_s * 1e9),
+            onset_time_ns=(self._clock.origin_ns or 0) + round(episode.onset_s * 1e9),
             definition=self._detector.definition_id,
             **self._found(episode, values),
         )
@@ -220,11 +221,7 @@ class ThrottleRule:
             if max(detector.thermal_share or 0.0, detector.brake_share or 0.0) > 0.0:
                 return f"the driver reports throttling{heat}"
             return f"close to throttling{heat}"
-        cause = {
-            "collapse.thermal": "throttled by heat",
-            "collapse.brake": "throttled by the power brake",
-            "power_limited": "at its power limit",
-        }[episode.condition]
+        cause = _CAUSES[episode.condition]
         loss_pct = 100.0 * (detector.clock_loss or 0.0)
         return (
             f"{cause}{heat}: clock {as_float(values.get('sm_clock_mhz')) or 0.0:.0f} MHz, "
@@ -235,14 +232,8 @@ class ThrottleRule:
 class GapRule:
     """Alert ``sensor.gap``: a device's samples stopped for a while and came back.
 
-    Parameters
-    ----------
-    device
-        Its name.
-    least_s, intervals
-        A gap is longer than both `least_s` seconds and `intervals` times the usual interval.
-    median_of
-        Intervals whose median is the usual one.
+    A gap is longer than `least_s` seconds and than `intervals` times the median of the last `median_of`
+    intervals between the device's samples.
     """
 
     def __init__(self, device: str, least_s: float = 5.0, intervals: int = 5, median_of: int = 31) -> None:
@@ -287,71 +278,26 @@ class GapRule:
         )
 
 
-def step_rules(settings: Settings) -> list[Rule]:
-    """Return fresh rules for the steps of one writer."""
-    nonfinite_steps, zero_steps = settings.nonfinite.quiet_steps, settings.zero_grad.quiet_steps
-    return [
-        _spike_rule("grad_norm", "spike.grad", settings),
-        _spike_rule("loss", "spike.loss", settings),
-        ShiftRule("grad_norm", "shift.grad", LevelShift(**asdict(settings.shift))),
-        FindingRule("grad_norm", "nonfinite", _nonfinite, nonfinite_steps),
-        FindingRule("loss", "nonfinite", _nonfinite, nonfinite_steps),
-        FindingRule("grad_norm", "zero_grad", _zero, zero_steps),
-    ]
-
-
-def _spike_rule(metric: str, alert: str, settings: Settings) -> SpikeRule:
-    section = settings.spike
-    detector = SpikeDetector(
-        k=section.k,
-        window_steps=section.window_steps,
-        ratio=section.grad_ratio if alert == "spike.grad" else section.loss_ratio,
-        warmup_steps=section.warmup_steps,
-        rebase_steps=section.rebase_steps,
-        quiet_steps=section.quiet_steps,
-    )
-    return SpikeRule(metric, alert, detector, section.critical_score)
-
-
-def device_rules(device: str, facts: Mapping[str, Any], settings: Settings) -> list[Rule]:
-    """Return fresh rules for one device of one writer, from the device's facts in ``run.json``."""
-    limit_c = as_float(facts.get("temperature_limit_c"))
-    throttle = ThrottleDetector(limit_c, **asdict(settings.throttle))
-    return [ThrottleRule(device, throttle), GapRule(device, **asdict(settings.sensor_gap))]
-
-
 class EfficiencyRule:
     """Alert ``collapse.thermal`` by the first instrument's rule: smoothed RLE far below its own peak.
 
     Off unless configured, and kept for comparison with old recordings only: RLE rises when a device is
     throttled, so this rule does not see throttling. Its alerts differ from those of `ThrottleDetector` by
-    their definition, which begins with the name of the RLE definition.
-
-    Parameters
-    ----------
-    device, facts
-        Its name, and its entry of ``run.json``: ``rated_power_w``, ``temperature_limit_c``.
-    definition
-        Name of the RLE definition.
+    their definition, which begins with the name of the RLE definition. `facts` is the device's entry of
+    ``run.json``: ``rated_power_w``, ``temperature_limit_c``.
     """
 
     def __init__(self, device: str, facts: Mapping[str, Any], definition: str) -> None:
         self.name = f"collapse of the efficiency of {device}"
-        self._device = device
-        self._efficiency = Efficiency(
-            as_float(facts.get("rated_power_w")), as_float(facts.get("temperature_limit_c")), definition
-        )
-        self._origin_ns: int | None = None
-        self._collapsed = False
+        self._device, self._clock, self._collapsed = device, _Clock(), False
+        rated_w, limit_c = as_float(facts.get("rated_power_w")), as_float(facts.get("temperature_limit_c"))
+        self._efficiency = Efficiency(rated_w, limit_c, definition)
 
     def update(self, values: Mapping[str, Any]) -> list[Alert]:
         """Learn one sample."""
-        time_ns = int(values["time_ns"])
-        if self._origin_ns is None:
-            self._origin_ns = time_ns
         efficiency = self._efficiency
         readings = (values.get(name) for name in ("utilization_pct", "power_w", "temperature_c"))
-        efficiency.update((time_ns - self._origin_ns) / 1e9, *readings)
+        efficiency.update(self._clock.elapsed_s(values), *readings)
         begins = bool(efficiency.collapse) and not self._collapsed
         self._collapsed = bool(efficiency.collapse)
         return [self._to_alert(values)] if begins else []
@@ -373,3 +319,31 @@ class EfficiencyRule:
             threshold=efficiency.definition.drop_ratio * peak,
             definition=efficiency.definition_id,
         )
+
+
+def step_rules(settings: Settings) -> list[Rule]:
+    """Return fresh rules for the steps of one writer."""
+    nonfinite_steps, zero_steps = settings.nonfinite.quiet_steps, settings.zero_grad.quiet_steps
+    return [
+        _spike_rule("grad_norm", "spike.grad", settings.spike),
+        _spike_rule("loss", "spike.loss", settings.spike),
+        ShiftRule("grad_norm", "shift.grad", LevelShift(**asdict(settings.shift))),
+        FindingRule("grad_norm", "nonfinite", _nonfinite, nonfinite_steps),
+        FindingRule("loss", "nonfinite", _nonfinite, nonfinite_steps),
+        FindingRule("grad_norm", "zero_grad", _zero, zero_steps),
+    ]
+
+
+def _spike_rule(metric: str, alert: str, section: SpikeSettings) -> SpikeRule:
+    given = asdict(section)
+    ratios = {"spike.grad": given.pop("grad_ratio"), "spike.loss": given.pop("loss_ratio")}
+    critical_score = given.pop("critical_score")
+    return SpikeRule(metric, alert, SpikeDetector(ratio=ratios[alert], **given), critical_score)
+
+
+def device_rules(device: str, facts: Mapping[str, Any], settings: Settings) -> list[Rule]:
+    """Return fresh rules for one device of one writer, from the device's facts in ``run.json``."""
+    throttle = ThrottleDetector(as_float(facts.get("temperature_limit_c")), **asdict(settings.throttle))
+    rules: list[Rule] = [ThrottleRule(device, throttle), GapRule(device, **asdict(settings.sensor_gap))]
+    definition = settings.efficiency.collapse
+    return rules if definition == "off" else [*rules, EfficiencyRule(device, facts, definition)]

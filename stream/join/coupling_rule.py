@@ -15,7 +15,7 @@ _NAMES = {
 }
 
 
-class Coupling(NamedTuple):
+class CouplingEvidence(NamedTuple):
     """What is known of one pair now.
 
     Attributes
@@ -46,20 +46,10 @@ class CouplingRule:
     All sensors of all devices share one guarantee: the alarm of a device asks for `alarm_s` times the
     number of devices, of the mean e-value of its sensors.
 
-    Parameters
-    ----------
-    device
-        Its name.
-    devices
-        Devices that are watched together.
-    alarm_s
-        On uncoupled data alerts are in the mean at least so far apart, s.
-    max_lag_s, warmup_s
-        Of the monitor, in ticks of 1 s.
-    quiet_s
-        An alarm within so many seconds of the last one belongs to the same episode: no new alert.
-    order, forgetting, driver_lags
-        Of the predictions, see `thermograd.stream.coupling.innovations.Innovations`.
+    `devices` is how many devices are watched together; on uncoupled data alerts are in the mean at least
+    `alarm_s` seconds apart. `max_lag_s` and `warmup_s` are those of the monitor, in ticks of 1 s. An alarm
+    within `quiet_s` seconds of the last one belongs to the same episode: no new alert. `order`,
+    `forgetting` and `driver_lags` are of `thermograd.stream.coupling.innovations.Innovations`.
     """
 
     def __init__(
@@ -98,7 +88,7 @@ class CouplingRule:
         self._since_alarm = 0
         return [self._to_alert(tick, tick.cause)] if begins and tick.cause is not None else []
 
-    def pairs(self) -> dict[str, Coupling]:
+    def pairs(self) -> dict[str, CouplingEvidence]:
         """Return what is known of each sensor that has been seen, by its column."""
         bank = self._bank
         run = bank.run_e_values.tolist()
@@ -106,7 +96,7 @@ class CouplingRule:
         for at, name in enumerate(SENSORS):
             if bank.seen[at]:
                 lag, strength = bank.of(at)
-                found[name] = Coupling(float(bank.e_values[at]), run[at], strength, lag)
+                found[name] = CouplingEvidence(float(bank.e_values[at]), run[at], strength, lag)
         return found
 
     def _to_alert(self, tick: Tick, cause: Mapping[str, Any]) -> Alert:

@@ -3,15 +3,14 @@
 from bisect import bisect_left, bisect_right, insort
 from collections.abc import Iterable, Mapping
 from operator import itemgetter
-from typing import Any, Literal
+from typing import Any
 
-from thermograd.stream.join.lateness import EVERY_DEVICE, LeftOut
+from thermograd.stream.join.lateness import EVERY_DEVICE, LateEvents
 
 Joined = tuple[Mapping[str, Any], str, Mapping[str, Any] | None]
 _Key = tuple[int, int, str]  # time_ns, seq, writer
 _Entry = tuple[_Key, Mapping[str, Any]]
 _Row = tuple[_Key, str, Joined]
-_DIRECTIONS = ("nearest", "backward")
 _NONE: frozenset[str] = frozenset()
 _BEFORE_NS, _NEVER_NS = -(2**63), 2**63 - 1
 
@@ -36,7 +35,7 @@ class EventTimeJoin:
 
     **Delivery.** The rows depend on which events were taken in, not on the order in which they came.
     What was too late is remembered in `left_out`, for the log; a replay is given what the log says and
-    then leaves out exactly those events, see `thermograd.stream.join.lateness.LeftOut`.
+    then leaves out exactly those events, see `thermograd.stream.join.lateness.LateEvents`.
 
     A device that is not in `devices` is known from its first sample; steps released before that give
     no rows for it (after the run they are its unmatched rows).
@@ -54,8 +53,6 @@ class EventTimeJoin:
         in `forced`), for memory stays bounded even where time stands still.
     left_out
         Remembers what was too late, or knows it in a replay.
-    direction
-        ``nearest`` (the rule), or ``backward``: the last sample at or before the step.
 
     Attributes
     ----------
@@ -86,24 +83,22 @@ class EventTimeJoin:
         lateness_s: float = 2.0,
         devices: Iterable[str] = (),
         max_pending_steps: int = 65_536,
-        left_out: LeftOut | None = None,
-        direction: Literal["nearest", "backward"] = "nearest",
+        left_out: LateEvents | None = None,
     ) -> None:
-        if not (tolerance_s >= 0 and lateness_s >= 0 and max_pending_steps >= 1 and direction in _DIRECTIONS):
+        if not (tolerance_s >= 0 and lateness_s >= 0 and max_pending_steps >= 1):
             raise ValueError(
-                f"tolerance_s={tolerance_s!r}, lateness_s={lateness_s!r}, direction={direction!r}, "
-                f"max_pending_steps={max_pending_steps!r}; expected >= 0, >= 0, nearest or backward, >= 1"
+                f"tolerance_s={tolerance_s!r}, lateness_s={lateness_s!r}, "
+                f"max_pending_steps={max_pending_steps!r}; expected >= 0, >= 0, >= 1"
             )
         self.tolerance_ns = round(tolerance_s * 1e9)
         self.lateness_ns = round(lateness_s * 1e9)
         self.max_pending_steps = max_pending_steps
-        self.direction = direction
-        self.left_out = left_out or LeftOut()
+        self.left_out = left_out or LateEvents()
         self.refused = _NONE
         self.joined = self.unmatched = self.late = self.forced = 0
         self._watermark_ns = _BEFORE_NS  # of all steps and heartbeats
         self._recent: list[_Entry] = []  # what a new device can still match
-        self._sides: dict[str, _Side] = {}
+        self._sides: dict[str, _DeviceBuffer] = {}
         for device in devices:
             self._side(device)
 
@@ -169,16 +164,16 @@ class EventTimeJoin:
         watermark_ns = self._watermark_ns if side is None else side.watermark_ns
         return None if watermark_ns == _BEFORE_NS else watermark_ns
 
-    def _side(self, device: str) -> "_Side":
+    def _side(self, device: str) -> "_DeviceBuffer":
         side = self._sides.get(device)
         if side is None:
-            side = self._sides[device] = _Side(device, self.tolerance_ns, self.direction == "backward")
+            side = self._sides[device] = _DeviceBuffer(device, self.tolerance_ns)
             side.watermark_ns = self._watermark_ns
             for entry in self._recent:
                 side.wait(entry)
         return side
 
-    def _collect(self, sides: Iterable["_Side"]) -> list[Joined]:
+    def _collect(self, sides: Iterable["_DeviceBuffer"]) -> list[Joined]:
         found: list[_Row] = []
         for side in sides:
             if side.closed or side.watermark_ns >= side.due_ns:
@@ -198,13 +193,13 @@ class EventTimeJoin:
         return rows
 
 
-class _Side:
+class _DeviceBuffer:
     """What one device still needs: steps that wait, samples they may match.
 
     Once the device's watermark has reached `due_ns`, the oldest waiting step is certain.
     """
 
-    def __init__(self, device: str, tolerance_ns: int, backward: bool) -> None:
+    def __init__(self, device: str, tolerance_ns: int) -> None:
         self.device = device
         self.watermark_ns = _BEFORE_NS
         self.due_ns = _NEVER_NS
@@ -214,7 +209,6 @@ class _Side:
         self.samples: list[_Entry] = []
         self._times: list[int] = []  # of the samples: searched often
         self._tolerance_ns = tolerance_ns
-        self._ahead_ns = 0 if backward else tolerance_ns  # how far ahead of a step a sample may be
 
     def wait(self, entry: _Entry) -> None:
         _put(self.steps, entry)
@@ -260,7 +254,7 @@ class _Side:
         return bisect_left(self._times, entry[0][0])
 
     def _due_ns(self, entry: _Entry, at: int) -> int:
-        ahead_ns = entry[0][0] + self._ahead_ns
+        ahead_ns = entry[0][0] + self._tolerance_ns
         return min(ahead_ns, self._times[at]) if at < len(self._times) else ahead_ns
 
     def _row(self, entry: _Entry, at: int) -> _Row:
@@ -270,9 +264,9 @@ class _Side:
         best_ns, best = self._tolerance_ns + 1, None
         for near in (at - 1, at):  # the earlier one first: it wins a tie
             if 0 <= near < len(times):
-                ahead_ns = times[near] - time_ns
-                if abs(ahead_ns) < best_ns and ahead_ns <= self._ahead_ns:
-                    best_ns, best = abs(ahead_ns), self.samples[near][1]
+                distance_ns = abs(times[near] - time_ns)
+                if distance_ns < best_ns:
+                    best_ns, best = distance_ns, self.samples[near][1]
         return key, self.device, (values, self.device, best)
 
     def forget(self) -> None:

@@ -17,20 +17,17 @@ LATE_MARK = "what the stream layer left out as too late"
 _Key = tuple[str, str, str]  # from what (a device's join, "ranks"), writer, kind
 
 
-class LeftOut:
+class LateEvents:
     """Decides which events are too late, and remembers it: for the log live, from the log in a replay.
 
-    Attributes
-    ----------
-    recorded
-        Whether this is what a log says, so that lateness itself decides nothing.
+    `recorded` is True where this is what a log says, so that lateness itself decides nothing.
 
     Examples
     --------
-    >>> live = LeftOut()
+    >>> live = LateEvents()
     >>> [live.decide("gpu", "agent", "sample", seq, too_late=seq != 9) for seq in (7, 8, 9, 12)]
     [True, True, False, True]
-    >>> again = LeftOut.from_marks([live.mark()])
+    >>> again = LateEvents.from_marks([live.mark()])
     >>> [again.decide("gpu", "agent", "sample", seq, too_late=False) for seq in (7, 8, 9, 12)]
     [True, True, False, True]
     """
@@ -40,7 +37,7 @@ class LeftOut:
         self._ranges: dict[_Key, list[list[int]]] = {}
 
     def decide(self, what: str, writer: str, kind: str, seq: int, too_late: bool) -> bool:
-        """Say whether `what` leaves an event out: if it is too late, or, in a replay, if it was."""
+        """Return whether `what` leaves an event out: if it is too late, or, in a replay, if it was."""
         if self.recorded:
             ranges = self._ranges.get((what, writer, kind), []) if self._ranges else []
             at = bisect_right(ranges, seq, key=_first) - 1
@@ -52,11 +49,8 @@ class LeftOut:
     def mark(self, seen: Mapping[tuple[str, str], int] | None = None) -> dict[str, Any] | None:
         """Return the columns of a mark with what was left out since the last one, None if nothing was.
 
-        Parameters
-        ----------
-        seen
-            At the end: the last ``seq`` that was looked at, by writer and kind. The mark is then always
-            made; what was written later, the live layer never knew.
+        `seen` is given at the end: the last ``seq`` that was looked at, by writer and kind. The mark is then
+        always made; what was written later, the live layer never knew.
         """
         if self.recorded or not (self._ranges or seen is not None):
             return None
@@ -72,7 +66,7 @@ class LeftOut:
         return {"mark": "note", "text": LATE_MARK, "detail": json.dumps(detail)}
 
     @classmethod
-    def from_marks(cls, marks: Iterable[Mapping[str, Any]]) -> "LeftOut":
+    def from_marks(cls, marks: Iterable[Mapping[str, Any]]) -> "LateEvents":
         """Read what the marks of a run say; a mark that says nothing of the kind is passed over."""
         result = cls(recorded=True)
         for values in marks:

@@ -4,12 +4,11 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from msgspec.structs import asdict
-
 from thermograd.stream.alerts.alert import Alert
 from thermograd.stream.correlation import RollingCorrelation
-from thermograd.stream.join.coupling_rule import Coupling, CouplingRule
+from thermograd.stream.join.coupling_rule import CouplingEvidence, CouplingRule
 from thermograd.stream.join.event_time import EventTimeJoin, Joined
-from thermograd.stream.join.lateness import LeftOut
+from thermograd.stream.join.lateness import LateEvents
 from thermograd.stream.join.ticks import SENSORS, Ticks
 from thermograd.stream.settings import Settings
 
@@ -19,39 +18,27 @@ _END_OF_TIME_NS = 2**63 - 1
 _Pair = tuple[str, str, str]  # metric, device, hardware column
 
 
-class Together:
+class DevicePairs:
     """Joins steps with each device's samples in event time and watches the pairs.
 
     Two views are made of the same events under the same watermark: rows of a step and its nearest sample
     (`EventTimeJoin`), which feed rolling correlations, and ticks of one second (`Ticks`), which feed each
     device's coupling monitor. Steps of rank 0 are enough: the gradient is the same on every rank.
 
-    Parameters
-    ----------
-    devices
-        Facts of the devices by name.
-    settings
-        Of join, correlation and coupling.
-    left_out
-        Remembers what was too late, or knows it in a replay.
-    on_failure
-        Called with what was disabled and why.
-
-    Attributes
-    ----------
-    join
-        For its counts.
+    `devices` has the facts of the devices by name, `settings` those of join, correlation and coupling;
+    `left_out` remembers what was too late, or knows it in a replay. `on_failure` is called with what is
+    disabled and why; it raises what must pass through. `join` is there for its counts.
     """
 
     def __init__(
         self,
         devices: Mapping[str, Mapping[str, Any]],
         settings: Settings,
-        left_out: LeftOut,
+        left_out: LateEvents,
         on_failure: Callable[[str, BaseException], None],
     ) -> None:
         self.join = EventTimeJoin(settings.join.tolerance_s, settings.join.lateness_s, left_out=left_out)
-        self._settings, self._tell = settings, on_failure
+        self._settings, self._on_failure = settings, on_failure
         self._watched = max(1, sum(_has_sensor(facts) for facts in devices.values()))
         self._ticks = Ticks(_METRIC)
         self._rules: dict[str, CouplingRule] = {}
@@ -66,7 +53,7 @@ class Together:
             for column, correlation in sorted(columns.items())
         }
 
-    def coupling(self) -> dict[_Pair, Coupling]:
+    def coupling(self) -> dict[_Pair, CouplingEvidence]:
         """Return what is known of the coupling of each (metric, device, sensor)."""
         return {
             (_METRIC, device, column): pair
@@ -105,16 +92,12 @@ class Together:
     def close(self) -> list[Alert]:
         """Answer for everything that still waits."""
         self._correlate(self.join.close())
-        alerts: list[Alert] = []
-        for device in self._rules:
-            alerts += self._advance(device, _END_OF_TIME_NS)
-        return alerts
+        return [alert for device in self._rules for alert in self._advance(device, _END_OF_TIME_NS)]
 
     def _advance_all(self) -> list[Alert]:
-        alerts: list[Alert] = []
-        for device in self._rules:
-            alerts += self._advance(device, self.join.watermark_ns(device))
-        return alerts
+        return [
+            alert for device in self._rules for alert in self._advance(device, self.join.watermark_ns(device))
+        ]
 
     def _advance(self, device: str, watermark_ns: int | None) -> list[Alert]:
         alerts: list[Alert] = []
@@ -123,11 +106,9 @@ class Together:
                 continue
             try:
                 alerts += self._rules[device].update(tick)
-            except (KeyboardInterrupt, SystemExit):
-                raise
             except BaseException as error:  # noqa: BLE001 - the join and the other devices go on; told once
+                self._on_failure(self._rules[device].name, error)
                 self._broken.add(device)
-                self._tell(self._rules[device].name, error)
         return alerts
 
     def _correlate(self, rows: list[Joined]) -> None:

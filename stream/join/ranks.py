@@ -9,7 +9,7 @@ from typing import Any
 
 from thermograd.store.events import SEVERITIES
 from thermograd.stream.alerts.alert import Alert
-from thermograd.stream.join.lateness import LeftOut
+from thermograd.stream.join.lateness import LateEvents
 
 _RANKS = "ranks"  # what these left out, in the log's marks
 _Key = tuple[int, str, int]  # time_ns, writer, seq
@@ -28,16 +28,9 @@ class RankGroups:
     rank's clock or delivery is behind by more than the lateness, goes out by itself, and that it did is
     remembered in `left_out`.
 
-    Parameters
-    ----------
-    world_size
-        Number of ranks; 1 or None: every finding goes out at once, as it is.
-    lateness_s
-        How late a rank's step may arrive.
-    quiet_steps
-        Steps without a finding that end an episode.
-    left_out
-        Remembers which findings were too late, or knows it in a replay.
+    `world_size` is the number of ranks; with 1 or None every finding goes out at once, as it is.
+    `lateness_s` is how late a rank's step may arrive; `quiet_steps` steps without a finding end an episode;
+    `left_out` remembers which findings were too late, or knows it in a replay.
     """
 
     def __init__(
@@ -45,10 +38,10 @@ class RankGroups:
         world_size: int | None,
         lateness_s: float = 2.0,
         quiet_steps: int = 10,
-        left_out: LeftOut | None = None,
+        left_out: LateEvents | None = None,
     ) -> None:
         self.world_size = world_size or 1
-        self._left_out = left_out or LeftOut()
+        self._left_out = left_out or LateEvents()
         self._lateness_ns, self._quiet_steps = round(lateness_s * 1e9), quiet_steps
         self._waiting: list[tuple[_Key, int, Alert]] = []  # rank
         self._newest_ns: int | None = None

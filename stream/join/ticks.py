@@ -27,16 +27,9 @@ _Key = tuple[int, int, str]  # time_ns, seq, writer
 class Tick:
     """One second of one device: NaN is what is not known.
 
-    Attributes
-    ----------
-    x
-        Mean of log(grad_norm).
-    sensors, drivers
-        Values of `SENSORS` and `DRIVERS`.
-    cause
-        Values of the last sample in it, or of its last step if it has none; None if it has neither.
-    step
-        Number of the last step in it.
+    `x` is the mean of log(grad_norm), `sensors` and `drivers` are the values of `SENSORS` and `DRIVERS`,
+    `step` is the number of the last step in it. `cause` holds the values of its last sample, or of its last
+    step if it has none; None if it has neither.
     """
 
     device: str
@@ -50,14 +43,8 @@ class Tick:
 class Ticks:
     """Gathers steps and each device's samples second by second.
 
-    Seconds without any step or sample are told as empty ticks, at most `most_empty` in a row.
-
-    Parameters
-    ----------
-    metric
-        Column of `step` whose logarithm is x.
-    most_empty
-        After so many empty ticks in a row, the next is the one in which something happened.
+    x is the logarithm of the steps' column `metric`. Seconds without any step or sample are told as empty
+    ticks, at most `most_empty` in a row; the next is then the one in which something happened.
     """
 
     def __init__(self, metric: str = "grad_norm", most_empty: int = 32) -> None:
@@ -106,7 +93,7 @@ class Ticks:
             yield self._fill(state, tick)
 
     def has_told(self, key: _Key, watermark_ns: int | None) -> bool:
-        """Say whether a step adds no tick that is over: it is in a later one, and `forget` got as far."""
+        """Return whether a step adds no tick that is over: it is in a later one, and `forget` got as far."""
         last = _last_tick(watermark_ns)
         return last == self._forgotten and _tick(key[0]) > last
 

@@ -16,7 +16,6 @@ from typing import Any, get_args, get_origin
 
 import msgspec
 from msgspec.structs import FieldInfo, asdict
-
 from thermograd.store.errors import ConfigError
 from thermograd.stream.settings import DEFINING, Settings, SinkSettings
 from thermograd.stream.sinks.webhook import check_url

@@ -6,12 +6,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from msgspec.structs import replace
-
 from thermograd.store.events import SETTINGS_MARK, Event
 from thermograd.stream.alerts.alert import identity
 from thermograd.stream.pipeline.monitor import Monitor
 from thermograd.stream.settings import MetricsSettings, Settings
-from thermograd.stream.sinks.notifier import Outlets
+from thermograd.stream.sinks.notifier import Notifier
 
 if TYPE_CHECKING:
     from thermograd.stream.sinks.prometheus import Exporter
@@ -60,7 +59,7 @@ def watch_written(
     run: Mapping[str, Any],
     settings: Settings | None = None,
 ) -> None:
-    """Do to events that were never live what `watch_log` does to those that are; but tell nobody.
+    """Run the stream layer over a finished event sequence, without sinks or exporter.
 
     Parameters
     ----------
@@ -74,15 +73,11 @@ def watch_written(
         The defaults if not given; its sinks and its exporter are left alone.
     """
     silent = replace(settings or Settings(), sinks={}, metrics=MetricsSettings())
-    _watch(([event] for event in events), append, run.get("devices", {}), _tell_nobody, silent, run)
-
-
-def _tell_nobody(line: str) -> None:
-    """Take a line for the terminal and drop it."""
+    _watch(([event] for event in events), append, run.get("devices", {}), lambda line: None, silent, run)
 
 
 def _watch(
-    looks: Iterator[list[Event]],
+    looks: Iterable[list[Event]],
     append: Callable[..., Any],
     devices: Mapping[str, Mapping[str, Any]],
     on_line: Callable[[str], None],
@@ -97,15 +92,15 @@ def _watch(
         on_line(f"thermograd: {text}")
 
     monitor = Monitor(devices, settings, (run or {}).get("job", {}).get("world_size"))
-    outlets = Outlets(settings, on_line, trouble, run)
+    notifier = Notifier(settings, on_line, trouble, run)
     exporter = _start_exporter(settings, devices, run, trouble)
     try:
-        _follow(monitor, looks, _Herald(append, outlets, exporter), append, exporter)
+        _follow(monitor, looks, _AlertRecorder(append, notifier, exporter), append, exporter)
     finally:
         if exporter is not None:
             exporter.close()
-        outlets.close()
-    _give_account(monitor, outlets, append)
+        notifier.close()
+    _give_account(monitor, notifier, append)
 
 
 def _start_exporter(
@@ -128,18 +123,18 @@ def _start_exporter(
     return exporter
 
 
-class _Herald:
+class _AlertRecorder:
     """Writes and tells each alert once, also where a stream layer before this one had raised it.
 
     An agent that is started again reads the run from its beginning and finds the same alerts.
     """
 
-    def __init__(self, append: Callable[..., Any], outlets: Outlets, exporter: "Exporter | None") -> None:
-        self._append, self._outlets, self._exporter = append, outlets, exporter
+    def __init__(self, append: Callable[..., Any], notifier: Notifier, exporter: "Exporter | None") -> None:
+        self._append, self._notifier, self._exporter = append, notifier, exporter
         self._known: set[str] = set()
 
-    def hear(self, alert: Mapping[str, Any]) -> bool:
-        """Take in that the log holds an alert; say whether that is new."""
+    def is_new(self, alert: Mapping[str, Any]) -> bool:
+        """Return whether an alert was not known; from now on it is."""
         name = identity(alert)
         if name in self._known:
             return False
@@ -148,12 +143,12 @@ class _Herald:
             self._exporter.count(alert)
         return True
 
-    def tell(self, alerts: Iterable[dict[str, Any]]) -> None:
-        """Write alerts to the log and tell whoever is to be told."""
+    def record(self, alerts: Iterable[dict[str, Any]]) -> None:
+        """Write the new ones to the log and tell whoever is to be told."""
         for alert in alerts:
-            if self.hear(alert):
+            if self.is_new(alert):
                 self._append("alert", **alert)
-                self._outlets.tell(alert)
+                self._notifier.tell(alert)
 
 
 def _looks(poll: Callable[[], list[Event]], stop: threading.Event) -> Iterator[list[Event]]:
@@ -165,34 +160,31 @@ def _looks(poll: Callable[[], list[Event]], stop: threading.Event) -> Iterator[l
 
 def _follow(
     monitor: Monitor,
-    looks: Iterator[list[Event]],
-    herald: _Herald,
+    looks: Iterable[list[Event]],
+    recorder: _AlertRecorder,
     append: Callable[..., Any],
     exporter: "Exporter | None",
 ) -> None:
     for events in looks:
-        for event in events:
+        for event in events:  # before the others: what the log holds is not told again
             if event.kind == "alert":
-                herald.hear(event.values)
+                recorder.is_new(event.values)
         for event in events:
             if event.kind != "alert":
-                herald.tell(monitor.process(event))
-        _tell_late(monitor.late_mark(), append)
+                recorder.record(monitor.process(event))
+        if mark := monitor.late_mark():
+            append("mark", **mark)
         if exporter is not None:
             exporter.publish(events, monitor)
-    herald.tell(monitor.close())
-    _tell_late(monitor.late_mark(at_end=True), append)
-
-
-def _tell_late(mark: Mapping[str, Any] | None, append: Callable[..., Any]) -> None:
-    if mark is not None:
+    recorder.record(monitor.close())
+    if mark := monitor.late_mark(at_end=True):
         append("mark", **mark)
 
 
-def _give_account(monitor: Monitor, outlets: Outlets, append: Callable[..., Any]) -> None:
+def _give_account(monitor: Monitor, notifier: Notifier, append: Callable[..., Any]) -> None:
     account: dict[str, Any] = {"joined": monitor.joined, "unmatched": monitor.unmatched, "late": monitor.late}
     account["coupling"] = [[*pair, *known] for pair, known in monitor.coupling().items()]
-    account |= outlets.account()
+    account |= notifier.account()
     append("mark", mark="note", text="the stream layer's own account", detail=json.dumps(account))
     for failure in monitor.failures:
         append("mark", mark="error", text=failure)

@@ -7,10 +7,10 @@ import river
 from thermograd.store.events import SCHEMA_VERSION, Event
 from thermograd.stream.alerts.alert import Alert
 from thermograd.stream.alerts.policy import is_raised
-from thermograd.stream.alerts.rules import EfficiencyRule, Rule, device_rules, step_rules
-from thermograd.stream.join.coupling_rule import Coupling
-from thermograd.stream.join.lateness import LeftOut
-from thermograd.stream.join.pairs import Together
+from thermograd.stream.alerts.rules import Rule, device_rules, step_rules
+from thermograd.stream.join.coupling_rule import CouplingEvidence
+from thermograd.stream.join.lateness import LateEvents
+from thermograd.stream.join.pairs import DevicePairs
 from thermograd.stream.join.ranks import RankGroups
 from thermograd.stream.settings import Settings
 
@@ -27,7 +27,7 @@ class Monitor:
     bit, however the writers' events are interleaved; only the order in which the alerts come out
     differs, and `digest` does not depend on it.
 
-    Steps of rank 0 (or of no rank) are joined with each device's samples, see `Together`; `correlations`
+    Steps of rank 0 (or of no rank) are joined with each device's samples, see `DevicePairs`; `correlations`
     and `coupling` say what came of it. Marks of a writer that writes steps are heartbeats.
 
     An exception in a rule, from river or our own, disables that rule for that series and is told in
@@ -67,48 +67,45 @@ class Monitor:
         devices: Mapping[str, Mapping[str, Any]] | None = None,
         settings: Settings | None = None,
         world_size: int | None = None,
-        left_out: LeftOut | None = None,
+        left_out: LateEvents | None = None,
     ) -> None:
         self.settings = settings = settings or Settings()
         self.failures: list[str] = []
         self._devices = {name: dict(facts) for name, facts in (devices or {}).items()}
         self._rules: dict[tuple[str, str | None], list[Rule]] = {}
         self._seen: dict[tuple[str, str], int] = {}
-        self._left_out = left_out or LeftOut()
+        self._left_out = left_out or LateEvents()
         self._ranks = RankGroups(world_size, settings.join.lateness_s, left_out=self._left_out)
-        self._together = Together(self._devices, settings, self._left_out, self._tell)
+        self._pairs = DevicePairs(self._devices, settings, self._left_out, self._disable)
         self._joins = True
 
     @property
     def joined(self) -> int:
         """Rows of step and device that have a sample."""
-        return self._together.join.joined
+        return self._pairs.join.joined
 
     @property
     def unmatched(self) -> int:
         """Rows of step and device without a sample within the tolerance."""
-        return self._together.join.unmatched
+        return self._pairs.join.unmatched
 
     @property
     def late(self) -> int:
         """Events that came too late to be joined."""
-        return self._together.join.late
+        return self._pairs.join.late
 
     def correlations(self) -> dict[tuple[str, str, str], float | None]:
         """Return the rolling correlation of each (metric, device, hardware column), None where none."""
-        return self._together.correlations()
+        return self._pairs.correlations()
 
-    def coupling(self) -> dict[tuple[str, str, str], Coupling]:
+    def coupling(self) -> dict[tuple[str, str, str], CouplingEvidence]:
         """Return e-values, strength and lag of each (metric, device, hardware column) seen so far."""
-        return self._together.coupling()
+        return self._pairs.coupling()
 
     def late_mark(self, at_end: bool = False) -> dict[str, Any] | None:
         """Return a mark that says what was too late since the last one; None if nothing was.
 
-        Parameters
-        ----------
-        at_end
-            Also say how far each writer was read, for what comes later was never looked at.
+        At the end it also says how far each writer was read, for what comes later was never looked at.
         """
         return self._left_out.mark(self._seen if at_end else None)
 
@@ -119,18 +116,18 @@ class Monitor:
         if event.kind == "step":
             alerts = self._ranks.update(values, writer, self._apply(writer, None, values))
             if values.get("rank") in (None, 0):
-                alerts = alerts + self._join(Together.step, values, writer)
+                alerts = alerts + self._join(DevicePairs.step, values, writer)
         elif event.kind == "sample" and values.get("device") is not None:
             alerts = self._apply(writer, str(values["device"]), values)
-            alerts = alerts + self._join(Together.sample, values, writer)
+            alerts = alerts + self._join(DevicePairs.sample, values, writer)
         elif event.kind == "mark" and (writer, "step") in self._seen:
-            alerts = self._join(Together.advance, int(values["time_ns"]))
+            alerts = self._join(DevicePairs.advance, int(values["time_ns"]))
         self._seen[writer, event.kind] = int(values.get("seq") or 0)
         return self._finish(alerts) if alerts else alerts
 
     def close(self) -> list[Alert]:
         """Answer for all that still waits for other events, and return what alerts that gives."""
-        return self._finish(self._ranks.close() + self._join(Together.close))
+        return self._finish(self._ranks.close() + self._join(DevicePairs.close))
 
     def _finish(self, alerts: list[Alert]) -> list[Alert]:
         """Keep what is raised at all, and name the versions that a definition rests on."""
@@ -143,9 +140,7 @@ class Monitor:
     def _fresh_rules(self, device: str | None) -> list[Rule]:
         if device is None:
             return step_rules(self.settings)
-        facts, collapse = self._devices.get(device, {}), self.settings.efficiency.collapse
-        rules = device_rules(device, facts, self.settings)
-        return rules if collapse == "off" else [*rules, EfficiencyRule(device, facts, collapse)]
+        return device_rules(device, self._devices.get(device, {}), self.settings)
 
     def _apply(self, writer: str, device: str | None, values: Mapping[str, Any]) -> list[Alert]:
         series = (writer, device)
@@ -156,24 +151,23 @@ class Monitor:
         for rule in rules:
             try:
                 alerts += rule.update(values)
-            except (KeyboardInterrupt, SystemExit):
-                raise
             except BaseException as error:  # noqa: BLE001  # river's compiled part panics with one
+                self._disable(f"{rule.name} of writer {writer} at its event {values.get('seq')}", error)
                 self._rules[series] = [other for other in self._rules[series] if other is not rule]
-                self._tell(f"{rule.name} of writer {writer} at its event {values.get('seq')}", error)
         return alerts
 
     def _join(self, take: Callable[..., list[Alert]], *what: Any) -> list[Alert]:
         if not self._joins:
             return []
         try:
-            return take(self._together, *what)
-        except (KeyboardInterrupt, SystemExit):
-            raise
+            return take(self._pairs, *what)
         except BaseException as error:  # noqa: BLE001  # as above: recording must go on
+            self._disable("the join of steps with samples", error)
             self._joins = False
-            self._tell("the join of steps with samples", error)
             return []
 
-    def _tell(self, what: str, error: BaseException) -> None:
+    def _disable(self, what: str, error: BaseException) -> None:
+        """Tell what is disabled from now on; only Ctrl-C and exit pass through."""
+        if isinstance(error, KeyboardInterrupt | SystemExit):
+            raise error
         self.failures.append(f"{what} was disabled: {type(error).__name__}: {error}")

@@ -9,12 +9,11 @@ from typing import Any
 from thermograd.store.errors import LogError
 from thermograd.store.events import Event, was_watched
 from thermograd.store.text import nan_as_text
-from thermograd.stream.alerts.alert import Alert, digest
-from thermograd.stream.join.coupling_rule import Coupling
-from thermograd.stream.join.lateness import LeftOut, last_seen
+from thermograd.stream.alerts.alert import Alert, alert_line, digest
+from thermograd.stream.join.coupling_rule import CouplingEvidence
+from thermograd.stream.join.lateness import LateEvents, last_seen
 from thermograd.stream.pipeline.monitor import Monitor
 from thermograd.stream.settings import Settings
-from thermograd.stream.sinks.notifier import alert_line
 
 
 @dataclass(eq=False)
@@ -44,7 +43,7 @@ class Replay:
     unmatched: int = 0
     late: int = 0
     unseen: int = 0
-    coupling: dict[tuple[str, str, str], Coupling] = field(default_factory=dict)
+    coupling: dict[tuple[str, str, str], CouplingEvidence] = field(default_factory=dict)
     watched: bool = True
 
     @property
@@ -66,7 +65,7 @@ class Replay:
         }
 
     def sentence(self, check: bool) -> str:
-        """Say in a line what came out, and whether it is what was recorded."""
+        """Return in a line what came out, and whether it is what was recorded."""
         text = f"{len(self.alerts)} alerts; {self.joined} steps joined, {self.unmatched} without a sample"
         if self.late:
             text += f", {self.late} events too late"
@@ -110,7 +109,7 @@ def replay_events(
     """
     events = list(events)
     marks = [event.values for event in events if event.kind == "mark"]
-    left_out = LeftOut.from_marks(marks) if as_recorded else None
+    left_out = LateEvents.from_marks(marks) if as_recorded else None
     seen = last_seen(marks) if as_recorded else None
     monitor = Monitor(devices, settings, world_size, left_out)
     alerts: list[dict[str, Any]] = []

@@ -4,6 +4,7 @@ import queue
 import threading
 from collections.abc import Callable
 
+from thermograd.store.guard import Guard
 from thermograd.stream.sinks.base import Message, Sink, SinkError
 
 _LONGEST_WAIT_S = 60.0
@@ -12,27 +13,11 @@ _LONGEST_WAIT_S = 60.0
 class Outbox:
     """A bounded queue before one sink, emptied by a thread.
 
-    A message that fails is tried again after `wait_s`, then twice that and so on, up to a minute. One
-    that fails `attempts` times is given up and counted; the first time that happens, `on_trouble` is
-    told once. After that each message gets one attempt until one succeeds.
-
-    Parameters
-    ----------
-    name
-        What the sink is called.
-    sink
-        Where the messages go.
-    on_trouble
-        Called, in the thread, with one sentence.
-    attempts, wait_s
-        How often a message is tried; the first wait, s.
-    capacity
-        Messages that may wait; what comes beyond is dropped and counted.
-
-    Attributes
-    ----------
-    sent, dropped
-        Messages that arrived, and that did not.
+    A message that fails is tried again after `wait_s` seconds, then twice that and so on, up to a minute.
+    One that fails `attempts` times is given up and counted; the first time that happens, `on_trouble` is
+    told once, in the thread. After that each message gets one attempt until one succeeds. What comes beyond
+    `capacity` waiting messages is dropped and counted. `sent` and `dropped` count the messages that arrived,
+    and that did not.
     """
 
     def __init__(
@@ -46,13 +31,14 @@ class Outbox:
     ) -> None:
         self.name = name
         self.sent = self.dropped = 0
-        self._sink, self._on_trouble = sink, on_trouble
+        self._sink = sink
+        self._guard = Guard("alerts do not reach sink %(place)r: %(error)s", on_trouble)
         self._attempts, self._wait_s = attempts, wait_s
-        self._said = self._failing = False
+        self._failing = False
         self._ending = threading.Event()
         self._unsent = 0
         self._lock = threading.Lock()
-        self._queue: queue.Queue[Message | None] = queue.Queue(capacity)
+        self._queue: queue.Queue[Message] = queue.Queue(capacity)
         self._thread = threading.Thread(target=self._work, name=f"thermograd-sink-{name}", daemon=True)
         self._thread.start()
 
@@ -64,7 +50,7 @@ class Outbox:
             self._queue.put_nowait(message)
         except queue.Full:
             self._settle(sent=False)
-            self._say("more alerts than it can take; the rest is dropped")
+            self._guard.count("more alerts than it can take; the rest is dropped", self.name)
 
     def finish(self) -> None:
         """Let the thread end when the queue is empty; from now on nothing is waited for between attempts."""
@@ -78,7 +64,7 @@ class Outbox:
             left, self._unsent = self._unsent, 0
             self.dropped += left
         if left:
-            self._say(f"{left} alerts were not sent before the end")
+            self._guard.count(f"{left} alerts were not sent before the end", self.name)
 
     def _work(self) -> None:
         while True:
@@ -88,8 +74,7 @@ class Outbox:
                 if self._ending.is_set():
                     return
                 continue
-            if message is not None:
-                self._settle(self._deliver(message))
+            self._settle(self._deliver(message))
 
     def _deliver(self, message: Message) -> bool:
         attempts = 1 if self._failing else self._attempts
@@ -107,7 +92,7 @@ class Outbox:
                 break
             self._ending.wait(min(self._wait_s * 2**attempt, _LONGEST_WAIT_S))
         self._failing = True
-        self._say(f"{reason}; its alerts are in the log")
+        self._guard.count(f"{reason}; its alerts are in the log", self.name)
         return False
 
     def _settle(self, sent: bool) -> None:
@@ -117,8 +102,3 @@ class Outbox:
             self._unsent -= 1
             self.sent += sent
             self.dropped += not sent
-
-    def _say(self, why: str) -> None:
-        if not self._said:
-            self._said = True
-            self._on_trouble(f"alerts do not reach sink {self.name!r}: {why}")

@@ -9,7 +9,7 @@ from rich.cells import cell_len, set_cell_size
 from rich.text import Text
 from thermograd.store.text import printable
 from thermograd.stream.alerts.alert import Alert
-from thermograd.stream.terminal.state import Board, RunFacts
+from thermograd.stream.terminal.state import RunFacts, WatchState
 
 _BLOCKS = "▁▂▃▄▅▆▇█"
 _PLAIN = str.maketrans(
@@ -40,7 +40,12 @@ _LEGEND = "r: with grad_norm · e-value: evidence of coupling, 1 none, 20 strong
 
 
 def frame_lines(
-    board: Board, run: RunFacts, now_ns: int, width: int, height: int | None = None, ascii_only: bool = False
+    board: WatchState,
+    run: RunFacts,
+    now_ns: int,
+    width: int,
+    height: int | None = None,
+    ascii_only: bool = False,
 ) -> list[Text]:
     """Return the view as lines, each at most `width` cells wide.
 
@@ -76,7 +81,7 @@ def _to_plain(text: str) -> str:
     return text.translate(_PLAIN).encode("ascii", "replace").decode()
 
 
-def _header(board: Board, run: RunFacts, now_ns: int, width: int) -> list[Text]:
+def _header(board: WatchState, run: RunFacts, now_ns: int, width: int) -> list[Text]:
     state = f"silent on {', '.join(map(printable, run.hosts))}" if run.state == "silent" else run.state
     facts = [state]
     if board.step is not None and board.step.get("step") is not None:
@@ -98,7 +103,7 @@ def _header(board: Board, run: RunFacts, now_ns: int, width: int) -> list[Text]:
     return [first, Text(" · ".join(second), style="dim")]
 
 
-def _training(board: Board, width: int) -> list[Text]:
+def _training(board: WatchState, width: int) -> list[Text]:
     lines = []
     for metric, history in board.history.items():
         last = None if board.step is None else board.step.get(metric)
@@ -160,7 +165,7 @@ def _block(share: float) -> str:
     return _BLOCKS[min(int(share * len(_BLOCKS)), len(_BLOCKS) - 1)]
 
 
-def _devices(board: Board, width: int, room: int) -> list[Text]:
+def _devices(board: WatchState, width: int, room: int) -> list[Text]:
     if not board.samples:
         return [Text("no device samples yet", style="dim")]
     columns = [column for column in _COLUMNS if width >= column[4]]
@@ -186,7 +191,11 @@ def _device_heading(columns: Sequence[tuple[str, str, int, int, int]], wide: boo
 
 
 def _device_line(
-    board: Board, device: str, columns: Sequence[tuple[str, str, int, int, int]], wide: bool, name_width: int
+    board: WatchState,
+    device: str,
+    columns: Sequence[tuple[str, str, int, int, int]],
+    wide: bool,
+    name_width: int,
 ) -> Text:
     sample = board.samples[device]
     name = printable(device)
@@ -204,7 +213,7 @@ def _device_line(
     return line
 
 
-def _alerts(board: Board, width: int, room: int | None) -> list[Text]:
+def _alerts(board: WatchState, width: int, room: int | None) -> list[Text]:
     alerts, recorded = board.alerts()
     if not alerts:
         return [Text("no alerts", style="dim")]

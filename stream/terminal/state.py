@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from msgspec.structs import asdict
-
 from thermograd.store.events import Event
 from thermograd.stream.alerts.alert import Alert, as_float
 from thermograd.stream.pipeline.monitor import Monitor
@@ -41,7 +40,7 @@ class RunFacts:
     devices: Mapping[str, Mapping[str, Any]] | None = None
 
 
-class Board:
+class WatchState:
     """Takes in events; never fails on a value that is not known.
 
     Parameters

@@ -14,7 +14,7 @@ from rich.text import Text
 from thermograd.store.events import Event
 from thermograd.stream.settings import Settings
 from thermograd.stream.terminal.frame import frame_lines
-from thermograd.stream.terminal.state import Board, RunFacts
+from thermograd.stream.terminal.state import RunFacts, WatchState
 
 
 def can_redraw(console: Console) -> bool:
@@ -48,7 +48,7 @@ def watch(
         Print one frame, in full, and return.
     """
     run = describe()
-    board = Board(run.devices, settings)
+    board = WatchState(run.devices, settings)
     board.learn(poll())
     if once or not can_redraw(console):
         _print_frame(board, describe(), console)
@@ -68,7 +68,7 @@ def watch(
 class _Frame:
     """The view at the size that the terminal has when it is drawn."""
 
-    def __init__(self, board: Board, run: RunFacts) -> None:
+    def __init__(self, board: WatchState, run: RunFacts) -> None:
         self._board, self._run = board, run
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
@@ -76,12 +76,12 @@ class _Frame:
         yield Group(*_lines(self._board, self._run, console, size.width, size.height))
 
 
-def _print_frame(board: Board, run: RunFacts, console: Console) -> None:
+def _print_frame(board: WatchState, run: RunFacts, console: Console) -> None:
     for line in _lines(board, run, console, console.width, None):
         console.print(line, no_wrap=True, overflow="crop", crop=False, soft_wrap=True, highlight=False)
 
 
-def _lines(board: Board, run: RunFacts, console: Console, width: int, height: int | None) -> list[Text]:
+def _lines(board: WatchState, run: RunFacts, console: Console, width: int, height: int | None) -> list[Text]:
     return frame_lines(board, run, time.time_ns(), width, height, console.options.ascii_only)
 
 

@@ -6,7 +6,7 @@ from thermograd.store.efficiency.estimator import Efficiency
 from thermograd.store.events import SETTINGS_MARK, Event
 from thermograd.stream.alerts.alert import digest
 from thermograd.stream.join.coupling_rule import CouplingRule
-from thermograd.stream.join.lateness import LeftOut
+from thermograd.stream.join.lateness import LateEvents
 from thermograd.stream.pipeline.monitor import Monitor
 from thermograd.stream.pipeline.replay import replay_events
 from thermograd.stream.settings import AlertSettings, CouplingSettings, EfficiencySettings, Settings
@@ -197,4 +197,4 @@ def test_an_alert_that_is_turned_off_is_not_raised():
 
 
 def test_a_left_out_record_belongs_to_a_replay_only():
-    assert Monitor(left_out=LeftOut.from_marks([])).late_mark(at_end=True) is None
+    assert Monitor(left_out=LateEvents.from_marks([])).late_mark(at_end=True) is None

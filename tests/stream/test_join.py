@@ -126,34 +126,30 @@ def table(rng: random.Random, rows: int) -> tuple[list[dict[str, Any]], list[dic
     return steps, samples
 
 
-@pytest.mark.parametrize("direction", ["nearest", "backward"])
-def test_not_one_of_100_000_rows_differs_from_pandas_and_from_the_alignment_after_the_run(
-    direction: Any,
-) -> None:
+def test_not_one_of_100_000_rows_differs_from_pandas_and_from_the_alignment_after_the_run() -> None:
     pandas = pytest.importorskip("pandas")
     rows_in_all = 0
     for seed, tolerance_s in enumerate((0.3, 1.0, 5.0)):
         rng = random.Random(seed)
-        steps, samples = table(rng, 17_000)
+        steps, samples = table(rng, 34_000)
         events = delayed(rng, [("step", s) for s in steps] + [("sample", s) for s in samples], 2 * SECOND - 1)
-        join = EventTimeJoin(tolerance_s, 2.0, devices=["a"], direction=direction)
+        join = EventTimeJoin(tolerance_s, 2.0, devices=["a"])
         found = brief(feed(join, events))
         assert join.late == 0
         last = {s["time_ns"]: s["seq"] for s in samples}  # of several at one time, the one logged last
         left = pandas.DataFrame(sorted((s["time_ns"], s["seq"]) for s in steps), columns=["t", "step"])
         right = pandas.DataFrame(sorted(last.items()), columns=["t", "sample"])
         tolerance_ns = round(tolerance_s * SECOND)
-        merged = pandas.merge_asof(left, right, on="t", direction=direction, tolerance=tolerance_ns)
+        merged = pandas.merge_asof(left, right, on="t", direction="nearest", tolerance=tolerance_ns)
         expected = [None if pandas.isna(value) else int(value) for value in merged["sample"]]
         assert [row[2] for row in found] == expected
         assert [row[0] for row in found] == merged["step"].tolist()
-        if direction == "nearest":
-            times = np.array([s["time_ns"] for s in samples])
-            after = nearest(merged["t"].to_numpy(), times, tolerance_ns)
-            assert [None if at < 0 else samples[at]["seq"] for at in after] == expected
+        times = np.array([s["time_ns"] for s in samples])
+        after = nearest(merged["t"].to_numpy(), times, tolerance_ns)
+        assert [None if at < 0 else samples[at]["seq"] for at in after] == expected
         assert None in expected
         rows_in_all += len(expected)
-    assert rows_in_all * 2 >= 100_000
+    assert rows_in_all >= 100_000
 
 
 def test_the_tolerance_is_inclusive_and_a_tie_goes_to_the_earlier() -> None:

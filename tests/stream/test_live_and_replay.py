@@ -4,11 +4,11 @@ from thermograd.store.events import SETTINGS_MARK
 from thermograd.store.log.reader import Follower, events_in_order
 from thermograd.store.log.writer import EventWriter
 from thermograd.store.runs.catalogue import create_run
+from thermograd.stream.alerts.alert import alert_line
 from thermograd.stream.pipeline import live
 from thermograd.stream.pipeline.live import watch_log, watch_written
 from thermograd.stream.pipeline.replay import replay_events
 from thermograd.stream.settings import Settings, SinkSettings
-from thermograd.stream.sinks.notifier import alert_line
 
 SECOND = 10**9
 

@@ -7,13 +7,14 @@ from itertools import pairwise
 import pytest
 from thermograd.store.events import ALERTS, Event
 from thermograd.store.text import printable
+from thermograd.stream.alerts.alert import alert_line
 from thermograd.stream.alerts.policy import AlertPolicy
 from thermograd.stream.alerts.rules import device_rules, step_rules
 from thermograd.stream.join.coupling_rule import CouplingRule
 from thermograd.stream.pipeline.config import recorded_settings
 from thermograd.stream.pipeline.monitor import Monitor
 from thermograd.stream.settings import Settings, TerminalSettings
-from thermograd.stream.sinks.notifier import ADVICE, Outlets, alert_line
+from thermograd.stream.sinks.notifier import ADVICE, Notifier
 from thermograd.stream.throttle import CONDITIONS
 
 SECOND = 10**9
@@ -25,48 +26,47 @@ def alert(second=0.0, name="spike.grad", severity="warning", **more):
 
 def test_within_the_cooldown_like_alerts_are_held_back_and_counted():
     policy = AlertPolicy(cooldown_s=60)
-    assert [policy.admits(alert(s)) for s in (0, 59.9, 60, 61, 200)] == [True, False, True, False, True]
+    assert [policy.admit(alert(s)) for s in (0, 59.9, 60, 61, 200)] == [0, None, 1, None, 1]
     assert policy.held_back == 2
-    assert policy.held_back_before == 1
 
 
 def test_another_device_metric_or_name_is_not_alike():
     policy = AlertPolicy(cooldown_s=60)
     several = [alert(), alert(device="a"), alert(device="b"), alert(metric="loss"), alert(name="nonfinite")]
-    assert all(policy.admits(each) for each in several)
-    assert not any(policy.admits(each) for each in several)
+    assert all(policy.admit(each) == 0 for each in several)
+    assert all(policy.admit(each) is None for each in several)
 
 
 def test_a_graver_alert_passes_the_cooldown_and_begins_it_anew():
     policy = AlertPolicy(cooldown_s=60)
-    assert policy.admits(alert(0))
-    assert policy.admits(alert(1, severity="critical"))
-    assert not policy.admits(alert(2, severity="critical"))
-    assert not policy.admits(alert(3))
+    assert policy.admit(alert(0)) is not None
+    assert policy.admit(alert(1, severity="critical")) is not None
+    assert policy.admit(alert(2, severity="critical")) is None
+    assert policy.admit(alert(3)) is None
 
 
 def test_what_is_below_the_minimum_or_not_named_does_not_count():
     policy = AlertPolicy("warning", 60, ("spike.grad",))
-    assert not policy.admits(alert(severity="info"))
-    assert not policy.admits(alert(name="nonfinite", severity="critical"))
-    assert policy.admits(alert())
+    assert policy.admit(alert(severity="info")) is None
+    assert policy.admit(alert(name="nonfinite", severity="critical")) is None
+    assert policy.admit(alert()) is not None
     assert policy.held_back == 0
 
 
 def test_an_older_alert_counts_as_within_the_cooldown_but_never_without_one():
     policy = AlertPolicy(cooldown_s=60)
-    assert policy.admits(alert(100))
-    assert not policy.admits(alert(50))
+    assert policy.admit(alert(100)) is not None
+    assert policy.admit(alert(50)) is None
     free = AlertPolicy()
-    assert free.admits(alert(100))
-    assert free.admits(alert(50))
+    assert free.admit(alert(100)) is not None
+    assert free.admit(alert(50)) is not None
 
 
 def test_it_goes_by_event_time_alone():
     rng = random.Random(0)
     seconds = sorted(rng.uniform(0, 5000) for _ in range(300))
     policy = AlertPolicy(cooldown_s=100)
-    told = [second for second in seconds if policy.admits(alert(second))]
+    told = [second for second in seconds if policy.admit(alert(second)) is not None]
     assert told[0] == seconds[0]
     assert all(later - before >= 100 for before, later in pairwise(told))
     assert 40 <= len(told) <= 50
@@ -98,9 +98,9 @@ def test_alerts_that_are_off_or_below_the_minimum_are_not_raised_at_all():
 
 def test_the_terminal_says_how_many_it_was_spared():
     lines = []
-    outlets = Outlets(Settings(terminal=TerminalSettings(cooldown_s=60)), lines.append, print)
+    notifier = Notifier(Settings(terminal=TerminalSettings(cooldown_s=60)), lines.append, print)
     for second in (0, 1, 2, 100):
-        outlets.tell(alert(second))
+        notifier.tell(alert(second))
     assert len(lines) == 2
     assert lines[1].endswith("m (2 like it held back since the last)")
 

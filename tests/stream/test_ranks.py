@@ -2,7 +2,7 @@ import random
 
 import pytest
 from thermograd.stream.alerts.alert import alert_from
-from thermograd.stream.join.lateness import LeftOut
+from thermograd.stream.join.lateness import LateEvents
 from thermograd.stream.join.ranks import RankGroups
 
 SECOND = 10**9
@@ -109,10 +109,10 @@ def test_what_comes_too_late_goes_out_by_itself_and_a_replay_does_the_same(seed)
     rng = random.Random(seed)
     found = {(rng.randint(1, 40), rng.randrange(4)): [rng.uniform(6, 40)] for _ in range(14)}
     events = training(found)
-    live = LeftOut()
+    live = LateEvents()
     told = run(RankGroups(4, lateness_s=0.5, left_out=live), shuffled(rng, events, 6.0))
     mark = live.mark()
-    replayed = run(RankGroups(4, 0.5, left_out=LeftOut.from_marks([mark] if mark else [])), events)
+    replayed = run(RankGroups(4, 0.5, left_out=LateEvents.from_marks([mark] if mark else [])), events)
     assert sorted(map(str, replayed)) == sorted(map(str, told))
     if seed == 0:
         assert mark is not None  # the case does arise

@@ -17,7 +17,7 @@ from thermograd.store.errors import ConfigError
 from thermograd.store.events import column_names
 from thermograd.stream.settings import Settings, SinkSettings
 from thermograd.stream.sinks.base import JsonlSink, Message, SinkError
-from thermograd.stream.sinks.notifier import ADVICE, Outlets, make_sink
+from thermograd.stream.sinks.notifier import ADVICE, Notifier, make_sink
 from thermograd.stream.sinks.outbox import Outbox
 from thermograd.stream.sinks.webhook import WebhookSink, check_url
 
@@ -242,15 +242,15 @@ def test_the_body_on_the_page_is_what_a_webhook_gets(receiver):
     (shown,) = re.findall(r"```json\n(.*?)```", PAGE.read_text(), re.DOTALL)
     told = json.loads(shown)
     alert = {name: told[name] for name in column_names("alert") if name != "seq"}
-    outlets = Outlets(
+    notifier = Notifier(
         Settings(sinks={"hook": SinkSettings(type="webhook", url=receiver.url())}),
         lambda line: None,
         pytest.fail,
         {"run_id": told["run_id"], "name": told["run"]},
     )
     for ago_s in (400, 300, 200, 0):
-        outlets.tell(alert | {"time_ns": alert["time_ns"] - ago_s * 10**9})
-    outlets.close(60)
+        notifier.tell(alert | {"time_ns": alert["time_ns"] - ago_s * 10**9})
+    notifier.close(60)
     assert list(receiver.wait_for(2)[-1][1].items()) == list(told.items())
 
 
@@ -268,12 +268,12 @@ def test_outlets_route_by_policy_and_tell_of_sinks_that_are_off(receiver, tmp_pa
         "grave": SinkSettings(type="webhook", url=receiver.url(), minimum="critical", cooldown_s=60),
         "off": SinkSettings(type="webhook", url="env:NO_SUCH_VARIABLE_HERE"),
     }
-    outlets = Outlets(Settings(sinks=sinks), lines.append, told.append, {"run_id": "r1", "name": "my\nrun"})
+    notifier = Notifier(Settings(sinks=sinks), lines.append, told.append, {"run_id": "r1", "name": "my\nrun"})
     for second, severity in ((0, "info"), (1, "critical"), (2, "critical"), (100, "critical")):
-        outlets.tell(
+        notifier.tell(
             {"alert": "nonfinite", "severity": severity, "time_ns": second * 10**9, "message": f"at {second}"}
         )
-    outlets.close(60)
+    notifier.close(60)
     assert len(lines) == 4
     assert [json.loads(line)["message"] for line in (tmp_path / "all.jsonl").read_text().splitlines()] == [
         "at 0", "at 1", "at 2", "at 100"]  # fmt: skip
@@ -290,8 +290,8 @@ def test_outlets_route_by_policy_and_tell_of_sinks_that_are_off(receiver, tmp_pa
     assert told == [
         "sink 'off' is off: sinks.off.url is taken from the environment, but NO_SUCH_VARIABLE_HERE is not set"
     ]
-    assert outlets.account()["alerts sent to sink grave"] == 2
-    assert outlets.account()["alerts held back from sink grave"] == 1
+    assert notifier.account()["alerts sent to sink grave"] == 2
+    assert notifier.account()["alerts held back from sink grave"] == 1
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from rich.cells import cell_len
 from rich.console import Console
 from thermograd.store.events import Event, column_names
 from thermograd.stream.terminal.frame import frame_lines, sparkline
-from thermograd.stream.terminal.state import Board, RunFacts
+from thermograd.stream.terminal.state import RunFacts, WatchState
 from thermograd.stream.terminal.watch import can_redraw, watch
 
 SECOND = 10**9
@@ -63,7 +63,7 @@ def busy_run(devices=(GPU, "simulated:dc", "rig", "cpu")):
 
 
 def board_of(events, devices=DEVICES):
-    board = Board(devices)
+    board = WatchState(devices)
     board.learn(events)
     return board
 
