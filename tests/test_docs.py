@@ -227,13 +227,21 @@ def test_reader_of_the_page_has_the_interface_and_known_columns(extended):
     assert set(reader.describe()) == {sample["device"]}
 
 
-def test_importer_of_the_page_reads_rows_and_counts_what_it_leaves_out(extended, tmp_path):
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("BOILER", "when,water [F]\n1750000000,141.8\n1750000001,nonsense\n1750000002,900\n"),
+        ("KILN", '{"kiln": [[1750000000, 61.0], [1750000001, "hot"], [1750000002, []]]}'),
+    ],
+)
+def test_importers_of_the_page_read_rows_and_count_what_they_leave_out(extended, tmp_path, name, content):
     path = tmp_path / "any.name"
-    path.write_text("# boiler log\n1750000000 61.5\n1750000001 nonsense\n1750000002 900\n")
-    boiler: Format = extended["BOILER"]
-    assert boiler.recognises(Head(path.read_bytes(), path.read_text()))
-    (recording,) = boiler.read((path,), Hints())
+    path.write_text(content)
+    format: Format = extended[name]
+    assert format.recognises(Head(path.read_bytes(), path.read_text()))
+    (recording,) = format.read((path,), Hints())
     assert len(recording) == 1
+    assert recording.rows_read.total() == 3
     assert recording.left_out.total() == 2
 
 

@@ -10,7 +10,7 @@ import io
 import json
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -56,19 +56,17 @@ def read_number(name: str, text: str) -> float:
     return value
 
 
-def check_bounds(values: dict[str, Any]) -> None:
-    """Refuse a sample with a value that no device has.
-
-    Raises
-    ------
-    LeftOutError
-        If there is one; it says which and what is allowed.
-    """
+def check_bounds(
+    values: Mapping[str, Any],
+    bounds: Mapping[str, tuple[float, float, str]] = _BOUNDS,
+    written: Mapping[str, str] = {},
+) -> None:
+    """Refuse a sample with a value that no device has; it is shown as the file writes it, where given."""
     for name, value in values.items():
-        bounds = _BOUNDS.get(name)
-        if bounds is not None and value is not None and not bounds[0] <= value <= bounds[1]:
-            low, high, unit = bounds
-            raise LeftOutError(f"{name} outside {low:g} to {high:g} {unit}", f"{value:.6g}")
+        if name in bounds and value is not None and not bounds[name][0] <= value <= bounds[name][1]:
+            low, high, unit = bounds[name]
+            shown = written.get(name, f"{value:.6g}")
+            raise LeftOutError(f"{name} outside {low:g} to {high:g} {unit}", shown)
 
 
 def text_lines(path: Path, fallback: str | None = None) -> Iterator[tuple[int, str]]:

@@ -2,7 +2,8 @@
 
 import json
 from collections import Counter
-from collections.abc import Callable, Collection, Hashable, Iterable
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -50,30 +51,19 @@ class FirstLeftOut(NamedTuple):
 
 
 class Recording:
-    """The usable rows of one kind that some files gave, kept as Arrow batches.
-
-    Parameters
-    ----------
-    paths
-        The files.
-    kind
-        The kind of their events.
-    format
-        What the files are, in words.
+    """The usable rows of one kind that some files gave, kept as Arrow batches, and why others are left out.
 
     Attributes
     ----------
-    reading
-        The file that is being read.
-    place
-        What its rows are called where they are counted: line, entry, event, record, series.
+    paths, kind, format
+        The files, the kind of their events, and what they are, in words.
+    reading, place
+        The file that is being read, and what its rows are called where they are counted: line, entry, event.
     rows_read
         How many rows there were, of use or not, by file and kind. Blank lines, comments and the first
         header are none.
-    left_out
-        How many rows were of no use, by reason.
-    first_left_out
-        The first row of each reason.
+    left_out, first_left_out
+        How many rows were of no use, and the first of them, by reason.
     ignored
         What else the files hold and is not imported, in words.
     clock
@@ -82,12 +72,13 @@ class Recording:
         Offsets from UTC (seconds east) that rows with both local and epoch times show.
     definition
         Which of the programs that write such files derived its RLE and collapse columns.
-    models
-        What the files say a device is, by device.
-    notes
-        What a reader of a device's numbers should know, by device and sensor.
+    models, notes
+        What the files say a device is, by device; what a reader of its numbers should know, by device
+        and sensor.
     estimated
         How the times were estimated, where the files have none.
+    first_naive
+        Where the first row stands whose time names no zone.
     """
 
     def __init__(self, paths: tuple[Path, ...], kind: Kind, format: str) -> None:
@@ -118,6 +109,18 @@ class Recording:
     def __len__(self) -> int:
         return self._rows
 
+    @contextmanager
+    def row(self, number: int, shown: object = None, count: int = 1) -> Iterator[None]:
+        """Count rows; leave out what a LeftOutError refuses while they are read, without ending the reading.
+
+        `number` says where they stand in the file; `shown` is the row, for where no value is to blame.
+        """
+        self.rows_read[self.reading, self.kind] += count
+        try:
+            yield
+        except LeftOutError as error:
+            self.leave_out(error, number, shown)
+
     def add(self, line: int, moment: Moment, values: dict[str, Any]) -> None:
         """Keep a row: where it stands, its time, its event's columns.
 
@@ -125,40 +128,22 @@ class Recording:
         """
         if moment.naive and self.first_naive is None:
             self.first_naive = line
-        span = self._spans.get(moment.naive)
-        if span is None or not span.first <= moment.ns <= span.last:
-            low, high = (span.first, span.last) if span else (moment.ns, moment.ns)
-            self._spans[moment.naive] = Span(min(low, moment.ns), max(high, moment.ns))
+        known = self._spans.get(moment.naive, Span(moment.ns, moment.ns))
+        self._spans[moment.naive] = Span(min(known.first, moment.ns), max(known.last, moment.ns))
         self._rows += 1
         self._pending.append((line, moment, values))
         if len(self._pending) >= _BATCH_ROWS:
             self._flush()
 
-    def count_rows(self, count: int = 1) -> None:
-        """Count rows that were read, whether they turn out to be of use or not."""
-        self.rows_read[self.reading, self.kind] += count
-
-    def leave_out(self, reason: object, number: int, row: object = None, path: Path | None = None) -> None:
-        """Count a row that is of no use, and remember the first one of each reason.
-
-        Parameters
-        ----------
-        reason
-            Why; a LeftOutError may say which value it was.
-        number
-            Where the row stands in its file.
-        row
-            The whole row, to be shown where no single value is to blame.
-        path
-            The row's file, where that is not the one being read.
-        """
-        self.left_out[str(reason)] += 1
-        if str(reason) not in self.first_left_out:
+    def leave_out(self, reason: LeftOutError | str, number: int, row: object = None) -> None:
+        """Count a row that is of no use, and remember the first one of each reason."""
+        text = str(reason)
+        self.left_out[text] += 1
+        if text not in self.first_left_out:
             value = reason.value if isinstance(reason, LeftOutError) else None
-            value = row if value is None or value == "" else value
-            self.first_left_out[str(reason)] = FirstLeftOut(
-                printable((path or self.reading).name), f"{self.place} {number}", _shown(value)
-            )
+            shown = _shown(row if value is None or value == "" else value)
+            where = f"{self.place} {number}"
+            self.first_left_out[text] = FirstLeftOut(printable(self.reading.name), where, shown)
 
     def absorb(self, other: "Recording") -> None:
         """Take over what another recording says of its rows, none of which was of use."""
@@ -170,11 +155,8 @@ class Recording:
     def require_new(self, identity: Hashable) -> None:
         """Refuse a row that has been there before, exactly.
 
-        Raises
-        ------
-        LeftOutError
-            If it has. Only 64 bits of each row are remembered: a file of a million rows loses one by
-            mistake with a probability below 1e-7.
+        Only 64 bits of each are remembered: a file of a million rows loses one by mistake with a
+        probability below 1e-7.
         """
         key = hash(identity)
         if key in self._seen:

@@ -132,11 +132,10 @@ def _read_text(paths: tuple[Path, ...], _: Hints) -> list[Recording]:
     recording = Recording(paths, "sample", PROMETHEUS_TEXT.name)
     recording.clock = "the timestamp of each sample"
     samples = _Samples(recording)
-    for line, value in _text_values(recording):
-        try:
-            samples.put(value)
-        except LeftOutError as error:
-            recording.leave_out(error, value.line, line)
+    for number, line in text_lines(recording.path):
+        if line.strip() and not line.startswith("#"):
+            with recording.row(number, line):
+                samples.put(_text_value(number, line))
     samples.finish()
     if not len(recording) and recording.left_out[_NO_TIME]:
         raise ImportFormatError(
@@ -146,28 +145,20 @@ def _read_text(paths: tuple[Path, ...], _: Hints) -> list[Recording]:
     return [recording]
 
 
-def _text_values(recording: Recording) -> Iterator[tuple[str, _Value]]:
-    """Parse line by line with Prometheus' own client, so that a bad line costs itself only."""
+def _text_value(number: int, line: str) -> _Value:
+    """Parse one line with Prometheus' own client, so that a bad line costs itself only."""
     from prometheus_client.parser import text_string_to_metric_families
 
-    for number, line in text_lines(recording.path):
-        if not line.strip() or line.startswith("#"):
-            continue
-        recording.count_rows()
-        try:
-            require_whole(line)
-            (family,) = text_string_to_metric_families(line)
-            (sample,) = family.samples
-            value = float(sample.value)
-        except LeftOutError as error:
-            recording.leave_out(error, number, line)
-        except (ValueError, IndexError, OverflowError):
-            recording.leave_out("torn row: not in Prometheus' text format", number, line)
-        else:
-            if sample.timestamp is None:
-                recording.leave_out(_NO_TIME, number, line)
-            else:
-                yield line, _Value(number, sample.name, sample.labels, value, float(sample.timestamp))
+    require_whole(line)
+    try:
+        (family,) = text_string_to_metric_families(line)
+        (sample,) = family.samples
+        value = float(sample.value)
+    except (ValueError, IndexError, OverflowError) as error:
+        raise LeftOutError("torn row: not in Prometheus' text format") from error
+    if sample.timestamp is None:
+        raise LeftOutError(_NO_TIME)
+    return _Value(number, sample.name, sample.labels, value, float(sample.timestamp))
 
 
 # -- JSON ----------------------------------------------------------------------------------------
@@ -182,16 +173,14 @@ def _read_json(paths: tuple[Path, ...], _: Hints) -> list[Recording]:
     recording.clock, recording.place = "the time of each value", "series"
     samples = _Samples(recording)
     for number, labels, points in _series(recording.path):
-        recording.count_rows(len(points))
         name = labels.get("__name__")
         if name is None:
+            recording.rows_read[recording.path, "sample"] += len(points)
             samples.unknown.add(f"series {number} (it has no name: an expression)")
             continue
         for point in points:
-            try:
+            with recording.row(number, point):
                 samples.put(_Value(number, name, labels, *_point(point)))
-            except LeftOutError as error:
-                recording.leave_out(error, number, point)
     samples.finish()
     return [recording]
 

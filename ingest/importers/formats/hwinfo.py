@@ -5,19 +5,12 @@ is 10**6 or 2**20 bytes.
 """
 
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from thermograd.ingest.importers.reading import (
-    LeftOutError,
-    cells_of,
-    check_bounds,
-    read_number,
-    require_whole,
-    text_lines,
-)
-from thermograd.ingest.importers.recording import Format, Head, Hints, Recording, listed_names, of_no_use
+from thermograd.ingest.importers.reading import LeftOutError, cells_of, check_bounds, read_number
+from thermograd.ingest.importers.recording import listed_names, of_no_use
+from thermograd.ingest.importers.table import Table, csv_format
 from thermograd.ingest.importers.zones import Moment, read_time
 from thermograd.store.errors import ImportFormatError
 
@@ -51,54 +44,72 @@ _COLUMNS = {  # name and unit in lower case: device, column, rank (less is more)
 
 class _Sensor(NamedTuple):
     position: int
+    rank: int
     fahrenheit: bool
 
 
-class _Layout(NamedTuple):
-    """Which cell of a row is which column of which device."""
-
-    cells: tuple[str, ...]
-    devices: dict[str, dict[str, _Sensor]]
+Devices = dict[str, dict[str, _Sensor]]
 
 
-def _is_header(cells: list[str]) -> bool:
-    return cells[:2] == ["Date", "Time"] and any(_CELL.fullmatch(cell) for cell in cells[2:])
+class _HwinfoLog(Table):
+    """A log of HWiNFO: its columns by device."""
 
+    encoding = _ENCODING
 
-def _is_log(head: Head) -> bool:
-    return any(_is_header(cells_of(line)) for line in head.lines[:50])
+    def __init__(self, paths: tuple[Path, ...], format: str) -> None:
+        super().__init__(paths, format)
+        self.recording.clock = "Date, Time"
+        self._groups = _groups(self.recording.path)
+        self._devices: Devices = {}
 
+    @staticmethod
+    def is_header(cells: list[str]) -> bool:
+        """Whether the columns are date, time and sensors with units."""
+        return cells[:2] == ["Date", "Time"] and any(_CELL.fullmatch(cell) for cell in cells[2:])
 
-def _read_log(paths: tuple[Path, ...], _: Hints) -> list[Recording]:
-    recording = Recording(paths, "sample", HWINFO.name)
-    recording.clock = "Date, Time"
-    layout: _Layout | None = None
-    groups = _groups(recording.path)
-    for number, line in text_lines(recording.path, fallback=_ENCODING):
-        if not line.strip():
-            continue
-        cells = _trimmed(cells_of(line))
-        if _is_header(cells):
-            if layout is not None:
-                recording.count_rows()
-                recording.leave_out("repeated header row", number, line)
-            if layout is None or tuple(cells) != layout.cells:
-                layout = _layout(recording, number, cells, groups)
-            continue
-        recording.count_rows()
-        try:
-            moment, samples = _row(layout, line, cells)
-            recording.require_new(tuple(cells))
-        except LeftOutError as error:
-            recording.leave_out(error, number, line)
-            continue
-        for values in samples:
-            recording.add(number, moment, values)
-    return [recording]
+    def cells(self, line: str) -> list[str]:
+        """Split a line, without the empty cell behind the comma that ends it."""
+        return _trimmed(cells_of(line))
+
+    def begin(self, number: int) -> None:
+        """Find the device and column of each cell."""
+        groups = self._groups if len(self._groups) == len(self.header) else []
+        self._devices = _devices(self.header, groups)
+        if not self._devices:
+            raise ImportFormatError(
+                f"{self.recording.path}, row {number}: this HWiNFO log has no column that is known; "
+                f"it has: {listed_names(self.header[2:])}; allowed are the English names, such as "
+                "GPU Temperature [°C]"
+            )
+        used = {sensor.position for sensors in self._devices.values() for sensor in sensors.values()}
+        others = {cell for position, cell in enumerate(self.header) if position > 1 and position not in used}
+        self.recording.ignored = self.recording.ignored or of_no_use("column", others)
+        for device, sensors in self._devices.items():
+            for sensor in sensors.values() if groups else ():
+                model = _model(groups[sensor.position])
+                if model:
+                    self.recording.models.setdefault(device, model)
+
+    def refuse(self, cells: list[str]) -> None:
+        """Refuse the row of sensor names."""
+        if len(cells) > 2 and not cells[0] and not cells[1]:
+            raise LeftOutError("row of sensor names")
+
+    def row(self, number: int, cells: list[str]) -> list[tuple[Moment, dict[str, Any]]]:
+        """Return a sample of each device that has a value in the row."""
+        moment = _moment(cells[0], cells[1])
+        samples = []
+        for device, sensors in self._devices.items():
+            values = {column: _value(column, cells[s.position], s) for column, s in sensors.items()}
+            check_bounds(values)
+            if any(value is not None for value in values.values()):
+                samples.append((moment, {"device": device} | values))
+        if not samples:
+            raise LeftOutError("a row without a value that is known")
+        return samples
 
 
 def _trimmed(cells: list[str]) -> list[str]:
-    """Drop the empty cell behind the comma that ends a line."""
     return cells[:-1] if cells and not cells[-1] else cells
 
 
@@ -117,32 +128,13 @@ def _groups(path: Path) -> list[str]:
     return []
 
 
-def _layout(recording: Recording, number: int, cells: list[str], groups: list[str]) -> _Layout:
-    names = groups if len(groups) == len(cells) else []
-    found: dict[str, dict[str, tuple[int, _Sensor]]] = {}
-    for position, device, column, rank, fahrenheit in _known(cells, names):
-        columns = found.setdefault(device, {})
-        if column not in columns or rank < columns[column][0]:
-            columns[column] = (rank, _Sensor(position, fahrenheit))
-    if not found:
-        raise ImportFormatError(
-            f"{recording.path}, row {number}: this HWiNFO log has no column that is known; it has: "
-            f"{listed_names(cells[2:])}; allowed are the English names, such as GPU Temperature [°C]"
-        )
-    used = {sensor.position for columns in found.values() for _, sensor in columns.values()}
-    others = {cell for position, cell in enumerate(cells) if position > 1 and position not in used}
-    recording.ignored = recording.ignored or of_no_use("column", others)
-    _name_models(recording, found, names)
-    devices = {device: {c: sensor for c, (_, sensor) in columns.items()} for device, columns in found.items()}
-    return _Layout(tuple(cells), devices)
-
-
-def _known(cells: list[str], groups: list[str]) -> Iterator[tuple[int, str, str, int, bool]]:
-    """Yield position, device, column, rank and whether in Fahrenheit, of every column that is known.
+def _devices(cells: list[str], groups: list[str]) -> Devices:
+    """Return the sensors that are known, by device and column, the best one of each column.
 
     Without the row of sensor names, a column that comes again begins the next GPU: a GPU's columns stand
     together.
     """
+    found: Devices = {}
     gpu = 0
     seen: set[tuple[str, str]] = set()
     for position, cell in enumerate(cells):
@@ -151,47 +143,22 @@ def _known(cells: list[str], groups: list[str]) -> Iterator[tuple[int, str, str,
         key = (match["name"].lower(), unit.replace("f", "c")) if match else ("", "")
         if key not in _COLUMNS:
             continue
-        kind, column, rank = _COLUMNS[key]
-        device = kind
-        if kind == "gpu":
+        device, column, rank = _COLUMNS[key]
+        if device == "gpu":
             group = _GPU_GROUP.match(groups[position]) if groups else None
             if not groups and key in seen:
                 gpu, seen = gpu + 1, set()
             seen.add(key)
             device = f"gpu{group[1]}" if group else f"gpu{gpu}"
-        yield position, device, column, rank, unit == "f"
+        columns = found.setdefault(device, {})
+        if column not in columns or rank < columns[column].rank:
+            columns[column] = _Sensor(position, rank, unit == "f")
+    return found
 
 
-def _name_models(
-    recording: Recording, found: dict[str, dict[str, tuple[int, _Sensor]]], groups: list[str]
-) -> None:
-    for device, columns in found.items():
-        for _, sensor in columns.values():
-            group = groups[sensor.position] if groups else ""
-            match = _GPU_GROUP.match(group) or _CPU_GROUP.match(group)
-            model = match[match.lastindex or 0].partition(":")[0].strip() if match else ""
-            if model:
-                recording.models.setdefault(device, model)
-
-
-def _row(layout: _Layout | None, line: str, cells: list[str]) -> tuple[Moment, list[dict[str, Any]]]:
-    if layout is None:
-        raise LeftOutError("torn row: before the first header")
-    if len(cells) > 2 and not cells[0] and not cells[1]:
-        raise LeftOutError("row of sensor names")
-    require_whole(line)
-    if len(cells) != len(layout.cells):
-        raise LeftOutError("torn row: not as many cells as the header")
-    moment = _moment(cells[0], cells[1])
-    samples = []
-    for device, sensors in layout.devices.items():
-        values = {column: _value(column, cells[s.position], s) for column, s in sensors.items()}
-        check_bounds(values)
-        if any(value is not None for value in values.values()):
-            samples.append({"device": device} | values)
-    if not samples:
-        raise LeftOutError("a row without a value that is known")
-    return moment, samples
+def _model(group: str) -> str:
+    match = _GPU_GROUP.match(group) or _CPU_GROUP.match(group)
+    return match[match.lastindex or 0].partition(":")[0].strip() if match else ""
 
 
 def _value(column: str, text: str, sensor: _Sensor) -> float | None:
@@ -217,4 +184,4 @@ def _moment(date: str, time: str) -> Moment:
     return moment
 
 
-HWINFO = Format("a HWiNFO log (CSV)", ("sample",), _is_log, _read_log)
+HWINFO = csv_format("a HWiNFO log (CSV)", _HwinfoLog)

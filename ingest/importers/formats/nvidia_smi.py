@@ -7,18 +7,11 @@ is the power and the other the average.
 """
 
 import re
-from pathlib import Path
 from typing import Any, NamedTuple
 
-from thermograd.ingest.importers.reading import (
-    LeftOutError,
-    cells_of,
-    check_bounds,
-    read_number,
-    require_whole,
-    text_lines,
-)
-from thermograd.ingest.importers.recording import Format, Head, Hints, Recording, of_no_use
+from thermograd.ingest.importers.reading import LeftOutError, check_bounds, read_number
+from thermograd.ingest.importers.recording import of_no_use
+from thermograd.ingest.importers.table import Table, csv_format
 from thermograd.ingest.importers.zones import Moment, read_time
 from thermograd.store.errors import ImportFormatError
 
@@ -73,116 +66,90 @@ _COUNTERS = {"ecc_corrected", "ecc_uncorrected"} | {
 }
 _DEVICE_FIELDS = ("uuid", "gpu_uuid", "index", "pci.bus_id", "gpu_bus_id", "serial", "gpu_serial")
 _MODEL_FIELDS = ("name", "gpu_name")
-_NAMELESS = "gpu"
 
 
 class _Column(NamedTuple):
-    """A column of the log: the event's column and the factor that converts to its unit."""
+    """The event's column, and the factor that converts a number without a unit of its own."""
 
     name: str
-    unit: str | None
     factor: float
 
 
-class _Header(NamedTuple):
-    cells: tuple[str, ...]
-    fields: tuple[str, ...]
-    columns: dict[int, _Column]
+class _NvidiaSmi(Table):
+    """A log of nvidia-smi."""
+
+    @staticmethod
+    def is_header(cells: list[str]) -> bool:
+        """Whether all cells are names of fields, and one is known."""
+        matches = [_HEADER_CELL.fullmatch(cell) for cell in cells]
+        return all(matches) and any(match["field"].lower() in _FIELDS for match in matches if match)
+
+    def begin(self, number: int) -> None:
+        """Find the column of each field."""
+        matches = [match for cell in self.header if (match := _HEADER_CELL.fullmatch(cell))]
+        self._fields = [match["field"].lower() for match in matches]
+        if "timestamp" not in self._fields:
+            raise ImportFormatError(
+                f"{self.recording.path}, row {number}: this nvidia-smi log has no timestamp; "
+                "query timestamp as well"
+            )
+        self._columns: dict[int, _Column] = {}
+        unused = []
+        for position, (field, match) in enumerate(zip(self._fields, matches, strict=True)):
+            column = _column(field, match["unit"], self._fields)
+            if column is not None:
+                self._columns[position] = column
+            elif field not in ("timestamp", *_DEVICE_FIELDS, *_MODEL_FIELDS):
+                unused.append(match[0])
+        self.recording.ignored = self.recording.ignored or of_no_use("column", unused)
+
+    def row(self, number: int, cells: list[str]) -> list[tuple[Moment, dict[str, Any]]]:
+        """Return the row as a sample."""
+        if any(_LOST.fullmatch(cell) for cell in cells):
+            raise LeftOutError("the GPU was lost or needed a reset")
+        named = dict(zip(self._fields, cells, strict=True))
+        moment = read_time(named["timestamp"].replace("/", "-", 2))
+        if moment is None:
+            raise LeftOutError("torn row: timestamp is no date and time", named["timestamp"])
+        values: dict[str, Any] = {"device": self._device(named)}
+        for position, column in self._columns.items():
+            value = _value(column, cells[position])
+            if value is not None and column.name in values and column.name in _COUNTERS:
+                value += values[column.name] or 0
+            if value is not None or column.name not in values:
+                values[column.name] = value
+        check_bounds(values)
+        return [(moment, values)]
+
+    def _device(self, named: dict[str, str]) -> str:
+        """Return the name in the log: UUID, index, bus or serial number; else all rows are one device."""
+        for field in _DEVICE_FIELDS:
+            text = named.get(field, "")
+            if text and not _ABSENT.fullmatch(text):
+                device = f"gpu{text}" if field == "index" else text
+                break
+        else:
+            device = "gpu"
+            note = "the log names no GPU (no uuid or index): all its rows are taken as one device"
+            self.recording.notes[device] = {"device": note}
+        model = next((named[field] for field in _MODEL_FIELDS if field in named), None)
+        if model:
+            self.recording.models.setdefault(device, model)
+        return device
 
 
-def _is_log(head: Head) -> bool:
-    return any(_header_fields(cells_of(line)) for line in head.lines)
-
-
-def _header_fields(cells: list[str]) -> tuple[str, ...] | None:
-    """Return the fields of a header row; None for any other row."""
-    fields = []
-    for cell in cells:
-        match = _HEADER_CELL.fullmatch(cell)
-        if match is None:
-            return None
-        fields.append(match["field"].lower())
-    return tuple(fields) if any(field in _FIELDS for field in fields) else None
-
-
-def _read_log(paths: tuple[Path, ...], _: Hints) -> list[Recording]:
-    recording = Recording(paths, "sample", NVIDIA_SMI.name)
-    header: _Header | None = None
-    for number, line in text_lines(recording.path):
-        if not line.strip():
-            continue
-        cells = cells_of(line)
-        fields = _header_fields(cells)
-        if fields is not None:
-            if header is not None:
-                recording.count_rows()
-                recording.leave_out("repeated header row", number, line)
-            header = _header(recording, number, cells, fields)
-            continue
-        recording.count_rows()
-        try:
-            require_whole(line)
-            moment, values = _row(recording, header, cells)
-            recording.require_new(tuple(cells))
-        except LeftOutError as error:
-            recording.leave_out(error, number, line)
-            continue
-        recording.add(number, moment, values)
-    return [recording]
-
-
-def _header(recording: Recording, number: int, cells: list[str], fields: tuple[str, ...]) -> _Header:
-    if "timestamp" not in fields:
-        raise ImportFormatError(
-            f"{recording.path}, row {number}: this nvidia-smi log has no timestamp; query timestamp as well"
-        )
-    columns, unused = {}, []
-    for position, (cell, field) in enumerate(zip(cells, fields, strict=True)):
-        column = _column(cell, field, fields)
-        if column is not None:
-            columns[position] = column
-        elif field not in ("timestamp", *_DEVICE_FIELDS, *_MODEL_FIELDS):
-            unused.append(cell)
-    recording.ignored = recording.ignored or of_no_use("column", unused)
-    return _Header(tuple(cells), fields, columns)
-
-
-def _column(cell: str, field: str, fields: tuple[str, ...]) -> _Column | None:
+def _column(field: str, unit: str | None, fields: list[str]) -> _Column | None:
     if field not in _FIELDS or _INSTEAD.get(field) in fields:
         return None
-    name, unit = _FIELDS[field]
+    name, usual_unit = _FIELDS[field]
     if field == "power.draw" and "power.draw.instant" in fields:
         if "power.draw.average" in fields:
             return None
         name = "power_w_average"
-    match = _HEADER_CELL.fullmatch(cell)
-    unit = (match and match["unit"]) or unit
+    unit = unit or usual_unit
     if unit is not None and unit not in _UNITS:
         return None
-    return _Column(name, unit, _UNITS[unit] if unit else 1)
-
-
-def _row(recording: Recording, header: _Header | None, cells: list[str]) -> tuple[Moment, dict[str, Any]]:
-    if header is None:
-        raise LeftOutError("torn row: before the first header")
-    if len(cells) != len(header.cells):
-        raise LeftOutError("torn row: not as many cells as the header")
-    if any(_LOST.fullmatch(cell) for cell in cells):
-        raise LeftOutError("the GPU was lost or needed a reset")
-    stamp = cells[header.fields.index("timestamp")]
-    moment = read_time(stamp.replace("/", "-", 2))
-    if moment is None:
-        raise LeftOutError("torn row: timestamp is no date and time", stamp)
-    device = _device(recording, header, cells)
-    values: dict[str, Any] = {"device": device}
-    for position, column in header.columns.items():
-        value = _value(column, cells[position])
-        if value is not None and column.name in values and column.name in _COUNTERS:
-            value += values[column.name] or 0
-        if value is not None or column.name not in values:
-            values[column.name] = value
-    check_bounds(values)
-    return moment, values
+    return _Column(name, _UNITS[unit] if unit else 1)
 
 
 def _value(column: _Column, text: str) -> float | int | None:
@@ -212,23 +179,4 @@ def _mask(text: str) -> int:
     return mask
 
 
-def _device(recording: Recording, header: _Header, cells: list[str]) -> str:
-    """Return how the log names the device: by UUID, index, bus or serial number; else all rows are one."""
-    named = dict(zip(header.fields, cells, strict=True))
-    device = _NAMELESS
-    for field in _DEVICE_FIELDS:
-        text = named.get(field, "")
-        if text and not _ABSENT.fullmatch(text):
-            device = f"gpu{text}" if field == "index" else text
-            break
-    else:
-        recording.notes[device] = {
-            "device": "the log names no GPU (no uuid or index): all its rows are taken as one device"
-        }
-    model = next((named[field] for field in _MODEL_FIELDS if field in named), None)
-    if model:
-        recording.models.setdefault(device, model)
-    return device
-
-
-NVIDIA_SMI = Format("an nvidia-smi log (CSV)", ("sample",), _is_log, _read_log)
+NVIDIA_SMI = csv_format("an nvidia-smi log (CSV)", _NvidiaSmi)

@@ -8,15 +8,14 @@ from typing import Any
 
 from thermograd.ingest.importers.reading import (
     LeftOutError,
-    cells_of,
+    check_bounds,
     json_of,
     measure,
     read_number,
-    require_whole,
-    text_lines,
     whole_number,
 )
 from thermograd.ingest.importers.recording import Format, Head, Hints, Recording
+from thermograd.ingest.importers.table import Table, csv_format
 from thermograd.ingest.importers.zones import Moment, read_epoch, read_time, shown_offset
 from thermograd.store.errors import ImportFormatError
 
@@ -41,65 +40,35 @@ _CLOCKS = ("timestamp_shared", "timestamp", "timestamp_iso")
 # -- device logs ---------------------------------------------------------------------------------
 
 
-def _is_header(cells: list[str]) -> bool:
-    return "timestamp" in cells and "device" in cells and not SIGNALS.isdisjoint(cells)
+class _DeviceLog(Table):
+    """A device log with any set of the columns."""
 
+    refuses_cut_line_first = False
 
-def _is_device_log(head: Head) -> bool:
-    return any(_is_header(cells_of(line)) for line in head.lines)
+    @staticmethod
+    def is_header(cells: list[str]) -> bool:
+        """Whether the columns are a time, a device and one of its signals."""
+        return "timestamp" in cells and "device" in cells and not SIGNALS.isdisjoint(cells)
 
+    def begin(self, number: int) -> None:
+        """Name the program whose RLE and collapse these are: the same columns have several meanings."""
+        columns = self.header
+        named = "rle.hardware_monitor" if "vram_temp_c" in columns else "unknown"
+        named = "rle.hardware_monitor_v2" if "workload_state" in columns else named
+        self.recording.definition = self.recording.definition or named
 
-def _read_device_log(paths: tuple[Path, ...], _: Hints) -> list[Recording]:
-    """Read any column set, named by the header or by a later one in mid-file."""
-    recording = Recording(paths, "sample", DEVICE_LOG.name)
-    header: list[str] | None = None
-    for number, line in text_lines(recording.path):
-        if not line.strip():
-            continue
-        cells = cells_of(line)
-        if _is_header(cells):
-            if header is not None:
-                recording.count_rows()
-                recording.leave_out("repeated header row", number, line)
-            header, recording.definition = cells, recording.definition or _definition(cells)
-            continue
-        recording.count_rows()
-        try:
-            moment, values = _device_row(header, cells)
-            require_whole(line)
-            recording.require_new(tuple(cells))
-        except LeftOutError as error:
-            recording.leave_out(error, number, line)
-            continue
-        recording.add(number, moment, values)
-    return [recording]
-
-
-def _definition(header: list[str]) -> str:
-    """Name the program whose RLE and collapse these are: the same columns have several meanings."""
-    if "workload_state" in header:
-        return "rle.hardware_monitor_v2"
-    return "rle.hardware_monitor" if "vram_temp_c" in header else "unknown"
-
-
-def _device_row(header: list[str] | None, cells: list[str]) -> tuple[Moment, dict[str, Any]]:
-    if header is None:
-        raise LeftOutError("torn row: before the first header")
-    if len(cells) != len(header):
-        raise LeftOutError("torn row: not as many cells as the header")
-    named = dict(zip(header, cells, strict=True))
-    moment = read_time(named["timestamp"])
-    if moment is None:
-        raise LeftOutError("torn row: timestamp is not an ISO 8601 time or epoch seconds", named["timestamp"])
-    device = named["device"]
-    if not device or "\0" in device:
-        raise LeftOutError("torn row: no device", device)
-    numbers = _NOTHING | {name: read_number(name, named[name]) for name in _NUMERIC if named.get(name)}
-    for name, (low, high, unit) in _BOUNDS.items():
-        value = numbers[name]
-        if value is not None and not low <= value <= high:
-            raise LeftOutError(f"{name} outside {low:g} to {high:g} {unit}", named[name])
-    return moment, _sample(device, numbers, _flag(named))
+    def row(self, number: int, cells: list[str]) -> list[tuple[Moment, dict[str, Any]]]:
+        """Return the row as a sample."""
+        named = dict(zip(self.header, cells, strict=True))
+        time, device = named["timestamp"], named["device"]
+        moment = read_time(time)
+        if moment is None:
+            raise LeftOutError("torn row: timestamp is not an ISO 8601 time or epoch seconds", time)
+        if not device or "\0" in device:
+            raise LeftOutError("torn row: no device", device)
+        numbers = _NOTHING | {name: read_number(name, named[name]) for name in _NUMERIC if named.get(name)}
+        check_bounds({name: numbers[name] for name in _BOUNDS}, _BOUNDS, named)
+        return [(moment, _sample(device, numbers, _flag(named)))]
 
 
 def _flag(named: dict[str, str]) -> bool | None:
@@ -156,18 +125,14 @@ def _read_step_log(paths: tuple[Path, ...], _: Hints) -> list[Recording]:
         raise ImportFormatError(f"{recording.path}: a step log must be a list, but this is a {found}")
     clocks = set()
     previous: Any = None
-    recording.count_rows(len(entries))
     for number, entry in enumerate(entries, start=1):
-        try:
+        with recording.row(number, entry):
             clock, moment, values = _step_row(entry, previous, number == len(entries))
             recording.require_new(json.dumps(entry, sort_keys=True))
-        except LeftOutError as error:
-            recording.leave_out(error, number, entry)
-            continue
-        previous = values["step"]
-        clocks.add(clock)
-        recording.add(number, moment, values)
-        recording.local_offsets_s.update(_local_offset(entry, moment))
+            previous = values["step"]
+            clocks.add(clock)
+            recording.add(number, moment, values)
+            recording.local_offsets_s.update(_local_offset(entry, moment))
     recording.clock = ", ".join(sorted(clocks)) or "none"
     return [recording]
 
@@ -211,5 +176,5 @@ def _local_offset(entry: dict[str, Any], moment: Moment) -> set[int]:
     return {offset for offset in offsets if offset is not None}
 
 
-DEVICE_LOG = Format("an RLE device log (CSV)", ("sample",), _is_device_log, _read_device_log)
+DEVICE_LOG = csv_format("an RLE device log (CSV)", _DeviceLog)
 STEP_LOG = Format("a step log (JSON)", ("step",), _is_step_log, _read_step_log)

@@ -82,12 +82,9 @@ class StepRows:
         others = self.unknown | (tags - set(chosen.values()))
         self.recording.ignored += of_no_use("name", others)
         for row in self._rows:
-            try:
-                values = _columns(row, chosen)
-            except LeftOutError as error:
-                self.recording.leave_out(error, row.line, f"step {row.step}", row.path)
-                continue
-            self.recording.add(row.line, row.moment, values)
+            self.recording.reading = row.path
+            with self.recording.row(row.line, f"step {row.step}", count=0):
+                self.recording.add(row.line, row.moment, _columns(row, chosen))
 
 
 def _is_signal(tag: str) -> bool:

@@ -33,11 +33,8 @@ def _read_event_files(paths: tuple[Path, ...], _: Hints) -> list[Recording]:
         plugins: dict[str, str] = {}
         number = 0
         for number, event in enumerate(_events(path), start=1):
-            recording.count_rows()
-            try:
+            with recording.row(number):
                 _put(rows, number, event, plugins)
-            except LeftOutError as error:
-                recording.leave_out(error, number)
         torn = path.stat().st_size - _end_of(path, number)
         if torn:
             recording.leave_out(

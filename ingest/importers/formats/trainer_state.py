@@ -29,17 +29,13 @@ def _read_state(paths: tuple[Path, ...], hints: Hints) -> list[Recording]:
         raise ImportFormatError(f"{recording.path}: log_history is not a list; allowed is a list of objects")
     began, step_time_s, recording.estimated = _clock(recording.path, history, hints)
     unused: set[str] = set()
-    recording.count_rows(len(history))
     for number, entry in enumerate(history, start=1):
         if isinstance(entry, dict):
             unused.update(entry.keys() - {"step", *_COLUMNS})
-        try:
+        with recording.row(number, entry):
             values = _row(entry)
-        except LeftOutError as error:
-            recording.leave_out(error, number, entry)
-            continue
-        moment = Moment(began.ns + round(values["step"] * step_time_s * 1e9), began.naive)
-        recording.add(number, moment, values)
+            moment = Moment(began.ns + round(values["step"] * step_time_s * 1e9), began.naive)
+            recording.add(number, moment, values)
     recording.ignored += of_no_use("name", unused)
     return [recording]
 

@@ -14,16 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from thermograd.ingest.importers.formats.tags import NO_SIGNAL, STEP_TAGS, StepRows, known_column
-from thermograd.ingest.importers.reading import (
-    LeftOutError,
-    cells_of,
-    check_bounds,
-    extra_module,
-    require_whole,
-    text_lines,
-    whole_number,
-)
+from thermograd.ingest.importers.reading import LeftOutError, check_bounds, extra_module, whole_number
 from thermograd.ingest.importers.recording import Format, Head, Hints, Recording, of_no_use
+from thermograd.ingest.importers.table import Table, csv_format
 from thermograd.ingest.importers.zones import Moment, read_epoch
 from thermograd.store.errors import ImportFormatError
 
@@ -96,12 +89,9 @@ class _Run:
         if share is not None:
             devices["cpu"] = {"utilization_pct": share}
         for device, values in devices.items():
-            try:
+            with self.samples.row(number, count=0):
                 check_bounds(values)
-            except LeftOutError as error:
-                self.samples.leave_out(error, number)
-                continue
-            self.samples.add(number, moment, {"device": device} | values)
+                self.samples.add(number, moment, {"device": device} | values)
 
     def _processor(self, metrics: dict[str, Any]) -> float | None:
         cores = [float(v) for name, v in metrics.items() if _CORE.fullmatch(name) and _is_number(v)]
@@ -146,7 +136,7 @@ def _read_file(paths: tuple[Path, ...], _: Hints) -> list[Recording]:
     run.steps.place = run.samples.place = "record"
     record_class = extra_module(path, "wandb.proto.wandb_internal_pb2").Record
     decode_error = extra_module(path, "google.protobuf.message").DecodeError
-    for number, data in enumerate(_Frames(path, run), start=1):
+    for number, data in enumerate(_records(path, run), start=1):
         try:
             record = record_class.FromString(data)
         except decode_error as error:
@@ -158,29 +148,24 @@ def _read_file(paths: tuple[Path, ...], _: Hints) -> list[Recording]:
     return run.finish()
 
 
-class _Frames:
-    """The records of a log, up to the first that is torn or fails its checksum."""
-
-    def __init__(self, path: Path, run: _Run) -> None:
-        self._path, self._run = path, run
-
-    def __iter__(self) -> Iterator[bytes]:
-        size = self._path.stat().st_size
-        with self._path.open("rb") as file:
-            good = file.seek(min(_HEADER_BYTES, size))
-            number = 0
-            parts: list[bytes] = []
-            while (fragment := _fragment(file, size)) is not None:
-                kind, data = fragment
-                if kind in (_FULL, _FIRST):
-                    parts = []
-                parts.append(data)
-                if kind in (_FULL, _LAST):
-                    good, number = file.tell(), number + 1
-                    yield b"".join(parts)
-        if size > good and not _only_padding(self._path, good):
-            torn = f"damaged end of the file: the {size - good} bytes after byte {good}"
-            self._run.steps.leave_out(torn, number + 1)
+def _records(path: Path, run: _Run) -> Iterator[bytes]:
+    """Yield the records of a log, up to the first that is torn or fails its checksum."""
+    size = path.stat().st_size
+    number = 0
+    with path.open("rb") as file:
+        good = file.seek(min(_HEADER_BYTES, size))
+        parts: list[bytes] = []
+        while (fragment := _fragment(file, size)) is not None:
+            kind, data = fragment
+            parts = [data] if kind in (_FULL, _FIRST) else [*parts, data]
+            if kind in (_FULL, _LAST):
+                good, number = file.tell(), number + 1
+                yield b"".join(parts)
+        file.seek(good)
+        rest = file.read(_BLOCK_BYTES)
+    if size > good and (len(rest) >= _FRAME.size or any(rest)):  # else only padding
+        torn = f"damaged end of the file: the {size - good} bytes after byte {good}"
+        run.steps.leave_out(torn, number + 1)
 
 
 def _fragment(file: Any, size: int) -> tuple[int, bytes] | None:
@@ -198,20 +183,13 @@ def _fragment(file: Any, size: int) -> tuple[int, bytes] | None:
     return (kind, data) if zlib.crc32(data, zlib.crc32(bytes([kind]))) == crc else None
 
 
-def _only_padding(path: Path, offset: int) -> bool:
-    with path.open("rb") as file:
-        file.seek(offset)
-        rest = file.read(_BLOCK_BYTES)
-    return len(rest) < _FRAME.size and not any(rest)
-
-
 def _put(run: _Run, number: int, record: Any) -> None:
     kind = record.WhichOneof("record_type")
     if kind == "history":
-        run.steps.count_rows()
+        run.steps.rows_read[run.steps.path, "step"] += 1
         run.history(number, {_key(item): _value(item) for item in record.history.item})
     elif kind == "stats":
-        run.samples.count_rows()
+        run.samples.rows_read[run.samples.path, "sample"] += 1
         stamp = record.stats.timestamp
         moment = Moment(stamp.seconds * 10**9 + stamp.nanos, naive=False)
         run.stats(number, moment, {item.key: _value(item) for item in record.stats.item})
@@ -236,58 +214,48 @@ def _value(item: Any) -> Any:
 # -- an exported history -------------------------------------------------------------------------
 
 
-def _is_header(cells: list[str]) -> bool:
-    return "_timestamp" in cells or ("_step" in cells and len(cells) > 1)
+class _History(Table):
+    """An exported history: a row may hold a step, samples, or both."""
 
+    kinds = ("step", "sample")
+    head_lines = 1
 
-def _is_csv(head: Head) -> bool:
-    return bool(head.lines) and _is_header(cells_of(head.lines[0]))
+    def __init__(self, paths: tuple[Path, ...], format: str) -> None:
+        super().__init__(paths, format)
+        self._run = _Run(paths, format)
+        self.recording = self._run.steps
 
+    @staticmethod
+    def is_header(cells: list[str]) -> bool:
+        """Whether the columns have a time or a step."""
+        return "_timestamp" in cells or ("_step" in cells and len(cells) > 1)
 
-def _read_csv(paths: tuple[Path, ...], _: Hints) -> list[Recording]:
-    path = paths[0]
-    run = _Run(paths, WANDB_CSV.name)
-    header: list[str] = []
-    for number, line in text_lines(path):
-        if not line.strip():
-            continue
-        cells = cells_of(line)
-        if header:  # a row of the table is one for either kind
-            run.steps.count_rows()
-            run.samples.count_rows()
-        try:
-            if _is_header(cells):
-                header = _checked_header(path, number, cells, header, run)
-                continue
-            require_whole(line)
-            _put_cells(run, number, header, cells)
-        except LeftOutError as error:
-            run.steps.leave_out(error, number, line)
-    return run.finish()
+    def begin(self, number: int) -> None:
+        """Refuse a history without times."""
+        if "_timestamp" not in self.header:
+            raise ImportFormatError(
+                f"{self.recording.path}, row {number}: this history of W&B has no _timestamp, so it is no "
+                "time series; export it with _timestamp (as the API's run.history() does)"
+            )
 
+    def row(self, number: int, cells: list[str]) -> tuple[()]:
+        """Give the row to the two recordings."""
+        self.recording.require_new(tuple(cells))
+        row = {name: _cell(text) for name, text in zip(self.header, cells, strict=True) if text}
+        system = {name: value for name, value in row.items() if name.startswith("system.")}
+        if system:
+            self._run.stats(number, _moment(row.get("_timestamp")), system)
+        others = {name: value for name, value in row.items() if name not in system and name != ""}
+        if not system or any(not name.startswith("_") for name in others):
+            self._run.history(number, others)
+        return ()
 
-def _checked_header(path: Path, number: int, cells: list[str], before: list[str], run: _Run) -> list[str]:
-    if "_timestamp" not in cells:
-        raise ImportFormatError(
-            f"{path}, row {number}: this history of W&B has no _timestamp, so it is no time series; "
-            "export it with _timestamp (as the API's run.history() does)"
-        )
-    if before:
-        run.steps.leave_out("repeated header row", number, ",".join(cells))
-    return cells
-
-
-def _put_cells(run: _Run, number: int, header: list[str], cells: list[str]) -> None:
-    if len(cells) != len(header):
-        raise LeftOutError("torn row: not as many cells as the header")
-    run.steps.require_new(tuple(cells))
-    row = {name: _cell(text) for name, text in zip(header, cells, strict=True) if text}
-    system = {name: value for name, value in row.items() if name.startswith("system.")}
-    if system:
-        run.stats(number, _moment(row.get("_timestamp")), system)
-    others = {name: value for name, value in row.items() if name not in system and name != ""}
-    if not system or any(not name.startswith("_") for name in others):
-        run.history(number, others)
+    def read(self) -> list[Recording]:
+        """Read the file; a row of the table is one for either kind."""
+        super().read()
+        path = self.recording.path
+        self._run.samples.rows_read[path, "sample"] = self.recording.rows_read[path, "step"]
+        return self._run.finish()
 
 
 def _cell(text: str) -> float | str:
@@ -298,4 +266,4 @@ def _cell(text: str) -> float | str:
 
 
 WANDB_FILE = Format("a W&B run (.wandb)", ("step", "sample"), _is_file, _read_file)
-WANDB_CSV = Format("a W&B history (CSV)", ("step", "sample"), _is_csv, _read_csv)
+WANDB_CSV = csv_format("a W&B history (CSV)", _History)
