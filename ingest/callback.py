@@ -1,60 +1,29 @@
 """What the callbacks of the training frameworks share: their run, its marks, and the answer to an alert."""
 
-import functools
-import logging
-import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal
 
 from thermograd.ingest.job.on_alert import CheckpointRequest
+from thermograd.ingest.job.place import job_store
 from thermograd.ingest.run import LayerMode, Run, check_options, start_run
+from thermograd.store.guard import Guard
 
 if TYPE_CHECKING:
     from thermograd.ingest.capture.tap import StepTap
 
 
-_log = logging.getLogger("thermograd")
-_Method = TypeVar("_Method", bound=Callable[..., None])
-_failed: set[str] = set()
-
 AlertReaction = Literal["checkpoint"] | Callable[[dict[str, Any]], None]
-
-
-def harmless(method: _Method) -> _Method:
-    """Keep what goes wrong in a callback's method out of the training; say it once a method."""
-
-    @functools.wraps(method)
-    def guarded(*args: Any, **kwargs: Any) -> None:
-        try:
-            method(*args, **kwargs)
-        except Exception as error:  # noqa: BLE001 - a framework of another version must not end the user's training
-            if method.__qualname__ not in _failed:
-                _failed.add(method.__qualname__)
-                _log.warning("thermograd: %s failed (%r); training goes on", method.__qualname__, error)
-
-    return guarded  # type: ignore[return-value]
+# of a framework's other version, a method may fail; it must not end the user's training
+harmless = Guard("thermograd: %(place)s failed (%(error)r); training goes on")
 
 
 class TrainerRun:
     """The run of a framework's training: opened when it begins, closed when it ends.
 
-    Parameters
-    ----------
-    name
-        What people call the run; default the model's class name.
-    runs, hz, simulate, layer_norms, on_alert_line
-        As for `thermograd.start_run`.
-    on_alert
-        ``"checkpoint"``: write a checkpoint at the end of the next step. A callable: call it with the
-        alert, from a thread. None: only log and show alerts.
-    run
-        A run that was started elsewhere and is closed there.
-
-    Raises
-    ------
-    ValueError
-        If `on_alert` is none of these, or another option none of what is allowed.
+    Options are those of `thermograd.start_run`; `name` is by default the model's class name. `on_alert`:
+    ``"checkpoint"`` to write one at the end of the next step, or a callable that gets the alert, in a
+    thread; ValueError for anything else. A given `run` was started elsewhere and is closed there.
     """
 
     def __init__(
@@ -92,7 +61,7 @@ class TrainerRun:
         if self.run is None:
             self.run = start_run(self._name or type(model).__name__, facts=facts, **self._options)
         if self._on_alert == "checkpoint":
-            self._request = CheckpointRequest(distributed_store())
+            self._request = CheckpointRequest(job_store())
             self.run.alert_tasks.add(self._request.hear)
         elif self._on_alert is not None:
             self.run.alert_tasks.add(self._on_alert)
@@ -108,7 +77,7 @@ class TrainerRun:
             self._tap.begin_step()
 
     def checkpoint_due(self, step: int) -> str | None:
-        """Say at the end of a step which alert asks for a checkpoint here, if one does."""
+        """Return, at the end of a step, which alert asks for a checkpoint here, if one does."""
         return self._request.due(step) if self._request is not None else None
 
     def mark(self, mark: str, step: int, text: str | None = None, **detail: Any) -> None:
@@ -122,14 +91,6 @@ class TrainerRun:
         if self._owns_run and self.run is not None:
             self.run.close()
             self.run = self._tap = None
-
-
-def distributed_store() -> Any:
-    """Return the store of `torch.distributed`, None in a job of one process."""
-    module = sys.modules.get("torch.distributed")
-    if module is None or not module.is_available() or not module.is_initialized():
-        return None
-    return module.distributed_c10d._get_default_store() if module.get_world_size() > 1 else None
 
 
 def model_facts(model: Any) -> dict[str, Any]:

@@ -1,23 +1,23 @@
 """Recording a run from inside the training process: `start_run` for plain loops."""
 
-import json
+import atexit
 import logging
-import operator
 import os
-import time
 import weakref
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal
 
 from thermograd.ingest.agent.supervisor import AgentProcess
-from thermograd.ingest.job import session
 from thermograd.ingest.job.facts import run_facts
+from thermograd.ingest.job.launched import launched, say
 from thermograd.ingest.job.on_alert import AlertTasks
-from thermograd.ingest.job.place import Place, agree_on_run_id, cuda_device, place_of_this_process
+from thermograd.ingest.job.place import Place, agree_on_run_id, place_of_this_process
+from thermograd.ingest.job.recorder import Recorder
 from thermograd.ingest.simulate.gpu import PRESETS
-from thermograd.store.errors import LogError
+from thermograd.store.guard import Guard
 from thermograd.store.host import new_writer_name
 from thermograd.store.log.writer import EventWriter
 from thermograd.store.runs.catalogue import create_run, default_runs_dir
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("thermograd")
 _open_runs: "weakref.WeakSet[Run]" = weakref.WeakSet()
+_shared: "Run | None" = None  # the run of `thermograd run`, whoever started it
 
 LayerMode = bool | Literal["after_spike"]
 
@@ -60,15 +61,11 @@ class Run:
         self.place = place or Place()
         self.alert_tasks = AlertTasks()
         self.agent: AgentProcess | None = None
-        self._writer = writer
+        self._describe: Callable[[], object] = lambda: None
+        self._recorder = Recorder(writer, self.place.rank)
         self._layer_mode = layer_norms
         self._layers: LayerNorms | None = None
         self._tap: StepTap | None = None
-        self._own_tap = session.OwnTap()
-        self._steps = 0
-        self._last_step_ns: int | None = None
-        self._device: str | None = None
-        self._description: tuple[Path, str, dict[str, Any]] | None = None
         self.mark("run_started", **self.place.facts(), pid=os.getpid())
         _open_runs.add(self)
 
@@ -80,7 +77,7 @@ class Run:
     @property
     def lost(self) -> int:
         """Events of this process that could not be written."""
-        return self._writer.lost if self._writer is not None else 0
+        return self._recorder.writer.lost if self._recorder.writer is not None else 0
 
     def watch(self, optimizer: Any, model: Any = None) -> None:
         """Log every step of a torch optimizer: loss, norm before clipping, learning rate, step time.
@@ -88,8 +85,7 @@ class Run:
         May be called for several optimizers. Needs no other call in the loop. A `model` gives the
         parameters their names, where the norms of single layers are wanted.
         """
-        tap = self.tap()
-        tap.watch(optimizer)
+        self.tap().watch(optimizer)
         if model is not None:
             self.name_parameters(model)
 
@@ -100,41 +96,33 @@ class Run:
 
     def tap(self, deferred_end: bool = False) -> "StepTap":
         """Return the started tap of this run; for callbacks that know where a step ends."""
-        self._own_tap.is_wanted = True
-        return self._started_tap(deferred_end)
+        self._recorder.trust_tap()
+        tap = self._started_tap()
+        tap.deferred_end = tap.deferred_end or deferred_end
+        return tap
 
-    def _started_tap(self, deferred_end: bool = False) -> "StepTap":
+    def _started_tap(self) -> "StepTap":
         if self._tap is None:
             from thermograd.ingest.capture.layers import LayerNorms
             from thermograd.ingest.capture.tap import StepTap
 
+            recorder = self._recorder
             if self._layer_mode:
-                mode: Literal["always", "after_spike"] = (
-                    "after_spike" if self._layer_mode == "after_spike" else "always"
-                )
-                self._layers = LayerNorms(mode, self._note)
+                self._layers = LayerNorms(self._layer_mode == "after_spike", recorder.note)
                 self.alert_tasks.add(self._layers.hear)
-            self._tap = StepTap(self._tapped_step, self.place.rank, deferred_end, self._note, self._layers)
-            if self._writer is not None and self.is_open:
+            self._tap = StepTap(recorder.tapped, self.place.rank, note=recorder.note, layers=self._layers)
+            if recorder.writer is not None and self.is_open:
                 self._tap.start()
-        self._tap.deferred_end = self._tap.deferred_end or deferred_end
         return self._tap
 
-    def see_all_steps(self) -> None:
-        """Log the steps of every optimizer, unless the script turns out to log its steps by hand."""
-        self._own_tap.is_ours = True
+    def _share(self) -> None:
+        """Under `thermograd run`: be the run of this process, and log the steps of every optimizer."""
+        global _shared
+        _shared = self
+        self._recorder.doubt_tap()
         self._started_tap()
-
-    def _tapped_step(self, **values: Any) -> None:
-        for row in self._own_tap.let_through(values):
-            self._append_step(**row)
-
-    def _append_step(self, **values: Any) -> None:
-        if self._device is None and (device := cuda_device()) is not None:
-            self._device = device
-            self._note(f"rank {self.place.rank} computes on {device}", rank=self.place.rank, device=device)
-        if self._writer is not None:
-            self._writer.append("step", **values)
+        atexit.register(self.close)
+        say(f"run {self.run_id}")
 
     def step(
         self,
@@ -160,61 +148,38 @@ class Run:
         step_time_s
             Wall time of the step, s; the time since the last call where not given.
         """
-        if self._own_tap.gives_way() and self._tap is not None:
+        if self._recorder.drop_tap() and self._tap is not None:
             self._tap.stop()
-        now_ns = time.monotonic_ns()
-        last_ns, self._last_step_ns = self._last_step_ns, now_ns
-        number = self._steps + 1 if step is None else step
-        counted = _step_number(number)
-        if counted is None:
-            self._refuse(f"step is {number!r}; allowed: a whole number from 0")
-            return
-        self._steps = counted
-        if step_time_s is None and last_ns is not None:
-            step_time_s = (now_ns - last_ns) / 1e9
-        self._append_step(
-            monotonic_ns=now_ns,
-            step=self._steps,
-            rank=self.place.rank,
+        self._recorder.by_hand(
+            step,
+            step_time_s,
             epoch=epoch,
             loss=loss,
             grad_norm=grad_norm,
             max_grad_norm=max_grad_norm,
             learning_rate=learning_rate,
-            step_time_s=step_time_s,
             skipped=skipped,
             tokens=tokens,
         )
 
-    def _refuse(self, reason: str) -> None:
-        """Count a step that cannot be what it says; say so once."""
-        if self._writer is not None:
-            if not self._writer.lost:
-                _log.warning("thermograd could not write a step event (%s); training goes on", reason)
-            self._writer.lost += 1
-
     def mark(self, mark: str, step: int | None = None, text: str | None = None, **detail: Any) -> None:
         """Log that something happened: a checkpoint, an evaluation, an injected fault, a note."""
-        if self._writer is not None:
-            extra = json.dumps(detail, default=str) if detail else None
-            self._writer.append("mark", mark=mark, step=step, text=text, detail=extra)
-
-    def _note(self, text: str, *, step: int | None = None, **detail: Any) -> None:
-        self.mark("note", step, text, **detail)
+        self._recorder.mark(mark, step, text, **detail)
 
     def close(self) -> None:
         """End the run: last events to disk, the agent told to finish. Never raises; repeatable."""
         _open_runs.discard(self)
         if self._tap is not None:
             self._tap.stop()
-            for row in self._own_tap.rest():
-                self._append_step(**row)
-        if self._writer is not None:
-            if self._tap is not None and self._tap.failures:
-                self.mark("gap", text=f"{self._tap.failures} readings of training steps failed")
-            self.mark("run_ended")
-            self._writer.close()
-            _describe_if_nobody_did(self)
+            self._recorder.release()
+            if failures := self._tap.guard.failures:
+                self.mark("gap", text=f"{failures} readings of training steps failed")
+        self.mark("run_ended")
+        if self._recorder.writer is not None and self.path is not None:
+            self._recorder.writer.close()
+            if not (self.path / "run.json").exists():  # rank 0 never came to it; without one it is not listed
+                with Guard("thermograd could not describe the run: %(error)s"):
+                    self._describe()
         if self.agent is not None:
             self.agent.stop()
             self.agent = None
@@ -231,7 +196,7 @@ class Run:
 
     def _abandon(self) -> None:
         """In a forked child: the log, the tap and the agent are the parent's."""
-        self._writer = self._tap = self.agent = None
+        self._recorder.writer = self._tap = self.agent = None
 
 
 def _abandon_all() -> None:
@@ -309,26 +274,22 @@ def start_run(
         raise TypeError(f"name is {name!r}; allowed: any text")
     if os.environ.get("THERMOGRAD_DISABLED", "0") not in ("", "0"):
         return Run(None, None)
-    if isinstance(shared := session.adopt(), Run):
-        if on_alert is not None:
-            shared.alert_tasks.add(on_alert)
-        return shared
-    run = _open_run(name, runs, {"sampling_hz": hz} | (facts or {}), layer_norms)
+    shared = _shared if _shared is not None and _shared.is_open else None
+    run = shared or _open_run(name, runs, {"sampling_hz": hz} | (facts or {}), layer_norms)
     if on_alert is not None:
         run.alert_tasks.add(on_alert)
-    if agent and run.path is not None and run.place.local_rank == 0:
+    if shared is not None or run.path is None:
+        return run
+    if agent and run.place.local_rank == 0:
         run.agent = _start_agent(run, hz, simulate, on_alert_line)
-    session.started(run)
+    if launched.is_active:
+        run._share()
     return run
 
 
-def _step_number(value: Any) -> int | None:
-    """Return a number of steps, also of numpy or torch; None for what is none."""
-    try:
-        number = operator.index(value)
-    except (TypeError, ValueError, RuntimeError):  # the last two: a tensor of several
-        return None
-    return number if 0 <= number < 2**63 else None
+def shared_run() -> Run | None:
+    """Return the run that this process records under `thermograd run`; it may have been closed."""
+    return _shared
 
 
 def check_options(hz: float, layer_norms: LayerMode, simulate: str | None = None) -> None:
@@ -346,7 +307,7 @@ def _open_run(name: str, runs: str | Path | None, facts: dict[str, Any], layer_n
     place = place_of_this_process()
     directory = Path(runs) if runs is not None else default_runs_dir()
     facts = run_facts() | {"job": place.facts()} | facts
-    try:
+    with Guard("thermograd records nothing: %(error)s"):
         run_id = agree_on_run_id(name, place)
         path = directory / run_id
         if place.rank == 0:
@@ -354,35 +315,20 @@ def _open_run(name: str, runs: str | Path | None, facts: dict[str, Any], layer_n
         else:  # rank 0 describes the run
             path.mkdir(parents=True, exist_ok=True)
         writer = EventWriter(path, run_id, new_writer_name(f"r{place.rank}"))
-    except (LogError, OSError, ValueError) as error:
-        _log.warning("thermograd records nothing: %s", error)
-        return Run(None, None, place)
-    run = Run(path, writer, place, layer_norms)
-    run._description = (directory, name, facts)
-    return run
-
-
-def _describe_if_nobody_did(run: Run) -> None:
-    """Write ``run.json`` where rank 0 never came to it; a run without one is not listed."""
-    if run.path is not None and run._description is not None and not (run.path / "run.json").exists():
-        directory, name, facts = run._description
-        try:
-            create_run(directory, name, facts, run.run_id)
-        except LogError as error:
-            _log.warning("thermograd could not describe the run: %s", error)
+        run = Run(path, writer, place, layer_norms)
+        run._describe = partial(create_run, directory, name, facts, run_id)
+        return run
+    return Run(None, None, place)
 
 
 def _start_agent(
     run: Run, hz: float, simulate: str | None, on_line: Callable[[str], None] | None
 ) -> AgentProcess | None:
     assert run.path is not None
-
-    def on_gap(text: str) -> None:
-        run.mark("gap", text=text)
-
+    on_gap = partial(run.mark, "gap", None)
     try:
         return AgentProcess(run.path, hz, simulate, on_line, run.alert_tasks, on_gap=on_gap)
     except OSError as error:
         _log.warning("thermograd could not start its agent (%s); no device samples", error)
-        run.mark("gap", text=f"the agent could not be started: {error}")
+        on_gap(f"the agent could not be started: {error}")
         return None

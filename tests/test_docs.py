@@ -37,7 +37,7 @@ COMMANDS = sorted(name for name, command in main.commands.items() if not command
 PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *DOCS.glob("*.md")])
 NOT_RUN = {
     "demo": "trains for a minute; tests/ingest/test_demo.py runs it",
-    "run": "starts processes; tests/ingest/test_launcher.py runs it",
+    "run": "starts processes; tests/ingest/launch/test_launcher.py runs it",
     "doctor": "differs from machine to machine",
 }
 

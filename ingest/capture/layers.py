@@ -11,8 +11,8 @@ the whole. A layer is what a parameter's name says before its last dot.
 
 import math
 from collections import deque
-from collections.abc import Iterable, Sequence
-from typing import Any, Literal, Protocol
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 import torch
 from thermograd.ingest.capture.gradients import local_part, row_norms
@@ -24,10 +24,6 @@ _FOLLOW = 5
 _WINDOW = 50
 _WARM = 20
 _SPIKE = 4.0
-
-
-class _Note(Protocol):
-    def __call__(self, text: str, *, step: int | None = None, **detail: Any) -> object: ...
 
 
 class LayerReading:
@@ -46,7 +42,7 @@ class LayerReading:
             self._host = stacked
 
     def ready(self) -> bool:
-        """Say whether the norms have arrived; does not wait."""
+        """Whether the norms have arrived; does not wait."""
         return self._event is None or bool(self._event.query())
 
     def values(self) -> dict[int, float]:
@@ -57,25 +53,16 @@ class LayerReading:
 
 
 class LayerNorms:
-    """Measures layers and writes a mark where that says something.
+    """Measures layers and writes a mark where that says something; `note` takes its text, step and detail.
 
-    Parameters
-    ----------
-    mode
-        ``"always"``: every step is measured (a second pass over the gradients), the step of a spike and
-        every 100th are written. ``"after_spike"``: nothing is measured until a spike; the five steps
-        after it are measured and written.
-    note
-        Takes text, step and detail of a mark.
-
-    Notes
-    -----
-    A spike is a norm that is not finite or four times the median of the last 50 finite ones; an alert of
-    the agent counts as one. At most 500 marks are written in a run.
+    Every step is measured (a second pass over the gradients), the step of a spike and every 100th are
+    written; or nothing is measured until a spike, and the five steps after it are measured and written
+    (`only_after_spike`). A spike is a norm that is not finite or four times the median of the last 50
+    finite ones; an alert of the agent counts as one. At most 500 marks are written in a run.
     """
 
-    def __init__(self, mode: Literal["always", "after_spike"], note: _Note) -> None:
-        self._mode, self._note = mode, note
+    def __init__(self, only_after_spike: bool, note: Callable[..., object]) -> None:
+        self._only_after_spike, self._note = only_after_spike, note
         self._names: dict[int, str] = {}
         self._recent: deque[float] = deque(maxlen=_WINDOW)
         self._left = 0
@@ -92,7 +79,7 @@ class LayerNorms:
 
     def measure(self, parameters: Sequence[torch.Tensor]) -> LayerReading | None:
         """Return the norms of these parameters' gradients, if this step is to be measured."""
-        if self._marks >= _MOST_MARKS or (self._mode == "after_spike" and not self._left):
+        if self._marks >= _MOST_MARKS or (self._only_after_spike and not self._left):
             return None
         held = [p for p in parameters if p.grad is not None]
         gradients = [local_part(p.grad) for p in held if p.grad is not None]

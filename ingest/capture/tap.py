@@ -5,16 +5,14 @@ Gradient clipping already computes the norm before clipping at every step, so th
 hook. The loss of a step is the sum of the scalars that ``backward`` was called on since the gradients
 were last zeroed or used. `thermograd.ingest.capture.readback` says how values leave the device.
 
-What is seen, and the rule for each situation, is in the table of ``tests/ingest/test_situations.py``.
+What is seen, and the rule for each situation, is in the table of ``tests/ingest/capture/test_situations.py``.
 """
 
-import functools
-import logging
 import time
 import weakref
 from collections import deque
 from collections.abc import Callable
-from typing import Any, Protocol, TypeVar
+from typing import Any
 
 import torch
 from thermograd.ingest.capture import hooks
@@ -28,33 +26,7 @@ from thermograd.ingest.capture.gradients import (
 from thermograd.ingest.capture.layers import LayerNorms, LayerReading
 from thermograd.ingest.capture.pending import Clips, Optimizers, unwrapped
 from thermograd.ingest.capture.readback import Readback, own_copy
-
-_log = logging.getLogger("thermograd")
-
-_Hook = TypeVar("_Hook", bound=Callable[..., None])
-
-
-class _Emit(Protocol):
-    def __call__(self, *, time_ns: int, monotonic_ns: int, **values: Any) -> object: ...
-
-
-class _Note(Protocol):
-    def __call__(self, text: str, **detail: Any) -> object: ...
-
-
-def _guarded(method: _Hook) -> _Hook:
-    """Keep every fault of ours out of the training loop: count it, log the first."""
-
-    @functools.wraps(method)
-    def guarded(self: "StepTap", *args: Any) -> None:
-        try:
-            method(self, *args)
-        except Exception as error:  # noqa: BLE001 - nothing of ours may end the user's run; counted and logged
-            if not self.failures:
-                _log.warning("thermograd could not read a training step (%s); training goes on", error)
-            self.failures += 1
-
-    return guarded  # type: ignore[return-value]
+from thermograd.store.guard import Guard, guarded
 
 
 class _Step:
@@ -74,19 +46,13 @@ class _Step:
 class StepTap:
     """Turns what happens inside the training loop into one `step` event an optimizer step.
 
-    Parameters
-    ----------
-    emit
-        Takes the columns of a step as keyword arguments, with ``time_ns`` and ``monotonic_ns``.
-    rank
-        Written to every step.
-    deferred_end
-        True where a callback calls `finish_step` after each step (it knows number and epoch); else a
-        step ends when the optimizer has stepped.
-    note
-        Takes what readers must know about the steps, as text and keyword arguments.
-    layers
-        Measures the norms of single layers, where that is wanted.
+    `emit` takes the columns of a step as keyword arguments, with ``time_ns`` and ``monotonic_ns``; `note`
+    takes what readers must know about the steps, as text and keyword arguments. A step ends when the
+    optimizer has stepped, or, with `deferred_end`, when a callback that knows number and epoch calls
+    `finish_step`. The `guard` counts the steps that could not be read.
+
+    Several optimizers: every step of a watched optimizer is a step; without `watch` every optimizer of
+    the process counts. An optimizer that is stepped inside another one's step belongs to that step.
 
     Attributes
     ----------
@@ -94,21 +60,14 @@ class StepTap:
         Written to every step that `finish_step` does not end; a callback may set it.
     steps
         Number of the last step; a callback that resumes a training may set it.
-    failures
-        How often a step could not be read.
-
-    Notes
-    -----
-    Several optimizers: every step of a watched optimizer is a step; without `watch` every optimizer of
-    the process counts. An optimizer that is stepped inside another one's step belongs to that step.
     """
 
     def __init__(
         self,
-        emit: _Emit,
+        emit: Callable[..., object],
         rank: int = 0,
         deferred_end: bool = False,
-        note: _Note = lambda text, **detail: None,
+        note: Callable[..., object] = lambda text, **detail: None,
         layers: LayerNorms | None = None,
     ) -> None:
         self._emit, self._note, self._layers = emit, note, layers
@@ -125,7 +84,7 @@ class StepTap:
         self._said: set[str] = set()
         self.steps = 0
         self.epoch: float | None = None
-        self.failures = 0
+        self.guard = Guard("thermograd could not read a training step (%(error)s); training goes on")
 
     def watch(self, optimizer: Any) -> None:
         """Count only the steps of this optimizer (and of others watched before)."""
@@ -142,7 +101,7 @@ class StepTap:
         hooks.remove(self)
         self._flush()
 
-    @_guarded
+    @guarded
     def _flush(self) -> None:
         self._drain(wait=True)
 
@@ -150,7 +109,7 @@ class StepTap:
         """Start the clock of the coming step here: what came before (an evaluation) is not part of it."""
         self._optimizers.begin(time.monotonic_ns())
 
-    @_guarded
+    @guarded
     def finish_step(self, step: int | None = None, epoch: float | None = None) -> None:
         """End a step that a callback delimits; one without an optimizer step was skipped."""
         if self._held is None:
@@ -161,7 +120,7 @@ class StepTap:
 
     # -- what the hooks see (see `hooks.Observer`) -----------------------------------------------
 
-    @_guarded
+    @guarded
     def before_backward(self) -> None:
         """Forget what the last step has used; remember whose gradients change."""
         if self._under_way and not self._under_way[-1].has_closure:
@@ -169,12 +128,12 @@ class StepTap:
         self._clips.new_window()
         self._optimizers.before_backward()
 
-    @_guarded
+    @guarded
     def after_backward(self, loss: torch.Tensor) -> None:
         """Add the loss to the coming step's."""
         self._optimizers.add(own_copy(loss))
 
-    @_guarded
+    @guarded
     def saw_clip(
         self,
         parameters: list[torch.Tensor],
@@ -189,7 +148,7 @@ class StepTap:
         if fresh and self._layers is not None and not is_given:
             self._clips.layers = self._layers.measure(parameters)
 
-    @_guarded
+    @guarded
     def before_step(self, optimizer: torch.optim.Optimizer, has_closure: bool) -> None:
         """Begin to put a step together; an optimizer inside another belongs to that one."""
         if not self._counts(optimizer):
@@ -207,7 +166,7 @@ class StepTap:
         if not has_closure:  # with a closure the gradients are those of the step before
             self._take_norm(step, optimizer)
 
-    @_guarded
+    @guarded
     def after_step(self, optimizer: torch.optim.Optimizer, has_closure: bool) -> None:
         """Finish the step."""
         if not self._under_way or self._under_way[-1].optimizer() is not optimizer:
@@ -219,12 +178,12 @@ class StepTap:
             self._take_norm(step, optimizer)
         self._close(self._row(step, optimizer, skipped=False))
 
-    @_guarded
+    @guarded
     def before_scaler_step(self, optimizer: Any, scale: torch.Tensor | None) -> None:
         """Remember what must have changed if the scaler lets the optimizer step."""
         self._closed_before, self._clip_scale = self._closed_steps, scale
 
-    @_guarded
+    @guarded
     def after_scaler_step(self, optimizer: Any) -> None:
         """Finish a step that the scaler left out."""
         optimizer = unwrapped(optimizer)
@@ -232,7 +191,7 @@ class StepTap:
             self._close(self._skipped(optimizer))
         self._clip_scale = None
 
-    @_guarded
+    @guarded
     def zeroed(self, owner: Any) -> None:
         """Drop the losses; gradients that were clipped and then dropped are a skipped step."""
         for optimizer, state in self._optimizers.zeroed_by(owner):
@@ -240,7 +199,7 @@ class StepTap:
                 self._close(self._skipped(optimizer))  # clipped, and then dropped without a step
             state.loss = None
 
-    @_guarded
+    @guarded
     def saw_engine_step(self, norm: Any, learning_rate: Any, skipped: bool) -> None:
         """Finish a step of an engine."""
         step = _Step(None, False)

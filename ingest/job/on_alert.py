@@ -5,22 +5,22 @@ all processes of a job at the same step, for it may communicate: so the process 
 puts the step to save at into the job's store, far enough ahead that all have read it by then.
 """
 
-import logging
 import threading
 from collections.abc import Callable
 from typing import Any
 
-_log = logging.getLogger("thermograd")
+from thermograd.store.guard import Guard
+
 _AHEAD_STEPS = 3  # gradients are reduced at every step: no process is two steps ahead of another
 _LEAST_STEPS = 100  # between two checkpoints, so that a storm of alerts cannot fill the disk
 
 
 class AlertTasks:
-    """Calls everyone who wants to hear of alerts; what one raises is counted and said once."""
+    """Calls everyone who wants to hear of alerts; what one raises, the guard keeps."""
 
     def __init__(self) -> None:
         self._tasks: list[Callable[[dict[str, Any]], object]] = []
-        self.failures = 0
+        self.guard = Guard("thermograd: what was to be called on an alert failed (%(error)r)")
 
     def add(self, task: Callable[[dict[str, Any]], object]) -> None:
         """Let a callable hear of every alert from here on."""
@@ -29,21 +29,14 @@ class AlertTasks:
     def __call__(self, alert: dict[str, Any]) -> None:
         """Tell everyone."""
         for task in list(self._tasks):
-            try:
+            with self.guard:  # a user's callable must not silence the next alerts
                 task(alert)
-            except Exception as error:  # noqa: BLE001 - a user's callable must not silence the next alerts
-                if not self.failures:
-                    _log.warning("thermograd: what was to be called on an alert failed (%r)", error)
-                self.failures += 1
 
 
 class CheckpointRequest:
     """Asks for a checkpoint at a step that all processes of the job agree on.
 
-    Parameters
-    ----------
-    store
-        A key-value store of `torch.distributed` that all processes reach; None in a job of one process.
+    `store` is a key-value store of `torch.distributed` that all processes reach; None in a job of one.
     """
 
     def __init__(self, store: Any = None) -> None:
@@ -53,7 +46,7 @@ class CheckpointRequest:
         self._at: int | None = None
         self._saved_at: int | None = None
         self._count = 0
-        self._failed = False
+        self._guard = Guard("thermograd cannot agree on checkpoints with the other processes (%(error)s)")
 
     def hear(self, alert: dict[str, Any]) -> None:
         """Take an alert (in any thread); one that only informs asks for nothing."""
@@ -62,9 +55,9 @@ class CheckpointRequest:
             self._asked.set()
 
     def due(self, step: int) -> str | None:
-        """Say at the end of a step why a checkpoint is to be written now; None: it is not."""
+        """Return, at the end of a step, why a checkpoint is to be written now; None where it is not."""
         recent = self._saved_at is not None and step - self._saved_at < _LEAST_STEPS
-        if self._failed or recent:
+        if self._guard.failures or recent:
             self._asked.clear()
             return None
         if not (self._asked.is_set() if self._store is None else self._agreed(step)):
@@ -76,12 +69,9 @@ class CheckpointRequest:
 
     def _agreed(self, step: int) -> bool:
         key = f"thermograd/checkpoint/{self._count}"
-        try:
+        with self._guard:  # without agreement nobody may save: training goes on without
             if self._at is None and self._asked.is_set():
                 self._at = int(self._store.compare_set(key, "", str(step + _AHEAD_STEPS)))
             elif self._at is None and self._store.check([key]):
                 self._at = int(self._store.get(key))
-        except Exception as error:  # noqa: BLE001 - without agreement nobody may save: training goes on without
-            _log.warning("thermograd cannot agree on checkpoints with the other processes (%s)", error)
-            self._failed = True
         return self._at is not None and step >= self._at

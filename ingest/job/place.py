@@ -69,6 +69,14 @@ def _distributed() -> Any:
         return None
 
 
+def job_store() -> Any:
+    """Return the store of `torch.distributed`; None in a job of one process."""
+    running = _distributed()
+    if running is None or running.get_world_size() == 1:
+        return None
+    return running.distributed_c10d._get_default_store()
+
+
 def agree_on_run_id(name: str, place: Place, environment: Mapping[str, str] = os.environ) -> str:
     """Return the id of the run; the same in every process of the job.
 

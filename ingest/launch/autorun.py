@@ -10,40 +10,40 @@ import os
 import sys
 from types import TracebackType
 
-from thermograd.ingest.job.session import VARIABLE, say, session
+from thermograd.ingest.job.launched import VARIABLE, launched, say
 
 
 def activate() -> None:
     """Watch for the first step of this process; torch has just been imported."""
     from thermograd.ingest.capture import hooks
 
-    session.active = True
+    launched.is_active = True
     hooks.on_first_use(_begin)
 
 
 def _begin() -> None:
     """Start the run that the launcher asked for, unless the script has started one."""
-    if session.run is not None or os.environ.get(VARIABLE) is None:
+    if VARIABLE not in os.environ:
         return
     try:
-        from thermograd.ingest.run import start_run
+        from thermograd.ingest.run import shared_run, start_run
 
-        options = json.loads(os.environ[VARIABLE])
-        session.starting = True
-        start_run(options["name"], hz=float(options["hz"]))
-        _mark_what_ends_the_script()
+        if shared_run() is None:
+            options = json.loads(os.environ[VARIABLE])
+            start_run(options["name"], hz=float(options["hz"]))
+            _mark_what_ends_the_script()
     except Exception as error:  # noqa: BLE001 - the script must train on as if we were not there; the launcher is told
         say(f"failed {type(error).__name__}: {error}")
-    finally:
-        session.starting = False
 
 
 def _mark_what_ends_the_script() -> None:
+    from thermograd.ingest.run import shared_run
+
     shown = sys.excepthook
 
     def excepthook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-        if session.run is not None and session.run.is_open:
-            session.run.mark("error", text=f"{kind.__name__}: {error}")
+        if (run := shared_run()) is not None and run.is_open:
+            run.mark("error", text=f"{kind.__name__}: {error}")
         shown(kind, error, trace)
 
     sys.excepthook = excepthook

@@ -203,7 +203,7 @@ class EventWriter:
             try:
                 return self._append(kind, time_ns, monotonic_ns, values)
             except Exception as error:  # noqa: BLE001 - the training loop must not see it: counted, reported
-                self._count_lost(kind, error)
+                self.count_lost(kind, error)
                 return None
 
     def _append(self, kind: str, time_ns: int, monotonic_ns: int, values: dict[str, Any]) -> int:
@@ -225,7 +225,8 @@ class EventWriter:
             self._full.put((stream, tail))
         return seq
 
-    def _count_lost(self, kind: str, error: Exception) -> None:
+    def count_lost(self, kind: str, error: object) -> None:
+        """Count an event that could not be written; the first since the last report is told."""
         if isinstance(error, OSError) and kind in self._streams:
             self._streams[kind].retry_at = time.monotonic() + _SYNC_PERIOD_S
         if self.lost == self._lost_reported:

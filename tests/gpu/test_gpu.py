@@ -119,7 +119,7 @@ def test_norms_on_the_gpu_arrive_late_and_exact_and_nothing_synchronises(clips):
     finally:
         torch.cuda.set_sync_debug_mode("default")
     tap.stop()
-    assert tap.failures == 0
+    assert tap.guard.failures == 0
     assert [row["grad_norm"] for row in rows] == [pytest.approx(float(norm), rel=1e-6) for norm in expected]
     assert [row["step"] for row in rows] == list(range(1, 21))
 

@@ -1,5 +1,6 @@
 import math
 import time
+from collections import Counter
 from types import SimpleNamespace
 
 import pytest
@@ -198,7 +199,7 @@ def test_an_answer_to_alerts_that_does_not_exist_is_refused():
 
 def test_a_fault_of_the_callback_does_not_end_the_training(train, tmp_path, monkeypatch, caplog):
     monkeypatch.setattr("thermograd.ingest.huggingface._job_facts", lambda *_: 1 / 0)
-    monkeypatch.setattr("thermograd.ingest.callback._failed", set())
+    monkeypatch.setattr("thermograd.ingest.callback.harmless._counts", Counter())
     callback = ThermogradCallback(name="t")
     with pytest.raises(Exception, match="no run"):
         train(callback=callback, max_steps=3)

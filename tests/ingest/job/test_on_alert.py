@@ -17,7 +17,7 @@ def test_everyone_hears_an_alert_and_one_that_raises_is_counted_and_said_once(ca
     for _ in range(3):
         tasks(ALERT)
     assert heard == [ALERT] * 3
-    assert tasks.failures == 3
+    assert tasks.guard.failures == 3
     assert caplog.text.count("the user's own") == 1
 
 

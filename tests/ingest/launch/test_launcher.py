@@ -10,7 +10,6 @@ import termios
 import textwrap
 
 import pytest
-from thermograd.ingest.job.session import OwnTap
 from thermograd.ingest.launch.launcher import launch
 from thermograd.store.log.reader import read_kind
 from thermograd.store.runs.catalogue import list_runs
@@ -275,27 +274,6 @@ def test_the_command_reads_the_launchers_stdin_and_its_own_options(tmp_path):
     process = launcher(tmp_path, [sys.executable, "-c", code, "--hz", "3", "--help"], stdin=subprocess.PIPE)
     assert process.communicate("line")[0] == "line ['--hz', '3', '--help']\n"
     assert process.returncode == 0
-
-
-def test_rows_are_held_back_until_it_is_clear_who_logs():
-    tap = OwnTap()
-    assert tap.let_through({"step": 1}) == [{"step": 1}]
-    tap = OwnTap()
-    tap.is_ours = True
-    assert tap.let_through({"step": 1}) == []
-    assert tap.let_through({"step": 2}) == [{"step": 1}, {"step": 2}]
-    assert tap.let_through({"step": 3}) == [{"step": 3}]
-    tap = OwnTap()
-    tap.is_ours = True
-    assert tap.let_through({"step": 1}) == []
-    assert tap.gives_way()
-    assert tap.let_through({"step": 2}) == tap.rest() == []
-    tap = OwnTap()
-    tap.is_ours = True
-    assert tap.let_through({"step": 1}) == []
-    tap.is_wanted = True
-    assert not tap.gives_way()
-    assert tap.let_through({"step": 2}) == [{"step": 1}, {"step": 2}]
 
 
 def test_the_hook_alone_costs_little_and_loads_nothing(tmp_path):

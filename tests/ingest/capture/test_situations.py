@@ -53,7 +53,7 @@ def tapped():
     tap.start()
     yield tap, rows
     tap.stop()
-    assert tap.failures == 0
+    assert tap.guard.failures == 0
 
 
 @pytest.fixture

@@ -168,7 +168,7 @@ def test_a_fault_of_ours_is_counted_and_never_reaches_the_loop(model, caplog):
         optimizer.step()
     tap._queue.clear()
     tap.stop()
-    assert tap.failures == 3
+    assert tap.guard.failures == 3
     assert caplog.text.count("training goes on") == 1
 
 
