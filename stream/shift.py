@@ -85,11 +85,7 @@ class LevelShift(base.Estimator):  # type: ignore[misc]  # river ships no types
     @property
     def definition_id(self) -> str:
         """Name, version and parameters of the rule, for the record."""
-        return (
-            f"shift/1(fast_steps={self.fast_steps!r},slow_steps={self.slow_steps!r},ratio={self.ratio!r},"
-            f"deviations={self.deviations!r},warmup_steps={self.warmup_steps!r},"
-            f"quiet_steps={self.quiet_steps!r})"
-        )
+        return f"shift/1({','.join(f'{name}={value!r}' for name, value in self._get_params().items())})"
 
     def update(self, x: float) -> None:
         """Learn one value and compare the two levels."""

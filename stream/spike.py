@@ -14,13 +14,9 @@ _EXTREME = 100.0  # a value this many levels high spoils river's sums when it le
 class Episode:
     """Tells the first of a series of detections from the ones that follow it.
 
-    Within an episode a detection that stands apart (two steps without any before it) and has at least
-    twice the largest score so far begins a new one: a small spike must not hide a large one after it.
-
-    Parameters
-    ----------
-    quiet_steps
-        Steps without detection that end an episode.
+    `quiet_steps` without detection end an episode. Within one a detection that stands apart (two steps
+    without any before it) and has at least twice the largest score so far begins a new one: a small spike
+    must not hide a large one after it.
 
     Examples
     --------
@@ -64,6 +60,11 @@ class SpikeDetector(base.Estimator):  # type: ignore[misc]  # river ships no typ
 
     Values that are not finite, and exact zeros, are never learnt: they are detections of their own
     (`nonfinite`, `zero`) and neither begin nor end an episode.
+
+    This is the live rule: causal, so that an alert can be given at the step itself and a replay gives the
+    same. The analysis after the run, which looks for what hardware does around spikes, has another
+    (`thermograd.analysis.event_study.onsets.spikes_of`): robust deviations of the *residuals* of the whole
+    run, past and future alike, because there a spike is what nothing else predicts. So their counts differ.
 
     Parameters
     ----------
@@ -147,11 +148,7 @@ class SpikeDetector(base.Estimator):  # type: ignore[misc]  # river ships no typ
     @property
     def definition_id(self) -> str:
         """Name, version and parameters of the rule, for the record."""
-        return (
-            f"spike/2(k={self.k!r},window_steps={self.window_steps!r},ratio={self.ratio!r},"
-            f"warmup_steps={self.warmup_steps!r},rebase_steps={self.rebase_steps!r},"
-            f"quiet_steps={self.quiet_steps!r})"
-        )
+        return f"spike/2({','.join(f'{name}={value!r}' for name, value in self._get_params().items())})"
 
     def update(self, x: float) -> None:
         """Compare one value with its past, then learn it."""
@@ -225,19 +222,8 @@ class RollingVariance:
 
     The same numbers, bit for bit, as river's ``utils.Rolling(stats.Var, window)``, in one call instead of
     five: this is learnt twice a step. It is as little proof against extreme values, see
-    `thermograd.stream.spike.SpikeDetector` for the gate.
-
-    Parameters
-    ----------
-    window
-        Values in the window, at least 2.
-
-    Attributes
-    ----------
-    values
-        Those in the window, the oldest first.
-    mean
-        Of them; 0 before the first.
+    `SpikeDetector` for the gate. `values` holds those in the window, the oldest first; `mean` is theirs, 0
+    before the first.
 
     Examples
     --------

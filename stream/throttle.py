@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from math import isfinite
 from typing import Any, Literal
 
+from river import base
+
 State = Literal["unknown", "normal", "power_limited", "throttle.warn", "collapse.thermal", "collapse.brake"]
 CONDITIONS: tuple[State, ...] = ("collapse.brake", "collapse.thermal", "throttle.warn", "power_limited")
 
@@ -27,7 +29,7 @@ class ThrottleEpisode:
     end_s: float | None = None
 
 
-class ThrottleDetector:
+class ThrottleDetector(base.Estimator):  # type: ignore[misc]  # river ships no types
     """Tells a throttled device from a busy, an idle, and a power-capped one.
 
     - ``collapse.thermal``, ``collapse.brake``: the driver's thermal or brake bits in more than half of
@@ -156,12 +158,7 @@ class ThrottleDetector:
     @property
     def definition_id(self) -> str:
         """Name, version and parameters of the rules, for the record."""
-        names = (
-            "temperature_limit_c", "clock_loss_ratio", "loss_s", "majority_s", "warn_margin_c",
-            "near_margin_c", "counter_warn_s", "reference_s", "reference_min_s", "idle_pct", "gap_s",
-            "quiet_s",
-        )  # fmt: skip
-        return f"throttle/1({','.join(f'{name}={getattr(self, name)!r}' for name in names)})"
+        return f"throttle/1({','.join(f'{name}={value!r}' for name, value in self._get_params().items())})"
 
     def update(self, time_s: float, sample: Mapping[str, Any]) -> None:
         """Learn one reading at `time_s` (event time in s, any origin); keys as `sample` columns."""

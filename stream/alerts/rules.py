@@ -11,8 +11,8 @@ from math import isfinite
 from typing import Any, Protocol
 
 from msgspec.structs import asdict
-from thermograd.store.efficiency.estimator import Efficiency
 from thermograd.stream.alerts.alert import Alert, alert_from, as_float, at_step
+from thermograd.stream.efficiency import Efficiency
 from thermograd.stream.settings import Settings, SpikeSettings
 from thermograd.stream.shift import LevelShift
 from thermograd.stream.spike import Episode, SpikeDetector

@@ -36,21 +36,12 @@ class CouplingBank:
     an e-value again, so it comes at most once in `alarm_ticks` ticks of uncoupled data for all pairs
     together. After an alarm the bets begin anew.
 
-    Parameters
-    ----------
-    sensors
-        Number of sensors y.
-    drivers
-        Number of drivers that are regressed out of x and every y.
-    alarm_ticks
-        A: mean number of ticks between false alarms, at least. The default is three days at 1 Hz: with
-        one day about one false alarm a day is what is seen, for the bound is nearly sharp.
-    max_lag
-        Lags in ticks, -max_lag to max_lag; above 0: x leads.
-    warmup_ticks
-        Ticks before the first bet.
-    order, forgetting, scale_rate, mean_rate, driver_lags
-        Of the predictions, see `thermograd.stream.coupling.innovations.Innovations`.
+    There are `sensors` sensors y, and `drivers` drivers that are regressed out of x and every y.
+    `alarm_ticks` is the mean number of ticks between false alarms, at least; the default is three days at
+    1 Hz: with one day about one false alarm a day is what is seen, for the bound is nearly sharp. Lags go
+    from -`max_lag` to `max_lag` ticks; above 0: x leads. No bet is placed in the first `warmup_ticks`.
+    `order`, `forgetting`, `scale_rate`, `mean_rate` and `driver_lags` are of the predictions, see
+    `thermograd.stream.coupling.innovations.Innovations`.
 
     Attributes
     ----------
@@ -106,8 +97,7 @@ class CouplingBank:
     @property
     def run_e_values(self) -> Floats:
         """E-values since the start of the run, without restart; shape (sensors,)."""
-        values: Floats = _mean(self._fortune)
-        return values
+        return _mean(self._fortune)
 
     @property
     def run_e_value(self) -> float:

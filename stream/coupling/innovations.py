@@ -130,20 +130,9 @@ class Innovations:
     change of level within some values, and one spike spoils nothing; directions without excitation are not
     forgotten beyond a bound.
 
-    Parameters
-    ----------
-    series
-        How many series.
-    drivers
-        How many drivers; each enters with its present value and the `driver_lags` before.
-    order
-        Own past values.
-    forgetting
-        Weight of a value relative to the next one.
-    scale_rate, mean_rate
-        Rates of the deviation of errors, and of the mean that is taken off.
-    driver_lags
-        Past values of each driver.
+    There are `series` series and `drivers` drivers, each of which enters with its present value and the
+    `driver_lags` before. `forgetting` is the weight of a value relative to the next one; `scale_rate` and
+    `mean_rate` are those of the deviation of errors, and of the mean that is taken off.
     """
 
     def __init__(
