@@ -47,14 +47,14 @@ def measured(join):
 """
 CODES = {
     ("ours", "one table"): """
-from thermograd.analysis.align.grid import nearest_by
+from thermograd.benchmarks.nearest_by import nearest_by
 step_time, sample_time = load("step_time"), load("sample_time")
 step_device, sample_device = load("step_device"), load("sample_device")
 join = lambda n: nearest_by(step_time[:n], step_device[:n], sample_time, sample_device, 1_000_000_000)
 np.save(f"{folder}/ours-one.npy", measured(join))
 """,
     ("ours", "a table a device"): """
-from thermograd.analysis.align.grid import nearest
+from thermograd.analysis.align.matching import nearest
 pairs = [(load(f"steps-{d}"), load(f"samples-{d}")) for d in range(8)]
 result = measured(lambda n: [nearest(steps[:n], samples[:n], 1_000_000_000) for steps, samples in pairs])
 np.save(f"{folder}/ours-split.npy", np.concatenate(result))

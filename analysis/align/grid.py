@@ -1,18 +1,12 @@
-"""Steps and samples brought together: matched one by one, or both series on one causal clock.
+"""Steps and samples brought together: both series on one causal clock; plain arrays in, plain arrays out."""
 
-Plain arrays in, plain arrays out; `nearest`, `nearest_by`, `asof` and `interval_mean` come from `matching`.
-"""
-
+from collections import Counter
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
-from thermograd.analysis.align.matching import (
-    Floats,
-    Times,
-    interval_mean,
-    time_array,
-)
+from numpy.typing import ArrayLike
+from thermograd.analysis.align.matching import interval_mean, time_array
+from thermograd.analysis.arrays import Floats, Ints, Mask, Times
 
 _GAP_INTERVALS = 5.0  # a hole longer than this many median intervals ends a segment
 _CLOCK_SLACK = 0.9  # a nominal 1 Hz clock jitters; a median this close to the minimum period is native
@@ -42,7 +36,7 @@ class CausalGrid:
     x: Floats
     y: Floats
     time_ns: Times
-    segment: NDArray[np.int64]
+    segment: Ints
     period_s: float
     clock: str
     n_dropped: dict[str, int]
@@ -95,7 +89,7 @@ def causal_grid(
     """
     if not min_period_s > 0:
         raise ValueError(f"min_period_s is {min_period_s!r}; expected seconds > 0")
-    dropped: dict[str, int] = {}
+    dropped = Counter[str]()
     steps = _cleaned(step_time_ns, step_values, "step", dropped)
     samples = _cleaned(sample_time_ns, sample_values, "sample", dropped)
     samples = _last_of_equal(*samples, dropped)
@@ -108,9 +102,8 @@ def causal_grid(
     segment = _segments(edges[filled])
     lengths = np.bincount(segment, minlength=1)  # of every stretch
     long_enough = (lengths >= min(minimum_stretch, lengths.max()))[segment]
-    dropped[f"intervals in a stretch of fewer than {minimum_stretch} between gaps"] = int(
-        (~long_enough).sum()
-    )
+    too_short = f"intervals in a stretch of fewer than {minimum_stretch} between gaps"
+    dropped[too_short] = int((~long_enough).sum())
     chosen = filled[long_enough]
     if chosen.size < 2:
         return _empty_grid(dropped)
@@ -121,13 +114,11 @@ def causal_grid(
         segment=np.unique(segment[long_enough], return_inverse=True)[1].astype(np.int64),
         period_s=float(np.median(np.diff(edges[filled]))) / 1e9,
         clock=clock,
-        n_dropped=_only_some(dropped),
+        n_dropped=dict(+dropped),  # what is not zero
     )
 
 
-def _cleaned(
-    time_ns: ArrayLike, values: ArrayLike, name: str, dropped: dict[str, int]
-) -> tuple[Times, Floats]:
+def _cleaned(time_ns: ArrayLike, values: ArrayLike, name: str, dropped: Counter[str]) -> tuple[Times, Floats]:
     times, numbers = time_array(time_ns, f"{name}_time_ns"), np.asarray(values, dtype=np.float64)
     if times.shape != numbers.shape:
         raise ValueError(f"{name}_time_ns has shape {times.shape} but {name}_values {numbers.shape}")
@@ -137,7 +128,7 @@ def _cleaned(
     return times[finite][order], numbers[finite][order]
 
 
-def _last_of_equal(times: Times, values: Floats, dropped: dict[str, int]) -> tuple[Times, Floats]:
+def _last_of_equal(times: Times, values: Floats, dropped: Counter[str]) -> tuple[Times, Floats]:
     last = np.append(times[1:] != times[:-1], True)[: times.size]
     dropped["samples repeated at the same time"] = int((~last).sum())
     return times[last], values[last]
@@ -163,7 +154,7 @@ def _clock(steps: Times, samples: Times, min_period_s: float) -> tuple[str, Time
     return clock, edges, np.where(after_hole, edges - round(period_ns), starts)
 
 
-def _filled(inside: NDArray[np.bool_], x: Floats, y: Floats, dropped: dict[str, int]) -> NDArray[np.int64]:
+def _filled(inside: Mask, x: Floats, y: Floats, dropped: Counter[str]) -> Ints:
     """Return the indices of the usable intervals, and count the others by their first fault."""
     with_step, with_sample = np.isfinite(x), np.isfinite(y)
     dropped["intervals outside the time of the steps"] = int((~inside).sum())
@@ -172,18 +163,13 @@ def _filled(inside: NDArray[np.bool_], x: Floats, y: Floats, dropped: dict[str, 
     return np.flatnonzero(inside & with_step & with_sample)
 
 
-def _only_some(counts: dict[str, int]) -> dict[str, int]:
-    return {reason: count for reason, count in counts.items() if count}
-
-
-def _segments(edges: Times) -> NDArray[np.int64]:
+def _segments(edges: Times) -> Ints:
     if edges.size < 2:
         return np.zeros(edges.size, dtype=np.int64)
     spacing = np.diff(edges)
     return np.append(0, np.cumsum(spacing > _GAP_INTERVALS * np.median(spacing))).astype(np.int64)
 
 
-def _empty_grid(dropped: dict[str, int]) -> CausalGrid:
-    nothing = np.empty(0)
-    whole = np.empty(0, dtype=np.int64)
-    return CausalGrid(nothing, nothing.copy(), whole, whole.copy(), float("nan"), "none", _only_some(dropped))
+def _empty_grid(dropped: Counter[str]) -> CausalGrid:
+    nothing, whole = np.empty(0), np.empty(0, dtype=np.int64)
+    return CausalGrid(nothing, nothing.copy(), whole, whole.copy(), float("nan"), "none", dict(+dropped))

@@ -4,22 +4,16 @@ Plain arrays in, plain arrays out. Times are int64 nanoseconds (UTC epoch, or an
 are compared exactly, in integers: a float64 epoch in seconds resolves only about 0.2 microseconds.
 """
 
-from bisect import bisect_right
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import ArrayLike, NDArray
-
-Times = NDArray[np.int64]
-Floats = NDArray[np.float64]
+from thermograd.analysis.arrays import Floats, Ints, Mask, Times
 
 _CHUNK = 4096  # steps handled at a time, so that all temporaries stay in the processor's cache
-_BLOCK = 1 << 18  # samples taken apart at a time: likewise, and so that memory does not grow with the run
 
 
-def nearest(step_time_ns: ArrayLike, sample_time_ns: ArrayLike, tolerance_ns: int) -> NDArray[np.int64]:
+def nearest(step_time_ns: ArrayLike, sample_time_ns: ArrayLike, tolerance_ns: int) -> Ints:
     """Match every step with its nearest sample.
 
     The rule, the same in SQL and in the stream: the smallest distance in time that is no more than
@@ -53,96 +47,27 @@ def nearest(step_time_ns: ArrayLike, sample_time_ns: ArrayLike, tolerance_ns: in
     >>> nearest([10, 20, 90], [12, 18, 22, 22], tolerance_ns=5).tolist()
     [0, 1, -1]
     """
-    limit = _tolerance(tolerance_ns)
+    limit = _limit(tolerance_ns)
     return _matched(step_time_ns, sample_time_ns, lambda steps, samples: _nearest(steps, samples, limit))
 
 
-def nearest_by(
-    step_time_ns: ArrayLike,
-    step_key: ArrayLike,
-    sample_time_ns: ArrayLike,
-    sample_key: ArrayLike,
-    tolerance_ns: int,
-) -> NDArray[np.int64]:
-    """Match every step with the nearest sample of the same key: one table of several devices, as logged.
+def asof(step_time_ns: ArrayLike, sample_time_ns: ArrayLike, tolerance_ns: int | None = None) -> Ints:
+    """Match every step with the last sample at or before it; of several at the same time the last.
 
-    Parameters
-    ----------
-    step_time_ns, sample_time_ns, tolerance_ns
-        As for `nearest`; the samples ascend as a whole.
-    step_key, sample_key
-        Shapes (n_steps,) and (n_samples,), integers: the device of each, such as its dictionary index.
-
-    Returns
-    -------
-    ndarray of int64, shape (n_steps,)
-        Index into all samples of the matched one; -1 where no sample of the key is near enough.
-
-    Raises
-    ------
-    ValueError
-        As `nearest`; also if times and keys differ in shape.
-    TypeError
-        If a time or a key is not an integer.
-
-    Examples
-    --------
-    >>> nearest_by([10, 11], [0, 1], [9, 10, 14], [1, 1, 0], tolerance_ns=5).tolist()
-    [2, 1]
-    """
-    limit = _tolerance(tolerance_ns)
-    steps, samples = time_array(step_time_ns, "step_time_ns"), time_array(sample_time_ns, "sample_time_ns")
-    step_keys = _keys(step_key, steps, "step_key")
-    sample_keys = _keys(sample_key, samples, "sample_key")
-    _require_ascending(samples)
-    result = np.full(steps.size, -1, dtype=np.int64)
-    order = np.argsort(steps, kind="stable") if (steps[1:] < steps[:-1]).any() else None
-    if order is not None:
-        steps, step_keys = steps[order], step_keys[order]
-    for mine, near in _blocks(steps, samples, int(tolerance_ns)):
-        result[mine] = _by_key(steps[mine], step_keys[mine], samples[near], sample_keys[near], limit)
-        result[mine][result[mine] >= 0] += near.start
-    if order is not None:
-        result[order] = result.copy()
-    return result
-
-
-def asof(
-    step_time_ns: ArrayLike, sample_time_ns: ArrayLike, tolerance_ns: int | None = None
-) -> NDArray[np.int64]:
-    """Match every step with the last sample at or before it.
-
-    Parameters
-    ----------
-    step_time_ns, sample_time_ns
-        As for `nearest`.
-    tolerance_ns
-        Oldest sample accepted, in nanoseconds before the step (inclusive); None accepts any age.
-
-    Returns
-    -------
-    ndarray of int64, shape (n_steps,)
-        Index of the matched sample (of several at the same time the last); -1 where there is none.
-
-    Raises
-    ------
-    ValueError
-        If the samples are not ascending, an array is not one-dimensional, or the tolerance is negative.
-    TypeError
-        If a time is not an integer.
+    As `nearest`, but `tolerance_ns` is the greatest age accepted; None accepts any.
 
     Examples
     --------
     >>> asof([10, 20, 90], [12, 18, 22, 22]).tolist()
     [-1, 1, 3]
     """
-    limit = None if tolerance_ns is None else _tolerance(tolerance_ns)
+    limit = None if tolerance_ns is None else _limit(tolerance_ns)
     return _matched(step_time_ns, sample_time_ns, lambda steps, samples: _asof(steps, samples, limit))
 
 
 def interval_mean(
     start_ns: ArrayLike, end_ns: ArrayLike, sample_time_ns: ArrayLike, values: ArrayLike
-) -> NDArray[np.float64]:
+) -> Floats:
     """Average the finite samples inside every interval (start, end].
 
     Parameters
@@ -198,7 +123,7 @@ def time_array(values: ArrayLike, name: str) -> Times:
     return np.ascontiguousarray(array.astype(np.int64, copy=False))
 
 
-def _tolerance(tolerance_ns: int) -> np.uint64:
+def _limit(tolerance_ns: int) -> np.uint64:
     if tolerance_ns < 0:
         raise ValueError(f"tolerance_ns is {tolerance_ns!r}; expected nanoseconds >= 0")
     return np.uint64(tolerance_ns)
@@ -218,8 +143,8 @@ def _require_ascending(samples: Times) -> None:
 
 
 def _matched(
-    step_time_ns: ArrayLike, sample_time_ns: ArrayLike, match: Callable[[Times, Times], NDArray[np.int64]]
-) -> NDArray[np.int64]:
+    step_time_ns: ArrayLike, sample_time_ns: ArrayLike, match: Callable[[Times, Times], Ints]
+) -> Ints:
     steps, samples = time_array(step_time_ns, "step_time_ns"), time_array(sample_time_ns, "sample_time_ns")
     _require_ascending(samples)
     if not steps.size or not samples.size:
@@ -232,65 +157,7 @@ def _matched(
     return result
 
 
-def _keys(keys: ArrayLike, times: Times, name: str) -> NDArray[np.integer]:
-    array = np.ascontiguousarray(keys)
-    if array.shape != times.shape:
-        raise ValueError(f"{name} has shape {array.shape}; expected that of the times, {times.shape}")
-    if array.size and array.dtype.kind not in "iu":
-        raise TypeError(f"{name} is {array.dtype}; expected integers")
-    return array.astype(np.int64) if not array.size else array
-
-
-def _blocks(steps: Times, samples: Times, tolerance: int) -> Iterator[tuple[slice, slice]]:
-    """Yield stretches of ascending steps, each with all the samples that any of its steps may match."""
-    first, size, ends = 0, _BLOCK, np.iinfo(np.int64)
-    while first < steps.size and samples.size:
-        at = int(samples.searchsorted(steps[first])) + size
-        stop = int(steps.searchsorted(samples[at])) if at < samples.size else steps.size
-        mine = slice(first, max(stop, first + 1))
-        low = max(int(steps[mine.start]) - tolerance, ends.min)
-        high = min(int(steps[mine.stop - 1]) + tolerance, ends.max)
-        near = slice(
-            int(samples.searchsorted(np.int64(low))), int(samples.searchsorted(np.int64(high), side="right"))
-        )
-        if near.stop - near.start > 4 * size:  # a tolerance longer than a block: longer blocks
-            size *= 2
-            continue
-        if near.stop > near.start:
-            yield mine, near
-        first = mine.stop
-
-
-def _by_key(
-    steps: Times,
-    step_keys: NDArray[np.integer],
-    samples: Times,
-    sample_keys: NDArray[np.integer],
-    limit: np.uint64,
-) -> NDArray[np.int64]:
-    result = np.full(steps.size, -1, dtype=np.int64)
-    step_groups, sample_groups = _grouped(step_keys), _grouped(sample_keys)
-    for key, mine in step_groups.items():
-        theirs = sample_groups.get(key)
-        if theirs is not None:
-            found = _nearest(steps.take(mine), samples.take(theirs), limit)
-            result[mine] = np.where(found >= 0, theirs.take(found, mode="clip"), -1)
-    return result
-
-
-def _grouped(keys: NDArray[np.integer]) -> dict[int, NDArray[np.int64]]:
-    """Return the places of each key, ascending."""
-    # Arrow's stable sort counts where the keys are few: 4 ns a key, numpy's 30.
-    order = pc.array_sort_indices(pa.array(keys)).to_numpy().view(np.int64)
-    places, start = {}, 0
-    while start < order.size:
-        key = keys[order[start]]
-        stop = bisect_right(order, key, start, key=keys.__getitem__)
-        places[int(key)], start = order[start:stop], stop
-    return places
-
-
-def _last_at_or_before(steps: Times, samples: Times) -> NDArray[np.int64]:
+def _last_at_or_before(steps: Times, samples: Times) -> Ints:
     # Ascending steps: each block of them needs only its own short slice of the samples, which is
     # searched in cache; a search of the whole array misses the cache at most of its 23 probes.
     result = np.empty(steps.size, dtype=np.int64)
@@ -307,7 +174,7 @@ def _distance(later: Times, earlier: Times) -> NDArray[np.uint64]:
     return np.subtract(later, earlier).view(np.uint64)
 
 
-def _nearest(steps: Times, samples: Times, limit: np.uint64) -> NDArray[np.int64]:
+def _nearest(steps: Times, samples: Times, limit: np.uint64) -> Ints:
     before = _last_at_or_before(steps, samples)
     inner = slice(before.searchsorted(0), before.searchsorted(samples.size - 1))
     for first in range(inner.start, inner.stop, _CHUNK):
@@ -321,7 +188,7 @@ def _nearest(steps: Times, samples: Times, limit: np.uint64) -> NDArray[np.int64
     return before
 
 
-def _choose_side(steps: Times, samples: Times, before: NDArray[np.int64], limit: np.uint64) -> None:
+def _choose_side(steps: Times, samples: Times, before: Ints, limit: np.uint64) -> None:
     """Turn the last index at or before each step into the index of its match, in place."""
     past = _distance(steps, samples.take(before, mode="clip"))
     next_times = samples.take(before + 1, mode="clip")
@@ -334,15 +201,13 @@ def _choose_side(steps: Times, samples: Times, before: NDArray[np.int64], limit:
         before[missed] = -1
 
 
-def _move_to_last_of_equal(
-    index: NDArray[np.int64], chosen: NDArray[np.bool_], times: Times, samples: Times
-) -> None:
+def _move_to_last_of_equal(index: Ints, chosen: Mask, times: Times, samples: Times) -> None:
     repeated = chosen & (samples.take(index + 1, mode="clip") == times) & (index < samples.size - 1)
     if repeated.any():
         index[repeated] = samples.searchsorted(times[repeated], side="right") - 1
 
 
-def _asof(steps: Times, samples: Times, limit: np.uint64 | None) -> NDArray[np.int64]:
+def _asof(steps: Times, samples: Times, limit: np.uint64 | None) -> Ints:
     result = _last_at_or_before(steps, samples)
     if limit is not None:
         age = _distance(steps, samples.take(result, mode="clip"))

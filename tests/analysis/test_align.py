@@ -1,8 +1,9 @@
 import naive
 import numpy as np
 import pytest
-from thermograd.analysis.align.grid import causal_grid, matching
-from thermograd.analysis.align.matching import asof, interval_mean, nearest, nearest_by
+from thermograd.analysis.align import asof, causal_grid, interval_mean, matching, nearest
+from thermograd.benchmarks import nearest_by as by_key
+from thermograd.benchmarks.nearest_by import nearest_by
 
 SECOND = 1_000_000_000
 START = 1_700_000_000 * SECOND
@@ -93,7 +94,7 @@ def test_asof_equals_the_brute_force_loop_on_many_small_cases():
 @pytest.mark.parametrize("block", [2, 7, 1 << 18])
 @pytest.mark.parametrize("kind", [np.int8, np.uint64])
 def test_one_table_of_several_devices_equals_the_brute_force_loop_on_each(monkeypatch, block, kind):
-    monkeypatch.setattr(matching, "_BLOCK", block)
+    monkeypatch.setattr(by_key, "_BLOCK", block)
     rng = np.random.default_rng(block)
     for trial in range(150):
         steps, samples = random_clocks(rng)
