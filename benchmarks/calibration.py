@@ -30,10 +30,10 @@ from thermograd.analysis.calibration.processes import NULLS, Pair, Rng
 from thermograd.analysis.calibration.scenarios import draw
 from thermograd.analysis.coupling.cross_correlation import couplings_by_family, residual_cross_correlation
 from thermograd.analysis.coupling.power import smallest_detectable
-from thermograd.analysis.coupling.session_swap import session_swap
+from thermograd.analysis.coupling.swap import session_swap
 from thermograd.analysis.event_study.coincidence import event_coincidence
 from thermograd.analysis.event_study.onsets import onset_test, onsets_of
-from thermograd.analysis.event_study.triggered_average import locked_average
+from thermograd.analysis.event_study.triggered_average import event_triggered_average
 from thermograd.analysis.run.analyze import analyze_run
 from thermograd.analysis.run.series import load_series
 from thermograd.ingest.simulate.write import Signals, simulate_run
@@ -191,7 +191,7 @@ def events(runs: int, seed: int) -> Iterator[Row]:
         outside = 0
         for run in range(runs):
             rng = seeded(f"locked {name}", 1200, seed, run)
-            average = locked_average(NULLS[name](rng, 1200).y, rng.random(1200) < 0.03)
+            average = event_triggered_average(NULLS[name](rng, 1200).y, rng.random(1200) < 0.03)
             outside += average.effect_low > 0 or average.effect_high < 0
         yield f"spike-locked average, {name}: 0 outside its 95 % interval", 1200, runs, rate(outside, runs)
 

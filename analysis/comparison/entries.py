@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from thermograd.analysis.coupling.session_swap import SessionSwap, SwapFamily
+from thermograd.analysis.coupling.swap import SessionSwap, SwapFamily
 from thermograd.analysis.run.result import Pair
 
 

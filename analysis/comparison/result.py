@@ -9,7 +9,9 @@ from thermograd.analysis.comparison.entries import ComparedRun, PairAcross
 from thermograd.analysis.comparison.reproducibility import Reproducibility
 from thermograd.analysis.comparison.tables import pairs_across_section, runs_section
 from thermograd.analysis.display.markup import element, items
+from thermograd.analysis.run.result import follows
 from thermograd.analysis.run.series import RunSeries
+from thermograd.store.columns import signal
 from thermograd.store.text import without_nan
 
 
@@ -105,12 +107,7 @@ def comparison_html(comparison: "Comparison") -> str:
     return element("div", sentence, runs, across, warnings)
 
 
-_NAMES = {"grad_norm": "gradient norm", "temperature_c": "temperature", "power_w": "power"}
-
-
 _FEWEST_RUNS = 5
-
-
 _MATTERS = 0.2  # the |r| below which a coupling does not matter, as in `verdict`
 
 
@@ -138,7 +135,7 @@ def comparison_sentence(comparison: Comparison) -> str:
     best = best_of(comparison)
     if best is None or best.swap.n_runs < 2:
         return _too_few(comparison)
-    what, numbers = f"{_words(best.x)} and {_words(best.y)}", f"pooled r = {interval(best)}"
+    what, numbers = f"{signal(best.x).name} and {signal(best.y).name}", f"pooled r = {interval(best)}"
     trainings, said = best.swap.n_runs, comparison_verdict(comparison)
     if said == "insufficient":
         return (
@@ -148,7 +145,7 @@ def comparison_sentence(comparison: Comparison) -> str:
     if said == "coupled":
         return (
             f"COUPLED over {trainings} trainings: {what} fit their own run better than another run's, "
-            f"{_leads(best.lag_s)} ({numbers}, session swap p = {best.p_adjusted:.2g}). "
+            f"{follows(best.lag_s)} ({numbers}, session swap p = {best.p_adjusted:.2g}). "
             "This is association; only an intervention shows what causes what."
         )
     lead = "NO COUPLING" if said == "no_coupling" else "NOT SHOWN"
@@ -174,16 +171,6 @@ def _too_few(comparison: Comparison) -> str:
 def _by_p(pair: PairAcross) -> tuple[float, float]:
     p = pair.swap.p
     return (1.0 if math.isnan(p) else p), -abs(pair.swap.r) if math.isfinite(pair.swap.r) else 0.0
-
-
-def _words(name: str) -> str:
-    return _NAMES.get(name, name)
-
-
-def _leads(lag_s: float) -> str:
-    if lag_s > 0:
-        return f"the hardware follows by {lag_s:.0f} s"
-    return f"the training follows by {-lag_s:.0f} s" if lag_s < 0 else "at the same time"
 
 
 def interval(pair: PairAcross) -> str:

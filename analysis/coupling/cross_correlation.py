@@ -5,11 +5,14 @@ over a window of lags, with a p-value that counts the search over lags and survi
 shared restlessness. It measures association; only a randomised intervention could show more.
 """
 
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
+from thermograd.analysis.arrays import Floats, Ints
+from thermograd.analysis.coupling.linear_algebra import cosine
 from thermograd.analysis.coupling.pair_residuals import Paired, paired_residuals
 from thermograd.analysis.coupling.resampling import LaggedPair, half_width
 from thermograd.analysis.coupling.significance import most_influential, peak_of
@@ -19,11 +22,9 @@ from thermograd.analysis.display.profile import lag_profile
 
 Family = Literal["forward", "simultaneous", "reverse"]
 FAMILIES: tuple[Family, ...] = ("forward", "simultaneous", "reverse")
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class Coupling:
     """What `residual_cross_correlation` found for one pair of series.
 
@@ -45,7 +46,7 @@ class Coupling:
     family
         Lags the peak was searched in, shape (n_lags,).
     p_sidak, p_permutation, p_sign_flip
-        The three tests; None where not run (see `peak.Peak`). Signs are flipped of x and of y.
+        The three tests; None where not run (see `significance.Peak`). Signs are flipped of x and of y.
     guard_p
         p without the most influential second; None where p was not below alpha.
     residual_x, residual_y
@@ -58,19 +59,19 @@ class Coupling:
         Why no statistic could be computed; None otherwise.
     """
 
-    r: float
-    lag: int
-    p: float
-    half_width: float
+    r: float = float("nan")
+    lag: int = 0
+    p: float = float("nan")
+    half_width: float = float("nan")
     n: int
-    df: int
+    df: int = 0
     lags: Ints
     profile: Floats
     family: Ints
-    p_sidak: float
-    p_permutation: float | None
-    p_sign_flip: float | None
-    guard_p: float | None
+    p_sidak: float = float("nan")
+    p_permutation: float | None = None
+    p_sign_flip: float | None = None
+    guard_p: float | None = None
     residual_x: Floats
     residual_y: Floats
     order_x: int
@@ -79,9 +80,14 @@ class Coupling:
     reason: str | None = None
 
     def _repr_html_(self) -> str:
-        pass
-
-        return coupling_html(self)
+        if self.reason:
+            return element("p", f"No correlation: {self.reason}.")
+        header = ("n", "r", "Lag, bins", "p", "95 % bound")
+        numbers = shown_number(self.r, "+.2f"), f"{self.lag:+d}", shown_number(self.p, ".2g")
+        row = (f"{self.n:,}", *numbers, bound_text(self.half_width))
+        own = set(self.family.tolist())
+        drawing = lag_profile(self.lags.tolist(), self.profile.tolist(), self.half_width, own, "bins", "x")
+        return element("div", table(header, [row], "nnnnn", "Residual cross-correlation"), drawing)
 
 
 def residual_cross_correlation(
@@ -152,12 +158,10 @@ def residual_cross_correlation(
     (permuting residuals); Winkler et al. (2014), NeuroImage 92:381-397 (sign flips).
     """
     searched = _family_lags(family, max_lag)
-    shortest = max(20, 2 * (max_lag + 1))
     cleaned = paired_residuals(
-        x, y, drivers, segments, unlagged=unlagged, driver_lags=driver_lags, shortest=shortest
+        x, y, drivers, segments, unlagged=unlagged, driver_lags=driver_lags, shortest=shortest_series(max_lag)
     )
-    every_lag = _every_lag(cleaned, max_lag)
-    return _coupling(cleaned, every_lag, searched, max_lag, permutations, seed, alpha)
+    return _couplings(cleaned, [searched], max_lag, permutations, seed, alpha)[0]
 
 
 def couplings_by_family(
@@ -172,63 +176,46 @@ def couplings_by_family(
     unlagged: ArrayLike | None = None,
 ) -> dict[Family, Coupling]:
     """Return `residual_cross_correlation` of each family of lags; the series are cleaned only once."""
-    shortest = max(20, 2 * (max_lag + 1))
-    cleaned = paired_residuals(x, y, drivers, segments, unlagged=unlagged, shortest=shortest)
-    every_lag = _every_lag(cleaned, max_lag)
-    return {
-        family: _coupling(
-            cleaned, every_lag, _family_lags(family, max_lag), max_lag, permutations, seed, 0.05
-        )
-        for family in FAMILIES
-    }
+    cleaned = paired_residuals(x, y, drivers, segments, unlagged=unlagged, shortest=shortest_series(max_lag))
+    searched = [_family_lags(family, max_lag) for family in FAMILIES]
+    found = _couplings(cleaned, searched, max_lag, permutations, seed, 0.05)
+    return dict(zip(FAMILIES, found, strict=True))
 
 
-def _every_lag(cleaned: Paired, max_lag: int) -> LaggedPair | None:
-    if cleaned.reason:
-        return None
+def shortest_series(max_lag: int) -> int:
+    """Return the fewest bins that are tested over so many lags."""
+    return max(20, 2 * (max_lag + 1))
+
+
+def _couplings(
+    cleaned: Paired, families: Sequence[Ints], max_lag: int, permutations: int, seed: int, alpha: float
+) -> list[Coupling]:
     lags = np.arange(-max_lag, max_lag + 1)
-    return LaggedPair.build(cleaned.x, cleaned.y, cleaned.nuisance, cleaned.segments, lags)
-
-
-def _coupling(
-    cleaned: Paired,
-    every_lag: LaggedPair | None,
-    searched: Ints,
-    max_lag: int,
-    permutations: int,
-    seed: int,
-    alpha: float,
-) -> Coupling:
-    if every_lag is None:
-        return _no_result(searched, max_lag, cleaned)
+    common: dict[str, Any] = {
+        "n": cleaned.rows.size,
+        "lags": lags,
+        "residual_x": cleaned.full(cleaned.x),
+        "residual_y": cleaned.full(cleaned.y),
+        "order_x": cleaned.order_x,
+        "order_y": cleaned.order_y,
+        "n_dropped": cleaned.n_dropped,
+    }
+    if cleaned.reason:
+        common |= {"profile": np.full(lags.size, np.nan), "reason": cleaned.reason}
+        return [Coupling(family=family, **common) for family in families]
+    every_lag = LaggedPair.build(cleaned.x, cleaned.y, cleaned.nuisance, cleaned.segments, lags)
     df = cleaned.rows.size - cleaned.nuisance.shape[1] - 2
-    pair = every_lag.at(searched + max_lag)
-    rng = np.random.default_rng(seed)
-    tested = peak_of(cleaned, pair, searched, df, permutations, rng)
-    guard_p = None
-    if tested.p <= alpha:
-        rest = pair.without(most_influential(pair, searched, tested.lag))
-        guard_p = peak_of(cleaned, rest, searched, df, permutations, rng).p
-    return Coupling(
-        r=tested.r,
-        lag=tested.lag,
-        p=tested.p,
-        half_width=half_width(df, searched.size),
-        n=cleaned.rows.size,
-        df=df,
-        lags=np.arange(-max_lag, max_lag + 1),
-        profile=every_lag.profile(),
-        family=searched,
-        p_sidak=tested.p_sidak,
-        p_permutation=tested.p_permutation,
-        p_sign_flip=tested.p_sign_flip,
-        guard_p=guard_p,
-        residual_x=cleaned.full(cleaned.x),
-        residual_y=cleaned.full(cleaned.y),
-        order_x=cleaned.order_x,
-        order_y=cleaned.order_y,
-        n_dropped=cleaned.n_dropped,
-    )
+    common |= {"profile": every_lag.profile(), "df": df}
+    found = []
+    for family in families:
+        pair, rng = every_lag.at(family + max_lag), np.random.default_rng(seed)
+        peak, guard_p = peak_of(cleaned, pair, family, df, permutations, rng), None
+        if peak.p <= alpha:
+            rest = pair.without(most_influential(pair, family, peak.lag))
+            guard_p = peak_of(cleaned, rest, family, df, permutations, rng).p
+        width = half_width(df, family.size)
+        found.append(Coupling(**asdict(peak), **common, family=family, half_width=width, guard_p=guard_p))
+    return found
 
 
 def naive_pearson(x: ArrayLike, y: ArrayLike) -> float:
@@ -263,9 +250,8 @@ def naive_pearson(x: ArrayLike, y: ArrayLike) -> float:
     first, second = first[finite], second[finite]
     if first.size < 3 or np.ptp(first) == 0 or np.ptp(second) == 0:
         return float("nan")
-    first, second = (first - first.mean()) / np.ptp(first), (second - second.mean()) / np.ptp(second)
-    scale = float(np.linalg.norm(first)) * float(np.linalg.norm(second))
-    return float(np.clip(first @ second / scale, -1.0, 1.0))
+    scaled = ((values - values.mean()) / np.ptp(values) for values in (first, second))
+    return float(np.clip(cosine(*scaled), -1.0, 1.0))
 
 
 def _family_lags(family: Family | None, max_lag: int) -> Ints:
@@ -282,47 +268,3 @@ def _family_lags(family: Family | None, max_lag: int) -> Ints:
     if max_lag < 0 or last < first:
         raise ValueError(f"max_lag is {max_lag!r}; expected at least {1 if family else 0} bins")
     return np.arange(first, last + 1)
-
-
-def _no_result(searched: Ints, max_lag: int, cleaned: Paired) -> Coupling:
-    nothing, lags = float("nan"), np.arange(-max_lag, max_lag + 1)
-    return Coupling(
-        r=nothing,
-        lag=0,
-        p=nothing,
-        half_width=nothing,
-        n=cleaned.rows.size,
-        df=0,
-        lags=lags,
-        profile=np.full(lags.size, np.nan),
-        family=searched,
-        p_sidak=nothing,
-        p_permutation=None,
-        p_sign_flip=None,
-        guard_p=None,
-        residual_x=cleaned.full(cleaned.x),
-        residual_y=cleaned.full(cleaned.y),
-        order_x=0,
-        order_y=0,
-        n_dropped=cleaned.n_dropped,
-        reason=cleaned.reason,
-    )
-
-
-def coupling_html(coupling: "Coupling") -> str:
-    """Return the numbers of one residual cross-correlation of two arrays, and its profile."""
-    if coupling.reason:
-        return element("p", f"No correlation: {coupling.reason}.")
-    header = ("n", "r", "Lag, bins", "p", "95 % bound")
-    row = (
-        f"{coupling.n:,}",
-        shown_number(coupling.r, "+.2f"),
-        f"{coupling.lag:+d}",
-        shown_number(coupling.p, ".2g"),
-        bound_text(coupling.half_width),
-    )
-    own = {int(lag) for lag in coupling.family}
-    drawing = lag_profile(
-        coupling.lags.tolist(), coupling.profile.tolist(), coupling.half_width, own, "bins", "x"
-    )
-    return element("div", table(header, [row], "nnnnn", "Residual cross-correlation"), drawing)

@@ -12,29 +12,20 @@ from typing import Any
 
 import numpy as np
 import scipy.linalg
-from numpy.typing import NDArray
-
-Floats = NDArray[np.float64]
+from thermograd.analysis.arrays import Floats
 
 _MANY_ROWS = 5000
 _WORST_PIVOT = 1e-5  # smaller pivots lose too many digits in the normal equations
 
 
+def cosine(x: Floats, y: Floats) -> float:
+    """Return the correlation of two centred series; 0 where one is constant."""
+    scale = float(np.linalg.norm(x)) * float(np.linalg.norm(y))
+    return float(x @ y) / scale if scale > 0 else 0.0
+
+
 def remainder(z: Floats, columns: Floats) -> Floats:
-    """Return what least squares on the columns leaves of z.
-
-    Parameters
-    ----------
-    z
-        Shape (n,).
-    columns
-        Shape (n, k), of full column rank.
-
-    Returns
-    -------
-    ndarray of float64, shape (n,)
-        Orthogonal to every column.
-    """
+    """Return what least squares on the columns, shape (n, k) and of full column rank, leaves of z."""
     triangle = _cholesky(columns)
     if triangle is None:
         basis = np.linalg.qr(columns)[0]
@@ -59,12 +50,8 @@ def orthonormal(columns: Floats) -> Floats:
 def residual_squares(z: Floats, columns: Floats) -> tuple[Floats, Floats]:
     """Return the residual sums of squares of z on ever more of the columns.
 
-    Returns
-    -------
-    squares
-        Shape (k + 1,): of z on the first 0..k columns.
-    new
-        Shape (k,): length of each column's part that those before it do not span.
+    They have shape (k + 1,): on the first 0..k columns. With them, shape (k,), the length of each column's
+    part that those before it do not span.
     """
     triangle = _cholesky(columns)
     if triangle is None:

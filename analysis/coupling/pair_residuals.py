@@ -1,9 +1,10 @@
 """Two series cleaned of the same trend and drivers, on the bins where both residuals exist."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
+from thermograd.analysis.arrays import Floats, Ints, Mask
 from thermograd.analysis.coupling.residuals import (
     full_rank,
     own_residuals,
@@ -11,10 +12,6 @@ from thermograd.analysis.coupling.residuals import (
     trend_order,
     with_driver_lags,
 )
-
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
-Mask = NDArray[np.bool_]
 
 _ADJACENT_BINS = 5  # a hole of more missing bins than this ends a segment, as in `causal_grid`
 _FEWEST_DF = 10
@@ -48,16 +45,16 @@ class Paired:
 
     length: int
     rows: Ints
-    x: Floats
-    y: Floats
-    nuisance: Floats
-    nuisance_y: Floats
-    segments: Ints
-    order_x: int
-    order_y: int
-    binary_y: bool
     n_dropped: dict[str, int]
-    reason: str | None
+    x: Floats = field(default_factory=lambda: np.empty(0))
+    y: Floats = field(default_factory=lambda: np.empty(0))
+    nuisance: Floats = field(default_factory=lambda: np.empty((0, 0)))
+    nuisance_y: Floats = field(default_factory=lambda: np.empty((0, 0)))
+    segments: Ints = field(default_factory=lambda: np.empty(0, dtype=np.int64))
+    order_x: int = 0
+    order_y: int = 0
+    binary_y: bool = False
+    reason: str | None = None
 
     def full(self, values: Floats) -> Floats:
         """Put residuals back on all bins given, NaN where a bin was left out; shape (length,)."""
@@ -79,25 +76,11 @@ def paired_residuals(
 ) -> Paired:
     """Clean two series of trend, drivers and own past.
 
-    Parameters
-    ----------
-    x, y
-        Shape (n,), any units. Bins where a value is not finite are left out; up to 5 in a row count
-        as no gap, more begin a new segment.
-    drivers, unlagged
-        Shape (n,) or (n, k), or None: those that act through their past bins too, and those that do
-        not (sine and cosine of a known period).
-    segments
-        Shape (n,): number of the gap-free stretch of every bin, ascending; None is one stretch.
-    driver_lags
-        Largest lag at which a driver acts, in bins.
-    shortest
-        Fewest finite bins accepted.
-
-    Returns
-    -------
-    Paired
-        With a `reason` instead of residuals where there is too little to go by.
+    The series, in any units, and the segments (ascending numbers of the gap-free stretches; None is one)
+    have shape (n,). Bins where a value is not finite are left out; up to 5 in a row count as no gap, more
+    begin a new segment. Drivers, shape (n,) or (n, k), act through up to `driver_lags` past bins too,
+    unlagged ones (sine and cosine of a known period) do not. With fewer than `shortest` finite bins, or too
+    little to go by, there is a `reason` instead of residuals.
 
     Raises
     ------
@@ -108,7 +91,8 @@ def paired_residuals(
     columns, waves = (_columns(given, first.size) for given in (drivers, unlagged))
     finite: Mask = np.all(np.isfinite(np.column_stack([first, second, columns, waves])), axis=1)
     rows = np.flatnonzero(finite)
-    none = _without_residuals(finite, rows)
+    missing = finite.size - rows.size
+    none = Paired(finite.size, rows, {"bins without a finite value": missing} if missing else {})
     if rows.size < shortest:
         return replace(none, reason=f"too short: {rows.size} finite bins, at least {shortest} are needed")
     stretch, position = _stretches(rows, stretch)
@@ -153,24 +137,6 @@ def _columns(drivers: ArrayLike | None, n: int) -> Floats:
     if columns.ndim != 2 or columns.shape[0] != n:
         raise ValueError(f"drivers has shape {columns.shape}; expected ({n}, k)")
     return columns
-
-
-def _without_residuals(finite: NDArray[np.bool_], rows: Ints) -> Paired:
-    missing = finite.size - rows.size
-    return Paired(
-        length=finite.size,
-        rows=rows,
-        x=np.empty(0),
-        y=np.empty(0),
-        nuisance=np.empty((0, 0)),
-        nuisance_y=np.empty((0, 0)),
-        segments=np.empty(0, dtype=np.int64),
-        order_x=0,
-        order_y=0,
-        binary_y=False,
-        n_dropped={"bins without a finite value": missing} if missing else {},
-        reason=None,
-    )
 
 
 def _stretches(rows: Ints, segments: Ints) -> tuple[Ints, Ints]:

@@ -5,16 +5,14 @@ coupled. At a lag chosen on other data a run's correlation is an honest estimate
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import scipy.optimize
 import scipy.special
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
+from thermograd.analysis.arrays import Floats, Ints
 from thermograd.analysis.coupling.pair_residuals import Paired, paired_residuals
-
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -26,33 +24,34 @@ class UsableRuns:
     reasons: list[str]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Pooled:
-    """A random-effects mean of correlations, and what it is made of.
+    """A random-effects mean of correlations, and what it is made of; NaN with fewer than 2 runs.
 
     Attributes
     ----------
-    r, low, high
+    r, r_low, r_high
         Pooled residual correlation and its 95 % interval (Hartung-Knapp-Sidik-Jonkman), simultaneous
-        over the lags: the runs share most of the others that chose their lag.
+        over the lags: the runs share most of the others that chose their lag, so a single lag's
+        interval would be too short.
     i_squared
         Share of the runs' variance that is not sampling error, 0 to 1.
     lag
-        Lag of the largest mean t statistic, in bins; above 0: x leads.
+        Lag of the largest mean t statistic, in bins; lag > 0: x leads and y follows.
     run_r, run_low, run_high, run_lag
         Shape (k,): each run's correlation at the lag that the others chose, its own 95 % interval
         (Fisher's z), and that lag in bins.
     """
 
-    r: float
-    low: float
-    high: float
-    i_squared: float
-    lag: int
-    run_r: Floats
-    run_low: Floats
-    run_high: Floats
-    run_lag: Ints
+    r: float = float("nan")
+    lag: int = 0
+    r_low: float = float("nan")
+    r_high: float = float("nan")
+    i_squared: float = float("nan")
+    run_r: Floats = field(default_factory=lambda: np.empty(0))
+    run_low: Floats = field(default_factory=lambda: np.empty(0))
+    run_high: Floats = field(default_factory=lambda: np.empty(0))
+    run_lag: Ints = field(default_factory=lambda: np.empty(0, dtype=np.int64))
 
 
 def usable_runs(
@@ -93,14 +92,8 @@ def usable_runs(
 def pool(r: Floats, df: Floats, lags: Ints) -> Pooled:
     """Pool correlations by random effects, each at the lag that the other runs chose.
 
-    Parameters
-    ----------
-    r
-        Shape (k, n_lags), k >= 2: each run's residual correlation at every lag.
-    df
-        Shape (k,), above 1: degrees of freedom of a run's single lag.
-    lags
-        Shape (n_lags,), in bins.
+    `r`, shape (k, n_lags) with k >= 2, is each run's residual correlation at every lag (in bins); `df`, shape
+    (k,) and above 1, the degrees of freedom of a run's single lag.
 
     References
     ----------
@@ -108,15 +101,16 @@ def pool(r: Floats, df: Floats, lags: Ints) -> Pooled:
     Res. Methodol. 14:25 (Hartung-Knapp-Sidik-Jonkman interval).
     """
     t = as_t(r, df[:, None])
-    places = _places_of_others(t)
+    others = (t.sum(axis=0) - t) / (len(t) - 1)
+    places = np.argmax(np.abs(others), axis=1)
     z = np.arctanh(np.clip(r[np.arange(len(r)), places], -1 + 1e-12, 1 - 1e-12))
     variance = 1.0 / (df - 1.0)
     mean, low, high, i_squared = _random_effects(z, variance, 0.95 ** (1.0 / lags.size))
     reach = scipy.special.ndtri(0.975) * np.sqrt(variance)
     return Pooled(
         r=float(np.tanh(mean)),
-        low=float(np.tanh(low)),
-        high=float(np.tanh(high)),
+        r_low=float(np.tanh(low)),
+        r_high=float(np.tanh(high)),
         i_squared=i_squared,
         lag=int(lags[np.argmax(np.abs(t.mean(axis=0)))]),
         run_r=np.tanh(z),
@@ -130,12 +124,6 @@ def as_t(r: Floats, df: Floats | float) -> Floats:
     """Return the t statistic of correlations, shape as `r`."""
     t: Floats = r * np.sqrt(df / np.maximum(1.0 - r**2, 1e-12))
     return t
-
-
-def _places_of_others(t: Floats) -> Ints:
-    others: Floats = (t.sum(axis=0) - t) / (len(t) - 1)
-    chosen: Ints = np.argmax(np.abs(others), axis=1)
-    return chosen
 
 
 def _random_effects(z: Floats, variance: Floats, level: float) -> tuple[float, float, float, float]:

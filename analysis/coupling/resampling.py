@@ -8,11 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import scipy.special
-from numpy.typing import NDArray
+from thermograd.analysis.arrays import Floats, Ints
 from thermograd.analysis.coupling.linear_algebra import orthonormal
-
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
 
 _BLOCK_VALUES = 1_000_000  # resampled values held at a time: 8 MB
 _BLOCK_ROWS = 250
@@ -86,11 +83,8 @@ def permutation_p(pair: LaggedPair, repetitions: int, rng: np.random.Generator) 
     """Return the p-value of the largest |r| under random orders of x, at most so many.
 
     Every reordered series is projected off the nuisance columns again; without that the test
-    rejects 7 to 8 % instead of 5 % at 75 samples.
-
-    References
-    ----------
-    Besag & Clifford (1991), Biometrika 78:301-304: no more orders than p needs.
+    rejects 7 to 8 % instead of 5 % at 75 samples. No more orders are drawn than p needs (Besag & Clifford
+    1991, Biometrika 78:301-304).
     """
 
     def draw(rows: int) -> Floats:
@@ -112,11 +106,8 @@ def sign_flip_p_of_many(pair: LaggedPair, repetitions: int, rng: np.random.Gener
     """Return `sign_flip_p` of so many bins that the flipped sums of all lags are jointly normal.
 
     Their covariance given the data is known, so it is drawn from instead of flipping every bin: 20 s
-    become 20 ms for a day of seconds.
-
-    References
-    ----------
-    Chernozhukov, Chetverikov & Kato (2013), Ann. Stat. 41:2786-2819 (multiplier bootstrap of maxima).
+    become 20 ms for a day of seconds (multiplier bootstrap of maxima, Chernozhukov, Chetverikov & Kato 2013,
+    Ann. Stat. 41:2786-2819).
     """
     columns = pair.shifted - pair.basis @ (pair.basis.T @ pair.shifted)
     columns *= (pair.x / (float(np.linalg.norm(pair.x)) * pair.y_norm))[:, None]

@@ -8,14 +8,10 @@ from dataclasses import dataclass
 
 import numpy as np
 import scipy.linalg
-from numpy.typing import NDArray
+from thermograd.analysis.arrays import Floats, Ints
 from thermograd.analysis.coupling.linear_algebra import orthonormal, remainder, residual_squares
 
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
-Mask = NDArray[np.bool_]
-
-_SECONDS_PER_COSINE = 60  # one high-pass cosine per this many bins, as in SPM for fMRI
+_BINS_PER_COSINE = 60  # one high-pass cosine per this many bins, as in SPM for fMRI
 _MAX_ORDER = 10
 _VARIANCE_ROUNDS = 2
 _ROUNDING = 1e-13
@@ -45,25 +41,14 @@ class Residuals:
 
 def trend_order(n: int) -> int:
     """Return the number of cosines that stand for the slow trend of n bins (2 to 20)."""
-    return int(np.clip(round(n / _SECONDS_PER_COSINE), 2, 20))
+    return int(np.clip(round(n / _BINS_PER_COSINE), 2, 20))
 
 
 def trend_basis(n: int, cosines: int, segments: Ints | None = None) -> Floats:
-    """Build the columns of a slow trend: level, line and the slowest cosines.
+    """Return the columns of a slow trend, of size about 1: level, line and the slowest cosines.
 
-    Parameters
-    ----------
-    n
-        Number of bins.
-    cosines
-        Number of cosines; cosine j has j half waves over the n bins.
-    segments
-        Shape (n,): segment number of every bin, from 0. Every segment gets its own level.
-
-    Returns
-    -------
-    ndarray of float64, shape (n, levels + 1 + cosines)
-        Dimensionless columns of size about 1.
+    Cosine j has j half waves over the n bins. Every segment (numbered from 0, shape (n,)) gets its own
+    level: shape (n, levels + 1 + cosines).
 
     References
     ----------
@@ -78,22 +63,10 @@ def trend_basis(n: int, cosines: int, segments: Ints | None = None) -> Floats:
 
 
 def with_driver_lags(drivers: Floats, driver_lags: int, position: Ints) -> Floats:
-    """Append to every driver its own past.
+    """Append to every driver, shape (n, k), its own past: lag 0 of all drivers, then lag 1, and so on.
 
-    Parameters
-    ----------
-    drivers
-        Shape (n, k).
-    driver_lags
-        Largest lag, in bins.
-    position
-        Shape (n,): place of every bin in its segment, from 0. Before a segment's first bin its
-        first value is assumed.
-
-    Returns
-    -------
-    ndarray of float64, shape (n, k * (driver_lags + 1))
-        Lag 0 of all drivers, then lag 1, and so on.
+    `position` is the place of every bin in its segment, from 0; before a segment's first bin its first
+    value is assumed. Shape (n, k * (driver_lags + 1)).
     """
     rows = np.arange(len(drivers))
     return np.hstack([drivers[rows - np.minimum(lag, position)] for lag in range(driver_lags + 1)])
@@ -103,24 +76,12 @@ def own_residuals(z: Floats, nuisance: Floats, position: Ints, cosines: int) -> 
     """Regress a series on nuisance columns and its own past, and weight by its volatility.
 
     One least-squares fit z ~ nuisance + own lags 1..p, with p chosen by BIC among 0..min(10, n/10);
-    then twice a fit of the slow course of log|residual| and a refit weighted by it. The weighting is
-    skipped for a series of two values, whose residuals have no scale of their own.
+    then twice a fit of the slow course of log|residual| and a refit weighted by it (with
+    max(0, cosines // 2 - 1) cosines). The weighting is skipped for a series of two values, whose
+    residuals have no scale of their own. None if the series is constant or predicted without remainder.
 
-    Parameters
-    ----------
-    z
-        Shape (n,), finite, any unit.
-    nuisance
-        Shape (n, q), finite and of full column rank (see `full_rank`).
-    position
-        Shape (n,): place of every bin in its segment, from 0.
-    cosines
-        Number of cosines of the trend; the volatility follows max(0, cosines // 2 - 1).
-
-    Returns
-    -------
-    Residuals or None
-        None if the series is constant or predicted without remainder.
+    The nuisance columns, shape (n, q), are of full column rank (see `full_rank`); `position`, shape (n,),
+    is the place of every bin in its segment, from 0.
 
     References
     ----------
@@ -150,19 +111,10 @@ def own_residuals(z: Floats, nuisance: Floats, position: Ints, cosines: int) -> 
 
 
 def full_rank(columns: Floats, always: int) -> Floats:
-    """Leave out columns that the others already span.
+    """Leave out columns that the others already span; constant or repeated drivers are common.
 
-    Parameters
-    ----------
-    columns
-        Shape (n, k); constant or repeated drivers are common.
-    always
-        The first this many columns are kept, and are independent.
-
-    Returns
-    -------
-    ndarray of float64, shape (n, r)
-        The kept columns followed by what the rest adds to them, as orthogonal columns of size about 1.
+    The first `always` columns, which are independent, are kept; they are followed by what the rest adds
+    to them, as orthogonal columns of size about 1.
     """
     kept, rest = columns[:, :always], columns[:, always:]
     if not rest.shape[1]:

@@ -7,7 +7,7 @@ signs alone for very few bins; a pair has to pass all three.
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
+from thermograd.analysis.arrays import Floats, Ints
 from thermograd.analysis.coupling.pair_residuals import Paired
 from thermograd.analysis.coupling.resampling import (
     LaggedPair,
@@ -16,9 +16,6 @@ from thermograd.analysis.coupling.resampling import (
     sign_flip_p,
     sign_flip_p_of_many,
 )
-
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
 
 _RESAMPLE_BELOW = 0.1  # Sidak p above which resampling could not turn the verdict
 _MANY_BINS = 5000  # from here sums of random signs are normal, and need not be drawn
@@ -51,22 +48,11 @@ class Peak:
 def peak_of(
     cleaned: Paired, pair: LaggedPair, lags: Ints, df: int, repetitions: int, rng: np.random.Generator
 ) -> Peak:
-    """Find the peak of a pair's profile and test it.
+    """Find the peak of a pair's profile over these lags and test it.
 
-    Parameters
-    ----------
-    cleaned
-        Residuals of both series.
-    pair
-        The same at these lags; its x may have been changed (see `LaggedPair.without`).
-    lags
-        Shape (n_lags,): lags searched, in bins.
-    df
-        Degrees of freedom of a single lag.
-    repetitions
-        Random orders and, again, random signs; 0 gives Sidak's p alone.
-    rng
-        Source of the resampling.
+    The pair is of these lags; its x may have been changed (see `LaggedPair.without`). `df` are the degrees of
+    freedom of a single lag; so many `repetitions` are made of random orders and, again, of random signs, 0
+    gives Sidak's p alone.
     """
     profile = pair.profile()
     place = int(np.argmax(np.abs(profile)))

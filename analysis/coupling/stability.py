@@ -5,7 +5,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import scipy.special
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
+from thermograd.analysis.arrays import shifted
+from thermograd.analysis.coupling.linear_algebra import cosine
 
 _BLOCKS = 4
 _SHORTEST_S = 120.0
@@ -37,21 +39,10 @@ class Change:
 def coupling_over_time(
     residual_x: ArrayLike, residual_y: ArrayLike, lag: int, period_s: float = 1.0
 ) -> Change:
-    """Split a run into 4 blocks of equally many bins and compare the correlation at a lag.
+    """Compare the correlation at a lag in 4 blocks of equally many bins, each of at least 120 s.
 
-    Parameters
-    ----------
-    residual_x, residual_y
-        Shape (n,): residuals as in `Coupling`, NaN where a bin was left out.
-    lag
-        In bins; lag > 0: x leads.
-    period_s
-        Length of a bin; blocks have to be at least 120 s long.
-
-    Returns
-    -------
-    Change
-        The test describes a coupling that was found; it does not find one.
+    The residuals are as in `Coupling`; `lag` in bins, lag > 0: x leads. The test describes a coupling that
+    was found; it does not find one.
 
     Examples
     --------
@@ -66,27 +57,17 @@ def coupling_over_time(
     Cochran (1954), Biometrics 10:101-129 (Q).
     """
     x, y = np.asarray(residual_x, dtype=np.float64), np.asarray(residual_y, dtype=np.float64)
-    moved = np.roll(y, -lag)
-    if abs(lag) >= y.size:
-        moved = np.full(y.size, np.nan)
-    elif lag:
-        moved[-lag if lag > 0 else 0 : None if lag > 0 else -lag] = np.nan
+    moved = shifted(y, lag)
     both = np.flatnonzero(np.isfinite(x) & np.isfinite(moved))
     if both.size * period_s < _BLOCKS * _SHORTEST_S:
         reason = f"{both.size * period_s:.0f} s; {_BLOCKS} blocks of {_SHORTEST_S:.0f} s are needed"
         return Change([], [], math.nan, math.nan, reason)
     blocks = np.array_split(both, _BLOCKS)
-    r = np.array([_r(x[block], moved[block]) for block in blocks])
+    r = np.array([cosine(*(part - part.mean() for part in (x[block], moved[block]))) for block in blocks])
     n = np.array([block.size for block in blocks])
     if (n < 8).any():
         return Change([], [], math.nan, math.nan, f"{n.min()} bins in a block; at least 8 are needed")
     z, weight = np.arctanh(np.clip(r, -1 + 1e-12, 1 - 1e-12)), n - 3.0
     q = float((weight * (z - np.average(z, weights=weight)) ** 2).sum())
     p = float(scipy.special.chdtrc(_BLOCKS - 1, q))
-    return Change([float(value) for value in r], [int(count) for count in n], q, p)
-
-
-def _r(x: NDArray[np.float64], y: NDArray[np.float64]) -> float:
-    x, y = x - x.mean(), y - y.mean()
-    scale = float(np.linalg.norm(x)) * float(np.linalg.norm(y))
-    return float(x @ y) / scale if scale > 0 else 0.0
+    return Change(r.tolist(), n.tolist(), q, p)

@@ -5,10 +5,12 @@ The bands of |r| only name the size of an association that is already supported;
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Literal, Protocol
+from typing import Literal
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
+from thermograd.analysis.arrays import Floats
+from thermograd.analysis.coupling.cross_correlation import Coupling
 from thermograd.analysis.coupling.power import samples_needed, samples_to_exclude
 
 Verdict = Literal["coupled", "no_coupling", "inconclusive", "single_event", "insufficient"]
@@ -18,37 +20,10 @@ _FEWEST_BINS = 60
 _FEWEST_LOAD_READINGS = 10
 
 
-class _Tested(Protocol):
-    """What a verdict reads of a `Coupling`."""
+def holm(p_values: ArrayLike) -> Floats:
+    """Adjust p-values for testing them all, by Holm's step-down method (1979, Scand. J. Stat. 6:65-70).
 
-    @property
-    def r(self) -> float: ...
-    @property
-    def p(self) -> float: ...
-    @property
-    def half_width(self) -> float: ...
-    @property
-    def n(self) -> int: ...
-    @property
-    def guard_p(self) -> float | None: ...
-    @property
-    def reason(self) -> str | None: ...
-    @property
-    def family(self) -> NDArray[np.int64]: ...
-
-
-def holm(p_values: ArrayLike) -> NDArray[np.float64]:
-    """Adjust p-values for testing them all, by Holm's step-down method.
-
-    Parameters
-    ----------
-    p_values
-        Shape (k,), between 0 and 1; NaN stands for a test that could not be made and is not counted.
-
-    Returns
-    -------
-    ndarray of float64, shape (k,)
-        Adjusted p-values in the given order; NaN stays NaN.
+    Shape (k,), in the given order; NaN stands for a test that could not be made, is not counted, and stays.
 
     Raises
     ------
@@ -59,10 +34,6 @@ def holm(p_values: ArrayLike) -> NDArray[np.float64]:
     --------
     >>> holm([0.01, 0.04, float("nan"), 0.03]).tolist()
     [0.03, 0.06, nan, 0.06]
-
-    References
-    ----------
-    Holm (1979), Scand. J. Stat. 6:65-70.
     """
     p = np.asarray(p_values, dtype=np.float64)
     tested = np.flatnonzero(np.isfinite(p))
@@ -85,7 +56,7 @@ def strength(r: float, coupled: bool = True) -> Strength:
 
 
 def verdict(
-    result: _Tested,
+    result: Coupling,
     p_adjusted: float | None = None,
     *,
     gate_reasons: Sequence[str] = (),
@@ -119,7 +90,7 @@ def verdict(
     if gate_reasons:
         return "insufficient", list(gate_reasons)
     if result.reason or math.isnan(result.p):
-        return "insufficient", [_sentence(result.reason or "The statistic could not be computed")]
+        return "insufficient", [as_sentence(result.reason or "The statistic could not be computed")]
     p = result.p if p_adjusted is None or math.isnan(p_adjusted) else p_adjusted
     found = f"The largest residual correlation is {result.r:+.2f} (p = {p:.2g} after correction)"
     if p <= alpha:
@@ -140,7 +111,7 @@ def gates(
     loads: Mapping[str, tuple[ArrayLike, ArrayLike]] | None = None,
     same_training_as: Sequence[str] = (),
 ) -> list[str]:
-    """List the reasons why a pair of series cannot be tested at all.
+    """Return as sentences the reasons why a pair of series cannot be tested at all; empty if it can.
 
     Parameters
     ----------
@@ -148,29 +119,20 @@ def gates(
         Shape (n,): training and hardware signal on one grid.
     loads
         By name (power, utilisation): readings of the device while training, and within 60 s before
-        and after it. The device counts as idle when none of its loads rose: a rise is more than one
-        pooled standard deviation and 5 % of the level. Loads with under 10 readings are ignored.
+        and after it; see `is_idle`.
     same_training_as
         Names of other runs whose training series is identical to this one.
-
-    Returns
-    -------
-    list of str
-        Plain sentences; empty if nothing speaks against testing.
     """
     first, second = np.asarray(x, dtype=np.float64), np.asarray(y, dtype=np.float64)
     finite = np.isfinite(first) & np.isfinite(second)
     first, second = first[finite], second[finite]
     reasons = []
     if first.size < _FEWEST_BINS:
-        held = (
-            f"Only {first.size} bin{'s hold' if first.size > 1 else ' holds'}"
-            if first.size
-            else "No bin holds"
-        )
+        bins = f"{first.size} bins hold" if first.size > 1 else "1 bin holds"
+        held = f"Only {bins}" if first.size else "No bin holds"
         reasons.append(f"{held} both signals; at least {_FEWEST_BINS} are needed.")
     reasons += _too_plain(first, "training") + _too_plain(second, "hardware")
-    if _idle(loads or {}):
+    if is_idle(loads or {}):
         names = " and ".join(loads or {})
         reasons.append(f"The device was idle: its {names} did not rise while training.")
     if same_training_as:
@@ -179,7 +141,7 @@ def gates(
     return reasons
 
 
-def _length_needed(result: _Tested, bound: float, rho0: float) -> str:
+def _length_needed(result: Coupling, bound: float, rho0: float) -> str:
     lags = result.family.size
     detect, exclude = samples_needed(rho0, lags=lags), samples_to_exclude(rho0, lags=lags)
     return (
@@ -188,11 +150,12 @@ def _length_needed(result: _Tested, bound: float, rho0: float) -> str:
     )
 
 
-def _sentence(reason: str) -> str:
+def as_sentence(reason: str) -> str:
+    """Return a reason with a capital letter and a full stop."""
     return f"{reason[:1].upper()}{reason[1:].rstrip('.')}."
 
 
-def _too_plain(values: NDArray[np.float64], name: str) -> list[str]:
+def _too_plain(values: Floats, name: str) -> list[str]:
     levels = np.unique(values).size
     if levels == 1:
         return [f"The {name} signal is constant at {values[0]:g}."]
@@ -202,10 +165,14 @@ def _too_plain(values: NDArray[np.float64], name: str) -> list[str]:
     return []
 
 
-def _idle(loads: Mapping[str, tuple[ArrayLike, ArrayLike]]) -> bool:
-    rises = [_rose(*load) for load in loads.values()]
-    known = [rise for rise in rises if rise is not None]
-    return bool(known) and not any(known)
+def is_idle(loads: Mapping[str, tuple[ArrayLike, ArrayLike]]) -> bool:
+    """Return whether none of a device's loads rose while it trained, given readings during and around it.
+
+    A rise is more than one pooled standard deviation and 5 % of the level. A load with under 10 readings
+    on either side is not known; with none known the device is not called idle.
+    """
+    rises = [rise for load in loads.values() if (rise := _rose(*load)) is not None]
+    return bool(rises) and not any(rises)
 
 
 def _rose(during: ArrayLike, outside: ArrayLike) -> bool | None:

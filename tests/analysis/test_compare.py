@@ -240,7 +240,7 @@ def test_pooling_takes_each_run_at_the_lag_that_the_others_chose():
     found = pool(coupled_r, np.full(8, 400.0), lags)
     assert found.lag == 4
     assert (found.run_lag == 4).all()
-    assert found.low < 0.3 < found.high
+    assert found.r_low < 0.3 < found.r_high
     own_peaks = np.abs(noise).max(axis=1).mean()
     assert abs(pool(noise, np.full(8, 400.0), lags).r) < own_peaks / 2
 
@@ -254,7 +254,7 @@ def test_pooled_effects_agree_with_statsmodels():
     assert found.r == pytest.approx(np.tanh(theirs.mean_effect_re), abs=1e-6)
     assert found.i_squared == pytest.approx(theirs.i2, abs=1e-9)
     low, high = theirs.conf_int(alpha=0.05)[3]
-    assert (found.low, found.high) == pytest.approx(np.tanh([low, high]), abs=1e-5)
+    assert (found.r_low, found.r_high) == pytest.approx(np.tanh([low, high]), abs=1e-5)
 
 
 # As files and as JSON

@@ -18,7 +18,7 @@ from thermograd.analysis.coupling.cross_correlation import naive_pearson, residu
 from thermograd.analysis.coupling.power import samples_needed, samples_to_exclude, smallest_detectable
 from thermograd.analysis.coupling.resampling import LaggedPair, half_width, permutation_p, sidak_p
 from thermograd.analysis.coupling.residuals import full_rank, own_residuals, trend_basis, with_driver_lags
-from thermograd.analysis.coupling.session_swap import session_swap
+from thermograd.analysis.coupling.swap import session_swap
 from thermograd.analysis.coupling.verdict import gates, holm, strength, verdict
 
 SEGMENT_HOLES = 5  # missing bins in a row that still count as no gap

@@ -12,7 +12,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
+from thermograd.analysis.arrays import Floats, Ints
+from thermograd.analysis.coupling.cross_correlation import shortest_series
 from thermograd.analysis.coupling.pair_residuals import Paired
 from thermograd.analysis.coupling.random_effects import Pooled, as_t, pool, usable_runs
 from thermograd.analysis.coupling.resampling import LaggedPair, sign_flipped_profiles
@@ -21,16 +23,13 @@ from thermograd.analysis.display.numbers import interval, shown_number
 
 SwapFamily = Literal["forward", "reverse"]
 
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
-
 _FEWEST_RUNS = 5
 _ALL_ORDERS_UP_TO = 6  # runs: 720 orders
 _RESAMPLE_BELOW = 0.1
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class SessionSwap:
+@dataclass(frozen=True, eq=False, kw_only=True)
+class SessionSwap(Pooled):
     """What several runs say together.
 
     Attributes
@@ -43,51 +42,47 @@ class SessionSwap:
     p_sign_flip
         The same for random signs of the training residuals; None where p_swap is above 0.1 or a
         hardware series has only two values.
-    r
-        Residual correlation pooled by random effects, each run's taken at the lag that the OTHER
-        runs chose. It describes an association; only `p` supports one, for what all runs share
-        moves r as well. NaN with fewer than 2 usable runs.
-    lag
-        Lag of the common peak in bins; lag > 0: x leads and y follows.
-    r_low, r_high
-        95 % interval of `r` (Hartung-Knapp-Sidik-Jonkman), simultaneous over the lags: the runs
-        share most of the others that chose their lag, so a single lag's interval would be too short.
-    i_squared
-        Share of the runs' variance that is not sampling error, 0 to 1.
-    n_runs
-        Runs that entered.
+    r, lag, r_low, r_high, i_squared, run_r, run_low, run_high, run_lag
+        Pooled by random effects, each run's r taken at the lag that the OTHER runs chose: see
+        `random_effects.Pooled`. It describes an association; only `p` supports one, for what all runs
+        share moves r as well. r is NaN with fewer than 2 usable runs.
     run_index
-        Their places among the runs given.
-    run_r, run_low, run_high, run_lag
-        Shape (n_runs,): what was pooled, each with its own 95 % interval.
+        Places of the runs that entered among the runs given.
     lags, profile
         Shape (n_lags,): lags searched, and the mean t statistic at each.
     reasons
         Plain sentences on runs left out, or on why there is no p.
     """
 
-    p: float
-    p_swap: float
-    p_sign_flip: float | None
-    r: float
-    lag: int
-    r_low: float
-    r_high: float
-    i_squared: float
-    n_runs: int
+    p_swap: float = float("nan")
+    p_sign_flip: float | None = None
     run_index: list[int]
-    run_r: Floats
-    run_low: Floats
-    run_high: Floats
-    run_lag: Ints
     lags: Ints
     profile: Floats
     reasons: list[str]
 
-    def _repr_html_(self) -> str:
-        pass
+    @property
+    def p(self) -> float:
+        """The larger of the p-values that were computed."""
+        return self.p_swap if self.p_sign_flip is None else max(self.p_swap, self.p_sign_flip)
 
-        return swap_html(self)
+    @property
+    def n_runs(self) -> int:
+        """Runs that entered."""
+        return len(self.run_index)
+
+    def _repr_html_(self) -> str:
+        header = ("", "r", "95 % interval", "Lag, bins")
+        places = zip(self.run_index, self.run_r, self.run_low, self.run_high, self.run_lag, strict=True)
+        lines = [(f"run {place + 1}", r, low, high, lag) for place, r, low, high, lag in places]
+        lines.append(("pooled", self.r, self.r_low, self.r_high, self.lag))
+        rows = [
+            (name, shown_number(r, "+.2f"), interval(low, high), f"{int(lag):+d}")
+            for name, r, low, high, lag in lines
+        ]
+        p = f"p = {self.p:.2g}" if math.isfinite(self.p) else "no p"
+        said = element("p", element("strong", f"Session swap of {self.n_runs} runs: {p}"))
+        return element("div", said, table(header, rows, "tnnn", "Session swap"), items(self.reasons))
 
 
 def session_swap(
@@ -135,25 +130,30 @@ def session_swap(
 
     References
     ----------
-    Harris (2020), bioRxiv 2020.11.29.402719 (session permutation); for the pooling see `pooling.pool`.
+    Harris (2020), bioRxiv 2020.11.29.402719 (session permutation); for the pooling see `random_effects.pool`.
     """
     lags = _lags(family, max_lag)
-    usable = usable_runs(xs, ys, drivers, driver_lags, max(20, 2 * (max_lag + 1)), unlagged)
-    runs, reasons = usable.runs, usable.reasons
+    usable = usable_runs(xs, ys, drivers, driver_lags, shortest_series(max_lag), unlagged)
+    runs, index, reasons = usable.runs, usable.index, usable.reasons
     if len(runs) < _FEWEST_RUNS:
         reasons.append(f"Only {len(runs)} different runs can be used; at least {_FEWEST_RUNS} are needed.")
     if len(runs) < 2:
-        return _no_result(usable.index, lags, reasons)
+        return SessionSwap(run_index=index, lags=lags, profile=np.full(lags.size, np.nan), reasons=reasons)
     r, df = _all_pairings(runs, lags)
-    t = as_t(r, df)
-    own = np.arange(len(runs))
+    t, own = as_t(r, df), np.arange(len(runs))
     p_swap, p_flip = float("nan"), None
     if len(runs) >= _FEWEST_RUNS:
         p_swap = _swap_p(t, permutations, seed)
         if p_swap <= _RESAMPLE_BELOW and not any(run.binary_y for run in runs):
             p_flip = _sign_flip_p(runs, t[own, own], lags, permutations, seed)
-    return _result(
-        p_swap, p_flip, pool(r[own, own], df[own, own, 0], lags), usable.index, lags, t[own, own], reasons
+    return SessionSwap(
+        **vars(pool(r[own, own], df[own, own, 0], lags)),
+        p_swap=p_swap,
+        p_sign_flip=p_flip,
+        run_index=index,
+        lags=lags,
+        profile=t[own, own].mean(axis=0),
+        reasons=reasons,
     )
 
 
@@ -166,39 +166,9 @@ def _lags(family: SwapFamily, max_lag: int) -> Ints:
     return np.arange(max_lag + 1) if family == "forward" else np.arange(-max_lag, 0)
 
 
-def _result(
-    p_swap: float,
-    p_flip: float | None,
-    pooled: Pooled,
-    index: list[int],
-    lags: Ints,
-    t: Floats,
-    reasons: list[str],
-) -> SessionSwap:
-    return SessionSwap(
-        p=p_swap if p_flip is None else max(p_swap, p_flip),
-        p_swap=p_swap,
-        p_sign_flip=p_flip,
-        r=pooled.r,
-        lag=pooled.lag,
-        r_low=pooled.low,
-        r_high=pooled.high,
-        i_squared=pooled.i_squared,
-        n_runs=len(index),
-        run_index=index,
-        run_r=pooled.run_r,
-        run_low=pooled.run_low,
-        run_high=pooled.run_high,
-        run_lag=pooled.run_lag,
-        lags=lags,
-        profile=t.mean(axis=0),
-        reasons=reasons,
-    )
-
-
 def _all_pairings(runs: Sequence[Paired], lags: Ints) -> tuple[Floats, Floats]:
     """Return r of x of run i with y of run j at every lag, shape (k, k, n_lags), and its df."""
-    xs, ys = ([np.nan_to_num(run.full(part(run))) for run in runs] for part in (_x_of, _y_of))
+    xs, ys = ([np.nan_to_num(run.full(getattr(run, side))) for run in runs] for side in "xy")
     r, df = np.empty((len(runs), len(runs), lags.size)), np.empty((len(runs), len(runs), 1))
     reach = int(np.abs(lags).max())
     for i, j in itertools.product(range(len(runs)), repeat=2):
@@ -207,36 +177,27 @@ def _all_pairings(runs: Sequence[Paired], lags: Ints) -> tuple[Floats, Floats]:
         shifted = y[np.arange(length)[:, None] + lags + reach]
         scale = float(np.linalg.norm(x)) * float(np.linalg.norm(y))
         r[i, j] = x @ shifted / scale if scale > 0 else 0.0
-        bins, columns = int(((x != 0) & (ys[j][:length] != 0)).sum()), runs[i].nuisance.shape[1]
-        df[i, j] = max(bins - columns - 2, 2)
+        bins = int(((x != 0) & (ys[j][:length] != 0)).sum())
+        df[i, j] = _df(bins, runs[i])
     return r, df
 
 
-def _x_of(run: Paired) -> Floats:
-    return run.x
-
-
-def _y_of(run: Paired) -> Floats:
-    return run.y
+def _df(bins: int, run: Paired) -> int:
+    return int(max(bins - run.nuisance.shape[1] - 2, 2))
 
 
 def _swap_p(t: Floats, permutations: int, seed: int) -> float:
     runs = np.arange(len(t))
     observed = float(np.abs(t[runs, runs].mean(axis=0)).max())
     exhaustive = runs.size <= _ALL_ORDERS_UP_TO
-    orders = _all_orders(runs.size) if exhaustive else _random_orders(runs.size, permutations, seed)
+    if exhaustive:
+        orders = np.array(list(itertools.permutations(range(runs.size))))
+    else:
+        orders = np.random.default_rng(seed).permuted(np.tile(runs, (permutations, 1)), axis=1)
     peaks = np.abs(t[runs, orders].mean(axis=1)).max(axis=1)
     as_large = int((peaks >= observed * (1.0 - 1e-12)).sum())
     # All pairings include the true one; random ones need it added.
     return as_large / len(orders) if exhaustive else (1 + as_large) / (len(orders) + 1)
-
-
-def _all_orders(runs: int) -> Ints:
-    return np.array(list(itertools.permutations(range(runs))))
-
-
-def _random_orders(runs: int, permutations: int, seed: int) -> Ints:
-    return np.random.default_rng(seed).permuted(np.tile(np.arange(runs), (permutations, 1)), axis=1)
 
 
 def _sign_flip_p(runs: Sequence[Paired], t: Floats, lags: Ints, permutations: int, seed: int) -> float:
@@ -244,45 +205,7 @@ def _sign_flip_p(runs: Sequence[Paired], t: Floats, lags: Ints, permutations: in
     total = np.zeros((permutations, lags.size))
     for run in runs:
         pair = LaggedPair.build(run.x, run.y, run.nuisance, run.segments, lags)
-        df = max(run.rows.size - run.nuisance.shape[1] - 2, 2)
-        total += as_t(sign_flipped_profiles(pair, permutations, rng), df)
+        total += as_t(sign_flipped_profiles(pair, permutations, rng), _df(run.rows.size, run))
     observed = float(np.abs(t.sum(axis=0)).max())
     as_large = int((np.abs(total).max(axis=1) >= observed * (1.0 - 1e-12)).sum())
     return (1 + as_large) / (permutations + 1)
-
-
-def _no_result(index: list[int], lags: Ints, reasons: list[str]) -> SessionSwap:
-    nothing = float("nan")
-    return SessionSwap(
-        p=nothing,
-        p_swap=nothing,
-        p_sign_flip=None,
-        r=nothing,
-        lag=0,
-        r_low=nothing,
-        r_high=nothing,
-        i_squared=nothing,
-        n_runs=len(index),
-        run_index=index,
-        run_r=np.empty(0),
-        run_low=np.empty(0),
-        run_high=np.empty(0),
-        run_lag=np.empty(0, dtype=np.int64),
-        lags=lags,
-        profile=np.full(lags.size, np.nan),
-        reasons=reasons,
-    )
-
-
-def swap_html(swap: "SessionSwap") -> str:
-    """Return what a session swap says, with every run that entered."""
-    header = ("", "r", "95 % interval", "Lag, bins")
-    places = zip(swap.run_index, swap.run_r, swap.run_low, swap.run_high, swap.run_lag, strict=True)
-    rows = [
-        (f"run {place + 1}", shown_number(r, "+.2f"), interval(low, high), f"{int(lag):+d}")
-        for place, r, low, high, lag in places
-    ]
-    rows.append(("pooled", shown_number(swap.r, "+.2f"), interval(swap.r_low, swap.r_high), f"{swap.lag:+d}"))
-    p = f"p = {swap.p:.2g}" if math.isfinite(swap.p) else "no p"
-    said = element("p", element("strong", f"Session swap of {swap.n_runs} runs: {p}"))
-    return element("div", said, table(header, rows, "tnnn", "Session swap"), items(swap.reasons))
