@@ -10,11 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import scipy.fft
-from numpy.typing import ArrayLike, NDArray
-
-Floats = NDArray[np.float64]
-
-_MOST_BINS = 20_000_000
+from numpy.typing import ArrayLike
+from thermograd.analysis.arrays import Mask
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,11 +90,12 @@ def event_coincidence(
     n, n_first, n_second = a.size, int(a.sum()), int(b.sum())
     if window < 1 or delay < 0 or window + delay > max(n, 1):
         raise ValueError(f"window is {window!r} and delay {delay!r}; expected 1 to {n} bins together")
-    followed = _any_within(b, delay, window)
-    preceded = _any_within(a[::-1], delay, window)[::-1]
+    last = delay + window - 1
+    followed, preceded = any_within(b, delay, last), any_within(a[::-1], delay, last)[::-1]
     trigger, precursor = int((a & followed).sum()), int((b & preceded).sum())
-    reason = _too_few(n_first, n_second, fewest)
-    nothing = float("nan")
+    reason, nothing, fewest = None, float("nan"), max(fewest, 1)
+    if min(n_first, n_second) < fewest:
+        reason = f"{n_first} and {n_second} events; at least {fewest} of each kind are needed"
     return Coincidence(
         trigger_rate=trigger / n_first if n_first else nothing,
         precursor_rate=precursor / n_second if n_second else nothing,
@@ -112,25 +110,18 @@ def event_coincidence(
     )
 
 
-def _too_few(n_first: int, n_second: int, fewest: int) -> str | None:
-    if min(n_first, n_second) >= max(fewest, 1):
-        return None
-    return f"{n_first} and {n_second} events; at least {max(fewest, 1)} of each kind are needed"
-
-
-def _any_within(events: NDArray[np.bool_], delay: int, window: int) -> NDArray[np.bool_]:
-    """Return whether any event lies in t + delay .. t + delay + window - 1, for every bin t."""
-    counted = np.append(0, np.cumsum(events))
-    n = events.size
-    begin = np.minimum(np.arange(n) + delay, n)
-    inside: NDArray[np.bool_] = counted[np.minimum(begin + window, n)] > counted[begin]
+def any_within(events: Mask, first: int, last: int) -> Mask:
+    """Return whether any event lies in t + first .. t + last, for every bin t."""
+    counted, here = np.append(0, np.cumsum(events)), np.arange(events.size)
+    begin, end = (np.clip(here + edge, 0, events.size) for edge in (first, last + 1))
+    inside: Mask = counted[end] > counted[begin]
     return inside
 
 
-def _shift_p(a: NDArray[np.bool_], b: NDArray[np.bool_], delay: int, window: int) -> float:
+def _shift_p(a: Mask, b: Mask, delay: int, window: int) -> float:
     """Return the share of circular shifts of a that coincide with b at least as often as no shift."""
     ring = np.append(b, b[: delay + window])  # windows go on past the end, at the beginning
-    followed = _any_within(ring, delay, window)[: b.size].astype(np.float64)
+    followed = any_within(ring, delay, delay + window - 1)[: b.size].astype(np.float64)
     spectrum = scipy.fft.rfft(followed) * np.conj(scipy.fft.rfft(a.astype(np.float64)))
     counts = np.round(scipy.fft.irfft(spectrum, n=a.size))
     return float((counts >= counts[0]).mean())

@@ -6,13 +6,10 @@ A flag that stays up is one event, not many: so what is tested is its onsets, no
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
+from thermograd.analysis.arrays import Floats, Mask
 from thermograd.analysis.coupling.pair_residuals import Paired, paired_residuals
 from thermograd.analysis.coupling.resampling import LaggedPair, permutation_p, sign_flip_p
-
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
-Mask = NDArray[np.bool_]
 
 FEWEST_ONSETS = 40
 _WIDTHS = (1, 4)
@@ -40,12 +37,12 @@ class OnsetTest:
         Why there is no p; None otherwise.
     """
 
-    p: float
-    effect: float
-    lag: int
-    width: int
-    n_onsets: int
-    n: int
+    p: float = float("nan")
+    effect: float = float("nan")
+    lag: int = 0
+    width: int = 1
+    n_onsets: int = 0
+    n: int = 0
     reason: str | None = None
 
 
@@ -101,25 +98,23 @@ def onset_test(
     if max_lag < 0:
         raise ValueError(f"max_lag is {max_lag!r}; expected bins >= 0")
     began = (np.asarray(onsets, dtype=np.float64) > 0).astype(np.float64)
-    count = int(began.sum())
-    if count < max(fewest_onsets, 1):
-        reason = f"only {count} onset{'s' * (count != 1)}; at least {max(fewest_onsets, 1)} are needed"
-        return _no_result(count, began.size, reason)
+    count, fewest = int(began.sum()), max(fewest_onsets, 1)
+    if count < fewest:
+        reason = f"only {count} onset{'s' * (count != 1)}; at least {fewest} are needed"
+        return OnsetTest(n_onsets=count, n=began.size, reason=reason)
     cleaned = paired_residuals(x, began, drivers, segments, unlagged=unlagged, shortest=2 * (max_lag + 4))
     if cleaned.reason:
-        return _no_result(count, cleaned.rows.size, cleaned.reason)
-    pair, windows = _windows(cleaned, began[cleaned.rows], max_lag)
+        return OnsetTest(n_onsets=count, n=cleaned.rows.size, reason=cleaned.reason)
+    began = began[cleaned.rows]
+    pair, windows = _windows(cleaned, began, max_lag)
     rng = np.random.default_rng(seed)
-    profile = pair.profile()
-    best = int(np.argmax(np.abs(profile)))
-    lag, width = windows[best]
-    entered = int(began[cleaned.rows].sum())
+    lag, width = windows[int(np.argmax(np.abs(pair.profile())))]
     return OnsetTest(
         p=max(permutation_p(pair, permutations, rng), sign_flip_p(pair, permutations, rng)),
-        effect=_effect(cleaned, began[cleaned.rows], lag, width),
+        effect=_effect(cleaned, began, lag, width),
         lag=lag,
         width=width,
-        n_onsets=entered,
+        n_onsets=int(began.sum()),
         n=cleaned.rows.size,
     )
 
@@ -131,20 +126,14 @@ def onsets_of(flag: ArrayLike) -> Mask:
     return rises
 
 
-def spikes_of(residual: ArrayLike, deviations: float = _SPIKE_SD) -> Mask:
-    """Return the bins whose residual is a spike upwards.
+def residual_spikes(residual: ArrayLike, deviations: float = _SPIKE_SD) -> Mask:
+    """Return the bins whose residual is a spike upwards, shape (n,): the one rule for spikes after a run.
 
-    Parameters
-    ----------
-    residual
-        Shape (n,), NaN where not known: innovations, not raw values. Of a falling series the first
-        raw values all lie above any threshold.
-    deviations
-        In robust standard deviations (1.4826 times the median absolute deviation).
-
-    Returns
-    -------
-    ndarray of bool, shape (n,)
+    A spike is more than so many robust standard deviations (1.4826 times the median absolute deviation) above
+    the median of all residuals that are known; NaN stands for the others. Give innovations, not raw values:
+    of a falling series the first raw values all lie above any threshold. It differs from the live detector
+    (`thermograd.stream.spike`), which knows the past alone; what that one told a person, its alerts, is what
+    coincidences with collapses are counted from.
     """
     values = np.asarray(residual, dtype=np.float64)
     known = values[np.isfinite(values)]
@@ -160,12 +149,8 @@ def _windows(cleaned: Paired, began: Floats, max_lag: int) -> tuple[LaggedPair, 
     """Line up the onsets with every window: a window's sum of x is then one product with x."""
     lags = np.arange(max_lag + max(_WIDTHS))
     base = LaggedPair.build(cleaned.x, began, cleaned.nuisance, cleaned.segments, lags)
-    columns, windows = [], []
-    for width in _WIDTHS:
-        for lag in range(max_lag + 1):
-            columns.append(base.shifted[:, lag : lag + width].sum(axis=1))
-            windows.append((lag, width))
-    stacked = np.column_stack(columns)
+    windows = [(lag, width) for width in _WIDTHS for lag in range(max_lag + 1)]
+    stacked = np.column_stack([base.shifted[:, lag : lag + width].sum(axis=1) for lag, width in windows])
     new = stacked - base.basis @ (base.basis.T @ stacked)
     norms = np.maximum(np.linalg.norm(new, axis=0), 1e-300)
     return LaggedPair(cleaned.x, new / norms, base.basis, 1.0), windows
@@ -175,8 +160,3 @@ def _effect(cleaned: Paired, began: Floats, lag: int, width: int) -> float:
     base = LaggedPair.build(cleaned.x, began, cleaned.nuisance, cleaned.segments, np.arange(lag, lag + width))
     covered = float(base.shifted.sum())
     return float((cleaned.x @ base.shifted).sum() / max(covered, 1.0) / np.std(cleaned.x))
-
-
-def _no_result(onsets: int, n: int, reason: str) -> OnsetTest:
-    nothing = float("nan")
-    return OnsetTest(nothing, nothing, 0, 1, onsets, n, reason)

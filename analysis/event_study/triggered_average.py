@@ -1,13 +1,12 @@
 """What the hardware does around gradient spikes, against windows of the same run without one."""
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
-
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
-Mask = NDArray[np.bool_]
+from numpy.typing import ArrayLike
+from thermograd.analysis.arrays import Floats, Ints, Mask
+from thermograd.analysis.event_study.coincidence import any_within
 
 _FEWEST_SPIKES = 5
 _CONTROLS_EACH = 4
@@ -15,8 +14,8 @@ _SHIFTS = 199
 _LEVEL = 0.95
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class LockedAverage:
+@dataclass(frozen=True, eq=False)
+class TriggeredAverage:
     """Mean course of a signal around spikes, controls taken off; in the signal's unit.
 
     Attributes
@@ -50,7 +49,7 @@ class LockedAverage:
     reason: str | None = None
 
 
-def locked_average(
+def event_triggered_average(
     y: ArrayLike,
     spikes: ArrayLike,
     before: int = 5,
@@ -58,7 +57,7 @@ def locked_average(
     *,
     segments: ArrayLike | None = None,
     seed: int = 0,
-) -> LockedAverage:
+) -> TriggeredAverage:
     """Average a signal around spikes, minus matched control windows.
 
     No spike lies within before + after bins of a control window's centre. Each spike gets the 4 controls
@@ -71,7 +70,7 @@ def locked_average(
     y
         Shape (n,): the signal on a regular grid, in its unit; NaN where not known.
     spikes
-        Shape (n,): True or 1 in a bin with a spike (see `onsets.spikes_of`).
+        Shape (n,): True or 1 in a bin with a spike (see `onsets.residual_spikes`).
     before, after
         Window around a spike, in bins, at least 1 each. The mean over the bins before is its level.
     segments
@@ -81,7 +80,7 @@ def locked_average(
 
     Returns
     -------
-    LockedAverage
+    TriggeredAverage
         With a `reason` where fewer than 5 spikes have a whole window and controls.
 
     Raises
@@ -94,7 +93,7 @@ def locked_average(
     >>> spikes = np.zeros(400, dtype=bool)
     >>> spikes[20::40] = True
     >>> heat = 0.01 * np.arange(400) + np.convolve(spikes, [0, 0] + [2.0] * 10)[:400]
-    >>> bool(1.0 < locked_average(heat, spikes, after=12).effect < 2.0)
+    >>> bool(1.0 < event_triggered_average(heat, spikes, after=12).effect < 2.0)
     True
     """
     values, struck = np.asarray(y, dtype=np.float64), np.asarray(spikes, dtype=np.float64) > 0
@@ -131,16 +130,7 @@ def _whole_windows(values: Floats, stretch: Ints, before: int, after: int) -> Ma
     return whole
 
 
-def _spike_around(struck: Mask, bins: int) -> Mask:
-    """Return whether a spike lies within so many bins of every bin, before or after."""
-    counted = np.append(0, np.cumsum(struck))
-    here = np.arange(struck.size)
-    around: Mask = counted[np.minimum(here + bins + 1, here.size)] > counted[np.maximum(here - bins, 0)]
-    return around
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Contrast:
+class _Contrast(NamedTuple):
     mean: Floats
     n_spikes: int
     n_controls: int
@@ -159,7 +149,7 @@ def _contrast(courses: Floats, struck: Mask, reach: int) -> _Contrast | None:
     """Return the mean course of spikes less that of their controls; None with too few of either."""
     whole = np.isfinite(courses[:, 0])
     at = np.flatnonzero(struck & whole)
-    quiet = np.flatnonzero(whole & ~_spike_around(struck, reach))
+    quiet = np.flatnonzero(whole & ~any_within(struck, -reach, reach))
     if at.size < _FEWEST_SPIKES or quiet.size < 2 * _CONTROLS_EACH:
         return None
     place = np.searchsorted(quiet, at) - _CONTROLS_EACH // 2
@@ -172,12 +162,12 @@ def _contrast(courses: Floats, struck: Mask, reach: int) -> _Contrast | None:
     return _Contrast(mean, at.size, used.size)
 
 
-def _summary(own: _Contrast, chance: Floats, offset: Ints, found: int) -> LockedAverage:
+def _summary(own: _Contrast, chance: Floats, offset: Ints, found: int) -> TriggeredAverage:
     # The next larger value: of 199 shifts the 190th, which the spikes' own mean exceeds in 5 % by chance.
     margin = np.quantile(np.abs(chance), _LEVEL, axis=0, method="higher")
     effect = float(own.mean[offset > 0].mean())
     reach = float(np.quantile(np.abs(chance[:, offset > 0].mean(axis=1)), _LEVEL, method="higher"))
-    return LockedAverage(
+    return TriggeredAverage(
         offset=offset,
         mean=own.mean,
         low=own.mean - margin,
@@ -191,10 +181,10 @@ def _summary(own: _Contrast, chance: Floats, offset: Ints, found: int) -> Locked
     )
 
 
-def _no_result(offset: Ints, found: int) -> LockedAverage:
+def _no_result(offset: Ints, found: int) -> TriggeredAverage:
     nothing, course = float("nan"), np.full(offset.size, np.nan)
     reason = (
         f"{found} spike{'s' * (found != 1)}; at least {_FEWEST_SPIKES} with a whole window around them, and "
         f"{2 * _CONTROLS_EACH} windows without a spike, are needed"
     )
-    return LockedAverage(offset, course, course, course, nothing, nothing, nothing, 0, found, 0, reason)
+    return TriggeredAverage(offset, course, course, course, nothing, nothing, nothing, 0, found, 0, reason)

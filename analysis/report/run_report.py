@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from thermograd.analysis.display.markup import Html, element
-from thermograd.analysis.report.data.evidence import AroundSpikes, Evidence, around_spikes, pair_evidence
+from thermograd.analysis.report.data.evidence import Evidence, around_spikes, pair_evidence
 from thermograd.analysis.report.data.panel import Panels
 from thermograd.analysis.report.data.panels import build_panels, time_origin_ns
 from thermograd.analysis.report.data.tables import FORMATS, figure_tables, table_bytes
@@ -15,6 +15,7 @@ from thermograd.analysis.report.page.document import build_page, require_extra
 from thermograd.analysis.report.page.facts import alerts_section, data_section, energy_section, facts_section
 from thermograd.analysis.report.page.source import queries_section, reproduce_section
 from thermograd.analysis.report.page.verdict import header, method_section, naive_section, pairs_section
+from thermograd.analysis.run.event_tests import AroundSpikes
 from thermograd.analysis.run.result import Analysis, Pair
 from thermograd.analysis.run.series import RunSeries, load_series
 from thermograd.store.errors import LogError
@@ -102,7 +103,8 @@ def prepare(data: RunSeries, analysis: Analysis) -> Contents:
 
     pairs = lag_pairs(analysis)
     found = [
-        pair_evidence(data, place, families) for place, (_, families) in enumerate(pairs[:_MOST_EVIDENCE])
+        pair_evidence(analysis.compared, place, families)
+        for place, (_, families) in enumerate(pairs[:_MOST_EVIDENCE])
     ]
     evidence = [each for each in found if each is not None]
     return Contents(data, analysis, build_panels(data), pairs, evidence, *around_spikes(analysis))

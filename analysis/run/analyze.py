@@ -5,24 +5,23 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from thermograd.analysis.align.matching import nearest
+from thermograd.analysis.arrays import Ints
 from thermograd.analysis.coupling.cross_correlation import FAMILIES, naive_pearson
 from thermograd.analysis.coupling.linear_algebra import one_blas_thread
 from thermograd.analysis.coupling.power import samples_needed, samples_to_exclude, smallest_detectable
 from thermograd.analysis.coupling.residuals import trend_order
 from thermograd.analysis.coupling.verdict import holm
 from thermograd.analysis.run.controls import control_correlations
-from thermograd.analysis.run.event_tests import onset_tests, spike_collapse_coincidence, spike_locked_averages
-from thermograd.analysis.run.pairs import PairTest, test_pair
+from thermograd.analysis.run.event_tests import around_spikes, onset_tests, spike_collapse_coincidence
+from thermograd.analysis.run.pairs import PairTest, correlate_pair
 from thermograd.analysis.run.quality import warnings_for
 from thermograd.analysis.run.result import Analysis, Pair
 from thermograd.analysis.run.series import HARDWARE_SIGNALS, TRAINING_SIGNALS, Device, RunSeries, load_series
 from thermograd.store.errors import NotEnoughDataError
 from thermograd.store.runs.catalogue import Run
 
-Floats = NDArray[np.float64]
-
+_RHO, _POWER = 0.2, 0.9
 _NAIVE = "Pearson on raw values counts shared trends as coupling; it supports no verdict."
 
 
@@ -64,19 +63,19 @@ def analyze_run(
 
     Notes
     -----
-    While it lasts, BLAS has one thread in this process (`thermograd.analysis.blas`).
+    While it lasts, BLAS has one thread in this process (`linear_algebra.one_blas_thread`).
     """
     data = series or load_series(run)
     devices = _chosen_devices(data, device)
     wanted = _wanted_pairs(data, devices, x, y)
-    aligned = {d.name: _match(data, d, tolerance_s) for d in devices}
+    aligned = {d.name: nearest(data.step_time_ns, d.time_ns, round(tolerance_s * 1e9)) for d in devices}
     naive = [_naive(data, name, hardware, d, aligned[d.name]) for name, hardware, d in wanted]
     if method == "pearson":
         pairs = [_naive_pair(*pair, *result) for pair, result in zip(wanted, naive, strict=True)]
         tests: list[PairTest] = []
     else:
         tests = [
-            test_pair(data, *pair, max_lag_s, pearson_r, 3 * len(wanted))
+            correlate_pair(data, *pair, max_lag_s, pearson_r, 3 * len(wanted))
             for pair, (pearson_r, _) in zip(wanted, naive, strict=True)
         ]
         pairs = _judge(tests)
@@ -93,7 +92,8 @@ def analyze_run(
         smallest_detectable_r=could_show.get("detectable_r"),
         sensitivity=could_show,
         onset_tests=onset_tests(data, devices, max_lag_s) if method == "rxc" else [],
-        spike_locked=spike_locked_averages(tests, max_lag_s),
+        spike_locked=around_spikes([test.compared for test in tests if not test.blocked], max_lag_s),
+        compared=[test.compared for test in tests],
     )
 
 
@@ -134,13 +134,7 @@ def _signals_of(devices: list[Device]) -> str:
     return ", ".join(names) or "none, its devices reported nothing"
 
 
-def _match(data: RunSeries, device: Device, tolerance_s: float) -> NDArray[np.int64]:
-    return nearest(data.step_time_ns, device.time_ns, round(tolerance_s * 1e9))
-
-
-def _naive(
-    data: RunSeries, name: str, hardware: str, device: Device, index: NDArray[np.int64]
-) -> tuple[float, int]:
+def _naive(data: RunSeries, name: str, hardware: str, device: Device, index: Ints) -> tuple[float, int]:
     """Return the Pearson correlation of raw matched values and the number of rows it stands on."""
     values = device.signal(hardware)
     assert values is not None
@@ -185,10 +179,8 @@ def _driver_warnings(tests: list[PairTest]) -> list[str]:
     return [f"The run is too short to take all drivers out; left in: {', '.join(short)}."]
 
 
-def _alignment_account(
-    data: RunSeries, aligned: dict[str, NDArray[np.int64]], tolerance_s: float
-) -> dict[str, Any]:
-    """Say how many steps found a sample, on the device that has the fewest, and what was left out."""
+def _alignment_account(data: RunSeries, aligned: dict[str, Ints], tolerance_s: float) -> dict[str, Any]:
+    """Return how many steps found a sample, on the device that has the fewest, and what was left out."""
     steps = data.step_time_ns.size
     by_device = {name: int((index >= 0).sum()) for name, index in aligned.items()}
     matched = min(by_device.values(), default=0)
@@ -210,22 +202,13 @@ def _alignment_account(
     }
 
 
-_RHO = 0.2
-
-
-_POWER = 0.9
-
-
 def sensitivity(pairs: Sequence[Pair]) -> dict[str, Any]:
-    """Say how small a residual correlation the longest tested pair of the question could have shown.
+    """Return how small a residual correlation the longest tested pair of the question could have shown.
 
-    Returns
-    -------
-    dict
-        Empty where nothing was tested. ``bins``, ``period_s``; ``power``: probability of showing it,
-        0.9; ``detectable_r`` in a test by itself; ``tests`` of the question and ``detectable_r_corrected``
-        after their correction; ``rho`` 0.2 with the length that shows it (``bins_to_show``,
-        ``minutes_to_show``) and the one that rules it out (``bins_to_exclude``, ``minutes_to_exclude``).
+    Empty where nothing was tested. ``bins``, ``period_s``; ``power``: probability of showing it, 0.9;
+    ``detectable_r`` in a test by itself; ``tests`` of the question and ``detectable_r_corrected`` after their
+    correction; ``rho`` 0.2 with the length that shows it (``bins_to_show``, ``minutes_to_show``) and the one
+    that rules it out (``bins_to_exclude``, ``minutes_to_exclude``).
     """
     tested = [pair for pair in pairs if not pair.is_speed and math.isfinite(pair.p)]
     forward = [pair for pair in tested if pair.family == "forward" and math.isfinite(pair.detectable_r)]

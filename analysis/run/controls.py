@@ -5,52 +5,42 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from thermograd.analysis.align.grid import causal_grid
+from thermograd.analysis.arrays import Floats, Ints, Times
 from thermograd.analysis.coupling.cross_correlation import naive_pearson, residual_cross_correlation
 from thermograd.analysis.run.series import Device, RunSeries, device_by_role
-
-Floats = NDArray[np.float64]
-Times = NDArray[np.int64]
 
 _LAGS_S = 12.0
 _SIGNALS = ("temperature_c", "power_w", "sm_clock_mhz", "reported_rle")
 
 
 def control_correlations(
-    data: RunSeries,
-    devices: list[Device],
-    aligned: dict[str, NDArray[np.int64]],
-    others: Sequence[RunSeries] = (),
+    data: RunSeries, devices: list[Device], aligned: dict[str, Ints], others: Sequence[RunSeries] = ()
 ) -> dict[str, Any]:
     """Correlate each hardware signal with what cannot be coupling.
 
-    Returns
-    -------
-    dict
-        By device and signal, naive Pearson r of the hardware with ``time``, with ``learning_rate``, and
-        ``grad_norm_after_training``: the same gradient norms against the hardware of the window right
-        after training, where there is one. An r of ``grad_norm`` that is no larger is a trend.
-        ``residual_after_training`` and ``residual_after_training_p`` are the residual correlation and
-        Sidak's p with that window, and ``other_runs`` has, by run id, ``grad_norm``, ``residual`` and
-        ``residual_p`` with the hardware of other runs from the beginning of their training.
+    By device and signal, naive Pearson r of the hardware with ``time``, with ``learning_rate``, and
+    ``grad_norm_after_training``: the same gradient norms against the hardware of the window right
+    after training, where there is one. An r of ``grad_norm`` that is no larger is a trend.
+    ``residual_after_training`` and ``residual_after_training_p`` are the residual correlation and
+    Sidak's p with that window, and ``other_runs`` has, by run id, ``grad_norm``, ``residual`` and
+    ``residual_p`` with the hardware of other runs from the beginning of their training.
     """
     controls: dict[str, Any] = {}
     for device in devices:
-        index = aligned[device.name]
-        matched = index >= 0
-        if not matched.any():
+        matched = aligned[device.name] >= 0
+        index = aligned[device.name][matched]
+        if not index.size:
             continue
-        seconds = (data.step_time_ns - data.step_time_ns[0]) / 1e9
-        for name in _SIGNALS:
-            values = device.signal(name)
-            if values is None:
-                continue
-            hardware = values[index[matched]]
+        training = {
+            "time": (data.step_time_ns - data.step_time_ns[0])[matched] / 1e9,
+            "learning_rate": data.training("learning_rate")[matched],
+            "grad_norm": data.training("grad_norm")[matched],
+        }
+        signals = {name: values for name in _SIGNALS if (values := device.signal(name)) is not None}
+        for name, values in signals.items():
             controls.setdefault(device.name, {})[name] = {
-                "time": naive_pearson(seconds[matched], hardware),
-                "learning_rate": naive_pearson(data.training("learning_rate")[matched], hardware),
-                "grad_norm": naive_pearson(data.training("grad_norm")[matched], hardware),
+                **{given: naive_pearson(x, values[index]) for given, x in training.items()},
                 **_after_training(data, device, values),
                 "other_runs": _with_other_runs(data, device, name, others),
             }
@@ -91,7 +81,7 @@ def _borrowed(data: RunSeries, time_ns: Times, values: Floats, shift_ns: int) ->
     """Correlate the gradient norms with hardware that cannot know of them, this much later."""
     norms, at = data.training("grad_norm"), data.step_time_ns + shift_ns
     later = np.interp(at, time_ns, values, left=math.nan, right=math.nan)
-    grid = causal_grid(at, np.log(norms, out=np.full(norms.size, np.nan), where=norms > 0), time_ns, values)
+    grid = causal_grid(at, data.tested("grad_norm"), time_ns, values)
     max_lag = max(1, round(_LAGS_S / grid.period_s)) if grid.x.size else 1
     found = residual_cross_correlation(grid.x, grid.y, max_lag=max_lag, permutations=0, segments=grid.segment)
     return {"grad_norm": naive_pearson(norms, later), "residual": found.r, "residual_p": found.p}

@@ -3,13 +3,11 @@
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 from thermograd.analysis.align.grid import CausalGrid
 from thermograd.analysis.align.matching import interval_mean
+from thermograd.analysis.arrays import Floats, Times
+from thermograd.analysis.coupling.residuals import trend_order
 from thermograd.analysis.run.series import Device, RunSeries
-
-Floats = NDArray[np.float64]
-Times = NDArray[np.int64]
 
 _OF_STEPS = ("learning_rate", "step_time_s", "tokens")
 _OF_MARKS = ("evaluation", "checkpoint")
@@ -52,46 +50,30 @@ def driver_columns(
     and of evenly spaced marks. A signal is no driver of itself, nor is the load one of what is
     computed from it. Drivers are taken in this order, as many as the bins can bear.
 
-    Parameters
-    ----------
-    data, device
-        The run, and the device of the hardware signal.
-    grid
-        The pair's grid.
-    x, y
-        Names of its signals.
-    with_power
-        Whether power is a driver too: then what is left of a coupling with temperature is the direct
-        effect, without the way through power.
+    `with_power` makes power a driver too: then what is left of a coupling with temperature is the direct
+    effect, without the way through power.
     """
     if not grid.x.size:
         return Drivers([], None, None, [])
     lagged = _lagged(data, device, grid, x, y, with_power)
     waves = _harmonics(data, grid)
-    room = (grid.x.size - 10) // 2 - (
-        3 + int(np.clip(round(grid.x.size / 60), 2, 20)) + int(grid.segment[-1])
-    )
-    names, kept, left_out = [], [], []
-    for name, columns, cost in [
-        *((name, column[:, None], _LAGS) for name, column in lagged.items()),
-        *((name, columns, columns.shape[1]) for name, columns in waves.items()),
-    ]:
-        if cost > room:
-            left_out.append(name)
-            continue
-        room -= cost
-        names.append(name)
-        kept.append(columns)
+    room = (grid.x.size - 10) // 2 - (3 + trend_order(grid.x.size) + int(grid.segment[-1]))
+    kept: dict[str, Floats] = {}
+    for name, columns in (lagged | waves).items():
+        cost = _LAGS if name in lagged else columns.shape[1]
+        if cost <= room:
+            room -= cost
+            kept[name] = columns
     return Drivers(
-        names,
-        _stacked([columns for name, columns in zip(names, kept, strict=True) if name in lagged]),
-        _stacked([columns for name, columns in zip(names, kept, strict=True) if name in waves]),
-        left_out,
+        list(kept),
+        _stacked([columns for name, columns in kept.items() if name in lagged]),
+        _stacked([columns for name, columns in kept.items() if name in waves]),
+        [name for name in lagged | waves if name not in kept],
     )
 
 
 def _stacked(columns: list[Floats]) -> Floats | None:
-    return np.hstack(columns) if columns else None
+    return np.column_stack(columns) if columns else None
 
 
 def _lagged(

@@ -7,10 +7,8 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
+from thermograd.analysis.arrays import Floats
 from thermograd.analysis.run.series import Device, RunSeries
-
-Floats = NDArray[np.float64]
 
 COUNTER, POWER = "energy counter", "power over time"
 _GAP_INTERVALS = 5.0  # power is not known across a hole longer than this many median intervals
@@ -162,7 +160,6 @@ def _step_joules(begins: Floats, ends: Floats, start_ns: Floats, end_ns: Floats,
 def energy_doubt(data: RunSeries, energy: DeviceEnergy) -> str:
     """Return what the run's facts doubt of the power behind an energy; may be empty."""
     suspect = data.devices[energy.device].facts.get("suspect")
-    found = (
-        suspect.get("power_w") if isinstance(suspect, dict) and energy.source != "energy counter" else None
-    )
-    return str(found) if found else ""
+    if energy.source == COUNTER or not isinstance(suspect, dict):
+        return ""
+    return str(suspect.get("power_w") or "")

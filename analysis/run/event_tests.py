@@ -1,39 +1,40 @@
 """Events of a run against each other: gradient spikes, collapses, throttling."""
 
 import math
-from dataclasses import asdict
+from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
-from thermograd.analysis.align.grid import causal_grid
-from thermograd.analysis.coupling.verdict import holm
+from thermograd.analysis.arrays import Floats, Times
+from thermograd.analysis.coupling.verdict import as_sentence, holm
 from thermograd.analysis.event_study.coincidence import event_coincidence
-from thermograd.analysis.event_study.onsets import FEWEST_ONSETS, OnsetTest, onset_test, onsets_of, spikes_of
-from thermograd.analysis.event_study.triggered_average import locked_average
+from thermograd.analysis.event_study.onsets import (
+    FEWEST_ONSETS,
+    OnsetTest,
+    onset_test,
+    onsets_of,
+    residual_spikes,
+)
+from thermograd.analysis.event_study.triggered_average import TriggeredAverage, event_triggered_average
 from thermograd.analysis.run.drivers import driver_columns
-from thermograd.analysis.run.pairs import PairTest, signal_values
-from thermograd.analysis.run.series import Device, RunSeries
+from thermograd.analysis.run.series import ComparedSignals, Device, RunSeries
+from thermograd.store.columns import signal
 
-Floats = NDArray[np.float64]
-Times = NDArray[np.int64]
-
-_UNITS = {"temperature_c": "degC", "power_w": "W", "sm_clock_mhz": "MHz"}
+_ALPHA = 0.05
+_AVERAGED_SIGNALS = ("temperature_c", "power_w", "sm_clock_mhz")
 _MOST_SECONDS = 5_000_000  # 58 days
 
 
 def spike_collapse_coincidence(data: RunSeries, window_s: float) -> dict[str, Any]:
     """Count gradient spikes and collapses that have one of the other kind near, and test the count.
 
-    Returns
-    -------
-    dict
-        ``trigger_rate``: share of spikes that a collapse follows within the window; ``precursor_rate``:
-        share of collapses that a spike preceded; their p by all circular shifts, NaN with fewer than
-        40 events of either kind (then ``verdict`` is "insufficient").
+    Both are the alerts of the live detectors, as they were recorded. ``trigger_rate``: share of spikes that
+    a collapse follows within the window; ``precursor_rate``: share of collapses that a spike preceded; their
+    p by all circular shifts, NaN with fewer than 40 events of either kind (then ``verdict`` is
+    "insufficient").
     """
-    spikes = _alert_times(data, lambda alert: alert == "spike.grad")
-    collapses = _alert_times(data, lambda alert: alert.startswith("collapse."))
+    spikes, collapses = data.onset_times_ns("spike.grad"), data.onset_times_ns("collapse.")
     window_ns = round(window_s * 1e9)
     followed, preceded = _followed(spikes, collapses, window_ns), _followed(-collapses, -spikes, window_ns)
     p = {"trigger_p": math.nan, "precursor_p": math.nan}
@@ -53,11 +54,6 @@ def spike_collapse_coincidence(data: RunSeries, window_s: float) -> dict[str, An
         "verdict": "insufficient" if reason else "tested",
         "reasons": [reason] if reason else [],
     }
-
-
-def _alert_times(data: RunSeries, wanted: Any) -> Times:
-    times = [a["onset_time_ns"] for a in data.alerts if wanted(a["alert"]) and a["onset_time_ns"] is not None]
-    return np.sort(np.array(times, dtype=np.int64))
 
 
 def _followed(first: Times, second: Times, window_ns: int) -> int:
@@ -90,31 +86,71 @@ def _shifted_p(spikes: Times, collapses: Times, window_s: float) -> tuple[dict[s
     return {"trigger_p": found.trigger_p, "precursor_p": found.precursor_p}, None
 
 
-# -- before the onsets of hardware events ----------------------------------------------------------
+@dataclass(frozen=True, slots=True)
+class OnsetsOfEvent:
+    """Whether the gradient norm is unusual before the onsets of one kind of event of one device.
 
-
-def onset_tests(data: RunSeries, devices: list[Device], max_lag_s: float) -> list[dict[str, Any]]:
-    """Test whether the gradient norm is unusual before collapses and throttling begin.
-
-    Returns
-    -------
-    list of dict
-        One per device and kind of event that occurred: ``event``, ``device``, ``n_onsets``, ``p``,
-        ``p_adjusted`` (Holm over these tests), ``effect_sd`` (mean residual of the norm before an
-        onset), ``lag_s``, ``width_s``, ``verdict``, ``reasons``.
+    Attributes
+    ----------
+    event, device
+        "throttling" or "collapse", and whose.
+    test
+        Of log grad_norm before the onsets; its windows are in bins of `period_s`.
+    p_adjusted
+        p by Holm's method over all such tests of the run.
     """
+
+    event: str
+    device: str
+    test: OnsetTest
+    period_s: float
+    p_adjusted: float
+
+    @property
+    def verdict(self) -> str:
+        """Whether the norm is unusual: "coupled", "inconclusive"; "insufficient" where it is not tested."""
+        if self.test.reason:
+            return "insufficient"
+        return "coupled" if self.p_adjusted <= _ALPHA else "inconclusive"
+
+    @property
+    def reason(self) -> str:
+        """Why, as a sentence."""
+        if self.test.reason:
+            return as_sentence(self.test.reason)
+        if self.verdict == "inconclusive":
+            return "Before the onsets the gradient norm is as at other times."
+        found = f"{self.test.effect:+.2f} sd from usual"
+        return f"Before {self.test.n_onsets} onsets the gradient norm is {found}."
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the entry of ``analyze --json``."""
+        return {
+            "x": "grad_norm",
+            "event": self.event,
+            "device": self.device,
+            "n_onsets": self.test.n_onsets,
+            "p": self.test.p,
+            "p_adjusted": self.p_adjusted,
+            "effect_sd": self.test.effect,
+            "lag_s": self.test.lag * self.period_s,
+            "width_s": self.test.width * self.period_s,
+            "verdict": self.verdict,
+            "reasons": [self.reason],
+        }
+
+
+def onset_tests(data: RunSeries, devices: list[Device], max_lag_s: float) -> list[OnsetsOfEvent]:
+    """Test whether the gradient norm is unusual before collapses and throttling begin, where any did."""
     if not np.isfinite(data.training("grad_norm")).any():
         return []
     found = [
-        (event, device, *_one_onset_test(data, device, flag, max_lag_s))
+        (event, device.name, *_one_onset_test(data, device, flag, max_lag_s))
         for device in devices
         for event, flag in _flags(data, device).items()
     ]
-    adjusted = holm([test.p for _, _, test, _ in found])
-    return [
-        _onset_entry(event, device.name, test, period_s, float(p))
-        for (event, device, test, period_s), p in zip(found, adjusted, strict=True)
-    ]
+    adjusted = holm([test.p for _, _, test, _ in found]).tolist()
+    return [OnsetsOfEvent(*each, p) for each, p in zip(found, adjusted, strict=True)]
 
 
 def _flags(data: RunSeries, device: Device) -> dict[str, Floats]:
@@ -123,17 +159,7 @@ def _flags(data: RunSeries, device: Device) -> dict[str, Floats]:
     throttled = device.signal("throttled_ratio")
     if throttled is not None:
         flags["throttling"] = throttled
-    times = np.array(
-        [
-            a["onset_time_ns"]
-            for a in data.alerts
-            if a["alert"].startswith("collapse.")
-            and a["device"] == device.name
-            and a["onset_time_ns"] is not None
-        ],
-        dtype=np.int64,
-    )
-    place = np.searchsorted(device.time_ns, times)
+    place = np.searchsorted(device.time_ns, data.onset_times_ns("collapse.", device.name))
     collapse = np.bincount(place, minlength=device.time_ns.size + 1)[: device.time_ns.size]
     flags["collapse"] = collapse.astype(np.float64)
     return {name: flag for name, flag in flags.items() if (np.nan_to_num(flag) > 0).any()}
@@ -142,10 +168,9 @@ def _flags(data: RunSeries, device: Device) -> dict[str, Floats]:
 def _one_onset_test(
     data: RunSeries, device: Device, flag: Floats, max_lag_s: float
 ) -> tuple[OnsetTest, float]:
-    grid = causal_grid(data.step_time_ns, signal_values(data, "grad_norm"), device.time_ns, flag)
+    grid = data.grid("grad_norm", device, flag)
     if not grid.x.size:
-        reason = "the events never fall into the time of the steps"
-        return OnsetTest(math.nan, math.nan, 0, 1, 0, 0, reason), math.nan
+        return OnsetTest(reason="the events never fall into the time of the steps"), math.nan
     begins = np.append(True, np.diff(grid.segment) > 0)
     onsets = onsets_of(grid.y) & ~(begins & (grid.y > 0))  # one that was up already has no onset here
     drivers = driver_columns(data, device, grid, "grad_norm", "")
@@ -160,67 +185,67 @@ def _one_onset_test(
     return test, grid.period_s
 
 
-def _onset_entry(event: str, device: str, test: OnsetTest, period_s: float, p: float) -> dict[str, Any]:
-    if test.reason:
-        said, reason = "insufficient", f"{test.reason[:1].upper()}{test.reason[1:]}."
-    elif p <= 0.05:
-        said = "coupled"
-        reason = f"Before {test.n_onsets} onsets the gradient norm is {test.effect:+.2f} sd from usual."
-    else:
-        said, reason = "inconclusive", "Before the onsets the gradient norm is as at other times."
-    return {
-        "x": "grad_norm",
-        "event": event,
-        "device": device,
-        "n_onsets": test.n_onsets,
-        "p": test.p,
-        "p_adjusted": p,
-        "effect_sd": test.effect,
-        "lag_s": test.lag * period_s,
-        "width_s": test.width * period_s,
-        "verdict": said,
-        "reasons": [reason],
-    }
+@dataclass(frozen=True, eq=False, kw_only=True)
+class AroundSpikes(TriggeredAverage):
+    """The mean course of one hardware signal around gradient spikes, against windows without one.
 
-
-# -- around the spikes of the gradient -------------------------------------------------------------
-
-
-def spike_locked_averages(tests: list[PairTest], max_lag_s: float) -> list[dict[str, Any]]:
-    """Average the hardware around gradient spikes, against windows without one.
-
-    A spike is a residual of log grad_norm of more than 4 robust standard deviations.
-
-    Returns
-    -------
-    list of dict
-        One per device and hardware signal: ``offset_s``, ``mean``, ``low``, ``high`` (arrays, in ``unit``),
-        ``effect`` with ``effect_low``, ``effect_high`` (mean after a spike, per spike), ``n_spikes``,
-        ``n_controls``, ``reasons``.
+    Attributes
+    ----------
+    y, device, unit
+        The signal, whose it is, and its unit.
+    simulated
+        Whether a model, not a sensor, made it.
+    period_s
+        Length of a bin, of which `offset` tells the number.
     """
+
+    y: str
+    device: str
+    unit: str
+    simulated: bool
+    period_s: float
+
+    @property
+    def label(self) -> str:
+        """Signal and device, for a person."""
+        doubt = self.simulated and "simulated" not in self.device
+        return f"{self.y}, {self.device}{' (simulated)' * doubt}"
+
+    @property
+    def offset_s(self) -> list[float]:
+        """Seconds after the spike, shape as `mean`."""
+        seconds: list[float] = (self.offset * self.period_s).tolist()
+        return seconds
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the entry of ``analyze --json``."""
+        named = {name: getattr(self, name) for name in ("y", "device", "unit", "offset_s")}
+        numbers = {name: np.asarray(getattr(self, name)).tolist() for name in _AVERAGED}
+        return {"x": "grad_norm", **named, **numbers, "reasons": [f"{self.reason}."] if self.reason else []}
+
+
+_AVERAGED = [name for name in TriggeredAverage.__dataclass_fields__ if name not in ("offset", "reason")]
+
+
+def around_spikes(compared: Iterable[ComparedSignals], max_lag_s: float) -> list[AroundSpikes]:
+    """Average temperature, power and clock around the spikes of the gradient (see `residual_spikes`)."""
     return [
-        _locked_entry(test, max_lag_s)
-        for test in tests
-        if test.x == "grad_norm" and test.y in _UNITS and not test.blocked
+        _around_spikes(signals, max_lag_s)
+        for signals in compared
+        if signals.x == "grad_norm" and signals.y in _AVERAGED_SIGNALS
     ]
 
 
-def _locked_entry(test: PairTest, max_lag_s: float) -> dict[str, Any]:
-    grid = test.grid
-    spikes = spikes_of(test.results["forward"].residual_x)
+def _around_spikes(signals: ComparedSignals, max_lag_s: float) -> AroundSpikes:
+    grid, device = signals.grid, signals.device
     after = max(1, round(max_lag_s / grid.period_s))
-    found = locked_average(grid.y, spikes, max(1, after // 2), after, segments=grid.segment)
-    numbers = asdict(found)
-    reason = numbers.pop("reason")
-    offset = numbers.pop("offset")
-    arrays = {name: numbers.pop(name).tolist() for name in ("mean", "low", "high")}
-    return {
-        "x": "grad_norm",
-        "y": test.y,
-        "device": test.device,
-        "unit": _UNITS[test.y],
-        "offset_s": (offset * grid.period_s).tolist(),
-        **arrays,
-        **numbers,
-        "reasons": [f"{reason}."] if reason else [],
-    }
+    spikes = residual_spikes(signals.residual_x)
+    average = event_triggered_average(grid.y, spikes, max(1, after // 2), after, segments=grid.segment)
+    return AroundSpikes(
+        **vars(average),
+        y=signals.y,
+        device=device.name,
+        unit=signal(signals.y).unit,
+        simulated=device.simulated,
+        period_s=grid.period_s,
+    )

@@ -5,19 +5,18 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
-from thermograd.analysis.align.grid import CausalGrid, causal_grid
+from thermograd.analysis.align.grid import CausalGrid
+from thermograd.analysis.arrays import Floats, Ints
 from thermograd.analysis.coupling.cross_correlation import FAMILIES, Coupling, Family, couplings_by_family
 from thermograd.analysis.coupling.power import smallest_detectable
 from thermograd.analysis.coupling.stability import coupling_over_time
 from thermograd.analysis.coupling.verdict import gates, strength, verdict
 from thermograd.analysis.run.drivers import Drivers, driver_columns
 from thermograd.analysis.run.result import Pair
-from thermograd.analysis.run.series import Device, RunSeries
-
-Floats = NDArray[np.float64]
+from thermograd.analysis.run.series import ComparedSignals, Device, RunSeries
 
 _HEATED_BY_POWER = ("temperature_c", "memory_temperature_c")
+_MOST_BINS = 2_000_000  # 23 days of seconds: one wrong clock must not fill the memory
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,7 +41,7 @@ class PairTest:
 
     x: str
     y: str
-    device: str
+    device: Device
     grid: CausalGrid
     drivers: Drivers
     results: dict[Family, Coupling]
@@ -54,6 +53,12 @@ class PairTest:
     def is_speed(self) -> bool:
         """Whether this is speed coupling, the positive control."""
         return self.x == "step_time_s"
+
+    @property
+    def compared(self) -> ComparedSignals:
+        """What was compared, and what of it is tested: the same in every family."""
+        result = self.results["forward"]
+        return ComparedSignals(self.x, self.y, self.device, self.grid, result.residual_x, result.residual_y)
 
     def p_values(self) -> list[float]:
         """Return p of every family, NaN where the pair cannot be tested."""
@@ -69,11 +74,11 @@ class PairTest:
         return Pair(
             x=self.x,
             y=self.y,
-            device=self.device,
+            device=self.device.name,
             family=family,
             n=result.n,
             r=result.r,
-            lag_s=result.lag * period_s if math.isfinite(result.r) else math.nan,
+            lag_s=_lag_s(result, period_s),
             p=math.nan if self.blocked else result.p,
             p_adjusted=p_adjusted,
             half_width=result.half_width,
@@ -92,43 +97,30 @@ class PairTest:
         )
 
 
-def test_pair(
+def correlate_pair(
     data: RunSeries, x: str, y: str, device: Device, max_lag_s: float, pearson_r: float, tests: int
 ) -> PairTest:
-    """Test one pair of signals of a run.
+    """Test a training signal against a hardware signal of a device, at lags up to `max_lag_s`.
 
-    Parameters
-    ----------
-    data, device
-        The run, and the device of the hardware signal.
-    x, y
-        Training and hardware signal.
-    max_lag_s
-        Largest lag searched, s.
-    pearson_r
-        Naive correlation, to be passed on.
-    tests
-        How many tests the run's correction will count: so many more random orders are drawn that the
-        smallest p can survive it.
+    `pearson_r`, the naive correlation, is passed on. `tests` is how many tests the run's correction will
+    count: so many more random orders are drawn that the smallest p can survive it.
     """
     values = device.signal(y)
     assert values is not None
-    grid = causal_grid(data.step_time_ns, signal_values(data, x), device.time_ns, values)
-    blocked = _placeholders(device, y) or gates(grid.x, grid.y, loads=_loads(data, device))
+    grid = data.grid(x, device, values)
+    blocked = _placeholders(device, y) or gates(grid.x, grid.y, loads=data.loads(device))
     drivers = driver_columns(data, device, grid, x, y)
     max_lag = max(1, round(max_lag_s / grid.period_s)) if grid.x.size else 1
     permutations = max(999, 50 * tests - 1)
-    results = as_tested(grid, drivers, max_lag, permutations)
-    direct = None
+    results, direct = _by_family(grid, drivers, max_lag, permutations), None
     if y in _HEATED_BY_POWER and x != "step_time_s" and not blocked:
         with_power = driver_columns(data, device, grid, x, y, with_power=True)
         if "power_w" in with_power.names:
-            direct = as_tested(grid, with_power, max_lag, permutations)
-    return PairTest(x, y, device.name, grid, drivers, results, direct, pearson_r, blocked)
+            direct = _by_family(grid, with_power, max_lag, permutations)
+    return PairTest(x, y, device, grid, drivers, results, direct, pearson_r, blocked)
 
 
-def as_tested(grid: CausalGrid, drivers: Drivers, max_lag: int, permutations: int) -> dict[Family, Coupling]:
-    """Return `couplings_by_family` of a grid."""
+def _by_family(grid: CausalGrid, drivers: Drivers, max_lag: int, permutations: int) -> dict[Family, Coupling]:
     return couplings_by_family(
         grid.x,
         grid.y,
@@ -140,12 +132,8 @@ def as_tested(grid: CausalGrid, drivers: Drivers, max_lag: int, permutations: in
     )
 
 
-def signal_values(data: RunSeries, x: str) -> Floats:
-    """Return a training signal on the scale on which it is tested: the norm as its logarithm."""
-    training = data.training(x)
-    if x != "grad_norm":
-        return training
-    return np.log(training, out=np.full(training.size, np.nan), where=training > 0)
+def _lag_s(result: Coupling, period_s: float) -> float:
+    return result.lag * period_s if math.isfinite(result.r) else math.nan
 
 
 def _detectable(result: Coupling) -> float:
@@ -157,7 +145,7 @@ def _detectable(result: Coupling) -> float:
 def _brief(result: Coupling, period_s: float) -> dict[str, Any]:
     return {
         "r": result.r,
-        "lag_s": result.lag * period_s if math.isfinite(result.r) else math.nan,
+        "lag_s": _lag_s(result, period_s),
         "p": result.p,
         "half_width": result.half_width,
     }
@@ -170,7 +158,7 @@ def _over_time(result: Coupling, period_s: float) -> dict[str, Any] | None:
 
 
 def _placeholders(device: Device, hardware: str) -> list[str]:
-    """Say which sensors a signal rests on are constants that stand for a missing one."""
+    """Return a sentence where a sensor that a signal rests on is a constant that stands for a missing one."""
     inputs = ("power_w", "temperature_c") if hardware in ("rle", "reported_rle") else (hardware,)
     suspect = [name for name in inputs if name in device.facts.get("suspect", {})]
     if not suspect:
@@ -178,25 +166,6 @@ def _placeholders(device: Device, hardware: str) -> list[str]:
     if suspect == [hardware]:
         return [f"{hardware} of {device.name} is a constant that stands for a missing sensor."]
     return [f"{hardware} of {device.name} rests on {' and '.join(suspect)}, constants for missing sensors."]
-
-
-def _loads(data: RunSeries, device: Device) -> dict[str, tuple[Floats, Floats]]:
-    """Return power and utilisation while training, and in the minute before and after it."""
-    if not data.step_time_ns.size:
-        return {}
-    first, last = data.step_time_ns[0], data.step_time_ns[-1]
-    minute = 60 * 10**9
-    during = (device.time_ns >= first) & (device.time_ns <= last)
-    around = ~during & (device.time_ns >= first - minute) & (device.time_ns <= last + minute)
-    loads = {}
-    for name in ("power_w", "utilization_pct"):
-        values = device.signal(name)
-        if values is not None:
-            loads[name] = (values[during], values[around])
-    return loads
-
-
-_MOST_BINS = 2_000_000  # 23 days of seconds: one wrong clock must not fill the memory
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -228,48 +197,31 @@ class RegularPair:
 def regular_pair(
     data: RunSeries, device: Device, x: str, y: str, min_period_s: float = 1.0
 ) -> RegularPair | None:
-    """Put two signals of a run on regular bins of the slower clock.
+    """Put two signals of a run on regular bins of the slower clock, of at least `min_period_s`.
 
-    Parameters
-    ----------
-    data, device
-        The run, and one of its devices.
-    x, y
-        Training and hardware signal.
-    min_period_s
-        Shortest bin, s.
-
-    Returns
-    -------
-    RegularPair or None
-        None where the run does not have both signals, or never at the same time.
+    None where the run does not have both signals, or never at the same time.
     """
     values = device.signal(y)
     if values is None or x not in data.steps.column_names:
         return None
-    grid = causal_grid(
-        data.step_time_ns, signal_values(data, x), device.time_ns, values, min_period_s=min_period_s
-    )
-    if not grid.x.size:
-        return None
-    place = _places(grid, int(data.step_time_ns[0]))
+    grid = data.grid(x, device, values, min_period_s)
+    place = _places(grid, int(data.step_time_ns[0])) if grid.x.size else None
     if place is None:
         return None
     drivers = driver_columns(data, device, grid, x, y)
 
-    def laid_out(column: Floats) -> Floats:
-        whole = np.full(int(place[-1]) + 1, np.nan)
-        whole[place] = column
+    def laid_out(values: Floats) -> Floats:
+        whole = np.full((int(place[-1]) + 1, *values.shape[1:]), np.nan)
+        whole[place] = values
         return whole
 
-    def all_laid_out(columns: Floats | None) -> Floats | None:
-        return None if columns is None else np.column_stack([laid_out(column) for column in columns.T])
-
-    lagged, unlagged = all_laid_out(drivers.lagged), all_laid_out(drivers.unlagged)
+    lagged, unlagged = (
+        None if columns is None else laid_out(columns) for columns in (drivers.lagged, drivers.unlagged)
+    )
     return RegularPair(laid_out(grid.x), laid_out(grid.y), lagged, unlagged, grid.period_s, place.size)
 
 
-def _places(grid: CausalGrid, begin_ns: int) -> NDArray[np.int64] | None:
+def _places(grid: CausalGrid, begin_ns: int) -> Ints | None:
     """Return each bin's number since the training began; a hole between segments counts by its length."""
     period_ns = grid.period_s * 1e9
     if (grid.time_ns[-1] - begin_ns) / period_ns > _MOST_BINS:

@@ -2,9 +2,11 @@
 
 import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
+from thermograd.analysis.arrays import Times
 from thermograd.analysis.coupling.cross_correlation import naive_pearson
+from thermograd.analysis.coupling.verdict import is_idle
 from thermograd.analysis.run.series import Device, RunSeries
+from thermograd.store.columns import signal
 from thermograd.store.runs.catalogue import list_runs
 
 
@@ -18,7 +20,7 @@ def same_training_as(data: RunSeries) -> list[str]:
 
 
 def warnings_for(data: RunSeries, devices: list[Device]) -> list[str]:
-    """Say in sentences what is wrong with a run's data, whatever the statistics find."""
+    """Return in sentences what is wrong with a run's data, whatever the statistics find."""
     warnings = []
     twins = same_training_as(data)
     if twins:
@@ -43,47 +45,40 @@ def _device_warnings(data: RunSeries, device: Device) -> list[str]:
     temperature = device.signal("temperature_c")
     if temperature is None:
         return warnings
-    known = temperature[np.isfinite(temperature)]
-    levels = np.unique(known)
+    levels = np.unique(temperature[np.isfinite(temperature)])
     if 1 < levels.size <= 12 and np.all(levels == np.round(levels)):
-        text = f"temperature_c moves in steps of 1 degC ({levels.size} levels); this about halves the power."
-        warnings.append(text)
+        warnings.append(
+            f"temperature_c moves in steps of 1 degC ({levels.size} levels); this about halves the power."
+        )
     if data.step_time_ns.size and device.time_ns.size:
         at_steps = np.interp(data.step_time_ns, device.time_ns, temperature)
         trend = naive_pearson(data.step_time_ns.astype(np.float64) / 1e9, at_steps)
         if abs(trend) > 0.5:
-            text = (
+            warnings.append(
                 f"temperature_c follows time alone with r = {trend:+.2f}: any other trend will seem coupled."
             )
-            warnings.append(text)
     return warnings
 
 
 def _idle(data: RunSeries, device: Device) -> list[str]:
-    """Say whether the device's load did not differ between training and the minute around it."""
-    if not data.step_time_ns.size:
+    """Return the loads of a device that was idle (see `is_idle`), while training and around it."""
+    loads = data.loads(device)
+    if not is_idle(loads):
         return []
-    first, last = data.step_time_ns[0], data.step_time_ns[-1]
-    during = (device.time_ns >= first) & (device.time_ns <= last)
-    around = ~during & (np.abs(device.time_ns - (first + last) // 2) <= (last - first) // 2 + 60 * 10**9)
     parts = []
-    for name, unit in (("power_w", "W"), ("utilization_pct", "%")):
-        values = device.signal(name)
-        if values is None or during.sum() < 10 or around.sum() < 10 or np.ptp(values) == 0:
-            continue
-        busy, rest = float(np.nanmedian(values[during])), float(np.nanmedian(values[around]))
-        spread = float(np.nanstd(values))
-        if busy - rest > max(0.5 * spread, 0.05 * abs(rest)):
-            return []
-        parts.append(f"{name} {busy:.3g} {unit} while training, {rest:.3g} {unit} before and after")
-    return [f"it was not doing the training: {'; '.join(parts)}."] if parts else []
+    for name, parts_of_run in loads.items():
+        busy, rest = (part[np.isfinite(part)] for part in parts_of_run)
+        if busy.size and rest.size:
+            during, around = (f"{np.median(part):.3g} {signal(name).unit}" for part in (busy, rest))
+            parts.append(f"{name} {during} while training, {around} before and after")
+    return [f"it was not doing the training: {'; '.join(parts)}."]
 
 
 _RESOLUTIONS_NS = ((10**9, "1 s"), (10**6, "1 ms"), (10**3, "1 µs"))
 
 
 def clock_lines(data: RunSeries) -> list[str]:
-    """Say how uncertain the times of steps and samples are against each other; empty for no event.
+    """Return how uncertain the times of steps and samples are against each other; empty for no event.
 
     A recorded run has both clocks in every event: while the wall clock is slewed or set, its distance to the
     monotonic clock of the same process changes, by as much as times of that process can be wrong. An
@@ -110,7 +105,7 @@ def clock_lines(data: RunSeries) -> list[str]:
     ]
 
 
-def _column(table: pa.Table, name: str) -> NDArray[np.int64]:
+def _column(table: pa.Table, name: str) -> Times:
     return np.asarray(table.column(name), dtype=np.int64)
 
 
@@ -122,5 +117,5 @@ def _slewed_ns(table: pa.Table) -> int:
     return max(int(np.ptp(boot)) for boot in boots)
 
 
-def _resolution(time_ns: NDArray[np.int64]) -> str:
+def _resolution(time_ns: Times) -> str:
     return next((text for unit, text in _RESOLUTIONS_NS if not (time_ns % unit).any()), "below 1 µs")

@@ -6,12 +6,23 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from thermograd.analysis.coupling.power import samples_needed, samples_to_exclude
-from thermograd.analysis.display.markup import Html, element, items, table
+from thermograd.analysis.display.markup import Html, details, element, items, table
 from thermograd.analysis.display.numbers import bound_text, shown_number
 from thermograd.analysis.display.profile import lag_profile
+from thermograd.analysis.run.event_tests import AroundSpikes, OnsetsOfEvent
+from thermograd.analysis.run.series import ComparedSignals
+from thermograd.store.columns import signal
 from thermograd.store.text import without_nan
 
 Method = Literal["rxc", "pearson"]
+
+_WORST_FIRST = ("coupled", "single_event", "inconclusive", "no_coupling", "insufficient")
+_QUESTION_AND_CONTROL = (
+    ("Optimisation coupling: the question", False),
+    ("Speed coupling: a control", True),
+)
+_MOST_PAIRS = 8
+_NARROW = "max-width:50em"
 
 
 @dataclass(eq=False)
@@ -47,7 +58,7 @@ class Pair:
         The same test with power among the drivers (``r``, ``lag_s``, ``p``, ``half_width``): what is left
         of an effect on temperature without the way through power. None where it was not made.
     over_time
-        Residual correlation in the four quarters, and whether they differ (see `change.Change`).
+        Residual correlation in the four quarters, and whether they differ (see `stability.Change`).
     """
 
     x: str
@@ -79,14 +90,34 @@ class Pair:
         return self.x == "step_time_s"
 
     def _repr_html_(self) -> str:
-        pass
-
-        return pair_html(self)
+        said = f"{self.x} ~ {self.y}, {self.device}, {self.family}: {self.verdict.replace('_', ' ')}"
+        reasons = element("p", " ".join(self.reasons), style=_NARROW)
+        shown = _pairs_table([self], said), _profile(self)
+        return element("div", element("p", element("strong", said)), *shown, reasons)
 
 
 @dataclass(eq=False)
 class Analysis:
-    """What one run says. See DESIGN.md section 6 for the JSON form."""
+    """What one run says. See DESIGN.md section 6 for the JSON form.
+
+    Attributes
+    ----------
+    run_id, method
+        Which run, and how it was analysed: "rxc" (residual cross-correlation) or "pearson".
+    alignment
+        How many steps were matched with a sample, and why others were not.
+    pairs
+        Every pair of signals of every device, in each family of lags.
+    controls, coincidence, onset_tests, spike_locked
+        What cannot be coupling; spikes and collapses near each other; the norm before hardware events; the
+        hardware around spikes.
+    warnings, simulated
+        What makes the data doubtful; devices whose readings come from a model.
+    smallest_detectable_r, sensitivity
+        What the run could have shown; see `analyze.sensitivity`.
+    compared
+        The series behind each tested pair of signals; not in the JSON form.
+    """
 
     run_id: str
     method: Method
@@ -98,35 +129,42 @@ class Analysis:
     simulated: list[str]
     smallest_detectable_r: float | None
     sensitivity: dict[str, Any] = field(default_factory=dict)
-    onset_tests: list[dict[str, Any]] = field(default_factory=list)
-    spike_locked: list[dict[str, Any]] = field(default_factory=list)
+    onset_tests: list[OnsetsOfEvent] = field(default_factory=list)
+    spike_locked: list[AroundSpikes] = field(default_factory=list)
+    compared: list[ComparedSignals] = field(default_factory=list, repr=False)
 
     def _repr_html_(self) -> str:
-        pass
-
-        return analysis_html(self)
+        lead, colon, rest = verdict_sentence(self).partition(": ")
+        parts = [element("p", element("strong", lead, colon) if colon else lead, rest, style=_NARROW)]
+        for title, speed in _QUESTION_AND_CONTROL:
+            chosen = [pair for pair in self.pairs if pair.is_speed == speed]
+            if chosen:
+                closest = _pairs_table(closest_first(chosen)[:_MOST_PAIRS], title)
+                parts += [element("p", element("strong", title)), closest]
+        if self.warnings:
+            count = len(self.warnings)
+            parts.append(details(f"{count} warning{'s' * (count != 1)}", items(self.warnings)))
+        return element("div", *parts, class_="thermograd")
 
     def to_json(self) -> dict[str, Any]:
         """Return the JSON document of ``analyze --json``; what is not known is null."""
-        pairs = []
-        for pair in self.pairs:
-            entry = asdict(pair)
-            for name in ("period_s", "lags_s", "profile"):
-                entry.pop(name)
-            pairs.append(entry)
+        left_out = ("period_s", "lags_s", "profile")
         document = {
             "run_id": self.run_id,
             "method": self.method,
             "alignment": self.alignment,
-            "pairs": pairs,
+            "pairs": [
+                {name: value for name, value in asdict(pair).items() if name not in left_out}
+                for pair in self.pairs
+            ],
             "controls": self.controls,
             "coincidence": self.coincidence,
             "warnings": self.warnings,
             "simulated_devices": self.simulated,
             "smallest_detectable_r": self.smallest_detectable_r,
             "sensitivity": self.sensitivity,
-            "onset_tests": self.onset_tests,
-            "spike_locked": self.spike_locked,
+            "onset_tests": [test.to_json() for test in self.onset_tests],
+            "spike_locked": [course.to_json() for course in self.spike_locked],
         }
         finite: dict[str, Any] = without_nan(document)
         return finite
@@ -142,51 +180,8 @@ def _closeness(pair: Pair) -> tuple[bool, float, float]:
     return untested, 0.0 if untested else pair.p_adjusted, -abs(pair.r) if math.isfinite(pair.r) else 0.0
 
 
-_MOST_PAIRS = 8
-
-
-def analysis_html(analysis: Analysis) -> str:
-    """Return the verdict and the closest pairs of signals of each kind."""
-    pass
-
-    lead, colon, rest = verdict_sentence(analysis).partition(": ")
-    parts = [element("p", element("strong", lead, colon) if colon else lead, rest, style="max-width:50em")]
-    for title, speed in (("Optimisation coupling: the question", False), ("Speed coupling: a control", True)):
-        chosen = [pair for pair in analysis.pairs if pair.is_speed == speed]
-        if chosen:
-            parts += [
-                element("p", element("strong", title)),
-                _pairs_table(closest_first(chosen)[:_MOST_PAIRS], title),
-            ]
-    if analysis.warnings:
-        count = len(analysis.warnings)
-        warnings = element("summary", f"{count} warning{'s' * (count != 1)}")
-        parts.append(element("details", warnings, items(analysis.warnings)))
-    return element("div", *parts, class_="thermograd")
-
-
-def pair_html(pair: Pair) -> str:
-    """Return one test: its verdict, its numbers, and its profile of r over lag."""
-    said = f"{pair.x} ~ {pair.y}, {pair.device}, {pair.family}: {pair.verdict.replace('_', ' ')}"
-    reasons = element("p", " ".join(pair.reasons), style="max-width:50em")
-    return element(
-        "div", element("p", element("strong", said)), _pairs_table([pair], said), _profile(pair), reasons
-    )
-
-
 def _pairs_table(pairs: list[Pair], label: str) -> Html:
-    header = (
-        "Training",
-        "Hardware",
-        "Device",
-        "Direction",
-        "n",
-        "r",
-        "Lag, s",
-        "p, all tests",
-        "95 % bound",
-        "Naive r",
-    )
+    names = "Training|Hardware|Device|Direction|n|r|Lag, s|p, all tests|95 % bound|Naive r|Verdict"
     rows = [
         (
             *(pair.x, pair.y, pair.device, pair.family, f"{pair.n:,}"),
@@ -199,7 +194,7 @@ def _pairs_table(pairs: list[Pair], label: str) -> Html:
         )
         for pair in pairs
     ]
-    return table((*header, "Verdict"), rows, "ttitnnnnnnt", label)
+    return table(names.split("|"), rows, "ttitnnnnnnt", label)
 
 
 def _profile(pair: Pair) -> Html:
@@ -207,22 +202,6 @@ def _profile(pair: Pair) -> Html:
     side = {"reverse": -1, "simultaneous": 0, "forward": 1}[pair.family]
     own = {lag for lag in pair.lags_s if (lag > 0) - (lag < 0) == side}
     return lag_profile(pair.lags_s, pair.profile, pair.half_width, own, "s", "the training")
-
-
-_NAMES = {
-    "grad_norm": "gradient norm",
-    "loss": "loss",
-    "step_time_s": "step time",
-    "temperature_c": "temperature",
-    "power_w": "power",
-    "sm_clock_mhz": "clock",
-    "throttled_ratio": "throttled time",
-    "rle": "RLE",
-    "reported_rle": "reported RLE",
-}
-
-
-_WORST_FIRST = ("coupled", "single_event", "inconclusive", "no_coupling", "insufficient")
 
 
 def question_verdict(analysis: Analysis) -> str:
@@ -287,18 +266,19 @@ def _numbers(pair: Pair) -> str:
     )
 
 
-def _direction(pair: Pair) -> str:
-    if pair.lag_s > 0:
-        return f"the hardware follows by {pair.lag_s:.0f} s"
-    return f"the training follows by {-pair.lag_s:.0f} s" if pair.lag_s < 0 else "at the same time"
+def follows(lag_s: float) -> str:
+    """Return who follows whom, and by how much."""
+    if lag_s > 0:
+        return f"the hardware follows by {lag_s:.0f} s"
+    return f"the training follows by {-lag_s:.0f} s" if lag_s < 0 else "at the same time"
 
 
 def _coupled(pairs: list[Pair]) -> str:
     pair = _peak(pairs)
     others = f" {len(pairs) - 1} more tests of this run say so too." if len(pairs) > 1 else ""
     return (
-        f"COUPLED ({pair.strength}): {_NAMES.get(pair.x, pair.x)} and {_NAMES.get(pair.y, pair.y)} of "
-        f"{pair.device} move together beyond any shared trend, {_direction(pair)} ({_numbers(pair)})."
+        f"COUPLED ({pair.strength}): {signal(pair.x).name} and {signal(pair.y).name} of "
+        f"{pair.device} move together beyond any shared trend, {follows(pair.lag_s)} ({_numbers(pair)})."
         f"{others} This is association; only an intervention shows what causes what."
     )
 
@@ -306,7 +286,7 @@ def _coupled(pairs: list[Pair]) -> str:
 def _single_event(pairs: list[Pair]) -> str:
     pair = _peak(pairs)
     return (
-        f"SINGLE EVENT: {_NAMES.get(pair.x, pair.x)} and {_NAMES.get(pair.y, pair.y)} of {pair.device} "
+        f"SINGLE EVENT: {signal(pair.x).name} and {signal(pair.y).name} of {pair.device} "
         f"meet once ({_numbers(pair)}), but without that one second nothing is left: it may be chance."
     )
 
@@ -326,8 +306,8 @@ def _inconclusive(pairs: list[Pair]) -> str:
     bound = min(max(abs(p.r) + p.half_width for p in pairs), 1.0)
     return (
         f"CANNOT TELL (inconclusive): no coupling was found, but one up to |r| = {bound:.2f} is not excluded "
-        f"by {pair.n:,} bins of {pair.period_s:.2g} s. Closest: {_NAMES.get(pair.x, pair.x)} ~ "
-        f"{_NAMES.get(pair.y, pair.y)} ({_numbers(pair)}). {_length_advice(pair)}"
+        f"by {pair.n:,} bins of {pair.period_s:.2g} s. Closest: {signal(pair.x).name} ~ "
+        f"{signal(pair.y).name} ({_numbers(pair)}). {_length_advice(pair)}"
     )
 
 

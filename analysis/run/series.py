@@ -7,14 +7,12 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
+from thermograd.analysis.align.grid import CausalGrid, causal_grid
+from thermograd.analysis.arrays import Floats, Mask, Times
 from thermograd.store.efficiency.columns import efficiency_columns
 from thermograd.store.events import was_watched
 from thermograd.store.log.reader import kind_parts, read_kind
 from thermograd.store.runs.catalogue import Run
-
-Floats = NDArray[np.float64]
-Times = NDArray[np.int64]
 
 TRAINING_SIGNALS = ("grad_norm", "loss", "step_time_s")
 HARDWARE_SIGNALS = (
@@ -113,9 +111,59 @@ class RunSeries:
         """Return a column of the steps as float64, NaN where null; shape (n_steps,)."""
         return _floats(self.steps.column(name))
 
-    def alert_steps(self, alert: str) -> list[int]:
-        """Return the steps at which alerts of a kind were raised, ascending."""
-        return sorted(a["step"] for a in self.alerts if a["alert"] == alert and a["step"] is not None)
+    def tested(self, name: str) -> Floats:
+        """Return a training signal on the scale on which it is tested: the norm as its logarithm."""
+        return log_of_positive(self.training(name)) if name == "grad_norm" else self.training(name)
+
+    def grid(self, x: str, device: Device, values: Floats, min_period_s: float = 1.0) -> CausalGrid:
+        """Return a training signal and values of a device's samples on one clock."""
+        times = self.step_time_ns, self.tested(x), device.time_ns, values
+        return causal_grid(*times, min_period_s=min_period_s)
+
+    def onset_times_ns(self, alerts: str, device: str | None = None) -> Times:
+        """Return when what was alerted of began, ascending: of kinds that begin so, of all devices or one."""
+        found = [
+            alert["onset_time_ns"]
+            for alert in self.alerts
+            if alert["alert"].startswith(alerts) and device in (None, alert["device"])
+        ]
+        return np.sort(np.array([time for time in found if time is not None], dtype=np.int64))
+
+    def loads(self, device: Device) -> dict[str, tuple[Floats, Floats]]:
+        """Return a device's power and utilisation while training, and in the minute before and after it."""
+        if not self.step_time_ns.size:
+            return {}
+        first, last, minute = self.step_time_ns[0], self.step_time_ns[-1], 60 * 10**9
+        during: Mask = (device.time_ns >= first) & (device.time_ns <= last)
+        near = (device.time_ns >= first - minute) & (device.time_ns <= last + minute)
+        signals = {name: device.signal(name) for name in ("power_w", "utilization_pct")}
+        return {
+            name: (values[during], values[near & ~during])
+            for name, values in signals.items()
+            if values is not None
+        }
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ComparedSignals:
+    """A training signal and a hardware signal on one clock, and what is tested of them.
+
+    Attributes
+    ----------
+    x, y, device
+        The signals by name, and the device of y.
+    grid
+        Both on one clock; the norm as its logarithm.
+    residual_x, residual_y
+        On the grid's bins: what is left without trend, drivers and own past; NaN in bins left out.
+    """
+
+    x: str
+    y: str
+    device: Device
+    grid: CausalGrid
+    residual_x: Floats
+    residual_y: Floats
 
 
 def load_series(run: Run) -> RunSeries:
@@ -158,6 +206,11 @@ def _in_time_order(table: pa.Table) -> pa.Table:
     return table.sort_by([("time_ns", "ascending"), ("seq", "ascending")])
 
 
+def log_of_positive(values: Floats) -> Floats:
+    """Return the logarithm, NaN where a value is not above 0."""
+    return np.log(values, out=np.full(values.size, np.nan), where=values > 0)
+
+
 def _floats(column: pa.ChunkedArray) -> Floats:
     return np.asarray(column.cast(pa.float64()).fill_null(float("nan")), dtype=np.float64)
 
@@ -178,7 +231,7 @@ def device_by_role(data: RunSeries) -> dict[str, Device]:
 
 
 def model_warnings(series: Sequence[RunSeries]) -> list[str]:
-    """Say where devices that are compared are of different models."""
+    """Return a sentence for each role whose devices are of different models."""
     models: dict[str, dict[str, None]] = {}
     for data in series:
         for role, device in device_by_role(data).items():

@@ -39,7 +39,7 @@ def _known(form: str, value: float) -> list[str]:
 
 
 def reach_sentence(analysis: Analysis) -> str:
-    """Say what this run could have shown; empty where nothing was tested."""
+    """Return what this run could have shown; empty where nothing was tested."""
     found = analysis.sensitivity
     if not found or not math.isfinite(found["detectable_r"]):
         return ""
@@ -56,14 +56,13 @@ def reach_sentence(analysis: Analysis) -> str:
 
 
 def speed_sentence(analysis: Analysis) -> str:
-    """Say where the control, speed coupling, could hardly be found; empty where it was, or could be."""
+    """Return where the control, speed coupling, could hardly be found; empty where it was, or could be."""
     speed = [pair for pair in analysis.pairs if pair.is_speed]
     if any(pair.verdict == "coupled" for pair in speed):
         return ""
     steady = {pair.device: pair.verdict == "insufficient" for pair in speed if pair.y == "throttled_ratio"}
-    onsets = {
-        test["device"]: test["n_onsets"] for test in analysis.onset_tests if test["event"] == "throttling"
-    }
+    tests = [test for test in analysis.onset_tests if test.event == "throttling"]
+    onsets = {test.device: test.test.n_onsets for test in tests}
     told = [
         f"{device} began to throttle {onsets[device]} time{'s' * (onsets[device] != 1)}"
         if device in onsets
@@ -115,11 +114,11 @@ def event_lines(analysis: Analysis) -> list[str]:
         p = found["trigger_p"]
         lines.append(f"{text} ({f'p = {p:.2g}' if math.isfinite(p) else 'too few to test'}).")
     for test in analysis.onset_tests:
-        lines.append(f"{test['event']} ({test['device']}): {' '.join(test['reasons'])}")
+        lines.append(f"{test.event} ({test.device}): {test.reason}")
     for each in analysis.spike_locked:
-        if not each["reasons"]:
+        if not each.reason:
             lines.append(
-                f"{each['y']} ({each['device']}): {each['effect']:+.2g} {each['unit']} per gradient spike, "
-                f"95 % {each['effect_low']:+.2g} to {each['effect_high']:+.2g} ({each['n_spikes']} spikes)."
+                f"{each.y} ({each.device}): {each.effect:+.2g} {each.unit} per gradient spike, "
+                f"95 % {each.effect_low:+.2g} to {each.effect_high:+.2g} ({each.n_spikes} spikes)."
             )
     return lines

@@ -8,7 +8,7 @@ from synthetic import make_run
 from thermograd.analysis.report.charts.pairs import cross_chart, memory_chart
 from thermograd.analysis.report.data.evidence import autocorrelation, lag_pairs, pair_evidence
 from thermograd.analysis.run.analyze import analyze_run
-from thermograd.analysis.run.series import RunSeries, load_series
+from thermograd.analysis.run.series import ComparedSignals
 from thermograd.store.log.writer import EventWriter
 from thermograd.store.runs.catalogue import Run, create_run
 
@@ -30,15 +30,15 @@ def _coupled(tmp_path: Path, lag_s: int, seconds: int = 400) -> Run:
     return run
 
 
-def _first(run: Run) -> tuple[RunSeries, list]:
-    data = load_series(run)
-    return data, lag_pairs(analyze_run(run, series=data))
+def _first(run: Run) -> tuple[list[ComparedSignals], list]:
+    analysis = analyze_run(run)
+    return analysis.compared, lag_pairs(analysis)
 
 
 @pytest.mark.parametrize("lag_s", [5, 0, -3])
 def test_residuals_stand_against_each_other_at_the_lag_of_the_peak(tmp_path: Path, lag_s: int) -> None:
-    data, pairs = _first(_coupled(tmp_path, lag_s))
-    evidence = pair_evidence(data, 0, pairs[0][1])
+    compared, pairs = _first(_coupled(tmp_path, lag_s))
+    evidence = pair_evidence(compared, 0, pairs[0][1])
     assert evidence is not None
     assert evidence.lag_s == pytest.approx(lag_s)
     shown = np.corrcoef(evidence.residual_x, evidence.residual_y)[0, 1]
@@ -48,16 +48,16 @@ def test_residuals_stand_against_each_other_at_the_lag_of_the_peak(tmp_path: Pat
 
 
 def test_naive_correlation_is_of_the_values_shown(tmp_path: Path) -> None:
-    data, pairs = _first(make_run(tmp_path))
-    evidence = pair_evidence(data, 3, pairs[0][1])
+    compared, pairs = _first(make_run(tmp_path))
+    evidence = pair_evidence(compared, 3, pairs[0][1])
     assert evidence is not None
     assert evidence.place == 3
     assert evidence.naive_r == pytest.approx(np.corrcoef(evidence.x, evidence.y)[0, 1])
 
 
 def test_a_signal_that_drifts_is_worth_few_independent_values(tmp_path: Path) -> None:
-    data, pairs = _first(make_run(tmp_path))
-    by_name = {label: pair_evidence(data, k, families) for k, (label, families) in enumerate(pairs)}
+    compared, pairs = _first(make_run(tmp_path))
+    by_name = {label: pair_evidence(compared, k, families) for k, (label, families) in enumerate(pairs)}
     evidence = by_name["loss ~ temperature_c, GPU-0"]
     assert evidence is not None
     heat = evidence.memory[1]
@@ -93,15 +93,15 @@ def test_no_autocorrelation_where_nothing_varies(values: list[float]) -> None:
 
 
 def test_pair_without_its_device_has_no_evidence(tmp_path: Path) -> None:
-    data, pairs = _first(make_run(tmp_path / "a"))
-    other = load_series(make_run(tmp_path / "b", with_samples=False))
-    assert pair_evidence(data, 0, pairs[0][1]) is not None
-    assert pair_evidence(other, 0, pairs[0][1]) is None
+    compared, pairs = _first(make_run(tmp_path / "a"))
+    other = analyze_run(make_run(tmp_path / "b", with_samples=False))
+    assert pair_evidence(compared, 0, pairs[0][1]) is not None
+    assert pair_evidence(other.compared, 0, pairs[0][1]) is None
 
 
 def test_clouds_are_thinned_and_titled_with_n_and_r(tmp_path: Path) -> None:
-    data, pairs = _first(_coupled(tmp_path, 5, seconds=900))
-    evidence = pair_evidence(data, 0, pairs[0][1])
+    compared, pairs = _first(_coupled(tmp_path, 5, seconds=900))
+    evidence = pair_evidence(compared, 0, pairs[0][1])
     assert evidence is not None
     cross, memory = cross_chart([evidence]), memory_chart([evidence])
     assert cross is not None

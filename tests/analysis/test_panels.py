@@ -172,7 +172,7 @@ def test_specifications_made_without_checks_are_valid_vega_lite(tmp_path: Path) 
     run = make_run(tmp_path, spikes=[100], injections=[200], collapse_s=120.0, zeros=[50], nan=[60])
     data, analysis = load_series(run), analyze_run(run)
     pairs = lag_pairs(analysis)
-    evidence = [found for k in range(2) if (found := pair_evidence(data, k, pairs[k][1]))]
+    evidence = [found for k in range(2) if (found := pair_evidence(analysis.compared, k, pairs[k][1]))]
     timeline = panels_chart(build_panels(data))
     assert timeline is not None
     alt.VConcatChart.from_dict(timeline)

@@ -156,15 +156,15 @@ def test_throttling_is_speed_coupling_and_no_other(tmp_path):
     speed = {p.y for p in analysis.pairs if p.is_speed and p.verdict == "coupled"}
     assert speed >= {"temperature_c", "sm_clock_mhz", "throttled_ratio"}
     assert question_verdict(analysis) == "no_coupling"
-    (onsets,) = [test for test in analysis.onset_tests if test["event"] == "throttling"]
-    assert (onsets["n_onsets"] >= 40, onsets["verdict"]) == (True, "inconclusive")
+    (onsets,) = [test for test in analysis.onset_tests if test.event == "throttling"]
+    assert (onsets.test.n_onsets >= 40, onsets.verdict) == (True, "inconclusive")
     assert speed_sentence(analysis) == ""
 
 
 def test_a_control_that_could_hardly_fire_is_no_evidence(tmp_path):
     analysis = analyze_run(simulated(tmp_path, "throttling", minutes=1.5, seed=1))
     assert not [p for p in analysis.pairs if p.is_speed and p.verdict == "coupled"]
-    (onsets,) = [test["n_onsets"] for test in analysis.onset_tests]
+    (onsets,) = [each.test.n_onsets for each in analysis.onset_tests]
     assert f"simulated:gpu began to throttle {onsets} times." in speed_sentence(analysis)
     assert speed_sentence(analysis) in describe_analysis(analysis)
 

@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 from synthetic import make_run
 from thermograd.analysis.report.charts.spikes import spikes_chart
-from thermograd.analysis.report.data.evidence import AroundSpikes, around_spikes
+from thermograd.analysis.report.data.evidence import around_spikes
 from thermograd.analysis.report.figures.pairs import spikes_figure
 from thermograd.analysis.report.page.charts import spikes_section
 from thermograd.analysis.run.analyze import analyze_run
+from thermograd.analysis.run.event_tests import AroundSpikes
 from thermograd.analysis.run.result import Analysis
 from thermograd.store.log.writer import EventWriter
 from thermograd.store.runs.catalogue import Run, create_run

@@ -4,7 +4,7 @@ from typing import Any
 
 import altair as alt
 from thermograd.analysis.report.charts.style import WIDTH, Rows, Spec, checked_later, named, number
-from thermograd.analysis.report.data.evidence import AroundSpikes
+from thermograd.analysis.run.event_tests import AroundSpikes
 
 _CHOSEN = "datum.k === which"
 

@@ -5,16 +5,16 @@ tested. Both are shown side by side, and how many independent values the raw one
 """
 
 import math
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
-from thermograd.analysis.align.grid import CausalGrid, causal_grid
-from thermograd.analysis.coupling.pair_residuals import paired_residuals
-from thermograd.analysis.run.drivers import driver_columns
-from thermograd.analysis.run.pairs import signal_values
+from thermograd.analysis.arrays import shifted
+from thermograd.analysis.coupling.cross_correlation import naive_pearson
+from thermograd.analysis.run.event_tests import AroundSpikes
 from thermograd.analysis.run.result import Analysis, Pair
-from thermograd.analysis.run.series import Device, RunSeries
+from thermograd.analysis.run.series import ComparedSignals
 
 Floats = NDArray[np.float64]
 
@@ -70,37 +70,22 @@ class Evidence:
     effective_n: float
 
 
-def pair_evidence(data: RunSeries, place: int, families: list[Pair]) -> Evidence | None:
-    """Gather the values behind a tested pair of signals.
+def pair_evidence(compared: Sequence[ComparedSignals], place: int, families: list[Pair]) -> Evidence | None:
+    """Gather the values behind a tested pair of signals, the pair's tests being one a family of lags.
 
-    Parameters
-    ----------
-    data
-        The run.
-    place
-        Position of the pair among those shown.
-    families
-        The pair's tests, one a family of lags.
-
-    Returns
-    -------
-    Evidence or None
-        None where the run does not hold both signals together.
+    `place` is the position of the pair among those shown. None where the run does not hold both signals
+    together.
     """
     pair = max(families, key=_prominence)
-    device = data.devices.get(pair.device)
-    values = device.signal(pair.y) if device else None
-    if device is None or values is None:
+    key = (pair.x, pair.y, pair.device)
+    found = next((each for each in compared if (each.x, each.y, each.device.name) == key), None)
+    if found is None or found.grid.x.size < 3:
         return None
-    grid = causal_grid(data.step_time_ns, signal_values(data, pair.x), device.time_ns, values)
-    if grid.x.size < 3:
-        return None
-    rest_x, rest_y = _residuals(data, device, pair, grid)
+    grid, rest_x, rest_y = found.grid, found.residual_x, found.residual_y
     time_s: Floats = (grid.time_ns - grid.time_ns[0]) / 1e9
     shift = round(pair.lag_s / grid.period_s) if math.isfinite(pair.lag_s) else 0
-    later = np.where(
-        _shifted(grid.segment.astype(float), shift) == grid.segment, _shifted(rest_y, shift), np.nan
-    )
+    same_segment = shifted(grid.segment.astype(float), shift) == grid.segment
+    later = np.where(same_segment, shifted(rest_y, shift), np.nan)
     both = np.isfinite(rest_x) & np.isfinite(later)
     memory = (
         Memory(pair.x, autocorrelation(grid.x), autocorrelation(rest_x)),
@@ -116,20 +101,13 @@ def pair_evidence(data: RunSeries, place: int, families: list[Pair]) -> Evidence
         residual_time_s=time_s[both],
         residual_x=rest_x[both],
         residual_y=later[both],
-        naive_r=_pearson(grid.x, grid.y),
+        naive_r=naive_pearson(grid.x, grid.y),
         r=pair.r,
         lag_s=pair.lag_s,
         period_s=grid.period_s,
         memory=memory,
         effective_n=_effective_n(grid.x.size, memory),
     )
-
-
-def _residuals(data: RunSeries, device: Device, pair: Pair, grid: CausalGrid) -> tuple[Floats, Floats]:
-    """Return what the test compares, NaN in bins that it left out."""
-    drivers = driver_columns(data, device, grid, pair.x, pair.y)
-    left = paired_residuals(grid.x, grid.y, drivers.lagged, grid.segment, unlagged=drivers.unlagged)
-    return left.full(left.x), left.full(left.y)
 
 
 def autocorrelation(values: Floats, most_lags: int = _MOST_LAGS) -> Floats:
@@ -171,24 +149,6 @@ def _prominence(pair: Pair) -> float:
     return ratio if math.isfinite(ratio) else -1.0
 
 
-def _shifted(values: Floats, bins: int) -> Floats:
-    """Return the value so many bins later, NaN beyond the ends."""
-    result = np.full(values.size, np.nan)
-    if abs(bins) >= values.size:
-        return result
-    if bins >= 0:
-        result[: values.size - bins] = values[bins:]
-    else:
-        result[-bins:] = values[:bins]
-    return result
-
-
-def _pearson(x: Floats, y: Floats) -> float:
-    if x.size < 3 or np.ptp(x) == 0 or np.ptp(y) == 0:
-        return math.nan
-    return float(np.corrcoef(x, y)[0, 1])
-
-
 def _effective_n(n: int, memory: tuple[Memory, Memory]) -> float:
     if any(signal.raw.size < 2 for signal in memory):
         return math.nan
@@ -223,53 +183,13 @@ def _pair_label(pair: Pair, analysis: Analysis) -> str:
     return f"{pair.x} ~ {pair.y}, {pair.device}" + (f" ({', '.join(notes)})" if notes else "")
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class AroundSpikes:
-    """The mean course of one hardware signal around spikes.
-
-    Attributes
-    ----------
-    label, unit
-        Device and signal for a person; unit of what follows.
-    offset_s, mean, low, high
-        Seconds after the spike; mean change against quiet times, and its 95 % interval at each.
-    effect, effect_low, effect_high
-        Mean change after a spike, with its 95 % interval.
-    n_spikes, n_spikes_found, n_controls
-        Spikes used, all of them, and quiet windows.
-    """
-
-    label: str
-    unit: str
-    offset_s: list[float]
-    mean: list[float]
-    low: list[float]
-    high: list[float]
-    effect: float
-    effect_low: float
-    effect_high: float
-    n_spikes: int
-    n_spikes_found: int
-    n_controls: int
-
-
 def around_spikes(analysis: Analysis) -> tuple[list[AroundSpikes], str]:
-    """Return the courses of ``spike_locked``, and why there is none where there is none."""
-    found = [entry for entry in analysis.spike_locked if not entry["reasons"]]
-    said = [reason for entry in analysis.spike_locked for reason in entry["reasons"]]
-    numbers = ("offset_s", "mean", "low", "high", "effect", "effect_low", "effect_high")
-    counts = ("n_spikes", "n_spikes_found", "n_controls")
-    courses = [
-        AroundSpikes(
-            label=f"{entry['y']}, {_device(analysis, entry['device'])}",
-            unit=str(entry["unit"]).replace("degC", "°C"),
-            **{name: entry[name] for name in (*numbers, *counts)},
-        )
-        for entry in found
+    """Return the courses around spikes that could be averaged, and why there is none where there is none."""
+    found = [
+        replace(course, unit=course.unit.replace("degC", "°C"))
+        for course in analysis.spike_locked
+        if not course.reason
     ]
+    said = [f"{course.reason}." for course in analysis.spike_locked]
     reason = next(iter(said), "The gradient norm and a temperature, power or clock were not tested together.")
-    return courses, "" if courses else reason
-
-
-def _device(analysis: Analysis, name: str) -> str:
-    return f"{name} (simulated)" if name in analysis.simulated and "simulated" not in name else name
+    return found, "" if found else reason

@@ -11,8 +11,9 @@ from thermograd.analysis.display.palette import (
     SOFT_COLOUR,
     TEXT_COLOUR,
 )
-from thermograd.analysis.report.data.evidence import AroundSpikes, Evidence, Memory
+from thermograd.analysis.report.data.evidence import Evidence, Memory
 from thermograd.analysis.report.figures.timeline import draw_frame, figure_text, new_figure, plain_text
+from thermograd.analysis.run.event_tests import AroundSpikes
 
 _POINTS = 250
 

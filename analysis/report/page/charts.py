@@ -7,8 +7,9 @@ from typing import Any
 
 from thermograd.analysis.display.markup import Html, element, escape, items, table
 from thermograd.analysis.display.numbers import shown_number
-from thermograd.analysis.report.data.evidence import AroundSpikes, Evidence
+from thermograd.analysis.report.data.evidence import Evidence
 from thermograd.analysis.report.data.panel import KIND_NAMES, Kind, Panels
+from thermograd.analysis.run.event_tests import AroundSpikes
 from thermograd.analysis.run.result import Analysis, Pair
 from thermograd.analysis.run.wording import event_lines
 
