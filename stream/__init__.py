@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from thermograd.store.faces import lazy
 
 if TYPE_CHECKING:
-    from thermograd.stream.alerts.alert import Alert, alert_line, digest
+    from thermograd.stream.alerts.alert import alert_line, digest
     from thermograd.stream.alerts.policy import AlertPolicy
     from thermograd.stream.correlation import RollingCorrelation
     from thermograd.stream.coupling.detector import CouplingMonitor
@@ -24,7 +24,7 @@ else:
     __getattr__, __dir__ = lazy(
         __name__,
         {
-            "thermograd.stream.alerts.alert": "Alert alert_line digest",
+            "thermograd.stream.alerts.alert": "alert_line digest",
             "thermograd.stream.alerts.policy": "AlertPolicy",
             "thermograd.stream.correlation": "RollingCorrelation",
             "thermograd.stream.coupling.detector": "CouplingMonitor",
@@ -43,7 +43,6 @@ else:
     )
 
 __all__ = [
-    "Alert",
     "AlertPolicy",
     "CouplingMonitor",
     "Efficiency",

@@ -5,8 +5,9 @@ A value that is not known has no series; a device that has fallen silent loses i
 
 import json
 import threading
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, Protocol
+from typing import Any
 
 from prometheus_client import CollectorRegistry, start_http_server
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily, Metric
@@ -40,34 +41,19 @@ _THROTTLED = {
     "throttled_power_ns": "power",
     "throttled_brake_ns": "brake",
 }
-
-
-class Observed(Protocol):
-    """What of a monitor's state is exported."""
-
-    @property
-    def late(self) -> int: ...  # noqa: D102
-
-    @property
-    def joined(self) -> int: ...  # noqa: D102
-
-    @property
-    def unmatched(self) -> int: ...  # noqa: D102
-
-    def correlations(self) -> dict[tuple[str, str, str], float | None]: ...  # noqa: D102
-
-    def coupling(self) -> Mapping[tuple[str, str, str], Any]: ...  # noqa: D102
+_COUNTS = {
+    "joined": ("joined_rows", "Steps joined with a sample of a device."),
+    "unmatched": ("unmatched_rows", "Steps without a sample of a device."),
+    "late": ("late_events", "Events too late for the live join."),
+    "lost": ("lost_events", "Events of the run that could not be written."),
+}
+_Pair = tuple[str, str, str]  # metric, device, hardware column
 
 
 class Exporter:
     """Answers Prometheus. Scrapes see the state of the last `publish`, never half of one.
 
-    Parameters
-    ----------
-    devices
-        Facts of each device, from ``run.json``.
-    run
-        ``run_id`` and ``name`` of the run.
+    `devices` has the facts of each device from ``run.json``, `run` the ``run_id`` and ``name`` of the run.
 
     Examples
     --------
@@ -88,21 +74,15 @@ class Exporter:
         self._lock = threading.Lock()
         self._steps: dict[str, Mapping[str, Any]] = {}
         self._samples: dict[str, Mapping[str, Any]] = {}
-        self._alerts: dict[tuple[str, str], int] = {}
-        self._correlations: dict[tuple[str, str, str], float | None] = {}
-        self._e_values: Mapping[tuple[str, str, str], float | None] = {}
-        self._late = self._lost = self._unmatched = self._joined = 0
+        self._alerts: Counter[tuple[str, str]] = Counter()
+        self._counts: dict[str, int] = dict.fromkeys(_COUNTS, 0)
+        self._correlations: dict[_Pair, float | None] = {}
+        self._e_values: dict[_Pair, float | None] = {}
         self._newest_ns = 0
         self._server: Any = None
 
     def listen(self, port: int, host: str = "127.0.0.1") -> int:
-        """Start to answer on a port (0 takes any that is free); return it.
-
-        Raises
-        ------
-        OSError
-            If nothing can listen there.
-        """
+        """Start to answer on a port (0 takes any that is free); return it. OSError where that cannot be."""
         registry = CollectorRegistry()
         registry.register(self)
         self._server, _ = start_http_server(port, host, registry)
@@ -117,17 +97,16 @@ class Exporter:
 
     def count(self, alert: Mapping[str, Any]) -> None:
         """Count an alert."""
-        key = (str(alert["alert"]), str(alert["severity"]))
         with self._lock:
-            self._alerts[key] = self._alerts.get(key, 0) + 1
+            self._alerts[str(alert["alert"]), str(alert["severity"])] += 1
 
-    def publish(self, events: Iterable[Event], monitor: "Observed | None" = None) -> None:
-        """Take in what has happened since the last call, and the monitor's present state."""
+    def publish(self, events: Iterable[Event], monitor: Any = None) -> None:
+        """Take in what has happened since the last call, and the present state of the `Monitor`, if any."""
         with self._lock:
             for event in events:
                 self._learn(event)
             if monitor is not None:
-                self._late, self._joined, self._unmatched = monitor.late, monitor.joined, monitor.unmatched
+                self._counts |= {name: getattr(monitor, name) for name in ("joined", "unmatched", "late")}
                 self._correlations = monitor.correlations()
                 self._e_values = {pair: known.run_e_value for pair, known in monitor.coupling().items()}
 
@@ -140,7 +119,7 @@ class Exporter:
         elif event.kind == "sample" and values.get("device") is not None:
             self._samples[str(values["device"])] = values
         elif event.kind == "mark" and values.get("mark") == "gap":
-            self._lost += _lost(values.get("detail"))
+            self._counts["lost"] += _lost(values.get("detail"))
 
     def describe(self) -> Iterable[Metric]:
         """Return nothing: what there is depends on the run."""
@@ -175,29 +154,21 @@ class Exporter:
                 for device, values in ours.items():
                     _add(gauge, [printable(device)], values.get(column), factor)
                 yield gauge
-        yield self._counter(fresh)
-        energy = CounterMetricFamily("thermograd_energy_joules", "Energy counter.", labels=["device"])
-        for device, values in fresh.items():
-            _add(energy, [printable(device)], values.get("energy_j"), 1.0)
-        yield energy
-        info = GaugeMetricFamily(
-            "thermograd_device", "1 for each device.", labels=["device", "model", "simulated"]
-        )
-        for device in fresh:
-            facts = self._devices.get(device, {})
-            simulated = "true" if facts.get("simulated") else "false"
-            info.add_metric([printable(device), printable(facts.get("model") or ""), simulated], 1.0)
-        yield info
-
-    @staticmethod
-    def _counter(samples: Mapping[str, Mapping[str, Any]]) -> Metric:
         throttled = CounterMetricFamily(
             "thermograd_throttled_seconds", "Time throttled so far.", labels=["device", "reason"]
         )
-        for device, values in samples.items():
+        energy = CounterMetricFamily("thermograd_energy_joules", "Energy counter.", labels=["device"])
+        info = GaugeMetricFamily(
+            "thermograd_device", "1 for each device.", labels=["device", "model", "simulated"]
+        )
+        for device, values in fresh.items():
+            name, facts = printable(device), self._devices.get(device, {})
             for column, reason in _THROTTLED.items():
-                _add(throttled, [printable(device), reason], values.get(column), 1e-9)
-        return throttled
+                _add(throttled, [name, reason], values.get(column), 1e-9)
+            _add(energy, [name], values.get("energy_j"), 1.0)
+            simulated = "true" if facts.get("simulated") else "false"
+            info.add_metric([name, printable(facts.get("model") or ""), simulated], 1.0)
+        yield from (throttled, energy, info)
 
     def _findings(self) -> Iterator[Metric]:
         alerts = CounterMetricFamily(
@@ -214,14 +185,9 @@ class Exporter:
             for (metric, device, hardware), value in sorted(series.items()):
                 _add(gauge, [metric, printable(device), hardware], value, 1.0)
             yield gauge
-        for name, text, count in (
-            ("joined_rows", "Steps joined with a sample of a device.", self._joined),
-            ("unmatched_rows", "Steps without a sample of a device.", self._unmatched),
-            ("late_events", "Events too late for the live join.", self._late),
-            ("lost_events", "Events of the run that could not be written.", self._lost),
-        ):
+        for column, (name, text) in _COUNTS.items():
             counter = CounterMetricFamily(f"thermograd_{name}", text)
-            counter.add_metric([], count)
+            counter.add_metric([], self._counts[column])
             yield counter
 
 
