@@ -5,7 +5,6 @@ that the grid of the analysis holds exactly the series that were drawn: the mean
 the steps of a second is x, and the sensors, which refresh once a second, show y.
 """
 
-import heapq
 import time
 import zlib
 from collections import deque
@@ -15,21 +14,20 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 from thermograd.ingest.simulate.fans import HuntingFans
 from thermograd.ingest.simulate.gpu import SimulatedGpu
-from thermograd.store.errors import LogError
 from thermograd.store.events import COMMON, Event, column_names
-from thermograd.store.host import host_facts, new_writer_name
-from thermograd.store.log.writer import EventWriter
-from thermograd.store.runs.catalogue import Run, build_run
+from thermograd.store.host import host_facts
+from thermograd.store.runs.catalogue import Run
+from thermograd.store.runs.whole import WholeRun, events_in_order, whole_run
 from thermograd.store.version import __version__
 
 DEVICE = "simulated:gpu"
 
 Floats = NDArray[np.float64]
-Columns = dict[str, NDArray[Any]]
-TimedColumns = tuple[NDArray[np.int64], Columns]
+Columns = dict[str, Any]
 StreamLayer = Callable[[Iterable[Event], Callable[..., Any], Mapping[str, Any]], None]
 
 _STEPS_PER_S = 2.4
@@ -40,7 +38,6 @@ _IQR_PER_SD = 1.349
 _STEP_NOISE = 0.03  # of log(grad_norm), steps of one second among themselves
 _DEGREES = 25.0  # between the coolest and the hottest second, at most
 _MODEL_TICK_S = 0.05
-_BATCH_ROWS = 8192
 _NS = 1_000_000_000
 
 
@@ -116,20 +113,20 @@ def simulate_run(
     sample_s, clock, samples = hardware(signals, hz, rng, int(truth["seed"]))
     step_s, steps = _steps(signals, clock, rng)
     begin_ns = ((time.time_ns() if end_ns is None else end_ns) // _NS - m) * _NS
-    facts = _facts(truth, hz, begin_ns, begin_ns + m * _NS, samples)
-    events = {
-        "step": _timed(step_s, steps, begin_ns),
-        "sample": _timed(sample_s, samples, begin_ns),
-        "mark": _timed(
-            np.array([0.0, float(m)]),
-            {
-                "mark": np.array(["run_started", "run_ended"], dtype=object),
-                "text": np.array([truth_text(truth), None], dtype=object),
-            },
-            begin_ns,
-        ),
+    ends = {"mark": ["run_started", "run_ended"], "text": [truth_text(truth), None]}
+    tables = {
+        "step": _table(step_s, steps, begin_ns),
+        "sample": _table(sample_s, samples, begin_ns),
+        "mark": _table(np.array([0.0, float(m)]), ends, begin_ns),
     }
-    return _write(runs_dir, truth_text(truth), facts, events, stream_layer)
+    facts = _facts(truth, hz, begin_ns, begin_ns + m * _NS, samples)
+    with whole_run(runs_dir, truth_text(truth), facts, "simulation") as run:
+        log = _Log(run)
+        if stream_layer is None:
+            deque(log.write(tables), maxlen=0)
+        else:
+            stream_layer(log.write(tables), log.append_now, run.run.facts)
+    return Run(runs_dir / run.run.run_id)
 
 
 def truth_text(truth: Mapping[str, Any]) -> str:
@@ -223,11 +220,7 @@ def _sampled(
     time_s = np.arange(0, int(m * hz + 1e-9) + 1) / hz
     second = np.maximum(np.ceil(time_s - 1e-9).astype(np.int64) - 1, 0)
     shown = {name: values[second] for name, values in columns.items()}
-    return time_s, None, {"device": _constant(DEVICE, time_s.size)} | shown
-
-
-def _constant(text: str, count: int) -> NDArray[Any]:
-    return np.full(count, text, dtype=object)
+    return time_s, None, {"device": np.full(time_s.size, DEVICE, dtype=object)} | shown
 
 
 def _as_temperature(y: Floats) -> Floats:
@@ -267,26 +260,15 @@ def _modelled(
     return (
         np.array(times),
         clock,
-        {name: np.array([row[name] for row in rows], dtype=object) for name in names},
+        {name: [row[name] for row in rows] for name in names},
     )
 
 
 # -- into a run ------------------------------------------------------------------------------------
 
 
-def _timed(time_s: Floats, columns: Columns, begin_ns: int) -> TimedColumns:
-    return begin_ns + np.round(time_s * _NS).astype(np.int64), columns
-
-
-def _events(kind: str, timed: TimedColumns) -> Iterator[tuple[int, str, dict[str, Any]]]:
-    """Yield one kind's events, some thousand at a time in memory."""
-    times, columns = timed
-    names = list(columns)
-    for first in range(0, times.size, _BATCH_ROWS):
-        part = slice(first, first + _BATCH_ROWS)
-        rows = zip(*(column[part].tolist() for column in columns.values()), strict=True)
-        for time_ns, row in zip(times[part].tolist(), rows, strict=True):
-            yield time_ns, kind, dict(zip(names, row, strict=True))
+def _table(time_s: Floats, columns: Columns, begin_ns: int) -> pa.Table:
+    return pa.table({"_time_ns": begin_ns + np.round(time_s * _NS).astype(np.int64)} | columns)
 
 
 def _facts(
@@ -320,68 +302,24 @@ def _facts(
     }
 
 
-def _write(
-    runs_dir: Path,
-    name: str,
-    facts: dict[str, Any],
-    events: Mapping[str, TimedColumns],
-    stream_layer: StreamLayer | None,
-) -> Run:
-    """Write the events in time order, seal them, and only then let the run appear."""
-    from thermograd.store.log.seal import seal_run
-
-    with build_run(runs_dir, name, facts) as run:
-        log = _Log(run)
-        try:
-            if stream_layer is None:
-                deque(log.write(events), maxlen=0)
-            else:
-                stream_layer(log.write(events), log.append_now, run.facts)
-        finally:
-            log.close()
-        sealed = seal_run(run.path, run.run_id).events
-        if log.lost or sum(sealed.values()) != log.written:
-            raise LogError(f"{max(log.lost, 1)} events of the simulation could not be written to {runs_dir}")
-        run_id = run.run_id
-    return Run(runs_dir / run_id)
-
-
 class _Log:
-    """A run's two writers: one of steps, samples and marks, one of what a stream layer finds in them."""
+    """The run's two writers: one of steps, samples and marks, one of what a stream layer finds in them."""
 
-    def __init__(self, run: Run) -> None:
-        self._events, self._findings = [
-            EventWriter(run.path, run.run_id, new_writer_name(name), (), batch_rows=_BATCH_ROWS, role=role)
-            for name, role in (("simulate", "simulator"), ("watch", "stream layer"))
-        ]
-        self._now_ns = int(run.facts["started_time_ns"])
-        self.written = 0
+    def __init__(self, run: WholeRun) -> None:
+        self._run = run
+        self._events, self._findings = run.open("simulate", "simulator"), run.open("watch", "stream layer")
+        self._now_ns = int(run.run.facts["started_time_ns"])
 
-    @property
-    def lost(self) -> int:
-        """Events that could not be written."""
-        return self._events.lost + self._findings.lost
-
-    def write(self, events: Mapping[str, TimedColumns]) -> Iterator[Event]:
+    def write(self, tables: Mapping[str, pa.Table]) -> Iterator[Event]:
         """Write events in the order of a replay and yield each as its readers will meet it."""
-        tagged = [_events(kind, events[kind]) for kind in sorted(events)]
-        nothing = {kind: dict.fromkeys(column_names(kind)) for kind in events}
-        for time_ns, kind, values in heapq.merge(*tagged, key=lambda event: event[0]):
+        nothing = {kind: dict.fromkeys(column_names(kind)) for kind in tables}
+        for time_ns, kind, values in events_in_order(tables):
             self._now_ns = time_ns
-            at = {"time_ns": time_ns, "monotonic_ns": time_ns}
-            seq = self._append(self._events, kind, at | values)
-            yield Event(kind, self._events.writer, nothing[kind] | {"seq": seq} | at | values)
+            timed = {"time_ns": time_ns, "monotonic_ns": time_ns} | values
+            seq = self._run.append(self._events, kind, timed)
+            yield Event(kind, self._events, nothing[kind] | {"seq": seq} | timed)
 
     def append_now(self, kind: str, **values: Any) -> int | None:
         """Write what was found, at its own time or at that of the last event."""
         at = {"time_ns": self._now_ns, "monotonic_ns": self._now_ns}
-        return self._append(self._findings, kind, at | values)
-
-    def _append(self, writer: EventWriter, kind: str, values: Mapping[str, Any]) -> int | None:
-        self.written += 1
-        return writer.append(kind, **values)
-
-    def close(self) -> None:
-        """End both writers."""
-        self._events.close()
-        self._findings.close()
+        return self._run.append(self._findings, kind, at | values)

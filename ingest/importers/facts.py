@@ -1,0 +1,104 @@
+"""What ``run.json`` says of imported logs: where they are from, their devices, what is suspect."""
+
+import hashlib
+import json
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from thermograd.ingest.importers.recording import Kind, Recording
+from thermograd.ingest.importers.timing import out_of_order
+from thermograd.store.events import column_names
+from thermograd.store.host import host_facts
+
+_CONSTANT_ROWS = 60
+_CONSTANTS = {
+    "temperature_c": "looks like a placeholder",
+    "power_w": "looks like a placeholder",
+    "sm_clock_mhz": "looks like a nominal or locked clock",
+    "_a_load": "looks like a placeholder (not imported)",
+}
+
+
+def import_facts(recordings: list[Recording], tables: dict[Kind, pa.Table], how: str) -> dict[str, Any]:
+    """Return where the events are from, and what was left out; `how` tells how their times were read."""
+    left_out: Counter[str] = sum((recording.left_out for recording in recordings), Counter())
+    rows_read: Counter[tuple[Path, Kind]] = sum((recording.rows_read for recording in recordings), Counter())
+    first = {reason: row for r in reversed(recordings) for reason, row in r.first_left_out.items()}
+    return {
+        "files": [
+            _file(path, r, {kind: rows for (of, kind), rows in rows_read.items() if of == path})
+            for path, r in {path: r for r in recordings for path in r.paths}.items()
+        ],
+        "timezone": how,
+        "left_out": dict(left_out),
+        "first_left_out": {reason: first[reason]._asdict() for reason in left_out},
+        "out_of_order": sum(out_of_order(recording) for recording in recordings),
+        "step_series_sha256": _series_digest(tables["step"]) if "step" in tables else None,
+        "step_times_estimated": next((r.estimated for r in recordings if r.estimated is not None), None),
+    }
+
+
+def run_facts(
+    recordings: list[Recording], tables: dict[Kind, pa.Table], origin: dict[str, Any]
+) -> dict[str, Any]:
+    """Return the facts of the run; of the host that was recorded, not the one that imports, none is known."""
+    estimated = origin["step_times_estimated"]
+    devices = [_devices(r, tables["sample"]) for r in recordings if r.kind == "sample"]
+    return dict.fromkeys(host_facts()) | {
+        "source": "imported",
+        "clock": "imported, wall time only" + ("" if estimated is None else f", step times {estimated}"),
+        "started_time_ns": min(table["_time_ns"][0].as_py() for table in tables.values()),
+        "ended_time_ns": max(table["_time_ns"][-1].as_py() for table in tables.values()),
+        "devices": devices[0] if devices else {},
+        "import": origin,
+    }
+
+
+def _file(path: Path, recording: Recording, rows_read: dict[Kind, int]) -> dict[str, Any]:
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    return {
+        "name": path.name,
+        "sha256": digest,
+        "format": recording.format,
+        "definition": recording.definition,
+        "rows_read": rows_read,
+    }
+
+
+def _series_digest(steps: pa.Table) -> str:
+    """Return a hash of the (loss, grad_norm) series: runs with the same one are one trajectory, not two."""
+    nothing = [None] * len(steps)
+    loss, norm = (
+        steps[name].to_pylist() if name in steps.column_names else nothing for name in ("loss", "grad_norm")
+    )
+    return hashlib.sha256(json.dumps(list(zip(loss, norm, strict=True))).encode()).hexdigest()
+
+
+def _devices(recording: Recording, table: pa.Table) -> dict[str, dict[str, Any]]:
+    found = {}
+    for device in sorted(pc.unique(table["device"]).to_pylist()):
+        rows = table.filter(pc.equal(table["device"], device))
+        columns = [name for name in column_names("sample") if name in rows.column_names and name != "device"]
+        found[device] = {
+            "model": recording.models.get(device),
+            "simulated": False,
+            "sensors": [name for name in columns if rows[name].null_count < len(rows)],
+            "suspect": _constants(rows) | recording.notes.get(device, {}),
+        }
+    return found
+
+
+def _constants(rows: pa.Table) -> dict[str, str]:
+    suspect = {}
+    for column, looks in _CONSTANTS.items():
+        if column not in rows.column_names or len(rows) < _CONSTANT_ROWS:
+            continue
+        values = pc.unique(rows[column])
+        if len(values) == 1 and values[0].is_valid:
+            text = f"constant {values[0].as_py()} in all {len(rows)} rows: {looks}"
+            suspect[column.removeprefix("_")] = text
+    return suspect
