@@ -3,16 +3,10 @@
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from thermograd.store.columns import signal
 from thermograd.stream.alerts.alert import Alert, alert_from
 from thermograd.stream.coupling.detector import CouplingBank
 from thermograd.stream.join.ticks import DRIVERS, SENSORS, Tick
-
-_NAMES = {
-    "temperature_c": "temperature",
-    "power_w": "power",
-    "sm_clock_mhz": "clock",
-    "throttled_s": "throttled time",
-}
 
 
 class CouplingEvidence(NamedTuple):
@@ -102,7 +96,8 @@ class CouplingRule:
     def _to_alert(self, tick: Tick, cause: Mapping[str, Any]) -> Alert:
         bank = self._bank
         sensor, lag, strength = bank.strongest()
-        name, column = _NAMES[SENSORS[sensor]], SENSORS[sensor]
+        column = SENSORS[sensor]
+        name = signal(column).name
         order = f"{name} follows {lag} s later" if lag > 0 else f"{name} leads by {-lag} s"
         order = order if lag else "within the same second"
         asked = column if column != "throttled_s" else "sm_clock_mhz"

@@ -8,6 +8,7 @@ from typing import Any
 
 from thermograd.store.errors import LogError
 from thermograd.store.events import Event, was_watched
+from thermograd.store.files import write_file
 from thermograd.store.text import nan_as_text
 from thermograd.stream.alerts.alert import Alert, alert_line, digest
 from thermograd.stream.join.coupling_rule import CouplingEvidence
@@ -178,26 +179,8 @@ def write_replay(
 ) -> Path:
     """Write the alerts of a replay, the definitions they come from, and what differs from the record.
 
-    Parameters
-    ----------
-    run_dir, run_id
-        The run; without `output` the file is ``replays/<hash of the definitions>.json`` in its directory.
-    settings
-        Definitions of the replay.
-    replayed, recorded
-        Alerts of the replay, and those of the log.
-    output
-        File to write.
-
-    Returns
-    -------
-    Path
-        The file. One with the very same content may be there already.
-
-    Raises
-    ------
-    LogError
-        If the file exists with other content, or cannot be written.
+    Without `output` the file is ``replays/<hash of the definitions>.json`` in the run's directory. One with
+    the very same content may be there already; LogError, if it has other content or cannot be written.
     """
     replayed = list(replayed)
     found = difference(recorded, replayed)
@@ -224,8 +207,6 @@ def _write_once(path: Path, text: str) -> None:
                     f"{path} is there with other content and is not overwritten; name another with -o"
                 )
             return
-        partial = path.with_name(f".{path.name}.partial")
-        partial.write_text(text, encoding="utf-8")
-        partial.replace(path)
+        write_file(path, text.encode())
     except (OSError, UnicodeDecodeError) as error:
         raise LogError(f"cannot write {path}: {getattr(error, 'strerror', None) or error}") from error

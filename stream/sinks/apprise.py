@@ -14,11 +14,6 @@ class AppriseSink:
 
     apprise (extra ``alerts``) is imported with the first message. Its own log lines may quote
     addresses, so it and the libraries under it are silenced in this process.
-
-    Parameters
-    ----------
-    url
-        One of apprise's URLs, a secret.
     """
 
     def __init__(self, url: str) -> None:

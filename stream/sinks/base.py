@@ -9,14 +9,9 @@ from thermograd.store.text import strict_json
 
 
 class SinkError(Exception):
-    """A message was not sent; the text never holds an address or a secret.
+    """A message was not sent; the text, for the report, never holds an address or a secret.
 
-    Parameters
-    ----------
-    reason
-        What happened, for the report.
-    permanent
-        Whether another attempt is pointless.
+    `permanent` is True where another attempt is pointless.
     """
 
     def __init__(self, reason: str, permanent: bool = False) -> None:
@@ -28,14 +23,8 @@ class SinkError(Exception):
 class Message:
     """What a sink sends.
 
-    Parameters
-    ----------
-    title, text
-        For people: one line each, without control characters.
-    severity
-        Of the alert.
-    values
-        For programs: the alert's columns, run id and name, and how many like it were held back.
+    `title` and `text` are for people: one line each, without control characters. `values` is for programs:
+    the alert's columns, run id and name, and how many like it were held back.
     """
 
     title: str

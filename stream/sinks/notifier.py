@@ -91,10 +91,7 @@ def _more(held_back: int) -> str:
 def make_sink(name: str, settings: SinkSettings, environment: Mapping[str, str] | None = None) -> Sink:
     """Return the sink that a table ``[sinks.NAME]`` describes.
 
-    Raises
-    ------
-    ConfigError
-        If a secret is not set in the environment, or an address cannot be used.
+    ConfigError, if a secret is not set in the environment, or an address cannot be used.
     """
     environment = os.environ if environment is None else environment
     url = _secret(settings.url, f"sinks.{name}.url", environment)

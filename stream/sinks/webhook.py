@@ -1,8 +1,4 @@
-"""Where alerts are sent to: a JSONL file, a webhook, or a service that `apprise` knows.
-
-A sink sends one message and raises `SinkError` where that failed. Its address is a secret: no error,
-log line or representation holds it.
-"""
+"""Alerts to a webhook. Its address is a secret: no error, log line or representation holds it."""
 
 import ipaddress
 import os
@@ -23,16 +19,8 @@ _TRY_AGAIN = (408, 425, 429)  # the only client errors that another attempt may 
 class WebhookSink:
     """Posts each alert as one JSON object: the alert's columns, ``run_id``, ``run``, ``text``.
 
-    Redirects are not followed: they could lead out of the encrypted connection.
-
-    Parameters
-    ----------
-    url
-        https, or http to this machine.
-    token
-        Sent as ``Authorization: Bearer``, if given.
-    timeout_s
-        For connecting and for each answer, s.
+    Redirects are not followed: they could lead out of the encrypted connection. The `token`, if given, is
+    sent as ``Authorization: Bearer``; `timeout_s` is for connecting and for each answer.
     """
 
     def __init__(self, url: str, token: str = "", timeout_s: float = 10.0) -> None:
@@ -75,15 +63,10 @@ def _why(error: BaseException) -> str:
 
 
 def check_url(url: str, where: str) -> None:
-    """Refuse a webhook's address that is neither https nor http to this machine; never shows it.
+    """Refuse, by ConfigError, a webhook's address that is neither https nor http to this machine.
 
     One with ``user:password@`` is refused, too: it would be taken for a part of the host's name, and so be
-    told to whoever is asked for that.
-
-    Raises
-    ------
-    ConfigError
-        Saying where it was given and what is allowed.
+    told to whoever is asked for that. The sentence says what is allowed; it never shows the address.
     """
     try:
         parts = urlsplit(url)

@@ -2,11 +2,16 @@
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
+from io import StringIO
 from itertools import pairwise
 from math import isfinite
 
-from rich.cells import cell_len, set_cell_size
+from rich.cells import cell_len
+from rich.console import Console, ConsoleOptions, RenderResult
+from rich.measure import Measurement
+from rich.table import Table
 from rich.text import Text
+from thermograd.store.columns import signal
 from thermograd.store.text import printable
 from thermograd.stream.alerts.alert import Alert
 from thermograd.stream.terminal.state import RunFacts, WatchState
@@ -15,7 +20,7 @@ _BLOCKS = "▁▂▃▄▅▆▇█"
 _PLAIN = str.maketrans(
     {"–": "-", "°": " ", "…": "~", "·": "|", "×": "!"} | dict(zip(_BLOCKS, ".:-=+*#@", strict=True))
 )
-_STATES = {
+_CONDITIONS = {
     "unknown": ("–", "dim"),
     "normal": ("ok", "green"),
     "power_limited": ("power", "cyan"),
@@ -23,56 +28,48 @@ _STATES = {
     "collapse.thermal": ("HEAT", "bold red"),
     "collapse.brake": ("BRAKE", "bold red"),
 }
-_SEVERITIES = {"critical": "bold red", "warning": "yellow", "info": "cyan"}
-_RUN_STATES = {"live": "bold green", "crashed": "bold red", "silent": "bold yellow"}
-# heading, column, digits after the point, width, least width of the screen that has it
+_SEVERITY_STYLES = {"critical": "bold red", "warning": "yellow", "info": "cyan"}
+_RUN_STYLES = {"live": "bold green", "crashed": "bold red", "silent": "bold yellow"}
+# column, digits after the point, width, least width of the screen that has it
 _COLUMNS = (
-    ("°C", "temperature_c", 0, 3, 0),
-    ("W", "power_w", 0, 4, 0),
-    ("MHz", "sm_clock_mhz", 0, 4, 52),
-    ("%", "utilization_pct", 0, 3, 44),
+    ("temperature_c", 0, 3, 0),
+    ("power_w", 0, 4, 0),
+    ("sm_clock_mhz", 0, 4, 52),
+    ("utilization_pct", 0, 3, 44),
 )
-_CORRELATIONS = (("r °C", "temperature_c"), ("r W", "power_w"), ("r MHz", "sm_clock_mhz"))
+_CORRELATED = ("temperature_c", "power_w", "sm_clock_mhz")
 _WITH_CORRELATIONS = 72
-_NAME = 19
+_LONGEST_NAME = 40
 _MOST_DEVICES = 16
 _LEGEND = "r: with grad_norm · e-value: evidence of coupling, 1 none, 20 strong"
 
 
 def frame_lines(
-    board: WatchState,
+    state: WatchState,
     run: RunFacts,
     now_ns: int,
     width: int,
     height: int | None = None,
     ascii_only: bool = False,
 ) -> list[Text]:
-    """Return the view as lines, each at most `width` cells wide.
+    """Return the view as lines, each at most `width` cells wide; without a height all alerts are shown.
 
-    Parameters
-    ----------
-    board, run
-        What is shown.
-    now_ns
-        Present time, UTC epoch ns, for ages.
-    width, height
-        Of the screen, in cells; without a height all alerts are shown.
-    ascii_only
-        Whether only ASCII can be shown.
+    `now_ns` is the present time, UTC epoch ns, for ages; `width` and `height` are the screen's, in cells.
     """
     width = max(width, 30)
-    top = [*_header(board, run, now_ns, width), Text(""), *_training(board, width), Text("")]
+    top = [*_header(state, run, now_ns, width), Text(""), *_training(state, width), Text("")]
     room = _MOST_DEVICES if height is None else max(height - len(top) - 6, 1)  # alerts keep four lines
-    lines = top + _devices(board, width, room)
+    lines = top + _devices(state, width, room)
     left = None if height is None else height - len(lines) - 2
-    lines += [Text(""), *_alerts(board, width, left)]
-    legend = _LEGEND if width >= _WITH_CORRELATIONS and board.samples else ""
+    lines += [Text(""), *_alerts(state, width, left)]
+    legend = _LEGEND if width >= _WITH_CORRELATIONS and state.samples else ""
     if height is None:
         lines += [Text(""), Text(legend, style="dim")] if legend else []
     else:
         lines = lines[: height - 1] + [Text("")] * (height - 1 - len(lines))
         lines.append(Text(f"q quits{' · ' if legend else ''}{legend}", style="dim"))
     for line in lines:
+        line.rstrip()
         line.truncate(width)
     return [Text(_to_plain(line.plain), style="") for line in lines] if ascii_only else lines
 
@@ -81,32 +78,31 @@ def _to_plain(text: str) -> str:
     return text.translate(_PLAIN).encode("ascii", "replace").decode()
 
 
-def _header(board: WatchState, run: RunFacts, now_ns: int, width: int) -> list[Text]:
-    state = f"silent on {', '.join(map(printable, run.hosts))}" if run.state == "silent" else run.state
-    facts = [state]
-    if board.step is not None and board.step.get("step") is not None:
-        facts.append(f"step {int(board.step['step']):,}")
-    if board.newest_ns is not None:
-        facts.append(f"last event {_age((now_ns - board.newest_ns) / 1e9)} ago")
+def _header(state: WatchState, run: RunFacts, now_ns: int, width: int) -> list[Text]:
+    facts = [f"silent on {', '.join(map(printable, run.hosts))}" if run.state == "silent" else run.state]
+    if state.step is not None and state.step.get("step") is not None:
+        facts.append(f"step {int(state.step['step']):,}")
+    if state.newest_ns is not None:
+        facts.append(f"last event {_age((now_ns - state.newest_ns) / 1e9)} ago")
     tail = " · ".join(facts)
     if width < cell_len(tail) + 12:
         name, lines = _shorten(printable(run.name), width), [Text(fact) for fact in facts]
-        lines[0].stylize(_RUN_STATES.get(run.state, ""))
+        lines[0].stylize(_RUN_STYLES.get(run.state, ""))
         return [Text(name, style="bold"), *lines]
     name = _shorten(printable(run.name), max(8, width - cell_len(tail) - 3))
-    first = Text.assemble((name, "bold"), " · ", (tail, _RUN_STATES.get(run.state, "")))
+    first = Text.assemble((name, "bold"), " · ", (tail, _RUN_STYLES.get(run.state, "")))
     second = [printable(run.run_id)] if run.run_id != run.name else []
-    if len(board.ranks) > 1:
-        second.append(f"rank 0 of {len(board.ranks)}")
-    if board.first_step is not None:
-        second.append(f"seen from step {board.first_step:,} on")
+    if len(state.ranks) > 1:
+        second.append(f"rank 0 of {len(state.ranks)}")
+    if state.first_step is not None:
+        second.append(f"seen from step {state.first_step:,} on")
     return [first, Text(" · ".join(second), style="dim")]
 
 
-def _training(board: WatchState, width: int) -> list[Text]:
+def _training(state: WatchState, width: int) -> list[Text]:
     lines = []
-    for metric, history in board.history.items():
-        last = None if board.step is None else board.step.get(metric)
+    for metric, history in state.history.items():
+        last = None if state.step is None else state.step.get(metric)
         head = f"{metric:<9} {_number(last):>9}"
         scale = _scale(history) if width >= 60 else ""
         room = width - len(head) - 2 - (len(scale) + 2 if scale else 0)
@@ -115,7 +111,7 @@ def _training(board: WatchState, width: int) -> list[Text]:
                 head, "  ", (sparkline(history, room), "cyan"), "  " if scale else "", (scale, "dim")
             )
         )
-    step = board.step or {}
+    step = state.step or {}
     rest = [f"rate {_number(step.get('learning_rate'))}", f"step time {_number(step.get('step_time_s'))} s"]
     rest += [f"epoch {_number(step.get('epoch'))}"] if width >= 60 else []
     lines.append(Text(" · ".join(rest), style="dim"))
@@ -165,83 +161,79 @@ def _block(share: float) -> str:
     return _BLOCKS[min(int(share * len(_BLOCKS)), len(_BLOCKS) - 1)]
 
 
-def _devices(board: WatchState, width: int, room: int) -> list[Text]:
-    if not board.samples:
+def _devices(state: WatchState, width: int, room: int) -> list[Text]:
+    if not state.samples:
         return [Text("no device samples yet", style="dim")]
-    columns = [column for column in _COLUMNS if width >= column[4]]
-    wide = width >= _WITH_CORRELATIONS
-    used = sum(column[3] + 2 for column in columns) + 7 + (len(_CORRELATIONS) * 7 + 9 if wide else 0)
-    name_width = max(8, min(width - used, 40))
-    lines = [_device_heading(columns, wide, name_width)]
-    ordered = sorted(board.samples, key=lambda device: (device == "cpu", device))
+    ordered = sorted(state.samples, key=lambda device: (device == "cpu", device))
     most = len(ordered) if len(ordered) <= room - 1 else max(room - 2, 1)
-    for device in ordered[:most]:
-        lines.append(_device_line(board, device, columns, wide, name_width))
-    if most < len(ordered):
-        left = len(ordered) - most
-        lines.append(Text(f"and {left} more device{'s' * (left > 1)}", style="dim"))
-    return lines
+    lines = _rendered(_device_table(state, ordered[:most], width), width)
+    left = len(ordered) - most
+    return [*lines, Text(f"and {left} more device{'s' * (left > 1)}", style="dim")] if left else lines
 
 
-def _device_heading(columns: Sequence[tuple[str, str, int, int, int]], wide: bool, name_width: int) -> Text:
-    text = "device".ljust(name_width) + "".join(f"  {c[0]:>{c[3]}}" for c in columns) + "  state"
+def _device_table(state: WatchState, devices: Sequence[str], width: int) -> Table:
+    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim")
+    table.add_column("device")
+    columns = [column for column in _COLUMNS if width >= column[3]]
+    for name, _, cells, _ in columns:
+        table.add_column(signal(name).symbol, justify="right", min_width=cells, no_wrap=True)
+    table.add_column("state", min_width=5, no_wrap=True)
+    wide = width >= _WITH_CORRELATIONS
     if wide:
-        text += "".join(f"  {name:>5}" for name, _ in _CORRELATIONS) + f"  {'e-value':>7}"
-    return Text(text, style="dim")
+        for name in _CORRELATED:
+            table.add_column(f"r {signal(name).symbol}", justify="right", min_width=5, no_wrap=True)
+        table.add_column("e-value", justify="right", no_wrap=True)
+    for device in devices:
+        sample = state.samples[device]
+        row: list[str | Text] = [_fixed(sample.get(name), digits) for name, digits, _, _ in columns]
+        row.append(Text(*_CONDITIONS[state.throttle_state(device)]))
+        if wide:
+            row += [_fixed(state.correlation(device, name), 2, sign=True) for name in _CORRELATED]
+            row.append(_number(state.evidence(device), 3))
+        table.add_row(_Name(state, device), *row)
+    return table
 
 
-def _device_line(
-    board: WatchState,
-    device: str,
-    columns: Sequence[tuple[str, str, int, int, int]],
-    wide: bool,
-    name_width: int,
-) -> Text:
-    sample = board.samples[device]
-    name = printable(device)
-    if board.is_simulated(device) and not name.startswith("simulated:"):
-        name = f"(simulated) {name}"
-    line = Text(set_cell_size(_shorten(name, name_width), name_width))
-    for _, column, digits, cells, _ in columns:
-        line.append(f"  {_fixed(sample.get(column), digits):>{cells}}")
-    word, style = _STATES[board.throttle_state(device)]
-    line.append(f"  {word:<5}", style)
-    if wide:
-        for _, column in _CORRELATIONS:
-            line.append(f"  {_fixed(board.correlation(device, column), 2, sign=True):>5}")
-        line.append(f"  {_number(board.evidence(device), 3):>7}")
-    return line
+class _Name:
+    """A device's name in the cells that the others leave; what is simulated says so."""
+
+    def __init__(self, state: WatchState, device: str) -> None:
+        name = printable(device)
+        marked = state.is_simulated(device) and not name.startswith("simulated:")
+        self._name = f"(simulated) {name}" if marked else name
+
+    def __rich_measure__(self, console: Console, options: ConsoleOptions) -> Measurement:
+        return Measurement(8, _LONGEST_NAME)
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        yield Text(_shorten(self._name, options.max_width))
 
 
-def _alerts(board: WatchState, width: int, room: int | None) -> list[Text]:
-    alerts, recorded = board.alerts()
+def _rendered(table: Table, width: int) -> list[Text]:
+    lines = Console(width=width, file=StringIO()).render_lines(table, pad=False)
+    return [Text.assemble(*((each.text, each.style or "") for each in line)) for line in lines]
+
+
+def _alerts(state: WatchState, width: int, room: int | None) -> list[Text]:
+    alerts, recorded = state.alerts()
     if not alerts:
         return [Text("no alerts", style="dim")]
     title = "alerts, newest first" if recorded else "alerts, found now: the log holds none"
     lines = [Text(title, style="dim")]
     for alert in alerts:
-        entry = _alert_lines(alert, width)
-        if room is not None and len(lines) + len(entry) > room:
-            entry = entry[: max(0, room - len(lines))]
-            lines += entry
+        if room is not None and len(lines) >= room:
             break
-        lines += entry
-    return lines
+        lines += _alert_lines(alert, width)
+    return lines if room is None else lines[: max(room, 1)]
 
 
 def _alert_lines(alert: Alert, width: int) -> list[Text]:
     moment = datetime.fromtimestamp(int(alert["time_ns"]) / 1e9).astimezone()
-    severity = printable(alert["severity"])
-    head = f"{moment:%H:%M:%S} {printable(alert['alert'])} "
-    whole = Text.assemble((head, _SEVERITIES.get(severity, "")), printable(alert["message"]))
-    words, lines = whole.plain.split(" "), [""]
-    for word in words:
-        if lines[-1] and cell_len(lines[-1]) + 1 + cell_len(word) > width:
-            lines.append("  ")
-        lines[-1] += word if not lines[-1].strip() else f" {word}"
-    shown = [Text(line) for line in lines]
-    shown[0].stylize(_SEVERITIES.get(severity, ""), 0, len(head))
-    return shown
+    style = _SEVERITY_STYLES.get(printable(alert["severity"]), "")
+    head = (f"{moment:%H:%M:%S} {printable(alert['alert'])} ", style)
+    whole = Text.assemble(head, printable(alert["message"]))
+    first, *rest = whole.wrap(Console(width=width, file=StringIO()), width - 2)
+    return [first, *(Text("  ") + line for line in rest)]
 
 
 def _shorten(name: str, width: int) -> str:

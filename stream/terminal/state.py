@@ -20,17 +20,8 @@ _MOST_ALERTS = 50
 class RunFacts:
     """What is known of a run beside its events.
 
-    Parameters
-    ----------
-    run_id, name
-        Which run.
-    state
-        live, finished, crashed, imported, simulated, or ``silent`` where a writer on another host
-        says nothing any more.
-    hosts
-        The hosts that are silent.
-    devices
-        Facts of each device, from ``run.json``.
+    `state` is live, finished, crashed, imported, simulated, or ``silent`` where a writer on another host says
+    nothing any more; `hosts` are those that are silent, `devices` the facts of each from ``run.json``.
     """
 
     run_id: str
@@ -43,27 +34,10 @@ class RunFacts:
 class WatchState:
     """Takes in events; never fails on a value that is not known.
 
-    Parameters
-    ----------
-    devices
-        Facts of each device, from ``run.json``.
-    settings
-        Definitions of the monitor behind correlations and evidence.
-
-    Attributes
-    ----------
-    step
-        Latest step of rank 0, or of no rank; None before the first.
-    first_step
-        The step with which reading began, None where that was the run's first.
-    ranks
-        Ranks seen.
-    history
-        Values of loss and gradient norm, oldest first.
-    samples
-        Latest sample of each device.
-    newest_ns
-        Newest event time seen.
+    `devices` has the facts of each device, from ``run.json``; `settings` are those of the monitor behind
+    correlations and evidence. `step` is the latest step of rank 0, or of no rank, None before the first;
+    `first_step` the one with which reading began, None where that was the run's first; `history` has the
+    values of loss and gradient norm, oldest first; `samples` the latest of each device.
     """
 
     def __init__(
@@ -137,7 +111,7 @@ class WatchState:
         return self._throttles[device].state if device in self._throttles else "unknown"
 
     def is_simulated(self, device: str) -> bool:
-        """Say whether a device is simulated."""
+        """Return whether a device is simulated."""
         return device.startswith("simulated:") or bool(self._devices.get(device, {}).get("simulated"))
 
     def correlation(self, device: str, column: str) -> float | None:

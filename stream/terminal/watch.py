@@ -18,7 +18,7 @@ from thermograd.stream.terminal.state import RunFacts, WatchState
 
 
 def can_redraw(console: Console) -> bool:
-    """Say whether the terminal can show a view that changes."""
+    """Return whether the terminal can show a view that changes."""
     return console.is_terminal and not console.is_dumb_terminal
 
 
@@ -32,57 +32,44 @@ def watch(
 ) -> None:
     """Show a run until q or Ctrl-C; or one frame of it, where asked for or the terminal can no more.
 
-    Parameters
-    ----------
-    poll
-        Returns the events that appeared since its last call.
-    describe
-        Returns the run's present state; called at most once a second.
-    console
-        Where it is shown.
-    settings
-        Definitions of the monitor behind correlations and evidence.
-    refresh_s
-        Seconds between two frames.
-    once
-        Print one frame, in full, and return.
+    `poll` returns the events that appeared since its last call, `describe` the run's present state (called at
+    most once a second); `settings` are those of the monitor behind correlations and evidence.
     """
     run = describe()
-    board = WatchState(run.devices, settings)
-    board.learn(poll())
+    state = WatchState(run.devices, settings)
+    state.learn(poll())
     if once or not can_redraw(console):
-        _print_frame(board, describe(), console)
+        _print_frame(state, describe(), console)
         return
     with _Keys() as keys, Live(console=console, screen=True, auto_refresh=False) as live:
         described_s = time.monotonic()
         while True:
-            live.update(_Frame(board, run), refresh=True)
+            live.update(_Frame(state, run), refresh=True)
             if keys.quit_pressed(refresh_s):
                 return
-            board.learn(poll())
+            state.learn(poll())
             if time.monotonic() - described_s >= 1.0:
                 run, described_s = describe(), time.monotonic()
-                board.describe(run.devices or {})
+                state.describe(run.devices or {})
 
 
 class _Frame:
     """The view at the size that the terminal has when it is drawn."""
 
-    def __init__(self, board: WatchState, run: RunFacts) -> None:
-        self._board, self._run = board, run
+    def __init__(self, state: WatchState, run: RunFacts) -> None:
+        self._state, self._run = state, run
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        size = console.size
-        yield Group(*_lines(self._board, self._run, console, size.width, size.height))
+        yield Group(*_lines(self._state, self._run, console, console.size.height))
 
 
-def _print_frame(board: WatchState, run: RunFacts, console: Console) -> None:
-    for line in _lines(board, run, console, console.width, None):
+def _print_frame(state: WatchState, run: RunFacts, console: Console) -> None:
+    for line in _lines(state, run, console, None):
         console.print(line, no_wrap=True, overflow="crop", crop=False, soft_wrap=True, highlight=False)
 
 
-def _lines(board: WatchState, run: RunFacts, console: Console, width: int, height: int | None) -> list[Text]:
-    return frame_lines(board, run, time.time_ns(), width, height, console.options.ascii_only)
+def _lines(state: WatchState, run: RunFacts, console: Console, height: int | None) -> list[Text]:
+    return frame_lines(state, run, time.time_ns(), console.width, height, console.options.ascii_only)
 
 
 class _Keys:
@@ -115,7 +102,7 @@ class _Keys:
             termios.tcsetattr(self._fd, termios.TCSADRAIN, self._saved)
 
     def quit_pressed(self, wait_s: float) -> bool:
-        """Wait so long for a key; say whether it was one that quits."""
+        """Wait so long for a key; return whether it was one that quits."""
         if self._fd is None:
             time.sleep(wait_s)
             return False
