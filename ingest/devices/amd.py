@@ -11,23 +11,16 @@ from importlib import import_module
 from types import ModuleType
 from typing import Any
 
+from thermograd.ingest.devices.base import DeviceReader, DeviceUnavailableError
+from thermograd.store.guard import Guard
+
 _log = logging.getLogger("thermograd")
 _NOT_A_READING = 0xFFFF  # amdsmi's "not available" for power, where it does not say "N/A"
 _HOTTER_THAN_ANY_C = 500.0  # older releases gave thousandths of a degree
 
 
-class AmdUnavailableError(Exception):
-    """No usable AMD driver, library or GPU is here; the message says which is missing."""
-
-
-class AmdReader:
-    """Reads every AMD GPU.
-
-    Raises
-    ------
-    AmdUnavailableError
-        If there is no driver, library or GPU: normal on most machines.
-    """
+class AmdReader(DeviceReader):
+    """Reads every AMD GPU."""
 
     def __init__(self) -> None:
         self._smi = _load()
@@ -35,10 +28,11 @@ class AmdReader:
             self._smi.amdsmi_init()
             handles = self._smi.amdsmi_get_processor_handles()
         except self._smi.AmdSmiException as error:
-            raise AmdUnavailableError(_sentence(error)) from error
+            raise DeviceUnavailableError(_sentence(error)) from error
         if not handles:
-            raise AmdUnavailableError("the driver reports no GPU")
-        self._gpus = [_AmdGpu(self._smi, handle) for handle in handles]
+            raise DeviceUnavailableError("the driver reports no GPU")
+        self._guard = Guard("an AMD GPU did not give %(place)s (%(error)s)", tell=_log.debug)
+        self._gpus = [_AmdGpu(self._smi, handle, self._guard) for handle in handles]
 
     def describe(self) -> dict[str, dict[str, Any]]:
         """Return the facts of each GPU by ``GPU-<uuid>``."""
@@ -48,16 +42,9 @@ class AmdReader:
         """Return one sample a GPU that answers."""
         return [sample for gpu in self._gpus if len(sample := gpu.read()) > 1]
 
-    def marks(self) -> list[dict[str, Any]]:
-        """No events of AMD GPUs are listened to."""
-        return []
-
     def take_failures(self) -> int:
         """Return how many readings failed since the last call."""
-        failures = sum(gpu.failures for gpu in self._gpus)
-        for gpu in self._gpus:
-            gpu.failures = 0
-        return failures
+        return self._guard.take()
 
     def close(self) -> None:
         """Shut the library down."""
@@ -70,9 +57,8 @@ class AmdReader:
 class _AmdGpu:
     """One GPU; a call that fails at first is left out and named, one that fails later gives null."""
 
-    def __init__(self, smi: ModuleType, handle: Any) -> None:
-        self._smi, self._handle = smi, handle
-        self.failures = 0
+    def __init__(self, smi: ModuleType, handle: Any, guard: Guard) -> None:
+        self._smi, self._handle, self._guard = smi, handle, guard
         self.device = "GPU-" + smi.amdsmi_get_gpu_device_uuid(handle)
         self._missing = dict.fromkeys(
             ("throttled_thermal_ns", "throttled_power_ns", "throttled_brake_ns"),
@@ -103,7 +89,7 @@ class _AmdGpu:
             "memory_clock_mhz": lambda: _number(smi.amdsmi_get_clock_info(h, clock.MEM)["clk"]),
             "memory_used_bytes": lambda: float(smi.amdsmi_get_gpu_memory_usage(h, smi.AmdSmiMemoryType.VRAM)),
             "power_limit_w": lambda: _watts(smi.amdsmi_get_power_cap_info(h)["power_cap"]),
-            "fan_pct": lambda: self._fan_pct(),
+            "fan_pct": self._fan_pct,
             "ecc_corrected": lambda: smi.amdsmi_get_gpu_total_ecc_count(h)["correctable_count"],
             "ecc_uncorrected": lambda: smi.amdsmi_get_gpu_total_ecc_count(h)["uncorrectable_count"],
             "pcie_replays": lambda: smi.amdsmi_get_gpu_pci_replay_counter(h),
@@ -141,8 +127,8 @@ class _AmdGpu:
         for name, call in self._calls.items():
             try:
                 sample[name] = call()
-            except self._smi.AmdSmiException:
-                self.failures += 1
+            except self._smi.AmdSmiException as error:
+                self._guard.count(error, name)
         return sample
 
 
@@ -151,9 +137,9 @@ def _load() -> ModuleType:
         with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere):  # it prints when it fails
             return import_module("amdsmi")
     except ModuleNotFoundError as error:
-        raise AmdUnavailableError("the package amdsmi is not installed (thermograd[amd])") from error
+        raise DeviceUnavailableError("the package amdsmi is not installed (thermograd[amd])") from error
     except Exception as error:  # without its library the import fails in ways of its own
-        raise AmdUnavailableError(
+        raise DeviceUnavailableError(
             "amdsmi finds no libamd_smi.so; it comes with ROCm (package amd-smi-lib)"
         ) from error
 

@@ -4,45 +4,40 @@ Written from the source of zeus-apple-silicon 1.1 and run against a stand-in onl
 numbers are the chip's own model of its energy, not a sensor's; Apple calls them estimates, so do the facts.
 """
 
+import logging
 import time
 from importlib import import_module
 from typing import Any
 
+from thermograd.ingest.devices.base import DeviceReader, DeviceUnavailableError
+from thermograd.store.guard import Guard
+
+_log = logging.getLogger("thermograd")
 _PARTS = {"apple-gpu": "gpu_mj", "apple-cpu": "cpu_total_mj"}
 
 
-class AppleUnavailableError(Exception):
-    """Not a Mac of Apple's own chips, or the package is missing; the message says which."""
-
-
-class AppleReader:
-    """Reads the energy of the chip's GPU and processor, as devices ``apple-gpu`` and ``apple-cpu``.
-
-    Raises
-    ------
-    AppleUnavailableError
-        If the package is not installed, or the chip gives no energy: normal on most machines.
-    """
+class AppleReader(DeviceReader):
+    """Reads the energy of the chip's GPU and processor, as devices ``apple-gpu`` and ``apple-cpu``."""
 
     def __init__(self) -> None:
         try:
             monitor = import_module("zeus_apple_silicon").AppleEnergyMonitor
         except ImportError as error:
-            raise AppleUnavailableError(
+            raise DeviceUnavailableError(
                 "the package zeus-apple-silicon is not installed (thermograd[apple], macOS only)"
             ) from error
         if not hasattr(monitor, "get_cumulative_energy"):
-            raise AppleUnavailableError("zeus-apple-silicon is too old; 1.1 or newer is needed")
+            raise DeviceUnavailableError("zeus-apple-silicon is too old; 1.1 or newer is needed")
         try:
             self._monitor = monitor()
             first = self._energies_j()
         except RuntimeError as error:
-            raise AppleUnavailableError(f"the chip's energy cannot be read ({error})") from error
+            raise DeviceUnavailableError(f"the chip's energy cannot be read ({error})") from error
         if not first:
-            raise AppleUnavailableError("the chip gives no energy")
+            raise DeviceUnavailableError("the chip gives no energy")
         self._devices = sorted(first)
         self._last = (time.monotonic(), first)
-        self._failures = 0
+        self._guard = Guard("the chip's energy cannot be read (%(error)s)", tell=_log.debug)
 
     def _energies_j(self) -> dict[str, float]:
         energy = self._monitor.get_cumulative_energy()
@@ -67,8 +62,8 @@ class AppleReader:
         now_s = time.monotonic()
         try:
             energies = self._energies_j()
-        except RuntimeError:
-            self._failures += 1
+        except RuntimeError as error:
+            self._guard.count(error)
             return []
         last_s, before = self._last
         self._last = (now_s, energies)
@@ -80,14 +75,6 @@ class AppleReader:
             samples.append(sample)
         return samples
 
-    def marks(self) -> list[dict[str, Any]]:
-        """Nothing happens to the chip that its samples do not say."""
-        return []
-
     def take_failures(self) -> int:
         """Return how many readings failed since the last call."""
-        taken, self._failures = self._failures, 0
-        return taken
-
-    def close(self) -> None:
-        """Nothing to release."""
+        return self._guard.take()

@@ -5,21 +5,18 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+from thermograd.ingest.devices.base import DeviceReader
 from thermograd.ingest.devices.rapl import RaplMeter
 
 _CPU_SENSORS = ("coretemp", "k10temp", "zenpower", "cpu_thermal", "cpu-thermal", "acpitz")
 _OPTIONAL = ("temperature_c", "sm_clock_mhz", "power_w", "energy_j", "throttled_thermal_ns")
 
 
-class HostReader:
+class HostReader(DeviceReader):
     """Reads utilisation, frequency, temperature, power and memory of the processor, as device ``cpu``.
 
     What the platform cannot give is null in every sample, and `describe` says why and what would enable it.
-
-    Parameters
-    ----------
-    root
-        Where ``/sys`` and ``/proc`` are.
+    ``/sys`` and ``/proc`` are in `root`.
     """
 
     def __init__(self, root: Path = Path("/")) -> None:
@@ -60,17 +57,6 @@ class HostReader:
                 "throttled_thermal_ns": _throttled_ns(self._throttled),
             }
         ]
-
-    def marks(self) -> list[dict[str, Any]]:
-        """Nothing happens to the host that its samples do not say."""
-        return []
-
-    def take_failures(self) -> int:
-        """None is counted: what fails is null."""
-        return 0
-
-    def close(self) -> None:
-        """Nothing to release."""
 
     def _find_temperature(self) -> Callable[[str], float | None] | None:
         """Return a function that gives the hottest core ("now") or its limit ("limit"), degC.

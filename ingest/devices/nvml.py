@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import Mapping
 from typing import Any
 
+from thermograd.ingest.devices.base import DeviceReader, DeviceUnavailableError
 from thermograd.ingest.devices.nvml_fields import xid_text
 from thermograd.ingest.devices.nvml_gpu import NvmlGpu
 from thermograd.ingest.devices.visible import Gpu, select_gpus
@@ -23,54 +24,34 @@ _XID_EVENTS = 0x8
 _TIMEOUT, _NO_LIBRARY = 10, 12
 
 
-class NvmlUnavailableError(Exception):
-    """No usable NVIDIA driver or GPU is here; the message says which is missing."""
-
-
-class NvmlReader:
+class NvmlReader(DeviceReader):
     """Reads every NVIDIA GPU that the job may use.
 
-    Parameters
-    ----------
-    environment
-        The job's environment variables, for ``CUDA_VISIBLE_DEVICES``; by default this process's.
-
-    Attributes
-    ----------
-    unreadable
-        GPUs that are there and cannot be read, with the reason.
-
-    Raises
-    ------
-    NvmlUnavailableError
-        If there is no driver or no GPU: normal on most machines.
+    `environment` is the job's, for ``CUDA_VISIBLE_DEVICES``; by default this process's. `unreadable` names
+    GPUs that are there and cannot be read, with the reason.
     """
 
     def __init__(self, environment: Mapping[str, str] | None = None) -> None:
         try:
             import pynvml
         except ImportError as error:
-            raise NvmlUnavailableError("the package nvidia-ml-py is not installed") from error
+            raise DeviceUnavailableError("the package nvidia-ml-py is not installed") from error
         self._nvml = pynvml
         self.unreadable: dict[str, str] = {}
         self._note: str | None = None
-        self._counted = 0
         try:
             pynvml.nvmlInit()
         except pynvml.NVMLError as error:
-            raise NvmlUnavailableError(_advice(error)) from error
+            raise DeviceUnavailableError(_advice(error)) from error
         try:
             self._versions = {
-                "driver_version": _text(pynvml.nvmlSystemGetDriverVersion()),
-                "nvml_version": _text(pynvml.nvmlSystemGetNVMLVersion()),
+                "driver_version": pynvml.nvmlSystemGetDriverVersion(),
+                "nvml_version": pynvml.nvmlSystemGetNVMLVersion(),
             }
             self._gpus = self._open(os.environ if environment is None else environment)
-        except pynvml.NVMLError as error:
+        except (pynvml.NVMLError, DeviceUnavailableError) as error:
             self._shut_down()
-            raise NvmlUnavailableError(str(error)) from error
-        except NvmlUnavailableError:
-            self._shut_down()
-            raise
+            raise DeviceUnavailableError(str(error)) from error
         self._events = _XidWatcher(pynvml, {uuid: handle for handle, uuid in self._handles})
 
     def _open(self, environment: Mapping[str, str]) -> list[NvmlGpu]:
@@ -80,17 +61,15 @@ class NvmlReader:
         for index in range(nvml.nvmlDeviceGetCount()):
             try:
                 handle = nvml.nvmlDeviceGetHandleByIndex(index)
-                known.append(
-                    Gpu(_text(nvml.nvmlDeviceGetUUID(handle)), _text(nvml.nvmlDeviceGetName(handle)))
-                )
+                known.append(Gpu(nvml.nvmlDeviceGetUUID(handle), nvml.nvmlDeviceGetName(handle)))
                 handles.append(handle)
             except nvml.NVMLError as error:
                 self.unreadable[f"nvidia GPU {index}"] = str(error)
         if not known:
-            raise NvmlUnavailableError("; ".join(self.unreadable.values()) or "the driver reports no GPU")
+            raise DeviceUnavailableError("; ".join(self.unreadable.values()) or "the driver reports no GPU")
         indices, self._note = select_gpus(known, environment, self._mig_parent)
         if not indices:
-            raise NvmlUnavailableError(str(self._note))
+            raise DeviceUnavailableError(str(self._note))
         gpus, self._handles = [], []
         for i in indices:
             try:
@@ -99,7 +78,7 @@ class NvmlReader:
             except nvml.NVMLError as error:
                 self.unreadable[known[i].uuid] = str(error)
         if not gpus:
-            raise NvmlUnavailableError("; ".join(self.unreadable.values()))
+            raise DeviceUnavailableError("; ".join(self.unreadable.values()))
         return gpus
 
     def _mig_parent(self, name: str) -> str | None:
@@ -107,7 +86,7 @@ class NvmlReader:
         try:
             part = nvml.nvmlDeviceGetHandleByUUID(name)
             whole = nvml.nvmlDeviceGetDeviceHandleFromMigDeviceHandle(part)
-            return _text(nvml.nvmlDeviceGetUUID(whole))
+            return str(nvml.nvmlDeviceGetUUID(whole))
         except nvml.NVMLError:
             return None
 
@@ -135,9 +114,7 @@ class NvmlReader:
 
     def take_failures(self) -> int:
         """Return how many readings failed in passing since the last call."""
-        failures = sum(gpu.failures for gpu in self._gpus)
-        taken, self._counted = failures - self._counted, failures
-        return taken
+        return sum(gpu.guard.take() for gpu in self._gpus)
 
     def close(self) -> None:
         """Stop listening for events and shut NVML down."""
@@ -225,7 +202,3 @@ def _advice(error: Any) -> str:
     """Return why NVML cannot start, and what a container needs for it."""
     needs = "a container needs its runtime's --gpus option and NVIDIA_DRIVER_CAPABILITIES=utility"
     return f"{error}: no NVIDIA driver here ({needs})" if error.value == _NO_LIBRARY else str(error)
-
-
-def _text(value: str | bytes) -> str:
-    return value.decode() if isinstance(value, bytes) else value

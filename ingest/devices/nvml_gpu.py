@@ -19,15 +19,15 @@ from thermograd.ingest.devices.nvml_fields import (
     Reading,
     throttle_fields,
 )
+from thermograd.store.guard import Guard
 
 _SLOW_PERIOD_S = 2.0
 _FIRST_RETRY_S, _LONGEST_RETRY_S = 1.0, 60.0
 _TIMEOUT = 10
 _LOST = (15, 16)  # GPU is lost, GPU requires restart
 _FOR_GOOD = (2, 3, 4, 13, 25, 26)  # bad argument, not supported, no permission, no such function, ...
-_MOST_DISAGREEMENT_C = 3.0
-
 _NO_FUNCTION = 13
+_MOST_DISAGREEMENT_C = 3.0
 
 Values = dict[str, float | int]
 Calls = dict[str, Callable[[], float | int]]
@@ -54,32 +54,17 @@ class _Source:
 
 
 class NvmlGpu:
-    """Reads one GPU.
+    """Reads one GPU. `driver_version` decides the numbers of some fields.
 
-    Parameters
-    ----------
-    nvml
-        The module pynvml, initialised.
-    handle
-        NVML's handle of the GPU.
-    driver_version
-        As NVML gives it; decides the numbers of some fields.
-
-    Attributes
-    ----------
-    uuid, model
-        What identifies it.
-    failures
-        Readings that failed in passing.
-    marks
-        What has happened and has not been logged yet, as columns of marks.
+    `guard` counts the readings that failed in passing; `marks` holds what has happened and has not been
+    logged yet.
     """
 
     def __init__(self, nvml: Any, handle: Any, driver_version: str) -> None:
         self._nvml, self._handle = nvml, handle
-        self.uuid = _text(nvml.nvmlDeviceGetUUID(handle))
-        self.model = _text(nvml.nvmlDeviceGetName(handle))
-        self.failures = 0
+        self.uuid, self.model = str(nvml.nvmlDeviceGetUUID(handle)), nvml.nvmlDeviceGetName(handle)
+        again = "did not give %(error)s; it is asked again, more and more rarely"
+        self.guard = Guard(again, tell=partial(self._mark, "gap"))
         self.marks: list[dict[str, Any]] = []
         self._lost = False
         self._missing: dict[str, str] = {}
@@ -110,15 +95,12 @@ class NvmlGpu:
                 ("nvmlDeviceGetCurrentClocksEventReasons", "nvmlDeviceGetCurrentClocksThrottleReasons")
             ),
         }
-        calls |= self._without(
-            self._fast,
-            {
-                "temperature_c": lambda: float(self._plain_temperature()),
-                "energy_j": lambda: n.nvmlDeviceGetTotalEnergyConsumption(h) / 1e3,
-                self._power_usage_name(): lambda: n.nvmlDeviceGetPowerUsage(h) / 1e3,
-            },
-        )
-        return calls
+        in_place_of_fields: Calls = {
+            "temperature_c": lambda: float(self._plain_temperature()),
+            "energy_j": lambda: n.nvmlDeviceGetTotalEnergyConsumption(h) / 1e3,
+            self._power_usage_name(): lambda: n.nvmlDeviceGetPowerUsage(h) / 1e3,
+        }
+        return calls | self._without(self._fast, in_place_of_fields)
 
     def _slow_calls(self) -> Calls:
         n, h = self._nvml, self._handle
@@ -203,7 +185,7 @@ class NvmlGpu:
             if reason is None:
                 self._missing.pop(name, None)
                 self._sources_of.setdefault(name, "a call of its own")
-                sources.append(_Source((name,), partial(_as_values, name, call)))
+                sources.append(_Source((name,), partial(lambda n, c: {n: c()}, name, call)))
             else:
                 self._missing[name] = reason
         return sources
@@ -244,13 +226,7 @@ class NvmlGpu:
         return sample
 
     def read(self, now_s: float | None = None) -> dict[str, Any] | None:
-        """Return one sample, or None where the GPU is lost or its driver does not answer at present.
-
-        Parameters
-        ----------
-        now_s
-            The monotonic clock, s.
-        """
+        """Return one sample, or None where the GPU is lost or its driver does not answer at present."""
         now_s = time.monotonic() if now_s is None else now_s
         if self._lost or now_s < self._all.retry_at_s:
             return None
@@ -288,9 +264,7 @@ class NvmlGpu:
             self._slow = [each for each in self._slow if each is not source]
             self._mark("gap", f"gives no {names} any more ({error})")
             return
-        if not self.failures:
-            self._mark("gap", f"did not give {names} ({error}); it is asked again, more and more rarely")
-        self.failures += 1
+        self.guard.count(f"{names} ({error})")
         (self._all if error.value == _TIMEOUT else source).put_off(now_s)
 
     def _lose(self, error: Exception) -> None:
@@ -376,11 +350,3 @@ def _signed(value: float | int) -> float:
         return value
     low = value & 0xFFFFFFFF
     return float(low - (1 << 32) if low >> 31 else low)
-
-
-def _as_values(name: str, call: Callable[[], float | int]) -> Values:
-    return {name: call()}
-
-
-def _text(value: Any) -> str:
-    return value.decode() if isinstance(value, bytes) else str(value)

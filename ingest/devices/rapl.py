@@ -28,18 +28,7 @@ class _Package:
 
 
 class RaplMeter:
-    """Sums the energy of all packages.
-
-    Parameters
-    ----------
-    root
-        Where ``/sys`` is.
-
-    Attributes
-    ----------
-    missing
-        Why there is no reading, or None where there is one.
-    """
+    """Sums the energy of all packages; `missing` says why there is no reading, or is None."""
 
     def __init__(self, root: Path = Path("/")) -> None:
         self.missing: str | None = None

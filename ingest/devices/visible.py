@@ -27,20 +27,10 @@ class Selection(NamedTuple):
 def select_gpus(
     gpus: Sequence[Gpu], environment: Mapping[str, str], mig_parent: Callable[[str], str | None]
 ) -> Selection:
-    """Choose the GPUs that a job with this environment uses.
+    """Choose the GPUs, given in NVML's order, that a job with this environment uses.
 
-    Parameters
-    ----------
-    gpus
-        All GPUs, in NVML's order.
-    environment
-        The job's environment variables.
-    mig_parent
-        Returns the UUID of the GPU that a MIG device (``MIG-<uuid>``) is part of, or None.
-
-    Notes
-    -----
-    As in CUDA, the list ends at the first entry that names no GPU, and an empty one means none.
+    `mig_parent` returns the UUID of the GPU that a MIG device (``MIG-<uuid>``) is part of, or None. As in
+    CUDA, the list ends at the first entry that names no GPU, and an empty one means none.
     ``NVIDIA_VISIBLE_DEVICES`` is the container runtime's: what it hides NVML does not show either, and
     its indices count the host's GPUs, so only ``none`` and UUIDs are taken from it.
 

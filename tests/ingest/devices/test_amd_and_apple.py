@@ -5,9 +5,10 @@ from enum import IntEnum
 from types import ModuleType, SimpleNamespace
 
 import pytest
-from thermograd.ingest.devices import base as devices
-from thermograd.ingest.devices.amd import AmdReader, AmdUnavailableError
-from thermograd.ingest.devices.apple import AppleReader, AppleUnavailableError
+from thermograd.ingest.devices import vendors
+from thermograd.ingest.devices.amd import AmdReader
+from thermograd.ingest.devices.apple import AppleReader
+from thermograd.ingest.devices.base import DeviceUnavailableError
 from thermograd.store.events import column_names
 
 
@@ -105,10 +106,10 @@ def test_older_releases_gave_thousandths_of_a_degree(amd):
 
 def test_no_amd_driver_or_gpu_is_a_normal_answer(amd):
     amd.amdsmi_get_processor_handles = list
-    with pytest.raises(AmdUnavailableError, match="no GPU"):
+    with pytest.raises(DeviceUnavailableError, match="no GPU"):
         AmdReader()
     amd.amdsmi_init = refuse
-    with pytest.raises(AmdUnavailableError, match="NOT_SUPPORTED"):
+    with pytest.raises(DeviceUnavailableError, match="NOT_SUPPORTED"):
         AmdReader()
 
 
@@ -116,7 +117,7 @@ def test_amdsmi_without_its_library_says_where_that_comes_from(tmp_path, monkeyp
     (tmp_path / "amdsmi.py").write_text("print('Unable to find libamd_smi.so')\n{}['libamd_smi.so']\n")
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.delitem(sys.modules, "amdsmi", raising=False)
-    with pytest.raises(AmdUnavailableError, match="it comes with ROCm"):
+    with pytest.raises(DeviceUnavailableError, match="it comes with ROCm"):
         AmdReader()
     assert capsys.readouterr().out == ""
 
@@ -145,10 +146,10 @@ def test_apples_energy_is_differenced_to_power_and_called_an_estimate(apple, mon
 
 def test_an_absent_or_silent_apple_chip_is_a_normal_answer(apple, monkeypatch):
     apple.gpu_mj = apple.cpu_total_mj = None
-    with pytest.raises(AppleUnavailableError, match="gives no energy"):
+    with pytest.raises(DeviceUnavailableError, match="gives no energy"):
         AppleReader()
     monkeypatch.setitem(sys.modules, "zeus_apple_silicon", None)
-    with pytest.raises(AppleUnavailableError, match="not installed"):
+    with pytest.raises(DeviceUnavailableError, match="not installed"):
         AppleReader()
 
 
@@ -156,7 +157,7 @@ def test_a_vendors_library_that_breaks_does_not_hide_the_other_devices(monkeypat
     def broken():
         raise ZeroDivisionError("inside a vendor's library")
 
-    monkeypatch.setitem(devices._VENDORS, "amd", broken)
-    readers, absent = devices.open_readers(None, 1)
+    monkeypatch.setitem(vendors._VENDORS, "amd", broken)
+    readers, absent = vendors.open_readers(None, 1)
     assert "cpu" in readers[0].describe()
     assert "ZeroDivisionError" in absent["amd"]

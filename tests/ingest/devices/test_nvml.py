@@ -7,7 +7,8 @@ import fake_nvml
 import pytest
 from fake_nvml import UUIDS
 from thermograd.ingest.devices import nvml
-from thermograd.ingest.devices.nvml import NvmlReader, NvmlUnavailableError
+from thermograd.ingest.devices.base import DeviceUnavailableError
+from thermograd.ingest.devices.nvml import NvmlReader
 from thermograd.ingest.devices.nvml_fields import CLOCK_REASONS, reasons_of, throttle_fields
 from thermograd.ingest.devices.nvml_gpu import NvmlGpu
 from thermograd.store.events import column_names
@@ -277,7 +278,7 @@ def test_an_error_in_one_reading_makes_only_that_value_null_and_is_asked_more_ra
         if fake.gpus[0].count("clock") != before:
             asked.append(tick / 5)
     assert asked == [0.0, 1.0, 3.0, 7.0, 15.0]
-    assert gpu.failures == 10  # two clocks
+    assert gpu.guard.failures == 10  # two clocks
     assert [mark["mark"] for mark in gpu.marks] == ["gap"]
     fake.gpus[0].fail("clock", 0)
     assert gpu.read(40.0)["sm_clock_mhz"] == 1725.0
@@ -379,13 +380,13 @@ def test_a_slow_driver_is_waited_for_without_holding_the_interpreter(fake, readi
 
 def test_no_driver_is_a_normal_answer_with_its_reason(fake):
     fake.state.init_result = NO_DRIVER
-    with pytest.raises(NvmlUnavailableError, match="Driver Not Loaded"):
+    with pytest.raises(DeviceUnavailableError, match="Driver Not Loaded"):
         NvmlReader({})
 
 
 def test_no_gpu_is_a_normal_answer(fake):
     fake.state.count = 0
-    with pytest.raises(NvmlUnavailableError, match="no GPU"):
+    with pytest.raises(DeviceUnavailableError, match="no GPU"):
         NvmlReader({})
 
 
@@ -408,5 +409,5 @@ def test_an_index_among_different_cards_is_not_guessed_and_the_note_is_kept(fake
 
 
 def test_an_empty_choice_samples_none(fake):
-    with pytest.raises(NvmlUnavailableError, match="CUDA_VISIBLE_DEVICES='' names none of 2 GPUs"):
+    with pytest.raises(DeviceUnavailableError, match="CUDA_VISIBLE_DEVICES='' names none of 2 GPUs"):
         NvmlReader({"CUDA_VISIBLE_DEVICES": ""})

@@ -5,32 +5,25 @@ import time
 from typing import Any
 
 import psutil
+from thermograd.ingest.devices.base import DeviceReader
+from thermograd.ingest.simulate.gpu import SimulatedGpu
 
 _CHILDREN_PERIOD_S = 2.0
 
 
-class SimulatedReader:
-    """A simulated GPU that a real process heats: its load is that process's processor time.
+class SimulatedReader(DeviceReader):
+    """A simulated GPU that a real process heats: its load is the processor time of `pid` and its children.
 
     One busy processor core is full load, whatever the number of cores.
-
-    Parameters
-    ----------
-    preset
-        Part to simulate, see `thermograd.ingest.simulate.gpu.SimulatedGpu`.
-    pid
-        The process, with its children, whose load it follows.
     """
 
     def __init__(self, preset: str, pid: int) -> None:
-        from thermograd.ingest.simulate.gpu import SimulatedGpu
-
         self._gpu = SimulatedGpu(preset)
         self._pid = pid
         self._processes: dict[int, psutil.Process] = {}
         self._children_at_s = 0.0
-        self._last = (time.monotonic(), 0.0)
-        self._last = (self._last[0], self._busy_s())
+        self._last = (0.0, 0.0)  # monotonic clock and busy time, s
+        self._last = (time.monotonic(), self._busy_s())
 
     def _busy_s(self) -> float:
         """Return the processor seconds that the process and its children (but not we) have used."""
@@ -66,15 +59,4 @@ class SimulatedReader:
         load = (busy_s - self._last[1]) / elapsed_s if elapsed_s > 0 else 0.0
         self._last = (now_s, busy_s)
         self._gpu.advance(elapsed_s, min(1.0, max(0.0, load)))
-        return [{"device": self._gpu.device, **self._gpu.read()}]
-
-    def marks(self) -> list[dict[str, Any]]:
-        """Nothing happens to a simulated GPU that its samples do not say."""
-        return []
-
-    def take_failures(self) -> int:
-        """None fail."""
-        return 0
-
-    def close(self) -> None:
-        """Nothing to release."""
+        return [self._gpu.read()]

@@ -1,7 +1,8 @@
 import psutil
 import pytest
-from thermograd.ingest.devices import base as devices
+from thermograd.ingest.devices import simulated
 from thermograd.ingest.devices.host import HostReader
+from thermograd.ingest.devices.vendors import open_readers
 from thermograd.store.events import column_names
 
 
@@ -41,9 +42,9 @@ def test_a_nominal_frequency_is_no_measurement(monkeypatch):
 
 
 def test_a_simulated_gpu_follows_the_load_of_a_process_and_says_that_it_is_simulated(monkeypatch):
-    reader = devices.SimulatedReader("restricted", 1)
+    reader = simulated.SimulatedReader("restricted", 1)
     clock = {"s": 100.0, "busy": 0.0}
-    monkeypatch.setattr(devices.time, "monotonic", lambda: clock["s"])
+    monkeypatch.setattr(simulated.time, "monotonic", lambda: clock["s"])
     monkeypatch.setattr(reader, "_busy_s", lambda: clock["busy"])
     reader._last = (100.0, 0.0)
     for _ in range(50):
@@ -62,7 +63,7 @@ def test_a_simulated_gpu_follows_the_load_of_a_process_and_says_that_it_is_simul
 
 @pytest.mark.parametrize("simulate", [None, "restricted"])
 def test_every_reader_of_this_machine_gives_known_columns(simulate):
-    readers, absent = devices.open_readers(simulate, 1)
+    readers, absent = open_readers(simulate, 1)
     names = {name for reader in readers for name in reader.describe()}
     assert "cpu" in names
     assert ("simulated:restricted" in names) == bool(simulate)
