@@ -23,7 +23,8 @@ from itertools import pairwise
 from pathlib import Path
 
 import psutil
-from thermograd.ingest.agent.supervisor import _FRUGAL, AgentProcess
+from thermograd.ingest.agent.footprint import FRUGAL
+from thermograd.ingest.agent.supervisor import AgentProcess
 from thermograd.ingest.devices.host import HostReader
 from thermograd.store.log.reader import read_kind
 from thermograd.store.log.writer import EventWriter
@@ -46,7 +47,7 @@ def cost(name: str, runs: Path, seconds: float, stream: bool, environment: dict[
         pid, stop = agent.pid, agent.stop
     else:
         command = [sys.executable, "-P", "-c", WITHOUT_STREAM, str(run.path), str(os.getpid())]
-        child = subprocess.Popen(command, stdin=subprocess.PIPE, env=os.environ | _FRUGAL)
+        child = subprocess.Popen(command, stdin=subprocess.PIPE, env=os.environ | FRUGAL)
         pid, stop = child.pid, lambda: child.communicate()
     for variable in environment:
         del os.environ[variable]

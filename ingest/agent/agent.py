@@ -21,6 +21,7 @@ from thermograd.ingest.agent.sampler import Sampler
 from thermograd.ingest.devices.base import DeviceReader
 from thermograd.ingest.devices.vendors import open_readers
 from thermograd.store.files import read_json, write_json
+from thermograd.store.guard import Guard
 from thermograd.store.host import ProcessLock, host_label, new_writer_name
 from thermograd.store.log.writer import EventWriter
 from thermograd.store.runs.catalogue import Run
@@ -43,28 +44,12 @@ def run_agent(
 ) -> int:
     """Sample until the parent is gone, its end of stdin is closed, or the time is up.
 
-    Where another agent of this host works for the run already, wait, and take over should it end.
+    Where another agent of this host works for the run already, wait, and take over should it end. Return
+    the number of samples written.
 
-    Parameters
-    ----------
-    run_dir
-        The run to write to.
-    hz
-        Samples a second.
-    parent_pid
-        The process to end with; 0 for none (``thermograd record``).
-    simulate
-        Preset of a simulated GPU to add.
-    stream_layer
-        Called in a thread of its own with the agent's writer and an event that is set at the end; it
-        follows the log and raises alerts.
-    duration_s
-        Stop by itself after this time.
-
-    Returns
-    -------
-    int
-        Number of samples written.
+    `parent_pid` is 0 for an agent without a parent (``thermograd record``), `simulate` the preset of a
+    simulated GPU to add. `stream_layer` is called in a thread of its own with the agent's writer and an
+    event that is set at the end; it follows the log and raises alerts.
     """
     stop = threading.Event()
     if parent_pid:
@@ -76,40 +61,35 @@ def run_agent(
             if stop.wait(_STANDBY_POLL_S):
                 return 0
         try:
-            return _work(run_dir, hz, parent_pid, simulate, stream_layer, duration_s, stop)
+            run = Run(run_dir)
+            readers, absent = open_readers(simulate, parent_pid or os.getpid())
+            role = "agent" if parent_pid else "recording"
+            writer = EventWriter(run_dir, run.run_id, new_writer_name(role), ("sample", "mark"), role=role)
+            sampler = Sampler(readers, writer, hz)
+            _describe_devices(run_dir, readers, absent, {writer.writer: sampler.schedule})
+            with _beside(run, writer, stream_layer):
+                samples = sampler.run(stop, duration_s)
+            _seal(run)
+            return samples
         finally:
             lock.release()
 
 
-def _work(
-    run_dir: Path,
-    hz: float,
-    parent_pid: int,
-    simulate: str | None,
-    stream_layer: StreamLayer | None,
-    duration_s: float | None,
-    stop: threading.Event,
-) -> int:
-    run = Run(run_dir)
-    readers, absent = open_readers(simulate, parent_pid or os.getpid())
-    role = "agent" if parent_pid else "recording"
-    writer = EventWriter(run_dir, run.run_id, new_writer_name(role), ("sample", "mark"), role=role)
-    sampler = Sampler(readers, writer, hz)
-    _describe_devices(run_dir, readers, absent, {writer.writer: sampler.schedule})
-    stream_stop = threading.Event()
-    thread = threading.Thread(target=_run_stream, args=(stream_layer, writer, stream_stop), daemon=True)
-    thread.start()
-    sealer = threading.Thread(target=_seal_from_time_to_time, args=(run, stream_stop), daemon=True)
+@contextmanager
+def _beside(run: Run, writer: EventWriter, stream_layer: StreamLayer | None) -> Iterator[None]:
+    """Run the stream layer, and seal from time to time, in threads of their own; then close the writer."""
+    stop = threading.Event()
+    stream = threading.Thread(target=_run_stream, args=(stream_layer, writer, stop), daemon=True)
+    sealer = threading.Thread(target=_seal_from_time_to_time, args=(run, stop), daemon=True)
+    stream.start()
     sealer.start()
     try:
-        samples = sampler.run(stop, duration_s)
+        yield
     finally:
-        stream_stop.set()
-        thread.join(timeout=4)
+        stop.set()
+        stream.join(timeout=4)
         writer.close()
         sealer.join(timeout=4)
-    _seal(run)
-    return samples
 
 
 @contextmanager
@@ -199,7 +179,5 @@ def _seal(run: Run) -> None:
     """Turn what is complete into Parquet: of writers that still run, segments that have a successor."""
     from thermograd.store.log.seal import seal_run
 
-    try:
+    with Guard("thermograd could not seal the run: %(error)s"):  # `seal` can be run later
         seal_run(run.path, run.run_id, run.live_writers())
-    except Exception as error:  # noqa: BLE001 - live segments are as readable as sealed ones; `seal` can be run later
-        _log.warning("thermograd could not seal the run: %s", error)

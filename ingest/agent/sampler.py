@@ -14,6 +14,7 @@ from typing import Any
 import psutil
 from thermograd.ingest.devices.base import DeviceReader
 from thermograd.ingest.devices.host import read_pressure
+from thermograd.store.guard import Guard
 from thermograd.store.host import clock_pair
 from thermograd.store.log.writer import EventWriter
 
@@ -25,7 +26,7 @@ _CLOCK_STEP_NS = 20_000_000  # more than clocks are slewed by in a second (0.5 m
 
 
 class Account:
-    """How punctual the ticks were, how long reading took, and what failed.
+    """How punctual the ticks were, and how long reading took.
 
     Examples
     --------
@@ -38,7 +39,6 @@ class Account:
 
     def __init__(self) -> None:
         self.missed = 0
-        self.failed = 0
         self._late_ns: list[int] = []
         self._longest_read_ns = 0
 
@@ -48,15 +48,13 @@ class Account:
         self._longest_read_ns = max(self._longest_read_ns, read_ns)
         self.missed += missed
 
-    def close(self) -> dict[str, Any]:
+    def close(self, failed: int = 0) -> dict[str, Any]:
         """Return the account: counts, and lateness in ms."""
         late = sorted(self._late_ns)
+        counts = {"ticks": len(late), "missed_ticks": self.missed, "failed_reads": failed}
         if not late:
-            return {"ticks": 0, "missed_ticks": self.missed, "failed_reads": self.failed}
-        return {
-            "ticks": len(late),
-            "missed_ticks": self.missed,
-            "failed_reads": self.failed,
+            return counts
+        return counts | {
             "late_p50_ms": round(late[len(late) // 2] / 1e6, 3),
             "late_p95_ms": round(late[min(len(late) - 1, len(late) * 95 // 100)] / 1e6, 3),
             "late_max_ms": round(late[-1] / 1e6, 3),
@@ -80,24 +78,7 @@ class ClockWatch:
 
 
 class Sampler:
-    """Reads each device at each tick and appends what it says.
-
-    Parameters
-    ----------
-    readers
-        One of each vendor.
-    writer
-        Where samples and marks go.
-    hz
-        Ticks a second.
-
-    Attributes
-    ----------
-    written
-        Samples appended.
-    schedule
-        ``first_due_monotonic_ns`` and ``period_ns``.
-    """
+    """Reads each device `hz` times a second and appends what it says; `written` counts the samples."""
 
     def __init__(self, readers: list[DeviceReader], writer: EventWriter, hz: float) -> None:
         self._readers, self._writer = readers, writer
@@ -106,7 +87,7 @@ class Sampler:
         self._done = threading.Event()
         self._account = Account()
         self._lock = threading.Lock()
-        self._said: set[int] = set()
+        self._guard = Guard("thermograd: %(place)s failed (%(error)s)")
         self._pressure = read_pressure()
         self.written = 0
         self.schedule = {"first_due_monotonic_ns": self._first_ns, "period_ns": self._period_ns}
@@ -167,7 +148,10 @@ class Sampler:
             samples = reader.read()
             self._append_marks(reader)
         except Exception as error:  # noqa: BLE001 - one broken reader must not blind the others; logged, counted
-            self._failed(reader, error)
+            with self._lock:
+                is_first = self._guard.count(error, _name(reader))
+            if is_first:
+                self._writer.append("mark", mark="gap", text=f"{_name(reader)} failed: {error}")
             return
         read_us = (time.monotonic_ns() - begun_ns) / 1e3
         for sample in samples:
@@ -180,20 +164,12 @@ class Sampler:
             _log.warning("thermograd: %s", mark.get("text"))
             self._writer.append("mark", **mark)
 
-    def _failed(self, reader: DeviceReader, error: Exception) -> None:
-        with self._lock:
-            self._account.failed += 1
-            first = id(reader) not in self._said
-            self._said.add(id(reader))
-        if first:
-            _log.warning("thermograd: %s failed (%s)", _name(reader), error)
-            self._writer.append("mark", mark="gap", text=f"{_name(reader)} failed: {error}")
-
     def _write_account(self) -> None:
         with self._lock:
             account, self._account = self._account, Account()
-        account.failed += sum(reader.take_failures() for reader in self._readers)
-        detail = account.close() | {
+            failed = self._guard.take()
+        failed += sum(reader.take_failures() for reader in self._readers)
+        detail = account.close(failed) | {
             "cpu_s": round(time.process_time(), 2),
             "rss_mib": round(psutil.Process().memory_info().rss / 2**20, 1),
         }

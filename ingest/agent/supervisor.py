@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from thermograd.ingest.agent.footprint import FRUGAL
+from thermograd.store.guard import Guard
 
 _log = logging.getLogger("thermograd")
 _AGENT_END_S = 10.0
@@ -24,34 +25,13 @@ _MOST_STARTS = 2
 class AgentProcess:
     """The node's agent as a subprocess: samples the devices, watches the log, prints alerts.
 
-    An agent that dies is started again once; the second death is final. Both are told to `on_gap` and
-    said in one line on stderr.
+    An agent that dies is started again once; the second death is final. Both are told to `on_gap`, with a
+    sentence, and said in one line on stderr. OSError is raised if it cannot be started at all.
 
-    Parameters
-    ----------
-    run_dir
-        The run it works for.
-    hz
-        Samples a second.
-    simulate
-        Preset of a simulated GPU to sample beside the real devices, or None.
-    on_line
-        Called, in a thread, with each line the agent prints; by default they go to stderr.
-    on_alert
-        Called, in a thread, with the columns of each alert as it is raised. What it raises is caught,
-        counted in `failures` and said once.
-    on_gap
-        Called, in a thread, with a sentence when the agent has died: samples are missing from here.
-
-    Attributes
-    ----------
-    failures
-        How often `on_line` or `on_alert` raised.
-
-    Raises
-    ------
-    OSError
-        If the agent cannot be started at all.
+    In threads of their own, `on_alert` is called with the columns of each alert as it is raised, and
+    `on_line` with each other line that the agent prints (by default they go to stderr); what they raise is
+    counted by `guard` and said once. `simulate` is the preset of a simulated GPU to sample beside the real
+    devices.
     """
 
     def __init__(
@@ -75,7 +55,7 @@ class AgentProcess:
         self._stopping = threading.Event()
         self._lock = threading.Lock()
         self._reader: threading.Thread | None = None
-        self.failures = 0
+        self.guard = Guard("thermograd: what was to be called on an alert failed (%(error)r)")
         self._process = self._start()
         self._watcher = threading.Thread(target=self._watch, name="thermograd-agent", daemon=True)
         self._watcher.start()
@@ -106,16 +86,11 @@ class AgentProcess:
         assert process.stdout is not None
         with process.stdout:
             for raw in process.stdout:
-                try:
+                with self.guard:  # a user's callable; must not end the reading
                     self._pass_on(raw.decode("utf-8", "replace").rstrip("\n"))
-                except Exception as error:  # noqa: BLE001 - a user's callable; must not end the reading
-                    if not self.failures:
-                        _log.warning("thermograd: what was to be called on an alert failed (%r)", error)
-                    self.failures += 1
 
     def _pass_on(self, line: str) -> None:
-        alert = _alert_of(line) if self._on_alert is not None else None
-        if alert is not None and self._on_alert is not None:
+        if self._on_alert is not None and (alert := _alert_of(line)) is not None:
             self._on_alert(alert)
         elif self._on_line is not None:
             self._on_line(line)
@@ -151,11 +126,9 @@ class AgentProcess:
 
     def _tell(self, text: str) -> None:
         _log.warning("thermograd: %s", text)
-        try:
+        with Guard("thermograd could not mark the gap: %(error)r"):  # the watcher has nobody to raise to
             if self._on_gap is not None:
                 self._on_gap(text)
-        except Exception as error:  # noqa: BLE001 - the watcher has nobody to raise to
-            _log.warning("thermograd could not mark the gap: %r", error)
 
     def stop(self) -> None:
         """Tell the agent to finish (samples, alerts, sealing) and wait for it a while."""
@@ -164,7 +137,12 @@ class AgentProcess:
         with self._lock:
             self._stopping.set()
             process = self._process
-        _say_stop(process)
+        try:  # by a word, since forked workers may keep our end of the pipe open
+            if process.stdin is not None and not process.stdin.closed:
+                process.stdin.write(b"stop\n")
+                process.stdin.close()
+        except OSError as error:  # it has ended already
+            _log.debug("thermograd's agent: %s", error)
         try:
             process.wait(_AGENT_END_S)
         except subprocess.TimeoutExpired:
@@ -173,23 +151,10 @@ class AgentProcess:
             self._reader.join(timeout=2)
 
 
-def _say_stop(process: "subprocess.Popen[bytes]") -> None:
-    """Tell an agent to finish: by a word, since forked workers may keep our end of the pipe open."""
-    if process.stdin is None or process.stdin.closed:
-        return
-    try:
-        process.stdin.write(b"stop\n")
-        process.stdin.close()
-    except OSError as error:  # it has ended already
-        _log.debug("thermograd's agent: %s", error)
-
-
 def _alert_of(line: str) -> dict[str, Any] | None:
     """Return the alert that a line of the agent is, or None for a line meant for a person."""
-    if not line.startswith("{"):
-        return None
     try:
-        value = json.loads(line)
+        value = json.loads(line) if line.startswith("{") else None
     except ValueError:
         return None
     return value if isinstance(value, dict) else None

@@ -102,7 +102,7 @@ def test_a_listener_that_raises_is_counted_said_once_and_called_again(tmp_path, 
     agent = AgentProcess(tmp_path, 5, None, heard.hears(heard.lines), fail)
     heard.wait(lambda: heard.lines)
     agent.stop()
-    assert (len(heard.alerts), agent.failures) == (2, 2)
+    assert (len(heard.alerts), agent.guard.failures) == (2, 2)
     assert caplog.text.count("the user's mistake") == 1
 
 
