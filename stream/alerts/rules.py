@@ -13,7 +13,7 @@ from typing import Any, Protocol
 from msgspec.structs import asdict
 from thermograd.stream.alerts.alert import Alert, alert_from, as_float, at_step
 from thermograd.stream.efficiency import Efficiency
-from thermograd.stream.settings import Settings, SpikeSettings
+from thermograd.stream.settings import SensorGapSettings, Settings, SpikeSettings
 from thermograd.stream.shift import LevelShift
 from thermograd.stream.spike import Episode, SpikeDetector
 from thermograd.stream.throttle import ThrottleDetector, ThrottleEpisode
@@ -232,17 +232,18 @@ class ThrottleRule:
 class GapRule:
     """Alert ``sensor.gap``: a device's samples stopped for a while and came back.
 
-    A gap is longer than `least_s` seconds and than `intervals` times the median of the last `median_of`
+    A gap is longer than ``least_s`` and than ``intervals`` times the median of the last ``median_of``
     intervals between the device's samples.
     """
 
-    def __init__(self, device: str, least_s: float = 5.0, intervals: int = 5, median_of: int = 31) -> None:
+    def __init__(self, device: str, section: SensorGapSettings) -> None:
         self.name = f"sensor.gap of {device}"
-        self.definition = f"sensor.gap/1({least_s=!r},{intervals=!r},{median_of=!r})"
+        given = ",".join(f"{name}={value!r}" for name, value in asdict(section).items())
+        self.definition = f"sensor.gap/1({given})"
         self._device = device
-        self._least_ns, self._times = round(least_s * 1e9), intervals
+        self._least_ns, self._times = round(section.least_s * 1e9), section.intervals
         self._last_ns: int | None = None
-        self._intervals_ns: deque[int] = deque(maxlen=median_of)
+        self._intervals_ns: deque[int] = deque(maxlen=section.median_of)
 
     def update(self, values: Mapping[str, Any]) -> list[Alert]:
         """Learn one sample."""
@@ -344,6 +345,6 @@ def _spike_rule(metric: str, alert: str, section: SpikeSettings) -> SpikeRule:
 def device_rules(device: str, facts: Mapping[str, Any], settings: Settings) -> list[Rule]:
     """Return fresh rules for one device of one writer, from the device's facts in ``run.json``."""
     throttle = ThrottleDetector(as_float(facts.get("temperature_limit_c")), **asdict(settings.throttle))
-    rules: list[Rule] = [ThrottleRule(device, throttle), GapRule(device, **asdict(settings.sensor_gap))]
+    rules: list[Rule] = [ThrottleRule(device, throttle), GapRule(device, settings.sensor_gap)]
     definition = settings.efficiency.collapse
     return rules if definition == "off" else [*rules, EfficiencyRule(device, facts, definition)]

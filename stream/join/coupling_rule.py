@@ -3,25 +3,21 @@
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from msgspec.structs import asdict
 from thermograd.store.columns import signal
 from thermograd.stream.alerts.alert import Alert, alert_from
 from thermograd.stream.coupling.detector import CouplingBank
 from thermograd.stream.join.ticks import DRIVERS, SENSORS, Tick
+from thermograd.stream.settings import CouplingSettings
 
 
 class CouplingEvidence(NamedTuple):
     """What is known of one pair now.
 
-    Attributes
-    ----------
-    e_value
-        Evidence since the last alarm; what counts as alarm is the mean over a device's sensors.
-    run_e_value
-        Evidence of the whole run, never begun anew: 20 or more is said of at most 5 % of uncoupled pairs.
-    strength
-        Correlation of what is new in both, at the lag with most evidence, recently.
-    lag_s
-        That lag; above 0: training leads, the hardware follows.
+    `e_value` is the evidence since the last alarm (what counts as alarm is the mean over a device's sensors),
+    `run_e_value` that of the whole run, never begun anew: 20 or more is said of at most 5 % of uncoupled
+    pairs. `strength` is the correlation of what is new in both, at the lag with most evidence, recently;
+    `lag_s` is that lag; above 0: training leads, the hardware follows.
     """
 
     e_value: float
@@ -40,34 +36,28 @@ class CouplingRule:
     All sensors of all devices share one guarantee: the alarm of a device asks for `alarm_s` times the
     number of devices, of the mean e-value of its sensors.
 
-    `devices` is how many devices are watched together; on uncoupled data alerts are in the mean at least
-    `alarm_s` seconds apart. `max_lag_s` and `warmup_s` are those of the monitor, in ticks of 1 s. An alarm
-    within `quiet_s` seconds of the last one belongs to the same episode: no new alert. `order`,
-    `forgetting` and `driver_lags` are of `thermograd.stream.coupling.innovations.Innovations`.
+    `devices` is how many devices are watched together; `section` says how: on uncoupled data alerts are in
+    the mean at least ``alarm_s`` apart, and an alarm within ``quiet_s`` of the last one belongs to the same
+    episode: no new alert.
     """
 
-    def __init__(
-        self,
-        device: str,
-        devices: int = 1,
-        alarm_s: float = 259_200.0,
-        max_lag_s: int = 12,
-        warmup_s: int = 120,
-        quiet_s: int = 1800,
-        order: int = 4,
-        forgetting: float = 0.999,
-        driver_lags: int = 1,
-    ) -> None:
+    def __init__(self, device: str, devices: int, section: CouplingSettings) -> None:
         self.name = f"coupling of {device}"
-        self._device, self._alarm_s, self._quiet_s = device, alarm_s, quiet_s
+        self._device, self._section = device, section
+        given = ",".join(f"{name}={value!r}" for name, value in asdict(section).items())
         self.definition = (
-            f"coupling/1({alarm_s=!r},{max_lag_s=!r},{warmup_s=!r},{quiet_s=!r},{order=!r},{forgetting=!r},"
-            f"{driver_lags=!r},{devices=!r},sensors={'+'.join(SENSORS)},drivers={'+'.join(DRIVERS)})"
+            f"coupling/1({given},{devices=!r},sensors={'+'.join(SENSORS)},drivers={'+'.join(DRIVERS)})"
         )
         self._bank = CouplingBank(
-            len(SENSORS), len(DRIVERS), alarm_s * devices, max_lag_s, warmup_s, order, forgetting,
-            driver_lags=driver_lags,
-        )  # fmt: skip
+            len(SENSORS),
+            len(DRIVERS),
+            section.alarm_s * devices,
+            section.max_lag_s,
+            section.warmup_s,
+            section.order,
+            section.forgetting,
+            driver_lags=section.driver_lags,
+        )
         self._since_alarm: int | None = None
 
     def update(self, tick: Tick) -> list[Alert]:
@@ -78,7 +68,7 @@ class CouplingRule:
             self._since_alarm += 1
         if not bank.detected:
             return []
-        begins = self._since_alarm is None or self._since_alarm > self._quiet_s
+        begins = self._since_alarm is None or self._since_alarm > self._section.quiet_s
         self._since_alarm = 0
         return [self._to_alert(tick, tick.cause)] if begins and tick.cause is not None else []
 
@@ -98,6 +88,7 @@ class CouplingRule:
         sensor, lag, strength = bank.strongest()
         column = SENSORS[sensor]
         name = signal(column).name
+        apart_h = self._section.alarm_s / 3600.0
         order = f"{name} follows {lag} s later" if lag > 0 else f"{name} leads by {-lag} s"
         order = order if lag else "within the same second"
         asked = column if column != "throttled_s" else "sm_clock_mhz"
@@ -107,7 +98,7 @@ class CouplingRule:
             "warning",
             f"{self._device}: log(grad_norm) and {name} move together ({order}; correlation of what is new "
             f"in them {strength:+.2f}, e-value {float(bank.e_values[sensor]):.2g}). On uncoupled data such "
-            f"an alert comes at most once in {self._alarm_s / 3600.0:.3g} h. Look for a common cause that is "
+            f"an alert comes at most once in {apart_h:.3g} h. Look for a common cause that is "
             "not recorded (length of sequences, evaluation, data loading), then at "
             f"`thermograd analyze RUN --y {asked}`",
             step=tick.step,

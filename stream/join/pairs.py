@@ -3,7 +3,6 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from msgspec.structs import asdict
 from thermograd.stream.alerts.alert import Alert
 from thermograd.stream.correlation import RollingCorrelation
 from thermograd.stream.join.coupling_rule import CouplingEvidence, CouplingRule
@@ -80,7 +79,7 @@ class DevicePairs:
         if self.join.refused:
             return []
         if device not in self._rules:
-            self._rules[device] = CouplingRule(device, self._watched, **asdict(self._settings.coupling))
+            self._rules[device] = CouplingRule(device, self._watched, self._settings.coupling)
         self._ticks.sample(_key(values, writer), values)
         return self._advance(device, self.join.watermark_ns(device))
 

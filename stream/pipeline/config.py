@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, get_args, get_origin
 
 import msgspec
-from msgspec.structs import FieldInfo, asdict
+from msgspec.structs import FieldInfo
 from thermograd.store.errors import ConfigError
 from thermograd.stream.settings import DEFINING, Settings, SinkSettings
 from thermograd.stream.sinks.webhook import check_url
@@ -259,7 +259,7 @@ def _check_together(settings: Settings, sources: Mapping[str, str], where: str) 
     try:
         step_rules(settings)
         device_rules("device", {}, settings)
-        CouplingRule("device", 1, **asdict(settings.coupling))
+        CouplingRule("device", 1, settings.coupling)
     except ValueError as error:
         given = ", ".join(f"{name} ({source})" for name, source in sources.items() if "sinks." not in name)
         raise ConfigError(f"{where}: settings do not go together: {error}; given: {given}") from error

@@ -34,10 +34,9 @@ def watch_log(
 
     Parameters
     ----------
-    poll
-        Returns the events that appeared since its last call.
-    append
-        Writes an event: `append(kind, **columns)`; called from several threads.
+    poll, append
+        Return the events that appeared since the last call; write an event, `append(kind, **columns)`, from
+        several threads.
     devices
         Facts of each device, from ``run.json``.
     stop

@@ -11,7 +11,6 @@ from thermograd.store.events import Event, was_watched
 from thermograd.store.files import write_file
 from thermograd.store.text import nan_as_text
 from thermograd.stream.alerts.alert import Alert, alert_line, digest
-from thermograd.stream.join.coupling_rule import CouplingEvidence
 from thermograd.stream.join.lateness import LateEvents, last_seen
 from thermograd.stream.pipeline.monitor import Monitor
 from thermograd.stream.settings import Settings
@@ -23,28 +22,20 @@ class Replay:
 
     Attributes
     ----------
+    monitor
+        As it is at the end: for the account of the join, correlations and coupling.
     alerts, recorded
         Alerts of the replay and of the log, as columns of the `alert` kind.
-    correlations
-        Rolling correlation at the end, by (metric, device, hardware column).
-    joined, unmatched, late
-        Account of the event-time join.
     unseen
         Steps and samples that were written after the live layer had ended, and left out here, too.
-    coupling
-        E-values, strength and lag at the end, by (metric, device, hardware column).
     watched
         Whether a stream layer watched the run; nothing does while logs are imported.
     """
 
-    alerts: list[dict[str, Any]]
-    recorded: list[dict[str, Any]]
-    correlations: dict[tuple[str, str, str], float | None] = field(default_factory=dict)
-    joined: int = 0
-    unmatched: int = 0
-    late: int = 0
+    monitor: Monitor
+    alerts: list[Alert] = field(default_factory=list)
+    recorded: list[Alert] = field(default_factory=list)
     unseen: int = 0
-    coupling: dict[tuple[str, str, str], CouplingEvidence] = field(default_factory=dict)
     watched: bool = True
 
     @property
@@ -67,9 +58,10 @@ class Replay:
 
     def sentence(self, check: bool) -> str:
         """Return in a line what came out, and whether it is what was recorded."""
-        text = f"{len(self.alerts)} alerts; {self.joined} steps joined, {self.unmatched} without a sample"
-        if self.late:
-            text += f", {self.late} events too late"
+        count = self.monitor
+        text = f"{len(self.alerts)} alerts; {count.joined} steps joined, {count.unmatched} without a sample"
+        if count.late:
+            text += f", {count.late} events too late"
         if self.unseen:
             text += f", {self.unseen} written after the stream layer had ended"
         if not check:
@@ -112,22 +104,17 @@ def replay_events(
     marks = [event.values for event in events if event.kind == "mark"]
     left_out = LateEvents.from_marks(marks) if as_recorded else None
     seen = last_seen(marks) if as_recorded else None
-    monitor = Monitor(devices, settings, world_size, left_out)
-    alerts: list[dict[str, Any]] = []
-    recorded: list[dict[str, Any]] = []
-    unseen = 0
+    result = Replay(Monitor(devices, settings, world_size, left_out))
     for event in events:
         if event.kind == "alert":
-            recorded.append(event.values)
+            result.recorded.append(event.values)
         elif seen is not None and event.values["seq"] > seen.get((event.writer, event.kind), -1):
-            unseen += event.kind != "mark"
+            result.unseen += event.kind != "mark"
         else:
-            alerts += monitor.process(event)
-    alerts += monitor.close()
-    return Replay(
-        alerts, recorded, monitor.correlations(), monitor.joined, monitor.unmatched, monitor.late, unseen,
-        monitor.coupling(), bool(recorded) or was_watched(marks),
-    )  # fmt: skip
+            result.alerts += result.monitor.process(event)
+    result.alerts += result.monitor.close()
+    result.watched = bool(result.recorded) or was_watched(marks)
+    return result
 
 
 _SAME = ("time_ns", "alert", "device", "metric", "step")

@@ -8,8 +8,7 @@ from typing import get_args
 import pytest
 from msgspec.structs import fields
 from thermograd.store.errors import ConfigError
-from thermograd.stream.alerts.rules import GapRule, SpikeRule, device_rules, step_rules
-from thermograd.stream.join.coupling_rule import CouplingRule
+from thermograd.stream.alerts.rules import SpikeRule, device_rules, step_rules
 from thermograd.stream.pipeline.config import live_settings, load_config, recorded_settings, variable_of
 from thermograd.stream.pipeline.config_text import settings_rows, settings_toml
 from thermograd.stream.settings import DEFINING, Settings, SinkSettings
@@ -145,8 +144,6 @@ def parameters(detector):
         ("spike", SpikeDetector, {"ratio": 1.3}),
         ("shift", LevelShift, {}),
         ("throttle", ThrottleDetector, {"temperature_limit_c": None}),
-        ("sensor_gap", GapRule, {"device": inspect.Parameter.empty}),
-        ("coupling", CouplingRule, {"device": inspect.Parameter.empty, "devices": 1}),
     ],
 )
 def test_a_section_has_every_parameter_of_its_detector_with_the_same_default(section, detector, others):

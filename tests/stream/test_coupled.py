@@ -133,14 +133,14 @@ def test_events_beyond_the_bound_are_in_the_log_and_the_replay_is_identical(seed
     log += [event("mark", "agent", i, EPOCH + i, **mark) for i, mark in enumerate(marks)]
     replayed = replay_events(log, {}, SOON, 4)
     assert replayed.check()["identical"]
-    assert replayed.late == monitor.late
-    assert replayed.correlations == monitor.correlations()
-    assert replayed.coupling == monitor.coupling()
+    assert replayed.monitor.late == monitor.late
+    assert replayed.monitor.correlations() == monitor.correlations()
+    assert replayed.monitor.coupling() == monitor.coupling()
     repaired = replay_events(log, {}, SOON, 4, as_recorded=False)
     whole = Monitor(settings=SOON, world_size=4)
     assert digest(repaired.alerts) == digest(run(events, whole))
-    assert (repaired.late, repaired.correlations) == (0, whole.correlations())
-    assert repaired.correlations != replayed.correlations
+    assert (repaired.monitor.late, repaired.monitor.correlations()) == (0, whole.correlations())
+    assert repaired.monitor.correlations() != replayed.monitor.correlations()
 
 
 def test_what_was_written_after_the_live_layer_had_ended_is_left_out_of_the_replay_too():

@@ -120,5 +120,7 @@ def test_every_alert_says_what_to_look_at():
 def test_the_alerts_that_have_a_name_are_those_that_the_rules_raise():
     steps = [rule.name.partition(" ")[0] for rule in step_rules(Settings())]
     _, gap = device_rules("gpu", {}, Settings())
-    others = [rule.name.partition(" of gpu")[0] for rule in (gap, CouplingRule("gpu"))]
+    others = [
+        rule.name.partition(" of gpu")[0] for rule in (gap, CouplingRule("gpu", 1, Settings().coupling))
+    ]
     assert {*steps, *CONDITIONS, *others} == set(ALERTS)
