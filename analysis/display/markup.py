@@ -15,11 +15,15 @@ class Html(str):
 
     __slots__ = ()
 
+    def __html__(self) -> "Html":
+        """Return itself: templates take it as it is."""
+        return self
+
 
 def escape(content: Any) -> Html:
-    """Return anything as HTML: `Html` as it is, all else as escaped text without control characters."""
-    if isinstance(content, Html):
-        return content
+    """Return anything as HTML: what is HTML as it is, all else as escaped text without control characters."""
+    if hasattr(content, "__html__"):
+        return Html(content.__html__())
     return Html(html.escape(_CONTROLS.sub("\ufffd", str(content)), quote=True))
 
 

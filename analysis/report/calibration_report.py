@@ -2,15 +2,17 @@
 
 import os
 import platform
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
 from thermograd.analysis.calibration.calibrate import Calibration, Measured, binomial_interval
-from thermograd.analysis.display.markup import Html, element, items, table
+from thermograd.analysis.display.table import Table
+from thermograd.analysis.report.files import writing
+from thermograd.analysis.report.page.document import templates
 from thermograd.store.errors import ThermogradError
 from thermograd.store.files import write_file
-from thermograd.store.text import table_text
 
 _ABOUT = {
     "ar.5": "independent noise with a short memory",
@@ -32,21 +34,6 @@ _ABOUT = {
     "spike 2": "each spike heats by 2 sd",
     "driver+c .3": "correlation .3 on top of a common load",
 }
-_STYLE = """
-body { font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem;
-       color: #1a1a1a; background: #fff; }
-table { border-collapse: collapse; width: 100%; margin: 1rem 0 2rem; }
-th, td { padding: .3rem .6rem; border-bottom: 1px solid #ccc; text-align: left; }
-td:nth-child(n+3), th:nth-child(n+3) { text-align: right; white-space: nowrap;
-       font-variant-numeric: tabular-nums; }
-.scroll { overflow-x: auto; }
-@media (prefers-color-scheme: dark) {
-  body { color: #eee; background: #16181b; }
-  th, td { border-color: #444; }
-}
-"""
-_NULL_COLUMNS = ("process", "what", "naive p<=.05", "naive |r|>.7", "ours p<=.05", "95 %", "coupled")
-_POWER_COLUMNS = ("process", "what", "ours p<=.05", "95 %", "coupled", "lag within 1 bin")
 
 
 def require_writable(path: Path) -> None:
@@ -67,52 +54,35 @@ def write_calibration(path: Path, result: Calibration) -> None:
 
     Raises
     ------
-    ThermogradError
+    LogError
         If the file cannot be written.
     """
-    try:
+    with writing(path):
         write_file(path, calibration_page(result).encode())
-    except OSError as error:
-        raise ThermogradError(f"cannot write {path}: {error.strerror or error}") from error
 
 
 def calibration_text(result: Calibration) -> str:
     """Return both tables as text."""
     lines = [_summary(result), ""]
     if result.nulls:
-        lines += ["Nothing is coupled: how often is it found?"]
-        lines += [table_text(_NULL_COLUMNS, _null_rows(result), _NULL_COLUMNS[2:]), ""]
+        lines += ["Nothing is coupled: how often is it found?", _nulls(result.nulls).text(), ""]
     if result.coupled:
-        lines += ["Something is coupled: how often is it found?"]
-        lines += [table_text(_POWER_COLUMNS, _power_rows(result), _POWER_COLUMNS[2:]), ""]
+        lines += ["Something is coupled: how often is it found?", _coupled(result.coupled).text(), ""]
     return "\n".join(lines).rstrip()
 
 
 def calibration_page(result: Calibration) -> str:
     """Return the report as one HTML document without scripts."""
-    body = [
-        element("h1", "False positives and power"),
-        element("p", _summary(result)),
-        element("h2", "Nothing is coupled: how often is it found?"),
-        element(
-            "p",
-            "Every rate of ours should be about 5 % or less. The naive method is Pearson's correlation of "
-            "the raw values: it takes shared trends, memory and drivers for coupling. “Coupled” is our "
-            "verdict: p is at most .05, and stays so without the most influential second.",
-        ),
-        table(_NULL_COLUMNS, _null_rows(result), "ttnnnnn", "False positives"),
-        element("h2", "Something is coupled: how often is it found?"),
-        table(_POWER_COLUMNS, _power_rows(result), "ttnnnn", "Power"),
-        element("h2", "How it was measured"),
-        items(_method(result)),
-    ]
-    head = Html(
-        '<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'
-        '<meta http-equiv="Content-Security-Policy" content="default-src \'none\'; '
-        "style-src 'unsafe-inline'\"><title>thermograd calibration</title><style>" + _STYLE + "</style>"
-    )
-    page = element("html", element("head", head), element("body", *body), lang="en")
-    return f"<!doctype html>\n{page}\n"
+    packages = ", ".join(f"{name} {version(name)}" for name in ("thermograd", "numpy", "scipy"))
+    return templates().get_template("calibration.html").render(
+        summary=_summary(result),
+        nulls=_nulls(result.nulls),
+        coupled=_coupled(result.coupled),
+        now=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        python=platform.python_version(),
+        packages=packages,
+        seed=result.seed,
+    )  # fmt: skip
 
 
 def _summary(result: Calibration) -> str:
@@ -123,34 +93,23 @@ def _summary(result: Calibration) -> str:
     )
 
 
-def _method(result: Calibration) -> list[str]:
-    packages = ", ".join(f"{name} {version(name)}" for name in ("thermograd", "numpy", "scipy"))
-    now = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
-    return [
-        f"{now}; Python {platform.python_version()}, {packages}.",
-        "95 %: exact binomial interval of the rate (Clopper and Pearson).",
-        f"The same seed ({result.seed}) gives the same numbers on the same versions.",
+def _nulls(measured: Sequence[Measured]) -> Table:
+    rows = [
+        (*_named(row), _rate(row.naive, row.runs), _rate(row.naive_strong, row.runs), *_ours(row))
+        for row in measured
     ]
+    columns = {"process": "t", "what": "t", "naive p<=.05": "n", "naive |r|>.7": "n"}
+    return Table(columns | {"ours p<=.05": "n", "95 %": "n", "coupled": "n"}, rows, "False positives")
 
 
-def _null_rows(result: Calibration) -> list[tuple[str, ...]]:
-    return [
-        (
-            row.name,
-            _ABOUT.get(row.name, ""),
-            _rate(row.naive, row.runs),
-            _rate(row.naive_strong, row.runs),
-            *_ours(row),
-        )
-        for row in result.nulls
-    ]
+def _coupled(measured: Sequence[Measured]) -> Table:
+    rows = [(*_named(row), *_ours(row), _rate(row.lag_found, row.runs)) for row in measured]
+    columns = {"process": "t", "what": "t", "ours p<=.05": "n", "95 %": "n", "coupled": "n"}
+    return Table(columns | {"lag within 1 bin": "n"}, rows, "Power")
 
 
-def _power_rows(result: Calibration) -> list[tuple[str, ...]]:
-    return [
-        (row.name, _ABOUT.get(row.name, ""), *_ours(row), _rate(row.lag_found, row.runs))
-        for row in result.coupled
-    ]
+def _named(row: Measured) -> tuple[str, str]:
+    return row.name, _ABOUT.get(row.name, "")
 
 
 def _ours(row: Measured) -> tuple[str, str, str]:

@@ -1,30 +1,31 @@
 """The report of a run: one HTML file that needs nothing else, figures for print, the numbers as JSON."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from thermograd.analysis.display.markup import Html, element
-from thermograd.analysis.report.data.evidence import Evidence, around_spikes, pair_evidence
-from thermograd.analysis.report.data.panel import Panels
+from thermograd.analysis.display.numbers import shown_number
+from thermograd.analysis.display.table import Table
+from thermograd.analysis.report.data.evidence import Evidence, around_spikes, lag_pairs, pair_evidence
+from thermograd.analysis.report.data.hardware import device_label
+from thermograd.analysis.report.data.panel import KIND_NAMES, Panels
 from thermograd.analysis.report.data.panels import build_panels, time_origin_ns
 from thermograd.analysis.report.data.tables import FORMATS, figure_tables, table_bytes
-from thermograd.analysis.report.page.charts import pairs_charts_section, spikes_section, timeline_section
-from thermograd.analysis.report.page.document import build_page, require_extra
-from thermograd.analysis.report.page.facts import alerts_section, data_section, energy_section, facts_section
-from thermograd.analysis.report.page.source import queries_section, reproduce_section
-from thermograd.analysis.report.page.verdict import header, method_section, naive_section, pairs_section
+from thermograd.analysis.report.files import make_directory, write_files
+from thermograd.analysis.report.page import facts, verdict
+from thermograd.analysis.report.page.document import GENERATOR, build_page, require_extra
+from thermograd.analysis.report.page.source import queries, versions_text
 from thermograd.analysis.run.event_tests import AroundSpikes
-from thermograd.analysis.run.result import Analysis, Pair
+from thermograd.analysis.run.result import Analysis, Pair, question_verdict, verdict_sentence
 from thermograd.analysis.run.series import RunSeries, load_series
-from thermograd.store.errors import LogError
-from thermograd.store.files import write_file, write_json
+from thermograd.analysis.run.wording import control_lines, event_lines, further_lines
 from thermograd.store.runs.catalogue import Run
-from thermograd.store.version import __version__
 
-_IMAGES = ("png", "pdf", "svg")
+IMAGES = ("png", "pdf", "svg")
 _STILL_BUCKETS = 250  # of a curve in the page's still: it is printed 10 cm wide
+_STILL_POINTS = 200
 _MOST_EVIDENCE = 8  # pairs whose values are put into the page
 
 
@@ -80,27 +81,25 @@ def write_report(
     if data_format is not None and data_format not in FORMATS:
         raise ValueError(f"data_format is {data_format!r}; expected one of: {', '.join(FORMATS)}")
     require_extra()
-    directory = _made(output or run.path / "report")
+    directory = output or run.path / "report"
+    make_directory(directory, "the report")
     contents = prepare(series or load_series(run), analysis)
-    images = _images(contents)
-    page = report_page(contents, images)
-    files = {"report.html": page.encode("utf-8", "replace")} | {
-        f"{_FILES[name.partition('_')[0]]}.{name.partition('_')[2]}": image for name, image in images.items()
-        if name.partition("_")[0] in _FILES
-    }  # fmt: skip
-    if data_format is not None:
-        tables = figure_tables(contents.panels, contents.analysis)
-        files |= {f"{name}.{data_format}": table_bytes(table, data_format) for name, table in tables.items()}
-    return _written(directory, files, analysis)
+    files: dict[str, Any] = _figures(contents) | _points(contents, data_format)
+    page = report_page(contents, stills(contents, files.get("lag_profile.svg")))
+    files |= {"report.html": page.encode("utf-8", "replace"), "analysis.json": analysis.to_json()}
+    write_files(directory, files, "the report")
+    return {_key(name): directory / name for name in files}
 
 
-_FILES = {"figure": "figure", "lag": "lag_profile"}
+def _key(name: str) -> str:
+    stem, _, kind = name.rpartition(".")
+    if kind in IMAGES:
+        return kind if stem == "figure" else f"lag_{kind}"
+    return stem if stem in ("report", "analysis") else f"data_{stem.removeprefix('figure_')}"
 
 
 def prepare(data: RunSeries, analysis: Analysis) -> Contents:
     """Compute all that the report of a run shows beyond its analysis."""
-    from thermograd.analysis.report.data.evidence import lag_pairs
-
     pairs = lag_pairs(analysis)
     found = [
         pair_evidence(analysis.compared, place, families)
@@ -110,17 +109,52 @@ def prepare(data: RunSeries, analysis: Analysis) -> Contents:
     return Contents(data, analysis, build_panels(data), pairs, evidence, *around_spikes(analysis))
 
 
-def report_page(contents: Contents, images: Mapping[str, bytes]) -> str:
-    """Return the page.
+def _figures(contents: Contents) -> dict[str, bytes]:
+    from thermograd.analysis.report.figures.timeline import encode_figure, lag_figure
 
-    Parameters
-    ----------
-    contents
-        From `prepare`.
-    images
-        Figures as SVG by name, for print and where scripts do not run: ``still_svg``, and ``lag_svg``,
-        ``evidence_svg`` and ``spikes_svg`` where there is something to show.
-    """
+    figures = {"figure": _timeline(contents, contents.panels)}
+    if contents.pairs:
+        figures["lag_profile"] = lag_figure(*contents.pairs[0])
+    return {
+        f"{name}.{kind}": encode_figure(figure, kind) for name, figure in figures.items() for kind in IMAGES
+    }
+
+
+def _timeline(contents: Contents, panels: Panels) -> Any:
+    from thermograd.analysis.report.figures.timeline import build_figure
+
+    run = contents.data.run
+    simulated = any(device.simulated for device in contents.data.devices.values())
+    return build_figure(panels, run.name, f"{'Simulated hardware. ' * simulated}{run.run_id}, {GENERATOR}")
+
+
+def _points(contents: Contents, data_format: str | None) -> dict[str, bytes]:
+    if data_format is None:
+        return {}
+    tables = figure_tables(contents.panels, contents.analysis)
+    return {f"{name}.{data_format}": table_bytes(table, data_format) for name, table in tables.items()}
+
+
+def stills(contents: Contents, lag_profile: bytes | None) -> dict[str, bytes]:
+    """Return each chart of the page as SVG, for print and where scripts do not run."""
+    from thermograd.analysis.report.charts.pairs import cross_chart, memory_chart
+    from thermograd.analysis.report.charts.spikes import spikes_chart
+    from thermograd.analysis.report.charts.style import image
+    from thermograd.analysis.report.figures.timeline import encode_figure
+
+    small = _timeline(contents, contents.panels.thinned(_STILL_BUCKETS))
+    first = contents.evidence[:1]
+    specs = {
+        "cross": cross_chart(first, _STILL_POINTS),
+        "memory": memory_chart(first),
+        "spikes": spikes_chart(contents.spikes[:1]),
+    }
+    drawn = {name: image(spec, "svg") for name, spec in specs.items() if spec}
+    return {"timeline": encode_figure(small, "svg")} | ({"lag": lag_profile} if lag_profile else {}) | drawn
+
+
+def report_page(contents: Contents, images: Mapping[str, bytes]) -> str:
+    """Return the page, from what `prepare` and `stills` gave."""
     from thermograd.analysis.report.charts.pairs import cross_chart, lag_chart, memory_chart
     from thermograd.analysis.report.charts.spikes import spikes_chart
     from thermograd.analysis.report.charts.timeline import panels_chart
@@ -133,102 +167,84 @@ def report_page(contents: Contents, images: Mapping[str, bytes]) -> str:
         "memory": memory_chart(contents.evidence),
         "spikes": spikes_chart(contents.spikes),
     }
-    origin_ns = time_origin_ns(data)
-    stills = [images[name] for name in ("lag_svg", "evidence_svg") if name in images]
-    sections = (
-        header(data, analysis),
-        _navigation(),
-        facts_section(data, panels),
-        timeline_section(panels, images["still_svg"], has_chart=charts["timeline"] is not None),
-        pairs_charts_section(contents.pairs, contents.evidence, stills),
-        spikes_section(contents.spikes, contents.no_spikes, analysis, images.get("spikes_svg")),
-        pairs_section(analysis),
-        naive_section(analysis),
-        energy_section(data),
-        alerts_section(data, origin_ns),
-        data_section(data, analysis, origin_ns),
-        method_section(),
-        queries_section(data),
-        reproduce_section(data, analysis),
-        element("footer", f"thermograd {__version__}, run {data.run.run_id}"),
+    return build_page(
+        "run.html",
+        f"{data.run.name}: thermograd run report",
+        charts,
+        stills=images,
+        run=data.run,
+        quoted_id=shlex.quote(data.run.run_id),
+        **_verdict(data, analysis),
+        **_recording(data, analysis, panels),
+        **_charts(contents),
+        sql=queries(data.run.run_id),
+        versions=versions_text(),
+        tolerance_s=analysis.alignment["tolerance_s"],
+        recorded_with=data.run.facts.get("thermograd_version"),
     )
-    return build_page(f"{data.run.name}: thermograd run report", "\n".join(sections), charts)
 
 
-_SECTIONS = {
-    "run": "The run",
-    "timeline": "Timeline",
-    "lags": "Lags",
-    "spikes": "Spikes",
-    "tests": "Tests",
-    "energy": "Energy",
-    "alerts": "Alerts",
-    "data": "Data quality",
-    "method": "Method",
-    "sql": "SQL",
-    "again": "Do it again",
-}
-
-
-def _navigation() -> Html:
-    links = [element("li", element("a", name, href=f"#{place}")) for place, name in _SECTIONS.items()]
-    return element("nav", element("ul", *links), class_="no-print", aria_label="Parts of this report")
-
-
-def _images(contents: Contents) -> dict[str, bytes]:
-    """Return the figures by name and format."""
-    from thermograd.analysis.report.figures.pairs import evidence_figure, spikes_figure
-    from thermograd.analysis.report.figures.timeline import build_figure, encode_figure, lag_figure
-
-    data = contents.data
-    simulated = any(device.simulated for device in data.devices.values())
-    footer = f"{data.run.run_id}, thermograd {__version__}"
-    footer = f"Simulated hardware. {footer}" if simulated else footer
-    figures: dict[str, Any] = {"figure": build_figure(contents.panels, data.run.name, footer)}
-    if contents.pairs:
-        figures["lag"] = lag_figure(*contents.pairs[0])
-    images = {
-        f"{name}_{kind}": encode_figure(figure, kind) for name, figure in figures.items() for kind in _IMAGES
+def _verdict(data: RunSeries, analysis: Analysis) -> dict[str, Any]:
+    simulated = ", ".join(device_label(device) for device in data.devices.values() if device.simulated)
+    return {
+        "simulated": simulated,
+        "verdict_of_question": question_verdict(analysis),
+        "sentence": verdict_sentence(analysis),
+        "how_sure": verdict.how_sure(analysis),
+        "not_said": verdict.not_said(analysis, bool(simulated)),
+        "tested": verdict.tested(analysis),
+        "further": further_lines(analysis),
+        "controls": verdict.controls_table(analysis),
+        "control_lines": control_lines(analysis),
+        "naive_example": verdict.naive_example(analysis),
     }
-    small = contents.panels.thinned(_STILL_BUCKETS)
-    images["still_svg"] = encode_figure(build_figure(small, data.run.name, footer), "svg")
-    if contents.evidence:
-        first = contents.evidence[0]
-        figure = evidence_figure(first, contents.pairs[first.place][0])
-        images["evidence_svg"] = encode_figure(figure, "svg")
-    if contents.spikes:
-        images["spikes_svg"] = encode_figure(spikes_figure(contents.spikes[0]), "svg")
-    return images
 
 
-def _written(directory: Path, files: Mapping[str, bytes], analysis: Analysis) -> dict[str, Path]:
-    paths: dict[str, Path] = {}
-    try:
-        for name, content in files.items():
-            path = directory / name
-            write_file(path, content)
-            paths[_key(name)] = path
-        paths["analysis"] = directory / "analysis.json"
-        write_json(paths["analysis"], analysis.to_json())
-    except OSError as error:
-        raise _unwritable(directory, error) from error
-    return paths
+def _recording(data: RunSeries, analysis: Analysis, panels: Panels) -> dict[str, Any]:
+    origin_ns = time_origin_ns(data)
+    alerts = facts.alerts_table(data, origin_ns)
+    return {
+        "facts": facts.run_facts(data, panels.end_s),
+        "devices": facts.devices_table(data),
+        "devices_absent": facts.devices_absent(data),
+        "has_devices": bool(data.devices),
+        "watched": data.watched,
+        "alerts": alerts,
+        "more_alerts": len(data.alerts) - len(alerts.rows),
+        "quality": facts.quality_lines(data, analysis, origin_ns),
+        **facts.energy_told(data),
+    }
 
 
-def _made(directory: Path) -> Path:
-    try:
-        directory.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise _unwritable(directory, error) from error
-    return directory
+def _charts(contents: Contents) -> dict[str, Any]:
+    panels = contents.panels
+    shown = [panel for panel in panels.panels if not panel.reason]
+    absent = [panel for panel in panels.panels if panel.reason and panel not in panels.printed]
+    notes = [f"{panel.title}: {note}" for panel in shown for note in panel.notes]
+    notes += [f"Not shown: {panel.title.lower()}. {panel.reason}" for panel in absent]
+    return {
+        "panels": panels,
+        "shown": shown,
+        "kind_names": KIND_NAMES,
+        "notes": notes,
+        "pairs": contents.pairs,
+        "evidence": contents.evidence,
+        "spikes": contents.spikes,
+        "no_spikes": contents.no_spikes,
+        "effects": _effects(contents.spikes),
+        "events": event_lines(replace(contents.analysis, spike_locked=[])),
+    }
 
 
-def _unwritable(directory: Path, error: OSError) -> LogError:
-    return LogError(f"cannot write the report to {directory}: {error.strerror or error}")
-
-
-def _key(name: str) -> str:
-    stem, _, kind = name.rpartition(".")
-    if kind not in _IMAGES:
-        return "report" if kind == "html" else f"data_{stem.removeprefix('figure_')}"
-    return kind if stem == "figure" else f"lag_{kind}"
+def _effects(courses: Sequence[AroundSpikes]) -> Table:
+    columns = {"Signal": "i", "Mean change after a spike": "n", "95 % interval": "n", "n spikes": "n"}
+    rows = [
+        (
+            each.label,
+            f"{shown_number(each.effect, '+.3g')} {each.unit}".strip(),
+            " to ".join(shown_number(end, "+.3g") for end in (each.effect_low, each.effect_high)),
+            *(f"{count:,}" for count in (each.n_spikes, each.n_spikes_found, each.n_controls)),
+        )
+        for each in courses
+    ]
+    return Table(columns | {"of": "n", "n quiet windows": "n"}, rows, "Change after a spike")

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 from synthetic import START_NS, make_run
+from thermograd.analysis.display.table import Table
 from thermograd.analysis.report.text.markdown import (
     code_span,
     report_markdown,
-    table_markdown,
     write_markdown,
 )
 from thermograd.analysis.run.analyze import analyze_run
@@ -78,7 +78,7 @@ def test_any_text_is_one_code_span(text: str, expected: str) -> None:
 
 
 def test_a_pipe_in_a_cell_does_not_end_it() -> None:
-    assert table_markdown(("a",), [("x|y",)]).splitlines()[-1] == "| x\\|y |"
+    assert Table({"a": "t"}, [("x|y",)]).markdown().splitlines()[-1] == "| x\\|y |"
 
 
 @pytest.mark.parametrize(

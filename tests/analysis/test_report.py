@@ -82,9 +82,8 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 def _page(run: Run, analysis: Analysis | None = None) -> Page:
     contents = prepare(load_series(run), analysis or analyze_run(run))
-    return Page(
-        report_page(contents, {"still_svg": b"<svg/>", "lag_svg": b"<svg/>", "evidence_svg": b"<svg/>"})
-    )
+    images = dict.fromkeys(("timeline", "lag", "cross", "memory", "spikes"), b"<svg/>")
+    return Page(report_page(contents, images))
 
 
 @pytest.fixture(scope="module")
@@ -293,7 +292,8 @@ def test_page_loads_nothing(page: Page) -> None:
     assert all(address.startswith(("data:image/svg+xml;base64,", "#")) for address in addresses)
     assert not page.of("link")
     assert not page.of("iframe")
-    assert not re.search(r"@import|url\(", Path(page_module.__file__).with_name("template.html").read_text())
+    style = Path(page_module.__file__).parent / "templates/style.css"
+    assert not re.search(r"@import|url\(", style.read_text())
 
 
 def test_policy_forbids_the_network_and_every_script_but_the_pages_own(page: Page) -> None:

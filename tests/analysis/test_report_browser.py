@@ -262,7 +262,7 @@ def test_page_is_whole_without_scripts(browser: Any, report: Path) -> None:
     context = browser.new_context(java_script_enabled=False)
     page = context.new_page()
     page.goto(report.as_uri())
-    assert page.locator("img.still").count() == 3
+    assert page.locator("img.still").count() == 4
     assert page.locator("img.still").first.is_visible()
     assert page.locator("#chart-timeline").is_hidden()
     context.close()

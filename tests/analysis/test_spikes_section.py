@@ -1,19 +1,18 @@
 """What the hardware does around spikes: found where it was planted, told with n, or said why not."""
 
 from pathlib import Path
-from typing import Any
 
 import altair as alt
 import numpy as np
 import pytest
 from synthetic import make_run
 from thermograd.analysis.report.charts.spikes import spikes_chart
+from thermograd.analysis.report.charts.style import image
 from thermograd.analysis.report.data.evidence import around_spikes
-from thermograd.analysis.report.figures.pairs import spikes_figure
-from thermograd.analysis.report.page.charts import spikes_section
+from thermograd.analysis.report.run_report import prepare, report_page
 from thermograd.analysis.run.analyze import analyze_run
 from thermograd.analysis.run.event_tests import AroundSpikes
-from thermograd.analysis.run.result import Analysis
+from thermograd.analysis.run.series import load_series
 from thermograd.store.log.writer import EventWriter
 from thermograd.store.runs.catalogue import Run, create_run
 
@@ -38,10 +37,24 @@ def _heated(tmp_path: Path, heat_c: float) -> Run:
 
 
 @pytest.fixture(scope="module")
-def course(tmp_path_factory: pytest.TempPathFactory) -> AroundSpikes:
-    ((found,), reason) = around_spikes(analyze_run(_heated(tmp_path_factory.mktemp("runs"), 2.0)))
+def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    return _heated(tmp_path_factory.mktemp("runs"), 2.0)
+
+
+@pytest.fixture(scope="module")
+def course(run: Run) -> AroundSpikes:
+    ((found,), reason) = around_spikes(analyze_run(run))
     assert reason == ""
     return found
+
+
+def _section(run: Run) -> str:
+    """Return what the page says around spikes."""
+    images = dict.fromkeys(("timeline", "lag", "cross", "memory", "spikes"), b"<svg/>")
+    data = load_series(run)
+    page = report_page(prepare(data, analyze_run(run, series=data)), images)
+    section: str = page.partition('<h2 id="spikes">')[2].partition("<h2 ")[0]
+    return section
 
 
 def test_planted_heat_is_found_at_its_time_in_degrees(course: AroundSpikes) -> None:
@@ -60,40 +73,29 @@ def test_chart_and_still_show_the_course_with_its_interval(course: AroundSpikes)
     rows = spec["datasets"]["course"]
     assert [row["t"] for row in rows] == course.offset_s
     assert all(row["low"] <= row["v"] <= row["high"] for row in rows)
-    (ax,) = spikes_figure(course).axes
-    mean = next(line for line in ax.lines if line.get_gid() == "mean")
-    assert mean.get_ydata() == pytest.approx(course.mean)
-    assert f"n = {course.n_spikes} spikes" in ax.get_xlabel()
+    still = image(spec, "svg").decode()
+    assert still.startswith("<svg")
+    assert "seconds after a spike of the gradient norm" in still
+    assert "gpu &lt;b&gt; (simulated)" in still
     assert spikes_chart([]) is None
 
 
-def test_section_tells_effect_interval_and_n_and_escapes_the_device(course: AroundSpikes) -> None:
-    html = spikes_section([course], "", _analysis(), b"<svg/>")
+def test_section_tells_effect_interval_and_n_and_escapes_the_device(run: Run, course: AroundSpikes) -> None:
+    html = _section(run)
     assert "°C</td>" in html
     assert f'<td class="n" data-label="n spikes">{course.n_spikes}</td>' in html
     assert "gpu &lt;b&gt; (simulated)" in html
     assert "<b>" not in html
 
 
-def _analysis(**told: Any) -> Analysis:
-    nothing: dict[str, Any] = {
-        "alignment": {},
-        "pairs": [],
-        "controls": {},
-        "coincidence": {},
-        "warnings": [],
-    }
-    rest: dict[str, Any] = {"simulated": [], "smallest_detectable_r": None}
-    return Analysis(**{"run_id": "run", "method": "rxc"} | nothing | rest | told)
-
-
 def test_run_without_spikes_says_why_there_is_no_average(tmp_path: Path) -> None:
-    analysis = analyze_run(make_run(tmp_path))
+    run = make_run(tmp_path)
+    analysis = analyze_run(run)
     found, reason = around_spikes(analysis)
     assert found == []
     assert "at least 5" in reason
-    html = spikes_section(found, reason, analysis, None)
-    assert "No average around spikes" in html
+    html = _section(run)
+    assert f"No average around spikes. {reason}" in html
     assert "nothing can coincide" in html
 
 
@@ -107,7 +109,6 @@ def test_runs_that_hold_little_have_no_average(tmp_path: Path) -> None:
 
 
 def test_coincidences_are_told_with_their_counts(tmp_path: Path) -> None:
-    analysis = analyze_run(make_run(tmp_path, spikes=[100, 230], collapse_s=120.0))
-    html = spikes_section([], "none", analysis, None)
+    html = _section(make_run(tmp_path, spikes=[100, 230], collapse_s=120.0))
     assert "collapses with a spike before them: 1 of 1" in html or "0 of 2 gradient spikes" in html
     assert "nan" not in html

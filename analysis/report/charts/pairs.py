@@ -119,16 +119,16 @@ def _band_tooltip() -> list[alt.Tooltip]:
 # -- values against each other ---------------------------------------------------------------------
 
 
-def cross_chart(evidence: list[Evidence]) -> Spec | None:
+def cross_chart(evidence: list[Evidence], most_points: int = _MOST_POINTS) -> Spec | None:
     """Return raw values and residuals of each pair against each other, time as colour."""
     if not evidence:
         return None
     rows: Rows = {}
-    raw = [row for each in evidence for row in _cloud(each.place, each.time_s, each.x, each.y)]
+    raw = [row for each in evidence for row in _cloud(each.place, most_points, each.time_s, each.x, each.y)]
     left = [
         row
-        for each in evidence
-        for row in _cloud(each.place, each.residual_time_s, each.residual_x, each.residual_y)
+        for e in evidence
+        for row in _cloud(e.place, most_points, e.residual_time_s, e.residual_x, e.residual_y)
     ]
     titles = [
         {
@@ -143,15 +143,15 @@ def cross_chart(evidence: list[Evidence]) -> Spec | None:
         for each in evidence
     ]
     with checked_later(False):
-        chosen = alt.param(name="pair", value=0)
+        chosen = alt.param(name="pair", value=evidence[0].place)
         plots = [_cloud_plot(rows, "raw", raw, titles), _cloud_plot(rows, "left", left, titles)]
         chart = alt.concat(*plots, columns=2).add_params(chosen)
         specification: Spec = chart.to_dict(validate=False)
     return specification | {"datasets": rows}
 
 
-def _cloud(k: int, time_s: Any, x: Any, y: Any) -> list[dict[str, Any]]:
-    every = np.unique(np.linspace(0, max(0, x.size - 1), min(_MOST_POINTS, x.size)).astype(int))
+def _cloud(k: int, most: int, time_s: Any, x: Any, y: Any) -> list[dict[str, Any]]:
+    every = np.unique(np.linspace(0, max(0, x.size - 1), min(most, x.size)).astype(int))
     columns = (time_s[every].tolist(), x[every].tolist(), y[every].tolist())
     return [{"k": k, "t": round(t), "x": _brief(a), "y": _brief(b)} for t, a, b in zip(*columns, strict=True)]
 
@@ -220,7 +220,7 @@ def memory_chart(evidence: list[Evidence]) -> Spec | None:
         return None
     rows: Rows = {}
     with checked_later(False):
-        chosen = alt.param(name="pair", value=0)
+        chosen = alt.param(name="pair", value=evidence[0].place)
         plots = [_memory_plot(rows, side, evidence) for side in (0, 1)]
         chart = alt.concat(*plots, columns=2).add_params(chosen)
         specification: Spec = chart.to_dict(validate=False)

@@ -6,10 +6,10 @@ import numpy as np
 from numpy.typing import NDArray
 from thermograd.analysis.report.data.panel import AlertTick, Kind, Mark
 from thermograd.analysis.run.series import RunSeries
+from thermograd.store.events import SEVERITIES
 
 Alert = dict[str, Any]
 
-SEVERITIES = ("critical", "warning", "info")
 _MOST = 2000  # marks of one kind: more than a screen has columns
 _MOST_TEXTS = 1000
 _LONGEST = 200
@@ -71,7 +71,8 @@ def alert_ticks(data: RunSeries, origin_ns: int) -> tuple[AlertTick, ...]:
 
 def severity_rank(alert: Alert) -> int:
     """Return 0 for the most severe."""
-    return SEVERITIES.index(alert["severity"]) if alert["severity"] in SEVERITIES else len(SEVERITIES)
+    known = alert["severity"] in SEVERITIES
+    return len(SEVERITIES) - 1 - SEVERITIES.index(alert["severity"]) if known else len(SEVERITIES)
 
 
 def _grouped(alerts: list[Alert], worst_first: Any) -> list[tuple[Alert, int]]:

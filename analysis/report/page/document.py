@@ -2,13 +2,13 @@
 
 Charts are Vega-Lite specifications by name; the page draws each into the element ``chart-<name>``.
 A ``select`` with ``data-chart`` (names) and ``data-signal`` sets a parameter of them; a link with
-``data-time`` shows that time of the chart ``timeline``.
+``data-time`` shows that time of the chart ``timeline``. Whatever a template is given is text and is
+escaped, unless it is `Html` or has ``__html__``.
 """
 
 import base64
 import hashlib
 import os
-import re
 import sys
 from collections.abc import Iterable, Mapping
 from functools import cache
@@ -16,14 +16,16 @@ from importlib.metadata import version
 from importlib.resources import files
 from importlib.util import find_spec
 from pathlib import Path
-from string import Template
 from typing import Any
 
-from thermograd.analysis.display.markup import escape, json_script
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from thermograd.analysis.display.markup import Html, escape, json_script, typeset
 from thermograd.store.errors import MissingExtraError
 from thermograd.store.files import write_file
 from thermograd.store.version import __version__
 
+GENERATOR = f"thermograd {__version__}"
+_HERE = "thermograd.analysis.report.page"
 _EXTRA = {
     "altair": "altair",
     "matplotlib": "matplotlib",
@@ -34,26 +36,27 @@ _BUNDLE_END = "\n/* end of bundle */\n"
 _FEW = 255  # different texts in a column, up to which it is kept as a list of them and places in it
 
 
-def build_page(title: str, body: str, charts: Mapping[str, Mapping[str, Any] | None]) -> str:
-    """Return the page.
+@cache
+def templates() -> Environment:
+    """Return the templates of the pages; they escape whatever is not HTML, with our own `escape`."""
+    environment = Environment(
+        loader=PackageLoader(_HERE),
+        autoescape=True,
+        finalize=escape,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["base64"] = lambda content: base64.b64encode(content).decode("ascii")
+    environment.filters["typeset"] = typeset
+    return environment
 
-    Parameters
-    ----------
-    title
-        Any text.
-    body
-        HTML, made with `markup`.
-    charts
-        Vega-Lite specifications by name; None where there is nothing to draw.
-    """
+
+def build_page(template: str, title: str, charts: Mapping[str, Mapping[str, Any] | None], **told: Any) -> str:
+    """Return a page from a template, what it is told, and its charts (None where nothing is drawn)."""
     from thermograd.analysis.report.charts.style import theme
 
-    template = files("thermograd.analysis.report").joinpath("template.html").read_text(encoding="utf-8")
-    bundle = _bundle()
-    scripts = [
-        bundle if text == "$bundle" else text
-        for text in re.findall(r"<script>(.*?)</script>", template, re.S)
-    ]
+    scripts = ['document.documentElement.classList.add("js");', _bundle(), _source("charts.js")]
     # Only these scripts run, and nothing is loaded from anywhere; Vega compiles its expressions.
     policy = (
         f"default-src 'none'; script-src 'unsafe-eval' {' '.join(map(_script_hash, scripts))}; "
@@ -61,14 +64,19 @@ def build_page(title: str, body: str, charts: Mapping[str, Mapping[str, Any] | N
     )
     data = [json_script("data-themes", {"light": theme("light"), "dark": theme("dark")})]
     data += [json_script(f"data-{name}", packed(spec)) for name, spec in charts.items() if spec is not None]
-    return Template(template).substitute(
-        csp=policy,
-        generator=f"thermograd {__version__}",
-        title=escape(title),
-        body=body,
-        data="\n".join(data),
-        bundle=bundle,
-    )
+    return templates().get_template(template).render(
+        title=title,
+        policy=policy,
+        generator=GENERATOR,
+        style=Html(_source("style.css")),
+        scripts=list(map(Html, scripts)),
+        data=Html("\n".join(data)),
+        **told,
+    )  # fmt: skip
+
+
+def _source(name: str) -> str:
+    return (files(_HERE) / "templates" / name).read_text(encoding="utf-8")
 
 
 def packed(spec: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,15 +1,21 @@
-"""Parts of the report on where its numbers are from: the queries, the commands, the versions."""
+"""Where the numbers of a page are from: the queries and the versions."""
 
-import shlex
 from importlib.metadata import PackageNotFoundError, version
 
-from thermograd.analysis.display.markup import Html, details, element, items
 from thermograd.analysis.run.energy import ENERGY_SQL
-from thermograd.analysis.run.result import Analysis
-from thermograd.analysis.run.series import RunSeries
 from thermograd.store.version import __version__
 
-_PACKAGES = ("numpy", "scipy", "pyarrow", "duckdb", "river", "altair", "matplotlib", "tsdownsample")
+_PACKAGES = (
+    "numpy",
+    "scipy",
+    "pyarrow",
+    "duckdb",
+    "river",
+    "altair",
+    "matplotlib",
+    "vl-convert-python",
+    "tsdownsample",
+)
 _QUERIES = {
     "Steps, losses and gradient norms": """\
 SELECT count(*) AS steps, min(time) AS first, max(time) AS last, arg_min(loss, time_ns) AS first_loss,
@@ -31,15 +37,7 @@ SELECT alert, severity, count(*) AS alerts, min(make_timestamp_ns(onset_time_ns)
 FROM alerts WHERE run_id = '{run_id}' GROUP BY ALL ORDER BY alerts DESC""",
     "Energy: whole recording, training, per step": ENERGY_SQL,
 }
-
-
-def queries(run_id: str) -> dict[str, str]:
-    """Return the SQL behind the report's counts and sums, by what it tells."""
-    quoted = run_id.replace("'", "''")
-    return {name: sql.replace("{run_id}", quoted) for name, sql in _QUERIES.items()}
-
-
-_ACROSS = {
+_ACROSS_RUNS = {
     "Steps and last loss of each run": """\
 SELECT run_id, count(*) AS steps, arg_max(loss, time_ns) AS last_loss
 FROM steps WHERE run_id IN ({run_ids}) GROUP BY run_id ORDER BY run_id""",
@@ -49,51 +47,16 @@ FROM samples WHERE run_id IN ({run_ids}) GROUP BY run_id, device ORDER BY run_id
 }
 
 
+def queries(run_id: str) -> dict[str, str]:
+    """Return the SQL behind the report's counts and sums, by what it tells."""
+    quoted = run_id.replace("'", "''")
+    return {name: sql.replace("{run_id}", quoted) for name, sql in _QUERIES.items()}
+
+
 def queries_across(run_ids: list[str]) -> dict[str, str]:
     """Return the SQL behind the counts of several runs, by what it tells."""
     quoted = ", ".join("'" + run_id.replace("'", "''") + "'" for run_id in run_ids)
-    return {name: sql.replace("{run_ids}", quoted) for name, sql in _ACROSS.items()}
-
-
-def queries_section(data: RunSeries) -> Html:
-    """Return the queries that give the same counts and sums from the log."""
-    blocks = [
-        details(name, element("pre", element("code", sql))) for name, sql in queries(data.run.run_id).items()
-    ]
-    note = (
-        "Counts and sums are SQL over the log: give it to ",
-        element("code", "thermograd query"),
-        ", or in Python to the connection of ",
-        element("code", "thermograd.store.query.connection.connect"),
-        ". The tests are not SQL: ",
-        element("code", "thermograd analyze --json"),
-        " gives every one.",
-    )
-    title = element("h2", "The SQL behind the numbers", id="sql")
-    return Html(title + element("p", *note, class_="note") + "".join(blocks))
-
-
-def reproduce_section(data: RunSeries, analysis: Analysis) -> Html:
-    """Return the commands that give the same numbers again, and the versions that gave these."""
-    run_id = shlex.quote(data.run.run_id)
-    commands = (
-        f"thermograd verify {run_id}",
-        f"thermograd analyze {run_id} --json",
-        f"thermograd replay {run_id}{' --check' * data.watched}",
-        f"thermograd report {run_id} --data parquet",
-    )
-    recorded = data.run.facts.get("thermograd_version")
-    lines = [
-        f"This report: {versions_text()}; tolerance {analysis.alignment['tolerance_s']:g} s.",
-        f"Recorded with thermograd {recorded}." if recorded else "",
-        "Beside this page: figure and lag_profile as PNG, PDF and SVG, and analysis.json; --data "
-        "adds the points.",
-        "Host name, paths and command line are in run.json only, so that this page can be passed on.",
-    ]
-    code = element("pre", element("code", "\n".join(commands)))
-    return Html(
-        element("h2", "Do it again", id="again") + code + items(filter(None, lines), class_="note plain")
-    )
+    return {name: sql.replace("{run_ids}", quoted) for name, sql in _ACROSS_RUNS.items()}
 
 
 def versions_text() -> str:

@@ -1,0 +1,54 @@
+"""Sentences and names that the page, the Markdown and the terminal share."""
+
+import math
+from collections.abc import Callable, Sequence
+
+from thermograd.analysis.comparison.entries import PairAcross
+from thermograd.analysis.display.numbers import duration_text, shown_number
+from thermograd.analysis.run.result import Analysis, Pair, pair_sentence
+from thermograd.analysis.run.series import RunSeries
+
+
+def steps_text(data: RunSeries) -> str:
+    """Return how many steps were recorded in what time; empty for none."""
+    count = data.step_time_ns.size
+    if count < 2:
+        return "1 step" if count else ""
+    seconds = (int(data.step_time_ns[-1]) - int(data.step_time_ns[0])) / 1e9
+    return f"{count:,} steps in {duration_text(seconds)}"
+
+
+def loss_text(data: RunSeries) -> str:
+    """Return the first and the last loss that was recorded; empty for fewer than two."""
+    loss = data.training("loss")
+    known = loss[loss == loss]  # not NaN; infinite is what happened
+    return f"{known[0]:.4g} to {known[-1]:.4g}" if known.size > 1 else ""
+
+
+def device_name(analysis: Analysis, name: str) -> str:
+    """Return a device's name for a person; one that is simulated always says so."""
+    return f"{name} (simulated)" if name in analysis.simulated and "simulated" not in name else name
+
+
+def reasons(pairs: Sequence[Pair], name: Callable[[Pair], str]) -> list[str]:
+    """Return each verdict's reason once, however many pairs share it, behind the name of the first."""
+    shared: dict[str, list[str]] = {}
+    for pair in pairs:
+        names = shared.setdefault(pair_sentence(pair), [])
+        if name(pair) not in names:
+            names.append(name(pair))
+    return [
+        f"{names[0]}{f' and {len(names) - 1} more' * (len(names) > 1)}: {reason}"
+        for reason, names in shared.items()
+    ]
+
+
+def control_sentence(best: PairAcross) -> str:
+    """Return what the naive method finds with the hardware of other runs; empty where it is not known."""
+    if not math.isfinite(best.naive_others):
+        return ""
+    own, others = (shown_number(r, "+.2f") for r in (best.naive_own, best.naive_others))
+    return (
+        f"Control: the naive r is {own} with a run's own hardware (median) and {others} with the hardware of "
+        "the other runs, which cannot be coupled to it."
+    )
