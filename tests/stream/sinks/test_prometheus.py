@@ -18,7 +18,7 @@ from thermograd.stream.pipeline.monitor import Monitor
 from thermograd.stream.settings import MetricsSettings, Settings
 from thermograd.stream.sinks.prometheus import Exporter
 
-PAGE = Path(__file__).parents[2] / "docs" / "alerts.md"
+PAGE = Path(__file__).parents[3] / "docs" / "alerts.md"
 SECOND = 10**9
 OPENMETRICS = "application/openmetrics-text; version=1.0.0"
 GPU = {"temperature_c": 61.0, "power_w": 250.5, "utilization_pct": 98.0, "sm_clock_mhz": 1900.0,

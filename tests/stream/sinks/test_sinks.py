@@ -22,7 +22,7 @@ from thermograd.stream.sinks.outbox import Outbox
 from thermograd.stream.sinks.webhook import WebhookSink, check_url
 
 SECRET = "T0PS3CRET"
-PAGE = Path(__file__).parents[2] / "docs" / "alerts.md"
+PAGE = Path(__file__).parents[3] / "docs" / "alerts.md"
 
 
 class Receiver(ThreadingHTTPServer):

@@ -51,7 +51,7 @@ def test_resumed_from_a_snapshot_it_goes_on_the_same(cut):
 def test_no_thread_count_hash_order_or_vector_instruction_changes_a_bit():
     """In processes of their own, for all of these are fixed when one starts."""
     here = Path(__file__)
-    support = here.parents[1] / "support"
+    support = here.parents[2] / "support"
     script = f"import sys; sys.path[:0] = [{str(support)!r}, {str(here.parent)!r}]\n"
     script += (
         "from stream_events import busy\nfrom test_digest import fingerprint\nprint(fingerprint(busy()))"
