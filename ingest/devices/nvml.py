@@ -52,7 +52,7 @@ class NvmlReader(DeviceReader):
         except (pynvml.NVMLError, DeviceUnavailableError) as error:
             self._shut_down()
             raise DeviceUnavailableError(str(error)) from error
-        self._events = _XidWatcher(pynvml, {uuid: handle for handle, uuid in self._handles})
+        self._events = _XidWatcher(pynvml, self._handles)
 
     def _open(self, environment: Mapping[str, str]) -> list[NvmlGpu]:
         """Open the GPUs that the environment chooses; one that does not answer does not hide the others."""
@@ -70,11 +70,12 @@ class NvmlReader(DeviceReader):
         indices, self._note = select_gpus(known, environment, self._mig_parent)
         if not indices:
             raise DeviceUnavailableError(str(self._note))
-        gpus, self._handles = [], []
+        gpus = []
+        self._handles: dict[str, Any] = {}
         for i in indices:
             try:
                 gpus.append(NvmlGpu(nvml, handles[i], self._versions["driver_version"]))
-                self._handles.append((handles[i], known[i].uuid))
+                self._handles[known[i].uuid] = handles[i]
             except nvml.NVMLError as error:
                 self.unreadable[known[i].uuid] = str(error)
         if not gpus:
@@ -92,9 +93,7 @@ class NvmlReader(DeviceReader):
 
     def describe(self) -> dict[str, dict[str, Any]]:
         """Return the facts of each GPU by ``GPU-<uuid>``."""
-        shared: dict[str, Any] = dict(self._versions)
-        if self._note:
-            shared["note"] = self._note
+        shared = self._versions | ({"note": self._note} if self._note else {})
         facts = {gpu.uuid: gpu.describe() | shared for gpu in self._gpus}
         for uuid, reason in self._events.refused.items():
             facts[uuid]["missing"]["xid events"] = reason

@@ -1,4 +1,4 @@
-"""What is read of an NVIDIA GPU: field numbers of ``nvml.h``, their units, and the bits of two codes.
+"""What is read of an NVIDIA GPU: field numbers of ``nvml.h``, their units, and error codes.
 
 A field is read in one batched call with all others of its tier. Numbers, not pynvml's names: names are
 missing in older versions, and NVIDIA has given some numbers a new meaning (see `throttle_fields`), so it
@@ -38,21 +38,6 @@ MARGINS = {
     "gpu_max_t_limit_c": 196,
 }
 
-# Our own table: pynvml's nvmlClocksEventReasonAll lacks the last two.
-CLOCK_REASONS = {
-    0x1: "idle",
-    0x2: "application clocks",
-    0x4: "software power cap",
-    0x8: "hardware slowdown",
-    0x10: "sync boost",
-    0x20: "software thermal slowdown",
-    0x40: "hardware thermal slowdown",
-    0x80: "hardware power brake",
-    0x100: "display clocks",
-    0x200: "board limit",
-    0x400: "reliability",
-}
-
 _XIDS = {
     13: "graphics engine exception",
     31: "GPU memory page fault",
@@ -77,12 +62,8 @@ def throttle_fields(driver_version: str) -> dict[str, Reading]:
     between whose header we have not seen, give only the thermal policy's counter (75), which does not
     count the hardware's own slowdown.
 
-    Examples
-    --------
     >>> throttle_fields("590.44.01")["throttled_thermal_ns"].fields
     (269, 270)
-    >>> throttle_fields("580.65.06")["throttled_brake_ns"].fields
-    (253,)
     >>> throttle_fields("535.161.08")
     {'throttled_thermal_ns': Reading(fields=(75,), scale=1.0, whole=True)}
     """
@@ -97,23 +78,9 @@ def throttle_fields(driver_version: str) -> dict[str, Reading]:
     }
 
 
-def reasons_of(mask: int) -> list[str]:
-    """Return the reasons that a clock event mask names; a bit that we do not know keeps its number.
-
-    Examples
-    --------
-    >>> reasons_of(0x60 | 1 << 40)
-    ['software thermal slowdown', 'hardware thermal slowdown', 'bit 40']
-    """
-    bits = [bit for bit in range(64) if mask >> bit & 1]
-    return [CLOCK_REASONS.get(1 << bit, f"bit {bit}") for bit in bits]
-
-
 def xid_text(xid: int) -> str:
     """Return an XID error with what it usually means.
 
-    Examples
-    --------
     >>> xid_text(79), xid_text(999)
     ('XID 79 (GPU has fallen off the bus)', 'XID 999')
     """

@@ -33,10 +33,6 @@ Values = dict[str, float | int]
 Calls = dict[str, Callable[[], float | int]]
 
 
-class _LostError(Exception):
-    """The GPU does not answer any more and will not until it is reset."""
-
-
 class _Source:
     """One call to the driver and the columns that it gives."""
 
@@ -142,18 +138,13 @@ class NvmlGpu:
     def _first_of(self, names: tuple[str, ...], *arguments: int) -> Callable[[], int]:
         """Return the first of some functions that both this pynvml and this driver have, else the last."""
 
-        def bound(name: str) -> Callable[[], int]:
+        def call(name: str) -> int:
             function = getattr(self._nvml, name, None)
-            missing = self._nvml.NVMLError(_NO_FUNCTION)
+            if function is None:
+                raise self._nvml.NVMLError(_NO_FUNCTION)
+            return int(function(self._handle, *arguments))
 
-            def call() -> int:
-                if function is None:
-                    raise missing
-                return int(function(self._handle, *arguments))
-
-            return call
-
-        calls = [bound(name) for name in names]
+        calls = [partial(call, name) for name in names]
         return next((call for call in calls if self._why_not(call) is None), calls[-1])
 
     def _batch(self, wanted: dict[str, Reading]) -> list[_Source]:
@@ -241,8 +232,9 @@ class NvmlGpu:
             else:
                 self._all.worked()
                 self._slow_at_s = now_s + _SLOW_PERIOD_S if slow else self._slow_at_s
-        except _LostError as error:
-            self._lose(error)
+        except self._nvml.NVMLError as error:  # it does not answer any more and will not until it is reset
+            self._lost = True
+            self._mark("error", f"{error}; no more samples of it", error=str(error))
             return None
         return {"device": self.uuid, **sample} if sample else None
 
@@ -251,7 +243,7 @@ class NvmlGpu:
             values = source.call()
         except self._nvml.NVMLError as error:
             if error.value in _LOST:
-                raise _LostError(str(error)) from error
+                raise
             self._failed(source, error, now_s)
             return {}
         source.worked()
@@ -267,10 +259,6 @@ class NvmlGpu:
         self.guard.count(f"{names} ({error})")
         (self._all if error.value == _TIMEOUT else source).put_off(now_s)
 
-    def _lose(self, error: Exception) -> None:
-        self._lost = True
-        self._mark("error", f"{error}; no more samples of it", error=str(error))
-
     def _mark(self, mark: str, text: str, **detail: Any) -> None:
         extra = json.dumps({"device": self.uuid} | detail)
         self.marks.append({"mark": mark, "text": f"{self.uuid}: {text}", "detail": extra})
@@ -280,10 +268,8 @@ class NvmlGpu:
     def describe(self) -> dict[str, Any]:
         """Return model, limits, thresholds, the sensors and where they come from, and what is missing."""
         facts: dict[str, Any] = {"model": self.model, "simulated": False}
-        for name, call in self._limits().items():
-            value = self._ask(call)
-            if value is not None:
-                facts[name] = value
+        asked = {name: self._ask(call) for name, call in self._limits().items()}
+        facts |= {name: value for name, value in asked.items() if value is not None}
         margins = self._ask(lambda: self._field_values(MARGINS.values())) or {}
         facts |= {name: _signed(margins[i]) for name, i in MARGINS.items() if i in margins}
         mode = self._ask(lambda: self._nvml.nvmlDeviceGetMigMode(self._handle))
@@ -291,8 +277,9 @@ class NvmlGpu:
             facts["mig"] = bool(mode[0])
         self._choose_limit(facts)
         sensors = {name for source in [*self._fast, *self._slow] for name in source.columns}
-        facts |= {"sensors": sorted(sensors), "missing": dict(sorted(self._missing.items()))}
         return facts | {
+            "sensors": sorted(sensors),
+            "missing": dict(sorted(self._missing.items())),
             "sources": dict(sorted(self._sources_of.items())),
             "batch_latency_us": self.latency_us,
         }

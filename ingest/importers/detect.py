@@ -30,18 +30,7 @@ _ARCHIVES = {
 
 
 def recognise(path: Path) -> tuple[Format | None, str]:
-    """Say by its content what a file is.
-
-    Returns
-    -------
-    Format, str
-        The format, None if it is none of them; and what the file looks like.
-
-    Raises
-    ------
-    ImportFormatError
-        If the file cannot be read.
-    """
+    """Return the format of a file by its content, None if it is none; and what it looks like."""
     try:
         with path.open("rb") as file:
             data = file.read(_HEAD_BYTES)
@@ -60,7 +49,7 @@ def _text(data: bytes) -> str:
 
 
 def _looks(head: Head) -> str:
-    """Say what a file looks like that is of no use."""
+    """Return what a file looks like that is of no use."""
     for magic, name in _ARCHIVES.items():
         if head.data.startswith(magic):
             return f"a {name} archive; unpack it first"

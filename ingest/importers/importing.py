@@ -95,7 +95,7 @@ def describe_import(result: dict[str, Any]) -> str:
 
 
 def _first(count: int, first: FirstLeftOut, name_file: bool) -> str:
-    """Say where the first of some rows is, and what was wrong: in line 17: 999."""
+    """Return where the first of some rows is, and what was wrong: in line 17: 999."""
     where = f"{'first ' * (count > 1)}in {first.where}" + (f" of {first.file}" if name_file else "")
     return where if first.value is None else f"{where}: {first.value}"
 

@@ -43,13 +43,7 @@ class LeftOutError(Exception):
 
 
 def read_number(name: str, text: str) -> float:
-    """Read a finite number from a cell.
-
-    Raises
-    ------
-    LeftOutError
-        If it is none.
-    """
+    """Read a finite number from a cell, or raise LeftOutError."""
     value = float(text) if _NUMBER.fullmatch(text) else math.nan
     if not math.isfinite(value):
         raise LeftOutError(f"torn row: {name} is not a finite number", text)
@@ -72,17 +66,8 @@ def check_bounds(
 def text_lines(path: Path, fallback: str | None = None) -> Iterator[tuple[int, str]]:
     """Yield the number (from 1) and text of every line, without holding the file in memory.
 
-    Parameters
-    ----------
-    path
-        UTF-8 with or without a byte order mark, or UTF-16 with one.
-    fallback
-        The one-byte encoding of lines that are not UTF-8, where the format has one.
-
-    Raises
-    ------
-    ImportFormatError
-        If the file cannot be read, or a line is no such text.
+    The file is UTF-8, with or without a byte order mark, or UTF-16 with one; `fallback` is the one-byte
+    encoding of other lines, where the format has one. Without it they refuse the file.
     """
     try:
         with path.open("rb") as file:
@@ -125,13 +110,7 @@ def _utf16(path: Path, file: io.BufferedReader) -> Iterator[tuple[int, str]]:
 
 
 def require_whole(line: str) -> None:
-    """Refuse a last line that has no end: its last number may be cut short.
-
-    Raises
-    ------
-    LeftOutError
-        If it has none.
-    """
+    """Refuse a last line that has no end: its last number may be cut short."""
     if not line.endswith("\n"):
         raise LeftOutError("torn row: the file ends in mid-line")
 
@@ -145,13 +124,7 @@ def cells_of(line: str) -> list[str]:
 
 
 def json_of(path: Path) -> Any:
-    """Read a JSON file; NaN and Infinity are read as what they say.
-
-    Raises
-    ------
-    ImportFormatError
-        If it cannot be read, or is no JSON.
-    """
+    """Read a JSON file, or refuse it; NaN and Infinity are read as what they say."""
     text = "".join(line for _, line in text_lines(path))
     try:
         return json.loads(text)
@@ -167,13 +140,7 @@ def json_of(path: Path) -> Any:
 
 
 def extra_module(path: Path, name: str) -> Any:
-    """Import a module of a package that only some formats need.
-
-    Raises
-    ------
-    MissingExtraError
-        If the package is not installed.
-    """
+    """Import a module of a package that only some formats need, or raise MissingExtraError."""
     try:
         return importlib.import_module(name)
     except ImportError as error:
@@ -193,13 +160,7 @@ def whole_number(value: Any) -> int | None:
 
 
 def measure(name: str, value: Any) -> float | None:
-    """Return a JSON value as a measurement, null as None, NaN and infinity as they are.
-
-    Raises
-    ------
-    LeftOutError
-        If it is no number.
-    """
+    """Return a JSON value as a measurement: null as None, NaN and infinity as they are."""
     if value is None:
         return None
     try:

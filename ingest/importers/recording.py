@@ -40,10 +40,7 @@ class Head(NamedTuple):
 
 
 class FirstLeftOut(NamedTuple):
-    """The first row that was left out for a reason: its file, where it stands there, and what was wrong.
-
-    The value is a stranger's: it is cut short and has no control characters.
-    """
+    """The first row left out for a reason; `value` is a stranger's: cut short, no control characters."""
 
     file: str
     where: str
@@ -217,10 +214,8 @@ class Format:
         Says by the beginning of a file whether it is one.
     read
         Reads one file (or, where `several`, those of one folder) into a recording of each kind.
-    several
-        Several files of one folder are one log.
-    has_clock
-        The files say when things happened.
+    several, has_clock
+        Several files of one folder are one log; the files say when things happened.
     """
 
     name: str
@@ -242,6 +237,6 @@ def listed_names(names: Iterable[str]) -> str:
 
 
 def of_no_use(noun: str, names: Collection[str]) -> list[str]:
-    """Say in a list of at most one sentence which of a file's names are not imported."""
+    """Return a list of at most one sentence: which of a file's names are not imported."""
     many = "s" if len(names) > 1 else ""
     return [f"{len(names)} {noun}{many} of no use: {listed_names(names)}"] if names else []

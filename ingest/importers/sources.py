@@ -24,7 +24,7 @@ class Source(NamedTuple):
         return ", ".join(path.name for path in self.paths)
 
     def holds(self, path: Path) -> bool:
-        """Say whether a file is one of its files."""
+        """Whether a file is one of its files."""
         return any(path.samefile(own) for own in self.paths)
 
 
@@ -60,10 +60,7 @@ def choose_sources(
 ) -> tuple[dict[Kind, Source], list[str]]:
     """Return the log of each kind (one may be both), and what was ignored with the reason.
 
-    Raises
-    ------
-    ImportFormatError
-        If a named file is of no use, there is nothing to import, or several logs of one kind.
+    ImportFormatError if a named file is of no use, there is nothing to import, or several logs of one kind.
     """
     found = _Found()
     for path in paths:

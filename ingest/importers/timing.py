@@ -11,25 +11,11 @@ _MINUTE_NS = 60 * 10**9
 
 
 def in_time_order(recordings: list[Recording], zone: Zone | None) -> tuple[dict[Kind, pa.Table], str]:
-    """Give every row its UTC time.
+    """Give every row its UTC time; `zone` is the one that a person named for times that name none.
 
-    Parameters
-    ----------
-    recordings
-        At most one of each kind; none is empty.
-    zone
-        The zone that a person named for times that name none.
-
-    Returns
-    -------
-    dict, str
-        The rows of each kind sorted by ``_time_ns`` (stable: equal times stay in the logged order), now
-        UTC epoch ns; and how the times were read.
-
-    Raises
-    ------
-    ImportFormatError
-        If times name no zone and none can be found, or the logs do not overlap.
+    Return the rows of each kind sorted by ``_time_ns`` (stable: equal times stay in the logged order), now
+    UTC epoch ns, and how the times were read. ImportFormatError if times name no zone and none can be
+    found, or the logs do not overlap. Of each kind there is at most one recording; none is empty.
     """
     device = next((r for r in recordings if r.kind == "sample"), None)
     steps = next((r for r in recordings if r.kind == "step"), None)

@@ -42,7 +42,7 @@ class Span(NamedTuple):
     last: int
 
     def overlaps(self, other: "Span") -> bool:
-        """Say whether the spans have a moment in common."""
+        """Whether the spans have a moment in common."""
         return self.first <= other.last and other.first <= self.last
 
     def __str__(self) -> str:
@@ -56,9 +56,9 @@ def _iso(ns: int) -> str:
 def read_epoch(value: float | str) -> Moment | None:
     """Read epoch seconds; None for what is no time between 1970 and 2100.
 
-    A float counts as the shortest decimal that gives it (what the file shows), rounded half-even to
-    whole ns. So ``1761699262.4882805`` is 1761699262488280500 ns, without the 119 ns of doubt that the
-    float itself carries, and dividing by 10**9 gives back the same float.
+    A float counts as the shortest decimal that gives it (what the file shows), rounded half-even to whole ns:
+    ``1761699262.4882805`` is 1761699262488280500 ns, without the 119 ns of doubt that the float itself
+    carries, and dividing by 10**9 gives back the same float.
     """
     try:
         seconds = Decimal(str(value))
@@ -70,7 +70,7 @@ def read_epoch(value: float | str) -> Moment | None:
 
 
 def read_time(text: str) -> Moment | None:
-    """Read an ISO 8601 date and time (with Z, an offset, or neither) or epoch seconds; None if it is neither.
+    """Read an ISO 8601 date and time, with Z, an offset or neither, or epoch seconds; None if it is neither.
 
     Up to nine digits of a second are kept.
     """
@@ -110,11 +110,8 @@ class Zone:
     def to_utc_ns(self, local_ns: int) -> int:
         """Turn a local time (read as if it were UTC) into UTC epoch ns.
 
-        Raises
-        ------
-        ValueError
-            If the clocks of the zone showed this time twice, or never (changes of summer time): which
-            one was meant is not ours to guess.
+        ValueError if the clocks of the zone showed this time twice, or never (changes of summer time): which
+        one was meant is not ours to guess.
         """
         local = _EPOCH + timedelta(seconds=local_ns // 10**9)
         first, second = (local.replace(tzinfo=self.info, fold=fold).utcoffset() for fold in (0, 1))
@@ -135,13 +132,7 @@ def _fixed(offset_s: int) -> Zone:
 
 
 def named_zone(name: str) -> Zone:
-    """Return the zone that a person named: ``UTC``, a name such as ``Europe/Vienna``, or ``+02:00``.
-
-    Raises
-    ------
-    ImportFormatError
-        If there is no such zone.
-    """
+    """Return the zone that a person named: ``UTC``, ``Europe/Vienna``, ``+02:00``, or refuse it."""
     offset = _offset_s(name) if _OFFSET.fullmatch(name) else None
     if offset is not None:
         return _fixed(offset)
@@ -165,29 +156,12 @@ def shown_offset(local_ns: int, utc_ns: int) -> int | None:
 
 
 def infer_zone(local: Span, steps: Span, offsets_s: Iterable[int], clock: str) -> tuple[Zone, str]:
-    """Find the one zone in which a device log overlaps the steps beside it.
+    """Find the one zone in which a device log overlaps the steps beside it, and how it was found.
 
-    Parameters
-    ----------
-    local
-        The device log's span, read as if it were UTC.
-    steps
-        The step log's span, from its epoch times.
-    offsets_s
-        Offsets (seconds east of UTC) that the step log's own local times show. The device log's clock
-        was then this one or UTC; where there are none, it may be any that a civil clock shows.
-    clock
-        The step log's epoch column, for the explanation.
-
-    Returns
-    -------
-    Zone, str
-        The zone, and how it was found.
-
-    Raises
-    ------
-    ImportFormatError
-        If none fits, or several do.
+    `local` is the device log's span read as if it were UTC, `steps` the step log's, from its epoch times,
+    `clock` its epoch column. `offsets_s` (seconds east of UTC) are those that the step log's own local times
+    show: the device log's clock was then one of them or UTC; where there are none, it may be any that a civil
+    clock shows. ImportFormatError if none fits, or several do.
     """
     known = {0, *offsets_s}
     candidates = known if set(offsets_s) else set(_CIVIL_OFFSETS_S)

@@ -8,17 +8,10 @@ _SWING_C = 2.0
 
 
 class HuntingFans:
-    """Fans that answer late to the heat and then too strongly, as badly tuned ones do.
+    """Fans that answer late to heat above `target_c`, and then too strongly, as badly tuned ones do.
 
     They speed up some seconds after the device is hotter than it should be, and slow down some seconds
     after it has cooled by 2 degC. Speeds and delays are drawn anew every time, so there is no period.
-
-    Parameters
-    ----------
-    target_c
-        Temperature above which a device is too hot, degC.
-    seed
-        Of speeds and delays.
 
     Examples
     --------

@@ -11,6 +11,7 @@ do. Every device name begins with ``simulated:`` and `SimulatedGpu.describe` say
     P = P_idle + load P_dynamic x V(x)^2 + P_leak (e^(0.02 (T_die - 60)) - 1),  x = clock / max clock
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from math import exp, floor
 from random import Random
@@ -105,43 +106,35 @@ PRESETS = {
 }
 
 
+def sensor_facts(shown: Iterable[str]) -> dict[str, Any]:
+    """Return which of the columns shown are sensors, and that the others are not simulated."""
+    sensors = [name for name in shown if name != "device"]
+    others = ("device", "read_us", "reported_rle", "reported_collapse", *sensors)
+    missing = [column.name for column in KINDS["sample"] if column.name not in others]
+    return {"sensors": sensors, "missing": dict.fromkeys(missing, "not simulated")}
+
+
 class SimulatedGpu:
     """A GPU that heats, throttles and cools by a model, read like a real one.
 
-    Time moves only by `advance`; the same seed and the same calls give the same readings.
+    Time moves only by `advance`; the same seed (of sensor noise) and the same calls give the same readings.
 
     Parameters
     ----------
     preset
         ``dc`` (700 W server part), ``desktop`` (200 W, own fan), ``restricted`` (the server part
         with a partly blocked heat sink, which throttles under full load), or a `ThermalPart`.
-    seed
-        Of the sensor noise.
-    airflow
-        Share of the nominal cooling, from above 0; may be changed while running, as may `inlet_c`.
     device
         Name; must begin with ``simulated:``. Default: ``simulated:`` and the preset.
 
     Attributes
     ----------
     airflow, inlet_c
-        Share of the nominal cooling, and degC of the air above ambient.
-    brake
-        Whether the external power brake is asserted: half the clock.
-    clock_cap_mhz
-        An administrator's clock limit, MHz, or None.
-    power_limit_w
-        Enforced power limit, W.
-    clock_mhz, power_w, die_c
-        True state, before the sensors.
-    clock_event_mask
-        Reasons that lower the clock now.
-
-    Raises
-    ------
-    ValueError
-        If the preset is not known, the name does not begin with ``simulated:``, or airflow is not
-        above 0.
+        Share of the nominal cooling, above 0, and degC of the air above ambient; may be changed at any time.
+    brake, clock_cap_mhz, power_limit_w
+        The external power brake (half the clock), an administrator's limits of clock (or None) and power.
+    clock_mhz, power_w, die_c, clock_event_mask
+        True state, before the sensors, and the reasons that lower the clock now.
 
     Examples
     --------
@@ -250,12 +243,7 @@ class SimulatedGpu:
             "slowdown_temperature_c": part.slowdown_c,
             "shutdown_temperature_c": part.shutdown_c,
             "max_sm_clock_mhz": part.max_clock_mhz,
-            "sensors": [name for name, value in values.items() if value is not None and name != "device"],
-            "missing": {
-                name: "not simulated"
-                for name, value in values.items()
-                if value is None and name not in ("read_us", "reported_rle", "reported_collapse")
-            },
+            **sensor_facts([name for name, value in values.items() if value is not None]),
         }
 
     def _tick(self, load: float) -> None:

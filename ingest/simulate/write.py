@@ -17,8 +17,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 from thermograd.ingest.simulate.fans import HuntingFans
-from thermograd.ingest.simulate.gpu import SimulatedGpu
-from thermograd.store.events import COMMON, Event, column_names
+from thermograd.ingest.simulate.gpu import SimulatedGpu, sensor_facts
+from thermograd.store.events import Event, column_names
 from thermograd.store.host import host_facts
 from thermograd.store.runs.catalogue import Run
 from thermograd.store.runs.whole import WholeRun, events_in_order, whole_run
@@ -47,10 +47,8 @@ class Signals:
 
     Attributes
     ----------
-    x
-        Shape (m,): log gradient norm up to scale and level.
-    y
-        Shape (m,): what the sensor shows, up to scale and level.
+    x, y
+        Shape (m,): log gradient norm, and what the sensor shows, both up to scale and level.
     sensor
         What y becomes: the temperature (as it is where it is whole degrees), a throttle flag, or
         nothing: then the device is the modelled GPU with a partly blocked heat sink and fans that hunt.
@@ -79,10 +77,6 @@ def simulate_run(
 
     Parameters
     ----------
-    runs_dir
-        Directory of runs.
-    signals
-        What it shows.
     truth
         ``scenario``, ``rho``, ``lag_s``, ``seed`` and ``about``; the seed also draws what does not
         matter: loss, power, step times.
@@ -132,8 +126,6 @@ def simulate_run(
 def truth_text(truth: Mapping[str, Any]) -> str:
     """Return the truth of a simulated run in a few words; also the run's name.
 
-    Examples
-    --------
     >>> truth_text({"scenario": "coupled", "rho": 0.3, "lag_s": 5.0, "seed": 0})
     'simulated: coupled, rho 0.3, lag 5 s, seed 0'
     """
@@ -274,8 +266,6 @@ def _table(time_s: Floats, columns: Columns, begin_ns: int) -> pa.Table:
 def _facts(
     truth: Mapping[str, Any], hz: float, begin_ns: int, end_ns: int, samples: Columns
 ) -> dict[str, Any]:
-    sensors = [name for name in samples if name != "device"]
-    hidden = ("device", "read_us", "reported_rle", "reported_collapse", *(c.name for c in COMMON), *sensors)
     device = {
         "model": "simulated GPU",
         "simulated": True,
@@ -283,8 +273,7 @@ def _facts(
         "power_limit_w": 700.0,
         "temperature_limit_c": 87.0,
         "slowdown_temperature_c": 89.0,
-        "sensors": sensors,
-        "missing": {name: "not simulated" for name in column_names("sample") if name not in hidden},
+        **sensor_facts(samples),
     }
     # Neither host nor command is part of what is simulated.
     return dict.fromkeys(host_facts()) | {

@@ -6,13 +6,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from thermograd.ingest.importers.formats.tags import require_norm, step_values
 from thermograd.ingest.importers.reading import (
     LeftOutError,
     check_bounds,
     json_of,
-    measure,
     read_number,
-    whole_number,
 )
 from thermograd.ingest.importers.recording import Format, Head, Hints, Recording
 from thermograd.ingest.importers.table import Table, csv_format
@@ -138,21 +137,14 @@ def _read_step_log(paths: tuple[Path, ...], _: Hints) -> list[Recording]:
 
 
 def _step_row(entry: Any, previous: Any, is_last: bool) -> tuple[str, Moment, dict[str, Any]]:
-    if not isinstance(entry, dict):
-        raise LeftOutError("torn row: an entry that is not an object")
-    step = whole_number(entry.get("step"))
-    if step is None:
-        raise LeftOutError("torn row: step is not a whole number >= 0", entry.get("step"))
-    names = ("loss", "grad_norm", "learning_rate", "epoch")
-    values = {"step": step} | {name: measure(name, entry.get(name)) for name in names}
-    if step == previous and values["loss"] is None and values["grad_norm"] is None:
+    values = step_values(entry)
+    if values["step"] == previous and values["loss"] is None and values["grad_norm"] is None:
         raise LeftOutError(
             "end-of-training summary (last row: repeated step, null loss and grad_norm)"
             if is_last
             else "evaluation or summary row (repeated step, null loss and grad_norm)"
         )
-    if (values["grad_norm"] or 0.0) < 0.0:
-        raise LeftOutError("grad_norm below 0", values["grad_norm"])
+    require_norm(values)
     for clock, moment in _moments(entry):
         return clock, moment, values
     raise LeftOutError(f"torn row: none of {', '.join(_CLOCKS)} is a time")

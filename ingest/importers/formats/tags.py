@@ -1,11 +1,12 @@
 """What trainers call loss, gradient norm and learning rate, and one row a step out of such values."""
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from thermograd.ingest.importers.reading import LeftOutError
+from thermograd.ingest.importers.reading import LeftOutError, measure, whole_number
 from thermograd.ingest.importers.recording import Recording, of_no_use
 from thermograd.ingest.importers.zones import Moment
 
@@ -30,6 +31,22 @@ _LIGHTNING_RATE = re.compile(r"lr-\w+")  # lr-AdamW, of Lightning's LearningRate
 STEP_TAGS = ("train/global_step", "trainer/global_step", "global_step")
 _SIGNALS = ("loss", "grad_norm", "learning_rate")
 NO_SIGNAL = "evaluation or summary row (no loss, grad_norm or learning_rate)"
+
+
+def step_values(entry: Any) -> dict[str, Any]:
+    """Return the step and signals of a JSON entry; a non-finite one is kept: it is what happened."""
+    if not isinstance(entry, dict):
+        raise LeftOutError("torn row: an entry that is not an object")
+    step = whole_number(entry.get("step"))
+    if step is None:
+        raise LeftOutError("torn row: step is not a whole number >= 0", entry.get("step"))
+    return {"step": step} | {name: measure(name, entry.get(name)) for name in _TAGS}
+
+
+def require_norm(values: Mapping[str, Any]) -> None:
+    """Refuse a gradient norm that is none."""
+    if (values.get("grad_norm") or 0.0) < 0.0:
+        raise LeftOutError("grad_norm below 0", values["grad_norm"])
 
 
 def known_column(tag: str) -> tuple[str, int] | None:
@@ -95,6 +112,5 @@ def _columns(row: _Row, chosen: dict[str, str]) -> dict[str, float | int | None]
     values: dict[str, float | int | None] = {column: row.values.get(tag) for column, tag in chosen.items()}
     if all(values.get(name) is None for name in _SIGNALS):
         raise LeftOutError(NO_SIGNAL)
-    if (values.get("grad_norm") or 0.0) < 0.0:
-        raise LeftOutError("grad_norm below 0", values["grad_norm"])
+    require_norm(values)
     return {"step": row.step} | values

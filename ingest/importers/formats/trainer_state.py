@@ -8,7 +8,8 @@ import re
 from pathlib import Path
 from typing import Any
 
-from thermograd.ingest.importers.reading import LeftOutError, json_of, measure, whole_number
+from thermograd.ingest.importers.formats.tags import require_norm, step_values
+from thermograd.ingest.importers.reading import LeftOutError, json_of
 from thermograd.ingest.importers.recording import Format, Head, Hints, Recording, of_no_use
 from thermograd.ingest.importers.zones import Moment, read_time
 from thermograd.store.errors import ImportFormatError
@@ -72,17 +73,11 @@ def _estimate(hints: Hints, step_time_s: float, source: str) -> str:
 
 
 def _row(entry: Any) -> dict[str, Any]:
-    if not isinstance(entry, dict):
-        raise LeftOutError("torn row: an entry that is not an object")
-    step = whole_number(entry.get("step"))
-    if step is None:
-        raise LeftOutError("torn row: step is not a whole number >= 0", entry.get("step"))
-    values = {name: measure(name, entry.get(name)) for name in _COLUMNS}
+    values = step_values(entry)
     if values["loss"] is None and values["grad_norm"] is None:
         raise LeftOutError("evaluation or summary row (no loss and no grad_norm)")
-    if (values["grad_norm"] or 0.0) < 0.0:
-        raise LeftOutError("grad_norm below 0", values["grad_norm"])
-    return {"step": step} | values
+    require_norm(values)
+    return values
 
 
 TRAINER_STATE = Format(
