@@ -46,13 +46,8 @@ class TrainerRun:
         self._name = name
         self._on_alert = on_alert
         self._request: CheckpointRequest | None = None
-        self._options: dict[str, Any] = {
-            "runs": runs,
-            "hz": hz,
-            "simulate": simulate,
-            "layer_norms": layer_norms,
-            "on_alert_line": on_alert_line,
-        }
+        self._options: dict[str, Any] = {"runs": runs, "hz": hz, "simulate": simulate}
+        self._options |= {"layer_norms": layer_norms, "on_alert_line": on_alert_line}
         self._tap: StepTap | None = None
         self._interrupted = True
 
@@ -76,9 +71,12 @@ class TrainerRun:
             self._interrupted = False
             self._tap.begin_step()
 
-    def checkpoint_due(self, step: int) -> str | None:
-        """Return, at the end of a step, which alert asks for a checkpoint here, if one does."""
-        return self._request.due(step) if self._request is not None else None
+    def checkpoint_due(self, step: int) -> bool:
+        """Return whether an alert asks for a checkpoint at the end of this step; a note tells which."""
+        alert = self._request.due(step) if self._request is not None else None
+        if alert is not None:
+            self.mark("note", step, f"a checkpoint, because of {alert}")
+        return alert is not None
 
     def mark(self, mark: str, step: int, text: str | None = None, **detail: Any) -> None:
         """Mark something that is not a step; its time is no part of the next step's."""

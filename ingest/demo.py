@@ -50,21 +50,9 @@ def train_demo(
 ) -> StoredRun:
     """Train the demonstration model and record it.
 
-    Parameters
-    ----------
-    runs
-        Directory of runs.
-    steps, seed
-        Optimizer steps; seed of the weights, the data order and the places of the faults.
-    on_step
-        Called after each step with its number and what the Trainer last logged.
-    on_alert_line
-        Called with each alert as text.
-
-    Raises
-    ------
-    MissingExtraError
-        If torch or transformers are not installed.
+    `seed` is that of the weights, the data order and the places of the faults; `on_step` is called after
+    each step with its number and what the Trainer last logged, `on_alert_line` with each alert as text.
+    MissingExtraError where torch or transformers are not installed.
     """
     faults = faulty_steps(steps, seed)
     trainer = demo_trainer(steps, seed, faults)
@@ -116,13 +104,7 @@ def _facts(trainer: Any, steps: int, seed: int, faults: dict[int, str]) -> dict[
 
 
 def demo_trainer(steps: int, seed: int, faults: dict[int, str]) -> Any:
-    """Return the Trainer of the demonstration job, not recorded yet.
-
-    Raises
-    ------
-    MissingExtraError
-        If torch or transformers are not installed.
-    """
+    """Return the Trainer of the demonstration job, not recorded yet; MissingExtraError as `train_demo`."""
     try:
         import torch
         import transformers

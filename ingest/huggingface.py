@@ -56,10 +56,8 @@ class ThermogradCallback(TrainerCallback):  # type: ignore[misc] # transformers 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Log the step under the Trainer's own number and epoch; save where an alert asks for it."""
         self._tap.finish_step(state.global_step, state.epoch)
-        alert = self._training.checkpoint_due(state.global_step)
-        if alert is not None:
+        if self._training.checkpoint_due(state.global_step):
             control.should_save = True
-            self._training.mark("note", state.global_step, f"a checkpoint, because of {alert}")
 
     @harmless
     def on_evaluate(

@@ -2,7 +2,8 @@
 
 import importlib
 import sys
-from functools import cache
+from contextlib import suppress
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +59,7 @@ class ThermogradCallback:
 
     def __reduce__(self) -> Any:
         """Pickle as what it was made of, for processes that Lightning spawns."""
-        return _made_anew, (self._arguments,)
+        return partial(ThermogradCallback, **self._arguments), ()
 
     @property
     def run(self) -> Any:
@@ -88,9 +89,7 @@ class ThermogradCallback:
         if step == self._last_step:
             return
         self._last_step = step
-        alert = self._training.checkpoint_due(step)
-        if alert is not None:
-            self._training.mark("note", step, f"a checkpoint, because of {alert}")
+        if self._training.checkpoint_due(step):
             folder = getattr(trainer.checkpoint_callback, "dirpath", None) or trainer.default_root_dir
             trainer.save_checkpoint(Path(folder) / f"thermograd-step={step}.ckpt")
 
@@ -120,26 +119,19 @@ class ThermogradCallback:
 
 def _packages_in_use() -> tuple[str, ...]:
     """Return the packages that are imported; where none is, the first that can be."""
-    found = tuple(name for name in _PACKAGES if name in sys.modules)
-    for name in () if found else _PACKAGES:
-        try:
+    if found := tuple(name for name in _PACKAGES if name in sys.modules):
+        return found
+    for name in _PACKAGES:
+        with suppress(ImportError):
             importlib.import_module(name)
-        except ImportError:
-            continue
-        return (name,)
-    if not found:
-        raise MissingExtraError("Lightning is not installed: install thermograd[lightning]")
-    return found
+            return (name,)
+    raise MissingExtraError("Lightning is not installed: install thermograd[lightning]")
 
 
 @cache
 def _with_bases(packages: tuple[str, ...]) -> type[ThermogradCallback]:
     bases = tuple(importlib.import_module(f"{name}.callbacks").Callback for name in packages)
     return type("ThermogradCallback", (ThermogradCallback, *bases), {"__module__": __name__})
-
-
-def _made_anew(arguments: dict[str, Any]) -> ThermogradCallback:
-    return ThermogradCallback(**arguments)
 
 
 def _job_facts(trainer: Any, module: Any) -> dict[str, Any]:

@@ -9,9 +9,10 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-import torch
+from thermograd.store.guard import Guard
+from torch import Tensor
 
-_log = logging.getLogger("thermograd")
+_questions = Guard("thermograd cannot ask the engine: %(error)s", logging.getLogger("thermograd").debug)
 _FSDP1 = "torch.distributed.fsdp.fully_sharded_data_parallel"
 _SHARDED_SCALER = "torch.distributed.fsdp.sharded_grad_scaler"
 _DEEPSPEED = "deepspeed.runtime.engine"
@@ -19,7 +20,7 @@ _todo = {_FSDP1, _SHARDED_SCALER, _DEEPSPEED}
 
 
 class EngineState:
-    """Says whether an engine is at work that calls backward and optimizers by itself."""
+    """Whether an engine is at work (`depth` > 0) that calls backward and optimizers by itself."""
 
     depth = 0
 
@@ -42,8 +43,8 @@ def _hook_fsdp1(wrapper_class: Any, active: list[Any]) -> None:
     original = wrapper_class.clip_grad_norm_
 
     @functools.wraps(original)
-    def clip_grad_norm_(self: Any, max_norm: float, norm_type: float = 2.0) -> torch.Tensor:
-        norm: torch.Tensor = original(self, max_norm, norm_type)
+    def clip_grad_norm_(self: Any, max_norm: float, norm_type: float = 2.0) -> Tensor:
+        norm: Tensor = original(self, max_norm, norm_type)
         if float(norm_type) == 2.0:
             for observer in active:
                 observer.saw_clip(list(self.parameters()), max_norm, norm, True)
@@ -83,11 +84,9 @@ def hook_deepspeed(engine_class: Any, engine: EngineState, active: list[Any]) ->
 
 
 def _ask(question: Callable[[], Any]) -> Any:
-    try:
+    with _questions:  # an engine of another version may fail to answer
         return question()
-    except Exception as error:  # noqa: BLE001 - an engine of another version; its training must go on
-        _log.debug("thermograd cannot ask the engine: %s", error)
-        return None
+    return None
 
 
 def _inside(engine: EngineState, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:

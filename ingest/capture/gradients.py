@@ -13,6 +13,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import torch
+from torch import Tensor
+from torch.optim import Optimizer
 
 _LOW_PRECISION = (torch.float16, torch.bfloat16)
 
@@ -20,17 +22,17 @@ _LOW_PRECISION = (torch.float16, torch.bfloat16)
 class GradientNorm(NamedTuple):
     """A norm in parts whose squares add up, and whether it covers only this rank's shard."""
 
-    parts: tuple[torch.Tensor, ...]
+    parts: tuple[Tensor, ...]
     is_shard: bool = False
 
 
-def parameters_of(optimizer: torch.optim.Optimizer) -> Iterator[torch.Tensor]:
+def parameters_of(optimizer: Optimizer) -> Iterator[Tensor]:
     """Iterate over the parameters of an optimizer, group by group."""
     for group in optimizer.param_groups:
         yield from group["params"]
 
 
-def gradient_norm(parameters: Iterable[torch.Tensor]) -> GradientNorm | None:
+def gradient_norm(parameters: Iterable[Tensor]) -> GradientNorm | None:
     """Return the L2 norm of the gradients there are, None where there is none.
 
     Low precision is summed in single precision: the largest half-precision number is 65,504.
@@ -38,11 +40,11 @@ def gradient_norm(parameters: Iterable[torch.Tensor]) -> GradientNorm | None:
     gradients = [p.grad for p in parameters if p.grad is not None]
     if not gradients:
         return None
-    if all(type(g) is torch.Tensor and g.layout is torch.strided for g in gradients):
+    if all(type(g) is Tensor and g.layout is torch.strided for g in gradients):
         return GradientNorm(tuple(_norm_by_device(gradients)))
     if not any(_is_distributed(g) for g in gradients):
         return GradientNorm(tuple(_norm_by_device([local_part(g) for g in gradients])))
-    by_replicas: dict[int, list[torch.Tensor]] = {}
+    by_replicas: dict[int, list[Tensor]] = {}
     for gradient in gradients:
         by_replicas.setdefault(_replicas(gradient), []).append(local_part(gradient))
     parts = [
@@ -53,20 +55,20 @@ def gradient_norm(parameters: Iterable[torch.Tensor]) -> GradientNorm | None:
     return GradientNorm(tuple(parts), is_shard=True)
 
 
-def _norm_by_device(gradients: list[torch.Tensor]) -> list[torch.Tensor]:
+def _norm_by_device(gradients: list[Tensor]) -> list[Tensor]:
     """Return one norm a device: to bring them together would make one wait for the other."""
-    by_device: dict[torch.device, list[torch.Tensor]] = {}
+    by_device: dict[torch.device, list[Tensor]] = {}
     for gradient, norm in zip(gradients, row_norms(gradients), strict=True):
         by_device.setdefault(gradient.device, []).append(norm)
     return [torch.linalg.vector_norm(torch.stack(norms)) for norms in by_device.values()]
 
 
-def row_norms(gradients: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+def row_norms(gradients: Sequence[Tensor]) -> list[Tensor]:
     """Return the norm of each gradient, where it lies; fused over gradients of one kind."""
     groups: dict[tuple[torch.device, torch.dtype], list[int]] = {}
     for index, gradient in enumerate(gradients):
         groups.setdefault((gradient.device, gradient.dtype), []).append(index)
-    norms: list[torch.Tensor] = [torch.empty(0)] * len(gradients)
+    norms: list[Tensor] = [torch.empty(0)] * len(gradients)
     for (_, dtype), indices in groups.items():
         wide = torch.float32 if dtype in _LOW_PRECISION else None
         with torch.no_grad():  # gradients of gradients have a graph of their own
@@ -83,7 +85,7 @@ def combine(values: Sequence[float]) -> float:
     return math.nan if any(map(math.isnan, values)) else math.hypot(*values)
 
 
-def local_norm(norm: torch.Tensor) -> GradientNorm:
+def local_norm(norm: Tensor) -> GradientNorm:
     """Return what this rank holds of a norm that clipping computed.
 
     A replicated one is the norm of the whole; a partial one covers this rank's shard.
@@ -98,12 +100,12 @@ def _is_distributed(tensor: Any) -> bool:
     return hasattr(tensor, "placements") and hasattr(tensor, "to_local")
 
 
-def _local(tensor: Any) -> torch.Tensor:
-    local: torch.Tensor = tensor.detach().to_local() if _is_distributed(tensor) else tensor.detach()
+def _local(tensor: Any) -> Tensor:
+    local: Tensor = tensor.detach().to_local() if _is_distributed(tensor) else tensor.detach()
     return local
 
 
-def local_part(gradient: torch.Tensor) -> torch.Tensor:
+def local_part(gradient: Tensor) -> Tensor:
     """Return the entries of a gradient that this rank holds."""
     local = _local(gradient)
     if local.layout is torch.sparse_coo:

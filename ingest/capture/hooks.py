@@ -19,56 +19,34 @@ from collections.abc import Callable
 from typing import Any, Protocol, TypeVar
 
 import torch
-from thermograd.ingest.capture import engine_hooks as late_hooks
+from thermograd.ingest.capture import engine_hooks
+from torch import Tensor
 from torch.nn.utils import clip_grad
+from torch.optim import Optimizer
 from torch.optim import optimizer as torch_optimizer
 
 
-class Observer(Protocol):
-    """Sees what the training loop does. Nothing of it may raise."""
+class _Observer(Protocol):
+    """Sees what the training loop does, as `thermograd.ingest.capture.tap` describes it; may not raise."""
 
-    def before_backward(self) -> None:
-        """Note that gradients are about to be computed."""
-
-    def after_backward(self, loss: torch.Tensor) -> None:
-        """Note that the gradients of a loss have been added; its value is not scaled."""
-
+    def before_backward(self) -> None: ...
+    def after_backward(self, loss: Tensor) -> None: ...
     def saw_clip(
-        self,
-        parameters: list[torch.Tensor],
-        max_norm: float | None,
-        norm: torch.Tensor | None,
-        is_given: bool,
-    ) -> None:
-        """Note that gradients are about to be clipped; `norm` is None where it is not L2 or not known.
-
-        `is_given` says that the script worked the total out itself and may clip in several calls.
-        """
-
-    def before_step(self, optimizer: torch.optim.Optimizer, has_closure: bool) -> None:
-        """Note that an optimizer is about to step."""
-
-    def after_step(self, optimizer: torch.optim.Optimizer, has_closure: bool) -> None:
-        """Note that an optimizer has stepped."""
-
-    def before_scaler_step(self, optimizer: torch.optim.Optimizer, scale: torch.Tensor | None) -> None:
-        """Note that a gradient scaler decides on a step; `scale` is in the gradients until then."""
-
-    def after_scaler_step(self, optimizer: torch.optim.Optimizer) -> None:
-        """Note that it has decided."""
-
-    def zeroed(self, owner: Any) -> None:
-        """Note that an optimizer or a module has dropped its gradients."""
-
-    def saw_engine_step(self, norm: Any, learning_rate: Any, skipped: bool) -> None:
-        """Note that an engine that owns the optimizer has stepped, or has left a step out."""
+        self, parameters: list[Tensor], max_norm: float | None, norm: Tensor | None, is_given: bool
+    ) -> None: ...
+    def before_step(self, optimizer: Optimizer, has_closure: bool) -> None: ...
+    def after_step(self, optimizer: Optimizer, has_closure: bool) -> None: ...
+    def before_scaler_step(self, optimizer: Optimizer, scale: Tensor | None) -> None: ...
+    def after_scaler_step(self, optimizer: Optimizer) -> None: ...
+    def zeroed(self, owner: Any) -> None: ...
+    def saw_engine_step(self, norm: Any, learning_rate: Any, skipped: bool) -> None: ...
 
 
-_active: list[Observer] = []
+_active: list[_Observer] = []
 _first_use: list[Callable[[], object]] = []
 _lock = threading.Lock()
 _installed = False
-_engine = late_hooks.EngineState()
+_engine = engine_hooks.EngineState()
 _last_total: tuple[Any, float] = (None, 2.0)
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 _not_compiled: Callable[[_Function], _Function] = getattr(torch, "_disable_dynamo", lambda function: function)
@@ -86,13 +64,13 @@ class _Traced:
 _traced = _Traced()
 
 
-def add(observer: Observer) -> None:
+def add(observer: _Observer) -> None:
     """Let an observer see; hooks are installed where they are not yet."""
     install()
     _active.append(observer)
 
 
-def remove(observer: Observer) -> None:
+def remove(observer: _Observer) -> None:
     """Let an observer see no more."""
     if observer in _active:
         _active.remove(observer)
@@ -104,7 +82,7 @@ def on_first_use(start: Callable[[], object]) -> None:
     _first_use.append(start)
 
 
-def _seeing() -> list[Observer]:
+def _seeing() -> list[_Observer]:
     """Return the observers; none while a CUDA graph is captured, where to ask an event would break it."""
     cuda: Any = torch.cuda  # some versions of it have no types here
     if _active and cuda.is_initialized() and cuda.is_current_stream_capturing():
@@ -112,7 +90,7 @@ def _seeing() -> list[Observer]:
     return _active
 
 
-def _observers() -> list[Observer]:
+def _observers() -> list[_Observer]:
     while _first_use:
         _first_use.pop()()
     return _seeing()
@@ -135,7 +113,7 @@ def install() -> None:
     _hook_clipping()
     _hook_backward()
     _hook_scaler(torch.amp.GradScaler)
-    _hook_zero_grad(torch.optim.Optimizer)
+    _hook_zero_grad(Optimizer)
     _hook_zero_grad(torch.nn.Module)
     torch_optimizer.register_optimizer_step_pre_hook(_step_pre_hook)
     torch_optimizer.register_optimizer_step_post_hook(_step_post_hook)
@@ -161,7 +139,7 @@ def _hook_clipping() -> None:
     total_norm_of = clip_grad._get_total_norm
 
     @functools.wraps(total_norm_of)
-    def get_total_norm(tensors: Any, norm_type: float = 2.0, *args: Any, **kwargs: Any) -> torch.Tensor:
+    def get_total_norm(tensors: Any, norm_type: float = 2.0, *args: Any, **kwargs: Any) -> Tensor:
         global _last_total
         norm = total_norm_of(tensors, norm_type, *args, **kwargs)
         if not _is_compiling():
@@ -175,15 +153,19 @@ def _hook_clipping() -> None:
     _rewire(clip_grad.clip_grad_value_, _clip_by_value)
 
 
+def _listed(tensors: Any) -> list[Tensor]:
+    return [tensors] if isinstance(tensors, Tensor) else list(tensors)
+
+
 def _clip_with_norm(original: Callable[..., None]) -> Callable[..., None]:
     @functools.wraps(original)
-    def clip(parameters: Any, max_norm: float, total_norm: torch.Tensor, *args: Any, **kwargs: Any) -> None:
+    def clip(parameters: Any, max_norm: float, total_norm: Tensor, *args: Any, **kwargs: Any) -> None:
         if _is_compiling():
             _traced.max_norm = max_norm
             if _traced.norm is None:
                 _traced.norm = total_norm.detach()
         elif observers := _observers():
-            parameters = [parameters] if isinstance(parameters, torch.Tensor) else list(parameters)
+            parameters = _listed(parameters)
             total, norm_type = _last_total
             is_given = total is not total_norm
             for observer in observers:
@@ -198,10 +180,10 @@ def _clip_by_value(original: Callable[..., None]) -> Callable[..., None]:
     @functools.wraps(original)
     def clip(parameters: Any, *args: Any, **kwargs: Any) -> None:
         if _is_compiling():
-            parameters = [parameters] if isinstance(parameters, torch.Tensor) else list(parameters)
+            parameters = _listed(parameters)
             _traced.norm = torch.nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
         elif observers := _observers():
-            parameters = [parameters] if isinstance(parameters, torch.Tensor) else list(parameters)
+            parameters = _listed(parameters)
             for observer in observers:
                 observer.saw_clip(parameters, None, None, False)
         original(parameters, *args, **kwargs)
@@ -220,11 +202,11 @@ def _hook_backward() -> None:
             original(tensors, grad_tensors, *args, **kwargs)
             return
         _take_traced()
-        late_hooks.install(_engine, _active, _hook_scaler)
+        engine_hooks.install(_engine, _active, _hook_scaler)
         for observer in observers:
             observer.before_backward()
         original(tensors, grad_tensors, *args, **kwargs)
-        for tensor in [tensors] if isinstance(tensors, torch.Tensor) else tuple(tensors):
+        for tensor in _listed(tensors):
             loss = _scaled.unscaled(tensor)
             for observer in observers:
                 observer.after_backward(loss)
@@ -244,7 +226,7 @@ def _take_traced() -> None:
 
 
 def _is_inside_backward() -> bool:
-    """Say whether autograd is running: checkpointing computes parts of a gradient by itself."""
+    """Whether autograd is running: checkpointing computes parts of a gradient by itself."""
     return bool(torch._C._current_graph_task_id() != -1)
 
 
@@ -253,14 +235,14 @@ class _Scaled:
 
     def __init__(self, loss: Any = None, result: Any = None, factor: Any = None) -> None:
         self.loss = loss
-        self.result = weakref.ref(result) if isinstance(result, torch.Tensor) else None
+        self.result = weakref.ref(result) if isinstance(result, Tensor) else None
         self.factor = factor
         self.is_fresh = factor is not None
 
-    def unscaled(self, tensor: torch.Tensor) -> torch.Tensor:
+    def unscaled(self, tensor: Tensor) -> Tensor:
         """Return a tensor that backward is called on as it was before scaling, if it was scaled."""
         if self.result is not None and self.result() is tensor:
-            value: torch.Tensor = self.loss
+            value: Tensor = self.loss
         else:  # made from what was scaled, where something was since the last backward
             value = tensor.detach() / self.factor if self.is_fresh else tensor
         self.is_fresh = False
@@ -272,11 +254,9 @@ _scaled = _Scaled()
 
 def _hook_scaler(scaler_class: Any) -> None:
     """Replace `scale` and `step` of a class of gradient scalers, where it defines them itself."""
-    own = vars(scaler_class)
-    if "scale" in own:
-        scaler_class.scale = _scale(own["scale"])
-    if "step" in own:
-        scaler_class.step = _scaler_step(own["step"])
+    for name, hook in (("scale", _scale), ("step", _scaler_step)):
+        if name in vars(scaler_class):
+            setattr(scaler_class, name, hook(vars(scaler_class)[name]))
 
 
 def _scale(original: Callable[..., Any]) -> Callable[..., Any]:
@@ -287,7 +267,7 @@ def _scale(original: Callable[..., Any]) -> Callable[..., Any]:
         if _is_compiling():
             _traced.scale = self._scale * 1 if self._scale is not None else None
         elif (_active or _first_use) and self.is_enabled() and self._scale is not None:
-            loss = outputs.detach() if isinstance(outputs, torch.Tensor) else None
+            loss = outputs.detach() if isinstance(outputs, Tensor) else None
             _scaled = _Scaled(loss, result, self._scale.detach().clone())  # it changes in place later
         return result
 
@@ -310,7 +290,7 @@ def _scaler_step(original: Callable[..., Any]) -> Callable[..., Any]:
     return _not_compiled(step)
 
 
-def _pending_scale(scaler: Any, optimizer: Any) -> torch.Tensor | None:
+def _pending_scale(scaler: Any, optimizer: Any) -> Tensor | None:
     """Return the scale of gradients that have not been unscaled yet: a clip before saw it."""
     state = getattr(scaler, "_per_optimizer_states", {}).get(id(optimizer))
     is_ready = state is None or getattr(state.get("stage"), "name", "") == "READY"
@@ -332,7 +312,7 @@ def _hook_zero_grad(owner_class: Any) -> None:
 
 
 @_not_compiled
-def _step_pre_hook(optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:
+def _step_pre_hook(optimizer: Optimizer, args: Any, kwargs: Any) -> None:
     if not _engine.depth:
         _take_traced()
         for observer in _observers():
@@ -340,7 +320,7 @@ def _step_pre_hook(optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> 
 
 
 @_not_compiled
-def _step_post_hook(optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:
+def _step_post_hook(optimizer: Optimizer, args: Any, kwargs: Any) -> None:
     if not _engine.depth:
         _take_traced()
         for observer in _seeing():

@@ -16,6 +16,7 @@ from typing import Any
 
 import torch
 from thermograd.ingest.capture.gradients import local_part, row_norms
+from torch import Tensor
 
 _MOST_MARKS = 500
 _MOST_LAYERS = 10
@@ -29,7 +30,7 @@ _SPIKE = 4.0
 class LayerReading:
     """The norms of all parameters of one step, on their way to the host."""
 
-    def __init__(self, parameters: Sequence[torch.Tensor], norms: list[torch.Tensor]) -> None:
+    def __init__(self, parameters: Sequence[Tensor], norms: list[Tensor]) -> None:
         self.ids = [id(p) for p in parameters]
         self._event: Any = None
         stacked = torch.stack([norm.to(norms[0].device, torch.float32) for norm in norms])
@@ -68,7 +69,7 @@ class LayerNorms:
         self._left = 0
         self._marks = 0
 
-    def name(self, parameters: Iterable[tuple[str, torch.Tensor]]) -> None:
+    def name(self, parameters: Iterable[tuple[str, Tensor]]) -> None:
         """Learn the names of parameters, as ``model.named_parameters()`` gives them."""
         self._names |= {id(p): name for name, p in parameters}
 
@@ -77,7 +78,7 @@ class LayerNorms:
         if str(alert.get("alert", "")).startswith(("spike.", "nonfinite")):
             self._left = _FOLLOW
 
-    def measure(self, parameters: Sequence[torch.Tensor]) -> LayerReading | None:
+    def measure(self, parameters: Sequence[Tensor]) -> LayerReading | None:
         """Return the norms of these parameters' gradients, if this step is to be measured."""
         if self._marks >= _MOST_MARKS or (self._only_after_spike and not self._left):
             return None

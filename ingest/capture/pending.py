@@ -2,30 +2,30 @@
 
 import weakref
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from thermograd.ingest.capture.gradients import GradientNorm, parameters_of
+from torch import Tensor
+from torch.optim import Optimizer
 
 _MOST_CLIPS = 32
 
 
+@dataclass(eq=False)
 class Clip:
     """The norm of some parameters' gradients before they were clipped."""
 
-    def __init__(
-        self,
-        parameters: list[torch.Tensor],
-        max_norm: float | None,
-        norm: GradientNorm | None,
-        is_given: bool,
-    ) -> None:
-        self.parameters, self.max_norm, self.norm, self.is_given = parameters, max_norm, norm, is_given
-        self.is_old = False  # a backward pass has added to the gradients since
-        self.used_by: set[int] = set()
+    parameters: list[Tensor]
+    max_norm: float | None
+    norm: GradientNorm | None
+    is_given: bool = False
+    is_old: bool = False  # a backward pass has added to the gradients since
+    used_by: set[int] = field(default_factory=set)
 
     def shares(self, ids: set[int]) -> bool:
-        """Say whether some of the parameters are among these."""
+        """Whether some of the parameters are among these."""
         return not ids.isdisjoint(map(id, self.parameters))
 
 
@@ -41,26 +41,20 @@ class Clips:
         self._clips: list[Clip] = []
         self.layers: Any = None
 
-    def add(
-        self,
-        parameters: list[torch.Tensor],
-        max_norm: float | None,
-        norm: GradientNorm | None,
-        is_given: bool,
-    ) -> bool:
+    def add(self, new: Clip) -> bool:
         """Add a call; return whether it saw gradients that no call before it had clipped."""
-        new = Clip(parameters, max_norm, norm, is_given)
         ids: set[int] | None = None
         for clip in list(self._clips):
             if clip.used_by and not clip.is_old:
                 continue
-            if is_given and clip.is_given and not clip.is_old:
-                clip.parameters, clip.norm, clip.max_norm = clip.parameters + parameters, norm, max_norm
+            if new.is_given and clip.is_given and not clip.is_old:
+                clip.parameters = clip.parameters + new.parameters
+                clip.norm, clip.max_norm = new.norm, new.max_norm
                 return False
-            ids = ids if ids is not None else set(map(id, parameters))
+            ids = ids if ids is not None else set(map(id, new.parameters))
             if clip.shares(ids):
                 if not clip.is_old:
-                    clip.max_norm = clip.max_norm if clip.max_norm is not None else max_norm
+                    clip.max_norm = clip.max_norm if clip.max_norm is not None else new.max_norm
                     return False
                 self._clips.remove(clip)
         self._clips = [*self._clips[1 - _MOST_CLIPS :], new]
@@ -73,7 +67,7 @@ class Clips:
             clip.is_old = True
 
     def has_unused(self, ids: set[int]) -> bool:
-        """Say whether gradients of these parameters were clipped and not used."""
+        """Whether gradients of these parameters were clipped and not used."""
         return any(not clip.used_by and clip.shares(ids) for clip in self._clips)
 
     def take(self, optimizer_id: int, ids: set[int] | None) -> Clip | None:
@@ -89,12 +83,12 @@ class Clips:
             return unused[0] if unused else None
         bounds = [clip.max_norm for clip in unused if clip.max_norm is not None]
         norm = _added_up([clip.norm for clip in unused if clip.norm is not None])
-        return Clip([], bounds[0] if len(set(bounds)) == 1 else None, norm, False)
+        return Clip([], bounds[0] if len(set(bounds)) == 1 else None, norm)
 
 
 def _added_up(norms: Sequence[GradientNorm]) -> GradientNorm | None:
     """Return the norm of all gradients together, one part a device."""
-    by_device: dict[torch.device, list[torch.Tensor]] = {}
+    by_device: dict[torch.device, list[Tensor]] = {}
     for norm in norms:
         for part in norm.parts:
             by_device.setdefault(part.device, []).append(part)
@@ -108,15 +102,15 @@ def _added_up(norms: Sequence[GradientNorm]) -> GradientNorm | None:
 class _State:
     """What is known of one optimizer."""
 
-    def __init__(self, optimizer: torch.optim.Optimizer) -> None:
+    def __init__(self, optimizer: Optimizer) -> None:
         self.optimizer = weakref.ref(optimizer)
         self.ids = set(map(id, parameters_of(optimizer)))
-        self.loss: torch.Tensor | None = None
+        self.loss: Tensor | None = None
         self.started_ns: int | None = None
         self.has_stepped = False
         self._before: list[tuple[int, int]] = []
 
-    def is_stale(self, optimizer: torch.optim.Optimizer) -> bool:
+    def is_stale(self, optimizer: Optimizer) -> bool:
         return len(self.ids) != sum(len(group["params"]) for group in optimizer.param_groups)
 
     def _probes(self) -> list[tuple[int, int]]:
@@ -143,7 +137,7 @@ class Optimizers:
 
     def __init__(self) -> None:
         self._states: weakref.WeakKeyDictionary[Any, _State] = weakref.WeakKeyDictionary()
-        self._unknown: torch.Tensor | None = None
+        self._unknown: Tensor | None = None
         self._has_stepped = False
         self.started_ns: int | None = None
 
@@ -151,7 +145,7 @@ class Optimizers:
         """Return how many optimizers have stepped."""
         return sum(state.has_stepped for state in self._states.values())
 
-    def know(self, optimizer: torch.optim.Optimizer) -> _State:
+    def know(self, optimizer: Optimizer) -> _State:
         """Return what is known of an optimizer; of a new one, the losses since the last step are its."""
         state = self._states.get(optimizer)
         if state is None:
@@ -167,7 +161,7 @@ class Optimizers:
             for state in self._states.values():
                 state.remember()
 
-    def add(self, loss: torch.Tensor | None) -> None:
+    def add(self, loss: Tensor | None) -> None:
         """Add a loss whose backward pass has been."""
         if loss is None:
             return
@@ -180,7 +174,7 @@ class Optimizers:
         for state in states:
             state.loss = _sum(state.loss, loss)
 
-    def take(self, optimizer: torch.optim.Optimizer | None) -> torch.Tensor | None:
+    def take(self, optimizer: Optimizer | None) -> Tensor | None:
         """Return the loss that an optimizer steps on, or an engine that nothing is known of."""
         self._has_stepped = True
         if optimizer is None:
@@ -192,9 +186,9 @@ class Optimizers:
         loss, state.loss = state.loss, None
         return loss
 
-    def zeroed_by(self, owner: Any) -> Iterator[tuple[torch.optim.Optimizer, _State]]:
+    def zeroed_by(self, owner: Any) -> Iterator[tuple[Optimizer, _State]]:
         """Iterate over the optimizers whose gradients an optimizer or module has dropped."""
-        if isinstance(owner, torch.optim.Optimizer):
+        if isinstance(owner, Optimizer):
             inner = unwrapped(owner)
             for optimizer in {id(o): o for o in (owner, inner) if o in self._states or o is inner}.values():
                 yield optimizer, self.know(optimizer)
@@ -206,7 +200,7 @@ class Optimizers:
                 if state.ids <= held:
                     yield optimizer, state
 
-    def restart(self, optimizer: torch.optim.Optimizer | None, now_ns: int) -> int | None:
+    def restart(self, optimizer: Optimizer | None, now_ns: int) -> int | None:
         """Start the clock of an optimizer's next step; return when it was started for this one."""
         if optimizer is None:
             started_ns, self.started_ns = self.started_ns, now_ns
@@ -225,10 +219,10 @@ class Optimizers:
 def unwrapped(optimizer: Any) -> Any:
     """Return the torch optimizer inside the wrapper of Accelerate, Lightning or a script."""
     inner = getattr(optimizer, "optimizer", None)
-    while isinstance(inner, torch.optim.Optimizer) and inner is not optimizer:
+    while isinstance(inner, Optimizer) and inner is not optimizer:
         optimizer, inner = inner, getattr(inner, "optimizer", None)
     return optimizer
 
 
-def _sum(total: torch.Tensor | None, loss: torch.Tensor) -> torch.Tensor:
+def _sum(total: Tensor | None, loss: Tensor) -> Tensor:
     return loss if total is None else total + loss.to(total.device, non_blocking=True)

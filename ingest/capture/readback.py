@@ -4,10 +4,12 @@ On CUDA a value is copied to pinned memory behind the work that computes it, an 
 the stream, and the value is read when the event has passed. On the CPU it is there already.
 """
 
+import functools
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import torch
+from torch import Tensor
 
 _SLOT_WIDTH = 8
 
@@ -18,29 +20,23 @@ class _Event(Protocol):
     def synchronize(self) -> None: ...
 
 
-class PinnedSlot:
+class PinnedSlot(NamedTuple):
     """A few pinned float64 cells and the event behind which they are filled."""
 
-    def __init__(self, cells: torch.Tensor, event: _Event) -> None:
-        self.cells = cells
-        self.event = event
+    cells: Tensor
+    event: _Event
 
 
 class PinnedSlots:
-    """Slots of one device, used again and again: pinning memory is slow, so it is done once.
+    """Slots of one device, used again and again: pinning memory is slow, so `count` are made at once.
 
-    Parameters
-    ----------
-    count
-        Slots made at once; more are made where the device is further behind than that.
-    pin, event
-        What makes pinned cells and events; for tests.
+    More are made where the device is further behind. `pin` and `event` are there for tests.
     """
 
     def __init__(
         self,
         count: int = 64,
-        pin: Callable[[int, int], torch.Tensor] = lambda rows, width: torch.empty(
+        pin: Callable[[int, int], Tensor] = lambda rows, width: torch.empty(
             (rows, width), dtype=torch.float64, pin_memory=True
         ),
         event: Callable[[], _Event] = lambda: torch.cuda.Event(),  # type: ignore[no-untyped-call]
@@ -62,30 +58,21 @@ class PinnedSlots:
         self._free.append(slot)
 
 
-_slots_of: dict[torch.device, PinnedSlots] = {}
+_slots_of = functools.cache(lambda device: PinnedSlots())
 
 
 class Readback:
-    """Some named scalars being read back.
+    """Some named scalars being read back: tensors of one element, on any devices; at most 8 on one.
 
-    Parameters
-    ----------
-    tensors
-        Tensors of one element, on any devices; at most 8 on one device. A value on the CPU is read here
-        and now, one on another kind of accelerator than CUDA when it is asked for.
-    slots
-        Gives the slots of a device; for tests.
+    A value on the CPU is read here and now, one on another kind of accelerator than CUDA when it is asked
+    for. `slots` is there for tests.
     """
 
     def __init__(
-        self,
-        tensors: Mapping[str, torch.Tensor],
-        slots: Callable[[torch.device], PinnedSlots] = lambda device: _slots_of.setdefault(
-            device, PinnedSlots()
-        ),
+        self, tensors: Mapping[str, Tensor], slots: Callable[[torch.device], PinnedSlots] = _slots_of
     ) -> None:
         self._values: dict[str, float] = {}
-        self._late: dict[str, torch.Tensor] = {}
+        self._late: dict[str, Tensor] = {}
         self._waiting: dict[torch.device, tuple[PinnedSlots, PinnedSlot, list[str]]] = {}
         for name, tensor in tensors.items():
             if tensor.device.type == "cpu":
@@ -97,19 +84,17 @@ class Readback:
         for _, slot, _ in self._waiting.values():
             slot.event.record()
 
-    def _send(self, name: str, tensor: torch.Tensor, slots: Callable[[torch.device], PinnedSlots]) -> None:
+    def _send(self, name: str, tensor: Tensor, slots: Callable[[torch.device], PinnedSlots]) -> None:
         if tensor.device not in self._waiting:
             pool = slots(tensor.device)
             self._waiting[tensor.device] = (pool, pool.take(), [])
         _, slot, names = self._waiting[tensor.device]
-        value = (
-            tensor.detach().to(torch.float64).reshape(())
-        )  # same type: the copy is one asynchronous transfer
+        value = tensor.detach().to(torch.float64).reshape(())  # of one type: one asynchronous transfer
         slot.cells[len(names)].copy_(value, non_blocking=True)
         names.append(name)
 
     def ready(self) -> bool:
-        """Say whether every value has arrived; does not wait."""
+        """Whether every value has arrived; does not wait."""
         return all(slot.event.query() for _, slot, _ in self._waiting.values())
 
     def values(self) -> dict[str, float]:
@@ -124,17 +109,17 @@ class Readback:
         return self._values
 
 
-def own_copy(value: Any) -> torch.Tensor | None:
+def own_copy(value: Any) -> Tensor | None:
     """Return a detached copy of a scalar that its owner may change; None for what is no scalar tensor.
 
     Half precision becomes single, so that sums of it are not rounded twice.
     """
-    if not isinstance(value, torch.Tensor) or value.numel() != 1:
+    if not isinstance(value, Tensor) or value.numel() != 1:
         return None
     placements = getattr(value, "placements", ())
     if not all(placement.is_replicate() for placement in placements):
         return None  # a part of a distributed value: what it adds up to only all ranks know
-    scalar: torch.Tensor = value.detach()
+    scalar: Tensor = value.detach()
     if placements:
         scalar = scalar.to_local()  # type: ignore[attr-defined]
     scalar = scalar.reshape(())

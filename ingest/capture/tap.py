@@ -5,7 +5,7 @@ Gradient clipping already computes the norm before clipping at every step, so th
 hook. The loss of a step is the sum of the scalars that ``backward`` was called on since the gradients
 were last zeroed or used. `thermograd.ingest.capture.readback` says how values leave the device.
 
-What is seen, and the rule for each situation, is in the table of ``tests/ingest/capture/test_situations.py``.
+What is seen, and the rule for each situation, is in ``tests/ingest/capture``.
 """
 
 import time
@@ -24,9 +24,11 @@ from thermograd.ingest.capture.gradients import (
     parameters_of,
 )
 from thermograd.ingest.capture.layers import LayerNorms, LayerReading
-from thermograd.ingest.capture.pending import Clips, Optimizers, unwrapped
+from thermograd.ingest.capture.pending import Clip, Clips, Optimizers, unwrapped
 from thermograd.ingest.capture.readback import Readback, own_copy
 from thermograd.store.guard import Guard, guarded
+from torch import Tensor
+from torch.optim import Optimizer
 
 
 class _Step:
@@ -35,9 +37,10 @@ class _Step:
     def __init__(self, optimizer: Any, has_closure: bool) -> None:
         self.optimizer = weakref.ref(optimizer) if optimizer is not None else lambda: None
         self.has_closure = has_closure
+        groups = optimizer.param_groups if optimizer is not None else ()
+        self.learning_rate: Any = groups[0].get("lr") if groups else None
         self.norm: GradientNorm | None = None
         self.max_norm: float | None = None
-        self.learning_rate: Any = None
         self.grad_scale: Any = None
         self.found_inf: Any = None
         self.layers: LayerReading | None = None
@@ -76,7 +79,7 @@ class StepTap:
         self._watched: weakref.WeakSet[Any] = weakref.WeakSet()
         self._clips = Clips()
         self._optimizers = Optimizers()
-        self._clip_scale: torch.Tensor | None = None
+        self._clip_scale: Tensor | None = None
         self._under_way: list[_Step] = []
         self._closed_steps = self._closed_before = 0
         self._held: dict[str, Any] | None = None
@@ -129,27 +132,26 @@ class StepTap:
         self._optimizers.before_backward()
 
     @guarded
-    def after_backward(self, loss: torch.Tensor) -> None:
+    def after_backward(self, loss: Tensor) -> None:
         """Add the loss to the coming step's."""
         self._optimizers.add(own_copy(loss))
 
     @guarded
     def saw_clip(
-        self,
-        parameters: list[torch.Tensor],
-        max_norm: float | None,
-        norm: torch.Tensor | None,
-        is_given: bool,
+        self, parameters: list[Tensor], max_norm: float | None, norm: Tensor | None, is_given: bool
     ) -> None:
-        """Keep the norm before clipping for the step that uses the gradients."""
+        """Keep the norm before clipping for the step that uses the gradients; None: not L2, or not known.
+
+        `is_given`: the script worked the total out itself and may clip in several calls.
+        """
         known = gradient_norm(parameters) if norm is None else local_norm(norm)
         bound = None if max_norm is None or max_norm == float("inf") else float(max_norm)
-        fresh = self._clips.add(parameters, bound, known, is_given)
+        fresh = self._clips.add(Clip(parameters, bound, known, is_given))
         if fresh and self._layers is not None and not is_given:
             self._clips.layers = self._layers.measure(parameters)
 
     @guarded
-    def before_step(self, optimizer: torch.optim.Optimizer, has_closure: bool) -> None:
+    def before_step(self, optimizer: Optimizer, has_closure: bool) -> None:
         """Begin to put a step together; an optimizer inside another belongs to that one."""
         if not self._counts(optimizer):
             return
@@ -159,15 +161,13 @@ class StepTap:
         self._under_way.append(step)
         if len(self._under_way) > 1:
             return
-        groups = optimizer.param_groups
-        step.learning_rate = groups[0].get("lr") if groups else None
         step.grad_scale = getattr(optimizer, "grad_scale", None)
         step.found_inf = getattr(optimizer, "found_inf", None)
         if not has_closure:  # with a closure the gradients are those of the step before
             self._take_norm(step, optimizer)
 
     @guarded
-    def after_step(self, optimizer: torch.optim.Optimizer, has_closure: bool) -> None:
+    def after_step(self, optimizer: Optimizer, has_closure: bool) -> None:
         """Finish the step."""
         if not self._under_way or self._under_way[-1].optimizer() is not optimizer:
             return
@@ -179,8 +179,8 @@ class StepTap:
         self._close(self._row(step, optimizer, skipped=False))
 
     @guarded
-    def before_scaler_step(self, optimizer: Any, scale: torch.Tensor | None) -> None:
-        """Remember what must have changed if the scaler lets the optimizer step."""
+    def before_scaler_step(self, optimizer: Any, scale: Tensor | None) -> None:
+        """Remember what must have changed if the scaler lets the optimizer step; undo `scale` until then."""
         self._closed_before, self._clip_scale = self._closed_steps, scale
 
     @guarded
@@ -201,11 +201,11 @@ class StepTap:
 
     @guarded
     def saw_engine_step(self, norm: Any, learning_rate: Any, skipped: bool) -> None:
-        """Finish a step of an engine."""
+        """Finish a step that an engine which owns the optimizer has made or left out."""
         step = _Step(None, False)
         step.learning_rate = learning_rate
         if norm is not None:
-            step.norm = local_norm(norm if isinstance(norm, torch.Tensor) else torch.tensor(float(norm)))
+            step.norm = local_norm(norm if isinstance(norm, Tensor) else torch.tensor(float(norm)))
         self._close(self._row(step, None, skipped))
 
     def _counts(self, optimizer: Any) -> bool:
@@ -213,7 +213,7 @@ class StepTap:
 
     # -- from step to event ----------------------------------------------------------------------
 
-    def _take_norm(self, step: _Step, optimizer: torch.optim.Optimizer) -> None:
+    def _take_norm(self, step: _Step, optimizer: Optimizer) -> None:
         """Take the norm that clipping saw, or work it out, undoing a loss scale still pending."""
         clipped = self._clips.take(id(optimizer), self._optimizers.know(optimizer).ids)
         step.layers, self._clips.layers = self._clips.layers, None
@@ -230,7 +230,6 @@ class StepTap:
         """Return the row of a step that the optimizer did not make."""
         step = _Step(optimizer, False)
         if optimizer is not None:
-            step.learning_rate = optimizer.param_groups[0].get("lr") if optimizer.param_groups else None
             self._take_norm(step, optimizer)
         elif (clipped := self._clips.take(0, None)) is not None:
             step.norm, step.max_norm = clipped.norm, clipped.max_norm
@@ -244,7 +243,7 @@ class StepTap:
         tensors: dict[str, Any] = {f"norm{i}": part for i, part in enumerate(norms)}
         tensors |= {"loss": self._optimizers.take(optimizer), "scale": step.grad_scale, "inf": step.found_inf}
         rate = step.learning_rate
-        if isinstance(rate, torch.Tensor):
+        if isinstance(rate, Tensor):
             tensors["rate"], rate = rate, None
         return {
             "time_ns": time.time_ns(),
@@ -253,7 +252,7 @@ class StepTap:
             "learning_rate": None if rate is None else float(rate),
             "step_time_s": (now_ns - started_ns) / 1e9 if started_ns is not None else None,
             "skipped": skipped,
-            "readback": Readback({n: t for n, t in tensors.items() if isinstance(t, torch.Tensor)}),
+            "readback": Readback({n: t for n, t in tensors.items() if isinstance(t, Tensor)}),
             "layers": step.layers,
         }
 
@@ -261,10 +260,8 @@ class StepTap:
         """Note once what readers of the steps must know."""
         if step.norm is not None and step.norm.is_shard and "shard" not in self._said:
             self._said.add("shard")
-            text = (
-                "grad_norm covers this rank's shard: the whole is the root of the sum of the ranks' squares"
-            )
-            self._note(text, grad_norm="shard", rank=self._rank)
+            whole = "the whole is the root of the sum of the ranks' squares"
+            self._note(f"grad_norm covers this rank's shard: {whole}", grad_norm="shard", rank=self._rank)
         if optimizer is not None and self._optimizers.stepping() > 1 and "several" not in self._said:
             self._said.add("several")
             self._note("several optimizers step in turn; run.watch(optimizer) picks one")

@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from thermograd.store.guard import Guard
 from thermograd.store.runs.catalogue import new_run_id
 
 _log = logging.getLogger("thermograd")
@@ -23,6 +24,7 @@ _LOCAL_RANK = ("LOCAL_RANK", "SLURM_LOCALID", "OMPI_COMM_WORLD_LOCAL_RANK", "MPI
 _WORLD_SIZE = ("WORLD_SIZE", "SLURM_STEP_NUM_TASKS", "OMPI_COMM_WORLD_SIZE", "PMI_SIZE")
 _NODE_RANK = ("GROUP_RANK", "SLURM_NODEID", "OMPI_COMM_WORLD_NODE_RANK")
 _uses: Counter[str] = Counter()
+_devices = Guard("thermograd could not ask for the device: %(error)s", _log.debug)
 
 
 @dataclass(frozen=True)
@@ -90,11 +92,9 @@ def agree_on_run_id(name: str, place: Place, environment: Mapping[str, str] = os
         return _again(given + ("" if restarts == "0" else f"-restart{restarts}"))
     if place.world_size == 1:
         return new_run_id(name)
-    try:
+    with Guard("thermograd could not use the job's store: %(error)s", _log.debug):  # other ways are left
         if (store := _store(environment)) is not None:
             return _through(store, name, place, environment)
-    except Exception as error:  # noqa: BLE001 - other ways are left; a job's store has errors of many kinds
-        _log.debug("thermograd could not use the job's store: %s", error)
     return _again(_from_what_all_know(name, place, environment))
 
 
@@ -157,11 +157,7 @@ def cuda_device() -> str | None:
     Never initialises CUDA: that would take memory, and break processes that are forked later.
     """
     torch = sys.modules.get("torch")
-    try:
-        if torch is None or not torch.cuda.is_initialized():
-            return None
-        properties = torch.cuda.get_device_properties(torch.cuda.current_device())
-        return f"GPU-{properties.uuid}"
-    except Exception as error:  # noqa: BLE001 - drivers and other builds of torch fail in many ways; null is honest
-        _log.debug("thermograd could not ask for the device: %s", error)
-        return None
+    with _devices:
+        if torch is not None and torch.cuda.is_initialized():
+            return f"GPU-{torch.cuda.get_device_properties(torch.cuda.current_device()).uuid}"
+    return None

@@ -34,40 +34,27 @@ def launch(
     say: Callable[[str], None],
     settings: Mapping[str, str] | None = None,
 ) -> int:
-    """Run a command, recorded, and wait for its end.
+    """Run a command, recorded; return its exit code as shells have it, once it has ended.
 
-    Parameters
-    ----------
-    runs
-        Directory of runs.
-    name
-        What people call the run; default the command's script.
-    hz
-        Device samples a second.
-    command
-        Program and arguments.
-    say
-        Takes what there is to tell, a sentence at a time: where the run is, or why there is none.
-    settings
-        Settings of the agent as variables of the environment, over those that are set here.
-
-    Returns
-    -------
-    int
-        The command's exit code; 128 + n if signal n ended it; 127 if it was not found and 126 if it
-        could not be started, as shells have it.
+    That is 128 + n if signal n ended it, 127 if it was not found and 126 if it could not be started. The
+    default `name` is the command's script. `say` takes what there is to tell, a sentence at a time: where
+    the run is, or why there is none. `settings` of the agent, as variables of the environment, come first.
     """
     name = name or _name_of(command)
     with tempfile.TemporaryDirectory(prefix="thermograd-") as hello:
         environment = {**_environment(runs, name, hz, hello), **(settings or {})}
+        early = threading.Timer(_HELLO_S, _tell_silence, (Path(hello), command, say))
+        early.daemon = True  # a command that does not answer is told now, not after hours of training
         try:
-            code = _run(command, environment, _Watch(Path(hello), command, say))
+            code = _run(command, environment, early.start)
         except FileNotFoundError:
             say(f"{command[0]!r} was not found: give a program on the PATH, or a path to one")
             return _NOT_FOUND
         except OSError as error:
             say(f"{command[0]!r} could not be started: {error.strerror or error}")
             return _NOT_EXECUTABLE
+        finally:
+            early.cancel()
         say(_verdict(Path(hello), command))
     return code
 
@@ -95,24 +82,24 @@ def _environment(runs: Path, name: str, hz: float, hello: str) -> dict[str, str]
 # -- the child ---------------------------------------------------------------------------------------
 
 
-def _run(command: Sequence[str], environment: dict[str, str], watch: "_Watch") -> int:
+def _run(command: Sequence[str], environment: dict[str, str], on_start: Callable[[], None]) -> int:
     """Start the command, hand signals on to it, and return its exit code as a shell would."""
     forwarded = {getattr(signal, name) for name in _FORWARDED if hasattr(signal, name)}
     if not hasattr(signal, "sigtimedwait"):
-        return _run_simply(command, environment, watch)
+        return _run_simply(command, environment, on_start)
     before = signal.pthread_sigmask(signal.SIG_BLOCK, forwarded | {signal.SIGCHLD})
     try:
         # the child must not inherit the blocked signals; nothing but this thread runs yet
         child = subprocess.Popen(
             command, env=environment, preexec_fn=lambda: signal.pthread_sigmask(signal.SIG_SETMASK, before)
         )
-        with watch:
-            while child.poll() is None:
-                received = signal.sigtimedwait(forwarded | {signal.SIGCHLD}, 0.5)
-                if received is None or received.si_code == _FROM_KERNEL:
-                    continue
-                if received.si_signo in forwarded:
-                    child.send_signal(received.si_signo)
+        on_start()
+        while child.poll() is None:
+            received = signal.sigtimedwait(forwarded | {signal.SIGCHLD}, 0.5)
+            if received is None or received.si_code == _FROM_KERNEL:
+                continue
+            if received.si_signo in forwarded:
+                child.send_signal(received.si_signo)
     finally:
         while signal.sigtimedwait(forwarded, 0) is not None:  # what came too late is for nobody
             pass
@@ -120,38 +107,23 @@ def _run(command: Sequence[str], environment: dict[str, str], watch: "_Watch") -
     return child.returncode if child.returncode >= 0 else 128 - child.returncode
 
 
-def _run_simply(command: Sequence[str], environment: dict[str, str], watch: "_Watch") -> int:
+def _run_simply(command: Sequence[str], environment: dict[str, str], on_start: Callable[[], None]) -> int:
     """Do so where one cannot ask who sent a signal: Ctrl-C reaches the child through the terminal."""
     child = subprocess.Popen(command, env=environment)
     signal.signal(signal.SIGTERM, lambda number, frame: child.send_signal(number))
-    with watch:
-        while True:
-            with suppress(KeyboardInterrupt):
-                code = child.wait()
-                return code if code >= 0 else 128 - code
+    on_start()
+    while True:
+        with suppress(KeyboardInterrupt):
+            code = child.wait()
+            return code if code >= 0 else 128 - code
 
 
 # -- whether it was instrumented ---------------------------------------------------------------------
 
 
-class _Watch:
-    """Says early that a Python command does not answer, instead of after hours of training."""
-
-    def __init__(self, hello: Path, command: Sequence[str], say: Callable[[str], None]) -> None:
-        self._hello, self._command, self._say = hello, command, say
-        self._done = threading.Event()
-        self._thread = threading.Thread(target=self._wait, daemon=True)
-
-    def __enter__(self) -> None:
-        if _is_python(self._command):
-            self._thread.start()
-
-    def __exit__(self, *_: object) -> None:
-        self._done.set()
-
-    def _wait(self) -> None:
-        if not self._done.wait(_HELLO_S) and not any(self._hello.iterdir()):
-            self._say(_verdict(self._hello, self._command))
+def _tell_silence(hello: Path, command: Sequence[str], say: Callable[[str], None]) -> None:
+    if _is_python(command) and not any(hello.iterdir()):
+        say(_verdict(hello, command))
 
 
 def _is_python(command: Sequence[str]) -> bool:
@@ -159,7 +131,7 @@ def _is_python(command: Sequence[str]) -> bool:
 
 
 def _verdict(hello: Path, command: Sequence[str]) -> str:
-    """Return the sentence that says what became of the instrumentation."""
+    """Return what became of the instrumentation, as a sentence."""
     lines = [line for path in sorted(hello.iterdir()) for line in path.read_text("utf-8").splitlines()]
     runs = sorted({line.removeprefix("run ") for line in lines if line.startswith("run ")})
     failed = [line.removeprefix("failed ") for line in lines if line.startswith("failed ")]

@@ -7,8 +7,6 @@ A sitecustomize that stands behind this one on the path is loaded too.
 import os
 import sys
 
-__all__: list[str] = []
-
 
 def _say(word: str) -> None:
     """Append to this process's file in the launcher's directory, the only way it can be heard."""

@@ -1,0 +1,209 @@
+"""Compilers, Accelerate, engines and CUDA graphs: norm and loss, computed once more."""
+
+import math
+import shutil
+import warnings
+
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from small_training import exact, loss_of, make_model, norm_of, seen  # noqa: E402
+from thermograd.ingest.capture import engine_hooks, hooks  # noqa: E402
+from torch.nn.utils import (  # noqa: E402  # bound before the hooks are installed, as scripts do
+    clip_grad_norm_,
+    clip_grad_value_,
+)
+
+# -- compilers, Accelerate, engines ------------------------------------------------------------------
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler")
+@pytest.mark.parametrize(("what", "clip"), [("model", True), ("step", False), ("whole", True)])
+def test_compiled_parts_are_seen_like_others(rows, what, clip):
+    model = make_model()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
+
+    def train(seed):
+        loss = loss_of(forward, 50, seed=seed)
+        loss.backward()
+        if clip:
+            clip_grad_norm_(model.parameters(), 0.5)
+        step()
+        return loss
+
+    def compiled(function, name):
+        return torch.compile(function, backend="eager") if name == what else function
+
+    forward, step = compiled(model, "model"), compiled(optimizer.step, "step")
+    train_step = compiled(train, "whole")
+    expected = []
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the compiler's own
+        for seed in range(4):
+            loss = loss_of(model, 50, seed=seed)
+            gradients = torch.autograd.grad(loss, list(model.parameters()))
+            expected.append(
+                (
+                    exact(loss.item()),
+                    exact(math.sqrt(sum(float((g.double() ** 2).sum()) for g in gradients))),
+                    False,
+                )
+            )
+            assert train_step(seed).item() == exact(loss.item())
+            optimizer.zero_grad()
+    torch._dynamo.reset()
+    assert seen(rows) == expected
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler")
+@pytest.mark.parametrize("how", ["norm", "largest", "value"])
+def test_clipping_in_a_region_without_graph_breaks_is_seen_and_compiled_once(rows, how):
+    from torch._dynamo.testing import CompileCounter
+
+    model = make_model()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
+    counter = CompileCounter()
+
+    @torch.compile(backend=counter, fullgraph=True)
+    def clip():
+        if how == "value":
+            clip_grad_value_(model.parameters(), 0.01)
+        else:
+            clip_grad_norm_(model.parameters(), 0.5, norm_type=2.0 if how == "norm" else math.inf)
+
+    expected = []
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for seed in range(4):
+            loss = loss_of(model, 50, seed=seed)
+            loss.backward()
+            expected.append((exact(loss.item()), exact(norm_of(*model.parameters())), False))
+            clip()
+            optimizer.step()
+            optimizer.zero_grad()
+    torch._dynamo.reset()
+    assert seen(rows) == expected
+    assert counter.frame_count == 1
+
+
+@pytest.mark.parametrize("clip", [True, False])
+def test_accelerate_with_accumulation(rows, clip):
+    accelerate = pytest.importorskip("accelerate")
+    accelerator = accelerate.Accelerator(cpu=True, gradient_accumulation_steps=2)
+    model = make_model()
+    optimizer = torch.optim.AdamW(model.parameters(), lr=0.01)
+    wrapped, steps = accelerator.prepare(model, optimizer)
+    expected, total = [], 0.0
+    for micro in range(6):
+        with accelerator.accumulate(wrapped):
+            loss = loss_of(wrapped, 50, seed=micro)
+            accelerator.backward(loss)
+            total += loss.item() / 2
+            if accelerator.sync_gradients:
+                expected.append((exact(total), exact(norm_of(*model.parameters())), False))
+                total = 0.0
+                if clip:
+                    accelerator.clip_grad_norm_(wrapped.parameters(), 0.5)
+            steps.step()
+            steps.zero_grad()
+    assert seen(rows) == expected
+
+
+def test_only_the_optimizer_inside_a_wrapper_is_watched(tapped):
+    accelerate = pytest.importorskip("accelerate")
+    tap, rows = tapped
+    model = make_model()
+    steps = accelerate.Accelerator(cpu=True).prepare(torch.optim.SGD(model.parameters(), lr=0.01))
+    tap.watch(steps)
+    other = torch.optim.SGD(model.parameters(), lr=0.5)
+    loss_of(model).backward()
+    other.step()
+    steps.step()
+    assert [row["learning_rate"] for row in rows] == [0.01]
+
+
+class Engine:
+    """What DeepSpeed's engine does, as far as a step is concerned: read in its source, not run."""
+
+    def __init__(self, model, accumulate):
+        self.model, self.accumulate, self.micro_steps, self.scale = model, accumulate, 0, 65536.0
+        halves = [list(model[0].parameters()), list(model[2].parameters())]
+        self.optimizers = [torch.optim.SGD(half, lr=0.01) for half in halves]
+        self.norm, self.applied = None, False
+
+    def is_gradient_accumulation_boundary(self):
+        return (self.micro_steps + 1) % self.accumulate == 0
+
+    def was_step_applied(self):
+        return self.applied
+
+    def get_global_grad_norm(self):
+        return self.norm
+
+    def get_lr(self):
+        return [0.01]
+
+    def backward(self, loss):
+        (loss / self.accumulate * self.scale).backward()
+        return loss.detach() / self.accumulate
+
+    def step(self):
+        if self.is_gradient_accumulation_boundary():
+            norm = norm_of(*self.model.parameters()) / self.scale
+            self.applied = math.isfinite(norm)
+            if self.applied:
+                self.norm = norm
+                for optimizer in self.optimizers:  # one step a parameter group
+                    optimizer.step()
+            self.model.zero_grad()
+        self.micro_steps += 1
+
+
+def test_a_deepspeed_engine_tells_its_norm_and_its_overflows(rows):
+    class Hooked(Engine):
+        step, backward = Engine.step, Engine.backward
+
+    engine_hooks.hook_deepspeed(Hooked, hooks._engine, hooks._active)
+    engine = Hooked(make_model(), accumulate=2)
+    expected = []
+    for step in range(4):
+        total = 0.0
+        for micro in range(2):
+            loss = loss_of(engine.model, math.inf if step == 2 else 1.0, seed=10 * step + micro)
+            total += engine.backward(loss).item()
+            if micro:
+                norm = norm_of(*engine.model.parameters()) / engine.scale
+                expected.append((exact(total), None if step == 2 else exact(norm), step == 2))
+            engine.step()
+    assert seen(rows) == expected
+    assert {row["learning_rate"] for row in rows} == {0.01}
+
+
+def test_an_engine_of_another_version_is_no_trouble(rows):
+    class Strange:
+        def is_gradient_accumulation_boundary(self):
+            raise TypeError("another version")
+
+        def step(self):
+            return "stepped"
+
+        def backward(self, loss):
+            return "no tensor"
+
+    engine_hooks.hook_deepspeed(Strange, hooks._engine, hooks._active)
+    assert Strange().backward(None) == "no tensor"
+    assert Strange().step() == "stepped"
+    assert rows == []
+
+
+def test_while_a_cuda_graph_is_captured_nothing_is_touched(model, rows, monkeypatch):
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
+    for capturing in (True, False):
+        monkeypatch.setattr(torch.cuda, "is_current_stream_capturing", lambda capturing=capturing: capturing)
+        optimizer.zero_grad()
+        loss_of(model).backward()
+        clip_grad_norm_(model.parameters(), 0.5)
+        optimizer.step()
+        assert len(rows) == (0 if capturing else 1)
