@@ -1,17 +1,17 @@
 """How alike several trainings are: which are one and the same, and how far the others spread."""
 
+import functools
 import hashlib
+import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from thermograd.analysis.arrays import Floats
 from thermograd.analysis.coupling.cross_correlation import naive_pearson
 from thermograd.analysis.run.series import RunSeries
-
-Floats = NDArray[np.float64]
 
 _SAME_ABOVE = 0.95  # correlation of step-to-step changes; different data orders give about 0
 _FEWEST_COMMON = 20
@@ -57,25 +57,17 @@ def recorded_seed(data: RunSeries) -> Any:
 def repeated_trainings(runs: Sequence[RunSeries]) -> dict[int, tuple[int, str]]:
     """Find runs whose step series is an earlier run's: the same seed, a copy, the same log imported twice.
 
-    Returns
-    -------
-    dict
-        By place of the run: place of the first run of that training, and in words how they are alike.
+    By place of the run: place of the first run of that training, and in words how they are alike.
     """
     found: dict[int, tuple[int, str]] = {}
     digests = [_digest(data) for data in runs]
-    for later in range(len(runs)):
-        for first in range(later):
-            if first in found:
-                continue
-            if digests[later] is not None and digests[later] == digests[first]:
-                found[later] = (first, "to the last bit")
-            else:
-                alike = _likeness(runs[first], runs[later])
-                if alike > _SAME_ABOVE:
-                    found[later] = (first, f"step for step (changes of the norm correlate at {alike:.3f})")
-            if later in found:
-                break
+    for first, later in itertools.combinations(range(len(runs)), 2):
+        if first in found or later in found:
+            continue
+        if digests[later] is not None and digests[later] == digests[first]:
+            found[later] = (first, "to the last bit")
+        elif (alike := _likeness(runs[first], runs[later])) > _SAME_ABOVE:
+            found[later] = (first, f"step for step (changes of the norm correlate at {alike:.3f})")
     return found
 
 
@@ -95,38 +87,29 @@ def _likeness(first: RunSeries, second: RunSeries) -> float:
             changes = np.diff(pair, axis=1)
             changes = changes[:, np.isfinite(changes).all(axis=0)]
             if changes.shape[1] >= _FEWEST_COMMON and np.ptp(changes, axis=1).all():
-                before, after = _ranks(changes)
-                return naive_pearson(before, after)
+                ranks = np.argsort(np.argsort(changes, axis=1), axis=1)
+                return naive_pearson(*ranks)
     return math.nan
-
-
-def _ranks(values: Floats) -> Floats:
-    return np.argsort(np.argsort(values, axis=1), axis=1).astype(np.float64)
 
 
 def _by_common_step(runs: Sequence[RunSeries], name: str) -> Floats:
     """Return a signal at the step numbers that every run has, shape (k, n); the norm as its logarithm."""
     series = []
     for data in runs:
-        values = data.training(name)
-        if name == "grad_norm":
-            values = np.log(values, out=np.full(values.size, np.nan), where=values > 0)
         numbers = data.training("step")
         known = np.isfinite(numbers)
         unique, place = np.unique(numbers[known], return_index=True)
-        series.append((unique, values[known][place]))
-    common = series[0][0]
-    for numbers, _ in series[1:]:
-        common = np.intersect1d(common, numbers, assume_unique=True)
+        series.append((unique, data.tested(name)[known][place]))
+    common = functools.reduce(np.intersect1d, [numbers for numbers, _ in series])
     return np.array([values[np.searchsorted(numbers, common)] for numbers, values in series])
 
 
 def reproducibility(runs: Sequence[RunSeries]) -> Reproducibility:
-    """Say how far the trainings spread: at their ends, and at the steps that all of them have."""
+    """Return how far the trainings spread: at their ends, and at the steps that all of them have."""
     final = {data.run.run_id: _final_loss(data) for data in runs}
     known = np.array([value for value in final.values() if value is not None])
-    loss, norm = (_by_common_step(runs, name) for name in ("loss", "grad_norm"))
-    norm_sd = _typical_sd(norm)
+    loss = _by_common_step(runs, "loss")
+    norm_sd = _typical_sd(_by_common_step(runs, "grad_norm"))
     return Reproducibility(
         final_loss=final,
         final_mean=float(known.mean()) if known.size else None,

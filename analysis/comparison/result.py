@@ -14,6 +14,13 @@ from thermograd.analysis.run.series import RunSeries
 from thermograd.store.columns import signal
 from thermograd.store.text import without_nan
 
+_FEWEST_RUNS = 5
+_MATTERS = 0.2  # the |r| below which a coupling does not matter, as in `verdict`
+_OF_RUN = "run_id name state verdict seed minutes devices truth smallest_detectable_r"
+_OF_PAIR = "x y device family n r lag_s p p_adjusted half_width pearson_r over_time verdict"
+_OF_PAIR_ACROSS = "x y role family period_s lag_s"
+_OF_SWAP = "r r_low r_high i_squared reasons"
+
 
 @dataclass(eq=False)
 class Comparison:
@@ -43,7 +50,10 @@ class Comparison:
         return [run for run in self.runs if run.repeats is None]
 
     def _repr_html_(self) -> str:
-        return comparison_html(self)
+        sentence = element("p", element("strong", comparison_sentence(self)), style="max-width:50em")
+        runs = runs_section(self.runs, self.chosen[0] if self.chosen else None)
+        across = pairs_across_section(self.chosen, self.others)
+        return element("div", sentence, runs, across, items(self.warnings))
 
     def to_json(self) -> dict[str, Any]:
         """Return the JSON document of ``compare --json``; what is not known is null."""
@@ -59,56 +69,30 @@ class Comparison:
         return finite
 
 
+def _values(thing: Any, names: str) -> dict[str, Any]:
+    return {name: getattr(thing, name) for name in names.split()}
+
+
 def _run_json(run: ComparedRun) -> dict[str, Any]:
-    entry = {name: getattr(run, name) for name in ("run_id", "name", "state", "verdict", "seed", "minutes")}
-    entry |= {"devices": run.devices, "truth": run.truth}
-    entry["smallest_detectable_r"] = run.smallest_detectable_r
-    entry["repeats"] = run.repeats[0] if run.repeats else None
-    names = (
-        "x",
-        "y",
-        "device",
-        "family",
-        "n",
-        "r",
-        "lag_s",
-        "p",
-        "p_adjusted",
-        "half_width",
-        "pearson_r",
-        "over_time",
-    )
-    pair = run.pair
-    entry["pair"] = None if pair is None else {name: getattr(pair, name) for name in (*names, "verdict")}
-    return entry
+    pair = None if run.pair is None else _values(run.pair, _OF_PAIR)
+    return {**_values(run, _OF_RUN), "repeats": run.repeats[0] if run.repeats else None, "pair": pair}
 
 
 def _pair_json(pair: PairAcross) -> dict[str, Any]:
     swap = pair.swap
-    entry = {name: getattr(pair, name) for name in ("x", "y", "role", "family", "period_s", "lag_s")}
-    entry |= {"n_runs": swap.n_runs, "p": swap.p, "p_swap": swap.p_swap, "p_sign_flip": swap.p_sign_flip}
-    entry |= {"p_adjusted": pair.p_adjusted, "r": swap.r, "r_low": swap.r_low, "r_high": swap.r_high}
-    entry |= {"i_squared": swap.i_squared, "reasons": swap.reasons}
-    entry |= {"naive_own": pair.naive_own, "naive_others": pair.naive_others}
     each = zip(pair.run_ids, swap.run_r, swap.run_low, swap.run_high, swap.run_lag, strict=True)
-    entry["runs"] = [
+    runs = [
         {"run_id": run_id, "r": r, "low": low, "high": high, "lag_s": lag * pair.period_s}
         for run_id, r, low, high, lag in each
     ]
-    return entry
-
-
-def comparison_html(comparison: "Comparison") -> str:
-    """Return what several runs say together, and each by itself."""
-    sentence = element("p", element("strong", comparison_sentence(comparison)), style="max-width:50em")
-    warnings = items(comparison.warnings)
-    runs = runs_section(comparison.runs, comparison.chosen[0] if comparison.chosen else None)
-    across = pairs_across_section(comparison.chosen, comparison.others)
-    return element("div", sentence, runs, across, warnings)
-
-
-_FEWEST_RUNS = 5
-_MATTERS = 0.2  # the |r| below which a coupling does not matter, as in `verdict`
+    return {
+        **_values(pair, _OF_PAIR_ACROSS),
+        **_values(swap, "n_runs p p_swap p_sign_flip"),
+        "p_adjusted": pair.p_adjusted,
+        **_values(swap, _OF_SWAP),
+        **_values(pair, "naive_own naive_others"),
+        "runs": runs,
+    }
 
 
 def best_of(comparison: Comparison) -> PairAcross | None:
@@ -131,7 +115,7 @@ def _bound(comparison: Comparison) -> float:
 
 
 def comparison_sentence(comparison: Comparison) -> str:
-    """Say what the runs show together about the question, how sure, and what is missing."""
+    """Return what the runs show together about the question, how sure, and what is missing."""
     best = best_of(comparison)
     if best is None or best.swap.n_runs < 2:
         return _too_few(comparison)
@@ -180,7 +164,7 @@ def interval(pair: PairAcross) -> str:
 
 
 def change_line(comparison: Comparison) -> str:
-    """Say whether the coupling changes within the runs; empty where no run is long enough."""
+    """Return whether the coupling changes within the runs; empty where no run is long enough."""
     pairs = [run.pair for run in comparison.counted if run.pair is not None]
     q = [pair.over_time["q"] for pair in pairs if pair.over_time and math.isfinite(pair.over_time["q"])]
     if not q:
@@ -194,12 +178,13 @@ def change_line(comparison: Comparison) -> str:
 
 
 def reproducibility_lines(comparison: Comparison) -> list[str]:
-    """Say how far the trainings spread, and which of them are one."""
+    """Return how far the trainings spread, and which of them are one."""
     found = comparison.reproducibility
     lines = []
     if found.final_mean is not None:
+        known = sum(value is not None for value in found.final_loss.values())
         spread = "" if found.final_sd is None else f", sd {found.final_sd:.3g}, range {found.final_range:.3g}"
-        lines.append(f"Final loss {found.final_mean:.4g}{spread} ({_known(found.final_loss)} runs).")
+        lines.append(f"Final loss {found.final_mean:.4g}{spread} ({known} runs).")
     if found.loss_sd is not None and found.norm_factor is not None:
         lines.append(
             f"Over {found.common_steps:,} common steps runs differ by {found.loss_sd:.3g} in loss and by a "
@@ -213,12 +198,8 @@ def reproducibility_lines(comparison: Comparison) -> list[str]:
     repeated = [run for run in comparison.runs if run.repeats is not None]
     if repeated:
         lines.append(
-            f"Of {len(comparison.runs)} runs, {len(repeated)} repeat{'s' * (len(repeated) == 1)} "
-            "another's training: "
-            f"that shows how deterministic it is, and is no replication; {len(comparison.counted)} count."
+            f"Of {len(comparison.runs)} runs, {len(repeated)} repeat{'s' * (len(repeated) == 1)} another's "
+            "training: that shows how deterministic it is, and is no replication; "
+            f"{len(comparison.counted)} count."
         )
     return lines
-
-
-def _known(values: dict[str, Any]) -> int:
-    return sum(value is not None for value in values.values())

@@ -4,7 +4,16 @@ from collections.abc import Sequence
 
 from thermograd.analysis.comparison.entries import ComparedRun, PairAcross
 from thermograd.analysis.display.markup import Html, breakable, details, element, items, table
-from thermograd.analysis.display.numbers import DASH, bound_text, shown_number
+from thermograd.analysis.display.numbers import DASH, bound_text, interval, shown_number
+
+_RUN = (
+    "#; Run; Seed; Minutes; Verdict; n; r; Lag,\u00a0s; p,\u00a0all tests; 95\u00a0% bound; Naive r; "
+    "Detects |r|\u00a0≥"
+)
+_ACROSS = (
+    "Training; Hardware; Device; Direction; Runs; p; p,\u00a0all tests; Pooled r; 95 % interval; "
+    "Lag,\u00a0s; I²"
+)
 
 
 def repeat_text(run: ComparedRun, runs: Sequence[ComparedRun]) -> str:
@@ -18,25 +27,10 @@ def repeat_text(run: ComparedRun, runs: Sequence[ComparedRun]) -> str:
 def runs_section(runs: Sequence[ComparedRun], question: PairAcross | None) -> Html:
     """Return each run: its own verdict on the pair that is compared."""
     rows = [_run_row(place, run) for place, run in enumerate(runs, 1)]
-    names = (
-        "#",
-        "Run",
-        "Seed",
-        "Minutes",
-        "Verdict",
-        "n",
-        "r",
-        "Lag,\u00a0s",
-        "p,\u00a0all tests",
-        "95\u00a0% bound",
-        "Naive r",
-        "Detects |r|\u00a0≥",
-    )
     text = (
         f"{question.x} and {question.y} of {question.role}, each run analysed by itself. Detects: the "
-        "smallest "
-        "coupling that the run alone would show nine times out of ten. Naive r: Pearson on raw values, no "
-        "evidence."
+        "smallest coupling that the run alone would show nine times out of ten. Naive r: Pearson on raw "
+        "values, no evidence."
         if question
         else "No pair of signals is compared. The verdicts are those of the whole runs."
     )
@@ -48,7 +42,7 @@ def runs_section(runs: Sequence[ComparedRun], question: PairAcross | None) -> Ht
     return Html(
         element("h2", "Each run by itself")
         + element("p", text, class_="note")
-        + table(names, rows, "nwnntnnnnnnn", "Runs", stack=True)
+        + table(_RUN.split("; "), rows, "nwnntnnnnnnn", "Runs", stack=True)
         + items(notes, class_="plain")
     )
 
@@ -56,22 +50,15 @@ def runs_section(runs: Sequence[ComparedRun], question: PairAcross | None) -> Ht
 def _run_row(place: int, run: ComparedRun) -> tuple[object, ...]:
     name = element("strong", run.name) if run.name != run.run_id else Html("")
     which = Html(name + ("<br>" if name else "") + element("small", breakable(run.run_id)))
-    seed = DASH if run.seed is None else run.seed
-    detects = shown_number(run.smallest_detectable_r, ".2f")
     pair = run.pair
-    if pair is None:
-        return (place, which, seed, f"{run.minutes:.1f}", _verdict(run.verdict), *(DASH,) * 6, detects)
-    numbers = [
-        shown_number(value, form)
-        for value, form in (
-            (pair.r, "+.2f"),
-            (pair.lag_s, "+.0f"),
-            (pair.p_adjusted, ".2g"),
-        )
-    ]
-    numbers += [bound_text(pair.half_width), shown_number(pair.pearson_r, "+.2f")]
-    verdict = _verdict(pair.verdict)
-    return (place, which, seed, f"{run.minutes:.1f}", verdict, f"{pair.n:,}", *numbers, detects)
+    numbers = [DASH] * 6
+    if pair is not None:
+        known = ((pair.r, "+.2f"), (pair.lag_s, "+.0f"), (pair.p_adjusted, ".2g"))
+        numbers = [f"{pair.n:,}", *(shown_number(value, form) for value, form in known)]
+        numbers += [bound_text(pair.half_width), shown_number(pair.pearson_r, "+.2f")]
+    seed, minutes = DASH if run.seed is None else run.seed, f"{run.minutes:.1f}"
+    verdict = _verdict(run.verdict if pair is None else pair.verdict)
+    return (place, which, seed, minutes, verdict, *numbers, shown_number(run.smallest_detectable_r, ".2f"))
 
 
 def _verdict(verdict: str) -> Html:
@@ -84,10 +71,8 @@ def pairs_across_section(chosen: list[PairAcross], others: list[PairAcross]) -> 
         return Html("")
     note = (
         "Session swap: does a run's training fit its own hardware better than other runs' hardware? p is "
-        "the share of "
-        "exchanges that fit as well. The question is corrected for its two directions, the others for all "
-        "of them "
-        "together (Holm); they are exploratory."
+        "the share of exchanges that fit as well. The question is corrected for its two directions, the "
+        "others for all of them together (Holm); they are exploratory."
     )
     parts = [element("h2", "Session swap"), element("p", note, class_="note"), _swap_table(chosen)]
     if others:
@@ -96,30 +81,15 @@ def pairs_across_section(chosen: list[PairAcross], others: list[PairAcross]) -> 
 
 
 def _swap_table(pairs: list[PairAcross]) -> Html:
-    names = (
-        "Training",
-        "Hardware",
-        "Device",
-        "Direction",
-        "Runs",
-        "p",
-        "p,\u00a0all tests",
-        "Pooled r",
-        "95 % interval",
-        "Lag,\u00a0s",
-        "I²",
-    )
     rows = [
         (
             *(pair.x, pair.y, pair.role, pair.family, pair.swap.n_runs),
-            *(
-                shown_number(pair.swap.p, ".2g"),
-                shown_number(pair.p_adjusted, ".2g"),
-                shown_number(pair.swap.r, "+.2f"),
-            ),
-            f"{shown_number(pair.swap.r_low, '+.2f')} to {shown_number(pair.swap.r_high, '+.2f')}",
-            *(shown_number(pair.lag_s, "+.0f"), shown_number(pair.swap.i_squared, ".0%")),
+            *(shown_number(p, ".2g") for p in (pair.swap.p, pair.p_adjusted)),
+            shown_number(pair.swap.r, "+.2f"),
+            interval(pair.swap.r_low, pair.swap.r_high),
+            shown_number(pair.lag_s, "+.0f"),
+            shown_number(pair.swap.i_squared, ".0%"),
         )
         for pair in pairs
     ]
-    return table(names, rows, "ttttnnnnnnn", "Session swap", stack=True)
+    return table(_ACROSS.split("; "), rows, "ttttnnnnnnn", "Session swap", stack=True)
