@@ -25,8 +25,8 @@ import calibration_truth as truth
 import numpy as np
 from calibration_page import judged, rate
 from thermograd.analysis.calibration import processes
-from thermograd.analysis.calibration.calibrate import Measured, couplings, measure
-from thermograd.analysis.calibration.processes import NULLS, Pair, Rng
+from thermograd.analysis.calibration.calibrate import Measured, measure
+from thermograd.analysis.calibration.processes import NULLS, Pair, Rng, couplings
 from thermograd.analysis.calibration.scenarios import draw
 from thermograd.analysis.coupling.cross_correlation import couplings_by_family, residual_cross_correlation
 from thermograd.analysis.coupling.power import smallest_detectable

@@ -5,19 +5,16 @@ The processes of `processes`, at a given number of bins: the naive correlation b
 
 import math
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
 import scipy.special
-from thermograd.analysis.calibration import processes
-from thermograd.analysis.calibration.processes import NULLS, Pair, Rng
+from thermograd.analysis.calibration.processes import NULLS, Maker, Pair, couplings
 from thermograd.analysis.coupling.cross_correlation import naive_pearson, residual_cross_correlation
 from thermograd.analysis.coupling.linear_algebra import one_blas_thread
 from thermograd.analysis.coupling.verdict import verdict
 from thermograd.store.errors import NotEnoughDataError
-
-Maker = Callable[[Rng, int], Pair]
 
 _ALPHA = 0.05
 _FEWEST_BINS = 60
@@ -84,26 +81,6 @@ def binomial_interval(hits: int, trials: int) -> tuple[float, float]:
     low = 0.0 if hits == 0 else float(scipy.special.betaincinv(hits, trials - hits + 1, 0.025))
     high = 1.0 if hits == trials else float(scipy.special.betaincinv(hits + 1, trials - hits, 0.975))
     return low, high
-
-
-def couplings(max_lag: int) -> dict[str, tuple[Maker, int]]:
-    """Return coupled processes with their true lag in bins, all of it inside the lags searched."""
-    lag, near = min(5, max_lag), min(4, max_lag)
-
-    def cont(rho: float) -> Maker:
-        return lambda rng, m: processes.cont(rng, m, rho, lag)
-
-    return {
-        "cont .1": (cont(0.1), lag),
-        "cont .2": (cont(0.2), lag),
-        "cont .3": (cont(0.3), lag),
-        "cont_trend .3": (lambda rng, m: processes.cont_trend(rng, m, 0.3, lag), lag),
-        "spike 2": (lambda rng, m: processes.spike(rng, m, 2.0, near), near),
-        "driver+c .3": (
-            lambda rng, m: processes.driver(rng, m, 0.3, min(3, max_lag)),
-            min(3, max_lag),
-        ),
-    }
 
 
 def calibrate(
@@ -177,38 +154,28 @@ def measure(
     Run number k of a process depends on its name, the bins, the seed and k alone.
     """
     counts = np.zeros(6, dtype=np.int64)
-    for outcome in _outcomes(name, make, bins, runs, true_lag, max_lag, permutations, seed):
-        counts += outcome
-    naive, strong, found, coupled, excluded, lag_found = counts.tolist()
-    return Measured(name, bins, runs, true_lag, naive, strong, found, coupled, excluded, lag_found)
-
-
-def _outcomes(
-    name: str,
-    make: Maker,
-    bins: int,
-    runs: int,
-    true_lag: int | None,
-    max_lag: int,
-    permutations: int,
-    seed: int,
-) -> Iterator[tuple[bool, ...]]:
     for run in range(runs):
         pair = make(np.random.default_rng([zlib.crc32(name.encode()), bins, seed, run]), bins)
-        result = residual_cross_correlation(
-            pair.x, pair.y, pair.drivers, max_lag=max_lag, permutations=permutations, seed=run
-        )
-        said, _ = verdict(result)
-        r = naive_pearson(pair.x, pair.y)
-        near = true_lag is not None and abs(result.lag - true_lag) <= 1
-        yield (
-            _pearson_p(r, bins) <= _ALPHA,
-            abs(r) > 0.7,
-            result.p <= _ALPHA,
-            said == "coupled",
-            said == "no_coupling",
-            near,
-        )
+        counts += _outcome(pair, true_lag, max_lag, permutations, run)
+    return Measured(name, bins, runs, true_lag, *counts.tolist())
+
+
+def _outcome(
+    pair: Pair, true_lag: int | None, max_lag: int, permutations: int, seed: int
+) -> tuple[bool, ...]:
+    """Return what `Measured` counts, in its order."""
+    result = residual_cross_correlation(
+        pair.x, pair.y, pair.drivers, max_lag=max_lag, permutations=permutations, seed=seed
+    )
+    r, said = naive_pearson(pair.x, pair.y), verdict(result)[0]
+    return (
+        _pearson_p(r, pair.x.size) <= _ALPHA,
+        abs(r) > 0.7,
+        result.p <= _ALPHA,
+        said == "coupled",
+        said == "no_coupling",
+        true_lag is not None and abs(result.lag - true_lag) <= 1,
+    )
 
 
 def _pearson_p(r: float, n: int) -> float:

@@ -5,15 +5,14 @@ Each maker takes (rng, m, ...) and returns a Pair. NULLS and COUPLINGS list them
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.signal import lfilter
+from thermograd.analysis.arrays import Floats
 
-Floats = NDArray[np.float64]
 Rng = np.random.Generator
-
 
 WARM_UP = 200
 
@@ -26,6 +25,9 @@ class Pair(NamedTuple):
     drivers: Floats | None = None
 
 
+Maker = Callable[[Rng, int], Pair]
+
+
 def autoregressive(noise: Floats, phi: float) -> Floats:
     """Give innovations a memory: z(t) = phi z(t-1) + noise(t)."""
     remembered: Floats = lfilter([1.0], [1.0, -phi], noise)
@@ -33,7 +35,7 @@ def autoregressive(noise: Floats, phi: float) -> Floats:
 
 
 def ar(rng: Rng, m: int, phi: float = 0.9) -> Pair:
-    """Two independent AR(1) series."""
+    """Return two independent AR(1) series."""
     x, y = autoregressive(rng.standard_normal((2, WARM_UP + m)), phi)[:, WARM_UP:]
     return Pair(x, y)
 
@@ -76,7 +78,7 @@ def _since(m: int, start: int, time_constant: float) -> Floats:
 
 
 def rw(rng: Rng, m: int) -> Pair:
-    """Two independent random walks."""
+    """Return two independent random walks."""
     x, y = np.cumsum(rng.standard_normal((2, m)), axis=1)
     return Pair(x, y)
 
@@ -163,10 +165,10 @@ def spike(rng: Rng, m: int, size: float, lag: int = 4) -> Pair:
     )
 
 
-NULLS: dict[str, Callable[[Rng, int], Pair]] = {
-    "ar.5": lambda rng, m: ar(rng, m, 0.5),
-    "ar.9": lambda rng, m: ar(rng, m, 0.9),
-    "ar.98": lambda rng, m: ar(rng, m, 0.98),
+NULLS: dict[str, Maker] = {
+    "ar.5": partial(ar, phi=0.5),
+    "ar.9": partial(ar, phi=0.9),
+    "ar.98": partial(ar, phi=0.98),
     "trend": trend,
     "kink": kink,
     "rw": rw,
@@ -177,12 +179,22 @@ NULLS: dict[str, Callable[[Rng, int], Pair]] = {
     "coll": coll,
     "driver": driver,
 }
-COUPLINGS: dict[str, Callable[[Rng, int], Pair]] = {
-    "cont .1": lambda rng, m: cont(rng, m, 0.1, 5),
-    "cont .2": lambda rng, m: cont(rng, m, 0.2, 5),
-    "cont .3": lambda rng, m: cont(rng, m, 0.3, 5),
-    "cont .5": lambda rng, m: cont(rng, m, 0.5, 5),
-    "cont_trend .3": lambda rng, m: cont_trend(rng, m, 0.3, 5),
-    "spike 2": lambda rng, m: spike(rng, m, 2.0),
-    "driver+c .3": lambda rng, m: driver(rng, m, 0.3),
+
+
+def couplings(max_lag: int = 12) -> dict[str, tuple[Maker, int]]:
+    """Return coupled processes with their true lag in bins, all of it inside the lags searched."""
+    lag, near, nearest = (min(bins, max_lag) for bins in (5, 4, 3))
+    return {
+        "cont .1": (partial(cont, rho=0.1, lag=lag), lag),
+        "cont .2": (partial(cont, rho=0.2, lag=lag), lag),
+        "cont .3": (partial(cont, rho=0.3, lag=lag), lag),
+        "cont_trend .3": (partial(cont_trend, rho=0.3, lag=lag), lag),
+        "spike 2": (partial(spike, size=2.0, lag=near), near),
+        "driver+c .3": (partial(driver, rho=0.3, lag=nearest), nearest),
+    }
+
+
+COUPLINGS: dict[str, Maker] = {
+    **{name: make for name, (make, _) in couplings().items()},
+    "cont .5": partial(cont, rho=0.5, lag=5),
 }

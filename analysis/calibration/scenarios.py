@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import NDArray
+from thermograd.analysis.arrays import Floats
 from thermograd.analysis.calibration import processes
-from thermograd.analysis.calibration.processes import Pair, Rng
+from thermograd.analysis.calibration.processes import NULLS, Pair, Rng
 from thermograd.store.errors import ScenarioError
 
 _FEWEST_BINS = 60  # some processes need room for what they do; a shorter run shows the beginning
@@ -71,22 +71,19 @@ class Drawn:
     truth: dict[str, Any]
 
     @property
-    def load(self) -> NDArray[np.float64] | None:
+    def load(self) -> Floats | None:
         """Shape (m,): the load that drives both series; None where none does."""
-        driven = self.truth["scenario"] == "driver" and self.pair.drivers is not None
-        return self.pair.drivers[:, 0] if driven and self.pair.drivers is not None else None
+        if self.truth["scenario"] != "driver" or self.pair.drivers is None:
+            return None
+        return self.pair.drivers[:, 0]
 
 
-def _null(make: Callable[[Rng, int], Pair]) -> Maker:
+def _null(make: processes.Maker) -> Maker:
     return lambda rng, m, rho, lag: make(rng, m)
 
 
-def _ar(phi: float) -> Maker:
-    return lambda rng, m, rho, lag: processes.ar(rng, m, phi)
-
-
 SCENARIOS: dict[str, Scenario] = {
-    "uncoupled": Scenario("two independent series with a memory", _ar(0.9)),
+    "uncoupled": Scenario("two independent series with a memory", _null(NULLS["ar.9"])),
     "coupled": Scenario("a true coupling, the hardware follows", processes.cont, 5, takes_rho=True),
     "trends": Scenario("a falling norm and a heating device, not coupled", _null(processes.trend)),
     "coupled-trends": Scenario(
@@ -103,7 +100,7 @@ SCENARIOS: dict[str, Scenario] = {
     ),
     "throttling": Scenario(
         "a hot device throttles three times a minute and slows the steps, not their arithmetic",
-        _ar(0.9),
+        _null(NULLS["ar.9"]),
         sensor="model",
     ),
     "kink": Scenario("a learning rate drop and a fan step at independent times", _null(processes.kink)),
@@ -118,9 +115,9 @@ SCENARIOS: dict[str, Scenario] = {
     "coll": Scenario(
         "spikes beside rare collapses, independent", _null(processes.coll), sensor="throttle flag"
     ),
-    "ar.5": Scenario("two independent series with a short memory", _ar(0.5)),
-    "ar.9": Scenario("two independent series with a memory", _ar(0.9)),
-    "ar.98": Scenario("two independent series with a long memory", _ar(0.98)),
+    "ar.5": Scenario("two independent series with a short memory", _null(NULLS["ar.5"])),
+    "ar.9": Scenario("two independent series with a memory", _null(NULLS["ar.9"])),
+    "ar.98": Scenario("two independent series with a long memory", _null(NULLS["ar.98"])),
 }
 _ALSO_KNOWN_AS = {
     "trend": "trends",
@@ -142,18 +139,9 @@ def draw(
 ) -> Drawn:
     """Draw a scenario's series.
 
-    Parameters
-    ----------
-    name
-        A key of `SCENARIOS`; without one "coupled" where `rho` is not 0, else "uncoupled".
-    rho
-        Correlation of the innovations, -1 to 1; default 0.3 for the coupled ones, 0 for "driver".
-    lag_s
-        Whole seconds, -60 to 60; above 0 the training leads.
-    minutes
-        Length, above 0.
-    seed
-        The same seed gives the same series.
+    Without a `name` (a key of `SCENARIOS`) it is "coupled" where `rho` is not 0, else "uncoupled". `rho`,
+    -1 to 1, is the correlation of the innovations: 0.3 unless told for the coupled ones, 0 for "driver".
+    `lag_s` are whole seconds, -60 to 60; above 0 the training leads. The same seed gives the same series.
 
     Raises
     ------
