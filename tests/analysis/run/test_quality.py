@@ -2,7 +2,10 @@
 
 from pathlib import Path
 
+import numpy as np
+import pytest
 from synthetic import make_run
+from thermograd.analysis.run.analyze import analyze_run
 from thermograd.analysis.run.quality import clock_lines
 from thermograd.analysis.run.series import load_series
 from thermograd.store.log.writer import EventWriter
@@ -41,3 +44,22 @@ def test_imported_times_are_as_fine_as_they_are_written_and_no_truer(tmp_path: P
 
 def test_run_without_events_says_nothing_of_clocks(tmp_path: Path) -> None:
     assert clock_lines(load_series(make_run(tmp_path, steps=0, with_samples=False))) == []
+
+
+@pytest.mark.parametrize("rise_w", [0.0, 8.0, 60.0])
+def test_the_warning_of_an_idle_device_and_the_gate_agree(tmp_path, rise_w):
+    """One threshold: else a pair could be barred of which no warning speaks, or the other way round."""
+    rng = np.random.default_rng(3)
+    run = create_run(tmp_path, "load", {"devices": {"gpu": {}}})
+    writer = EventWriter(run.path, run.run_id, "writer", batch_rows=4096)
+    for k in range(320):
+        trains = 60 <= k < 260
+        power = 100 + rise_w * trains + 10 * float(rng.normal())
+        writer.append("sample", k * 10**9, device="gpu", power_w=power)
+        if trains:
+            writer.append("step", k * 10**9, step=k, grad_norm=float(np.exp(rng.normal())))
+    writer.close()
+    found = analyze_run(run).to_json()
+    warned = [text for text in found["warnings"] if "was not doing the training: power_w" in text]
+    barred = [reason for pair in found["pairs"] for reason in pair["reasons"] if "was idle" in reason]
+    assert bool(warned) == bool(barred) == (rise_w < 10)

@@ -28,6 +28,9 @@ def two():
         assert threads() == {2}
 
 
+OTHER = SimpleNamespace(path=Path("other"))
+
+
 class Seen(Exception):
     """What a function that is spied on found when it was called."""
 
@@ -39,9 +42,12 @@ def spy(*_, **__):
 @pytest.mark.parametrize(
     ("spied", "start"),
     [
-        ("analyze.load_series", lambda run: analyze_run(run)),
-        ("compare.load_series", lambda run: compare_runs([run, SimpleNamespace(path=Path("other"))])),
-        ("calibrate.residual_cross_correlation", lambda run: calibrate(1)),
+        ("run.analyze.load_series", lambda run: analyze_run(run)),
+        (
+            "comparison.compare.load_series",
+            lambda run: compare_runs([run, SimpleNamespace(path=Path("other"))]),
+        ),
+        ("calibration.calibrate.residual_cross_correlation", lambda run: calibrate(1)),
     ],
     ids=["analyze_run", "compare_runs", "calibrate"],
 )
