@@ -24,36 +24,21 @@ _MAX_LAG_S = 12.0
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """Counts over seeded runs of one process.
+    """Counts over seeded runs of one process."""
 
-    Attributes
-    ----------
-    name, bins, runs
-        What was drawn.
-    true_lag
-        In bins; None where nothing is coupled.
-    naive
-        Runs in which Pearson's p of the raw values is at most .05.
-    naive_strong
-        Runs in which its |r| is above .7.
-    found
-        Runs in which our p is at most .05.
-    coupled, excluded
-        Runs that end as "coupled" (p, and not one second alone), and as "no_coupling" above .2.
-    lag_found
-        Runs whose peak is within one bin of the true lag.
-    """
-
+    # name, bins, runs: what was drawn
     name: str
     bins: int
     runs: int
-    true_lag: int | None
-    naive: int
-    naive_strong: int
-    found: int
+    true_lag: int | None  # in bins; None where nothing is coupled
+    naive: int  # runs in which Pearson's p of the raw values is at most .05
+    naive_strong: int  # runs in which its |r| is above .7
+    found: int  # runs in which our p is at most .05
+    # coupled, excluded: runs that end as "coupled" (p, and not one second alone), and as "no_coupling" above
+    # .2
     coupled: int
     excluded: int
-    lag_found: int
+    lag_found: int  # runs whose peak is within one bin of the true lag
 
 
 @dataclass(slots=True)

@@ -24,50 +24,27 @@ Maker = Callable[[Rng, int, float, int], Pair]
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
-    """One kind of run.
+    """One kind of run."""
 
-    Attributes
-    ----------
-    about
-        What it holds, for a person.
-    make
-        Draws (rng, bins, rho, lag in bins).
-    lag_s
-        Lag of the coupling unless another is asked for; None where nothing is coupled.
-    takes_rho
-        Whether a coupling may be chosen.
-    sensor
-        What y becomes: the temperature; a throttle flag; "model" has no y, the device is a modelled one.
-    period_s
-        Length of an epoch, where the series follow it.
-    """
-
-    about: str
-    make: Maker
-    lag_s: int | None = None
-    takes_rho: bool = False
+    about: str  # what it holds, for a person
+    make: Maker  # draws (rng, bins, rho, lag in bins)
+    lag_s: int | None = None  # lag of the coupling unless another is asked for; None where nothing is coupled
+    takes_rho: bool = False  # whether a coupling may be chosen
+    # what y becomes: the temperature; a throttle flag; "model" has no y, the device is a modelled one
     sensor: Sensor = "temperature"
-    period_s: float | None = None
+    period_s: float | None = None  # length of an epoch, where the series follow it
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Drawn:
-    """The series of one scenario, one value a second, and what is true of them.
+    """The series of one scenario, one value a second, and what is true of them."""
 
-    Attributes
-    ----------
-    pair
-        x, shape (m,): log gradient norm up to scale; y, shape (m,): the sensor up to scale; drivers.
-    sensor, period_s
-        As in `Scenario`.
-    truth
-        For ``run.json``: ``scenario``, ``about``, ``rho`` (correlation of the innovations on the 1 s
-        grid), ``lag_s`` (above 0: training leads; None where nothing is coupled), ``seed``.
-    """
-
-    pair: Pair
+    pair: Pair  # x, shape (m,): log gradient norm up to scale; y, shape (m,): the sensor up to scale; drivers
+    # sensor, period_s: as in `Scenario`
     sensor: Sensor
     period_s: float | None
+    # for ``run.json``: ``scenario``, ``about``, ``rho`` (correlation of the innovations on the 1 s grid),
+    # ``lag_s`` (above 0: training leads; None where nothing is coupled), ``seed``
     truth: dict[str, Any]
 
     @property

@@ -20,32 +20,20 @@ _LAST_SHARE = 0.05
 
 @dataclass(frozen=True, slots=True)
 class Reproducibility:
-    """How far trainings spread.
+    """How far trainings spread."""
 
-    Attributes
-    ----------
-    final_loss
-        By run id, mean of the last 5 % of the steps' finite losses; None where there is none.
-    final_mean, final_sd, final_range
-        Over the runs that have one; sd None for fewer than 2.
-    common_steps
-        Step numbers that every run has.
-    loss_sd
-        Median over the common steps of the runs' standard deviation of the loss; None where unknown.
-    norm_factor
-        exp of the same for log grad_norm: a typical run is this factor from the others.
-    seeds
-        By run id, the recorded seed or None.
-    """
-
+    # by run id, mean of the last 5 % of the steps' finite losses; None where there is none
     final_loss: dict[str, float | None] = field(default_factory=dict)
+    # final_mean, final_sd, final_range: over the runs that have one; sd None for fewer than 2
     final_mean: float | None = None
     final_sd: float | None = None
     final_range: float | None = None
-    common_steps: int = 0
+    common_steps: int = 0  # step numbers that every run has
+    # median over the common steps of the runs' standard deviation of the loss; None where unknown
     loss_sd: float | None = None
+    # exp of the same for log grad_norm: a typical run is this factor from the others
     norm_factor: float | None = None
-    seeds: dict[str, Any] = field(default_factory=dict)
+    seeds: dict[str, Any] = field(default_factory=dict)  # by run id, the recorded seed or None
 
 
 def recorded_seed(data: RunSeries) -> Any:

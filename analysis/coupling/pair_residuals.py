@@ -19,42 +19,24 @@ _FEWEST_DF = 10
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Paired:
-    """Residuals of two series on the rows they share.
+    """Residuals of two series on the rows they share."""
 
-    Attributes
-    ----------
-    length
-        Bins given.
-    rows
-        Shape (m,): indices of the bins used, ascending.
-    x, y
-        Shape (m,): standardised residuals; empty if `reason` is set.
-    nuisance, nuisance_y
-        Shape (m, q): trend and driver columns in the scale of x, and of y.
-    segments
-        Shape (m,): gap-free stretch of every row.
-    order_x, order_y
-        Own lags regressed out, in bins.
-    binary_y
-        Whether y takes at most two values.
-    n_dropped
-        Bins left out, by reason.
-    reason
-        Why there are no residuals; None otherwise.
-    """
-
-    length: int
-    rows: Ints
-    n_dropped: dict[str, int]
+    length: int  # bins given
+    rows: Ints  # shape (m,): indices of the bins used, ascending
+    n_dropped: dict[str, int]  # bins left out, by reason
+    # x, y: shape (m,): standardised residuals; empty if `reason` is set
     x: Floats = field(default_factory=lambda: np.empty(0))
     y: Floats = field(default_factory=lambda: np.empty(0))
+    # nuisance, nuisance_y: shape (m, q): trend and driver columns in the scale of x, and of y
     nuisance: Floats = field(default_factory=lambda: np.empty((0, 0)))
     nuisance_y: Floats = field(default_factory=lambda: np.empty((0, 0)))
+    # shape (m,): gap-free stretch of every row
     segments: Ints = field(default_factory=lambda: np.empty(0, dtype=np.int64))
+    # order_x, order_y: own lags regressed out, in bins
     order_x: int = 0
     order_y: int = 0
-    binary_y: bool = False
-    reason: str | None = None
+    binary_y: bool = False  # whether y takes at most two values
+    reason: str | None = None  # why there are no residuals; None otherwise
 
     def full(self, values: Floats) -> Floats:
         """Put residuals back on all bins given, NaN where a bin was left out; shape (length,)."""

@@ -15,39 +15,20 @@ from thermograd.analysis.arrays import Floats, Ints
 from thermograd.analysis.coupling.pair_residuals import Paired, paired_residuals
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class UsableRuns:
-    """Runs that can be pooled: their residuals, their places among those given, why others are not here."""
-
-    runs: list[Paired]
-    index: list[int]
-    reasons: list[str]
-
-
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Pooled:
-    """A random-effects mean of correlations, and what it is made of; NaN with fewer than 2 runs.
+    """A random-effects mean of correlations, and what it is made of; NaN with fewer than 2 runs."""
 
-    Attributes
-    ----------
-    r, r_low, r_high
-        Pooled residual correlation and its 95 % interval (Hartung-Knapp-Sidik-Jonkman), simultaneous
-        over the lags: the runs share most of the others that chose their lag, so a single lag's
-        interval would be too short.
-    i_squared
-        Share of the runs' variance that is not sampling error, 0 to 1.
-    lag
-        Lag of the largest mean t statistic, in bins; lag > 0: x leads and y follows.
-    run_r, run_low, run_high, run_lag
-        Shape (k,): each run's correlation at the lag that the others chose, its own 95 % interval
-        (Fisher's z), and that lag in bins.
-    """
-
+    # r, r_low, r_high: pooled residual correlation and its 95 % interval (Hartung-Knapp-Sidik-Jonkman),
+    # simultaneous over the lags: the runs share most of the others that chose their lag, so a single lag's
+    # interval would be too short
     r: float = float("nan")
-    lag: int = 0
+    lag: int = 0  # lag of the largest mean t statistic, in bins; lag > 0: x leads and y follows
     r_low: float = float("nan")
     r_high: float = float("nan")
-    i_squared: float = float("nan")
+    i_squared: float = float("nan")  # share of the runs' variance that is not sampling error, 0 to 1
+    # run_r, run_low, run_high, run_lag: shape (k,): each run's correlation at the lag that the others chose,
+    # its own 95 % interval (Fisher's z), and that lag in bins
     run_r: Floats = field(default_factory=lambda: np.empty(0))
     run_low: Floats = field(default_factory=lambda: np.empty(0))
     run_high: Floats = field(default_factory=lambda: np.empty(0))
@@ -61,8 +42,10 @@ def usable_runs(
     driver_lags: int,
     shortest: int,
     unlagged: Sequence[ArrayLike | None] | None = None,
-) -> UsableRuns:
+) -> tuple[list[Paired], list[int], list[str]]:
     """Clean each run's pair of series, and leave out runs that are too short or repeat another's x.
+
+    Their residuals, their places among those given, and sentences on those left out are returned.
 
     Raises
     ------
@@ -73,20 +56,19 @@ def usable_runs(
     waves = [None] * len(xs) if unlagged is None else list(unlagged)
     if not len(xs) == len(ys) == len(each) == len(waves):
         raise ValueError(f"{len(xs)} series x, {len(ys)} y and {len(each)} drivers; expected one each a run")
-    usable, seen = UsableRuns([], [], []), dict[bytes, int]()
+    runs: list[Paired] = []
+    index, reasons, seen = list[int](), list[str](), dict[bytes, int]()
     for number, (x, y, driver, wave) in enumerate(zip(xs, ys, each, waves, strict=True)):
         pair = paired_residuals(x, y, driver, unlagged=wave, driver_lags=driver_lags, shortest=shortest)
         first = seen.setdefault(np.asarray(x, dtype=np.float64).tobytes(), number)
         if first != number:
-            usable.reasons.append(
-                f"Run {number} repeats the training series of run {first} and was left out."
-            )
+            reasons.append(f"Run {number} repeats the training series of run {first} and was left out.")
         elif pair.reason:
-            usable.reasons.append(f"Run {number} was left out: {pair.reason}.")
+            reasons.append(f"Run {number} was left out: {pair.reason}.")
         else:
-            usable.runs.append(pair)
-            usable.index.append(number)
-    return usable
+            runs.append(pair)
+            index.append(number)
+    return runs, index, reasons
 
 
 def pool(r: Floats, df: Floats, lags: Ints) -> Pooled:

@@ -18,24 +18,12 @@ _ENOUGH = 50  # peaks as large as the observed one: p is then known to a seventh
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LaggedPair:
-    """Two residual series and the products that every lag needs.
+    """Two residual series and the products that every lag needs."""
 
-    Attributes
-    ----------
-    x
-        Shape (m,): residuals of the leading series at lag > 0.
-    shifted
-        Shape (m, n_lags): y at t + lag for every lag, 0 where that lies outside t's segment.
-    basis
-        Shape (m, q): orthonormal nuisance columns of x.
-    y_norm
-        Euclidean norm of the residuals of y.
-    """
-
-    x: Floats
-    shifted: Floats
-    basis: Floats
-    y_norm: float
+    x: Floats  # shape (m,): residuals of the leading series at lag > 0
+    shifted: Floats  # shape (m, n_lags): y at t + lag for every lag, 0 where that lies outside t's segment
+    basis: Floats  # shape (m, q): orthonormal nuisance columns of x
+    y_norm: float  # Euclidean norm of the residuals of y
 
     @classmethod
     def build(cls, x: Floats, y: Floats, nuisance: Floats, segments: Ints, lags: Ints) -> "LaggedPair":

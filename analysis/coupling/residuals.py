@@ -21,22 +21,14 @@ _INDEPENDENT = 1e-4  # less than this share of a driver is the edge of its lagge
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Residuals:
-    """Standardised innovations of one series.
+    """Standardised innovations of one series."""
 
-    Attributes
-    ----------
-    values
-        Shape (n,), dimensionless (divided by their slowly varying scale); NaN where a row has too
-        short a past in its segment.
-    nuisance
-        Shape (n, q): trend and driver columns, divided by the same scale; `values` is orthogonal to them.
-    order
-        Number of own lags used, in bins.
-    """
-
+    # shape (n,), dimensionless (divided by their slowly varying scale); NaN where a row has too short a past
+    # in its segment
     values: Floats
+    # shape (n, q): trend and driver columns, divided by the same scale; `values` is orthogonal to them
     nuisance: Floats
-    order: int
+    order: int  # number of own lags used, in bins
 
 
 def trend_order(n: int) -> int:

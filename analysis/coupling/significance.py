@@ -24,22 +24,14 @@ _NORMAL_BELOW = 0.01  # kurtosis product per bin below which sums in random orde
 
 @dataclass(frozen=True, slots=True)
 class Peak:
-    """Largest |r| over the lags searched, and its p-values.
+    """Largest |r| over the lags searched, and its p-values."""
 
-    Attributes
-    ----------
-    r, lag
-        Residual correlation there, and the lag in bins.
-    p
-        The largest of the three.
-    p_sidak, p_permutation, p_sign_flip
-        None where not run: Sidak p above 0.1; a y of two values (signs); a series so long and so
-        little heavy-tailed that random orders would repeat Sidak's p (orders).
-    """
-
+    # r, lag: residual correlation there, and the lag in bins
     r: float
     lag: int
-    p: float
+    p: float  # the largest of the three
+    # p_sidak, p_permutation, p_sign_flip: None where not run: Sidak p above 0.1; a y of two values (signs); a
+    # series so long and so little heavy-tailed that random orders would repeat Sidak's p (orders)
     p_sidak: float
     p_permutation: float | None
     p_sign_flip: float | None

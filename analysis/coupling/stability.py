@@ -15,25 +15,14 @@ _SHORTEST_S = 120.0
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """Residual correlation at one lag in the quarters of a run, and whether they differ.
+    """Residual correlation at one lag in the quarters of a run, and whether they differ."""
 
-    Attributes
-    ----------
-    r
-        One value per block, in order of time; empty if `reason` is set.
-    n
-        Pairs of bins in each block.
-    q, p
-        Cochran's Q of Fisher's z and its chi-squared p, 3 degrees of freedom; NaN if `reason` is set.
-    reason
-        Why the blocks cannot be compared; None otherwise.
-    """
-
-    r: list[float]
-    n: list[int]
+    r: list[float]  # one value per block, in order of time; empty if `reason` is set
+    n: list[int]  # pairs of bins in each block
+    # q, p: Cochran's Q of Fisher's z and its chi-squared p, 3 degrees of freedom; NaN if `reason` is set
     q: float
     p: float
-    reason: str | None = None
+    reason: str | None = None  # why the blocks cannot be compared; None otherwise
 
 
 def coupling_over_time(

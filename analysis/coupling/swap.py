@@ -133,8 +133,8 @@ def session_swap(
     Harris (2020), bioRxiv 2020.11.29.402719 (session permutation); for the pooling see `random_effects.pool`.
     """
     lags = _lags(family, max_lag)
-    usable = usable_runs(xs, ys, drivers, driver_lags, shortest_series(max_lag), unlagged)
-    runs, index, reasons = usable.runs, usable.index, usable.reasons
+    shortest = shortest_series(max_lag)
+    runs, index, reasons = usable_runs(xs, ys, drivers, driver_lags, shortest, unlagged)
     if len(runs) < _FEWEST_RUNS:
         reasons.append(f"Only {len(runs)} different runs can be used; at least {_FEWEST_RUNS} are needed.")
     if len(runs) < 2:

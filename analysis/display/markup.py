@@ -68,17 +68,9 @@ def table(
 ) -> Html:
     """Return a table that scrolls sideways where there is no room.
 
-    Parameters
-    ----------
-    header, rows
-        Names of the columns, and the cells.
-    kinds
-        One letter a column: "n" for numbers, "w" for sentences, "i" for names that may be long, "t"
-        for other text.
-    label
-        What the table is, for a screen reader.
-    stack
-        Whether a narrow screen shows each row as a block, its cells below one another.
+    `kinds` has one letter a column: "n" for numbers, "w" for sentences, "i" for names that may be long, "t"
+    for other text. `label` says to a screen reader what the table is. With `stack` a narrow screen shows each
+    row as a block, its cells below one another.
     """
     classes = [
         {"n": {"class_": "n"}, "w": {"class_": "w"}, "i": {"class_": "id"}}.get(kind, {}) for kind in kinds

@@ -1,5 +1,6 @@
 """The analysis of one run: every pair of signals tested, controls, warnings, and what it all says."""
 
+import itertools
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -69,14 +70,12 @@ def analyze_run(
     devices = _chosen_devices(data, device)
     wanted = _wanted_pairs(data, devices, x, y)
     aligned = {d.name: nearest(data.step_time_ns, d.time_ns, round(tolerance_s * 1e9)) for d in devices}
-    naive = [_naive(data, name, hardware, d, aligned[d.name]) for name, hardware, d in wanted]
-    if method == "pearson":
-        pairs = [_naive_pair(*pair, *result) for pair, result in zip(wanted, naive, strict=True)]
-        tests: list[PairTest] = []
-    else:
+    pairs = [_naive_pair(data, *pair, aligned[pair[-1].name]) for pair in wanted]
+    tests: list[PairTest] = []
+    if method != "pearson":
         tests = [
-            correlate_pair(data, *pair, max_lag_s, pearson_r, 3 * len(wanted))
-            for pair, (pearson_r, _) in zip(wanted, naive, strict=True)
+            correlate_pair(data, *pair, max_lag_s, naive.r, 3 * len(wanted))
+            for pair, naive in zip(wanted, pairs, strict=True)
         ]
         pairs = _judge(tests)
     could_show = sensitivity(pairs)
@@ -112,19 +111,15 @@ def _wanted_pairs(
     known = [c for c in data.steps.column_names if c not in ("seq", "time_ns", "monotonic_ns", "writer")]
     if x is not None and x not in known:
         raise NotEnoughDataError(f"steps have no column {x!r}; allowed: {', '.join(known)}")
-    first = (x,) if x else TRAINING_SIGNALS
-    second = (y,) if y else HARDWARE_SIGNALS
-    recorded = {name for name in known if np.isfinite(data.training(name)).any()}
-    pairs = [
-        (name, hardware, d)
-        for d in devices
-        for name in first
-        for hardware in second
-        if name in recorded and d.signal(hardware) is not None
-    ]
     if y is not None and devices and not any(d.signal(y) is not None for d in devices):
         raise NotEnoughDataError(f"no device of this run has {y!r}; allowed: {_signals_of(devices)}")
-    return pairs
+    recorded = {name for name in known if np.isfinite(data.training(name)).any()}
+    first, second = (x,) if x else TRAINING_SIGNALS, (y,) if y else HARDWARE_SIGNALS
+    return [
+        (name, hardware, d)
+        for d, name, hardware in itertools.product(devices, first, second)
+        if name in recorded and d.signal(hardware) is not None
+    ]
 
 
 def _signals_of(devices: list[Device]) -> str:
@@ -134,31 +129,26 @@ def _signals_of(devices: list[Device]) -> str:
     return ", ".join(names) or "none, its devices reported nothing"
 
 
-def _naive(data: RunSeries, name: str, hardware: str, device: Device, index: Ints) -> tuple[float, int]:
-    """Return the Pearson correlation of raw matched values and the number of rows it stands on."""
-    values = device.signal(hardware)
+def _naive_pair(data: RunSeries, x: str, y: str, device: Device, index: Ints) -> Pair:
+    """Return the Pearson correlation of raw matched values, and the number of rows it stands on."""
+    values = device.signal(y)
     assert values is not None
     matched = index >= 0
-    first, second = data.training(name)[matched], values[index[matched]]
-    return naive_pearson(first, second), int((np.isfinite(first) & np.isfinite(second)).sum())
-
-
-def _naive_pair(name: str, hardware: str, device: Device, r: float, n: int) -> Pair:
+    first, second = data.training(x)[matched], values[index[matched]]
+    r = naive_pearson(first, second)
+    unknown = math.isnan(r)
     return Pair(
-        x=name,
-        y=hardware,
+        x=x,
+        y=y,
         device=device.name,
         family="simultaneous",
-        n=n,
+        n=int((np.isfinite(first) & np.isfinite(second)).sum()),
         r=r,
         lag_s=0.0,
-        p=math.nan,
-        p_adjusted=math.nan,
-        half_width=math.nan,
         pearson_r=r,
-        verdict="insufficient" if math.isnan(r) else "inconclusive",
+        verdict="insufficient" if unknown else "inconclusive",
         strength="null",
-        reasons=["A side is constant, or there are fewer than 3 rows."] if math.isnan(r) else [_NAIVE],
+        reasons=["A side is constant, or there are fewer than 3 rows." if unknown else _NAIVE],
     )
 
 

@@ -51,14 +51,11 @@ def _after_training(data: RunSeries, device: Device, values: Floats) -> dict[str
     """Correlate the gradient norms with the hardware one training's length later."""
     first, last = data.step_time_ns[0], data.step_time_ns[-1]
     shift = int(last - first)
-    found = {"grad_norm": math.nan, "residual": math.nan, "residual_p": math.nan}
+    found = dict.fromkeys(("grad_norm", "residual", "residual_p"), math.nan)
     if device.time_ns.size and device.time_ns[-1] >= last + shift // 2:
         found = _borrowed(data, device.time_ns, values, shift)
-    return {
-        "grad_norm_after_training": found["grad_norm"],
-        "residual_after_training": found["residual"],
-        "residual_after_training_p": found["residual_p"],
-    }
+    names = "grad_norm_after_training", "residual_after_training", "residual_after_training_p"
+    return dict(zip(names, found.values(), strict=True))
 
 
 def _with_other_runs(

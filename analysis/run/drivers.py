@@ -20,24 +20,12 @@ _LAGS = 4  # 0..3 bins
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Drivers:
-    """Columns to regress out of both sides of a pair.
+    """Columns to regress out of both sides of a pair."""
 
-    Attributes
-    ----------
-    names
-        What they are, one name a driver.
-    lagged
-        Shape (n, k): those that act through their last bins too; None without any.
-    unlagged
-        Shape (n, j): sine and cosine of known periods; None without any.
-    left_out
-        Names of drivers for which the run is too short.
-    """
-
-    names: list[str]
-    lagged: Floats | None
-    unlagged: Floats | None
-    left_out: list[str]
+    names: list[str]  # what they are, one name a driver
+    lagged: Floats | None  # shape (n, k): those that act through their last bins too; None without any
+    unlagged: Floats | None  # shape (n, j): sine and cosine of known periods; None without any
+    left_out: list[str]  # names of drivers for which the run is too short
 
 
 def driver_columns(

@@ -42,33 +42,21 @@ FROM usable, training GROUP BY device ORDER BY device"""
 
 @dataclass(frozen=True, slots=True)
 class DeviceEnergy:
-    """Energy of one device; what is not known is None.
+    """Energy of one device; what is not known is None."""
 
-    Attributes
-    ----------
-    device, source
-        Name; "energy counter" or "power over time" (mean power of two readings times the time between).
-    total_j
-        Over the whole recording, J.
-    training_j
-        From the beginning of the first step to the end of the last, J.
-    mean_per_step_j, low_per_step_j, high_per_step_j
-        `training_j` over the number of steps; the middle 90 in 100 steps lie between the other two, J.
-    steps
-        Steps whose own energy is known.
-    covered_ratio
-        Share of the training in which readings tell the energy.
-    """
-
+    # device, source: name; "energy counter" or "power over time" (mean power of two readings times the time
+    # between)
     device: str
     source: str
-    total_j: float
-    training_j: float | None
+    total_j: float  # over the whole recording, J
+    training_j: float | None  # from the beginning of the first step to the end of the last, J
+    # mean_per_step_j, low_per_step_j, high_per_step_j: `training_j` over the number of steps; the middle 90
+    # in 100 steps lie between the other two, J
     mean_per_step_j: float | None
     low_per_step_j: float | None
     high_per_step_j: float | None
-    steps: int
-    covered_ratio: float | None
+    steps: int  # steps whose own energy is known
+    covered_ratio: float | None  # share of the training in which readings tell the energy
 
 
 def run_energy(data: RunSeries) -> list[DeviceEnergy]:

@@ -88,23 +88,14 @@ def _shifted_p(spikes: Times, collapses: Times, window_s: float) -> tuple[dict[s
 
 @dataclass(frozen=True, slots=True)
 class OnsetsOfEvent:
-    """Whether the gradient norm is unusual before the onsets of one kind of event of one device.
+    """Whether the gradient norm is unusual before the onsets of one kind of event of one device."""
 
-    Attributes
-    ----------
-    event, device
-        "throttling" or "collapse", and whose.
-    test
-        Of log grad_norm before the onsets; its windows are in bins of `period_s`.
-    p_adjusted
-        p by Holm's method over all such tests of the run.
-    """
-
+    # event, device: "throttling" or "collapse", and whose
     event: str
     device: str
-    test: OnsetTest
+    test: OnsetTest  # of log grad_norm before the onsets; its windows are in bins of `period_s`
     period_s: float
-    p_adjusted: float
+    p_adjusted: float  # p by Holm's method over all such tests of the run
 
     @property
     def verdict(self) -> str:
@@ -187,23 +178,14 @@ def _one_onset_test(
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class AroundSpikes(TriggeredAverage):
-    """The mean course of one hardware signal around gradient spikes, against windows without one.
+    """The mean course of one hardware signal around gradient spikes, against windows without one."""
 
-    Attributes
-    ----------
-    y, device, unit
-        The signal, whose it is, and its unit.
-    simulated
-        Whether a model, not a sensor, made it.
-    period_s
-        Length of a bin, of which `offset` tells the number.
-    """
-
+    # y, device, unit: the signal, whose it is, and its unit
     y: str
     device: str
     unit: str
-    simulated: bool
-    period_s: float
+    simulated: bool  # whether a model, not a sensor, made it
+    period_s: float  # length of a bin, of which `offset` tells the number
 
     @property
     def label(self) -> str:

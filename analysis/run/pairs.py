@@ -21,33 +21,20 @@ _MOST_BINS = 2_000_000  # 23 days of seconds: one wrong clock must not fill the 
 
 @dataclass(frozen=True, eq=False)
 class PairTest:
-    """A pair of signals, tested in the three families of lags but not yet corrected for all tests.
+    """A pair of signals, tested in the three families of lags but not yet corrected for all tests."""
 
-    Attributes
-    ----------
-    x, y, device
-        What was compared.
-    grid, drivers
-        Both signals on one clock, and what was taken out of them.
-    results
-        By family.
-    direct
-        By family, with power as a driver too; None where power is no way from x to y.
-    pearson_r
-        Naive correlation of raw matched values.
-    blocked
-        Reasons why the pair cannot be tested.
-    """
-
+    # x, y, device: what was compared
     x: str
     y: str
     device: Device
+    # grid, drivers: both signals on one clock, and what was taken out of them
     grid: CausalGrid
     drivers: Drivers
-    results: dict[Family, Coupling]
+    results: dict[Family, Coupling]  # by family
+    # by family, with power as a driver too; None where power is no way from x to y
     direct: dict[Family, Coupling] | None
-    pearson_r: float
-    blocked: list[str]
+    pearson_r: float  # naive correlation of raw matched values
+    blocked: list[str]  # reasons why the pair cannot be tested
 
     @property
     def is_speed(self) -> bool:
@@ -170,28 +157,18 @@ def _placeholders(device: Device, hardware: str) -> list[str]:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RegularPair:
-    """Two signals on one clock without holes in its numbering.
+    """Two signals on one clock without holes in its numbering."""
 
-    Attributes
-    ----------
-    x, y
-        Shape (m,): training signal (the norm as its logarithm) and hardware signal; NaN in a bin
-        without a value. Bin k is the same time since the training's beginning in every run.
-    drivers, unlagged
-        Shape (m, k): what moves both without being on the way between them, see `drivers.Drivers`; None
-        where nothing does.
-    period_s
-        Length of a bin.
-    n
-        Bins that hold both signals.
-    """
-
+    # x, y: shape (m,): training signal (the norm as its logarithm) and hardware signal; NaN in a bin without
+    # a value. Bin k is the same time since the training's beginning in every run
     x: Floats
     y: Floats
+    # drivers, unlagged: shape (m, k): what moves both without being on the way between them, see
+    # `drivers.Drivers`; None where nothing does
     drivers: Floats | None
     unlagged: Floats | None
-    period_s: float
-    n: int
+    period_s: float  # length of a bin
+    n: int  # bins that hold both signals
 
 
 def regular_pair(

@@ -25,7 +25,7 @@ _MOST_PAIRS = 8
 _NARROW = "max-width:50em"
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, kw_only=True)
 class Pair:
     """One pair of signals of one device in one family of lags.
 
@@ -68,9 +68,9 @@ class Pair:
     n: int
     r: float
     lag_s: float
-    p: float
-    p_adjusted: float
-    half_width: float
+    p: float = math.nan
+    p_adjusted: float = math.nan
+    half_width: float = math.nan
     pearson_r: float
     verdict: str
     strength: str
@@ -149,14 +149,12 @@ class Analysis:
     def to_json(self) -> dict[str, Any]:
         """Return the JSON document of ``analyze --json``; what is not known is null."""
         left_out = ("period_s", "lags_s", "profile")
+        pairs = [{k: value for k, value in asdict(pair).items() if k not in left_out} for pair in self.pairs]
         document = {
             "run_id": self.run_id,
             "method": self.method,
             "alignment": self.alignment,
-            "pairs": [
-                {name: value for name, value in asdict(pair).items() if name not in left_out}
-                for pair in self.pairs
-            ],
+            "pairs": pairs,
             "controls": self.controls,
             "coincidence": self.coincidence,
             "warnings": self.warnings,
@@ -172,12 +170,13 @@ class Analysis:
 
 def closest_first(pairs: list[Pair]) -> list[Pair]:
     """Return the most telling direction of each pair of signals, the lowest adjusted p first."""
-    return sorted(most_telling(pairs), key=_closeness)
+    return sorted(
+        most_telling(pairs), key=lambda pair: (_or(pair.p_adjusted, math.inf), -abs(_or(pair.r, 0)))
+    )
 
 
-def _closeness(pair: Pair) -> tuple[bool, float, float]:
-    untested = not math.isfinite(pair.p_adjusted)
-    return untested, 0.0 if untested else pair.p_adjusted, -abs(pair.r) if math.isfinite(pair.r) else 0.0
+def _or(value: float, otherwise: float) -> float:
+    return value if math.isfinite(value) else otherwise
 
 
 def _pairs_table(pairs: list[Pair], label: str) -> Html:
@@ -211,7 +210,7 @@ def question_verdict(analysis: Analysis) -> str:
 
 
 def verdict_sentence(analysis: Analysis) -> str:
-    """Say what the run shows about the question, how sure, and what it does not say."""
+    """Return what the run shows about the question, how sure, and what it does not say."""
     asked = [pair for pair in analysis.pairs if not pair.is_speed]
     if analysis.method == "pearson" and analysis.pairs:
         return (
@@ -246,17 +245,24 @@ def most_telling(pairs: list[Pair]) -> list[Pair]:
 
 
 def _rank(pair: Pair) -> tuple[int, float, float]:
-    p = math.inf if math.isnan(pair.p) else pair.p
-    return _WORST_FIRST.index(pair.verdict), p, 0.0 if math.isnan(pair.r) else -abs(pair.r)
+    return _WORST_FIRST.index(pair.verdict), _or(pair.p, math.inf), -abs(_or(pair.r, 0))
 
 
 def pair_sentence(pair: Pair) -> str:
-    """Say why a pair has its verdict."""
+    """Return why a pair has its verdict."""
     return f"{pair.verdict.replace('_', ' ')}. {' '.join(pair.reasons)}"
 
 
 def _peak(pairs: list[Pair]) -> Pair:
     return min(pairs, key=lambda pair: (pair.p_adjusted, -abs(pair.r)))
+
+
+def _bound(pairs: list[Pair]) -> float:
+    return max(abs(pair.r) + pair.half_width for pair in pairs)
+
+
+def _signals(pair: Pair, between: str) -> str:
+    return f"{signal(pair.x).name} {between} {signal(pair.y).name}"
 
 
 def _numbers(pair: Pair) -> str:
@@ -277,8 +283,8 @@ def _coupled(pairs: list[Pair]) -> str:
     pair = _peak(pairs)
     others = f" {len(pairs) - 1} more tests of this run say so too." if len(pairs) > 1 else ""
     return (
-        f"COUPLED ({pair.strength}): {signal(pair.x).name} and {signal(pair.y).name} of "
-        f"{pair.device} move together beyond any shared trend, {follows(pair.lag_s)} ({_numbers(pair)})."
+        f"COUPLED ({pair.strength}): {_signals(pair, 'and')} of {pair.device} "
+        f"move together beyond any shared trend, {follows(pair.lag_s)} ({_numbers(pair)})."
         f"{others} This is association; only an intervention shows what causes what."
     )
 
@@ -286,16 +292,15 @@ def _coupled(pairs: list[Pair]) -> str:
 def _single_event(pairs: list[Pair]) -> str:
     pair = _peak(pairs)
     return (
-        f"SINGLE EVENT: {signal(pair.x).name} and {signal(pair.y).name} of {pair.device} "
+        f"SINGLE EVENT: {_signals(pair, 'and')} of {pair.device} "
         f"meet once ({_numbers(pair)}), but without that one second nothing is left: it may be chance."
     )
 
 
 def _no_coupling(pairs: list[Pair]) -> str:
-    bound = max(abs(pair.r) + pair.half_width for pair in pairs)
     bins = min(pair.n for pair in pairs)
     return (
-        f"NO COUPLING above {bound:.2f}: no training signal of this run moves with a hardware signal "
+        f"NO COUPLING above {_bound(pairs):.2f}: no training signal of this run moves with a hardware signal "
         f"beyond shared trends ({len(pairs)} tests of {bins:,} bins or more, 95 % bound at every lag "
         "searched)."
     )
@@ -303,11 +308,11 @@ def _no_coupling(pairs: list[Pair]) -> str:
 
 def _inconclusive(pairs: list[Pair]) -> str:
     pair = _peak(pairs)
-    bound = min(max(abs(p.r) + p.half_width for p in pairs), 1.0)
+    bound = min(_bound(pairs), 1.0)
     return (
         f"CANNOT TELL (inconclusive): no coupling was found, but one up to |r| = {bound:.2f} is not excluded "
-        f"by {pair.n:,} bins of {pair.period_s:.2g} s. Closest: {signal(pair.x).name} ~ "
-        f"{signal(pair.y).name} ({_numbers(pair)}). {_length_advice(pair)}"
+        f"by {pair.n:,} bins of {pair.period_s:.2g} s. Closest: {_signals(pair, '~')} "
+        f"({_numbers(pair)}). {_length_advice(pair)}"
     )
 
 
@@ -341,7 +346,7 @@ def _nothing_to_compare(analysis: Analysis) -> str:
 
 
 def _length_advice(pair: Pair) -> str:
-    period_s = pair.period_s if math.isfinite(pair.period_s) else 1.0
+    period_s = _or(pair.period_s, 1.0)
     show, exclude = (
         math.floor(need(0.2) * period_s / 60 + 0.5) for need in (samples_needed, samples_to_exclude)
     )

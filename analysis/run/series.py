@@ -28,19 +28,12 @@ _COUNTERS_NS = ("throttled_thermal_ns", "throttled_power_ns", "throttled_brake_n
 
 @dataclass(frozen=True, eq=False)
 class Device:
-    """One device's samples in time order.
+    """One device's samples in time order."""
 
-    Attributes
-    ----------
-    name, facts
-        As recorded; `facts` from ``run.json``.
-    table
-        The device's rows of the `sample` kind, sorted by time (of equal times in logged order).
-    """
-
+    # name, facts: as recorded; `facts` from ``run.json``
     name: str
     facts: dict[str, Any]
-    table: pa.Table
+    table: pa.Table  # the device's rows of the `sample` kind, sorted by time (of equal times in logged order)
 
     @property
     def simulated(self) -> bool:
@@ -113,7 +106,10 @@ class RunSeries:
 
     def tested(self, name: str) -> Floats:
         """Return a training signal on the scale on which it is tested: the norm as its logarithm."""
-        return log_of_positive(self.training(name)) if name == "grad_norm" else self.training(name)
+        values = self.training(name)
+        if name != "grad_norm":
+            return values
+        return np.log(values, out=np.full(values.size, np.nan), where=values > 0)
 
     def grid(self, x: str, device: Device, values: Floats, min_period_s: float = 1.0) -> CausalGrid:
         """Return a training signal and values of a device's samples on one clock."""
@@ -146,22 +142,15 @@ class RunSeries:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ComparedSignals:
-    """A training signal and a hardware signal on one clock, and what is tested of them.
+    """A training signal and a hardware signal on one clock, and what is tested of them."""
 
-    Attributes
-    ----------
-    x, y, device
-        The signals by name, and the device of y.
-    grid
-        Both on one clock; the norm as its logarithm.
-    residual_x, residual_y
-        On the grid's bins: what is left without trend, drivers and own past; NaN in bins left out.
-    """
-
+    # x, y, device: the signals by name, and the device of y
     x: str
     y: str
     device: Device
-    grid: CausalGrid
+    grid: CausalGrid  # both on one clock; the norm as its logarithm
+    # residual_x, residual_y: on the grid's bins: what is left without trend, drivers and own past; NaN in
+    # bins left out
     residual_x: Floats
     residual_y: Floats
 
@@ -204,11 +193,6 @@ def _in_time_order(table: pa.Table) -> pa.Table:
     if (ahead | (equal & (np.diff(seq) > 0))).all():
         return table
     return table.sort_by([("time_ns", "ascending"), ("seq", "ascending")])
-
-
-def log_of_positive(values: Floats) -> Floats:
-    """Return the logarithm, NaN where a value is not above 0."""
-    return np.log(values, out=np.full(values.size, np.nan), where=values > 0)
 
 
 def _floats(column: pa.ChunkedArray) -> Floats:
