@@ -113,3 +113,31 @@ def test_a_face_imports_nothing_before_it_is_asked(name):
 def test_no_module_grows_beyond_a_readable_size():
     assert {str(p): n for p in MODULES if (n := len(p.read_text().splitlines())) > 400} == {}
     assert len((ROOT / "cli.py").read_text().splitlines()) <= 520
+
+
+DESIGN = [
+    "thermograd:start_run",
+    "thermograd.ingest.huggingface:ThermogradCallback",
+    "thermograd.ingest.lightning:ThermogradCallback",
+    "thermograd.store.query:connect",
+    "thermograd.store.events:Event",
+    "thermograd.store.errors:ThermogradError",
+    "thermograd.stream.spike:SpikeDetector",
+    "thermograd.stream.correlation:RollingCorrelation",
+    "thermograd.stream.efficiency:Efficiency",
+    "thermograd.stream.throttle:ThrottleDetector",
+    "thermograd.stream.coupling:CouplingMonitor",
+    "thermograd.analysis.align:nearest",
+    "thermograd.analysis.coupling:residual_cross_correlation",
+    "thermograd.analysis.coupling:session_swap",
+]
+
+
+@pytest.mark.parametrize("path", DESIGN)
+def test_the_paths_that_scripts_rely_on_work_in_a_fresh_process(path):
+    module, _, name = path.partition(":")
+    code = (
+        f"from {module} import {name}; import thermograd.analysis.run.analyze as _; assert callable({name})\n"
+    )
+    code += f"from {module} import {name} as again; assert again is {name}"
+    subprocess.run([sys.executable, "-W", "ignore", "-c", code], check=True)

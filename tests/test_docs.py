@@ -2,7 +2,7 @@
 
 import contextlib
 import doctest
-import importlib
+import importlib.util
 import os
 import re
 import shlex
@@ -288,3 +288,11 @@ def _code(page: Path) -> str:
     text = page.read_text()
     fenced = [block for language in ("sh", "console") for block in blocks(page, language)]
     return os.linesep.join([*fenced, *re.findall(r"`(thermograd [^`]+)`", text)])
+
+
+def test_the_page_of_public_names_is_what_the_packages_show():
+    """When this fails: ``python docs/api_page.py``."""
+    spec = importlib.util.spec_from_file_location("api_page", DOCS / "api_page.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    assert module.PAGE.read_text(encoding="utf-8") == module.page()
