@@ -28,15 +28,8 @@ class RollingCorrelation(stats.base.Bivariate):  # type: ignore[misc]  # river s
 
     Parameters
     ----------
-    window
-        Pairs in the window, at least 2.
-    min_pairs
-        Pairs needed for a result; None (default) means a full window.
-
-    Raises
-    ------
-    ValueError
-        If window < 2 or min_pairs is not in 2..window.
+    window, min_pairs
+        Pairs in the window, at least 2; pairs needed for a result, None (default) means a full window.
 
     Examples
     --------

@@ -36,11 +36,6 @@ class LevelShift(base.Estimator):  # type: ignore[misc]  # river ships no types
     recent, level, threshold
         Fast median, slow median, and what the fast one must exceed; None during warm-up.
 
-    Raises
-    ------
-    ValueError
-        If a parameter is out of its range.
-
     Examples
     --------
     >>> detector = LevelShift()

@@ -92,11 +92,6 @@ class SpikeDetector(base.Estimator):  # type: ignore[misc]  # river ships no typ
     rebased, nonfinite, zero
         What else the latest value was: the last of a changed level, not finite, exactly zero.
 
-    Raises
-    ------
-    ValueError
-        If a parameter is out of its range.
-
     Examples
     --------
     >>> detector = SpikeDetector(warmup_steps=5)

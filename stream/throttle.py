@@ -50,8 +50,7 @@ class ThrottleDetector(base.Estimator):  # type: ignore[misc]  # river ships no 
     Parameters
     ----------
     temperature_limit_c
-        Temperature at which the device begins to lower its clock, degC; None turns the temperature
-        rules off.
+        Temperature at which the device begins to lower its clock, degC; None turns its rules off.
     clock_loss_ratio, loss_s
         Clock loss that counts, as a share of the usual clock, and for how long it must last.
     majority_s
@@ -72,16 +71,12 @@ class ThrottleDetector(base.Estimator):  # type: ignore[misc]  # river ships no 
     state
         The gravest condition met now: brake, thermal, warning, power, ``normal``, or ``unknown``
         where no rule could be applied.
-    episodes
-        The open episode of each condition.
-    started, ended
-        Episodes that began or ended with the latest reading.
+    episodes, started, ended
+        The open episode of each condition; episodes that began or ended with the latest reading.
     clock_loss, usual_clock_mhz
         Share of the usual clock that is missing now, and that clock; None where not known.
     thermal_share, brake_share
         Share of the last 3 s with those bits, None where not known.
-    out_of_order
-        Readings left out because they were not later than the one before.
 
     Examples
     --------
@@ -189,10 +184,8 @@ class ThrottleDetector(base.Estimator):  # type: ignore[misc]  # river ships no 
         temperature_c: float | None,
     ) -> None:
         clock_mhz = _number(sample, "sm_clock_mhz")
-        utilization_pct = _number(sample, "utilization_pct")
-        idle = bool(mask and mask & _IDLE) or (
-            utilization_pct is not None and utilization_pct < self.idle_pct
-        )
+        used_pct = _number(sample, "utilization_pct")
+        idle = bool(mask and mask & _IDLE) or (used_pct is not None and used_pct < self.idle_pct)
         if clock_mhz is None or idle:
             self.clock_loss = None
             self._lossy.update(time_s, stands_s, False)
@@ -259,9 +252,8 @@ class ThrottleDetector(base.Estimator):  # type: ignore[misc]  # river ships no 
         return self._thermal.share is not None or self._brake.share is not None
 
     def _within(self, margin_c: float, temperature_c: float | None) -> bool:
-        if self.temperature_limit_c is None or temperature_c is None:
-            return False
-        return temperature_c >= self.temperature_limit_c - margin_c
+        limit_c = self.temperature_limit_c
+        return limit_c is not None and temperature_c is not None and temperature_c >= limit_c - margin_c
 
 
 class _Streak:

@@ -16,15 +16,15 @@ Alert = dict[str, Any]
 _COLUMNS = tuple(column for column in columns("alert") if column.name != "seq")
 
 
-def is_at_least(severity: str, minimum: str) -> bool:
-    """Return whether a severity is as grave as `minimum`; one that is not known counts as the gravest.
+def gravity(severity: object) -> int:
+    """Return a severity's place among all, from 0; one that is not known counts as the gravest.
 
     Examples
     --------
-    >>> is_at_least("critical", "warning"), is_at_least("info", "warning")
-    (True, False)
+    >>> gravity("critical") > gravity("warning") > gravity("info")
+    True
     """
-    return severity not in SEVERITIES or SEVERITIES.index(severity) >= SEVERITIES.index(minimum)
+    return SEVERITIES.index(str(severity)) if severity in SEVERITIES else len(SEVERITIES)
 
 
 def alert_from(values: Mapping[str, Any], alert: str, severity: str, message: str, **found: Any) -> Alert:

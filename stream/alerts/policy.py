@@ -6,17 +6,18 @@ a replay has to reproduce. It goes by the alerts' own times, not by the clock on
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from thermograd.store.events import SEVERITIES
-from thermograd.stream.alerts.alert import Alert, is_at_least
+from thermograd.stream.alerts.alert import Alert, gravity
 from thermograd.stream.settings import Settings
 
 
 def is_raised(alert: Mapping[str, Any], settings: Settings) -> bool:
     """Return whether an alert is raised at all: a property of the alert alone, whatever came before it."""
     section = settings.alerts
-    return alert["alert"] not in section.off and is_at_least(str(alert["severity"]), section.minimum)
+    return alert["alert"] not in section.off and gravity(alert["severity"]) >= gravity(section.minimum)
 
 
 class AlertPolicy:
@@ -55,33 +56,34 @@ class AlertPolicy:
                 f"minimum={minimum!r}, cooldown_s={cooldown_s!r}; expected one of {', '.join(SEVERITIES)}, "
                 "and seconds >= 0"
             )
-        self._minimum, self._cooldown_ns, self._only = minimum, round(cooldown_s * 1e9), frozenset(only)
+        self._least, self._cooldown_ns, self._only = (
+            gravity(minimum),
+            round(cooldown_s * 1e9),
+            frozenset(only),
+        )
         self._last: dict[tuple[str, str, str], _Admitted] = {}
         self.held_back = 0
 
     def admit(self, alert: Alert) -> int | None:
         """Return how many like it were held back before it; None where this one does not get through."""
         name = str(alert["alert"])
-        if (self._only and name not in self._only) or not is_at_least(str(alert["severity"]), self._minimum):
+        time_ns, grave = int(alert["time_ns"]), gravity(alert["severity"])
+        if (self._only and name not in self._only) or grave < self._least:
             return None
         key = (name, str(alert.get("device") or ""), str(alert.get("metric") or ""))
         last = self._last.get(key)
-        if last is not None and last.covers(alert, self._cooldown_ns):
+        if last is not None and grave <= last.gravity and 0 < self._cooldown_ns > time_ns - last.time_ns:
             last.held_back += 1
             self.held_back += 1
             return None
-        self._last[key] = _Admitted(int(alert["time_ns"]), str(alert["severity"]))
+        self._last[key] = _Admitted(time_ns, grave)
         return 0 if last is None else last.held_back
 
 
+@dataclass(slots=True)
 class _Admitted:
     """The last alert of its kind that was let through, and how many were not since."""
 
-    __slots__ = ("held_back", "severity", "time_ns")
-
-    def __init__(self, time_ns: int, severity: str) -> None:
-        self.time_ns, self.severity, self.held_back = time_ns, severity, 0
-
-    def covers(self, alert: Alert, cooldown_ns: int) -> bool:
-        graver = SEVERITIES.index(self.severity) < SEVERITIES.index(str(alert["severity"]))
-        return cooldown_ns > 0 and not graver and int(alert["time_ns"]) - self.time_ns < cooldown_ns
+    time_ns: int
+    gravity: int
+    held_back: int = 0

@@ -190,28 +190,23 @@ class CouplingMonitor(base.Estimator):  # type: ignore[misc]  # river ships no t
     alarm_ticks
         Alarm at this e-value; on uncoupled data alarms are at least so many ticks apart, in the mean
         (the default is three days at 1 Hz).
-    max_lag
-        Largest lag, in ticks, in either direction.
-    warmup_ticks
-        Ticks before the first bet.
+    max_lag, warmup_ticks
+        Largest lag, in ticks, in either direction; ticks before the first bet.
     order, forgetting, scale_rate, mean_rate, driver_lags
         Of the predictions, see `thermograd.stream.coupling.innovations.Innovations`.
 
     Attributes
     ----------
-    detected
-        Whether the latest tick raised the alarm; the bets then begin anew.
+    detected, alarms
+        Whether the latest tick raised the alarm, whereupon the bets begin anew; alarms so far.
     e_value
         What the bets begun since the last alarm are worth; `alarm_ticks` or more is the alarm.
     run_e_value
         What bets that were never begun anew are worth. It reaches 20 in at most 5 % of uncoupled runs,
         at whatever time one looks.
-    lag
-        Ticks by which y follows x where the evidence is strongest; below 0: y comes first.
-    strength
-        Correlation of the innovations at that lag, recently.
-    alarms
-        Alarms so far.
+    lag, strength
+        Ticks by which y follows x where the evidence is strongest (below 0: y comes first), and the
+        correlation of the innovations there, recently.
 
     Examples
     --------
@@ -224,10 +219,6 @@ class CouplingMonitor(base.Estimator):  # type: ignore[misc]  # river ships no t
     ...         break
     >>> monitor.detected, monitor.lag, monitor.e_value >= 259_200
     (True, 3, True)
-
-    References
-    ----------
-    Shin, Ramdas & Rinaldo, E-detectors (2022).
     """
 
     def __init__(

@@ -42,10 +42,8 @@ class EventTimeJoin:
 
     Parameters
     ----------
-    tolerance_s
-        Largest accepted distance, s.
-    lateness_s
-        How much older than the newest an event may be when it arrives, s.
+    tolerance_s, lateness_s
+        Largest accepted distance; how much older than the newest an event may be when it arrives; s.
     devices
         Devices known beforehand.
     max_pending_steps
@@ -58,10 +56,9 @@ class EventTimeJoin:
     ----------
     refused
         Devices for which the latest event was too late; `EVERY_DEVICE` among them means all.
-    joined, unmatched
-        Rows returned with a sample, and without.
-    late, forced
-        Events that came too late to be joined; rows answered early because too many waited.
+    joined, unmatched, late, forced
+        Rows returned with a sample, and without; events that came too late to be joined; rows answered
+        early because too many waited.
 
     Examples
     --------
@@ -104,7 +101,7 @@ class EventTimeJoin:
 
     def step(self, values: Mapping[str, Any], writer: str = "") -> list[Joined]:
         """Take in a step; return the rows that are now certain, in (time_ns, seq) order."""
-        key = (int(values["time_ns"]), int(values.get("seq") or 0), writer)
+        key = key_of(values, writer)
         refused = []
         if self._is_late(EVERY_DEVICE, "step", key, self._watermark_ns):
             refused.append(EVERY_DEVICE)
@@ -123,7 +120,7 @@ class EventTimeJoin:
     def sample(self, values: Mapping[str, Any], writer: str = "") -> list[Joined]:
         """Take in a sample of a device; return the rows that are now certain."""
         side = self._side(values["device"])
-        key = (int(values["time_ns"]), int(values.get("seq") or 0), writer)
+        key = key_of(values, writer)
         if self._is_late(side.device, "sample", key, side.watermark_ns):
             self.refused = frozenset((side.device,))
             self.late += 1
@@ -277,6 +274,11 @@ class _DeviceBuffer:
         past = bisect_left(self._times, first_ns - self._tolerance_ns)
         del self.samples[:past], self._times[:past]
         self.roomy = 2 * len(self.samples) + 16  # to look again only then keeps the cost per sample small
+
+
+def key_of(values: Mapping[str, Any], writer: str) -> _Key:
+    """Return what the events of all writers are sorted by."""
+    return int(values["time_ns"]), int(values.get("seq") or 0), writer
 
 
 def _put(entries: list[_Entry], entry: _Entry) -> None:

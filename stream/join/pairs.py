@@ -6,7 +6,7 @@ from typing import Any
 from thermograd.stream.alerts.alert import Alert
 from thermograd.stream.correlation import RollingCorrelation
 from thermograd.stream.join.coupling_rule import CouplingEvidence, CouplingRule
-from thermograd.stream.join.event_time import EventTimeJoin, Joined
+from thermograd.stream.join.event_time import EventTimeJoin, Joined, key_of
 from thermograd.stream.join.lateness import LateEvents
 from thermograd.stream.join.ticks import SENSORS, Ticks
 from thermograd.stream.settings import Settings
@@ -62,7 +62,7 @@ class DevicePairs:
 
     def step(self, values: Mapping[str, Any], writer: str) -> list[Alert]:
         """Take in a step of rank 0."""
-        key = _key(values, writer)
+        key = key_of(values, writer)
         self._correlate(self.join.step(values, writer))
         self._ticks.step(key, values, self.join.refused)
         watermark_ns = self.join.watermark_ns()
@@ -80,7 +80,7 @@ class DevicePairs:
             return []
         if device not in self._rules:
             self._rules[device] = CouplingRule(device, self._watched, self._settings.coupling)
-        self._ticks.sample(_key(values, writer), values)
+        self._ticks.sample(key_of(values, writer), values)
         return self._advance(device, self.join.watermark_ns(device))
 
     def advance(self, time_ns: int) -> list[Alert]:
@@ -127,7 +127,3 @@ class DevicePairs:
 def _has_sensor(facts: Mapping[str, Any]) -> bool:
     sensors = facts.get("sensors")
     return sensors is None or bool({*SENSORS, "throttled_thermal_ns"} & set(sensors))
-
-
-def _key(values: Mapping[str, Any], writer: str) -> tuple[int, int, str]:
-    return int(values["time_ns"]), int(values.get("seq") or 0), writer

@@ -7,8 +7,7 @@ Only what they find is brought together: findings are few.
 from bisect import insort
 from typing import Any
 
-from thermograd.store.events import SEVERITIES
-from thermograd.stream.alerts.alert import Alert
+from thermograd.stream.alerts.alert import Alert, gravity
 from thermograd.stream.join.lateness import LateEvents
 
 _RANKS = "ranks"  # what these left out, in the log's marks
@@ -119,7 +118,7 @@ class RankGroups:
 
 
 def _gravity(alert: Alert) -> tuple[int, float]:
-    return SEVERITIES.index(str(alert["severity"])), float(alert.get("score") or 0.0)
+    return gravity(alert["severity"]), float(alert.get("score") or 0.0)
 
 
 def _with_ranks(alert: Alert, ranks: list[int]) -> Alert:

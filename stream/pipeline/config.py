@@ -102,17 +102,17 @@ def load_config(path: Path | None = None, environment: Mapping[str, str] | None 
     environment = os.environ if environment is None else environment
     named = path or (Path(environment["THERMOGRAD_CONFIG"]) if environment.get("THERMOGRAD_CONFIG") else None)
     path = named or (Path(DEFAULT_FILE) if Path(DEFAULT_FILE).is_file() else None)
-    values: dict[str, dict[str, Any]] = {}
-    sources: dict[str, str] = {}
-    sinks = _File(path).read(values, sources)
-    _read_environment(environment, values, sources, sinks)
-    settings = Settings(**_sections(values), sinks=sinks)
-    _check_together(settings, sources, str(path or "the environment"))
-    return Configuration(settings, path, sources)
+    reader = _Reader()
+    if path is not None:
+        reader.read_file(path)
+    reader.read_environment(environment)
+    settings = Settings(**_sections(reader.values), sinks=reader.sinks)
+    _check_together(settings, reader.sources, str(path or "the environment"))
+    return Configuration(settings, path, reader.sources)
 
 
 def _sections(values: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    return {name: _SECTIONS[name](**given) for name, given in values.items()}
+    return {name: _SECTIONS[name](**given) for name, given in values.items() if name in _SECTIONS}
 
 
 def recorded_settings(definitions: Mapping[str, Any] | None) -> Settings:
@@ -137,77 +137,89 @@ def recorded_settings(definitions: Mapping[str, Any] | None) -> Settings:
     return Settings(**_sections(values))
 
 
-class _File:
-    """A TOML file, and on which line each of its keys stands."""
+class _Reader:
+    """Gathers settings by section and key, the sinks, and where each setting was given."""
 
-    def __init__(self, path: Path | None) -> None:
-        self.path = path
-        self._tables: dict[str, Any] = {}
-        self._lines: dict[str, int] = {}
-        if path is None:
-            return
-        try:
-            text = path.read_text(encoding="utf-8")
-            self._tables = tomllib.loads(text)
-        except OSError as error:
-            raise ConfigError(f"cannot read {path}: {error.strerror or error}") from error
-        except UnicodeDecodeError as error:
-            raise ConfigError(f"{path} is no text in UTF-8 (byte {error.start})") from error
-        except tomllib.TOMLDecodeError as error:
-            raise ConfigError(f"{path} is no TOML: {error}") from None  # its context holds the text
-        self._lines = _lines_of(text)
+    def __init__(self) -> None:
+        self.values: dict[str, dict[str, Any]] = {}
+        self.sinks: dict[str, SinkSettings] = {}
+        self.sources: dict[str, str] = {}
 
-    def where(self, name: str) -> str:
-        line = self._lines.get(name)
-        return f"{self.path}:{line}" if line else str(self.path)
+    def _take(self, section: str, of: FieldInfo, given: Any, where: str, from_text: bool = False) -> None:
+        name = f"{section}.{of.name}"
+        value = read_value(of, given, f"{where}: {name}", from_text)
+        self.values.setdefault(section, {})[of.name] = value
+        self.sources[name] = where
 
-    def read(self, values: dict[str, dict[str, Any]], sources: dict[str, str]) -> dict[str, SinkSettings]:
-        for section, table in self._tables.items():
-            if section == "sinks":
-                continue
-            if section not in _SECTIONS:
-                raise ConfigError(
-                    f"{self.where(section)}: there is no section [{section}]; "
-                    f"{nearest(section, [*_SECTIONS, 'sinks'])}"
-                )
-            values[section] = self._read_table(section, table, _SECTIONS[section], sources)
-        sinks = self._tables.get("sinks", {})
+    def read_file(self, path: Path) -> None:
+        tables, lines = _parse(path)
+
+        def where(name: str) -> str:
+            return f"{path}:{lines[name]}" if name in lines else str(path)
+
+        sinks = tables.pop("sinks", {})
         if not isinstance(sinks, dict):
-            raise ConfigError(f"{self.where('sinks')}: each sink is a table: write [sinks.NAME]")
-        return {name: self._read_sink(name, table, sources) for name, table in sinks.items()}
+            raise ConfigError(f"{where('sinks')}: each sink is a table: write [sinks.NAME]")
+        for name, table in tables.items():
+            if name not in _SECTIONS:
+                hint = nearest(name, [*_SECTIONS, "sinks"])
+                raise ConfigError(f"{where(name)}: there is no section [{name}]; {hint}")
+            self._read_table(name, table, _SECTIONS[name], where)
+        for name, table in sinks.items():
+            at = where(f"sinks.{name}")
+            if not _SINK_NAME.fullmatch(name):
+                raise ConfigError(f"{at}: a sink's name has 1 to 64 letters, digits, '_' and '-'")
+            self._read_table(f"sinks.{name}", table, SinkSettings, where)
+            self.sinks[name] = _sink(name, self.values.get(f"sinks.{name}", {}), at)
 
     def _read_table(
-        self, name: str, table: Any, section: type[msgspec.Struct], sources: dict[str, str]
-    ) -> dict[str, Any]:
+        self, name: str, table: Any, section: type[msgspec.Struct], where: Callable[[str], str]
+    ) -> None:
         if not isinstance(table, dict):
-            raise ConfigError(f"{self.where(name)}: {name} is a table: write [{name}] and its keys below")
+            raise ConfigError(f"{where(name)}: {name} is a table: write [{name}] and its keys below")
         known = fields_of(section)
-        values = {}
         for key, given in table.items():
-            where = self.where(f"{name}.{key}")
+            at = where(f"{name}.{key}")
             if key not in known:
-                raise ConfigError(f"{where}: there is no setting {key!r} in [{name}]; {nearest(key, known)}")
-            values[key] = read_value(known[key], given, f"{where}: {name}.{key}")
-            sources[f"{name}.{key}"] = where
-        return values
+                raise ConfigError(f"{at}: there is no setting {key!r} in [{name}]; {nearest(key, known)}")
+            self._take(name, known[key], given, at)
 
-    def _read_sink(self, name: str, table: Any, sources: dict[str, str]) -> SinkSettings:
-        where = self.where(f"sinks.{name}")
-        if not _SINK_NAME.fullmatch(name):
-            raise ConfigError(f"{where}: a sink's name has 1 to 64 letters, digits, '_' and '-'")
-        values = self._read_table(f"sinks.{name}", table, SinkSettings, sources)
-        if "type" not in values:
-            raise ConfigError(f"{where}: sinks.{name} has no type; allowed: {', '.join(_NEEDED)}")
-        needed = _NEEDED[values["type"]]
-        if not values.get(needed):
-            raise ConfigError(f"{where}: sinks.{name} is a {values['type']} sink and needs {needed!r}")
-        if REDACTED in (values.get("url"), values.get("token")):
-            raise ConfigError(
-                f"{where}: sinks.{name} holds {REDACTED}, which stood for a secret: put it back"
-            )
-        if values["type"] == "webhook" and not values["url"].startswith("env:"):
-            check_url(values["url"], f"{where}: sinks.{name}.url")
-        return SinkSettings(**values)
+    def read_environment(self, environment: Mapping[str, str]) -> None:
+        known = {variable_of(s, k): (s, of) for s, c in _SECTIONS.items() for k, of in fields_of(c).items()}
+        secrets = [text for sink in self.sinks.values() for text in (sink.url, sink.token)]
+        for name in sorted(environment):
+            if name in known:
+                if environment[name]:
+                    self._take(*known[name], environment[name], f"environment {name}", from_text=True)
+            elif f"env:{name}" not in secrets and any(name.startswith(variable_of(s, "")) for s in _SECTIONS):
+                raise ConfigError(f"environment {name}: there is no such setting; {nearest(name, known)}")
+
+
+def _sink(name: str, values: dict[str, Any], where: str) -> SinkSettings:
+    """Return a sink's settings, if they have what its type needs."""
+    if "type" not in values:
+        raise ConfigError(f"{where}: sinks.{name} has no type; allowed: {', '.join(_NEEDED)}")
+    needed = _NEEDED[values["type"]]
+    if not values.get(needed):
+        raise ConfigError(f"{where}: sinks.{name} is a {values['type']} sink and needs {needed!r}")
+    if REDACTED in (values.get("url"), values.get("token")):
+        raise ConfigError(f"{where}: sinks.{name} holds {REDACTED}, which stood for a secret: put it back")
+    if values["type"] == "webhook" and not values["url"].startswith("env:"):
+        check_url(values["url"], f"{where}: sinks.{name}.url")
+    return SinkSettings(**values)
+
+
+def _parse(path: Path) -> tuple[dict[str, Any], dict[str, int]]:
+    """Return a file's tables, and on which line each table and key stands."""
+    try:
+        text = path.read_text(encoding="utf-8")
+        return tomllib.loads(text), _lines_of(text)
+    except OSError as error:
+        raise ConfigError(f"cannot read {path}: {error.strerror or error}") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path} is no text in UTF-8 (byte {error.start})") from error
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{path} is no TOML: {error}") from None  # its context holds the text
 
 
 def _lines_of(text: str) -> dict[str, int]:
@@ -226,29 +238,6 @@ def _lines_of(text: str) -> dict[str, int]:
 
 def _bare(name: str) -> str:
     return re.sub(r"[\"' ]", "", name)
-
-
-def _read_environment(
-    environment: Mapping[str, str],
-    values: dict[str, dict[str, Any]],
-    sources: dict[str, str],
-    sinks: Mapping[str, SinkSettings],
-) -> None:
-    known = {variable_of(s, k): (s, k, f) for s, c in _SECTIONS.items() for k, f in fields_of(c).items()}
-    referred = {text.removeprefix("env:") for sink in sinks.values() for text in (sink.url, sink.token)}
-    for name in sorted(environment):
-        if name in known and environment[name]:
-            section, key, of = known[name]
-            where = f"environment {name}"
-            given = read_value(of, environment[name], f"{where}: {section}.{key}", from_text=True)
-            values.setdefault(section, {})[key] = given
-            sources[f"{section}.{key}"] = where
-        elif (
-            name not in known
-            and name not in referred
-            and any(name.startswith(variable_of(s, "")) for s in _SECTIONS)
-        ):
-            raise ConfigError(f"environment {name}: there is no such setting; {nearest(name, known)}")
 
 
 def _check_together(settings: Settings, sources: Mapping[str, str], where: str) -> None:

@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any, get_args
 
 from thermograd.store.text import printable
@@ -19,11 +19,7 @@ def settings_rows(
     it is set), else ``***``.
     """
     environment = os.environ if environment is None else environment
-    return list(_rows(configuration, environment))
-
-
-def _rows(configuration: Configuration, environment: Mapping[str, str]) -> Iterator[dict[str, Any]]:
-    settings = configuration.settings
+    settings, rows = configuration.settings, []
     sections = [(name, getattr(settings, name)) for name in fields_of(Settings) if name != "sinks"]
     sections += [(f"sinks.{name}", sink) for name, sink in settings.sinks.items()]
     for section, values in sections:
@@ -33,15 +29,18 @@ def _rows(configuration: Configuration, environment: Mapping[str, str]) -> Itera
             says = get_args(of.type)[1]
             if says.extra and value:
                 value, source = _veiled(value, source, environment)
-            yield {
-                "section": section,
-                "key": key,
-                "value": list(value) if isinstance(value, tuple) else value,
-                "default": list(of.default) if isinstance(of.default, tuple) else of.default,
-                "source": source,
-                "allowed": allowed_values(of),
-                "meaning": says.description,
-            }
+            rows.append(
+                {
+                    "section": section,
+                    "key": key,
+                    "value": list(value) if isinstance(value, tuple) else value,
+                    "default": list(of.default) if isinstance(of.default, tuple) else of.default,
+                    "source": source,
+                    "allowed": allowed_values(of),
+                    "meaning": says.description,
+                }
+            )
+    return rows
 
 
 def _veiled(value: str, source: str, environment: Mapping[str, str]) -> tuple[str, str]:

@@ -48,8 +48,6 @@ class Monitor:
     ----------
     failures
         One sentence for every rule that was disabled.
-    joined, unmatched, late
-        Rows of step and device with and without a sample, and events too late to be joined.
 
     Examples
     --------
@@ -81,7 +79,7 @@ class Monitor:
 
     @property
     def joined(self) -> int:
-        """Rows of step and device that have a sample."""
+        """Rows of step and device that have a sample within the tolerance."""
         return self._pairs.join.joined
 
     @property

@@ -4,8 +4,8 @@ import os
 import select
 import sys
 import time
-from collections.abc import Callable
-from types import TracebackType
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from rich.console import Console, ConsoleOptions, Group, RenderResult
@@ -41,11 +41,11 @@ def watch(
     if once or not can_redraw(console):
         _print_frame(state, describe(), console)
         return
-    with _Keys() as keys, Live(console=console, screen=True, auto_refresh=False) as live:
+    with _single_keys() as keyboard, Live(console=console, screen=True, auto_refresh=False) as live:
         described_s = time.monotonic()
         while True:
             live.update(_Frame(state, run), refresh=True)
-            if keys.quit_pressed(refresh_s):
+            if _quit_pressed(keyboard, refresh_s):
                 return
             state.learn(poll())
             if time.monotonic() - described_s >= 1.0:
@@ -72,42 +72,33 @@ def _lines(state: WatchState, run: RunFacts, console: Console, height: int | Non
     return frame_lines(state, run, time.time_ns(), console.width, height, console.options.ascii_only)
 
 
-class _Keys:
-    """Single keys from the terminal, which is put back as it was; nothing where stdin is none."""
+@contextmanager
+def _single_keys() -> Iterator[int | None]:
+    """Let single keys be read from the terminal, which is put back as it was; None where stdin is none."""
+    saved: Any = None
+    try:
+        import termios
+        import tty
 
-    def __init__(self) -> None:
-        self._fd: int | None = None
-        self._saved: Any = None
+        fd = sys.stdin.fileno()
+        saved = termios.tcgetattr(fd) if os.isatty(fd) else None
+    except (ImportError, OSError, ValueError):  # not a Unix terminal: Ctrl-C ends the view
+        pass
+    if saved is None:
+        yield None
+        return
+    try:
+        tty.setcbreak(fd)
+        yield fd
+    finally:
+        termios.tcsetattr(fd, termios.TCSADRAIN, saved)
 
-    def __enter__(self) -> "_Keys":
-        try:
-            import termios
-            import tty
 
-            fd = sys.stdin.fileno()
-            if os.isatty(fd):
-                self._saved = termios.tcgetattr(fd)
-                tty.setcbreak(fd)
-                self._fd = fd
-        except (ImportError, OSError, ValueError):  # not a Unix terminal: Ctrl-C ends the view
-            self._fd = None
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._fd is not None:
-            import termios
-
-            termios.tcsetattr(self._fd, termios.TCSADRAIN, self._saved)
-
-    def quit_pressed(self, wait_s: float) -> bool:
-        """Wait so long for a key; return whether it was one that quits."""
-        if self._fd is None:
-            time.sleep(wait_s)
-            return False
-        ready, _, _ = select.select([self._fd], [], [], wait_s)
-        if not ready:
-            return False
-        pressed = os.read(self._fd, 64)
-        return not pressed or pressed[:1] in (b"q", b"Q", b"\x04")
+def _quit_pressed(fd: int | None, wait_s: float) -> bool:
+    """Wait so long for a key; return whether it was one that quits."""
+    if fd is None:
+        time.sleep(wait_s)
+        return False
+    ready, _, _ = select.select([fd], [], [], wait_s)
+    pressed = os.read(fd, 64) if ready else b"no key"
+    return not pressed or pressed[:1] in (b"q", b"Q", b"\x04")
