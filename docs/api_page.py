@@ -21,8 +21,7 @@ PACKAGES = (
 HEAD = """# Public names
 
 What `import` gives, by package; made by `docs/api_page.py` from the packages' own lists (`__all__`). A name
-is
-imported when it is first used, so none of these packages is slow to import. `help(name)` has the rest:
+is imported when it is first used, so none of these packages is slow to import. `help(name)` has the rest:
 parameters, units, sign conventions, errors, source.
 """
 
