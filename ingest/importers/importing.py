@@ -23,23 +23,18 @@ def import_run(
     name: str | None = None,
     hints: Hints = Hints(),  # noqa: B008 - an immutable tuple
 ) -> dict[str, Any]:
-    """Import a step log, a device log, or both into one run.
+    """Import a step log, a device log, or both into one run; formats are recognised by content.
+
+    What else a folder of `paths` holds is ignored and named; a file that is named itself must be of use.
 
     Parameters
     ----------
-    runs_dir
-        The directory of all runs.
-    paths
-        Files and folders. Formats are recognised by content; what else a folder holds is ignored and
-        named. A file that is named itself must be of use.
     training, telemetry
         The step log and the device log, where a folder holds several; a path, or a name in a folder.
     timezone
         Zone of times that name none: UTC, a name such as Europe/Vienna, or an offset such as +02:00.
     name
         What a person calls the run; default the folder's or file's name.
-    hints
-        When the training began and how long a step took, for a log of steps that has no times.
 
     Returns
     -------

@@ -141,9 +141,6 @@ def truth_text(truth: Mapping[str, Any]) -> str:
     return ", ".join([*parts, f"seed {truth['seed']}"])
 
 
-# -- training --------------------------------------------------------------------------------------
-
-
 def _steps(signals: Signals, clock: Floats | None, rng: np.random.Generator) -> tuple[Floats, Columns]:
     """Return when each step ends, s after the first, and the columns of the steps."""
     m = signals.x.size
@@ -187,9 +184,6 @@ def _step_times(m: int, clock: Floats | None, rng: np.random.Generator) -> tuple
         ends = np.interp(ends, work, np.arange(work.size) * _MODEL_TICK_S)
     ends = ends[ends <= m]
     return ends, np.append(lengths[0], np.diff(ends))
-
-
-# -- hardware --------------------------------------------------------------------------------------
 
 
 def _sampled(
@@ -254,9 +248,6 @@ def _modelled(
         clock,
         {name: [row[name] for row in rows] for name in names},
     )
-
-
-# -- into a run ------------------------------------------------------------------------------------
 
 
 def _table(time_s: Floats, columns: Columns, begin_ns: int) -> pa.Table:

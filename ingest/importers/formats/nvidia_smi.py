@@ -9,7 +9,7 @@ is the power and the other the average.
 import re
 from typing import Any, NamedTuple
 
-from thermograd.ingest.importers.reading import LeftOutError, check_bounds, read_number
+from thermograd.ingest.importers.reading import WHOLE, LeftOutError, check_bounds, read_number
 from thermograd.ingest.importers.recording import of_no_use
 from thermograd.ingest.importers.table import Table, csv_format
 from thermograd.ingest.importers.zones import Moment, read_time
@@ -61,9 +61,6 @@ _INSTEAD = {  # the field that is not taken where the other one is there
     "clocks.mem": "clocks.current.memory",
     "clocks_throttle_reasons.active": "clocks_event_reasons.active",
 }
-_COUNTERS = {"ecc_corrected", "ecc_uncorrected"} | {
-    column for column, unit in _FIELDS.values() if unit == "us"
-}
 _DEVICE_FIELDS = ("uuid", "gpu_uuid", "index", "pci.bus_id", "gpu_bus_id", "serial", "gpu_serial")
 _MODEL_FIELDS = ("name", "gpu_name")
 
@@ -114,7 +111,7 @@ class _NvidiaSmi(Table):
         values: dict[str, Any] = {"device": self._device(named)}
         for position, column in self._columns.items():
             value = _value(column, cells[position])
-            if value is not None and column.name in values and column.name in _COUNTERS:
+            if value is not None and column.name in values and column.name in WHOLE:
                 value += values[column.name] or 0
             if value is not None or column.name not in values:
                 values[column.name] = value
@@ -162,7 +159,7 @@ def _value(column: _Column, text: str) -> float | int | None:
     if match is None or (unit is not None and unit not in _UNITS):
         raise LeftOutError(f"torn row: {column.name} is not a number with a known unit", text)
     number = read_number(column.name, match["number"]) * (_UNITS[unit] if unit else column.factor)
-    if column.name not in _COUNTERS:
+    if column.name not in WHOLE:
         return float(number)
     if not 0 <= number < 2**62:
         raise LeftOutError(f"{column.name} is no counter", text)
