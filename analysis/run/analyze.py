@@ -78,7 +78,10 @@ def analyze_run(
             for pair, naive in zip(wanted, pairs, strict=True)
         ]
         pairs = _judge(tests)
-    could_show = sensitivity(pairs)
+    could_show, warnings = sensitivity(pairs), warnings_for(data, devices)
+    short = sorted({name for test in tests for name in test.drivers.left_out})
+    if short:
+        warnings.append(f"The run is too short to take all drivers out; left in: {', '.join(short)}.")
     return Analysis(
         run_id=run.run_id,
         method="pearson" if method == "pearson" else "rxc",
@@ -86,7 +89,7 @@ def analyze_run(
         pairs=pairs,
         controls=control_correlations(data, devices, aligned, controls_from),
         coincidence=spike_collapse_coincidence(data, max_lag_s),
-        warnings=warnings_for(data, devices) + _driver_warnings(tests),
+        warnings=warnings,
         simulated=[d.name for d in devices if d.simulated],
         smallest_detectable_r=could_show.get("detectable_r"),
         sensitivity=could_show,
@@ -160,13 +163,6 @@ def _judge(tests: list[PairTest]) -> list[Pair]:
         p = holm([p for i in chosen for p in tests[i].p_values()]).reshape(-1, len(FAMILIES)).tolist()
         adjusted |= dict(zip(chosen, p, strict=True))
     return [pair for i, test in enumerate(tests) for pair in test.judged(adjusted[i])]
-
-
-def _driver_warnings(tests: list[PairTest]) -> list[str]:
-    short = sorted({name for test in tests for name in test.drivers.left_out})
-    if not short:
-        return []
-    return [f"The run is too short to take all drivers out; left in: {', '.join(short)}."]
 
 
 def _alignment_account(data: RunSeries, aligned: dict[str, Ints], tolerance_s: float) -> dict[str, Any]:
