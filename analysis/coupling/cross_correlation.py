@@ -255,12 +255,7 @@ def naive_pearson(x: ArrayLike, y: ArrayLike) -> float:
 
 
 def _family_lags(family: Family | None, max_lag: int) -> Ints:
-    known = {
-        None: (0, max_lag),
-        "forward": (1, max_lag),
-        "simultaneous": (0, 0),
-        "reverse": (-max_lag, -1),
-    }
+    known = {None: (0, max_lag), "forward": (1, max_lag), "simultaneous": (0, 0), "reverse": (-max_lag, -1)}
     if family not in known:
         names = ", ".join(repr(name) for name in known)
         raise ValueError(f"family is {family!r}; expected one of {names}")

@@ -129,12 +129,7 @@ def _lag_s(result: Coupling, period_s: float) -> float:
 
 
 def _brief(result: Coupling, period_s: float) -> dict[str, Any]:
-    return {
-        "r": result.r,
-        "lag_s": _lag_s(result, period_s),
-        "p": result.p,
-        "half_width": result.half_width,
-    }
+    return {"r": result.r, "lag_s": _lag_s(result, period_s), "p": result.p, "half_width": result.half_width}
 
 
 def _placeholders(device: Device, hardware: str) -> list[str]:

@@ -17,10 +17,7 @@ from thermograd.store.text import without_nan
 Method = Literal["rxc", "pearson"]
 
 _WORST_FIRST = ("coupled", "single_event", "inconclusive", "no_coupling", "insufficient")
-_QUESTION_AND_CONTROL = (
-    ("Optimisation coupling: the question", False),
-    ("Speed coupling: a control", True),
-)
+_QUESTION_AND_CONTROL = (("Optimisation coupling: the question", False), ("Speed coupling: a control", True))
 _MOST_PAIRS = 8
 _NARROW = "max-width:50em"
 
