@@ -42,9 +42,8 @@ def peak_of(
 ) -> Peak:
     """Find the peak of a pair's profile over these lags and test it.
 
-    The pair is of these lags; its x may have been changed (see `LaggedPair.without`). `df` are the degrees of
-    freedom of a single lag; so many `repetitions` are made of random orders and, again, of random signs, 0
-    gives Sidak's p alone.
+    The pair is of these lags; its x may lack rows (the guard's). `df` are the degrees of freedom of a single
+    lag; so many `repetitions` are made of random orders and, again, of random signs, 0 gives Sidak's p alone.
     """
     profile = pair.profile()
     place = int(np.argmax(np.abs(profile)))

@@ -125,8 +125,7 @@ def onset_test(
 def onsets_of(flag: ArrayLike) -> Mask:
     """Return the bins in which a flag goes up, shape (n,); unknown bins (NaN) count as down."""
     up = np.asarray(flag, dtype=np.float64) > 0
-    rises: Mask = up & ~np.append(False, up[:-1])
-    return rises
+    return np.asarray(up & ~np.append(False, up[:-1]))
 
 
 def residual_spikes(residual: ArrayLike, deviations: float = _SPIKE_SD) -> Mask:

@@ -119,7 +119,22 @@ def event_triggered_average(
     shifts = np.random.default_rng(seed).permutation(values.size - 1)[:_SHIFTS] + 1
     placebos = [_contrast(courses, np.roll(struck, shift), before + after) for shift in shifts]
     chance = np.array([each.mean for each in placebos if each is not None])
-    return _summary(own, chance, offset, found)
+    # The next larger value: of 199 shifts the 190th, which the spikes' own mean exceeds in 5 % by chance.
+    margin = np.quantile(np.abs(chance), _LEVEL, axis=0, method="higher")
+    effect = float(own.mean[offset > 0].mean())
+    reach = float(np.quantile(np.abs(chance[:, offset > 0].mean(axis=1)), _LEVEL, method="higher"))
+    return TriggeredAverage(
+        offset=offset,
+        mean=own.mean,
+        low=own.mean - margin,
+        high=own.mean + margin,
+        effect=effect,
+        effect_low=effect - reach,
+        effect_high=effect + reach,
+        n_spikes=own.n_spikes,
+        n_spikes_found=found,
+        n_controls=own.n_controls,
+    )
 
 
 def _whole_windows(values: Floats, stretch: Ints, before: int, after: int) -> Mask:
@@ -165,22 +180,3 @@ def _contrast(courses: Floats, struck: Mask, reach: int) -> _Contrast | None:
     used = np.flatnonzero(times)
     mean = courses[at].mean(axis=0) - times[used] @ courses[used] / controls.size
     return _Contrast(mean, at.size, used.size)
-
-
-def _summary(own: _Contrast, chance: Floats, offset: Ints, found: int) -> TriggeredAverage:
-    # The next larger value: of 199 shifts the 190th, which the spikes' own mean exceeds in 5 % by chance.
-    margin = np.quantile(np.abs(chance), _LEVEL, axis=0, method="higher")
-    effect = float(own.mean[offset > 0].mean())
-    reach = float(np.quantile(np.abs(chance[:, offset > 0].mean(axis=1)), _LEVEL, method="higher"))
-    return TriggeredAverage(
-        offset=offset,
-        mean=own.mean,
-        low=own.mean - margin,
-        high=own.mean + margin,
-        effect=effect,
-        effect_low=effect - reach,
-        effect_high=effect + reach,
-        n_spikes=own.n_spikes,
-        n_spikes_found=found,
-        n_controls=own.n_controls,
-    )

@@ -22,6 +22,7 @@ from thermograd.analysis.run.series import HARDWARE_SIGNALS, TRAINING_SIGNALS, D
 from thermograd.store.errors import NotEnoughDataError
 from thermograd.store.runs.catalogue import Run
 
+_COMMON = ("seq", "time_ns", "monotonic_ns", "writer")
 _RHO, _POWER = 0.2, 0.9
 _NAIVE = "Pearson on raw values counts shared trends as coupling; it supports no verdict."
 
@@ -111,11 +112,15 @@ def _chosen_devices(data: RunSeries, device: str | None) -> list[Device]:
 def _wanted_pairs(
     data: RunSeries, devices: list[Device], x: str | None, y: str | None
 ) -> list[tuple[str, str, Device]]:
-    known = [c for c in data.steps.column_names if c not in ("seq", "time_ns", "monotonic_ns", "writer")]
+    known = [name for name in data.steps.column_names if name not in _COMMON]
     if x is not None and x not in known:
         raise NotEnoughDataError(f"steps have no column {x!r}; allowed: {', '.join(known)}")
     if y is not None and devices and not any(d.signal(y) is not None for d in devices):
-        raise NotEnoughDataError(f"no device of this run has {y!r}; allowed: {_signals_of(devices)}")
+        names = (*devices[0].table.column_names, "throttled_ratio", "rle")
+        numeric = [name for name in names if name not in (*_COMMON, "device")]
+        there = [name for name in numeric if any(d.signal(name) is not None for d in devices)]
+        allowed = ", ".join(there) or "none, its devices reported nothing"
+        raise NotEnoughDataError(f"no device of this run has {y!r}; allowed: {allowed}")
     recorded = {name for name in known if np.isfinite(data.training(name)).any()}
     first, second = (x,) if x else TRAINING_SIGNALS, (y,) if y else HARDWARE_SIGNALS
     return [
@@ -123,13 +128,6 @@ def _wanted_pairs(
         for d, name, hardware in itertools.product(devices, first, second)
         if name in recorded and d.signal(hardware) is not None
     ]
-
-
-def _signals_of(devices: list[Device]) -> str:
-    columns = [c for c in devices[0].table.column_names if c not in ("seq", "time_ns", "monotonic_ns")]
-    numeric = [c for c in columns if c not in ("device", "writer")]
-    names = [n for n in (*numeric, "throttled_ratio", "rle") if any(d.signal(n) is not None for d in devices)]
-    return ", ".join(names) or "none, its devices reported nothing"
 
 
 def _naive_pair(data: RunSeries, x: str, y: str, device: Device, index: Ints) -> Pair:

@@ -132,8 +132,7 @@ def _step_joules(begins: Floats, ends: Floats, start_ns: Floats, end_ns: Floats,
 
     def between(amounts: Floats) -> Floats:
         total = np.cumsum(amounts)
-        result: Floats = np.interp(ends, edges, total) - np.interp(begins, edges, total)
-        return result
+        return np.interp(ends, edges, total) - np.interp(begins, edges, total)
 
     whole = (between(known) >= (ends - begins) * (1 - 1e-9)) & (ends > begins)
     return between(spent)[whole]

@@ -196,8 +196,7 @@ class AroundSpikes(TriggeredAverage):
     @property
     def offset_s(self) -> list[float]:
         """Seconds after the spike, shape as `mean`."""
-        seconds: list[float] = (self.offset * self.period_s).tolist()
-        return seconds
+        return [float(place) * self.period_s for place in self.offset]
 
     def to_json(self) -> dict[str, Any]:
         """Return the entry of ``analyze --json``."""

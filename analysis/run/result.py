@@ -161,8 +161,7 @@ class Analysis:
             "onset_tests": [test.to_json() for test in self.onset_tests],
             "spike_locked": [course.to_json() for course in self.spike_locked],
         }
-        finite: dict[str, Any] = without_nan(document)
-        return finite
+        return {name: without_nan(value) for name, value in document.items()}
 
 
 def closest_first(pairs: list[Pair]) -> list[Pair]:
