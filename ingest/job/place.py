@@ -54,12 +54,8 @@ def place_of_this_process(environment: Mapping[str, str] = os.environ) -> Place:
     if (running := _distributed()) is not None:
         rank, size = running.get_rank(), running.get_world_size()
     local_rank = _number(_LOCAL_RANK, environment)
-    return Place(
-        rank or 0,
-        local_rank if local_rank is not None else rank or 0,
-        max(1, size or 1),
-        _number(_NODE_RANK, environment),
-    )
+    local_rank = rank or 0 if local_rank is None else local_rank
+    return Place(rank or 0, local_rank, max(1, size or 1), _number(_NODE_RANK, environment))
 
 
 def _distributed() -> Any:
@@ -106,8 +102,8 @@ def _again(key: str) -> str:
 
 def _store(environment: Mapping[str, str]) -> Any:
     """Return a key-value store that all processes of the job reach, if there is one already."""
-    if (running := _distributed()) is not None:
-        return running.distributed_c10d._get_default_store()
+    if (store := job_store()) is not None:
+        return store
     if environment.get("TORCHELASTIC_USE_AGENT_STORE") != "True" or "torch" not in sys.modules:
         return None
     import torch.distributed as dist
