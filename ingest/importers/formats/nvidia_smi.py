@@ -19,17 +19,8 @@ _HEADER_CELL = re.compile(r"(?P<field>[a-z][a-z0-9_.]*)(?: \[(?P<unit>[^\]]+)\])
 _CELL = re.compile(r"(?P<number>[^ ]+)(?: (?P<unit>[^ ]+))?")
 _ABSENT = re.compile(r"\[?(n/a|not supported|unknown error|not found|insufficient permissions)\]?", re.I)
 _LOST = re.compile(r"\[(gpu is lost|gpu requires reset|reset required)\]", re.I)
-_UNITS: dict[str, float] = {
-    "%": 1,
-    "W": 1,
-    "MHz": 1,
-    "C": 1,
-    "B": 1,
-    "KiB": 2**10,
-    "MiB": 2**20,
-    "GiB": 2**30,
-    "us": 1000,
-}
+_UNITS = {"KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "us": 1000}  # to B, and to ns
+_UNITS |= dict.fromkeys(("%", "W", "MHz", "C", "B"), 1)
 _FIELDS = {  # column (more than one field: added up), the unit where the header has none
     "utilization.gpu": ("utilization_pct", "%"),
     "power.draw": ("power_w", "W"),
