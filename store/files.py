@@ -16,9 +16,10 @@ import os
 import re
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import IO, Any, NamedTuple
 
 _OPEN = re.compile(r"(?P<kind>[a-z]+)-(?P<first>\d{12})\.(?P<suffix>arrows|tail)")
 _SEALED = re.compile(r"(?P<writer>.+)-(?P<first>\d{12})-(?P<last>\d{12})\.parquet")
@@ -107,21 +108,38 @@ def _names(folder: str) -> list[str]:
         return []
 
 
-def write_json(path: Path, value: Any) -> None:
-    """Write a JSON file so that a reader sees the old content or the new, never a part."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+@contextmanager
+def whole_file(path: Path, sync: bool = False) -> Iterator[IO[bytes]]:
+    """Open a file that a reader sees whole when the block has ended well, else not at all.
+
+    `sync`: its content is on the disk before it is seen. What stood there before stays until then. A
+    killed process leaves a hidden file that ends with ``.tmp``. Raises OSError where it cannot be written.
+    """
+    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
     try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            json.dump(value, file, indent=2, default=str)
-            file.write("\n")
-            file.flush()
-            os.fsync(file.fileno())
+        with os.fdopen(handle, "wb") as file:
+            yield file
+            if sync:
+                file.flush()
+                os.fsync(file.fileno())
         os.chmod(temporary, 0o644)
         os.replace(temporary, path)
     except BaseException:  # also Ctrl-C: nothing half-written stays behind
-        Path(temporary).unlink(missing_ok=True)
+        with suppress(OSError):
+            os.unlink(temporary)
         raise
+
+
+def write_file(path: Path, content: bytes, sync: bool = False) -> None:
+    """Write a file as `whole_file` does."""
+    with whole_file(path, sync) as file:
+        file.write(content)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write a JSON file, and its directory where missing, so that it outlasts a crash of the machine."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_file(path, (json.dumps(value, indent=2, default=str) + "\n").encode(), sync=True)
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -131,22 +149,3 @@ def read_json(path: Path) -> dict[str, Any]:
     except (OSError, ValueError, RecursionError):
         return {}
     return value if isinstance(value, dict) else {}
-
-
-def write_file(path: Path, content: bytes) -> None:
-    """Write a file so that a reader sees the old content or the new, never a part.
-
-    Raises
-    ------
-    OSError
-        If it cannot be written; nothing is left behind.
-    """
-    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException:  # also Ctrl-C: nothing half-written stays behind
-        Path(temporary).unlink(missing_ok=True)
-        raise

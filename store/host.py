@@ -2,12 +2,13 @@
 
 import json
 import os
-import re
 import secrets
 import socket
 import time
 from pathlib import Path
 from typing import Any
+
+from thermograd.store.text import slug
 
 
 def clock_pair() -> dict[str, int]:
@@ -81,8 +82,8 @@ def is_alive(facts: dict[str, Any], newest_write_s: float, silence_s: float = 60
 
 
 def host_label() -> str:
-    """Return this host's name as a part of file names: letters, digits, dots and dashes, at most 32."""
-    return re.sub(r"[^A-Za-z0-9.]+", "-", socket.gethostname())[:32].strip("-.") or "host"
+    """Return this host's name as a part of file names."""
+    return slug(socket.gethostname(), 32, "host")
 
 
 def new_writer_name(role: str) -> str:

@@ -6,7 +6,6 @@ What `torchrun`, SLURM or MPI say in the environment; where `torch.distributed` 
 import hashlib
 import logging
 import os
-import re
 import sys
 from collections import Counter
 from collections.abc import Mapping
@@ -16,6 +15,7 @@ from typing import Any
 
 from thermograd.store.guard import Guard
 from thermograd.store.runs.catalogue import new_run_id
+from thermograd.store.text import slug
 
 _log = logging.getLogger("thermograd")
 _STORE_WAIT = timedelta(seconds=10)
@@ -142,9 +142,8 @@ def _from_what_all_know(name: str, place: Place, environment: Mapping[str, str])
             started_s = parent.create_time()
             parts += [str(parent.pid), f"{started_s:.2f}"]
     digest = hashlib.sha256("\0".join(parts).encode()).hexdigest()[:10]
-    slug = re.sub(r"[^A-Za-z0-9._]+", "-", name).strip("-.")[:40].rstrip("-.") or "run"
     day = f"{datetime.fromtimestamp(started_s, UTC):%Y%m%d-%H%M%S}-" if started_s is not None else ""
-    return f"{day}{slug}-{digest}"
+    return f"{day}{slug(name)}-{digest}"
 
 
 def cuda_device() -> str | None:

@@ -8,7 +8,6 @@ three flipped bits read back as wrong numbers in silence.
 import base64
 import contextlib
 import os
-import tempfile
 import time
 import zlib
 from collections.abc import Sequence
@@ -21,7 +20,7 @@ import pyarrow as pa
 import pyarrow.ipc
 import pyarrow.parquet as pq
 from thermograd.store.events import COMMON, KINDS, arrow_schema
-from thermograd.store.files import segment_name
+from thermograd.store.files import segment_name, whole_file
 from thermograd.store.log.records import RecordCodec
 
 _FLAGS = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | getattr(os, "O_BINARY", 0)
@@ -253,26 +252,17 @@ def write_parquet(path: Path, table: pa.Table, kind: str) -> None:
     }
     types = {field.name: str(field.type) for field in table.schema}
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            pq.write_table(
-                table,
-                file,
-                compression="zstd",
-                compression_level=1,
-                row_group_size=122_880,
-                use_dictionary=[c.name for c in KINDS[kind] if c.type == "string"],
-                column_encoding={name: encodings[t] for name, t in types.items() if t in encodings},
-                write_page_checksum=True,
-            )
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException:  # also Ctrl-C: nothing half-written stays behind
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    with whole_file(path, sync=True) as file:
+        pq.write_table(
+            table,
+            file,
+            compression="zstd",
+            compression_level=1,
+            row_group_size=122_880,
+            use_dictionary=[c.name for c in KINDS[kind] if c.type == "string"],
+            column_encoding={name: encodings[t] for name, t in types.items() if t in encodings},
+            write_page_checksum=True,
+        )
     sync_directory(path.parent)
 
 

@@ -1,6 +1,5 @@
 """A query's answer in each of the formats of ``query --format``, whole or not at all."""
 
-import contextlib
 import io
 import json
 import sys
@@ -9,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from thermograd.store.errors import QueryError
+from thermograd.store.files import whole_file
 from thermograd.store.text import printable_lines, table_text
 
 if TYPE_CHECKING:
@@ -36,18 +36,12 @@ def write_result(data: bytes, output_format: str, output: Path | None = None) ->
         sys.stdout.buffer.write(data)
         sys.stdout.buffer.flush()
         return
-    temporary = output.with_name(f".{output.name}.tmp")
     try:
-        with temporary.open("wb") as file:
+        with whole_file(output) as file:
             for start in range(0, len(data), _PART_BYTES):
                 file.write(data[start : start + _PART_BYTES])
-        temporary.replace(output)
-    except BaseException as error:  # also Ctrl-C: nothing half-written stays behind
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
-        if isinstance(error, OSError):
-            raise QueryError(f"cannot write {output}: {error.strerror or error}") from error
-        raise
+    except OSError as error:
+        raise QueryError(f"cannot write {output}: {error.strerror or error}") from error
 
 
 def encoded_table(table: "pa.Table", output_format: str) -> bytes:

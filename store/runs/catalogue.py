@@ -1,7 +1,6 @@
 """The runs of a directory: creating one, finding one by what a person types, saying what state it is in."""
 
 import os
-import re
 import secrets
 import shutil
 import socket
@@ -18,6 +17,7 @@ from thermograd.store.errors import LogError, RunNotFoundError
 from thermograd.store.files import open_segments, read_json, sealed_segments, write_json
 from thermograd.store.host import host_facts, is_alive, process_facts
 from thermograd.store.runs.facts import RUN_ID, run_facts_of, writer_facts_of
+from thermograd.store.text import slug
 
 FORMAT_VERSION = 1
 _BUILDER = "builder.json"
@@ -152,8 +152,7 @@ def _iso(time_ns: int | None) -> str | None:
 
 def new_run_id(name: str) -> str:
     """Return a new run id: when, the harmless characters of the name, and a random end."""
-    slug = re.sub(r"[^A-Za-z0-9._]+", "-", name).strip("-.")[:40].rstrip("-.") or "run"
-    return f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{slug}-{secrets.token_hex(2)}"
+    return f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{slug(name)}-{secrets.token_hex(2)}"
 
 
 def create_run(
