@@ -145,10 +145,8 @@ def read_kind(run_dir: Path, kind: str, writer: str | None = None, start: int = 
 
     Parameters
     ----------
-    run_dir, kind, writer
-        Which events; every writer's by default.
-    start
-        Only events with ``seq >= start``.
+    run_dir, kind, writer, start
+        Which events; every writer's by default; only those with ``seq >= start``.
     """
     current = snapshot(run_dir, kind, writer)
     parts: list[tuple[str, pa.Table]] = []

@@ -1,5 +1,6 @@
 """Sealing live segments to Parquet, and checking that every file of a run is whole."""
 
+from collections import defaultdict
 from contextlib import suppress
 from operator import itemgetter
 from pathlib import Path
@@ -65,18 +66,15 @@ def seal_run(run_dir: Path, run_id: str, live_writers: frozenset[str] = frozense
 
 def _seal_writers(run_dir: Path, run_id: str, live_writers: frozenset[str], lock: ProcessLock) -> SealReport:
     report = SealReport({}, [], [])
-    groups: dict[tuple[str, str], list[Segment]] = {}
-    for suffix in ("arrows", "tail"):
-        for segment in open_segments(run_dir, suffix):
-            groups.setdefault((segment.writer, segment.kind), []).append(segment)
+    groups: dict[tuple[str, str], list[Segment]] = defaultdict(list)
+    for segment in open_segments(run_dir, "arrows") + open_segments(run_dir, "tail"):
+        groups[segment.writer, segment.kind].append(segment)
     for (writer, kind), segments in sorted(groups.items()):
         lock.refresh()
-        if writer in live_writers:
-            streams = sorted(s for s in segments if s.path.suffix == ".arrows")
-            for segment in streams[:-1]:
-                _seal(run_dir, run_id, writer, kind, [segment], report)
-        else:
-            _seal(run_dir, run_id, writer, kind, segments, report)
+        streams = sorted(s for s in segments if s.path.suffix == ".arrows")
+        parts = [[segment] for segment in streams[:-1]] if writer in live_writers else [segments]
+        for part in parts:
+            _seal(run_dir, run_id, writer, kind, part, report)
     for writer in {writer for writer, _ in groups} - live_writers:
         directory = open_dir(run_dir, writer)
         with suppress(OSError):  # something is left in it, or it has never been there

@@ -105,10 +105,6 @@ class _Stream:
         if self.segment.is_full(_MAX_SEGMENT_ROWS, _MAX_SEGMENT_BYTES, _MAX_SEGMENT_AGE_S):
             self.close_segment()
 
-    def sync_segment(self) -> None:
-        if self.segment is not None:
-            self.segment.sync()
-
     def close_segment(self) -> None:
         if self.segment is not None:
             self.segment.close()
@@ -249,9 +245,12 @@ class EventWriter:
                 self._open_spare(stream)
         self._emit_backlog()
         for stream in list(self._streams.values()):
-            current = stream.tail
-            if current is not None:
-                self._tidy_tail(stream, current)
+            tail = stream.tail
+            if tail is not None and stream.dirty:
+                stream.dirty = False
+                os.fsync(tail.fd)
+                if os.fstat(tail.fd).st_nlink == 0:
+                    self._forget(stream, tail)
         self._report_lost()
         self._watch_space()
 
@@ -284,17 +283,10 @@ class EventWriter:
                         self.lost += tail.rows
                 emitted.append(self._unemitted.pop(0))
         finally:
-            for stream in {stream for stream, _ in emitted}:
-                stream.sync_segment()
+            for segment in {stream.segment for stream, _ in emitted if stream.segment is not None}:
+                segment.sync()
             for _, tail in emitted:
                 tail.finish(remove=True)
-
-    def _tidy_tail(self, stream: _Stream, tail: _Tail) -> None:
-        if stream.dirty:
-            stream.dirty = False
-            os.fsync(tail.fd)
-            if os.fstat(tail.fd).st_nlink == 0:
-                self._forget(stream, tail)
 
     def _open_spare(self, stream: _Stream) -> None:
         """Open the next tail before it is needed, so that `append` need not."""
@@ -358,14 +350,11 @@ class EventWriter:
             stream.close_segment()
         write_json(writer_file(self.run_dir, self.writer), self._facts | {"closed_time_ns": time.time_ns()})
 
-    def _abandon(self) -> None:
-        """In a forked child: this copy owns nothing and writes nothing."""
-        self._closed = True
-
 
 def _abandon_all() -> None:
+    """In a forked child: these copies own nothing and write nothing."""
     for writer in list(_open_writers):
-        writer._abandon()
+        writer._closed = True
     _open_writers.clear()
 
 

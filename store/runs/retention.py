@@ -100,7 +100,5 @@ def _remove(hidden: Path) -> None:
     except FileNotFoundError:  # another removes it too
         return
     except OSError as error:
-        reason = error.strerror or error
-        raise LogError(
-            f"cannot remove {error.filename or hidden}: {reason}; the run is out of sight"
-        ) from error
+        where, reason = error.filename or hidden, error.strerror or error
+        raise LogError(f"cannot remove {where}: {reason}; the run is out of sight") from error
