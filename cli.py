@@ -20,6 +20,7 @@ from thermograd.stream.commands import LayerOptions, layer_options
 
 if TYPE_CHECKING:
     import threading
+    from collections.abc import Callable, Iterator
 
     from thermograd.analysis.calibration.scenarios import Drawn
     from thermograd.store.log.writer import EventWriter
@@ -65,8 +66,8 @@ def demo(runs: Path, steps: int, seed: int, train: bool) -> None:
     from thermograd.ingest.demo import record_devices, train_demo
 
     if train:
-        with _Progress(steps) as progress:
-            run = train_demo(runs, steps, seed, progress.step, progress.line)
+        with _progress(steps) as (on_step, on_line):
+            run = train_demo(runs, steps, seed, on_step, on_line)
     else:
         echo("Sampling this machine's devices for 30 s ...", err=True)
         run = record_devices(runs, 30.0, _stream_layer)
@@ -85,38 +86,22 @@ _DEMO_TRUTHS = (
 )
 
 
-class _Progress:
-    """A progress bar on stderr with lines (alerts) above it."""
+@contextlib.contextmanager
+def _progress(steps: int) -> "Iterator[tuple[Callable[[int, dict[str, Any]], None], Callable[[str], None]]]":
+    """Show a bar on stderr; give what takes each step with its logs, and lines to print above it."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    def __init__(self, steps: int) -> None:
-        from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    loss = TextColumn("loss {task.fields[loss]}")
+    columns = (TextColumn("Training"), BarColumn(), MofNCompleteColumn(), loss, TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True)) as bar:
+        task = bar.add_task("", total=steps, loss="-")
 
-        self._bar = Progress(
-            TextColumn("Training"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("loss {task.fields[loss]}"),
-            TimeRemainingColumn(),
-            console=Console(stderr=True),
-        )
-        self._task = self._bar.add_task("", total=steps, loss="-")
+        def on_step(step: int, logs: dict[str, Any]) -> None:
+            loss = logs.get("loss")
+            bar.update(task, completed=step, loss="-" if loss is None else f"{loss:.3f}")
 
-    def __enter__(self) -> "_Progress":
-        self._bar.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._bar.stop()
-
-    def step(self, step: int, logs: dict[str, Any]) -> None:
-        """Show how far the training is."""
-        loss = logs.get("loss")
-        self._bar.update(self._task, completed=step, loss="-" if loss is None else f"{loss:.3f}")
-
-    def line(self, line: str) -> None:
-        """Print a line above the bar."""
-        self._bar.console.print(line, markup=False, highlight=False, soft_wrap=True)
+        yield on_step, partial(bar.console.print, markup=False, highlight=False, soft_wrap=True)
 
 
 @main.command(name="agent", hidden=True)
@@ -225,19 +210,10 @@ def record(runs: Path, duration_s: float | None, hz: float, name: str, layer: La
 @click.option("--minutes", default=20.0, show_default=True, type=float, help="Length of the run.")
 @click.option("--hz", default=1.0, show_default=True, type=click.FloatRange(0.1, 10), help="Samples per s.")
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Same seed, same values.")
-@click.option("--scenario", help="What happens; default coupled with --coupling, else uncoupled.")
+@click.option("--scenario", "name", help="What happens; default coupled with --coupling, else uncoupled.")
 @json_option
 @click.pass_obj
-def simulate(
-    runs: Path,
-    rho: float | None,
-    lag_s: float | None,
-    minutes: float,
-    hz: float,
-    seed: int,
-    scenario: str | None,
-    as_json: bool,
-) -> None:
+def simulate(runs: Path, /, hz: float, as_json: bool, **scenario: Any) -> None:
     """Write a run of known truth, labelled simulated: watch the instrument be right, or wrong.
 
     Scenarios: uncoupled, coupled, trends, coupled-trends, driver, spikes, throttling, kink, shared-kink,
@@ -247,7 +223,7 @@ def simulate(
     """
     from thermograd.analysis.calibration.scenarios import draw
 
-    run = _write_simulated(runs, draw(scenario, rho, lag_s, minutes, seed), hz)
+    run = _write_simulated(runs, draw(**scenario), hz)
     if as_json:
         echo_json(run.summary() | {"truth": run.facts["truth"]})
         return

@@ -1,7 +1,7 @@
 """The commands of analysis: analyze calibrate report compare."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 from thermograd.store.console import PATH, echo, echo_json, find, json_option, run_argument
@@ -22,17 +22,7 @@ if TYPE_CHECKING:
     "--control", "controls_from", metavar="RUN", multiple=True, help="A run whose hardware is a control."
 )
 @json_option
-def analyze(
-    run: "Run",
-    x: str | None,
-    y: str | None,
-    device: str | None,
-    method: str,
-    tolerance_s: float,
-    max_lag_s: float,
-    controls_from: tuple[str, ...],
-    as_json: bool,
-) -> None:
+def analyze(run: "Run", controls_from: tuple[str, ...], as_json: bool, **question: Any) -> None:
     """Say whether training and hardware are coupled, how strongly, and how sure that is.
 
     Example: thermograd analyze latest --y temperature_c
@@ -42,7 +32,7 @@ def analyze(
     from thermograd.analysis.run.series import load_series
 
     controls = [load_series(find(other)) for other in controls_from]
-    analysis = analyze_run(run, x, y, device, method, tolerance_s, max_lag_s, controls_from=controls)
+    analysis = analyze_run(run, controls_from=controls, **question)
     if as_json:
         echo_json(analysis.to_json())
     else:

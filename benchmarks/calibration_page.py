@@ -9,6 +9,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from thermograd.analysis.calibration.calibrate import binomial_interval
+from thermograd.store.files import write_file
 
 __all__ = ["Page", "judged", "rate"]
 
@@ -55,9 +56,7 @@ class Page:
         sections = self._sections()
         sections[title] = "\n\n".join(part for part in (note, table, f"*{facts}*") if part)
         known = [f"## {name}\n\n{sections[name]}" for name in self._titles if name in sections]
-        part = self._path.with_suffix(".part")
-        part.write_text("\n\n".join([_HEAD, *known]) + "\n", encoding="utf-8")
-        part.replace(self._path)
+        write_file(self._path, ("\n\n".join([_HEAD, *known]) + "\n").encode())
 
     def _sections(self) -> dict[str, str]:
         if not self._path.exists():

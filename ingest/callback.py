@@ -61,8 +61,7 @@ class TrainerRun:
         elif self._on_alert is not None:
             self.run.alert_tasks.add(self._on_alert)
         self._tap = self.run.tap(deferred_end)
-        if model is not None:
-            self.run.name_parameters(model)
+        self.run.name_parameters(model)
         return self._tap
 
     def begin_step(self) -> None:

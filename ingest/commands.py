@@ -1,6 +1,7 @@
 """The commands of ingest that need no other room: import doctor."""
 
 from pathlib import Path
+from typing import Any
 
 import click
 from thermograd.store.console import PATH, answer, json_option
@@ -23,14 +24,12 @@ from thermograd.store.console import PATH, answer, json_option
 @click.pass_obj
 def import_logs(
     runs: Path,
+    /,
     paths: tuple[Path, ...],
-    training: Path | None,
-    telemetry: Path | None,
-    timezone: str | None,
-    name: str | None,
     started_at: str | None,
     step_time_s: float | None,
     as_json: bool,
+    **files: Any,
 ) -> None:
     """Turn recorded logs (a step log, a device log, or a folder with both) into a run.
 
@@ -43,8 +42,7 @@ def import_logs(
     from thermograd.ingest.importers.importing import describe_import, import_run
     from thermograd.ingest.importers.recording import Hints
 
-    hints = Hints(started_at, step_time_s)
-    result = import_run(runs, list(paths), training, telemetry, timezone, name, hints)
+    result = import_run(runs, list(paths), hints=Hints(started_at, step_time_s), **files)
     answer(result, as_json, describe_import)
 
 

@@ -86,12 +86,11 @@ class Run:
         parameters their names, where the norms of single layers are wanted.
         """
         self.tap().watch(optimizer)
-        if model is not None:
-            self.name_parameters(model)
+        self.name_parameters(model)
 
     def name_parameters(self, model: Any) -> None:
         """Give the parameters their names, for the norms of single layers."""
-        if self._layers is not None:
+        if self._layers is not None and model is not None:
             self._layers.name(model.named_parameters())
 
     def tap(self, deferred_end: bool = False) -> "StepTap":
@@ -194,14 +193,11 @@ class Run:
             self.mark("error", text=f"{type(error).__name__}: {error}")
         self.close()
 
-    def _abandon(self) -> None:
-        """In a forked child: the log, the tap and the agent are the parent's."""
-        self._recorder.writer = self._tap = self.agent = None
-
 
 def _abandon_all() -> None:
+    """In a forked child: the log, the tap and the agent are the parent's."""
     for run in list(_open_runs):
-        run._abandon()
+        run._recorder.writer = run._tap = run.agent = None
     _open_runs.clear()
 
 

@@ -1,20 +1,11 @@
-"""Errors that thermograd raises for data and devices.
-
-::
-
-    ThermogradError
-    +-- ImportFormatError    a file that cannot be imported: says file, row, value, what is allowed
-    +-- RunNotFoundError     no run, or more than one, answers to a name
-    +-- QueryError           SQL that DuckDB or the sandbox refuses
-    +-- NotEnoughDataError   a run that holds too little for what was asked
-    +-- LogError             the event log cannot be written or read
-    +-- MissingExtraError    a package of an extra is not installed
-    +-- ConfigError          a setting that is unknown or out of its range: says where, and what is allowed
-    +-- ScenarioError        a simulation that was asked for does not exist or cannot be
+"""Errors that thermograd raises for data and devices, all of them kinds of `ThermogradError`.
 
 A caller's mistake is a ``ValueError`` or ``TypeError``. The command line turns every
 `ThermogradError` into one sentence on stderr and exit code 1.
 """
+
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 
 class ThermogradError(Exception):
@@ -22,7 +13,7 @@ class ThermogradError(Exception):
 
 
 class ImportFormatError(ThermogradError):
-    """A file that cannot be imported."""
+    """A file that cannot be imported: says file, row, value, what is allowed."""
 
 
 class RunNotFoundError(ThermogradError):
@@ -30,7 +21,7 @@ class RunNotFoundError(ThermogradError):
 
 
 class QueryError(ThermogradError):
-    """SQL that was refused or failed."""
+    """SQL that DuckDB or the sandbox refuses."""
 
 
 class NotEnoughDataError(ThermogradError):
@@ -50,4 +41,21 @@ class ScenarioError(ThermogradError):
 
 
 class ConfigError(ThermogradError):
-    """A setting that is unknown or out of its range."""
+    """A setting that is unknown or out of its range: says where, and what is allowed."""
+
+
+@contextmanager
+def os_errors_as(kind: type[ThermogradError], what: str) -> Iterator[None]:
+    """Raise an OSError of the block as an error of ours: what could not be done, and why.
+
+    Examples
+    --------
+    >>> with os_errors_as(LogError, "cannot read the log"):
+    ...     open("/nowhere/at/all")
+    Traceback (most recent call last):
+    thermograd.store.errors.LogError: cannot read the log: No such file or directory
+    """
+    try:
+        yield
+    except OSError as error:
+        raise kind(f"{what}: {error.strerror or error}") from error

@@ -16,12 +16,17 @@ import os
 import re
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from errno import ENOSPC
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import IO, Any, NamedTuple
 
 _OPEN = re.compile(r"(?P<kind>[a-z]+)-(?P<first>\d{12})\.(?P<suffix>arrows|tail)")
 _SEALED = re.compile(r"(?P<writer>.+)-(?P<first>\d{12})-(?P<last>\d{12})\.parquet")
+
+
+NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | getattr(os, "O_BINARY", 0)
 
 
 class Segment(NamedTuple):
@@ -51,20 +56,23 @@ def segment_name(kind: str, first: int, suffix: str) -> str:
 
 def open_segments(run_dir: Path, suffix: str) -> list[Segment]:
     """List the live files with a suffix (``arrows`` or ``tail``), by writer, kind and first `seq`."""
-    found = []
-    for writer, folder in _folders(run_dir / "open"):
-        names = (name for name in _names(folder) if name.endswith(suffix))
-        found += [segment for name in names if (segment := _open(writer, folder, name))]
-    return sorted(found)
+    return sorted(
+        segment
+        for writer, folder in _folders(run_dir / "open")
+        for name in _names(folder)
+        if name.endswith(suffix) and (segment := _open(writer, folder, name))
+    )
 
 
 def sealed_segments(run_dir: Path, kind: str | None = None) -> list[Segment]:
     """List the sealed files, by writer, kind and first `seq`."""
-    found = []
-    for its_kind, folder in _folders(run_dir / "sealed"):
-        names = _names(folder) if kind in (None, its_kind) else ()
-        found += [segment for name in names if (segment := _sealed(its_kind, folder, name))]
-    return sorted(found)
+    return sorted(
+        segment
+        for its_kind, folder in _folders(run_dir / "sealed")
+        if kind in (None, its_kind)
+        for name in _names(folder)
+        if (segment := _sealed(its_kind, folder, name))
+    )
 
 
 @lru_cache(maxsize=1024)  # who follows a run lists it five times a second
@@ -84,20 +92,15 @@ def sealed_stamps(run_dir: Path) -> tuple[tuple[str, int], ...]:
     """Return what changes when a file is sealed: the directories and when their content last changed."""
     found = []
     for folder in (str(run_dir / "sealed"), *(path for _, path in _folders(run_dir / "sealed"))):
-        try:
+        with suppress(OSError):
             found.append((folder, os.stat(folder).st_mtime_ns))
-        except OSError:
-            continue
     return tuple(found)
 
 
 def _folders(directory: Path) -> Iterator[tuple[str, str]]:
     """Iterate over name and path of the folders in a directory, which may be absent."""
-    try:
-        with os.scandir(directory) as entries:
-            yield from ((entry.name, entry.path) for entry in entries if entry.is_dir())
-    except OSError:
-        return
+    with suppress(OSError), os.scandir(directory) as entries:
+        yield from ((entry.name, entry.path) for entry in entries if entry.is_dir())
 
 
 def _names(folder: str) -> list[str]:
@@ -107,21 +110,38 @@ def _names(folder: str) -> list[str]:
         return []
 
 
-def write_json(path: Path, value: Any) -> None:
-    """Write a JSON file so that a reader sees the old content or the new, never a part."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+@contextmanager
+def whole_file(path: Path, sync: bool = False) -> Iterator[IO[bytes]]:
+    """Open a file that a reader sees whole when the block has ended well, else not at all.
+
+    `sync`: its content is on the disk before it is seen. What stood there before stays until then. A
+    killed process leaves a hidden file that ends with ``.tmp``. Raises OSError where it cannot be written.
+    """
+    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
     try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            json.dump(value, file, indent=2, default=str)
-            file.write("\n")
-            file.flush()
-            os.fsync(file.fileno())
+        with os.fdopen(handle, "wb") as file:
+            yield file
+            if sync:
+                file.flush()
+                os.fsync(file.fileno())
         os.chmod(temporary, 0o644)
         os.replace(temporary, path)
     except BaseException:  # also Ctrl-C: nothing half-written stays behind
-        Path(temporary).unlink(missing_ok=True)
+        with suppress(OSError):
+            os.unlink(temporary)
         raise
+
+
+def write_file(path: Path, content: bytes, sync: bool = False) -> None:
+    """Write a file as `whole_file` does."""
+    with whole_file(path, sync) as file:
+        file.write(content)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write a JSON file, and its directory where missing, so that it outlasts a crash of the machine."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_file(path, (json.dumps(value, indent=2, default=str) + "\n").encode(), sync=True)
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -133,20 +153,12 @@ def read_json(path: Path) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
-def write_file(path: Path, content: bytes) -> None:
-    """Write a file so that a reader sees the old content or the new, never a part.
-
-    Raises
-    ------
-    OSError
-        If it cannot be written; nothing is left behind.
-    """
-    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+def write_whole(handle: int, data: bytes, size: int, path: Path, what: str) -> None:
+    """Append data to a file of `size` bytes in one write, or raise OSError and leave it as it was."""
     try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException:  # also Ctrl-C: nothing half-written stays behind
-        Path(temporary).unlink(missing_ok=True)
+        if os.write(handle, data) != len(data):
+            raise OSError(ENOSPC, f"no space left for {what}", str(path))
+    except OSError:
+        with suppress(OSError):
+            os.ftruncate(handle, size)
         raise

@@ -2,12 +2,13 @@
 
 import json
 import os
-import re
 import secrets
 import socket
 import time
 from pathlib import Path
 from typing import Any
+
+from thermograd.store.text import slug
 
 
 def clock_pair() -> dict[str, int]:
@@ -81,8 +82,8 @@ def is_alive(facts: dict[str, Any], newest_write_s: float, silence_s: float = 60
 
 
 def host_label() -> str:
-    """Return this host's name as a part of file names: letters, digits, dots and dashes, at most 32."""
-    return re.sub(r"[^A-Za-z0-9.]+", "-", socket.gethostname())[:32].strip("-.") or "host"
+    """Return this host's name as a part of file names."""
+    return slug(socket.gethostname(), 32, "host")
 
 
 def new_writer_name(role: str) -> str:
@@ -94,17 +95,10 @@ _HALF_WRITTEN_S = 5.0
 
 
 class ProcessLock:
-    """The right to be the one process that does something in a directory.
+    """The right to be the one process that does something, `name`, in a directory.
 
     A holder on another host cannot be asked whether it lives: it counts as gone a minute after it last
     wrote its file, see `refresh`.
-
-    Parameters
-    ----------
-    directory
-        Where the lock file lies, e.g. a run's directory.
-    name
-        What the right is to.
 
     Examples
     --------
@@ -122,23 +116,17 @@ class ProcessLock:
         self._held: Path | None = None
 
     def acquire(self) -> bool:
-        """Try once to get the lock; whether it is now ours.
-
-        Raises
-        ------
-        OSError
-            If the directory cannot be written.
-        """
+        """Try once to get the lock; whether it is now ours. OSError if the directory cannot be written."""
         newest = self._newest()
-        if newest is not None and self._is_held(self._path(newest)):
+        if self._is_held(self._path(newest)):
             return False
-        path = self._path(0 if newest is None else newest + 1)
+        path = self._path(newest + 1)
         try:
             handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
         except FileExistsError:  # another was quicker
             return False
         with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(json.dumps(process_facts()))
+            json.dump(process_facts(), file)
         self._held = path
         return True
 
@@ -156,9 +144,9 @@ class ProcessLock:
     def _path(self, number: int) -> Path:
         return self._directory / f"{self._stem}.{number}.lock"
 
-    def _newest(self) -> int | None:
+    def _newest(self) -> int:
         numbers = [path.name.split(".")[-2] for path in self._directory.glob(f"{self._stem}.*.lock")]
-        return max((int(number) for number in numbers if number.isdecimal()), default=None)
+        return max((int(number) for number in numbers if number.isdecimal()), default=-1)
 
     @staticmethod
     def _is_held(path: Path) -> bool:

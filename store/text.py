@@ -1,6 +1,7 @@
 """Text from strangers as a terminal may show it: names, notes and values carry no control characters."""
 
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from math import isfinite
@@ -33,6 +34,17 @@ def printable_lines(text: str) -> str:
     'name \ufffd2J \nnext'
     """
     return text if text.isprintable() else "\n".join(map(_without_controls, text.split("\n")))
+
+
+def slug(text: str, longest: int = 40, otherwise: str = "run") -> str:
+    """Return text as a part of file names: letters, digits, dots, underscores and dashes.
+
+    Examples
+    --------
+    >>> slug("../my run: 2/"), slug("?")
+    ('my-run-2', 'run')
+    """
+    return re.sub(r"[^A-Za-z0-9._]+", "-", text).strip("-.")[:longest].rstrip("-.") or otherwise
 
 
 def without_nan(value: Any) -> Any:

@@ -63,8 +63,9 @@ class SpikeDetector(base.Estimator):  # type: ignore[misc]  # river ships no typ
 
     This is the live rule: causal, so that an alert can be given at the step itself and a replay gives the
     same. The analysis after the run, which looks for what hardware does around spikes, has another
-    (`thermograd.analysis.event_study.onsets.spikes_of`): robust deviations of the *residuals* of the whole
-    run, past and future alike, because there a spike is what nothing else predicts. So their counts differ.
+    (`thermograd.analysis.event_study.onsets.residual_spikes`): robust deviations of the *residuals* of the
+    whole run, past and future alike, because there a spike is what nothing else predicts. So their counts
+    differ.
 
     Parameters
     ----------

@@ -91,8 +91,10 @@ def causal_grid(
         raise ValueError(f"min_period_s is {min_period_s!r}; expected seconds > 0")
     dropped = Counter[str]()
     steps = _cleaned(step_time_ns, step_values, "step", dropped)
-    samples = _cleaned(sample_time_ns, sample_values, "sample", dropped)
-    samples = _last_of_equal(*samples, dropped)
+    times, values = _cleaned(sample_time_ns, sample_values, "sample", dropped)
+    last = np.append(times[1:] != times[:-1], True)[: times.size]  # of samples at the same time
+    samples = times[last], values[last]
+    dropped["samples repeated at the same time"] = int((~last).sum())
     if steps[0].size < 2 or samples[0].size < 2:
         return _empty_grid(dropped)
     clock, edges, starts = _clock(steps[0], samples[0], min_period_s)
@@ -126,12 +128,6 @@ def _cleaned(time_ns: ArrayLike, values: ArrayLike, name: str, dropped: Counter[
     dropped[f"{name}s without a finite value"] = int((~finite).sum())
     order = np.argsort(times[finite], kind="stable")
     return times[finite][order], numbers[finite][order]
-
-
-def _last_of_equal(times: Times, values: Floats, dropped: Counter[str]) -> tuple[Times, Floats]:
-    last = np.append(times[1:] != times[:-1], True)[: times.size]
-    dropped["samples repeated at the same time"] = int((~last).sum())
-    return times[last], values[last]
 
 
 def _clock(steps: Times, samples: Times, min_period_s: float) -> tuple[str, Times, Times]:

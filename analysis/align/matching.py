@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from thermograd.analysis.arrays import Floats, Ints, Mask, Times
+from thermograd.analysis.arrays import Floats, Ints, Times
 
 _CHUNK = 4096  # steps handled at a time, so that all temporaries stay in the processor's cache
 
@@ -195,16 +195,12 @@ def _choose_side(steps: Times, samples: Times, before: Ints, limit: np.uint64) -
     ahead = _distance(next_times, steps)
     later = ahead < past
     before += later
-    _move_to_last_of_equal(before, later, next_times, samples)
+    repeated = later & (samples.take(before + 1, mode="clip") == next_times) & (before < samples.size - 1)
+    if repeated.any():  # of several at the same time the last
+        before[repeated] = samples.searchsorted(next_times[repeated], side="right") - 1
     missed = np.minimum(past, ahead) > limit
     if missed.any():
         before[missed] = -1
-
-
-def _move_to_last_of_equal(index: Ints, chosen: Mask, times: Times, samples: Times) -> None:
-    repeated = chosen & (samples.take(index + 1, mode="clip") == times) & (index < samples.size - 1)
-    if repeated.any():
-        index[repeated] = samples.searchsorted(times[repeated], side="right") - 1
 
 
 def _asof(steps: Times, samples: Times, limit: np.uint64 | None) -> Ints:

@@ -152,19 +152,13 @@ def _outcome(
     result = residual_cross_correlation(
         pair.x, pair.y, pair.drivers, max_lag=max_lag, permutations=permutations, seed=seed
     )
-    r, said = naive_pearson(pair.x, pair.y), verdict(result)[0]
+    r, df, said = naive_pearson(pair.x, pair.y), pair.x.size - 2, verdict(result)[0]
+    p = 2.0 * float(scipy.special.stdtr(df, -abs(r) * math.sqrt(df / max(1 - r * r, 1e-300))))
     return (
-        _pearson_p(r, pair.x.size) <= _ALPHA,
+        p <= _ALPHA,
         abs(r) > 0.7,
         result.p <= _ALPHA,
         said == "coupled",
         said == "no_coupling",
         true_lag is not None and abs(result.lag - true_lag) <= 1,
     )
-
-
-def _pearson_p(r: float, n: int) -> float:
-    if math.isnan(r):
-        return 1.0
-    t = abs(r) * math.sqrt((n - 2) / max(1 - r * r, 1e-300))
-    return 2.0 * float(scipy.special.stdtr(n - 2, -t))

@@ -30,8 +30,7 @@ Maker = Callable[[Rng, int], Pair]
 
 def autoregressive(noise: Floats, phi: float) -> Floats:
     """Give innovations a memory: z(t) = phi z(t-1) + noise(t)."""
-    remembered: Floats = lfilter([1.0], [1.0, -phi], noise)
-    return remembered
+    return np.asarray(lfilter([1.0], [1.0, -phi], noise))
 
 
 def ar(rng: Rng, m: int, phi: float = 0.9) -> Pair:
@@ -73,8 +72,7 @@ def coincident_kink(rng: Rng, m: int, size: float = 7.0) -> Pair:
 
 def _since(m: int, start: int, time_constant: float) -> Floats:
     """Return the rise from 0 to 1 that begins at a bin."""
-    risen: Floats = 1.0 - np.exp(-(np.arange(m) - start + 1).clip(0) / time_constant)
-    return risen
+    return 1.0 - np.exp(-(np.arange(m) - start + 1).clip(0) / time_constant)
 
 
 def rw(rng: Rng, m: int) -> Pair:

@@ -133,7 +133,10 @@ def draw(
     chosen = _known(name if name is not None else "coupled" if rho else "uncoupled")
     scenario = SCENARIOS[chosen]
     strength, lag = _strength(chosen, rho), _lag(chosen, lag_s)
-    bins = _bins(minutes)
+    if not 0 < minutes <= 14 * 24 * 60:
+        allowed = "allowed is above 0 and up to 20160 (14 days)"
+        raise ScenarioError(f"the length is {minutes:g} minutes; {allowed}")
+    bins = max(1, round(60 * minutes))
     rng = np.random.default_rng([seed, zlib.crc32(chosen.encode())])
     pair = scenario.make(rng, max(bins, _FEWEST_BINS), strength, lag)
     has_lag = scenario.lag_s is not None and (strength != 0 or not scenario.takes_rho)
@@ -179,11 +182,3 @@ def _lag(name: str, lag_s: float | None) -> int:
             f"the lag is {lag_s:g} s; allowed are whole seconds from {lowest} to {_FARTHEST_S}"
         )
     return round(lag_s)
-
-
-def _bins(minutes: float) -> int:
-    if not 0 < minutes <= 14 * 24 * 60:
-        raise ScenarioError(
-            f"the length is {minutes:g} minutes; allowed is above 0 and up to 20160 (14 days)"
-        )
-    return max(1, round(60 * minutes))

@@ -185,13 +185,7 @@ def _regular_pairs(
 
 
 def _across(
-    series: Sequence[RunSeries],
-    x: str,
-    y: str,
-    role: str,
-    period_s: float,
-    max_lag_s: float,
-    tests: int,
+    series: Sequence[RunSeries], x: str, y: str, role: str, period_s: float, max_lag_s: float, tests: int
 ) -> list[PairAcross]:
     """Test one pair of signals over the runs, in both directions."""
     varying = [data for data in series if _has(data, x, y, role)]

@@ -65,8 +65,7 @@ class Comparison:
             "reproducibility": asdict(self.reproducibility),
             "warnings": self.warnings,
         }
-        finite: dict[str, Any] = without_nan(document)
-        return finite
+        return {name: without_nan(value) for name, value in document.items()}
 
 
 def _values(thing: Any, names: str) -> dict[str, Any]:

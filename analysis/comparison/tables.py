@@ -57,12 +57,9 @@ def _run_row(place: int, run: ComparedRun) -> tuple[object, ...]:
         numbers = [f"{pair.n:,}", *(shown_number(value, form) for value, form in known)]
         numbers += [bound_text(pair.half_width), shown_number(pair.pearson_r, "+.2f")]
     seed, minutes = DASH if run.seed is None else run.seed, f"{run.minutes:.1f}"
-    verdict = _verdict(run.verdict if pair is None else pair.verdict)
-    return (place, which, seed, minutes, verdict, *numbers, shown_number(run.smallest_detectable_r, ".2f"))
-
-
-def _verdict(verdict: str) -> Html:
-    return element("span", verdict.replace("_", " "), class_=f"v-{verdict}")
+    verdict = run.verdict if pair is None else pair.verdict
+    said = element("span", verdict.replace("_", " "), class_=f"v-{verdict}")
+    return (place, which, seed, minutes, said, *numbers, shown_number(run.smallest_detectable_r, ".2f"))
 
 
 def pairs_across_section(chosen: list[PairAcross], others: list[PairAcross]) -> Html:

@@ -6,7 +6,7 @@ shared restlessness. It measures association; only a randomised intervention cou
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -211,8 +211,9 @@ def _couplings(
         pair, rng = every_lag.at(family + max_lag), np.random.default_rng(seed)
         peak, guard_p = peak_of(cleaned, pair, family, df, permutations, rng), None
         if peak.p <= alpha:
-            rest = pair.without(most_influential(pair, family, peak.lag))
-            guard_p = peak_of(cleaned, rest, family, df, permutations, rng).p
+            rest = pair.x.copy()
+            rest[most_influential(pair, family, peak.lag)] = 0.0
+            guard_p = peak_of(cleaned, replace(pair, x=rest), family, df, permutations, rng).p
         width = half_width(df, family.size)
         found.append(Coupling(**asdict(peak), **common, family=family, half_width=width, guard_p=guard_p))
     return found
@@ -255,12 +256,7 @@ def naive_pearson(x: ArrayLike, y: ArrayLike) -> float:
 
 
 def _family_lags(family: Family | None, max_lag: int) -> Ints:
-    known = {
-        None: (0, max_lag),
-        "forward": (1, max_lag),
-        "simultaneous": (0, 0),
-        "reverse": (-max_lag, -1),
-    }
+    known = {None: (0, max_lag), "forward": (1, max_lag), "simultaneous": (0, 0), "reverse": (-max_lag, -1)}
     if family not in known:
         names = ", ".join(repr(name) for name in known)
         raise ValueError(f"family is {family!r}; expected one of {names}")

@@ -29,8 +29,7 @@ def remainder(z: Floats, columns: Floats) -> Floats:
     triangle = _cholesky(columns)
     if triangle is None:
         basis = np.linalg.qr(columns)[0]
-        left: Floats = z - basis @ (basis.T @ z)
-        return left
+        return z - basis @ (basis.T @ z)
     left = z
     for _ in range(2):
         left = left - columns @ scipy.linalg.cho_solve((triangle, False), columns.T @ left)

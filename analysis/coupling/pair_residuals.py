@@ -79,7 +79,9 @@ def paired_residuals(
         return replace(none, reason=f"too short: {rows.size} finite bins, at least {shortest} are needed")
     stretch, position = _stretches(rows, stretch)
     lagged = with_driver_lags(columns[rows], driver_lags, position)
-    nuisance, cosines = _nuisance(np.hstack([lagged, waves[rows]]), stretch)
+    cosines = trend_order(rows.size)
+    trend = trend_basis(rows.size, cosines, stretch)
+    nuisance = full_rank(np.hstack([trend, lagged, waves[rows]]), trend.shape[1])
     if rows.size < 2 * nuisance.shape[1] + _FEWEST_DF:
         reason = f"too short: {rows.size} bins for {nuisance.shape[1]} trend and driver columns"
         return replace(none, reason=reason)
@@ -127,9 +129,3 @@ def _stretches(rows: Ints, segments: Ints) -> tuple[Ints, Ints]:
     stretch = np.append(0, np.cumsum(begins)).astype(np.int64)
     position = np.arange(rows.size) - np.append(0, np.flatnonzero(begins) + 1)[stretch]
     return stretch, position
-
-
-def _nuisance(drivers: Floats, stretch: Ints) -> tuple[Floats, int]:
-    cosines = trend_order(stretch.size)
-    trend = trend_basis(stretch.size, cosines, stretch)
-    return full_rank(np.hstack([trend, drivers]), trend.shape[1]), cosines

@@ -104,8 +104,7 @@ def pool(r: Floats, df: Floats, lags: Ints) -> Pooled:
 
 def as_t(r: Floats, df: Floats | float) -> Floats:
     """Return the t statistic of correlations, shape as `r`."""
-    t: Floats = r * np.sqrt(df / np.maximum(1.0 - r**2, 1e-12))
-    return t
+    return r * np.sqrt(df / np.maximum(1.0 - r**2, 1e-12))
 
 
 def _random_effects(z: Floats, variance: Floats, level: float) -> tuple[float, float, float, float]:

@@ -40,18 +40,11 @@ class LaggedPair:
         scale = float(np.linalg.norm(self.x)) * self.y_norm
         if not scale > 0.0:
             return np.zeros(self.shifted.shape[1])
-        r: Floats = self.x @ self.shifted / scale
-        return r
+        return self.x @ self.shifted / scale
 
     def at(self, columns: Ints) -> "LaggedPair":
         """Return the pair with only these of its lags."""
         return LaggedPair(self.x, np.ascontiguousarray(self.shifted[:, columns]), self.basis, self.y_norm)
-
-    def without(self, rows: Ints) -> "LaggedPair":
-        """Return the pair with x set to zero in these rows."""
-        x = self.x.copy()
-        x[rows] = 0.0
-        return LaggedPair(x, self.shifted, self.basis, self.y_norm)
 
 
 def sidak_p(r: float, df: int, n_lags: int) -> float:

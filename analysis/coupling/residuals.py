@@ -160,5 +160,4 @@ def _slow_scale(residual: Floats, basis: Floats) -> Floats:
     if floor < _NOTHING:
         return np.ones_like(residual)
     logarithm = np.log(size + floor)
-    scale: Floats = np.exp(logarithm - remainder(logarithm, basis))
-    return scale
+    return np.exp(logarithm - remainder(logarithm, basis))

@@ -42,16 +42,17 @@ def peak_of(
 ) -> Peak:
     """Find the peak of a pair's profile over these lags and test it.
 
-    The pair is of these lags; its x may have been changed (see `LaggedPair.without`). `df` are the degrees of
-    freedom of a single lag; so many `repetitions` are made of random orders and, again, of random signs, 0
-    gives Sidak's p alone.
+    The pair is of these lags; its x may lack rows (the guard's). `df` are the degrees of freedom of a single
+    lag; so many `repetitions` are made of random orders and, again, of random signs, 0 gives Sidak's p alone.
     """
     profile = pair.profile()
     place = int(np.argmax(np.abs(profile)))
     r, sidak = float(profile[place]), sidak_p(float(profile[place]), df, lags.size)
     order_p = flip_p = None
     if repetitions > 0 and sidak <= _RESAMPLE_BELOW:
-        if pair.x.size < _MANY_BINS or _heavy_tailed(pair.x, cleaned.y):
+        # A sum of products in random order of heavy-tailed series still differs from a normal one.
+        heavy_tailed = _kurtosis(pair.x) * _kurtosis(cleaned.y) / pair.x.size > _NORMAL_BELOW
+        if pair.x.size < _MANY_BINS or heavy_tailed:
             order_p = permutation_p(pair, repetitions, rng)
         if not cleaned.binary_y:
             flip_p = _signs(cleaned, pair, lags, repetitions, rng)
@@ -69,11 +70,6 @@ def _signs(
         return p
     mirrored = LaggedPair.build(cleaned.y, pair.x, cleaned.nuisance_y, cleaned.segments, -lags)
     return max(p, test(mirrored, repetitions, rng))
-
-
-def _heavy_tailed(x: Floats, y: Floats) -> bool:
-    """Whether a sum of products in random order still differs from a normal one in its tail."""
-    return _kurtosis(x) * _kurtosis(y) / x.size > _NORMAL_BELOW
 
 
 def _kurtosis(values: Floats) -> float:

@@ -114,8 +114,7 @@ def any_within(events: Mask, first: int, last: int) -> Mask:
     """Return whether any event lies in t + first .. t + last, for every bin t."""
     counted, here = np.append(0, np.cumsum(events)), np.arange(events.size)
     begin, end = (np.clip(here + edge, 0, events.size) for edge in (first, last + 1))
-    inside: Mask = counted[end] > counted[begin]
-    return inside
+    return counted[end] > counted[begin]
 
 
 def _shift_p(a: Mask, b: Mask, delay: int, window: int) -> float:

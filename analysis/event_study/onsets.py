@@ -109,9 +109,12 @@ def onset_test(
     pair, windows = _windows(cleaned, began, max_lag)
     rng = np.random.default_rng(seed)
     lag, width = windows[int(np.argmax(np.abs(pair.profile())))]
+    lags = np.arange(lag, lag + width)
+    before = LaggedPair.build(cleaned.x, began, cleaned.nuisance, cleaned.segments, lags).shifted
+    mean = float((cleaned.x @ before).sum() / max(float(before.sum()), 1.0))
     return OnsetTest(
         p=max(permutation_p(pair, permutations, rng), sign_flip_p(pair, permutations, rng)),
-        effect=_effect(cleaned, began, lag, width),
+        effect=mean / float(np.std(cleaned.x)),
         lag=lag,
         width=width,
         n_onsets=int(began.sum()),
@@ -122,8 +125,7 @@ def onset_test(
 def onsets_of(flag: ArrayLike) -> Mask:
     """Return the bins in which a flag goes up, shape (n,); unknown bins (NaN) count as down."""
     up = np.asarray(flag, dtype=np.float64) > 0
-    rises: Mask = up & ~np.append(False, up[:-1])
-    return rises
+    return np.asarray(up & ~np.append(False, up[:-1]))
 
 
 def residual_spikes(residual: ArrayLike, deviations: float = _SPIKE_SD) -> Mask:
@@ -154,9 +156,3 @@ def _windows(cleaned: Paired, began: Floats, max_lag: int) -> tuple[LaggedPair, 
     new = stacked - base.basis @ (base.basis.T @ stacked)
     norms = np.maximum(np.linalg.norm(new, axis=0), 1e-300)
     return LaggedPair(cleaned.x, new / norms, base.basis, 1.0), windows
-
-
-def _effect(cleaned: Paired, began: Floats, lag: int, width: int) -> float:
-    base = LaggedPair.build(cleaned.x, began, cleaned.nuisance, cleaned.segments, np.arange(lag, lag + width))
-    covered = float(base.shifted.sum())
-    return float((cleaned.x @ base.shifted).sum() / max(covered, 1.0) / np.std(cleaned.x))

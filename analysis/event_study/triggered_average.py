@@ -40,12 +40,12 @@ class TriggeredAverage:
     mean: Floats
     low: Floats
     high: Floats
-    effect: float
-    effect_low: float
-    effect_high: float
-    n_spikes: int
-    n_spikes_found: int
-    n_controls: int
+    effect: float = float("nan")
+    effect_low: float = float("nan")
+    effect_high: float = float("nan")
+    n_spikes: int = 0
+    n_spikes_found: int = 0
+    n_controls: int = 0
     reason: str | None = None
 
 
@@ -110,11 +110,31 @@ def event_triggered_average(
     own = _contrast(courses, struck, before + after)
     found = int(struck.sum())
     if own is None:
-        return _no_result(offset, found)
+        nothing = np.full(offset.size, np.nan)
+        reason = (
+            f"{found} spike{'s' * (found != 1)}; at least {_FEWEST_SPIKES} with a whole window around them, "
+            f"and {2 * _CONTROLS_EACH} windows without a spike, are needed"
+        )
+        return TriggeredAverage(offset, nothing, nothing, nothing, n_spikes_found=found, reason=reason)
     shifts = np.random.default_rng(seed).permutation(values.size - 1)[:_SHIFTS] + 1
     placebos = [_contrast(courses, np.roll(struck, shift), before + after) for shift in shifts]
     chance = np.array([each.mean for each in placebos if each is not None])
-    return _summary(own, chance, offset, found)
+    # The next larger value: of 199 shifts the 190th, which the spikes' own mean exceeds in 5 % by chance.
+    margin = np.quantile(np.abs(chance), _LEVEL, axis=0, method="higher")
+    effect = float(own.mean[offset > 0].mean())
+    reach = float(np.quantile(np.abs(chance[:, offset > 0].mean(axis=1)), _LEVEL, method="higher"))
+    return TriggeredAverage(
+        offset=offset,
+        mean=own.mean,
+        low=own.mean - margin,
+        high=own.mean + margin,
+        effect=effect,
+        effect_low=effect - reach,
+        effect_high=effect + reach,
+        n_spikes=own.n_spikes,
+        n_spikes_found=found,
+        n_controls=own.n_controls,
+    )
 
 
 def _whole_windows(values: Floats, stretch: Ints, before: int, after: int) -> Mask:
@@ -160,31 +180,3 @@ def _contrast(courses: Floats, struck: Mask, reach: int) -> _Contrast | None:
     used = np.flatnonzero(times)
     mean = courses[at].mean(axis=0) - times[used] @ courses[used] / controls.size
     return _Contrast(mean, at.size, used.size)
-
-
-def _summary(own: _Contrast, chance: Floats, offset: Ints, found: int) -> TriggeredAverage:
-    # The next larger value: of 199 shifts the 190th, which the spikes' own mean exceeds in 5 % by chance.
-    margin = np.quantile(np.abs(chance), _LEVEL, axis=0, method="higher")
-    effect = float(own.mean[offset > 0].mean())
-    reach = float(np.quantile(np.abs(chance[:, offset > 0].mean(axis=1)), _LEVEL, method="higher"))
-    return TriggeredAverage(
-        offset=offset,
-        mean=own.mean,
-        low=own.mean - margin,
-        high=own.mean + margin,
-        effect=effect,
-        effect_low=effect - reach,
-        effect_high=effect + reach,
-        n_spikes=own.n_spikes,
-        n_spikes_found=found,
-        n_controls=own.n_controls,
-    )
-
-
-def _no_result(offset: Ints, found: int) -> TriggeredAverage:
-    nothing, course = float("nan"), np.full(offset.size, np.nan)
-    reason = (
-        f"{found} spike{'s' * (found != 1)}; at least {_FEWEST_SPIKES} with a whole window around them, and "
-        f"{2 * _CONTROLS_EACH} windows without a spike, are needed"
-    )
-    return TriggeredAverage(offset, course, course, course, nothing, nothing, nothing, 0, found, 0, reason)

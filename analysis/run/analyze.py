@@ -22,6 +22,7 @@ from thermograd.analysis.run.series import HARDWARE_SIGNALS, TRAINING_SIGNALS, D
 from thermograd.store.errors import NotEnoughDataError
 from thermograd.store.runs.catalogue import Run
 
+_COMMON = ("seq", "time_ns", "monotonic_ns", "writer")
 _RHO, _POWER = 0.2, 0.9
 _NAIVE = "Pearson on raw values counts shared trends as coupling; it supports no verdict."
 
@@ -78,7 +79,10 @@ def analyze_run(
             for pair, naive in zip(wanted, pairs, strict=True)
         ]
         pairs = _judge(tests)
-    could_show = sensitivity(pairs)
+    could_show, warnings = sensitivity(pairs), warnings_for(data, devices)
+    short = sorted({name for test in tests for name in test.drivers.left_out})
+    if short:
+        warnings.append(f"The run is too short to take all drivers out; left in: {', '.join(short)}.")
     return Analysis(
         run_id=run.run_id,
         method="pearson" if method == "pearson" else "rxc",
@@ -86,7 +90,7 @@ def analyze_run(
         pairs=pairs,
         controls=control_correlations(data, devices, aligned, controls_from),
         coincidence=spike_collapse_coincidence(data, max_lag_s),
-        warnings=warnings_for(data, devices) + _driver_warnings(tests),
+        warnings=warnings,
         simulated=[d.name for d in devices if d.simulated],
         smallest_detectable_r=could_show.get("detectable_r"),
         sensitivity=could_show,
@@ -108,11 +112,15 @@ def _chosen_devices(data: RunSeries, device: str | None) -> list[Device]:
 def _wanted_pairs(
     data: RunSeries, devices: list[Device], x: str | None, y: str | None
 ) -> list[tuple[str, str, Device]]:
-    known = [c for c in data.steps.column_names if c not in ("seq", "time_ns", "monotonic_ns", "writer")]
+    known = [name for name in data.steps.column_names if name not in _COMMON]
     if x is not None and x not in known:
         raise NotEnoughDataError(f"steps have no column {x!r}; allowed: {', '.join(known)}")
     if y is not None and devices and not any(d.signal(y) is not None for d in devices):
-        raise NotEnoughDataError(f"no device of this run has {y!r}; allowed: {_signals_of(devices)}")
+        names = (*devices[0].table.column_names, "throttled_ratio", "rle")
+        numeric = [name for name in names if name not in (*_COMMON, "device")]
+        there = [name for name in numeric if any(d.signal(name) is not None for d in devices)]
+        allowed = ", ".join(there) or "none, its devices reported nothing"
+        raise NotEnoughDataError(f"no device of this run has {y!r}; allowed: {allowed}")
     recorded = {name for name in known if np.isfinite(data.training(name)).any()}
     first, second = (x,) if x else TRAINING_SIGNALS, (y,) if y else HARDWARE_SIGNALS
     return [
@@ -120,13 +128,6 @@ def _wanted_pairs(
         for d, name, hardware in itertools.product(devices, first, second)
         if name in recorded and d.signal(hardware) is not None
     ]
-
-
-def _signals_of(devices: list[Device]) -> str:
-    columns = [c for c in devices[0].table.column_names if c not in ("seq", "time_ns", "monotonic_ns")]
-    numeric = [c for c in columns if c not in ("device", "writer")]
-    names = [n for n in (*numeric, "throttled_ratio", "rle") if any(d.signal(n) is not None for d in devices)]
-    return ", ".join(names) or "none, its devices reported nothing"
 
 
 def _naive_pair(data: RunSeries, x: str, y: str, device: Device, index: Ints) -> Pair:
@@ -160,13 +161,6 @@ def _judge(tests: list[PairTest]) -> list[Pair]:
         p = holm([p for i in chosen for p in tests[i].p_values()]).reshape(-1, len(FAMILIES)).tolist()
         adjusted |= dict(zip(chosen, p, strict=True))
     return [pair for i, test in enumerate(tests) for pair in test.judged(adjusted[i])]
-
-
-def _driver_warnings(tests: list[PairTest]) -> list[str]:
-    short = sorted({name for test in tests for name in test.drivers.left_out})
-    if not short:
-        return []
-    return [f"The run is too short to take all drivers out; left in: {', '.join(short)}."]
 
 
 def _alignment_account(data: RunSeries, aligned: dict[str, Ints], tolerance_s: float) -> dict[str, Any]:

@@ -86,8 +86,7 @@ def _filled(column: Floats) -> Floats:
     """Give the few bins that hold no value of a driver the one before, so that they cost no bin."""
     known = np.flatnonzero(np.isfinite(column))
     before = np.searchsorted(known, np.arange(column.size), side="right") - 1
-    filled: Floats = column[known[np.maximum(before, 0)]]
-    return filled
+    return column[known[np.maximum(before, 0)]]
 
 
 def _mark_times(data: RunSeries, kind: str) -> Times:
@@ -129,8 +128,7 @@ def _epochs(data: RunSeries, grid: CausalGrid) -> Floats | None:
     if (values == np.round(values)).all():
         begins = np.flatnonzero(np.append(True, np.diff(values) > 0))
         time_s, values = time_s[begins], values[begins]
-    turns: Floats = np.interp((grid.time_ns - grid.time_ns[0]) / 1e9, time_s, values)
-    return turns
+    return np.asarray(np.interp((grid.time_ns - grid.time_ns[0]) / 1e9, time_s, values))
 
 
 def _turns_of_marks(times: Times, grid: CausalGrid) -> Floats | None:
@@ -144,5 +142,4 @@ def _turns_of_marks(times: Times, grid: CausalGrid) -> Floats | None:
     at = (grid.time_ns - grid.time_ns[0]) / 1e9
     inside = np.interp(at, seconds, np.arange(seconds.size, dtype=np.float64))
     outside = np.minimum(at - seconds[0], 0.0) / middle + np.maximum(at - seconds[-1], 0.0) / middle
-    turns: Floats = inside + outside
-    return turns
+    return np.asarray(inside + outside)

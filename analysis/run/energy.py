@@ -75,7 +75,9 @@ def device_energy(data: RunSeries, device: Device) -> DeviceEnergy | None:
     if not data.step_time_ns.size:
         return DeviceEnergy(device.name, source, total, None, None, None, None, 0, None)
     ends = data.step_time_ns.astype(np.float64)
-    begins = _begins(data, ends)
+    durations = data.training("step_time_s")  # where it is not known, a step begins when the one before ended
+    previous = np.append(ends[:1], ends[:-1])
+    begins: Floats = np.where(np.isfinite(durations), ends - durations * 1e9, previous)
     first, last = float(begins.min()), float(ends.max())
     inside = np.clip(np.minimum(end_ns, last) - np.maximum(start_ns, first), 0, None)
     covered = float(inside.sum()) / (last - first) if last > first else math.nan
@@ -93,14 +95,6 @@ def device_energy(data: RunSeries, device: Device) -> DeviceEnergy | None:
         steps=int(steps.size),
         covered_ratio=covered if math.isfinite(covered) else None,
     )
-
-
-def _begins(data: RunSeries, ends: Floats) -> Floats:
-    """Return when each step began, ns; where its duration is not known, when the one before ended."""
-    durations = data.training("step_time_s")
-    previous = np.append(ends[:1], ends[:-1])
-    begins: Floats = np.where(np.isfinite(durations), ends - durations * 1e9, previous)
-    return begins
 
 
 def _joules(device: Device) -> tuple[str, Floats, Floats, Floats] | None:
@@ -138,8 +132,7 @@ def _step_joules(begins: Floats, ends: Floats, start_ns: Floats, end_ns: Floats,
 
     def between(amounts: Floats) -> Floats:
         total = np.cumsum(amounts)
-        result: Floats = np.interp(ends, edges, total) - np.interp(begins, edges, total)
-        return result
+        return np.interp(ends, edges, total) - np.interp(begins, edges, total)
 
     whole = (between(known) >= (ends - begins) * (1 - 1e-9)) & (ends > begins)
     return between(spent)[whole]

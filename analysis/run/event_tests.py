@@ -37,10 +37,7 @@ def spike_collapse_coincidence(data: RunSeries, window_s: float) -> dict[str, An
     spikes, collapses = data.onset_times_ns("spike.grad"), data.onset_times_ns("collapse.")
     window_ns = round(window_s * 1e9)
     followed, preceded = _followed(spikes, collapses, window_ns), _followed(-collapses, -spikes, window_ns)
-    p = {"trigger_p": math.nan, "precursor_p": math.nan}
-    reason = _too_few(spikes.size, collapses.size)
-    if reason is None:
-        p, reason = _shifted_p(spikes, collapses, window_s)
+    trigger_p, precursor_p, reason = _shifted_p(spikes, collapses, window_s)
     return {
         "window_s": window_s,
         "spikes": spikes.size,
@@ -50,7 +47,8 @@ def spike_collapse_coincidence(data: RunSeries, window_s: float) -> dict[str, An
         "collapses_followed_by_a_spike": _followed(collapses, spikes, window_ns),
         "trigger_rate": followed / spikes.size if spikes.size else math.nan,
         "precursor_rate": preceded / collapses.size if collapses.size else math.nan,
-        **p,
+        "trigger_p": trigger_p,
+        "precursor_p": precursor_p,
         "verdict": "insufficient" if reason else "tested",
         "reasons": [reason] if reason else [],
     }
@@ -64,26 +62,28 @@ def _followed(first: Times, second: Times, window_ns: int) -> int:
     return int((second[next_one[found]] - first[found] <= window_ns).sum())
 
 
-def _too_few(spikes: int, collapses: int) -> str | None:
-    if min(spikes, collapses) >= FEWEST_ONSETS:
-        return None
-    counted = f"{spikes} spike{'s' * (spikes != 1)} and {collapses} collapse{'s' * (collapses != 1)}"
-    return f"{counted}: a test of coincidence needs {FEWEST_ONSETS} of each."
-
-
-def _shifted_p(spikes: Times, collapses: Times, window_s: float) -> tuple[dict[str, float], str | None]:
+def _shifted_p(spikes: Times, collapses: Times, window_s: float) -> tuple[float, float, str | None]:
+    """Return p of spikes and of collapses, or why there is none."""
+    if min(spikes.size, collapses.size) < FEWEST_ONSETS:
+        counted = f"{_counted(spikes, 'spike')} and {_counted(collapses, 'collapse')}"
+        reason = f"{counted}: a test of coincidence needs {FEWEST_ONSETS} of each."
+        return math.nan, math.nan, reason
     begin, end = min(spikes[0], collapses[0]), max(spikes[-1], collapses[-1])
     bins, window = int((end - begin) // 10**9) + 1, max(1, round(window_s) + 1)
-    p = {"trigger_p": math.nan, "precursor_p": math.nan}
     if bins > _MOST_SECONDS:
-        return p, f"The events span {bins} s, more than {_MOST_SECONDS}: a clock must have been wrong."
-    first, second = np.zeros(bins, dtype=np.bool_), np.zeros(bins, dtype=np.bool_)
+        reason = f"The events span {bins} s, more than {_MOST_SECONDS}: a clock must have been wrong."
+        return math.nan, math.nan, reason
+    if window > bins:
+        return math.nan, math.nan, "All events lie within one window."
+    first, second = np.zeros((2, bins), dtype=np.bool_)
     first[(spikes - begin) // 10**9] = True
     second[(collapses - begin) // 10**9] = True
-    if window > bins:
-        return p, "All events lie within one window."
     found = event_coincidence(first, second, window, fewest=1)
-    return {"trigger_p": found.trigger_p, "precursor_p": found.precursor_p}, None
+    return found.trigger_p, found.precursor_p, None
+
+
+def _counted(times: Times, name: str) -> str:
+    return f"{times.size} {name}{'s' * (times.size != 1)}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,8 +196,7 @@ class AroundSpikes(TriggeredAverage):
     @property
     def offset_s(self) -> list[float]:
         """Seconds after the spike, shape as `mean`."""
-        seconds: list[float] = (self.offset * self.period_s).tolist()
-        return seconds
+        return [float(place) * self.period_s for place in self.offset]
 
     def to_json(self) -> dict[str, Any]:
         """Return the entry of ``analyze --json``."""

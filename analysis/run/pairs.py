@@ -58,6 +58,11 @@ class PairTest:
     def _judged(self, family: Family, p_adjusted: float) -> Pair:
         result, period_s = self.results[family], self.grid.period_s
         said, reasons = verdict(result, p_adjusted, gate_reasons=self.blocked)
+        columns, detectable_r, over_time = max(result.n - result.df - 2, 0), math.nan, None
+        if not result.reason:
+            detectable_r = smallest_detectable(result.n, columns=columns, lags=result.family.size)
+            change = coupling_over_time(result.residual_x, result.residual_y, result.lag, period_s)
+            over_time = asdict(change)
         return Pair(
             x=self.x,
             y=self.y,
@@ -77,10 +82,10 @@ class PairTest:
             lags_s=[float(lag) * period_s for lag in result.lags],
             profile=result.profile.tolist(),
             drivers=self.drivers.names,
-            columns=max(result.n - result.df - 2, 0) if result.df else 0,
-            detectable_r=_detectable(result),
+            columns=columns if result.df else 0,
+            detectable_r=detectable_r,
             direct=None if self.direct is None else _brief(self.direct[family], period_s),
-            over_time=_over_time(result, period_s),
+            over_time=over_time,
         )
 
 
@@ -123,25 +128,8 @@ def _lag_s(result: Coupling, period_s: float) -> float:
     return result.lag * period_s if math.isfinite(result.r) else math.nan
 
 
-def _detectable(result: Coupling) -> float:
-    if result.reason:
-        return math.nan
-    return smallest_detectable(result.n, columns=result.n - result.df - 2, lags=result.family.size)
-
-
 def _brief(result: Coupling, period_s: float) -> dict[str, Any]:
-    return {
-        "r": result.r,
-        "lag_s": _lag_s(result, period_s),
-        "p": result.p,
-        "half_width": result.half_width,
-    }
-
-
-def _over_time(result: Coupling, period_s: float) -> dict[str, Any] | None:
-    if result.reason:
-        return None
-    return asdict(coupling_over_time(result.residual_x, result.residual_y, result.lag, period_s))
+    return {"r": result.r, "lag_s": _lag_s(result, period_s), "p": result.p, "half_width": result.half_width}
 
 
 def _placeholders(device: Device, hardware: str) -> list[str]:

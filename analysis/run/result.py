@@ -17,10 +17,7 @@ from thermograd.store.text import without_nan
 Method = Literal["rxc", "pearson"]
 
 _WORST_FIRST = ("coupled", "single_event", "inconclusive", "no_coupling", "insufficient")
-_QUESTION_AND_CONTROL = (
-    ("Optimisation coupling: the question", False),
-    ("Speed coupling: a control", True),
-)
+_QUESTION_AND_CONTROL = (("Optimisation coupling: the question", False), ("Speed coupling: a control", True))
 _MOST_PAIRS = 8
 _NARROW = "max-width:50em"
 
@@ -164,8 +161,7 @@ class Analysis:
             "onset_tests": [test.to_json() for test in self.onset_tests],
             "spike_locked": [course.to_json() for course in self.spike_locked],
         }
-        finite: dict[str, Any] = without_nan(document)
-        return finite
+        return {name: without_nan(value) for name, value in document.items()}
 
 
 def closest_first(pairs: list[Pair]) -> list[Pair]:

@@ -15,14 +15,7 @@ from thermograd.store.log.reader import kind_parts, read_kind
 from thermograd.store.runs.catalogue import Run
 
 TRAINING_SIGNALS = ("grad_norm", "loss", "step_time_s")
-HARDWARE_SIGNALS = (
-    "temperature_c",
-    "power_w",
-    "sm_clock_mhz",
-    "throttled_ratio",
-    "rle",
-    "reported_rle",
-)
+HARDWARE_SIGNALS = ("temperature_c", "power_w", "sm_clock_mhz", "throttled_ratio", "rle", "reported_rle")
 _COUNTERS_NS = ("throttled_thermal_ns", "throttled_power_ns", "throttled_brake_ns")
 
 

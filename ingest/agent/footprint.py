@@ -26,16 +26,6 @@ def frugal() -> Iterator[None]:
 
     For a process that is its own agent. They read these variables when they are loaded, so the variables
     are put back at the end. (MALLOC_ARENA_MAX is read before Python starts: it has no effect here.)
-
-    Examples
-    --------
-    >>> import os
-    >>> before = dict(os.environ)
-    >>> with frugal():
-    ...     os.environ["OPENBLAS_NUM_THREADS"]
-    '1'
-    >>> os.environ == before
-    True
     """
     before = {name: os.environ[name] for name in FRUGAL if name in os.environ}
     os.environ.update(FRUGAL)
@@ -48,15 +38,7 @@ def frugal() -> Iterator[None]:
 
 
 class SparingFinder(MetaPathFinder, Loader):
-    """Refuses pandas, and puts narwhals off until somebody uses it, in the process that it is installed in.
-
-    Examples
-    --------
-    >>> from importlib.util import find_spec
-    >>> finder = SparingFinder()
-    >>> finder.find_spec("pandas") is not None and finder.find_spec("numpy") is None
-    True
-    """
+    """Refuses pandas, and puts narwhals off until somebody uses it, in a process that it is installed in."""
 
     def __init__(self) -> None:
         self._put_off: tuple[str, ...] = _PUT_OFF

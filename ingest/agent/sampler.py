@@ -26,16 +26,7 @@ _CLOCK_STEP_NS = 20_000_000  # more than clocks are slewed by in a second (0.5 m
 
 
 class Account:
-    """How punctual the ticks were, and how long reading took.
-
-    Examples
-    --------
-    >>> account = Account()
-    >>> for late_ms in (1, 2, 30):
-    ...     account.tick(late_ns=late_ms * 1_000_000, read_ns=500_000, missed=0)
-    >>> account.close()["late_p50_ms"], account.close()["late_max_ms"]
-    (2.0, 30.0)
-    """
+    """How punctual the ticks were, and how long reading took."""
 
     def __init__(self) -> None:
         self.missed = 0

@@ -80,8 +80,6 @@ class AgentProcess:
             self._reader.start()
         return process
 
-    # -- what the agent says -------------------------------------------------------------------------
-
     def _read_lines(self, process: "subprocess.Popen[bytes]") -> None:
         assert process.stdout is not None
         with process.stdout:
@@ -96,8 +94,6 @@ class AgentProcess:
             self._on_line(line)
         else:
             sys.stderr.write(line + "\n")
-
-    # -- its death and its end -----------------------------------------------------------------------
 
     def _watch(self) -> None:
         """Wait for the agent's death; start it again once."""

@@ -13,6 +13,7 @@ from thermograd.store.guard import Guard
 from torch import Tensor
 
 _questions = Guard("thermograd cannot ask the engine: %(error)s", logging.getLogger("thermograd").debug)
+_places = Guard("thermograd cannot see what an engine does (%(error)s); training goes on")
 _FSDP1 = "torch.distributed.fsdp.fully_sharded_data_parallel"
 _SHARDED_SCALER = "torch.distributed.fsdp.sharded_grad_scaler"
 _DEEPSPEED = "deepspeed.runtime.engine"
@@ -30,12 +31,13 @@ def install(engine: EngineState, active: list[Any], hook_scaler: Callable[[Any],
     for name in _todo & sys.modules.keys() if _todo else ():
         _todo.discard(name)
         module = sys.modules[name]
-        if name == _FSDP1:
-            _hook_fsdp1(module.FullyShardedDataParallel, active)
-        elif name == _SHARDED_SCALER:
-            hook_scaler(module.ShardedGradScaler)
-        else:
-            hook_deepspeed(module.DeepSpeedEngine, engine, active)
+        with _places:  # another version may have other names
+            if name == _FSDP1:
+                _hook_fsdp1(module.FullyShardedDataParallel, active)
+            elif name == _SHARDED_SCALER:
+                hook_scaler(module.ShardedGradScaler)
+            else:
+                hook_deepspeed(module.DeepSpeedEngine, engine, active)
 
 
 def _hook_fsdp1(wrapper_class: Any, active: list[Any]) -> None:

@@ -41,26 +41,34 @@ def gradient_norm(parameters: Iterable[Tensor]) -> GradientNorm | None:
     if not gradients:
         return None
     if all(type(g) is Tensor and g.layout is torch.strided for g in gradients):
-        return GradientNorm(tuple(_norm_by_device(gradients)))
+        return GradientNorm(added_up(row_norms(gradients)))
     if not any(_is_distributed(g) for g in gradients):
-        return GradientNorm(tuple(_norm_by_device([local_part(g) for g in gradients])))
+        return GradientNorm(added_up(row_norms([local_part(g) for g in gradients])))
     by_replicas: dict[int, list[Tensor]] = {}
     for gradient in gradients:
         by_replicas.setdefault(_replicas(gradient), []).append(local_part(gradient))
     parts = [
         norm / math.sqrt(replicas)
         for replicas, group in by_replicas.items()
-        for norm in _norm_by_device(group)
+        for norm in added_up(row_norms(group))
     ]
     return GradientNorm(tuple(parts), is_shard=True)
 
 
-def _norm_by_device(gradients: list[Tensor]) -> list[Tensor]:
-    """Return one norm a device: to bring them together would make one wait for the other."""
+def added_up(norms: Iterable[Tensor]) -> tuple[Tensor, ...]:
+    """Return the norm of all parts, one a device: to bring them together would make one wait for another."""
     by_device: dict[torch.device, list[Tensor]] = {}
-    for gradient, norm in zip(gradients, row_norms(gradients), strict=True):
-        by_device.setdefault(gradient.device, []).append(norm)
-    return [torch.linalg.vector_norm(torch.stack(norms)) for norms in by_device.values()]
+    for norm in norms:
+        by_device.setdefault(norm.device, []).append(norm)
+    return tuple(
+        parts[0] if len(parts) == 1 else torch.linalg.vector_norm(torch.stack(parts))
+        for parts in by_device.values()
+    )
+
+
+def wide(value: Tensor) -> Tensor:
+    """Return half precision as single, so that sums of it neither overflow nor are rounded twice."""
+    return value.float() if value.dtype in _LOW_PRECISION else value
 
 
 def row_norms(gradients: Sequence[Tensor]) -> list[Tensor]:

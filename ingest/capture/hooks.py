@@ -20,6 +20,7 @@ from typing import Any, Protocol, TypeVar
 
 import torch
 from thermograd.ingest.capture import engine_hooks
+from thermograd.store.guard import Guard
 from torch import Tensor
 from torch.nn.utils import clip_grad
 from torch.optim import Optimizer
@@ -47,6 +48,7 @@ _first_use: list[Callable[[], object]] = []
 _lock = threading.Lock()
 _installed = False
 _engine = engine_hooks.EngineState()
+_losses = Guard("thermograd could not read a loss (%(error)s); training goes on")
 _last_total: tuple[Any, float] = (None, 2.0)
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 _not_compiled: Callable[[_Function], _Function] = getattr(torch, "_disable_dynamo", lambda function: function)
@@ -206,10 +208,11 @@ def _hook_backward() -> None:
         for observer in observers:
             observer.before_backward()
         original(tensors, grad_tensors, *args, **kwargs)
-        for tensor in _listed(tensors):
-            loss = _scaled.unscaled(tensor)
-            for observer in observers:
-                observer.after_backward(loss)
+        with _losses:
+            for tensor in _listed(tensors):
+                loss = _scaled.unscaled(tensor)
+                for observer in observers:
+                    observer.after_backward(loss)
 
     torch.autograd.backward = _not_compiled(backward)
 

@@ -109,7 +109,8 @@ class LayerNorms:
     def _write(self, step: int, reading: LayerReading, why: str) -> None:
         squares: dict[str, float] = {}
         for index, (key, norm) in enumerate(reading.values().items()):
-            layer = self._layer(key, index)
+            name = self._names.get(key, "")
+            layer = name.rpartition(".")[0] or name or f"parameter {index}"
             squares[layer] = squares.get(layer, 0.0) + norm * norm
         total = math.fsum(s for s in squares.values() if math.isfinite(s))
         finite = sorted((n for n, s in squares.items() if math.isfinite(s)), key=lambda n: -squares[n])
@@ -123,9 +124,3 @@ class LayerNorms:
         self._note(
             text, step=step, layer_norms=top, layers=len(squares), not_finite=bad[:_MOST_LAYERS], why=why
         )
-
-    def _layer(self, key: int, index: int) -> str:
-        name = self._names.get(key)
-        if name is None:
-            return f"parameter {index}"
-        return name.rpartition(".")[0] or name

@@ -1,12 +1,11 @@
 """What has been seen of a step that has not been made yet: clip calls and losses, told apart by optimizer."""
 
 import weakref
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-import torch
-from thermograd.ingest.capture.gradients import GradientNorm, parameters_of
+from thermograd.ingest.capture.gradients import GradientNorm, added_up, parameters_of, wide
 from torch import Tensor
 from torch.optim import Optimizer
 
@@ -82,21 +81,10 @@ class Clips:
         if len(unused) < 2:
             return unused[0] if unused else None
         bounds = [clip.max_norm for clip in unused if clip.max_norm is not None]
-        norm = _added_up([clip.norm for clip in unused if clip.norm is not None])
+        norms = [clip.norm for clip in unused if clip.norm is not None]
+        parts = added_up(wide(part) for norm in norms for part in norm.parts)
+        norm = GradientNorm(parts, any(norm.is_shard for norm in norms)) if norms else None
         return Clip([], bounds[0] if len(set(bounds)) == 1 else None, norm)
-
-
-def _added_up(norms: Sequence[GradientNorm]) -> GradientNorm | None:
-    """Return the norm of all gradients together, one part a device."""
-    by_device: dict[torch.device, list[Tensor]] = {}
-    for norm in norms:
-        for part in norm.parts:
-            by_device.setdefault(part.device, []).append(part)
-    parts = [
-        p[0] if len(p) == 1 else torch.linalg.vector_norm(torch.stack([x.float() for x in p]))
-        for p in by_device.values()
-    ]
-    return GradientNorm(tuple(parts), any(norm.is_shard for norm in norms)) if parts else None
 
 
 class _State:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, Protocol
 
 import torch
+from thermograd.ingest.capture.gradients import wide
 from torch import Tensor
 
 _SLOT_WIDTH = 8
@@ -110,10 +111,7 @@ class Readback:
 
 
 def own_copy(value: Any) -> Tensor | None:
-    """Return a detached copy of a scalar that its owner may change; None for what is no scalar tensor.
-
-    Half precision becomes single, so that sums of it are not rounded twice.
-    """
+    """Return a detached copy of a scalar that its owner may change; None for what is no scalar tensor."""
     if not isinstance(value, Tensor) or value.numel() != 1:
         return None
     placements = getattr(value, "placements", ())
@@ -123,4 +121,5 @@ def own_copy(value: Any) -> Tensor | None:
     if placements:
         scalar = scalar.to_local()  # type: ignore[attr-defined]
     scalar = scalar.reshape(())
-    return scalar.float() if scalar.dtype in (torch.float16, torch.bfloat16) else scalar.clone()
+    widened = wide(scalar)
+    return widened if widened is not scalar else scalar.clone()

@@ -37,7 +37,7 @@ class _Step:
     def __init__(self, optimizer: Any, has_closure: bool) -> None:
         self.optimizer = weakref.ref(optimizer) if optimizer is not None else lambda: None
         self.has_closure = has_closure
-        groups = optimizer.param_groups if optimizer is not None else ()
+        groups = getattr(optimizer, "param_groups", ())
         self.learning_rate: Any = groups[0].get("lr") if groups else None
         self.norm: GradientNorm | None = None
         self.max_norm: float | None = None
@@ -102,11 +102,8 @@ class StepTap:
     def stop(self) -> None:
         """See no more steps; emit what was still on its way."""
         hooks.remove(self)
-        self._flush()
-
-    @guarded
-    def _flush(self) -> None:
-        self._drain(wait=True)
+        with self.guard:
+            self._drain(wait=True)
 
     def begin_step(self) -> None:
         """Start the clock of the coming step here: what came before (an evaluation) is not part of it."""
@@ -121,7 +118,7 @@ class StepTap:
         if row is not None:
             self._deliver(row, step, epoch)
 
-    # -- what the hooks see (see `hooks.Observer`) -----------------------------------------------
+    # -- what the hooks see ----------------------------------------------------------------------
 
     @guarded
     def before_backward(self) -> None:
@@ -180,7 +177,7 @@ class StepTap:
 
     @guarded
     def before_scaler_step(self, optimizer: Any, scale: Tensor | None) -> None:
-        """Remember what must have changed if the scaler lets the optimizer step; undo `scale` until then."""
+        """Remember what changes if the scaler lets the optimizer step; gradients hold `scale` until then."""
         self._closed_before, self._clip_scale = self._closed_steps, scale
 
     @guarded

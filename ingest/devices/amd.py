@@ -64,15 +64,19 @@ class _AmdGpu:
             ("throttled_thermal_ns", "throttled_power_ns", "throttled_brake_ns"),
             "amdsmi counts violations in its own unit, not in time",
         )
-        self._calls = {}
-        for name, call in self._wanted().items():
+        wanted = self._wanted()
+        self._calls = {name: wanted[name] for name in self._ask(wanted)}
+
+    def _ask(self, calls: dict[str, Callable[[], Any]]) -> dict[str, Any]:
+        """Return what calls give; those that give nothing are missing from now on, with the reason."""
+        given = {}
+        for name, call in calls.items():
             try:
-                if call() is None:
-                    self._missing[name] = "the GPU does not give it"
-                else:
-                    self._calls[name] = call
-            except smi.AmdSmiException as error:
+                given[name] = call()
+            except self._smi.AmdSmiException as error:
                 self._missing[name] = _sentence(error)
+        self._missing |= {name: "the GPU does not give it" for name, value in given.items() if value is None}
+        return {name: value for name, value in given.items() if value is not None}
 
     def _wanted(self) -> dict[str, Callable[[], float | int | None]]:
         smi, h = self._smi, self._handle
@@ -113,13 +117,7 @@ class _AmdGpu:
             ),
         }
         facts: dict[str, Any] = {"model": "AMD GPU", "simulated": False}
-        for name, call in wanted.items():
-            try:
-                value = call()
-            except smi.AmdSmiException as error:
-                self._missing[name] = _sentence(error)
-            else:
-                facts |= {name: value} if value is not None else {}
+        facts |= self._ask(wanted)
         return facts | {"sensors": sorted(self._calls), "missing": dict(sorted(self._missing.items()))}
 
     def read(self) -> dict[str, Any]:

@@ -15,17 +15,13 @@ from thermograd.store.text import cell_text
 _LIMITS = ("rated_power_w", "power_limit_w", "temperature_limit_c", "max_sm_clock_mhz", "driver_version")
 
 
-def _column_order(sensor: str) -> int:
-    names = column_names("sample")
-    return names.index(sensor) if sensor in names else len(names)
-
-
 def describe_machine(facts: Mapping[str, Any]) -> str:
     """Return what ``doctor`` found as text: each device, what it measures, what it lacks and why."""
     lines = []
+    order = {column: place for place, column in enumerate(column_names("sample"))}
     for name, device in facts["devices"].items():
         lines.append(f"{name}: {cell_text(device.get('model') or 'unknown model')}")
-        sensors = sorted(device.get("sensors", []), key=_column_order)
+        sensors = sorted(device.get("sensors", []), key=lambda name: order.get(name, len(order)))
         lines.append(f"  measures {', '.join(sensors) or 'nothing'}")
         limits = [f"{limit} {cell_text(device[limit])}" for limit in _LIMITS if device.get(limit) is not None]
         lines += [f"  limits {', '.join(limits)}"] if limits else []

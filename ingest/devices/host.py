@@ -122,25 +122,23 @@ def read_pressure(root: Path = Path("/")) -> dict[str, float]:
 
 
 def _throttled_ns(files: list[Path]) -> int | None:
-    try:
-        return sum(int(file.read_text()) for file in files) * 1_000_000 if files else None
-    except (OSError, ValueError):
-        return None
+    values = [value for file in files if (value := _integer(file)) is not None]
+    return sum(values) * 1_000_000 if files and len(values) == len(files) else None
 
 
 def _hottest(inputs: list[Path], what: str) -> float | None:
     if what == "now":
-        values = [_millidegrees(path) for path in inputs]
+        values = [_integer(path) for path in inputs]
     else:
         stems = [str(path).removesuffix("_input") for path in inputs]
-        values = [_millidegrees(Path(stem + end)) for end in ("_crit", "_max") for stem in stems]
+        values = [_integer(Path(stem + end)) for end in ("_crit", "_max") for stem in stems]
         values = [next((value for value in values if value), None)]
-    return max((value for value in values if value is not None), default=None)
+    return max((value / 1e3 for value in values if value is not None), default=None)
 
 
-def _millidegrees(path: Path) -> float | None:
+def _integer(path: Path) -> int | None:
     try:
-        return int(path.read_text()) / 1e3
+        return int(path.read_text())
     except (OSError, ValueError):
         return None
 

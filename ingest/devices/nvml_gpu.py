@@ -76,8 +76,6 @@ class NvmlGpu:
         self._slow = self._batch(SLOW_FIELDS)
         self._slow += self._calls(self._slow_calls())
 
-    # -- what it supports ----------------------------------------------------------------------------
-
     def _fast_calls(self) -> Calls:
         n, h = self._nvml, self._handle
         calls: Calls = {
@@ -195,8 +193,6 @@ class NvmlGpu:
         except self._nvml.NVMLError:
             return None
 
-    # -- reading -------------------------------------------------------------------------------------
-
     def _field_values(self, ids: Iterable[int]) -> dict[int, float | int]:
         """Read several fields in one call; those that failed are left out."""
         found = {}
@@ -262,8 +258,6 @@ class NvmlGpu:
     def _mark(self, mark: str, text: str, **detail: Any) -> None:
         extra = json.dumps({"device": self.uuid} | detail)
         self.marks.append({"mark": mark, "text": f"{self.uuid}: {text}", "detail": extra})
-
-    # -- facts ---------------------------------------------------------------------------------------
 
     def describe(self) -> dict[str, Any]:
         """Return model, limits, thresholds, the sensors and where they come from, and what is missing."""

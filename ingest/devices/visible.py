@@ -33,12 +33,6 @@ def select_gpus(
     CUDA, the list ends at the first entry that names no GPU, and an empty one means none.
     ``NVIDIA_VISIBLE_DEVICES`` is the container runtime's: what it hides NVML does not show either, and
     its indices count the host's GPUs, so only ``none`` and UUIDs are taken from it.
-
-    Examples
-    --------
-    >>> two = [Gpu("GPU-11aa", "A"), Gpu("GPU-22bb", "A")]
-    >>> select_gpus(two, {"CUDA_VISIBLE_DEVICES": "GPU-22"}, lambda name: None).indices
-    (1,)
     """
     everything = _of_container(gpus, environment.get("NVIDIA_VISIBLE_DEVICES"))
     wanted = environment.get("CUDA_VISIBLE_DEVICES")

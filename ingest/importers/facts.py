@@ -34,7 +34,7 @@ def import_facts(recordings: list[Recording], tables: dict[Kind, pa.Table], how:
         ],
         "timezone": how,
         "left_out": dict(left_out),
-        "first_left_out": {reason: first[reason]._asdict() for reason in left_out},
+        "first_left_out": {reason: first[reason] for reason in left_out},
         "out_of_order": sum(out_of_order(recording) for recording in recordings),
         "step_series_sha256": _series_digest(tables["step"]) if "step" in tables else None,
         "step_times_estimated": next((r.estimated for r in recordings if r.estimated is not None), None),

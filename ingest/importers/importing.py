@@ -5,7 +5,7 @@ from typing import Any
 
 from thermograd.ingest.importers.detect import ALLOWED
 from thermograd.ingest.importers.facts import import_facts, run_facts
-from thermograd.ingest.importers.recording import FirstLeftOut, Hints, Kind, Recording
+from thermograd.ingest.importers.recording import Hints, Kind, Recording
 from thermograd.ingest.importers.sources import WORDS, Source, choose_sources
 from thermograd.ingest.importers.timing import in_time_order
 from thermograd.ingest.importers.zones import named_zone
@@ -23,23 +23,18 @@ def import_run(
     name: str | None = None,
     hints: Hints = Hints(),  # noqa: B008 - an immutable tuple
 ) -> dict[str, Any]:
-    """Import a step log, a device log, or both into one run.
+    """Import a step log, a device log, or both into one run; formats are recognised by content.
+
+    What else a folder of `paths` holds is ignored and named; a file that is named itself must be of use.
 
     Parameters
     ----------
-    runs_dir
-        The directory of all runs.
-    paths
-        Files and folders. Formats are recognised by content; what else a folder holds is ignored and
-        named. A file that is named itself must be of use.
     training, telemetry
         The step log and the device log, where a folder holds several; a path, or a name in a folder.
     timezone
         Zone of times that name none: UTC, a name such as Europe/Vienna, or an offset such as +02:00.
     name
         What a person calls the run; default the folder's or file's name.
-    hints
-        When the training began and how long a step took, for a log of steps that has no times.
 
     Returns
     -------
@@ -66,8 +61,8 @@ def import_run(
     facts = run_facts(recordings, tables, origin)
     with whole_run(runs_dir, name or _default_name(paths, chosen), facts, "import") as run:
         writer = run.open("import", "importer")
-        for time_ns, kind, values in events_in_order(tables):
-            run.append(writer, kind, {"time_ns": time_ns, "monotonic_ns": time_ns} | values)
+        for event in events_in_order(tables):
+            run.append(writer, *event)
     return {
         "run_id": run.run.run_id,
         "rows": {kind: len(tables.get(kind, ())) for kind in WORDS},
@@ -88,16 +83,16 @@ def describe_import(result: dict[str, Any]) -> str:
         of = f", of {rows} row{'s' * (rows != 1)} read from {source}" if read else ""
         lines.append(f"  {count:>8} {kind} events{of}")
     for reason, count in result["left_out"].items():
-        where = _first(count, FirstLeftOut(**result["first_left_out"][reason]), len(files) > 1)
+        where = _first(count, result["first_left_out"][reason], len(files) > 1)
         lines.append(f"  {count:>8} row{'s' * (count != 1)} left out: {reason}, {where}")
     lines += [f"  ignored: {ignored}" for ignored in result["ignored"]]
     return "\n".join([*lines, f"  times: {result['timezone']}"])
 
 
-def _first(count: int, first: FirstLeftOut, name_file: bool) -> str:
+def _first(count: int, first: dict[str, Any], name_file: bool) -> str:
     """Return where the first of some rows is, and what was wrong: in line 17: 999."""
-    where = f"{'first ' * (count > 1)}in {first.where}" + (f" of {first.file}" if name_file else "")
-    return where if first.value is None else f"{where}: {first.value}"
+    where = f"{'first ' * (count > 1)}in {first['where']}" + (f" of {first['file']}" if name_file else "")
+    return where if first["value"] is None else f"{where}: {first['value']}"
 
 
 def _require_use(hints: Hints, chosen: dict[Kind, Source]) -> None:

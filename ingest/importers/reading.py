@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from thermograd.store.errors import ImportFormatError, MissingExtraError
+from thermograd.store.events import KINDS
 
 _LONGEST_LINE = 1 << 20  # what has no line break for longer is no table; its pieces are left out
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")
@@ -32,6 +33,7 @@ _BOUNDS = {
     "memory_used_bytes": (0.0, 2.0**50, "bytes"),
     "energy_j": (0.0, 1e15, "J"),
 }
+WHOLE = frozenset(column.name for column in KINDS["sample"] if "int" in column.type)  # counters and masks
 
 
 class LeftOutError(Exception):
@@ -154,9 +156,8 @@ def whole_number(value: Any) -> int | None:
     """Return a JSON value as a whole number from 0 that fits a column; None for any other."""
     if isinstance(value, float) and value.is_integer():
         value = int(value)
-    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 2**63:
-        return None
-    return value
+    fits = isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**63
+    return value if fits else None
 
 
 def measure(name: str, value: Any) -> float | None:

@@ -18,6 +18,7 @@ Kind = Literal["step", "sample"]
 
 _BATCH_ROWS = 8192
 _LONGEST_VALUE = 60
+_OWN = {"_line": pa.int64(), "_time_ns": pa.int64(), "_naive": pa.bool_()}
 
 
 class Hints(NamedTuple):
@@ -39,14 +40,6 @@ class Head(NamedTuple):
         return [line for line in self.text.split("\n") if line.strip()]
 
 
-class FirstLeftOut(NamedTuple):
-    """The first row left out for a reason; `value` is a stranger's: cut short, no control characters."""
-
-    file: str
-    where: str
-    value: str | None
-
-
 class Recording:
     """The usable rows of one kind that some files gave, kept as Arrow batches, and why others are left out.
 
@@ -60,7 +53,8 @@ class Recording:
         How many rows there were, of use or not, by file and kind. Blank lines, comments and the first
         header are none.
     left_out, first_left_out
-        How many rows were of no use, and the first of them, by reason.
+        How many rows were of no use, and the first of them, by reason: its file, where it stands there, and
+        what was wrong (``value``, a stranger's: it is cut short and has no control characters).
     ignored
         What else the files hold and is not imported, in words.
     clock
@@ -74,6 +68,8 @@ class Recording:
         and sensor.
     estimated
         How the times were estimated, where the files have none.
+    spans
+        First and last time of the rows that name no zone (True), and of the others (False).
     first_naive
         Where the first row stands whose time names no zone.
     """
@@ -83,7 +79,7 @@ class Recording:
         self.reading, self.place = paths[0], "line"
         self.rows_read: Counter[tuple[Path, Kind]] = Counter()
         self.left_out: Counter[str] = Counter()
-        self.first_left_out: dict[str, FirstLeftOut] = {}
+        self.first_left_out: dict[str, dict[str, str | None]] = {}
         self.ignored: list[str] = []
         self.clock = "timestamp"
         self.local_offsets_s: set[int] = set()
@@ -92,10 +88,9 @@ class Recording:
         self.notes: dict[str, dict[str, str]] = {}
         self.estimated: str | None = None
         self.first_naive: int | None = None
-        self._spans: dict[bool, Span] = {}
-        self._rows = 0
-        self._pending: list[tuple[int, Moment, dict[str, Any]]] = []
-        self._batches: list[pa.RecordBatch] = []
+        self.spans: dict[bool, Span] = {}
+        self._pending: list[dict[str, Any]] = []
+        self._batches: list[pa.Table] = []
         self._seen: set[int] = set()
 
     @property
@@ -104,7 +99,7 @@ class Recording:
         return self.paths[0]
 
     def __len__(self) -> int:
-        return self._rows
+        return len(self._pending) + sum(map(len, self._batches))
 
     @contextmanager
     def row(self, number: int, shown: object = None, count: int = 1) -> Iterator[None]:
@@ -125,10 +120,10 @@ class Recording:
         """
         if moment.naive and self.first_naive is None:
             self.first_naive = line
-        known = self._spans.get(moment.naive, Span(moment.ns, moment.ns))
-        self._spans[moment.naive] = Span(min(known.first, moment.ns), max(known.last, moment.ns))
-        self._rows += 1
-        self._pending.append((line, moment, values))
+        known = self.spans.get(moment.naive, Span(moment.ns, moment.ns))
+        self.spans[moment.naive] = Span(min(known.first, moment.ns), max(known.last, moment.ns))
+        row = {"_line": line, "_time_ns": moment.ns, "_naive": moment.naive}
+        self._pending.append(row | values)
         if len(self._pending) >= _BATCH_ROWS:
             self._flush()
 
@@ -138,9 +133,11 @@ class Recording:
         self.left_out[text] += 1
         if text not in self.first_left_out:
             value = reason.value if isinstance(reason, LeftOutError) else None
-            shown = _shown(row if value is None or value == "" else value)
-            where = f"{self.place} {number}"
-            self.first_left_out[text] = FirstLeftOut(printable(self.reading.name), where, shown)
+            self.first_left_out[text] = {
+                "file": printable(self.reading.name),
+                "where": f"{self.place} {number}",
+                "value": _shown(row if value is None or value == "" else value),
+            }
 
     def absorb(self, other: "Recording") -> None:
         """Take over what another recording says of its rows, none of which was of use."""
@@ -160,32 +157,19 @@ class Recording:
             raise LeftOutError("exact duplicate of another row")
         self._seen.add(key)
 
-    def span(self, naive: bool) -> Span | None:
-        """Return first and last time of the rows that name no zone, or of the others."""
-        return self._spans.get(naive)
-
     def table(self) -> pa.Table:
         """Return all rows in the files' order: ``_line``, ``_time_ns``, ``_naive``, and the columns given."""
         self._flush()
         self._seen.clear()
-        return pa.concat_tables(
-            [pa.Table.from_batches([batch]) for batch in self._batches], promote_options="default"
-        )
+        return pa.concat_tables(self._batches, promote_options="default")
 
     def _flush(self) -> None:
-        if not self._pending:
-            return
-        schema = arrow_schema(self.kind)
-        columns: dict[str, pa.Array] = {
-            "_line": pa.array([line for line, _, _ in self._pending], pa.int64()),
-            "_time_ns": pa.array([moment.ns for _, moment, _ in self._pending], pa.int64()),
-            "_naive": pa.array([moment.naive for _, moment, _ in self._pending], pa.bool_()),
-        }
-        for name in dict.fromkeys(name for _, _, values in self._pending for name in values):
-            kind = pa.float64() if name.startswith("_") else schema.field(name).type
-            columns[name] = pa.array([values.get(name) for _, _, values in self._pending], kind)
-        self._batches.append(pa.RecordBatch.from_pydict(columns))
-        self._pending.clear()
+        if self._pending:
+            names = dict.fromkeys(name for row in self._pending for name in row)
+            types = {field.name: field.type for field in arrow_schema(self.kind)} | _OWN
+            schema = pa.schema([(name, types.get(name, pa.float64())) for name in names])
+            self._batches.append(pa.Table.from_pylist(self._pending, schema))
+            self._pending = []
 
 
 def _shown(value: object) -> str | None:

@@ -42,14 +42,11 @@ class _Found:
         if format is None:
             self.ignored.append(f"{path.name}: {looks}")
         elif not any(source.holds(path) for source in self.sources):
-            self._add_log(format, path)
-
-    def _add_log(self, format: Format, path: Path) -> None:
-        for number, source in enumerate(self.sources):
-            if format.several and source.format is format and source.paths[0].parent == path.parent:
-                self.sources[number] = Source(format, (*source.paths, path))
-                return
-        self.sources.append(Source(format, (path,)))
+            for number, source in enumerate(self.sources):
+                if format.several and source.format is format and source.paths[0].parent == path.parent:
+                    self.sources[number] = Source(format, (*source.paths, path))
+                    return
+            self.sources.append(Source(format, (path,)))
 
     def of_kind(self, kind: Kind) -> list[Source]:
         return [source for source in self.sources if kind in source.format.kinds]

@@ -35,9 +35,8 @@ def in_time_order(recordings: list[Recording], zone: Zone | None) -> tuple[dict[
 def _zone_of(recording: Recording, steps: Recording | None, zone: Zone | None) -> tuple[Zone | None, str]:
     """Return the zone of the rows that name none (None if all do), and how it was found."""
     word = "telemetry" if recording.kind == "sample" else "step log"
-    if recording.estimated is not None:
-        word = f"step log {recording.estimated}"
-    naive = recording.span(naive=True)
+    word += f" {recording.estimated}" if recording.estimated is not None else ""
+    naive = recording.spans.get(True)
     if naive is None and recording.estimated is not None:
         return None, word
     if naive is None:
@@ -46,7 +45,7 @@ def _zone_of(recording: Recording, steps: Recording | None, zone: Zone | None) -
         return None, how + unused
     if zone is not None:
         return zone, f"{word} read as {zone.label}, as --timezone says"
-    epochs = steps.span(naive=False) if steps is not None else None
+    epochs = steps.spans.get(False) if steps is not None else None
     if steps is not None and epochs is not None:
         try:
             return infer_zone(naive, epochs, steps.local_offsets_s, steps.clock)
@@ -106,13 +105,8 @@ def out_of_order(recording: Recording) -> int:
     """Count the rows before whose time a row of the same file and device has already been."""
     table = recording.table()
     times = table["_time_ns"].to_numpy()
-    if recording.kind == "step":
-        return _steps_back(times)
-    devices = np.asarray(table["device"].combine_chunks().dictionary_encode().indices)
-    return sum(_steps_back(times[devices == device]) for device in np.unique(devices))
-
-
-def _steps_back(times: np.ndarray) -> int:
-    if len(times) < 2:
-        return 0
-    return int((times[1:] < np.maximum.accumulate(times)[:-1]).sum())
+    devices = np.zeros(len(times))
+    if recording.kind == "sample":
+        devices = np.asarray(table["device"].combine_chunks().dictionary_encode().indices)
+    each = [times[devices == device] for device in np.unique(devices)]
+    return sum(int((own[1:] < np.maximum.accumulate(own)[:-1]).sum()) for own in each)

@@ -6,7 +6,6 @@ What `torchrun`, SLURM or MPI say in the environment; where `torch.distributed` 
 import hashlib
 import logging
 import os
-import re
 import sys
 from collections import Counter
 from collections.abc import Mapping
@@ -16,6 +15,7 @@ from typing import Any
 
 from thermograd.store.guard import Guard
 from thermograd.store.runs.catalogue import new_run_id
+from thermograd.store.text import slug
 
 _log = logging.getLogger("thermograd")
 _STORE_WAIT = timedelta(seconds=10)
@@ -54,12 +54,8 @@ def place_of_this_process(environment: Mapping[str, str] = os.environ) -> Place:
     if (running := _distributed()) is not None:
         rank, size = running.get_rank(), running.get_world_size()
     local_rank = _number(_LOCAL_RANK, environment)
-    return Place(
-        rank or 0,
-        local_rank if local_rank is not None else rank or 0,
-        max(1, size or 1),
-        _number(_NODE_RANK, environment),
-    )
+    local_rank = rank or 0 if local_rank is None else local_rank
+    return Place(rank or 0, local_rank, max(1, size or 1), _number(_NODE_RANK, environment))
 
 
 def _distributed() -> Any:
@@ -106,8 +102,8 @@ def _again(key: str) -> str:
 
 def _store(environment: Mapping[str, str]) -> Any:
     """Return a key-value store that all processes of the job reach, if there is one already."""
-    if (running := _distributed()) is not None:
-        return running.distributed_c10d._get_default_store()
+    if (store := job_store()) is not None:
+        return store
     if environment.get("TORCHELASTIC_USE_AGENT_STORE") != "True" or "torch" not in sys.modules:
         return None
     import torch.distributed as dist
@@ -146,9 +142,8 @@ def _from_what_all_know(name: str, place: Place, environment: Mapping[str, str])
             started_s = parent.create_time()
             parts += [str(parent.pid), f"{started_s:.2f}"]
     digest = hashlib.sha256("\0".join(parts).encode()).hexdigest()[:10]
-    slug = re.sub(r"[^A-Za-z0-9._]+", "-", name).strip("-.")[:40].rstrip("-.") or "run"
     day = f"{datetime.fromtimestamp(started_s, UTC):%Y%m%d-%H%M%S}-" if started_s is not None else ""
-    return f"{day}{slug}-{digest}"
+    return f"{day}{slug(name)}-{digest}"
 
 
 def cuda_device() -> str | None:

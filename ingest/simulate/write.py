@@ -17,7 +17,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 from thermograd.ingest.simulate.fans import HuntingFans
-from thermograd.ingest.simulate.gpu import SimulatedGpu, sensor_facts
+from thermograd.ingest.simulate.gpu import PRESETS, SimulatedGpu, sensor_facts
 from thermograd.store.events import Event, column_names
 from thermograd.store.host import host_facts
 from thermograd.store.runs.catalogue import Run
@@ -141,9 +141,6 @@ def truth_text(truth: Mapping[str, Any]) -> str:
     return ", ".join([*parts, f"seed {truth['seed']}"])
 
 
-# -- training --------------------------------------------------------------------------------------
-
-
 def _steps(signals: Signals, clock: Floats | None, rng: np.random.Generator) -> tuple[Floats, Columns]:
     """Return when each step ends, s after the first, and the columns of the steps."""
     m = signals.x.size
@@ -187,9 +184,6 @@ def _step_times(m: int, clock: Floats | None, rng: np.random.Generator) -> tuple
         ends = np.interp(ends, work, np.arange(work.size) * _MODEL_TICK_S)
     ends = ends[ends <= m]
     return ends, np.append(lengths[0], np.diff(ends))
-
-
-# -- hardware --------------------------------------------------------------------------------------
 
 
 def _sampled(
@@ -249,14 +243,7 @@ def _modelled(
             gpu.advance(_MODEL_TICK_S, 1.0)
             clock[tick] = gpu.clock_mhz / gpu.part.max_clock_mhz
     names = [name for name in column_names("sample") if rows[0].get(name) is not None]
-    return (
-        np.array(times),
-        clock,
-        {name: [row[name] for row in rows] for name in names},
-    )
-
-
-# -- into a run ------------------------------------------------------------------------------------
+    return np.array(times), clock, {name: [row[name] for row in rows] for name in names}
 
 
 def _table(time_s: Floats, columns: Columns, begin_ns: int) -> pa.Table:
@@ -266,13 +253,14 @@ def _table(time_s: Floats, columns: Columns, begin_ns: int) -> pa.Table:
 def _facts(
     truth: Mapping[str, Any], hz: float, begin_ns: int, end_ns: int, samples: Columns
 ) -> dict[str, Any]:
+    part = PRESETS["dc"]
     device = {
         "model": "simulated GPU",
         "simulated": True,
-        "rated_power_w": 700.0,
-        "power_limit_w": 700.0,
-        "temperature_limit_c": 87.0,
-        "slowdown_temperature_c": 89.0,
+        "rated_power_w": part.power_limit_w,
+        "power_limit_w": part.power_limit_w,
+        "temperature_limit_c": part.target_c,
+        "slowdown_temperature_c": part.slowdown_c,
         **sensor_facts(samples),
     }
     # Neither host nor command is part of what is simulated.
@@ -304,11 +292,10 @@ class _Log:
         nothing = {kind: dict.fromkeys(column_names(kind)) for kind in tables}
         for time_ns, kind, values in events_in_order(tables):
             self._now_ns = time_ns
-            timed = {"time_ns": time_ns, "monotonic_ns": time_ns} | values
-            seq = self._run.append(self._events, kind, timed)
-            yield Event(kind, self._events, nothing[kind] | {"seq": seq} | timed)
+            seq = self._run.append(self._events, time_ns, kind, values)
+            at = {"seq": seq, "time_ns": time_ns, "monotonic_ns": time_ns}
+            yield Event(kind, self._events, nothing[kind] | at | values)
 
     def append_now(self, kind: str, **values: Any) -> int | None:
         """Write what was found, at its own time or at that of the last event."""
-        at = {"time_ns": self._now_ns, "monotonic_ns": self._now_ns}
-        return self._run.append(self._findings, kind, at | values)
+        return self._run.append(self._findings, self._now_ns, kind, values)

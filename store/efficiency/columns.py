@@ -10,41 +10,24 @@ from thermograd.store.efficiency.estimator import Efficiency
 
 SCHEMA = pa.schema(
     [
-        ("run_id", pa.string()),
-        ("writer", pa.string()),
-        ("seq", pa.int64()),
-        ("time_ns", pa.int64()),
+        *((name, pa.string()) for name in ("run_id", "writer")),
+        *((name, pa.int64()) for name in ("seq", "time_ns")),
         ("device", pa.string()),
-        ("rle", pa.float64()),
-        ("rle_smoothed", pa.float64()),
-        ("rolling_peak", pa.float64()),
+        *((name, pa.float64()) for name in ("rle", "rle_smoothed", "rolling_peak")),
         ("collapse", pa.bool_()),
-        ("stability", pa.float64()),
-        ("a_load", pa.float64()),
-        ("t_sustain_s", pa.float64()),
-        ("flags", pa.string()),
-        ("definition", pa.string()),
+        *((name, pa.float64()) for name in ("stability", "a_load", "t_sustain_s")),
+        *((name, pa.string()) for name in ("flags", "definition")),
     ]
 )
 INPUT = ["time_ns", "utilization_pct", "power_w", "temperature_c"]
 
 
 def efficiency_of(facts: dict[str, Any], samples: pa.Table) -> list[dict[str, Any]]:
-    """Run the efficiency estimator over one device's samples in time order.
+    """Run the efficiency estimator over one device's samples in time order; a dict a sample.
 
-    Parameters
-    ----------
-    facts
-        The device's entry of ``run.json``: ``rated_power_w``, ``temperature_limit_c`` where known.
-    samples
-        Columns ``time_ns``, ``utilization_pct``, ``power_w``, ``temperature_c``, sorted by time.
-
-    Returns
-    -------
-    list of dict
-        One a sample: ``rle`` and the estimator's other outputs, None where it has none; ``flags`` names
-        readings that were missing. Without power or rated power the load is not known, so ``a_load`` is None
-        (the estimator's stand-in for it is no reading).
+    `facts`: the device's entry of ``run.json``. `samples`: the columns `INPUT`, sorted by time. Outputs are
+    None where the estimator has none; ``flags`` names readings that were missing. Without power or rated
+    power the load is not known, so ``a_load`` is None (the estimator's stand-in for it is no reading).
     """
     names = SCHEMA.names[5:-2]
     rows = []
@@ -71,9 +54,7 @@ def efficiency_columns(
 
 def _estimates(facts: dict[str, Any], samples: pa.Table) -> Iterator[Efficiency]:
     """Yield the estimator after each sample; it is one object, and changes."""
-    estimator = Efficiency(
-        rated_power_w=facts.get("rated_power_w"), temperature_limit_c=facts.get("temperature_limit_c")
-    )
+    estimator = Efficiency(facts.get("rated_power_w"), facts.get("temperature_limit_c"))
     for batch in samples.select(INPUT).to_batches(max_chunksize=65_536):
         for time_ns, *readings in zip(*(column.to_pylist() for column in batch.columns), strict=True):
             estimator.update(time_ns / 1e9, *readings)

@@ -12,7 +12,7 @@ on every machine.
 """
 
 from collections import deque
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass
 from math import isfinite
 
 from thermograd.store.efficiency.windows import (
@@ -200,16 +200,10 @@ class Efficiency:
     @property
     def definition_id(self) -> str:
         """Name, version and parameters of this definition, for the record."""
-        constants = [
-            f"{f.name}={getattr(self.definition, f.name)!r}"
-            for f in fields(self.definition)
-            if f.name not in ("name", "version")
-        ]
-        ratings = [
-            f"rated_power_w={self.rated_power_w!r}",
-            f"temperature_limit_c={self.temperature_limit_c!r}",
-        ]
-        return f"{self.definition.name}/{self.definition.version}({','.join(ratings + constants)})"
+        ratings = {"rated_power_w": self.rated_power_w, "temperature_limit_c": self.temperature_limit_c}
+        parameters = ratings | asdict(self.definition)
+        name, version = parameters.pop("name"), parameters.pop("version")
+        return f"{name}/{version}({','.join(f'{key}={value!r}' for key, value in parameters.items())})"
 
     def update(
         self,

@@ -7,10 +7,13 @@ the place an event leaves is read before the place it goes to, and what shows up
 import logging
 import math
 import time
-from collections.abc import Iterable, Iterator
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
+from operator import itemgetter
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -20,6 +23,7 @@ from thermograd.store.events import KINDS, Event, arrow_schema, column_names
 from thermograd.store.files import Segment, open_segments, sealed_segments, sealed_stamps
 from thermograd.store.log.records import RecordCodec, codec_of_tail, kind_codec
 from thermograd.store.log.segments import (
+    UNREADABLE,
     Damage,
     read_sealed,
     read_stream,
@@ -70,85 +74,70 @@ def conform(table: pa.Table, kind: str) -> pa.Table:
 def read_tail(segment: Segment) -> tuple[pa.Table, Damage | None]:
     """Read every whole record of a tail; the rest, if any, is reported as damage.
 
-    Raises
-    ------
-    FileNotFoundError
-        If the writer has moved the tail's events on.
+    Raises FileNotFoundError if the writer has moved the tail's events on.
     """
     data = segment.path.read_bytes()
-    empty = arrow_schema(segment.kind).empty_table()
-    if kind_codec(segment.kind).header.startswith(data):  # killed before anything was acknowledged here
-        return empty, None
+    current = kind_codec(segment.kind)
+    if current.header.startswith(data):  # killed before anything was acknowledged here
+        return arrow_schema(segment.kind).empty_table(), None
     try:
         codec, offset = codec_of_tail(data)
     except LogError as error:
-        return empty, Damage(segment.path, 0, str(error))
-    if codec.layout is not None and codec is kind_codec(segment.kind):
+        return arrow_schema(segment.kind).empty_table(), Damage(segment.path, 0, str(error))
+    if codec.layout is not None and codec is current:
         batch, end = whole_records(codec, data, offset)
     else:
         frames = list(codec.frames(data, offset))
         end = frames[-1][0] if frames else offset
         rows = [dict(zip(codec.names, row, strict=True)) for _, row in frames]
-        names = column_names(segment.kind)
-        batch = rows_to_batch(segment.kind, [tuple(row.get(name) for name in names) for row in rows])
+        batch = rows_to_batch(segment.kind, [tuple(map(row.get, current.names)) for row in rows])
     torn = len(data) - end
     damage = Damage(segment.path, end, f"torn record of {torn} bytes") if torn else None
     return pa.Table.from_batches([batch]), damage
 
 
-def snapshot(run_dir: Path, kind: str, writer: str | None = None) -> Snapshot:
-    """Read the live part of a kind and list its sealed part, each event exactly once.
+def read_segment(segment: Segment) -> tuple[pa.Table, Damage | None]:
+    """Read what is whole of a file, and the damage after it; a live file is brought to the current columns.
 
-    Parameters
-    ----------
-    run_dir
-        The run's directory.
-    kind
-        Event kind.
-    writer
-        Only this writer, if given.
+    Raises FileNotFoundError if the events of a live file have just moved on to the next place.
     """
-    wanted = [kind] if writer is None else [kind, writer]
-    parts: dict[str, list[pa.Table]] = {}
-    damage: list[Damage] = []
-    tails, streams = [], []
-    for segment in _existing(open_segments(run_dir, "tail"), *wanted):
-        with_missing = _read(read_tail, segment)
-        if with_missing:
-            tails.append((segment.writer, *with_missing))
-    for segment in _existing(open_segments(run_dir, "arrows"), *wanted):
-        read = _read(_read_stream_table, segment)
-        if read:
-            streams.append((segment.writer, *read))
-    sealed = _existing(sealed_segments(run_dir, kind), *wanted)
+    if segment.path.suffix == ".tail":
+        return read_tail(segment)
+    if segment.path.suffix == ".parquet":
+        sealed = read_sealed(segment.path, segment.kind)
+        return sealed.table, sealed.damage
+    batches, damage = read_stream(segment.path)
+    tables = [conform(pa.Table.from_batches([batch]), segment.kind) for batch in batches]
+    return pa.concat_tables(tables or [arrow_schema(segment.kind).empty_table()]), damage
+
+
+def snapshot(run_dir: Path, kind: str, writer: str | None = None) -> Snapshot:
+    """Read the live part of a kind and list its sealed part, each event once; of one writer, if given."""
+
+    def wanted(segment: Segment) -> bool:
+        return segment.kind == kind and writer in (None, segment.writer)
+
+    tails, streams = (_read_live(run_dir, suffix, wanted) for suffix in ("tail", "arrows"))
+    sealed = list(filter(wanted, sealed_segments(run_dir, kind)))
     next_seq = {segment.writer: (segment.last or 0) + 1 for segment in sealed}
-    for name, table, harm in streams + tails:
-        if harm:
-            damage.append(harm)
-        fresh = table.filter(pc.field("seq") >= next_seq.get(name, 0)) if name in next_seq else table
+    parts: dict[str, list[pa.Table]] = {}
+    for name, table, _ in streams + tails:
+        fresh = table.filter(pc.field("seq") >= next_seq[name]) if name in next_seq else table
         if len(fresh):
             parts.setdefault(name, []).append(fresh)
             next_seq[name] = fresh.column("seq")[-1].as_py() + 1
+    damage = [harm for _, _, harm in streams + tails if harm]
     return Snapshot(sealed, {name: pa.concat_tables(tables) for name, tables in parts.items()}, damage)
 
 
-def _existing(segments: Iterable[Segment], kind: str, writer: str | None = None) -> list[Segment]:
-    return [s for s in segments if s.kind == kind and (writer is None or s.writer == writer)]
-
-
-def _read_stream_table(segment: Segment) -> tuple[pa.Table, Damage | None]:
-    batches, damage = read_stream(segment.path)
-    tables = [conform(pa.Table.from_batches([batch]), segment.kind) for batch in batches]
-    return (pa.concat_tables(tables) if tables else arrow_schema(segment.kind).empty_table()), damage
-
-
-def _read(function: Any, segment: Segment) -> tuple[pa.Table, Damage | None] | None:
-    """Read a live file, or nothing where its events have just moved on to the next place."""
-    try:
-        result: tuple[pa.Table, Damage | None] = function(segment)
-    except FileNotFoundError:
-        return None
-    return result
+def _read_live(
+    run_dir: Path, suffix: str, wanted: Callable[[Segment], bool]
+) -> list[tuple[str, pa.Table, Damage | None]]:
+    found = []
+    for segment in filter(wanted, open_segments(run_dir, suffix)):
+        with suppress(FileNotFoundError):
+            found.append((segment.writer, *read_segment(segment)))
+    return found
 
 
 def read_kind(run_dir: Path, kind: str, writer: str | None = None, start: int = 0) -> pa.Table:
@@ -156,35 +145,31 @@ def read_kind(run_dir: Path, kind: str, writer: str | None = None, start: int = 
 
     Parameters
     ----------
-    run_dir, kind, writer
-        Which events; every writer's by default.
-    start
-        Only events with ``seq >= start``.
+    run_dir, kind, writer, start
+        Which events; every writer's by default; only those with ``seq >= start``.
     """
     current = snapshot(run_dir, kind, writer)
-    tables: list[tuple[str, pa.Table]] = []
+    parts: list[tuple[str, pa.Table]] = []
     for segment in current.sealed:
         if segment.last is not None and segment.last >= start:
-            sealed = read_sealed(segment.path, kind)
-            tell(sealed.damage)
-            tables.append((segment.writer, conform(sealed.table, kind)))
-    tables += current.live.items()
-    tables.sort(key=lambda item: item[0])
-    whole = [table.append_column("writer", pa.repeat(pa.scalar(name), len(table))) for name, table in tables]
+            table, damage = read_segment(segment)
+            tell(damage)
+            parts.append((segment.writer, conform(table, kind)))
+    parts += current.live.items()
+    parts.sort(key=itemgetter(0))
     schema = arrow_schema(kind).append(pa.field("writer", pa.string())).remove_metadata()
-    table = pa.concat_tables([t.replace_schema_metadata(None).cast(schema) for t in whole]) if whole else None
-    if table is None:
-        return schema.empty_table()
+    tables = [
+        pa.table([*table.columns, pa.repeat(pa.scalar(name), len(table))], schema=schema)
+        for name, table in parts
+    ]
+    table = pa.concat_tables(tables or [schema.empty_table()])
     return table.filter(pc.field("seq") >= start) if start else table
 
 
 def kind_parts(run_dir: Path, kind: str) -> Iterator[pa.Table]:
     """Read a kind a part at a time, so that a long run need not be in memory twice.
 
-    Yields
-    ------
-    pyarrow.Table
-        As of `read_kind`, without the `writer` column; a column without a value has Arrow's null type.
+    Each is as of `read_kind`, without the `writer` column; a column without a value has Arrow's null type.
     """
     current = snapshot(run_dir, kind)
     for segment in current.sealed:
@@ -201,20 +186,20 @@ def _sealed_parts(segment: Segment) -> Iterator[pa.Table]:
                 yield _with_null_types(require_whole(part, file), segment.kind)
     except FileNotFoundError:
         raise
-    except (pa.ArrowException, OSError, ValueError):
+    except UNREADABLE:
         tell(read_sealed(segment.path, segment.kind).damage)
 
 
 def _filled_columns(file: pq.ParquetFile, group: int) -> list[str]:
     """Return the columns of a row group that hold a value, as far as its statistics tell."""
     metadata = file.metadata.row_group(group)
-    chunks = [metadata.column(place) for place in range(metadata.num_columns)]
-
-    def is_empty(chunk: pq.ColumnChunkMetaData) -> bool:
+    found = []
+    for place in range(metadata.num_columns):
+        chunk = metadata.column(place)
         told = chunk.statistics
-        return told is not None and told.has_null_count and told.null_count == metadata.num_rows
-
-    return [chunk.path_in_schema for chunk in chunks if not is_empty(chunk)]
+        if told is None or not told.has_null_count or told.null_count != metadata.num_rows:
+            found.append(chunk.path_in_schema)
+    return found
 
 
 def _with_null_types(table: pa.Table, kind: str) -> pa.Table:
@@ -226,8 +211,7 @@ def _with_null_types(table: pa.Table, kind: str) -> pa.Table:
     return pa.table(columns)
 
 
-def to_events(kind: str, table: pa.Table) -> list[Event]:
-    """Turn a table with a `writer` column into events."""
+def _to_events(kind: str, table: pa.Table) -> list[Event]:
     return [Event(kind, row.pop("writer"), row) for row in table.to_pylist()]
 
 
@@ -237,8 +221,7 @@ def _order(event: Event) -> tuple[int, str, str, int]:
 
 def events_in_order(run_dir: Path, kinds: Iterable[str] = tuple(KINDS)) -> list[Event]:
     """Read a run's events by (time, writer, kind, seq): the order in which a replay sees them."""
-    events = [event for kind in kinds for event in to_events(kind, read_kind(run_dir, kind))]
-    return sorted(events, key=_order)
+    return sorted((e for kind in kinds for e in _to_events(kind, read_kind(run_dir, kind))), key=_order)
 
 
 @dataclass(slots=True)
@@ -276,21 +259,18 @@ class Follower:
 
     def poll(self) -> list[Event]:
         """Return the events that appeared since the last call, by (time, writer, kind, seq)."""
-        tails: dict[tuple[str, str], list[Segment]] = {}
+        tails: dict[tuple[str, str], list[Segment]] = defaultdict(list)
         for segment in open_segments(self._run_dir, "tail"):
-            tails.setdefault((segment.writer, segment.kind), []).append(segment)
-        moved: dict[tuple[str, str], list[tuple[str, int]]] = {}
+            tails[segment.writer, segment.kind].append(segment)
+        moved: dict[tuple[str, str], list[tuple[str, int]]] = defaultdict(list)
         for segment in open_segments(self._run_dir, "arrows") + self._list_sealed():
-            entry = moved.setdefault((segment.writer, segment.kind), [])
-            try:  # a sealed file never grows
+            with suppress(FileNotFoundError):  # a sealed file never grows
                 size = segment.path.stat().st_size if segment.last is None else 0
-            except FileNotFoundError:
-                continue
-            entry.append((segment.path.name, size))
+                moved[segment.writer, segment.kind].append((segment.path.name, size))
         events: list[Event] = []
         for key in sorted(tails.keys() | moved.keys()):
             if key[1] in self._kinds:
-                events += self._poll_stream(*key, tails.get(key, []), tuple(moved.get(key, ())))
+                events += self._poll_stream(*key, tails[key], tuple(moved[key]))
         return sorted(events, key=_order)
 
     def _list_sealed(self) -> list[Segment]:
@@ -319,9 +299,9 @@ class Follower:
 
     def _catch_up(self, position: _Position, writer: str, kind: str) -> list[Event]:
         table = read_kind(self._run_dir, kind, writer, position.next_seq)
-        events = to_events(
-            kind, table if self._last is None else table.slice(max(0, len(table) - self._last))
-        )
+        if self._last is not None:
+            table = table.slice(max(0, len(table) - self._last))
+        events = _to_events(kind, table)
         if events:
             position.next_seq = events[-1].values["seq"] + 1
         return events

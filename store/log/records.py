@@ -38,12 +38,7 @@ class _Plan(NamedTuple):
 class RecordCodec:
     """Packs the rows of one kind into framed records and reads them back.
 
-    Parameters
-    ----------
-    kind
-        Event kind, for the header line.
-    fields
-        (name, type) of each column in order; types as in `thermograd.store.events`.
+    `fields`: (name, type) of each column in order; types as in `thermograd.store.events`.
     """
 
     def __init__(self, kind: str, fields: Sequence[tuple[str, str]]) -> None:
@@ -55,21 +50,16 @@ class RecordCodec:
         self._codes = tuple(_CODES[t] for _, t in fields)
         self._plans: dict[tuple[str, ...], _Plan] = {}
         self._struct = struct.Struct("<Q" + "".join(_CODES[t] for _, t in fields))
-        self.layout = None if self._texts else self._numpy_layout(fields)
-
-    @staticmethod
-    def _numpy_layout(fields: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
-        """Return the numpy dtype of a framed record, for kinds whose records all have one size."""
-        types = {"int64": "<i8", "uint64": "<u8", "float64": "<f8", "bool": "?"}
-        return [("size", "<u4"), ("crc32", "<u4"), ("mask", "<u8"), *((n, types[t]) for n, t in fields)]
+        self.layout: list[tuple[str, str]] | None = None  # numpy dtype of a record, where all have one size
+        if not self._texts:
+            types = {"int64": "<i8", "uint64": "<u8", "float64": "<f8", "bool": "?"}
+            frame = [("size", "<u4"), ("crc32", "<u4"), ("mask", "<u8")]
+            self.layout = frame + [(name, types[t]) for name, t in fields]
 
     def pack(self, row: Sequence[Any]) -> bytes:
         """Return the framed record of one row, null where a value is None.
 
-        Raises
-        ------
-        struct.error, TypeError, OverflowError
-            If a value does not fit its column.
+        Raises struct.error, TypeError or OverflowError if a value does not fit its column.
         """
         mask, text = 0, b""
         if None in row or self._texts:
@@ -91,22 +81,14 @@ class RecordCodec:
     def pack_values(self, seq: int, time_ns: int, monotonic_ns: int, values: dict[str, Any]) -> bytes:
         """Return the framed record of one event from the columns that it has.
 
-        Raises
-        ------
-        ValueError
-            If the kind has no such column, or a value does not fit its column; it names both.
+        Raises ValueError if the kind has no such column, or a value does not fit its column; it names both.
         """
         if None in values.values():
             values = {name: value for name, value in values.items() if value is not None}
-        plan = self._plans.get(tuple(values))
-        if plan is None:
-            plan = self._plan(tuple(values))
-        if plan.pack is None:
-            try:
-                return self.pack((seq, time_ns, monotonic_ns, *map(values.get, self.names[3:])))
-            except (struct.error, TypeError, OverflowError) as error:
-                raise self._misfit(values, error) from error
+        plan = self._plans.get(tuple(values)) or self._plan(tuple(values))
         try:
+            if plan.pack is None:
+                return self.pack((seq, time_ns, monotonic_ns, *map(values.get, self.names[3:])))
             payload = plan.pack(plan.mask, seq, time_ns, monotonic_ns, *[values[name] for name in plan.names])
         except (struct.error, TypeError, OverflowError) as error:
             raise self._misfit(values, error) from error
@@ -135,10 +117,10 @@ class RecordCodec:
             code if name in present else f"{struct.calcsize('<' + code)}x"
             for name, code in zip(self.names, self._codes, strict=True)
         )
-        pack = None if self._texts else struct.Struct("<Q" + layout).pack
+        plan = _Plan(None if self._texts else struct.Struct("<Q" + layout).pack, mask, present[3:])
         if len(self._plans) < _MOST_PLANS:
-            self._plans[given] = _Plan(pack, mask, present[3:])
-        return _Plan(pack, mask, present[3:])
+            self._plans[given] = plan
+        return plan
 
     def frames(self, data: bytes, start: int = 0) -> Iterator[tuple[int, tuple[Any, ...]]]:
         """Yield (end offset, row) of each whole record from `start`; stop at the first torn or bad one."""
@@ -184,10 +166,7 @@ def _codec_of_header(header: str) -> RecordCodec:
 def codec_of_tail(data: bytes) -> tuple[RecordCodec, int]:
     """Return the codec that a tail's own header line describes, and where its records start.
 
-    Raises
-    ------
-    LogError
-        If the header is torn, damaged or unknown; nothing of the file can be read then.
+    Raises LogError if the header is torn, damaged or unknown; nothing of the file can be read then.
     """
     line, newline, _ = data.partition(b"\n")
     try:

@@ -1,6 +1,8 @@
 """Sealing live segments to Parquet, and checking that every file of a run is whole."""
 
+from collections import defaultdict
 from contextlib import suppress
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -10,8 +12,8 @@ from thermograd.store.errors import LogError
 from thermograd.store.events import KINDS, arrow_schema
 from thermograd.store.files import Segment, open_dir, open_segments, sealed_segments
 from thermograd.store.host import ProcessLock
-from thermograd.store.log.reader import conform, read_tail
-from thermograd.store.log.segments import Damage, read_sealed, read_stream, sync_directory, write_parquet
+from thermograd.store.log.reader import read_segment
+from thermograd.store.log.segments import Damage, sync_directory, write_parquet
 
 
 class SealReport(NamedTuple):
@@ -64,18 +66,15 @@ def seal_run(run_dir: Path, run_id: str, live_writers: frozenset[str] = frozense
 
 def _seal_writers(run_dir: Path, run_id: str, live_writers: frozenset[str], lock: ProcessLock) -> SealReport:
     report = SealReport({}, [], [])
-    groups: dict[tuple[str, str], list[Segment]] = {}
-    for suffix in ("arrows", "tail"):
-        for segment in open_segments(run_dir, suffix):
-            groups.setdefault((segment.writer, segment.kind), []).append(segment)
+    groups: dict[tuple[str, str], list[Segment]] = defaultdict(list)
+    for segment in open_segments(run_dir, "arrows") + open_segments(run_dir, "tail"):
+        groups[segment.writer, segment.kind].append(segment)
     for (writer, kind), segments in sorted(groups.items()):
         lock.refresh()
-        if writer in live_writers:
-            streams = sorted(s for s in segments if s.path.suffix == ".arrows")
-            for segment in streams[:-1]:
-                _seal(run_dir, run_id, writer, kind, [segment], report)
-        else:
-            _seal(run_dir, run_id, writer, kind, segments, report)
+        streams = sorted(s for s in segments if s.path.suffix == ".arrows")
+        parts = [[segment] for segment in streams[:-1]] if writer in live_writers else [segments]
+        for part in parts:
+            _seal(run_dir, run_id, writer, kind, part, report)
     for writer in {writer for writer, _ in groups} - live_writers:
         directory = open_dir(run_dir, writer)
         with suppress(OSError):  # something is left in it, or it has never been there
@@ -90,7 +89,7 @@ def _seal(
     next_seq = max(((s.last or 0) + 1 for s in sealed), default=0)
     tables, harmed = [], set()
     for segment in segments:  # streams first, then tails: the order in which events moved
-        table, damage = _read_segment(segment)
+        table, damage = read_segment(segment)
         if damage:
             report.damage.append(damage)
             harmed.add(segment.path)
@@ -108,14 +107,6 @@ def _seal(
         report.events[kind] = report.events.get(kind, 0) + len(table)
     for segment in segments:
         _put_away(run_dir, segment, segment.path in harmed)
-
-
-def _read_segment(segment: Segment) -> tuple[pa.Table, Damage | None]:
-    if segment.path.suffix == ".tail":
-        return read_tail(segment)
-    batches, damage = read_stream(segment.path)
-    tables = [conform(pa.Table.from_batches([batch]), segment.kind) for batch in batches]
-    return (pa.concat_tables(tables) if tables else arrow_schema(segment.kind).empty_table()), damage
 
 
 def _put_away(run_dir: Path, segment: Segment, harmed: bool) -> None:
@@ -137,16 +128,12 @@ def verify_run(run_dir: Path) -> dict[str, Any]:
         ``ok``, ``events`` by kind, ``torn_bytes``, and ``files``: path (relative to the run), events,
         and for a damaged one ``offset`` and ``reason``.
     """
-    checked: list[tuple[Segment, tuple[int, int] | None, Damage | None]] = []
-    live = open_segments(run_dir, "tail") + open_segments(run_dir, "arrows")
-    for segment in live:
-        _check(segment, checked)
-    for segment in sealed_segments(run_dir):  # listed last: where live events go to
-        _check(segment, checked)
+    checked = [_checked(s) for s in open_segments(run_dir, "tail") + open_segments(run_dir, "arrows")]
+    checked += [_checked(s) for s in sealed_segments(run_dir)]  # listed last: where live events go to
     events = dict.fromkeys(KINDS, 0)
     files: list[dict[str, Any]] = []
     next_seq: dict[tuple[str, str], int] = {}
-    for segment, span, damage in sorted(checked, key=lambda item: item[0]):
+    for segment, span, damage in sorted(filter(None, checked), key=itemgetter(0)):
         entry: dict[str, Any] = {"path": str(segment.path.relative_to(run_dir)), "events": 0}
         if damage:
             lost = segment.path.stat().st_size - damage.offset
@@ -168,17 +155,11 @@ def verify_run(run_dir: Path) -> dict[str, Any]:
     return {"ok": ok, "events": events, "torn_bytes": torn, "files": files}
 
 
-def _check(segment: Segment, checked: list[tuple[Segment, tuple[int, int] | None, Damage | None]]) -> None:
+def _checked(segment: Segment) -> tuple[Segment, tuple[int, int] | None, Damage | None] | None:
+    """Return a file with the first and last `seq` that it gives, and its damage."""
     try:
-        table, damage = _verify_segment(segment)
+        table, damage = read_segment(segment)
     except FileNotFoundError:  # a live writer has just moved its events on
-        return
+        return None
     seqs = table.column("seq")
-    checked.append((segment, (seqs[0].as_py(), seqs[-1].as_py()) if len(table) else None, damage))
-
-
-def _verify_segment(segment: Segment) -> tuple[pa.Table, Damage | None]:
-    if segment.path.suffix != ".parquet":
-        return _read_segment(segment)
-    sealed = read_sealed(segment.path, segment.kind)
-    return sealed.table, sealed.damage
+    return segment, (seqs[0].as_py(), seqs[-1].as_py()) if len(table) else None, damage

@@ -6,9 +6,7 @@ three flipped bits read back as wrong numbers in silence.
 """
 
 import base64
-import contextlib
 import os
-import tempfile
 import time
 import zlib
 from collections.abc import Sequence
@@ -21,13 +19,10 @@ import pyarrow as pa
 import pyarrow.ipc
 import pyarrow.parquet as pq
 from thermograd.store.events import COMMON, KINDS, arrow_schema
-from thermograd.store.files import segment_name
+from thermograd.store.files import NEW_FILE, segment_name, whole_file, write_whole
 from thermograd.store.log.records import RecordCodec
 
-_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | getattr(os, "O_BINARY", 0)
-
-
-_UNREADABLE = (pa.ArrowException, OSError, ValueError)
+UNREADABLE = (pa.ArrowException, OSError, ValueError)
 
 
 class Damage(NamedTuple):
@@ -102,16 +97,6 @@ def _crc(batch: pa.RecordBatch) -> int:
     return crc
 
 
-class _Sink(BytesIO):
-    """Holds what the IPC writer produces until it goes to the file in one write."""
-
-    def drain(self) -> bytes:
-        data = self.getvalue()
-        self.seek(0)
-        self.truncate()
-        return data
-
-
 class SegmentFile:
     """One live Arrow stream file of one writer and kind, one ``write`` a batch."""
 
@@ -120,33 +105,28 @@ class SegmentFile:
         self.rows = 0
         self.size = 0
         self._opened_s = time.monotonic()
-        self._sink = _Sink()
+        self._sink = BytesIO()  # holds what the IPC writer produces until it goes to the file in one write
         self._writer = pa.ipc.new_stream(self._sink, arrow_schema(kind, run_id, writer))
-        self._fd = os.open(self.path, _FLAGS, 0o644)
+        self._fd = os.open(self.path, NEW_FILE, 0o644)
 
     def write(self, batch: pa.RecordBatch) -> None:
         """Append a batch; on a full disk take the torn part back and raise OSError."""
         self._writer.write_batch(batch, custom_metadata={"crc32": str(_crc(batch))})
-        self._write(self._sink.drain())
+        self._drain()
         self.rows += batch.num_rows
 
-    def _write(self, data: bytes) -> None:
+    def _drain(self) -> None:
+        data = self._sink.getvalue()
+        self._sink.seek(0)
+        self._sink.truncate()
         try:
-            written = os.write(self._fd, data)
-            if written != len(data):
-                raise OSError(28, "no space left for a batch of events", str(self.path))
-        except OSError:
-            self._give_up()
+            write_whole(self._fd, data, self.size, self.path, "a batch of events")
+        except OSError:  # leave the file with whole batches only, or not at all if it has none
+            os.close(self._fd)
+            if self.size == 0:
+                self.path.unlink(missing_ok=True)
             raise
-        self.size += written
-
-    def _give_up(self) -> None:
-        """Leave the file with whole batches only, or not at all if it has none."""
-        with contextlib.suppress(OSError):
-            os.ftruncate(self._fd, self.size)
-        os.close(self._fd)
-        if self.size == 0:
-            self.path.unlink(missing_ok=True)
+        self.size += len(data)
 
     def sync(self) -> None:
         """Bring what was written to the disk."""
@@ -160,7 +140,7 @@ class SegmentFile:
     def close(self) -> None:
         """End the stream with Arrow's end mark."""
         self._writer.close()
-        self._write(self._sink.drain())
+        self._drain()
         os.fsync(self._fd)
         os.close(self._fd)
 
@@ -186,7 +166,7 @@ def read_stream(path: Path) -> tuple[list[pa.RecordBatch], Damage | None]:
             offset = source.tell()
     except StopIteration:
         return batches, None
-    except (pa.ArrowException, OSError, ValueError, EOFError) as error:
+    except (*UNREADABLE, EOFError) as error:
         if offset == len(data):
             return batches, None
         return batches, Damage(path, offset, f"not a whole Arrow batch ({str(error).splitlines()[0]})")
@@ -195,10 +175,7 @@ def read_stream(path: Path) -> tuple[list[pa.RecordBatch], Damage | None]:
 def read_sealed(path: Path, kind: str) -> Sealed:
     """Read a sealed file with its checksums, up to the first row group that is not whole.
 
-    Raises
-    ------
-    FileNotFoundError
-        If the file is gone.
+    Raises FileNotFoundError if the file is gone.
     """
     groups: list[pa.Table] = []
     offset = 0
@@ -210,10 +187,9 @@ def read_sealed(path: Path, kind: str) -> Sealed:
                 groups.append(require_whole(file.read_row_group(number), file))
     except FileNotFoundError:
         raise
-    except _UNREADABLE as error:
+    except UNREADABLE as error:
         damage = Damage(path, offset, str(error).splitlines()[0])
-    table = pa.concat_tables(groups) if groups else arrow_schema(kind).empty_table()
-    return Sealed(table, len(groups), damage)
+    return Sealed(pa.concat_tables(groups or [arrow_schema(kind).empty_table()]), len(groups), damage)
 
 
 def require_whole(group: pa.Table, file: pq.ParquetFile) -> pa.Table:
@@ -241,10 +217,7 @@ def _group_offset(group: pq.RowGroupMetaData) -> int:
 def write_parquet(path: Path, table: pa.Table, kind: str) -> None:
     """Write a sealed file: atomically, with the encodings that suit the log, with page checksums.
 
-    Raises
-    ------
-    OSError
-        If it cannot be written; then nothing of it is left.
+    Raises OSError if it cannot be written; then nothing of it is left.
     """
     encodings = {
         "double": "BYTE_STREAM_SPLIT",
@@ -253,26 +226,17 @@ def write_parquet(path: Path, table: pa.Table, kind: str) -> None:
     }
     types = {field.name: str(field.type) for field in table.schema}
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            pq.write_table(
-                table,
-                file,
-                compression="zstd",
-                compression_level=1,
-                row_group_size=122_880,
-                use_dictionary=[c.name for c in KINDS[kind] if c.type == "string"],
-                column_encoding={name: encodings[t] for name, t in types.items() if t in encodings},
-                write_page_checksum=True,
-            )
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException:  # also Ctrl-C: nothing half-written stays behind
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    with whole_file(path, sync=True) as file:
+        pq.write_table(
+            table,
+            file,
+            compression="zstd",
+            compression_level=1,
+            row_group_size=122_880,
+            use_dictionary=[c.name for c in KINDS[kind] if c.type == "string"],
+            column_encoding={name: encodings[t] for name, t in types.items() if t in encodings},
+            write_page_checksum=True,
+        )
     sync_directory(path.parent)
 
 

@@ -16,11 +16,12 @@ import shutil
 import threading
 import time
 import weakref
+from errno import ENOSPC
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from thermograd.store.errors import LogError
-from thermograd.store.files import open_dir, segment_name, write_json, writer_file
+from thermograd.store.errors import LogError, os_errors_as
+from thermograd.store.files import NEW_FILE, open_dir, segment_name, write_json, write_whole, writer_file
 from thermograd.store.log.records import kind_codec
 
 if TYPE_CHECKING:
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
 
 
 _log = logging.getLogger("thermograd")
-_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | getattr(os, "O_BINARY", 0)
 _SYNC_PERIOD_S = 1.0
 _CLOSE_WAIT_S = 10.0
 _SPACE_PERIOD_S = 10.0
@@ -48,21 +48,17 @@ class _Tail:
         self.first = first
         self.rows = 0
         self.size = len(kind_codec(kind).header)
-        self.fd = os.open(self.path, _FLAGS, 0o644)
+        self.fd = os.open(self.path, NEW_FILE, 0o644)
         try:
-            if os.write(self.fd, kind_codec(kind).header) != self.size:
-                raise OSError(28, "no space left for the header of a log file", str(self.path))
+            write_whole(self.fd, kind_codec(kind).header, 0, self.path, "the header of a log file")
         except OSError:
             os.close(self.fd)
             self.path.unlink(missing_ok=True)
             raise
 
     def write(self, record: bytes) -> None:
-        written = os.write(self.fd, record)
-        if written != len(record):  # the disk is full: take the half record back
-            os.ftruncate(self.fd, self.size)
-            raise OSError(28, "no space left for an event", str(self.path))
-        self.size += written
+        write_whole(self.fd, record, self.size, self.path, "an event")
+        self.size += len(record)
         self.rows += 1
 
     def finish(self, remove: bool) -> None:
@@ -108,10 +104,6 @@ class _Stream:
             raise
         if self.segment.is_full(_MAX_SEGMENT_ROWS, _MAX_SEGMENT_BYTES, _MAX_SEGMENT_AGE_S):
             self.close_segment()
-
-    def sync_segment(self) -> None:
-        if self.segment is not None:
-            self.segment.sync()
 
     def close_segment(self) -> None:
         if self.segment is not None:
@@ -170,13 +162,11 @@ class EventWriter:
         self._unemitted: list[tuple[_Stream, _Tail]] = []
         self._closed = False
         self._facts = {"writer": writer, "role": role} | process_facts()
-        try:
+        with os_errors_as(LogError, f"cannot start a log in {run_dir}"):
             open_dir(run_dir, writer).mkdir(parents=True)
             write_json(writer_file(run_dir, writer), self._facts)
             for kind in kinds:
                 self._streams[kind] = _Stream(open_dir(run_dir, writer), kind)
-        except OSError as error:
-            raise LogError(f"cannot start a log in {run_dir}: {error.strerror or error}") from error
         _open_writers.add(self)
         self._thread = threading.Thread(target=self._work, name="thermograd-log", daemon=True)
         self._thread.start()
@@ -211,7 +201,7 @@ class EventWriter:
         if stream is None:
             stream = self._streams[kind] = _Stream(open_dir(self.run_dir, self.writer), kind)
         if stream.retry_at and time.monotonic() < stream.retry_at:
-            raise OSError(28, "the log is waiting to try again")
+            raise OSError(ENOSPC, "the log is waiting to try again")
         seq = stream.next_seq
         record = stream.codec.pack_values(seq, time_ns, monotonic_ns, values)
         tail = stream.tail or stream.current_tail()
@@ -255,9 +245,12 @@ class EventWriter:
                 self._open_spare(stream)
         self._emit_backlog()
         for stream in list(self._streams.values()):
-            current = stream.tail
-            if current is not None:
-                self._tidy_tail(stream, current)
+            tail = stream.tail
+            if tail is not None and stream.dirty:
+                stream.dirty = False
+                os.fsync(tail.fd)
+                if os.fstat(tail.fd).st_nlink == 0:
+                    self._forget(stream, tail)
         self._report_lost()
         self._watch_space()
 
@@ -290,17 +283,10 @@ class EventWriter:
                         self.lost += tail.rows
                 emitted.append(self._unemitted.pop(0))
         finally:
-            for stream in {stream for stream, _ in emitted}:
-                stream.sync_segment()
+            for segment in {stream.segment for stream, _ in emitted if stream.segment is not None}:
+                segment.sync()
             for _, tail in emitted:
                 tail.finish(remove=True)
-
-    def _tidy_tail(self, stream: _Stream, tail: _Tail) -> None:
-        if stream.dirty:
-            stream.dirty = False
-            os.fsync(tail.fd)
-            if os.fstat(tail.fd).st_nlink == 0:
-                self._forget(stream, tail)
 
     def _open_spare(self, stream: _Stream) -> None:
         """Open the next tail before it is needed, so that `append` need not."""
@@ -364,14 +350,11 @@ class EventWriter:
             stream.close_segment()
         write_json(writer_file(self.run_dir, self.writer), self._facts | {"closed_time_ns": time.time_ns()})
 
-    def _abandon(self) -> None:
-        """In a forked child: this copy owns nothing and writes nothing."""
-        self._closed = True
-
 
 def _abandon_all() -> None:
+    """In a forked child: these copies own nothing and write nothing."""
     for writer in list(_open_writers):
-        writer._abandon()
+        writer._closed = True
     _open_writers.clear()
 
 

@@ -8,8 +8,7 @@ where the query lets them be), live ones a snapshot taken when the connection wa
 import contextlib
 import os
 import re
-import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,7 +21,7 @@ from thermograd.store.events import KINDS, arrow_schema
 from thermograd.store.files import sealed_segments
 from thermograd.store.log.reader import snapshot, tell
 from thermograd.store.log.segments import read_sealed
-from thermograd.store.query.interrupt import too_late
+from thermograd.store.query.interrupt import acting_after, too_late
 from thermograd.store.query.views import ALIGNED, ALIGNED_VIEW, AROUND, EfficiencySource, RunsSource
 from thermograd.store.runs.catalogue import Run, default_runs_dir, list_runs
 
@@ -30,7 +29,6 @@ if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
 
-_VIEWS = {"step": "steps", "sample": "samples", "alert": "alerts", "mark": "marks"}
 _EXPLAIN = re.compile(r"\s*EXPLAIN\b\s*(ANALY[SZ]E\b)?", re.IGNORECASE)
 _OPTIONS = re.compile(r"\A\s*\([^()]*\)")
 _MOST_THREADS = 8  # of a query whose memory is limited
@@ -80,17 +78,13 @@ def _connect(runs: list[Run], memory_limit: str | None, damaged: dict[Path, int]
     connection.execute("SET TimeZone = 'UTC'")
     connection.register("runs", RunsSource(runs))
     datasets = {kind: _dataset(runs, kind, damaged) for kind in KINDS}
-    for kind, view in _VIEWS.items():
-        connection.register(f"_{view}", datasets[kind])
+    sources = {f"{kind}s": dataset for kind, dataset in datasets.items()}
+    for view, source in (sources | {"efficiency": EfficiencySource(datasets["sample"], runs)}).items():
+        connection.register(f"_{view}", source)
         connection.execute(
             f"CREATE VIEW {view} AS SELECT run_id, make_timestamp_ns(time_ns) AS time, "
             f"* EXCLUDE (run_id) FROM _{view}"
         )
-    connection.register("_efficiency", EfficiencySource(datasets["sample"], runs))
-    connection.execute(
-        "CREATE VIEW efficiency AS SELECT run_id, make_timestamp_ns(time_ns) AS time, "
-        "* EXCLUDE (run_id) FROM _efficiency"
-    )
     for statement in (ALIGNED, ALIGNED_VIEW, AROUND):
         connection.execute(statement)
     for setting in ("temp_directory = ''", "enable_external_access = false", "lock_configuration = true"):
@@ -129,7 +123,7 @@ class _StreamError(QueryError):
 
 
 def _answer(connection: "DuckDBPyConnection", sql: str, timeout_s: float | None) -> pa.Table:
-    with _deadline(connection, timeout_s):
+    with acting_after(timeout_s, connection.interrupt):
         try:
             return connection.sql(sql).to_arrow_table()
         except duckdb.InterruptException as error:
@@ -181,31 +175,12 @@ def _check_statement(connection: "DuckDBPyConnection", sql: str) -> None:
 def _explains_select(connection: "DuckDBPyConnection", sql: str) -> bool:
     """Say whether an EXPLAIN is of a SELECT: EXPLAIN ANALYZE carries out what it explains."""
     explain = _EXPLAIN.match(sql)
-    if explain is None:
-        return False
-    explained = sql[explain.end() :]
-    return any(_is_select(connection, part) for part in (explained, _OPTIONS.sub("", explained)))
-
-
-def _is_select(connection: "DuckDBPyConnection", sql: str) -> bool:
-    try:
-        statements = connection.extract_statements(sql)
-    except duckdb.Error:
-        return False
-    return [statement.type.name for statement in statements] == ["SELECT"]
-
-
-@contextlib.contextmanager
-def _deadline(connection: "DuckDBPyConnection", timeout_s: float | None) -> Iterator[None]:
-    if timeout_s is None:
-        yield
-        return
-    timer = threading.Timer(timeout_s, connection.interrupt)
-    timer.start()
-    try:
-        yield
-    finally:
-        timer.cancel()
+    explained = sql[explain.end() :] if explain else ""
+    for part in (explained, _OPTIONS.sub("", explained)):
+        with contextlib.suppress(duckdb.Error):
+            if [statement.type.name for statement in connection.extract_statements(part)] == ["SELECT"]:
+                return True
+    return False
 
 
 def _dataset(runs: list[Run], kind: str, damaged: dict[Path, int]) -> ds.Dataset:

@@ -1,19 +1,16 @@
 """A query's answer in each of the formats of ``query --format``, whole or not at all."""
 
-import contextlib
 import io
 import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from thermograd.store.errors import QueryError
+import pyarrow as pa
+from thermograd.store.errors import QueryError, os_errors_as
+from thermograd.store.files import whole_file
 from thermograd.store.text import printable_lines, table_text
-
-if TYPE_CHECKING:
-    import pyarrow as pa
-
 
 _PART_BYTES = 16 << 20  # written at once, between two looks for Ctrl-C
 _MOST_ROWS = 1000  # that a terminal is shown
@@ -23,10 +20,7 @@ _PLAN = ["explain_key", "explain_value"]  # the columns of EXPLAIN's answer
 def write_result(data: bytes, output_format: str, output: Path | None = None) -> None:
     """Write a query's encoded result to stdout or, whole or not at all, to a file.
 
-    Raises
-    ------
-    QueryError
-        If a binary format is to go to a terminal, or the file cannot be written.
+    Raises QueryError if a binary format is to go to a terminal, or the file cannot be written.
     """
     if output is None:
         if output_format in ("parquet", "arrow") and sys.stdout.isatty():
@@ -36,42 +30,25 @@ def write_result(data: bytes, output_format: str, output: Path | None = None) ->
         sys.stdout.buffer.write(data)
         sys.stdout.buffer.flush()
         return
-    temporary = output.with_name(f".{output.name}.tmp")
-    try:
-        with temporary.open("wb") as file:
-            for start in range(0, len(data), _PART_BYTES):
-                file.write(data[start : start + _PART_BYTES])
-        temporary.replace(output)
-    except BaseException as error:  # also Ctrl-C: nothing half-written stays behind
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
-        if isinstance(error, OSError):
-            raise QueryError(f"cannot write {output}: {error.strerror or error}") from error
-        raise
+    with os_errors_as(QueryError, f"cannot write {output}"), whole_file(output) as file:
+        for start in range(0, len(data), _PART_BYTES):
+            file.write(data[start : start + _PART_BYTES])
 
 
-def encoded_table(table: "pa.Table", output_format: str) -> bytes:
+def encoded_table(table: pa.Table, output_format: str) -> bytes:
     """Return a query's result in one of the formats of ``query --format``.
 
     A table for the terminal shows the columns' names as they are; every other format tells equal names
     apart: ``time``, ``time_1``. JSON has null where a number is not finite. CSV has lists, structs and
-    maps as JSON; CSV and Parquet have as text what else they cannot hold.
-
-    Raises
-    ------
-    QueryError
-        If a column has values that the format cannot hold.
+    maps as JSON; CSV and Parquet have as text what else they cannot hold. Raises QueryError if a column has
+    values that the format cannot hold at all.
     """
     if output_format == "table":
         return _as_text(table).encode()
     table = table.rename_columns(_distinct(table.column_names))
     if output_format == "json":
         return _as_json(table).encode()
-    if output_format == "csv":
-        return _written(table, output_format, _write_csv)
-    if output_format == "parquet":
-        return _written(table, output_format, _write_parquet)
-    return _as_stream(table)
+    return as_stream(table) if output_format == "arrow" else _written(table, output_format)
 
 
 def _distinct(names: list[str]) -> list[str]:
@@ -89,7 +66,7 @@ def _distinct(names: list[str]) -> list[str]:
 # -- for people, and JSON ------------------------------------------------------------------------------
 
 
-def _as_text(table: "pa.Table") -> str:
+def _as_text(table: pa.Table) -> str:
     shown = table.slice(0, _MOST_ROWS)
     if table.column_names == _PLAN:  # a drawing of several lines
         return printable_lines("\n".join(shown["explain_value"].to_pylist())) + "\n"
@@ -99,7 +76,7 @@ def _as_text(table: "pa.Table") -> str:
     return f"{table_text(table.column_names, rows)}{more}\n"
 
 
-def _as_json(table: "pa.Table") -> str:
+def _as_json(table: pa.Table) -> str:
     columns = [
         [_json_value(value, field.type) for value in _values(column, field, "JSON")]
         for column, field in _columns(table)
@@ -108,14 +85,12 @@ def _as_json(table: "pa.Table") -> str:
     return json.dumps(rows, indent=2, allow_nan=False) + "\n"
 
 
-def _columns(table: "pa.Table") -> "list[tuple[pa.ChunkedArray, pa.Field]]":
+def _columns(table: pa.Table) -> list[tuple[pa.ChunkedArray, pa.Field]]:
     return list(zip(table.columns, table.schema, strict=True))
 
 
-def _values(column: "pa.ChunkedArray", field: "pa.Field", output: str) -> list[Any]:
+def _values(column: pa.ChunkedArray, field: pa.Field, output: str) -> list[Any]:
     """Return a column's values as Python has them; those that it cannot have, as text."""
-    import pyarrow as pa
-
     try:
         values = column.to_pylist()
     except (OverflowError, ValueError, pa.ArrowException):  # a year beyond 9999, an infinite date
@@ -128,17 +103,15 @@ def _values(column: "pa.ChunkedArray", field: "pa.Field", output: str) -> list[A
     return list(values)
 
 
-def _cannot_hold(field: "pa.Field", output: str) -> QueryError:
+def _cannot_hold(field: pa.Field, output: str) -> QueryError:
     return QueryError(
         f"column {field.name!r} has values of {field.type} that {output} cannot hold; "
         f"select them as text with CAST(... AS VARCHAR)"
     )
 
 
-def _json_value(value: Any, kind: "pa.DataType") -> Any:
+def _json_value(value: Any, kind: pa.DataType) -> Any:
     """Return a value as strict JSON has it; what JSON has no type for, as text."""
-    import pyarrow as pa
-
     if value is None or isinstance(value, bool | int | str):
         return value
     if isinstance(value, float):
@@ -181,21 +154,11 @@ def _interval_text(months: int, days: int, nanoseconds: int) -> str:
 # -- for programs --------------------------------------------------------------------------------------
 
 
-def _write_csv(table: "pa.Table", sink: io.BytesIO) -> None:
+def _written(table: pa.Table, output_format: str) -> bytes:
     import pyarrow.csv
-
-    pyarrow.csv.write_csv(table, sink)
-
-
-def _write_parquet(table: "pa.Table", sink: io.BytesIO) -> None:
     import pyarrow.parquet
 
-    pyarrow.parquet.write_table(table, sink)
-
-
-def _written(table: "pa.Table", output_format: str, write: "Callable[[pa.Table, io.BytesIO], None]") -> bytes:
-    import pyarrow as pa
-
+    write = pyarrow.csv.write_csv if output_format == "csv" else pyarrow.parquet.write_table
     for i, (column, field) in enumerate(_columns(table)):
         if not _holds(field, write) or (output_format == "csv" and pa.types.is_binary(field.type)):
             text = [_text(value, field.type) for value in _values(column, field, output_format)]
@@ -208,10 +171,8 @@ def _written(table: "pa.Table", output_format: str, write: "Callable[[pa.Table, 
     return sink.getvalue()
 
 
-def _holds(field: "pa.Field", write: "Callable[[pa.Table, io.BytesIO], None]") -> bool:
+def _holds(field: pa.Field, write: Callable[[pa.Table, io.BytesIO], None]) -> bool:
     """Say whether a format has the type of a column; only its own writer knows."""
-    import pyarrow as pa
-
     if pa.types.is_interval(field.type):  # refused by the CSV writer only where there are rows
         return False
     try:
@@ -221,14 +182,13 @@ def _holds(field: "pa.Field", write: "Callable[[pa.Table, io.BytesIO], None]") -
     return True
 
 
-def _text(value: Any, kind: "pa.DataType") -> str | None:
+def _text(value: Any, kind: pa.DataType) -> str | None:
     shown = _json_value(value, kind)
     return shown if shown is None or isinstance(shown, str) else json.dumps(shown, ensure_ascii=False)
 
 
-def _as_stream(table: "pa.Table") -> bytes:
-    import pyarrow as pa
-
+def as_stream(table: pa.Table) -> bytes:
+    """Return a table as an Arrow IPC stream."""
     sink = pa.BufferOutputStream()
     with pa.ipc.new_stream(sink, table.schema) as writer:
         writer.write_table(table)

@@ -10,7 +10,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 _PR_SET_PDEATHSIG = 1
 _GRACE_S = 0.5  # for DuckDB's own interrupt, which gives the better end
@@ -39,24 +39,23 @@ def ended_by_ctrl_c() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def ended_after(timeout_s: float | None) -> Iterator[None]:
-    """End the process, with a sentence and exit code 1, if a query does not heed its time-out.
-
-    Parameters
-    ----------
-    timeout_s
-        Seconds after which the block ought to have ended by itself; None waits for ever.
-    """
-    if timeout_s is None:
+def acting_after(seconds: float | None, act: Callable[..., object], *arguments: object) -> Iterator[None]:
+    """Call a function from another thread if the block takes longer than so many seconds; None: never."""
+    if seconds is None:
         yield
         return
-    timer = threading.Timer(timeout_s + _GRACE_S, _end, (timeout_s,))
+    timer = threading.Timer(seconds, act, arguments)
     timer.daemon = True
     timer.start()
     try:
         yield
     finally:
         timer.cancel()
+
+
+def ended_after(timeout_s: float | None) -> contextlib.AbstractContextManager[None]:
+    """End the process, with a sentence and exit code 1, if a query does not heed its time-out."""
+    return acting_after(None if timeout_s is None else timeout_s + _GRACE_S, _end, timeout_s)
 
 
 def _end(timeout_s: float) -> None:

@@ -17,6 +17,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.ipc
 from thermograd.store.errors import QueryError
+from thermograd.store.query.encode import as_stream
 from thermograd.store.query.interrupt import end_with_parent, ended_by_ctrl_c, too_late
 
 _ADDRESS_SPACE_BYTES = 3 << 30
@@ -31,10 +32,8 @@ def query_untrusted(sql: str, runs: Path, timeout_s: float = 10.0) -> pa.Table:
 
     Parameters
     ----------
-    sql
-        The query.
-    runs
-        Directory of runs.
+    sql, runs
+        The query, and the directory of runs.
     timeout_s
         Seconds of time, and of processor time, that it may take.
 
@@ -100,10 +99,7 @@ def _answer(request: dict[str, Any]) -> bytes:
         raise QueryError(
             f"the result has {table.nbytes >> 20} MB; at most {_MOST_RESULT_BYTES >> 20} MB are given"
         )
-    sink = pa.BufferOutputStream()
-    with pa.ipc.new_stream(sink, table.schema) as writer:
-        writer.write_table(table)
-    return bytes(sink.getvalue())
+    return as_stream(table)
 
 
 def main() -> None:
@@ -111,11 +107,10 @@ def main() -> None:
     try:
         with ended_by_ctrl_c():
             answer = _answer(json.loads(sys.stdin.read()))
-    except QueryError as error:
-        sys.stderr.write(json.dumps({"error": str(error)}) + "\n")
-        sys.exit(3)
-    except MemoryError:
-        sys.stderr.write(json.dumps({"error": "the query needs more memory than it may have"}) + "\n")
+    except (QueryError, MemoryError) as error:
+        lacking = "the query needs more memory than it may have"
+        reason = str(error) if isinstance(error, QueryError) else lacking
+        sys.stderr.write(json.dumps({"error": reason}) + "\n")
         sys.exit(3)
     sys.stdout.buffer.write(answer)
     sys.stdout.buffer.flush()

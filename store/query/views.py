@@ -1,6 +1,7 @@
 """The views and macros of `query`: alignment, surroundings of an alert, efficiency, the table of runs."""
 
 from collections.abc import Iterable
+from functools import cached_property
 
 import pyarrow as pa
 import pyarrow.dataset as ds
@@ -8,23 +9,20 @@ from thermograd.store.efficiency.columns import INPUT, SCHEMA, efficiency_of
 from thermograd.store.events import column_names
 from thermograd.store.runs.catalogue import Run
 
-_SAMPLE_COLUMNS = column_names("sample")
-
-
 _CLASHING = frozenset(column_names("step")) | {"run_id", "writer", "time"}
 
 
 _RUNS_SCHEMA = pa.schema(
-    [
-        ("run_id", pa.string()),
-        ("name", pa.string()),
-        ("started", pa.timestamp("ns")),
-        ("ended", pa.timestamp("ns")),
-        ("state", pa.string()),
-        ("devices", pa.list_(pa.string())),
-        ("host", pa.string()),
-        ("source", pa.string()),
-    ]
+    {
+        "run_id": pa.string(),
+        "name": pa.string(),
+        "started": pa.timestamp("ns"),
+        "ended": pa.timestamp("ns"),
+        "state": pa.string(),
+        "devices": pa.list_(pa.string()),
+        "host": pa.string(),
+        "source": pa.string(),
+    }
 )
 
 
@@ -86,14 +84,13 @@ ON c.run_id = l.run_id AND c.device = l.device AND c.match_ns = l.time_ns
 """.format(
     columns=", ".join(
         f"l.{name} AS sample_{name}" if name in _CLASHING else f"l.{name}"
-        for name in _SAMPLE_COLUMNS
+        for name in column_names("sample")
         if name != "device"
     )
 )
 
 
 ALIGNED_VIEW = "CREATE VIEW aligned AS SELECT * FROM aligned_with(1.0)"
-
 
 AROUND = """
 CREATE MACRO around(moment, seconds) AS TABLE
@@ -129,22 +126,21 @@ class EfficiencySource:
     def __init__(self, samples: ds.Dataset, runs: Iterable[Run]) -> None:
         self._samples = samples
         self._devices = {run.run_id: run.facts.get("devices", {}) for run in runs}
-        self._table: pa.Table | None = None
 
     def __arrow_c_schema__(self) -> object:
         return SCHEMA.__arrow_c_schema__()
 
     def __arrow_c_stream__(self, requested_schema: object | None = None) -> object:
-        if self._table is None:
-            self._table = self._compute()
         return self._table.__arrow_c_stream__(requested_schema)
 
-    def _compute(self) -> pa.Table:
+    @cached_property
+    def _table(self) -> pa.Table:
         identity = ["run_id", "writer", "seq", "device"]
         table = self._samples.to_table(columns=[*identity, *INPUT])
         table = table.sort_by([(name, "ascending") for name in ("run_id", "device", "time_ns", "seq")])
         parts = []
-        for run_id, device in _distinct(table):
+        pairs = table.group_by(["run_id", "device"]).aggregate([]).to_pylist()
+        for run_id, device in sorted((pair["run_id"], pair["device"]) for pair in pairs):
             mask = (ds.field("run_id") == run_id) & (ds.field("device") == device)
             part = table.filter(mask)
             derived = efficiency_of(self._devices.get(run_id, {}).get(device, {}), part)
@@ -152,8 +148,3 @@ class EfficiencySource:
             rows = [a | b for a, b in zip(columns, derived, strict=True)]
             parts.append(pa.Table.from_pylist(rows, SCHEMA))
         return pa.concat_tables(parts) if parts else SCHEMA.empty_table()
-
-
-def _distinct(table: pa.Table) -> list[tuple[str, str]]:
-    pairs = table.group_by(["run_id", "device"]).aggregate([]).to_pylist()
-    return sorted((row["run_id"], row["device"]) for row in pairs)

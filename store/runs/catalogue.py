@@ -1,7 +1,6 @@
 """The runs of a directory: creating one, finding one by what a person types, saying what state it is in."""
 
 import os
-import re
 import secrets
 import shutil
 import socket
@@ -14,10 +13,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from thermograd.store.errors import LogError, RunNotFoundError
+from thermograd.store.errors import LogError, RunNotFoundError, os_errors_as
 from thermograd.store.files import open_segments, read_json, sealed_segments, write_json
 from thermograd.store.host import host_facts, is_alive, process_facts
 from thermograd.store.runs.facts import RUN_ID, run_facts_of, writer_facts_of
+from thermograd.store.text import slug
 
 FORMAT_VERSION = 1
 _BUILDER = "builder.json"
@@ -67,17 +67,14 @@ class Run:
 
     def live_writers(self) -> frozenset[str]:
         """Return the writers whose process runs and has not closed its log."""
-        newest = max((s.path.stat().st_mtime for s in self._tails()), default=0.0)
-        return frozenset(
-            str(facts.get("writer"))
-            for facts in self.writers()
-            if "closed_time_ns" not in facts and is_alive(facts, newest)
-        )
-
-    def _tails(self) -> Iterator[Any]:
+        times = [0.0]
         for segment in open_segments(self.path, "tail"):
-            if segment.path.exists():
-                yield segment
+            with suppress(OSError):  # its events have moved on
+                times.append(segment.path.stat().st_mtime)
+        return frozenset(str(w.get("writer")) for w in self._open_writers() if is_alive(w, max(times)))
+
+    def _open_writers(self) -> list[dict[str, Any]]:
+        return [facts for facts in self.writers() if "closed_time_ns" not in facts]
 
     def state(self) -> str:
         """Return live, finished, crashed, imported or simulated."""
@@ -96,13 +93,9 @@ class Run:
         Whether those still run cannot be asked from here: such a run may be ``crashed``, or only out of
         reach of the file system.
         """
-        here, live = socket.gethostname(), self.live_writers()
-        hosts = {
-            str(facts.get("host"))
-            for facts in self.writers()
-            if "closed_time_ns" not in facts and str(facts.get("writer")) not in live
-        }
-        return sorted(hosts - {here})
+        live = self.live_writers()
+        silent = {str(w.get("host")) for w in self._open_writers() if str(w.get("writer")) not in live}
+        return sorted(silent - {socket.gethostname()})
 
     def ended_time_ns(self) -> int | None:
         """When the last process that closed its log in order did so; None while live or after a crash."""
@@ -118,8 +111,7 @@ class Run:
         from thermograd.store.events import KINDS
         from thermograd.store.log.reader import snapshot
 
-        live = {segment.kind for segment in self._tails()}
-        live |= {segment.kind for segment in open_segments(self.path, "arrows")}
+        live = {segment.kind for suffix in ("tail", "arrows") for segment in open_segments(self.path, suffix)}
         totals = {}
         for kind in KINDS:
             sealed = sum((s.last or 0) - s.first + 1 for s in sealed_segments(self.path, kind))
@@ -135,9 +127,7 @@ class Run:
             "name": self.name,
             "started": _iso(self.started_time_ns),
             "ended": _iso(self.ended_time_ns()),
-            "steps": counts["step"],
-            "samples": counts["sample"],
-            "alerts": counts["alert"],
+            **{f"{kind}s": counts[kind] for kind in ("step", "sample", "alert")},
             "devices": sorted(self.facts.get("devices", {})),
             "state": self.state(),
         }
@@ -146,14 +136,12 @@ class Run:
 def _iso(time_ns: int | None) -> str | None:
     if time_ns is None:
         return None
-    moment = datetime.fromtimestamp(time_ns // 1_000_000_000, UTC)
-    return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
+    return f"{datetime.fromtimestamp(time_ns // 1_000_000_000, UTC):%Y-%m-%dT%H:%M:%SZ}"
 
 
 def new_run_id(name: str) -> str:
     """Return a new run id: when, the harmless characters of the name, and a random end."""
-    slug = re.sub(r"[^A-Za-z0-9._]+", "-", name).strip("-.")[:40].rstrip("-.") or "run"
-    return f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{slug}-{secrets.token_hex(2)}"
+    return f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{slug(name)}-{secrets.token_hex(2)}"
 
 
 def create_run(
@@ -188,12 +176,10 @@ def create_run(
 def _initialise(path: Path, run_id: str, name: str, facts: dict[str, Any]) -> Run:
     content = {"format_version": FORMAT_VERSION, "run_id": run_id, "name": name, "source": "recorded"}
     content |= {"started_time_ns": time.time_ns(), **host_facts()} | facts
-    try:
+    with os_errors_as(LogError, f"cannot create a run in {path.parent}"):
         path.mkdir(parents=True, exist_ok=True)
         if not (path / "run.json").exists():
             write_json(path / "run.json", content)
-    except OSError as error:
-        raise LogError(f"cannot create a run in {path.parent}: {error.strerror or error}") from error
     return Run(path)
 
 
@@ -209,16 +195,12 @@ def build_run(runs_dir: Path, name: str, facts: dict[str, Any]) -> Iterator[Run]
     hidden = runs_dir / f".{run_id}.partial"
     try:
         run = _initialise(hidden, run_id, name, facts)
-        try:
+        with os_errors_as(LogError, f"cannot create a run in {runs_dir}"):
             write_json(hidden / _BUILDER, process_facts())
-        except OSError as error:
-            raise LogError(f"cannot create a run in {runs_dir}: {error.strerror or error}") from error
         yield run
-        try:
+        with os_errors_as(LogError, f"cannot move the run into {runs_dir}"):
             (hidden / _BUILDER).unlink(missing_ok=True)
             hidden.replace(runs_dir / run_id)
-        except OSError as error:
-            raise LogError(f"cannot move the run into {runs_dir}: {error.strerror or error}") from error
     finally:
         shutil.rmtree(hidden, ignore_errors=True)
 

@@ -1,6 +1,7 @@
 """One run in words: facts, devices, alerts, and what `verify` found."""
 
-from collections.abc import Iterable, Mapping
+from collections import Counter, defaultdict
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -19,18 +20,15 @@ def run_facts_shown(run: Run) -> dict[str, Any]:
         "path": str(run.path),
         "facts": run.facts,
         "gaps": [m["text"] for m in marks if m["mark"] in ("gap", "error")],
-        "marks": _counted(m["mark"] for m in marks),
+        "marks": dict(Counter(m["mark"] for m in marks)),
         "watched": was_watched(marks),
         "alert_list": [{key: a[key] for key in keys} for a in sorted(alerts, key=lambda a: a["time_ns"])],
         "live_writers": sorted(run.live_writers()),
     }
 
 
-def _counted(names: Iterable[str]) -> dict[str, int]:
-    counts: dict[str, int] = {}
-    for name in names:
-        counts[name] = counts.get(name, 0) + 1
-    return counts
+def _clock(time_ns: int) -> str:
+    return datetime.fromtimestamp(time_ns / 1e9, UTC).strftime("%H:%M:%S.%f")[:-3]
 
 
 def describe_run(shown: Mapping[str, Any]) -> str:
@@ -39,10 +37,8 @@ def describe_run(shown: Mapping[str, Any]) -> str:
     lines = [f"{shown['run_id']}  ({shown['state']})", f"  name     {cell_text(shown['name'])}"]
     lines.append(f"  started  {shown['started'] or 'unknown'}   ended  {shown['ended'] or '-'}")
     if facts.get("model"):
-        model = facts["model"]
-        lines.append(
-            f"  model    {cell_text(model.get('class'))}, {_count(model.get('parameters'))} parameters"
-        )
+        kind, size = cell_text(facts["model"].get("class")), facts["model"].get("parameters")
+        lines.append(f"  model    {kind}, {f'{size:,}' if isinstance(size, int) else '?'} parameters")
     counts = f"{shown['steps']} steps, {shown['samples']} samples, {shown['alerts']} alerts"
     lines += [f"  events   {counts}", f"  path     {shown['path']}"]
     if isinstance(facts.get("truth"), dict):
@@ -64,21 +60,18 @@ def describe_run(shown: Mapping[str, Any]) -> str:
     lines += [
         f"  {_clock(a['time_ns'])}  {a['severity']:<8}  {a['alert']:<17}  {cell_text(a['message'])}"
         for a in shown["alert_list"]
-    ] or [_no_alert(shown)]
+    ]
+    if not shown["alert_list"]:
+        unwatched = f" recorded: nothing watched this run; see thermograd replay {shown['run_id']}"
+        lines.append(f"  none{'' if shown['watched'] else unwatched}")
     return "\n".join(lines)
-
-
-def _no_alert(shown: Mapping[str, Any]) -> str:
-    if shown["watched"]:
-        return "  none"
-    return f"  none recorded: nothing watched this run; see thermograd replay {shown['run_id']}"
 
 
 def by_reason(missing: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Return (reason, sensors) so that sensors that share a reason stand together."""
-    groups: dict[str, list[str]] = {}
+    groups: dict[str, list[str]] = defaultdict(list)
     for sensor, reason in missing.items():
-        groups.setdefault(cell_text(reason), []).append(cell_text(sensor))
+        groups[cell_text(reason)].append(cell_text(sensor))
     return [(reason, ", ".join(sensors)) for reason, sensors in groups.items()]
 
 
@@ -89,14 +82,6 @@ def _device_line(name: str, device: Mapping[str, Any]) -> str:
     if device.get("sensors"):
         parts.append(f"sensors: {', '.join(device['sensors'])}")
     return "; ".join(parts)
-
-
-def _count(value: Any) -> str:
-    return f"{value:,}" if isinstance(value, int) else "?"
-
-
-def _clock(time_ns: int) -> str:
-    return datetime.fromtimestamp(time_ns / 1e9, UTC).strftime("%H:%M:%S.%f")[:-3]
 
 
 def describe_verification(result: Mapping[str, Any]) -> str:

@@ -16,15 +16,7 @@ _NUMBERS = frozenset({"rated_power_w", "power_limit_w", "temperature_limit_c", "
 
 
 def run_facts_of(content: Mapping[str, Any], directory: str) -> dict[str, Any]:
-    """Return the facts of a run from the content of its ``run.json``.
-
-    Parameters
-    ----------
-    content
-        As read.
-    directory
-        The name of the run's directory: the run's id, whatever the file says.
-    """
+    """Return the facts of a run from the content of its ``run.json``; its id is its `directory`'s name."""
     facts = _checked(content)
     if "run_id" in facts:
         facts["run_id"] = directory

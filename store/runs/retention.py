@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from thermograd.store.errors import LogError
+from thermograd.store.errors import LogError, os_errors_as
 from thermograd.store.runs.catalogue import Run, list_runs
 
 _UNITS_S = {"h": 3600.0, "d": 86_400.0, "w": 7 * 86_400.0}
@@ -37,12 +37,7 @@ class OldRun(NamedTuple):
 
 
 def parse_age(text: str) -> float:
-    """Return an age such as ``12h``, ``30d`` or ``4w`` in seconds.
-
-    Raises
-    ------
-    ValueError
-        If the text is of another form.
+    """Return an age such as ``12h``, ``30d`` or ``4w`` in seconds; a ValueError says what is allowed.
 
     Examples
     --------
@@ -82,30 +77,19 @@ def prune(runs_dir: Path, age_s: float, delete: bool) -> Iterator[OldRun]:
 def delete_run(run: Run) -> None:
     """Delete a run: it disappears in one step, then its files are removed.
 
-    Raises
-    ------
-    LogError
-        If the run is live, cannot be moved away, or leaves files that cannot be removed; those are tried
-        again by `finish_deletions`.
+    Raises LogError if the run is live, cannot be moved away, or leaves files that cannot be removed; those
+    are tried again by `finish_deletions`.
     """
     if run.live_writers():
         raise LogError(f"run {run.run_id} is live; it is not deleted")
     hidden = run.path.with_name(f".{run.path.name}.deleted")
-    try:
+    with os_errors_as(LogError, f"cannot delete run {run.run_id}"):
         run.path.replace(hidden)
-    except OSError as error:
-        raise LogError(f"cannot delete run {run.run_id}: {error.strerror or error}") from error
     _remove(hidden)
 
 
 def finish_deletions(runs_dir: Path) -> None:
-    """Remove what deletions that were interrupted left behind.
-
-    Raises
-    ------
-    LogError
-        If some of it cannot be removed.
-    """
+    """Remove what deletions that were interrupted left behind; LogError if some of it cannot be removed."""
     for hidden in runs_dir.glob(".*.deleted"):
         _remove(hidden)
 
@@ -116,7 +100,5 @@ def _remove(hidden: Path) -> None:
     except FileNotFoundError:  # another removes it too
         return
     except OSError as error:
-        reason = error.strerror or error
-        raise LogError(
-            f"cannot remove {error.filename or hidden}: {reason}; the run is out of sight"
-        ) from error
+        where, reason = error.filename or hidden, error.strerror or error
+        raise LogError(f"cannot remove {where}: {reason}; the run is out of sight") from error

@@ -33,10 +33,11 @@ class WholeRun:
         self._writers[writer.writer] = writer
         return writer.writer
 
-    def append(self, writer: str, kind: str, values: Mapping[str, Any]) -> int | None:
-        """Append an event; return its `seq`, or None where it could not be written."""
+    def append(self, writer: str, time_ns: int, kind: str, values: Mapping[str, Any]) -> int | None:
+        """Append an event, at `time_ns` if it has no time of its own; return its `seq`, None if lost."""
         self.appended += 1
-        return self._writers[writer].append(kind, **values)
+        timed = {"time_ns": time_ns, "monotonic_ns": time_ns, **values}
+        return self._writers[writer].append(kind, **timed)
 
     def close(self) -> int:
         """End the writers; return how many events could not be written."""

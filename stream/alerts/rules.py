@@ -183,50 +183,43 @@ class ThrottleRule:
         return [self._to_alert(values, episode) for episode in self._detector.started]
 
     def _to_alert(self, values: Mapping[str, Any], episode: ThrottleEpisode) -> Alert:
+        is_warning = episode.condition == "throttle.warn"
+        metric = "temperature_c" if is_warning else "sm_clock_mhz"
+        sentence, threshold = self._warning() if is_warning else self._loss(episode, values)
+        limit_c, temperature_c = self._detector.temperature_limit_c, as_float(values.get("temperature_c"))
+        limit = "" if limit_c is None else f" (limit {limit_c:.0f} degC)"
+        heat = "" if temperature_c is None else f" at {temperature_c:.0f} degC{limit}"
         return alert_from(
             values,
             episode.condition,
             _SEVERITIES[episode.condition],
-            f"{self._device}: {self._sentence(episode, values)}",
+            f"{self._device}: {sentence.format(heat=heat)}",
             device=self._device,
+            metric=metric,
+            value=as_float(values.get(metric)),
+            score=None if is_warning else self._detector.clock_loss,
+            threshold=threshold,
             onset_time_ns=(self._clock.origin_ns or 0) + round(episode.onset_s * 1e9),
             definition=self._detector.definition_id,
-            **self._found(episode, values),
         )
 
-    def _found(self, episode: ThrottleEpisode, values: Mapping[str, Any]) -> dict[str, Any]:
+    def _warning(self) -> tuple[str, float | None]:
+        """Return the sentence and the temperature from which on is warned."""
         detector = self._detector
-        if episode.condition == "throttle.warn":
-            limit_c = detector.temperature_limit_c
-            return {
-                "metric": "temperature_c",
-                "value": as_float(values.get("temperature_c")),
-                "threshold": None if limit_c is None else limit_c - detector.warn_margin_c,
-            }
-        usual_mhz = detector.usual_clock_mhz or 0.0
-        return {
-            "metric": "sm_clock_mhz",
-            "value": as_float(values.get("sm_clock_mhz")),
-            "score": detector.clock_loss,
-            "threshold": usual_mhz * (1.0 - detector.clock_loss_ratio),
-        }
-
-    def _sentence(self, episode: ThrottleEpisode, values: Mapping[str, Any]) -> str:
-        detector = self._detector
-        temperature_c = as_float(values.get("temperature_c"))
+        reported = max(detector.thermal_share or 0.0, detector.brake_share or 0.0) > 0.0
         limit_c = detector.temperature_limit_c
-        limit = "" if limit_c is None else f" (limit {limit_c:.0f} degC)"
-        heat = "" if temperature_c is None else f" at {temperature_c:.0f} degC{limit}"
-        if episode.condition == "throttle.warn":
-            if max(detector.thermal_share or 0.0, detector.brake_share or 0.0) > 0.0:
-                return f"the driver reports throttling{heat}"
-            return f"close to throttling{heat}"
-        cause = _CAUSES[episode.condition]
-        loss_pct = 100.0 * (detector.clock_loss or 0.0)
-        return (
-            f"{cause}{heat}: clock {as_float(values.get('sm_clock_mhz')) or 0.0:.0f} MHz, "
-            f"{loss_pct:.0f} % below its usual {detector.usual_clock_mhz or 0.0:.0f} MHz"
+        sentence = "the driver reports throttling{heat}" if reported else "close to throttling{heat}"
+        return sentence, None if limit_c is None else limit_c - detector.warn_margin_c
+
+    def _loss(self, episode: ThrottleEpisode, values: Mapping[str, Any]) -> tuple[str, float]:
+        """Return the sentence and the clock below which it is a loss."""
+        detector = self._detector
+        usual_mhz, clock_mhz = detector.usual_clock_mhz or 0.0, as_float(values.get("sm_clock_mhz")) or 0.0
+        sentence = (
+            f"{_CAUSES[episode.condition]}{{heat}}: clock {clock_mhz:.0f} MHz, "
+            f"{100.0 * (detector.clock_loss or 0.0):.0f} % below its usual {usual_mhz:.0f} MHz"
         )
+        return sentence, usual_mhz * (1.0 - detector.clock_loss_ratio)
 
 
 class GapRule:

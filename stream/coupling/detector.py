@@ -70,7 +70,15 @@ class CouplingBank:
         mean_rate: float = 0.002,
         driver_lags: int = 1,
     ) -> None:
+        if not (alarm_ticks > 1 and max_lag >= 1 and order >= 1 and 0.9 <= forgetting <= 1.0):
+            raise ValueError(
+                f"alarm_ticks={alarm_ticks!r}, max_lag={max_lag!r}, order={order!r}, "
+                f"forgetting={forgetting!r}; expected > 1, >= 1, >= 1, 0.9 to 1"
+            )
+        self.drivers = drivers
         self.alarm_ticks, self.max_lag, self.warmup_ticks = alarm_ticks, max_lag, warmup_ticks
+        self.order, self.forgetting, self.driver_lags = order, forgetting, driver_lags
+        self.scale_rate, self.mean_rate = scale_rate, mean_rate
         self._innovations = Innovations(
             1 + sensors, drivers, order, forgetting, scale_rate, mean_rate, driver_lags
         )
@@ -176,7 +184,7 @@ def _mean(cells: Floats) -> Floats:
     return total
 
 
-class CouplingMonitor(base.Estimator):  # type: ignore[misc]  # river ships no types
+class CouplingMonitor(CouplingBank, base.Estimator):  # type: ignore[misc]  # river ships no types
     """Raises an alarm when what is new in x goes along with what is new in y.
 
     To be fed once per tick, 1 s by convention: x is, say, the logarithm of the gradient norm, y a
@@ -233,60 +241,28 @@ class CouplingMonitor(base.Estimator):  # type: ignore[misc]  # river ships no t
         mean_rate: float = 0.002,
         driver_lags: int = 1,
     ) -> None:
-        if not (alarm_ticks > 1 and max_lag >= 1 and order >= 1 and 0.9 <= forgetting <= 1.0):
-            raise ValueError(
-                f"alarm_ticks={alarm_ticks!r}, max_lag={max_lag!r}, order={order!r}, "
-                f"forgetting={forgetting!r}; expected > 1, >= 1, >= 1, 0.9 to 1"
-            )
-        self.drivers = drivers
-        self.alarm_ticks = alarm_ticks
-        self.max_lag = max_lag
-        self.warmup_ticks = warmup_ticks
-        self.order = order
-        self.forgetting = forgetting
-        self.scale_rate = scale_rate
-        self.mean_rate = mean_rate
-        self.driver_lags = driver_lags
-        self._bank = CouplingBank(
+        super().__init__(
             1, drivers, alarm_ticks, max_lag, warmup_ticks, order, forgetting, scale_rate, mean_rate,
             driver_lags,
         )  # fmt: skip
 
     @property
-    def detected(self) -> bool:
-        """Whether the latest tick raised the alarm."""
-        return self._bank.detected
-
-    @property
-    def e_value(self) -> float:
-        """What the bets begun since the last alarm are worth."""
-        return self._bank.e_value
-
-    @property
-    def run_e_value(self) -> float:
-        """What the bets of the whole run are worth."""
-        return self._bank.run_e_value
-
-    @property
     def lag(self) -> int:
         """Ticks by which y follows x where the evidence is strongest."""
-        return self._bank.of(0)[0]
+        return self.of(0)[0]
 
     @property
     def strength(self) -> float:
         """Correlation of the innovations at `lag`, recently."""
-        return self._bank.of(0)[1]
+        return self.of(0)[1]
 
-    @property
-    def alarms(self) -> int:
-        """Alarms so far."""
-        return self._bank.alarms
-
-    def update(self, x: float | None, y: float | None, drivers: Sequence[float | None] = ()) -> None:
+    def update(  # type: ignore[override]  # one y
+        self, x: float | None, y: float | None, drivers: Sequence[float | None] = ()
+    ) -> None:
         """Learn one tick; None, NaN and infinity stand for what is not known."""
         if len(drivers) != self.drivers:
             raise ValueError(f"{len(drivers)} drivers given; this monitor was made for {self.drivers}")
-        self._bank.update(_known(x), (_known(y),), [_known(value) for value in drivers])
+        super().update(_known(x), (_known(y),), [_known(value) for value in drivers])
 
 
 def _known(value: float | None) -> float:

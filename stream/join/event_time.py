@@ -285,11 +285,7 @@ def _put(entries: list[_Entry], entry: _Entry) -> None:
     if not entries or entries[-1][0] < entry[0]:
         entries.append(entry)
     else:
-        insort(entries, entry, key=_first)
-
-
-def _first(entry: _Entry) -> _Key:
-    return entry[0]
+        insort(entries, entry, key=itemgetter(0))
 
 
 def _time_ns(entry: _Entry) -> int:

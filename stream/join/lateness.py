@@ -10,6 +10,7 @@ live layer writes them into the log as a mark; a replay reads the marks and leav
 import json
 from bisect import bisect_right
 from collections.abc import Iterable, Mapping
+from operator import itemgetter
 from typing import Any
 
 EVERY_DEVICE = "*"
@@ -40,10 +41,10 @@ class LateEvents:
         """Return whether `what` leaves an event out: if it is too late, or, in a replay, if it was."""
         if self.recorded:
             ranges = self._ranges.get((what, writer, kind), []) if self._ranges else []
-            at = bisect_right(ranges, seq, key=_first) - 1
+            at = bisect_right(ranges, seq, key=itemgetter(0)) - 1
             return at >= 0 and seq <= ranges[at][1]
         if too_late:
-            _extend(self._ranges.setdefault((what, writer, kind), []), seq, seq)
+            extend_ranges(self._ranges.setdefault((what, writer, kind), []), seq, seq)
         return too_late
 
     def mark(self, seen: Mapping[tuple[str, str], int] | None = None) -> dict[str, Any] | None:
@@ -73,7 +74,7 @@ class LateEvents:
             for entry in _detail(values).get("left_out", ()):
                 for first, last in entry["seq"]:
                     key = (str(entry["from"]), str(entry["writer"]), str(entry["kind"]))
-                    _extend(result._ranges.setdefault(key, []), int(first), int(last))
+                    extend_ranges(result._ranges.setdefault(key, []), int(first), int(last))
         return result
 
 
@@ -97,11 +98,8 @@ def _detail(values: Mapping[str, Any]) -> dict[str, Any]:
     return detail if isinstance(detail, dict) else {}
 
 
-def _first(entry: list[int]) -> int:
-    return entry[0]
-
-
-def _extend(ranges: list[list[int]], first: int, last: int) -> None:
+def extend_ranges(ranges: list[list[int]], first: int, last: int) -> None:
+    """Add first to last at the end; what follows the last range without a gap extends it."""
     if ranges and ranges[-1][1] + 1 == first:
         ranges[-1][1] = last
     else:

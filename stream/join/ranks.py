@@ -5,10 +5,11 @@ Only what they find is brought together: findings are few.
 """
 
 from bisect import insort
+from operator import itemgetter
 from typing import Any
 
 from thermograd.stream.alerts.alert import Alert, gravity
-from thermograd.stream.join.lateness import LateEvents
+from thermograd.stream.join.lateness import LateEvents, extend_ranges
 
 _RANKS = "ranks"  # what these left out, in the log's marks
 _Key = tuple[int, str, int]  # time_ns, writer, seq
@@ -60,7 +61,7 @@ class RankGroups:
             if self._is_late(key):
                 told.append(_with_ranks(alert, [rank]))
             else:
-                insort(self._waiting, (key, rank, alert), key=_key)
+                insort(self._waiting, (key, rank, alert), key=itemgetter(0))
         self._reached[rank] = (step, time_ns)
         if self._newest_ns is None or time_ns > self._newest_ns:
             self._newest_ns = time_ns
@@ -125,13 +126,6 @@ def _with_ranks(alert: Alert, ranks: list[int]) -> Alert:
     """Return the alert with the ranks that found it, those in a row as a range."""
     runs: list[list[int]] = []
     for rank in ranks:
-        if runs and runs[-1][1] + 1 == rank:
-            runs[-1][1] = rank
-        else:
-            runs.append([rank, rank])
+        extend_ranges(runs, rank, rank)
     text = ", ".join(str(first) if first == last else f"{first}-{last}" for first, last in runs)
     return alert | {"message": f"{alert['message']} (rank {text})"}
-
-
-def _key(entry: tuple[_Key, int, Alert]) -> _Key:
-    return entry[0]

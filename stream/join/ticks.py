@@ -9,6 +9,7 @@ is within it is sorted by time before it is added up, so the result does not dep
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from math import frexp, isfinite, nan
+from operator import itemgetter
 from typing import Any, NamedTuple
 
 from thermograd.stream.join.lateness import EVERY_DEVICE
@@ -107,7 +108,7 @@ class Ticks:
 
     def _fill(self, state: "_Device", tick: int) -> Tick:
         steps = [step for step in self._steps.get(tick, ()) if state.name not in step.refused]
-        steps.sort(key=_key)
+        steps.sort(key=itemgetter(0))
         values = [step.values for step in steps]
         x = _mean([step.x for step in steps if isfinite(step.x)])
         sample = state.samples.pop(tick, None)
@@ -180,10 +181,6 @@ def _tick(time_ns: int) -> int:
 def _last_tick(watermark_ns: int | None) -> int:
     """Return the last tick that is over, for its end has been reached."""
     return -1 if watermark_ns is None else watermark_ns // _TICK_NS - 1
-
-
-def _key(step: "_Step") -> _Key:
-    return step.key
 
 
 def _number(value: Any) -> float:

@@ -135,11 +135,7 @@ class Exporter:
 
     def _training(self) -> Iterator[Metric]:
         yield InfoMetricFamily("thermograd_run", "The run that is recorded.", value=self._run)
-        for column, (name, factor, text) in _STEP_GAUGES.items():
-            gauge = GaugeMetricFamily(f"thermograd_{name}", text, labels=["rank"])
-            for rank, values in sorted(self._steps.items()):
-                _add(gauge, [rank], values.get(column), factor)
-            yield gauge
+        yield from _gauges("", _STEP_GAUGES, "rank", self._steps)
 
     def _hardware(self) -> Iterator[Metric]:
         fresh = {
@@ -149,11 +145,7 @@ class Exporter:
         }
         for kind in ("gpu", "cpu"):
             ours = {d: v for d, v in fresh.items() if (d == "cpu") == (kind == "cpu")}
-            for column, (name, factor, text) in _DEVICE_GAUGES.items():
-                gauge = GaugeMetricFamily(f"thermograd_{kind}_{name}", text, labels=["device"])
-                for device, values in ours.items():
-                    _add(gauge, [printable(device)], values.get(column), factor)
-                yield gauge
+            yield from _gauges(f"{kind}_", _DEVICE_GAUGES, "device", ours)
         throttled = CounterMetricFamily(
             "thermograd_throttled_seconds", "Time throttled so far.", labels=["device", "reason"]
         )
@@ -189,6 +181,19 @@ class Exporter:
             counter = CounterMetricFamily(f"thermograd_{name}", text)
             counter.add_metric([], self._counts[column])
             yield counter
+
+
+def _gauges(
+    prefix: str,
+    table: Mapping[str, tuple[str, float, str]],
+    label: str,
+    latest: Mapping[str, Mapping[str, Any]],
+) -> Iterator[Metric]:
+    for column, (name, factor, text) in table.items():
+        gauge = GaugeMetricFamily(f"thermograd_{prefix}{name}", text, labels=[label])
+        for key, values in sorted(latest.items()):
+            _add(gauge, [printable(key)], values.get(column), factor)
+        yield gauge
 
 
 def _add(family: Any, labels: list[str], value: Any, factor: float) -> None:

@@ -30,13 +30,8 @@ _CONDITIONS = {
 }
 _SEVERITY_STYLES = {"critical": "bold red", "warning": "yellow", "info": "cyan"}
 _RUN_STYLES = {"live": "bold green", "crashed": "bold red", "silent": "bold yellow"}
-# column, digits after the point, width, least width of the screen that has it
-_COLUMNS = (
-    ("temperature_c", 0, 3, 0),
-    ("power_w", 0, 4, 0),
-    ("sm_clock_mhz", 0, 4, 52),
-    ("utilization_pct", 0, 3, 44),
-)
+# column, width, least width of the screen that has it
+_COLUMNS = (("temperature_c", 3, 0), ("power_w", 4, 0), ("sm_clock_mhz", 4, 52), ("utilization_pct", 3, 44))
 _CORRELATED = ("temperature_c", "power_w", "sm_clock_mhz")
 _WITH_CORRELATIONS = 72
 _LONGEST_NAME = 40
@@ -71,11 +66,9 @@ def frame_lines(
     for line in lines:
         line.rstrip()
         line.truncate(width)
-    return [Text(_to_plain(line.plain), style="") for line in lines] if ascii_only else lines
-
-
-def _to_plain(text: str) -> str:
-    return text.translate(_PLAIN).encode("ascii", "replace").decode()
+    if not ascii_only:
+        return lines
+    return [Text(line.plain.translate(_PLAIN).encode("ascii", "replace").decode()) for line in lines]
 
 
 def _header(state: WatchState, run: RunFacts, now_ns: int, width: int) -> list[Text]:
@@ -106,11 +99,8 @@ def _training(state: WatchState, width: int) -> list[Text]:
         head = f"{metric:<9} {_number(last):>9}"
         scale = _scale(history) if width >= 60 else ""
         room = width - len(head) - 2 - (len(scale) + 2 if scale else 0)
-        lines.append(
-            Text.assemble(
-                head, "  ", (sparkline(history, room), "cyan"), "  " if scale else "", (scale, "dim")
-            )
-        )
+        curve = (sparkline(history, room), "cyan")
+        lines.append(Text.assemble(head, "  ", curve, "  " if scale else "", (scale, "dim")))
     step = state.step or {}
     rest = [f"rate {_number(step.get('learning_rate'))}", f"step time {_number(step.get('step_time_s'))} s"]
     rest += [f"epoch {_number(step.get('epoch'))}"] if width >= 60 else []
@@ -147,18 +137,17 @@ def sparkline(values: Iterable[float], width: int) -> str:
     usual = finite[(len(finite) - 1) * 19 // 20]
     if len(finite) >= 20 and high - low > 4 * (usual - low) > 0:  # a few spikes must not flatten all the rest
         high = low + 2 * (usual - low)
-    span = high - low
-    span = span if isfinite(span) else 0.0
+    span = high - low if isfinite(high - low) else 0.0
     return "".join(_block((x - low) / span if span > 0 else 0.0) if isfinite(x) else "×" for x in shown)
+
+
+def _block(share: float) -> str:
+    return _BLOCKS[min(int(share * len(_BLOCKS)), len(_BLOCKS) - 1)]
 
 
 def _largest(values: Sequence[float]) -> float:
     odd = [x for x in values if not isfinite(x)]
     return odd[0] if odd else max(values)
-
-
-def _block(share: float) -> str:
-    return _BLOCKS[min(int(share * len(_BLOCKS)), len(_BLOCKS) - 1)]
 
 
 def _devices(state: WatchState, width: int, room: int) -> list[Text]:
@@ -174,8 +163,8 @@ def _devices(state: WatchState, width: int, room: int) -> list[Text]:
 def _device_table(state: WatchState, devices: Sequence[str], width: int) -> Table:
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim")
     table.add_column("device")
-    columns = [column for column in _COLUMNS if width >= column[3]]
-    for name, _, cells, _ in columns:
+    columns = [column for column in _COLUMNS if width >= column[2]]
+    for name, cells, _ in columns:
         table.add_column(signal(name).symbol, justify="right", min_width=cells, no_wrap=True)
     table.add_column("state", min_width=5, no_wrap=True)
     wide = width >= _WITH_CORRELATIONS
@@ -185,7 +174,7 @@ def _device_table(state: WatchState, devices: Sequence[str], width: int) -> Tabl
         table.add_column("e-value", justify="right", no_wrap=True)
     for device in devices:
         sample = state.samples[device]
-        row: list[str | Text] = [_fixed(sample.get(name), digits) for name, digits, _, _ in columns]
+        row: list[str | Text] = [_fixed(sample.get(name), 0) for name, _, _ in columns]
         row.append(Text(*_CONDITIONS[state.throttle_state(device)]))
         if wide:
             row += [_fixed(state.correlation(device, name), 2, sign=True) for name in _CORRELATED]

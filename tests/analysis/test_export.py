@@ -133,7 +133,7 @@ def test_a_failed_export_leaves_the_old_file_as_it_was(
 ) -> None:
     path = tmp_path / "log.json"
     path.write_text("old")
-    monkeypatch.setattr(Path, "replace", _no_space)
+    monkeypatch.setattr("os.replace", _no_space)
     with pytest.raises(ThermogradError, match=r"cannot write .*log\.json: no space left"):
         export_run(pair, "grad_norm_log", path)
     monkeypatch.undo()

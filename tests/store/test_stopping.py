@@ -4,7 +4,6 @@ Each test starts the command in a process of its own and waits for a sign that i
 queries would last for minutes; that the process ends at all within the wait is the assertion.
 """
 
-import os
 import signal
 import subprocess
 import sys
@@ -37,7 +36,7 @@ COMMAND = textwrap.dedent(
     """
 )
 CONNECTING = "thermograd.store.query.connection:_connect"
-ASKING = "thermograd.store.query.connection:_deadline"
+ASKING = "thermograd.store.query.connection:acting_after"
 PRINTING = "thermograd.store.query.encode:write_result"
 
 
@@ -101,14 +100,13 @@ class TestCtrlC:
         process.send_signal(signal.SIGINT)
         assert end(process) == (-signal.SIGINT, "")
 
-    def test_leaves_no_half_written_file(self, start, tmp_path):
-        target = tmp_path / "out.csv"
-        pipe = tmp_path / ".out.csv.tmp"
-        os.mkfifo(pipe)  # it takes less than is written, so the file is half written for as long as we look
-        process = start(PRINTING, "SELECT * FROM range(200000)", "-o", str(target))
-        with pipe.open("rb"):  # both wait for each other here
-            process.send_signal(signal.SIGINT)
-            assert end(process) == (-signal.SIGINT, "")
+    def test_leaves_no_half_written_file(self, start, monkeypatch, tmp_path):
+        """Interrupted when all is written and nothing is in its place yet."""
+        waiting = COMMAND.replace("return original", "import time; time.sleep(60); return original")
+        monkeypatch.setitem(globals(), "COMMAND", waiting)
+        process = start("os:chmod", "SELECT * FROM range(200000)", "-o", str(tmp_path / "out.csv"))
+        process.send_signal(signal.SIGINT)
+        assert end(process) == (-signal.SIGINT, "")
         assert list(tmp_path.iterdir()) == []
 
     def test_stays_ignored_where_it_was_ignored(self, start, monkeypatch, tmp_path):

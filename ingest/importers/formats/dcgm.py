@@ -10,7 +10,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from thermograd.ingest.importers.reading import LeftOutError, check_bounds, json_of, require_whole, text_lines
+from thermograd.ingest.importers.reading import (
+    WHOLE,
+    LeftOutError,
+    check_bounds,
+    json_of,
+    require_whole,
+    text_lines,
+)
 from thermograd.ingest.importers.recording import Format, Head, Hints, Recording, of_no_use
 from thermograd.ingest.importers.zones import Moment, read_epoch
 from thermograd.store.errors import ImportFormatError
@@ -37,8 +44,6 @@ _METRICS: dict[str, tuple[str, float]] = {  # column, and the factor to its unit
     "PCIE_REPLAY_COUNTER": ("pcie_replays", 1),
 }
 _PREFIX = "DCGM_FI_DEV_"
-_WHOLE = {"clock_event_mask", "throttled_power_ns", "throttled_thermal_ns", "throttled_brake_ns"}
-_WHOLE |= {"ecc_corrected", "ecc_uncorrected", "pcie_replays"}
 _INT32_BLANK, _INT64_BLANK, _FLOAT_BLANK = 0x7FFFFFF0, 0x7FFFFFFFFFFFFFF0, 140737488355328.0
 _SAMPLE = re.compile(r"[A-Za-z_:][\w:]*\s*(\{.*\})?\s+[-+\w.]+(\s+-?\d+)?\s*", re.ASCII)
 _NO_TIME = "a sample without a timestamp"
@@ -96,7 +101,7 @@ def _number(column: str, value: float, factor: float) -> float | int | None:
         return None
     if int(value) in range(int(_FLOAT_BLANK), int(_FLOAT_BLANK) + 16):
         return None
-    if column not in _WHOLE:
+    if column not in WHOLE:
         return float(value * factor)
     if value < 0:
         raise LeftOutError(f"{column} below 0", value)

@@ -9,7 +9,7 @@ is the power and the other the average.
 import re
 from typing import Any, NamedTuple
 
-from thermograd.ingest.importers.reading import LeftOutError, check_bounds, read_number
+from thermograd.ingest.importers.reading import WHOLE, LeftOutError, check_bounds, read_number
 from thermograd.ingest.importers.recording import of_no_use
 from thermograd.ingest.importers.table import Table, csv_format
 from thermograd.ingest.importers.zones import Moment, read_time
@@ -19,17 +19,8 @@ _HEADER_CELL = re.compile(r"(?P<field>[a-z][a-z0-9_.]*)(?: \[(?P<unit>[^\]]+)\])
 _CELL = re.compile(r"(?P<number>[^ ]+)(?: (?P<unit>[^ ]+))?")
 _ABSENT = re.compile(r"\[?(n/a|not supported|unknown error|not found|insufficient permissions)\]?", re.I)
 _LOST = re.compile(r"\[(gpu is lost|gpu requires reset|reset required)\]", re.I)
-_UNITS: dict[str, float] = {
-    "%": 1,
-    "W": 1,
-    "MHz": 1,
-    "C": 1,
-    "B": 1,
-    "KiB": 2**10,
-    "MiB": 2**20,
-    "GiB": 2**30,
-    "us": 1000,
-}
+_UNITS = {"KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "us": 1000}  # to B, and to ns
+_UNITS |= dict.fromkeys(("%", "W", "MHz", "C", "B"), 1)
 _FIELDS = {  # column (more than one field: added up), the unit where the header has none
     "utilization.gpu": ("utilization_pct", "%"),
     "power.draw": ("power_w", "W"),
@@ -60,9 +51,6 @@ _INSTEAD = {  # the field that is not taken where the other one is there
     "clocks.sm": "clocks.current.sm",
     "clocks.mem": "clocks.current.memory",
     "clocks_throttle_reasons.active": "clocks_event_reasons.active",
-}
-_COUNTERS = {"ecc_corrected", "ecc_uncorrected"} | {
-    column for column, unit in _FIELDS.values() if unit == "us"
 }
 _DEVICE_FIELDS = ("uuid", "gpu_uuid", "index", "pci.bus_id", "gpu_bus_id", "serial", "gpu_serial")
 _MODEL_FIELDS = ("name", "gpu_name")
@@ -114,7 +102,7 @@ class _NvidiaSmi(Table):
         values: dict[str, Any] = {"device": self._device(named)}
         for position, column in self._columns.items():
             value = _value(column, cells[position])
-            if value is not None and column.name in values and column.name in _COUNTERS:
+            if value is not None and column.name in values and column.name in WHOLE:
                 value += values[column.name] or 0
             if value is not None or column.name not in values:
                 values[column.name] = value
@@ -162,7 +150,7 @@ def _value(column: _Column, text: str) -> float | int | None:
     if match is None or (unit is not None and unit not in _UNITS):
         raise LeftOutError(f"torn row: {column.name} is not a number with a known unit", text)
     number = read_number(column.name, match["number"]) * (_UNITS[unit] if unit else column.factor)
-    if column.name not in _COUNTERS:
+    if column.name not in WHOLE:
         return float(number)
     if not 0 <= number < 2**62:
         raise LeftOutError(f"{column.name} is no counter", text)

@@ -19,12 +19,23 @@ from thermograd.ingest.importers.zones import Moment, read_epoch, read_time, sho
 from thermograd.store.errors import ImportFormatError
 
 SIGNALS = frozenset({"util_pct", "temp_c", "power_w", "rle_smoothed", "rle_raw"})
+_COLUMNS = {  # the first of some columns that has a value, and what converts it
+    "utilization_pct": {"util_pct": 1.0},
+    "power_w": {"power_w": 1.0},
+    "temperature_c": {"temp_c": 1.0},
+    "memory_temperature_c": {"vram_temp_c": 1.0, "gpu_memory_temp": 1.0},
+    "fan_pct": {"fan_pct": 1.0, "gpu_fan_pct": 1.0},
+    "reported_rle": {"rle_smoothed": 1.0},  # the published correlations are of the smoothed one
+    "_a_load": {"a_load": 1.0},
+}
+# Memory is in GiB, which the source calls GB: its values are whole pages.
+_GPU_COLUMNS = {"sm_clock_mhz": {"gpu_clock_mhz": 1.0}, "memory_used_bytes": {"gpu_memory_used_gb": 2.0**30}}
+_CPU_COLUMNS = {"sm_clock_mhz": {"cpu_freq_ghz": 1e3, "cpu_freq_mhz": 1.0}}
 _NUMERIC = (
     *("util_pct", "power_w", "temp_c", "vram_temp_c", "gpu_memory_temp", "fan_pct", "gpu_fan_pct"),
     *("gpu_clock_mhz", "cpu_freq_mhz", "cpu_freq_ghz", "gpu_memory_used_gb", "rle_smoothed", "a_load"),
     *("rle_raw", "rle_norm", "E_th", "E_pw", "t_sustain_s", "rolling_peak", "cycles_per_joule"),
 )  # the last line is not imported, but garbage in it means a torn row
-_NOTHING: dict[str, float | None] = dict.fromkeys(_NUMERIC)
 _BOUNDS = {
     "util_pct": (0.0, 100.5, "%"),
     "temp_c": (-50.0, 150.0, "degC"),
@@ -65,9 +76,14 @@ class _DeviceLog(Table):
             raise LeftOutError("torn row: timestamp is not an ISO 8601 time or epoch seconds", time)
         if not device or "\0" in device:
             raise LeftOutError("torn row: no device", device)
-        numbers = _NOTHING | {name: read_number(name, named[name]) for name in _NUMERIC if named.get(name)}
-        check_bounds({name: numbers[name] for name in _BOUNDS}, _BOUNDS, named)
-        return [(moment, _sample(device, numbers, _flag(named)))]
+        numbers = {name: read_number(name, named[name]) for name in _NUMERIC if named.get(name)}
+        check_bounds({name: numbers.get(name) for name in _BOUNDS}, _BOUNDS, named)
+        columns = _COLUMNS | (_CPU_COLUMNS if device.lower().startswith("cpu") else _GPU_COLUMNS)
+        values = {
+            column: next((numbers[name] * factor for name, factor in names.items() if name in numbers), None)
+            for column, names in columns.items()
+        }
+        return [(moment, {"device": device, "reported_collapse": _flag(named)} | values)]
 
 
 def _flag(named: dict[str, str]) -> bool | None:
@@ -75,36 +91,6 @@ def _flag(named: dict[str, str]) -> bool | None:
     if text not in _FLAGS:
         raise LeftOutError("torn row: collapse is not 0 or 1", named["collapse"])
     return _FLAGS[text]
-
-
-def _sample(device: str, numbers: dict[str, float | None], collapse: bool | None) -> dict[str, Any]:
-    """Name and convert once: GHz to MHz, GiB (what the source calls GB: its values are whole pages) to bytes.
-
-    RLE is the smoothed column: the published correlations are of that one.
-    """
-    if device.lower().startswith("cpu"):
-        ghz = numbers["cpu_freq_ghz"]
-        clock = numbers["cpu_freq_mhz"] if ghz is None else ghz * 1000.0
-        memory = None
-    else:
-        clock, memory = numbers["gpu_clock_mhz"], numbers["gpu_memory_used_gb"]
-    return {
-        "device": device,
-        "utilization_pct": numbers["util_pct"],
-        "power_w": numbers["power_w"],
-        "temperature_c": numbers["temp_c"],
-        "memory_temperature_c": _either(numbers["vram_temp_c"], numbers["gpu_memory_temp"]),
-        "sm_clock_mhz": clock,
-        "memory_used_bytes": None if memory is None else memory * 2**30,
-        "fan_pct": _either(numbers["fan_pct"], numbers["gpu_fan_pct"]),
-        "reported_rle": numbers["rle_smoothed"],
-        "reported_collapse": collapse,
-        "_a_load": numbers["a_load"],
-    }
-
-
-def _either(first: float | None, second: float | None) -> float | None:
-    return second if first is None else first
 
 
 # -- step logs -----------------------------------------------------------------------------------

@@ -79,15 +79,16 @@ class StepRows:
 
     def put(self, line: int, moment: Moment, step: int, values: dict[str, float]) -> None:
         """Add what was logged for a step at one time; unknown tags are remembered by name only."""
-        known = {tag: value for tag, value in values.items() if known_column(tag)}
+        known = {tag: column for tag in values if (column := known_column(tag))}
         self.unknown.update(values.keys() - known.keys())
         if not known:
             return
         row = self._latest.get(step)
-        if row is None or any(tag in row.values and _is_signal(tag) for tag in known):
+        signals = {tag for tag, (column, _) in known.items() if column in _SIGNALS}
+        if row is None or not signals.isdisjoint(row.values):
             row = self._latest[step] = _Row(self.recording.reading, line, moment, step, {})
             self._rows.append(row)
-        row.values.update(known)
+        row.values.update({tag: values[tag] for tag in known})
 
     def finish(self) -> None:
         """Choose one tag for each column and give the rows to the recording."""
@@ -102,10 +103,6 @@ class StepRows:
             self.recording.reading = row.path
             with self.recording.row(row.line, f"step {row.step}", count=0):
                 self.recording.add(row.line, row.moment, _columns(row, chosen))
-
-
-def _is_signal(tag: str) -> bool:
-    return (known_column(tag) or ("", 0))[0] in _SIGNALS
 
 
 def _columns(row: _Row, chosen: dict[str, str]) -> dict[str, float | int | None]:

@@ -11,17 +11,13 @@ from typing import Any
 
 from thermograd.ingest.importers.formats.tags import StepRows
 from thermograd.ingest.importers.reading import LeftOutError, extra_module, whole_number
-from thermograd.ingest.importers.recording import Format, Head, Hints, Recording
+from thermograd.ingest.importers.recording import Format, Hints, Recording
 from thermograd.ingest.importers.zones import read_epoch
 from thermograd.store.errors import ImportFormatError
 
 _FRAME = struct.Struct("<QI")  # length of the event, checksum of the length
 _CHECKSUM_BYTES = 4
 _FIRST_EVENT = b"brain.Event:"
-
-
-def _is_event_file(head: Head) -> bool:
-    return len(head.data) > _FRAME.size and _FIRST_EVENT in head.data[_FRAME.size : 128]
 
 
 def _read_event_files(paths: tuple[Path, ...], _: Hints) -> list[Recording]:
@@ -97,4 +93,10 @@ def _end_of(path: Path, events: int) -> int:
     return offset
 
 
-TENSORBOARD = Format("a TensorBoard event file", ("step",), _is_event_file, _read_event_files, several=True)
+TENSORBOARD = Format(
+    "a TensorBoard event file",
+    ("step",),
+    lambda head: _FIRST_EVENT in head.data[_FRAME.size : 128],
+    _read_event_files,
+    several=True,
+)

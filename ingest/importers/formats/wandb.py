@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from thermograd.ingest.importers.formats.tags import NO_SIGNAL, STEP_TAGS, StepRows, known_column
-from thermograd.ingest.importers.reading import LeftOutError, check_bounds, extra_module, whole_number
-from thermograd.ingest.importers.recording import Format, Head, Hints, Recording, of_no_use
+from thermograd.ingest.importers.reading import WHOLE, LeftOutError, check_bounds, extra_module, whole_number
+from thermograd.ingest.importers.recording import Format, Hints, Recording, of_no_use
 from thermograd.ingest.importers.table import Table, csv_format
 from thermograd.ingest.importers.zones import Moment, read_epoch
 from thermograd.store.errors import ImportFormatError
@@ -40,7 +40,6 @@ _METRICS = {
     "correctedMemoryErrors": "ecc_corrected",
     "uncorrectedMemoryErrors": "ecc_uncorrected",
 }
-_WHOLE = {"ecc_corrected", "ecc_uncorrected"}
 _PROCESS_NOTE = "its utilization is the training process's own share of all processors (W&B's metric cpu)"
 
 
@@ -81,7 +80,7 @@ class _Run:
             match = _GPU.fullmatch(name)
             if match and match["metric"] in _METRICS and _is_number(value):
                 column = _METRICS[match["metric"]]
-                number_ = int(value) if column in _WHOLE else float(value)
+                number_ = int(value) if column in WHOLE else float(value)
                 devices.setdefault(f"gpu{match['index']}", {})[column] = number_
             elif not _CORE.fullmatch(name) and not _PROCESS.fullmatch(name):
                 self._unknown.add(name)
@@ -124,10 +123,6 @@ def _moment(value: Any) -> Moment:
 
 
 # -- the file of an offline run ------------------------------------------------------------------
-
-
-def _is_file(head: Head) -> bool:
-    return head.data.startswith(_MAGIC)
 
 
 def _read_file(paths: tuple[Path, ...], _: Hints) -> list[Recording]:
@@ -265,5 +260,7 @@ def _cell(text: str) -> float | str:
         return text
 
 
-WANDB_FILE = Format("a W&B run (.wandb)", ("step", "sample"), _is_file, _read_file)
+WANDB_FILE = Format(
+    "a W&B run (.wandb)", ("step", "sample"), lambda head: head.data.startswith(_MAGIC), _read_file
+)
 WANDB_CSV = csv_format("a W&B history (CSV)", _History)

@@ -2,7 +2,9 @@
 
 import math
 import shutil
+import sys
 import warnings
+from types import ModuleType
 
 import pytest
 
@@ -195,6 +197,16 @@ def test_an_engine_of_another_version_is_no_trouble(rows):
     assert Strange().backward(None) == "no tensor"
     assert Strange().step() == "stepped"
     assert rows == []
+
+
+def test_an_engine_under_another_name_is_no_trouble(model, rows, monkeypatch, caplog):
+    monkeypatch.setitem(sys.modules, "deepspeed.runtime.engine", ModuleType("engine"))
+    monkeypatch.setattr(engine_hooks, "_todo", {"deepspeed.runtime.engine"})
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
+    loss_of(model).backward()
+    optimizer.step()
+    assert len(rows) == 1
+    assert "cannot see what an engine does" in caplog.text
 
 
 def test_while_a_cuda_graph_is_captured_nothing_is_touched(model, rows, monkeypatch):

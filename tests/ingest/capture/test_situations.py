@@ -7,6 +7,7 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from small_training import exact, loss_of, norm_of, seen  # noqa: E402
+from thermograd.ingest.capture import hooks  # noqa: E402
 from thermograd.ingest.capture.tap import StepTap  # noqa: E402
 from torch.nn.utils import (  # noqa: E402  # bound before the hooks are installed, as scripts do
     clip_grad_norm_,
@@ -208,3 +209,12 @@ def test_two_taps_see_the_same(model, rows):
     second.stop()
     assert seen(others) == seen(rows)
     assert len(rows) == 1
+
+
+def test_a_loss_that_cannot_be_unscaled_is_said_and_the_loop_goes_on(model, rows, monkeypatch, caplog):
+    monkeypatch.setattr(hooks._Scaled, "unscaled", lambda *_: 1 / 0)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
+    loss_of(model).backward()
+    optimizer.step()
+    assert [row["loss"] for row in rows] == [None]
+    assert caplog.text.count("could not read a loss") == 1
