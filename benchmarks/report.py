@@ -14,6 +14,7 @@ import altair as alt
 import numpy as np
 import pyarrow as pa
 from rows import HEADER, load, paired, parser, row
+from thermograd.analysis.display.markup import Html
 from thermograd.analysis.report.charts.timeline import panels_chart
 from thermograd.analysis.report.data.curves import make_line
 from thermograd.analysis.report.data.panel import Panel, Panels
@@ -41,15 +42,14 @@ def our_panels(given: Curves) -> Panels:
     made = []
     for name, (time_s, values) in given.items():
         device = "GPU-0" if name in ("rle", "temperature_c") else None
-        made.append(Panel(name, name, "", (make_line(device or name, device, time_s, values, 800),)))
+        made.append(Panel(name, (make_line(device or name, device, time_s, values, 800),)))
     return Panels(tuple(made), 0.0, float(given["loss"][0][-1]), {"GPU-0": "GPU-0"})
 
 
 def our_page(given: Curves, path: Path) -> None:
     """Write our page."""
-    page = build_page(
-        "benchmark", '<div id="chart-timeline"></div>', {"timeline": panels_chart(our_panels(given))}
-    )
+    charts = {"timeline": panels_chart(our_panels(given))}
+    page = build_page("page.html", "benchmark", charts, body=Html('<div id="chart-timeline"></div>'))
     path.write_text(page, encoding="utf-8")
 
 

@@ -22,3 +22,14 @@ MARK_COLOURS: dict[str, str] = {
     "reported_collapse": "#CC79A7",
 }
 SEVERITY_COLOURS = {"critical": "#D55E00", "warning": "#E69F00", "info": "#56B4E9"}
+DASHES = ([1, 0], [5, 2], [1.5, 1.5], [8, 3, 2, 3])  # for what comes after the colours are used up
+
+
+def colour_of(place: int) -> str:
+    """Return the colour of the device or run at a place, from 0."""
+    return DEVICE_COLOURS[place % len(DEVICE_COLOURS)]
+
+
+def dashes_of(place: int) -> list[float]:
+    """Return the dashes of the device or run at a place: lengths of stroke and gap; ``[1, 0]`` is solid."""
+    return list(DASHES[place // len(DEVICE_COLOURS) % len(DASHES)])

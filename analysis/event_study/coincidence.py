@@ -63,10 +63,6 @@ def event_coincidence(
     fewest
         With fewer events of either kind the rates are given without p-values.
 
-    Returns
-    -------
-    Coincidence
-
     Raises
     ------
     ValueError

@@ -78,10 +78,6 @@ def onset_test(
     fewest_onsets
         Below this no p is given: the test would hang on single events.
 
-    Returns
-    -------
-    OnsetTest
-
     Raises
     ------
     ValueError

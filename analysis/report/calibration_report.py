@@ -37,26 +37,14 @@ _ABOUT = {
 
 
 def require_writable(path: Path) -> None:
-    """Refuse a path to which no report could be written, before a minute is spent on it.
-
-    Raises
-    ------
-    ThermogradError
-        If its folder does not exist or may not be written to.
-    """
+    """Refuse a path to which no report could be written, before a minute is spent on it."""
     folder = path.absolute().parent
     if not folder.is_dir() or not os.access(folder, os.W_OK):
         raise ThermogradError(f"cannot write {path}: {folder} is no folder that may be written to")
 
 
 def write_calibration(path: Path, result: Calibration) -> None:
-    """Write the report, whole or not at all.
-
-    Raises
-    ------
-    LogError
-        If the file cannot be written.
-    """
+    """Write the report, whole or not at all."""
     with writing(path):
         write_file(path, calibration_page(result).encode())
 

@@ -104,24 +104,18 @@ def correlate_pair(
     drivers = driver_columns(data, device, grid, x, y)
     max_lag = max(1, round(max_lag_s / grid.period_s)) if grid.x.size else 1
     permutations = max(999, 50 * tests - 1)
-    results, direct = _by_family(grid, drivers, max_lag, permutations), None
+
+    def tested(by: Drivers) -> dict[Family, Coupling]:
+        return couplings_by_family(
+            grid.x, grid.y, by.lagged, max_lag, permutations, segments=grid.segment, unlagged=by.unlagged
+        )
+
+    results, direct = tested(drivers), None
     if y in _HEATED_BY_POWER and x != "step_time_s" and not blocked:
         with_power = driver_columns(data, device, grid, x, y, with_power=True)
         if "power_w" in with_power.names:
-            direct = _by_family(grid, with_power, max_lag, permutations)
+            direct = tested(with_power)
     return PairTest(x, y, device, grid, drivers, results, direct, pearson_r, blocked)
-
-
-def _by_family(grid: CausalGrid, drivers: Drivers, max_lag: int, permutations: int) -> dict[Family, Coupling]:
-    return couplings_by_family(
-        grid.x,
-        grid.y,
-        drivers.lagged,
-        max_lag=max_lag,
-        permutations=permutations,
-        segments=grid.segment,
-        unlagged=drivers.unlagged,
-    )
 
 
 def _lag_s(result: Coupling, period_s: float) -> float:

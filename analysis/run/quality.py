@@ -92,11 +92,7 @@ def clock_lines(data: RunSeries) -> list[str]:
     if state == "simulated":
         return ["Clocks: simulated, so steps and samples share one by construction."]
     if state == "imported":
-        times = {name: _column(table, "time_ns") for name, table in known}
-        told = ", ".join(
-            f"{name} {next((text for unit, text in _RESOLUTIONS_NS if not (at % unit).any()), 'below 1 µs')}"
-            for name, at in times.items()
-        )
+        told = ", ".join(f"{name} {_resolution(_column(table, 'time_ns'))}" for name, table in known)
         return [
             f"Clocks: imported, wall time only, written as finely as: {told}. How true the logger's clocks "
             "were is not known."
@@ -118,3 +114,7 @@ def _slewed_ns(table: pa.Table) -> int:
     apart = _column(table, "time_ns") - monotonic_ns
     boots = np.split(apart, np.flatnonzero(np.diff(monotonic_ns) < 0) + 1)
     return max(int(np.ptp(boot)) for boot in boots)
+
+
+def _resolution(time_ns: Times) -> str:
+    return next((text for unit, text in _RESOLUTIONS_NS if not (time_ns % unit).any()), "below 1 µs")

@@ -69,7 +69,22 @@ class ClockWatch:
 
 
 class Sampler:
-    """Reads each device `hz` times a second and appends what it says; `written` counts the samples."""
+    """Reads each device at each tick and appends what it says.
+
+    Parameters
+    ----------
+    readers, writer
+        One reader of each vendor; where samples and marks go.
+    hz
+        Ticks a second.
+
+    Attributes
+    ----------
+    written
+        Samples appended.
+    schedule
+        ``first_due_monotonic_ns`` and ``period_ns``.
+    """
 
     def __init__(self, readers: list[DeviceReader], writer: EventWriter, hz: float) -> None:
         self._readers, self._writer = readers, writer

@@ -27,8 +27,20 @@ _TIMEOUT, _NO_LIBRARY = 10, 12
 class NvmlReader(DeviceReader):
     """Reads every NVIDIA GPU that the job may use.
 
-    `environment` is the job's, for ``CUDA_VISIBLE_DEVICES``; by default this process's. `unreadable` names
-    GPUs that are there and cannot be read, with the reason.
+    Parameters
+    ----------
+    environment
+        The job's environment variables, for ``CUDA_VISIBLE_DEVICES``; by default this process's.
+
+    Attributes
+    ----------
+    unreadable
+        GPUs that are there and cannot be read, with the reason.
+
+    Raises
+    ------
+    DeviceUnavailableError
+        If there is no driver or no GPU: normal on most machines.
     """
 
     def __init__(self, environment: Mapping[str, str] | None = None) -> None:

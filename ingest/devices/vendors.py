@@ -20,9 +20,19 @@ _VENDORS: dict[str, Callable[[], DeviceReader]] = {
 
 
 def open_readers(simulate: str | None, pid: int) -> tuple[list[DeviceReader], dict[str, str]]:
-    """Open a reader for everything this machine has; return them, and why others are absent, by vendor.
+    """Open a reader for everything this machine has.
 
-    `simulate` is the preset of a simulated GPU to add, or None; `pid` the process that loads it.
+    Parameters
+    ----------
+    simulate
+        Preset of a simulated GPU to add, or None.
+    pid
+        Process that loads the simulated GPU.
+
+    Returns
+    -------
+    readers, absent
+        The readers, and why others are not among them, by vendor.
     """
     readers: list[DeviceReader] = [HostReader()]
     absent = {}

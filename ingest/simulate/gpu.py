@@ -12,7 +12,7 @@ do. Every device name begins with ``simulated:`` and `SimulatedGpu.describe` say
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from math import exp, floor
 from random import Random
 from typing import Any
@@ -32,51 +32,34 @@ _HW_SLOWDOWN, _SW_THERMAL, _HW_THERMAL, _BRAKE = 0x8, 0x20, 0x40, 0x80
 
 @dataclass(frozen=True, slots=True)
 class ThermalPart:
-    """The constants of one kind of GPU: clocks, power, heat, limits.
+    """The constants of one kind of GPU: clocks, power, heat, limits; by default a server part of 700 W.
 
     Capacities in J/K, conductances in W/K, the die-to-sink resistance in K/W. A part with
     `fan_conductance_w_per_k` above 0 has a fan of its own; else the server's airflow cools it.
     """
 
-    model: str
-    max_clock_mhz: float
-    idle_clock_mhz: float
-    idle_power_w: float
-    dynamic_power_w: float
-    leak_power_w: float
-    power_limit_w: float
-    target_c: float
-    slowdown_c: float
-    shutdown_c: float
-    die_j_per_k: float
-    die_k_per_w: float
-    sink_j_per_k: float
-    conductance_w_per_k: float
+    model: str = "data-centre GPU, 700 W"
+    max_clock_mhz: float = 1980.0
+    idle_clock_mhz: float = 345.0
+    idle_power_w: float = 70.0
+    dynamic_power_w: float = 560.0
+    leak_power_w: float = 45.0
+    power_limit_w: float = 700.0
+    target_c: float = 87.0
+    slowdown_c: float = 89.0
+    shutdown_c: float = 95.0
+    die_j_per_k: float = 20.0
+    die_k_per_w: float = 0.012
+    sink_j_per_k: float = 900.0
+    conductance_w_per_k: float = 26.0
     fan_conductance_w_per_k: float = 0.0
     fan_exponent: float = 1.0
     utilization_period_s: float = 0.2
     ambient_c: float = 25.0
 
 
-_DC = ThermalPart(
-    model="data-centre GPU, 700 W",
-    max_clock_mhz=1980.0,
-    idle_clock_mhz=345.0,
-    idle_power_w=70.0,
-    dynamic_power_w=560.0,
-    leak_power_w=45.0,
-    power_limit_w=700.0,
-    target_c=87.0,
-    slowdown_c=89.0,
-    shutdown_c=95.0,
-    die_j_per_k=20.0,
-    die_k_per_w=0.012,
-    sink_j_per_k=900.0,
-    conductance_w_per_k=26.0,
-)
-
 PRESETS = {
-    "dc": _DC,
+    "dc": ThermalPart(),
     "desktop": ThermalPart(
         model="desktop GPU, 200 W",
         max_clock_mhz=1950.0,
@@ -88,7 +71,6 @@ PRESETS = {
         target_c=83.0,
         slowdown_c=93.0,
         shutdown_c=98.0,
-        die_j_per_k=20.0,
         die_k_per_w=0.097,
         sink_j_per_k=316.0,
         conductance_w_per_k=0.79,
@@ -97,11 +79,8 @@ PRESETS = {
         utilization_period_s=0.5,
     ),
     # a small, partly blocked heat sink: full load throttles within a minute, and is then governed
-    "restricted": replace(
-        _DC,
-        model="data-centre GPU, 700 W, heat sink partly blocked",
-        sink_j_per_k=280.0,
-        conductance_w_per_k=9.1,
+    "restricted": ThermalPart(
+        model="data-centre GPU, 700 W, heat sink partly blocked", sink_j_per_k=280.0, conductance_w_per_k=9.1
     ),
 }
 

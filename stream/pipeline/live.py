@@ -49,7 +49,7 @@ def watch_log(
         Facts of the run: ``run_id`` and ``name`` for sinks and exporter, ``job`` for its ``world_size``:
         what several ranks find is one alert.
     """
-    _watch(_looks(poll, stop), append, devices, on_line, settings or Settings(), run)
+    _LiveLayer(append, devices, on_line, settings or Settings(), run).follow(_looks(poll, stop))
 
 
 def watch_written(
@@ -72,82 +72,8 @@ def watch_written(
         The defaults if not given; its sinks and its exporter are left alone.
     """
     silent = replace(settings or Settings(), sinks={}, metrics=MetricsSettings())
-    _watch(([event] for event in events), append, run.get("devices", {}), lambda line: None, silent, run)
-
-
-def _watch(
-    looks: Iterable[list[Event]],
-    append: Callable[..., Any],
-    devices: Mapping[str, Mapping[str, Any]],
-    on_line: Callable[[str], None],
-    settings: Settings,
-    run: Mapping[str, Any] | None,
-) -> None:
-    definitions = json.dumps(settings.definitions(), sort_keys=True)
-    append("mark", mark="note", text=SETTINGS_MARK, detail=definitions)
-
-    def trouble(text: str) -> None:
-        append("mark", mark="error", text=text)
-        on_line(f"thermograd: {text}")
-
-    monitor = Monitor(devices, settings, (run or {}).get("job", {}).get("world_size"))
-    notifier = Notifier(settings, on_line, trouble, run)
-    exporter = _start_exporter(settings, devices, run, trouble)
-    try:
-        _follow(monitor, looks, _AlertRecorder(append, notifier, exporter), append, exporter)
-    finally:
-        if exporter is not None:
-            exporter.close()
-        notifier.close()
-    _give_account(monitor, notifier, append)
-
-
-def _start_exporter(
-    settings: Settings,
-    devices: Mapping[str, Mapping[str, Any]],
-    run: Mapping[str, Any] | None,
-    trouble: Callable[[str], None],
-) -> "Exporter | None":
-    section = settings.metrics
-    if not section.port:
-        return None
-    from thermograd.stream.sinks.prometheus import Exporter  # a megabyte that only an exporter needs
-
-    exporter = Exporter(devices, run)
-    try:
-        exporter.listen(section.port, section.host)
-    except OSError as error:
-        trouble(f"no metrics on {section.host}:{section.port} ({error.strerror or error}); all else goes on")
-        return None
-    return exporter
-
-
-class _AlertRecorder:
-    """Writes and tells each alert once, also where a stream layer before this one had raised it.
-
-    An agent that is started again reads the run from its beginning and finds the same alerts.
-    """
-
-    def __init__(self, append: Callable[..., Any], notifier: Notifier, exporter: "Exporter | None") -> None:
-        self._append, self._notifier, self._exporter = append, notifier, exporter
-        self._known: set[str] = set()
-
-    def is_new(self, alert: Mapping[str, Any]) -> bool:
-        """Return whether an alert was not known; from now on it is."""
-        name = identity(alert)
-        if name in self._known:
-            return False
-        self._known.add(name)
-        if self._exporter is not None:
-            self._exporter.count(alert)
-        return True
-
-    def record(self, alerts: Iterable[dict[str, Any]]) -> None:
-        """Write the new ones to the log and tell whoever is to be told."""
-        for alert in alerts:
-            if self.is_new(alert):
-                self._append("alert", **alert)
-                self._notifier.tell(alert)
+    layer = _LiveLayer(append, run.get("devices", {}), lambda line: None, silent, run)
+    layer.follow([event] for event in events)
 
 
 def _looks(poll: Callable[[], list[Event]], stop: threading.Event) -> Iterator[list[Event]]:
@@ -157,36 +83,106 @@ def _looks(poll: Callable[[], list[Event]], stop: threading.Event) -> Iterator[l
         yield poll()
 
 
-def _follow(
-    monitor: Monitor,
-    looks: Iterable[list[Event]],
-    recorder: _AlertRecorder,
-    append: Callable[..., Any],
-    exporter: "Exporter | None",
-) -> None:
-    for events in looks:
+class _LiveLayer:
+    """The monitor of a run, and who is told. Each alert is written and told once.
+
+    Also where a stream layer before this one had raised it: an agent that is started again reads the run
+    from its beginning and finds the same alerts.
+    """
+
+    def __init__(
+        self,
+        append: Callable[..., Any],
+        devices: Mapping[str, Mapping[str, Any]],
+        on_line: Callable[[str], None],
+        settings: Settings,
+        run: Mapping[str, Any] | None,
+    ) -> None:
+        definitions = json.dumps(settings.definitions(), sort_keys=True)
+        append("mark", mark="note", text=SETTINGS_MARK, detail=definitions)
+        self._append, self._on_line = append, on_line
+        self._known: set[str] = set()
+        self._monitor = Monitor(devices, settings, (run or {}).get("job", {}).get("world_size"))
+        self._notifier = Notifier(settings, on_line, self._trouble, run)
+        self._exporter = self._start_exporter(settings.metrics, devices, run)
+
+    def _trouble(self, text: str) -> None:
+        self._append("mark", mark="error", text=text)
+        self._on_line(f"thermograd: {text}")
+
+    def _start_exporter(
+        self,
+        section: MetricsSettings,
+        devices: Mapping[str, Mapping[str, Any]],
+        run: Mapping[str, Any] | None,
+    ) -> "Exporter | None":
+        if not section.port:
+            return None
+        from thermograd.stream.sinks.prometheus import Exporter  # a megabyte that only an exporter needs
+
+        exporter, at = Exporter(devices, run), f"{section.host}:{section.port}"
+        try:
+            exporter.listen(section.port, section.host)
+        except OSError as error:
+            self._trouble(f"no metrics on {at} ({error.strerror or error}); all else goes on")
+            return None
+        return exporter
+
+    def follow(self, looks: Iterable[list[Event]]) -> None:
+        try:
+            for events in looks:
+                self._look(events)
+            self._record(self._monitor.close())
+            self._mark_late(at_end=True)
+        finally:
+            if self._exporter is not None:
+                self._exporter.close()
+            self._notifier.close()
+        self._give_account()
+
+    def _look(self, events: list[Event]) -> None:
         for event in events:  # before the others: what the log holds is not told again
             if event.kind == "alert":
-                recorder.is_new(event.values)
+                self._is_new(event.values)
         for event in events:
             if event.kind != "alert":
-                recorder.record(monitor.process(event))
-        if mark := monitor.late_mark():
-            append("mark", **mark)
-        if exporter is not None:
-            exporter.publish(events, monitor)
-    recorder.record(monitor.close())
-    if mark := monitor.late_mark(at_end=True):
-        append("mark", **mark)
+                self._record(self._monitor.process(event))
+        self._mark_late()
+        if self._exporter is not None:
+            self._exporter.publish(events, self._monitor)
 
+    def _record(self, alerts: Iterable[dict[str, Any]]) -> None:
+        for alert in alerts:
+            if self._is_new(alert):
+                self._append("alert", **alert)
+                self._notifier.tell(alert)
 
-def _give_account(monitor: Monitor, notifier: Notifier, append: Callable[..., Any]) -> None:
-    account: dict[str, Any] = {"joined": monitor.joined, "unmatched": monitor.unmatched, "late": monitor.late}
-    account["coupling"] = [[*pair, *known] for pair, known in monitor.coupling().items()]
-    account |= notifier.account()
-    append("mark", mark="note", text="the stream layer's own account", detail=json.dumps(account))
-    for failure in monitor.failures:
-        append("mark", mark="error", text=failure)
+    def _is_new(self, alert: Mapping[str, Any]) -> bool:
+        """Return whether an alert was not known; from now on it is."""
+        name = identity(alert)
+        if name in self._known:
+            return False
+        self._known.add(name)
+        if self._exporter is not None:
+            self._exporter.count(alert)
+        return True
+
+    def _mark_late(self, at_end: bool = False) -> None:
+        if mark := self._monitor.late_mark(at_end):
+            self._append("mark", **mark)
+
+    def _give_account(self) -> None:
+        monitor = self._monitor
+        account = {
+            "joined": monitor.joined,
+            "unmatched": monitor.unmatched,
+            "late": monitor.late,
+            "coupling": [[*pair, *known] for pair, known in monitor.coupling().items()],
+            **self._notifier.account(),
+        }
+        self._append("mark", mark="note", text="the stream layer's own account", detail=json.dumps(account))
+        for failure in monitor.failures:
+            self._append("mark", mark="error", text=failure)
 
 
 def recorded_definitions(events: Iterable[Event]) -> dict[str, Any] | None:

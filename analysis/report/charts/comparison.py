@@ -7,92 +7,73 @@ from typing import Any
 import altair as alt
 from thermograd.analysis.comparison.result import Comparison, best_of
 from thermograd.analysis.report.charts.style import (
+    PRINTED_WIDTH,
     WIDTH,
     Rows,
     Spec,
-    checked_later,
+    colour,
+    curves,
     named,
     number,
-    zoom_param,
+    over_time,
+    specification,
+    tooltip,
 )
 from thermograd.analysis.report.data.comparison import (
-    DASHES,
-    TICKS,
-    TIME_TITLE,
     ForestRow,
     Overlay,
     build_overlays,
     forest_rows,
-    run_style,
     time_axis,
 )
-from thermograd.analysis.report.data.curves import Line
+from thermograd.analysis.report.data.curves import decades
 
 _HEIGHT = 120
 _ROW = 22  # pixels
-_PRINTED_WIDTH = 400
 _PRINTED_FOREST = [115, 270]  # between names and numbers
+_FOREST_TITLE = "residual correlation r, 95 % interval"
+_TIME_TITLE = "minutes since the training began"
+_TICKS = 8
 
 
-def overlays_chart(overlays: list[Overlay], runs: int, printed: bool = False) -> Spec | None:
-    """Return the panels as one Vega-Lite specification; None where there is nothing to show.
-
-    Zoom, pan and cursor are shared by all panels, as in the timeline of a run.
-    """
+def overlays_chart(overlays: list[Overlay], runs: int) -> Spec | None:
+    """Return the curves of so many runs over each other, one panel a signal; None where there is nothing."""
     if not overlays:
         return None
-    rows: Rows = {}
-    end = time_axis(overlays)[0]
-    with checked_later(False):
-        width = _PRINTED_WIDTH if printed else WIDTH
-        charts = [_chart(overlay, rows, runs, end, width, overlay is overlays[-1]) for overlay in overlays]
-        spec: Spec = alt.vconcat(*charts, spacing=12).to_dict(validate=False)
-    spec["params"] = [zoom_param([view["layer"][0]["name"] for view in spec["vconcat"]])]
-    cursor = {"unit": "min", "unit_s": 60, "scale": f"{overlays[0].key}_x"}
-    panels = [
-        {"title": title, "unit": unit, "curves": f"overlay-{overlay.key}", "marks": []}
+    spec = specification(lambda rows: alt.vconcat(*_panels(overlays, runs, rows), spacing=12))
+    told = [
+        {"title": overlay.signal.name, "unit": overlay.signal.symbol}
+        | {"curves": f"overlay-{overlay.key}", "marks": []}
         for overlay in overlays
-        for title, _, unit in [overlay.axis_title.partition(", ")]
     ]
-    return spec | {"datasets": rows, "usermeta": {"cursor": cursor | {"panels": panels}}}
+    return over_time(spec, "min", 60, told)
 
 
-def _chart(overlay: Overlay, rows: Rows, runs: int, end: float, width: int, is_last: bool) -> alt.LayerChart:
+def _panels(overlays: list[Overlay], runs: int, rows: Rows) -> list[alt.LayerChart]:
+    end = time_axis(overlays, _TICKS)
+    return [_panel(overlay, runs, rows, end, overlay is overlays[-1]) for overlay in overlays]
+
+
+def _panel(overlay: Overlay, runs: int, rows: Rows, end: float, is_last: bool) -> alt.LayerChart:
     entries = [
         {"t": number(t / 60), "v": number(v), "s": line.label, "d": line.label}
         for line in overlay.lines
         for t, v in zip(line.time_s.tolist(), line.values.tolist(), strict=True)
     ]
-    labels = [f"run {place}" for place in range(1, runs + 1)]
-    dashes = [DASHES[run_style(place)[1]] for place in range(runs)]
-    axis = alt.Axis(title=TIME_TITLE if is_last else None, labels=is_last, grid=False, tickCount=TICKS)
+    axis = alt.Axis(title=_TIME_TITLE if is_last else None, labels=is_last, grid=False, tickCount=_TICKS)
     x = alt.X("t:Q", scale=alt.Scale(domain=[0, number(end)], nice=False, zero=False), axis=axis)
     scale = alt.Scale(type="log", padding=6) if overlay.log else alt.Scale(zero=False, padding=6)
-    values = _decades(overlay.lines) if overlay.log else alt.Undefined
+    values = decades(overlay.lines) if overlay.log else alt.Undefined
     look: dict[str, Any] = {"tickCount": 4, "minExtent": 46, "maxExtent": 46, "titlePadding": 8}
     y = alt.Y("v:Q", scale=scale, axis=alt.Axis(title=overlay.axis_title, values=values, **look))
-    line = (
-        alt.Chart(named(rows, f"overlay-{overlay.key}", entries))
-        .mark_line(strokeWidth=1.2, clip=True)
-        .encode(
-            x=x,
-            y=y,
-            detail="s:N",
-            color=alt.Color("d:N", scale=alt.Scale(domain=labels), legend=None),
-            strokeDash=alt.StrokeDash("d:N", scale=alt.Scale(domain=labels, range=dashes), legend=None),
-        )
-        .properties(name=f"{overlay.key}-curves")
-    )
-    return alt.LayerChart(
-        layer=[line], width=width, height=_HEIGHT, name=overlay.key, description=overlay.axis_title
-    )
+    lines = curves(named(rows, f"overlay-{overlay.key}", entries), _labels(runs), x, y)
+    layers = [lines.properties(name=f"{overlay.key}-curves")]
+    size: dict[str, Any] = {"width": WIDTH, "height": _HEIGHT}
+    return alt.LayerChart(layer=layers, name=overlay.key, description=overlay.axis_title, **size)
 
 
-def _decades(lines: list[Line]) -> list[float]:
-    """Return at most six powers of ten that span the curves."""
-    first = math.floor(math.log10(min(line.lowest for line in lines)))
-    last = math.ceil(math.log10(max(line.highest for line in lines)))
-    return [10.0**k for k in range(first, last + 1, 1 + (last - first) // 6)]
+def _labels(runs: int) -> list[str]:
+    return [f"run {place}" for place in range(1, runs + 1)]
 
 
 def forest_chart(rows: list[ForestRow], runs: int, printed: bool = False) -> Spec | None:
@@ -100,65 +81,52 @@ def forest_chart(rows: list[ForestRow], runs: int, printed: bool = False) -> Spe
 
     For print each row has its name and its numbers beside it, which on a screen a pointer tells.
     """
-    if not rows:
-        return None
-    data: Rows = {}
+    return specification(lambda data: _forest(data, rows, runs, printed)) if rows else None
+
+
+def _forest(data: Rows, rows: list[ForestRow], runs: int, printed: bool) -> alt.LayerChart:
     entries = [
         {"label": "pooled" if row.place is None else f"run {row.place + 1}", "name": row.name}
         | {"r": number(row.r), "low": number(row.low), "high": number(row.high), "short": row.label}
         | {"told": f"{row.r:+.2f} [{row.low:+.2f}, {row.high:+.2f}]".replace("-", "\u2212")}
         for row in rows
     ]
-    axis = alt.Axis(title=_FOREST_TITLE, tickCount=5 if printed else 7, labelSeparation=8)
     between: Any = _PRINTED_FOREST if printed else alt.Undefined
-    x = alt.X("low:Q", scale=alt.Scale(domain=_reach(rows), range=between), axis=axis)
+    x = alt.X("low:Q", scale=alt.Scale(domain=_reach(rows), range=between))
+    x = x.axis(title=_FOREST_TITLE, tickCount=5 if printed else 7, labelSeparation=8)
     y = alt.Y("label:N", sort=None, scale=alt.Scale(domain=[entry["label"] for entry in entries]))
     look: dict[str, Any] = {"labelLimit": 64, "minExtent": 46, "grid": False, "ticks": False, "domain": False}
     y = y.axis(None) if printed else y.axis(title=None, **look)
     single, pooled = named(data, "forest-runs", entries[:-1]), named(data, "forest-pooled", entries[-1:])
     layers = [
-        alt.Chart(named(data, "forest-zero", [{"r": 0}])).mark_rule(style="zero-line").encode(x="r:Q"),
-        *_layers(single, x, y, "circle", 60, runs=runs),
-        *_layers(pooled, x, y, "diamond", 150),
+        named(data, "forest-zero", [{"r": 0}]).mark_rule(style="zero-line").encode(x="r:Q"),
+        *_intervals(single, x, y, {"shape": "circle", "size": 60}, color=colour(_labels(runs), "label:N")),
+        *_intervals(pooled, x, y, {"shape": "diamond", "size": 150, "style": "peak"}),
         *(layer for each in (single, pooled) * printed for layer in _words(each, y)),
     ]
-    width = _PRINTED_WIDTH if printed else WIDTH
-    chart = alt.layer(*layers).properties(width=width, height=_ROW * len(rows), description=_FOREST_TITLE)
-    spec: Spec = chart.to_dict()
-    return spec | {"datasets": data}
+    height = _ROW * len(rows)
+    return alt.LayerChart(layer=layers, width=WIDTH, height=height, description=_FOREST_TITLE)
 
 
-def _words(rows: alt.NamedData, y: alt.Y) -> list[alt.Chart]:
-    base = alt.Chart(rows)
-    left, right = (base.mark_text(baseline="middle", align=side, limit=130) for side in ("left", "right"))
+def _intervals(
+    rows: alt.Chart, x: alt.X, y: alt.Y, look: dict[str, Any], **colours: alt.Color
+) -> list[alt.Chart]:
+    form = "+.3f"
+    told = {"label": ("which", ""), "name": ("name", ""), "r": ("r", form), "low": ("low", form)}
+    rule = rows.mark_rule(strokeWidth=1.8, **{"style": look["style"]} if "style" in look else {})
+    return [
+        rule.encode(x=x, x2="high:Q", y=y, **colours),
+        rows.mark_point(filled=True, opacity=1, **look).encode(
+            x="r:Q", y=y, tooltip=tooltip(**told, high=("high", form)), **colours
+        ),
+    ]
+
+
+def _words(rows: alt.Chart, y: alt.Y) -> list[alt.Chart]:
+    left, right = (rows.mark_text(baseline="middle", align=side, limit=130) for side in ("left", "right"))
     return [
         left.encode(text="short:N", x=alt.value(0), y=y),
-        right.encode(text="told:N", x=alt.value(_PRINTED_WIDTH), y=y),
-    ]
-
-
-_FOREST_TITLE = "residual correlation r, 95 % interval"
-
-
-def _layers(
-    rows: alt.NamedData, x: alt.X, y: alt.Y, shape: str, size: int, runs: int | None = None
-) -> list[alt.Chart]:
-    tooltip = [
-        alt.Tooltip("label:N", title="which"),
-        alt.Tooltip("name:N", title="name"),
-        *(alt.Tooltip(f"{each}:Q", title=each, format="+.3f") for each in ("r", "low", "high")),
-    ]
-    style: dict[str, Any] = {} if runs else {"style": "peak"}
-    colour: dict[str, Any] = {}
-    if runs:  # the colours of the overlays
-        domain = [f"run {place}" for place in range(1, runs + 1)]
-        colour["color"] = alt.Color("label:N", scale=alt.Scale(domain=domain), legend=None)
-    base = alt.Chart(rows)
-    return [
-        base.mark_rule(strokeWidth=1.8, **style).encode(x=x, x2="high:Q", y=y, **colour),
-        base.mark_point(shape=shape, size=size, filled=True, opacity=1, **style).encode(
-            x="r:Q", y=y, tooltip=tooltip, **colour
-        ),
+        right.encode(text="told:N", x=alt.value(PRINTED_WIDTH), y=y),
     ]
 
 
@@ -174,7 +142,7 @@ def comparison_charts(comparison: Comparison, printed: bool = False) -> dict[str
     best, runs = best_of(comparison), len(comparison.runs)
     return {
         "forest": forest_chart(forest_rows(comparison, best) if best else [], runs, printed),
-        "overlays": overlays_chart(build_overlays(comparison), runs, printed),
+        "overlays": overlays_chart(build_overlays(comparison), runs),
     }
 
 

@@ -3,7 +3,16 @@
 from typing import Any
 
 import altair as alt
-from thermograd.analysis.report.charts.style import WIDTH, Rows, Spec, checked_later, named, number
+from thermograd.analysis.report.charts.style import (
+    WIDTH,
+    Rows,
+    Spec,
+    heading,
+    named,
+    number,
+    specification,
+    tooltip,
+)
 from thermograd.analysis.run.event_tests import AroundSpikes
 
 _CHOSEN = "datum.k === which"
@@ -11,16 +20,7 @@ _CHOSEN = "datum.k === which"
 
 def spikes_chart(found: list[AroundSpikes]) -> Spec | None:
     """Return each signal's mean course with its 95 % interval; None where there is none."""
-    if not found:
-        return None
-    rows: Rows = {}
-    points = [row for k, each in enumerate(found) for row in _rows(k, each)]
-    titles = [
-        {"k": k, "name": f"{each.label}{f' ({each.unit})' * bool(each.unit)}"} for k, each in enumerate(found)
-    ]
-    with checked_later(False):
-        specification: Spec = _layers(rows, points, titles).to_dict(validate=False)
-    return specification | {"datasets": rows}
+    return specification(lambda rows: _course(rows, found)) if found else None
 
 
 def _rows(k: int, each: AroundSpikes) -> list[dict[str, Any]]:
@@ -31,36 +31,31 @@ def _rows(k: int, each: AroundSpikes) -> list[dict[str, Any]]:
     ]
 
 
-def _layers(rows: Rows, points: list[dict[str, Any]], titles: list[dict[str, Any]]) -> alt.LayerChart:
-    ends = [min(row["t"] for row in points), max(row["t"] for row in points)]
-    x = alt.X(
-        "t:Q",
-        scale=alt.Scale(domain=ends, nice=False, padding=8),
-        axis=alt.Axis(title="seconds after a spike of the gradient norm", grid=False),
-    )
-    y = alt.Y(
-        "v:Q",
-        scale=alt.Scale(zero=True, padding=6),
-        axis=alt.Axis(title="change against quiet times", tickCount=5),
-    )
-    base = alt.Chart(named(rows, "course", points)).transform_filter(_CHOSEN)
-    spike = alt.Chart(named(rows, "spike", [{"t": 0, "v": 0}]))
-    tooltip = [
-        alt.Tooltip("t:Q", title="s after the spike", format="+.1f"),
-        alt.Tooltip("v:Q", title="mean change", format="+.3~g"),
-        alt.Tooltip("low:Q", title="95 % from", format="+.3~g"),
-        alt.Tooltip("high:Q", title="to", format="+.3~g"),
+def _course(rows: Rows, found: list[AroundSpikes]) -> alt.LayerChart:
+    points = [row for k, each in enumerate(found) for row in _rows(k, each)]
+    titles = [
+        {"k": k, "name": f"{each.label}{f' ({each.unit})' * bool(each.unit)}"} for k, each in enumerate(found)
     ]
-    title = alt.Chart(named(rows, "signal", titles)).transform_filter(_CHOSEN)
+    ends = [min(row["t"] for row in points), max(row["t"] for row in points)]
+    x = alt.X("t:Q", scale=alt.Scale(domain=ends, nice=False, padding=8))
+    x = x.axis(title="seconds after a spike of the gradient norm", grid=False)
+    y = alt.Y("v:Q", scale=alt.Scale(zero=True, padding=6))
+    y = y.axis(title="change against quiet times", tickCount=5)
+    base = named(rows, "course", points).transform_filter(_CHOSEN)
+    spike = named(rows, "spike", [{"t": 0, "v": 0}])
+    told = tooltip(
+        t=("s after the spike", "+.1f"),
+        v=("mean change", "+.3~g"),
+        low=("95 % from", "+.3~g"),
+        high=("to", "+.3~g"),
+    )
     layers = [
         base.mark_area(style="band", opacity=1).encode(x=x, y=alt.Y("low:Q"), y2="high:Q"),
         spike.mark_rule(style="zero-line", strokeWidth=1).encode(y=y),
         spike.mark_rule(style="peak", strokeWidth=1, strokeDash=[4, 3]).encode(x=x),
         base.mark_line(style="stem", strokeWidth=1.6).encode(x=x, y=y),
-        base.mark_circle(style="stem-dot", size=34, opacity=1).encode(x=x, y=y, tooltip=tooltip),
-        title.mark_text(align="left", baseline="bottom", fontSize=11, dy=-4).encode(
-            x=alt.value(0), y=alt.value(0), text="name:N"
-        ),
+        base.mark_circle(style="stem-dot", size=34, opacity=1).encode(x=x, y=y, tooltip=told),
+        heading(named(rows, "signal", titles).transform_filter(_CHOSEN)),
     ]
     chart = alt.LayerChart(layer=layers).add_params(alt.param(name="which", value=0))
     sized: alt.LayerChart = chart.properties(width=WIDTH, height=200)

@@ -5,12 +5,12 @@ to Vega; the specifications only name styles. Text from the run is data here, ne
 """
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Literal
 
 import altair as alt
 from altair.utils.schemapi import debug_mode
-from thermograd.analysis.display.palette import DEVICE_COLOURS, MARK_COLOURS, SEVERITY_COLOURS
+from thermograd.analysis.display.palette import DEVICE_COLOURS, MARK_COLOURS, SEVERITY_COLOURS, dashes_of
 from thermograd.analysis.report.data.panel import Kind
 
 Spec = dict[str, Any]
@@ -18,6 +18,7 @@ Rows = dict[str, list[dict[str, Any]]]
 Theme = Literal["light", "dark"]
 
 WIDTH = 760  # until the page sets it to the room there is
+PRINTED_WIDTH = 400
 _DARK_MARKS: dict[Kind, str] = {
     "spike": "#F0843C",
     "nonfinite": "#F0843C",
@@ -33,10 +34,6 @@ _INK: dict[Theme, dict[str, str]] = {
     "light": {"text": "#3a3f47", "soft": "#5f6772", "grid": "#e9ebee", "line": "#30343b", "band": "#e1e5ea"},
     "dark": {"text": "#d5d8dd", "soft": "#a3abb6", "grid": "#2b3037", "line": "#d9dce1", "band": "#333a43"},
 }
-
-# Altair checks each piece against the schema as it is made, which takes most of the time; the tests
-# check whole specifications instead.
-checked_later = debug_mode
 
 
 def theme(name: Theme) -> Spec:
@@ -86,12 +83,21 @@ def theme(name: Theme) -> Spec:
     }
 
 
+def printed(spec: Spec) -> Spec:
+    """Return a chart as wide as a column of print, its letters as large as there."""
+    if "concat" in spec:  # side by side
+        return spec | {"concat": [view | {"width": PRINTED_WIDTH // 2 + 40} for view in spec["concat"]]}
+    if "vconcat" in spec:
+        return spec | {"vconcat": [view | {"width": PRINTED_WIDTH} for view in spec["vconcat"]]}
+    return spec | {"width": PRINTED_WIDTH}
+
+
 def image(spec: Spec, kind: Literal["svg", "png", "pdf"]) -> bytes:
     """Return a chart as it looks on paper: SVG with text, PNG of 2.2 times the size in pixels, or PDF."""
     import vl_convert
 
     config = theme("light") | {"aria": False, "background": "white"}
-    given = {name: value for name, value in spec.items() if name != "usermeta"} | {"config": config}
+    given = {name: value for name, value in printed(spec).items() if name != "usermeta"} | {"config": config}
     if kind == "svg":
         text: str = vl_convert.vegalite_to_svg(given)
         return text.encode()
@@ -101,10 +107,71 @@ def image(spec: Spec, kind: Literal["svg", "png", "pdf"]) -> bytes:
     return drawn
 
 
-def named(rows: Rows, name: str, new: list[dict[str, Any]]) -> alt.NamedData:
-    """Put rows beside the specification: Altair would copy and check each of them, several times."""
+def specification(draw: Callable[[Rows], Any]) -> Spec:
+    """Return the chart that a function draws, with the rows that it names beside it.
+
+    Altair checks each piece against the schema as it is made, which takes most of the time; the tests check
+    whole specifications instead.
+    """
+    rows: Rows = {}
+    with debug_mode(False):
+        spec: Spec = draw(rows).to_dict(validate=False)
+    return spec | {"datasets": rows}
+
+
+def over_time(spec: Spec, unit: str, unit_s: float, panels: list[Spec], alerts: Sequence[str] = ()) -> Spec:
+    """Return panels over time that zoom and pan as one; the page reads `panels` and `alerts` at the cursor.
+
+    Shift and the wheel zoom: a wheel alone scrolls the page. Not by Altair's ``add_params``, which also
+    lists views under names that it then changes.
+    """
+    views = [view["layer"][0]["name"] for view in spec["vconcat"]]
+    select = {"type": "interval", "encodings": ["x"], "zoom": "wheel![event.shiftKey]"}
+    zoom = {"name": "zoom", "select": select, "bind": "scales", "views": views}
+    cursor = {"unit": unit, "unit_s": unit_s, "scale": f"{spec['vconcat'][0]['name']}_x"}
+    cursor |= {"panels": panels, "alerts": list(alerts)}
+    return spec | {"params": [zoom], "usermeta": {"cursor": cursor}}
+
+
+def named(rows: Rows, name: str, new: list[dict[str, Any]]) -> alt.Chart:
+    """Return a chart of rows beside the specification: Altair would copy and check each, several times."""
     rows[name] = new
-    return alt.NamedData(name=name)
+    return alt.Chart(alt.NamedData(name=name))
+
+
+def curves(lines: alt.Chart, labels: list[str], x: alt.X, y: alt.Y) -> alt.Chart:
+    """Return one line a series ``s``, each label ``d`` with its colour and, of many, its dashes."""
+    dashes = alt.Scale(domain=labels, range=[dashes_of(place) for place in range(len(labels))])
+    chart: alt.Chart = lines.mark_line(strokeWidth=1.3, clip=True).encode(
+        x=x,
+        y=y,
+        detail="s:N",
+        color=colour(labels),
+        strokeDash=alt.StrokeDash("d:N", scale=dashes, legend=None),
+    )
+    return chart
+
+
+def colour(labels: list[str], field: str = "d:N") -> alt.Color:
+    """Return the colours of labels, which the page's own key explains."""
+    return alt.Color(field, scale=alt.Scale(domain=labels), legend=None)
+
+
+def heading(chart: alt.Chart) -> alt.Chart:
+    """Return the ``name`` of rows as text above a plot."""
+    text = chart.mark_text(align="left", baseline="bottom", fontSize=11, dy=-4)
+    above: alt.Chart = text.encode(x=alt.value(0), y=alt.value(0), text="name:N")
+    return above
+
+
+def tooltip(**told: tuple[str, str]) -> list[alt.Tooltip]:
+    """Return what a pointer is told: by field its title and its format, which is empty for text."""
+    return [
+        alt.Tooltip(f"{field}:Q", title=title, format=form)
+        if form
+        else alt.Tooltip(f"{field}:N", title=title)
+        for field, (title, form) in told.items()
+    ]
 
 
 def number(value: float | None) -> float | None:
@@ -117,13 +184,3 @@ def number(value: float | None) -> float | None:
 def numbers(values: Iterable[float]) -> list[float | None]:
     """Return `number` of each."""
     return [number(value) for value in values]
-
-
-def zoom_param(views: list[str]) -> Spec:
-    """Return the parameter by which the first layers of panels share zoom and pan in time.
-
-    Shift and the wheel zoom: a wheel alone scrolls the page. Not for Altair's ``add_params``, which also
-    lists views under names that it then changes.
-    """
-    select = {"type": "interval", "encodings": ["x"], "zoom": "wheel![event.shiftKey]"}
-    return {"name": "zoom", "select": select, "bind": "scales", "views": views}

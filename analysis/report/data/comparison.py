@@ -7,31 +7,13 @@ from typing import NamedTuple
 import numpy as np
 from thermograd.analysis.comparison.entries import ComparedRun, PairAcross
 from thermograd.analysis.comparison.result import Comparison
-from thermograd.analysis.display.palette import DEVICE_COLOURS
 from thermograd.analysis.report.data.curves import Line, make_line
 from thermograd.analysis.run.series import device_by_role
+from thermograd.store.columns import Signal, signal
 
 _BUCKETS = 300
-
-
-TICKS = 8
-
-
 _SPARE = 0.05  # of the time axis
-
-
-TIME_TITLE = "minutes since the training began"
-
-
-DASHES = ([1, 0], [5, 2], [1.5, 1.5], [8, 3, 2, 3])
-
-
-_AXES = {
-    "grad_norm": "gradient norm",
-    "loss": "loss",
-    "temperature_c": "temperature, °C",
-    "power_w": "power, W",
-}
+_LONGEST = 20
 
 
 @dataclass(frozen=True)
@@ -39,9 +21,14 @@ class Overlay:
     """One panel: a signal's curves, one a run, `time_s` of each from its training's beginning."""
 
     key: str
-    axis_title: str
+    signal: Signal
     log: bool
     lines: list[Line]
+
+    @property
+    def axis_title(self) -> str:
+        """Name and unit for the vertical axis."""
+        return f"{self.signal.name}, {self.signal.symbol}" if self.signal.unit else self.signal.name
 
 
 def build_overlays(comparison: Comparison) -> list[Overlay]:
@@ -60,7 +47,7 @@ def _training(comparison: Comparison, name: str) -> Overlay:
             values = np.where(values > 0, values, np.nan)
         time_s = (data.step_time_ns - data.step_time_ns[0]) / 1e9
         lines += [make_line(f"run {place}", None, time_s, values, _BUCKETS)] * bool(np.isfinite(values).any())
-    return Overlay(name, _AXES[name], name == "grad_norm", lines)
+    return Overlay(name, signal(name), name == "grad_norm", lines)
 
 
 def _hardware(comparison: Comparison, name: str, role: str) -> Overlay:
@@ -73,33 +60,20 @@ def _hardware(comparison: Comparison, name: str, role: str) -> Overlay:
             inside = (device.time_ns >= first) & (device.time_ns <= last)
             time_s = (device.time_ns[inside] - first) / 1e9
             lines.append(make_line(f"run {place}", None, time_s, values[inside], _BUCKETS))
-    return Overlay("hardware", _AXES.get(name, name), False, [line for line in lines if line.shown])
+    return Overlay("hardware", signal(name), False, [line for line in lines if line.shown])
 
 
-def run_style(place: int) -> tuple[int, int]:
-    """Return which colour and which dashes the run at a place (from 0) has."""
-    return place % len(DEVICE_COLOURS), place // len(DEVICE_COLOURS) % len(DASHES)
-
-
-def place_of(line: Line) -> int:
-    """Return which run, from 0, a line belongs to."""
-    return int(line.label.removeprefix("run ")) - 1
-
-
-def time_axis(overlays: list[Overlay]) -> tuple[float, float]:
-    """Return where the time axis that all panels share ends and how far apart its marks are, minutes.
+def time_axis(overlays: list[Overlay], ticks: int) -> float:
+    """Return where the time axis that all panels share ends, in minutes.
 
     It ends at a mark where that leaves little room empty, so that its end has a number.
     """
     last = max(float(line.time_s[-1]) / 60 for overlay in overlays for line in overlay.lines) or 1.0
-    power = 10.0 ** math.floor(math.log10(last / TICKS))
+    power = 10.0 ** math.floor(math.log10(last / ticks))
     steps = (1, 2, 5, 10)  # as Vega chooses them
-    step = power * steps[sum(last / TICKS / power >= math.sqrt(limit) for limit in (2, 10, 50))]
+    step = power * steps[sum(last / ticks / power >= math.sqrt(limit) for limit in (2, 10, 50))]
     mark = step * math.ceil(last / step)
-    return (mark if mark - last <= _SPARE * last else last), step
-
-
-LONGEST = 20
+    return mark if mark - last <= _SPARE * last else last
 
 
 class ForestRow(NamedTuple):
@@ -112,11 +86,6 @@ class ForestRow(NamedTuple):
     low: float
     high: float
 
-    @property
-    def pooled(self) -> bool:
-        """Whether it is the pooled effect."""
-        return self.place is None
-
 
 def forest_rows(comparison: Comparison, pair: PairAcross) -> list[ForestRow]:
     """Return the runs that entered a pair's pooling, in the order given, then the pooled effect."""
@@ -127,13 +96,13 @@ def forest_rows(comparison: Comparison, pair: PairAcross) -> list[ForestRow]:
     rows = []
     for run_id, r, low, high in zip(pair.run_ids, swap.run_r, swap.run_low, swap.run_high, strict=True):
         run = comparison.runs[places[run_id]]
-        label = _label(places[run_id], run)
-        rows.append(ForestRow(places[run_id], label, run.name, float(r), float(low), float(high)))
+        place = places[run_id]
+        rows.append(ForestRow(place, _label(place, run), run.name, float(r), float(low), float(high)))
     name = f"{swap.n_runs} trainings, random effects"
     return [*rows, ForestRow(None, "pooled", name, swap.r, swap.r_low, swap.r_high)]
 
 
 def _label(place: int, run: ComparedRun) -> str:
-    if len(run.name) <= LONGEST and run.name != run.run_id:
+    if len(run.name) <= _LONGEST and run.name != run.run_id:
         return run.name
     return f"run {place + 1}" if run.seed is None else f"run {place + 1}, seed {run.seed}"

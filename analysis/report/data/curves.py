@@ -1,5 +1,6 @@
 """Curves for a screen or a page: gaps stay gaps, and thinning (`decimate`) keeps every extreme."""
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -19,18 +20,10 @@ _HOLE_S = 2.0
 
 @dataclass(frozen=True, eq=False)
 class Line:
-    """One curve.
+    """One curve of a device, or (device None) of the training, with a label for a person.
 
-    Attributes
-    ----------
-    label
-        For a person; says "simulated" where the readings come from a model.
-    device
-        Name of the device; None for a training signal.
-    time_s, values
-        Shape (n,): seconds since the run's first event, and values; NaN is a gap in the curve.
-    shown, total
-        Finite values in `values`, and recorded ones. Where fewer are shown, every extreme is kept.
+    `time_s` and `values` have shape (n,): seconds since the run's first event; NaN is a gap in the curve.
+    Of `total` recorded values `shown` are left, every extreme among them.
     """
 
     label: str
@@ -74,16 +67,9 @@ def make_line(
     buckets: int,
     keep_s: Floats | None = None,
 ) -> Line:
-    """Return a curve with gaps where nothing was measured, decimated.
+    """Return a curve of all recorded points, decimated, with gaps where nothing was measured.
 
-    Parameters
-    ----------
-    label, device, time_s, values
-        As `Line` has them, of every recorded point.
-    buckets
-        Stretches of time of which the lowest and the highest value are kept.
-    keep_s
-        Times of which the nearest point is kept too, such as those of alerts.
+    The nearest points of `keep_s`, such as the times of alerts, are kept too.
     """
     total = int(np.isfinite(values).sum())
     holes = _holes(time_s)
@@ -106,9 +92,7 @@ def _nearest(time_s: Floats, wanted_s: Floats) -> Indices:
 def _holes(time_s: Floats) -> Indices:
     """Return after which points nothing was recorded for long, by the pace just before and after."""
     intervals = np.diff(time_s)
-    if not intervals.size:
-        return np.empty(0, dtype=np.int64)
-    if intervals.max() <= _HOLE_S:
+    if not intervals.size or intervals.max() <= _HOLE_S:
         return np.empty(0, dtype=np.int64)
     padded = np.pad(intervals, _PACE - 1, mode="reflect" if intervals.size > 1 else "edge")
     windows = sliding_window_view(padded, _PACE)
@@ -117,32 +101,29 @@ def _holes(time_s: Floats) -> Indices:
     return long[intervals[long] > _HOLE_INTERVALS * np.maximum(until, since)]
 
 
+def decades(lines: Iterable[Line]) -> list[float]:
+    """Return at most six powers of ten that span curves of positive values, for a logarithmic axis."""
+    ends = [(line.lowest, line.highest) for line in lines]
+    first = math.floor(math.log10(min(low for low, _ in ends)))
+    last = math.ceil(math.log10(max(high for _, high in ends)))
+    return [10.0**k for k in range(first, last + 1, 1 + (last - first) // 6)]
+
+
 def decimation_notes(lines: Iterable[Line]) -> tuple[str, ...]:
-    """Say of each curve how much of it is shown, where that is not all."""
-    fewer = [line for line in lines if line.shown < line.total]
+    """Return of each curve how much of it is shown, where that is not all."""
     return tuple(
         f"{f'{line.label}: ' if line.device else ''}shown are {line.shown:,} of {line.total:,} points, "
         f"every extreme kept; they range from {line.lowest:.6g} to {line.highest:.6g}."
-        for line in fewer
+        for line in lines
+        if line.shown < line.total
     )
 
 
 def decimate(time_s: Floats, values: Floats, buckets: int, keep: Indices | None = None) -> Indices:
-    """Choose the points that a screen can show: each bucket's lowest and highest, the ends, its first gap.
+    """Return the indices of the points that a screen can show; of no more than two a bucket, all.
 
-    Parameters
-    ----------
-    time_s, values
-        Shape (n,): ascending seconds, and values; what is not finite is a gap.
-    buckets
-        Equal stretches of time.
-    keep
-        Indices of points that must stay, such as those with an alert.
-
-    Returns
-    -------
-    ndarray of int64
-        Ascending indices; all of them where there are no more than two a bucket.
+    Of each bucket, an equal stretch of time, the lowest, the highest and the first gap (what is not finite)
+    stay, besides both ends and the indices in `keep`.
 
     Examples
     --------

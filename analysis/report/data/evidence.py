@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from thermograd.analysis.arrays import shifted
 from thermograd.analysis.coupling.cross_correlation import naive_pearson
+from thermograd.analysis.report.data.wording import device_name
 from thermograd.analysis.run.event_tests import AroundSpikes
 from thermograd.analysis.run.result import Analysis, Pair
 from thermograd.analysis.run.series import ComparedSignals
@@ -32,25 +33,13 @@ class Memory:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Evidence:
-    """The values behind one pair of signals, on the bins of its test.
+    """The values behind the pair of signals at a place among those shown, on the bins of its test.
 
-    Attributes
-    ----------
-    place
-        Position of the pair among those shown.
-    x_name, y_name
-        The signals; the gradient norm is its logarithm.
-    time_s, x, y
-        Shape (n,): seconds since the first bin, and raw values.
-    residual_time_s, residual_x, residual_y
-        Shape (m,): residuals (dimensionless) with y taken `lag_s` after x, the peak of the profile.
-    naive_r, r, lag_s
-        Pearson's r of x and y; residual correlation at the peak, and that lag.
-    period_s, memory
-        Length of a bin, s; autocorrelations of both signals over lags of so many bins.
-    effective_n
-        What the n raw bins are worth for a correlation: n (1 - ab) / (1 + ab) with a and b the
-        autocorrelations at one bin (Bretherton et al. 1999, J. Climate 12:1990). NaN if not known.
+    Raw `x` (the gradient norm as its logarithm) and `y`, shape (n,), `time_s` since the first bin; residuals
+    (dimensionless), shape (m,), with y taken `lag_s` after x, the peak of the profile; `naive_r` of the raw
+    values, `r` of the residuals at the peak; autocorrelations over lags in bins of `period_s`.
+    `effective_n` is what the n raw bins are worth for a correlation: n (1 - ab) / (1 + ab) with a and b the
+    autocorrelations at one bin (Bretherton et al. 1999, J. Climate 12:1990); NaN if not known.
     """
 
     place: int
@@ -111,20 +100,10 @@ def pair_evidence(compared: Sequence[ComparedSignals], place: int, families: lis
 
 
 def autocorrelation(values: Floats, most_lags: int = _MOST_LAGS) -> Floats:
-    """Return the autocorrelation of a series with holes.
+    """Return the autocorrelation of a series on regular bins, NaN in a bin without a value.
 
-    Parameters
-    ----------
-    values
-        Shape (n,): on regular bins, NaN in a bin without a value.
-    most_lags
-        Largest lag, in bins; at most a third of the bins.
-
-    Returns
-    -------
-    ndarray of float64, shape (lags + 1,)
-        Sum of the products that are known over the sum of squares, 1 at lag 0; empty for a series
-        that is constant or shorter than 3 bins.
+    Shape (lags + 1,), at most a third of the bins: the sum of the products that are known over the sum of
+    squares, 1 at lag 0. Empty for a series that is constant or shorter than 3 bins.
 
     Examples
     --------
@@ -177,8 +156,7 @@ def _relevance(pairs: list[Pair]) -> tuple[bool, bool, float, float]:
 
 
 def _pair_label(pair: Pair, analysis: Analysis) -> str:
-    simulated = pair.device in analysis.simulated and "simulated" not in pair.device
-    notes = ["simulated"] * simulated
+    notes = ["simulated"] * (device_name(analysis, pair.device) != pair.device)
     notes += ["not testable"] * (pair.verdict == "insufficient") + ["speed coupling"] * pair.is_speed
     return f"{pair.x} ~ {pair.y}, {pair.device}" + (f" ({', '.join(notes)})" if notes else "")
 

@@ -6,6 +6,7 @@ from thermograd.analysis.report.data.curves import Line, decimation_notes, make_
 from thermograd.analysis.report.data.marks import onsets_s
 from thermograd.analysis.report.data.panel import Mark, Panel
 from thermograd.analysis.run.series import Device, RunSeries
+from thermograd.store.columns import signal
 
 Floats = NDArray[np.float64]
 
@@ -32,7 +33,6 @@ def missing_reason(device: Device, sensor: str) -> str:
 
 def rle_panel(data: RunSeries, origin_ns: int, buckets: int, collapses: list[Mark]) -> Panel:
     """Return the panel of the thermal load efficiency, with the collapses."""
-    title = "RLE"
     lines: list[Line] = []
     marks, notes = list(collapses), []
     for device in data.devices.values():
@@ -48,48 +48,30 @@ def rle_panel(data: RunSeries, origin_ns: int, buckets: int, collapses: list[Mar
         else:
             notes.append(f"{device.name}: no RLE, {_why_no_rle(device)}.")
     if not lines:
-        return Panel("rle", title, "", reason=_absence("RLE needs power and utilisation", notes, data))
+        return Panel("rle", reason=_absence("RLE needs power and utilisation", notes, data))
     shown = tuple(lines)
-    return Panel("rle", title, "", shown, tuple(marks), notes=(*decimation_notes(shown), *notes))
+    return Panel("rle", shown, tuple(marks), notes=(*decimation_notes(shown), *notes))
 
 
 def signal_panel(
-    data: RunSeries,
-    origin_ns: int,
-    key: str,
-    title: str,
-    unit: str,
-    buckets: int,
-    marks: tuple[Mark, ...] = (),
+    data: RunSeries, origin_ns: int, key: str, buckets: int, marks: tuple[Mark, ...] = ()
 ) -> Panel:
-    """Return the panel of one hardware signal of all devices.
-
-    Parameters
-    ----------
-    data, origin_ns
-        The run, and when its time axis begins.
-    key, title, unit
-        Signal (see `Device.signal`), its name and its unit for a person.
-    buckets
-        Stretches of time that each curve is thinned to.
-    marks
-        What happened.
-    """
+    """Return the panel of one hardware signal (see `Device.signal`) of all devices."""
+    spoken = _SPOKEN.get(key, signal(key).name)
     lines, notes = [], []
     for device in data.devices.values():
         values = device.signal(key)
         if values is None or not np.isfinite(values).any():
             reason = missing_reason(device, key) or "its readings hold none"
-            notes.append(f"{device.name}: no {_SPOKEN.get(key, title.lower())}, {reason}.")
+            notes.append(f"{device.name}: no {spoken}, {reason}.")
             continue
         lines.append(_line(data, device, device_label(device), values, origin_ns, buckets))
         notes += _doubts(device, (key,))
     if not lines:
-        return Panel(
-            key, title, unit, reason=_absence(f"no {_SPOKEN.get(key, title.lower())} sensor", notes, data)
-        )
+        reason = _absence(f"no {spoken} sensor", notes, data)
+        return Panel(key, reason=reason)
     shown = tuple(lines)
-    return Panel(key, title, unit, shown, marks, notes=(*decimation_notes(shown), *notes))
+    return Panel(key, shown, marks, notes=(*decimation_notes(shown), *notes))
 
 
 def _line(data: RunSeries, device: Device, label: str, values: Floats, origin_ns: int, buckets: int) -> Line:
@@ -111,8 +93,10 @@ def _rle_signals(device: Device) -> list[tuple[str, str]]:
 
 def _why_no_rle(device: Device) -> str:
     absent = [name for name in ("power_w", "utilization_pct") if device.signal(name) is None]
-    words = {"power_w": "power", "utilization_pct": "utilisation"}
-    reasons = [_with_reason(f"no {words[name]}", missing_reason(device, name)) for name in absent]
+    reasons = [
+        f"no {signal(name).name}" + (f" ({reason})" if (reason := missing_reason(device, name)) else "")
+        for name in absent
+    ]
     return "; ".join(reasons) or "its readings hold no value of it"
 
 
@@ -137,7 +121,3 @@ def _absence(what: str, notes: list[str], data: RunSeries) -> str:
     if not data.devices:
         return "no device was sampled in this run"
     return " ".join(notes) or f"{what}."
-
-
-def _with_reason(what: str, reason: str) -> str:
-    return f"{what} ({reason})" if reason else what

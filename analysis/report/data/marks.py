@@ -29,17 +29,7 @@ def onsets_s(data: RunSeries, origin_ns: int) -> NDArray[np.float64]:
 def alert_marks(
     data: RunSeries, origin_ns: int, kind: Kind, prefixes: tuple[str, ...], edge: bool = False
 ) -> list[Mark]:
-    """Return the alerts whose name begins with a prefix as marks of one kind.
-
-    Parameters
-    ----------
-    data, origin_ns
-        The run, and when its time axis begins.
-    kind, prefixes
-        Kind of the marks; beginnings of the alerts' names.
-    edge
-        Whether they belong at the panel's edge instead of at their value.
-    """
+    """Return the alerts whose name begins with a prefix as marks, at the panel's edge or at their value."""
     alerts = [alert for alert in data.alerts if str(alert["alert"]).startswith(prefixes)]
     groups = _grouped(alerts, lambda alert: -abs(_finite(alert["value"]) or 0.0))
     return [

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field, replace
 from typing import Literal, NamedTuple
 
 from thermograd.analysis.report.data.curves import Line
+from thermograd.store.columns import signal
 
 Kind = Literal["spike", "nonfinite", "zero", "injection", "collapse", "reported_collapse"]
 
@@ -63,30 +64,27 @@ class AlertTick(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Panel:
-    """One panel.
+    """One panel: the curves of a signal, what happened, and what a reader must know about what is shown.
 
-    Attributes
-    ----------
-    key, title, unit
-        What it shows.
-    lines, marks
-        Curves, and what happened.
-    log
-        Whether the scale is logarithmic.
-    reason
-        Why there is nothing to show; empty where there is.
-    notes
-        What a reader must know about what is shown.
+    `reason` is why there is nothing to show, empty where there is; `log` is whether the scale is logarithmic.
     """
 
     key: str
-    title: str
-    unit: str
     lines: tuple[Line, ...] = ()
     marks: tuple[Mark, ...] = ()
     log: bool = False
     reason: str = ""
     notes: tuple[str, ...] = ()
+
+    @property
+    def title(self) -> str:
+        """Name of the signal."""
+        return signal(self.key).title
+
+    @property
+    def unit(self) -> str:
+        """Unit of the signal as it is printed; empty for none."""
+        return signal(self.key).symbol
 
     @property
     def axis_title(self) -> str:
@@ -98,16 +96,8 @@ class Panel:
 class Panels:
     """The panels of a run on one time axis, in seconds since its first step or sample.
 
-    Attributes
-    ----------
-    panels
-        Loss, gradient norm, RLE, clock, throttled time, temperature, power.
-    start_s, end_s
-        Ends of the common axis; `end_s` is greater.
-    devices
-        Label of every device that has a curve, by its name, in the order of their colours.
-    alerts
-        What the strip of alerts shows, in time order.
+    `devices` has the label of every device that has a curve, by its name, in the order of their colours;
+    `alerts` are in time order.
     """
 
     panels: tuple[Panel, ...]

@@ -1,6 +1,6 @@
 """The panels of a run, as plain arrays: training above, hardware below, on one time axis.
 
-Drawing is left to `charts` (interactive) and `figure` (print); both draw the same panels.
+Drawing is left to `charts` (interactive) and `figures` (print); both draw the same panels.
 """
 
 from thermograd.analysis.report.data.hardware import device_label, rle_panel, signal_panel
@@ -14,15 +14,7 @@ _FEWEST_BUCKETS = 200
 
 
 def build_panels(data: RunSeries, buckets: int = _BUCKETS) -> Panels:
-    """Turn a run into the data of its panels.
-
-    Parameters
-    ----------
-    data
-        The run.
-    buckets
-        Stretches of time of which each curve keeps the lowest and the highest value.
-    """
+    """Return a run's panels; of so many stretches of time each curve keeps the lowest and highest value."""
     origin_ns, end_s = _span(data)
     devices = {name: device_label(device) for name, device in data.devices.items()}
     each = max(_FEWEST_BUCKETS, 2 * buckets // max(2, len(devices)))
@@ -32,13 +24,13 @@ def build_panels(data: RunSeries, buckets: int = _BUCKETS) -> Panels:
     on_loss = [*alert_marks(data, origin_ns, "spike", ("spike.loss",)), *injected]
     edge = tuple(collapses)
     panels = (
-        training_panel(data, origin_ns, "loss", "Loss", buckets, on_loss),
-        training_panel(data, origin_ns, "grad_norm", "Gradient norm", buckets, happened),
+        training_panel(data, origin_ns, "loss", buckets, on_loss),
+        training_panel(data, origin_ns, "grad_norm", buckets, happened),
         rle_panel(data, origin_ns, each, collapses),
-        signal_panel(data, origin_ns, "sm_clock_mhz", "Clock", "MHz", each, edge),
-        signal_panel(data, origin_ns, "throttled_ratio", "Throttled", "share", each, edge),
-        signal_panel(data, origin_ns, "temperature_c", "Temperature", "°C", each),
-        signal_panel(data, origin_ns, "power_w", "Power", "W", each),
+        signal_panel(data, origin_ns, "sm_clock_mhz", each, edge),
+        signal_panel(data, origin_ns, "throttled_ratio", each, edge),
+        signal_panel(data, origin_ns, "temperature_c", each),
+        signal_panel(data, origin_ns, "power_w", each),
     )
     drawn = {line.device for panel in panels for line in panel.lines}
     shown = {name: label for name, label in devices.items() if name in drawn}

@@ -15,15 +15,12 @@ _COLUMNS = ("time_s", "value", "what", "series", "device", "text")
 
 
 def figure_tables(panels: Panels, analysis: Analysis) -> "dict[str, pa.Table]":
-    """Return one table a panel, and one of all lag profiles.
+    """Return one table a panel, ``figure_<panel>``, and ``lag_profile``, one of all lag profiles.
 
-    Returns
-    -------
-    dict
-        ``figure_<panel>``: the points as drawn, ``time_s`` since the run's first event, ``what`` is
-        "curve" or the kind of mark, ``value`` null for a gap or a mark at the edge. Where a curve was
-        thinned every extreme is there; ``export`` gives the whole log. ``lag_profile``: every tested
-        pair of signals, direction and lag, with n, r and the 95 % bound.
+    Of a panel: the points as drawn, ``time_s`` since the run's first event, ``what`` is "curve" or the kind
+    of mark, ``value`` null for a gap or a mark at the edge. Where a curve was thinned every extreme is
+    there; ``export`` gives the whole log. Of the lags: every tested pair of signals, direction and lag, with
+    n, r and the 95 % bound.
     """
     import pyarrow as pa
 
@@ -45,33 +42,15 @@ def _panel_rows(panel: Panel) -> list[dict[str, Any]]:
         known = {"what": "curve", "series": line.label, "device": line.device, "text": None}
         for time_s, value in zip(line.time_s.tolist(), line.values.tolist(), strict=True):
             rows.append({"time_s": time_s, "value": None if value != value else value, **known})
-    rows += [
-        {
-            "time_s": mark.time_s,
-            "value": mark.value,
-            "what": mark.kind,
-            "series": None,
-            "device": None,
-            "text": mark.text,
-        }
-        for mark in panel.marks
-    ]
-    return rows
+    marks = [(mark.time_s, mark.value, mark.kind, None, None, mark.text) for mark in panel.marks]
+    return rows + [dict(zip(_COLUMNS, mark, strict=True)) for mark in marks]
 
 
 def _lag_rows(analysis: Analysis) -> list[dict[str, Any]]:
     side = {"reverse": -1, "simultaneous": 0, "forward": 1}
     return [
-        {
-            "x": pair.x,
-            "y": pair.y,
-            "device": pair.device,
-            "direction": pair.family,
-            "lag_s": lag,
-            "r": r,
-            "bound": pair.half_width,
-            "n": pair.n,
-        }
+        {"x": pair.x, "y": pair.y, "device": pair.device, "direction": pair.family}
+        | {"lag_s": lag, "r": r, "bound": pair.half_width, "n": pair.n}
         for pair in analysis.pairs
         for lag, r in zip(pair.lags_s, pair.profile, strict=True)
         if (lag > 0) - (lag < 0) == side[pair.family]

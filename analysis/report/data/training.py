@@ -8,6 +8,7 @@ from thermograd.analysis.report.data.curves import buckets_of, decimation_notes,
 from thermograd.analysis.report.data.marks import onsets_s
 from thermograd.analysis.report.data.panel import Kind, Mark, Panel
 from thermograd.analysis.run.series import RunSeries
+from thermograd.store.columns import signal
 
 Floats = NDArray[np.float64]
 Indices = NDArray[np.int64]
@@ -16,28 +17,14 @@ _BUCKETS = 800  # of marks at the edge
 _DECADES = {"loss": 3.0, "grad_norm": 1.0}  # from which on an axis is logarithmic
 
 
-def training_panel(
-    data: RunSeries, origin_ns: int, name: str, title: str, buckets: int, marks: list[Mark]
-) -> Panel:
-    """Return the panel of one training signal.
-
-    Parameters
-    ----------
-    data, origin_ns
-        The run, and when its time axis begins.
-    name, title
-        Column of the steps, and its name for a person.
-    buckets
-        Stretches of time that the curve is thinned to.
-    marks
-        What happened, besides values that are not finite or zero.
-    """
+def training_panel(data: RunSeries, origin_ns: int, name: str, buckets: int, marks: list[Mark]) -> Panel:
+    """Return the panel of one column of the steps; values that are not finite or zero become marks too."""
     if not data.step_time_ns.size:
-        return Panel(name, title, "", reason="no training step was recorded in this run")
+        return Panel(name, reason="no training step was recorded in this run")
     values = data.training(name)
     measured = np.asarray(data.steps.column(name).is_valid())
     if not measured.any():
-        return Panel(name, title, "", reason=f"{title.lower()} was not recorded in this run")
+        return Panel(name, reason=f"{signal(name).name} was not recorded in this run")
     time_s = (data.step_time_ns - origin_ns) / 1e9
     log = _spans(values, _DECADES[name])
     at_edge = _edge_marks("nonfinite", data, time_s, values, ~np.isfinite(values) & measured)
@@ -45,9 +32,9 @@ def training_panel(
         at_edge += _edge_marks("zero", data, time_s, values, values == 0)
         values = np.where(values > 0, values, np.nan)
     alerts = onsets_s(data, origin_ns)
-    line = make_line(title.lower(), None, time_s[measured], values[measured], buckets, alerts)
+    line = make_line(signal(name).name, None, time_s[measured], values[measured], buckets, alerts)
     notes = decimation_notes([line]) + (("logarithmic scale.",) if log else ())
-    return Panel(name, title, "", (line,), tuple(at_edge + marks), log=log, notes=notes)
+    return Panel(name, (line,), tuple(at_edge + marks), log=log, notes=notes)
 
 
 def injection_marks(data: RunSeries, origin_ns: int) -> list[Mark]:

@@ -18,7 +18,6 @@ from matplotlib.figure import Figure
 from matplotlib.font_manager import findfont
 from matplotlib.ft2font import FT2Font
 from matplotlib.lines import Line2D
-from matplotlib.text import Text
 from matplotlib.ticker import FuncFormatter, LogLocator
 from thermograd.analysis.display.palette import (
     BAND_COLOUR,
@@ -27,6 +26,8 @@ from thermograd.analysis.display.palette import (
     MARK_COLOURS,
     SOFT_COLOUR,
     TEXT_COLOUR,
+    colour_of,
+    dashes_of,
 )
 from thermograd.analysis.report.data.curves import Line
 from thermograd.analysis.report.data.panel import KIND_NAMES, Kind, Mark, Panel, Panels
@@ -46,7 +47,6 @@ _STYLE: dict[Any, Any] = {
     "axes.unicode_minus": True,
 }
 _FEW_DECADES = 300.0
-_DASHES = ("-", (0, (5, 2)), (0, (1.5, 1.5)), (0, (8, 3, 2, 3)))
 _SYMBOLS: dict[Kind, dict[str, Any]] = {
     "spike": {"marker": "o", "markersize": 5, "markerfacecolor": "none", "markeredgewidth": 0.9},
     "nonfinite": {"marker": "x", "markersize": 4, "markeredgewidth": 1.0},
@@ -59,17 +59,9 @@ _RULES: dict[str, Any] = {"injection": (0, (3, 2)), "collapse": "-"}
 
 
 def build_figure(panels: Panels, title: str, footer: str) -> Figure:
-    """Draw the four panels.
-
-    Parameters
-    ----------
-    panels
-        From `panels.build_panels`.
-    title, footer
-        Text above and below; any characters, never read as mathematics.
-    """
+    """Draw the four panels, with any text above and below."""
     legend_rows = -(-len(_legend_handles(panels)[0]) // 2)
-    with new_figure(_WIDTH_IN, 5.15 + 0.14 * legend_rows) as figure:
+    with _new_figure(5.15 + 0.14 * legend_rows) as figure:
         height = figure.get_figheight()
         top, bottom = 1 - (0.3 + 0.14 * legend_rows) / height, 0.52 / height
         grid = figure.add_gridspec(4, 1, left=0.15, right=0.95, top=top, bottom=bottom, hspace=0.17)
@@ -77,46 +69,35 @@ def build_figure(panels: Panels, title: str, footer: str) -> Figure:
         for ax, panel in zip(axes, panels.printed, strict=True):
             _draw(ax, panel, panels, is_last=ax is axes[-1])
         figure.align_ylabels(axes)
-        plain_text(
-            figure.text(
-                0.015, 1 - 0.06 / height, figure_text(title, 46), va="top", size=7.5, color=TEXT_COLOUR
-            )
-        )
-        plain_text(
-            figure.text(0.015, 0.05 / height, figure_text(footer, 88), va="bottom", size=5, color=SOFT_COLOUR)
-        )
+        _write(figure, 1 - 0.06 / height, figure_text(title, 46), va="top", size=7.5, color=TEXT_COLOUR)
+        _write(figure, 0.05 / height, figure_text(footer, 88), va="bottom", size=5, color=SOFT_COLOUR)
         _legend(figure, panels, 1 - 0.19 / height)
     return figure
 
 
 def lag_figure(pair_label: str, pairs: list[Pair]) -> Figure:
     """Draw r over lag of one pair of signals with the simultaneous 95 % band of each family."""
-    with new_figure(_WIDTH_IN, 1.9) as figure:
+    with _new_figure(1.9) as figure:
         ax = figure.add_axes((0.15, 0.2, 0.825, 0.66))
         lags, profile = pairs[0].lags_s, pairs[0].profile
         for pair in pairs:
             half, end = pair.period_s / 2, max(lags) + pair.period_s / 2
             span = {"reverse": (-end, -half), "simultaneous": (-half, half), "forward": (half, end)}
-            ax.fill_between(
-                span[pair.family], -pair.half_width, pair.half_width, color=BAND_COLOUR, linewidth=0
-            )
+            bound = pair.half_width
+            ax.fill_between(span[pair.family], -bound, bound, color=BAND_COLOUR, linewidth=0)
         ax.axhline(0, color=SOFT_COLOUR, linewidth=0.6)
         ax.vlines(lags, 0, profile, color=DEVICE_COLOURS[0], linewidth=1.2)
         ax.plot(lags, profile, "o", color=DEVICE_COLOURS[0], markersize=2.4)
         outside = [point for pair in pairs for point in _outside(pair)]
-        ring: dict[str, Any] = {
-            "markeredgecolor": MARK_COLOURS["spike"],
-            "markerfacecolor": "none",
-            "markersize": 5,
-        }
-        ax.plot([lag for lag, _ in outside], [r for _, r in outside], "o", gid="outside", **ring)
-        draw_frame(ax)
+        ring: dict[str, Any] = {"markeredgecolor": MARK_COLOURS["spike"], "markerfacecolor": "none"}
+        at, r = [lag for lag, _ in outside], [r for _, r in outside]
+        ax.plot(at, r, "o", gid="outside", markersize=5, **ring)
+        _draw_frame(ax)
         bins = max(pair.n for pair in pairs)
         words = f"lag (s), above 0 the training leads; n = {bins:,} bins; grey: 95 % bound"
         ax.set_xlabel(words, color=TEXT_COLOUR, labelpad=2, size=6)
         ax.set_ylabel("residual r", color=TEXT_COLOUR)
-        title = figure.text(0.015, 0.975, figure_text(pair_label, 66), va="top", size=6.8, color=TEXT_COLOUR)
-        plain_text(title)
+        _write(figure, 0.975, figure_text(pair_label, 66), va="top", size=6.8, color=TEXT_COLOUR)
     return figure
 
 
@@ -151,10 +132,10 @@ def _glyphs() -> frozenset[int]:
 
 
 @contextmanager
-def new_figure(width_in: float, height_in: float) -> Iterator[Figure]:
+def _new_figure(height_in: float) -> Iterator[Figure]:
     """Give an empty figure of so many inches; what is drawn in the block has our style."""
     with _style():
-        figure = Figure(figsize=(width_in, height_in), dpi=300)
+        figure = Figure(figsize=(_WIDTH_IN, height_in), dpi=300)
         FigureCanvasAgg(figure)
         yield figure
 
@@ -166,16 +147,15 @@ def _style() -> Iterator[None]:
         yield
 
 
-def plain_text(text: Text) -> None:
-    """Draw a text as it is: names are never read as mathematics."""
-    text.set_parse_math(False)
+def _write(figure: Figure, height: float, text: str, **look: Any) -> None:
+    """Write a text as it is: names are never read as mathematics."""
+    figure.text(0.015, height, text, parse_math=False, **look)
 
 
 # -- one panel -------------------------------------------------------------------------------------
 
 
-def draw_frame(ax: Axes) -> None:
-    """Give axes the look that all our figures share."""
+def _draw_frame(ax: Axes) -> None:
     for side in ("top", "right"):
         ax.spines[side].set_visible(False)
     for side in ("left", "bottom"):
@@ -186,7 +166,7 @@ def draw_frame(ax: Axes) -> None:
 
 
 def _draw(ax: Axes, panel: Panel, panels: Panels, is_last: bool) -> None:
-    draw_frame(ax)
+    _draw_frame(ax)
     ax.set_xlim(*(limit / panels.clock.seconds for limit in panels.limits_s))
     ax.set_ylabel(panel.axis_title, color=TEXT_COLOUR, labelpad=2)
     ax.tick_params(labelbottom=is_last)
@@ -196,7 +176,7 @@ def _draw(ax: Axes, panel: Panel, panels: Panels, is_last: bool) -> None:
         _write_reason(ax, panel.reason)
         return
     if panel.log:
-        log_axis(ax, panel.lines)
+        _log_axis(ax, panel.lines)
     if any(mark.value is None for mark in panel.marks):
         ax.margins(y=0.12)  # room for what is marked at the edge
     order, unit_s = list(panels.devices), panels.clock.seconds
@@ -206,7 +186,7 @@ def _draw(ax: Axes, panel: Panel, panels: Panels, is_last: bool) -> None:
         _draw_marks(ax, kind, [mark for mark in panel.marks if mark.kind == kind], unit_s)
 
 
-def log_axis(ax: Axes, lines: Iterable[Line]) -> None:
+def _log_axis(ax: Axes, lines: Iterable[Line]) -> None:
     """Make the axis logarithmic; where it spans few decades, with 2 and 5 between their labels."""
     ax.set_yscale("log", nonpositive="mask")
     ax.minorticks_off()
@@ -221,7 +201,8 @@ def _line_style(device: str | None, order: list[str]) -> tuple[str, Any]:
     if device is None:
         return TEXT_COLOUR, "-"
     place = order.index(device)
-    return DEVICE_COLOURS[place % len(DEVICE_COLOURS)], _DASHES[place // len(DEVICE_COLOURS) % len(_DASHES)]
+    dashes = dashes_of(place)
+    return colour_of(place), "-" if dashes == [1, 0] else (0, tuple(dashes))
 
 
 def _draw_line(ax: Axes, line: Line, order: list[str], unit_s: float) -> None:
@@ -244,34 +225,19 @@ def _draw_marks(ax: Axes, kind: Kind, marks: list[Mark], unit_s: float) -> None:
         return
     height = 0.03 if kind == "zero" else 0.97
     transform = ax.get_xaxis_transform()
-    ax.plot(
-        at_edge, [height] * len(at_edge), transform=transform, gid=f"{kind} at edge", clip_on=False, **symbol
-    )
+    symbol |= {"transform": transform, "gid": f"{kind} at edge", "clip_on": False}
+    ax.plot(at_edge, [height] * len(at_edge), **symbol)
     if kind in _RULES:
-        ax.vlines(
-            at_edge,
-            0,
-            1,
-            transform=transform,
-            color=MARK_COLOURS[kind],
-            linestyle=_RULES[kind],
-            linewidth=0.6,
-            alpha=0.8,
-        )
+        look: dict[str, Any] = {"color": MARK_COLOURS[kind], "linestyle": _RULES[kind], "linewidth": 0.6}
+        ax.vlines(at_edge, 0, 1, transform=transform, alpha=0.8, **look)
 
 
 def _write_reason(ax: Axes, reason: str) -> None:
     ax.set_yticks([])
     ax.grid(False)
     text = "\n".join(textwrap.wrap(figure_text(reason, 300), 64)[:5])
-    options: dict[str, Any] = {
-        "ha": "center",
-        "va": "center",
-        "size": 6.5,
-        "style": "italic",
-        "color": SOFT_COLOUR,
-    }
-    plain_text(ax.text(0.5, 0.5, text, transform=ax.transAxes, **options))
+    options: dict[str, Any] = {"ha": "center", "va": "center", "size": 6.5, "style": "italic"}
+    ax.text(0.5, 0.5, text, transform=ax.transAxes, color=SOFT_COLOUR, parse_math=False, **options)
 
 
 # -- legend ----------------------------------------------------------------------------------------
@@ -297,20 +263,13 @@ def _legend(figure: Figure, panels: Panels, top: float) -> None:
     handles, labels = _legend_handles(panels)
     if not handles:
         return
-    legend = figure.legend(
-        handles,
-        labels,
-        loc="upper left",
-        bbox_to_anchor=(0.0, top),
-        ncols=2,
-        frameon=False,
-        fontsize=6.2,
-        labelcolor=TEXT_COLOUR,
-        handlelength=1.6,
-        handletextpad=0.3,
-        columnspacing=1.2,
-        labelspacing=0.25,
-        borderpad=0.2,
-    )
-    for text in legend.get_texts():
-        plain_text(text)
+    place: dict[str, Any] = {"bbox_to_anchor": (0.0, top), "ncols": 2, "frameon": False}
+    space: dict[str, Any] = {
+        "handlelength": 1.6,
+        "handletextpad": 0.3,
+        "columnspacing": 1.2,
+        "labelspacing": 0.25,
+    }
+    look: dict[str, Any] = {"fontsize": 6.2, "labelcolor": TEXT_COLOUR, "borderpad": 0.2}
+    for text in figure.legend(handles, labels, loc="upper left", **place, **space, **look).get_texts():
+        text.set_parse_math(False)

@@ -14,8 +14,8 @@ from thermograd.analysis.comparison.result import (
 )
 from thermograd.analysis.comparison.tables import pairs_across_section, runs_section
 from thermograd.analysis.display.numbers import DASH, shown_number
+from thermograd.analysis.display.palette import dashes_of
 from thermograd.analysis.display.table import Table
-from thermograd.analysis.report.data.comparison import run_style
 from thermograd.analysis.report.data.wording import control_sentence
 from thermograd.analysis.report.page.source import queries_across, versions_text
 
@@ -31,45 +31,19 @@ def comparison_told(comparison: Comparison) -> dict[str, Any]:
         "simulated": simulated,
         "kind": comparison_verdict(comparison),
         "sentence": comparison_sentence(comparison),
-        "how_sure": _how_sure(comparison),
-        "not_said": _not_said(bool(simulated)),
+        "pooled": best is not None and best.swap.n_runs > 1,
+        "tested": best is not None and math.isfinite(best.swap.p),
         "runs_section": runs_section(comparison.runs, comparison.chosen[0] if comparison.chosen else None),
         "pairs_section": pairs_across_section(comparison.chosen, comparison.others),
         "control": control_sentence(best) if best else "",
         "change": change_line(comparison),
-        "run_style": run_style,
+        "dashes_of": dashes_of,
         "alike": reproducibility_lines(comparison),
         "losses": _losses(comparison),
         "quoted_ids": " ".join(shlex.quote(run.run_id) for run in comparison.runs),
         "versions": versions_text(),
         "sql": queries_across([run.run_id for run in comparison.runs]),
     }
-
-
-def _how_sure(comparison: Comparison) -> list[str]:
-    best = best_of(comparison)
-    if best is None or best.swap.n_runs < 2:
-        return ["Nothing could be tested, so there is nothing to be sure of."]
-    pooled = (
-        "The pooled interval holds at every lag searched together, and each run is taken at a lag that the "
-        "others chose."
-    )
-    if not math.isfinite(best.swap.p):
-        return [pooled, "With fewer than five trainings this describes, and supports nothing."]
-    corrected = (
-        "The chance of a false alarm is at most 5 %: both directions are corrected together (Holm), and what "
-        "the runs share cannot raise one."
-    )
-    return [corrected, pooled]
-
-
-def _not_said(simulated: bool) -> list[str]:
-    texts = [
-        "Which side causes what: association cannot tell, only an intervention can.",
-        "Anything about what all runs share, such as a schedule: it fits every other run's hardware just "
-        "as well.",
-    ]
-    return texts + ["Anything about real hardware, where runs are simulated."] * simulated
 
 
 def _losses(comparison: Comparison) -> Table:

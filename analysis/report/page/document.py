@@ -143,13 +143,7 @@ def _cache_dir() -> Path:
 
 
 def require_extra(modules: Iterable[str] = tuple(_EXTRA)) -> None:
-    """Check that the packages behind pages and figures are installed.
-
-    Raises
-    ------
-    MissingExtraError
-        Names the first one that is not.
-    """
+    """Refuse, naming the first of the packages behind pages and figures that is not installed."""
     for module in modules:
         if find_spec(module) is None:
             raise MissingExtraError(f"the report needs {_EXTRA[module]}: install thermograd[report]")

@@ -15,6 +15,7 @@ from thermograd.analysis.run.quality import clock_lines
 from thermograd.analysis.run.result import Analysis
 from thermograd.analysis.run.series import Device, RunSeries
 from thermograd.store.events import SETTINGS_MARK, SEVERITIES
+from thermograd.store.runs.describe import by_reason
 
 _MOST_ALERTS = 300
 _FOR_REPLAYS = (SETTINGS_MARK, "what the stream layer left out as too late")  # texts of marks
@@ -131,11 +132,8 @@ def _missing(device: Device) -> Html:
     missing, suspect = device.facts.get("missing"), device.facts.get("suspect")
     lines: list[str] = []
     if isinstance(missing, dict):
-        by_reason: dict[str, list[str]] = {}
-        for sensor, reason in missing.items():
-            if sensor not in _OF_NO_DEVICE:
-                by_reason.setdefault(str(reason), []).append(str(sensor))
-        lines = [f"{', '.join(sensors)}: {reason}" for reason, sensors in by_reason.items()]
+        told = {sensor: reason for sensor, reason in missing.items() if sensor not in _OF_NO_DEVICE}
+        lines = [f"{sensors}: {reason}" for reason, sensors in by_reason(told)]
     elif isinstance(missing, list) and missing:
         source = "simulation" if device.simulated else "log"
         lines = [f"{', '.join(map(str, missing))}: not part of the {source}"]

@@ -7,7 +7,7 @@ from thermograd.analysis.display.markup import element
 from thermograd.analysis.display.numbers import DASH, bound_text, shown_number
 from thermograd.analysis.display.table import Table
 from thermograd.analysis.report.data.wording import device_name, reasons
-from thermograd.analysis.run.result import Analysis, Pair, closest_first, question_verdict
+from thermograd.analysis.run.result import Analysis, Pair, closest_first
 from thermograd.analysis.run.wording import reach_sentence, speed_sentence
 
 _MOST_ROWS = 12
@@ -23,38 +23,17 @@ _CONTROLS = {
 }
 
 
-def how_sure(analysis: Analysis) -> list[str]:
-    """Return how often the verdict is a false alarm, and what the run could have shown."""
-    tested = [pair for pair in analysis.pairs if not pair.is_speed and math.isfinite(pair.p)]
-    if not tested:
-        return ["Nothing could be tested in this run, so there is nothing to be sure of."]
-    signals = len({(pair.x, pair.y, pair.device) for pair in tested})
-    farthest = max((abs(lag) for pair in tested for lag in pair.lags_s), default=0.0)
-    texts = [
-        f"{len(tested)} tests: {signals} pairs of signals, each forward, simultaneous and reverse, at lags "
-        f"up to {farthest:.0f} s. All are corrected together (Holm), so the chance that even one of them "
-        "raises a false alarm is at most 5 %."
-    ]
-    if reach := reach_sentence(analysis):
-        texts.append(reach)
-    elif analysis.smallest_detectable_r is not None:
-        texts.append(
-            f"With {max(pair.n for pair in tested):,} bins a coupling of |r| = "
-            f"{analysis.smallest_detectable_r:.2f} would show nine times out of ten; weaker ones can hide."
-        )
-    return texts
-
-
-def not_said(analysis: Analysis, simulated: bool) -> list[str]:
-    """Return what the verdict must not be taken for."""
-    texts = ["Which side causes what: association in one run cannot tell, only an intervention can."]
-    if question_verdict(analysis) in ("insufficient", "inconclusive"):
-        texts.append("That there is no coupling: not found is not the same as not there.")
-    texts.append("Anything about speed: throttling makes steps slower, which is expected and listed apart.")
-    texts.append("Anything about other runs, signals that were not recorded, or longer lags.")
-    if simulated:
-        texts.append("Anything about real hardware, where the device is simulated.")
-    return texts
+def false_alarms(analysis: Analysis) -> dict[str, Any]:
+    """Return how many tests of how many pairs of signals are corrected together, and what they could show."""
+    asked = [pair for pair in analysis.pairs if not pair.is_speed and math.isfinite(pair.p)]
+    return {
+        "tests": len(asked),
+        "signals": len({(pair.x, pair.y, pair.device) for pair in asked}),
+        "farthest_s": max((abs(lag) for pair in asked for lag in pair.lags_s), default=0.0),
+        "bins": max((pair.n for pair in asked), default=0),
+        "reach": reach_sentence(analysis),
+        "detectable_r": analysis.smallest_detectable_r,
+    }
 
 
 def tested(analysis: Analysis) -> list[dict[str, Any]]:

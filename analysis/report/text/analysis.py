@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from thermograd.analysis.run.result import Analysis, Pair, most_telling, pair_sentence, verdict_sentence
+from thermograd.analysis.report.data.wording import reasons
+from thermograd.analysis.run.result import Analysis, Pair, most_telling, verdict_sentence
 from thermograd.analysis.run.wording import (
     control_lines,
     event_lines,
@@ -31,7 +32,7 @@ def describe_analysis(analysis: Analysis) -> str:
             lines += [text] if speed and (text := speed_sentence(analysis)) else []
     explained = [p for p in most_telling(analysis.pairs) if p.verdict not in ("inconclusive", "no_coupling")]
     if explained and analysis.method == "rxc":
-        lines += ["", *_reasons(explained)]
+        lines += ["", *reasons(explained, lambda pair: f"{pair.x} ~ {pair.y} ({pair.device})")]
     for title, said in (
         ("What this run could have shown", [text] if (text := reach_sentence(analysis)) else []),
         ("More on coupled pairs", further_lines(analysis)),
@@ -64,19 +65,6 @@ def _short(value: float) -> str:
     return "-" if math.isnan(value) else f"{value:.3g}"
 
 
-def _reasons(pairs: list[Pair]) -> list[str]:
-    """Say each verdict's reason once, however many pairs share it."""
-    shared: dict[str, list[str]] = {}
-    for pair in pairs:
-        shared.setdefault(pair_sentence(pair), []).append(f"{pair.x} ~ {pair.y} ({pair.device})")
-    lines = []
-    for reason, names in shared.items():
-        distinct = list(dict.fromkeys(names))
-        shown = distinct[0] if len(distinct) == 1 else f"{distinct[0]} and {len(distinct) - 1} more"
-        lines.append(f"{shown}: {reason}")
-    return lines
-
-
 def demo_summary(run: Run, analysis: Analysis, paths: Mapping[str, Path], beside: str) -> str:
     """Return the last screen of the demo: what was trained and found, `beside` it, where the report is."""
     from thermograd.analysis.run.series import load_series
@@ -99,7 +87,7 @@ _SPIKES = {"spike.grad": "gradient norm", "spike.loss": "loss"}
 
 
 def _spikes_found(marks: list[dict[str, Any]], alerts: list[dict[str, Any]]) -> str:
-    """Say which injected faults raised a spike alert of either signal, and which other steps did."""
+    """Return which injected faults raised a spike alert of either signal, and which other steps did."""
     injected = [m["step"] for m in marks if m["mark"] == "injection" and m["step"] is not None]
     raised = [(a["step"], _SPIKES[a["alert"]]) for a in alerts if a["alert"] in _SPIKES and a["step"]]
     found = {

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from itertools import zip_longest
 
 from thermograd.analysis.comparison.entries import ComparedRun, PairAcross
 from thermograd.analysis.comparison.result import (
@@ -13,8 +14,9 @@ from thermograd.analysis.comparison.result import (
     reproducibility_lines,
 )
 from thermograd.analysis.comparison.tables import repeat_text
+from thermograd.analysis.report.data.wording import control_sentence
 from thermograd.analysis.run.result import Analysis, Pair, most_telling, question_verdict
-from thermograd.store.text import table_text
+from thermograd.store.text import printable, table_text
 
 _MOST_OTHERS = 6
 
@@ -26,23 +28,19 @@ def describe_comparison(comparison: Comparison) -> str:
     best = best_of(comparison)
     if best is not None:
         lines += ["", f"{best.x} ~ {best.y} ({best.role}), each run by itself", _runs_table(comparison, best)]
-        lines += ["", _naive_line(best)] if math.isfinite(best.naive_others) else []
+        lines += ["", said.replace("−", "-")] if (said := control_sentence(best)) else []
         lines += [change_line(comparison)] if change_line(comparison) else []
         lines += ["", "All runs together (session swap, pooled r)", _pairs_table(comparison)]
     lines += ["", "How alike the trainings are", *(f"  {line}" for line in reproducibility_lines(comparison))]
     notes = list(dict.fromkeys(reason for pair in comparison.chosen for reason in pair.swap.reasons))
     if notes or comparison.warnings:
-        lines += ["", "Warnings", *(f"  {_clean(note)}" for note in [*notes, *comparison.warnings])]
+        lines += ["", "Warnings", *(f"  {printable(note, 5000)}" for note in [*notes, *comparison.warnings])]
     return "\n".join(lines)
 
 
-def _clean(text: str) -> str:
-    return "".join(sign if sign.isprintable() else "?" for sign in text)
-
-
 def _run_line(place: int, run: ComparedRun, comparison: Comparison) -> str:
-    name = "" if run.name == run.run_id else f"  {_clean(run.name)}"
-    line = f"  {place}  {_clean(run.run_id)}{name}: {run.verdict.replace('_', ' ')}"
+    name = "" if run.name == run.run_id else f"  {printable(run.name)}"
+    line = f"  {place}  {printable(run.run_id)}{name}: {run.verdict.replace('_', ' ')}"
     if run.repeats is not None:
         line += f"\n     {repeat_text(run, comparison.runs)}: they count once"
     return line
@@ -90,13 +88,6 @@ def _number(value: float | None, form: str) -> str:
     return "-" if value is None or not math.isfinite(value) else format(value, form)
 
 
-def _naive_line(best: PairAcross) -> str:
-    return (
-        f"Control: naive r is {best.naive_own:+.2f} with the run's own hardware (median), and "
-        f"{best.naive_others:+.2f} with the hardware of the other runs, which cannot be coupled to it."
-    )
-
-
 def _pairs_table(comparison: Comparison) -> str:
     header = ["x", "y", "device", "direction", "runs", "p_swap", "p_adj", "pooled r [95 %]", "lag_s", "I2"]
     shown = [pair for pair in comparison.others if pair.swap.p <= 0.05][:_MOST_OTHERS]
@@ -111,12 +102,8 @@ def _pairs_table(comparison: Comparison) -> str:
         for pair in (*comparison.chosen, *shown)
     ]
     more = len(comparison.others) - len(shown)
-    rest = (
-        f"\n{more} other tests with p_swap above 0.05 or no p: in --json and in the page (-o)."
-        if more
-        else ""
-    )
-    return table_text(header, rows) + rest
+    rest = f"\n{more} other tests with p_swap above 0.05 or no p: in --json and in the page (-o)."
+    return table_text(header, rows) + rest * bool(more)
 
 
 # -- the naive method beside ours ------------------------------------------------------------------
@@ -125,34 +112,24 @@ def _pairs_table(comparison: Comparison) -> str:
 def side_by_side(runs: Sequence[tuple[str, Analysis]], x: str = "grad_norm", y: str = "temperature_c") -> str:
     """Return what the naive method and ours say of the same runs, in at most 80 columns.
 
-    Parameters
-    ----------
-    runs
-        What is true of each run, in lines of at most 34 characters, and its analysis.
-    x, y
-        The pair of signals of the naive method; of several devices the one with the largest |r| is shown.
+    What is true of each run comes in lines of at most 34 characters. Of several devices the naive method
+    shows the one with the largest |r|.
     """
     rows = [("", "naive method", "thermograd"), tuple("-" * width for width in _WIDTHS)]
     rows += [(truth, *_both(analysis, x, y)) for truth, analysis in runs]
-    lines = []
-    for cells in rows:
-        parts = [cell.split("\n") for cell in cells]
-        for place in range(max(map(len, parts))):
-            lines.append(_columns([part[place] if place < len(part) else "" for part in parts]))
-    return "\n".join(lines)
+    lines = [
+        line for cells in rows for line in zip_longest(*(cell.split("\n") for cell in cells), fillvalue="")
+    ]
+    return "\n".join(map(_columns, lines))
 
 
 def demo_beside(runs: Sequence[tuple[str, Analysis]]) -> str:
     """Return the last table of the demo: what the instrument is for, on one screen."""
     labelled = [(truth or "this training\n(nobody knows its truth)", analysis) for truth, analysis in runs]
-    return "\n".join(
-        [
-            "What the instrument is for: is gradient norm coupled to temperature?",
-            "",
-            side_by_side(labelled),
-            "",
-            "Naive: Pearson's r of raw values, to which any two trends are one thing.",
-        ]
+    return (
+        "What the instrument is for: is gradient norm coupled to temperature?\n\n"
+        f"{side_by_side(labelled)}\n\n"
+        "Naive: Pearson's r of raw values, to which any two trends are one thing."
     )
 
 

@@ -70,13 +70,7 @@ def _template() -> Template:
 
 
 def write_markdown(data: RunSeries, analysis: Analysis, output: Path | None) -> str:
-    """Write the report to a file and return its path as text; without a file return the report itself.
-
-    Raises
-    ------
-    LogError
-        If the file cannot be written.
-    """
+    """Write the report to a file and return its path as text; without a file return the report itself."""
     text = report_markdown(data, analysis).encode("utf-8", "replace")
     if output is None:
         return text.decode()

@@ -8,7 +8,7 @@ import math
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from thermograd.ingest.importers.reading import (
     WHOLE,
@@ -49,14 +49,6 @@ _SAMPLE = re.compile(r"[A-Za-z_:][\w:]*\s*(\{.*\})?\s+[-+\w.]+(\s+-?\d+)?\s*", r
 _NO_TIME = "a sample without a timestamp"
 
 
-class _Value(NamedTuple):
-    line: int
-    name: str
-    labels: dict[str, str]
-    value: float
-    time_s: float
-
-
 class _Samples:
     """Merges the metrics of one device and one time into one sample."""
 
@@ -65,24 +57,23 @@ class _Samples:
         self._rows: dict[tuple[str, int], tuple[int, Moment, dict[str, Any]]] = {}
         self.unknown: set[str] = set()
 
-    def put(self, value: _Value) -> None:
-        metric = value.name.removesuffix("_total").removeprefix(_PREFIX)
-        if metric not in _METRICS or not value.name.startswith(_PREFIX):
-            self.unknown.add(value.name)
+    def put(self, line: int, name: str, labels: dict[str, str], value: float, time_s: float) -> None:
+        metric = name.removesuffix("_total").removeprefix(_PREFIX)
+        if metric not in _METRICS or not name.startswith(_PREFIX):
+            self.unknown.add(name)
             return
         column, factor = _METRICS[metric]
-        moment = read_epoch(value.time_s)
+        moment = read_epoch(time_s)
         if moment is None:
-            raise LeftOutError("a timestamp that is no time between 1970 and 2100", value.time_s)
-        number = _number(column, value.value, factor)
+            raise LeftOutError("a timestamp that is no time between 1970 and 2100", time_s)
+        number = _number(column, value, factor)
         check_bounds({column: number})
-        device = _device(value.labels)
-        row = self._rows.setdefault((device, moment.ns), (value.line, moment, {"device": device}))
+        device = _device(labels)
+        row = self._rows.setdefault((device, moment.ns), (line, moment, {"device": device}))
         if row[2].get(column) is not None:
             raise LeftOutError("a second value of the same metric, device and time")
         row[2][column] = number
-        model = value.labels.get("modelName")
-        if model:
+        if model := labels.get("modelName"):
             self._recording.models.setdefault(device, model)
 
     def finish(self) -> None:
@@ -140,7 +131,7 @@ def _read_text(paths: tuple[Path, ...], _: Hints) -> list[Recording]:
     for number, line in text_lines(recording.path):
         if line.strip() and not line.startswith("#"):
             with recording.row(number, line):
-                samples.put(_text_value(number, line))
+                samples.put(number, *_text_value(line))
     samples.finish()
     if not len(recording) and recording.left_out[_NO_TIME]:
         raise ImportFormatError(
@@ -150,7 +141,7 @@ def _read_text(paths: tuple[Path, ...], _: Hints) -> list[Recording]:
     return [recording]
 
 
-def _text_value(number: int, line: str) -> _Value:
+def _text_value(line: str) -> tuple[str, dict[str, str], float, float]:
     """Parse one line with Prometheus' own client, so that a bad line costs itself only."""
     from prometheus_client.parser import text_string_to_metric_families
 
@@ -163,14 +154,10 @@ def _text_value(number: int, line: str) -> _Value:
         raise LeftOutError("torn row: not in Prometheus' text format") from error
     if sample.timestamp is None:
         raise LeftOutError(_NO_TIME)
-    return _Value(number, sample.name, sample.labels, value, float(sample.timestamp))
+    return sample.name, sample.labels, value, float(sample.timestamp)
 
 
 # -- JSON ----------------------------------------------------------------------------------------
-
-
-def _is_json(head: Head) -> bool:
-    return head.text.startswith("{") and '"resultType"' in head.text[:2000]
 
 
 def _read_json(paths: tuple[Path, ...], _: Hints) -> list[Recording]:
@@ -185,7 +172,7 @@ def _read_json(paths: tuple[Path, ...], _: Hints) -> list[Recording]:
             continue
         for point in points:
             with recording.row(number, point):
-                samples.put(_Value(number, name, labels, *_point(point)))
+                samples.put(number, name, labels, *_point(point))
     samples.finish()
     return [recording]
 
@@ -221,4 +208,9 @@ def _point(point: Any) -> tuple[float, float]:
 
 
 PROMETHEUS_TEXT = Format("Prometheus text of a DCGM exporter", ("sample",), _is_text, _read_text)
-PROMETHEUS_JSON = Format("a Prometheus range query (JSON)", ("sample",), _is_json, _read_json)
+PROMETHEUS_JSON = Format(
+    "a Prometheus range query (JSON)",
+    ("sample",),
+    lambda head: head.text.startswith("{") and '"resultType"' in head.text[:2000],
+    _read_json,
+)

@@ -76,11 +76,13 @@ class StepRows:
     unknown: set[str] = field(default_factory=set)
     _rows: list[_Row] = field(default_factory=list)
     _latest: dict[int, _Row] = field(default_factory=dict)
+    _known: dict[str, tuple[str, int]] = field(default_factory=dict)
 
     def put(self, line: int, moment: Moment, step: int, values: dict[str, float]) -> None:
         """Add what was logged for a step at one time; unknown tags are remembered by name only."""
         known = {tag: column for tag in values if (column := known_column(tag))}
         self.unknown.update(values.keys() - known.keys())
+        self._known |= known
         if not known:
             return
         row = self._latest.get(step)
@@ -92,12 +94,10 @@ class StepRows:
 
     def finish(self) -> None:
         """Choose one tag for each column and give the rows to the recording."""
-        tags = {tag for row in self._rows for tag in row.values}
         chosen: dict[str, str] = {}
-        for tag in sorted(tags, key=lambda tag: (known_column(tag) or ("", 0))[1]):
-            column, _ = known_column(tag) or ("", 0)
+        for tag, (column, _) in sorted(self._known.items(), key=lambda known: known[1][1]):
             chosen.setdefault(column, tag)
-        others = self.unknown | (tags - set(chosen.values()))
+        others = self.unknown | (self._known.keys() - chosen.values())
         self.recording.ignored += of_no_use("name", others)
         for row in self._rows:
             self.recording.reading = row.path

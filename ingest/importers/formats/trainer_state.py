@@ -56,9 +56,8 @@ def _clock(path: Path, history: list[Any], hints: Hints) -> tuple[Moment, float,
     if hints.step_time_s is not None:
         return began, hints.step_time_s, _estimate(hints, hints.step_time_s, "as --step-time says")
     for entry in reversed(history):
-        runtime_s, step = (
-            (entry.get(name) for name in ("train_runtime", "step")) if isinstance(entry, dict) else (0, 0)
-        )
+        logged = entry if isinstance(entry, dict) else {}
+        runtime_s, step = logged.get("train_runtime"), logged.get("step")
         if isinstance(runtime_s, int | float) and isinstance(step, int) and runtime_s > 0 and step > 0:
             source = f"train_runtime, {runtime_s:g} s, over {step} steps"
             return began, runtime_s / step, _estimate(hints, runtime_s / step, source)

@@ -56,9 +56,8 @@ class _Run:
     def history(self, number: int, row: dict[str, Any]) -> None:
         """Take one row of the history: its known signals, at its step and time."""
         moment = _moment(row.get("_timestamp"))
-        step = next(
-            (s for tag in (*STEP_TAGS, "_step") if (s := whole_number(row.get(tag))) is not None), None
-        )
+        named = [whole_number(row.get(tag)) for tag in (*STEP_TAGS, "_step")]
+        step = next((number for number in named if number is not None), None)
         if step is None:
             raise LeftOutError("torn row: _step is not a whole number >= 0", row.get("_step"))
         signals = {
@@ -93,14 +92,12 @@ class _Run:
                 self.samples.add(number, moment, {"device": device} | values)
 
     def _processor(self, metrics: dict[str, Any]) -> float | None:
-        cores = [float(v) for name, v in metrics.items() if _CORE.fullmatch(name) and _is_number(v)]
-        if cores:
-            return sum(cores) / len(cores)
-        own = [float(v) for name, v in metrics.items() if _PROCESS.fullmatch(name) and _is_number(v)]
-        if not own:
-            return None
-        self.samples.notes["cpu"] = {"device": _PROCESS_NOTE}
-        return own[0]
+        numbers = {name: float(value) for name, value in metrics.items() if _is_number(value)}
+        cores = [value for name, value in numbers.items() if _CORE.fullmatch(name)]
+        own = [value for name, value in numbers.items() if _PROCESS.fullmatch(name)]
+        if own and not cores:
+            self.samples.notes["cpu"] = {"device": _PROCESS_NOTE}
+        return sum(cores) / len(cores) if cores else own[0] if own else None
 
     def finish(self) -> list[Recording]:
         """Return both recordings."""

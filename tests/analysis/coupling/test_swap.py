@@ -73,3 +73,12 @@ def test_runs_of_different_length_and_a_dead_sensor_are_taken_care_of():
 def test_series_without_partner_are_refused():
     with pytest.raises(ValueError, match="2 series x, 1 y"):
         session_swap([[1.0], [2.0]], [[1.0]])
+
+
+def test_the_face_gives_the_function_whatever_was_imported_before():
+    """A module of the same name would take the function's place once it is imported."""
+    import thermograd.analysis
+    import thermograd.analysis.coupling.swap
+    from thermograd.analysis import coupling
+
+    assert coupling.session_swap is thermograd.analysis.session_swap is session_swap

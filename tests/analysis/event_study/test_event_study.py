@@ -1,0 +1,77 @@
+"""What happens around events: planted answers are found, chance is not, and too few events say so."""
+
+import math
+
+import numpy as np
+import pytest
+from thermograd.analysis.calibration.processes import ar
+from thermograd.analysis.event_study import (
+    event_coincidence,
+    event_triggered_average,
+    onset_test,
+    onsets_of,
+    residual_spikes,
+)
+
+
+def test_an_answer_to_spikes_is_found_at_its_size_under_a_trend():
+    spikes = np.zeros(600, dtype=bool)
+    spikes[25::40] = True
+    heat = 0.02 * np.arange(600) + np.convolve(spikes, [0.0] + [3.0] * 12)[:600]
+    noise = np.random.default_rng(1).normal(scale=0.2, size=600)
+    found = event_triggered_average(heat + noise, spikes, after=12)
+    assert found.effect == pytest.approx(3.0, abs=0.3)
+    assert found.effect_low < 3.0 < found.effect_high
+    assert (found.n_spikes, found.n_spikes_found, found.reason) == (15, 15, None)
+
+
+def test_no_answer_is_seldom_seen():
+    missed = 0
+    for run in range(60):
+        rng = np.random.default_rng([7, run])
+        found = event_triggered_average(ar(rng, 500).y, rng.random(500) < 0.03)
+        missed += found.reason is None and not found.effect_low <= 0.0 <= found.effect_high
+    assert missed <= 9
+
+
+def test_few_spikes_have_a_reason_and_no_numbers():
+    found = event_triggered_average(np.arange(100.0), np.arange(100) == 50)
+    assert found.reason is not None
+    assert found.reason.startswith("1 spike; at least 5")
+    assert math.isnan(found.effect)
+    assert np.isnan(found.mean).all()
+    assert (found.n_spikes, found.n_spikes_found) == (0, 1)
+
+
+def test_a_spike_is_far_above_all_residuals_known_and_nothing_else_is():
+    residual = np.random.default_rng(2).standard_normal(300)
+    residual[[40, 200]] = 9.0
+    residual[60] = -9.0
+    residual[80] = np.nan
+    assert np.flatnonzero(residual_spikes(residual)).tolist() == [40, 200]
+    assert not residual_spikes(np.full(10, np.nan)).any()
+    assert not residual_spikes(np.ones(10)).any()
+
+
+def test_a_flag_that_stays_up_has_one_onset_and_nan_is_down():
+    assert onsets_of([1, 1, 0, np.nan, 2, 2, 0]).tolist() == [True, False, False, False, True, False, False]
+
+
+def test_few_onsets_have_a_reason_and_no_p():
+    found = onset_test(np.random.default_rng(3).standard_normal(200), np.arange(200) == 90)
+    assert found.reason == "only 1 onset; at least 40 are needed"
+    assert math.isnan(found.p)
+    assert math.isnan(found.effect)
+
+
+def test_coincidences_keep_their_direction():
+    rng = np.random.default_rng(4)
+    first = rng.random(3000) < 0.02
+    found = event_coincidence(first, np.roll(first, 5), window=8)
+    back = event_coincidence(np.roll(first, 5), first, window=3)
+    assert found.trigger_rate > 0.95
+    assert found.trigger_p < 0.01
+    assert back.trigger_rate < 0.3
+    rare = event_coincidence(first, np.arange(3000) == 7, window=8)
+    assert math.isnan(rare.trigger_p)
+    assert "at least 40 of each kind" in str(rare.reason)
