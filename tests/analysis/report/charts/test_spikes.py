@@ -5,14 +5,13 @@ from pathlib import Path
 import altair as alt
 import numpy as np
 import pytest
+from report_page import page_of
 from synthetic import make_run
 from thermograd.analysis.report.charts.spikes import spikes_chart
 from thermograd.analysis.report.charts.style import image
 from thermograd.analysis.report.data.evidence import around_spikes
-from thermograd.analysis.report.run_report import prepare, report_page
 from thermograd.analysis.run.analyze import analyze_run
 from thermograd.analysis.run.event_tests import AroundSpikes
-from thermograd.analysis.run.series import load_series
 from thermograd.store.log.writer import EventWriter
 from thermograd.store.runs.catalogue import Run, create_run
 
@@ -50,9 +49,7 @@ def course(run: Run) -> AroundSpikes:
 
 def _section(run: Run) -> str:
     """Return what the page says around spikes."""
-    images = dict.fromkeys(("timeline", "lag", "cross", "memory", "spikes"), b"<svg/>")
-    data = load_series(run)
-    page = report_page(prepare(data, analyze_run(run, series=data)), images)
+    page = page_of(run).source
     section: str = page.partition('<h2 id="spikes">')[2].partition("<h2 ")[0]
     return section
 
