@@ -1,10 +1,12 @@
 import json
 import logging
 import os
+import shlex
 import subprocess
 import sys
 import textwrap
 import time
+from types import SimpleNamespace
 
 import pyarrow as pa
 import pytest
@@ -14,6 +16,7 @@ from thermograd.store.log import writer as log_module
 from thermograd.store.log.reader import read_kind
 from thermograd.store.log.segments import read_stream
 from thermograd.store.log.writer import EventWriter
+from thermograd.store.runs.catalogue import create_run
 
 
 def wait_for(condition, timeout_s=60.0):
@@ -181,3 +184,32 @@ def test_a_directory_that_cannot_be_written_is_one_clear_error(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(LogError, match="cannot start a log in"):
         EventWriter(tmp_path / "file", "r", "w")
+
+
+def test_a_disk_that_fills_up_is_said_once_and_in_the_log(tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(log_module, "_LITTLE_SPACE_BYTES", 1 << 60)
+    monkeypatch.setattr(log_module, "_SPACE_PERIOD_S", 0.0)
+    monkeypatch.setattr(log_module, "_SYNC_PERIOD_S", 3600.0)  # else the log's thread looks as well
+    run = create_run(tmp_path, "r")
+    writer = EventWriter(run.path, run.run_id, "w")
+    for _ in range(3):
+        writer._watch_space()
+    writer.close()
+    assert caplog.text.count("MB are free") == 1
+    runs = shlex.quote(str(tmp_path))
+    assert f"thermograd --runs {runs} runs --prune-older-than 30d --yes (" in caplog.text
+    assert [m["mark"] for m in read_kind(run.path, "mark").to_pylist()] == ["note"]
+
+
+def test_a_disk_with_less_than_a_megabyte_is_told_in_kilobytes(tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(log_module.shutil, "disk_usage", lambda _: SimpleNamespace(free=700_000))
+    monkeypatch.setattr(log_module, "_LITTLE_SPACE_BYTES", 1 << 20)
+    monkeypatch.setattr(log_module, "_SYNC_PERIOD_S", 3600.0)  # else the log's thread looks as well
+    run = create_run(tmp_path / "my runs", "r")
+    writer = EventWriter(run.path, run.run_id, "w")
+    writer._watch_space()
+    writer.close()
+    assert "only 683 kB are free" in caplog.text
+    assert "my runs' runs --prune-older-than 30d --yes" in caplog.text
+    (mark,) = read_kind(run.path, "mark").to_pylist()
+    assert mark["text"].startswith("only 683 kB are free")
