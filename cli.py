@@ -281,13 +281,13 @@ def replay(run: "Run", check: bool, config: Path | None, output: Path | None, as
             echo(alert_line(alert))
         echo(result.sentence(check))
     if config is not None or output is not None:
-        from thermograd.stream.pipeline.replay import difference, write_replay
+        from thermograd.stream.pipeline.replay import write_replay
 
-        path = write_replay(run.path, run.run_id, settings, result.alerts, result.recorded, output)
+        path = write_replay(run.path, run.run_id, result, output)
         if as_json:
             document["file"] = str(path)
         else:
-            echo(f"{difference(result.recorded, result.alerts).sentences()}\nwritten to {path}")
+            echo(f"{result.difference().sentences()}\nwritten to {path}")
     if as_json:
         echo_json(document)
     if check and result.check()["identical"] is False:

@@ -16,6 +16,27 @@ from thermograd.stream.pipeline.monitor import Monitor
 from thermograd.stream.settings import Settings
 
 
+@dataclass(frozen=True)
+class Difference:
+    """Alerts of only one of two replays of a run; the same event and finding make the same alert."""
+
+    only_recorded: list[Alert]
+    only_replayed: list[Alert]
+    in_both: int
+
+    def sentences(self, most: int = 20) -> str:
+        """Return the difference for a person, at most so many alerts of each side."""
+        lines = [
+            f"{self.in_both} alerts in both, {len(self.only_recorded)} only recorded, "
+            f"{len(self.only_replayed)} only replayed"
+        ]
+        for sign, alerts in (("-", self.only_recorded), ("+", self.only_replayed)):
+            lines += [f"{sign} {alert_line(alert)}" for alert in alerts[:most]]
+            if len(alerts) > most:
+                lines.append(f"{sign} and {len(alerts) - most} more")
+        return "\n".join(lines)
+
+
 @dataclass(eq=False)
 class Replay:
     """What a replay raised, beside what was recorded live.
@@ -73,6 +94,19 @@ class Replay:
         text += f"\n{same} the {len(self.recorded)} recorded live"
         return f"{text}\nrecorded {result['recorded']}\nreplayed {result['replayed']}"
 
+    def difference(self) -> Difference:
+        """Compare by time, name, device, metric and step; scores and levels may differ."""
+        old, new = {_key(alert) for alert in self.recorded}, {_key(alert) for alert in self.alerts}
+        return Difference(
+            [alert for alert in self.recorded if _key(alert) not in new],
+            [alert for alert in self.alerts if _key(alert) not in old],
+            sum(_key(alert) in old for alert in self.alerts),
+        )
+
+
+def _key(alert: Mapping[str, Any]) -> tuple[Any, ...]:
+    return tuple(alert.get(name) for name in ("time_ns", "alert", "device", "metric", "step"))
+
 
 def replay_events(
     events: Iterable[Event],
@@ -117,66 +151,19 @@ def replay_events(
     return result
 
 
-_SAME = ("time_ns", "alert", "device", "metric", "step")
-
-
-@dataclass(frozen=True)
-class Difference:
-    """Alerts of only one of two replays of a run; the same event and finding make the same alert."""
-
-    only_recorded: list[Alert]
-    only_replayed: list[Alert]
-    in_both: int
-
-    def sentences(self, most: int = 20) -> str:
-        """Return the difference for a person, at most so many alerts of each side."""
-        lines = [
-            f"{self.in_both} alerts in both, {len(self.only_recorded)} only recorded, "
-            f"{len(self.only_replayed)} only replayed"
-        ]
-        for sign, alerts in (("-", self.only_recorded), ("+", self.only_replayed)):
-            lines += [f"{sign} {alert_line(alert)}" for alert in alerts[:most]]
-            if len(alerts) > most:
-                lines.append(f"{sign} and {len(alerts) - most} more")
-        return "\n".join(lines)
-
-
-def difference(recorded: Iterable[Alert], replayed: Iterable[Alert]) -> Difference:
-    """Compare two sets of alerts by time, name, device, metric and step; scores and levels may differ."""
-    old, new = list(recorded), list(replayed)
-    old_keys, new_keys = {_key(alert) for alert in old}, {_key(alert) for alert in new}
-    return Difference(
-        [alert for alert in old if _key(alert) not in new_keys],
-        [alert for alert in new if _key(alert) not in old_keys],
-        sum(_key(alert) in old_keys for alert in new),
-    )
-
-
-def _key(alert: Mapping[str, Any]) -> tuple[Any, ...]:
-    return tuple(alert.get(name) for name in _SAME)
-
-
-def write_replay(
-    run_dir: Path,
-    run_id: str,
-    settings: Settings,
-    replayed: Iterable[Alert],
-    recorded: Iterable[Alert],
-    output: Path | None = None,
-) -> Path:
+def write_replay(run_dir: Path, run_id: str, replay: Replay, output: Path | None = None) -> Path:
     """Write the alerts of a replay, the definitions they come from, and what differs from the record.
 
     Without `output` the file is ``replays/<hash of the definitions>.json`` in the run's directory. One with
     the very same content may be there already; LogError, if it has other content or cannot be written.
     """
-    replayed = list(replayed)
-    found = difference(recorded, replayed)
+    settings, found = replay.monitor.settings, replay.difference()
     document = {
         "run_id": run_id,
         "definition": settings.definition_hash,
         "settings": settings.definitions(),
-        "digest": digest(replayed),
-        "alerts": [nan_as_text(alert) for alert in replayed],
+        "digest": replay.digest,
+        "alerts": [nan_as_text(alert) for alert in replay.alerts],
         "only_recorded": [nan_as_text(alert) for alert in found.only_recorded],
         "only_replayed": [nan_as_text(alert) for alert in found.only_replayed],
     }
