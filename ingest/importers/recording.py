@@ -4,7 +4,7 @@ import json
 from collections import Counter
 from collections.abc import Callable, Collection, Hashable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -40,58 +40,38 @@ class Head(NamedTuple):
         return [line for line in self.text.split("\n") if line.strip()]
 
 
+@dataclass(eq=False, repr=False)
 class Recording:
-    """The usable rows of one kind that some files gave, kept as Arrow batches, and why others are left out.
+    """The usable rows of one kind that some files gave, as Arrow batches, and why others are left out."""
 
-    Attributes
-    ----------
-    paths, kind, format
-        The files, the kind of their events, and what they are, in words.
-    reading, place
-        The file that is being read, and what its rows are called where they are counted: line, entry, event.
-    rows_read
-        How many rows there were, of use or not, by file and kind. Blank lines, comments and the first
-        header are none.
-    left_out, first_left_out
-        How many rows were of no use, and the first of them, by reason: its file, where it stands there, and
-        what was wrong (``value``, a stranger's: it is cut short and has no control characters).
-    ignored
-        What else the files hold and is not imported, in words.
-    clock
-        The column (or columns) that the times are from.
-    local_offsets_s
-        Offsets from UTC (seconds east) that rows with both local and epoch times show.
-    definition
-        Which of the programs that write such files derived its RLE and collapse columns.
-    models, notes
-        What the files say a device is, by device; what a reader of its numbers should know, by device
-        and sensor.
-    estimated
-        How the times were estimated, where the files have none.
-    spans
-        First and last time of the rows that name no zone (True), and of the others (False).
-    first_naive
-        Where the first row stands whose time names no zone.
-    """
+    paths: tuple[Path, ...]
+    kind: Kind
+    format: str  # what the files are, in words
+    place: str = "line"  # what a row is called where rows are counted: line, entry, event, record, series
+    # Rows, of use or not, by file and kind: all but blank lines, comments and the first header.
+    rows_read: Counter[tuple[Path, Kind]] = field(default_factory=Counter)
+    left_out: Counter[str] = field(default_factory=Counter)  # how many, by reason
+    # The first row of each reason: its file, where it stands there, and what was wrong with it (a stranger's
+    # value, which is cut short and has no control characters).
+    first_left_out: dict[str, dict[str, str | None]] = field(default_factory=dict)
+    ignored: list[str] = field(default_factory=list)  # what else the files hold and is not imported, in words
+    clock: str = "timestamp"  # the column (or columns) that the times are from
+    # Offsets from UTC (seconds east) that rows with both local and epoch times show.
+    local_offsets_s: set[int] = field(default_factory=set)
+    definition: str | None = None  # which of the programs that write such files derived its RLE and collapse
+    models: dict[str, str] = field(default_factory=dict)  # what the files say a device is
+    # What a reader of a device's numbers should know, by device and sensor.
+    notes: dict[str, dict[str, str]] = field(default_factory=dict)
+    estimated: str | None = None  # how the times were estimated, where the files have none
+    first_naive: int | None = None  # where the first row stands whose time names no zone
+    # First and last time of the rows that name no zone (True), and of the others (False).
+    spans: dict[bool, Span] = field(default_factory=dict)
+    _pending: list[dict[str, Any]] = field(default_factory=list)
+    _batches: list[pa.Table] = field(default_factory=list)
+    _seen: set[int] = field(default_factory=set)
 
-    def __init__(self, paths: tuple[Path, ...], kind: Kind, format: str) -> None:
-        self.paths, self.kind, self.format = paths, kind, format
-        self.reading, self.place = paths[0], "line"
-        self.rows_read: Counter[tuple[Path, Kind]] = Counter()
-        self.left_out: Counter[str] = Counter()
-        self.first_left_out: dict[str, dict[str, str | None]] = {}
-        self.ignored: list[str] = []
-        self.clock = "timestamp"
-        self.local_offsets_s: set[int] = set()
-        self.definition: str | None = None
-        self.models: dict[str, str] = {}
-        self.notes: dict[str, dict[str, str]] = {}
-        self.estimated: str | None = None
-        self.first_naive: int | None = None
-        self.spans: dict[bool, Span] = {}
-        self._pending: list[dict[str, Any]] = []
-        self._batches: list[pa.Table] = []
-        self._seen: set[int] = set()
+    def __post_init__(self) -> None:
+        self.reading = self.paths[0]  # the file that is being read
 
     @property
     def path(self) -> Path:
@@ -186,28 +166,15 @@ def _shown(value: object) -> str | None:
 
 @dataclass(frozen=True)
 class Format:
-    """One format that is imported.
+    """One format that is imported."""
 
-    Attributes
-    ----------
-    name
-        In words, for messages.
-    kinds
-        The kinds of event that such a file may hold.
-    recognises
-        Says by the beginning of a file whether it is one.
-    read
-        Reads one file (or, where `several`, those of one folder) into a recording of each kind.
-    several, has_clock
-        Several files of one folder are one log; the files say when things happened.
-    """
-
-    name: str
-    kinds: tuple[Kind, ...]
-    recognises: Callable[[Head], bool]
+    name: str  # in words, for messages
+    kinds: tuple[Kind, ...]  # of event that such a file may hold
+    recognises: Callable[[Head], bool]  # says by the beginning of a file whether it is one
+    # Reads one file (or, where `several`, those of one folder) into a recording of each kind.
     read: Callable[[tuple[Path, ...], Hints], list[Recording]]
-    several: bool = False
-    has_clock: bool = True
+    several: bool = False  # several files of one folder are one log
+    has_clock: bool = True  # the files say when things happened
 
 
 _NAMED = 8

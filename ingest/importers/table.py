@@ -12,26 +12,14 @@ from thermograd.ingest.importers.zones import Moment
 class Table:
     """A CSV log while it is read: a header, and rows of as many cells; each header names the rows below it.
 
-    A format is a subclass with `is_header` and `row`, and the quirks that it has.
-
-    Attributes
-    ----------
-    kinds
-        The kinds of event that it may hold.
-    encoding
-        The one-byte encoding of lines that are not UTF-8, where the format has one.
-    head_lines
-        How many lines of a file are searched for a header, to recognise it; None for all of its beginning.
-    refuses_cut_line_first
-        A last line without an end is left out for that, whatever else is wrong with it.
-    recording, header
-        Where rows go, and the cells of the latest header.
+    A format is a subclass with `is_header` and `row`, and the quirks that it has. `header` holds the cells
+    of the latest header.
     """
 
-    kinds: tuple[Kind, ...] = ("sample",)
-    encoding: str | None = None
-    head_lines: int | None = None
-    refuses_cut_line_first = True
+    kinds: tuple[Kind, ...] = ("sample",)  # of event that it may hold
+    encoding: str | None = None  # the one-byte one of lines that are not UTF-8, where the format has one
+    head_lines: int | None = None  # lines in which a header is looked for, to recognise it; None for all
+    refuses_cut_line_first = True  # a last line without an end is left out for that, whatever else it is
 
     def __init__(self, paths: tuple[Path, ...], format: str) -> None:
         self.recording = Recording(paths, self.kinds[0], format)

@@ -7,7 +7,6 @@ import fake_nvml
 import pytest
 from fake_nvml import UUIDS
 from thermograd.ingest.devices import nvml
-from thermograd.ingest.devices.base import DeviceUnavailableError
 from thermograd.ingest.devices.nvml import NvmlReader
 from thermograd.ingest.devices.nvml_fields import throttle_fields
 from thermograd.ingest.devices.nvml_gpu import NvmlGpu
@@ -37,38 +36,6 @@ EXPECTED = {
     "pcie_replays": 1,
 }
 SLOW = {"fan_pct", "ecc_corrected", "ecc_uncorrected", "pcie_replays"}
-
-
-@pytest.fixture(scope="module")
-def library(tmp_path_factory):
-    return fake_nvml.build(tmp_path_factory.mktemp("nvml"))
-
-
-@pytest.fixture(scope="module")
-def old_library(tmp_path_factory):
-    return fake_nvml.build(tmp_path_factory.mktemp("old"), "-DOLD_DRIVER")
-
-
-@pytest.fixture
-def fake(library, tmp_path, monkeypatch):
-    fake = fake_nvml.FakeNvml(library, tmp_path / "gpus")
-    fake_nvml.use_in_this_process(monkeypatch, fake)
-    return fake
-
-
-@pytest.fixture
-def reading(fake, monkeypatch):
-    """Return a function that opens a reader with an environment; all are closed at the end."""
-    opened = []
-    monkeypatch.setattr(nvml, "_EVENT_WAIT_MS", 20)
-
-    def open_reader(**environment):
-        opened.append(NvmlReader(environment))
-        return opened[-1]
-
-    yield open_reader
-    for reader in opened:
-        reader.close()
 
 
 @pytest.fixture
@@ -363,41 +330,3 @@ def test_a_slow_driver_is_waited_for_without_holding_the_interpreter(fake, readi
     done.set()
     thread.join()
     assert best > 2.0  # ticks a call; it is one at most where the other thread can run between calls only
-
-
-# -- which GPUs ----------------------------------------------------------------------------------------------
-
-
-def test_no_driver_is_a_normal_answer_with_its_reason(fake):
-    fake.state.init_result = NO_DRIVER
-    with pytest.raises(DeviceUnavailableError, match="Driver Not Loaded"):
-        NvmlReader({})
-
-
-def test_no_gpu_is_a_normal_answer(fake):
-    fake.state.count = 0
-    with pytest.raises(DeviceUnavailableError, match="no GPU"):
-        NvmlReader({})
-
-
-def test_a_gpu_that_is_lost_from_the_start_does_not_hide_the_other(fake, reading):
-    fake.gpus[0].lost = 1
-    reader = reading()
-    assert [sample["device"] for sample in reader.read()] == [UUIDS[1]]
-    assert reader.unreadable == {"nvidia GPU 0": "GPU is lost"}
-
-
-def test_only_the_gpus_of_the_job_are_sampled(reading):
-    assert [s["device"] for s in reading(CUDA_VISIBLE_DEVICES=UUIDS[1][:8]).read()] == [UUIDS[1]]
-
-
-def test_an_index_among_different_cards_is_not_guessed_and_the_note_is_kept(fake, reading):
-    fake.gpus[1].name = b"NVIDIA Other 1000"
-    reader = reading(CUDA_VISIBLE_DEVICES="1")
-    assert len(reader.read()) == 2
-    assert "CUDA_DEVICE_ORDER" in reader.describe()[UUIDS[0]]["note"]
-
-
-def test_an_empty_choice_samples_none(fake):
-    with pytest.raises(DeviceUnavailableError, match="CUDA_VISIBLE_DEVICES='' names none of 2 GPUs"):
-        NvmlReader({"CUDA_VISIBLE_DEVICES": ""})
