@@ -1,21 +1,17 @@
 """Reports as files: every one appears whole or not at all, and what cannot be written is one clear error."""
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
-from thermograd.store.errors import LogError
+from thermograd.store.errors import LogError, os_errors_as
 from thermograd.store.files import write_file, write_json
 
 
-@contextmanager
-def writing(what: object) -> Iterator[None]:
+def writing(what: object) -> AbstractContextManager[None]:
     """Make an operating system's error one that says what could not be written."""
-    try:
-        yield
-    except OSError as error:
-        raise LogError(f"cannot write {what}: {error.strerror or error}") from error
+    return os_errors_as(LogError, f"cannot write {what}")
 
 
 def make_directory(directory: Path, what: str) -> None:
