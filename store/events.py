@@ -111,7 +111,7 @@ KINDS: dict[str, tuple[Column, ...]] = {"step": _STEP, "sample": _SAMPLE, "alert
 
 
 def was_watched(marks: Iterable[Mapping[str, Any]]) -> bool:
-    """Say by a run's marks whether a stream layer looked for alerts as its events came in.
+    """Return whether, by a run's marks, a stream layer looked for alerts as its events came in.
 
     An import has no such mark: that it holds no alert says nothing.
 

@@ -64,7 +64,7 @@ def process_facts() -> dict[str, Any]:
 
 
 def is_alive(facts: dict[str, Any], newest_write_s: float, silence_s: float = 60.0) -> bool:
-    """Say whether the process that wrote `process_facts` still runs.
+    """Return whether the process that wrote `process_facts` still runs.
 
     On another host that cannot be asked, so a process counts as alive for `silence_s` after its last
     write (`newest_write_s`, epoch seconds). A recycled pid is told by the creation time.

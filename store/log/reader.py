@@ -46,7 +46,7 @@ class Snapshot(NamedTuple):
 
 
 def tell(damage: Damage | None) -> None:
-    """Say, once a file, that what follows a damaged place is not read."""
+    """Warn, once a file, that what follows a damaged place is not read."""
     if damage is not None and damage.path not in _told:
         _told.add(damage.path)
         _log.warning(

@@ -133,7 +133,7 @@ class SegmentFile:
         os.fsync(self._fd)
 
     def is_full(self, max_rows: int, max_bytes: int, max_age_s: float) -> bool:
-        """Say whether the next batch should start a new segment."""
+        """Return whether the next batch should start a new segment."""
         age_s = time.monotonic() - self._opened_s
         return self.rows >= max_rows or self.size >= max_bytes or age_s >= max_age_s
 

@@ -255,7 +255,7 @@ class EventWriter:
         self._watch_space()
 
     def _watch_space(self) -> None:
-        """Say once that the disk is filling up, before events are lost."""
+        """Warn once that the disk is filling up, before events are lost."""
         if self._space_said or time.monotonic() < self._space_at:
             return
         self._space_at = time.monotonic() + _SPACE_PERIOD_S

@@ -173,7 +173,7 @@ def _check_statement(connection: "DuckDBPyConnection", sql: str) -> None:
 
 
 def _explains_select(connection: "DuckDBPyConnection", sql: str) -> bool:
-    """Say whether an EXPLAIN is of a SELECT: EXPLAIN ANALYZE carries out what it explains."""
+    """Return whether an EXPLAIN is of a SELECT: EXPLAIN ANALYZE carries out what it explains."""
     explain = _EXPLAIN.match(sql)
     explained = sql[explain.end() :] if explain else ""
     for part in (explained, _OPTIONS.sub("", explained)):

@@ -172,7 +172,7 @@ def _written(table: pa.Table, output_format: str) -> bytes:
 
 
 def _holds(field: pa.Field, write: Callable[[pa.Table, io.BytesIO], None]) -> bool:
-    """Say whether a format has the type of a column; only its own writer knows."""
+    """Return whether a format has the type of a column; only its own writer knows."""
     if pa.types.is_interval(field.type):  # refused by the CSV writer only where there are rows
         return False
     try:

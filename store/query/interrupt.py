@@ -17,7 +17,7 @@ _GRACE_S = 0.5  # for DuckDB's own interrupt, which gives the better end
 
 
 def too_late(timeout_s: float) -> str:
-    """Say that a query has used up its time."""
+    """Return the message of a query that has used up its time."""
     return f"the query was stopped after {timeout_s:g} s (--timeout)"
 
 

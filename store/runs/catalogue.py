@@ -16,7 +16,7 @@ from typing import Any
 from thermograd.store.errors import LogError, RunNotFoundError, os_errors_as
 from thermograd.store.files import open_segments, read_json, sealed_segments, write_json
 from thermograd.store.host import host_facts, is_alive, process_facts
-from thermograd.store.runs.facts import RUN_ID, run_facts_of, writer_facts_of
+from thermograd.store.runs.facts import RUN_ID, checked_facts, run_facts_of
 from thermograd.store.text import slug
 
 FORMAT_VERSION = 1
@@ -63,7 +63,7 @@ class Run:
 
     def writers(self) -> list[dict[str, Any]]:
         """Return the facts that each writer left about itself."""
-        return [writer_facts_of(read_json(path)) for path in sorted((self.path / "writers").glob("*.json"))]
+        return [checked_facts(read_json(path)) for path in sorted((self.path / "writers").glob("*.json"))]
 
     def live_writers(self) -> frozenset[str]:
         """Return the writers whose process runs and has not closed its log."""

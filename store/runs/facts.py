@@ -17,7 +17,7 @@ _NUMBERS = frozenset({"rated_power_w", "power_limit_w", "temperature_limit_c", "
 
 def run_facts_of(content: Mapping[str, Any], directory: str) -> dict[str, Any]:
     """Return the facts of a run from the content of its ``run.json``; its id is its `directory`'s name."""
-    facts = _checked(content)
+    facts = checked_facts(content)
     if "run_id" in facts:
         facts["run_id"] = directory
     for name in ("devices", "devices_absent"):
@@ -30,13 +30,8 @@ def run_facts_of(content: Mapping[str, Any], directory: str) -> dict[str, Any]:
     return facts
 
 
-def writer_facts_of(content: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the facts of a writer from the content of its file."""
-    return _checked(content)
-
-
 def _device(content: Mapping[str, Any]) -> dict[str, Any]:
-    facts = _checked(content)
+    facts = checked_facts(content)
     if isinstance(content.get("model"), str):  # a run's model is an object
         facts["model"] = _encodable(content["model"])
     sensors = facts.get("sensors", [])
@@ -45,12 +40,13 @@ def _device(content: Mapping[str, Any]) -> dict[str, Any]:
     return facts
 
 
-def _checked(content: Mapping[str, Any]) -> dict[str, Any]:
+def checked_facts(content: Mapping[str, Any]) -> dict[str, Any]:
+    """Return facts, but for what has another type than it should have; so are those of a writer."""
     return {_encodable(k): _encodable(v) for k, v in content.items() if _fits(k, v)}
 
 
 def _fits(name: str, value: Any) -> bool:
-    """Say whether a value has the type that its name needs; a name that is not known takes any."""
+    """Return whether a value has the type that its name needs; a name that is not known takes any."""
     if value is None:
         return name not in _OBJECTS | _TIMES
     if name in _TIMES:
@@ -59,7 +55,7 @@ def _fits(name: str, value: Any) -> bool:
         return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e12
     if name in _OBJECTS:
         return isinstance(value, dict)
-    return isinstance(value, str) if name in _TEXTS else True
+    return isinstance(value, str) or name not in _TEXTS
 
 
 def _encodable(value: Any) -> Any:
