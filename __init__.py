@@ -6,12 +6,13 @@ answers SQL over them, and says whether they are coupled or only share a trend.
 
 from typing import TYPE_CHECKING
 
-from thermograd.store.faces import lazy
-from thermograd.store.version import __version__
+from thermograd.store.lazy_names import lazy
+from thermograd.store.version import __version__ as __version__
+
+__getattr__, __dir__, __all__ = lazy(
+    __name__, {"ingest.run": "Run start_run", "store.version": "__version__"}
+)
 
 if TYPE_CHECKING:
-    from thermograd.ingest.run import Run, start_run
-else:
-    __getattr__, __dir__ = lazy(__name__, {"thermograd.ingest.run": "Run start_run"})
-
-__all__ = ["Run", "__version__", "start_run"]
+    from thermograd.ingest.run import Run as Run
+    from thermograd.ingest.run import start_run as start_run

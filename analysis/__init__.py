@@ -2,63 +2,43 @@
 
 from typing import TYPE_CHECKING
 
-from thermograd.store.faces import lazy
+from thermograd.store.lazy_names import lazy
+
+__getattr__, __dir__, __all__ = lazy(
+    __name__,
+    {
+        "align": "asof causal_grid interval_mean nearest",
+        "calibration.calibrate": "calibrate",
+        "comparison.compare": "compare_runs",
+        "coupling": "naive_pearson residual_cross_correlation session_swap",
+        "coupling.power": "samples_needed smallest_detectable",
+        "coupling.verdict": "verdict",
+        "event_study": "event_coincidence event_triggered_average onset_test",
+        "report.run_report": "write_report",
+        "run.analyze": "analyze_run",
+        "run.result": "Analysis Pair",
+        "run.series": "load_series",
+    },
+)
 
 if TYPE_CHECKING:
-    from thermograd.analysis.align import asof, causal_grid, interval_mean, nearest
-    from thermograd.analysis.calibration.calibrate import calibrate
-    from thermograd.analysis.comparison.compare import compare_runs
-    from thermograd.analysis.coupling import (
-        naive_pearson,
-        residual_cross_correlation,
-        samples_needed,
-        session_swap,
-        smallest_detectable,
-    )
-    from thermograd.analysis.coupling.verdict import verdict
-    from thermograd.analysis.event_study import event_coincidence, event_triggered_average, onset_test
-    from thermograd.analysis.report.run_report import write_report
-    from thermograd.analysis.run.analyze import analyze_run
-    from thermograd.analysis.run.result import Analysis, Pair
-    from thermograd.analysis.run.series import load_series
-else:
-    __getattr__, __dir__ = lazy(
-        __name__,
-        {
-            "thermograd.analysis.align": "asof causal_grid interval_mean nearest",
-            "thermograd.analysis.calibration.calibrate": "calibrate",
-            "thermograd.analysis.comparison.compare": "compare_runs",
-            "thermograd.analysis.coupling": (
-                "naive_pearson residual_cross_correlation samples_needed session_swap smallest_detectable"
-            ),
-            "thermograd.analysis.coupling.verdict": "verdict",
-            "thermograd.analysis.event_study": "event_coincidence event_triggered_average onset_test",
-            "thermograd.analysis.report.run_report": "write_report",
-            "thermograd.analysis.run.analyze": "analyze_run",
-            "thermograd.analysis.run.result": "Analysis Pair",
-            "thermograd.analysis.run.series": "load_series",
-        },
-    )
-
-__all__ = [
-    "Analysis",
-    "Pair",
-    "analyze_run",
-    "asof",
-    "calibrate",
-    "causal_grid",
-    "compare_runs",
-    "event_coincidence",
-    "event_triggered_average",
-    "interval_mean",
-    "load_series",
-    "naive_pearson",
-    "nearest",
-    "onset_test",
-    "residual_cross_correlation",
-    "samples_needed",
-    "session_swap",
-    "smallest_detectable",
-    "verdict",
-    "write_report",
-]
+    from thermograd.analysis.align import asof as asof
+    from thermograd.analysis.align import causal_grid as causal_grid
+    from thermograd.analysis.align import interval_mean as interval_mean
+    from thermograd.analysis.align import nearest as nearest
+    from thermograd.analysis.calibration.calibrate import calibrate as calibrate
+    from thermograd.analysis.comparison.compare import compare_runs as compare_runs
+    from thermograd.analysis.coupling import naive_pearson as naive_pearson
+    from thermograd.analysis.coupling import residual_cross_correlation as residual_cross_correlation
+    from thermograd.analysis.coupling import samples_needed as samples_needed
+    from thermograd.analysis.coupling import session_swap as session_swap
+    from thermograd.analysis.coupling import smallest_detectable as smallest_detectable
+    from thermograd.analysis.coupling.verdict import verdict as verdict
+    from thermograd.analysis.event_study import event_coincidence as event_coincidence
+    from thermograd.analysis.event_study import event_triggered_average as event_triggered_average
+    from thermograd.analysis.event_study import onset_test as onset_test
+    from thermograd.analysis.report.run_report import write_report as write_report
+    from thermograd.analysis.run.analyze import analyze_run as analyze_run
+    from thermograd.analysis.run.result import Analysis as Analysis
+    from thermograd.analysis.run.result import Pair as Pair
+    from thermograd.analysis.run.series import load_series as load_series

@@ -2,46 +2,33 @@
 
 from typing import TYPE_CHECKING
 
-from thermograd.store.faces import lazy
+from thermograd.store.lazy_names import lazy
+
+__getattr__, __dir__, __all__ = lazy(
+    __name__,
+    {
+        "agent.sampler": "Sampler",
+        "devices.base": "DeviceReader",
+        "devices.doctor": "examine_machine",
+        "devices.host": "HostReader",
+        "devices.nvml": "NvmlReader",
+        "devices.simulated": "SimulatedReader",
+        "devices.vendors": "open_readers",
+        "importers.importing": "import_run",
+        "run": "Run start_run",
+        "simulate.write": "simulate_run",
+    },
+)
 
 if TYPE_CHECKING:
-    from thermograd.ingest.agent.sampler import Sampler
-    from thermograd.ingest.devices.base import DeviceReader
-    from thermograd.ingest.devices.doctor import examine_machine
-    from thermograd.ingest.devices.host import HostReader
-    from thermograd.ingest.devices.nvml import NvmlReader
-    from thermograd.ingest.devices.simulated import SimulatedReader
-    from thermograd.ingest.devices.vendors import open_readers
-    from thermograd.ingest.importers.importing import import_run
-    from thermograd.ingest.run import Run, start_run
-    from thermograd.ingest.simulate.write import simulate_run
-else:
-    __getattr__, __dir__ = lazy(
-        __name__,
-        {
-            "thermograd.ingest.agent.sampler": "Sampler",
-            "thermograd.ingest.devices.base": "DeviceReader",
-            "thermograd.ingest.devices.doctor": "examine_machine",
-            "thermograd.ingest.devices.host": "HostReader",
-            "thermograd.ingest.devices.nvml": "NvmlReader",
-            "thermograd.ingest.devices.simulated": "SimulatedReader",
-            "thermograd.ingest.devices.vendors": "open_readers",
-            "thermograd.ingest.importers.importing": "import_run",
-            "thermograd.ingest.run": "Run start_run",
-            "thermograd.ingest.simulate.write": "simulate_run",
-        },
-    )
-
-__all__ = [
-    "DeviceReader",
-    "HostReader",
-    "NvmlReader",
-    "Run",
-    "Sampler",
-    "SimulatedReader",
-    "examine_machine",
-    "import_run",
-    "open_readers",
-    "simulate_run",
-    "start_run",
-]
+    from thermograd.ingest.agent.sampler import Sampler as Sampler
+    from thermograd.ingest.devices.base import DeviceReader as DeviceReader
+    from thermograd.ingest.devices.doctor import examine_machine as examine_machine
+    from thermograd.ingest.devices.host import HostReader as HostReader
+    from thermograd.ingest.devices.nvml import NvmlReader as NvmlReader
+    from thermograd.ingest.devices.simulated import SimulatedReader as SimulatedReader
+    from thermograd.ingest.devices.vendors import open_readers as open_readers
+    from thermograd.ingest.importers.importing import import_run as import_run
+    from thermograd.ingest.run import Run as Run
+    from thermograd.ingest.run import start_run as start_run
+    from thermograd.ingest.simulate.write import simulate_run as simulate_run

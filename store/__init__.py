@@ -2,45 +2,34 @@
 
 from typing import TYPE_CHECKING
 
-from thermograd.store.faces import lazy
+from thermograd.store.lazy_names import lazy
+
+__getattr__, __dir__, __all__ = lazy(
+    __name__,
+    {
+        "errors": "ThermogradError",
+        "events": "Event",
+        "log.reader": "Follower events_in_order read_kind",
+        "log.seal": "seal_run verify_run",
+        "log.writer": "EventWriter",
+        "query.connection": "connect",
+        "runs.catalogue": "Run create_run find_run list_runs",
+        "runs.export": "export_run",
+    },
+)
 
 if TYPE_CHECKING:
-    from thermograd.store.errors import ThermogradError
-    from thermograd.store.events import Event
-    from thermograd.store.log.reader import Follower, events_in_order, read_kind
-    from thermograd.store.log.seal import seal_run, verify_run
-    from thermograd.store.log.writer import EventWriter
-    from thermograd.store.query.connection import connect
-    from thermograd.store.runs.catalogue import Run, create_run, find_run, list_runs
-    from thermograd.store.runs.export import export_run
-else:
-    __getattr__, __dir__ = lazy(
-        __name__,
-        {
-            "thermograd.store.errors": "ThermogradError",
-            "thermograd.store.events": "Event",
-            "thermograd.store.log.reader": "Follower events_in_order read_kind",
-            "thermograd.store.log.seal": "seal_run verify_run",
-            "thermograd.store.log.writer": "EventWriter",
-            "thermograd.store.query.connection": "connect",
-            "thermograd.store.runs.catalogue": "Run create_run find_run list_runs",
-            "thermograd.store.runs.export": "export_run",
-        },
-    )
-
-__all__ = [
-    "Event",
-    "EventWriter",
-    "Follower",
-    "Run",
-    "ThermogradError",
-    "connect",
-    "create_run",
-    "events_in_order",
-    "export_run",
-    "find_run",
-    "list_runs",
-    "read_kind",
-    "seal_run",
-    "verify_run",
-]
+    from thermograd.store.errors import ThermogradError as ThermogradError
+    from thermograd.store.events import Event as Event
+    from thermograd.store.log.reader import Follower as Follower
+    from thermograd.store.log.reader import events_in_order as events_in_order
+    from thermograd.store.log.reader import read_kind as read_kind
+    from thermograd.store.log.seal import seal_run as seal_run
+    from thermograd.store.log.seal import verify_run as verify_run
+    from thermograd.store.log.writer import EventWriter as EventWriter
+    from thermograd.store.query.connection import connect as connect
+    from thermograd.store.runs.catalogue import Run as Run
+    from thermograd.store.runs.catalogue import create_run as create_run
+    from thermograd.store.runs.catalogue import find_run as find_run
+    from thermograd.store.runs.catalogue import list_runs as list_runs
+    from thermograd.store.runs.export import export_run as export_run

@@ -2,65 +2,47 @@
 
 from typing import TYPE_CHECKING
 
-from thermograd.store.faces import lazy
+from thermograd.store.lazy_names import lazy
+
+__getattr__, __dir__, __all__ = lazy(
+    __name__,
+    {
+        "alerts.alert": "alert_line digest",
+        "alerts.policy": "AlertPolicy",
+        "correlation": "RollingCorrelation",
+        "coupling.detector": "CouplingMonitor",
+        "efficiency": "Efficiency",
+        "join.event_time": "EventTimeJoin",
+        "pipeline.config": "load_config",
+        "pipeline.live": "watch_log watch_written",
+        "pipeline.monitor": "Monitor",
+        "pipeline.replay": "Replay replay_events",
+        "settings": "Settings",
+        "shift": "LevelShift",
+        "sinks.base": "Message Sink SinkError",
+        "spike": "SpikeDetector",
+        "throttle": "ThrottleDetector",
+    },
+)
 
 if TYPE_CHECKING:
-    from thermograd.stream.alerts.alert import alert_line, digest
-    from thermograd.stream.alerts.policy import AlertPolicy
-    from thermograd.stream.correlation import RollingCorrelation
-    from thermograd.stream.coupling.detector import CouplingMonitor
-    from thermograd.stream.efficiency import Efficiency
-    from thermograd.stream.join.event_time import EventTimeJoin
-    from thermograd.stream.pipeline.config import load_config
-    from thermograd.stream.pipeline.live import watch_log, watch_written
-    from thermograd.stream.pipeline.monitor import Monitor
-    from thermograd.stream.pipeline.replay import Replay, replay_events
-    from thermograd.stream.settings import Settings
-    from thermograd.stream.shift import LevelShift
-    from thermograd.stream.sinks.base import Message, Sink, SinkError
-    from thermograd.stream.spike import SpikeDetector
-    from thermograd.stream.throttle import ThrottleDetector
-else:
-    __getattr__, __dir__ = lazy(
-        __name__,
-        {
-            "thermograd.stream.alerts.alert": "alert_line digest",
-            "thermograd.stream.alerts.policy": "AlertPolicy",
-            "thermograd.stream.correlation": "RollingCorrelation",
-            "thermograd.stream.coupling.detector": "CouplingMonitor",
-            "thermograd.stream.efficiency": "Efficiency",
-            "thermograd.stream.join.event_time": "EventTimeJoin",
-            "thermograd.stream.pipeline.config": "load_config",
-            "thermograd.stream.pipeline.live": "watch_log watch_written",
-            "thermograd.stream.pipeline.monitor": "Monitor",
-            "thermograd.stream.pipeline.replay": "Replay replay_events",
-            "thermograd.stream.settings": "Settings",
-            "thermograd.stream.shift": "LevelShift",
-            "thermograd.stream.sinks.base": "Message Sink SinkError",
-            "thermograd.stream.spike": "SpikeDetector",
-            "thermograd.stream.throttle": "ThrottleDetector",
-        },
-    )
-
-__all__ = [
-    "AlertPolicy",
-    "CouplingMonitor",
-    "Efficiency",
-    "EventTimeJoin",
-    "LevelShift",
-    "Message",
-    "Monitor",
-    "Replay",
-    "RollingCorrelation",
-    "Settings",
-    "Sink",
-    "SinkError",
-    "SpikeDetector",
-    "ThrottleDetector",
-    "alert_line",
-    "digest",
-    "load_config",
-    "replay_events",
-    "watch_log",
-    "watch_written",
-]
+    from thermograd.stream.alerts.alert import alert_line as alert_line
+    from thermograd.stream.alerts.alert import digest as digest
+    from thermograd.stream.alerts.policy import AlertPolicy as AlertPolicy
+    from thermograd.stream.correlation import RollingCorrelation as RollingCorrelation
+    from thermograd.stream.coupling.detector import CouplingMonitor as CouplingMonitor
+    from thermograd.stream.efficiency import Efficiency as Efficiency
+    from thermograd.stream.join.event_time import EventTimeJoin as EventTimeJoin
+    from thermograd.stream.pipeline.config import load_config as load_config
+    from thermograd.stream.pipeline.live import watch_log as watch_log
+    from thermograd.stream.pipeline.live import watch_written as watch_written
+    from thermograd.stream.pipeline.monitor import Monitor as Monitor
+    from thermograd.stream.pipeline.replay import Replay as Replay
+    from thermograd.stream.pipeline.replay import replay_events as replay_events
+    from thermograd.stream.settings import Settings as Settings
+    from thermograd.stream.shift import LevelShift as LevelShift
+    from thermograd.stream.sinks.base import Message as Message
+    from thermograd.stream.sinks.base import Sink as Sink
+    from thermograd.stream.sinks.base import SinkError as SinkError
+    from thermograd.stream.spike import SpikeDetector as SpikeDetector
+    from thermograd.stream.throttle import ThrottleDetector as ThrottleDetector

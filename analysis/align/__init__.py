@@ -2,18 +2,19 @@
 
 from typing import TYPE_CHECKING
 
-from thermograd.store.faces import lazy
+from thermograd.store.lazy_names import lazy
+
+__getattr__, __dir__, __all__ = lazy(
+    __name__,
+    {
+        "grid": "CausalGrid causal_grid",
+        "matching": "asof interval_mean nearest",
+    },
+)
 
 if TYPE_CHECKING:
-    from thermograd.analysis.align.grid import CausalGrid, causal_grid
-    from thermograd.analysis.align.matching import asof, interval_mean, nearest
-else:
-    __getattr__, __dir__ = lazy(
-        __name__,
-        {
-            "thermograd.analysis.align.grid": "CausalGrid causal_grid",
-            "thermograd.analysis.align.matching": "asof interval_mean nearest",
-        },
-    )
-
-__all__ = ["CausalGrid", "asof", "causal_grid", "interval_mean", "nearest"]
+    from thermograd.analysis.align.grid import CausalGrid as CausalGrid
+    from thermograd.analysis.align.grid import causal_grid as causal_grid
+    from thermograd.analysis.align.matching import asof as asof
+    from thermograd.analysis.align.matching import interval_mean as interval_mean
+    from thermograd.analysis.align.matching import nearest as nearest

@@ -2,18 +2,18 @@
 
 from typing import TYPE_CHECKING
 
-from thermograd.store.faces import lazy
+from thermograd.store.lazy_names import lazy
+
+__getattr__, __dir__, __all__ = lazy(
+    __name__,
+    {
+        "processes": "COUPLINGS NULLS",
+        "scenarios": "SCENARIOS draw",
+    },
+)
 
 if TYPE_CHECKING:
-    from thermograd.analysis.calibration.processes import COUPLINGS, NULLS
-    from thermograd.analysis.calibration.scenarios import SCENARIOS, draw
-else:
-    __getattr__, __dir__ = lazy(
-        __name__,
-        {
-            "thermograd.analysis.calibration.processes": "COUPLINGS NULLS",
-            "thermograd.analysis.calibration.scenarios": "SCENARIOS draw",
-        },
-    )
-
-__all__ = ["COUPLINGS", "NULLS", "SCENARIOS", "draw"]
+    from thermograd.analysis.calibration.processes import COUPLINGS as COUPLINGS
+    from thermograd.analysis.calibration.processes import NULLS as NULLS
+    from thermograd.analysis.calibration.scenarios import SCENARIOS as SCENARIOS
+    from thermograd.analysis.calibration.scenarios import draw as draw

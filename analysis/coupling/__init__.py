@@ -2,39 +2,28 @@
 
 from typing import TYPE_CHECKING
 
-from thermograd.store.faces import lazy
+from thermograd.store.lazy_names import lazy
+
+__getattr__, __dir__, __all__ = lazy(
+    __name__,
+    {
+        "cross_correlation": "Coupling naive_pearson residual_cross_correlation",
+        "power": "samples_needed samples_to_exclude smallest_detectable",
+        "swap": "SessionSwap session_swap",
+        "verdict": "gates holm",
+    },
+)
 
 if TYPE_CHECKING:
+    from thermograd.analysis.coupling.cross_correlation import Coupling as Coupling
+    from thermograd.analysis.coupling.cross_correlation import naive_pearson as naive_pearson
     from thermograd.analysis.coupling.cross_correlation import (
-        Coupling,
-        naive_pearson,
-        residual_cross_correlation,
+        residual_cross_correlation as residual_cross_correlation,
     )
-    from thermograd.analysis.coupling.power import samples_needed, samples_to_exclude, smallest_detectable
-    from thermograd.analysis.coupling.swap import SessionSwap, session_swap
-    from thermograd.analysis.coupling.verdict import gates, holm
-else:
-    __getattr__, __dir__ = lazy(
-        __name__,
-        {
-            "thermograd.analysis.coupling.cross_correlation": (
-                "Coupling naive_pearson residual_cross_correlation"
-            ),
-            "thermograd.analysis.coupling.power": "samples_needed samples_to_exclude smallest_detectable",
-            "thermograd.analysis.coupling.swap": "SessionSwap session_swap",
-            "thermograd.analysis.coupling.verdict": "gates holm",
-        },
-    )
-
-__all__ = [
-    "Coupling",
-    "SessionSwap",
-    "gates",
-    "holm",
-    "naive_pearson",
-    "residual_cross_correlation",
-    "samples_needed",
-    "samples_to_exclude",
-    "session_swap",
-    "smallest_detectable",
-]
+    from thermograd.analysis.coupling.power import samples_needed as samples_needed
+    from thermograd.analysis.coupling.power import samples_to_exclude as samples_to_exclude
+    from thermograd.analysis.coupling.power import smallest_detectable as smallest_detectable
+    from thermograd.analysis.coupling.swap import SessionSwap as SessionSwap
+    from thermograd.analysis.coupling.swap import session_swap as session_swap
+    from thermograd.analysis.coupling.verdict import gates as gates
+    from thermograd.analysis.coupling.verdict import holm as holm

@@ -2,20 +2,22 @@
 
 from typing import TYPE_CHECKING
 
-from thermograd.store.faces import lazy
+from thermograd.store.lazy_names import lazy
+
+__getattr__, __dir__, __all__ = lazy(
+    __name__,
+    {
+        "coincidence": "event_coincidence",
+        "onsets": "onset_test onsets_of residual_spikes",
+        "triggered_average": "event_triggered_average",
+    },
+)
 
 if TYPE_CHECKING:
-    from thermograd.analysis.event_study.coincidence import event_coincidence
-    from thermograd.analysis.event_study.onsets import onset_test, onsets_of, residual_spikes
-    from thermograd.analysis.event_study.triggered_average import event_triggered_average
-else:
-    __getattr__, __dir__ = lazy(
-        __name__,
-        {
-            "thermograd.analysis.event_study.coincidence": "event_coincidence",
-            "thermograd.analysis.event_study.onsets": "onset_test onsets_of residual_spikes",
-            "thermograd.analysis.event_study.triggered_average": "event_triggered_average",
-        },
+    from thermograd.analysis.event_study.coincidence import event_coincidence as event_coincidence
+    from thermograd.analysis.event_study.onsets import onset_test as onset_test
+    from thermograd.analysis.event_study.onsets import onsets_of as onsets_of
+    from thermograd.analysis.event_study.onsets import residual_spikes as residual_spikes
+    from thermograd.analysis.event_study.triggered_average import (
+        event_triggered_average as event_triggered_average,
     )
-
-__all__ = ["event_coincidence", "event_triggered_average", "onset_test", "onsets_of", "residual_spikes"]

@@ -2,11 +2,15 @@
 
 from typing import TYPE_CHECKING
 
-from thermograd.store.faces import lazy
+from thermograd.store.lazy_names import lazy
+
+__getattr__, __dir__, __all__ = lazy(
+    __name__,
+    {
+        "connection": "connect query",
+    },
+)
 
 if TYPE_CHECKING:
-    from thermograd.store.query.connection import connect, query
-else:
-    __getattr__, __dir__ = lazy(__name__, {"thermograd.store.query.connection": "connect query"})
-
-__all__ = ["connect", "query"]
+    from thermograd.store.query.connection import connect as connect
+    from thermograd.store.query.connection import query as query

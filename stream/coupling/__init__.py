@@ -2,13 +2,15 @@
 
 from typing import TYPE_CHECKING
 
-from thermograd.store.faces import lazy
+from thermograd.store.lazy_names import lazy
+
+__getattr__, __dir__, __all__ = lazy(
+    __name__,
+    {
+        "detector": "CouplingBank CouplingMonitor",
+    },
+)
 
 if TYPE_CHECKING:
-    from thermograd.stream.coupling.detector import CouplingBank, CouplingMonitor
-else:
-    __getattr__, __dir__ = lazy(
-        __name__, {"thermograd.stream.coupling.detector": "CouplingBank CouplingMonitor"}
-    )
-
-__all__ = ["CouplingBank", "CouplingMonitor"]
+    from thermograd.stream.coupling.detector import CouplingBank as CouplingBank
+    from thermograd.stream.coupling.detector import CouplingMonitor as CouplingMonitor
