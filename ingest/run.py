@@ -11,8 +11,8 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal
 
 from thermograd.ingest.agent.supervisor import AgentProcess
+from thermograd.ingest.job import launched
 from thermograd.ingest.job.facts import run_facts
-from thermograd.ingest.job.launched import launched, say
 from thermograd.ingest.job.on_alert import AlertTasks
 from thermograd.ingest.job.place import Place, agree_on_run_id, place_of_this_process
 from thermograd.ingest.job.recorder import Recorder
@@ -121,7 +121,7 @@ class Run:
         self._recorder.doubt_tap()
         self._started_tap()
         atexit.register(self.close)
-        say(f"run {self.run_id}")
+        launched.say(f"run {self.run_id}")
 
     def step(
         self,

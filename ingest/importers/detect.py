@@ -9,9 +9,8 @@ from thermograd.ingest.importers.formats.rle import DEVICE_LOG, SIGNALS, STEP_LO
 from thermograd.ingest.importers.formats.tensorboard import TENSORBOARD
 from thermograd.ingest.importers.formats.trainer_state import TRAINER_STATE
 from thermograd.ingest.importers.formats.wandb import WANDB_CSV, WANDB_FILE
-from thermograd.ingest.importers.reading import cells_of
+from thermograd.ingest.importers.reading import cells_of, readable
 from thermograd.ingest.importers.recording import Format, Head
-from thermograd.store.errors import ImportFormatError
 
 FORMATS = (
     *(WANDB_FILE, TENSORBOARD),
@@ -31,11 +30,8 @@ _ARCHIVES = {
 
 def recognise(path: Path) -> tuple[Format | None, str]:
     """Return the format of a file by its content, None if it is none; and what it looks like."""
-    try:
-        with path.open("rb") as file:
-            data = file.read(_HEAD_BYTES)
-    except OSError as error:
-        raise ImportFormatError(f"{path}: cannot be read ({error.strerror or error})") from error
+    with readable(path), path.open("rb") as file:
+        data = file.read(_HEAD_BYTES)
     head = Head(data, _text(data))
     for form in FORMATS:
         if form.recognises(head):

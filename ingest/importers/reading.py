@@ -11,6 +11,7 @@ import json
 import math
 import re
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -65,19 +66,25 @@ def check_bounds(
             raise LeftOutError(f"{name} outside {low:g} to {high:g} {unit}", shown)
 
 
+@contextmanager
+def readable(path: Path) -> Iterator[None]:
+    """Refuse a file that cannot be read."""
+    try:
+        yield
+    except OSError as error:
+        raise ImportFormatError(f"{path}: cannot be read ({error.strerror or error})") from error
+
+
 def text_lines(path: Path, fallback: str | None = None) -> Iterator[tuple[int, str]]:
     """Yield the number (from 1) and text of every line, without holding the file in memory.
 
     The file is UTF-8, with or without a byte order mark, or UTF-16 with one; `fallback` is the one-byte
     encoding of other lines, where the format has one. Without it they refuse the file.
     """
-    try:
-        with path.open("rb") as file:
-            start = file.read(2)
-            file.seek(0)
-            yield from _utf16(path, file) if start in _UTF16 else _utf8(path, file, fallback)
-    except OSError as error:
-        raise ImportFormatError(f"{path}: cannot be read ({error.strerror or error})") from error
+    with readable(path), path.open("rb") as file:
+        start = file.read(2)
+        file.seek(0)
+        yield from _utf16(path, file) if start in _UTF16 else _utf8(path, file, fallback)
 
 
 def _utf8(path: Path, file: io.BufferedReader, fallback: str | None) -> Iterator[tuple[int, str]]:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from thermograd.ingest.importers.detect import ALLOWED, recognise
+from thermograd.ingest.importers.reading import readable
 from thermograd.ingest.importers.recording import Format, Kind
 from thermograd.store.errors import ImportFormatError
 
@@ -115,10 +116,8 @@ def _given(option: Path, kind: Kind, paths: list[Path], found: _Found) -> Source
 
 
 def _look_through(folder: Path, found: _Found) -> None:
-    try:
+    with readable(folder):
         entries = sorted(folder.iterdir())
-    except OSError as error:
-        raise ImportFormatError(f"{folder}: cannot be read ({error.strerror or error})") from error
     for path in entries:
         if path.is_file():
             found.add(path, named=False)

@@ -5,15 +5,9 @@ import logging
 import os
 
 VARIABLE = "THERMOGRAD_AUTORUN"
+is_active = False  # whether torch has been imported in a process of `thermograd run`
 
 _log = logging.getLogger("thermograd")
-
-
-class _Launched:
-    is_active = False  # torch has been imported in a process of `thermograd run`
-
-
-launched = _Launched()
 
 
 def say(word: str) -> None:

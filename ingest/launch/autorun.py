@@ -10,7 +10,7 @@ import os
 import sys
 from types import TracebackType
 
-from thermograd.ingest.job.launched import VARIABLE, launched, say
+from thermograd.ingest.job import launched
 
 
 def activate() -> None:
@@ -23,17 +23,17 @@ def activate() -> None:
 
 def _begin() -> None:
     """Start the run that the launcher asked for, unless the script has started one."""
-    if VARIABLE not in os.environ:
+    if launched.VARIABLE not in os.environ:
         return
     try:
         from thermograd.ingest.run import shared_run, start_run
 
         if shared_run() is None:
-            options = json.loads(os.environ[VARIABLE])
+            options = json.loads(os.environ[launched.VARIABLE])
             start_run(options["name"], hz=float(options["hz"]))
             _mark_what_ends_the_script()
     except Exception as error:  # noqa: BLE001 - the script must train on as if we were not there; the launcher is told
-        say(f"failed {type(error).__name__}: {error}")
+        launched.say(f"failed {type(error).__name__}: {error}")
 
 
 def _mark_what_ends_the_script() -> None:

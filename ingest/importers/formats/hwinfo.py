@@ -8,7 +8,7 @@ import re
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from thermograd.ingest.importers.reading import LeftOutError, cells_of, check_bounds, read_number
+from thermograd.ingest.importers.reading import LeftOutError, cells_of, check_bounds, read_number, readable
 from thermograd.ingest.importers.recording import listed_names, of_no_use
 from thermograd.ingest.importers.table import Table, csv_format
 from thermograd.ingest.importers.zones import Moment, read_time
@@ -115,12 +115,9 @@ def _trimmed(cells: list[str]) -> list[str]:
 
 def _groups(path: Path) -> list[str]:
     """Return the row of sensor names that a finished log ends with; empty where there is none."""
-    try:
-        with path.open("rb") as file:
-            file.seek(max(0, path.stat().st_size - _TAIL_BYTES))
-            lines = file.read().decode(_ENCODING).splitlines()
-    except OSError as error:
-        raise ImportFormatError(f"{path}: cannot be read ({error.strerror or error})") from error
+    with readable(path), path.open("rb") as file:
+        file.seek(max(0, path.stat().st_size - _TAIL_BYTES))
+        lines = file.read().decode(_ENCODING).splitlines()
     for line in reversed(lines):
         cells = _trimmed(cells_of(line))
         if len(cells) > 2 and not cells[0] and not cells[1]:
