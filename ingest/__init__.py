@@ -13,8 +13,8 @@ __getattr__, __dir__, __all__ = lazy(
         "devices.host": "HostReader",
         "devices.nvml": "NvmlReader",
         "devices.simulated": "SimulatedReader",
-        "devices.vendors": "open_readers",
-        "importers.importing": "import_run",
+        "devices.registry": "open_readers",
+        "importers.import_logs": "import_run",
         "run": "Run start_run",
         "simulate.write": "simulate_run",
     },
@@ -26,9 +26,9 @@ if TYPE_CHECKING:
     from thermograd.ingest.devices.doctor import examine_machine as examine_machine
     from thermograd.ingest.devices.host import HostReader as HostReader
     from thermograd.ingest.devices.nvml import NvmlReader as NvmlReader
+    from thermograd.ingest.devices.registry import open_readers as open_readers
     from thermograd.ingest.devices.simulated import SimulatedReader as SimulatedReader
-    from thermograd.ingest.devices.vendors import open_readers as open_readers
-    from thermograd.ingest.importers.importing import import_run as import_run
+    from thermograd.ingest.importers.import_logs import import_run as import_run
     from thermograd.ingest.run import Run as Run
     from thermograd.ingest.run import start_run as start_run
     from thermograd.ingest.simulate.write import simulate_run as simulate_run

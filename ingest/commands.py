@@ -39,7 +39,7 @@ def import_logs(
 
     Example: thermograd import recordings/run_1
     """
-    from thermograd.ingest.importers.importing import describe_import, import_run
+    from thermograd.ingest.importers.import_logs import describe_import, import_run
     from thermograd.ingest.importers.recording import Hints
 
     result = import_run(runs, list(paths), hints=Hints(started_at, step_time_s), **files)

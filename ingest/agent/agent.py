@@ -19,7 +19,7 @@ from typing import Any
 from thermograd.ingest.agent.footprint import SparingFinder
 from thermograd.ingest.agent.sampler import Sampler
 from thermograd.ingest.devices.base import DeviceReader
-from thermograd.ingest.devices.vendors import open_readers
+from thermograd.ingest.devices.registry import open_readers
 from thermograd.store.files import read_json, write_json
 from thermograd.store.guard import Guard
 from thermograd.store.host import ProcessLock, host_label, new_writer_name

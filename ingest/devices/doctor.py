@@ -7,7 +7,7 @@ from importlib.util import find_spec
 from typing import Any
 
 from thermograd.ingest.devices.host import read_pressure
-from thermograd.ingest.devices.vendors import open_readers
+from thermograd.ingest.devices.registry import open_readers
 from thermograd.store.events import column_names
 from thermograd.store.runs.describe import by_reason
 from thermograd.store.text import cell_text

@@ -16,7 +16,7 @@ from typing import Any
 from thermograd.ingest.devices.base import DeviceReader, DeviceUnavailableError
 from thermograd.ingest.devices.nvml_fields import xid_text
 from thermograd.ingest.devices.nvml_gpu import NvmlGpu
-from thermograd.ingest.devices.visible import Gpu, select_gpus
+from thermograd.ingest.devices.visible_gpus import Gpu, select_gpus
 
 _log = logging.getLogger("thermograd")
 _EVENT_WAIT_MS = 500

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import pyarrow as pa
-from thermograd.ingest.importers.reading import LeftOutError
-from thermograd.ingest.importers.zones import Moment, Span
+from thermograd.ingest.importers.text_files import LeftOutError
+from thermograd.ingest.importers.timezones import Moment, Span
 from thermograd.store.events import arrow_schema
 from thermograd.store.text import printable
 

@@ -4,9 +4,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
-from thermograd.ingest.importers.detect import ALLOWED, recognise
-from thermograd.ingest.importers.reading import readable
 from thermograd.ingest.importers.recording import Format, Kind
+from thermograd.ingest.importers.registry import ALLOWED, recognise
+from thermograd.ingest.importers.text_files import readable
 from thermograd.store.errors import ImportFormatError
 
 WORDS: dict[Kind, str] = {"step": "step log", "sample": "device log"}

@@ -4,7 +4,7 @@ import numpy as np
 import pyarrow as pa
 from thermograd.ingest.importers.recording import Kind, Recording
 from thermograd.ingest.importers.sources import WORDS
-from thermograd.ingest.importers.zones import Span, Zone, infer_zone
+from thermograd.ingest.importers.timezones import Span, Zone, infer_zone
 from thermograd.store.errors import ImportFormatError
 
 _MINUTE_NS = 60 * 10**9

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
-from thermograd.ingest.importers.importing import import_run
+from thermograd.ingest.importers.import_logs import import_run
 from thermograd.store.errors import ImportFormatError
 from thermograd.store.log.reader import read_kind
 from thermograd.store.runs.catalogue import Run

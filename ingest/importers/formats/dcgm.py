@@ -10,7 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from thermograd.ingest.importers.reading import (
+from thermograd.ingest.importers.recording import Format, Head, Hints, Recording, of_no_use
+from thermograd.ingest.importers.text_files import (
     WHOLE,
     LeftOutError,
     check_bounds,
@@ -18,8 +19,7 @@ from thermograd.ingest.importers.reading import (
     require_whole,
     text_lines,
 )
-from thermograd.ingest.importers.recording import Format, Head, Hints, Recording, of_no_use
-from thermograd.ingest.importers.zones import Moment, read_epoch
+from thermograd.ingest.importers.timezones import Moment, read_epoch
 from thermograd.store.errors import ImportFormatError
 
 _METRICS: dict[str, tuple[str, float]] = {  # column, and the factor to its unit

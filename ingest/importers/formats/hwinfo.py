@@ -8,10 +8,10 @@ import re
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from thermograd.ingest.importers.reading import LeftOutError, cells_of, check_bounds, read_number, readable
+from thermograd.ingest.importers.csv_table import Table, csv_format
 from thermograd.ingest.importers.recording import listed_names, of_no_use
-from thermograd.ingest.importers.table import Table, csv_format
-from thermograd.ingest.importers.zones import Moment, read_time
+from thermograd.ingest.importers.text_files import LeftOutError, cells_of, check_bounds, read_number, readable
+from thermograd.ingest.importers.timezones import Moment, read_time
 from thermograd.store.errors import ImportFormatError
 
 _ENCODING = "latin-1"  # HWiNFO writes the degree sign as one byte

@@ -9,10 +9,10 @@ is the power and the other the average.
 import re
 from typing import Any, NamedTuple
 
-from thermograd.ingest.importers.reading import WHOLE, LeftOutError, check_bounds, read_number
+from thermograd.ingest.importers.csv_table import Table, csv_format
 from thermograd.ingest.importers.recording import of_no_use
-from thermograd.ingest.importers.table import Table, csv_format
-from thermograd.ingest.importers.zones import Moment, read_time
+from thermograd.ingest.importers.text_files import WHOLE, LeftOutError, check_bounds, read_number
+from thermograd.ingest.importers.timezones import Moment, read_time
 from thermograd.store.errors import ImportFormatError
 
 _HEADER_CELL = re.compile(r"(?P<field>[a-z][a-z0-9_.]*)(?: \[(?P<unit>[^\]]+)\])?", re.ASCII | re.IGNORECASE)

@@ -9,10 +9,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from thermograd.ingest.importers.formats.tags import StepRows
-from thermograd.ingest.importers.reading import LeftOutError, extra_module, whole_number
+from thermograd.ingest.importers.metric_names import StepRows
 from thermograd.ingest.importers.recording import Format, Hints, Recording
-from thermograd.ingest.importers.zones import read_epoch
+from thermograd.ingest.importers.text_files import LeftOutError, extra_module, whole_number
+from thermograd.ingest.importers.timezones import read_epoch
 from thermograd.store.errors import ImportFormatError
 
 _FRAME = struct.Struct("<QI")  # length of the event, checksum of the length

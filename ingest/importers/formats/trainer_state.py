@@ -8,10 +8,10 @@ import re
 from pathlib import Path
 from typing import Any
 
-from thermograd.ingest.importers.formats.tags import require_norm, step_values
-from thermograd.ingest.importers.reading import LeftOutError, json_of
+from thermograd.ingest.importers.metric_names import require_norm, step_values
 from thermograd.ingest.importers.recording import Format, Head, Hints, Recording, of_no_use
-from thermograd.ingest.importers.zones import Moment, read_time
+from thermograd.ingest.importers.text_files import LeftOutError, json_of
+from thermograd.ingest.importers.timezones import Moment, read_time
 from thermograd.store.errors import ImportFormatError
 
 _COLUMNS = ("loss", "grad_norm", "learning_rate", "epoch")

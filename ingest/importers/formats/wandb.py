@@ -13,11 +13,17 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from thermograd.ingest.importers.formats.tags import NO_SIGNAL, STEP_TAGS, StepRows, known_column
-from thermograd.ingest.importers.reading import WHOLE, LeftOutError, check_bounds, extra_module, whole_number
+from thermograd.ingest.importers.csv_table import Table, csv_format
+from thermograd.ingest.importers.metric_names import NO_SIGNAL, STEP_TAGS, StepRows, known_column
 from thermograd.ingest.importers.recording import Format, Hints, Recording, of_no_use
-from thermograd.ingest.importers.table import Table, csv_format
-from thermograd.ingest.importers.zones import Moment, read_epoch
+from thermograd.ingest.importers.text_files import (
+    WHOLE,
+    LeftOutError,
+    check_bounds,
+    extra_module,
+    whole_number,
+)
+from thermograd.ingest.importers.timezones import Moment, read_epoch
 from thermograd.store.errors import ImportFormatError
 
 _MAGIC = b":W&B"

@@ -5,7 +5,7 @@ from enum import IntEnum
 from types import ModuleType, SimpleNamespace
 
 import pytest
-from thermograd.ingest.devices import vendors
+from thermograd.ingest.devices import registry as vendors
 from thermograd.ingest.devices.amd import AmdReader
 from thermograd.ingest.devices.apple import AppleReader
 from thermograd.ingest.devices.base import DeviceUnavailableError

@@ -2,7 +2,7 @@ import psutil
 import pytest
 from thermograd.ingest.devices import simulated
 from thermograd.ingest.devices.host import HostReader
-from thermograd.ingest.devices.vendors import open_readers
+from thermograd.ingest.devices.registry import open_readers
 from thermograd.store.events import column_names
 
 

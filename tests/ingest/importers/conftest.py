@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from importing import Importer
-from thermograd.ingest.importers.importing import import_run
+from thermograd.ingest.importers.import_logs import import_run
 from thermograd.store.errors import ImportFormatError
 from thermograd.store.runs.catalogue import Run
 

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 from importing import imported, refused, written
-from thermograd.ingest.importers.detect import FORMATS, recognise
-from thermograd.ingest.importers.importing import import_run
+from thermograd.ingest.importers.import_logs import import_run
 from thermograd.ingest.importers.recording import Hints
+from thermograd.ingest.importers.registry import FORMATS, recognise
 from thermograd.store.errors import ThermogradError
 from thermograd.store.log.seal import verify_run
 from thermograd.store.log.writer import EventWriter
@@ -161,7 +161,7 @@ def test_a_lost_event_of_an_import_is_told_from_a_note_of_the_log(
 _KILLED = """
 import os, signal, sys
 from pathlib import Path
-from thermograd.ingest.importers.importing import import_run
+from thermograd.ingest.importers.import_logs import import_run
 from thermograd.store.log.writer import EventWriter
 append, left = EventWriter.append, [int(sys.argv[3])]
 def counted(self, *args, **values):

@@ -8,7 +8,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
-from thermograd.ingest.importers.importing import import_run
+from thermograd.ingest.importers.import_logs import import_run
 from thermograd.store.errors import NotEnoughDataError, ThermogradError
 from thermograd.store.log.reader import read_kind
 from thermograd.store.log.writer import EventWriter

@@ -3,12 +3,12 @@
 from pathlib import Path
 from typing import Any
 
-from thermograd.ingest.importers.detect import ALLOWED
-from thermograd.ingest.importers.facts import import_facts, run_facts
+from thermograd.ingest.importers.import_facts import import_facts, run_facts
 from thermograd.ingest.importers.recording import Hints, Kind, Recording
+from thermograd.ingest.importers.registry import ALLOWED
 from thermograd.ingest.importers.sources import WORDS, Source, choose_sources
+from thermograd.ingest.importers.timezones import named_zone
 from thermograd.ingest.importers.timing import in_time_order
-from thermograd.ingest.importers.zones import named_zone
 from thermograd.store.errors import ImportFormatError
 from thermograd.store.runs.whole import events_in_order, whole_run
 from thermograd.store.text import printable

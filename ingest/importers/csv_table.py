@@ -4,9 +4,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from thermograd.ingest.importers.reading import LeftOutError, cells_of, require_whole, text_lines
 from thermograd.ingest.importers.recording import Format, Head, Hints, Kind, Recording
-from thermograd.ingest.importers.zones import Moment
+from thermograd.ingest.importers.text_files import LeftOutError, cells_of, require_whole, text_lines
+from thermograd.ingest.importers.timezones import Moment
 
 
 class Table:

@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from thermograd.ingest.importers.reading import LeftOutError, measure, whole_number
 from thermograd.ingest.importers.recording import Recording, of_no_use
-from thermograd.ingest.importers.zones import Moment
+from thermograd.ingest.importers.text_files import LeftOutError, measure, whole_number
+from thermograd.ingest.importers.timezones import Moment
 
 # In order of preference: where a log has several, the first is the step's own value.
 _TAGS: dict[str, tuple[str, ...]] = {

@@ -6,16 +6,16 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from thermograd.ingest.importers.formats.tags import require_norm, step_values
-from thermograd.ingest.importers.reading import (
+from thermograd.ingest.importers.csv_table import Table, csv_format
+from thermograd.ingest.importers.metric_names import require_norm, step_values
+from thermograd.ingest.importers.recording import Format, Head, Hints, Recording
+from thermograd.ingest.importers.text_files import (
     LeftOutError,
     check_bounds,
     json_of,
     read_number,
 )
-from thermograd.ingest.importers.recording import Format, Head, Hints, Recording
-from thermograd.ingest.importers.table import Table, csv_format
-from thermograd.ingest.importers.zones import Moment, read_epoch, read_time, shown_offset
+from thermograd.ingest.importers.timezones import Moment, read_epoch, read_time, shown_offset
 from thermograd.store.errors import ImportFormatError
 
 SIGNALS = frozenset({"util_pct", "temp_c", "power_w", "rle_smoothed", "rle_raw"})

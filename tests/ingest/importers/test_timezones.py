@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from importing import STEP, Importer, device_rows, rows_of, write
-from thermograd.ingest.importers.zones import (
+from thermograd.ingest.importers.timezones import (
     Moment,
     Span,
     infer_zone,

@@ -1,5 +1,5 @@
 import pytest
-from thermograd.ingest.devices.visible import Gpu, select_gpus
+from thermograd.ingest.devices.visible_gpus import Gpu, select_gpus
 
 SAME = [Gpu("GPU-aaaa1111", "X"), Gpu("GPU-aaaa2222", "X"), Gpu("GPU-BBBB3333", "X")]
 MIXED = [Gpu("GPU-aaaa1111", "slow"), Gpu("GPU-aaaa2222", "fast")]

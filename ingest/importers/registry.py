@@ -5,12 +5,12 @@ from pathlib import Path
 from thermograd.ingest.importers.formats.dcgm import PROMETHEUS_JSON, PROMETHEUS_TEXT
 from thermograd.ingest.importers.formats.hwinfo import HWINFO
 from thermograd.ingest.importers.formats.nvidia_smi import NVIDIA_SMI
-from thermograd.ingest.importers.formats.rle import DEVICE_LOG, SIGNALS, STEP_LOG
+from thermograd.ingest.importers.formats.rle_session import DEVICE_LOG, SIGNALS, STEP_LOG
 from thermograd.ingest.importers.formats.tensorboard import TENSORBOARD
 from thermograd.ingest.importers.formats.trainer_state import TRAINER_STATE
 from thermograd.ingest.importers.formats.wandb import WANDB_CSV, WANDB_FILE
-from thermograd.ingest.importers.reading import cells_of, readable
 from thermograd.ingest.importers.recording import Format, Head
+from thermograd.ingest.importers.text_files import cells_of, readable
 
 FORMATS = (
     *(WANDB_FILE, TENSORBOARD),
