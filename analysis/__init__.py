@@ -13,7 +13,9 @@ __getattr__, __dir__, __all__ = lazy(
         "coupling": "naive_pearson residual_cross_correlation session_swap",
         "coupling.power": "samples_needed smallest_detectable",
         "coupling.verdict": "verdict",
-        "event_study": "event_coincidence event_triggered_average onset_test",
+        "event_study.coincidence": "event_coincidence",
+        "event_study.onsets": "onset_test",
+        "event_study.triggered_average": "event_triggered_average",
         "report.run_report": "write_report",
         "run.analyze": "analyze_run",
         "run.result": "Analysis Pair",
@@ -34,9 +36,11 @@ if TYPE_CHECKING:
     from thermograd.analysis.coupling import session_swap as session_swap
     from thermograd.analysis.coupling import smallest_detectable as smallest_detectable
     from thermograd.analysis.coupling.verdict import verdict as verdict
-    from thermograd.analysis.event_study import event_coincidence as event_coincidence
-    from thermograd.analysis.event_study import event_triggered_average as event_triggered_average
-    from thermograd.analysis.event_study import onset_test as onset_test
+    from thermograd.analysis.event_study.coincidence import event_coincidence as event_coincidence
+    from thermograd.analysis.event_study.onsets import onset_test as onset_test
+    from thermograd.analysis.event_study.triggered_average import (
+        event_triggered_average as event_triggered_average,
+    )
     from thermograd.analysis.report.run_report import write_report as write_report
     from thermograd.analysis.run.analyze import analyze_run as analyze_run
     from thermograd.analysis.run.result import Analysis as Analysis

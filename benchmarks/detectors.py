@@ -23,8 +23,8 @@ from thermograd.benchmarks.correlation_grid import CorrelationGrid
 from thermograd.store.efficiency.estimator import Efficiency
 from thermograd.store.events import Event
 from thermograd.stream.correlation import RollingCorrelation
+from thermograd.stream.level_shift import LevelShift
 from thermograd.stream.pipeline.monitor import Monitor
-from thermograd.stream.shift import LevelShift
 from thermograd.stream.spike import SpikeDetector
 from thermograd.stream.throttle import ThrottleDetector
 

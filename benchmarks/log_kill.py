@@ -23,7 +23,12 @@ from thermograd.store.log.writer import EventWriter
 from thermograd.store.runs.catalogue import Run, create_run
 
 COUNT = struct.Struct("<q")
-PRELOAD = ["thermograd.store.log.writer", "thermograd.store.log.segments", "thermograd.store.host", "psutil"]
+PRELOAD = [
+    "thermograd.store.log.writer",
+    "thermograd.store.log.segments",
+    "thermograd.store.processes",
+    "psutil",
+]
 
 
 class Outcome(NamedTuple):

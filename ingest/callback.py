@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from thermograd.ingest.job.on_alert import CheckpointRequest
-from thermograd.ingest.job.place import job_store
+from thermograd.ingest.job.rank import job_store
 from thermograd.ingest.run import LayerMode, Run, check_options, start_run
-from thermograd.store.guard import Guard
+from thermograd.store.failures import Guard
 
 if TYPE_CHECKING:
     from thermograd.ingest.capture.tap import StepTap

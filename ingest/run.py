@@ -11,19 +11,19 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal
 
 from thermograd.ingest.agent.supervisor import AgentProcess
-from thermograd.ingest.job import launched
+from thermograd.ingest.job import launcher_link
 from thermograd.ingest.job.facts import run_facts
 from thermograd.ingest.job.on_alert import AlertTasks
-from thermograd.ingest.job.place import Place, agree_on_run_id, place_of_this_process
+from thermograd.ingest.job.rank import Place, agree_on_run_id, place_of_this_process
 from thermograd.ingest.job.recorder import Recorder
 from thermograd.ingest.simulate.gpu import PRESETS
-from thermograd.store.guard import Guard
-from thermograd.store.host import new_writer_name
+from thermograd.store.failures import Guard
 from thermograd.store.log.writer import EventWriter
+from thermograd.store.processes import new_writer_name
 from thermograd.store.runs.catalogue import create_run, default_runs_dir
 
 if TYPE_CHECKING:
-    from thermograd.ingest.capture.layers import LayerNorms
+    from thermograd.ingest.capture.layer_norms import LayerNorms
     from thermograd.ingest.capture.tap import StepTap
 
 
@@ -102,7 +102,7 @@ class Run:
 
     def _started_tap(self) -> "StepTap":
         if self._tap is None:
-            from thermograd.ingest.capture.layers import LayerNorms
+            from thermograd.ingest.capture.layer_norms import LayerNorms
             from thermograd.ingest.capture.tap import StepTap
 
             recorder = self._recorder
@@ -121,7 +121,7 @@ class Run:
         self._recorder.doubt_tap()
         self._started_tap()
         atexit.register(self.close)
-        launched.say(f"run {self.run_id}")
+        launcher_link.say(f"run {self.run_id}")
 
     def step(
         self,
@@ -278,7 +278,7 @@ def start_run(
         return run
     if agent and run.place.local_rank == 0:
         run.agent = _start_agent(run, hz, simulate, on_alert_line)
-    if launched.is_active:
+    if launcher_link.is_active:
         run._share()
     return run
 

@@ -100,7 +100,7 @@ def query(
     from thermograd.store.query.interrupt import ended_after, ended_by_ctrl_c
 
     with ended_by_ctrl_c():
-        from thermograd.store.query.encode import encoded_table, write_result
+        from thermograd.store.query.result_formats import encoded_table, write_result
 
         if untrusted:
             from thermograd.store.query.sandbox import query_untrusted

@@ -18,7 +18,7 @@ __getattr__, __dir__, __all__ = lazy(
         "pipeline.monitor": "Monitor",
         "pipeline.replay": "Replay replay_events",
         "settings": "Settings",
-        "shift": "LevelShift",
+        "level_shift": "LevelShift",
         "sinks.base": "Message Sink SinkError",
         "spike": "SpikeDetector",
         "throttle": "ThrottleDetector",
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from thermograd.stream.coupling.detector import CouplingMonitor as CouplingMonitor
     from thermograd.stream.efficiency import Efficiency as Efficiency
     from thermograd.stream.join.event_time import EventTimeJoin as EventTimeJoin
+    from thermograd.stream.level_shift import LevelShift as LevelShift
     from thermograd.stream.pipeline.config import load_config as load_config
     from thermograd.stream.pipeline.live import watch_log as watch_log
     from thermograd.stream.pipeline.live import watch_written as watch_written
@@ -40,7 +41,6 @@ if TYPE_CHECKING:
     from thermograd.stream.pipeline.replay import Replay as Replay
     from thermograd.stream.pipeline.replay import replay_events as replay_events
     from thermograd.stream.settings import Settings as Settings
-    from thermograd.stream.shift import LevelShift as LevelShift
     from thermograd.stream.sinks.base import Message as Message
     from thermograd.stream.sinks.base import Sink as Sink
     from thermograd.stream.sinks.base import SinkError as SinkError

@@ -44,7 +44,7 @@ class SpikeSettings(Struct, frozen=True):
 
 
 class ShiftSettings(Struct, frozen=True):
-    """Alert ``shift.grad``, see `thermograd.stream.shift.LevelShift`."""
+    """Alert ``shift.grad``, see `thermograd.stream.level_shift.LevelShift`."""
 
     fast_steps: Annotated[int, says("steps of the recent median", ge=1)] = 16
     slow_steps: Annotated[int, says("steps of the median it is compared with", ge=2, le=1_000_000)] = 256
@@ -106,7 +106,7 @@ class CorrelationSettings(Struct, frozen=True):
 
 
 class CouplingSettings(Struct, frozen=True):
-    """Alert ``coupling``, see `thermograd.stream.join.coupling_rule.CouplingRule`."""
+    """Alert ``coupling``, see `thermograd.stream.join.coupling_alerts.CouplingRule`."""
 
     alarm_s: Annotated[float, says("false alarms are in the mean at least so far apart", gt=1)] = 259_200.0
     max_lag_s: Annotated[int, says("largest lag, in either direction", ge=1, le=60)] = 12

@@ -24,7 +24,6 @@ from thermograd.analysis.run.series import (
     HARDWARE_SIGNALS,
     TRAINING_SIGNALS,
     RunSeries,
-    device_by_role,
     load_series,
     model_warnings,
 )
@@ -109,7 +108,7 @@ def _one_run(
 ) -> ComparedRun:
     data = series[place]
     analysis = analyze_run(data.run, series=data)
-    devices = {role: device.name for role, device in device_by_role(data).items()}
+    devices = {role: device.name for role, device in data.roles.items()}
     repeated = repeats.get(place)
     truth = data.run.facts.get("truth")
     return ComparedRun(
@@ -136,7 +135,7 @@ def _pair_of(pairs: list[Pair], question: _Names, devices: dict[str, str]) -> Pa
 def _pairs_in_common(series: Sequence[RunSeries], x: str | None, y: str | None) -> list[_Names]:
     """Return (x, y, role) that at least two runs have, the default order first."""
     first, second = (x,) if x else TRAINING_SIGNALS, (y,) if y else HARDWARE_SIGNALS
-    roles = list(dict.fromkeys(role for data in series for role in device_by_role(data)))
+    roles = list(dict.fromkeys(role for data in series for role in data.roles))
     wanted = [(one, other, role) for one in first for other in second for role in roles]
     shared = [names for names in wanted if sum(_has(data, *names) for data in series) >= 2]
     if (x or y) and not shared:
@@ -150,7 +149,7 @@ def _pairs_in_common(series: Sequence[RunSeries], x: str | None, y: str | None) 
 
 
 def _has(data: RunSeries, x: str, y: str, role: str) -> bool:
-    device = device_by_role(data).get(role)
+    device = data.roles.get(role)
     if device is None or x not in data.steps.column_names or not np.isfinite(data.training(x)).any():
         return False
     values = device.signal(y)
@@ -177,7 +176,7 @@ def _regular_pairs(
     """Return both signals of every run that has them, with its run id."""
     found = []
     for data in series:
-        device = device_by_role(data).get(role)
+        device = data.roles.get(role)
         pair = None if device is None else regular_pair(data, device, x, y, min_period_s)
         if pair is not None:
             found.append((data.run.run_id, pair))

@@ -3,17 +3,20 @@
 from collections.abc import Sequence
 
 from thermograd.analysis.comparison.entries import ComparedRun, PairAcross
-from thermograd.analysis.display.markup import Html, breakable, details, element, items, table
-from thermograd.analysis.display.numbers import DASH, bound_text, interval, shown_number
+from thermograd.analysis.display.markup import Html, breakable, details, element, items
+from thermograd.analysis.display.numbers import DASH, interval, shown_number
+from thermograd.analysis.display.table import Table
+from thermograd.analysis.run.result import pair_numbers
 
-_RUN = (
-    "#; Run; Seed; Minutes; Verdict; n; r; Lag,\u00a0s; p,\u00a0all tests; 95\u00a0% bound; Naive r; "
-    "Detects |r|\u00a0≥"
-)
-_ACROSS = (
-    "Training; Hardware; Device; Direction; Runs; p; p,\u00a0all tests; Pooled r; 95 % interval; "
-    "Lag,\u00a0s; I²"
-)
+_RUN = {
+    **{"#": "n", "Run": "w", "Seed": "n", "Minutes": "n", "Verdict": "t", "n": "n", "r": "n"},
+    **{"Lag,\u00a0s": "n", "p,\u00a0all tests": "n", "95\u00a0% bound": "n", "Naive r": "n"},
+    "Detects |r|\u00a0≥": "n",
+}
+_ACROSS = {
+    **{"Training": "t", "Hardware": "t", "Device": "t", "Direction": "t", "Runs": "n", "p": "n"},
+    **{"p,\u00a0all tests": "n", "Pooled r": "n", "95 % interval": "n", "Lag,\u00a0s": "n", "I²": "n"},
+}
 
 
 def repeat_text(run: ComparedRun, runs: Sequence[ComparedRun]) -> str:
@@ -42,7 +45,7 @@ def runs_section(runs: Sequence[ComparedRun], question: PairAcross | None) -> Ht
     return Html(
         element("h2", "Each run by itself")
         + element("p", text, class_="note")
-        + table(_RUN.split("; "), rows, "nwnntnnnnnnn", "Runs", stack=True)
+        + Table(_RUN, rows, "Runs").__html__()
         + items(notes, class_="plain")
     )
 
@@ -51,11 +54,7 @@ def _run_row(place: int, run: ComparedRun) -> tuple[object, ...]:
     name = element("strong", run.name) if run.name != run.run_id else Html("")
     which = Html(name + ("<br>" if name else "") + element("small", breakable(run.run_id)))
     pair = run.pair
-    numbers = [DASH] * 6
-    if pair is not None:
-        known = ((pair.r, "+.2f"), (pair.lag_s, "+.0f"), (pair.p_adjusted, ".2g"))
-        numbers = [f"{pair.n:,}", *(shown_number(value, form) for value, form in known)]
-        numbers += [bound_text(pair.half_width), shown_number(pair.pearson_r, "+.2f")]
+    numbers = [DASH] * 6 if pair is None else pair_numbers(pair)
     seed, minutes = DASH if run.seed is None else run.seed, f"{run.minutes:.1f}"
     verdict = run.verdict if pair is None else pair.verdict
     said = element("span", verdict.replace("_", " "), class_=f"v-{verdict}")
@@ -71,13 +70,12 @@ def pairs_across_section(chosen: list[PairAcross], others: list[PairAcross]) -> 
         "the share of exchanges that fit as well. The question is corrected for its two directions, the "
         "others for all of them together (Holm); they are exploratory."
     )
-    parts = [element("h2", "Session swap"), element("p", note, class_="note"), _swap_table(chosen)]
-    if others:
-        parts.append(details(f"{len(others)} other tests", _swap_table(others)))
-    return Html("".join(parts))
+    rest = details(f"{len(others)} other tests", _swap_table(others)) if others else ""
+    title, said = element("h2", "Session swap"), element("p", note, class_="note")
+    return Html(title + said + _swap_table(chosen).__html__() + rest)
 
 
-def _swap_table(pairs: list[PairAcross]) -> Html:
+def _swap_table(pairs: list[PairAcross]) -> Table:
     rows = [
         (
             *(pair.x, pair.y, pair.role, pair.family, pair.swap.n_runs),
@@ -89,4 +87,4 @@ def _swap_table(pairs: list[PairAcross]) -> Html:
         )
         for pair in pairs
     ]
-    return table(_ACROSS.split("; "), rows, "ttttnnnnnnn", "Session swap", stack=True)
+    return Table(_ACROSS, rows, "Session swap")

@@ -16,9 +16,10 @@ from thermograd.analysis.coupling.linear_algebra import cosine
 from thermograd.analysis.coupling.pair_residuals import Paired, paired_residuals
 from thermograd.analysis.coupling.resampling import LaggedPair, half_width
 from thermograd.analysis.coupling.significance import most_influential, peak_of
-from thermograd.analysis.display.markup import element, table
+from thermograd.analysis.display.markup import element
 from thermograd.analysis.display.numbers import bound_text, shown_number
 from thermograd.analysis.display.profile import lag_profile
+from thermograd.analysis.display.table import Table
 
 Family = Literal["forward", "simultaneous", "reverse"]
 FAMILIES: tuple[Family, ...] = ("forward", "simultaneous", "reverse")
@@ -82,12 +83,12 @@ class Coupling:
     def _repr_html_(self) -> str:
         if self.reason:
             return element("p", f"No correlation: {self.reason}.")
-        header = ("n", "r", "Lag, bins", "p", "95 % bound")
         numbers = shown_number(self.r, "+.2f"), f"{self.lag:+d}", shown_number(self.p, ".2g")
         row = (f"{self.n:,}", *numbers, bound_text(self.half_width))
         own = set(self.family.tolist())
         drawing = lag_profile(self.lags.tolist(), self.profile.tolist(), self.half_width, own, "bins", "x")
-        return element("div", table(header, [row], "nnnnn", "Residual cross-correlation"), drawing)
+        columns = dict.fromkeys(("n", "r", "Lag, bins", "p", "95 % bound"), "n")
+        return element("div", Table(columns, [row], "Residual cross-correlation"), drawing)
 
 
 def residual_cross_correlation(

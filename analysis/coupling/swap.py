@@ -18,14 +18,16 @@ from thermograd.analysis.coupling.cross_correlation import shortest_series
 from thermograd.analysis.coupling.pair_residuals import Paired
 from thermograd.analysis.coupling.random_effects import Pooled, as_t, pool, usable_runs
 from thermograd.analysis.coupling.resampling import LaggedPair, sign_flipped_profiles
-from thermograd.analysis.display.markup import element, items, table
+from thermograd.analysis.display.markup import element, items
 from thermograd.analysis.display.numbers import interval, shown_number
+from thermograd.analysis.display.table import Table
 
 SwapFamily = Literal["forward", "reverse"]
 
 _FEWEST_RUNS = 5
 _ALL_ORDERS_UP_TO = 6  # runs: 720 orders
 _RESAMPLE_BELOW = 0.1
+_EACH_RUN = {"": "t", "r": "n", "95 % interval": "n", "Lag, bins": "n"}
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -72,7 +74,6 @@ class SessionSwap(Pooled):
         return len(self.run_index)
 
     def _repr_html_(self) -> str:
-        header = ("", "r", "95 % interval", "Lag, bins")
         places = zip(self.run_index, self.run_r, self.run_low, self.run_high, self.run_lag, strict=True)
         lines = [(f"run {place + 1}", r, low, high, lag) for place, r, low, high, lag in places]
         lines.append(("pooled", self.r, self.r_low, self.r_high, self.lag))
@@ -82,7 +83,7 @@ class SessionSwap(Pooled):
         ]
         p = f"p = {self.p:.2g}" if math.isfinite(self.p) else "no p"
         said = element("p", element("strong", f"Session swap of {self.n_runs} runs: {p}"))
-        return element("div", said, table(header, rows, "tnnn", "Session swap"), items(self.reasons))
+        return element("div", said, Table(_EACH_RUN, rows, "Session swap"), items(self.reasons))
 
 
 def session_swap(

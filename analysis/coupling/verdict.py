@@ -105,11 +105,7 @@ def verdict(
 
 
 def gates(
-    x: ArrayLike,
-    y: ArrayLike,
-    *,
-    loads: Mapping[str, tuple[ArrayLike, ArrayLike]] | None = None,
-    same_training_as: Sequence[str] = (),
+    x: ArrayLike, y: ArrayLike, *, loads: Mapping[str, tuple[ArrayLike, ArrayLike]] | None = None
 ) -> list[str]:
     """Return as sentences the reasons why a pair of series cannot be tested at all; empty if it can.
 
@@ -120,8 +116,6 @@ def gates(
     loads
         By name (power, utilisation): readings of the device while training, and within 60 s before
         and after it; see `is_idle`.
-    same_training_as
-        Names of other runs whose training series is identical to this one.
     """
     first, second = np.asarray(x, dtype=np.float64), np.asarray(y, dtype=np.float64)
     finite = np.isfinite(first) & np.isfinite(second)
@@ -135,9 +129,6 @@ def gates(
     if is_idle(loads or {}):
         names = " and ".join(loads or {})
         reasons.append(f"The device was idle: its {names} did not rise while training.")
-    if same_training_as:
-        names = ", ".join(same_training_as)
-        reasons.append(f"The training signal is identical to that of {names}: it is no replication.")
     return reasons
 
 

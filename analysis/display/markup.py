@@ -3,7 +3,7 @@
 import html
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any
 
 _CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
@@ -63,42 +63,9 @@ def details(summary: str, *content: Any) -> Html:
     return element("details", element("summary", summary), *content)
 
 
-def table(
-    header: Sequence[str], rows: Iterable[Sequence[Any]], kinds: str, label: str, stack: bool = False
-) -> Html:
-    """Return a table that scrolls sideways where there is no room.
-
-    `kinds` has one letter a column: "n" for numbers, "w" for sentences, "i" for names that may be long, "t"
-    for other text. `label` says to a screen reader what the table is. With `stack` a narrow screen shows each
-    row as a block, its cells below one another.
-    """
-    classes = [
-        {"n": {"class_": "n"}, "w": {"class_": "w"}, "i": {"class_": "id"}}.get(kind, {}) for kind in kinds
-    ]
-    names = [
-        element("th", name, scope="col", **(style if style.get("class_") == "n" else {}))
-        for name, style in zip(header, classes, strict=True)
-    ]
-    labels = [{"data_label": name} if stack else {} for name in header]
-    styles = [style | each for style, each in zip(classes, labels, strict=True)]
-    body = [
-        element("tr", *[_cell(cell, style) for cell, style in zip(row, styles, strict=True)]) for row in rows
-    ]
-    whole = element("table", element("thead", element("tr", *names)), element("tbody", *body))
-    kind = "scroll stack" if stack else "scroll"
-    return element("div", whole, class_=kind, tabindex="0", role="region", aria_label=label)
-
-
 def breakable(text: str) -> Html:
     """Return a long name as HTML that may break after its colons."""
     return Html(escape(text).replace(":", ":<wbr>"))  # escaping itself adds no colon
-
-
-def _cell(content: Any, style: dict[str, str]) -> Html:
-    shown = escape(content)
-    if style.get("class_") == "id" and not isinstance(content, Html):
-        shown = breakable(shown)
-    return element("td", shown, **style)
 
 
 def json_script(name: str, value: Any) -> Html:

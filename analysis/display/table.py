@@ -4,8 +4,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from thermograd.analysis.display.markup import Html, table
+from thermograd.analysis.display.markup import Html, breakable, element
 from thermograd.store.text import table_text
+
+_CLASSES = {"n": {"class_": "n"}, "w": {"class_": "w"}, "i": {"class_": "id"}, "t": {}}
 
 
 @dataclass(frozen=True)
@@ -34,8 +36,21 @@ class Table:
         return replace(self, columns=columns, rows=[(*row[:place], *row[place + 1 :]) for row in self.rows])
 
     def __html__(self) -> Html:
-        """Return HTML; on a narrow screen each row is a block, its cells below one another."""
-        return table(list(self.columns), self.rows, "".join(self.columns.values()), self.label, stack=True)
+        """Return HTML that scrolls where there is no room; on a narrow screen each row is a block."""
+        names = [
+            element("th", name, scope="col", **(_CLASSES["n"] if kind == "n" else {}))
+            for name, kind in self.columns.items()
+        ]
+        rows = [element("tr", *map(self._cell, row, self.columns)) for row in self.rows]
+        whole = element("table", element("thead", element("tr", *names)), element("tbody", *rows))
+        return element(
+            "div", whole, class_="scroll stack", tabindex="0", role="region", aria_label=self.label
+        )
+
+    def _cell(self, content: Any, name: str) -> Html:
+        kind = self.columns[name]
+        shown = breakable(content) if kind == "i" and not isinstance(content, Html) else content
+        return element("td", shown, **_CLASSES[kind], data_label=name)
 
     def text(self) -> str:
         """Return aligned columns for a terminal."""

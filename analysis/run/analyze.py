@@ -95,8 +95,8 @@ def analyze_run(
         smallest_detectable_r=could_show.get("detectable_r"),
         sensitivity=could_show,
         onset_tests=onset_tests(data, devices, max_lag_s) if method == "rxc" else [],
-        spike_locked=around_spikes([test.compared for test in tests if not test.blocked], max_lag_s),
-        compared=[test.compared for test in tests],
+        spike_locked=around_spikes([test for test in tests if not test.blocked], max_lag_s),
+        compared=list(tests),
     )
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from thermograd.analysis.align.grid import causal_grid
 from thermograd.analysis.arrays import Floats, Ints, Times
 from thermograd.analysis.coupling.cross_correlation import naive_pearson, residual_cross_correlation
-from thermograd.analysis.run.series import Device, RunSeries, device_by_role
+from thermograd.analysis.run.series import Device, RunSeries
 
 _LAGS_S = 12.0
 _SIGNALS = ("temperature_c", "power_w", "sm_clock_mhz", "reported_rle")
@@ -61,10 +61,10 @@ def _after_training(data: RunSeries, device: Device, values: Floats) -> dict[str
 def _with_other_runs(
     data: RunSeries, device: Device, name: str, others: Sequence[RunSeries]
 ) -> dict[str, dict[str, float]]:
-    role = next((role for role, own in device_by_role(data).items() if own is device), device.name)
+    role = next((role for role, own in data.roles.items() if own is device), device.name)
     found = {}
     for other in others:
-        theirs = device_by_role(other).get(role)
+        theirs = other.roles.get(role)
         values = theirs.signal(name) if theirs else None
         if other.run.run_id == data.run.run_id or theirs is None or values is None:
             continue

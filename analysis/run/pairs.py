@@ -20,16 +20,10 @@ _MOST_BINS = 2_000_000  # 23 days of seconds: one wrong clock must not fill the 
 
 
 @dataclass(frozen=True, eq=False)
-class PairTest:
+class PairTest(ComparedSignals):
     """A pair of signals, tested in the three families of lags but not yet corrected for all tests."""
 
-    # x, y, device: what was compared
-    x: str
-    y: str
-    device: Device
-    # grid, drivers: both signals on one clock, and what was taken out of them
-    grid: CausalGrid
-    drivers: Drivers
+    drivers: Drivers  # what was taken out of both
     results: dict[Family, Coupling]  # by family
     # by family, with power as a driver too; None where power is no way from x to y
     direct: dict[Family, Coupling] | None
@@ -40,12 +34,6 @@ class PairTest:
     def is_speed(self) -> bool:
         """Whether this is speed coupling, the positive control."""
         return self.x == "step_time_s"
-
-    @property
-    def compared(self) -> ComparedSignals:
-        """What was compared, and what of it is tested: the same in every family."""
-        result = self.results["forward"]
-        return ComparedSignals(self.x, self.y, self.device, self.grid, result.residual_x, result.residual_y)
 
     def p_values(self) -> list[float]:
         """Return p of every family, NaN where the pair cannot be tested."""
@@ -115,7 +103,8 @@ def correlate_pair(
         with_power = driver_columns(data, device, grid, x, y, with_power=True)
         if "power_w" in with_power.names:
             direct = tested(with_power)
-    return PairTest(x, y, device, grid, drivers, results, direct, pearson_r, blocked)
+    rest = results["forward"].residual_x, results["forward"].residual_y  # the same in every family
+    return PairTest(x, y, device, grid, *rest, drivers, results, direct, pearson_r, blocked)
 
 
 def _lag_s(result: Coupling, period_s: float) -> float:

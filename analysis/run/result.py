@@ -6,9 +6,10 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from thermograd.analysis.coupling.power import samples_needed, samples_to_exclude
-from thermograd.analysis.display.markup import Html, details, element, items, table
+from thermograd.analysis.display.markup import Html, details, element, items
 from thermograd.analysis.display.numbers import bound_text, shown_number
 from thermograd.analysis.display.profile import lag_profile
+from thermograd.analysis.display.table import Table
 from thermograd.analysis.run.event_tests import AroundSpikes, OnsetsOfEvent
 from thermograd.analysis.run.series import ComparedSignals
 from thermograd.store.columns import signal
@@ -18,6 +19,10 @@ Method = Literal["rxc", "pearson"]
 
 _WORST_FIRST = ("coupled", "single_event", "inconclusive", "no_coupling", "insufficient")
 _QUESTION_AND_CONTROL = (("Optimisation coupling: the question", False), ("Speed coupling: a control", True))
+_TESTS = {
+    **{"Training": "t", "Hardware": "t", "Device": "i", "Direction": "t", "n": "n", "r": "n"},
+    **{"Lag, s": "n", "p, all tests": "n", "95 % bound": "n", "Naive r": "n", "Verdict": "t"},
+}
 _MOST_PAIRS = 8
 _NARROW = "max-width:50em"
 
@@ -137,7 +142,7 @@ class Analysis:
             chosen = [pair for pair in self.pairs if pair.is_speed == speed]
             if chosen:
                 closest = _pairs_table(closest_first(chosen)[:_MOST_PAIRS], title)
-                parts += [element("p", element("strong", title)), closest]
+                parts += [element("p", element("strong", title)), closest.__html__()]
         if self.warnings:
             count = len(self.warnings)
             parts.append(details(f"{count} warning{'s' * (count != 1)}", items(self.warnings)))
@@ -175,21 +180,19 @@ def _or(value: float, otherwise: float) -> float:
     return value if math.isfinite(value) else otherwise
 
 
-def _pairs_table(pairs: list[Pair], label: str) -> Html:
-    names = "Training|Hardware|Device|Direction|n|r|Lag, s|p, all tests|95 % bound|Naive r|Verdict"
+def _pairs_table(pairs: list[Pair], label: str) -> Table:
     rows = [
-        (
-            *(pair.x, pair.y, pair.device, pair.family, f"{pair.n:,}"),
-            shown_number(pair.r, "+.2f"),
-            shown_number(pair.lag_s, "+.1f"),
-            shown_number(pair.p_adjusted, ".2g"),
-            bound_text(pair.half_width),
-            shown_number(pair.pearson_r, "+.2f"),
-            pair.verdict.replace("_", " "),
-        )
+        (pair.x, pair.y, pair.device, pair.family, *pair_numbers(pair), pair.verdict.replace("_", " "))
         for pair in pairs
     ]
-    return table(names.split("|"), rows, "ttitnnnnnnt", label)
+    return Table(_TESTS, rows, label)
+
+
+def pair_numbers(pair: Pair) -> list[str]:
+    """Return what every table shows of a pair: n, r, lag in s, p after correction, 95 % bound, naive r."""
+    known = ((pair.r, "+.2f"), (pair.lag_s, "+.1f"), (pair.p_adjusted, ".2g"))
+    shown = [shown_number(value, form) for value, form in known]
+    return [f"{pair.n:,}", *shown, bound_text(pair.half_width), shown_number(pair.pearson_r, "+.2f")]
 
 
 def _profile(pair: Pair) -> Html:

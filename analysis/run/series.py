@@ -88,6 +88,20 @@ class RunSeries:
         """When each step ended, int64 ns UTC, shape (n_steps,)."""
         return np.asarray(self.steps.column("time_ns"), dtype=np.int64)
 
+    @cached_property
+    def roles(self) -> dict[str, Device]:
+        """Devices by role: ``gpu 0``, ``gpu 1``, ... in the order of their names, then ``cpu``.
+
+        Simulated devices are GPUs. What is neither, such as an importer's own name, keeps its name.
+        """
+        roles: dict[str, Device] = {}
+        for device in self.devices.values():
+            name, model = device.name.lower(), str(device.facts.get("model") or "").lower()
+            is_gpu = name.startswith(("gpu", "simulated:")) or "gpu" in model
+            count = sum(role.startswith("gpu ") for role in roles)
+            roles[f"gpu {count}" if is_gpu else device.name] = device
+        return dict(sorted(roles.items(), key=lambda item: (not item[0].startswith("gpu "), item[0])))
+
     @property
     def watched(self) -> bool:
         """Whether a stream layer looked for alerts; if not, that there is none says nothing."""
@@ -133,7 +147,7 @@ class RunSeries:
         }
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class ComparedSignals:
     """A training signal and a hardware signal on one clock, and what is tested of them."""
 
@@ -192,26 +206,11 @@ def _floats(column: pa.ChunkedArray) -> Floats:
     return np.asarray(column.cast(pa.float64()).fill_null(float("nan")), dtype=np.float64)
 
 
-def device_by_role(data: RunSeries) -> dict[str, Device]:
-    """Return a run's devices by role: ``gpu 0``, ``gpu 1``, ... in the order of their names, then ``cpu``.
-
-    Simulated devices are GPUs. What is neither, such as an importer's own name, keeps its name.
-    """
-    roles: dict[str, Device] = {}
-    for device in data.devices.values():
-        name = device.name.lower()
-        if name.startswith(("gpu", "simulated:")) or "gpu" in str(device.facts.get("model") or "").lower():
-            roles[f"gpu {sum(role.startswith('gpu ') for role in roles)}"] = device
-        else:
-            roles[device.name] = device
-    return dict(sorted(roles.items(), key=lambda item: (not item[0].startswith("gpu "), item[0])))
-
-
 def model_warnings(series: Sequence[RunSeries]) -> list[str]:
     """Return a sentence for each role whose devices are of different models."""
     models: dict[str, dict[str, None]] = {}
     for data in series:
-        for role, device in device_by_role(data).items():
+        for role, device in data.roles.items():
             models.setdefault(role, {})[str(device.facts.get("model") or "model not recorded")] = None
     return [
         f"{role} is not the same model in all runs: {'; '.join(names)}."

@@ -20,10 +20,10 @@ from thermograd.ingest.agent.footprint import SparingFinder
 from thermograd.ingest.agent.sampler import Sampler
 from thermograd.ingest.devices.base import DeviceReader
 from thermograd.ingest.devices.registry import open_readers
+from thermograd.store.failures import Guard
 from thermograd.store.files import read_json, write_json
-from thermograd.store.guard import Guard
-from thermograd.store.host import ProcessLock, host_label, new_writer_name
 from thermograd.store.log.writer import EventWriter
+from thermograd.store.processes import ProcessLock, host_label, new_writer_name
 from thermograd.store.runs.catalogue import Run
 
 _log = logging.getLogger("thermograd")

@@ -14,9 +14,9 @@ from typing import Any
 import psutil
 from thermograd.ingest.devices.base import DeviceReader
 from thermograd.ingest.devices.host import read_pressure
-from thermograd.store.guard import Guard
-from thermograd.store.host import clock_pair
+from thermograd.store.failures import Guard
 from thermograd.store.log.writer import EventWriter
+from thermograd.store.processes import clock_pair
 
 _log = logging.getLogger("thermograd")
 _ACCOUNT_PERIOD_S = 3600.0

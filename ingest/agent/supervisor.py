@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from thermograd.ingest.agent.footprint import FRUGAL
-from thermograd.store.guard import Guard
+from thermograd.store.failures import Guard
 
 _log = logging.getLogger("thermograd")
 _AGENT_END_S = 10.0

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from thermograd.store.guard import Guard
+from thermograd.store.failures import Guard
 from torch import Tensor
 
 _questions = Guard("thermograd cannot ask the engine: %(error)s", logging.getLogger("thermograd").debug)

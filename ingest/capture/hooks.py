@@ -20,7 +20,7 @@ from typing import Any, Protocol, TypeVar
 
 import torch
 from thermograd.ingest.capture import engine_hooks
-from thermograd.store.guard import Guard
+from thermograd.store.failures import Guard
 from torch import Tensor
 from torch.nn.utils import clip_grad
 from torch.optim import Optimizer

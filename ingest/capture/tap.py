@@ -16,6 +16,7 @@ from typing import Any
 
 import torch
 from thermograd.ingest.capture import hooks
+from thermograd.ingest.capture.clips_and_losses import Clip, Clips, Optimizers, unwrapped
 from thermograd.ingest.capture.gradients import (
     GradientNorm,
     combine,
@@ -23,10 +24,9 @@ from thermograd.ingest.capture.gradients import (
     local_norm,
     parameters_of,
 )
-from thermograd.ingest.capture.layers import LayerNorms, LayerReading
-from thermograd.ingest.capture.pending import Clip, Clips, Optimizers, unwrapped
+from thermograd.ingest.capture.layer_norms import LayerNorms, LayerReading
 from thermograd.ingest.capture.readback import Readback, own_copy
-from thermograd.store.guard import Guard, guarded
+from thermograd.store.failures import Guard, guarded
 from torch import Tensor
 from torch.optim import Optimizer
 

@@ -12,7 +12,7 @@ from types import ModuleType
 from typing import Any
 
 from thermograd.ingest.devices.base import DeviceReader, DeviceUnavailableError
-from thermograd.store.guard import Guard
+from thermograd.store.failures import Guard
 
 _log = logging.getLogger("thermograd")
 _NOT_A_READING = 0xFFFF  # amdsmi's "not available" for power, where it does not say "N/A"

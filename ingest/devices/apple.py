@@ -10,7 +10,7 @@ from importlib import import_module
 from typing import Any
 
 from thermograd.ingest.devices.base import DeviceReader, DeviceUnavailableError
-from thermograd.store.guard import Guard
+from thermograd.store.failures import Guard
 
 _log = logging.getLogger("thermograd")
 _PARTS = {"apple-gpu": "gpu_mj", "apple-cpu": "cpu_total_mj"}

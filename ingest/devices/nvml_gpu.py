@@ -19,7 +19,7 @@ from thermograd.ingest.devices.nvml_fields import (
     Reading,
     throttle_fields,
 )
-from thermograd.store.guard import Guard
+from thermograd.store.failures import Guard
 
 _SLOW_PERIOD_S = 2.0
 _FIRST_RETRY_S, _LONGEST_RETRY_S = 1.0, 60.0

@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 from thermograd.ingest.importers.recording import Kind, Recording
 from thermograd.ingest.importers.timing import out_of_order
 from thermograd.store.events import column_names
-from thermograd.store.host import host_facts
+from thermograd.store.processes import host_facts
 
 _CONSTANT_ROWS = 60
 _CONSTANTS = {

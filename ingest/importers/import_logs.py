@@ -10,7 +10,7 @@ from thermograd.ingest.importers.sources import WORDS, Source, choose_sources
 from thermograd.ingest.importers.timezones import named_zone
 from thermograd.ingest.importers.timing import in_time_order
 from thermograd.store.errors import ImportFormatError
-from thermograd.store.runs.whole import events_in_order, whole_run
+from thermograd.store.runs.write_run import events_in_order, whole_run
 from thermograd.store.text import printable
 
 

@@ -9,7 +9,7 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-from thermograd.store.guard import Guard
+from thermograd.store.failures import Guard
 
 _AHEAD_STEPS = 3  # gradients are reduced at every step: no process is two steps ahead of another
 _LEAST_STEPS = 100  # between two checkpoints, so that a storm of alerts cannot fill the disk

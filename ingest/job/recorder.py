@@ -5,7 +5,7 @@ import operator
 import time
 from typing import Any, Literal
 
-from thermograd.ingest.job.place import cuda_device
+from thermograd.ingest.job.rank import cuda_device
 from thermograd.store.log.writer import EventWriter
 
 

@@ -10,30 +10,30 @@ import os
 import sys
 from types import TracebackType
 
-from thermograd.ingest.job import launched
+from thermograd.ingest.job import launcher_link
 
 
 def activate() -> None:
     """Watch for the first step of this process; torch has just been imported."""
     from thermograd.ingest.capture import hooks
 
-    launched.is_active = True
+    launcher_link.is_active = True
     hooks.on_first_use(_begin)
 
 
 def _begin() -> None:
     """Start the run that the launcher asked for, unless the script has started one."""
-    if launched.VARIABLE not in os.environ:
+    if launcher_link.VARIABLE not in os.environ:
         return
     try:
         from thermograd.ingest.run import shared_run, start_run
 
         if shared_run() is None:
-            options = json.loads(os.environ[launched.VARIABLE])
+            options = json.loads(os.environ[launcher_link.VARIABLE])
             start_run(options["name"], hz=float(options["hz"]))
             _mark_what_ends_the_script()
     except Exception as error:  # noqa: BLE001 - the script must train on as if we were not there; the launcher is told
-        launched.say(f"failed {type(error).__name__}: {error}")
+        launcher_link.say(f"failed {type(error).__name__}: {error}")
 
 
 def _mark_what_ends_the_script() -> None:

@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from thermograd.ingest.job.launched import VARIABLE
+from thermograd.ingest.job.launcher_link import VARIABLE
 from thermograd.store.runs.catalogue import new_run_id
 
 _BOOTSTRAP = Path(__file__).parent / "bootstrap"

@@ -19,9 +19,9 @@ from numpy.typing import NDArray
 from thermograd.ingest.simulate.fans import HuntingFans
 from thermograd.ingest.simulate.gpu import PRESETS, SimulatedGpu, sensor_facts
 from thermograd.store.events import Event, column_names
-from thermograd.store.host import host_facts
+from thermograd.store.processes import host_facts
 from thermograd.store.runs.catalogue import Run
-from thermograd.store.runs.whole import WholeRun, events_in_order, whole_run
+from thermograd.store.runs.write_run import WholeRun, events_in_order, whole_run
 from thermograd.store.version import __version__
 
 DEVICE = "simulated:gpu"

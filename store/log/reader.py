@@ -21,7 +21,6 @@ import pyarrow.parquet as pq
 from thermograd.store.errors import LogError
 from thermograd.store.events import KINDS, Event, arrow_schema, column_names
 from thermograd.store.files import Segment, open_segments, sealed_segments, sealed_stamps
-from thermograd.store.log.records import RecordCodec, codec_of_tail, kind_codec
 from thermograd.store.log.segments import (
     UNREADABLE,
     Damage,
@@ -31,6 +30,7 @@ from thermograd.store.log.segments import (
     rows_to_batch,
     whole_records,
 )
+from thermograd.store.log.tail_codec import RecordCodec, codec_of_tail, kind_codec
 
 _log = logging.getLogger("thermograd")
 _told: set[Path] = set()

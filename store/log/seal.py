@@ -11,9 +11,9 @@ import pyarrow.compute as pc
 from thermograd.store.errors import LogError
 from thermograd.store.events import KINDS, arrow_schema
 from thermograd.store.files import Segment, open_dir, open_segments, sealed_segments
-from thermograd.store.host import ProcessLock
 from thermograd.store.log.reader import read_segment
 from thermograd.store.log.segments import Damage, sync_directory, write_parquet
+from thermograd.store.processes import ProcessLock
 
 
 class SealReport(NamedTuple):

@@ -20,7 +20,7 @@ import pyarrow.ipc
 import pyarrow.parquet as pq
 from thermograd.store.events import COMMON, KINDS, arrow_schema
 from thermograd.store.files import NEW_FILE, segment_name, whole_file, write_whole
-from thermograd.store.log.records import RecordCodec
+from thermograd.store.log.tail_codec import RecordCodec
 
 UNREADABLE = (pa.ArrowException, OSError, ValueError)
 

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from thermograd.store.errors import LogError, os_errors_as
 from thermograd.store.files import NEW_FILE, open_dir, segment_name, write_json, write_whole, writer_file
-from thermograd.store.log.records import kind_codec
+from thermograd.store.log.tail_codec import kind_codec
 
 if TYPE_CHECKING:
     from thermograd.store.log.segments import SegmentFile
@@ -146,8 +146,8 @@ class EventWriter:
         batch_rows: int = 1024,
         role: str = "training",
     ) -> None:
-        from thermograd.store.host import process_facts
         from thermograd.store.log.segments import warm_up
+        from thermograd.store.processes import process_facts
 
         warm_up()  # pyarrow's first array imports pandas: pay that here, not in a step
         self.run_dir, self.run_id, self.writer = run_dir, run_id, writer

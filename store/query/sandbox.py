@@ -17,8 +17,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.ipc
 from thermograd.store.errors import QueryError
-from thermograd.store.query.encode import as_stream
 from thermograd.store.query.interrupt import end_with_parent, ended_by_ctrl_c, too_late
+from thermograd.store.query.result_formats import as_stream
 
 _ADDRESS_SPACE_BYTES = 3 << 30
 _MEMORY_LIMIT = "1GB"

@@ -15,7 +15,7 @@ from typing import Any
 
 from thermograd.store.errors import LogError, RunNotFoundError, os_errors_as
 from thermograd.store.files import open_segments, read_json, sealed_segments, write_json
-from thermograd.store.host import host_facts, is_alive, process_facts
+from thermograd.store.processes import host_facts, is_alive, process_facts
 from thermograd.store.runs.facts import RUN_ID, checked_facts, run_facts_of
 from thermograd.store.text import slug
 

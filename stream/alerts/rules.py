@@ -13,8 +13,8 @@ from typing import Any, Protocol
 from msgspec.structs import asdict
 from thermograd.stream.alerts.alert import Alert, alert_from, as_float, at_step
 from thermograd.stream.efficiency import Efficiency
+from thermograd.stream.level_shift import LevelShift
 from thermograd.stream.settings import SensorGapSettings, Settings, SpikeSettings
-from thermograd.stream.shift import LevelShift
 from thermograd.stream.spike import Episode, SpikeDetector
 from thermograd.stream.throttle import ThrottleDetector, ThrottleEpisode
 

@@ -243,7 +243,7 @@ def _bare(name: str) -> str:
 def _check_together(settings: Settings, sources: Mapping[str, str], where: str) -> None:
     """Let the rules themselves refuse settings that do not go together."""
     from thermograd.stream.alerts.rules import device_rules, step_rules
-    from thermograd.stream.join.coupling_rule import CouplingRule
+    from thermograd.stream.join.coupling_alerts import CouplingRule
 
     try:
         step_rules(settings)

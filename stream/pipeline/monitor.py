@@ -8,10 +8,10 @@ from thermograd.store.events import SCHEMA_VERSION, Event
 from thermograd.stream.alerts.alert import Alert
 from thermograd.stream.alerts.policy import is_raised
 from thermograd.stream.alerts.rules import Rule, device_rules, step_rules
-from thermograd.stream.join.coupling_rule import CouplingEvidence
+from thermograd.stream.join.coupling_alerts import CouplingEvidence
+from thermograd.stream.join.device_pairs import DevicePairs
+from thermograd.stream.join.distributed_ranks import RankGroups
 from thermograd.stream.join.lateness import LateEvents
-from thermograd.stream.join.pairs import DevicePairs
-from thermograd.stream.join.ranks import RankGroups
 from thermograd.stream.settings import Settings
 
 _MADE_WITH = f" river {river.__version__}, schema {SCHEMA_VERSION}"

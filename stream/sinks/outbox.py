@@ -4,7 +4,7 @@ import queue
 import threading
 from collections.abc import Callable
 
-from thermograd.store.guard import Guard
+from thermograd.store.failures import Guard
 from thermograd.stream.sinks.base import Message, Sink, SinkError
 
 _LONGEST_WAIT_S = 60.0

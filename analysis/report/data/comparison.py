@@ -8,7 +8,6 @@ import numpy as np
 from thermograd.analysis.comparison.entries import ComparedRun, PairAcross
 from thermograd.analysis.comparison.result import Comparison
 from thermograd.analysis.report.data.curves import Line, make_line
-from thermograd.analysis.run.series import device_by_role
 from thermograd.store.columns import Signal, signal
 
 _BUCKETS = 300
@@ -53,7 +52,7 @@ def _training(comparison: Comparison, name: str) -> Overlay:
 def _hardware(comparison: Comparison, name: str, role: str) -> Overlay:
     lines = []
     for place, data in enumerate(comparison.series, 1):
-        device = device_by_role(data).get(role)
+        device = data.roles.get(role)
         values = device.signal(name) if device is not None else None
         if device is not None and values is not None and np.isfinite(values).any():
             first, last = data.step_time_ns[0], data.step_time_ns[-1]

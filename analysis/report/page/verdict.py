@@ -4,10 +4,10 @@ import math
 from typing import Any
 
 from thermograd.analysis.display.markup import element
-from thermograd.analysis.display.numbers import DASH, bound_text, shown_number
+from thermograd.analysis.display.numbers import DASH, shown_number
 from thermograd.analysis.display.table import Table
 from thermograd.analysis.report.data.wording import device_name, reasons
-from thermograd.analysis.run.result import Analysis, Pair, closest_first
+from thermograd.analysis.run.result import Analysis, Pair, closest_first, pair_numbers
 from thermograd.analysis.run.wording import reach_sentence, speed_sentence
 
 _MOST_ROWS = 12
@@ -65,14 +65,10 @@ def _test_row(analysis: Analysis, pair: Pair) -> tuple[Any, ...]:
     said = pair.verdict.replace("_", " ")
     if pair.verdict == "coupled":
         said = f"{said} ({pair.strength})"
+    n, r, lag, *others = pair_numbers(pair)
     return (
-        *(pair.x, pair.y, device_name(analysis, pair.device), pair.family, f"{pair.n:,}"),
-        shown_number(pair.r, "+.2f"),
-        shown_number(pair.lag_s, "+.1f"),
-        shown_number(pair.p, ".2g"),
-        shown_number(pair.p_adjusted, ".2g"),
-        bound_text(pair.half_width),
-        shown_number(pair.pearson_r, "+.2f"),
+        *(pair.x, pair.y, device_name(analysis, pair.device), pair.family),
+        *(n, r, lag, shown_number(pair.p, ".2g"), *others),
         element("span", said, class_=f"v-{pair.verdict}"),
     )
 

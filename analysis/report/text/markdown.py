@@ -10,13 +10,13 @@ from functools import cache
 from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
-from thermograd.analysis.display.numbers import bound_text, duration_text, energy_text, shown_number
+from thermograd.analysis.display.numbers import duration_text, energy_text
 from thermograd.analysis.display.table import Table, markdown_cell
 from thermograd.analysis.report.data.marks import severity_rank
 from thermograd.analysis.report.data.wording import loss_text
 from thermograd.analysis.report.files import writing
 from thermograd.analysis.run.energy import energy_doubt, run_energy
-from thermograd.analysis.run.result import Analysis, Pair, closest_first, verdict_sentence
+from thermograd.analysis.run.result import Analysis, Pair, closest_first, pair_numbers, verdict_sentence
 from thermograd.analysis.run.series import RunSeries
 from thermograd.analysis.run.wording import event_lines, further_lines, reach_sentence
 from thermograd.store.events import SEVERITIES
@@ -95,32 +95,16 @@ def _energies(data: RunSeries) -> dict[str, str]:
 
 
 def _pairs(pairs: list[Pair]) -> Table:
-    columns = (
-        "training",
-        "hardware",
-        "device",
-        "n",
-        "r",
-        "lag, s",
-        "p (Holm)",
-        "95 % bound",
-        "naive r",
-        "verdict",
-    )
     rows = [
         (
             *map(code_span, (pair.x, pair.y, pair.device)),
-            f"{pair.n:,}",
-            shown_number(pair.r, "+.2f"),
-            shown_number(pair.lag_s, "+.1f"),
-            shown_number(pair.p_adjusted, ".2g"),
-            bound_text(pair.half_width),
-            shown_number(pair.pearson_r, "+.2f"),
+            *pair_numbers(pair),
             pair.verdict.replace("_", " "),
         )
         for pair in closest_first(pairs)[:_MOST_PAIRS]
     ]
-    return Table(dict.fromkeys(columns, "t"), rows)
+    names = "training|hardware|device|n|r|lag, s|p (Holm)|95 % bound|naive r|verdict"
+    return Table(dict.fromkeys(names.split("|"), "t"), rows)
 
 
 def code_span(text: str) -> str:

@@ -22,7 +22,7 @@ from thermograd.analysis.coupling.random_effects import pool
 from thermograd.analysis.report.comparison_report import write_comparison
 from thermograd.analysis.report.text.comparison import describe_comparison
 from thermograd.analysis.run.pairs import regular_pair
-from thermograd.analysis.run.series import device_by_role, load_series
+from thermograd.analysis.run.series import load_series
 from thermograd.store.errors import LogError, NotEnoughDataError
 from thermograd.store.log.writer import EventWriter
 from thermograd.store.runs.catalogue import create_run
@@ -203,7 +203,7 @@ def test_devices_are_matched_by_role_not_by_name(tmp_path):
     found = compare_runs(runs)
     assert {run.devices["gpu 0"] for run in found.runs} == {"GPU-aaaa", "GPU-bbbb", "GPU-cccc"}
     assert found.chosen[0].swap.n_runs == 3
-    assert list(device_by_role(load_series(runs[0]))) == ["gpu 0", "cpu"]
+    assert list(load_series(runs[0]).roles) == ["gpu 0", "cpu"]
 
 
 def test_different_models_are_named(tmp_path):

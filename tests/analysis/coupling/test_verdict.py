@@ -106,11 +106,6 @@ def test_gates_see_a_device_that_did_not_work():
     assert gates(x, y, loads={"power": (idle[:5], idle[5:])}) == []
 
 
-def test_gates_name_runs_with_the_same_training_series():
-    x, y = np.random.default_rng(39).standard_normal((2, 100))
-    assert "identical to that of run-2" in gates(x, y, same_training_as=["run-2"])[0]
-
-
 def test_holm_multiplies_the_smallest_most_and_never_falls():
     assert holm([0.01, 0.02, 0.03]).tolist() == pytest.approx([0.03, 0.04, 0.04])
     assert holm([0.9, 0.8]).tolist() == [1.0, 1.0]

@@ -5,13 +5,9 @@ import math
 import numpy as np
 import pytest
 from thermograd.analysis.calibration.processes import ar
-from thermograd.analysis.event_study import (
-    event_coincidence,
-    event_triggered_average,
-    onset_test,
-    onsets_of,
-    residual_spikes,
-)
+from thermograd.analysis.event_study.coincidence import event_coincidence
+from thermograd.analysis.event_study.onsets import onset_test, onsets_of, residual_spikes
+from thermograd.analysis.event_study.triggered_average import event_triggered_average
 
 
 def test_an_answer_to_spikes_is_found_at_its_size_under_a_trend():

@@ -13,9 +13,9 @@ from thermograd.store.log.reader import events_in_order, read_kind
 from thermograd.store.log.seal import verify_run
 from thermograd.store.runs.catalogue import Run
 from thermograd.stream.alerts.alert import digest
+from thermograd.stream.level_shift import LevelShift
 from thermograd.stream.pipeline.live import watch_written
 from thermograd.stream.pipeline.replay import replay_events
-from thermograd.stream.shift import LevelShift
 
 TRUTH = {"scenario": "coupled", "rho": 0.3, "lag_s": 5.0, "seed": 1, "about": "a test"}
 

@@ -9,12 +9,12 @@ import pyarrow.parquet as pq
 import pytest
 from thermograd.store.errors import LogError
 from thermograd.store.files import open_segments, sealed_segments
-from thermograd.store.host import ProcessLock
 from thermograd.store.log import seal as seal_module
 from thermograd.store.log.reader import Follower, events_in_order, read_kind, read_tail, snapshot
 from thermograd.store.log.seal import seal_run, verify_run
 from thermograd.store.log.segments import read_stream
 from thermograd.store.log.writer import EventWriter
+from thermograd.store.processes import ProcessLock
 
 
 def write(run_dir, writer="w", steps=100, batch_rows=16, close=True):
@@ -324,7 +324,7 @@ def test_replay_order_is_by_time_whatever_the_writer(run_dir):
 
 
 def test_a_tail_of_an_older_schema_reads_with_null_for_newer_columns(run_dir):
-    from thermograd.store.log.records import RecordCodec
+    from thermograd.store.log.tail_codec import RecordCodec
 
     codec = RecordCodec(
         "step", [("seq", "int64"), ("time_ns", "int64"), ("monotonic_ns", "int64"), ("loss", "float64")]

@@ -37,7 +37,7 @@ COMMAND = textwrap.dedent(
 )
 CONNECTING = "thermograd.store.query.connection:_connect"
 ASKING = "thermograd.store.query.connection:acting_after"
-PRINTING = "thermograd.store.query.encode:write_result"
+PRINTING = "thermograd.store.query.result_formats:write_result"
 
 
 @pytest.fixture

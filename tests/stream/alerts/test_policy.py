@@ -10,7 +10,7 @@ from thermograd.store.text import printable
 from thermograd.stream.alerts.alert import alert_line
 from thermograd.stream.alerts.policy import AlertPolicy
 from thermograd.stream.alerts.rules import device_rules, step_rules
-from thermograd.stream.join.coupling_rule import CouplingRule
+from thermograd.stream.join.coupling_alerts import CouplingRule
 from thermograd.stream.pipeline.config import recorded_settings
 from thermograd.stream.pipeline.monitor import Monitor
 from thermograd.stream.settings import Settings, TerminalSettings

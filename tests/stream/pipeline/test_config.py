@@ -9,10 +9,10 @@ import pytest
 from msgspec.structs import fields
 from thermograd.store.errors import ConfigError
 from thermograd.stream.alerts.rules import SpikeRule, device_rules, step_rules
+from thermograd.stream.level_shift import LevelShift
 from thermograd.stream.pipeline.config import live_settings, load_config, recorded_settings, variable_of
 from thermograd.stream.pipeline.config_text import settings_rows, settings_toml
 from thermograd.stream.settings import DEFINING, Settings, SinkSettings
-from thermograd.stream.shift import LevelShift
 from thermograd.stream.spike import SpikeDetector
 from thermograd.stream.throttle import ThrottleDetector
 

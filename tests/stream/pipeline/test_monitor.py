@@ -250,7 +250,7 @@ def test_a_detector_that_fails_is_disabled_alone_and_told(monkeypatch: pytest.Mo
         if x == 9.0:
             raise Panic("quantile panicked")
 
-    monkeypatch.setattr("thermograd.stream.shift.LevelShift.update", panic)
+    monkeypatch.setattr("thermograd.stream.level_shift.LevelShift.update", panic)
     monitor = Monitor(facts())
     alerts = [a for e in by_time(writer_streams()) for a in monitor.process(e)]
     assert monitor.failures == [

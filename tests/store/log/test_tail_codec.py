@@ -6,8 +6,8 @@ from hypothesis import strategies as st
 from thermograd.store.errors import LogError
 from thermograd.store.events import KINDS, columns
 from thermograd.store.log.reader import read_kind
-from thermograd.store.log.records import codec_of_tail, kind_codec
 from thermograd.store.log.seal import seal_run
+from thermograd.store.log.tail_codec import codec_of_tail, kind_codec
 from thermograd.store.log.writer import EventWriter
 
 _VALUES = {

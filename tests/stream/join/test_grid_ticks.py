@@ -2,7 +2,7 @@ import math
 import random
 
 import pytest
-from thermograd.stream.join.ticks import SENSORS, Ticks, natural_log
+from thermograd.stream.join.grid_ticks import SENSORS, Ticks, natural_log
 
 SECOND = 10**9
 NOBODY = frozenset()

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from thermograd.store.errors import QueryError
-from thermograd.store.query.encode import encoded_table
+from thermograd.store.query.result_formats import encoded_table
 
 
 def answer(sql, output_format):

@@ -7,7 +7,7 @@ from msgspec.structs import asdict
 from thermograd.store.columns import signal
 from thermograd.stream.alerts.alert import Alert, alert_from
 from thermograd.stream.coupling.detector import CouplingBank
-from thermograd.stream.join.ticks import DRIVERS, SENSORS, Tick
+from thermograd.stream.join.grid_ticks import DRIVERS, SENSORS, Tick
 from thermograd.stream.settings import CouplingSettings
 
 

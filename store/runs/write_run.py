@@ -8,8 +8,8 @@ from typing import Any
 
 import pyarrow as pa
 from thermograd.store.errors import LogError
-from thermograd.store.host import new_writer_name
 from thermograd.store.log.writer import EventWriter
+from thermograd.store.processes import new_writer_name
 from thermograd.store.runs.catalogue import Run, build_run
 
 BATCH_ROWS = 8192  # few, large batches: appending is much faster than during a training

@@ -2,8 +2,8 @@ import random
 
 import pytest
 from thermograd.stream.alerts.alert import alert_from
+from thermograd.stream.join.distributed_ranks import RankGroups
 from thermograd.stream.join.lateness import LateEvents
-from thermograd.stream.join.ranks import RankGroups
 
 SECOND = 10**9
 

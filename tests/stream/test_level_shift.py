@@ -6,7 +6,7 @@ import statistics
 import numpy as np
 import pytest
 from river_contract import run_checks
-from thermograd.stream.shift import LevelShift
+from thermograd.stream.level_shift import LevelShift
 
 
 def noise(n: int, seed: int = 0, level: float = 1.0, sd: float = 0.1) -> list[float]:

@@ -4,8 +4,8 @@ import socket
 import time
 
 import pytest
-from thermograd.store import host as lock_module
-from thermograd.store.host import ProcessLock, process_facts
+from thermograd.store import processes as lock_module
+from thermograd.store.processes import ProcessLock, process_facts
 
 
 def lock_file(run_dir, number=0):

@@ -1,7 +1,7 @@
 """Failures that must not end the work around them are counted, and the first of each place is told."""
 
 import pytest
-from thermograd.store.guard import Guard, guarded
+from thermograd.store.failures import Guard, guarded
 
 
 def test_the_first_failure_of_each_place_is_logged_and_every_one_is_counted(caplog):

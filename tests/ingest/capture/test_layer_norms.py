@@ -41,7 +41,7 @@ def train(tmp_path, layer_norms, factors, clip=0.5, tell=None):
 
 def test_nothing_is_measured_unless_it_is_asked_for(tmp_path, monkeypatch):
     monkeypatch.setattr(
-        "thermograd.ingest.capture.layers.LayerNorms.measure", lambda *_: pytest.fail("measured")
+        "thermograd.ingest.capture.layer_norms.LayerNorms.measure", lambda *_: pytest.fail("measured")
     )
     assert train(tmp_path, False, [1.0] * 30 + [1000.0])[1] == []
 
@@ -87,7 +87,7 @@ def test_layers_that_are_not_finite_are_named_first_and_the_detail_is_json(tmp_p
 
 
 def test_the_marks_of_a_run_are_bounded(tmp_path, monkeypatch):
-    monkeypatch.setattr("thermograd.ingest.capture.layers._MOST_MARKS", 7)
+    monkeypatch.setattr("thermograd.ingest.capture.layer_norms._MOST_MARKS", 7)
     _, marks, _ = train(tmp_path, True, [math.inf] * 30, clip=None)
     assert len(marks) == 7
 

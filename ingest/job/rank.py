@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from thermograd.store.guard import Guard
+from thermograd.store.failures import Guard
 from thermograd.store.runs.catalogue import new_run_id
 from thermograd.store.text import slug
 

@@ -6,8 +6,8 @@ import types
 from datetime import timedelta
 
 import pytest
-from thermograd.ingest.job import place as job
-from thermograd.ingest.job.place import Place, agree_on_run_id, cuda_device, place_of_this_process
+from thermograd.ingest.job import rank as job
+from thermograd.ingest.job.rank import Place, agree_on_run_id, cuda_device, place_of_this_process
 
 
 @pytest.fixture(autouse=True)

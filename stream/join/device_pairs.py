@@ -5,10 +5,10 @@ from typing import Any
 
 from thermograd.stream.alerts.alert import Alert
 from thermograd.stream.correlation import RollingCorrelation
-from thermograd.stream.join.coupling_rule import CouplingEvidence, CouplingRule
+from thermograd.stream.join.coupling_alerts import CouplingEvidence, CouplingRule
 from thermograd.stream.join.event_time import EventTimeJoin, Joined, key_of
+from thermograd.stream.join.grid_ticks import SENSORS, Ticks
 from thermograd.stream.join.lateness import LateEvents
-from thermograd.stream.join.ticks import SENSORS, Ticks
 from thermograd.stream.settings import Settings
 
 _METRIC = "grad_norm"

@@ -5,7 +5,7 @@ from stream_events import EPOCH, SECOND, busy, delivered, event, recording
 from thermograd.store.efficiency.estimator import Efficiency
 from thermograd.store.events import SETTINGS_MARK, Event
 from thermograd.stream.alerts.alert import digest
-from thermograd.stream.join.coupling_rule import CouplingRule
+from thermograd.stream.join.coupling_alerts import CouplingRule
 from thermograd.stream.join.lateness import LateEvents
 from thermograd.stream.pipeline.monitor import Monitor
 from thermograd.stream.pipeline.replay import replay_events
