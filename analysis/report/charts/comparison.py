@@ -156,9 +156,8 @@ def comparison_figure(comparison: Comparison, printed: Mapping[str, Spec | None]
     best, runs = best_of(comparison), comparison.runs
     title = f"{len(runs)} runs" + (f": {best.x} ~ {best.y}" if best else "")
     title += ", simulated" * any(run.truth is not None for run in runs)
-    parts = ("layer", "width", "height", "description", "name")
     views = [
-        {key: view[key] for key in parts if key in view}
+        {key: value for key, value in view.items() if key not in ("$schema", "config", "datasets")}
         for spec in specs
         for view in spec.get("vconcat", [spec])
     ]

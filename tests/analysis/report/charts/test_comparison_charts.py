@@ -27,6 +27,8 @@ def test_the_figure_names_each_run_and_tells_its_numbers(comparison: Comparison)
     rows = figure["datasets"]["forest-runs"]
     assert len(rows) == 2
     assert all(row["told"] in drawn for row in rows)
+    curves = [data for name, data in figure["datasets"].items() if name.startswith("overlay-")]
+    assert len(drawn) > 10 * sum(map(len, curves))  # each point is in some path
 
 
 def test_one_drawing_is_all_three_files(comparison: Comparison) -> None:
