@@ -34,22 +34,20 @@ def write_comparison(comparison: Comparison, directory: Path) -> dict[str, Path]
     """
     require_extra()
     from thermograd.analysis.report.charts.comparison import comparison_charts, comparison_figure
-    from thermograd.analysis.report.charts.style import image
+    from thermograd.analysis.report.charts.style import image, images
 
     make_directory(directory, "the comparison")
-    printed = comparison_charts(comparison, printed=True)
+    charts, printed = comparison_charts(comparison)
     figure = comparison_figure(comparison, printed)
-    files: dict[str, Any] = {kind: image(figure, kind) for kind in ("png", "pdf", "svg")} if figure else {}
+    files: dict[str, Any] = images(figure) if figure else {}
     page = build_page(
         "comparison.html",
         f"{len(comparison.runs)} runs: thermograd comparison",
-        comparison_charts(comparison),
-        stills={name: spec and image(spec, "svg") for name, spec in printed.items()},
+        charts,
+        stills={name: spec and image(spec) for name, spec in printed.items()},
         **comparison_told(comparison),
     )
-    files |= {"json": comparison.to_json(), "html": page.encode("utf-8", "replace")}
+    files = {"html": page.encode("utf-8", "replace"), "json": comparison.to_json()} | files
     write_files(directory, {f"compare.{kind}": content for kind, content in files.items()}, "the comparison")
-    return {
-        "report" if kind == "html" else kind: directory / f"compare.{kind}"
-        for kind in ("html", *(kind for kind in files if kind != "html"))
-    }
+    paths = {kind: directory / f"compare.{kind}" for kind in files}
+    return {"report": paths.pop("html")} | paths

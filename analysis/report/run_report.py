@@ -149,7 +149,7 @@ def stills(contents: Contents, lag_profile: bytes | None) -> dict[str, bytes]:
         "memory": memory_chart(first),
         "spikes": spikes_chart(contents.spikes[:1]),
     }
-    drawn = {name: image(spec, "svg") for name, spec in specs.items() if spec}
+    drawn = {name: image(spec) for name, spec in specs.items() if spec}
     return {"timeline": encode_figure(small, "svg")} | ({"lag": lag_profile} if lag_profile else {}) | drawn
 
 

@@ -137,23 +137,29 @@ def _reach(rows: list[ForestRow]) -> list[float]:
     return [-limit, limit]
 
 
-def comparison_charts(comparison: Comparison, printed: bool = False) -> dict[str, Spec | None]:
-    """Return the charts of the page by name, or as they are printed."""
+def comparison_charts(comparison: Comparison) -> tuple[dict[str, Spec | None], dict[str, Spec | None]]:
+    """Return the charts of the page by name, as they are on a screen and as they are printed."""
     best, runs = best_of(comparison), len(comparison.runs)
-    return {
-        "forest": forest_chart(forest_rows(comparison, best) if best else [], runs, printed),
+    rows = forest_rows(comparison, best) if best else []
+    shown = {
+        "forest": forest_chart(rows, runs),
         "overlays": overlays_chart(build_overlays(comparison), runs),
     }
+    return shown, shown | {"forest": forest_chart(rows, runs, printed=True)}
 
 
 def comparison_figure(comparison: Comparison, printed: Mapping[str, Spec | None]) -> Spec | None:
     """Return the printed charts below one another; None where there is none."""
-    forest, overlays = printed["forest"], printed["overlays"]
-    if not forest and not overlays:
+    specs = [spec for spec in printed.values() if spec]
+    if not specs:
         return None
     best, runs = best_of(comparison), comparison.runs
     title = f"{len(runs)} runs" + (f": {best.x} ~ {best.y}" if best else "")
     title += ", simulated" * any(run.truth is not None for run in runs)
-    views = [forest] * bool(forest) + (overlays or {}).get("vconcat", [])
-    rows = {name: row for spec in (forest, overlays) if spec for name, row in spec["datasets"].items()}
-    return (overlays or forest or {}) | {"title": title, "vconcat": views, "datasets": rows}
+    views = [
+        {key: value for key, value in view.items() if key not in ("$schema", "config", "datasets")}
+        for spec in specs
+        for view in spec.get("vconcat", [spec])
+    ]
+    rows = {name: row for spec in specs for name, row in spec["datasets"].items()}
+    return {"$schema": alt.SCHEMA_URL, "title": title, "vconcat": views, "spacing": 12, "datasets": rows}

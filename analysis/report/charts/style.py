@@ -92,19 +92,23 @@ def printed(spec: Spec) -> Spec:
     return spec | {"width": PRINTED_WIDTH}
 
 
-def image(spec: Spec, kind: Literal["svg", "png", "pdf"]) -> bytes:
-    """Return a chart as it looks on paper: SVG with text, PNG of 2.2 times the size in pixels, or PDF."""
+def image(spec: Spec) -> bytes:
+    """Return a chart as it looks on paper, as SVG."""
     import vl_convert
 
     config = theme("light") | {"aria": False, "background": "white"}
     given = {name: value for name, value in printed(spec).items() if name != "usermeta"} | {"config": config}
-    if kind == "svg":
-        text: str = vl_convert.vegalite_to_svg(given)
-        return text.encode()
-    drawn: bytes = (
-        vl_convert.vegalite_to_pdf(given) if kind == "pdf" else vl_convert.vegalite_to_png(given, scale=2.2)
-    )
-    return drawn
+    drawn: str = vl_convert.vegalite_to_svg(given)
+    return drawn.encode()
+
+
+def images(spec: Spec) -> dict[str, bytes]:
+    """Return a chart as SVG, as PNG of 2.2 times its size in pixels, and as PDF."""
+    import vl_convert
+
+    svg = image(spec)
+    png = vl_convert.svg_to_png(svg.decode(), scale=2.2)
+    return {"png": png, "pdf": vl_convert.svg_to_pdf(svg.decode()), "svg": svg}
 
 
 def specification(draw: Callable[[Rows], Any]) -> Spec:

@@ -70,7 +70,7 @@ def test_chart_and_still_show_the_course_with_its_interval(course: AroundSpikes)
     rows = spec["datasets"]["course"]
     assert [row["t"] for row in rows] == course.offset_s
     assert all(row["low"] <= row["v"] <= row["high"] for row in rows)
-    still = image(spec, "svg").decode()
+    still = image(spec).decode()
     assert still.startswith("<svg")
     assert "seconds after a spike of the gradient norm" in still
     assert "gpu &lt;b&gt; (simulated)" in still
