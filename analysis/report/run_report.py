@@ -86,7 +86,7 @@ def write_report(
     contents = prepare(series or load_series(run), analysis)
     files: dict[str, Any] = _figures(contents) | _points(contents, data_format)
     page = report_page(contents, stills(contents, files.get("lag_profile.svg")))
-    files |= {"report.html": page.encode("utf-8", "replace"), "analysis.json": analysis.to_json()}
+    files = {"report.html": page.encode("utf-8", "replace")} | files | {"analysis.json": analysis.to_json()}
     write_files(directory, files, "the report")
     return {_key(name): directory / name for name in files}
 
