@@ -112,12 +112,7 @@ def _progress(steps: int) -> "Iterator[tuple[Callable[[int, dict[str, Any]], Non
 @click.option("--alerts-json", is_flag=True, help="Print each alert as a line of JSON, too.")
 @layer_options
 def run_agent_process(
-    run_dir: Path,
-    hz: float,
-    parent: int,
-    simulate: str | None,
-    alerts_json: bool,
-    layer: LayerOptions,
+    run_dir: Path, hz: float, parent: int, simulate: str | None, alerts_json: bool, layer: LayerOptions
 ) -> None:
     """Sample devices and raise alerts for a run (started by `start_run`)."""
     from thermograd.ingest.agent.agent import run_agent
@@ -158,11 +153,7 @@ def _stream_layer(run_dir: Path, options: LayerOptions = _NO_OPTIONS, alerts_jso
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
 @click.pass_obj
 def run_command(
-    runs: Path,
-    name: str | None,
-    hz: float,
-    layer: LayerOptions,
-    command: tuple[str, ...],
+    runs: Path, name: str | None, hz: float, layer: LayerOptions, command: tuple[str, ...]
 ) -> None:
     """Run an unmodified training command, recorded; also torchrun and accelerate launch.
 

@@ -4,7 +4,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-from thermograd.store.console import PATH, echo, echo_json, find, json_option, run_argument
+from thermograd.store.console import (
+    PATH,
+    answer,
+    echo,
+    echo_json,
+    find,
+    format_option,
+    json_option,
+    run_argument,
+)
 
 if TYPE_CHECKING:
     from thermograd.store.runs.catalogue import Run
@@ -33,10 +42,7 @@ def analyze(run: "Run", controls_from: tuple[str, ...], as_json: bool, **questio
 
     controls = [load_series(find(other)) for other in controls_from]
     analysis = analyze_run(run, controls_from=controls, **question)
-    if as_json:
-        echo_json(analysis.to_json())
-    else:
-        echo(describe_analysis(analysis))
+    answer(analysis, as_json, describe_analysis)
 
 
 @click.command()
@@ -86,10 +92,9 @@ def calibrate(count: int, hz: float, minutes: float, seed: int, output: Path) ->
 @click.command()
 @run_argument()
 @click.option("-o", "--output", type=PATH, help="Directory, default the run's own; for md a file.")
-@click.option(
-    "--format",
-    "output_format",
-    type=click.Choice(["html", "md"]),
+@format_option(
+    "html",
+    "md",
     default="html",
     show_default=True,
     help="md: Markdown for a pull request or an issue, on stdout or in the file -o.",

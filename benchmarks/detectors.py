@@ -248,7 +248,11 @@ def layer(count: int) -> Iterator[Row]:
     yield "layer: state after 20 % / 100 % of them, KiB", kib, "bounded"
     mib = f"{resident[1]:.0f} / {resident[-1]:.0f}"
     yield "layer: peak memory of the process after 20 % / 100 %, MiB", mib, "bounded"
-    yield "layer: late events, rules that failed", f"{monitor.late}, {len(monitor.failures)}", "0, 0"
+    yield (
+        "layer: late events, rules that failed",
+        f"{monitor.pairs.join.late}, {len(monitor.failures)}",
+        "0, 0",
+    )
 
 
 def main() -> None:

@@ -5,6 +5,10 @@ from typing import Any
 from thermograd.ingest.callback import TrainerRun, harmless, model_facts
 from transformers import TrainerCallback
 
+_ARGUMENTS = (
+    "seed", "learning_rate", "max_grad_norm", "gradient_accumulation_steps", "per_device_train_batch_size"
+)  # fmt: skip
+
 
 class ThermogradCallback(TrainerCallback):  # type: ignore[misc] # transformers ships no types
     """Logs every optimizer step of a `Trainer`, whatever its ``logging_steps`` is.
@@ -78,15 +82,8 @@ class ThermogradCallback(TrainerCallback):  # type: ignore[misc] # transformers 
 
 
 def _job_facts(args: Any, state: Any, model: Any) -> dict[str, Any]:
-    wanted = (
-        "seed",
-        "learning_rate",
-        "max_grad_norm",
-        "gradient_accumulation_steps",
-        "per_device_train_batch_size",
-    )
     return {
         "model": model_facts(model),
         "max_steps": state.max_steps,
-        "training_arguments": {name: getattr(args, name, None) for name in wanted},
+        "training_arguments": {name: getattr(args, name, None) for name in _ARGUMENTS},
     }

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
-from thermograd.store.console import PATH, answer, echo, echo_json, json_option, run_argument
+from thermograd.store.console import PATH, answer, echo, echo_json, format_option, json_option, run_argument
 
 if TYPE_CHECKING:
     from thermograd.store.runs.catalogue import Run
@@ -72,13 +72,7 @@ def show(run: "Run", as_json: bool) -> None:
 
 @click.command()
 @click.argument("sql")
-@click.option(
-    "--format",
-    "output_format",
-    type=click.Choice(["table", "csv", "json", "parquet", "arrow"]),
-    default="table",
-    show_default=True,
-)
+@format_option("table", "csv", "json", "parquet", "arrow", default="table", show_default=True)
 @click.option("-o", "--output", type=PATH, help="Write to a file instead of stdout.")
 @click.option("--timeout", "timeout_s", type=click.FloatRange(0.01), help="Stop after this many seconds.")
 @click.option("--untrusted", is_flag=True, help="Answer in a child process with limits: SQL from others.")
@@ -127,9 +121,7 @@ def query(
 
 @click.command()
 @run_argument()
-@click.option(
-    "--format", "output_format", type=click.Choice(["grad_norm_log", "csv", "parquet"]), required=True
-)
+@format_option("grad_norm_log", "csv", "parquet", required=True)
 @click.option("-o", "--output", type=PATH, required=True, help="File or directory.")
 def export(run: "Run", output_format: str, output: Path) -> None:
     """Write a run's events for other tools.

@@ -19,6 +19,11 @@ hz_option = click.option(
 )
 
 
+def format_option(*allowed: str, **options: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Add ``--format``; the command gets it as `output_format`."""
+    return click.option("--format", "output_format", type=click.Choice(allowed), **options)
+
+
 class Group(click.Group):
     """Turns thermograd's own errors into one sentence and exit code 1."""
 
@@ -50,9 +55,9 @@ def echo_json(value: Any) -> None:
 
 
 def answer(result: Any, as_json: bool, text: Callable[[Any], str]) -> None:
-    """Print a result as JSON, or as the text that a function makes of it."""
+    """Print a result as JSON, by its own `to_json` where it has one, or as the text of a function."""
     if as_json:
-        echo_json(result)
+        echo_json(result.to_json() if hasattr(result, "to_json") else result)
     else:
         echo(text(result))
 

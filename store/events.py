@@ -98,9 +98,7 @@ _ALERT = (
 
 _MARK = (
     Column(
-        "mark",
-        "string",
-        "run_started, run_ended, checkpoint, evaluation, injection, gap, clock, error, note",
+        "mark", "string", "run_started, run_ended, checkpoint, evaluation, injection, gap, clock, error, note"
     ),
     Column("step", "int64", "the optimizer step, where there is one"),
     Column("text", "string", "for a person"),

@@ -17,14 +17,9 @@ class Guard:
     """Keeps failures from the work around them: counts them by place and tells the first of each place.
 
     A context manager, and a decorator of functions that return nothing. Ctrl-C passes through. It is not
-    locked: where several threads fail at once, a count may be one too small.
-
-    Parameters
-    ----------
-    sentence
-        Tells a failure; ``%(place)s``, and ``%(error)s`` or ``%(error)r``, stand for what they say.
-    tell
-        Takes the sentence; by default it is logged as a warning. What it raises is dropped.
+    locked: where several threads fail at once, a count may be one too small. In `sentence`, ``%(place)s``
+    and ``%(error)s`` or ``%(error)r`` stand for what they say; `tell` takes it, by default it is logged as
+    a warning. What `tell` raises is dropped.
 
     Examples
     --------

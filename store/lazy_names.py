@@ -11,13 +11,8 @@ def lazy(
 ) -> tuple[Callable[[str], Any], Callable[[], list[str]], list[str]]:
     """Return ``__getattr__``, ``__dir__`` and ``__all__`` of a package that imports its names on first use.
 
-    Parameters
-    ----------
-    package
-        The package's ``__name__``.
-    places
-        Each module, without the package's name, and its public names, with spaces between. No name may be
-        that of a module of the package itself: importing the module would put it in the name's place.
+    `places`: each module, without the package's name, and its public names, with spaces between. No name
+    may be that of a module of the package itself: importing the module would put it in the name's place.
     """
     homes = {name: f"{package}.{module}" for module, names in places.items() for name in names.split()}
     public = sorted(homes)

@@ -1,5 +1,6 @@
 """Correlation over a sliding window that a passing spike leaves exact."""
 
+from collections.abc import Iterable, Iterator
 from math import inf, sqrt
 
 from river import stats
@@ -104,34 +105,26 @@ class RollingCorrelation(stats.base.Bivariate):  # type: ignore[misc]  # river s
 
     def _add_up(self) -> _Sums:
         """Return the sums over the window."""
-        block, summed = self._block, self._summed
-        if summed < len(block):
-            origin_x, origin_y = self._origin
-            sum_x, sum_y, xx, yy, xy = self._sums
-            for x, y in block[summed:] if summed else block:
-                x -= origin_x
-                y -= origin_y
-                sum_x += x
-                sum_y += y
-                xx += x * x
-                yy += y * y
-                xy += x * y
-            self._sums, self._summed = (sum_x, sum_y, xx, yy, xy), len(block)
+        block = self._block
+        for sums in _running_sums(block[self._summed :], self._origin, self._sums):
+            self._sums = sums
+        self._summed = len(block)
         if not self._last:
             return self._sums
         if not self._tails:
-            self._tails = _sums_of_tails(self._last, self._origin)
+            self._tails = list(_running_sums(reversed(self._last), self._origin))[::-1]
         sum_x, sum_y, xx, yy, xy = self._sums
         tail_x, tail_y, tail_xx, tail_yy, tail_xy = self._tails[len(block) - 1]
         return sum_x + tail_x, sum_y + tail_y, xx + tail_xx, yy + tail_yy, xy + tail_xy
 
 
-def _sums_of_tails(block: list[tuple[float, float]], origin: tuple[float, float]) -> list[_Sums]:
-    """Return the sums over each tail of a block, the longest first."""
+def _running_sums(
+    pairs: Iterable[tuple[float, float]], origin: tuple[float, float], sums: _Sums = _NO_SUMS
+) -> Iterator[_Sums]:
+    """Yield the sums after each pair, begun with those before."""
     origin_x, origin_y = origin
-    sum_x, sum_y, xx, yy, xy = _NO_SUMS
-    tails = []
-    for x, y in reversed(block):
+    sum_x, sum_y, xx, yy, xy = sums
+    for x, y in pairs:
         x -= origin_x
         y -= origin_y
         sum_x += x
@@ -139,6 +132,4 @@ def _sums_of_tails(block: list[tuple[float, float]], origin: tuple[float, float]
         xx += x * x
         yy += y * y
         xy += x * y
-        tails.append((sum_x, sum_y, xx, yy, xy))
-    tails.reverse()
-    return tails
+        yield sum_x, sum_y, xx, yy, xy

@@ -60,12 +60,9 @@ class LevelShift(base.Estimator):  # type: ignore[misc]  # river ships no types
                 f"warmup_steps={warmup_steps!r}; expected 1 <= fast_steps < slow_steps, ratio >= 1, "
                 "1 <= warmup_steps <= slow_steps"
             )
-        self.fast_steps = fast_steps
-        self.slow_steps = slow_steps
-        self.ratio = ratio
-        self.deviations = deviations
-        self.warmup_steps = warmup_steps
-        self.quiet_steps = quiet_steps
+        self.fast_steps, self.slow_steps = fast_steps, slow_steps
+        self.ratio, self.deviations = ratio, deviations
+        self.warmup_steps, self.quiet_steps = warmup_steps, quiet_steps
         self.detected = self.episode_started = False
         self.score: float | None = None
         self.recent: float | None = None

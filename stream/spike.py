@@ -123,12 +123,9 @@ class SpikeDetector(base.Estimator):  # type: ignore[misc]  # river ships no typ
                 f"rebase_steps={rebase_steps!r}; expected k > 0, ratio >= 1, "
                 "2 <= warmup_steps <= window_steps, rebase_steps >= 2"
             )
-        self.k = k
-        self.window_steps = window_steps
-        self.ratio = ratio
-        self.warmup_steps = warmup_steps
-        self.rebase_steps = rebase_steps
-        self.quiet_steps = quiet_steps
+        self.k, self.ratio = k, ratio
+        self.window_steps, self.warmup_steps = window_steps, warmup_steps
+        self.rebase_steps, self.quiet_steps = rebase_steps, quiet_steps
         self.detected = self.episode_started = self.rebased = self.nonfinite = self.zero = False
         self.score: float | None = None
         self.level: float | None = None

@@ -114,17 +114,11 @@ class ThrottleDetector(base.Estimator):  # type: ignore[misc]  # river ships no 
         if temperature_limit_c is not None and not isfinite(temperature_limit_c):
             raise ValueError(f"temperature_limit_c is {temperature_limit_c!r}; expected degC or None")
         self.temperature_limit_c = temperature_limit_c
-        self.clock_loss_ratio = clock_loss_ratio
-        self.loss_s = loss_s
-        self.majority_s = majority_s
-        self.warn_margin_c = warn_margin_c
-        self.near_margin_c = near_margin_c
-        self.counter_warn_s = counter_warn_s
-        self.reference_s = reference_s
-        self.reference_min_s = reference_min_s
-        self.idle_pct = idle_pct
-        self.gap_s = gap_s
-        self.quiet_s = quiet_s
+        self.clock_loss_ratio, self.loss_s = clock_loss_ratio, loss_s
+        self.majority_s, self.counter_warn_s = majority_s, counter_warn_s
+        self.warn_margin_c, self.near_margin_c = warn_margin_c, near_margin_c
+        self.reference_s, self.reference_min_s = reference_s, reference_min_s
+        self.idle_pct, self.gap_s, self.quiet_s = idle_pct, gap_s, quiet_s
         self.state: State = "unknown"
         self.episodes: dict[State, ThrottleEpisode] = {}
         self.started: tuple[ThrottleEpisode, ...] = ()

@@ -17,16 +17,16 @@ class ComparedRun:
     name: str
     state: str
     verdict: str  # of the whole run, as `analyze` gives it
-    # the pair of signals that is compared, as `analyze` judged it in this run; None where it is not there
-    pair: Pair | None
-    # what the run alone would show nine times out of ten; None where it is too short
-    smallest_detectable_r: float | None
     seed: Any
     minutes: float
     devices: dict[str, str]  # devices that took part, by role
-    truth: dict[str, Any] | None = None
+    truth: dict[str, Any] | None
+    # what the run alone would show nine times out of ten; None where it is too short
+    smallest_detectable_r: float | None
     # run id of the run whose training this one repeats, and how they are alike; None otherwise
-    repeats: tuple[str, str] | None = None
+    repeats: tuple[str, str] | None
+    # the pair of signals that is compared, as `analyze` judged it in this run; None where it is not there
+    pair: Pair | None
 
 
 @dataclass(eq=False)

@@ -16,7 +16,6 @@ from thermograd.store.text import without_nan
 
 _FEWEST_RUNS = 5
 _MATTERS = 0.2  # the |r| below which a coupling does not matter, as in `verdict`
-_OF_RUN = "run_id name state verdict seed minutes devices truth smallest_detectable_r"
 _OF_PAIR = "x y device family n r lag_s p p_adjusted half_width pearson_r over_time verdict"
 _OF_PAIR_ACROSS = "x y role family period_s lag_s"
 _OF_SWAP = "r r_low r_high i_squared reasons"
@@ -74,7 +73,7 @@ def _values(thing: Any, names: str) -> dict[str, Any]:
 
 def _run_json(run: ComparedRun) -> dict[str, Any]:
     pair = None if run.pair is None else _values(run.pair, _OF_PAIR)
-    return {**_values(run, _OF_RUN), "repeats": run.repeats[0] if run.repeats else None, "pair": pair}
+    return vars(run) | {"repeats": run.repeats[0] if run.repeats else None, "pair": pair}
 
 
 def _pair_json(pair: PairAcross) -> dict[str, Any]:

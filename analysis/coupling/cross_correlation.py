@@ -158,7 +158,7 @@ def residual_cross_correlation(
     Haugh (1976), J. Am. Stat. Assoc. 71:378-385; Freedman & Lane (1983), J. Bus. Econ. Stat. 1:292-298
     (permuting residuals); Winkler et al. (2014), NeuroImage 92:381-397 (sign flips).
     """
-    searched = _family_lags(family, max_lag)
+    searched = family_lags(family, max_lag)
     cleaned = paired_residuals(
         x, y, drivers, segments, unlagged=unlagged, driver_lags=driver_lags, shortest=shortest_series(max_lag)
     )
@@ -178,7 +178,7 @@ def couplings_by_family(
 ) -> dict[Family, Coupling]:
     """Return `residual_cross_correlation` of each family of lags; the series are cleaned only once."""
     cleaned = paired_residuals(x, y, drivers, segments, unlagged=unlagged, shortest=shortest_series(max_lag))
-    searched = [_family_lags(family, max_lag) for family in FAMILIES]
+    searched = [family_lags(family, max_lag) for family in FAMILIES]
     found = _couplings(cleaned, searched, max_lag, permutations, seed, 0.05)
     return dict(zip(FAMILIES, found, strict=True))
 
@@ -256,7 +256,8 @@ def naive_pearson(x: ArrayLike, y: ArrayLike) -> float:
     return float(np.clip(cosine(*scaled), -1.0, 1.0))
 
 
-def _family_lags(family: Family | None, max_lag: int) -> Ints:
+def family_lags(family: Family | None, max_lag: int) -> Ints:
+    """Return the lags of a family, in bins."""
     known = {None: (0, max_lag), "forward": (1, max_lag), "simultaneous": (0, 0), "reverse": (-max_lag, -1)}
     if family not in known:
         names = ", ".join(repr(name) for name in known)

@@ -80,7 +80,7 @@ def sign_flip_p(pair: LaggedPair, repetitions: int, rng: np.random.Generator) ->
     Signs leave every size where it was. So two series that merely get restless at the same time
     (an evaluation, a pause) are no surprise here, though they are under random orders.
     """
-    return _p_of_peak(pair, _sign_flipped(pair, repetitions, rng))
+    return _p_of_peak(pair, sign_flipped_profiles(pair, repetitions, rng))
 
 
 def sign_flip_p_of_many(pair: LaggedPair, repetitions: int, rng: np.random.Generator) -> float:
@@ -97,12 +97,9 @@ def sign_flip_p_of_many(pair: LaggedPair, repetitions: int, rng: np.random.Gener
     return _p_of_peak(pair, [draws @ directions.T])
 
 
-def sign_flipped_profiles(pair: LaggedPair, repetitions: int, rng: np.random.Generator) -> Floats:
-    """Return r at every lag under random signs of x, shape (repetitions, n_lags)."""
-    return np.vstack(list(_sign_flipped(pair, repetitions, rng)))
+def sign_flipped_profiles(pair: LaggedPair, repetitions: int, rng: np.random.Generator) -> Iterator[Floats]:
+    """Yield r at every lag under random signs of x, block by block, shape (rows, n_lags)."""
 
-
-def _sign_flipped(pair: LaggedPair, repetitions: int, rng: np.random.Generator) -> Iterator[Floats]:
     def draw(rows: int) -> Floats:
         signs = rng.integers(0, 2, (rows, pair.x.size), dtype=np.int8).astype(np.float64)
         signs *= 2.0
@@ -139,14 +136,9 @@ def _resampled_profiles(
     """Yield r at every lag of resampled series, block by block, shape (rows, n_lags)."""
     lags = pair.shifted.shape[1]
     square = float(pair.x @ pair.x)  # neither order nor signs change it
-    for rows in _blocks(repetitions, pair.x.size):
-        products = draw(rows) @ columns
+    block = max(1, min(_BLOCK_ROWS, _BLOCK_VALUES // pair.x.size))
+    for first in range(0, repetitions, block):
+        products = draw(min(block, repetitions - first)) @ columns
         squares = square - (products[:, lags:] ** 2).sum(axis=1)
         norms = np.sqrt(np.maximum(squares, 1e-300)) * pair.y_norm
         yield products[:, :lags] / norms[:, None]
-
-
-def _blocks(repetitions: int, values_each: int) -> Iterator[int]:
-    size = max(1, min(_BLOCK_ROWS, _BLOCK_VALUES // values_each))
-    for first in range(0, repetitions, size):
-        yield min(size, repetitions - first)

@@ -14,7 +14,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike
 from thermograd.analysis.arrays import Floats, Ints
-from thermograd.analysis.coupling.cross_correlation import shortest_series
+from thermograd.analysis.coupling.cross_correlation import family_lags, shortest_series
 from thermograd.analysis.coupling.pair_residuals import Paired
 from thermograd.analysis.coupling.random_effects import Pooled, as_t, pool, usable_runs
 from thermograd.analysis.coupling.resampling import LaggedPair, sign_flipped_profiles
@@ -159,12 +159,11 @@ def session_swap(
 
 
 def _lags(family: SwapFamily, max_lag: int) -> Ints:
-    fewest = {"forward": 0, "reverse": 1}
-    if family not in fewest:
+    if family not in ("forward", "reverse"):
         raise ValueError(f"family is {family!r}; expected 'forward' or 'reverse'")
-    if max_lag < fewest[family]:
-        raise ValueError(f"max_lag is {max_lag!r}; expected bins >= {fewest[family]}")
-    return np.arange(max_lag + 1) if family == "forward" else np.arange(-max_lag, 0)
+    return family_lags(
+        "reverse" if family == "reverse" else None, max_lag
+    )  # at the same time is forward here
 
 
 def _all_pairings(runs: Sequence[Paired], lags: Ints) -> tuple[Floats, Floats]:
@@ -206,7 +205,8 @@ def _sign_flip_p(runs: Sequence[Paired], t: Floats, lags: Ints, permutations: in
     total = np.zeros((permutations, lags.size))
     for run in runs:
         pair = LaggedPair.build(run.x, run.y, run.nuisance, run.segments, lags)
-        total += as_t(sign_flipped_profiles(pair, permutations, rng), _df(run.rows.size, run))
+        r = np.vstack(list(sign_flipped_profiles(pair, permutations, rng)))
+        total += as_t(r, _df(run.rows.size, run))
     observed = float(np.abs(t.sum(axis=0)).max())
     as_large = int((np.abs(total).max(axis=1) >= observed * (1.0 - 1e-12)).sum())
     return (1 + as_large) / (permutations + 1)

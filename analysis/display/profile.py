@@ -1,4 +1,4 @@
-"""Results as HTML for a notebook: small, without scripts, readable on light and dark ground."""
+"""r over lag as a small drawing for a notebook: without scripts, readable on light and dark ground."""
 
 import math
 from collections.abc import Collection, Sequence

@@ -157,7 +157,7 @@ def _judge(tests: list[PairTest]) -> list[Pair]:
     """Correct for all tests of a kind together: the question, and speed coupling apart from it."""
     adjusted: dict[int, list[float]] = {}
     for is_speed in (False, True):
-        chosen = [i for i, test in enumerate(tests) if test.is_speed == is_speed]
+        chosen = [i for i, test in enumerate(tests) if (test.x == "step_time_s") == is_speed]
         p = holm([p for i in chosen for p in tests[i].p_values()]).reshape(-1, len(FAMILIES)).tolist()
         adjusted |= dict(zip(chosen, p, strict=True))
     return [pair for i, test in enumerate(tests) for pair in test.judged(adjusted[i])]

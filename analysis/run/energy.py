@@ -49,31 +49,28 @@ class DeviceEnergy:
     device: str
     source: str
     total_j: float  # over the whole recording, J
-    training_j: float | None  # from the beginning of the first step to the end of the last, J
+    training_j: float | None = None  # from the beginning of the first step to the end of the last, J
     # mean_per_step_j, low_per_step_j, high_per_step_j: `training_j` over the number of steps; the middle 90
     # in 100 steps lie between the other two, J
-    mean_per_step_j: float | None
-    low_per_step_j: float | None
-    high_per_step_j: float | None
-    steps: int  # steps whose own energy is known
-    covered_ratio: float | None  # share of the training in which readings tell the energy
+    mean_per_step_j: float | None = None
+    low_per_step_j: float | None = None
+    high_per_step_j: float | None = None
+    steps: int = 0  # steps whose own energy is known
+    covered_ratio: float | None = None  # share of the training in which readings tell the energy
 
 
 def run_energy(data: RunSeries) -> list[DeviceEnergy]:
     """Return the energy of every device that tells it."""
-    found = [device_energy(data, device) for device in data.devices.values()]
-    return [energy for energy in found if energy is not None]
+    found = [(device, _joules(device)) for device in data.devices.values()]
+    return [_device_energy(data, device, *readings) for device, readings in found if readings is not None]
 
 
-def device_energy(data: RunSeries, device: Device) -> DeviceEnergy | None:
-    """Return a device's energy; None where it has neither an energy counter nor a power sensor."""
-    readings = _joules(device)
-    if readings is None:
-        return None
-    source, start_ns, end_ns, joules = readings
+def _device_energy(
+    data: RunSeries, device: Device, source: str, start_ns: Floats, end_ns: Floats, joules: Floats
+) -> DeviceEnergy:
     total = float(joules.sum())
     if not data.step_time_ns.size:
-        return DeviceEnergy(device.name, source, total, None, None, None, None, 0, None)
+        return DeviceEnergy(device.name, source, total)
     ends = data.step_time_ns.astype(np.float64)
     durations = data.training("step_time_s")  # where it is not known, a step begins when the one before ended
     previous = np.append(ends[:1], ends[:-1])
@@ -98,7 +95,10 @@ def device_energy(data: RunSeries, device: Device) -> DeviceEnergy | None:
 
 
 def _joules(device: Device) -> tuple[str, Floats, Floats, Floats] | None:
-    """Return where the energy is from, and begin, end and joules of each interval between readings."""
+    """Return where the energy is from, and begin, end and joules of each interval between readings.
+
+    None where a device has neither an energy counter nor a power sensor.
+    """
     counter, power = device.signal("energy_j"), device.signal("power_w")
     source, values = (COUNTER, counter) if _several(counter) else (POWER, power)
     if values is None or not _several(values):

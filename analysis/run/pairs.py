@@ -30,11 +30,6 @@ class PairTest(ComparedSignals):
     pearson_r: float  # naive correlation of raw matched values
     blocked: list[str]  # reasons why the pair cannot be tested
 
-    @property
-    def is_speed(self) -> bool:
-        """Whether this is speed coupling, the positive control."""
-        return self.x == "step_time_s"
-
     def p_values(self) -> list[float]:
         """Return p of every family, NaN where the pair cannot be tested."""
         return [math.nan if self.blocked else self.results[family].p for family in FAMILIES]

@@ -25,6 +25,24 @@ _TESTS = {
 }
 _MOST_PAIRS = 8
 _NARROW = "max-width:50em"
+_SENTENCES = {
+    "coupled": (
+        "COUPLED ({pair.strength}): {x} and {y} of {pair.device} move together beyond any shared trend, "
+        "{follows} ({numbers}).{others} This is association; only an intervention shows what causes what."
+    ),
+    "single_event": (
+        "SINGLE EVENT: {x} and {y} of {pair.device} meet once ({numbers}), but without that one second "
+        "nothing is left: it may be chance."
+    ),
+    "no_coupling": (
+        "NO COUPLING above {bound:.2f}: no training signal of this run moves with a hardware signal beyond "
+        "shared trends ({tests} tests of {bins:,} bins or more, 95 % bound at every lag searched)."
+    ),
+    "inconclusive": (
+        "CANNOT TELL (inconclusive): no coupling was found, but one up to |r| = {not_excluded:.2f} is not "
+        "excluded by {pair.n:,} bins of {pair.period_s:.2g} s. Closest: {x} ~ {y} ({numbers}). {advice}"
+    ),
+}
 
 
 @dataclass(eq=False, kw_only=True)
@@ -152,21 +170,13 @@ class Analysis:
         """Return the JSON document of ``analyze --json``; what is not known is null."""
         left_out = ("period_s", "lags_s", "profile")
         pairs = [{k: value for k, value in asdict(pair).items() if k not in left_out} for pair in self.pairs]
-        document = {
-            "run_id": self.run_id,
-            "method": self.method,
-            "alignment": self.alignment,
+        document = vars(self) | {
             "pairs": pairs,
-            "controls": self.controls,
-            "coincidence": self.coincidence,
-            "warnings": self.warnings,
-            "simulated_devices": self.simulated,
-            "smallest_detectable_r": self.smallest_detectable_r,
-            "sensitivity": self.sensitivity,
             "onset_tests": [test.to_json() for test in self.onset_tests],
             "spike_locked": [course.to_json() for course in self.spike_locked],
         }
-        return {name: without_nan(value) for name, value in document.items()}
+        names = {name: name for name in document if name != "compared"} | {"simulated": "simulated_devices"}
+        return {shown: without_nan(document[name]) for name, shown in names.items()}
 
 
 def closest_first(pairs: list[Pair]) -> list[Pair]:
@@ -218,15 +228,9 @@ def verdict_sentence(analysis: Analysis) -> str:
         )
     said = question_verdict(analysis)
     chosen = [pair for pair in asked if pair.verdict == said]
-    text = {
-        "coupled": _coupled,
-        "single_event": _single_event,
-        "no_coupling": _no_coupling,
-        "inconclusive": _inconclusive,
-        "insufficient": _insufficient,
-    }[said](chosen)
     if not asked:
-        text = _nothing_to_compare(analysis)
+        return _nothing_to_compare(analysis)
+    text = _insufficient(chosen) if said == "insufficient" else _said(said, chosen)
     simulated = [name for name in analysis.simulated if any(pair.device == name for pair in chosen)]
     if simulated:
         text += f" The hardware signals are SIMULATED ({', '.join(simulated)})."
@@ -252,22 +256,23 @@ def pair_sentence(pair: Pair) -> str:
     return f"{pair.verdict.replace('_', ' ')}. {' '.join(pair.reasons)}"
 
 
-def _peak(pairs: list[Pair]) -> Pair:
-    return min(pairs, key=lambda pair: (pair.p_adjusted, -abs(pair.r)))
-
-
-def _bound(pairs: list[Pair]) -> float:
-    return max(abs(pair.r) + pair.half_width for pair in pairs)
-
-
-def _signals(pair: Pair, between: str) -> str:
-    return f"{signal(pair.x).name} {between} {signal(pair.y).name}"
-
-
-def _numbers(pair: Pair) -> str:
-    return (
-        f"n = {pair.n:,}, r = {pair.r:+.2f} at lag {pair.lag_s:+.1f} s, "
-        f"p = {pair.p_adjusted:.2g} (Holm), 95 % bound ±{pair.half_width:.2f}"
+def _said(verdict: str, pairs: list[Pair]) -> str:
+    """Return the sentence of a verdict that these pairs, one or more, have."""
+    pair = min(pairs, key=lambda pair: (pair.p_adjusted, -abs(pair.r)))
+    bound = max(abs(pair.r) + pair.half_width for pair in pairs)
+    return _SENTENCES[verdict].format(
+        pair=pair,
+        x=signal(pair.x).name,
+        y=signal(pair.y).name,
+        numbers=f"n = {pair.n:,}, r = {pair.r:+.2f} at lag {pair.lag_s:+.1f} s, p = {pair.p_adjusted:.2g} "
+        f"(Holm), 95 % bound ±{pair.half_width:.2f}",
+        follows=follows(pair.lag_s),
+        others=f" {len(pairs) - 1} more tests of this run say so too." if len(pairs) > 1 else "",
+        bound=bound,
+        not_excluded=min(bound, 1.0),
+        tests=len(pairs),
+        bins=min(pair.n for pair in pairs),
+        advice=_length_advice(pair.period_s),
     )
 
 
@@ -278,49 +283,11 @@ def follows(lag_s: float) -> str:
     return f"the training follows by {-lag_s:.0f} s" if lag_s < 0 else "at the same time"
 
 
-def _coupled(pairs: list[Pair]) -> str:
-    pair = _peak(pairs)
-    others = f" {len(pairs) - 1} more tests of this run say so too." if len(pairs) > 1 else ""
-    return (
-        f"COUPLED ({pair.strength}): {_signals(pair, 'and')} of {pair.device} "
-        f"move together beyond any shared trend, {follows(pair.lag_s)} ({_numbers(pair)})."
-        f"{others} This is association; only an intervention shows what causes what."
-    )
-
-
-def _single_event(pairs: list[Pair]) -> str:
-    pair = _peak(pairs)
-    return (
-        f"SINGLE EVENT: {_signals(pair, 'and')} of {pair.device} "
-        f"meet once ({_numbers(pair)}), but without that one second nothing is left: it may be chance."
-    )
-
-
-def _no_coupling(pairs: list[Pair]) -> str:
-    bins = min(pair.n for pair in pairs)
-    return (
-        f"NO COUPLING above {_bound(pairs):.2f}: no training signal of this run moves with a hardware signal "
-        f"beyond shared trends ({len(pairs)} tests of {bins:,} bins or more, 95 % bound at every lag "
-        "searched)."
-    )
-
-
-def _inconclusive(pairs: list[Pair]) -> str:
-    pair = _peak(pairs)
-    bound = min(_bound(pairs), 1.0)
-    return (
-        f"CANNOT TELL (inconclusive): no coupling was found, but one up to |r| = {bound:.2f} is not excluded "
-        f"by {pair.n:,} bins of {pair.period_s:.2g} s. Closest: {_signals(pair, '~')} "
-        f"({_numbers(pair)}). {_length_advice(pair)}"
-    )
-
-
 def _insufficient(pairs: list[Pair]) -> str:
     reasons = Counter(_named(reason, pair) for pair in pairs for reason in pair.reasons)
     why = " ".join(reason for reason, _ in reasons.most_common(2))
-    periods = [pair for pair in pairs if math.isfinite(pair.period_s)]
-    advice = f" {_length_advice(periods[0])}" if periods else ""
-    return f"CANNOT TELL (insufficient data): {why}{advice}"
+    periods = [pair.period_s for pair in pairs if math.isfinite(pair.period_s)]
+    return f"CANNOT TELL (insufficient data): {why}{f' {_length_advice(periods[0])}' if periods else ''}"
 
 
 def _named(reason: str, pair: Pair) -> str:
@@ -344,8 +311,8 @@ def _nothing_to_compare(analysis: Analysis) -> str:
     return f"CANNOT TELL (insufficient data): {why}"
 
 
-def _length_advice(pair: Pair) -> str:
-    period_s = _or(pair.period_s, 1.0)
+def _length_advice(period_s: float) -> str:
+    period_s = _or(period_s, 1.0)
     show, exclude = (
         math.floor(need(0.2) * period_s / 60 + 0.5) for need in (samples_needed, samples_to_exclude)
     )

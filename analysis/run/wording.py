@@ -22,20 +22,16 @@ def control_lines(analysis: Analysis) -> list[str]:
 
 def _control_parts(r: Mapping[str, Any]) -> list[str]:
     parts = [
-        f"naive r {r['grad_norm']:+.2f} with grad_norm",
-        *_known("{:+.2f} with time", r["time"]),
-        *_known("{:+.2f} with learning_rate", r["learning_rate"]),
-        *_known("{:+.2f} with grad_norm after training", r["grad_norm_after_training"]),
-        *_known("residual r after training {:+.2f}", r["residual_after_training"]),
+        ("naive r {:+.2f} with grad_norm", r["grad_norm"]),
+        ("{:+.2f} with time", r["time"]),
+        ("{:+.2f} with learning_rate", r["learning_rate"]),
+        ("{:+.2f} with grad_norm after training", r["grad_norm_after_training"]),
+        ("residual r after training {:+.2f}", r["residual_after_training"]),
     ]
     for run_id, found in r["other_runs"].items():
-        parts += _known(f"{{:+.2f}} with grad_norm of the hardware of {run_id}", found["grad_norm"])
-        parts += _known("residual r there {:+.2f}", found["residual"])
-    return parts
-
-
-def _known(form: str, value: float) -> list[str]:
-    return [form.format(value)] if math.isfinite(value) else []
+        parts.append((f"{{:+.2f}} with grad_norm of the hardware of {run_id}", found["grad_norm"]))
+        parts.append(("residual r there {:+.2f}", found["residual"]))
+    return [form.format(value) for form, value in parts if math.isfinite(value)]
 
 
 def reach_sentence(analysis: Analysis) -> str:

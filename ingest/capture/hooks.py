@@ -16,6 +16,7 @@ import os
 import threading
 import weakref
 from collections.abc import Callable
+from operator import attrgetter
 from typing import Any, Protocol, TypeVar
 
 import torch
@@ -117,8 +118,8 @@ def install() -> None:
     _hook_scaler(torch.amp.GradScaler)
     _hook_zero_grad(Optimizer)
     _hook_zero_grad(torch.nn.Module)
-    torch_optimizer.register_optimizer_step_pre_hook(_step_pre_hook)
-    torch_optimizer.register_optimizer_step_post_hook(_step_post_hook)
+    torch_optimizer.register_optimizer_step_pre_hook(_step_hook(attrgetter("before_step")))
+    torch_optimizer.register_optimizer_step_post_hook(_step_hook(attrgetter("after_step")))
     if hasattr(os, "register_at_fork"):
         os.register_at_fork(after_in_child=_forget)
 
@@ -314,20 +315,14 @@ def _hook_zero_grad(owner_class: Any) -> None:
     owner_class.zero_grad = zero_grad
 
 
-@_not_compiled
-def _step_pre_hook(optimizer: Optimizer, args: Any, kwargs: Any) -> None:
-    if not _engine.depth:
-        _take_traced()
-        for observer in _observers():
-            observer.before_step(optimizer, _has_closure(args, kwargs))
+def _step_hook(seen_by: Callable[[_Observer], Callable[[Optimizer, bool], None]]) -> Callable[..., None]:
+    def hook(optimizer: Optimizer, args: Any, kwargs: Any) -> None:
+        if not _engine.depth:
+            _take_traced()
+            for observer in _observers():
+                seen_by(observer)(optimizer, _has_closure(args, kwargs))
 
-
-@_not_compiled
-def _step_post_hook(optimizer: Optimizer, args: Any, kwargs: Any) -> None:
-    if not _engine.depth:
-        _take_traced()
-        for observer in _seeing():
-            observer.after_step(optimizer, _has_closure(args, kwargs))
+    return _not_compiled(hook)
 
 
 def _has_closure(args: Any, kwargs: Any) -> bool:

@@ -56,13 +56,6 @@ class StepTap:
 
     Several optimizers: every step of a watched optimizer is a step; without `watch` every optimizer of
     the process counts. An optimizer that is stepped inside another one's step belongs to that step.
-
-    Attributes
-    ----------
-    epoch
-        Written to every step that `finish_step` does not end; a callback may set it.
-    steps
-        Number of the last step; a callback that resumes a training may set it.
     """
 
     def __init__(
@@ -85,8 +78,8 @@ class StepTap:
         self._held: dict[str, Any] | None = None
         self._queue: deque[tuple[dict[str, Any], Readback, LayerReading | None]] = deque()
         self._said: set[str] = set()
-        self.steps = 0
-        self.epoch: float | None = None
+        self.steps = 0  # number of the last; a callback that resumes a training may set it
+        self.epoch: float | None = None  # of steps that `finish_step` does not end; a callback may set it
         self.guard = Guard("thermograd could not read a training step (%(error)s); training goes on")
 
     def watch(self, optimizer: Any) -> None:

@@ -10,15 +10,8 @@ from typing import Any
 from thermograd.store.version import __version__
 
 _PACKAGES = (
-    "torch",
-    "transformers",
-    "accelerate",
-    "lightning",
-    "pytorch-lightning",
-    "numpy",
-    "pyarrow",
-    "river",
-)
+    "torch", "transformers", "accelerate", "lightning", "pytorch-lightning", "numpy", "pyarrow", "river"
+)  # fmt: skip
 _RANK_VARIABLES = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "SLURM_JOB_ID", "CUDA_VISIBLE_DEVICES")
 
 

@@ -23,6 +23,10 @@ _RANK = ("RANK", "SLURM_PROCID", "OMPI_COMM_WORLD_RANK", "PMI_RANK")
 _LOCAL_RANK = ("LOCAL_RANK", "SLURM_LOCALID", "OMPI_COMM_WORLD_LOCAL_RANK", "MPI_LOCALRANKID")
 _WORLD_SIZE = ("WORLD_SIZE", "SLURM_STEP_NUM_TASKS", "OMPI_COMM_WORLD_SIZE", "PMI_SIZE")
 _NODE_RANK = ("GROUP_RANK", "SLURM_NODEID", "OMPI_COMM_WORLD_NODE_RANK")
+_OF_THE_JOB = (
+    "MASTER_ADDR", "MASTER_PORT", "SLURM_JOB_ID", "SLURM_STEP_ID", "SLURM_RESTART_COUNT",
+    "TORCHELASTIC_RUN_ID", "TORCHELASTIC_RESTART_COUNT", "OMPI_MCA_ess_base_jobid", "PMIX_NAMESPACE",
+)  # fmt: skip
 _uses: Counter[str] = Counter()
 _devices = Guard("thermograd could not ask for the device: %(error)s", _log.debug)
 
@@ -127,14 +131,7 @@ def _from_what_all_know(name: str, place: Place, environment: Mapping[str, str])
     """Return an id made from the job's address and, on one node, from the process that started it."""
     import psutil
 
-    known = ["MASTER_ADDR", "MASTER_PORT", "SLURM_JOB_ID", "SLURM_STEP_ID", "SLURM_RESTART_COUNT"]
-    known += [
-        "TORCHELASTIC_RUN_ID",
-        "TORCHELASTIC_RESTART_COUNT",
-        "OMPI_MCA_ess_base_jobid",
-        "PMIX_NAMESPACE",
-    ]
-    parts = [environment.get(variable, "") for variable in known]
+    parts = [environment.get(variable, "") for variable in _OF_THE_JOB]
     started_s = None
     if environment.get("LOCAL_WORLD_SIZE", str(place.world_size)) == str(place.world_size):
         parent = psutil.Process().parent()

@@ -29,66 +29,32 @@ _ALMOST_S = 1e-9  # ten times 0.1 s is a second, whatever binary fractions say
 
 @dataclass(frozen=True, slots=True)
 class EfficiencyDefinition:
-    """Name, version and every constant of one definition of RLE.
+    """Name, version and every constant of one definition of RLE; a changed formula needs a new version.
 
-    Parameters
-    ----------
-    name, version
-        What recorded values are labelled with; a changed formula needs a new version.
-    window_s
-        Steadiness is the time-weighted sd of utilisation over the last `window_s` seconds, and
-        `Efficiency.rle_smoothed` the time-weighted mean of RLE over them.
-    slope_window_s
-        Heating is the least-squares slope of temperature over this many seconds, of the last two
-        readings if there are no more. At whole degrees it must span many readings: 15 s leave
-        about 0.015 degC/s of noise.
-    peak_decay_per_s
-        Factor by which the peak to compare with fades each second.
-    drop_ratio, hold_s
-        Collapse is `rle_smoothed` below this share of the peak, held for so many seconds.
-    utilization_gate_pct, load_gate_ratio, heating_gate_c_per_s
-        Collapse is looked for only under load (either of the first two) and while heating.
-    near_limit_gate
-        Whether being near the limit counts as heating (a governor holds temperature constant).
-    near_limit_c
-        How many degC below the limit is near: a gate, and evidence.
-    evidence_sustain_s, evidence_load_ratio
-        Collapse needs evidence: tau below the first, near the limit, or alpha above the second.
-    missing_power_is_evidence
-        Whether eta in place of unknown power counts for the gate and as evidence (the seed's rule).
-    load_floor_ratio
-        Smallest alpha that RLE is divided by.
-    sustain_max_s
-        Largest tau, and tau where nothing is known of temperature.
-    warmup_s
-        Observed seconds before there is a peak.
-    gap_s
-        A reading stands for the time since the one before, at most for `gap_s`; a longer gap
-        resets the hold.
-    stale_s
-        A temperature older than this is no longer known.
+    Collapse is `Efficiency.rle_smoothed` below a share of its peak, held, under load (by utilisation or
+    power), while heating, and with evidence (little time left, near the limit, or high load).
     """
 
     name: str = "rle_clean"
     version: int = 1
-    window_s: float = 5.0
-    slope_window_s: float = 15.0
-    peak_decay_per_s: float = 0.998
+    window_s: float = 5.0  # of the time-weighted sd of utilisation, and mean of RLE
+    slope_window_s: float = 15.0  # of heating, least squares; 15 s of whole degrees: 0.015 degC/s noise
+    peak_decay_per_s: float = 0.998  # factor by which the peak to compare with fades each second
     drop_ratio: float = 0.65
     hold_s: float = 7.0
     utilization_gate_pct: float = 60.0
     load_gate_ratio: float = 0.75
     heating_gate_c_per_s: float = 0.05
-    near_limit_gate: bool = True
-    near_limit_c: float = 5.0
+    near_limit_gate: bool = True  # near the limit counts as heating: a governor holds temperature constant
+    near_limit_c: float = 5.0  # so many degC below the limit is near
     evidence_sustain_s: float = 60.0
     evidence_load_ratio: float = 0.95
-    missing_power_is_evidence: bool = False
-    load_floor_ratio: float = 0.01
-    sustain_max_s: float = 600.0
-    warmup_s: float = 5.0
-    gap_s: float = 3.0
-    stale_s: float = 5.0
+    missing_power_is_evidence: bool = False  # whether eta in place of unknown power is (the seed's rule)
+    load_floor_ratio: float = 0.01  # smallest alpha that RLE is divided by
+    sustain_max_s: float = 600.0  # largest tau, and tau where nothing is known of temperature
+    warmup_s: float = 5.0  # observed seconds before there is a peak
+    gap_s: float = 3.0  # longest time that a reading stands for; a longer gap ends the hold
+    stale_s: float = 5.0  # a temperature older than this is no longer known
 
 
 DEFINITIONS = {
@@ -206,11 +172,7 @@ class Efficiency:
         return f"{name}/{version}({','.join(f'{key}={value!r}' for key, value in parameters.items())})"
 
     def update(
-        self,
-        time_s: float,
-        utilization_pct: float | None,
-        power_w: float | None,
-        temperature_c: float | None,
+        self, time_s: float, utilization_pct: float | None, power_w: float | None, temperature_c: float | None
     ) -> None:
         """Learn one reading at `time_s` (event time in seconds, any origin)."""
         if not isfinite(time_s) or (self._time_s is not None and time_s <= self._time_s):

@@ -204,11 +204,12 @@ def _filled_columns(file: pq.ParquetFile, group: int) -> list[str]:
 
 def _with_null_types(table: pa.Table, kind: str) -> pa.Table:
     """Bring a table to the current columns; those without a value get the type that takes no memory."""
-    columns = {}
-    for field in arrow_schema(kind):
-        known = field.name in table.column_names and table.column(field.name).null_count < len(table)
-        columns[field.name] = table.column(field.name).cast(field.type) if known else pa.nulls(len(table))
-    return pa.table(columns)
+    return pa.table(
+        {
+            field.name: pa.nulls(len(table)) if column.null_count == len(table) else column
+            for field, column in zip(arrow_schema(kind), conform(table, kind).columns, strict=True)
+        }
+    )
 
 
 def _to_events(kind: str, table: pa.Table) -> list[Event]:

@@ -61,21 +61,17 @@ class RecordCodec:
 
         Raises struct.error, TypeError or OverflowError if a value does not fit its column.
         """
-        mask, text = 0, b""
-        if None in row or self._texts:
-            values = list(row)
-            for i in self._texts:
-                if values[i] is not None:
-                    encoded = str(values[i]).encode("utf-8", "replace")
-                    text += encoded
-                    values[i] = len(encoded)
-            for i, value in enumerate(values):
-                if value is None:
-                    mask |= 1 << i
-                    values[i] = 0
-            payload = self._struct.pack(mask, *values) + text
-        else:
-            payload = self._struct.pack(0, *row)
+        mask, text, values = 0, b"", list(row)
+        for i in self._texts:
+            if values[i] is not None:
+                encoded = str(values[i]).encode("utf-8", "replace")
+                text += encoded
+                values[i] = len(encoded)
+        for i, value in enumerate(values):
+            if value is None:
+                mask |= 1 << i
+                values[i] = 0
+        payload = self._struct.pack(mask, *values) + text
         return _FRAME.pack(len(payload), zlib.crc32(payload)) + payload
 
     def pack_values(self, seq: int, time_ns: int, monotonic_ns: int, values: dict[str, Any]) -> bytes:

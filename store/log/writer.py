@@ -172,11 +172,7 @@ class EventWriter:
         self._thread.start()
 
     def append(
-        self,
-        kind: str,
-        time_ns: int | None = None,
-        monotonic_ns: int | None = None,
-        **values: Any,
+        self, kind: str, time_ns: int | None = None, monotonic_ns: int | None = None, **values: Any
     ) -> int | None:
         """Append one event; return its `seq`, or None where it could not be written (and was counted).
 

@@ -4,12 +4,7 @@ from typing import TYPE_CHECKING
 
 from thermograd.store.lazy_names import lazy
 
-__getattr__, __dir__, __all__ = lazy(
-    __name__,
-    {
-        "connection": "connect query",
-    },
-)
+__getattr__, __dir__, __all__ = lazy(__name__, {"connection": "connect query"})
 
 if TYPE_CHECKING:
     from thermograd.store.query.connection import connect as connect

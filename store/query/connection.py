@@ -22,7 +22,7 @@ from thermograd.store.files import sealed_segments
 from thermograd.store.log.reader import snapshot, tell
 from thermograd.store.log.segments import read_sealed
 from thermograd.store.query.interrupt import acting_after, too_late
-from thermograd.store.query.views import ALIGNED, ALIGNED_VIEW, AROUND, EfficiencySource, RunsSource
+from thermograd.store.query.views import ALIGNED, ALIGNED_VIEW, AROUND, efficiency_view, runs_view
 from thermograd.store.runs.catalogue import Run, default_runs_dir, list_runs
 
 if TYPE_CHECKING:
@@ -76,10 +76,10 @@ def _connect(runs: list[Run], memory_limit: str | None, damaged: dict[Path, int]
         config |= {"memory_limit": memory_limit, "threads": min(os.cpu_count() or 1, _MOST_THREADS)}
     connection = duckdb.connect(config=config)
     connection.execute("SET TimeZone = 'UTC'")
-    connection.register("runs", RunsSource(runs))
+    connection.register("runs", runs_view(runs))
     datasets = {kind: _dataset(runs, kind, damaged) for kind in KINDS}
     sources = {f"{kind}s": dataset for kind, dataset in datasets.items()}
-    for view, source in (sources | {"efficiency": EfficiencySource(datasets["sample"], runs)}).items():
+    for view, source in (sources | {"efficiency": efficiency_view(datasets["sample"], runs)}).items():
         connection.register(f"_{view}", source)
         connection.execute(
             f"CREATE VIEW {view} AS SELECT run_id, make_timestamp_ns(time_ns) AS time, "

@@ -28,20 +28,10 @@ _START_S = 10.0  # starting the child and opening the runs is not the query's ti
 
 
 def query_untrusted(sql: str, runs: Path, timeout_s: float = 10.0) -> pa.Table:
-    """Answer one SELECT or EXPLAIN from somebody who is not trusted.
+    """Answer one SELECT or EXPLAIN from somebody who is not trusted, in so much time and processor time.
 
-    Parameters
-    ----------
-    sql, runs
-        The query, and the directory of runs.
-    timeout_s
-        Seconds of time, and of processor time, that it may take.
-
-    Raises
-    ------
-    QueryError
-        As `thermograd.store.query.connection.query`; also where a limit was hit, the result is larger than
-        256 MB, or the platform has no resource limits.
+    Raises QueryError as `thermograd.store.query.connection.query` does, and where a limit was hit, the
+    result is larger than 256 MB, or the platform has no resource limits.
     """
     request = json.dumps({"sql": sql, "runs": str(runs), "timeout_s": timeout_s, "parent": os.getpid()})
     command = [sys.executable, "-P", "-m", "thermograd.store.query.sandbox"]

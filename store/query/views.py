@@ -1,7 +1,7 @@
 """The views and macros of `query`: alignment, surroundings of an alert, efficiency, the table of runs."""
 
-from collections.abc import Iterable
-from functools import cached_property
+from collections.abc import Callable, Iterable
+from functools import cache
 
 import pyarrow as pa
 import pyarrow.dataset as ds
@@ -26,16 +26,23 @@ _RUNS_SCHEMA = pa.schema(
 )
 
 
-class RunsSource:
-    """The facts of the runs as Arrow data, gathered when a query asks for them: state takes looking."""
+class LazyTable:
+    """Arrow data that are computed when a query scans them."""
 
-    def __init__(self, runs: list[Run]) -> None:
-        self._runs = runs
+    def __init__(self, schema: pa.Schema, compute: Callable[[], pa.Table]) -> None:
+        self._schema, self._compute = schema, compute
 
     def __arrow_c_schema__(self) -> object:
-        return _RUNS_SCHEMA.__arrow_c_schema__()
+        return self._schema.__arrow_c_schema__()
 
     def __arrow_c_stream__(self, requested_schema: object | None = None) -> object:
+        return self._compute().__arrow_c_stream__(requested_schema)
+
+
+def runs_view(runs: list[Run]) -> LazyTable:
+    """Return the facts of the runs, gathered anew at every scan: state takes looking."""
+
+    def compute() -> pa.Table:
         rows = [
             {
                 "run_id": run.run_id,
@@ -47,9 +54,11 @@ class RunsSource:
                 "host": run.facts.get("host"),
                 "source": run.facts.get("source"),
             }
-            for run in self._runs
+            for run in runs
         ]
-        return pa.Table.from_pylist(rows, _RUNS_SCHEMA).__arrow_c_stream__(requested_schema)
+        return pa.Table.from_pylist(rows, _RUNS_SCHEMA)
+
+    return LazyTable(_RUNS_SCHEMA, compute)
 
 
 # The rule of DESIGN.md section 4, in SQL: of the samples at one time the one logged last, then the
@@ -120,31 +129,23 @@ ORDER BY h.run_id, h.time_ns, h.kind
 """
 
 
-class EfficiencySource:
-    """Arrow data that are computed at the first scan, and only then."""
+def efficiency_view(samples: ds.Dataset, runs: Iterable[Run]) -> LazyTable:
+    """Return the efficiency of every sample, computed at the first scan."""
+    devices = {run.run_id: run.facts.get("devices", {}) for run in runs}
 
-    def __init__(self, samples: ds.Dataset, runs: Iterable[Run]) -> None:
-        self._samples = samples
-        self._devices = {run.run_id: run.facts.get("devices", {}) for run in runs}
-
-    def __arrow_c_schema__(self) -> object:
-        return SCHEMA.__arrow_c_schema__()
-
-    def __arrow_c_stream__(self, requested_schema: object | None = None) -> object:
-        return self._table.__arrow_c_stream__(requested_schema)
-
-    @cached_property
-    def _table(self) -> pa.Table:
+    @cache
+    def compute() -> pa.Table:
         identity = ["run_id", "writer", "seq", "device"]
-        table = self._samples.to_table(columns=[*identity, *INPUT])
+        table = samples.to_table(columns=[*identity, *INPUT])
         table = table.sort_by([(name, "ascending") for name in ("run_id", "device", "time_ns", "seq")])
-        parts = []
+        parts = [SCHEMA.empty_table()]
         pairs = table.group_by(["run_id", "device"]).aggregate([]).to_pylist()
         for run_id, device in sorted((pair["run_id"], pair["device"]) for pair in pairs):
-            mask = (ds.field("run_id") == run_id) & (ds.field("device") == device)
-            part = table.filter(mask)
-            derived = efficiency_of(self._devices.get(run_id, {}).get(device, {}), part)
+            part = table.filter((ds.field("run_id") == run_id) & (ds.field("device") == device))
+            derived = efficiency_of(devices.get(run_id, {}).get(device, {}), part)
             columns = part.select([*identity, "time_ns"]).to_pylist()
             rows = [a | b for a, b in zip(columns, derived, strict=True)]
             parts.append(pa.Table.from_pylist(rows, SCHEMA))
-        return pa.concat_tables(parts) if parts else SCHEMA.empty_table()
+        return pa.concat_tables(parts)
+
+    return LazyTable(SCHEMA, compute)

@@ -50,10 +50,7 @@ class WholeRun:
 def whole_run(runs_dir: Path, name: str, facts: dict[str, Any], what: str) -> Iterator[WholeRun]:
     """Create a run, seal what the block appends to it, and only then let it appear.
 
-    Raises
-    ------
-    LogError
-        If an event of `what` could not be written; nothing is left behind then.
+    Raises LogError if an event of `what` could not be written; nothing is left behind then.
     """
     from thermograd.store.log.seal import seal_run
 

@@ -56,11 +56,8 @@ class AlertPolicy:
                 f"minimum={minimum!r}, cooldown_s={cooldown_s!r}; expected one of {', '.join(SEVERITIES)}, "
                 "and seconds >= 0"
             )
-        self._least, self._cooldown_ns, self._only = (
-            gravity(minimum),
-            round(cooldown_s * 1e9),
-            frozenset(only),
-        )
+        self._least, self._only = gravity(minimum), frozenset(only)
+        self._cooldown_ns = round(cooldown_s * 1e9)
         self._last: dict[tuple[str, str, str], _Admitted] = {}
         self.held_back = 0
 

@@ -7,6 +7,7 @@ flapping.
 
 from collections import deque
 from collections.abc import Callable, Mapping
+from functools import partial
 from math import isfinite
 from typing import Any, Protocol
 
@@ -40,71 +41,65 @@ class Rule(Protocol):
         """Learn one event's values; return the alerts that begin with it."""
 
 
-class _MetricRule:
-    """Watches one metric of a writer's steps by a detector with episodes."""
+class DetectorRule:
+    """Watches one metric of a writer's steps by a detector with episodes.
 
-    def __init__(self, metric: str, alert: str, detector: Any) -> None:
+    `describe` returns severity, sentence and value of an episode that begins, None where it is not told.
+    """
+
+    def __init__(
+        self,
+        metric: str,
+        alert: str,
+        detector: SpikeDetector | LevelShift,
+        describe: Callable[[Any, str, float], tuple[str, str, float] | None],
+    ) -> None:
         self.name = f"{alert} on {metric}"
-        self._metric, self._alert, self._detector = metric, alert, detector
+        self._metric, self._alert, self._detector, self._describe = metric, alert, detector, describe
 
     def update(self, values: Mapping[str, Any]) -> list[Alert]:
         """Learn one step; one without the metric changes nothing."""
-        x = values.get(self._metric)
+        x, detector = values.get(self._metric), self._detector
         if x is None:
             return []
-        self._detector.update(x)
-        return self._begin(values, float(x)) if self._detector.episode_started else []
-
-    def _begin(self, values: Mapping[str, Any], x: float) -> list[Alert]:
-        raise NotImplementedError
-
-    def _to_alert(
-        self, values: Mapping[str, Any], severity: str, sentence: str, value: float | None
-    ) -> list[Alert]:
-        detector = self._detector
-        found = {
-            "score": detector.score,
-            "threshold": detector.threshold,
-            "definition": detector.definition_id,
-        }
-        message = at_step(values) + sentence
-        return [alert_from(values, self._alert, severity, message, metric=self._metric, value=value, **found)]
-
-
-class SpikeRule(_MetricRule):
-    """Alerts ``spike.grad`` and ``spike.loss``: warning, critical from `critical_score` deviations on."""
-
-    def __init__(
-        self, metric: str, alert: str, detector: SpikeDetector | None = None, critical_score: float = 10.0
-    ) -> None:
-        super().__init__(metric, alert, detector or SpikeDetector())
-        self._critical_score = critical_score
-
-    def _begin(self, values: Mapping[str, Any], x: float) -> list[Alert]:
-        score, level, ratio = self._detector.score, self._detector.level, self._detector.level_ratio
-        how = f"{ratio:.3g}x" if ratio is not None and ratio > 0 else "above"
-        z = "" if score is None else f" (z = {score:.3g})"
-        sentence = f"{self._metric} {x:.3g} is {how} the recent level {level:.3g}{z}"
-        is_critical = score is not None and score >= self._critical_score
-        return self._to_alert(values, "critical" if is_critical else "warning", sentence, x)
-
-
-class ShiftRule(_MetricRule):
-    """Alert ``shift.grad``: the level itself has grown."""
-
-    def __init__(self, metric: str, alert: str, detector: LevelShift | None = None) -> None:
-        super().__init__(metric, alert, detector or LevelShift())
-
-    def _begin(self, values: Mapping[str, Any], x: float) -> list[Alert]:
-        detector = self._detector
-        if not detector.recent or not detector.level:
+        detector.update(x)
+        told = self._describe(detector, self._metric, float(x)) if detector.episode_started else None
+        if told is None:
             return []
-        sentence = (
-            f"{self._metric} has grown: the median of the last {detector.fast_steps} steps is "
-            f"{detector.recent:.3g}, {detector.recent / detector.level:.3g}x that of the last "
-            f"{detector.slow_steps} ({detector.level:.3g})"
-        )
-        return self._to_alert(values, "warning", sentence, detector.recent)
+        severity, sentence, value = told
+        return [
+            alert_from(
+                values,
+                self._alert,
+                severity,
+                at_step(values) + sentence,
+                metric=self._metric,
+                value=value,
+                score=detector.score,
+                threshold=detector.threshold,
+                definition=detector.definition_id,
+            )
+        ]
+
+
+def _spike(detector: SpikeDetector, metric: str, x: float, critical_score: float) -> tuple[str, str, float]:
+    """Describe a spike: a warning, critical from `critical_score` deviations on."""
+    score, ratio = detector.score, detector.level_ratio
+    how = f"{ratio:.3g}x" if ratio is not None and ratio > 0 else "above"
+    z = "" if score is None else f" (z = {score:.3g})"
+    severity = "critical" if score is not None and score >= critical_score else "warning"
+    return severity, f"{metric} {x:.3g} is {how} the recent level {detector.level:.3g}{z}", x
+
+
+def _level_shift(detector: LevelShift, metric: str, x: float) -> tuple[str, str, float] | None:
+    recent, level = detector.recent, detector.level
+    if not recent or not level:
+        return None
+    sentence = (
+        f"{metric} has grown: the median of the last {detector.fast_steps} steps is {recent:.3g}, "
+        f"{recent / level:.3g}x that of the last {detector.slow_steps} ({level:.3g})"
+    )
+    return "warning", sentence, recent
 
 
 class FindingRule:
@@ -319,20 +314,22 @@ def step_rules(settings: Settings) -> list[Rule]:
     """Return fresh rules for the steps of one writer."""
     nonfinite_steps, zero_steps = settings.nonfinite.quiet_steps, settings.zero_grad.quiet_steps
     return [
-        _spike_rule("grad_norm", "spike.grad", settings.spike),
-        _spike_rule("loss", "spike.loss", settings.spike),
-        ShiftRule("grad_norm", "shift.grad", LevelShift(**asdict(settings.shift))),
+        _spike_rule("grad_norm", "spike.grad", settings.spike, settings.spike.grad_ratio),
+        _spike_rule("loss", "spike.loss", settings.spike, settings.spike.loss_ratio),
+        DetectorRule("grad_norm", "shift.grad", LevelShift(**asdict(settings.shift)), _level_shift),
         FindingRule("grad_norm", "nonfinite", _nonfinite, nonfinite_steps),
         FindingRule("loss", "nonfinite", _nonfinite, nonfinite_steps),
         FindingRule("grad_norm", "zero_grad", _zero, zero_steps),
     ]
 
 
-def _spike_rule(metric: str, alert: str, section: SpikeSettings) -> SpikeRule:
-    given = asdict(section)
-    ratios = {"spike.grad": given.pop("grad_ratio"), "spike.loss": given.pop("loss_ratio")}
-    critical_score = given.pop("critical_score")
-    return SpikeRule(metric, alert, SpikeDetector(ratio=ratios[alert], **given), critical_score)
+def _spike_rule(metric: str, alert: str, section: SpikeSettings, ratio: float) -> DetectorRule:
+    given = asdict(section) | {"ratio": ratio}
+    for name in ("grad_ratio", "loss_ratio", "critical_score"):
+        del given[name]
+    return DetectorRule(
+        metric, alert, SpikeDetector(**given), partial(_spike, critical_score=section.critical_score)
+    )
 
 
 def device_rules(device: str, facts: Mapping[str, Any], settings: Settings) -> list[Rule]:

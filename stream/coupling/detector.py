@@ -29,37 +29,55 @@ _STRENGTH_RATE = 0.005
 _FORTUNE_MOST, _FORTUNE_LEAST = 1e200, 1e-200  # keeps products away from overflow and denormals
 
 
-class CouplingBank:
-    """The e-detector of one training signal with several sensors at once.
+class CouplingMonitor(base.Estimator):  # type: ignore[misc]  # river ships no types
+    """Raises an alarm when what is new in x goes along with what is new in y.
 
-    Several pairs share one guarantee: the alarm is raised by the *mean* of the pairs' e-values, which is
-    an e-value again, so it comes at most once in `alarm_ticks` ticks of uncoupled data for all pairs
+    To be fed once per tick, 1 s by convention: x is, say, the logarithm of the gradient norm, y a
+    sensor. Level, trend and own memory of both are predicted and taken off, so two series that merely
+    rise together are no coupling. Nothing is learnt from what is not finite, and no bet is placed on it.
+
+    Several sensors y share one guarantee: the alarm is raised by the *mean* of their e-values, which is
+    an e-value again, so it comes at most once in `alarm_ticks` ticks of uncoupled data for all of them
     together. After an alarm the bets begin anew.
 
-    There are `sensors` sensors y, and `drivers` drivers that are regressed out of x and every y.
-    `alarm_ticks` is the mean number of ticks between false alarms, at least; the default is three days at
-    1 Hz: with one day about one false alarm a day is what is seen, for the bound is nearly sharp. Lags go
-    from -`max_lag` to `max_lag` ticks; above 0: x leads. No bet is placed in the first `warmup_ticks`.
-    `order`, `forgetting`, `scale_rate`, `mean_rate` and `driver_lags` are of the predictions, see
-    `thermograd.stream.coupling.innovations.Innovations`.
+    Parameters
+    ----------
+    drivers
+        Number of common drivers (learning rate, load ...) given to `update`, to be regressed out of x and y.
+    alarm_ticks
+        Alarm at this e-value; on uncoupled data alarms are at least so many ticks apart, in the mean. The
+        default is three days at 1 Hz: with one day about one false alarm a day is what is seen, for the
+        bound is nearly sharp.
+    max_lag, warmup_ticks
+        Largest lag, in ticks, in either direction; ticks before the first bet.
+    order, forgetting, scale_rate, mean_rate, driver_lags
+        Of the predictions, see `thermograd.stream.coupling.innovations.Innovations`.
+    sensors
+        Number of series y.
 
     Attributes
     ----------
-    detected
-        Whether this tick raised the alarm.
-    e_value
-        Mean e-value of the pairs: what `alarm_ticks` is compared with; at an alarm, what raised it.
-    e_values, run_e_values
-        Shape (sensors,): e-values since the last alarm; and those of bets that ran from the start of the
-        run without restart. If no pair is coupled, the mean of these ever reaches 20 in at most 5 % of
-        runs, however long. They stop at 1e200.
-    alarms
-        Alarms so far.
+    detected, alarms
+        Whether the latest tick raised the alarm; alarms so far.
+    e_values, e_value
+        What the bets begun since the last alarm are worth, shape (sensors,); and the mean over the sensors
+        seen so far: `alarm_ticks` or more is the alarm.
+
+    Examples
+    --------
+    >>> from random import Random
+    >>> random, monitor, noise = Random(1), CouplingMonitor(), [0.0] * 5
+    >>> for tick in range(1500):
+    ...     noise = [random.gauss(0.0, 1.0), *noise[:4]]
+    ...     monitor.update(noise[0], noise[3] + random.gauss(0.0, 1.0))
+    ...     if monitor.detected:
+    ...         break
+    >>> monitor.detected, monitor.lag, monitor.e_value >= 259_200
+    (True, 3, True)
     """
 
     def __init__(
         self,
-        sensors: int,
         drivers: int = 0,
         alarm_ticks: float = 259_200.0,
         max_lag: int = 12,
@@ -69,13 +87,14 @@ class CouplingBank:
         scale_rate: float = 0.01,
         mean_rate: float = 0.002,
         driver_lags: int = 1,
+        sensors: int = 1,
     ) -> None:
         if not (alarm_ticks > 1 and max_lag >= 1 and order >= 1 and 0.9 <= forgetting <= 1.0):
             raise ValueError(
                 f"alarm_ticks={alarm_ticks!r}, max_lag={max_lag!r}, order={order!r}, "
                 f"forgetting={forgetting!r}; expected > 1, >= 1, >= 1, 0.9 to 1"
             )
-        self.drivers = drivers
+        self.drivers, self.sensors = drivers, sensors
         self.alarm_ticks, self.max_lag, self.warmup_ticks = alarm_ticks, max_lag, warmup_ticks
         self.order, self.forgetting, self.driver_lags = order, forgetting, driver_lags
         self.scale_rate, self.mean_rate = scale_rate, mean_rate
@@ -104,18 +123,40 @@ class CouplingBank:
 
     @property
     def run_e_values(self) -> Floats:
-        """E-values since the start of the run, without restart; shape (sensors,)."""
+        """E-values of bets that were never begun anew, shape (sensors,); they stop at 1e200."""
         return _mean(self._fortune)
 
     @property
     def run_e_value(self) -> float:
-        """Mean of `run_e_values` over the sensors that have been seen."""
+        """Mean of `run_e_values` over the sensors seen so far.
+
+        It reaches 20 in at most 5 % of uncoupled runs, at whatever time one looks.
+        """
         return self._overall(self.run_e_values)
 
-    def update(self, x: float, ys: Sequence[float] | Floats, drivers: Sequence[float] | Floats = ()) -> None:
-        """Learn one tick; NaN stands for what is not known."""
+    @property
+    def lag(self) -> int:
+        """Ticks by which y follows x where the evidence is strongest; below 0: y comes first."""
+        return self.strongest()[1]
+
+    @property
+    def strength(self) -> float:
+        """Correlation of the innovations at `lag`, recently."""
+        return self.strongest()[2]
+
+    def update(
+        self,
+        x: float | None,
+        y: float | Sequence[float | None] | None,
+        drivers: Sequence[float | None] = (),
+    ) -> None:
+        """Learn one tick, y as many values as `sensors`; None, NaN and infinity are what is not known."""
+        if len(drivers) != self.drivers:
+            raise ValueError(f"{len(drivers)} drivers given; this monitor was made for {self.drivers}")
+        ys = y if isinstance(y, Sequence) else (y,)
+        given = [_known(value) for value in (x, *ys)]
         self._ticks += 1
-        innovations = self._innovations.update((x, *ys), drivers)
+        innovations = self._innovations.update(given, [_known(value) for value in drivers])
         self._recent[1:] = self._recent[:-1].copy()
         self._recent[0] = innovations
         if self.detected:
@@ -182,87 +223,6 @@ def _mean(cells: Floats) -> Floats:
     total: Floats = np.add.reduce(np.add.reduce(cells, axis=0), axis=0)
     total /= cells.shape[0] * cells.shape[1]
     return total
-
-
-class CouplingMonitor(CouplingBank, base.Estimator):  # type: ignore[misc]  # river ships no types
-    """Raises an alarm when what is new in x goes along with what is new in y.
-
-    To be fed once per tick, 1 s by convention: x is, say, the logarithm of the gradient norm, y a
-    sensor. Level, trend and own memory of both are predicted and taken off, so two series that merely
-    rise together are no coupling. Nothing is learnt from what is not finite, and no bet is placed on it.
-
-    Parameters
-    ----------
-    drivers
-        Number of common drivers (learning rate, load ...) given to `update`, to be regressed out.
-    alarm_ticks
-        Alarm at this e-value; on uncoupled data alarms are at least so many ticks apart, in the mean
-        (the default is three days at 1 Hz).
-    max_lag, warmup_ticks
-        Largest lag, in ticks, in either direction; ticks before the first bet.
-    order, forgetting, scale_rate, mean_rate, driver_lags
-        Of the predictions, see `thermograd.stream.coupling.innovations.Innovations`.
-
-    Attributes
-    ----------
-    detected, alarms
-        Whether the latest tick raised the alarm, whereupon the bets begin anew; alarms so far.
-    e_value
-        What the bets begun since the last alarm are worth; `alarm_ticks` or more is the alarm.
-    run_e_value
-        What bets that were never begun anew are worth. It reaches 20 in at most 5 % of uncoupled runs,
-        at whatever time one looks.
-    lag, strength
-        Ticks by which y follows x where the evidence is strongest (below 0: y comes first), and the
-        correlation of the innovations there, recently.
-
-    Examples
-    --------
-    >>> from random import Random
-    >>> random, monitor, noise = Random(1), CouplingMonitor(), [0.0] * 5
-    >>> for tick in range(1500):
-    ...     noise = [random.gauss(0.0, 1.0), *noise[:4]]
-    ...     monitor.update(noise[0], noise[3] + random.gauss(0.0, 1.0))
-    ...     if monitor.detected:
-    ...         break
-    >>> monitor.detected, monitor.lag, monitor.e_value >= 259_200
-    (True, 3, True)
-    """
-
-    def __init__(
-        self,
-        drivers: int = 0,
-        alarm_ticks: float = 259_200.0,
-        max_lag: int = 12,
-        warmup_ticks: int = 120,
-        order: int = 4,
-        forgetting: float = 0.999,
-        scale_rate: float = 0.01,
-        mean_rate: float = 0.002,
-        driver_lags: int = 1,
-    ) -> None:
-        super().__init__(
-            1, drivers, alarm_ticks, max_lag, warmup_ticks, order, forgetting, scale_rate, mean_rate,
-            driver_lags,
-        )  # fmt: skip
-
-    @property
-    def lag(self) -> int:
-        """Ticks by which y follows x where the evidence is strongest."""
-        return self.of(0)[0]
-
-    @property
-    def strength(self) -> float:
-        """Correlation of the innovations at `lag`, recently."""
-        return self.of(0)[1]
-
-    def update(  # type: ignore[override]  # one y
-        self, x: float | None, y: float | None, drivers: Sequence[float | None] = ()
-    ) -> None:
-        """Learn one tick; None, NaN and infinity stand for what is not known."""
-        if len(drivers) != self.drivers:
-            raise ValueError(f"{len(drivers)} drivers given; this monitor was made for {self.drivers}")
-        super().update(_known(x), (_known(y),), [_known(value) for value in drivers])
 
 
 def _known(value: float | None) -> float:

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 from msgspec.structs import asdict
 from thermograd.store.columns import signal
 from thermograd.stream.alerts.alert import Alert, alert_from
-from thermograd.stream.coupling.detector import CouplingBank
+from thermograd.stream.coupling.detector import CouplingMonitor
 from thermograd.stream.join.grid_ticks import DRIVERS, SENSORS, Tick
 from thermograd.stream.settings import CouplingSettings
 
@@ -48,8 +48,7 @@ class CouplingRule:
         self.definition = (
             f"coupling/1({given},{devices=!r},sensors={'+'.join(SENSORS)},drivers={'+'.join(DRIVERS)})"
         )
-        self._bank = CouplingBank(
-            len(SENSORS),
+        self._monitor = CouplingMonitor(
             len(DRIVERS),
             section.alarm_s * devices,
             section.max_lag_s,
@@ -57,16 +56,17 @@ class CouplingRule:
             section.order,
             section.forgetting,
             driver_lags=section.driver_lags,
+            sensors=len(SENSORS),
         )
         self._since_alarm: int | None = None
 
     def update(self, tick: Tick) -> list[Alert]:
         """Learn one tick; return the alert that begins with it, if any."""
-        bank = self._bank
-        bank.update(tick.x, tick.sensors, tick.drivers)
+        monitor = self._monitor
+        monitor.update(tick.x, tick.sensors, tick.drivers)
         if self._since_alarm is not None:
             self._since_alarm += 1
-        if not bank.detected:
+        if not monitor.detected:
             return []
         begins = self._since_alarm is None or self._since_alarm > self._section.quiet_s
         self._since_alarm = 0
@@ -74,18 +74,19 @@ class CouplingRule:
 
     def pairs(self) -> dict[str, CouplingEvidence]:
         """Return what is known of each sensor that has been seen, by its column."""
-        bank = self._bank
-        run = bank.run_e_values.tolist()
+        monitor = self._monitor
+        run = monitor.run_e_values.tolist()
         found = {}
         for at, name in enumerate(SENSORS):
-            if bank.seen[at]:
-                lag, strength = bank.of(at)
-                found[name] = CouplingEvidence(float(bank.e_values[at]), run[at], strength, lag)
+            if monitor.seen[at]:
+                lag, strength = monitor.of(at)
+                found[name] = CouplingEvidence(float(monitor.e_values[at]), run[at], strength, lag)
         return found
 
     def _to_alert(self, tick: Tick, cause: Mapping[str, Any]) -> Alert:
-        bank = self._bank
-        sensor, lag, strength = bank.strongest()
+        monitor = self._monitor
+        sensor, lag, strength = monitor.strongest()
+        e_value = float(monitor.e_values[sensor])
         column = SENSORS[sensor]
         name = signal(column).name
         apart_h = self._section.alarm_s / 3600.0
@@ -97,7 +98,7 @@ class CouplingRule:
             "coupling",
             "warning",
             f"{self._device}: log(grad_norm) and {name} move together ({order}; correlation of what is new "
-            f"in them {strength:+.2f}, e-value {float(bank.e_values[sensor]):.2g}). On uncoupled data such "
+            f"in them {strength:+.2f}, e-value {e_value:.2g}). On uncoupled data such "
             f"an alert comes at most once in {apart_h:.3g} h. Look for a common cause that is "
             "not recorded (length of sequences, evaluation, data loading), then at "
             f"`thermograd analyze RUN --y {asked}`",
@@ -105,7 +106,7 @@ class CouplingRule:
             device=self._device,
             metric="grad_norm",
             value=strength,
-            score=bank.e_value,
-            threshold=bank.alarm_ticks,
+            score=monitor.e_value,
+            threshold=monitor.alarm_ticks,
             definition=self.definition,
         )

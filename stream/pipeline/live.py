@@ -149,7 +149,7 @@ class _LiveLayer:
                 self._record(self._monitor.process(event))
         self._mark_late()
         if self._exporter is not None:
-            self._exporter.publish(events, self._monitor)
+            self._exporter.publish(events, self._monitor.pairs)
 
     def _record(self, alerts: Iterable[dict[str, Any]]) -> None:
         for alert in alerts:
@@ -172,16 +172,16 @@ class _LiveLayer:
             self._append("mark", **mark)
 
     def _give_account(self) -> None:
-        monitor = self._monitor
+        pairs = self._monitor.pairs
         account = {
-            "joined": monitor.joined,
-            "unmatched": monitor.unmatched,
-            "late": monitor.late,
-            "coupling": [[*pair, *known] for pair, known in monitor.coupling().items()],
+            "joined": pairs.join.joined,
+            "unmatched": pairs.join.unmatched,
+            "late": pairs.join.late,
+            "coupling": [[*pair, *known] for pair, known in pairs.coupling().items()],
             **self._notifier.account(),
         }
         self._append("mark", mark="note", text="the stream layer's own account", detail=json.dumps(account))
-        for failure in monitor.failures:
+        for failure in self._monitor.failures:
             self._append("mark", mark="error", text=failure)
 
 

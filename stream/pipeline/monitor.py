@@ -8,7 +8,6 @@ from thermograd.store.events import SCHEMA_VERSION, Event
 from thermograd.stream.alerts.alert import Alert
 from thermograd.stream.alerts.policy import is_raised
 from thermograd.stream.alerts.rules import Rule, device_rules, step_rules
-from thermograd.stream.join.coupling_alerts import CouplingEvidence
 from thermograd.stream.join.device_pairs import DevicePairs
 from thermograd.stream.join.distributed_ranks import RankGroups
 from thermograd.stream.join.lateness import LateEvents
@@ -27,8 +26,8 @@ class Monitor:
     bit, however the writers' events are interleaved; only the order in which the alerts come out
     differs, and `digest` does not depend on it.
 
-    Steps of rank 0 (or of no rank) are joined with each device's samples, see `DevicePairs`; `correlations`
-    and `coupling` say what came of it. Marks of a writer that writes steps are heartbeats.
+    Steps of rank 0 (or of no rank) are joined with each device's samples. Marks of a writer that writes steps
+    are heartbeats.
 
     An exception in a rule, from river or our own, disables that rule for that series and is told in
     `failures`; all others go on.
@@ -46,6 +45,9 @@ class Monitor:
 
     Attributes
     ----------
+    pairs
+        `DevicePairs`: ``correlations()``, ``coupling()``, and in ``join`` the counts ``joined``,
+        ``unmatched`` (rows of step and device) and ``late`` (events that came too late to be joined).
     failures
         One sentence for every rule that was disabled.
 
@@ -74,31 +76,8 @@ class Monitor:
         self._seen: dict[tuple[str, str], int] = {}
         self._left_out = left_out or LateEvents()
         self._ranks = RankGroups(world_size, settings.join.lateness_s, left_out=self._left_out)
-        self._pairs = DevicePairs(self._devices, settings, self._left_out, self._disable)
+        self.pairs = DevicePairs(self._devices, settings, self._left_out, self._disable)
         self._joins = True
-
-    @property
-    def joined(self) -> int:
-        """Rows of step and device that have a sample within the tolerance."""
-        return self._pairs.join.joined
-
-    @property
-    def unmatched(self) -> int:
-        """Rows of step and device without a sample within the tolerance."""
-        return self._pairs.join.unmatched
-
-    @property
-    def late(self) -> int:
-        """Events that came too late to be joined."""
-        return self._pairs.join.late
-
-    def correlations(self) -> dict[tuple[str, str, str], float | None]:
-        """Return the rolling correlation of each (metric, device, hardware column), None where none."""
-        return self._pairs.correlations()
-
-    def coupling(self) -> dict[tuple[str, str, str], CouplingEvidence]:
-        """Return e-values, strength and lag of each (metric, device, hardware column) seen so far."""
-        return self._pairs.coupling()
 
     def late_mark(self, at_end: bool = False) -> dict[str, Any] | None:
         """Return a mark that says what was too late since the last one; None if nothing was.
@@ -158,7 +137,7 @@ class Monitor:
         if not self._joins:
             return []
         try:
-            return take(self._pairs, *what)
+            return take(self.pairs, *what)
         except BaseException as error:  # noqa: BLE001  # as above: recording must go on
             self._disable("the join of steps with samples", error)
             self._joins = False

@@ -79,7 +79,7 @@ class Replay:
 
     def sentence(self, check: bool) -> str:
         """Return in a line what came out, and whether it is what was recorded."""
-        count = self.monitor
+        count = self.monitor.pairs.join
         text = f"{len(self.alerts)} alerts; {count.joined} steps joined, {count.unmatched} without a sample"
         if count.late:
             text += f", {count.late} events too late"

@@ -36,11 +36,7 @@ _DEVICE_GAUGES = {
     "memory_used_bytes": ("memory_used_bytes", 1.0, "Memory in use."),
     "fan_pct": ("fan_ratio", 0.01, "Intended fan speed."),
 }
-_THROTTLED = {
-    "throttled_thermal_ns": "thermal",
-    "throttled_power_ns": "power",
-    "throttled_brake_ns": "brake",
-}
+_THROTTLED = {f"throttled_{reason}_ns": reason for reason in ("thermal", "power", "brake")}
 _COUNTS = {
     "joined": ("joined_rows", "Steps joined with a sample of a device."),
     "unmatched": ("unmatched_rows", "Steps without a sample of a device."),
@@ -67,10 +63,7 @@ class Exporter:
         self, devices: Mapping[str, Mapping[str, Any]] | None = None, run: Mapping[str, Any] | None = None
     ) -> None:
         self._devices = dict(devices or {})
-        self._run = {
-            "run_id": printable((run or {}).get("run_id") or ""),
-            "name": printable((run or {}).get("name") or ""),
-        }
+        self._run = {name: printable((run or {}).get(name) or "") for name in ("run_id", "name")}
         self._lock = threading.Lock()
         self._steps: dict[str, Mapping[str, Any]] = {}
         self._samples: dict[str, Mapping[str, Any]] = {}
@@ -100,15 +93,15 @@ class Exporter:
         with self._lock:
             self._alerts[str(alert["alert"]), str(alert["severity"])] += 1
 
-    def publish(self, events: Iterable[Event], monitor: Any = None) -> None:
-        """Take in what has happened since the last call, and the present state of the `Monitor`, if any."""
+    def publish(self, events: Iterable[Event], pairs: Any = None) -> None:
+        """Take in what has happened since the last call, and the monitor's `DevicePairs`, if any."""
         with self._lock:
             for event in events:
                 self._learn(event)
-            if monitor is not None:
-                self._counts |= {name: getattr(monitor, name) for name in ("joined", "unmatched", "late")}
-                self._correlations = monitor.correlations()
-                self._e_values = {pair: known.run_e_value for pair, known in monitor.coupling().items()}
+            if pairs is not None:
+                self._counts |= {name: getattr(pairs.join, name) for name in ("joined", "unmatched", "late")}
+                self._correlations = pairs.correlations()
+                self._e_values = {pair: known.run_e_value for pair, known in pairs.coupling().items()}
 
     def _learn(self, event: Event) -> None:
         values = event.values

@@ -72,9 +72,9 @@ class WatchState:
             elif event.kind == "sample" and event.values.get("device") is not None:
                 self._learn_sample(str(event.values["device"]), event.values)
             self._found.extend(self._monitor.process(event))
-        self._correlations = self._monitor.correlations()
+        self._correlations = self._monitor.pairs.correlations()
         self._evidence = {}
-        for (_, device, _), pair in self._monitor.coupling().items():
+        for (_, device, _), pair in self._monitor.pairs.coupling().items():
             self._evidence.setdefault(device, []).append(pair.run_e_value)
 
     def _learn_step(self, values: Mapping[str, Any]) -> None:

@@ -41,7 +41,6 @@ RESULTS = {
     "Episode": ("started", "active"),
     "RollingCorrelation": ("get",),
     "CouplingMonitor": ("detected", "e_value", "run_e_value", "strength", "lag"),
-    "CouplingBank": ("detected", "e_value", "run_e_value"),
     "Innovations": ("known", "frozen"),
     "Standardizer": (),
     "ThrottleDetector": ("state", "clock_loss", "usual_clock_mhz", "thermal_share", "brake_share"),
@@ -57,10 +56,8 @@ def test_the_set_that_is_checked_is_the_set_that_there_is():
 
 def make(name):
     of = FOUND[name]
-    if name == "CouplingBank":
-        return of(2, drivers=1, alarm_ticks=50.0)
     if of is CouplingMonitor:
-        return of(alarm_ticks=50.0)
+        return of(drivers=1, alarm_ticks=50.0, sensors=2)
     if name == "Standardizer":
         return of(3)
     if of is Innovations:
@@ -86,9 +83,9 @@ def inputs(name, count, seed=0):
             yield (y,)
         elif name == "Episode":
             yield (x > 5.3, x)
-        elif name in ("RollingCorrelation", "CouplingMonitor"):
+        elif name == "RollingCorrelation":
             yield (x, y)
-        elif name == "CouplingBank":
+        elif name == "CouplingMonitor":
             yield (x, [y, x + y], [y])
         elif name in ("Innovations", "Standardizer"):
             yield (array(x, y, x + y),)
@@ -194,7 +191,7 @@ def test_memory_does_not_grow_with_the_stream(name):
 @every
 def test_every_parameter_has_a_documented_default_that_is_immutable(name):
     of = FOUND[name]
-    needed = {"CouplingBank": 1, "Innovations": 1, "Standardizer": 1, "RankGroups": 1}
+    needed = {"Innovations": 1, "Standardizer": 1, "RankGroups": 1}
     parameters = list(inspect.signature(of).parameters.values())
     assert all(p.default is not p.empty for p in parameters[needed.get(name, 0) :])
     assert not any(isinstance(p.default, list | dict | set) for p in parameters)

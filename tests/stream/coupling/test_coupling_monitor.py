@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from river_contract import run_checks
 from thermograd.analysis.calibration.processes import NULLS, ar, autoregressive, cont, driver
-from thermograd.stream.coupling.detector import CouplingBank, CouplingMonitor
+from thermograd.stream.coupling.detector import CouplingMonitor
 from thermograd.stream.coupling.innovations import Innovations
 
 
@@ -180,7 +180,7 @@ def test_a_pickle_or_copy_in_mid_stream_goes_on_bit_for_bit():
 
 def test_several_sensors_share_one_guarantee_and_a_missing_one_costs_nothing():
     pair, noise = cont(np.random.default_rng(11), 1200, 0.5, 5), np.random.default_rng(12).normal(size=1200)
-    bank = CouplingBank(sensors=3)
+    bank = CouplingMonitor(sensors=3)
     for tick in range(1200):
         bank.update(float(pair.x[tick]), (float(noise[tick]), float(pair.y[tick]), math.nan))
         seen = bank.e_values[:2].sum() / 2
@@ -215,9 +215,9 @@ def test_a_driver_that_never_moves_does_not_blow_up_the_model():
 
 SCRIPT = """
 import hashlib, numpy as np
-from thermograd.stream.coupling.detector import CouplingBank
+from thermograd.stream.coupling.detector import CouplingMonitor
 noise = np.random.default_rng(0).standard_normal((900, 6))
-bank, seen = CouplingBank(3, 2), hashlib.sha256()
+bank, seen = CouplingMonitor(2, sensors=3), hashlib.sha256()
 for row in noise.tolist():
     bank.update(row[0], [row[1], row[2] + row[0], row[3]], row[4:])
     seen.update(bank.e_values.tobytes() + bank.run_e_values.tobytes())

@@ -38,7 +38,7 @@ def test_a_coupling_is_an_alert_that_says_all_there_is_to_know():
 def test_what_is_known_of_each_pair_can_be_asked_for_at_any_time():
     monitor = Monitor(settings=SOON)
     run(recording(), monitor)
-    found = monitor.coupling()
+    found = monitor.pairs.coupling()
     assert set(found) == {("grad_norm", "gpu", "temperature_c")}
     known = found["grad_norm", "gpu", "temperature_c"]
     assert known.lag_s == 4
@@ -69,7 +69,7 @@ def test_a_device_without_any_of_the_sensors_costs_no_monitor():
     ]
     monitor = Monitor()
     run(events, monitor)
-    assert monitor.coupling() == {}
+    assert monitor.pairs.coupling() == {}
 
 
 def test_a_monitor_that_fails_leaves_the_join_and_the_other_devices_alone(monkeypatch):
@@ -86,8 +86,8 @@ def test_a_monitor_that_fails_leaves_the_join_and_the_other_devices_alone(monkey
         monitor.process(each)
     monitor.close()
     assert monitor.failures == ["coupling of gpu was disabled: ZeroDivisionError: broken"]
-    assert monitor.joined == 1200
-    assert ("grad_norm", "other", "temperature_c") in monitor.coupling()
+    assert monitor.pairs.join.joined == 1200
+    assert ("grad_norm", "other", "temperature_c") in monitor.pairs.coupling()
 
 
 def test_a_spike_on_any_rank_is_one_alert():
@@ -110,7 +110,7 @@ def test_delivery_shuffled_within_the_bound_gives_the_same_digest(seed):
     expected = run(events, Monitor(settings=SOON, world_size=4))
     monitor = Monitor(settings=SOON, world_size=4)
     told = run(delivered(random.Random(seed), events, 1.9), monitor)
-    assert monitor.late == 0
+    assert monitor.pairs.join.late == 0
     assert {"coupling", "spike.grad", "spike.loss", "nonfinite"} == {alert["alert"] for alert in told}
     assert digest(told) == digest(expected)
 
@@ -127,20 +127,23 @@ def test_events_beyond_the_bound_are_in_the_log_and_the_replay_is_identical(seed
             marks.append(mark)
     live += monitor.close()
     marks.append(monitor.late_mark(at_end=True))
-    assert monitor.late > 100
+    assert monitor.pairs.join.late > 100
     log = list(events)
     log += [Event("alert", "agent", {**alert, "seq": i}) for i, alert in enumerate(live)]
     log += [event("mark", "agent", i, EPOCH + i, **mark) for i, mark in enumerate(marks)]
     replayed = replay_events(log, {}, SOON, 4)
     assert replayed.check()["identical"]
-    assert replayed.monitor.late == monitor.late
-    assert replayed.monitor.correlations() == monitor.correlations()
-    assert replayed.monitor.coupling() == monitor.coupling()
+    assert replayed.monitor.pairs.join.late == monitor.pairs.join.late
+    assert replayed.monitor.pairs.correlations() == monitor.pairs.correlations()
+    assert replayed.monitor.pairs.coupling() == monitor.pairs.coupling()
     repaired = replay_events(log, {}, SOON, 4, as_recorded=False)
     whole = Monitor(settings=SOON, world_size=4)
     assert digest(repaired.alerts) == digest(run(events, whole))
-    assert (repaired.monitor.late, repaired.monitor.correlations()) == (0, whole.correlations())
-    assert repaired.monitor.correlations() != replayed.monitor.correlations()
+    assert (repaired.monitor.pairs.join.late, repaired.monitor.pairs.correlations()) == (
+        0,
+        whole.pairs.correlations(),
+    )
+    assert repaired.monitor.pairs.correlations() != replayed.monitor.pairs.correlations()
 
 
 def test_what_was_written_after_the_live_layer_had_ended_is_left_out_of_the_replay_too():
@@ -162,9 +165,9 @@ def test_a_mark_of_a_training_writer_is_a_heartbeat():
     monitor.process(event("sample", "agent", 0, EPOCH, device="gpu", temperature_c=50.0))
     monitor.process(event("step", "r0", 0, EPOCH, step=1, rank=0, grad_norm=1.0))
     monitor.process(event("mark", "agent", 1, EPOCH + 9 * SECOND, mark="note"))
-    assert monitor.joined == 0
+    assert monitor.pairs.join.joined == 0
     monitor.process(event("mark", "r0", 0, EPOCH + 9 * SECOND, mark="checkpoint"))
-    assert monitor.joined == 1
+    assert monitor.pairs.join.joined == 1
 
 
 def test_collapse_of_the_efficiency_is_off_unless_configured():
@@ -193,7 +196,7 @@ def test_an_alert_that_is_turned_off_is_not_raised():
     settings = Settings(coupling=SOON.coupling, alerts=AlertSettings(off=("coupling",)))
     monitor = Monitor(settings=settings)
     assert [a for a in run(recording(), monitor) if a["alert"] == "coupling"] == []
-    assert monitor.coupling() != {}
+    assert monitor.pairs.coupling() != {}
 
 
 def test_a_left_out_record_belongs_to_a_replay_only():

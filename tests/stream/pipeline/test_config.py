@@ -8,7 +8,7 @@ from typing import get_args
 import pytest
 from msgspec.structs import fields
 from thermograd.store.errors import ConfigError
-from thermograd.stream.alerts.rules import SpikeRule, device_rules, step_rules
+from thermograd.stream.alerts.rules import device_rules, step_rules
 from thermograd.stream.level_shift import LevelShift
 from thermograd.stream.pipeline.config import live_settings, load_config, recorded_settings, variable_of
 from thermograd.stream.pipeline.config_text import settings_rows, settings_toml
@@ -160,8 +160,8 @@ def test_a_changed_setting_reaches_its_detector():
         "throttle": {"quiet_s": 9.0},
     }
     settings = recorded_settings(text)
-    spike = next(rule for rule in step_rules(settings) if isinstance(rule, SpikeRule))
-    assert (spike._detector.k, spike._critical_score) == (9.0, 3.0)
+    spike = step_rules(settings)[0]
+    assert (spike._detector.k, spike._describe.keywords) == (9.0, {"critical_score": 3.0})
     throttle, gap = device_rules("gpu", {}, settings)
     assert throttle._detector.quiet_s == 9.0
     assert "least_s=8.0" in gap.definition

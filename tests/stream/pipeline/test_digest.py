@@ -29,7 +29,7 @@ def fingerprint(events):
     """Alerts, and every number that could have become one."""
     monitor = Monitor(settings=SOON, world_size=4)
     alerts = told(events, monitor) + monitor.close()
-    numbers = repr((monitor.coupling(), monitor.correlations()))
+    numbers = repr((monitor.pairs.coupling(), monitor.pairs.correlations()))
     return digest(alerts) + hashlib.sha256(numbers.encode()).hexdigest()
 
 

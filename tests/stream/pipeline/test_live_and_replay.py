@@ -72,7 +72,7 @@ def test_live_alerts_and_their_replay_are_the_same_to_the_bit(tmp_path, monkeypa
     check = result.check()
     assert check["identical"] is True
     assert check["recorded"] == check["replayed"]
-    assert result.monitor.joined == 300
+    assert result.monitor.pairs.join.joined == 300
     assert "identical to the 2 recorded live" in result.sentence(True)
     assert len(lines) == 2
     assert lines[0].startswith("critical  spike.grad")

@@ -203,7 +203,7 @@ def test_a_pickle_in_mid_run_goes_on_to_the_same_alerts_and_correlations(cut: in
     first = [alert for each in events[:cut] for alert in monitor.process(each)]
     resumed = pickle.loads(pickle.dumps(monitor))
     assert digest(first + run(events[cut:], resumed)) == digest(first + run(events[cut:], monitor))
-    assert resumed.correlations() == monitor.correlations()
+    assert resumed.pairs.correlations() == monitor.pairs.correlations()
     assert digest(first + run(events[cut:], pickle.loads(pickle.dumps(Monitor())))) != digest(first)
 
 
@@ -220,9 +220,9 @@ def test_correlations_are_those_of_the_joined_rows() -> None:
     monitor = Monitor(facts())
     run(by_time(streams), monitor)
     rows = naive_stream.joined([e.values for e in streams[0]], [e.values for e in streams[2]], SECOND)
-    assert monitor.joined == sum(row[2] is not None for row in rows)
-    assert monitor.late == 0
-    found = monitor.correlations()
+    assert monitor.pairs.join.joined == sum(row[2] is not None for row in rows)
+    assert monitor.pairs.join.late == 0
+    found = monitor.pairs.correlations()
     assert len(found) == 6
     for (metric, device, column), value in found.items():
         pairs = []
@@ -239,7 +239,7 @@ def test_only_rank_0_is_joined() -> None:
     streams = writer_streams()
     monitor = Monitor()
     run(by_time(streams[1:]), monitor)
-    assert (monitor.joined, monitor.unmatched) == (0, 0)
+    assert (monitor.pairs.join.joined, monitor.pairs.join.unmatched) == (0, 0)
 
 
 def test_a_detector_that_fails_is_disabled_alone_and_told(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -283,7 +283,7 @@ def test_a_join_that_fails_ends_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     values[200] = 9.0
     alerts = [alert for each in steps(values) for alert in monitor.process(each)]
     assert [alert["alert"] for alert in alerts] == ["spike.grad"]
-    assert (monitor.joined, monitor.unmatched, monitor.late) == (0, 0, 0)
+    assert (monitor.pairs.join.joined, monitor.pairs.join.unmatched, monitor.pairs.join.late) == (0, 0, 0)
 
 
 def test_marks_and_alerts_are_passed_over() -> None:

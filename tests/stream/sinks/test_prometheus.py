@@ -125,7 +125,7 @@ def full():
         events.append(event("sample", i + 0.1, seq=i, device="gpu", temperature_c=heat))
     for each in events:
         monitor.process(each)
-    exporter.publish(events, monitor)
+    exporter.publish(events, monitor.pairs)
     exporter.count({"alert": "spike.grad", "severity": "warning"})
     exporter.count({"alert": "spike.grad", "severity": "warning"})
     return exporter, monitor
@@ -138,10 +138,10 @@ def test_alerts_correlations_and_evidence_are_exported(full):
     pair = (("device", "gpu"), ("hardware", "temperature_c"), ("metric", "grad_norm"))
     assert (
         found["thermograd_rolling_correlation", *pair]
-        == monitor.correlations()["grad_norm", "gpu", "temperature_c"]
+        == monitor.pairs.correlations()["grad_norm", "gpu", "temperature_c"]
     )
     assert found["thermograd_coupling_e_value", *pair] > 0
-    assert found["thermograd_joined_rows_total",] == monitor.joined > 300
+    assert found["thermograd_joined_rows_total",] == monitor.pairs.join.joined > 300
     assert found["thermograd_late_events_total",] == 0
 
 
