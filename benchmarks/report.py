@@ -15,10 +15,10 @@ import numpy as np
 import pyarrow as pa
 from rows import HEADER, load, paired, parser, row
 from thermograd.analysis.display.markup import Html
+from thermograd.analysis.report.charts.print_figure import build_figure, encode_figure
 from thermograd.analysis.report.charts.timeline import panels_chart
 from thermograd.analysis.report.data.curves import make_line
 from thermograd.analysis.report.data.panel import Panel, Panels
-from thermograd.analysis.report.figures.timeline import build_figure, encode_figure
 from thermograd.analysis.report.page.document import build_page
 
 NAMES = ("loss", "grad_norm", "rle", "temperature_c")

@@ -8,15 +8,16 @@ from typing import Any
 
 from thermograd.analysis.display.numbers import shown_number
 from thermograd.analysis.display.table import Table
+from thermograd.analysis.report.data.build_panels import build_panels, time_origin_ns
 from thermograd.analysis.report.data.evidence import Evidence, around_spikes, lag_pairs, pair_evidence
 from thermograd.analysis.report.data.hardware import device_label
 from thermograd.analysis.report.data.panel import KIND_NAMES, Panels
-from thermograd.analysis.report.data.panels import build_panels, time_origin_ns
 from thermograd.analysis.report.data.tables import FORMATS, figure_tables, table_bytes
 from thermograd.analysis.report.files import make_directory, write_files
-from thermograd.analysis.report.page import facts, verdict
+from thermograd.analysis.report.page import run_facts as facts
+from thermograd.analysis.report.page import verdict
 from thermograd.analysis.report.page.document import GENERATOR, build_page, require_extra
-from thermograd.analysis.report.page.source import queries, versions_text
+from thermograd.analysis.report.page.provenance import queries, versions_text
 from thermograd.analysis.run.event_tests import AroundSpikes
 from thermograd.analysis.run.result import Analysis, Pair, question_verdict, verdict_sentence
 from thermograd.analysis.run.series import RunSeries, load_series
@@ -110,7 +111,7 @@ def prepare(data: RunSeries, analysis: Analysis) -> Contents:
 
 
 def _figures(contents: Contents) -> dict[str, bytes]:
-    from thermograd.analysis.report.figures.timeline import encode_figure, lag_figure
+    from thermograd.analysis.report.charts.print_figure import encode_figure, lag_figure
 
     figures = {"figure": _timeline(contents, contents.panels)}
     if contents.pairs:
@@ -121,7 +122,7 @@ def _figures(contents: Contents) -> dict[str, bytes]:
 
 
 def _timeline(contents: Contents, panels: Panels) -> Any:
-    from thermograd.analysis.report.figures.timeline import build_figure
+    from thermograd.analysis.report.charts.print_figure import build_figure
 
     run = contents.data.run
     simulated = any(device.simulated for device in contents.data.devices.values())
@@ -138,9 +139,9 @@ def _points(contents: Contents, data_format: str | None) -> dict[str, bytes]:
 def stills(contents: Contents, lag_profile: bytes | None) -> dict[str, bytes]:
     """Return each chart of the page as SVG, for print and where scripts do not run."""
     from thermograd.analysis.report.charts.pairs import cross_chart, memory_chart
+    from thermograd.analysis.report.charts.print_figure import encode_figure
     from thermograd.analysis.report.charts.spikes import spikes_chart
     from thermograd.analysis.report.charts.style import image
-    from thermograd.analysis.report.figures.timeline import encode_figure
 
     small = _timeline(contents, contents.panels.thinned(_STILL_BUCKETS))
     first = contents.evidence[:1]

@@ -1,1 +1,1 @@
-"""Interactive charts (Altair)."""
+"""Charts: interactive ones and their stills (Altair), and the figure for print (matplotlib)."""

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from thermograd.analysis.arrays import shifted
 from thermograd.analysis.coupling.cross_correlation import naive_pearson
-from thermograd.analysis.report.data.wording import device_name
+from thermograd.analysis.report.wording import device_name
 from thermograd.analysis.run.event_tests import AroundSpikes
 from thermograd.analysis.run.result import Analysis, Pair
 from thermograd.analysis.run.series import ComparedSignals

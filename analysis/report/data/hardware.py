@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 from thermograd.analysis.report.data.curves import Line, decimation_notes, make_line
-from thermograd.analysis.report.data.marks import onsets_s
+from thermograd.analysis.report.data.event_marks import onsets_s
 from thermograd.analysis.report.data.panel import Mark, Panel
 from thermograd.analysis.run.series import Device, RunSeries
 from thermograd.store.columns import signal

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from thermograd.analysis.report.data.curves import buckets_of, decimation_notes, make_line
-from thermograd.analysis.report.data.marks import onsets_s
+from thermograd.analysis.report.data.event_marks import onsets_s
 from thermograd.analysis.report.data.panel import Kind, Mark, Panel
 from thermograd.analysis.run.series import RunSeries
 from thermograd.store.columns import signal

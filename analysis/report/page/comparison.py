@@ -16,8 +16,8 @@ from thermograd.analysis.comparison.tables import pairs_across_section, runs_sec
 from thermograd.analysis.display.numbers import DASH, shown_number
 from thermograd.analysis.display.palette import dashes_of
 from thermograd.analysis.display.table import Table
-from thermograd.analysis.report.data.wording import control_sentence
-from thermograd.analysis.report.page.source import queries_across, versions_text
+from thermograd.analysis.report.page.provenance import queries_across, versions_text
+from thermograd.analysis.report.wording import control_sentence
 
 
 def comparison_told(comparison: Comparison) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from typing import Any
 from thermograd.analysis.display.markup import element
 from thermograd.analysis.display.numbers import DASH, shown_number
 from thermograd.analysis.display.table import Table
-from thermograd.analysis.report.data.wording import device_name, reasons
+from thermograd.analysis.report.wording import device_name, reasons
 from thermograd.analysis.run.result import Analysis, Pair, closest_first, pair_numbers
 from thermograd.analysis.run.wording import reach_sentence, speed_sentence
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from thermograd.analysis.report.data.wording import reasons
+from thermograd.analysis.report.wording import reasons
 from thermograd.analysis.run.result import Analysis, Pair, most_telling, verdict_sentence
 from thermograd.analysis.run.wording import (
     control_lines,

@@ -14,7 +14,7 @@ from thermograd.analysis.comparison.result import (
     reproducibility_lines,
 )
 from thermograd.analysis.comparison.tables import repeat_text
-from thermograd.analysis.report.data.wording import control_sentence
+from thermograd.analysis.report.wording import control_sentence
 from thermograd.analysis.run.result import Analysis, Pair, most_telling, question_verdict
 from thermograd.store.text import printable, table_text
 

@@ -12,9 +12,9 @@ from pathlib import Path
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from thermograd.analysis.display.numbers import duration_text, energy_text
 from thermograd.analysis.display.table import Table, markdown_cell
-from thermograd.analysis.report.data.marks import severity_rank
-from thermograd.analysis.report.data.wording import loss_text
+from thermograd.analysis.report.data.event_marks import severity_rank
 from thermograd.analysis.report.files import writing
+from thermograd.analysis.report.wording import loss_text
 from thermograd.analysis.run.energy import energy_doubt, run_energy
 from thermograd.analysis.run.result import Analysis, Pair, closest_first, pair_numbers, verdict_sentence
 from thermograd.analysis.run.series import RunSeries

@@ -6,9 +6,9 @@ from synthetic import make_run
 from thermograd.analysis.coupling.verdict import gates
 from thermograd.analysis.display.markup import element, typeset
 from thermograd.analysis.report.charts.timeline import panels_chart
-from thermograd.analysis.report.data.panels import build_panels
-from thermograd.analysis.report.page.facts import devices_table
-from thermograd.analysis.report.page.source import queries_across
+from thermograd.analysis.report.data.build_panels import build_panels
+from thermograd.analysis.report.page.provenance import queries_across
+from thermograd.analysis.report.page.run_facts import devices_table
 from thermograd.analysis.report.text.analysis import _spikes_found
 from thermograd.analysis.run.series import load_series
 from thermograd.store.log.writer import EventWriter

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from synthetic import START_NS, make_run
-from thermograd.analysis.report.page.source import queries
+from thermograd.analysis.report.page.provenance import queries
 from thermograd.analysis.run.energy import ENERGY_SQL, DeviceEnergy, run_energy
 from thermograd.analysis.run.series import load_series
 from thermograd.store.log.writer import EventWriter

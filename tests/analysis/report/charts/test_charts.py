@@ -9,8 +9,8 @@ from synthetic import make_run
 from thermograd.analysis.report.charts.pairs import lag_chart
 from thermograd.analysis.report.charts.style import theme
 from thermograd.analysis.report.charts.timeline import panels_chart
+from thermograd.analysis.report.data.build_panels import build_panels
 from thermograd.analysis.report.data.evidence import lag_pairs
-from thermograd.analysis.report.data.panels import build_panels
 from thermograd.analysis.run.result import Analysis
 from thermograd.analysis.run.series import load_series
 from thermograd.store.runs.catalogue import Run

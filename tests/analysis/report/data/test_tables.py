@@ -7,7 +7,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 from synthetic import make_run
-from thermograd.analysis.report.data.panels import build_panels
+from thermograd.analysis.report.data.build_panels import build_panels
 from thermograd.analysis.report.data.tables import figure_tables, table_bytes
 from thermograd.analysis.report.run_report import write_report
 from thermograd.analysis.run.analyze import analyze_run

@@ -7,9 +7,9 @@ from typing import Any
 from thermograd.analysis.display.markup import Html, breakable, element, escape
 from thermograd.analysis.display.numbers import DASH, duration_text, energy_text
 from thermograd.analysis.display.table import Table
+from thermograd.analysis.report.data.event_marks import onset_ns, severity_rank
 from thermograd.analysis.report.data.hardware import device_label, missing_reason
-from thermograd.analysis.report.data.marks import onset_ns, severity_rank
-from thermograd.analysis.report.data.wording import loss_text, steps_text
+from thermograd.analysis.report.wording import loss_text, steps_text
 from thermograd.analysis.run.energy import DeviceEnergy, energy_doubt, run_energy
 from thermograd.analysis.run.quality import clock_lines
 from thermograd.analysis.run.result import Analysis

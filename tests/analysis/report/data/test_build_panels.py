@@ -8,10 +8,10 @@ import pytest
 from synthetic import START_NS, make_run
 from thermograd.analysis.report.charts.pairs import cross_chart, lag_chart, memory_chart
 from thermograd.analysis.report.charts.timeline import panels_chart
+from thermograd.analysis.report.data.build_panels import build_panels
 from thermograd.analysis.report.data.curves import decimate, make_line
 from thermograd.analysis.report.data.evidence import lag_pairs, pair_evidence
 from thermograd.analysis.report.data.panel import Panels, clock_for
-from thermograd.analysis.report.data.panels import build_panels
 from thermograd.analysis.run.analyze import analyze_run
 from thermograd.analysis.run.series import load_series
 from thermograd.store.log.writer import EventWriter

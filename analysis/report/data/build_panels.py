@@ -3,8 +3,8 @@
 Drawing is left to `charts` (interactive) and `figures` (print); both draw the same panels.
 """
 
+from thermograd.analysis.report.data.event_marks import alert_marks, alert_ticks
 from thermograd.analysis.report.data.hardware import device_label, rle_panel, signal_panel
-from thermograd.analysis.report.data.marks import alert_marks, alert_ticks
 from thermograd.analysis.report.data.panel import Panels
 from thermograd.analysis.report.data.training import injection_marks, training_panel
 from thermograd.analysis.run.series import RunSeries

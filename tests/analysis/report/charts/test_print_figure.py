@@ -12,11 +12,16 @@ import pytest
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from synthetic import START_NS, make_run
+from thermograd.analysis.report.charts.print_figure import (
+    build_figure,
+    encode_figure,
+    figure_text,
+    lag_figure,
+)
+from thermograd.analysis.report.data.build_panels import build_panels
 from thermograd.analysis.report.data.curves import decimate, make_line
 from thermograd.analysis.report.data.evidence import lag_pairs
 from thermograd.analysis.report.data.panel import Panels
-from thermograd.analysis.report.data.panels import build_panels
-from thermograd.analysis.report.figures.timeline import build_figure, encode_figure, figure_text, lag_figure
 from thermograd.analysis.run.analyze import analyze_run
 from thermograd.analysis.run.series import load_series
 from thermograd.store.log.writer import EventWriter
