@@ -278,7 +278,7 @@ def replay(run: "Run", check: bool, config: Path | None, output: Path | None, as
         if as_json:
             document["file"] = str(path)
         else:
-            echo(f"{result.difference().sentences()}\nwritten to {path}")
+            echo(f"{result.difference_text()}\nwritten to {path}")
     if as_json:
         echo_json(document)
     if check and result.check()["identical"] is False:

@@ -23,12 +23,16 @@ class LayerOptions(NamedTuple):
 
     def environment(self) -> dict[str, str]:
         """Return the variables that bring these options to another process; refuse wrong ones before it."""
-        if self == LayerOptions():
-            return {}
-        from thermograd.stream.pipeline.config import as_environment, load_config
+        given = {
+            "THERMOGRAD_CONFIG": None if self.config is None else self.config.absolute(),
+            "THERMOGRAD_METRICS_PORT": self.metrics_port,
+            "THERMOGRAD_METRICS_HOST": self.metrics_host,
+        }
+        settings = {name: str(value) for name, value in given.items() if value is not None}
+        if settings:
+            from thermograd.stream.pipeline.config import load_config
 
-        settings = as_environment(*self)
-        load_config(environment=os.environ | settings)
+            load_config(environment=os.environ | settings)
         return settings
 
 

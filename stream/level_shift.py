@@ -18,14 +18,8 @@ class LevelShift(base.Estimator):  # type: ignore[misc]  # river ships no types
 
     Parameters
     ----------
-    fast_steps, slow_steps
-        Values in the two windows.
-    ratio, deviations
-        How far the level must have moved, relative and in robust standard deviations.
-    warmup_steps
-        Values needed before anything is detected.
-    quiet_steps
-        Steps without detection that end an episode.
+    fast_steps, slow_steps, ratio, deviations, warmup_steps, quiet_steps
+        As above; `thermograd.stream.settings.ShiftSettings` says of each what it is.
 
     Attributes
     ----------

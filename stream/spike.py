@@ -61,24 +61,17 @@ class SpikeDetector(base.Estimator):  # type: ignore[misc]  # river ships no typ
     Values that are not finite, and exact zeros, are never learnt: they are detections of their own
     (`nonfinite`, `zero`) and neither begin nor end an episode.
 
-    This is the live rule: causal, so that an alert can be given at the step itself and a replay gives the
-    same. The analysis after the run, which looks for what hardware does around spikes, has another
-    (`thermograd.analysis.event_study.onsets.residual_spikes`): robust deviations of the *residuals* of the
-    whole run, past and future alike, because there a spike is what nothing else predicts. So their counts
-    differ.
+    This is the live rule: causal, so that a replay gives the same alerts. The analysis after the run has
+    another, whose counts differ (`thermograd.analysis.event_study.onsets.residual_spikes`): robust deviations
+    of the *residuals* of the whole run, past and future alike, for there a spike is what nothing else
+    predicts.
 
     Parameters
     ----------
-    k
-        Deviations above the level.
-    window_steps, warmup_steps, rebase_steps
-        Values in the window; values needed first; detections, or low values, in a row after which to
-        start anew.
+    k, window_steps, warmup_steps, rebase_steps, quiet_steps
+        As above, in steps but for k; `thermograd.stream.settings.SpikeSettings` says of each what it is.
     ratio
-        A value below this multiple of the level is never a spike (1.3 for gradient norms, 1.1 for
-        losses).
-    quiet_steps
-        Steps without detection that end an episode.
+        A value below this multiple of the level is never a spike (1.3 for gradient norms, 1.1 for losses).
 
     Attributes
     ----------
@@ -217,14 +210,6 @@ class RollingVariance:
     five: this is learnt twice a step. It is as little proof against extreme values, see
     `SpikeDetector` for the gate. `values` holds those in the window, the oldest first; `mean` is theirs, 0
     before the first.
-
-    Examples
-    --------
-    >>> rolling = RollingVariance(3)
-    >>> for x in (9.0, 1.0, 2.0, 3.0):
-    ...     rolling.update(x)
-    >>> rolling.mean, rolling.variance
-    (2.0, 1.0)
 
     References
     ----------

@@ -51,20 +51,9 @@ class ThrottleDetector(base.Estimator):  # type: ignore[misc]  # river ships no 
     ----------
     temperature_limit_c
         Temperature at which the device begins to lower its clock, degC; None turns its rules off.
-    clock_loss_ratio, loss_s
-        Clock loss that counts, as a share of the usual clock, and for how long it must last.
-    majority_s
-        Window of the majority of bits, and of the temperature rule.
-    warn_margin_c, near_margin_c
-        Distance to the limit of the warning, and of the rule for devices without bits.
-    counter_warn_s
-        Throttled time in `majority_s` that is warned of.
-    reference_s, reference_min_s
-        Time whose clocks make the usual one, and how much of it is needed.
-    idle_pct
-        Below this utilisation a low clock is no loss.
-    gap_s, quiet_s
-        Longest time one reading stands for; time without the condition that ends an episode.
+    clock_loss_ratio, loss_s, majority_s, warn_margin_c, near_margin_c, counter_warn_s, reference_s,
+    reference_min_s, idle_pct, gap_s, quiet_s
+        The limits above (s, degC, %, shares), as `thermograd.stream.settings.ThrottleSettings` says of each.
 
     Attributes
     ----------
@@ -75,8 +64,6 @@ class ThrottleDetector(base.Estimator):  # type: ignore[misc]  # river ships no 
         The open episode of each condition; episodes that began or ended with the latest reading.
     clock_loss, usual_clock_mhz
         Share of the usual clock that is missing now, and that clock; None where not known.
-    thermal_share, brake_share
-        Share of the last 3 s with those bits, None where not known.
 
     Examples
     --------
@@ -136,12 +123,12 @@ class ThrottleDetector(base.Estimator):  # type: ignore[misc]  # river ships no 
 
     @property
     def thermal_share(self) -> float | None:
-        """Share of the last 3 s that was throttled for heat."""
+        """Share of the last 3 s that was throttled for heat, None where not known."""
         return self._thermal.share
 
     @property
     def brake_share(self) -> float | None:
-        """Share of the last 3 s under the external power brake."""
+        """Share of the last 3 s under the external power brake, None where not known."""
         return self._brake.share
 
     @property
@@ -163,24 +150,20 @@ class ThrottleDetector(base.Estimator):  # type: ignore[misc]  # river ships no 
         self._brake.update(time_s, elapsed_s, None if mask is None else bool(mask & _BRAKE), sample)
         self._power.update(time_s, elapsed_s, None if mask is None else bool(mask & _POWER_CAP), sample)
         stands_s = 0.0 if elapsed_s is None else min(elapsed_s, self.gap_s)
-        self._watch_clock(time_s, stands_s, sample, mask, temperature_c)
+        used_pct = _number(sample, "utilization_pct")
+        idle = bool(mask and mask & _IDLE) or (used_pct is not None and used_pct < self.idle_pct)
+        clock_mhz = None if idle else _number(sample, "sm_clock_mhz")
+        self._watch_clock(time_s, stands_s, clock_mhz, temperature_c)
         self._hot.update(time_s, stands_s, self._within(self.warn_margin_c, temperature_c))
         met = self._conditions(time_s, temperature_c)
         self._follow(time_s, met)
         self.state = self._gravest(met, mask, temperature_c)
 
     def _watch_clock(
-        self,
-        time_s: float,
-        stands_s: float,
-        sample: Mapping[str, Any],
-        mask: int | None,
-        temperature_c: float | None,
+        self, time_s: float, stands_s: float, clock_mhz: float | None, temperature_c: float | None
     ) -> None:
-        clock_mhz = _number(sample, "sm_clock_mhz")
-        used_pct = _number(sample, "utilization_pct")
-        idle = bool(mask and mask & _IDLE) or (used_pct is not None and used_pct < self.idle_pct)
-        if clock_mhz is None or idle:
+        """Compare the clock, None if idle or not known, with the usual one."""
+        if clock_mhz is None:
             self.clock_loss = None
             self._lossy.update(time_s, stands_s, False)
             return

@@ -23,8 +23,8 @@ class Drivers:
     """Columns to regress out of both sides of a pair."""
 
     names: list[str]  # what they are, one name a driver
-    lagged: Floats | None  # shape (n, k): those that act through their last bins too; None without any
-    unlagged: Floats | None  # shape (n, j): sine and cosine of known periods; None without any
+    lagged: Floats  # shape (n, k): those that act through their last bins too
+    unlagged: Floats  # shape (n, j): sine and cosine of known periods
     left_out: list[str]  # names of drivers for which the run is too short
 
 
@@ -41,8 +41,9 @@ def driver_columns(
     `with_power` makes power a driver too: then what is left of a coupling with temperature is the direct
     effect, without the way through power.
     """
+    none = np.empty((grid.x.size, 0))
     if not grid.x.size:
-        return Drivers([], None, None, [])
+        return Drivers([], none, none, [])
     lagged = _lagged(data, device, grid, x, y, with_power)
     waves = _harmonics(data, grid)
     room = (grid.x.size - 10) // 2 - (3 + trend_order(grid.x.size) + int(grid.segment[-1]))
@@ -54,14 +55,10 @@ def driver_columns(
             kept[name] = columns
     return Drivers(
         list(kept),
-        _stacked([columns for name, columns in kept.items() if name in lagged]),
-        _stacked([columns for name, columns in kept.items() if name in waves]),
+        np.column_stack([none, *(kept[name] for name in kept if name in lagged)]),
+        np.column_stack([none, *(kept[name] for name in kept if name in waves)]),
         [name for name in lagged | waves if name not in kept],
     )
-
-
-def _stacked(columns: list[Floats]) -> Floats | None:
-    return np.column_stack(columns) if columns else None
 
 
 def _lagged(

@@ -130,9 +130,9 @@ class RegularPair:
     x: Floats
     y: Floats
     # drivers, unlagged: shape (m, k): what moves both without being on the way between them, see
-    # `drivers.Drivers`; None where nothing does
-    drivers: Floats | None
-    unlagged: Floats | None
+    # `drivers.Drivers`
+    drivers: Floats
+    unlagged: Floats
     period_s: float  # length of a bin
     n: int  # bins that hold both signals
 
@@ -158,9 +158,7 @@ def regular_pair(
         whole[place] = values
         return whole
 
-    lagged, unlagged = (
-        None if columns is None else laid_out(columns) for columns in (drivers.lagged, drivers.unlagged)
-    )
+    lagged, unlagged = laid_out(drivers.lagged), laid_out(drivers.unlagged)
     return RegularPair(laid_out(grid.x), laid_out(grid.y), lagged, unlagged, grid.period_s, place.size)
 
 

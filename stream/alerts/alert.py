@@ -17,13 +17,7 @@ _COLUMNS = tuple(column for column in columns("alert") if column.name != "seq")
 
 
 def gravity(severity: object) -> int:
-    """Return a severity's place among all, from 0; one that is not known counts as the gravest.
-
-    Examples
-    --------
-    >>> gravity("critical") > gravity("warning") > gravity("info")
-    True
-    """
+    """Return a severity's place among all, from 0; one that is not known counts as the gravest."""
     return SEVERITIES.index(str(severity)) if severity in SEVERITIES else len(SEVERITIES)
 
 

@@ -28,19 +28,9 @@ class AlertPolicy:
     the next one that is let through. An alert that is older than the last one (writers are read in
     turns) counts as being within its cooldown.
 
-    Parameters
-    ----------
-    minimum
-        Least severity: info, warning or critical.
-    cooldown_s
-        Seconds of event time; 0 lets everything through.
-    only
-        Names of the alerts that are let through; none named means all.
-
-    Attributes
-    ----------
-    held_back
-        Alerts held back for the cooldown so far.
+    `minimum` is the least severity (info, warning, critical); `cooldown_s` are seconds of event time, 0 lets
+    everything through; `only` names the alerts that are let through, none named means all. `held_back` counts
+    the alerts held back for the cooldown so far.
 
     Examples
     --------

@@ -81,7 +81,7 @@ class DevicePairs:
         if device not in self._rules:
             self._rules[device] = CouplingRule(device, self._watched, self._settings.coupling)
         self._ticks.sample(key_of(values, writer), values)
-        return self._advance(device, self.join.watermark_ns(device))
+        return self._advance(device)
 
     def advance(self, time_ns: int) -> list[Alert]:
         """Take in that event time has come so far: a heartbeat."""
@@ -94,13 +94,12 @@ class DevicePairs:
         return [alert for device in self._rules for alert in self._advance(device, _END_OF_TIME_NS)]
 
     def _advance_all(self) -> list[Alert]:
-        return [
-            alert for device in self._rules for alert in self._advance(device, self.join.watermark_ns(device))
-        ]
+        return [alert for device in self._rules for alert in self._advance(device)]
 
-    def _advance(self, device: str, watermark_ns: int | None) -> list[Alert]:
+    def _advance(self, device: str, until_ns: int | None = None) -> list[Alert]:
+        """Tell the device's rule of the seconds up to a time, its watermark by default."""
         alerts: list[Alert] = []
-        for tick in self._ticks.release(device, watermark_ns):
+        for tick in self._ticks.release(device, until_ns or self.join.watermark_ns(device)):
             if device in self._broken:
                 continue
             try:

@@ -105,7 +105,10 @@ class RankGroups:
         self._episodes[name] = (step, max(score, strongest) if same else score)
         if same and not score >= 2.0 * strongest > 0.0:
             return []
-        gravest = max((each for _, each in found), key=_gravity)  # the first of equals
+        gravest = max(  # the first of equals
+            (each for _, each in found),
+            key=lambda each: (gravity(each["severity"]), float(each.get("score") or 0.0)),
+        )
         return [_with_ranks(gravest, sorted({at for at, _ in found}))]
 
     def _same(self, alert: Alert) -> list[tuple[int, Alert]]:
@@ -116,10 +119,6 @@ class RankGroups:
             for (time_ns, _, _), rank, other in self._waiting
             if time_ns <= until_ns and all(other[key] == alert[key] for key in ("alert", "metric", "step"))
         ]
-
-
-def _gravity(alert: Alert) -> tuple[int, float]:
-    return gravity(alert["severity"]), float(alert.get("score") or 0.0)
 
 
 def _with_ranks(alert: Alert, ranks: list[int]) -> Alert:

@@ -107,7 +107,7 @@ class EventTimeJoin:
             refused.append(EVERY_DEVICE)
         else:
             entry = (key, values)
-            _put(self._recent, entry)
+            insort(self._recent, entry, key=itemgetter(0))
             for side in self._sides.values():
                 if self._is_late(side.device, "step", key, side.watermark_ns):
                     refused.append(side.device)
@@ -182,7 +182,7 @@ class EventTimeJoin:
                 side.forget()
         if not found:
             return []
-        found.sort(key=_key_and_device)
+        found.sort(key=itemgetter(0, 1))
         rows = [row[2] for row in found]
         unmatched = sum(sample is None for _, _, sample in rows)
         self.joined += len(rows) - unmatched
@@ -208,7 +208,7 @@ class _DeviceBuffer:
         self._tolerance_ns = tolerance_ns
 
     def wait(self, entry: _Entry) -> None:
-        _put(self.steps, entry)
+        insort(self.steps, entry, key=itemgetter(0))
         if self.steps[0] is entry:
             self.due_ns = self._due_ns(entry, self._first_after(entry))
 
@@ -281,15 +281,5 @@ def key_of(values: Mapping[str, Any], writer: str) -> _Key:
     return int(values["time_ns"]), int(values.get("seq") or 0), writer
 
 
-def _put(entries: list[_Entry], entry: _Entry) -> None:
-    if not entries or entries[-1][0] < entry[0]:
-        entries.append(entry)
-    else:
-        insort(entries, entry, key=itemgetter(0))
-
-
 def _time_ns(entry: _Entry) -> int:
     return entry[0][0]
-
-
-_key_and_device = itemgetter(0, 1)

@@ -119,7 +119,8 @@ class Ticks:
             _number(reading.get("utilization_pct")),
         )
         cause = reading or (values[-1] if values else None)
-        return Tick(state.name, x, state.read(reading), drivers, cause, _last_step(values))
+        last_step = next((each["step"] for each in reversed(values) if each.get("step") is not None), None)
+        return Tick(state.name, x, state.read(reading), drivers, cause, last_step)
 
 
 class _Step(NamedTuple):
@@ -155,13 +156,7 @@ _UNKNOWN_DRIVERS = (nan,) * len(DRIVERS)
 
 
 def natural_log(x: float) -> float:
-    """Return ln(x) of a positive number by a series, the same bits on every machine.
-
-    Examples
-    --------
-    >>> natural_log(1.0), round(natural_log(10.0), 14)
-    (0.0, 2.30258509299405)
-    """
+    """Return ln(x) of a positive number by a series, the same bits on every machine."""
     mantissa, exponent = frexp(x)
     if mantissa < _SQRT_HALF:
         mantissa *= 2.0
@@ -196,7 +191,3 @@ def _mean(numbers: list[float]) -> float:
     for number in numbers:
         total += number
     return total / len(numbers) if numbers else nan
-
-
-def _last_step(values: list[Mapping[str, Any]]) -> int | None:
-    return next((each["step"] for each in reversed(values) if each.get("step") is not None), None)

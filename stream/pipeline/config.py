@@ -55,32 +55,8 @@ class Configuration:
 
 
 def variable_of(section: str, key: str) -> str:
-    """Return the environment variable of a setting.
-
-    Examples
-    --------
-    >>> variable_of("sensor_gap", "least_s")
-    'THERMOGRAD_SENSOR_GAP_LEAST_S'
-    """
+    """Return the environment variable of a setting."""
     return f"THERMOGRAD_{section}_{key}".upper()
-
-
-def as_environment(
-    path: Path | None = None, metrics_port: int | None = None, metrics_host: str | None = None
-) -> dict[str, str]:
-    """Return the variables that give these to a process that is started with them, wherever it works.
-
-    Examples
-    --------
-    >>> as_environment(metrics_port=9464)
-    {'THERMOGRAD_METRICS_PORT': '9464'}
-    """
-    given = {
-        "THERMOGRAD_CONFIG": None if path is None else path.absolute(),
-        variable_of("metrics", "port"): metrics_port,
-        variable_of("metrics", "host"): metrics_host,
-    }
-    return {name: str(value) for name, value in given.items() if value is not None}
 
 
 def load_config(path: Path | None = None, environment: Mapping[str, str] | None = None) -> Configuration:
@@ -118,10 +94,7 @@ def _sections(values: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
 def recorded_settings(definitions: Mapping[str, Any] | None) -> Settings:
     """Return the settings that a run recorded; what it did not record has its default.
 
-    Raises
-    ------
-    ConfigError
-        If it recorded a setting that this version does not have, so that its alerts cannot be had again.
+    ConfigError, if it recorded a setting that this version does not have: its alerts cannot be had again.
     """
     values: dict[str, dict[str, Any]] = {}
     for section, given in (definitions or {}).items():
@@ -267,13 +240,7 @@ def live_settings(path: Path | None, on_trouble: Callable[[str], None]) -> Setti
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """Return a hint: the most similar of the known names, or all of them.
-
-    Examples
-    --------
-    >>> nearest("windw_steps", ["k", "window_steps"])
-    'did you mean window_steps?'
-    """
+    """Return a hint: the most similar of the known names, or all of them."""
     known = list(known)
     close = get_close_matches(name, known, n=1)
     return f"did you mean {close[0]}?" if close else f"allowed: {', '.join(known)}"
@@ -282,10 +249,7 @@ def nearest(name: str, known: Iterable[str]) -> str:
 def read_value(of: FieldInfo, given: Any, where: str, from_text: bool = False) -> Any:
     """Return a setting's value in its own type; in text of the environment lists have commas.
 
-    Raises
-    ------
-    ConfigError
-        If it does not fit; says where, what was given (unless secret) and what is allowed.
+    ConfigError, if it does not fit, says where, what was given (unless secret) and what is allowed.
     """
     kind, says = get_args(of.type)
     value = given

@@ -114,16 +114,13 @@ class Monitor:
             if is_raised(alert, self.settings)
         ]
 
-    def _fresh_rules(self, device: str | None) -> list[Rule]:
-        if device is None:
-            return step_rules(self.settings)
-        return device_rules(device, self._devices.get(device, {}), self.settings)
-
     def _apply(self, writer: str, device: str | None, values: Mapping[str, Any]) -> list[Alert]:
         series = (writer, device)
         rules = self._rules.get(series)
         if rules is None:
-            rules = self._rules[series] = self._fresh_rules(device)
+            facts, settings = self._devices.get(device or "", {}), self.settings
+            rules = step_rules(settings) if device is None else device_rules(device, facts, settings)
+            self._rules[series] = rules
         alerts: list[Alert] = []
         for rule in rules:
             try:

@@ -16,41 +16,14 @@ from thermograd.stream.pipeline.monitor import Monitor
 from thermograd.stream.settings import Settings
 
 
-@dataclass(frozen=True)
-class Difference:
-    """Alerts of only one of two replays of a run; the same event and finding make the same alert."""
-
-    only_recorded: list[Alert]
-    only_replayed: list[Alert]
-    in_both: int
-
-    def sentences(self, most: int = 20) -> str:
-        """Return the difference for a person, at most so many alerts of each side."""
-        lines = [
-            f"{self.in_both} alerts in both, {len(self.only_recorded)} only recorded, "
-            f"{len(self.only_replayed)} only replayed"
-        ]
-        for sign, alerts in (("-", self.only_recorded), ("+", self.only_replayed)):
-            lines += [f"{sign} {alert_line(alert)}" for alert in alerts[:most]]
-            if len(alerts) > most:
-                lines.append(f"{sign} and {len(alerts) - most} more")
-        return "\n".join(lines)
-
-
 @dataclass(eq=False)
 class Replay:
     """What a replay raised, beside what was recorded live.
 
-    Attributes
-    ----------
-    monitor
-        As it is at the end: for the account of the join, correlations and coupling.
-    alerts, recorded
-        Alerts of the replay and of the log, as columns of the `alert` kind.
-    unseen
-        Steps and samples that were written after the live layer had ended, and left out here, too.
-    watched
-        Whether a stream layer watched the run; nothing does while logs are imported.
+    `monitor` is as it is at the end: for the account of the join, correlations and coupling. `alerts` and
+    `recorded` are those of the replay and of the log, as columns of the `alert` kind. `unseen` counts the
+    steps and samples that were written after the live layer had ended, and left out here, too. `watched` is
+    False where no stream layer watched the run: nothing does while logs are imported.
     """
 
     monitor: Monitor
@@ -94,14 +67,29 @@ class Replay:
         text += f"\n{same} the {len(self.recorded)} recorded live"
         return f"{text}\nrecorded {result['recorded']}\nreplayed {result['replayed']}"
 
-    def difference(self) -> Difference:
-        """Compare by time, name, device, metric and step; scores and levels may differ."""
+    def differences(self) -> tuple[list[Alert], list[Alert]]:
+        """Return the alerts that only the log has, and those that only the replay has.
+
+        The same time, name, device, metric and step make the same alert; scores and levels may differ.
+        """
         old, new = {_key(alert) for alert in self.recorded}, {_key(alert) for alert in self.alerts}
-        return Difference(
+        return (
             [alert for alert in self.recorded if _key(alert) not in new],
             [alert for alert in self.alerts if _key(alert) not in old],
-            sum(_key(alert) in old for alert in self.alerts),
         )
+
+    def difference_text(self, most: int = 20) -> str:
+        """Return the differences for a person, at most so many alerts of each side."""
+        recorded, replayed = self.differences()
+        lines = [
+            f"{len(self.alerts) - len(replayed)} alerts in both, {len(recorded)} only recorded, "
+            f"{len(replayed)} only replayed"
+        ]
+        for sign, alerts in (("-", recorded), ("+", replayed)):
+            lines += [f"{sign} {alert_line(alert)}" for alert in alerts[:most]]
+            if len(alerts) > most:
+                lines.append(f"{sign} and {len(alerts) - most} more")
+        return "\n".join(lines)
 
 
 def _key(alert: Mapping[str, Any]) -> tuple[Any, ...]:
@@ -157,15 +145,15 @@ def write_replay(run_dir: Path, run_id: str, replay: Replay, output: Path | None
     Without `output` the file is ``replays/<hash of the definitions>.json`` in the run's directory. One with
     the very same content may be there already; LogError, if it has other content or cannot be written.
     """
-    settings, found = replay.monitor.settings, replay.difference()
+    settings, (only_recorded, only_replayed) = replay.monitor.settings, replay.differences()
     document = {
         "run_id": run_id,
         "definition": settings.definition_hash,
         "settings": settings.definitions(),
         "digest": replay.digest,
         "alerts": [nan_as_text(alert) for alert in replay.alerts],
-        "only_recorded": [nan_as_text(alert) for alert in found.only_recorded],
-        "only_replayed": [nan_as_text(alert) for alert in found.only_replayed],
+        "only_recorded": [nan_as_text(alert) for alert in only_recorded],
+        "only_replayed": [nan_as_text(alert) for alert in only_replayed],
     }
     path = output or run_dir / "replays" / f"{settings.definition_hash}.json"
     _write_once(path, json.dumps(document, indent=2, allow_nan=False) + "\n")

@@ -11,6 +11,7 @@ from thermograd.store.text import printable
 from thermograd.stream.alerts.alert import Alert, alert_line
 from thermograd.stream.alerts.policy import AlertPolicy
 from thermograd.stream.settings import Settings, SinkSettings
+from thermograd.stream.sinks.apprise import AppriseSink
 from thermograd.stream.sinks.base import JsonlSink, Message, Sink
 from thermograd.stream.sinks.outbox import Outbox
 from thermograd.stream.sinks.webhook import WebhookSink, check_url
@@ -101,8 +102,6 @@ def make_sink(name: str, settings: SinkSettings, environment: Mapping[str, str] 
         check_url(url, f"sinks.{name}.url")
         token = _secret(settings.token, f"sinks.{name}.token", environment)
         return WebhookSink(url, token, settings.timeout_s)
-    from thermograd.stream.sinks.apprise import AppriseSink
-
     return AppriseSink(url)
 
 

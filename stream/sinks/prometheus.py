@@ -50,13 +50,6 @@ class Exporter:
     """Answers Prometheus. Scrapes see the state of the last `publish`, never half of one.
 
     `devices` has the facts of each device from ``run.json``, `run` the ``run_id`` and ``name`` of the run.
-
-    Examples
-    --------
-    >>> exporter = Exporter({}, {"run_id": "r1"})
-    >>> exporter.publish([Event("step", "w", {"time_ns": 0, "rank": 0, "loss": 2.5})])
-    >>> [m.name for m in exporter.collect() if m.samples and m.samples[0].value == 2.5]
-    ['thermograd_loss']
     """
 
     def __init__(

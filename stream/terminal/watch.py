@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from rich.console import Console, ConsoleOptions, Group, RenderResult
+from rich.console import Console, Group
 from rich.live import Live
 from rich.text import Text
 from thermograd.store.events import Event
@@ -39,33 +39,19 @@ def watch(
     state = WatchState(run.devices, settings)
     state.learn(poll())
     if once or not can_redraw(console):
-        _print_frame(state, describe(), console)
+        for line in _lines(state, describe(), console, None):
+            console.print(line, no_wrap=True, overflow="crop", crop=False, soft_wrap=True, highlight=False)
         return
     with _single_keys() as keyboard, Live(console=console, screen=True, auto_refresh=False) as live:
         described_s = time.monotonic()
         while True:
-            live.update(_Frame(state, run), refresh=True)
+            live.update(Group(*_lines(state, run, console, console.size.height)), refresh=True)
             if _quit_pressed(keyboard, refresh_s):
                 return
             state.learn(poll())
             if time.monotonic() - described_s >= 1.0:
                 run, described_s = describe(), time.monotonic()
                 state.describe(run.devices or {})
-
-
-class _Frame:
-    """The view at the size that the terminal has when it is drawn."""
-
-    def __init__(self, state: WatchState, run: RunFacts) -> None:
-        self._state, self._run = state, run
-
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        yield Group(*_lines(self._state, self._run, console, console.size.height))
-
-
-def _print_frame(state: WatchState, run: RunFacts, console: Console) -> None:
-    for line in _lines(state, run, console, None):
-        console.print(line, no_wrap=True, overflow="crop", crop=False, soft_wrap=True, highlight=False)
 
 
 def _lines(state: WatchState, run: RunFacts, console: Console, height: int | None) -> list[Text]:
