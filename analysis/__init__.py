@@ -11,7 +11,7 @@ __getattr__, __dir__, __all__ = lazy(
         "calibration.calibrate": "calibrate",
         "comparison.compare": "compare_runs",
         "coupling": "naive_pearson residual_cross_correlation session_swap",
-        "coupling.power": "samples_needed smallest_detectable",
+        "coupling.detectable": "samples_needed smallest_detectable",
         "coupling.verdict": "verdict",
         "event_study.coincidence": "event_coincidence",
         "event_study.onsets": "onset_test",

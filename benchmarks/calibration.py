@@ -29,8 +29,8 @@ from thermograd.analysis.calibration.calibrate import Measured, measure
 from thermograd.analysis.calibration.processes import NULLS, Pair, Rng, couplings
 from thermograd.analysis.calibration.scenarios import draw
 from thermograd.analysis.coupling.cross_correlation import couplings_by_family, residual_cross_correlation
-from thermograd.analysis.coupling.power import smallest_detectable
-from thermograd.analysis.coupling.swap import session_swap
+from thermograd.analysis.coupling.detectable import smallest_detectable
+from thermograd.analysis.coupling.session_swaps import session_swap
 from thermograd.analysis.event_study.coincidence import event_coincidence
 from thermograd.analysis.event_study.onsets import onset_test, onsets_of
 from thermograd.analysis.event_study.triggered_average import event_triggered_average

@@ -10,12 +10,12 @@ import re
 from collections.abc import Sequence
 
 import numpy as np
-from thermograd.analysis.comparison.entries import ComparedRun, PairAcross
+from thermograd.analysis.comparison.compared_runs import ComparedRun, PairAcross
 from thermograd.analysis.comparison.reproducibility import recorded_seed, repeated_trainings, reproducibility
 from thermograd.analysis.comparison.result import Comparison
 from thermograd.analysis.coupling.cross_correlation import naive_pearson
 from thermograd.analysis.coupling.linear_algebra import one_blas_thread
-from thermograd.analysis.coupling.swap import SwapFamily, session_swap
+from thermograd.analysis.coupling.session_swaps import SwapFamily, session_swap
 from thermograd.analysis.coupling.verdict import holm
 from thermograd.analysis.run.analyze import analyze_run
 from thermograd.analysis.run.pairs import RegularPair, regular_pair

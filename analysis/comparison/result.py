@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import scipy.special
-from thermograd.analysis.comparison.entries import ComparedRun, PairAcross
+from thermograd.analysis.comparison.compared_runs import ComparedRun, PairAcross
 from thermograd.analysis.comparison.reproducibility import Reproducibility
 from thermograd.analysis.comparison.tables import pairs_across_section, runs_section
 from thermograd.analysis.display.markup import element, items

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from thermograd.analysis.comparison.entries import ComparedRun, PairAcross
+from thermograd.analysis.comparison.compared_runs import ComparedRun, PairAcross
 from thermograd.analysis.display.markup import Html, breakable, details, element, items
 from thermograd.analysis.display.numbers import DASH, interval, shown_number
 from thermograd.analysis.display.table import Table

@@ -8,8 +8,8 @@ __getattr__, __dir__, __all__ = lazy(
     __name__,
     {
         "cross_correlation": "Coupling naive_pearson residual_cross_correlation",
-        "power": "samples_needed samples_to_exclude smallest_detectable",
-        "swap": "SessionSwap session_swap",
+        "detectable": "samples_needed samples_to_exclude smallest_detectable",
+        "session_swaps": "SessionSwap session_swap",
         "verdict": "gates holm",
     },
 )
@@ -20,10 +20,10 @@ if TYPE_CHECKING:
     from thermograd.analysis.coupling.cross_correlation import (
         residual_cross_correlation as residual_cross_correlation,
     )
-    from thermograd.analysis.coupling.power import samples_needed as samples_needed
-    from thermograd.analysis.coupling.power import samples_to_exclude as samples_to_exclude
-    from thermograd.analysis.coupling.power import smallest_detectable as smallest_detectable
-    from thermograd.analysis.coupling.swap import SessionSwap as SessionSwap
-    from thermograd.analysis.coupling.swap import session_swap as session_swap
+    from thermograd.analysis.coupling.detectable import samples_needed as samples_needed
+    from thermograd.analysis.coupling.detectable import samples_to_exclude as samples_to_exclude
+    from thermograd.analysis.coupling.detectable import smallest_detectable as smallest_detectable
+    from thermograd.analysis.coupling.session_swaps import SessionSwap as SessionSwap
+    from thermograd.analysis.coupling.session_swaps import session_swap as session_swap
     from thermograd.analysis.coupling.verdict import gates as gates
     from thermograd.analysis.coupling.verdict import holm as holm

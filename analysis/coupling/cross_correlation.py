@@ -16,9 +16,9 @@ from thermograd.analysis.coupling.linear_algebra import cosine
 from thermograd.analysis.coupling.pair_residuals import Paired, paired_residuals
 from thermograd.analysis.coupling.resampling import LaggedPair, half_width
 from thermograd.analysis.coupling.significance import most_influential, peak_of
+from thermograd.analysis.display.lag_plot import lag_profile
 from thermograd.analysis.display.markup import element
 from thermograd.analysis.display.numbers import bound_text, shown_number
-from thermograd.analysis.display.profile import lag_profile
 from thermograd.analysis.display.table import Table
 
 Family = Literal["forward", "simultaneous", "reverse"]

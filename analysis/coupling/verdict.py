@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from thermograd.analysis.arrays import Floats
 from thermograd.analysis.coupling.cross_correlation import Coupling
-from thermograd.analysis.coupling.power import samples_needed, samples_to_exclude
+from thermograd.analysis.coupling.detectable import samples_needed, samples_to_exclude
 
 Verdict = Literal["coupled", "no_coupling", "inconclusive", "single_event", "insufficient"]
 Strength = Literal["strong", "moderate", "weak", "null"]

@@ -21,7 +21,7 @@ from thermograd.analysis.report.page.provenance import queries, versions_text
 from thermograd.analysis.run.event_tests import AroundSpikes
 from thermograd.analysis.run.result import Analysis, Pair, question_verdict, verdict_sentence
 from thermograd.analysis.run.series import RunSeries, load_series
-from thermograd.analysis.run.wording import control_lines, event_lines, further_lines
+from thermograd.analysis.run.statements import control_lines, event_lines, further_lines
 from thermograd.store.runs.catalogue import Run
 
 IMAGES = ("png", "pdf", "svg")

@@ -17,7 +17,7 @@ from thermograd.analysis.event_study.onsets import (
     residual_spikes,
 )
 from thermograd.analysis.event_study.triggered_average import TriggeredAverage, event_triggered_average
-from thermograd.analysis.run.drivers import driver_columns
+from thermograd.analysis.run.common_drivers import driver_columns
 from thermograd.analysis.run.series import ComparedSignals, Device, RunSeries
 from thermograd.store.columns import signal
 

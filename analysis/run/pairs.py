@@ -8,10 +8,10 @@ import numpy as np
 from thermograd.analysis.align.grid import CausalGrid
 from thermograd.analysis.arrays import Floats, Ints
 from thermograd.analysis.coupling.cross_correlation import FAMILIES, Coupling, Family, couplings_by_family
-from thermograd.analysis.coupling.power import smallest_detectable
+from thermograd.analysis.coupling.detectable import smallest_detectable
 from thermograd.analysis.coupling.stability import coupling_over_time
 from thermograd.analysis.coupling.verdict import gates, strength, verdict
-from thermograd.analysis.run.drivers import Drivers, driver_columns
+from thermograd.analysis.run.common_drivers import Drivers, driver_columns
 from thermograd.analysis.run.result import Pair
 from thermograd.analysis.run.series import ComparedSignals, Device, RunSeries
 

@@ -5,10 +5,10 @@ from collections import Counter
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
-from thermograd.analysis.coupling.power import samples_needed, samples_to_exclude
+from thermograd.analysis.coupling.detectable import samples_needed, samples_to_exclude
+from thermograd.analysis.display.lag_plot import lag_profile
 from thermograd.analysis.display.markup import Html, details, element, items
 from thermograd.analysis.display.numbers import bound_text, shown_number
-from thermograd.analysis.display.profile import lag_profile
 from thermograd.analysis.display.table import Table
 from thermograd.analysis.run.event_tests import AroundSpikes, OnsetsOfEvent
 from thermograd.analysis.run.series import ComparedSignals

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-from thermograd.analysis.comparison.entries import ComparedRun, PairAcross
+from thermograd.analysis.comparison.compared_runs import ComparedRun, PairAcross
 from thermograd.analysis.comparison.result import Comparison
 from thermograd.analysis.report.data.curves import Line, make_line
 from thermograd.store.columns import Signal, signal

@@ -8,7 +8,7 @@ from thermograd.analysis.display.numbers import DASH, shown_number
 from thermograd.analysis.display.table import Table
 from thermograd.analysis.report.wording import device_name, reasons
 from thermograd.analysis.run.result import Analysis, Pair, closest_first, pair_numbers
-from thermograd.analysis.run.wording import reach_sentence, speed_sentence
+from thermograd.analysis.run.statements import reach_sentence, speed_sentence
 
 _MOST_ROWS = 12
 _TESTS = {

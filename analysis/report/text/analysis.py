@@ -8,7 +8,7 @@ from typing import Any
 
 from thermograd.analysis.report.wording import reasons
 from thermograd.analysis.run.result import Analysis, Pair, most_telling, verdict_sentence
-from thermograd.analysis.run.wording import (
+from thermograd.analysis.run.statements import (
     control_lines,
     event_lines,
     further_lines,

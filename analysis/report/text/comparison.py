@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 from itertools import zip_longest
 
-from thermograd.analysis.comparison.entries import ComparedRun, PairAcross
+from thermograd.analysis.comparison.compared_runs import ComparedRun, PairAcross
 from thermograd.analysis.comparison.result import (
     Comparison,
     best_of,

@@ -18,7 +18,7 @@ from thermograd.analysis.report.wording import loss_text
 from thermograd.analysis.run.energy import energy_doubt, run_energy
 from thermograd.analysis.run.result import Analysis, Pair, closest_first, pair_numbers, verdict_sentence
 from thermograd.analysis.run.series import RunSeries
-from thermograd.analysis.run.wording import event_lines, further_lines, reach_sentence
+from thermograd.analysis.run.statements import event_lines, further_lines, reach_sentence
 from thermograd.store.events import SEVERITIES
 from thermograd.store.files import write_file
 from thermograd.store.version import __version__

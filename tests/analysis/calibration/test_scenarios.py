@@ -9,7 +9,7 @@ from thermograd.analysis.coupling.cross_correlation import residual_cross_correl
 from thermograd.analysis.report.text.analysis import describe_analysis
 from thermograd.analysis.run.analyze import analyze_run
 from thermograd.analysis.run.result import question_verdict
-from thermograd.analysis.run.wording import speed_sentence
+from thermograd.analysis.run.statements import speed_sentence
 from thermograd.ingest.simulate.write import Signals, simulate_run
 from thermograd.store.errors import ScenarioError
 

@@ -12,7 +12,7 @@ from thermograd.analysis.calibration.processes import (
     trend,
 )
 from thermograd.analysis.coupling.cross_correlation import residual_cross_correlation
-from thermograd.analysis.coupling.power import samples_to_exclude
+from thermograd.analysis.coupling.detectable import samples_to_exclude
 from thermograd.analysis.coupling.verdict import gates, holm, strength, verdict
 
 

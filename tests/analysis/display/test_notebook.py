@@ -8,7 +8,7 @@ import pytest
 from synthetic import make_run
 from thermograd.analysis.comparison.compare import compare_runs
 from thermograd.analysis.coupling.cross_correlation import residual_cross_correlation
-from thermograd.analysis.coupling.swap import session_swap
+from thermograd.analysis.coupling.session_swaps import session_swap
 from thermograd.analysis.run.analyze import analyze_run
 from thermograd.analysis.run.result import Analysis, verdict_sentence
 

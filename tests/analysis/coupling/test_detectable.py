@@ -7,7 +7,7 @@ from rejections import rejections
 from thermograd.analysis.calibration.processes import (
     cont,
 )
-from thermograd.analysis.coupling.power import samples_needed, smallest_detectable
+from thermograd.analysis.coupling.detectable import samples_needed, smallest_detectable
 
 
 def test_smallest_detectable_and_samples_needed_are_inverse():

@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from thermograd.analysis.coupling.swap import SessionSwap, SwapFamily
+from thermograd.analysis.coupling.session_swaps import SessionSwap, SwapFamily
 from thermograd.analysis.run.result import Pair
 
 

@@ -9,7 +9,7 @@ from thermograd.analysis.calibration.processes import (
     NULLS,
     ar,
 )
-from thermograd.analysis.coupling.swap import session_swap
+from thermograd.analysis.coupling.session_swaps import session_swap
 
 
 def runs_of(make, seed, count=8, m=83):
@@ -78,7 +78,7 @@ def test_series_without_partner_are_refused():
 def test_the_face_gives_the_function_whatever_was_imported_before():
     """A module of the same name would take the function's place once it is imported."""
     import thermograd.analysis
-    import thermograd.analysis.coupling.swap
+    import thermograd.analysis.coupling.session_swaps
     from thermograd.analysis import coupling
 
     assert coupling.session_swap is thermograd.analysis.session_swap is session_swap
