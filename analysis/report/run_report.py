@@ -10,7 +10,6 @@ from thermograd.analysis.display.numbers import shown_number
 from thermograd.analysis.display.table import Table
 from thermograd.analysis.report.data.build_panels import build_panels, time_origin_ns
 from thermograd.analysis.report.data.evidence import Evidence, around_spikes, lag_pairs, pair_evidence
-from thermograd.analysis.report.data.hardware import device_label
 from thermograd.analysis.report.data.panel import KIND_NAMES, Panels
 from thermograd.analysis.report.data.tables import FORMATS, figure_tables, table_bytes
 from thermograd.analysis.report.files import make_directory, write_files
@@ -85,7 +84,7 @@ def write_report(
     directory = output or run.path / "report"
     make_directory(directory, "the report")
     contents = prepare(series or load_series(run), analysis)
-    files: dict[str, Any] = _figures(contents) | _points(contents, data_format)
+    files: dict[str, Any] = _figures(contents) | (_points(contents, data_format) if data_format else {})
     page = report_page(contents, stills(contents, files.get("lag_profile.svg")))
     files = {"report.html": page.encode("utf-8", "replace")} | files | {"analysis.json": analysis.to_json()}
     write_files(directory, files, "the report")
@@ -129,18 +128,15 @@ def _timeline(contents: Contents, panels: Panels) -> Any:
     return build_figure(panels, run.name, f"{'Simulated hardware. ' * simulated}{run.run_id}, {GENERATOR}")
 
 
-def _points(contents: Contents, data_format: str | None) -> dict[str, bytes]:
-    if data_format is None:
-        return {}
+def _points(contents: Contents, data_format: str) -> dict[str, bytes]:
     tables = figure_tables(contents.panels, contents.analysis)
     return {f"{name}.{data_format}": table_bytes(table, data_format) for name, table in tables.items()}
 
 
 def stills(contents: Contents, lag_profile: bytes | None) -> dict[str, bytes]:
     """Return each chart of the page as SVG, for print and where scripts do not run."""
-    from thermograd.analysis.report.charts.pairs import cross_chart, memory_chart
+    from thermograd.analysis.report.charts.pairs import cross_chart, memory_chart, spikes_chart
     from thermograd.analysis.report.charts.print_figure import encode_figure
-    from thermograd.analysis.report.charts.spikes import spikes_chart
     from thermograd.analysis.report.charts.style import image
 
     small = _timeline(contents, contents.panels.thinned(_STILL_BUCKETS))
@@ -156,8 +152,7 @@ def stills(contents: Contents, lag_profile: bytes | None) -> dict[str, bytes]:
 
 def report_page(contents: Contents, images: Mapping[str, bytes]) -> str:
     """Return the page, from what `prepare` and `stills` gave."""
-    from thermograd.analysis.report.charts.pairs import cross_chart, lag_chart, memory_chart
-    from thermograd.analysis.report.charts.spikes import spikes_chart
+    from thermograd.analysis.report.charts.pairs import cross_chart, lag_chart, memory_chart, spikes_chart
     from thermograd.analysis.report.charts.timeline import panels_chart
 
     data, analysis, panels = contents.data, contents.analysis, contents.panels
@@ -186,7 +181,7 @@ def report_page(contents: Contents, images: Mapping[str, bytes]) -> str:
 
 
 def _verdict(data: RunSeries, analysis: Analysis) -> dict[str, Any]:
-    simulated = ", ".join(device_label(device) for device in data.devices.values() if device.simulated)
+    simulated = ", ".join(device.label for device in data.devices.values() if device.simulated)
     return {
         "simulated": simulated,
         "verdict_of_question": question_verdict(analysis),

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from thermograd.analysis.comparison.compared_runs import PairAcross
 from thermograd.analysis.display.numbers import duration_text, shown_number
 from thermograd.analysis.run.result import Analysis, Pair, pair_sentence
-from thermograd.analysis.run.series import RunSeries
+from thermograd.analysis.run.series import RunSeries, device_label
 
 
 def steps_text(data: RunSeries) -> str:
@@ -14,8 +14,7 @@ def steps_text(data: RunSeries) -> str:
     count = data.step_time_ns.size
     if count < 2:
         return "1 step" if count else ""
-    seconds = (int(data.step_time_ns[-1]) - int(data.step_time_ns[0])) / 1e9
-    return f"{count:,} steps in {duration_text(seconds)}"
+    return f"{count:,} steps in {duration_text(data.training_s)}"
 
 
 def loss_text(data: RunSeries) -> str:
@@ -26,8 +25,8 @@ def loss_text(data: RunSeries) -> str:
 
 
 def device_name(analysis: Analysis, name: str) -> str:
-    """Return a device's name for a person; one that is simulated always says so."""
-    return f"{name} (simulated)" if name in analysis.simulated and "simulated" not in name else name
+    """Return the label of a device that was analysed."""
+    return device_label(name, name in analysis.simulated)
 
 
 def reasons(pairs: Sequence[Pair], name: Callable[[Pair], str]) -> list[str]:

@@ -140,7 +140,4 @@ def _step_joules(begins: Floats, ends: Floats, start_ns: Floats, end_ns: Floats,
 
 def energy_doubt(data: RunSeries, energy: DeviceEnergy) -> str:
     """Return what the run's facts doubt of the power behind an energy; may be empty."""
-    suspect = data.devices[energy.device].facts.get("suspect")
-    if energy.source == COUNTER or not isinstance(suspect, dict):
-        return ""
-    return str(suspect.get("power_w") or "")
+    return "" if energy.source == COUNTER else data.devices[energy.device].doubt("power_w")

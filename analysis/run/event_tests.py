@@ -18,7 +18,7 @@ from thermograd.analysis.event_study.onsets import (
 )
 from thermograd.analysis.event_study.triggered_average import TriggeredAverage, event_triggered_average
 from thermograd.analysis.run.common_drivers import driver_columns
-from thermograd.analysis.run.series import ComparedSignals, Device, RunSeries
+from thermograd.analysis.run.series import ComparedSignals, Device, RunSeries, device_label
 from thermograd.store.columns import signal
 
 _ALPHA = 0.05
@@ -190,8 +190,7 @@ class AroundSpikes(TriggeredAverage):
     @property
     def label(self) -> str:
         """Signal and device, for a person."""
-        doubt = self.simulated and "simulated" not in self.device
-        return f"{self.y}, {self.device}{' (simulated)' * doubt}"
+        return f"{self.y}, {device_label(self.device, self.simulated)}"
 
     @property
     def offset_s(self) -> list[float]:

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from thermograd.analysis.coupling.detectable import samples_needed, samples_to_exclude
 from thermograd.analysis.display.lag_plot import lag_profile
-from thermograd.analysis.display.markup import Html, details, element, items
+from thermograd.analysis.display.markup import details, element, items
 from thermograd.analysis.display.numbers import bound_text, shown_number
 from thermograd.analysis.display.table import Table
 from thermograd.analysis.run.event_tests import AroundSpikes, OnsetsOfEvent
@@ -109,10 +109,25 @@ class Pair:
         """Whether this is speed coupling: expected, the positive control, not the question."""
         return self.x == "step_time_s"
 
+    @property
+    def own(self) -> list[tuple[float, float]]:
+        """Lag and r of those points of the profile that lie in the pair's own family."""
+        side = {"reverse": -1, "simultaneous": 0, "forward": 1}[self.family]
+        points = zip(self.lags_s, self.profile, strict=True)
+        return [(lag, r) for lag, r in points if (lag > 0) - (lag < 0) == side]
+
+    @property
+    def span_s(self) -> tuple[float, float]:
+        """Ends of the family's lags, half a bin beyond its points."""
+        half, end = self.period_s / 2, max(self.lags_s) + self.period_s / 2
+        return {"reverse": (-end, -half), "simultaneous": (-half, half), "forward": (half, end)}[self.family]
+
     def _repr_html_(self) -> str:
         said = f"{self.x} ~ {self.y}, {self.device}, {self.family}: {self.verdict.replace('_', ' ')}"
         reasons = element("p", " ".join(self.reasons), style=_NARROW)
-        shown = _pairs_table([self], said), _profile(self)
+        # The band is the pair's own family's, which alone it tells about.
+        profile = self.lags_s, self.profile, self.half_width, {lag for lag, _ in self.own}
+        shown = _pairs_table([self], said), lag_profile(*profile, "s", "the training")
         return element("div", element("p", element("strong", said)), *shown, reasons)
 
 
@@ -203,13 +218,6 @@ def pair_numbers(pair: Pair) -> list[str]:
     known = ((pair.r, "+.2f"), (pair.lag_s, "+.1f"), (pair.p_adjusted, ".2g"))
     shown = [shown_number(value, form) for value, form in known]
     return [f"{pair.n:,}", *shown, bound_text(pair.half_width), shown_number(pair.pearson_r, "+.2f")]
-
-
-def _profile(pair: Pair) -> Html:
-    """Draw r over lag; the band is the pair's own family's, which alone it tells about."""
-    side = {"reverse": -1, "simultaneous": 0, "forward": 1}[pair.family]
-    own = {lag for lag in pair.lags_s if (lag > 0) - (lag < 0) == side}
-    return lag_profile(pair.lags_s, pair.profile, pair.half_width, own, "s", "the training")
 
 
 def question_verdict(analysis: Analysis) -> str:

@@ -19,6 +19,11 @@ HARDWARE_SIGNALS = ("temperature_c", "power_w", "sm_clock_mhz", "throttled_ratio
 _COUNTERS_NS = ("throttled_thermal_ns", "throttled_power_ns", "throttled_brake_ns")
 
 
+def device_label(name: str, simulated: bool) -> str:
+    """Return a device's name for a person; one that is simulated always says so."""
+    return f"{name} (simulated)" if simulated and "simulated" not in name else name
+
+
 @dataclass(frozen=True, eq=False)
 class Device:
     """One device's samples in time order."""
@@ -32,6 +37,16 @@ class Device:
     def simulated(self) -> bool:
         """Whether the readings come from a model, not from a sensor."""
         return bool(self.facts.get("simulated")) or self.name.startswith("simulated:")
+
+    @property
+    def label(self) -> str:
+        """The name for a person."""
+        return device_label(self.name, self.simulated)
+
+    def doubt(self, column: str) -> str:
+        """Return what the run's facts doubt of a recorded column; empty for nothing."""
+        suspect = self.facts.get("suspect")
+        return str(suspect.get(column) or "") if isinstance(suspect, dict) else ""
 
     @cached_property
     def time_ns(self) -> Times:
@@ -101,6 +116,12 @@ class RunSeries:
             count = sum(role.startswith("gpu ") for role in roles)
             roles[f"gpu {count}" if is_gpu else device.name] = device
         return dict(sorted(roles.items(), key=lambda item: (not item[0].startswith("gpu "), item[0])))
+
+    @property
+    def training_s(self) -> float:
+        """Seconds from the end of the first step to that of the last; 0 for no step."""
+        times = self.step_time_ns
+        return (int(times[-1]) - int(times[0])) / 1e9 if times.size else 0.0
 
     @property
     def watched(self) -> bool:

@@ -1,6 +1,7 @@
-"""The charts of tested pairs of signals: r over lag, values against each other, autocorrelation.
+"""The charts of tested pairs of signals: r over lag, values against each other, memory, around spikes.
 
-All take the position of the pair that is shown as the parameter ``pair``.
+All take the position of the pair that is shown as the parameter ``pair``; the one of the courses around
+spikes that of the signal as ``which``.
 """
 
 import math
@@ -20,6 +21,7 @@ from thermograd.analysis.report.charts.style import (
     tooltip,
 )
 from thermograd.analysis.report.data.evidence import Evidence
+from thermograd.analysis.run.event_tests import AroundSpikes
 from thermograd.analysis.run.result import Pair
 
 _WORDS = {
@@ -71,25 +73,18 @@ def _profiles(rows: Rows, pairs: list[tuple[str, list[Pair]]]) -> alt.LayerChart
 
 
 def _profile_rows(k: int, families: list[Pair]) -> list[dict[str, Any]]:
-    widths = {pair.family: pair.half_width for pair in families}
-    rows = []
-    for lag, r in zip(families[0].lags_s, families[0].profile, strict=True):
-        family = "simultaneous" if lag == 0 else "forward" if lag > 0 else "reverse"
-        bound = widths.get(family)
-        if bound is not None:
-            row = {"k": k, "lag": number(lag), "r": number(r), "bound": number(bound)}
-            rows.append(row | {"outside": int(abs(r) > bound), "family": _WORDS[family]})
-    return rows
+    return [
+        {"k": k, "lag": number(lag), "r": number(r), "bound": number(pair.half_width)}
+        | {"outside": int(abs(r) > pair.half_width), "family": _WORDS[pair.family]}
+        for pair in sorted(families, key=lambda pair: pair.span_s)
+        for lag, r in pair.own
+    ]
 
 
 def _band_row(k: int, pair: Pair) -> dict[str, Any]:
-    half, end = pair.period_s / 2, max(pair.lags_s) + pair.period_s / 2
-    spans = {"reverse": (-end, -half), "simultaneous": (-half, half), "forward": (half, end)}
-    start, stop = spans[pair.family]
-    return {
-        **{"k": k, "from": number(start), "to": number(stop), "family": _WORDS[pair.family]},
-        **{"low": number(-pair.half_width), "high": number(pair.half_width)},
-    }
+    start, stop = map(number, pair.span_s)
+    row = {"k": k, "from": start, "to": stop, "family": _WORDS[pair.family]}
+    return row | {"low": number(-pair.half_width), "high": number(pair.half_width)}
 
 
 # -- values against each other ---------------------------------------------------------------------
@@ -225,3 +220,47 @@ def _memory_title(each: Evidence, side: int) -> str:
 def _white(each: Evidence) -> float:
     """Return what 95 in 100 autocorrelations of independent values stay below."""
     return 1.96 / math.sqrt(max(1, each.residual_x.size))
+
+
+# -- around spikes ---------------------------------------------------------------------------------
+
+
+def spikes_chart(found: list[AroundSpikes]) -> Spec | None:
+    """Return each signal's mean course with its 95 % interval; None where there is none."""
+    return specification(lambda rows: _course(rows, found)) if found else None
+
+
+def _course_rows(k: int, each: AroundSpikes) -> list[dict[str, Any]]:
+    columns = (each.offset_s, each.mean, each.low, each.high)
+    return [
+        {"k": k, "t": number(t), "v": number(v), "low": number(low), "high": number(high)}
+        for t, v, low, high in zip(*columns, strict=True)
+    ]
+
+
+def _course(rows: Rows, found: list[AroundSpikes]) -> alt.LayerChart:
+    points = [row for k, each in enumerate(found) for row in _course_rows(k, each)]
+    titles = [
+        {"k": k, "name": f"{each.label}{f' ({each.unit})' * bool(each.unit)}"} for k, each in enumerate(found)
+    ]
+    ends = [min(row["t"] for row in points), max(row["t"] for row in points)]
+    x = alt.X("t:Q", scale=alt.Scale(domain=ends, nice=False, padding=8))
+    x = x.axis(title="seconds after a spike of the gradient norm", grid=False)
+    y = alt.Y("v:Q", scale=alt.Scale(zero=True, padding=6))
+    y = y.axis(title="change against quiet times", tickCount=5)
+    base = named(rows, "course", points).transform_filter("datum.k === which")
+    spike = named(rows, "spike", [{"t": 0, "v": 0}])
+    form = "+.3~g"
+    ends_told = {"low": ("95 % from", form), "high": ("to", form)}
+    told = tooltip(t=("s after the spike", "+.1f"), v=("mean change", form), **ends_told)
+    layers = [
+        base.mark_area(style="band", opacity=1).encode(x=x, y=alt.Y("low:Q"), y2="high:Q"),
+        spike.mark_rule(style="zero-line", strokeWidth=1).encode(y=y),
+        spike.mark_rule(style="peak", strokeWidth=1, strokeDash=[4, 3]).encode(x=x),
+        base.mark_line(style="stem", strokeWidth=1.6).encode(x=x, y=y),
+        base.mark_circle(style="stem-dot", size=34, opacity=1).encode(x=x, y=y, tooltip=told),
+        heading(named(rows, "signal", titles).transform_filter("datum.k === which")),
+    ]
+    chart = alt.LayerChart(layer=layers).add_params(alt.param(name="which", value=0))
+    sized: alt.LayerChart = chart.properties(width=WIDTH, height=200)
+    return sized

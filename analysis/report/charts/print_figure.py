@@ -60,7 +60,8 @@ _RULES: dict[str, Any] = {"injection": (0, (3, 2)), "collapse": "-"}
 
 def build_figure(panels: Panels, title: str, footer: str) -> Figure:
     """Draw the four panels, with any text above and below."""
-    legend_rows = -(-len(_legend_handles(panels)[0]) // 2)
+    handles, labels = _legend_handles(panels)
+    legend_rows = -(-len(handles) // 2)
     with _new_figure(5.15 + 0.14 * legend_rows) as figure:
         height = figure.get_figheight()
         top, bottom = 1 - (0.3 + 0.14 * legend_rows) / height, 0.52 / height
@@ -71,7 +72,8 @@ def build_figure(panels: Panels, title: str, footer: str) -> Figure:
         figure.align_ylabels(axes)
         _write(figure, 1 - 0.06 / height, figure_text(title, 46), va="top", size=7.5, color=TEXT_COLOUR)
         _write(figure, 0.05 / height, figure_text(footer, 88), va="bottom", size=5, color=SOFT_COLOUR)
-        _legend(figure, panels, 1 - 0.19 / height)
+        if handles:
+            _legend(figure, handles, labels, 1 - 0.19 / height)
     return figure
 
 
@@ -81,14 +83,12 @@ def lag_figure(pair_label: str, pairs: list[Pair]) -> Figure:
         ax = figure.add_axes((0.15, 0.2, 0.825, 0.66))
         lags, profile = pairs[0].lags_s, pairs[0].profile
         for pair in pairs:
-            half, end = pair.period_s / 2, max(lags) + pair.period_s / 2
-            span = {"reverse": (-end, -half), "simultaneous": (-half, half), "forward": (half, end)}
             bound = pair.half_width
-            ax.fill_between(span[pair.family], -bound, bound, color=BAND_COLOUR, linewidth=0)
+            ax.fill_between(pair.span_s, -bound, bound, color=BAND_COLOUR, linewidth=0)
         ax.axhline(0, color=SOFT_COLOUR, linewidth=0.6)
         ax.vlines(lags, 0, profile, color=DEVICE_COLOURS[0], linewidth=1.2)
         ax.plot(lags, profile, "o", color=DEVICE_COLOURS[0], markersize=2.4)
-        outside = [point for pair in pairs for point in _outside(pair)]
+        outside = [point for pair in pairs for point in pair.own if abs(point[1]) > pair.half_width]
         ring: dict[str, Any] = {"markeredgecolor": MARK_COLOURS["spike"], "markerfacecolor": "none"}
         at, r = [lag for lag, _ in outside], [r for _, r in outside]
         ax.plot(at, r, "o", gid="outside", markersize=5, **ring)
@@ -101,18 +101,11 @@ def lag_figure(pair_label: str, pairs: list[Pair]) -> Figure:
     return figure
 
 
-def _outside(pair: Pair) -> list[tuple[float, float]]:
-    """Return lag and r of the points of a pair's own family that leave its band."""
-    side = {"reverse": -1, "simultaneous": 0, "forward": 1}[pair.family]
-    points = zip(pair.lags_s, pair.profile, strict=True)
-    return [(lag, r) for lag, r in points if (lag > 0) - (lag < 0) == side and abs(r) > pair.half_width]
-
-
 def encode_figure(figure: Figure, file_format: str) -> bytes:
     """Return a figure as png, pdf or svg, without dates; fonts are embedded, text of SVG is paths."""
     buffer = io.BytesIO()
     metadata = {"png": {}, "pdf": {"CreationDate": None}, "svg": {"Date": None}}[file_format]
-    with _style():
+    with mpl.rc_context(_STYLE):
         figure.savefig(buffer, format=file_format, metadata=metadata, facecolor="white")
     return buffer.getvalue()
 
@@ -134,17 +127,10 @@ def _glyphs() -> frozenset[int]:
 @contextmanager
 def _new_figure(height_in: float) -> Iterator[Figure]:
     """Give an empty figure of so many inches; what is drawn in the block has our style."""
-    with _style():
+    with mpl.rc_context(_STYLE):
         figure = Figure(figsize=(_WIDTH_IN, height_in), dpi=300)
         FigureCanvasAgg(figure)
         yield figure
-
-
-@contextmanager
-def _style() -> Iterator[None]:
-    with mpl.rc_context():
-        mpl.rcParams.update(_STYLE)
-        yield
 
 
 def _write(figure: Figure, height: float, text: str, **look: Any) -> None:
@@ -259,17 +245,10 @@ def _legend_handles(panels: Panels) -> tuple[list[Line2D], list[str]]:
     return handles, labels
 
 
-def _legend(figure: Figure, panels: Panels, top: float) -> None:
-    handles, labels = _legend_handles(panels)
-    if not handles:
-        return
+def _legend(figure: Figure, handles: list[Line2D], labels: list[str], top: float) -> None:
     place: dict[str, Any] = {"bbox_to_anchor": (0.0, top), "ncols": 2, "frameon": False}
-    space: dict[str, Any] = {
-        "handlelength": 1.6,
-        "handletextpad": 0.3,
-        "columnspacing": 1.2,
-        "labelspacing": 0.25,
-    }
+    space: dict[str, Any] = {"handlelength": 1.6, "handletextpad": 0.3}
+    space |= {"columnspacing": 1.2, "labelspacing": 0.25}
     look: dict[str, Any] = {"fontsize": 6.2, "labelcolor": TEXT_COLOUR, "borderpad": 0.2}
     for text in figure.legend(handles, labels, loc="upper left", **place, **space, **look).get_texts():
         text.set_parse_math(False)

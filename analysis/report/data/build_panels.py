@@ -4,7 +4,7 @@ Drawing is left to `charts` (interactive) and `figures` (print); both draw the s
 """
 
 from thermograd.analysis.report.data.event_marks import alert_marks, alert_ticks
-from thermograd.analysis.report.data.hardware import device_label, rle_panel, signal_panel
+from thermograd.analysis.report.data.hardware import rle_panel, signal_panel
 from thermograd.analysis.report.data.panel import Panels
 from thermograd.analysis.report.data.training import injection_marks, training_panel
 from thermograd.analysis.run.series import RunSeries
@@ -16,7 +16,7 @@ _FEWEST_BUCKETS = 200
 def build_panels(data: RunSeries, buckets: int = _BUCKETS) -> Panels:
     """Return a run's panels; of so many stretches of time each curve keeps the lowest and highest value."""
     origin_ns, end_s = _span(data)
-    devices = {name: device_label(device) for name, device in data.devices.items()}
+    devices = {name: device.label for name, device in data.devices.items()}
     each = max(_FEWEST_BUCKETS, 2 * buckets // max(2, len(devices)))
     collapses = alert_marks(data, origin_ns, "collapse", ("collapse.",), edge=True)
     injected = injection_marks(data, origin_ns)

@@ -8,10 +8,7 @@ from typing import Any
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
-from numpy.typing import NDArray
-
-Floats = NDArray[np.float64]
-Indices = NDArray[np.int64]
+from thermograd.analysis.arrays import Floats, Ints, Mask
 
 _HOLE_INTERVALS = 5.0  # a hole longer than this many median intervals is a gap, as in `align`
 _PACE = 9  # of so many intervals before or after it: steps may become slower for good
@@ -51,11 +48,11 @@ class Line:
         return replace(self, time_s=self.time_s[kept], values=values, shown=shown)
 
     @cached_property
-    def isolated(self) -> NDArray[np.bool_]:
+    def isolated(self) -> Mask:
         """Values with a gap on either side, which a curve alone would not show; shape (n,)."""
         finite = np.isfinite(self.values)
         before, after = np.append(False, finite[:-1]), np.append(finite[1:], False)
-        alone: NDArray[np.bool_] = finite & ~before & ~after
+        alone: Mask = finite & ~before & ~after
         return alone
 
 
@@ -81,7 +78,7 @@ def make_line(
     return Line(label, device, time_s[kept], shown, int(np.isfinite(shown).sum()), total)
 
 
-def _nearest(time_s: Floats, wanted_s: Floats) -> Indices:
+def _nearest(time_s: Floats, wanted_s: Floats) -> Ints:
     if not time_s.size:
         return np.empty(0, dtype=np.int64)
     after = np.clip(np.searchsorted(time_s, wanted_s), 1, max(1, time_s.size - 1))
@@ -89,7 +86,7 @@ def _nearest(time_s: Floats, wanted_s: Floats) -> Indices:
     return np.minimum(np.where(earlier, after - 1, after), time_s.size - 1)
 
 
-def _holes(time_s: Floats) -> Indices:
+def _holes(time_s: Floats) -> Ints:
     """Return after which points nothing was recorded for long, by the pace just before and after."""
     intervals = np.diff(time_s)
     if not intervals.size or intervals.max() <= _HOLE_S:
@@ -119,7 +116,7 @@ def decimation_notes(lines: Iterable[Line]) -> tuple[str, ...]:
     )
 
 
-def decimate(time_s: Floats, values: Floats, buckets: int, keep: Indices | None = None) -> Indices:
+def decimate(time_s: Floats, values: Floats, buckets: int, keep: Ints | None = None) -> Ints:
     """Return the indices of the points that a screen can show; of no more than two a bucket, all.
 
     Of each bucket, an equal stretch of time, the lowest, the highest and the first gap (what is not finite)
@@ -143,7 +140,7 @@ def decimate(time_s: Floats, values: Floats, buckets: int, keep: Indices | None 
     return np.unique(np.concatenate(chosen)).astype(np.int64)
 
 
-def _extremes(time_s: Floats, values: Floats, known: Indices, buckets: int) -> Indices:
+def _extremes(time_s: Floats, values: Floats, known: Ints, buckets: int) -> Ints:
     """Return where each bucket has its lowest and its highest known value."""
     if known.size <= 2 * buckets:
         return known
@@ -156,11 +153,11 @@ def _extremes(time_s: Floats, values: Floats, known: Indices, buckets: int) -> I
     found = np.asarray(search().downsample(*given, n_out=2 * buckets), dtype=np.int64)
     # Of the whole curve they are taken again: a report must not hang on how a bucket's edge is rounded.
     extremes = np.array([np.argmin(second), np.argmax(second)])
-    chosen: Indices = known[np.union1d(found, extremes)]
+    chosen: Ints = known[np.union1d(found, extremes)]
     return chosen
 
 
-def buckets_of(time_s: Floats, buckets: int) -> Indices:
+def buckets_of(time_s: Floats, buckets: int) -> Ints:
     """Return which of so many equal stretches of time each point lies in, shape (n,)."""
     span = time_s[-1] - time_s[0]
     share = (time_s - time_s[0]) / span if span > 0 else np.zeros(time_s.size)

@@ -9,15 +9,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
-from thermograd.analysis.arrays import shifted
+from thermograd.analysis.arrays import Floats, shifted
 from thermograd.analysis.coupling.cross_correlation import naive_pearson
 from thermograd.analysis.report.wording import device_name
 from thermograd.analysis.run.event_tests import AroundSpikes
 from thermograd.analysis.run.result import Analysis, Pair
 from thermograd.analysis.run.series import ComparedSignals
-
-Floats = NDArray[np.float64]
 
 _MOST_LAGS = 30
 

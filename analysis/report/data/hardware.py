@@ -1,23 +1,16 @@
 """The panels of the hardware: RLE, clock, throttled time, temperature and power of every device."""
 
+from collections.abc import Sequence
+
 import numpy as np
-from numpy.typing import NDArray
+from thermograd.analysis.arrays import Floats
 from thermograd.analysis.report.data.curves import Line, decimation_notes, make_line
 from thermograd.analysis.report.data.event_marks import onsets_s
 from thermograd.analysis.report.data.panel import Mark, Panel
 from thermograd.analysis.run.series import Device, RunSeries
 from thermograd.store.columns import signal
 
-Floats = NDArray[np.float64]
-
 _SPOKEN = {"throttled_ratio": "reading of throttling"}
-
-
-def device_label(device: Device) -> str:
-    """Return a device's name for a person; one that is simulated always says so."""
-    if device.simulated and "simulated" not in device.name:
-        return f"{device.name} (simulated)"
-    return device.name
 
 
 def missing_reason(device: Device, sensor: str) -> str:
@@ -47,10 +40,7 @@ def rle_panel(data: RunSeries, origin_ns: int, buckets: int, collapses: list[Mar
                 notes.append(f"{device.name}: rated power is not known, utilisation stands in for the load.")
         else:
             notes.append(f"{device.name}: no RLE, {_why_no_rle(device)}.")
-    if not lines:
-        return Panel("rle", reason=_absence("RLE needs power and utilisation", notes, data))
-    shown = tuple(lines)
-    return Panel("rle", shown, tuple(marks), notes=(*decimation_notes(shown), *notes))
+    return _panel("rle", lines, marks, notes) if lines else Panel("rle", reason=_absence(notes))
 
 
 def signal_panel(
@@ -65,13 +55,18 @@ def signal_panel(
             reason = missing_reason(device, key) or "its readings hold none"
             notes.append(f"{device.name}: no {spoken}, {reason}.")
             continue
-        lines.append(_line(data, device, device_label(device), values, origin_ns, buckets))
+        lines.append(_line(data, device, device.label, values, origin_ns, buckets))
         notes += _doubts(device, (key,))
-    if not lines:
-        reason = _absence(f"no {spoken} sensor", notes, data)
-        return Panel(key, reason=reason)
-    shown = tuple(lines)
-    return Panel(key, shown, marks, notes=(*decimation_notes(shown), *notes))
+    return _panel(key, lines, marks, notes) if lines else Panel(key, reason=_absence(notes))
+
+
+def _panel(key: str, lines: list[Line], marks: Sequence[Mark], notes: list[str]) -> Panel:
+    return Panel(key, tuple(lines), tuple(marks), notes=(*decimation_notes(lines), *notes))
+
+
+def _absence(notes: list[str]) -> str:
+    """Return why no device has a curve, each having told why it has none."""
+    return " ".join(notes) or "no device was sampled in this run"
 
 
 def _line(data: RunSeries, device: Device, label: str, values: Floats, origin_ns: int, buckets: int) -> Line:
@@ -83,7 +78,7 @@ def _line(data: RunSeries, device: Device, label: str, values: Floats, origin_ns
 
 def _rle_signals(device: Device) -> list[tuple[str, str]]:
     """Return which RLE to show: what an imported source had derived, else (or too) our estimator's."""
-    label = device_label(device)
+    label = device.label
     reported = device.signal("reported_rle") is not None
     signals = [("reported_rle", f"{label}, as reported")] if reported else []
     if device.signal("power_w") is not None and (device.facts.get("rated_power_w") or not reported):
@@ -112,12 +107,4 @@ def _reported_collapses(device: Device, time_s: Floats) -> list[Mark]:
 
 def _doubts(device: Device, columns: tuple[str, ...]) -> list[str]:
     """Return what the run's facts doubt of the columns behind a curve."""
-    suspect = device.facts.get("suspect")
-    known = suspect if isinstance(suspect, dict) else {}
-    return [f"{device.name}: {column} is {known[column]}." for column in columns if known.get(column)]
-
-
-def _absence(what: str, notes: list[str], data: RunSeries) -> str:
-    if not data.devices:
-        return "no device was sampled in this run"
-    return " ".join(notes) or f"{what}."
+    return [f"{device.name}: {column} is {doubt}." for column in columns if (doubt := device.doubt(column))]

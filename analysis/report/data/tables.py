@@ -47,13 +47,11 @@ def _panel_rows(panel: Panel) -> list[dict[str, Any]]:
 
 
 def _lag_rows(analysis: Analysis) -> list[dict[str, Any]]:
-    side = {"reverse": -1, "simultaneous": 0, "forward": 1}
     return [
         {"x": pair.x, "y": pair.y, "device": pair.device, "direction": pair.family}
         | {"lag_s": lag, "r": r, "bound": pair.half_width, "n": pair.n}
         for pair in analysis.pairs
-        for lag, r in zip(pair.lags_s, pair.profile, strict=True)
-        if (lag > 0) - (lag < 0) == side[pair.family]
+        for lag, r in pair.own
     ]
 
 

@@ -3,15 +3,12 @@
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from thermograd.analysis.arrays import Floats, Ints, Mask
 from thermograd.analysis.report.data.curves import buckets_of, decimation_notes, make_line
 from thermograd.analysis.report.data.event_marks import onsets_s
 from thermograd.analysis.report.data.panel import Kind, Mark, Panel
 from thermograd.analysis.run.series import RunSeries
 from thermograd.store.columns import signal
-
-Floats = NDArray[np.float64]
-Indices = NDArray[np.int64]
 
 _BUCKETS = 800  # of marks at the edge
 _DECADES = {"loss": 3.0, "grad_norm": 1.0}  # from which on an axis is logarithmic
@@ -60,9 +57,7 @@ def _spans(values: Floats, decades: float) -> bool:
     return float(np.log10(positive.max()) - np.log10(positive.min())) > decades
 
 
-def _edge_marks(
-    kind: Kind, data: RunSeries, time_s: Floats, values: Floats, chosen: NDArray[np.bool_]
-) -> list[Mark]:
+def _edge_marks(kind: Kind, data: RunSeries, time_s: Floats, values: Floats, chosen: Mask) -> list[Mark]:
     """Return a mark for every chosen step; those too near for a screen are one mark that counts them."""
     index = np.flatnonzero(chosen)
     if not index.size:
@@ -75,7 +70,7 @@ def _edge_marks(
     ]
 
 
-def _edge_text(group: Indices, values: Floats, steps: Any) -> str:
+def _edge_text(group: Ints, values: Floats, steps: Any) -> str:
     first = f"step {steps[int(group[0])]}: {float(values[group[0]]):g}"
     if group.size == 1:
         return first

@@ -8,7 +8,7 @@ from thermograd.analysis.display.markup import Html, breakable, element, escape
 from thermograd.analysis.display.numbers import DASH, duration_text, energy_text
 from thermograd.analysis.display.table import Table
 from thermograd.analysis.report.data.event_marks import onset_ns, severity_rank
-from thermograd.analysis.report.data.hardware import device_label, missing_reason
+from thermograd.analysis.report.data.hardware import missing_reason
 from thermograd.analysis.report.wording import loss_text, steps_text
 from thermograd.analysis.run.data_quality import clock_lines
 from thermograd.analysis.run.energy import DeviceEnergy, energy_doubt, run_energy
@@ -117,7 +117,7 @@ def devices_absent(data: RunSeries) -> list[str]:
 def _device_row(device: Device) -> tuple[Any, ...]:
     measured = [name.removesuffix("_") for name in device.table.column_names if name not in _NO_READING]
     present = [name for name in measured if _holds_values(device.table.column(name))]
-    name = element("strong", breakable(device_label(device))) if device.simulated else device_label(device)
+    name = element("strong", breakable(device.label)) if device.simulated else device.label
     model = str(device.facts.get("model") or "not recorded")
     return name, model, ", ".join(present) or "nothing", _missing(device), f"{device.time_ns.size:,}"
 
@@ -148,14 +148,7 @@ def _missing(device: Device) -> Html:
 def alerts_table(data: RunSeries, origin_ns: int) -> Table:
     """Return the most severe alerts in time order; the devices only where an alert is of one."""
     shown = sorted(sorted(data.alerts, key=severity_rank)[:_MOST_ALERTS], key=onset_ns)
-    columns = {
-        "Time,\u00a0s": "n",
-        "Severity": "t",
-        "Alert": "t",
-        "Step": "n",
-        "Device": "i",
-        "Message": "w",
-    }
+    columns = {"Time,\u00a0s": "n", "Severity": "t", "Alert": "t", "Step": "n", "Device": "i", "Message": "w"}
     table = Table(columns, [_alert_row(alert, origin_ns) for alert in shown], "Alerts")
     return table if any(alert["device"] for alert in shown) else table.without("Device")
 
@@ -252,7 +245,7 @@ def energy_told(data: RunSeries) -> dict[str, Any]:
     ]
     known = {energy.device for energy in found}
     absent = [
-        f"{device_label(device)}: not known, no power sensor"
+        f"{device.label}: not known, no power sensor"
         + (f" ({reason})" if (reason := missing_reason(device, "power_w")) else "")
         for name, device in data.devices.items()
         if name not in known
@@ -268,7 +261,7 @@ def energy_told(data: RunSeries) -> dict[str, Any]:
 def _energy_row(data: RunSeries, energy: DeviceEnergy) -> tuple[str, ...]:
     low, high = energy.low_per_step_j, energy.high_per_step_j
     return (
-        device_label(data.devices[energy.device]),
+        data.devices[energy.device].label,
         energy.source,
         *map(energy_text, (energy.total_j, energy.training_j, energy.mean_per_step_j)),
         DASH if low is None or high is None else f"{energy_text(low)} to {energy_text(high)}",

@@ -49,20 +49,7 @@ def _run_line(place: int, run: ComparedRun, comparison: Comparison) -> str:
 def _runs_table(comparison: Comparison, best: PairAcross) -> str:
     swap = best.swap
     pooled = dict(zip(best.run_ids, zip(swap.run_r, swap.run_low, swap.run_high, strict=True), strict=True))
-    header = [
-        "#",
-        "seed",
-        "min",
-        "verdict",
-        "n",
-        "r",
-        "lag_s",
-        "p_adj",
-        "naive r",
-        "detects",
-        "p_change",
-        "r at others' lag",
-    ]
+    header = ["#", "seed", "min", "verdict", "n", "r", "lag_s", "p_adj", "naive r", "detects", "p_change"]
     rows = []
     for place, run in enumerate(comparison.runs, 1):
         pair = run.pair
@@ -72,7 +59,7 @@ def _runs_table(comparison: Comparison, best: PairAcross) -> str:
         detects = "-" if run.smallest_detectable_r is None else f"{run.smallest_detectable_r:.2f}"
         verdict = "-" if pair is None else pair.verdict
         rows.append([place, run.seed, f"{run.minutes:.1f}", verdict, *own, detects, _change(pair), shown])
-    return table_text(header, rows)
+    return table_text([*header, "r at others' lag"], rows)
 
 
 def _change(pair: Pair | None) -> str:

@@ -30,7 +30,6 @@ _MOST_ALERTS = 5
 def report_markdown(data: RunSeries, analysis: Analysis) -> str:
     """Return a run's report in some thirty lines of GitHub's Markdown."""
     count, account = data.step_time_ns.size, analysis.alignment
-    span_s = (int(data.step_time_ns[-1]) - int(data.step_time_ns[0])) / 1e9 if count else 0.0
     matched = f"{account['matched']:,} of {account['steps']:,} steps within {account['tolerance_s']:g} s"
     known, loss = data.training("loss"), loss_text(data)
     asked = [pair for pair in analysis.pairs if not pair.is_speed]
@@ -41,7 +40,7 @@ def report_markdown(data: RunSeries, analysis: Analysis) -> str:
         quoted_id=shlex.quote(data.run.run_id),
         sentence=verdict_sentence(analysis),
         simulated=[device.name for device in data.devices.values() if device.simulated],
-        steps=f"{count:,} in {duration_text(span_s)}" if count else "",
+        steps=f"{count:,} in {duration_text(data.training_s)}" if count else "",
         loss=loss and f"{loss} (n = {(known == known).sum():,})",
         devices=list(data.devices.values()),
         matched=matched if count and data.devices else "",
@@ -96,11 +95,7 @@ def _energies(data: RunSeries) -> dict[str, str]:
 
 def _pairs(pairs: list[Pair]) -> Table:
     rows = [
-        (
-            *map(code_span, (pair.x, pair.y, pair.device)),
-            *pair_numbers(pair),
-            pair.verdict.replace("_", " "),
-        )
+        (*map(code_span, (pair.x, pair.y, pair.device)), *pair_numbers(pair), pair.verdict.replace("_", " "))
         for pair in closest_first(pairs)[:_MOST_PAIRS]
     ]
     names = "training|hardware|device|n|r|lag, s|p (Holm)|95 % bound|naive r|verdict"

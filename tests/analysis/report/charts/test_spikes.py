@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from report_page import page_of
 from synthetic import make_run
-from thermograd.analysis.report.charts.spikes import spikes_chart
+from thermograd.analysis.report.charts.pairs import spikes_chart
 from thermograd.analysis.report.charts.style import image
 from thermograd.analysis.report.data.evidence import around_spikes
 from thermograd.analysis.run.analyze import analyze_run
