@@ -201,12 +201,13 @@ def _recording(data: RunSeries, analysis: Analysis, panels: Panels) -> dict[str,
     return {
         "facts": facts.run_facts(data, panels.end_s),
         "devices": facts.devices_table(data),
-        "devices_absent": facts.devices_absent(data),
         "has_devices": bool(data.devices),
         "watched": data.watched,
         "alerts": alerts,
         "more_alerts": len(data.alerts) - len(alerts.rows),
-        "quality": facts.quality_lines(data, analysis, origin_ns),
+        "account": analysis.alignment,
+        "warnings": analysis.warnings,
+        **facts.quality_told(data, origin_ns),
         **facts.energy_told(data),
     }
 

@@ -10,7 +10,7 @@ from thermograd.store.columns import signal
 from thermograd.store.runs.catalogue import list_runs
 
 
-def same_training_as(data: RunSeries) -> list[str]:
+def _same_training_as(data: RunSeries) -> list[str]:
     """Return other runs of the directory whose recorded step series is identical to this run's."""
     own = data.run.facts.get("import", {}).get("step_series_sha256")
     if not own:
@@ -22,14 +22,12 @@ def same_training_as(data: RunSeries) -> list[str]:
 def warnings_for(data: RunSeries, devices: list[Device]) -> list[str]:
     """Return in sentences what is wrong with a run's data, whatever the statistics find."""
     warnings = []
-    twins = same_training_as(data)
-    if twins:
+    if twins := _same_training_as(data):
         warnings.append(
             f"The step series is identical to that of {', '.join(twins)}, to the last bit: "
             "one training, not a replication."
         )
-    estimated = data.run.facts.get("import", {}).get("step_times_estimated")
-    if estimated:
+    if estimated := data.run.facts.get("import", {}).get("step_times_estimated"):
         warnings.append(f"The times of the steps are {estimated}. No lag is more exact than that.")
     for device in devices:
         warnings += [f"{device.name}: {text}" for text in _device_warnings(data, device)]

@@ -141,10 +141,7 @@ def comparison_charts(comparison: Comparison) -> tuple[dict[str, Spec | None], d
     """Return the charts of the page by name, as they are on a screen and as they are printed."""
     best, runs = best_of(comparison), len(comparison.runs)
     rows = forest_rows(comparison, best) if best else []
-    shown = {
-        "forest": forest_chart(rows, runs),
-        "overlays": overlays_chart(build_overlays(comparison), runs),
-    }
+    shown = {"forest": forest_chart(rows, runs), "overlays": overlays_chart(build_overlays(comparison), runs)}
     return shown, shown | {"forest": forest_chart(rows, runs, printed=True)}
 
 

@@ -5,7 +5,7 @@ to Vega; the specifications only name styles. Text from the run is data here, ne
 """
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 import altair as alt
@@ -183,8 +183,3 @@ def number(value: float | None) -> float | None:
     if value is None or not math.isfinite(value):
         return None
     return float(f"{value:.6g}") if abs(value) < 1e5 else round(value, 2)
-
-
-def numbers(values: Iterable[float]) -> list[float | None]:
-    """Return `number` of each."""
-    return [number(value) for value in values]

@@ -5,17 +5,8 @@ from importlib.metadata import PackageNotFoundError, version
 from thermograd.analysis.run.energy import ENERGY_SQL
 from thermograd.store.version import __version__
 
-_PACKAGES = (
-    "numpy",
-    "scipy",
-    "pyarrow",
-    "duckdb",
-    "river",
-    "altair",
-    "matplotlib",
-    "vl-convert-python",
-    "tsdownsample",
-)
+_PACKAGES = ("numpy", "scipy", "pyarrow", "duckdb", "river")
+_DRAWING = ("altair", "matplotlib", "vl-convert-python", "tsdownsample")
 _QUERIES = {
     "Steps, losses and gradient norms": """\
 SELECT count(*) AS steps, min(time) AS first, max(time) AS last, arg_min(loss, time_ns) AS first_loss,
@@ -61,8 +52,8 @@ def queries_across(run_ids: list[str]) -> dict[str, str]:
 
 def versions_text() -> str:
     """Return the versions that made a page, our own first."""
-    ours = f"thermograd {__version__}"
-    return ", ".join([ours, *(f"{name} {found}" for name in _PACKAGES if (found := _version(name)))])
+    found = {name: _version(name) for name in _PACKAGES + _DRAWING}
+    return ", ".join([f"thermograd {__version__}", *(f"{name} {v}" for name, v in found.items() if v)])
 
 
 def _version(package: str) -> str:

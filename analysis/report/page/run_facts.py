@@ -12,7 +12,6 @@ from thermograd.analysis.report.data.hardware import missing_reason
 from thermograd.analysis.report.wording import loss_text, steps_text
 from thermograd.analysis.run.data_quality import clock_lines
 from thermograd.analysis.run.energy import DeviceEnergy, energy_doubt, run_energy
-from thermograd.analysis.run.result import Analysis
 from thermograd.analysis.run.series import Device, RunSeries
 from thermograd.store.events import SETTINGS_MARK, SEVERITIES
 from thermograd.store.runs.describe import by_reason
@@ -108,12 +107,6 @@ def devices_table(data: RunSeries) -> Table:
     return Table(columns, rows, "Devices")
 
 
-def devices_absent(data: RunSeries) -> list[str]:
-    """Return of which vendors there was no device, and why."""
-    absent = data.run.facts.get("devices_absent") or {}
-    return [f"No {vendor} device: {why}" for vendor, why in absent.items()]
-
-
 def _device_row(device: Device) -> tuple[Any, ...]:
     measured = [name.removesuffix("_") for name in device.table.column_names if name not in _NO_READING]
     present = [name for name in measured if _holds_values(device.table.column(name))]
@@ -166,37 +159,22 @@ def _alert_row(alert: dict[str, Any], origin_ns: int) -> tuple[Any, ...]:
     )
 
 
-def quality_lines(data: RunSeries, analysis: Analysis, origin_ns: int) -> list[str]:
-    """Return what was matched, left out, lost or doubtful."""
-    account = analysis.alignment
-    lines: list[str] = []
-    if account["steps"] and data.devices:
-        lines.append(
-            f"{account['matched']:,} of {account['steps']:,} steps have a sample within "
-            f"{account['tolerance_s']:g} s on the device that has the fewest; {account['unmatched']:,} "
-            "have none."
-        )
-        by_device = account.get("matched_by_device", {})
-        if len(set(by_device.values())) > 1:
-            lines.append("By device: " + ", ".join(f"{name} {count:,}" for name, count in by_device.items()))
-    lines += [f"{count:,} steps left out: {reason}." for reason, count in account["dropped"].items()]
-    lines += [
-        f"{_sentence(str(mark['text'] or 'note'))}: {_detail(mark['detail'])}."
+def quality_told(data: RunSeries, origin_ns: int) -> dict[str, Any]:
+    """Return what was lost or is doubtful: the log's own notes, the import, the clocks, gaps and errors."""
+    notes = [
+        (str(mark["text"] or "note"), _detail(mark["detail"]))
         for mark in data.marks
         if mark["mark"] == "note" and mark["detail"] and mark["text"] not in _FOR_REPLAYS
     ]
-    lines += [*_imported(data), *clock_lines(data), *analysis.warnings]
-    incidents = [m for m in data.marks if m["mark"] in ("gap", "error", "clock")]
-    lines += [_incident(mark, origin_ns) for mark in incidents[:_MOST_INCIDENTS]]
-    if len(incidents) > _MOST_INCIDENTS:
-        lines.append(f"{len(incidents) - _MOST_INCIDENTS:,} more gaps and errors are in the log.")
-    if not incidents:
-        lines.append("No gap, error or clock step was recorded.")
-    return lines
-
-
-def _sentence(text: str) -> str:
-    return text[:1].upper() + text[1:]
+    imported = data.run.facts.get("import")
+    incidents = [mark for mark in data.marks if mark["mark"] in ("gap", "error", "clock")]
+    return {
+        "notes_of_log": notes,
+        "imported": imported if isinstance(imported, dict) else None,
+        "clocks": clock_lines(data),
+        "incidents": [_incident(mark, origin_ns) for mark in incidents[:_MOST_INCIDENTS]],
+        "more_incidents": len(incidents[_MOST_INCIDENTS:]),
+    }
 
 
 def _detail(text: str) -> str:
@@ -219,17 +197,6 @@ def _count(value: Any) -> str:
 def _incident(mark: dict[str, Any], origin_ns: int) -> str:
     seconds = (mark["time_ns"] - origin_ns) / 1e9
     return f"{mark['mark']} at {seconds:,.1f} s: {mark['text'] or _detail(mark['detail'] or '')}"
-
-
-def _imported(data: RunSeries) -> list[str]:
-    facts = data.run.facts.get("import")
-    if not isinstance(facts, dict):
-        return []
-    lines = [f"Imported from {file.get('name')} ({file.get('format')})." for file in facts.get("files", [])]
-    lines += [f"{count:,} rows left out: {reason}." for reason, count in facts.get("left_out", {}).items()]
-    if facts.get("out_of_order"):
-        lines.append(f"{facts['out_of_order']:,} rows came out of order in time.")
-    return [*lines, f"Times: {facts.get('timezone')}."]
 
 
 # -- energy ----------------------------------------------------------------------------------------

@@ -53,22 +53,17 @@ def _runs_table(comparison: Comparison, best: PairAcross) -> str:
     rows = []
     for place, run in enumerate(comparison.runs, 1):
         pair = run.pair
-        own = ("-",) * 5 if pair is None else (pair.n, *_shorts(pair))
+        own, change = ["-"] * 5, "-"
+        if pair is not None:
+            own = [str(pair.n), _number(pair.r, "+.2f"), _number(pair.lag_s, "+.0f")]
+            own += [_number(pair.p_adjusted, ".2g"), _number(pair.pearson_r, "+.2f")]
+            change = _number(pair.over_time["p"], ".2g") if pair.over_time else "-"
         r = pooled.get(run.run_id)
         shown = "-" if r is None else f"{r[0]:+.2f} [{r[1]:+.2f}, {r[2]:+.2f}]"
-        detects = "-" if run.smallest_detectable_r is None else f"{run.smallest_detectable_r:.2f}"
+        detects = _number(run.smallest_detectable_r, ".2f")
         verdict = "-" if pair is None else pair.verdict
-        rows.append([place, run.seed, f"{run.minutes:.1f}", verdict, *own, detects, _change(pair), shown])
+        rows.append([place, run.seed, f"{run.minutes:.1f}", verdict, *own, detects, change, shown])
     return table_text([*header, "r at others' lag"], rows)
-
-
-def _change(pair: Pair | None) -> str:
-    return "-" if pair is None or pair.over_time is None else _number(pair.over_time["p"], ".2g")
-
-
-def _shorts(pair: Pair) -> list[str]:
-    values = ((pair.r, "+.2f"), (pair.lag_s, "+.0f"), (pair.p_adjusted, ".2g"), (pair.pearson_r, "+.2f"))
-    return [_number(value, form) for value, form in values]
 
 
 def _number(value: float | None, form: str) -> str:
