@@ -2,6 +2,8 @@
 
 from typing import Any, Protocol
 
+from thermograd.store.failures import Guard
+
 
 class DeviceUnavailableError(Exception):
     """A vendor's driver, library or devices are not here; the message says which. Normal on most machines."""
@@ -12,6 +14,8 @@ class DeviceReader(Protocol):
 
     Where there is no such device, its constructor raises `DeviceUnavailableError`.
     """
+
+    guard: Guard | None = None  # counts the readings that failed in passing
 
     def describe(self) -> dict[str, dict[str, Any]]:
         """Return the facts of each device by name: ``model``, ``simulated``, ``sensors``, ``missing``."""
@@ -25,7 +29,7 @@ class DeviceReader(Protocol):
 
     def take_failures(self) -> int:
         """Return how many readings failed in passing since the last call."""
-        return 0
+        return self.guard.take() if self.guard else 0
 
     def close(self) -> None:
         """Release what the reader holds."""
