@@ -21,11 +21,13 @@ from thermograd.store.events import KINDS
 _LONGEST_LINE = 1 << 20  # what has no line break for longer is no table; its pieces are left out
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
-_BOUNDS = {  # of columns, and of an RLE log's own
-    **dict.fromkeys(("utilization_pct", "util_pct"), (0.0, 100.5, "%")),
-    **dict.fromkeys(("temperature_c", "memory_temperature_c"), (-50.0, 150.0, "degC")),
-    **dict.fromkeys(("temp_c", "vram_temp_c", "gpu_memory_temp"), (-50.0, 150.0, "degC")),
-    **dict.fromkeys(("power_w", "power_w_average", "power_limit_w"), (0.0, 5000.0, "W")),
+_BOUNDS = {
+    "utilization_pct": (0.0, 100.5, "%"),
+    "temperature_c": (-50.0, 150.0, "degC"),
+    "memory_temperature_c": (-50.0, 150.0, "degC"),
+    "power_w": (0.0, 5000.0, "W"),
+    "power_w_average": (0.0, 5000.0, "W"),
+    "power_limit_w": (0.0, 5000.0, "W"),
     "fan_pct": (0.0, 200.0, "%"),
     "sm_clock_mhz": (0.0, 20_000.0, "MHz"),
     "memory_clock_mhz": (0.0, 50_000.0, "MHz"),
@@ -51,11 +53,15 @@ def read_number(name: str, text: str) -> float:
     return value
 
 
-def check_bounds(values: Mapping[str, Any], written: Mapping[str, str] = {}) -> None:
+def check_bounds(
+    values: Mapping[str, Any],
+    bounds: Mapping[str, tuple[float, float, str]] = _BOUNDS,
+    written: Mapping[str, str] = {},
+) -> None:
     """Refuse a sample with a value that no device has; it is shown as the file writes it, where given."""
     for name, value in values.items():
-        low, high, unit = _BOUNDS.get(name, (-math.inf, math.inf, ""))
-        if value is not None and not low <= value <= high:
+        if name in bounds and value is not None and not bounds[name][0] <= value <= bounds[name][1]:
+            low, high, unit = bounds[name]
             shown = written.get(name, f"{value:.6g}")
             raise LeftOutError(f"{name} outside {low:g} to {high:g} {unit}", shown)
 

@@ -7,7 +7,7 @@ is the power and the other the average.
 """
 
 import re
-from typing import Any
+from typing import Any, NamedTuple
 
 from thermograd.ingest.importers.csv_table import Table, csv_format
 from thermograd.ingest.importers.recording import of_no_use
@@ -56,6 +56,13 @@ _DEVICE_FIELDS = ("uuid", "gpu_uuid", "index", "pci.bus_id", "gpu_bus_id", "seri
 _MODEL_FIELDS = ("name", "gpu_name")
 
 
+class _Column(NamedTuple):
+    """The event's column, and the factor that converts a number without a unit of its own."""
+
+    name: str
+    factor: float
+
+
 class _NvidiaSmi(Table):
     """A log of nvidia-smi."""
 
@@ -74,7 +81,7 @@ class _NvidiaSmi(Table):
                 f"{self.recording.path}, row {number}: this nvidia-smi log has no timestamp; "
                 "query timestamp as well"
             )
-        self._columns: dict[int, tuple[str, float]] = {}
+        self._columns: dict[int, _Column] = {}
         unused = []
         for position, (field, match) in enumerate(zip(self._fields, matches, strict=True)):
             column = _column(field, match["unit"], self._fields)
@@ -85,6 +92,7 @@ class _NvidiaSmi(Table):
         self.recording.ignored = self.recording.ignored or of_no_use("column", unused)
 
     def row(self, number: int, cells: list[str]) -> list[tuple[Moment, dict[str, Any]]]:
+        """Return the row as a sample."""
         if any(_LOST.fullmatch(cell) for cell in cells):
             raise LeftOutError("the GPU was lost or needed a reset")
         named = dict(zip(self._fields, cells, strict=True))
@@ -92,12 +100,12 @@ class _NvidiaSmi(Table):
         if moment is None:
             raise LeftOutError("torn row: timestamp is no date and time", named["timestamp"])
         values: dict[str, Any] = {"device": self._device(named)}
-        for position, (column, factor) in self._columns.items():
-            value = _value(column, factor, cells[position])
-            if value is not None and column in WHOLE:
-                value += values.get(column) or 0
-            if value is not None or column not in values:
-                values[column] = value
+        for position, column in self._columns.items():
+            value = _value(column, cells[position])
+            if value is not None and column.name in values and column.name in WHOLE:
+                value += values[column.name] or 0
+            if value is not None or column.name not in values:
+                values[column.name] = value
         check_bounds(values)
         return [(moment, values)]
 
@@ -118,8 +126,7 @@ class _NvidiaSmi(Table):
         return device
 
 
-def _column(field: str, unit: str | None, fields: list[str]) -> tuple[str, float] | None:
-    """Return the event's column, and the factor that converts a number without a unit of its own."""
+def _column(field: str, unit: str | None, fields: list[str]) -> _Column | None:
     if field not in _FIELDS or _INSTEAD.get(field) in fields:
         return None
     name, usual_unit = _FIELDS[field]
@@ -130,23 +137,23 @@ def _column(field: str, unit: str | None, fields: list[str]) -> tuple[str, float
     unit = unit or usual_unit
     if unit is not None and unit not in _UNITS:
         return None
-    return name, _UNITS[unit] if unit else 1
+    return _Column(name, _UNITS[unit] if unit else 1)
 
 
-def _value(column: str, factor: float, text: str) -> float | int | None:
+def _value(column: _Column, text: str) -> float | int | None:
     if not text or _ABSENT.fullmatch(text):
         return None
-    if column == "clock_event_mask":
+    if column.name == "clock_event_mask":
         return _mask(text)
     match = _CELL.fullmatch(text)
     unit = match["unit"] if match else None
     if match is None or (unit is not None and unit not in _UNITS):
-        raise LeftOutError(f"torn row: {column} is not a number with a known unit", text)
-    number = read_number(column, match["number"]) * (_UNITS[unit] if unit else factor)
-    if column not in WHOLE:
+        raise LeftOutError(f"torn row: {column.name} is not a number with a known unit", text)
+    number = read_number(column.name, match["number"]) * (_UNITS[unit] if unit else column.factor)
+    if column.name not in WHOLE:
         return float(number)
     if not 0 <= number < 2**62:
-        raise LeftOutError(f"{column} is no counter", text)
+        raise LeftOutError(f"{column.name} is no counter", text)
     return int(number)
 
 

@@ -9,7 +9,12 @@ from typing import Any
 from thermograd.ingest.importers.csv_table import Table, csv_format
 from thermograd.ingest.importers.metric_names import require_norm, step_values
 from thermograd.ingest.importers.recording import Format, Head, Hints, Recording
-from thermograd.ingest.importers.text_files import LeftOutError, check_bounds, json_of, read_number
+from thermograd.ingest.importers.text_files import (
+    LeftOutError,
+    check_bounds,
+    json_of,
+    read_number,
+)
 from thermograd.ingest.importers.timezones import Moment, read_epoch, read_time, shown_offset
 from thermograd.store.errors import ImportFormatError
 
@@ -31,7 +36,13 @@ _NUMERIC = (
     *("gpu_clock_mhz", "cpu_freq_mhz", "cpu_freq_ghz", "gpu_memory_used_gb", "rle_smoothed", "a_load"),
     *("rle_raw", "rle_norm", "E_th", "E_pw", "t_sustain_s", "rolling_peak", "cycles_per_joule"),
 )  # the last line is not imported, but garbage in it means a torn row
-_BOUNDED = ("util_pct", "temp_c", "vram_temp_c", "gpu_memory_temp", "power_w")
+_BOUNDS = {
+    "util_pct": (0.0, 100.5, "%"),
+    "temp_c": (-50.0, 150.0, "degC"),
+    "vram_temp_c": (-50.0, 150.0, "degC"),
+    "gpu_memory_temp": (-50.0, 150.0, "degC"),
+    "power_w": (0.0, 5000.0, "W"),
+}
 _FLAGS = {"": None, "0": False, "0.0": False, "false": False, "1": True, "1.0": True, "true": True}
 _CLOCKS = ("timestamp_shared", "timestamp", "timestamp_iso")
 
@@ -57,6 +68,7 @@ class _DeviceLog(Table):
         self.recording.definition = self.recording.definition or named
 
     def row(self, number: int, cells: list[str]) -> list[tuple[Moment, dict[str, Any]]]:
+        """Return the row as a sample."""
         named = dict(zip(self.header, cells, strict=True))
         time, device = named["timestamp"], named["device"]
         moment = read_time(time)
@@ -65,7 +77,7 @@ class _DeviceLog(Table):
         if not device or "\0" in device:
             raise LeftOutError("torn row: no device", device)
         numbers = {name: read_number(name, named[name]) for name in _NUMERIC if named.get(name)}
-        check_bounds({name: numbers.get(name) for name in _BOUNDED}, named)
+        check_bounds({name: numbers.get(name) for name in _BOUNDS}, _BOUNDS, named)
         columns = _COLUMNS | (_CPU_COLUMNS if device.lower().startswith("cpu") else _GPU_COLUMNS)
         values = {
             column: next((numbers[name] * factor for name, factor in names.items() if name in numbers), None)
