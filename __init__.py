@@ -14,5 +14,4 @@ __getattr__, __dir__, __all__ = lazy(
 )
 
 if TYPE_CHECKING:
-    from thermograd.ingest.run import Run as Run
-    from thermograd.ingest.run import start_run as start_run
+    from thermograd.ingest.run import Run as Run, start_run as start_run

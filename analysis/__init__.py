@@ -24,17 +24,21 @@ __getattr__, __dir__, __all__ = lazy(
 )
 
 if TYPE_CHECKING:
-    from thermograd.analysis.align import asof as asof
-    from thermograd.analysis.align import causal_grid as causal_grid
-    from thermograd.analysis.align import interval_mean as interval_mean
-    from thermograd.analysis.align import nearest as nearest
+    from thermograd.analysis.align import (
+        asof as asof,
+        causal_grid as causal_grid,
+        interval_mean as interval_mean,
+        nearest as nearest,
+    )
     from thermograd.analysis.calibration.calibrate import calibrate as calibrate
     from thermograd.analysis.comparison.compare import compare_runs as compare_runs
-    from thermograd.analysis.coupling import naive_pearson as naive_pearson
-    from thermograd.analysis.coupling import residual_cross_correlation as residual_cross_correlation
-    from thermograd.analysis.coupling import samples_needed as samples_needed
-    from thermograd.analysis.coupling import session_swap as session_swap
-    from thermograd.analysis.coupling import smallest_detectable as smallest_detectable
+    from thermograd.analysis.coupling import (
+        naive_pearson as naive_pearson,
+        residual_cross_correlation as residual_cross_correlation,
+        samples_needed as samples_needed,
+        session_swap as session_swap,
+        smallest_detectable as smallest_detectable,
+    )
     from thermograd.analysis.coupling.verdict import verdict as verdict
     from thermograd.analysis.event_study.coincidence import event_coincidence as event_coincidence
     from thermograd.analysis.event_study.onsets import onset_test as onset_test
@@ -43,6 +47,5 @@ if TYPE_CHECKING:
     )
     from thermograd.analysis.report.run_report import write_report as write_report
     from thermograd.analysis.run.analyze import analyze_run as analyze_run
-    from thermograd.analysis.run.result import Analysis as Analysis
-    from thermograd.analysis.run.result import Pair as Pair
+    from thermograd.analysis.run.result import Analysis as Analysis, Pair as Pair
     from thermograd.analysis.run.series import load_series as load_series

@@ -29,6 +29,5 @@ if TYPE_CHECKING:
     from thermograd.ingest.devices.registry import open_readers as open_readers
     from thermograd.ingest.devices.simulated import SimulatedReader as SimulatedReader
     from thermograd.ingest.importers.import_logs import import_run as import_run
-    from thermograd.ingest.run import Run as Run
-    from thermograd.ingest.run import start_run as start_run
+    from thermograd.ingest.run import Run as Run, start_run as start_run
     from thermograd.ingest.simulate.write import simulate_run as simulate_run

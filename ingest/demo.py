@@ -12,8 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from thermograd.store.errors import MissingExtraError
-from thermograd.store.runs.catalogue import Run as StoredRun
-from thermograd.store.runs.catalogue import create_run
+from thermograd.store.runs.catalogue import Run as StoredRun, create_run
 
 _BATCH, _CONTEXT = 8, 128
 _FAULTS = ("noise", "one byte", "noise")

@@ -66,7 +66,7 @@ class Run:
         self._layer_mode = layer_norms
         self._layers: LayerNorms | None = None
         self._tap: StepTap | None = None
-        self.mark("run_started", **self.place.facts(), pid=os.getpid())
+        self.mark("run_started", **self.place._asdict(), pid=os.getpid())
         _open_runs.add(self)
 
     @property
@@ -302,7 +302,7 @@ def _open_run(name: str, runs: str | Path | None, facts: dict[str, Any], layer_n
     """Create the run's directory and this process's files; a run that records nothing where that fails."""
     place = place_of_this_process()
     directory = Path(runs) if runs is not None else default_runs_dir()
-    facts = run_facts() | {"job": place.facts()} | facts
+    facts = run_facts() | {"job": place._asdict()} | facts
     with Guard("thermograd records nothing: %(error)s"):
         run_id = agree_on_run_id(name, place)
         path = directory / run_id

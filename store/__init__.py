@@ -21,15 +21,18 @@ __getattr__, __dir__, __all__ = lazy(
 if TYPE_CHECKING:
     from thermograd.store.errors import ThermogradError as ThermogradError
     from thermograd.store.events import Event as Event
-    from thermograd.store.log.reader import Follower as Follower
-    from thermograd.store.log.reader import events_in_order as events_in_order
-    from thermograd.store.log.reader import read_kind as read_kind
-    from thermograd.store.log.seal import seal_run as seal_run
-    from thermograd.store.log.seal import verify_run as verify_run
+    from thermograd.store.log.reader import (
+        Follower as Follower,
+        events_in_order as events_in_order,
+        read_kind as read_kind,
+    )
+    from thermograd.store.log.seal import seal_run as seal_run, verify_run as verify_run
     from thermograd.store.log.writer import EventWriter as EventWriter
     from thermograd.store.query.connection import connect as connect
-    from thermograd.store.runs.catalogue import Run as Run
-    from thermograd.store.runs.catalogue import create_run as create_run
-    from thermograd.store.runs.catalogue import find_run as find_run
-    from thermograd.store.runs.catalogue import list_runs as list_runs
+    from thermograd.store.runs.catalogue import (
+        Run as Run,
+        create_run as create_run,
+        find_run as find_run,
+        list_runs as list_runs,
+    )
     from thermograd.store.runs.export import export_run as export_run

@@ -26,8 +26,7 @@ __getattr__, __dir__, __all__ = lazy(
 )
 
 if TYPE_CHECKING:
-    from thermograd.stream.alerts.alert import alert_line as alert_line
-    from thermograd.stream.alerts.alert import digest as digest
+    from thermograd.stream.alerts.alert import alert_line as alert_line, digest as digest
     from thermograd.stream.alerts.policy import AlertPolicy as AlertPolicy
     from thermograd.stream.correlation import RollingCorrelation as RollingCorrelation
     from thermograd.stream.coupling.detector import CouplingMonitor as CouplingMonitor
@@ -35,14 +34,10 @@ if TYPE_CHECKING:
     from thermograd.stream.join.event_time import EventTimeJoin as EventTimeJoin
     from thermograd.stream.level_shift import LevelShift as LevelShift
     from thermograd.stream.pipeline.config import load_config as load_config
-    from thermograd.stream.pipeline.live import watch_log as watch_log
-    from thermograd.stream.pipeline.live import watch_written as watch_written
+    from thermograd.stream.pipeline.live import watch_log as watch_log, watch_written as watch_written
     from thermograd.stream.pipeline.monitor import Monitor as Monitor
-    from thermograd.stream.pipeline.replay import Replay as Replay
-    from thermograd.stream.pipeline.replay import replay_events as replay_events
+    from thermograd.stream.pipeline.replay import Replay as Replay, replay_events as replay_events
     from thermograd.stream.settings import Settings as Settings
-    from thermograd.stream.sinks.base import Message as Message
-    from thermograd.stream.sinks.base import Sink as Sink
-    from thermograd.stream.sinks.base import SinkError as SinkError
+    from thermograd.stream.sinks.base import Message as Message, Sink as Sink, SinkError as SinkError
     from thermograd.stream.spike import SpikeDetector as SpikeDetector
     from thermograd.stream.throttle import ThrottleDetector as ThrottleDetector

@@ -15,15 +15,18 @@ __getattr__, __dir__, __all__ = lazy(
 )
 
 if TYPE_CHECKING:
-    from thermograd.analysis.coupling.cross_correlation import Coupling as Coupling
-    from thermograd.analysis.coupling.cross_correlation import naive_pearson as naive_pearson
     from thermograd.analysis.coupling.cross_correlation import (
+        Coupling as Coupling,
+        naive_pearson as naive_pearson,
         residual_cross_correlation as residual_cross_correlation,
     )
-    from thermograd.analysis.coupling.detectable import samples_needed as samples_needed
-    from thermograd.analysis.coupling.detectable import samples_to_exclude as samples_to_exclude
-    from thermograd.analysis.coupling.detectable import smallest_detectable as smallest_detectable
-    from thermograd.analysis.coupling.session_swaps import SessionSwap as SessionSwap
-    from thermograd.analysis.coupling.session_swaps import session_swap as session_swap
-    from thermograd.analysis.coupling.verdict import gates as gates
-    from thermograd.analysis.coupling.verdict import holm as holm
+    from thermograd.analysis.coupling.detectable import (
+        samples_needed as samples_needed,
+        samples_to_exclude as samples_to_exclude,
+        smallest_detectable as smallest_detectable,
+    )
+    from thermograd.analysis.coupling.session_swaps import (
+        SessionSwap as SessionSwap,
+        session_swap as session_swap,
+    )
+    from thermograd.analysis.coupling.verdict import gates as gates, holm as holm

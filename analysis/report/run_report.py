@@ -13,8 +13,7 @@ from thermograd.analysis.report.data.evidence import Evidence, around_spikes, la
 from thermograd.analysis.report.data.panel import KIND_NAMES, Panels
 from thermograd.analysis.report.data.tables import FORMATS, figure_tables, table_bytes
 from thermograd.analysis.report.files import make_directory, write_files
-from thermograd.analysis.report.page import run_facts as facts
-from thermograd.analysis.report.page import verdict
+from thermograd.analysis.report.page import run_facts as facts, verdict
 from thermograd.analysis.report.page.document import GENERATOR, build_page, require_extra
 from thermograd.analysis.report.page.provenance import queries, versions_text
 from thermograd.analysis.run.event_tests import AroundSpikes

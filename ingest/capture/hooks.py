@@ -24,8 +24,7 @@ from thermograd.ingest.capture import engine_hooks
 from thermograd.store.failures import Guard
 from torch import Tensor
 from torch.nn.utils import clip_grad
-from torch.optim import Optimizer
-from torch.optim import optimizer as torch_optimizer
+from torch.optim import Optimizer, optimizer as torch_optimizer
 
 
 class _Observer(Protocol):

@@ -9,9 +9,8 @@ import os
 import sys
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 from thermograd.store.failures import Guard
 from thermograd.store.runs.catalogue import new_run_id
@@ -31,18 +30,13 @@ _uses: Counter[str] = Counter()
 _devices = Guard("thermograd could not ask for the device: %(error)s", _log.debug)
 
 
-@dataclass(frozen=True)
-class Place:
+class Place(NamedTuple):
     """Rank, rank within the node, number of processes, number of the node (None where nobody says)."""
 
     rank: int = 0
     local_rank: int = 0
     world_size: int = 1
     node_rank: int | None = None
-
-    def facts(self) -> dict[str, Any]:
-        """Return the place as a dictionary."""
-        return asdict(self)
 
 
 def _number(names: tuple[str, ...], environment: Mapping[str, str]) -> int | None:

@@ -106,11 +106,7 @@ class SimulatedGpu:
     """
 
     def __init__(
-        self,
-        preset: str | ThermalPart = "dc",
-        seed: int = 0,
-        airflow: float = 1.0,
-        device: str | None = None,
+        self, preset: str | ThermalPart = "dc", seed: int = 0, airflow: float = 1.0, device: str | None = None
     ) -> None:
         if isinstance(preset, str):
             if preset not in PRESETS:

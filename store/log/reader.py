@@ -193,13 +193,13 @@ def _sealed_parts(segment: Segment) -> Iterator[pa.Table]:
 def _filled_columns(file: pq.ParquetFile, group: int) -> list[str]:
     """Return the columns of a row group that hold a value, as far as its statistics tell."""
     metadata = file.metadata.row_group(group)
-    found = []
-    for place in range(metadata.num_columns):
-        chunk = metadata.column(place)
-        told = chunk.statistics
-        if told is None or not told.has_null_count or told.null_count != metadata.num_rows:
-            found.append(chunk.path_in_schema)
-    return found
+    return [
+        chunk.path_in_schema
+        for chunk in map(metadata.column, range(metadata.num_columns))
+        if (told := chunk.statistics) is None
+        or not told.has_null_count
+        or told.null_count != metadata.num_rows
+    ]
 
 
 def _with_null_types(table: pa.Table, kind: str) -> pa.Table:

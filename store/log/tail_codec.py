@@ -49,7 +49,7 @@ class RecordCodec:
         self._texts = tuple(i for i, (_, t) in enumerate(fields) if t == "string")
         self._codes = tuple(_CODES[t] for _, t in fields)
         self._plans: dict[tuple[str, ...], _Plan] = {}
-        self._struct = struct.Struct("<Q" + "".join(_CODES[t] for _, t in fields))
+        self._struct = struct.Struct("<Q" + "".join(self._codes))
         self.layout: list[tuple[str, str]] | None = None  # numpy dtype of a record, where all have one size
         if not self._texts:
             types = {"int64": "<i8", "uint64": "<u8", "float64": "<f8", "bool": "?"}

@@ -7,5 +7,4 @@ from thermograd.store.lazy_names import lazy
 __getattr__, __dir__, __all__ = lazy(__name__, {"connection": "connect query"})
 
 if TYPE_CHECKING:
-    from thermograd.store.query.connection import connect as connect
-    from thermograd.store.query.connection import query as query
+    from thermograd.store.query.connection import connect as connect, query as query

@@ -97,17 +97,13 @@ def _values(column: pa.ChunkedArray, field: pa.Field, output: str) -> list[Any]:
         try:
             return list(column.cast(pa.string()).to_pylist())
         except pa.ArrowException as error:
-            raise _cannot_hold(field, output) from error
+            raise QueryError(
+                f"column {field.name!r} has values of {field.type} that {output} cannot hold; "
+                f"select them as text with CAST(... AS VARCHAR)"
+            ) from error
     if pa.types.is_interval(field.type) or pa.types.is_binary(field.type):
         return [_json_value(value, field.type) for value in values]
     return list(values)
-
-
-def _cannot_hold(field: pa.Field, output: str) -> QueryError:
-    return QueryError(
-        f"column {field.name!r} has values of {field.type} that {output} cannot hold; "
-        f"select them as text with CAST(... AS VARCHAR)"
-    )
 
 
 def _json_value(value: Any, kind: pa.DataType) -> Any:

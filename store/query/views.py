@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable
 from functools import cache
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.dataset as ds
@@ -12,18 +13,16 @@ from thermograd.store.runs.catalogue import Run
 _CLASHING = frozenset(column_names("step")) | {"run_id", "writer", "time"}
 
 
-_RUNS_SCHEMA = pa.schema(
-    {
-        "run_id": pa.string(),
-        "name": pa.string(),
-        "started": pa.timestamp("ns"),
-        "ended": pa.timestamp("ns"),
-        "state": pa.string(),
-        "devices": pa.list_(pa.string()),
-        "host": pa.string(),
-        "source": pa.string(),
-    }
-)
+_RUNS: dict[str, tuple[pa.DataType, Callable[[Run], Any]]] = {
+    "run_id": (pa.string(), lambda run: run.run_id),
+    "name": (pa.string(), lambda run: run.name),
+    "started": (pa.timestamp("ns"), lambda run: run.started_time_ns),
+    "ended": (pa.timestamp("ns"), lambda run: run.ended_time_ns()),
+    "state": (pa.string(), lambda run: run.state()),
+    "devices": (pa.list_(pa.string()), lambda run: sorted(run.facts.get("devices", {}))),
+    "host": (pa.string(), lambda run: run.facts.get("host")),
+    "source": (pa.string(), lambda run: run.facts.get("source")),
+}
 
 
 class LazyTable:
@@ -41,24 +40,13 @@ class LazyTable:
 
 def runs_view(runs: list[Run]) -> LazyTable:
     """Return the facts of the runs, gathered anew at every scan: state takes looking."""
+    schema = pa.schema({name: kind for name, (kind, _) in _RUNS.items()})
 
     def compute() -> pa.Table:
-        rows = [
-            {
-                "run_id": run.run_id,
-                "name": run.name,
-                "started": run.started_time_ns,
-                "ended": run.ended_time_ns(),
-                "state": run.state(),
-                "devices": sorted(run.facts.get("devices", {})),
-                "host": run.facts.get("host"),
-                "source": run.facts.get("source"),
-            }
-            for run in runs
-        ]
-        return pa.Table.from_pylist(rows, _RUNS_SCHEMA)
+        rows = [{name: value_of(run) for name, (_, value_of) in _RUNS.items()} for run in runs]
+        return pa.Table.from_pylist(rows, schema)
 
-    return LazyTable(_RUNS_SCHEMA, compute)
+    return LazyTable(schema, compute)
 
 
 # The rule of DESIGN.md section 4, in SQL: of the samples at one time the one logged last, then the

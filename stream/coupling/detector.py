@@ -145,10 +145,7 @@ class CouplingMonitor(base.Estimator):  # type: ignore[misc]  # river ships no t
         return self.strongest()[2]
 
     def update(
-        self,
-        x: float | None,
-        y: float | Sequence[float | None] | None,
-        drivers: Sequence[float | None] = (),
+        self, x: float | None, y: float | Sequence[float | None] | None, drivers: Sequence[float | None] = ()
     ) -> None:
         """Learn one tick, y as many values as `sensors`; None, NaN and infinity are what is not known."""
         if len(drivers) != self.drivers:

@@ -5,8 +5,7 @@ import random
 
 import naive_stream
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 from river import stats
 from river_contract import run_checks
 from thermograd.stream.correlation import RollingCorrelation

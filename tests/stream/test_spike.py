@@ -4,8 +4,7 @@ import random
 
 import naive_stream
 import pytest
-from hypothesis import example, given, settings
-from hypothesis import strategies as st
+from hypothesis import example, given, settings, strategies as st
 from river_contract import run_checks
 from thermograd.stream.spike import Episode, SpikeDetector
 from training_series import Score, training_series

@@ -57,12 +57,7 @@ class Line:
 
 
 def make_line(
-    label: str,
-    device: str | None,
-    time_s: Floats,
-    values: Floats,
-    buckets: int,
-    keep_s: Floats | None = None,
+    label: str, device: str | None, time_s: Floats, values: Floats, buckets: int, keep_s: Floats | None = None
 ) -> Line:
     """Return a curve of all recorded points, decimated, with gaps where nothing was measured.
 

@@ -5,10 +5,13 @@ import statistics
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from thermograd.store.efficiency.estimator import DEFINITIONS, Efficiency, EfficiencyDefinition
-from thermograd.store.efficiency.estimator import Efficiency as StreamEfficiency
+from hypothesis import given, settings, strategies as st
+from thermograd.store.efficiency.estimator import (
+    DEFINITIONS,
+    Efficiency,
+    Efficiency as StreamEfficiency,
+    EfficiencyDefinition,
+)
 
 
 class SeedReference:

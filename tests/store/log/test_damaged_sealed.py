@@ -5,8 +5,7 @@ import random
 import pyarrow.parquet as pq
 import pytest
 from thermograd.store.files import sealed_segments
-from thermograd.store.log import reader as reader_module
-from thermograd.store.log import segments as arrow_module
+from thermograd.store.log import reader as reader_module, segments as arrow_module
 from thermograd.store.log.reader import kind_parts, read_kind
 from thermograd.store.log.seal import seal_run, verify_run
 from thermograd.store.log.segments import read_sealed

@@ -8,8 +8,7 @@ import sys
 import textwrap
 
 import pytest
-from thermograd.store.log import segments as arrow_module
-from thermograd.store.log import writer as log_module
+from thermograd.store.log import segments as arrow_module, writer as log_module
 from thermograd.store.log.reader import read_kind
 from thermograd.store.log.seal import seal_run, verify_run
 from thermograd.store.log.writer import EventWriter

@@ -1,8 +1,7 @@
 import math
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 from thermograd.store.errors import LogError
 from thermograd.store.events import KINDS, columns
 from thermograd.store.log.reader import read_kind
