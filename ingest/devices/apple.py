@@ -19,6 +19,8 @@ _PARTS = {"apple-gpu": "gpu_mj", "apple-cpu": "cpu_total_mj"}
 class AppleReader(DeviceReader):
     """Reads the energy of the chip's GPU and processor, as devices ``apple-gpu`` and ``apple-cpu``."""
 
+    guard: Guard
+
     def __init__(self) -> None:
         try:
             monitor = import_module("zeus_apple_silicon").AppleEnergyMonitor
