@@ -31,8 +31,8 @@ class AmdReader(DeviceReader):
             raise DeviceUnavailableError(_sentence(error)) from error
         if not handles:
             raise DeviceUnavailableError("the driver reports no GPU")
-        self.guard = Guard("an AMD GPU did not give %(place)s (%(error)s)", tell=_log.debug)
-        self._gpus = [_AmdGpu(self._smi, handle, self.guard) for handle in handles]
+        self._guard = Guard("an AMD GPU did not give %(place)s (%(error)s)", tell=_log.debug)
+        self._gpus = [_AmdGpu(self._smi, handle, self._guard) for handle in handles]
 
     def describe(self) -> dict[str, dict[str, Any]]:
         """Return the facts of each GPU by ``GPU-<uuid>``."""
@@ -41,6 +41,10 @@ class AmdReader(DeviceReader):
     def read(self) -> list[dict[str, Any]]:
         """Return one sample a GPU that answers."""
         return [sample for gpu in self._gpus if len(sample := gpu.read()) > 1]
+
+    def take_failures(self) -> int:
+        """Return how many readings failed since the last call."""
+        return self._guard.take()
 
     def close(self) -> None:
         """Shut the library down."""

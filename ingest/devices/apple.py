@@ -19,8 +19,6 @@ _PARTS = {"apple-gpu": "gpu_mj", "apple-cpu": "cpu_total_mj"}
 class AppleReader(DeviceReader):
     """Reads the energy of the chip's GPU and processor, as devices ``apple-gpu`` and ``apple-cpu``."""
 
-    guard: Guard
-
     def __init__(self) -> None:
         try:
             monitor = import_module("zeus_apple_silicon").AppleEnergyMonitor
@@ -39,7 +37,7 @@ class AppleReader(DeviceReader):
             raise DeviceUnavailableError("the chip gives no energy")
         self._devices = sorted(first)
         self._last = (time.monotonic(), first)
-        self.guard = Guard("the chip's energy cannot be read (%(error)s)", tell=_log.debug)
+        self._guard = Guard("the chip's energy cannot be read (%(error)s)", tell=_log.debug)
 
     def _energies_j(self) -> dict[str, float]:
         energy = self._monitor.get_cumulative_energy()
@@ -65,7 +63,7 @@ class AppleReader(DeviceReader):
         try:
             energies = self._energies_j()
         except RuntimeError as error:
-            self.guard.count(error)
+            self._guard.count(error)
             return []
         last_s, before = self._last
         self._last = (now_s, energies)
@@ -76,3 +74,7 @@ class AppleReader(DeviceReader):
                 sample["power_w"] = (energy_j - before[device]) / (now_s - last_s)
             samples.append(sample)
         return samples
+
+    def take_failures(self) -> int:
+        """Return how many readings failed since the last call."""
+        return self._guard.take()

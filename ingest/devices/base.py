@@ -2,8 +2,6 @@
 
 from typing import Any, Protocol
 
-from thermograd.store.failures import Guard
-
 
 class DeviceUnavailableError(Exception):
     """A vendor's driver, library or devices are not here; the message says which. Normal on most machines."""
@@ -14,8 +12,6 @@ class DeviceReader(Protocol):
 
     Where there is no such device, its constructor raises `DeviceUnavailableError`.
     """
-
-    guard: Guard | None = None  # counts the readings that failed in passing
 
     def describe(self) -> dict[str, dict[str, Any]]:
         """Return the facts of each device by name: ``model``, ``simulated``, ``sensors``, ``missing``."""
@@ -29,7 +25,7 @@ class DeviceReader(Protocol):
 
     def take_failures(self) -> int:
         """Return how many readings failed in passing since the last call."""
-        return self.guard.take() if self.guard else 0
+        return 0
 
     def close(self) -> None:
         """Release what the reader holds."""

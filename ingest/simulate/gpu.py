@@ -58,9 +58,6 @@ class ThermalPart:
     ambient_c: float = 25.0
 
 
-# Desktop constants R, C, G and q were fitted to a recorded hour of an RTX 3060 Ti (Nemeca99/RLE), error
-# 0.7 degC; server constants are chosen to give 56 degC at 570 W; limits as nvidia-smi reports them for a
-# 700 W part.
 PRESETS = {
     "dc": ThermalPart(),
     "desktop": ThermalPart(
@@ -101,12 +98,45 @@ class SimulatedGpu:
 
     Time moves only by `advance`; the same seed (of sensor noise) and the same calls give the same readings.
 
-    `preset` is one of `PRESETS` or a part of one's own; `device`, its name, begins with ``simulated:`` (by
-    default the preset follows).
+    Parameters
+    ----------
+    preset
+        ``dc`` (700 W server part), ``desktop`` (200 W, own fan), ``restricted`` (the server part
+        with a partly blocked heat sink, which throttles under full load), or a `ThermalPart`.
+    device
+        Name; must begin with ``simulated:``. Default: ``simulated:`` and the preset.
+
+    Attributes
+    ----------
+    airflow, inlet_c
+        Share of the nominal cooling, above 0, and degC of the air above ambient; may be changed at any time.
+    brake, clock_cap_mhz, power_limit_w
+        The external power brake (half the clock), an administrator's limits of clock (or None) and power.
+    clock_mhz, power_w, die_c, clock_event_mask
+        True state, before the sensors, and the reasons that lower the clock now.
+
+    Examples
+    --------
+    >>> gpu = SimulatedGpu("restricted", seed=1)
+    >>> for _ in range(90):
+    ...     gpu.advance(1.0, load=1.0)
+    >>> reading = gpu.read()
+    >>> reading["temperature_c"], bool(reading["clock_event_mask"] & 0x20)
+    (86.0, True)
+
+    References
+    ----------
+    Desktop constants R, C, G and q were fitted to a recorded hour of an RTX 3060 Ti (Nemeca99/RLE),
+    error 0.7 degC; server constants are chosen to give 56 degC at 570 W; limits as nvidia-smi
+    reports them for a 700 W part.
     """
 
     def __init__(
-        self, preset: str | ThermalPart = "dc", seed: int = 0, airflow: float = 1.0, device: str | None = None
+        self,
+        preset: str | ThermalPart = "dc",
+        seed: int = 0,
+        airflow: float = 1.0,
+        device: str | None = None,
     ) -> None:
         if isinstance(preset, str):
             if preset not in PRESETS:
@@ -118,13 +148,11 @@ class SimulatedGpu:
             raise ValueError(f"device {self.device!r} is simulated; its name must begin with 'simulated:'")
         if not airflow > 0:
             raise ValueError(f"airflow is {airflow!r}; expected a share above 0")
-        # These may be changed at any time.
-        self.airflow = airflow  # share of the nominal cooling, above 0
-        self.inlet_c = 0.0  # degC of the air above ambient
-        self.brake = False  # the external power brake: half the clock
-        self.clock_cap_mhz: float | None = None  # an administrator's limits, of clock and power
+        self.airflow = airflow
+        self.inlet_c = 0.0
+        self.brake = False
+        self.clock_cap_mhz: float | None = None
         self.power_limit_w = part.power_limit_w
-        # True state, before the sensors, as are `power_w` and `die_c`; the reasons that lower the clock now.
         self.clock_mhz = part.idle_clock_mhz
         self.clock_event_mask = _IDLE
         self._random = Random(seed)

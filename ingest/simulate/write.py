@@ -11,12 +11,12 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from random import Random
 from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
+from thermograd.ingest.simulate.fans import HuntingFans
 from thermograd.ingest.simulate.gpu import PRESETS, SimulatedGpu, sensor_facts
 from thermograd.store.events import Event, column_names
 from thermograd.store.processes import host_facts
@@ -39,22 +39,30 @@ _STEP_NOISE = 0.03  # of log(grad_norm), steps of one second among themselves
 _DEGREES = 25.0  # between the coolest and the hottest second, at most
 _MODEL_TICK_S = 0.05
 _NS = 1_000_000_000
-_WEAK, _STRONG = (0.9, 1.15), (1.8, 2.2)  # airflow of the fans, as a share of the nominal one
-_LATE_UP_S, _LATE_DOWN_S = (1.0, 4.0), (0.5, 6.0)
-_SWING_C = 2.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Signals:
-    """What the run shows, one value a second: arrays of shape (m,)."""
+    """What the run shows, one value a second.
 
-    x: Floats  # log gradient norm, up to scale and level
-    y: Floats  # what the sensor shows, up to scale and level
-    # What y becomes: the temperature (as it is where it is whole degrees), a throttle flag, or nothing: then
-    # the device is the modelled GPU with a partly blocked heat sink and fans that hunt.
+    Attributes
+    ----------
+    x, y
+        Shape (m,): log gradient norm, and what the sensor shows, both up to scale and level.
+    sensor
+        What y becomes: the temperature (as it is where it is whole degrees), a throttle flag, or
+        nothing: then the device is the modelled GPU with a partly blocked heat sink and fans that hunt.
+    load
+        Shape (m,): utilisation up to scale and level, or None for a steady one.
+    period_s
+        Length of an epoch, or None for one long epoch.
+    """
+
+    x: Floats
+    y: Floats
     sensor: Literal["temperature", "throttle flag", "model"] = "temperature"
-    load: Floats | None = None  # utilisation up to scale and level; None for a steady one
-    period_s: float | None = None  # length of an epoch; None for one long epoch
+    load: Floats | None = None
+    period_s: float | None = None
 
 
 def simulate_run(
@@ -222,7 +230,7 @@ def _modelled(
     """
     m = signals.x.size
     gpu = SimulatedGpu("restricted", seed=seed, device=DEVICE)
-    fans = _HuntingFans(gpu.part.target_c, int(rng.integers(2**32)))
+    fans = HuntingFans(gpu.part.target_c, int(rng.integers(2**32)))
     ticks = round(m / _MODEL_TICK_S)
     at = set((np.round(np.arange(0, int(m * hz + 1e-9) + 1) / hz / _MODEL_TICK_S).astype(int)).tolist())
     clock, rows, times = np.empty(ticks), [], []
@@ -236,48 +244,6 @@ def _modelled(
             clock[tick] = gpu.clock_mhz / gpu.part.max_clock_mhz
     names = [name for name in column_names("sample") if rows[0].get(name) is not None]
     return np.array(times), clock, {name: [row[name] for row in rows] for name in names}
-
-
-class _HuntingFans:
-    """Fans that answer late to heat above `target_c`, and then too strongly, as badly tuned ones do.
-
-    They speed up some seconds after the device is hotter than it should be, and slow down some seconds
-    after it has cooled by 2 degC. Speeds and delays are drawn anew every time, so there is no period.
-
-    Examples
-    --------
-    >>> fans = _HuntingFans(target_c=87.0)
-    >>> cool, hot = fans.airflow(80.0, 1.0), [fans.airflow(88.0, 1.0) for _ in range(5)]
-    >>> cool < 1.2, hot[0] == cool, hot[-1] > 1.7
-    (True, True, True)
-    """
-
-    def __init__(self, target_c: float, seed: int = 0) -> None:
-        self.target_c = target_c
-        self._random = Random(seed)
-        self._is_strong = False
-        self._airflow = self._random.uniform(*_WEAK)
-        self._left_s: float | None = None  # until they answer
-
-    def airflow(self, temperature_c: float, dt_s: float) -> float:
-        """Let `dt_s` seconds pass at a temperature; return the share of the nominal airflow."""
-        if self._left_s is None:
-            self._notice(temperature_c)
-        else:
-            self._left_s -= dt_s
-            if self._left_s <= 0.0:
-                self._turn()
-        return self._airflow
-
-    def _notice(self, temperature_c: float) -> None:
-        if self._is_strong and temperature_c < self.target_c - _SWING_C:
-            self._left_s = self._random.uniform(*_LATE_DOWN_S)
-        elif not self._is_strong and temperature_c > self.target_c:
-            self._left_s = self._random.uniform(*_LATE_UP_S)
-
-    def _turn(self) -> None:
-        self._is_strong, self._left_s = not self._is_strong, None
-        self._airflow = self._random.uniform(*(_STRONG if self._is_strong else _WEAK))
 
 
 def _table(time_s: Floats, columns: Columns, begin_ns: int) -> pa.Table:

@@ -9,7 +9,12 @@ from typing import Any
 from thermograd.ingest.importers.csv_table import Table, csv_format
 from thermograd.ingest.importers.metric_names import require_norm, step_values
 from thermograd.ingest.importers.recording import Format, Head, Hints, Recording
-from thermograd.ingest.importers.text_files import LeftOutError, check_bounds, json_of, read_number
+from thermograd.ingest.importers.text_files import (
+    LeftOutError,
+    check_bounds,
+    json_of,
+    read_number,
+)
 from thermograd.ingest.importers.timezones import Moment, read_epoch, read_time, shown_offset
 from thermograd.store.errors import ImportFormatError
 
