@@ -2,24 +2,104 @@
 
 import functools
 import logging
+import sys
 from collections import Counter
 from collections.abc import Callable
-from contextlib import suppress
-from types import TracebackType
+from types import FrameType, TracebackType
 from typing import Any, ParamSpec, TypeVar
 
 _log = logging.getLogger("thermograd")
 _Parameters = ParamSpec("_Parameters")
 _Method = TypeVar("_Method", bound=Callable[..., None])
+_WITH_REST = 0x04 | 0x08  # flags of code that takes *args, **kwargs
+
+
+def warn(text: str, *values: object) -> None:
+    """Log a warning as `logging` does, and never raise.
+
+    A handler of the user's may fail, or write marks, which may fail and warn: what it makes us say is
+    dropped. That is seen in the stack, not in a flag that an interrupt could leave set.
+    """
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None:
+        if frame.f_code is warn.__code__:
+            return
+        frame = frame.f_back
+    try:
+        _log.warning(text, *values)
+    except Exception as error:  # a handler's own fault, or a closed stderr: nobody is left to tell
+        if is_the_users(error):
+            raise
+
+
+def is_the_users(error: BaseException) -> bool:
+    """Return whether an exception came over the work from outside: Ctrl-C, an exit, a signal handler's own.
+
+    A signal handler may raise anything, `TimeoutError` for an alarm. It is told by its arguments: Python
+    calls it, and it alone, with the frame that it interrupts.
+    """
+    if not isinstance(error, Exception):
+        return True
+    if isinstance(error, RecursionError | MemoryError):
+        return False
+    trace = error.__traceback__
+    while trace is not None:
+        if _was_given_its_caller(trace.tb_frame):
+            return True
+        trace = trace.tb_next
+    return False
+
+
+def _was_given_its_caller(frame: FrameType) -> bool:
+    caller, code = frame.f_back, frame.f_code
+    if caller is None:
+        return False
+    count = code.co_argcount + code.co_kwonlyargcount + (code.co_flags & _WITH_REST).bit_count()
+    known = frame.f_locals
+    given = [known.get(name) for name in code.co_varnames[:count]]
+    return any(
+        value is caller or (type(value) is tuple and any(item is caller for item in value)) for value in given
+    )
+
+
+class _Shown:
+    """An error for a sentence, also where the error cannot say what it is."""
+
+    def __init__(self, error: object) -> None:
+        self._error = error
+
+    def _text(self, say: Callable[[object], str]) -> str:
+        try:
+            return say(self._error)
+        except Exception as error:  # what it is asked it answers with a failure of its own
+            if is_the_users(error):
+                raise
+            return type(self._error).__name__
+
+    def __str__(self) -> str:
+        return self._text(str)
+
+    def __repr__(self) -> str:
+        return self._text(repr)
 
 
 class Guard:
     """Keeps failures from the work around them: counts them by place and tells the first of each place.
 
-    A context manager, and a decorator of functions that return nothing. Ctrl-C passes through. It is not
-    locked: where several threads fail at once, a count may be one too small. In `sentence`, ``%(place)s``
-    and ``%(error)s`` or ``%(error)r`` stand for what they say; `tell` takes it, by default it is logged as
-    a warning. What `tell` raises is dropped.
+    A context manager, and a decorator of functions that return nothing. Ctrl-C, and what a signal handler
+    raises, passes through. It is not locked: where several threads fail at once, a count may be one too
+    small.
+
+    Parameters
+    ----------
+    sentence
+        What is told; ``%(place)s`` and ``%(error)s`` or ``%(error)r`` stand for what they say.
+    tell
+        Takes the sentence; by default it is logged as a warning. What it raises is dropped.
+    again
+        Told once a place when it works again; ``%(place)s`` and ``%(count)d``, its failures.
+    keeps
+        What is kept; in a thread that calls what is not ours, `BaseException`.
 
     Examples
     --------
@@ -32,15 +112,27 @@ class Guard:
     (None, None, 2)
     """
 
-    def __init__(self, sentence: str, tell: Callable[[str], object] = _log.warning) -> None:
-        self._sentence, self._tell = sentence, tell
+    def __init__(
+        self,
+        sentence: str,
+        tell: Callable[[str], object] = warn,
+        again: str | None = None,
+        keeps: type[BaseException] = Exception,
+    ) -> None:
+        self._sentence, self._tell, self._again, self._keeps = sentence, tell, again, keeps
         self._counts: Counter[str] = Counter()
+        self._over: set[str] = set()
         self._taken = 0
 
     @property
     def failures(self) -> int:
         """How many failures there were, of all places."""
         return self._counts.total()
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many failures each place had."""
+        return dict(self._counts)
 
     def take(self) -> int:
         """Return how many failures there were since the last call."""
@@ -52,9 +144,28 @@ class Guard:
         self._counts[place] += 1
         is_first = self._counts[place] == 1
         if is_first:
-            with suppress(Exception):
-                self._tell(self._sentence % {"place": place, "error": error})
+            self._say(self._sentence, {"place": place, "error": _Shown(error)})
         return is_first
+
+    def works(self, place: str = "") -> None:
+        """Tell, the first time after it had failed, that a place works again."""
+        if self._again is not None and self._counts.get(place) and place not in self._over:
+            self._over.add(place)
+            self._say(self._again, {"place": place, "count": self._counts[place]})
+
+    def keep(self, error: BaseException, place: str = "") -> bool:
+        """Count an exception unless it is the user's own; return whether it is to be kept."""
+        if not isinstance(error, self._keeps) or (self._keeps is Exception and is_the_users(error)):
+            return False
+        self.count(error, place)
+        return True
+
+    def _say(self, sentence: str, values: dict[str, object]) -> None:
+        try:
+            self._tell(sentence % values)
+        except Exception as error:  # who is told may fail, and nobody is left to tell
+            if is_the_users(error):
+                raise
 
     def __enter__(self) -> "Guard":
         return self
@@ -62,10 +173,10 @@ class Guard:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> bool:
-        if not isinstance(error, Exception):
+        if error is None:
+            self.works()
             return False
-        self.count(error)
-        return True
+        return self.keep(error)
 
     def __call__(self, function: Callable[_Parameters, None]) -> Callable[_Parameters, None]:
         """Keep the failures of a function; its qualified name is the place."""
@@ -74,20 +185,30 @@ class Guard:
         def harmless(*args: _Parameters.args, **kwargs: _Parameters.kwargs) -> None:
             try:
                 function(*args, **kwargs)
-            except Exception as error:  # noqa: BLE001 - whatever it is, the work around it goes on; counted, told
-                self.count(error, function.__qualname__)
+            except Exception as error:  # whatever it is, the work around it goes on; counted, told
+                if not _kept(self, error, function.__qualname__):
+                    raise
 
         return harmless
 
 
 def guarded(method: _Method) -> _Method:
-    """Let the `guard` of a method's object keep the method's failures; arguments go by position."""
+    """Let the `guard` of a method's object keep the method's failures."""
 
     @functools.wraps(method)
-    def harmless(self: Any, *args: Any) -> None:
+    def harmless(self: Any, *args: Any, **kwargs: Any) -> None:
         try:
-            method(self, *args)
-        except Exception as error:  # noqa: BLE001 - as above
-            self.guard.count(error)
+            method(self, *args, **kwargs)
+        except Exception as error:  # as above
+            if not _kept(self.guard, error, ""):
+                raise
 
     return harmless  # type: ignore[return-value]
+
+
+def _kept(guard: Guard, error: Exception, place: str) -> bool:
+    """Return whether a guard keeps an error; one of a stack that is full is kept uncounted."""
+    try:
+        return guard.keep(error, place)
+    except RecursionError:
+        return True
