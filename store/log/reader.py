@@ -24,11 +24,12 @@ from thermograd.store.files import Segment, open_segments, sealed_segments, seal
 from thermograd.store.log.segments import (
     UNREADABLE,
     Damage,
+    TailRows,
     read_sealed,
     read_stream,
     require_whole,
     rows_to_batch,
-    whole_records,
+    tail_rows,
 )
 from thermograd.store.log.tail_codec import RecordCodec, codec_of_tail, kind_codec
 
@@ -84,16 +85,16 @@ def read_tail(segment: Segment) -> tuple[pa.Table, Damage | None]:
         codec, offset = codec_of_tail(data)
     except LogError as error:
         return arrow_schema(segment.kind).empty_table(), Damage(segment.path, 0, str(error))
-    if codec.layout is not None and codec is current:
-        batch, end = whole_records(codec, data, offset)
+    if codec is current:
+        found = tail_rows(codec, data, offset, segment.first)
     else:
-        frames = list(codec.frames(data, offset))
-        end = frames[-1][0] if frames else offset
-        rows = [dict(zip(codec.names, row, strict=True)) for _, row in frames]
+        scan = codec.scan(data, offset, segment.first)
+        rows = [dict(zip(codec.names, row, strict=True)) for row in scan.rows]
         batch = rows_to_batch(segment.kind, [tuple(map(row.get, current.names)) for row in rows])
-    torn = len(data) - end
-    damage = Damage(segment.path, end, f"torn record of {torn} bytes") if torn else None
-    return pa.Table.from_batches([batch]), damage
+        found = TailRows(batch, *scan[1:])
+    torn = found.skipped + (0 if found.ended else len(data) - found.end)
+    damage = Damage(segment.path, len(data) - torn, f"torn record of {torn} bytes") if torn else None
+    return pa.Table.from_batches([found.batch]), damage
 
 
 def read_segment(segment: Segment) -> tuple[pa.Table, Damage | None]:
@@ -231,6 +232,7 @@ class _Position:
     tail: Path | None = None
     codec: RecordCodec | None = None
     offset: int = 0
+    tail_seq: int = 0  # of the record that comes at this offset, at least
     moved: tuple[tuple[str, int], ...] = ()
 
 
@@ -320,13 +322,16 @@ class Follower:
             codec, start = (known, 0) if known is not None else codec_of_tail(data)
         except (FileNotFoundError, LogError):  # moved on, or its header is still being written
             return []
-        events, end = [], start
-        empty = dict.fromkeys(column_names(tail.kind))
-        for end, row in codec.frames(data, start):  # noqa: B007 - the last end is where reading goes on
-            values = empty | dict(zip(codec.names, row, strict=True))
+        events, empty = [], dict.fromkeys(column_names(tail.kind))
+        found = codec.scan(data, start, position.tail_seq if base else tail.first)
+        for row in found.rows:
             seq = int(row[0])
             if seq >= position.next_seq:
-                events.append(Event(tail.kind, tail.writer, values))
+                events.append(Event(tail.kind, tail.writer, empty | dict(zip(codec.names, row, strict=True))))
                 position.next_seq = seq + 1
-        position.tail, position.codec, position.offset = tail.path, codec, base + end
+        if found.rows:
+            position.tail_seq = found.rows[-1][0] + 1
+        elif not base:
+            position.tail_seq = tail.first
+        position.tail, position.codec, position.offset = tail.path, codec, base + found.end
         return events

@@ -54,20 +54,37 @@ def rows_to_batch(kind: str, rows: Sequence[tuple[Any, ...]]) -> pa.RecordBatch:
     return pa.RecordBatch.from_arrays(arrays, schema=schema)
 
 
-def tail_to_batch(codec: RecordCodec, data: bytes) -> pa.RecordBatch:
-    """Turn the records of a whole, undamaged tail into a record batch.
+class TailRows(NamedTuple):
+    """What a tail holds from some place on; but for the batch as `thermograd.store.log.tail_codec.Scan`."""
+
+    batch: pa.RecordBatch
+    end: int
+    skipped: int
+    ended: bool
+
+
+def tail_rows(codec: RecordCodec, data: bytes, start: int, next_seq: int = 0) -> TailRows:
+    """Turn the records of a tail of the current schema into a record batch, see `RecordCodec.scan`.
 
     Kinds of fixed size go through numpy: a loop over rows would keep the interpreter's lock for
     milliseconds, which the training thread would feel.
     """
-    start = len(codec.header)
-    if codec.layout is None:
-        return rows_to_batch(codec.kind, [row for _, row in codec.frames(data, start)])
-    return _records_to_batch(codec, np.frombuffer(data, np.dtype(codec.layout), offset=start))
+    whole, end = _leading_records(codec, data, start) if codec.layout is not None else (None, start)
+    if whole is None or not len(whole):
+        found = codec.scan(data, start, next_seq)
+        return TailRows(rows_to_batch(codec.kind, found.rows), *found[1:])
+    place = np.arange(len(whole))
+    seq = np.maximum.accumulate(np.maximum(whole["seq"] - place, next_seq)) + place
+    batch = _records_to_batch(codec, whole, seq)
+    if end == len(data):
+        return TailRows(batch, end, 0, False)
+    rest = codec.scan(data, end, int(seq[-1]) + 1)
+    batch = pa.concat_batches([batch, rows_to_batch(codec.kind, rest.rows)])
+    return TailRows(batch, *rest[1:])
 
 
-def whole_records(codec: RecordCodec, data: bytes, start: int) -> tuple[pa.RecordBatch, int]:
-    """Return the records of a fixed-size kind up to the first torn or damaged one, and where they end."""
+def _leading_records(codec: RecordCodec, data: bytes, start: int) -> tuple[Any, int]:
+    """Return the records of a fixed-size kind up to the first that is not whole, and where they end."""
     layout = np.dtype(codec.layout)
     assert layout.fields is not None
     records: Any = np.frombuffer(data, layout, count=(len(data) - start) // layout.itemsize, offset=start)
@@ -76,13 +93,15 @@ def whole_records(codec: RecordCodec, data: bytes, start: int) -> tuple[pa.Recor
     crcs = [zlib.crc32(view[end - layout.itemsize + frame : end]) for end in ends]
     bad = (records["size"] != layout.itemsize - frame) | (records["crc32"] != np.array(crcs, np.uint32))
     count = int(bad.argmax()) if bad.any() else len(records)
-    return _records_to_batch(codec, records[:count]), start + count * layout.itemsize
+    return records[:count], start + count * layout.itemsize
 
 
-def _records_to_batch(codec: RecordCodec, records: Any) -> pa.RecordBatch:
+def _records_to_batch(codec: RecordCodec, records: Any, seq: Any) -> pa.RecordBatch:
     schema = arrow_schema(codec.kind)
-    arrays = []
+    arrays = [pa.array(seq, schema.field("seq").type)]
     for i, field in enumerate(schema):
+        if field.name == "seq":
+            continue
         null = (records["mask"] >> np.uint64(i)) & np.uint64(1) != 0
         arrays.append(pa.array(records[field.name], field.type, mask=null if field.nullable else None))
     return pa.RecordBatch.from_arrays(arrays, schema=schema)

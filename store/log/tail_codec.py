@@ -9,12 +9,16 @@ A tail starts with one line that names its columns, so that it can be read witho
 thermograd: ``thermograd-tail 2 <kind> <name>:<type>,... <crc32 of what stands before it, hex>``. A
 record is ``size, crc32`` (uint32 each, little endian), then a uint64 mask of the null columns, the
 columns in order (8 bytes for a number, 1 for a bool, uint32 length for a string), then the strings'
-UTF-8 bytes.
+UTF-8 bytes. A record without payload, `END`, closes the tail: what stands behind it does not count.
+
+The place of a record is the truth about its ``seq``, the number in it the writer's belief: two appends at
+once, one of them in a signal handler, may write the same number twice. Who reads counts on from the record
+before (`RecordCodec.scan`). Bytes that are no record, left by a write that failed half-way, are passed over.
 """
 
 import struct
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -23,7 +27,9 @@ from thermograd.store.events import KINDS, columns
 
 _FRAME = struct.Struct("<II")
 _CODES = {"int64": "q", "uint64": "Q", "float64": "d", "bool": "?", "string": "I"}
+END = _FRAME.pack(0, zlib.crc32(b"end of the tail"))
 _MAGIC = "thermograd-tail 2"
+_WIDEST_GAP_BYTES = 1 << 20  # how far behind a torn record the next one is looked for
 _MOST_PLANS = 256  # sets of known columns that are remembered; a program has a few
 
 
@@ -33,6 +39,19 @@ class _Plan(NamedTuple):
     pack: Callable[..., bytes] | None
     mask: int
     names: tuple[str, ...]
+
+
+class Scan(NamedTuple):
+    """The records of a tail from some place on.
+
+    `rows`: in column order, ``seq`` rising. `end`: where the last of them ends, from where reading goes on.
+    `skipped`: bytes between them that are no record. `ended`: the tail is closed.
+    """
+
+    rows: list[tuple[Any, ...]]
+    end: int
+    skipped: int
+    ended: bool
 
 
 class RecordCodec:
@@ -118,17 +137,40 @@ class RecordCodec:
             self._plans[given] = plan
         return plan
 
-    def frames(self, data: bytes, start: int = 0) -> Iterator[tuple[int, tuple[Any, ...]]]:
-        """Yield (end offset, row) of each whole record from `start`; stop at the first torn or bad one."""
-        offset, size = start, len(data)
-        while offset + _FRAME.size <= size:
-            length, crc = _FRAME.unpack_from(data, offset)
-            end = offset + _FRAME.size + length
-            payload = data[offset + _FRAME.size : end]
-            if end > size or length < self._struct.size or zlib.crc32(payload) != crc:
-                return
-            yield end, self._unpack(payload)
-            offset = end
+    def scan(self, data: bytes, start: int = 0, next_seq: int = 0) -> Scan:
+        """Read every whole record from `start`; the first gets `next_seq` at least, as its ``seq``."""
+        rows, offset, skipped = [], start, 0
+        while True:
+            end = self._end_of_record(data, offset)
+            if end is None:
+                begin = self._next_record(data, offset + 1)
+                if begin is None:
+                    return Scan(rows, offset, skipped, False)
+                offset, skipped = begin, skipped + begin - offset
+            elif end - offset == len(END):
+                return Scan(rows, end, skipped, True)
+            else:
+                row = self._unpack(data[offset + _FRAME.size : end])
+                if row[0] < next_seq:
+                    row = (next_seq, *row[1:])
+                rows.append(row)
+                offset, next_seq = end, row[0] + 1
+
+    def _end_of_record(self, data: bytes, offset: int) -> int | None:
+        """Return where the whole record (or `END`) at a place ends, None where there is none."""
+        start = offset + _FRAME.size
+        if start > len(data):
+            return None
+        size, crc = _FRAME.unpack_from(data, offset)
+        end = start + size
+        if end > len(data) or size < self._struct.size:
+            return start if data[offset:start] == END else None
+        return end if zlib.crc32(data[start:end]) == crc else None
+
+    def _next_record(self, data: bytes, offset: int) -> int | None:
+        """Return where the next whole record begins, None where none does."""
+        last = min(len(data) - len(END), offset + _WIDEST_GAP_BYTES)
+        return next((at for at in range(offset, last + 1) if self._end_of_record(data, at)), None)
 
     def _unpack(self, payload: bytes) -> tuple[Any, ...]:
         mask, *values = self._struct.unpack_from(payload)

@@ -92,9 +92,10 @@ class _Stream:
 
     def emit(self, tail: _Tail, run_id: str, writer: str) -> None:
         """Copy a full tail's rows into the Arrow segment; the tail stays until that is synced."""
-        from thermograd.store.log.segments import SegmentFile, tail_to_batch
+        from thermograd.store.log.segments import SegmentFile, tail_rows
 
-        batch = tail_to_batch(self.codec, tail.path.read_bytes())
+        data = tail.path.read_bytes()
+        batch = tail_rows(self.codec, data, len(self.codec.header), tail.first).batch
         if self.segment is None:
             self.segment = SegmentFile(self.directory, self.kind, tail.first, run_id, writer)
         try:

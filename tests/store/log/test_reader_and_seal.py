@@ -70,7 +70,7 @@ def test_a_flipped_bit_anywhere_in_a_tail_is_damage_and_its_file_is_kept(run_dir
         tail.path.write_bytes(bytes(harmed))
         table, damage = read_tail(tail)
         assert damage
-        assert table.column("grad_norm").to_pylist() == [float(i) for i in range(len(table))]
+        assert table.column("grad_norm").to_pylist() in ([], [0.0], [1.0])  # the other record is whole
     assert seal_run(run_dir, "r").damage
     assert next(run_dir.glob("quarantine/*")).read_bytes() == bytes(harmed)
 

@@ -6,7 +6,8 @@ from thermograd.store.errors import LogError
 from thermograd.store.events import KINDS, columns
 from thermograd.store.log.reader import read_kind
 from thermograd.store.log.seal import seal_run
-from thermograd.store.log.tail_codec import codec_of_tail, kind_codec
+from thermograd.store.log.segments import tail_rows
+from thermograd.store.log.tail_codec import END, codec_of_tail, kind_codec
 from thermograd.store.log.writer import EventWriter
 
 _VALUES = {
@@ -33,9 +34,10 @@ def test_every_row_comes_back_as_it_was(kind):
 
     @given(st.lists(rows_of(kind), max_size=4))
     def check(rows):
+        rows = [(seq, *row[1:]) for seq, row in enumerate(rows)]
         data = codec.header + b"".join(codec.pack(row) for row in rows)
         found, start = codec_of_tail(data)
-        read = [row for _, row in found.frames(data, start)]
+        read = found.scan(data, start).rows
         assert len(read) == len(rows)
         assert all(same(a, b) for x, y in zip(rows, read, strict=True) for a, b in zip(x, y, strict=True))
 
@@ -50,7 +52,7 @@ def test_a_tail_cut_at_any_byte_gives_a_prefix_of_its_rows():
     ends = [sum(map(len, records[: i + 1])) for i in range(5)]
     for cut in range(len(data) + 1):
         whole = sum(end <= cut for end in ends)
-        assert [row for _, row in codec.frames(data[:cut])] == rows[:whole]
+        assert codec.scan(data[:cut]).rows == rows[:whole]
 
 
 def test_a_flipped_bit_is_never_read_as_another_value():
@@ -60,7 +62,48 @@ def test_a_flipped_bit_is_never_read_as_another_value():
     for bit in range(len(record) * 8):
         harmed = bytearray(record)
         harmed[bit // 8] ^= 1 << bit % 8
-        assert [r for _, r in codec.frames(bytes(harmed))] == []
+        assert codec.scan(bytes(harmed)).rows == []
+
+
+def numbered(kind, numbers):
+    """Return the records of a kind that say to have these numbers; their times are their places."""
+    codec = kind_codec(kind)
+    return [
+        codec.pack((seq, place, 0, *[None] * (len(codec.names) - 3))) for place, seq in enumerate(numbers)
+    ]
+
+
+def read_both_ways(kind, data):
+    """Return (seq, time) of a tail's records and the bytes that are none, as both readers give them."""
+    codec = kind_codec(kind)
+    scan = codec.scan(data, 0, 5)
+    batch, *rest = tail_rows(codec, data, 0, 5)
+    assert rest == list(scan[1:])
+    read = list(zip(batch["seq"].to_pylist(), batch["time_ns"].to_pylist(), strict=True))
+    assert read == [row[:2] for row in scan.rows]
+    return read, scan.skipped
+
+
+@pytest.mark.parametrize("kind", ["step", "mark"])
+def test_a_number_that_was_written_twice_is_counted_on(kind):
+    records = numbered(kind, [5, 6, 6, 7, 7, 10])
+    assert read_both_ways(kind, b"".join(records)) == ([(5, 0), (6, 1), (7, 2), (8, 3), (9, 4), (10, 5)], 0)
+
+
+@pytest.mark.parametrize("kind", ["step", "mark"])
+@pytest.mark.parametrize("torn", [1, 7, 8, 20])
+def test_what_follows_a_torn_record_is_read(kind, torn):
+    a, b, c, d = numbered(kind, [5, 6, 6, 7])
+    read, skipped = read_both_ways(kind, a + b[:torn] + c + b[:torn] + d)
+    assert read == [(5, 0), (6, 2), (7, 3)]
+    assert skipped == 2 * torn
+
+
+@pytest.mark.parametrize("kind", ["step", "mark"])
+def test_what_stands_behind_the_end_does_not_count(kind):
+    a, b, c = numbered(kind, [5, 6, 7])
+    assert read_both_ways(kind, a + b + END + c) == ([(5, 0), (6, 1)], 0)
+    assert kind_codec(kind).scan(a + END).ended
 
 
 def test_a_value_that_does_not_fit_its_column_is_refused():
