@@ -310,9 +310,12 @@ def _open_run(name: str, runs: str | Path | None, facts: dict[str, Any], layer_n
             path = create_run(directory, name, facts, run_id).path
         else:  # rank 0 describes the run
             path.mkdir(parents=True, exist_ok=True)
+        is_restarted = any((path / "writers").glob(f"*-r{place.rank}-*.json"))
         writer = EventWriter(path, run_id, new_writer_name(f"r{place.rank}"))
         run = Run(path, writer, place, layer_norms)
         run._describe = partial(create_run, directory, name, facts, run_id)
+        if is_restarted:
+            run._recorder.continue_after(path)
         return run
     return Run(None, None, place)
 

@@ -3,9 +3,11 @@
 import json
 import operator
 import time
+from pathlib import Path
 from typing import Any, Literal
 
 from thermograd.ingest.job.rank import cuda_device
+from thermograd.ingest.restarts import Restarts, last_step
 from thermograd.store.log.writer import EventWriter
 
 
@@ -24,6 +26,7 @@ class Recorder:
         self._device: str | None = None
         self._steps = 0
         self._last_step_ns: int | None = None
+        self._restarts = Restarts()
 
     def mark(self, mark: str, step: int | None = None, text: str | None = None, **detail: Any) -> None:
         """Write a mark; the detail becomes JSON."""
@@ -34,6 +37,12 @@ class Recorder:
     def note(self, text: str, *, step: int | None = None, **detail: Any) -> None:
         """Write a `note` mark."""
         self.mark("note", step, text, **detail)
+
+    def continue_after(self, run_dir: Path) -> None:
+        """Go on after the last step that an earlier process of this rank left, where a job is restarted."""
+        last = last_step(run_dir, self._rank)
+        if last is not None:
+            self._restarts.follow(*last)
 
     # -- whose steps count ---------------------------------------------------------------------------
 
@@ -90,8 +99,12 @@ class Recorder:
         if self._device is None and (device := cuda_device()) is not None:
             self._device = device
             self.note(f"rank {self._rank} computes on {device}", rank=self._rank, device=device)
-        if self.writer is not None:
-            self.writer.append("step", **row)
+        if self.writer is None:
+            return
+        restart = self._restarts.follow(row["step"], row.setdefault("time_ns", time.time_ns()))
+        if restart is not None:
+            self.mark("gap", row["step"], restart.text, **restart.detail)
+        self.writer.append("step", **row)
 
 
 def _step_number(value: Any) -> int | None:
