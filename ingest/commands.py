@@ -20,6 +20,13 @@ from thermograd.store.console import PATH, answer, json_option
     type=click.FloatRange(0, min_open=True),
     help="Seconds a step took, for a log without times; default from its train_runtime.",
 )
+@click.option(
+    "--column",
+    "columns",
+    metavar="NAME=TAG",
+    multiple=True,
+    help="What a step log calls a column, e.g. grad_norm=optim/total_grad_norm; may be given again.",
+)
 @json_option
 @click.pass_obj
 def import_logs(
@@ -28,6 +35,7 @@ def import_logs(
     paths: tuple[Path, ...],
     started_at: str | None,
     step_time_s: float | None,
+    columns: tuple[str, ...],
     as_json: bool,
     **files: Any,
 ) -> None:
@@ -41,8 +49,10 @@ def import_logs(
     """
     from thermograd.ingest.importers.import_logs import describe_import, import_run
     from thermograd.ingest.importers.recording import Hints
+    from thermograd.ingest.importers.steps.metric_names import named_columns
 
-    result = import_run(runs, list(paths), hints=Hints(started_at, step_time_s), **files)
+    hints = Hints(started_at, step_time_s, named_columns(columns))
+    result = import_run(runs, list(paths), hints=hints, **files)
     answer(result, as_json, describe_import)
 
 

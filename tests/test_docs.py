@@ -241,8 +241,9 @@ def test_importers_of_the_page_read_rows_and_count_what_they_leave_out(extended,
     assert format.recognises(Head(path.read_bytes(), path.read_text()))
     (recording,) = format.read((path,), Hints())
     assert len(recording) == 1
-    assert recording.rows_read.total() == 3
-    assert recording.left_out.total() == 2
+    assert recording.account.read.total() == 3
+    assert recording.account.left_out.total() == 2
+    recording.account.require_balance()
 
 
 @pytest.mark.slow

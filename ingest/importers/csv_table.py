@@ -21,7 +21,7 @@ class Table:
     head_lines: int | None = None  # lines in which a header is looked for, to recognise it; None for all
     refuses_cut_line_first = True  # a last line without an end is left out for that, whatever else it is
 
-    def __init__(self, paths: tuple[Path, ...], format: str) -> None:
+    def __init__(self, paths: tuple[Path, ...], format: str, _: Hints) -> None:
         self.recording = Recording(paths, self.kinds[0], format)
         self.header: list[str] = []
 
@@ -86,7 +86,7 @@ def csv_format(name: str, table: type[Table]) -> Format:
     def recognises(head: Head) -> bool:
         return any(table.is_header(cells_of(line)) for line in head.lines[: table.head_lines])
 
-    def read(paths: tuple[Path, ...], _: Hints) -> list[Recording]:
-        return table(paths, name).read()
+    def read(paths: tuple[Path, ...], hints: Hints) -> list[Recording]:
+        return table(paths, name, hints).read()
 
     return Format(name, table.kinds, recognises, read)

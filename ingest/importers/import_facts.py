@@ -24,14 +24,28 @@ _CONSTANTS = {
 
 def import_facts(recordings: list[Recording], tables: dict[Kind, pa.Table], how: str) -> dict[str, Any]:
     """Return where the events are from, and what was left out; `how` tells how their times were read."""
-    left_out: Counter[str] = sum((recording.left_out for recording in recordings), Counter())
-    rows_read: Counter[tuple[Path, Kind]] = sum((recording.rows_read for recording in recordings), Counter())
-    first = {reason: row for r in reversed(recordings) for reason, row in r.first_left_out.items()}
+    accounts = [recording.account for recording in recordings]
+    left_out: Counter[str] = sum((account.left_out for account in accounts), Counter())
+    nulls: Counter[str] = sum((account.nulls for account in accounts), Counter())
+    rows_read: Counter[tuple[Path, Kind]] = Counter()
+    for recording in recordings:
+        rows_read.update({(path, recording.kind): rows for path, rows in recording.account.read.items()})
+    first = {reason: row for account in reversed(accounts) for reason, row in account.first_left_out.items()}
     return {
         "files": [
             _file(path, r, {kind: rows for (of, kind), rows in rows_read.items() if of == path})
             for path, r in {path: r for r in recordings for path in r.paths}.items()
         ],
+        "rows": {
+            "read": sum(account.read.total() for account in accounts),
+            "kept": sum(account.kept for account in accounts),
+            "merged": sum(account.merged for account in accounts),
+            "left_out": left_out.total(),
+        },
+        "nulls": dict(nulls),
+        "first_null": {
+            key: where for account in reversed(accounts) for key, where in account.first_null.items()
+        },
         "timezone": how,
         "left_out": dict(left_out),
         "first_left_out": {reason: first[reason] for reason in left_out},

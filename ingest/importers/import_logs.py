@@ -3,6 +3,8 @@
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+from thermograd.ingest.importers.identity import require_one_device_a_name
 from thermograd.ingest.importers.import_facts import import_facts, run_facts
 from thermograd.ingest.importers.recording import Hints, Kind, Recording
 from thermograd.ingest.importers.registry import ALLOWED
@@ -12,6 +14,8 @@ from thermograd.ingest.importers.timing import in_time_order
 from thermograd.store.errors import ImportFormatError
 from thermograd.store.runs.write_run import events_in_order, whole_run
 from thermograd.store.text import printable
+
+_NAMED_NULLS = 8
 
 
 def import_run(
@@ -39,9 +43,10 @@ def import_run(
     Returns
     -------
     dict
-        ``run_id``, ``rows`` by kind, ``files`` with the rows read of each, ``left_out`` by reason and
-        ``first_left_out`` (where the first such row is, and what was wrong), ``ignored``, and
-        ``timezone``: how it was found.
+        ``run_id``, ``rows`` by kind, ``account`` (rows ``read`` = ``kept`` + ``merged`` + ``left_out``),
+        ``files`` with the rows read of each, ``left_out`` by reason and ``first_left_out`` (where the first
+        such row is, and what was wrong), ``nulls`` (cells that hold no value, by what they hold) and
+        ``first_null``, ``warnings``, ``ignored``, and ``timezone``: how it was found.
 
     Raises
     ------
@@ -57,6 +62,7 @@ def import_run(
     _require_use(hints, chosen)
     recordings = _read(chosen, hints)
     tables, how = in_time_order(recordings, zone)
+    warnings = _doubts(recordings, tables)
     origin = import_facts(recordings, tables, how)
     facts = run_facts(recordings, tables, origin)
     with whole_run(runs_dir, name or _default_name(paths, chosen), facts, "import") as run:
@@ -66,7 +72,9 @@ def import_run(
     return {
         "run_id": run.run.run_id,
         "rows": {kind: len(tables.get(kind, ())) for kind in WORDS},
-        **{name: origin[name] for name in ("files", "left_out", "first_left_out")},
+        "account": origin["rows"],
+        **{name: origin[name] for name in ("files", "left_out", "first_left_out", "nulls", "first_null")},
+        "warnings": warnings,
         "ignored": ignored + [f"{r.path.name}: {text}" for r in recordings for text in r.ignored],
         "timezone": how,
     }
@@ -85,8 +93,25 @@ def describe_import(result: dict[str, Any]) -> str:
     for reason, count in result["left_out"].items():
         where = _first(count, result["first_left_out"][reason], len(files) > 1)
         lines.append(f"  {count:>8} row{'s' * (count != 1)} left out: {reason}, {where}")
+    lines += _null_lines(result["nulls"], result["first_null"])
+    lines += [f"  warning: {warning}" for warning in result["warnings"]]
     lines += [f"  ignored: {ignored}" for ignored in result["ignored"]]
-    return "\n".join([*lines, f"  times: {result['timezone']}"])
+    return "\n".join([*lines, f"  times: {result['timezone']}", f"  rows: {_balance(result['account'])}"])
+
+
+def _null_lines(nulls: dict[str, int], first: dict[str, str]) -> list[str]:
+    most = sorted(nulls.items(), key=lambda null: -null[1])
+    lines = [
+        f"  {count:>8} cell{'s' * (count != 1)} null: {what}, {'first ' * (count > 1)}in {first[what]}"
+        for what, count in most[:_NAMED_NULLS]
+    ]
+    rest = sum(count for _, count in most[_NAMED_NULLS:])
+    return [*lines, f"  {rest:>8} cells null: others that hold no value"] if rest else lines
+
+
+def _balance(account: dict[str, int]) -> str:
+    """Return what became of the rows that were read."""
+    return "{read} read = {kept} kept + {merged} merged + {left_out} left out".format(**account)
 
 
 def _first(count: int, first: dict[str, Any], name_file: bool) -> str:
@@ -95,9 +120,25 @@ def _first(count: int, first: dict[str, Any], name_file: bool) -> str:
     return where if first["value"] is None else f"{where}: {first['value']}"
 
 
+def _doubts(recordings: list[Recording], tables: dict[Kind, pa.Table]) -> list[str]:
+    """Return in words what is doubtful of the devices, once every row is accounted for."""
+    doubts = []
+    for recording in recordings:
+        recording.account.require_balance()
+        doubts += [text for notes in recording.notes.values() for text in notes.values()]
+        if recording.kind == "sample":
+            doubts += require_one_device_a_name(recording, tables["sample"])
+    return doubts
+
+
 def _require_use(hints: Hints, chosen: dict[Kind, Source]) -> None:
+    """Refuse hints for a step log where there is none, or one that needs no such hints."""
+    if hints.columns and "step" not in chosen:
+        raise ImportFormatError("--column is for a step log, but there is none; allowed is to give one")
     given = [
-        f"--{name.removesuffix('_s').replace('_', '-')}" for name, value in hints._asdict().items() if value
+        text
+        for text, value in (("--started-at", hints.started_at), ("--step-time", hints.step_time_s))
+        if value
     ]
     if given and ("step" not in chosen or chosen["step"].format.has_clock):
         what = f"{chosen['step'].name} has times of its own" if "step" in chosen else "there is no step log"
@@ -123,14 +164,12 @@ def _read(chosen: dict[Kind, Source], hints: Hints) -> list[Recording]:
 
 def _nothing_usable(recording: Recording) -> str:
     name_file = len(recording.paths) > 1
-    reasons = "; ".join(
-        f"{count} x {reason}, {_first(count, recording.first_left_out[reason], name_file)}"
-        for reason, count in recording.left_out.most_common(3)
-    )
-    reasons = reasons or "; ".join(recording.ignored[:3]) or "it has none"
-    return (
-        f"{recording.path}: no usable row in this {WORDS[recording.kind]} ({reasons}); allowed is {ALLOWED}"
-    )
+    reasons = [
+        f"{count} x {reason}, {_first(count, recording.account.first_left_out[reason], name_file)}"
+        for reason, count in recording.account.left_out.most_common(3)
+    ]
+    told = "; ".join(reasons + recording.ignored[:3]) or "it has none"
+    return f"{recording.path}: no usable row in this {WORDS[recording.kind]} ({told}); allowed is {ALLOWED}"
 
 
 def _default_name(paths: list[Path], chosen: dict[Kind, Source]) -> str:

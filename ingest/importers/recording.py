@@ -1,31 +1,40 @@
 """What an importer reads from files: usable rows in little memory, and why the others were left out."""
 
-import json
-from collections import Counter
-from collections.abc import Callable, Collection, Hashable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Hashable, Iterable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import pyarrow as pa
-from thermograd.ingest.importers.text_files import LeftOutError
+from thermograd.ingest.importers.accounting import Account
+from thermograd.ingest.importers.text_files import (
+    LeftOutError,
+    OddCellError,
+    measure,
+    read_cell,
+    signal,
+    within,
+)
 from thermograd.ingest.importers.timezones import Moment, Span
 from thermograd.store.events import arrow_schema
-from thermograd.store.text import printable
 
 Kind = Literal["step", "sample"]
 
 _BATCH_ROWS = 8192
-_LONGEST_VALUE = 60
 _OWN = {"_line": pa.int64(), "_time_ns": pa.int64(), "_naive": pa.bool_()}
 
 
 class Hints(NamedTuple):
-    """What a person adds for logs that have no clock: when the training began, and how long a step took."""
+    """What a person adds to a step log.
+
+    Of one that has no clock: when the training began, and how long a step took. Of one with many names: the
+    name that is taken for a column.
+    """
 
     started_at: str | None = None
     step_time_s: float | None = None
+    columns: tuple[tuple[str, str], ...] = ()
 
 
 class Head(NamedTuple):
@@ -33,6 +42,7 @@ class Head(NamedTuple):
 
     data: bytes
     text: str
+    is_cut: bool = False  # there is more of the file: the last line may not be whole
 
     @property
     def lines(self) -> list[str]:
@@ -47,13 +57,7 @@ class Recording:
     paths: tuple[Path, ...]
     kind: Kind
     format: str  # what the files are, in words
-    place: str = "line"  # what a row is called where rows are counted: line, entry, event, record, series
-    # Rows, of use or not, by file and kind: all but blank lines, comments and the first header.
-    rows_read: Counter[tuple[Path, Kind]] = field(default_factory=Counter)
-    left_out: Counter[str] = field(default_factory=Counter)  # how many, by reason
-    # The first row of each reason: its file, where it stands there, and what was wrong with it (a stranger's
-    # value, which is cut short and has no control characters).
-    first_left_out: dict[str, dict[str, str | None]] = field(default_factory=dict)
+    place: str = "line"  # what a row is called, see `Account`
     ignored: list[str] = field(default_factory=list)  # what else the files hold and is not imported, in words
     clock: str = "timestamp"  # the column (or columns) that the times are from
     # Offsets from UTC (seconds east) that rows with both local and epoch times show.
@@ -62,6 +66,9 @@ class Recording:
     models: dict[str, str] = field(default_factory=dict)  # what the files say a device is
     # What a reader of a device's numbers should know, by device and sensor.
     notes: dict[str, dict[str, str]] = field(default_factory=dict)
+    columns: dict[str, str] = field(
+        default_factory=dict
+    )  # the name in the log of each column, where it has many
     estimated: str | None = None  # how the times were estimated, where the files have none
     first_naive: int | None = None  # where the first row stands whose time names no zone
     # First and last time of the rows that name no zone (True), and of the others (False).
@@ -71,7 +78,7 @@ class Recording:
     _seen: set[int] = field(default_factory=set)
 
     def __post_init__(self) -> None:
-        self.reading = self.paths[0]  # the file that is being read
+        self.account = Account(self.paths[0], self.place)
 
     @property
     def path(self) -> Path:
@@ -81,50 +88,58 @@ class Recording:
     def __len__(self) -> int:
         return len(self._pending) + sum(map(len, self._batches))
 
-    @contextmanager
-    def row(self, number: int, shown: object = None, count: int = 1) -> Iterator[None]:
-        """Count rows; leave out what a LeftOutError refuses while they are read, without ending the reading.
+    def row(self, number: int, shown: object = None) -> AbstractContextManager[None]:
+        """Count a row that is read in the block, and leave it out where that ends in a LeftOutError.
 
-        `number` says where they stand in the file; `shown` is the row, for where no value is to blame.
+        `number` says where it stands in the file; `shown` is the row, for where no value is to blame.
         """
-        self.rows_read[self.reading, self.kind] += count
-        try:
-            yield
-        except LeftOutError as error:
-            self.leave_out(error, number, shown)
+        return self.account.row(number, shown)
 
     def add(self, line: int, moment: Moment, values: dict[str, Any]) -> None:
         """Keep a row: where it stands, its time, its event's columns.
 
         A value whose name begins with an underscore is kept beside them and is not part of the event.
         """
+        if all(value is None for name, value in values.items() if name not in ("device", "step")):
+            raise LeftOutError("a row without a value")
         if moment.naive and self.first_naive is None:
             self.first_naive = line
         known = self.spans.get(moment.naive, Span(moment.ns, moment.ns))
         self.spans[moment.naive] = Span(min(known.first, moment.ns), max(known.last, moment.ns))
+        self.account.keep()
         row = {"_line": line, "_time_ns": moment.ns, "_naive": moment.naive}
         self._pending.append(row | values)
         if len(self._pending) >= _BATCH_ROWS:
             self._flush()
 
-    def leave_out(self, reason: LeftOutError | str, number: int, row: object = None) -> None:
-        """Count a row that is of no use, and remember the first one of each reason."""
-        text = str(reason)
-        self.left_out[text] += 1
-        if text not in self.first_left_out:
-            value = reason.value if isinstance(reason, LeftOutError) else None
-            self.first_left_out[text] = {
-                "file": printable(self.reading.name),
-                "where": f"{self.place} {number}",
-                "value": _shown(row if value is None or value == "" else value),
-            }
+    def cell(
+        self, name: str, text: str, factor: float = 1.0, convert: Callable[[float], float] | None = None
+    ) -> float | int | None:
+        """Return a column's value in a cell; null, and counted, where what stands there is none."""
+        try:
+            return read_cell(name, text, factor, convert)
+        except OddCellError as error:
+            self.account.null(name, error)
+            return None
 
     def absorb(self, other: "Recording") -> None:
         """Take over what another recording says of its rows, none of which was of use."""
-        self.rows_read.update(other.rows_read)
-        self.left_out.update(other.left_out)
-        self.first_left_out = other.first_left_out | self.first_left_out
+        self.account.absorb(other.account)
         self.ignored += other.ignored
+
+    def value(self, name: str, value: Any) -> float | int | None:
+        """Return a column's value of a JSON one; null, and counted, where it is none.
+
+        A training may log NaN and infinity, a device may not.
+        """
+        try:
+            number = measure(value)
+            if number is None or self.kind == "step":
+                return signal(name, number)
+            return within(name, number, value)
+        except OddCellError as error:
+            self.account.null(name, error)
+            return None
 
     def require_new(self, identity: Hashable) -> None:
         """Refuse a row that has been there before, exactly.
@@ -152,18 +167,6 @@ class Recording:
             self._pending = []
 
 
-def _shown(value: object) -> str | None:
-    """Return a value in one short line: text as it stands, anything else as JSON."""
-    if value is None:
-        return None
-    if not isinstance(value, str):
-        try:
-            value = json.dumps(value, default=str, ensure_ascii=False)
-        except (ValueError, RecursionError):
-            value = type(value).__name__
-    return printable(value.strip()[: 2 * _LONGEST_VALUE], _LONGEST_VALUE)
-
-
 @dataclass(frozen=True)
 class Format:
     """One format that is imported."""
@@ -180,11 +183,11 @@ class Format:
 _NAMED = 8
 
 
-def listed_names(names: Iterable[str]) -> str:
+def listed_names(names: Iterable[str], most: int = _NAMED) -> str:
     """Name some of them and count the rest."""
     known = sorted(names)
-    more = f" and {len(known) - _NAMED} more" if len(known) > _NAMED else ""
-    return ", ".join(name[:60] for name in known[:_NAMED]) + more
+    more = f" and {len(known) - most} more" if len(known) > most else ""
+    return ", ".join(name[:60] for name in known[:most]) + more
 
 
 def of_no_use(noun: str, names: Collection[str]) -> list[str]:

@@ -32,7 +32,7 @@ def recognise(path: Path) -> tuple[Format | None, str]:
     """Return the format of a file by its content, None if it is none; and what it looks like."""
     with readable(path), path.open("rb") as file:
         data = file.read(_HEAD_BYTES)
-    head = Head(data, _text(data))
+    head = Head(data, _text(data), len(data) == _HEAD_BYTES)
     for form in FORMATS:
         if form.recognises(head):
             return form, form.name

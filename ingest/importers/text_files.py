@@ -10,7 +10,7 @@ import io
 import json
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from thermograd.store.events import KINDS
 _LONGEST_LINE = 1 << 20  # what has no line break for longer is no table; its pieces are left out
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
+_ABSENT = re.compile(r"\[?(|-+|nan|n/?a|null|none|not supported|not available)\]?", re.I)
 _BOUNDS = {
     "utilization_pct": (0.0, 100.5, "%"),
     "temperature_c": (-50.0, 150.0, "degC"),
@@ -45,25 +46,45 @@ class LeftOutError(Exception):
         self.value = value
 
 
-def read_number(name: str, text: str) -> float:
-    """Read a finite number from a cell, or raise LeftOutError."""
-    value = float(text) if _NUMBER.fullmatch(text) else math.nan
-    if not math.isfinite(value):
-        raise LeftOutError(f"torn row: {name} is not a finite number", text)
-    return value
+def is_known(text: str) -> bool:
+    """Whether a cell says anything: neither empty nor one of the words for *not available*."""
+    return not _ABSENT.fullmatch(text.strip())
 
 
-def check_bounds(
-    values: Mapping[str, Any],
-    bounds: Mapping[str, tuple[float, float, str]] = _BOUNDS,
-    written: Mapping[str, str] = {},
-) -> None:
-    """Refuse a sample with a value that no device has; it is shown as the file writes it, where given."""
-    for name, value in values.items():
-        if name in bounds and value is not None and not bounds[name][0] <= value <= bounds[name][1]:
-            low, high, unit = bounds[name]
-            shown = written.get(name, f"{value:.6g}")
-            raise LeftOutError(f"{name} outside {low:g} to {high:g} {unit}", shown)
+class OddCellError(Exception):
+    """A cell holds something else than a value: it is null, and its row is kept."""
+
+    def __init__(self, text: object, why: str = "") -> None:
+        super().__init__(text)
+        self.text, self.why = text, why
+
+
+def read_cell(
+    name: str, text: str, factor: float = 1.0, convert: Callable[[float], float] | None = None
+) -> float | int | None:
+    """Read a column's value from a cell, None for one that is absent; OddCellError for anything else."""
+    text = text.strip()
+    if _ABSENT.fullmatch(text):
+        return None
+    if not _NUMBER.fullmatch(text):
+        raise OddCellError(text)
+    number = float(text) * factor
+    return within(name, convert(number) if convert is not None else number, text)
+
+
+def within(name: str, value: float, text: object) -> float | int | None:
+    """Return a column's value, counters as whole numbers; OddCellError for one that no device has.
+
+    `text` is what the file has.
+    """
+    low, high, unit = _BOUNDS.get(name, (-math.inf, math.inf, ""))
+    if not math.isfinite(value) or not low <= value <= high:
+        raise OddCellError(text, f", outside {low:g} to {high:g} {unit}" if unit else "")
+    if name not in WHOLE:
+        return float(value)
+    if not 0 <= value < 2**62:
+        raise OddCellError(text, ", which is no counter")
+    return int(value)
 
 
 @contextmanager
@@ -167,13 +188,23 @@ def whole_number(value: Any) -> int | None:
     return value if fits else None
 
 
-def measure(name: str, value: Any) -> float | None:
-    """Return a JSON value as a measurement: null as None, NaN and infinity as they are."""
+def signal(name: str, value: float | None) -> float | None:
+    """Return a step's value; OddCellError for a norm that is none."""
+    if name == "grad_norm" and value is not None and value < 0.0:
+        raise OddCellError(value, ", below 0")
+    return value
+
+
+def measure(value: Any) -> float | None:
+    """Return a JSON value as a measurement: null as None, NaN and infinity as they are.
+
+    OddCellError for what is no number, nor one written as text.
+    """
     if value is None:
         return None
     try:
-        if isinstance(value, int | float) and not isinstance(value, bool):
+        if isinstance(value, int | float | str) and not isinstance(value, bool):
             return float(value)
-    except OverflowError:
+    except (OverflowError, ValueError):
         pass
-    raise LeftOutError(f"torn row: {name} is not a number", value)
+    raise OddCellError(value)

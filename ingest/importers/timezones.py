@@ -46,10 +46,11 @@ class Span(NamedTuple):
         return self.first <= other.last and other.first <= self.last
 
     def __str__(self) -> str:
-        return f"{_iso(self.first)} to {_iso(self.last)}"
+        return f"{iso_utc(self.first)} to {iso_utc(self.last)}"
 
 
-def _iso(ns: int) -> str:
+def iso_utc(ns: int) -> str:
+    """Return epoch ns as a date and time, in whole seconds."""
     return (_EPOCH + timedelta(seconds=ns // 10**9)).isoformat()
 
 

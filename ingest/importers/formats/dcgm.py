@@ -7,17 +7,18 @@ counters (older exporters' help texts say us; that was a mistake, dcgm-exporter 
 import math
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from thermograd.ingest.importers.recording import Format, Head, Hints, Recording, of_no_use
 from thermograd.ingest.importers.text_files import (
-    WHOLE,
     LeftOutError,
-    check_bounds,
+    OddCellError,
     json_of,
     require_whole,
     text_lines,
+    within,
 )
 from thermograd.ingest.importers.timezones import Moment, read_epoch
 from thermograd.store.errors import ImportFormatError
@@ -47,6 +48,20 @@ _PREFIX = "DCGM_FI_DEV_"
 _INT32_BLANK, _INT64_BLANK, _FLOAT_BLANK = 0x7FFFFFF0, 0x7FFFFFFFFFFFFFF0, 140737488355328.0
 _SAMPLE = re.compile(r"[A-Za-z_:][\w:]*\s*(\{.*\})?\s+[-+\w.]+(\s+-?\d+)?\s*", re.ASCII)
 _NO_TIME = "a sample without a timestamp"
+_UUID_LABELS = ("uuid", "gpu_uuid")  # in lower case, the surest first
+_INDEX_LABELS = ("gpu", "gpu_id", "gpu_index", "minor_number")
+_HOST_LABELS = (
+    *("hostname", "host", "node", "nodename", "node_name", "kubernetes_node", "instance"),
+    *("exported_hostname", "exported_instance", "pod", "pod_name"),
+)
+
+
+@dataclass(slots=True)
+class _Sample:
+    line: int
+    moment: Moment
+    values: dict[str, Any]
+    rows: int = 1  # of the file that are in it
 
 
 class _Samples:
@@ -54,61 +69,80 @@ class _Samples:
 
     def __init__(self, recording: Recording) -> None:
         self._recording = recording
-        self._rows: dict[tuple[str, int], tuple[int, Moment, dict[str, Any]]] = {}
+        self._rows: dict[tuple[str, int], list[_Sample]] = {}
         self.unknown: set[str] = set()
 
     def put(self, line: int, name: str, labels: dict[str, str], value: float, time_s: float) -> None:
         metric = name.removesuffix("_total").removeprefix(_PREFIX)
         if metric not in _METRICS or not name.startswith(_PREFIX):
             self.unknown.add(name)
-            return
+            raise LeftOutError("a metric of no use")
         column, factor = _METRICS[metric]
         moment = read_epoch(time_s)
         if moment is None:
             raise LeftOutError("a timestamp that is no time between 1970 and 2100", time_s)
-        number = _number(column, value, factor)
-        check_bounds({column: number})
+        labels = {key.lower(): text for key, text in labels.items()}
         device = _device(labels)
-        row = self._rows.setdefault((device, moment.ns), (line, moment, {"device": device}))
-        if row[2].get(column) is not None:
-            raise LeftOutError("a second value of the same metric, device and time")
-        row[2][column] = number
-        if model := labels.get("modelName"):
+        self._add(device, line, moment, column, self._number(column, value, factor))
+        if model := labels.get("modelname") or labels.get("model_name"):
             self._recording.models.setdefault(device, model)
+
+    def _add(self, device: str, line: int, moment: Moment, column: str, number: float | int | None) -> None:
+        """Put a value into the device's sample of that time; another value of the same begins another one."""
+        samples = self._rows.setdefault((device, moment.ns), [])
+        for sample in samples:
+            known = sample.values.get(column)
+            if known is not None and known == number:
+                raise LeftOutError("the same value of a metric, device and time again")
+            if known is None or number is None:
+                sample.values[column] = number if known is None else known
+                sample.rows += 1
+                break
+        else:
+            samples.append(_Sample(line, moment, {"device": device, column: number}))
+        self._recording.account.hold()
+
+    def _number(self, column: str, value: float, factor: float) -> float | int | None:
+        """Convert a value; DCGM's stand-ins for an absent one and NaN are null."""
+        if not math.isfinite(value) or _is_blank(value):
+            return None
+        try:
+            return within(column, value * factor, value)
+        except OddCellError as error:
+            self._recording.account.null(column, error)
+            return None
 
     def finish(self) -> None:
         """Give the samples to the recording; where power was asked for once, that is the power."""
-        instant = any(values.get("power_w") is not None for _, _, values in self._rows.values())
-        for line, moment, values in self._rows.values():
-            if not instant and "power_w_average" in values:
-                values["power_w"] = values.pop("power_w_average")
-            self._recording.add(line, moment, values)
+        every = [sample for samples in self._rows.values() for sample in samples]
+        instant = any(sample.values.get("power_w") is not None for sample in every)
+        for sample in every:
+            if not instant and "power_w_average" in sample.values:
+                sample.values["power_w"] = sample.values.pop("power_w_average")
+            with self._recording.account.settle(sample.rows, sample.line):
+                self._recording.add(sample.line, sample.moment, sample.values)
         self._recording.ignored += of_no_use("metric", self.unknown)
 
 
-def _number(column: str, value: float, factor: float) -> float | int | None:
-    """Convert a value; DCGM's stand-ins for an absent one and NaN are null."""
-    if not math.isfinite(value) or value >= _INT64_BLANK or value in range(_INT32_BLANK, _INT32_BLANK + 16):
-        return None
-    if int(value) in range(int(_FLOAT_BLANK), int(_FLOAT_BLANK) + 16):
-        return None
-    if column not in WHOLE:
-        return float(value * factor)
-    if value < 0:
-        raise LeftOutError(f"{column} below 0", value)
-    return int(value)
+def _is_blank(value: float) -> bool:
+    if value >= _INT64_BLANK or value in range(_INT32_BLANK, _INT32_BLANK + 16):
+        return True
+    return int(value) in range(int(_FLOAT_BLANK), int(_FLOAT_BLANK) + 16)
 
 
 def _device(labels: dict[str, str]) -> str:
-    """Return the device as recorded: its UUID, else its index on its host; a MIG instance with its id."""
-    device = labels.get("UUID") or ""
+    """Return the device as recorded: its UUID, else its index on its host; a MIG instance with its id.
+
+    The keys of `labels` are in lower case: who scrapes the exporter relabels at will.
+    """
+    device = next((labels[key] for key in _UUID_LABELS if labels.get(key)), "")
     if not device:
-        index = labels.get("gpu") or ""
+        index = next((labels[key] for key in _INDEX_LABELS if labels.get(key)), "")
         if not index:
             raise LeftOutError("a metric without a UUID or gpu label")
-        host = labels.get("Hostname") or labels.get("instance")
+        host = next((labels[key] for key in _HOST_LABELS if labels.get(key)), "")
         device = f"{host}:gpu{index}" if host else f"gpu{index}"
-    instance = labels.get("GPU_I_ID")
+    instance = labels.get("gpu_i_id")
     return f"{device}/{instance}" if instance else device
 
 
@@ -116,7 +150,7 @@ def _device(labels: dict[str, str]) -> str:
 
 
 def _is_text(head: Head) -> bool:
-    lines = head.lines[:-1] if len(head.lines) > 1 else head.lines  # the last one may be cut off
+    lines = head.lines[:-1] if head.is_cut else head.lines
     samples = [line for line in lines if not line.startswith("#")]
     typed = any(line.startswith(("# TYPE ", "# HELP ")) for line in lines)
     fitting = sum(bool(_SAMPLE.fullmatch(line.rstrip("\r"))) for line in samples)
@@ -133,7 +167,7 @@ def _read_text(paths: tuple[Path, ...], _: Hints) -> list[Recording]:
             with recording.row(number, line):
                 samples.put(number, *_text_value(line))
     samples.finish()
-    if not len(recording) and recording.left_out[_NO_TIME]:
+    if not len(recording) and recording.account.left_out[_NO_TIME]:
         raise ImportFormatError(
             f"{recording.path}: no sample has a timestamp, so this is one scrape and no time series; "
             "allowed is text with timestamps (ms), or the JSON of a range query to Prometheus"
@@ -162,14 +196,12 @@ def _text_value(line: str) -> tuple[str, dict[str, str], float, float]:
 
 def _read_json(paths: tuple[Path, ...], _: Hints) -> list[Recording]:
     recording = Recording(paths, "sample", PROMETHEUS_JSON.name)
-    recording.clock, recording.place = "the time of each value", "series"
+    recording.clock, recording.account.place = "the time of each value", "series"
     samples = _Samples(recording)
     for number, labels, points in _series(recording.path):
         name = labels.get("__name__")
         if name is None:
-            recording.rows_read[recording.path, "sample"] += len(points)
-            samples.unknown.add(f"series {number} (it has no name: an expression)")
-            continue
+            name = f"series {number} (it has no name: an expression)"
         for point in points:
             with recording.row(number, point):
                 samples.put(number, name, labels, *_point(point))

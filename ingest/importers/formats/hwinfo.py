@@ -1,26 +1,31 @@
 """Reading HWiNFO's CSV logs: one column a sensor, local time, the sensors' own names in a last row.
 
-Columns are known by their English names. Memory in MB is not imported: the log does not say whether that
-is 10**6 or 2**20 bytes.
+Columns are known by their English names; which GPU one is of, by that last row alone: columns of several GPUs
+have the same names, in an order that means nothing. Memory in MB is not imported: the log does not say
+whether that is 10**6 or 2**20 bytes.
 """
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from thermograd.ingest.importers.csv_table import Table, csv_format
-from thermograd.ingest.importers.recording import listed_names, of_no_use
-from thermograd.ingest.importers.text_files import LeftOutError, cells_of, check_bounds, read_number, readable
+from thermograd.ingest.importers.recording import Hints, listed_names, of_no_use
+from thermograd.ingest.importers.text_files import LeftOutError, cells_of, readable
 from thermograd.ingest.importers.timezones import Moment, read_time
 from thermograd.store.errors import ImportFormatError
 
 _ENCODING = "latin-1"  # HWiNFO writes the degree sign as one byte
 _TAIL_BYTES = 1 << 19
+_CARDS = ("GPU", "dGPU", "eGPU")
+_WITHOUT_GROUPS = {"cpu": "cpu", "gpu": "gpu0"}
+_ONE_GPU = "the log has no row of sensor names: its GPU columns are taken as one GPU's"
 _CELL = re.compile(r"(?P<name>.+?) ?\[(?P<unit>[^\]]+)\]")
 _DATE = re.compile(r"(\d{1,2})\.(\d{1,2})\.(\d{4})", re.ASCII)
 _TIME = re.compile(r"(\d{1,2}):(\d{1,2}):(\d{1,2})(?:[.,](\d{1,3}))?", re.ASCII)
-_GPU_GROUP = re.compile(r"GPU \[#(\d+)\](?:: )?(.*)")
-_CPU_GROUP = re.compile(r"CPU \[#\d+\](?:: )?([^:]*)")
+_GROUP = re.compile(r"(?P<kind>[die]?GPU|CPU) \[#(?P<number>\d+)\](?:: (?P<model>[^:]*))?")
+_GROUP_BEGINS = re.compile(r"[^:\[\]]+( \[#\d+\])?:|[^:]+ \[#\d+\]|$")  # System:, GPU [#0]: NVIDIA ...
 _COLUMNS = {  # name and unit in lower case: device, column, rank (less is more)
     ("total cpu usage", "%"): ("cpu", "utilization_pct", 0),
     ("cpu package power", "w"): ("cpu", "power_w", 0),
@@ -56,8 +61,8 @@ class _HwinfoLog(Table):
 
     encoding = _ENCODING
 
-    def __init__(self, paths: tuple[Path, ...], format: str) -> None:
-        super().__init__(paths, format)
+    def __init__(self, paths: tuple[Path, ...], format: str, hints: Hints) -> None:
+        super().__init__(paths, format, hints)
         self.recording.clock = "Date, Time"
         self._groups = _groups(self.recording.path)
         self._devices: Devices = {}
@@ -73,7 +78,9 @@ class _HwinfoLog(Table):
 
     def begin(self, number: int) -> None:
         """Find the device and column of each cell."""
-        groups = self._groups if len(self._groups) == len(self.header) else []
+        groups = _aligned(self._groups, len(self.header))
+        if not groups:
+            self._require_one_gpu(number)
         self._devices = _devices(self.header, groups)
         if not self._devices:
             raise ImportFormatError(
@@ -86,9 +93,22 @@ class _HwinfoLog(Table):
         self.recording.ignored = self.recording.ignored or of_no_use("column", others)
         for device, sensors in self._devices.items():
             for sensor in sensors.values() if groups else ():
-                model = _model(groups[sensor.position])
-                if model:
-                    self.recording.models.setdefault(device, model)
+                group = _GROUP.match(groups[sensor.position])
+                if group and group["model"] and device != "igpu":  # the group is the CPU's
+                    self.recording.models.setdefault(device, group["model"].strip())
+
+    def _require_one_gpu(self, number: int) -> None:
+        """Refuse columns of several GPUs that no row tells apart; note that they are taken as of one."""
+        known = [cell for cell in self.header if (column := _known(cell)) and column[0] == "gpu"]
+        twice = next((cell for cell in known if known.count(cell) > 1), None)
+        if twice is not None:
+            raise ImportFormatError(
+                f"{self.recording.path}, row {number}: this HWiNFO log has {twice} more than once and no "
+                "last row of sensor names that fits its columns, so its GPUs cannot be told apart; allowed "
+                "is a log that HWiNFO ended itself, or the last row of one with the same columns, added"
+            )
+        if known:
+            self.recording.notes["gpu0"] = {"device": _ONE_GPU}
 
     def refuse(self, cells: list[str]) -> None:
         """Refuse the row of sensor names."""
@@ -100,12 +120,16 @@ class _HwinfoLog(Table):
         moment = _moment(cells[0], cells[1])
         samples = []
         for device, sensors in self._devices.items():
-            values = {column: _value(column, cells[s.position], s) for column, s in sensors.items()}
-            check_bounds(values)
+            values = {
+                column: self.recording.cell(
+                    column, cells[s.position], convert=_celsius if s.fahrenheit else None
+                )
+                for column, s in sensors.items()
+            }
             if any(value is not None for value in values.values()):
                 samples.append((moment, {"device": device} | values))
         if not samples:
-            raise LeftOutError("a row without a value that is known")
+            raise LeftOutError("a row without a value")
         return samples
 
 
@@ -125,44 +149,91 @@ def _groups(path: Path) -> list[str]:
     return []
 
 
-def _devices(cells: list[str], groups: list[str]) -> Devices:
-    """Return the sensors that are known, by device and column, the best one of each column.
+def _aligned(groups: list[str], columns: int) -> list[str]:
+    """Return the sensor's name of each column; empty where the row does not fit.
 
-    Without the row of sensor names, a column that comes again begins the next GPU: a GPU's columns stand
-    together.
+    HWiNFO does not quote these names: a comma in one (``Drive: X [C:, D:]``) splits it.
     """
+    whole = _joined(groups, _is_open)
+    for names in (groups, whole, _joined(whole, lambda _, cell: not _GROUP_BEGINS.match(cell))):
+        if len(names) == columns:
+            return names
+    return []
+
+
+def _joined(cells: list[str], belongs: Callable[[str, str], bool]) -> list[str]:
+    """Join the cells that belong to the one before."""
+    joined: list[str] = []
+    for cell in cells:
+        if joined and belongs(joined[-1], cell):
+            joined[-1] += f", {cell}"
+        else:
+            joined.append(cell)
+    return joined
+
+
+def _is_open(before: str, _: str) -> bool:
+    return before.count("[") > before.count("]") or before.count("(") > before.count(")")
+
+
+def _key(cell: str) -> tuple[str, str]:
+    """Return name and unit of a column in lower case, without the degree sign."""
+    match = _CELL.fullmatch(cell)
+    unit = "".join(c for c in match["unit"].lower() if c.isascii()) if match else ""
+    return (match["name"].lower(), unit) if match else ("", "")
+
+
+def _known(cell: str) -> tuple[str, str, int] | None:
+    """Return device, column and rank of a column that is known; the device is cpu or gpu, not yet which."""
+    name, unit = _key(cell)
+    return _COLUMNS.get((name, "c" if unit == "f" else unit))
+
+
+def _devices(cells: list[str], groups: list[str]) -> Devices:
+    """Return the sensors that are known, by device and column, the best one of each column."""
     found: Devices = {}
-    gpu = 0
-    seen: set[tuple[str, str]] = set()
+    integrated = {
+        match["number"] for group in groups if (match := _GROUP.match(group)) and match["kind"] == "iGPU"
+    }
+    others = {
+        match["number"] for group in groups if (match := _GROUP.match(group)) and match["kind"] in _CARDS
+    }
     for position, cell in enumerate(cells):
-        match = _CELL.fullmatch(cell)
-        unit = "".join(c for c in match["unit"].lower() if c.isascii()) if match else ""
-        key = (match["name"].lower(), unit.replace("f", "c")) if match else ("", "")
-        if key not in _COLUMNS:
+        known = _known(cell)
+        if known is None:
             continue
-        device, column, rank = _COLUMNS[key]
-        if device == "gpu":
-            group = _GPU_GROUP.match(groups[position]) if groups else None
-            if not groups and key in seen:
-                gpu, seen = gpu + 1, set()
-            seen.add(key)
-            device = f"gpu{group[1]}" if group else f"gpu{gpu}"
+        device = (
+            _device(known[0], groups[position], integrated & others) if groups else _WITHOUT_GROUPS[known[0]]
+        )
+        if device is None:
+            continue
         columns = found.setdefault(device, {})
-        if column not in columns or rank < columns[column].rank:
-            columns[column] = _Sensor(position, rank, unit == "f")
+        if known[1] not in columns or known[2] < columns[known[1]].rank:
+            columns[known[1]] = _Sensor(position, known[2], _key(cell)[1] == "f")
     return found
 
 
-def _model(group: str) -> str:
-    match = _GPU_GROUP.match(group) or _CPU_GROUP.match(group)
-    return match[match.lastindex or 0].partition(":")[0].strip() if match else ""
+def _device(kind: str, group: str, numbered_twice: set[str]) -> str | None:
+    """Return the device of a cpu or gpu column by the group that it stands in; None where that names none.
 
-
-def _value(column: str, text: str, sensor: _Sensor) -> float | None:
-    if not text:
+    An integrated GPU's columns may stand in the group of its CPU. Where integrated GPUs and cards are counted
+    apart, a number that both have is the card's.
+    """
+    match = _GROUP.match(group)
+    if kind == "cpu":
+        return (
+            f"cpu{match['number']}" if match and match["kind"] == "CPU" and match["number"] != "0" else "cpu"
+        )
+    if match is None:
         return None
-    value = read_number(column, text)
-    return (value - 32.0) / 1.8 if sensor.fahrenheit else value
+    if match["kind"] == "CPU":
+        return "igpu"
+    twice = match["kind"] == "iGPU" and match["number"] in numbered_twice
+    return f"{'igpu' if twice else 'gpu'}{match['number']}"
+
+
+def _celsius(fahrenheit: float) -> float:
+    return (fahrenheit - 32.0) / 1.8
 
 
 def _moment(date: str, time: str) -> Moment:

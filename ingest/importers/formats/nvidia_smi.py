@@ -11,16 +11,14 @@ from typing import Any, NamedTuple
 
 from thermograd.ingest.importers.csv_table import Table, csv_format
 from thermograd.ingest.importers.recording import of_no_use
-from thermograd.ingest.importers.text_files import WHOLE, LeftOutError, check_bounds, read_number
+from thermograd.ingest.importers.text_files import WHOLE, LeftOutError, OddCellError, is_known
 from thermograd.ingest.importers.timezones import Moment, read_time
 from thermograd.store.errors import ImportFormatError
 
 _HEADER_CELL = re.compile(r"(?P<field>[a-z][a-z0-9_.]*)(?: \[(?P<unit>[^\]]+)\])?", re.ASCII | re.IGNORECASE)
-_CELL = re.compile(r"(?P<number>[^ ]+)(?: (?P<unit>[^ ]+))?")
-_ABSENT = re.compile(r"\[?(n/a|not supported|unknown error|not found|insufficient permissions)\]?", re.I)
-_LOST = re.compile(r"\[(gpu is lost|gpu requires reset|reset required)\]", re.I)
-_UNITS = {"KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "us": 1000}  # to B, and to ns
-_UNITS |= dict.fromkeys(("%", "W", "MHz", "C", "B"), 1)
+_CELL = re.compile(r"(?P<number>[-+.\deE]+) ?(?P<unit>\S+)")
+_UNITS: dict[str, float] = {"KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "us": 1000}  # to B, and to ns
+_UNITS |= dict.fromkeys(("%", "W", "MHz", "C", "B"), 1) | {"mW": 1e-3, "GHz": 1e3}
 _FIELDS = {  # column (more than one field: added up), the unit where the header has none
     "utilization.gpu": ("utilization_pct", "%"),
     "power.draw": ("power_w", "W"),
@@ -52,8 +50,14 @@ _INSTEAD = {  # the field that is not taken where the other one is there
     "clocks.mem": "clocks.current.memory",
     "clocks_throttle_reasons.active": "clocks_event_reasons.active",
 }
-_DEVICE_FIELDS = ("uuid", "gpu_uuid", "index", "pci.bus_id", "gpu_bus_id", "serial", "gpu_serial")
+_INDEX_FIELDS = ("index", "gpu", "gpu_index", "gpu_id", "minor_number")  # all but the first are scripts'
+_DEVICE_FIELDS = (
+    *("uuid", "gpu_uuid", "index", "pci.bus_id", "gpu_bus_id", "serial", "gpu_serial"),
+    *_INDEX_FIELDS[1:],
+)
+_HOST_FIELDS = ("hostname", "host", "node", "nodename")
 _MODEL_FIELDS = ("name", "gpu_name")
+_ONE_DEVICE = "the log names no GPU (no uuid or index): all its rows are taken as one device"
 
 
 class _Column(NamedTuple):
@@ -82,48 +86,90 @@ class _NvidiaSmi(Table):
                 "query timestamp as well"
             )
         self._columns: dict[int, _Column] = {}
+        self._naming = [field for field in _DEVICE_FIELDS if field in self._fields]
+        self._names: dict[tuple[str, str, str], str] = {}  # host, field and text to the device
         unused = []
         for position, (field, match) in enumerate(zip(self._fields, matches, strict=True)):
             column = _column(field, match["unit"], self._fields)
             if column is not None:
                 self._columns[position] = column
-            elif field not in ("timestamp", *_DEVICE_FIELDS, *_MODEL_FIELDS):
+            elif field not in ("timestamp", *_DEVICE_FIELDS, *_HOST_FIELDS, *_MODEL_FIELDS):
                 unused.append(match[0])
         self.recording.ignored = self.recording.ignored or of_no_use("column", unused)
 
     def row(self, number: int, cells: list[str]) -> list[tuple[Moment, dict[str, Any]]]:
         """Return the row as a sample."""
-        if any(_LOST.fullmatch(cell) for cell in cells):
-            raise LeftOutError("the GPU was lost or needed a reset")
         named = dict(zip(self._fields, cells, strict=True))
         moment = read_time(named["timestamp"].replace("/", "-", 2))
         if moment is None:
             raise LeftOutError("torn row: timestamp is no date and time", named["timestamp"])
         values: dict[str, Any] = {"device": self._device(named)}
+        odd = set()
         for position, column in self._columns.items():
-            value = _value(column, cells[position])
+            value = self._value(column, cells[position])
+            if value is None and is_known(cells[position]):
+                odd.add(column.name)  # a sum without one of its parts would be another number
             if value is not None and column.name in values and column.name in WHOLE:
                 value += values[column.name] or 0
             if value is not None or column.name not in values:
                 values[column.name] = value
-        check_bounds(values)
+        values |= dict.fromkeys(odd)
         return [(moment, values)]
 
     def _device(self, named: dict[str, str]) -> str:
         """Return the name in the log: UUID, index, bus or serial number; else all rows are one device."""
-        for field in _DEVICE_FIELDS:
-            text = named.get(field, "")
-            if text and not _ABSENT.fullmatch(text):
-                device = f"gpu{text}" if field == "index" else text
-                break
-        else:
-            device = "gpu"
-            note = "the log names no GPU (no uuid or index): all its rows are taken as one device"
-            self.recording.notes[device] = {"device": note}
+        names = {field: named[field] for field in self._naming if is_known(named[field])}
+        broken = [text for field, text in names.items() if _is_no_name(field, text)]
+        names = {field: text for field, text in names.items() if text not in broken}
+        if broken and not names:
+            raise LeftOutError("the row does not say which GPU it is of", broken[0])
+        if not names:
+            self.recording.notes["gpu"] = {"device": _ONE_DEVICE}
+            return "gpu"
+        device = self._known_as(names, next((named[f] for f in _HOST_FIELDS if f in named), ""))
         model = next((named[field] for field in _MODEL_FIELDS if field in named), None)
-        if model:
+        if model and is_known(model):
             self.recording.models.setdefault(device, model)
         return device
+
+    def _known_as(self, names: dict[str, str], host: str) -> str:
+        """Return the device with these names; where the first is not readable, by what it was beside."""
+        field, text = next(iter(names.items()))
+        device = f"gpu{text}" if field in _INDEX_FIELDS else text
+        if host and field not in ("uuid", "gpu_uuid"):
+            device = f"{host}:{device}"
+        if field != self._naming[0]:
+            return next(
+                (self._names[(host, *name)] for name in names.items() if (host, *name) in self._names), device
+            )
+        for name in names.items():
+            self._names.setdefault((host, *name), device)
+        return device
+
+    def _value(self, column: _Column, text: str) -> float | int | None:
+        """Return a value in our unit; the cell's own unit counts more than the header's."""
+        if column.name == "clock_event_mask":
+            return self._mask(text)
+        match = _CELL.fullmatch(text)
+        if match is None or match["unit"] not in _UNITS:
+            return self.recording.cell(column.name, text, column.factor)
+        return self.recording.cell(column.name, match["number"], _UNITS[match["unit"]])
+
+    def _mask(self, text: str) -> int | None:
+        if not is_known(text):
+            return None
+        try:
+            mask = int(text, 16)
+            if 0 <= mask < 2**64:
+                return mask
+        except ValueError:
+            pass
+        self.recording.account.null("clock_event_mask", OddCellError(text))
+        return None
+
+
+def _is_no_name(field: str, text: str) -> bool:
+    return not text.isdecimal() if field in _INDEX_FIELDS else text.startswith("[") or text == "ERR!"
 
 
 def _column(field: str, unit: str | None, fields: list[str]) -> _Column | None:
@@ -138,33 +184,6 @@ def _column(field: str, unit: str | None, fields: list[str]) -> _Column | None:
     if unit is not None and unit not in _UNITS:
         return None
     return _Column(name, _UNITS[unit] if unit else 1)
-
-
-def _value(column: _Column, text: str) -> float | int | None:
-    if not text or _ABSENT.fullmatch(text):
-        return None
-    if column.name == "clock_event_mask":
-        return _mask(text)
-    match = _CELL.fullmatch(text)
-    unit = match["unit"] if match else None
-    if match is None or (unit is not None and unit not in _UNITS):
-        raise LeftOutError(f"torn row: {column.name} is not a number with a known unit", text)
-    number = read_number(column.name, match["number"]) * (_UNITS[unit] if unit else column.factor)
-    if column.name not in WHOLE:
-        return float(number)
-    if not 0 <= number < 2**62:
-        raise LeftOutError(f"{column.name} is no counter", text)
-    return int(number)
-
-
-def _mask(text: str) -> int:
-    try:
-        mask = int(text, 16)
-    except ValueError as error:
-        raise LeftOutError("torn row: the clock event reasons are no hexadecimal mask", text) from error
-    if not 0 <= mask < 2**64:
-        raise LeftOutError("torn row: the clock event reasons are no 64-bit mask", text)
-    return mask
 
 
 NVIDIA_SMI = csv_format("an nvidia-smi log (CSV)", _NvidiaSmi)

@@ -7,13 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from thermograd.ingest.importers.csv_table import Table, csv_format
-from thermograd.ingest.importers.metric_names import require_norm, step_values
 from thermograd.ingest.importers.recording import Format, Head, Hints, Recording
+from thermograd.ingest.importers.steps.metric_names import EntryReader
 from thermograd.ingest.importers.text_files import (
     LeftOutError,
-    check_bounds,
+    OddCellError,
     json_of,
-    read_number,
 )
 from thermograd.ingest.importers.timezones import Moment, read_epoch, read_time, shown_offset
 from thermograd.store.errors import ImportFormatError
@@ -31,18 +30,6 @@ _COLUMNS = {  # the first of some columns that has a value, and what converts it
 # Memory is in GiB, which the source calls GB: its values are whole pages.
 _GPU_COLUMNS = {"sm_clock_mhz": {"gpu_clock_mhz": 1.0}, "memory_used_bytes": {"gpu_memory_used_gb": 2.0**30}}
 _CPU_COLUMNS = {"sm_clock_mhz": {"cpu_freq_ghz": 1e3, "cpu_freq_mhz": 1.0}}
-_NUMERIC = (
-    *("util_pct", "power_w", "temp_c", "vram_temp_c", "gpu_memory_temp", "fan_pct", "gpu_fan_pct"),
-    *("gpu_clock_mhz", "cpu_freq_mhz", "cpu_freq_ghz", "gpu_memory_used_gb", "rle_smoothed", "a_load"),
-    *("rle_raw", "rle_norm", "E_th", "E_pw", "t_sustain_s", "rolling_peak", "cycles_per_joule"),
-)  # the last line is not imported, but garbage in it means a torn row
-_BOUNDS = {
-    "util_pct": (0.0, 100.5, "%"),
-    "temp_c": (-50.0, 150.0, "degC"),
-    "vram_temp_c": (-50.0, 150.0, "degC"),
-    "gpu_memory_temp": (-50.0, 150.0, "degC"),
-    "power_w": (0.0, 5000.0, "W"),
-}
 _FLAGS = {"": None, "0": False, "0.0": False, "false": False, "1": True, "1.0": True, "true": True}
 _CLOCKS = ("timestamp_shared", "timestamp", "timestamp_iso")
 
@@ -76,21 +63,24 @@ class _DeviceLog(Table):
             raise LeftOutError("torn row: timestamp is not an ISO 8601 time or epoch seconds", time)
         if not device or "\0" in device:
             raise LeftOutError("torn row: no device", device)
-        numbers = {name: read_number(name, named[name]) for name in _NUMERIC if named.get(name)}
-        check_bounds({name: numbers.get(name) for name in _BOUNDS}, _BOUNDS, named)
         columns = _COLUMNS | (_CPU_COLUMNS if device.lower().startswith("cpu") else _GPU_COLUMNS)
-        values = {
-            column: next((numbers[name] * factor for name, factor in names.items() if name in numbers), None)
-            for column, names in columns.items()
-        }
-        return [(moment, {"device": device, "reported_collapse": _flag(named)} | values)]
+        values = {column: self._value(column, names, named) for column, names in columns.items()}
+        flag = self._flag(named.get("collapse", ""))
+        return [(moment, {"device": device, "reported_collapse": flag} | values)]
 
+    def _value(self, column: str, names: dict[str, float], named: dict[str, str]) -> float | int | None:
+        """Return the first of some source's columns that has a value."""
+        found = (
+            self.recording.cell(column, named[name], factor)
+            for name, factor in names.items()
+            if name in named
+        )
+        return next((value for value in found if value is not None), None)
 
-def _flag(named: dict[str, str]) -> bool | None:
-    text = named.get("collapse", "").lower()
-    if text not in _FLAGS:
-        raise LeftOutError("torn row: collapse is not 0 or 1", named["collapse"])
-    return _FLAGS[text]
+    def _flag(self, text: str) -> bool | None:
+        if text.lower() not in _FLAGS:
+            self.recording.account.null("reported_collapse", OddCellError(text))
+        return _FLAGS.get(text.lower())
 
 
 # -- step logs -----------------------------------------------------------------------------------
@@ -100,37 +90,40 @@ def _is_step_log(head: Head) -> bool:
     return bool(re.match(r"\[\s*\{", head.text) and re.search(r'"step"\s*:', head.text))
 
 
-def _read_step_log(paths: tuple[Path, ...], _: Hints) -> list[Recording]:
+def _read_step_log(paths: tuple[Path, ...], hints: Hints) -> list[Recording]:
     """Read a list of entries. NaN and infinite losses and norms are kept: they are what happened."""
     recording = Recording(paths, "step", STEP_LOG.name)
-    recording.place = "entry"
+    recording.account.place = "entry"
     entries = json_of(recording.path)
     if not isinstance(entries, list):
         found = type(entries).__name__
         raise ImportFormatError(f"{recording.path}: a step log must be a list, but this is a {found}")
+    reader = EntryReader(recording, hints.columns)
     clocks = set()
     previous: Any = None
     for number, entry in enumerate(entries, start=1):
         with recording.row(number, entry):
-            clock, moment, values = _step_row(entry, previous, number == len(entries))
+            clock, moment, values = _step_row(reader, entry, previous, number == len(entries))
             recording.require_new(json.dumps(entry, sort_keys=True))
             previous = values["step"]
             clocks.add(clock)
             recording.add(number, moment, values)
             recording.local_offsets_s.update(_local_offset(entry, moment))
+    reader.finish()
     recording.clock = ", ".join(sorted(clocks)) or "none"
     return [recording]
 
 
-def _step_row(entry: Any, previous: Any, is_last: bool) -> tuple[str, Moment, dict[str, Any]]:
-    values = step_values(entry)
+def _step_row(
+    reader: EntryReader, entry: Any, previous: Any, is_last: bool
+) -> tuple[str, Moment, dict[str, Any]]:
+    values = reader.values(entry)
     if values["step"] == previous and values["loss"] is None and values["grad_norm"] is None:
         raise LeftOutError(
             "end-of-training summary (last row: repeated step, null loss and grad_norm)"
             if is_last
             else "evaluation or summary row (repeated step, null loss and grad_norm)"
         )
-    require_norm(values)
     for clock, moment in _moments(entry):
         return clock, moment, values
     raise LeftOutError(f"torn row: none of {', '.join(_CLOCKS)} is a time")

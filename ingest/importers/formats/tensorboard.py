@@ -9,8 +9,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from thermograd.ingest.importers.metric_names import StepRows
 from thermograd.ingest.importers.recording import Format, Hints, Recording
+from thermograd.ingest.importers.steps.metric_names import NO_SIGNAL, ColumnNames
+from thermograd.ingest.importers.steps.step_rows import StepRows
 from thermograd.ingest.importers.text_files import LeftOutError, extra_module, whole_number
 from thermograd.ingest.importers.timezones import read_epoch
 from thermograd.store.errors import ImportFormatError
@@ -20,22 +21,22 @@ _CHECKSUM_BYTES = 4
 _FIRST_EVENT = b"brain.Event:"
 
 
-def _read_event_files(paths: tuple[Path, ...], _: Hints) -> list[Recording]:
+def _read_event_files(paths: tuple[Path, ...], hints: Hints) -> list[Recording]:
     recording = Recording(paths, "step", TENSORBOARD.name)
-    recording.clock, recording.place = "wall_time", "event"
-    rows = StepRows(recording)
+    recording.clock, recording.account.place = "wall_time", "event"
+    rows = StepRows(recording, ColumnNames(hints.columns), ("step",))
     for path in paths:
-        recording.reading = path
+        recording.account.reading = path
         plugins: dict[str, str] = {}
         number = 0
         for number, event in enumerate(_events(path), start=1):
-            with recording.row(number):
-                _put(rows, number, event, plugins)
+            if event.summary.value:
+                with recording.row(number):
+                    _put(rows, number, event, plugins)
         torn = path.stat().st_size - _end_of(path, number)
         if torn:
-            recording.leave_out(
-                f"damaged end of {path.name}: the {torn} bytes after event {number}", number + 1
-            )
+            with recording.row(number + 1):
+                raise LeftOutError(f"damaged end of {path.name}: the {torn} bytes after event {number}")
     rows.finish()
     return [recording]
 
@@ -63,14 +64,14 @@ def _put(rows: StepRows, number: int, event: Any, plugins: dict[str, str]) -> No
         else:
             scalars[value.tag] = scalar
     if not scalars:
-        return
+        raise LeftOutError(NO_SIGNAL)
     moment = read_epoch(event.wall_time)
     if moment is None:
         raise LeftOutError("wall_time is no time between 1970 and 2100", event.wall_time)
     step = whole_number(event.step)
     if step is None:
         raise LeftOutError("step below 0", event.step)
-    rows.put(number, moment, step, scalars)
+    rows.put(number, moment, {"step": step}, scalars)
 
 
 def _scalar(value: Any, plugin: str) -> float | None:

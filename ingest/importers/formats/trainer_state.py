@@ -8,13 +8,11 @@ import re
 from pathlib import Path
 from typing import Any
 
-from thermograd.ingest.importers.metric_names import require_norm, step_values
 from thermograd.ingest.importers.recording import Format, Head, Hints, Recording, of_no_use
+from thermograd.ingest.importers.steps.metric_names import EntryReader
 from thermograd.ingest.importers.text_files import LeftOutError, json_of
 from thermograd.ingest.importers.timezones import Moment, read_time
 from thermograd.store.errors import ImportFormatError
-
-_COLUMNS = ("loss", "grad_norm", "learning_rate", "epoch")
 
 
 def _is_state(head: Head) -> bool:
@@ -23,21 +21,20 @@ def _is_state(head: Head) -> bool:
 
 def _read_state(paths: tuple[Path, ...], hints: Hints) -> list[Recording]:
     recording = Recording(paths, "step", TRAINER_STATE.name)
-    recording.clock, recording.place = "--started-at", "entry"
+    recording.clock, recording.account.place = "--started-at", "entry"
     state = json_of(recording.path)
     history = state.get("log_history") if isinstance(state, dict) else None
     if not isinstance(history, list):
         raise ImportFormatError(f"{recording.path}: log_history is not a list; allowed is a list of objects")
     began, step_time_s, recording.estimated = _clock(recording.path, history, hints)
-    unused: set[str] = set()
+    reader = EntryReader(recording, hints.columns)
     for number, entry in enumerate(history, start=1):
-        if isinstance(entry, dict):
-            unused.update(entry.keys() - {"step", *_COLUMNS})
         with recording.row(number, entry):
-            values = _row(entry)
+            values = _row(reader, entry)
             moment = Moment(began.ns + round(values["step"] * step_time_s * 1e9), began.naive)
             recording.add(number, moment, values)
-    recording.ignored += of_no_use("name", unused)
+    reader.finish()
+    recording.ignored += of_no_use("name", reader.unused)
     return [recording]
 
 
@@ -71,11 +68,10 @@ def _estimate(hints: Hints, step_time_s: float, source: str) -> str:
     return f"estimated: --started-at {hints.started_at} plus {step_time_s:.6g} s a step ({source})"
 
 
-def _row(entry: Any) -> dict[str, Any]:
-    values = step_values(entry)
+def _row(reader: EntryReader, entry: Any) -> dict[str, Any]:
+    values = reader.values(entry)
     if values["loss"] is None and values["grad_norm"] is None:
         raise LeftOutError("evaluation or summary row (no loss and no grad_norm)")
-    require_norm(values)
     return values
 
 

@@ -14,12 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from thermograd.ingest.importers.csv_table import Table, csv_format
-from thermograd.ingest.importers.metric_names import NO_SIGNAL, STEP_TAGS, StepRows, known_column
 from thermograd.ingest.importers.recording import Format, Hints, Recording, of_no_use
+from thermograd.ingest.importers.steps.metric_names import NO_SIGNAL, ColumnNames
+from thermograd.ingest.importers.steps.step_rows import StepRows
 from thermograd.ingest.importers.text_files import (
-    WHOLE,
     LeftOutError,
-    check_bounds,
     extra_module,
     whole_number,
 )
@@ -52,49 +51,46 @@ _PROCESS_NOTE = "its utilization is the training process's own share of all proc
 class _Run:
     """The two recordings of one W&B log."""
 
-    def __init__(self, paths: tuple[Path, ...], format: str) -> None:
-        self.steps = Recording(paths, "step", format)
-        self.samples = Recording(paths, "sample", format)
+    def __init__(self, paths: tuple[Path, ...], format: str, hints: Hints, place: str = "line") -> None:
+        self.steps = Recording(paths, "step", format, place)
+        self.samples = Recording(paths, "sample", format, place)
         self.steps.clock = self.samples.clock = "_timestamp"
-        self.rows = StepRows(self.steps)
+        names = ColumnNames(hints.columns)
+        self.rows = StepRows(self.steps, names, names.step_tags("_step"))
         self._unknown: set[str] = set()
 
     def history(self, number: int, row: dict[str, Any]) -> None:
-        """Take one row of the history: its known signals, at its step and time."""
-        moment = _moment(row.get("_timestamp"))
-        named = [whole_number(row.get(tag)) for tag in (*STEP_TAGS, "_step")]
-        step = next((number for number in named if number is not None), None)
-        if step is None:
-            raise LeftOutError("torn row: _step is not a whole number >= 0", row.get("_step"))
-        signals = {
-            name: float(value)
-            for name, value in row.items()
-            if name not in STEP_TAGS and not name.startswith("_") and _is_number(value)
+        """Take one row of the history: its signals, at its step (whichever counter that is) and time."""
+        counters = {
+            tag: count for tag in self.rows.step_tags if (count := whole_number(row.get(tag))) is not None
         }
-        others = {name for name in row if name not in signals and not name.startswith("_")}
-        self.rows.unknown.update(others - set(STEP_TAGS))
-        if not any(known_column(name) for name in signals):
+        signals = {
+            name: value
+            for name, value in row.items()
+            if name not in self.rows.step_tags and not name.startswith("_")
+        }
+        if not any(self.rows.names.column_of(name) for name in signals):
             self.rows.unknown.update(signals)
             raise LeftOutError(NO_SIGNAL)
-        self.rows.put(number, moment, step, signals)
+        if not counters:
+            raise LeftOutError("torn row: _step is not a whole number >= 0", row.get("_step"))
+        self.rows.put(number, _moment(row.get("_timestamp")), counters, signals)
 
     def stats(self, number: int, moment: Moment, metrics: dict[str, Any]) -> None:
         """Take one reading of the system's metrics: a sample of each device in it."""
         devices: dict[str, dict[str, Any]] = {}
         for name, value in metrics.items():
             match = _GPU.fullmatch(name)
-            if match and match["metric"] in _METRICS and _is_number(value):
+            if match and match["metric"] in _METRICS and value is not None:
                 column = _METRICS[match["metric"]]
-                number_ = int(value) if column in WHOLE else float(value)
-                devices.setdefault(f"gpu{match['index']}", {})[column] = number_
+                devices.setdefault(f"gpu{match['index']}", {})[column] = self.samples.value(column, value)
             elif not _CORE.fullmatch(name) and not _PROCESS.fullmatch(name):
                 self._unknown.add(name)
         share = self._processor(metrics)
         if share is not None:
-            devices["cpu"] = {"utilization_pct": share}
+            devices["cpu"] = {"utilization_pct": self.samples.value("utilization_pct", share)}
         for device, values in devices.items():
-            with self.samples.row(number, count=0):
-                check_bounds(values)
+            if any(value is not None for value in values.values()):
                 self.samples.add(number, moment, {"device": device} | values)
 
     def _processor(self, metrics: dict[str, Any]) -> float | None:
@@ -128,10 +124,9 @@ def _moment(value: Any) -> Moment:
 # -- the file of an offline run ------------------------------------------------------------------
 
 
-def _read_file(paths: tuple[Path, ...], _: Hints) -> list[Recording]:
+def _read_file(paths: tuple[Path, ...], hints: Hints) -> list[Recording]:
     path = paths[0]
-    run = _Run(paths, WANDB_FILE.name)
-    run.steps.place = run.samples.place = "record"
+    run = _Run(paths, WANDB_FILE.name, hints, "record")
     record_class = extra_module(path, "wandb.proto.wandb_internal_pb2").Record
     decode_error = extra_module(path, "google.protobuf.message").DecodeError
     for number, data in enumerate(_records(path, run), start=1):
@@ -139,10 +134,7 @@ def _read_file(paths: tuple[Path, ...], _: Hints) -> list[Recording]:
             record = record_class.FromString(data)
         except decode_error as error:
             raise ImportFormatError(f"{path}, record {number}: no record of W&B ({error})") from error
-        try:
-            _put(run, number, record)
-        except LeftOutError as error:
-            run.steps.leave_out(error, number, _shown(record))
+        _put(run, number, record)
     return run.finish()
 
 
@@ -162,8 +154,8 @@ def _records(path: Path, run: _Run) -> Iterator[bytes]:
         file.seek(good)
         rest = file.read(_BLOCK_BYTES)
     if size > good and (len(rest) >= _FRAME.size or any(rest)):  # else only padding
-        torn = f"damaged end of the file: the {size - good} bytes after byte {good}"
-        run.steps.leave_out(torn, number + 1)
+        with run.steps.row(number + 1):
+            raise LeftOutError(f"damaged end of the file: the {size - good} bytes after byte {good}")
 
 
 def _fragment(file: Any, size: int) -> tuple[int, bytes] | None:
@@ -184,13 +176,13 @@ def _fragment(file: Any, size: int) -> tuple[int, bytes] | None:
 def _put(run: _Run, number: int, record: Any) -> None:
     kind = record.WhichOneof("record_type")
     if kind == "history":
-        run.steps.rows_read[run.steps.path, "step"] += 1
-        run.history(number, {_key(item): _value(item) for item in record.history.item})
+        with run.steps.row(number, _shown(record)):
+            run.history(number, {_key(item): _value(item) for item in record.history.item})
     elif kind == "stats":
-        run.samples.rows_read[run.samples.path, "sample"] += 1
-        stamp = record.stats.timestamp
-        moment = Moment(stamp.seconds * 10**9 + stamp.nanos, naive=False)
-        run.stats(number, moment, {item.key: _value(item) for item in record.stats.item})
+        with run.samples.row(number, _shown(record)):
+            stamp = record.stats.timestamp
+            moment = Moment(stamp.seconds * 10**9 + stamp.nanos, naive=False)
+            run.stats(number, moment, {item.key: _value(item) for item in record.stats.item})
 
 
 def _shown(record: Any) -> str:
@@ -218,9 +210,9 @@ class _History(Table):
     kinds = ("step", "sample")
     head_lines = 1
 
-    def __init__(self, paths: tuple[Path, ...], format: str) -> None:
-        super().__init__(paths, format)
-        self._run = _Run(paths, format)
+    def __init__(self, paths: tuple[Path, ...], format: str, hints: Hints) -> None:
+        super().__init__(paths, format, hints)
+        self._run = _Run(paths, format, hints)
         self.recording = self._run.steps
 
     @staticmethod
@@ -241,18 +233,19 @@ class _History(Table):
         self.recording.require_new(tuple(cells))
         row = {name: _cell(text) for name, text in zip(self.header, cells, strict=True) if text}
         system = {name: value for name, value in row.items() if name.startswith("system.")}
-        if system:
-            self._run.stats(number, _moment(row.get("_timestamp")), system)
         others = {name: value for name, value in row.items() if name not in system and name != ""}
+        if system:
+            with self._run.samples.row(number):
+                self._run.stats(number, _moment(row.get("_timestamp")), system)
         if not system or any(not name.startswith("_") for name in others):
             self._run.history(number, others)
+        else:
+            self.recording.account.leave_to_other()
         return ()
 
     def read(self) -> list[Recording]:
-        """Read the file; a row of the table is one for either kind."""
+        """Read the file."""
         super().read()
-        path = self.recording.path
-        self._run.samples.rows_read[path, "sample"] = self.recording.rows_read[path, "step"]
         return self._run.finish()
 
 

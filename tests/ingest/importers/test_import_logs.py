@@ -37,7 +37,11 @@ def test_the_small_recordings_are_what_the_script_beside_them_writes(data: Path)
 
 def test_a_folder_with_one_log_of_each_kind_is_one_run(do_import: Importer, data: Path) -> None:
     result, run = do_import(data / "pair")
-    assert set(result) == {"run_id", "rows", "files", "left_out", "first_left_out", "ignored", "timezone"}
+    assert set(result) == {
+        *("run_id", "rows", "account", "files", "left_out", "first_left_out", "nulls", "first_null"),
+        *("warnings", "ignored", "timezone"),
+    }
+    assert result["account"] == {"read": 181, "kept": 180, "merged": 0, "left_out": 1}
     assert result["rows"] == {"step": 40, "sample": 140}
     assert result["left_out"] == {SUMMARY: 1}
     first = result["first_left_out"][SUMMARY]
@@ -107,19 +111,22 @@ def test_torn_repeated_and_absurd_rows_are_left_out_and_counted(do_import: Impor
     result, run = do_import(data / "torn_monitor.csv")
     assert result["left_out"] == {
         "torn row: not as many cells as the header": 3,
-        "torn row: power_w is not a finite number": 1,
         "repeated header row": 1,
         "exact duplicate of another row": 1,
-        "util_pct outside 0 to 100.5 %": 1,
-        "temp_c outside -50 to 150 degC": 1,
-        "power_w outside 0 to 5000 W": 1,
     }
-    assert result["rows"] == {"step": 0, "sample": 6}
+    assert result["nulls"] == {
+        "utilization_pct is 250.0, outside 0 to 100.5 %": 1,
+        "temperature_c is 900, outside -50 to 150 degC": 1,
+        "power_w is -3, outside 0 to 5000 W": 1,
+    }
+    assert result["first_null"]["temperature_c is 900, outside -50 to 150 degC"] == "line 15"
+    assert result["account"] == {"read": 15, "kept": 10, "merged": 0, "left_out": 5}
+    assert result["rows"] == {"step": 0, "sample": 10}
     rows = rows_of(run, "sample")
-    assert [row["time_ns"] // 10**9 - 1740830400 for row in rows] == [1, 2, 3, 4, 5, 6]
+    assert [row["time_ns"] // 10**9 - 1740830400 for row in rows] == [1, 2, 3, 4, 5, 6, 7, 8, 10, 11]
     assert run.facts["import"]["out_of_order"] == 1
-    assert rows[-1]["power_w"] is None
-    assert rows[-1]["reported_collapse"] is None
+    assert rows[5]["power_w"] is rows[5]["reported_collapse"] is None
+    assert [row["power_w"] for row in rows[6:]] == [None, 22.5, 22.5, None]
     assert run.facts["import"]["step_series_sha256"] is None
 
 

@@ -69,7 +69,7 @@ def test_lines_that_are_no_metrics_are_left_out(tmp_path: Path) -> None:
     text = exposition(1_700_000_000_250) + "\n".join(
         [
             "<html>502 Bad Gateway</html>",
-            f'DCGM_FI_DEV_GPU_TEMP{{UUID="{UUID}"}} 99 1700000000250',
+            f'DCGM_FI_DEV_GPU_TEMP{{UUID="{UUID}"}} 54 1700000000250',
             f'DCGM_FI_DEV_GPU_TEMP{{UUID="{UUID}"}} 54',
             f'DCGM_FI_DEV_GPU_TEMP{{UUID="{UUID}"}} 54 99999999999999999',
             f'DCGM_FI_DEV_GPU_TEMP{{UUID="{UUID}"}} 1e400 1700000002250',
@@ -81,14 +81,17 @@ def test_lines_that_are_no_metrics_are_left_out(tmp_path: Path) -> None:
     found = imported(tmp_path, written(tmp_path / "metrics", text))
     assert found.result["left_out"] == {
         "torn row: not in Prometheus' text format": 1,
-        "a second value of the same metric, device and time": 1,
+        "the same value of a metric, device and time again": 1,
+        "a metric of no use": 1,
+        "a row without a value": 2,
         "a sample without a timestamp": 1,
         "a timestamp that is no time between 1970 and 2100": 1,
-        "temperature_c outside -50 to 150 degC": 1,
         "a metric without a UUID or gpu label": 1,
         "torn row: the file ends in mid-line": 1,
     }
     assert found.rows("sample")[0]["temperature_c"] == 54.0
+    assert found.result["nulls"] == {"temperature_c is 500.0, outside -50 to 150 degC": 1}
+    assert found.result["account"] == {"read": 16, "kept": 1, "merged": 6, "left_out": 9}
 
 
 def range_query(*series: dict[str, Any], **more: Any) -> str:

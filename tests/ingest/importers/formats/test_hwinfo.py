@@ -46,12 +46,92 @@ def test_hwinfo_gives_a_sample_of_each_device_of_a_row(tmp_path: Path) -> None:
     assert found.result["ignored"] == ["log.CSV: 1 column of no use: Virtual Memory Committed [MB]"]
 
 
-def test_hwinfo_without_its_last_row_tells_gpus_apart_by_repeated_columns(tmp_path: Path) -> None:
+def test_hwinfo_of_several_gpus_without_its_last_row_is_refused(tmp_path: Path) -> None:
+    """The order of the columns says nothing: an integrated GPU may have some of them only."""
     text = HWINFO_HEADER + hwinfo_row(1) + hwinfo_row(2)[:30]
+    message = refused(tmp_path, written(tmp_path / "a.csv", text), timezone="UTC")
+    assert "has GPU Temperature [°C] more than once and no last row of sensor names that fits" in message
+
+
+def test_hwinfo_of_one_gpu_without_its_last_row_is_imported_with_a_warning(tmp_path: Path) -> None:
+    text = 'Date,Time,"GPU Temperature [°C]",\n24.11.2026,10:00:00.000,61.0,\n24.11.2026,10:00:01.0'
     found = imported(tmp_path, written(tmp_path / "a.csv", text), timezone="UTC")
-    rows = {row["device"]: row["temperature_c"] for row in found.rows("sample")}
-    assert rows == {"cpu": 61.0, "gpu0": 40.0, "gpu1": 54.0}
+    assert [row["device"] for row in found.rows("sample")] == ["gpu0"]
     assert found.result["left_out"] == {"torn row: the file ends in mid-line": 1}
+    assert found.result["warnings"] == [
+        "the log has no row of sensor names: its GPU columns are taken as one GPU's"
+    ]
+
+
+def hwinfo_log(header: str, row: str, groups: str) -> bytes:
+    lines = [
+        f"Date,Time,{header},",
+        *(f"13.8.2026,13:58:5{second}.898,{row}," for second in range(4)),
+        f",,{groups},",
+    ]
+    return "\n".join([*lines, ""]).encode("latin-1")
+
+
+_CARD = {"temperature_c": 70.5, "power_w": 312.0, "sm_clock_mhz": 2610.0, "utilization_pct": 90.0}
+_TWO = (
+    '"GPU Temperature [°C]","GPU Power [W]","GPU Clock [MHz]","GPU Core Load [%]","GPU Temperature [°C]",'
+    '"GPU Power [W]","GPU Clock [MHz]","GPU Utilization [%]"'
+)
+
+
+@pytest.mark.parametrize(
+    ("groups", "card", "integrated"),
+    [
+        (["GPU [#1]: AMD Radeon", "GPU [#0]: NVIDIA B"], "gpu0", "gpu1"),
+        (["iGPU [#1]: AMD Radeon", "dGPU [#0]: NVIDIA B"], "gpu0", "gpu1"),
+        (["iGPU [#0]: AMD Radeon", "dGPU [#0]: NVIDIA B"], "gpu0", "igpu0"),
+        (["CPU [#0]: Some CPU: Enhanced", "GPU [#0]: NVIDIA B"], "gpu0", "igpu"),
+        (["CPU [#0]: Some CPU: Enhanced", "GPU [#1]: NVIDIA B: Extra"], "gpu1", "igpu"),
+        (["GPU [#1]: AMD (TM, x) Radeon", "GPU [#0]: NVIDIA B"], "gpu0", "gpu1"),
+        (["GPU [#1]: AMD, Inc. Radeon", "GPU [#0]: NVIDIA B"], "gpu0", "gpu1"),
+    ],
+)
+def test_hwinfo_gives_a_reading_to_the_gpu_whose_group_it_stands_in(
+    tmp_path: Path, groups: list[str], card: str, integrated: str
+) -> None:
+    text = hwinfo_log(
+        f'"Total CPU Usage [%]","Drive Temperature [°C]",{_TWO}',
+        "8.0,41,45.0,9.0,400.0,3.0,70.5,312.0,2610.0,90.0",
+        ",".join(["CPU [#0]: Some CPU", "Drive: X [C:, D:]", *[groups[0]] * 4, *[groups[1]] * 4]),
+    )
+    found = imported(tmp_path, written(tmp_path / "a.csv", text), timezone="UTC")
+    rows = {row["device"]: row for row in found.rows("sample")[:3]}
+    assert set(rows) == {"cpu", card, integrated}
+    assert {name: rows[card][name] for name in _CARD} == _CARD
+    assert rows[integrated]["temperature_c"] == 45.0
+    assert found.run.facts["devices"][card]["model"] == "NVIDIA B"
+    assert found.result["warnings"] == []
+
+
+def test_hwinfo_of_an_integrated_gpu_with_a_clock_only_does_not_take_the_cards_readings(
+    tmp_path: Path,
+) -> None:
+    text = hwinfo_log(
+        '"GPU Clock [MHz]","GPU Temperature [°C]","GPU Clock [MHz]"',
+        "300.0,70.5,2610.0",
+        "CPU [#0]: Some CPU: Enhanced,GPU [#0]: NVIDIA B,GPU [#0]: NVIDIA B",
+    )
+    rows = {
+        row["device"]: row
+        for row in imported(tmp_path, written(tmp_path / "a", text), timezone="UTC").rows("sample")
+    }
+    assert (rows["gpu0"]["temperature_c"], rows["gpu0"]["sm_clock_mhz"]) == (70.5, 2610.0)
+    assert (rows["igpu"]["temperature_c"], rows["igpu"]["sm_clock_mhz"]) == (None, 300.0)
+
+
+def test_hwinfo_of_two_processors_keeps_them_apart(tmp_path: Path) -> None:
+    text = hwinfo_log(
+        '"CPU Package [°C]","CPU Package [°C]"',
+        "61.0,45.0",
+        "CPU [#0]: Some CPU: DTS,CPU [#1]: Some CPU: DTS",
+    )
+    rows = imported(tmp_path, written(tmp_path / "a", text), timezone="UTC").rows("sample")
+    assert {row["device"]: row["temperature_c"] for row in rows} == {"cpu": 61.0, "cpu1": 45.0}
 
 
 def test_hwinfo_in_fahrenheit_is_converted(tmp_path: Path) -> None:
@@ -72,16 +152,17 @@ def test_rows_of_hwinfo_that_cannot_be_trusted_are_left_out(tmp_path: Path) -> N
             hwinfo_row(6).replace("24.11.2026", "11/24/2026"),
             hwinfo_row(7).replace("24.11.2026", "32.11.2026"),
             hwinfo_row(8).replace("24.11.2026", "yesterday"),
+            HWINFO_GROUPS,
         ]
     )
     found = imported(tmp_path, written(tmp_path / "a.csv", text), timezone="UTC")
-    assert found.result["rows"]["sample"] == 3
+    assert found.result["rows"]["sample"] == 9
+    assert found.result["nulls"] == {"temperature_c is 4e99, outside -50 to 150 degC": 1}
     assert found.result["left_out"] == {
+        "row of sensor names": 1,
         "exact duplicate of another row": 1,
         "torn row: not as many cells as the header": 1,
-        "torn row: temperature_c is not a finite number": 1,
-        "temperature_c outside -50 to 150 degC": 1,
-        "a row without a value that is known": 1,
+        "a row without a value": 1,
         "a Date with '/', which does not say which number is the month": 1,
         "torn row: Date and Time are no moment between 1970 and 2100": 1,
         "torn row: Date is not d.m.yyyy, or Time not h:m:s": 1,

@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import pytest
 from importing import SMI_HEADER, UUID, imported, refused, smi_row, written
 
 
@@ -83,21 +84,63 @@ def test_rows_of_nvidia_smi_that_cannot_be_trusted_are_left_out(tmp_path: Path) 
         smi_row("08.000", 0).rstrip("\n")[:-1],
     ]
     found = imported(tmp_path, written(tmp_path / "a.csv", SMI_HEADER + "".join(rows)), timezone="UTC")
-    assert [row["temperature_c"] for row in found.rows("sample")] == [54.0, None]
+    rows = found.rows("sample")
+    assert [row["temperature_c"] for row in rows] == [54.0, 54.0, 54.0, 54.0, None, None, 54.0, 54.0, None]
+    assert [row["power_w"] for row in rows[:4]] == [250.13, None, None, None]
+    assert rows[6]["clock_event_mask"] is rows[7]["throttled_thermal_ns"] is None
+    assert found.result["nulls"] == {
+        "power_w is [GPU is lost]": 1,
+        "power_w is 1e300, outside 0 to 5000 W": 1,
+        "power_w is 250 hp": 1,
+        "temperature_c is inf": 1,
+        "temperature_c is 999, outside -50 to 150 degC": 1,
+        "temperature_c is [Unknown Error]": 1,
+        "clock_event_mask is 0xzz": 1,
+        "throttled_thermal_ns is -10, which is no counter": 1,
+    }
     assert found.result["left_out"] == {
         "exact duplicate of another row": 1,
         "repeated header row": 1,
         "torn row: not as many cells as the header": 1,
-        "the GPU was lost or needed a reset": 1,
-        "power_w outside 0 to 5000 W": 1,
-        "torn row: power_w is not a number with a known unit": 1,
-        "torn row: temperature_c is not a finite number": 1,
-        "temperature_c outside -50 to 150 degC": 1,
         "torn row: timestamp is no date and time": 1,
-        "torn row: the clock event reasons are no hexadecimal mask": 1,
-        "throttled_thermal_ns is no counter": 1,
         "torn row: the file ends in mid-line": 1,
     }
+    assert found.result["account"] == {"read": 14, "kept": 9, "merged": 0, "left_out": 5}
+
+
+_ODD = (
+    "ERR!",
+    "[Requires Reset]",
+    "[Unknown Error]",
+    "[GPU requires reset]",
+    "[GPU is lost]",
+    "garbage",
+    "1e9 W",
+)
+_ABSENT = ("[N/A]", "N/A", "[Not Supported]", "", "nan", "-")
+
+
+@pytest.mark.parametrize("text", [*_ODD, *_ABSENT])
+def test_an_odd_cell_of_nvidia_smi_is_null_counted_and_costs_no_row(tmp_path: Path, text: str) -> None:
+    header = "timestamp, index, power.draw [W], temperature.gpu\n"
+    rows = f"2026/11/24 10:00:00, 0, {text}, 54\n2026/11/24 10:00:01, 0, 100.00 W, 55\n"
+    found = imported(tmp_path, written(tmp_path / "a.csv", header + rows), timezone="UTC")
+    assert [(row["power_w"], row["temperature_c"]) for row in found.rows("sample")] == [
+        (None, 54.0),
+        (100.0, 55.0),
+    ]
+    assert found.result["left_out"] == {}
+    assert sum(found.result["nulls"].values()) == (text in _ODD)
+
+
+def test_a_row_of_nvidia_smi_that_does_not_name_its_gpu_begins_no_other_device(tmp_path: Path) -> None:
+    """A lost GPU answers with words instead of its UUID: its index still says which one it is."""
+    header = "timestamp, index, uuid, temperature.gpu\n"
+    rows = [f"0, {UUID}, 54", "1, GPU-b, 44", "0, [Unknown Error], 55", "[Unknown Error], [GPU is lost], 56"]
+    text = header + "".join(f"2026/11/24 10:00:0{second}, {row}\n" for second, row in enumerate(rows))
+    found = imported(tmp_path, written(tmp_path / "a.csv", text), timezone="UTC")
+    assert [row["device"] for row in found.rows("sample")] == [UUID, "GPU-b", UUID]
+    assert found.result["left_out"] == {"the row does not say which GPU it is of": 1}
 
 
 def test_an_nvidia_smi_log_without_a_timestamp_is_refused(tmp_path: Path) -> None:

@@ -37,21 +37,33 @@ def test_entries_of_a_step_log_that_cannot_be_trusted_are_left_out(
         good | {"step": None},
         good | {"step": True},
         good | {"step": 2**70},
-        good | {"loss": "0.5"},
-        good | {"loss": 10**400},
-        good | {"grad_norm": -1.0},
+        good | {"step": 3, "loss": "0.5"},
+        good | {"step": 4, "loss": 10**400},
+        good | {"step": 5, "loss": "half", "grad_norm": [1.0]},
+        good | {"step": 6, "grad_norm": -1.0},
         good | {"timestamp": "soon"},
         good | {"step": 2},
     ]
     result, run = do_import(write(tmp_path / "a.json", entries))
-    assert result["rows"] == {"step": 2, "sample": 0}
+    steps = {row["step"]: (row["loss"], row["grad_norm"]) for row in rows_of(run, "step")}
+    assert steps == {
+        1: (2.0, 3.0),
+        2: (2.0, 3.0),
+        3: (0.5, 3.0),
+        4: (None, 3.0),
+        5: (None, None),
+        6: (2.0, None),
+    }
+    assert {name.split(" ")[0]: count for name, count in result["nulls"].items()} == {
+        "loss": 1,
+        "grad_norm": 1,
+    }
+    assert result["account"] == {"read": 13, "kept": 6, "merged": 0, "left_out": 7}
     assert result["left_out"] == {
         "exact duplicate of another row": 1,
         "evaluation or summary row (repeated step, null loss and grad_norm)": 1,
         "torn row: an entry that is not an object": 1,
         "torn row: step is not a whole number >= 0": 3,
-        "torn row: loss is not a number": 2,
-        "grad_norm below 0": 1,
         "torn row: none of timestamp_shared, timestamp, timestamp_iso is a time": 1,
     }
     assert run.facts["devices"] == {}
@@ -75,14 +87,19 @@ def test_a_torn_quote_does_not_swallow_the_rows_after_it(do_import: Importer, tm
 
 
 @pytest.mark.parametrize("cells", ["1_0,50,20,30,0", "0.1,5O,20,30,0", "0.1,inf,20,30,0", "0.1,50,20,30,2"])
-def test_a_cell_that_cannot_be_read_takes_its_whole_row_along(
+def test_a_cell_that_cannot_be_read_is_null_and_its_row_is_kept(
     do_import: Importer, tmp_path: Path, cells: str
 ) -> None:
     good = "2025-07-01T00:00:02Z,gpu,0.1,50,20,30,0"
     path = write(tmp_path / "a.csv", device_rows(good, f"2025-07-01T00:00:01Z,gpu,{cells}"))
-    result, _ = do_import(path)
-    assert result["rows"]["sample"] == 1
-    assert [reason.split(":")[0] for reason in result["left_out"]] == ["torn row"]
+    result, run = do_import(path)
+    assert result["rows"]["sample"] == 2
+    assert result["left_out"] == {}
+    assert list(result["nulls"].values()) == [1]
+    assert list(result["first_null"].values()) == ["line 3"]
+    odd, whole = rows_of(run, "sample")
+    (lost,) = [name for name in whole if odd[name] is None and whole[name] is not None]
+    assert next(iter(result["nulls"])).startswith(f"{lost} is ")
 
 
 def test_hostile_names_end_up_as_data_only(do_import: Importer, runs: Path, tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from importing import imported, refused, written
+from thermograd.ingest.importers.steps.metric_names import NO_SIGNAL
 from thermograd.store.errors import MissingExtraError
 
 
@@ -39,7 +40,8 @@ def test_tensorboard_scalars_become_steps(writer: Any, tmp_path: Path) -> None:
     assert math.isnan(steps[2]["grad_norm"])
     assert steps[3]["grad_norm"] == math.inf
     assert {row["learning_rate"] for row in steps} == {0.5}
-    assert found.result["left_out"] == {}
+    assert found.result["left_out"] == {NO_SIGNAL: 7}  # five of eval/loss, a text, a histogram
+    assert found.result["account"] == {"read": 22, "kept": 5, "merged": 10, "left_out": 7}
     (ignored,) = found.result["ignored"]
     assert ignored.endswith("3 names of no use: args/text_summary, eval/loss, weights")
     assert found.result["timezone"].startswith("step log: as given, wall_time has")
@@ -94,8 +96,9 @@ def test_a_damaged_event_file_gives_the_events_before_the_damage(
 def test_event_files_without_a_training_signal_are_refused(writer: Any, tmp_path: Path) -> None:
     writer.add_scalar("eval/accuracy", 1.0, 1)
     writer.flush()
-    assert "no usable row in this step log (1 name of no use: eval/accuracy)" in refused(
-        tmp_path, tmp_path / "events"
+    message = refused(tmp_path, tmp_path / "events")
+    assert (
+        f"no usable row in this step log (1 x {NO_SIGNAL}, in event 2; 1 name of no use: eval/acc" in message
     )
 
 

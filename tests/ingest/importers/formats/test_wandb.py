@@ -172,9 +172,12 @@ def test_exported_system_metrics_of_wandb_give_samples(tmp_path: Path) -> None:
     assert [(row["device"], row["temperature_c"]) for row in found.rows("sample")] == [
         ("gpu0", 54.0),
         ("gpu0", None),
+        ("gpu0", None),
     ]
-    assert found.result["rows"] == {"step": 0, "sample": 2}
-    assert found.result["left_out"] == {"temperature_c outside -50 to 150 degC": 1}
+    assert found.result["rows"] == {"step": 0, "sample": 3}
+    assert found.result["left_out"] == {}
+    assert found.result["nulls"] == {"temperature_c is 900.0, outside -50 to 150 degC": 1}
+    assert found.result["account"] == {"read": 3, "kept": 3, "merged": 0, "left_out": 0}
 
 
 def test_a_history_of_wandb_without_timestamps_is_refused(tmp_path: Path) -> None:
