@@ -105,7 +105,7 @@ def _progress(steps: int) -> "Iterator[tuple[Callable[[int, dict[str, Any]], Non
 
 
 @main.command(name="agent", hidden=True)
-@click.argument("run_dir", type=click.Path(path_type=Path, exists=True, file_okay=False))
+@click.argument("run_dir", type=PATH)
 @click.option("--hz", default=5.0, type=click.FloatRange(0.1, 10))
 @click.option("--parent", required=True, type=int)
 @click.option("--simulate", default=None)
@@ -189,7 +189,7 @@ def record(runs: Path, duration_s: float | None, hz: float, name: str, layer: La
         from thermograd.stream.pipeline.config import load_config
 
         load_config(layer.config)  # refuse a wrong one before anything is recorded
-        run = create_run(runs, name, run_facts() | {"sampling_hz": hz})
+        run = create_run(runs.absolute(), name, run_facts() | {"sampling_hz": hz})
         echo(f"Recording {run.run_id}; Ctrl-C ends it.", err=True)
         samples = run_agent(run.path, hz, 0, None, _stream_layer(run.path, layer), duration_s)
     echo(f"{run.run_id}: {samples} samples")

@@ -1,6 +1,6 @@
 """What the callbacks of the training frameworks share: their run, its marks, and the answer to an alert."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -46,17 +46,17 @@ class TrainerRun:
         self._name = name
         self._on_alert = on_alert
         self._request: CheckpointRequest | None = None
-        self._options: dict[str, Any] = {"runs": runs, "hz": hz, "simulate": simulate}
+        self._options: dict[str, Any] = {"runs": _absolute(runs), "hz": hz, "simulate": simulate}
         self._options |= {"layer_norms": layer_norms, "on_alert_line": on_alert_line}
         self._tap: StepTap | None = None
         self._interrupted = True
 
-    def open(self, model: Any, facts: dict[str, Any], deferred_end: bool) -> "StepTap":
+    def open(self, model: Any, facts: Callable[[], dict[str, Any]], deferred_end: bool) -> "StepTap":
         """Start the run, or use the one that was given, and return its tap."""
         if self.run is None:
-            self.run = start_run(self._name or type(model).__name__, facts=facts, **self._options)
+            self.run = start_run(self._name or type(model).__name__, facts=_described(facts), **self._options)
         if self._on_alert == "checkpoint":
-            self._request = CheckpointRequest(job_store())
+            self._request = CheckpointRequest(_store())
             self.run.alert_tasks.add(self._request.hear)
         elif self._on_alert is not None:
             self.run.alert_tasks.add(self._on_alert)
@@ -77,17 +77,45 @@ class TrainerRun:
             self.mark("note", step, f"a checkpoint, because of {alert}")
         return alert is not None
 
-    def mark(self, mark: str, step: int, text: str | None = None, **detail: Any) -> None:
+    def mark(
+        self, mark: str, step: int, text: str | None = None, detail: Mapping[Any, Any] | None = None
+    ) -> None:
         """Mark something that is not a step; its time is no part of the next step's."""
         self._interrupted = True
         if self.run is not None:
-            self.run.mark(mark, step, text, **detail)
+            self.run.mark_with(mark, step, text, detail or {})
+
+    def fail(self, error: BaseException, step: int) -> None:
+        """Mark what ended the training, and end the run."""
+        if self.run is not None:
+            self.run.mark_error(error, step)
+        self.close()
 
     def close(self) -> None:
         """End the run, unless somebody else ends it."""
         if self._owns_run and self.run is not None:
             self.run.close()
             self.run = self._tap = None
+
+
+def _absolute(runs: Any) -> Any:
+    """Return a directory as the script means it now, before it changes its own."""
+    try:
+        return Path(runs).absolute() if runs is not None else None
+    except (OSError, TypeError):  # `start_run` says it
+        return runs
+
+
+def _described(facts: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    with Guard("thermograd cannot describe this training (%(error)r); it is recorded without"):
+        return facts()
+    return {}
+
+
+def _store() -> Any:
+    with Guard("thermograd cannot reach the other processes (%(error)r): each checkpoint is its own"):
+        return job_store()
+    return None
 
 
 def model_facts(model: Any) -> dict[str, Any]:

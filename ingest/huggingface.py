@@ -1,5 +1,6 @@
 """Recording a Hugging Face `Trainer`: one line, every optimizer step."""
 
+from functools import partial
 from typing import Any
 
 from thermograd.ingest.callback import TrainerRun, harmless, model_facts
@@ -49,7 +50,8 @@ class ThermogradCallback(TrainerCallback):  # type: ignore[misc] # transformers 
     @harmless
     def on_train_begin(self, args: Any, state: Any, control: Any, model: Any = None, **kwargs: Any) -> None:
         """Start the run and the tap."""
-        self._tap = self._training.open(model, _job_facts(args, state, model), deferred_end=True)
+        facts = partial(_job_facts, args, state, model)
+        self._tap = self._training.open(model, facts, deferred_end=True)
 
     @harmless
     def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
@@ -68,7 +70,7 @@ class ThermogradCallback(TrainerCallback):  # type: ignore[misc] # transformers 
         self, args: Any, state: Any, control: Any, metrics: dict[str, Any] | None = None, **kwargs: Any
     ) -> None:
         """Mark an evaluation."""
-        self._training.mark("evaluation", state.global_step, **(metrics or {}))
+        self._training.mark("evaluation", state.global_step, detail=metrics)
 
     @harmless
     def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:

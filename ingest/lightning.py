@@ -69,7 +69,8 @@ class ThermogradCallback:
     @harmless
     def on_train_start(self, trainer: Any, pl_module: Any) -> None:
         """Start the run and the tap."""
-        self._tap = self._training.open(pl_module, _job_facts(trainer, pl_module), deferred_end=False)
+        facts = partial(_job_facts, trainer, pl_module)
+        self._tap = self._training.open(pl_module, facts, deferred_end=False)
         self._tap.steps = self._last_step = trainer.global_step  # not 0 where a training is resumed
 
     @harmless
@@ -97,8 +98,8 @@ class ThermogradCallback:
     def on_validation_end(self, trainer: Any, pl_module: Any) -> None:
         """Mark an evaluation, but not the check before training."""
         if not trainer.sanity_checking:
-            metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
-            self._training.mark("evaluation", trainer.global_step, metrics=metrics)
+            metrics = dict(trainer.callback_metrics)
+            self._training.mark("evaluation", trainer.global_step, detail={"metrics": metrics})
 
     @harmless
     def on_save_checkpoint(self, trainer: Any, pl_module: Any, checkpoint: Any) -> None:
@@ -108,8 +109,7 @@ class ThermogradCallback:
     @harmless
     def on_exception(self, trainer: Any, pl_module: Any, exception: BaseException) -> None:
         """Mark what ended the training, and end the run."""
-        self._training.mark("error", trainer.global_step, f"{type(exception).__name__}: {exception}")
-        self._training.close()
+        self._training.fail(exception, trainer.global_step)
 
     @harmless
     def on_train_end(self, trainer: Any, pl_module: Any) -> None:

@@ -1,24 +1,25 @@
 """Recording a run from inside the training process: `start_run` for plain loops."""
 
 import atexit
-import logging
 import os
-import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
+from numbers import Real
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal
 
 from thermograd.ingest.agent.supervisor import AgentProcess
 from thermograd.ingest.job import launcher_link
-from thermograd.ingest.job.facts import run_facts
+from thermograd.ingest.job.ending import Ending, ended_if_it_fails
+from thermograd.ingest.job.facts import plain_facts
 from thermograd.ingest.job.on_alert import AlertTasks
 from thermograd.ingest.job.rank import Place, agree_on_run_id, place_of_this_process
 from thermograd.ingest.job.recorder import Recorder
 from thermograd.ingest.simulate.gpu import PRESETS
-from thermograd.store.failures import Guard
+from thermograd.store.failures import Guard, guarded, is_the_users, warn
 from thermograd.store.log.writer import EventWriter
+from thermograd.store.plain import PlainValues, said
 from thermograd.store.processes import new_writer_name
 from thermograd.store.runs.catalogue import create_run, default_runs_dir
 
@@ -27,17 +28,18 @@ if TYPE_CHECKING:
     from thermograd.ingest.capture.tap import StepTap
 
 
-_log = logging.getLogger("thermograd")
-_open_runs: "weakref.WeakSet[Run]" = weakref.WeakSet()
+_open_runs: "set[Run]" = set()
 _shared: "Run | None" = None  # the run of `thermograd run`, whoever started it
 
 LayerMode = bool | Literal["after_spike"]
+_LONGEST_NAME = 1000
 
 
 class Run:
     """A run that this process records. Nothing of it raises into the training loop.
 
-    Made by `start_run`; ends with `close` or the ``with`` block. In a forked child it records nothing.
+    Made by `start_run`; ends with `close` or the ``with`` block. In a child process, forked or spawned, it
+    records nothing. A value that cannot be recorded is left out and counted, what is beside it stays.
 
     Attributes
     ----------
@@ -61,13 +63,25 @@ class Run:
         self.place = place or Place()
         self.alert_tasks = AlertTasks()
         self.agent: AgentProcess | None = None
+        self.guard = Guard("thermograd could not record something (%(error)s); training goes on")
         self._describe: Callable[[], object] = lambda: None
         self._recorder = Recorder(writer, self.place.rank)
         self._layer_mode = layer_norms
         self._layers: LayerNorms | None = None
         self._tap: StepTap | None = None
-        self.mark("run_started", **self.place._asdict(), pid=os.getpid())
-        _open_runs.add(self)
+        parts = [self._stop_tap, self._mark_end, self._close_log, self._stop_agent]
+        self._ending = Ending([partial(_open_runs.discard, self), *parts], self.guard)
+        if writer is not None:
+            self.mark("run_started", **self.place._asdict(), pid=os.getpid())
+            _open_runs.add(self)
+
+    def __reduce__(self) -> Any:
+        """Be, in another process, a run that records nothing."""
+        return Run, (None, None, self.place)
+
+    def __deepcopy__(self, memo: Any) -> "Run":
+        """Be the same run where what holds it is copied."""
+        return self
 
     @property
     def is_open(self) -> bool:
@@ -79,6 +93,12 @@ class Run:
         """Events of this process that could not be written."""
         return self._recorder.writer.lost if self._recorder.writer is not None else 0
 
+    @property
+    def values_left_out(self) -> int:
+        """Values that could not be written; the events that they were in are there."""
+        return self._recorder.left_out.failures
+
+    @guarded
     def watch(self, optimizer: Any, model: Any = None) -> None:
         """Log every step of a torch optimizer: loss, norm before clipping, learning rate, step time.
 
@@ -88,6 +108,7 @@ class Run:
         self.tap().watch(optimizer)
         self.name_parameters(model)
 
+    @guarded
     def name_parameters(self, model: Any) -> None:
         """Give the parameters their names, for the norms of single layers."""
         if self._layers is not None and model is not None:
@@ -109,9 +130,10 @@ class Run:
             if self._layer_mode:
                 self._layers = LayerNorms(self._layer_mode == "after_spike", recorder.note)
                 self.alert_tasks.add(self._layers.hear)
-            self._tap = StepTap(recorder.tapped, self.place.rank, note=recorder.note, layers=self._layers)
+            tap = StepTap(recorder.tapped, self.place.rank, note=recorder.note, layers=self._layers)
             if recorder.writer is not None and self.is_open:
-                self._tap.start()
+                tap.start()
+            self._tap = tap
         return self._tap
 
     def _share(self) -> None:
@@ -123,6 +145,7 @@ class Run:
         atexit.register(self.close)
         launcher_link.say(f"run {self.run_id}")
 
+    @guarded
     def step(
         self,
         loss: float | None = None,
@@ -146,6 +169,10 @@ class Run:
             Optimizer steps so far, from 1; counted where not given.
         step_time_s
             Wall time of the step, s; the time since the last call where not given.
+
+        Notes
+        -----
+        A value that is none (a text for a loss, a negative step) is null in this step, and counted.
         """
         if self._recorder.drop_tap() and self._tap is not None:
             self._tap.stop()
@@ -161,43 +188,75 @@ class Run:
             tokens=tokens,
         )
 
-    def mark(self, mark: str, step: int | None = None, text: str | None = None, **detail: Any) -> None:
-        """Log that something happened: a checkpoint, an evaluation, an injected fault, a note."""
-        self._recorder.mark(mark, step, text, **detail)
+    @guarded
+    def mark(self, /, mark: str, step: int | None = None, text: str | None = None, **detail: Any) -> None:
+        """Log that something happened: a checkpoint, an evaluation, an injected fault, a note.
 
+        The detail is kept as JSON: tensors and numpy's numbers as numbers, what JSON does not know as text.
+        """
+        self._recorder.mark(mark, step, text, detail)
+
+    @guarded
+    def mark_with(self, mark: str, step: int | None, text: str | None, detail: Mapping[Any, Any]) -> None:
+        """Log a mark whose detail has names of its own, as a framework's metrics have."""
+        self._recorder.mark(mark, step, text, dict(detail))
+
+    @guarded
+    def mark_error(self, error: BaseException, step: int | None = None) -> None:
+        """Log what ends the training; of an exception that has no text, its class."""
+        self._recorder.mark("error", step, f"{type(error).__name__}: {said(error, str)}", {})
+
+    @guarded
     def close(self) -> None:
-        """End the run: last events to disk, the agent told to finish. Never raises; repeatable."""
-        _open_runs.discard(self)
+        """End the run, also where Ctrl-C interrupts it: last events to disk, the agent told to finish."""
+        self._ending.do()
+
+    def _stop_tap(self) -> None:
         if self._tap is not None:
             self._tap.stop()
             self._recorder.release()
             if failures := self._tap.guard.failures:
                 self.mark("gap", text=f"{failures} readings of training steps failed")
+
+    def _mark_end(self) -> None:
+        self.alert_tasks.account()
+        self._recorder.account()
         self.mark("run_ended")
+
+    def _close_log(self) -> None:
         if self._recorder.writer is not None and self.path is not None:
             self._recorder.writer.close()
             if not (self.path / "run.json").exists():  # rank 0 never came to it; without one it is not listed
-                with Guard("thermograd could not describe the run: %(error)s"):
-                    self._describe()
+                self._describe()
+
+    def _stop_agent(self) -> None:
         if self.agent is not None:
             self.agent.stop()
             self.agent = None
 
+    def _abandon(self) -> None:
+        """Be a copy that records nothing: in a forked child."""
+        self._recorder.writer = self._tap = self.agent = None
+        self._ending.abandon()
+
     def __enter__(self) -> "Run":
+        self._ending.promise()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if error is not None:
-            self.mark("error", text=f"{type(error).__name__}: {error}")
-        self.close()
+        try:
+            if error is not None:
+                self.mark_error(error)
+        finally:
+            self.close()
 
 
 def _abandon_all() -> None:
     """In a forked child: the log, the tap and the agent are the parent's."""
     for run in list(_open_runs):
-        run._recorder.writer = run._tap = run.agent = None
+        run._abandon()
     _open_runs.clear()
 
 
@@ -266,21 +325,22 @@ def start_run(
     ...     run.mark("checkpoint", step=1)
     """
     check_options(hz, layer_norms, simulate)
-    if not isinstance(name, str):
-        raise TypeError(f"name is {name!r}; allowed: any text")
+    if not issubclass(type(name), str):
+        raise TypeError(f"name is {said(name)}; allowed: any text")
     if os.environ.get("THERMOGRAD_DISABLED", "0") not in ("", "0"):
         return Run(None, None)
-    shared = _shared if _shared is not None and _shared.is_open else None
-    run = shared or _open_run(name, runs, {"sampling_hz": hz} | (facts or {}), layer_norms)
-    if on_alert is not None:
-        run.alert_tasks.add(on_alert)
-    if shared is not None or run.path is None:
+    with Guard("thermograd records nothing: %(error)s"):
+        shared = _shared if _shared is not None and _shared.is_open else None
+        run = shared or _open_run(name, runs, facts, float(hz), layer_norms)
+        with ended_if_it_fails(run.close):
+            if on_alert is not None:
+                run.alert_tasks.add(on_alert)
+            if shared is None and agent and run.place.local_rank == 0:
+                run.agent = _start_agent(run, float(hz), simulate, on_alert_line)
+            if shared is None and launcher_link.is_active:
+                run._share()
         return run
-    if agent and run.place.local_rank == 0:
-        run.agent = _start_agent(run, hz, simulate, on_alert_line)
-    if launcher_link.is_active:
-        run._share()
-    return run
+    return Run(None, None)
 
 
 def shared_run() -> Run | None:
@@ -290,34 +350,38 @@ def shared_run() -> Run | None:
 
 def check_options(hz: float, layer_norms: LayerMode, simulate: str | None = None) -> None:
     """Raise `ValueError` where an option of `start_run` is out of bounds."""
-    if not 0.1 <= hz <= 10:
-        raise ValueError(f"hz is {hz!r}; allowed: 0.1 to 10 samples a second")
-    if layer_norms not in (True, False, "after_spike"):
-        raise ValueError(f"layer_norms is {layer_norms!r}; allowed: True, False, 'after_spike'")
-    if simulate is not None and simulate not in PRESETS:
-        raise ValueError(f"simulate is {simulate!r}; allowed: None, {', '.join(map(repr, PRESETS))}")
+    if not (issubclass(type(hz), Real) and 0.1 <= hz <= 10):
+        raise ValueError(f"hz is {said(hz)}; allowed: 0.1 to 10 samples a second")
+    if type(layer_norms) not in (bool, int, str) or layer_norms not in (True, False, "after_spike"):
+        raise ValueError(f"layer_norms is {said(layer_norms)}; allowed: True, False, 'after_spike'")
+    if simulate is not None and not (issubclass(type(simulate), str) and simulate in PRESETS):
+        raise ValueError(f"simulate is {said(simulate)}; allowed: None, {', '.join(map(repr, PRESETS))}")
 
 
-def _open_run(name: str, runs: str | Path | None, facts: dict[str, Any], layer_norms: LayerMode) -> Run:
-    """Create the run's directory and this process's files; a run that records nothing where that fails."""
-    place = place_of_this_process()
+def _open_run(name: str, runs: Any, facts: Any, hz: float, layer_norms: LayerMode) -> Run:
+    """Create the run's directory and this process's files."""
     directory = Path(runs) if runs is not None else default_runs_dir()
-    facts = run_facts() | {"job": place._asdict()} | facts
-    with Guard("thermograd records nothing: %(error)s"):
-        run_id = agree_on_run_id(name, place)
-        path = directory / run_id
-        if place.rank == 0:
-            path = create_run(directory, name, facts, run_id).path
-        else:  # rank 0 describes the run
-            path.mkdir(parents=True, exist_ok=True)
-        is_restarted = any((path / "writers").glob(f"*-r{place.rank}-*.json"))
-        writer = EventWriter(path, run_id, new_writer_name(f"r{place.rank}"))
+    directory = directory.absolute()  # the script may change its own
+    name = PlainValues(characters=_LONGEST_NAME).text(name)
+    place = place_of_this_process()
+    run_id = agree_on_run_id(name, place)
+    described, left_out = plain_facts(facts, {"job": place._asdict(), "sampling_hz": hz})
+    describe = partial(create_run, directory, name, described, run_id)
+    path = directory / run_id
+    if place.rank == 0:
+        describe()
+    else:  # rank 0 describes the run
+        path.mkdir(parents=True, exist_ok=True)
+    is_restarted = any((path / "writers").glob(f"*-r{place.rank}-*.json"))
+    writer = EventWriter(path, run_id, new_writer_name(f"r{place.rank}"))
+    with ended_if_it_fails(writer.close):
         run = Run(path, writer, place, layer_norms)
-        run._describe = partial(create_run, directory, name, facts, run_id)
-        if is_restarted:
-            run._recorder.continue_after(path)
-        return run
-    return Run(None, None, place)
+    run._describe = describe
+    if is_restarted:
+        run._recorder.continue_after(path)
+    if left_out:
+        run._recorder.left_out.count("the facts have what JSON cannot hold", "facts", left_out)
+    return run
 
 
 def _start_agent(
@@ -327,7 +391,9 @@ def _start_agent(
     on_gap = partial(run.mark, "gap", None)
     try:
         return AgentProcess(run.path, hz, simulate, on_line, run.alert_tasks, on_gap=on_gap)
-    except OSError as error:
-        _log.warning("thermograd could not start its agent (%s); no device samples", error)
-        on_gap(f"the agent could not be started: {error}")
+    except Exception as error:  # the training is recorded without it
+        if is_the_users(error):
+            raise
+        warn("thermograd could not start its agent (%s); no device samples", error)
+        on_gap(f"the agent could not be started: {said(error, str)}")
         return None

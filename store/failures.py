@@ -5,7 +5,7 @@ import logging
 import sys
 from collections import Counter
 from collections.abc import Callable
-from types import FrameType, TracebackType
+from types import CodeType, FrameType, TracebackType
 from typing import Any, ParamSpec, TypeVar
 
 _log = logging.getLogger("thermograd")
@@ -18,18 +18,28 @@ def warn(text: str, *values: object) -> None:
     """Log a warning as `logging` does, and never raise.
 
     A handler of the user's may fail, or write marks, which may fail and warn: what it makes us say is
-    dropped. That is seen in the stack, not in a flag that an interrupt could leave set.
+    dropped.
     """
-    frame: FrameType | None = sys._getframe(1)
-    while frame is not None:
-        if frame.f_code is warn.__code__:
-            return
-        frame = frame.f_back
+    if is_running(warn.__code__):
+        return
     try:
         _log.warning(text, *values)
     except Exception as error:  # a handler's own fault, or a closed stderr: nobody is left to tell
         if is_the_users(error):
             raise
+
+
+def is_running(code: CodeType) -> bool:
+    """Return whether the caller, a function of this code, has been called within another call of it.
+
+    That is seen in the stack, not in a flag that an interrupt could leave set.
+    """
+    frame = sys._getframe(1).f_back
+    while frame is not None:
+        if frame.f_code is code:
+            return True
+        frame = frame.f_back
+    return False
 
 
 def is_the_users(error: BaseException) -> bool:
@@ -139,10 +149,10 @@ class Guard:
         before, self._taken = self._taken, self.failures
         return self._taken - before
 
-    def count(self, error: object, place: str = "") -> bool:
-        """Count a failure; return whether it was the first of its place, and was told."""
-        self._counts[place] += 1
-        is_first = self._counts[place] == 1
+    def count(self, error: object, place: str = "", times: int = 1) -> bool:
+        """Count a failure, or several; return whether it was the first of its place, and was told."""
+        is_first = not self._counts[place]
+        self._counts[place] += times
         if is_first:
             self._say(self._sentence, {"place": place, "error": _Shown(error)})
         return is_first

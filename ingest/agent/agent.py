@@ -16,12 +16,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from thermograd.ingest.agent.description import Description
 from thermograd.ingest.agent.footprint import SparingFinder
 from thermograd.ingest.agent.sampler import Sampler
-from thermograd.ingest.devices.base import DeviceReader
 from thermograd.ingest.devices.registry import open_readers
+from thermograd.ingest.job.ending import ended_if_it_fails
 from thermograd.store.failures import Guard
-from thermograd.store.files import read_json, write_json
 from thermograd.store.log.writer import EventWriter
 from thermograd.store.processes import ProcessLock, host_label, new_writer_name
 from thermograd.store.runs.catalogue import Run
@@ -29,7 +29,18 @@ from thermograd.store.runs.catalogue import Run
 _log = logging.getLogger("thermograd")
 _PARENT_POLL_S = 0.5
 _SEAL_PERIOD_S = 60.0
+_LOOK_PERIOD_S = 1.0
 _STANDBY_POLL_S = 1.0
+
+# an agent is a process: each of these is said once, and once when it is over
+_sealing = Guard(
+    "thermograd could not seal the run: %(error)s",
+    again="thermograd can seal the run again, after %(count)d failures",
+)
+_describing = Guard(
+    "thermograd could not describe the devices: %(error)s",
+    again="thermograd can describe the devices again, after %(count)d failures",
+)
 
 StreamLayer = Callable[[EventWriter, threading.Event], None]
 
@@ -44,45 +55,68 @@ def run_agent(
 ) -> int:
     """Sample until the parent is gone, its end of stdin is closed, or the time is up.
 
-    Where another agent of this host works for the run already, wait, and take over should it end. Return
-    the number of samples written.
+    Where another agent of this host works for the run already, wait, and take over should it end; where the
+    run's directory cannot be used, until it can. Return the number of samples written.
 
     `parent_pid` is 0 for an agent without a parent (``thermograd record``), `simulate` the preset of a
     simulated GPU to add. `stream_layer` is called in a thread of its own with the agent's writer and an
     event that is set at the end; it follows the log and raises alerts.
     """
+    run_dir = run_dir.absolute()
     stop = threading.Event()
     if parent_pid:
         _watch_parent(parent_pid, stop)
         SparingFinder().install()
     lock = ProcessLock(run_dir, f"agent-{host_label()}")
+    role = "agent" if parent_pid else "recording"
     with _signals(parent_pid, stop):
-        while not lock.acquire():
-            if stop.wait(_STANDBY_POLL_S):
-                return 0
+        writer = _begin(lock, run_dir, role, stop)
+        if writer is None:
+            return 0
         try:
-            run = Run(run_dir)
             readers, absent = open_readers(simulate, parent_pid or os.getpid())
-            role = "agent" if parent_pid else "recording"
-            writer = EventWriter(run_dir, run.run_id, new_writer_name(role), ("sample", "mark"), role=role)
+            devices = {name: facts for reader in readers for name, facts in reader.describe().items()}
             sampler = Sampler(readers, writer, hz)
-            _describe_devices(run_dir, readers, absent, {writer.writer: sampler.schedule})
-            with _beside(run, writer, stream_layer):
+            description = Description(run_dir, devices, absent, {writer.writer: sampler.schedule})
+            with _describing:
+                description.write()
+            with _beside(Run(run_dir), description, writer, stream_layer):
                 samples = sampler.run(stop, duration_s)
-            _seal(run)
+            _seal(Run(run_dir))
             return samples
         finally:
-            lock.release()
+            with Guard("thermograd's agent could not give its lock back: %(error)s", _log.debug):
+                lock.release()
+
+
+def _begin(lock: ProcessLock, run_dir: Path, role: str, stop: threading.Event) -> EventWriter | None:
+    """Wait until the run is ours to sample, and return our writer; None where the end comes first."""
+    where = str(run_dir).replace("%", "%%")
+    guard = Guard(
+        f"thermograd's agent cannot work in {where} (%(error)s); it goes on trying",
+        again=f"thermograd's agent works in {where} after %(count)d failures",
+    )
+    while True:
+        with guard:
+            if lock.acquire():
+                with ended_if_it_fails(lock.release):
+                    name = new_writer_name(role)
+                    return EventWriter(run_dir, Run(run_dir).run_id, name, ("sample", "mark"), role=role)
+        if stop.wait(_STANDBY_POLL_S):
+            return None
 
 
 @contextmanager
-def _beside(run: Run, writer: EventWriter, stream_layer: StreamLayer | None) -> Iterator[None]:
-    """Run the stream layer, and seal from time to time, in threads of their own; then close the writer."""
+def _beside(
+    run: Run, description: Description, writer: EventWriter, stream_layer: StreamLayer | None
+) -> Iterator[None]:
+    """Run what goes on beside the sampling in threads of their own; then close the writer."""
     stop = threading.Event()
     stream = threading.Thread(target=_run_stream, args=(stream_layer, writer, stop), daemon=True)
     sealer = threading.Thread(target=_seal_from_time_to_time, args=(run, stop), daemon=True)
-    stream.start()
-    sealer.start()
+    describer = threading.Thread(target=_keep_described, args=(description, stop), daemon=True)
+    for thread in (stream, sealer, describer):
+        thread.start()
     try:
         yield
     finally:
@@ -127,18 +161,6 @@ def _watch_parent(parent_pid: int, stop: threading.Event) -> None:
         threading.Thread(target=target, daemon=True).start()
 
 
-def _describe_devices(
-    run_dir: Path, readers: list[DeviceReader], absent: dict[str, str], sampling: dict[str, Any]
-) -> None:
-    """Add devices and schedule to ``run.json``: from the agent's start on, agents alone write that file."""
-    facts = read_json(run_dir / "run.json")
-    devices: dict[str, Any] = dict(facts.get("devices", {}))
-    for reader in readers:
-        devices |= reader.describe()
-    facts |= {"devices": devices, "devices_absent": absent}
-    write_json(run_dir / "run.json", facts | {"sampling": facts.get("sampling", {}) | sampling})
-
-
 def _run_stream(layer: StreamLayer | None, writer: EventWriter, stop: threading.Event) -> None:
     if layer is None:
         return
@@ -162,12 +184,18 @@ def print_alerts(append: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def print_line(line: str) -> None:
-    """Write one line to our stdout, which the parent shows; a closed pipe is no reason to stop."""
+    """Write one line to our stdout, which the parent shows; that there is none is no reason to stop."""
     try:
         sys.stdout.write(line + "\n")
         sys.stdout.flush()
-    except (OSError, ValueError) as error:
+    except (AttributeError, OSError, ValueError) as error:
         _log.debug("nobody reads the agent's lines: %s", error)
+
+
+def _keep_described(description: Description, stop: threading.Event) -> None:
+    while not stop.wait(_LOOK_PERIOD_S):
+        with _describing:
+            description.keep()
 
 
 def _seal_from_time_to_time(run: Run, stop: threading.Event) -> None:
@@ -179,5 +207,5 @@ def _seal(run: Run) -> None:
     """Turn what is complete into Parquet: of writers that still run, segments that have a successor."""
     from thermograd.store.log.seal import seal_run
 
-    with Guard("thermograd could not seal the run: %(error)s"):  # `seal` can be run later
+    with _sealing:  # `seal` can be run later
         seal_run(run.path, run.run_id, run.live_writers())

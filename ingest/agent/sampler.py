@@ -6,19 +6,18 @@ the account that the sampler writes every hour and at the end.
 """
 
 import json
-import logging
 import threading
 import time
+from collections import Counter
 from typing import Any
 
 import psutil
 from thermograd.ingest.devices.base import DeviceReader
 from thermograd.ingest.devices.host import read_pressure
-from thermograd.store.failures import Guard
+from thermograd.store.failures import Guard, warn
 from thermograd.store.log.writer import EventWriter
 from thermograd.store.processes import clock_pair
 
-_log = logging.getLogger("thermograd")
 _ACCOUNT_PERIOD_S = 3600.0
 _WATCH_PERIOD_S = 1.0
 _HANGING_READER_S = 2.0
@@ -93,7 +92,9 @@ class Sampler:
         self._done = threading.Event()
         self._account = Account()
         self._lock = threading.Lock()
-        self._guard = Guard("thermograd: %(place)s failed (%(error)s)")
+        again = "thermograd: %(place)s can read again, after %(count)d failures"
+        self._guard = Guard("thermograd: %(place)s failed (%(error)s)", again=again)
+        self._said: Counter[str] = Counter()
         self._pressure = read_pressure()
         self.written = 0
         self.schedule = {"first_due_monotonic_ns": self._first_ns, "period_ns": self._period_ns}
@@ -117,6 +118,9 @@ class Sampler:
                 self._append_marks(reader)
                 reader.close()
         self._write_account()
+        for text, count in self._said.items():
+            if count > 1:
+                warn("thermograd: %s: %d times in all", text, count)
         return self.written
 
     def _watch(self, stop: threading.Event, end_ns: int | None) -> None:
@@ -159,6 +163,7 @@ class Sampler:
             if is_first:
                 self._writer.append("mark", mark="gap", text=f"{_name(reader)} failed: {error}")
             return
+        self._guard.works(_name(reader))
         read_us = (time.monotonic_ns() - begun_ns) / 1e3
         for sample in samples:
             self._writer.append("sample", **(sample | {"read_us": read_us}))
@@ -167,7 +172,10 @@ class Sampler:
 
     def _append_marks(self, reader: DeviceReader) -> None:
         for mark in reader.marks():
-            _log.warning("thermograd: %s", mark.get("text"))
+            text = str(mark.get("text"))
+            self._said[text] += 1
+            if self._said[text] == 1:  # every one is in the log
+                warn("thermograd: %s", text)
             self._writer.append("mark", **mark)
 
     def _write_account(self) -> None:

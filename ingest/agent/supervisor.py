@@ -10,12 +10,13 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from thermograd.ingest.agent.footprint import FRUGAL
-from thermograd.store.failures import Guard
+from thermograd.store.failures import Guard, warn
 
 _log = logging.getLogger("thermograd")
 _AGENT_END_S = 10.0
@@ -25,7 +26,8 @@ _MOST_STARTS = 2
 class AgentProcess:
     """The node's agent as a subprocess: samples the devices, watches the log, prints alerts.
 
-    An agent that dies is started again once; the second death is final. Both are told to `on_gap`, with a
+    An agent that dies is started again once, in the directory and with the environment of the first,
+    whatever the training has changed since; the second death is final. Both are told to `on_gap`, with a
     sentence, and said in one line on stderr. OSError is raised if it cannot be started at all.
 
     In threads of their own, `on_alert` is called with the columns of each alert as it is raised, and
@@ -51,11 +53,16 @@ class AgentProcess:
             self._command.append("--alerts-json")
         self._on_line, self._on_alert, self._on_gap = on_line, on_alert, on_gap
         self._owner = os.getpid()
+        self._directory = _working_directory()
+        self._environment = os.environ | FRUGAL
         self._starts = 0
         self._stopping = threading.Event()
-        self._lock = threading.Lock()
+        self._waits_until_s: float | None = None
         self._reader: threading.Thread | None = None
-        self.guard = Guard("thermograd: what was to be called on an alert failed (%(error)r)")
+        # an exit of what is called would end the reading, and the agent would wait for a reader
+        self.guard = Guard(
+            "thermograd: what was to be called on an alert failed (%(error)r)", keeps=BaseException
+        )
         self._process = self._start()
         self._watcher = threading.Thread(target=self._watch, name="thermograd-agent", daemon=True)
         self._watcher.start()
@@ -71,9 +78,10 @@ class AgentProcess:
         process = subprocess.Popen(
             self._command,
             stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE if ours else sys.stderr.fileno() if _has_fileno(sys.stderr) else None,
+            stdout=subprocess.PIPE if ours else _number_of(sys.stderr),
             start_new_session=True,  # Ctrl-C in the terminal is for the training, not for the agent
-            env=os.environ | FRUGAL,
+            cwd=self._directory if self._directory is not None and self._directory.is_dir() else None,
+            env=self._environment,
         )
         if ours:
             self._reader = threading.Thread(target=self._read_lines, args=(process,), daemon=True)
@@ -92,58 +100,63 @@ class AgentProcess:
             self._on_alert(alert)
         elif self._on_line is not None:
             self._on_line(line)
-        else:
+        elif sys.stderr is not None:
             sys.stderr.write(line + "\n")
 
     def _watch(self) -> None:
         """Wait for the agent's death; start it again once."""
         while True:
             code = self._process.wait()
-            with self._lock:
-                if self._stopping.is_set():
-                    return
-                again = self._starts < _MOST_STARTS and self._restart()
-            if self._process.stdin is not None and not again:
-                self._process.stdin.close()
+            if self._stopping.is_set():
+                return
+            _close(self._process)
+            again = self._starts < _MOST_STARTS and self._restart()
+            if self._stopping.is_set():  # `stop` may have met the one that had died
+                _end(self._process)
+                return
             end = "it was started again" if again else "no device samples from here"
             self._tell(f"the agent ended early with exit code {code}; {end}")
             if not again:
                 return
 
     def _restart(self) -> bool:
-        if self._process.stdin is not None:
-            self._process.stdin.close()
         try:
             self._process = self._start()
-        except OSError as error:
-            _log.warning("thermograd could not start its agent again: %s", error)
+        except Exception as error:  # noqa: BLE001 - no process, no thread, no memory: the training goes on without
+            warn("thermograd could not start its agent again: %s", error)
             return False
         return True
 
     def _tell(self, text: str) -> None:
-        _log.warning("thermograd: %s", text)
+        warn("thermograd: %s", text)
         with Guard("thermograd could not mark the gap: %(error)r"):  # the watcher has nobody to raise to
             if self._on_gap is not None:
                 self._on_gap(text)
 
     def stop(self) -> None:
-        """Tell the agent to finish (samples, alerts, sealing) and wait for it a while."""
+        """Tell the agent to finish (samples, alerts, sealing) and wait for it a while.
+
+        Repeatable: it waits once, and no longer where Ctrl-C has ended that.
+        """
         if os.getpid() != self._owner:  # a forked worker's copy: the agent is not its child
             return
-        with self._lock:
-            self._stopping.set()
-            process = self._process
-        try:  # by a word, since forked workers may keep our end of the pipe open
-            if process.stdin is not None and not process.stdin.closed:
-                process.stdin.write(b"stop\n")
-                process.stdin.close()
-        except OSError as error:  # it has ended already
-            _log.debug("thermograd's agent: %s", error)
+        self._stopping.set()
+        process = self._process
+        _end(process)
         try:
-            process.wait(_AGENT_END_S)
+            self._wait(process)
+        except BaseException:
+            self._waits_until_s = 0.0
+            raise
+
+    def _wait(self, process: "subprocess.Popen[bytes]") -> None:
+        if self._waits_until_s is None:
+            self._waits_until_s = time.monotonic() + _AGENT_END_S
+        try:
+            process.wait(max(0.0, self._waits_until_s - time.monotonic()))
         except subprocess.TimeoutExpired:
-            _log.warning("thermograd's agent is still busy; it goes on by itself (pid %d)", process.pid)
-        if self._reader is not None:
+            warn("thermograd's agent is still busy; it goes on by itself (pid %d)", process.pid)
+        if self._reader not in (None, threading.current_thread()):  # a listener may close the run
             self._reader.join(timeout=2)
 
 
@@ -156,8 +169,33 @@ def _alert_of(line: str) -> dict[str, Any] | None:
     return value if isinstance(value, dict) else None
 
 
-def _has_fileno(stream: Any) -> bool:
+def _end(process: "subprocess.Popen[bytes]") -> None:
+    """Tell an agent to end, by a word: forked workers may keep our end of the pipe open."""
     try:
-        return isinstance(stream.fileno(), int)
-    except (AttributeError, OSError, ValueError):  # notebooks and test runners replace stderr
-        return False
+        if process.stdin is not None and not process.stdin.closed:
+            process.stdin.write(b"stop\n")
+            process.stdin.close()
+    except (OSError, ValueError) as error:  # it has ended already, or been told
+        _log.debug("thermograd's agent: %s", error)
+
+
+def _close(process: "subprocess.Popen[bytes]") -> None:
+    if process.stdin is not None:
+        process.stdin.close()
+
+
+def _working_directory() -> Path | None:
+    try:
+        return Path.cwd()
+    except OSError:  # it is gone
+        return None
+
+
+def _number_of(stream: Any) -> int | None:
+    """Return a stream's file descriptor; None where it has none that is open."""
+    try:
+        number = int(stream.fileno())
+        os.fstat(number)
+    except (AttributeError, OSError, TypeError, ValueError):  # notebooks and test runners replace stderr
+        return None
+    return number

@@ -1,25 +1,44 @@
 """Static facts about the training process, for ``run.json``."""
 
+import logging
 import os
 import subprocess
 import sys
-from contextlib import suppress
+import time
 from importlib import metadata
 from typing import Any
 
+from thermograd.store.failures import Guard, warn
+from thermograd.store.plain import PlainValues, said
 from thermograd.store.version import __version__
 
 _PACKAGES = (
     "torch", "transformers", "accelerate", "lightning", "pytorch-lightning", "numpy", "pyarrow", "river"
 )  # fmt: skip
+_questions = Guard(
+    "thermograd could not ask what runs here: %(error)s", logging.getLogger("thermograd").debug
+)
 _RANK_VARIABLES = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "SLURM_JOB_ID", "CUDA_VISIBLE_DEVICES")
+
+
+def plain_facts(given: Any, ours: dict[str, Any]) -> tuple[dict[str, Any], int]:
+    """Return what describes a run, the user's own facts last, as JSON knows it; and what had to be left out.
+
+    Whatever the user has given: facts that are no dictionary are said and left out.
+    """
+    is_dictionary = issubclass(type(given), dict)
+    if given is not None and not is_dictionary:
+        warn("thermograd: facts is %s; allowed: a dictionary", said(given))
+    plain = PlainValues()
+    facts = run_facts() | {"started_time_ns": time.time_ns()} | ours
+    return plain.make(facts) | ((is_dictionary and plain.make(given)) or {}), plain.left_out
 
 
 def run_facts() -> dict[str, Any]:
     """Return what describes this process: command, versions, git state, its place in the job."""
     return {
         "thermograd_version": __version__,
-        "argv": sys.argv,
+        "argv": getattr(sys, "argv", []),
         "versions": _versions(),
         "git": _git_state(),
         "environment": {name: os.environ[name] for name in _RANK_VARIABLES if name in os.environ},
@@ -29,20 +48,19 @@ def run_facts() -> dict[str, Any]:
 def _versions() -> dict[str, str]:
     found = {}
     for name in _PACKAGES:
-        with suppress(metadata.PackageNotFoundError):
+        with _questions:  # not installed, or no longer whole
             found[name] = metadata.version(name)
     return found
 
 
 def _git_state() -> dict[str, Any] | None:
     """Return commit and whether files differ from it, of the working directory; None outside git."""
-    try:
+    with _questions:
         commit = _git("rev-parse", "HEAD")
         return {"commit": commit, "dirty": bool(_git("status", "--porcelain", "--untracked-files=no"))}
-    except (OSError, subprocess.SubprocessError):
-        return None
+    return None
 
 
 def _git(*words: str) -> str:
-    result = subprocess.run(["git", *words], capture_output=True, text=True, timeout=2, check=True)
-    return result.stdout.strip()
+    result = subprocess.run(["git", *words], capture_output=True, timeout=2, check=True)
+    return result.stdout.decode("utf-8", "replace").strip()

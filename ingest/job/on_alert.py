@@ -9,7 +9,7 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-from thermograd.store.failures import Guard
+from thermograd.store.failures import Guard, warn
 
 _AHEAD_STEPS = 3  # gradients are reduced at every step: no process is two steps ahead of another
 _LEAST_STEPS = 100  # between two checkpoints, so that a storm of alerts cannot fill the disk
@@ -20,7 +20,10 @@ class AlertTasks:
 
     def __init__(self) -> None:
         self._tasks: list[Callable[[dict[str, Any]], object]] = []
-        self.guard = Guard("thermograd: what was to be called on an alert failed (%(error)r)")
+        # what is called runs in a thread of ours, where an exit ends nothing but the hearing of alerts
+        self.guard = Guard(
+            "thermograd: what was to be called on an alert failed (%(error)r)", keeps=BaseException
+        )
 
     def add(self, task: Callable[[dict[str, Any]], object]) -> None:
         """Let a callable hear of every alert from here on."""
@@ -30,7 +33,12 @@ class AlertTasks:
         """Tell everyone."""
         for task in list(self._tasks):
             with self.guard:  # a user's callable must not silence the next alerts
-                task(alert)
+                task(dict(alert))
+
+    def account(self) -> None:
+        """Tell how often those failed of whom the first failure has been told."""
+        if (failures := self.guard.failures) > 1:
+            warn("thermograd: what was to be called on an alert failed %d times in all", failures)
 
 
 class CheckpointRequest:

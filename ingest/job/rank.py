@@ -26,8 +26,9 @@ _OF_THE_JOB = (
     "MASTER_ADDR", "MASTER_PORT", "SLURM_JOB_ID", "SLURM_STEP_ID", "SLURM_RESTART_COUNT",
     "TORCHELASTIC_RUN_ID", "TORCHELASTIC_RESTART_COUNT", "OMPI_MCA_ess_base_jobid", "PMIX_NAMESPACE",
 )  # fmt: skip
+_MOST_DIGITS = 10
 _uses: Counter[str] = Counter()
-_devices = Guard("thermograd could not ask for the device: %(error)s", _log.debug)
+_questions = Guard("thermograd could not ask torch: %(error)s", _log.debug)
 
 
 class Place(NamedTuple):
@@ -40,17 +41,19 @@ class Place(NamedTuple):
 
 
 def _number(names: tuple[str, ...], environment: Mapping[str, str]) -> int | None:
-    return next((int(v) for n in names if (v := environment.get(n, "")).isdecimal()), None)
+    texts = (environment.get(name, "") for name in names)
+    return next((int(text) for text in texts if text.isdecimal() and len(text) < _MOST_DIGITS), None)
 
 
 def place_of_this_process(environment: Mapping[str, str] = os.environ) -> Place:
-    """Return this process's place; never raises."""
+    """Return this process's place."""
     if "RANK" not in environment and "SLURM_STEP_ID" not in environment:
         # SLURM sets its variables in a batch script too, which is one process whatever they say
         environment = {n: v for n, v in environment.items() if not n.startswith("SLURM_")}
     rank, size = _number(_RANK, environment), _number(_WORLD_SIZE, environment)
     if (running := _distributed()) is not None:
-        rank, size = running.get_rank(), running.get_world_size()
+        with _questions:
+            rank, size = running.get_rank(), running.get_world_size()
     local_rank = _number(_LOCAL_RANK, environment)
     local_rank = rank or 0 if local_rank is None else local_rank
     return Place(rank or 0, local_rank, max(1, size or 1), _number(_NODE_RANK, environment))
@@ -143,7 +146,7 @@ def cuda_device() -> str | None:
     Never initialises CUDA: that would take memory, and break processes that are forked later.
     """
     torch = sys.modules.get("torch")
-    with _devices:
+    with _questions:
         if torch is not None and torch.cuda.is_initialized():
             return f"GPU-{torch.cuda.get_device_properties(torch.cuda.current_device()).uuid}"
     return None

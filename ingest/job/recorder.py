@@ -1,14 +1,25 @@
 """What a training process writes of its run: marks, and the steps that a tap sees or a script logs."""
 
-import json
-import operator
+import itertools
 import time
+from operator import index
 from pathlib import Path
 from typing import Any, Literal
 
 from thermograd.ingest.job.rank import cuda_device
 from thermograd.ingest.restarts import Restarts, last_step
+from thermograd.store.events import COMMON, KINDS
+from thermograd.store.failures import Guard, is_the_users, warn
+from thermograd.store.log.fitting import fit
 from thermograd.store.log.writer import EventWriter
+from thermograd.store.plain import plain_json, said
+
+# what a step's column takes as it is; a user's count may be too large, so it is always looked at
+_EXACT = {
+    column.name: {"float64": float, "bool": bool, "int64": int}.get(column.type)
+    for column in (*COMMON, *KINDS["step"])
+    if column.name != "tokens"
+}
 
 
 class Recorder:
@@ -24,19 +35,49 @@ class Recorder:
         self._counts: Literal["tap", "not clear", "tap so far", "hand"] = "tap"
         self._held: dict[str, Any] | None = None
         self._device: str | None = None
-        self._steps = 0
+        self._numbers = itertools.count(1)  # counts in one step, also where a signal handler logs steps
         self._last_step_ns: int | None = None
         self._restarts = Restarts()
+        self.left_out = Guard("a value was left out: %(error)s", self._say_left_out)
 
-    def mark(self, mark: str, step: int | None = None, text: str | None = None, **detail: Any) -> None:
+    def mark(self, mark: Any, step: Any, text: Any, detail: dict[str, Any]) -> None:
         """Write a mark; the detail becomes JSON."""
-        if self.writer is not None:
-            extra = json.dumps(detail, default=str) if detail else None
-            self.writer.append("mark", mark=mark, step=step, text=text, detail=extra)
+        if self.writer is None:
+            return
+        document = None
+        if detail:
+            document, missing = plain_json(detail)
+            if missing:
+                what = f"the detail of the mark {said(mark)} has what JSON cannot hold"
+                self.left_out.count(what, "mark detail", missing)
+        row = self._fitted("mark", {"mark": mark, "step": step, "text": text, "detail": document})
+        self.writer.append("mark", **row)
 
     def note(self, text: str, *, step: int | None = None, **detail: Any) -> None:
         """Write a `note` mark."""
-        self.mark("note", step, text, **detail)
+        self.mark("note", step, text, detail)
+
+    def _fitted(self, kind: str, row: dict[str, Any]) -> dict[str, Any]:
+        """Return the row that can be written; a value that its column cannot hold is null, and counted."""
+        exact = _EXACT if kind == "step" else {}
+        for name, value in row.items():
+            if value is not None and type(value) is not exact.get(name):
+                row[name], lost = fit(kind, name, value)
+                if lost is not None:
+                    self.left_out.count(lost, f"{kind} {name}")
+        return row
+
+    def _say_left_out(self, text: str) -> None:
+        """Tell the first value of a column that is left out, in the log too: a crash may leave no account."""
+        warn("thermograd: %s; training goes on", text)
+        if self.writer is not None:
+            self.writer.append("mark", mark="gap", text=text)
+
+    def account(self) -> None:
+        """Mark what was left out of events, at the end."""
+        if self.left_out.failures > len(self.left_out.counts):
+            text = f"{self.left_out.failures} values were left out of events"
+            self.mark("gap", None, text, {"values_left_out": self.left_out.counts})
 
     def continue_after(self, run_dir: Path) -> None:
         """Go on after the last step that an earlier process of this rank left, where a job is restarted."""
@@ -80,37 +121,46 @@ class Recorder:
         if held is not None:
             self._append(held)
 
-    def by_hand(self, step: Any, step_time_s: float | None, **values: Any) -> None:
+    def by_hand(self, step: Any, step_time_s: Any, **values: Any) -> None:
         """Take a step that the script logs; number and time are counted where not given."""
         now_ns = time.monotonic_ns()
         last_ns, self._last_step_ns = self._last_step_ns, now_ns
-        number = self._steps + 1 if step is None else _step_number(step)
-        if number is None:
-            if self.writer is not None:
-                self.writer.count_lost("step", f"step is {step!r}; allowed: a whole number from 0")
-            return
-        self._steps = number
         if step_time_s is None and last_ns is not None:
             step_time_s = (now_ns - last_ns) / 1e9
-        values |= {"step": number, "rank": self._rank, "step_time_s": step_time_s}
+        values |= {"step": self._number(step), "rank": self._rank, "step_time_s": step_time_s}
         self._append({"monotonic_ns": now_ns} | values)
 
+    def _number(self, given: Any) -> int | None:
+        """Return a step's number: the given one, null where that is none, the next where none is given."""
+        counted = next(self._numbers)
+        if given is None:
+            return counted
+        number = _step_number(given)
+        if number is None:
+            self.left_out.count(f"step is {said(given)}; allowed: a whole number from 0", "step step")
+        else:
+            self._numbers = itertools.count(number + 1)
+        return number
+
     def _append(self, row: dict[str, Any]) -> None:
+        if self.writer is None:
+            return
         if self._device is None and (device := cuda_device()) is not None:
             self._device = device
             self.note(f"rank {self._rank} computes on {device}", rank=self._rank, device=device)
-        if self.writer is None:
-            return
+        row = self._fitted("step", row)
         restart = self._restarts.follow(row["step"], row.setdefault("time_ns", time.time_ns()))
         if restart is not None:
-            self.mark("gap", row["step"], restart.text, **restart.detail)
+            self.mark("gap", row["step"], restart.text, restart.detail)
         self.writer.append("step", **row)
 
 
 def _step_number(value: Any) -> int | None:
     """Return a number of steps, also of numpy or torch; None for what is none."""
     try:
-        number = operator.index(value)
-    except (TypeError, ValueError, RuntimeError):  # the last two: a tensor of several
+        number = int(index(value))
+    except Exception as error:  # a value may raise anything; a tensor of several does
+        if is_the_users(error):
+            raise
         return None
     return number if 0 <= number < 2**63 else None

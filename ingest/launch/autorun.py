@@ -43,7 +43,7 @@ def _mark_what_ends_the_script() -> None:
 
     def excepthook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
         if (run := shared_run()) is not None and run.is_open:
-            run.mark("error", text=f"{kind.__name__}: {error}")
+            run.mark_error(error)
         shown(kind, error, trace)
 
     sys.excepthook = excepthook

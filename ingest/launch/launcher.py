@@ -20,6 +20,7 @@ from thermograd.ingest.job.launcher_link import VARIABLE
 from thermograd.store.runs.catalogue import new_run_id
 
 _BOOTSTRAP = Path(__file__).parent / "bootstrap"
+_DEFAULT_CONFIG = "thermograd.toml"
 _HELLO_S = 10.0
 _FROM_KERNEL = 0x80  # si_code of a signal that the terminal sends: the child has got it too
 _NOT_EXECUTABLE, _NOT_FOUND = 126, 127
@@ -42,6 +43,7 @@ def launch(
     """
     name = name or _name_of(command)
     with tempfile.TemporaryDirectory(prefix="thermograd-") as hello:
+        hello = os.path.abspath(hello)  # with TMPDIR=. it is not
         environment = {**_environment(runs, name, hz, hello), **(settings or {})}
         early = threading.Timer(_HELLO_S, _tell_silence, (Path(hello), command, say))
         early.daemon = True  # a command that does not answer is told now, not after hours of training
@@ -70,8 +72,13 @@ def _name_of(command: Sequence[str]) -> str:
 
 
 def _environment(runs: Path, name: str, hz: float, hello: str) -> dict[str, str]:
-    path = [str(_BOOTSTRAP), *filter(None, [os.environ.get("PYTHONPATH")])]
-    return os.environ | {
+    """Return the child's environment; it may change directory, so that every path in it is absolute."""
+    path = [os.path.abspath(_BOOTSTRAP), *filter(None, [os.environ.get("PYTHONPATH")])]
+    config = os.environ.get("THERMOGRAD_CONFIG") or _DEFAULT_CONFIG
+    is_meant = config != _DEFAULT_CONFIG or os.path.isfile(config)
+    return {
+        **os.environ,
+        **({"THERMOGRAD_CONFIG": os.path.abspath(config)} if is_meant else {}),
         "PYTHONPATH": os.pathsep.join(path),
         "THERMOGRAD_RUNS": str(runs.absolute()),
         "THERMOGRAD_RUN_ID": new_run_id(name),

@@ -20,9 +20,9 @@ from thermograd.stream.sinks.webhook import WebhookSink, check_url
 class Notifier:
     """All who are told of alerts. Telling never waits, never raises, and is no part of the record.
 
-    `on_line` gets each line for the terminal, `on_trouble` one sentence when a sink cannot be made or
-    fails (from any thread, at most once a sink); the others work. `run` has ``run_id`` and ``name``, for
-    the sinks.
+    `on_line` gets each line for the terminal, `on_trouble` one sentence when a sink cannot be made or fails,
+    and one when it works again (from any thread, each at most once a sink); the others work. `run` has
+    ``run_id`` and ``name``, for the sinks.
     """
 
     def __init__(

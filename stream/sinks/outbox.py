@@ -14,10 +14,10 @@ class Outbox:
     """A bounded queue before one sink, emptied by a thread.
 
     A message that fails is tried again after `wait_s` seconds, then twice that and so on, up to a minute.
-    One that fails `attempts` times is given up and counted; the first time that happens, `on_trouble` is
-    told once, in the thread. After that each message gets one attempt until one succeeds. What comes beyond
-    `capacity` waiting messages is dropped and counted. `sent` and `dropped` count the messages that arrived,
-    and that did not.
+    One that fails `attempts` times is given up and counted; the first time that happens, and when one arrives
+    after it, `on_trouble` is told, in the thread. After that each message gets one attempt until one
+    succeeds. What comes beyond `capacity` waiting messages is dropped and counted. `sent` and `dropped`
+    count the messages that arrived, and that did not.
     """
 
     def __init__(
@@ -32,7 +32,8 @@ class Outbox:
         self.name = name
         self.sent = self.dropped = 0
         self._sink = sink
-        self._guard = Guard("alerts do not reach sink %(place)r: %(error)s", on_trouble)
+        again = "alerts reach sink %(place)r again, after %(count)d failures"
+        self._guard = Guard("alerts do not reach sink %(place)r: %(error)s", on_trouble, again)
         self._attempts, self._wait_s = attempts, wait_s
         self._failing = False
         self._ending = threading.Event()
@@ -87,6 +88,7 @@ class Outbox:
                 reason, last = type(error).__name__, False
             else:
                 self._failing = False
+                self._guard.works(self.name)
                 return True
             if last or attempt + 1 == attempts:
                 break

@@ -198,9 +198,16 @@ def test_an_answer_to_alerts_that_does_not_exist_is_refused():
 
 
 def test_a_fault_of_the_callback_does_not_end_the_training(train, tmp_path, monkeypatch, caplog):
-    monkeypatch.setattr("thermograd.ingest.huggingface._job_facts", lambda *_: 1 / 0)
+    monkeypatch.setattr("thermograd.ingest.callback.start_run", lambda *_, **__: 1 / 0)
     monkeypatch.setattr("thermograd.ingest.callback.harmless._counts", Counter())
     callback = ThermogradCallback(name="t")
     with pytest.raises(Exception, match="no run"):
         train(callback=callback, max_steps=3)
     assert caplog.text.count("training goes on") == 2  # at the beginning, and once for all steps
+
+
+def test_a_training_that_cannot_be_described_is_recorded_all_the_same(train, monkeypatch, caplog):
+    monkeypatch.setattr("thermograd.ingest.huggingface._job_facts", lambda *_: 1 / 0)
+    _, steps = train(callback=ThermogradCallback(name="t"), max_steps=3)
+    assert len(steps) == 3
+    assert "cannot describe this training" in caplog.text

@@ -23,14 +23,17 @@ def test_a_value_that_does_not_fit_is_named_with_its_column(tmp_path, caplog):
         run.step(loss="abc")
         run.step(loss=1.0)
     assert "loss is 'abc'" in caplog.text
-    assert read_kind(run.path, "step")["loss"].to_pylist() == [1.0]
+    steps = read_kind(run.path, "step").to_pylist()
+    assert [(row["step"], row["loss"]) for row in steps] == [(1, None), (2, 1.0)]
+    assert (run.lost, run.values_left_out) == (0, 1)
 
 
 @pytest.mark.parametrize("step", [-5, "abc", 1.5])
-def test_a_step_that_is_no_step_is_counted_and_the_next_is_written(tmp_path, caplog, step):
+def test_a_step_that_is_no_step_is_null_and_the_next_is_counted_on(tmp_path, caplog, step):
     with start_run("x", tmp_path, agent=False) as run:
         run.step(loss=1.0, step=step)
         run.step(loss=2.0)
-        assert run.lost == 1
+        assert (run.lost, run.values_left_out) == (0, 1)
     assert f"step is {step!r}; allowed: a whole number from 0" in caplog.text
-    assert read_kind(run.path, "step")["step"].to_pylist() == [1]
+    steps = read_kind(run.path, "step").to_pylist()
+    assert [(row["step"], row["loss"]) for row in steps] == [(None, 1.0), (2, 2.0)]

@@ -1,0 +1,59 @@
+"""What the agent adds to ``run.json``: from its start on, agents alone change that file."""
+
+from pathlib import Path
+from typing import Any
+
+from thermograd.store.files import read_json, write_json
+
+
+class Description:
+    """The devices and the schedule of an agent, in ``run.json``, also after the directory was made anew.
+
+    Where the run's directory is renamed or deleted, those who write there make another one in its place:
+    what stood in ``run.json`` is written again.
+    """
+
+    def __init__(
+        self, run_dir: Path, devices: dict[str, Any], absent: dict[str, str], sampling: dict[str, Any]
+    ) -> None:
+        self._path = run_dir / "run.json"
+        self._ours: dict[str, dict[str, Any]] = {
+            "devices": devices,
+            "devices_absent": absent,
+            "sampling": sampling,
+        }
+        self._facts = read_json(self._path)
+        self._seen: tuple[int, int] | None = None
+
+    def write(self) -> None:
+        """Add devices and schedule to what stands there. OSError where that cannot be."""
+        self._add(read_json(self._path))
+
+    def keep(self) -> None:
+        """Add them again where the file was made anew. OSError where that cannot be."""
+        stamp = self._stamp()
+        if stamp is not None and stamp == self._seen:
+            return
+        facts = read_json(self._path) if stamp is not None else {}
+        if any(mine.keys() - _object(facts, name).keys() for name, mine in self._ours.items()):
+            self._add(facts)
+        self._seen = self._stamp()
+
+    def _add(self, facts: dict[str, Any]) -> None:
+        facts = self._facts | facts
+        if not facts:  # rank 0 has yet to describe the run
+            return
+        self._facts = facts | {name: _object(facts, name) | mine for name, mine in self._ours.items()}
+        write_json(self._path, self._facts)
+
+    def _stamp(self) -> tuple[int, int] | None:
+        try:
+            state = self._path.stat()
+        except OSError:
+            return None
+        return state.st_ino, state.st_mtime_ns
+
+
+def _object(facts: dict[str, Any], name: str) -> dict[str, Any]:
+    value = facts.get(name)
+    return value if isinstance(value, dict) else {}

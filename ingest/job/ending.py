@@ -1,0 +1,76 @@
+"""The end of a run: done whole, whatever interrupts it and however often."""
+
+import atexit
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from thermograd.store.failures import Guard, is_running
+
+_promised: "set[Ending]" = set()
+
+
+class Ending:
+    """The parts of an end, each done once and in order; what one raises, the guard keeps.
+
+    Ctrl-C, or what a signal handler raises, reaches the caller when the end is complete. A second one reaches
+    them at once; what is left is then done at the interpreter's exit.
+    """
+
+    def __init__(self, parts: list[Callable[[], object]], guard: Guard) -> None:
+        self._parts, self._guard = parts, guard
+
+    def promise(self) -> None:
+        """Let the end come at the interpreter's exit at the latest."""
+        _promised.add(self)
+
+    def do(self) -> None:
+        """Do what has not been done; in a signal handler that interrupts this, nothing."""
+        self.promise()
+        try:
+            self._go_on()
+        except BaseException:
+            self._go_on()
+            raise
+        _promised.discard(self)
+
+    def _go_on(self) -> None:
+        if is_running(Ending._go_on.__code__):
+            return
+        while self._parts:
+            part = self._parts[0]
+            with self._guard:
+                part()
+            if self._parts[:1] == [part]:  # no other thread has been quicker
+                del self._parts[0]
+
+    def abandon(self) -> None:
+        """Do nothing any more."""
+        self._parts = []
+        _promised.discard(self)
+
+
+@contextmanager
+def ended_if_it_fails(end: Callable[[], object]) -> Iterator[None]:
+    """End what the block has begun with, where the block fails: nobody else will get hold of it."""
+    try:
+        yield
+    except BaseException:
+        end()
+        raise
+
+
+def _abandon_all() -> None:
+    """In a forked child: these are the parent's."""
+    for ending in list(_promised):
+        ending.abandon()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_abandon_all)
+
+
+@atexit.register
+def _keep_promises() -> None:
+    for ending in list(_promised):
+        ending.do()
