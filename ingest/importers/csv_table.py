@@ -75,7 +75,7 @@ class Table:
         events = list(self.row(number, cells))
         require_whole(line)
         if events:
-            self.recording.require_new(tuple(cells))
+            self.recording.require_new(tuple(cells), events[0][0])
         for moment, values in events:
             self.recording.add(number, moment, values)
 

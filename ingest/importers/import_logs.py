@@ -9,6 +9,7 @@ from thermograd.ingest.importers.import_facts import import_facts, run_facts
 from thermograd.ingest.importers.recording import Hints, Kind, Recording
 from thermograd.ingest.importers.registry import ALLOWED
 from thermograd.ingest.importers.sources import WORDS, Source, choose_sources
+from thermograd.ingest.importers.steps.restart_marks import restart_marks
 from thermograd.ingest.importers.timezones import named_zone
 from thermograd.ingest.importers.timing import in_time_order
 from thermograd.store.errors import ImportFormatError
@@ -62,12 +63,14 @@ def import_run(
     _require_use(hints, chosen)
     recordings = _read(chosen, hints)
     tables, how = in_time_order(recordings, zone)
+    marks = {"mark": restart_marks(tables["step"])} if "step" in tables else {}
     warnings = _doubts(recordings, tables)
+    warnings += [text for table in marks.values() for text in table["text"].to_pylist()]
     origin = import_facts(recordings, tables, how)
     facts = run_facts(recordings, tables, origin)
     with whole_run(runs_dir, name or _default_name(paths, chosen), facts, "import") as run:
         writer = run.open("import", "importer")
-        for event in events_in_order(tables):
+        for event in events_in_order({**tables, **marks}):
             run.append(writer, *event)
     return {
         "run_id": run.run.run_id,

@@ -16,7 +16,7 @@ from thermograd.ingest.importers.text_files import (
     signal,
     within,
 )
-from thermograd.ingest.importers.timezones import Moment, Span
+from thermograd.ingest.importers.timezones import SET_BACK_NS, Moment, Span
 from thermograd.store.events import arrow_schema
 
 Kind = Literal["step", "sample"]
@@ -76,6 +76,7 @@ class Recording:
     _pending: list[dict[str, Any]] = field(default_factory=list)
     _batches: list[pa.Table] = field(default_factory=list)
     _seen: set[int] = field(default_factory=set)
+    _latest_ns: int = 0  # of the rows that name no zone
 
     def __post_init__(self) -> None:
         self.account = Account(self.paths[0], self.place)
@@ -141,12 +142,17 @@ class Recording:
             self.account.null(name, error)
             return None
 
-    def require_new(self, identity: Hashable) -> None:
+    def require_new(self, identity: Hashable, moment: Moment | None = None) -> None:
         """Refuse a row that has been there before, exactly.
 
-        Only 64 bits of each are remembered: a file of a million rows loses one by mistake with a
-        probability below 1e-7.
+        Not where a clock without a zone went back by about an hour since: it shows that hour again. Only 64
+        bits of each are remembered: a file of a million rows loses one by mistake with a probability below
+        1e-7.
         """
+        if moment is not None and moment.naive:
+            if SET_BACK_NS[0] <= self._latest_ns - moment.ns <= SET_BACK_NS[1]:
+                self._seen.clear()
+            self._latest_ns = moment.ns
         key = hash(identity)
         if key in self._seen:
             raise LeftOutError("exact duplicate of another row")

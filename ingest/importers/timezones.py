@@ -24,6 +24,7 @@ _DECIMAL = re.compile(r"\d+(\.\d*)?", re.ASCII)
 _EPOCH = datetime(1970, 1, 1)
 _LATEST_S = 4_102_444_800  # the year 2100: larger numbers are milliseconds, not seconds
 _QUARTER_NS = 900 * 10**9
+SET_BACK_NS = (1500 * 10**9, 3600 * 10**9)  # how far a clock that is set back seems to go, by the next row
 # Every offset that a civil clock shows: half hours, and the three quarter hours of Nepal, Eucla, Chatham.
 _CIVIL_OFFSETS_S = (*range(-12 * 3600, 14 * 3600 + 1, 1800), 20_700, 31_500, 45_900)
 
@@ -108,28 +109,32 @@ class Zone:
     label: str
     info: tzinfo
 
-    def to_utc_ns(self, local_ns: int) -> int:
-        """Turn a local time (read as if it were UTC) into UTC epoch ns.
+    @property
+    def is_fixed(self) -> bool:
+        """Whether it is one offset, all the year."""
+        return isinstance(self.info, timezone)
 
-        ValueError if the clocks of the zone showed this time twice, or never (changes of summer time): which
-        one was meant is not ours to guess.
+    def offsets_ns(self, local_ns: int) -> tuple[int, int]:
+        """Return the offsets from UTC, ns, of a local time (read as if it were UTC).
+
+        The second differs from the first where the clocks of the zone showed this time twice (it is less) or
+        never (it is more).
         """
-        local = _EPOCH + timedelta(seconds=local_ns // 10**9)
-        first, second = (local.replace(tzinfo=self.info, fold=fold).utcoffset() for fold in (0, 1))
-        if first is None or second is None:
-            raise ValueError(f"{self.label} has no offset from UTC at {local.isoformat()}")
-        if first != second:
-            happened = "twice" if first > second else "never"
-            raise ValueError(f"local time {local.isoformat()} happened {happened} in {self.label}")
-        return local_ns - (first.days * 86_400 + first.seconds) * 10**9
+        local = (_EPOCH + timedelta(seconds=local_ns // 10**9)).replace(tzinfo=self.info)
+        first, second = (local.replace(fold=fold).utcoffset() or timedelta() for fold in (0, 1))
+        return round(first.total_seconds()) * 10**9, round(second.total_seconds()) * 10**9
+
+
+def offset_label(offset_s: int) -> str:
+    """Return an offset as ``--timezone`` takes it: +02:00."""
+    hours, minutes = divmod(abs(offset_s) // 60, 60)
+    return f"{'+' if offset_s >= 0 else '-'}{hours:02}:{minutes:02}"
 
 
 def _fixed(offset_s: int) -> Zone:
     if not offset_s:
         return Zone("UTC", UTC)
-    hours, minutes = divmod(abs(offset_s) // 60, 60)
-    label = f"UTC{'+' if offset_s > 0 else '-'}{hours:02}:{minutes:02}"
-    return Zone(label, timezone(timedelta(seconds=offset_s)))
+    return Zone(f"UTC{offset_label(offset_s)}", timezone(timedelta(seconds=offset_s)))
 
 
 def named_zone(name: str) -> Zone:

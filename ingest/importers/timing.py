@@ -2,6 +2,7 @@
 
 import numpy as np
 import pyarrow as pa
+from thermograd.ingest.importers.daylight import DaylightError, utc_times
 from thermograd.ingest.importers.recording import Kind, Recording
 from thermograd.ingest.importers.sources import WORDS
 from thermograd.ingest.importers.timezones import Span, Zone, infer_zone
@@ -61,30 +62,22 @@ def _zone_of(recording: Recording, steps: Recording | None, zone: Zone | None) -
 def _sorted_in_utc(recording: Recording, zone: Zone | None) -> pa.Table:
     table = recording.table()
     times = table["_time_ns"].to_numpy().copy()
-    naive = table["_naive"].to_numpy()
-    if zone is not None and naive.any():
-        times[naive] -= _offsets_ns(recording, table, times, naive, zone)
+    rows = np.flatnonzero(table["_naive"].to_numpy())
+    if zone is not None and rows.size:
+        try:
+            times[rows] = utc_times(times[rows], _sequences(recording, table)[rows], zone)
+        except DaylightError as error:
+            line = table["_line"][int(rows[error.row])].as_py()
+            raise ImportFormatError(f"{recording.path}, {recording.account.place} {line}: {error}") from error
     table = table.set_column(table.schema.get_field_index("_time_ns"), "_time_ns", pa.array(times))
     return table.take(pa.array(np.argsort(times, kind="stable")))
 
 
-def _offsets_ns(
-    recording: Recording, table: pa.Table, times: np.ndarray, naive: np.ndarray, zone: Zone
-) -> np.ndarray:
-    """Return the offset from UTC, ns, of every row that names no zone; zones change at whole minutes."""
-    rows = np.flatnonzero(naive)
-    minutes, first, inverse = np.unique(times[rows] // _MINUTE_NS, return_index=True, return_inverse=True)
-    offsets = np.empty(len(minutes), dtype=np.int64)
-    for number, row in enumerate(rows[first]):
-        local = int(times[row])
-        try:
-            offsets[number] = local - zone.to_utc_ns(local)
-        except ValueError as error:
-            line = table["_line"][int(row)].as_py()
-            raise ImportFormatError(
-                f"{recording.path}, row {line}: {error}; give --timezone as an offset, e.g. +02:00"
-            ) from error
-    return offsets[inverse]
+def _sequences(recording: Recording, table: pa.Table) -> np.ndarray:
+    """Return a number for each row: rows with the same one were written in the order of their times."""
+    if recording.kind != "sample":
+        return np.zeros(len(table), dtype=np.int64)
+    return np.asarray(table["device"].combine_chunks().dictionary_encode().indices)
 
 
 def _require_overlap(
@@ -105,8 +98,6 @@ def out_of_order(recording: Recording) -> int:
     """Count the rows before whose time a row of the same file and device has already been."""
     table = recording.table()
     times = table["_time_ns"].to_numpy()
-    devices = np.zeros(len(times))
-    if recording.kind == "sample":
-        devices = np.asarray(table["device"].combine_chunks().dictionary_encode().indices)
-    each = [times[devices == device] for device in np.unique(devices)]
+    sequences = _sequences(recording, table)
+    each = [times[sequences == sequence] for sequence in np.unique(sequences)]
     return sum(int((own[1:] < np.maximum.accumulate(own)[:-1]).sum()) for own in each)

@@ -179,7 +179,6 @@ def _text_value(line: str) -> tuple[str, dict[str, str], float, float]:
     """Parse one line with Prometheus' own client, so that a bad line costs itself only."""
     from prometheus_client.parser import text_string_to_metric_families
 
-    require_whole(line)
     try:
         (family,) = text_string_to_metric_families(line)
         (sample,) = family.samples
@@ -188,6 +187,7 @@ def _text_value(line: str) -> tuple[str, dict[str, str], float, float]:
         raise LeftOutError("torn row: not in Prometheus' text format") from error
     if sample.timestamp is None:
         raise LeftOutError(_NO_TIME)
+    require_whole(line)
     return sample.name, sample.labels, value, float(sample.timestamp)
 
 

@@ -104,7 +104,7 @@ def _read_step_log(paths: tuple[Path, ...], hints: Hints) -> list[Recording]:
     for number, entry in enumerate(entries, start=1):
         with recording.row(number, entry):
             clock, moment, values = _step_row(reader, entry, previous, number == len(entries))
-            recording.require_new(json.dumps(entry, sort_keys=True))
+            recording.require_new(json.dumps(entry, sort_keys=True), moment)
             previous = values["step"]
             clocks.add(clock)
             recording.add(number, moment, values)

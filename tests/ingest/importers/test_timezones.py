@@ -72,15 +72,6 @@ def test_telemetry_that_fits_in_two_zones_is_refused(
     assert "UTC-05:00 and UTC" in refusal(path, data / "pair/step_log.json")
 
 
-def test_times_that_summer_time_shows_twice_or_never_are_refused(
-    refusal: Callable[..., str], tmp_path: Path
-) -> None:
-    for time, happened in (("2025-10-26T02:30:00", "twice"), ("2025-03-30T02:30:00", "never")):
-        path = write(tmp_path / "a.csv", device_rows(f"{time},gpu,0.1,50,20,30,0"))
-        message = refusal(path, timezone="Europe/Vienna")
-        assert f"row 2: local time {time} happened {happened} in Europe/Vienna; give --timezone as" in message
-
-
 def test_without_local_times_every_civil_offset_is_tried() -> None:
     steps = Span(1_700_000_100 * 10**9, 1_700_000_160 * 10**9)
     local = Span((1_700_000_000 + 20_700) * 10**9, (1_700_000_300 + 20_700) * 10**9)

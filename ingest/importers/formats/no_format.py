@@ -1,0 +1,147 @@
+"""What a file is that cannot be imported, and what to do about it: in one line, by its content."""
+
+import json
+import re
+from collections.abc import Callable
+
+from thermograd.ingest.importers.formats.rle_session import SIGNALS
+from thermograd.ingest.importers.recording import Head
+from thermograd.ingest.importers.text_files import cells_of
+
+_MAGIC = {
+    b"\x1f\x8b": "a gzip archive; unpack it first",
+    b"PK\x03\x04": "a zip archive; unpack it first",
+    b"\x28\xb5\x2f\xfd": "a zstd archive; unpack it first",
+    b"\xfd7zXZ": "a xz archive; unpack it first",
+    b"BZh": "a bzip2 archive; unpack it first",
+    b"7z\xbc\xaf\x27\x1c": "a 7z archive; unpack it first",
+    b"\x04\x22\x4d\x18": "a lz4 archive; unpack it first",
+    b"PAR1": "a Parquet file; write it as CSV first",
+    b"ARROW1": "an Arrow file; write it as CSV first",
+    b"\xff\xff\xff\xff": "an Arrow stream; write it as CSV first",
+    b"SQLite format 3\0": "a SQLite database; write the table that you mean as CSV first",
+    b"\x89HDF\r\n": "an HDF5 file; write it as CSV first",
+    b"\x93NUMPY": "a NumPy array; write it as CSV first",
+    b"%PDF": "a PDF document",
+    b"\x89PNG": "a picture (PNG)",
+    b"\xff\xd8\xff": "a picture (JPEG)",
+    b"\x7fELF": "a program, a binary file, not UTF-8 text",
+    b"\x80\x02": "a pickle, a binary file; write it as CSV first",
+    b"\x80\x04": "a pickle, a binary file; write it as CSV first",
+}
+_TIME = re.compile(r"\d{4}[-/]\d\d[-/]\d\d[ T]\d\d:\d\d:\d\d")
+_NUMBER = re.compile(r"[-+]?\d+(\.\d*)?")
+_SMI_TIME = re.compile(r"\d{4}/\d\d/\d\d \d\d:\d\d:\d\d\.\d{3}")
+_SMI_VALUE = re.compile(r"[-\d.]+ (%|W|MiB|MHz)|\[(N/A|Not Supported)\]")
+_CHART_COLUMN = re.compile(r".+ - .+__(MIN|MAX)")
+_STEPS = frozenset({"loss", "train_loss", "train/loss", "grad_norm", "train/grad_norm", "lr"})
+
+
+def looks(head: Head) -> str:
+    """Return what a file looks like that is none of the formats."""
+    if head.data[257:262] == b"ustar":
+        return "a tar archive; unpack it first"
+    for magic, what in _MAGIC.items():
+        if head.data.startswith(magic):
+            return what
+    if not head.text:
+        return "an empty file"
+    if _is_wide(head.data):
+        return "UTF-16 text without a byte order mark; save it as UTF-8"
+    if "\0" in head.text or head.text.count("\ufffd") > len(head.text) // 20:
+        return "a binary file, not UTF-8 text"
+    for is_it, what in _TEXTS:
+        if is_it(head.text):
+            return what
+    if head.text.startswith(("{", "[")):
+        return _json_looks(head)
+    return _table_looks(head.lines)
+
+
+def _is_wide(data: bytes) -> bool:
+    """Whether every other byte is zero, as in UTF-16 text of mostly ASCII."""
+    start = b"" if data.startswith((b"\xff\xfe", b"\xfe\xff")) else data[:2000]
+    zeros = max(start[0::2].count(0), start[1::2].count(0))
+    return len(start) >= 4 and zeros > 0.4 * len(start) and start.count(0) < 0.55 * len(start)
+
+
+def _begins(*beginnings: str) -> Callable[[str], bool]:
+    return lambda text: text[:200].lower().startswith(beginnings)
+
+
+_TEXTS: tuple[tuple[Callable[[str], bool], str], ...] = (
+    (
+        _begins("version https://git-lfs.github.com/"),
+        "a Git LFS pointer, not the file that it stands for; fetch that with git lfs pull",
+    ),
+    (_begins("<!doctype html", "<html"), "an HTML page (of a login, or an error?), not the log itself"),
+    (_begins("<?xml", "<"), "XML or HTML, not a log"),
+    (
+        lambda text: "NVIDIA-SMI" in text[:2000] and text.lstrip()[:1] in "+|M",
+        "the screen of nvidia-smi; log with nvidia-smi --query-gpu=timestamp,uuid,... --format=csv -l 1",
+    ),
+    (
+        lambda text: "NVSMI LOG" in text[:500],
+        "the output of nvidia-smi -q; log with nvidia-smi --query-gpu=timestamp,uuid,... --format=csv -l 1",
+    ),
+    (
+        lambda text: re.match(r"#\s*(Date\s+Time\s+)?gpu\s+(idx\s+)?\w+", text) is not None,
+        "the output of nvidia-smi dmon or pmon, which says neither date nor UUID; log with nvidia-smi "
+        "--query-gpu=timestamp,uuid,... --format=csv -l 1",
+    ),
+)
+
+
+def _json_looks(head: Head) -> str:
+    try:
+        value, end = json.JSONDecoder().raw_decode(head.text)
+    except (ValueError, RecursionError):
+        value, end = None, 0
+    rest = head.text[end:].lstrip()
+    if isinstance(value, dict) and rest.startswith("{"):
+        return "JSON lines (an object a line); make one list of them, e.g. with jq -s . FILE"
+    is_json = (end > 0 and not rest) or (end == 0 and _begins_as_json(head.text))
+    if is_json and head.text.startswith("["):
+        return "a JSON list, but not of objects with a 'step'"
+    if is_json:
+        return "a JSON object, not a step log (a list) or device log"
+    return "text, not a step log or device log (it begins with a bracket, but is no JSON)"
+
+
+def _begins_as_json(text: str) -> bool:
+    """Whether text that is broken or cut off may have been JSON."""
+    return re.match(r'\{\s*("|\}|$)|\[\s*([\[{"\]]|-?\d[\d.eE+-]*\s*,|true|false|null|$)', text) is not None
+
+
+def _table_looks(lines: list[str]) -> str:
+    cells = cells_of(lines[0])
+    columns = [cell[:40] for cell in cells[:50]]
+    if any(_is_smi_row(cells_of(line)) for line in lines[:5]):
+        return (
+            "an nvidia-smi log without its header (noheader), so its columns have no names; log without "
+            "noheader, or put the line of the names that were queried before it"
+        )
+    if any(_CHART_COLUMN.fullmatch(cell) for cell in cells):
+        return (
+            "the CSV of a chart of W&B's page, which has no times; export the history with the API's "
+            "run.history(), or import the run's .wandb file"
+        )
+    if len(cells) > 1 and (_TIME.match(cells[0]) or all(_NUMBER.fullmatch(cell) for cell in cells)):
+        return "a CSV without a header, so its columns have no names; put a line of their names before it"
+    if SIGNALS.intersection(columns):
+        lacking = "time column (timestamp)" if "timestamp" not in columns else "device column"
+        return f"a CSV without a {lacking}; it has: {', '.join(columns)}"
+    if len(columns) > 1:
+        steps = (
+            " of steps without times (_timestamp)"
+            if _STEPS.intersection(columns)
+            else " that is no device log"
+        )
+        return f"a CSV{steps}; it has: {', '.join(columns)}"
+    return "text, not a step log or device log"
+
+
+def _is_smi_row(cells: list[str]) -> bool:
+    if len(cells) < 2:
+        return False
+    return any(_SMI_VALUE.fullmatch(cell) for cell in cells) or _SMI_TIME.fullmatch(cells[0]) is not None

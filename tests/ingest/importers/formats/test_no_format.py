@@ -1,0 +1,119 @@
+"""What cannot be imported is refused with what it is and what to do, and nothing is left behind."""
+
+import gzip
+import io
+import zipfile
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from importing import refused, written
+
+
+def _zip() -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        archive.writestr("smi.csv", "timestamp, index\n")
+    return buffer.getvalue()
+
+
+def _parquet() -> bytes:
+    buffer = io.BytesIO()
+    pq.write_table(pa.table({"loss": [1.0]}), buffer)
+    return buffer.getvalue()
+
+
+_LINES = (
+    '{"step": 1, "loss": 2.0, "timestamp": 1700000000}\n{"step": 2, "loss": 1.9, "timestamp": 1700000001}\n'
+)
+_SMI = "timestamp, index, power.draw [W]\n2026/01/01 12:00:00.123, 0, 312.34 W\n"
+_HWINFO = 'Date;Time;"GPU Temperature [°C]";"GPU Power [W]";\n6.8.2026;12:00:00,123;61,5;250,1;\n'
+_CASES = {
+    "chart": (
+        '"Step","run-1 - train/loss","run-1 - train/loss__MIN","run-1 - train/loss__MAX"\n"0","2","2","2"\n',
+        "the CSV of a chart of W&B's page, which has no times; export the history with the API's",
+    ),
+    "chart over time": (
+        '"Relative Time (Process)","a - b - train/loss","a - b - train/loss__MIN"\n1,2,3\n',
+        "the CSV of a chart of W&B's page",
+    ),
+    "noheader": (
+        "2026/01/01 12:00:00.123, 0, NVIDIA A100, 98 %, 312.34 W, 61\n" * 2,
+        "an nvidia-smi log without its header (noheader)",
+    ),
+    "noheader, nounits": (
+        "2026/01/01 12:00:00.123, 0, NVIDIA A100, 98, 312.34\n",
+        "without its header (noheader)",
+    ),
+    "noheader, no time": ("0, NVIDIA A100, 98 %, 312.34 W\n", "without its header (noheader)"),
+    "noheader after a warning": (
+        "Unable to determine the device handle\n2026/01/01 12:00:00.123, 0, 98 %\n",
+        "without its header (noheader)",
+    ),
+    "no header": (
+        "2026-01-01T12:00:00Z,gpu,0.1,50\n",
+        "a CSV without a header, so its columns have no names",
+    ),
+    "JSON lines": (_LINES, "JSON lines (an object a line); make one list of them, e.g. with jq -s"),
+    "text log": (
+        "[2026-01-01 12:00:00] INFO step 1 loss 2.0\n[2026-01-01 12:00:01] INFO step 2\n",
+        "text, not a step log or device log (it begins with a bracket, but is no JSON)",
+    ),
+    "text log of ranks": ("[rank0]: loss 2.0\n", "text, not a step log"),
+    "text log of numbers": ("[1] step 2\n[2] step 3\n", "text, not a step log"),
+    "Python dictionaries": ("{'loss': 1.9, 'grad_norm': 1.0}\n", "text, not a step log"),
+    "LFS": (
+        "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a2146\nsize 12345\n",
+        "a Git LFS pointer, not the file that it stands for; fetch that with git lfs pull",
+    ),
+    "HWiNFO with ;": (
+        _HWINFO.encode("latin-1"),
+        "a HWiNFO log (CSV) with ';' between its cells; write it with ','",
+    ),
+    "nvidia-smi with ;": (_SMI.replace(",", ";"), "an nvidia-smi log (CSV) with ';' between its cells"),
+    "W&B with tabulators": (
+        "_step\t_timestamp\tloss\n1\t1700000000\t2\n",
+        "a W&B history (CSV) with tabulators",
+    ),
+    "HTML": (
+        "\n<!DOCTYPE html>\n<html><title>Log in</title></html>\n",
+        "an HTML page (of a login, or an error?)",
+    ),
+    "screen": ("Thu Jan  1\n+-----+\n| NVIDIA-SMI 535.1 |\n", "log"),
+    "dmon": (
+        "# gpu   pwr gtemp mtemp\n# Idx     W     C     C\n    0    43    35     -\n",
+        "nvidia-smi dmon",
+    ),
+    "gzip": (gzip.compress(_SMI.encode()), "a gzip archive; unpack it first"),
+    "zip": (_zip(), "a zip archive; unpack it first"),
+    "Parquet": (_parquet(), "a Parquet file; write it as CSV first"),
+    "SQLite": (b"SQLite format 3\0" + bytes(100), "a SQLite database"),
+    "garbage": (bytes(range(256)) * 20, "a binary file, not UTF-8 text"),
+    "UTF-16 without a mark": (
+        _SMI.encode("utf-16-le"),
+        "UTF-16 text without a byte order mark; save it as UTF-8",
+    ),
+    "UTF-16 of the other end": (_SMI.encode("utf-16-be"), "UTF-16 text without a byte order mark"),
+    "empty": (b"", "an empty file"),
+    "a byte order mark": (b"\xef\xbb\xbf", "an empty file"),
+    "one line": ("timestamp, index, power.draw [W]", "no usable row in this device log (it has none)"),
+    "one row without an end": (_SMI.rstrip("\n"), "1 x torn row: the file ends in mid-line"),
+    "no times": ("step,loss\n1,2\n", "a CSV of steps without times (_timestamp); it has: step, loss"),
+    "one scrape": (
+        '# TYPE DCGM_FI_DEV_SM_CLOCK gauge\nDCGM_FI_DEV_SM_CLOCK{gpu="0",UUID="GPU-a"} 210\n',
+        "no sample has a timestamp, so this is one scrape and no time series",
+    ),
+    "one scrape of one line": ('DCGM_FI_DEV_SM_CLOCK{gpu="0"} 210', "no sample has a timestamp"),
+}
+
+
+@pytest.mark.parametrize("name", _CASES)
+def test_what_a_file_is_that_cannot_be_imported_is_said(tmp_path: Path, name: str) -> None:
+    content, sentence = _CASES[name]
+    path = written(tmp_path / "log", content)
+    message = refused(tmp_path, path, timezone="UTC")
+    assert message.startswith(str(path))
+    assert sentence in message
+    assert "\n" not in message
+    assert len(message) < 600
