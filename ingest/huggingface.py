@@ -52,6 +52,7 @@ class ThermogradCallback(TrainerCallback):  # type: ignore[misc] # transformers 
         """Start the run and the tap."""
         facts = partial(_job_facts, args, state, model)
         self._tap = self._training.open(model, facts, deferred_end=True)
+        self._tap.expect(kwargs.get("optimizer"))
 
     @harmless
     def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:

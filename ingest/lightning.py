@@ -71,6 +71,7 @@ class ThermogradCallback:
         """Start the run and the tap."""
         facts = partial(_job_facts, trainer, pl_module)
         self._tap = self._training.open(pl_module, facts, deferred_end=False)
+        self._tap.expect(*trainer.optimizers)
         self._tap.steps = self._last_step = trainer.global_step  # not 0 where a training is resumed
 
     @harmless

@@ -99,18 +99,21 @@ class Run:
         return self._recorder.left_out.failures
 
     @guarded
-    def watch(self, optimizer: Any, model: Any = None) -> None:
-        """Log every step of a torch optimizer: loss, norm before clipping, learning rate, step time.
+    def watch(self, *optimizers: Any, model: Any = None) -> None:
+        """Log every step of an optimizer: loss, norm before clipping, learning rate, step time.
 
-        May be called for several optimizers. Needs no other call in the loop. A `model` gives the
-        parameters their names, where the norms of single layers are wanted.
+        Needs no other call in the loop. An optimizer is one of torch, a wrapper of one (SAM, Lookahead), or
+        your own object with ``step()`` and ``param_groups`` or ``params``. Several in one call are one step,
+        with the norm of all; else they are where they use gradients of one backward pass. A `model` (also as
+        the last argument) names the parameters, where layers are measured.
         """
-        self.tap().watch(optimizer)
-        self.name_parameters(model)
+        is_named = bool(optimizers) and hasattr(optimizers[-1], "named_parameters")
+        self.tap().watch(*optimizers[: len(optimizers) - is_named])
+        self.name_parameters(optimizers[-1] if is_named else model)
 
     @guarded
     def name_parameters(self, model: Any) -> None:
-        """Give the parameters their names, for the norms of single layers."""
+        """Name the parameters, for the norms of single layers."""
         if self._layers is not None and model is not None:
             self._layers.name(model.named_parameters())
 
@@ -214,9 +217,7 @@ class Run:
     def _stop_tap(self) -> None:
         if self._tap is not None:
             self._tap.stop()
-            self._recorder.release()
-            if failures := self._tap.guard.failures:
-                self.mark("gap", text=f"{failures} readings of training steps failed")
+            self._recorder.end_tap(self._tap.guard.failures, self._tap.never_stepped())
 
     def _mark_end(self) -> None:
         self.alert_tasks.account()

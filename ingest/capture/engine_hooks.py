@@ -79,7 +79,8 @@ def hook_deepspeed(engine_class: Any, engine: EngineState, active: list[Any]) ->
     def engine_backward(self: Any, *args: Any, **kwargs: Any) -> Any:
         loss = _inside(engine, backward, self, *args, **kwargs)
         for observer in active:
-            observer.after_backward(loss)  # what it returns is this micro-batch's share of the objective
+            observer.saw_loss(loss)  # what it returns is this micro-batch's share of the objective
+            observer.after_backward()
         return loss
 
     engine_class.step, engine_class.backward = engine_step, engine_backward

@@ -14,7 +14,6 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.optim import Optimizer
 
 _LOW_PRECISION = (torch.float16, torch.bfloat16)
 
@@ -26,10 +25,34 @@ class GradientNorm(NamedTuple):
     is_shard: bool = False
 
 
-def parameters_of(optimizer: Optimizer) -> Iterator[Tensor]:
-    """Iterate over the parameters of an optimizer, group by group."""
-    for group in optimizer.param_groups:
+def parameters_of(optimizer: Any) -> Iterator[Tensor]:
+    """Iterate over the parameters of an optimizer, group by group, or over a list that it keeps."""
+    groups = getattr(optimizer, "param_groups", None)
+    if groups is None:
+        own = getattr(optimizer, "params", getattr(optimizer, "parameters", ()))
+        listed = own() if callable(own) else own
+        groups = [{"params": [p for p in listed if isinstance(p, Tensor)]}]
+    for group in groups:
         yield from group["params"]
+
+
+def joined(norms: Iterable["GradientNorm | None"]) -> "GradientNorm | None":
+    """Return the norm of all, of norms for different parameters; one that is there twice counts once."""
+    known = list({id(norm): norm for norm in norms if norm is not None}.values())
+    if len(known) < 2:
+        return known[0] if known else None
+    parts = added_up(wide(part) for norm in known for part in norm.parts)
+    return GradientNorm(parts, any(norm.is_shard for norm in known))
+
+
+def without_scale(norm: "GradientNorm", scale: Any) -> "GradientNorm":
+    """Return a norm of scaled gradients as it is without the scale, where there is one."""
+    if scale is None:
+        return norm
+    factor = scale if isinstance(scale, Tensor) else torch.tensor(float(scale))
+    return GradientNorm(
+        tuple(wide(part) / factor.to(part.device, non_blocking=True) for part in norm.parts), norm.is_shard
+    )
 
 
 def gradient_norm(parameters: Iterable[Tensor]) -> GradientNorm | None:
@@ -121,11 +144,16 @@ def local_part(gradient: Tensor) -> Tensor:
     return local
 
 
+def world_size() -> int:
+    """Return how many processes train together, as torch.distributed says."""
+    dist = torch.distributed
+    return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
+
+
 def _replicas(gradient: Any) -> int:
     """Return how many ranks hold the same numbers: their squares must count once in a sum over ranks."""
     if not _is_distributed(gradient):
-        dist = torch.distributed
-        return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
+        return world_size()
     sizes = gradient.device_mesh.shape
     return math.prod(
         size for size, placement in zip(sizes, gradient.placements, strict=True) if placement.is_replicate()

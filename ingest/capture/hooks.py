@@ -17,10 +17,11 @@ import threading
 import weakref
 from collections.abc import Callable
 from operator import attrgetter
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar, cast
 
 import torch
 from thermograd.ingest.capture import engine_hooks
+from thermograd.ingest.capture.loss_scale import Scaled, pending_scale
 from thermograd.store.failures import Guard
 from torch import Tensor
 from torch.nn.utils import clip_grad
@@ -31,13 +32,19 @@ class _Observer(Protocol):
     """Sees what the training loop does, as `thermograd.ingest.capture.tap` describes it; may not raise."""
 
     def before_backward(self) -> None: ...
-    def after_backward(self, loss: Tensor) -> None: ...
+    def saw_loss(self, loss: Tensor) -> None: ...
+    def after_backward(self, scale: Tensor | None = None) -> None: ...
     def saw_clip(
         self, parameters: list[Tensor], max_norm: float | None, norm: Tensor | None, is_given: bool
     ) -> None: ...
+    def after_clip(self) -> None: ...
+    def before_wrapper(self, wrapper: Any, has_closure: bool) -> None: ...
+    def after_wrapper(self, wrapper: Any, has_closure: bool) -> None: ...
     def before_step(self, optimizer: Optimizer, has_closure: bool) -> None: ...
     def after_step(self, optimizer: Optimizer, has_closure: bool) -> None: ...
-    def before_scaler_step(self, optimizer: Optimizer, scale: Tensor | None) -> None: ...
+    def before_scaler_step(
+        self, optimizer: Optimizer, pending_scale: Callable[[], Tensor | None]
+    ) -> None: ...
     def after_scaler_step(self, optimizer: Optimizer) -> None: ...
     def zeroed(self, owner: Any) -> None: ...
     def saw_engine_step(self, norm: Any, learning_rate: Any, skipped: bool) -> None: ...
@@ -48,11 +55,27 @@ _first_use: list[Callable[[], object]] = []
 _lock = threading.Lock()
 _installed = False
 _engine = engine_hooks.EngineState()
+_optimizers = Guard("thermograd could not keep track of an optimizer (%(error)s); training goes on")
 _losses = Guard("thermograd could not read a loss (%(error)s); training goes on")
 _last_total: tuple[Any, float] = (None, 2.0)
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 _not_compiled: Callable[[_Function], _Function] = getattr(torch, "_disable_dynamo", lambda function: function)
 _is_compiling = torch.compiler.is_compiling
+
+
+class _Created:
+    """The optimizers made since the hooks were installed."""
+
+    def __init__(self) -> None:
+        self.optimizers: weakref.WeakSet[Any] = weakref.WeakSet()
+        self.count = 0
+
+    def add(self, optimizer: Any) -> None:
+        self.optimizers.add(optimizer)
+        self.count += 1
+
+
+created = _Created()
 
 
 class _Traced:
@@ -115,6 +138,7 @@ def install() -> None:
     _hook_clipping()
     _hook_backward()
     _hook_scaler(torch.amp.GradScaler)
+    _hook_creation(Optimizer)
     _hook_zero_grad(Optimizer)
     _hook_zero_grad(torch.nn.Module)
     torch_optimizer.register_optimizer_step_pre_hook(_step_hook(attrgetter("before_step")))
@@ -173,6 +197,10 @@ def _clip_with_norm(original: Callable[..., None]) -> Callable[..., None]:
             for observer in observers:
                 known = total_norm if is_given or norm_type == 2.0 else None
                 observer.saw_clip(parameters, max_norm, known, is_given)
+            original(parameters, max_norm, total_norm, *args, **kwargs)
+            for observer in observers:
+                observer.after_clip()
+            return
         original(parameters, max_norm, total_norm, *args, **kwargs)
 
     return clip
@@ -188,6 +216,10 @@ def _clip_by_value(original: Callable[..., None]) -> Callable[..., None]:
             parameters = _listed(parameters)
             for observer in observers:
                 observer.saw_clip(parameters, None, None, False)
+            original(parameters, *args, **kwargs)
+            for observer in observers:
+                observer.after_clip()
+            return
         original(parameters, *args, **kwargs)
 
     return clip
@@ -200,7 +232,7 @@ def _hook_backward() -> None:
     @functools.wraps(original)
     def backward(tensors: Any, grad_tensors: Any = None, *args: Any, **kwargs: Any) -> None:
         observers = _observers()
-        if not observers or grad_tensors is not None or _engine.depth or _is_inside_backward():
+        if not observers or grad_tensors is not None or _engine.depth or is_inside_backward():
             original(tensors, grad_tensors, *args, **kwargs)
             return
         _take_traced()
@@ -208,11 +240,14 @@ def _hook_backward() -> None:
         for observer in observers:
             observer.before_backward()
         original(tensors, grad_tensors, *args, **kwargs)
+        scale = None
         with _losses:
             for tensor in _listed(tensors):
-                loss = _scaled.unscaled(tensor)
+                loss, scale = _scaled.unscaled(tensor)
                 for observer in observers:
-                    observer.after_backward(loss)
+                    observer.saw_loss(loss)
+        for observer in observers:
+            observer.after_backward(scale)
 
     torch.autograd.backward = _not_compiled(backward)
 
@@ -225,34 +260,15 @@ def _take_traced() -> None:
             observer.saw_clip([], _traced.max_norm, _traced.norm, False)
         _traced.norm = _traced.max_norm = None
     if _traced.scale is not None:
-        _scaled, _traced.scale = _Scaled(factor=_traced.scale), None
+        _scaled, _traced.scale = Scaled(factor=_traced.scale), None
 
 
-def _is_inside_backward() -> bool:
+def is_inside_backward() -> bool:
     """Whether autograd is running: checkpointing computes parts of a gradient by itself."""
     return bool(torch._C._current_graph_task_id() != -1)
 
 
-class _Scaled:
-    """What a gradient scaler was last asked to scale."""
-
-    def __init__(self, loss: Any = None, result: Any = None, factor: Any = None) -> None:
-        self.loss = loss
-        self.result = weakref.ref(result) if isinstance(result, Tensor) else None
-        self.factor = factor
-        self.is_fresh = factor is not None
-
-    def unscaled(self, tensor: Tensor) -> Tensor:
-        """Return a tensor that backward is called on as it was before scaling, if it was scaled."""
-        if self.result is not None and self.result() is tensor:
-            value: Tensor = self.loss
-        else:  # made from what was scaled, where something was since the last backward
-            value = tensor.detach() / self.factor if self.is_fresh else tensor
-        self.is_fresh = False
-        return value
-
-
-_scaled = _Scaled()
+_scaled = Scaled()
 
 
 def _hook_scaler(scaler_class: Any) -> None:
@@ -271,7 +287,7 @@ def _scale(original: Callable[..., Any]) -> Callable[..., Any]:
             _traced.scale = self._scale * 1 if self._scale is not None else None
         elif (_active or _first_use) and self.is_enabled() and self._scale is not None:
             loss = outputs.detach() if isinstance(outputs, Tensor) else None
-            _scaled = _Scaled(loss, result, self._scale.detach().clone())  # it changes in place later
+            _scaled = Scaled(loss, result, self._scale.detach().clone())  # it changes in place later
         return result
 
     return scale
@@ -282,9 +298,9 @@ def _scaler_step(original: Callable[..., Any]) -> Callable[..., Any]:
     def step(self: Any, optimizer: Any, *args: Any, **kwargs: Any) -> Any:
         if observers := _observers():
             _take_traced()
-            scale = _pending_scale(self, optimizer)
+            pending = functools.partial(pending_scale, self, optimizer)
             for observer in observers:
-                observer.before_scaler_step(optimizer, scale)
+                observer.before_scaler_step(optimizer, pending)
         result = original(self, optimizer, *args, **kwargs)
         for observer in _seeing():
             observer.after_scaler_step(optimizer)
@@ -293,12 +309,44 @@ def _scaler_step(original: Callable[..., Any]) -> Callable[..., Any]:
     return _not_compiled(step)
 
 
-def _pending_scale(scaler: Any, optimizer: Any) -> Tensor | None:
-    """Return the scale of gradients that have not been unscaled yet: a clip before saw it."""
-    state = getattr(scaler, "_per_optimizer_states", {}).get(id(optimizer))
-    is_ready = state is None or getattr(state.get("stage"), "name", "") == "READY"
-    scale = getattr(scaler, "_scale", None)
-    return scale.detach().clone() if is_ready and scale is not None else None
+def _hook_creation(owner_class: Any) -> None:
+    original = owner_class.__init__
+
+    @functools.wraps(original)
+    def init(self: Any, *args: Any, **kwargs: Any) -> None:
+        original(self, *args, **kwargs)
+        with _optimizers:
+            created.add(self)
+
+    owner_class.__init__ = init
+
+
+def hook_wrapper(wrapper: Any) -> None:
+    """See the steps of objects of a wrapper's class, which torch does not know of."""
+    for kind in type(wrapper).__mro__[:-1]:
+        step = vars(kind).get("step")
+        if step is not None:
+            if callable(step) and kind is not Optimizer and not hasattr(step, "_thermograd"):
+                setattr(kind, "step", _wrapper_step(step))  # noqa: B010 - a class that has a step
+            return
+
+
+def _wrapper_step(original: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(original)
+    def step(self: Any, *args: Any, **kwargs: Any) -> Any:
+        observers = list(_observers())
+        has_closure = _has_closure((self, *args), kwargs)
+        for observer in observers:
+            observer.before_wrapper(self, has_closure)
+        try:
+            return original(self, *args, **kwargs)
+        finally:
+            for observer in observers:
+                observer.after_wrapper(self, has_closure)
+
+    hooked: Any = _not_compiled(step)
+    hooked._thermograd = True
+    return cast("Callable[..., Any]", hooked)
 
 
 def _hook_zero_grad(owner_class: Any) -> None:

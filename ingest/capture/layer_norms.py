@@ -86,13 +86,13 @@ class LayerNorms:
         gradients = [local_part(p.grad) for p in held if p.grad is not None]
         return LayerReading(held, row_norms(gradients)) if held else None
 
-    def judge(self, row: dict[str, Any], reading: LayerReading | None) -> None:
+    def judge(self, row: dict[str, Any], readings: Sequence[LayerReading]) -> None:
         """Look at a finished step: whether it is a spike, and whether its layers are worth a mark."""
         is_spike = self._is_spike(row.get("grad_norm"))
-        if reading is not None and self._marks < _MOST_MARKS:
+        if readings and self._marks < _MOST_MARKS:
             why = "spike" if is_spike else "after a spike" if self._left else "regular"
             if why != "regular" or row["step"] % _PERIOD == 0:
-                self._write(row["step"], reading, why)
+                self._write(row["step"], readings, why)
             self._left = max(0, self._left - 1)
         if is_spike:
             self._left = _FOLLOW
@@ -106,9 +106,10 @@ class LayerNorms:
         self._recent.append(norm)
         return len(known) >= _WARM and norm > _SPIKE * known[len(known) // 2]
 
-    def _write(self, step: int, reading: LayerReading, why: str) -> None:
+    def _write(self, step: int, readings: Sequence[LayerReading], why: str) -> None:
         squares: dict[str, float] = {}
-        for index, (key, norm) in enumerate(reading.values().items()):
+        norms = {key: norm for reading in readings for key, norm in reading.values().items()}
+        for index, (key, norm) in enumerate(norms.items()):
             name = self._names.get(key, "")
             layer = name.rpartition(".")[0] or name or f"parameter {index}"
             squares[layer] = squares.get(layer, 0.0) + norm * norm

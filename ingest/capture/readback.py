@@ -12,7 +12,7 @@ import torch
 from thermograd.ingest.capture.gradients import wide
 from torch import Tensor
 
-_SLOT_WIDTH = 8
+_SLOT_WIDTH = 16
 
 
 class _Event(Protocol):
@@ -63,7 +63,7 @@ _slots_of = functools.cache(lambda device: PinnedSlots())
 
 
 class Readback:
-    """Some named scalars being read back: tensors of one element, on any devices; at most 8 on one.
+    """Some named scalars being read back: tensors of one element, on any devices; at most 16 on one.
 
     A value on the CPU is read here and now, one on another kind of accelerator than CUDA when it is asked
     for. `slots` is there for tests.

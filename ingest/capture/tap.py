@@ -1,61 +1,56 @@
 """The tap: sees every optimizer step of this process without computing or waiting for anything.
 
 Gradient clipping already computes the norm before clipping at every step, so the tap stands where
-`torch.nn.utils.clip_grad` hands it on; where nothing clips, it computes the norm itself in an optimizer
-hook. The loss of a step is the sum of the scalars that ``backward`` was called on since the gradients
-were last zeroed or used. `thermograd.ingest.capture.readback` says how values leave the device.
+`torch.nn.utils.clip_grad` hands it on. Where clipping does not see all that the optimizer steps on, and
+nothing else, the norm is taken at the end of the backward pass, before anybody can clip by hand; in the
+first steps and now and then it is taken there anyway, to notice that (`thermograd.ingest.capture.by_hand`).
+The loss of a step is the sum of the scalars that ``backward`` was called on since the gradients were last
+zeroed or used. `thermograd.ingest.capture.readback` says how values leave the device.
 
 What is seen, and the rule for each situation, is in ``tests/ingest/capture``.
 """
 
+import threading
 import time
-import weakref
-from collections import deque
 from collections.abc import Callable
 from typing import Any
 
 import torch
 from thermograd.ingest.capture import hooks
-from thermograd.ingest.capture.clips_and_losses import Clip, Clips, Optimizers, unwrapped
-from thermograd.ingest.capture.gradients import (
-    GradientNorm,
-    combine,
-    gradient_norm,
-    local_norm,
-    parameters_of,
-)
-from thermograd.ingest.capture.layer_norms import LayerNorms, LayerReading
-from thermograd.ingest.capture.readback import Readback, own_copy
+from thermograd.ingest.capture.framework_steps import steps_before
+from thermograd.ingest.capture.gradients import gradient_norm, local_norm, world_size
+from thermograd.ingest.capture.layer_norms import LayerNorms
+from thermograd.ingest.capture.optimizers import Optimizers, State
+from thermograd.ingest.capture.readback import own_copy
+from thermograd.ingest.capture.steps.clips import Clip
+from thermograd.ingest.capture.steps.iteration import Part
+from thermograd.ingest.capture.steps.iterations import Iterations
+from thermograd.ingest.capture.steps.norms import StepNorms
+from thermograd.ingest.capture.steps.rows import Rows
+from thermograd.ingest.capture.watched import Watched
 from thermograd.store.failures import Guard, guarded
 from torch import Tensor
-from torch.optim import Optimizer
 
 
-class _Step:
-    """An optimizer step that is being put together."""
+class _UnderWay(threading.local):
+    """Steps that are being made by this thread, those inside others last."""
 
-    def __init__(self, optimizer: Any, has_closure: bool) -> None:
-        self.optimizer = weakref.ref(optimizer) if optimizer is not None else lambda: None
-        self.has_closure = has_closure
-        groups = getattr(optimizer, "param_groups", ())
-        self.learning_rate: Any = groups[0].get("lr") if groups else None
-        self.norm: GradientNorm | None = None
-        self.max_norm: float | None = None
-        self.grad_scale: Any = None
-        self.found_inf: Any = None
-        self.layers: LayerReading | None = None
+    def __init__(self) -> None:
+        self.parts: list[Part] = []
 
 
 class StepTap:
-    """Turns what happens inside the training loop into one `step` event an optimizer step.
+    """Turns what happens inside the training loop into one `step` event an iteration.
 
     `emit` takes the columns of a step as keyword arguments, with ``time_ns`` and ``monotonic_ns``; `note`
     takes what readers must know about the steps, as text and keyword arguments. A step ends when the
     optimizer has stepped, or, with `deferred_end`, when a callback that knows number and epoch calls
     `finish_step`. The `guard` counts the steps that could not be read.
 
-    Several optimizers: every step of a watched optimizer is a step; without `watch` every optimizer of
-    the process counts. An optimizer that is stepped inside another one's step belongs to that step.
+    Several optimizers: without `watch` every optimizer of the process counts. Steps of different
+    optimizers on gradients of one backward pass are one step, with the norm of all (Muon and AdamW, a hook
+    a parameter); steps on gradients of different passes (GAN) are each a step, unless they are watched
+    together. An optimizer that is stepped inside another one's step belongs to that step.
     """
 
     def __init__(
@@ -66,27 +61,66 @@ class StepTap:
         note: Callable[..., object] = lambda text, **detail: None,
         layers: LayerNorms | None = None,
     ) -> None:
-        self._emit, self._note, self._layers = emit, note, layers
-        self._rank = rank
-        self.deferred_end = deferred_end
-        self._watched: weakref.WeakSet[Any] = weakref.WeakSet()
-        self._clips = Clips()
+        self._layers = layers
+        self._watched = Watched()
         self._optimizers = Optimizers()
-        self._clip_scale: Tensor | None = None
-        self._under_way: list[_Step] = []
-        self._closed_steps = self._closed_before = 0
-        self._held: dict[str, Any] | None = None
-        self._queue: deque[tuple[dict[str, Any], Readback, LayerReading | None]] = deque()
-        self._said: set[str] = set()
-        self.steps = 0  # number of the last; a callback that resumes a training may set it
-        self.epoch: float | None = None  # of steps that `finish_step` does not end; a callback may set it
+        self._under_way = _UnderWay()
+        self._spent_clip: list[State] = []
+        self._met = 0
+        self._is_numbered = False
+        self._seen_before = 0
+        self._is_ready = False
+        self._rows = Rows(emit, note, rank, layers)
+        self._norms = StepNorms(self._optimizers, self._watched, layers)
+        self._iterations = Iterations(self._optimizers, self._watched, self._rows, deferred_end)
         self.guard = Guard("thermograd could not read a training step (%(error)s); training goes on")
 
-    def watch(self, optimizer: Any) -> None:
-        """Count only the steps of this optimizer (and of others watched before)."""
-        inner = unwrapped(optimizer)
-        self._watched.add(inner)
-        self._optimizers.know(inner)
+    @property
+    def deferred_end(self) -> bool:
+        """Whether a callback ends the steps."""
+        return self._iterations.is_deferred
+
+    @deferred_end.setter
+    def deferred_end(self, is_deferred: bool) -> None:
+        self._iterations.is_deferred = is_deferred
+
+    @property
+    def steps(self) -> int:
+        """Number of the last step; a callback that resumes a training may set it."""
+        return self._rows.steps
+
+    @steps.setter
+    def steps(self, number: int) -> None:
+        self._rows.steps, self._is_numbered = number, True
+
+    @property
+    def epoch(self) -> float | None:
+        """Epoch of steps that `finish_step` does not end; a callback may set it."""
+        return self._rows.epoch
+
+    @epoch.setter
+    def epoch(self, epoch: float | None) -> None:
+        self._rows.epoch = epoch
+
+    @guarded
+    def watch(self, *optimizers: Any) -> None:
+        """Count only the steps of these (and of others watched before); several given at once are one step.
+
+        What holds torch's optimizers inside is found, and so is an object of a script's own with a `step`.
+        """
+        for optimizer in self._watched.add(optimizers):
+            self._optimizers.know(optimizer)
+
+    @guarded
+    def expect(self, *optimizers: Any) -> None:
+        """Know optimizers before they step, without ruling out others."""
+        for wrapper in optimizers:
+            for optimizer in self._watched.inside(wrapper):
+                self._optimizers.know(optimizer)
+
+    def never_stepped(self) -> list[str]:
+        """Return what is watched and has not stepped, in words."""
+        return self._watched.never_stepped()
 
     def start(self) -> None:
         """Begin to see steps."""
@@ -96,7 +130,8 @@ class StepTap:
         """See no more steps; emit what was still on its way."""
         hooks.remove(self)
         with self.guard:
-            self._drain(wait=True)
+            self._iterations.close()
+            self._rows.drain(wait=True)
 
     def begin_step(self) -> None:
         """Start the clock of the coming step here: what came before (an evaluation) is not part of it."""
@@ -105,26 +140,48 @@ class StepTap:
     @guarded
     def finish_step(self, step: int | None = None, epoch: float | None = None) -> None:
         """End a step that a callback delimits; one without an optimizer step was skipped."""
-        if self._held is None:
-            self._close(self._skipped(None))
-        row, self._held = self._held, None
-        if row is not None:
-            self._deliver(row, step, epoch)
+        if not self._iterations.is_open and not self._rows.is_holding:
+            self._iterations.join(self._norms.skipped(None))
+        self._iterations.close()
+        self._rows.release(step, epoch)
 
     # -- what the hooks see ----------------------------------------------------------------------
 
     @guarded
     def before_backward(self) -> None:
         """Forget what the last step has used; remember whose gradients change."""
-        if self._under_way and not self._under_way[-1].has_closure:
-            self._under_way.clear()  # a step that raised
-        self._clips.new_window()
-        self._optimizers.before_backward()
+        if not self._watched.depth:
+            under_way = self._under_way.parts
+            if under_way and not under_way[-1].has_closure:
+                under_way.clear()  # a step that raised
+            if not under_way:
+                self._iterations.close_unless_watched_as_one()
+        self._norms.clips.forget_done()
+        self._meet()
+        self._optimizers.before_pass()
 
     @guarded
-    def after_backward(self, loss: Tensor) -> None:
-        """Add the loss to the coming step's."""
+    def saw_loss(self, loss: Tensor) -> None:
+        """Add a loss that a backward pass began from to the coming step's."""
         self._optimizers.add(own_copy(loss))
+
+    @guarded
+    def after_backward(self, scale: Tensor | None = None) -> None:
+        """Gradients have changed: take their norm where it may be needed; `scale` is on the loss."""
+        stepped = self._iterations.stepped_inside()
+        changed, loss = self._optimizers.after_pass(stepped)
+        if stepped:
+            self._iterations.set_loss(loss)
+        known = self._optimizers.all()
+        if len(known) < 2 or not changed:
+            self._norms.clips.outdate(None)
+        for state in changed:
+            if len(known) > 1:
+                self._norms.clips.outdate(state.ids)
+            if self._counts(state.optimizer()) and self._iterations.may_step(state):
+                state.measure(scale, self._layers)
+        if not self._under_way.parts:
+            self._iterations.close_if_whole()
 
     @guarded
     def saw_clip(
@@ -132,159 +189,132 @@ class StepTap:
     ) -> None:
         """Keep the norm before clipping for the step that uses the gradients; None: not L2, or not known.
 
-        `is_given`: the script worked the total out itself and may clip in several calls.
+        `is_given`: the script has the total from somewhere and may clip in several calls. Gradients that
+        a step has used already are measured for a log line, and no step will use them.
         """
+        if parameters and not any(p.grad is not None for p in parameters):
+            return
+        owners = self._optimizers.owners(parameters)
+        spent = [state for state in owners if state.passes is None and state.is_spent()]
+        if spent and len(spent) == len(owners):
+            self._spent_clip = spent
+            return
+        if is_given and world_size() == 1:
+            norm, is_given = None, False  # of what the total is can only be known where ranks share it
         known = gradient_norm(parameters) if norm is None else local_norm(norm)
+        for state in owners:
+            if state.left is not None and state.left.sketch is not None and not state.left.sketch.is_compared:
+                state.left.sketch.look_again()
         bound = None if max_norm is None or max_norm == float("inf") else float(max_norm)
-        fresh = self._clips.add(Clip(parameters, bound, known, is_given))
-        if fresh and self._layers is not None and not is_given:
-            self._clips.layers = self._layers.measure(parameters)
+        clip = Clip(parameters, bound, known, is_given)
+        if is_given or not parameters:
+            self._forget_sketches()
+        if self._norms.clips.add(clip) and self._layers is not None and not is_given:
+            clip.layers = self._layers.measure(clip.parameters)
+
+    def _forget_sketches(self) -> None:
+        """Drop what cannot be compared: compiled code and FSDP tell of a clip when it is done."""
+        for state in self._optimizers.all():
+            if state.left is not None:
+                state.left = state.left._replace(sketch=None)
 
     @guarded
-    def before_step(self, optimizer: Optimizer, has_closure: bool) -> None:
+    def after_clip(self) -> None:
+        """Where gradients were clipped that nobody will step on, they are still such ones."""
+        states, self._spent_clip = self._spent_clip, []
+        for state in states:
+            state.spend()
+
+    @guarded
+    def before_step(self, optimizer: Any, has_closure: bool) -> None:
         """Begin to put a step together; an optimizer inside another belongs to that one."""
         if not self._counts(optimizer):
             return
-        while any(step.optimizer() is optimizer for step in self._under_way):
-            self._under_way.pop()  # its last step raised
-        step = _Step(optimizer, has_closure)
-        self._under_way.append(step)
-        if len(self._under_way) > 1:
-            return
-        step.grad_scale = getattr(optimizer, "grad_scale", None)
-        step.found_inf = getattr(optimizer, "found_inf", None)
-        if not has_closure:  # with a closure the gradients are those of the step before
-            self._take_norm(step, optimizer)
+        under_way = self._under_way.parts
+        while any(part.optimizer() is optimizer for part in under_way):
+            under_way.pop()  # its last step raised
+        part = Part(optimizer, has_closure)
+        under_way.append(part)
+        if len(under_way) == 1 and not has_closure:  # with one the gradients are those of the step before
+            self._norms.take(part, optimizer)
 
     @guarded
-    def after_step(self, optimizer: Optimizer, has_closure: bool) -> None:
+    def after_step(self, optimizer: Any, has_closure: bool) -> None:
         """Finish the step."""
-        if not self._under_way or self._under_way[-1].optimizer() is not optimizer:
+        under_way = self._under_way.parts
+        if not under_way or under_way[-1].optimizer() is not optimizer:
             return
-        step = self._under_way.pop()
-        if self._under_way:
+        part = under_way.pop()
+        if under_way:
             return
         if has_closure:  # it ran inside the step: its gradients are there now
-            self._take_norm(step, optimizer)
-        self._close(self._row(step, optimizer, skipped=False))
+            self._norms.take(part, optimizer)
+        self._iterations.join(part)
 
     @guarded
-    def before_scaler_step(self, optimizer: Any, scale: Tensor | None) -> None:
-        """Remember what changes if the scaler lets the optimizer step; gradients hold `scale` until then."""
-        self._closed_before, self._clip_scale = self._closed_steps, scale
+    def before_wrapper(self, wrapper: Any, has_closure: bool) -> None:
+        """Begin the step of a wrapper that is watched: whatever steps inside is one step."""
+        if self._watched.enter(wrapper):
+            self.before_step(wrapper, has_closure)
+
+    @guarded
+    def after_wrapper(self, wrapper: Any, has_closure: bool) -> None:
+        """Finish it."""
+        if self._watched.leave(wrapper):
+            self.after_step(wrapper, has_closure)
+        else:
+            self._iterations.close_if_whole()
+
+    @guarded
+    def before_scaler_step(self, optimizer: Any, pending_scale: Callable[[], Tensor | None]) -> None:
+        """Remember what changes if the scaler lets the optimizer step, and how to ask for its scale."""
+        self._seen_before, self._norms.pending_scale = self._iterations.steps, pending_scale
+        self._norms.clip_scale = pending_scale()
 
     @guarded
     def after_scaler_step(self, optimizer: Any) -> None:
         """Finish a step that the scaler left out."""
-        optimizer = unwrapped(optimizer)
-        if self._closed_steps == self._closed_before and self._counts(optimizer):
-            self._close(self._skipped(optimizer))
-        self._clip_scale = None
+        for inner in self._watched.inside(optimizer)[-1:]:
+            if self._iterations.steps == self._seen_before and self._counts(inner):
+                self._iterations.join(self._norms.skipped(inner))
+        self._norms.clip_scale, self._norms.pending_scale = None, lambda: None
 
     @guarded
     def zeroed(self, owner: Any) -> None:
         """Drop the losses; gradients that were clipped and then dropped are a skipped step."""
         for optimizer, state in self._optimizers.zeroed_by(owner):
-            if self._counts(optimizer) and self._clips.has_unused(state.ids):
-                self._close(self._skipped(optimizer))  # clipped, and then dropped without a step
+            if not self._counts(optimizer):
+                continue
+            unused = self._norms.clips.unused(state.ids)
+            if unused is not None:
+                part = self._norms.skipped(optimizer)
+                part.is_measured_only = unused.max_norm is None
+                self._iterations.join(part)
+            state.was_dropped = state.was_dropped or state.passes is not None
             state.loss = None
+            state.spend()
+        if not self._under_way.parts:
+            self._iterations.close_if_whole()
 
     @guarded
     def saw_engine_step(self, norm: Any, learning_rate: Any, skipped: bool) -> None:
         """Finish a step that an engine which owns the optimizer has made or left out."""
-        step = _Step(None, False)
-        step.learning_rate = learning_rate
+        self._iterations.close()
+        part = Part(None)
+        part.learning_rate, part.skipped = learning_rate, skipped
         if norm is not None:
-            step.norm = local_norm(norm if isinstance(norm, Tensor) else torch.tensor(float(norm)))
-        self._close(self._row(step, None, skipped))
+            part.seen = local_norm(norm if isinstance(norm, Tensor) else torch.tensor(float(norm)))
+        self._iterations.join(part)
 
     def _counts(self, optimizer: Any) -> bool:
-        return not self._watched or optimizer in self._watched
+        return self._watched.counts(optimizer)
 
-    # -- from step to event ----------------------------------------------------------------------
-
-    def _take_norm(self, step: _Step, optimizer: Optimizer) -> None:
-        """Take the norm that clipping saw, or work it out, undoing a loss scale still pending."""
-        clipped = self._clips.take(id(optimizer), self._optimizers.know(optimizer).ids)
-        step.layers, self._clips.layers = self._clips.layers, None
-        if clipped is not None:
-            step.norm, step.max_norm, step.grad_scale = clipped.norm, clipped.max_norm, self._clip_scale
-            return
-        step.norm = gradient_norm(parameters_of(optimizer))
-        if step.has_closure:
-            step.grad_scale = None  # undone inside the step
-        if self._layers is not None:
-            step.layers = self._layers.measure(list(parameters_of(optimizer)))
-
-    def _skipped(self, optimizer: Any) -> dict[str, Any]:
-        """Return the row of a step that the optimizer did not make."""
-        step = _Step(optimizer, False)
-        if optimizer is not None:
-            self._take_norm(step, optimizer)
-        elif (clipped := self._clips.take(0, None)) is not None:
-            step.norm, step.max_norm = clipped.norm, clipped.max_norm
-        return self._row(step, optimizer, skipped=True)
-
-    def _row(self, step: _Step, optimizer: Any, skipped: bool) -> dict[str, Any]:
-        now_ns = time.monotonic_ns()
-        started_ns = self._optimizers.restart(optimizer, now_ns)
-        norms = step.norm.parts if step.norm is not None else ()
-        self._say(step, optimizer)
-        tensors: dict[str, Any] = {f"norm{i}": part for i, part in enumerate(norms)}
-        tensors |= {"loss": self._optimizers.take(optimizer), "scale": step.grad_scale, "inf": step.found_inf}
-        rate = step.learning_rate
-        if isinstance(rate, Tensor):
-            tensors["rate"], rate = rate, None
-        return {
-            "time_ns": time.time_ns(),
-            "monotonic_ns": now_ns,
-            "max_grad_norm": step.max_norm,
-            "learning_rate": None if rate is None else float(rate),
-            "step_time_s": (now_ns - started_ns) / 1e9 if started_ns is not None else None,
-            "skipped": skipped,
-            "readback": Readback({n: t for n, t in tensors.items() if isinstance(t, Tensor)}),
-            "layers": step.layers,
-        }
-
-    def _say(self, step: _Step, optimizer: Any) -> None:
-        """Note once what readers of the steps must know."""
-        if step.norm is not None and step.norm.is_shard and "shard" not in self._said:
-            self._said.add("shard")
-            whole = "the whole is the root of the sum of the ranks' squares"
-            self._note(f"grad_norm covers this rank's shard: {whole}", grad_norm="shard", rank=self._rank)
-        if optimizer is not None and self._optimizers.stepping() > 1 and "several" not in self._said:
-            self._said.add("several")
-            self._note("several optimizers step in turn; run.watch(optimizer) picks one")
-
-    def _close(self, row: dict[str, Any]) -> None:
-        self._closed_steps += 1
-        if self.deferred_end:
-            self._held = row
-        else:
-            self._deliver(row, None, self.epoch)
-
-    def _deliver(self, row: dict[str, Any], step: int | None, epoch: float | None) -> None:
-        self.steps = step if step is not None else self.steps + 1
-        readback, layers = row.pop("readback"), row.pop("layers")
-        self._queue.append((row | {"step": self.steps, "rank": self._rank, "epoch": epoch}, readback, layers))
-        self._drain(wait=False)
-
-    def _drain(self, wait: bool) -> None:
-        while self._queue:
-            row, readback, layers = self._queue[0]
-            if not wait and not (readback.ready() and (layers is None or layers.ready())):
-                return
-            self._queue.popleft()
-            _complete(row, readback.values())
-            self._emit(**row)
-            if self._layers is not None:
-                self._layers.judge(row, layers)
-
-
-def _complete(row: dict[str, Any], values: dict[str, float]) -> None:
-    """Add to a step's row what has been read back."""
-    norms = [value for name, value in values.items() if name.startswith("norm")]
-    row["loss"] = values.get("loss")
-    row["grad_norm"] = combine(norms) / values.get("scale", 1.0) if norms else None
-    row["learning_rate"] = values.get("rate", row["learning_rate"])
-    row["skipped"] = row["skipped"] or values.get("inf", 0.0) > 0
+    def _meet(self) -> None:
+        """Before the first pass: know the optimizers that there are, and what was done before."""
+        if not self._is_ready and not self._is_numbered:
+            self._rows.steps = steps_before()
+        self._is_ready = True
+        if self._met != hooks.created.count:
+            self._met = hooks.created.count
+            for optimizer in filter(self._counts, list(hooks.created.optimizers)):
+                self._optimizers.know(optimizer)

@@ -2,6 +2,7 @@
 
 import itertools
 import time
+from collections.abc import Iterable
 from operator import index
 from pathlib import Path
 from typing import Any, Literal
@@ -114,6 +115,16 @@ class Recorder:
             self._counts = "tap so far"
         self.release()
         self._append(row)
+
+    def end_tap(self, failures: int, never_stepped: Iterable[str]) -> None:
+        """Write the step that was held back, and say what the tap could not see."""
+        self.release()
+        if failures:
+            self.mark("gap", None, f"{failures} readings of training steps failed", {})
+        for name in never_stepped if self._counts != "hand" else ():
+            text = f"{name} was watched and has not stepped: none of its steps is recorded"
+            warn("thermograd: %s", text)
+            self.mark("gap", None, text, {})
 
     def release(self) -> None:
         """Write the step that was held back."""

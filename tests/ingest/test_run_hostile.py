@@ -189,7 +189,7 @@ def test_readings_that_failed_are_counted_in_a_mark(tmp_path, model, monkeypatch
     weight, optimizer = model
     with thermograd.start_run(runs=tmp_path, agent=False) as run:
         run.watch(optimizer)
-        monkeypatch.setattr("thermograd.ingest.capture.tap.gradient_norm", lambda parameters: 1 / 0)
+        monkeypatch.setattr("thermograd.ingest.capture.optimizers.gradient_norm", lambda parameters: 1 / 0)
         train(optimizer, weight, 3)
     assert [m["text"] for m in read_kind(run.path, "mark").to_pylist() if m["mark"] == "gap"] == [
         "3 readings of training steps failed"

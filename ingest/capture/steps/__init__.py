@@ -1,0 +1,1 @@
+"""From what is seen of optimizer steps to rows: clip calls, norms, iterations."""
