@@ -67,9 +67,9 @@ def _was_given_its_caller(frame: FrameType) -> bool:
     count = code.co_argcount + code.co_kwonlyargcount + (code.co_flags & _WITH_REST).bit_count()
     known = frame.f_locals
     given = [known.get(name) for name in code.co_varnames[:count]]
-    return any(
-        value is caller or (type(value) is tuple and any(item is caller for item in value)) for value in given
-    )
+    values = [item for value in given for item in (value if type(value) is tuple else (value,))]
+    frames = [value for value in values if isinstance(value, FrameType)]
+    return any(caller in (value, value.f_back) for value in frames)  # the caller may not have begun yet
 
 
 class _Shown:

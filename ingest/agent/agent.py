@@ -22,8 +22,9 @@ from thermograd.ingest.agent.sampler import Sampler
 from thermograd.ingest.devices.registry import open_readers
 from thermograd.ingest.job.ending import ended_if_it_fails
 from thermograd.store.failures import Guard
+from thermograd.store.locks import ProcessLock
 from thermograd.store.log.writer import EventWriter
-from thermograd.store.processes import ProcessLock, host_label, new_writer_name
+from thermograd.store.processes import host_label, new_writer_name
 from thermograd.store.runs.catalogue import Run
 
 _log = logging.getLogger("thermograd")

@@ -1,7 +1,8 @@
 """Sealing live segments to Parquet, and checking that every file of a run is whole."""
 
 from collections import defaultdict
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from operator import itemgetter
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -11,9 +12,10 @@ import pyarrow.compute as pc
 from thermograd.store.errors import LogError
 from thermograd.store.events import KINDS, arrow_schema
 from thermograd.store.files import Segment, open_dir, open_segments, sealed_segments
+from thermograd.store.locks import ProcessLock
+from thermograd.store.log.place import WRITER_LOCK, is_live
 from thermograd.store.log.reader import read_segment
 from thermograd.store.log.segments import Damage, sync_directory, write_parquet
-from thermograd.store.processes import ProcessLock
 
 
 class SealReport(NamedTuple):
@@ -36,7 +38,8 @@ def seal_run(run_dir: Path, run_id: str, live_writers: frozenset[str] = frozense
     run_dir, run_id
         The run.
     live_writers
-        Writers that still run: of these only segments that have a successor are sealed.
+        More writers that still run than those that hold their lock: of all these only segments that have
+        a successor are sealed.
 
     Raises
     ------
@@ -66,20 +69,37 @@ def seal_run(run_dir: Path, run_id: str, live_writers: frozenset[str] = frozense
 
 def _seal_writers(run_dir: Path, run_id: str, live_writers: frozenset[str], lock: ProcessLock) -> SealReport:
     report = SealReport({}, [], [])
-    groups: dict[tuple[str, str], list[Segment]] = defaultdict(list)
+    groups: dict[str, dict[str, list[Segment]]] = defaultdict(lambda: defaultdict(list))
     for segment in open_segments(run_dir, "arrows") + open_segments(run_dir, "tail"):
-        groups[segment.writer, segment.kind].append(segment)
-    for (writer, kind), segments in sorted(groups.items()):
+        groups[segment.writer][segment.kind].append(segment)
+    for writer, kinds in sorted(groups.items()):
         lock.refresh()
-        streams = sorted(s for s in segments if s.path.suffix == ".arrows")
-        parts = [[segment] for segment in streams[:-1]] if writer in live_writers else [segments]
-        for part in parts:
-            _seal(run_dir, run_id, writer, kind, part, report)
-    for writer in {writer for writer, _ in groups} - live_writers:
-        directory = open_dir(run_dir, writer)
-        with suppress(OSError):  # something is left in it, or it has never been there
-            directory.rmdir()
+        with _ownership(run_dir, writer, live_writers) as is_ours:
+            for kind, segments in sorted(kinds.items()):
+                streams = sorted(s for s in segments if s.path.suffix == ".arrows")
+                for part in [segments] if is_ours else [[segment] for segment in streams[:-1]]:
+                    _seal(run_dir, run_id, writer, kind, part, report)
+        if is_ours:
+            with suppress(OSError):  # something is left in it, or it has never been there
+                for spare in open_dir(run_dir, writer).glob("*.spare"):  # without events
+                    spare.unlink()
+                open_dir(run_dir, writer).rmdir()
     return report
+
+
+@contextmanager
+def _ownership(run_dir: Path, writer: str, live_writers: frozenset[str]) -> Iterator[bool]:
+    """Hold the lock of a dead writer; give False where the writer lives, and its files are its own."""
+    owner = ProcessLock(open_dir(run_dir, writer), WRITER_LOCK)
+    if writer in live_writers or is_live(run_dir, writer):
+        yield False
+    elif not owner.path.exists():
+        yield True
+    else:
+        try:
+            yield owner.acquire()
+        finally:
+            owner.release()
 
 
 def _seal(

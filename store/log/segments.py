@@ -10,6 +10,7 @@ import os
 import time
 import zlib
 from collections.abc import Sequence
+from contextlib import suppress
 from io import BytesIO
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -107,6 +108,11 @@ def _records_to_batch(codec: RecordCodec, records: Any, seq: Any) -> pa.RecordBa
     return pa.RecordBatch.from_arrays(arrays, schema=schema)
 
 
+def compact(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """Return a part of a batch with buffers of its own, of which its checksum can be taken."""
+    return pa.ipc.read_record_batch(batch.serialize(), batch.schema)
+
+
 def _crc(batch: pa.RecordBatch) -> int:
     names = " ".join(f"{field.name}:{field.type}" for field in batch.schema)
     crc = zlib.crc32(f"{batch.num_rows} {names}".encode())
@@ -117,7 +123,11 @@ def _crc(batch: pa.RecordBatch) -> int:
 
 
 class SegmentFile:
-    """One live Arrow stream file of one writer and kind, one ``write`` a batch."""
+    """One live Arrow stream file of one writer and kind, one ``write`` a batch.
+
+    After any error it is of no use any more: what it holds stays readable, and the next batch begins
+    another one (`abandon`).
+    """
 
     def __init__(self, directory: Path, kind: str, first: int, run_id: str, writer: str) -> None:
         self.path = directory / segment_name(kind, first, "arrows")
@@ -126,10 +136,11 @@ class SegmentFile:
         self._opened_s = time.monotonic()
         self._sink = BytesIO()  # holds what the IPC writer produces until it goes to the file in one write
         self._writer = pa.ipc.new_stream(self._sink, arrow_schema(kind, run_id, writer))
-        self._fd = os.open(self.path, NEW_FILE, 0o644)
+        # A file of this name is of a try that failed: what it was to hold is still in its tail.
+        self._handle = os.open(self.path, NEW_FILE, 0o644)
 
     def write(self, batch: pa.RecordBatch) -> None:
-        """Append a batch; on a full disk take the torn part back and raise OSError."""
+        """Append a batch, or raise OSError."""
         self._writer.write_batch(batch, custom_metadata={"crc32": str(_crc(batch))})
         self._drain()
         self.rows += batch.num_rows
@@ -138,30 +149,41 @@ class SegmentFile:
         data = self._sink.getvalue()
         self._sink.seek(0)
         self._sink.truncate()
-        try:
-            write_whole(self._fd, data, self.size, self.path, "a batch of events")
-        except OSError:  # leave the file with whole batches only, or not at all if it has none
-            os.close(self._fd)
-            if self.size == 0:
-                self.path.unlink(missing_ok=True)
-            raise
+        write_whole(self._handle, data, self.size, self.path, "a batch of events")
         self.size += len(data)
 
     def sync(self) -> None:
         """Bring what was written to the disk."""
-        os.fsync(self._fd)
+        os.fsync(self._handle)
 
     def is_full(self, max_rows: int, max_bytes: int, max_age_s: float) -> bool:
         """Return whether the next batch should start a new segment."""
         age_s = time.monotonic() - self._opened_s
         return self.rows >= max_rows or self.size >= max_bytes or age_s >= max_age_s
 
+    def is_there(self) -> bool:
+        """Return whether the file is still at its place."""
+        try:
+            return os.path.samestat(os.fstat(self._handle), os.stat(self.path))
+        except OSError:
+            return False
+
     def close(self) -> None:
         """End the stream with Arrow's end mark."""
         self._writer.close()
         self._drain()
-        os.fsync(self._fd)
-        os.close(self._fd)
+        os.fsync(self._handle)
+        self.abandon()
+
+    def abandon(self) -> None:
+        """Let go of the file as it is. Never raises; not to be used afterwards."""
+        handle, self._handle = self._handle, -1
+        if handle >= 0:
+            with suppress(OSError):
+                os.close(handle)
+        if self.size == 0:
+            with suppress(OSError):
+                self.path.unlink()
 
 
 def read_stream(path: Path) -> tuple[list[pa.RecordBatch], Damage | None]:

@@ -139,7 +139,8 @@ class RecordCodec:
 
     def scan(self, data: bytes, start: int = 0, next_seq: int = 0) -> Scan:
         """Read every whole record from `start`; the first gets `next_seq` at least, as its ``seq``."""
-        rows, offset, skipped = [], start, 0
+        rows: list[tuple[Any, ...]] = []
+        offset, skipped = start, 0
         while True:
             end = self._end_of_record(data, offset)
             if end is None:

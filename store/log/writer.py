@@ -3,10 +3,10 @@
 An event is acknowledged when `EventWriter.append` returns. By then one ``write`` has put it into the
 kernel's page cache, where it survives SIGKILL of the process; a background thread syncs it to the
 disk once a second, turns every `batch_rows` events into one Arrow record batch, and starts a new
-segment when one is large or old. `append` never raises: what cannot be written is counted.
+segment when one is large or old. `append` never raises: what cannot be written is counted. It takes no
+lock and may be interrupted anywhere, see `thermograd.store.log.tail`.
 """
 
-import contextlib
 import json
 import logging
 import os
@@ -16,100 +16,28 @@ import shutil
 import threading
 import time
 import weakref
-from errno import ENOSPC
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from thermograd.store.errors import LogError, os_errors_as
-from thermograd.store.files import NEW_FILE, open_dir, segment_name, write_json, write_whole, writer_file
-from thermograd.store.log.tail_codec import kind_codec
-
-if TYPE_CHECKING:
-    from thermograd.store.log.segments import SegmentFile
-
+from thermograd.store.events import KINDS
+from thermograd.store.failures import is_the_users, warn
+from thermograd.store.log.fitting import fit_values
+from thermograd.store.log.place import WriterPlace
+from thermograd.store.log.tail_stream import TailStream
 
 _log = logging.getLogger("thermograd")
 _SYNC_PERIOD_S = 1.0
 _CLOSE_WAIT_S = 10.0
+_BEAT_PERIOD_S = 10.0
 _SPACE_PERIOD_S = 10.0
 _LITTLE_SPACE_BYTES = 256 << 20
-_MAX_SEGMENT_ROWS = 65_536
-_MAX_SEGMENT_BYTES = 64 << 20
-_MAX_SEGMENT_AGE_S = 600.0
+_UNFINISHED = "thermograd could not finish its log (%s); its events stay in the tail files"
 
 _open_writers: "weakref.WeakSet[EventWriter]" = weakref.WeakSet()
-
-
-class _Tail:
-    """The file of the batch that is filling, and its rows."""
-
-    def __init__(self, directory: Path, kind: str, first: int) -> None:
-        self.path = directory / segment_name(kind, first, "tail")
-        self.first = first
-        self.rows = 0
-        self.size = len(kind_codec(kind).header)
-        self.fd = os.open(self.path, NEW_FILE, 0o644)
-        try:
-            write_whole(self.fd, kind_codec(kind).header, 0, self.path, "the header of a log file")
-        except OSError:
-            os.close(self.fd)
-            self.path.unlink(missing_ok=True)
-            raise
-
-    def write(self, record: bytes) -> None:
-        write_whole(self.fd, record, self.size, self.path, "an event")
-        self.size += len(record)
-        self.rows += 1
-
-    def finish(self, remove: bool) -> None:
-        os.close(self.fd)
-        if remove:
-            self.path.unlink(missing_ok=True)
-
-
-class _Stream:
-    """One kind of one writer: the tail that is filling, the spare one, the Arrow segment."""
-
-    def __init__(self, directory: Path, kind: str) -> None:
-        self.directory = directory
-        self.kind = kind
-        self.codec = kind_codec(kind)
-        self.next_seq = 0
-        self.tail: _Tail | None = _Tail(directory, kind, 0)
-        self.spare: _Tail | None = None
-        self.segment: SegmentFile | None = None
-        self.dirty = False
-        self.retry_at = 0.0
-
-    def current_tail(self) -> _Tail:
-        if self.tail is None:
-            spare, self.spare = self.spare, None
-            if spare is not None and spare.first != self.next_seq:
-                spare.finish(remove=True)
-                spare = None
-            self.tail = spare or _Tail(self.directory, self.kind, self.next_seq)
-        return self.tail
-
-    def emit(self, tail: _Tail, run_id: str, writer: str) -> None:
-        """Copy a full tail's rows into the Arrow segment; the tail stays until that is synced."""
-        from thermograd.store.log.segments import SegmentFile, tail_rows
-
-        data = tail.path.read_bytes()
-        batch = tail_rows(self.codec, data, len(self.codec.header), tail.first).batch
-        if self.segment is None:
-            self.segment = SegmentFile(self.directory, self.kind, tail.first, run_id, writer)
-        try:
-            self.segment.write(batch)
-        except OSError:
-            self.segment = None  # never append after a torn batch: the next one opens a new segment
-            raise
-        if self.segment.is_full(_MAX_SEGMENT_ROWS, _MAX_SEGMENT_BYTES, _MAX_SEGMENT_AGE_S):
-            self.close_segment()
-
-    def close_segment(self) -> None:
-        if self.segment is not None:
-            self.segment.close()
-            self.segment = None
 
 
 class EventWriter:
@@ -127,6 +55,11 @@ class EventWriter:
         Rows of an Arrow batch.
     role
         What this process is in the run, for ``writers/<writer>.json``.
+
+    Attributes
+    ----------
+    lost, unfit
+        Events that could not be written, and values that did not fit their column and are null.
 
     Raises
     ------
@@ -151,34 +84,35 @@ class EventWriter:
         from thermograd.store.processes import process_facts
 
         warm_up()  # pyarrow's first array imports pandas: pay that here, not in a step
-        self.run_dir, self.run_id, self.writer = run_dir, run_id, writer
-        self.lost = 0
-        self._lost_reported = 0
-        self._space_said = False
-        self._space_at = 0.0
+        self.run_id, self.writer = run_id, writer
+        self.lost = self.unfit = 0
+        self._lost_before = self._lost_reported = 0
+        self._lost_said = self._unfit_said = self._space_said = False
+        self._space_at = self._beat_at = 0.0
         self._batch_rows = batch_rows
-        self._streams: dict[str, _Stream] = {}
-        self._lock = threading.RLock()
-        self._full: queue.SimpleQueue[tuple[_Stream, _Tail] | None] = queue.SimpleQueue()
-        self._unemitted: list[tuple[_Stream, _Tail]] = []
-        self._closed = False
-        self._facts = {"writer": writer, "role": role} | process_facts()
+        self._streams: dict[str, TailStream] = {}
+        self._wake: queue.SimpleQueue[None] = queue.SimpleQueue()
+        self._closing = self._closed = False
         with os_errors_as(LogError, f"cannot start a log in {run_dir}"):
-            open_dir(run_dir, writer).mkdir(parents=True)
-            write_json(writer_file(run_dir, writer), self._facts)
+            self._place = WriterPlace(run_dir, writer, {"writer": writer, "role": role} | process_facts())
             for kind in kinds:
-                self._streams[kind] = _Stream(open_dir(run_dir, writer), kind)
+                self._stream(kind)
         _open_writers.add(self)
         self._thread = threading.Thread(target=self._work, name="thermograd-log", daemon=True)
         self._thread.start()
+
+    @property
+    def run_dir(self) -> Path:
+        """The run's directory, absolute; where it is now, if it has been moved."""
+        return self._place.run_dir
 
     def append(
         self, kind: str, time_ns: int | None = None, monotonic_ns: int | None = None, **values: Any
     ) -> int | None:
         """Append one event; return its `seq`, or None where it could not be written (and was counted).
 
-        Never raises and does not wait for the disk. Columns that are not given are null; a column
-        that the kind does not have, or a value that does not fit it, counts as not written.
+        Never raises and waits for nobody; what a signal handler raises meanwhile passes. Columns that are
+        not given are null; so is, counted as `unfit`, a value that does not fit its column.
         """
         if self._closed:
             return None
@@ -186,70 +120,89 @@ class EventWriter:
             time_ns = time.time_ns()
         if monotonic_ns is None:
             monotonic_ns = time.monotonic_ns()
-        with self._lock:
-            try:
-                return self._append(kind, time_ns, monotonic_ns, values)
-            except Exception as error:  # noqa: BLE001 - the training loop must not see it: counted, reported
-                self.count_lost(kind, error)
-                return None
+        try:
+            return self._append(kind, time_ns, monotonic_ns, values)
+        except Exception as error:  # the training loop must not see it: counted, reported
+            if is_the_users(error):
+                raise
+            self.count_lost(kind, error)
+            return None
 
     def _append(self, kind: str, time_ns: int, monotonic_ns: int, values: dict[str, Any]) -> int:
-        stream = self._streams.get(kind)
-        if stream is None:
-            stream = self._streams[kind] = _Stream(open_dir(self.run_dir, self.writer), kind)
-        if stream.retry_at and time.monotonic() < stream.retry_at:
-            raise OSError(ENOSPC, "the log is waiting to try again")
-        seq = stream.next_seq
-        record = stream.codec.pack_values(seq, time_ns, monotonic_ns, values)
-        tail = stream.tail or stream.current_tail()
-        tail.write(record)
-        stream.next_seq = seq + 1
-        stream.dirty = True
-        if stream.retry_at:
-            stream.retry_at = 0.0
-        if tail.rows >= self._batch_rows:
-            stream.tail = None
-            self._full.put((stream, tail))
+        stream = self._streams.get(kind) or self._stream(kind)
+        try:
+            seq, is_full = stream.append(time_ns, monotonic_ns, values)
+        except (ValueError, TypeError) as error:
+            if is_the_users(error):
+                raise
+            fitted, said = fit_values(kind, values)
+            self.unfit += max(len(said), 1)
+            if not self._unfit_said:
+                self._unfit_said = True
+                warn("thermograd: %s; its column stays empty, training goes on", "; ".join(said))
+            seq, is_full = stream.append(time_ns, monotonic_ns, fitted)
+        if is_full:
+            self._wake.put(None)
         return seq
 
+    def _stream(self, kind: str) -> TailStream:
+        if kind not in KINDS:
+            raise ValueError(f"event kind {kind!r} is not known; allowed: {', '.join(KINDS)}")
+        stream = TailStream(self._place.directory, kind, self._batch_rows, self.run_id, self.writer)
+        return self._streams.setdefault(kind, stream)
+
     def count_lost(self, kind: str, error: object) -> None:
-        """Count an event that could not be written; the first since the last report is told."""
-        if isinstance(error, OSError) and kind in self._streams:
-            self._streams[kind].retry_at = time.monotonic() + _SYNC_PERIOD_S
-        if self.lost == self._lost_reported:
-            _log.warning("thermograd could not write a %s event (%s); training goes on", kind, error)
+        """Count an event that could not be written; said once, until it has been over."""
         self.lost += 1
+        if not self._lost_said:
+            self._lost_said = True
+            warn("thermograd could not write a %s event (%s); training goes on", kind, error)
 
     # -- background ------------------------------------------------------------------------------
 
     def _work(self) -> None:
-        while True:
-            with contextlib.suppress(queue.Empty):
-                item = self._full.get(timeout=_SYNC_PERIOD_S)
-                while item is not None:
-                    self._unemitted.append(item)
-                    item = self._full.get_nowait()
-                return
-            try:
+        while not self._closing:
+            with suppress(queue.Empty):
+                self._wake.get(timeout=_SYNC_PERIOD_S)
+                while True:
+                    self._wake.get_nowait()
+            if not self._closing:
                 self._tidy()
-            except Exception as error:  # noqa: BLE001 - keeps the thread alive; the events are safe in their tails
-                _log.debug("thermograd log thread: %s", error)
+        self._finish()
 
     def _tidy(self) -> None:
         """Open spare tails, emit full batches, sync what was written, report what was lost."""
+        self._harmless(self._settle)
         for stream in list(self._streams.values()):
-            with contextlib.suppress(OSError):  # `append` meets it again when it needs the tail, and counts
-                self._open_spare(stream)
-        self._emit_backlog()
+            self._harmless(stream.prepare)
+            self._harmless(stream.emit)
+            if not self._harmless(stream.sync) and not stream.is_behind:
+                self._harmless(partial(stream.leave, self._place.directory))
+        self._harmless(self._report)
+        self._harmless(self._watch_space)
+
+    def _harmless(self, step: Callable[[], object]) -> bool:
+        """Do one step of the work; whether it went well. What fails is tried again: all is in the tails."""
+        try:
+            step()
+        except Exception as error:  # noqa: BLE001 - keeps the thread alive for the steps after it
+            _log.debug("thermograd log thread: %s", error)
+            return False
+        return True
+
+    def _settle(self) -> None:
+        """Go where the run's directory has gone; give a sign of life."""
+        said = self._place.settle()
         for stream in list(self._streams.values()):
-            tail = stream.tail
-            if tail is not None and stream.dirty:
-                stream.dirty = False
-                os.fsync(tail.fd)
-                if os.fstat(tail.fd).st_nlink == 0:
-                    self._forget(stream, tail)
-        self._report_lost()
-        self._watch_space()
+            if said or not stream.is_there():
+                stream.leave(self._place.directory)
+                said = said or f"a file of the log was taken away from {self._place.directory}"
+        if said:
+            warn("thermograd: %s", said)
+            self.append("mark", mark="gap", text=said)
+        if time.monotonic() >= self._beat_at:
+            self._beat_at = time.monotonic() + _BEAT_PERIOD_S
+            self._place.beat()
 
     def _watch_space(self) -> None:
         """Warn once that the disk is filling up, before events are lost."""
@@ -261,91 +214,59 @@ class EventWriter:
             self._space_said = True
             amount = f"{free >> 20} MB" if free >= 1 << 20 else f"{free >> 10} kB"
             text = f"only {amount} are free on the disk of {self.run_dir}; older runs can be deleted"
-            runs = shlex.quote(str(self.run_dir.parent.absolute()))
+            runs = shlex.quote(str(self.run_dir.parent))
             prune = f"thermograd --runs {runs} runs --prune-older-than 30d --yes"
-            _log.warning("thermograd: %s: %s (without --yes it only lists them)", text, prune)
+            warn("thermograd: %s: %s (without --yes it only lists them)", text, prune)
             self.append("mark", mark="note", text=text)
 
-    def _emit_backlog(self) -> None:
-        """Move the rows of full tails to Arrow: all copied, then synced once, then the tails removed."""
-        emitted: list[tuple[_Stream, _Tail]] = []
-        try:
-            while self._unemitted:
-                stream, tail = self._unemitted[0]
-                try:
-                    if tail.rows:
-                        stream.emit(tail, self.run_id, self.writer)
-                except FileNotFoundError:
-                    with self._lock:
-                        self.lost += tail.rows
-                emitted.append(self._unemitted.pop(0))
-        finally:
-            for segment in {stream.segment for stream, _ in emitted if stream.segment is not None}:
-                segment.sync()
-            for _, tail in emitted:
-                tail.finish(remove=True)
-
-    def _open_spare(self, stream: _Stream) -> None:
-        """Open the next tail before it is needed, so that `append` need not."""
-        tail = stream.tail
-        if stream.spare is None and tail is not None and tail.rows:
-            with self._lock:
-                if stream.tail is tail:
-                    stream.spare = _Tail(stream.directory, stream.kind, tail.first + self._batch_rows)
-
-    def _forget(self, stream: _Stream, tail: _Tail) -> None:
-        """Count what a tail held whose file was deleted under us."""
-        with self._lock:
-            self.lost += tail.rows
-            if stream.tail is tail:
-                stream.tail = None
-                tail.finish(remove=False)
-
-    def _report_lost(self) -> None:
-        with self._lock:  # whoever appends counts too
-            missing = self.lost - self._lost_reported
-            if missing:
-                text, detail = f"{missing} events could not be written", json.dumps({"lost": missing})
-                if self.append("mark", mark="gap", text=text, detail=detail) is None:
-                    self.lost -= 1  # the mark itself is no event of the run
-                else:
-                    self._lost_reported += missing
+    def _report(self) -> None:
+        """Once no more events are lost, say in the log, and to people, how many were."""
+        lost, before = self.lost, self._lost_before
+        self._lost_before = lost
+        missing = lost - self._lost_reported
+        if missing and (lost == before or self._closing):
+            text, detail = f"{missing} events could not be written", json.dumps({"lost": missing})
+            values = {"mark": "gap", "text": text, "detail": detail}
+            self._append("mark", time.time_ns(), time.monotonic_ns(), values)
+            self._lost_reported = lost
+            self._lost_said = False
+            if not self._closing:
+                warn("thermograd writes its log again; %s", text)
+        if self.unfit and self._closing:
+            text = f"{self.unfit} values did not fit their column and are null"
+            self.append("mark", mark="gap", text=text, detail=json.dumps({"unfit": self.unfit}))
 
     # -- end -------------------------------------------------------------------------------------
 
     def close(self) -> None:
-        """Write what is left as a last batch, sync, and end the streams. Never raises; repeatable."""
-        with self._lock:
-            if self._closed:
-                return
-            self._report_lost()
-            self._closed = True
-        self._full.put(None)
-        self._thread.join(_CLOSE_WAIT_S)
+        """Write what is left as a last batch, sync, and end the streams. Never raises; repeatable.
+
+        The log's own thread does it: Ctrl-C meanwhile ends the waiting, not the work.
+        """
+        self._closing = True
+        self._wake.put(None)
+        if self not in _open_writers:
+            return
+        if self._thread.is_alive():
+            self._thread.join(_CLOSE_WAIT_S)
+        if self._thread.is_alive():
+            warn(_UNFINISHED, f"the disk has not answered for {_CLOSE_WAIT_S:g} s")
         _open_writers.discard(self)
-        try:
-            if self._thread.is_alive():
-                raise TimeoutError(f"the disk has not answered for {_CLOSE_WAIT_S:g} s")
-            self._finish()
-        except OSError as error:
-            _log.warning("thermograd could not finish its log (%s); its events stay in the tail files", error)
-        if self.lost:
-            _log.warning("thermograd could not write %d events of this run", self.lost)
 
     def _finish(self) -> None:
-        while not self._full.empty():
-            item = self._full.get()
-            if item is not None:
-                self._unemitted.append(item)
-        for stream in self._streams.values():
-            if stream.tail is not None:
-                self._unemitted.append((stream, stream.tail))
-            if stream.spare is not None:
-                stream.spare.finish(remove=True)
-        self._emit_backlog()
-        for stream in self._streams.values():
-            stream.close_segment()
-        write_json(writer_file(self.run_dir, self.writer), self._facts | {"closed_time_ns": time.time_ns()})
+        self._harmless(self._settle)
+        self._harmless(self._report)
+        self._closed = True
+        try:
+            for stream in list(self._streams.values()):
+                stream.finish()
+            self._place.leave(time.time_ns())
+        except Exception as error:  # noqa: BLE001 - whatever the disk or Arrow says, nothing is lost by it
+            warn(_UNFINISHED, error)
+        for stream in list(self._streams.values()):
+            stream.let_go()
+        if self.lost:
+            warn("thermograd could not write %d events of this run", self.lost)
 
 
 def _abandon_all() -> None:

@@ -15,12 +15,14 @@ from typing import Any
 
 from thermograd.store.errors import LogError, RunNotFoundError, os_errors_as
 from thermograd.store.files import open_segments, read_json, sealed_segments, write_json
-from thermograd.store.processes import host_facts, is_alive, process_facts
+from thermograd.store.locks import ProcessLock, is_held
+from thermograd.store.log.place import is_live
+from thermograd.store.processes import host_facts
 from thermograd.store.runs.facts import RUN_ID, checked_facts, run_facts_of
 from thermograd.store.text import slug
 
 FORMAT_VERSION = 1
-_BUILDER = "builder.json"
+_BUILDER = "builder"
 _BUILDING_S = 86_400.0
 
 
@@ -66,12 +68,9 @@ class Run:
         return [checked_facts(read_json(path)) for path in sorted((self.path / "writers").glob("*.json"))]
 
     def live_writers(self) -> frozenset[str]:
-        """Return the writers whose process runs and has not closed its log."""
-        times = [0.0]
-        for segment in open_segments(self.path, "tail"):
-            with suppress(OSError):  # its events have moved on
-                times.append(segment.path.stat().st_mtime)
-        return frozenset(str(w.get("writer")) for w in self._open_writers() if is_alive(w, max(times)))
+        """Return the writers whose process lives and has not closed its log."""
+        names = (str(facts.get("writer")) for facts in self._open_writers())
+        return frozenset(name for name in names if is_live(self.path, name))
 
     def _open_writers(self) -> list[dict[str, Any]]:
         return [facts for facts in self.writers() if "closed_time_ns" not in facts]
@@ -193,24 +192,28 @@ def build_run(runs_dir: Path, name: str, facts: dict[str, Any]) -> Iterator[Run]
     _remove_abandoned(runs_dir)
     run_id = new_run_id(name)
     hidden = runs_dir / f".{run_id}.partial"
+    lock = ProcessLock(hidden, _BUILDER)
     try:
         run = _initialise(hidden, run_id, name, facts)
         with os_errors_as(LogError, f"cannot create a run in {runs_dir}"):
-            write_json(hidden / _BUILDER, process_facts())
+            lock.acquire()
         yield run
         with os_errors_as(LogError, f"cannot move the run into {runs_dir}"):
-            (hidden / _BUILDER).unlink(missing_ok=True)
+            lock.release()
             hidden.replace(runs_dir / run_id)
     finally:
+        lock.release()
         shutil.rmtree(hidden, ignore_errors=True)
 
 
 def _remove_abandoned(runs_dir: Path) -> None:
-    """Remove the half-built runs whose builder is dead; on another host that is so after a day."""
+    """Remove the half-built runs whose builder is dead; where that cannot be told, so after a day."""
     for path in runs_dir.glob(".*.partial"):
-        facts = read_json(path / _BUILDER)
         with suppress(OSError):
-            if facts and not is_alive(facts, path.stat().st_mtime, _BUILDING_S):
+            held = is_held(path / f"{_BUILDER}.lock", _BUILDING_S)
+            if held is None:
+                held = time.time() - path.stat().st_mtime < _BUILDING_S
+            if not held:
                 shutil.rmtree(path, ignore_errors=True)
 
 

@@ -9,12 +9,12 @@ import pyarrow.parquet as pq
 import pytest
 from thermograd.store.errors import LogError
 from thermograd.store.files import open_segments, sealed_segments
+from thermograd.store.locks import ProcessLock
 from thermograd.store.log import seal as seal_module
 from thermograd.store.log.reader import Follower, events_in_order, read_kind, read_tail, snapshot
 from thermograd.store.log.seal import seal_run, verify_run
 from thermograd.store.log.segments import read_stream
 from thermograd.store.log.writer import EventWriter
-from thermograd.store.processes import ProcessLock
 
 
 def write(run_dir, writer="w", steps=100, batch_rows=16, close=True):
@@ -24,6 +24,19 @@ def write(run_dir, writer="w", steps=100, batch_rows=16, close=True):
     if close:
         log.close()
     return log
+
+
+def write_and_die(run_dir, steps):
+    """Let a process write steps and end as if it was killed."""
+    child = multiprocessing.get_context("fork").Process(target=_write_and_die, args=(run_dir, steps))
+    child.start()
+    child.join()
+    assert child.exitcode == 9
+
+
+def _write_and_die(run_dir, steps):
+    write(run_dir, steps=steps, close=False)
+    os._exit(9)
 
 
 def steps_of(run_dir):
@@ -61,7 +74,7 @@ def test_flipped_bits_are_never_read_as_other_values(run_dir):
 
 
 def test_a_flipped_bit_anywhere_in_a_tail_is_damage_and_its_file_is_kept(run_dir):
-    write(run_dir, steps=2, close=False)
+    write_and_die(run_dir, 2)
     tail = next(segment for segment in open_segments(run_dir, "tail") if segment.kind == "step")
     data = tail.path.read_bytes()
     for bit in range(len(data) * 8):
@@ -76,7 +89,7 @@ def test_a_flipped_bit_anywhere_in_a_tail_is_damage_and_its_file_is_kept(run_dir
 
 
 def test_a_tail_cut_in_its_header_holds_nothing_and_is_no_damage(run_dir):
-    write(run_dir, steps=1, close=False)
+    write_and_die(run_dir, 1)
     tail = next(segment for segment in open_segments(run_dir, "tail") if segment.kind == "step")
     header = tail.path.read_bytes().partition(b"\n")[0]
     for cut in range(len(header) + 1):
@@ -116,7 +129,7 @@ def test_sealing_keeps_every_event_and_can_be_repeated(run_dir):
 
 
 def test_sealing_a_live_run_takes_only_segments_with_a_successor(run_dir, monkeypatch):
-    from thermograd.store.log import writer as log_module
+    from thermograd.store.log import tail_stream as log_module
 
     monkeypatch.setattr(log_module, "_MAX_SEGMENT_ROWS", 32)
     log = write(run_dir, steps=100, close=False)
@@ -190,9 +203,10 @@ def test_many_processes_that_seal_one_run_lose_and_double_nothing(run_dir):
 
 def test_what_a_killed_sealer_left_is_no_obstacle_and_is_cleared_away(run_dir):
     write(run_dir)
-    ProcessLock(run_dir, "seal").acquire()
-    lock = next(run_dir.glob("seal.*.lock"))
-    lock.write_text(lock.read_text().replace('"process_created_s": ', '"process_created_s": -'))
+    lock = ProcessLock(run_dir, "seal")
+    assert lock.acquire()
+    lock._let_go()  # as the kernel does when its process ends
+    assert lock.path.exists()
     left = run_dir / "sealed" / "step" / ".w-000000000000-000000000099.parquet.x.tmp"
     left.parent.mkdir(parents=True)
     left.write_bytes(b"PAR1half")
@@ -248,7 +262,7 @@ def test_sealed_files_are_small_and_say_whose_they_are(run_dir):
 
 
 def test_a_missing_file_in_the_middle_is_reported(run_dir, monkeypatch):
-    from thermograd.store.log import writer as log_module
+    from thermograd.store.log import tail_stream as log_module
 
     monkeypatch.setattr(log_module, "_MAX_SEGMENT_ROWS", 32)
     write(run_dir, steps=100)

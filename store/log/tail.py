@@ -1,0 +1,206 @@
+"""The file of the batch that is filling. One ``write`` is the whole state change of an append.
+
+No lock: what a thread or a signal handler interrupts is settled by the file, which the kernel keeps in
+order. What is known about it in memory is a shortcut, trusted while nobody else was about to write.
+"""
+
+import os
+from contextlib import suppress
+from errno import ENOSPC
+from pathlib import Path
+from typing import Any
+
+from thermograd.store.files import segment_name
+from thermograd.store.log.tail_codec import END, kind_codec
+
+_READ_AND_APPEND = os.O_RDWR | os.O_CREAT | os.O_APPEND | getattr(os, "O_BINARY", 0)
+_READ_AND_APPEND |= getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
+
+
+class Tail:
+    """An open tail; one that exists already is of the same writer, and is gone on with.
+
+    Without `first` it is a spare one, which readers do not see until it `begin_at` some number.
+
+    Attributes
+    ----------
+    first, next_seq
+        The ``seq`` of its first event, and of the next one as far as is known.
+    ended
+        Whether its `END` is written: events go to another tail.
+    closed
+        Whether it is not open any more.
+
+    Raises
+    ------
+    OSError
+        If it cannot be opened, or not even its header can be written.
+    """
+
+    def __init__(self, directory: Path, kind: str, first: int | None = None) -> None:
+        self._codec, self._kind = kind_codec(kind), kind
+        self.path = directory / (f"{kind}.spare" if first is None else segment_name(kind, first, "tail"))
+        self.first = first or 0
+        self.ended = self.closed = self._ending = False
+        self.synced_size = 0
+        self._handle = os.open(self.path, _READ_AND_APPEND, 0o644)
+        try:
+            size = self._begin()
+        except OSError:
+            os.close(self._handle)
+            raise
+        self._known = self._sure = (self.first, len(self._codec.header))
+        self._content: bytes | None = None
+        self._busy: object = None if size == len(self._codec.header) else self
+
+    def _begin(self) -> int:
+        """Write the header where it is not there; return the size of the file."""
+        header = self._codec.header
+        size = os.fstat(self._handle).st_size
+        if size >= len(header):
+            return size
+        if size:
+            os.ftruncate(self._handle, 0)
+        if os.write(self._handle, header) != len(header):
+            raise OSError(ENOSPC, "no space left for the header of a log file", str(self.path))
+        return len(header)
+
+    def begin_at(self, first: int) -> None:
+        """Take a spare tail into use. OSError where it cannot be renamed; may be called again."""
+        path = self.path.with_name(segment_name(self._kind, first, "tail"))
+        if path != self.path:
+            try:
+                self.path.rename(path)
+            except FileNotFoundError:
+                if not self._is_at(path):
+                    raise
+            start = (first, len(self._codec.header))
+            self.first, self._known, self._sure, self.path = first, start, start, path
+
+    @property
+    def next_seq(self) -> int:
+        """The number of the next event, as far as is known; for sure once it has ended."""
+        return self._sure[0] if self.ended else self._known[0]
+
+    @property
+    def size(self) -> int:
+        """Bytes that are known to be whole."""
+        return self._known[1]
+
+    @property
+    def rows(self) -> int:
+        """How many events it is known to hold."""
+        return self._known[0] - self.first
+
+    def append(self, time_ns: int, monotonic_ns: int, values: dict[str, Any]) -> int | None:
+        """Append one event and return its `seq`; None where the tail has ended: it goes to the next.
+
+        Raises OSError where it could not be written, ValueError where a value does not fit.
+        """
+        seq, size = self._known if self._busy is None else self.recount()
+        if self.ended:
+            return None
+        record = self._codec.pack_values(seq, time_ns, monotonic_ns, values)
+        self._busy = record  # from here on the file knows better, until it is known that nobody came between
+        if self.closed:
+            return None
+        if os.write(self._handle, record) != len(record):
+            raise OSError(ENOSPC, "no space left for an event", str(self.path))
+        if self._busy is record and not self._ending:
+            self._known = (seq + 1, size + len(record))
+            self._busy = None
+            return seq
+        return self._place(record)
+
+    def _place(self, record: bytes) -> int | None:
+        """Return the number of a record that was written while others were; None if it came after the end."""
+        data, start = self.content(), len(self._codec.header)
+        found = self._codec.scan(data, start, self.first)
+        at = data.rfind(record, start, found.end - len(END) if found.ended else len(data))
+        return None if at < 0 else self.first + len(self._codec.scan(data[:at], start, self.first).rows)
+
+    def recount(self) -> tuple[int, int]:
+        """Look into the file for what is not known to stand in it; return the next number and the size."""
+        seq, size = self._sure
+        found = self._codec.scan(self._read(size), 0, seq)
+        if found.rows:
+            seq, size = found.rows[-1][0] + 1, size + found.end
+        self._sure = self._known = seq, size
+        self.ended = self.ended or found.ended
+        return seq, size
+
+    def end(self) -> None:
+        """Close it for events; what is behind the END does not count. OSError if that cannot be written."""
+        if self.ended or self.closed:
+            return
+        self._ending = True
+        try:
+            if os.write(self._handle, END) != len(END):
+                raise OSError(ENOSPC, "no space left for the end of a log file", str(self.path))
+        except OSError:
+            self._ending = False
+            raise
+        known = self._known
+        if os.fstat(self._handle).st_size == known[1] + len(END):
+            self._sure = known
+        else:  # somebody wrote at the same time
+            self.recount()
+        self.ended = True
+
+    def give_up(self) -> None:
+        """Take it as ended, whether the disk takes the END or not. Never raises."""
+        with suppress(OSError):
+            self.end()
+        self.ended = True
+
+    def _read(self, start: int = 0) -> bytes:
+        if self.closed:
+            return b""
+        parts, size = [], os.fstat(self._handle).st_size
+        while start < size and (part := self._read_at(size - start, start)):
+            parts.append(part)
+            start += len(part)
+        return b"".join(parts)
+
+    def _read_at(self, count: int, start: int) -> bytes:
+        if hasattr(os, "pread"):
+            return os.pread(self._handle, count, start)
+        with open(self.path, "rb") as file:  # Windows, where nobody can take an open file away
+            file.seek(start)
+            return file.read(count)
+
+    def content(self) -> bytes:
+        """Return the whole file, also where its name is gone; once it has ended, also where it is closed."""
+        if self._content is not None:
+            return self._content
+        data = self._read()
+        if self.ended:
+            self._content = data
+        return data
+
+    def sync(self) -> None:
+        """Bring what was written since the last time to the disk."""
+        size = os.fstat(self._handle).st_size
+        if size != self.synced_size:
+            os.fsync(self._handle)
+            self.synced_size = size
+
+    def is_there(self) -> bool:
+        """Return whether the file is still at its place."""
+        return self._is_at(self.path)
+
+    def _is_at(self, path: Path) -> bool:
+        try:
+            return os.path.samestat(os.fstat(self._handle), os.stat(path))
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+
+    def close(self, remove: bool) -> None:
+        """Let go of the file. Never raises."""
+        if not self.closed:
+            self.closed = True
+            with suppress(OSError):
+                os.close(self._handle)
+        if remove:
+            with suppress(OSError):
+                self.path.unlink()

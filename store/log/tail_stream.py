@@ -1,0 +1,196 @@
+"""One kind of one writer: the tail that is filling, and what becomes of full ones.
+
+`append` is called by whoever logs and waits for nothing but its own ``write``. All else is called by the
+writer's own thread, may fail at any step, and goes on from there the next time.
+"""
+
+from errno import EBADF, EDQUOT, ENOSPC
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from thermograd.store.failures import is_the_users
+from thermograd.store.log.tail import Tail
+from thermograd.store.log.tail_codec import codec_of_tail
+
+if TYPE_CHECKING:
+    from thermograd.store.log.segments import SegmentFile
+
+_MAX_SEGMENT_ROWS = 65_536
+_MAX_SEGMENT_BYTES = 64 << 20
+_MAX_SEGMENT_AGE_S = 600.0
+_MOST_WAITING = 4  # ended tails that wait for their way to Arrow; while there are more, the filling one grows
+_TRIES = 100
+_FULL = (ENOSPC, EDQUOT)
+
+
+class TailStream:
+    """The files of one kind of one writer; `directory` is where new ones are made and may be changed.
+
+    Raises OSError if its first tail cannot be opened.
+    """
+
+    def __init__(self, directory: Path, kind: str, batch_rows: int, run_id: str, writer: str) -> None:
+        self.directory, self.kind = directory, kind
+        self._batch_rows, self._run_id, self._writer = batch_rows, run_id, writer
+        self._opened: list[Tail] = []
+        self._spare: Tail | None = None
+        self._tail = self._open(0)
+        self._segment: SegmentFile | None = None
+        self._finishing = False
+
+    def append(self, time_ns: int, monotonic_ns: int, values: dict[str, Any]) -> tuple[int, bool]:
+        """Append an event; return its `seq` and whether a batch is full. Raises as `Tail.append`."""
+        for _ in range(_TRIES):
+            tail = self._tail
+            seq = None if tail.ended else self._try(tail, time_ns, monotonic_ns, values)
+            if seq is not None:
+                rows = seq + 1 - tail.first
+                if rows >= self._batch_rows and self._spare is not None:
+                    self._end(tail)
+                return seq, rows % self._batch_rows == 0
+            self._go_on_from(tail)
+        raise OSError("no file takes the event")
+
+    def _try(self, tail: Tail, time_ns: int, monotonic_ns: int, values: dict[str, Any]) -> int | None:
+        try:
+            return tail.append(time_ns, monotonic_ns, values)
+        except OSError as error:
+            if is_the_users(error) or error.errno in _FULL or (not tail.rows and error.errno != EBADF):
+                raise
+            tail.give_up()  # the disk fails this file, or somebody has closed it under us: to another
+            return None
+
+    def _end(self, tail: Tail) -> None:
+        try:
+            tail.end()
+        except OSError as error:
+            if is_the_users(error):
+                raise
+            return  # it goes on as it is, beyond its batch
+        self._go_on_from(tail)
+
+    def _open(self, first: int | None) -> Tail:
+        tail = Tail(self.directory, self.kind, first)
+        self._opened.append(tail)
+        return tail
+
+    def _go_on_from(self, tail: Tail) -> None:
+        """Let events go to the tail after one that has ended. Who comes twice finds the same file."""
+        spare = self._spare
+        if self._tail is not tail or not tail.ended:
+            return
+        if spare is not None and not spare.closed:
+            try:
+                spare.begin_at(tail.next_seq)
+            except OSError as error:
+                if is_the_users(error):
+                    raise
+                spare = None
+        self._tail = spare or self._open(tail.next_seq)
+        self._spare = None
+
+    # -- the writer's own thread -----------------------------------------------------------------------
+
+    def prepare(self) -> None:
+        """Open the next tail before it is needed, so that `append` need not. OSError where that fails."""
+        if self._spare is None and self._tail.rows and len(self._waiting()) <= _MOST_WAITING:
+            self._spare = self._open(None)
+        if self._tail.rows >= self._batch_rows and self._spare is not None:
+            self._end(self._tail)  # it was full before there was a spare one
+
+    def leave(self, directory: Path) -> None:
+        """Let events go to a new file in a directory, as the one here is gone or the disk fails it."""
+        self.directory = directory
+        self._spare = None
+        self._abandon_segment()
+        tail = self._tail
+        tail.end()
+        self._go_on_from(tail)
+
+    def is_there(self) -> bool:
+        """Return whether the file that events go to is still at its place."""
+        return self._tail.is_there()
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether ended tails wait, because the disk fails."""
+        return any(tail.first < self._tail.first for tail in self._opened)
+
+    def _waiting(self) -> list[Tail]:
+        """Return the ended tails, in order; let go of those that are of no use."""
+        current, spare = self._tail, self._spare
+        waiting: dict[int, Tail] = {}
+        for tail in list(self._opened):
+            if tail is spare or (tail is current and not self._finishing):
+                continue
+            is_next = tail.first not in waiting and (tail is current or tail.first < current.first)
+            if tail.ended and is_next:
+                waiting[tail.first] = tail
+            else:  # opened twice, or a spare one that is not needed any more
+                self._opened.remove(tail)
+                tail.close(remove=tail.path.suffix == ".spare")
+        return [waiting[first] for first in sorted(waiting)]
+
+    def emit(self) -> None:
+        """Move the rows of ended tails to Arrow: all copied, then synced once, then the tails removed.
+
+        OSError or an Arrow error where that fails; the next time begins with another segment.
+        """
+        waiting = self._waiting()
+        try:
+            for tail in waiting:
+                self._copy(tail)
+            if waiting and self._segment is not None:
+                self._segment.sync()
+        except BaseException:
+            self._abandon_segment()
+            raise
+        for tail in waiting:
+            self._opened.remove(tail)
+            tail.close(remove=True)
+
+    def _copy(self, tail: Tail) -> None:
+        from thermograd.store.log.segments import SegmentFile, compact, tail_rows
+
+        data = tail.content()
+        codec, start = codec_of_tail(data)
+        batch = tail_rows(codec, data, start, tail.first).batch
+        if self._segment is not None and not self._segment.is_there():
+            self._abandon_segment()
+        for begin in range(0, batch.num_rows, self._batch_rows):
+            part = (
+                batch if batch.num_rows <= self._batch_rows else compact(batch.slice(begin, self._batch_rows))
+            )
+            if self._segment is None:
+                first = tail.first + begin
+                self._segment = SegmentFile(self.directory, self.kind, first, self._run_id, self._writer)
+            self._segment.write(part)
+            if self._segment.is_full(_MAX_SEGMENT_ROWS, _MAX_SEGMENT_BYTES, _MAX_SEGMENT_AGE_S):
+                self._close_segment()
+
+    def _close_segment(self) -> None:
+        if self._segment is not None:
+            self._segment.close()
+            self._segment = None
+
+    def _abandon_segment(self) -> None:
+        if self._segment is not None:
+            self._segment.abandon()
+            self._segment = None
+
+    def sync(self) -> None:
+        """Bring the filling tail to the disk. OSError where that fails: its rows should go elsewhere."""
+        self._tail.sync()
+
+    def finish(self) -> None:
+        """Move all to Arrow and end the stream. OSError or an Arrow error where that fails."""
+        self._tail.end()
+        self._finishing, self._spare = True, None
+        self.emit()
+        self._close_segment()
+
+    def let_go(self) -> None:
+        """Close every file as it is. Never raises."""
+        self._abandon_segment()
+        for tail in self._opened:
+            tail.close(remove=False)
