@@ -97,7 +97,7 @@ class ProcessLock:
         """Give a sign of life, for those who cannot see the lock; without effect where it is not ours."""
         if self._handle is not None:
             beat = _Beat(boot_id(), time.monotonic_ns(), self._token, self._locked)
-            _write_beat(self._handle, json.dumps(beat._asdict()))
+            _write_beat(self._handle, json.dumps({"pid": os.getpid()} | beat._asdict()))  # the pid for people
 
     def is_there(self, handle: int | None = None) -> bool:
         """Return whether the file that we hold is still the one at its place."""

@@ -212,11 +212,11 @@ def test_the_agent_seals_complete_segments_while_the_run_goes_on(tmp_path, monke
 
     from thermograd.ingest.agent import agent
     from thermograd.store.files import sealed_segments
-    from thermograd.store.log import writer as log_module
+    from thermograd.store.log import tail_stream
     from thermograd.store.log.writer import EventWriter
     from thermograd.store.runs.catalogue import create_run
 
-    monkeypatch.setattr(log_module, "_MAX_SEGMENT_ROWS", 32)
+    monkeypatch.setattr(tail_stream, "_MAX_SEGMENT_ROWS", 32)
     monkeypatch.setattr(agent, "_SEAL_PERIOD_S", 0.05)
     run = create_run(tmp_path, "x")
     writer = EventWriter(run.path, run.run_id, "w", batch_rows=16)
