@@ -18,6 +18,7 @@ Strength = Literal["strong", "moderate", "weak", "null"]
 
 _FEWEST_BINS = 60
 _FEWEST_LOAD_READINGS = 10
+_BUSY_PCT = 50.0
 
 
 def holm(p_values: ArrayLike) -> Floats:
@@ -157,13 +158,28 @@ def _too_plain(values: Floats, name: str) -> list[str]:
 
 
 def is_idle(loads: Mapping[str, tuple[ArrayLike, ArrayLike]]) -> bool:
-    """Return whether none of a device's loads rose while it trained, given readings during and around it.
+    """Return whether a device did not do the training, given readings of its loads during and around it.
+
+    It did not if no load rose (see `is_unmoved`), but one that was used half the time or more is not idle,
+    whatever it did before and after.
+    """
+    return is_unmoved(loads) and not _is_busy(loads)
+
+
+def is_unmoved(loads: Mapping[str, tuple[ArrayLike, ArrayLike]]) -> bool:
+    """Return whether none of a device's loads rose while it trained.
 
     A rise is more than one pooled standard deviation and 5 % of the level. A load with under 10 readings
-    on either side is not known; with none known the device is not called idle.
+    on either side is not known; with none known the device did not fail to move.
     """
     rises = [rise for load in loads.values() if (rise := _rose(*load)) is not None]
     return bool(rises) and not any(rises)
+
+
+def _is_busy(loads: Mapping[str, tuple[ArrayLike, ArrayLike]]) -> bool:
+    used = np.asarray(loads["utilization_pct"][0] if "utilization_pct" in loads else [], dtype=np.float64)
+    used = used[np.isfinite(used)]
+    return bool(used.size) and float(np.median(used)) >= _BUSY_PCT
 
 
 def _rose(during: ArrayLike, outside: ArrayLike) -> bool | None:

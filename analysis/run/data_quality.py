@@ -4,7 +4,7 @@ import numpy as np
 import pyarrow as pa
 from thermograd.analysis.arrays import Times
 from thermograd.analysis.coupling.cross_correlation import naive_pearson
-from thermograd.analysis.coupling.verdict import is_idle
+from thermograd.analysis.coupling.verdict import is_idle, is_unmoved
 from thermograd.analysis.run.series import Device, RunSeries
 from thermograd.store.columns import signal
 from thermograd.store.runs.catalogue import list_runs
@@ -59,17 +59,19 @@ def _device_warnings(data: RunSeries, device: Device) -> list[str]:
 
 
 def _idle(data: RunSeries, device: Device) -> list[str]:
-    """Return the loads of a device that was idle (see `is_idle`), while training and around it."""
+    """Return the loads of a device that did not rise, while training and around it (see `is_idle`)."""
     loads = data.loads(device)
-    if not is_idle(loads):
+    if not is_unmoved(loads):
         return []
+    unknown = "as busy around the training, so whether it did it is not known"
+    what = "not doing the training" if is_idle(loads) else unknown
     parts = []
     for name, parts_of_run in loads.items():
         busy, rest = (part[np.isfinite(part)] for part in parts_of_run)
         if busy.size and rest.size:
             during, around = (f"{np.median(part):.3g} {signal(name).unit}" for part in (busy, rest))
             parts.append(f"{name} {during} while training, {around} before and after")
-    return [f"it was not doing the training: {'; '.join(parts)}."]
+    return [f"it was {what}: {'; '.join(parts)}."]
 
 
 _RESOLUTIONS_NS = ((10**9, "1 s"), (10**6, "1 ms"), (10**3, "1 µs"))

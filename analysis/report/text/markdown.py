@@ -87,7 +87,7 @@ def _energies(data: RunSeries) -> dict[str, str]:
         if energy.mean_per_step_j is not None:
             ends = [energy_text(end) for end in (energy.low_per_step_j, energy.high_per_step_j)]
             spread = f", middle 90 %: {ends[0]} to {ends[1]}" if energy.low_per_step_j is not None else ""
-            text += f", {energy_text(energy.mean_per_step_j)} a step (n = {data.step_time_ns.size:,}{spread})"
+            text += f", {energy_text(energy.mean_per_step_j)} a step (n = {energy.training_steps:,}{spread})"
         doubt = ", **no measurement**: power is a placeholder"
         texts[energy.device] = text + doubt * bool(energy_doubt(data, energy))
     return texts

@@ -4,15 +4,19 @@ The file says what was logged at which step, not when. Its times are estimated, 
 began and how long a step took, and the run says so; or it is refused.
 """
 
+import math
 import re
 from pathlib import Path
 from typing import Any
 
 from thermograd.ingest.importers.recording import Format, Head, Hints, Recording, of_no_use
 from thermograd.ingest.importers.steps.metric_names import EntryReader
-from thermograd.ingest.importers.text_files import LeftOutError, json_of
+from thermograd.ingest.importers.text_files import LeftOutError, json_of, whole_number
 from thermograd.ingest.importers.timezones import Moment, read_time
 from thermograd.store.errors import ImportFormatError
+
+_TOLERANCE = 0.02
+_ROUNDING = 5e-5  # of each logged loss, which has four decimals
 
 
 def _is_state(head: Head) -> bool:
@@ -52,16 +56,65 @@ def _clock(path: Path, history: list[Any], hints: Hints) -> tuple[Moment, float,
         )
     if hints.step_time_s is not None:
         return began, hints.step_time_s, _estimate(hints, hints.step_time_s, "as --step-time says")
-    for entry in reversed(history):
-        logged = entry if isinstance(entry, dict) else {}
-        runtime_s, step = logged.get("train_runtime"), logged.get("step")
-        if isinstance(runtime_s, int | float) and isinstance(step, int) and runtime_s > 0 and step > 0:
-            source = f"train_runtime, {runtime_s:g} s, over {step} steps"
-            return began, runtime_s / step, _estimate(hints, runtime_s / step, source)
-    raise ImportFormatError(
-        f"{path}: there is no train_runtime in it to estimate a step's time from (only the state saved "
-        "at the end of a training has one); give --step-time SECONDS"
+    return began, *_from_runtime(path, history, hints)
+
+
+def _from_runtime(path: Path, history: list[Any], hints: Hints) -> tuple[float, str]:
+    """Return what a step took by the file's train_runtime, where that is of all its steps."""
+    entries = [entry for entry in history if isinstance(entry, dict)]
+    summaries = [entry for entry in entries if _is_positive(entry.get("train_runtime"))]
+    if not summaries:
+        raise ImportFormatError(
+            f"{path}: there is no train_runtime in it to estimate a step's time from (only the state saved "
+            "at the end of a training has one); give --step-time SECONDS"
+        )
+    runtime_s, steps = summaries[-1]["train_runtime"], whole_number(summaries[-1].get("step"))
+    doubt = _doubt(entries, summaries, steps)
+    if doubt or not steps:
+        raise ImportFormatError(
+            f"{path}: its train_runtime of {runtime_s:g} s is that of the last session, which "
+            f"{doubt or 'has no step'}, so it does not tell what a step took; give --step-time SECONDS"
+        )
+    return runtime_s / steps, _estimate(
+        hints, runtime_s / steps, f"train_runtime, {runtime_s:g} s, over {steps} steps"
     )
+
+
+def _doubt(entries: list[dict[str, Any]], summaries: list[dict[str, Any]], steps: int | None) -> str:
+    """Return why a session's runtime may not be that of all steps; empty where it is.
+
+    The Trainer's train_loss is the sum of the losses of the session, over the number of all steps: where the
+    logged losses add up to more, they are of earlier sessions too.
+    """
+    if len(summaries) > 1:
+        return f"is not the only one ({len(summaries)} are in it)"
+    mean = summaries[0].get("train_loss")
+    logged, rounding = _logged_loss(entries)
+    if not isinstance(mean, int | float) or not steps or logged is None:
+        return "may not be the only one (no train_loss and losses from 0 show that)"
+    if not logged <= mean * steps * (1 + _TOLERANCE) + rounding:
+        sums = f"{mean * steps:.4g}, but the logged losses add up to {logged:.4g}"
+        return f"went on from a checkpoint (train_loss x steps is {sums})"
+    return ""
+
+
+def _logged_loss(entries: list[dict[str, Any]]) -> tuple[float | None, float]:
+    """Return the sum of the losses of all steps that were logged, and how much of it is rounding.
+
+    A logged loss is the mean of the steps since the one logged before.
+    """
+    total, covered = 0.0, 0
+    for entry in entries:
+        step, loss = whole_number(entry.get("step")), entry.get("loss")
+        if step is not None and isinstance(loss, int | float) and step > covered:
+            if loss < 0:
+                return None, 0.0  # sums of both signs show nothing
+            total, covered = total + loss * (step - covered), step
+    return (total, _ROUNDING * covered) if covered else (None, 0.0)
+
+
+def _is_positive(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < math.inf
 
 
 def _estimate(hints: Hints, step_time_s: float, source: str) -> str:

@@ -46,6 +46,30 @@ def test_run_without_events_says_nothing_of_clocks(tmp_path: Path) -> None:
     assert clock_lines(load_series(make_run(tmp_path, steps=0, with_samples=False))) == []
 
 
+@pytest.mark.parametrize(
+    ("used_pct", "is_called_idle"), [(90.0, False), (55.0, False), (30.0, True), (0.0, True)]
+)
+def test_a_device_that_is_used_all_the_time_is_not_called_idle(tmp_path, used_pct, is_called_idle):
+    """Its log may begin with the training and end in another one: it is said that nothing rose."""
+    rng = np.random.default_rng(3)
+    run = create_run(tmp_path, "load", {"devices": {"gpu": {}}})
+    writer = EventWriter(run.path, run.run_id, "writer", batch_rows=4096)
+    for k in range(320):
+        power = 100 + 10 * float(rng.normal())
+        writer.append("sample", k * 10**9, device="gpu", power_w=power, utilization_pct=used_pct)
+        if 60 <= k < 260:
+            writer.append("step", k * 10**9, step=k, grad_norm=float(np.exp(rng.normal())))
+    writer.close()
+    found = analyze_run(run).to_json()
+    barred = [reason for pair in found["pairs"] for reason in pair["reasons"] if "was idle" in reason]
+    assert bool(barred) == is_called_idle
+    assert any("was not doing the training" in text for text in found["warnings"]) == is_called_idle
+    assert (
+        any("as busy around the training, so whether it" in text for text in found["warnings"])
+        != is_called_idle
+    )
+
+
 @pytest.mark.parametrize("rise_w", [0.0, 8.0, 60.0])
 def test_the_warning_of_an_idle_device_and_the_gate_agree(tmp_path, rise_w):
     """One threshold: else a pair could be barred of which no warning speaks, or the other way round."""

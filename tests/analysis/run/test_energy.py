@@ -21,11 +21,13 @@ def _run(
     samples: Sequence[tuple[float, Mapping[str, Any]]],
     steps: Sequence[float] = (),
     step_time_s: float | None = 1.0,
+    numbers: Sequence[int] = (),
 ) -> Run:
     run = create_run(tmp_path, "energy", {"devices": {"gpu": {}}})
     writer = EventWriter(run.path, run.run_id, "writer")
-    for place, seconds in enumerate(steps, start=1):
-        writer.append("step", START_NS + round(seconds * _SECOND), step=place, step_time_s=step_time_s)
+    for place, seconds in enumerate(steps):
+        step = numbers[place] if numbers else place + 1
+        writer.append("step", START_NS + round(seconds * _SECOND), step=step, step_time_s=step_time_s)
     for seconds, readings in samples:
         writer.append("sample", START_NS + round(seconds * _SECOND), device="gpu", **readings)
     writer.close()
@@ -90,6 +92,39 @@ def test_middle_of_the_steps_is_told_from_twenty_steps_on(tmp_path: Path) -> Non
     assert many.high_per_step_j is not None
     assert many.mean_per_step_j is not None
     assert many.low_per_step_j < many.mean_per_step_j < many.high_per_step_j
+
+
+@pytest.mark.parametrize("every", [1, 10, 50])
+@pytest.mark.parametrize("column", ["power_w", "energy_j"])
+def test_an_entry_of_a_log_of_every_nth_step_is_n_steps(tmp_path: Path, every: int, column: str) -> None:
+    readings = [(2.0 * i, {column: 100.0 if column == "power_w" else 200.0 * i}) for i in range(310)]
+    numbers = range(every, 601, every)
+    run = _run(tmp_path, readings, steps=list(numbers), step_time_s=None, numbers=numbers)
+    energy = _energy(run)
+    assert energy.mean_per_step_j == pytest.approx(100.0)
+    assert energy.training_steps == energy.steps == 600 - every
+    (row,) = query(ENERGY_SQL.replace("{run_id}", run.run_id), [run]).to_pylist()
+    assert row["joules_per_step"] == pytest.approx(100.0)
+    if every < 50:
+        assert energy.low_per_step_j == pytest.approx(100.0) == energy.high_per_step_j
+
+
+def test_rows_of_one_step_and_steps_after_a_restart_are_counted_once_each(tmp_path: Path) -> None:
+    numbers = [1, 2, 2, 3, 4, 3, 4, 5]
+    readings = [(float(i), {"power_w": 100.0}) for i in range(12)]
+    run = _run(tmp_path, readings, steps=[2, 3, 3.5, 4, 5, 6, 7, 8], step_time_s=None, numbers=numbers)
+    assert _energy(run).mean_per_step_j == pytest.approx(100.0)
+    assert _energy(run).training_steps == 6
+    (row,) = query(ENERGY_SQL.replace("{run_id}", run.run_id), [run]).to_pylist()
+    assert row["joules_per_step"] == pytest.approx(100.0)
+
+
+def test_a_log_of_one_entry_has_no_energy_per_step(tmp_path: Path) -> None:
+    readings = [(float(i), {"power_w": 100.0}) for i in range(12)]
+    run = _run(tmp_path, readings, steps=[5], step_time_s=None, numbers=[600])
+    assert _energy(run).mean_per_step_j is None
+    (row,) = query(ENERGY_SQL.replace("{run_id}", run.run_id), [run]).to_pylist()
+    assert row["joules_per_step"] is None
 
 
 @pytest.mark.parametrize("steps", [(), (2.5, 3.7, 8.2)])

@@ -116,6 +116,68 @@ def test_show_and_the_report_warn_of_estimated_times(tmp_path: Path) -> None:
     assert "estimated: --started-at 2026-11-24T10:00:00Z plus 1 s a step" in page
 
 
+def _state(losses: list[float], every: int, *summaries: dict[str, Any]) -> str:
+    log: list[dict[str, Any]] = [{"step": every * n, "loss": loss} for n, loss in enumerate(losses, start=1)]
+    return json.dumps({"log_history": [*log, *summaries]})
+
+
+def _summary(step: int, **values: float) -> dict[str, Any]:
+    return {"step": step, "train_runtime": 20.0, "train_samples_per_second": 4.0} | values
+
+
+_LOSSES = [2.0 - n / 10 for n in range(1, 11)]
+
+
+@pytest.mark.parametrize("resumed_at", [100, 500, 800, 900])
+def test_the_runtime_of_a_resumed_training_is_not_that_of_all_its_steps(
+    tmp_path: Path, resumed_at: int
+) -> None:
+    """The Trainer divides the losses of the last session by the number of all steps."""
+    session = sum(100 * loss for n, loss in enumerate(_LOSSES) if 100 * n >= resumed_at)
+    text = _state(_LOSSES, 100, _summary(1000, train_loss=session / 1000))
+    path = written(tmp_path / "trainer_state.json", text)
+    message = refused(tmp_path, path, hints=START)
+    assert (
+        f"is that of the last session, which went on from a checkpoint (train_loss x steps is {session:.4g}"
+        in message
+    )
+    assert (
+        "the logged losses add up to 1450), so it does not tell what a step took; give --step-time" in message
+    )
+    rows = imported(tmp_path, path, hints=START._replace(step_time_s=0.2)).rows("step")
+    assert rows[1]["time_ns"] - rows[0]["time_ns"] == 20 * 10**9
+
+
+@pytest.mark.parametrize(
+    ("summaries", "reason"),
+    [
+        (
+            [_summary(500, train_loss=1.75), _summary(1000, train_loss=1.45)],
+            "is not the only one (2 are in it)",
+        ),
+        ([_summary(1000)], "may not be the only one (no train_loss and losses from 0 show that)"),
+        ([_summary(1000, train_loss=math.nan)], "went on from a checkpoint"),
+    ],
+)
+def test_a_runtime_that_may_be_of_a_part_is_refused(
+    tmp_path: Path, summaries: list[dict[str, Any]], reason: str
+) -> None:
+    path = written(tmp_path / "trainer_state.json", _state(_LOSSES, 100, *summaries))
+    assert reason in refused(tmp_path, path, hints=START)
+
+
+@pytest.mark.parametrize("steps", [1000, 1040])
+def test_the_runtime_of_one_session_is_that_of_all_its_steps(tmp_path: Path, steps: int) -> None:
+    """Steps after the last entry are in train_loss, but in no entry; losses are rounded to four decimals."""
+    mean = (sum(100 * loss for loss in _LOSSES) + (steps - 1000) * 0.9) / steps
+    text = _state([round(loss, 4) for loss in _LOSSES], 100, _summary(steps, train_loss=mean))
+    found = imported(tmp_path, written(tmp_path / "trainer_state.json", text), hints=START)
+    assert (
+        f"plus {20 / steps:.6g} s a step (train_runtime, 20 s, over {steps} steps)"
+        in found.result["timezone"]
+    )
+
+
 def test_a_step_time_can_be_given_for_a_checkpoints_state(tmp_path: Path) -> None:
     state = {"global_step": 2, "log_history": [{"step": 10, "loss": 1.0}, {"step": 20, "loss": math.nan}]}
     path = written(tmp_path / "trainer_state.json", json.dumps(state))
