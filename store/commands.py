@@ -1,13 +1,26 @@
 """The commands of the store: query runs show export verify seal."""
 
+import contextlib
+import functools
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
-from thermograd.store.console import PATH, answer, echo, echo_json, format_option, json_option, run_argument
+from thermograd.store.console import (
+    PATH,
+    answer,
+    echo,
+    echo_json,
+    format_option,
+    json_option,
+    run_argument,
+    write_out,
+)
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Generator
+
     from thermograd.store.runs.catalogue import Run
 
 
@@ -74,8 +87,14 @@ def show(run: "Run", as_json: bool) -> None:
 @click.argument("sql")
 @format_option("table", "csv", "json", "parquet", "arrow", default="table", show_default=True)
 @click.option("-o", "--output", type=PATH, help="Write to a file instead of stdout.")
-@click.option("--timeout", "timeout_s", type=click.FloatRange(0.01), help="Stop after this many seconds.")
-@click.option("--untrusted", is_flag=True, help="Answer in a child process with limits: SQL from others.")
+@click.option("--timeout", "timeout_s", type=click.FloatRange(0.01), help="End after this many seconds.")
+@click.option(
+    "--memory",
+    "memory_gb",
+    type=click.FloatRange(0.4),
+    help="GB that the query may take; default 1 with --timeout or --untrusted, else no limit.",
+)
+@click.option("--untrusted", is_flag=True, help="For SQL from others: limits of time, memory and the answer.")
 @json_option
 @click.pass_obj
 def query(
@@ -84,6 +103,7 @@ def query(
     output_format: str,
     output: Path | None,
     timeout_s: float | None,
+    memory_gb: float | None,
     untrusted: bool,
     as_json: bool,
 ) -> None:
@@ -91,32 +111,55 @@ def query(
 
     Example: thermograd query "SELECT run_id, count(*), max(grad_norm) FROM steps GROUP BY ALL"
     """
-    from thermograd.store.query.interrupt import ended_after, ended_by_ctrl_c
+    from dataclasses import replace
 
-    with ended_by_ctrl_c():
-        from thermograd.store.query.result_formats import encoded_table, write_result
+    from thermograd.store.query.interrupt import ended_after, ending_as_a_shell_expects
+    from thermograd.store.query.sandbox import FOR_STRANGERS, Limits, answer as answer_sql
 
-        if untrusted:
-            from thermograd.store.query.sandbox import query_untrusted
-
-            table = query_untrusted(sql, runs, timeout_s or 10.0)
-        else:
-            from thermograd.store.query.connection import query as run_query
-
-            with ended_after(timeout_s):
-                table = run_query(sql, runs, timeout_s)
-        output_format = "json" if as_json else output_format
-        data = encoded_table(table, output_format)
-        if output is None:
-            write_result(data, output_format)
+    limits = FOR_STRANGERS if untrusted else Limits(memory_gb=None if timeout_s is None else 1.0)
+    limits = replace(limits, timeout_s=timeout_s or limits.timeout_s, memory_gb=memory_gb or limits.memory_gb)
+    output_format = "json" if as_json else output_format
+    ask = functools.partial(answer_sql, sql, runs, output_format, limits)
+    with ending_as_a_shell_expects():
+        if output is not None:
+            _save_answer(ask, output)
             return
-    try:
-        write_result(data, output_format, output)
-    except KeyboardInterrupt:  # what was half written is gone: now end as above
-        import signal
+        with ended_after(limits.timeout_s):  # also where nobody reads what is printed
+            _print_answer(ask, output_format)
 
-        with ended_by_ctrl_c():
-            signal.raise_signal(signal.SIGINT)
+
+def _print_answer(ask: "Callable[..., Generator[bytes]]", output_format: str) -> None:
+    from codecs import getincrementaldecoder
+
+    from thermograd.store.errors import QueryError
+    from thermograd.store.text import printable_lines
+
+    is_terminal = sys.stdout.isatty()
+    if is_terminal and output_format in ("parquet", "arrow"):
+        raise QueryError(f"{output_format} is binary; give a file with -o")
+    decode = getincrementaldecoder("utf-8")("replace").decode
+    with contextlib.closing(ask()) as parts:
+        for part in parts:
+            write_out(printable_lines(decode(part)).encode() if is_terminal else part)
+
+
+def _save_answer(ask: "Callable[..., Generator[bytes]]", output: Path, checked: bool = False) -> None:
+    """Write an answer to a file, whole or not at all; begin again where it breaks off at a damaged file."""
+    from thermograd.store.errors import DamagedError, QueryError, os_errors_as
+    from thermograd.store.files import whole_file
+
+    try:
+        with (
+            os_errors_as(QueryError, f"cannot write {output}"),
+            whole_file(output) as file,
+            contextlib.closing(ask(checked=checked)) as parts,
+        ):
+            for part in parts:
+                file.write(part)
+    except DamagedError:
+        if checked:
+            raise
+        _save_answer(ask, output, checked=True)
 
 
 @click.command()

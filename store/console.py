@@ -5,11 +5,17 @@ imported when it is called.
 """
 
 import functools
+import os
+import select
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import click
+
+_WRITTEN_AT_ONCE = 1 << 20
+_LONGEST_ERROR = 2000  # characters
 
 PATH = click.Path(path_type=Path)
 
@@ -30,19 +36,23 @@ class Group(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         """Run a command as click does."""
         from thermograd.store.errors import ThermogradError
-        from thermograd.store.text import printable_lines
+        from thermograd.store.text import printable_lines, shortened
 
         try:
             return super().invoke(ctx)
         except ThermogradError as error:
-            raise click.ClickException(printable_lines(str(error))) from error
+            text = printable_lines(shortened(str(error), _LONGEST_ERROR))
+            raise click.ClickException(text) from error
 
 
 def echo(text: object, err: bool = False) -> None:
     """Print text that may hold what strangers wrote."""
     from thermograd.store.text import printable_lines
 
-    click.echo(printable_lines(str(text)), err=err)
+    if err:
+        click.echo(printable_lines(str(text)), err=True)
+    else:
+        write_out(_encoded(printable_lines(str(text))))
 
 
 def echo_json(value: Any) -> None:
@@ -51,7 +61,36 @@ def echo_json(value: Any) -> None:
 
     from thermograd.store.text import without_nan
 
-    click.echo(json.dumps(without_nan(value), indent=2, default=str, allow_nan=False))
+    write_out(_encoded(json.dumps(without_nan(value), indent=2, default=str, allow_nan=False)))
+
+
+def _encoded(text: str) -> bytes:
+    """Return a text and a line's end as Python's own stdout writes them."""
+    lines = f"{text}\n".replace("\n", os.linesep)
+    return lines.encode(sys.stdout.encoding or "utf-8", sys.stdout.errors or "strict")
+
+
+def write_out(data: bytes) -> None:
+    """Write all of the bytes to stdout, however few it takes at once.
+
+    Raises ThermogradError where it takes no more, and BrokenPipeError, which click ends quietly, where
+    nobody reads it.
+    """
+    from thermograd.store.errors import ThermogradError
+
+    sys.stdout.flush()
+    stream = getattr(sys.stdout.buffer, "raw", sys.stdout.buffer)
+    rest = memoryview(data)
+    try:
+        while rest:
+            taken = stream.write(rest[:_WRITTEN_AT_ONCE])
+            if taken is None:  # a pipe that somebody else has set not to wait
+                select.select([], [stream], [])
+            rest = rest[taken or 0 :]
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise ThermogradError(f"cannot write to standard output: {error.strerror or error}") from error
 
 
 def answer(result: Any, as_json: bool, text: Callable[[Any], str]) -> None:

@@ -24,6 +24,14 @@ class QueryError(ThermogradError):
     """SQL that DuckDB or the sandbox refuses."""
 
 
+class TooLargeError(QueryError):
+    """An answer that was cut where it grew larger than it may be."""
+
+
+class DamagedError(QueryError):
+    """An answer that broke off at a damaged file; asked again, it can begin without what is damaged."""
+
+
 class NotEnoughDataError(ThermogradError):
     """A run that holds too little for what was asked of it."""
 

@@ -21,8 +21,9 @@ def printable(text: object, longest: int = _LONGEST) -> str:
     >>> printable("GPU\n\x1b[31m0")
     'GPU \ufffd[31m0'
     """
-    shown = _without_controls(str(text))
-    return shown if len(shown) <= longest else shown[: longest - 1] + "…"
+    text = str(text)
+    shown = _without_controls(text[:longest])
+    return shown if len(text) <= longest else shown[:-1] + "…"
 
 
 def printable_lines(text: str) -> str:
@@ -34,6 +35,20 @@ def printable_lines(text: str) -> str:
     'name \ufffd2J \nnext'
     """
     return text if text.isprintable() else "\n".join(map(_without_controls, text.split("\n")))
+
+
+def shortened(text: str, longest: int = 600) -> str:
+    """Return text without its middle where it is longer than so many characters, and say so.
+
+    Examples
+    --------
+    >>> shortened("a" * 100 + "z" * 100, 80)
+    'aaaaaaaaaaaaaaaaaaaaaaaaaa ... (148 characters left out) ... zzzzzzzzzzzzzzzzzzzzzzzzzz'
+    """
+    if len(text) <= longest:
+        return text
+    half = longest // 3
+    return f"{text[:half]} ... ({len(text) - 2 * half:,} characters left out) ... {text[-half:]}"
 
 
 def slug(text: str, longest: int = 40, otherwise: str = "run") -> str:

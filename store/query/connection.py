@@ -8,7 +8,7 @@ where the query lets them be), live ones a snapshot taken when the connection wa
 import contextlib
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,14 +16,16 @@ import duckdb
 import pyarrow as pa
 import pyarrow.dataset as ds
 from pyarrow.fs import LocalFileSystem
-from thermograd.store.errors import QueryError
+from thermograd.store.errors import DamagedError, QueryError, TooLargeError
 from thermograd.store.events import KINDS, arrow_schema
 from thermograd.store.files import sealed_segments
 from thermograd.store.log.reader import snapshot, tell
 from thermograd.store.log.segments import read_sealed
 from thermograd.store.query.interrupt import acting_after, too_late
+from thermograd.store.query.result_formats import rendered
 from thermograd.store.query.views import ALIGNED, ALIGNED_VIEW, AROUND, efficiency_view, runs_view
 from thermograd.store.runs.catalogue import Run, default_runs_dir, list_runs
+from thermograd.store.text import shortened
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -32,6 +34,9 @@ if TYPE_CHECKING:
 _EXPLAIN = re.compile(r"\s*EXPLAIN\b\s*(ANALY[SZ]E\b)?", re.IGNORECASE)
 _OPTIONS = re.compile(r"\A\s*\([^()]*\)")
 _MOST_THREADS = 8  # of a query whose memory is limited
+_BATCH_ROWS = 2048  # what DuckDB works in; of 10,000 columns they take 160 MB
+_HELD_BACK_BYTES = 8 << 20
+NO_MEMORY = "the query needs more memory than it may have (--memory)"
 
 
 def connect(
@@ -98,7 +103,10 @@ def query(
     timeout_s: float | None = None,
     memory_limit: str | None = None,
 ) -> pa.Table:
-    """Answer one SELECT or EXPLAIN over the views of `connect`.
+    """Answer one SELECT or EXPLAIN over the views of `connect`, in this process.
+
+    `timeout_s` is heeded between two pieces of DuckDB's work, not while it plans and not inside one call of
+    a function; `thermograd.store.query.answer` ends at its time wherever it is, in bounded memory.
 
     Raises
     ------
@@ -107,34 +115,117 @@ def query(
     """
     listed = _listed(runs)
     with contextlib.closing(_connect(listed, memory_limit, {})) as connection:
-        _check_statement(connection, sql)
         try:
-            return _answer(connection, sql, timeout_s)
+            return _table(connection, sql, timeout_s)
         except _StreamError as error:
             damaged = _damaged(listed)
             if not damaged:
                 raise QueryError(str(error)) from error
     with contextlib.closing(_connect(listed, memory_limit, damaged)) as connection:
-        return _answer(connection, sql, timeout_s)
+        return _table(connection, sql, timeout_s)
+
+
+def stream(
+    sql: str,
+    runs: Path,
+    output_format: str,
+    memory_limit: str | None = None,
+    most: tuple[int | None, int | None] = (None, None),
+    checked: bool = False,
+) -> Iterator[bytes]:
+    """Yield the answer of one SELECT or EXPLAIN in a format of ``query --format``, part by part.
+
+    The first parts are held back: where reading meets a damaged file by then, the answer begins again
+    without what is damaged. `most`: rows and values (those inside lists and structs count) that are
+    given. `checked`: look for damaged files first.
+
+    Raises
+    ------
+    DamagedError
+        If a damaged file was met later than that.
+    QueryError
+        As `query` does, and where the answer is larger than `most`.
+    """
+    listed = _listed(runs)
+    damaged = _damaged(listed) if checked else {}
+    given = False
+    try:
+        with contextlib.closing(_connect(listed, memory_limit, damaged)) as connection:
+            for part in _held_back(_parts(connection, sql, output_format, most)):
+                given = True
+                yield part
+            return
+    except _StreamError as error:
+        damaged = {} if checked else _damaged(listed)
+        if not damaged:
+            raise QueryError(str(error)) from error
+        if given:
+            raise DamagedError(
+                f"the answer broke off at a damaged file; with -o it begins again without that: {error}"
+            ) from error
+    with contextlib.closing(_connect(listed, memory_limit, damaged)) as connection:
+        yield from _parts(connection, sql, output_format, most)
+
+
+def _held_back(parts: Iterator[bytes]) -> Iterator[bytes]:
+    held: list[bytes] = []
+    size = 0
+    try:
+        while size <= _HELD_BACK_BYTES and (part := next(parts, None)) is not None:
+            held.append(part)
+            size += len(part)
+    except TooLargeError:
+        yield from held
+        raise
+    yield from held
+    yield from parts
 
 
 class _StreamError(QueryError):
     """The data could not be read: a file may be damaged."""
 
 
-def _answer(connection: "DuckDBPyConnection", sql: str, timeout_s: float | None) -> pa.Table:
-    with acting_after(timeout_s, connection.interrupt):
+def _table(connection: "DuckDBPyConnection", sql: str, timeout_s: float | None) -> pa.Table:
+    with acting_after(timeout_s, connection.interrupt), _errors_of(connection, sql, timeout_s):
+        _check_statement(connection, sql)
+        return connection.sql(sql).to_arrow_table()
+
+
+def _parts(
+    connection: "DuckDBPyConnection", sql: str, output_format: str, most: tuple[int | None, int | None]
+) -> Iterator[bytes]:
+    with _errors_of(connection, sql):
+        _check_statement(connection, sql)
+        reader = connection.sql(sql).to_arrow_reader(_BATCH_ROWS)
         try:
-            return connection.sql(sql).to_arrow_table()
-        except duckdb.InterruptException as error:
-            raise QueryError(too_late(timeout_s or 0.0)) from error
-        except duckdb.Error as error:
-            kind = _StreamError if "stream" in str(error) else QueryError
-            raise kind(_with_position(connection, sql, error)) from error
-        except RuntimeError as error:  # what DuckDB's client makes of Ctrl-C
-            if "interrupted" in str(error):
-                raise KeyboardInterrupt from error
-            raise
+            yield from rendered(reader, output_format, *most)
+        finally:
+            connection.interrupt()  # else DuckDB computes to its end, and keeps, what is not read any more
+
+
+@contextlib.contextmanager
+def _errors_of(connection: "DuckDBPyConnection", sql: str, timeout_s: float | None = None) -> Iterator[None]:
+    """Raise what goes wrong with a query as an error of ours."""
+    try:
+        yield
+    except duckdb.InterruptException as error:
+        raise QueryError(too_late(timeout_s or 0.0)) from error
+    except MemoryError as error:  # pyarrow's own, too
+        raise QueryError(NO_MEMORY) from error
+    except (duckdb.Error, pa.ArrowException, OSError) as error:  # the last two: while the answer is read
+        raise _refusal(error, _with_position(connection, sql, error)) from error
+    except RecursionError as error:
+        raise QueryError("the answer holds values that are nested too deeply to be written") from error
+    except RuntimeError as error:  # what DuckDB's client makes of Ctrl-C
+        if "interrupted" in str(error):
+            raise KeyboardInterrupt from error
+        raise
+
+
+def _refusal(error: Exception, message: str) -> QueryError:
+    if "Out of Memory Error" in message or isinstance(error, duckdb.OutOfMemoryException):
+        return QueryError(NO_MEMORY)  # DuckDB's advice is to change settings, which are locked
+    return (_StreamError if "stream" in message else QueryError)(shortened(message))
 
 
 def _damaged(runs: list[Run]) -> dict[Path, int]:
@@ -149,7 +240,7 @@ def _damaged(runs: list[Run]) -> dict[Path, int]:
     return found
 
 
-def _with_position(connection: "DuckDBPyConnection", sql: str, error: duckdb.Error) -> str:
+def _with_position(connection: "DuckDBPyConnection", sql: str, error: Exception) -> str:
     """Return DuckDB's message with the place in the query, which only `execute` gives."""
     if isinstance(error, duckdb.BinderException | duckdb.CatalogException):
         try:
@@ -160,10 +251,7 @@ def _with_position(connection: "DuckDBPyConnection", sql: str, error: duckdb.Err
 
 
 def _check_statement(connection: "DuckDBPyConnection", sql: str) -> None:
-    try:
-        statements = connection.extract_statements(sql)
-    except duckdb.Error as error:
-        raise QueryError(str(error)) from error
+    statements = connection.extract_statements(sql)
     types = [statement.type.name for statement in statements]
     if len(types) != 1 or types[0] not in ("SELECT", "EXPLAIN"):
         given = ", ".join(types) or "nothing"

@@ -12,6 +12,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 
+INTERRUPTED = (-signal.SIGINT, 0xC000013A)  # exit codes of a process that Ctrl-C ended: POSIX, Windows
 _PR_SET_PDEATHSIG = 1
 _GRACE_S = 0.5  # for DuckDB's own interrupt, which gives the better end
 
@@ -65,10 +66,31 @@ def _end(timeout_s: float) -> None:
 
 
 def end_with_parent(parent: int) -> None:
-    """See to it that this process does not outlive its parent, however that one ends (Linux; else no-op)."""
+    """See to it that this process does not outlive its parent, however that one ends.
+
+    Linux ends it; elsewhere it waits for the end of its input, which the parent holds open.
+    """
     if sys.platform == "linux":
         import ctypes
 
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
         if os.getppid() != parent:
             os._exit(1)
+    else:
+        threading.Thread(target=_end_with_input, daemon=True).start()
+
+
+def _end_with_input() -> None:
+    sys.stdin.buffer.read()
+    os._exit(1)
+
+
+@contextlib.contextmanager
+def ending_as_a_shell_expects() -> Iterator[None]:
+    """Let Ctrl-C, when the block has put away what it had begun, end the process as the system would."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        with ended_by_ctrl_c():
+            signal.raise_signal(signal.SIGINT)
+        raise

@@ -1,110 +1,174 @@
-"""SQL from strangers: answered in a child process that can neither write nor take the machine.
+"""SQL answered in a child process, which can neither write nor take the machine, and ends when it should.
 
 Every view is registered Arrow data and DuckDB's own access to files is off (see `store.query`). That is
-a courtesy, not a wall: DuckDB's `memory_limit` does not bound one string function, and not every function
-heeds an interrupt. The wall is the operating system: address space, processor time and file size of the
-child are limited, and the parent kills it when its time is up. What this does not cover: a flaw in DuckDB
-itself, and the network, which the child could reach if DuckDB had a way.
+a courtesy, not a wall: DuckDB's `memory_limit` does not bound one string function, it heeds no interrupt
+while it plans and inside one call of a function, and what an answer becomes as text is not its work at all.
+The wall is the operating system: memory, processor time and file size of the child are limited. It plans,
+computes and writes out the answer; the parent holds one part of it at a time, counts, and kills the child
+when its time is up. What this does not cover: a flaw in DuckDB itself, and the network, which the child
+could reach if DuckDB had a way.
 """
 
+import contextlib
 import json
 import os
 import subprocess
 import sys
+import threading
+from collections.abc import Generator, Iterator
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
-import pyarrow as pa
-import pyarrow.ipc
-from thermograd.store.errors import QueryError
-from thermograd.store.query.interrupt import end_with_parent, ended_by_ctrl_c, too_late
-from thermograd.store.query.result_formats import as_stream
+from thermograd.store.errors import DamagedError, QueryError, TooLargeError, os_errors_as
+from thermograd.store.query.interrupt import INTERRUPTED, acting_after, too_late
+from thermograd.store.query.parts import NOTE, PART, WHOLE, read_part
 
-_ADDRESS_SPACE_BYTES = 3 << 30
-_MEMORY_LIMIT = "1GB"
-_MOST_RESULT_BYTES = 256 << 20
-_FEW_THREADS = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}  # many take the address space
-_START_S = 10.0  # starting the child and opening the runs is not the query's time
+_ENVIRONMENT = {
+    "ARROW_DEFAULT_MEMORY_POOL": "system",  # the others take a gigabyte of it beforehand
+    "OPENBLAS_NUM_THREADS": "1",
+}
+_MOST_THREADS = 8
+_LIMITED = {"OMP_NUM_THREADS": str(min(os.cpu_count() or 1, _MOST_THREADS))}  # of Arrow's: stacks are memory
 
 
-def query_untrusted(sql: str, runs: Path, timeout_s: float = 10.0) -> pa.Table:
-    """Answer one SELECT or EXPLAIN from somebody who is not trusted, in so much time and processor time.
+@dataclass(frozen=True)
+class Limits:
+    """What a query may take; None: as much as there is.
 
-    Raises QueryError as `thermograd.store.query.connection.query` does, and where a limit was hit, the
-    result is larger than 256 MB, or the platform has no resource limits.
+    Attributes
+    ----------
+    timeout_s
+        From the beginning of `answer` until its last part is taken.
+    memory_gb
+        Of the child process; the parent has one part of the answer.
+    answer_bytes
+        Of the answer in its format.
+    rows, values
+        Of the answer; those inside lists and structs count, a long one as one per eight bytes.
+    strict
+        Refuse to answer where the platform cannot limit a process.
     """
-    request = json.dumps({"sql": sql, "runs": str(runs), "timeout_s": timeout_s, "parent": os.getpid()})
-    command = [sys.executable, "-P", "-m", "thermograd.store.query.sandbox"]
-    with subprocess.Popen(
-        command,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        env=os.environ | _FEW_THREADS,
-    ) as child:
+
+    timeout_s: float | None = None
+    memory_gb: float | None = None
+    answer_bytes: int | None = None
+    rows: int | None = None
+    values: int | None = None
+    strict: bool = False
+
+
+FOR_STRANGERS = Limits(10.0, 1.0, 256 << 20, 10_000_000, 50_000_000, strict=True)
+
+
+def answer(
+    sql: str,
+    runs: Path | str,
+    output_format: str = "json",
+    limits: Limits = FOR_STRANGERS,
+    checked: bool = False,
+) -> Generator[bytes]:
+    """Yield the answer of one SELECT or EXPLAIN as bytes, in parts of at most a megabyte.
+
+    Parameters
+    ----------
+    sql
+        The query, over the views of `connect`.
+    runs
+        The directory of runs.
+    output_format
+        ``table``, ``csv``, ``json``, ``parquet`` or ``arrow``.
+    limits
+        What it may take.
+    checked
+        Look for damaged files first, and leave out what is damaged.
+
+    Raises
+    ------
+    QueryError
+        If DuckDB refuses the query, or it hits a limit: what came until then is not the whole answer.
+        DamagedError where the same call with `checked` gives it.
+    """
+    request = {"sql": sql, "runs": str(runs), "format": output_format, "checked": checked} | asdict(limits)
+    late = threading.Event()
+    given = 0
+    with _child(request) as child, acting_after(limits.timeout_s, _end, child, late):
+        _send(child, request)
+        for part in _parts(child, late, limits.timeout_s):
+            given += len(part)
+            if limits.answer_bytes is not None and given > limits.answer_bytes:
+                yield part[: len(part) - (given - limits.answer_bytes)]
+                raise TooLargeError(f"the answer was cut after {limits.answer_bytes:,} bytes; add a LIMIT")
+            yield part
+
+
+@contextlib.contextmanager
+def _child(request: dict[str, Any]) -> Iterator["subprocess.Popen[bytes]"]:
+    command = [sys.executable, "-P", "-m", "thermograd.store.query.child"]
+    own = _ENVIRONMENT | (_LIMITED if request["memory_gb"] is not None else {})
+    pipes: dict[str, Any] = {
+        "stdin": subprocess.PIPE,
+        "stdout": subprocess.PIPE,
+        "stderr": subprocess.DEVNULL,
+    }
+    with os_errors_as(QueryError, "cannot start a process for the query"):
+        process = subprocess.Popen(command, env=os.environ | own, **pipes)
+    with process as child:
         try:
-            output, errors = child.communicate(request.encode(), timeout=timeout_s + _START_S)
-        except subprocess.TimeoutExpired:
+            yield child
+        finally:  # also Ctrl-C, and a reader that wants no more: the child must not go on alone
             child.kill()
-            raise QueryError(too_late(timeout_s)) from None
-        except BaseException:  # Ctrl-C in a program of ours: the child must not go on alone
-            child.kill()
-            raise
-    if child.returncode != 0:
-        raise QueryError(_reason(errors, child.returncode))
-    with pa.ipc.open_stream(output) as reader:
-        return reader.read_all()
 
 
-def _reason(errors: bytes, code: int) -> str:
-    """Return what the child said, or what ended it."""
-    try:
-        return str(json.loads(errors.decode().splitlines()[-1])["error"])
-    except (ValueError, IndexError, KeyError, TypeError):
-        return f"the query was ended by its limits of memory or processor time (exit code {code})"
+def _end(child: "subprocess.Popen[bytes]", late: threading.Event) -> None:
+    late.set()
+    child.kill()
 
 
-def _limit(timeout_s: float) -> None:
-    try:
-        import resource
-    except ImportError:
-        raise QueryError("--untrusted needs resource limits, which this platform does not have") from None
-    seconds = max(1, round(timeout_s + _START_S))
-    for what, most in (
-        (resource.RLIMIT_AS, _ADDRESS_SPACE_BYTES),
-        (resource.RLIMIT_CPU, seconds),
-        (resource.RLIMIT_FSIZE, 0),
-        (resource.RLIMIT_CORE, 0),
-    ):
-        resource.setrlimit(what, (most, most))
+def _send(child: "subprocess.Popen[bytes]", request: dict[str, Any]) -> None:
+    """Hand over the request; the pipe stays open, and its end tells the child that we are gone."""
+    with contextlib.suppress(BrokenPipeError):  # it has ended: what it says, or how, is told by `_parts`
+        _pipe(child.stdin).write((json.dumps(request | {"parent": os.getpid()}) + "\n").encode())
+        _pipe(child.stdin).flush()
 
 
-def _answer(request: dict[str, Any]) -> bytes:
-    end_with_parent(request["parent"])
-    from thermograd.store.query.connection import query
+def _parts(
+    child: "subprocess.Popen[bytes]", late: threading.Event, timeout_s: float | None
+) -> Iterator[bytes]:
+    while (part := read_part(_pipe(child.stdout))) is not None:
+        if late.is_set():
+            break
+        kind, content = part
+        if kind == PART:
+            yield content
+        elif kind == NOTE:
+            _note(content.decode())
+        elif kind == WHOLE:
+            return
+        else:
+            raise _error(content)
+    code = child.wait()
+    if late.is_set():
+        raise QueryError(too_late(timeout_s or 0.0))
+    if code in INTERRUPTED:  # Ctrl-C reaches both of us, and the child may be first
+        raise KeyboardInterrupt
+    raise QueryError(
+        f"the query took its process down (exit code {code}): it is nested too deeply, or needs more memory "
+        f"than it may have (--memory)"
+    )
 
-    _limit(request["timeout_s"])
-    table = query(request["sql"], Path(request["runs"]), request["timeout_s"], _MEMORY_LIMIT)
-    if table.nbytes > _MOST_RESULT_BYTES:
-        raise QueryError(
-            f"the result has {table.nbytes >> 20} MB; at most {_MOST_RESULT_BYTES >> 20} MB are given"
-        )
-    return as_stream(table)
+
+def _pipe(pipe: IO[bytes] | None) -> IO[bytes]:
+    assert pipe is not None
+    return pipe
 
 
-def main() -> None:
-    """Serve one query: request on stdin, Arrow stream on stdout, or an error as JSON on stderr."""
-    try:
-        with ended_by_ctrl_c():
-            answer = _answer(json.loads(sys.stdin.read()))
-    except (QueryError, MemoryError) as error:
-        lacking = "the query needs more memory than it may have"
-        reason = str(error) if isinstance(error, QueryError) else lacking
-        sys.stderr.write(json.dumps({"error": reason}) + "\n")
-        sys.exit(3)
-    sys.stdout.buffer.write(answer)
-    sys.stdout.buffer.flush()
+def _note(text: str) -> None:
+    import logging
+
+    logging.getLogger("thermograd").warning("%s", text)
 
 
-if __name__ == "__main__":
-    main()
+def _error(content: bytes) -> QueryError:
+    said = json.loads(content)
+    return (DamagedError if said["damaged"] else QueryError)(str(said["error"]))

@@ -10,12 +10,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from thermograd.store.errors import QueryError
-from thermograd.store.query.result_formats import encoded_table
+from thermograd.store.query.result_formats import rendered
+
+
+def encoded(reader, output_format):
+    return b"".join(rendered(reader, output_format))
 
 
 def answer(sql, output_format):
     with duckdb.connect() as connection:
-        return encoded_table(connection.sql(sql).to_arrow_table(), output_format)
+        return encoded(connection.sql(sql).to_arrow_reader(2048), output_format)
 
 
 def test_equal_column_names_are_told_apart_alike_in_every_format():
@@ -71,7 +75,7 @@ def test_every_type_is_written_or_refused_in_one_sentence(output_format):
             pytest.raises(QueryError, match=f"column '{name}' has values") if name in refused else NOTHING
         )
         with expected:
-            assert encoded_table(table.select([name]), output_format)
+            assert encoded(table.select([name]).to_reader(), output_format)
 
 
 def test_a_cell_on_the_terminal_has_an_end_and_no_escape_and_files_have_all_of_it():
