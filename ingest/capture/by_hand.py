@@ -96,10 +96,10 @@ def _entries(parameters: Sequence[Tensor]) -> Tensor:
 
 
 def _few(gradient: Tensor) -> Tensor:
-    while gradient.dim() > 1:
-        gradient = gradient[gradient.shape[0] // 2]
+    while gradient.dim() > 1 and not gradient.is_contiguous():
+        gradient = gradient[gradient.shape[0] // 2]  # a view: nothing is copied
     flat = gradient.reshape(-1)
-    return flat[:: max(1, len(flat) // _MOST_ENTRIES)][:_MOST_ENTRIES]
+    return flat[:: len(flat) // _MOST_ENTRIES | 1][:_MOST_ENTRIES]  # an odd stride: not always one column
 
 
 class Comparison(NamedTuple):

@@ -230,6 +230,7 @@ class StepTap:
         """Begin to put a step together; an optimizer inside another belongs to that one."""
         if not self._counts(optimizer):
             return
+        self._meet()
         under_way = self._under_way.parts
         while any(part.optimizer() is optimizer for part in under_way):
             under_way.pop()  # its last step raised

@@ -2,6 +2,7 @@
 
 import weakref
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import Any
 
 from thermograd.ingest.capture import hooks
@@ -44,11 +45,12 @@ class Watched:
             if not members:
                 raise TypeError(f"{type(wrapper).__name__} is no optimizer: it has no step()")
             self._calls.append(_Watch(wrapper, members, together))
-            if members == [wrapper] and not is_hooked(wrapper):
-                self._own.add(wrapper)
             if not is_hooked(wrapper):
-                self._wrappers.add(wrapper)
-                hooks.hook_wrapper(wrapper)
+                with suppress(
+                    TypeError
+                ):  # of an object that takes no weak reference only what is inside is seen
+                    (self._own if members[0] is wrapper else self._wrappers).add(wrapper)
+                    hooks.hook_wrapper(wrapper)
             found += members
         together.update(found)
         self._counted.update(found)

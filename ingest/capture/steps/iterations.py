@@ -104,7 +104,7 @@ class Iterations:
     def _is_awaited(self, state: State) -> bool:
         """Whether an optimizer may be the next that steps in this iteration, as far as is known."""
         assert self._open is not None
-        if state.ids <= self._open.ids or not self.may_step(state):
+        if not self.may_step(state):
             return False
         if state.steps >= _KNOWN_AFTER and not any(p.state in state.partners for p in self._open.parts):
             return False
@@ -119,7 +119,9 @@ class Iterations:
             optimizer = state.optimizer()
             if optimizer is None or optimizer in iteration or not self._watched.counts(optimizer):
                 continue
-            if self._is_watched_with(optimizer) or self._is_awaited(state):
+            if not state.ids <= iteration.ids and (
+                self._is_watched_with(optimizer) or self._is_awaited(state)
+            ):
                 return
         self.close()
 
@@ -128,7 +130,7 @@ class Iterations:
         iteration = self._open
         if iteration is None:
             return
-        waits = (s.optimizer() for s in self._optimizers.all())
+        waits = (s.optimizer() for s in self._optimizers.all() if not s.ids <= iteration.ids)
         if not any(o is not None and o not in iteration and self._is_watched_with(o) for o in waits):
             self.close()
 

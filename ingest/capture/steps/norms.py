@@ -76,8 +76,10 @@ class StepNorms:
         if clipped.is_exact:
             return True
         extra = set().union(*(clip.ids for clip in clipped.clips)) - state.ids
+        users = set.intersection(*(clip.used_by for clip in clipped.clips))
         for other in self._optimizers.all():
-            if self._watched.counts(other.optimizer()) and other.shares_pass(state.passes):
+            goes_with = other.shares_pass(state.passes) or id(other.optimizer()) in users
+            if goes_with and self._watched.counts(other.optimizer()):
                 extra -= other.ids
         held = (p for clip in clipped.clips for p in clip.parameters if id(p) in extra)
         return all(p.grad is None for p in held)

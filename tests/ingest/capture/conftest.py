@@ -25,3 +25,14 @@ def tapped():
 @pytest.fixture
 def rows(tapped):
     return tapped[1]
+
+
+@pytest.fixture(params=[True, False], ids=["watched", "unwatched"])
+def recorded(request):
+    """Yield a started tap, what it emits and what it says; watching the optimizer or not."""
+    from odd_loops import Recorded
+
+    recorded = Recorded()
+    recorded.is_watching = request.param
+    with recorded:
+        yield recorded
