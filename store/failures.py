@@ -68,7 +68,7 @@ def _was_given_its_caller(frame: FrameType) -> bool:
     known = frame.f_locals
     given = [known.get(name) for name in code.co_varnames[:count]]
     values = [item for value in given for item in (value if type(value) is tuple else (value,))]
-    frames = [value for value in values if isinstance(value, FrameType)]
+    frames = [value for value in values if type(value) is FrameType]
     return any(caller in (value, value.f_back) for value in frames)  # the caller may not have begun yet
 
 

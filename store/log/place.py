@@ -79,9 +79,9 @@ class WriterPlace:
     def _is_ours(self, path: Path) -> bool:
         try:
             there = os.stat(path)
-            return self._handle is None or os.path.samestat(os.fstat(self._handle), there)
-        except OSError:
+        except (FileNotFoundError, NotADirectoryError):
             return False
+        return self._handle is None or os.path.samestat(os.fstat(self._handle), there)
 
     def _moved_to(self) -> Path | None:
         """Return where the directory is now; None where it is nowhere, or the platform does not tell."""

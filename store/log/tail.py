@@ -97,7 +97,7 @@ class Tail:
 
         Raises OSError where it could not be written, ValueError where a value does not fit.
         """
-        seq, size = self._known if self._busy is None else self.recount()
+        seq, size = self._known if self._busy is None and not self._ending else self.recount()
         if self.ended:
             return None
         record = self._codec.pack_values(seq, time_ns, monotonic_ns, values)
@@ -129,6 +129,14 @@ class Tail:
         self.ended = self.ended or found.ended
         return seq, size
 
+    def restart(self) -> None:
+        """Open it again for events where it has ended without one: no other file can have its name."""
+        if self._busy is not None:
+            self.recount()
+        if self.ended and not self.rows:
+            os.ftruncate(self._handle, len(self._codec.header))
+            self.ended = self._ending = False
+
     def end(self) -> None:
         """Close it for events; what is behind the END does not count. OSError if that cannot be written."""
         if self.ended or self.closed:
@@ -149,9 +157,12 @@ class Tail:
 
     def give_up(self) -> None:
         """Take it as ended, whether the disk takes the END or not. Never raises."""
-        with suppress(OSError):
-            self.end()
-        self.ended = True
+        for step in (self.end, self.recount):
+            with suppress(OSError):
+                step()
+            if self.ended:
+                return
+        self._sure, self.ended = self._known, True
 
     def _read(self, start: int = 0) -> bytes:
         if self.closed:
@@ -180,7 +191,7 @@ class Tail:
 
     def sync(self) -> None:
         """Bring what was written since the last time to the disk."""
-        size = os.fstat(self._handle).st_size
+        size = os.fstat(self._handle).st_size if self.rows else self.synced_size
         if size != self.synced_size:
             os.fsync(self._handle)
             self.synced_size = size

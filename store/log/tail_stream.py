@@ -63,15 +63,16 @@ class TailStream:
     def _end(self, tail: Tail) -> None:
         try:
             tail.end()
-        except OSError as error:
+            self._go_on_from(tail)
+        except OSError as error:  # it goes on as it is, beyond its batch, or the next append goes on from it
             if is_the_users(error):
                 raise
-            return  # it goes on as it is, beyond its batch
-        self._go_on_from(tail)
 
     def _open(self, first: int | None) -> Tail:
         tail = Tail(self.directory, self.kind, first)
         self._opened.append(tail)
+        if first is not None:
+            tail.restart()
         return tail
 
     def _go_on_from(self, tail: Tail) -> None:
@@ -98,14 +99,19 @@ class TailStream:
         if self._tail.rows >= self._batch_rows and self._spare is not None:
             self._end(self._tail)  # it was full before there was a spare one
 
-    def leave(self, directory: Path) -> None:
-        """Let events go to a new file in a directory, as the one here is gone or the disk fails it."""
+    def move(self, directory: Path) -> None:
+        """Take note that the files are, or are to be, in another directory."""
         self.directory = directory
+        for file in (*self._opened, self._segment):
+            if file is not None:
+                file.path = directory / file.path.name
+
+    def leave(self) -> None:
+        """Let events go to a new file, as the one here is gone or the disk fails it."""
         self._spare = None
         self._abandon_segment()
-        tail = self._tail
-        tail.end()
-        self._go_on_from(tail)
+        self._tail.give_up()
+        self._go_on_from(self._tail)
 
     def is_there(self) -> bool:
         """Return whether the file that events go to is still at its place."""

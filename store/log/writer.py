@@ -18,7 +18,6 @@ import time
 import weakref
 from collections.abc import Callable
 from contextlib import suppress
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -177,7 +176,7 @@ class EventWriter:
             self._harmless(stream.prepare)
             self._harmless(stream.emit)
             if not self._harmless(stream.sync) and not stream.is_behind:
-                self._harmless(partial(stream.leave, self._place.directory))
+                self._harmless(stream.leave)
         self._harmless(self._report)
         self._harmless(self._watch_space)
 
@@ -194,9 +193,11 @@ class EventWriter:
         """Go where the run's directory has gone; give a sign of life."""
         said = self._place.settle()
         for stream in list(self._streams.values()):
-            if said or not stream.is_there():
-                stream.leave(self._place.directory)
-                said = said or f"a file of the log was taken away from {self._place.directory}"
+            if said:
+                stream.move(self._place.directory)
+            if not stream.is_there():
+                stream.leave()
+                said = said or f"a file of the log was taken away from {self._place.directory}; it goes on"
         if said:
             warn("thermograd: %s", said)
             self.append("mark", mark="gap", text=said)

@@ -1,0 +1,192 @@
+"""A disk that fails: once, for a while, or for good, at every system call that the log makes."""
+
+import errno
+import json
+import os
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+import thermograd.store
+from thermograd.store.log import writer as log_module
+from thermograd.store.log.reader import read_kind
+from thermograd.store.log.seal import seal_run, verify_run
+from thermograd.store.log.writer import EventWriter
+
+STORE = str(Path(thermograd.store.__file__).parent)
+READS = ["pread", "fstat"]
+CALLS = ["open", "write", "ftruncate", "fsync", "rename", "replace", "unlink", "mkdir", "close", *READS]
+
+
+class FailingDisk:
+    """Lets a system call of the store fail; `left` times, after `spared` calls that go well."""
+
+    def __init__(self, monkeypatch, call, code, how="fails"):
+        self.left, self.spared, self.hits = 0, 0, 0
+        self._code, self._how = code, how
+        self._real = getattr(os, call)
+        monkeypatch.setattr(os, call, self._write if call == "write" else self._any)
+
+    def _fails(self):
+        frame, depth = sys._getframe(2), 0
+        while frame is not None and not frame.f_code.co_filename.startswith(STORE) and depth < 4:
+            frame, depth = frame.f_back, depth + 1
+        if frame is None or depth == 4 or self.left <= 0:
+            return False
+        if self.spared:
+            self.spared -= 1
+            return False
+        self.left -= 1
+        self.hits += 1
+        return True
+
+    def _any(self, *args, **kwargs):
+        if self._fails():
+            if self._real is os.close or getattr(self._real, "__name__", "") == "close":
+                self._real(*args)  # the kernel lets go of it all the same
+            raise OSError(self._code, os.strerror(self._code))
+        return self._real(*args, **kwargs)
+
+    def _write(self, handle, data):
+        if not self._fails():
+            return self._real(handle, data)
+        if self._how == "short":
+            return self._real(handle, data[: len(data) // 2])
+        raise OSError(self._code, os.strerror(self._code))
+
+
+def open_files():
+    return len(os.listdir("/proc/self/fd")) if os.path.isdir("/proc/self/fd") else 0
+
+
+def append_some(writer, numbers):
+    return [n for n in numbers if writer.append("step", step=n, loss=n / 2) is not None]
+
+
+@pytest.fixture
+def busy_thread(monkeypatch):
+    """The log's own thread looks after its files a hundred times a second."""
+    monkeypatch.setattr(log_module, "_SYNC_PERIOD_S", 0.01)
+
+
+def wait_for(condition, what):
+    end = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < end, f"waited too long for {what}"
+        time.sleep(0.01)
+
+
+def assert_nothing_is_lost(run_dir, acknowledged, unsure=False):
+    """Check what is there, live and sealed; `unsure`: what the writer could not look for may be there."""
+    for _ in ("live", "sealed"):
+        steps = read_kind(run_dir, "step").to_pylist()
+        read = [step["step"] for step in steps]
+        assert [step for step in read if step in set(acknowledged)] == acknowledged
+        assert unsure or read == acknowledged
+        assert len(set(read)) == len(read)
+        assert [step["seq"] for step in steps] == list(range(len(steps)))
+        verified = verify_run(run_dir)
+        assert verified["ok"], [entry for entry in verified["files"] if "reason" in entry]
+        assert not seal_run(run_dir, "r").damage
+
+
+@pytest.mark.usefixtures("busy_thread")
+@pytest.mark.parametrize("times", [1, 40, 10**9], ids=["once", "a while", "for good"])
+@pytest.mark.parametrize("code", [errno.EIO, errno.ENOSPC, errno.EMFILE], ids=["EIO", "ENOSPC", "EMFILE"])
+@pytest.mark.parametrize("call", [*CALLS, "short write"])
+def test_nothing_acknowledged_is_lost_and_it_works_again_when_the_disk_does(
+    run_dir, monkeypatch, call, code, times
+):
+    if not hasattr(os, call.removeprefix("short ")):
+        pytest.skip(f"this platform has no {call}")
+    writer = EventWriter(run_dir, "r", "w", batch_rows=8)
+    acknowledged = append_some(writer, range(100))
+    before = open_files()
+    disk = FailingDisk(monkeypatch, call.removeprefix("short "), code, how=call.split()[0])
+    for spared in range(6):  # another call of the same name each time
+        disk.spared, disk.left = spared, times
+        acknowledged += append_some(writer, range(1000 * spared + 100, 1000 * spared + 260))
+        writer._wake.put(None)
+        wait_for(lambda: writer._wake.empty(), "the log's thread")
+    assert open_files() - before < 30
+    disk.left = 0
+    again = append_some(writer, range(9000, 9100))
+    assert len(again) == 100, "it works again at once"
+    writer.close()
+    assert_nothing_is_lost(run_dir, acknowledged + again, unsure=call in READS)
+    assert writer.lost == 6 * 160 - len(acknowledged) + 100
+    if writer.lost:
+        marks = [mark for mark in read_kind(run_dir, "mark").to_pylist() if mark["mark"] == "gap"]
+        assert sum(json.loads(mark["detail"])["lost"] for mark in marks if mark["detail"]) == writer.lost
+
+
+@pytest.mark.usefixtures("busy_thread")
+@pytest.mark.parametrize("call", CALLS)
+def test_a_disk_that_fails_for_good_ends_in_a_warning_and_its_events_stay_readable(
+    run_dir, monkeypatch, call, caplog
+):
+    if not hasattr(os, call):
+        pytest.skip(f"this platform has no {call}")
+    writer = EventWriter(run_dir, "r", "w", batch_rows=8)
+    acknowledged = append_some(writer, range(100))
+    before = open_files()
+    with pytest.MonkeyPatch.context() as patch:
+        FailingDisk(patch, call, errno.EIO).left = 10**9
+        acknowledged += append_some(writer, range(100, 500))
+        writer.close()
+        assert append_some(writer, [500]) == []
+    assert open_files() <= before
+    assert [step["step"] for step in read_kind(run_dir, "step").to_pylist()] == acknowledged
+    assert sum("could not write a step event" in record.message for record in caplog.records) <= 1
+
+
+@pytest.mark.usefixtures("busy_thread")
+def test_a_disk_that_hangs_costs_no_event_and_no_file_handles(run_dir, monkeypatch, caplog):
+    writer = EventWriter(run_dir, "r", "w", batch_rows=8)
+    hangs, goes_on = threading.Event(), threading.Event()
+    fsync = os.fsync
+
+    def hang(handle):
+        if threading.current_thread() is writer._thread:
+            hangs.set()
+            assert goes_on.wait(60)
+        fsync(handle)
+
+    monkeypatch.setattr(os, "fsync", hang)
+    monkeypatch.setattr(log_module, "_CLOSE_WAIT_S", 0.2)
+    acknowledged = append_some(writer, range(10))
+    assert hangs.wait(60)
+    before = open_files()
+    acknowledged += append_some(writer, range(10, 3000))
+    assert acknowledged == list(range(3000))
+    assert open_files() - before < 10
+    writer.close()
+    assert "could not finish its log (the disk has not answered for 0.2 s)" in caplog.text
+    assert read_kind(run_dir, "step")["step"].to_pylist() == acknowledged
+    goes_on.set()
+    writer._thread.join(60)
+    assert_nothing_is_lost(run_dir, acknowledged)
+
+
+@pytest.mark.usefixtures("busy_thread")
+def test_a_full_disk_is_said_once_and_once_more_when_it_is_over(run_dir, monkeypatch, caplog):
+    writer = EventWriter(run_dir, "r", "w", batch_rows=8)
+    append_some(writer, range(10))
+    disk = FailingDisk(monkeypatch, "write", errno.ENOSPC)
+    disk.left = 10**9
+    for _ in range(30):
+        assert append_some(writer, range(10)) == []
+        time.sleep(0.01)
+    disk.left = 0
+    wait_for(lambda: "writes its log again; 300 events could not be written" in caplog.text, "the word")
+    writer.close()
+    said = [record.message for record in caplog.records if record.levelname == "WARNING"]
+    assert said == [
+        "thermograd could not write a step event ([Errno 28] No space left on device); training goes on",
+        "thermograd writes its log again; 300 events could not be written",
+        "thermograd could not write 300 events of this run",
+    ]
+    gaps = [mark for mark in read_kind(run_dir, "mark").to_pylist() if mark["mark"] == "gap"]
+    assert [json.loads(gap["detail"]) for gap in gaps] == [{"lost": 300}]
