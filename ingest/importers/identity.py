@@ -1,5 +1,8 @@
 """Whether rows under one device's name are of one device: no device has two readings at one instant."""
 
+from collections.abc import Iterator
+from typing import NamedTuple
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -12,6 +15,16 @@ from thermograd.store.text import printable
 _MOST_CROWDED = 0.25  # a share of instants; some have two rows where a logger writes whole seconds
 _MOST_DEVICES = 16
 _REGULAR = 0.8
+_FEWEST_TURNS = 5
+_REVERSED = 0.9  # a log whose latest row is the first
+
+
+class _Crowd(NamedTuple):
+    """How much of a device's readings are beside another of the same time."""
+
+    share: float = 0.0
+    where: int = 0  # the first of two such rows
+    what: str = "at one time"
 
 
 def require_one_device_a_name(recording: Recording, samples: pa.Table) -> list[str]:
@@ -22,14 +35,13 @@ def require_one_device_a_name(recording: Recording, samples: pa.Table) -> list[s
     doubts = []
     for device in pc.unique(samples["device"]).to_pylist():
         rows = samples.filter(pc.equal(samples["device"], device))
-        crowded = max((_crowding(rows, column) for column in _measures(rows)), key=lambda found: found[0])
-        share, where = crowded
-        if share > _MOST_CROWDED:
-            raise ImportFormatError(f"{recording.path}: {_sentence(recording, rows, device, share, where)}")
-        if share:
+        crowd = max(found for column in _measures(rows) for found in _crowds(rows, column))
+        if crowd.share > _MOST_CROWDED:
+            raise ImportFormatError(f"{recording.path}: {_sentence(recording, rows, device, crowd)}")
+        if crowd.share:
             doubts.append(
-                f"{printable(device)} has more than one row at {max(share, 0.001):.1%} of its instants, e.g. "
-                f"{_places(recording, rows, where)}"
+                f"{printable(device)} has more than one row at {max(crowd.share, 0.001):.1%} of its "
+                f"instants, e.g. {_places(recording, rows, crowd.where)}"
             )
     return doubts
 
@@ -39,27 +51,36 @@ def _measures(rows: pa.Table) -> list[str]:
     return names or ["device"]
 
 
-def _crowding(rows: pa.Table, column: str) -> tuple[float, int]:
-    """Return the share of instants with several readings of a column, and the place of the first such row.
+def _crowds(rows: pa.Table, column: str) -> Iterator[_Crowd]:
+    """Yield how readings of a column are beside others of their time.
 
-    Readings one shortly after another, in bursts of equal length, are taken as of one instant.
+    At the same instant; one shortly after another, in bursts of equal length; or in another stretch of the
+    file, as in logs of two machines that were put one behind the other.
     """
     known = np.flatnonzero(rows[column].is_valid().to_numpy())
-    times = rows["_time_ns"].to_numpy()[known]
-    if times.size < 2:
-        return 0.0, 0
+    times, lines = (rows[name].to_numpy()[known] for name in ("_time_ns", "_line"))
     apart = np.diff(times)
     again = np.flatnonzero(apart == 0)
     if again.size:
         instants, counts = np.unique(times, return_counts=True)
-        return float((counts > 1).sum()) / instants.size, int(known[again[0]])
-    return (1.0, int(known[int(np.argmin(apart))])) if _in_bursts(apart) else (0.0, 0)
+        yield _Crowd(float((counts > 1).sum()) / instants.size, int(known[again[0]]))
+    if _in_bursts(apart):
+        yield _Crowd(1.0, int(known[int(np.argmin(apart))]))
+    back = np.flatnonzero(np.diff(lines) < 0)
+    if back.size >= _FEWEST_TURNS and back.size < _REVERSED * apart.size:
+        share = back.size / apart.size
+        yield _Crowd(
+            share if share > _MOST_CROWDED else 0.0, int(known[back[0]]), "in two stretches of the file"
+        )
+    yield _Crowd()
 
 
 def _in_bursts(apart: np.ndarray) -> bool:
     """Whether distances of readings are short ones with a long one after every k-th: k devices in turn."""
-    low, high = np.quantile(apart, [0.25, 0.95])
-    if apart.size < 7 or high < 10 * low:
+    if apart.size < 7:
+        return False
+    low, high = np.maximum(np.quantile(apart, [0.25, 0.95]), 1.0)
+    if high < 10 * low:
         return False
     pauses = np.diff(np.flatnonzero(apart > np.sqrt(low * high)))
     if pauses.size < 2:
@@ -69,10 +90,10 @@ def _in_bursts(apart: np.ndarray) -> bool:
     return 2 <= length <= _MOST_DEVICES and int(counts.max()) >= _REGULAR * pauses.size
 
 
-def _sentence(recording: Recording, rows: pa.Table, device: str, share: float, where: int) -> str:
+def _sentence(recording: Recording, rows: pa.Table, device: str, crowd: _Crowd) -> str:
     return (
-        f"several rows of device {printable(device)} at one time in {share:.0%} of its instants "
-        f"({_places(recording, rows, where)}), so several devices have this name and would be mixed; "
+        f"several rows of device {printable(device)} {crowd.what} in {crowd.share:.0%} of its instants "
+        f"({_places(recording, rows, crowd.where)}), so several devices have this name and would be mixed; "
         "allowed is a log that names every device (of nvidia-smi: query uuid, or an index that differs; of "
         "Prometheus: keep the labels UUID, gpu and Hostname), with times as fine as its rows"
     )

@@ -64,8 +64,12 @@ def _sorted_in_utc(recording: Recording, zone: Zone | None) -> pa.Table:
     times = table["_time_ns"].to_numpy().copy()
     rows = np.flatnonzero(table["_naive"].to_numpy())
     if zone is not None and rows.size:
+        sequences = _sequences(recording, table)[rows]
         try:
-            times[rows] = utc_times(times[rows], _sequences(recording, table)[rows], zone)
+            if recording.estimated is None:
+                times[rows] = utc_times(times[rows], sequences, zone)
+            else:  # only the first is of a clock: the others are so and so long after it
+                times[rows] += utc_times(times[rows[:1]], sequences[:1], zone)[0] - times[rows[0]]
         except DaylightError as error:
             line = table["_line"][int(rows[error.row])].as_py()
             raise ImportFormatError(f"{recording.path}, {recording.account.place} {line}: {error}") from error

@@ -46,10 +46,11 @@ _METRICS: dict[str, tuple[str, float]] = {  # column, and the factor to its unit
 }
 _PREFIX = "DCGM_FI_DEV_"
 _INT32_BLANK, _INT64_BLANK, _FLOAT_BLANK = 0x7FFFFFF0, 0x7FFFFFFFFFFFFFF0, 140737488355328.0
-_SAMPLE = re.compile(r"[A-Za-z_:][\w:]*\s*(\{.*\})?\s+[-+\w.]+(\s+-?\d+)?\s*", re.ASCII)
+_SAMPLE = re.compile(r"[A-Za-z_:][\w:]*\s*(\{.*\})?\s+[-+\w.]+(\s+-?[\d.]+)?\s*", re.ASCII)
+_FIRST_S = 1e8  # of 1973: seconds, read as milliseconds, are of January 1970
 _NO_TIME = "a sample without a timestamp"
 _UUID_LABELS = ("uuid", "gpu_uuid")  # in lower case, the surest first
-_INDEX_LABELS = ("gpu", "gpu_id", "gpu_index", "minor_number")
+_INDEX_LABELS = ("gpu", "gpu_id", "gpu_index", "minor_number", "device")
 _HOST_LABELS = (
     *("hostname", "host", "node", "nodename", "node_name", "kubernetes_node", "instance"),
     *("exported_hostname", "exported_instance", "pod", "pod_name"),
@@ -141,6 +142,7 @@ def _device(labels: dict[str, str]) -> str:
         if not index:
             raise LeftOutError("a metric without a UUID or gpu label")
         host = next((labels[key] for key in _HOST_LABELS if labels.get(key)), "")
+        index = index.removeprefix("nvidia")
         device = f"{host}:gpu{index}" if host else f"gpu{index}"
     instance = labels.get("gpu_i_id")
     return f"{device}/{instance}" if instance else device
@@ -188,7 +190,12 @@ def _text_value(line: str) -> tuple[str, dict[str, str], float, float]:
     if sample.timestamp is None:
         raise LeftOutError(_NO_TIME)
     require_whole(line)
-    return sample.name, sample.labels, value, float(sample.timestamp)
+    return sample.name, sample.labels, value, _seconds(float(sample.timestamp))
+
+
+def _seconds(time_s: float) -> float:
+    """Return a time that was read as milliseconds; OpenMetrics writes seconds."""
+    return time_s if time_s > _FIRST_S else time_s * 1000.0
 
 
 # -- JSON ----------------------------------------------------------------------------------------

@@ -12,12 +12,11 @@ from typing import Any, NamedTuple
 
 from thermograd.ingest.importers.csv_table import Table, csv_format
 from thermograd.ingest.importers.recording import Hints, listed_names, of_no_use
-from thermograd.ingest.importers.text_files import LeftOutError, cells_of, readable
+from thermograd.ingest.importers.text_files import LeftOutError, cells_of, text_lines
 from thermograd.ingest.importers.timezones import Moment, read_time
 from thermograd.store.errors import ImportFormatError
 
 _ENCODING = "latin-1"  # HWiNFO writes the degree sign as one byte
-_TAIL_BYTES = 1 << 19
 _CARDS = ("GPU", "dGPU", "eGPU")
 _WITHOUT_GROUPS = {"cpu": "cpu", "gpu": "gpu0"}
 _ONE_GPU = "the log has no row of sensor names: its GPU columns are taken as one GPU's"
@@ -78,7 +77,7 @@ class _HwinfoLog(Table):
 
     def begin(self, number: int) -> None:
         """Find the device and column of each cell."""
-        groups = _aligned(self._groups, len(self.header))
+        groups = _aligned(self._groups.get(tuple(self.header), []), len(self.header))
         if not groups:
             self._require_one_gpu(number)
         self._devices = _devices(self.header, groups)
@@ -137,16 +136,21 @@ def _trimmed(cells: list[str]) -> list[str]:
     return cells[:-1] if cells and not cells[-1] else cells
 
 
-def _groups(path: Path) -> list[str]:
-    """Return the row of sensor names that a finished log ends with; empty where there is none."""
-    with readable(path), path.open("rb") as file:
-        file.seek(max(0, path.stat().st_size - _TAIL_BYTES))
-        lines = file.read().decode(_ENCODING).splitlines()
-    for line in reversed(lines):
-        cells = _trimmed(cells_of(line))
-        if len(cells) > 2 and not cells[0] and not cells[1]:
-            return cells
-    return []
+def _groups(path: Path) -> dict[tuple[str, ...], list[str]]:
+    """Return the row of sensor names by the header before it: a log that was ended has it after its header.
+
+    A file may hold several logs, of other columns.
+    """
+    found: dict[tuple[str, ...], list[str]] = {}
+    header: tuple[str, ...] = ()
+    for _, line in text_lines(path, _ENCODING):
+        if line.startswith(("Date,", ",,")):
+            cells = _trimmed(cells_of(line))
+            if line.startswith("Date,"):
+                header = tuple(cells)
+            elif len(cells) > 2:
+                found[header] = cells
+    return found
 
 
 def _aligned(groups: list[str], columns: int) -> list[str]:

@@ -1,11 +1,13 @@
 """Summer time: file order tells the hour that clocks showed twice; what it does not tell is refused."""
 
+import json
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import pytest
 from importing import STEP, device_rows, imported, refused, write, written
+from thermograd.ingest.importers.recording import Hints
 
 _ENDS = {  # of summer time: when clocks are set back, in UTC
     "Europe/Vienna": datetime(2025, 10, 26, 1, tzinfo=UTC),
@@ -79,6 +81,16 @@ def test_one_offset_for_a_clock_that_was_set_back_is_refused_not_interleaved(
     message = refused(tmp_path, written(tmp_path / "a.csv", _smi(times)), timezone=zone)
     assert "line 92: the time goes back by 59 min, as a clock's does at the end of summer time" in message
     assert "give --timezone as the name of the clock's zone, e.g. Europe/Vienna" in message
+
+
+def test_estimated_times_go_on_through_the_end_of_summer_time(tmp_path: Path) -> None:
+    """They are so and so long after a start that a clock showed; no clock showed them."""
+    log = [{"step": step, "loss": 1.0} for step in range(1, 300)]
+    hints = Hints("2025-10-26T01:00:00", 60.0)
+    path = written(tmp_path / "trainer_state.json", json.dumps({"log_history": log}))
+    rows = imported(tmp_path, path, hints=hints, timezone="Europe/Vienna").rows("step")
+    begin = int(datetime(2025, 10, 25, 23, 1, tzinfo=UTC).timestamp()) * 10**9
+    assert [row["time_ns"] for row in rows] == [begin + 60 * 10**9 * place for place in range(299)]
 
 
 def test_one_offset_is_not_inferred_for_a_clock_that_was_set_back(tmp_path: Path) -> None:

@@ -95,6 +95,38 @@ def test_an_rle_log_of_two_gpus_of_one_name_is_refused(tmp_path: Path) -> None:
     )
 
 
+def test_logs_of_two_machines_one_behind_the_other_are_refused(tmp_path: Path) -> None:
+    rows = [
+        f"2026/01/01 12:00:{s:02}.{ms}, 0, {power} W\n"
+        for ms, power in ((123, 300), (687, 80))
+        for s in range(30)
+    ]
+    path = written(tmp_path / "a.csv", "timestamp, index, power.draw [W]\n" + "".join(rows))
+    message = refused(tmp_path, path, timezone="UTC")
+    assert "several rows of device gpu0 in two stretches of the file" in message
+
+
+def test_a_log_whose_latest_row_is_the_first_and_one_in_the_wrong_order_are_imported(tmp_path: Path) -> None:
+    rows = [f"2026/01/01 12:00:{s:02}.123, 0, {300 + s} W\n" for s in range(40)]
+    for order in (rows[::-1], rows[20:] + rows[:20]):
+        path = written(tmp_path / "a.csv", "timestamp, index, power.draw [W]\n" + "".join(order))
+        found = imported(tmp_path, path, timezone="UTC")
+        assert [row["power_w"] for row in found.rows("sample")] == [300.0 + s for s in range(40)]
+        assert found.result["warnings"] == []
+
+
+def test_gpus_that_are_read_at_nearly_one_time_are_refused_though_some_times_are_equal(
+    tmp_path: Path,
+) -> None:
+    rows = [
+        f"2026/01/01 12:00:{s:02}.{(gpu * 2 if (s + gpu) % 9 else 2):03}, {100 + gpu} W\n"
+        for s in range(40)
+        for gpu in range(4)
+    ]
+    path = written(tmp_path / "a.csv", "timestamp, power.draw [W]\n" + "".join(rows))
+    assert "several rows of device gpu" in refused(tmp_path, path, timezone="UTC")
+
+
 def test_a_few_instants_with_two_rows_are_kept_and_said(tmp_path: Path) -> None:
     """A logger that writes whole seconds has two rows in some."""
     rows = [f"2025-07-01T00:00:{s:02}Z,gpu,0.1,50,2{s},30,0" for s in range(30)]

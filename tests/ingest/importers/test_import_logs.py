@@ -264,7 +264,7 @@ def test_a_run_that_cannot_be_written_leaves_nothing_behind(
     runs: Path, do_import: Importer, data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A lost event must not become a shorter run."""
-    monkeypatch.setattr("thermograd.store.log.writer._Tail.write", _no_space)
+    monkeypatch.setattr("thermograd.store.log.tail.Tail.append", _no_space)
     with pytest.raises(LogError, match="events of the import could not be written"):
         do_import(data / "torn_monitor.csv")
     assert not list(runs.iterdir())

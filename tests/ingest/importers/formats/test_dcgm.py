@@ -59,6 +59,12 @@ def test_what_prometheus_own_client_writes_is_read(tmp_path: Path) -> None:
     assert found.run.facts["devices"][UUID]["model"] == 'NVIDIA "H100" \\ 80GB'
 
 
+def test_times_of_openmetrics_are_seconds(tmp_path: Path) -> None:
+    text = 'DCGM_FI_DEV_GPU_TEMP{device="nvidia1",node="n"} 54 1700000000.25\n# EOF\n'
+    (row,) = imported(tmp_path, written(tmp_path / "metrics", text)).rows("sample")
+    assert row == {"time_ns": 1_700_000_000_250_000_000, "device": "n:gpu1", "temperature_c": 54.0}
+
+
 def test_one_scrape_without_timestamps_is_refused(tmp_path: Path) -> None:
     text = exposition(0).replace(" 0\n", "\n")
     message = refused(tmp_path, written(tmp_path / "metrics", text))

@@ -124,6 +124,18 @@ def test_hwinfo_of_an_integrated_gpu_with_a_clock_only_does_not_take_the_cards_r
     assert (rows["igpu"]["temperature_c"], rows["igpu"]["sm_clock_mhz"]) == (None, 300.0)
 
 
+def test_a_file_of_two_logs_of_hwinfo_reads_each_by_its_own_last_row(tmp_path: Path) -> None:
+    row, groups = "70.5,40.5", ["GPU [#0]: NVIDIA B", "GPU [#1]: AMD Radeon"]
+    columns = '"GPU Temperature [°C]","GPU Temperature [°C]"'
+    first = hwinfo_log(columns, row, ",".join(groups)).decode("latin-1").splitlines(keepends=True)
+    second = hwinfo_log('"GPU Power [W]",' + columns, "9.0,40.5,70.5", ",".join([groups[1], *groups[::-1]]))
+    later = second.decode("latin-1").replace("13.8.", "14.8.").splitlines(keepends=True)
+    text = "".join([*first[:-1], first[0], first[-1], *later[:-1], later[0], later[-1]]).encode("latin-1")
+    rows = imported(tmp_path, written(tmp_path / "a", text), timezone="UTC").rows("sample")
+    assert {(row["device"], row["temperature_c"]) for row in rows} == {("gpu0", 70.5), ("gpu1", 40.5)}
+    assert {row["device"] for row in rows if row["power_w"] is not None} == {"gpu1"}
+
+
 def test_hwinfo_of_two_processors_keeps_them_apart(tmp_path: Path) -> None:
     text = hwinfo_log(
         '"CPU Package [°C]","CPU Package [°C]"',
