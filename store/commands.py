@@ -207,8 +207,9 @@ def seal(run: "Run") -> None:
     for path in result.files:
         echo(path)
     for damage in result.damage:
-        text = f"{damage.path.name}: {damage.reason} at byte {damage.offset}; kept in quarantine"
-        echo(text, err=True)
+        healed = damage.offset is None
+        then = "; all was sealed" if healed else f" at byte {damage.offset}; kept in quarantine"
+        echo(f"{damage.path.name}: {damage.reason}{then}", err=True)
     if result.busy:
         echo("Another process is sealing this run just now.", err=True)
     elif not result.files:

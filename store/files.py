@@ -14,16 +14,27 @@
 import json
 import os
 import re
+import stat
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from errno import ENOSPC
+from errno import EFBIG, EINVAL, ENOSPC
 from functools import lru_cache
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
-_OPEN = re.compile(r"(?P<kind>[a-z]+)-(?P<first>\d{12})\.(?P<suffix>arrows|tail)")
-_SEALED = re.compile(r"(?P<writer>.+)-(?P<first>\d{12})-(?P<last>\d{12})\.parquet")
+from thermograd.store.events import KINDS
+
+MOST_SEQ = 10**12  # file names have twelve digits
+_KIND = "|".join(KINDS)
+WRITER = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,199}")
+_OPEN = re.compile(rf"(?P<kind>{_KIND})-(?P<first>[0-9]{{12}})\.(?P<suffix>arrows|tail)")
+_SEALED = re.compile(rf"(?P<writer>{WRITER.pattern})-(?P<first>[0-9]{{12}})-(?P<last>[0-9]{{12}})\.parquet")
+_READ = os.O_RDONLY | sum(
+    getattr(os, name, 0) for name in ("O_NOFOLLOW", "O_NONBLOCK", "O_CLOEXEC", "O_BINARY")
+)
+_MOST_JSON_BYTES = 4 << 20
+_MOST_JSON_LEVELS = 32
 
 
 NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | getattr(os, "O_BINARY", 0)
@@ -60,6 +71,7 @@ def open_segments(run_dir: Path, suffix: str) -> list[Segment]:
     return sorted(
         segment
         for writer, folder in _folders(run_dir / "open")
+        if WRITER.fullmatch(writer)
         for name in _names(folder)
         if name.endswith(suffix) and (segment := _open(writer, folder, name))
     )
@@ -70,7 +82,7 @@ def sealed_segments(run_dir: Path, kind: str | None = None) -> list[Segment]:
     return sorted(
         segment
         for its_kind, folder in _folders(run_dir / "sealed")
-        if kind in (None, its_kind)
+        if its_kind in KINDS and kind in (None, its_kind)
         for name in _names(folder)
         if (segment := _sealed(its_kind, folder, name))
     )
@@ -89,6 +101,55 @@ def _sealed(kind: str, folder: str, name: str) -> Segment | None:
     return Segment(match["writer"], kind, int(match["first"]), int(match["last"]), Path(folder, name))
 
 
+def leftovers(run_dir: Path) -> list[Path]:
+    """List what killed sealers left half-written."""
+    return [
+        Path(folder, name)
+        for _, folder in _folders(run_dir / "sealed")
+        for name in _names(folder)
+        if name.startswith(".") and name.endswith(".tmp")
+    ]
+
+
+def quarantined(run_dir: Path) -> list[Path]:
+    """List the files that were put away as damaged."""
+    return _entries(run_dir / "quarantine")
+
+
+def strangers(run_dir: Path) -> Iterator[tuple[Path, str]]:
+    """Iterate over what in a run's directory is not read because it is not what should be there, and why."""
+    for name in ("open", "sealed", "writers", "quarantine"):
+        folder = run_dir / name
+        if os.path.lexists(folder) and not is_folder(folder):
+            yield folder, "not a directory"
+    for place, known in (("open", WRITER), ("sealed", re.compile(_KIND))):
+        for path in _entries(run_dir / place):
+            if not is_folder(path):
+                yield path, "not a directory"
+            elif not known.fullmatch(path.name):
+                yield path, "a directory that thermograd does not know"
+            else:
+                yield from _unknown_files(path, _OPEN if place == "open" else _SEALED)
+    for path in [run_dir / "run.json", *writer_files(run_dir)]:
+        if os.path.lexists(path) and (reason := json_damage(path)[1]):
+            yield path, reason
+
+
+def _unknown_files(folder: Path, known: re.Pattern[str]) -> Iterator[tuple[Path, str]]:
+    for path in _entries(folder):
+        if path.suffix in (".tail", ".arrows", ".parquet") and not known.fullmatch(path.name):
+            yield path, "a name that thermograd does not give"
+
+
+def _entries(folder: Path) -> list[Path]:
+    return sorted(Path(folder, name) for name in _names(str(folder))) if is_folder(folder) else []
+
+
+def writer_files(run_dir: Path) -> list[Path]:
+    """List the files of facts about the writers of a run."""
+    return [path for path in _entries(run_dir / "writers") if path.suffix == ".json" and path.name[0] != "."]
+
+
 def sealed_stamps(run_dir: Path) -> tuple[tuple[str, int], ...]:
     """Return what changes when a file is sealed: the directories and when their content last changed."""
     found = []
@@ -99,9 +160,10 @@ def sealed_stamps(run_dir: Path) -> tuple[tuple[str, int], ...]:
 
 
 def _folders(directory: Path) -> Iterator[tuple[str, str]]:
-    """Iterate over name and path of the folders in a directory, which may be absent."""
-    with suppress(OSError), os.scandir(directory) as entries:
-        yield from ((entry.name, entry.path) for entry in entries if entry.is_dir())
+    """Iterate over name and path of the folders in a directory, which may be absent; links lead nowhere."""
+    if is_folder(directory):
+        with suppress(OSError), os.scandir(directory) as entries:
+            yield from ((e.name, e.path) for e in entries if e.is_dir(follow_symlinks=False))
 
 
 def _names(folder: str) -> list[str]:
@@ -109,6 +171,36 @@ def _names(folder: str) -> list[str]:
         return os.listdir(folder)
     except OSError:  # gone since it was seen
         return []
+
+
+def is_folder(path: Path) -> bool:
+    """Return whether a path is a directory itself, not a link to one."""
+    return _is(stat.S_ISDIR, path)
+
+
+def is_plain_file(path: Path) -> bool:
+    """Return whether a path is a file itself: no link, pipe or device, which could lead anywhere."""
+    return _is(stat.S_ISREG, path)
+
+
+def _is(what: Callable[[int], bool], path: Path) -> bool:
+    try:
+        return what(os.lstat(path).st_mode)
+    except (OSError, ValueError):  # not there, or a name that no file can have
+        return False
+
+
+def open_file(path: Path) -> IO[bytes]:
+    """Open a plain file to read it. Raises OSError for anything else, without having opened it."""
+    if not stat.S_ISREG(os.lstat(path).st_mode):
+        raise OSError(EINVAL, "not a plain file", str(path))
+    return os.fdopen(os.open(path, _READ), "rb")
+
+
+def read_file(path: Path, most_bytes: int) -> bytes:
+    """Read a plain file as far as `most_bytes` and one more, which tells that there is more."""
+    with open_file(path) as file:
+        return file.read(most_bytes + 1)
 
 
 @contextmanager
@@ -146,12 +238,35 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """Read a JSON object; a missing or broken file is an empty one."""
+    """Read a JSON object; one that is missing, broken, larger than 4 MB or too deep is an empty one."""
+    return json_damage(path)[0]
+
+
+def json_damage(path: Path) -> tuple[dict[str, Any], str]:
+    """Read a JSON object as `read_json` does, and say why it is empty; nothing where it is whole."""
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
-        return {}
-    return value if isinstance(value, dict) else {}
+        content = read_file(path, _MOST_JSON_BYTES)
+        if len(content) > _MOST_JSON_BYTES:
+            raise OSError(EFBIG, f"larger than {_MOST_JSON_BYTES >> 20} MB")
+        value = json.loads(content.decode())
+    except (ValueError, RecursionError):
+        return {}, "no JSON"
+    except OSError as error:
+        return {}, error.strerror or str(error)
+    if not isinstance(value, dict):
+        return {}, "no JSON object"
+    return (value, "") if _is_shallow(value) else ({}, f"more than {_MOST_JSON_LEVELS} levels deep")
+
+
+def _is_shallow(value: Any) -> bool:
+    """Return whether JSON is nested so little that functions that call themselves can take it."""
+    level = [value]
+    for _ in range(_MOST_JSON_LEVELS):
+        parts = (part.values() if isinstance(part, dict) else part for part in level)
+        level = [item for part in parts for item in part if isinstance(item, dict | list)]
+        if not level:
+            return True
+    return False
 
 
 def write_whole(handle: int, data: bytes, size: int, path: Path, what: str) -> None:

@@ -4,6 +4,7 @@ Order matters, because a writer moves its events from tail to Arrow stream to se
 the place an event leaves is read before the place it goes to, and what shows up twice is told by `seq`.
 """
 
+import heapq
 import logging
 import math
 import time
@@ -11,27 +12,22 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
-from operator import itemgetter
+from itertools import groupby
+from operator import attrgetter
 from pathlib import Path
 from typing import NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from thermograd.store.errors import LogError
 from thermograd.store.events import KINDS, Event, arrow_schema, column_names
-from thermograd.store.files import Segment, open_segments, sealed_segments, sealed_stamps
-from thermograd.store.log.segments import (
-    UNREADABLE,
-    Damage,
-    TailRows,
-    read_sealed,
-    read_stream,
-    require_whole,
-    rows_to_batch,
-    tail_rows,
-)
-from thermograd.store.log.tail_codec import RecordCodec, codec_of_tail, kind_codec
+from thermograd.store.files import Segment, open_file, open_segments, sealed_segments, sealed_stamps
+from thermograd.store.log.one_file import CHUNK_ROWS, conform, read_segment, read_tail as read_tail
+from thermograd.store.log.reading.numbering import in_order
+from thermograd.store.log.reading.room import Room
+from thermograd.store.log.reading.sealed_file import SealedFile
+from thermograd.store.log.segments import UNREADABLE, Damage, read_sealed
+from thermograd.store.log.tail_codec import MOST_TAIL_BYTES, RecordCodec, codec_of_tail
 
 _log = logging.getLogger("thermograd")
 _told: set[Path] = set()
@@ -51,77 +47,33 @@ def tell(damage: Damage | None) -> None:
     if damage is not None and damage.path not in _told:
         _told.add(damage.path)
         _log.warning(
-            "%s is damaged at byte %d (%s); only what is before was read. thermograd verify tells more",
+            "%s is damaged%s (%s); %s. thermograd verify tells more",
             damage.path,
-            damage.offset,
+            "" if damage.offset is None else f" at byte {damage.offset}",
             damage.reason,
+            "all of it was read" if damage.offset is None else "only what is before was read",
         )
 
 
-def conform(table: pa.Table, kind: str) -> pa.Table:
-    """Bring a table of an older or newer schema to the current columns: missing ones become null."""
-    schema = arrow_schema(kind)
-    if table.schema.equals(schema):
-        return table.replace_schema_metadata(schema.metadata)
-    columns = [
-        table.column(field.name).cast(field.type)
-        if field.name in table.column_names
-        else pa.nulls(len(table), field.type)
-        for field in schema
-    ]
-    return pa.table(columns, schema=schema)
-
-
-def read_tail(segment: Segment) -> tuple[pa.Table, Damage | None]:
-    """Read every whole record of a tail; the rest, if any, is reported as damage.
-
-    Raises FileNotFoundError if the writer has moved the tail's events on.
-    """
-    data = segment.path.read_bytes()
-    current = kind_codec(segment.kind)
-    if current.header.startswith(data):  # killed before anything was acknowledged here
-        return arrow_schema(segment.kind).empty_table(), None
-    try:
-        codec, offset = codec_of_tail(data)
-    except LogError as error:
-        return arrow_schema(segment.kind).empty_table(), Damage(segment.path, 0, str(error))
-    if codec is current:
-        found = tail_rows(codec, data, offset, segment.first)
-    else:
-        scan = codec.scan(data, offset, segment.first)
-        rows = [dict(zip(codec.names, row, strict=True)) for row in scan.rows]
-        batch = rows_to_batch(segment.kind, [tuple(map(row.get, current.names)) for row in rows])
-        found = TailRows(batch, *scan[1:])
-    torn = found.skipped + (0 if found.ended else len(data) - found.end)
-    damage = Damage(segment.path, len(data) - torn, f"torn record of {torn} bytes") if torn else None
-    return pa.Table.from_batches([found.batch]), damage
-
-
-def read_segment(segment: Segment) -> tuple[pa.Table, Damage | None]:
-    """Read what is whole of a file, and the damage after it; a live file is brought to the current columns.
-
-    Raises FileNotFoundError if the events of a live file have just moved on to the next place.
-    """
-    if segment.path.suffix == ".tail":
-        return read_tail(segment)
-    if segment.path.suffix == ".parquet":
-        sealed = read_sealed(segment.path, segment.kind)
-        return sealed.table, sealed.damage
-    batches, damage = read_stream(segment.path)
-    tables = [conform(pa.Table.from_batches([batch]), segment.kind) for batch in batches]
-    return pa.concat_tables(tables or [arrow_schema(segment.kind).empty_table()]), damage
-
-
 def snapshot(run_dir: Path, kind: str, writer: str | None = None) -> Snapshot:
-    """Read the live part of a kind and list its sealed part, each event once; of one writer, if given."""
+    """Read the live part of a kind and list its sealed part, each event once; of one writer, if given.
+
+    Raises LogError if what must be read takes far more memory than any log of that size.
+
+    Notes
+    -----
+    Newest first: whatever is older than an event that was read is then read later, where it stands or
+    where it has gone to. The other way round an event could be written and its file left while the file
+    after it is opened: it would be missed, and its successors not.
+    """
 
     def wanted(segment: Segment) -> bool:
         return segment.kind == kind and writer in (None, segment.writer)
 
     tails, streams = (_read_live(run_dir, suffix, wanted) for suffix in ("tail", "arrows"))
-    sealed = list(filter(wanted, sealed_segments(run_dir, kind)))
-    next_seq = {segment.writer: (segment.last or 0) + 1 for segment in sealed}
-    parts: dict[str, list[pa.Table]] = {}
+    sealed, overlapping = apart(list(filter(wanted, sealed_segments(run_dir, kind))))
+    parts = {segment.writer: [table] for segment, table in merged(run_dir, overlapping)}
+    next_seq = {segment.writer: (segment.last or 0) + 1 for segment in sorted(sealed + overlapping)}
     for name, table, _ in streams + tails:
         fresh = table.filter(pc.field("seq") >= next_seq[name]) if name in next_seq else table
         if len(fresh):
@@ -135,10 +87,56 @@ def _read_live(
     run_dir: Path, suffix: str, wanted: Callable[[Segment], bool]
 ) -> list[tuple[str, pa.Table, Damage | None]]:
     found = []
-    for segment in filter(wanted, open_segments(run_dir, suffix)):
+    segments = list(filter(wanted, open_segments(run_dir, suffix)))
+    room = Room(f"{run_dir}/open", _paths(segments))
+    for segment in reversed(segments):
         with suppress(FileNotFoundError):
-            found.append((segment.writer, *read_segment(segment)))
-    return found
+            table, damage = read_segment(segment)
+            found.append((segment.writer, room.take(table), damage))
+    return found[::-1]
+
+
+def apart(sealed: list[Segment]) -> tuple[list[Segment], list[Segment]]:
+    """Divide sealed files into those that share no event, by their names, with another, and the rest.
+
+    Sealing cuts where a number stands twice; two hosts that seal one run at once write an event twice.
+    """
+    shared: set[Segment] = set()
+    reaching: Segment | None = None  # of the files so far the one that goes furthest
+    for segment in sorted(sealed):
+        if reaching is None or reaching.writer != segment.writer or reaching.kind != segment.kind:
+            reaching = segment
+            continue
+        if segment.first <= (reaching.last or 0):
+            shared |= {reaching, segment}
+        if (segment.last or 0) >= (reaching.last or 0):
+            reaching = segment
+    return [s for s in sealed if s not in shared], [s for s in sealed if s in shared]
+
+
+def merged(run_dir: Path, overlapping: list[Segment]) -> Iterator[tuple[Segment, pa.Table]]:
+    """Iterate over the events of overlapping files, the same event once, with a writer's first file."""
+    room = Room(f"{run_dir}/sealed", _paths(overlapping))
+    for _, group in groupby(sorted(overlapping), attrgetter("writer", "kind")):
+        segments = list(group)
+        table, _ = in_order(pa.concat_tables([room.take(_sealed_table(segment)) for segment in segments]))
+        yield segments[0], table
+
+
+def count_events(run_dir: Path, kind: str) -> int:
+    """Return the number of events of a kind by the names of its sealed files, and the rows of the others."""
+    sealed, overlapping = apart(sealed_segments(run_dir, kind))
+    live = (segment.kind for suffix in ("tail", "arrows") for segment in open_segments(run_dir, suffix))
+    total = 0
+    if overlapping or kind in live:
+        with suppress(LogError):  # too many to be read: they are not counted
+            current = snapshot(run_dir, kind)
+            sealed, total = current.sealed, sum(len(table) for table in current.live.values())
+    return total + sum((s.last or 0) - s.first + 1 for s in sealed)
+
+
+def _paths(segments: list[Segment]) -> Iterator[Path]:
+    return (segment.path for segment in segments)
 
 
 def read_kind(run_dir: Path, kind: str, writer: str | None = None, start: int = 0) -> pa.Table:
@@ -148,16 +146,20 @@ def read_kind(run_dir: Path, kind: str, writer: str | None = None, start: int = 
     ----------
     run_dir, kind, writer, start
         Which events; every writer's by default; only those with ``seq >= start``.
+
+    Raises
+    ------
+    LogError
+        If they take far more memory than any log of that size.
     """
     current = snapshot(run_dir, kind, writer)
+    room = Room(f"{run_dir}/sealed/{kind}", _paths(current.sealed))
     parts: list[tuple[str, pa.Table]] = []
     for segment in current.sealed:
         if segment.last is not None and segment.last >= start:
-            table, damage = read_segment(segment)
-            tell(damage)
-            parts.append((segment.writer, conform(table, kind)))
+            parts.append((segment.writer, room.take(_sealed_table(segment))))
     parts += current.live.items()
-    parts.sort(key=itemgetter(0))
+    parts.sort(key=lambda part: (part[0], part[1]["seq"][0].as_py() if len(part[1]) else 0))
     schema = arrow_schema(kind).append(pa.field("writer", pa.string())).remove_metadata()
     tables = [
         pa.table([*table.columns, pa.repeat(pa.scalar(name), len(table))], schema=schema)
@@ -167,40 +169,34 @@ def read_kind(run_dir: Path, kind: str, writer: str | None = None, start: int = 
     return table.filter(pc.field("seq") >= start) if start else table
 
 
+def _sealed_table(segment: Segment) -> pa.Table:
+    table, damage = read_segment(segment)
+    tell(damage)
+    return table
+
+
 def kind_parts(run_dir: Path, kind: str) -> Iterator[pa.Table]:
     """Read a kind a part at a time, so that a long run need not be in memory twice.
 
     Each is as of `read_kind`, without the `writer` column; a column without a value has Arrow's null type.
     """
     current = snapshot(run_dir, kind)
+    room = Room(f"{run_dir}/sealed/{kind}", _paths(current.sealed))
     for segment in current.sealed:
-        yield from _sealed_parts(segment)
+        yield from map(room.take, _sealed_parts(segment))
     for table in current.live.values():
         yield _with_null_types(table, kind)
 
 
 def _sealed_parts(segment: Segment) -> Iterator[pa.Table]:
     try:
-        with pq.ParquetFile(segment.path, page_checksum_verification=True) as file:
-            for group in range(file.num_row_groups):
-                part = file.read_row_group(group, _filled_columns(file, group))
-                yield _with_null_types(require_whole(part, file), segment.kind)
+        with SealedFile(segment.path, segment.kind) as file:
+            for group in range(file.groups):
+                yield _with_null_types(in_order(file.read(group, filled=True))[0], segment.kind)
     except FileNotFoundError:
         raise
     except UNREADABLE:
         tell(read_sealed(segment.path, segment.kind).damage)
-
-
-def _filled_columns(file: pq.ParquetFile, group: int) -> list[str]:
-    """Return the columns of a row group that hold a value, as far as its statistics tell."""
-    metadata = file.metadata.row_group(group)
-    return [
-        chunk.path_in_schema
-        for chunk in map(metadata.column, range(metadata.num_columns))
-        if (told := chunk.statistics) is None
-        or not told.has_null_count
-        or told.null_count != metadata.num_rows
-    ]
 
 
 def _with_null_types(table: pa.Table, kind: str) -> pa.Table:
@@ -223,7 +219,19 @@ def _order(event: Event) -> tuple[int, str, str, int]:
 
 def events_in_order(run_dir: Path, kinds: Iterable[str] = tuple(KINDS)) -> list[Event]:
     """Read a run's events by (time, writer, kind, seq): the order in which a replay sees them."""
-    return sorted((e for kind in kinds for e in _to_events(kind, read_kind(run_dir, kind))), key=_order)
+    return list(iterate_events(run_dir, kinds))
+
+
+def iterate_events(run_dir: Path, kinds: Iterable[str] = tuple(KINDS)) -> Iterator[Event]:
+    """Iterate over what `events_in_order` returns; only a part are Python's objects at a time."""
+    return heapq.merge(*(_kind_in_order(run_dir, kind) for kind in kinds), key=_order)
+
+
+def _kind_in_order(run_dir: Path, kind: str) -> Iterator[Event]:
+    table = read_kind(run_dir, kind)
+    table = table.sort_by([(name, "ascending") for name in ("time_ns", "writer", "seq")])
+    for start in range(0, len(table), CHUNK_ROWS):
+        yield from _to_events(kind, table.slice(start, CHUNK_ROWS))
 
 
 @dataclass(slots=True)
@@ -314,13 +322,13 @@ class Follower:
         known = position.codec if position.tail == tail.path else None
         base = position.offset if known is not None else 0
         try:
-            if tail.path.stat().st_size == base:
+            if tail.path.lstat().st_size == base:
                 return []
-            with tail.path.open("rb") as file:
+            with open_file(tail.path) as file:
                 file.seek(base)
-                data = file.read()
+                data = file.read(MOST_TAIL_BYTES)
             codec, start = (known, 0) if known is not None else codec_of_tail(data)
-        except (FileNotFoundError, LogError):  # moved on, or its header is still being written
+        except (OSError, LogError):  # moved on, or its header is still being written
             return []
         events, empty = [], dict.fromkeys(column_names(tail.kind))
         found = codec.scan(data, start, position.tail_seq if base else tail.first)

@@ -1,9 +1,10 @@
 """Sealing live segments to Parquet, and checking that every file of a run is whole."""
 
+import os
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from operator import itemgetter
+from errno import ENOTDIR
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,10 +12,23 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from thermograd.store.errors import LogError
 from thermograd.store.events import KINDS, arrow_schema
-from thermograd.store.files import Segment, open_dir, open_segments, sealed_segments
+from thermograd.store.files import (
+    Segment,
+    is_folder,
+    is_plain_file,
+    leftovers,
+    open_dir,
+    open_file,
+    open_segments,
+    quarantined,
+    sealed_segments,
+    strangers,
+)
 from thermograd.store.locks import ProcessLock
+from thermograd.store.log.one_file import read_segment
 from thermograd.store.log.place import WRITER_LOCK, is_live
-from thermograd.store.log.reader import read_segment
+from thermograd.store.log.reader import apart, merged
+from thermograd.store.log.reading.numbering import pieces
 from thermograd.store.log.segments import Damage, sync_directory, write_parquet
 
 
@@ -57,7 +71,8 @@ def seal_run(run_dir: Path, run_id: str, live_writers: frozenset[str] = frozense
         if not lock.acquire():
             return SealReport({}, [], [], busy=True)
         try:
-            for left in (run_dir / "sealed").glob("*/.*.tmp"):  # of a sealer that was killed
+            _check_places(run_dir)
+            for left in leftovers(run_dir):
                 left.unlink(missing_ok=True)
             return _seal_writers(run_dir, run_id, live_writers, lock)
         finally:
@@ -65,6 +80,14 @@ def seal_run(run_dir: Path, run_id: str, live_writers: frozenset[str] = frozense
     except OSError as error:
         reason = error.strerror or str(error)
         raise LogError(f"cannot seal {run_dir}: {reason}; what is not sealed stays as it was") from error
+
+
+def _check_places(run_dir: Path) -> None:
+    """Refuse a run whose directories are links: what is sealed would go, and be removed, somewhere else."""
+    for name in ("open", "sealed", "quarantine", *(f"sealed/{kind}" for kind in KINDS)):
+        path = run_dir / name
+        if os.path.lexists(path) and not is_folder(path):
+            raise OSError(ENOTDIR, f"{name} is not a directory", str(path))
 
 
 def _seal_writers(run_dir: Path, run_id: str, live_writers: frozenset[str], lock: ProcessLock) -> SealReport:
@@ -109,22 +132,24 @@ def _seal(
     next_seq = max(((s.last or 0) + 1 for s in sealed), default=0)
     tables, harmed = [], set()
     for segment in segments:  # streams first, then tails: the order in which events moved
+        if is_plain_file(segment.path):
+            open_file(segment.path).close()  # what cannot be read now is no damage: it stays
         table, damage = read_segment(segment)
         if damage:
             report.damage.append(damage)
-            harmed.add(segment.path)
+            if damage.offset is not None:
+                harmed.add(segment.path)
         table = table.filter(pc.field("seq") >= next_seq)
         if len(table):
             tables.append(table)
             next_seq = table.column("seq")[-1].as_py() + 1
-    if tables:
-        table = pa.concat_tables(tables)
-        seqs = table.column("seq")
+    for part in pieces(pa.concat_tables(tables)) if tables else ():
+        seqs = part.column("seq")
         name = f"{writer}-{seqs[0].as_py():012}-{seqs[-1].as_py():012}.parquet"
         path = run_dir / "sealed" / kind / name
-        write_parquet(path, table.replace_schema_metadata(arrow_schema(kind, run_id, writer).metadata), kind)
+        write_parquet(path, part.replace_schema_metadata(arrow_schema(kind, run_id, writer).metadata), kind)
         report.files.append(path)
-        report.events[kind] = report.events.get(kind, 0) + len(table)
+        report.events[kind] = report.events.get(kind, 0) + len(part)
     for segment in segments:
         _put_away(run_dir, segment, segment.path in harmed)
 
@@ -133,7 +158,10 @@ def _put_away(run_dir: Path, segment: Segment, harmed: bool) -> None:
     if harmed:
         quarantine = run_dir / "quarantine"
         quarantine.mkdir(exist_ok=True)
-        segment.path.replace(quarantine / f"{segment.writer}-{segment.path.name}")
+        kept = quarantine / f"{segment.writer}-{segment.path.name}"
+        while os.path.lexists(kept):
+            kept = kept.with_name(f"{kept.name}.again")
+        segment.path.replace(kept)
         sync_directory(quarantine)
     else:
         segment.path.unlink(missing_ok=True)
@@ -148,38 +176,73 @@ def verify_run(run_dir: Path) -> dict[str, Any]:
         ``ok``, ``events`` by kind, ``torn_bytes``, and ``files``: path (relative to the run), events,
         and for a damaged one ``offset`` and ``reason``.
     """
-    checked = [_checked(s) for s in open_segments(run_dir, "tail") + open_segments(run_dir, "arrows")]
-    checked += [_checked(s) for s in sealed_segments(run_dir)]  # listed last: where live events go to
-    events = dict.fromkeys(KINDS, 0)
     files: list[dict[str, Any]] = []
-    next_seq: dict[tuple[str, str], int] = {}
-    for segment, span, damage in sorted(filter(None, checked), key=itemgetter(0)):
-        entry: dict[str, Any] = {"path": str(segment.path.relative_to(run_dir)), "events": 0}
+    events = dict.fromkeys(KINDS, 0)
+    next_seq: dict[tuple[str, str], int] = defaultdict(int)
+    _, overlapping = apart(sealed_segments(run_dir))
+    for segment, numbers, damage in sorted(_checked(run_dir), key=_place):
+        key = segment.writer, segment.kind
+        entry: dict[str, Any] = {"path": str(segment.path.relative_to(run_dir)), "events": len(numbers)}
         if damage:
-            lost = segment.path.stat().st_size - damage.offset
-            entry |= {"offset": damage.offset, "reason": damage.reason, "torn_bytes": lost}
-        if span:
-            first, last = span
-            expected = next_seq.get((segment.writer, segment.kind), 0)
-            if first > expected:
-                entry["reason"] = f"events {expected} to {first - 1} of this writer are missing"
-            entry["events"] = last - first + 1
-            events[segment.kind] += max(0, last + 1 - max(expected, first))
-            next_seq[segment.writer, segment.kind] = max(expected, last + 1)
+            entry["reason"] = damage.reason
+            if damage.offset is not None:
+                entry |= {"offset": damage.offset, "torn_bytes": _size(segment.path) - damage.offset}
+        if len(numbers):
+            if numbers[0] > next_seq[key]:
+                entry["reason"] = f"events {next_seq[key]} to {numbers[0] - 1} of this writer are missing"
+            if segment not in overlapping:
+                events[segment.kind] += int((numbers >= next_seq[key]).sum())
+            next_seq[key] = max(next_seq[key], int(numbers[-1]) + 1)
         files.append(entry)
-    for path in sorted((run_dir / "quarantine").glob("*")):
-        name = str(path.relative_to(run_dir))
-        files.append({"path": name, "events": 0, "reason": "damaged earlier, kept as it was"})
+    for segment, table in merged(run_dir, overlapping):
+        events[segment.kind] += len(table)
+    for path, reason in [*strangers(run_dir), *((p, _KEPT) for p in quarantined(run_dir))]:
+        files.append({"path": str(path.relative_to(run_dir)), "events": 0, "reason": reason})
     torn = sum(entry.get("torn_bytes", 0) for entry in files)
     ok = not any("reason" in entry for entry in files)
     return {"ok": ok, "events": events, "torn_bytes": torn, "files": files}
 
 
-def _checked(segment: Segment) -> tuple[Segment, tuple[int, int] | None, Damage | None] | None:
-    """Return a file with the first and last `seq` that it gives, and its damage."""
-    try:
-        table, damage = read_segment(segment)
-    except FileNotFoundError:  # a live writer has just moved its events on
+def _place(checked: tuple[Segment, Any, Damage | None]) -> tuple[str, str, int, str]:
+    segment = checked[0]
+    return segment.writer, segment.kind, segment.first, segment.path.suffix
+
+
+_KEPT = "damaged earlier, kept as it was"
+
+
+def _checked(run_dir: Path) -> Iterator[tuple[Segment, Any, Damage | None]]:
+    """Iterate over the files of a run, each with the numbers of the events that it gives, and its damage.
+
+    In the order of `thermograd.store.log.reader.snapshot`, so that a run can be checked while it is written.
+    """
+    for listing in (_open_tails, _open_streams, sealed_segments):
+        for segment in reversed(listing(run_dir)):
+            with suppress(FileNotFoundError):  # a live writer has just moved its events on
+                table, damage = read_segment(segment)
+                yield segment, table.column("seq").to_numpy(), damage or _misplaced(segment, table)
+
+
+def _open_tails(run_dir: Path) -> list[Segment]:
+    return open_segments(run_dir, "tail")
+
+
+def _open_streams(run_dir: Path) -> list[Segment]:
+    return open_segments(run_dir, "arrows")
+
+
+def _misplaced(segment: Segment, table: pa.Table) -> Damage | None:
+    """Return what is wrong with a whole file whose name tells of other events than it has."""
+    if not len(table):
         return None
-    seqs = table.column("seq")
-    return segment, (seqs[0].as_py(), seqs[-1].as_py()) if len(table) else None, damage
+    first, last = (table.column("seq")[i].as_py() for i in (0, -1))
+    if first == segment.first and segment.last in (None, last):
+        return None
+    return Damage(segment.path, None, f"it holds the events {first} to {last}, which its name does not say")
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.lstat().st_size
+    except OSError:
+        return 0

@@ -5,7 +5,6 @@ never writes). Every batch carries the CRC-32 of its buffers in its custom metad
 three flipped bits read back as wrong numbers in silence.
 """
 
-import base64
 import os
 import time
 import zlib
@@ -19,18 +18,25 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.ipc
 import pyarrow.parquet as pq
-from thermograd.store.events import COMMON, KINDS, arrow_schema
-from thermograd.store.files import NEW_FILE, segment_name, whole_file, write_whole
+from thermograd.store.errors import LogError
+from thermograd.store.events import KINDS, arrow_schema
+from thermograd.store.files import MOST_SEQ, NEW_FILE, read_file, segment_name, whole_file, write_whole
+from thermograd.store.log.reading.framing import check_columns, check_owner, refused_message
+from thermograd.store.log.reading.numbering import in_order
+from thermograd.store.log.reading.parquet_layout import MOST_ROWS
+from thermograd.store.log.reading.room import Room
+from thermograd.store.log.reading.sealed_file import SealedFile
 from thermograd.store.log.tail_codec import RecordCodec
 
+MOST_LIVE_BYTES = 256 << 20  # of a live file; ours have little more than 64 MB
 UNREADABLE = (pa.ArrowException, OSError, ValueError)
 
 
 class Damage(NamedTuple):
-    """Where a file stops being readable, and why."""
+    """Where a file stops being readable, and why; without an offset all of it was read, and healed."""
 
     path: Path
-    offset: int
+    offset: int | None
     reason: str
 
 
@@ -75,7 +81,8 @@ def tail_rows(codec: RecordCodec, data: bytes, start: int, next_seq: int = 0) ->
         found = codec.scan(data, start, next_seq)
         return TailRows(rows_to_batch(codec.kind, found.rows), *found[1:])
     place = np.arange(len(whole))
-    seq = np.maximum.accumulate(np.maximum(whole["seq"] - place, next_seq)) + place
+    told = np.where(whole["seq"] < MOST_SEQ, whole["seq"], 0)
+    seq = np.maximum.accumulate(np.maximum(told - place, next_seq)) + place
     batch = _records_to_batch(codec, whole, seq)
     if end == len(data):
         return TailRows(batch, end, 0, False)
@@ -88,9 +95,11 @@ def _leading_records(codec: RecordCodec, data: bytes, start: int) -> tuple[Any, 
     """Return the records of a fixed-size kind up to the first that is not whole, and where they end."""
     layout = np.dtype(codec.layout)
     assert layout.fields is not None
-    records: Any = np.frombuffer(data, layout, count=(len(data) - start) // layout.itemsize, offset=start)
+    records: Any = np.frombuffer(
+        data, layout, count=min(MOST_ROWS, (len(data) - start) // layout.itemsize), offset=start
+    )
     view, frame = memoryview(data), layout.fields["mask"][1]
-    ends = range(start + layout.itemsize, len(data) + 1, layout.itemsize)
+    ends = range(start + layout.itemsize, start + len(records) * layout.itemsize + 1, layout.itemsize)
     crcs = [zlib.crc32(view[end - layout.itemsize + frame : end]) for end in ends]
     bad = (records["size"] != layout.itemsize - frame) | (records["crc32"] != np.array(crcs, np.uint32))
     count = int(bad.argmax()) if bad.any() else len(records)
@@ -192,25 +201,37 @@ def read_stream(path: Path) -> tuple[list[pa.RecordBatch], Damage | None]:
     A stream without its end mark is normal: its writer runs, or was killed between two batches.
     """
     batches: list[pa.RecordBatch] = []
-    data = path.read_bytes()
+    data = read_file(path, MOST_LIVE_BYTES)
     source = pa.BufferReader(data)
-    offset = 0
+    offset = rows = 0
+    refused, why = refused_message(data) or (0, "")
     try:
         reader = pa.ipc.open_stream(source)
+        check_columns(reader.schema, path.name.partition("-")[0])
+        check_owner(reader.schema.metadata, path.name.partition("-")[0], path.parent.name)
         offset = source.tell()
-        while True:
+        while not refused or len(batches) < refused - 1:
             batch, metadata = reader.read_next_batch_with_custom_metadata()
             expected = (metadata or {}).get(b"crc32")
             if expected is None or int(expected) != _crc(batch):
                 return batches, Damage(path, offset, "a batch does not match its checksum")
+            batch.validate(full=True)
+            rows += batch.num_rows
+            if rows > MOST_ROWS:
+                raise ValueError(f"more than {MOST_ROWS} events")
             batches.append(batch)
             offset = source.tell()
+        return batches, Damage(path, offset, why)
     except StopIteration:
         return batches, None
     except (*UNREADABLE, EOFError) as error:
         if offset == len(data):
             return batches, None
-        return batches, Damage(path, offset, f"not a whole Arrow batch ({str(error).splitlines()[0]})")
+        return batches, Damage(path, offset, f"not a whole Arrow batch ({_first_line(error)})")
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0][:300]
 
 
 def read_sealed(path: Path, kind: str) -> Sealed:
@@ -219,40 +240,25 @@ def read_sealed(path: Path, kind: str) -> Sealed:
     Raises FileNotFoundError if the file is gone.
     """
     groups: list[pa.Table] = []
-    offset = 0
-    damage = None
+    offset, damage, room = 0, None, Room(path.name, [path])
     try:
-        with pq.ParquetFile(path, page_checksum_verification=True) as file:
-            for number in range(file.num_row_groups):
-                offset = _group_offset(file.metadata.row_group(number))
-                groups.append(require_whole(file.read_row_group(number), file))
+        with SealedFile(path, kind) as file:
+            for number in range(file.groups):
+                offset = file.offset(number)
+                groups.append(room.take(file.read(number)))
     except FileNotFoundError:
         raise
-    except UNREADABLE as error:
-        damage = Damage(path, offset, str(error).splitlines()[0])
-    return Sealed(pa.concat_tables(groups or [arrow_schema(kind).empty_table()]), len(groups), damage)
+    except (*UNREADABLE, LogError) as error:
+        damage = Damage(path, offset, _first_line(error))
+    table, wrong = in_order(pa.concat_tables(groups or [arrow_schema(kind).empty_table()]))
+    return Sealed(table, len(groups), with_wrong_numbers(damage, path, wrong))
 
 
-def require_whole(group: pa.Table, file: pq.ParquetFile) -> pa.Table:
-    """Return what was read of a row group, or raise `ValueError`: the footer itself has no checksum."""
-    group.validate(full=True)
-    schema = file.metadata.metadata.get(b"ARROW:schema") if file.metadata.metadata else None
-    if (
-        schema is None
-        or pa.ipc.read_schema(pa.py_buffer(base64.b64decode(schema))).names != file.schema_arrow.names
-    ):
-        raise ValueError("the footer names other columns than were written")
-    if any(group[column.name].null_count for column in COMMON if column.name in group.column_names):
-        raise ValueError("an event has no number or no time")
-    seq = group["seq"].to_numpy()
-    if seq.size and (seq[-1] - seq[0] + 1 != seq.size or (np.diff(seq) != 1).any()):
-        raise ValueError("events are missing in its middle")
-    return group
-
-
-def _group_offset(group: pq.RowGroupMetaData) -> int:
-    first = group.column(0)
-    return int(first.dictionary_page_offset if first.has_dictionary_page else first.data_page_offset)
+def with_wrong_numbers(damage: Damage | None, path: Path, wrong: str) -> Damage | None:
+    """Return the damage of a file together with what was wrong with the numbers of its events."""
+    if not wrong:
+        return damage
+    return damage._replace(reason=f"{damage.reason}; {wrong}") if damage else Damage(path, None, wrong)
 
 
 def write_parquet(path: Path, table: pa.Table, kind: str) -> None:

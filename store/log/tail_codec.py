@@ -19,17 +19,22 @@ before (`RecordCodec.scan`). Bytes that are no record, left by a write that fail
 import struct
 import zlib
 from collections.abc import Callable, Sequence
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any, NamedTuple
 
 from thermograd.store.errors import LogError
-from thermograd.store.events import KINDS, columns
+from thermograd.store.events import COMMON, KINDS, columns
+from thermograd.store.files import MOST_SEQ
 
 _FRAME = struct.Struct("<II")
 _CODES = {"int64": "q", "uint64": "Q", "float64": "d", "bool": "?", "string": "I"}
 END = _FRAME.pack(0, zlib.crc32(b"end of the tail"))
 _MAGIC = "thermograd-tail 2"
-_WIDEST_GAP_BYTES = 1 << 20  # how far behind a torn record the next one is looked for
+_WIDEST_GAP_BYTES = 1 << 20  # how far behind a torn record the next one is looked for, in all of a tail
+_MOST_CHECKED_BYTES = 64 << 20  # while it is looked for: damage may look like records by the million
+MOST_TAIL_BYTES = 32 << 20  # that are read of a tail; ours have a few
+_MOST_HEADER_BYTES = 1 << 16
+_MOST_COLUMNS = 64  # the mask of the null ones has so many bits
 _MOST_PLANS = 256  # sets of known columns that are remembered; a program has a few
 
 
@@ -144,7 +149,7 @@ class RecordCodec:
         while True:
             end = self._end_of_record(data, offset)
             if end is None:
-                begin = self._next_record(data, offset + 1)
+                begin = self._next_record(data, offset + 1, _WIDEST_GAP_BYTES - skipped)
                 if begin is None:
                     return Scan(rows, offset, skipped, False)
                 offset, skipped = begin, skipped + begin - offset
@@ -152,7 +157,7 @@ class RecordCodec:
                 return Scan(rows, end, skipped, True)
             else:
                 row = self._unpack(data[offset + _FRAME.size : end])
-                if row[0] < next_seq:
+                if not next_seq <= row[0] < MOST_SEQ:
                     row = (next_seq, *row[1:])
                 rows.append(row)
                 offset, next_seq = end, row[0] + 1
@@ -168,17 +173,24 @@ class RecordCodec:
             return start if data[offset:start] == END else None
         return end if zlib.crc32(data[start:end]) == crc else None
 
-    def _next_record(self, data: bytes, offset: int) -> int | None:
+    def _next_record(self, data: bytes, offset: int, widest: int) -> int | None:
         """Return where the next whole record begins, None where none does."""
-        last = min(len(data) - len(END), offset + _WIDEST_GAP_BYTES)
-        return next((at for at in range(offset, last + 1) if self._end_of_record(data, at)), None)
+        room = _MOST_CHECKED_BYTES
+        for at in range(offset, min(len(data) - len(END), offset + widest) + 1):
+            size = _FRAME.unpack_from(data, at)[0]
+            room -= size if size <= len(data) - at else 0
+            if room < 0:
+                return None
+            if self._end_of_record(data, at):
+                return at
+        return None
 
     def _unpack(self, payload: bytes) -> tuple[Any, ...]:
         mask, *values = self._struct.unpack_from(payload)
         offset = self._struct.size
         for i in self._texts:
             length = values[i]
-            values[i] = payload[offset : offset + length].decode()
+            values[i] = payload[offset : offset + length].decode("utf-8", "replace")
             offset += length
         if mask:
             values = [None if mask >> i & 1 else value for i, value in enumerate(values)]
@@ -191,7 +203,7 @@ def kind_codec(kind: str) -> RecordCodec:
     return RecordCodec(kind, [(c.name, c.type) for c in columns(kind)])
 
 
-@cache
+@lru_cache(maxsize=64)
 def _codec_of_header(header: str) -> RecordCodec:
     line, _, crc = header.rpartition(" ")
     if f"{zlib.crc32(line.encode()):08x}" != crc:
@@ -199,7 +211,15 @@ def _codec_of_header(header: str) -> RecordCodec:
     kind, fields = line.removeprefix(_MAGIC).split()
     if kind in KINDS and f"{header}\n".encode() == kind_codec(kind).header:
         return kind_codec(kind)
-    return RecordCodec(kind, [(n, t) for n, _, t in (field.partition(":") for field in fields.split(","))])
+    found = [(n, t) for n, _, t in (field.partition(":") for field in fields.split(","))]
+    names = [name for name, _ in found]
+    known = {c.name: c.type for c in columns(kind)}
+    common = [c.name for c in COMMON]
+    if names[: len(common)] != common or len(set(names)) < len(names) or len(names) > _MOST_COLUMNS:
+        raise ValueError("its columns are not those of an event")
+    if any(known.get(name, of) != of for name, of in found):
+        raise ValueError("a column has another type than it should have")
+    return RecordCodec(kind, found)
 
 
 def codec_of_tail(data: bytes) -> tuple[RecordCodec, int]:
@@ -207,11 +227,11 @@ def codec_of_tail(data: bytes) -> tuple[RecordCodec, int]:
 
     Raises LogError if the header is torn, damaged or unknown; nothing of the file can be read then.
     """
-    line, newline, _ = data.partition(b"\n")
+    end = data.find(b"\n", 0, _MOST_HEADER_BYTES)
     try:
-        text = line.decode()
-        if not newline or not text.startswith(_MAGIC + " "):
+        text = data[: max(end, 0)].decode()
+        if end < 0 or not text.startswith(_MAGIC + " "):
             raise ValueError("not a tail header")
-        return _codec_of_header(text), len(line) + 1
+        return _codec_of_header(text), end + 1
     except (ValueError, KeyError) as error:
         raise LogError(f"the file does not start with a whole '{_MAGIC} ...' line") from error

@@ -6,6 +6,7 @@ where the query lets them be), live ones a snapshot taken when the connection wa
 """
 
 import contextlib
+import logging
 import os
 import re
 from collections.abc import Iterable, Iterator
@@ -16,11 +17,11 @@ import duckdb
 import pyarrow as pa
 import pyarrow.dataset as ds
 from pyarrow.fs import LocalFileSystem
-from thermograd.store.errors import DamagedError, QueryError, TooLargeError
+from thermograd.store.errors import DamagedError, LogError, QueryError, TooLargeError
 from thermograd.store.events import KINDS, arrow_schema
-from thermograd.store.files import sealed_segments
+from thermograd.store.files import Segment, is_plain_file, sealed_segments
 from thermograd.store.log.reader import snapshot, tell
-from thermograd.store.log.segments import read_sealed
+from thermograd.store.log.segments import Damage, read_sealed
 from thermograd.store.query.interrupt import acting_after, too_late
 from thermograd.store.query.result_formats import rendered
 from thermograd.store.query.views import ALIGNED, ALIGNED_VIEW, AROUND, efficiency_view, runs_view
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
 
+_log = logging.getLogger("thermograd")
 _EXPLAIN = re.compile(r"\s*EXPLAIN\b\s*(ANALY[SZ]E\b)?", re.IGNORECASE)
 _OPTIONS = re.compile(r"\A\s*\([^()]*\)")
 _MOST_THREADS = 8  # of a query whose memory is limited
@@ -271,6 +273,14 @@ def _explains_select(connection: "DuckDBPyConnection", sql: str) -> bool:
     return False
 
 
+def _is_plain(segment: Segment) -> bool:
+    """Return whether a sealed file may be opened, and say so where not: a link could lead anywhere."""
+    if is_plain_file(segment.path):
+        return True
+    tell(Damage(segment.path, 0, "not a plain file"))
+    return False
+
+
 def _dataset(runs: list[Run], kind: str, damaged: dict[Path, int]) -> ds.Dataset:
     """Return one dataset over the sealed files and live rows of all runs, with run and writer columns.
 
@@ -283,8 +293,12 @@ def _dataset(runs: list[Run], kind: str, damaged: dict[Path, int]) -> ds.Dataset
     file_format = ds.ParquetFileFormat(default_fragment_scan_options=options)
     files = LocalFileSystem(use_mmap=True)  # sealed files never change: no copy is needed
     for run in runs:
-        current = snapshot(run.path, kind)
-        for segment in current.sealed:
+        try:
+            current = snapshot(run.path, kind)
+        except LogError as error:  # one hostile run must not hide the others
+            _log.warning("%s; they are left out", error)
+            continue
+        for segment in filter(_is_plain, current.sealed):
             known = (ds.field("run_id") == run.run_id) & (ds.field("writer") == segment.writer)
             whole = range(damaged[segment.path]) if segment.path in damaged else None
             if whole is None or len(whole):

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from thermograd.store.errors import LogError, RunNotFoundError, os_errors_as
-from thermograd.store.files import open_segments, read_json, sealed_segments, write_json
+from thermograd.store.files import WRITER, is_plain_file, read_json, write_json, writer_files
 from thermograd.store.locks import ProcessLock, is_held
 from thermograd.store.log.place import is_live
 from thermograd.store.processes import host_facts
@@ -65,12 +65,12 @@ class Run:
 
     def writers(self) -> list[dict[str, Any]]:
         """Return the facts that each writer left about itself."""
-        return [checked_facts(read_json(path)) for path in sorted((self.path / "writers").glob("*.json"))]
+        return [checked_facts(read_json(path)) for path in writer_files(self.path)]
 
     def live_writers(self) -> frozenset[str]:
         """Return the writers whose process lives and has not closed its log."""
         names = (str(facts.get("writer")) for facts in self._open_writers())
-        return frozenset(name for name in names if is_live(self.path, name))
+        return frozenset(name for name in names if WRITER.fullmatch(name) and is_live(self.path, name))
 
     def _open_writers(self) -> list[dict[str, Any]]:
         return [facts for facts in self.writers() if "closed_time_ns" not in facts]
@@ -108,15 +108,9 @@ class Run:
     def counts(self) -> dict[str, int]:
         """Return the number of events by kind, from file names and the live files' rows."""
         from thermograd.store.events import KINDS
-        from thermograd.store.log.reader import snapshot
+        from thermograd.store.log.reader import count_events
 
-        live = {segment.kind for suffix in ("tail", "arrows") for segment in open_segments(self.path, suffix)}
-        totals = {}
-        for kind in KINDS:
-            sealed = sum((s.last or 0) - s.first + 1 for s in sealed_segments(self.path, kind))
-            rows = snapshot(self.path, kind).live if kind in live else {}
-            totals[kind] = sealed + sum(len(table) for table in rows.values())
-        return totals
+        return {kind: count_events(self.path, kind) for kind in KINDS}
 
     def summary(self) -> dict[str, Any]:
         """Return the row that ``thermograd runs`` shows."""
@@ -219,7 +213,11 @@ def _remove_abandoned(runs_dir: Path) -> None:
 
 def list_runs(runs_dir: Path) -> list[Run]:
     """List the runs of a directory, oldest first."""
-    runs = [Run(path.parent) for path in runs_dir.glob("[!.]*/run.json")]
+    try:
+        names = [name for name in os.listdir(runs_dir) if not name.startswith(".")]
+    except OSError:
+        names = []
+    runs = [Run(runs_dir / name) for name in names if is_plain_file(runs_dir / name / "run.json")]
     return sorted(runs, key=lambda run: (run.started_time_ns or 0, run.run_id))
 
 
@@ -236,7 +234,7 @@ def find_run(runs_dir: Path, reference: str) -> Run:
             f"no run named {reference!r}; give a run's id, its beginning, name or path, or latest"
         )
     path = Path(reference)
-    if (path / "run.json").is_file():
+    if is_plain_file(path / "run.json"):
         return Run(path)
     runs = list_runs(runs_dir)
     if not runs:

@@ -1,0 +1,110 @@
+"""Reading one file of the log, of whatever form: what is whole of it, in the current columns, by number."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import pyarrow as pa
+from thermograd.store.errors import LogError
+from thermograd.store.events import arrow_schema, column_names
+from thermograd.store.files import Segment, read_file
+from thermograd.store.log.reading.numbering import in_order
+from thermograd.store.log.segments import (
+    Damage,
+    TailRows,
+    read_sealed,
+    read_stream,
+    rows_to_batch,
+    tail_rows,
+    with_wrong_numbers,
+)
+from thermograd.store.log.tail_codec import MOST_TAIL_BYTES, Scan, codec_of_tail, kind_codec
+
+CHUNK_ROWS = 8192  # that are Python's objects at a time
+
+
+def conform(table: pa.Table, kind: str) -> pa.Table:
+    """Bring a table of an older or newer schema to the current columns: missing ones become null."""
+    schema = arrow_schema(kind)
+    if table.schema.equals(schema):
+        return table.replace_schema_metadata(schema.metadata)
+    columns = [
+        table.column(field.name).cast(field.type)
+        if field.name in table.column_names
+        else pa.nulls(len(table), field.type)
+        for field in schema
+    ]
+    return pa.table(columns, schema=schema)
+
+
+def read_tail(segment: Segment) -> tuple[pa.Table, Damage | None]:
+    """Read every whole record of a tail; the rest, if any, is reported as damage.
+
+    Raises FileNotFoundError if the writer has moved the tail's events on.
+    """
+    nothing = arrow_schema(segment.kind).empty_table()
+    try:
+        data = read_file(segment.path, MOST_TAIL_BYTES)
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        return nothing, Damage(segment.path, 0, error.strerror or str(error))
+    current = kind_codec(segment.kind)
+    if current.header.startswith(data):  # killed before anything was acknowledged here
+        return nothing, None
+    try:
+        codec, offset = codec_of_tail(data)
+        if codec.kind != segment.kind:
+            raise LogError(f"the file is of kind {codec.kind!r}")
+    except LogError as error:
+        return nothing, Damage(segment.path, 0, str(error))
+    found: TailRows | Scan
+    if codec is current:
+        found = tail_rows(codec, data, offset, segment.first)
+        batches = [found.batch]
+    else:
+        found = scan = codec.scan(data, offset, segment.first)
+        batches = _batches(segment.kind, codec.names, scan.rows)
+    torn = found.skipped + (0 if found.ended else len(data) - found.end)
+    damage = Damage(segment.path, len(data) - torn, f"torn record of {torn} bytes") if torn else None
+    return pa.Table.from_batches(batches or nothing.to_batches(), nothing.schema), damage
+
+
+def _batches(kind: str, names: Sequence[str], rows: list[tuple[Any, ...]]) -> list[pa.RecordBatch]:
+    """Return rows of other columns in the current ones."""
+    return [
+        rows_to_batch(
+            kind,
+            [
+                tuple(map(dict(zip(names, row, strict=True)).get, column_names(kind)))
+                for row in rows[start : start + CHUNK_ROWS]
+            ],
+        )
+        for start in range(0, len(rows), CHUNK_ROWS)
+    ]
+
+
+def read_segment(segment: Segment) -> tuple[pa.Table, Damage | None]:
+    """Read what is whole of a file, in the order of `seq`, and its damage, in the current columns.
+
+    Raises FileNotFoundError if the events of a live file have just moved on to the next place.
+    """
+    if segment.path.suffix == ".parquet":
+        sealed = read_sealed(segment.path, segment.kind)
+        return conform(sealed.table, segment.kind), sealed.damage
+    if segment.path.suffix == ".tail":
+        table, damage = read_tail(segment)
+    else:
+        table, damage = _read_arrows(segment)
+    table, wrong = in_order(table)
+    return table, with_wrong_numbers(damage, segment.path, wrong)
+
+
+def _read_arrows(segment: Segment) -> tuple[pa.Table, Damage | None]:
+    try:
+        batches, damage = read_stream(segment.path)
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        batches, damage = [], Damage(segment.path, 0, error.strerror or str(error))
+    tables = [conform(pa.Table.from_batches([batch]), segment.kind) for batch in batches]
+    return pa.concat_tables(tables or [arrow_schema(segment.kind).empty_table()]), damage
