@@ -79,9 +79,10 @@ class Run:
         """Be, in another process, a run that records nothing."""
         return Run, (None, None, self.place)
 
-    def __deepcopy__(self, memo: Any) -> "Run":
-        """Be the same run where what holds it is copied."""
-        return self
+    def __deepcopy__(self, memo: Any = None) -> "Run":
+        return self  # where what holds it is copied
+
+    __copy__ = __deepcopy__
 
     @property
     def is_open(self) -> bool:
@@ -227,7 +228,7 @@ class Run:
     def _close_log(self) -> None:
         if self._recorder.writer is not None and self.path is not None:
             self._recorder.writer.close()
-            if not (self.path / "run.json").exists():  # rank 0 never came to it; without one it is not listed
+            if not self.path.is_file() and not (self.path / "run.json").exists():  # rank 0 never came to it
                 self._describe()
 
     def _stop_agent(self) -> None:
@@ -363,7 +364,7 @@ def _open_run(name: str, runs: Any, facts: Any, hz: float, layer_norms: LayerMod
     """Create the run's directory and this process's files."""
     directory = Path(runs) if runs is not None else default_runs_dir()
     directory = directory.absolute()  # the script may change its own
-    name = PlainValues(characters=_LONGEST_NAME).text(name)
+    name = PlainValues(longest_text=_LONGEST_NAME).text(name)
     place = place_of_this_process()
     run_id = agree_on_run_id(name, place)
     described, left_out = plain_facts(facts, {"job": place._asdict(), "sampling_hz": hz})

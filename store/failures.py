@@ -196,7 +196,11 @@ class Guard:
             try:
                 function(*args, **kwargs)
             except Exception as error:  # whatever it is, the work around it goes on; counted, told
-                if not _kept(self, error, function.__qualname__):
+                try:
+                    kept = self.keep(error, function.__qualname__)
+                except RecursionError:  # the stack is full: not even this can be said
+                    kept = True
+                if not kept:
                     raise
 
         return harmless
@@ -206,19 +210,15 @@ def guarded(method: _Method) -> _Method:
     """Let the `guard` of a method's object keep the method's failures."""
 
     @functools.wraps(method)
-    def harmless(self: Any, *args: Any, **kwargs: Any) -> None:
+    def harmless(self: Any, /, *args: Any, **kwargs: Any) -> None:
         try:
             method(self, *args, **kwargs)
         except Exception as error:  # as above
-            if not _kept(self.guard, error, ""):
+            try:
+                kept = self.guard.keep(error)
+            except RecursionError:
+                kept = True
+            if not kept:
                 raise
 
     return harmless  # type: ignore[return-value]
-
-
-def _kept(guard: Guard, error: Exception, place: str) -> bool:
-    """Return whether a guard keeps an error; one of a stack that is full is kept uncounted."""
-    try:
-        return guard.keep(error, place)
-    except RecursionError:
-        return True

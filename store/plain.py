@@ -15,7 +15,8 @@ from thermograd.store.failures import is_the_users
 
 _DEEPEST = 32
 _MOST_VALUES = 100_000
-_MOST_CHARACTERS = 1 << 20
+_MOST_CHARACTERS = 1 << 22  # of all texts
+_LONGEST_TEXT = 1 << 16
 _MOST_BITS = 1024
 _SCALAR_PACKAGES = frozenset({"numpy", "torch"})
 _short = reprlib.Repr()
@@ -31,9 +32,9 @@ class PlainValues:
         How many values were left out or cut so far.
     """
 
-    def __init__(self, values: int = _MOST_VALUES, characters: int = _MOST_CHARACTERS) -> None:
+    def __init__(self, values: int = _MOST_VALUES, longest_text: int = _LONGEST_TEXT) -> None:
         self.left_out = 0
-        self._values, self._characters = values, characters
+        self._values, self._longest, self._characters = values, longest_text, _MOST_CHARACTERS
         self._around: list[int] = []  # the containers that this is inside
 
     def make(self, value: Any) -> Any:
@@ -98,8 +99,9 @@ class PlainValues:
     def text(self, value: str) -> str:
         """Return text that can be encoded; counted where it is too long and is cut."""
         text = str.__str__(value)  # of a subclass, which may say something else
-        if len(text) > self._characters:
-            text = text[: self._characters] + "…"
+        longest = min(self._longest, self._characters)
+        if len(text) > longest:
+            text = text[:longest] + "…"
             self.left_out += 1
         self._characters -= min(len(text), self._characters)
         return text if text.isascii() else text.encode("utf-8", "replace").decode()

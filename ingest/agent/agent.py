@@ -33,15 +33,12 @@ _SEAL_PERIOD_S = 60.0
 _LOOK_PERIOD_S = 1.0
 _STANDBY_POLL_S = 1.0
 
-# an agent is a process: each of these is said once, and once when it is over
-_sealing = Guard(
-    "thermograd could not seal the run: %(error)s",
-    again="thermograd can seal the run again, after %(count)d failures",
+# an agent is a process: what it cannot do it says once, and once when it is over
+_upkeep = Guard(
+    "thermograd's agent cannot %(place)s: %(error)s",
+    again="thermograd's agent can %(place)s again, after %(count)d failures",
 )
-_describing = Guard(
-    "thermograd could not describe the devices: %(error)s",
-    again="thermograd can describe the devices again, after %(count)d failures",
-)
+_DIRECTORY = "use the run's directory"
 
 StreamLayer = Callable[[EventWriter, threading.Event], None]
 
@@ -79,8 +76,7 @@ def run_agent(
             devices = {name: facts for reader in readers for name, facts in reader.describe().items()}
             sampler = Sampler(readers, writer, hz)
             description = Description(run_dir, devices, absent, {writer.writer: sampler.schedule})
-            with _describing:
-                description.write()
+            _try(run_dir, "describe the devices", description.write)
             with _beside(Run(run_dir), description, writer, stream_layer):
                 samples = sampler.run(stop, duration_s)
             _seal(Run(run_dir))
@@ -115,7 +111,7 @@ def _beside(
     stop = threading.Event()
     stream = threading.Thread(target=_run_stream, args=(stream_layer, writer, stop), daemon=True)
     sealer = threading.Thread(target=_seal_from_time_to_time, args=(run, stop), daemon=True)
-    describer = threading.Thread(target=_keep_described, args=(description, stop), daemon=True)
+    describer = threading.Thread(target=_keep_described, args=(run.path, description, stop), daemon=True)
     for thread in (stream, sealer, describer):
         thread.start()
     try:
@@ -193,10 +189,9 @@ def print_line(line: str) -> None:
         _log.debug("nobody reads the agent's lines: %s", error)
 
 
-def _keep_described(description: Description, stop: threading.Event) -> None:
+def _keep_described(run_dir: Path, description: Description, stop: threading.Event) -> None:
     while not stop.wait(_LOOK_PERIOD_S):
-        with _describing:
-            description.keep()
+        _try(run_dir, "describe the devices", description.keep)
 
 
 def _seal_from_time_to_time(run: Run, stop: threading.Event) -> None:
@@ -208,5 +203,16 @@ def _seal(run: Run) -> None:
     """Turn what is complete into Parquet: of writers that still run, segments that have a successor."""
     from thermograd.store.log.seal import seal_run
 
-    with _sealing:  # `seal` can be run later
-        seal_run(run.path, run.run_id, run.live_writers())
+    # where it fails, `seal` can be run later
+    _try(run.path, "seal the run", lambda: seal_run(run.path, run.run_id, run.live_writers()))
+
+
+def _try(run_dir: Path, what: str, do: Callable[[], object]) -> None:
+    """Do what the sampling must not depend on; where the directory is gone, all fails for one reason."""
+    try:
+        do()
+    except Exception as error:  # noqa: BLE001 - whatever happens to the directory, the sampling goes on; told once
+        _upkeep.count(error, what if run_dir.is_dir() else _DIRECTORY)
+    else:
+        for place in (what, _DIRECTORY):
+            _upkeep.works(place)

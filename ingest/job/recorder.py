@@ -51,8 +51,8 @@ class Recorder:
             if missing:
                 what = f"the detail of the mark {said(mark)} has what JSON cannot hold"
                 self.left_out.count(what, "mark detail", missing)
-        row = self._fitted("mark", {"mark": mark, "step": step, "text": text, "detail": document})
-        self.writer.append("mark", **row)
+        row = self._fitted("mark", {"mark": mark, "step": step, "text": text})
+        self.writer.append("mark", **row, detail=document)
 
     def note(self, text: str, *, step: int | None = None, **detail: Any) -> None:
         """Write a `note` mark."""

@@ -9,6 +9,7 @@ from thermograd.store.events import column_names, columns
 from thermograd.store.failures import is_the_users
 from thermograd.store.plain import PlainValues, said, scalar
 
+_LONGEST_TEXT = 1 << 20
 _RANGES = {"int64": (-(2**63), 2**63 - 1), "uint64": (0, 2**64 - 1)}
 
 
@@ -61,7 +62,7 @@ def fit_values(kind: str, values: Mapping[str, Any]) -> tuple[dict[str, Any], li
 
 
 def _text(name: str, value: Any) -> tuple[str, str | None]:
-    plain = PlainValues()
+    plain = PlainValues(longest_text=_LONGEST_TEXT)
     text = plain.text(value if isinstance(value, str) else str(value))
     return text, f"{name} is cut after {len(text) - 1} characters" if plain.left_out else None
 

@@ -82,8 +82,8 @@ def test_what_has_no_end_is_cut_and_counted():
     wide = PlainValues(values=10)
     assert wide.make(list(range(100))) == list(range(9))
     assert wide.left_out == 91
-    narrow = PlainValues(characters=10)
-    assert narrow.make(["x" * 30, "y" * 30]) == ["x" * 10 + "…", "…"]
+    narrow = PlainValues(longest_text=10)
+    assert narrow.make(["x" * 30, "y" * 30]) == ["x" * 10 + "…", "y" * 10 + "…"]
     assert narrow.left_out == 2
 
 
