@@ -17,6 +17,7 @@ _DEEPEST = 32
 _MOST_VALUES = 100_000
 _MOST_CHARACTERS = 1 << 22  # of all texts
 _LONGEST_TEXT = 1 << 16
+_SHORT_TEXT = 160
 _MOST_BITS = 1024
 _SCALAR_PACKAGES = frozenset({"numpy", "torch"})
 _short = reprlib.Repr()
@@ -135,8 +136,8 @@ def scalar(value: Any) -> Any:
     return float(item) if type(item) is type(value) else item  # numpy's longdouble is its own item
 
 
-def said(value: object, say: Callable[[object], str] = _short.repr) -> str:
-    """Return a value's text, by default short, or that it cannot say what it is.
+def said(value: object, say: Callable[[object], str] | None = None) -> str:
+    """Return a value's text, by default what it is in short, or that it cannot say so.
 
     Examples
     --------
@@ -144,6 +145,8 @@ def said(value: object, say: Callable[[object], str] = _short.repr) -> str:
     ("'abc'", "'no'")
     """
     try:
+        if say is None:
+            return PlainValues(longest_text=_SHORT_TEXT).text(_short.repr(value))
         return PlainValues().text(say(value))
     except Exception as error:  # as in `PlainValues.make`
         if is_the_users(error):
