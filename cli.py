@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from thermograd.analysis.calibration.scenarios import Drawn
+    from thermograd.store.events import Event
     from thermograd.store.log.writer import EventWriter
     from thermograd.store.runs.catalogue import Run
 
@@ -140,7 +141,12 @@ def _stream_layer(run_dir: Path, options: LayerOptions = _NO_OPTIONS, alerts_jso
         facts = Run(run_dir).facts
         settings = live_settings(options.config, trouble).with_metrics(*options[1:])
         append = print_alerts(writer.append) if alerts_json else writer.append
-        poll = Follower(run_dir).poll
+        follower = Follower(run_dir)
+
+        def poll() -> "list[Event]":
+            follower.run_dir = writer.run_dir  # where the run is moved to, its writers follow
+            return follower.poll()
+
         watch_log(poll, append, facts.get("devices", {}), stop, print_line, settings, facts)
 
     return layer

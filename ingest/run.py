@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from thermograd.ingest.capture.layer_norms import LayerNorms
     from thermograd.ingest.capture.tap import StepTap
 
-
 _open_runs: "set[Run]" = set()
 _shared: "Run | None" = None  # the run of `thermograd run`, whoever started it
 
@@ -43,8 +42,8 @@ class Run:
 
     Attributes
     ----------
-    path, run_id
-        Where the run is, and its id; None where nothing is recorded.
+    run_id
+        The run's id; None where nothing is recorded, as is `path`.
     place
         This process's rank in its job.
     alert_tasks
@@ -58,7 +57,7 @@ class Run:
         place: Place | None = None,
         layer_norms: LayerMode = False,
     ) -> None:
-        self.path = path
+        self._path = path
         self.run_id = writer.run_id if writer is not None else None
         self.place = place or Place()
         self.alert_tasks = AlertTasks()
@@ -83,6 +82,12 @@ class Run:
         return self  # where what holds it is copied
 
     __copy__ = __deepcopy__
+
+    @property
+    def path(self) -> Path | None:
+        """Where the run is; where its directory is moved, it follows."""
+        writer = self._recorder.writer
+        return writer.run_dir if writer is not None else self._path
 
     @property
     def is_open(self) -> bool:
@@ -165,6 +170,8 @@ class Run:
     ) -> None:
         """Log one optimizer step by hand; what is not given is null, but for step number and time.
 
+        What does not fit (a text for a loss, a negative step) is null and counted.
+
         Parameters
         ----------
         loss, grad_norm, learning_rate
@@ -173,10 +180,6 @@ class Run:
             Optimizer steps so far, from 1; counted where not given.
         step_time_s
             Wall time of the step, s; the time since the last call where not given.
-
-        Notes
-        -----
-        A value that is none (a text for a loss, a negative step) is null in this step, and counted.
         """
         if self._recorder.drop_tap() and self._tap is not None:
             self._tap.stop()
@@ -374,15 +377,11 @@ def _open_run(name: str, runs: Any, facts: Any, hz: float, layer_norms: LayerMod
         describe()
     else:  # rank 0 describes the run
         path.mkdir(parents=True, exist_ok=True)
-    is_restarted = any((path / "writers").glob(f"*-r{place.rank}-*.json"))
     writer = EventWriter(path, run_id, new_writer_name(f"r{place.rank}"))
     with ended_if_it_fails(writer.close):
         run = Run(path, writer, place, layer_norms)
     run._describe = describe
-    if is_restarted:
-        run._recorder.continue_after(path)
-    if left_out:
-        run._recorder.left_out.count("the facts have what JSON cannot hold", "facts", left_out)
+    run._recorder.begin(path, left_out)
     return run
 
 

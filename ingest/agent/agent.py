@@ -14,7 +14,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from thermograd.ingest.agent.description import Description
 from thermograd.ingest.agent.footprint import SparingFinder
@@ -75,11 +75,12 @@ def run_agent(
             readers, absent = open_readers(simulate, parent_pid or os.getpid())
             devices = {name: facts for reader in readers for name, facts in reader.describe().items()}
             sampler = Sampler(readers, writer, hz)
+            run = _Whereabouts(writer)
             description = Description(run_dir, devices, absent, {writer.writer: sampler.schedule})
-            _try(run_dir, "describe the devices", description.write)
-            with _beside(Run(run_dir), description, writer, stream_layer):
+            _try(run, "describe the devices", description.write)
+            with _beside(run, description, writer, stream_layer):
                 samples = sampler.run(stop, duration_s)
-            _seal(Run(run_dir))
+            _seal(run)
             return samples
         finally:
             with Guard("thermograd's agent could not give its lock back: %(error)s", _log.debug):
@@ -103,15 +104,26 @@ def _begin(lock: ProcessLock, run_dir: Path, role: str, stop: threading.Event) -
             return None
 
 
+class _Whereabouts(NamedTuple):
+    """Where the run is: its directory may be moved while it is written to."""
+
+    writer: EventWriter
+
+    @property
+    def path(self) -> Path:
+        """The directory as it is now."""
+        return self.writer.run_dir
+
+
 @contextmanager
 def _beside(
-    run: Run, description: Description, writer: EventWriter, stream_layer: StreamLayer | None
+    run: _Whereabouts, description: Description, writer: EventWriter, stream_layer: StreamLayer | None
 ) -> Iterator[None]:
     """Run what goes on beside the sampling in threads of their own; then close the writer."""
     stop = threading.Event()
     stream = threading.Thread(target=_run_stream, args=(stream_layer, writer, stop), daemon=True)
     sealer = threading.Thread(target=_seal_from_time_to_time, args=(run, stop), daemon=True)
-    describer = threading.Thread(target=_keep_described, args=(run.path, description, stop), daemon=True)
+    describer = threading.Thread(target=_keep_described, args=(run, description, stop), daemon=True)
     for thread in (stream, sealer, describer):
         thread.start()
     try:
@@ -189,30 +201,33 @@ def print_line(line: str) -> None:
         _log.debug("nobody reads the agent's lines: %s", error)
 
 
-def _keep_described(run_dir: Path, description: Description, stop: threading.Event) -> None:
+def _keep_described(run: _Whereabouts, description: Description, stop: threading.Event) -> None:
     while not stop.wait(_LOOK_PERIOD_S):
-        _try(run_dir, "describe the devices", description.keep)
+        _try(run, "describe the devices", description.keep)
 
 
-def _seal_from_time_to_time(run: Run, stop: threading.Event) -> None:
+def _seal_from_time_to_time(run: _Whereabouts | Run, stop: threading.Event) -> None:
     while not stop.wait(_SEAL_PERIOD_S):
         _seal(run)
 
 
-def _seal(run: Run) -> None:
+def _seal(run: _Whereabouts | Run) -> None:
     """Turn what is complete into Parquet: of writers that still run, segments that have a successor."""
     from thermograd.store.log.seal import seal_run
 
-    # where it fails, `seal` can be run later
-    _try(run.path, "seal the run", lambda: seal_run(run.path, run.run_id, run.live_writers()))
+    def seal(run_dir: Path) -> None:
+        now = Run(run_dir)
+        seal_run(run_dir, now.run_id, now.live_writers())
+
+    _try(run, "seal the run", seal)  # where it fails, `thermograd seal` can be run later
 
 
-def _try(run_dir: Path, what: str, do: Callable[[], object]) -> None:
+def _try(run: _Whereabouts | Run, what: str, do: Callable[[Path], object]) -> None:
     """Do what the sampling must not depend on; where the directory is gone, all fails for one reason."""
     try:
-        do()
+        do(run.path)
     except Exception as error:  # noqa: BLE001 - whatever happens to the directory, the sampling goes on; told once
-        _upkeep.count(error, what if run_dir.is_dir() else _DIRECTORY)
+        _upkeep.count(error, what if run.path.is_dir() else _DIRECTORY)
     else:
         for place in (what, _DIRECTORY):
             _upkeep.works(place)

@@ -16,42 +16,40 @@ class Description:
     def __init__(
         self, run_dir: Path, devices: dict[str, Any], absent: dict[str, str], sampling: dict[str, Any]
     ) -> None:
-        self._path = run_dir / "run.json"
-        self._ours: dict[str, dict[str, Any]] = {
-            "devices": devices,
-            "devices_absent": absent,
-            "sampling": sampling,
-        }
-        self._facts = read_json(self._path)
+        ours = {"devices": devices, "devices_absent": absent, "sampling": sampling}
+        self._ours: dict[str, dict[str, Any]] = ours
+        self._facts = read_json(run_dir / "run.json")
         self._seen: tuple[int, int] | None = None
 
-    def write(self) -> None:
+    def write(self, run_dir: Path) -> None:
         """Add devices and schedule to what stands there. OSError where that cannot be."""
-        self._add(read_json(self._path))
+        self._add(run_dir, read_json(run_dir / "run.json"))
 
-    def keep(self) -> None:
+    def keep(self, run_dir: Path) -> None:
         """Add them again where the file was made anew. OSError where that cannot be."""
-        stamp = self._stamp()
+        path = run_dir / "run.json"
+        stamp = _stamp(path)
         if stamp is not None and stamp == self._seen:
             return
-        facts = read_json(self._path) if stamp is not None else {}
+        facts = read_json(path) if stamp is not None else {}
         if any(mine.keys() - _object(facts, name).keys() for name, mine in self._ours.items()):
-            self._add(facts)
-        self._seen = self._stamp()
+            self._add(run_dir, facts)
+        self._seen = _stamp(path)
 
-    def _add(self, facts: dict[str, Any]) -> None:
+    def _add(self, run_dir: Path, facts: dict[str, Any]) -> None:
         facts = self._facts | facts
         if not facts:  # rank 0 has yet to describe the run
             return
         self._facts = facts | {name: _object(facts, name) | mine for name, mine in self._ours.items()}
-        write_json(self._path, self._facts)
+        write_json(run_dir / "run.json", self._facts)
 
-    def _stamp(self) -> tuple[int, int] | None:
-        try:
-            state = self._path.stat()
-        except OSError:
-            return None
-        return state.st_ino, state.st_mtime_ns
+
+def _stamp(path: Path) -> tuple[int, int] | None:
+    try:
+        state = path.stat()
+    except OSError:
+        return None
+    return state.st_ino, state.st_mtime_ns
 
 
 def _object(facts: dict[str, Any], name: str) -> dict[str, Any]:

@@ -80,11 +80,16 @@ class Recorder:
             text = f"{self.left_out.failures} values were left out of events"
             self.mark("gap", None, text, {"values_left_out": self.left_out.counts})
 
-    def continue_after(self, run_dir: Path) -> None:
-        """Go on after the last step that an earlier process of this rank left, where a job is restarted."""
-        last = last_step(run_dir, self._rank)
-        if last is not None:
-            self._restarts.follow(*last)
+    def begin(self, run_dir: Path, facts_left_out: int) -> None:
+        """Count what is missing in ``run.json``; go on after the steps of an earlier process of this rank."""
+        if facts_left_out:
+            self.left_out.count("the facts have what JSON cannot hold", "facts", facts_left_out)
+        ours = self.writer.writer if self.writer is not None else ""
+        writers = (run_dir / "writers").glob(f"*-r{self._rank}-*.json")
+        if any(path.stem != ours for path in writers):  # the job is restarted
+            with Guard("thermograd cannot read how far an earlier process came: %(error)s"):
+                if (last := last_step(run_dir, self._rank)) is not None:
+                    self._restarts.follow(*last)
 
     # -- whose steps count ---------------------------------------------------------------------------
 

@@ -257,11 +257,16 @@ class Follower:
         Kinds to read.
     last
         Begin with so many events of each writer and kind, at most, instead of with the first one.
+
+    Attributes
+    ----------
+    run_dir
+        May be changed: the run's directory was moved.
     """
 
     def __init__(self, run_dir: Path, kinds: Iterable[str] = tuple(KINDS), last: int | None = None) -> None:
         self._last = last
-        self._run_dir = run_dir
+        self.run_dir = run_dir
         self._kinds = frozenset(kinds)
         self._positions: dict[tuple[str, str], _Position] = {}
         self._sealed: list[Segment] = []
@@ -271,10 +276,10 @@ class Follower:
     def poll(self) -> list[Event]:
         """Return the events that appeared since the last call, by (time, writer, kind, seq)."""
         tails: dict[tuple[str, str], list[Segment]] = defaultdict(list)
-        for segment in open_segments(self._run_dir, "tail"):
+        for segment in open_segments(self.run_dir, "tail"):
             tails[segment.writer, segment.kind].append(segment)
         moved: dict[tuple[str, str], list[tuple[str, int]]] = defaultdict(list)
-        for segment in open_segments(self._run_dir, "arrows") + self._list_sealed():
+        for segment in open_segments(self.run_dir, "arrows") + self._list_sealed():
             with suppress(FileNotFoundError):  # a sealed file never grows
                 size = segment.path.stat().st_size if segment.last is None else 0
                 moved[segment.writer, segment.kind].append((segment.path.name, size))
@@ -286,11 +291,11 @@ class Follower:
 
     def _list_sealed(self) -> list[Segment]:
         """List the sealed files anew only where there may be others: in a long run they are many."""
-        stamps, now_s = sealed_stamps(self._run_dir), time.monotonic()
+        stamps, now_s = sealed_stamps(self.run_dir), time.monotonic()
         if stamps != self._stamps:
             self._stamps, self._stamps_since = stamps, now_s
         if now_s - self._stamps_since <= _STAMP_COARSENESS_S or not self._sealed:
-            self._sealed = sealed_segments(self._run_dir)
+            self._sealed = sealed_segments(self.run_dir)
         return self._sealed
 
     def _poll_stream(
@@ -309,7 +314,7 @@ class Follower:
         return events
 
     def _catch_up(self, position: _Position, writer: str, kind: str) -> list[Event]:
-        table = read_kind(self._run_dir, kind, writer, position.next_seq)
+        table = read_kind(self.run_dir, kind, writer, position.next_seq)
         if self._last is not None:
             table = table.slice(max(0, len(table) - self._last))
         events = _to_events(kind, table)
