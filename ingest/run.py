@@ -18,8 +18,8 @@ from thermograd.ingest.job.rank import Place, agree_on_run_id, place_of_this_pro
 from thermograd.ingest.job.recorder import Recorder
 from thermograd.ingest.simulate.gpu import PRESETS
 from thermograd.store.failures import Guard, guarded, is_the_users, warn
+from thermograd.store.log.plain import PlainValues, said
 from thermograd.store.log.writer import EventWriter
-from thermograd.store.plain import PlainValues, said
 from thermograd.store.processes import new_writer_name
 from thermograd.store.runs.catalogue import create_run, default_runs_dir
 

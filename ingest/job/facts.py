@@ -9,7 +9,7 @@ from importlib import metadata
 from typing import Any
 
 from thermograd.store.failures import Guard, warn
-from thermograd.store.plain import PlainValues, said
+from thermograd.store.log.plain import PlainValues, said
 from thermograd.store.version import __version__
 
 _PACKAGES = (

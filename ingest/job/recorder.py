@@ -12,8 +12,8 @@ from thermograd.ingest.restarts import Restarts, last_step
 from thermograd.store.events import COMMON, KINDS
 from thermograd.store.failures import Guard, is_the_users, warn
 from thermograd.store.log.fitting import fit
+from thermograd.store.log.plain import plain_json, said
 from thermograd.store.log.writer import EventWriter
-from thermograd.store.plain import plain_json, said
 
 # what a step's column takes as it is; a user's count may be too large, so it is always looked at
 _EXACT = {

@@ -7,7 +7,7 @@ from typing import Any
 
 from thermograd.store.events import column_names, columns
 from thermograd.store.failures import is_the_users
-from thermograd.store.plain import PlainValues, said, scalar
+from thermograd.store.log.plain import PlainValues, said, scalar
 
 _LONGEST_TEXT = 1 << 20
 _RANGES = {"int64": (-(2**63), 2**63 - 1), "uint64": (0, 2**64 - 1)}

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 from hypothesis import given, strategies as st
-from thermograd.store.plain import PlainValues, plain_json, said
+from thermograd.store.log.plain import PlainValues, plain_json, said
 
 
 class Unspeakable:
