@@ -9,15 +9,17 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
-from thermograd.store.errors import DamagedError, QueryError
+from thermograd.store.errors import QueryError
 from thermograd.store.query.interrupt import end_with_parent, ended_by_ctrl_c
 from thermograd.store.query.parts import ERROR, NOTE, PART, WHOLE, write_parts
+from thermograd.store.text import shortened
 
 _SLACK_S = 10  # of processor time: the parent ends us before, unless it is gone
 _MOST_THREADS = 8
 _DUCKDB_SHARE = 0.5  # of the memory; strings, Arrow and what is made of them take the rest
 _DUCKDB_SPARES_GB = 1.0  # of much memory
 _GATHERED_BYTES = 64 << 10
+_NICER = 5  # than a training beside us, and than those who are to end us in time
 
 
 def main() -> None:
@@ -58,7 +60,7 @@ class _Notes(logging.Handler):
         self._pipe = pipe
 
     def emit(self, record: logging.LogRecord) -> None:
-        write_parts(self._pipe, NOTE, record.getMessage()[:2000].encode())
+        write_parts(self._pipe, NOTE, record.getMessage()[:2000].encode(errors="replace"))
 
 
 def _answer(request: dict[str, Any]) -> Iterator[bytes]:
@@ -96,16 +98,16 @@ def limit(timeout_s: float | None, memory_gb: float | None, strict: bool) -> Non
         limits[counted] = round(memory_gb * 2**30)
     for what, most in limits.items():
         resource.setrlimit(what, (most, most))
+    if timeout_s is not None:
+        os.nice(_NICER)
 
 
 def _said(error: BaseException) -> bytes:
     if isinstance(error, MemoryError):
-        text = "the query needs more memory than it may have (--memory)"
-    elif isinstance(error, QueryError):
-        text = str(error)
-    else:
-        text = f"the query failed: {type(error).__name__}: {error}"
-    return json.dumps({"error": text[:4000], "damaged": isinstance(error, DamagedError)}).encode()
+        error = QueryError("the query needs more memory than it may have (--memory)")
+    elif not isinstance(error, QueryError):
+        error = QueryError(f"the query failed: {type(error).__name__}: {error}")
+    return f"{type(error).__name__}:{shortened(str(error), 2000)}".encode(errors="replace")
 
 
 if __name__ == "__main__":

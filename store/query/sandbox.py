@@ -11,6 +11,7 @@ could reach if DuckDB had a way.
 
 import contextlib
 import json
+import logging
 import os
 import subprocess
 import sys
@@ -30,6 +31,8 @@ _ENVIRONMENT = {
 }
 _MOST_THREADS = 8
 _LIMITED = {"OMP_NUM_THREADS": str(min(os.cpu_count() or 1, _MOST_THREADS))}  # of Arrow's: stacks are memory
+
+_KINDS: tuple[type[QueryError], ...] = (DamagedError, TooLargeError)
 
 
 @dataclass(frozen=True)
@@ -87,7 +90,8 @@ def answer(
     ------
     QueryError
         If DuckDB refuses the query, or it hits a limit: what came until then is not the whole answer.
-        DamagedError where the same call with `checked` gives it.
+        TooLargeError where that is the limit of the answer; DamagedError where the same call with `checked`
+        gives it.
     """
     request = {"sql": sql, "runs": str(runs), "format": output_format, "checked": checked} | asdict(limits)
     late = threading.Event()
@@ -142,7 +146,7 @@ def _parts(
         if kind == PART:
             yield content
         elif kind == NOTE:
-            _note(content.decode())
+            logging.getLogger("thermograd").warning("%s", content.decode(errors="replace"))
         elif kind == WHOLE:
             return
         else:
@@ -163,12 +167,6 @@ def _pipe(pipe: IO[bytes] | None) -> IO[bytes]:
     return pipe
 
 
-def _note(text: str) -> None:
-    import logging
-
-    logging.getLogger("thermograd").warning("%s", text)
-
-
 def _error(content: bytes) -> QueryError:
-    said = json.loads(content)
-    return (DamagedError if said["damaged"] else QueryError)(str(said["error"]))
+    kind, _, text = content.decode(errors="replace").partition(":")
+    return next((known for known in _KINDS if known.__name__ == kind), QueryError)(text)

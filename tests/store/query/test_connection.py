@@ -9,7 +9,7 @@ import pytest
 from thermograd.store.errors import QueryError
 from thermograd.store.log.seal import seal_run
 from thermograd.store.log.writer import EventWriter
-from thermograd.store.query.connection import connect, query
+from thermograd.store.query.connection import connect, query, stream
 from thermograd.store.runs.catalogue import Run, create_run
 
 
@@ -208,8 +208,11 @@ def test_sql_reaches_no_file_no_setting_and_no_second_statement(tmp_path, sql):
     run = make_run(tmp_path, [(0, 1)], seal=True)
     target = tmp_path / "written"
     before = sorted(p for p in tmp_path.rglob("*"))
+    sql = sql.format(run=run.path / "run.json", target=target)
     with pytest.raises(QueryError):
-        query(sql.format(run=run.path / "run.json", target=target), tmp_path)
+        query(sql, tmp_path)
+    with pytest.raises(QueryError):
+        list(stream(sql, tmp_path, "json"))
     assert sorted(p for p in tmp_path.rglob("*")) == before
 
 

@@ -85,8 +85,7 @@ SLOW = [
 ]
 
 
-@pytest.mark.parametrize("sql", SLOW)
-@pytest.mark.parametrize("limits", [OWNER, STRANGER])
+@pytest.mark.parametrize(("sql", "limits"), [(sql, (OWNER, STRANGER)[i % 2]) for i, sql in enumerate(SLOW)])
 def test_the_deadline_holds_while_it_plans_computes_and_writes(tmp_path, sql, limits):
     given, said = taken(answer(sql, tmp_path, "json", limited(limits, timeout_s=2.0)))
     assert said == "the query was stopped after 2 s (--timeout)"
@@ -108,9 +107,11 @@ main(sys.argv[1:])
 
 
 @pytest.mark.skipif(not hasattr(os, "wait4"), reason="memory is told by wait4")
-@pytest.mark.parametrize("sql", LARGE)
-@pytest.mark.parametrize("options", [("--timeout", "100"), ("--untrusted", "--timeout", "100")])
+@pytest.mark.parametrize(
+    ("sql", "options"), [(sql, ((), ("--untrusted",))[i % 2]) for i, sql in enumerate(LARGE)]
+)
 def test_memory_is_bounded_whatever_is_computed(tmp_path, sql, options):
+    options = ("--timeout", "100", *options)
     process = subprocess.Popen(
         [sys.executable, "-c", COMMAND, "--runs", str(tmp_path), "query", sql, "--json", *options],
         stdout=subprocess.DEVNULL,
@@ -127,16 +128,15 @@ def test_memory_is_bounded_whatever_is_computed(tmp_path, sql, options):
 
 # An answer that is nearly nothing as DuckDB and Arrow have it.
 @pytest.mark.parametrize(
-    "sql",
+    ("sql", "output_format"),
     [
-        "SELECT NULL FROM range(1000000000)",
-        "SELECT true FROM range(1000000000)",
-        "SELECT {'a': NULL, 'b': {'c': NULL}} FROM range(1000000000)",
-        "SELECT list_resize([NULL], 1000) FROM range(1000000)",
-        "SELECT {'" + "n" * 100_000 + "': NULL} FROM range(1000000)",
+        ("SELECT NULL FROM range(1000000000)", "json"),
+        ("SELECT true FROM range(1000000000)", "csv"),
+        ("SELECT {'a': NULL, 'b': {'c': NULL}} FROM range(1000000000)", "csv"),
+        ("SELECT list_resize([NULL], 1000) FROM range(1000000)", "json"),
+        ("SELECT {'" + "n" * 100_000 + "': NULL} FROM range(1000000)", "json"),
     ],
 )
-@pytest.mark.parametrize("output_format", ["csv", "json"])
 def test_an_answer_is_cut_where_it_says_and_only_there(tmp_path, sql, output_format):
     most = limited(STRANGER, answer_bytes=3_000_000, values=None)
     given, said = taken(answer(sql, tmp_path, output_format, most))
