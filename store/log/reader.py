@@ -241,6 +241,7 @@ class _Position:
     codec: RecordCodec | None = None
     offset: int = 0
     tail_seq: int = 0  # of the record that comes at this offset, at least
+    ended: bool = False
     moved: tuple[tuple[str, int], ...] = ()
 
 
@@ -327,7 +328,7 @@ class Follower:
         known = position.codec if position.tail == tail.path else None
         base = position.offset if known is not None else 0
         try:
-            if tail.path.lstat().st_size == base:
+            if (known is not None and position.ended) or tail.path.lstat().st_size == base:
                 return []
             with open_file(tail.path) as file:
                 file.seek(base)
@@ -347,4 +348,5 @@ class Follower:
         elif not base:
             position.tail_seq = tail.first
         position.tail, position.codec, position.offset = tail.path, codec, base + found.end
+        position.ended = found.ended
         return events

@@ -10,11 +10,17 @@ from errno import ENOSPC
 from pathlib import Path
 from typing import Any
 
+from thermograd.store.failures import is_the_users
 from thermograd.store.files import segment_name
 from thermograd.store.log.tail_codec import END, kind_codec
 
 _READ_AND_APPEND = os.O_RDWR | os.O_CREAT | os.O_APPEND | getattr(os, "O_BINARY", 0)
 _READ_AND_APPEND |= getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
+_SPARE = ".spare"
+
+
+class UnknownPlaceError(OSError):
+    """An event was written, but the file cannot tell whether before its end."""
 
 
 class Tail:
@@ -39,7 +45,7 @@ class Tail:
 
     def __init__(self, directory: Path, kind: str, first: int | None = None) -> None:
         self._codec, self._kind = kind_codec(kind), kind
-        self.path = directory / (f"{kind}.spare" if first is None else segment_name(kind, first, "tail"))
+        self.path = directory / (f"{kind}{_SPARE}" if first is None else segment_name(kind, first, "tail"))
         self.first = first or 0
         self.ended = self.closed = self._ending = False
         self.synced_size = 0
@@ -69,6 +75,8 @@ class Tail:
         """Take a spare tail into use. OSError where it cannot be renamed; may be called again."""
         path = self.path.with_name(segment_name(self._kind, first, "tail"))
         if path != self.path:
+            if self.closed or not self.is_spare:
+                raise OSError("this tail is in use already")
             try:
                 self.path.rename(path)
             except FileNotFoundError:
@@ -76,6 +84,11 @@ class Tail:
                     raise
             start = (first, len(self._codec.header))
             self.first, self._known, self._sure, self.path = first, start, start, path
+
+    @property
+    def is_spare(self) -> bool:
+        """Whether it has not been taken into use."""
+        return self.path.suffix == _SPARE
 
     @property
     def next_seq(self) -> int:
@@ -110,7 +123,14 @@ class Tail:
             self._known = (seq + 1, size + len(record))
             self._busy = None
             return seq
-        return self._place(record)
+        try:
+            return self._place(record)
+        except OSError as error:  # it is written; only if the tail was ended meanwhile it may not count
+            if is_the_users(error):
+                raise
+            if self._ending:
+                raise UnknownPlaceError(*error.args) from error
+            return seq
 
     def _place(self, record: bytes) -> int | None:
         """Return the number of a record that was written while others were; None if it came after the end."""
@@ -122,7 +142,8 @@ class Tail:
     def recount(self) -> tuple[int, int]:
         """Look into the file for what is not known to stand in it; return the next number and the size."""
         seq, size = self._sure
-        found = self._codec.scan(self._read(size), 0, seq)
+        data = b"" if self.closed else self._read(size)
+        found = self._codec.scan(b"" if self.closed else data, 0, seq)
         if found.rows:
             seq, size = found.rows[-1][0] + 1, size + found.end
         self._sure = self._known = seq, size
@@ -156,17 +177,14 @@ class Tail:
         self.ended = True
 
     def give_up(self) -> None:
-        """Take it as ended, whether the disk takes the END or not. Never raises."""
-        for step in (self.end, self.recount):
-            with suppress(OSError):
-                step()
-            if self.ended:
-                return
-        self._sure, self.ended = self._known, True
+        """Take it as ended, whether the disk takes the END or not. OSError where it cannot be read either."""
+        with suppress(OSError):
+            self.end()
+        if not self.ended:
+            self.recount()
+            self.ended = True
 
     def _read(self, start: int = 0) -> bytes:
-        if self.closed:
-            return b""
         parts, size = [], os.fstat(self._handle).st_size
         while start < size and (part := self._read_at(size - start, start)):
             parts.append(part)
@@ -182,9 +200,14 @@ class Tail:
 
     def content(self) -> bytes:
         """Return the whole file, also where its name is gone; once it has ended, also where it is closed."""
-        if self._content is not None:
-            return self._content
-        data = self._read()
+        try:
+            data = self._read()
+        except OSError as error:
+            if self._content is None or is_the_users(error):
+                raise
+            return self._content  # it has just been closed
+        if self.closed:
+            return self._content or b""
         if self.ended:
             self._content = data
         return data

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from thermograd.store.failures import is_the_users
-from thermograd.store.log.tail import Tail
+from thermograd.store.log.tail import Tail, UnknownPlaceError
 from thermograd.store.log.tail_codec import codec_of_tail
 
 if TYPE_CHECKING:
@@ -55,9 +55,13 @@ class TailStream:
         try:
             return tail.append(time_ns, monotonic_ns, values)
         except OSError as error:
-            if is_the_users(error) or error.errno in _FULL or (not tail.rows and error.errno != EBADF):
+            is_lost = isinstance(error, UnknownPlaceError) or error.errno in _FULL
+            if is_lost or is_the_users(error) or (not tail.rows and error.errno != EBADF):
                 raise
-            tail.give_up()  # the disk fails this file, or somebody has closed it under us: to another
+            if error.errno == EBADF:  # somebody has closed it under us
+                self._tail = self._open(tail.first)
+            else:
+                tail.give_up()
             return None
 
     def _end(self, tail: Tail) -> None:
@@ -80,7 +84,7 @@ class TailStream:
         spare = self._spare
         if self._tail is not tail or not tail.ended:
             return
-        if spare is not None and not spare.closed:
+        if spare is not None:
             try:
                 spare.begin_at(tail.next_seq)
             except OSError as error:
@@ -94,6 +98,8 @@ class TailStream:
 
     def prepare(self) -> None:
         """Open the next tail before it is needed, so that `append` need not. OSError where that fails."""
+        if self._spare is self._tail:  # an interrupt came before it was noted that it is in use
+            self._spare = None
         if self._spare is None and self._tail.rows and len(self._waiting()) <= _MOST_WAITING:
             self._spare = self._open(None)
         if self._tail.rows >= self._batch_rows and self._spare is not None:
@@ -134,7 +140,7 @@ class TailStream:
                 waiting[tail.first] = tail
             else:  # opened twice, or a spare one that is not needed any more
                 self._opened.remove(tail)
-                tail.close(remove=tail.path.suffix == ".spare")
+                tail.close(remove=tail.is_spare)
         return [waiting[first] for first in sorted(waiting)]
 
     def emit(self) -> None:

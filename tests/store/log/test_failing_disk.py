@@ -116,7 +116,8 @@ def test_nothing_acknowledged_is_lost_and_it_works_again_when_the_disk_does(
     assert len(again) == 100, "it works again at once"
     writer.close()
     assert_nothing_is_lost(run_dir, acknowledged + again, unsure=call in READS)
-    assert writer.lost == 6 * 160 - len(acknowledged) + 100
+    lost = 6 * 160 - len(acknowledged) + 100
+    assert writer.lost == lost or (call in READS and writer.lost > lost)  # a mark of ours may be lost as well
     if writer.lost:
         marks = [mark for mark in read_kind(run_dir, "mark").to_pylist() if mark["mark"] == "gap"]
         assert sum(json.loads(mark["detail"])["lost"] for mark in marks if mark["detail"]) == writer.lost
@@ -138,7 +139,8 @@ def test_a_disk_that_fails_for_good_ends_in_a_warning_and_its_events_stay_readab
         writer.close()
         assert append_some(writer, [500]) == []
     assert open_files() <= before
-    assert [step["step"] for step in read_kind(run_dir, "step").to_pylist()] == acknowledged
+    read = read_kind(run_dir, "step")["step"].to_pylist()
+    assert [step for step in read if call not in READS or step in set(acknowledged)] == acknowledged
     assert sum("could not write a step event" in record.message for record in caplog.records) <= 1
 
 

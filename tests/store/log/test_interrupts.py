@@ -28,7 +28,8 @@ def check(run_dir, writer, acknowledged, attempted):
     """Every acknowledged event is there once, in the order of the calls; before and after sealing."""
     writer.close()
     before = read_kind(run_dir, "step")
-    assert verify_run(run_dir)["ok"]
+    verified = verify_run(run_dir)
+    assert verified["ok"], [entry for entry in verified["files"] if "reason" in entry]
     report = seal_run(run_dir, "r")
     assert not report.damage
     assert verify_run(run_dir)["ok"]
