@@ -1,6 +1,8 @@
 """How many steps a framework's training has behind it: a resumed one does not begin at 1."""
 
 import sys
+import weakref
+from collections.abc import Callable
 from types import FrameType
 from typing import Any
 
@@ -12,18 +14,38 @@ _COUNTS = {  # module of a trainer's class, and where it keeps its count
 }
 
 
-def steps_before() -> int:
-    """Return the steps made so far of the trainer that this backward pass was called from; 0 without one."""
+class FrameworkSteps:
+    """Follows the count of the trainer that the first backward pass is called from, where there is one."""
+
+    def __init__(self) -> None:
+        self._trainer: Callable[[], Any] | None = None
+        self._last = 0
+
+    def begun_at(self) -> int | None:
+        """Return the steps made so far where a training begins or begins again, else None."""
+        is_first = self._trainer is None
+        if self._trainer is None:
+            trainer = _calling_trainer()
+            self._trainer = weakref.ref(trainer) if trainer is not None else lambda: None
+        count, last = _count_of(self._trainer()), self._last
+        if count is None:
+            return None
+        self._last = count
+        return count if is_first or count < last else None
+
+
+def _calling_trainer() -> Any:
+    """Return the trainer whose method is among the callers."""
     frame: FrameType | None = sys._getframe(1)
     for _ in range(_DEEPEST):
         if frame is None:
             break
-        if frame.f_globals.get("__name__") in _MODULES:
-            count = _count_of(frame.f_locals.get("self"))
-            if count is not None:
-                return count
+        if frame.f_globals.get("__name__") in _COUNTS:
+            trainer = frame.f_locals.get("self")
+            if _count_of(trainer) is not None:
+                return trainer
         frame = frame.f_back
-    return 0
+    return None
 
 
 def _count_of(trainer: Any) -> int | None:
@@ -34,6 +56,3 @@ def _count_of(trainer: Any) -> int | None:
                 value = getattr(value, name, None)
             return value if isinstance(value, int) and value >= 0 else None
     return None
-
-
-_MODULES = frozenset(_COUNTS)

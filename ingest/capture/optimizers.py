@@ -60,30 +60,34 @@ class State:
         """Learn the parameters anew."""
         parameters = list(parameters_of(optimizer))
         self.ids = set(map(id, parameters))
-        self._chosen = spread([i for i, p in enumerate(parameters) if p.requires_grad], _MOST_PROBES)
-        self._outline = _outline(parameters)
+        chosen = spread([p for p in parameters if p.requires_grad], _MOST_PROBES)
+        self._chosen = [weakref.ref(p) for p in chosen]
+        self._outline = _outline(optimizer)
         self._before: list[tuple[int, int]] = []
 
     def parameters(self) -> list[Tensor]:
         """Return the optimizer's parameters as they are now."""
         optimizer = self.optimizer()
-        parameters = list(parameters_of(optimizer)) if optimizer is not None else []
-        if _outline(parameters) != self._outline:
-            self.refresh(optimizer)
-        return parameters
+        self._refresh_if_stale(optimizer)
+        return list(parameters_of(optimizer)) if optimizer is not None else []
 
-    def _probes(self, parameters: Sequence[Tensor]) -> list[tuple[int, int]]:
+    def _refresh_if_stale(self, optimizer: Any) -> None:
+        if optimizer is not None and _outline(optimizer) != self._outline:
+            self.refresh(optimizer)
+
+    def _probes(self) -> list[tuple[int, int]]:
         """Return what changes when somebody changes gradients, of a few parameters."""
-        chosen = [parameters[i] for i in self._chosen]
-        return [(id(p.grad), p.grad._version) if p.grad is not None else (0, 0) for p in chosen]
+        gradients = [p.grad if (p := ref()) is not None else None for ref in self._chosen]
+        return [(id(g), g._version) if g is not None else (0, 0) for g in gradients]
 
     def remember(self) -> None:
         """Look at the gradients before a backward pass."""
-        self._before = self._probes(self.parameters())
+        self._refresh_if_stale(self.optimizer())
+        self._before = self._probes()
 
     def has_changed(self) -> bool:
         """Whether the backward pass has changed gradients that are looked at."""
-        return self._probes(self.parameters()) != self._before
+        return self._probes() != self._before
 
     # -- from backward pass to step ------------------------------------------------------------------
 
@@ -123,18 +127,18 @@ class State:
     def spend(self) -> None:
         """Note that the gradients have been used, or dropped: until they change, nobody will step on them."""
         self.passes = self.left = None
-        self._spent = self._probes(self.parameters())
+        self._spent = self._probes()
 
     def is_pending(self) -> bool:
         """Whether there are gradients that nobody has stepped on, also ones that a script has put there."""
         if self.passes is not None:
             return True
-        probes = self._probes(self.parameters())
+        probes = self._probes()
         return probes != self._spent and any(key for key, _ in probes)
 
     def is_spent(self) -> bool:
         """Whether the gradients are what a step, or who dropped them, left."""
-        return self._spent is not None and self._spent == self._probes(self.parameters())
+        return self._spent is not None and self._spent == self._probes()
 
     def shares_pass(self, passes: Passes | None) -> bool:
         """Whether the gradients come from a backward pass that others also step on."""
@@ -255,10 +259,11 @@ class Optimizers:
             state.started_ns = now_ns
 
 
-def _outline(parameters: Sequence[Tensor]) -> tuple[int, ...]:
+def _outline(optimizer: Any) -> list[tuple[int, ...]]:
     """Return what changes when parameters come, go or are exchanged."""
-    ends = (parameters[0], parameters[-1]) if parameters else ()
-    return (len(parameters), *map(id, ends))
+    groups = getattr(optimizer, "param_groups", None)
+    lists = [g["params"] for g in groups] if groups is not None else [list(parameters_of(optimizer))]
+    return [(len(held), *map(id, (held[0], held[-1]))) if held else (0,) for held in lists]
 
 
 def _sum(total: Tensor | None, loss: Tensor) -> Tensor:

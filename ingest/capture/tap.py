@@ -17,7 +17,7 @@ from typing import Any
 
 import torch
 from thermograd.ingest.capture import hooks
-from thermograd.ingest.capture.framework_steps import steps_before
+from thermograd.ingest.capture.framework_steps import FrameworkSteps
 from thermograd.ingest.capture.gradients import gradient_norm, local_norm, world_size
 from thermograd.ingest.capture.layer_norms import LayerNorms
 from thermograd.ingest.capture.optimizers import Optimizers, State
@@ -69,7 +69,7 @@ class StepTap:
         self._met = 0
         self._is_numbered = False
         self._seen_before = 0
-        self._is_ready = False
+        self._framework = FrameworkSteps()
         self._rows = Rows(emit, note, rank, layers)
         self._norms = StepNorms(self._optimizers, self._watched, layers)
         self._iterations = Iterations(self._optimizers, self._watched, self._rows, deferred_end)
@@ -230,7 +230,7 @@ class StepTap:
         """Begin to put a step together; an optimizer inside another belongs to that one."""
         if not self._counts(optimizer):
             return
-        self._meet()
+        self._know_new_ones()
         under_way = self._under_way.parts
         while any(part.optimizer() is optimizer for part in under_way):
             under_way.pop()  # its last step raised
@@ -311,10 +311,12 @@ class StepTap:
         return self._watched.counts(optimizer)
 
     def _meet(self) -> None:
-        """Before the first pass: know the optimizers that there are, and what was done before."""
-        if not self._is_ready and not self._is_numbered:
-            self._rows.steps = steps_before()
-        self._is_ready = True
+        """Know the optimizers that there are, and the number that a framework's training begins at."""
+        if not self._is_numbered and (begun_at := self._framework.begun_at()) is not None:
+            self._rows.steps = begun_at
+        self._know_new_ones()
+
+    def _know_new_ones(self) -> None:
         if self._met != hooks.created.count:
             self._met = hooks.created.count
             for optimizer in filter(self._counts, list(hooks.created.optimizers)):

@@ -264,3 +264,71 @@ def test_a_rank_that_is_killed_loses_nothing_and_does_not_touch_the_others(tmp_p
     assert len(steps[1]) >= acknowledged
     assert run.state() == "crashed"
     assert verify_run(run.path)["ok"]
+
+
+def gaps(path):
+    return [m["text"] for m in read_kind(path, "mark").to_pylist() if m["mark"] == "gap"]
+
+
+@pytest.mark.parametrize(
+    "what",
+    [
+        (),
+        (None,),
+        ("adam",),
+        (3, 4),
+        ([1],),
+        (object(),),
+        (torch.nn.Linear(1, 1),),
+        (type,),
+        (float("nan"), None),
+    ],
+)
+def test_what_cannot_be_watched_costs_nothing_but_itself(tmp_path, model, what, caplog):
+    weight, optimizer = model
+    with thermograd.start_run(runs=tmp_path, agent=False) as run:
+        run.watch(*what)
+        run.watch(*what, model=object())
+        train(optimizer, weight, 2)
+        run.watch(optimizer, *what)
+        train(optimizer, weight, 2)
+    assert read_kind(run.path, "step").num_rows in (2, 4)
+    assert caplog.text.count("no optimizer") <= 1
+
+
+def test_optimizers_that_are_watched_together_with_a_model_are_one_step(tmp_path):
+    model = torch.nn.Linear(2, 2)
+    optimizers = [torch.optim.SGD([p], lr=0.1) for p in model.parameters()]
+    for watched, options in (((*optimizers, model), {}), (tuple(optimizers), {"model": model})):
+        with thermograd.start_run(runs=tmp_path, agent=False, layer_norms=True) as run:
+            run.watch(*watched, **options)
+            for _ in range(100):
+                model.zero_grad()
+                model(torch.ones(1, 2)).sum().backward()
+                for optimizer in optimizers:
+                    optimizer.step()
+        assert read_kind(run.path, "step").num_rows == 100
+        details = [m["detail"] for m in read_kind(run.path, "mark").to_pylist() if m["mark"] == "note"]
+        assert any('"layer": "weight"' in (detail or "") for detail in details)
+        assert any('"optimizer": "SGD"' in (detail or "") for detail in details)
+
+
+def test_what_was_watched_and_never_stepped_is_said_once_at_the_end(tmp_path, model, caplog):
+    weight, optimizer = model
+    with thermograd.start_run(runs=tmp_path, agent=False) as run:
+        run.watch(optimizer)
+        run.watch(torch.optim.Adam([weight]))
+        train(optimizer, weight, 2)
+        assert gaps(run.path) == []
+    run.close()
+    text = "Adam was watched and has not stepped: none of its steps is recorded"
+    assert gaps(run.path) == [text]
+    assert caplog.text.count(text) == 1
+
+
+def test_a_script_that_logs_by_hand_need_not_step(tmp_path, model):
+    _, optimizer = model
+    with thermograd.start_run(runs=tmp_path, agent=False) as run:
+        run.watch(optimizer)
+        run.step(loss=1.0)
+    assert read_kind(run.path, "step").num_rows == 1

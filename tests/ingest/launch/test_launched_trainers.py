@@ -1,5 +1,6 @@
 """`thermograd run` with scripts that use a framework and know nothing of us: what they print is logged."""
 
+import subprocess
 import sys
 import textwrap
 
@@ -86,6 +87,22 @@ LIGHTNING = """
         enable_model_summary=False, gradient_clip_val=0.5)
     trainer.fit(Module(), torch.utils.data.DataLoader(torch.randn(20, 8), batch_size=4))
 """
+RESUMED = TRAINER.replace("max_steps=5", "max_steps=int(sys.argv[2])").replace(
+    'save_strategy="no"', "save_strategy='steps', save_steps=6"
+)
+RESUMED = RESUMED.replace(
+    ".train()\n",
+    """
+    trainer.train(resume_from_checkpoint=sys.argv[2] == "10")
+    if sys.argv[2] == "10":  # again, as a script does that tries once more after an error
+        trainer.train(resume_from_checkpoint=sys.argv[1] + "/checkpoint-6")
+""",
+).replace("    Told(model", "    trainer = Told(model")
+RESUMED_LIGHTNING = LIGHTNING.replace(
+    "enable_checkpointing=False, enable_progress_bar=False, max_epochs=1,",
+    "enable_checkpointing=False, enable_progress_bar=False, max_epochs=int(sys.argv[2]),",
+).replace("batch_size=4))", "batch_size=4), ckpt_path=sys.argv[1] if sys.argv[2] == '2' else None)")
+RESUMED_LIGHTNING += "    trainer.save_checkpoint(sys.argv[1])\n"
 TWO = ["-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes=2", "--num_machines=1"]
 TWO += ["--mixed_precision=no", "--dynamo_backend=no"]
 
@@ -126,3 +143,30 @@ def test_what_a_script_prints_of_each_step_is_what_is_logged(
     assert {row["max_grad_norm"] for row in rows} == {0.5}
     assert len({row["rank"] for row in rows}) == (2 if through else 1)
     assert said == [f"recorded as {run.run_id}"]
+
+
+@pytest.mark.parametrize(
+    ("package", "script", "until", "numbers"),
+    [
+        ("transformers", RESUMED, ("6", "10"), [*range(7, 11), *range(7, 11)]),
+        ("lightning", RESUMED_LIGHTNING, ("1", "2"), [*range(6, 11)]),
+    ],
+    ids=["Trainer", "Lightning"],
+)
+def test_a_resumed_training_goes_on_from_the_frameworks_own_count(
+    tmp_path, package, script, until, numbers, capfd
+):
+    pytest.importorskip(package)
+    path = tmp_path / "script.py"
+    path.write_text("import sys\n" + textwrap.dedent(NORM) + textwrap.dedent(script))
+    command = [sys.executable, str(path), str(tmp_path / "out")]
+    subprocess.run([*command, until[0]], check=True, capture_output=True)
+    code = launch(tmp_path / "runs", None, 5.0, [*command, until[1]], lambda text: None)
+    assert code == 0, capfd.readouterr().err
+    [run] = list_runs(tmp_path / "runs")
+    rows = read_kind(run.path, "step").to_pylist()
+    assert [row["step"] for row in rows] == numbers
+    gaps = [mark["text"] for mark in read_kind(run.path, "mark").to_pylist() if mark["mark"] == "gap"]
+    assert [gap.partition(",")[0] for gap in gaps] == (
+        ["the training began again at step 7"] if len(set(numbers)) < len(numbers) else []
+    )
