@@ -46,6 +46,7 @@ def import_facts(recordings: list[Recording], tables: dict[Kind, pa.Table], how:
         "first_null": {
             key: where for account in reversed(accounts) for key, where in account.first_null.items()
         },
+        "columns": {column: tag for r in recordings for column, tag in r.columns.items()},
         "timezone": how,
         "left_out": dict(left_out),
         "first_left_out": {reason: first[reason] for reason in left_out},

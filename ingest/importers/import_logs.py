@@ -47,7 +47,8 @@ def import_run(
         ``run_id``, ``rows`` by kind, ``account`` (rows ``read`` = ``kept`` + ``merged`` + ``left_out``),
         ``files`` with the rows read of each, ``left_out`` by reason and ``first_left_out`` (where the first
         such row is, and what was wrong), ``nulls`` (cells that hold no value, by what they hold) and
-        ``first_null``, ``warnings``, ``ignored``, and ``timezone``: how it was found.
+        ``first_null``, ``columns`` (the log's name of each, where it has many), ``warnings``,
+        ``ignored``, and ``timezone``: how it was found.
 
     Raises
     ------
@@ -66,7 +67,7 @@ def import_run(
     marks = {"mark": restart_marks(tables["step"])} if "step" in tables else {}
     warnings = _doubts(recordings, tables)
     warnings += [text for table in marks.values() for text in table["text"].to_pylist()]
-    origin = import_facts(recordings, tables, how)
+    origin = import_facts(recordings, tables, how) | {"warnings": warnings}
     facts = run_facts(recordings, tables, origin)
     with whole_run(runs_dir, name or _default_name(paths, chosen), facts, "import") as run:
         writer = run.open("import", "importer")
@@ -77,6 +78,7 @@ def import_run(
         "rows": {kind: len(tables.get(kind, ())) for kind in WORDS},
         "account": origin["rows"],
         **{name: origin[name] for name in ("files", "left_out", "first_left_out", "nulls", "first_null")},
+        "columns": origin["columns"],
         "warnings": warnings,
         "ignored": ignored + [f"{r.path.name}: {text}" for r in recordings for text in r.ignored],
         "timezone": how,
@@ -97,6 +99,9 @@ def describe_import(result: dict[str, Any]) -> str:
         where = _first(count, result["first_left_out"][reason], len(files) > 1)
         lines.append(f"  {count:>8} row{'s' * (count != 1)} left out: {reason}, {where}")
     lines += _null_lines(result["nulls"], result["first_null"])
+    if result["columns"]:
+        told = ", ".join(f"{column} is {printable(tag)}" for column, tag in sorted(result["columns"].items()))
+        lines.append(f"  columns: {told}")
     lines += [f"  warning: {warning}" for warning in result["warnings"]]
     lines += [f"  ignored: {ignored}" for ignored in result["ignored"]]
     return "\n".join([*lines, f"  times: {result['timezone']}", f"  rows: {_balance(result['account'])}"])

@@ -103,6 +103,8 @@ class Recording:
         """
         if all(value is None for name, value in values.items() if name not in ("device", "step")):
             raise LeftOutError("a row without a value")
+        if not moment.is_likely:
+            raise LeftOutError("a time that is not between 1970 and 2100")
         if moment.naive and self.first_naive is None:
             self.first_naive = line
         known = self.spans.get(moment.naive, Span(moment.ns, moment.ns))

@@ -64,9 +64,9 @@ def read_cell(
 ) -> float | int | None:
     """Read a column's value from a cell, None for one that is absent; OddCellError for anything else."""
     text = text.strip()
-    if _ABSENT.fullmatch(text):
-        return None
     if not _NUMBER.fullmatch(text):
+        if _ABSENT.fullmatch(text):
+            return None
         raise OddCellError(text)
     number = float(text) * factor
     return within(name, convert(number) if convert is not None else number, text)

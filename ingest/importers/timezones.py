@@ -35,6 +35,11 @@ class Moment(NamedTuple):
     ns: int
     naive: bool
 
+    @property
+    def is_likely(self) -> bool:
+        """Whether it is between 1970 and 2100."""
+        return 0 < self.ns < _LATEST_S * 10**9
+
 
 class Span(NamedTuple):
     """First and last time of some rows, ns."""

@@ -11,10 +11,11 @@ from typing import Any
 
 from thermograd.ingest.importers.recording import Format, Head, Hints, Recording, of_no_use
 from thermograd.ingest.importers.steps.metric_names import EntryReader
-from thermograd.ingest.importers.text_files import LeftOutError, json_of, whole_number
+from thermograd.ingest.importers.text_files import LeftOutError, OddCellError, json_of, measure, whole_number
 from thermograd.ingest.importers.timezones import Moment, read_time
 from thermograd.store.errors import ImportFormatError
 
+_FOREVER_NS = 2.0**62
 _TOLERANCE = 0.02
 _ROUNDING = 5e-5  # of each logged loss, which has four decimals
 
@@ -35,8 +36,8 @@ def _read_state(paths: tuple[Path, ...], hints: Hints) -> list[Recording]:
     for number, entry in enumerate(history, start=1):
         with recording.row(number, entry):
             values = _row(reader, entry)
-            moment = Moment(began.ns + round(values["step"] * step_time_s * 1e9), began.naive)
-            recording.add(number, moment, values)
+            since_ns = min(values["step"] * step_time_s * 1e9, _FOREVER_NS)
+            recording.add(number, Moment(began.ns + round(since_ns), began.naive), values)
     reader.finish()
     recording.ignored += of_no_use("name", reader.unused)
     return [recording]
@@ -54,6 +55,8 @@ def _clock(path: Path, history: list[Any], hints: Hints) -> tuple[Moment, float,
         raise ImportFormatError(
             f"--started-at {hints.started_at!r} is no time; give one such as 2026-11-24T10:00:00Z"
         )
+    if hints.step_time_s is not None and not _is_positive(hints.step_time_s):
+        raise ImportFormatError(f"--step-time {hints.step_time_s} is no number of seconds; give one above 0")
     if hints.step_time_s is not None:
         return began, hints.step_time_s, _estimate(hints, hints.step_time_s, "as --step-time says")
     return began, *_from_runtime(path, history, hints)
@@ -62,13 +65,16 @@ def _clock(path: Path, history: list[Any], hints: Hints) -> tuple[Moment, float,
 def _from_runtime(path: Path, history: list[Any], hints: Hints) -> tuple[float, str]:
     """Return what a step took by the file's train_runtime, where that is of all its steps."""
     entries = [entry for entry in history if isinstance(entry, dict)]
-    summaries = [entry for entry in entries if _is_positive(entry.get("train_runtime"))]
+    summaries = [entry for entry in entries if _is_positive(_number(entry.get("train_runtime")))]
     if not summaries:
         raise ImportFormatError(
             f"{path}: there is no train_runtime in it to estimate a step's time from (only the state saved "
             "at the end of a training has one); give --step-time SECONDS"
         )
-    runtime_s, steps = summaries[-1]["train_runtime"], whole_number(summaries[-1].get("step"))
+    runtime_s, steps = (
+        _number(summaries[-1]["train_runtime"]) or math.nan,
+        whole_number(summaries[-1].get("step")),
+    )
     doubt = _doubt(entries, summaries, steps)
     if doubt or not steps:
         raise ImportFormatError(
@@ -88,9 +94,9 @@ def _doubt(entries: list[dict[str, Any]], summaries: list[dict[str, Any]], steps
     """
     if len(summaries) > 1:
         return f"is not the only one ({len(summaries)} are in it)"
-    mean = summaries[0].get("train_loss")
+    mean = _number(summaries[0].get("train_loss"))
     logged, rounding = _logged_loss(entries)
-    if not isinstance(mean, int | float) or not steps or logged is None:
+    if mean is None or not steps or logged is None:
         return "may not be the only one (no train_loss and losses from 0 show that)"
     if not logged <= mean * steps * (1 + _TOLERANCE) + rounding:
         sums = f"{mean * steps:.4g}, but the logged losses add up to {logged:.4g}"
@@ -105,16 +111,23 @@ def _logged_loss(entries: list[dict[str, Any]]) -> tuple[float | None, float]:
     """
     total, covered = 0.0, 0
     for entry in entries:
-        step, loss = whole_number(entry.get("step")), entry.get("loss")
-        if step is not None and isinstance(loss, int | float) and step > covered:
+        step, loss = whole_number(entry.get("step")), _number(entry.get("loss"))
+        if step is not None and loss is not None and step > covered:
             if loss < 0:
                 return None, 0.0  # sums of both signs show nothing
             total, covered = total + loss * (step - covered), step
     return (total, _ROUNDING * covered) if covered else (None, 0.0)
 
 
-def _is_positive(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < math.inf
+def _number(value: Any) -> float | None:
+    try:
+        return measure(value)
+    except OddCellError:
+        return None
+
+
+def _is_positive(value: float | None) -> bool:
+    return value is not None and 0 < value < math.inf
 
 
 def _estimate(hints: Hints, step_time_s: float, source: str) -> str:

@@ -122,6 +122,7 @@ def test_a_tag_of_tensorboard_that_only_began_to_be_logged_is_not_taken(tmp_path
     assert [row["loss"] for row in rows] == pytest.approx([3 - step / 100 for step in range(300)], rel=1e-6)
     assert [row["grad_norm"] for row in rows] == [1 + step % 7 for step in range(300)]
     assert found.result["account"] == {"read": 603, "kept": 300, "merged": 300, "left_out": 3}
+    assert found.result["columns"] == {"loss": "loss", "grad_norm": "my/norm"}
 
 
 @pytest.mark.parametrize("text", ["grad_norm", "=x", "loss=", "norm=x", "device=gpu"])
@@ -140,6 +141,7 @@ def test_the_command_takes_columns(tmp_path: Path) -> None:
     assert "no usable row" in CliRunner().invoke(main, command).output
     result = CliRunner().invoke(main, [*command, "--column", "loss=my loss"])
     assert "2 step events" in result.output
+    assert "  columns: loss is my loss\n" in result.output
     assert "rows: 2 read = 2 kept + 0 merged + 0 left out" in result.output
     message = CliRunner().invoke(main, [*command, "--column", "loss=other"]).output
     assert "this step log has no other; allowed is one of: " in message

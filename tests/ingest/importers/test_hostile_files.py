@@ -99,6 +99,7 @@ def test_a_damaged_file_is_imported_or_refused_in_one_sentence(tmp_path: Path, n
         refusal, rows = attempt(runs, path)
         assert (rows > 0) == (refusal is None)
         assert refusal is None or refusal.startswith((str(path), "--started-at"))
+        assert refusal is None or "accounted for" not in refusal  # rows read = kept + merged + left out
         assert len(list(runs.glob("*"))) == before + (refusal is None)
         assert not list(runs.glob(".*"))
 

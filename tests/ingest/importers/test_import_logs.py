@@ -39,7 +39,7 @@ def test_a_folder_with_one_log_of_each_kind_is_one_run(do_import: Importer, data
     result, run = do_import(data / "pair")
     assert set(result) == {
         *("run_id", "rows", "account", "files", "left_out", "first_left_out", "nulls", "first_null"),
-        *("warnings", "ignored", "timezone"),
+        *("columns", "warnings", "ignored", "timezone"),
     }
     assert result["account"] == {"read": 181, "kept": 180, "merged": 0, "left_out": 1}
     assert result["rows"] == {"step": 40, "sample": 140}

@@ -200,6 +200,28 @@ def test_a_start_without_a_zone_needs_one(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "hints", "sentence"),
     [
+        (
+            '{"log_history": []}',
+            START._replace(step_time_s=math.inf),
+            "--step-time inf is no number of seconds",
+        ),
+        (
+            '{"log_history": []}',
+            START._replace(step_time_s=math.nan),
+            "--step-time nan is no number of seconds",
+        ),
+        (
+            '{"log_history": [{"step": 9, "loss": 1}]}',
+            START._replace(step_time_s=1e300),
+            "not between 1970 and",
+        ),
+        (
+            '{"log_history": [{"step": 4000000000000000000, "loss": 1}]}',
+            START._replace(step_time_s=1),
+            "not betw",
+        ),
+        ('{"log_history": [{"step": 1, "train_runtime": 1HUGE}]}', START, "there is no train_runtime"),
+        ('{"log_history": [{"step": 1, "loss": 1HUGE, "train_runtime": 1}]}', START, "of the last session"),
         ('{"log_history": [{"step": 1}]}', START._replace(step_time_s=1), "no usable row in this step log"),
         ('{"log_history": [3, {"step": -1}]}', START._replace(step_time_s=1), "1 x torn row: an entry that"),
         ('{"log_history": [', START, "broken JSON"),
@@ -209,7 +231,8 @@ def test_a_start_without_a_zone_needs_one(tmp_path: Path) -> None:
 def test_a_trainer_state_of_no_use_is_refused(
     tmp_path: Path, content: str, hints: Hints, sentence: str
 ) -> None:
-    assert sentence in refused(tmp_path, written(tmp_path / "s.json", content), hints=hints)
+    path = written(tmp_path / "s.json", content.replace("HUGE", "0" * 400))
+    assert sentence in refused(tmp_path, path, hints=hints)
 
 
 def test_a_start_for_a_log_with_times_is_refused(tmp_path: Path, data: Path) -> None:
