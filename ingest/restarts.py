@@ -6,7 +6,8 @@ from statistics import median
 from typing import Any, NamedTuple
 
 import pyarrow.compute as pc
-from thermograd.store.log.reader import conform, read_segment, snapshot
+from thermograd.store.log.one_file import conform, read_segment
+from thermograd.store.log.reader import snapshot
 
 _MOST_TOLD = 20  # a log in which two sequences of numbers are interleaved goes back at every other step
 _LONG_PAUSE_S = 60.0
