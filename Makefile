@@ -41,11 +41,13 @@ bench: $(VENV)/.installed .venv-peers/.installed
 	$(BIN)/python benchmarks/report.py
 	$(BIN)/python benchmarks/detectors.py
 
-# What takes long by its nature: days of the coupling monitor, ten million events, a report of 35 hours.
+# What takes long by its nature: days of the coupling monitor, ten million events, a report of 35 hours, queries
+# that are ended after 5 s.
 bench-long: $(VENV)/.installed
 	$(BIN)/python benchmarks/coupling_monitor.py --days 5
 	$(BIN)/python benchmarks/detectors.py --only layer --events 10000000
 	$(BIN)/python benchmarks/report_long.py
+	$(BIN)/python benchmarks/query_bombs.py
 
 # How often the statistics are wrong, and how often they find what is there. A quarter of an hour.
 calibrate: $(VENV)/.installed

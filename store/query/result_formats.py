@@ -154,15 +154,24 @@ def _beginnings(batch: pa.RecordBatch, columns: int) -> list[tuple[Any, ...]]:
 def _json(batches: Batches) -> Iterator[bytes]:
     opening = "[\n"
     for batch in batches:
-        columns = [
-            [json_value(value, field.type) for value in values_of(column, field, "JSON")]
-            for column, field in zip(batch.columns, batch.schema, strict=True)
-        ]
-        rows = [dict(zip(batch.schema.names, row, strict=True)) for row in zip(*columns, strict=True)]
-        if rows:
-            yield (opening + json.dumps(rows, indent=2, allow_nan=False)[2:-2]).encode()
+        if len(batch):
+            columns = [
+                [_json_text(json_value(value, field.type)) for value in values_of(column, field, "JSON")]
+                for column, field in zip(batch.columns, batch.schema, strict=True)
+            ]
+            names = [_flat(name).replace("%", "%%") for name in batch.schema.names]
+            row = "  {\n" + ",\n".join(f"    {name}: %s" for name in names) + "\n  }"
+            yield (opening + ",\n".join(map(row.__mod__, zip(*columns, strict=True)))).encode()
             opening = ",\n"
     yield b"[]\n" if opening == "[\n" else b"\n]\n"
+
+
+_flat = json.JSONEncoder(allow_nan=False).encode  # in C, which indenting is not
+_indented = json.JSONEncoder(allow_nan=False, indent=2).encode
+
+
+def _json_text(value: Any) -> str:
+    return _indented(value).replace("\n", "\n    ") if isinstance(value, dict | list) else _flat(value)
 
 
 # -- for programs --------------------------------------------------------------------------------------

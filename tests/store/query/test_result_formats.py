@@ -53,6 +53,20 @@ def test_json_has_null_for_what_is_not_finite_and_text_for_what_it_has_no_type_f
     }
 
 
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "SELECT range, [range, NULL] AS l, {'a': {'b': range}, 'c': []} AS s, 'x\n%s\"' AS \"a%b\nc\","
+        " MAP {} AS e FROM range(5000)",
+        "SELECT 1 WHERE false",
+        "SELECT * EXCLUDE (date_array, timestamp_array, timestamptz_array) FROM test_all_types()",
+    ],
+)
+def test_json_in_parts_is_one_document_indented_as_python_does(sql):
+    text = answer(sql, "json").decode()
+    assert text == json.dumps(json.loads(text), indent=2) + "\n"
+
+
 def test_csv_has_nested_values_as_json_text_and_intervals_as_text():
     (row,) = csv.DictReader(io.StringIO(answer(ODD, "csv").decode()))
     assert row == {
