@@ -24,8 +24,10 @@ class Account:
     """The fate of each row, and of single cells that were not readable."""
 
     reading: Path  # the file that is being read
+    kind: str  # of event that its rows are to become
     place: str = "line"  # what a row is called where rows are counted: line, entry, event, record, series
-    read: Counter[Path] = field(default_factory=Counter)  # rows: all but blank lines, comments, first headers
+    # Rows by file and kind: all but blank lines, comments, first headers.
+    read: Counter[tuple[Path, str]] = field(default_factory=Counter)
     kept: int = 0
     merged: int = 0
     held: int = 0  # rows that wait for `settle`
@@ -44,7 +46,7 @@ class Account:
 
         `number` says where it stands in the file; `shown` is the row, for where no value is to blame.
         """
-        self.read[self.reading] += 1
+        self.read[self.reading, self.kind] += 1
         self._fate, self._number = "", number
         try:
             yield
@@ -55,7 +57,7 @@ class Account:
             return
         self.kept += self._fate == "kept"
         self.held += self._fate == "held"
-        self.read[self.reading] -= self._fate == "elsewhere"
+        self.read[self.reading, self.kind] -= self._fate == "elsewhere"
 
     def keep(self) -> None:
         """Say that the row gave an event."""

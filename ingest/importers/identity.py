@@ -1,11 +1,11 @@
 """Whether rows under one device's name are of one device: no device has two readings at one instant."""
 
+import itertools
 from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from thermograd.ingest.importers.recording import Recording
 from thermograd.ingest.importers.timezones import iso_utc
 from thermograd.store.errors import ImportFormatError
@@ -33,8 +33,7 @@ def require_one_device_a_name(recording: Recording, samples: pa.Table) -> list[s
     `samples` are sorted by time, in UTC.
     """
     doubts = []
-    for device in pc.unique(samples["device"]).to_pylist():
-        rows = samples.filter(pc.equal(samples["device"], device))
+    for device, rows in _by_device(samples):
         crowd = max(found for column in _measures(rows) for found in _crowds(rows, column))
         if crowd.share > _MOST_CROWDED:
             raise ImportFormatError(f"{recording.path}: {_sentence(recording, rows, device, crowd)}")
@@ -44,6 +43,15 @@ def require_one_device_a_name(recording: Recording, samples: pa.Table) -> list[s
                 f"instants, e.g. {_places(recording, rows, crowd.where)}"
             )
     return doubts
+
+
+def _by_device(samples: pa.Table) -> Iterator[tuple[str, pa.Table]]:
+    names = samples["device"].combine_chunks().dictionary_encode()
+    numbers = np.asarray(names.indices)
+    together = samples.take(pa.array(np.argsort(numbers, kind="stable")))
+    begins = np.concatenate([[0], np.cumsum(np.bincount(numbers))]).tolist()
+    for device, (begin, end) in zip(names.dictionary.to_pylist(), itertools.pairwise(begins), strict=True):
+        yield device, together.slice(begin, end - begin)
 
 
 def _measures(rows: pa.Table) -> list[str]:

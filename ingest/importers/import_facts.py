@@ -27,9 +27,7 @@ def import_facts(recordings: list[Recording], tables: dict[Kind, pa.Table], how:
     accounts = [recording.account for recording in recordings]
     left_out: Counter[str] = sum((account.left_out for account in accounts), Counter())
     nulls: Counter[str] = sum((account.nulls for account in accounts), Counter())
-    rows_read: Counter[tuple[Path, Kind]] = Counter()
-    for recording in recordings:
-        rows_read.update({(path, recording.kind): rows for path, rows in recording.account.read.items()})
+    rows_read: Counter[tuple[Path, str]] = sum((account.read for account in accounts), Counter())
     first = {reason: row for account in reversed(accounts) for reason, row in account.first_left_out.items()}
     return {
         "files": [
@@ -72,7 +70,7 @@ def run_facts(
     }
 
 
-def _file(path: Path, recording: Recording, rows_read: dict[Kind, int]) -> dict[str, Any]:
+def _file(path: Path, recording: Recording, rows_read: dict[str, int]) -> dict[str, Any]:
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     return {

@@ -79,7 +79,7 @@ class Recording:
     _latest_ns: int = 0  # of the rows that name no zone
 
     def __post_init__(self) -> None:
-        self.account = Account(self.paths[0], self.place)
+        self.account = Account(self.paths[0], self.kind, self.place)
 
     @property
     def path(self) -> Path:

@@ -144,9 +144,9 @@ def _groups(path: Path) -> dict[tuple[str, ...], list[str]]:
     found: dict[tuple[str, ...], list[str]] = {}
     header: tuple[str, ...] = ()
     for _, line in text_lines(path, _ENCODING):
-        if line.startswith(("Date,", ",,")):
+        if line.startswith(("Date,", '"Date"', ",,")):
             cells = _trimmed(cells_of(line))
-            if line.startswith("Date,"):
+            if not line.startswith(",,"):
                 header = tuple(cells)
             elif len(cells) > 2:
                 found[header] = cells
