@@ -19,6 +19,7 @@ _MAX_SEGMENT_ROWS = 65_536
 _MAX_SEGMENT_BYTES = 64 << 20
 _MAX_SEGMENT_AGE_S = 600.0
 _MOST_WAITING = 4  # ended tails that wait for their way to Arrow; while there are more, the filling one grows
+_LARGEST_TAIL_BYTES = 16 << 20  # half of what readers read of one
 _TRIES = 100
 _FULL = (ENOSPC, EDQUOT)
 
@@ -45,7 +46,7 @@ class TailStream:
             seq = None if tail.ended else self._try(tail, time_ns, monotonic_ns, values)
             if seq is not None:
                 rows = seq + 1 - tail.first
-                if rows >= self._batch_rows and self._spare is not None:
+                if rows >= self._batch_rows and (self._spare is not None or tail.size > _LARGEST_TAIL_BYTES):
                     self._end(tail)
                 return seq, rows % self._batch_rows == 0
             self._go_on_from(tail)

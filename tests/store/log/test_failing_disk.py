@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import thermograd.store
-from thermograd.store.log import writer as log_module
+from thermograd.store.log import tail_stream as stream_module, writer as log_module
 from thermograd.store.log.reader import read_kind
 from thermograd.store.log.seal import seal_run, verify_run
 from thermograd.store.log.writer import EventWriter
@@ -169,6 +169,19 @@ def test_a_disk_that_hangs_costs_no_event_and_no_file_handles(run_dir, monkeypat
     assert read_kind(run_dir, "step")["step"].to_pylist() == acknowledged
     goes_on.set()
     writer._thread.join(60)
+    assert_nothing_is_lost(run_dir, acknowledged)
+
+
+def test_a_tail_whose_way_to_arrow_is_barred_ends_before_it_is_too_large_to_be_read(run_dir, monkeypatch):
+    monkeypatch.setattr(stream_module, "_LARGEST_TAIL_BYTES", 10_000)
+    monkeypatch.setattr(log_module, "_SYNC_PERIOD_S", 3600.0)  # its thread opens no spare tail
+    writer = EventWriter(run_dir, "r", "w", batch_rows=10**9)
+    monkeypatch.setattr(writer._streams["step"], "_batch_rows", 8)
+    acknowledged = append_some(writer, range(1000))
+    sizes = [path.stat().st_size for path in run_dir.glob("open/w/step-*.tail")]
+    assert len(sizes) > 5
+    assert max(sizes) < 11_000
+    writer.close()
     assert_nothing_is_lost(run_dir, acknowledged)
 
 

@@ -186,7 +186,7 @@ def test_a_deleted_run_is_made_anew_and_loses_nothing_that_was_not_deleted(run, 
     assert writer.lost == 0
     again = writer.run_dir
     assert again == (run.path.with_name(f"{run.path.name}-again") if in_place == "file" else run.path)
-    assert Run(again).facts["run_id"] == run.run_id
+    assert Run(again).started_time_ns == run.started_time_ns
     assert Run(again).state() == "finished"
     assert_whole(again, 900)
     said = [record.message for record in caplog.records if "taken away" in record.message]
