@@ -91,25 +91,31 @@ def test_no_time_throttled_is_longer_than_the_time_that_passed(reader, uuid):
         assert last["throttled_thermal_ns"] - first["throttled_thermal_ns"] <= 2 * passed_ns + 500_000_000
 
 
-@pytest.mark.parametrize("clips", [True, False])
-def test_norms_on_the_gpu_arrive_late_and_exact_and_nothing_synchronises(clips):
+@pytest.mark.parametrize("optimizers", [1, 2])
+@pytest.mark.parametrize("clips", ["all", "a part", "by hand", "not"])
+def test_norms_on_the_gpu_arrive_late_and_exact_and_nothing_synchronises(clips, optimizers):
     from thermograd.ingest.capture.tap import StepTap
 
     rows = []
     tap = StepTap(lambda **values: rows.append(values))
     tap.start()
     model = torch.nn.Linear(256, 256).cuda()
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
-    batches = [torch.randn(64, 256, device="cuda") for _ in range(20)]
+    groups = [[p] for p in model.parameters()] if optimizers == 2 else [model.parameters()]
+    made = [torch.optim.SGD(group, lr=0.1) for group in groups]
+    batches = [torch.randn(64, 256, device="cuda") * (1 + i % 3) for i in range(60)]
     expected = []
 
     def step(batch):
-        optimizer.zero_grad()
+        model.zero_grad()
         model(batch).square().mean().backward()
-        expected.append(torch.nn.utils.get_total_norm([p.grad for p in model.parameters()]))
-        if clips:
-            torch.nn.utils.clip_grad_norm_(model.parameters(), 0.01)
-        optimizer.step()
+        norm = torch.nn.utils.get_total_norm([p.grad for p in model.parameters()])
+        expected.append(norm)
+        if clips in ("all", "a part"):
+            torch.nn.utils.clip_grad_norm_(model.parameters() if clips == "all" else [model.bias], 0.01)
+        if clips == "by hand":
+            torch._foreach_mul_([p.grad for p in model.parameters()], (0.01 / norm).clamp(max=1.0))
+        for optimizer in made:
+            optimizer.step()
 
     step(batches[0])  # first uses of kernels may synchronise by themselves
     torch.cuda.set_sync_debug_mode("error")
@@ -121,7 +127,7 @@ def test_norms_on_the_gpu_arrive_late_and_exact_and_nothing_synchronises(clips):
     tap.stop()
     assert tap.guard.failures == 0
     assert [row["grad_norm"] for row in rows] == [pytest.approx(float(norm), rel=1e-6) for norm in expected]
-    assert [row["step"] for row in rows] == list(range(1, 21))
+    assert [row["step"] for row in rows] == list(range(1, 61))
 
 
 def test_the_demo_records_the_gpu_beside_every_step(tmp_path, uuid):
