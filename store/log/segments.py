@@ -29,7 +29,7 @@ from thermograd.store.log.reading.sealed_file import SealedFile
 from thermograd.store.log.tail_codec import RecordCodec
 
 MOST_LIVE_BYTES = 256 << 20  # of a live file; ours have little more than 64 MB
-UNREADABLE = (pa.ArrowException, OSError, ValueError)
+UNREADABLE = (pa.ArrowException, OSError, ValueError, LookupError, OverflowError)
 
 
 class Damage(NamedTuple):

@@ -1,28 +1,38 @@
 """One run in words: facts, devices, alerts, and what `verify` found."""
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.compute as pc
 from thermograd.store.events import was_watched
 from thermograd.store.log.reader import read_kind
 from thermograd.store.runs.catalogue import Run
 from thermograd.store.text import cell_text
 
+_MOST_LISTED = 10_000  # alerts, gaps and damaged files; how many there are is told in any case
+
 
 def run_facts_shown(run: Run) -> dict[str, Any]:
     """Gather what ``show`` tells about a run."""
-    marks = read_kind(run.path, "mark").to_pylist()
-    alerts = read_kind(run.path, "alert").to_pylist()
-    keys = ("time_ns", "alert", "severity", "step", "device", "message")
+    marks, alerts = read_kind(run.path, "mark"), read_kind(run.path, "alert")
+    texts = marks.select(["mark", "text"])
+    gaps = texts.filter(pc.is_in(marks["mark"], pa.array(["gap", "error"])))
+    keys = ["time_ns", "alert", "severity", "step", "device", "message"]
+    order = [(name, "ascending") for name in ("time_ns", "writer", "seq")]
+    listed = alerts.sort_by(order).select(keys).slice(0, _MOST_LISTED).to_pylist()
+    counts = {
+        row["values"]: row["counts"] for row in pc.value_counts(marks["mark"]).to_pylist()[:_MOST_LISTED]
+    }
     return run.summary() | {
         "path": str(run.path),
         "facts": run.facts,
-        "gaps": [m["text"] for m in marks if m["mark"] in ("gap", "error")],
-        "marks": dict(Counter(m["mark"] for m in marks)),
-        "watched": was_watched(marks),
-        "alert_list": [{key: a[key] for key in keys} for a in sorted(alerts, key=lambda a: a["time_ns"])],
+        "gaps": gaps["text"].slice(0, _MOST_LISTED).to_pylist(),
+        "marks": counts,
+        "watched": was_watched({"text": text} for text in marks["text"].unique().to_pylist()),
+        "alert_list": listed,
         "live_writers": sorted(run.live_writers()),
     }
 
@@ -90,8 +100,10 @@ def describe_verification(result: Mapping[str, Any]) -> str:
     lines = [
         f"{total} events in {len(result['files'])} files, {'all whole' if result['ok'] else 'with damage'}"
     ]
-    for entry in result["files"]:
-        if "reason" in entry:
-            at = f" at byte {entry['offset']}" if "offset" in entry else ""
-            lines.append(f"  {entry['path']}: {entry['reason']}{at}; {entry['events']} events readable")
+    harmed = [entry for entry in result["files"] if "reason" in entry]
+    for entry in harmed[:_MOST_LISTED]:
+        at = f" at byte {entry['offset']}" if "offset" in entry else ""
+        lines.append(f"  {entry['path']}: {entry['reason']}{at}; {entry['events']} events readable")
+    if len(harmed) > _MOST_LISTED:
+        lines.append(f"  and {len(harmed) - _MOST_LISTED} more")
     return "\n".join(lines)

@@ -85,7 +85,8 @@ def _software(facts: dict[str, Any]) -> str:
     versions = facts.get("versions")
     known = dict(versions) if isinstance(versions, dict) else {}
     parts = [f"{name} {known[name]}" for name in ("torch", "transformers", "lightning") if known.get(name)]
-    parts += [f"Python {facts['python']}"] * bool(facts.get("python"))
+    if facts.get("python"):
+        parts.append(f"Python {facts['python']}")
     git = facts.get("git")
     if isinstance(git, dict) and git.get("commit"):
         parts.append(f"git {str(git['commit'])[:10]}{' with local changes' * bool(git.get('dirty'))}")
