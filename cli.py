@@ -259,18 +259,25 @@ def replay(run: "Run", check: bool, config: Path | None, output: Path | None, as
 
     Example: thermograd replay latest --check
     """
-    from thermograd.store.log.reader import events_in_order
+    from thermograd.store.log.reader import events_in_order, iterate_events
     from thermograd.stream.alerts.alert import alert_line
     from thermograd.stream.pipeline.config import load_config, recorded_settings
     from thermograd.stream.pipeline.live import recorded_definitions
     from thermograd.stream.pipeline.replay import replay_events
 
+    marks = events_in_order(run.path, ("mark",))
     if config is not None:
         settings = load_config(config).settings
     else:
-        settings = recorded_settings(recorded_definitions(events_in_order(run.path, ("mark",))))
+        settings = recorded_settings(recorded_definitions(marks))
     world_size = run.facts.get("job", {}).get("world_size")
-    result = replay_events(events_in_order(run.path), run.facts.get("devices", {}), settings, world_size)
+    result = replay_events(
+        iterate_events(run.path),
+        run.facts.get("devices", {}),
+        settings,
+        world_size,
+        marks=[mark.values for mark in marks],
+    )
     if as_json:
         document = result.check() if check else {"alerts": result.alerts, "digest": result.digest}
     else:

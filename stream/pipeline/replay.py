@@ -1,7 +1,7 @@
 """The stream layer over a recorded log again: same code, same alerts."""
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -102,6 +102,7 @@ def replay_events(
     settings: Settings | None = None,
     world_size: int | None = None,
     as_recorded: bool = True,
+    marks: Sequence[Mapping[str, Any]] | None = None,
 ) -> Replay:
     """Run a log through a fresh `Monitor`.
 
@@ -121,9 +122,13 @@ def replay_events(
         Ranks of the training, from ``run.json``.
     as_recorded
         Whether to leave out what the live layer left out.
+    marks
+        The values of the run's marks, where they are known: then the events are taken one at a time, and
+        need not be in memory.
     """
-    events = list(events)
-    marks = [event.values for event in events if event.kind == "mark"]
+    if marks is None:
+        events = list(events)
+        marks = [event.values for event in events if event.kind == "mark"]
     left_out = LateEvents.from_marks(marks) if as_recorded else None
     seen = last_seen(marks) if as_recorded else None
     result = Replay(Monitor(devices, settings, world_size, left_out))
