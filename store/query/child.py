@@ -93,13 +93,18 @@ def limit(timeout_s: float | None, memory_gb: float | None, strict: bool) -> Non
     limits = {resource.RLIMIT_FSIZE: 0, resource.RLIMIT_CORE: 0}
     if timeout_s is not None:
         limits[resource.RLIMIT_CPU] = round(timeout_s * min(os.cpu_count() or 1, _MOST_THREADS)) + _SLACK_S
+        os.nice(_NICER)
     if memory_gb is not None:  # what is mapped from files, or only reserved, is not counted on Linux
         counted = resource.RLIMIT_DATA if sys.platform == "linux" else resource.RLIMIT_AS
         limits[counted] = round(memory_gb * 2**30)
     for what, most in limits.items():
-        resource.setrlimit(what, (most, most))
-    if timeout_s is not None:
-        os.nice(_NICER)
+        try:
+            resource.setrlimit(what, (most, most))
+        except (ValueError, OSError) as error:  # macOS has more address space in use than any such limit
+            if strict:
+                raise QueryError(
+                    f"--untrusted needs resource limits; this platform refuses: {error}"
+                ) from None
 
 
 def _said(error: BaseException) -> bytes:

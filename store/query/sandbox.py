@@ -42,7 +42,7 @@ class Limits:
     Attributes
     ----------
     timeout_s
-        From the beginning of `answer` until its last part is taken.
+        From the first part asked for until the last is taken, the start of the child included.
     memory_gb
         Of the child process; the parent has one part of the answer.
     answer_bytes
