@@ -7,6 +7,8 @@ A caller's mistake is a ``ValueError`` or ``TypeError``. The command line turns 
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from thermograd.store.failures import is_the_users
+
 
 class ThermogradError(Exception):
     """Base of every error about data or devices."""
@@ -56,6 +58,8 @@ class ConfigError(ThermogradError):
 def os_errors_as(kind: type[ThermogradError], what: str) -> Iterator[None]:
     """Raise an OSError of the block as an error of ours: what could not be done, and why.
 
+    What a signal handler raises passes as it is.
+
     Examples
     --------
     >>> with os_errors_as(LogError, "cannot read the log"):
@@ -66,4 +70,6 @@ def os_errors_as(kind: type[ThermogradError], what: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
+        if is_the_users(error):
+            raise
         raise kind(f"{what}: {error.strerror or error}") from error

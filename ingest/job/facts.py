@@ -4,6 +4,7 @@ import logging
 import os
 import subprocess
 import sys
+import threading
 import time
 from importlib import metadata
 from typing import Any
@@ -36,13 +37,21 @@ def plain_facts(given: Any, ours: dict[str, Any]) -> tuple[dict[str, Any], int]:
 
 def run_facts() -> dict[str, Any]:
     """Return what describes this process: command, versions, git state, its place in the job."""
+    asked: dict[str, Any] = {"versions": {}, "git": None}
+    # in a thread, where no signal handler runs: the standard library swallows the error of an alarm there
+    thread = threading.Thread(target=_ask, args=(asked,), name="thermograd-facts", daemon=True)
+    thread.start()
+    thread.join()
     return {
         "thermograd_version": __version__,
         "argv": getattr(sys, "argv", []),
-        "versions": _versions(),
-        "git": _git_state(),
+        **asked,
         "environment": {name: os.environ[name] for name in _RANK_VARIABLES if name in os.environ},
     }
+
+
+def _ask(answers: dict[str, Any]) -> None:
+    answers |= {"versions": _versions(), "git": _git_state()}
 
 
 def _versions() -> dict[str, str]:

@@ -18,6 +18,7 @@ _MOST_VALUES = 100_000
 _MOST_CHARACTERS = 1 << 22  # of all texts
 _LONGEST_TEXT = 1 << 16
 _SHORT_TEXT = 160
+_BASES = (list, tuple, set, frozenset)
 _MOST_BITS = 1024
 _SCALAR_PACKAGES = frozenset({"numpy", "torch"})
 _short = reprlib.Repr()
@@ -65,7 +66,7 @@ class PlainValues:
         if issubclass(kind, float):
             number = float.__float__(value)
             return number if math.isfinite(number) else repr(number)
-        if issubclass(kind, dict | list | tuple | set | frozenset):
+        if issubclass(kind, (dict, *_BASES)):
             return self._container(value, kind)
         if is_scalar(value):
             return self.make(scalar(value))
@@ -76,7 +77,7 @@ class PlainValues:
         try:
             if issubclass(kind, dict):
                 return self._dictionary(dict.items(value), dict.__len__(value))
-            base = next(base for base in (list, tuple, set, frozenset) if issubclass(kind, base))
+            base: Any = _BASES[[issubclass(kind, base) for base in _BASES].index(True)]
             return [self.make(item) for item in self._affordable(base.__iter__(value), base.__len__(value))]
         finally:
             self._around.pop()
