@@ -287,7 +287,8 @@ class StepTap:
             if not self._counts(optimizer):
                 continue
             unused = self._norms.clips.unused(state.ids)
-            if unused is not None:
+            is_closure = any(part.optimizer() is optimizer for part in self._under_way.parts)
+            if unused is not None and not is_closure:  # a closure may begin anew in its step
                 part = self._norms.skipped(optimizer)
                 part.is_measured_only = unused.max_norm is None
                 self._iterations.join(part)

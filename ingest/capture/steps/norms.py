@@ -49,13 +49,18 @@ class StepNorms:
             seen = [without_scale(norm, self.clip_scale) for norm in clipped.norms]
             rest = gradient_norm(clipped.rest)
             part.seen = joined([*seen, *([without_scale(rest, scale)] if rest is not None else [])])
-        elif left is None or state.changes.verdict == AFTER or (left.sketch and not part.has_closure):
+        elif left is None or state.changes.verdict == AFTER or self._is_compared(left, part, clipped):
             own = gradient_norm(parameters)
             part.seen = without_scale(own, scale) if own is not None else None
         if left is not None:
             self._use_what_was_left(part, left, self.clip_scale if clipped is not None else scale)
         if self._layers is not None:
             self._take_layers(part, parameters, clipped, left)
+
+    @staticmethod
+    def _is_compared(left: LeftBehind, part: Part, clipped: Clipped | None) -> bool:
+        """Whether what lies there tells of changes by hand: not behind a clip call or a closure's step."""
+        return left.sketch is not None and clipped is None and not part.has_closure
 
     def _take_layers(
         self, part: Part, parameters: list[Tensor], clipped: Clipped | None, left: LeftBehind | None
