@@ -20,6 +20,7 @@ from thermograd.analysis.run.event_tests import AroundSpikes
 from thermograd.analysis.run.result import Analysis, Pair, question_verdict, verdict_sentence
 from thermograd.analysis.run.series import RunSeries, load_series
 from thermograd.analysis.run.statements import control_lines, event_lines, further_lines
+from thermograd.store.files import result_dir
 from thermograd.store.runs.catalogue import Run
 
 IMAGES = ("png", "pdf", "svg")
@@ -80,7 +81,7 @@ def write_report(
     if data_format is not None and data_format not in FORMATS:
         raise ValueError(f"data_format is {data_format!r}; expected one of: {', '.join(FORMATS)}")
     require_extra()
-    directory = output or run.path / "report"
+    directory = output or result_dir(run.path, "report")
     make_directory(directory, "the report")
     contents = prepare(series or load_series(run), analysis)
     files: dict[str, Any] = _figures(contents) | (_points(contents, data_format) if data_format else {})

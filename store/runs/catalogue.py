@@ -19,7 +19,7 @@ from thermograd.store.locks import ProcessLock, is_held
 from thermograd.store.log.place import is_live
 from thermograd.store.processes import host_facts
 from thermograd.store.runs.facts import RUN_ID, checked_facts, run_facts_of
-from thermograd.store.text import slug
+from thermograd.store.text import shortened, slug
 
 FORMAT_VERSION = 1
 _BUILDER = "builder"
@@ -252,7 +252,7 @@ def find_run(runs_dir: Path, reference: str) -> Run:
             raise RunNotFoundError(
                 f"{reference!r} fits {len(matches)} runs: {_names(matches)}; give more of the id"
             )
-    raise RunNotFoundError(f"no run {reference!r} in {runs_dir}; there are: {_names(runs)}")
+    raise RunNotFoundError(f"no run {shortened(reference)!r} in {runs_dir}; there are: {_names(runs)}")
 
 
 def _names(runs: list[Run]) -> str:

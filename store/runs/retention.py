@@ -1,5 +1,6 @@
 """Deleting old runs: only whole runs, never live ones, and out of sight in one step."""
 
+import os
 import re
 import shutil
 import time
@@ -8,8 +9,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from thermograd.store.errors import LogError, os_errors_as
+from thermograd.store.files import is_folder, is_plain_file
 from thermograd.store.runs.catalogue import Run, list_runs
 
+_PARTS = frozenset({"run.json", "open", "sealed", "writers", "quarantine", "replays", "report"})
 _UNITS_S = {"h": 3600.0, "d": 86_400.0, "w": 7 * 86_400.0}
 
 
@@ -51,11 +54,15 @@ def parse_age(text: str) -> float:
 
 
 def old_runs(runs_dir: Path, age_s: float) -> list[OldRun]:
-    """List the runs whose last event was written more than `age_s` seconds ago, oldest first."""
+    """List the runs whose last event was written more than `age_s` seconds ago, oldest first.
+
+    Other programs have directories with a ``run.json``, too: what thermograd did not make is left out, and
+    so is a link to a run that lies elsewhere.
+    """
     now_s = time.time()
     found = []
-    for run in list_runs(runs_dir):
-        files = [path.stat() for path in run.path.rglob("*") if path.is_file()]
+    for run in filter(_is_ours, list_runs(runs_dir)):
+        files = [path.lstat() for path in run.path.rglob("*") if is_plain_file(path)]
         newest_s = max((info.st_mtime for info in files), default=now_s)
         if now_s - newest_s >= age_s:
             size = sum(info.st_size for info in files)
@@ -91,7 +98,13 @@ def delete_run(run: Run) -> None:
 def finish_deletions(runs_dir: Path) -> None:
     """Remove what deletions that were interrupted left behind; LogError if some of it cannot be removed."""
     for hidden in runs_dir.glob(".*.deleted"):
-        _remove(hidden)
+        names = set(os.listdir(hidden)) if is_folder(hidden) else {""}
+        if names <= _PARTS or _is_ours(Run(hidden)):
+            _remove(hidden)
+
+
+def _is_ours(run: Run) -> bool:
+    return is_folder(run.path) and "format_version" in run.facts and "run_id" in run.facts
 
 
 def _remove(hidden: Path) -> None:

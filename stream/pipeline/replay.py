@@ -1,6 +1,7 @@
 """The stream layer over a recorded log again: same code, same alerts."""
 
 import json
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -8,7 +9,7 @@ from typing import Any
 
 from thermograd.store.errors import LogError
 from thermograd.store.events import Event, was_watched
-from thermograd.store.files import write_file
+from thermograd.store.files import read_file, result_dir, write_file
 from thermograd.store.text import nan_as_text
 from thermograd.stream.alerts.alert import Alert, alert_line, digest
 from thermograd.stream.join.lateness import LateEvents, last_seen
@@ -160,7 +161,7 @@ def write_replay(run_dir: Path, run_id: str, replay: Replay, output: Path | None
         "only_recorded": [nan_as_text(alert) for alert in only_recorded],
         "only_replayed": [nan_as_text(alert) for alert in only_replayed],
     }
-    path = output or run_dir / "replays" / f"{settings.definition_hash}.json"
+    path = output or result_dir(run_dir, "replays") / f"{settings.definition_hash}.json"
     _write_once(path, json.dumps(document, indent=2, allow_nan=False) + "\n")
     return path
 
@@ -168,12 +169,13 @@ def write_replay(run_dir: Path, run_id: str, replay: Replay, output: Path | None
 def _write_once(path: Path, text: str) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        if path.exists():
-            if path.read_text(encoding="utf-8") != text:
+        content = text.encode()
+        if os.path.lexists(path):
+            if read_file(path, len(content)) != content:
                 raise LogError(
                     f"{path} is there with other content and is not overwritten; name another with -o"
                 )
             return
-        write_file(path, text.encode())
-    except (OSError, UnicodeDecodeError) as error:
-        raise LogError(f"cannot write {path}: {getattr(error, 'strerror', None) or error}") from error
+        write_file(path, content)
+    except OSError as error:
+        raise LogError(f"cannot write {path}: {error.strerror or error}") from error

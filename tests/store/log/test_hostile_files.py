@@ -11,7 +11,15 @@ import pyarrow.parquet as pq
 import pytest
 from thermograd.store.errors import LogError, RunNotFoundError
 from thermograd.store.events import arrow_schema
-from thermograd.store.files import MOST_SEQ, Segment, json_damage, open_file, open_segments, strangers
+from thermograd.store.files import (
+    MOST_SEQ,
+    Segment,
+    json_damage,
+    open_file,
+    open_segments,
+    result_dir,
+    strangers,
+)
 from thermograd.store.log import segments as segments_module
 from thermograd.store.log.one_file import read_segment
 from thermograd.store.log.reader import read_kind
@@ -340,3 +348,12 @@ def test_a_reference_that_no_path_can_be_is_one_sentence(tmp_path, run, referenc
     assert [found.run_id for found in list_runs(tmp_path / "runs")] == ["x"]
     with pytest.raises(RunNotFoundError, match="no run"):
         find_run(tmp_path / "runs", reference)
+
+
+@needs_posix
+def test_results_are_not_written_through_a_link(tmp_path, run):
+    (tmp_path / "outside").mkdir()
+    (run.path / "report").symlink_to(tmp_path / "outside")
+    with pytest.raises(LogError, match="is not a directory of the run"):
+        result_dir(run.path, "report")
+    assert result_dir(run.path, "replays") == run.path / "replays"

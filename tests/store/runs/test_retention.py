@@ -84,3 +84,22 @@ def test_an_age_of_another_form_is_wrong_usage(tmp_path):
     result = CliRunner().invoke(main, ["--runs", str(tmp_path), "runs", "--prune-older-than", "soon"])
     assert result.exit_code == 2
     assert "30d" in result.stderr
+
+
+def test_what_thermograd_did_not_make_is_never_deleted(tmp_path):
+    """Other programs have a run.json, and hidden directories that end like ours; links lead elsewhere."""
+    runs, elsewhere = tmp_path / "runs", tmp_path / "elsewhere"
+    outside, _ = make_run(elsewhere, "outside")
+    for name in ("tool", ".cache.deleted"):
+        (runs / name).mkdir(parents=True)
+        (runs / name / "weights").write_text("mine")
+    (runs / "tool" / "run.json").write_text('{"tool": "another"}')
+    (runs / "linked").symlink_to(outside.path)
+    (runs / ".linked.deleted").symlink_to(outside.path)
+    ours, _ = make_run(runs, "ours")
+    before = sorted(tmp_path.rglob("*"))
+    result = CliRunner().invoke(main, ["--runs", str(runs), "runs", "--prune-older-than", "0h", "--yes"])
+    assert result.exit_code == 0
+    assert ours.run_id in result.stdout
+    assert sorted(tmp_path.rglob("*")) == [p for p in before if ours.path not in (p, *p.parents)]
+    assert outside.path.is_dir()
