@@ -155,6 +155,7 @@ class Optimizers:
 
     def __init__(self) -> None:
         self._states: weakref.WeakKeyDictionary[Any, State] = weakref.WeakKeyDictionary()
+        self._listed: list[State] = []
         self._owners: dict[int, list[State]] = {}
         self._unknown: Tensor | None = None
         self._in_pass: Tensor | None = None
@@ -165,13 +166,16 @@ class Optimizers:
 
     def all(self) -> list[State]:
         """Return what is known of each."""
-        return list(self._states.values())
+        if len(self._listed) != len(self._states):
+            self._listed = list(self._states.values())
+        return self._listed
 
     def know(self, optimizer: Any) -> State:
         """Return what is known of an optimizer; of a new one, the losses since the last step are its."""
         state = self._states.get(optimizer)
         if state is None:
             state = self._states[optimizer] = State(optimizer)
+            self._listed = []
             state.loss = None if self._has_stepped else self._unknown  # a step has used it
             state.started_ns = self.started_ns
         if state.registered is not state.ids:
@@ -189,8 +193,9 @@ class Optimizers:
 
     def before_pass(self) -> None:
         """Look at the gradients: it must be told whose change."""
-        self._is_looked_at, self._in_pass = True, None
-        for state in self.all():
+        states, self._in_pass = self.all(), None
+        self._is_looked_at = len(states) > 1 or any(state.is_measured for state in states)
+        for state in states if self._is_looked_at else ():
             state.remember()
 
     def add(self, loss: Tensor | None) -> None:
