@@ -23,7 +23,6 @@ from functools import lru_cache
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
-from thermograd.store.errors import LogError
 from thermograd.store.events import KINDS
 
 MOST_SEQ = 10**12  # file names have twelve digits
@@ -55,14 +54,6 @@ class Segment(NamedTuple):
 def open_dir(run_dir: Path, writer: str) -> Path:
     """Return the directory of a writer's live files."""
     return run_dir / "open" / writer
-
-
-def result_dir(run_dir: Path, name: str) -> Path:
-    """Return a directory of a run that results are written to; LogError where a link leads elsewhere."""
-    path = run_dir / name
-    if os.path.lexists(path) and not is_folder(path):
-        raise LogError(f"{path} is not a directory of the run; give another place with -o")
-    return path
 
 
 def writer_file(run_dir: Path, writer: str) -> Path:

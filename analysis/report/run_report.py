@@ -20,8 +20,7 @@ from thermograd.analysis.run.event_tests import AroundSpikes
 from thermograd.analysis.run.result import Analysis, Pair, question_verdict, verdict_sentence
 from thermograd.analysis.run.series import RunSeries, load_series
 from thermograd.analysis.run.statements import control_lines, event_lines, further_lines
-from thermograd.store.files import result_dir
-from thermograd.store.runs.catalogue import Run
+from thermograd.store.runs.catalogue import Run, result_dir
 
 IMAGES = ("png", "pdf", "svg")
 _STILL_BUCKETS = 250  # of a curve in the page's still: it is printed 10 cm wide

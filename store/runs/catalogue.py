@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from thermograd.store.errors import LogError, RunNotFoundError, os_errors_as
-from thermograd.store.files import WRITER, is_plain_file, read_json, write_json, writer_files
+from thermograd.store.files import WRITER, is_folder, is_plain_file, read_json, write_json, writer_files
 from thermograd.store.locks import ProcessLock, is_held
 from thermograd.store.log.place import is_live
 from thermograd.store.processes import host_facts
@@ -130,6 +130,14 @@ def _iso(time_ns: int | None) -> str | None:
     if time_ns is None:
         return None
     return f"{datetime.fromtimestamp(time_ns // 1_000_000_000, UTC):%Y-%m-%dT%H:%M:%SZ}"
+
+
+def result_dir(run_dir: Path, name: str) -> Path:
+    """Return a directory of a run that results are written to; LogError where a link leads elsewhere."""
+    path = run_dir / name
+    if os.path.lexists(path) and not is_folder(path):
+        raise LogError(f"{path} is not a directory of the run; give another place with -o")
+    return path
 
 
 def new_run_id(name: str) -> str:

@@ -9,7 +9,8 @@ from typing import Any
 
 from thermograd.store.errors import LogError
 from thermograd.store.events import Event, was_watched
-from thermograd.store.files import read_file, result_dir, write_file
+from thermograd.store.files import read_file, write_file
+from thermograd.store.runs.catalogue import result_dir
 from thermograd.store.text import nan_as_text
 from thermograd.stream.alerts.alert import Alert, alert_line, digest
 from thermograd.stream.join.lateness import LateEvents, last_seen
