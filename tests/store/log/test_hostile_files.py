@@ -17,7 +17,6 @@ from thermograd.store.files import (
     json_damage,
     open_file,
     open_segments,
-    result_dir,
     strangers,
 )
 from thermograd.store.log import segments as segments_module
