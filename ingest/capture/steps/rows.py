@@ -11,7 +11,7 @@ from thermograd.ingest.capture.layer_norms import LayerNorms, LayerReading
 from thermograd.ingest.capture.readback import Readback
 from thermograd.ingest.capture.steps.iteration import Iteration
 
-_PARTS_EVERY = 100
+_PARTS_EVERY, _MOST_PARTS = 1000, 10  # steps, and notes a run
 _MOST_UNDECIDED = 4  # rows that wait until it is clear which norm counts
 _NO_RATIOS = {"low": 1.0, "high": 0.0, "mean": 1.0}  # where there was nothing to compare
 
@@ -55,7 +55,8 @@ class Rows:
         self._say_of(iteration)
         self.made += 1
         values = iteration.row()
-        is_told = self.made == 1 or self.made % _PARTS_EVERY == 0
+        is_regular = self.made == 1 or self.made % _PARTS_EVERY == 0
+        is_told = is_regular and self.made <= _PARTS_EVERY * _MOST_PARTS
         row = _Row(
             values,
             values.pop("readback"),
