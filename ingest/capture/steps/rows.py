@@ -41,6 +41,7 @@ class Rows:
         self._held: _Row | None = None
         self._said: set[str] = set()
         self._constant = Constant()
+        self._last_optimizer: int | None = None
         self.steps = 0
         self.epoch: float | None = None
         self.made = 0
@@ -148,15 +149,14 @@ class Rows:
             self._say(text, grad_norm="shard", rank=self._rank)
         if len(iteration.parts) > 1:
             self._say("several optimizers make one step: grad_norm is of all", "several")
-        elif self._others(iteration):
+        elif self._is_another(iteration):
             self._say("several optimizers step in turn; run.watch(optimizer) picks one", "several")
 
-    def _others(self, iteration: Iteration) -> bool:
+    def _is_another(self, iteration: Iteration) -> bool:
+        """Whether another optimizer has stepped than before."""
         optimizer = iteration.parts[0].optimizer()
-        if optimizer is None:
-            return False
-        before, self._last_optimizer = getattr(self, "_last_optimizer", id(optimizer)), id(optimizer)
-        return before != id(optimizer)
+        before, self._last_optimizer = self._last_optimizer, optimizer and id(optimizer)
+        return None not in (before, self._last_optimizer) and before != self._last_optimizer
 
     def _say(self, text: str, key: str = "", **detail: Any) -> None:
         if (key or text) not in self._said:
