@@ -4,6 +4,7 @@ No lock: what a thread or a signal handler interrupts is settled by the file, wh
 order. What is known about it in memory is a shortcut, trusted while nobody else was about to write.
 """
 
+import itertools
 import os
 from contextlib import suppress
 from errno import ENOSPC
@@ -17,6 +18,7 @@ from thermograd.store.log.tail_codec import END, kind_codec
 _READ_AND_APPEND = os.O_RDWR | os.O_CREAT | os.O_APPEND | getattr(os, "O_BINARY", 0)
 _READ_AND_APPEND |= getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
 _SPARE = ".spare"
+_numbers = itertools.count()  # a spare file's name is not used again: it may be a second name of one in use
 
 
 class UnknownPlaceError(OSError):
@@ -45,7 +47,9 @@ class Tail:
 
     def __init__(self, directory: Path, kind: str, first: int | None = None) -> None:
         self._codec, self._kind = kind_codec(kind), kind
-        self.path = directory / (f"{kind}{_SPARE}" if first is None else segment_name(kind, first, "tail"))
+        self.path = directory / (
+            f"{kind}-{next(_numbers)}{_SPARE}" if first is None else segment_name(kind, first, "tail")
+        )
         self.first = first or 0
         self.ended = self.closed = self._ending = False
         self.synced_size = 0
@@ -63,9 +67,9 @@ class Tail:
         """Write the header where it is not there; return the size of the file."""
         header = self._codec.header
         size = os.fstat(self._handle).st_size
-        if size >= len(header):
+        if self._read_at(len(header), 0) == header:
             return size
-        if size:
+        if size:  # of a try that failed: no event was ever written behind such a header
             os.ftruncate(self._handle, 0)
         if os.write(self._handle, header) != len(header):
             raise OSError(ENOSPC, "no space left for the header of a log file", str(self.path))
@@ -77,13 +81,26 @@ class Tail:
         if path != self.path:
             if self.closed or not self.is_spare:
                 raise OSError("this tail is in use already")
-            try:
-                self.path.rename(path)
-            except FileNotFoundError:
-                if not self._is_at(path):
-                    raise
+            self._rename(path)
             start = (first, len(self._codec.header))
             self.first, self._known, self._sure, self.path = first, start, start, path
+
+    def _rename(self, path: Path) -> None:
+        """Give it another name, unless another file has that."""
+        try:
+            os.link(self.path, path)
+        except (FileNotFoundError, FileExistsError):
+            if not self._is_at(path):  # where it is, an interrupt came after this had been done
+                raise
+        except OSError as error:
+            if is_the_users(error) or os.path.lexists(path):
+                raise
+            self.path.rename(path)  # a file system without hard links
+        try:
+            self.path.unlink()
+        except OSError as error:  # a second name is in nobody's way
+            if is_the_users(error):
+                raise
 
     @property
     def is_spare(self) -> bool:

@@ -92,8 +92,11 @@ class TailStream:
                 if is_the_users(error):
                     raise
                 spare = None
-        self._tail = spare or self._open(tail.next_seq)
-        self._spare = None
+        opened = spare or self._open(tail.next_seq)
+        if self._tail is tail:  # else another was quicker, and may be further by now
+            self._tail = opened
+        if self._spare is spare:
+            self._spare = None
 
     # -- the writer's own thread -----------------------------------------------------------------------
 

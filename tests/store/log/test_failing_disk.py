@@ -17,7 +17,19 @@ from thermograd.store.log.writer import EventWriter
 
 STORE = str(Path(thermograd.store.__file__).parent)
 READS = ["pread", "fstat"]
-CALLS = ["open", "write", "ftruncate", "fsync", "rename", "replace", "unlink", "mkdir", "close", *READS]
+CALLS = [
+    "open",
+    "write",
+    "ftruncate",
+    "fsync",
+    "link",
+    "rename",
+    "replace",
+    "unlink",
+    "mkdir",
+    "close",
+    *READS,
+]
 
 
 class FailingDisk:
