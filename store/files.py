@@ -34,7 +34,7 @@ _READ = os.O_RDONLY | sum(
     getattr(os, name, 0) for name in ("O_NOFOLLOW", "O_NONBLOCK", "O_CLOEXEC", "O_BINARY")
 )
 _MOST_JSON_BYTES = 4 << 20
-_MOST_JSON_LEVELS = 32
+_MOST_JSON_LEVELS = 64
 
 
 NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | getattr(os, "O_BINARY", 0)

@@ -77,27 +77,29 @@ class Tail:
 
     def begin_at(self, first: int) -> None:
         """Take a spare tail into use. OSError where it cannot be renamed; may be called again."""
-        path = self.path.with_name(segment_name(self._kind, first, "tail"))
-        if path != self.path:
-            if self.closed or not self.is_spare:
+        before = self.path  # read once: another may do the same, and be quicker
+        path = before.with_name(segment_name(self._kind, first, "tail"))
+        if path != before:
+            if self.closed or before.suffix != _SPARE:
                 raise OSError("this tail is in use already")
-            self._rename(path)
+            self._rename(before, path)
             start = (first, len(self._codec.header))
-            self.first, self._known, self._sure, self.path = first, start, start, path
+            if self.path is before:
+                self.first, self._known, self._sure, self.path = first, start, start, path
 
-    def _rename(self, path: Path) -> None:
+    def _rename(self, before: Path, path: Path) -> None:
         """Give it another name, unless another file has that."""
         try:
-            os.link(self.path, path)
+            os.link(before, path)
         except (FileNotFoundError, FileExistsError):
             if not self._is_at(path):  # where it is, an interrupt came after this had been done
                 raise
         except OSError as error:
             if is_the_users(error) or os.path.lexists(path):
                 raise
-            self.path.rename(path)  # a file system without hard links
+            before.rename(path)  # a file system without hard links
         try:
-            self.path.unlink()
+            before.unlink()
         except OSError as error:  # a second name is in nobody's way
             if is_the_users(error):
                 raise

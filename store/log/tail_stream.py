@@ -91,7 +91,7 @@ class TailStream:
             except OSError as error:
                 if is_the_users(error):
                     raise
-                spare = None
+                spare = self._spare = None
         opened = spare or self._open(tail.next_seq)
         if self._tail is tail:  # else another was quicker, and may be further by now
             self._tail = opened
@@ -118,7 +118,6 @@ class TailStream:
 
     def leave(self) -> None:
         """Let events go to a new file, as the one here is gone or the disk fails it."""
-        self._spare = None
         self._abandon_segment()
         self._tail.give_up()
         self._go_on_from(self._tail)
@@ -130,20 +129,20 @@ class TailStream:
     @property
     def is_behind(self) -> bool:
         """Whether ended tails wait, because the disk fails."""
-        return any(tail.first < self._tail.first for tail in self._opened)
+        return any(tail.first < self._tail.first and not tail.is_spare for tail in self._opened)
 
     def _waiting(self) -> list[Tail]:
         """Return the ended tails, in order; let go of those that are of no use."""
-        current, spare = self._tail, self._spare
+        spare, current = self._spare, self._tail  # in this order: what was spare may become current meanwhile
         waiting: dict[int, Tail] = {}
         for tail in list(self._opened):
             if tail is spare or (tail is current and not self._finishing):
                 continue
-            is_next = tail.first not in waiting and (tail is current or tail.first < current.first)
-            if tail.ended and is_next:
+            is_before = tail is current or tail.first < current.first
+            if tail.ended and is_before and not tail.is_spare and tail.first not in waiting:
                 waiting[tail.first] = tail
-            else:  # opened twice, or a spare one that is not needed any more
-                self._opened.remove(tail)
+            elif self._finishing or tail.is_spare or tail.first <= current.first:
+                self._opened.remove(tail)  # opened twice, or a spare one that could not be used
                 tail.close(remove=tail.is_spare)
         return [waiting[first] for first in sorted(waiting)]
 
