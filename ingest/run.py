@@ -241,7 +241,8 @@ class Run:
 
     def _abandon(self) -> None:
         """Be a copy that records nothing: in a forked child."""
-        self._recorder.writer = self._tap = self.agent = None
+        self._recorder.abandon()
+        self._tap = self.agent = None
         self._ending.abandon()
 
     def __enter__(self) -> "Run":

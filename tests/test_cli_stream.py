@@ -292,5 +292,6 @@ def test_a_run_of_another_host_is_silent_and_not_crashed(run):
     writer = json.loads(path.read_text())
     del writer["closed_time_ns"]
     path.write_text(json.dumps(writer | {"host": "node7", "boot_id": "other"}))
-    os.utime(path, (0, 0))
+    for file in (path, *run.path.glob("open/*/*")):
+        os.utime(file, (0, 0))
     assert invoke("watch", "--once").stdout.startswith("first · silent on node7 · step 200")

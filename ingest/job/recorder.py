@@ -32,7 +32,7 @@ class Recorder:
     """
 
     def __init__(self, writer: EventWriter | None, rank: int) -> None:
-        self.writer, self._rank = writer, rank
+        self.writer, self._rank, self._is_forked = writer, rank, False
         self._counts: Literal["tap", "not clear", "tap so far", "hand"] = "tap"
         self._held: dict[str, Any] | None = None
         self._device: str | None = None
@@ -44,6 +44,7 @@ class Recorder:
     def mark(self, mark: Any, step: Any, text: Any, detail: dict[str, Any]) -> None:
         """Write a mark; the detail becomes JSON."""
         if self.writer is None:
+            self._say_forked()
             return
         document = None
         if detail:
@@ -53,6 +54,15 @@ class Recorder:
                 self.left_out.count(what, "mark detail", missing)
         row = self._fitted("mark", {"mark": mark, "step": step, "text": text})
         self.writer.append("mark", **row, detail=document)
+
+    def abandon(self) -> None:
+        """Record nothing any more: in a forked child, whose parent goes on."""
+        self.writer, self._is_forked = None, True
+
+    def _say_forked(self) -> None:
+        if self._is_forked:
+            self._is_forked = False
+            warn("thermograd records nothing in a forked process; the run is its parent's")
 
     def note(self, text: str, *, step: int | None = None, **detail: Any) -> None:
         """Write a `note` mark."""
@@ -160,6 +170,7 @@ class Recorder:
 
     def _append(self, row: dict[str, Any]) -> None:
         if self.writer is None:
+            self._say_forked()
             return
         if self._device is None and (device := cuda_device()) is not None:
             self._device = device

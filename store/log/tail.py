@@ -37,7 +37,7 @@ class Tail:
     ended
         Whether its `END` is written: events go to another tail.
     closed
-        Whether it is not open any more.
+        Whether it takes no more events, not even behind its END.
 
     Raises
     ------
@@ -52,6 +52,7 @@ class Tail:
         )
         self.first = first or 0
         self.ended = self.closed = self._ending = False
+        self._is_open = True
         self.synced_size = 0
         self._handle = os.open(self.path, _READ_AND_APPEND, 0o644)
         try:
@@ -60,6 +61,7 @@ class Tail:
             os.close(self._handle)
             raise
         self._known = self._sure = (self.first, len(self._codec.header))
+        self._final = self.first
         self._content: bytes | None = None
         self._busy: object = None if size == len(self._codec.header) else self
 
@@ -112,7 +114,7 @@ class Tail:
     @property
     def next_seq(self) -> int:
         """The number of the next event, as far as is known; for sure once it has ended."""
-        return self._sure[0] if self.ended else self._known[0]
+        return self._final if self.ended else self._known[0]
 
     @property
     def size(self) -> int:
@@ -161,13 +163,19 @@ class Tail:
     def recount(self) -> tuple[int, int]:
         """Look into the file for what is not known to stand in it; return the next number and the size."""
         seq, size = self._sure
-        data = b"" if self.closed else self._read(size)
-        found = self._codec.scan(b"" if self.closed else data, 0, seq)
+        data = self._read(size) if self._is_open else b""
+        found = self._codec.scan(data if self._is_open else b"", 0, seq)
         if found.rows:
             seq, size = found.rows[-1][0] + 1, size + found.end
-        self._sure = self._known = seq, size
-        self.ended = self.ended or found.ended
+        if found.ended:
+            self._conclude(seq)
+        self._sure = self._known = seq, size  # maybe less than another has found meanwhile, but true
         return seq, size
+
+    def _conclude(self, next_seq: int) -> None:
+        """Note, once and for all, which number comes after this tail."""
+        if not self.ended:
+            self._final, self.ended = next_seq, True
 
     def restart(self) -> None:
         """Open it again for events where it has ended without one: no other file can have its name."""
@@ -189,19 +197,15 @@ class Tail:
             self._ending = False
             raise
         known = self._known
-        if os.fstat(self._handle).st_size == known[1] + len(END):
-            self._sure = known
-        else:  # somebody wrote at the same time
-            self.recount()
-        self.ended = True
+        is_known = os.fstat(self._handle).st_size == known[1] + len(END)
+        self._conclude(known[0] if is_known else self.recount()[0])  # else somebody wrote at the same time
 
     def give_up(self) -> None:
         """Take it as ended, whether the disk takes the END or not. OSError where it cannot be read either."""
         with suppress(OSError):
             self.end()
         if not self.ended:
-            self.recount()
-            self.ended = True
+            self._conclude(self.recount()[0])
 
     def _read(self, start: int = 0) -> bytes:
         parts, size = [], os.fstat(self._handle).st_size
@@ -225,9 +229,9 @@ class Tail:
             if self._content is None or is_the_users(error):
                 raise
             return self._content  # it has just been closed
-        if self.closed:
+        if not self._is_open:
             return self._content or b""
-        if self.ended:
+        if END in data:
             self._content = data
         return data
 
@@ -248,12 +252,22 @@ class Tail:
         except (FileNotFoundError, NotADirectoryError):
             return False
 
-    def close(self, remove: bool) -> None:
-        """Let go of the file. Never raises."""
-        if not self.closed:
-            self.closed = True
-            with suppress(OSError):
-                os.close(self._handle)
+    def trim(self) -> None:
+        """Cut off what a full disk has torn at the end, once nobody writes any more. Never raises."""
+        with suppress(OSError):
+            _, size = self.recount()
+            if not self.ended and size < os.fstat(self._handle).st_size:
+                os.ftruncate(self._handle, size)
+
+    def retire(self, remove: bool) -> None:
+        """Take no more events; remove its name. Never raises."""
+        self.closed = True
         if remove:
             with suppress(OSError):
                 self.path.unlink()
+
+    def close(self) -> None:
+        """Let go of the file. Never raises; not to be called twice."""
+        self.closed, self._is_open = True, False
+        with suppress(OSError):
+            os.close(self._handle)

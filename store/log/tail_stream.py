@@ -4,6 +4,8 @@
 writer's own thread, may fail at any step, and goes on from there the next time.
 """
 
+import time
+from collections import deque
 from errno import EBADF, EDQUOT, ENOSPC
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +22,8 @@ _MAX_SEGMENT_BYTES = 64 << 20
 _MAX_SEGMENT_AGE_S = 600.0
 _MOST_WAITING = 4  # ended tails that wait for their way to Arrow; while there are more, the filling one grows
 _LARGEST_TAIL_BYTES = 16 << 20  # half of what readers read of one
+_STILL_WRITTEN_S = 2.0  # a thread may wait so long between its decision to write and the system call
+_MOST_DONE = 32
 _TRIES = 100
 _FULL = (ENOSPC, EDQUOT)
 
@@ -38,6 +42,7 @@ class TailStream:
         self._tail = self._open(0)
         self._segment: SegmentFile | None = None
         self._finishing = False
+        self._done: deque[tuple[float, Tail]] = deque()  # whose files are not closed yet, and since when
 
     def append(self, time_ns: int, monotonic_ns: int, values: dict[str, Any]) -> tuple[int, bool]:
         """Append an event; return its `seq` and whether a batch is full. Raises as `Tail.append`."""
@@ -142,8 +147,7 @@ class TailStream:
             if tail.ended and is_before and not tail.is_spare and tail.first not in waiting:
                 waiting[tail.first] = tail
             elif self._finishing or tail.is_spare or tail.first <= current.first:
-                self._opened.remove(tail)  # opened twice, or a spare one that could not be used
-                tail.close(remove=tail.is_spare)
+                self._retire(tail, remove=tail.is_spare)  # opened twice, or a spare one of no use
         return [waiting[first] for first in sorted(waiting)]
 
     def emit(self) -> None:
@@ -161,8 +165,20 @@ class TailStream:
             self._abandon_segment()
             raise
         for tail in waiting:
-            self._opened.remove(tail)
-            tail.close(remove=True)
+            self._retire(tail, remove=True)
+        self._close_done()
+
+    def _retire(self, tail: Tail, remove: bool) -> None:
+        self._opened.remove(tail)
+        tail.retire(remove)
+        self._done.append((time.monotonic(), tail))
+
+    def _close_done(self) -> None:
+        """Close files that nobody can be about to write to: a closed one's handle is another file's next."""
+        while self._done and (
+            len(self._done) > _MOST_DONE or time.monotonic() - self._done[0][0] > _STILL_WRITTEN_S
+        ):
+            self._done.popleft()[1].close()
 
     def _copy(self, tail: Tail) -> None:
         from thermograd.store.log.segments import SegmentFile, compact, tail_rows
@@ -205,7 +221,9 @@ class TailStream:
         self._close_segment()
 
     def let_go(self) -> None:
-        """Close every file as it is. Never raises."""
+        """Close every file as it is, without what was torn at its end. Never raises."""
         self._abandon_segment()
         for tail in self._opened:
-            tail.close(remove=False)
+            tail.trim()
+        for tail in (*self._opened, *(tail for _, tail in self._done)):
+            tail.close()

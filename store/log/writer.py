@@ -121,6 +121,9 @@ class EventWriter:
             monotonic_ns = time.monotonic_ns()
         try:
             return self._append(kind, time_ns, monotonic_ns, values)
+        except RecursionError:  # no call may be made here
+            self.lost += 1
+            return None
         except Exception as error:  # the training loop must not see it: counted, reported
             if is_the_users(error):
                 raise
@@ -226,15 +229,16 @@ class EventWriter:
         self._lost_before = lost
         missing = lost - self._lost_reported
         if missing and (lost == before or self._closing):
-            text, detail = f"{missing} events could not be written", json.dumps({"lost": missing})
+            text, detail = f"{_events(missing)} could not be written", json.dumps({"lost": missing})
             values = {"mark": "gap", "text": text, "detail": detail}
             self._append("mark", time.time_ns(), time.monotonic_ns(), values)
             self._lost_reported = lost
-            self._lost_said = False
-            if not self._closing:
+            if not self._closing and self._lost_said:
                 warn("thermograd writes its log again; %s", text)
+            self._lost_said = False
         if self.unfit and self._closing:
-            text = f"{self.unfit} values did not fit their column and are null"
+            count = "1 value" if self.unfit == 1 else f"{self.unfit} values"
+            text = f"{count} did not fit the column, which is null there"
             self.append("mark", mark="gap", text=text, detail=json.dumps({"unfit": self.unfit}))
 
     # -- end -------------------------------------------------------------------------------------
@@ -267,7 +271,11 @@ class EventWriter:
         for stream in list(self._streams.values()):
             stream.let_go()
         if self.lost:
-            warn("thermograd could not write %d events of this run", self.lost)
+            warn("thermograd could not write %s of this run", _events(self.lost))
+
+
+def _events(count: int) -> str:
+    return "1 event" if count == 1 else f"{count} events"
 
 
 def _abandon_all() -> None:
