@@ -35,6 +35,7 @@ bench: $(VENV)/.installed .venv-peers/.installed
 	$(BIN)/python benchmarks/startup.py
 	$(BIN)/python benchmarks/log_append.py
 	$(BIN)/python benchmarks/log_kill.py
+	$(BIN)/python benchmarks/log_interrupts.py
 	$(BIN)/python benchmarks/log_space.py
 	$(BIN)/python benchmarks/log_query.py
 	$(BIN)/python benchmarks/align.py

@@ -2,6 +2,7 @@
 
 import functools
 import logging
+import signal
 import sys
 from collections import Counter
 from collections.abc import Callable
@@ -46,18 +47,33 @@ def is_the_users(error: BaseException) -> bool:
     """Return whether an exception came over the work from outside: Ctrl-C, an exit, a signal handler's own.
 
     A signal handler may raise anything, `TimeoutError` for an alarm. It is told by its arguments: Python
-    calls it, and it alone, with the frame that it interrupts.
+    calls it, and it alone, with the frame that it interrupts; or it is a handler that is set.
     """
     if not isinstance(error, Exception):
         return True
     if isinstance(error, RecursionError | MemoryError):
         return False
+    handlers = _handlers()
     trace = error.__traceback__
     while trace is not None:
-        if _was_given_its_caller(trace.tb_frame):
+        if trace.tb_frame.f_code in handlers or _was_given_its_caller(trace.tb_frame):
             return True
         trace = trace.tb_next
     return False
+
+
+def _handlers() -> set[CodeType]:
+    """Return the code of the signal handlers that are set; one may have forgotten what it was given."""
+    found = set()
+    for number in signal.valid_signals():
+        handler: Any = signal.getsignal(number)
+        while isinstance(handler, functools.partial):
+            handler = handler.func
+        handler = getattr(handler, "__func__", handler)
+        code = getattr(handler, "__code__", None) or getattr(type(handler).__call__, "__code__", None)
+        if isinstance(code, CodeType):
+            found.add(code)
+    return found
 
 
 def _was_given_its_caller(frame: FrameType) -> bool:

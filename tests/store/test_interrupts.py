@@ -21,7 +21,16 @@ def alarm_of_many(*given):
     raise TimeoutError
 
 
+def alarm_that_forgets(number, frame):
+    del frame
+    raise Late
+
+
 class Watch:
+    def __call__(self, number, frame):
+        del number, frame
+        raise Late
+
     def ring(self, number, frame):
         self.later()
 
@@ -33,7 +42,9 @@ needs_alarm = pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="needs
 
 
 @needs_alarm
-@pytest.mark.parametrize("handler", [alarm, alarm_of_many, Watch().ring, partial(alarm)])
+@pytest.mark.parametrize(
+    "handler", [alarm, alarm_of_many, alarm_that_forgets, Watch(), Watch().ring, partial(alarm)]
+)
 def test_what_a_signal_handler_raises_passes_a_guard(handler):
     guard = Guard("failed (%(error)s)")
 
