@@ -240,7 +240,6 @@ class Run:
             self.agent = None
 
     def _abandon(self) -> None:
-        """Be a copy that records nothing: in a forked child."""
         self._recorder.abandon()
         self._tap = self.agent = None
         self._ending.abandon()
