@@ -52,7 +52,7 @@ class Tail:
         )
         self.first = first or 0
         self.ended = self.closed = self._ending = False
-        self._is_open = True
+        self._is_open, self._is_torn = True, False
         self.synced_size = 0
         self._handle = os.open(self.path, _READ_AND_APPEND, 0o644)
         try:
@@ -139,13 +139,14 @@ class Tail:
         if self.closed:
             return None
         if os.write(self._handle, record) != len(record):
+            self._is_torn = True
             raise OSError(ENOSPC, "no space left for an event", str(self.path))
         if self._busy is record and not self._ending:
             self._known = (seq + 1, size + len(record))
             self._busy = None
             return seq
         try:
-            return self._place(record)
+            return self._place(record, seq, size)
         except OSError as error:  # it is written; only if the tail was ended meanwhile it may not count
             if is_the_users(error):
                 raise
@@ -153,18 +154,29 @@ class Tail:
                 raise UnknownPlaceError(*error.args) from error
             return seq
 
-    def _place(self, record: bytes) -> int | None:
-        """Return the number of a record that was written while others were; None if it came after the end."""
-        data, start = self.content(), len(self._codec.header)
-        found = self._codec.scan(data, start, self.first)
-        at = data.rfind(record, start, found.end - len(END) if found.ended else len(data))
-        return None if at < 0 else self.first + len(self._codec.scan(data[:at], start, self.first).rows)
+    def _place(self, record: bytes, seq: int, size: int) -> int | None:
+        """Return the number of a record that was written while others were; None if it came after the end.
+
+        `seq`, `size`: what was known before it was written.
+        """
+        data = self.content(size)
+        found = self._codec.scan(data, 0, seq)
+        at = data.rfind(record, 0, found.end - len(END) if found.ended else len(data))
+        return None if at < 0 else seq + len(self._codec.scan(data[:at], 0, seq).rows)
+
+    def _prefix(self) -> tuple[int, int]:
+        """Return a number and a size that are true of the beginning of the file."""
+        seq, size = self._known
+        one = None if self._is_torn else self._codec.record_size
+        is_true = one is not None and size == len(self._codec.header) + (seq - self.first) * one
+        return (seq, size) if is_true else self._sure
 
     def recount(self) -> tuple[int, int]:
         """Look into the file for what is not known to stand in it; return the next number and the size."""
-        seq, size = self._sure
+        seq, size = self._prefix()
         data = self._read(size) if self._is_open else b""
         found = self._codec.scan(data if self._is_open else b"", 0, seq)
+        self._is_torn = self._is_torn or found.skipped > 0 or found.end < len(data)
         if found.rows:
             seq, size = found.rows[-1][0] + 1, size + found.end
         if found.ended:
@@ -192,6 +204,7 @@ class Tail:
         self._ending = True
         try:
             if os.write(self._handle, END) != len(END):
+                self._is_torn = True
                 raise OSError(ENOSPC, "no space left for the end of a log file", str(self.path))
         except OSError:
             self._ending = False
@@ -221,17 +234,17 @@ class Tail:
             file.seek(start)
             return file.read(count)
 
-    def content(self) -> bytes:
-        """Return the whole file, also where its name is gone; once it has ended, also where it is closed."""
+    def content(self, start: int = 0) -> bytes:
+        """Return the file from a byte on, also where its name is gone; what has ended, also when closed."""
         try:
-            data = self._read()
+            data = self._read(start)
         except OSError as error:
             if self._content is None or is_the_users(error):
                 raise
-            return self._content  # it has just been closed
+            return self._content[start:]  # it has just been closed
         if not self._is_open:
-            return self._content or b""
-        if END in data:
+            return (self._content or b"")[start:]
+        if not start and END in data:
             self._content = data
         return data
 

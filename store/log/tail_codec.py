@@ -75,6 +75,7 @@ class RecordCodec:
         self._plans: dict[tuple[str, ...], _Plan] = {}
         self._struct = struct.Struct("<Q" + "".join(self._codes))
         self.layout: list[tuple[str, str]] | None = None  # numpy dtype of a record, where all have one size
+        self.record_size = None if self._texts else _FRAME.size + self._struct.size
         if not self._texts:
             types = {"int64": "<i8", "uint64": "<u8", "float64": "<f8", "bool": "?"}
             frame = [("size", "<u4"), ("crc32", "<u4"), ("mask", "<u8")]

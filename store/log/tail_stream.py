@@ -51,7 +51,7 @@ class TailStream:
             seq = None if tail.ended else self._try(tail, time_ns, monotonic_ns, values)
             if seq is not None:
                 rows = seq + 1 - tail.first
-                if rows >= self._batch_rows and (self._spare is not None or tail.size > _LARGEST_TAIL_BYTES):
+                if tail.size > _LARGEST_TAIL_BYTES:  # what is to end it, the log's own thread, is stuck
                     self._end(tail)
                 return seq, rows % self._batch_rows == 0
             self._go_on_from(tail)
@@ -112,7 +112,7 @@ class TailStream:
         if self._spare is None and self._tail.rows and len(self._waiting()) <= _MOST_WAITING:
             self._spare = self._open(None)
         if self._tail.rows >= self._batch_rows and self._spare is not None:
-            self._end(self._tail)  # it was full before there was a spare one
+            self._end(self._tail)
 
     def move(self, directory: Path) -> None:
         """Take note that the files are, or are to be, in another directory."""
@@ -188,14 +188,15 @@ class TailStream:
         batch = tail_rows(codec, data, start, tail.first).batch
         if self._segment is not None and not self._segment.is_there():
             self._abandon_segment()
-        for begin in range(0, batch.num_rows, self._batch_rows):
-            part = (
-                batch if batch.num_rows <= self._batch_rows else compact(batch.slice(begin, self._batch_rows))
-            )
+        begin = 0
+        while begin < batch.num_rows:
             if self._segment is None:
                 first = tail.first + begin
                 self._segment = SegmentFile(self.directory, self.kind, first, self._run_id, self._writer)
-            self._segment.write(part)
+            is_last = batch.num_rows - begin < self._batch_rows * 3 // 2  # no batch of the few that are left
+            count = batch.num_rows - begin if is_last else self._batch_rows
+            self._segment.write(batch if count == batch.num_rows else compact(batch.slice(begin, count)))
+            begin += count
             if self._segment.is_full(_MAX_SEGMENT_ROWS, _MAX_SEGMENT_BYTES, _MAX_SEGMENT_AGE_S):
                 self._close_segment()
 

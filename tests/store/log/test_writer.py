@@ -79,7 +79,9 @@ def test_segments_rotate_when_they_are_large(run_dir, monkeypatch):
     for i in range(100):
         writer.append("step", step=i)
     writer.close()
-    assert [s.first for s in open_segments(run_dir, "arrows")] == [0, 32, 64, 96]
+    segments = [sum(map(len, read_stream(s.path)[0])) for s in open_segments(run_dir, "arrows")]
+    assert sum(segments) == 100
+    assert all(32 <= rows < 64 for rows in segments[:-1])
     assert read_kind(run_dir, "step").column("step").to_pylist() == list(range(100))
 
 
