@@ -16,7 +16,10 @@ from thermograd.store.log.reader import read_kind
 from thermograd.store.log.seal import seal_run, verify_run
 from thermograd.store.runs.catalogue import Run
 
-OURS = str(Path(thermograd.__file__).parent)
+ROOT = Path(thermograd.__file__).parent
+OURS = tuple(
+    str(ROOT / room) for room in ("store", "ingest", "stream")
+)  # not an environment that lies beside
 
 
 class Late(Exception):
