@@ -145,7 +145,7 @@ class AgentProcess:
         _end(process)
         try:
             self._wait(process)
-        except BaseException:
+        except BaseException:  # Ctrl-C ends the waiting, and is passed on
             self._waits_until_s = 0.0
             raise
 

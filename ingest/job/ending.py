@@ -29,7 +29,7 @@ class Ending:
         self.promise()
         try:
             self._go_on()
-        except BaseException:
+        except BaseException:  # Ctrl-C: the end is completed first, then it is passed on
             self._go_on()
             raise
         _promised.discard(self)
@@ -55,7 +55,7 @@ def ended_if_it_fails(end: Callable[[], object]) -> Iterator[None]:
     """End what the block has begun with, where the block fails: nobody else will get hold of it."""
     try:
         yield
-    except BaseException:
+    except BaseException:  # whatever it is, it is passed on
         end()
         raise
 

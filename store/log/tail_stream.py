@@ -161,7 +161,7 @@ class TailStream:
                 self._copy(tail)
             if waiting and self._segment is not None:
                 self._segment.sync()
-        except BaseException:
+        except BaseException:  # of no use after any error, which is passed on
             self._abandon_segment()
             raise
         for tail in waiting:
