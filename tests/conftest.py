@@ -1,6 +1,7 @@
 """Fixtures that several test modules use, and what keeps a test from depending on where and when it runs."""
 
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -30,6 +31,14 @@ def _room_on_the_disk() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("thermograd.store.log.writer._LITTLE_SPACE_BYTES", 0)
         yield
+
+
+@pytest.fixture(autouse=True)
+def _no_optimizers_of_other_tests() -> None:
+    """Forget optimizers that an earlier test in this process has left: a tap waits for one that may step."""
+    hooks = sys.modules.get("thermograd.ingest.capture.hooks")
+    if hooks is not None:
+        hooks.created.optimizers.clear()
 
 
 @pytest.fixture(scope="session")

@@ -2,6 +2,7 @@
 
 import atexit
 import os
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -19,6 +20,7 @@ class Ending:
 
     def __init__(self, parts: list[Callable[[], object]], guard: Guard) -> None:
         self._parts, self._guard = parts, guard
+        self._turn = threading.RLock()
 
     def promise(self) -> None:
         """Let the end come at the interpreter's exit at the latest."""
@@ -37,12 +39,15 @@ class Ending:
     def _go_on(self) -> None:
         if is_running(Ending._go_on.__code__):
             return
-        while self._parts:
-            part = self._parts[0]
+        while self._parts:  # of an abandoned one none: in a forked child the lock may be held for ever
+            with self._turn:
+                self._do_next()
+
+    def _do_next(self) -> None:
+        for part in self._parts[:1]:  # none where another thread has been quicker
             with self._guard:
                 part()
-            if self._parts[:1] == [part]:  # no other thread has been quicker
-                del self._parts[0]
+            del self._parts[:1]
 
     def abandon(self) -> None:
         """Do nothing any more."""

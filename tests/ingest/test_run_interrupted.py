@@ -7,11 +7,13 @@ import random
 import signal
 import sys
 import threading
+from functools import partial
 from pathlib import Path
 
 import pytest
 import thermograd
 from thermograd.ingest.job import ending
+from thermograd.store.failures import Guard
 from thermograd.store.log.reader import read_kind
 from thermograd.store.log.seal import seal_run, verify_run
 from thermograd.store.runs.catalogue import Run
@@ -235,6 +237,29 @@ def test_many_threads_may_log_and_close(tmp_path):
     together(run.close)
     assert sorted(read_kind(run.path, "step")["step"].to_pylist()) == list(range(1, 1201))
     assert marks(run).count("run_ended") == 1
+
+
+def test_threads_that_end_at_once_end_once_and_return_when_it_is_done():
+    done, at_once = [], threading.Barrier(4)
+
+    def part(number):
+        threading.Event().wait(0.05)
+        done.append(number)
+
+    end = ending.Ending([partial(part, number) for number in range(3)], Guard("%(error)s"))
+    seen = []
+
+    def work():
+        at_once.wait()
+        end.do()
+        seen.append(list(done))
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert seen == [[0, 1, 2]] * 4
 
 
 def test_a_run_that_is_sent_to_another_process_records_nothing_there_and_a_copy_is_the_same(tmp_path):
