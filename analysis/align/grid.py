@@ -1,15 +1,13 @@
 """Steps and samples brought together: both series on one causal clock; plain arrays in, plain arrays out."""
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import ArrayLike
+from thermograd.analysis.align.clocks import GAP_INTERVALS, common_clock
 from thermograd.analysis.align.matching import interval_mean, time_array
 from thermograd.analysis.arrays import Floats, Ints, Mask, Times
-
-_GAP_INTERVALS = 5.0  # a hole longer than this many median intervals ends a segment
-_CLOCK_SLACK = 0.9  # a nominal 1 Hz clock jitters; a median this close to the minimum period is native
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -22,24 +20,54 @@ class CausalGrid:
         Shape (n,): training and hardware values at the grid times, all finite.
     time_ns
         Shape (n,): end of each interval, int64 nanoseconds, ascending.
+    bin
+        Shape (n,): number of the interval on a regular lattice of `period_s`, from 0, ascending. Where
+        values are missing it jumps, so that a difference of two numbers is a time: a lag counts these,
+        not rows. A hole may be long (a wrong time stamp: decades); do not allocate by it.
     segment
         Shape (n,): number of the gap-free stretch a value belongs to, from 0. Values of different
         segments are no neighbours; `residual_cross_correlation` takes it as `segments`.
     period_s
-        Median interval of the grid, in seconds (NaN for an empty grid); a lag of one bin is this long.
+        Length of a bin, in seconds (NaN for an empty grid); a lag of one bin is this long.
     clock
-        Whose clock it is: "samples", "steps", or "bins" (both were faster than the minimum period).
+        Whose clock it is: "samples", "steps", or "bins" (both were faster than the minimum period, or
+        one came at uneven intervals).
     n_dropped
         What was left out, by reason; the reason names what is counted (steps, samples or intervals).
+    notes
+        What a reader must know of how the grid came about, a sentence each; mostly none.
     """
 
     x: Floats
     y: Floats
     time_ns: Times
+    bin: Ints
     segment: Ints
     period_s: float
     clock: str
     n_dropped: dict[str, int]
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def place(self) -> Ints:
+        """Shape (n,): as `bin`, with the holes between segments cut short, so that arrays fit by it."""
+        ahead = np.diff(self.bin, prepend=self.bin[:1])
+        between = np.diff(self.segment, prepend=self.segment[:1]) > 0
+        ahead[between] = np.minimum(ahead[between], GAP_INTERVALS + 1)
+        return np.cumsum(ahead)
+
+    def laid_out(self, values: Floats) -> Floats:
+        """Put values of shape (n, ...) on their places, NaN where a bin is missing: rows are times then."""
+        place = self.place
+        whole = np.full((int(place[-1]) + 1 if place.size else 0, *values.shape[1:]), np.nan)
+        whole[place] = values
+        return whole
+
+    def laid_out_segments(self) -> Ints:
+        """Return the segment of every place; a missing bin belongs to the segment before it."""
+        place = self.place
+        every = np.arange(int(place[-1]) + 1 if place.size else 0)
+        return self.segment[np.searchsorted(place, every, side="right") - 1]
 
 
 def causal_grid(
@@ -55,10 +83,12 @@ def causal_grid(
 
     Samples slower than steps: x is the mean of the steps in (previous sample, this sample], y is
     the sample. Steps slower: y is the mean of the samples in (previous step, this step]. Both
-    faster than the minimum period: both are averaged over bins of that period. Nothing is repeated
-    and nothing comes from the future, so n is an honest count.
+    faster than the minimum period: both are averaged over bins of that period. Intervals that vary (a
+    tenth of them further than a quarter from whole multiples of the median): both are averaged over
+    bins long enough that nearly every one holds a value, and `notes` say so. Nothing is repeated and
+    nothing comes from the future, so n is an honest count.
 
-    Where the grid has a hole of more than 5 median intervals, a new segment begins. Segments are
+    Where the grid has a hole of more than 5 bins, a new segment begins. Segments are
     kept, rather than only the longest, because a run that evaluates every few minutes would lose
     most of its data; the statistics give each its own level and never pair values across a hole.
 
@@ -97,11 +127,11 @@ def causal_grid(
     dropped["samples repeated at the same time"] = int((~last).sum())
     if steps[0].size < 2 or samples[0].size < 2:
         return _empty_grid(dropped)
-    clock, edges, starts = _clock(steps[0], samples[0], min_period_s)
-    x, y = interval_mean(starts, edges, *steps), interval_mean(starts, edges, *samples)
-    inside = (edges >= steps[0][0]) & (starts < steps[0][-1])
+    clock = common_clock(steps[0], samples[0], min_period_s)
+    x, y = (interval_mean(clock.starts, clock.edges, *series) for series in (steps, samples))
+    inside = (clock.edges >= steps[0][0]) & (clock.starts < steps[0][-1])
     filled = _filled(inside, x, y, dropped)
-    segment = _segments(edges[filled])
+    segment = _segments(clock.bin[filled])
     lengths = np.bincount(segment, minlength=1)  # of every stretch
     long_enough = (lengths >= min(minimum_stretch, lengths.max()))[segment]
     too_short = f"intervals in a stretch of fewer than {minimum_stretch} between gaps"
@@ -112,11 +142,13 @@ def causal_grid(
     return CausalGrid(
         x=x[chosen],
         y=y[chosen],
-        time_ns=edges[chosen],
+        time_ns=clock.edges[chosen],
+        bin=clock.bin[chosen] - clock.bin[chosen[0]],
         segment=np.unique(segment[long_enough], return_inverse=True)[1].astype(np.int64),
-        period_s=float(np.median(np.diff(edges[filled]))) / 1e9,
-        clock=clock,
+        period_s=clock.period_ns / 1e9,
+        clock=clock.name,
         n_dropped=dict(+dropped),  # what is not zero
+        notes=[clock.why] if clock.why else [],
     )
 
 
@@ -130,26 +162,6 @@ def _cleaned(time_ns: ArrayLike, values: ArrayLike, name: str, dropped: Counter[
     return times[finite][order], numbers[finite][order]
 
 
-def _clock(steps: Times, samples: Times, min_period_s: float) -> tuple[str, Times, Times]:
-    """Return whose clock the grid follows, the ends of its intervals, and their starts."""
-    distinct = np.unique(steps)
-    step_ns = float(np.median(np.diff(distinct))) if distinct.size > 1 else 0.0
-    sample_ns = float(np.median(np.diff(samples))) if samples.size > 1 else 0.0
-    period_ns = max(step_ns, sample_ns)
-    if period_ns < _CLOCK_SLACK * min_period_s * 1e9:
-        width = round(min_period_s * 1e9)
-        first, last = max(distinct[0], samples[0]), min(distinct[-1], samples[-1])
-        # Only bins that hold a sample: one wrong time stamp must not span decades of empty ones.
-        number = np.unique(-((first - samples) // width))
-        edges = first + width * number[(number >= 1) & (number <= (last - first) // width)]
-        return "bins", edges, edges - width
-    clock, edges = ("samples", samples) if sample_ns >= step_ns else ("steps", distinct)
-    starts = np.append(edges[0] - round(period_ns), edges[:-1])
-    # After a hole the first interval is one median long: it must not average over the hole.
-    after_hole = edges - starts > _GAP_INTERVALS * period_ns
-    return clock, edges, np.where(after_hole, edges - round(period_ns), starts)
-
-
 def _filled(inside: Mask, x: Floats, y: Floats, dropped: Counter[str]) -> Ints:
     """Return the indices of the usable intervals, and count the others by their first fault."""
     with_step, with_sample = np.isfinite(x), np.isfinite(y)
@@ -159,13 +171,13 @@ def _filled(inside: Mask, x: Floats, y: Floats, dropped: Counter[str]) -> Ints:
     return np.flatnonzero(inside & with_step & with_sample)
 
 
-def _segments(edges: Times) -> Ints:
-    if edges.size < 2:
-        return np.zeros(edges.size, dtype=np.int64)
-    spacing = np.diff(edges)
-    return np.append(0, np.cumsum(spacing > _GAP_INTERVALS * np.median(spacing))).astype(np.int64)
+def _segments(numbers: Ints) -> Ints:
+    if numbers.size < 2:
+        return np.zeros(numbers.size, dtype=np.int64)
+    return np.append(0, np.cumsum(np.diff(numbers) > GAP_INTERVALS)).astype(np.int64)
 
 
 def _empty_grid(dropped: Counter[str]) -> CausalGrid:
-    nothing, whole = np.empty(0), np.empty(0, dtype=np.int64)
-    return CausalGrid(nothing, nothing.copy(), whole, whole.copy(), float("nan"), "none", dict(+dropped))
+    nothing, none = np.empty(0), np.empty(0, dtype=np.int64)
+    empty = nothing, nothing.copy(), none, none.copy(), none.copy()
+    return CausalGrid(*empty, float("nan"), "none", dict(+dropped))

@@ -166,12 +166,12 @@ def _one_onset_test(
     onsets = onsets_of(grid.y) & ~(begins & (grid.y > 0))  # one that was up already has no onset here
     drivers = driver_columns(data, device, grid, "grad_norm", "")
     test = onset_test(
-        grid.x,
-        onsets,
-        drivers.lagged,
+        grid.laid_out(grid.x),
+        np.nan_to_num(grid.laid_out(onsets.astype(np.float64))),
+        grid.laid_out(drivers.lagged),
         max(1, round(max_lag_s / grid.period_s)),
-        unlagged=drivers.unlagged,
-        segments=grid.segment,
+        unlagged=grid.laid_out(drivers.unlagged),
+        segments=grid.laid_out_segments(),
     )
     return test, grid.period_s
 
@@ -219,8 +219,10 @@ def around_spikes(compared: Iterable[ComparedSignals], max_lag_s: float) -> list
 def _around_spikes(signals: ComparedSignals, max_lag_s: float) -> AroundSpikes:
     grid, device = signals.grid, signals.device
     after = max(1, round(max_lag_s / grid.period_s))
-    spikes = residual_spikes(signals.residual_x)
-    average = event_triggered_average(grid.y, spikes, max(1, after // 2), after, segments=grid.segment)
+    spikes = np.nan_to_num(grid.laid_out(residual_spikes(signals.residual_x).astype(np.float64)))
+    average = event_triggered_average(
+        grid.laid_out(grid.y), spikes, max(1, after // 2), after, segments=grid.laid_out_segments()
+    )
     return AroundSpikes(
         **vars(average),
         y=signals.y,

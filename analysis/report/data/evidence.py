@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+from thermograd.analysis.align.grid import CausalGrid
 from thermograd.analysis.arrays import Floats, shifted
 from thermograd.analysis.coupling.cross_correlation import naive_pearson
 from thermograd.analysis.report.wording import device_name
@@ -70,12 +71,11 @@ def pair_evidence(compared: Sequence[ComparedSignals], place: int, families: lis
     grid, rest_x, rest_y = found.grid, found.residual_x, found.residual_y
     time_s: Floats = (grid.time_ns - grid.time_ns[0]) / 1e9
     shift = round(pair.lag_s / grid.period_s) if math.isfinite(pair.lag_s) else 0
-    same_segment = shifted(grid.segment.astype(float), shift) == grid.segment
-    later = np.where(same_segment, shifted(rest_y, shift), np.nan)
+    later = _later(grid, rest_y, shift)
     both = np.isfinite(rest_x) & np.isfinite(later)
     memory = (
-        Memory(pair.x, autocorrelation(grid.x), autocorrelation(rest_x)),
-        Memory(pair.y, autocorrelation(grid.y), autocorrelation(rest_y)),
+        Memory(pair.x, *(autocorrelation(grid.laid_out(values)) for values in (grid.x, rest_x))),
+        Memory(pair.y, *(autocorrelation(grid.laid_out(values)) for values in (grid.y, rest_y))),
     )
     return Evidence(
         place=place,
@@ -94,6 +94,13 @@ def pair_evidence(compared: Sequence[ComparedSignals], place: int, families: lis
         memory=memory,
         effective_n=_effective_n(grid.x.size, memory),
     )
+
+
+def _later(grid: CausalGrid, values: Floats, shift: int) -> Floats:
+    """Return the value so many bins later in the same segment, shape (n,); NaN where there is none."""
+    moved = shifted(grid.laid_out(values), shift)[grid.place]
+    segment = shifted(grid.laid_out(grid.segment.astype(np.float64)), shift)[grid.place]
+    return np.where(segment == grid.segment, moved, np.nan)
 
 
 def autocorrelation(values: Floats, most_lags: int = _MOST_LAGS) -> Floats:

@@ -132,3 +132,68 @@ def test_logs_that_do_not_overlap_give_an_empty_grid_that_says_why():
     early, late = clock(0, 60, 0.2), clock(1000, 1060, 0.2)
     assert causal_grid(early, np.zeros(301), late, np.zeros(301)).x.size == 0
     assert causal_grid(at(), [], at(), []).x.size == 0
+
+
+def test_bins_are_numbered_in_time_so_that_a_missing_one_is_a_jump():
+    samples = np.delete(clock(0, 200, 1), [40, 41, 90])
+    grid = causal_grid(clock(0, 200, 0.5), np.arange(401.0), samples, np.arange(198.0))
+    assert np.array_equal(grid.bin, (grid.time_ns - grid.time_ns[0]) // SECOND)
+    assert np.unique(grid.segment).tolist() == [0]
+    hole = causal_grid(
+        clock(0, 300, 0.5), np.arange(601.0), np.delete(clock(0, 300, 1), np.s_[80:200]), np.zeros(181)
+    )
+    assert np.diff(hole.bin).max() == 121
+    assert np.diff(hole.place).max() == 6  # no array is as long as the hole
+    assert np.isnan(hole.laid_out(hole.x)).sum() == 5
+    in_segments = np.bincount(hole.segment)
+    assert np.bincount(hole.laid_out_segments()).tolist() == [in_segments[0] + 5, in_segments[1]]
+
+
+def test_a_jittering_clock_with_missed_beats_keeps_its_numbers_in_time():
+    rng = np.random.default_rng(5)
+    kept = np.sort(rng.permutation(600)[:510])  # 15 % are missing
+    samples = clock(0, 599, 1)[kept] + rng.integers(-80_000_000, 80_000_000, kept.size)
+    grid = causal_grid(clock(0, 599, 0.4), np.zeros(1499), samples, np.zeros(kept.size))
+    assert grid.clock == "samples"
+    assert np.abs(grid.bin - (grid.time_ns - grid.time_ns[0]) / SECOND).max() < 0.5
+
+
+def uneven(rows, median, seed):
+    """Ends of steps of .3 to 5 s whose lengths vary by .6 of their mean."""
+    rng = np.random.default_rng(seed)
+    return at(*np.cumsum(np.clip(median * np.exp(0.555 * rng.standard_normal(rows)), 0.3, 5)))
+
+
+def test_uneven_steps_are_put_on_bins_that_nearly_all_hold_a_value():
+    for median in (0.9, 1.3, 2.5):
+        steps = uneven(500, median, 6)
+        samples = clock(0, (steps[-1] - START) / SECOND, 1)
+        grid = causal_grid(steps, np.arange(500.0), samples, np.zeros(samples.size))
+        assert grid.clock == "bins"
+        assert 2.0 <= grid.period_s <= 6.0
+        assert grid.period_s == round(grid.period_s)  # said by a person
+        np.testing.assert_array_equal(
+            np.diff(grid.time_ns), np.diff(grid.bin) * round(grid.period_s * SECOND)
+        )
+        assert grid.x.size > 0.9 * (grid.bin[-1] + 1)
+        assert len(grid.notes) == 1
+        assert "steps come at uneven intervals" in grid.notes[0]
+
+
+def test_uneven_samples_make_bins_too():
+    samples = uneven(400, 2.0, 7)
+    steps = clock(0, (samples[-1] - START) / SECOND, 0.4)
+    grid = causal_grid(steps, np.zeros(steps.size), samples, np.arange(400.0))
+    assert grid.clock == "bins"
+    assert "samples come at uneven intervals" in grid.notes[0]
+
+
+def test_regular_clocks_with_pauses_jitter_or_missed_beats_keep_their_own():
+    rng = np.random.default_rng(8)
+    pauses = np.cumsum(2.0 + 0.2 * rng.standard_normal(300) + 20.0 * (np.arange(300) % 50 == 49))
+    samples = clock(0, pauses[-1], 1)
+    grid = causal_grid(at(*pauses), np.zeros(300), samples, np.zeros(samples.size))
+    assert (grid.clock, grid.notes) == ("steps", [])
+    quick = uneven(3000, 0.4, 9)  # uneven, but every second holds some
+    samples = clock(0, (quick[-1] - START) / SECOND, 1)
+    assert causal_grid(quick, np.zeros(3000), samples, np.zeros(samples.size)).clock == "samples"
