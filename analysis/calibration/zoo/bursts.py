@@ -47,7 +47,8 @@ def restless(rng: Rng, m: int, size: float = 5.0, stretches: int = 1) -> Floats:
 )
 def burst(rng: Rng, m: int, size: float = 5.0) -> Pair:
     """Return two independent series that get restless in the same stretch (40 of 400 bins)."""
-    noise = rng.standard_normal((2, m)) * restless(rng, m, size)
+    volatility = restless(rng, m, size)
+    noise = rng.standard_normal((2, m)) * volatility
     return Pair(autoregressive(noise[0], 0.3), autoregressive(noise[1], 0.6))
 
 

@@ -38,8 +38,8 @@ def missed_in_bursts(rng: Rng, m: int, share: float = 0.15, length: float = 8.0)
 
 def steep(rng: Rng, m: int) -> Pair:
     """Return steep opposite trends under noise."""
-    x = 3.0 * decay(rng, m) + 0.3 * remembering(rng, m, 0.5)
-    return Pair(x, heating(rng, m) + 0.5 * remembering(rng, m, 0.9))
+    x = 3.0 * decay(rng, m) + 0.04 * remembering(rng, m, 0.5)
+    return Pair(x, 3.0 * heating(rng, m) + 0.15 * remembering(rng, m, 0.5))
 
 
 def _with(pair: Pair, missing: Mask) -> Pair:
@@ -107,19 +107,17 @@ def gamma_steps(rng: Rng, steps: int) -> Floats:
     return rng.gamma(shape, 2.0 / shape, steps).clip(0.2)
 
 
-def recorded(rng: Rng, step_time_s: Floats) -> Recorded:
-    """Record two smooth independent courses, at the ends of these steps and once a second."""
+def recorded(rng: Rng, step_time_s: Floats, sampled_hz: float | None = None, noise: float = 0.3) -> Recorded:
+    """Record two smooth independent courses at the ends of these steps, the sensor also between them."""
     ends = np.cumsum(step_time_s)
     fine = np.arange(int(ends[-1] * _PER_S) + 2) / _PER_S
-    x, y = (3.0 * smooth(rng, fine.size, 20.0 * _PER_S) for _ in range(2))
-    seconds = np.arange(int(ends[-1]) + 1, dtype=np.float64)
-    return Recorded(
-        _ns(ends),
-        np.interp(ends, fine, x) + 0.5 * rng.standard_normal(ends.size),
-        step_time_s,
-        _ns(seconds),
-        np.interp(seconds, fine, y) + 0.5 * rng.standard_normal(seconds.size),
+    times = ends if sampled_hz is None else np.arange(int(ends[-1] * sampled_hz) + 1) / sampled_hz
+    x, y = (
+        np.interp(at, fine, smooth(rng, fine.size, 20.0 * _PER_S) / _PER_S)
+        + noise * rng.standard_normal(at.size)
+        for at in (ends, times)
     )
+    return Recorded(_ns(ends), x, step_time_s, _ns(times), y)
 
 
 def _ns(seconds: Floats) -> Times:
@@ -128,21 +126,28 @@ def _ns(seconds: Floats) -> Times:
 
 @_recorded(
     "irregular",
-    "steps of 0.3 to 5 s over two smooth courses: in lags of steps, both stretch and shrink together",
+    "smooth courses logged once a step, of 0.3 to 5 s: counted in rows, both stretch and shrink together",
 )
 def irregular(rng: Rng, steps: int) -> Recorded:
     """Record smooth courses at lognormal steps."""
     return recorded(rng, lognormal_steps(rng, steps))
 
 
-@_recorded("irregular-gamma", "steps of very different lengths (gamma, around 2 s) over two smooth courses")
+@_recorded("irregular-sampled", "the same steps beside a sensor that is read five times a second")
+def irregular_sampled(rng: Rng, steps: int) -> Recorded:
+    """Record smooth courses at lognormal steps and at 5 Hz."""
+    return recorded(rng, lognormal_steps(rng, steps), 5.0, noise=0.1)
+
+
+@_recorded("irregular-gamma", "smooth courses logged once a step, of gamma lengths around 2 s")
 def irregular_gamma(rng: Rng, steps: int) -> Recorded:
     """Record smooth courses at gamma steps."""
     return recorded(rng, gamma_steps(rng, steps))
 
 
 @_recorded(
-    "irregular-buckets", "batches of short and long sequences by turns: steps of half a second, then of three"
+    "irregular-buckets",
+    "smooth courses logged once a step; short and long batches take turns, of 0.5 s and of 3 s",
 )
 def irregular_buckets(rng: Rng, steps: int) -> Recorded:
     """Record smooth courses at steps that are short for a while, then long."""

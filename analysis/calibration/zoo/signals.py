@@ -33,9 +33,9 @@ def averaged(noise: Floats, window: int) -> Floats:
 
 
 def smooth(rng: Rng, m: int, tau: float) -> Floats:
-    """Return a course without corners: the sum of an Ornstein-Uhlenbeck velocity, of sd 1 over its range."""
-    course = np.cumsum(remembering(rng, m, np.exp(-1.0 / tau)))
-    return standardised(course)
+    """Return a course without corners: the sum of an Ornstein-Uhlenbeck velocity of sd 1 a bin."""
+    kept = np.exp(-1.0 / tau)
+    return np.asarray(np.sqrt(1.0 - kept**2) * np.cumsum(remembering(rng, m, kept)))
 
 
 def standardised(values: Floats) -> Floats:

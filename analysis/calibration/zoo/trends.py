@@ -6,7 +6,14 @@ import numpy as np
 from thermograd.analysis.calibration.zoo import process
 from thermograd.analysis.calibration.zoo.memory import ar, cont
 from thermograd.analysis.calibration.zoo.process import Pair, Rng
-from thermograd.analysis.calibration.zoo.signals import autoregressive, decay, heating, risen, smooth
+from thermograd.analysis.calibration.zoo.signals import (
+    autoregressive,
+    decay,
+    heating,
+    risen,
+    smooth,
+    standardised,
+)
 
 _null = partial(process.null, group="trends")
 
@@ -43,7 +50,7 @@ def coincident_kink(rng: Rng, m: int, size: float = 7.0) -> Pair:
 @_null("courses", "two smooth independent courses under little noise: hills of like length meet by chance")
 def courses(rng: Rng, m: int) -> Pair:
     """Return two integrated Ornstein-Uhlenbeck courses of 20 s with noise."""
-    x, y = 3.0 * smooth(rng, m, 20.0), 3.0 * smooth(rng, m, 20.0)
+    x, y = (3.0 * standardised(smooth(rng, m, 20.0)) for _ in range(2))
     return Pair(x + 0.5 * rng.standard_normal(m), y + 0.5 * rng.standard_normal(m))
 
 
