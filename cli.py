@@ -208,18 +208,28 @@ def record(runs: Path, duration_s: float | None, hz: float, name: str, layer: La
 @click.option("--hz", default=1.0, show_default=True, type=click.FloatRange(0.1, 10), help="Samples per s.")
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Same seed, same values.")
 @click.option("--scenario", "name", help="What happens; default coupled with --coupling, else uncoupled.")
+@click.option("--list", "listed", is_flag=True, help="Say what every scenario is, and write nothing.")
+@click.option("--add", "added", type=PATH, help="A Python file with processes of your own (docs/zoo.md).")
 @json_option
 @click.pass_obj
-def simulate(runs: Path, /, hz: float, as_json: bool, **scenario: Any) -> None:
+def simulate(
+    runs: Path, /, hz: float, listed: bool, added: Path | None, as_json: bool, **scenario: Any
+) -> None:
     """Write a run of known truth, labelled simulated: watch the instrument be right, or wrong.
 
-    Scenarios: uncoupled, coupled, trends, coupled-trends, driver, spikes, throttling, kink, shared-kink,
-    rw, heavy, hetero, burst, period, coll, ar.5, ar.9, ar.98.
+    Scenarios: uncoupled, coupled, coupled-trends, driver, spikes, throttling, and every process of the zoo,
+    such as trends, cycle24, pulses20, irregular, slow30-trends; --list says what each is.
 
     Example: thermograd simulate --scenario trends --minutes 20
     """
-    from thermograd.analysis.calibration.scenarios import draw
+    from thermograd.analysis.calibration.scenarios import draw, scenario_list
+    from thermograd.analysis.calibration.zoo import add_from
 
+    if added is not None:
+        add_from(added)
+    if listed:
+        _echo_scenarios(scenario_list(), as_json)
+        return
     run = _write_simulated(runs, draw(**scenario), hz)
     if as_json:
         echo_json(run.summary() | {"truth": run.facts["truth"]})
@@ -231,6 +241,15 @@ def simulate(runs: Path, /, hz: float, as_json: bool, **scenario: Any) -> None:
     echo(f"Next: thermograd analyze {run.run_id}", err=True)
 
 
+def _echo_scenarios(groups: "dict[str, dict[str, str]]", as_json: bool) -> None:
+    if as_json:
+        echo_json(groups)
+        return
+    width = max(len(name) for group in groups.values() for name in group)
+    for title, group in groups.items():
+        echo(f"{title}\n" + "\n".join(f"  {name:{width}}  {about}" for name, about in group.items()))
+
+
 def _write_simulated(runs: Path, drawn: "Drawn", hz: float) -> "Run":
     """Hand what analysis drew to ingest, which writes it, and that to stream: none knows the others."""
     from thermograd.ingest.simulate.write import Signals, simulate_run
@@ -238,7 +257,7 @@ def _write_simulated(runs: Path, drawn: "Drawn", hz: float) -> "Run":
     from thermograd.stream.pipeline.live import watch_written
 
     settings = live_settings(None, lambda text: echo(f"thermograd: {text}", err=True))
-    signals = Signals(drawn.pair.x, drawn.pair.y, drawn.sensor, drawn.load, drawn.period_s)
+    signals = Signals(**drawn.shown())
     return simulate_run(
         runs, signals, drawn.truth, hz, stream_layer=partial(watch_written, settings=settings)
     )

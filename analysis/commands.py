@@ -59,6 +59,11 @@ def analyze(run: "Run", controls_from: tuple[str, ...], as_json: bool, **questio
 )
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(0))
 @click.option(
+    "--process", "names", multiple=True, help="Of the zoo, instead of our choice; as often as wanted."
+)
+@click.option("--all", "every", is_flag=True, help="Every process of the zoo.")
+@click.option("--add", "added", type=PATH, help="A Python file with processes of your own (docs/zoo.md).")
+@click.option(
     "-o",
     "--output",
     type=click.Path(path_type=Path, dir_okay=False),
@@ -66,12 +71,22 @@ def analyze(run: "Run", controls_from: tuple[str, ...], as_json: bool, **questio
     show_default=True,
     help="Where the report goes.",
 )
-def calibrate(count: int, hz: float, minutes: float, seed: int, output: Path) -> None:
+def calibrate(
+    count: int,
+    hz: float,
+    minutes: float,
+    seed: int,
+    names: tuple[str, ...],
+    every: bool,
+    added: Path | None,
+    output: Path,
+) -> None:
     """Measure false positives and power for your sampling rate and run length; Ctrl-C keeps what is done.
 
     Example: thermograd calibrate --minutes 30 --hz 0.5
     """
     from thermograd.analysis.calibration.calibrate import calibrate as measured
+    from thermograd.analysis.calibration.zoo import ZOO, add_from
     from thermograd.analysis.report.calibration_report import (
         calibration_text,
         require_writable,
@@ -80,10 +95,12 @@ def calibrate(count: int, hz: float, minutes: float, seed: int, output: Path) ->
 
     require_writable(output)
 
-    def progress(name: str, done: int, every: int) -> None:
-        echo(f"{done + 1}/{every}  {name}", err=True)
+    def progress(name: str, done: int, all_of_them: int) -> None:
+        echo(f"{done + 1}/{all_of_them}  {name}", err=True)
 
-    result = measured(count, hz, minutes, seed, progress)
+    own = [] if added is None else add_from(added)
+    processes = [*ZOO] if every else [*names, *own]
+    result = measured(count, hz, minutes, seed, progress, processes)
     echo(calibration_text(result))
     write_calibration(output, result)
     echo(f"Report: {output}", err=True)

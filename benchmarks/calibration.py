@@ -244,7 +244,7 @@ def alone(function: Callable[..., object], *arguments: object) -> object:
 def write_day(folder: str, seed: int) -> Path:
     """Write a run of a day with a throttle flag, 2.4 steps and 1 sample a second."""
     drawn = draw("coll", minutes=1440, seed=seed)
-    return simulate_run(Path(folder), Signals(drawn.pair.x, drawn.pair.y, drawn.sensor), drawn.truth).path
+    return simulate_run(Path(folder), Signals(**drawn.shown()), drawn.truth).path
 
 
 def analyse_day(path: Path) -> tuple[int, float, float, float]:

@@ -68,11 +68,74 @@ def test_simulate_refuses_in_one_sentence_and_writes_nothing(invoke, tmp_path, a
     assert not (tmp_path / "runs").exists()
 
 
-def test_every_scenario_is_named_in_the_help(invoke):
-    from thermograd.analysis.calibration.scenarios import SCENARIOS
+def test_every_scenario_is_listed_with_what_it_is(invoke, tmp_path):
+    from thermograd.analysis.calibration.scenarios import scenario_list, scenarios
 
-    text = " ".join(invoke("simulate", "--help").stdout.split())
-    assert all(name in text for name in SCENARIOS)
+    lines = invoke("simulate", "--list").stdout.splitlines()
+    for name, scenario in scenarios().items():
+        assert any(line.split() == [name, *scenario.about.split()] for line in lines)
+    assert json.loads(invoke("simulate", "--list", "--json").stdout) == scenario_list()
+    assert not (tmp_path / "runs").exists()
+
+
+OWN = """
+from thermograd.analysis.calibration.zoo import Pair, null
+
+@null("two-hums", "two hums")
+def hums(rng, m):
+    return Pair(*rng.standard_normal((2, m)))
+"""
+
+
+@pytest.fixture
+def own(tmp_path):
+    """Return a file that adds a process, which is taken out again."""
+    from thermograd.analysis.calibration.zoo import ZOO
+
+    before, path = dict(ZOO), tmp_path / "own.py"
+    path.write_text(OWN)
+    yield path
+    ZOO.clear()
+    ZOO.update(before)
+
+
+def test_a_process_of_ones_own_is_simulated_and_measured(invoke, own, tmp_path):
+    made = invoke("simulate", "--add", own, "--scenario", "two-hums", "--minutes", 1)
+    assert "truth: two-hums, not coupled, seed 0 (two hums)" in made.stdout
+    again = error_of(invoke("calibrate", "--add", own, "-o", tmp_path / "c.html"))
+    assert "there is a process 'two-hums' already" in again
+
+
+def test_calibrate_measures_what_it_is_told_to(invoke, own, tmp_path):
+    arguments = ("calibrate", "--runs", 1, "--minutes", 2, "-o", tmp_path / "c.html")
+    result = invoke(*arguments, "--add", own, "--process", "Cont .3", "--process", "pulses20")
+    assert result.exit_code == 0, result.stderr
+    rows = [line.split()[:1] for line in result.stdout.splitlines()]
+    assert [row for row in rows if row in (["two-hums"], ["pulses20"], ["cont"])] == [
+        ["pulses20"],
+        ["two-hums"],
+        ["cont"],
+    ]
+    assert "there is no process 'nonsense'; there are: ar.5" in error_of(
+        invoke(*arguments, "--process", "nonsense")
+    )
+
+
+@pytest.mark.parametrize(
+    ("code", "said"),
+    [
+        ("", "it decorates none"),
+        ("1 / 0", "ZeroDivisionError"),
+        ("raise SystemExit(3)", "SystemExit: 3"),
+        (OWN.replace("(2, m)", "(2, 3)"), "made x and y of shapes ((3,), (3,)) for 75 bins"),
+        (OWN.replace('"two-hums"', '"ar.9"'), "there is a process 'ar.9' already"),
+    ],
+)
+def test_a_file_that_adds_no_process_is_refused_in_one_sentence(invoke, own, code, said):
+    own.write_text(code)
+    message = error_of(invoke("simulate", "--add", own, "--list"))
+    assert f"{own} adds no process: " in message
+    assert said in message
 
 
 def test_compare_says_that_copies_are_one_training_and_writes_what_was_asked_for(invoke, tmp_path):

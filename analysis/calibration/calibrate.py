@@ -5,12 +5,13 @@ The processes of `processes`, at a given number of bins: the naive correlation b
 
 import math
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 import scipy.special
 from thermograd.analysis.calibration.processes import NULLS, Maker, Pair, couplings
+from thermograd.analysis.calibration.zoo import Process, process_named
 from thermograd.analysis.coupling.cross_correlation import naive_pearson, residual_cross_correlation
 from thermograd.analysis.coupling.linear_algebra import one_blas_thread
 from thermograd.analysis.coupling.verdict import verdict
@@ -20,6 +21,14 @@ _ALPHA = 0.05
 _FEWEST_BINS = 60
 _MIN_PERIOD_S = 1.0  # faster samples are averaged, see `align.causal_grid`
 _MAX_LAG_S = 12.0
+
+# What `calibrate` measures unless told: the first ones, and one of each kind that has fooled it.
+CHOSEN = (
+    *NULLS,
+    *("memswitch", "cycle24", "pulses20", "boxcar20", "trendgaps", "irregular"),
+    *couplings(),
+    *("missing15", "slow30-trends"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +83,7 @@ def calibrate(
     minutes: float = 10.0,
     seed: int = 0,
     on_step: Callable[[str, int, int], None] | None = None,
+    processes: Sequence[str] | None = None,
 ) -> Calibration:
     """Measure false positives and power for runs of a length and sampling rate.
 
@@ -89,6 +99,9 @@ def calibrate(
         The same seed gives the same table.
     on_step
         Called with (process, done, all) processes before each one.
+    processes
+        Names in the zoo; `CHOSEN` unless told. One that answers later than the lags searched is drawn with the longest of them,
+        or left out where it cannot.
 
     Returns
     -------
@@ -99,6 +112,8 @@ def calibrate(
     ------
     NotEnoughDataError
         If such a run has fewer than 60 bins, the least that is ever tested.
+    ScenarioError
+        If there is no such process.
     """
     period_s = max(1.0 / hz, _MIN_PERIOD_S)
     bins, max_lag = round(minutes * 60 / period_s), max(1, round(_MAX_LAG_S / period_s))
@@ -107,10 +122,7 @@ def calibrate(
             f"{minutes:g} minutes at {hz:g} Hz are {bins} bins; at least {_FEWEST_BINS} are needed"
         )
     result = Calibration(bins, period_s, max_lag, runs, seed)
-    jobs: list[tuple[list[Measured], str, Maker, int | None]] = [
-        *((result.nulls, name, make, None) for name, make in NULLS.items()),
-        *((result.coupled, name, make, lag) for name, (make, lag) in couplings(max_lag).items()),
-    ]
+    jobs = _jobs(result, [process_named(name) for name in processes or CHOSEN])
     try:
         for done, (rows, name, make, lag) in enumerate(jobs):
             if on_step is not None:
@@ -120,6 +132,20 @@ def calibrate(
     except KeyboardInterrupt:
         pass
     return result
+
+
+def _jobs(
+    result: Calibration, processes: Sequence[Process]
+) -> list[tuple[list[Measured], str, Maker, int | None]]:
+    """Return what is to be measured: rows to append to, name, maker, true lag in bins."""
+    fitting = couplings(result.max_lag)
+    jobs = []
+    for process in processes:
+        make, lag = fitting.get(process.name, (process.make, process.lag_s))
+        rows = result.nulls if process.response in (None, "once") else result.coupled
+        if lag is None or abs(lag) <= result.max_lag or process.response == "other":
+            jobs.append((rows, process.name, make, lag))
+    return jobs
 
 
 @one_blas_thread()
@@ -152,7 +178,8 @@ def _outcome(
     result = residual_cross_correlation(
         pair.x, pair.y, pair.drivers, max_lag=max_lag, permutations=permutations, seed=seed
     )
-    r, df, said = naive_pearson(pair.x, pair.y), pair.x.size - 2, verdict(result)[0]
+    r, said = naive_pearson(pair.x, pair.y), verdict(result)[0]
+    df = int(np.isfinite(pair.x + pair.y).sum()) - 2
     p = 2.0 * float(scipy.special.stdtr(df, -abs(r) * math.sqrt(df / max(1 - r * r, 1e-300))))
     return (
         p <= _ALPHA,

@@ -8,32 +8,12 @@ from importlib.metadata import version
 from pathlib import Path
 
 from thermograd.analysis.calibration.calibrate import Calibration, Measured, binomial_interval
+from thermograd.analysis.calibration.zoo import ZOO
 from thermograd.analysis.display.table import Table
 from thermograd.analysis.report.files import writing
 from thermograd.analysis.report.page.document import templates
 from thermograd.store.errors import ThermogradError
 from thermograd.store.files import write_file
-
-_ABOUT = {
-    "ar.5": "independent noise with a short memory",
-    "ar.9": "independent noise with a memory",
-    "ar.98": "independent noise with a long memory",
-    "trend": "a falling norm and a heating device",
-    "kink": "a learning rate drop and a fan step, at different times",
-    "rw": "independent random walks",
-    "heavy": "rare huge spikes, heavy-tailed bursts",
-    "hetero": "both calm down together",
-    "burst": "both get restless in the same stretch",
-    "period": "the same period, random phases (known as a driver)",
-    "coll": "spikes, and an independent flag",
-    "driver": "one load drives both (known as a driver)",
-    "cont .1": "correlation .1",
-    "cont .2": "correlation .2",
-    "cont .3": "correlation .3",
-    "cont_trend .3": "correlation .3 under opposite trends, sensor in whole degrees",
-    "spike 2": "each spike heats by 2 sd",
-    "driver+c .3": "correlation .3 on top of a common load",
-}
 
 
 def require_writable(path: Path) -> None:
@@ -97,7 +77,9 @@ def _coupled(measured: Sequence[Measured]) -> Table:
 
 
 def _named(row: Measured) -> tuple[str, str]:
-    return row.name, _ABOUT.get(row.name, "")
+    """Return a row's name and, in a few words, what it is."""
+    about = ZOO[row.name].about if row.name in ZOO else ""
+    return row.name, about.split(":")[0]
 
 
 def _ours(row: Measured) -> tuple[str, str, str]:

@@ -2,7 +2,8 @@
 
 The series come from elsewhere, one value a second. Bin k is the time (k - 1, k] after the first step, so
 that the grid of the analysis holds exactly the series that were drawn: the mean of log(grad_norm) over
-the steps of a second is x, and the sensors, which refresh once a second, show y.
+the steps of a second is x, and the sensors, which refresh once a second, show y. Where x is missing there
+are no steps in that second, where y is, no sample. Irregular steps come with times of their own.
 """
 
 import time
@@ -48,7 +49,7 @@ class Signals:
     Attributes
     ----------
     x, y
-        Shape (m,): log gradient norm, and what the sensor shows, both up to scale and level.
+        Shape (m,): log gradient norm, and what the sensor shows, both up to scale and level; NaN is missing.
     sensor
         What y becomes: the temperature (as it is where it is whole degrees), a throttle flag, or
         nothing: then the device is the modelled GPU with a partly blocked heat sink and fans that hunt.
@@ -56,6 +57,9 @@ class Signals:
         Shape (m,): utilisation up to scale and level, or None for a steady one.
     period_s
         Length of an epoch, or None for one long epoch.
+    step_ends_s, sample_times_s
+        Shapes of x and of y, which then hold a value a step and a value a sample: when these were, in s after
+        the beginning. None: seconds.
     """
 
     x: Floats
@@ -63,6 +67,15 @@ class Signals:
     sensor: Literal["temperature", "throttle flag", "model"] = "temperature"
     load: Floats | None = None
     period_s: float | None = None
+    step_ends_s: Floats | None = None
+    sample_times_s: Floats | None = None
+
+    @property
+    def length_s(self) -> int:
+        """Length of the run in whole seconds."""
+        if self.step_ends_s is None or self.sample_times_s is None:
+            return self.x.size
+        return int(np.ceil(max(self.step_ends_s[-1], self.sample_times_s[-1])))
 
 
 def simulate_run(
@@ -95,11 +108,8 @@ def simulate_run(
     LogError
         If the run cannot be written; nothing is left behind then.
     """
-    m = signals.x.size
-    if not m or signals.y.size != m or (signals.load is not None and len(signals.load) != m):
-        raise ValueError(
-            f"x has {m} values and y {signals.y.size}; expected one each a second, the same number"
-        )
+    _check(signals)
+    m = signals.length_s
     if not 0.1 <= hz <= 10:
         raise ValueError(f"hz is {hz!r}; allowed: 0.1 to 10 samples a second")
     rng = np.random.default_rng([int(truth["seed"]), zlib.crc32(str(truth["scenario"]).encode()), 1])
@@ -123,6 +133,16 @@ def simulate_run(
     return Run(runs_dir / run.run.run_id)
 
 
+def _check(signals: Signals) -> None:
+    m = signals.x.size
+    irregular = signals.step_ends_s is not None and signals.sample_times_s is not None
+    together = irregular or signals.y.size == m
+    if not m or not together or (signals.load is not None and len(signals.load) != m):
+        raise ValueError(
+            f"x has {m} values and y {signals.y.size}; expected one each a second, the same number"
+        )
+
+
 def truth_text(truth: Mapping[str, Any]) -> str:
     """Return the truth of a simulated run in a few words; also the run's name.
 
@@ -131,39 +151,52 @@ def truth_text(truth: Mapping[str, Any]) -> str:
     """
     scenario = str(truth["scenario"])
     parts = [f"simulated: {scenario}"]
-    if truth.get("lag_s") is None:
+    if truth.get("lag_s") is None and truth.get("response") is None:
         without = {"uncoupled": [], "coupled": ["rho 0"], "coupled-trends": ["rho 0"]}
         parts += without.get(scenario, ["not coupled"])
+    elif truth.get("response") == "once":
+        parts.append("one event, not coupled")
     else:
-        if truth.get("rho") is not None:
-            parts.append(f"rho {truth['rho']:g}")
-        parts.append(f"lag {truth['lag_s']:g} s")
+        known = (("rho", "rho {:g}"), ("lag_s", "lag {:g} s"), ("memory_s", "memory {:g} s"))
+        parts += [text.format(truth[key]) for key, text in known if truth.get(key) is not None]
     return ", ".join([*parts, f"seed {truth['seed']}"])
 
 
 def _steps(signals: Signals, clock: Floats | None, rng: np.random.Generator) -> tuple[Floats, Columns]:
     """Return when each step ends, s after the first, and the columns of the steps."""
-    m = signals.x.size
-    time_s, step_time_s = _step_times(m, clock, rng)
-    second = np.maximum(np.ceil(time_s).astype(np.int64) - 1, 0)
-    noise = _STEP_NOISE * rng.standard_normal(time_s.size)
-    counts = np.bincount(second, minlength=m)
-    noise -= (np.bincount(second, noise, m) / np.maximum(counts, 1))[second]
-    x = (signals.x - np.median(signals.x)) * _log_scale(signals.x)
-    progress = time_s / m
+    x = (signals.x - np.nanmedian(signals.x)) * _log_scale(signals.x[np.isfinite(signals.x)])
+    if signals.step_ends_s is not None:
+        time_s, step_time_s = signals.step_ends_s, np.diff(signals.step_ends_s, prepend=0.0)
+    else:
+        time_s, step_time_s = _step_times(x.size, clock, rng)
+        x = _spread_over(time_s, x, rng)
+    progress = time_s / signals.length_s
     loss = 2.0 + 2.5 * np.exp(-6.0 * progress) + 0.04 * rng.standard_normal(time_s.size)
     rate = 1e-3 * np.minimum(1.0, (time_s + 1.0) / 30.0) * (0.55 + 0.45 * np.cos(np.pi * progress))
-    return time_s, {
-        "step": np.arange(1, time_s.size + 1),
-        "rank": np.zeros(time_s.size, dtype=np.int64),
+    columns = {
         "epoch": progress if signals.period_s is None else time_s / signals.period_s,
         "loss": loss,
-        "grad_norm": np.exp(x[second] + noise),
+        "grad_norm": np.exp(x),
         "max_grad_norm": np.ones(time_s.size),
         "learning_rate": rate,
         "step_time_s": step_time_s,
         "tokens": np.full(time_s.size, 8192),
     }
+    there = np.isfinite(x)
+    numbers = {
+        "step": np.arange(1, there.sum() + 1),
+        "rank": np.zeros(there.sum(), dtype=np.int64),
+    }
+    return time_s[there], numbers | {name: values[there] for name, values in columns.items()}
+
+
+def _spread_over(time_s: Floats, x: Floats, rng: np.random.Generator) -> Floats:
+    """Return a value for each step, whose mean over a second is that of x."""
+    second = np.maximum(np.ceil(time_s).astype(np.int64) - 1, 0)
+    noise = _STEP_NOISE * rng.standard_normal(time_s.size)
+    counts = np.bincount(second, minlength=x.size)
+    noise -= (np.bincount(second, noise, x.size) / np.maximum(counts, 1))[second]
+    return np.asarray(x[second] + noise)
 
 
 def _log_scale(x: Floats) -> float:
@@ -190,7 +223,7 @@ def _sampled(
     signals: Signals, hz: float, rng: np.random.Generator, seed: int
 ) -> tuple[Floats, None, Columns]:
     """Return sample times and columns of sensors that follow y, refreshed once a second."""
-    m = signals.x.size
+    m = signals.y.size
     noise = rng.standard_normal((4, m))
     load = 96.0 + 0.5 * noise[0] if signals.load is None else _spanned(signals.load, 45.0, 95.0)
     columns = {
@@ -203,17 +236,22 @@ def _sampled(
         columns["throttled_thermal_ns"] = np.cumsum(signals.y > 0) * _NS
     else:
         columns["temperature_c"] = _as_temperature(signals.y)
-    time_s = np.arange(0, int(m * hz + 1e-9) + 1) / hz
-    second = np.maximum(np.ceil(time_s - 1e-9).astype(np.int64) - 1, 0)
-    shown = {name: values[second] for name, values in columns.items()}
+    if signals.sample_times_s is not None:
+        time_s, shown = signals.sample_times_s, columns
+    else:
+        time_s = np.arange(0, int(m * hz + 1e-9) + 1) / hz
+        second = np.maximum(np.ceil(time_s - 1e-9).astype(np.int64) - 1, 0)
+        second, time_s = (values[np.isfinite(signals.y[second])] for values in (second, time_s))
+        shown = {name: values[second] for name, values in columns.items()}
     return time_s, None, {"device": np.full(time_s.size, DEVICE, dtype=object)} | shown
 
 
 def _as_temperature(y: Floats) -> Floats:
-    if y.size and np.all(y == np.round(y)) and y.min() > 0 and y.max() < 110:
+    read = y[np.isfinite(y)]
+    if read.size and np.all(read == np.round(read)) and read.min() > 0 and read.max() < 110:
         return y  # in degC already, as a sensor of whole degrees shows them
-    spread = float(np.ptp(y))
-    return 62.0 + (y - float(np.median(y))) * min(1.0, _DEGREES / spread if spread else 1.0)
+    spread = float(np.ptp(read))
+    return 62.0 + (y - float(np.median(read))) * min(1.0, _DEGREES / spread if spread else 1.0)
 
 
 def _spanned(values: Floats, low: float, high: float) -> Floats:

@@ -21,5 +21,5 @@ def simulated(
 ) -> Run:
     """Draw a scenario and write it, as the command line does, which gives it a stream layer."""
     drawn = draw(scenario, rho, lag_s, minutes, seed)
-    signals = Signals(drawn.pair.x, drawn.pair.y, drawn.sensor, drawn.load, drawn.period_s)
+    signals = Signals(**drawn.shown())
     return simulate_run(runs_dir, signals, drawn.truth, hz, END_NS, stream_layer)

@@ -21,10 +21,12 @@ from thermograd.analysis.calibration.zoo.process import (  # isort: skip
     Process as Process,
     Recorded as Recorded,
     Rng as Rng,
+    add_from as add_from,
     coupled as coupled,
     coupling as coupling,
     null as null,
     nulls as nulls,
+    process_named as process_named,
     recorded_null as recorded_null,
     to_grid as to_grid,
 )

@@ -57,26 +57,31 @@ def gaps(rng: Rng, m: int) -> Pair:
 
 @_null(
     "trendgaps",
-    "steep opposite trends with 15 % of the bins missing: every closed hole is a step in both, at one time",
+    "steep opposite trends with 15 % of the bins missing: a closed hole is a step in both",
 )
 def trendgaps(rng: Rng, m: int) -> Pair:
     """Return opposite trends with holes."""
     return _with(steep(rng, m), missed(rng, m))
 
 
-@_null("gaps30", "smooth courses with 30 % of the bins missing")
+@_null("gaps30", "smooth courses with 30 % of the bins missing: hardly any row has its true neighbour")
 def gaps30(rng: Rng, m: int) -> Pair:
     """Return smooth courses with many holes."""
     return _with(courses(rng, m), missed(rng, m, 0.3))
 
 
-@_null("gapbursts", "steep opposite trends with bins missing in stretches of about 8 s, as of a busy logger")
+@_null(
+    "gapbursts",
+    "steep opposite trends with bins missing for some 8 s at a time: a closed hole is a large common step",
+)
 def gapbursts(rng: Rng, m: int) -> Pair:
     """Return opposite trends with holes that come in bursts."""
     return _with(steep(rng, m), missed_in_bursts(rng, m))
 
 
-@_null("gaps-each", "smooth courses, each missing 10 % of the bins by itself")
+@_null(
+    "gaps-each", "smooth courses, each missing 10 % of the bins by itself: the rows of both shift differently"
+)
 def gaps_each(rng: Rng, m: int) -> Pair:
     """Return smooth courses with holes of their own."""
     pair = courses(rng, m)
@@ -85,7 +90,7 @@ def gaps_each(rng: Rng, m: int) -> Pair:
 
 @_null(
     "evaluations",
-    "every two minutes the training evaluates for 10 s: no steps, and the device cools and warms up again",
+    "no steps for 10 s every two minutes, and a device that cools and warms up: pauses shape both",
 )
 def evaluations(rng: Rng, m: int, every: int = 120, length: int = 10) -> Pair:
     """Return independent series with regular pauses, after which y climbs back over some 15 s."""
@@ -133,13 +138,19 @@ def irregular(rng: Rng, steps: int) -> Recorded:
     return recorded(rng, lognormal_steps(rng, steps))
 
 
-@_recorded("irregular-sampled", "the same steps beside a sensor that is read five times a second")
+@_recorded(
+    "irregular-sampled",
+    "steps of 0.3 to 5 s beside a sensor read five times a second: each value averages another span",
+)
 def irregular_sampled(rng: Rng, steps: int) -> Recorded:
     """Record smooth courses at lognormal steps and at 5 Hz."""
     return recorded(rng, lognormal_steps(rng, steps), 5.0, noise=0.1)
 
 
-@_recorded("irregular-gamma", "smooth courses logged once a step, of gamma lengths around 2 s")
+@_recorded(
+    "irregular-gamma",
+    "smooth courses logged once a step, of gamma lengths around 2 s: many short, some very long",
+)
 def irregular_gamma(rng: Rng, steps: int) -> Recorded:
     """Record smooth courses at gamma steps."""
     return recorded(rng, gamma_steps(rng, steps))
@@ -147,7 +158,7 @@ def irregular_gamma(rng: Rng, steps: int) -> Recorded:
 
 @_recorded(
     "irregular-buckets",
-    "smooth courses logged once a step; short and long batches take turns, of 0.5 s and of 3 s",
+    "smooth courses logged once a step, of 0.5 s for a while, then of 3 s: the clock changes gear",
 )
 def irregular_buckets(rng: Rng, steps: int) -> Recorded:
     """Record smooth courses at steps that are short for a while, then long."""

@@ -88,14 +88,18 @@ def memswitch(rng: Rng, m: int) -> Pair:
     return _changing(rng, np.where(np.arange(m) < m // 2, 0.0, 0.95))
 
 
-@_null("memquarters", "the memory of both comes and goes every quarter of the run")
+@_null(
+    "memquarters",
+    "the memory of both comes and goes every quarter of the run: their products cluster where it is long",
+)
 def memquarters(rng: Rng, m: int) -> Pair:
     """Return two series whose memory alternates between none and AR(.95)."""
     return _changing(rng, np.where((4 * np.arange(m) // m) % 2, 0.95, 0.0))
 
 
 @_null(
-    "memglide", "the memory of both grows steadily from none to twenty bins, as a training that calms down"
+    "memglide",
+    "the memory of both grows from none to twenty bins: what fits the beginning is wrong at the end",
 )
 def memglide(rng: Rng, m: int) -> Pair:
     """Return two series whose memory grows from AR(0) to AR(.95)."""

@@ -57,33 +57,48 @@ def couplings(max_lag: int = 12) -> dict[str, tuple[Maker, int]]:
 _coupling("cont .1", "the innovations correlate by .1 at 5 s: too little for a run of minutes", rho=0.1)(
     partial(cont, rho=0.1, lag=_LAG)
 )
-_coupling("cont .2", "the innovations correlate by .2 at 5 s", rho=0.2)(partial(cont, rho=0.2, lag=_LAG))
+_coupling(
+    "cont .2", "the innovations correlate by .2 at 5 s: the least that a run of minutes should show", rho=0.2
+)(partial(cont, rho=0.2, lag=_LAG))
 _coupling("cont .3", "the innovations correlate by .3 at 5 s: the method's own home", rho=0.3)(
     partial(cont, rho=0.3, lag=_LAG)
 )
-_coupling("cont .5", "the innovations correlate by .5 at 5 s", rho=0.5)(partial(cont, rho=0.5, lag=_LAG))
-_coupling("cont_trend .3", "correlation .3 under opposite trends, sensor in whole degrees", rho=0.3)(
-    partial(cont_trend, rho=0.3, lag=_LAG)
+_coupling("cont .5", "the innovations correlate by .5 at 5 s: hard to miss", rho=0.5)(
+    partial(cont, rho=0.5, lag=_LAG)
 )
+_coupling(
+    "cont_trend .3",
+    "correlation .3 under opposite trends, in whole degrees: the trends are a hundred times as large",
+    rho=0.3,
+)(partial(cont_trend, rho=0.3, lag=_LAG))
 _coupling("spike 2", "each spike heats by 2 sd, 4 s later: few bins hold all there is", lag_s=4)(
     partial(spike, size=2.0)
 )
-_coupling("driver+c .3", "correlation .3 on top of a load that drives both (logged)", rho=0.3, lag_s=3)(
-    partial(driver, rho=0.3)
-)
-_coupling("lead .3", "the hardware leads: x follows y by 5 s, correlation .3", rho=0.3, lag_s=-_LAG)(
+_coupling(
+    "driver+c .3",
+    "correlation .3 on top of a load that drives both: taking out the load must leave it (logged)",
+    rho=0.3,
+    lag_s=3,
+)(partial(driver, rho=0.3))
+_coupling("lead", "the hardware leads: x follows y by 5 s, correlation .3", rho=0.3, lag_s=-_LAG)(
     partial(cont, rho=0.3, lag=-_LAG)
 )
 
 
-@_coupling("missing15 .3", "correlation .3 at 5 s with 15 % of the bins missing", rho=0.3)
+@_coupling(
+    "missing15",
+    "correlation .3 at 5 s with 15 % of the bins missing: closed holes spread one lag over several",
+    rho=0.3,
+)
 def missing(rng: Rng, m: int) -> Pair:
     """Return `cont` with holes."""
     return _with_holes(cont(rng, m, 0.3, _LAG), missed(rng, m))
 
 
 @_coupling(
-    "missing-bursts .3", "correlation .3 at 5 s with 15 % of the bins missing, in stretches of 8 s", rho=0.3
+    "missing-bursts",
+    "correlation .3 at 5 s, 15 % of the bins missing in stretches: whole answers are lost",
+    rho=0.3,
 )
 def missing_bursts(rng: Rng, m: int) -> Pair:
     """Return `cont` with holes that come in bursts."""
@@ -102,15 +117,15 @@ def restless_cont(rng: Rng, m: int, rho: float, stretches: int, lag: int = _LAG)
     return Pair(autoregressive(before * volatility, 0.5), autoregressive(after * volatility, 0.5))
 
 
-_coupling("burst .3", "correlation .3 at 5 s, both restless in one stretch", rho=0.3)(
-    partial(restless_cont, rho=0.3, stretches=1)
-)
 _coupling(
-    "bursts .3", "correlation .3 at 5 s, both restless in four stretches: few products carry the sum", rho=0.3
+    "burst.3", "correlation .3 at 5 s, both restless in one stretch: it weighs as much as the rest", rho=0.3
+)(partial(restless_cont, rho=0.3, stretches=1))
+_coupling(
+    "bursts.3", "correlation .3 at 5 s, both restless in four stretches: few products carry the sum", rho=0.3
 )(partial(restless_cont, rho=0.3, stretches=4))
 
 
-@_coupling("held5 .3", "correlation .3 at 5 s, both then held for 5 s, so that lags blur", rho=0.3)
+@_coupling("held5-coupled", "correlation .3 at 5 s, both held for 5 s: the lag blurs", rho=0.3)
 def held_cont(rng: Rng, m: int, rho: float = 0.3) -> Pair:
     """Return `cont` with both sides shown every 5 bins only."""
     pair = cont(rng, m, rho, _LAG)
@@ -125,13 +140,13 @@ def in_degrees(rng: Rng, m: int, rho: float, lag: int = _LAG, sd: float = 0.5) -
 
 
 _coupling(
-    "degrees .2",
-    "correlation .2 at 5 s, seen in whole degrees by a sensor that moves by half a degree",
+    "degrees.2",
+    "correlation .2 at 5 s in whole degrees, half of which it moves by: rounding weakens what is left",
     rho=0.2,
 )(partial(in_degrees, rho=0.2))
 _coupling(
-    "degrees .3",
-    "correlation .3 at 5 s, seen in whole degrees by a sensor that moves by half a degree",
+    "degrees.3",
+    "correlation .3 at 5 s in whole degrees, half of which it moves by: rounding weakens what is left",
     rho=0.3,
 )(partial(in_degrees, rho=0.3))
 
@@ -142,14 +157,16 @@ def noisy_sensor(rng: Rng, m: int, rho: float = 0.3, lag: int = _LAG) -> Pair:
     return Pair(x, standardised(y) + rng.standard_normal(m))
 
 
-_coupling("noisy-sensor .3", "correlation .3 at 5 s, under sensor noise as large as the signal", rho=0.3)(
-    noisy_sensor
-)
+_coupling(
+    "noisy-sensor",
+    "correlation .3 at 5 s, sensor noise as large as the signal: half of each surprise is the sensor",
+    rho=0.3,
+)(noisy_sensor)
 
 
 @_coupling(
-    "heavy-tails .3",
-    "correlation .3 at 5 s of heavy-tailed innovations (t with 3 degrees of freedom)",
+    "heavy-tails",
+    "correlation .3 at 5 s of heavy-tailed innovations: a few bins weigh most",
     rho=0.3,
 )
 def heavy_tails(rng: Rng, m: int, rho: float = 0.3) -> Pair:

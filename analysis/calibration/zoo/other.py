@@ -21,7 +21,7 @@ def _from(before: Floats, answer: Floats, rng: Rng, rho: Floats | float, phi: fl
 
 @_coupling(
     "size-only",
-    "only the size of a surprise in x moves y, 5 s later, by .3: up and down cancel",
+    "only the size of a surprise in x moves y: up and down cancel, correlation of the size .3",
     rho=0.3,
     lag_s=_LAG,
 )
@@ -43,7 +43,7 @@ def sign_change(rng: Rng, m: int) -> Pair:
     return _from(before, delayed(before, _LAG), rng, np.where(np.arange(m) < m // 2, 0.3, -0.3))
 
 
-@_coupling("lag-drift", "correlation .3 at a lag that drifts from 2 to 10 s", rho=0.3)
+@_coupling("lag-drift", "correlation .3 at a lag that drifts from 2 to 10 s: no lag holds all of it", rho=0.3)
 def lag_drift(rng: Rng, m: int) -> Pair:
     """Return a coupling whose lag grows over the run."""
     before = rng.standard_normal(m)
@@ -51,12 +51,14 @@ def lag_drift(rng: Rng, m: int) -> Pair:
     return _from(before, np.where(source >= 0, before[np.maximum(source, 0)], 0.0), rng, 0.3)
 
 
-_coupling("lag20", "correlation .3 at 20 s, beyond the lags that are searched", rho=0.3, lag_s=20)(
+_coupling("lag20", "correlation .3 at 20 s: beyond the lags that are searched", rho=0.3, lag_s=20)(
     partial(cont, rho=0.3, lag=20)
 )
 
 
-@_coupling("volatility", "x sets how restless y is 5 s later, not where it goes", lag_s=_LAG)
+@_coupling(
+    "volatility", "x sets how restless y is 5 s later, not where it goes: no product shows it", lag_s=_LAG
+)
 def volatility(rng: Rng, m: int) -> Pair:
     """Return a y whose innovations grow and shrink with x."""
     before = rng.standard_normal(m)
@@ -65,7 +67,9 @@ def volatility(rng: Rng, m: int) -> Pair:
     return Pair(x, autoregressive(restless * rng.standard_normal(m), 0.7))
 
 
-@_coupling("quarter", "correlation .6 at 5 s, in one quarter of the run only", rho=0.6, lag_s=_LAG)
+@_coupling(
+    "quarter", "correlation .6 at 5 s in one quarter of the run: the rest thins it out", rho=0.6, lag_s=_LAG
+)
 def quarter(rng: Rng, m: int) -> Pair:
     """Return a coupling that holds in a stretch at random."""
     before, first = rng.standard_normal(m), int(rng.integers(m - m // 4))

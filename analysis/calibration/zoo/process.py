@@ -1,12 +1,15 @@
 """One process of known truth, the list of all, and how a process gets into it."""
 
+import runpy
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal, NamedTuple, TypeVar
 
 import numpy as np
 from thermograd.analysis.align.grid import causal_grid
 from thermograd.analysis.arrays import Floats, Times
+from thermograd.store.errors import ScenarioError
 
 Rng = np.random.Generator
 
@@ -46,8 +49,9 @@ Recorder = Callable[[Rng, int], Recorded]  # steps
 M = TypeVar("M", bound=Maker)
 R = TypeVar("R", bound=Recorder)
 
-# One value of x answers at one lag; at many, fading; or in a way that neither describes.
-Response = Literal["one lag", "slow", "other"]
+# y answers one value of x at one lag; at many, fading; in a way that neither describes. "once": one event
+# shook both, which is neither independence nor a coupling.
+Response = Literal["one lag", "slow", "other", "once"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -137,15 +141,65 @@ def nulls() -> dict[str, Process]:
 
 def coupled() -> dict[str, Process]:
     """Return the processes in which y answers x."""
-    return {name: process for name, process in ZOO.items() if not process.is_null}
+    return {name: process for name, process in ZOO.items() if process.response not in (None, "once")}
+
+
+def plain_name(name: str) -> str:
+    """Return a name as it is typed: small letters, words joined by hyphens."""
+    return "-".join(name.lower().replace("_", " ").split())
+
+
+def process_named(name: str) -> Process:
+    """Return the process of a name, also as it is typed.
+
+    Raises
+    ------
+    ScenarioError
+        If there is none.
+    """
+    known = {plain_name(each): process for each, process in ZOO.items()}
+    if plain_name(name) not in known:
+        raise ScenarioError(f"there is no process {name!r}; there are: {', '.join(known)}")
+    return known[plain_name(name)]
+
+
+def add_from(path: Path) -> list[str]:
+    """Run a Python file that adds processes, and return their names.
+
+    Raises
+    ------
+    ScenarioError
+        If it cannot be run, or adds none.
+    """
+    before = set(ZOO)
+    try:
+        runpy.run_path(str(path))
+        added = [name for name in ZOO if name not in before]
+        for name in added:
+            _try(ZOO[name])
+    except (Exception, SystemExit) as error:
+        raise ScenarioError(f"{path} adds no process: {type(error).__name__}: {error}") from error
+    if not added:
+        raise ScenarioError(f"{path} adds no process: it decorates none with null, recorded_null or coupling")
+    return added
+
+
+def _try(process: Process, m: int = 75) -> None:
+    pair = process.make(np.random.default_rng(0), m)
+    shapes = np.shape(pair.x), np.shape(pair.y)
+    whole = len(shapes[0]) == 1 and (process.record is not None or shapes[0] == (m,))
+    if shapes[0] != shapes[1] or not whole:
+        raise ValueError(f"{process.name!r} made x and y of shapes {shapes} for {m} bins")
 
 
 def to_grid(recorded: Recorded) -> Pair:
     """Put steps and samples on the causal grid of the analysis, with the step time as a driver."""
     samples = recorded.sample_time_ns, recorded.y
-    grid = causal_grid(recorded.step_time_ns, recorded.x, *samples)
-    step_time = causal_grid(recorded.step_time_ns, recorded.step_time_s, *samples)
-    return Pair(grid.x, grid.y, step_time.x[:, None])
+    grid, step_time = (
+        causal_grid(recorded.step_time_ns, values, *samples) for values in (recorded.x, recorded.step_time_s)
+    )
+    driver = step_time.laid_out(step_time.x)[:, None]
+    return Pair(grid.laid_out(grid.x), grid.laid_out(grid.y), driver)
 
 
 def _add(process: Process) -> None:

@@ -43,14 +43,19 @@ def cycle(rng: Rng, m: int, length: int, size: float = 0.7) -> Pair:
 
 _null(
     "cycle24",
-    "a loader that does not shuffle: each of 24 batches is as hard and as long in every epoch, so one chance "
-    "likeness of two patterns counts again every epoch",
+    "a loader that does not shuffle, 24 batches an epoch: a chance likeness of two patterns repeats",
     cycle_s=24.0,
+)(partial(cycle, length=24))
+_null(
+    "cycle24-unlogged",
+    "a cycle of 24 batches of which the log knows no epoch: it must be found in the readings",
 )(partial(cycle, length=24))
 
 
 @_null(
-    "cycle24-told", "the same, with two harmonics of the epoch as drivers: a pattern has twelve", cycle_s=24.0
+    "cycle24-told",
+    "a cycle of 24 batches with two harmonics of the epoch as drivers: a pattern has twelve",
+    cycle_s=24.0,
 )
 def cycle_told(rng: Rng, m: int) -> Pair:
     """Return the cycle of 24 with harmonics."""
@@ -59,7 +64,7 @@ def cycle_told(rng: Rng, m: int) -> Pair:
 
 @_null(
     "cycle31-drift",
-    "31 batches an epoch whose hardness and length drift from epoch to epoch, as learning changes them",
+    "31 batches an epoch whose patterns drift: neighbours in time still repeat, the whole run does not",
     cycle_s=31.0,
 )
 def cycle_drift(rng: Rng, m: int, length: int = 31, kept: float = 0.95) -> Pair:
@@ -76,7 +81,11 @@ def _drifting(rng: Rng, m: int, length: int, kept: float, size: float = 0.7) -> 
     return size * patterns.ravel()[:m]
 
 
-@_null("cycle24-held", "the cycle of 24 seen by a sensor that shows a new value every 4 s only", cycle_s=24.0)
+@_null(
+    "cycle24-held",
+    "a cycle of 24 batches before a sensor held for 4 s: the pattern shows at a coarser grain",
+    cycle_s=24.0,
+)
 def cycle_held(rng: Rng, m: int) -> Pair:
     """Return the cycle of 24 with y held."""
     pair = cycle(rng, m, 24)
@@ -101,13 +110,13 @@ def _ticks(rng: Rng, m: int, every: float, jitter: float) -> Floats:
 
 for _name, _about, _make in (
     ("pulses20", "a shard is loaded and a fan ticks, each every 20 s: at some lag they always meet", pulses),
-    ("pulses17.3", "the same every 17.3 s, which no whole number of bins divides",
+    ("pulses17.3", "pulses every 17.3 s on both sides: no whole number of bins holds the period",
      partial(pulses, every_x=17.3, every_y=17.3)),
-    ("pulses20-jitter", "the same every 20 s, give or take a second, as real clocks do",
+    ("pulses20-jitter", "pulses every 20 s, give or take a second: real clocks wander",
      partial(pulses, jitter=1.0)),
-    ("pulses20-21", "clocks of 20 and 21 s, which meet for minutes at a time and then part",
+    ("pulses20-21", "clocks of 20 and of 21 s: they meet for minutes at a time and then part",
      partial(pulses, every_y=21.0)),
-    ("pulses20-40", "a clock of 20 s beside one of 40 s, which meets every second tick",
+    ("pulses20-40", "a clock of 20 s beside one of 40 s: they meet at every second tick",
      partial(pulses, every_y=40.0)),
 ):  # fmt: skip
     _null(_name, _about)(_make)

@@ -27,13 +27,14 @@ def boxcar(rng: Rng, m: int, window_x: int = 20, window_y: int = 20) -> Pair:
 
 _null(
     "boxcar20",
-    "both are rolling means over 20 s, a logger's window and an averaging sensor: no autoregression undoes "
-    "a sharp window",
+    "both are rolling means over 20 s, of a logger and of a sensor: no autoregression undoes a sharp window",
 )(boxcar)
-_null("boxcar15-20", "rolling means over 15 s and over 20 s")(partial(boxcar, window_x=15))
+_null("boxcar15-20", "rolling means over 15 s and over 20 s: sharp windows of two lengths")(
+    partial(boxcar, window_x=15)
+)
 
 
-@_null("triangle20", "both are averages with a triangular window of 20 s, as of a mean of means")
+@_null("triangle20", "means of means, a triangular window of 20 s: smooth without an autoregression")
 def triangle(rng: Rng, m: int) -> Pair:
     """Return means of means of white noise."""
     x, y = (averaged(averaged(rng.standard_normal(m + 18), 10), 10) for _ in range(2))
@@ -42,7 +43,7 @@ def triangle(rng: Rng, m: int) -> Pair:
 
 @_null(
     "ewma",
-    "both show exponentially weighted means of 15 s with a little noise of their own: a memory under noise",
+    "exponential means of 15 s under a little noise: the noise hides the memory",
 )
 def ewma(rng: Rng, m: int) -> Pair:
     """Return smoothed AR(.5) series under noise."""
@@ -62,7 +63,7 @@ def held_both(rng: Rng, m: int) -> Pair:
     return Pair(x, y)
 
 
-@_null("held5-together", "both are refreshed every 5 s, at the same second")
+@_null("held5-together", "both are refreshed every 5 s, at the same second: their jumps coincide")
 def held_together(rng: Rng, m: int) -> Pair:
     """Return AR(.5) series, both held for 5 bins."""
     pair, phase = ar(rng, m, 0.5), int(rng.integers(5))

@@ -77,5 +77,5 @@ def delayed(values: Floats, lag: int) -> Floats:
 
 
 def without(values: Floats, missing: Mask) -> Floats:
-    """Return the values with NaN where they are missing."""
-    return np.where(missing, np.nan, values)
+    """Return the values with NaN where they are missing; a log begins with a bin that is there."""
+    return np.where(missing & (np.arange(values.size) > 0), np.nan, values)

@@ -66,7 +66,7 @@ for _tau in (10, 30, 60):
     )(partial(after_trends, tau=_tau, r=0.3))
 for _r in (0.3, 0.5):
     _coupling(
-        f"slow30-noise {_r:g}".replace("0.", "."),
+        f"slow30-noise{_r:g}".replace("0.", "."),
         f"a memory of 30 s, correlation {_r:g} with it, read through white sensor noise".replace("0.", "."),
         rho=_r,
         memory_s=30,
@@ -75,7 +75,7 @@ for _r in (0.3, 0.5):
 
 @_coupling(
     "slow30-degrees",
-    "a memory of 30 s in whole degrees, of which the device moves by half a one",
+    "a memory of 30 s in whole degrees, half of which it moves by: most answers round to nothing",
     rho=0.3,
     memory_s=30,
 )
@@ -87,7 +87,7 @@ def slow_degrees(rng: Rng, m: int) -> Pair:
 
 @_coupling(
     "slow20-gaps",
-    "a memory of 20 s, correlation .4 with it, with 15 % of the bins missing",
+    "a memory of 20 s, correlation .4, with 15 % of the bins missing",
     rho=0.4,
     memory_s=20,
 )

@@ -38,7 +38,12 @@ def kink(rng: Rng, m: int) -> Pair:
     return Pair(base.x - 4.0 * risen(m, drop, 0.1), base.y - 6.0 * risen(m, step, 8.0))
 
 
-@_null("shared-kink", "one event shakes both sides once: a single coincidence outweighs everything else")
+@process.coupling(
+    "shared-kink",
+    "one event shakes both sides once: a single coincidence outweighs everything else",
+    "trends",
+    response="once",
+)
 def coincident_kink(rng: Rng, m: int, size: float = 7.0) -> Pair:
     """Return a sharp drop in x and, 2 to 5 bins later, a sharp drop in y: one event, no coupling."""
     drop = int(rng.integers(m // 4, 3 * m // 4))

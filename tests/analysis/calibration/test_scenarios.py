@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 from simulated_runs import simulated
-from thermograd.analysis.calibration.processes import COUPLINGS, NULLS
-from thermograd.analysis.calibration.scenarios import SCENARIOS, draw
+from thermograd.analysis.calibration.scenarios import draw, scenario_list, scenarios
+from thermograd.analysis.calibration.zoo import ZOO
 from thermograd.analysis.coupling.cross_correlation import residual_cross_correlation
 from thermograd.analysis.report.text.analysis import describe_analysis
 from thermograd.analysis.run.analyze import analyze_run
@@ -12,6 +12,7 @@ from thermograd.analysis.run.result import question_verdict
 from thermograd.analysis.run.statements import speed_sentence
 from thermograd.ingest.simulate.write import Signals, simulate_run
 from thermograd.store.errors import ScenarioError
+from thermograd.store.log.reader import read_kind
 
 
 def norm_and_temperature(run):
@@ -30,23 +31,62 @@ def test_without_anything_nothing_is_coupled_and_a_coupling_alone_means_coupled(
     assert (truth["scenario"], truth["rho"], truth["lag_s"], truth["seed"]) == ("coupled", 0.25, 5.0, 7)
 
 
-@pytest.mark.parametrize("name", SCENARIOS)
+@pytest.mark.parametrize("name", scenarios())
 @pytest.mark.parametrize("minutes", [0.01, 1.0, 5.0])
 def test_every_scenario_can_be_drawn_at_any_length_and_repeats(name, minutes):
     first, again = draw(name, minutes=minutes, seed=3), draw(name, minutes=minutes, seed=3)
-    assert first.pair.x.size == first.pair.y.size == max(1, round(60 * minutes))
-    assert np.isfinite(first.pair.x).all()
-    assert np.isfinite(first.pair.y).all()
-    assert first.pair.x.tobytes() == again.pair.x.tobytes()
-    assert first.pair.y.tobytes() == again.pair.y.tobytes()
+    if first.recorded is None:
+        assert first.pair.x.size == first.pair.y.size == max(1, round(60 * minutes))
+    shown, repeated, other = (drawn.shown() for drawn in (first, again, draw(name, minutes=minutes, seed=4)))
+    for series in ("x", "y"):
+        assert np.isfinite(shown[series][0])
+        assert shown[series].tobytes() == repeated[series].tobytes()
     if minutes > 1:
-        assert draw(name, minutes=minutes, seed=4).pair.x.tobytes() != first.pair.x.tobytes()
+        assert shown["x"].tobytes() != other["x"].tobytes()
 
 
-def test_the_scenarios_cover_every_null_and_kind_of_coupling():
-    assert {name.removesuffix("s") for name in NULLS} <= {name.removesuffix("s") for name in SCENARIOS}
-    assert {name.split()[0] for name in COUPLINGS} == {"cont", "cont_trend", "spike", "driver+c"}
-    assert {"coupled", "coupled-trends", "spikes", "driver", "throttling"} <= set(SCENARIOS)
+def test_every_process_of_the_zoo_is_a_scenario_and_says_its_truth():
+    known = scenarios()
+    also = {"trend": "trends", "driver": "driver"}
+    assert {"coupled", "coupled-trends", "spikes", "driver", "throttling"} <= set(known)
+    for name, process in ZOO.items():
+        truth = draw(also.get(name, name), minutes=1).truth
+        assert truth["response"] == process.response
+        if name not in also:
+            assert truth["rho"] == (0.0 if process.is_null else process.rho)
+            assert (truth["lag_s"], truth["memory_s"]) == (process.lag_s, process.memory_s)
+    assert {name for group in scenario_list().values() for name in group} == set(known)
+
+
+def test_a_cycle_that_a_training_would_log_is_an_epoch_of_the_run(tmp_path):
+    run = simulated(tmp_path, "cycle24", minutes=2)
+    steps = read_kind(run.path, "step")
+    time_s = (np.array(steps["time_ns"]) - run.facts["started_time_ns"]) / 1e9
+    assert np.array(steps["epoch"]) == pytest.approx(time_s / 24.0, abs=1e-6)
+    assert (
+        max(read_kind(simulated(tmp_path, "cycle24-unlogged", minutes=2).path, "step")["epoch"].to_pylist())
+        <= 1
+    )
+
+
+def test_missing_seconds_have_no_steps_and_no_samples(tmp_path):
+    drawn = draw("gaps-each", minutes=3, seed=1)
+    run = simulated(tmp_path, "gaps-each", minutes=3, seed=1)
+    begin_ns = run.facts["started_time_ns"]
+    for kind, series in (("step", drawn.pair.x), ("sample", drawn.pair.y)):
+        ends = -((begin_ns - np.array(read_kind(run.path, kind)["time_ns"])) // 10**9)
+        there = np.isin(np.arange(1, series.size + 1), ends)
+        assert there.tolist() == np.isfinite(series).tolist()
+
+
+def test_irregular_steps_are_written_at_their_own_times(tmp_path):
+    drawn = draw("irregular-sampled", minutes=3, seed=1).recorded
+    run = simulated(tmp_path, "irregular-sampled", minutes=3, seed=1)
+    begin_ns, steps = run.facts["started_time_ns"], read_kind(run.path, "step")
+    assert np.array(steps["time_ns"]) - begin_ns == pytest.approx(drawn.step_time_ns, abs=2)
+    assert np.array(steps["step_time_s"]) == pytest.approx(drawn.step_time_s, abs=1e-6)
+    samples = np.array(read_kind(run.path, "sample")["time_ns"]) - begin_ns
+    assert samples == pytest.approx(drawn.sample_time_ns, abs=2)
 
 
 @pytest.mark.parametrize(
