@@ -100,8 +100,8 @@ def calibrate(
     on_step
         Called with (process, done, all) processes before each one.
     processes
-        Names in the zoo; `CHOSEN` unless told. One that answers later than the lags searched is drawn with the longest of them,
-        or left out where it cannot.
+        Names in the zoo; `CHOSEN` unless told. Where bins are long, our own couplings answer within the lags
+        searched; others that answer later are left out.
 
     Returns
     -------
