@@ -2,6 +2,7 @@
 
 import contextlib
 import doctest
+import html
 import importlib.util
 import os
 import re
@@ -15,6 +16,7 @@ import click
 import pytest
 from click.testing import CliRunner
 from synthetic import make_run
+from thermograd.analysis.calibration.zoo import ZOO
 from thermograd.cli import main
 from thermograd.ingest.devices.base import DeviceReader
 from thermograd.ingest.importers.recording import Format, Head, Hints
@@ -262,6 +264,36 @@ def test_training_of_the_page_is_recorded(page, tmp_path, monkeypatch):
 
 
 # -- what the pages say ----------------------------------------------------------------------------
+
+
+def test_the_zoo_on_the_page_is_the_zoo_and_every_process_is_drawn():
+    """When this fails: ``python docs/zoo_page.py``."""
+    text = (DOCS / "zoo.md").read_text(encoding="utf-8")
+    told = re.findall(r"^\| `([^`]+)` \| (.*) \| (.*) \|$", text, re.MULTILINE)
+    assert sorted(row[:2] for row in told) == sorted((name, process.about) for name, process in ZOO.items())
+    for name, _, fooled in told:
+        assert ZOO[name].response not in (None, "once") or re.fullmatch(r"\d+ %", fooled)
+    for group in {process.group for process in ZOO.values()}:
+        drawn = (DOCS / "images" / f"zoo-{group.replace(' ', '-')}.svg").read_text(encoding="utf-8")
+        titles = [html.unescape(title) for title in re.findall(r"<text[^>]*>([^<]+)</text>", drawn)]
+        assert titles == [name for name, process in ZOO.items() if process.group == group]
+
+
+def test_the_process_of_the_page_is_added_in_ten_lines_measured_and_simulated(tmp_path, monkeypatch):
+    (code,) = blocks(DOCS / "zoo.md", "python")
+    assert len([line for line in code.splitlines() if line.strip()]) <= 10
+    (tmp_path / "mine.py").write_text(code)
+    monkeypatch.chdir(tmp_path)
+    before = dict(ZOO)
+    for text in "".join(blocks(DOCS / "zoo.md", "sh")).splitlines():
+        short = [*shlex.split(text.replace("--runs 200", "--runs 2"))[1:], "--minutes", "2"]
+        try:
+            result = CliRunner().invoke(main, short)
+        finally:
+            ZOO.clear()
+            ZOO.update(before)
+        assert result.exit_code == 0, result.output
+        assert "hunting-fans" in result.stdout
 
 
 def test_event_schema_of_the_page_is_the_schema():

@@ -106,6 +106,15 @@ def memglide(rng: Rng, m: int) -> Pair:
     return _changing(rng, np.linspace(0.0, 0.95, m))
 
 
+@_null(
+    "memhalfhours", "the memory of both comes and goes every half hour: days of it wear out any single model"
+)
+def memhalfhours(rng: Rng, m: int) -> Pair:
+    """Return two series whose memory alternates between none and AR(.95) every 1,800 bins."""
+    place = np.arange(m) + int(rng.integers(3_600))
+    return _changing(rng, np.where((place // 1_800) % 2, 0.95, 0.0))
+
+
 def _changing(rng: Rng, phi: Floats) -> Pair:
     x, y = rng.standard_normal((2, phi.size))
     return Pair(changing(x, phi), changing(y, phi))

@@ -68,7 +68,7 @@ _coupling("cont .5", "the innovations correlate by .5 at 5 s: hard to miss", rho
 )
 _coupling(
     "cont_trend .3",
-    "correlation .3 under opposite trends, in whole degrees: the trends are a hundred times as large",
+    "correlation .3 under opposite trends, in whole degrees: the trends are ten times as large",
     rho=0.3,
 )(partial(cont_trend, rho=0.3, lag=_LAG))
 _coupling("spike 2", "each spike heats by 2 sd, 4 s later: few bins hold all there is", lag_s=4)(
@@ -141,12 +141,12 @@ def in_degrees(rng: Rng, m: int, rho: float, lag: int = _LAG, sd: float = 0.5) -
 
 _coupling(
     "degrees.2",
-    "correlation .2 at 5 s in whole degrees, half of which it moves by: rounding weakens what is left",
+    "correlation .2 at 5 s of a device that moves by half a degree, in whole ones: rounding weakens it",
     rho=0.2,
 )(partial(in_degrees, rho=0.2))
 _coupling(
     "degrees.3",
-    "correlation .3 at 5 s in whole degrees, half of which it moves by: rounding weakens what is left",
+    "correlation .3 at 5 s of a device that moves by half a degree, in whole ones: rounding weakens it",
     rho=0.3,
 )(partial(in_degrees, rho=0.3))
 

@@ -75,7 +75,7 @@ for _r in (0.3, 0.5):
 
 @_coupling(
     "slow30-degrees",
-    "a memory of 30 s in whole degrees, half of which it moves by: most answers round to nothing",
+    "a memory of 30 s of a device that moves by half a degree, in whole ones: most answers round away",
     rho=0.3,
     memory_s=30,
 )
