@@ -45,7 +45,7 @@ def common_clock(steps: Times, samples: Times, min_period_s: float) -> Clock:
     if not both_fast and slower in long_ns:
         sparse[slower] = long_ns[slower]
     if sparse:
-        width_ns = round(_human(max(base_ns, *sparse.values()) / 1e9) * 1e9)
+        width_ns = round(human_period_s(max(base_ns, *sparse.values()) / 1e9) * 1e9)
         return _bins(clocks, width_ns, _why(clocks, sparse, width_ns))
     return _bins(clocks, round(least_ns)) if both_fast else _native(slower, clocks[slower])
 
@@ -74,19 +74,32 @@ def _long_interval_ns(times: Times) -> float:
     return float(np.quantile(spacing[spacing <= GAP_INTERVALS * np.median(spacing)], _FILLED))
 
 
-def _human(seconds: float) -> float:
-    """Round up to a number that is easily said: 1, 1.5, 2, 3, 4, 5, 6, 8 times a power of ten."""
+def human_period_s(seconds: float) -> float:
+    """Round a length up to a number that is easily said: 1, 1.5, 2, 3, 4, 5, 6, 8 times a power of ten.
+
+    >>> human_period_s(3.2), human_period_s(15), human_period_s(61)
+    (4.0, 15.0, 80.0)
+    """
     power = 10.0 ** np.floor(np.log10(seconds))
     return float(_HUMAN[np.searchsorted(_HUMAN * (1 + 1e-9), seconds / power)] * power)
 
 
 def _why(clocks: dict[str, Times], sparse: dict[str, float], width_ns: int) -> str:
     name = max(sparse, key=lambda each: sparse[each])
-    low, high = np.quantile(np.diff(clocks[name]), (0.05, 0.95)) / 1e9
+    low, high = (said_s(float(ns) / 1e9) for ns in np.quantile(np.diff(clocks[name]), (0.05, 0.95)))
     return (
-        f"The {name} come at uneven intervals ({low:.2g} to {high:.2g} s), so both signals are averaged over "
-        f"bins of {width_ns / 1e9:g} s."
+        f"The {name} come at uneven intervals ({low} to {high}), so both signals are averaged over "
+        f"bins of {said_s(width_ns / 1e9)}."
     )
+
+
+def said_s(seconds: float) -> str:
+    """Return a length of time in seconds, with two digits at least.
+
+    >>> said_s(5.28), said_s(120.0), said_s(0.5)
+    ('5.3 s', '120 s', '0.5 s')
+    """
+    return f"{seconds:.2g} s" if seconds < 99.5 else f"{seconds:.0f} s"
 
 
 def _bins(clocks: dict[str, Times], width_ns: int, why: str = "") -> Clock:

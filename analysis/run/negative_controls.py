@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from thermograd.analysis.align.grid import causal_grid
+from thermograd.analysis.align.sensed_grid import sensed_grid
 from thermograd.analysis.arrays import Floats, Ints, Times
 from thermograd.analysis.coupling.cross_correlation import naive_pearson, residual_cross_correlation
 from thermograd.analysis.run.series import Device, RunSeries
@@ -78,7 +78,7 @@ def _borrowed(data: RunSeries, time_ns: Times, values: Floats, shift_ns: int) ->
     """Correlate the gradient norms with hardware that cannot know of them, this much later."""
     norms, at = data.training("grad_norm"), data.step_time_ns + shift_ns
     later = np.interp(at, time_ns, values, left=math.nan, right=math.nan)
-    grid = causal_grid(at, data.tested("grad_norm"), time_ns, values)
+    grid = sensed_grid((at, data.tested("grad_norm")), (time_ns, values))
     max_lag = max(1, round(_LAGS_S / grid.period_s)) if grid.x.size else 1
     found = residual_cross_correlation(grid.x, grid.y, max_lag=max_lag, permutations=0, segments=grid.segment)
     return {"grad_norm": naive_pearson(norms, later), "residual": found.r, "residual_p": found.p}

@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from thermograd.analysis.align.grid import CausalGrid, causal_grid
+from thermograd.analysis.align.grid import CausalGrid
+from thermograd.analysis.align.sensed_grid import sensed_grid
 from thermograd.analysis.arrays import Floats, Mask, Times
 from thermograd.store.efficiency.columns import efficiency_columns
 from thermograd.store.events import was_watched
@@ -140,9 +141,13 @@ class RunSeries:
         return np.log(values, out=np.full(values.size, np.nan), where=values > 0)
 
     def grid(self, x: str, device: Device, values: Floats, min_period_s: float = 1.0) -> CausalGrid:
-        """Return a training signal and values of a device's samples on one clock."""
-        times = self.step_time_ns, self.tested(x), device.time_ns, values
-        return causal_grid(*times, min_period_s=min_period_s)
+        """Return a training signal and values of a device's samples on one clock.
+
+        Of a sensor that repeats itself only the updates count. Where both signals look like running means,
+        the bins are a quarter of the shorter window: finer ones remember so sharply that no own past
+        predicts them. What was found stands in the grid's notes.
+        """
+        return sensed_grid((self.step_time_ns, self.tested(x)), (device.time_ns, values), min_period_s)
 
     def onset_times_ns(self, alerts: str, device: str | None = None) -> Times:
         """Return when what was alerted of began, ascending: of kinds that begin so, of all devices or one."""
