@@ -28,9 +28,11 @@ GROUPS = {
     "rhythms": "Nothing is coupled; both repeat themselves: epochs, shards, fans, control loops.",
     "sensors": "Nothing is coupled; sensors and loggers average, hold or round.",
     "gaps": "Nothing is coupled; seconds are missing, or steps are irregular.",
+    "mixtures": "Nothing is coupled; two of the above at once.",
     "one lag": "Coupled: the hardware answers each second of the training at one lag.",
     "slow responses": "Coupled: the hardware answers slowly, as a heat sink does.",
     "other couplings": "Coupled, in ways that neither one lag nor one slow answer describes.",
+    "coupled mixtures": "Coupled, under one of the disguises above.",
 }
 
 

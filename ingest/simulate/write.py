@@ -123,6 +123,8 @@ def simulate_run(
         "sample": _table(sample_s, samples, begin_ns),
         "mark": _table(np.array([0.0, float(m)]), ends, begin_ns),
     }
+    if signals.sample_times_s is not None:
+        hz = 1.0 / float(np.median(np.diff(signals.sample_times_s)))
     facts = _facts(truth, hz, begin_ns, begin_ns + m * _NS, samples)
     with whole_run(runs_dir, truth_text(truth), facts, "simulation") as run:
         log = _Log(run)

@@ -13,6 +13,7 @@ from thermograd.analysis.calibration.zoo import (  # isort: skip
     one_lag as one_lag,
     slow as slow,
     other as other,
+    mixtures as mixtures,
 )
 from thermograd.analysis.calibration.zoo.process import (  # isort: skip
     ZOO as ZOO,
@@ -27,6 +28,7 @@ from thermograd.analysis.calibration.zoo.process import (  # isort: skip
     null as null,
     nulls as nulls,
     process_named as process_named,
+    recorded_coupling as recorded_coupling,
     recorded_null as recorded_null,
     to_grid as to_grid,
 )

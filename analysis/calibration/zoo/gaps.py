@@ -122,7 +122,13 @@ def recorded(rng: Rng, step_time_s: Floats, sampled_hz: float | None = None, noi
         + noise * rng.standard_normal(at.size)
         for at in (ends, times)
     )
-    return Recorded(_ns(ends), x, step_time_s, _ns(times), y)
+    return recorded_at(step_time_s, x, y, times)
+
+
+def recorded_at(step_time_s: Floats, x: Floats, y: Floats, sample_times_s: Floats | None = None) -> Recorded:
+    """Return a value a step of x, and of y at times of its own or at the ends of the steps."""
+    ends = np.cumsum(step_time_s)
+    return Recorded(_ns(ends), x, step_time_s, _ns(ends if sample_times_s is None else sample_times_s), y)
 
 
 def _ns(seconds: Floats) -> Times:

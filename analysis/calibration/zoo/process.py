@@ -2,7 +2,7 @@
 
 import runpy
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, NamedTuple, TypeVar
 
@@ -130,6 +130,27 @@ def coupling(
         truth = {"rho": rho, "lag_s": lag_s, "memory_s": memory_s}
         _add(Process(name, about, group, make, response=response, **truth))  # type: ignore[arg-type]
         return make
+
+    return added
+
+
+def recorded_coupling(
+    name: str,
+    about: str,
+    group: str = "others",
+    *,
+    response: Response,
+    rho: float | None = None,
+    lag_s: int | None = None,
+    memory_s: float | None = None,
+) -> Callable[[R], R]:
+    """Add the decorated recorder, whose steps are irregular, as a process in which y answers x."""
+
+    def added(record: R) -> R:
+        on_grid = coupling(name, about, group, response=response, rho=rho, lag_s=lag_s, memory_s=memory_s)
+        on_grid(lambda rng, m: to_grid(record(rng, m)))
+        ZOO[name] = replace(ZOO[name], record=record)
+        return record
 
     return added
 

@@ -92,10 +92,18 @@ def cycle_held(rng: Rng, m: int) -> Pair:
     return pair._replace(y=held(pair.y, 4, int(rng.integers(4))))
 
 
-def pulses(rng: Rng, m: int, every_x: float = 20.0, every_y: float = 20.0, jitter: float = 0.0) -> Pair:
+def pulses(
+    rng: Rng,
+    m: int,
+    every_x: float = 20.0,
+    every_y: float = 20.0,
+    jitter: float = 0.0,
+    noise: float = 1.0,
+) -> Pair:
     """Return white x with rises of 3 sd and AR(.5) y with dips of 3 sd, of random phases."""
     x, y = (_ticks(rng, m, every, jitter) for every in (every_x, every_y))
-    return Pair(rng.standard_normal(m) + 3.0 * x, remembering(rng, m, 0.5) - 3.0 * y)
+    base_x, base_y = rng.standard_normal(m), remembering(rng, m, 0.5)
+    return Pair(noise * base_x + 3.0 * x, noise * base_y - 3.0 * y)
 
 
 def _ticks(rng: Rng, m: int, every: float, jitter: float) -> Floats:

@@ -173,6 +173,38 @@ def test_what_is_answered_otherwise_is_answered_as_stated(name, answered):
         assert measured(name, at_five_seconds) == pytest.approx(0.0, abs=0.03)
 
 
+def without_pattern(values, length):
+    phase = np.arange(values.size) % length
+    return values - (np.bincount(phase, values) / np.bincount(phase))[phase]
+
+
+@pytest.mark.parametrize(
+    ("name", "seen"),
+    [
+        ("cycle24-coupled", lambda pair: [without_pattern(values, 24) for values in pair[:2]]),
+        ("boxcar20-coupled", lambda pair: pair[:2]),
+        ("memswitch-coupled", lambda pair: [values[:750] for values in pair[:2]]),
+        ("pulses20-coupled", lambda pair: [without_pattern(values, 20) for values in pair[:2]]),
+    ],
+)
+def test_a_coupling_under_a_disguise_is_as_stated(name, seen):
+    def found(pair):
+        x, y = seen(pair)
+        return correlation(x, shifted(y, ZOO[name].lag_s))
+
+    assert measured(name, found) == pytest.approx(ZOO[name].rho, abs=0.04)
+
+
+def test_a_coupling_at_irregular_steps_is_as_stated_in_seconds():
+    found = []
+    for seed in range(30):
+        recorded = ZOO["irregular-coupled"].record(np.random.default_rng(seed), 800)
+        later_s = np.ceil(recorded.step_time_ns / 1e9).astype(int) + 5
+        there = later_s <= recorded.y.size
+        found.append(correlation(recorded.x[there], recorded.y[later_s[there] - 1]))
+    assert np.mean(found) == pytest.approx(0.5, abs=0.05)
+
+
 def test_a_coupling_of_a_quarter_holds_there():
     assert measured("quarter", at_five_seconds) == pytest.approx(0.6 / 4, abs=0.03)
 
