@@ -175,8 +175,15 @@ def _outcome(
     pair: Pair, true_lag: int | None, max_lag: int, permutations: int, seed: int
 ) -> tuple[bool, ...]:
     """Return what `Measured` counts, in its order."""
+    leads = true_lag is not None and true_lag < 0
     result = residual_cross_correlation(
-        pair.x, pair.y, pair.drivers, max_lag=max_lag, permutations=permutations, seed=seed
+        pair.x,
+        pair.y,
+        pair.drivers,
+        max_lag=max_lag,
+        permutations=permutations,
+        seed=seed,
+        family="reverse" if leads else None,
     )
     r, said = naive_pearson(pair.x, pair.y), verdict(result)[0]
     df = int(np.isfinite(pair.x + pair.y).sum()) - 2

@@ -1,11 +1,11 @@
-"""The first processes of known truth, by name; the zoo holds these and all later ones.
+"""The first processes of known truth, on which much was measured; the zoo holds these and all later ones.
 
 x stands for log(grad_norm), y for a sensor, one bin for 1 s. Each maker takes (rng, m, ...) and returns a
 `Pair`.
 """
 
 from thermograd.analysis.calibration.zoo import (
-    ZOO as ZOO,
+    ZOO,
     Maker as Maker,
     Pair as Pair,
     Rng as Rng,
@@ -14,24 +14,17 @@ from thermograd.analysis.calibration.zoo.bursts import (
     burst as burst,
     coll as coll,
     heavy as heavy,
-    hetero as hetero,
 )
-from thermograd.analysis.calibration.zoo.memory import ar as ar, cont as cont, rw as rw
+from thermograd.analysis.calibration.zoo.memory import ar as ar, cont as cont
 from thermograd.analysis.calibration.zoo.one_lag import (
     cont_trend as cont_trend,
     couplings as couplings,
     spike as spike,
 )
-from thermograd.analysis.calibration.zoo.rhythms import period as period
-from thermograd.analysis.calibration.zoo.signals import (
-    autoregressive as autoregressive,
-    decay as decay,
-    heating as heating,
-)
+from thermograd.analysis.calibration.zoo.signals import autoregressive as autoregressive
 from thermograd.analysis.calibration.zoo.trends import (
     coincident_kink as coincident_kink,
     driver as driver,
-    kink as kink,
     trend as trend,
 )
 

@@ -71,9 +71,13 @@ def _nulls(measured: Sequence[Measured]) -> Table:
 
 
 def _coupled(measured: Sequence[Measured]) -> Table:
-    rows = [(*_named(row), *_ours(row), _rate(row.lag_found, row.runs)) for row in measured]
+    rows = [(*_named(row), *_ours(row), _lag_found(row)) for row in measured]
     columns = {"process": "t", "what": "t", "ours p<=.05": "n", "95 %": "n", "coupled": "n"}
     return Table(columns | {"lag within 1 bin": "n"}, rows, "Power")
+
+
+def _lag_found(row: Measured) -> str:
+    return "–" if row.true_lag is None else _rate(row.lag_found, row.runs)
 
 
 def _named(row: Measured) -> tuple[str, str]:

@@ -8,6 +8,7 @@ from thermograd.analysis.calibration.calibrate import CHOSEN, calibrate
 from thermograd.analysis.calibration.zoo import ZOO, Pair, coupled, null, nulls, process_named, to_grid
 from thermograd.analysis.calibration.zoo.signals import autoregressive, standardised
 from thermograd.analysis.coupling.residuals import trend_basis, trend_order
+from thermograd.analysis.report.calibration_report import calibration_text
 from thermograd.store.errors import ScenarioError
 
 INDEPENDENT = sorted(set(nulls()) - {"driver"})  # of that a load drives both, which a test is told of
@@ -279,6 +280,14 @@ def test_calibrate_measures_our_choice_and_leaves_out_what_lies_beyond_the_lags(
     assert names == {*CHOSEN, "shared-kink", "size-only"}
     slow = calibrate(1, hz=0.25, minutes=10.0, processes=["cont .3", "missing15", "lag20"])
     assert [(row.name, row.true_lag) for row in slow.coupled] == [("cont .3", 3), ("lag20", 20)]
+
+
+def test_where_the_hardware_leads_it_is_looked_for_there():
+    result = calibrate(5, minutes=6.7, processes=["lead", "slow30-noise.5"])
+    lead, slow = result.coupled
+    assert (lead.true_lag, lead.found >= 4, lead.lag_found >= 4) == (-5, True, True)
+    row = next(line for line in calibration_text(result).splitlines() if line.startswith(slow.name))
+    assert row.split()[-1] == "–"
 
 
 def test_standardised_is_zero_where_nothing_moves():
