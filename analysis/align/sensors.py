@@ -218,10 +218,8 @@ def fineness(values: ArrayLike) -> Fineness:
     if distinct.size < 2:
         return Fineness(math.nan, 0.0, 0.0)
     apart = np.diff(distinct)
-    resolution = float(
-        apart[apart > 1e-9 * max(np.abs(distinct).max(), np.ptp(distinct))].min(initial=np.inf)
-    )
-    resolution = resolution if math.isfinite(resolution) else math.nan
+    apart = apart[apart > 1e-9 * max(np.abs(distinct).max(), np.ptp(distinct))]
+    resolution = float(f"{apart.min():.6g}") if apart.size else math.nan  # .1, not .0999999999
     innovation = _innovation_variance(readings)
     steps = np.diff(readings)
     back = (
