@@ -28,6 +28,9 @@ _VARYING = 3  # so many of the first values must differ from their median
 _MEDIAN_OF_NORMAL = 0.6745  # median of |z|
 _FROZEN = 60  # values in a row that are the same
 _FEWEST = 20  # innovations before their size is known
+_QUICK_FORGETTING = 0.98  # a minute
+_QUICK_VARIANCE_CAP = 20.0
+_QUICK_MOST = 0.7
 
 
 class Standardizer:
@@ -117,13 +120,53 @@ class _Errors:
         self.variance += rate * (error * error - self.variance)
 
 
+class _Quick:
+    """What two innovations say about the next, as of the last minute.
+
+    A memory that changes leaves its traces in the innovations until the slow model has followed.
+    """
+
+    __slots__ = ("before", "cross", "earlier", "first", "second", "variance", "variance_earlier")
+
+    def __init__(self) -> None:
+        self.before = self.earlier = self.first = self.second = self.cross = 0.0
+        self.variance = self.variance_earlier = 1.0
+
+    def less(self, innovation: float) -> float:
+        """Return what is new in an innovation, and learn it."""
+        predicted = self.first * self.before + self.second * self.earlier
+        error = innovation - max(-_QUICK_MOST, min(predicted, _QUICK_MOST))
+        through = self.variance * self.before + self.cross * self.earlier
+        through_earlier = self.cross * self.before + self.variance_earlier * self.earlier
+        denominator = _QUICK_FORGETTING + through * self.before + through_earlier * self.earlier
+        self.first += through / denominator * error
+        self.second += through_earlier / denominator * error
+        self.variance = (self.variance - through * through / denominator) / _QUICK_FORGETTING
+        self.cross = (self.cross - through * through_earlier / denominator) / _QUICK_FORGETTING
+        self.variance_earlier = (
+            self.variance_earlier - through_earlier * through_earlier / denominator
+        ) / _QUICK_FORGETTING
+        self._cap()
+        self.before, self.earlier = innovation, self.before
+        return max(-1.0, min(error, 1.0)) if innovation else 0.0
+
+    def _cap(self) -> None:
+        if self.variance > _QUICK_VARIANCE_CAP:
+            self.cross *= sqrt(_QUICK_VARIANCE_CAP / self.variance)
+            self.variance = _QUICK_VARIANCE_CAP
+        if self.variance_earlier > _QUICK_VARIANCE_CAP:
+            self.cross *= sqrt(_QUICK_VARIANCE_CAP / self.variance_earlier)
+            self.variance_earlier = _QUICK_VARIANCE_CAP
+
+
 class Innovations:
     """Bounded one-step prediction errors of several series.
 
     Each series is predicted from its last `order` values, an intercept and the drivers by recursive
     least squares with forgetting. The error, over the exponentially weighted deviation of the earlier
-    errors, is clipped to 2 deviations and halved, and the past mean of the result is taken off: a
-    number of about -1 to 1 whose expectation, given the past, is 0.
+    errors, is clipped to 2 deviations and halved, and the past mean of the result is taken off, then what the
+    two before it say about it by the last minute: a number of about -1 to 1 whose expectation, given the
+    past, is 0.
 
     Robust against what sensors do: a value that is missing changes nothing (and gives 0); one that is
     far off is learnt as if it were 10 deviations off, unless five in a row are, so the model follows a
@@ -158,6 +201,7 @@ class Innovations:
         self._diagonal = np.arange(inputs)
         self._covariance[self._diagonal, self._diagonal] = _PRIOR
         self._errors = [_Errors() for _ in range(series)]
+        self._quick = [_Quick() for _ in range(series)]
         self._since_cap = 0
 
     @property
@@ -190,7 +234,8 @@ class Innovations:
                 each.filled += 1
                 continue
             learns[at] = True
-            innovations[at], errors[at] = each.judge(value - predicted[at], self.mean_rate)
+            innovation, errors[at] = each.judge(value - predicted[at], self.mean_rate)
+            innovations[at] = self._quick[at].less(innovation) if each.learnt >= _FEWEST else 0.0
             if each.beyond < _LOST:  # else a model that runs away would go on with what it says itself
                 newest[at] = predicted[at] + errors[at]
         self._learn(errors, learns)
@@ -228,7 +273,12 @@ class Innovations:
             self._cap()
 
     def _cap(self) -> None:
-        """Keep the covariance bounded and positive: shrink directions that nothing has excited."""
+        """Keep the covariance symmetric, bounded and positive: shrink directions that nothing has excited.
+
+        What rounding makes unequal in it would grow by 1 / forgetting a value, and spoil it within hours.
+        """
+        self._covariance += self._covariance.transpose(1, 0, 2).copy()
+        self._covariance *= 0.5
         diagonal = self._covariance[self._diagonal, self._diagonal]
         broken = ~(np.isfinite(diagonal) & (diagonal > 0.0) & np.isfinite(self._weights)).all(axis=0)
         if broken.any():  # rounding got the better of it: start the series' model anew

@@ -6,9 +6,11 @@ from typing import Any, NamedTuple
 from msgspec.structs import asdict
 from thermograd.store.columns import signal
 from thermograd.stream.alerts.alert import Alert, alert_from
-from thermograd.stream.coupling.detector import CouplingMonitor
+from thermograd.stream.coupling.detector import MEMORIES, CouplingMonitor
 from thermograd.stream.join.grid_ticks import DRIVERS, SENSORS, Tick
 from thermograd.stream.settings import CouplingSettings
+
+NOTABLE_EXCESS = 0.5  # worth a word
 
 
 class CouplingEvidence(NamedTuple):
@@ -17,13 +19,22 @@ class CouplingEvidence(NamedTuple):
     `e_value` is the evidence since the last alarm (what counts as alarm is the mean over a device's sensors),
     `run_e_value` that of the whole run, never begun anew: 20 or more is said of at most 5 % of uncoupled
     pairs. `strength` is the correlation of what is new in both, at the lag with most evidence, recently;
-    `lag_s` is that lag; above 0: training leads, the hardware follows.
+    `lag_s` is that lag; above 0: training leads, the hardware follows. `memory_s` is the memory of a slow
+    response, where that has most evidence; 0: at one lag.
+
+    `excess` says by how much chance moves the evidence beyond what it may where nothing is coupled, 0 where
+    it is as promised: rhythms, averaging sensors and a memory that changes leave something to predict. Bets
+    are taxed by it; `withheld` counts the alarms of the device that were none, as much was found a minute to
+    eight minutes away, where no coupling is looked for.
     """
 
     e_value: float
     run_e_value: float
     strength: float
     lag_s: int
+    memory_s: float = 0.0
+    excess: float = 0.0
+    withheld: int = 0
 
 
 class CouplingRule:
@@ -45,9 +56,9 @@ class CouplingRule:
         self.name = f"coupling of {device}"
         self._device, self._section = device, section
         given = ",".join(f"{name}={value!r}" for name, value in asdict(section).items())
-        self.definition = (
-            f"coupling/1({given},{devices=!r},sensors={'+'.join(SENSORS)},drivers={'+'.join(DRIVERS)})"
-        )
+        memories = f"memories_s={'+'.join(f'{memory:g}' for memory in MEMORIES)}"
+        watched = f"sensors={'+'.join(SENSORS)},drivers={'+'.join(DRIVERS)}"
+        self.definition = f"coupling/2({given},{memories},{devices=!r},{watched})"
         self._monitor = CouplingMonitor(
             len(DRIVERS),
             section.alarm_s * devices,
@@ -75,30 +86,39 @@ class CouplingRule:
     def pairs(self) -> dict[str, CouplingEvidence]:
         """Return what is known of each sensor that has been seen, by its column."""
         monitor = self._monitor
-        run = monitor.run_e_values.tolist()
+        run, excess = monitor.run_e_values.tolist(), monitor.excess.tolist()
         found = {}
         for at, name in enumerate(SENSORS):
             if monitor.seen[at]:
-                lag, strength = monitor.of(at)
-                found[name] = CouplingEvidence(float(monitor.e_values[at]), run[at], strength, lag)
+                what, e_value = monitor.of(at), float(monitor.e_values[at])
+                found[name] = CouplingEvidence(
+                    e_value, run[at], what.strength, what.lag, what.memory, excess[at], monitor.withheld
+                )
         return found
 
     def _to_alert(self, tick: Tick, cause: Mapping[str, Any]) -> Alert:
         monitor = self._monitor
         sensor, lag, strength = monitor.strongest()
+        memory_s = monitor.of(sensor).memory
         e_value = float(monitor.e_values[sensor])
+        left = ""
+        if float(monitor.excess[sensor]) > NOTABLE_EXCESS:
+            left = "; rhythms or averaging let part of what is new be predicted, which is taken off"
         column = SENSORS[sensor]
         name = signal(column).name
         apart_h = self._section.alarm_s / 3600.0
         order = f"{name} follows {lag} s later" if lag > 0 else f"{name} leads by {-lag} s"
         order = order if lag else "within the same second"
+        if memory_s:
+            follows, leads = (name, "the norm") if lag > 0 else ("the norm", name)
+            order = f"{follows} follows {leads} slowly, with a memory of about {memory_s:.0f} s"
         asked = column if column != "throttled_s" else "sm_clock_mhz"
         return alert_from(
             cause,
             "coupling",
             "warning",
             f"{self._device}: log(grad_norm) and {name} move together ({order}; correlation of what is new "
-            f"in them {strength:+.2f}, e-value {e_value:.2g}). On uncoupled data such "
+            f"in them {strength:+.2f}, e-value {e_value:.2g}){left}. On uncoupled data such "
             f"an alert comes at most once in {apart_h:.3g} h. Look for a common cause that is "
             "not recorded (length of sequences, evaluation, data loading), then at "
             f"`thermograd analyze RUN --y {asked}`",

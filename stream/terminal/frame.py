@@ -37,6 +37,7 @@ _WITH_CORRELATIONS = 72
 _LONGEST_NAME = 40
 _MOST_DEVICES = 16
 _LEGEND = "r: with grad_norm · e-value: evidence of coupling, 1 none, 20 strong"
+_LEGEND_WITHHELD = "r: with grad_norm · e-value: 1 none, 20 strong, ~ less what rhythm or averaging makes"
 
 
 def frame_lines(
@@ -57,7 +58,8 @@ def frame_lines(
     lines = top + _devices(state, width, room)
     left = None if height is None else height - len(lines) - 2
     lines += [Text(""), *_alerts(state, width, left)]
-    legend = _LEGEND if width >= _WITH_CORRELATIONS and state.samples else ""
+    said = _LEGEND_WITHHELD if state.withholding else _LEGEND
+    legend = said if width >= _WITH_CORRELATIONS and state.samples else ""
     if height is None:
         lines += [Text(""), Text(legend, style="dim")] if legend else []
     else:
@@ -178,7 +180,8 @@ def _device_table(state: WatchState, devices: Sequence[str], width: int) -> Tabl
         row.append(Text(*_CONDITIONS[state.throttle_state(device)]))
         if wide:
             row += [_fixed(state.correlation(device, name), 2, sign=True) for name in _CORRELATED]
-            row.append(_number(state.evidence(device), 3))
+            less = "~" if device in state.withholding else ""
+            row.append(f"{less}{_number(state.evidence(device), 3)}")
         table.add_row(_Name(state, device), *row)
     return table
 

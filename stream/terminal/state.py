@@ -8,6 +8,7 @@ from typing import Any
 from msgspec.structs import asdict
 from thermograd.store.events import Event
 from thermograd.stream.alerts.alert import Alert, as_float
+from thermograd.stream.join.coupling_alerts import NOTABLE_EXCESS
 from thermograd.stream.pipeline.monitor import Monitor
 from thermograd.stream.settings import Settings
 from thermograd.stream.throttle import State, ThrottleDetector
@@ -37,7 +38,8 @@ class WatchState:
     `devices` has the facts of each device, from ``run.json``; `settings` are those of the monitor behind
     correlations and evidence. `step` is the latest step of rank 0, or of no rank, None before the first;
     `first_step` the one with which reading began, None where that was the run's first; `history` has the
-    values of loss and gradient norm, oldest first; `samples` the latest of each device.
+    values of loss and gradient norm, oldest first; `samples` the latest of each device; `withholding` names
+    those whose evidence of coupling is taxed, or was withheld.
     """
 
     def __init__(
@@ -48,6 +50,7 @@ class WatchState:
         self._monitor = Monitor(self._devices, self._settings)
         self._correlations: dict[tuple[str, str, str], float | None] = {}
         self._evidence: dict[str, list[float]] = {}
+        self.withholding: set[str] = set()
         self._throttles: dict[str, ThrottleDetector] = {}
         self._origin_ns: int | None = None
         self._recorded: deque[Alert] = deque(maxlen=_MOST_ALERTS)
@@ -73,9 +76,11 @@ class WatchState:
                 self._learn_sample(str(event.values["device"]), event.values)
             self._found.extend(self._monitor.process(event))
         self._correlations = self._monitor.pairs.correlations()
-        self._evidence = {}
+        self._evidence, self.withholding = {}, set()
         for (_, device, _), pair in self._monitor.pairs.coupling().items():
             self._evidence.setdefault(device, []).append(pair.run_e_value)
+            if pair.excess > NOTABLE_EXCESS or pair.withheld:
+                self.withholding.add(device)
 
     def _learn_step(self, values: Mapping[str, Any]) -> None:
         rank = values.get("rank")

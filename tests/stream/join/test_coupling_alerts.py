@@ -29,7 +29,7 @@ def test_a_coupling_is_an_alert_that_says_all_there_is_to_know():
     assert alert["score"] >= 100.0
     assert 0.3 < alert["value"] < 0.9
     assert alert["time_ns"] % SECOND == 800_000_000  # that of the last sample in the second
-    assert alert["definition"].startswith("coupling/1(alarm_s=100.0,max_lag_s=12,")
+    assert alert["definition"].startswith("coupling/2(alarm_s=100.0,max_lag_s=12,")
     for words in ("log(grad_norm) and temperature", "temperature follows 4 s later", "e-value",
                   "at most once in 0.0278 h", "thermograd analyze RUN --y temperature_c"):  # fmt: skip
         assert words in alert["message"]
