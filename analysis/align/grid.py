@@ -5,9 +5,11 @@ from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import ArrayLike
-from thermograd.analysis.align.clocks import GAP_INTERVALS, common_clock
+from thermograd.analysis.align.clocks import GAP_INTERVALS, Clock, common_clock
 from thermograd.analysis.align.matching import interval_mean, time_array
 from thermograd.analysis.arrays import Floats, Ints, Mask, Times
+
+_FARTHEST = 0.5  # how far a mean is moved to the middle of its bin, in differences from the one before
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -85,7 +87,8 @@ def causal_grid(
     the sample. Steps slower: y is the mean of the samples in (previous step, this step]. Both
     faster than the minimum period: both are averaged over bins of that period. Intervals that vary (a
     tenth of them further than a quarter from whole multiples of the median): both are averaged over
-    bins long enough that nearly every one holds a value, and `notes` say so. Nothing is repeated and
+    bins long enough that nearly every one holds a value, each mean is moved to the middle of its bin along
+    the slope from the one before, and `notes` say so. Nothing is repeated and
     nothing comes from the future, so n is an honest count.
 
     Where the grid has a hole of more than 5 bins, a new segment begins. Segments are
@@ -128,7 +131,7 @@ def causal_grid(
     if steps[0].size < 2 or samples[0].size < 2:
         return _empty_grid(dropped)
     clock = common_clock(steps[0], samples[0], min_period_s)
-    x, y = (interval_mean(clock.starts, clock.edges, *series) for series in (steps, samples))
+    x, y = (_bin_values(clock, *series) for series in (steps, samples))
     inside = (clock.edges >= steps[0][0]) & (clock.starts < steps[0][-1])
     filled = _filled(inside, x, y, dropped)
     segment = _segments(clock.bin[filled])
@@ -160,6 +163,26 @@ def _cleaned(time_ns: ArrayLike, values: ArrayLike, name: str, dropped: Counter[
     dropped[f"{name}s without a finite value"] = int((~finite).sum())
     order = np.argsort(times[finite], kind="stable")
     return times[finite][order], numbers[finite][order]
+
+
+def _bin_values(clock: Clock, times: Times, values: Floats) -> Floats:
+    """Return the mean of what came in every bin; of uneven values as it would be in the bin's middle.
+
+    Where few values come at uneven times, their mean belongs to another moment in every bin, and to the same
+    one on both sides: two slopes then look coupled. Each mean is moved to the middle of its bin, along the
+    slope from the bin before, which is known by then; by no more than half the difference of the two.
+    """
+    means = interval_mean(clock.starts, clock.edges, times, values)
+    if not clock.why:
+        return means
+    seconds = (times - clock.edges[0]) / 1e9
+    at = interval_mean(clock.starts, clock.edges, times, seconds)
+    middle = (clock.edges - clock.edges[0]) / 1e9 - clock.period_ns / 2e9
+    follows = np.diff(clock.bin, prepend=clock.bin[0]) == 1
+    apart, slope = np.diff(at, prepend=np.nan), np.diff(means, prepend=np.nan)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        moved = np.clip((middle - at) / apart, -_FARTHEST, _FARTHEST) * slope
+    return np.where(follows & np.isfinite(moved), means + moved, means)
 
 
 def _filled(inside: Mask, x: Floats, y: Floats, dropped: Counter[str]) -> Ints:

@@ -197,3 +197,37 @@ def test_regular_clocks_with_pauses_jitter_or_missed_beats_keep_their_own():
     quick = uneven(3000, 0.4, 9)  # uneven, but every second holds some
     samples = clock(0, (quick[-1] - START) / SECOND, 1)
     assert causal_grid(quick, np.zeros(3000), samples, np.zeros(samples.size)).clock == "samples"
+
+
+def test_means_of_uneven_values_are_those_of_the_middle_of_their_bins():
+    """Else one shift in time serves both sides, and two slopes look coupled."""
+    steps = uneven(800, 1.3, 10)
+    seconds = (steps - START) / SECOND
+    course, other = 5 * np.sin(seconds / 30), 0.2 * seconds
+    grid = causal_grid(steps, course, steps, other)
+    middle = (grid.time_ns - START) / SECOND - grid.period_s / 2
+    off_x, off_y = grid.x - 5 * np.sin(middle / 30), grid.y - 0.2 * middle
+    plain = [np.mean(other[(seconds > m - 2) & (seconds <= m + 2)]) - 0.2 * m for m in middle]
+    assert np.std(off_y) < 0.35 * np.std(plain)
+    assert abs(np.corrcoef(off_x, off_y)[0, 1]) < 0.3
+
+
+def test_moving_a_mean_uses_nothing_that_comes_later():
+    steps = uneven(400, 1.3, 11)
+    values = np.random.default_rng(12).standard_normal((2, 400))
+    before = causal_grid(steps, values[0], steps, values[1])
+    late = steps > steps[200]
+    after = causal_grid(steps, values[0] + 100 * late, steps, values[1] - 100 * late)
+    known = before.time_ns <= steps[200]
+    assert known.sum() > 50
+    np.testing.assert_array_equal(before.x[known], after.x[known])
+    np.testing.assert_array_equal(before.y[known], after.y[known])
+
+
+def test_a_clock_that_changes_gear_gets_bins_of_its_slow_gear():
+    rng = np.random.default_rng(13)
+    lengths = np.repeat(np.where(rng.random(60) < 0.4, 3.0, 0.5), 15) * np.exp(0.1 * rng.standard_normal(900))
+    steps = at(*np.cumsum(lengths))
+    grid = causal_grid(steps, np.zeros(900), steps, np.zeros(900))
+    assert (grid.clock, grid.period_s) == ("bins", 4.0)
+    assert grid.x.size > 0.9 * (grid.bin[-1] + 1)
