@@ -19,13 +19,14 @@ Ville (1939) for the statement about the whole run.
 """
 
 from collections.abc import Sequence
-from math import isfinite, sqrt
+from math import isfinite, nan, sqrt
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from river import base
 from thermograd.stream.coupling.controls import WINDOW, Controls
+from thermograd.stream.coupling.cycles import Cycle
 from thermograd.stream.coupling.innovations import Innovations
 from thermograd.stream.coupling.past import Past
 
@@ -131,6 +132,7 @@ class CouplingMonitor(base.Estimator):  # type: ignore[misc]  # river ships no t
             1 + sensors, drivers, order, forgetting, scale_rate, mean_rate, driver_lags
         )
         self.memories = memories
+        self._cycle = Cycle(1 + sensors)
         self._past = Past(1 + sensors, memories, WINDOW)
         self._controls = Controls(sensors, memories, max_lag)
         echoes = list(range(1, 1 + len(memories)))
@@ -180,7 +182,7 @@ class CouplingMonitor(base.Estimator):  # type: ignore[misc]  # river ships no t
 
         0 where the guarantee rests on nothing but the bets; above, bets are taxed by it.
         """
-        return np.asarray(self._excess.max(axis=0))
+        return np.asarray(self._excess[0])
 
     @property
     def lag(self) -> int:
@@ -193,15 +195,23 @@ class CouplingMonitor(base.Estimator):  # type: ignore[misc]  # river ships no t
         return self.strongest()[2]
 
     def update(
-        self, x: float | None, y: float | Sequence[float | None] | None, drivers: Sequence[float | None] = ()
+        self,
+        x: float | None,
+        y: float | Sequence[float | None] | None,
+        drivers: Sequence[float | None] = (),
+        phase: float = nan,
     ) -> None:
-        """Learn one tick, y as many values as `sensors`; None, NaN and infinity are what is not known."""
+        """Learn one tick, y as many values as `sensors`; None, NaN and infinity are what is not known.
+
+        `phase`, 0 to 1, is that of a cycle which both may follow, as an epoch: its pattern is taken off.
+        """
         if len(drivers) != self.drivers:
             raise ValueError(f"{len(drivers)} drivers given; this monitor was made for {self.drivers}")
         ys = y if isinstance(y, Sequence) else (y,)
         given = [_known(value) for value in (x, *ys)]
         self._ticks += 1
         new = np.array(self._innovations.update(given, [_known(value) for value in drivers]))
+        new = self._cycle.less(new, phase)
         window = self._past.take(new)
         if self.detected:
             self._begun[:] = 0.0

@@ -40,7 +40,8 @@ class CouplingEvidence(NamedTuple):
 class CouplingRule:
     """Watches log(grad_norm) against every sensor of a device, the drivers regressed out.
 
-    Learning rate, step time and utilisation are drivers: what both sides owe to them is no coupling.
+    Learning rate, step time and utilisation are drivers: what both sides owe to them is no coupling. The
+    pattern of an epoch is taken off as well, by the phase of its steps.
     Power is not, since it is how a gradient would heat. Step time is no signal either: throttling slows
     steps, so a coupling with speed is expected and nothing to be alarmed by.
 
@@ -57,7 +58,7 @@ class CouplingRule:
         self._device, self._section = device, section
         given = ",".join(f"{name}={value!r}" for name, value in asdict(section).items())
         memories = f"memories_s={'+'.join(f'{memory:g}' for memory in MEMORIES)}"
-        watched = f"sensors={'+'.join(SENSORS)},drivers={'+'.join(DRIVERS)}"
+        watched = f"sensors={'+'.join(SENSORS)},drivers={'+'.join(DRIVERS)},cycle=epoch"
         self.definition = f"coupling/2({given},{memories},{devices=!r},{watched})"
         self._monitor = CouplingMonitor(
             len(DRIVERS),
@@ -74,7 +75,7 @@ class CouplingRule:
     def update(self, tick: Tick) -> list[Alert]:
         """Learn one tick; return the alert that begins with it, if any."""
         monitor = self._monitor
-        monitor.update(tick.x, tick.sensors, tick.drivers)
+        monitor.update(tick.x, tick.sensors, tick.drivers, tick.epoch)
         if self._since_alarm is not None:
             self._since_alarm += 1
         if not monitor.detected:

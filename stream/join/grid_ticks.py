@@ -29,8 +29,8 @@ class Tick:
     """One second of one device: NaN is what is not known.
 
     `x` is the mean of log(grad_norm), `sensors` and `drivers` are the values of `SENSORS` and `DRIVERS`,
-    `step` is the number of the last step in it. `cause` holds the values of its last sample, or of its last
-    step if it has none; None if it has neither.
+    `step` is the number of the last step in it, `epoch` how far that was: 1.25 is a quarter of the second.
+    `cause` holds the values of its last sample, or of its last step if it has none; None if it has neither.
     """
 
     device: str
@@ -39,6 +39,7 @@ class Tick:
     drivers: tuple[float, ...]
     cause: Mapping[str, Any] | None
     step: int | None
+    epoch: float = nan
 
 
 class Ticks:
@@ -120,7 +121,8 @@ class Ticks:
         )
         cause = reading or (values[-1] if values else None)
         last_step = next((each["step"] for each in reversed(values) if each.get("step") is not None), None)
-        return Tick(state.name, x, state.read(reading), drivers, cause, last_step)
+        epoch = next(iter(reversed(_numbers(values, "epoch"))), nan)
+        return Tick(state.name, x, state.read(reading), drivers, cause, last_step, epoch)
 
 
 class _Step(NamedTuple):

@@ -39,6 +39,17 @@ def test_a_tick_holds_the_mean_log_norm_and_the_last_sample_within_it():
     assert told(ticks, 11.0) == []
 
 
+def test_a_tick_knows_where_in_the_epoch_its_last_step_was():
+    ticks = Ticks()
+    for at, epoch in ((4.2, 1.5), (4.7, 1.625), (4.9, None), (5.5, None)):
+        ticks.step(*step(at, round(at * 10), epoch=epoch), NOBODY)
+    for at in (4.5, 5.5):
+        ticks.sample(*sample(at))
+    first, second = told(ticks, 6.0)
+    assert first.epoch == 1.625
+    assert math.isnan(second.epoch)
+
+
 def test_norms_that_have_no_logarithm_do_not_enter():
     ticks = Ticks()
     for seq, norm in enumerate((0.0, math.nan, math.inf, None, 3.0)):
