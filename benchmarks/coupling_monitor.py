@@ -64,8 +64,8 @@ def false_alarms(names: list[str], days: int, seed: int) -> None:
             label = f"{name}, epoch told" if told else name
             proven = sum(day.run_e_value >= 20.0 for day in watched)
             print(
-                f"| {label} | {days} | {alerts} | {alerts / days:.2f} | {withheld / days:.1f} | {excess:.2f} | "
-                f"{proven} | {cost_us:.0f} |"
+                f"| {label} | {days} | {alerts} | {alerts / days:.2f} | {withheld / days:.1f} "
+                f"| {excess:.2f} | {proven} | {cost_us:.0f} |"
             )
             sys.stdout.flush()
 

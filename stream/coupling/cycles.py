@@ -16,7 +16,7 @@ class Cycle:
     """Takes the pattern of a logged cycle off the innovations of several series.
 
     A loader that does not shuffle makes each batch as hard and as long in every epoch: chance likeness of
-    two such patterns counts again every time. The mean at each of 64 phases follows within some tens of cycles.
+    two such patterns counts again every time. The mean at each of 64 phases follows within tens of cycles.
     """
 
     def __init__(self, series: int) -> None:
