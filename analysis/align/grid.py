@@ -10,6 +10,7 @@ from thermograd.analysis.align.matching import interval_mean, time_array
 from thermograd.analysis.arrays import Floats, Ints, Mask, Times
 
 _FARTHEST = 0.5  # how far a mean is moved to the middle of its bin, in differences from the one before
+_NEAR_BINS = 3  # how far back that one is, at most
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -170,19 +171,21 @@ def _bin_values(clock: Clock, times: Times, values: Floats) -> Floats:
 
     Where few values come at uneven times, their mean belongs to another moment in every bin, and to the same
     one on both sides: two slopes then look coupled. Each mean is moved to the middle of its bin, along the
-    slope from the bin before, which is known by then; by no more than half the difference of the two.
+    slope from the last bin that holds one, which is known by then; by no more than half their difference.
     """
     means = interval_mean(clock.starts, clock.edges, times, values)
-    if not clock.why:
+    if not clock.why or not means.size:
         return means
-    seconds = (times - clock.edges[0]) / 1e9
-    at = interval_mean(clock.starts, clock.edges, times, seconds)
-    middle = (clock.edges - clock.edges[0]) / 1e9 - clock.period_ns / 2e9
-    follows = np.diff(clock.bin, prepend=clock.bin[0]) == 1
-    apart, slope = np.diff(at, prepend=np.nan), np.diff(means, prepend=np.nan)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        moved = np.clip((middle - at) / apart, -_FARTHEST, _FARTHEST) * slope
-    return np.where(follows & np.isfinite(moved), means + moved, means)
+    begin = clock.edges[0]
+    at = interval_mean(clock.starts, clock.edges, times, (times - begin) / 1e9)
+    filled = np.flatnonzero(np.isfinite(means))
+    mean, moment = means[filled], at[filled]
+    ahead = (clock.edges[filled] - begin) / 1e9 - clock.period_ns / 2e9 - moment  # from it to the middle
+    near = np.diff(clock.bin[filled]) <= _NEAR_BINS
+    share = np.clip(ahead[1:] / np.diff(moment), -_FARTHEST, _FARTHEST)
+    mean[1:] += np.where(near, share * np.diff(mean), 0.0)
+    means[filled] = mean
+    return means
 
 
 def _filled(inside: Mask, x: Floats, y: Floats, dropped: Counter[str]) -> Ints:

@@ -132,6 +132,8 @@ def test_logs_that_do_not_overlap_give_an_empty_grid_that_says_why():
     early, late = clock(0, 60, 0.2), clock(1000, 1060, 0.2)
     assert causal_grid(early, np.zeros(301), late, np.zeros(301)).x.size == 0
     assert causal_grid(at(), [], at(), []).x.size == 0
+    later = uneven(90, 1.3, 14) + 10_000 * SECOND
+    assert causal_grid(uneven(90, 1.3, 14), np.zeros(90), later, np.zeros(90)).x.size == 0
 
 
 def test_bins_are_numbered_in_time_so_that_a_missing_one_is_a_jump():
