@@ -6,6 +6,7 @@ order. What is known about it in memory is a shortcut, trusted while nobody else
 
 import itertools
 import os
+from collections.abc import Callable
 from contextlib import suppress
 from errno import ENOSPC
 from pathlib import Path
@@ -15,8 +16,8 @@ from thermograd.store.failures import is_the_users
 from thermograd.store.files import segment_name
 from thermograd.store.log.tail_codec import END, kind_codec
 
-_READ_AND_APPEND = os.O_RDWR | os.O_CREAT | os.O_APPEND | getattr(os, "O_BINARY", 0)
-_READ_AND_APPEND |= getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
+_PLAIN = getattr(os, "O_BINARY", 0) | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
+_READ_AND_APPEND = os.O_RDWR | os.O_CREAT | os.O_APPEND | _PLAIN
 _SPARE = ".spare"
 _numbers = itertools.count()  # a spare file's name is not used again: it may be a second name of one in use
 
@@ -38,6 +39,8 @@ class Tail:
         Whether its `END` is written: events go to another tail.
     closed
         Whether it takes no more events, not even behind its END.
+    followers
+        What was opened to go on after it; the first is gone on with, whoever comes at the same time.
 
     Raises
     ------
@@ -53,6 +56,7 @@ class Tail:
         self.first = first or 0
         self.ended = self.closed = self._ending = False
         self._is_open, self._is_torn = True, False
+        self.followers: list[Tail] = []
         self.synced_size = 0
         self._handle = os.open(self.path, _READ_AND_APPEND, 0o644)
         try:
@@ -68,31 +72,40 @@ class Tail:
     def _begin(self) -> int:
         """Write the header where it is not there; return the size of the file."""
         header = self._codec.header
-        size = os.fstat(self._handle).st_size
-        if self._read_at(len(header), 0) == header:
-            return size
-        if size:  # of a try that failed: no event was ever written behind such a header
-            os.ftruncate(self._handle, 0)
-        if os.write(self._handle, header) != len(header):
-            raise OSError(ENOSPC, "no space left for the header of a log file", str(self.path))
-        return len(header)
+        if self._read_at(len(header), 0) != header:
+            self._write_header(header)
+            if self._read_at(len(header), 0) != header:
+                raise OSError(ENOSPC, "no space left for the header of a log file", str(self.path))
+        return os.fstat(self._handle).st_size
 
-    def begin_at(self, first: int) -> None:
-        """Take a spare tail into use. OSError where it cannot be renamed; may be called again."""
+    def _write_header(self, header: bytes) -> None:
+        """Write it to where it belongs: who opens the file at the same time writes the same there."""
+        handle = os.open(self.path, os.O_WRONLY | _PLAIN)
+        try:
+            os.write(handle, header)
+        finally:
+            with suppress(OSError):
+                os.close(handle)
+
+    def begin_at(self, first: int, over: bool = False) -> None:
+        """Take a spare tail into use. OSError where it cannot be renamed; may be called again.
+
+        `over`: what has its name is without events.
+        """
         before = self.path  # read once: another may do the same, and be quicker
         path = before.with_name(segment_name(self._kind, first, "tail"))
         if path != before:
             if self.closed or before.suffix != _SPARE:
                 raise OSError("this tail is in use already")
-            self._rename(before, path)
+            self._rename(before, path, os.replace if over else os.link)
             start = (first, len(self._codec.header))
             if self.path is before:
                 self.first, self._known, self._sure, self.path = first, start, start, path
 
-    def _rename(self, before: Path, path: Path) -> None:
-        """Give it another name, unless another file has that."""
+    def _rename(self, before: Path, path: Path, give: Callable[[Path, Path], None]) -> None:
+        """Give it another name, by `os.link` unless another file has that, or by `os.replace`."""
         try:
-            os.link(before, path)
+            give(before, path)
         except (FileNotFoundError, FileExistsError):
             if not self._is_at(path):  # where it is, an interrupt came after this had been done
                 raise
@@ -120,6 +133,11 @@ class Tail:
     def size(self) -> int:
         """Bytes that are known to be whole."""
         return self._known[1]
+
+    @property
+    def is_vain(self) -> bool:
+        """Whether it has ended without an event: the next one has the same number, and so its name."""
+        return self.ended and self._final == self.first
 
     @property
     def rows(self) -> int:
@@ -188,14 +206,6 @@ class Tail:
         """Note, once and for all, which number comes after this tail."""
         if not self.ended:
             self._final, self.ended = next_seq, True
-
-    def restart(self) -> None:
-        """Open it again for events where it has ended without one: no other file can have its name."""
-        if self._busy is not None:
-            self.recount()
-        if self.ended and not self.rows:
-            os.ftruncate(self._handle, len(self._codec.header))
-            self.ended = self._ending = False
 
     def end(self) -> None:
         """Close it for events; what is behind the END does not count. OSError if that cannot be written."""

@@ -65,7 +65,7 @@ class TailStream:
             if is_lost or is_the_users(error) or (not tail.rows and error.errno != EBADF):
                 raise
             if error.errno == EBADF:  # somebody has closed it under us
-                self._tail = self._open(tail.first)
+                self._follow(tail, self._open(tail.first))
             else:
                 tail.give_up()
             return None
@@ -81,27 +81,35 @@ class TailStream:
     def _open(self, first: int | None) -> Tail:
         tail = Tail(self.directory, self.kind, first)
         self._opened.append(tail)
-        if first is not None:
-            tail.restart()
         return tail
 
     def _go_on_from(self, tail: Tail) -> None:
         """Let events go to the tail after one that has ended. Who comes twice finds the same file."""
+        if self._tail is tail and tail.ended:
+            self._follow(tail, tail.followers[0] if tail.followers else self._next(tail))
+        if self._spare is self._tail:
+            self._spare = None
+
+    def _follow(self, tail: Tail, opened: Tail) -> None:
+        """Go on after a tail with the first one that anybody has opened for that."""
+        tail.followers.append(opened)  # one step, which nobody can come between
+        if self._tail is tail:
+            self._tail = tail.followers[0]
+
+    def _next(self, tail: Tail) -> Tail:
+        """Return a tail to go on with after one that has ended: the spare one, or else a new one."""
         spare = self._spare
-        if self._tail is not tail or not tail.ended:
-            return
         if spare is not None:
             try:
-                spare.begin_at(tail.next_seq)
+                spare.begin_at(tail.next_seq, over=tail.is_vain)
+                return spare
             except OSError as error:
-                if is_the_users(error):
+                if is_the_users(error) or (tail.is_vain and spare.is_there()):
                     raise
-                spare = self._spare = None
-        opened = spare or self._open(tail.next_seq)
-        if self._tail is tail:  # else another was quicker, and may be further by now
-            self._tail = opened
-        if self._spare is spare:
-            self._spare = None
+                self._spare = None
+        if tail.is_vain:
+            raise OSError("the log's own thread has to open a file first")
+        return self._open(tail.next_seq)
 
     # -- the writer's own thread -----------------------------------------------------------------------
 
@@ -109,7 +117,8 @@ class TailStream:
         """Open the next tail before it is needed, so that `append` need not. OSError where that fails."""
         if self._spare is self._tail:  # an interrupt came before it was noted that it is in use
             self._spare = None
-        if self._spare is None and self._tail.rows and len(self._waiting()) <= _MOST_WAITING:
+        is_begun = self._tail.rows or self._tail.ended
+        if self._spare is None and is_begun and len(self._waiting()) <= _MOST_WAITING:
             self._spare = self._open(None)
         if self._tail.rows >= self._batch_rows and self._spare is not None:
             self._end(self._tail)
@@ -122,8 +131,10 @@ class TailStream:
                 file.path = directory / file.path.name
 
     def leave(self) -> None:
-        """Let events go to a new file, as the one here is gone or the disk fails it."""
+        """Let events go to a new file, as the one here is gone or the disk fails it. OSError if none is."""
         self._abandon_segment()
+        if self._spare is None or not self._spare.is_there():  # where none can be opened, better on here
+            self._spare = self._open(None)
         self._tail.give_up()
         self._go_on_from(self._tail)
 
@@ -143,7 +154,7 @@ class TailStream:
         for tail in list(self._opened):
             if tail is spare or (tail is current and not self._finishing):
                 continue
-            is_before = tail is current or tail.first < current.first
+            is_before = tail is current or (tail.first < current.first and not tail.is_vain)
             if tail.ended and is_before and not tail.is_spare and tail.first not in waiting:
                 waiting[tail.first] = tail
             elif self._finishing or tail.is_spare or tail.first <= current.first:

@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 import textwrap
+import threading
 import time
 from pathlib import Path
 
@@ -138,6 +139,19 @@ def append(writer, first, count):
         assert writer.append("step", step=i) is not None
 
 
+@pytest.fixture
+def unwatched(monkeypatch):
+    """A lock; while a test has it, no log's own thread looks where its files are."""
+    lock, settle = threading.Lock(), EventWriter._settle
+
+    def settle_when_allowed(writer):
+        with lock:
+            settle(writer)
+
+    monkeypatch.setattr(EventWriter, "_settle", settle_when_allowed)
+    return lock
+
+
 @pytest.mark.usefixtures("busy_thread")
 @pytest.mark.skipif(
     not Path("/proc/self/fd").exists(), reason="the platform does not tell where a directory is"
@@ -166,22 +180,21 @@ def test_a_renamed_run_is_followed_whatever_stands_in_its_place(run, in_place, c
 
 @pytest.mark.usefixtures("busy_thread")
 @pytest.mark.parametrize("in_place", ["nothing", "file", "directory"])
-def test_a_deleted_run_is_made_anew_and_loses_nothing_that_was_not_deleted(run, in_place, caplog):
+def test_a_deleted_run_is_made_anew_and_loses_nothing_that_was_not_deleted(run, in_place, unwatched, caplog):
     writer = EventWriter(run.path, run.run_id, "w", batch_rows=1000)
     started_time_ns = run.started_time_ns
     append(writer, 0, 300)
     wait_for(lambda: writer._place._run_facts)
     trash = run.path.with_name("trash")
-    run.path.rename(trash)
-    if in_place == "file":
-        run.path.write_text("a file")
-    elif in_place == "directory":
-        run.path.mkdir()
-    shutil.rmtree(trash, ignore_errors=True)
-    while trash.exists():  # the log's thread may have followed it in between
-        shutil.rmtree(trash, ignore_errors=True)
+    with unwatched:  # else the writer may follow it to where it is deleted, and make it anew there
+        run.path.rename(trash)
+        if in_place == "file":
+            run.path.write_text("a file")
+        elif in_place == "directory":
+            run.path.mkdir()
+        shutil.rmtree(trash)
     append(writer, 300, 300)
-    wait_for(lambda: (writer.run_dir / "open" / "w").is_dir() and writer.run_dir != trash)
+    wait_for(lambda: (writer.run_dir / "open" / "w").is_dir())
     append(writer, 600, 300)
     writer.close()
     assert writer.lost == 0
