@@ -7,7 +7,7 @@ from thermograd.analysis.align.grid import CausalGrid
 from thermograd.analysis.align.matching import interval_mean
 from thermograd.analysis.arrays import Floats
 from thermograd.analysis.coupling.residuals import trend_order
-from thermograd.analysis.run.cycles import cycle_waves, logged_cycles, mark_times
+from thermograd.analysis.run.cycles import cycle_waves, logged_cycles, mark_times, with_drift
 from thermograd.analysis.run.series import Device, RunSeries
 
 _OF_STEPS = ("learning_rate", "step_time_s", "tokens")
@@ -65,6 +65,8 @@ def _cycles(data: RunSeries, grid: CausalGrid, room: int) -> tuple[dict[str, Flo
     for cycle in logged_cycles(data):
         columns, whole = cycle_waves(cycle, data, grid, room // 2)
         taken = columns.shape[1] // 2
+        if taken == whole:
+            columns = with_drift(columns, grid, room - columns.shape[1])
         room -= columns.shape[1]
         if taken:
             waves[cycle.name] = columns

@@ -7,6 +7,7 @@ both sides of a pair, repeats, and fits itself at some lag: it is taken out whol
 from dataclasses import dataclass
 
 import numpy as np
+import scipy.special
 from thermograd.analysis.align.grid import CausalGrid
 from thermograd.analysis.align.matching import interval_mean
 from thermograd.analysis.arrays import Floats, Ints, Times
@@ -24,6 +25,8 @@ _FEWEST_BINS = 2.0  # in a turn that is resolved
 _TWO_DECIMALS = 0.02  # what rounding an epoch may do to its length, in turns over the run
 _NEAR_WHOLE = 0.3
 _SAME_PHASE = 0.1  # turns
+_SLOWLY = 2  # cosines over the run by which a pattern may change
+_DRIFTS = 0.01
 _ENOUGH_BINS = 4000  # to choose between two ways
 
 
@@ -94,6 +97,32 @@ def cycle_waves(cycle: Cycle, data: RunSeries, grid: CausalGrid, most: int) -> t
     if np.isfinite(averaged).all() and _left(grid, averaged) < _left(grid, sampled):
         return averaged, whole
     return sampled, int(bins / 2)
+
+
+def with_drift(columns: Floats, grid: CausalGrid, room: int) -> Floats:
+    """Let a pattern change slowly over the run, where either signal shows that it does.
+
+    Learning changes how hard each batch is. The waves are joined by themselves times one and two slow
+    cosines, if these fit into `room` more columns and tell more than chance would (F test, 1 %).
+    """
+    slow = min(_SLOWLY, room // max(columns.shape[1], 1))
+    if not slow:
+        return columns
+    place = np.pi * (np.arange(grid.x.size) + 0.5) / grid.x.size
+    changing = np.hstack([columns, *(columns * np.cos(j * place)[:, None] for j in range(1, slow + 1))])
+    trend = trend_basis(grid.x.size, trend_order(grid.x.size), grid.segment)
+    bases = [full_rank(np.hstack([trend, each]), trend.shape[1]) for each in (columns, changing)]
+    tells = any(_chance(signal, *bases) < _DRIFTS for signal in (grid.x, grid.y))
+    return changing if tells else columns
+
+
+def _chance(signal: Floats, fewer: Floats, more: Floats) -> float:
+    """Return how often chance lets so many more columns tell so much more."""
+    left, rest = (float(np.square(remainder(signal, columns)).sum()) for columns in (fewer, more))
+    new, free = more.shape[1] - fewer.shape[1], signal.size - more.shape[1]
+    if new <= 0 or free <= 0 or rest <= 0:
+        return 1.0
+    return float(scipy.special.fdtrc(new, free, max(left - rest, 0.0) / new / (rest / free)))
 
 
 def _seconds(times: Times, grid: CausalGrid) -> Floats:

@@ -8,7 +8,9 @@ from thermograd.analysis.run.common_drivers import driver_columns
 from thermograd.analysis.run.cycles import logged_cycles
 
 
-def epochs_of(seed, batches=57, seconds=1200, steps_per_s=2.4, logged="fraction", noise=1.0, marks=None):
+def epochs_of(
+    seed, batches=57, seconds=1200, steps_per_s=2.4, logged="fraction", noise=1.0, marks=None, changing=False
+):
     """A loader that does not shuffle: each batch is as hard, as long and as hot in every epoch."""
     rng = np.random.default_rng(seed)
     hard, hot, long = rng.standard_normal((3, batches))
@@ -21,7 +23,9 @@ def epochs_of(seed, batches=57, seconds=1200, steps_per_s=2.4, logged="fraction"
         "two decimals": np.round((number + 1) / batches, 2),
         "begun again": (number % (5 * batches) + 1) / batches,
     }[logged]
-    norm = np.exp(0.1 * (hard[number % batches] + noise * rng.standard_normal(number.size)))
+    late = ends / seconds if changing else np.zeros(ends.size)  # another pattern takes over
+    pattern = (1 - late) * hard[number % batches] + late * hot[number % batches]
+    norm = np.exp(0.1 * (pattern + noise * rng.standard_normal(number.size)))
     sampled = np.arange(float(seconds))
     batch = number[np.minimum(np.searchsorted(ends, sampled), number.size - 1)] % batches
     power = 200 + 10 * (hot[batch] + noise * rng.standard_normal(sampled.size))
@@ -72,6 +76,15 @@ def test_two_patterns_of_one_epoch_are_not_taken_for_coupling(batches):
             residual_cross_correlation(grid.x, grid.y, permutations=0, unlagged=drivers.unlagged).p <= 0.05
         )
     assert found <= 6
+
+
+def test_a_pattern_that_changes_over_the_run_may_change_and_a_steady_one_costs_no_more():
+    steady, changing = (cleaned(epochs_of(9, batches=30, changing=way)) for way in (False, True))
+    assert steady[1].unlagged.shape[1] == 30
+    assert changing[1].unlagged.shape[1] == 90
+    pure = cleaned(epochs_of(9, batches=30, changing=True, noise=0.0))
+    assert explained(pure[0].x, pure[1].unlagged) > 0.9
+    assert explained(pure[0].x, pure[1].unlagged[:, :30]) < 0.8
 
 
 def test_cycles_have_a_quarter_of_the_bins_and_what_has_no_room_is_named():
