@@ -1,27 +1,32 @@
 """Whether two series are coupled beyond a shared trend and their own habits.
 
-Residual cross-correlation: both series are cleaned of trend, drivers and own past, then compared
-over a window of lags, with a p-value that counts the search over lags and survives heavy tails and
-shared restlessness. It measures association; only a randomised intervention could show more.
+Residual cross-correlation: both series are cleaned of trend, drivers, rhythms and own past, then compared
+over a window of lags and slow responses, with a p-value that counts the search and survives heavy tails,
+shared restlessness and what memory is left. It measures association; only a randomised intervention could
+show more.
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
-from typing import Any, Literal
+from dataclasses import dataclass, field
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
 from thermograd.analysis.arrays import Floats, Ints
+from thermograd.analysis.coupling.cleaning.pair_residuals import Paired, paired_residuals
+from thermograd.analysis.coupling.evidence.leftover import spread_of
+from thermograd.analysis.coupling.evidence.not_excluded import Open, not_excluded
+from thermograd.analysis.coupling.evidence.resampling import spread_width
+from thermograd.analysis.coupling.evidence.significance import gate_p, peak_of, without_one_event
 from thermograd.analysis.coupling.linear_algebra import cosine
-from thermograd.analysis.coupling.pair_residuals import Paired, paired_residuals
-from thermograd.analysis.coupling.resampling import LaggedPair, half_width
-from thermograd.analysis.coupling.significance import most_influential, peak_of
+from thermograd.analysis.coupling.responses import MEMORIES, Searched, searched
 from thermograd.analysis.display.lag_plot import lag_profile
 from thermograd.analysis.display.markup import element
 from thermograd.analysis.display.numbers import bound_text, shown_number
 from thermograd.analysis.display.table import Table
 
 Family = Literal["forward", "simultaneous", "reverse"]
+_LEAST_SHARE = 1e-6  # of bins that have a partner; a lag without any excludes nothing
 FAMILIES: tuple[Family, ...] = ("forward", "simultaneous", "reverse")
 
 
@@ -32,24 +37,38 @@ class Coupling:
     Attributes
     ----------
     r
-        Residual correlation at the peak lag; NaN if `reason` is set.
+        Residual correlation at the peak, of a lag or of a slow response; NaN if `reason` is set.
     lag
-        Peak lag in bins; lag > 0: x leads and y follows.
+        Lag of the largest |r| of the profile in the family, in bins; lag > 0: x leads and y follows.
+    memory
+        Bins in which the answer fades to 1/e, where the peak is a slow response; None where it is one lag.
     p
         The largest of the p-values below that were computed; NaN if `reason` is set.
-    half_width
-        Simultaneous 95 % half-width of the whole profile: |r| of an uncoupled pair stays below it
-        at every lag of the family.
+    half_width, slow_half_width
+        Simultaneous 95 % half-widths: |r| of an uncoupled pair stays below the first at every lag of the
+        family, below the second for every slow response. Shared restlessness and memory widen them.
+    lag_bound, slow_bound
+        The largest |r| that is not excluded, of any lag of the family, and of any slow response.
     n, df
-        Bins whose residuals entered; degrees of freedom of a single lag.
+        Bins whose residuals entered; degrees of freedom of a single response.
     lags, profile
-        Shape (2 * max_lag + 1,): -max_lag..max_lag in bins, and r at each.
-    family
-        Lags the peak was searched in, shape (n_lags,).
-    p_sidak, p_permutation, p_sign_flip
-        The three tests; None where not run (see `significance.Peak`). Signs are flipped of x and of y.
+        Shape (2 * max_lag + 1,): -max_lag..max_lag in bins, and r at each, over the bins that have a partner.
+    family, memories, slow_profile
+        Lags the peak was searched in, shape (n_lags,); memories of the slow responses that were searched
+        with them, in bins, and r of each, shape (n_memories,).
+    alternatives, inflation
+        How many independent looks the search is worth; by how much restlessness and memory that both share
+        multiply the variance of r.
+    p_sidak, p_memory, p_permutation, p_sign_flip
+        The four tests; None where not run (see `significance.Peak`). Signs are flipped of x and of y.
     guard_p
         p without the most influential second; None where p was not below alpha.
+    gate_p
+        Share of other shifts with as large a peak; None where no rhythm or memory is suspected in both.
+    cycles
+        Lengths in bins of rhythms that were found in a residual and taken out of both.
+    not_excluded
+        What is seen besides lags and slow responses (see `not_excluded.Open`).
     residual_x, residual_y
         Shape as the input: standardised residuals, NaN where a bin was left out.
     order_x, order_y
@@ -69,7 +88,19 @@ class Coupling:
     lags: Ints
     profile: Floats
     family: Ints
+    memories: Floats = field(default_factory=lambda: np.empty(0))
+    slow_profile: Floats = field(default_factory=lambda: np.empty(0))
+    memory: float | None = None
+    slow_half_width: float = float("nan")
+    lag_bound: float = float("nan")
+    slow_bound: float = float("nan")
+    alternatives: int = 0
+    inflation: float = float("nan")
+    not_excluded: list[Open] = field(default_factory=list)
+    gate_p: float | None = None
+    cycles: tuple[int, ...] = ()
     p_sidak: float = float("nan")
+    p_memory: float = float("nan")
     p_permutation: float | None = None
     p_sign_flip: float | None = None
     guard_p: float | None = None
@@ -79,6 +110,11 @@ class Coupling:
     order_y: int
     n_dropped: dict[str, int]
     reason: str | None = None
+
+    @property
+    def bound(self) -> float:
+        """The largest |r| that is not excluded, of any lag and any slow response."""
+        return float(np.fmax(self.lag_bound, self.slow_bound))
 
     def _repr_html_(self) -> str:
         if self.reason:
@@ -102,7 +138,9 @@ def residual_cross_correlation(
     family: Family | None = None,
     segments: ArrayLike | None = None,
     unlagged: ArrayLike | None = None,
+    bins: ArrayLike | None = None,
     driver_lags: int = 3,
+    memories: ArrayLike = MEMORIES,
     alpha: float = 0.05,
 ) -> Coupling:
     """Test whether two series are associated beyond trends, drivers and their own past.
@@ -111,8 +149,8 @@ def residual_cross_correlation(
     ----------
     x, y
         Shape (n,): training and hardware signal on one regular grid (see `causal_grid`), any units;
-        give grad_norm as its logarithm. Bins where a value is not finite are left out; up to 5 in a
-        row count as no gap, more begin a new segment.
+        give grad_norm as its logarithm. In a bin where a value is not finite nothing is known; more than 5
+        such bins in a row begin a new segment.
     drivers
         Shape (n,) or (n, k): observed common drivers that are not on the way from x to y
         (utilisation, learning rate); each also acts through its last `driver_lags` bins. Leave power
@@ -130,8 +168,14 @@ def residual_cross_correlation(
         Shape (n,): number of the gap-free stretch of every bin, ascending; None is one stretch.
     unlagged
         As drivers, for those that act in their own bin only: sine and cosine of a known period.
+    bins
+        Shape (n,): number of the bin that every value is of, ascending; None: one after the other. A lag is
+        so many bins, whether or not all of them are there.
     driver_lags
         In bins.
+    memories
+        Slow responses searched beside the lags: bins in which each fades to 1/e. Only those of at most an
+        eighth of the series, in series of 150 bins or more.
     alpha
         p at or below which the one-event guard runs.
 
@@ -158,11 +202,19 @@ def residual_cross_correlation(
     Haugh (1976), J. Am. Stat. Assoc. 71:378-385; Freedman & Lane (1983), J. Bus. Econ. Stat. 1:292-298
     (permuting residuals); Winkler et al. (2014), NeuroImage 92:381-397 (sign flips).
     """
-    searched = family_lags(family, max_lag)
+    family_lags(family, max_lag)  # refuses what is not known before anything is worked out
     cleaned = paired_residuals(
-        x, y, drivers, segments, unlagged=unlagged, driver_lags=driver_lags, shortest=shortest_series(max_lag)
+        x,
+        y,
+        drivers,
+        segments,
+        bins=bins,
+        unlagged=unlagged,
+        driver_lags=driver_lags,
+        shortest=shortest_series(max_lag),
     )
-    return _couplings(cleaned, [searched], max_lag, permutations, seed, alpha)[0]
+    looked = _family(family, max_lag, memories, cleaned.rows.size)
+    return _couplings(cleaned, [looked], max_lag, permutations, seed, alpha)[0]
 
 
 def couplings_by_family(
@@ -175,11 +227,15 @@ def couplings_by_family(
     *,
     segments: ArrayLike | None = None,
     unlagged: ArrayLike | None = None,
+    bins: ArrayLike | None = None,
+    memories: ArrayLike = MEMORIES,
 ) -> dict[Family, Coupling]:
     """Return `residual_cross_correlation` of each family of lags; the series are cleaned only once."""
-    cleaned = paired_residuals(x, y, drivers, segments, unlagged=unlagged, shortest=shortest_series(max_lag))
-    searched = [family_lags(family, max_lag) for family in FAMILIES]
-    found = _couplings(cleaned, searched, max_lag, permutations, seed, 0.05)
+    cleaned = paired_residuals(
+        x, y, drivers, segments, bins=bins, unlagged=unlagged, shortest=shortest_series(max_lag)
+    )
+    looked = [_family(family, max_lag, memories, cleaned.rows.size) for family in FAMILIES]
+    found = _couplings(cleaned, looked, max_lag, permutations, seed, 0.05)
     return dict(zip(FAMILIES, found, strict=True))
 
 
@@ -189,7 +245,7 @@ def shortest_series(max_lag: int) -> int:
 
 
 def _couplings(
-    cleaned: Paired, families: Sequence[Ints], max_lag: int, permutations: int, seed: int, alpha: float
+    cleaned: Paired, families: Sequence["_Family"], max_lag: int, permutations: int, seed: int, alpha: float
 ) -> list[Coupling]:
     lags = np.arange(-max_lag, max_lag + 1)
     common: dict[str, Any] = {
@@ -200,24 +256,75 @@ def _couplings(
         "order_x": cleaned.order_x,
         "order_y": cleaned.order_y,
         "n_dropped": cleaned.n_dropped,
+        "cycles": cleaned.cycles,
     }
     if cleaned.reason:
         common |= {"profile": np.full(lags.size, np.nan), "reason": cleaned.reason}
-        return [Coupling(family=family, **common) for family in families]
-    every_lag = LaggedPair.build(cleaned.x, cleaned.y, cleaned.nuisance, cleaned.segments, lags)
+        return [Coupling(family=np.empty(0, dtype=np.int64), **common) for _ in families]
     df = cleaned.rows.size - cleaned.nuisance.shape[1] - 2
-    common |= {"profile": every_lag.profile(), "df": df}
-    found = []
-    for family in families:
-        pair, rng = every_lag.at(family + max_lag), np.random.default_rng(seed)
-        peak, guard_p = peak_of(cleaned, pair, family, df, permutations, rng), None
-        if peak.p <= alpha:
-            rest = pair.x.copy()
-            rest[most_influential(pair, family, peak.lag)] = 0.0
-            guard_p = peak_of(cleaned, replace(pair, x=rest), family, df, permutations, rng).p
-        width = half_width(df, family.size)
-        found.append(Coupling(**asdict(peak), **common, family=family, half_width=width, guard_p=guard_p))
-    return found
+    common |= {"profile": _whole_profile(cleaned, max_lag), "df": df}
+    return [
+        Coupling(**common, **_tested(cleaned, looked, df, permutations, seed, alpha)) for looked in families
+    ]
+
+
+def _whole_profile(cleaned: Paired, max_lag: int) -> Floats:
+    """Return r at every lag from -max_lag to max_lag."""
+    ahead = cleaned.oriented(y_leads=False).pair(Searched(np.arange(max_lag + 1), np.empty(0))).effects()
+    if not max_lag:
+        return ahead
+    lags = np.arange(1, max_lag + 1)
+    behind = cleaned.oriented(y_leads=True).pair(Searched(lags, np.empty(0))).effects()
+    return np.append(behind[::-1], ahead)
+
+
+def _tested(
+    cleaned: Paired, family: "_Family", df: int, permutations: int, seed: int, alpha: float
+) -> dict[str, Any]:
+    """Return what is found in one family of responses."""
+    looked, oriented = family.looked, cleaned.oriented(family.y_leads)
+    pair, rng = oriented.pair(looked), np.random.default_rng(seed)
+    spread = spread_of(pair, cleaned.place, looked.lags.size)
+    peak, guard_p = peak_of(oriented, pair, spread, looked, df, permutations, rng), None
+    if peak.p <= alpha:
+        rest = without_one_event(oriented, pair, looked, peak.at)
+        guard_p = peak_of(rest, rest.pair(looked), spread, looked, df, permutations, rng).p
+    effects, count = pair.effects(), looked.lags.size
+    widths = spread_width(df, looked.alternatives) * spread.deviation / np.maximum(pair.share, _LEAST_SHARE)
+    sign = -1 if family.y_leads else 1
+    return {
+        "family": sign * looked.lags[::sign],
+        "memories": looked.memories,
+        "slow_profile": effects[count:],
+        "r": float(effects[peak.at]),
+        "lag": sign * int(looked.lags[np.argmax(np.abs(effects[:count]))]),
+        "memory": float(looked.memories[peak.at - count]) if peak.at >= count else None,
+        "half_width": float(widths[:count].max()),
+        "slow_half_width": float(widths[count:].max()) if widths.size > count else float("nan"),
+        "lag_bound": float((np.abs(effects) + widths)[:count].max()),
+        "slow_bound": float((np.abs(effects) + widths)[count:].max(initial=0.0)),
+        "alternatives": looked.alternatives,
+        "inflation": max(1.0, float(np.mean(spread.deviation[:count] ** 2)) * cleaned.rows.size),
+        "not_excluded": not_excluded(oriented, looked, df),
+        "gate_p": gate_p(oriented, spread, looked, peak.at >= count) if peak.p <= alpha else None,
+        "guard_p": guard_p,
+        **{
+            name: getattr(peak, name) for name in ("p", "p_sidak", "p_memory", "p_permutation", "p_sign_flip")
+        },
+    }
+
+
+class _Family(NamedTuple):
+    """Which of the two leads, and by what."""
+
+    y_leads: bool
+    looked: Searched
+
+
+def _family(name: Family | None, max_lag: int, memories: ArrayLike, bins: int) -> _Family:
+    lags = family_lags(name, max_lag)
+    slow = np.asarray(memories, dtype=np.float64)
+    return _Family(name == "reverse", searched(np.sort(np.abs(lags)), slow, bins))
 
 
 def naive_pearson(x: ArrayLike, y: ArrayLike) -> float:

@@ -3,13 +3,19 @@
 import math
 
 import scipy.special
-from thermograd.analysis.coupling.residuals import trend_order
+from thermograd.analysis.coupling.cleaning.residuals import trend_order
 
 _ESTIMATED = 0.3  # what a test loses to parameters that are estimated too, in units of Fisher's z
 
 
 def smallest_detectable(
-    n: int, *, columns: int | None = None, lags: int = 13, power: float = 0.9, alpha: float = 0.05
+    n: int,
+    *,
+    columns: int | None = None,
+    lags: int = 15,
+    power: float = 0.9,
+    alpha: float = 0.05,
+    inflation: float = 1.0,
 ) -> float:
     """Return the smallest residual correlation that this many bins would detect.
 
@@ -25,14 +31,16 @@ def smallest_detectable(
     columns
         Trend and driver columns; None takes a trend without drivers.
     lags
-        Number of lags searched.
+        How many looks the search is worth: the lags, and two for all slow responses (see `Coupling`).
     power, alpha
         Probability of detection, and level of the test.
+    inflation
+        By how much restlessness and memory of both multiply the variance (see `Coupling`).
 
     Returns
     -------
     float
-        |rho| between 0 and 1; NaN where n is too small to detect anything.
+        |rho| between 0 and 1, of what the sensor shows; NaN where n is too small to detect anything.
 
     Examples
     --------
@@ -40,11 +48,12 @@ def smallest_detectable(
     0.23
     """
     df = n - (2 + trend_order(n) if columns is None else columns) - lags - 1
-    return math.tanh(_quantiles(lags, power, alpha) / math.sqrt(df - 1)) if df > 1 else math.nan
+    free = df / inflation - 1
+    return math.tanh(_quantiles(lags, power, alpha) / math.sqrt(free)) if free > 0 else math.nan
 
 
 def samples_needed(
-    rho: float, *, columns: int | None = None, lags: int = 13, power: float = 0.9, alpha: float = 0.05
+    rho: float, *, columns: int | None = None, lags: int = 15, power: float = 0.9, alpha: float = 0.05
 ) -> int:
     """Return how many bins a run needs to detect this residual correlation.
 
@@ -66,7 +75,7 @@ def samples_needed(
 
 
 def samples_to_exclude(
-    rho0: float, *, columns: int | None = None, lags: int = 13, power: float = 0.9, alpha: float = 0.05
+    rho0: float, *, columns: int | None = None, lags: int = 15, power: float = 0.9, alpha: float = 0.05
 ) -> int:
     """Return how many bins an uncoupled run needs to end as "no coupling above rho0".
 

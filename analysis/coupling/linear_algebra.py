@@ -24,6 +24,14 @@ def cosine(x: Floats, y: Floats) -> float:
     return float(x @ y) / scale if scale > 0 else 0.0
 
 
+def fit(z: Floats, columns: Floats) -> Floats:
+    """Return the weights of least squares of z on the columns, shape (n, k); the shortest where they vary."""
+    triangle = _cholesky(columns)
+    if triangle is None:
+        return np.asarray(scipy.linalg.lstsq(columns, z, lapack_driver="gelsy", check_finite=False)[0])
+    return np.asarray(scipy.linalg.cho_solve((triangle, False), columns.T @ z))
+
+
 def remainder(z: Floats, columns: Floats) -> Floats:
     """Return what least squares on the columns, shape (n, k) and of full column rank, leaves of z."""
     triangle = _cholesky(columns)

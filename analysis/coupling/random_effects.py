@@ -12,7 +12,7 @@ import scipy.optimize
 import scipy.special
 from numpy.typing import ArrayLike
 from thermograd.analysis.arrays import Floats, Ints
-from thermograd.analysis.coupling.pair_residuals import Paired, paired_residuals
+from thermograd.analysis.coupling.cleaning.pair_residuals import Paired, paired_residuals
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

@@ -14,10 +14,11 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike
 from thermograd.analysis.arrays import Floats, Ints
+from thermograd.analysis.coupling.cleaning.pair_residuals import Paired
 from thermograd.analysis.coupling.cross_correlation import family_lags, shortest_series
-from thermograd.analysis.coupling.pair_residuals import Paired
+from thermograd.analysis.coupling.evidence.resampling import sign_flipped_profiles
 from thermograd.analysis.coupling.random_effects import Pooled, as_t, pool, usable_runs
-from thermograd.analysis.coupling.resampling import LaggedPair, sign_flipped_profiles
+from thermograd.analysis.coupling.responses import Searched
 from thermograd.analysis.display.markup import element, items
 from thermograd.analysis.display.numbers import interval, shown_number
 from thermograd.analysis.display.table import Table
@@ -203,8 +204,9 @@ def _swap_p(t: Floats, permutations: int, seed: int) -> float:
 def _sign_flip_p(runs: Sequence[Paired], t: Floats, lags: Ints, permutations: int, seed: int) -> float:
     rng = np.random.default_rng([seed, 1])
     total = np.zeros((permutations, lags.size))
+    looked, y_leads = Searched(np.sort(np.abs(lags)), np.empty(0)), bool(lags[0] < 0)
     for run in runs:
-        pair = LaggedPair.build(run.x, run.y, run.nuisance, run.segments, lags)
+        pair = run.oriented(y_leads).pair(looked)
         r = np.vstack(list(sign_flipped_profiles(pair, permutations, rng)))
         total += as_t(r, _df(run.rows.size, run))
     observed = float(np.abs(t.sum(axis=0)).max())

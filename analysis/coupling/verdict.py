@@ -63,6 +63,8 @@ def verdict(
     gate_reasons: Sequence[str] = (),
     alpha: float = 0.05,
     rho0: float = 0.2,
+    period_s: float | None = None,
+    tests: int = 1,
 ) -> tuple[Verdict, list[str]]:
     """Decide what may be said of one pair.
 
@@ -78,13 +80,19 @@ def verdict(
         Largest p that supports an association.
     rho0
         Largest |residual correlation| that does not matter; "no_coupling" claims no more than this.
+    period_s
+        Length of a bin, for times in seconds in the reasons; None tells them in bins.
+    tests
+        How many pairs are tested together: what else is seen (see `not_excluded`) has to stand out among all.
 
     Returns
     -------
     verdict
-        "coupled": supported, and not by one second alone. "single_event": supported only with its
-        most influential second. "no_coupling": |r| + half-width is below rho0 at every lag.
-        "insufficient": not testable. "inconclusive": none of these.
+        "coupled": supported, not by one second alone, and, where both signals keep a rhythm or memory of
+        their own, not as large at other shifts. "single_event": supported only with its most influential
+        second. "no_coupling": |r| + half-width is below rho0 at every lag and for every slow response, and
+        nothing else was seen (see `not_excluded`). "insufficient": not testable. "inconclusive": none of
+        these.
     reasons
         Plain sentences, at least one.
     """
@@ -94,15 +102,52 @@ def verdict(
         return "insufficient", [as_sentence(result.reason or "The statistic could not be computed")]
     p = result.p if p_adjusted is None or math.isnan(p_adjusted) else p_adjusted
     found = f"The largest residual correlation is {result.r:+.2f} (p = {p:.2g} after correction)"
+    if result.memory is not None:
+        found = f"{found}, of an answer that fades over about {_time(result.memory, period_s)}"
     if p <= alpha:
         if result.guard_p is not None and result.guard_p > alpha:
             rest = f"without its most influential second p is {result.guard_p:.2g}"
             return "single_event", [f"{found}, but {rest}: one event is no pattern."]
+        if result.gate_p is not None and result.gate_p > alpha:
+            return "inconclusive", [f"{found}, but {_usual(result)}."]
         return "coupled", [f"{found}, and it does not hang on a single second."]
-    bound = abs(result.r) + result.half_width
-    if bound < rho0:
-        return "no_coupling", [f"At every lag |r| is below {bound:.2f}, less than {rho0:g}."]
-    return "inconclusive", [f"{found}; it is not supported.", _length_needed(result, bound, rho0)]
+    if result.bound >= rho0:
+        return "inconclusive", [f"{found}; it is not supported.", _length_needed(result, rho0)]
+    excluded = _excluded(result, period_s)
+    seen_too = [each for each in result.not_excluded if each.p * tests <= alpha]
+    if seen_too:
+        seen = " and ".join(f"{OPEN[each.kind]} (p = {each.p:.2g})" for each in seen_too)
+        return "inconclusive", [f"{excluded} Not excluded, for something of the kind is seen: {seen}."]
+    return "no_coupling", [f"{excluded} That is less than {rho0:g}."]
+
+
+OPEN = {
+    "size": "an answer to the size of a surprise, whichever way it goes",
+    "restlessness": "an effect on how restless the other side is, not on where it goes",
+    "part": "a coupling in a part of the run, or one whose sign or delay changes",
+    "later": "an answer later than was searched",
+}
+
+
+def _time(bins: float, period_s: float | None) -> str:
+    return f"{bins:.3g} bins" if period_s is None else f"{bins * period_s:.3g} s"
+
+
+def _excluded(result: Coupling, period_s: float | None) -> str:
+    """Return what the bounds exclude, of lags and of slow responses."""
+    farthest = _time(float(np.abs(result.family).max(initial=0)), period_s)
+    text = f"An answer after one delay of up to {farthest} is smaller than {result.lag_bound:.2f}"
+    if result.memories.size:
+        slowest = _time(float(result.memories.max()), period_s)
+        text += f", one that fades over up to {slowest} smaller than {result.slow_bound:.2f}"
+    return f"{text} (95 %)."
+
+
+def _usual(result: Coupling) -> str:
+    if result.gate_p == 1.0:
+        return "both signals keep a rhythm or memory of their own, and the run is too short to tell it apart"
+    share = f"{result.gate_p:.0%}"
+    return f"shifted against each other at random the two are as much alike {share} of the time: a rhythm"
 
 
 def gates(
@@ -133,12 +178,14 @@ def gates(
     return reasons
 
 
-def _length_needed(result: Coupling, bound: float, rho0: float) -> str:
-    lags = result.family.size
-    detect, exclude = samples_needed(rho0, lags=lags), samples_to_exclude(rho0, lags=lags)
+def _length_needed(result: Coupling, rho0: float) -> str:
+    looks, widened = result.alternatives, max(result.inflation, 1.0)
+    detect, exclude = (
+        math.ceil(need(rho0, lags=looks) * widened) for need in (samples_needed, samples_to_exclude)
+    )
     return (
-        f"Associations up to {min(bound, 1.0):.2f} cannot be excluded with {result.n} bins; one of {rho0:g} "
-        f"shows from about {detect} bins, its absence from about {exclude}."
+        f"Associations up to {min(result.bound, 1.0):.2f} cannot be excluded with {result.n} bins; one of "
+        f"{rho0:g} shows from about {detect} bins, its absence from about {exclude}."
     )
 
 

@@ -7,9 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
-from thermograd.analysis.arrays import Floats, Mask
-from thermograd.analysis.coupling.pair_residuals import Paired, paired_residuals
-from thermograd.analysis.coupling.resampling import LaggedPair, permutation_p, sign_flip_p
+from thermograd.analysis.arrays import Floats, Ints, Mask
+from thermograd.analysis.coupling.cleaning.pair_residuals import Paired, paired_residuals
+from thermograd.analysis.coupling.evidence.resampling import permutation_p, sign_flip_p
+from thermograd.analysis.coupling.linear_algebra import orthonormal
+from thermograd.analysis.coupling.responses import LaggedPair, Searched, responses
 
 FEWEST_ONSETS = 40
 _WIDTHS = (1, 4)
@@ -104,12 +106,12 @@ def onset_test(
     began = began[cleaned.rows]
     pair, windows = _windows(cleaned, began, max_lag)
     rng = np.random.default_rng(seed)
-    lag, width = windows[int(np.argmax(np.abs(pair.profile())))]
-    lags = np.arange(lag, lag + width)
-    before = LaggedPair.build(cleaned.x, began, cleaned.nuisance, cleaned.segments, lags).shifted
+    profile = np.abs(pair.profile())
+    lag, width = windows[int(np.argmax(profile))]
+    before = _ahead(began, cleaned, np.arange(lag, lag + width))
     mean = float((cleaned.x @ before).sum() / max(float(before.sum()), 1.0))
     return OnsetTest(
-        p=max(permutation_p(pair, permutations, rng), sign_flip_p(pair, permutations, rng)),
+        p=max(test(pair, float(profile.max()), permutations, rng) for test in (permutation_p, sign_flip_p)),
         effect=mean / float(np.std(cleaned.x)),
         lag=lag,
         width=width,
@@ -145,10 +147,16 @@ def residual_spikes(residual: ArrayLike, deviations: float = _SPIKE_SD) -> Mask:
 
 def _windows(cleaned: Paired, began: Floats, max_lag: int) -> tuple[LaggedPair, list[tuple[int, int]]]:
     """Line up the onsets with every window: a window's sum of x is then one product with x."""
-    lags = np.arange(max_lag + max(_WIDTHS))
-    base = LaggedPair.build(cleaned.x, began, cleaned.nuisance, cleaned.segments, lags)
+    ahead = _ahead(began, cleaned, np.arange(max_lag + max(_WIDTHS)))
     windows = [(lag, width) for width in _WIDTHS for lag in range(max_lag + 1)]
-    stacked = np.column_stack([base.shifted[:, lag : lag + width].sum(axis=1) for lag, width in windows])
-    new = stacked - base.basis @ (base.basis.T @ stacked)
-    norms = np.maximum(np.linalg.norm(new, axis=0), 1e-300)
-    return LaggedPair(cleaned.x, new / norms, base.basis, 1.0), windows
+    stacked = np.column_stack([ahead[:, lag : lag + width].sum(axis=1) for lag, width in windows])
+    basis = orthonormal(cleaned.nuisance)
+    new = stacked - basis @ (basis.T @ stacked)
+    unit = new / np.maximum(np.linalg.norm(new, axis=0), 1e-300)
+    return LaggedPair(cleaned.x, unit, basis, np.ones(len(windows))), windows
+
+
+def _ahead(began: Floats, cleaned: Paired, lags: Ints) -> Floats:
+    """Return whether an onset is so many bins later, shape (m, n_lags)."""
+    back = cleaned.place[-1] - cleaned.place[::-1]
+    return responses(began[::-1], back, Searched(lags, np.empty(0)))[::-1]

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 from thermograd.analysis.align.matching import nearest
 from thermograd.analysis.arrays import Ints
+from thermograd.analysis.coupling.cleaning.residuals import trend_order
 from thermograd.analysis.coupling.cross_correlation import FAMILIES, naive_pearson
 from thermograd.analysis.coupling.detectable import samples_needed, samples_to_exclude, smallest_detectable
 from thermograd.analysis.coupling.linear_algebra import one_blas_thread
-from thermograd.analysis.coupling.residuals import trend_order
 from thermograd.analysis.coupling.verdict import holm
 from thermograd.analysis.run.data_quality import warnings_for
 from thermograd.analysis.run.event_tests import around_spikes, onset_tests, spike_collapse_coincidence

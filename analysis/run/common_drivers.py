@@ -6,7 +6,7 @@ import numpy as np
 from thermograd.analysis.align.grid import CausalGrid
 from thermograd.analysis.align.matching import interval_mean
 from thermograd.analysis.arrays import Floats
-from thermograd.analysis.coupling.residuals import trend_order
+from thermograd.analysis.coupling.cleaning.residuals import trend_order
 from thermograd.analysis.run.cycles import cycle_waves, logged_cycles, mark_times, with_drift
 from thermograd.analysis.run.series import Device, RunSeries
 

@@ -11,8 +11,8 @@ import scipy.special
 from thermograd.analysis.align.grid import CausalGrid
 from thermograd.analysis.align.matching import interval_mean
 from thermograd.analysis.arrays import Floats, Ints, Times
+from thermograd.analysis.coupling.cleaning.residuals import full_rank, trend_basis, trend_order
 from thermograd.analysis.coupling.linear_algebra import remainder
-from thermograd.analysis.coupling.residuals import full_rank, trend_basis, trend_order
 from thermograd.analysis.run.series import RunSeries
 
 _OF_MARKS = ("evaluation", "checkpoint")

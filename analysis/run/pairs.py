@@ -9,6 +9,7 @@ from thermograd.analysis.align.grid import CausalGrid
 from thermograd.analysis.arrays import Floats, Ints
 from thermograd.analysis.coupling.cross_correlation import FAMILIES, Coupling, Family, couplings_by_family
 from thermograd.analysis.coupling.detectable import smallest_detectable
+from thermograd.analysis.coupling.responses import MEMORIES as MEMORIES_S  # at bins of 1 s
 from thermograd.analysis.coupling.stability import coupling_over_time
 from thermograd.analysis.coupling.verdict import gates, strength, verdict
 from thermograd.analysis.run.common_drivers import Drivers, driver_columns
@@ -16,6 +17,7 @@ from thermograd.analysis.run.result import Pair
 from thermograd.analysis.run.series import ComparedSignals, Device, RunSeries
 
 _HEATED_BY_POWER = ("temperature_c", "memory_temperature_c")
+_ALPHA = 0.05
 _MOST_BINS = 2_000_000  # 23 days of seconds: one wrong clock must not fill the memory
 
 
@@ -29,6 +31,7 @@ class PairTest(ComparedSignals):
     direct: dict[Family, Coupling] | None
     pearson_r: float  # naive correlation of raw matched values
     blocked: list[str]  # reasons why the pair cannot be tested
+    tests: int  # how many the run makes
 
     def p_values(self) -> list[float]:
         """Return p of every family, NaN where the pair cannot be tested."""
@@ -40,10 +43,14 @@ class PairTest(ComparedSignals):
 
     def _judged(self, family: Family, p_adjusted: float) -> Pair:
         result, period_s = self.results[family], self.grid.period_s
-        said, reasons = verdict(result, p_adjusted, gate_reasons=self.blocked)
+        said, reasons = verdict(
+            result, p_adjusted, gate_reasons=self.blocked, period_s=period_s, tests=self.tests
+        )
         columns, detectable_r, over_time = max(result.n - result.df - 2, 0), math.nan, None
         if not result.reason:
-            detectable_r = smallest_detectable(result.n, columns=columns, lags=result.family.size)
+            detectable_r = smallest_detectable(
+                result.n, columns=columns, lags=result.alternatives, inflation=result.inflation
+            )
             change = coupling_over_time(result.residual_x, result.residual_y, result.lag, period_s)
             over_time = asdict(change)
         return Pair(
@@ -54,9 +61,15 @@ class PairTest(ComparedSignals):
             n=result.n,
             r=result.r,
             lag_s=_lag_s(result, period_s),
+            memory_s=None if result.memory is None else result.memory * period_s,
             p=math.nan if self.blocked else result.p,
             p_adjusted=p_adjusted,
             half_width=result.half_width,
+            slow_half_width=result.slow_half_width,
+            lag_bound=result.lag_bound,
+            slow_bound=result.slow_bound if result.memories.size else math.nan,
+            not_excluded=[asdict(e) for e in result.not_excluded if e.p * self.tests <= _ALPHA],
+            cycles_s=[length * period_s for length in result.cycles],
             pearson_r=self.pearson_r,
             verdict=said,
             strength=strength(result.r, said == "coupled"),
@@ -64,6 +77,8 @@ class PairTest(ComparedSignals):
             period_s=period_s,
             lags_s=[float(lag) * period_s for lag in result.lags],
             profile=result.profile.tolist(),
+            memories_s=[float(memory) * period_s for memory in result.memories],
+            slow_profile=result.slow_profile.tolist(),
             drivers=self.drivers.names,
             columns=columns if result.df else 0,
             detectable_r=detectable_r,
@@ -90,7 +105,15 @@ def correlate_pair(
 
     def tested(by: Drivers) -> dict[Family, Coupling]:
         return couplings_by_family(
-            grid.x, grid.y, by.lagged, max_lag, permutations, segments=grid.segment, unlagged=by.unlagged
+            grid.x,
+            grid.y,
+            by.lagged,
+            max_lag,
+            permutations,
+            segments=grid.segment,
+            bins=grid.bin,
+            unlagged=by.unlagged,
+            memories=np.array(MEMORIES_S) / grid.period_s,
         )
 
     results, direct = tested(drivers), None
@@ -99,7 +122,7 @@ def correlate_pair(
         if "power_w" in with_power.names:
             direct = tested(with_power)
     rest = results["forward"].residual_x, results["forward"].residual_y  # the same in every family
-    return PairTest(x, y, device, grid, *rest, drivers, results, direct, pearson_r, blocked)
+    return PairTest(x, y, device, grid, *rest, drivers, results, direct, pearson_r, blocked, tests)
 
 
 def _lag_s(result: Coupling, period_s: float) -> float:

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from thermograd.analysis.coupling.detectable import samples_needed, samples_to_exclude
+from thermograd.analysis.coupling.verdict import OPEN
 from thermograd.analysis.display.lag_plot import lag_profile
 from thermograd.analysis.display.markup import details, element, items
 from thermograd.analysis.display.numbers import bound_text, shown_number
@@ -35,12 +36,16 @@ _SENTENCES = {
         "nothing is left: it may be chance."
     ),
     "no_coupling": (
-        "NO COUPLING above {bound:.2f}: no training signal of this run moves with a hardware signal beyond "
-        "shared trends ({tests} tests of {bins:,} bins or more, 95 % bound at every lag searched)."
+        "NO COUPLING above {bound:.2f}: between the training signals of this run and what its sensors show "
+        "there is no answer, either way, after one delay of up to {farthest:.3g} s (95 % bound "
+        "{lag_bound:.2f}){slow}; {tests} tests of {bins:,} bins or more. Answers to the size of a surprise "
+        "alone, later ones and ones that change over the run were looked for and not seen; no bound is known "
+        "for them."
     ),
     "inconclusive": (
         "CANNOT TELL (inconclusive): no coupling was found, but one up to |r| = {not_excluded:.2f} is not "
-        "excluded by {pair.n:,} bins of {pair.period_s:.2g} s. Closest: {x} ~ {y} ({numbers}). {advice}"
+        "excluded by {pair.n:,} bins of {pair.period_s:.2g} s{open}. Closest: {x} ~ {y} ({numbers}). "
+        "{advice}"
     ),
 }
 
@@ -59,14 +64,22 @@ class Pair:
         Residual correlation at its peak, and that lag in seconds; lag_s > 0: training leads.
     p, p_adjusted
         Before and after Holm's correction for all pairs of its kind; None where untested.
-    half_width
-        Simultaneous 95 % bound of the profile around zero.
+    memory_s
+        Seconds in which the answer fades to 1/e, where the peak is a slow response; None where it is one lag.
+    half_width, slow_half_width
+        Simultaneous 95 % bounds around zero, of the profile and of the slow responses.
+    lag_bound, slow_bound
+        The largest |r| that is not excluded, of an answer after one lag and of a slow one.
+    not_excluded
+        What is seen besides: ``kind`` and ``p`` (see `not_excluded.Open`).
+    cycles_s
+        Lengths of rhythms that nobody logged, found and taken out.
     pearson_r
         The naive correlation of raw matched values, for comparison only.
     verdict, strength, reasons
         What may be said, and why.
-    period_s, lags_s, profile
-        Length of a bin; the whole profile of r over lags, for the figure.
+    period_s, lags_s, profile, memories_s, slow_profile
+        Length of a bin; the whole profile of r over lags, and r of the slow responses, for the figure.
     drivers
         What was taken out of both sides, by name.
     columns
@@ -91,6 +104,12 @@ class Pair:
     p: float = math.nan
     p_adjusted: float = math.nan
     half_width: float = math.nan
+    memory_s: float | None = None
+    slow_half_width: float = math.nan
+    lag_bound: float = math.nan
+    slow_bound: float = math.nan
+    not_excluded: list[dict[str, Any]] = field(default_factory=list)
+    cycles_s: list[float] = field(default_factory=list)
     pearson_r: float
     verdict: str
     strength: str
@@ -98,6 +117,8 @@ class Pair:
     period_s: float = math.nan
     lags_s: list[float] = field(default_factory=list)
     profile: list[float] = field(default_factory=list)
+    memories_s: list[float] = field(default_factory=list)
+    slow_profile: list[float] = field(default_factory=list)
     drivers: list[str] = field(default_factory=list)
     columns: int = 0
     detectable_r: float = math.nan
@@ -183,7 +204,7 @@ class Analysis:
 
     def to_json(self) -> dict[str, Any]:
         """Return the JSON document of ``analyze --json``; what is not known is null."""
-        left_out = ("period_s", "lags_s", "profile")
+        left_out = ("period_s", "lags_s", "profile", "memories_s", "slow_profile")
         pairs = [{k: value for k, value in asdict(pair).items() if k not in left_out} for pair in self.pairs]
         document = vars(self) | {
             "pairs": pairs,
@@ -267,16 +288,24 @@ def pair_sentence(pair: Pair) -> str:
 def _said(verdict: str, pairs: list[Pair]) -> str:
     """Return the sentence of a verdict that these pairs, one or more, have."""
     pair = min(pairs, key=lambda pair: (pair.p_adjusted, -abs(pair.r)))
-    bound = max(abs(pair.r) + pair.half_width for pair in pairs)
+    lag_bound, slow_bound = (
+        max((getattr(pair, name) for pair in pairs if math.isfinite(getattr(pair, name))), default=math.nan)
+        for name in ("lag_bound", "slow_bound")
+    )
+    bound = _or(max(lag_bound, _or(slow_bound, 0.0)), 1.0)
     return _SENTENCES[verdict].format(
         pair=pair,
         x=signal(pair.x).name,
         y=signal(pair.y).name,
-        numbers=f"n = {pair.n:,}, r = {pair.r:+.2f} at lag {pair.lag_s:+.1f} s, p = {pair.p_adjusted:.2g} "
-        f"(Holm), 95 % bound ±{pair.half_width:.2f}",
-        follows=follows(pair.lag_s),
+        numbers=f"n = {pair.n:,}, r = {pair.r:+.2f} {_where(pair)}, p = {pair.p_adjusted:.2g} "
+        f"(Holm), 95 % bound ±{pair.half_width if pair.memory_s is None else pair.slow_half_width:.2f}",
+        follows=follows(pair.lag_s, pair.memory_s, pair.family == "reverse"),
         others=f" {len(pairs) - 1} more tests of this run say so too." if len(pairs) > 1 else "",
         bound=bound,
+        lag_bound=lag_bound,
+        farthest=max((abs(lag) for lag in pair.lags_s), default=0.0),
+        slow=_slow_excluded(pairs, slow_bound),
+        open=_open(pairs),
         not_excluded=min(bound, 1.0),
         tests=len(pairs),
         bins=min(pair.n for pair in pairs),
@@ -284,8 +313,30 @@ def _said(verdict: str, pairs: list[Pair]) -> str:
     )
 
 
-def follows(lag_s: float) -> str:
-    """Return who follows whom, and by how much."""
+def _where(pair: Pair) -> str:
+    if pair.memory_s is None:
+        return f"at lag {pair.lag_s:+.1f} s"
+    return f"with a memory of {pair.memory_s:.3g} s"
+
+
+def _slow_excluded(pairs: list[Pair], slow_bound: float) -> str:
+    longest = max((memory for pair in pairs for memory in pair.memories_s), default=0.0)
+    if not longest:
+        return ""
+    return f" nor slowly, as heat arrives, fading over up to {longest:.3g} s (bound {slow_bound:.2f})"
+
+
+def _open(pairs: list[Pair]) -> str:
+    """Return what else is seen in any of the pairs, for a sentence."""
+    kinds = {each["kind"]: None for pair in pairs for each in pair.not_excluded}
+    return f", nor is {' or '.join(OPEN[kind] for kind in kinds)}" if kinds else ""
+
+
+def follows(lag_s: float, memory_s: float | None = None, is_reverse: bool = False) -> str:
+    """Return who follows whom, and by how much or how slowly."""
+    if memory_s is not None:
+        who = "the training" if is_reverse else "the hardware"
+        return f"{who} follows slowly, with a memory of about {memory_s:.2g} s"
     if lag_s > 0:
         return f"the hardware follows by {lag_s:.0f} s"
     return f"the training follows by {-lag_s:.0f} s" if lag_s < 0 else "at the same time"

@@ -51,24 +51,40 @@ def pearson(x: Sequence[float], y: Sequence[float]) -> float:
     return products / math.sqrt(square_x * square_y)
 
 
-def residuals(z: Floats, nuisance: Floats, volatility: Floats, most: int) -> tuple[int, Floats]:
-    """Choose the order by one least-squares fit each, refit twice with weights; return order, residuals."""
+def residuals(z: Floats, nuisance: Floats, volatility: Floats, most: int, slow: int) -> tuple[int, Floats]:
+    """Choose the order by one least-squares fit each, refit twice with weights; return order, residuals.
+
+    The sum of the weights of the past is corrected for `slow` trend columns.
+    """
     z = (z - z.mean()) / z.std()
     common = np.arange(most, z.size)
-    bic = []
+    aic = []
     for order in range(most + 1):
         left = z[common] - _fitted(z[common], _columns(z, nuisance, order, common))
-        bic.append(common.size * math.log(float(left @ left)) + order * math.log(common.size))
-    order = int(np.argmin(bic))
+        aic.append(common.size * math.log(float(left @ left)) + 2 * order)
+    order = int(np.argmin(aic))
     rows = np.arange(order, z.size)
     columns = _columns(z, nuisance, order, rows)
-    left, scale = z[rows] - _fitted(z[rows], columns), np.ones(rows.size)
+    left, scale = _unbiased(z[rows], columns, np.ones(rows.size), order, slow), np.ones(rows.size)
     for _ in range(2):
         size = np.log(np.abs(left) + 0.05 * np.median(np.abs(left)))
         scale = np.exp(_fitted(size, volatility[rows]))
-        coefficients = np.linalg.lstsq(columns / scale[:, None], z[rows] / scale, rcond=None)[0]
-        left = z[rows] - columns @ coefficients
+        left = _unbiased(z[rows], columns, scale, order, slow)
     return order, left / scale
+
+
+def _unbiased(z: Floats, columns: Floats, scale: Floats, order: int, slow: int) -> Floats:
+    """Fit with weights, correct the weight of lag 1, fit the rest again; return what is left."""
+    nuisance, past = columns[:, : columns.shape[1] - order], columns[:, columns.shape[1] - order :]
+    weights = np.linalg.lstsq(columns / scale[:, None], z / scale, rcond=None)[0][nuisance.shape[1] :]
+    total = float(weights.sum())
+    quick = 1.0 + sum(ago * weight for ago, weight in enumerate(weights.tolist()))
+    if order and total > 0:
+        missing = (2 * total + slow * (1 + total)) / z.size * abs(quick)
+        weights[0] += min(max(0.9995 - total, 0.0), missing)
+    left = z - past @ weights
+    rest = np.linalg.lstsq(nuisance / scale[:, None], left / scale, rcond=None)[0]
+    return left - nuisance @ rest
 
 
 def _columns(z: Floats, nuisance: Floats, order: int, rows: NDArray[np.int64]) -> Floats:

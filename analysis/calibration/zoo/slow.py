@@ -17,7 +17,7 @@ from thermograd.analysis.calibration.zoo.signals import (
     standardised,
     without,
 )
-from thermograd.analysis.coupling.residuals import trend_basis, trend_order
+from thermograd.analysis.coupling.cleaning.residuals import trend_basis, trend_order
 
 _coupling = partial(process.coupling, group="slow responses", response="slow")
 

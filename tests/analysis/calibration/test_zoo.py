@@ -7,7 +7,7 @@ from thermograd.analysis.arrays import shifted
 from thermograd.analysis.calibration.calibrate import CHOSEN, calibrate
 from thermograd.analysis.calibration.zoo import ZOO, Pair, coupled, null, nulls, process_named, to_grid
 from thermograd.analysis.calibration.zoo.signals import autoregressive, standardised
-from thermograd.analysis.coupling.residuals import trend_basis, trend_order
+from thermograd.analysis.coupling.cleaning.residuals import trend_basis, trend_order
 from thermograd.analysis.report.calibration_report import calibration_text
 from thermograd.store.errors import ScenarioError
 

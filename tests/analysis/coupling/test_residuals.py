@@ -5,7 +5,18 @@ import numpy as np
 from thermograd.analysis.calibration.processes import (
     trend,
 )
-from thermograd.analysis.coupling.residuals import full_rank, own_residuals, trend_basis, with_driver_lags
+from thermograd.analysis.coupling.cleaning.residuals import (
+    Lattice,
+    full_rank,
+    own_residuals,
+    trend_basis,
+    with_driver_lags,
+)
+
+
+def whole(m):
+    """Return a lattice on which nothing is missing."""
+    return Lattice(np.arange(m), np.zeros(m, dtype=np.int64))
 
 
 def test_residuals_equal_the_slow_regression():
@@ -13,9 +24,9 @@ def test_residuals_equal_the_slow_regression():
         z = trend(np.random.default_rng(seed), m).x
         cosines = max(2, round(m / 60))
         nuisance = trend_basis(m, cosines)
-        fast = own_residuals(z, nuisance, np.arange(m), cosines)
+        fast = own_residuals(z, nuisance, whole(m), cosines)
         volatility = trend_basis(m, max(0, cosines // 2 - 1))
-        order, slow = naive.residuals(z, nuisance, volatility, min(10, m // 10))
+        order, slow = naive.residuals(z, nuisance, volatility, min(10, m // 10), 2 + cosines)
         assert fast.order == order
         assert np.isnan(fast.values[:order]).all()
         np.testing.assert_allclose(fast.values[order:], slow, rtol=1e-7, atol=1e-9)
@@ -30,6 +41,6 @@ def test_full_rank_keeps_the_span():
 
 
 def test_lagged_drivers_start_anew_in_every_segment():
-    lagged = with_driver_lags(np.arange(5.0)[:, None], 2, np.array([0, 1, 0, 1, 2]))
+    lagged = with_driver_lags(np.arange(5.0)[:, None], 2, Lattice(np.arange(5), np.array([0, 0, 1, 1, 1])))
     assert lagged[:, 1].tolist() == [0, 0, 2, 2, 3]
     assert lagged[:, 2].tolist() == [0, 0, 2, 2, 2]

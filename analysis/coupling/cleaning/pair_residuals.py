@@ -5,16 +5,20 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import ArrayLike
 from thermograd.analysis.arrays import Floats, Ints, Mask
-from thermograd.analysis.coupling.residuals import (
+from thermograd.analysis.coupling.cleaning.residuals import (
+    Lattice,
     full_rank,
     own_residuals,
     trend_basis,
     trend_order,
     with_driver_lags,
 )
+from thermograd.analysis.coupling.cleaning.rhythms import found_cycles
+from thermograd.analysis.coupling.responses import LaggedPair, Searched
 
 _ADJACENT_BINS = 5  # a hole of more missing bins than this ends a segment, as in `causal_grid`
 _FEWEST_DF = 10
+_APART = 320  # empty bins between stretches: farther than any response reaches
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -30,13 +34,20 @@ class Paired:
     # nuisance, nuisance_y: shape (m, q): trend and driver columns in the scale of x, and of y
     nuisance: Floats = field(default_factory=lambda: np.empty((0, 0)))
     nuisance_y: Floats = field(default_factory=lambda: np.empty((0, 0)))
-    # shape (m,): gap-free stretch of every row
-    segments: Ints = field(default_factory=lambda: np.empty(0, dtype=np.int64))
+    # shape (m,): place of every row in time, in bins; stretches lie farther apart than any lag
+    place: Ints = field(default_factory=lambda: np.empty(0, dtype=np.int64))
     # order_x, order_y: own lags regressed out, in bins
     order_x: int = 0
     order_y: int = 0
+    cycles: tuple[int, ...] = ()  # lengths in bins of rhythms that were found and taken out
     binary_y: bool = False  # whether y takes at most two values
     reason: str | None = None  # why there are no residuals; None otherwise
+
+    def oriented(self, y_leads: bool) -> "Oriented":
+        """Return the two as leader and follower."""
+        x, y = (self.x, self.nuisance), (self.y, self.nuisance_y)
+        (leader, first), (follower, second) = (y, x) if y_leads else (x, y)
+        return Oriented(leader, follower, first, second, self.place, self.binary_y)
 
     def full(self, values: Floats) -> Floats:
         """Put residuals back on all bins given, NaN where a bin was left out; shape (length,)."""
@@ -46,30 +57,55 @@ class Paired:
         return result
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Oriented:
+    """Two residual series, of which one may answer the other."""
+
+    # leader, follower, place: shape (m,); nuisance_leader, nuisance_follower: shape (m, q)
+    leader: Floats
+    follower: Floats
+    nuisance_leader: Floats
+    nuisance_follower: Floats
+    place: Ints
+    is_binary: bool  # whether the hardware takes at most two values
+
+    def pair(self, looked: Searched) -> LaggedPair:
+        """Return the follower beside the leader's responses."""
+        return LaggedPair.build(self.leader, self.follower, self.nuisance_follower, self.place, looked)
+
+    def mirrored(self, follower: Floats, looked: Searched) -> LaggedPair:
+        """Return the leader beside what a follower says of it: the same products, seen from the past."""
+        back = self.place[-1] - self.place[::-1]
+        turned = LaggedPair.build(follower[::-1], self.leader[::-1], self.nuisance_leader[::-1], back, looked)
+        return turned
+
+
 def paired_residuals(
     x: ArrayLike,
     y: ArrayLike,
     drivers: ArrayLike | None = None,
     segments: ArrayLike | None = None,
     *,
+    bins: ArrayLike | None = None,
     unlagged: ArrayLike | None = None,
     driver_lags: int = 3,
     shortest: int = 20,
 ) -> Paired:
-    """Clean two series of trend, drivers and own past.
+    """Clean two series of trend, drivers, rhythms and own past.
 
-    The series, in any units, and the segments (ascending numbers of the gap-free stretches; None is one)
-    have shape (n,). Bins where a value is not finite are left out; up to 5 in a row count as no gap, more
-    begin a new segment. Drivers, shape (n,) or (n, k), act through up to `driver_lags` past bins too,
-    unlagged ones (sine and cosine of a known period) do not. With fewer than `shortest` finite bins, or too
-    little to go by, there is a `reason` instead of residuals.
+    The series, in any units, the segments (ascending numbers of the gap-free stretches; None is one) and the
+    bins (ascending numbers of the bins that the values are of; None: one after the other) have shape (n,). A
+    bin that is missing, or not finite, stays a bin in which nothing is known: it is predicted from what was
+    known before. More than 5 in a row begin a new segment. Drivers, shape (n,) or (n, k), act through up to
+    `driver_lags` past bins too, unlagged ones (sine and cosine of a known period) do not. With fewer than
+    `shortest` finite bins, or too little to go by, there is a `reason` instead of residuals.
 
     Raises
     ------
     ValueError
-        If shapes do not agree or segments descend.
+        If shapes do not agree, or segments or bins descend.
     """
-    first, second, stretch = _validated(x, y, segments)
+    first, second, stretch, number = _validated(x, y, segments, bins)
     columns, waves = (_columns(given, first.size) for given in (drivers, unlagged))
     finite: Mask = np.all(np.isfinite(np.column_stack([first, second, columns, waves])), axis=1)
     rows = np.flatnonzero(finite)
@@ -77,15 +113,20 @@ def paired_residuals(
     none = Paired(finite.size, rows, {"bins without a finite value": missing} if missing else {})
     if rows.size < shortest:
         return replace(none, reason=f"too short: {rows.size} finite bins, at least {shortest} are needed")
-    stretch, position = _stretches(rows, stretch)
-    lagged = with_driver_lags(columns[rows], driver_lags, position)
+    lattice = _lattice(number[rows], stretch[rows])
+    lagged = with_driver_lags(columns[rows], driver_lags, lattice)
     cosines = trend_order(rows.size)
-    trend = trend_basis(rows.size, cosines, stretch)
+    trend = trend_basis(rows.size, cosines, lattice.stretch)
     nuisance = full_rank(np.hstack([trend, lagged, waves[rows]]), trend.shape[1])
     if rows.size < 2 * nuisance.shape[1] + _FEWEST_DF:
         reason = f"too short: {rows.size} bins for {nuisance.shape[1]} trend and driver columns"
         return replace(none, reason=reason)
-    clean = [own_residuals(series[rows], nuisance, position, cosines) for series in (first, second)]
+    given = first[rows], second[rows]
+    clean = [own_residuals(series, nuisance, lattice, cosines) for series in given]
+    lengths, rhythm = found_cycles([each.values for each in clean if each is not None], nuisance, lattice)
+    if lengths:
+        nuisance = full_rank(np.hstack([nuisance, rhythm]), nuisance.shape[1])
+        clean = [own_residuals(series, nuisance, lattice, cosines) for series in given]
     if clean[0] is None or clean[1] is None:
         name = "x" if clean[0] is None else "y"
         return replace(none, reason=f"{name} is constant or fully predicted by its trend and drivers")
@@ -97,14 +138,17 @@ def paired_residuals(
         y=clean[1].values[used],
         nuisance=clean[0].nuisance[used],
         nuisance_y=clean[1].nuisance[used],
-        segments=stretch[used],
+        place=(lattice.at + _APART * lattice.stretch)[used],
         order_x=clean[0].order,
         order_y=clean[1].order,
+        cycles=lengths,
         binary_y=np.unique(second[rows]).size <= 2,
     )
 
 
-def _validated(x: ArrayLike, y: ArrayLike, segments: ArrayLike | None) -> tuple[Floats, Floats, Ints]:
+def _validated(
+    x: ArrayLike, y: ArrayLike, segments: ArrayLike | None, bins: ArrayLike | None
+) -> tuple[Floats, Floats, Ints, Ints]:
     first, second = np.asarray(x, dtype=np.float64), np.asarray(y, dtype=np.float64)
     if first.ndim != 1 or first.shape != second.shape:
         raise ValueError(f"x has shape {first.shape} and y {second.shape}; expected one equal dimension")
@@ -112,7 +156,10 @@ def _validated(x: ArrayLike, y: ArrayLike, segments: ArrayLike | None) -> tuple[
     stretch = np.zeros(n, dtype=np.int64) if segments is None else np.asarray(segments, dtype=np.int64)
     if stretch.shape != (n,) or (stretch[1:] < stretch[:-1]).any():
         raise ValueError(f"segments has shape {stretch.shape}; expected ({n},) ascending numbers")
-    return first, second, stretch
+    number = np.arange(n) if bins is None else np.asarray(bins, dtype=np.int64)
+    if number.shape != (n,) or (number[1:] <= number[:-1]).any():
+        raise ValueError(f"bins has shape {number.shape}; expected ({n},) numbers, each above the one before")
+    return first, second, stretch, number
 
 
 def _columns(drivers: ArrayLike | None, n: int) -> Floats:
@@ -123,9 +170,10 @@ def _columns(drivers: ArrayLike | None, n: int) -> Floats:
     return columns
 
 
-def _stretches(rows: Ints, segments: Ints) -> tuple[Ints, Ints]:
-    """Renumber the segments of the kept rows from 0, split at long holes; and place rows in them."""
-    begins = (np.diff(rows) > _ADJACENT_BINS + 1) | (np.diff(segments[rows]) != 0)
+def _lattice(number: Ints, segments: Ints) -> Lattice:
+    """Lay the rows on consecutive bins, missing ones included, but for the holes between stretches."""
+    ahead = np.diff(number)
+    begins = (ahead > _ADJACENT_BINS + 1) | (np.diff(segments) != 0)
     stretch = np.append(0, np.cumsum(begins)).astype(np.int64)
-    position = np.arange(rows.size) - np.append(0, np.flatnonzero(begins) + 1)[stretch]
-    return stretch, position
+    at = np.append(0, np.cumsum(np.where(begins, 1, ahead))).astype(np.int64)
+    return Lattice(at, stretch)
