@@ -12,6 +12,7 @@ import scipy.fft
 from numpy.typing import ArrayLike
 from thermograd.analysis.align.matching import time_array
 from thermograd.analysis.arrays import Floats, Mask
+from thermograd.analysis.coupling.linear_algebra import cosine
 
 _FEWEST_CHANGES = 24
 _SHORTEST_HOLD = 1.5  # intervals between samples
@@ -26,6 +27,7 @@ _SHORTEST_WINDOW, _LONGEST_WINDOW = 3, 200  # bins
 _NOTCH, _NOTCH_SD = 0.18, 5.5  # least depth of the notch, and in its standard deviations
 _ALONE = 0.6  # of the notch: no other lag reaches it, each half of the series does
 _NOTHING_THERE = 0.15
+_LIKE, _LIKE_IN_HALVES = 0.88, 0.65  # correlation with the memory of means of means
 _FEWEST_STEPS = 5  # distinct ones: a flag has no mean
 _OWN_PAST = 10
 
@@ -131,7 +133,8 @@ def averaged_over(values: ArrayLike) -> int | None:
 
     The difference of neighbouring means of w bins is what comes in less what came in w bins ago: the
     differences' autocorrelation has one sharp notch, at lag w, of up to -1/2, and nothing at 2 w (an
-    oscillation has something there). Both halves of the series must show it.
+    oscillation has something there). Means of means, whose window is a triangle of 2 w bins, fall evenly to
+    that notch and rise evenly to nothing. Both halves of the series must show it.
 
     Parameters
     ----------
@@ -152,18 +155,33 @@ def averaged_over(values: ArrayLike) -> int | None:
         return None
     memory = _difference_memory(series, 2 * longest + 1)
     window = int(np.argmin(memory[_SHORTEST_WINDOW : longest + 1])) + _SHORTEST_WINDOW
-    notch = float(memory[window])
-    if notch > -max(_NOTCH, _NOTCH_SD / math.sqrt(series.size)):
+    deep = memory[window] < -max(_NOTCH, _NOTCH_SD / math.sqrt(series.size))
+    if not deep or abs(memory[2 * window]) > max(_NOTHING_THERE, 3.0 / math.sqrt(series.size)):
         return None
-    near = max(2, window // 4)
-    others = np.append(memory[1 : max(1, window - near)], memory[window + near + 1 : longest + 1])
-    halves = [_difference_memory(half, window + 1) for half in np.array_split(series, 2)]
-    plain = (
-        others.min(initial=0.0) > _ALONE * notch
-        and abs(memory[2 * window]) < max(_NOTHING_THERE, 3.0 / math.sqrt(series.size))
-        and all(half[window - 1 : window + 2].min() < _ALONE * notch for half in halves)
-    )
-    return window if plain else None
+    halves = [_difference_memory(half, 3 * window) for half in np.array_split(series, 2)]
+    if _one_notch(memory[: longest + 1], halves, window):
+        return window
+    return 2 * window if _falls_and_rises(memory, halves, window) else None
+
+
+def _one_notch(memory: Floats, halves: list[Floats], window: int) -> bool:
+    near, notch = max(2, window // 4), float(memory[window])
+    others = np.append(memory[1 : max(1, window - near)], memory[window + near + 1 :])
+    in_each = all(half[window - 1 : window + 2].min() < _ALONE * notch for half in halves)
+    return bool(others.min(initial=0.0) > _ALONE * notch) and in_each
+
+
+def _falls_and_rises(memory: Floats, halves: list[Floats], window: int) -> bool:
+    """Return whether differences remember as those of means of means do: 1, evenly to -1/2, evenly to 0."""
+    lag = np.arange(1, 3 * window + 1)
+    shape = np.where(lag <= window, 1 - 1.5 * lag / window, np.minimum(0.5 * lag / window - 1, 0.0))
+    fits = [_likeness(each[1 : lag.size + 1], shape) for each in (memory, *halves)]
+    return fits[0] > _LIKE and min(fits[1:]) > _LIKE_IN_HALVES
+
+
+def _likeness(values: Floats, shape: Floats) -> float:
+    shape = shape[: values.size]
+    return cosine(values - values.mean(), shape - shape.mean())
 
 
 def _difference_memory(series: Floats, lags: int) -> Floats:

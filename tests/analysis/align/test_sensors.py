@@ -88,6 +88,12 @@ def test_a_running_mean_is_known_by_its_window(window, phi):
     assert averaged_over(shown) == window
 
 
+def test_means_of_means_are_known_by_their_whole_window():
+    for seed in range(5):
+        noise = np.random.default_rng(seed).standard_normal(1518)
+        assert averaged_over(rolling(rolling(noise, 10), 10)) == pytest.approx(20, abs=2)
+
+
 def test_memory_rhythm_and_noise_are_not_taken_for_running_means():
     found = 0
     for name, make in NULLS.items():
