@@ -1,4 +1,4 @@
-"""Controls: what the same bets win where no coupling is looked for, a minute to eight minutes away.
+"""Controls: what the same bets win where no coupling is looked for, a minute to half an hour away.
 
 That bets on uncoupled series win nothing in the mean rests on innovations that cannot be predicted. Rhythms,
 averaging and held sensors or a memory that has just changed leave some of both series' memory in them, and
@@ -18,10 +18,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
+Lags = NDArray[np.int64]
 
-WINDOW = 481  # ticks that are looked back
+# Every lag where a rhythm may be sharp; from eight minutes on (evaluations), what lasts for seconds.
+_LAGS = np.array([*range(481), *range(484, 1921, 4)])
+_ECHO_LAGS = np.array([*range(0, 481, 6), *range(504, 1921, 24)])  # echoes are smooth
+WINDOW = 1921  # ticks that are looked back
 _FAR = 60  # from here on a lag is a control
-_EVERY = 6  # echoes are smooth: every sixth lag will do
 _RATES = (1.0 / 200.0, 1.0 / 1000.0, 1.0 / 5000.0, 0.0)  # recent sums, and those of the whole run
 _RUN = len(_RATES) - 1
 _POWER_RATE = 0.01
@@ -34,7 +37,7 @@ _YOUNG = 300.0  # ticks within which memory may have no time to show
 
 
 class Controls:
-    """Sums of products of innovations at all lags of `WINDOW`, at several rates of forgetting.
+    """Sums of products of innovations at the lags of `WINDOW`, at several rates of forgetting.
 
     Of `sensors` series y beside one x, for single lags up to `max_lag` and for echoes of `memories`. A
     *family* is what is compared with itself: 0 the single lags, 1 + k the echoes of memory k.
@@ -42,10 +45,10 @@ class Controls:
 
     def __init__(self, sensors: int, memories: Sequence[float], max_lag: int) -> None:
         self._max_lag = max_lag
-        every, echoes = len(range(0, WINDOW, _EVERY)), len(memories)
+        echoes = len(memories)
         # by rate, direction (x first, y first), sensor, ..., lag; of the first lags none is a control
-        self._lags = np.zeros((len(_RATES), 2, sensors, WINDOW))
-        self._echoes = np.zeros((len(_RATES), 2, sensors, echoes, every))
+        self._lags = np.zeros((len(_RATES), 2, sensors, len(_LAGS)))
+        self._echoes = np.zeros((len(_RATES), 2, sensors, echoes, len(_ECHO_LAGS)))
         self._lag_products, self._echo_products = self._lags[0].copy(), self._echoes[0].copy()
         self._lag_scratch, self._echo_scratch = self._lags.copy(), self._echoes.copy()
         self._squares = np.zeros(1 + sensors)  # means of the squares of innovations, recently
@@ -69,13 +72,13 @@ class Controls:
         self._ticks += 1
         rates = np.maximum(self._rates, 1.0 / self._ticks)
         x, ys = innovations[0], innovations[1:]
-        products = self._lag_products
-        np.multiply(window[:1, 0], ys[:, None], out=products[0])
-        np.multiply(window[1:, 0], x, out=products[1])
+        products, past = self._lag_products, window[:, 0].take(_LAGS, axis=1)
+        np.multiply(past[:1], ys[:, None], out=products[0])
+        np.multiply(past[1:], x, out=products[1])
         _forget(self._lags, rates, products, self._lag_scratch)
-        products = self._echo_products
-        np.multiply(window[:1, 1:, ::_EVERY], ys[:, None, None], out=products[0])
-        np.multiply(window[1:, 1:, ::_EVERY], x, out=products[1])
+        products, past = self._echo_products, window[:, 1:].take(_ECHO_LAGS, axis=2)
+        np.multiply(past[:1], ys[:, None, None], out=products[0])
+        np.multiply(past[1:], x, out=products[1])
         _forget(self._echoes, rates, products, self._echo_scratch)
         self._squares += max(_POWER_RATE, 1.0 / self._ticks) * (innovations * innovations - self._squares)
         power = self._squares[0] * self._squares[1:]
@@ -93,7 +96,7 @@ class Controls:
         usual = self._weight[:_RUN, None] * self._power[:_RUN]
         families[0] = _beyond(_mean_square(self._known(self._lags[:_RUN])), usual, _CHANCE)
         for echo in range(self._echoes.shape[3]):
-            squares = _mean_square(self._known(self._echoes[:_RUN, :, :, echo], _EVERY))
+            squares = _mean_square(self._known(self._echoes[:_RUN, :, :, echo], _ECHO_LAGS))
             families[1 + echo] = _beyond(squares, usual, _CHANCE_ECHO)
         return families
 
@@ -101,7 +104,7 @@ class Controls:
         """Return the same of the whole run, by the control that has won most; shape (families, sensors)."""
         largest = [_largest(self._known(self._lags[_RUN:]))[0]]
         for echo in range(self._echoes.shape[3]):
-            largest.append(_largest(self._known(self._echoes[_RUN:, :, :, echo], _EVERY))[0])
+            largest.append(_largest(self._known(self._echoes[_RUN:, :, :, echo], _ECHO_LAGS))[0])
         usual = self._weight[_RUN] * self._power[_RUN] * _USUAL_LARGEST
         squares = np.array([values * values for values in largest]) * (1.0 + _YOUNG / max(self._ticks, 1))
         return np.asarray(np.maximum(_ratio(squares, usual) - 1.0, 0.0))
@@ -114,7 +117,7 @@ class Controls:
         """
         if family:
             sums = self._echoes[:_RUN, :, sensor : sensor + 1, family - 1]
-            near, far = np.abs(sums[:, direction, 0, 0]), _largest(self._known(sums, _EVERY))[:, 0]
+            near, far = np.abs(sums[:, direction, 0, 0]), _largest(self._known(sums, _ECHO_LAGS))[:, 0]
         else:
             sums = self._lags[:_RUN, :, sensor : sensor + 1]
             near = np.abs(sums[:, :, 0, : self._max_lag + 1]).max(axis=(1, 2))
@@ -122,9 +125,10 @@ class Controls:
         at = int(np.argmax(near / np.sqrt(self._weight[:_RUN])))
         return bool(near[at] > _MORE * far[at])
 
-    def _known(self, sums: Floats, every: int = 1) -> Floats:
+    def _known(self, sums: Floats, lags: Lags = _LAGS) -> Floats:
         """Return those at lags that are controls and that the run is old enough for."""
-        return sums[..., _FAR // every : min(self._ticks - 1, WINDOW - 1) // every + 1]
+        first, end = np.searchsorted(lags, (_FAR, self._ticks))
+        return sums[..., first:end]
 
 
 def _forget(sums: Floats, rates: Floats, products: Floats, scratch: Floats) -> None:

@@ -25,7 +25,7 @@ class CouplingEvidence(NamedTuple):
     `excess` says by how much chance moves the evidence beyond what it may where nothing is coupled, 0 where
     it is as promised: rhythms, averaging sensors and a memory that changes leave something to predict. Bets
     are taxed by it; `withheld` counts the alarms of the device that were none, as much was found a minute to
-    eight minutes away, where no coupling is looked for.
+    half an hour away, where no coupling is looked for.
     """
 
     e_value: float

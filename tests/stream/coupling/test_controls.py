@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 from thermograd.analysis.calibration.processes import ar, cont
-from thermograd.analysis.calibration.zoo import ZOO
-from thermograd.stream.coupling.controls import WINDOW, Controls
+from thermograd.analysis.calibration.zoo import ZOO, Pair
+from thermograd.stream.coupling.controls import Controls
 from thermograd.stream.coupling.detector import CouplingMonitor
 from thermograd.stream.coupling.innovations import Innovations
 from thermograd.stream.coupling.past import Past
@@ -74,6 +74,17 @@ def test_a_memory_that_comes_and_goes_raises_no_alarm():
     assert monitor.run_e_value < 20.0
 
 
+def test_evaluations_ten_minutes_apart_that_nobody_logs_raise_no_alarm():
+    rng, tick = np.random.default_rng(620), np.arange(15_000)
+    during = (tick + 300) % 600 < 40
+    x = rng.standard_normal(15_000) + 2.0 * during
+    y = ar(rng, 15_000, 0.7).y - 3.0 * np.roll(during, 20)
+    monitor, alarms, largest = watched(Pair(x, y))
+    assert alarms == []
+    assert largest < 20.0
+    assert monitor.withheld > 0
+
+
 def test_unpredictable_innovations_are_not_taxed():
     monitor, alarms, _ = watched(ar(np.random.default_rng(3), 4000))
     assert alarms == []
@@ -125,7 +136,7 @@ def test_what_hardware_leads_with_a_memory_is_found_the_other_way_round():
 
 
 def test_the_window_holds_the_latest_ticks_newest_first_however_long_it_runs():
-    past, rng = Past(2, (4.0, 20.0), WINDOW), np.random.default_rng(7)
+    past, rng = Past(2, (4.0, 20.0), 400), np.random.default_rng(7)
     new = rng.uniform(-1.0, 1.0, (1500, 2))
     means = np.zeros((2, 2))
     for tick in range(1500):
@@ -133,7 +144,7 @@ def test_the_window_holds_the_latest_ticks_newest_first_however_long_it_runs():
         echo = np.clip(means * np.sqrt(2.0 * np.array([4.0, 20.0])), -1.0, 1.0)
         np.testing.assert_allclose(window[:, 1:, 0], echo, rtol=1e-12)
         means += (new[tick][:, None] - means) / np.array([4.0, 20.0])
-    assert np.array_equal(window[:, 0], new[: -WINDOW - 1 : -1].T)
+    assert np.array_equal(window[:, 0], new[:-401:-1].T)
 
 
 def test_rounding_does_not_grow_in_the_model_of_a_long_run():
