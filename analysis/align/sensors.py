@@ -12,7 +12,6 @@ import scipy.fft
 from numpy.typing import ArrayLike
 from thermograd.analysis.align.matching import time_array
 from thermograd.analysis.arrays import Floats, Mask
-from thermograd.analysis.coupling.linear_algebra import cosine
 
 _FEWEST_CHANGES = 24
 _SHORTEST_HOLD = 1.5  # intervals between samples
@@ -28,6 +27,7 @@ _NOTCH, _NOTCH_SD = 0.18, 5.5  # least depth of the notch, and in its standard d
 _ALONE = 0.6  # of the notch: no other lag reaches it, each half of the series does
 _NOTHING_THERE = 0.15
 _LIKE, _LIKE_IN_HALVES = 0.88, 0.65  # correlation with the memory of means of means
+_SHORTEST_SLOPE = 8  # bins; a shorter one may as well be a sharp window over a memory
 _FEWEST_STEPS = 5  # distinct ones: a flag has no mean
 _OWN_PAST = 10
 
@@ -159,9 +159,9 @@ def averaged_over(values: ArrayLike) -> int | None:
     if not deep or abs(memory[2 * window]) > max(_NOTHING_THERE, 3.0 / math.sqrt(series.size)):
         return None
     halves = [_difference_memory(half, 3 * window) for half in np.array_split(series, 2)]
-    if _one_notch(memory[: longest + 1], halves, window):
-        return window
-    return 2 * window if _falls_and_rises(memory, halves, window) else None
+    if window >= _SHORTEST_SLOPE and _falls_and_rises(memory, halves, window):
+        return 2 * window
+    return window if _one_notch(memory[: longest + 1], halves, window) else None
 
 
 def _one_notch(memory: Floats, halves: list[Floats], window: int) -> bool:
@@ -181,7 +181,7 @@ def _falls_and_rises(memory: Floats, halves: list[Floats], window: int) -> bool:
 
 def _likeness(values: Floats, shape: Floats) -> float:
     shape = shape[: values.size]
-    return cosine(values - values.mean(), shape - shape.mean())
+    return float(np.corrcoef(values, shape)[0, 1]) if np.ptp(values) > 0 else 0.0
 
 
 def _difference_memory(series: Floats, lags: int) -> Floats:
