@@ -261,7 +261,7 @@ def _couplings(
     if cleaned.reason:
         common |= {"profile": np.full(lags.size, np.nan), "reason": cleaned.reason}
         return [Coupling(family=np.empty(0, dtype=np.int64), **common) for _ in families]
-    df = cleaned.rows.size - cleaned.nuisance.shape[1] - 2
+    df = cleaned.rows.size - cleaned.basis_x.shape[1] - 2
     common |= {"profile": _whole_profile(cleaned, max_lag), "df": df}
     return [
         Coupling(**common, **_tested(cleaned, looked, df, permutations, seed, alpha)) for looked in families

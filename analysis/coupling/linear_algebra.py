@@ -54,6 +54,17 @@ def orthonormal(columns: Floats) -> Floats:
     return columns
 
 
+def independent_directions(columns: Floats, least: float) -> Floats:
+    """Return orthonormal columns for all that adds more than `least` to those before it, shape (n, k)."""
+    if len(columns) < _MANY_ROWS:
+        directions, triangle, _ = scipy.linalg.qr(columns, mode="economic", pivoting=True)
+        return np.asarray(directions[:, : triangle.shape[0]][:, np.abs(np.diag(triangle)) > least])
+    triangle, pivots, rank, _ = scipy.linalg.lapack.dpstrf(columns.T @ columns, tol=least * least)
+    chosen = columns[:, pivots[:rank] - 1]
+    triangle = np.triu(triangle)[:rank, :rank]
+    return orthonormal(scipy.linalg.solve_triangular(triangle, chosen.T, trans="T").T)
+
+
 def residual_squares(z: Floats, columns: Floats) -> tuple[Floats, Floats]:
     """Return the residual sums of squares of z on ever more of the columns.
 

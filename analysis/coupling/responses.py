@@ -10,7 +10,6 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.signal import lfilter
 from thermograd.analysis.arrays import Floats, Ints
-from thermograd.analysis.coupling.linear_algebra import orthonormal
 
 MEMORIES = (3.0, 6.0, 12.0, 24.0, 48.0)  # bins in which a response falls to 1/e
 _BINS_PER_MEMORY = 8.0  # a longer response is what the trend is made of
@@ -52,17 +51,17 @@ class LaggedPair:
 
     @classmethod
     def build(
-        cls, leader: Floats, follower: Floats, nuisance: Floats, place: Ints, looked: Searched
+        cls, leader: Floats, follower: Floats, basis: Floats, place: Ints, looked: Searched
     ) -> "LaggedPair":
-        """Line up two series; `place`, shape (m,), is each bin's place in time, stretches far apart."""
+        """Line up two series; `place`, shape (m,), is each bin's place in time, stretches far apart.
+
+        The `basis`, shape (m, q), is of the follower's nuisance columns, orthonormal.
+        """
         columns = responses(leader, place, looked)
-        there = responses(np.ones_like(leader), place, Searched(looked.lags, np.empty(0))) > 0
-        square = follower * follower
-        share = np.sqrt(square @ there / max(float(square.sum()), 1e-300))
-        basis = orthonormal(nuisance)
         new = columns - basis @ (basis.T @ columns)
         unit = new / np.maximum(np.linalg.norm(new, axis=0), 1e-300)
-        return cls(follower, unit, basis, np.append(share, np.ones(looked.memories.size)))
+        share = np.append(_shares(follower, place, looked.lags), np.ones(looked.memories.size))
+        return cls(follower, unit, basis, share)
 
     def profile(self) -> Floats:
         """Return the correlation as it is tested, of one spread in all responses; shape (k,)."""
@@ -72,6 +71,17 @@ class LaggedPair:
     def effects(self) -> Floats:
         """Return the correlation over the bins that have a partner, shape (k,)."""
         return np.clip(self.profile() / np.maximum(self.share, 1e-9), -1.0, 1.0)
+
+
+def _shares(follower: Floats, place: Ints, lags: Ints) -> Floats:
+    """Return the share of a follower's size in bins that have a partner at each lag, shape (n_lags,)."""
+    square = follower * follower
+    total = max(float(square.sum()), 1e-300)
+    if place[-1] - place[0] == place.size - 1:  # nothing is missing: all but the first bins have one
+        without = np.append(0.0, np.cumsum(square))[np.minimum(lags, square.size)]
+        return np.sqrt(np.maximum(1.0 - without / total, 0.0))
+    there = responses(np.ones_like(follower), place, Searched(lags, np.empty(0))) > 0
+    return np.sqrt(square @ there / total)
 
 
 def responses(leader: Floats, place: Ints, looked: Searched) -> Floats:

@@ -184,7 +184,7 @@ def _all_pairings(runs: Sequence[Paired], lags: Ints) -> tuple[Floats, Floats]:
 
 
 def _df(bins: int, run: Paired) -> int:
-    return int(max(bins - run.nuisance.shape[1] - 2, 2))
+    return int(max(bins - run.basis_x.shape[1] - 2, 2))
 
 
 def _swap_p(t: Floats, permutations: int, seed: int) -> float:

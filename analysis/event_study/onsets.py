@@ -10,7 +10,6 @@ from numpy.typing import ArrayLike
 from thermograd.analysis.arrays import Floats, Ints, Mask
 from thermograd.analysis.coupling.cleaning.pair_residuals import Paired, paired_residuals
 from thermograd.analysis.coupling.evidence.resampling import permutation_p, sign_flip_p
-from thermograd.analysis.coupling.linear_algebra import orthonormal
 from thermograd.analysis.coupling.responses import LaggedPair, Searched, responses
 
 FEWEST_ONSETS = 40
@@ -150,7 +149,7 @@ def _windows(cleaned: Paired, began: Floats, max_lag: int) -> tuple[LaggedPair, 
     ahead = _ahead(began, cleaned, np.arange(max_lag + max(_WIDTHS)))
     windows = [(lag, width) for width in _WIDTHS for lag in range(max_lag + 1)]
     stacked = np.column_stack([ahead[:, lag : lag + width].sum(axis=1) for lag, width in windows])
-    basis = orthonormal(cleaned.nuisance)
+    basis = cleaned.basis_x
     new = stacked - basis @ (basis.T @ stacked)
     unit = new / np.maximum(np.linalg.norm(new, axis=0), 1e-300)
     return LaggedPair(cleaned.x, unit, basis, np.ones(len(windows))), windows

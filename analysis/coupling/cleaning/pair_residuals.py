@@ -14,6 +14,7 @@ from thermograd.analysis.coupling.cleaning.residuals import (
     with_driver_lags,
 )
 from thermograd.analysis.coupling.cleaning.rhythms import found_cycles
+from thermograd.analysis.coupling.linear_algebra import orthonormal
 from thermograd.analysis.coupling.responses import LaggedPair, Searched
 
 _ADJACENT_BINS = 5  # a hole of more missing bins than this ends a segment, as in `causal_grid`
@@ -31,9 +32,9 @@ class Paired:
     # x, y: shape (m,): standardised residuals; empty if `reason` is set
     x: Floats = field(default_factory=lambda: np.empty(0))
     y: Floats = field(default_factory=lambda: np.empty(0))
-    # nuisance, nuisance_y: shape (m, q): trend and driver columns in the scale of x, and of y
-    nuisance: Floats = field(default_factory=lambda: np.empty((0, 0)))
-    nuisance_y: Floats = field(default_factory=lambda: np.empty((0, 0)))
+    # basis_x, basis_y: shape (m, q): trend and driver columns in the scale of x, and of y, orthonormal
+    basis_x: Floats = field(default_factory=lambda: np.empty((0, 0)))
+    basis_y: Floats = field(default_factory=lambda: np.empty((0, 0)))
     # shape (m,): place of every row in time, in bins; stretches lie farther apart than any lag
     place: Ints = field(default_factory=lambda: np.empty(0, dtype=np.int64))
     # order_x, order_y: own lags regressed out, in bins
@@ -45,7 +46,7 @@ class Paired:
 
     def oriented(self, y_leads: bool) -> "Oriented":
         """Return the two as leader and follower."""
-        x, y = (self.x, self.nuisance), (self.y, self.nuisance_y)
+        x, y = (self.x, self.basis_x), (self.y, self.basis_y)
         (leader, first), (follower, second) = (y, x) if y_leads else (x, y)
         return Oriented(leader, follower, first, second, self.place, self.binary_y)
 
@@ -61,22 +62,22 @@ class Paired:
 class Oriented:
     """Two residual series, of which one may answer the other."""
 
-    # leader, follower, place: shape (m,); nuisance_leader, nuisance_follower: shape (m, q)
+    # leader, follower, place: shape (m,); basis_leader, basis_follower: shape (m, q)
     leader: Floats
     follower: Floats
-    nuisance_leader: Floats
-    nuisance_follower: Floats
+    basis_leader: Floats
+    basis_follower: Floats
     place: Ints
     is_binary: bool  # whether the hardware takes at most two values
 
     def pair(self, looked: Searched) -> LaggedPair:
         """Return the follower beside the leader's responses."""
-        return LaggedPair.build(self.leader, self.follower, self.nuisance_follower, self.place, looked)
+        return LaggedPair.build(self.leader, self.follower, self.basis_follower, self.place, looked)
 
     def mirrored(self, follower: Floats, looked: Searched) -> LaggedPair:
         """Return the leader beside what a follower says of it: the same products, seen from the past."""
         back = self.place[-1] - self.place[::-1]
-        turned = LaggedPair.build(follower[::-1], self.leader[::-1], self.nuisance_leader[::-1], back, looked)
+        turned = LaggedPair.build(follower[::-1], self.leader[::-1], self.basis_leader[::-1], back, looked)
         return turned
 
 
@@ -136,8 +137,8 @@ def paired_residuals(
         rows=rows[used],
         x=clean[0].values[used],
         y=clean[1].values[used],
-        nuisance=clean[0].nuisance[used],
-        nuisance_y=clean[1].nuisance[used],
+        basis_x=orthonormal(clean[0].nuisance[used]),
+        basis_y=orthonormal(clean[1].nuisance[used]),
         place=(lattice.at + _APART * lattice.stretch)[used],
         order_x=clean[0].order,
         order_y=clean[1].order,

@@ -8,12 +8,17 @@ from dataclasses import dataclass
 from operator import mul
 
 import numpy as np
-import scipy.linalg
 from thermograd.analysis.arrays import Floats, Ints
-from thermograd.analysis.coupling.linear_algebra import fit, orthonormal, remainder, residual_squares
+from thermograd.analysis.coupling.linear_algebra import (
+    fit,
+    independent_directions,
+    orthonormal,
+    remainder,
+    residual_squares,
+)
 
 _BINS_PER_COSINE = 60  # one high-pass cosine per this many bins, as in SPM for fMRI
-_MAX_ORDER = 10
+_MAX_ORDER, _MAX_ORDER_OF_PARTS = 10, 4
 _MOST_MEMORY = 0.9995  # sum of the weights of the past
 _PARTS, _BINS_PER_PART = (1, 2, 4, 8), 50  # of time, in each of which the memory may be another
 _VARIANCE_ROUNDS = 2
@@ -204,7 +209,8 @@ def _chosen_past(z: Floats, whole: Floats, nuisance: Floats, lattice: Lattice) -
     for parts in _PARTS:
         if parts > 1 and z.size < parts * _BINS_PER_PART:
             break
-        divided = _in_parts(past, lattice, parts)
+        most = orders if parts == 1 else min(orders, _MAX_ORDER_OF_PARTS)
+        divided = _in_parts(past[:, :most], lattice, parts)
         order, bic = _order_by_bic(z, nuisance, divided, here, orders, parts)
         if best is None or bic < best[0]:
             best = bic, divided[:, : order * parts], order, parts
@@ -257,9 +263,7 @@ def full_rank(columns: Floats, always: int) -> Floats:
     rest = np.column_stack(moving) / np.sqrt(len(columns))
     basis = orthonormal(kept)
     new = rest - basis @ (basis.T @ rest)
-    directions, triangle, _ = scipy.linalg.qr(new, mode="economic", pivoting=True)
-    independent = np.abs(np.diag(triangle)) > _INDEPENDENT
-    return np.hstack([kept, directions[:, : independent.size][:, independent] * np.sqrt(len(columns))])
+    return np.hstack([kept, independent_directions(new, _INDEPENDENT) * np.sqrt(len(columns))])
 
 
 def _standardised(z: Floats) -> Floats | None:
@@ -295,7 +299,7 @@ def _order_by_bic(
     hq = fit_of + parts * np.arange(left.size) * 2.0
     bic = fit_of + parts * np.arange(left.size) * np.log(n)
     dependent = new[q:] < 1e-7 * np.sqrt(n)
-    usable = int(np.argmax(dependent)) // parts if dependent.any() else orders
+    usable = int(np.argmax(dependent)) // parts if dependent.any() else left.size - 1
     order = int(np.argmin(hq[: usable + 1]))
     return order, float(bic[order])
 

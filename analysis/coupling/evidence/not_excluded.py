@@ -11,11 +11,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.signal import lfilter
 from thermograd.analysis.arrays import Floats, Ints
 from thermograd.analysis.coupling.cleaning.pair_residuals import Oriented
 from thermograd.analysis.coupling.evidence.leftover import inflation_of
 from thermograd.analysis.coupling.evidence.resampling import sidak_p
-from thermograd.analysis.coupling.responses import Searched, responses
+from thermograd.analysis.coupling.responses import Searched
 
 _PARTS, _FEWEST_IN_PART = (4, 8), 60
 _FARTHER = 5  # times the largest lag
@@ -69,22 +70,38 @@ def _farther(lags: Ints) -> Searched:
 
 def _largest(leader: Floats, follower: Floats, place: Ints, looked: Searched) -> tuple[float, int, float]:
     """Return the largest |r|, how many looks it is the largest of, and by what memory widens it."""
-    columns = responses(leader, place, looked)
-    columns = columns - columns.mean(axis=0)
-    norms = np.linalg.norm(columns, axis=0) * np.linalg.norm(follower)
-    peak = float(np.abs(follower @ columns / np.maximum(norms, 1e-300)).max())
+    first, whole = _on_bins(leader, place), _on_bins(follower, place)
+    size = float(np.linalg.norm(follower))
+    peak = max(_alike(whole[lag:], first[: max(first.size - lag, 0)], size) for lag in looked.lags.tolist())
+    begin = int(looked.lags[0])
+    for memory in looked.memories:
+        slow = lfilter([1.0], [1.0, -np.exp(-1.0 / memory)], first)[: first.size - begin]
+        peak = max(peak, _alike(whole[begin:], slow, size))
     return peak, looked.alternatives, inflation_of(leader, follower, place)
+
+
+def _on_bins(values: Floats, place: Ints) -> Floats:
+    whole = np.zeros(int(place[-1] - place[0]) + 1)
+    whole[place - place[0]] = values
+    return whole
+
+
+def _alike(follower: Floats, leader: Floats, size: float) -> float:
+    """Return |r| of two series; of a short overlap it is not larger than of the whole."""
+    return abs(float(follower @ leader)) / max(size * float(np.linalg.norm(leader)), 1e-300)
 
 
 def _largest_in_a_part(leader: Floats, follower: Floats, place: Ints, lags: Ints) -> tuple[float, int, float]:
     """Return the |r| of a part of the run that the whole run would need for the same surprise."""
-    columns, peak, looks = responses(leader, place, Searched(lags, _NO_MEMORIES)), 0.0, 0
+    first, whole = _on_bins(leader, place), _on_bins(follower, place)
+    peak, looks = 0.0, 0
     for parts in _PARTS:
         if follower.size < parts * _FEWEST_IN_PART:
             break
-        for rows in np.array_split(np.arange(follower.size), parts):
-            norms = np.linalg.norm(columns[rows], axis=0) * np.linalg.norm(follower[rows])
-            r = float(np.abs(follower[rows] @ columns[rows] / np.maximum(norms, 1e-300)).max())
-            peak = max(peak, r / np.sqrt(parts))
-            looks += lags.size
+        for rows in np.array_split(np.arange(whole.size), parts):
+            size = float(np.linalg.norm(whole[rows]))
+            for lag in lags.tolist():
+                begin, end = max(int(rows[0]), lag), int(rows[-1]) + 1
+                r = _alike(whole[begin:end], first[begin - lag : end - lag], size) if end > begin else 0.0
+                peak, looks = max(peak, r / np.sqrt(parts)), looks + 1
     return peak, looks, inflation_of(leader, follower, place)
