@@ -80,5 +80,7 @@ def _borrowed(data: RunSeries, time_ns: Times, values: Floats, shift_ns: int) ->
     later = np.interp(at, time_ns, values, left=math.nan, right=math.nan)
     grid = sensed_grid((at, data.tested("grad_norm")), (time_ns, values))
     max_lag = max(1, round(_LAGS_S / grid.period_s)) if grid.x.size else 1
-    found = residual_cross_correlation(grid.x, grid.y, max_lag=max_lag, permutations=0, segments=grid.segment)
+    found = residual_cross_correlation(
+        grid.x, grid.y, max_lag=max_lag, permutations=0, segments=grid.segment, bins=grid.bin
+    )
     return {"grad_norm": naive_pearson(norms, later), "residual": found.r, "residual_p": found.p}
