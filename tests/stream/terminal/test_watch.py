@@ -3,6 +3,7 @@
 import io
 import math
 import os
+import random
 import select
 import signal
 import sys
@@ -87,6 +88,22 @@ def frame(board, width=80, height=24, run=None, **options):
 def busy():
     """Return the board of a run in which much happens."""
     return board_of(busy_run())
+
+
+@pytest.mark.parametrize("rhythm", [False, True])
+def test_evidence_that_is_less_what_a_rhythm_makes_is_marked(rhythm):
+    rng = random.Random(1)
+    hard, long = ([rng.gauss(0, rhythm) for _ in range(24)] for _ in range(2))
+    events = []
+    for i in range(1200):
+        norm = math.exp(0.1 * (hard[i % 24] + rng.gauss(0, 1)))
+        events.append(event("step", i, seq=i, step=i + 1, rank=0, grad_norm=norm))
+        heat = 60.0 + long[i % 24] + rng.gauss(0, 1)
+        events.append(event("sample", i + 0.2, seq=i, device=GPU, temperature_c=heat))
+    lines = frame(board_of(events), width=100)
+    gpu = next(line for line in lines if line.startswith("GPU"))
+    assert gpu.split()[-1].startswith("~") == rhythm
+    assert ("less what rhythm or averaging makes" in lines[-1]) == rhythm
 
 
 def test_a_frame_of_80_by_24_says_everything(busy):
