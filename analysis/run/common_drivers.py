@@ -15,7 +15,7 @@ _OF_MARKS = ("evaluation", "checkpoint")
 _FEWEST_MARKS = 2
 _LAGS = 4  # 0..3 bins
 _SHARE_OF_CYCLES = 4  # their columns are at most one of so many bins
-_MOST_WORK = 2e8  # bins x columns^2 of cycles: seconds of processor time
+_MOST_WORK = 5e8  # bins x columns^2 of cycles: seconds of processor time
 
 
 @dataclass(frozen=True, slots=True, eq=False)

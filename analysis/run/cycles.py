@@ -4,15 +4,14 @@ A loader that does not shuffle makes each batch as hard and as long in every epo
 both sides of a pair, repeats, and fits itself at some lag: it is taken out whole, not its slowest waves only.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import scipy.special
 from thermograd.analysis.align.grid import CausalGrid
-from thermograd.analysis.align.matching import interval_mean
 from thermograd.analysis.arrays import Floats, Ints, Times
-from thermograd.analysis.coupling.cleaning.residuals import full_rank, trend_basis, trend_order
-from thermograd.analysis.coupling.linear_algebra import remainder
+from thermograd.analysis.coupling.cleaning.residuals import trend_basis, trend_order
 from thermograd.analysis.run.series import RunSeries
 
 _OF_MARKS = ("evaluation", "checkpoint")
@@ -27,6 +26,7 @@ _NEAR_WHOLE = 0.3
 _SAME_PHASE = 0.1  # turns
 _SLOWLY = 2  # cosines over the run by which a pattern may change
 _DRIFTS = 0.01
+_DEPENDENT = 1e-9  # of the largest squared size of a direction: this small, it is rounding
 _ENOUGH_BINS = 4000  # to choose between two ways
 
 
@@ -82,21 +82,16 @@ def cycle_waves(cycle: Cycle, data: RunSeries, grid: CausalGrid, most: int) -> t
     bins = (int(grid.bin[-1]) + 1) / max(float(at_end[-1] - at_end[0]), 1e-9)
     if min(bins, cycle.steps) < _FEWEST_BINS or grid.bin[-1] + 1 < _FEWEST_TURNS * bins:
         return np.empty((grid.x.size, 0)), 0
-    whole = int(min(bins, cycle.steps) / 2)
-    sampled = _columns(at_end, min(whole, most))
+    shown, whole = int(min(bins, cycle.steps) / 2), int(cycle.steps / 2)
+    at_end_of = _waves(at_end, min(shown, most))
     if bins >= cycle.steps or not most:
-        return sampled, whole
-    whole = int(cycle.steps / 2)
-    starts = grid.time_ns - round(grid.period_s * 1e9)
-    averaged = np.column_stack(
-        [
-            interval_mean(starts, grid.time_ns, times, wave)
-            for wave in _columns(cycle.turn, min(whole, most)).T
-        ]
-    )
-    if np.isfinite(averaged).all() and _left(grid, averaged) < _left(grid, sampled):
-        return averaged, whole
-    return sampled, int(bins / 2)
+        return at_end_of, shown
+    bounds = _steps_of_bins(data, grid)
+    few = _averaged(cycle.turn, bounds[:_ENOUGH_BINS], min(whole, most))
+    if few is None or _left(grid, few) >= _left(grid, at_end_of[:_ENOUGH_BINS]):
+        return at_end_of, shown
+    averaged = _averaged(cycle.turn, bounds, min(whole, most))
+    return (at_end_of, shown) if averaged is None else (averaged, whole)
 
 
 def with_drift(columns: Floats, grid: CausalGrid, room: int) -> Floats:
@@ -111,35 +106,70 @@ def with_drift(columns: Floats, grid: CausalGrid, room: int) -> Floats:
     place = np.pi * (np.arange(grid.x.size) + 0.5) / grid.x.size
     changing = np.hstack([columns, *(columns * np.cos(j * place)[:, None] for j in range(1, slow + 1))])
     trend = trend_basis(grid.x.size, trend_order(grid.x.size), grid.segment)
-    bases = [full_rank(np.hstack([trend, each]), trend.shape[1]) for each in (columns, changing)]
-    tells = any(_chance(signal, *bases) < _DRIFTS for signal in (grid.x, grid.y))
+    models = [np.hstack([trend, each]) for each in (columns, changing)]
+    tells = any(_chance(signal, *models) < _DRIFTS for signal in (grid.x, grid.y))
     return changing if tells else columns
 
 
 def _chance(signal: Floats, fewer: Floats, more: Floats) -> float:
     """Return how often chance lets so many more columns tell so much more."""
-    left, rest = (float(np.square(remainder(signal, columns)).sum()) for columns in (fewer, more))
-    new, free = more.shape[1] - fewer.shape[1], signal.size - more.shape[1]
+    (left, few), (rest, many) = (_left_by(columns, signal) for columns in (fewer, more))
+    new, free = many - few, signal.size - many
     if new <= 0 or free <= 0 or rest <= 0:
         return 1.0
     return float(scipy.special.fdtrc(new, free, max(left - rest, 0.0) / new / (rest / free)))
+
+
+def _left_by(columns: Floats, signal: Floats) -> tuple[float, int]:
+    """Return the sum of squares that columns of size about 1 leave of a signal, and their rank."""
+    centred = signal - signal.mean()
+    sizes, directions = np.linalg.eigh(columns.T @ columns)
+    told = directions.T @ (columns.T @ centred)
+    kept = sizes > _DEPENDENT * sizes[-1]
+    return float(centred @ centred - np.sum(told[kept] ** 2 / sizes[kept])), int(kept.sum())
 
 
 def _seconds(times: Times, grid: CausalGrid) -> Floats:
     return np.asarray((times - grid.time_ns[0]) / 1e9)
 
 
-def _columns(turn: Floats, harmonics: int) -> Floats:
-    phase = 2 * np.pi * (turn - np.floor(turn[0]))
-    waves = [wave(k * phase) for k in range(1, harmonics + 1) for wave in (np.sin, np.cos)]
-    return np.column_stack([np.empty((turn.size, 0)), *waves])
+def _waves(turn: Floats, harmonics: int) -> Floats:
+    """Return sine and cosine of every multiple of a turn, shape (n, 2 harmonics)."""
+    return np.column_stack([turn[:, None][:, :0], *_each_wave(turn, harmonics)])
+
+
+def _each_wave(turn: Floats, harmonics: int) -> Iterator[Floats]:
+    first = np.exp(2j * np.pi * (turn - np.floor(turn[0])))
+    wave = np.ones_like(first)
+    for _ in range(harmonics):
+        wave = wave * first
+        yield np.column_stack([wave.imag, wave.real])
+
+
+def _steps_of_bins(data: RunSeries, grid: CausalGrid) -> Ints:
+    """Return the first step of every bin and the one after its last, shape (n, 2)."""
+    starts = grid.time_ns - round(grid.period_s * 1e9)
+    ends = np.column_stack([starts, grid.time_ns])
+    return np.searchsorted(data.step_time_ns, ends, side="right")
+
+
+def _averaged(turn: Floats, bounds: Ints, harmonics: int) -> Floats | None:
+    """Return the waves averaged over the steps of every bin; None where a bin holds no step."""
+    counts = np.diff(bounds, axis=1)
+    if (counts < 1).any():
+        return None
+    means = []
+    for wave in _each_wave(turn, harmonics):
+        sums = np.add.reduceat(np.vstack([wave, np.zeros((1, 2))]), bounds.ravel(), axis=0)[::2]
+        means.append(sums / counts)
+    return np.column_stack(means)
 
 
 def _left(grid: CausalGrid, columns: Floats) -> float:
     """Return the sum of squares of the training signal that trend and columns leave."""
-    x, columns = grid.x[:_ENOUGH_BINS], columns[:_ENOUGH_BINS]
-    trend = trend_basis(x.size, trend_order(x.size), grid.segment[:_ENOUGH_BINS])
-    return float(np.square(remainder(x, full_rank(np.hstack([trend, columns]), trend.shape[1]))).sum())
+    x = grid.x[: len(columns)]
+    trend = trend_basis(x.size, trend_order(x.size), grid.segment[: x.size])
+    return _left_by(np.hstack([trend, columns]), x)[0]
 
 
 def _epochs(data: RunSeries) -> Cycle | None:
