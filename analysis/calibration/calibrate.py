@@ -166,9 +166,14 @@ def measure(
     """
     counts = np.zeros(6, dtype=np.int64)
     for run in range(runs):
-        pair = make(np.random.default_rng([zlib.crc32(name.encode()), bins, seed, run]), bins)
+        pair = make(random_numbers(name, bins, seed, run), bins)
         counts += _outcome(pair, true_lag, max_lag, permutations, run)
     return Measured(name, bins, runs, true_lag, *counts.tolist())
+
+
+def random_numbers(name: str, bins: int, seed: int, run: int) -> np.random.Generator:
+    """Return the generator of one run of a process."""
+    return np.random.default_rng([zlib.crc32(name.encode()), bins, seed, run])
 
 
 def _outcome(

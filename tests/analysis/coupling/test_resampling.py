@@ -37,7 +37,8 @@ def test_permutation_p_equals_projecting_each_series_by_itself(strength):
     noise = rng.standard_normal((2, 50))
     noise[1, 2:] += strength * noise[0, :-2]
     x, y = (values - nuisance @ np.linalg.lstsq(nuisance, values)[0] for values in noise)
-    pair = LaggedPair.build(x, y, nuisance, np.arange(50), Searched(np.arange(6), NO_MEMORIES))
+    basis = np.linalg.qr(nuisance)[0]
+    pair = LaggedPair.build(x, y, basis, np.arange(50), Searched(np.arange(6), NO_MEMORIES))
     orders = np.random.default_rng(3).permuted(np.tile(y, (600, 1)), axis=1)
     expected = naive.permutation_p(y, pair.columns, nuisance, 1.0, orders)
     peak = float(np.abs(pair.profile()).max())
