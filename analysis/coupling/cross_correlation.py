@@ -98,7 +98,7 @@ class Coupling:
     inflation: float = float("nan")
     not_excluded: list[Open] = field(default_factory=list)
     gate_p: float | None = None
-    cycles: tuple[int, ...] = ()
+    cycles: tuple[float, ...] = ()
     p_sidak: float = float("nan")
     p_memory: float = float("nan")
     p_permutation: float | None = None

@@ -40,7 +40,7 @@ class Paired:
     # order_x, order_y: own lags regressed out, in bins
     order_x: int = 0
     order_y: int = 0
-    cycles: tuple[int, ...] = ()  # lengths in bins of rhythms that were found and taken out
+    cycles: tuple[float, ...] = ()  # lengths in bins of rhythms that were found and taken out
     binary_y: bool = False  # whether y takes at most two values
     reason: str | None = None  # why there are no residuals; None otherwise
 

@@ -12,54 +12,73 @@ from thermograd.analysis.arrays import Floats, Ints
 from thermograd.analysis.coupling.cleaning.residuals import Lattice
 
 _SHORTEST, _FEWEST_TURNS = 4, 6
-_SURE = 1e-4  # p, after correction for all lengths, from which a cycle is one
+_SURE = 1e-5  # p, after correction for all lengths, from which a cycle is one
 _MOST_SHARE = 0.25  # of the rows, that cycles may cost in columns
 _MOST_LENGTH = 120
+_REFINED, _DIVISORS, _STEPS = 4, 4, 20  # candidates looked at closely, what they may be multiples of
 
 
 def found_cycles(
     residuals: Sequence[Floats], nuisance: Floats, lattice: Lattice
-) -> tuple[tuple[int, ...], Floats]:
+) -> tuple[tuple[float, ...], Floats]:
     """Return the lengths in bins of cycles in any of the residuals, and columns that take them out.
 
-    A cycle of P bins shows where the means of the bins k, k + P, k + 2P ... differ (an F test for every P).
-    Residuals are NaN where a row was left out. Columns have shape (n, k).
+    A cycle shows where the means of the bins at one phase of it differ from those at another (an F test for
+    every length; the best are refined to fractions of a bin). Residuals are NaN where a row was left out.
+    Columns have shape (n, k).
     """
     room = int(_MOST_SHARE * lattice.at.size) - nuisance.shape[1] // 2
-    found: list[int] = []
+    found: list[float] = []
     for values in residuals:
         length = _strongest(values, lattice)
-        if length is not None and length not in found and length - 1 <= room:
+        is_new = length is not None and all(abs(length - other) > 0.5 for other in found)
+        if length is not None and is_new and round(length) - 1 <= room:
             found.append(length)
-            room -= length - 1
-    columns = [_phases(lattice.at, length) for length in found]
+            room -= round(length) - 1
+    columns = [_phase_columns(lattice.at, length) for length in found]
     return tuple(found), np.hstack(columns) if columns else np.empty((lattice.at.size, 0))
 
 
-def _strongest(values: Floats, lattice: Lattice) -> int | None:
+def _strongest(values: Floats, lattice: Lattice) -> float | None:
     known = np.isfinite(values)
     at, z = lattice.at[known], values[known]
     lengths = range(_SHORTEST, min(z.size // _FEWEST_TURNS, _MOST_LENGTH) + 1)
     if not lengths:
         return None
-    p = [_p_of_cycle(z, at % length, length) for length in lengths]
-    best = int(np.argmin(p))
-    return lengths[best] if p[best] * len(p) <= _SURE else None
+    p = np.array([_p_of_cycle(z, at, length) for length in lengths])
+    best = np.argsort(p, kind="stable")[:_REFINED]
+    if p[best[0]] * p.size > _SURE * 1e3:  # a length that is no whole number of bins shows less clearly
+        return None
+    tried = [(p[k], float(lengths[k])) for k in best]
+    for k in best:
+        for divisor in range(1, _DIVISORS + 1):
+            reach = np.arange(-_STEPS, _STEPS + 1) / (2.0 * _STEPS * divisor)
+            near = lengths[k] / divisor + reach
+            tried += [(_p_of_cycle(z, at, each), float(each)) for each in near if each >= _SHORTEST]
+    least, length = min(tried)
+    return length if least * (p.size + len(tried)) <= _SURE else None
 
 
-def _p_of_cycle(z: Floats, phase: Ints, length: int) -> float:
-    counts = np.bincount(phase, minlength=length)
-    sums = np.bincount(phase, weights=z, minlength=length)
+def _phases(at: Ints, length: float) -> Ints:
+    """Return the phase of every bin in a cycle, as one of as many parts as it has whole bins."""
+    parts = round(length)
+    return (np.floor(at * (parts / length)) % parts).astype(np.int64)
+
+
+def _p_of_cycle(z: Floats, at: Ints, length: float) -> float:
+    phase, parts = _phases(at, length), round(length)
+    counts = np.bincount(phase, minlength=parts)
+    sums = np.bincount(phase, weights=z, minlength=parts)
     between = float((sums**2 / np.maximum(counts, 1)).sum() - z.sum() ** 2 / z.size)
     within = float(z @ z) - z.sum() ** 2 / z.size - between
-    free = z.size - length
+    free = z.size - parts
     if within <= 0 or free < 1:
         return 1.0
-    return float(scipy.special.fdtrc(length - 1, free, between / (length - 1) / (within / free)))
+    return float(scipy.special.fdtrc(parts - 1, free, between / (parts - 1) / (within / free)))
 
 
-def _phases(at: Ints, length: int) -> Floats:
-    """Return a column for every place in the cycle but the last; each of mean 0 in it."""
-    phase = at % length
-    columns = np.equal.outer(phase, np.arange(length - 1)).astype(np.float64)
-    return np.asarray(columns - (phase == length - 1).astype(np.float64)[:, None])
+def _phase_columns(at: Ints, length: float) -> Floats:
+    """Return a column for every part of the cycle but the last; each of mean 0 in it."""
+    phase, parts = _phases(at, length), round(length)
+    columns = np.equal.outer(phase, np.arange(parts - 1)).astype(np.float64)
+    return np.asarray(columns - (phase == parts - 1).astype(np.float64)[:, None])
