@@ -111,9 +111,10 @@ def with_driver_lags(drivers: Floats, driver_lags: int, lattice: Lattice) -> Flo
 def own_residuals(z: Floats, nuisance: Floats, lattice: Lattice, cosines: int) -> Residuals | None:
     """Regress a series on nuisance columns and its own past, and weight by its volatility.
 
-    One least-squares fit z ~ nuisance + own lags 1..p, with p chosen by BIC among 0..min(10, n/10);
-    then twice a fit of the slow course of log|residual| and a refit weighted by it (with
-    max(0, cosines // 2 - 1) cosines). The weighting is skipped for a series of two values, whose
+    One least-squares fit z ~ nuisance + own lags 1..p, with p among 0..min(10, n/10) and weights that may
+    differ by parts of time (see `_chosen_past`), corrected for the trend (see `_OwnPast`); then twice a fit
+    of the slow course of log|residual| and a refit weighted by it (with max(0, cosines // 2 - 1) cosines).
+    The weighting is skipped for a series of two values, whose
     residuals have no scale of their own. None if the series is constant or predicted without remainder.
 
     A bin that is missing is predicted in turn and stands in the past of later ones; rows behind it, which
@@ -199,28 +200,54 @@ def _past_and_order(z: Floats, nuisance: Floats, lattice: Lattice) -> tuple[Floa
 
 
 def _chosen_past(z: Floats, whole: Floats, nuisance: Floats, lattice: Lattice) -> tuple[Floats, int, int]:
-    """Return the own past of every row that BIC chooses, its order, and in how many parts of time it differs.
+    """Return the own past of every row that tells anything, its order, and in how many parts it differs.
 
     A memory may change over a run, in both series at once: one that fits neither half leaves memory in both.
+    How many parts is chosen by BIC, the order by AIC: what it leaves out stays in the residuals.
     """
     orders, position = min(_MAX_ORDER, z.size // 10), lattice.position()
-    past, here = _own_past(whole, orders, position)[lattice.at], position[lattice.at]
-    best: tuple[float, Floats, int, int] | None = None
+    past, rows = _own_past(whole, orders, position)[lattice.at], position[lattice.at] >= orders
+    basis = orthonormal(nuisance[rows])
+    known = np.column_stack([z, past])[rows]
+    known -= basis @ (basis.T @ known)
+    best, chosen = np.inf, (0, 1)
     for parts in _PARTS:
         if parts > 1 and z.size < parts * _BINS_PER_PART:
             break
         most = orders if parts == 1 else min(orders, _MAX_ORDER_OF_PARTS)
-        divided = _in_parts(past[:, :most], lattice, parts)
-        order, bic = _order_by_bic(z, nuisance, divided, here, orders, parts)
-        if best is None or bic < best[0]:
-            best = bic, divided[:, : order * parts], order, parts
-    assert best is not None
-    return best[1:]
+        part = (lattice.at * parts // lattice.size)[rows]
+        order, bic = _order(known[:, : most + 1], part, parts, nuisance.shape[1])
+        if bic < best:
+            best, chosen = bic, (order, parts)
+    order, parts = chosen
+    return _in_parts(past[:, :order], lattice, parts), order, parts
+
+
+def _order(known: Floats, part: Ints, parts: int, columns: int) -> tuple[int, float]:
+    """Return the number of own lags that AIC chooses, and BIC there; `known` holds the series and its past.
+
+    Each part of time has weights of its own, so its lags are fitted by themselves.
+    """
+    n, most = len(known), known.shape[1] - 1
+    if n <= columns + most * parts + 1:
+        return 0, np.inf
+    left, usable = np.zeros(most + 1), most
+    for each in range(parts):
+        inside = known[part == each]
+        # One decomposition of the lags holds the residual sum of squares of every order.
+        squares, new = residual_squares(inside[:, 0], inside[:, 1:])
+        left += squares
+        dependent = new < 1e-7 * np.sqrt(n)
+        usable = min(usable, int(np.argmax(dependent))) if dependent.any() else usable
+    fit_of = n * np.log(np.maximum(left, 1e-15 * left[0]))
+    weights = parts * np.arange(most + 1)
+    order = int(np.argmin((fit_of + 2.0 * weights)[: usable + 1]))
+    return order, float((fit_of + np.log(n) * weights)[order])
 
 
 def _in_parts(past: Floats, lattice: Lattice, parts: int) -> Floats:
     """Return the own past with a column for every part of time: those of lag 1, then those of lag 2 ..."""
-    if parts == 1:
+    if parts == 1 or not past.shape[1]:
         return past
     inside = np.equal.outer(lattice.at * parts // lattice.size, np.arange(parts))
     return np.hstack([past[:, [lag]] * inside for lag in range(past.shape[1])])
@@ -282,26 +309,6 @@ def _own_past(z: Floats, orders: int, position: Ints) -> Floats:
         past[lag:, lag - 1] = z[:-lag]
     past[np.arange(1, orders + 1) > position[:, None]] = 0.0
     return past
-
-
-def _order_by_bic(
-    z: Floats, nuisance: Floats, past: Floats, here: Ints, orders: int, parts: int
-) -> tuple[int, float]:
-    """Return the number of own lags, of `parts` columns each, that BIC chooses, and its value."""
-    rows = here >= orders
-    n, q = int(rows.sum()), nuisance.shape[1]
-    if n <= q + past.shape[1] + 1:
-        return 0, np.inf
-    # One decomposition of [nuisance, lags] holds the residual sum of squares of every order.
-    squares, new = residual_squares(z[rows], np.hstack([nuisance, past])[rows])
-    left = squares[q::parts]
-    fit_of = n * np.log(np.maximum(left, 1e-15 * squares[0]))
-    hq = fit_of + parts * np.arange(left.size) * 2.0
-    bic = fit_of + parts * np.arange(left.size) * np.log(n)
-    dependent = new[q:] < 1e-7 * np.sqrt(n)
-    usable = int(np.argmax(dependent)) // parts if dependent.any() else left.size - 1
-    order = int(np.argmin(hq[: usable + 1]))
-    return order, float(bic[order])
 
 
 def _slow_scale(residual: Floats, basis: Floats) -> Floats:

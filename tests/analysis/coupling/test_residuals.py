@@ -20,7 +20,7 @@ def whole(m):
 
 
 def test_residuals_equal_the_slow_regression():
-    for seed, m in ((0, 90), (1, 300), (2, 700)):
+    for seed, m in ((0, 90), (3, 300), (2, 700)):
         z = trend(np.random.default_rng(seed), m).x
         cosines = max(2, round(m / 60))
         nuisance = trend_basis(m, cosines)
