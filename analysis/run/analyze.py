@@ -83,6 +83,7 @@ def analyze_run(
     short = sorted({name for test in tests for name in test.drivers.left_out})
     if short:
         warnings.append(f"The run is too short to take all drivers out; left in: {', '.join(short)}.")
+    warnings += _grid_notes(tests)
     return Analysis(
         run_id=run.run_id,
         method="pearson" if method == "pearson" else "rxc",
@@ -98,6 +99,18 @@ def analyze_run(
         spike_locked=around_spikes([test for test in tests if not test.blocked], max_lag_s),
         compared=list(tests),
     )
+
+
+def _grid_notes(tests: list[PairTest]) -> list[str]:
+    """Return what is to be known of the grids, each sentence once, with the pairs that it is about."""
+    pairs: dict[str, list[str]] = {}
+    for test in tests:
+        for note in test.grid.notes:
+            pairs.setdefault(note, []).append(f"{test.x} ~ {test.y}, {test.device.label}")
+    return [
+        note if len(names) == len(tests) > 1 else f"{'; '.join(names)}: {note}"
+        for note, names in pairs.items()
+    ]
 
 
 def _chosen_devices(data: RunSeries, device: str | None) -> list[Device]:

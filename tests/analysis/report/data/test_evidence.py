@@ -15,8 +15,8 @@ from thermograd.store.runs.catalogue import Run, create_run
 _START_NS = 1_750_000_000 * 10**9
 
 
-def _coupled(tmp_path: Path, lag_s: int, seconds: int = 400) -> Run:
-    """Write a run whose temperature follows the log of the norm after so many seconds."""
+def _coupled(tmp_path: Path, lag_s: int, seconds: int = 400, missing: float = 0.0) -> Run:
+    """Write a run whose temperature follows the log of the norm after so many seconds; samples may miss."""
     rng = np.random.default_rng(5)
     shocks = rng.normal(size=seconds + 40)
     run = create_run(tmp_path, "coupled", {"devices": {"gpu": {}}})
@@ -25,7 +25,8 @@ def _coupled(tmp_path: Path, lag_s: int, seconds: int = 400) -> Run:
         time_ns = _START_NS + k * 10**9
         heat = 60 + 2 * shocks[20 + k - lag_s] + float(rng.normal())
         writer.append("step", time_ns, step=k + 1, grad_norm=float(np.exp(0.3 * shocks[20 + k])))
-        writer.append("sample", time_ns, device="gpu", temperature_c=heat)
+        if rng.random() >= missing:
+            writer.append("sample", time_ns, device="gpu", temperature_c=heat)
     writer.close()
     return run
 
@@ -45,6 +46,16 @@ def test_residuals_stand_against_each_other_at_the_lag_of_the_peak(tmp_path: Pat
     assert shown == pytest.approx(evidence.r, abs=0.01)
     assert shown > 0.6
     assert evidence.residual_time_s.size == evidence.residual_x.size >= 380
+
+
+def test_missing_samples_shift_nothing(tmp_path: Path) -> None:
+    """Rows that are left are no neighbours: counted in rows, a lag of 5 s would blur over 4 and 6."""
+    compared, pairs = _first(_coupled(tmp_path, 5, seconds=900, missing=0.15))
+    evidence = pair_evidence(compared, 0, pairs[0][1])
+    assert evidence is not None
+    assert evidence.lag_s == pytest.approx(5)
+    assert np.corrcoef(evidence.residual_x, evidence.residual_y)[0, 1] > 0.6
+    assert evidence.residual_time_s.size < 0.8 * 900  # both ends of the lag must be there
 
 
 def test_naive_correlation_is_of_the_values_shown(tmp_path: Path) -> None:
