@@ -1,5 +1,6 @@
 """What the hardware does around gradient spikes, against windows of the same run without one."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -10,7 +11,8 @@ from thermograd.analysis.event_study.coincidence import any_within
 
 _FEWEST_SPIKES = 5
 _CONTROLS_EACH = 4
-_SHIFTS = 199
+_SHIFTS, _FEWEST_SHIFTS = 199, 99
+_ROUNDING, _NOTHING = 1e-12, 1e-300
 _LEVEL = 0.95
 
 
@@ -63,7 +65,8 @@ def event_triggered_average(
     No spike lies within before + after bins of a control window's centre. Each spike gets the 4 controls
     nearest in time, two on each side where there are so many, so that trends cancel. The intervals
     come from the same done with the spikes turned around the run by 199 random shifts: neighbouring
-    spikes share controls and parts of their windows, and so do their shifted copies.
+    spikes share controls and parts of their windows, and so do their shifted copies. Since spikes may crowd
+    where the signal is restless, the shifts are compared in their own standard errors as well.
 
     Parameters
     ----------
@@ -107,34 +110,40 @@ def event_triggered_average(
         raise ValueError(f"before is {before!r} and after {after!r}; expected at least 1 bin each")
     offset = np.arange(-before, after + 1)
     courses = _courses(values, _whole_windows(values, stretch, before, after), offset, before)
-    own = _contrast(courses, struck, before + after)
-    found = int(struck.sum())
+    own, found = _contrast(courses, struck, before, after), int(struck.sum())
     if own is None:
-        nothing = np.full(offset.size, np.nan)
-        reason = (
-            f"{found} spike{'s' * (found != 1)}; at least {_FEWEST_SPIKES} with a whole window around them, "
-            f"and {2 * _CONTROLS_EACH} windows without a spike, are needed"
-        )
-        return TriggeredAverage(offset, nothing, nothing, nothing, n_spikes_found=found, reason=reason)
+        return _nothing(offset, found, _too_few(found))
     shifts = np.random.default_rng(seed).permutation(values.size - 1)[:_SHIFTS] + 1
-    placebos = [_contrast(courses, np.roll(struck, shift), before + after) for shift in shifts]
-    chance = np.array([each.mean for each in placebos if each is not None])
-    # The next larger value: of 199 shifts the 190th, which the spikes' own mean exceeds in 5 % by chance.
-    margin = np.quantile(np.abs(chance), _LEVEL, axis=0, method="higher")
-    effect = float(own.mean[offset > 0].mean())
-    reach = float(np.quantile(np.abs(chance[:, offset > 0].mean(axis=1)), _LEVEL, method="higher"))
+    drawn = (_contrast(courses, np.roll(struck, shift), before, after) for shift in shifts)
+    chance = [placebo for placebo in drawn if placebo is not None]
+    if len(chance) < _FEWEST_SHIFTS:
+        return _nothing(offset, found, f"{found} spikes so placed that hardly any shift leaves quiet windows")
+    margin = _margin(own, chance)
+    low, high = own.mean - margin, own.mean + margin
     return TriggeredAverage(
         offset=offset,
-        mean=own.mean,
-        low=own.mean - margin,
-        high=own.mean + margin,
-        effect=effect,
-        effect_low=effect - reach,
-        effect_high=effect + reach,
+        mean=own.mean[:-1],
+        low=low[:-1],
+        high=high[:-1],
+        effect=float(own.mean[-1]),
+        effect_low=float(low[-1]),
+        effect_high=float(high[-1]),
         n_spikes=own.n_spikes,
         n_spikes_found=found,
         n_controls=own.n_controls,
     )
+
+
+def _too_few(found: int) -> str:
+    return (
+        f"{found} spike{'s' * (found != 1)}; at least {_FEWEST_SPIKES} with a whole window around them, "
+        f"and {2 * _CONTROLS_EACH} windows without a spike, are needed"
+    )
+
+
+def _nothing(offset: Ints, found: int, reason: str) -> TriggeredAverage:
+    unknown = np.full(offset.size, np.nan)
+    return TriggeredAverage(offset, unknown, unknown, unknown, n_spikes_found=found, reason=reason)
 
 
 def _whole_windows(values: Floats, stretch: Ints, before: int, after: int) -> Mask:
@@ -151,9 +160,24 @@ def _whole_windows(values: Floats, stretch: Ints, before: int, after: int) -> Ma
 
 
 class _Contrast(NamedTuple):
-    mean: Floats
+    """The courses of spikes less those of their controls, at every offset and, last, over those after."""
+
+    mean: Floats  # shape (width + 1,)
+    error: Floats  # shape (width + 1,): standard error
     n_spikes: int
     n_controls: int
+
+
+def _margin(own: _Contrast, chance: Sequence[_Contrast]) -> Floats:
+    """Return what a mean stays within by chance: as it is, and in standard errors, the wider.
+
+    Spikes may crowd where the signal is restless; then they vary more than elsewhere.
+    """
+    sizes = np.abs([placebo.mean for placebo in chance])
+    in_errors = sizes / [placebo.error for placebo in chance]
+    # The next larger value: of 199 shifts the 190th, which the spikes' own mean exceeds in 5 % by chance.
+    plain, scaled = (np.quantile(each, _LEVEL, axis=0, method="higher") for each in (sizes, in_errors))
+    return np.asarray(np.maximum(plain, scaled * own.error))
 
 
 def _courses(values: Floats, whole: Mask, offset: Ints, before: int) -> Floats:
@@ -165,18 +189,25 @@ def _courses(values: Floats, whole: Mask, offset: Ints, before: int) -> Floats:
     return courses
 
 
-def _contrast(courses: Floats, struck: Mask, reach: int) -> _Contrast | None:
+def _contrast(courses: Floats, struck: Mask, before: int, after: int) -> _Contrast | None:
     """Return the mean course of spikes less that of their controls; None with too few of either."""
     whole = np.isfinite(courses[:, 0])
     at = np.flatnonzero(struck & whole)
-    quiet = np.flatnonzero(whole & ~any_within(struck, -reach, reach))
+    quiet = np.flatnonzero(whole & ~any_within(struck, -before - after, before + after))
     if at.size < _FEWEST_SPIKES or quiet.size < 2 * _CONTROLS_EACH:
         return None
     place = np.searchsorted(quiet, at) - _CONTROLS_EACH // 2
     first = np.clip(place, 0, quiet.size - _CONTROLS_EACH)
     controls = quiet[first[:, None] + np.arange(_CONTROLS_EACH)]
-    # How often every bin serves, so that no course is copied four times.
-    times = np.bincount(controls.ravel())
-    used = np.flatnonzero(times)
-    mean = courses[at].mean(axis=0) - times[used] @ courses[used] / controls.size
-    return _Contrast(mean, at.size, used.size)
+    each = courses[at] - courses[controls].mean(axis=1)
+    each = np.column_stack([each, each[:, -after:].mean(axis=1)])
+    return _Contrast(each.mean(axis=0), _error(each, at, before + after), at.size, np.unique(controls).size)
+
+
+def _error(each: Floats, at: Ints, reach: int) -> Floats:
+    """Return the standard error of the mean, spikes whose windows overlap counted as one group."""
+    groups = np.flatnonzero(np.diff(at, prepend=-reach - 1) > reach)
+    sums = np.add.reduceat(each - each.mean(axis=0), groups, axis=0)
+    error = np.sqrt((sums * sums).sum(axis=0)) / len(each)
+    # A course that repeats exactly has an error of rounding.
+    return np.asarray(np.maximum(error, _ROUNDING * np.abs(each).max() + _NOTHING))

@@ -79,7 +79,7 @@ def _shifted_p(spikes: Times, collapses: Times, window_s: float) -> tuple[float,
     first[(spikes - begin) // 10**9] = True
     second[(collapses - begin) // 10**9] = True
     found = event_coincidence(first, second, window, fewest=1)
-    return found.trigger_p, found.precursor_p, None
+    return found.trigger_p, found.precursor_p, None if found.reason is None else as_sentence(found.reason)
 
 
 def _counted(times: Times, name: str) -> str:
