@@ -18,7 +18,8 @@ __getattr__, __dir__, __all__ = lazy(
         "event_study.triggered_average": "event_triggered_average",
         "report.run_report": "write_report",
         "run.analyze": "analyze_run",
-        "run.result": "Analysis Pair",
+        "run.pair": "Pair",
+        "run.result": "Analysis",
         "run.series": "load_series",
     },
 )
@@ -47,5 +48,6 @@ if TYPE_CHECKING:
     )
     from thermograd.analysis.report.run_report import write_report as write_report
     from thermograd.analysis.run.analyze import analyze_run as analyze_run
-    from thermograd.analysis.run.result import Analysis as Analysis, Pair as Pair
+    from thermograd.analysis.run.pair import Pair as Pair
+    from thermograd.analysis.run.result import Analysis as Analysis
     from thermograd.analysis.run.series import load_series as load_series

@@ -18,8 +18,9 @@ from thermograd.analysis.coupling.linear_algebra import one_blas_thread
 from thermograd.analysis.coupling.session_swaps import SwapFamily, session_swap
 from thermograd.analysis.coupling.verdict import holm
 from thermograd.analysis.run.analyze import analyze_run
+from thermograd.analysis.run.pair import Pair, most_telling
 from thermograd.analysis.run.pairs import RegularPair, regular_pair
-from thermograd.analysis.run.result import Pair, most_telling, question_verdict
+from thermograd.analysis.run.result import question_verdict
 from thermograd.analysis.run.series import (
     HARDWARE_SIGNALS,
     TRAINING_SIGNALS,

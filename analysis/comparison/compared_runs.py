@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from thermograd.analysis.coupling.session_swaps import SessionSwap, SwapFamily
-from thermograd.analysis.run.result import Pair
+from thermograd.analysis.run.pair import Pair
 
 
 @dataclass(eq=False)

@@ -9,14 +9,15 @@ from thermograd.analysis.comparison.compared_runs import ComparedRun, PairAcross
 from thermograd.analysis.comparison.reproducibility import Reproducibility
 from thermograd.analysis.comparison.tables import pairs_across_section, runs_section
 from thermograd.analysis.display.markup import element, items
-from thermograd.analysis.run.result import follows
+from thermograd.analysis.run.sentences import follows
 from thermograd.analysis.run.series import RunSeries
 from thermograd.store.columns import signal
 from thermograd.store.text import without_nan
 
 _FEWEST_RUNS = 5
 _MATTERS = 0.2  # the |r| below which a coupling does not matter, as in `verdict`
-_OF_PAIR = "x y device family n r lag_s p p_adjusted half_width pearson_r over_time verdict"
+_OF_PAIR = "x y device family n r lag_s memory_s p p_adjusted half_width "
+_OF_PAIR += "slow_half_width lag_bound slow_bound not_excluded pearson_r over_time verdict"
 _OF_PAIR_ACROSS = "x y role family period_s lag_s"
 _OF_SWAP = "r r_low r_high i_squared reasons"
 

@@ -6,11 +6,11 @@ from thermograd.analysis.comparison.compared_runs import ComparedRun, PairAcross
 from thermograd.analysis.display.markup import Html, breakable, details, element, items
 from thermograd.analysis.display.numbers import DASH, interval, shown_number
 from thermograd.analysis.display.table import Table
-from thermograd.analysis.run.result import pair_numbers
+from thermograd.analysis.run.pair import pair_numbers
 
 _RUN = {
     **{"#": "n", "Run": "w", "Seed": "n", "Minutes": "n", "Verdict": "t", "n": "n", "r": "n"},
-    **{"Lag,\u00a0s": "n", "p,\u00a0all tests": "n", "95\u00a0% bound": "n", "Naive r": "n"},
+    **{"Lag or memory": "n", "p,\u00a0all tests": "n", "95\u00a0% bound": "n", "Naive r": "n"},
     "Detects |r|\u00a0≥": "n",
 }
 _ACROSS = {

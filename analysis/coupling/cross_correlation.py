@@ -20,7 +20,7 @@ from thermograd.analysis.coupling.evidence.resampling import spread_width
 from thermograd.analysis.coupling.evidence.significance import gate_p, peak_of, without_one_event
 from thermograd.analysis.coupling.linear_algebra import cosine
 from thermograd.analysis.coupling.responses import MEMORIES, Searched, searched
-from thermograd.analysis.display.lag_plot import lag_profile
+from thermograd.analysis.display.lag_plot import Slow, lag_profile
 from thermograd.analysis.display.markup import element
 from thermograd.analysis.display.numbers import bound_text, shown_number
 from thermograd.analysis.display.table import Table
@@ -119,11 +119,15 @@ class Coupling:
     def _repr_html_(self) -> str:
         if self.reason:
             return element("p", f"No correlation: {self.reason}.")
-        numbers = shown_number(self.r, "+.2f"), f"{self.lag:+d}", shown_number(self.p, ".2g")
-        row = (f"{self.n:,}", *numbers, bound_text(self.half_width))
+        answer = f"{self.lag:+d}" if self.memory is None else f"memory {self.memory:.3g}"
+        half_width = self.half_width if self.memory is None else self.slow_half_width
+        numbers = shown_number(self.r, "+.2f"), answer, shown_number(self.p, ".2g")
+        row = (f"{self.n:,}", *numbers, bound_text(half_width))
         own = set(self.family.tolist())
-        drawing = lag_profile(self.lags.tolist(), self.profile.tolist(), self.half_width, own, "bins", "x")
-        columns = dict.fromkeys(("n", "r", "Lag, bins", "p", "95 % bound"), "n")
+        slow = Slow(self.memories.tolist(), self.slow_profile.tolist(), self.slow_half_width)
+        profile = self.lags.tolist(), self.profile.tolist(), self.half_width
+        drawing = lag_profile(*profile, own, "bins", "x", slow)
+        columns = dict.fromkeys(("n", "r", "Lag or memory, bins", "p", "95 % bound"), "n")
         return element("div", Table(columns, [row], "Residual cross-correlation"), drawing)
 
 

@@ -1,12 +1,31 @@
-"""r over lag as a small drawing for a notebook: without scripts, readable on light and dark ground."""
+"""r over lag, and of answers that fade, as a small drawing for a notebook: no scripts, on any ground."""
 
 import math
 from collections.abc import Collection, Sequence
+from typing import NamedTuple
 
 from thermograd.analysis.display.markup import Html, element
 from thermograd.analysis.display.palette import DEVICE_COLOURS, MARK_COLOURS, SOFT_COLOUR
 
 _WIDTH, _HEIGHT = 360, 110
+_EDGE, _BETWEEN, _STEP = 10.0, 24.0, 14.0  # px: at the edges, before the slow answers, from one to the next
+
+
+class Slow(NamedTuple):
+    """Answers that fade: the times in which each does, r of each, and their bound; mostly a handful."""
+
+    memories: Sequence[float] = ()
+    profile: Sequence[float] = ()
+    bound: float = math.nan
+
+
+class _Stem(NamedTuple):
+    """One r: where it stands from left to right, whether it counts for the bound, and that bound."""
+
+    across: float
+    r: float
+    own: bool
+    bound: float
 
 
 def lag_profile(
@@ -16,29 +35,44 @@ def lag_profile(
     own: Collection[float],
     unit: str,
     leader: str,
+    slow: Slow | None = None,
 ) -> Html:
-    """Draw r over lag with its bound; what is outside it is marked among the lags it holds for."""
+    """Draw r over lag with its bound, beside it r of slow answers; what is outside its bound is marked."""
     known = [(lag, r) for lag, r in zip(lags, profile, strict=True) if math.isfinite(r)]
     if len(known) < 2 or not math.isfinite(bound):
         return Html("")
+    slow = slow if slow is not None and len(slow.memories) and math.isfinite(slow.bound) else Slow()
     first, last = known[0][0], known[-1][0]
-    reach = max(bound, *(abs(r) for _, r in known)) * 1.15
-    middle = _HEIGHT / 2
+    beside = _BETWEEN + _STEP * (len(slow.memories) - 1) if len(slow.memories) else 0.0
+    room = _WIDTH - 2 * _EDGE - beside
+    stems = [_Stem(_EDGE + (lag - first) / (last - first) * room, r, lag in own, bound) for lag, r in known]
+    begin = _WIDTH - _EDGE - beside + _BETWEEN
+    stems += [_Stem(begin + _STEP * k, r, True, slow.bound) for k, r in enumerate(slow.profile)]
+    bands = [(_EDGE, _EDGE + room, bound)]
+    bands += [(begin - _STEP / 2, _WIDTH - _EDGE / 2, slow.bound)] * bool(len(slow.memories))
+    words = f"r over lag from {first:+.0f} to {last:+.0f} {unit} (above 0 {leader} leads)"
+    if len(slow.memories):
+        times = ", ".join(f"{memory:.3g}" for memory in slow.memories)
+        words += f"; at the right r of answers that fade over {times} {unit}"
+    return Html(_drawn(stems, bands) + element("p", element("small", f"{words}; dashed: 95 % bound")))
 
-    def across(lag: float) -> str:
-        return f"{10 + (lag - first) / (last - first) * (_WIDTH - 20):.1f}"
+
+def _drawn(stems: list[_Stem], bands: list[tuple[float, float, float]]) -> Html:
+    """Return the stems over dashed bounds, each from left to right."""
+    reach = max(*(abs(stem.r) for stem in stems), *(bound for *_, bound in bands), 1e-9) * 1.15
 
     def up(r: float) -> str:
-        return f"{middle - r / reach * (middle - 4):.1f}"
+        return f"{_HEIGHT / 2 - r / reach * (_HEIGHT / 2 - 4):.1f}"
 
-    stems = []
-    for lag, r in known:
-        colour = MARK_COLOURS["spike"] if lag in own and abs(r) > bound else DEVICE_COLOURS[0]
-        style = f'stroke="{colour}" stroke-width="2" opacity="{1 if lag in own else 0.45}"'
-        stems.append(f'<path d="M{across(lag)} {up(0)}V{up(r)}" {style}/>')
-    dashed = f'stroke="{SOFT_COLOUR}" stroke-dasharray="3 3"'
-    lines = [f'<path d="M10 {up(end)}H{_WIDTH - 10}" {dashed}/>' for end in (-bound, bound)]
-    zero = f'<path d="M10 {up(0)}H{_WIDTH - 10}" stroke="{SOFT_COLOUR}"/>'
-    words = f"r over lag from {first:+.0f} to {last:+.0f} {unit} (above 0 {leader} leads); dashed: 95 % bound"
-    opening = Html(f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" width="{_WIDTH}" fill="none" role="img">')
-    return Html(opening + zero + "".join(lines + stems) + "</svg>" + element("p", element("small", words)))
+    drawn = []
+    for left, right, bound in bands:
+        drawn.append(f'<path d="M{left:.1f} {up(0)}H{right:.1f}" stroke="{SOFT_COLOUR}"/>')
+        dashed = f'stroke="{SOFT_COLOUR}" stroke-dasharray="3 3"'
+        drawn += [f'<path d="M{left:.1f} {up(end)}H{right:.1f}" {dashed}/>' for end in (-bound, bound)]
+    for stem in stems:
+        outside = stem.own and abs(stem.r) > stem.bound
+        colour = MARK_COLOURS["spike"] if outside else DEVICE_COLOURS[0]
+        style = f'stroke="{colour}" stroke-width="2" opacity="{1 if stem.own else 0.45}"'
+        drawn.append(f'<path d="M{stem.across:.1f} {up(0)}V{up(stem.r)}" {style}/>')
+    opening = f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" width="{_WIDTH}" fill="none" role="img">'
+    return Html(f"{opening}{''.join(drawn)}</svg>")

@@ -17,9 +17,10 @@ from thermograd.analysis.report.page import run_facts as facts, verdict
 from thermograd.analysis.report.page.document import GENERATOR, build_page, require_extra
 from thermograd.analysis.report.page.provenance import queries, versions_text
 from thermograd.analysis.run.event_tests import AroundSpikes
-from thermograd.analysis.run.result import Analysis, Pair, question_verdict, verdict_sentence
+from thermograd.analysis.run.pair import Pair
+from thermograd.analysis.run.result import Analysis, question_verdict, verdict_sentence
 from thermograd.analysis.run.series import RunSeries, load_series
-from thermograd.analysis.run.statements import control_lines, event_lines, further_lines
+from thermograd.analysis.run.statements import control_lines, event_lines, further_lines, recognised_lines
 from thermograd.store.runs.catalogue import Run, result_dir
 
 IMAGES = ("png", "pdf", "svg")
@@ -206,6 +207,7 @@ def _recording(data: RunSeries, analysis: Analysis, panels: Panels) -> dict[str,
         "more_alerts": len(data.alerts) - len(alerts.rows),
         "account": analysis.alignment,
         "warnings": analysis.warnings,
+        "recognised": recognised_lines(analysis),
         **facts.quality_told(data, origin_ns),
         **facts.energy_told(data),
     }
@@ -223,6 +225,7 @@ def _charts(contents: Contents) -> dict[str, Any]:
         "kind_names": KIND_NAMES,
         "notes": notes,
         "pairs": contents.pairs,
+        "fading": any(pair.memories_s for _, families in contents.pairs for pair in families),
         "evidence": contents.evidence,
         "spikes": contents.spikes,
         "no_spikes": contents.no_spikes,

@@ -5,7 +5,8 @@ from collections.abc import Callable, Sequence
 
 from thermograd.analysis.comparison.compared_runs import PairAcross
 from thermograd.analysis.display.numbers import duration_text, shown_number
-from thermograd.analysis.run.result import Analysis, Pair, pair_sentence
+from thermograd.analysis.run.pair import Pair, pair_sentence
+from thermograd.analysis.run.result import Analysis
 from thermograd.analysis.run.series import RunSeries, device_label
 
 

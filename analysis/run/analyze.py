@@ -16,8 +16,9 @@ from thermograd.analysis.coupling.verdict import holm
 from thermograd.analysis.run.data_quality import warnings_for
 from thermograd.analysis.run.event_tests import around_spikes, onset_tests, spike_collapse_coincidence
 from thermograd.analysis.run.negative_controls import control_correlations
+from thermograd.analysis.run.pair import Pair
 from thermograd.analysis.run.pairs import PairTest, correlate_pair
-from thermograd.analysis.run.result import Analysis, Pair
+from thermograd.analysis.run.result import Analysis
 from thermograd.analysis.run.series import HARDWARE_SIGNALS, TRAINING_SIGNALS, Device, RunSeries, load_series
 from thermograd.store.errors import NotEnoughDataError
 from thermograd.store.runs.catalogue import Run

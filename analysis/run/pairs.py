@@ -13,7 +13,7 @@ from thermograd.analysis.coupling.responses import MEMORIES as MEMORIES_S  # at 
 from thermograd.analysis.coupling.stability import coupling_over_time
 from thermograd.analysis.coupling.verdict import gates, strength, verdict
 from thermograd.analysis.run.common_drivers import Drivers, driver_columns
-from thermograd.analysis.run.result import Pair
+from thermograd.analysis.run.pair import Pair
 from thermograd.analysis.run.series import ComparedSignals, Device, RunSeries
 
 _HEATED_BY_POWER = ("temperature_c", "memory_temperature_c")

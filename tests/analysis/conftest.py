@@ -4,6 +4,10 @@ from collections.abc import Iterator
 
 import pytest
 import scipy.linalg  # noqa: F401  # its BLAS is another than numpy's, and must be there to be limited
+from simulated_runs import simulated
+from thermograd.analysis.run.analyze import analyze_run
+from thermograd.analysis.run.result import Analysis
+from thermograd.store.runs.catalogue import Run
 from threadpoolctl import threadpool_limits
 
 
@@ -12,3 +16,15 @@ def _one_blas_thread() -> Iterator[None]:
     """Give BLAS one thread, as our commands do: the tests run side by side, and cores differ in number."""
     with threadpool_limits(1, user_api="blas"):
         yield
+
+
+@pytest.fixture(scope="session")
+def slow_run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """Write a run in which heat arrives with a memory of 30 s, under opposite trends."""
+    return simulated(tmp_path_factory.mktemp("slow"), "slow30-trends", minutes=25)
+
+
+@pytest.fixture(scope="session")
+def slow_analysis(slow_run: Run) -> Analysis:
+    """Analyse that run."""
+    return analyze_run(slow_run, "grad_norm", "temperature_c")

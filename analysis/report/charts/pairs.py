@@ -5,7 +5,7 @@ spikes that of the signal as ``which``.
 """
 
 import math
-from typing import Any
+from typing import Any, NamedTuple
 
 import altair as alt
 import numpy as np
@@ -22,7 +22,7 @@ from thermograd.analysis.report.charts.style import (
 )
 from thermograd.analysis.report.data.evidence import Evidence
 from thermograd.analysis.run.event_tests import AroundSpikes
-from thermograd.analysis.run.result import Pair
+from thermograd.analysis.run.pair import FADING, ONE_DELAY, Pair
 
 _WORDS = {
     "reverse": "reverse (the hardware leads)",
@@ -31,60 +31,144 @@ _WORDS = {
 }
 _ONLY = "datum.k === pair"
 _MOST_POINTS = 400  # of a cloud; more are a blot
+_SIDE = {"reverse": -1, "simultaneous": 0, "forward": 1}
 _LAG_TITLE = "lag in s (above 0 the training leads)"
+_MEMORY_TITLE = "memory in s (right: the training leads)"
+_KINDS = "residual", "fading sum of residuals"
+_R_TITLE = "residual correlation r"
+_SHARES = [0.66, 0.34]  # of the width, for lags and for slow answers
+
+
+_Across = tuple[alt.Scale, alt.Axis]
+
+
+class _Drawn(NamedTuple):
+    points: list[dict[str, Any]]
+    bands: list[dict[str, Any]]
 
 
 # -- r over lag ------------------------------------------------------------------------------------
 
 
 def lag_chart(pairs: list[tuple[str, list[Pair]]]) -> Spec | None:
-    """Return r over lag with the simultaneous 95 % band of each family; None for no pair."""
+    """Return r over lag, beside it of slow answers, with each family's 95 % bands; None for no pair."""
     return specification(lambda rows: _profiles(rows, pairs)) if pairs else None
 
 
-def _profiles(rows: Rows, pairs: list[tuple[str, list[Pair]]]) -> alt.LayerChart:
-    points = [row for k, (_, families) in enumerate(pairs) for row in _profile_rows(k, families)]
-    bands = [_band_row(k, pair) for k, (_, families) in enumerate(pairs) for pair in families]
-    reach = max(max(abs(row["r"]) for row in points), max(row["high"] for row in bands))
-    reach = min(1.0, 1.15 * reach)
-    ends = [min(row["from"] for row in bands), max(row["to"] for row in bands)]
-    across = alt.Scale(domain=ends, nice=False, padding=12)
-    x = alt.X("lag:Q", scale=across, axis=alt.Axis(title=_LAG_TITLE, grid=False))
+def _profiles(rows: Rows, pairs: list[tuple[str, list[Pair]]]) -> alt.LayerChart | alt.ConcatChart:
+    tested = [(k, pair) for k, (_, families) in enumerate(pairs) for pair in families]
+    memories = sorted({memory for _, pair in tested for memory in pair.memories_s})
+    reach = min(1.0, 1.15 * max(max(map(abs, [*_shown_r(pair), _widest(pair)])) for _, pair in tested))
     y = alt.Y("r:Q", scale=alt.Scale(domain=[-reach, reach], nice=False))
-    y = y.axis(title="residual correlation r", tickCount=5)
-    bound, family = ("95 % bound ±", ".3f"), ("family", "")
+    lags = _stems(rows, "lags", _lag_rows(tested), _lag_axis(tested), y.axis(title=_R_TITLE, tickCount=5))
+    chosen = alt.param(name="pair", value=0)
+    if not memories:
+        sized: alt.LayerChart = lags.properties(width=WIDTH, height=200).add_params(chosen)
+        return sized
+    slow = _slow_rows(tested, memories)
+    right = _stems(rows, "slow", slow, _memory_axis(memories), y.axis(title=None, tickCount=5))
+    plots = [_titled(rows, "lags", lags, ONE_DELAY), _titled(rows, "slow", right, FADING)]
+    chart: alt.ConcatChart = alt.concat(*plots, columns=2, usermeta={"shares": _SHARES}).add_params(chosen)
+    return chart
+
+
+def _shown_r(pair: Pair) -> list[float]:
+    return [r for _, r in pair.own] + pair.slow_profile
+
+
+def _widest(pair: Pair) -> float:
+    return max(pair.half_width, pair.slow_half_width if pair.memories_s else 0.0)
+
+
+def _stems(
+    rows: Rows, key: str, drawn: _Drawn, across: tuple[alt.Scale, alt.Axis], y: alt.Y
+) -> alt.LayerChart:
+    """Return r as stems over a band for each family, what is outside its band circled."""
+    bound, family, r = ("95 % bound ±", ".3f"), ("family", ""), ("r", "+.3f")
     over = tooltip(high=bound, family=family)
-    at = tooltip(lag=("lag, s", "+.2f"), r=("r", "+.3f"), bound=bound, family=family)
-    band = named(rows, "bands", bands).transform_filter(_ONLY).mark_rect(style="band")
-    base = named(rows, "points", points).transform_filter(_ONLY)
+    at = tooltip(told=("answer", ""), r=r, bound=bound, family=family)
+    band = named(rows, f"bands-{key}", drawn.bands).transform_filter(_ONLY).mark_rect(style="band")
+    base = named(rows, f"points-{key}", drawn.points).transform_filter(_ONLY)
     dots = base.mark_circle(size=46, opacity=1, style="stem-dot")
     peaks = base.transform_filter("datum.outside === 1")
     peaks = peaks.mark_point(style="peak", filled=False, size=150, strokeWidth=1.8)
+    scale, axis = across
+    start, x = alt.X("from:Q", scale=scale, axis=axis), alt.X("at:Q", scale=scale, axis=axis)
     layers = [
-        band.encode(x=alt.X("from:Q", scale=across), x2="to:Q", y=alt.Y("low:Q"), y2="high:Q", tooltip=over),
-        named(rows, "zero", [{"r": 0}]).mark_rule(style="zero-line", strokeWidth=1).encode(y=y),
+        band.encode(x=start, x2="to:Q", y=alt.Y("low:Q"), y2="high:Q", tooltip=over),
+        named(rows, f"zero-{key}", [{"r": 0}]).mark_rule(style="zero-line", strokeWidth=1).encode(y=y),
         base.mark_rule(style="stem", strokeWidth=2).encode(x=x, y=y, y2=alt.datum(0)),
         dots.encode(x=x, y=y, tooltip=at),
         peaks.encode(x=x, y=y),
     ]
-    chart = alt.LayerChart(layer=layers).add_params(alt.param(name="pair", value=0))
-    sized: alt.LayerChart = chart.properties(width=WIDTH, height=200, description=_LAG_TITLE)
-    return sized
+    return alt.LayerChart(layer=layers, height=200)
 
 
-def _profile_rows(k: int, families: list[Pair]) -> list[dict[str, Any]]:
-    return [
-        {"k": k, "lag": number(lag), "r": number(r), "bound": number(pair.half_width)}
-        | {"outside": int(abs(r) > pair.half_width), "family": _WORDS[pair.family]}
-        for pair in sorted(families, key=lambda pair: pair.span_s)
+def _titled(rows: Rows, key: str, plot: alt.LayerChart, title: str) -> alt.LayerChart:
+    width = round(WIDTH * _SHARES[key == "slow"])
+    titled: alt.LayerChart = (plot + heading(named(rows, f"title-{key}", [{"name": title}]))).properties(
+        width=width, height=200, name=key
+    )
+    return titled
+
+
+def _lag_axis(tested: list[tuple[int, Pair]]) -> _Across:
+    ends = [min(pair.span_s[0] for _, pair in tested), max(pair.span_s[1] for _, pair in tested)]
+    scale = alt.Scale(domain=[number(end) for end in ends], nice=False, padding=12)
+    return scale, alt.Axis(title=_LAG_TITLE, grid=False)
+
+
+def _lag_rows(tested: list[tuple[int, Pair]]) -> _Drawn:
+    points = [
+        {"k": k, "at": number(lag), "told": f"after {lag:+.3g} s".replace("-", "−")}
+        | _point(pair, r, pair.half_width)
+        for k, pair in tested
         for lag, r in pair.own
     ]
+    return _Drawn(points, [_band(k, pair, *pair.span_s, pair.half_width) for k, pair in tested])
 
 
-def _band_row(k: int, pair: Pair) -> dict[str, Any]:
-    start, stop = map(number, pair.span_s)
-    row = {"k": k, "from": start, "to": stop, "family": _WORDS[pair.family]}
-    return row | {"low": number(-pair.half_width), "high": number(pair.half_width)}
+def _memory_axis(memories: list[float]) -> _Across:
+    """Return an axis with a place for each memory: the training leads at the right, else follows."""
+    count = len(memories)
+    names = [f"{memory:.3g}" for memory in memories]
+    labels = [*names[::-1], "", *names]
+    places = [place for place in range(-count, count + 1) if place]
+    scale = alt.Scale(domain=[-count - 0.6, count + 0.6], nice=False, padding=4)
+    axis = alt.Axis(
+        title=_MEMORY_TITLE,
+        grid=False,
+        values=places,
+        labelExpr=f"{labels}[datum.value + {count}]",
+        labelOverlap=False,
+    )
+    return scale, axis
+
+
+def _slow_rows(tested: list[tuple[int, Pair]], memories: list[float]) -> _Drawn:
+    slow = [(k, pair, _SIDE[pair.family]) for k, pair in tested if pair.memories_s]
+    points = [
+        {"k": k, "at": side * (memories.index(memory) + 1), "told": f"fading over {memory:.3g} s"}
+        | _point(pair, r, pair.slow_half_width)
+        for k, pair, side in slow
+        for memory, r in zip(pair.memories_s, pair.slow_profile, strict=True)
+    ]
+    farthest = len(memories) + 0.5
+    bands = [
+        _band(k, pair, *((0.5, farthest) if side > 0 else (-farthest, -0.5)), pair.slow_half_width)
+        for k, pair, side in slow
+    ]
+    return _Drawn(points, bands)
+
+
+def _point(pair: Pair, r: float, bound: float) -> dict[str, Any]:
+    row = {"r": number(r), "bound": number(bound), "outside": int(abs(r) > bound)}
+    return row | {"family": _WORDS[pair.family]}
+
+
+def _band(k: int, pair: Pair, start: float, stop: float, bound: float) -> dict[str, Any]:
+    ends = {"from": number(start), "to": number(stop), "low": number(-bound), "high": number(bound)}
+    return {"k": k, "family": _WORDS[pair.family], **ends}
 
 
 # -- values against each other ---------------------------------------------------------------------
@@ -104,16 +188,21 @@ def _clouds(rows: Rows, evidence: list[Evidence], most: int) -> alt.ConcatChart:
         {
             "k": each.place,
             "raw": f"raw values: n = {each.x.size:,}, naive r = {_signed(each.naive_r)}",
-            "left": f"residuals at lag {_signed(each.lag_s, 1)} s: n = {each.residual_x.size:,}, "
-            f"r = {_signed(each.r)}",
+            "left": f"residuals {_where(each)}: n = {each.residual_x.size:,}, r = {_signed(each.r)}",
             "x": f"{_name(each.x_name)} →",
             "y": f"↑ {each.y_name}",
-            "left_x": f"{_name(each.x_name)}, residual (sd) →",
-            "left_y": f"↑ {each.y_name}, residual (sd)",
+            "left_x": f"{_name(each.x_name)}, {_KINDS[each.slow == 'x']} (sd) →",
+            "left_y": f"↑ {each.y_name}, {_KINDS[each.slow == 'y']} (sd)",
         }
         for each in evidence
     ]
     return _beside([_cloud_plot(rows, "raw", raw, titles), _cloud_plot(rows, "left", left, titles)], evidence)
+
+
+def _where(each: Evidence) -> str:
+    if each.memory_s is not None:
+        return f"with a memory of {each.memory_s:.3g} s"
+    return f"at lag {_signed(each.lag_s, 1)} s"
 
 
 def _beside(plots: list[alt.LayerChart], evidence: list[Evidence]) -> alt.ConcatChart:

@@ -31,7 +31,7 @@ from thermograd.analysis.display.palette import (
 )
 from thermograd.analysis.report.data.curves import Line
 from thermograd.analysis.report.data.panel import KIND_NAMES, Kind, Mark, Panel, Panels
-from thermograd.analysis.run.result import Pair
+from thermograd.analysis.run.pair import FADING, ONE_DELAY, Pair
 
 _WIDTH_IN = 3.5  # one column of a two-column paper
 _STYLE: dict[Any, Any] = {
@@ -78,27 +78,61 @@ def build_figure(panels: Panels, title: str, footer: str) -> Figure:
 
 
 def lag_figure(pair_label: str, pairs: list[Pair]) -> Figure:
-    """Draw r over lag of one pair of signals with the simultaneous 95 % band of each family."""
-    with _new_figure(1.9) as figure:
-        ax = figure.add_axes((0.15, 0.2, 0.825, 0.66))
-        lags, profile = pairs[0].lags_s, pairs[0].profile
-        for pair in pairs:
-            bound = pair.half_width
-            ax.fill_between(pair.span_s, -bound, bound, color=BAND_COLOUR, linewidth=0)
-        ax.axhline(0, color=SOFT_COLOUR, linewidth=0.6)
-        ax.vlines(lags, 0, profile, color=DEVICE_COLOURS[0], linewidth=1.2)
-        ax.plot(lags, profile, "o", color=DEVICE_COLOURS[0], markersize=2.4)
-        outside = [point for pair in pairs for point in pair.own if abs(point[1]) > pair.half_width]
-        ring: dict[str, Any] = {"markeredgecolor": MARK_COLOURS["spike"], "markerfacecolor": "none"}
-        at, r = [lag for lag, _ in outside], [r for _, r in outside]
-        ax.plot(at, r, "o", gid="outside", markersize=5, **ring)
-        _draw_frame(ax)
-        bins = max(pair.n for pair in pairs)
-        words = f"lag (s), above 0 the training leads; n = {bins:,} bins; grey: 95 % bound"
-        ax.set_xlabel(words, color=TEXT_COLOUR, labelpad=2, size=6)
+    """Draw r over lag of one pair of signals, beside it of slow answers, with each family's 95 % bands."""
+    memories = sorted({memory for pair in pairs for memory in pair.memories_s})
+    with _new_figure(2.05 if memories else 1.9) as figure:
+        bottom, height = (0.22, 0.61) if memories else (0.2, 0.66)
+        ax = figure.add_axes((0.15, bottom, 0.475 if memories else 0.825, height))
+        bands = [(*pair.span_s, pair.half_width) for pair in pairs]
+        points = [(lag, r, pair.half_width) for pair in pairs for lag, r in pair.own]
+        _draw_stems(ax, sorted(points), bands)
+        bins = f"n = {max(pair.n for pair in pairs):,} bins; grey: 95 % bound"
         ax.set_ylabel("residual r", color=TEXT_COLOUR)
+        alone = f"lag (s), above 0 the training leads; {bins}"
+        ax.set_xlabel("lag (s)" if memories else alone, color=TEXT_COLOUR, labelpad=2, size=6)
+        if memories:
+            beside = figure.add_axes((0.675, bottom, 0.3, height), sharey=ax)
+            _draw_slow(beside, pairs, memories)
+            for each, title in ((ax, ONE_DELAY), (beside, FADING)):
+                each.set_title(title, loc="left", size=6, color=SOFT_COLOUR, pad=3)
+            words = f"right of the middle the training leads; {bins}"
+            _write(figure, 0.015, words, va="bottom", size=5.5, color=SOFT_COLOUR)
         _write(figure, 0.975, figure_text(pair_label, 66), va="top", size=6.8, color=TEXT_COLOUR)
     return figure
+
+
+def _draw_slow(ax: Axes, pairs: list[Pair], memories: list[float]) -> None:
+    """Draw r of slow answers: at the right those of the hardware, at the left those of the training."""
+    count, bands, points = len(memories), [], []
+    for pair in pairs:
+        side = 1 if pair.family == "forward" else -1
+        if pair.memories_s:
+            start, stop = sorted((0.5 * side, (count + 0.5) * side))
+            bands.append((start, stop, pair.slow_half_width))
+        for memory, r in zip(pair.memories_s, pair.slow_profile, strict=True):
+            points.append((side * (memories.index(memory) + 1.0), r, pair.slow_half_width))
+    _draw_stems(ax, sorted(points), bands)
+    places = [place for place in range(-count, count + 1) if place]
+    named = {place: f"{memories[abs(place) - 1]:.3g}" * (abs(place) % 2) for place in places}
+    ax.set_xticks(places, [named[place] for place in places])
+    ax.tick_params(axis="y", labelleft=False)
+    ax.set_xlabel("memory (s): fades to 1/e", color=TEXT_COLOUR, labelpad=2, size=6)
+
+
+def _draw_stems(
+    ax: Axes, points: list[tuple[float, float, float]], bands: list[tuple[float, float, float]]
+) -> None:
+    """Draw points (place, r, its bound) over bands (from, to, their bound); what is outside is ringed."""
+    for start, stop, bound in bands:
+        ax.fill_between((start, stop), -bound, bound, color=BAND_COLOUR, linewidth=0)
+    places, profile = [at for at, *_ in points], [r for _, r, _ in points]
+    ax.axhline(0, color=SOFT_COLOUR, linewidth=0.6)
+    ax.vlines(places, 0, profile, color=DEVICE_COLOURS[0], linewidth=1.2)
+    ax.plot(places, profile, "o", color=DEVICE_COLOURS[0], markersize=2.4)
+    outside = [(at, r) for at, r, bound in points if abs(r) > bound]
+    ring: dict[str, Any] = {"markeredgecolor": MARK_COLOURS["spike"], "markerfacecolor": "none"}
+    ax.plot([at for at, _ in outside], [r for _, r in outside], "o", gid="outside", markersize=5, **ring)
+    _draw_frame(ax)
 
 
 def encode_figure(figure: Figure, file_format: str) -> bytes:

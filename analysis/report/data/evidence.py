@@ -12,9 +12,11 @@ import numpy as np
 from thermograd.analysis.align.grid import CausalGrid
 from thermograd.analysis.arrays import Floats, shifted
 from thermograd.analysis.coupling.cross_correlation import naive_pearson
+from thermograd.analysis.coupling.responses import Searched, responses
 from thermograd.analysis.report.wording import device_name
 from thermograd.analysis.run.event_tests import AroundSpikes
-from thermograd.analysis.run.result import Analysis, Pair
+from thermograd.analysis.run.pair import Pair
+from thermograd.analysis.run.result import Analysis
 from thermograd.analysis.run.series import ComparedSignals
 
 _MOST_LAGS = 30
@@ -34,8 +36,10 @@ class Evidence:
     """The values behind the pair of signals at a place among those shown, on the bins of its test.
 
     Raw `x` (the gradient norm as its logarithm) and `y`, shape (n,), `time_s` since the first bin; residuals
-    (dimensionless), shape (m,), with y taken `lag_s` after x, the peak of the profile; `naive_r` of the raw
-    values, `r` of the residuals at the peak; autocorrelations over lags in bins of `period_s`.
+    (dimensionless), shape (m,), with y taken `lag_s` after x, the peak of the profile, or, of a slow answer,
+    the side that leads summed over its past, fading in `memory_s`; `slow` tells which ("x", "y" or empty).
+    `naive_r` of the raw values, `r` of the residuals at the peak; autocorrelations over lags in bins of
+    `period_s`.
     `effective_n` is what the n raw bins are worth for a correlation: n (1 - ab) / (1 + ab) with a and b the
     autocorrelations at one bin (Bretherton et al. 1999, J. Climate 12:1990); NaN if not known.
     """
@@ -52,6 +56,8 @@ class Evidence:
     naive_r: float
     r: float
     lag_s: float
+    memory_s: float | None
+    slow: str
     period_s: float
     memory: tuple[Memory, Memory]
     effective_n: float
@@ -70,9 +76,8 @@ def pair_evidence(compared: Sequence[ComparedSignals], place: int, families: lis
         return None
     grid, rest_x, rest_y = found.grid, found.residual_x, found.residual_y
     time_s: Floats = (grid.time_ns - grid.time_ns[0]) / 1e9
-    shift = round(pair.lag_s / grid.period_s) if math.isfinite(pair.lag_s) else 0
-    later = _later(grid, rest_y, shift)
-    both = np.isfinite(rest_x) & np.isfinite(later)
+    shown_x, shown_y = _compared(found, pair)
+    both = np.isfinite(shown_x) & np.isfinite(shown_y)
     memory = (
         Memory(pair.x, *(autocorrelation(grid.laid_out(values)) for values in (grid.x, rest_x))),
         Memory(pair.y, *(autocorrelation(grid.laid_out(values)) for values in (grid.y, rest_y))),
@@ -85,15 +90,36 @@ def pair_evidence(compared: Sequence[ComparedSignals], place: int, families: lis
         x=grid.x,
         y=grid.y,
         residual_time_s=time_s[both],
-        residual_x=rest_x[both],
-        residual_y=later[both],
+        residual_x=shown_x[both],
+        residual_y=shown_y[both],
         naive_r=naive_pearson(grid.x, grid.y),
         r=pair.r,
         lag_s=pair.lag_s,
+        memory_s=pair.memory_s,
+        slow="" if pair.memory_s is None else "y" if pair.family == "reverse" else "x",
         period_s=grid.period_s,
         memory=memory,
         effective_n=_effective_n(grid.x.size, memory),
     )
+
+
+def _compared(found: ComparedSignals, pair: Pair) -> tuple[Floats, Floats]:
+    """Return both residuals as the peak compares them, shape (n,)."""
+    grid, x, y = found.grid, found.residual_x, found.residual_y
+    if pair.memory_s is None:
+        shift = round(pair.lag_s / grid.period_s) if math.isfinite(pair.lag_s) else 0
+        return x, _later(grid, y, shift)
+    memory = pair.memory_s / grid.period_s
+    return (x, _fading(grid, y, memory)) if pair.family == "reverse" else (_fading(grid, x, memory), y)
+
+
+def _fading(grid: CausalGrid, values: Floats, memory: float) -> Floats:
+    """Return what came before each bin, summed and fading over so many bins, in standard deviations."""
+    apart = math.ceil(10 * memory)  # so that nothing is carried over from one segment to the next
+    place = grid.place + grid.segment * apart
+    looked = Searched(np.array([1]), np.array([memory]))
+    summed = responses(np.nan_to_num(values), place, looked)[:, 1]
+    return np.asarray(np.where(np.isfinite(values), summed / max(float(summed.std()), 1e-300), np.nan))
 
 
 def _later(grid: CausalGrid, values: Floats, shift: int) -> Floats:
@@ -128,7 +154,7 @@ def autocorrelation(values: Floats, most_lags: int = _MOST_LAGS) -> Floats:
 
 def _prominence(pair: Pair) -> float:
     """Return how far a family's peak reaches, in units of its bound."""
-    ratio = abs(pair.r) / pair.half_width if pair.half_width else math.nan
+    ratio = abs(pair.r) / pair.peak_half_width if pair.peak_half_width else math.nan
     return ratio if math.isfinite(ratio) else -1.0
 
 

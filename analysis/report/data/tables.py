@@ -19,8 +19,9 @@ def figure_tables(panels: Panels, analysis: Analysis) -> "dict[str, pa.Table]":
 
     Of a panel: the points as drawn, ``time_s`` since the run's first event, ``what`` is "curve" or the kind
     of mark, ``value`` null for a gap or a mark at the edge. Where a curve was thinned every extreme is
-    there; ``export`` gives the whole log. Of the lags: every tested pair of signals, direction and lag, with
-    n, r and the 95 % bound.
+    there; ``export`` gives the whole log. Of the lags: n, r and the 95 % bound of
+    every tested pair of signals, direction and lag, and of slow answers, where ``lag_s`` is null and
+    ``memory_s`` the time in which each fades.
     """
     import pyarrow as pa
 
@@ -47,12 +48,17 @@ def _panel_rows(panel: Panel) -> list[dict[str, Any]]:
 
 
 def _lag_rows(analysis: Analysis) -> list[dict[str, Any]]:
-    return [
-        {"x": pair.x, "y": pair.y, "device": pair.device, "direction": pair.family}
-        | {"lag_s": lag, "r": r, "bound": pair.half_width, "n": pair.n}
-        for pair in analysis.pairs
-        for lag, r in pair.own
-    ]
+    rows: list[dict[str, Any]] = []
+    for pair in analysis.pairs:
+        which = {"x": pair.x, "y": pair.y, "device": pair.device, "direction": pair.family}
+        lags = [(lag, None, r, pair.half_width) for lag, r in pair.own]
+        slow = zip(pair.memories_s, pair.slow_profile, strict=True)
+        points = lags + [(None, memory, r, pair.slow_half_width) for memory, r in slow]
+        rows += [
+            which | {"lag_s": lag, "memory_s": memory, "r": r, "bound": bound, "n": pair.n}
+            for lag, memory, r, bound in points
+        ]
+    return rows
 
 
 def table_bytes(table: "pa.Table", data_format: str) -> bytes:

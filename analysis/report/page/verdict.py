@@ -7,13 +7,21 @@ from thermograd.analysis.display.markup import element
 from thermograd.analysis.display.numbers import DASH, shown_number
 from thermograd.analysis.display.table import Table
 from thermograd.analysis.report.wording import device_name, reasons
-from thermograd.analysis.run.result import Analysis, Pair, closest_first, pair_numbers
+from thermograd.analysis.run.pair import Pair, closest_first, pair_numbers
+from thermograd.analysis.run.result import Analysis
 from thermograd.analysis.run.statements import reach_sentence, speed_sentence
 
 _MOST_ROWS = 12
 _TESTS = {
     **{"Training": "t", "Hardware": "t", "Device": "i", "Direction": "t", "n": "n", "r": "n"},
-    **{"Lag,\u00a0s": "n", "p": "n", "p,\u00a0all tests": "n", "Bound": "n", "Naive r": "n", "Verdict": "t"},
+    **{
+        "Lag or memory": "n",
+        "p": "n",
+        "p,\u00a0all tests": "n",
+        "Bound": "n",
+        "Naive r": "n",
+        "Verdict": "t",
+    },
 }
 _CONTROLS = {
     "grad_norm": "r with gradient norm",
@@ -30,6 +38,7 @@ def false_alarms(analysis: Analysis) -> dict[str, Any]:
         "tests": len(asked),
         "signals": len({(pair.x, pair.y, pair.device) for pair in asked}),
         "farthest_s": max((abs(lag) for pair in asked for lag in pair.lags_s), default=0.0),
+        "slowest_s": max((memory for pair in asked for memory in pair.memories_s), default=0.0),
         "bins": max((pair.n for pair in asked), default=0),
         "reach": reach_sentence(analysis),
         "detectable_r": analysis.smallest_detectable_r,
@@ -65,10 +74,10 @@ def _test_row(analysis: Analysis, pair: Pair) -> tuple[Any, ...]:
     said = pair.verdict.replace("_", " ")
     if pair.verdict == "coupled":
         said = f"{said} ({pair.strength})"
-    n, r, lag, *others = pair_numbers(pair)
+    n, r, answer, *others = pair_numbers(pair)
     return (
         *(pair.x, pair.y, device_name(analysis, pair.device), pair.family),
-        *(n, r, lag, shown_number(pair.p, ".2g"), *others),
+        *(n, r, answer, shown_number(pair.p, ".2g"), *others),
         element("span", said, class_=f"v-{pair.verdict}"),
     )
 

@@ -6,13 +6,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from thermograd.analysis.display.numbers import DASH
 from thermograd.analysis.report.wording import reasons
-from thermograd.analysis.run.result import Analysis, Pair, most_telling, verdict_sentence
+from thermograd.analysis.run.pair import Pair, answer_text, most_telling
+from thermograd.analysis.run.result import Analysis, verdict_sentence
 from thermograd.analysis.run.statements import (
     control_lines,
     event_lines,
     further_lines,
     reach_sentence,
+    recognised_lines,
     speed_sentence,
 )
 from thermograd.store.runs.catalogue import Run
@@ -35,6 +38,7 @@ def describe_analysis(analysis: Analysis) -> str:
         lines += ["", *reasons(explained, lambda pair: f"{pair.x} ~ {pair.y} ({pair.device})")]
     for title, said in (
         ("What this run could have shown", [text] if (text := reach_sentence(analysis)) else []),
+        ("Recognised in the readings", recognised_lines(analysis)),
         ("More on coupled pairs", further_lines(analysis)),
         ("Events", event_lines(analysis)),
         ("Controls (where they match, it is trend)", control_lines(analysis)),
@@ -50,11 +54,12 @@ def _pairs_table(analysis: Analysis, pairs: list[Pair]) -> str:
     if analysis.method == "pearson":
         header = ["x", "y", "device", "n", "pearson_r"]
         return table_text(header, [[p.x, p.y, p.device, p.n, p.pearson_r] for p in pairs])
-    header = ["x", "y", "device", "verdict", "n", "r", "lag_s", "p_adj", "bound", "naive r"]
+    header = ["x", "y", "device", "verdict", "n", "r", "answers", "p_adj", "bound", "naive r"]
     rows = [
         [
             *(p.x, p.y, p.device, p.verdict, p.n),
-            *map(_short, (p.r, p.lag_s, p.p_adjusted, p.half_width, p.pearson_r)),
+            *(_short(p.r), answer_text(p).replace("−", "-").replace(DASH, "-")),
+            *map(_short, (p.p_adjusted, p.peak_half_width, p.pearson_r)),
         ]
         for p in most_telling(pairs)
     ]

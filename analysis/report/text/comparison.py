@@ -14,8 +14,10 @@ from thermograd.analysis.comparison.result import (
     reproducibility_lines,
 )
 from thermograd.analysis.comparison.tables import repeat_text
+from thermograd.analysis.display.numbers import DASH
 from thermograd.analysis.report.wording import control_sentence
-from thermograd.analysis.run.result import Analysis, Pair, most_telling, question_verdict
+from thermograd.analysis.run.pair import Pair, answer_text, most_telling
+from thermograd.analysis.run.result import Analysis, question_verdict
 from thermograd.store.text import printable, table_text
 
 _MOST_OTHERS = 6
@@ -49,13 +51,13 @@ def _run_line(place: int, run: ComparedRun, comparison: Comparison) -> str:
 def _runs_table(comparison: Comparison, best: PairAcross) -> str:
     swap = best.swap
     pooled = dict(zip(best.run_ids, zip(swap.run_r, swap.run_low, swap.run_high, strict=True), strict=True))
-    header = ["#", "seed", "min", "verdict", "n", "r", "lag_s", "p_adj", "naive r", "detects", "p_change"]
+    header = ["#", "seed", "min", "verdict", "n", "r", "answers", "p_adj", "naive r", "detects", "p_change"]
     rows = []
     for place, run in enumerate(comparison.runs, 1):
         pair = run.pair
         own, change = ["-"] * 5, "-"
         if pair is not None:
-            own = [str(pair.n), _number(pair.r, "+.2f"), _number(pair.lag_s, "+.0f")]
+            own = [str(pair.n), _number(pair.r, "+.2f"), _answer(pair)]
             own += [_number(pair.p_adjusted, ".2g"), _number(pair.pearson_r, "+.2f")]
             change = _number(pair.over_time["p"], ".2g") if pair.over_time else "-"
         r = pooled.get(run.run_id)
@@ -64,6 +66,10 @@ def _runs_table(comparison: Comparison, best: PairAcross) -> str:
         verdict = "-" if pair is None else pair.verdict
         rows.append([place, run.seed, f"{run.minutes:.1f}", verdict, *own, detects, change, shown])
     return table_text([*header, "r at others' lag"], rows)
+
+
+def _answer(pair: Pair) -> str:
+    return answer_text(pair).replace("−", "-").replace(DASH, "-")
 
 
 def _number(value: float | None, form: str) -> str:
@@ -144,9 +150,10 @@ def _ours_says(analysis: Analysis, pair: Pair) -> str:
     if said == "coupled":
         coupled = [p for p in analysis.pairs if p.verdict == "coupled" and not p.is_speed]
         pair = pair if pair.verdict == "coupled" else min(coupled, key=lambda p: (p.p_adjusted, -abs(p.r)))
-        return f"COUPLED\nr = {pair.r:+.2f}, lag {pair.lag_s:+.0f} s"
+        where = f"lag {pair.lag_s:+.0f} s" if pair.memory_s is None else f"memory {pair.memory_s:.3g} s"
+        return f"COUPLED\nr = {pair.r:+.2f}, {where}"
     asked = [p for p in analysis.pairs if not p.is_speed and p.verdict == said]
-    bound = min(1.0, max((abs(p.r) + p.half_width for p in asked if math.isfinite(p.r)), default=1.0))
+    bound = min(1.0, max((p.bound for p in asked if math.isfinite(p.bound)), default=1.0))
     return {
         "no_coupling": f"no coupling\nabove |r| = {bound:.2f}",
         "single_event": "single event\nno pattern",

@@ -16,9 +16,10 @@ from thermograd.analysis.report.data.event_marks import severity_rank
 from thermograd.analysis.report.files import writing
 from thermograd.analysis.report.wording import loss_text
 from thermograd.analysis.run.energy import energy_doubt, run_energy
-from thermograd.analysis.run.result import Analysis, Pair, closest_first, pair_numbers, verdict_sentence
+from thermograd.analysis.run.pair import Pair, closest_first, pair_numbers
+from thermograd.analysis.run.result import Analysis, verdict_sentence
 from thermograd.analysis.run.series import RunSeries
-from thermograd.analysis.run.statements import event_lines, further_lines, reach_sentence
+from thermograd.analysis.run.statements import event_lines, further_lines, reach_sentence, recognised_lines
 from thermograd.store.events import SEVERITIES
 from thermograd.store.files import write_file
 from thermograd.store.version import __version__
@@ -46,13 +47,18 @@ def report_markdown(data: RunSeries, analysis: Analysis) -> str:
         matched=matched if count and data.devices else "",
         energies=_energies(data),
         pairs=_pairs(asked).markdown() if asked else "",
-        lines=[*filter(None, [reach_sentence(analysis)]), *further_lines(analysis), *event_lines(analysis)],
+        lines=_lines(analysis),
         count=len(data.alerts),
         severities=", ".join(f"{count:,} {name}" for name, count in severities.items() if count),
         alerts=sorted(data.alerts, key=severity_rank)[:_MOST_ALERTS],
         watched=data.watched,
         warnings=analysis.warnings,
     )  # fmt: skip
+
+
+def _lines(analysis: Analysis) -> list[str]:
+    reach = [text] if (text := reach_sentence(analysis)) else []
+    return [*reach, *recognised_lines(analysis), *further_lines(analysis), *event_lines(analysis)]
 
 
 @cache
@@ -98,7 +104,7 @@ def _pairs(pairs: list[Pair]) -> Table:
         (*map(code_span, (pair.x, pair.y, pair.device)), *pair_numbers(pair), pair.verdict.replace("_", " "))
         for pair in closest_first(pairs)[:_MOST_PAIRS]
     ]
-    names = "training|hardware|device|n|r|lag, s|p (Holm)|95 % bound|naive r|verdict"
+    names = "training|hardware|device|n|r|lag or memory|p (Holm)|95 % bound|naive r|verdict"
     return Table(dict.fromkeys(names.split("|"), "t"), rows)
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from simulated_runs import slow_answer
 from synthetic import make_run
 from thermograd.analysis.comparison.compare import compare_runs
 from thermograd.analysis.coupling.cross_correlation import residual_cross_correlation
@@ -28,13 +29,23 @@ def test_analysis_shows_its_verdict_and_tests(analysis: Analysis) -> None:
 
 
 def test_pair_shows_its_profile_with_its_bound(analysis: Analysis) -> None:
-    pair = replace(analysis.pairs[0], family="forward", half_width=0.05)
-    html = pair._repr_html_()
+    pair = replace(analysis.pairs[0], family="forward", half_width=0.05, memories_s=[], slow_profile=[])
+    html = replace(pair, memory_s=None)._repr_html_()
     assert html.count("<path") == len(pair.lags_s) + 3
     outside = sum(abs(r) > 0.05 for lag, r in zip(pair.lags_s, pair.profile, strict=True) if lag > 0)
     assert outside
     assert html.count("#D55E00") == outside
     assert "±0.05" in html
+
+
+def test_slow_answer_is_shown_as_a_memory_and_drawn_with_its_bound(slow_analysis: Analysis) -> None:
+    pair = slow_answer(slow_analysis)
+    html = pair._repr_html_()
+    assert f"memory {pair.memory_s:g} s" in html
+    assert f"±{pair.slow_half_width:.2f}" in html
+    assert html.count("<path") == len(pair.lags_s) + 3 + len(pair.memories_s) + 3
+    assert "answers that fade over 3, 6, 12, 24, 48 s" in html
+    assert f"memory {pair.memory_s:g} s" in slow_analysis._repr_html_()
 
 
 def test_pair_without_a_profile_is_shown_without_one(tmp_path: Path) -> None:
@@ -58,7 +69,7 @@ def test_correlation_of_arrays_shows_its_peak_and_bound() -> None:
     html = found._repr_html_()
     assert f"{found.n:,}</td>" in html
     assert "+3</td>" in html
-    assert html.count("<path") == found.lags.size + 3
+    assert html.count("<path") == found.lags.size + 3 + found.memories.size + 3
     assert "No correlation" in residual_cross_correlation(x[:20], noise[:20])._repr_html_()
 
 

@@ -35,8 +35,11 @@
       copy.vconcat = spec.vconcat.map(function (view) { return Object.assign({}, view, { width: Math.max(160, room - margin) }); });
     } else if (spec.concat) {
       copy.columns = room >= 620 ? 2 : 1;
-      var each = copy.columns === 2 ? (room - 2 * side - 24) / 2 : room - side - 12;
-      copy.concat = spec.concat.map(function (view) { return Object.assign({}, view, { width: Math.max(140, each) }); });
+      var shares = (spec.usermeta && spec.usermeta.shares) || [0.5, 0.5];
+      copy.concat = spec.concat.map(function (view, i) {
+        var width = copy.columns === 2 ? (room - 2 * side - 24) * shares[i] : room - side - 12;
+        return Object.assign({}, view, { width: Math.max(140, width) });
+      });
     } else {
       copy.width = Math.max(160, room - margin);
     }

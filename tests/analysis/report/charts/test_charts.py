@@ -1,6 +1,7 @@
 """Charts show what the run holds, zoom as one, and look alike on light and dark ground."""
 
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -81,15 +82,44 @@ def test_lag_chart_has_a_band_for_each_family_and_flags_what_leaves_it(analysis:
     pairs = lag_pairs(analysis)
     spec = lag_chart(pairs)
     assert spec is not None
-    rows = [row for rows in spec["datasets"].values() for row in rows]
-    bands = [row for row in rows if "low" in row and row["k"] == 0]
+    bands = _of_first(spec, "bands-lags")
     assert sorted(row["high"] for row in bands) == pytest.approx(
         sorted(pair.half_width for pair in pairs[0][1]), rel=1e-4
     )
-    points = [row for row in rows if "outside" in row and row["k"] == 0]
-    assert [row["lag"] for row in points] == pytest.approx(pairs[0][1][0].lags_s, rel=1e-4)
+    points = _of_first(spec, "points-lags")
+    assert sorted(row["at"] for row in points) == pytest.approx(pairs[0][1][0].lags_s, rel=1e-4)
     assert all(row["outside"] == (abs(row["r"]) > row["bound"]) for row in points)
     assert lag_chart([]) is None
+
+
+def _of_first(spec: dict[str, Any], name: str) -> list[dict[str, Any]]:
+    return [row for row in spec["datasets"][name] if row["k"] == 0]
+
+
+def test_slow_answers_stand_beside_the_lags_with_bounds_of_their_own(slow_analysis: Analysis) -> None:
+    pairs = lag_pairs(slow_analysis)
+    spec = lag_chart(pairs)
+    assert spec is not None
+    forward = next(pair for pair in pairs[0][1] if pair.family == "forward")
+    answers = [row for row in _of_first(spec, "points-slow") if row["at"] > 0]
+    assert [row["told"] for row in answers] == [f"fading over {m:g} s" for m in forward.memories_s]
+    assert [row["r"] for row in answers] == pytest.approx(forward.slow_profile, rel=1e-3)
+    band = next(row for row in _of_first(spec, "bands-slow") if row["from"] > 0)
+    assert band["high"] == pytest.approx(forward.slow_half_width, rel=1e-3)
+    assert any(row["outside"] for row in answers)
+    titles = [row["name"] for name in ("title-lags", "title-slow") for row in spec["datasets"][name]]
+    assert titles == ["answers after one delay", "answers that fade"]
+    assert len(spec["concat"]) == 2
+    assert sum(spec["usermeta"]["shares"]) == pytest.approx(1)
+
+
+def test_lag_chart_is_one_panel_where_no_slow_answer_was_searched(slow_analysis: Analysis) -> None:
+    label, families = lag_pairs(slow_analysis)[0]
+    without = [replace(pair, memories_s=[], slow_profile=[], slow_half_width=math.nan) for pair in families]
+    spec = lag_chart([(label, without)])
+    assert spec is not None
+    assert "concat" not in spec
+    assert "points-slow" not in spec["datasets"]
 
 
 def test_light_and_dark_style_the_same_things() -> None:

@@ -23,6 +23,7 @@ from thermograd.analysis.report.data.curves import decimate, make_line
 from thermograd.analysis.report.data.evidence import lag_pairs
 from thermograd.analysis.report.data.panel import Panels
 from thermograd.analysis.run.analyze import analyze_run
+from thermograd.analysis.run.result import Analysis
 from thermograd.analysis.run.series import load_series
 from thermograd.store.log.writer import EventWriter
 from thermograd.store.runs.catalogue import Run, create_run
@@ -189,6 +190,27 @@ def test_points_outside_their_familys_band_are_circled(tmp_path: Path) -> None:
     ]
     assert expected
     assert list(circled.get_xdata()) == expected
+
+
+def test_slow_answers_are_drawn_beside_the_lags(slow_analysis: Analysis) -> None:
+    label, pairs = lag_pairs(slow_analysis)[0]
+    lags, slow = lag_figure(label, pairs).axes
+    assert [ax.get_title(loc="left") for ax in (lags, slow)] == [
+        "answers after one delay",
+        "answers that fade",
+    ]
+    forward = next(pair for pair in pairs if pair.family == "forward")
+    circled = [(at, r) for at, r in zip(*_curve(slow, "outside").get_data(), strict=True) if at > 0]
+    expected = [
+        (float(place), r)
+        for place, r in enumerate(forward.slow_profile, 1)
+        if abs(r) > forward.slow_half_width
+    ]
+    assert expected
+    assert circled == expected
+    assert [text.get_text() for text in slow.get_xticklabels()][-5:] == ["3", "", "12", "", "48"]
+    without = [replace(pair, memories_s=[], slow_profile=[]) for pair in pairs]
+    assert len(lag_figure(label, without).axes) == 1
 
 
 @pytest.mark.parametrize("file_format", ["png", "pdf", "svg"])

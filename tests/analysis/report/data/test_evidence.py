@@ -4,10 +4,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from simulated_runs import slow_answer
 from synthetic import make_run
+from thermograd.analysis.align.grid import CausalGrid
 from thermograd.analysis.report.charts.pairs import cross_chart, memory_chart
-from thermograd.analysis.report.data.evidence import autocorrelation, lag_pairs, pair_evidence
+from thermograd.analysis.report.data.evidence import _fading, autocorrelation, lag_pairs, pair_evidence
 from thermograd.analysis.run.analyze import analyze_run
+from thermograd.analysis.run.result import Analysis
 from thermograd.analysis.run.series import ComparedSignals
 from thermograd.store.log.writer import EventWriter
 from thermograd.store.runs.catalogue import Run, create_run
@@ -56,6 +59,35 @@ def test_missing_samples_shift_nothing(tmp_path: Path) -> None:
     assert evidence.lag_s == pytest.approx(5)
     assert np.corrcoef(evidence.residual_x, evidence.residual_y)[0, 1] > 0.6
     assert evidence.residual_time_s.size < 0.8 * 900  # both ends of the lag must be there
+
+
+def test_residuals_of_a_slow_answer_stand_against_what_the_leader_left_behind(
+    slow_analysis: Analysis,
+) -> None:
+    pair = slow_answer(slow_analysis)
+    evidence = pair_evidence(slow_analysis.compared, 0, [pair])
+    assert evidence is not None
+    assert (evidence.memory_s, evidence.slow) == (pair.memory_s, "x")
+    shown = np.corrcoef(evidence.residual_x, evidence.residual_y)[0, 1]
+    assert shown == pytest.approx(pair.r, abs=0.03)
+    assert evidence.residual_x.size == pair.n
+    spec = cross_chart([evidence])
+    assert spec is not None
+    (words,) = spec["datasets"]["titles"]
+    assert words["left"].startswith(f"residuals with a memory of {pair.memory_s:g} s: n = ")
+    assert "fading sum" in words["left_x"]
+    assert "fading sum" not in words["left_y"]
+
+
+def test_nothing_fades_over_into_another_segment() -> None:
+    x = np.ones(80)
+    gap = np.where(np.arange(80) < 40, np.arange(80), np.arange(80) + 7)
+    segment = (np.arange(80) >= 40).astype(np.int64)
+    grid = CausalGrid(x, x, gap * 10**9, gap, segment, 1.0, "samples", {})
+    fading = _fading(grid, x, 6.0)
+    assert fading[0] == 0
+    assert fading[40] == pytest.approx(0, abs=1e-3)
+    assert fading[41] == pytest.approx(fading[1], abs=1e-3)
 
 
 def test_naive_correlation_is_of_the_values_shown(tmp_path: Path) -> None:

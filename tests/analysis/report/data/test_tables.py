@@ -38,7 +38,11 @@ def test_lag_profiles_have_each_lag_once_with_its_own_bound(tmp_path: Path) -> N
     run = make_run(tmp_path)
     analysis = analyze_run(run)
     rows = figure_tables(build_panels(load_series(run)), analysis)["lag_profile"].to_pylist()
-    first = [row for row in rows if (row["x"], row["y"]) == (rows[0]["x"], rows[0]["y"])]
+    pair = [row for row in rows if (row["x"], row["y"]) == (rows[0]["x"], rows[0]["y"])]
+    first = [row for row in pair if row["lag_s"] is not None]
+    slow = [row for row in pair if row["lag_s"] is None and row["direction"] == analysis.pairs[0].family]
+    assert [row["memory_s"] for row in slow] == analysis.pairs[0].memories_s
+    assert all(row["memory_s"] is None for row in first)
     assert sorted(row["lag_s"] for row in first) == sorted(analysis.pairs[0].lags_s)
     zero = next(row for row in first if row["lag_s"] == 0)
     assert zero["direction"] == "simultaneous"

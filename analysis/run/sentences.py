@@ -1,0 +1,183 @@
+"""The one sentence of a run for each verdict: what was found or excluded, and how sure."""
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Sequence
+
+from thermograd.analysis.coupling.detectable import samples_needed, samples_to_exclude
+from thermograd.analysis.coupling.verdict import OPEN
+from thermograd.analysis.run.pair import Pair
+from thermograd.store.columns import signal
+
+_ALPHA = 0.05
+_MATTERS = 0.2  # the |r| below which a coupling does not matter, as in `verdict`
+
+
+def sentence_of(verdict: str, pairs: list[Pair]) -> str:
+    """Return the sentence of a verdict that these pairs, one or more, have."""
+    said = {
+        "coupled": _coupled,
+        "single_event": _single_event,
+        "no_coupling": _no_coupling,
+        "inconclusive": _inconclusive,
+    }
+    return said.get(verdict, _insufficient)(pairs)
+
+
+def _coupled(pairs: list[Pair]) -> str:
+    pair, more = _closest(pairs), len(pairs) - 1
+    others = f" {more} more test{'s' * (more > 1)} of this run sa{'y' if more > 1 else 'ys'} so too."
+    return (
+        f"COUPLED ({pair.strength}): {_how(pair)}.{others * bool(more)} This is association; only an "
+        "intervention shows what causes what."
+    )
+
+
+def _how(pair: Pair) -> str:
+    if pair.memory_s is None:
+        return (
+            f"{_both(pair)} move together beyond any shared trend, {follows(pair.lag_s)} ({_numbers(pair)})"
+        )
+    follower, leader = f"{signal(pair.y).name} of {pair.device}", signal(pair.x).name
+    if pair.family == "reverse":
+        follower, leader = leader, follower
+    return (
+        f"{follower} follows {leader} with a memory of about {pair.memory_s:.2g} s, r = {pair.r:+.2f}, "
+        f"beyond any shared trend: slowly, as heat arrives (n = {pair.n:,}, "
+        f"p = {pair.p_adjusted:.2g} (Holm), 95 % bound ±{pair.peak_half_width:.2f})"
+    )
+
+
+def _single_event(pairs: list[Pair]) -> str:
+    pair = _closest(pairs)
+    return (
+        f"SINGLE EVENT: {_both(pair)} meet once ({_numbers(pair)}), but without that one second nothing is "
+        "left: it may be chance."
+    )
+
+
+def _no_coupling(pairs: list[Pair]) -> str:
+    lag_bound, slow_bound = _largest(pair.lag_bound for pair in pairs), _largest(p.slow_bound for p in pairs)
+    bound = _largest(pair.bound for pair in pairs)
+    longest = max((memory for pair in pairs for memory in pair.memories_s), default=0.0)
+    farthest = max((abs(lag) for pair in pairs for lag in pair.lags_s), default=0.0)
+    slow = f" nor slowly, as heat arrives, fading over up to {longest:.3g} s ({slow_bound:.2f})"
+    neither = "neither " if longest else ""
+    return (
+        f"NO COUPLING above {bound:.2f}: of what the sensors show, nothing answers the training or is "
+        f"answered by it with more than |r| = {bound:.2f}, {neither}after one delay of up to "
+        f"{farthest:.3g} s (95 % bound {lag_bound:.2f}){slow * bool(longest)}; {len(pairs)} tests of at "
+        f"least {min(pair.n for pair in pairs):,} bins. Later answers, answers to the size of a surprise "
+        "alone and answers in a part of the run were looked for and not seen, but no such number is known "
+        "for them."
+    )
+
+
+def _inconclusive(pairs: list[Pair]) -> str:
+    """Tell which of three it is: alike by a rhythm, too short to exclude, or something of another kind."""
+    alike = [pair for pair in pairs if pair.p_adjusted <= _ALPHA]
+    wide = [pair for pair in pairs if not pair.bound < _MATTERS]
+    lead = "CANNOT TELL (inconclusive): "
+    if alike:
+        pair = _closest(alike)
+        return f"{lead}{_both(pair)} are alike, but it may be by what each does alone. {pair.reasons[0]}"
+    if wide:
+        return f"{lead}no coupling was found, but {_too_wide(wide)}{_besides(pairs)}. {_shown_closest(wide)}"
+    pair = min((pair for pair in pairs if pair.not_excluded), key=_least_p, default=_closest(pairs))
+    bound = _largest(each.bound for each in pairs)
+    return (
+        f"{lead}after one delay or slowly nothing answers with more than |r| = {bound:.2f} (95 %, n = "
+        f"{pair.n:,}), but between {_both(pair)} something else is seen: {_open([pair])}. How strong that is "
+        "this test cannot say."
+    )
+
+
+def _too_wide(pairs: Sequence[Pair]) -> str:
+    pair = max(pairs, key=lambda pair: _or(pair.bound, 1.0))
+    parts = [
+        f"{words} {min(bound, 1.0):.2f}"
+        for words, bound in (("after one delay", pair.lag_bound), ("slowly", pair.slow_bound))
+        if math.isfinite(bound)
+    ]
+    kinds = f" ({', '.join(parts)})" if len(parts) > 1 else ""
+    bins = f"{pair.n:,} bins of {pair.period_s:.2g} s"
+    return f"one of up to |r| = {min(_or(pair.bound, 1.0), 1.0):.2f}{kinds} is not excluded by {bins}"
+
+
+def _besides(pairs: Sequence[Pair]) -> str:
+    seen = _open(pairs)
+    return f", and something else is seen: {seen}" if seen else ""
+
+
+def _shown_closest(pairs: Sequence[Pair]) -> str:
+    pair = _closest(pairs)
+    closest = f"{signal(pair.x).name} ~ {signal(pair.y).name} ({_numbers(pair)})"
+    return f"Closest: {closest}. {length_advice(pair.period_s)}"
+
+
+def _open(pairs: Sequence[Pair]) -> str:
+    """Return what else is seen in any of the pairs, in words."""
+    kinds = dict.fromkeys(each["kind"] for pair in pairs for each in pair.not_excluded)
+    return " and ".join(OPEN[kind] for kind in kinds)
+
+
+def _least_p(pair: Pair) -> float:
+    return min(float(each["p"]) for each in pair.not_excluded)
+
+
+def _insufficient(pairs: list[Pair]) -> str:
+    reasons = Counter(_named(reason, pair) for pair in pairs for reason in pair.reasons)
+    why = " ".join(reason for reason, _ in reasons.most_common(2))
+    periods = [pair.period_s for pair in pairs if math.isfinite(pair.period_s)]
+    return f"CANNOT TELL (insufficient data): {why}{f' {length_advice(periods[0])}' if periods else ''}"
+
+
+def _named(reason: str, pair: Pair) -> str:
+    """Return a reason that tells of which device and signal it speaks."""
+    named = reason.replace("The device ", f"{pair.device} ").replace("The hardware signal ", f"{pair.y} ")
+    return named.replace("The training signal ", f"{pair.x} ")
+
+
+def _both(pair: Pair) -> str:
+    return f"{signal(pair.x).name} and {signal(pair.y).name} of {pair.device}"
+
+
+def _numbers(pair: Pair) -> str:
+    where = f"at lag {pair.lag_s:+.1f} s"
+    if pair.memory_s is not None:
+        where = f"with a memory of {pair.memory_s:.3g} s"
+    return (
+        f"n = {pair.n:,}, r = {pair.r:+.2f} {where}, p = {pair.p_adjusted:.2g} (Holm), 95 % bound "
+        f"±{pair.peak_half_width:.2f}"
+    )
+
+
+def follows(lag_s: float) -> str:
+    """Return who follows whom, and by how much."""
+    if lag_s > 0:
+        return f"the hardware follows by {lag_s:.0f} s"
+    return f"the training follows by {-lag_s:.0f} s" if lag_s < 0 else "at the same time"
+
+
+def length_advice(period_s: float) -> str:
+    """Return how long a run has to be to show a coupling that matters, and to rule one out."""
+    period_s = _or(period_s, 1.0)
+    show, exclude = (
+        math.floor(need(_MATTERS) * period_s / 60 + 0.5) for need in (samples_needed, samples_to_exclude)
+    )
+    return (
+        f"To show a coupling of {_MATTERS:g} a run has to be about {show} minutes long, "
+        f"to rule one out about {exclude}."
+    )
+
+
+def _closest(pairs: Sequence[Pair]) -> Pair:
+    return min(pairs, key=lambda pair: (_or(pair.p_adjusted, math.inf), -abs(_or(pair.r, 0.0))))
+
+
+def _largest(bounds: Iterable[float]) -> float:
+    return max((bound for bound in bounds if math.isfinite(bound)), default=math.nan)
+
+
+def _or(value: float, otherwise: float) -> float:
+    return value if math.isfinite(value) else otherwise
