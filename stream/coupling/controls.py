@@ -31,7 +31,8 @@ _POWER_RATE = 0.01
 _FEWEST_TICKS = 150
 # What chance makes of the mean square over all controls; echoes of neighbouring lags are alike, so more.
 _CHANCE, _CHANCE_ECHO = 0.1, 0.5
-_MORE = 1.3  # an alarm's sum must be so many times the largest control's
+# An alarm's sum must be so many times the largest control's, and more while there are few ticks.
+_MORE, _MORE_YOUNG = 1.2, 80.0
 _USUAL_LARGEST = 5.0  # square of the largest of some hundred standard deviates, and less than nearly all
 _YOUNG = 300.0  # ticks within which memory may have no time to show
 
@@ -123,7 +124,7 @@ class Controls:
             near = np.abs(sums[:, :, 0, : self._max_lag + 1]).max(axis=(1, 2))
             far = _largest(self._known(sums))[:, 0]
         at = int(np.argmax(near / np.sqrt(self._weight[:_RUN])))
-        return bool(near[at] > _MORE * far[at])
+        return bool(near[at] > _MORE * (1.0 + _MORE_YOUNG / self._ticks) * far[at])
 
     def _known(self, sums: Floats, lags: Lags = _LAGS) -> Floats:
         """Return those at lags that are controls and that the run is old enough for."""
