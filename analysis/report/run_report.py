@@ -20,7 +20,7 @@ from thermograd.analysis.run.event_tests import AroundSpikes
 from thermograd.analysis.run.pair import Pair
 from thermograd.analysis.run.result import Analysis, question_verdict, verdict_sentence
 from thermograd.analysis.run.series import RunSeries, load_series
-from thermograd.analysis.run.statements import control_lines, event_lines, further_lines, recognised_lines
+from thermograd.analysis.run.statements import control_lines, event_lines, further_lines
 from thermograd.store.runs.catalogue import Run, result_dir
 
 IMAGES = ("png", "pdf", "svg")
@@ -207,7 +207,7 @@ def _recording(data: RunSeries, analysis: Analysis, panels: Panels) -> dict[str,
         "more_alerts": len(data.alerts) - len(alerts.rows),
         "account": analysis.alignment,
         "warnings": analysis.warnings,
-        "recognised": recognised_lines(analysis),
+        "recognised": analysis.recognised,
         **facts.quality_told(data, origin_ns),
         **facts.energy_told(data),
     }

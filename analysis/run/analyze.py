@@ -8,9 +8,8 @@ from typing import Any
 import numpy as np
 from thermograd.analysis.align.matching import nearest
 from thermograd.analysis.arrays import Ints
-from thermograd.analysis.coupling.cleaning.residuals import trend_order
 from thermograd.analysis.coupling.cross_correlation import FAMILIES, naive_pearson
-from thermograd.analysis.coupling.detectable import samples_needed, samples_to_exclude, smallest_detectable
+from thermograd.analysis.coupling.detectable import smallest_detectable
 from thermograd.analysis.coupling.linear_algebra import one_blas_thread
 from thermograd.analysis.coupling.verdict import holm
 from thermograd.analysis.run.data_quality import warnings_for
@@ -18,13 +17,15 @@ from thermograd.analysis.run.event_tests import around_spikes, onset_tests, spik
 from thermograd.analysis.run.negative_controls import control_correlations
 from thermograd.analysis.run.pair import Pair
 from thermograd.analysis.run.pairs import PairTest, correlate_pair
+from thermograd.analysis.run.recognised import recognised
 from thermograd.analysis.run.result import Analysis
+from thermograd.analysis.run.sentences import MATTERS, bins_needed
 from thermograd.analysis.run.series import HARDWARE_SIGNALS, TRAINING_SIGNALS, Device, RunSeries, load_series
 from thermograd.store.errors import NotEnoughDataError
 from thermograd.store.runs.catalogue import Run
 
 _COMMON = ("seq", "time_ns", "monotonic_ns", "writer")
-_RHO, _POWER = 0.2, 0.9
+_POWER = 0.9
 _NAIVE = "Pearson on raw values counts shared trends as coupling; it supports no verdict."
 
 
@@ -84,7 +85,6 @@ def analyze_run(
     short = sorted({name for test in tests for name in test.drivers.left_out})
     if short:
         warnings.append(f"The run is too short to take all drivers out; left in: {', '.join(short)}.")
-    warnings += _grid_notes(tests)
     return Analysis(
         run_id=run.run_id,
         method="pearson" if method == "pearson" else "rxc",
@@ -93,6 +93,7 @@ def analyze_run(
         controls=control_correlations(data, devices, aligned, controls_from),
         coincidence=spike_collapse_coincidence(data, max_lag_s),
         warnings=warnings,
+        recognised=recognised(data, devices, tests, pairs) if tests else [],
         simulated=[d.name for d in devices if d.simulated],
         smallest_detectable_r=could_show.get("detectable_r"),
         sensitivity=could_show,
@@ -100,18 +101,6 @@ def analyze_run(
         spike_locked=around_spikes([test for test in tests if not test.blocked], max_lag_s),
         compared=list(tests),
     )
-
-
-def _grid_notes(tests: list[PairTest]) -> list[str]:
-    """Return what is to be known of the grids, each sentence once, with the pairs that it is about."""
-    pairs: dict[str, list[str]] = {}
-    for test in tests:
-        for note in test.grid.notes:
-            pairs.setdefault(note, []).append(f"{test.x} ~ {test.y}, {test.device.label}")
-    return [
-        note if len(names) == len(tests) > 1 else f"{'; '.join(names)}: {note}"
-        for note, names in pairs.items()
-    ]
 
 
 def _chosen_devices(data: RunSeries, device: str | None) -> list[Device]:
@@ -213,12 +202,9 @@ def sensitivity(pairs: Sequence[Pair]) -> dict[str, Any]:
     if not forward:
         return {}
     pair = min(forward, key=lambda pair: pair.detectable_r)
-    lags = sum(lag > 0 for lag in pair.lags_s)
-    more = pair.columns - 2 - trend_order(pair.n)  # columns besides the trend, whatever the length
-    show = samples_needed(_RHO, lags=lags, power=_POWER) + more
-    exclude = samples_to_exclude(_RHO, lags=lags, power=_POWER) + more
+    show, exclude = bins_needed(pair, MATTERS)
     corrected = smallest_detectable(
-        pair.n, columns=pair.columns, lags=lags, power=_POWER, alpha=0.05 / len(tested)
+        pair.n, columns=pair.columns, lags=pair.looks, power=_POWER, alpha=0.05 / len(tested)
     )
     return {
         "bins": pair.n,
@@ -227,7 +213,7 @@ def sensitivity(pairs: Sequence[Pair]) -> dict[str, Any]:
         "detectable_r": pair.detectable_r,
         "tests": len(tested),
         "detectable_r_corrected": corrected,
-        "rho": _RHO,
+        "rho": MATTERS,
         "bins_to_show": show,
         "minutes_to_show": show * pair.period_s / 60,
         "bins_to_exclude": exclude,

@@ -5,6 +5,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+from thermograd.analysis.coupling.responses import Searched
 from thermograd.analysis.display.lag_plot import Slow, lag_profile
 from thermograd.analysis.display.markup import element
 from thermograd.analysis.display.numbers import DASH, bound_text, shown_number
@@ -111,6 +113,12 @@ class Pair:
         """Ends of the family's lags, half a bin beyond its points."""
         half, end = self.period_s / 2, max(self.lags_s) + self.period_s / 2
         return {"reverse": (-end, -half), "simultaneous": (-half, half), "forward": (half, end)}[self.family]
+
+    @property
+    def looks(self) -> int:
+        """How many independent looks the search of the pair's own lags and slow responses is worth."""
+        lags = np.array([lag for lag, _ in self.own])
+        return Searched(lags.astype(np.int64), np.array(self.memories_s)).alternatives
 
     @property
     def peak_half_width(self) -> float:

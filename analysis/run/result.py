@@ -35,6 +35,9 @@ class Analysis:
         What makes the data doubtful; devices whose readings come from a model.
     smallest_detectable_r, sensitivity
         What the run could have shown; see `analyze.sensitivity`.
+    recognised
+        What the readings themselves show, a sentence each: uneven clocks, sensors that hold or average,
+        rhythms that nobody logged, a device's time constant.
     compared
         The series behind each tested pair of signals; not in the JSON form.
     """
@@ -51,6 +54,7 @@ class Analysis:
     sensitivity: dict[str, Any] = field(default_factory=dict)
     onset_tests: list[OnsetsOfEvent] = field(default_factory=list)
     spike_locked: list[AroundSpikes] = field(default_factory=list)
+    recognised: list[str] = field(default_factory=list)
     compared: list[ComparedSignals] = field(default_factory=list, repr=False)
 
     def _repr_html_(self) -> str:

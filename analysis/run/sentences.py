@@ -4,13 +4,15 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
+from thermograd.analysis.coupling.cleaning.residuals import trend_order
 from thermograd.analysis.coupling.detectable import samples_needed, samples_to_exclude
 from thermograd.analysis.coupling.verdict import OPEN
 from thermograd.analysis.run.pair import Pair
 from thermograd.store.columns import signal
 
 _ALPHA = 0.05
-_MATTERS = 0.2  # the |r| below which a coupling does not matter, as in `verdict`
+_SLOW_LOOKS, _USUAL_LOOKS = 2, 14  # all slow responses together, and with 12 lags
+MATTERS = 0.2  # the |r| below which a coupling does not matter, as in `verdict`
 
 
 def sentence_of(verdict: str, pairs: list[Pair]) -> str:
@@ -64,19 +66,18 @@ def _no_coupling(pairs: list[Pair]) -> str:
     slow = f" nor slowly, as heat arrives, fading over up to {longest:.3g} s ({slow_bound:.2f})"
     neither = "neither " if longest else ""
     return (
-        f"NO COUPLING above {bound:.2f}: of what the sensors show, nothing answers the training or is "
-        f"answered by it with more than |r| = {bound:.2f}, {neither}after one delay of up to "
-        f"{farthest:.3g} s (95 % bound {lag_bound:.2f}){slow * bool(longest)}; {len(pairs)} tests of at "
-        f"least {min(pair.n for pair in pairs):,} bins. Later answers, answers to the size of a surprise "
-        "alone and answers in a part of the run were looked for and not seen, but no such number is known "
-        "for them."
+        f"NO COUPLING above {bound:.2f}: nothing that the sensors show follows the training, or is followed "
+        f"by it, with more than |r| = {bound:.2f}, {neither}after one delay of up to {farthest:.3g} s (95 % "
+        f"bound {lag_bound:.2f}){slow * bool(longest)}; {len(pairs)} tests of at least "
+        f"{min(pair.n for pair in pairs):,} bins. Later answers, answers to the size of a surprise alone and "
+        "answers in a part of the run were looked for and not seen, but no number bounds them."
     )
 
 
 def _inconclusive(pairs: list[Pair]) -> str:
     """Tell which of three it is: alike by a rhythm, too short to exclude, or something of another kind."""
     alike = [pair for pair in pairs if pair.p_adjusted <= _ALPHA]
-    wide = [pair for pair in pairs if not pair.bound < _MATTERS]
+    wide = [pair for pair in pairs if not pair.bound < MATTERS]
     lead = "CANNOT TELL (inconclusive): "
     if alike:
         pair = _closest(alike)
@@ -86,9 +87,9 @@ def _inconclusive(pairs: list[Pair]) -> str:
     pair = min((pair for pair in pairs if pair.not_excluded), key=_least_p, default=_closest(pairs))
     bound = _largest(each.bound for each in pairs)
     return (
-        f"{lead}after one delay or slowly nothing answers with more than |r| = {bound:.2f} (95 %, n = "
-        f"{pair.n:,}), but between {_both(pair)} something else is seen: {_open([pair])}. How strong that is "
-        "this test cannot say."
+        f"{lead}nothing follows the other side, after one delay or slowly, with more than |r| = {bound:.2f} "
+        f"(95 %, n = {pair.n:,}), but between {_both(pair)} something else is seen: {_open([pair])}. How "
+        "strong that is this test cannot say."
     )
 
 
@@ -112,7 +113,7 @@ def _besides(pairs: Sequence[Pair]) -> str:
 def _shown_closest(pairs: Sequence[Pair]) -> str:
     pair = _closest(pairs)
     closest = f"{signal(pair.x).name} ~ {signal(pair.y).name} ({_numbers(pair)})"
-    return f"Closest: {closest}. {length_advice(pair.period_s)}"
+    return f"Closest: {closest}. {length_advice(pair)}"
 
 
 def _open(pairs: Sequence[Pair]) -> str:
@@ -128,8 +129,8 @@ def _least_p(pair: Pair) -> float:
 def _insufficient(pairs: list[Pair]) -> str:
     reasons = Counter(_named(reason, pair) for pair in pairs for reason in pair.reasons)
     why = " ".join(reason for reason, _ in reasons.most_common(2))
-    periods = [pair.period_s for pair in pairs if math.isfinite(pair.period_s)]
-    return f"CANNOT TELL (insufficient data): {why}{f' {length_advice(periods[0])}' if periods else ''}"
+    known = [pair for pair in pairs if math.isfinite(pair.period_s)]
+    return f"CANNOT TELL (insufficient data): {why}{f' {length_advice(known[0])}' if known else ''}"
 
 
 def _named(reason: str, pair: Pair) -> str:
@@ -159,16 +160,24 @@ def follows(lag_s: float) -> str:
     return f"the training follows by {-lag_s:.0f} s" if lag_s < 0 else "at the same time"
 
 
-def length_advice(period_s: float) -> str:
+def length_advice(pair: Pair) -> str:
     """Return how long a run has to be to show a coupling that matters, and to rule one out."""
-    period_s = _or(period_s, 1.0)
-    show, exclude = (
-        math.floor(need(_MATTERS) * period_s / 60 + 0.5) for need in (samples_needed, samples_to_exclude)
-    )
+    period_s = _or(pair.period_s, 1.0)
+    show, exclude = (math.floor(bins * period_s / 60 + 0.5) for bins in bins_needed(pair, MATTERS))
     return (
-        f"To show a coupling of {_MATTERS:g} a run has to be about {show} minutes long, "
+        f"To show a coupling of {MATTERS:g} a run has to be about {show} minutes long, "
         f"to rule one out about {exclude}."
     )
+
+
+def bins_needed(pair: Pair, rho: float) -> tuple[int, int]:
+    """Return in how many bins a pair like this shows a correlation nine times out of ten, and rules it out.
+
+    With the pair's drivers, the lags of one direction and the slow responses, which a longer run has.
+    """
+    more = max(0, pair.columns - 2 - trend_order(pair.n))  # columns besides the trend, whatever the length
+    looks = sum(lag > 0 for lag in pair.lags_s) + _SLOW_LOOKS if pair.lags_s else _USUAL_LOOKS
+    return samples_needed(rho, lags=looks) + more, samples_to_exclude(rho, lags=looks) + more
 
 
 def _closest(pairs: Sequence[Pair]) -> Pair:

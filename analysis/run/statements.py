@@ -1,7 +1,7 @@
 """What stands beside every verdict, in sentences: controls, reach, direct effects, change, events."""
 
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from thermograd.analysis.event_study.onsets import FEWEST_ONSETS
@@ -42,33 +42,14 @@ def reach_sentence(analysis: Analysis) -> str:
         return ""
     text = (
         f"This run of {found['bins']:,} bins would show a residual correlation of "
-        f"{found['detectable_r']:.2f} with what the sensor shows nine times out of ten"
+        f"{found['detectable_r']:.2f} nine times out of ten"
     )
     if math.isfinite(found["detectable_r_corrected"]) and found["tests"] > 1:
         text += f" ({found['detectable_r_corrected']:.2f} after correction for {found['tests']} tests)"
     return (
-        f"{text}; one of {found['rho']:g} takes about {found['minutes_to_show']:.0f} minutes to show and "
-        f"{found['minutes_to_exclude']:.0f} to rule out."
+        f"{text}, as the sensor shows it; one of {found['rho']:g} takes about "
+        f"{found['minutes_to_show']:.0f} minutes to show and {found['minutes_to_exclude']:.0f} to rule out."
     )
-
-
-def recognised_lines(analysis: Analysis) -> list[str]:
-    """Return what the readings themselves show: uneven clocks, held values, rhythms; each once."""
-    found: dict[str, list[str]] = {}
-    for compared in analysis.compared:
-        for note in compared.grid.notes:
-            found.setdefault(note, []).append(f"{compared.x} ~ {compared.y} ({compared.device.name})")
-    for pair in analysis.pairs:
-        if pair.cycles_s:
-            lengths = " and ".join(f"{length:.3g} s" for length in pair.cycles_s)
-            note = f"A rhythm of {lengths}, which nobody logged, was found and taken out of both sides."
-            found.setdefault(note, []).append(f"{pair.x} ~ {pair.y} ({pair.device})")
-    return [f"{_first_of(dict.fromkeys(names))}: {note}" for note, names in found.items()]
-
-
-def _first_of(names: Collection[str]) -> str:
-    first = next(iter(names))
-    return f"{first} and {len(names) - 1} more" if len(names) > 1 else first
 
 
 def speed_sentence(analysis: Analysis) -> str:

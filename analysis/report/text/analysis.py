@@ -15,7 +15,6 @@ from thermograd.analysis.run.statements import (
     event_lines,
     further_lines,
     reach_sentence,
-    recognised_lines,
     speed_sentence,
 )
 from thermograd.store.runs.catalogue import Run
@@ -38,7 +37,7 @@ def describe_analysis(analysis: Analysis) -> str:
         lines += ["", *reasons(explained, lambda pair: f"{pair.x} ~ {pair.y} ({pair.device})")]
     for title, said in (
         ("What this run could have shown", [text] if (text := reach_sentence(analysis)) else []),
-        ("Recognised in the readings", recognised_lines(analysis)),
+        ("Recognised in the readings", analysis.recognised),
         ("More on coupled pairs", further_lines(analysis)),
         ("Events", event_lines(analysis)),
         ("Controls (where they match, it is trend)", control_lines(analysis)),

@@ -19,7 +19,7 @@ from thermograd.analysis.run.energy import energy_doubt, run_energy
 from thermograd.analysis.run.pair import Pair, closest_first, pair_numbers
 from thermograd.analysis.run.result import Analysis, verdict_sentence
 from thermograd.analysis.run.series import RunSeries
-from thermograd.analysis.run.statements import event_lines, further_lines, reach_sentence, recognised_lines
+from thermograd.analysis.run.statements import event_lines, further_lines, reach_sentence
 from thermograd.store.events import SEVERITIES
 from thermograd.store.files import write_file
 from thermograd.store.version import __version__
@@ -58,7 +58,7 @@ def report_markdown(data: RunSeries, analysis: Analysis) -> str:
 
 def _lines(analysis: Analysis) -> list[str]:
     reach = [text] if (text := reach_sentence(analysis)) else []
-    return [*reach, *recognised_lines(analysis), *further_lines(analysis), *event_lines(analysis)]
+    return [*reach, *analysis.recognised, *further_lines(analysis), *event_lines(analysis)]
 
 
 @cache

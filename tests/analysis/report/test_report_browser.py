@@ -14,7 +14,8 @@ from thermograd.analysis.comparison.compare import compare_runs
 from thermograd.analysis.report.comparison_report import write_comparison
 from thermograd.analysis.report.run_report import write_report
 from thermograd.analysis.run.analyze import analyze_run
-from thermograd.store.runs.catalogue import create_run
+from thermograd.analysis.run.result import Analysis
+from thermograd.store.runs.catalogue import Run, create_run
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright (extra dev) is not installed")
 
@@ -338,3 +339,19 @@ def test_empty_run_makes_a_silent_page(browser: Any, tmp_path: Path) -> None:
     page.close()
     assert said == []
     assert asked == [path.as_uri()]
+
+
+def test_slow_answers_stand_beside_the_lags_and_below_them_where_it_is_narrow(
+    browser: Any, slow_run: Run, slow_analysis: Analysis, tmp_path: Path
+) -> None:
+    page = browser.new_page(viewport={"width": 1200, "height": 900})
+    said, _ = _listened(page)
+    page.goto(write_report(slow_run, slow_analysis, tmp_path)["report"].as_uri())
+    page.wait_for_function(_DRAWN)
+    chart = page.locator("#chart-lag")
+    beside = chart.bounding_box()["height"]
+    page.set_viewport_size({"width": 390, "height": 800})
+    assert _until(page, lambda: chart.bounding_box()["height"] > 1.6 * beside)
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    page.close()
+    assert said == []

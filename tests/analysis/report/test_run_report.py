@@ -6,12 +6,16 @@ from typing import Any
 
 import pytest
 from report_page import Page, page_of
+from simulated_runs import simulated, slow_answer
 from synthetic import START_NS, make_run
 from thermograd.analysis.display.markup import typeset
 from thermograd.analysis.report.page import document as page_module
 from thermograd.analysis.report.run_report import write_report
+from thermograd.analysis.report.text.analysis import describe_analysis
+from thermograd.analysis.report.text.markdown import report_markdown
 from thermograd.analysis.run.analyze import analyze_run
 from thermograd.analysis.run.result import Analysis, verdict_sentence
+from thermograd.analysis.run.series import load_series
 from thermograd.store.errors import LogError, MissingExtraError
 from thermograd.store.events import SETTINGS_MARK
 from thermograd.store.log.writer import EventWriter
@@ -229,3 +233,26 @@ def test_naive_method_gives_a_report_without_a_lag_profile(full: Run) -> None:
     text = page_of(full, analyze_run(full, method="pearson")).text
     assert "Naive Pearson correlations of raw values, for comparison only" in text
     assert "No lag profile" in text
+
+
+# -- slow answers ----------------------------------------------------------------------------------
+
+
+def test_a_slow_answer_is_told_by_its_memory_everywhere(slow_run: Run, slow_analysis: Analysis) -> None:
+    memory = f"memory {slow_answer(slow_analysis).memory_s:g} s"
+    page, text = page_of(slow_run, slow_analysis), describe_analysis(slow_analysis)
+    markdown = report_markdown(load_series(slow_run), slow_analysis)
+    for told in (page.text, text, markdown):
+        assert "follows gradient norm with a memory of about" in told.replace("\u00a0", " ")
+        assert memory in told.replace("\u00a0", " ")
+    assert "fade over up to 48 s" in " ".join(page.text.split())
+    assert len(page.data("data-lag")["concat"]) == 2
+
+
+def test_what_the_readings_show_is_said_once_on_page_and_in_text(tmp_path: Path) -> None:
+    run = simulated(tmp_path, "cycle24-unlogged", minutes=12)
+    analysis = analyze_run(run, "grad_norm", "temperature_c")
+    (rhythm,) = [line for line in analysis.recognised if "A rhythm of 24 s that nobody logged" in line]
+    for told in (page_of(run, analysis).text, describe_analysis(analysis)):
+        assert told.count(rhythm) == 1
+    assert rhythm in analysis.to_json()["recognised"]

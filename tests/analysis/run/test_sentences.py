@@ -4,8 +4,9 @@ import math
 from typing import Any
 
 import pytest
+from thermograd.analysis.coupling.cleaning.residuals import trend_order
 from thermograd.analysis.run.pair import Pair, answer_text, pair_numbers
-from thermograd.analysis.run.sentences import sentence_of
+from thermograd.analysis.run.sentences import bins_needed, sentence_of
 
 
 def pair(verdict: str = "no_coupling", **told: Any) -> Pair:
@@ -48,7 +49,7 @@ def test_an_answer_after_one_lag_is_told_by_its_lag() -> None:
 
 def test_no_coupling_tells_both_bounds_and_what_no_number_is_known_of() -> None:
     sentence = sentence_of("no_coupling", [pair(), pair(lag_bound=0.18, n=850)])
-    assert sentence.startswith("NO COUPLING above 0.18: of what the sensors show, ")
+    assert sentence.startswith("NO COUPLING above 0.18: nothing that the sensors show follows the training")
     assert "one delay of up to 12 s (95 % bound 0.18) nor slowly" in sentence
     assert "fading over up to 48 s (0.17)" in sentence
     assert "2 tests of at least 850 bins" in sentence
@@ -90,3 +91,11 @@ def test_a_pair_of_which_hardly_anything_is_known_has_a_sentence(verdict: str) -
         ("p_adjusted", "half_width", "slow_half_width", "lag_bound", "slow_bound"), math.nan
     )
     assert sentence_of(verdict, [pair(verdict, **unknown, period_s=math.nan)])
+
+
+def test_the_advice_counts_the_lags_and_drivers_of_the_pair() -> None:
+    few = pair(lags_s=[-4.0, 0.0, 4.0], columns=10)
+    many = pair(lags_s=[float(lag) for lag in range(-12, 13)], columns=10)
+    assert bins_needed(few, 0.2) < bins_needed(many, 0.2)
+    driven = pair(lags_s=many.lags_s, columns=40)
+    assert bins_needed(driven, 0.2)[0] == bins_needed(many, 0.2)[0] + 40 - max(10, 2 + trend_order(900))

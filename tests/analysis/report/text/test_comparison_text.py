@@ -1,7 +1,7 @@
 """The naive method and ours on one screen."""
 
 import pytest
-from simulated_runs import simulated
+from simulated_runs import simulated, slow_answer
 from thermograd.analysis.report.text.comparison import demo_beside, side_by_side
 from thermograd.analysis.run.analyze import analyze_run
 
@@ -37,3 +37,9 @@ def test_the_demo_names_the_training_whose_truth_nobody_knows(analyses):
     assert "this training\n" not in text.splitlines()[0]
     assert any(line.startswith("(nobody knows its truth)") for line in text.splitlines())
     assert max(map(len, text.splitlines())) <= 80
+
+
+def test_a_slow_answer_has_a_memory_on_the_screen(slow_analysis):
+    text = side_by_side([("slow", slow_analysis)])
+    assert f"memory {slow_answer(slow_analysis).memory_s:g} s" in text
+    assert "lag" not in text
