@@ -67,7 +67,7 @@ def samples_needed(
     Examples
     --------
     >>> samples_needed(0.3)
-    230
+    236
     """
     _require_correlation(rho)
     df = (_quantiles(lags, power, alpha) / math.atanh(abs(rho))) ** 2 + 1

@@ -62,7 +62,7 @@ def _strongest(values: Floats, lattice: Lattice) -> float | None:
 def _phases(at: Ints, length: float) -> Ints:
     """Return the phase of every bin in a cycle, as one of as many parts as it has whole bins."""
     parts = round(length)
-    return (np.floor(at * (parts / length)) % parts).astype(np.int64)
+    return np.asarray(np.floor(at * (parts / length)) % parts, dtype=np.int64)
 
 
 def _p_of_cycle(z: Floats, at: Ints, length: float) -> float:
