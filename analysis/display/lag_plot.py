@@ -5,6 +5,7 @@ from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
 from thermograd.analysis.display.markup import Html, element
+from thermograd.analysis.display.numbers import shown_number
 from thermograd.analysis.display.palette import DEVICE_COLOURS, MARK_COLOURS, SOFT_COLOUR
 
 _WIDTH, _HEIGHT = 360, 110
@@ -50,7 +51,8 @@ def lag_profile(
     stems += [_Stem(begin + _STEP * k, r, True, slow.bound) for k, r in enumerate(slow.profile)]
     bands = [(_EDGE, _EDGE + room, bound)]
     bands += [(begin - _STEP / 2, _WIDTH - _EDGE / 2, slow.bound)] * bool(len(slow.memories))
-    words = f"r over lag from {first:+.0f} to {last:+.0f} {unit} (above 0 {leader} leads)"
+    ends = " to ".join(shown_number(end, "+.0f") for end in (first, last))
+    words = f"r over lag from {ends} {unit} (above 0 {leader} leads)"
     if len(slow.memories):
         times = ", ".join(f"{memory:.3g}" for memory in slow.memories)
         words += f"; at the right r of answers that fade over {times} {unit}"

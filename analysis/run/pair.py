@@ -59,8 +59,8 @@ class Pair:
         The residual correlation that a run of this length, with these drivers and lags, would have
         shown nine times out of ten.
     direct
-        The same test with power among the drivers (``r``, ``lag_s``, ``p``, ``half_width``): what is left
-        of an effect on temperature without the way through power. None where it was not made.
+        The same test with power among the drivers (``r``, ``lag_s``, ``memory_s``, ``p``, ``half_width``):
+        what is left of an effect on temperature without the way through power. None where it was not made.
     over_time
         Residual correlation in the four quarters, and whether they differ (see `stability.Change`).
     """

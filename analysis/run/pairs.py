@@ -130,7 +130,10 @@ def _lag_s(result: Coupling, period_s: float) -> float:
 
 
 def _brief(result: Coupling, period_s: float) -> dict[str, Any]:
-    return {"r": result.r, "lag_s": _lag_s(result, period_s), "p": result.p, "half_width": result.half_width}
+    half_width = result.half_width if result.memory is None else result.slow_half_width
+    memory_s = None if result.memory is None else result.memory * period_s
+    brief = {"r": result.r, "lag_s": _lag_s(result, period_s), "memory_s": memory_s, "p": result.p}
+    return brief | {"half_width": half_width}
 
 
 def _placeholders(device: Device, hardware: str) -> list[str]:

@@ -188,7 +188,7 @@ def _clouds(rows: Rows, evidence: list[Evidence], most: int) -> alt.ConcatChart:
         {
             "k": each.place,
             "raw": f"raw values: n = {each.x.size:,}, naive r = {_signed(each.naive_r)}",
-            "left": f"residuals {_where(each)}: n = {each.residual_x.size:,}, r = {_signed(each.r)}",
+            "left": f"residuals{_where(each)}: n = {each.residual_x.size:,}, r = {_signed(each.r)}",
             "x": f"{_name(each.x_name)} →",
             "y": f"↑ {each.y_name}",
             "left_x": f"{_name(each.x_name)}, {_KINDS[each.slow == 'x']} (sd) →",
@@ -201,8 +201,8 @@ def _clouds(rows: Rows, evidence: list[Evidence], most: int) -> alt.ConcatChart:
 
 def _where(each: Evidence) -> str:
     if each.memory_s is not None:
-        return f"with a memory of {each.memory_s:.3g} s"
-    return f"at lag {_signed(each.lag_s, 1)} s"
+        return f", memory {each.memory_s:.3g} s"
+    return f" at lag {_signed(each.lag_s, 1)} s"
 
 
 def _beside(plots: list[alt.LayerChart], evidence: list[Evidence]) -> alt.ConcatChart:

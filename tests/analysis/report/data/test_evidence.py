@@ -74,7 +74,7 @@ def test_residuals_of_a_slow_answer_stand_against_what_the_leader_left_behind(
     spec = cross_chart([evidence])
     assert spec is not None
     (words,) = spec["datasets"]["titles"]
-    assert words["left"].startswith(f"residuals with a memory of {pair.memory_s:g} s: n = ")
+    assert words["left"].startswith(f"residuals, memory {pair.memory_s:g} s: n = ")
     assert "fading sum" in words["left_x"]
     assert "fading sum" not in words["left_y"]
 
