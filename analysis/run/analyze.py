@@ -3,6 +3,7 @@
 import itertools
 import math
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ from thermograd.analysis.run.recognised import recognised
 from thermograd.analysis.run.result import Analysis
 from thermograd.analysis.run.sentences import MATTERS, bins_needed
 from thermograd.analysis.run.series import HARDWARE_SIGNALS, TRAINING_SIGNALS, Device, RunSeries, load_series
+from thermograd.analysis.run.time_constants import time_constants_s
 from thermograd.store.errors import NotEnoughDataError
 from thermograd.store.runs.catalogue import Run
 
@@ -75,9 +77,10 @@ def analyze_run(
     aligned = {d.name: nearest(data.step_time_ns, d.time_ns, round(tolerance_s * 1e9)) for d in devices}
     pairs = [_naive_pair(data, *pair, aligned[pair[-1].name]) for pair in wanted]
     tests: list[PairTest] = []
+    constants = {d.name: time_constants_s(data, d) for d in devices} if method != "pearson" else {}
     if method != "pearson":
         tests = [
-            correlate_pair(data, *pair, max_lag_s, naive.r, 3 * len(wanted))
+            correlate_pair(data, *pair, max_lag_s, naive.r, 3 * len(wanted), constants[pair[-1].name])
             for pair, naive in zip(wanted, pairs, strict=True)
         ]
         pairs = _judge(tests)
@@ -100,6 +103,7 @@ def analyze_run(
         onset_tests=onset_tests(data, devices, max_lag_s) if method == "rxc" else [],
         spike_locked=around_spikes([test for test in tests if not test.blocked], max_lag_s),
         compared=list(tests),
+        time_constants={name: [asdict(each) for each in found] for name, found in constants.items()},
     )
 
 

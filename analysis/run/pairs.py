@@ -1,6 +1,7 @@
 """One training signal against one hardware signal of a run: grid, drivers, tests in every direction."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -15,6 +16,7 @@ from thermograd.analysis.coupling.verdict import gates, strength, verdict
 from thermograd.analysis.run.common_drivers import Drivers, driver_columns
 from thermograd.analysis.run.pair import Pair
 from thermograd.analysis.run.series import ComparedSignals, Device, RunSeries
+from thermograd.analysis.run.time_constants import TimeConstant
 
 _HEATED_BY_POWER = ("temperature_c", "memory_temperature_c")
 _ALPHA = 0.05
@@ -88,12 +90,20 @@ class PairTest(ComparedSignals):
 
 
 def correlate_pair(
-    data: RunSeries, x: str, y: str, device: Device, max_lag_s: float, pearson_r: float, tests: int
+    data: RunSeries,
+    x: str,
+    y: str,
+    device: Device,
+    max_lag_s: float,
+    pearson_r: float,
+    tests: int,
+    constants: Sequence[TimeConstant] = (),
 ) -> PairTest:
     """Test a training signal against a hardware signal of a device, at lags up to `max_lag_s`.
 
     `pearson_r`, the naive correlation, is passed on. `tests` is how many tests the run's correction will
-    count: so many more random orders are drawn that the smallest p can survive it.
+    count: so many more random orders are drawn that the smallest p can survive it. A temperature is also
+    looked for with the device's own time `constants`.
     """
     values = device.signal(y)
     assert values is not None
@@ -102,6 +112,8 @@ def correlate_pair(
     drivers = driver_columns(data, device, grid, x, y)
     max_lag = max(1, round(max_lag_s / grid.period_s)) if grid.x.size else 1
     permutations = max(999, 50 * tests - 1)
+    own_s = [constant.tau_s for constant in constants] if y in _HEATED_BY_POWER else []
+    memories = np.unique([*MEMORIES_S, *own_s]) / grid.period_s
 
     def tested(by: Drivers) -> dict[Family, Coupling]:
         return couplings_by_family(
@@ -113,7 +125,7 @@ def correlate_pair(
             segments=grid.segment,
             bins=grid.bin,
             unlagged=by.unlagged,
-            memories=np.array(MEMORIES_S) / grid.period_s,
+            memories=memories,
         )
 
     results, direct = tested(drivers), None

@@ -38,6 +38,9 @@ class Analysis:
     recognised
         What the readings themselves show, a sentence each: uneven clocks, sensors that hold or average,
         rhythms that nobody logged, a device's time constant.
+    time_constants
+        By device, how slowly its temperature follows its load (see `time_constants.TimeConstant`); searched
+        with the other memories.
     compared
         The series behind each tested pair of signals; not in the JSON form.
     """
@@ -55,6 +58,7 @@ class Analysis:
     onset_tests: list[OnsetsOfEvent] = field(default_factory=list)
     spike_locked: list[AroundSpikes] = field(default_factory=list)
     recognised: list[str] = field(default_factory=list)
+    time_constants: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     compared: list[ComparedSignals] = field(default_factory=list, repr=False)
 
     def _repr_html_(self) -> str:
