@@ -19,10 +19,7 @@ _HEAD = """# Calibration of the statistics
 
 How often the tests of `analysis/` are wrong where nothing is coupled, and how often they find what is there.
 Rates have exact binomial 95 % intervals; m: bins of 1 s; R: runs. Written by `make calibrate`."""
-_STATISTICS = (
-    "coupling", "residuals", "paired", "lagged", "peak", "least_squares", "verdict", "processes", "swap",
-    "pooling", "onsets", "coincidence", "locked", "calibrate",
-)  # fmt: skip
+_STATISTICS = ("analysis",)
 
 
 def rate(hits: int, runs: int) -> str:
@@ -88,7 +85,7 @@ def facts(seed: int) -> str:
 
 def _revision() -> str:
     """Return the last commit that changed what is measured here, and whether it was changed since."""
-    files = [f"analysis/{name}.py" for name in _STATISTICS]
+    files = list(_STATISTICS)
     try:
         commit = _git("log", "-1", "--format=%h", "--", *files)
         changed = _git("status", "--porcelain", "--", *files)
