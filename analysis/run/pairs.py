@@ -53,7 +53,8 @@ class PairTest(ComparedSignals):
             detectable_r = smallest_detectable(
                 result.n, columns=columns, lags=result.alternatives, inflation=result.inflation
             )
-            change = coupling_over_time(result.residual_x, result.residual_y, result.lag, period_s)
+            first, second = map(self.grid.laid_out, (result.residual_x, result.residual_y))
+            change = coupling_over_time(first, second, result.lag, period_s)
             over_time = asdict(change)
         return Pair(
             x=self.x,
@@ -205,8 +206,4 @@ def _places(grid: CausalGrid, begin_ns: int) -> Ints | None:
     period_ns = grid.period_s * 1e9
     if (grid.time_ns[-1] - begin_ns) / period_ns > _MOST_BINS:
         return None
-    ahead = np.ones(grid.time_ns.size, dtype=np.int64)
-    ahead[0] = max(0, round((int(grid.time_ns[0]) - begin_ns) / period_ns))
-    holes = np.flatnonzero(np.diff(grid.segment)) + 1
-    ahead[holes] = np.maximum(1, np.round((grid.time_ns[holes] - grid.time_ns[holes - 1]) / period_ns))
-    return np.cumsum(ahead)
+    return grid.bin + max(0, round((int(grid.time_ns[0]) - begin_ns) / period_ns))

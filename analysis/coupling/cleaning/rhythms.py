@@ -45,7 +45,9 @@ def _strongest(values: Floats, lattice: Lattice) -> float | None:
     lengths = range(_SHORTEST, min(z.size // _FEWEST_TURNS, _MOST_LENGTH) + 1)
     if not lengths:
         return None
-    p = np.array([_p_of_cycle(z, at, length) for length in lengths])
+    whole = np.zeros((2, lattice.size))
+    whole[0, at], whole[1, at] = z, 1.0
+    p = np.array([_p_of_means(z, *_folded(whole, length)) for length in lengths])
     best = np.argsort(p, kind="stable")[:_REFINED]
     if p[best[0]] * p.size > _SURE * 1e3:  # a length that is no whole number of bins shows less clearly
         return None
@@ -65,11 +67,24 @@ def _phases(at: Ints, length: float) -> Ints:
     return np.asarray(np.floor(at * (parts / length)) % parts, dtype=np.int64)
 
 
+def _folded(whole: Floats, length: int) -> Floats:
+    """Return sums and counts of the bins at every phase of a cycle of whole bins; shape (2, length)."""
+    turns = -(-whole.shape[1] // length)
+    padded = np.pad(whole, ((0, 0), (0, turns * length - whole.shape[1])))
+    return np.asarray(padded.reshape(2, turns, length).sum(axis=1))
+
+
 def _p_of_cycle(z: Floats, at: Ints, length: float) -> float:
     phase, parts = _phases(at, length), round(length)
-    counts = np.bincount(phase, minlength=parts)
-    sums = np.bincount(phase, weights=z, minlength=parts)
-    between = float((sums**2 / np.maximum(counts, 1)).sum() - z.sum() ** 2 / z.size)
+    sums: Floats = np.bincount(phase, weights=z, minlength=parts).astype(np.float64)
+    counts: Floats = np.bincount(phase, minlength=parts).astype(np.float64)
+    return _p_of_means(z, sums, counts)
+
+
+def _p_of_means(z: Floats, sums: Floats, counts: Floats) -> float:
+    """Return p of an F test of the means at the phases."""
+    parts = sums.size
+    between = float((sums**2 / np.maximum(counts, 1.0)).sum() - z.sum() ** 2 / z.size)
     within = float(z @ z) - z.sum() ** 2 / z.size - between
     free = z.size - parts
     if within <= 0 or free < 1:
