@@ -96,7 +96,7 @@ def analyze_run(
         controls=control_correlations(data, devices, aligned, controls_from),
         coincidence=spike_collapse_coincidence(data, max_lag_s),
         warnings=warnings,
-        recognised=recognised(data, devices, tests, pairs) if tests else [],
+        recognised=recognised(tests, pairs, {d.label: constants.get(d.name, []) for d in devices}),
         simulated=[d.name for d in devices if d.simulated],
         smallest_detectable_r=could_show.get("detectable_r"),
         sensitivity=could_show,

@@ -1,16 +1,21 @@
 """What the readings themselves show: uneven clocks, sensors that hold or average, rhythms, slow heat."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from thermograd.analysis.run.pair import Pair
-from thermograd.analysis.run.series import ComparedSignals, Device, RunSeries
-from thermograd.analysis.run.time_constants import time_constants_s
+from thermograd.analysis.run.series import ComparedSignals
+from thermograd.analysis.run.time_constants import TimeConstant
 
 
 def recognised(
-    data: RunSeries, devices: Iterable[Device], compared: Sequence[ComparedSignals], pairs: Iterable[Pair]
+    compared: Sequence[ComparedSignals],
+    pairs: Iterable[Pair],
+    constants: Mapping[str, Sequence[TimeConstant]],
 ) -> list[str]:
-    """Return what was recognised in the readings, a sentence each behind the signals that it is about."""
+    """Return what was recognised in the readings, a sentence each behind the signals that it is about.
+
+    `constants` has the time constants of every device, by its label.
+    """
     about: dict[str, list[str]] = {}
     for each in compared:
         for note in each.grid.notes:
@@ -21,7 +26,7 @@ def recognised(
             note = f"A rhythm of {lengths} that nobody logged was found, and taken out of both signals."
             about.setdefault(note, []).append(f"{pair.x} ~ {pair.y}, {pair.device}")
     lines = [_behind(list(dict.fromkeys(names)), note, len(compared)) for note, names in about.items()]
-    return lines + [line for device in devices for line in _time_constants(data, device)]
+    return lines + [_slowness(label, found[0]) for label, found in constants.items() if found]
 
 
 def _behind(names: list[str], note: str, pairs: int) -> str:
@@ -31,10 +36,8 @@ def _behind(names: list[str], note: str, pairs: int) -> str:
     return f"{names[0]}{f' and {len(names) - 1} more' * (len(names) > 1)}: {note}"
 
 
-def _time_constants(data: RunSeries, device: Device) -> list[str]:
-    """Return how slowly the temperature of a device follows its load, where a step of the load shows it."""
-    return [
-        f"temperature_c of {device.label} follows its load with a time constant of {found.tau_s:.2g} s "
+def _slowness(label: str, found: TimeConstant) -> str:
+    return (
+        f"temperature_c of {label} follows its load with a time constant of {found.tau_s:.2g} s "
         f"(95 % {found.low_s:.2g} to {found.high_s:.2g} s, from {found.source}, n = {found.n:,})."
-        for found in time_constants_s(data, device)[:1]
-    ]
+    )
