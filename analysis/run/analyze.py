@@ -18,11 +18,11 @@ from thermograd.analysis.run.event_tests import around_spikes, onset_tests, spik
 from thermograd.analysis.run.negative_controls import control_correlations
 from thermograd.analysis.run.pair import Pair
 from thermograd.analysis.run.pairs import PairTest, correlate_pair
-from thermograd.analysis.run.recognised import recognised
+from thermograd.analysis.run.readings.recognised import recognised
+from thermograd.analysis.run.readings.time_constants import time_constants_s
 from thermograd.analysis.run.result import Analysis
 from thermograd.analysis.run.sentences import MATTERS, bins_needed
 from thermograd.analysis.run.series import HARDWARE_SIGNALS, TRAINING_SIGNALS, Device, RunSeries, load_series
-from thermograd.analysis.run.time_constants import time_constants_s
 from thermograd.store.errors import NotEnoughDataError
 from thermograd.store.runs.catalogue import Run
 

@@ -15,8 +15,8 @@ from thermograd.analysis.coupling.stability import coupling_over_time
 from thermograd.analysis.coupling.verdict import gates, strength, verdict
 from thermograd.analysis.run.common_drivers import Drivers, driver_columns
 from thermograd.analysis.run.pair import Pair
+from thermograd.analysis.run.readings.time_constants import TimeConstant
 from thermograd.analysis.run.series import ComparedSignals, Device, RunSeries
-from thermograd.analysis.run.time_constants import TimeConstant
 
 _HEATED_BY_POWER = ("temperature_c", "memory_temperature_c")
 _ALPHA = 0.05

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from series_in_memory import series_of
-from thermograd.analysis.run.time_constants import time_constants_s
+from thermograd.analysis.run.readings.time_constants import time_constants_s
 from thermograd.ingest.simulate.gpu import PRESETS, SimulatedGpu
 
 _SHOWN = ("power_w", "utilization_pct", "temperature_c")

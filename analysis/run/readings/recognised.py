@@ -3,8 +3,8 @@
 from collections.abc import Iterable, Mapping, Sequence
 
 from thermograd.analysis.run.pair import Pair
+from thermograd.analysis.run.readings.time_constants import TimeConstant
 from thermograd.analysis.run.series import ComparedSignals
-from thermograd.analysis.run.time_constants import TimeConstant
 
 
 def recognised(
