@@ -45,7 +45,7 @@ bench: $(VENV)/.installed .venv-peers/.installed
 # What takes long by its nature: days of the coupling monitor, ten million events, a report of 35 hours, queries
 # that are ended after 5 s.
 bench-long: $(VENV)/.installed
-	$(BIN)/python benchmarks/coupling_monitor.py --days 5
+	$(BIN)/python benchmarks/coupling_monitor.py
 	$(BIN)/python benchmarks/detectors.py --only layer --events 10000000
 	$(BIN)/python benchmarks/report_long.py
 	$(BIN)/python benchmarks/query_bombs.py

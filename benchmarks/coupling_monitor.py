@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 from thermograd.analysis.calibration.processes import autoregressive
-from thermograd.analysis.calibration.zoo import Pair, Process, nulls
+from thermograd.analysis.calibration.zoo import Process, nulls
 from thermograd.stream.coupling.detector import CouplingMonitor
 from thermograd.stream.settings import CouplingSettings
 
@@ -20,22 +20,6 @@ QUIET = 3_600  # ticks before a coupling begins
 PATIENCE = 5_400
 LOOK_EVERY = 64
 EPISODE = CouplingSettings().quiet_s
-
-
-def turns(rng: np.random.Generator, m: int, each: int = 1_800) -> Pair:
-    """Return two series which remember nothing and long by turns of half an hour."""
-    x, y = rng.standard_normal((2, m))
-    for first in range(each, m, 2 * each):
-        for series in (x, y):
-            part = slice(first, first + each)
-            series[part] = np.sqrt(1.0 - 0.95**2) * autoregressive(series[part], 0.95)
-    return Pair(x, y)
-
-
-def uncoupled() -> dict[str, Process]:
-    """Return the uncoupled processes of the zoo, and what only a run of hours has."""
-    turned = Process("memory by turns", "its memory changes every half hour", "memory", turns)
-    return nulls() | {turned.name: turned}
 
 
 class Watched(NamedTuple):
@@ -72,7 +56,7 @@ def false_alarms(names: list[str], days: int, seed: int) -> None:
     print("| process | days | alerts | per 24 h | withheld per 24 h | excess | days of e >= 20 | us a tick |")
     print("|---|--:|--:|--:|--:|--:|--:|--:|")
     for name in names:
-        process = uncoupled()[name]
+        process = nulls()[name]
         for told in (False, True) if process.cycle_s else (False,):
             watched = [uncoupled_day(process, seed + day, told) for day in range(days)]
             alerts, withheld = (sum(day[at] for day in watched) for at in (0, 1))
@@ -145,9 +129,7 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=24, help="runs per coupling, 0 for none")
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
-    false_alarms(
-        list(uncoupled()) if arguments.only is None else arguments.only, arguments.days, arguments.seed
-    )
+    false_alarms(list(nulls()) if arguments.only is None else arguments.only, arguments.days, arguments.seed)
     if arguments.runs:
         delays(arguments.runs, arguments.seed)
 
