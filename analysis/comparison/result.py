@@ -131,12 +131,12 @@ def comparison_sentence(comparison: Comparison) -> str:
             f"{follows(best.lag_s)} ({numbers}, session swap p = {best.p_adjusted:.2g}). "
             "This is association; only an intervention shows what causes what."
         )
-    lead = "NO COUPLING" if said == "no_coupling" else "NOT SHOWN"
+    lead = "NO COUPLING after one delay" if said == "no_coupling" else "NOT SHOWN"
     bound = min(_bound(comparison), 1.0)
     return (
         f"{lead} over {trainings} trainings: {what} fit their own run no better than another run's "
         f"(session swap p = {best.p_adjusted:.2g}, {numbers}); the pooled intervals exclude |r| above "
-        f"{bound:.2f}."
+        f"{bound:.2f} after one delay. Slow answers are told by each run alone."
     )
 
 

@@ -71,6 +71,9 @@ def test_trends_that_all_runs_share_prove_nothing_and_the_control_shows_why(tren
     assert best.naive_others < -0.7
     text = describe_comparison(trends)
     assert "with the hardware of the other runs, which cannot be coupled to it" in text
+    assert (
+        "after one delay. Slow answers are told by each run alone." in text
+    )  # the swap compares single lags
 
 
 def test_the_question_is_one_pair_and_all_others_are_corrected_together(together):
