@@ -28,6 +28,7 @@ GROUPS = {
     "rhythms": "Nothing is coupled; both repeat themselves: epochs, shards, fans, control loops.",
     "sensors": "Nothing is coupled; sensors and loggers average, hold or round.",
     "gaps": "Nothing is coupled; seconds are missing, or steps are irregular.",
+    "step times": "Nothing is coupled but by the step time, which either side moves, or both.",
     "mixtures": "Nothing is coupled; two of the above at once.",
     "one lag": "Coupled: the hardware answers each second of the training at one lag.",
     "slow responses": "Coupled: the hardware answers slowly, as a heat sink does.",
@@ -85,7 +86,7 @@ def _fooled(process: Process) -> str:
 
 def _naive_p(process: Process, run: int) -> float:
     """Return Pearson's p at the best of the lags, corrected for their number."""
-    x, y, _ = process.make(np.random.default_rng([SEED, run]), BINS)
+    x, y, *_ = process.make(np.random.default_rng([SEED, run]), BINS)
     peak = max(abs(naive_pearson(x, shifted(y, lag))) for lag in range(LAGS))
     df = int(np.isfinite(x + y).sum()) - 2
     t = peak * np.sqrt(df / max(1 - peak**2, 1e-12))

@@ -10,9 +10,16 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import scipy.special
+from thermograd.analysis.arrays import Floats
 from thermograd.analysis.calibration.processes import NULLS, Maker, Pair, couplings
 from thermograd.analysis.calibration.zoo import Process, process_named
-from thermograd.analysis.coupling.cross_correlation import naive_pearson, residual_cross_correlation
+from thermograd.analysis.coupling.both_ways import shown_both_ways
+from thermograd.analysis.coupling.cross_correlation import (
+    Coupling,
+    Family,
+    naive_pearson,
+    residual_cross_correlation,
+)
 from thermograd.analysis.coupling.linear_algebra import one_blas_thread
 from thermograd.analysis.coupling.verdict import verdict
 from thermograd.store.errors import NotEnoughDataError
@@ -181,15 +188,24 @@ def _outcome(
 ) -> tuple[bool, ...]:
     """Return what `Measured` counts, in its order."""
     leads = true_lag is not None and true_lag < 0
-    result = residual_cross_correlation(
-        pair.x,
-        pair.y,
-        pair.drivers,
-        max_lag=max_lag,
-        permutations=permutations,
-        seed=seed,
-        family="reverse" if leads else None,
-    )
+
+    def tested(drivers: Floats | None) -> dict[Family, Coupling]:
+        family: Family = "reverse" if leads else "forward"
+        found = residual_cross_correlation(
+            pair.x,
+            pair.y,
+            drivers,
+            max_lag=max_lag,
+            permutations=permutations,
+            seed=seed,
+            family="reverse" if leads else None,
+        )
+        return {family: found}
+
+    held = tested(pair.all_drivers())
+    if pair.moved is not None:
+        held = shown_both_ways(held, lambda: tested(pair.drivers))
+    (result,) = held.values()
     r, said = naive_pearson(pair.x, pair.y), verdict(result)[0]
     df = int(np.isfinite(pair.x + pair.y).sum()) - 2
     p = 2.0 * float(scipy.special.stdtr(df, -abs(r) * math.sqrt(df / max(1 - r * r, 1e-300))))

@@ -198,8 +198,9 @@ def _across(
         swap = session_swap(
             [pair.x for pair in pairs],
             [pair.y for pair in pairs],
-            [pair.drivers for pair in pairs],
+            [pair.drivers[:, ~pair.moved] for pair in pairs],
             unlagged=[pair.unlagged for pair in pairs],
+            moved=[pair.drivers[:, pair.moved] for pair in pairs],
             max_lag=max(1, round(max_lag_s / period_s)),
             permutations=max(999, 50 * tests - 1),  # so that the smallest p survives the correction
             family=family,

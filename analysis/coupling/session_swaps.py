@@ -8,7 +8,7 @@ same time does fit that run best; random signs within the runs show how well by 
 import itertools
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -25,6 +25,7 @@ from thermograd.analysis.display.table import Table
 
 SwapFamily = Literal["forward", "reverse"]
 
+_ALPHA = 0.05
 _FEWEST_RUNS = 5
 _ALL_ORDERS_UP_TO = 6  # runs: 720 orders
 _RESAMPLE_BELOW = 0.1
@@ -96,6 +97,7 @@ def session_swap(
     seed: int = 0,
     *,
     unlagged: Sequence[ArrayLike | None] | None = None,
+    moved: Sequence[ArrayLike] | None = None,
     driver_lags: int = 3,
     family: SwapFamily = "forward",
 ) -> SessionSwap:
@@ -109,6 +111,9 @@ def session_swap(
         have different seeds: one whose x repeats another's is left out.
     drivers, unlagged
         Per run, as for `residual_cross_correlation`, or None.
+    moved
+        Per run, further drivers, shape (n, k), that training and hardware may themselves move, such as the
+        step time: what is found with them must be found without them too (see `both_ways`).
     max_lag
         Lags 0..max_lag are searched, in bins; for the reverse family -max_lag..-1.
     permutations
@@ -135,8 +140,36 @@ def session_swap(
     Harris (2020), bioRxiv 2020.11.29.402719 (session permutation); for the pooling see `random_effects.pool`.
     """
     lags = _lags(family, max_lag)
-    shortest = shortest_series(max_lag)
-    runs, index, reasons = usable_runs(xs, ys, drivers, driver_lags, shortest, unlagged)
+    known = [None] * len(xs) if drivers is None else list(drivers)
+
+    def swapped(by: Sequence[ArrayLike | None]) -> SessionSwap:
+        shortest = shortest_series(max_lag)
+        return _swapped(*usable_runs(xs, ys, by, driver_lags, shortest, unlagged), lags, permutations, seed)
+
+    if moved is None or not any(np.size(columns) for columns in moved):
+        return swapped(known)
+    held = swapped([_beside(own, columns) for own, columns in zip(known, moved, strict=True)])
+    return _less_surprising(held, swapped(known)) if held.p <= _ALPHA else held
+
+
+def _beside(drivers: ArrayLike | None, moved: ArrayLike) -> Floats:
+    columns = np.asarray(moved, dtype=np.float64)
+    return columns if drivers is None else np.column_stack([np.asarray(drivers, dtype=np.float64), columns])
+
+
+def _less_surprising(held: SessionSwap, free: SessionSwap) -> SessionSwap:
+    """Return what was found with drivers that both sides may move, with the larger p of with and without."""
+    if not free.p > held.p:
+        return held
+    said = []
+    if free.p > _ALPHA:
+        said = [f"With what training and hardware may both move (step time) left in, p is {free.p:.2g}."]
+    return replace(held, p_swap=free.p_swap, p_sign_flip=free.p_sign_flip, reasons=held.reasons + said)
+
+
+def _swapped(
+    runs: list[Paired], index: list[int], reasons: list[str], lags: Ints, permutations: int, seed: int
+) -> SessionSwap:
     if len(runs) < _FEWEST_RUNS:
         reasons.append(f"Only {len(runs)} different runs can be used; at least {_FEWEST_RUNS} are needed.")
     if len(runs) < 2:
@@ -168,19 +201,30 @@ def _lags(family: SwapFamily, max_lag: int) -> Ints:
 
 
 def _all_pairings(runs: Sequence[Paired], lags: Ints) -> tuple[Floats, Floats]:
-    """Return r of x of run i with y of run j at every lag, shape (k, k, n_lags), and its df."""
-    xs, ys = ([np.nan_to_num(run.full(getattr(run, side))) for run in runs] for side in "xy")
+    """Return r of x of run i with y of run j at every lag, shape (k, k, n_lags), and its df.
+
+    r is taken over the bins in which both are known: two runs rarely miss the same, and over all bins the
+    pairings that are not the true one would be smaller for that alone.
+    """
+    xs, ys = ([run.full(getattr(run, side)) for run in runs] for side in "xy")
     r, df = np.empty((len(runs), len(runs), lags.size)), np.empty((len(runs), len(runs), 1))
-    reach = int(np.abs(lags).max())
     for i, j in itertools.product(range(len(runs)), repeat=2):
         length = min(xs[i].size, ys[j].size)
-        x, y = xs[i][:length], np.pad(ys[j][:length], reach)
-        shifted = y[np.arange(length)[:, None] + lags + reach]
-        scale = float(np.linalg.norm(x)) * float(np.linalg.norm(y))
-        r[i, j] = x @ shifted / scale if scale > 0 else 0.0
-        bins = int(((x != 0) & (ys[j][:length] != 0)).sum())
+        r[i, j] = _correlations(xs[i][:length], ys[j][:length], lags)
+        bins = int((np.isfinite(xs[i][:length]) & np.isfinite(ys[j][:length])).sum())
         df[i, j] = _df(bins, runs[i])
     return r, df
+
+
+def _correlations(x: Floats, y: Floats, lags: Ints) -> Floats:
+    """Return r of x at t and y at t + lag over the bins that are known in both; NaN is not known."""
+    reach = int(np.abs(lags).max())
+    at = np.arange(x.size)[:, None] + lags + reach
+    known_x = np.isfinite(x).astype(np.float64)
+    x, y = np.nan_to_num(x), np.pad(y, reach, constant_values=np.nan)
+    known_y, y = np.isfinite(y).astype(np.float64)[at], np.nan_to_num(y)[at]
+    scale = np.sqrt(((x * x) @ known_y) * (known_x @ (y * y)))
+    return np.asarray(np.divide(x @ y, scale, out=np.zeros(lags.size), where=scale > 0))
 
 
 def _df(bins: int, run: Paired) -> int:
@@ -189,16 +233,25 @@ def _df(bins: int, run: Paired) -> int:
 
 def _swap_p(t: Floats, permutations: int, seed: int) -> float:
     runs = np.arange(len(t))
-    observed = float(np.abs(t[runs, runs].mean(axis=0)).max())
     exhaustive = runs.size <= _ALL_ORDERS_UP_TO
     if exhaustive:
         orders = np.array(list(itertools.permutations(range(runs.size))))
     else:
         orders = np.random.default_rng(seed).permuted(np.tile(runs, (permutations, 1)), axis=1)
-    peaks = np.abs(t[runs, orders].mean(axis=1)).max(axis=1)
-    as_large = int((peaks >= observed * (1.0 - 1e-12)).sum())
+    observed = float(_peaks(t[runs, runs][None])[0])
+    as_large = int((_peaks(t[runs, orders]) >= observed * (1.0 - 1e-12)).sum())
     # All pairings include the true one; random ones need it added.
     return as_large / len(orders) if exhaustive else (1 + as_large) / (len(orders) + 1)
+
+
+def _peaks(t: Floats) -> Floats:
+    """Return the largest mean t of every pairing, in its own spread between runs; `t`: (k, runs, n_lags).
+
+    What a run's own series share besides a coupling (missing bins, restlessness) spreads its t more widely
+    than that of others, in either direction.
+    """
+    spread = np.sqrt(t.var(axis=1, ddof=1).mean(axis=1).clip(min=1.0))
+    return np.asarray(np.abs(t.mean(axis=1)).max(axis=1) / spread)
 
 
 def _sign_flip_p(runs: Sequence[Paired], t: Floats, lags: Ints, permutations: int, seed: int) -> float:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from thermograd.analysis.align.grid import CausalGrid
 from thermograd.analysis.align.matching import interval_mean
-from thermograd.analysis.arrays import Floats
+from thermograd.analysis.arrays import Floats, Mask
 from thermograd.analysis.coupling.cleaning.residuals import trend_order
 from thermograd.analysis.run.cycles import cycle_waves, logged_cycles, mark_times, with_drift
 from thermograd.analysis.run.series import Device, RunSeries
@@ -13,6 +13,7 @@ from thermograd.analysis.run.series import Device, RunSeries
 _OF_STEPS = ("learning_rate", "step_time_s", "tokens")
 _OF_MARKS = ("evaluation", "checkpoint")
 _FEWEST_MARKS = 2
+_MOVED = ("step_time_s", "utilization_pct")
 _LAGS = 4  # 0..3 bins
 _SHARE_OF_CYCLES = 4  # their columns are at most one of so many bins
 _MOST_WORK = 5e8  # bins x columns^2 of cycles: seconds of processor time
@@ -26,6 +27,17 @@ class Drivers:
     lagged: Floats  # shape (n, k): those that act through their last bins too
     unlagged: Floats  # shape (n, j): sine and cosine of known periods
     left_out: list[str]  # names of drivers for which the run is too short
+
+    @property
+    def moved(self) -> Mask:
+        """Which of the lagged ones training and hardware may themselves move; shape (k,)."""
+        return np.isin(self.names[: self.lagged.shape[1]], _MOVED)
+
+    def unmoved(self) -> "Drivers":
+        """Return those that neither side moves."""
+        kept = ~self.moved
+        names = [name for name in self.names if name not in _MOVED]
+        return Drivers(names, self.lagged[:, kept], self.unlagged, self.left_out)
 
 
 def driver_columns(

@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 from thermograd.analysis.align.grid import CausalGrid
-from thermograd.analysis.arrays import Floats, Ints
+from thermograd.analysis.arrays import Floats, Ints, Mask
+from thermograd.analysis.coupling.both_ways import shown_both_ways
 from thermograd.analysis.coupling.cross_correlation import FAMILIES, Coupling, Family, couplings_by_family
 from thermograd.analysis.coupling.detectable import smallest_detectable
 from thermograd.analysis.coupling.responses import MEMORIES as MEMORIES_S  # at bins of 1 s
@@ -28,9 +29,10 @@ class PairTest(ComparedSignals):
     """A pair of signals, tested in the three families of lags but not yet corrected for all tests."""
 
     drivers: Drivers  # what was taken out of both
-    results: dict[Family, Coupling]  # by family
+    results: dict[Family, Coupling]  # by family; p also without the drivers that both sides may move
     # by family, with power as a driver too; None where power is no way from x to y
     direct: dict[Family, Coupling] | None
+    turned: set[Family]  # in which nothing is found where the drivers that both sides may move are left in
     pearson_r: float  # naive correlation of raw matched values
     blocked: list[str]  # reasons why the pair cannot be tested
     tests: int  # how many the run makes
@@ -48,6 +50,8 @@ class PairTest(ComparedSignals):
         said, reasons = verdict(
             result, p_adjusted, gate_reasons=self.blocked, period_s=period_s, tests=self.tests
         )
+        if family in self.turned and said != "insufficient":
+            reasons.append(_only_held(self.drivers, result.p))
         columns, detectable_r, over_time = max(result.n - result.df - 2, 0), math.nan, None
         if not result.reason:
             detectable_r = smallest_detectable(
@@ -129,13 +133,17 @@ def correlate_pair(
             memories=memories,
         )
 
-    results, direct = tested(drivers), None
+    held, direct = tested(drivers), None
+    results = held
+    if drivers.moved.any() and not blocked:
+        results = shown_both_ways(held, lambda: tested(drivers.unmoved()))
+    turned = {family for family in FAMILIES if held[family].p <= _ALPHA < results[family].p}
     if y in _HEATED_BY_POWER and x != "step_time_s" and not blocked:
         with_power = driver_columns(data, device, grid, x, y, with_power=True)
         if "power_w" in with_power.names:
             direct = tested(with_power)
     rest = results["forward"].residual_x, results["forward"].residual_y  # the same in every family
-    return PairTest(x, y, device, grid, *rest, drivers, results, direct, pearson_r, blocked, tests)
+    return PairTest(x, y, device, grid, *rest, drivers, results, direct, turned, pearson_r, blocked, tests)
 
 
 def _lag_s(result: Coupling, period_s: float) -> float:
@@ -147,6 +155,14 @@ def _brief(result: Coupling, period_s: float) -> dict[str, Any]:
     memory_s = None if result.memory is None else result.memory * period_s
     brief = {"r": result.r, "lag_s": _lag_s(result, period_s), "memory_s": memory_s, "p": result.p}
     return brief | {"half_width": half_width}
+
+
+def _only_held(drivers: Drivers, p: float) -> str:
+    """Say that a coupling is not found where what both sides may move is left in."""
+    moved = " and ".join(
+        name for name, is_moved in zip(drivers.names, drivers.moved, strict=False) if is_moved
+    )
+    return f"With {moved} left in, which training and hardware may both move, p is {p:.2g}."
 
 
 def _placeholders(device: Device, hardware: str) -> list[str]:
@@ -172,6 +188,7 @@ class RegularPair:
     # `drivers.Drivers`
     drivers: Floats
     unlagged: Floats
+    moved: Mask  # shape (k,): which of the drivers both sides may move
     period_s: float  # length of a bin
     n: int  # bins that hold both signals
 
@@ -198,7 +215,8 @@ def regular_pair(
         return whole
 
     lagged, unlagged = laid_out(drivers.lagged), laid_out(drivers.unlagged)
-    return RegularPair(laid_out(grid.x), laid_out(grid.y), lagged, unlagged, grid.period_s, place.size)
+    series = laid_out(grid.x), laid_out(grid.y)
+    return RegularPair(*series, lagged, unlagged, drivers.moved, grid.period_s, place.size)
 
 
 def _places(grid: CausalGrid, begin_ns: int) -> Ints | None:

@@ -1,4 +1,4 @@
-"""Nothing is coupled; bins are missing, or steps are irregular."""
+"""Nothing is coupled; bins are missing, steps are irregular, or are slowed by either side."""
 
 from functools import partial
 
@@ -170,3 +170,73 @@ def irregular_buckets(rng: Rng, steps: int) -> Recorded:
     """Record smooth courses at steps that are short for a while, then long."""
     long = missed_in_bursts(rng, steps, 0.4, 15.0)
     return recorded(rng, np.where(long, 3.0, 0.5) * np.exp(0.1 * rng.standard_normal(steps)))
+
+
+# Nothing is coupled but by the step time: training moves it, hardware moves it, or both do.
+
+_slowing = partial(process.recorded_null, group="step times")
+_TYPICAL_S, _SPREAD = 0.65, 0.13  # of a step, and of its logarithm: nearly all are shorter than a bin
+_KEPT = 0.7  # of the hardware from one second to the next
+
+
+def _step_time_s(slowness: Floats) -> Floats:
+    return np.asarray(_TYPICAL_S * np.exp(_SPREAD * slowness.clip(-3.0, 3.0)))
+
+
+def _seconds(steps: int) -> int:
+    return int(steps * _TYPICAL_S * np.exp(3.0 * _SPREAD)) + 2
+
+
+def _slowed(rng: Rng, steps: int, by_batch: Floats, by_heat: Floats) -> tuple[Floats, Floats]:
+    """Return step times that batches, shape (steps,), and the heat of the second slow, and the heat then."""
+    own, now = 0.4 * rng.standard_normal(steps), 0.0
+    step_time_s, heat = np.empty((2, steps))
+    for step in range(steps):
+        heat[step] = by_heat[int(now)]
+        step_time_s[step] = float(_step_time_s(by_batch[step] + heat[step] + own[step]))
+        now += step_time_s[step]
+    return step_time_s, heat
+
+
+def _sampled(rng: Rng, step_time_s: Floats, x: Floats, heat: Floats) -> Recorded:
+    """Record the heat at the end of every second."""
+    seconds = np.arange(1.0, np.floor(step_time_s.sum()))
+    return recorded_at(step_time_s, x, heat[: seconds.size], seconds)
+
+
+@_slowing(
+    "collider",
+    "long sequences slow the steps, and so does a hot device: at one step time one makes up for the other",
+)
+def collider(rng: Rng, steps: int) -> Recorded:
+    """Record independent series that both slow the steps."""
+    hard, heat = rng.standard_normal(steps), remembering(rng, _seconds(steps), _KEPT)
+    step_time_s, _ = _slowed(rng, steps, hard, heat)
+    return _sampled(rng, step_time_s, hard + 0.3 * rng.standard_normal(steps), heat)
+
+
+@_slowing(
+    "through-step-time",
+    "a hard batch takes longer, and a device cools in a long step: the norm itself heats nothing",
+)
+def through_step_time(rng: Rng, steps: int) -> Recorded:
+    """Record a heat that answers the step time, which answers x."""
+    hard = rng.standard_normal(steps)
+    slowness = 0.7 * hard + 0.7 * rng.standard_normal(steps)
+    step_time_s = _step_time_s(slowness)
+    ends = np.cumsum(step_time_s)
+    running = np.searchsorted(ends, np.arange(ends[-1]), side="right").clip(max=steps - 1)
+    cooling = autoregressive(rng.standard_normal(running.size) - slowness[running], _KEPT)
+    return _sampled(rng, step_time_s, hard, cooling)
+
+
+@_slowing(
+    "behind-step-time",
+    "a hot device slows the steps, and what is counted by the second shrinks with them: heat moves no norm",
+)
+def behind_step_time(rng: Rng, steps: int) -> Recorded:
+    """Record an x that answers the step time, which answers the heat."""
+    heat = remembering(rng, _seconds(steps), _KEPT)
+    step_time_s, _ = _slowed(rng, steps, 0.5 * rng.standard_normal(steps), heat)
+    x = -np.log(step_time_s / _TYPICAL_S) / _SPREAD + rng.standard_normal(steps)
+    return _sampled(rng, step_time_s, x, heat)

@@ -29,7 +29,7 @@ def ar(rng: Rng, m: int, phi: float = 0.9) -> Pair:
 def cont(rng: Rng, m: int, rho: float, lag: int, phi: float = 0.9) -> Pair:
     """Return AR(1) series whose innovations correlate by rho, y being `lag` bins behind x (ahead if < 0)."""
     if lag < 0:
-        x, y, _ = cont(rng, m, rho, -lag, phi)
+        x, y, *_ = cont(rng, m, rho, -lag, phi)
         return Pair(y, x)
     before = rng.standard_normal(WARM_UP + m)
     noise = rng.standard_normal(WARM_UP + m)

@@ -59,7 +59,7 @@ def cycle_gaps(rng: Rng, m: int) -> Pair:
 )
 def pulses_degrees(rng: Rng, m: int) -> Pair:
     """Return pulses, y of half a degree in whole ones."""
-    x, y, _ = pulses(rng, m)
+    x, y, *_ = pulses(rng, m)
     return Pair(x, np.round(60.0 + rng.uniform() + 0.5 * standardised(y)))
 
 
@@ -150,7 +150,7 @@ def memswitch_coupled(rng: Rng, m: int) -> Pair:
 )
 def slow_cycle(rng: Rng, m: int) -> Pair:
     """Return a slow response, with a pattern on each side."""
-    (x, y, _), patterns = under_noise(rng, m, 30.0, 0.5), 0.7 * rng.standard_normal((2, 24))
+    (x, y, *_), patterns = under_noise(rng, m, 30.0, 0.5), 0.7 * rng.standard_normal((2, 24))
     batch = np.arange(m) % 24
     return Pair(x + patterns[0][batch], y + patterns[1][batch])
 
@@ -168,5 +168,5 @@ def irregular_coupled(rng: Rng, steps: int) -> Recorded:
     step_time_s = lognormal_steps(rng, steps)
     ends = np.cumsum(step_time_s)
     seconds = int(ends[-1]) + 2
-    x, y, _ = cont(rng, seconds, 0.5, _LAG)
+    x, y, *_ = cont(rng, seconds, 0.5, _LAG)
     return recorded_at(step_time_s, x[ends.astype(np.int64)], y[: seconds - 1], np.arange(1.0, seconds))

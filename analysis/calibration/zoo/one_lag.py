@@ -135,7 +135,7 @@ def held_cont(rng: Rng, m: int, rho: float = 0.3) -> Pair:
 
 def in_degrees(rng: Rng, m: int, rho: float, lag: int = _LAG, sd: float = 0.5) -> Pair:
     """Return `cont` with y in whole degrees, of which it moves by `sd`."""
-    x, y, _ = cont(rng, m, rho, lag, 0.7)
+    x, y, *_ = cont(rng, m, rho, lag, 0.7)
     return Pair(x, np.round(60.0 + rng.uniform() + sd * standardised(y)))
 
 
@@ -153,7 +153,7 @@ _coupling(
 
 def noisy_sensor(rng: Rng, m: int, rho: float = 0.3, lag: int = _LAG) -> Pair:
     """Return `cont` with sensor noise on y as large as its signal."""
-    x, y, _ = cont(rng, m, rho, lag)
+    x, y, *_ = cont(rng, m, rho, lag)
     return Pair(x, standardised(y) + rng.standard_normal(m))
 
 

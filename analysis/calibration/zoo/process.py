@@ -17,12 +17,19 @@ Rng = np.random.Generator
 class Pair(NamedTuple):
     """Two series on a grid of 1 s and, where the truth has them, the drivers a test must be told of.
 
-    x stands for log(grad_norm), y for a sensor; NaN where a bin is missing.
+    x stands for log(grad_norm), y for a sensor; NaN where a bin is missing. `moved` are drivers that x and y
+    may themselves move, such as the step time: a test is made with and without them.
     """
 
     x: Floats
     y: Floats
     drivers: Floats | None = None
+    moved: Floats | None = None
+
+    def all_drivers(self) -> Floats | None:
+        """Return the drivers, moved ones included, shape (m, k); None where there are none."""
+        known = [each for each in (self.drivers, self.moved) if each is not None]
+        return np.hstack(known) if known else None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -214,13 +221,13 @@ def _try(process: Process, m: int = 75) -> None:
 
 
 def to_grid(recorded: Recorded) -> Pair:
-    """Put steps and samples on the causal grid of the analysis, with the step time as a driver."""
+    """Put steps and samples on the causal grid of the analysis, with the step time, which both may move."""
     samples = recorded.sample_time_ns, recorded.y
     grid, step_time = (
         causal_grid(recorded.step_time_ns, values, *samples) for values in (recorded.x, recorded.step_time_s)
     )
-    driver = step_time.laid_out(step_time.x)[:, None]
-    return Pair(grid.laid_out(grid.x), grid.laid_out(grid.y), driver)
+    moved = step_time.laid_out(step_time.x)[:, None]
+    return Pair(grid.laid_out(grid.x), grid.laid_out(grid.y), moved=moved)
 
 
 def _add(process: Process) -> None:

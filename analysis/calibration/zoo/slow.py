@@ -93,7 +93,7 @@ def slow_degrees(rng: Rng, m: int) -> Pair:
 )
 def slow_gaps(rng: Rng, m: int) -> Pair:
     """Return a slow response with holes."""
-    x, y, _ = under_noise(rng, m, 20.0, 0.4)
+    x, y, *_ = under_noise(rng, m, 20.0, 0.4)
     holes = missed(rng, m)
     return Pair(without(x, holes), without(y, holes))
 

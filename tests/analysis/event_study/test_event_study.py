@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 from thermograd.analysis.calibration.processes import ar
+from thermograd.analysis.calibration.zoo import ZOO
 from thermograd.analysis.event_study.coincidence import event_coincidence
 from thermograd.analysis.event_study.onsets import onset_test, onsets_of, residual_spikes
 from thermograd.analysis.event_study.triggered_average import event_triggered_average
@@ -71,3 +72,56 @@ def test_coincidences_keep_their_direction():
     rare = event_coincidence(first, np.arange(3000) == 7, window=8)
     assert math.isnan(rare.trigger_p)
     assert "at least 40 of each kind" in str(rare.reason)
+
+
+def shared_rate(rng, m=1500):
+    """Events of two kinds that are both frequent early in the run."""
+    return rng.random((2, m)) < 0.15 * np.exp(-4.0 * np.arange(m) / m) + 0.005
+
+
+def shared_rhythm(rng, m=1500, length=40):
+    """Events of two kinds that happen at the same four places of an epoch, each by itself."""
+    return np.isin(np.arange(m) % length, rng.integers(length, size=4)) & (rng.random((2, m)) < 0.5)
+
+
+@pytest.mark.parametrize("made", [shared_rate, shared_rhythm])
+def test_rates_and_rhythms_in_common_are_no_coincidence(made):
+    """Compared with plain circular shifts, 16 to 24 of 40."""
+    p = [
+        event_coincidence(*made(np.random.default_rng([5, run])), 8, fewest=20).trigger_p for run in range(40)
+    ]
+    assert np.sum(np.array(p) <= 0.05) <= 6
+
+
+def test_an_answer_is_found_although_rates_fall_together():
+    rng = np.random.default_rng(6)
+    first, second = shared_rate(rng)
+    found = event_coincidence(first, second | np.append(np.zeros(3, dtype=bool), first[:-3]), 8)
+    assert found.turn == 1
+    assert found.trigger_p < 0.01
+
+
+def test_few_turns_of_a_rhythm_in_both_have_a_reason_and_no_p():
+    struck = np.isin(np.arange(1000) % 100, [3, 40, 41, 57, 90])
+    found = event_coincidence(struck, np.roll(struck, 2), 8)
+    assert found.reason == "both kinds keep a rhythm of 100 bins, of which only 10 turns can be compared"
+    assert math.isnan(found.trigger_p)
+
+
+def test_spikes_that_no_shift_leaves_quiet_windows_have_a_reason():
+    spikes = np.zeros(1500, dtype=bool)
+    spikes[34::20] = True
+    found = event_triggered_average(np.random.default_rng(0).standard_normal(1500), spikes, 6, 12)
+    assert found.reason == "74 spikes so placed that hardly any shift leaves quiet windows"
+    assert math.isnan(found.effect)
+
+
+def test_spikes_that_crowd_where_the_signal_is_restless_have_no_answer():
+    """A quarter of such intervals missed 0 when only the mean, not its error, was compared with shifts."""
+    missed = 0
+    for run in range(40):
+        pair = ZOO["hetero"].make(np.random.default_rng([8, run]), 1000)
+        jumps = np.diff(pair.x, prepend=pair.x[0])
+        found = event_triggered_average(pair.y, jumps > 2.0 * np.median(np.abs(jumps)) / 0.6745)
+        missed += found.reason is None and not found.effect_low <= 0.0 <= found.effect_high
+    assert missed <= 5
