@@ -23,6 +23,17 @@ def interval(low: float, high: float) -> str:
     return " to ".join(shown_number(float(end), "+.2f") for end in (low, high))
 
 
+def seconds_text(seconds: float) -> str:
+    """Return seconds of which no more than two digits are known, with their unit.
+
+    Examples
+    --------
+    >>> seconds_text(3.0), seconds_text(27.34), seconds_text(120.0)
+    ('3 s', '27 s', '120 s')
+    """
+    return f"{seconds:.2g} s" if seconds < 10 else f"{seconds:.0f} s"
+
+
 def energy_text(joules: float | None) -> str:
     """Return an energy in a unit that fits it.
 

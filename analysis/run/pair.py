@@ -9,7 +9,7 @@ import numpy as np
 from thermograd.analysis.coupling.responses import Searched
 from thermograd.analysis.display.lag_plot import Slow, lag_profile
 from thermograd.analysis.display.markup import element
-from thermograd.analysis.display.numbers import DASH, bound_text, shown_number
+from thermograd.analysis.display.numbers import DASH, bound_text, seconds_text, shown_number
 from thermograd.analysis.display.table import Table
 
 _WORST_FIRST = ("coupled", "single_event", "inconclusive", "no_coupling", "insufficient")
@@ -179,7 +179,7 @@ def answer_text(pair: Pair) -> str:
     Above 0 the training leads; of a slow answer it leads unless it says "reverse".
     """
     if pair.memory_s is not None:
-        return f"memory {pair.memory_s:.3g} s{', reverse' * (pair.family == 'reverse')}"
+        return f"memory {seconds_text(pair.memory_s)}{', reverse' * (pair.family == 'reverse')}"
     shown = shown_number(pair.lag_s, "+.1f")
     return shown if shown == DASH else f"{shown} s"
 

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from thermograd.analysis.coupling.cleaning.residuals import trend_order
 from thermograd.analysis.coupling.detectable import samples_needed, samples_to_exclude
 from thermograd.analysis.coupling.verdict import OPEN
+from thermograd.analysis.display.numbers import seconds_text
 from thermograd.analysis.run.pair import Pair
 from thermograd.store.columns import signal
 
@@ -44,7 +45,7 @@ def _how(pair: Pair) -> str:
     if pair.family == "reverse":
         follower, leader = leader, follower
     return (
-        f"{follower} follows {leader} with a memory of about {pair.memory_s:.2g} s, r = {pair.r:+.2f}, "
+        f"{follower} follows {leader} with a memory of about {seconds_text(pair.memory_s)}, r = {pair.r:+.2f}, "
         f"beyond any shared trend: slowly, as heat arrives (n = {pair.n:,}, "
         f"p = {pair.p_adjusted:.2g} (Holm), 95 % bound ±{pair.peak_half_width:.2f})"
     )
@@ -63,7 +64,7 @@ def _no_coupling(pairs: list[Pair]) -> str:
     bound = _largest(pair.bound for pair in pairs)
     longest = max((memory for pair in pairs for memory in pair.memories_s), default=0.0)
     farthest = max((abs(lag) for pair in pairs for lag in pair.lags_s), default=0.0)
-    slow = f" nor slowly, as heat arrives, fading over up to {longest:.3g} s ({slow_bound:.2f})"
+    slow = f" nor slowly, as heat arrives, fading over up to {seconds_text(longest)} ({slow_bound:.2f})"
     neither = "neither " if longest else ""
     return (
         f"NO COUPLING above {bound:.2f}: nothing that the sensors show follows the training, or is followed "
@@ -146,7 +147,7 @@ def _both(pair: Pair) -> str:
 def _numbers(pair: Pair) -> str:
     where = f"at lag {pair.lag_s:+.1f} s"
     if pair.memory_s is not None:
-        where = f"with a memory of {pair.memory_s:.3g} s"
+        where = f"with a memory of {seconds_text(pair.memory_s)}"
     return (
         f"n = {pair.n:,}, r = {pair.r:+.2f} {where}, p = {pair.p_adjusted:.2g} (Holm), 95 % bound "
         f"±{pair.peak_half_width:.2f}"

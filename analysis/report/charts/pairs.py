@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import altair as alt
 import numpy as np
-from thermograd.analysis.display.numbers import DASH
+from thermograd.analysis.display.numbers import DASH, seconds_text
 from thermograd.analysis.report.charts.style import (
     WIDTH,
     Rows,
@@ -35,6 +35,7 @@ _SIDE = {"reverse": -1, "simultaneous": 0, "forward": 1}
 _LAG_TITLE = "lag in s (above 0 the training leads)"
 _MEMORY_TITLE = "memory in s (right: the training leads)"
 _KINDS = "residual", "fading sum of residuals"
+_MOST_LABELS = 6  # on either side; of more every second is named
 _R_TITLE = "residual correlation r"
 _SHARES = [0.66, 0.34]  # of the width, for lags and for slow answers
 
@@ -131,7 +132,8 @@ def _lag_rows(tested: list[tuple[int, Pair]]) -> _Drawn:
 def _memory_axis(memories: list[float]) -> _Across:
     """Return an axis with a place for each memory: the training leads at the right, else follows."""
     count = len(memories)
-    names = [f"{memory:.3g}" for memory in memories]
+    every = 1 if count <= _MOST_LABELS else 2
+    names = [seconds_text(m).removesuffix(" s") * (k % every == 0) for k, m in enumerate(memories)]
     labels = [*names[::-1], "", *names]
     places = [place for place in range(-count, count + 1) if place]
     scale = alt.Scale(domain=[-count - 0.6, count + 0.6], nice=False, padding=4)
@@ -148,7 +150,7 @@ def _memory_axis(memories: list[float]) -> _Across:
 def _slow_rows(tested: list[tuple[int, Pair]], memories: list[float]) -> _Drawn:
     slow = [(k, pair, _SIDE[pair.family]) for k, pair in tested if pair.memories_s]
     points = [
-        {"k": k, "at": side * (memories.index(memory) + 1), "told": f"fading over {memory:.3g} s"}
+        {"k": k, "at": side * (memories.index(memory) + 1), "told": f"fading over {seconds_text(memory)}"}
         | _point(pair, r, pair.slow_half_width)
         for k, pair, side in slow
         for memory, r in zip(pair.memories_s, pair.slow_profile, strict=True)
@@ -201,7 +203,7 @@ def _clouds(rows: Rows, evidence: list[Evidence], most: int) -> alt.ConcatChart:
 
 def _where(each: Evidence) -> str:
     if each.memory_s is not None:
-        return f", memory {each.memory_s:.3g} s"
+        return f", memory {seconds_text(each.memory_s)}"
     return f" at lag {_signed(each.lag_s, 1)} s"
 
 

@@ -19,6 +19,7 @@ from matplotlib.font_manager import findfont
 from matplotlib.ft2font import FT2Font
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator
+from thermograd.analysis.display.numbers import seconds_text
 from thermograd.analysis.display.palette import (
     BAND_COLOUR,
     DEVICE_COLOURS,
@@ -113,7 +114,10 @@ def _draw_slow(ax: Axes, pairs: list[Pair], memories: list[float]) -> None:
             points.append((side * (memories.index(memory) + 1.0), r, pair.slow_half_width))
     _draw_stems(ax, sorted(points), bands)
     places = [place for place in range(-count, count + 1) if place]
-    named = {place: f"{memories[abs(place) - 1]:.3g}" * (abs(place) % 2) for place in places}
+    named = {
+        place: seconds_text(memories[abs(place) - 1]).removesuffix(" s") * (abs(place) % 2)
+        for place in places
+    }
     ax.set_xticks(places, [named[place] for place in places])
     ax.tick_params(axis="y", labelleft=False)
     ax.set_xlabel("memory (s): fades to 1/e", color=TEXT_COLOUR, labelpad=2, size=6)

@@ -14,7 +14,7 @@ from thermograd.analysis.comparison.result import (
     reproducibility_lines,
 )
 from thermograd.analysis.comparison.tables import repeat_text
-from thermograd.analysis.display.numbers import DASH
+from thermograd.analysis.display.numbers import DASH, seconds_text
 from thermograd.analysis.report.wording import control_sentence
 from thermograd.analysis.run.pair import Pair, answer_text, most_telling
 from thermograd.analysis.run.result import Analysis, question_verdict
@@ -150,7 +150,9 @@ def _ours_says(analysis: Analysis, pair: Pair) -> str:
     if said == "coupled":
         coupled = [p for p in analysis.pairs if p.verdict == "coupled" and not p.is_speed]
         pair = pair if pair.verdict == "coupled" else min(coupled, key=lambda p: (p.p_adjusted, -abs(p.r)))
-        where = f"lag {pair.lag_s:+.0f} s" if pair.memory_s is None else f"memory {pair.memory_s:.3g} s"
+        where = (
+            f"lag {pair.lag_s:+.0f} s" if pair.memory_s is None else f"memory {seconds_text(pair.memory_s)}"
+        )
         return f"COUPLED\nr = {pair.r:+.2f}, {where}"
     asked = [p for p in analysis.pairs if not p.is_speed and p.verdict == said]
     bound = min(1.0, max((p.bound for p in asked if math.isfinite(p.bound)), default=1.0))

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 
+from thermograd.analysis.display.numbers import seconds_text
 from thermograd.analysis.run.pair import Pair
 from thermograd.analysis.run.readings.time_constants import TimeConstant
 from thermograd.analysis.run.series import ComparedSignals
@@ -38,6 +39,6 @@ def _behind(names: list[str], note: str, pairs: int) -> str:
 
 def _slowness(label: str, found: TimeConstant) -> str:
     return (
-        f"temperature_c of {label} follows its load with a time constant of {found.tau_s:.2g} s "
-        f"(95 % {found.low_s:.2g} to {found.high_s:.2g} s, from {found.source}, n = {found.n:,})."
+        f"temperature_c of {label} follows its load with a time constant of {seconds_text(found.tau_s)} "
+        f"(95 % {seconds_text(found.low_s)} to {seconds_text(found.high_s)}, from {found.source}, n = {found.n:,})."
     )

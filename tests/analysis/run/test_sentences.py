@@ -99,3 +99,9 @@ def test_the_advice_counts_the_lags_and_drivers_of_the_pair() -> None:
     assert bins_needed(few, 0.2) < bins_needed(many, 0.2)
     driven = pair(lags_s=many.lags_s, columns=40)
     assert bins_needed(driven, 0.2)[0] == bins_needed(many, 0.2)[0] + 40 - max(10, 2 + trend_order(900))
+
+
+def test_a_memory_of_minutes_is_told_in_plain_numbers() -> None:
+    found = pair("coupled", strength="weak", r=0.2, memory_s=123.4)
+    assert "with a memory of about 123 s" in sentence_of("coupled", [found])
+    assert answer_text(found) == "memory 123 s"
