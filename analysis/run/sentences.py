@@ -45,8 +45,8 @@ def _how(pair: Pair) -> str:
     if pair.family == "reverse":
         follower, leader = leader, follower
     return (
-        f"{follower} follows {leader} with a memory of about {seconds_text(pair.memory_s)}, r = {pair.r:+.2f}, "
-        f"beyond any shared trend: slowly, as heat arrives (n = {pair.n:,}, "
+        f"{follower} follows {leader} with a memory of about {seconds_text(pair.memory_s)}, "
+        f"r = {pair.r:+.2f}, beyond any shared trend: slowly, as heat arrives (n = {pair.n:,}, "
         f"p = {pair.p_adjusted:.2g} (Holm), 95 % bound ±{pair.peak_half_width:.2f})"
     )
 

@@ -114,11 +114,8 @@ def _draw_slow(ax: Axes, pairs: list[Pair], memories: list[float]) -> None:
             points.append((side * (memories.index(memory) + 1.0), r, pair.slow_half_width))
     _draw_stems(ax, sorted(points), bands)
     places = [place for place in range(-count, count + 1) if place]
-    named = {
-        place: seconds_text(memories[abs(place) - 1]).removesuffix(" s") * (abs(place) % 2)
-        for place in places
-    }
-    ax.set_xticks(places, [named[place] for place in places])
+    names = [seconds_text(memory).removesuffix(" s") * (k % 2 == 0) for k, memory in enumerate(memories)]
+    ax.set_xticks(places, [names[abs(place) - 1] for place in places])
     ax.tick_params(axis="y", labelleft=False)
     ax.set_xlabel("memory (s): fades to 1/e", color=TEXT_COLOUR, labelpad=2, size=6)
 

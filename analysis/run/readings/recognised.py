@@ -40,5 +40,6 @@ def _behind(names: list[str], note: str, pairs: int) -> str:
 def _slowness(label: str, found: TimeConstant) -> str:
     return (
         f"temperature_c of {label} follows its load with a time constant of {seconds_text(found.tau_s)} "
-        f"(95 % {seconds_text(found.low_s)} to {seconds_text(found.high_s)}, from {found.source}, n = {found.n:,})."
+        f"(95 % {seconds_text(found.low_s)} to {seconds_text(found.high_s)}, from {found.source}, "
+        f"n = {found.n:,})."
     )
