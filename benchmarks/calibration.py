@@ -14,7 +14,7 @@ import sys
 import tempfile
 import time
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from multiprocessing import get_context
@@ -29,6 +29,7 @@ from calibration_runs import whole_runs
 from thermograd.analysis.calibration import processes
 from thermograd.analysis.calibration.processes import NULLS, Pair, Rng, couplings
 from thermograd.analysis.calibration.scenarios import draw
+from thermograd.analysis.calibration.zoo import ZOO, Process
 from thermograd.analysis.coupling.cross_correlation import couplings_by_family, residual_cross_correlation
 from thermograd.analysis.coupling.session_swaps import session_swap
 from thermograd.analysis.event_study.coincidence import event_coincidence
@@ -41,6 +42,21 @@ from thermograd.store.runs.catalogue import Run
 
 OUTPUT = Path(__file__).with_name("CALIBRATION.md")
 MOST_REJECTIONS = 0.065
+
+# Processes of the zoo, one or two of each kind, on which the other tests are tried.
+SWAPPED = (
+    "memswitch",
+    "cycle24",
+    "pulses20",
+    "evaluations",
+    "gaps30",
+    "trendgaps",
+    "held5-together",
+    "collider",
+)
+ONSETS = ("memswitch", "hetero", "cycle24", "pulses20", "pulses20-jitter", "gaps", "evaluations")
+COINCIDING = ("memswitch", "hetero", "bursts", "cycle24", "pulses20", "evaluations", "gapbursts")
+LOCKED = ("trend", "ar.9", "ar.98", "memswitch", "hetero", "cycle24", "pulses20-jitter", "heavy")
 
 Row = tuple[object, ...]
 Flagged = tuple[np.ndarray, np.ndarray]
@@ -70,6 +86,7 @@ def swap(runs: int, seed: int, jobs: int) -> Iterator[Row]:
         "trend (null)": processes.trend,
         "ar.98 (null)": NULLS["ar.98"],
         "burst (null)": processes.burst,
+        **{f"{name} (null)": ZOO[name].make for name in SWAPPED},
         **{name: couplings(12)[name][0] for name in ("cont .1", "cont .2", "cont .3")},
     }
     for name, make in kinds.items():
@@ -77,7 +94,8 @@ def swap(runs: int, seed: int, jobs: int) -> Iterator[Row]:
         for run in range(runs):
             rng = seeded(f"swap {name}", 83, seed, run)
             pairs = [make(rng, 83) for _ in range(8)]
-            hits += session_swap([p.x for p in pairs], [p.y for p in pairs], seed=run).p <= 0.05
+            moved = None if pairs[0].moved is None else [p.moved for p in pairs]
+            hits += session_swap([p.x for p in pairs], [p.y for p in pairs], moved=moved, seed=run).p <= 0.05
         goal = {"cont .2": ">= 0.85"}.get(name, "<= 0.065" if "null" in name else "")
         good = hits >= 0.85 * runs if name == "cont .2" else hits <= MOST_REJECTIONS * runs
         yield name, runs, rate(hits, runs), goal, judged(good) if goal else ""
@@ -94,6 +112,7 @@ def onsets(runs: int, seed: int, jobs: int) -> Iterator[Row]:
         "null: spiky x, common flag": (400, lambda rng, m: (truth.spiky(rng, m), common(rng, m))),
         "null: AR(.9) x": (400, lambda rng, m: (processes.ar(rng, m).x, truth.flag(rng, m, 0.15, 0.5))),
         "null: restless where onsets crowd": (400, truth.restless),
+        **{f"null: {name}, jumps of y": (400, jumps_of(ZOO[name])) for name in ONSETS},
         "a tenth of the spikes raises the flag": (1200, lambda rng, m: truth.caused(rng, m, 0.1)),
         "a third of the spikes raises the flag": (1200, lambda rng, m: truth.caused(rng, m, 0.3)),
     }
@@ -107,23 +126,54 @@ def onsets(runs: int, seed: int, jobs: int) -> Iterator[Row]:
         yield name, m, f"{count / runs:.0f}", runs, rate(hits, runs), good
 
 
+def jumps_of(process: Process) -> Callable[[Rng, int], Flagged]:
+    """Return what draws x of a process, and the bins in which its y jumps up."""
+
+    def drawn(rng: Rng, m: int) -> Flagged:
+        pair = process.make(rng, m)
+        return pair.x, truth.jumped(pair.y)
+
+    return drawn
+
+
 def events(runs: int, seed: int, jobs: int) -> Iterator[Row]:
-    """Try the coincidence of independent clustered events, and the interval of the spike-locked average."""
-    triggers = precursors = 0
-    for run in range(runs):
-        rng = seeded("coincidence", 2000, seed, run)
-        first, second = (onsets_of(truth.flag(rng, 2000, 0.03, 0.5)) for _ in range(2))
-        found = event_coincidence(first, second, 8)
-        triggers, precursors = triggers + (found.trigger_p <= 0.05), precursors + (found.precursor_p <= 0.05)
-    yield "coincidence, trigger: p <= .05", 2000, runs, rate(triggers, runs)
-    yield "coincidence, precursor: p <= .05", 2000, runs, rate(precursors, runs)
-    for name in ("trend", "ar.9", "ar.98"):
+    """Try the coincidence of uncoupled events, and the interval of the spike-locked average."""
+    kinds: dict[str, Callable[[Rng, int], Sequence[np.ndarray]]] = {
+        "clustered": lambda rng, m: [truth.flag(rng, m, 0.03, 0.5) for _ in range(2)],
+        "both early in the run": truth.early,
+        "both at the same places of an epoch": truth.epoch,
+        **{name: jumps_of_both(ZOO[name]) for name in COINCIDING},
+    }
+    for name, make in kinds.items():
+        p = np.empty((runs, 2))
+        for run in range(runs):
+            first, second = map(onsets_of, make(seeded(f"coincidence {name}", 2000, seed, run), 2000))
+            found = event_coincidence(first, second, 8)
+            p[run] = found.trigger_p, found.precursor_p
+        for side, values in zip(("trigger", "precursor"), p.T, strict=True):
+            yield (
+                f"coincidence, {name}, {side}: p <= .05",
+                2000,
+                runs,
+                rate(int((values <= 0.05).sum()), runs),
+            )
+    for name in LOCKED:
         outside = 0
         for run in range(runs):
-            rng = seeded(f"locked {name}", 1200, seed, run)
-            average = event_triggered_average(NULLS[name](rng, 1200).y, rng.random(1200) < 0.03)
+            pair = ZOO[name].make(seeded(f"locked {name}", 1200, seed, run), 1200)
+            average = event_triggered_average(pair.y, truth.jumped(pair.x, 2.0))
             outside += average.effect_low > 0 or average.effect_high < 0
         yield f"spike-locked average, {name}: 0 outside its 95 % interval", 1200, runs, rate(outside, runs)
+
+
+def jumps_of_both(process: Process) -> Callable[[Rng, int], Sequence[np.ndarray]]:
+    """Return what draws the bins in which x of a process jumps up, and y."""
+
+    def drawn(rng: Rng, m: int) -> Sequence[np.ndarray]:
+        pair = process.make(rng, m)
+        return truth.jumped(pair.x, 1.5), truth.jumped(pair.y)
+
+    return drawn
 
 
 # -- cost ------------------------------------------------------------------------------------------

@@ -4,7 +4,7 @@ import numpy as np
 from thermograd.analysis.calibration import processes
 from thermograd.analysis.calibration.processes import Pair, Rng
 
-__all__ = ["caused", "flag", "restless", "slow_driver", "spiky"]
+__all__ = ["caused", "early", "epoch", "flag", "jumped", "restless", "slow_driver", "spiky"]
 
 
 def slow_driver(rng: Rng, m: int, pole: float) -> Pair:
@@ -47,3 +47,20 @@ def caused(rng: Rng, m: int, share: float) -> tuple[np.ndarray, np.ndarray]:
     x = processes.autoregressive(rng.standard_normal(m) + struck * rng.uniform(3, 6, m), 0.5)
     raised = np.append(np.zeros(4), struck[:-4]) * (rng.random(m) < share)
     return x, np.maximum(flag(rng, m, 0.03, 0.6), raised)
+
+
+def jumped(values: np.ndarray, deviations: float = 1.3) -> np.ndarray:
+    """Return the bins in which a series jumps up by so many standard deviations of its differences."""
+    steps = np.nan_to_num(np.diff(values, prepend=values[0]))
+    size = np.minimum(np.abs(steps), np.quantile(np.abs(steps), 0.98))
+    return steps > deviations * max(float(np.sqrt(np.mean(size**2))), 1e-12)
+
+
+def early(rng: Rng, m: int) -> np.ndarray:
+    """Return events of two kinds, both frequent early in the run; shape (2, m)."""
+    return rng.random((2, m)) < 0.15 * np.exp(-4.0 * np.arange(m) / m) + 0.005
+
+
+def epoch(rng: Rng, m: int) -> np.ndarray:
+    """Return events of two kinds, which happen at the same places of an epoch of 40 bins; shape (2, m)."""
+    return np.isin(np.arange(m) % 40, rng.integers(40, size=4)) & (rng.random((2, m)) < 0.5)

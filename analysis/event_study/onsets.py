@@ -10,9 +10,11 @@ from numpy.typing import ArrayLike
 from thermograd.analysis.arrays import Floats, Ints, Mask
 from thermograd.analysis.coupling.cleaning.pair_residuals import Paired, paired_residuals
 from thermograd.analysis.coupling.evidence.resampling import permutation_p, sign_flip_p
+from thermograd.analysis.coupling.evidence.shift_gate import can_decide, shift_p
 from thermograd.analysis.coupling.responses import LaggedPair, Searched, responses
 
 FEWEST_ONSETS = 40
+_ALPHA = 0.05
 _WIDTHS = (1, 4)
 _SPIKE_SD = 4.0
 
@@ -24,9 +26,10 @@ class OnsetTest:
     Attributes
     ----------
     p
-        Of the largest window sum, by random orders and by random signs of the residuals, the larger; NaN
-        if `reason` is set. Random orders alone reject a third of uncoupled runs in which x is restless
-        where onsets crowd.
+        Of the largest window sum, the largest of three: by random orders of the residuals, by random signs,
+        and by other shifts of the onsets where the run has enough of them; NaN if `reason` is set. Random
+        orders alone reject a third of uncoupled runs in which x is restless where onsets crowd, and both a
+        seventh of those in which x and the onsets keep a rhythm that wanders.
     effect
         Mean residual of x per bin in that window, in its standard deviations.
     lag, width
@@ -109,14 +112,24 @@ def onset_test(
     lag, width = windows[int(np.argmax(profile))]
     before = _ahead(began, cleaned, np.arange(lag, lag + width))
     mean = float((cleaned.x @ before).sum() / max(float(before.sum()), 1.0))
+    p = max(test(pair, float(profile.max()), permutations, rng) for test in (permutation_p, sign_flip_p))
     return OnsetTest(
-        p=max(test(pair, float(profile.max()), permutations, rng) for test in (permutation_p, sign_flip_p)),
+        p=max(p, _usual_elsewhere(cleaned, began, width, max_lag)) if p <= _ALPHA else p,
         effect=mean / float(np.std(cleaned.x)),
         lag=lag,
         width=width,
         n_onsets=int(began.sum()),
         n=cleaned.rows.size,
     )
+
+
+def _usual_elsewhere(cleaned: Paired, began: Floats, width: int, max_lag: int) -> float:
+    """Return how usual such a peak of windows of that width is at other shifts; 0 with too few of them."""
+    looked = Searched(np.arange(max_lag + 1), np.empty(0))
+    if not can_decide(cleaned.place, looked):
+        return 0.0
+    ahead = _ahead(began, cleaned, np.arange(width)).sum(axis=1)
+    return shift_p(cleaned.x, ahead - ahead.mean(), cleaned.place, looked)
 
 
 def onsets_of(flag: ArrayLike) -> Mask:

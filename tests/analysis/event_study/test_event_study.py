@@ -125,3 +125,13 @@ def test_spikes_that_crowd_where_the_signal_is_restless_have_no_answer():
         found = event_triggered_average(pair.y, jumps > 2.0 * np.median(np.abs(jumps)) / 0.6745)
         missed += found.reason is None and not found.effect_low <= 0.0 <= found.effect_high
     assert missed <= 5
+
+
+def test_onsets_that_keep_the_wandering_rhythm_of_the_training_are_no_coupling():
+    """By random orders and signs alone, a seventh of such runs."""
+    p = []
+    for run in range(40):
+        pair = ZOO["pulses20-jitter"].make(np.random.default_rng([9, run]), 400)
+        onsets = onsets_of(np.diff(pair.y, prepend=pair.y[0]) > 2.0)
+        p.append(onset_test(pair.x, onsets, permutations=199, seed=run, fewest_onsets=20).p)
+    assert np.sum(np.array(p) <= 0.05) <= 6
