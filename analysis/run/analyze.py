@@ -13,11 +13,11 @@ from thermograd.analysis.coupling.cross_correlation import FAMILIES, naive_pears
 from thermograd.analysis.coupling.detectable import smallest_detectable
 from thermograd.analysis.coupling.linear_algebra import one_blas_thread
 from thermograd.analysis.coupling.verdict import holm
-from thermograd.analysis.run.data_quality import warnings_for
 from thermograd.analysis.run.event_tests import around_spikes, onset_tests, spike_collapse_coincidence
 from thermograd.analysis.run.negative_controls import control_correlations
 from thermograd.analysis.run.pair import Pair
 from thermograd.analysis.run.pairs import PairTest, correlate_pair
+from thermograd.analysis.run.readings.data_quality import warnings_for
 from thermograd.analysis.run.readings.recognised import recognised
 from thermograd.analysis.run.readings.time_constants import time_constants_s
 from thermograd.analysis.run.result import Analysis

@@ -114,9 +114,11 @@ def _draw_slow(ax: Axes, pairs: list[Pair], memories: list[float]) -> None:
             points.append((side * (memories.index(memory) + 1.0), r, pair.slow_half_width))
     _draw_stems(ax, sorted(points), bands)
     places = [place for place in range(-count, count + 1) if place]
-    names = [seconds_text(memory).removesuffix(" s") * (k % 2 == 0) for k, memory in enumerate(memories)]
+    every = 2 if count < 7 else 3  # there is no room for all
+    names = [seconds_text(m).removesuffix(" s") * (k % every == 0) for k, m in enumerate(memories)]
     ax.set_xticks(places, [names[abs(place) - 1] for place in places])
     ax.tick_params(axis="y", labelleft=False)
+    ax.tick_params(axis="x", labelsize=6)
     ax.set_xlabel("memory (s): fades to 1/e", color=TEXT_COLOUR, labelpad=2, size=6)
 
 

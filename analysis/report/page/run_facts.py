@@ -10,8 +10,8 @@ from thermograd.analysis.display.table import Table
 from thermograd.analysis.report.data.event_marks import onset_ns, severity_rank
 from thermograd.analysis.report.data.hardware import missing_reason
 from thermograd.analysis.report.wording import loss_text, steps_text
-from thermograd.analysis.run.data_quality import clock_lines
 from thermograd.analysis.run.energy import DeviceEnergy, energy_doubt, run_energy
+from thermograd.analysis.run.readings.data_quality import clock_lines
 from thermograd.analysis.run.series import Device, RunSeries
 from thermograd.store.events import SETTINGS_MARK, SEVERITIES
 from thermograd.store.runs.describe import by_reason

@@ -1,1 +1,1 @@
-"""What the readings of a run show by themselves: sensors, clocks, rhythms, how slowly heat follows."""
+"""What the readings of a run show by themselves: doubts, sensors, clocks, rhythms, how slowly heat comes."""

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from synthetic import make_run
 from thermograd.analysis.run.analyze import analyze_run
-from thermograd.analysis.run.data_quality import clock_lines
+from thermograd.analysis.run.readings.data_quality import clock_lines
 from thermograd.analysis.run.series import load_series
 from thermograd.store.log.writer import EventWriter
 from thermograd.store.runs.catalogue import Run, create_run
