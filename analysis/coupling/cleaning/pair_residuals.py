@@ -117,17 +117,18 @@ def paired_residuals(
     lattice = _lattice(number[rows], stretch[rows])
     lagged = with_driver_lags(columns[rows], driver_lags, lattice)
     cosines = trend_order(rows.size)
-    trend = trend_basis(rows.size, cosines, lattice.stretch)
+    in_time = trend_basis(lattice.size, cosines, lattice.stretch[lattice.carried()])
+    trend = in_time[lattice.at]
     nuisance = full_rank(np.hstack([trend, lagged, waves[rows]]), trend.shape[1])
     if rows.size < 2 * nuisance.shape[1] + _FEWEST_DF:
         reason = f"too short: {rows.size} bins for {nuisance.shape[1]} trend and driver columns"
         return replace(none, reason=reason)
     given = first[rows], second[rows]
-    clean = [own_residuals(series, nuisance, lattice, cosines) for series in given]
+    clean = [own_residuals(series, nuisance, lattice, in_time, cosines) for series in given]
     lengths, rhythm = found_cycles([each.values for each in clean if each is not None], nuisance, lattice)
     if lengths:
         nuisance = full_rank(np.hstack([nuisance, rhythm]), nuisance.shape[1])
-        clean = [own_residuals(series, nuisance, lattice, cosines) for series in given]
+        clean = [own_residuals(series, nuisance, lattice, in_time, cosines) for series in given]
     if clean[0] is None or clean[1] is None:
         name = "x" if clean[0] is None else "y"
         return replace(none, reason=f"{name} is constant or fully predicted by its trend and drivers")

@@ -108,7 +108,9 @@ def with_driver_lags(drivers: Floats, driver_lags: int, lattice: Lattice) -> Flo
     return np.hstack([drivers[rows] for rows in past])
 
 
-def own_residuals(z: Floats, nuisance: Floats, lattice: Lattice, cosines: int) -> Residuals | None:
+def own_residuals(
+    z: Floats, nuisance: Floats, lattice: Lattice, trend: Floats, cosines: int
+) -> Residuals | None:
     """Regress a series on nuisance columns and its own past, and weight by its volatility.
 
     One least-squares fit z ~ nuisance + own lags 1..p, with p among 0..min(10, n/10) and weights that may
@@ -120,7 +122,8 @@ def own_residuals(z: Floats, nuisance: Floats, lattice: Lattice, cosines: int) -
     A bin that is missing is predicted in turn and stands in the past of later ones; rows behind it, which
     are less well predicted, are weighted by what they are worth.
 
-    The nuisance columns, shape (n, q), are of full column rank (see `full_rank`).
+    The nuisance columns, shape (n, q), are of full column rank (see `full_rank`). The first of them are the
+    `trend` of `cosines`, which is known in missing bins too, shape (bins, k).
 
     References
     ----------
@@ -130,7 +133,7 @@ def own_residuals(z: Floats, nuisance: Floats, lattice: Lattice, cosines: int) -
     if scaled is None:
         return None
     z = scaled
-    past, order, parts = _past_and_order(z, nuisance, lattice)
+    past, order, parts = _past_and_order(z, nuisance, lattice, trend)
     rows = lattice.position()[lattice.at] >= order
     own = _OwnPast(past[rows], order, parts, trend=2 + cosines)
     columns, known = nuisance[rows], z[rows]
@@ -187,14 +190,15 @@ class _OwnPast:
         return own.ravel()
 
 
-def _past_and_order(z: Floats, nuisance: Floats, lattice: Lattice) -> tuple[Floats, int, int]:
+def _past_and_order(z: Floats, nuisance: Floats, lattice: Lattice, trend: Floats) -> tuple[Floats, int, int]:
     """Return the own past that tells anything of every row, how many lags it has, and parts of time."""
     whole = z[lattice.carried()]
     past, order, parts = _chosen_past(z, whole, nuisance, lattice)
     for _ in range(0 if lattice.is_whole else _FILLS):
         rows = lattice.position()[lattice.at] >= order
         weights = fit(z[rows], np.hstack([nuisance, past])[rows])
-        whole = _predicted(whole, nuisance, lattice, weights, parts)
+        there = np.hstack([trend, nuisance[lattice.carried(), trend.shape[1] :]])
+        whole = _predicted(whole, there, lattice, weights, parts)
         past, order, parts = _chosen_past(z, whole, nuisance, lattice)
     return past, order, parts
 
@@ -254,9 +258,9 @@ def _in_parts(past: Floats, lattice: Lattice, parts: int) -> Floats:
 
 
 def _predicted(whole: Floats, nuisance: Floats, lattice: Lattice, weights: Floats, parts: int) -> Floats:
-    """Put into every missing bin what its past lets expect."""
+    """Put into every missing bin what its past lets expect; the nuisance has shape (bins, q)."""
     size = nuisance.shape[1]
-    expected = nuisance[lattice.carried()] @ weights[:size]
+    expected = nuisance @ weights[:size]
     own = weights[size:].reshape(-1, parts).T[:, ::-1].tolist()  # of every part, the farthest lag first
     position, filled = lattice.position(), whole.tolist()
     missing = np.ones(whole.size, dtype=np.bool_)

@@ -16,6 +16,7 @@ _SURE = 1e-5  # p, after correction for all lengths, from which a cycle is one
 _MOST_SHARE = 0.25  # of the rows, that cycles may cost in columns
 _MOST_LENGTH = 120
 _REFINED, _DIVISORS, _STEPS = 4, 4, 20  # candidates looked at closely, what they may be multiples of
+_DRIFT = 0.01  # of a turn over the whole run that a length may be wrong by
 
 
 def found_cycles(
@@ -51,14 +52,22 @@ def _strongest(values: Floats, lattice: Lattice) -> float | None:
     best = np.argsort(p, kind="stable")[:_REFINED]
     if p[best[0]] * p.size > _SURE * 1e3:  # a length that is no whole number of bins shows less clearly
         return None
-    tried = [(p[k], float(lengths[k])) for k in best]
+    tried = [(float(p[k]), float(lengths[k])) for k in best]
     for k in best:
         for divisor in range(1, _DIVISORS + 1):
-            reach = np.arange(-_STEPS, _STEPS + 1) / (2.0 * _STEPS * divisor)
-            near = lengths[k] / divisor + reach
-            tried += [(_p_of_cycle(z, at, each), float(each)) for each in near if each >= _SHORTEST]
+            tried += _near(z, at, lengths[k] / divisor, 0.5 / divisor)
+    length, reach = min(tried)[1], 0.5 / _STEPS
+    while reach > _DRIFT * length * length / lattice.size:  # else it drifts off over the run
+        tried += _near(z, at, length, reach)
+        length, reach = min(tried)[1], 2.0 * reach / _STEPS
     least, length = min(tried)
     return length if least * (p.size + len(tried)) <= _SURE else None
+
+
+def _near(z: Floats, at: Ints, length: float, reach: float) -> list[tuple[float, float]]:
+    """Return p and length of cycles at most so much longer or shorter."""
+    lengths = length + reach * np.arange(-_STEPS, _STEPS + 1) / _STEPS
+    return [(_p_of_cycle(z, at, each), each) for each in lengths.tolist() if each >= _SHORTEST]
 
 
 def _phases(at: Ints, length: float) -> Ints:

@@ -24,7 +24,7 @@ def test_residuals_equal_the_slow_regression():
         z = trend(np.random.default_rng(seed), m).x
         cosines = max(2, round(m / 60))
         nuisance = trend_basis(m, cosines)
-        fast = own_residuals(z, nuisance, whole(m), cosines)
+        fast = own_residuals(z, nuisance, whole(m), nuisance, cosines)
         volatility = trend_basis(m, max(0, cosines // 2 - 1))
         order, slow = naive.residuals(z, nuisance, volatility, min(10, m // 10), 2 + cosines)
         assert fast.order == order
