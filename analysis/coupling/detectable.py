@@ -3,7 +3,7 @@
 import math
 
 import scipy.special
-from thermograd.analysis.coupling.cleaning.residuals import trend_order
+from thermograd.analysis.coupling.cleaning.residuals import trend_columns
 
 _ESTIMATED = 0.3  # what a test loses to parameters that are estimated too, in units of Fisher's z
 
@@ -47,7 +47,7 @@ def smallest_detectable(
     >>> round(smallest_detectable(400), 2)
     0.23
     """
-    df = n - (2 + trend_order(n) if columns is None else columns) - lags - 1
+    df = n - (trend_columns(n) if columns is None else columns) - lags - 1
     free = df / inflation - 1
     return math.tanh(_quantiles(lags, power, alpha) / math.sqrt(free)) if free > 0 else math.nan
 
@@ -104,7 +104,7 @@ def _peak_quantile(lags: int, level: float) -> float:
 def _bins_for(df: float, columns: int | None) -> int:
     # The trend takes more columns the longer the run is; they are at most 22, and never shrink.
     n = math.ceil(df) + 2
-    while columns is None and n < math.ceil(df) + 4 + trend_order(n):
+    while columns is None and n < math.ceil(df) + 2 + trend_columns(n):
         n += 1
     return n if columns is None else n + columns
 

@@ -6,7 +6,7 @@ import numpy as np
 from thermograd.analysis.align.grid import CausalGrid
 from thermograd.analysis.align.matching import interval_mean
 from thermograd.analysis.arrays import Floats, Mask
-from thermograd.analysis.coupling.cleaning.residuals import trend_order
+from thermograd.analysis.coupling.cleaning.residuals import trend_columns
 from thermograd.analysis.run.cycles import cycle_waves, logged_cycles, mark_times, with_drift
 from thermograd.analysis.run.series import Device, RunSeries
 
@@ -58,7 +58,7 @@ def driver_columns(
     if not grid.x.size:
         return Drivers([], none, none, [])
     lagged = _lagged(data, device, grid, x, y, with_power)
-    room = (grid.x.size - 10) // 2 - (3 + trend_order(grid.x.size) + int(grid.segment[-1]))
+    room = (grid.x.size - 10) // 2 - (1 + trend_columns(grid.x.size) + int(grid.segment[-1]))
     kept = dict(list(lagged.items())[: max(room, 0) // _LAGS])
     waves, short = _cycles(data, grid, room - _LAGS * len(kept))
     return Drivers(

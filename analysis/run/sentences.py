@@ -4,7 +4,7 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
-from thermograd.analysis.coupling.cleaning.residuals import trend_order
+from thermograd.analysis.coupling.cleaning.residuals import trend_columns
 from thermograd.analysis.coupling.detectable import samples_needed, samples_to_exclude
 from thermograd.analysis.coupling.verdict import OPEN
 from thermograd.analysis.display.numbers import seconds_text
@@ -176,7 +176,7 @@ def bins_needed(pair: Pair, rho: float) -> tuple[int, int]:
 
     With the pair's drivers, the lags of one direction and the slow responses, which a longer run has.
     """
-    more = max(0, pair.columns - 2 - trend_order(pair.n))  # columns besides the trend, whatever the length
+    more = max(0, pair.columns - trend_columns(pair.n))  # columns besides the trend, whatever the length
     looks = sum(lag > 0 for lag in pair.lags_s) + _SLOW_LOOKS if pair.lags_s else _USUAL_LOOKS
     return samples_needed(rho, lags=looks) + more, samples_to_exclude(rho, lags=looks) + more
 

@@ -18,6 +18,8 @@ from thermograd.analysis.coupling.linear_algebra import (
 )
 
 _BINS_PER_COSINE = 60  # one high-pass cosine per this many bins, as in SPM for fMRI
+# From so many cosines on: exponential approaches, as shares of the length, for a beginning where cosines ring.
+_COSINES_AND_DECAYS, _DECAYS = 5, (0.03, 0.09, 0.27)
 _MAX_ORDER, _MAX_ORDER_OF_PARTS = 10, 4
 _MOST_MEMORY = 0.9995  # sum of the weights of the past
 _PARTS, _BINS_PER_PART = (1, 2, 4, 8), 50  # of time, in each of which the memory may be another
@@ -79,11 +81,20 @@ def trend_order(n: int) -> int:
     return int(np.clip(round(n / _BINS_PER_COSINE), 2, 20))
 
 
+def trend_columns(n: int) -> int:
+    """Return the number of columns that stand for the slow trend of n bins in one stretch."""
+    order = trend_order(n)
+    return 2 + order + (len(_DECAYS) if order >= _COSINES_AND_DECAYS else 0)
+
+
 def trend_basis(n: int, cosines: int, segments: Ints | None = None) -> Floats:
-    """Return the columns of a slow trend, of size about 1: level, line and the slowest cosines.
+    """Return the columns of a slow trend, of size about 1: level, line, the slowest cosines, and decays.
+
+    A loss falls and a device heats up most steeply at the beginning, where cosines ring; in longer series
+    exponential approaches of .03, .09 and .27 of the length stand beside them.
 
     Cosine j has j half waves over the n bins. Every segment (numbered from 0, shape (n,)) gets its own
-    level: shape (n, levels + 1 + cosines).
+    level: shape (n, levels + 1 + cosines), and 3 more from 5 cosines on.
 
     References
     ----------
@@ -91,6 +102,8 @@ def trend_basis(n: int, cosines: int, segments: Ints | None = None) -> Floats:
     """
     middle = (np.arange(n) + 0.5) / n
     slow = [2.0 * middle - 1.0, *(np.cos(np.pi * j * middle) for j in range(1, cosines + 1))]
+    if cosines >= _COSINES_AND_DECAYS:
+        slow += [np.exp(-middle / share) for share in _DECAYS]
     if segments is None:
         return np.column_stack([np.ones(n), *slow])
     levels = np.equal.outer(segments, np.unique(segments)).astype(np.float64)
@@ -135,7 +148,7 @@ def own_residuals(
     z = scaled
     past, order, parts = _past_and_order(z, nuisance, lattice, trend)
     rows = lattice.position()[lattice.at] >= order
-    own = _OwnPast(past[rows], order, parts, trend=2 + cosines)
+    own = _OwnPast(past[rows], order, parts, trend=trend.shape[1])
     columns, known = nuisance[rows], z[rows]
     scale = np.ones(known.size)
     residual = own.innovations(known, columns, scale)

@@ -22,7 +22,7 @@ def test_one_shared_kink_seldom_passes_the_guard():
     ]
     found = [result for result in results if result.p <= 0.05]
     passed = [result for result in found if result.guard_p <= 0.05]
-    assert len(found) >= 10
+    assert len(found) >= 5
     assert len(passed) <= 8
     verdicts = {verdict(result)[0] for result in found if result.guard_p > 0.05}
     assert verdicts == {"single_event"}

@@ -4,7 +4,7 @@ import math
 from typing import Any
 
 import pytest
-from thermograd.analysis.coupling.cleaning.residuals import trend_order
+from thermograd.analysis.coupling.cleaning.residuals import trend_columns
 from thermograd.analysis.run.pair import Pair, answer_text, pair_numbers
 from thermograd.analysis.run.sentences import bins_needed, sentence_of
 
@@ -98,7 +98,7 @@ def test_the_advice_counts_the_lags_and_drivers_of_the_pair() -> None:
     many = pair(lags_s=[float(lag) for lag in range(-12, 13)], columns=10)
     assert bins_needed(few, 0.2) < bins_needed(many, 0.2)
     driven = pair(lags_s=many.lags_s, columns=40)
-    assert bins_needed(driven, 0.2)[0] == bins_needed(many, 0.2)[0] + 40 - max(10, 2 + trend_order(900))
+    assert bins_needed(driven, 0.2)[0] == bins_needed(many, 0.2)[0] + 40 - max(10, trend_columns(900))
 
 
 def test_a_memory_of_minutes_is_told_in_plain_numbers() -> None:
