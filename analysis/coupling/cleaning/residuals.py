@@ -18,7 +18,7 @@ from thermograd.analysis.coupling.linear_algebra import (
 )
 
 _BINS_PER_COSINE = 60  # one high-pass cosine per this many bins, as in SPM for fMRI
-# From so many cosines on: exponential approaches, as shares of the length, for a beginning where cosines ring.
+# From so many cosines on: exponential approaches, as shares of the length, for a start where cosines ring.
 _COSINES_AND_DECAYS, _DECAYS = 5, (0.03, 0.09, 0.27)
 _MAX_ORDER, _MAX_ORDER_OF_PARTS = 10, 4
 _MOST_MEMORY = 0.9995  # sum of the weights of the past
