@@ -294,7 +294,9 @@ def _tested(
         rest = without_one_event(oriented, pair, looked, peak.at)
         guard_p = peak_of(rest, rest.pair(looked), spread, looked, df, permutations, rng).p
     effects, count = pair.effects(), looked.lags.size
-    widths = spread_width(df, looked.alternatives) * spread.deviation / np.maximum(pair.share, _LEAST_SHARE)
+    wide = spread_width(df, looked.alternatives) * spread.deviation / np.maximum(pair.share, _LEAST_SHARE)
+    widths = np.minimum(wide, 1.0)  # no correlation is larger
+    excluded = np.minimum(np.abs(effects) + widths, 1.0)
     sign = -1 if family.y_leads else 1
     return {
         "family": sign * looked.lags[::sign],
@@ -305,8 +307,8 @@ def _tested(
         "memory": float(looked.memories[peak.at - count]) if peak.at >= count else None,
         "half_width": float(widths[:count].max()),
         "slow_half_width": float(widths[count:].max()) if widths.size > count else float("nan"),
-        "lag_bound": float((np.abs(effects) + widths)[:count].max()),
-        "slow_bound": float((np.abs(effects) + widths)[count:].max(initial=0.0)),
+        "lag_bound": float(excluded[:count].max()),
+        "slow_bound": float(excluded[count:].max(initial=0.0)),
         "alternatives": looked.alternatives,
         "inflation": max(1.0, float(np.mean(spread.deviation[:count] ** 2)) * cleaned.rows.size),
         "not_excluded": not_excluded(oriented, looked, df),
