@@ -14,7 +14,16 @@ import click
 from thermograd.analysis import commands as analysis_commands
 from thermograd.ingest import commands as ingest_commands
 from thermograd.store import commands as store_commands
-from thermograd.store.console import PATH, Group, echo, echo_json, hz_option, json_option, run_argument
+from thermograd.store.console import (
+    PATH,
+    FiniteRange,
+    Group,
+    echo,
+    echo_json,
+    hz_option,
+    json_option,
+    run_argument,
+)
 from thermograd.stream import commands as stream_commands
 from thermograd.stream.commands import LayerOptions, layer_options
 
@@ -107,7 +116,7 @@ def _progress(steps: int) -> "Iterator[tuple[Callable[[int, dict[str, Any]], Non
 
 @main.command(name="agent", hidden=True)
 @click.argument("run_dir", type=PATH)
-@click.option("--hz", default=5.0, type=click.FloatRange(0.1, 10))
+@click.option("--hz", default=5.0, type=FiniteRange(0.1, 10))
 @click.option("--parent", required=True, type=int)
 @click.option("--simulate", default=None)
 @click.option("--alerts-json", is_flag=True, help="Print each alert as a line of JSON, too.")
@@ -176,7 +185,7 @@ def run_command(
 
 
 @main.command()
-@click.option("--duration", "duration_s", type=click.FloatRange(0.1), help="Seconds; default until Ctrl-C.")
+@click.option("--duration", "duration_s", type=FiniteRange(0.1), help="Seconds; default until Ctrl-C.")
 @hz_option
 @click.option("--name", default="record", show_default=True, help="What you call the run.")
 @layer_options
@@ -202,10 +211,10 @@ def record(runs: Path, duration_s: float | None, hz: float, name: str, layer: La
 
 
 @main.command()
-@click.option("--coupling", "rho", type=click.FloatRange(-1, 1), help="Correlation of the innovations.")
+@click.option("--coupling", "rho", type=FiniteRange(-1, 1), help="Correlation of the innovations.")
 @click.option("--lag", "lag_s", type=float, help="Whole seconds; above 0 the training leads.")
 @click.option("--minutes", default=20.0, show_default=True, type=float, help="Length of the run.")
-@click.option("--hz", default=1.0, show_default=True, type=click.FloatRange(0.1, 10), help="Samples per s.")
+@click.option("--hz", default=1.0, show_default=True, type=FiniteRange(0.1, 10), help="Samples per s.")
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Same seed, same values.")
 @click.option("--scenario", "name", help="What happens; default coupled with --coupling, else uncoupled.")
 @click.option("--list", "listed", is_flag=True, help="Say what every scenario is, and write nothing.")
@@ -320,7 +329,7 @@ def replay(run: "Run", check: bool, config: Path | None, output: Path | None, as
 @main.command()
 @run_argument(default="latest")
 @click.option("--once", is_flag=True, help="Print one frame and end.")
-@click.option("--refresh", "refresh_s", default=0.5, show_default=True, type=click.FloatRange(0.1, 60))
+@click.option("--refresh", "refresh_s", default=0.5, show_default=True, type=FiniteRange(0.1, 60))
 def watch(run: "Run", once: bool, refresh_s: float) -> None:
     """Show a live or finished run in the terminal until q or Ctrl-C.
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from thermograd.store.console import (
     PATH,
+    FiniteRange,
     answer,
     echo,
     echo_json,
@@ -25,8 +26,8 @@ if TYPE_CHECKING:
 @click.option("--y", help="Hardware signal; default all the devices have.")
 @click.option("--device", help="One device; default all.")
 @click.option("--method", type=click.Choice(["rxc", "pearson"]), default="rxc", show_default=True)
-@click.option("--tolerance", "tolerance_s", default=1.0, show_default=True, type=click.FloatRange(0))
-@click.option("--max-lag", "max_lag_s", default=12.0, show_default=True, type=click.FloatRange(0))
+@click.option("--tolerance", "tolerance_s", default=1.0, show_default=True, type=FiniteRange(0, 86_400))
+@click.option("--max-lag", "max_lag_s", default=12.0, show_default=True, type=FiniteRange(0, 86_400))
 @click.option(
     "--control", "controls_from", metavar="RUN", multiple=True, help="A run whose hardware is a control."
 )
@@ -51,11 +52,11 @@ def analyze(run: "Run", controls_from: tuple[str, ...], as_json: bool, **questio
     "--hz",
     default=1.0,
     show_default=True,
-    type=click.FloatRange(0.001, 1000),
+    type=FiniteRange(0.001, 1000),
     help="Steps or samples per s, whichever is fewer.",
 )
 @click.option(
-    "--minutes", default=10.0, show_default=True, type=click.FloatRange(0.1, 10_000), help="Length of a run."
+    "--minutes", default=10.0, show_default=True, type=FiniteRange(0.1, 10_000), help="Length of a run."
 )
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(0))
 @click.option(
@@ -149,7 +150,7 @@ def report(run: "Run", output: Path | None, output_format: str, data_format: str
 @run_argument(nargs=-1, required=True)
 @click.option("--x", help="Training signal of the question; default the first that the runs share.")
 @click.option("--y", help="Hardware signal of the question; default the first that the runs share.")
-@click.option("--max-lag", "max_lag_s", default=12.0, show_default=True, type=click.FloatRange(1))
+@click.option("--max-lag", "max_lag_s", default=12.0, show_default=True, type=FiniteRange(1, 86_400))
 @click.option("-o", "--output", type=PATH, help="Directory for page, figure, numbers.")
 @json_option
 def compare(

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import click
-from thermograd.store.console import PATH, answer, json_option
+from thermograd.store.console import PATH, FiniteRange, answer, json_option
 
 
 @click.command(name="import")
@@ -17,7 +17,7 @@ from thermograd.store.console import PATH, answer, json_option
 @click.option(
     "--step-time",
     "step_time_s",
-    type=click.FloatRange(0, min_open=True),
+    type=FiniteRange(0, min_open=True),
     help="Seconds a step took, for a log without times; default from its train_runtime.",
 )
 @click.option(

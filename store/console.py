@@ -5,6 +5,7 @@ imported when it is called.
 """
 
 import functools
+import math
 import os
 import select
 import sys
@@ -19,9 +20,21 @@ _LONGEST_ERROR = 2000  # characters
 
 PATH = click.Path(path_type=Path)
 
+
+class FiniteRange(click.FloatRange):
+    """A range of numbers; unlike click's own it holds neither NaN nor infinity."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Return the number, or end with what is wrong with it."""
+        number = float(super().convert(value, param, ctx))
+        if not math.isfinite(number):
+            self.fail(f"{value} is not a finite number.", param, ctx)
+        return number
+
+
 json_option = click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
 hz_option = click.option(
-    "--hz", default=5.0, show_default=True, type=click.FloatRange(0.1, 10), help="Samples per s."
+    "--hz", default=5.0, show_default=True, type=FiniteRange(0.1, 10), help="Samples per s."
 )
 
 

@@ -78,3 +78,15 @@ def test_a_naive_analysis_of_a_run_without_samples_says_why_it_is_empty(tmp_path
     writer.close()
     result = CliRunner().invoke(main, ["--runs", str(tmp_path), "analyze", "latest", "--method", "pearson"])
     assert "No device was sampled in this run." in result.stdout
+
+
+@pytest.mark.parametrize("number", ["nan", "inf", "-inf", "1e300"])
+@pytest.mark.parametrize(
+    "arguments",
+    [["analyze", "latest", "--max-lag"], ["analyze", "latest", "--tolerance"],
+     ["compare", "latest", "--max-lag"], ["calibrate", "--minutes"], ["calibrate", "--hz"],
+     ["simulate", "--hz"], ["simulate", "--coupling"]],
+)  # fmt: skip
+def test_a_number_that_is_none_is_a_usage_error(invoke, arguments, number):
+    result = invoke(*arguments, number)
+    assert result.exit_code == 2, result.output
