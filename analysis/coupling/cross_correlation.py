@@ -191,7 +191,7 @@ def residual_cross_correlation(
     Raises
     ------
     ValueError
-        If shapes do not agree, the family is unknown, or max_lag does not fit it.
+        If shapes do not agree, the family is unknown, max_lag does not fit it, or a memory is not above 0.
 
     Examples
     --------
@@ -330,6 +330,8 @@ class _Family(NamedTuple):
 def _family(name: Family | None, max_lag: int, memories: ArrayLike, bins: int) -> _Family:
     lags = family_lags(name, max_lag)
     slow = np.asarray(memories, dtype=np.float64)
+    if (slow <= 0).any():
+        raise ValueError(f"memories are {memories!r}; expected bins, more than 0 each")
     return _Family(name == "reverse", searched(np.sort(np.abs(lags)), slow, bins))
 
 
@@ -375,6 +377,8 @@ def family_lags(family: Family | None, max_lag: int) -> Ints:
     if family not in known:
         names = ", ".join(repr(name) for name in known)
         raise ValueError(f"family is {family!r}; expected one of {names}")
+    if not isinstance(max_lag, int | np.integer):
+        raise ValueError(f"max_lag is {max_lag!r}; expected a whole number of bins")
     first, last = known[family]
     if max_lag < 0 or last < first:
         raise ValueError(f"max_lag is {max_lag!r}; expected at least {1 if family else 0} bins")

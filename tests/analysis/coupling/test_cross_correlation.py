@@ -180,6 +180,11 @@ def test_shapes_that_do_not_agree_are_refused():
         residual_cross_correlation([1, 2, 3], [1, 2, 3], family="sideways")
     with pytest.raises(ValueError, match="max_lag is 0"):
         residual_cross_correlation([1, 2, 3], [1, 2, 3], max_lag=0, family="forward")
+    with pytest.raises(ValueError, match=r"max_lag is 1\.5; expected a whole number"):
+        residual_cross_correlation([1, 2, 3], [1, 2, 3], max_lag=1.5)
+    for memory in (0.0, -5.0):
+        with pytest.raises(ValueError, match="more than 0 each"):
+            residual_cross_correlation([1, 2, 3], [1, 2, 3], memories=[10.0, memory])
 
 
 def test_missing_values_are_left_out_and_counted():
