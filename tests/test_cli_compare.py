@@ -128,6 +128,7 @@ def test_calibrate_measures_what_it_is_told_to(invoke, own, tmp_path):
         ("1 / 0", "ZeroDivisionError"),
         ("raise SystemExit(3)", "SystemExit: 3"),
         (OWN.replace("(2, m)", "(2, 3)"), "made x and y of shapes ((3,), (3,)) for 75 bins"),
+        (OWN.replace("*rng", "*float('nan') * rng"), "made nothing but missing values"),
         (OWN.replace('"two-hums"', '"ar.9"'), "there is a process 'ar.9' already"),
     ],
 )

@@ -218,6 +218,8 @@ def _try(process: Process, m: int = 75) -> None:
     whole = len(shapes[0]) == 1 and (process.record is not None or shapes[0] == (m,))
     if shapes[0] != shapes[1] or not whole:
         raise ValueError(f"{process.name!r} made x and y of shapes {shapes} for {m} bins")
+    if not (np.isfinite(pair.x).any() and np.isfinite(pair.y).any()):
+        raise ValueError(f"{process.name!r} made nothing but missing values")
 
 
 def to_grid(recorded: Recorded) -> Pair:
