@@ -11,6 +11,7 @@ from thermograd.analysis.arrays import Floats, Ints, Mask, Times
 
 _FARTHEST = 0.5  # how far a mean is moved to the middle of its bin, in differences from the one before
 _NEAR_BINS = 3  # how far back that one is, at most
+_MUCH_LOST = 0.05  # of the bins, in stretches too short
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -152,8 +153,16 @@ def causal_grid(
         period_s=clock.period_ns / 1e9,
         clock=clock.name,
         n_dropped=dict(+dropped),  # what is not zero
-        notes=[clock.why] if clock.why else [],
+        notes=[note for note in (clock.why, _lost(dropped[too_short], filled.size, minimum_stretch)) if note],
     )
+
+
+def _lost(count: int, of: int, minimum_stretch: int) -> str:
+    """Return what a reader must know where pauses cut much of a run into stretches too short to use."""
+    if count <= _MUCH_LOST * of:
+        return ""
+    short = f"stretches of fewer than {minimum_stretch}"
+    return f"{count:,} of {of:,} bins are left out: pauses cut them into {short}."
 
 
 def _cleaned(time_ns: ArrayLike, values: ArrayLike, name: str, dropped: Counter[str]) -> tuple[Times, Floats]:

@@ -233,3 +233,11 @@ def test_a_clock_that_changes_gear_gets_bins_of_its_slow_gear():
     grid = causal_grid(steps, np.zeros(900), steps, np.zeros(900))
     assert (grid.clock, grid.period_s) == ("bins", 4.0)
     assert grid.x.size > 0.9 * (grid.bin[-1] + 1)
+
+
+def test_it_is_said_where_pauses_cut_much_of_a_run_into_stretches_too_short():
+    seconds = np.concatenate([100 * k + np.arange(20 if k else 60) for k in range(6)])
+    times, values = seconds * 10**9, np.random.default_rng(1).standard_normal(seconds.size)
+    grid = causal_grid(times, values, times, values)
+    assert grid.x.size < 61
+    assert any("bins are left out: pauses cut them into stretches of fewer than 30" in n for n in grid.notes)
