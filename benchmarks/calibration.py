@@ -41,7 +41,6 @@ from thermograd.ingest.simulate.write import Signals, simulate_run
 from thermograd.store.runs.catalogue import Run
 
 OUTPUT = Path(__file__).with_name("CALIBRATION.md")
-MOST_REJECTIONS = 0.065
 
 # Processes of the zoo, one or two of each kind, on which the other tests are tried.
 SWAPPED = (
@@ -97,7 +96,7 @@ def swap(runs: int, seed: int, jobs: int) -> Iterator[Row]:
             moved = None if pairs[0].moved is None else [p.moved for p in pairs]
             hits += session_swap([p.x for p in pairs], [p.y for p in pairs], moved=moved, seed=run).p <= 0.05
         goal = {"cont .2": ">= 0.85"}.get(name, "<= 0.065" if "null" in name else "")
-        good = hits >= 0.85 * runs if name == "cont .2" else hits <= MOST_REJECTIONS * runs
+        good = hits >= 0.85 * runs if name == "cont .2" else hits <= pairs.MOST_REJECTIONS * runs
         yield name, runs, rate(hits, runs), goal, judged(good) if goal else ""
 
 
@@ -122,7 +121,7 @@ def onsets(runs: int, seed: int, jobs: int) -> Iterator[Row]:
             x, up = make(seeded(f"onsets {name}", m, seed, run), m)
             found = onset_test(x, onsets_of(up), permutations=299, seed=run, fewest_onsets=3)
             hits, count = hits + (found.p <= 0.05), count + found.n_onsets
-        good = judged(hits <= MOST_REJECTIONS * runs) if name.startswith("null") else ""
+        good = judged(hits <= pairs.MOST_REJECTIONS * runs) if name.startswith("null") else ""
         yield name, m, f"{count / runs:.0f}", runs, rate(hits, runs), good
 
 
@@ -280,9 +279,7 @@ PARTS = {
         0.3,
     ),
     "swap": Part("Several runs: session swap", ("8 runs of 83 s", "R", "p <= .05", "goal", "met"), swap, 0.2),
-    "onsets": Part(
-        "Open point 2: the onset test", ("process", "m", "onsets", "R", "p <= .05", "<= .065"), onsets
-    ),
+    "onsets": Part("The onset test", ("process", "m", "onsets", "R", "p <= .05", "<= .065"), onsets),
     "events": Part("Events", ("nothing is coupled", "m", "R", "rate"), events),
     "cost": Part(
         "Cost of one pair, CPU time",

@@ -21,7 +21,7 @@ from thermograd.analysis.coupling.cross_correlation import Coupling, residual_cr
 from thermograd.analysis.coupling.detectable import smallest_detectable
 from thermograd.analysis.coupling.linear_algebra import one_blas_thread
 
-__all__ = ["absent", "bounds", "nulls", "power", "reach"]
+__all__ = ["MOST_REJECTIONS", "absent", "bounds", "nulls", "power", "reach"]
 
 MOST_REJECTIONS, MOST_COUPLED, LEAST_COVERED = 0.065, 0.05, 0.93
 LEAST_EXCLUDED, MOST_DENIED = 0.85, 0.05

@@ -2,18 +2,9 @@
 
 import numpy as np
 from thermograd.analysis.calibration import processes
-from thermograd.analysis.calibration.processes import Pair, Rng
+from thermograd.analysis.calibration.processes import Rng
 
-__all__ = ["caused", "early", "epoch", "flag", "jumped", "restless", "slow_driver", "spiky"]
-
-
-def slow_driver(rng: Rng, m: int, pole: float) -> Pair:
-    """Return a load that drives x at once, and y through a memory of its own, other than that of y."""
-    load = processes.autoregressive(rng.standard_normal(m), 0.8)
-    base = processes.cont(rng, m, 0.0, 3, 0.7)
-    delayed = np.append(np.zeros(1), load[:-1])
-    heat = processes.autoregressive(3.0 * (1 - pole) * delayed, pole)
-    return Pair(base.x + 0.8 * load, base.y + heat, load[:, None])
+__all__ = ["caused", "early", "epoch", "flag", "jumped", "restless", "spiky"]
 
 
 def flag(rng: Rng, m: int, begins: float, stays: float) -> np.ndarray:

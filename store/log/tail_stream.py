@@ -23,7 +23,7 @@ _MAX_SEGMENT_AGE_S = 600.0
 _MOST_WAITING = 4  # ended tails that wait for their way to Arrow; while there are more, the filling one grows
 _LARGEST_TAIL_BYTES = 16 << 20  # half of what readers read of one
 _STILL_WRITTEN_S = 2.0  # a thread may wait so long between its decision to write and the system call
-_MOST_DONE = 32
+_MOST_DONE = 24
 _TRIES = 100
 _FULL = (ENOSPC, EDQUOT)
 
