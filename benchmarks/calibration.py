@@ -21,7 +21,7 @@ from multiprocessing import get_context
 from pathlib import Path
 
 import calibration_page
-import calibration_pairs as pairs
+import calibration_pairs
 import calibration_truth as truth
 import numpy as np
 from calibration_page import judged, rate
@@ -96,7 +96,7 @@ def swap(runs: int, seed: int, jobs: int) -> Iterator[Row]:
             moved = None if pairs[0].moved is None else [p.moved for p in pairs]
             hits += session_swap([p.x for p in pairs], [p.y for p in pairs], moved=moved, seed=run).p <= 0.05
         goal = {"cont .2": ">= 0.85"}.get(name, "<= 0.065" if "null" in name else "")
-        good = hits >= 0.85 * runs if name == "cont .2" else hits <= pairs.MOST_REJECTIONS * runs
+        good = hits >= 0.85 * runs if name == "cont .2" else hits <= calibration_pairs.MOST_REJECTIONS * runs
         yield name, runs, rate(hits, runs), goal, judged(good) if goal else ""
 
 
@@ -121,7 +121,7 @@ def onsets(runs: int, seed: int, jobs: int) -> Iterator[Row]:
             x, up = make(seeded(f"onsets {name}", m, seed, run), m)
             found = onset_test(x, onsets_of(up), permutations=299, seed=run, fewest_onsets=3)
             hits, count = hits + (found.p <= 0.05), count + found.n_onsets
-        good = judged(hits <= pairs.MOST_REJECTIONS * runs) if name.startswith("null") else ""
+        good = judged(hits <= calibration_pairs.MOST_REJECTIONS * runs) if name.startswith("null") else ""
         yield name, m, f"{count / runs:.0f}", runs, rate(hits, runs), good
 
 
@@ -246,12 +246,12 @@ PARTS = {
             *("null", "m", "R", "naive p <= .05", "ours p <= .05", "<= .065"),
             *("coupled", "<= .05 + error", "no coupling above .2"),
         ),
-        pairs.nulls,
+        calibration_pairs.nulls,
     ),
     "power": Part(
         "Something is coupled",
         ("coupling", "m", "R", "p <= .05", "coupled", "lag within 1 s", "goal", "met"),
-        pairs.power,
+        calibration_pairs.power,
         0.5,
     ),
     "runs": Part(
@@ -263,19 +263,19 @@ PARTS = {
     "absent": Part(
         "Couplings that are said to be absent",
         ("coupling", "kind", "m", "R", 'ends "no coupling above .2"', "<= .05 + error"),
-        pairs.absent,
+        calibration_pairs.absent,
         0.3,
     ),
     "bounds": Part(
         "Bounds",
         ("process", "m", "rho", "the sensor shows", "R", "half-width", "all lags inside", ">= .93"),
-        pairs.bounds,
+        calibration_pairs.bounds,
         0.3,
     ),
     "reach": Part(
         "What a run could have shown",
         ("process", "m", "stated r", "made by rho", "R", "p <= .05, stated .90", ".85 to .97"),
-        pairs.reach,
+        calibration_pairs.reach,
         0.3,
     ),
     "swap": Part("Several runs: session swap", ("8 runs of 83 s", "R", "p <= .05", "goal", "met"), swap, 0.2),
