@@ -1,4 +1,4 @@
-"""The commands of the store: query runs show export verify seal."""
+"""The commands of the store: query runs show tag export verify seal."""
 
 import contextlib
 import functools
@@ -26,30 +26,87 @@ if TYPE_CHECKING:
 
 
 @click.command(name="runs")
+@click.option("--sort", default="started", show_default=True, help="A column; -COLUMN: largest first.")
+@click.option("--where", metavar="SQL", help='A condition over the view runs, e.g. "loss < 2".')
+@click.option("--tag", "tags", multiple=True, help="Only runs with this tag; as often as wanted.")
 @click.option(
     "--prune-older-than", "age", help="Show which runs are older, e.g. 30d; with --yes delete them."
 )
 @click.option("--yes", is_flag=True, help="With --prune-older-than: delete. Live runs are never deleted.")
 @json_option
 @click.pass_obj
-def list_all_runs(runs: Path, age: str | None, yes: bool, as_json: bool) -> None:
+def list_all_runs(
+    runs: Path,
+    sort: str,
+    where: str | None,
+    tags: tuple[str, ...],
+    age: str | None,
+    yes: bool,
+    as_json: bool,
+) -> None:
     """List the runs, oldest first.
 
-    Example: thermograd runs --prune-older-than 30d
+    Example: thermograd runs --where "loss < 2" --sort -duration_s --tag baseline
     """
     if age is not None:
+        if where or tags:
+            raise click.UsageError("--prune-older-than chooses by age alone, not by --where or --tag.")
         _prune(runs, age, yes, as_json)
         return
     if yes:
         raise click.UsageError("--yes is for --prune-older-than.")
-    from thermograd.store.runs.catalogue import list_runs
-    from thermograd.store.text import runs_table
+    _list(runs, sort, where, tags, as_json)
 
-    rows = [run.summary() for run in list_runs(runs)]
+
+def _list(runs: Path, sort: str, where: str | None, tags: tuple[str, ...], as_json: bool) -> None:
+    from thermograd.store.runs.catalogue import list_runs
+    from thermograd.store.runs.table import RunRow, runs_table, sorted_rows, tagged
+
+    every = list_runs(runs)
+    rows = [RunRow(run).to_json() for run in _fitting(tagged(every, tags), where)]
+    try:
+        rows = sorted_rows(rows, sort)
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint="--sort") from error
     if rows or as_json:
         answer(rows, as_json, runs_table)
+    elif every:
+        echo(f"None of the {len(every)} runs in {runs} fits.", err=True)
     else:
         echo(f"No run in {runs} yet. Try: thermograd demo", err=True)
+
+
+def _fitting(runs: "list[Run]", where: str | None) -> "list[Run]":
+    """Return the runs for which a condition over the columns of the view ``runs`` holds."""
+    if where is None:
+        return runs
+    from thermograd.store.query.connection import query as ask
+
+    ids = set(ask(f"SELECT run_id FROM runs WHERE (\n{where}\n)", runs)["run_id"].to_pylist())
+    return [run for run in runs if run.run_id in ids]
+
+
+@click.command()
+@run_argument()
+@click.argument("tags", nargs=-1)
+@click.option("--remove", multiple=True, metavar="TAG", help="Take a tag away; as often as wanted.")
+@click.option("--note", help="Add a note, with the time.")
+@json_option
+def tag(run: "Run", tags: tuple[str, ...], remove: tuple[str, ...], note: str | None, as_json: bool) -> None:
+    """Give a run tags and a note, or show those that it has.
+
+    Example: thermograd tag latest baseline --note "first with the new cooling"
+    """
+    from dataclasses import asdict
+
+    from thermograd.store.runs.tags import change_tags, read_tags, tags_text
+
+    try:
+        changes = bool(tags or remove or note is not None)
+        now = change_tags(run.path, tags, remove, note) if changes else read_tags(run.path)
+    except ValueError as error:
+        raise click.ClickException(str(error)) from error
+    answer({"run_id": run.run_id} | asdict(now), as_json, tags_text)
 
 
 def _prune(runs: Path, age: str, delete: bool, as_json: bool) -> None:
@@ -217,4 +274,4 @@ def seal(run: "Run") -> None:
         echo("Nothing to seal.", err=True)
 
 
-COMMANDS = (list_all_runs, show, query, export, verify, seal)
+COMMANDS = (list_all_runs, show, tag, query, export, verify, seal)

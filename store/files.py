@@ -4,6 +4,7 @@
 
     runs/<run_id>/
       run.json                                  static facts
+      tags.json                                 tags and notes that people gave
       writers/<writer>.json                     who wrote: host, process, clock pair
       open/<writer>/<kind>-<first>.arrows       live Arrow IPC stream, whole batches
       open/<writer>/<kind>-<first>.tail         the batch that is still filling
@@ -130,7 +131,7 @@ def strangers(run_dir: Path) -> Iterator[tuple[Path, str]]:
                 yield path, "a directory that thermograd does not know"
             else:
                 yield from _unknown_files(path, _OPEN if place == "open" else _SEALED)
-    for path in [run_dir / "run.json", *writer_files(run_dir)]:
+    for path in [run_dir / "run.json", run_dir / "tags.json", *writer_files(run_dir)]:
         if os.path.lexists(path) and (reason := json_damage(path)[1]):
             yield path, reason
 

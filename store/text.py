@@ -141,9 +141,3 @@ def _looks_numeric(text: str) -> bool:
     except ValueError:
         return text == "-"
     return True
-
-
-def runs_table(rows: list[dict[str, Any]]) -> str:
-    """Return the list of runs as a table."""
-    columns = ("run_id", "state", "started", "steps", "samples", "alerts", "devices")
-    return table_text(columns, [[row[name] for name in columns] for row in rows])

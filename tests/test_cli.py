@@ -68,7 +68,13 @@ def test_runs_lists_what_there_is(invoke, run):
         "alerts": 0,
         "devices": ["gpu"],
         "state": "finished",
+        "duration_s": row["duration_s"],
+        "loss": 2.0,
+        "verdict": None,
+        "tags": [],
+        "notes": [],
     }
+    assert 0 <= row["duration_s"] < 600
 
 
 def test_no_run_yet_is_said_on_stderr(invoke):

@@ -2,6 +2,7 @@
 
 import shlex
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,11 @@ from thermograd.analysis.run.pair import Pair
 from thermograd.analysis.run.result import Analysis, question_verdict, verdict_sentence
 from thermograd.analysis.run.series import RunSeries, load_series
 from thermograd.analysis.run.statements import control_lines, event_lines, further_lines
+from thermograd.store.errors import LogError
+from thermograd.store.files import write_json
+from thermograd.store.log.reader import count_events
 from thermograd.store.runs.catalogue import Run, result_dir
+from thermograd.store.runs.table import VERDICT_FILE
 
 IMAGES = ("png", "pdf", "svg")
 _STILL_BUCKETS = 250  # of a curve in the page's still: it is printed 10 cm wide
@@ -88,7 +93,21 @@ def write_report(
     page = report_page(contents, stills(contents, files.get("lag_profile.svg")))
     files = {"report.html": page.encode("utf-8", "replace")} | files | {"analysis.json": analysis.to_json()}
     write_files(directory, files, "the report")
+    _remember(run, analysis)
     return {_key(name): directory / name for name in files}
+
+
+def _remember(run: Run, analysis: Analysis) -> None:
+    """Leave the verdict where the table of runs looks for it, if the run's directory can be written."""
+    content = {
+        "verdict": question_verdict(analysis),
+        "sentence": verdict_sentence(analysis),
+        "steps": count_events(run.path, "step"),
+    }
+    with suppress(OSError, LogError):
+        folder = result_dir(run.path, "report")
+        folder.mkdir(exist_ok=True)
+        write_json(folder / VERDICT_FILE, content)
 
 
 def _key(name: str) -> str:

@@ -24,7 +24,8 @@ from thermograd.store.log.reader import snapshot, tell
 from thermograd.store.log.segments import Damage, read_sealed
 from thermograd.store.query.interrupt import acting_after, too_late
 from thermograd.store.query.result_formats import rendered
-from thermograd.store.query.views import ALIGNED, ALIGNED_VIEW, AROUND, efficiency_view, runs_view
+from thermograd.store.query.runs_view import RunsView
+from thermograd.store.query.views import ALIGNED, ALIGNED_VIEW, AROUND, efficiency_view
 from thermograd.store.runs.catalogue import Run, default_runs_dir, list_runs
 from thermograd.store.text import shortened
 
@@ -83,7 +84,7 @@ def _connect(runs: list[Run], memory_limit: str | None, damaged: dict[Path, int]
         config |= {"memory_limit": memory_limit, "threads": min(os.cpu_count() or 1, _MOST_THREADS)}
     connection = duckdb.connect(config=config)
     connection.execute("SET TimeZone = 'UTC'")
-    connection.register("runs", runs_view(runs))
+    connection.register("runs", RunsView(runs))
     datasets = {kind: _dataset(runs, kind, damaged) for kind in KINDS}
     sources = {f"{kind}s": dataset for kind, dataset in datasets.items()}
     for view, source in (sources | {"efficiency": efficiency_view(datasets["sample"], runs)}).items():

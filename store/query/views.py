@@ -1,8 +1,7 @@
-"""The views and macros of `query`: alignment, surroundings of an alert, efficiency, the table of runs."""
+"""The views and macros of `query`: alignment, surroundings of an alert, efficiency."""
 
 from collections.abc import Callable, Iterable
 from functools import cache
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.dataset as ds
@@ -11,18 +10,6 @@ from thermograd.store.events import column_names
 from thermograd.store.runs.catalogue import Run
 
 _CLASHING = frozenset(column_names("step")) | {"run_id", "writer", "time"}
-
-
-_RUNS: dict[str, tuple[pa.DataType, Callable[[Run], Any]]] = {
-    "run_id": (pa.string(), lambda run: run.run_id),
-    "name": (pa.string(), lambda run: run.name),
-    "started": (pa.timestamp("ns"), lambda run: run.started_time_ns),
-    "ended": (pa.timestamp("ns"), lambda run: run.ended_time_ns()),
-    "state": (pa.string(), lambda run: run.state()),
-    "devices": (pa.list_(pa.string()), lambda run: sorted(run.facts.get("devices", {}))),
-    "host": (pa.string(), lambda run: run.facts.get("host")),
-    "source": (pa.string(), lambda run: run.facts.get("source")),
-}
 
 
 class LazyTable:
@@ -36,17 +23,6 @@ class LazyTable:
 
     def __arrow_c_stream__(self, requested_schema: object | None = None) -> object:
         return self._compute().__arrow_c_stream__(requested_schema)
-
-
-def runs_view(runs: list[Run]) -> LazyTable:
-    """Return the facts of the runs, gathered anew at every scan: state takes looking."""
-    schema = pa.schema({name: kind for name, (kind, _) in _RUNS.items()})
-
-    def compute() -> pa.Table:
-        rows = [{name: value_of(run) for name, (_, value_of) in _RUNS.items()} for run in runs]
-        return pa.Table.from_pylist(rows, schema)
-
-    return LazyTable(schema, compute)
 
 
 # The rule of DESIGN.md section 4, in SQL: of the samples at one time the one logged last, then the

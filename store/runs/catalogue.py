@@ -19,6 +19,7 @@ from thermograd.store.locks import ProcessLock, is_held
 from thermograd.store.log.place import is_live
 from thermograd.store.processes import host_facts
 from thermograd.store.runs.facts import RUN_ID, checked_facts, run_facts_of
+from thermograd.store.runs.names import unique_name
 from thermograd.store.text import shortened, slug
 
 FORMAT_VERSION = 1
@@ -180,6 +181,7 @@ def _initialise(path: Path, run_id: str, name: str, facts: dict[str, Any]) -> Ru
     with os_errors_as(LogError, f"cannot create a run in {path.parent}"):
         path.mkdir(parents=True, exist_ok=True)
         if not (path / "run.json").exists():
+            content["name"] = unique_name(path.parent, name, path.name)
             write_json(path / "run.json", content)
     return Run(path)
 

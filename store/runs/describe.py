@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Mapping
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
@@ -10,6 +11,7 @@ import pyarrow.compute as pc
 from thermograd.store.events import was_watched
 from thermograd.store.log.reader import read_kind
 from thermograd.store.runs.catalogue import Run
+from thermograd.store.runs.tags import note_text, read_tags
 from thermograd.store.text import cell_text
 
 _MOST_LISTED = 10_000  # alerts, gaps and damaged files; how many there are is told in any case
@@ -26,15 +28,19 @@ def run_facts_shown(run: Run) -> dict[str, Any]:
     counts = {
         row["values"]: row["counts"] for row in pc.value_counts(marks["mark"]).to_pylist()[:_MOST_LISTED]
     }
-    return run.summary() | {
-        "path": str(run.path),
-        "facts": run.facts,
-        "gaps": gaps["text"].slice(0, _MOST_LISTED).to_pylist(),
-        "marks": counts,
-        "watched": was_watched({"text": text} for text in marks["text"].unique().to_pylist()),
-        "alert_list": listed,
-        "live_writers": sorted(run.live_writers()),
-    }
+    return (
+        run.summary()
+        | asdict(read_tags(run.path))
+        | {
+            "path": str(run.path),
+            "facts": run.facts,
+            "gaps": gaps["text"].slice(0, _MOST_LISTED).to_pylist(),
+            "marks": counts,
+            "watched": was_watched({"text": text} for text in marks["text"].unique().to_pylist()),
+            "alert_list": listed,
+            "live_writers": sorted(run.live_writers()),
+        }
+    )
 
 
 def _clock(time_ns: int) -> str:
@@ -49,6 +55,8 @@ def describe_run(shown: Mapping[str, Any]) -> str:
     if facts.get("model"):
         kind, size = cell_text(facts["model"].get("class")), facts["model"].get("parameters")
         lines.append(f"  model    {kind}, {f'{size:,}' if isinstance(size, int) else '?'} parameters")
+    lines += [f"  tags     {', '.join(shown['tags'])}"] if shown["tags"] else []
+    lines += [f"  note     {cell_text(note_text(note))}" for note in shown["notes"]]
     counts = f"{shown['steps']} steps, {shown['samples']} samples, {shown['alerts']} alerts"
     lines += [f"  events   {counts}", f"  path     {shown['path']}"]
     if isinstance(facts.get("truth"), dict):

@@ -12,7 +12,8 @@ from thermograd.store.errors import LogError, os_errors_as
 from thermograd.store.files import is_folder, is_plain_file
 from thermograd.store.runs.catalogue import Run, list_runs
 
-_PARTS = frozenset({"run.json", "open", "sealed", "writers", "quarantine", "replays", "report"})
+_PARTS = frozenset({"run.json", "tags.json", "tags.lock", "open", "sealed"})
+_PARTS |= {"writers", "quarantine", "replays", "report"}
 _UNITS_S = {"h": 3600.0, "d": 86_400.0, "w": 7 * 86_400.0}
 
 

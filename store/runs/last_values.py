@@ -1,0 +1,50 @@
+"""What a run's steps ended with, read from the end of its log without the rest."""
+
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from thermograd.store.errors import LogError
+from thermograd.store.files import Segment
+from thermograd.store.log.one_file import conform
+from thermograd.store.log.reader import snapshot
+from thermograd.store.log.reading.sealed_file import SealedFile
+from thermograd.store.log.segments import UNREADABLE
+
+_LOOKED_AT = 4096  # rows of a writer: a loss that is logged every so many steps is found
+
+
+def last_values(run_dir: Path, kind: str, column: str) -> tuple[int | None, Any]:
+    """Return the time of the last event of a kind, UTC epoch ns, and the last value of a column, or None.
+
+    Of several ranks the value is the lowest rank's.
+    """
+    time_ns: int | None = None
+    values = {}
+    with suppress(LogError):  # it cannot be read; verify tells why
+        for writer, rows in _ends(run_dir, kind):
+            time_ns = max(filter(None, [time_ns, pc.max(rows["time_ns"]).as_py()]), default=None)
+            known = rows[column].drop_null()
+            if len(known):
+                rank = pc.min(rows["rank"]).as_py() if "rank" in rows.column_names else None
+                values[rank or 0, writer] = known[-1].as_py()
+    return time_ns, values[min(values)] if values else None
+
+
+def _ends(run_dir: Path, kind: str) -> Iterator[tuple[str, pa.Table]]:
+    """Iterate over the last rows of each writer."""
+    current = snapshot(run_dir, kind)
+    last: dict[str, Segment] = {s.writer: s for s in current.sealed if s.writer not in current.live}
+    for writer, rows in current.live.items():
+        yield writer, _tail(rows)
+    for writer, segment in last.items():
+        with suppress(*UNREADABLE), SealedFile(segment.path, kind) as file:
+            if file.groups:
+                yield writer, _tail(conform(file.read(file.groups - 1), kind))
+
+
+def _tail(rows: pa.Table) -> pa.Table:
+    return rows.slice(max(0, len(rows) - _LOOKED_AT))

@@ -1,0 +1,34 @@
+"""Names of runs that stay unique: a second "baseline" of a directory is "baseline-2"."""
+
+import os
+import re
+from pathlib import Path
+
+from thermograd.store.files import read_json
+from thermograd.store.text import slug
+
+_MOST_ASKED = 200  # run.json files: of 10,000 runs of one name the newest hold the highest number
+
+
+def unique_name(runs_dir: Path, name: str, own: str = "") -> str:
+    """Return the name, with a number at its end where another run of the directory has it.
+
+    Only directories whose own names fit are opened; `own` is the directory that gets the name.
+    """
+    taken = {other for path in _alike(runs_dir, name, own) if (other := read_json(path).get("name"))}
+    if name not in taken:
+        return name
+    numbered = re.compile(re.escape(name) + r"-(\d{1,9})")
+    numbers = [int(found[1]) for other in taken if (found := numbered.fullmatch(str(other)))]
+    return f"{name}-{max([1, *numbers]) + 1}"
+
+
+def _alike(runs_dir: Path, name: str, own: str) -> list[Path]:
+    """List the ``run.json`` of the newest runs whose id has the name's harmless characters."""
+    without_number = re.sub(r"(-\d{1,9})+$", "", slug(name))
+    pattern = re.compile(rf"\d{{8}}-\d{{6}}-{re.escape(without_number)}(-\d{{1,9}})*-[0-9a-f]+(-\d+)?")
+    try:
+        found = [other for other in os.listdir(runs_dir) if pattern.fullmatch(other) and other != own]
+    except OSError:  # there is no run yet
+        return []
+    return [runs_dir / other / "run.json" for other in sorted(found)[-_MOST_ASKED:]]

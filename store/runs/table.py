@@ -1,0 +1,126 @@
+"""The table of runs: what `thermograd runs` and the view ``runs`` say of each, and which are asked for.
+
+A column costs what it takes to look: a count reads names of files, a loss the end of a log. Only the columns
+that are asked for are computed.
+"""
+
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import timedelta
+from functools import cached_property
+from operator import itemgetter
+from typing import Any
+
+from thermograd.store.files import read_json
+from thermograd.store.log.reader import count_events
+from thermograd.store.runs.catalogue import Run
+from thermograd.store.runs.last_values import last_values
+from thermograd.store.runs.tags import Tags, read_tags
+from thermograd.store.text import table_text, without_nan
+
+VERDICT_FILE = "verdict.json"  # in the run's report
+VERDICTS = ("coupled", "no_coupling", "inconclusive", "single_event", "insufficient")
+
+
+class RunRow:
+    """What is told of one run, each part gathered when it is first asked for."""
+
+    def __init__(self, run: Run) -> None:
+        self.run = run
+
+    def get(self, column: str) -> Any:
+        """Return the value of a column."""
+        return self._summary[column] if column in self._summary else getattr(self, column)
+
+    @cached_property
+    def _summary(self) -> dict[str, Any]:
+        return self.run.summary()
+
+    @cached_property
+    def _end(self) -> tuple[int | None, Any]:
+        return last_values(self.run.path, "step", "loss")
+
+    @cached_property
+    def _tags(self) -> Tags:
+        return read_tags(self.run.path)
+
+    @property
+    def loss(self) -> float | None:
+        """The loss of the last step that has one."""
+        return self._end[1]  # type: ignore[no-any-return]
+
+    @property
+    def duration_s(self) -> float | None:
+        """How long the run took, or takes so far, s; of a crashed one until its last step."""
+        ended_ns = time.time_ns() if self.get("state") == "live" else self.run.ended_time_ns()
+        began_ns, ended_ns = self.run.started_time_ns, ended_ns or self._end[0]
+        return None if ended_ns is None or began_ns is None else max(0.0, (ended_ns - began_ns) / 1e9)
+
+    @property
+    def verdict(self) -> str | None:
+        """The verdict of the run's report; None where there is none, or the run has grown since."""
+        report = read_json(self.run.path / "report" / VERDICT_FILE)
+        verdict = report.get("verdict")
+        is_of_all = verdict in VERDICTS and report.get("steps") == count_events(self.run.path, "step")
+        return verdict if is_of_all else None
+
+    @property
+    def tags(self) -> list[str]:
+        """The tags that people gave."""
+        return self._tags.tags
+
+    @property
+    def notes(self) -> list[str]:
+        """The notes that people wrote."""
+        return [note["text"] for note in self._tags.notes]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return every column: the object of ``runs --json``."""
+        return self._summary | {name: without_nan(getattr(self, name)) for name in ADDED}
+
+
+ADDED = ("duration_s", "loss", "verdict", "tags", "notes")
+
+
+def sorted_rows(rows: Sequence[dict[str, Any]], column: str) -> list[dict[str, Any]]:
+    """Return rows by a column, from the largest where a ``-`` precedes it; what is not known comes last.
+
+    A ValueError names the columns that there are.
+    """
+    name = column.removeprefix("-")
+    if rows and name not in rows[0]:
+        raise ValueError(f"there is no column {name!r}; allowed: {', '.join(rows[0])}")
+    known = [row for row in rows if row[name] is not None]
+    unknown = [row for row in rows if row[name] is None]
+    return sorted(known, key=lambda row: row[name], reverse=column != name) + unknown
+
+
+def tagged(runs: Iterable[Run], tags: Sequence[str]) -> list[Run]:
+    """Return the runs that have all of some tags."""
+    return [run for run in runs if set(tags) <= set(read_tags(run.path).tags)] if tags else list(runs)
+
+
+def runs_table(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Return rows as a table for a terminal, without columns of which nothing is known."""
+    columns = {name: [shown(row) for row in rows] for name, shown in _SHOWN.items()}
+    known = {name: values for name, values in columns.items() if any(value is not None for value in values)}
+    return table_text(list(known), list(zip(*known.values(), strict=True)))
+
+
+def _duration(row: Mapping[str, Any]) -> timedelta | None:
+    return None if row["duration_s"] is None else timedelta(seconds=round(row["duration_s"]))
+
+
+_SHOWN: dict[str, Callable[[Mapping[str, Any]], Any]] = {
+    "run_id": itemgetter("run_id"),
+    "state": itemgetter("state"),
+    "started": itemgetter("started"),
+    "duration": _duration,
+    "steps": itemgetter("steps"),
+    "samples": itemgetter("samples"),
+    "loss": itemgetter("loss"),
+    "alerts": itemgetter("alerts"),
+    "verdict": itemgetter("verdict"),
+    "devices": itemgetter("devices"),
+    "tags": lambda row: ", ".join(row["tags"]) or None,
+}
