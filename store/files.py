@@ -67,11 +67,15 @@ def segment_name(kind: str, first: int, suffix: str) -> str:
     return f"{kind}-{first:012}.{suffix}"
 
 
-def open_segments(run_dir: Path, suffix: str) -> list[Segment]:
-    """List the live files with a suffix (``arrows`` or ``tail``), by writer, kind and first `seq`."""
+def open_segments(run_dir: Path, suffix: str, of: str | None = None) -> list[Segment]:
+    """List the live files with a suffix (``arrows`` or ``tail``), by writer, kind and first `seq`.
+
+    `of`: those of one writer.
+    """
+    one = [(of, str(open_dir(run_dir, of)))] if of is not None and is_folder(open_dir(run_dir, of)) else []
     return sorted(
         segment
-        for writer, folder in _folders(run_dir / "open")
+        for writer, folder in (_folders(run_dir / "open") if of is None else one)
         if WRITER.fullmatch(writer)
         for name in _names(folder)
         if name.endswith(suffix) and (segment := _open(writer, folder, name))

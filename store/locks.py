@@ -65,10 +65,20 @@ class ProcessLock:
 
     def acquire(self) -> bool:
         """Try once to get the lock; whether it is now ours. OSError if the directory cannot be written."""
+        return self._take(shared=False) and self._claim()
+
+    def keep_free(self) -> bool:
+        """Try once to keep anybody from getting the lock, where nobody has it; whether that is now so.
+
+        Who asks by `is_held` is told, meanwhile too, that nobody has it.
+        """
+        return self._take(shared=True)
+
+    def _take(self, shared: bool) -> bool:
         for _ in range(_TRIES):
             handle = os.open(self.path, os.O_RDWR | os.O_CREAT | _OPEN, 0o644)
             try:
-                locked = _try_lock(handle)
+                locked = _try_lock(handle, shared)
                 if locked is False or _lives_elsewhere(handle, bool(locked)):
                     return False
                 if not self.is_there(handle):  # its holder has just removed it
@@ -78,7 +88,7 @@ class ProcessLock:
                 if handle >= 0:
                     os.close(handle)
             _held_here.add(self)
-            return self._claim()
+            return True
         return False
 
     def _claim(self) -> bool:

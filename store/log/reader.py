@@ -125,8 +125,10 @@ def merged(run_dir: Path, overlapping: list[Segment]) -> Iterator[tuple[Segment,
 
 def count_events(run_dir: Path, kind: str) -> int:
     """Return the number of events of a kind by the names of its sealed files, and the rows of the others."""
-    sealed, overlapping = apart(sealed_segments(run_dir, kind))
-    live = (segment.kind for suffix in ("tail", "arrows") for segment in open_segments(run_dir, suffix))
+    live = {segment.kind for suffix in ("tail", "arrows") for segment in open_segments(run_dir, suffix)}
+    sealed, overlapping = apart(
+        sealed_segments(run_dir, kind)
+    )  # only now: what is sealed meanwhile is in one
     total = 0
     if overlapping or kind in live:
         with suppress(LogError):  # too many to be read: they are not counted
@@ -334,7 +336,10 @@ class Follower:
                 file.seek(base)
                 data = file.read(MOST_TAIL_BYTES)
             codec, start = (known, 0) if known is not None else codec_of_tail(data)
-        except (OSError, LogError):  # moved on, or its header is still being written
+        except FileNotFoundError:  # moved on since it was listed, after which the other places were looked at
+            position.moved = ()
+            return []
+        except (OSError, LogError):  # its header is still being written
             return []
         events, empty = [], dict.fromkeys(column_names(tail.kind))
         found = codec.scan(data, start, position.tail_seq if base else tail.first)

@@ -92,27 +92,41 @@ def _check_places(run_dir: Path) -> None:
 
 def _seal_writers(run_dir: Path, run_id: str, live_writers: frozenset[str], lock: ProcessLock) -> SealReport:
     report = SealReport({}, [], [])
-    groups: dict[str, dict[str, list[Segment]]] = defaultdict(lambda: defaultdict(list))
-    for segment in open_segments(run_dir, "arrows") + open_segments(run_dir, "tail"):
-        groups[segment.writer][segment.kind].append(segment)
-    for writer, kinds in sorted(groups.items()):
+    writers = {s.writer for suffix in ("arrows", "tail") for s in open_segments(run_dir, suffix)}
+    for writer in sorted(writers):
         lock.refresh()
         with _ownership(run_dir, writer, live_writers) as is_ours:
-            for kind, segments in sorted(kinds.items()):
+            for kind, segments in sorted(_open_of(run_dir, writer).items()):  # now that nobody moves them
                 streams = sorted(s for s in segments if s.path.suffix == ".arrows")
                 for part in [segments] if is_ours else [[segment] for segment in streams[:-1]]:
                     _seal(run_dir, run_id, writer, kind, part, report)
+            if is_ours:
+                _remove_spares(run_dir, writer)
         if is_ours:
             with suppress(OSError):  # something is left in it, or it has never been there
-                for spare in open_dir(run_dir, writer).glob("*.spare"):  # without events
-                    spare.unlink()
                 open_dir(run_dir, writer).rmdir()
     return report
 
 
+def _open_of(run_dir: Path, writer: str) -> dict[str, list[Segment]]:
+    """Return a writer's live files by kind: streams first, then tails, the order in which events moved."""
+    kinds: dict[str, list[Segment]] = defaultdict(list)
+    for suffix in ("arrows", "tail"):
+        for segment in open_segments(run_dir, suffix, writer):
+            kinds[segment.kind].append(segment)
+    return kinds
+
+
+def _remove_spares(run_dir: Path, writer: str) -> None:
+    """Remove what a dead writer had opened in advance, without events."""
+    with suppress(OSError):
+        for spare in open_dir(run_dir, writer).glob("*.spare"):
+            spare.unlink()
+
+
 @contextmanager
 def _ownership(run_dir: Path, writer: str, live_writers: frozenset[str]) -> Iterator[bool]:
-    """Hold the lock of a dead writer; give False where the writer lives, and its files are its own."""
+    """Keep a dead writer's place free; give False where the writer lives, and its files are its own."""
     owner = ProcessLock(open_dir(run_dir, writer), WRITER_LOCK)
     if writer in live_writers or is_live(run_dir, writer):
         yield False
@@ -120,7 +134,7 @@ def _ownership(run_dir: Path, writer: str, live_writers: frozenset[str]) -> Iter
         yield True
     else:
         try:
-            yield owner.acquire()
+            yield owner.keep_free()
         finally:
             owner.release()
 
@@ -131,7 +145,7 @@ def _seal(
     sealed = [s for s in sealed_segments(run_dir, kind) if s.writer == writer]
     next_seq = max(((s.last or 0) + 1 for s in sealed), default=0)
     tables, harmed = [], set()
-    for segment in segments:  # streams first, then tails: the order in which events moved
+    for segment in segments:
         if is_plain_file(segment.path):
             open_file(segment.path).close()  # what cannot be read now is no damage: it stays
         table, damage = read_segment(segment)

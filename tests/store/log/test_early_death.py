@@ -1,0 +1,154 @@
+"""A process that dies right after its first steps, and readers that come while what it left is sealed."""
+
+import shutil
+import subprocess
+import sys
+
+import pytest
+from thermograd.store.files import open_segments
+from thermograd.store.locks import ProcessLock
+from thermograd.store.log import place, reader, seal
+from thermograd.store.log.reader import Follower, count_events, kind_parts, read_kind
+from thermograd.store.log.seal import seal_run, verify_run
+from thermograd.store.query.connection import query
+from thermograd.store.runs.catalogue import Run, create_run
+
+_STEPS = 100
+_BEGINS = """
+import os, sys, time
+from pathlib import Path
+from thermograd.store.log.writer import EventWriter
+run_dir = Path(sys.argv[1])
+writer = EventWriter(run_dir, run_dir.name, "w", batch_rows=int(sys.argv[2]))
+steps = iter(range(1, 10**6))
+append = lambda: writer.append("step", step=next(steps))
+"""
+_DIES_EARLY = f"{_BEGINS}\nfor _ in range({_STEPS}): append()\nos._exit(3)"
+_DIES_AFTER_A_BATCH = f"""{_BEGINS}
+while (run_dir / "open/w/step-000000000000.tail").exists():
+    append()
+    time.sleep(0.001)
+append()
+os._exit(3)
+"""
+
+
+def _die(run_dir, script, batch_rows):
+    command = [sys.executable, "-c", script, str(run_dir), str(batch_rows)]
+    assert subprocess.run(command, check=False).returncode == 3
+
+
+@pytest.fixture(scope="module")
+def left_behind(tmp_path_factory):
+    """A run whose process has died after its first hundred steps."""
+    run = create_run(tmp_path_factory.mktemp("dead"), "early")
+    _die(run.path, _DIES_EARLY, 1024)
+    return run.path
+
+
+@pytest.fixture
+def dead(left_behind, tmp_path):
+    """The same, for one test."""
+    return Run(shutil.copytree(left_behind, tmp_path / left_behind.name))
+
+
+_READERS = {
+    "count_events": lambda run: count_events(run.path, "step"),
+    "counts": lambda run: run.counts()["step"],
+    "read_kind": lambda run: len(read_kind(run.path, "step")),
+    "kind_parts": lambda run: sum(map(len, kind_parts(run.path, "step"))),
+    "query": lambda run: query("SELECT count(*) AS n FROM steps", [run])["n"][0].as_py(),
+    "verify": lambda run: verify_run(run.path)["events"]["step"],
+}
+_LISTINGS = [(module, name) for module in (reader, seal) for name in ("open_segments", "sealed_segments")]
+
+
+def _sealed_after(monkeypatch, run, number):
+    """Let the run be sealed right after a reader's listing of this number; return which it has made."""
+    made = []
+
+    def watched(listing):
+        def call(*arguments, **options):
+            found = listing(*arguments, **options)
+            if not is_sealing:
+                made.append(listing)
+                if len(made) == number:
+                    is_sealing.append(True)
+                    assert seal_run(run.path, run.run_id).events["step"] == _STEPS
+                    is_sealing.clear()
+            return found
+
+        return call
+
+    is_sealing = []
+    for module, name in _LISTINGS:
+        monkeypatch.setattr(module, name, watched(getattr(module, name)))
+    return made
+
+
+@pytest.mark.parametrize("number", range(1, 9))
+@pytest.mark.parametrize("read", _READERS.values(), ids=_READERS)
+def test_what_is_sealed_while_it_is_read_is_read(dead, monkeypatch, read, number):
+    made = _sealed_after(monkeypatch, dead, number)
+    assert read(dead) == _STEPS
+    if len(made) >= number:
+        assert not open_segments(dead.path, "tail")
+
+
+@pytest.mark.parametrize("number", range(1, 7))
+def test_what_is_sealed_while_it_is_followed_is_followed(dead, monkeypatch, number):
+    follower = Follower(dead.path, ("step",))
+    _sealed_after(monkeypatch, dead, number)
+    events = follower.poll() + follower.poll() + follower.poll()
+    assert [event.values["step"] for event in events] == list(range(1, _STEPS + 1))
+
+
+def test_what_a_writer_moves_before_it_dies_is_not_lost_to_the_sealer(tmp_path, monkeypatch):
+    """The sealer lists the files of a writer when that is dead, and nobody moves events between them."""
+    run = create_run(tmp_path, "moving")
+    listing, calls = seal.open_segments, []
+
+    def list_and_die(*arguments, **options):
+        found = listing(*arguments, **options)
+        calls.append(found)
+        if len(calls) == 1:  # of the streams, before there is one
+            _die(run.path, _DIES_AFTER_A_BATCH, 16)
+        return found
+
+    monkeypatch.setattr(seal, "open_segments", list_and_die)
+    seal_run(run.path, run.run_id)
+    monkeypatch.undo()
+    steps = read_kind(run.path, "step")["step"].to_pylist()
+    seal_run(run.path, run.run_id)
+    assert len(steps) > 16
+    assert steps == list(range(1, len(steps) + 1)) == read_kind(run.path, "step")["step"].to_pylist()
+    assert verify_run(run.path)["ok"]
+
+
+def test_a_dead_run_is_not_live_while_it_is_sealed(dead, monkeypatch):
+    states = []
+    written = seal.write_parquet
+
+    def look_and_write(*arguments):
+        states.append(Run(dead.path).state())
+        written(*arguments)
+        states.append(Run(dead.path).state())
+
+    monkeypatch.setattr(seal, "write_parquet", look_and_write)
+    seal_run(dead.path, dead.run_id)
+    assert set(states) == {"crashed"}
+
+
+def test_a_place_that_is_kept_free_is_nobodys_and_nobody_gets_it(tmp_path):
+    dead = ProcessLock(tmp_path, place.WRITER_LOCK)
+    assert dead.acquire()
+    content = dead.path.read_bytes()
+    dead._let_go()
+    sealer, writer = ProcessLock(tmp_path, place.WRITER_LOCK), ProcessLock(tmp_path, place.WRITER_LOCK)
+    assert sealer.keep_free()
+    assert place.is_held(sealer.path) is False
+    assert sealer.path.read_bytes() == content
+    assert not writer.acquire()
+    sealer.release()
+    assert writer.acquire()
+    assert not sealer.keep_free()
