@@ -29,6 +29,7 @@ SIGNALS = {
     "learning_rate": Signal("learning rate"),
     "step_time_s": Signal("step time", "s"),
     "tokens": Signal("tokens"),
+    "tokens_per_s": Signal("tokens a second"),
     "utilization_pct": Signal("utilisation", "%"),
     "power_w": Signal("power", "W"),
     "power_w_average": Signal("average power", "W"),

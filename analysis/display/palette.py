@@ -12,6 +12,8 @@ TEXT_COLOUR = "#30343b"  # on paper
 SOFT_COLOUR = "#5f6772"
 GRID_COLOUR = "#e6e8eb"
 BAND_COLOUR = "#e1e5ea"
+BOUND_COLOUR = "#8a94a1"  # of what is no measurement, over curves
+MANY_COLOUR = "#ccd2d9"  # of a band of many devices
 DEVICE_COLOURS = ("#0072B2", "#E69F00", "#009E73", "#56B4E9", "#999999")
 MARK_COLOURS: dict[str, str] = {
     "spike": "#D55E00",

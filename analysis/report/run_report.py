@@ -11,14 +11,15 @@ from thermograd.analysis.display.numbers import shown_number
 from thermograd.analysis.display.table import Table
 from thermograd.analysis.report.data.build_panels import build_panels, time_origin_ns
 from thermograd.analysis.report.data.evidence import Evidence, around_spikes, lag_pairs, pair_evidence
-from thermograd.analysis.report.data.panel import KIND_NAMES, Panels
+from thermograd.analysis.report.data.panel import KIND_NAMES, Panels, legend_of
+from thermograd.analysis.report.data.strips import strip_label
 from thermograd.analysis.report.data.tables import FORMATS, figure_tables, table_bytes
 from thermograd.analysis.report.files import make_directory, write_files
 from thermograd.analysis.report.page import run_facts as facts, verdict
 from thermograd.analysis.report.page.document import GENERATOR, build_page, require_extra
 from thermograd.analysis.report.page.provenance import queries, versions_text
 from thermograd.analysis.run.event_tests import AroundSpikes
-from thermograd.analysis.run.pair import Pair
+from thermograd.analysis.run.pair import Pair, closest_first
 from thermograd.analysis.run.result import Analysis, question_verdict, verdict_sentence
 from thermograd.analysis.run.series import RunSeries, load_series
 from thermograd.analysis.run.statements import control_lines, event_lines, further_lines
@@ -125,7 +126,9 @@ def prepare(data: RunSeries, analysis: Analysis) -> Contents:
         for place, (_, families) in enumerate(pairs[:_MOST_EVIDENCE])
     ]
     evidence = [each for each in found if each is not None]
-    return Contents(data, analysis, build_panels(data), pairs, evidence, *around_spikes(analysis))
+    coupled = [pair.device for pair in closest_first(analysis.pairs) if pair.verdict == "coupled"]
+    panels = build_panels(data, coupled=list(dict.fromkeys(coupled)))
+    return Contents(data, analysis, panels, pairs, evidence, *around_spikes(analysis))
 
 
 def _figures(contents: Contents) -> dict[str, bytes]:
@@ -172,11 +175,12 @@ def stills(contents: Contents, lag_profile: bytes | None) -> dict[str, bytes]:
 def report_page(contents: Contents, images: Mapping[str, bytes]) -> str:
     """Return the page, from what `prepare` and `stills` gave."""
     from thermograd.analysis.report.charts.pairs import cross_chart, lag_chart, memory_chart, spikes_chart
-    from thermograd.analysis.report.charts.timeline import panels_chart
+    from thermograd.analysis.report.charts.timeline import folded_chart, panels_chart
 
     data, analysis, panels = contents.data, contents.analysis, contents.panels
     charts = {
         "timeline": panels_chart(panels),
+        "more": folded_chart(panels),
         "lag": lag_chart(contents.pairs),
         "cross": cross_chart(contents.evidence),
         "memory": memory_chart(contents.evidence),
@@ -234,14 +238,17 @@ def _recording(data: RunSeries, analysis: Analysis, panels: Panels) -> dict[str,
 
 def _charts(contents: Contents) -> dict[str, Any]:
     panels = contents.panels
-    shown = [panel for panel in panels.panels if not panel.reason]
-    absent = [panel for panel in panels.panels if panel.reason and panel not in panels.printed]
-    notes = [f"{panel.title}: {note}" for panel in shown for note in panel.notes]
+    first = [panel for panel in panels.panels if panel.reason and panel in panels.printed]
+    absent = [panel for panel in panels.panels if panel.reason and not panel.folded and panel not in first]
+    notes = [f"{panel.title}: {note}" for panel in (*panels.shown, *panels.folded) for note in panel.notes]
     notes += [f"Not shown: {panel.title.lower()}. {panel.reason}" for panel in absent]
     return {
         "panels": panels,
-        "shown": shown,
+        "absent_first": first,
+        "legends": {"shown": legend_of(panels, panels.shown), "folded": legend_of(panels, panels.folded)},
+        "begins": facts.moment_text(panels.origin_ns) if panels.origin_ns else "",
         "kind_names": KIND_NAMES,
+        "strip_label": strip_label,
         "notes": notes,
         "pairs": contents.pairs,
         "fading": any(pair.memories_s for _, families in contents.pairs for pair in families),

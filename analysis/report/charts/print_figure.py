@@ -6,32 +6,38 @@ gives the same bytes.
 
 import io
 import textwrap
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import matplotlib as mpl
+import numpy as np
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 from matplotlib.font_manager import findfont
 from matplotlib.ft2font import FT2Font
 from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter, LogLocator
 from thermograd.analysis.display.numbers import seconds_text
 from thermograd.analysis.display.palette import (
     BAND_COLOUR,
+    BOUND_COLOUR,
     DEVICE_COLOURS,
     GRID_COLOUR,
+    MANY_COLOUR,
     MARK_COLOURS,
     SOFT_COLOUR,
     TEXT_COLOUR,
     colour_of,
-    dashes_of,
 )
-from thermograd.analysis.report.data.curves import Line
-from thermograd.analysis.report.data.panel import KIND_NAMES, Kind, Mark, Panel, Panels
+from thermograd.analysis.report.data.curves import Band, Line
+from thermograd.analysis.report.data.panel import KIND_NAMES, Kind, Mark, Panel, Panels, Strip, legend_of
+from thermograd.analysis.report.data.strips import opacities, strip_label
 from thermograd.analysis.run.pair import FADING, ONE_DELAY, Pair
 
 _WIDTH_IN = 3.5  # one column of a two-column paper
@@ -48,6 +54,9 @@ _STYLE: dict[Any, Any] = {
     "axes.unicode_minus": True,
 }
 _FEW_DECADES = 300.0
+_STRIP = 0.08  # height of a strip of marks, of its panel's
+_HALF, _LONGEST = 27, 58  # letters of a label, in two columns and in one
+_DASHES = (0, (4, 2))
 _SYMBOLS: dict[Kind, dict[str, Any]] = {
     "spike": {"marker": "o", "markersize": 5, "markerfacecolor": "none", "markeredgewidth": 0.9},
     "nonfinite": {"marker": "x", "markersize": 4, "markeredgewidth": 1.0},
@@ -61,20 +70,24 @@ _RULES: dict[str, Any] = {"injection": (0, (3, 2)), "collapse": "-"}
 
 def build_figure(panels: Panels, title: str, footer: str) -> Figure:
     """Draw the four panels, with any text above and below."""
-    handles, labels = _legend_handles(panels)
-    legend_rows = -(-len(handles) // 2)
-    with _new_figure(5.15 + 0.14 * legend_rows) as figure:
+    entries = legend_entries(panels)
+    columns = 2 if all(len(entry.label) <= _HALF for entry in entries) else 1
+    legend_rows = -(-len(entries) // columns)
+    printed = panels.printed
+    with _new_figure(0.82 + 1.08 * len(printed) + 0.14 * legend_rows) as figure:
         height = figure.get_figheight()
         top, bottom = 1 - (0.3 + 0.14 * legend_rows) / height, 0.52 / height
-        grid = figure.add_gridspec(4, 1, left=0.15, right=0.95, top=top, bottom=bottom, hspace=0.17)
-        axes = [figure.add_subplot(grid[i]) for i in range(4)]
-        for ax, panel in zip(axes, panels.printed, strict=True):
+        grid = figure.add_gridspec(
+            len(printed), 1, left=0.15, right=0.95, top=top, bottom=bottom, hspace=0.17
+        )
+        axes = [figure.add_subplot(grid[i]) for i in range(len(printed))]
+        for ax, panel in zip(axes, printed, strict=True):
             _draw(ax, panel, panels, is_last=ax is axes[-1])
         figure.align_ylabels(axes)
         _write(figure, 1 - 0.06 / height, figure_text(title, 46), va="top", size=7.5, color=TEXT_COLOUR)
         _write(figure, 0.05 / height, figure_text(footer, 88), va="bottom", size=5, color=SOFT_COLOUR)
-        if handles:
-            _legend(figure, handles, labels, 1 - 0.19 / height)
+        if entries:
+            _legend(figure, entries, columns, 1 - 0.19 / height)
     return figure
 
 
@@ -199,17 +212,21 @@ def _draw(ax: Axes, panel: Panel, panels: Panels, is_last: bool) -> None:
         _write_reason(ax, panel.reason)
         return
     if panel.log:
-        _log_axis(ax, panel.lines)
-    if any(mark.value is None for mark in panel.marks):
-        ax.margins(y=0.12)  # room for what is marked at the edge
+        _log_axis(ax, panel.curves)
+    if panel.strips or any(mark.value is None for mark in panel.marks):
+        ax.margins(y=0.12 + _STRIP * len(panel.strips[1:]))  # room for what is marked at the edge
     order, unit_s = list(panels.devices), panels.clock.seconds
+    if panel.band:
+        _draw_band(ax, panel.band, unit_s)
     for line in panel.lines:
         _draw_line(ax, line, order, unit_s)
+    for place, strip in enumerate(panel.strips):
+        _draw_strip(ax, strip, 1 - _STRIP * (place + 1), unit_s)
     for kind in KIND_NAMES:
         _draw_marks(ax, kind, [mark for mark in panel.marks if mark.kind == kind], unit_s)
 
 
-def _log_axis(ax: Axes, lines: Iterable[Line]) -> None:
+def _log_axis(ax: Axes, lines: Iterable[Line | Band]) -> None:
     """Make the axis logarithmic; where it spans few decades, with 2 and 5 between their labels."""
     ax.set_yscale("log", nonpositive="mask")
     ax.minorticks_off()
@@ -220,21 +237,45 @@ def _log_axis(ax: Axes, lines: Iterable[Line]) -> None:
         ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
 
 
-def _line_style(device: str | None, order: list[str]) -> tuple[str, Any]:
-    if device is None:
-        return TEXT_COLOUR, "-"
-    place = order.index(device)
-    dashes = dashes_of(place)
-    return colour_of(place), "-" if dashes == [1, 0] else (0, tuple(dashes))
+def _line_style(device: str | None, order: Sequence[str]) -> str:
+    return TEXT_COLOUR if device is None else colour_of(order.index(device))
 
 
-def _draw_line(ax: Axes, line: Line, order: list[str], unit_s: float) -> None:
-    colour, dashes = _line_style(line.device, order)
+def _dashed_colour(device: str | None, order: Sequence[str]) -> str:
+    return BOUND_COLOUR if device is None else colour_of(order.index(device))
+
+
+def _draw_line(ax: Axes, line: Line, order: Sequence[str], unit_s: float) -> None:
+    style = _dashed_colour if line.dashed else _line_style
+    colour, dashes = style(line.device, order), _DASHES if line.dashed else "-"
     time = line.time_s / unit_s
     ax.plot(time, line.values, color=colour, linestyle=dashes, linewidth=0.7, gid=line.label)
     alone = line.isolated
     if alone.any():
         ax.plot(time[alone], line.values[alone], ".", color=colour, markersize=2.5)
+
+
+def _draw_band(ax: Axes, band: Band, unit_s: float) -> None:
+    time = band.time_s / unit_s
+    look: dict[str, Any] = {"color": MANY_COLOUR, "linewidth": 0.3, "gid": band.label}
+    ax.fill_between(time, band.low, band.high, where=np.isfinite(band.low).tolist(), **look)
+    ax.plot(time, band.middle, color=SOFT_COLOUR, linewidth=0.6, gid="median of devices")
+
+
+def _draw_strip(ax: Axes, strip: Strip, bottom: float, unit_s: float) -> None:
+    """Draw rectangles at the upper edge, the darker the more began in their stretch of time."""
+    colours = [to_rgba(MARK_COLOURS[strip.kind], share) for share in opacities(strip.count).tolist()]
+    bars = ax.bar(
+        strip.start_s / unit_s,
+        _STRIP - 0.015,
+        strip.width_s / unit_s,
+        bottom,
+        align="edge",
+        color=colours,
+        transform=ax.get_xaxis_transform(),
+    )
+    for bar in bars:
+        bar.set_gid(f"{strip.kind} strip")
 
 
 def _draw_marks(ax: Axes, kind: Kind, marks: list[Mark], unit_s: float) -> None:
@@ -258,7 +299,7 @@ def _draw_marks(ax: Axes, kind: Kind, marks: list[Mark], unit_s: float) -> None:
 def _write_reason(ax: Axes, reason: str) -> None:
     ax.set_yticks([])
     ax.grid(False)
-    text = "\n".join(textwrap.wrap(figure_text(reason, 300), 64)[:5])
+    text = "\n".join(textwrap.wrap(figure_text(reason, 260), 52)[:6])
     options: dict[str, Any] = {"ha": "center", "va": "center", "size": 6.5, "style": "italic"}
     ax.text(0.5, 0.5, text, transform=ax.transAxes, color=SOFT_COLOUR, parse_math=False, **options)
 
@@ -266,26 +307,44 @@ def _write_reason(ax: Axes, reason: str) -> None:
 # -- legend ----------------------------------------------------------------------------------------
 
 
-def _legend_handles(panels: Panels) -> tuple[list[Line2D], list[str]]:
-    order = list(panels.devices)
-    handles, labels = [], []
-    drawn = {line.device for panel in panels.printed for line in panel.lines}
-    for name, label in panels.devices.items():
-        if name not in drawn:
-            continue
-        colour, dashes = _line_style(name, order)
-        handles.append(Line2D([], [], color=colour, linestyle=dashes, linewidth=1.2))
-        labels.append(f" {figure_text(label, 34)}".rstrip())  # the space: matplotlib hides what begins with _
-    for kind in panels.kinds(printed=True):
-        handles.append(Line2D([], [], linestyle="none", color=MARK_COLOURS[kind], **_SYMBOLS[kind]))
-        labels.append(f" {KIND_NAMES[kind]}")
-    return handles, labels
+class Entry(NamedTuple):
+    """One line of the legend: what is drawn, and its label."""
+
+    handle: Artist
+    label: str
 
 
-def _legend(figure: Figure, handles: list[Line2D], labels: list[str], top: float) -> None:
-    place: dict[str, Any] = {"bbox_to_anchor": (0.0, top), "ncols": 2, "frameon": False}
+def legend_entries(panels: Panels) -> list[Entry]:
+    """Return what the legend tells: every curve, band and mark of the printed panels, as it is drawn."""
+    told, order = legend_of(panels, panels.printed), list(panels.devices)
+    entries = [Entry(_stroke(_line_style(name, order)), label) for name, label in told.devices.items()]
+    entries += [Entry(Patch(facecolor=MANY_COLOUR, edgecolor="none"), label) for label in told.bands]
+    entries += [Entry(_stroke(SOFT_COLOUR), "their median")] * bool(told.bands)
+    entries += [
+        Entry(_stroke(_dashed_colour(device, order), _DASHES), label) for label, device in told.dashed
+    ]
+    entries += [Entry(_symbol(kind), KIND_NAMES[kind]) for kind in told.kinds]
+    entries += [
+        Entry(Patch(facecolor=MARK_COLOURS[kind], edgecolor="none"), strip_label(kind, count))
+        for kind, count in told.strips.items()
+    ]
+    return [entry._replace(label=figure_text(entry.label, _LONGEST)) for entry in entries]
+
+
+def _stroke(colour: str, dashes: Any = "-") -> Line2D:
+    return Line2D([], [], color=colour, linestyle=dashes, linewidth=1.2)
+
+
+def _symbol(kind: Kind) -> Line2D:
+    return Line2D([], [], linestyle="none", color=MARK_COLOURS[kind], **_SYMBOLS[kind])
+
+
+def _legend(figure: Figure, entries: list[Entry], columns: int, top: float) -> None:
+    place: dict[str, Any] = {"bbox_to_anchor": (0.0, top), "ncols": columns, "frameon": False}
     space: dict[str, Any] = {"handlelength": 1.6, "handletextpad": 0.3}
     space |= {"columnspacing": 1.2, "labelspacing": 0.25}
     look: dict[str, Any] = {"fontsize": 6.2, "labelcolor": TEXT_COLOUR, "borderpad": 0.2}
+    handles = [entry.handle for entry in entries]
+    labels = [f" {entry.label}".rstrip() for entry in entries]  # the space: what begins with _ is hidden
     for text in figure.legend(handles, labels, loc="upper left", **place, **space, **look).get_texts():
         text.set_parse_math(False)

@@ -31,8 +31,24 @@ _TIME_COLOURS: dict[Theme, tuple[str, ...]] = {  # viridis; on dark ground its b
     "dark": ("#7a6fd0", "#4a9bc0", "#35b779", "#a0da39", "#fde725"),
 }
 _INK: dict[Theme, dict[str, str]] = {
-    "light": {"text": "#3a3f47", "soft": "#5f6772", "grid": "#e9ebee", "line": "#30343b", "band": "#e1e5ea"},
-    "dark": {"text": "#d5d8dd", "soft": "#a3abb6", "grid": "#2b3037", "line": "#d9dce1", "band": "#333a43"},
+    "light": {
+        "text": "#3a3f47",
+        "soft": "#5f6772",
+        "grid": "#e9ebee",
+        "line": "#30343b",
+        "band": "#e1e5ea",
+        "many": "#ccd2d9",
+        "bound": "#8a94a1",
+    },
+    "dark": {
+        "text": "#d5d8dd",
+        "soft": "#a3abb6",
+        "grid": "#2b3037",
+        "line": "#d9dce1",
+        "band": "#333a43",
+        "many": "#454d58",
+        "bound": "#7d8794",
+    },
 }
 
 
@@ -58,6 +74,9 @@ def theme(name: Theme) -> Spec:
         "training": ink["line"],
         "training-dot": ink["line"],
         "band": ink["band"],
+        "many": ink["many"],
+        "bound": ink["bound"],
+        "many-middle": ink["soft"],
         "zero-line": ink["soft"],
         "raw": ink["soft"],
         "raw-dot": ink["soft"],

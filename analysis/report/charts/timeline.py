@@ -1,9 +1,10 @@
 """The interactive timeline of the report: panels on one clock, as one Vega-Lite specification."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import altair as alt
+import numpy as np
 from thermograd.analysis.display.palette import SEVERITY_COLOURS
 from thermograd.analysis.report.charts.style import (
     WIDTH,
@@ -16,8 +17,9 @@ from thermograd.analysis.report.charts.style import (
     over_time,
     specification,
 )
-from thermograd.analysis.report.data.curves import Line, decades
-from thermograd.analysis.report.data.panel import KIND_NAMES, Kind, Mark, Panel, Panels
+from thermograd.analysis.report.data.curves import Band, Line, decades
+from thermograd.analysis.report.data.panel import KIND_NAMES, AlertTick, Kind, Mark, Panel, Panels, Strip
+from thermograd.analysis.report.data.strips import counted_text, opacities
 
 _CROSS = "M-.8,-.8L.8,.8M.8,-.8L-.8,.8"
 _SHAPES: dict[Kind, str] = {
@@ -31,28 +33,48 @@ _SHAPES: dict[Kind, str] = {
 _RULES = ("injection", "collapse")
 _HEIGHT = 118
 _LANE = 26
+_STRIP = 7
+_TITLE = 17  # letters that have room beside a panel
+_LARGE = 20_000
 _LEFT: dict[str, Any] = {"minExtent": 46, "maxExtent": 46}  # so that all panels begin at one place
 
 
 def panels_chart(panels: Panels) -> Spec | None:
-    """Return the panels that have something to show as one specification; None where none has."""
-    shown = [panel for panel in panels.panels if not panel.reason]
+    """Return what a reader sees first, the alerts below it, as one specification; None for nothing."""
+    shown = panels.shown
     if not shown:
         return None
-    spec = specification(lambda rows: _stacked(shown, panels, rows))
-    told = [
-        {"title": panel.title, "unit": panel.unit, "curves": panel.key}
-        | {"marks": [name for name in spec["datasets"] if name.startswith(f"{panel.key}-mark-")]}
-        for panel in shown
+    return _timeline(shown, panels, panels.alerts)
+
+
+def folded_chart(panels: Panels) -> Spec | None:
+    """Return the panels that a reader sees who asks for more; None where there is none."""
+    return _timeline(panels.folded, panels, ()) if panels.folded else None
+
+
+def _timeline(shown: Sequence[Panel], panels: Panels, alerts: Sequence[AlertTick]) -> Spec:
+    spec = specification(lambda rows: _stacked(shown, panels, rows, bool(alerts)))
+    names = [name for name in spec["datasets"] if name.startswith("alerts-") and name != "alerts-lanes"]
+    clock = panels.clock
+    spec = over_time(spec, clock.symbol, clock.seconds, [_told(panel, spec) for panel in shown], names)
+    if panels.origin_ns:
+        spec["usermeta"]["cursor"]["origin_ms"] = panels.origin_ns // 1_000_000
+    return spec
+
+
+def _told(panel: Panel, spec: Spec) -> dict[str, Any]:
+    """Return what the page reads out of a panel at the cursor."""
+    marks = [
+        name for name in spec["datasets"] if name.startswith((f"{panel.key}-mark-", f"{panel.key}-strip-"))
     ]
-    alerts = [f"alerts-{severity}" for severity in SEVERITY_COLOURS] if panels.alerts else []
-    return over_time(spec, panels.clock.symbol, panels.clock.seconds, told, alerts)
+    told = {"title": panel.title, "unit": panel.unit, "curves": panel.key, "marks": marks}
+    return told | ({"band": f"{panel.key}-band", "band_name": panel.band.label} if panel.band else {})
 
 
-def _stacked(shown: list[Panel], panels: Panels, rows: Rows) -> alt.VConcatChart:
-    lowest = None if panels.alerts else shown[-1]
+def _stacked(shown: Sequence[Panel], panels: Panels, rows: Rows, alerts: bool) -> alt.VConcatChart:
+    lowest = None if alerts else shown[-1]
     charts = [_panel_chart(panel, panels, rows, panel is lowest) for panel in shown]
-    if panels.alerts:
+    if alerts:
         charts.append(_alerts_chart(panels, rows))
     chart: alt.VConcatChart = alt.vconcat(*charts, spacing=10)
     return chart
@@ -70,30 +92,54 @@ def _number(time_s: float, panels: Panels) -> float | None:
 
 
 def _panel_chart(panel: Panel, panels: Panels, rows: Rows, is_lowest: bool) -> alt.LayerChart:
-    values = decades(panel.lines) if panel.log else alt.Undefined
+    values = decades(panel.curves) if panel.log else alt.Undefined
     y = alt.Y("v:Q", scale=_y_scale(panel))
-    y = y.axis(title=panel.axis_title, tickCount=4, titlePadding=8, values=values, **_LEFT)
+    look = {"tickCount": 4, "titlePadding": 8, "values": values, **_LEFT}
+    y = y.axis(title=_title(panel), format=_form(panel), **look)
     first, *others = _layers(panel, panels, rows, _x(panels, is_lowest), y)
     layers = [first.properties(name=f"{panel.key}-curves"), *others]
     return alt.LayerChart(layer=layers, width=WIDTH, height=_HEIGHT, name=panel.key, description=panel.title)
 
 
+def _title(panel: Panel) -> str | list[str]:
+    """Return the title of the vertical axis, in two lines where a panel is not high enough for one."""
+    return (
+        panel.axis_title
+        if len(panel.axis_title) <= _TITLE or not panel.unit
+        else [panel.title, f"({panel.unit})"]
+    )
+
+
+def _form(panel: Panel) -> Any:
+    """Return how values are written: large ones with k or M, for which there is room."""
+    highest = max((abs(curve.highest) for curve in panel.curves if curve.total), default=0.0)
+    return "~s" if highest >= _LARGE else alt.Undefined
+
+
 def _y_scale(panel: Panel) -> alt.Scale:
-    if not any(line.shown for line in panel.lines):  # Vega warns of a range it cannot find
+    if not panel.band and not any(line.shown for line in panel.lines):  # Vega warns of a range it cannot find
         return alt.Scale(domain=[0, 1])
-    return alt.Scale(type="log", padding=8) if panel.log else alt.Scale(zero=False, padding=8)
+    padding = 8 + _STRIP * len(panel.strips)
+    return alt.Scale(type="log", padding=padding) if panel.log else alt.Scale(zero=False, padding=padding)
 
 
 def _layers(panel: Panel, panels: Panels, rows: Rows, x: alt.X, y: alt.Y) -> list[alt.Chart]:
     of_devices = any(line.device is not None for line in panel.lines)
     labels = list(panels.devices.values())
-    lines = named(rows, panel.key, _line_rows(panel.lines, panels))
-    training = lines.mark_line(strokeWidth=1.3, clip=True, style="training")
-    layers = [curves(lines, labels, x, y) if of_devices else training.encode(x=x, y=y, detail="s:N")]
+    layers = _band_layers(panel.band, panels, rows, panel.key, x, y) if panel.band else []
+    measured = named(rows, panel.key, _line_rows([line for line in panel.lines if not line.dashed], panels))
+    training = measured.mark_line(strokeWidth=1.3, clip=True, style="training")
+    layers.append(curves(measured, labels, x, y) if of_devices else training.encode(x=x, y=y, detail="s:N"))
+    if dashed := [line for line in panel.lines if line.dashed]:
+        data = named(rows, f"{panel.key}-dashed", _line_rows(dashed, panels))
+        layers.append(_dashed(data, labels if of_devices else [], x, y))
     if lonely := _line_rows(panel.lines, panels, alone=True):  # values that no curve shows
         dots = named(rows, f"{panel.key}-alone", lonely)
         dots = dots.mark_point(filled=True, size=22, clip=True, opacity=1, style="training-dot")
         layers.append(dots.encode(x=x, y=y, **({"color": colour(labels)} if of_devices else {})))
+    for place, strip in enumerate(panel.strips):
+        data = named(rows, f"{panel.key}-strip-{strip.kind}", _strip_rows(strip, panels))
+        layers.append(_strip(data, f"{strip.kind}", x, 1 + place * _STRIP))
     for kind in KIND_NAMES:
         marks = [mark for mark in panel.marks if mark.kind == kind]
         at_edge = [mark for mark in marks if mark.value is None]
@@ -106,6 +152,57 @@ def _layers(panel: Panel, panels: Panels, rows: Rows, x: alt.X, y: alt.Y) -> lis
             data = named(rows, f"{panel.key}-mark-{kind}", _mark_rows(at_value, panels))
             layers.append(_symbols(kind, data, x, y))
     return layers
+
+
+def _band_layers(band: Band, panels: Panels, rows: Rows, key: str, x: alt.X, y: alt.Y) -> list[alt.Chart]:
+    """Return an area from the lowest to the highest of many devices, and a thin line in their middle."""
+    columns = (band.time_s / panels.clock.seconds, band.low, band.middle, band.high)
+    told = [
+        {"t": number(t), "v": number(low), "m": number(middle), "h": number(high)}
+        for t, low, middle, high in zip(*(column.tolist() for column in columns), strict=True)
+    ]
+    data = named(rows, f"{key}-band", told)
+    area = data.mark_area(style="many", clip=True, opacity=1).encode(x=x, y=y, y2="h:Q")
+    line = data.mark_line(style="many-middle", clip=True, strokeWidth=1)
+    middle = _field(y, "m:Q")
+    return [area, line.encode(x=x, y=middle)]
+
+
+def _field(channel: Any, field: str) -> Any:
+    """Return a channel with the same scale and axis for another field."""
+    other = channel.copy(deep=False)
+    other["shorthand"] = field
+    return other
+
+
+def _dashed(lines: alt.Chart, labels: list[str], x: alt.X, y: alt.Y) -> alt.Chart:
+    look: dict[str, Any] = {"strokeWidth": 1.2, "strokeDash": [5, 3], "clip": True, "style": "bound"}
+    chart = lines.mark_line(**look).encode(x=x, y=y, detail="s:N")
+    coloured: alt.Chart = chart.encode(color=colour(labels)) if labels else chart
+    return coloured
+
+
+def _strip_rows(strip: Strip, panels: Panels) -> list[dict[str, Any]]:
+    """Return a strip's stretches, the fullest of them opaque."""
+    shares = opacities(strip.count)
+    return [
+        {"t": _number(start_s + strip.width_s / 2, panels), "from": _number(start_s, panels)}
+        | {"to": _number(start_s + strip.width_s, panels), "v": None, "o": number(share)}
+        | {"what": KIND_NAMES[strip.kind], "text": counted_text(count, strip.width_s)}
+        for start_s, share, count in zip(
+            strip.start_s.tolist(), shares.tolist(), strip.count.tolist(), strict=True
+        )
+    ]
+
+
+def _strip(data: alt.Chart, style: str, x: alt.X, top: float) -> alt.Chart:
+    """Return rectangles below the upper edge of a panel, so many pixels from it."""
+    start = _field(x, "from:Q")
+    shade = alt.Opacity("o:Q", scale=None, legend=None)
+    chart: alt.Chart = data.mark_rect(style=style, clip=True).encode(
+        x=start, x2="to:Q", y=alt.value(top), y2=alt.value(top + _STRIP - 1), opacity=shade
+    )
+    return chart
 
 
 def _line_rows(lines: Iterable[Line], panels: Panels, alone: bool = False) -> list[dict[str, Any]]:
@@ -156,18 +253,45 @@ def _alerts_chart(panels: Panels, rows: Rows) -> alt.LayerChart:
     y = y.axis(title="Alerts", labels=False, ticks=False, grid=False, **_LEFT)
     layers = []
     for severity in SEVERITY_COLOURS:
-        told = [
-            {"t": _number(alert.time_s, panels), "lane": lanes.index(alert.name) + 0.68}
-            | {"what": alert.name, "text": alert.text}
-            for alert in panels.alerts
-            if alert.severity == severity
-        ]
-        ticks = named(rows, f"alerts-{severity}", told)
-        look: dict[str, Any] = {"orient": "vertical", "size": 13, "thickness": 2, "clip": True, "opacity": 1}
-        layers.append(ticks.mark_tick(style=f"severity-{severity}", **look).encode(x=x, y=y))
+        told = [alert for alert in panels.alerts if alert.severity == severity]
+        layers += _alert_layers(severity, told, lanes, panels, rows, x, y)
     names = named(rows, "alerts-lanes", [{"lane": k, "name": name} for k, name in enumerate(lanes)])
     text = names.mark_text(align="left", baseline="top", fontSize=10, dx=3, dy=1)
     layers = [layers[0].properties(name="alerts-ticks"), *layers[1:]]
     layers.append(text.encode(x=alt.value(0), y=y, text="name:N"))
     height = _LANE * len(lanes)
     return alt.LayerChart(layer=layers, width=WIDTH, height=height, name="alerts", description="Alerts")
+
+
+def _alert_layers(
+    severity: str, told: list[AlertTick], lanes: list[str], panels: Panels, rows: Rows, x: alt.X, y: alt.Y
+) -> list[alt.Chart]:
+    """Return the ticks of a severity, and of crowded lanes the rectangles."""
+    style = f"severity-{severity}"
+    look: dict[str, Any] = {"orient": "vertical", "size": 13, "thickness": 2, "clip": True, "opacity": 1}
+    single = [_alert_row(alert, lanes, panels) for alert in told if not alert.width_s]
+    ticks = named(rows, f"alerts-{severity}", single).mark_tick(style=style, **look).encode(x=x, y=y)
+    most = {name: max(each.events for each in panels.alerts if each.name == name) for name in lanes}
+    crowded = [
+        _alert_row(alert, lanes, panels)
+        | {"from": _number(alert.time_s, panels), "to": _number(alert.time_s + alert.width_s, panels)}
+        | {"o": number(float(opacities(np.array([alert.events, most[alert.name]]))[0]))}
+        | {"top": lanes.index(alert.name) + 0.44, "bottom": lanes.index(alert.name) + 0.92}
+        for alert in told
+        if alert.width_s
+    ]
+    if not crowded:
+        return [ticks]
+    data = named(rows, f"alerts-strip-{severity}", crowded).mark_rect(style=style, clip=True)
+    start, top = _field(x, "from:Q"), _field(y, "top:Q")
+    shade = alt.Opacity("o:Q", scale=None, legend=None)
+    return [ticks, data.encode(x=start, x2="to:Q", y=top, y2="bottom:Q", opacity=shade)]
+
+
+def _alert_row(alert: AlertTick, lanes: list[str], panels: Panels) -> dict[str, Any]:
+    return {
+        "t": _number(alert.time_s + alert.width_s / 2, panels),
+        "lane": lanes.index(alert.name) + 0.68,
+        "what": alert.name,
+        "text": alert.text,
+    }

@@ -20,7 +20,8 @@ class Line:
     """One curve of a device, or (device None) of the training, with a label for a person.
 
     `time_s` and `values` have shape (n,): seconds since the run's first event; NaN is a gap in the curve.
-    Of `total` recorded values `shown` are left, every extreme among them.
+    Of `total` recorded values `shown` are left, every extreme among them. A `dashed` curve is no measurement
+    of this recording: a bound, or what an imported log had derived.
     """
 
     label: str
@@ -29,6 +30,7 @@ class Line:
     values: Floats
     shown: int
     total: int
+    dashed: bool = False
 
     @property
     def lowest(self) -> float:
@@ -56,8 +58,50 @@ class Line:
         return alone
 
 
+@dataclass(frozen=True, eq=False)
+class Band:
+    """Several devices together: lowest, middle and highest value of each stretch of time.
+
+    `time_s` (middles of the stretches), `low`, `middle` (median of the devices' means) and `high` have shape
+    (n,), NaN where no device has a value. Of `total` values of so many `devices` every extreme is kept.
+    """
+
+    label: str
+    devices: int
+    time_s: Floats
+    low: Floats
+    middle: Floats
+    high: Floats
+    total: int
+
+    @property
+    def lowest(self) -> float:
+        """The lowest value of all."""
+        return float(np.nanmin(self.low))
+
+    @property
+    def highest(self) -> float:
+        """The highest value of all."""
+        return float(np.nanmax(self.high))
+
+    @property
+    def note(self) -> str:
+        """What a reader must know of it."""
+        return (
+            f"{self.label}: {self.total:,} values of {self.devices} devices in {self.time_s.size:,} "
+            f"stretches of time, every extreme kept; they range from {self.lowest:.6g} to "
+            f"{self.highest:.6g}. The thin line is the median of the devices."
+        )
+
+
 def make_line(
-    label: str, device: str | None, time_s: Floats, values: Floats, buckets: int, keep_s: Floats | None = None
+    label: str,
+    device: str | None,
+    time_s: Floats,
+    values: Floats,
+    buckets: int,
+    keep_s: Floats | None = None,
+    dashed: bool = False,
 ) -> Line:
     """Return a curve of all recorded points, decimated, with gaps where nothing was measured.
 
@@ -70,7 +114,7 @@ def make_line(
         time_s, values = np.insert(time_s, holes + 1, middle), np.insert(values, holes + 1, np.nan)
     kept = decimate(time_s, values, buckets, None if keep_s is None else _nearest(time_s, keep_s))
     shown = np.where(np.isfinite(values[kept]), values[kept], np.nan)
-    return Line(label, device, time_s[kept], shown, int(np.isfinite(shown).sum()), total)
+    return Line(label, device, time_s[kept], shown, int(np.isfinite(shown).sum()), total, dashed)
 
 
 def _nearest(time_s: Floats, wanted_s: Floats) -> Ints:
@@ -93,7 +137,7 @@ def _holes(time_s: Floats) -> Ints:
     return long[intervals[long] > _HOLE_INTERVALS * np.maximum(until, since)]
 
 
-def decades(lines: Iterable[Line]) -> list[float]:
+def decades(lines: Iterable[Line | Band]) -> list[float]:
     """Return at most six powers of ten that span curves of positive values, for a logarithmic axis."""
     ends = [(line.lowest, line.highest) for line in lines]
     first = math.floor(math.log10(min(low for low, _ in ends)))

@@ -1,17 +1,17 @@
-"""Alerts as marks on panels and as a strip: where they are too many for a screen, each stretch's worst."""
+"""Alerts as marks on panels, and in lanes below them: of too many, each stretch's count and worst."""
 
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from thermograd.analysis.report.data.panel import AlertTick, Kind, Mark
+from thermograd.analysis.report.data.strips import MOST_MARKS, counted, counted_text
 from thermograd.analysis.run.series import RunSeries
 from thermograd.store.events import SEVERITIES
 
 Alert = dict[str, Any]
 
-_MOST = 2000  # marks of one kind: more than a screen has columns
-_MOST_TEXTS = 1000
+_MOST_KEPT = 400  # alerts whose readings stay in every thinned curve
 _LONGEST = 200
 
 
@@ -22,7 +22,9 @@ def onset_ns(alert: Alert) -> int:
 
 
 def onsets_s(data: RunSeries, origin_ns: int) -> NDArray[np.float64]:
-    """Return the onsets of all alerts, shape (n,), seconds since `origin_ns`."""
+    """Return the onsets whose readings every curve keeps, in s since `origin_ns`; of too many none."""
+    if len(data.alerts) > _MOST_KEPT:
+        return np.empty(0)
     return np.array([(onset_ns(alert) - origin_ns) / 1e9 for alert in data.alerts], dtype=np.float64)
 
 
@@ -30,33 +32,40 @@ def alert_marks(
     data: RunSeries, origin_ns: int, kind: Kind, prefixes: tuple[str, ...], edge: bool = False
 ) -> list[Mark]:
     """Return the alerts whose name begins with a prefix as marks, at the panel's edge or at their value."""
-    alerts = [alert for alert in data.alerts if str(alert["alert"]).startswith(prefixes)]
-    groups = _grouped(alerts, lambda alert: -abs(_finite(alert["value"]) or 0.0))
     return [
         Mark(
-            kind,
-            (onset_ns(alert) - origin_ns) / 1e9,
-            None if edge else _finite(alert["value"]),
-            _text(alert, more, brief=len(groups) > _MOST_TEXTS),
+            kind, (onset_ns(alert) - origin_ns) / 1e9, None if edge else _finite(alert["value"]), _text(alert)
         )
-        for alert, more in groups
+        for alert in sorted(data.alerts, key=onset_ns)
+        if str(alert["alert"]).startswith(prefixes)
     ]
 
 
-def alert_ticks(data: RunSeries, origin_ns: int) -> tuple[AlertTick, ...]:
-    """Return all alerts for the strip below the panels, of too many each stretch's most severe."""
+def alert_ticks(data: RunSeries, origin_ns: int, end_s: float) -> tuple[AlertTick, ...]:
+    """Return all alerts for the lanes below the panels; of a crowded lane, one for each stretch of time."""
     by_name: dict[str, list[Alert]] = {}
-    for alert in data.alerts:
-        by_name.setdefault(str(alert["alert"]), []).append(alert)
+    for alert in sorted(data.alerts, key=onset_ns):
+        by_name.setdefault(str(alert["alert"])[:60], []).append(alert)
     ticks = []
     for name, alerts in by_name.items():
-        groups = _grouped(alerts, severity_rank)
-        brief = len(groups) > _MOST_TEXTS
-        for alert, more in groups:
-            known = alert["severity"] if alert["severity"] in SEVERITIES else "info"
-            time_s = (onset_ns(alert) - origin_ns) / 1e9
-            ticks.append(AlertTick(name[:60], known, time_s, _text(alert, more, brief)))
+        each = [
+            AlertTick(name, _severity(alert), (onset_ns(alert) - origin_ns) / 1e9, _text(alert))
+            for alert in alerts
+        ]
+        ticks += each if len(each) <= MOST_MARKS else _crowded(each, end_s)
     return tuple(sorted(ticks, key=lambda tick: tick.time_s))
+
+
+def _crowded(ticks: list[AlertTick], end_s: float) -> list[AlertTick]:
+    found = counted([tick.time_s for tick in ticks], [1] * len(ticks), end_s)
+    merged = []
+    for start_s, count, members in zip(
+        found.start_s.tolist(), found.count.tolist(), found.members, strict=True
+    ):
+        worst = max((ticks[at] for at in members), key=lambda tick: SEVERITIES.index(tick.severity))
+        text = f"{counted_text(count, found.width_s)}, such as: {worst.text}"
+        merged.append(worst._replace(time_s=start_s, text=text, events=count, width_s=found.width_s))
+    return merged
 
 
 def severity_rank(alert: Alert) -> int:
@@ -65,24 +74,12 @@ def severity_rank(alert: Alert) -> int:
     return len(SEVERITIES) - 1 - SEVERITIES.index(alert["severity"]) if known else len(SEVERITIES)
 
 
-def _grouped(alerts: list[Alert], worst_first: Any) -> list[tuple[Alert, int]]:
-    """Return alerts in time order, each with how many others of its stretch it stands for."""
-    alerts = sorted(alerts, key=onset_ns)
-    if len(alerts) <= _MOST:
-        return [(alert, 0) for alert in alerts]
-    first, last = onset_ns(alerts[0]), onset_ns(alerts[-1])
-    stretch_ns = max(1, -(-(last - first + 1) // _MOST))
-    stretches: dict[int, list[Alert]] = {}
-    for alert in alerts:
-        stretches.setdefault((onset_ns(alert) - first) // stretch_ns, []).append(alert)
-    return [(min(group, key=worst_first), len(group) - 1) for group in stretches.values()]
+def _severity(alert: Alert) -> str:
+    return str(alert["severity"]) if alert["severity"] in SEVERITIES else "info"
 
 
-def _text(alert: Alert, more: int, brief: bool) -> str:
-    message = str(alert["message"] or alert["alert"])
-    if brief:
-        message = str(alert["alert"]) if alert["step"] is None else f"step {alert['step']}"
-    return message[:_LONGEST] + (f", and {more} more near it" if more else "")
+def _text(alert: Alert) -> str:
+    return str(alert["message"] or alert["alert"])[:_LONGEST]
 
 
 def _finite(value: float | None) -> float | None:

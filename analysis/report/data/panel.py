@@ -1,9 +1,11 @@
 """What a panel of the timeline holds, as plain data: curves, marks, or why there is nothing to show."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Literal, NamedTuple
 
-from thermograd.analysis.report.data.curves import Line
+from thermograd.analysis.arrays import Floats, Ints
+from thermograd.analysis.report.data.curves import Band, Line
 from thermograd.store.columns import signal
 
 Kind = Literal["spike", "nonfinite", "zero", "injection", "collapse", "reported_collapse"]
@@ -16,7 +18,14 @@ KIND_NAMES: dict[Kind, str] = {
     "collapse": "onset of a collapse",
     "reported_collapse": "collapse as the imported log has it",
 }
-_PRINTED = ("loss", "grad_norm", "rle", "temperature_c")
+_FIRST_HARDWARE = ("rle", "temperature_c")  # of the printed figure, where they are measured
+_INSTEAD = ("power_w", "sm_clock_mhz", "utilization_pct", "memory_used_bytes")
+_SCALES = {"memory_used_bytes": (2.0**30, "GiB")}  # of units that are too small to be read
+
+
+def drawn_scale(key: str) -> float:
+    """Return by what a signal's values are divided as they are drawn."""
+    return _SCALES[key][0] if key in _SCALES else 1.0
 
 
 class Clock(NamedTuple):
@@ -32,41 +41,58 @@ def clock_for(span_s: float) -> Clock:
 
     Examples
     --------
-    >>> clock_for(90.0).name, clock_for(7200.0).name, clock_for(86_400.0).name
-    ('seconds', 'minutes', 'hours')
+    >>> [clock_for(hours * 3600).name for hours in (0.05, 1, 24, 168)]
+    ['seconds', 'minutes', 'hours', 'days']
     """
-    if span_s <= 1200:
+    if span_s <= 300:
         return Clock("seconds", "s", 1.0)
-    return Clock("minutes", "min", 60.0) if span_s <= 6 * 3600 else Clock("hours", "h", 3600.0)
+    if span_s <= 3 * 3600:
+        return Clock("minutes", "min", 60.0)
+    return Clock("hours", "h", 3600.0) if span_s <= 4 * 86_400 else Clock("days", "d", 86_400.0)
 
 
 @dataclass(frozen=True)
 class Mark:
     """Something that happened at one time.
 
-    A `value` of None belongs at the panel's edge: the bottom for "zero", the top for all others.
+    A `value` of None belongs at the panel's edge: the bottom for "zero", the top for all others. It may stand
+    for a `count` of more than one near it.
     """
 
     kind: Kind
     time_s: float
     value: float | None
     text: str
+    count: int = 1
+
+
+@dataclass(frozen=True, eq=False)
+class Strip:
+    """Too many marks of a kind: how many began in stretches from `start_s` on for `width_s`; shape (n,)."""
+
+    kind: Kind
+    start_s: Floats
+    width_s: float
+    count: Ints
 
 
 class AlertTick(NamedTuple):
-    """An alert on the strip below the panels; `text` says how many more it stands for, if it does."""
+    """An alert in a lane below the panels, or so many `events` in a stretch of time of so many seconds."""
 
     name: str
     severity: str
     time_s: float
     text: str
+    events: int = 1
+    width_s: float = 0.0
 
 
 @dataclass(frozen=True, eq=False)
 class Panel:
     """One panel: the curves of a signal, what happened, and what a reader must know about what is shown.
 
-    `reason` is why there is nothing to show, empty where there is; `log` is whether the scale is logarithmic.
+    `reason` is why there is nothing to show, empty where there is; `log` is whether the scale is logarithmic;
+    of what is `folded` a reader is shown less at first.
     """
 
     key: str
@@ -75,6 +101,9 @@ class Panel:
     log: bool = False
     reason: str = ""
     notes: tuple[str, ...] = ()
+    band: Band | None = None
+    strips: tuple[Strip, ...] = ()
+    folded: bool = False
 
     @property
     def title(self) -> str:
@@ -84,7 +113,12 @@ class Panel:
     @property
     def unit(self) -> str:
         """Unit of the signal as it is printed; empty for none."""
-        return signal(self.key).symbol
+        return _SCALES[self.key][1] if self.key in _SCALES else signal(self.key).symbol
+
+    @property
+    def curves(self) -> tuple[Line | Band, ...]:
+        """All that has a range: the curves, and the band where there is one."""
+        return (*self.lines, self.band) if self.band else self.lines
 
     @property
     def axis_title(self) -> str:
@@ -96,8 +130,8 @@ class Panel:
 class Panels:
     """The panels of a run on one time axis, in seconds since its first step or sample.
 
-    `devices` has the label of every device that has a curve, by its name, in the order of their colours;
-    `alerts` are in time order.
+    `devices` has the label of every device that has a curve of its own, by its name, in the order of their
+    colours; `alerts` are in time order; `origin_ns` is when the axis begins, UTC epoch ns, 0 where not known.
     """
 
     panels: tuple[Panel, ...]
@@ -105,11 +139,27 @@ class Panels:
     end_s: float
     devices: dict[str, str] = field(default_factory=dict)
     alerts: tuple[AlertTick, ...] = ()
+    origin_ns: int = 0
+
+    @property
+    def shown(self) -> tuple[Panel, ...]:
+        """What a reader sees first."""
+        return tuple(panel for panel in self.panels if not panel.reason and not panel.folded)
+
+    @property
+    def folded(self) -> tuple[Panel, ...]:
+        """What a reader sees who asks for more."""
+        return tuple(panel for panel in self.panels if not panel.reason and panel.folded)
 
     @property
     def printed(self) -> tuple[Panel, ...]:
-        """The four of the printed figure: loss, gradient norm, RLE, temperature."""
-        return tuple(panel for panel in self.panels if panel.key in _PRINTED)
+        """The four of the printed figure: loss, gradient norm, RLE, temperature, or else what is measured."""
+        by_key = {panel.key: panel for panel in self.panels}
+        first = [by_key[key] for key in _FIRST_HARDWARE if key in by_key]
+        known = [panel for panel in first if not panel.reason]
+        known += [by_key[key] for key in _INSTEAD if key in by_key and not by_key[key].reason]
+        hardware = known[:2] + [panel for panel in first if panel.reason][: max(0, 2 - len(known))]
+        return (*(by_key[key] for key in ("loss", "grad_norm") if key in by_key), *hardware)
 
     @property
     def clock(self) -> Clock:
@@ -130,8 +180,35 @@ class Panels:
         )
         return replace(self, panels=panels)
 
-    def kinds(self, printed: bool = False) -> list[Kind]:
-        """Return the kinds of mark that occur, in the order of `KIND_NAMES`."""
-        panels = self.printed if printed else self.panels
-        present = {mark.kind for panel in panels for mark in panel.marks}
-        return [kind for kind in KIND_NAMES if kind in present]
+
+class Legend(NamedTuple):
+    """What some panels draw, in the order in which a reader is told: each once.
+
+    `devices` are those with a curve of their own, by name, and `places` their colours; `bands` the labels of
+    bands, `dashed` those of dashed curves with their device, None for the training; `kinds` and `strips` the
+    marks, alone and as strips with their count.
+    """
+
+    devices: dict[str, str]
+    places: dict[str, int]
+    bands: list[str]
+    dashed: list[tuple[str, str | None]]
+    kinds: list[Kind]
+    strips: dict[Kind, int]
+
+
+def legend_of(panels: Panels, shown: Iterable[Panel]) -> Legend:
+    """Return what must be told of these panels: what they draw, and nothing else."""
+    shown = tuple(shown)
+    drawn = {line.device for panel in shown for line in panel.lines if not line.dashed}
+    dashed = [(line.label, line.device) for panel in shown for line in panel.lines if line.dashed]
+    marks = {mark.kind for panel in shown for mark in panel.marks}
+    strips = {strip.kind: int(strip.count.sum()) for panel in shown for strip in panel.strips}
+    return Legend(
+        {name: label for name, label in panels.devices.items() if name in drawn},
+        {name: place for place, name in enumerate(panels.devices)},
+        list(dict.fromkeys(panel.band.label for panel in shown if panel.band)),
+        list(dict.fromkeys(dashed)),
+        [kind for kind in KIND_NAMES if kind in marks],
+        {kind: strips[kind] for kind in KIND_NAMES if kind in strips},
+    )

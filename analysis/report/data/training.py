@@ -1,5 +1,7 @@
-"""The panels of the training: loss and gradient norm, with spikes, faults and values that are no numbers."""
+"""The panels of the training: its signals, with spikes, faults and values that are no numbers."""
 
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,19 +13,22 @@ from thermograd.analysis.run.series import RunSeries
 from thermograd.store.columns import signal
 
 _BUCKETS = 800  # of marks at the edge
-_DECADES = {"loss": 3.0, "grad_norm": 1.0}  # from which on an axis is logarithmic
+_DECADES = {"loss": 3.0, "grad_norm": 1.0, "learning_rate": np.inf}  # above which an axis is logarithmic
+_FEWEST_DECADES = 3.0  # of every other signal
+_NEAR = 10.0  # times the highest norm, or below the lowest: a bound farther away would press the curve flat
 
 
-def training_panel(data: RunSeries, origin_ns: int, name: str, buckets: int, marks: list[Mark]) -> Panel:
-    """Return the panel of one column of the steps; values that are not finite or zero become marks too."""
+def training_panel(
+    data: RunSeries, origin_ns: int, name: str, buckets: int, marks: Sequence[Mark] = (), folded: bool = False
+) -> Panel:
+    """Return the panel of a signal of the steps; values that are not finite or zero become marks too."""
     if not data.step_time_ns.size:
-        return Panel(name, reason="no training step was recorded in this run")
-    values = data.training(name)
-    measured = np.asarray(data.steps.column(name).is_valid())
+        return Panel(name, reason="no training step was recorded in this run", folded=folded)
+    values, measured = _measured(data, name)
     if not measured.any():
-        return Panel(name, reason=f"{signal(name).name} was not recorded in this run")
+        return Panel(name, reason=f"{signal(name).name} was not recorded in this run", folded=folded)
     time_s = (data.step_time_ns - origin_ns) / 1e9
-    log = _spans(values, _DECADES[name])
+    log = _spans(values, _DECADES.get(name, _FEWEST_DECADES))
     at_edge = _edge_marks("nonfinite", data, time_s, values, ~np.isfinite(values) & measured)
     if log:
         at_edge += _edge_marks("zero", data, time_s, values, values == 0)
@@ -31,7 +36,46 @@ def training_panel(data: RunSeries, origin_ns: int, name: str, buckets: int, mar
     alerts = onsets_s(data, origin_ns)
     line = make_line(signal(name).name, None, time_s[measured], values[measured], buckets, alerts)
     notes = decimation_notes([line]) + (("logarithmic scale.",) if log else ())
-    return Panel(name, (line,), tuple(at_edge + marks), log=log, notes=notes)
+    return Panel(name, (line,), tuple(at_edge) + tuple(marks), log=log, notes=notes, folded=folded)
+
+
+def _measured(data: RunSeries, name: str) -> tuple[Floats, Mask]:
+    """Return a signal of the steps, and where it was recorded."""
+    if name == "tokens_per_s":
+        tokens, seconds = data.training("tokens"), data.training("step_time_s")
+        rate = np.divide(tokens, seconds, out=np.full(tokens.size, np.nan), where=seconds > 0)
+        return rate, np.isfinite(rate)
+    return data.training(name), np.asarray(data.steps.column(name).is_valid())
+
+
+def with_clip_bound(panel: Panel, data: RunSeries, origin_ns: int, buckets: int) -> Panel:
+    """Return the panel of the gradient norm with the bound at which it is clipped, where that is near."""
+    bound, norms = data.training("max_grad_norm"), data.training("grad_norm")
+    known = np.isfinite(bound) & (bound > 0)
+    if panel.reason or not known.any() or not np.isfinite(norms).any():
+        return panel
+    both = known & np.isfinite(norms)
+    clipped = float((norms[both] > bound[both]).mean()) if both.any() else 0.0
+    name = signal("max_grad_norm").name
+    told = f"clipped were {clipped:.0%} of the steps, with a norm above the bound."
+    if not _is_near(bound[known], panel):
+        low, high = float(bound[known].min()), float(bound[known].max())
+        shown = f"{low:.4g}" if low == high else f"{low:.4g} to {high:.4g}"
+        return replace(panel, notes=(*panel.notes, f"the {name}, {shown}, is far from the norms; {told}"))
+    time_s = (data.step_time_ns - origin_ns) / 1e9
+    changes = np.flatnonzero(
+        np.append(True, np.diff(bound[known]) != 0) | np.append(np.diff(bound[known]) != 0, True)
+    )
+    line = make_line(name, None, time_s[known][changes], bound[known][changes], buckets, dashed=True)
+    return replace(panel, lines=(*panel.lines, line), notes=(*panel.notes, told))
+
+
+def _is_near(bound: Floats, panel: Panel) -> bool:
+    (line,) = panel.lines
+    if not line.shown:
+        return False
+    reach = _NEAR if panel.log else 1.5
+    return bool(bound.max() <= reach * line.highest and bound.min() >= line.lowest / reach)
 
 
 def injection_marks(data: RunSeries, origin_ns: int) -> list[Mark]:
@@ -65,7 +109,7 @@ def _edge_marks(kind: Kind, data: RunSeries, time_s: Floats, values: Floats, cho
     steps = data.steps.column("step")
     starts = np.unique(buckets_of(time_s, _BUCKETS)[index], return_index=True)[1]
     return [
-        Mark(kind, float(time_s[group[0]]), None, _edge_text(group, values, steps))
+        Mark(kind, float(time_s[group[0]]), None, _edge_text(group, values, steps), group.size)
         for group in np.split(index, starts[1:])
     ]
 

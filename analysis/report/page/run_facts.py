@@ -47,7 +47,7 @@ def run_facts(data: RunSeries, end_s: float) -> dict[str, str]:
     loss = loss_text(data)
     return {
         "Run id": data.run.run_id,
-        "Started": _moment(data.run.started_time_ns),
+        "Started": moment_text(data.run.started_time_ns),
         "Model": _model(data.run.facts.get("model")),
         "Training": (steps_text(data) or "no training step was recorded") + (loss and f"; loss from {loss}"),
         "Recorded": _recorded(data, end_s),
@@ -55,7 +55,8 @@ def run_facts(data: RunSeries, end_s: float) -> dict[str, str]:
     }
 
 
-def _moment(time_ns: int | None) -> str:
+def moment_text(time_ns: int | None) -> str:
+    """Return a time, UTC epoch ns, as date and clock; empty where it is not known."""
     if time_ns is None:
         return ""
     return datetime.fromtimestamp(time_ns // 1_000_000_000, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")

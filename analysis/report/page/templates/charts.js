@@ -48,7 +48,7 @@
   function draw(name) {
     var chart = charts[name], host = chart.host, room = host ? host.clientWidth : 0;
     var key = room + String(dark.matches);
-    if (!room || chart.drawn === key) { return; }
+    if (!room || chart.drawn === key || host.closest("details:not([open])")) { return; }
     chart.drawn = key;
     var look = dark.matches ? "dark" : "light";
     var options = { actions: false, renderer: "canvas", config: themes[look], tooltip: { theme: look } };
@@ -127,8 +127,10 @@
         var line = lines[row.s] = lines[row.s] || { name: row.s, device: row.d, t: [], v: [] };
         if (row.v !== null) { line.t.push(row.t); line.v.push(row.v); }
       });
+      var band = panel.band ? chart.spec.datasets[panel.band].filter(function (row) { return row.v !== null; }) : [];
       var marks = [].concat.apply([], panel.marks.map(function (name) { return chart.spec.datasets[name]; }));
-      return { title: panel.title, unit: panel.unit, lines: Object.keys(lines).map(function (k) { return lines[k]; }), marks: marks };
+      return { title: panel.title, unit: panel.unit, lines: Object.keys(lines).map(function (k) { return lines[k]; }), marks: marks,
+        band: { name: panel.band_name, rows: band, t: band.map(function (row) { return row.t; }) } };
     });
     var names = {};
     chart.series.forEach(function (panel) { panel.lines.forEach(function (each) { if (each.device) { names[each.device] = 1; } }); });
@@ -141,19 +143,35 @@
     parent.appendChild(node);
   }
   function written(value) { return Math.abs(value) >= 1e6 || (value && Math.abs(value) < 1e-3) ? value.toExponential(3) : String(Number(value.toPrecision(5))); }
+  function unitOf(panel) { return panel.unit && panel.unit.length < 5 ? " " + panel.unit : ""; }
+  // A time as a duration, of a long one in two units, and what the clock showed.
+  function moment(time, meta) {
+    var seconds = time * meta.unit_s, parts = String(Number(time.toPrecision(6))) + " " + meta.unit;
+    if (meta.unit_s > 1) {
+      var big = meta.unit_s, small = { 60: 1, 3600: 60, 86400: 3600 }[big], name = { 1: "s", 60: "min", 3600: "h" }[small];
+      var total = Math.round(seconds / small), whole = Math.floor(total * small / big);
+      parts = whole + " " + meta.unit + " " + (total - whole * big / small) + " " + name;
+    }
+    if (meta.origin_ms) { parts += " · " + new Date(meta.origin_ms + seconds * 1000).toISOString().slice(11, 19) + " UTC"; }
+    return parts;
+  }
   function tell(chart) {
     var meta = chart.spec.usermeta.cursor, now = domain(chart), time = chart.time, box = chart.box;
     var reach = (now[1] - now[0]) / 50, told = [], rows = 0;
     box.textContent = "";
-    box.appendChild(document.createElement("b")).textContent = String(Number(time.toPrecision(6))) + " " + meta.unit;
+    box.appendChild(document.createElement("b")).textContent = moment(time, meta);
     series(chart).forEach(function (panel) {
       panel.lines.forEach(function (each) {
         var at = each.t.length ? nearest(each.t, time) : -1;
         if (at < 0 || Math.abs(each.t[at] - time) > reach || rows >= 20) { return; }
         rows += 1;
         var name = each.device && chart.devices > 1 ? panel.title + ", " + each.name : panel.title;
-        line(box, "div", [name, written(each.v[at]) + (panel.unit && panel.unit.length < 5 ? " " + panel.unit : "")]);
+        line(box, "div", [name, written(each.v[at]) + unitOf(panel)]);
       });
+      var near = panel.band.t.length ? nearest(panel.band.t, time) : -1, row = panel.band.rows[near];
+      if (row && Math.abs(row.t - time) <= reach) {
+        line(box, "div", [panel.title + ", " + panel.band.name, written(row.v) + " to " + written(row.h) + ", median " + written(row.m) + unitOf(panel)]);
+      }
       panel.marks.forEach(function (mark) {
         if (Math.abs(mark.t - time) <= reach / 2 && told.indexOf(mark.what + mark.text) < 0 && told.length < 5) { told.push(mark.what + mark.text); line(box, "p", [mark.what + ": " + mark.text]); }
       });

@@ -126,9 +126,12 @@ def test_imported_run_shows_what_its_source_had_derived(tmp_path: Path) -> None:
         }
         writer.append("sample", START_NS + i * 10**9, device="gpu", **values)
     writer.close()
-    rle, temperature = _panels(run).printed[2:]
+    panels = _panels(run)
+    rle, power = panels.printed[2:]
+    temperature = next(panel for panel in panels.panels if panel.key == "temperature_c")
     assert [line.label for line in rle.lines] == ["gpu, as reported"]
     assert [mark.time_s for mark in rle.marks] == [5.0, 9.0]
+    assert power.key == "power_w"
     assert temperature.reason == "gpu: no temperature, not in the imported log."
 
 
