@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 import numpy as np
 from thermograd.analysis.comparison.compared_runs import ComparedRun, PairAcross
+from thermograd.analysis.comparison.differences import differences
 from thermograd.analysis.comparison.reproducibility import recorded_seed, repeated_trainings, reproducibility
 from thermograd.analysis.comparison.result import Comparison
 from thermograd.analysis.coupling.cross_correlation import naive_pearson
@@ -78,6 +79,7 @@ def compare_runs(
         chosen=groups[0],
         others=groups[1],
         reproducibility=reproducibility(series),
+        differences=differences(series),
         warnings=warnings + note + model_warnings(series),
         series=series,
     )

@@ -70,7 +70,7 @@ def _digest(data: RunSeries) -> bytes | None:
 def _likeness(first: RunSeries, second: RunSeries) -> float:
     """Correlate the changes of log grad_norm (else of the loss) from step to step."""
     for name in ("grad_norm", "loss"):
-        pair = _by_common_step([first, second], name)
+        _, pair = by_common_step([first, second], name)
         if pair.shape[1] > _FEWEST_COMMON:
             changes = np.diff(pair, axis=1)
             changes = changes[:, np.isfinite(changes).all(axis=0)]
@@ -80,8 +80,11 @@ def _likeness(first: RunSeries, second: RunSeries) -> float:
     return math.nan
 
 
-def _by_common_step(runs: Sequence[RunSeries], name: str) -> Floats:
-    """Return a signal at the step numbers that every run has, shape (k, n); the norm as its logarithm."""
+def by_common_step(runs: Sequence[RunSeries], name: str) -> tuple[Floats, Floats]:
+    """Return the step numbers that every run has, shape (n,), and a signal there, shape (k, n).
+
+    The norm is taken as its logarithm.
+    """
     series = []
     for data in runs:
         numbers = data.training("step")
@@ -89,15 +92,15 @@ def _by_common_step(runs: Sequence[RunSeries], name: str) -> Floats:
         unique, place = np.unique(numbers[known], return_index=True)
         series.append((unique, data.tested(name)[known][place]))
     common = functools.reduce(np.intersect1d, [numbers for numbers, _ in series])
-    return np.array([values[np.searchsorted(numbers, common)] for numbers, values in series])
+    return common, np.array([values[np.searchsorted(numbers, common)] for numbers, values in series])
 
 
 def reproducibility(runs: Sequence[RunSeries]) -> Reproducibility:
     """Return how far the trainings spread: at their ends, and at the steps that all of them have."""
     final = {data.run.run_id: _final_loss(data) for data in runs}
     known = np.array([value for value in final.values() if value is not None])
-    loss = _by_common_step(runs, "loss")
-    norm_sd = _typical_sd(_by_common_step(runs, "grad_norm"))
+    _, loss = by_common_step(runs, "loss")
+    norm_sd = _typical_sd(by_common_step(runs, "grad_norm")[1])
     return Reproducibility(
         final_loss=final,
         final_mean=float(known.mean()) if known.size else None,

@@ -6,6 +6,7 @@ from typing import Any
 
 import scipy.special
 from thermograd.analysis.comparison.compared_runs import ComparedRun, PairAcross
+from thermograd.analysis.comparison.differences import Differences
 from thermograd.analysis.comparison.reproducibility import Reproducibility
 from thermograd.analysis.comparison.tables import pairs_across_section, runs_section
 from thermograd.analysis.display.markup import element, items
@@ -41,6 +42,7 @@ class Comparison:
     chosen: list[PairAcross]
     others: list[PairAcross]
     reproducibility: Reproducibility
+    differences: Differences
     warnings: list[str] = field(default_factory=list)
     series: list[RunSeries] = field(default_factory=list)
 
@@ -63,6 +65,7 @@ class Comparison:
             "question": [_pair_json(pair) for pair in self.chosen],
             "others": [_pair_json(pair) for pair in self.others],
             "reproducibility": asdict(self.reproducibility),
+            "differences": asdict(self.differences),
             "warnings": self.warnings,
         }
         return {name: without_nan(value) for name, value in document.items()}

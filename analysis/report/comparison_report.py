@@ -13,6 +13,7 @@ from thermograd.analysis.comparison.result import (
     comparison_verdict,
     reproducibility_lines,
 )
+from thermograd.analysis.comparison.side_by_side import losses_lines, measured_rows, settings_rows
 from thermograd.analysis.comparison.tables import pairs_across_section, runs_section
 from thermograd.analysis.display.numbers import DASH, shown_number
 from thermograd.analysis.display.palette import dashes_of
@@ -55,7 +56,15 @@ def _told(comparison: Comparison) -> dict[str, Any]:
     """Return what the template of the page shows besides its charts."""
     best = best_of(comparison)
     simulated = sum(run.truth is not None for run in comparison.runs)
+    found, heads = comparison.differences, {f"Run {n}": "t" for n in range(1, len(comparison.runs) + 1)}
+    settings, left_out = settings_rows(found)
     return {
+        "losses_apart": losses_lines(found, comparison.runs),
+        "settings": Table({"Settings": "t", "Name": "t"} | heads, settings, "Settings that differ"),
+        "settings_left_out": left_out,
+        "measured": Table(
+            {"Where": "t", "Measured": "t"} | dict.fromkeys(heads, "n"), measured_rows(found), "Measured"
+        ),
         "comparison": comparison,
         "best": best,
         "trainings": len(comparison.counted),

@@ -20,11 +20,15 @@ from thermograd.analysis.report.charts.style import (
     tooltip,
 )
 from thermograd.analysis.report.data.comparison import (
+    BY_STEP,
+    Along,
     ForestRow,
     Overlay,
-    build_overlays,
+    axis_end,
     forest_rows,
-    time_axis,
+    overlays_by_step,
+    overlays_by_time,
+    time_of,
 )
 from thermograd.analysis.report.data.curves import decades
 
@@ -32,44 +36,53 @@ _HEIGHT = 120
 _ROW = 22  # pixels
 _PRINTED_FOREST = [115, 270]  # between names and numbers
 _FOREST_TITLE = "residual correlation r, 95 % interval"
-_TIME_TITLE = "minutes since the training began"
 _TICKS = 8
 
 
-def overlays_chart(overlays: list[Overlay], runs: int) -> Spec | None:
+def overlays_chart(overlays: list[Overlay], along: Along, runs: int, name: str) -> Spec | None:
     """Return the curves of so many runs over each other, one panel a signal; None where there is nothing."""
     if not overlays:
         return None
-    spec = specification(lambda rows: alt.vconcat(*_panels(overlays, runs, rows), spacing=12))
+    spec = specification(lambda rows: alt.vconcat(*_panels(overlays, along, runs, rows, name), spacing=12))
     told = [
         {"title": overlay.signal.name, "unit": overlay.signal.symbol}
-        | {"curves": f"overlay-{overlay.key}", "marks": []}
+        | {"curves": f"{name}-{overlay.key}", "marks": []}
         for overlay in overlays
     ]
-    return over_time(spec, "min", 60, told)
+    return over_time(spec, along.unit, along.size, told)
 
 
-def _panels(overlays: list[Overlay], runs: int, rows: Rows) -> list[alt.LayerChart]:
-    end = time_axis(overlays, _TICKS)
-    return [_panel(overlay, runs, rows, end, overlay is overlays[-1]) for overlay in overlays]
+def _panels(overlays: list[Overlay], along: Along, runs: int, rows: Rows, name: str) -> list[alt.LayerChart]:
+    end = axis_end(overlays, along, _TICKS)
+    scale = alt.Scale(domain=[0, number(end)], nice=False, zero=False)
+
+    def axis(is_last: bool) -> alt.X:
+        title = along.title if is_last else None
+        return alt.X(
+            "t:Q", scale=scale, axis=alt.Axis(title=title, labels=is_last, grid=False, tickCount=_TICKS)
+        )
+
+    labels = _labels(runs)
+    return [_panel(overlay, labels, rows, along, axis(overlay is overlays[-1]), name) for overlay in overlays]
 
 
-def _panel(overlay: Overlay, runs: int, rows: Rows, end: float, is_last: bool) -> alt.LayerChart:
+def _panel(
+    overlay: Overlay, labels: list[str], rows: Rows, along: Along, x: alt.X, name: str
+) -> alt.LayerChart:
     entries = [
-        {"t": number(t / 60), "v": number(v), "s": line.label, "d": line.label}
+        {"t": number(t / along.size), "v": number(v), "s": line.label, "d": line.label}
         for line in overlay.lines
         for t, v in zip(line.time_s.tolist(), line.values.tolist(), strict=True)
     ]
-    axis = alt.Axis(title=_TIME_TITLE if is_last else None, labels=is_last, grid=False, tickCount=_TICKS)
-    x = alt.X("t:Q", scale=alt.Scale(domain=[0, number(end)], nice=False, zero=False), axis=axis)
     scale = alt.Scale(type="log", padding=6) if overlay.log else alt.Scale(zero=False, padding=6)
     values = decades(overlay.lines) if overlay.log else alt.Undefined
     look: dict[str, Any] = {"tickCount": 4, "minExtent": 46, "maxExtent": 46, "titlePadding": 8}
     y = alt.Y("v:Q", scale=scale, axis=alt.Axis(title=overlay.axis_title, values=values, **look))
-    lines = curves(named(rows, f"overlay-{overlay.key}", entries), _labels(runs), x, y)
-    layers = [lines.properties(name=f"{overlay.key}-curves")]
+    lines = curves(named(rows, f"{name}-{overlay.key}", entries), labels, x, y)
+    key = f"{name}-{overlay.key}-panel"
     size: dict[str, Any] = {"width": WIDTH, "height": _HEIGHT}
-    return alt.LayerChart(layer=layers, name=overlay.key, description=overlay.axis_title, **size)
+    layers = [lines.properties(name=f"{key}-curves")]
+    return alt.LayerChart(layer=layers, name=key, description=overlay.axis_title, **size)
 
 
 def _labels(runs: int) -> list[str]:
@@ -141,7 +154,12 @@ def comparison_charts(comparison: Comparison) -> tuple[dict[str, Spec | None], d
     """Return the charts of the page by name, as they are on a screen and as they are printed."""
     best, runs = best_of(comparison), len(comparison.runs)
     rows = forest_rows(comparison, best) if best else []
-    shown = {"forest": forest_chart(rows, runs), "overlays": overlays_chart(build_overlays(comparison), runs)}
+    by_time, by_step = overlays_by_time(comparison), overlays_by_step(comparison)
+    shown = {
+        "forest": forest_chart(rows, runs),
+        "overlays": overlays_chart(by_time, time_of(by_time), runs, "overlay"),
+        "steps": overlays_chart(by_step, BY_STEP, runs, "step"),
+    }
     return shown, shown | {"forest": forest_chart(rows, runs, printed=True)}
 
 

@@ -1,23 +1,38 @@
 """What the figures of a comparison draw: curves of all runs over each other, and the forest."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
+from thermograd.analysis.arrays import Floats
 from thermograd.analysis.comparison.compared_runs import ComparedRun, PairAcross
 from thermograd.analysis.comparison.result import Comparison
 from thermograd.analysis.report.data.curves import Line, make_line
+from thermograd.analysis.report.data.panel import clock_for
+from thermograd.analysis.run.series import RunSeries
 from thermograd.store.columns import Signal, signal
 
 _BUCKETS = 300
 _SPARE = 0.05  # of the time axis
 _LONGEST = 20
+_HARDWARE = ("power_w", "temperature_c", "sm_clock_mhz")
+_BY_TIME = ("grad_norm", "loss", "step_time_s")
+_BY_STEP = ("grad_norm", "loss", "learning_rate", "step_time_s")
+
+
+class Along(NamedTuple):
+    """What the axis that all panels share counts: its unit, how much of `x` that is, and its title."""
+
+    unit: str
+    size: float
+    title: str
 
 
 @dataclass(frozen=True)
 class Overlay:
-    """One panel: a signal's curves, one a run, `time_s` of each from its training's beginning."""
+    """One panel: a signal's curves, one a run, along the time since its training began, s, or the step."""
 
     key: str
     signal: Signal
@@ -30,22 +45,44 @@ class Overlay:
         return f"{self.signal.name}, {self.signal.symbol}" if self.signal.unit else self.signal.name
 
 
-def build_overlays(comparison: Comparison) -> list[Overlay]:
-    """Return gradient norm, loss, and the hardware signal of the question, where two runs have them."""
-    overlays = [_training(comparison, "grad_norm"), _training(comparison, "loss")]
-    if comparison.chosen:
-        overlays.append(_hardware(comparison, comparison.chosen[0].y, comparison.chosen[0].role))
+def overlays_by_time(comparison: Comparison) -> list[Overlay]:
+    """Return norm, loss, step time and the first device's hardware, where two runs have them."""
+    training = [
+        _training(comparison, name, _since_the_beginning) for name in ("grad_norm", "loss", "step_time_s")
+    ]
+    asked = [(pair.y, pair.role) for pair in comparison.chosen[:1]]
+    role = asked[0][1] if asked else next((role for data in comparison.series for role in data.roles), "")
+    shown = dict.fromkeys([*asked, *((name, role) for name in _HARDWARE)])
+    return _shared([*training, *(_hardware(comparison, *each) for each in shown)])
+
+
+def overlays_by_step(comparison: Comparison) -> list[Overlay]:
+    """Return what each step measured, along the number of the step, where two runs have it."""
+    return _shared([_training(comparison, name, _number_of_step) for name in _BY_STEP])
+
+
+def _shared(overlays: list[Overlay]) -> list[Overlay]:
     return [overlay for overlay in overlays if len(overlay.lines) > 1]
 
 
-def _training(comparison: Comparison, name: str) -> Overlay:
+def _since_the_beginning(data: RunSeries) -> Floats:
+    return (data.step_time_ns - data.step_time_ns[0]) / 1e9
+
+
+def _number_of_step(data: RunSeries) -> Floats:
+    return data.training("step")
+
+
+def _training(comparison: Comparison, name: str, along: Callable[[RunSeries], Floats]) -> Overlay:
     lines = []
     for place, data in enumerate(comparison.series, 1):
-        values = data.training(name)
+        values, x = data.training(name), along(data)
         if name == "grad_norm":
             values = np.where(values > 0, values, np.nan)
-        time_s = (data.step_time_ns - data.step_time_ns[0]) / 1e9
-        lines += [make_line(f"run {place}", None, time_s, values, _BUCKETS)] * bool(np.isfinite(values).any())
+        known = np.isfinite(x)
+        order = np.argsort(x[known], kind="stable")
+        x, values = x[known][order], values[known][order]
+        lines += [make_line(f"run {place}", None, x, values, _BUCKETS)] * bool(np.isfinite(values).any())
     return Overlay(name, signal(name), name == "grad_norm", lines)
 
 
@@ -59,20 +96,33 @@ def _hardware(comparison: Comparison, name: str, role: str) -> Overlay:
             inside = (device.time_ns >= first) & (device.time_ns <= last)
             time_s = (device.time_ns[inside] - first) / 1e9
             lines.append(make_line(f"run {place}", None, time_s, values[inside], _BUCKETS))
-    return Overlay("hardware", signal(name), False, [line for line in lines if line.shown])
+    return Overlay(f"hardware-{name}", signal(name), False, [line for line in lines if line.shown])
 
 
-def time_axis(overlays: list[Overlay], ticks: int) -> float:
-    """Return where the time axis that all panels share ends, in minutes.
+def time_of(overlays: list[Overlay]) -> Along:
+    """Return the time axis of overlays, in a unit that fits the longest run."""
+    clock = clock_for(max((_last(overlay) for overlay in overlays), default=0.0))
+    return Along(clock.symbol, clock.seconds, f"{clock.name} since the training began")
+
+
+BY_STEP = Along("step", 1.0, "optimizer step")
+
+
+def axis_end(overlays: list[Overlay], along: Along, ticks: int) -> float:
+    """Return where the axis that all panels share ends, in its unit.
 
     It ends at a mark where that leaves little room empty, so that its end has a number.
     """
-    last = max(float(line.time_s[-1]) / 60 for overlay in overlays for line in overlay.lines) or 1.0
+    last = max(_last(overlay) for overlay in overlays) / along.size or 1.0
     power = 10.0 ** math.floor(math.log10(last / ticks))
     steps = (1, 2, 5, 10)  # as Vega chooses them
     step = power * steps[sum(last / ticks / power >= math.sqrt(limit) for limit in (2, 10, 50))]
     mark = step * math.ceil(last / step)
     return mark if mark - last <= _SPARE * last else last
+
+
+def _last(overlay: Overlay) -> float:
+    return max((float(line.time_s[-1]) for line in overlay.lines), default=0.0)
 
 
 class ForestRow(NamedTuple):

@@ -13,6 +13,7 @@ from thermograd.analysis.comparison.result import (
     interval,
     reproducibility_lines,
 )
+from thermograd.analysis.comparison.side_by_side import losses_lines, measured_rows, settings_rows
 from thermograd.analysis.comparison.tables import repeat_text
 from thermograd.analysis.display.numbers import DASH, seconds_text
 from thermograd.analysis.report.wording import control_sentence
@@ -24,10 +25,14 @@ _MOST_OTHERS = 6
 
 
 def describe_comparison(comparison: Comparison) -> str:
-    """Return a comparison as text: the sentence first, then each run, all pairs, how alike, warnings."""
-    lines = [comparison_sentence(comparison), "", "Runs, and what each says by itself"]
-    lines += [_run_line(place, run, comparison) for place, run in enumerate(comparison.runs, 1)]
+    """Return a comparison as text: what differs, then the question: each run, all pairs, how alike."""
     best = best_of(comparison)
+    tested = best is not None and math.isfinite(best.swap.p)
+    lines = [comparison_sentence(comparison), ""] if tested else []
+    lines += ["Runs, and what each says by itself"]
+    lines += [_run_line(place, run, comparison) for place, run in enumerate(comparison.runs, 1)]
+    lines += ["", *_what_differs(comparison)]
+    lines += [] if tested else ["", "Are training and hardware coupled?", comparison_sentence(comparison)]
     if best is not None:
         lines += ["", f"{best.x} ~ {best.y} ({best.role}), each run by itself", _runs_table(comparison, best)]
         lines += ["", said.replace("−", "-")] if (said := control_sentence(best)) else []
@@ -38,6 +43,17 @@ def describe_comparison(comparison: Comparison) -> str:
     if notes or comparison.warnings:
         lines += ["", "Warnings", *(f"  {printable(note, 5000)}" for note in [*notes, *comparison.warnings])]
     return "\n".join(lines)
+
+
+def _what_differs(comparison: Comparison) -> list[str]:
+    found, heads = comparison.differences, [f"run {n}" for n in range(1, len(comparison.runs) + 1)]
+    lines = ["What differs", *(f"  {line}" for line in losses_lines(found, comparison.runs))]
+    rows, more = settings_rows(found)
+    lines += ["", table_text(["settings", "", *heads], rows)] if rows else []
+    lines += [f"and {more} more: in --json and in the page (-o)"] * bool(more)
+    measured = measured_rows(found)
+    lines += ["", table_text(["measured", "", *heads], measured)] if measured else []
+    return [line.replace("−", "-").replace(DASH, "-") for line in lines]
 
 
 def _run_line(place: int, run: ComparedRun, comparison: Comparison) -> str:

@@ -265,7 +265,15 @@ def test_pooled_effects_agree_with_statsmodels():
 
 def test_the_json_document_is_finite_and_complete(together):
     document = json.loads(json.dumps(together.to_json(), allow_nan=False))
-    assert set(document) == {"runs", "counted", "question", "others", "reproducibility", "warnings"}
+    assert set(document) == {
+        "runs",
+        "counted",
+        "question",
+        "others",
+        "reproducibility",
+        "differences",
+        "warnings",
+    }
     assert document["counted"] == 6
     assert document["runs"][6]["repeats"] == document["runs"][0]["run_id"]
     assert document["runs"][0]["truth"]["rho"] == 0.3

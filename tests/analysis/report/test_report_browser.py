@@ -310,8 +310,8 @@ def test_zooming_one_overlay_zooms_the_others_and_reads_them_out(browser: Any, t
     before = panels()
     box = chart.bounding_box()
     page.mouse.move(box["x"] + 500, box["y"] + 190)  # over the loss
-    page.locator(".readout").wait_for(state="visible")
-    told = page.locator(".readout").inner_text()
+    chart.locator(".readout").wait_for(state="visible")
+    told = chart.locator(".readout").inner_text()
     assert {"gradient norm, run 1", "gradient norm, run 2", "loss, run 1", "temperature, run 2"} <= set(
         re.findall(r"^[a-z ]+, run \d", told, re.MULTILINE)
     )
@@ -319,9 +319,9 @@ def test_zooming_one_overlay_zooms_the_others_and_reads_them_out(browser: Any, t
     page.mouse.wheel(0, -400)
     page.keyboard.up("Shift")
     assert _until(page, lambda: _differ(before, panels()))
-    page.get_by_role("button", name="Whole range").click()
+    page.get_by_role("button", name="Whole range").last.click()
     assert _until(page, lambda: panels() == before)
-    page.get_by_role("button", name="Zoom in").click()
+    page.get_by_role("button", name="Zoom in").last.click()
     assert _until(page, lambda: _differ(before, panels()))
     chart.focus()
     page.keyboard.press("0")
