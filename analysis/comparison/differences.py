@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from thermograd.analysis.arrays import Floats
+from thermograd.analysis.arrays import Floats, Mask
 from thermograd.analysis.comparison.reproducibility import by_common_step
 from thermograd.analysis.run.series import Device, RunSeries
 
@@ -194,7 +194,9 @@ def _while_training(data: RunSeries, device: Device | None, column: str) -> Floa
     values = None if device is None else device.signal(column)
     if device is None or values is None:
         return np.empty(0)
-    return values[(device.time_ns >= data.step_time_ns[0]) & (device.time_ns <= data.step_time_ns[-1])]
+    inside: Mask = (device.time_ns >= data.step_time_ns[0]) & (device.time_ns <= data.step_time_ns[-1])
+    chosen: Floats = values[inside]
+    return chosen
 
 
 def _median(values: Floats) -> float | None:
@@ -234,7 +236,8 @@ def _trailing_mean(time_s: Floats, values: Floats, width_s: float) -> Floats:
     low = before >= 0
     total = total - np.where(low, total[before], 0.0)
     count = count - np.where(low, count[before], 0)
-    return np.divide(total, count, out=np.full(values.size, np.nan), where=count > 0)
+    mean: Floats = np.divide(total, count, out=np.full(values.size, np.nan), where=count > 0)
+    return mean
 
 
 def warmer_at_equal_power(first: tuple[Floats, Floats], other: tuple[Floats, Floats]) -> float | None:

@@ -66,7 +66,8 @@ def _shared(overlays: list[Overlay]) -> list[Overlay]:
 
 
 def _since_the_beginning(data: RunSeries) -> Floats:
-    return (data.step_time_ns - data.step_time_ns[0]) / 1e9
+    time_s: Floats = (data.step_time_ns - data.step_time_ns[0]) / 1e9
+    return time_s
 
 
 def _number_of_step(data: RunSeries) -> Floats:
