@@ -9,6 +9,7 @@ import json
 import logging
 import os
 import signal
+import socket
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -73,7 +74,9 @@ def run_agent(
             return 0
         try:
             readers, absent = open_readers(simulate, parent_pid or os.getpid())
-            devices = {name: facts for reader in readers for name, facts in reader.describe().items()}
+            described = [reader.describe().items() for reader in readers]
+            host = {"host": socket.gethostname()}
+            devices = {name: facts | host for items in described for name, facts in items}
             sampler = Sampler(readers, writer, hz)
             run = _Whereabouts(writer)
             description = Description(run_dir, devices, absent, {writer.writer: sampler.schedule})

@@ -32,7 +32,7 @@ class AmdReader(DeviceReader):
         if not handles:
             raise DeviceUnavailableError("the driver reports no GPU")
         self._guard = Guard("an AMD GPU did not give %(place)s (%(error)s)", tell=_log.debug)
-        self._gpus = [_AmdGpu(self._smi, handle, self._guard) for handle in handles]
+        self._gpus = [_AmdGpu(self._smi, h, self._guard, index) for index, h in enumerate(handles)]
 
     def describe(self) -> dict[str, dict[str, Any]]:
         """Return the facts of each GPU by ``GPU-<uuid>``."""
@@ -57,8 +57,8 @@ class AmdReader(DeviceReader):
 class _AmdGpu:
     """One GPU; a call that fails at first is left out and named, one that fails later gives null."""
 
-    def __init__(self, smi: ModuleType, handle: Any, guard: Guard) -> None:
-        self._smi, self._handle, self._guard = smi, handle, guard
+    def __init__(self, smi: ModuleType, handle: Any, guard: Guard, index: int) -> None:
+        self._smi, self._handle, self._guard, self._index = smi, handle, guard, index
         self.device = "GPU-" + smi.amdsmi_get_gpu_device_uuid(handle)
         self._missing = dict.fromkeys(
             ("throttled_thermal_ns", "throttled_power_ns", "throttled_brake_ns"),
@@ -116,7 +116,7 @@ class _AmdGpu:
                 smi.amdsmi_get_temp_metric(h, smi.AmdSmiTemperatureType.HOTSPOT, critical)
             ),
         }
-        facts: dict[str, Any] = {"model": "AMD GPU", "simulated": False}
+        facts: dict[str, Any] = {"model": "AMD GPU", "index": self._index, "simulated": False}
         facts |= self._ask(wanted)
         return facts | {"sensors": sorted(self._calls), "missing": dict(sorted(self._missing.items()))}
 

@@ -17,6 +17,7 @@ from thermograd.ingest.devices.base import DeviceReader, DeviceUnavailableError
 from thermograd.ingest.devices.nvml_fields import xid_text
 from thermograd.ingest.devices.nvml_gpu import NvmlGpu
 from thermograd.ingest.devices.visible_gpus import Gpu, select_gpus
+from thermograd.store.devices import device_labels
 
 _log = logging.getLogger("thermograd")
 _EVENT_WAIT_MS = 500
@@ -64,17 +65,19 @@ class NvmlReader(DeviceReader):
         except (pynvml.NVMLError, DeviceUnavailableError) as error:
             self._shut_down()
             raise DeviceUnavailableError(str(error)) from error
-        self._events = _XidWatcher(pynvml, self._handles)
+        labels = device_labels({gpu.uuid: gpu.identity for gpu in self._gpus})
+        self._events = _XidWatcher(pynvml, self._handles, labels)
 
     def _open(self, environment: Mapping[str, str]) -> list[NvmlGpu]:
         """Open the GPUs that the environment chooses; one that does not answer does not hide the others."""
         nvml = self._nvml
-        handles, known = [], []
+        handles, known, numbers = [], [], []
         for index in range(nvml.nvmlDeviceGetCount()):
             try:
                 handle = nvml.nvmlDeviceGetHandleByIndex(index)
                 known.append(Gpu(nvml.nvmlDeviceGetUUID(handle), nvml.nvmlDeviceGetName(handle)))
                 handles.append(handle)
+                numbers.append(index)
             except nvml.NVMLError as error:
                 self.unreadable[f"nvidia GPU {index}"] = str(error)
         if not known:
@@ -86,7 +89,7 @@ class NvmlReader(DeviceReader):
         self._handles: dict[str, Any] = {}
         for i in indices:
             try:
-                gpus.append(NvmlGpu(nvml, handles[i], self._versions["driver_version"]))
+                gpus.append(NvmlGpu(nvml, handles[i], self._versions["driver_version"], numbers[i]))
                 self._handles[known[i].uuid] = handles[i]
             except nvml.NVMLError as error:
                 self.unreadable[known[i].uuid] = str(error)
@@ -142,8 +145,8 @@ class NvmlReader(DeviceReader):
 class _XidWatcher:
     """Waits for XID errors in a thread of its own; errors from before it began are lost."""
 
-    def __init__(self, nvml: Any, handles: Mapping[str, Any]) -> None:
-        self._nvml = nvml
+    def __init__(self, nvml: Any, handles: Mapping[str, Any], labels: Mapping[str, str]) -> None:
+        self._nvml, self._labels = nvml, labels
         self._uuids = {_address(handle): uuid for uuid, handle in handles.items()}
         self._marks: deque[dict[str, Any]] = deque()
         self._stop = threading.Event()
@@ -182,7 +185,7 @@ class _XidWatcher:
                 "mark": "error",
                 "time_ns": time.time_ns(),
                 "monotonic_ns": time.monotonic_ns(),
-                "text": f"{uuid}: {xid_text(xid)}",
+                "text": f"{self._labels.get(uuid, uuid)}: {xid_text(xid)}",
                 "detail": json.dumps({"xid": xid, "device": uuid}),
             }
         )

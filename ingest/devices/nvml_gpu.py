@@ -19,6 +19,7 @@ from thermograd.ingest.devices.nvml_fields import (
     Reading,
     throttle_fields,
 )
+from thermograd.store.devices import device_label
 from thermograd.store.failures import Guard
 
 _SLOW_PERIOD_S = 2.0
@@ -50,15 +51,17 @@ class _Source:
 
 
 class NvmlGpu:
-    """Reads one GPU. `driver_version` decides the numbers of some fields.
+    """Reads one GPU. `driver_version` decides the numbers of some fields, `index` is NVML's number of it.
 
     `guard` counts the readings that failed in passing; `marks` holds what has happened and has not been
     logged yet.
     """
 
-    def __init__(self, nvml: Any, handle: Any, driver_version: str) -> None:
+    def __init__(self, nvml: Any, handle: Any, driver_version: str, index: int | None = None) -> None:
         self._nvml, self._handle = nvml, handle
-        self.uuid, self.model = str(nvml.nvmlDeviceGetUUID(handle)), nvml.nvmlDeviceGetName(handle)
+        self.uuid = str(nvml.nvmlDeviceGetUUID(handle))
+        self.identity: dict[str, Any] = {"model": nvml.nvmlDeviceGetName(handle), "index": index}
+        self._label = device_label(self.uuid, {self.uuid: self.identity})
         again = "did not give %(error)s; it is asked again, more and more rarely"
         self.guard = Guard(again, tell=partial(self._mark, "gap"))
         self.marks: list[dict[str, Any]] = []
@@ -257,11 +260,11 @@ class NvmlGpu:
 
     def _mark(self, mark: str, text: str, **detail: Any) -> None:
         extra = json.dumps({"device": self.uuid} | detail)
-        self.marks.append({"mark": mark, "text": f"{self.uuid}: {text}", "detail": extra})
+        self.marks.append({"mark": mark, "text": f"{self._label}: {text}", "detail": extra})
 
     def describe(self) -> dict[str, Any]:
         """Return model, limits, thresholds, the sensors and where they come from, and what is missing."""
-        facts: dict[str, Any] = {"model": self.model, "simulated": False}
+        facts: dict[str, Any] = self.identity | {"simulated": False}
         asked = {name: self._ask(call) for name, call in self._limits().items()}
         facts |= {name: value for name, value in asked.items() if value is not None}
         margins = self._ask(lambda: self._field_values(MARGINS.values())) or {}

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections import Counter
+from collections import Counter, defaultdict
 from pathlib import Path
 from typing import Any
 
@@ -92,17 +92,29 @@ def _series_digest(steps: pa.Table) -> str:
 
 
 def _devices(recording: Recording, table: pa.Table) -> dict[str, dict[str, Any]]:
-    found = {}
+    found, places = {}, _credible_places(recording)
     for device in sorted(pc.unique(table["device"]).to_pylist()):
         rows = table.filter(pc.equal(table["device"], device))
         columns = [name for name in column_names("sample") if name in rows.column_names and name != "device"]
         found[device] = {
             "model": recording.models.get(device),
+            **places.get(device, {}),
             "simulated": False,
             "sensors": [name for name in columns if rows[name].null_count < len(rows)],
             "suspect": _constants(rows) | recording.notes.get(device, {}),
         }
     return found
+
+
+def _credible_places(recording: Recording) -> dict[str, dict[str, Any]]:
+    """Return index and host of the devices, without an index that two GPUs of a host have: it is none."""
+    gpus: dict[tuple[Any, Any], set[str]] = defaultdict(set)
+    for device, place in recording.places.items():
+        gpus[place.get("host"), place.get("index")].add(device.partition("/")[0])  # of MIG: the whole GPU
+    return {
+        device: {k: v for k, v in place.items() if k != "index" or len(gpus[place.get("host"), v]) == 1}
+        for device, place in recording.places.items()
+    }
 
 
 def _constants(rows: pa.Table) -> dict[str, str]:

@@ -22,6 +22,7 @@ from thermograd.store.events import arrow_schema
 Kind = Literal["step", "sample"]
 
 _BATCH_ROWS = 8192
+_LONGEST_INDEX = 4  # digits
 _OWN = {"_line": pa.int64(), "_time_ns": pa.int64(), "_naive": pa.bool_()}
 
 
@@ -64,6 +65,8 @@ class Recording:
     local_offsets_s: set[int] = field(default_factory=set)
     definition: str | None = None  # which of the programs that write such files derived its RLE and collapse
     models: dict[str, str] = field(default_factory=dict)  # what the files say a device is
+    # Index and host of a device, by its name, where they are not the name themselves.
+    places: dict[str, dict[str, Any]] = field(default_factory=dict)
     # What a reader of a device's numbers should know, by device and sensor.
     notes: dict[str, dict[str, str]] = field(default_factory=dict)
     columns: dict[str, str] = field(
@@ -124,6 +127,14 @@ class Recording:
         except OddCellError as error:
             self.account.null(name, error)
             return None
+
+    def place_device(self, device: str, index: str | None, host: str | None) -> None:
+        """Keep what the first row that tells it says of a device's index and host."""
+        known = self.places.setdefault(device, {})
+        if index is not None and index.isdecimal() and len(index) <= _LONGEST_INDEX:
+            known.setdefault("index", int(index))
+        if host:
+            known.setdefault("host", host)
 
     def absorb(self, other: "Recording") -> None:
         """Take over what another recording says of its rows, none of which was of use."""

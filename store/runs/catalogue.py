@@ -13,6 +13,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from thermograd.store.devices import devices_label
 from thermograd.store.errors import LogError, RunNotFoundError, os_errors_as
 from thermograd.store.files import WRITER, is_folder, is_plain_file, read_json, write_json, writer_files
 from thermograd.store.locks import ProcessLock, is_held
@@ -123,6 +124,7 @@ class Run:
             "ended": _iso(self.ended_time_ns()),
             **{f"{kind}s": counts[kind] for kind in ("step", "sample", "alert")},
             "devices": sorted(self.facts.get("devices", {})),
+            "devices_label": devices_label(self.facts.get("devices", {})),
             "state": self.state(),
         }
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
+from thermograd.store.devices import device_labels, is_simulated
 from thermograd.store.events import was_watched
 from thermograd.store.log.reader import read_kind
 from thermograd.store.runs.catalogue import Run
@@ -65,8 +66,10 @@ def describe_run(shown: Mapping[str, Any]) -> str:
     if isinstance(facts.get("clock"), str):
         lines.append(f"  clock    {cell_text(facts['clock'])}")
     lines += ["", "Devices"]
-    for name, device in facts.get("devices", {}).items():
-        lines += [f"  {cell_text(name)}  {_device_line(name, device)}"]
+    devices = facts.get("devices", {})
+    for name, label in device_labels(devices).items():
+        device = devices[name]
+        lines += [f"  {label}  {_device_line(name, label, device)}"]
         lines += [f"    no {sensors}: {reason}" for reason, sensors in by_reason(device.get("missing", {}))]
         lines += [
             f"    {sensor}: {cell_text(reason)}" for sensor, reason in device.get("suspect", {}).items()
@@ -93,9 +96,11 @@ def by_reason(missing: Mapping[str, Any]) -> list[tuple[str, str]]:
     return [(reason, ", ".join(sensors)) for reason, sensors in groups.items()]
 
 
-def _device_line(name: str, device: Mapping[str, Any]) -> str:
-    parts = [cell_text(device["model"])] if device.get("model") else []
-    if device.get("simulated") or name.startswith("simulated:"):
+def _device_line(name: str, label: str, device: Mapping[str, Any]) -> str:
+    """Return the name in the log, which queries need, the model in full, and the sensors."""
+    parts = [cell_text(name)] if cell_text(name) != label else []
+    parts += [cell_text(device["model"])] if device.get("model") else []
+    if is_simulated(name, device):
         parts.insert(0, "SIMULATED")
     if device.get("sensors"):
         parts.append(f"sensors: {', '.join(device['sensors'])}")

@@ -34,6 +34,9 @@ def _device(content: Mapping[str, Any]) -> dict[str, Any]:
     facts = checked_facts(content)
     if isinstance(content.get("model"), str):  # a run's model is an object
         facts["model"] = _encodable(content["model"])
+    index = facts.get("index", 0)
+    if not isinstance(index, int) or isinstance(index, bool) or not 0 <= index < 2**31:
+        del facts["index"]
     sensors = facts.get("sensors", [])
     if not isinstance(sensors, list) or not all(isinstance(sensor, str) for sensor in sensors):
         del facts["sensors"]

@@ -121,6 +121,6 @@ _SHOWN: dict[str, Callable[[Mapping[str, Any]], Any]] = {
     "loss": itemgetter("loss"),
     "alerts": itemgetter("alerts"),
     "verdict": itemgetter("verdict"),
-    "devices": itemgetter("devices"),
+    "devices": lambda row: row["devices_label"] or None,
     "tags": lambda row: ", ".join(row["tags"]) or None,
 }

@@ -166,11 +166,12 @@ class _Clock:
 
 
 class ThrottleRule:
-    """Alerts ``collapse.*``, ``throttle.warn`` and ``power_limited`` of one device."""
+    """Alerts ``collapse.*``, ``throttle.warn`` and ``power_limited`` of one device; `label` is for people."""
 
-    def __init__(self, device: str, detector: ThrottleDetector) -> None:
+    def __init__(self, device: str, detector: ThrottleDetector, label: str | None = None) -> None:
         self.name = f"throttling of {device}"
-        self._device, self._detector, self._clock = device, detector, _Clock()
+        self._device, self._label = device, label or device
+        self._detector, self._clock = detector, _Clock()
 
     def update(self, values: Mapping[str, Any]) -> list[Alert]:
         """Learn one sample."""
@@ -188,7 +189,7 @@ class ThrottleRule:
             values,
             episode.condition,
             _SEVERITIES[episode.condition],
-            f"{self._device}: {sentence.format(heat=heat)}",
+            f"{self._label}: {sentence.format(heat=heat)}",
             device=self._device,
             metric=metric,
             value=as_float(values.get(metric)),
@@ -224,11 +225,11 @@ class GapRule:
     intervals between the device's samples.
     """
 
-    def __init__(self, device: str, section: SensorGapSettings) -> None:
+    def __init__(self, device: str, section: SensorGapSettings, label: str | None = None) -> None:
         self.name = f"sensor.gap of {device}"
         given = ",".join(f"{name}={value!r}" for name, value in asdict(section).items())
         self.definition = f"sensor.gap/1({given})"
-        self._device = device
+        self._device, self._label = device, label or device
         self._least_ns, self._times = round(section.least_s * 1e9), section.intervals
         self._last_ns: int | None = None
         self._intervals_ns: deque[int] = deque(maxlen=section.median_of)
@@ -256,7 +257,7 @@ class GapRule:
             values,
             "sensor.gap",
             "warning",
-            f"{self._device}: no samples for {interval_ns / 1e9:.1f} s; they come every "
+            f"{self._label}: no samples for {interval_ns / 1e9:.1f} s; they come every "
             f"{median_ns / 1e9:.3g} s",
             device=self._device,
             metric="time_ns",
@@ -276,9 +277,12 @@ class EfficiencyRule:
     ``run.json``: ``rated_power_w``, ``temperature_limit_c``.
     """
 
-    def __init__(self, device: str, facts: Mapping[str, Any], definition: str) -> None:
+    def __init__(
+        self, device: str, facts: Mapping[str, Any], definition: str, label: str | None = None
+    ) -> None:
         self.name = f"collapse of the efficiency of {device}"
-        self._device, self._clock, self._collapsed = device, _Clock(), False
+        self._device, self._label = device, label or device
+        self._clock, self._collapsed = _Clock(), False
         rated_w, limit_c = as_float(facts.get("rated_power_w")), as_float(facts.get("temperature_limit_c"))
         self._efficiency = Efficiency(rated_w, limit_c, definition)
 
@@ -298,7 +302,7 @@ class EfficiencyRule:
             values,
             "collapse.thermal",
             "warning",
-            f"{self._device}: thermal load efficiency {smoothed:.3g} is below "
+            f"{self._label}: thermal load efficiency {smoothed:.3g} is below "
             f"{100.0 * efficiency.definition.drop_ratio:.0f} % of its peak {peak:.3g} (the rule of the first "
             "instrument, which does not see throttling)",
             device=self._device,
@@ -332,9 +336,17 @@ def _spike_rule(metric: str, alert: str, section: SpikeSettings, ratio: float) -
     )
 
 
-def device_rules(device: str, facts: Mapping[str, Any], settings: Settings) -> list[Rule]:
-    """Return fresh rules for one device of one writer, from the device's facts in ``run.json``."""
+def device_rules(
+    device: str, facts: Mapping[str, Any], settings: Settings, label: str | None = None
+) -> list[Rule]:
+    """Return fresh rules for one device of one writer, from the device's facts in ``run.json``.
+
+    `label` is what messages call it, its name by default.
+    """
     throttle = ThrottleDetector(as_float(facts.get("temperature_limit_c")), **asdict(settings.throttle))
-    rules: list[Rule] = [ThrottleRule(device, throttle), GapRule(device, settings.sensor_gap)]
+    rules: list[Rule] = [
+        ThrottleRule(device, throttle, label),
+        GapRule(device, settings.sensor_gap, label),
+    ]
     definition = settings.efficiency.collapse
-    return rules if definition == "off" else [*rules, EfficiencyRule(device, facts, definition)]
+    return rules if definition == "off" else [*rules, EfficiencyRule(device, facts, definition, label)]

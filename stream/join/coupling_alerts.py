@@ -48,14 +48,16 @@ class CouplingRule:
     All sensors of all devices share one guarantee: the alarm of a device asks for `alarm_s` times the
     number of devices, of the mean e-value of its sensors.
 
-    `devices` is how many devices are watched together; `section` says how: on uncoupled data alerts are in
-    the mean at least ``alarm_s`` apart, and an alarm within ``quiet_s`` of the last one belongs to the same
-    episode: no new alert.
+    `devices` is how many devices are watched together, `label` what messages call this one; `section` says
+    how: on uncoupled data alerts are in the mean at least ``alarm_s`` apart, and an alarm within ``quiet_s``
+    of the last one belongs to the same episode: no new alert.
     """
 
-    def __init__(self, device: str, devices: int, section: CouplingSettings) -> None:
+    def __init__(
+        self, device: str, devices: int, section: CouplingSettings, label: str | None = None
+    ) -> None:
         self.name = f"coupling of {device}"
-        self._device, self._section = device, section
+        self._device, self._section, self._label = device, section, label or device
         given = ",".join(f"{name}={value!r}" for name, value in asdict(section).items())
         memories = f"memories_s={'+'.join(f'{memory:g}' for memory in MEMORIES)}"
         watched = f"sensors={'+'.join(SENSORS)},drivers={'+'.join(DRIVERS)},cycle=epoch"
@@ -118,7 +120,7 @@ class CouplingRule:
             cause,
             "coupling",
             "warning",
-            f"{self._device}: log(grad_norm) and {name} move together ({order}; correlation of what is new "
+            f"{self._label}: log(grad_norm) and {name} move together ({order}; correlation of what is new "
             f"in them {strength:+.2f}, e-value {e_value:.2g}){left}. On uncoupled data such "
             f"an alert comes at most once in {apart_h:.3g} h. Look for a common cause that is "
             "not recorded (length of sequences, evaluation, data loading), then at "

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from thermograd.store.devices import device_label
 from thermograd.stream.alerts.alert import Alert
 from thermograd.stream.correlation import RollingCorrelation
 from thermograd.stream.join.coupling_alerts import CouplingEvidence, CouplingRule
@@ -37,7 +38,7 @@ class DevicePairs:
         on_failure: Callable[[str, BaseException], None],
     ) -> None:
         self.join = EventTimeJoin(settings.join.tolerance_s, settings.join.lateness_s, left_out=left_out)
-        self._settings, self._on_failure = settings, on_failure
+        self._settings, self._on_failure, self._devices = settings, on_failure, devices
         self._watched = max(1, sum(_has_sensor(facts) for facts in devices.values()))
         self._ticks = Ticks(_METRIC)
         self._rules: dict[str, CouplingRule] = {}
@@ -79,7 +80,8 @@ class DevicePairs:
         if self.join.refused:
             return []
         if device not in self._rules:
-            self._rules[device] = CouplingRule(device, self._watched, self._settings.coupling)
+            label = device_label(device, self._devices)
+            self._rules[device] = CouplingRule(device, self._watched, self._settings.coupling, label)
         self._ticks.sample(key_of(values, writer), values)
         return self._advance(device)
 

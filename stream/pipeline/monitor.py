@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import river
+from thermograd.store.devices import device_label
 from thermograd.store.events import SCHEMA_VERSION, Event
 from thermograd.stream.alerts.alert import Alert
 from thermograd.stream.alerts.policy import is_raised
@@ -119,7 +120,10 @@ class Monitor:
         rules = self._rules.get(series)
         if rules is None:
             facts, settings = self._devices.get(device or "", {}), self.settings
-            rules = step_rules(settings) if device is None else device_rules(device, facts, settings)
+            if device is None:
+                rules = step_rules(settings)
+            else:
+                rules = device_rules(device, facts, settings, device_label(device, self._devices))
             self._rules[series] = rules
         alerts: list[Alert] = []
         for rule in rules:

@@ -1,6 +1,6 @@
 """Draws the watch view as lines of text, for any width and height."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from io import StringIO
 from itertools import pairwise
@@ -155,14 +155,14 @@ def _largest(values: Sequence[float]) -> float:
 def _devices(state: WatchState, width: int, room: int) -> list[Text]:
     if not state.samples:
         return [Text("no device samples yet", style="dim")]
-    ordered = sorted(state.samples, key=lambda device: (device == "cpu", device))
-    most = len(ordered) if len(ordered) <= room - 1 else max(room - 2, 1)
-    lines = _rendered(_device_table(state, ordered[:most], width), width)
-    left = len(ordered) - most
+    labels = list(state.labels().items())
+    most = len(labels) if len(labels) <= room - 1 else max(room - 2, 1)
+    lines = _rendered(_device_table(state, dict(labels[:most]), width), width)
+    left = len(labels) - most
     return [*lines, Text(f"and {left} more device{'s' * (left > 1)}", style="dim")] if left else lines
 
 
-def _device_table(state: WatchState, devices: Sequence[str], width: int) -> Table:
+def _device_table(state: WatchState, labels: Mapping[str, str], width: int) -> Table:
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim")
     table.add_column("device")
     columns = [column for column in _COLUMNS if width >= column[2]]
@@ -174,7 +174,7 @@ def _device_table(state: WatchState, devices: Sequence[str], width: int) -> Tabl
         for name in _CORRELATED:
             table.add_column(f"r {signal(name).symbol}", justify="right", min_width=5, no_wrap=True)
         table.add_column("e-value", justify="right", no_wrap=True)
-    for device in devices:
+    for device, label in labels.items():
         sample = state.samples[device]
         row: list[str | Text] = [_fixed(sample.get(name), 0) for name, _, _ in columns]
         row.append(Text(*_CONDITIONS[state.throttle_state(device)]))
@@ -182,17 +182,15 @@ def _device_table(state: WatchState, devices: Sequence[str], width: int) -> Tabl
             row += [_fixed(state.correlation(device, name), 2, sign=True) for name in _CORRELATED]
             less = "~" if device in state.withholding else ""
             row.append(f"{less}{_number(state.evidence(device), 3)}")
-        table.add_row(_Name(state, device), *row)
+        table.add_row(_Name(label), *row)
     return table
 
 
 class _Name:
-    """A device's name in the cells that the others leave; what is simulated says so."""
+    """A device's name in the cells that the others leave."""
 
-    def __init__(self, state: WatchState, device: str) -> None:
-        name = printable(device)
-        marked = state.is_simulated(device) and not name.startswith("simulated:")
-        self._name = f"(simulated) {name}" if marked else name
+    def __init__(self, name: str) -> None:
+        self._name = name
 
     def __rich_measure__(self, console: Console, options: ConsoleOptions) -> Measurement:
         return Measurement(8, _LONGEST_NAME)

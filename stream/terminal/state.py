@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from msgspec.structs import asdict
+from thermograd.store.devices import device_labels
 from thermograd.store.events import Event
 from thermograd.stream.alerts.alert import Alert, as_float
 from thermograd.stream.join.coupling_alerts import NOTABLE_EXCESS
@@ -115,9 +116,12 @@ class WatchState:
         """Return what slows a device now, ``unknown`` where nothing can be said."""
         return self._throttles[device].state if device in self._throttles else "unknown"
 
-    def is_simulated(self, device: str) -> bool:
-        """Return whether a device is simulated."""
-        return device.startswith("simulated:") or bool(self._devices.get(device, {}).get("simulated"))
+    def labels(self) -> dict[str, str]:
+        """Return what each device that gave a sample is called, in the order for people."""
+        labels = device_labels(
+            {name: self._devices.get(name, {}) for name in {**self._devices, **self.samples}}
+        )
+        return {name: label for name, label in labels.items() if name in self.samples}
 
     def correlation(self, device: str, column: str) -> float | None:
         """Return the rolling correlation of the gradient norm with a device's column."""

@@ -6,7 +6,7 @@ counters (older exporters' help texts say us; that was a mistake, dcgm-exporter 
 
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -83,7 +83,8 @@ class _Samples:
         if moment is None:
             raise LeftOutError("a timestamp that is no time between 1970 and 2100", time_s)
         labels = {key.lower(): text for key, text in labels.items()}
-        device = _device(labels)
+        device, host = _device(labels), _first(labels, _HOST_LABELS)
+        self._recording.place_device(device, _first(labels, _INDEX_LABELS).removeprefix("nvidia"), host)
         self._add(device, line, moment, column, self._number(column, value, factor))
         if model := labels.get("modelname") or labels.get("model_name"):
             self._recording.models.setdefault(device, model)
@@ -136,16 +137,19 @@ def _device(labels: dict[str, str]) -> str:
 
     The keys of `labels` are in lower case: who scrapes the exporter relabels at will.
     """
-    device = next((labels[key] for key in _UUID_LABELS if labels.get(key)), "")
+    device = _first(labels, _UUID_LABELS)
     if not device:
-        index = next((labels[key] for key in _INDEX_LABELS if labels.get(key)), "")
+        index, host = _first(labels, _INDEX_LABELS), _first(labels, _HOST_LABELS)
         if not index:
             raise LeftOutError("a metric without a UUID or gpu label")
-        host = next((labels[key] for key in _HOST_LABELS if labels.get(key)), "")
         index = index.removeprefix("nvidia")
         device = f"{host}:gpu{index}" if host else f"gpu{index}"
     instance = labels.get("gpu_i_id")
     return f"{device}/{instance}" if instance else device
+
+
+def _first(labels: dict[str, str], keys: Iterable[str]) -> str:
+    return next((labels[key] for key in keys if labels.get(key)), "")
 
 
 # -- text ----------------------------------------------------------------------------------------

@@ -126,7 +126,10 @@ class _NvidiaSmi(Table):
         if not names:
             self.recording.notes["gpu"] = {"device": _ONE_DEVICE}
             return "gpu"
-        device = self._known_as(names, next((named[f] for f in _HOST_FIELDS if f in named), ""))
+        host = next((named[f] for f in _HOST_FIELDS if f in named), "")
+        device = self._known_as(names, host)
+        index = next((names[field] for field in _INDEX_FIELDS if field in names), None)
+        self.recording.place_device(device, index, host if is_known(host) else None)
         model = next((named[field] for field in _MODEL_FIELDS if field in named), None)
         if model and is_known(model):
             self.recording.models.setdefault(device, model)

@@ -21,7 +21,7 @@ SECOND = 10**9
 START = 1_764_000_000 * SECOND
 GPU = "GPU-3f2a1b4c-77aa-4bb1-9c0d-aabbccddeeff"
 DEVICES = {
-    GPU: {"model": "H200", "temperature_limit_c": 90.0},
+    GPU: {"model": "NVIDIA H200", "index": 3, "temperature_limit_c": 90.0},
     "simulated:dc": {"simulated": True},
     "rig": {"simulated": True},
 }
@@ -119,8 +119,8 @@ def test_a_frame_of_80_by_24_says_everything(busy):
     assert "×" in lines[4]
     assert "rate 0.001 · step time – s" in text
     gpu = next(line for line in lines if line.startswith("GPU"))
-    assert gpu.split()[1:6] == ["63", "250", "1980", "98", "ok"]
-    assert gpu.startswith("GPU-3f2a1b…bbccddeeff")
+    assert gpu.startswith("GPU 3 (H200, 3f2a)  ")
+    assert gpu.partition(")")[2].split()[:5] == ["63", "250", "1980", "98", "ok"]
     assert "step 121: grad_norm 48.5 is 46x the recent level 1.05 (z = 1.4e+03)" in " ".join(text.split())
     assert lines[-1].startswith("q quits · r: with grad_norm")
 
@@ -133,7 +133,7 @@ def test_what_is_not_known_is_a_dash_and_never_a_zero(busy):
 def test_simulated_devices_are_marked(busy):
     text = "\n".join(frame(busy))
     assert "simulated:dc " in text
-    assert "(simulated) rig" in text
+    assert "rig (simulated)" in text
 
 
 @pytest.mark.parametrize("width", [20, 30, 40, 52, 60, 79, 80, 81, 100, 132, 200])
