@@ -7,7 +7,7 @@ from thermograd.analysis.comparison.compared_runs import PairAcross
 from thermograd.analysis.display.numbers import duration_text, shown_number
 from thermograd.analysis.run.pair import Pair, pair_sentence
 from thermograd.analysis.run.result import Analysis
-from thermograd.analysis.run.series import RunSeries, device_label
+from thermograd.analysis.run.series import RunSeries
 
 
 def steps_text(data: RunSeries) -> str:
@@ -27,7 +27,7 @@ def loss_text(data: RunSeries) -> str:
 
 def device_name(analysis: Analysis, name: str) -> str:
     """Return the label of a device that was analysed."""
-    return device_label(name, name in analysis.simulated)
+    return analysis.called(name)
 
 
 def reasons(pairs: Sequence[Pair], name: Callable[[Pair], str]) -> list[str]:

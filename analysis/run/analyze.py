@@ -103,6 +103,7 @@ def analyze_run(
         onset_tests=onset_tests(data, devices, max_lag_s) if method == "rxc" else [],
         spike_locked=around_spikes([test for test in tests if not test.blocked], max_lag_s),
         compared=list(tests),
+        device_labels={d.name: d.label for d in data.devices.values()},
         time_constants={name: [asdict(each) for each in found] for name, found in constants.items()},
     )
 
@@ -149,6 +150,7 @@ def _naive_pair(data: RunSeries, x: str, y: str, device: Device, index: Ints) ->
         x=x,
         y=y,
         device=device.name,
+        device_label=device.label,
         family="simultaneous",
         n=int((np.isfinite(first) & np.isfinite(second)).sum()),
         r=r,

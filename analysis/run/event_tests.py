@@ -18,7 +18,7 @@ from thermograd.analysis.event_study.onsets import (
 )
 from thermograd.analysis.event_study.triggered_average import TriggeredAverage, event_triggered_average
 from thermograd.analysis.run.common_drivers import driver_columns
-from thermograd.analysis.run.series import ComparedSignals, Device, RunSeries, device_label
+from thermograd.analysis.run.series import ComparedSignals, Device, RunSeries
 from thermograd.store.columns import signal
 
 _ALPHA = 0.05
@@ -184,13 +184,14 @@ class AroundSpikes(TriggeredAverage):
     y: str
     device: str
     unit: str
+    device_label: str  # what it is called for a person
     simulated: bool  # whether a model, not a sensor, made it
     period_s: float  # length of a bin, of which `offset` tells the number
 
     @property
     def label(self) -> str:
         """Signal and device, for a person."""
-        return f"{self.y}, {device_label(self.device, self.simulated)}"
+        return f"{self.y}, {self.device_label}"
 
     @property
     def offset_s(self) -> list[float]:
@@ -227,6 +228,7 @@ def _around_spikes(signals: ComparedSignals, max_lag_s: float) -> AroundSpikes:
         **vars(average),
         y=signals.y,
         device=device.name,
+        device_label=device.label,
         unit=signal(signals.y).unit,
         simulated=device.simulated,
         period_s=grid.period_s,

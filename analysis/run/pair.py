@@ -63,6 +63,8 @@ class Pair:
         what is left of an effect on temperature without the way through power. None where it was not made.
     over_time
         Residual correlation in the four quarters, and whether they differ (see `stability.Change`).
+    device_label
+        What the device is called for a person; its name where that is not known.
     """
 
     x: str
@@ -95,6 +97,12 @@ class Pair:
     detectable_r: float = math.nan
     direct: dict[str, Any] | None = None
     over_time: dict[str, Any] | None = None
+    device_label: str = ""
+
+    @property
+    def called(self) -> str:
+        """What the device is called for a person."""
+        return self.device_label or self.device
 
     @property
     def is_speed(self) -> bool:
@@ -132,7 +140,7 @@ class Pair:
         return max(known, default=math.nan)
 
     def _repr_html_(self) -> str:
-        said = f"{self.x} ~ {self.y}, {self.device}, {self.family}: {self.verdict.replace('_', ' ')}"
+        said = f"{self.x} ~ {self.y}, {self.called}, {self.family}: {self.verdict.replace('_', ' ')}"
         reasons = element("p", " ".join(self.reasons), style=NARROW)
         # The band is the pair's own family's, which alone it tells about.
         own = {lag for lag, _ in self.own}
@@ -196,7 +204,7 @@ def pair_numbers(pair: Pair) -> list[str]:
 def pairs_table(pairs: Iterable[Pair], label: str) -> Table:
     """Return pairs as a table for a notebook."""
     rows = [
-        (pair.x, pair.y, pair.device, pair.family, *pair_numbers(pair), pair.verdict.replace("_", " "))
+        (pair.x, pair.y, pair.called, pair.family, *pair_numbers(pair), pair.verdict.replace("_", " "))
         for pair in pairs
     ]
     return Table(_TESTS, rows, label)

@@ -64,6 +64,7 @@ class PairTest(ComparedSignals):
             x=self.x,
             y=self.y,
             device=self.device.name,
+            device_label=self.device.label,
             family=family,
             n=result.n,
             r=result.r,
@@ -172,8 +173,8 @@ def _placeholders(device: Device, hardware: str) -> list[str]:
     if not suspect:
         return []
     if suspect == [hardware]:
-        return [f"{hardware} of {device.name} is a constant that stands for a missing sensor."]
-    return [f"{hardware} of {device.name} rests on {' and '.join(suspect)}, constants for missing sensors."]
+        return [f"{hardware} of {device.label} is a constant that stands for a missing sensor."]
+    return [f"{hardware} of {device.label} rests on {' and '.join(suspect)}, constants for missing sensors."]
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -41,6 +41,8 @@ class Analysis:
     time_constants
         By device, how slowly its temperature follows its load (see `time_constants.TimeConstant`); searched
         with the other memories.
+    device_labels
+        What each device is called for a person, by its name.
     compared
         The series behind each tested pair of signals; not in the JSON form.
     """
@@ -59,7 +61,12 @@ class Analysis:
     spike_locked: list[AroundSpikes] = field(default_factory=list)
     recognised: list[str] = field(default_factory=list)
     time_constants: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    device_labels: dict[str, str] = field(default_factory=dict)
     compared: list[ComparedSignals] = field(default_factory=list, repr=False)
+
+    def called(self, device: str) -> str:
+        """Return what a device is called for a person."""
+        return self.device_labels.get(device, device)
 
     def _repr_html_(self) -> str:
         lead, colon, rest = verdict_sentence(self).partition(": ")
@@ -105,7 +112,9 @@ def verdict_sentence(analysis: Analysis) -> str:
     if not asked:
         return _nothing_to_compare(analysis)
     text = sentence_of(said, chosen)
-    simulated = [name for name in analysis.simulated if any(pair.device == name for pair in chosen)]
+    simulated = [
+        analysis.called(name) for name in analysis.simulated if any(pair.device == name for pair in chosen)
+    ]
     if simulated:
         text += f" The hardware signals are SIMULATED ({', '.join(simulated)})."
     return text
@@ -117,7 +126,7 @@ def _nothing_to_compare(analysis: Analysis) -> str:
     elif not analysis.alignment["matched_by_device"]:
         why = "No device was sampled in this run."
     else:
-        devices = ", ".join(analysis.alignment["matched_by_device"])
+        devices = ", ".join(map(analysis.called, analysis.alignment["matched_by_device"]))
         why = (
             f"None of the devices sampled ({devices}) has a temperature, power or clock sensor that works, "
             "or no step has a norm or a loss. What a machine can measure, and why not more, is told by "

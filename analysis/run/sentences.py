@@ -41,7 +41,7 @@ def _how(pair: Pair) -> str:
         return (
             f"{_both(pair)} move together beyond any shared trend, {follows(pair.lag_s)} ({_numbers(pair)})"
         )
-    follower, leader = f"{signal(pair.y).name} of {pair.device}", signal(pair.x).name
+    follower, leader = f"{signal(pair.y).name} of {pair.called}", signal(pair.x).name
     if pair.family == "reverse":
         follower, leader = leader, follower
     return (
@@ -136,12 +136,12 @@ def _insufficient(pairs: list[Pair]) -> str:
 
 def _named(reason: str, pair: Pair) -> str:
     """Return a reason that tells of which device and signal it speaks."""
-    named = reason.replace("The device ", f"{pair.device} ").replace("The hardware signal ", f"{pair.y} ")
+    named = reason.replace("The device ", f"{pair.called} ").replace("The hardware signal ", f"{pair.y} ")
     return named.replace("The training signal ", f"{pair.x} ")
 
 
 def _both(pair: Pair) -> str:
-    return f"{signal(pair.x).name} and {signal(pair.y).name} of {pair.device}"
+    return f"{signal(pair.x).name} and {signal(pair.y).name} of {pair.called}"
 
 
 def _numbers(pair: Pair) -> str:

@@ -10,6 +10,7 @@ import pyarrow as pa
 from thermograd.analysis.align.grid import CausalGrid
 from thermograd.analysis.align.sensed_grid import sensed_grid
 from thermograd.analysis.arrays import Floats, Mask, Times
+from thermograd.store.devices import device_label, device_labels, is_simulated
 from thermograd.store.efficiency.columns import efficiency_columns
 from thermograd.store.events import was_watched
 from thermograd.store.log.reader import kind_parts, read_kind
@@ -20,11 +21,6 @@ HARDWARE_SIGNALS = ("temperature_c", "power_w", "sm_clock_mhz", "throttled_ratio
 _COUNTERS_NS = ("throttled_thermal_ns", "throttled_power_ns", "throttled_brake_ns")
 
 
-def device_label(name: str, simulated: bool) -> str:
-    """Return a device's name for a person; one that is simulated always says so."""
-    return f"{name} (simulated)" if simulated and "simulated" not in name else name
-
-
 @dataclass(frozen=True, eq=False)
 class Device:
     """One device's samples in time order."""
@@ -33,16 +29,17 @@ class Device:
     name: str
     facts: dict[str, Any]
     table: pa.Table  # the device's rows of the `sample` kind, sorted by time (of equal times in logged order)
+    called: str = ""  # for a person, among the run's other devices
 
     @property
     def simulated(self) -> bool:
         """Whether the readings come from a model, not from a sensor."""
-        return bool(self.facts.get("simulated")) or self.name.startswith("simulated:")
+        return is_simulated(self.name, self.facts)
 
     @property
     def label(self) -> str:
         """The name for a person."""
-        return device_label(self.name, self.simulated)
+        return self.called or device_label(self.name, {self.name: self.facts})
 
     def doubt(self, column: str) -> str:
         """Return what the run's facts doubt of a recorded column; empty for nothing."""
@@ -106,7 +103,7 @@ class RunSeries:
 
     @cached_property
     def roles(self) -> dict[str, Device]:
-        """Devices by role: ``gpu 0``, ``gpu 1``, ... in the order of their names, then ``cpu``.
+        """Devices by role: ``gpu 0``, ``gpu 1``, ... in the order of their indices, then ``cpu``.
 
         Simulated devices are GPUs. What is neither, such as an importer's own name, keeps its name.
         """
@@ -197,7 +194,12 @@ def load_series(run: Run) -> RunSeries:
         steps = steps.filter(pa.array(keep))
     facts = run.facts.get("devices", {})
     samples = _samples_by_device(run)
-    devices = {name: Device(name, facts.get(name, {}), samples[name]) for name in sorted(samples)}
+    labels = device_labels({name: facts.get(name, {}) for name in {**facts, **samples}})
+    devices = {
+        name: Device(name, facts.get(name, {}), samples[name], label)
+        for name, label in labels.items()
+        if name in samples
+    }
     rest = [
         read_kind(run.path, kind).sort_by([("time_ns", "ascending"), ("seq", "ascending")]).to_pylist()
         for kind in ("alert", "mark")

@@ -14,7 +14,7 @@ _ALPHA = 0.05
 def control_lines(analysis: Analysis) -> list[str]:
     """Return one line per hardware signal: what it correlates with although nothing couples them."""
     return [
-        f"{name} ({device}): {', '.join(_control_parts(r))}"
+        f"{name} ({analysis.called(device)}): {', '.join(_control_parts(r))}"
         for device, signals in analysis.controls.items()
         for name, r in signals.items()
         if math.isfinite(r["grad_norm"])
@@ -61,9 +61,9 @@ def speed_sentence(analysis: Analysis) -> str:
     tests = [test for test in analysis.onset_tests if test.event == "throttling"]
     onsets = {test.device: test.test.n_onsets for test in tests}
     told = [
-        f"{device} began to throttle {onsets[device]} time{'s' * (onsets[device] != 1)}"
+        f"{analysis.called(device)} began to throttle {onsets[device]} time{'s' * (onsets[device] != 1)}"
         if device in onsets
-        else f"the throttling of {device} did not vary"
+        else f"the throttling of {analysis.called(device)} did not vary"
         for device in steady
         if (onsets[device] < FEWEST_ONSETS if device in onsets else steady[device])
     ]
@@ -77,7 +77,7 @@ def further_lines(analysis: Analysis) -> list[str]:
     lines = []
     for pair in most_telling(analysis.pairs):
         if pair.verdict == "coupled":
-            lines += [f"{pair.x} ~ {pair.y} ({pair.device}): {text}" for text in _further(pair)]
+            lines += [f"{pair.x} ~ {pair.y} ({pair.called}): {text}" for text in _further(pair)]
     return lines
 
 
@@ -111,11 +111,11 @@ def event_lines(analysis: Analysis) -> list[str]:
         p = found["trigger_p"]
         lines.append(f"{text} ({f'p = {p:.2g}' if math.isfinite(p) else 'too few to test'}).")
     for test in analysis.onset_tests:
-        lines.append(f"{test.event} ({test.device}): {test.reason}")
+        lines.append(f"{test.event} ({analysis.called(test.device)}): {test.reason}")
     for each in analysis.spike_locked:
         if not each.reason:
             lines.append(
-                f"{each.y} ({each.device}): {each.effect:+.2g} {each.unit} per gradient spike, "
-                f"95 % {each.effect_low:+.2g} to {each.effect_high:+.2g} ({each.n_spikes} spikes)."
+                f"{each.y} ({analysis.called(each.device)}): {each.effect:+.2g} {each.unit} per gradient "
+                f"spike, 95 % {each.effect_low:+.2g} to {each.effect_high:+.2g} ({each.n_spikes} spikes)."
             )
     return lines

@@ -13,7 +13,6 @@ from thermograd.analysis.align.grid import CausalGrid
 from thermograd.analysis.arrays import Floats, shifted
 from thermograd.analysis.coupling.cross_correlation import naive_pearson
 from thermograd.analysis.coupling.responses import Searched, responses
-from thermograd.analysis.report.wording import device_name
 from thermograd.analysis.run.event_tests import AroundSpikes
 from thermograd.analysis.run.pair import Pair
 from thermograd.analysis.run.result import Analysis
@@ -176,7 +175,7 @@ def lag_pairs(analysis: Analysis) -> list[tuple[str, list[Pair]]]:
         if pair.profile and all(map(math.isfinite, pair.profile)) and math.isfinite(pair.half_width):
             groups.setdefault((pair.x, pair.y, pair.device), []).append(pair)
     ordered = sorted(groups.values(), key=_relevance)
-    return [(_pair_label(pairs[0], analysis), pairs) for pairs in ordered]
+    return [(_pair_label(pairs[0]), pairs) for pairs in ordered]
 
 
 def _relevance(pairs: list[Pair]) -> tuple[bool, bool, float, float]:
@@ -185,10 +184,9 @@ def _relevance(pairs: list[Pair]) -> tuple[bool, bool, float, float]:
     return math.isinf(p), pairs[0].is_speed, p, -peak
 
 
-def _pair_label(pair: Pair, analysis: Analysis) -> str:
-    notes = ["simulated"] * (device_name(analysis, pair.device) != pair.device)
-    notes += ["not testable"] * (pair.verdict == "insufficient") + ["speed coupling"] * pair.is_speed
-    return f"{pair.x} ~ {pair.y}, {pair.device}" + (f" ({', '.join(notes)})" if notes else "")
+def _pair_label(pair: Pair) -> str:
+    notes = ["not testable"] * (pair.verdict == "insufficient") + ["speed coupling"] * pair.is_speed
+    return f"{pair.x} ~ {pair.y}, {pair.called}" + (f" ({', '.join(notes)})" if notes else "")
 
 
 def around_spikes(analysis: Analysis) -> tuple[list[AroundSpikes], str]:

@@ -102,7 +102,7 @@ class _Drawn:
 
     def note(self, device: Device, text: str) -> None:
         """Say something of a device; what is true of several is said once."""
-        self._notes.setdefault(text, []).append(device.name)
+        self._notes.setdefault(text, []).append(device.label)
 
     def doubt(self, device: Device, columns: tuple[str, ...]) -> None:
         """Say what the run's facts doubt of the columns behind a curve."""
@@ -151,5 +151,5 @@ def _reported_collapses(device: Device, time_s: Floats) -> list[Mark]:
         return []
     flagged = values == 1
     onsets = np.flatnonzero(flagged & ~np.append(False, flagged[:-1]))
-    text = f"{device.name}: the imported log flags a collapse"
+    text = f"{device.label}: the imported log flags a collapse"
     return [Mark("reported_collapse", float(time_s[at]), None, text) for at in onsets]

@@ -13,10 +13,12 @@ from thermograd.analysis.report.wording import loss_text, steps_text
 from thermograd.analysis.run.energy import DeviceEnergy, energy_doubt, run_energy
 from thermograd.analysis.run.readings.data_quality import clock_lines
 from thermograd.analysis.run.series import Device, RunSeries
+from thermograd.store.devices import device_labels
 from thermograd.store.events import SETTINGS_MARK, SEVERITIES
 from thermograd.store.runs.describe import by_reason
 
 _MOST_ALERTS = 300
+_IN_LOG = "Name in the log"
 _FOR_REPLAYS = (SETTINGS_MARK, "what the stream layer left out as too late")  # texts of marks
 _MOST_INCIDENTS = 50
 _OF_NO_DEVICE = ("read_us", "reported_rle", "reported_collapse")
@@ -100,13 +102,15 @@ def devices_table(data: RunSeries) -> Table:
     facts = known if isinstance(known, dict) else {}
     rows = [_device_row(device) for device in data.devices.values()]
     rows += [
-        (name, facts[name].get("model") or "", DASH, "no sample was recorded", "0")
-        for name in facts
+        (label, name, facts[name].get("model") or "", DASH, "no sample was recorded", "0")
+        for name, label in device_labels(facts).items()
         if name not in data.devices
     ]
     missing = "Does not measure (or not credibly), and why"
-    columns = {"Device": "i", "Model": "i", "Measures": "w", missing: "w", "Samples": "n"}
-    return Table(columns, rows, "Devices")
+    columns = {"Device": "i", _IN_LOG: "i", "Model": "i", "Measures": "w", missing: "w", "Samples": "n"}
+    table = Table(columns, rows, "Devices")
+    is_told = all(name == device.label for name, device in data.devices.items())
+    return table.without(_IN_LOG) if is_told else table
 
 
 def _device_row(device: Device) -> tuple[Any, ...]:
@@ -114,7 +118,8 @@ def _device_row(device: Device) -> tuple[Any, ...]:
     present = [name for name in measured if _holds_values(device.table.column(name))]
     name = element("strong", breakable(device.label)) if device.simulated else device.label
     model = str(device.facts.get("model") or "not recorded")
-    return name, model, ", ".join(present) or "nothing", _missing(device), f"{device.time_ns.size:,}"
+    told = ", ".join(present) or "nothing"
+    return name, device.name, model, told, _missing(device), f"{device.time_ns.size:,}"
 
 
 def _holds_values(column: Any) -> bool:
@@ -208,7 +213,7 @@ def energy_told(data: RunSeries) -> dict[str, Any]:
     """Return the energy of each device over training and per step, and what is doubtful or not known."""
     found = run_energy(data)
     doubts = [
-        f"{energy.device}: power_w is {doubt}, so its energy is no measurement."
+        f"{data.devices[energy.device].label}: power_w is {doubt}, so its energy is no measurement."
         for energy in found
         if (doubt := energy_doubt(data, energy))
     ]

@@ -58,7 +58,7 @@ def tested(analysis: Analysis) -> list[dict[str, Any]]:
         first = closest_first(pairs)[:_MOST_ROWS]
         every = _tests(analysis, pairs, f"{title}, all") if len(first) < len(pairs) else None
         told = {"title": title, "closest": _tests(analysis, first, title), "every": every}
-        told["reasons"] = reasons(pairs, lambda pair: f"{pair.x} ~ {pair.y} ({pair.device}, {pair.family})")
+        told["reasons"] = reasons(pairs, lambda pair: f"{pair.x} ~ {pair.y} ({pair.called}, {pair.family})")
         told["note"] = speed_sentence(analysis) if speed else ""
         parts += [told] * bool(pairs)
     return parts
@@ -87,7 +87,7 @@ def controls_table(analysis: Analysis) -> Table:
     matched = analysis.alignment.get("matched_by_device", {})
     rows = [
         (
-            *(device, name, f"{matched[device]:,}" if device in matched else DASH),
+            *(analysis.called(device), name, f"{matched[device]:,}" if device in matched else DASH),
             *(shown_number(r[key], "+.2f") for key in _CONTROLS),
         )
         for device, signals in analysis.controls.items()
@@ -111,6 +111,6 @@ def naive_example(analysis: Analysis) -> str:
         return ""
     _, device, name, control, naive, other = max(matched)
     return (
-        f"Here: {name} of {device} has r = {shown_number(naive, '+.2f')} with the gradient norm, and r = "
-        f"{shown_number(other, '+.2f')} {control}, which cannot be coupled to it."
+        f"Here: {name} of {analysis.called(device)} has r = {shown_number(naive, '+.2f')} with the gradient "
+        f"norm, and r = {shown_number(other, '+.2f')} {control}, which cannot be coupled to it."
     )

@@ -34,7 +34,7 @@ def describe_analysis(analysis: Analysis) -> str:
             lines += [text] if speed and (text := speed_sentence(analysis)) else []
     explained = [p for p in most_telling(analysis.pairs) if p.verdict not in ("inconclusive", "no_coupling")]
     if explained and analysis.method == "rxc":
-        lines += ["", *reasons(explained, lambda pair: f"{pair.x} ~ {pair.y} ({pair.device})")]
+        lines += ["", *reasons(explained, lambda pair: f"{pair.x} ~ {pair.y} ({pair.called})")]
     for title, said in (
         ("What this run could have shown", [text] if (text := reach_sentence(analysis)) else []),
         ("Recognised in the readings", analysis.recognised),
@@ -52,11 +52,11 @@ def describe_analysis(analysis: Analysis) -> str:
 def _pairs_table(analysis: Analysis, pairs: list[Pair]) -> str:
     if analysis.method == "pearson":
         header = ["x", "y", "device", "n", "pearson_r"]
-        return table_text(header, [[p.x, p.y, p.device, p.n, p.pearson_r] for p in pairs])
+        return table_text(header, [[p.x, p.y, p.called, p.n, p.pearson_r] for p in pairs])
     header = ["x", "y", "device", "verdict", "n", "r", "answers", "p_adj", "bound", "naive r"]
     rows = [
         [
-            *(p.x, p.y, p.device, p.verdict, p.n),
+            *(p.x, p.y, p.called, p.verdict, p.n),
             *(_short(p.r), answer_text(p).replace("−", "-").replace(DASH, "-")),
             *map(_short, (p.p_adjusted, p.peak_half_width, p.pearson_r)),
         ]
@@ -79,9 +79,9 @@ def demo_summary(run: Run, analysis: Analysis, paths: Mapping[str, Path], beside
     if loss.size:
         lines.append(f"Loss      {loss[0]:.3f} at step 1, {loss[-1]:.3f} at step {loss.size}")
         lines.append(f"Spikes    {_spikes_found(data.marks, data.alerts)}")
-    for name, device in data.devices.items():
+    for device in data.devices.values():
         label = "SIMULATED, " if device.simulated else ""
-        lines.append(f"Device    {name}: {label}{len(device.time_ns)} samples")
+        lines.append(f"Device    {device.label}: {label}{len(device.time_ns)} samples")
     verdict = textwrap.fill(verdict_sentence(analysis), 79)
     lines += ["", verdict, "", beside, "", f"Report    {paths['report']}"]
     return "\n".join(lines)

@@ -40,7 +40,7 @@ def report_markdown(data: RunSeries, analysis: Analysis) -> str:
         generator=f"thermograd {__version__}",
         quoted_id=shlex.quote(data.run.run_id),
         sentence=verdict_sentence(analysis),
-        simulated=[device.name for device in data.devices.values() if device.simulated],
+        simulated=[device.label for device in data.devices.values() if device.simulated],
         steps=f"{count:,} in {duration_text(data.training_s)}" if count else "",
         loss=loss and f"{loss} (n = {(known == known).sum():,})",
         devices=list(data.devices.values()),
@@ -95,13 +95,13 @@ def _energies(data: RunSeries) -> dict[str, str]:
             spread = f", middle 90 %: {ends[0]} to {ends[1]}" if energy.low_per_step_j is not None else ""
             text += f", {energy_text(energy.mean_per_step_j)} a step (n = {energy.training_steps:,}{spread})"
         doubt = ", **no measurement**: power is a placeholder"
-        texts[energy.device] = text + doubt * bool(energy_doubt(data, energy))
+        texts[data.devices[energy.device].label] = text + doubt * bool(energy_doubt(data, energy))
     return texts
 
 
 def _pairs(pairs: list[Pair]) -> Table:
     rows = [
-        (*map(code_span, (pair.x, pair.y, pair.device)), *pair_numbers(pair), pair.verdict.replace("_", " "))
+        (*map(code_span, (pair.x, pair.y, pair.called)), *pair_numbers(pair), pair.verdict.replace("_", " "))
         for pair in closest_first(pairs)[:_MOST_PAIRS]
     ]
     names = "training|hardware|device|n|r|lag or memory|p (Holm)|95 % bound|naive r|verdict"

@@ -30,9 +30,9 @@ def warnings_for(data: RunSeries, devices: list[Device]) -> list[str]:
     if estimated := data.run.facts.get("import", {}).get("step_times_estimated"):
         warnings.append(f"The times of the steps are {estimated}. No lag is more exact than that.")
     for device in devices:
-        warnings += [f"{device.name}: {text}" for text in _device_warnings(data, device)]
+        warnings += [f"{device.label}: {text}" for text in _device_warnings(data, device)]
     if any(device.simulated for device in devices):
-        names = ", ".join(device.name for device in devices if device.simulated)
+        names = ", ".join(device.label for device in devices if device.simulated)
         warnings.append(f"{names}: simulated; its numbers say nothing about real hardware.")
     return warnings
 

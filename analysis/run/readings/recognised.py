@@ -25,7 +25,7 @@ def recognised(
         if pair.cycles_s:
             lengths = " and ".join(f"{length:.3g} s" for length in pair.cycles_s)
             note = f"A rhythm of {lengths} that nobody logged was found, and taken out of both signals."
-            about.setdefault(note, []).append(f"{pair.x} ~ {pair.y}, {pair.device}")
+            about.setdefault(note, []).append(f"{pair.x} ~ {pair.y}, {pair.called}")
     lines = [_behind(list(dict.fromkeys(names)), note, len(compared)) for note, names in about.items()]
     return lines + [_slowness(label, found[0]) for label, found in constants.items() if found]
 

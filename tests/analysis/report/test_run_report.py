@@ -113,7 +113,7 @@ def test_verdict_comes_first_then_how_sure_and_what_it_does_not_say(page: Page, 
             typeset(verdict_sentence(analysis)),
             "How sure",
             "What it does not say",
-            "Test GPU",
+            "Does not measure",
             "Naive r",
         )
     ]
@@ -122,13 +122,13 @@ def test_verdict_comes_first_then_how_sure_and_what_it_does_not_say(page: Page, 
 
 
 def test_simulated_hardware_is_labelled(page: Page) -> None:
-    assert "SIMULATED hardware: GPU-0 (simulated)" in page.text
+    assert "SIMULATED hardware: GPU 0 (Test GPU, simulated)" in page.text
     assert "Anything about real hardware" in page.text
 
 
 def test_sensors_that_do_not_exist_are_named_with_the_reason(page: Page) -> None:
     assert "power_w: no power sensor" in page.text
-    assert "Temperature: cpu: no temperature, no sensor in a virtual machine." in page.text
+    assert "Temperature: cpu (Test): no temperature, no sensor in a virtual machine." in page.text
 
 
 def test_both_kinds_of_coupling_are_listed_apart(page: Page, analysis: Analysis) -> None:

@@ -75,7 +75,7 @@ def test_lag_profiles_begin_with_the_closest_pair_of_the_question(analysis: Anal
     lowest = min(pair.p_adjusted for pair in asked)
     assert lowest in [pair.p_adjusted for pair in pairs[0][1]]
     assert {pair.family for pair in pairs[0][1]} == {"forward", "simultaneous", "reverse"}
-    assert "(simulated)" in pairs[0][0]
+    assert "simulated)" in pairs[0][0]
 
 
 def test_lag_chart_has_a_band_for_each_family_and_flags_what_leaves_it(analysis: Analysis) -> None:

@@ -149,7 +149,7 @@ def test_four_panels_share_one_time_axis(tmp_path: Path) -> None:
     assert _curve(figure.axes[1], "spike").get_xdata() == pytest.approx([50.0])
     assert _curve(figure.axes[1], "injection at edge").get_xdata() == pytest.approx([100.0])
     assert _curve(figure.axes[2], "collapse at edge").get_xdata() == pytest.approx([120.0])
-    assert _legend(figure) == ["GPU-0", "spike alert", "fault injected on purpose", "onset of a collapse"]
+    assert _legend(figure) == ["GPU 0 (Test GPU)", "spike alert", "fault injected on purpose", "onset of a collapse"]
 
 
 def test_norms_over_more_than_a_decade_have_a_logarithmic_axis(tmp_path: Path) -> None:
@@ -181,7 +181,7 @@ def test_panel_without_data_says_why(tmp_path: Path) -> None:
 
 
 def test_simulated_device_says_so_in_the_figure(tmp_path: Path) -> None:
-    assert _legend(_figure(make_run(tmp_path, steps=20, simulated=True)))[0] == "GPU-0 (simulated)"
+    assert _legend(_figure(make_run(tmp_path, steps=20, simulated=True)))[0] == "GPU 0 (Test GPU, simulated)"
 
 
 def test_points_outside_their_familys_band_are_circled(tmp_path: Path) -> None:

@@ -101,7 +101,7 @@ def test_naive_correlation_is_of_the_values_shown(tmp_path: Path) -> None:
 def test_a_signal_that_drifts_is_worth_few_independent_values(tmp_path: Path) -> None:
     compared, pairs = _first(make_run(tmp_path))
     by_name = {label: pair_evidence(compared, k, families) for k, (label, families) in enumerate(pairs)}
-    evidence = by_name["loss ~ temperature_c, GPU-0"]
+    evidence = by_name["loss ~ temperature_c, GPU 0 (Test GPU)"]
     assert evidence is not None
     heat = evidence.memory[1]
     assert heat.name == "temperature_c"
