@@ -128,7 +128,7 @@ def test_simulated_hardware_is_labelled(page: Page) -> None:
 
 def test_sensors_that_do_not_exist_are_named_with_the_reason(page: Page) -> None:
     assert "power_w: no power sensor" in page.text
-    assert "Temperature: cpu (Test): no temperature, no sensor in a virtual machine." in page.text
+    assert "Temperature: cpu (Test CPU): no temperature, no sensor in a virtual machine." in page.text
 
 
 def test_both_kinds_of_coupling_are_listed_apart(page: Page, analysis: Analysis) -> None:

@@ -33,7 +33,8 @@ def test_it_begins_with_name_and_verdict_and_ends_with_how_to_do_it_again(tmp_pa
     assert "> **Simulated hardware**: `GPU 0 (Test GPU, simulated)`" in lines
     assert "| steps | 300 in 2 min 30 s |" in lines
     assert any(line.startswith("| loss |") and "(n = 300)" in line for line in lines)
-    assert any(line.startswith("| energy of `GPU 0 (Test GPU, simulated)` |") and "power over time" in line for line in lines)
+    energy = next(line for line in lines if line.startswith("| energy of `GPU 0 (Test GPU, simulated)` |"))
+    assert "power over time" in energy
     assert "Alerts: 2 (1 critical, 1 warning). The worst:" in lines
     worst = lines.index("- `collapse.thermal`: `too hot`")
     assert lines[worst + 1].startswith("- `spike.grad`: `step 100: grad_norm ")
