@@ -138,6 +138,7 @@ def _stream_layer(run_dir: Path, options: LayerOptions = _NO_OPTIONS, alerts_jso
 
     def layer(writer: "EventWriter", stop: "threading.Event") -> None:
         from thermograd.ingest.agent.agent import print_alerts, print_line
+        from thermograd.store.events import WATCHED_KINDS
         from thermograd.store.log.reader import Follower
         from thermograd.store.runs.catalogue import Run
         from thermograd.stream.pipeline.config import live_settings
@@ -150,7 +151,7 @@ def _stream_layer(run_dir: Path, options: LayerOptions = _NO_OPTIONS, alerts_jso
         facts = Run(run_dir).facts
         settings = live_settings(options.config, trouble).with_metrics(*options[1:])
         append = print_alerts(writer.append) if alerts_json else writer.append
-        follower = Follower(run_dir)
+        follower = Follower(run_dir, WATCHED_KINDS)
 
         def poll() -> "list[Event]":
             follower.run_dir = writer.run_dir  # where the run is moved to, its writers follow
@@ -287,6 +288,7 @@ def replay(run: "Run", check: bool, config: Path | None, output: Path | None, as
 
     Example: thermograd replay latest --check
     """
+    from thermograd.store.events import WATCHED_KINDS
     from thermograd.store.log.reader import events_in_order, iterate_events
     from thermograd.stream.alerts.alert import alert_line
     from thermograd.stream.pipeline.config import load_config, recorded_settings
@@ -300,7 +302,7 @@ def replay(run: "Run", check: bool, config: Path | None, output: Path | None, as
         settings = recorded_settings(recorded_definitions(marks))
     world_size = run.facts.get("job", {}).get("world_size")
     result = replay_events(
-        iterate_events(run.path),
+        iterate_events(run.path, WATCHED_KINDS),
         run.facts.get("devices", {}),
         settings,
         world_size,
@@ -336,6 +338,7 @@ def watch(run: "Run", once: bool, refresh_s: float) -> None:
     Example: thermograd watch latest
     """
     from rich.console import Console
+    from thermograd.store.events import WATCHED_KINDS
     from thermograd.store.log.reader import Follower
     from thermograd.stream.terminal.state import RunFacts
     from thermograd.stream.terminal.watch import watch as show_live
@@ -351,7 +354,9 @@ def watch(run: "Run", once: bool, refresh_s: float) -> None:
 
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the terminal is put back
     with contextlib.suppress(KeyboardInterrupt):
-        show_live(Follower(run.path, last=_WATCHED).poll, describe, Console(), None, refresh_s, once)
+        show_live(
+            Follower(run.path, WATCHED_KINDS, _WATCHED).poll, describe, Console(), None, refresh_s, once
+        )
 
 
 _WATCHED = 10_000  # events of each writer and kind that the view begins with

@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from thermograd.ingest.agent.supervisor import AgentProcess
 from thermograd.ingest.job import launcher_link
+from thermograd.ingest.job.configuration import with_config
 from thermograd.ingest.job.ending import Ending, ended_if_it_fails
 from thermograd.ingest.job.facts import plain_facts
 from thermograd.ingest.job.on_alert import AlertTasks
+from thermograd.ingest.job.own_values import OwnValues
 from thermograd.ingest.job.rank import Place, agree_on_run_id, place_of_this_process
 from thermograd.ingest.job.recorder import Recorder
 from thermograd.ingest.simulate.gpu import PRESETS
@@ -34,7 +36,7 @@ LayerMode = bool | Literal["after_spike"]
 _LONGEST_NAME = 1000
 
 
-class Run:
+class Run(OwnValues):
     """A run that this process records. Nothing of it raises into the training loop.
 
     Made by `start_run`; ends with `close` or the ``with`` block. In a child process, forked or spawned, it
@@ -276,6 +278,7 @@ def start_run(
     hz: float = 5.0,
     agent: bool = True,
     simulate: str | None = None,
+    config: Any = None,
     facts: dict[str, Any] | None = None,
     layer_norms: LayerMode = False,
     on_alert: Callable[[dict[str, Any]], None] | None = None,
@@ -304,6 +307,9 @@ def start_run(
     simulate
         Preset of a simulated GPU (``restricted``, ``dc``, ``desktop``) that this process's load heats.
         It is labelled simulated everywhere.
+    config
+        The training's configuration: a dictionary (also nested, or OmegaConf's), a dataclass, an
+        `argparse.Namespace`. Values that are called like a secret (token, password, api_key) are not kept.
     facts
         More facts for ``run.json``.
     layer_norms
@@ -336,10 +342,12 @@ def start_run(
         return Run(None, None)
     with Guard("thermograd records nothing: %(error)s"):
         shared = _shared if _shared is not None and _shared.is_open else None
-        run = shared or _open_run(name, runs, facts, float(hz), layer_norms)
+        run = shared or _open_run(name, runs, with_config(facts, config), float(hz), layer_norms)
         with ended_if_it_fails(run.close):
             if on_alert is not None:
                 run.alert_tasks.add(on_alert)
+            if shared is not None:
+                run.configure(config)
             if shared is None and agent and run.place.local_rank == 0:
                 run.agent = _start_agent(run, float(hz), simulate, on_alert_line)
             if shared is None and launcher_link.is_active:

@@ -1,4 +1,4 @@
-"""The four kinds of event, their columns and units.
+"""The five kinds of event, their columns and units.
 
 An event is one immutable fact. `COMMON` columns are never null; every other value is nullable, and
 null means *not known*. A value that is not finite is stored as it is: it is what happened.
@@ -98,14 +98,31 @@ _ALERT = (
 
 _MARK = (
     Column(
-        "mark", "string", "run_started, run_ended, checkpoint, evaluation, injection, gap, clock, error, note"
+        "mark",
+        "string",
+        "run_started, run_ended, config, checkpoint, evaluation, injection, gap, clock, error, note",
     ),
     Column("step", "int64", "the optimizer step, where there is one"),
     Column("text", "string", "for a person"),
     Column("detail", "string", "JSON"),
 )
 
-KINDS: dict[str, tuple[Column, ...]] = {"step": _STEP, "sample": _SAMPLE, "alert": _ALERT, "mark": _MARK}
+_METRIC = (
+    Column("step", "int64", "optimizer steps so far, as given or when it was logged"),
+    Column("rank", "int64", "torch.distributed's rank"),
+    Column("name", "string", "as the script calls it; what was nested has / between its names"),
+    Column("value", "float64", "the number, NaN and inf as they were; null for a text"),
+    Column("text", "string", "the text, where it is no number"),
+)
+
+KINDS: dict[str, tuple[Column, ...]] = {
+    "step": _STEP,
+    "sample": _SAMPLE,
+    "alert": _ALERT,
+    "mark": _MARK,
+    "metric": _METRIC,
+}
+WATCHED_KINDS = tuple(kind for kind in KINDS if kind != "metric")  # that the stream layer follows
 
 
 def was_watched(marks: Iterable[Mapping[str, Any]]) -> bool:

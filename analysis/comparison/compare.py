@@ -153,7 +153,7 @@ def _pairs_in_common(series: Sequence[RunSeries], x: str | None, y: str | None) 
 
 def _has(data: RunSeries, x: str, y: str, role: str) -> bool:
     device = data.roles.get(role)
-    if device is None or x not in data.steps.column_names or not np.isfinite(data.training(x)).any():
+    if device is None or not data.has_training(x):
         return False
     values = device.signal(y)
     if values is None or not np.isfinite(values).any():

@@ -25,9 +25,11 @@ from thermograd.analysis.run.sentences import MATTERS, bins_needed
 from thermograd.analysis.run.series import HARDWARE_SIGNALS, TRAINING_SIGNALS, Device, RunSeries, load_series
 from thermograd.store.errors import NotEnoughDataError
 from thermograd.store.runs.catalogue import Run
+from thermograd.store.text import printable
 
 _COMMON = ("seq", "time_ns", "monotonic_ns", "writer")
 _POWER = 0.9
+_NAMED = 20  # metrics that an error names
 _NAIVE = "Pearson on raw values counts shared trends as coupling; it supports no verdict."
 
 
@@ -74,8 +76,9 @@ def analyze_run(
     data = series or load_series(run)
     devices = _chosen_devices(data, device)
     wanted = _wanted_pairs(data, devices, x, y)
-    aligned = {d.name: nearest(data.step_time_ns, d.time_ns, round(tolerance_s * 1e9)) for d in devices}
-    pairs = [_naive_pair(data, *pair, aligned[pair[-1].name]) for pair in wanted]
+    tolerance_ns = round(tolerance_s * 1e9)
+    aligned = {d.name: nearest(data.step_time_ns, d.time_ns, tolerance_ns) for d in devices}
+    pairs = [_naive_pair(data, *pair, aligned[pair[-1].name], tolerance_ns) for pair in wanted]
     tests: list[PairTest] = []
     constants = {d.name: time_constants_s(data, d) for d in devices} if method != "pearson" else {}
     if method != "pearson":
@@ -121,29 +124,38 @@ def _wanted_pairs(
     data: RunSeries, devices: list[Device], x: str | None, y: str | None
 ) -> list[tuple[str, str, Device]]:
     known = [name for name in data.steps.column_names if name not in _COMMON]
-    if x is not None and x not in known:
-        raise NotEnoughDataError(f"steps have no column {x!r}; allowed: {', '.join(known)}")
+    if x is not None and x not in known and x not in data.metrics:
+        raise NotEnoughDataError(_no_signal(data, x, known))
     if y is not None and devices and not any(d.signal(y) is not None for d in devices):
         names = (*devices[0].table.column_names, "throttled_ratio", "rle")
         numeric = [name for name in names if name not in (*_COMMON, "device")]
         there = [name for name in numeric if any(d.signal(name) is not None for d in devices)]
         allowed = ", ".join(there) or "none, its devices reported nothing"
         raise NotEnoughDataError(f"no device of this run has {y!r}; allowed: {allowed}")
-    recorded = {name for name in known if np.isfinite(data.training(name)).any()}
     first, second = (x,) if x else TRAINING_SIGNALS, (y,) if y else HARDWARE_SIGNALS
     return [
         (name, hardware, d)
         for d, name, hardware in itertools.product(devices, first, second)
-        if name in recorded and d.signal(hardware) is not None
+        if data.has_training(name) and d.signal(hardware) is not None
     ]
 
 
-def _naive_pair(data: RunSeries, x: str, y: str, device: Device, index: Ints) -> Pair:
+def _no_signal(data: RunSeries, x: str, known: list[str]) -> str:
+    """Return the sentence that a training signal is none of this run's, and which there are."""
+    logged = ", ".join(printable(name, 60) for name in list(data.metrics)[:_NAMED])
+    more = f" and {len(data.metrics) - _NAMED} more" if len(data.metrics) > _NAMED else ""
+    own = f"its own metrics are {logged}{more}" if logged else "it has no metrics of its own (run.log)"
+    return f"steps have no column {printable(x, 60)!r}; allowed: {', '.join(known)}; {own}"
+
+
+def _naive_pair(data: RunSeries, x: str, y: str, device: Device, aligned: Ints, tolerance_ns: int) -> Pair:
     """Return the Pearson correlation of raw matched values, and the number of rows it stands on."""
     values = device.signal(y)
     assert values is not None
+    times, numbers = data.training_series(x)
+    index = aligned if times is data.step_time_ns else nearest(times, device.time_ns, tolerance_ns)
     matched = index >= 0
-    first, second = data.training(x)[matched], values[index[matched]]
+    first, second = numbers[matched], values[index[matched]]
     r = naive_pearson(first, second)
     unknown = math.isnan(r)
     return Pair(

@@ -202,10 +202,10 @@ def regular_pair(
     None where the run does not have both signals, or never at the same time.
     """
     values = device.signal(y)
-    if values is None or x not in data.steps.column_names:
+    if values is None or not data.has_training(x):
         return None
     grid = data.grid(x, device, values, min_period_s)
-    place = _places(grid, int(data.step_time_ns[0])) if grid.x.size else None
+    place = _places(grid, int(data.training_series(x)[0][0])) if grid.x.size else None
     if place is None:
         return None
     drivers = driver_columns(data, device, grid, x, y)

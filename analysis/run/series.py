@@ -11,10 +11,12 @@ from thermograd.analysis.align.grid import CausalGrid
 from thermograd.analysis.align.sensed_grid import sensed_grid
 from thermograd.analysis.arrays import Floats, Mask, Times
 from thermograd.store.devices import device_label, device_labels, is_simulated
+from thermograd.analysis.run.metrics import Metric, load_metrics
 from thermograd.store.efficiency.columns import efficiency_columns
 from thermograd.store.events import was_watched
 from thermograd.store.log.reader import kind_parts, read_kind
 from thermograd.store.runs.catalogue import Run
+from thermograd.store.runs.configuration import run_config
 
 TRAINING_SIGNALS = ("grad_norm", "loss", "step_time_s")
 HARDWARE_SIGNALS = ("temperature_c", "power_w", "sm_clock_mhz", "throttled_ratio", "rle", "reported_rle")
@@ -126,13 +128,53 @@ class RunSeries:
         """Whether a stream layer looked for alerts; if not, that there is none says nothing."""
         return bool(self.alerts) or was_watched(self.marks)
 
+    @cached_property
+    def metrics(self) -> dict[str, Metric]:
+        """What the script or its framework logged besides the steps (``run.log``, evaluations), by name."""
+        return load_metrics(self.run)
+
+    @cached_property
+    def config(self) -> dict[str, Any]:
+        """The configuration that the run was given, nested as it was."""
+        return run_config(self.run)
+
     def training(self, name: str) -> Floats:
-        """Return a column of the steps as float64, NaN where null; shape (n_steps,)."""
+        """Return a signal of the steps as float64, NaN where null; shape (n_steps,).
+
+        Besides the recorded columns: `tokens_per_s`, and `clipped` (1 where the norm was above the clip
+        bound, 0 where not; NaN where nothing clips).
+        """
+        if name == "tokens_per_s":
+            tokens, step_time_s = self.training("tokens"), self.training("step_time_s")
+            return np.divide(tokens, step_time_s, out=np.full(tokens.size, np.nan), where=step_time_s > 0)
+        if name == "clipped":
+            norm, bound = self.training("grad_norm"), self.training("max_grad_norm")
+            known = np.isfinite(bound) & ~np.isnan(norm)
+            return np.where(known, norm > bound, np.nan)
         return _floats(self.steps.column(name))
+
+    def has_training(self, x: str) -> bool:
+        """Whether a training signal, a column of the steps or a metric, has a number at all."""
+        return bool(np.isfinite(self.training_series(x)[1]).any()) if self._is_known(x) else False
+
+    def _is_known(self, x: str) -> bool:
+        return x in self.steps.column_names or x in self.metrics
+
+    def training_series(self, x: str) -> tuple[Times, Floats]:
+        """Return times and values of a training signal: of a column of the steps, or else of a metric.
+
+        A metric has times of its own, as many as it was logged. One that is called like a column without a
+        value stands for it.
+        """
+        is_column = x in self.steps.column_names
+        if not is_column or (x in self.metrics and not np.isfinite(self.training(x)).any()):
+            metric = self.metrics[x]
+            return metric.time_ns, metric.value
+        return self.step_time_ns, self.training(x)
 
     def tested(self, name: str) -> Floats:
         """Return a training signal on the scale on which it is tested: the norm as its logarithm."""
-        values = self.training(name)
+        _, values = self.training_series(name)
         if name != "grad_norm":
             return values
         return np.log(values, out=np.full(values.size, np.nan), where=values > 0)
@@ -144,7 +186,8 @@ class RunSeries:
         the bins are a quarter of the shorter window: finer ones remember so sharply that no own past
         predicts them. What was found stands in the grid's notes.
         """
-        return sensed_grid((self.step_time_ns, self.tested(x)), (device.time_ns, values), min_period_s)
+        times, _ = self.training_series(x)
+        return sensed_grid((times, self.tested(x)), (device.time_ns, values), min_period_s)
 
     def onset_times_ns(self, alerts: str, device: str | None = None) -> Times:
         """Return when what was alerted of began, ascending: of kinds that begin so, of all devices or one."""

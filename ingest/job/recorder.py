@@ -7,6 +7,7 @@ from operator import index
 from pathlib import Path
 from typing import Any, Literal
 
+from thermograd.ingest.job.metrics import Metrics
 from thermograd.ingest.job.rank import cuda_device
 from thermograd.ingest.restarts import Restarts, last_step
 from thermograd.store.events import COMMON, KINDS
@@ -40,6 +41,8 @@ class Recorder:
         self._last_step_ns: int | None = None
         self._restarts = Restarts()
         self.left_out = Guard("a value was left out: %(error)s", self._say_left_out)
+        self.metrics = Metrics(self, rank)
+        self._step: int | None = None  # the last one that was logged
 
     def mark(self, mark: Any, step: Any, text: Any, detail: dict[str, Any]) -> None:
         """Write a mark; the detail becomes JSON."""
@@ -54,6 +57,20 @@ class Recorder:
                 self.left_out.count(what, "mark detail", missing)
         row = self._fitted("mark", {"mark": mark, "step": step, "text": text})
         self.writer.append("mark", **row, detail=document)
+
+    def log(self, values: Any, step: Any, tapped: int | None) -> None:
+        """Write numbers by name, at a step that is given, or the last one: of the tap, or logged by hand."""
+        if self.writer is None:
+            self._say_forked()
+            return
+        if step is None:
+            step = (tapped if self._counts != "hand" else None) or self._step
+        else:
+            given, step = step, _step_number(step)
+            if step is None:
+                what = f"step is {said(given)}; allowed: a whole number from 0"
+                self.left_out.count(what, "metric step")
+        self.metrics.log(values, step)
 
     def abandon(self) -> None:
         """Record nothing any more: in a forked child, whose parent goes on."""
@@ -85,7 +102,8 @@ class Recorder:
             self.writer.append("mark", mark="gap", text=text)
 
     def account(self) -> None:
-        """Mark what was left out of events, at the end."""
+        """Write what was still on its way, and mark what was left out of events, at the end."""
+        self.metrics.collect(wait=True)
         if self.left_out.failures > len(self.left_out.counts):
             text = f"{self.left_out.failures} values were left out of events"
             self.mark("gap", None, text, {"values_left_out": self.left_out.counts})
@@ -180,6 +198,9 @@ class Recorder:
         if restart is not None:
             self.mark("gap", row["step"], restart.text, restart.detail)
         self.writer.append("step", **row)
+        self._step = row["step"]
+        if self.metrics.is_waiting:
+            self.metrics.collect()
 
 
 def _step_number(value: Any) -> int | None:

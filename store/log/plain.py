@@ -34,9 +34,14 @@ class PlainValues:
         How many values were left out or cut so far.
     """
 
-    def __init__(self, values: int = _MOST_VALUES, longest_text: int = _LONGEST_TEXT) -> None:
+    def __init__(
+        self,
+        values: int = _MOST_VALUES,
+        longest_text: int = _LONGEST_TEXT,
+        characters: int = _MOST_CHARACTERS,
+    ) -> None:
         self.left_out = 0
-        self._values, self._longest, self._characters = values, longest_text, _MOST_CHARACTERS
+        self._values, self._longest, self._characters = values, longest_text, characters
         self._around: list[int] = []  # the containers that this is inside
 
     def make(self, value: Any) -> Any:

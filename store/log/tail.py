@@ -14,7 +14,7 @@ from typing import Any
 
 from thermograd.store.failures import is_the_users
 from thermograd.store.files import segment_name
-from thermograd.store.log.tail_codec import END, kind_codec
+from thermograd.store.log.tail_codec import END, Rows, kind_codec
 
 _PLAIN = getattr(os, "O_BINARY", 0) | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
 _READ_AND_APPEND = os.O_RDWR | os.O_CREAT | os.O_APPEND | _PLAIN
@@ -144,15 +144,20 @@ class Tail:
         """How many events it is known to hold."""
         return self._known[0] - self.first
 
-    def append(self, time_ns: int, monotonic_ns: int, values: dict[str, Any]) -> int | None:
+    def append(self, time_ns: int, monotonic_ns: int, values: dict[str, Any] | Rows) -> int | None:
         """Append one event and return its `seq`; None where the tail has ended: it goes to the next.
+
+        Several at once, as `Rows`, are one write; returned is the `seq` of the first.
 
         Raises OSError where it could not be written, ValueError where a value does not fit.
         """
         seq, size = self._known if self._busy is None and not self._ending else self.recount()
         if self.ended:
             return None
-        record = self._codec.pack_values(seq, time_ns, monotonic_ns, values)
+        if isinstance(values, Rows):
+            count, record = len(values.rows), self._codec.pack_rows(seq, time_ns, monotonic_ns, values)
+        else:
+            count, record = 1, self._codec.pack_values(seq, time_ns, monotonic_ns, values)
         self._busy = record  # from here on the file knows better, until it is known that nobody came between
         if self.closed:
             return None
@@ -160,7 +165,7 @@ class Tail:
             self._is_torn = True
             raise OSError(ENOSPC, "no space left for an event", str(self.path))
         if self._busy is record and not self._ending:
-            self._known = (seq + 1, size + len(record))
+            self._known = (seq + count, size + len(record))
             self._busy = None
             return seq
         try:

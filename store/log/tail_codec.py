@@ -39,11 +39,19 @@ _MOST_PLANS = 256  # sets of known columns that are remembered; a program has a 
 
 
 class _Plan(NamedTuple):
-    """How events with one set of known columns are packed."""
+    """How events with one set of known columns are packed; `texts`: where among these the strings are."""
 
-    pack: Callable[..., bytes] | None
+    pack: Callable[..., bytes]
     mask: int
     names: tuple[str, ...]
+    texts: tuple[int, ...]
+
+
+class Rows(NamedTuple):
+    """Events of one moment that know the same columns, `names`, in the kind's order; no value is None."""
+
+    names: tuple[str, ...]
+    rows: Sequence[Sequence[Any]]
 
 
 class Scan(NamedTuple):
@@ -108,12 +116,30 @@ class RecordCodec:
             values = {name: value for name, value in values.items() if value is not None}
         plan = self._plans.get(tuple(values)) or self._plan(tuple(values))
         try:
-            if plan.pack is None:
-                return self.pack((seq, time_ns, monotonic_ns, *map(values.get, self.names[3:])))
-            payload = plan.pack(plan.mask, seq, time_ns, monotonic_ns, *[values[name] for name in plan.names])
+            given = [values[name] for name in plan.names]
+            text = _measured(given, plan.texts) if plan.texts else b""
+            payload = plan.pack(plan.mask, seq, time_ns, monotonic_ns, *given) + text
         except (struct.error, TypeError, OverflowError) as error:
             raise self._misfit(values, error) from error
         return _FRAME.pack(len(payload), zlib.crc32(payload)) + payload
+
+    def pack_rows(self, seq: int, time_ns: int, monotonic_ns: int, events: Rows) -> bytes:
+        """Return the framed records of several events, one after the other; raises as `pack_values`."""
+        names, rows = events
+        pack, mask, known, texts = self._plans.get(names) or self._plan(names)
+        if known != names:
+            raise ValueError(f"{self.kind} has its columns in another order than {', '.join(names)}")
+        records = []
+        for number, row in enumerate(rows, seq):
+            given = list(row)
+            try:
+                text = _measured(given, texts)
+                payload = pack(mask, number, time_ns, monotonic_ns, *given) + text
+            except (struct.error, TypeError, OverflowError) as error:
+                raise self._misfit(dict(zip(names, row, strict=True)), error) from error
+            records.append(_FRAME.pack(len(payload), zlib.crc32(payload)))
+            records.append(payload)
+        return b"".join(records)
 
     def _misfit(self, values: dict[str, Any], error: Exception) -> ValueError:
         """Return the error that names the first column whose value does not fit."""
@@ -138,7 +164,9 @@ class RecordCodec:
             code if name in present else f"{struct.calcsize('<' + code)}x"
             for name, code in zip(self.names, self._codes, strict=True)
         )
-        plan = _Plan(None if self._texts else struct.Struct("<Q" + layout).pack, mask, present[3:])
+        columns = present[3:]
+        texts = tuple(i for i, name in enumerate(columns) if self.names.index(name) in self._texts)
+        plan = _Plan(struct.Struct("<Q" + layout).pack, mask, columns, texts)
         if len(self._plans) < _MOST_PLANS:
             self._plans[given] = plan
         return plan
@@ -196,6 +224,19 @@ class RecordCodec:
         if mask:
             values = [None if mask >> i & 1 else value for i, value in enumerate(values)]
         return tuple(values)
+
+
+def _measured(values: list[Any], texts: tuple[int, ...]) -> bytes:
+    """Replace the strings among some values by their length in bytes; return the bytes."""
+    if len(texts) == 1:
+        (at,) = texts
+        encoded = str(values[at]).encode("utf-8", "replace")
+        values[at] = len(encoded)
+        return encoded
+    parts = [str(values[at]).encode("utf-8", "replace") for at in texts]
+    for at, part in zip(texts, parts, strict=True):
+        values[at] = len(part)
+    return b"".join(parts)
 
 
 @cache

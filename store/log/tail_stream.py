@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from thermograd.store.failures import is_the_users
 from thermograd.store.log.tail import Tail, UnknownPlaceError
-from thermograd.store.log.tail_codec import codec_of_tail
+from thermograd.store.log.tail_codec import Rows, codec_of_tail
 
 if TYPE_CHECKING:
     from thermograd.store.log.segments import SegmentFile
@@ -44,20 +44,21 @@ class TailStream:
         self._finishing = False
         self._done: deque[tuple[float, Tail]] = deque()  # whose files are not closed yet, and since when
 
-    def append(self, time_ns: int, monotonic_ns: int, values: dict[str, Any]) -> tuple[int, bool]:
-        """Append an event; return its `seq` and whether a batch is full. Raises as `Tail.append`."""
+    def append(self, time_ns: int, monotonic_ns: int, values: dict[str, Any] | Rows) -> tuple[int, bool]:
+        """Append as `Tail.append`, which raises; return the `seq`, and whether a batch is full."""
+        count = len(values.rows) if isinstance(values, Rows) else 1
         for _ in range(_TRIES):
             tail = self._tail
             seq = None if tail.ended else self._try(tail, time_ns, monotonic_ns, values)
             if seq is not None:
-                rows = seq + 1 - tail.first
+                rows = seq + count - tail.first
                 if tail.size > _LARGEST_TAIL_BYTES:  # what is to end it, the log's own thread, is stuck
                     self._end(tail)
-                return seq, rows % self._batch_rows == 0
+                return seq, rows % self._batch_rows < count
             self._go_on_from(tail)
         raise OSError("no file takes the event")
 
-    def _try(self, tail: Tail, time_ns: int, monotonic_ns: int, values: dict[str, Any]) -> int | None:
+    def _try(self, tail: Tail, time_ns: int, monotonic_ns: int, values: dict[str, Any] | Rows) -> int | None:
         try:
             return tail.append(time_ns, monotonic_ns, values)
         except OSError as error:

@@ -26,6 +26,7 @@ from thermograd.store.events import KINDS
 from thermograd.store.failures import is_the_users, warn
 from thermograd.store.log.fitting import fit_values
 from thermograd.store.log.place import WriterPlace
+from thermograd.store.log.tail_codec import Rows
 from thermograd.store.log.tail_stream import TailStream
 
 _log = logging.getLogger("thermograd")
@@ -130,6 +131,30 @@ class EventWriter:
             self.count_lost(kind, error)
             return None
 
+    def append_rows(
+        self, kind: str, rows: Rows, time_ns: int | None = None, monotonic_ns: int | None = None
+    ) -> int | None:
+        """Append events of one moment in one write; return the `seq` of the first, as `append` does.
+
+        Their values have to fit their columns: where one does not, all of these events are lost and counted.
+        """
+        if self._closed or not rows.rows:
+            return None
+        try:
+            stream = self._streams.get(kind) or self._stream(kind)
+            seq, is_full = stream.append(time_ns or time.time_ns(), monotonic_ns or time.monotonic_ns(), rows)
+        except RecursionError:
+            self.lost += len(rows.rows)
+            return None
+        except Exception as error:  # as in `append`
+            if is_the_users(error):
+                raise
+            self.count_lost(kind, error, len(rows.rows))
+            return None
+        if is_full:
+            self._wake.put(None)
+        return seq
+
     def _append(self, kind: str, time_ns: int, monotonic_ns: int, values: dict[str, Any]) -> int:
         stream = self._streams.get(kind) or self._stream(kind)
         try:
@@ -153,9 +178,9 @@ class EventWriter:
         stream = TailStream(self._place.directory, kind, self._batch_rows, self.run_id, self.writer)
         return self._streams.setdefault(kind, stream)
 
-    def count_lost(self, kind: str, error: object) -> None:
-        """Count an event that could not be written; said once, until it has been over."""
-        self.lost += 1
+    def count_lost(self, kind: str, error: object, times: int = 1) -> None:
+        """Count events that could not be written; said once, until it has been over."""
+        self.lost += times
         if not self._lost_said:
             self._lost_said = True
             warn("thermograd could not write a %s event (%s); training goes on", kind, error)

@@ -22,6 +22,7 @@ from thermograd.store.events import KINDS, arrow_schema
 from thermograd.store.files import Segment, is_plain_file, sealed_segments
 from thermograd.store.log.reader import snapshot, tell
 from thermograd.store.log.segments import Damage, read_sealed
+from thermograd.store.query.config_view import config_view
 from thermograd.store.query.interrupt import acting_after, too_late
 from thermograd.store.query.result_formats import rendered
 from thermograd.store.query.runs_view import RunsView
@@ -58,9 +59,9 @@ def connect(
     Returns
     -------
     duckdb.DuckDBPyConnection
-        Views ``runs``, ``steps``, ``samples``, ``alerts``, ``marks``, ``aligned``, ``efficiency`` and
-        table macros ``aligned_with(tolerance_s)`` and ``around(time, seconds)``. Read-only: no file,
-        network, extension or setting can be reached from its SQL.
+        Views ``runs``, ``config``, ``steps``, ``samples``, ``alerts``, ``marks``, ``metrics``, ``aligned``,
+        ``efficiency`` and table macros ``aligned_with(tolerance_s)`` and ``around(time, seconds)``.
+        Read-only: no file, network, extension or setting can be reached from its SQL.
 
     Examples
     --------
@@ -85,6 +86,7 @@ def _connect(runs: list[Run], memory_limit: str | None, damaged: dict[Path, int]
     connection = duckdb.connect(config=config)
     connection.execute("SET TimeZone = 'UTC'")
     connection.register("runs", RunsView(runs))
+    connection.register("config", config_view(runs))
     datasets = {kind: _dataset(runs, kind, damaged) for kind in KINDS}
     sources = {f"{kind}s": dataset for kind, dataset in datasets.items()}
     for view, source in (sources | {"efficiency": efficiency_view(datasets["sample"], runs)}).items():

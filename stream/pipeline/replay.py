@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from thermograd.store.errors import LogError
-from thermograd.store.events import Event, was_watched
+from thermograd.store.events import WATCHED_KINDS, Event, was_watched
 from thermograd.store.files import read_file, write_file
 from thermograd.store.runs.catalogue import result_dir
 from thermograd.store.text import nan_as_text
@@ -137,6 +137,8 @@ def replay_events(
     for event in events:
         if event.kind == "alert":
             result.recorded.append(event.values)
+        elif event.kind not in WATCHED_KINDS:
+            continue
         elif seen is not None and event.values["seq"] > seen.get((event.writer, event.kind), -1):
             result.unseen += event.kind != "mark"
         else:

@@ -113,7 +113,7 @@ def test_a_kill_at_any_moment_of_sealing_loses_and_doubles_nothing(tmp_path):
         seal_run(path, "r")
         report = verify_run(path)
         assert report["ok"] is True, report
-        assert report["events"] == {"step": 60, "sample": 0, "alert": 0, "mark": 60}
+        assert report["events"] == {"step": 60, "sample": 0, "alert": 0, "mark": 60, "metric": 0}
 
 
 @needs_fork

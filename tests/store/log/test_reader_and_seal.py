@@ -126,7 +126,7 @@ def test_sealing_keeps_every_event_and_can_be_repeated(run_dir):
     assert seal_run(run_dir, "r").files == []
     assert verify_run(run_dir) | {"files": []} == {
         "ok": True,
-        "events": {"step": 107, "sample": 0, "alert": 0, "mark": 0},
+        "events": {"step": 107, "sample": 0, "alert": 0, "mark": 0, "metric": 0},
         "torn_bytes": 0,
         "files": [],
     }

@@ -83,7 +83,7 @@ def test_a_step_log_keeps_non_finite_and_unknown_values_of_the_lowest_rank(live:
 
 def test_csv_shows_every_event_and_null_as_an_empty_cell(live: Run, tmp_path: Path) -> None:
     paths = export_run(live, "csv", tmp_path / "out")
-    assert [path.name for path in paths] == ["steps.csv", "samples.csv", "alerts.csv", "marks.csv"]
+    assert [path.name for path in paths] == ["steps.csv", "samples.csv", "alerts.csv", "marks.csv", "metrics.csv"]
     with paths[0].open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == 6
@@ -111,7 +111,7 @@ def test_a_run_without_steps_has_no_step_log(tmp_path: Path, data: Path) -> None
     with pytest.raises(NotEnoughDataError, match="has no steps, so there is no grad_norm_log of it"):
         export_run(run, "grad_norm_log", tmp_path / "log.json")
     assert not (tmp_path / "log.json").exists()
-    assert len(export_run(run, "csv", tmp_path / "out")) == 4
+    assert len(export_run(run, "csv", tmp_path / "out")) == 5
 
 
 def test_an_export_replaces_a_file_whole_and_leaves_no_other(pair: Run, tmp_path: Path) -> None:
@@ -123,6 +123,7 @@ def test_an_export_replaces_a_file_whole_and_leaves_no_other(pair: Run, tmp_path
     assert sorted(path.name for path in folder.iterdir()) == [
         "alerts.csv",
         "marks.csv",
+        "metrics.csv",
         "samples.csv",
         "steps.csv",
     ]

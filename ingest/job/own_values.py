@@ -1,0 +1,48 @@
+"""What a script records of its own: numbers by name, and the configuration that it ran with."""
+
+from typing import TYPE_CHECKING, Any
+
+from thermograd.ingest.job.configuration import configuration, told
+from thermograd.ingest.job.rank import Place
+from thermograd.ingest.job.recorder import Recorder
+from thermograd.store.failures import Guard, guarded
+
+if TYPE_CHECKING:
+    from thermograd.ingest.capture.tap import StepTap
+
+
+class OwnValues:
+    """The part of a `Run` that takes what the script itself measures and decides."""
+
+    guard: Guard
+    place: Place
+    _recorder: Recorder
+    _tap: "StepTap | None"
+
+    @guarded
+    def log(self, metrics: Any = None, /, step: int | None = None, **named: Any) -> None:
+        """Log numbers of your own by name: ``run.log({"accuracy": 0.91, "eval/loss": 2.1})``.
+
+        Nested dictionaries become names with ``/``; texts are kept, True is 1, None and NaN are what they
+        are; a number on a GPU is read when it is there, without waiting. All else (lists, images), names of
+        more than 512 characters and more than 10,000 names are left out, counted, and said once.
+
+        Parameters
+        ----------
+        metrics, **named
+            Values by name.
+        step
+            Optimizer steps so far; where not given, the last step that was logged, null before the first.
+        """
+        values = named if metrics is None else {**metrics, **named} if named else metrics
+        self._recorder.log(values, step, self._tap and self._tap.steps)
+
+    @guarded
+    def configure(self, config: Any = None, /, **named: Any) -> None:
+        """Add to the configuration that `start_run` was given; in a job of several processes, on rank 0.
+
+        Takes what ``start_run(config=...)`` takes. What is added last counts.
+        """
+        for given in (config, named or None):
+            if given is not None and self.place.rank == 0 and (values := told(configuration(given))):
+                self._recorder.mark("config", None, None, values)
