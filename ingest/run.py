@@ -67,6 +67,7 @@ class Run(OwnValues):
         self.guard = Guard("thermograd could not record something (%(error)s); training goes on")
         self._describe: Callable[[], object] = lambda: None
         self._recorder = Recorder(writer, self.place.rank)
+        self._recorder.metrics.read_back = _read_back
         self._layer_mode = layer_norms
         self._layers: LayerNorms | None = None
         self._tap: StepTap | None = None
@@ -146,6 +147,9 @@ class Run(OwnValues):
                 tap.start()
             self._tap = tap
         return self._tap
+
+    def _tapped_step(self) -> int | None:
+        return self._tap.steps if self._tap is not None else None
 
     def _share(self) -> None:
         """Under `thermograd run`: be the run of this process, and log the steps of every optimizer."""
@@ -258,6 +262,12 @@ class Run(OwnValues):
                 self.mark_error(error)
         finally:
             self.close()
+
+
+def _read_back(tensors: Mapping[str, Any]) -> Any:
+    from thermograd.ingest.capture.readback import read_back  # imports torch
+
+    return read_back(tensors)
 
 
 def _abandon_all() -> None:

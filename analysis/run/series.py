@@ -146,7 +146,8 @@ class RunSeries:
         """
         if name == "tokens_per_s":
             tokens, step_time_s = self.training("tokens"), self.training("step_time_s")
-            return np.divide(tokens, step_time_s, out=np.full(tokens.size, np.nan), where=step_time_s > 0)
+            per_second: Floats = np.full(tokens.size, np.nan)
+            return np.divide(tokens, step_time_s, out=per_second, where=step_time_s > 0)
         if name == "clipped":
             norm, bound = self.training("grad_norm"), self.training("max_grad_norm")
             known = np.isfinite(bound) & ~np.isnan(norm)

@@ -110,6 +110,12 @@ class Readback:
         return self._values
 
 
+def read_back(tensors: Mapping[str, Any]) -> Readback:
+    """Begin to read scalars of any owner, but for those that are parts of a distributed value."""
+    copies = {name: own_copy(tensor) for name, tensor in tensors.items()}
+    return Readback({name: copy for name, copy in copies.items() if copy is not None})
+
+
 def own_copy(value: Any) -> Tensor | None:
     """Return a detached copy of a scalar that its owner may change; None for what is no scalar tensor."""
     if not isinstance(value, Tensor) or value.numel() != 1:

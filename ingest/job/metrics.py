@@ -6,7 +6,7 @@ reason. A call costs a few microseconds and one more for each value; all its num
 
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from decimal import Decimal
 from itertools import islice
 from numbers import Real
@@ -17,7 +17,6 @@ from thermograd.store.log.plain import PlainValues, is_scalar, said
 from thermograd.store.log.tail_codec import Rows
 
 if TYPE_CHECKING:
-    from thermograd.ingest.capture.readback import Readback
     from thermograd.store.log.writer import EventWriter
 
 MOST_NAMES = 10_000  # of one process, and values of one call
@@ -41,6 +40,16 @@ class _Target(Protocol):
     left_out: Guard
 
 
+class Reading(Protocol):
+    """Numbers on their way from a device."""
+
+    def ready(self) -> bool:
+        """Whether all have come; does not wait."""
+
+    def values(self) -> dict[str, float]:
+        """Return them, waiting where they have not come."""
+
+
 class _Moment(NamedTuple):
     """When something was logged, and at which step; the step may be unknown."""
 
@@ -49,20 +58,18 @@ class _Moment(NamedTuple):
     step: int | None
 
 
-class _Late(NamedTuple):
-    """Numbers on their way from a device."""
-
-    moment: _Moment
-    readback: "Readback"
-
-
 class Metrics:
-    """Writes what a script logs. Its names are remembered, so that their number stays bounded."""
+    """Writes what a script logs. Its names are remembered, so that their number stays bounded.
+
+    `read_back` starts to read at most 16 tensors of a device, and leaves out what is no number there.
+    """
+
+    read_back: Callable[[Mapping[str, Any]], Reading] | None = None
 
     def __init__(self, target: _Target, rank: int) -> None:
         self._target, self._rank = target, rank
         self.names: dict[Any, str] = {}
-        self._late: deque[_Late] = deque()
+        self._late: deque[tuple[_Moment, Reading]] = deque()
 
     @property
     def is_waiting(self) -> bool:
@@ -122,18 +129,11 @@ class Metrics:
 
     def _send(self, moment: _Moment, tensors: dict[str, Any]) -> None:
         """Let numbers come from their device while the training goes on."""
-        from thermograd.ingest.capture.readback import Readback, own_copy
-
-        copies = {name: own_copy(tensor) for name, tensor in tensors.items()}
-        own = {name: copy for name, copy in copies.items() if copy is not None}
-        if len(own) < len(copies):
-            what = "a part of a distributed tensor is no number; its full_tensor() is one"
-            self.leave_out(what, "metric value", len(copies) - len(own))
-        if len(self._late) >= _MOST_WAITING:
+        if self.read_back is None or len(self._late) >= _MOST_WAITING:
             what = f"more than {_MOST_WAITING:,} calls wait for numbers of a device"
-            self.leave_out(what, "metric on a device", len(own))
+            self.leave_out(what, "metric on a device", len(tensors))
         else:
-            self._late.append(_Late(moment, Readback(own)))
+            self._late.append((moment, self.read_back(tensors)))
 
     def collect(self, wait: bool = False) -> None:
         """Write the numbers that have come from their device since they were logged; at the end, all."""

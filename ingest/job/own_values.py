@@ -1,14 +1,11 @@
 """What a script records of its own: numbers by name, and the configuration that it ran with."""
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from thermograd.ingest.job.configuration import configuration, told
 from thermograd.ingest.job.rank import Place
 from thermograd.ingest.job.recorder import Recorder
 from thermograd.store.failures import Guard, guarded
-
-if TYPE_CHECKING:
-    from thermograd.ingest.capture.tap import StepTap
 
 
 class OwnValues:
@@ -17,7 +14,10 @@ class OwnValues:
     guard: Guard
     place: Place
     _recorder: Recorder
-    _tap: "StepTap | None"
+
+    def _tapped_step(self) -> int | None:
+        """Return the number of the last step that the tap has seen."""
+        raise NotImplementedError
 
     @guarded
     def log(self, metrics: Any = None, /, step: int | None = None, **named: Any) -> None:
@@ -35,7 +35,7 @@ class OwnValues:
             Optimizer steps so far; where not given, the last step that was logged, null before the first.
         """
         values = named if metrics is None else {**metrics, **named} if named else metrics
-        self._recorder.log(values, step, self._tap and self._tap.steps)
+        self._recorder.log(values, step, self._tapped_step())
 
     @guarded
     def configure(self, config: Any = None, /, **named: Any) -> None:

@@ -28,7 +28,8 @@ def run_config(run: Run) -> dict[str, Any]:
     for text in marks["detail"].to_pylist():
         with suppress(ValueError, TypeError, RecursionError):  # of another program
             added = json.loads(text)
-            config = merged(config, added) if isinstance(added, dict) else config
+            if isinstance(added, dict):
+                config = merged(config, added)
     return config
 
 
@@ -42,9 +43,10 @@ def merged(config: Mapping[str, Any], added: Mapping[str, Any]) -> dict[str, Any
     """
     result = dict(config)
     for key, value in added.items():
-        before = result.get(key)
-        is_nested = isinstance(before, Mapping) and isinstance(value, Mapping)
-        result[key] = merged(before, value) if is_nested else value
+        if isinstance(before := result.get(key), Mapping) and isinstance(value, Mapping):
+            result[key] = merged(before, value)
+        else:
+            result[key] = value
     return result
 
 

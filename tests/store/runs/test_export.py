@@ -83,7 +83,13 @@ def test_a_step_log_keeps_non_finite_and_unknown_values_of_the_lowest_rank(live:
 
 def test_csv_shows_every_event_and_null_as_an_empty_cell(live: Run, tmp_path: Path) -> None:
     paths = export_run(live, "csv", tmp_path / "out")
-    assert [path.name for path in paths] == ["steps.csv", "samples.csv", "alerts.csv", "marks.csv", "metrics.csv"]
+    assert [path.name for path in paths] == [
+        "steps.csv",
+        "samples.csv",
+        "alerts.csv",
+        "marks.csv",
+        "metrics.csv",
+    ]
     with paths[0].open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == 6
