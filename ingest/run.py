@@ -97,16 +97,6 @@ class Run(OwnValues):
         """Whether the run records here and has not been closed."""
         return self in _open_runs
 
-    @property
-    def lost(self) -> int:
-        """Events of this process that could not be written."""
-        return self._recorder.writer.lost if self._recorder.writer is not None else 0
-
-    @property
-    def values_left_out(self) -> int:
-        """Values that could not be written; the events that they were in are there."""
-        return self._recorder.left_out.failures
-
     @guarded
     def watch(self, *optimizers: Any, model: Any = None) -> None:
         """Log every step of an optimizer: loss, norm before clipping, learning rate, step time.
@@ -200,19 +190,6 @@ class Run(OwnValues):
             skipped=skipped,
             tokens=tokens,
         )
-
-    @guarded
-    def mark(self, /, mark: str, step: int | None = None, text: str | None = None, **detail: Any) -> None:
-        """Log that something happened: a checkpoint, an evaluation, an injected fault, a note.
-
-        The detail is kept as JSON: tensors and numpy's numbers as numbers, what JSON does not know as text.
-        """
-        self._recorder.mark(mark, step, text, detail)
-
-    @guarded
-    def mark_with(self, mark: str, step: int | None, text: str | None, detail: Mapping[Any, Any]) -> None:
-        """Log a mark whose detail has names of its own, as a framework's metrics have."""
-        self._recorder.mark(mark, step, text, dict(detail))
 
     @guarded
     def mark_error(self, error: BaseException, step: int | None = None) -> None:

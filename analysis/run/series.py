@@ -11,12 +11,12 @@ from thermograd.analysis.align.grid import CausalGrid
 from thermograd.analysis.align.sensed_grid import sensed_grid
 from thermograd.analysis.arrays import Floats, Mask, Times
 from thermograd.store.devices import device_label, device_labels, is_simulated
-from thermograd.analysis.run.metrics import Metric, load_metrics
 from thermograd.store.efficiency.columns import efficiency_columns
 from thermograd.store.events import was_watched
 from thermograd.store.log.reader import kind_parts, read_kind
 from thermograd.store.runs.catalogue import Run
 from thermograd.store.runs.configuration import run_config
+from thermograd.store.runs.metrics import Metric, read_metrics
 
 TRAINING_SIGNALS = ("grad_norm", "loss", "step_time_s")
 HARDWARE_SIGNALS = ("temperature_c", "power_w", "sm_clock_mhz", "throttled_ratio", "rle", "reported_rle")
@@ -131,7 +131,7 @@ class RunSeries:
     @cached_property
     def metrics(self) -> dict[str, Metric]:
         """What the script or its framework logged besides the steps (``run.log``, evaluations), by name."""
-        return load_metrics(self.run)
+        return read_metrics(self.run)
 
     @cached_property
     def config(self) -> dict[str, Any]:

@@ -1,5 +1,6 @@
-"""What a script records of its own: numbers by name, and the configuration that it ran with."""
+"""What a script records of its own: marks, numbers by name, and the configuration that it ran with."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from thermograd.ingest.job.configuration import configuration, told
@@ -18,6 +19,16 @@ class OwnValues:
     def _tapped_step(self) -> int | None:
         """Return the number of the last step that the tap has seen."""
         raise NotImplementedError
+
+    @property
+    def lost(self) -> int:
+        """Events of this process that could not be written."""
+        return self._recorder.writer.lost if self._recorder.writer is not None else 0
+
+    @property
+    def values_left_out(self) -> int:
+        """Values that could not be written; the events that they were in are there."""
+        return self._recorder.left_out.failures
 
     @guarded
     def log(self, metrics: Any = None, /, step: int | None = None, **named: Any) -> None:
@@ -46,3 +57,16 @@ class OwnValues:
         for given in (config, named or None):
             if given is not None and self.place.rank == 0 and (values := told(configuration(given))):
                 self._recorder.mark("config", None, None, values)
+
+    @guarded
+    def mark(self, /, mark: str, step: int | None = None, text: str | None = None, **detail: Any) -> None:
+        """Log that something happened: a checkpoint, an evaluation, an injected fault, a note.
+
+        The detail is kept as JSON: tensors and numpy's numbers as numbers, what JSON does not know as text.
+        """
+        self._recorder.mark(mark, step, text, detail)
+
+    @guarded
+    def mark_with(self, mark: str, step: int | None, text: str | None, detail: Mapping[Any, Any]) -> None:
+        """Log a mark whose detail has names of its own, as a framework's metrics have."""
+        self._recorder.mark(mark, step, text, dict(detail))
