@@ -47,6 +47,17 @@ def holm(p_values: ArrayLike) -> Floats:
     return adjusted
 
 
+def p_sign(p: float, smallest: float) -> str:
+    """Return "<=" where p is the smallest that so many random orders can give, else "=".
+
+    Examples
+    --------
+    >>> p_sign(0.001, 1 / 1000), p_sign(0.002, 1 / 1000)
+    ('<=', '=')
+    """
+    return "<=" if p <= smallest * (1 + 1e-9) else "="
+
+
 def strength(r: float, coupled: bool = True) -> Strength:
     """Name the size of an association: strong above 0.7, weak below 0.3, null where not coupled."""
     if not coupled or math.isnan(r):
@@ -65,6 +76,7 @@ def verdict(
     rho0: float = 0.2,
     period_s: float | None = None,
     tests: int = 1,
+    p_smallest: float = 0.0,
 ) -> tuple[Verdict, list[str]]:
     """Decide what may be said of one pair.
 
@@ -84,6 +96,8 @@ def verdict(
         Length of a bin, for times in seconds in the reasons; None tells them in bins.
     tests
         How many pairs are tested together: what else is seen (see `not_excluded`) has to stand out among all.
+    p_smallest
+        The smallest p that the random orders could give; one that is reached is told as a bound.
 
     Returns
     -------
@@ -101,7 +115,8 @@ def verdict(
     if result.reason or math.isnan(result.p):
         return "insufficient", [as_sentence(result.reason or "The statistic could not be computed")]
     p = result.p if p_adjusted is None or math.isnan(p_adjusted) else p_adjusted
-    found = f"The largest residual correlation is {result.r:+.2f} (p = {p:.2g} after correction)"
+    shown = f"p {p_sign(result.p, p_smallest)} {p:.2g}"
+    found = f"The largest residual correlation is {result.r:+.2f} ({shown} after correction)"
     if result.memory is not None:
         found = f"{found}, of an answer that fades over about {_time(result.memory, period_s)}"
     if p <= alpha:

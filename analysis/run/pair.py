@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from thermograd.analysis.coupling.responses import Searched
+from thermograd.analysis.coupling.verdict import p_sign
 from thermograd.analysis.display.lag_plot import Slow, lag_profile
 from thermograd.analysis.display.markup import element
 from thermograd.analysis.display.numbers import DASH, bound_text, seconds_text, shown_number
@@ -33,8 +34,9 @@ class Pair:
         Grid bins that entered (matched rows for the naive method).
     r, lag_s
         Residual correlation at its peak, and that lag in seconds; lag_s > 0: training leads.
-    p, p_adjusted
-        Before and after Holm's correction for all pairs of its kind; None where untested.
+    p, p_adjusted, p_smallest
+        Before and after Holm's correction for all pairs of its kind; None where untested. The smallest p that
+        the random orders could give: one that is reached is an upper bound.
     memory_s
         Seconds in which the answer fades to 1/e, where the peak is a slow response; None where it is one lag.
     half_width, slow_half_width
@@ -76,6 +78,7 @@ class Pair:
     lag_s: float
     p: float = math.nan
     p_adjusted: float = math.nan
+    p_smallest: float = 0.0
     half_width: float = math.nan
     memory_s: float | None = None
     slow_half_width: float = math.nan
@@ -108,6 +111,11 @@ class Pair:
     def is_speed(self) -> bool:
         """Whether this is speed coupling: expected, the positive control, not the question."""
         return self.x == "step_time_s"
+
+    @property
+    def p_sign(self) -> str:
+        """How p compares with its number: "=", or "<=" where no random order came near."""
+        return p_sign(self.p, self.p_smallest)
 
     @property
     def own(self) -> list[tuple[float, float]]:
@@ -198,6 +206,7 @@ def pair_numbers(pair: Pair) -> list[str]:
         shown_number(value, form)
         for value, form in ((pair.r, "+.2f"), (pair.p_adjusted, ".2g"), (pair.pearson_r, "+.2f"))
     )
+    p = f"≤\u00a0{p}" if pair.p_sign == "<=" else p
     return [f"{pair.n:,}", r, answer_text(pair), p, bound_text(pair.peak_half_width), naive]
 
 

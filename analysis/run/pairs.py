@@ -47,8 +47,14 @@ class PairTest(ComparedSignals):
 
     def _judged(self, family: Family, p_adjusted: float) -> Pair:
         result, period_s = self.results[family], self.grid.period_s
+        smallest = 1 / (1 + permutations_for(self.tests))
         said, reasons = verdict(
-            result, p_adjusted, gate_reasons=self.blocked, period_s=period_s, tests=self.tests
+            result,
+            p_adjusted,
+            gate_reasons=self.blocked,
+            period_s=period_s,
+            tests=self.tests,
+            p_smallest=smallest,
         )
         if family in self.turned and said != "insufficient":
             reasons.append(_only_held(self.drivers, result.p))
@@ -72,6 +78,7 @@ class PairTest(ComparedSignals):
             memory_s=None if result.memory is None else result.memory * period_s,
             p=math.nan if self.blocked else result.p,
             p_adjusted=p_adjusted,
+            p_smallest=smallest,
             half_width=result.half_width,
             slow_half_width=result.slow_half_width,
             lag_bound=result.lag_bound,
@@ -93,6 +100,11 @@ class PairTest(ComparedSignals):
             direct=None if self.direct is None else _brief(self.direct[family], period_s),
             over_time=over_time,
         )
+
+
+def permutations_for(tests: int) -> int:
+    """Return how many random orders are drawn so that the smallest p survives so many tests."""
+    return max(999, 50 * tests - 1)
 
 
 def correlate_pair(
@@ -117,7 +129,7 @@ def correlate_pair(
     blocked = _placeholders(device, y) or gates(grid.x, grid.y, loads=data.loads(device))
     drivers = driver_columns(data, device, grid, x, y)
     max_lag = max(1, round(max_lag_s / grid.period_s)) if grid.x.size else 1
-    permutations = max(999, 50 * tests - 1)
+    permutations = permutations_for(tests)
     own_s = [constant.tau_s for constant in constants] if y in _HEATED_BY_POWER else []
     memories = np.unique([*MEMORIES_S, *own_s]) / grid.period_s
 

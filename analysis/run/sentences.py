@@ -47,7 +47,7 @@ def _how(pair: Pair) -> str:
     return (
         f"{follower} follows {leader} with a memory of about {seconds_text(pair.memory_s)}, "
         f"r = {pair.r:+.2f}, beyond any shared trend: slowly, as heat arrives (n = {pair.n:,}, "
-        f"p = {pair.p_adjusted:.2g} (Holm), 95 % bound ±{pair.peak_half_width:.2f})"
+        f"p {pair.p_sign} {pair.p_adjusted:.2g} (Holm), 95 % bound ±{pair.peak_half_width:.2f})"
     )
 
 
@@ -148,10 +148,8 @@ def _numbers(pair: Pair) -> str:
     where = f"at lag {pair.lag_s:+.1f} s"
     if pair.memory_s is not None:
         where = f"with a memory of {seconds_text(pair.memory_s)}"
-    return (
-        f"n = {pair.n:,}, r = {pair.r:+.2f} {where}, p = {pair.p_adjusted:.2g} (Holm), 95 % bound "
-        f"±{pair.peak_half_width:.2f}"
-    )
+    found = f"n = {pair.n:,}, r = {pair.r:+.2f} {where}"
+    return f"{found}, p {pair.p_sign} {pair.p_adjusted:.2g} (Holm), 95 % bound ±{pair.peak_half_width:.2f}"
 
 
 def follows(lag_s: float) -> str:

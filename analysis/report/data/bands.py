@@ -53,7 +53,7 @@ def shortened(label: str) -> str:
     Examples
     --------
     >>> shortened("GPU-3f2a1357-0000-4000-8000-000000000001")
-    'GPU-3f2a1357-…00-000000000001'
+    'GPU-3f2a1357-0…0-000000000001'
     """
     return label if len(label) <= _LONGEST else f"{label[: _LONGEST // 2]}…{label[-_LONGEST // 2 :]}"
 

@@ -58,7 +58,8 @@ def _pairs_table(analysis: Analysis, pairs: list[Pair]) -> str:
         [
             *(p.x, p.y, p.called, p.verdict, p.n),
             *(_short(p.r), answer_text(p).replace("−", "-").replace(DASH, "-")),
-            *map(_short, (p.p_adjusted, p.peak_half_width, p.pearson_r)),
+            f"<={_short(p.p_adjusted)}" if p.p_sign == "<=" else _short(p.p_adjusted),
+            *map(_short, (p.peak_half_width, p.pearson_r)),
         ]
         for p in most_telling(pairs)
     ]

@@ -74,7 +74,8 @@ def _runs_table(comparison: Comparison, best: PairAcross) -> str:
         own, change = ["-"] * 5, "-"
         if pair is not None:
             own = [str(pair.n), _number(pair.r, "+.2f"), _answer(pair)]
-            own += [_number(pair.p_adjusted, ".2g"), _number(pair.pearson_r, "+.2f")]
+            p = _number(pair.p_adjusted, ".2g")
+            own += [f"<={p}" if pair.p_sign == "<=" else p, _number(pair.pearson_r, "+.2f")]
             change = _number(pair.over_time["p"], ".2g") if pair.over_time else "-"
         r = pooled.get(run.run_id)
         shown = "-" if r is None else f"{r[0]:+.2f} [{r[1]:+.2f}, {r[2]:+.2f}]"

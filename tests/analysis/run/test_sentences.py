@@ -105,3 +105,12 @@ def test_a_memory_of_minutes_is_told_in_plain_numbers() -> None:
     found = pair("coupled", strength="weak", r=0.2, memory_s=123.4)
     assert "with a memory of about 123 s" in sentence_of("coupled", [found])
     assert answer_text(found) == "memory 123 s"
+
+
+def test_a_p_at_the_resolution_of_the_random_orders_is_a_bound():
+    found = pair(verdict="coupled", p=0.001, p_adjusted=0.013, p_smallest=0.001)
+    assert "p <= 0.013 (Holm)" in sentence_of("coupled", [found])
+    assert pair_numbers(found)[3] == "≤\u00a00.013"
+    above = pair(verdict="coupled", p=0.002, p_adjusted=0.026, p_smallest=0.001)
+    assert "p = 0.026 (Holm)" in sentence_of("coupled", [above])
+    assert pair_numbers(above)[3] == "0.026"
