@@ -24,6 +24,7 @@ from thermograd.store.console import (
     json_option,
     run_argument,
 )
+from thermograd.store.telling.quantities import counted
 from thermograd.stream import commands as stream_commands
 from thermograd.stream.commands import LayerOptions, layer_options
 
@@ -208,7 +209,7 @@ def record(runs: Path, duration_s: float | None, hz: float, name: str, layer: La
         run = create_run(runs.absolute(), name, run_facts() | {"sampling_hz": hz})
         echo(f"Recording {run.run_id}; Ctrl-C ends it.", err=True)
         samples = run_agent(run.path, hz, 0, None, _stream_layer(run.path, layer), duration_s)
-    echo(f"{run.run_id}: {samples} samples")
+    echo(f"{run.run_id}: {counted(samples, 'sample')}")
 
 
 @main.command()
@@ -245,7 +246,7 @@ def simulate(
         echo_json(run.summary() | {"truth": run.facts["truth"]})
         return
     counts = run.counts()
-    told = ", ".join(f"{counts[kind]} {kind}s" for kind in ("step", "sample", "alert"))
+    told = ", ".join(counted(counts[kind], kind) for kind in ("step", "sample", "alert"))
     echo(f"{run.run_id}: {told}")
     echo(f"  truth: {run.name.removeprefix('simulated: ')} ({run.facts['truth']['about']})")
     echo(f"Next: thermograd analyze {run.run_id}", err=True)
@@ -282,15 +283,17 @@ def _write_simulated(runs: Path, drawn: "Drawn", hz: float) -> "Run":
     help="Replay with these definitions instead of the run's own; the alerts go to a file of their own.",
 )
 @click.option("-o", "--output", type=PATH, help="That file; default in the run.")
+@click.option("--every", is_flag=True, help="Print every alert, not what repeats as one episode.")
 @json_option
-def replay(run: "Run", check: bool, config: Path | None, output: Path | None, as_json: bool) -> None:
+def replay(
+    run: "Run", check: bool, config: Path | None, output: Path | None, every: bool, as_json: bool
+) -> None:
     """Run the stream layer over a log again, with the definitions it was recorded with or others.
 
     Example: thermograd replay latest --check
     """
     from thermograd.store.events import WATCHED_KINDS
     from thermograd.store.log.reader import events_in_order, iterate_events
-    from thermograd.stream.alerts.alert import alert_line
     from thermograd.stream.pipeline.config import load_config, recorded_settings
     from thermograd.stream.pipeline.live import recorded_definitions
     from thermograd.stream.pipeline.replay import replay_events
@@ -309,10 +312,10 @@ def replay(run: "Run", check: bool, config: Path | None, output: Path | None, as
         marks=[mark.values for mark in marks],
     )
     if as_json:
-        document = result.check() if check else {"alerts": result.alerts, "digest": result.digest}
+        document = result.check() if check else result.to_json()
     else:
-        for alert in result.alerts:
-            echo(alert_line(alert))
+        for line in result.lines(every):
+            echo(line)
         echo(result.sentence(check))
     if config is not None or output is not None:
         from thermograd.stream.pipeline.replay import write_replay

@@ -130,15 +130,16 @@ def _prune(runs: Path, age: str, delete: bool, as_json: bool) -> None:
 
 @click.command()
 @run_argument()
+@click.option("--alerts", "every_alert", is_flag=True, help="Every alert, not what repeats as one episode.")
 @json_option
-def show(run: "Run", as_json: bool) -> None:
+def show(run: "Run", every_alert: bool, as_json: bool) -> None:
     """Show one run: facts, devices, gaps and alerts.
 
     Example: thermograd show latest
     """
     from thermograd.store.runs.describe import describe_run, run_facts_shown
 
-    answer(run_facts_shown(run), as_json, describe_run)
+    answer(run_facts_shown(run), as_json, functools.partial(describe_run, every_alert=every_alert))
 
 
 @click.command()

@@ -74,7 +74,12 @@ def echo_json(value: Any) -> None:
 
     from thermograd.store.text import without_nan
 
-    write_out(_encoded(json.dumps(without_nan(value), indent=2, default=str, allow_nan=False)))
+    write_out(_encoded(json.dumps(without_nan(value), indent=2, default=_jsonable, allow_nan=False)))
+
+
+def _jsonable(value: Any) -> Any:
+    """Return what JSON has no type for by its own `to_json` where it has one, else as text."""
+    return value.to_json() if hasattr(value, "to_json") else str(value)
 
 
 def _encoded(text: str) -> bytes:

@@ -177,3 +177,8 @@ ALERTS = (
 
 
 SEVERITIES = ("info", "warning", "critical")
+
+
+def gravity(severity: object) -> int:
+    """Return a severity's place among all, from 0; one that is not known counts as the gravest."""
+    return SEVERITIES.index(str(severity)) if severity in SEVERITIES else len(SEVERITIES)

@@ -47,11 +47,3 @@ def energy_text(joules: float | None) -> str:
     if joules >= 3.6e6:
         return f"{joules / 3.6e6:.3g} kWh"
     return f"{joules / 1e3:.3g} kJ" if joules >= 1e3 else f"{joules:.3g} J"
-
-
-def duration_text(seconds: float) -> str:
-    """Return a duration for a person."""
-    if seconds < 120:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes // 60} h {minutes % 60} min" if minutes >= 120 else f"{minutes} min {rest} s"

@@ -4,10 +4,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from thermograd.analysis.display.markup import Html, breakable, element
+from thermograd.analysis.display.markup import Html, breakable, details, element
+from thermograd.store.telling.quantities import counted
 from thermograd.store.text import table_text
 
 _CLASSES = {"n": {"class_": "n"}, "w": {"class_": "w"}, "i": {"class_": "id"}, "t": {}}
+
+
+MOST_ROWS = 12  # on a page, before the rest is folded away
 
 
 @dataclass(frozen=True)
@@ -23,11 +27,14 @@ class Table:
         The cells. Text is escaped in HTML; for Markdown it has to be Markdown already.
     label
         What the table is, for a screen reader.
+    shown
+        How many rows a page shows; what is more opens on demand. None shows all.
     """
 
     columns: Mapping[str, str]
     rows: Sequence[Sequence[Any]]
     label: str = ""
+    shown: int | None = MOST_ROWS
 
     def without(self, heading: str) -> "Table":
         """Return the table without one column."""
@@ -37,11 +44,19 @@ class Table:
 
     def __html__(self) -> Html:
         """Return HTML that scrolls where there is no room; on a narrow screen each row is a block."""
+        few = len(self.rows) if self.shown is None else self.shown
+        if len(self.rows) <= few + 1:  # a line that says so takes as much room as a row
+            return self._drawn(self.rows)
+        rest = self.rows[few:]
+        more = details(f"{counted(len(rest), 'more row')} of {len(self.rows):,}", self._drawn(rest))
+        return Html(self._drawn(self.rows[:few]) + more)
+
+    def _drawn(self, shown: Sequence[Sequence[Any]]) -> Html:
         names = [
             element("th", name, scope="col", **(_CLASSES["n"] if kind == "n" else {}))
             for name, kind in self.columns.items()
         ]
-        rows = [element("tr", *map(self._cell, row, self.columns)) for row in self.rows]
+        rows = [element("tr", *map(self._cell, row, self.columns)) for row in shown]
         whole = element("table", element("thead", element("tr", *names)), element("tbody", *rows))
         return element(
             "div", whole, class_="scroll stack", tabindex="0", role="region", aria_label=self.label

@@ -16,6 +16,7 @@ from thermograd.analysis.report.data.strips import strip_label
 from thermograd.analysis.report.data.tables import FORMATS, figure_tables, table_bytes
 from thermograd.analysis.report.files import make_directory, write_files
 from thermograd.analysis.report.page import run_facts as facts, verdict
+from thermograd.analysis.report.page.alerts import alerts_told
 from thermograd.analysis.report.page.document import GENERATOR, build_page, require_extra
 from thermograd.analysis.report.page.provenance import queries, versions_text
 from thermograd.analysis.run.event_tests import AroundSpikes
@@ -220,14 +221,12 @@ def _verdict(data: RunSeries, analysis: Analysis) -> dict[str, Any]:
 
 def _recording(data: RunSeries, analysis: Analysis, panels: Panels) -> dict[str, Any]:
     origin_ns = time_origin_ns(data)
-    alerts = facts.alerts_table(data, origin_ns)
     return {
         "facts": facts.run_facts(data, panels.end_s),
         "devices": facts.devices_table(data),
         "has_devices": bool(data.devices),
         "watched": data.watched,
-        "alerts": alerts,
-        "more_alerts": len(data.alerts) - len(alerts.rows),
+        **alerts_told(data, origin_ns, panels.end_s),
         "account": analysis.alignment,
         "warnings": analysis.warnings,
         "recognised": analysis.recognised,

@@ -4,18 +4,19 @@ import math
 from collections.abc import Callable, Sequence
 
 from thermograd.analysis.comparison.compared_runs import PairAcross
-from thermograd.analysis.display.numbers import duration_text, shown_number
+from thermograd.analysis.display.numbers import shown_number
 from thermograd.analysis.run.pair import Pair, pair_sentence
 from thermograd.analysis.run.result import Analysis
 from thermograd.analysis.run.series import RunSeries
+from thermograd.store.telling.quantities import counted, duration_text
 
 
 def steps_text(data: RunSeries) -> str:
     """Return how many steps were recorded in what time; empty for none."""
     count = data.step_time_ns.size
     if count < 2:
-        return "1 step" if count else ""
-    return f"{count:,} steps in {duration_text(data.training_s)}"
+        return counted(count, "step") if count else ""
+    return f"{counted(count, 'step')} in {duration_text(data.training_s)}"
 
 
 def loss_text(data: RunSeries) -> str:

@@ -17,6 +17,7 @@ from thermograd.store.log.reader import kind_parts, read_kind
 from thermograd.store.runs.catalogue import Run
 from thermograd.store.runs.configuration import run_config
 from thermograd.store.runs.metrics import Metric, read_metrics
+from thermograd.store.telling.episodes import Episode, ends_of, fold_alerts
 
 TRAINING_SIGNALS = ("grad_norm", "loss", "step_time_s")
 HARDWARE_SIGNALS = ("temperature_c", "power_w", "sm_clock_mhz", "throttled_ratio", "rle", "reported_rle")
@@ -122,6 +123,11 @@ class RunSeries:
         """Seconds from the end of the first step to that of the last; 0 for no step."""
         times = self.step_time_ns
         return (int(times[-1]) - int(times[0])) / 1e9 if times.size else 0.0
+
+    @cached_property
+    def episodes(self) -> list[Episode]:
+        """The alerts, what repeats as one episode."""
+        return fold_alerts(self.alerts, ends_of(self.marks))
 
     @property
     def watched(self) -> bool:

@@ -1,9 +1,8 @@
 """One run in words: facts, devices, alerts, and what `verify` found."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping
 from dataclasses import asdict
-from datetime import UTC, datetime
 from typing import Any
 
 import pyarrow as pa
@@ -13,13 +12,23 @@ from thermograd.store.events import was_watched
 from thermograd.store.log.reader import read_kind
 from thermograd.store.runs.catalogue import Run
 from thermograd.store.runs.tags import note_text, read_tags
+from thermograd.store.telling.episodes import (
+    ENDED_MARK,
+    Episode,
+    ends_of,
+    episode_lines,
+    fold_alerts,
+    told_episodes,
+)
+from thermograd.store.telling.quantities import counted, moment_text
 from thermograd.store.text import cell_text
 
+_MOST_GAPS = 20  # lines
 _MOST_LISTED = 10_000  # alerts, gaps and damaged files; how many there are is told in any case
 
 
 def run_facts_shown(run: Run) -> dict[str, Any]:
-    """Gather what ``show`` tells about a run."""
+    """Gather what ``show`` tells about a run; ``episodes`` are of all alerts, however many there are."""
     marks, alerts = read_kind(run.path, "mark"), read_kind(run.path, "alert")
     texts = marks.select(["mark", "text"])
     gaps = texts.filter(pc.is_in(marks["mark"], pa.array(["gap", "error"])))
@@ -39,17 +48,20 @@ def run_facts_shown(run: Run) -> dict[str, Any]:
             "marks": counts,
             "watched": was_watched({"text": text} for text in marks["text"].unique().to_pylist()),
             "alert_list": listed,
+            "episodes": run_episodes(alerts, marks),
             "live_writers": sorted(run.live_writers()),
         }
     )
 
 
-def _clock(time_ns: int) -> str:
-    return datetime.fromtimestamp(time_ns / 1e9, UTC).strftime("%H:%M:%S.%f")[:-3]
+def run_episodes(alerts: pa.Table, marks: pa.Table) -> list[Episode]:
+    """Return the episodes of a run's alerts, from its rows of the `alert` and `mark` kinds."""
+    ended = marks.filter(pc.equal(marks["mark"], ENDED_MARK)).select(["mark", "detail"])
+    return fold_alerts(alerts.to_pylist(), ends_of(ended.to_pylist()))
 
 
-def describe_run(shown: Mapping[str, Any]) -> str:
-    """Return one run's facts, devices, gaps and alerts as text."""
+def describe_run(shown: Mapping[str, Any], every_alert: bool = False) -> str:
+    """Return one run's facts, devices, gaps and alerts as text; the alerts as episodes, or every one."""
     facts = shown["facts"]
     lines = [f"{shown['run_id']}  ({shown['state']})", f"  name     {cell_text(shown['name'])}"]
     lines.append(f"  started  {shown['started'] or 'unknown'}   ended  {shown['ended'] or '-'}")
@@ -58,7 +70,7 @@ def describe_run(shown: Mapping[str, Any]) -> str:
         lines.append(f"  model    {kind}, {f'{size:,}' if isinstance(size, int) else '?'} parameters")
     lines += [f"  tags     {', '.join(shown['tags'])}"] if shown["tags"] else []
     lines += [f"  note     {cell_text(note_text(note))}" for note in shown["notes"]]
-    counts = f"{shown['steps']} steps, {shown['samples']} samples, {shown['alerts']} alerts"
+    counts = ", ".join(counted(shown[f"{kind}s"], kind) for kind in ("step", "sample", "alert"))
     lines += [f"  events   {counts}", f"  path     {shown['path']}"]
     if isinstance(facts.get("truth"), dict):
         known = {key: value for key, value in facts["truth"].items() if value is not None and key != "about"}
@@ -77,15 +89,43 @@ def describe_run(shown: Mapping[str, Any]) -> str:
     lines += [f"  no {vendor} device: {reason}" for vendor, reason in facts.get("devices_absent", {}).items()]
     if not facts.get("devices"):
         lines.append("  none")
-    lines += ["", "Gaps", *([f"  {cell_text(gap)}" for gap in shown["gaps"]] or ["  none"]), "", "Alerts"]
-    lines += [
-        f"  {_clock(a['time_ns'])}  {a['severity']:<8}  {a['alert']:<17}  {cell_text(a['message'])}"
+    lines += ["", "Gaps", *_gap_lines(shown["gaps"])]
+    lines += ["", *(_every_alert(shown) if every_alert else _episodes(shown))]
+    return "\n".join(lines)
+
+
+def _gap_lines(gaps: list[Any]) -> list[str]:
+    """Return each gap once, with how often it was told, and of many only the first."""
+    times = Counter(map(cell_text, gaps))
+    lines = [f"  {gap}" + (f" ({count:,} times)" if count > 1 else "") for gap, count in times.items()]
+    more = len(lines) - _MOST_GAPS
+    return lines[:_MOST_GAPS] + [f"  and {more:,} more: --json lists them"] * (more > 0) or ["  none"]
+
+
+def _episodes(shown: Mapping[str, Any]) -> list[str]:
+    episodes, more = told_episodes(shown["episodes"])
+    head = f"Alerts ({counted(shown['alerts'], 'alert')} in {counted(len(shown['episodes']), 'episode')})"
+    folded = any(episode.count > 1 for episode in episodes)
+    lines = [f"  {line}" for line in episode_lines(episodes)]
+    lines += [f"  and {counted(more, 'episode')} more"] * (more > 0)
+    lines += ["  Every one: show --alerts"] * (folded or more > 0)
+    return [head if folded else "Alerts", *(lines or [_no_alert(shown)])]
+
+
+def _every_alert(shown: Mapping[str, Any]) -> list[str]:
+    lines = [
+        f"  {moment_text(a['time_ns'])}  {cell_text(a['severity']):<8}  {cell_text(a['alert']):<17}  "
+        f"{cell_text(a['message'])}"
         for a in shown["alert_list"]
     ]
-    if not shown["alert_list"]:
-        unwatched = f" recorded: nothing watched this run; see thermograd replay {shown['run_id']}"
-        lines.append(f"  none{'' if shown['watched'] else unwatched}")
-    return "\n".join(lines)
+    more = shown["alerts"] - len(lines)
+    lines += [f"  and {more:,} more: thermograd query has them all"] * (more > 0)
+    return ["Alerts", *(lines or [_no_alert(shown)])]
+
+
+def _no_alert(shown: Mapping[str, Any]) -> str:
+    unwatched = f" recorded: nothing watched this run; see thermograd replay {shown['run_id']}"
+    return f"  none{'' if shown['watched'] else unwatched}"
 
 
 def by_reason(missing: Mapping[str, Any]) -> list[tuple[str, str]]:
@@ -111,12 +151,15 @@ def describe_verification(result: Mapping[str, Any]) -> str:
     """Return what ``verify`` found as text."""
     total = sum(result["events"].values())
     lines = [
-        f"{total} events in {len(result['files'])} files, {'all whole' if result['ok'] else 'with damage'}"
+        f"{counted(total, 'event')} in {counted(len(result['files']), 'file')}, "
+        f"{'all whole' if result['ok'] else 'with damage'}"
     ]
     harmed = [entry for entry in result["files"] if "reason" in entry]
     for entry in harmed[:_MOST_LISTED]:
         at = f" at byte {entry['offset']}" if "offset" in entry else ""
-        lines.append(f"  {entry['path']}: {entry['reason']}{at}; {entry['events']} events readable")
+        lines.append(
+            f"  {entry['path']}: {entry['reason']}{at}; {counted(entry['events'], 'event')} readable"
+        )
     if len(harmed) > _MOST_LISTED:
         lines.append(f"  and {len(harmed) - _MOST_LISTED} more")
     return "\n".join(lines)

@@ -8,17 +8,12 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from thermograd.store.events import SEVERITIES, columns
+from thermograd.store.events import columns
 from thermograd.store.text import printable
 
 Alert = dict[str, Any]
 
 _COLUMNS = tuple(column for column in columns("alert") if column.name != "seq")
-
-
-def gravity(severity: object) -> int:
-    """Return a severity's place among all, from 0; one that is not known counts as the gravest."""
-    return SEVERITIES.index(str(severity)) if severity in SEVERITIES else len(SEVERITIES)
 
 
 def alert_from(values: Mapping[str, Any], alert: str, severity: str, message: str, **found: Any) -> Alert:

@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from thermograd.store.events import SEVERITIES
-from thermograd.stream.alerts.alert import Alert, gravity
+from thermograd.store.events import SEVERITIES, gravity
+from thermograd.stream.alerts.alert import Alert
 from thermograd.stream.settings import Settings
 
 

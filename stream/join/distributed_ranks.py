@@ -8,7 +8,8 @@ from bisect import insort
 from operator import itemgetter
 from typing import Any
 
-from thermograd.stream.alerts.alert import Alert, gravity
+from thermograd.store.events import gravity
+from thermograd.stream.alerts.alert import Alert
 from thermograd.stream.join.lateness import LateEvents, extend_ranges
 
 _RANKS = "ranks"  # what these left out, in the log's marks

@@ -4,6 +4,7 @@ import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,8 @@ from thermograd.store.errors import LogError
 from thermograd.store.events import WATCHED_KINDS, Event, was_watched
 from thermograd.store.files import read_file, write_file
 from thermograd.store.runs.catalogue import result_dir
+from thermograd.store.telling.episodes import Episode, episode_lines, fold_alerts, told_episodes
+from thermograd.store.telling.quantities import counted
 from thermograd.store.text import nan_as_text
 from thermograd.stream.alerts.alert import Alert, alert_line, digest
 from thermograd.stream.join.lateness import LateEvents, last_seen
@@ -52,14 +55,34 @@ class Replay:
             "alerts": len(self.alerts),
         }
 
+    @cached_property
+    def episodes(self) -> list[Episode]:
+        """The replayed alerts, those that repeat as one episode."""
+        return fold_alerts(self.alerts)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the document of ``replay --json``."""
+        episodes = [episode.to_json() for episode in self.episodes]
+        return {"alerts": self.alerts, "episodes": episodes, "digest": self.digest}
+
+    def lines(self, every: bool = False) -> list[str]:
+        """Return the episodes as lines, or every alert."""
+        if every:
+            return [alert_line(alert) for alert in self.alerts]
+        episodes, more = told_episodes(self.episodes)
+        return episode_lines(episodes) + [f"and {counted(more, 'episode')} more"] * (more > 0)
+
     def sentence(self, check: bool) -> str:
         """Return in a line what came out, and whether it is what was recorded."""
         count = self.monitor.pairs.join
-        text = f"{len(self.alerts)} alerts; {count.joined} steps joined, {count.unmatched} without a sample"
+        text = counted(len(self.alerts), "alert")
+        if len(self.episodes) < len(self.alerts):
+            text += f" in {counted(len(self.episodes), 'episode')} (--every lists each)"
+        text += f"; {counted(count.joined, 'step')} joined, {count.unmatched:,} without a sample"
         if count.late:
-            text += f", {count.late} events too late"
+            text += f", {counted(count.late, 'event')} too late"
         if self.unseen:
-            text += f", {self.unseen} written after the stream layer had ended"
+            text += f", {self.unseen:,} written after the stream layer had ended"
         if not check:
             return text
         if not self.watched:
@@ -84,13 +107,13 @@ class Replay:
         """Return the differences for a person, at most so many alerts of each side."""
         recorded, replayed = self.differences()
         lines = [
-            f"{len(self.alerts) - len(replayed)} alerts in both, {len(recorded)} only recorded, "
-            f"{len(replayed)} only replayed"
+            f"{counted(len(self.alerts) - len(replayed), 'alert')} in both, {len(recorded):,} only recorded, "
+            f"{len(replayed):,} only replayed"
         ]
         for sign, alerts in (("-", recorded), ("+", replayed)):
             lines += [f"{sign} {alert_line(alert)}" for alert in alerts[:most]]
             if len(alerts) > most:
-                lines.append(f"{sign} and {len(alerts) - most} more")
+                lines.append(f"{sign} and {len(alerts) - most:,} more")
         return "\n".join(lines)
 
 

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from thermograd.analysis.arrays import Floats, Ints
-from thermograd.analysis.display.numbers import duration_text
 from thermograd.analysis.report.data.panel import KIND_NAMES, Kind, Mark, Strip
+from thermograd.store.telling.quantities import duration_text
 
 MOST_MARKS = 40  # of a kind in a panel
 STRETCHES = 120  # of a strip
@@ -79,6 +79,6 @@ def counted_text(count: int, width_s: float) -> str:
     Examples
     --------
     >>> counted_text(37, 720.0)
-    '37 within 12 min 0 s'
+    '37 within 12 min'
     """
     return f"{count:,} within {duration_text(width_s)}"

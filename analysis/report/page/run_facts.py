@@ -1,23 +1,21 @@
 """What a page tells of the run: what it was, on what, its alerts, energy, and the quality of its data."""
 
 import json
-from datetime import UTC, datetime
 from typing import Any
 
 from thermograd.analysis.display.markup import Html, breakable, element, escape
-from thermograd.analysis.display.numbers import DASH, duration_text, energy_text
+from thermograd.analysis.display.numbers import DASH, energy_text
 from thermograd.analysis.display.table import Table
-from thermograd.analysis.report.data.event_marks import onset_ns, severity_rank
 from thermograd.analysis.report.data.hardware import missing_reason
 from thermograd.analysis.report.wording import loss_text, steps_text
 from thermograd.analysis.run.energy import DeviceEnergy, energy_doubt, run_energy
 from thermograd.analysis.run.readings.data_quality import clock_lines
 from thermograd.analysis.run.series import Device, RunSeries
 from thermograd.store.devices import device_labels
-from thermograd.store.events import SETTINGS_MARK, SEVERITIES
+from thermograd.store.events import SETTINGS_MARK
 from thermograd.store.runs.describe import by_reason
+from thermograd.store.telling.quantities import clock_text, counted, duration_text, moment_text as utc_text
 
-_MOST_ALERTS = 300
 _IN_LOG = "Name in the log"
 _FOR_REPLAYS = (SETTINGS_MARK, "what the stream layer left out as too late")  # texts of marks
 _MOST_INCIDENTS = 50
@@ -59,9 +57,7 @@ def run_facts(data: RunSeries, end_s: float) -> dict[str, str]:
 
 def moment_text(time_ns: int | None) -> str:
     """Return a time, UTC epoch ns, as date and clock; empty where it is not known."""
-    if time_ns is None:
-        return ""
-    return datetime.fromtimestamp(time_ns // 1_000_000_000, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+    return "" if time_ns is None else f"{utc_text(time_ns)} UTC"
 
 
 def _model(model: Any) -> str:
@@ -78,10 +74,9 @@ def _recorded(data: RunSeries, end_s: float) -> str:
         return "nothing: the run holds no step and no sample"
     hz = data.run.facts.get("sampling_hz")
     rate = f" at {hz:g} Hz" if isinstance(hz, int | float) else ""
-    devices = f"{len(data.devices)} device{'s' * (len(data.devices) != 1)}"
-    alerts = f"{len(data.alerts):,} alert{'s' * (len(data.alerts) != 1)}"
-    told = alerts if data.watched else "not watched for alerts"
-    return f"{duration_text(end_s)}; {samples:,} samples{rate} of {devices}, {told}"
+    devices = counted(len(data.devices), "device")
+    told = counted(len(data.alerts), "alert") if data.watched else "not watched for alerts"
+    return f"{duration_text(end_s)}; {counted(samples, 'sample')}{rate} of {devices}, {told}"
 
 
 def _software(facts: dict[str, Any]) -> str:
@@ -145,27 +140,6 @@ def _missing(device: Device) -> Html:
 # -- what was seen and what was missed -------------------------------------------------------------
 
 
-def alerts_table(data: RunSeries, origin_ns: int) -> Table:
-    """Return the most severe alerts in time order; the devices only where an alert is of one."""
-    shown = sorted(sorted(data.alerts, key=severity_rank)[:_MOST_ALERTS], key=onset_ns)
-    columns = {"Time,\u00a0s": "n", "Severity": "t", "Alert": "t", "Step": "n", "Device": "i", "Message": "w"}
-    table = Table(columns, [_alert_row(alert, origin_ns) for alert in shown], "Alerts")
-    return table if any(alert["device"] for alert in shown) else table.without("Device")
-
-
-def _alert_row(alert: dict[str, Any], origin_ns: int) -> tuple[Any, ...]:
-    severity = str(alert["severity"])
-    seconds = (onset_ns(alert) - origin_ns) / 1e9
-    return (
-        element("a", f"{seconds:,.2f}", href="#timeline", data_time=f"{seconds:.3f}"),  # shows itself there
-        element("span", severity, class_=severity if severity in SEVERITIES else ""),
-        alert["alert"],
-        DASH if alert["step"] is None else f"{alert['step']:,}",
-        alert["device"] or DASH,
-        alert["message"] or "",
-    )
-
-
 def quality_told(data: RunSeries, origin_ns: int) -> dict[str, Any]:
     """Return what was lost or is doubtful: the log's own notes, the import, the clocks, gaps and errors."""
     notes = [
@@ -202,8 +176,8 @@ def _count(value: Any) -> str:
 
 
 def _incident(mark: dict[str, Any], origin_ns: int) -> str:
-    seconds = (mark["time_ns"] - origin_ns) / 1e9
-    return f"{mark['mark']} at {seconds:,.1f} s: {mark['text'] or _detail(mark['detail'] or '')}"
+    moment = clock_text((mark["time_ns"] - origin_ns) / 1e9)
+    return f"{mark['mark']} at {moment}: {mark['text'] or _detail(mark['detail'] or '')}"
 
 
 # -- energy ----------------------------------------------------------------------------------------

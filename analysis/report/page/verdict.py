@@ -58,6 +58,7 @@ def tested(analysis: Analysis) -> list[dict[str, Any]]:
         first = closest_first(pairs)[:_MOST_ROWS]
         every = _tests(analysis, pairs, f"{title}, all") if len(first) < len(pairs) else None
         told = {"title": title, "closest": _tests(analysis, first, title), "every": every}
+        told["is_control"] = speed
         told["reasons"] = reasons(pairs, lambda pair: f"{pair.x} ~ {pair.y} ({pair.called}, {pair.family})")
         told["note"] = speed_sentence(analysis) if speed else ""
         parts += [told] * bool(pairs)
@@ -65,7 +66,7 @@ def tested(analysis: Analysis) -> list[dict[str, Any]]:
 
 
 def _tests(analysis: Analysis, pairs: list[Pair], label: str) -> Table:
-    table = Table(_TESTS, [_test_row(analysis, pair) for pair in pairs], label)
+    table = Table(_TESTS, [_test_row(analysis, pair) for pair in pairs], label, shown=None)
     only = len({pair.device for pair in analysis.pairs}) == 1
     return table.without("Device") if only else table  # it is named in the heading
 

@@ -10,9 +10,8 @@ from functools import cache
 from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
-from thermograd.analysis.display.numbers import duration_text, energy_text
+from thermograd.analysis.display.numbers import energy_text
 from thermograd.analysis.display.table import Table, markdown_cell
-from thermograd.analysis.report.data.event_marks import severity_rank
 from thermograd.analysis.report.files import writing
 from thermograd.analysis.report.wording import loss_text
 from thermograd.analysis.run.energy import energy_doubt, run_energy
@@ -22,10 +21,12 @@ from thermograd.analysis.run.series import RunSeries
 from thermograd.analysis.run.statements import event_lines, further_lines, reach_sentence
 from thermograd.store.events import SEVERITIES
 from thermograd.store.files import write_file
+from thermograd.store.telling.episodes import how_often, told_episodes
+from thermograd.store.telling.quantities import duration_text
 from thermograd.store.version import __version__
 
 _MOST_PAIRS = 6
-_MOST_ALERTS = 5
+_MOST_EPISODES = 5
 
 
 def report_markdown(data: RunSeries, analysis: Analysis) -> str:
@@ -50,7 +51,7 @@ def report_markdown(data: RunSeries, analysis: Analysis) -> str:
         lines=_lines(analysis),
         count=len(data.alerts),
         severities=", ".join(f"{count:,} {name}" for name, count in severities.items() if count),
-        alerts=sorted(data.alerts, key=severity_rank)[:_MOST_ALERTS],
+        episodes=told_episodes(data.episodes, _MOST_EPISODES)[0],
         watched=data.watched,
         warnings=analysis.warnings,
     )  # fmt: skip
@@ -70,7 +71,7 @@ def _template() -> Template:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters |= {"code": code_span, "prose": _prose, "cell": markdown_cell}
+    environment.filters |= {"code": code_span, "prose": _prose, "cell": markdown_cell, "often": how_often}
     return environment.get_template("run.md")
 
 

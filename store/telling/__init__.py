@@ -1,0 +1,1 @@
+"""How results are told to people: counts and times in words, alerts that repeat as one episode."""

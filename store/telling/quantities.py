@@ -1,0 +1,111 @@
+"""Counts and times as people are shown them: plurals, durations with units, clocks."""
+
+from datetime import UTC, datetime
+from math import isfinite
+
+_DASH = "–"
+_DAY_S = 86_400
+
+
+def counted(count: int, thing: str, things: str | None = None) -> str:
+    """Return a count with its noun, in the plural where that is due.
+
+    Examples
+    --------
+    >>> counted(1, "step"), counted(0, "step"), counted(203_171, "step"), counted(2, "loss", "losses")
+    ('1 step', '0 steps', '203,171 steps', '2 losses')
+    """
+    return f"{count:,} {plural(count, thing, things)}"
+
+
+def plural(count: int, thing: str, things: str | None = None) -> str:
+    """Return a noun in the number that a count asks for.
+
+    Examples
+    --------
+    >>> plural(1, "day"), plural(-1, "day"), plural(2, "query", "queries")
+    ('day', 'day', 'queries')
+    """
+    return thing if abs(count) == 1 else things or f"{thing}s"
+
+
+def duration_text(seconds: float) -> str:
+    """Return a duration in at most two units, the larger of which fits it; a dash where it is not known.
+
+    Examples
+    --------
+    >>> [duration_text(s) for s in (0.25, 9.96, 59.6, 119.9, 81_990.0)]
+    ['0.25 s', '10 s', '60 s', '2 min', '22 h 46 min']
+    >>> duration_text(150.0), duration_text(7 * 86_400 + 7200.0), duration_text(float("nan"))
+    ('2 min 30 s', '7 d 2 h', '–')
+    """
+    if not isfinite(seconds):
+        return _DASH
+    if abs(seconds) < 9.95:
+        return f"{seconds:.2g} s"
+    whole = round(abs(seconds))
+    sign = "−" if seconds < 0 else ""
+    if whole < 120:
+        return f"{sign}{whole} s"
+    for limit_s, unit_s, unit, rest_s, rest in _UNITS:
+        if limit_s is None or whole < limit_s:
+            return f"{sign}{_two_units(whole, unit_s, unit, rest_s, rest)}"
+    raise AssertionError("the last unit has no limit")
+
+
+# below which duration, unit, rest
+_UNITS = (
+    (7200, 60, "min", 1, "s"),
+    (3 * _DAY_S, 3600, "h", 60, "min"),
+    (None, _DAY_S, "d", 3600, "h"),
+)
+
+
+def _two_units(seconds: int, unit_s: int, unit: str, rest_s: int, rest: str) -> str:
+    """Return whole seconds in two units, rounded to the smaller one, which is left out where it is 0."""
+    count, more = divmod(round(seconds / rest_s), unit_s // rest_s)
+    return f"{count} {unit} {more} {rest}" if more else f"{count} {unit}"
+
+
+def age_text(seconds: float) -> str:
+    """Return how long ago something was, in the one unit that tells it; the future counts as now.
+
+    Examples
+    --------
+    >>> [age_text(s) for s in (-3.0, 4.23, 80.0, 7100.0, 80_000.0, 5 * 86_400.0)]
+    ['0.0 s', '4.2 s', '80 s', '118 min', '22 h', '5 days']
+    """
+    seconds = max(seconds, 0.0)
+    for unit, size_s, limit_s in (("s", 1, 119.5), ("min", 60, 119.5 * 60), ("h", 3600, 47.5 * 3600)):
+        if seconds < limit_s:
+            return f"{seconds / size_s:.{1 if size_s == 1 and seconds < 9.95 else 0}f} {unit}"
+    return f"{seconds / _DAY_S:.0f} days"
+
+
+def clock_text(seconds: float, digits: int = 0) -> str:
+    """Return a time since a beginning as hours, minutes and seconds, or a dash where it is not known.
+
+    Examples
+    --------
+    >>> clock_text(81_960.0), clock_text(12.345, 1), clock_text(-2.0), clock_text(400_000.0)
+    ('22:46:00', '00:00:12.3', '−00:00:02', '111:06:40')
+    """
+    if not isfinite(seconds):
+        return _DASH
+    scale = 10**digits
+    whole, part = divmod(round(abs(seconds) * scale), scale)
+    sign = "−" if seconds < 0 and (whole or part) else ""
+    fraction = f".{part:0{digits}}" if digits else ""
+    return f"{sign}{whole // 3600:02}:{whole // 60 % 60:02}:{whole % 60:02}{fraction}"
+
+
+def moment_text(time_ns: int, with_date: bool = True) -> str:
+    """Return a time as UTC, to the second below it.
+
+    Examples
+    --------
+    >>> moment_text(1_795_000_000_000_000_000), moment_text(1_795_000_000_999_999_999, with_date=False)
+    ('2026-11-18 11:06:40', '11:06:40')
+    """
+    form = "%Y-%m-%d %H:%M:%S" if with_date else "%H:%M:%S"
+    return datetime.fromtimestamp(time_ns // 1_000_000_000, UTC).strftime(form)
