@@ -5,7 +5,8 @@ from typing import Any
 from thermograd.analysis.display.markup import Html, element
 from thermograd.analysis.display.numbers import DASH
 from thermograd.analysis.display.table import Table
-from thermograd.analysis.run.series import RunSeries, device_label
+from thermograd.analysis.run.series import RunSeries
+from thermograd.store.devices import device_label
 from thermograd.store.events import SEVERITIES
 from thermograd.store.telling.episodes import Episode, share_text, told_episodes
 from thermograd.store.telling.quantities import clock_text, counted, duration_text
@@ -67,7 +68,7 @@ def _devices(data: RunSeries, names: tuple[str, ...]) -> str:
     if len(names) > _FEW_DEVICES:
         return counted(len(names), "device")
     known = data.devices
-    labels = [known[n].label if n in known else device_label(n, False) for n in names]
+    labels = [known[n].label if n in known else device_label(n, {}) for n in names]
     return ", ".join(labels) or DASH
 
 

@@ -22,7 +22,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from thermograd.analysis.display.markup import Html, escape, json_script, typeset
 from thermograd.store.errors import MissingExtraError
 from thermograd.store.files import write_file
-from thermograd.store.telling.quantities import counted, duration_text
+from thermograd.store.telling.quantities import counted, plural
 from thermograd.store.version import __version__
 
 GENERATOR = f"thermograd {__version__}"
@@ -49,7 +49,7 @@ def templates() -> Environment:
         lstrip_blocks=True,
     )
     environment.filters["base64"] = lambda content: base64.b64encode(content).decode("ascii")
-    environment.filters |= {"typeset": typeset, "counted": counted, "duration": duration_text}
+    environment.filters |= {"typeset": typeset, "counted": counted, "plural": plural}
     return environment
 
 

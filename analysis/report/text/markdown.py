@@ -19,9 +19,9 @@ from thermograd.analysis.run.pair import Pair, closest_first, pair_numbers
 from thermograd.analysis.run.result import Analysis, verdict_sentence
 from thermograd.analysis.run.series import RunSeries
 from thermograd.analysis.run.statements import event_lines, further_lines, reach_sentence
-from thermograd.store.events import SEVERITIES
+from thermograd.store.events import SEVERITIES, gravity
 from thermograd.store.files import write_file
-from thermograd.store.telling.episodes import how_often, told_episodes
+from thermograd.store.telling.episodes import Episode, how_often, told_episodes
 from thermograd.store.telling.quantities import duration_text
 from thermograd.store.version import __version__
 
@@ -51,10 +51,16 @@ def report_markdown(data: RunSeries, analysis: Analysis) -> str:
         lines=_lines(analysis),
         count=len(data.alerts),
         severities=", ".join(f"{count:,} {name}" for name, count in severities.items() if count),
-        episodes=told_episodes(data.episodes, _MOST_EPISODES)[0],
+        episodes=_gravest(data),
         watched=data.watched,
         warnings=analysis.warnings,
     )  # fmt: skip
+
+
+def _gravest(data: RunSeries) -> list[Episode]:
+    """Return the gravest episodes of the run's alerts, the gravest first."""
+    episodes, _ = told_episodes(data.episodes, _MOST_EPISODES)
+    return sorted(episodes, key=lambda episode: -gravity(episode.severity))
 
 
 def _lines(analysis: Analysis) -> list[str]:

@@ -194,7 +194,7 @@ def test_keyboard_moves_cursor_and_window(tab: Any) -> None:
 
 def test_alert_is_a_link_into_the_timeline_by_keyboard_too(tab: Any) -> None:
     link = tab.locator("#alerts ~ div a").nth(1)
-    assert link.inner_text() == "100.00"
+    assert link.inner_text() == "00:01:40.0"
     link.focus()
     tab.keyboard.press("Enter")
     tab.wait_for_function("document.activeElement.id === 'chart-timeline'")

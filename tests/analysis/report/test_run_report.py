@@ -144,7 +144,8 @@ def test_controls_stand_beside_the_naive_number(page: Page, analysis: Analysis) 
 
 
 def test_alerts_and_accounts_are_told(page: Page) -> None:
-    assert "120.00criticalcollapse.thermal–GPU-0too hot" in page.text
+    assert "00:02:00.0–criticalcollapse.thermal1" in page.text
+    assert "too hot" in page.text
     assert "step 100: grad_norm" in page.text
     assert "3 events later than the stream layer waits" in page.text
     assert "300 of 300 steps have a sample within 1 s" in page.text
@@ -152,7 +153,7 @@ def test_alerts_and_accounts_are_told(page: Page) -> None:
 
 def test_rows_that_a_narrow_screen_stacks_name_their_cells(page: Page) -> None:
     labels = [cell["data-label"] for cell in page.of("td") if "data-label" in cell]
-    assert {"Device", "Samples", "Severity", "Message"} <= set(labels)
+    assert {"Device", "Samples", "Severity", "Worst"} <= set(labels)
 
 
 def test_report_can_be_passed_on_without_host_paths_and_arguments(tmp_path: Path) -> None:
@@ -161,11 +162,29 @@ def test_report_can_be_passed_on_without_host_paths_and_arguments(tmp_path: Path
     assert str(tmp_path) not in page_of(run).text
 
 
-def test_many_alerts_are_cut_to_the_most_severe_and_counted(tmp_path: Path) -> None:
+def test_alerts_that_repeat_are_one_row_with_their_number_and_their_worst(tmp_path: Path) -> None:
     run = make_run(tmp_path, steps=400, spikes=range(1, 350), collapse_s=10.0)
+    page = page_of(run)
+    table = page.text[page.text.index("SinceForSeverity") :]
+    assert table.count("spike.grad") == 1
+    assert "349" in table
+    assert "350 alerts: what repeats without half an hour of quiet between is one row." in page.text
+    assert "too hot" in table
+    assert f"thermograd show {run.run_id} --alerts" in page.text
+
+
+def test_of_sixty_four_devices_a_kind_is_one_row_and_each_opens_on_demand(tmp_path: Path) -> None:
+    run = make_run(tmp_path, steps=40)
+    writer = EventWriter(run.path, run.run_id, "other")
+    for device in range(64):
+        for second in (1, 5):
+            alert = {"alert": "collapse.thermal", "severity": "critical", "message": f"gpu {device} is hot"}
+            writer.append("alert", START_NS + second * 10**9, device=f"gpu {device}", **alert)
+    writer.close()
     text = page_of(run).text
-    assert "The 300 most severe; 50 more are in the log." in text
-    assert "too hot" in text
+    shown = text[text.index("SinceForSeverity") : text.index("Each device and each time apart (64)")]
+    assert "collapse.thermal12864 devices" in shown
+    assert "12 times" not in shown
 
 
 def test_gaps_and_what_an_import_left_out_are_told(tmp_path: Path) -> None:
@@ -180,8 +199,8 @@ def test_gaps_and_what_an_import_left_out_are_told(tmp_path: Path) -> None:
     writer.append("mark", START_NS + 10**9, mark="gap", text="2 events could not be written")
     writer.close()
     text = page_of(run).text
-    assert "gap at 1.0 s: 2 events could not be written" in text
-    assert "1 rows left out: end-of-training summary." in text
+    assert "gap at 00:00:01: 2 events could not be written" in text
+    assert "1 row left out: end-of-training summary." in text
     assert "2 rows came out of order in time." in text
     assert "nothing watched this run" in text
     assert f"thermograd replay {run.run_id} --check" not in text
