@@ -1,6 +1,7 @@
 """The report says the verdict first, shows what is there, and says why the rest is not."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -146,7 +147,7 @@ def test_controls_stand_beside_the_naive_number(page: Page, analysis: Analysis) 
 def test_alerts_and_accounts_are_told(page: Page) -> None:
     assert "00:02:00.0–criticalcollapse.thermal1" in page.text
     assert "too hot" in page.text
-    assert "step 100: grad_norm" in page.text
+    assert re.search(r"step \d+: grad_norm", page.text)
     assert "3 events later than the stream layer waits" in page.text
     assert "300 of 300 steps have a sample within 1 s" in page.text
 
