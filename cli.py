@@ -348,9 +348,10 @@ def watch(run: "Run", once: bool, refresh_s: float) -> None:
 
     def describe() -> RunFacts:
         now = type(run)(run.path)  # facts are read once an object
-        state, hosts = now.state(), tuple(now.silent_hosts())
-        state = "silent" if state == "crashed" and hosts else state
-        return RunFacts(now.run_id, now.name, state, hosts, now.facts.get("devices", {}))
+        end, hosts = now.end(), tuple(now.silent_hosts())
+        silent = end.state == "crashed" and bool(hosts)
+        state, reason = ("silent", None) if silent else (end.state, end.reason)
+        return RunFacts(now.run_id, now.name, state, hosts, now.facts.get("devices", {}), reason)
 
     if not once:
         import signal

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from thermograd.ingest.job.on_alert import CheckpointRequest
 from thermograd.ingest.job.rank import job_store
-from thermograd.ingest.run import LayerMode, Run, check_options, start_run
+from thermograd.ingest.options import LayerMode, check_options
+from thermograd.ingest.run import Run, start_run
 from thermograd.store.failures import Guard
 
 if TYPE_CHECKING:

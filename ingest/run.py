@@ -1,24 +1,23 @@
 """Recording a run from inside the training process: `start_run` for plain loops."""
 
-import atexit
 import os
 from collections.abc import Callable, Mapping
 from functools import partial
-from numbers import Real
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from thermograd.ingest.agent.supervisor import AgentProcess
 from thermograd.ingest.job import launcher_link
 from thermograd.ingest.job.configuration import with_config
 from thermograd.ingest.job.ending import Ending, ended_if_it_fails
+from thermograd.ingest.job.exits import End
 from thermograd.ingest.job.facts import plain_facts
 from thermograd.ingest.job.on_alert import AlertTasks
 from thermograd.ingest.job.own_values import OwnValues
 from thermograd.ingest.job.rank import Place, agree_on_run_id, place_of_this_process
 from thermograd.ingest.job.recorder import Recorder
-from thermograd.ingest.simulate.gpu import PRESETS
+from thermograd.ingest.options import LayerMode, check_options
 from thermograd.store.failures import Guard, guarded, is_the_users, warn
 from thermograd.store.log.plain import PlainValues, said
 from thermograd.store.log.writer import EventWriter
@@ -32,7 +31,6 @@ if TYPE_CHECKING:
 _open_runs: "set[Run]" = set()
 _shared: "Run | None" = None  # the run of `thermograd run`, whoever started it
 
-LayerMode = bool | Literal["after_spike"]
 _LONGEST_NAME = 1000
 
 
@@ -73,9 +71,12 @@ class Run(OwnValues):
         self._tap: StepTap | None = None
         parts = [self._stop_tap, self._mark_end, self._close_log, self._stop_agent]
         self._ending = Ending([partial(_open_runs.discard, self), *parts], self.guard)
+        self._end = End()
         if writer is not None:
             self.mark("run_started", **self.place._asdict(), pid=os.getpid())
             _open_runs.add(self)
+            self._end.begin()
+            self._ending.promise()
 
     def __reduce__(self) -> Any:
         """Be, in another process, a run that records nothing."""
@@ -147,8 +148,6 @@ class Run(OwnValues):
         _shared = self
         self._recorder.doubt_tap()
         self._started_tap()
-        atexit.register(self.close)
-        launcher_link.say(f"run {self.run_id}")
 
     @guarded
     def step(
@@ -194,11 +193,13 @@ class Run(OwnValues):
     @guarded
     def mark_error(self, error: BaseException, step: int | None = None) -> None:
         """Log what ends the training; of an exception that has no text, its class."""
-        self._recorder.mark("error", step, f"{type(error).__name__}: {said(error, str)}", {})
+        if (text := self._end.blame(error)) is not None:
+            self._recorder.mark("error", step, text, {})
 
     @guarded
     def close(self) -> None:
         """End the run, also where Ctrl-C interrupts it: last events to disk, the agent told to finish."""
+        self._end.close("close")
         self._ending.do()
 
     def _stop_tap(self) -> None:
@@ -209,11 +210,11 @@ class Run(OwnValues):
     def _mark_end(self) -> None:
         self.alert_tasks.account()
         self._recorder.account()
-        self.mark("run_ended")
+        self._end.mark(self.mark)
 
     def _close_log(self) -> None:
         if self._recorder.writer is not None and self.path is not None:
-            self._recorder.writer.close()
+            self._end.close_log(self._recorder.writer)
             if not self.path.is_file() and not (self.path / "run.json").exists():  # rank 0 never came to it
                 self._describe()
 
@@ -228,7 +229,6 @@ class Run(OwnValues):
         self._ending.abandon()
 
     def __enter__(self) -> "Run":
-        self._ending.promise()
         return self
 
     def __exit__(
@@ -237,6 +237,7 @@ class Run(OwnValues):
         try:
             if error is not None:
                 self.mark_error(error)
+            self._end.close("with")
         finally:
             self.close()
 
@@ -348,16 +349,6 @@ def shared_run() -> Run | None:
     return _shared
 
 
-def check_options(hz: float, layer_norms: LayerMode, simulate: str | None = None) -> None:
-    """Raise `ValueError` where an option of `start_run` is out of bounds."""
-    if not (issubclass(type(hz), Real) and 0.1 <= hz <= 10):
-        raise ValueError(f"hz is {said(hz)}; allowed: 0.1 to 10 samples a second")
-    if type(layer_norms) not in (bool, int, str) or layer_norms not in (True, False, "after_spike"):
-        raise ValueError(f"layer_norms is {said(layer_norms)}; allowed: True, False, 'after_spike'")
-    if simulate is not None and not (issubclass(type(simulate), str) and simulate in PRESETS):
-        raise ValueError(f"simulate is {said(simulate)}; allowed: None, {', '.join(map(repr, PRESETS))}")
-
-
 def _open_run(name: str, runs: Any, facts: Any, hz: float, layer_norms: LayerMode) -> Run:
     """Create the run's directory and this process's files."""
     directory = Path(runs) if runs is not None else default_runs_dir()
@@ -377,6 +368,7 @@ def _open_run(name: str, runs: Any, facts: Any, hz: float, layer_norms: LayerMod
         run = Run(path, writer, place, layer_norms)
     run._describe = describe
     run._recorder.begin(path, left_out)
+    launcher_link.say_run(run_id, path)
     return run
 
 

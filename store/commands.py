@@ -272,7 +272,13 @@ def seal(run: "Run") -> None:
     if result.busy:
         echo("Another process is sealing this run just now.", err=True)
     elif not result.files:
-        echo("Nothing to seal.", err=True)
+        echo(_nothing_to_seal(run), err=True)
+
+
+def _nothing_to_seal(run: "Run") -> str:
+    if not run.live_writers():
+        return "Nothing to seal."
+    return "Nothing to seal yet: the run is live; what is being written to is sealed when it is full."
 
 
 COMMANDS = (list_all_runs, show, tag, query, export, verify, seal)

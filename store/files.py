@@ -38,6 +38,7 @@ _MOST_JSON_BYTES = 4 << 20
 _MOST_JSON_LEVELS = 64
 
 
+_WRITE_OVER = os.O_WRONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NOFOLLOW", 0)
 NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | getattr(os, "O_BINARY", 0)
 NEW_FILE |= getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
 
@@ -240,6 +241,18 @@ def write_json(path: Path, value: Any) -> None:
     """Write a JSON file, and its directory where missing, so that it outlasts a crash of the machine."""
     path.parent.mkdir(parents=True, exist_ok=True)
     write_file(path, (json.dumps(value, indent=2, default=str) + "\n").encode(), sync=True)
+
+
+def overwrite_json(path: Path, value: Any) -> None:
+    """Write over a JSON file that is there, which needs no room on the disk; OSError where that fails."""
+    before = read_file(path, _MOST_JSON_BYTES)
+    content = (json.dumps(value, default=str) + "\n").encode().ljust(len(before))
+    with os.fdopen(os.open(path, _WRITE_OVER), "wb", buffering=0) as file:
+        if file.write(content) != len(content):
+            file.seek(0)
+            file.write(before)
+            file.truncate(len(before))
+            raise OSError(ENOSPC, "no space left to write over it", str(path))
 
 
 def read_json(path: Path) -> dict[str, Any]:

@@ -73,6 +73,8 @@ def test_runs_lists_what_there_is(invoke, run):
         "verdict": None,
         "tags": [],
         "notes": [],
+        "reason": None,
+        "exit_code": None,
     }
     assert 0 <= row["duration_s"] < 600
 

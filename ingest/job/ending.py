@@ -2,13 +2,16 @@
 
 import atexit
 import os
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from thermograd.ingest.job import exits
 from thermograd.store.failures import Guard, is_running
 
 _promised: "set[Ending]" = set()
+_last_words = Guard("thermograd could not record the exit code: %(error)s")
 
 
 class Ending:
@@ -24,6 +27,8 @@ class Ending:
 
     def promise(self) -> None:
         """Let the end come at the interpreter's exit at the latest."""
+        if not _promised and "multiprocessing" in sys.modules:
+            _keep_promises_in_a_child()
         _promised.add(self)
 
     def do(self) -> None:
@@ -79,3 +84,13 @@ if hasattr(os, "register_at_fork"):
 def _keep_promises() -> None:
     for ending in list(_promised):
         ending.do()
+    with _last_words:
+        exits.amend()
+
+
+def _keep_promises_in_a_child() -> None:
+    """Let a process of multiprocessing, which may end without `atexit`, keep them too."""
+    from multiprocessing import parent_process, util
+
+    if parent_process() is not None:
+        util.Finalize(None, _keep_promises, exitpriority=0)

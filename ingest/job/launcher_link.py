@@ -3,11 +3,20 @@
 import json
 import logging
 import os
+from pathlib import Path
 
 VARIABLE = "THERMOGRAD_AUTORUN"
+PLACE = "at "  # begins the word that tells where a run is
 is_active = False  # whether torch has been imported in a process of `thermograd run`
 
 _log = logging.getLogger("thermograd")
+
+
+def say_run(run_id: str | None, path: Path | None) -> None:
+    """Tell the launcher, if there is one, which run this process records, and where."""
+    if VARIABLE in os.environ:
+        say(f"run {run_id}")
+        say(f"{PLACE}{path}")
 
 
 def say(word: str) -> None:

@@ -7,8 +7,6 @@ script that calls `thermograd.start_run` itself, or uses a callback, gets that s
 
 import json
 import os
-import sys
-from types import TracebackType
 
 from thermograd.ingest.job import launcher_link
 
@@ -31,19 +29,5 @@ def _begin() -> None:
         if shared_run() is None:
             options = json.loads(os.environ[launcher_link.VARIABLE])
             start_run(options["name"], hz=float(options["hz"]))
-            _mark_what_ends_the_script()
     except Exception as error:  # noqa: BLE001 - the script must train on as if we were not there; the launcher is told
         launcher_link.say(f"failed {type(error).__name__}: {error}")
-
-
-def _mark_what_ends_the_script() -> None:
-    from thermograd.ingest.run import shared_run
-
-    shown = sys.excepthook
-
-    def excepthook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-        if (run := shared_run()) is not None and run.is_open:
-            run.mark_error(error)
-        shown(kind, error, trace)
-
-    sys.excepthook = excepthook

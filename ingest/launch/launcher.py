@@ -17,6 +17,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from thermograd.ingest.job.launcher_link import VARIABLE
+from thermograd.ingest.launch.command_end import record_end
 from thermograd.store.runs.catalogue import new_run_id
 
 _BOOTSTRAP = Path(__file__).parent / "bootstrap"
@@ -57,6 +58,8 @@ def launch(
             return _NOT_EXECUTABLE
         finally:
             early.cancel()
+        with suppress(KeyboardInterrupt):  # meant for the command, which has ended
+            record_end(Path(hello), code)
         say(_verdict(Path(hello), command))
     return code
 

@@ -2,10 +2,11 @@
 
 import os
 import time
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
-from thermograd.store.files import open_dir, read_json, write_json, writer_file
+from thermograd.store.files import open_dir, overwrite_json, read_json, write_json, writer_file
 from thermograd.store.locks import ProcessLock, is_held
 from thermograd.store.processes import is_alive
 
@@ -113,14 +114,24 @@ class WriterPlace:
         """Give a sign of life."""
         self._lock.refresh()
 
-    def leave(self, closed_time_ns: int) -> None:
-        """Say that the writer has ended in order. OSError where that cannot be written."""
-        write_json(writer_file(self.run_dir, self._writer), self._facts | {"closed_time_ns": closed_time_ns})
+    def leave(self, closed_time_ns: int, ended: Mapping[str, object] | None) -> None:
+        """Say that the writer has ended in order, and how. OSError where that cannot be written."""
+        self._facts["closed_time_ns"] = closed_time_ns
+        self.tell_end(ended)
         self._lock.release()
         with suppress(OSError):
             if self._handle is not None:
                 os.close(self._handle)
         self._handle = None
+
+    def tell_end(self, ended: Mapping[str, object] | None) -> None:
+        """Write how the writer ended; on a full disk over what stands there, which needs no new room."""
+        path = writer_file(self.run_dir, self._writer)
+        facts = self._facts | ({"ended": dict(ended)} if ended else {})
+        try:
+            write_json(path, facts)
+        except OSError:
+            overwrite_json(path, facts)
 
 
 def is_live(run_dir: Path, writer: str) -> bool:

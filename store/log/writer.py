@@ -16,7 +16,7 @@ import shutil
 import threading
 import time
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from typing import Any
 from thermograd.store.errors import LogError, os_errors_as
 from thermograd.store.events import KINDS
 from thermograd.store.failures import is_the_users, warn
+from thermograd.store.files import writer_file
 from thermograd.store.log.fitting import fit_values
 from thermograd.store.log.place import WriterPlace
 from thermograd.store.log.tail_codec import Rows
@@ -87,7 +88,8 @@ class EventWriter:
         self.run_id, self.writer = run_id, writer
         self.lost = self.unfit = 0
         self._lost_before = self._lost_reported = 0
-        self._lost_said = self._unfit_said = self._space_said = False
+        self._lost_said = self._unfit_said = self._space_said = self._unfinished_said = False
+        self._ended: Mapping[str, object] | None = None
         self._space_at = self._beat_at = 0.0
         self._batch_rows = batch_rows
         self._streams: dict[str, TailStream] = {}
@@ -268,11 +270,13 @@ class EventWriter:
 
     # -- end -------------------------------------------------------------------------------------
 
-    def close(self) -> None:
+    def close(self, ended: Mapping[str, object] | None = None) -> None:
         """Write what is left as a last batch, sync, and end the streams. Never raises; repeatable.
 
-        The log's own thread does it: Ctrl-C meanwhile ends the waiting, not the work.
+        The log's own thread does it: Ctrl-C meanwhile ends the waiting, not the work. `ended`, what the
+        process says of its end (`thermograd.store.runs.ends`), stands among the facts about the writer.
         """
+        self._ended = self._ended or ended
         self._closing = True
         self._wake.put(None)
         if self not in _open_writers:
@@ -287,16 +291,32 @@ class EventWriter:
         self._harmless(self._settle)
         self._harmless(self._report)
         self._closed = True
-        try:
-            for stream in list(self._streams.values()):
-                stream.finish()
-            self._place.leave(time.time_ns())
-        except Exception as error:  # noqa: BLE001 - whatever the disk or Arrow says, nothing is lost by it
-            warn(_UNFINISHED, error)
+        for stream in list(self._streams.values()):
+            self._say_if_unfinished(stream.finish)
+        self._say_if_unfinished(lambda: self._place.leave(time.time_ns(), self._account()))
         for stream in list(self._streams.values()):
             stream.let_go()
         if self.lost:
             warn("thermograd could not write %s of this run", _events(self.lost))
+
+    def amend(self, ended: Mapping[str, object]) -> None:
+        """Say more of the end, after it: what has become known since. Nothing where the files are gone."""
+        self._ended = ended
+        if writer_file(self.run_dir, self.writer).exists():
+            self._harmless(lambda: self._place.tell_end(self._account()))
+
+    def _account(self) -> dict[str, object] | None:
+        if self._ended is None or not self.lost:
+            return dict(self._ended) if self._ended is not None else None
+        return {**self._ended, "lost": self.lost}
+
+    def _say_if_unfinished(self, step: Callable[[], object]) -> None:
+        try:
+            step()
+        except Exception as error:  # noqa: BLE001 - whatever the disk or Arrow says, nothing is lost by it
+            if not self._unfinished_said:
+                self._unfinished_said = True
+                warn(_UNFINISHED, error)
 
 
 def _events(count: int) -> str:

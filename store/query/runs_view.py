@@ -27,6 +27,8 @@ _COLUMNS: dict[str, tuple[pa.DataType, Callable[[RunRow], Any]]] = {
     "started": (pa.timestamp("ns"), lambda row: row.run.started_time_ns),
     "ended": (pa.timestamp("ns"), lambda row: row.run.ended_time_ns()),
     "state": (_TEXT, lambda row: row.run.state()),
+    "reason": (_TEXT, lambda row: row.run.end().reason),
+    "exit_code": (pa.int64(), lambda row: row.run.end().exit_code),
     "devices": (_TEXTS, lambda row: sorted(row.run.facts.get("devices", {}))),
     "host": (_TEXT, _fact("host")),
     "source": (_TEXT, _fact("source")),

@@ -19,6 +19,7 @@ from thermograd.store.files import WRITER, is_folder, is_plain_file, read_json, 
 from thermograd.store.locks import ProcessLock, is_held
 from thermograd.store.log.place import is_live
 from thermograd.store.processes import host_facts
+from thermograd.store.runs.ends import LAUNCHER, RunEnd, end_of
 from thermograd.store.runs.facts import RUN_ID, checked_facts, run_facts_of
 from thermograd.store.runs.names import unique_name
 from thermograd.store.text import shortened, slug
@@ -77,16 +78,16 @@ class Run:
     def _open_writers(self) -> list[dict[str, Any]]:
         return [facts for facts in self.writers() if "closed_time_ns" not in facts]
 
-    def state(self) -> str:
-        """Return live, finished, crashed, imported or simulated."""
+    def end(self) -> RunEnd:
+        """Return the state, why the run is in it, and the exit code, where there is something to say."""
         source = self.facts.get("source")
         if source in ("imported", "simulated"):
-            return str(source)
-        writers = [w for w in self.writers() if w.get("role") in ("training", "recording")]
-        live = self.live_writers()
-        if any(str(w.get("writer")) in live for w in writers):
-            return "live"
-        return "finished" if writers and all("closed_time_ns" in w for w in writers) else "crashed"
+            return RunEnd(str(source))
+        return end_of(self.writers(), self.live_writers())
+
+    def state(self) -> str:
+        """Return live, finished, failed, interrupted, crashed, imported or simulated."""
+        return self.end().state
 
     def silent_hosts(self) -> list[str]:
         """Return other hosts whose processes have fallen silent without closing their log.
@@ -99,13 +100,16 @@ class Run:
         return sorted(silent - {socket.gethostname()})
 
     def ended_time_ns(self) -> int | None:
-        """When the last process that closed its log in order did so; None while live or after a crash."""
-        if self.state() in ("live", "crashed"):
+        """When the last process that closed its log in order did so; None while live, or if none did."""
+        state, writers = self.state(), self.writers()
+        if state == "live":
             return None
+        if state == "crashed":  # who started it may know
+            writers = [facts for facts in writers if facts.get("role") == LAUNCHER]
         recorded: int | None = self.facts.get("ended_time_ns")
         if recorded is not None:
             return recorded
-        return max((w["closed_time_ns"] for w in self.writers() if "closed_time_ns" in w), default=None)
+        return max((w["closed_time_ns"] for w in writers if "closed_time_ns" in w), default=None)
 
     def counts(self) -> dict[str, int]:
         """Return the number of events by kind, from file names and the live files' rows."""
@@ -116,7 +120,7 @@ class Run:
 
     def summary(self) -> dict[str, Any]:
         """Return the row that ``thermograd runs`` shows."""
-        counts = self.counts()
+        counts, end = self.counts(), self.end()
         return {
             "run_id": self.run_id,
             "name": self.name,
@@ -125,7 +129,9 @@ class Run:
             **{f"{kind}s": counts[kind] for kind in ("step", "sample", "alert")},
             "devices": sorted(self.facts.get("devices", {})),
             "devices_label": devices_label(self.facts.get("devices", {})),
-            "state": self.state(),
+            "state": end.state,
+            "reason": end.reason,
+            "exit_code": end.exit_code,
         }
 
 

@@ -63,7 +63,8 @@ def run_episodes(alerts: pa.Table, marks: pa.Table) -> list[Episode]:
 def describe_run(shown: Mapping[str, Any], every_alert: bool = False) -> str:
     """Return one run's facts, devices, gaps and alerts as text; the alerts as episodes, or every one."""
     facts = shown["facts"]
-    lines = [f"{shown['run_id']}  ({shown['state']})", f"  name     {cell_text(shown['name'])}"]
+    ended = shown["state"] if shown["reason"] is None else f"{shown['state']}: {shown['reason']}"
+    lines = [f"{shown['run_id']}  ({ended})", f"  name     {cell_text(shown['name'])}"]
     lines.append(f"  started  {shown['started'] or 'unknown'}   ended  {shown['ended'] or '-'}")
     if facts.get("model"):
         kind, size = cell_text(facts["model"].get("class")), facts["model"].get("parameters")

@@ -16,9 +16,10 @@ from thermograd.store.log.reader import count_events
 from thermograd.store.runs.catalogue import Run
 from thermograd.store.runs.last_values import last_values
 from thermograd.store.runs.tags import Tags, read_tags
-from thermograd.store.text import table_text, without_nan
+from thermograd.store.text import printable, table_text, without_nan
 
 VERDICT_FILE = "verdict.json"  # in the run's report
+_LONGEST_REASON = 72
 VERDICTS = ("coupled", "no_coupling", "inconclusive", "single_event", "insufficient")
 
 
@@ -123,4 +124,5 @@ _SHOWN: dict[str, Callable[[Mapping[str, Any]], Any]] = {
     "verdict": itemgetter("verdict"),
     "devices": lambda row: row["devices_label"] or None,
     "tags": lambda row: ", ".join(row["tags"]) or None,
+    "reason": lambda row: None if row["reason"] is None else printable(row["reason"], _LONGEST_REASON),
 }

@@ -29,7 +29,8 @@ _CONDITIONS = {
     "collapse.brake": ("BRAKE", "bold red"),
 }
 _SEVERITY_STYLES = {"critical": "bold red", "warning": "yellow", "info": "cyan"}
-_RUN_STYLES = {"live": "bold green", "crashed": "bold red", "silent": "bold yellow"}
+_RUN_STYLES = {"live": "bold green", "silent": "bold yellow", "interrupted": "bold yellow"}
+_RUN_STYLES |= {"failed": "bold red", "crashed": "bold red"}
 # column, width, least width of the screen that has it
 _COLUMNS = (("temperature_c", 3, 0), ("power_w", 4, 0), ("sm_clock_mhz", 4, 52), ("utilization_pct", 3, 44))
 _CORRELATED = ("temperature_c", "power_w", "sm_clock_mhz")
@@ -80,10 +81,11 @@ def _header(state: WatchState, run: RunFacts, now_ns: int, width: int) -> list[T
     if state.newest_ns is not None:
         facts.append(f"last event {_age((now_ns - state.newest_ns) / 1e9)} ago")
     tail = " · ".join(facts)
+    why = [Text(printable(run.reason), style=_RUN_STYLES.get(run.state, ""))] if run.reason else []
     if width < cell_len(tail) + 12:
         name, lines = _shorten(printable(run.name), width), [Text(fact) for fact in facts]
         lines[0].stylize(_RUN_STYLES.get(run.state, ""))
-        return [Text(name, style="bold"), *lines]
+        return [Text(name, style="bold"), *lines[:1], *why, *lines[1:]]
     name = _shorten(printable(run.name), max(8, width - cell_len(tail) - 3))
     first = Text.assemble((name, "bold"), " · ", (tail, _RUN_STYLES.get(run.state, "")))
     second = [printable(run.run_id)] if run.run_id != run.name else []
@@ -91,7 +93,7 @@ def _header(state: WatchState, run: RunFacts, now_ns: int, width: int) -> list[T
         second.append(f"rank 0 of {len(state.ranks)}")
     if state.first_step is not None:
         second.append(f"seen from step {state.first_step:,} on")
-    return [first, Text(" · ".join(second), style="dim")]
+    return [first, Text(" · ".join(second), style="dim"), *why]
 
 
 def _training(state: WatchState, width: int) -> list[Text]:

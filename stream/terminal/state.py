@@ -22,8 +22,9 @@ _MOST_ALERTS = 50
 class RunFacts:
     """What is known of a run beside its events.
 
-    `state` is live, finished, crashed, imported, simulated, or ``silent`` where a writer on another host says
-    nothing any more; `hosts` are those that are silent, `devices` the facts of each from ``run.json``.
+    `state` is that of a run, or ``silent`` where a writer on another host says nothing any more; `hosts` are
+    those that are silent, `devices` the facts of each from ``run.json``; `reason` is why the run is in its
+    state, where there is something to say.
     """
 
     run_id: str
@@ -31,6 +32,7 @@ class RunFacts:
     state: str
     hosts: tuple[str, ...] = ()
     devices: Mapping[str, Mapping[str, Any]] | None = None
+    reason: str | None = None
 
 
 class WatchState:

@@ -13,6 +13,7 @@ import pytest
 from thermograd.ingest.launch.launcher import launch
 from thermograd.store.log.reader import read_kind
 from thermograd.store.runs.catalogue import list_runs
+from thermograd.store.runs.ends import RunEnd
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals and exit codes of POSIX")
 
@@ -76,7 +77,7 @@ def test_an_unmodified_script_is_recorded_and_notices_nothing(start, script, tmp
     assert [(s["loss"], s["grad_norm"]) for s in steps] == printed
     assert {s["max_grad_norm"] for s in steps} == {0.5}
     assert run.name == "script"
-    assert run.state() == "finished"
+    assert run.end() == RunEnd("failed", "exit code 3", 3)
     assert said == [f"recorded as {run.run_id}"]
     assert {m["mark"] for m in marks} >= {"run_started", "run_ended"}
 
@@ -128,7 +129,7 @@ def test_torchrun_gives_one_run_and_a_file_a_rank(start, script, tmp_path):
     assert code == 0
     assert sorted((s["rank"], s["step"]) for s in steps) == [(0, 1), (0, 2), (1, 1), (1, 2)]
     assert run.facts["job"]["world_size"] == 2
-    assert sorted(w["role"] for w in run.writers()) == ["agent", "training", "training"]
+    assert sorted(w["role"] for w in run.writers()) == ["agent", "launcher", "training", "training"]
     assert said == [f"recorded as {run.run_id}"]
 
 
