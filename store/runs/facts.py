@@ -12,7 +12,19 @@ RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 _TEXTS = frozenset({"name", "source", "host", "boot_id", "writer", "role", "thermograd_version"})
 _TIMES = frozenset({"started_time_ns", "ended_time_ns", "closed_time_ns"})
 _OBJECTS = frozenset(
-    {"job", "model", "truth", "import", "versions", "git", "sampling", "missing", "suspect", "config", "ended"}
+    {
+        "job",
+        "model",
+        "truth",
+        "import",
+        "versions",
+        "git",
+        "sampling",
+        "missing",
+        "suspect",
+        "config",
+        "ended",
+    }
 )
 _NUMBERS = frozenset({"rated_power_w", "power_limit_w", "temperature_limit_c", "max_sm_clock_mhz"})
 
