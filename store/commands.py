@@ -61,6 +61,7 @@ def list_all_runs(
 def _list(runs: Path, sort: str, where: str | None, tags: tuple[str, ...], as_json: bool) -> None:
     from thermograd.store.runs.catalogue import list_runs
     from thermograd.store.runs.table import RunRow, runs_table, sorted_rows, tagged
+    from thermograd.store.telling.quantities import counted
 
     every = list_runs(runs)
     rows = [RunRow(run).to_json() for run in _fitting(tagged(every, tags), where)]
@@ -71,7 +72,7 @@ def _list(runs: Path, sort: str, where: str | None, tags: tuple[str, ...], as_js
     if rows or as_json:
         answer(rows, as_json, runs_table)
     elif every:
-        echo(f"None of the {len(every)} runs in {runs} fits.", err=True)
+        echo(f"None of {counted(len(every), 'run')} in {runs} fits.", err=True)
     else:
         echo(f"No run in {runs} yet. Try: thermograd demo", err=True)
 

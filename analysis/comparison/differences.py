@@ -10,6 +10,8 @@ import numpy as np
 from thermograd.analysis.arrays import Floats, Mask
 from thermograd.analysis.comparison.reproducibility import by_common_step
 from thermograd.analysis.run.series import Device, RunSeries
+from thermograd.store.runs.catalogue import Run
+from thermograd.store.runs.configuration import entries, run_config
 
 _APART = 0.01  # relative: losses that a person would call different
 _WARM_UP_S = 120.0  # of a device; of a short run a third
@@ -63,7 +65,7 @@ def differences(runs: Sequence[RunSeries]) -> Differences:
     """Return where runs differ; each is compared with the first."""
     first = runs[0]
     return Differences(
-        settings=list(_settings([data.run.facts for data in runs])),
+        settings=list(_settings([data.run for data in runs])),
         losses=[losses_apart(first, other) for other in runs[1:]],
         measured=[*_of_steps(runs), *_of_devices(runs)],
     )
@@ -72,39 +74,27 @@ def differences(runs: Sequence[RunSeries]) -> Differences:
 # -- settings ----------------------------------------------------------------------------------------
 
 
-def _settings(facts: Sequence[Mapping[str, Any]]) -> Iterator[Setting]:
-    groups: dict[str, Callable[[Mapping[str, Any]], Mapping[str, Any]]] = {
-        "config": lambda each: flat(each.get("config")),
-        "packages": lambda each: flat(each.get("versions")),
+def _settings(runs: Sequence[Run]) -> Iterator[Setting]:
+    groups: dict[str, Callable[[Run], Mapping[str, Any]]] = {
+        "config": lambda run: _flat(run_config(run)),
+        "packages": lambda run: _flat(run.facts.get("versions")),
         "code": _code,
         "machine": _machine,
     }
     for group, values_of in groups.items():
-        found = [values_of(each) for each in facts]
+        found = [values_of(run) for run in runs]
         for name in dict.fromkeys(name for values in found for name in values):
             values = [values.get(name) for values in found]
             if any(value != values[0] for value in values[1:]):
                 yield Setting(group, name, [None if value is None else str(value) for value in values])
 
 
-def flat(value: Any, before: str = "") -> dict[str, Any]:
-    """Return a nested object's values by dotted name; a list is one value.
-
-    Examples
-    --------
-    >>> flat({"optim": {"lr": 0.1}, "layers": [2, 3]})
-    {'optim.lr': 0.1, 'layers': [2, 3]}
-    """
-    if not isinstance(value, Mapping):
-        return {}
-    found: dict[str, Any] = {}
-    for key, item in value.items():
-        name = f"{before}{key}"
-        found |= flat(item, f"{name}.") if isinstance(item, Mapping) else {name: item}
-    return found
+def _flat(value: Any) -> dict[str, str | None]:
+    return {entry.key: entry.value for entry in entries(value)} if isinstance(value, Mapping) else {}
 
 
-def _code(facts: Mapping[str, Any]) -> dict[str, Any]:
+def _code(run: Run) -> dict[str, Any]:
+    facts = run.facts
     git, argv, model = facts.get("git") or {}, facts.get("argv"), facts.get("model") or {}
     commit = git.get("commit")
     return {
@@ -116,13 +106,14 @@ def _code(facts: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _machine(facts: Mapping[str, Any]) -> dict[str, Any]:
+def _machine(run: Run) -> dict[str, Any]:
+    facts = run.facts
     job = facts.get("job") or {}
     return {
         "host": facts.get("host"),
         "ranks": job.get("world_size"),
         "thermograd": facts.get("thermograd_version"),
-        **{f"environment.{name}": value for name, value in flat(facts.get("environment")).items()},
+        **{f"environment.{name}": value for name, value in _flat(facts.get("environment")).items()},
     }
 
 

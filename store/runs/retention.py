@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from thermograd.store.errors import LogError, os_errors_as
 from thermograd.store.files import is_folder, is_plain_file
 from thermograd.store.runs.catalogue import Run, list_runs
+from thermograd.store.telling.quantities import age_text
 
 _PARTS = frozenset({"run.json", "tags.json", "tags.lock", "open", "sealed"})
 _PARTS |= {"writers", "quarantine", "replays", "report"}
@@ -34,7 +35,7 @@ class OldRun(NamedTuple):
 
     def sentence(self) -> str:
         """Return what was done, or would be."""
-        text = f"{self.run.run_id}  {self.age_s / 86_400:.1f} days  {self.size_bytes / 1e6:.1f} MB"
+        text = f"{self.run.run_id}  {age_text(self.age_s)} old  {self.size_bytes / 1e6:.1f} MB"
         if self.live:
             return f"kept     {text}  (live)"
         return f"deleted  {text}" if self.deleted else f"would delete  {text}"

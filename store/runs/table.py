@@ -6,7 +6,6 @@ that are asked for are computed.
 
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from datetime import timedelta
 from functools import cached_property
 from operator import itemgetter
 from typing import Any
@@ -16,6 +15,7 @@ from thermograd.store.log.reader import count_events
 from thermograd.store.runs.catalogue import Run
 from thermograd.store.runs.last_values import last_values
 from thermograd.store.runs.tags import Tags, read_tags
+from thermograd.store.telling.quantities import duration_text
 from thermograd.store.text import printable, table_text, without_nan
 
 VERDICT_FILE = "verdict.json"  # in the run's report
@@ -108,8 +108,8 @@ def runs_table(rows: Sequence[Mapping[str, Any]]) -> str:
     return table_text(list(known), list(zip(*known.values(), strict=True)))
 
 
-def _duration(row: Mapping[str, Any]) -> timedelta | None:
-    return None if row["duration_s"] is None else timedelta(seconds=round(row["duration_s"]))
+def _duration(row: Mapping[str, Any]) -> str | None:
+    return None if row["duration_s"] is None else duration_text(row["duration_s"])
 
 
 _SHOWN: dict[str, Callable[[Mapping[str, Any]], Any]] = {

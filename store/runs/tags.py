@@ -4,13 +4,13 @@ import os
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from thermograd.store.errors import LogError, os_errors_as
 from thermograd.store.files import read_json, write_json
 from thermograd.store.locks import ProcessLock
+from thermograd.store.telling.quantities import moment_text
 from thermograd.store.text import printable, shortened
 
 FILE = "tags.json"
@@ -119,4 +119,4 @@ def tags_text(kept: Mapping[str, Any]) -> str:
 
 def note_text(note: Mapping[str, Any]) -> str:
     """Return a note behind the time at which it was written."""
-    return f"{datetime.fromtimestamp(note['time_ns'] / 1e9, UTC):%Y-%m-%d %H:%M:%S}  {note['text']}"
+    return f"{moment_text(note['time_ns'])}  {note['text']}"

@@ -19,6 +19,7 @@ _SPARE = 0.05  # of the time axis
 _LONGEST = 20
 _HARDWARE = ("power_w", "temperature_c", "sm_clock_mhz")
 _BY_TIME = ("grad_norm", "loss", "step_time_s")
+_MOST_METRICS = 8
 _BY_STEP = ("grad_norm", "loss", "learning_rate", "step_time_s")
 
 
@@ -58,7 +59,10 @@ def overlays_by_time(comparison: Comparison) -> list[Overlay]:
 
 def overlays_by_step(comparison: Comparison) -> list[Overlay]:
     """Return what each step measured, along the number of the step, where two runs have it."""
-    return _shared([_training(comparison, name, _number_of_step) for name in _BY_STEP])
+    names = dict.fromkeys(name for data in comparison.series for name in data.metrics)
+    logged = [_logged(comparison, name, f"metric-{place}") for place, name in enumerate(names)]
+    by_step = _shared([_training(comparison, name, _number_of_step) for name in _BY_STEP])
+    return [*by_step, *_shared(logged)[:_MOST_METRICS]]
 
 
 def _shared(overlays: list[Overlay]) -> list[Overlay]:
@@ -85,6 +89,19 @@ def _training(comparison: Comparison, name: str, along: Callable[[RunSeries], Fl
         x, values = x[known][order], values[known][order]
         lines += [make_line(f"run {place}", None, x, values, _BUCKETS)] * bool(np.isfinite(values).any())
     return Overlay(name, signal(name), name == "grad_norm", lines)
+
+
+def _logged(comparison: Comparison, name: str, key: str) -> Overlay:
+    """Return a script's own number, along the step at which it was logged."""
+    lines = []
+    for place, data in enumerate(comparison.series, 1):
+        metric = data.metrics.get(name)
+        known = np.isfinite(metric.step) & np.isfinite(metric.value) if metric else np.empty(0, dtype=bool)
+        if metric and known.any():
+            order = np.argsort(metric.step[known], kind="stable")
+            step, value = metric.step[known][order], metric.value[known][order]
+            lines.append(make_line(f"run {place}", None, step, value, _BUCKETS))
+    return Overlay(key, signal(name), False, lines)
 
 
 def _hardware(comparison: Comparison, name: str, role: str) -> Overlay:

@@ -9,7 +9,6 @@ from thermograd.analysis.comparison.compare import compare_runs
 from thermograd.analysis.comparison.differences import (
     Setting,
     differences,
-    flat,
     losses_apart,
     warmer_at_equal_power,
 )
@@ -150,11 +149,6 @@ def test_many_settings_are_shortened_for_people_and_whole_in_json(tmp_path):
     document = found.to_json()["differences"]
     assert len(document["settings"]) == 101
     json.dumps(document, allow_nan=False)
-
-
-def test_nested_settings_are_flat():
-    assert flat({"a": {"b": 1, "c": {"d": 2}}, "e": []}) == {"a.b": 1, "a.c.d": 2, "e": []}
-    assert flat("text") == {}
 
 
 def heated(seed, offset_c, low_w=200.0, high_w=400.0, n=400):

@@ -110,7 +110,7 @@ def test_a_condition_that_is_none_is_one_clear_error(tmp_path, where):
 def test_nothing_that_fits_is_said(tmp_path):
     make_run(tmp_path, [1.0])
     answer = CliRunner().invoke(main, ["--runs", str(tmp_path), "runs", "--where", "false"])
-    assert answer.stderr == f"None of the 1 runs in {tmp_path} fits.\n"
+    assert answer.stderr == f"None of 1 run in {tmp_path} fits.\n"
 
 
 def test_a_table_leaves_out_columns_of_which_nothing_is_known(tmp_path):
