@@ -1,6 +1,7 @@
 """What a script records of its own: marks, numbers by name, and the configuration that it ran with."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from thermograd.ingest.job.configuration import configuration, told
@@ -18,6 +19,11 @@ class OwnValues:
 
     def _tapped_step(self) -> int | None:
         """Return the number of the last step that the tap has seen."""
+        raise NotImplementedError
+
+    @property
+    def path(self) -> Path | None:
+        """Where the run lies on disk; None where it is not recorded."""
         raise NotImplementedError
 
     @property
@@ -57,6 +63,17 @@ class OwnValues:
         for given in (config, named or None):
             if given is not None and self.place.rank == 0 and (values := told(configuration(given))):
                 self._recorder.mark("config", None, None, values)
+
+    @guarded
+    def tag(self, *tags: str, note: str | None = None) -> None:
+        """Give the run tags, and a note; ``thermograd tag`` does so at any time. Only rank 0's count.
+
+        A tag is at most 64 characters without commas. One that is none is said once and left out.
+        """
+        from thermograd.store.runs.tags import change_tags
+
+        if self.path is not None and self.place.rank == 0:
+            change_tags(self.path, tags, note=note, patience_s=0.1)
 
     @guarded
     def mark(self, /, mark: str, step: int | None = None, text: str | None = None, **detail: Any) -> None:

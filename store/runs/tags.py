@@ -16,7 +16,7 @@ from thermograd.store.text import printable, shortened
 FILE = "tags.json"
 _LOCK = "tags"
 _LONGEST_TAG, _LONGEST_NOTE, _MOST = 64, 4000, 1000
-_TRIES, _WAIT_S = 100, 0.02
+_WAIT_S = 0.02
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,11 +45,15 @@ def read_tags(run_dir: Path) -> Tags:
 
 
 def change_tags(
-    run_dir: Path, add: Iterable[str] = (), remove: Iterable[str] = (), note: str | None = None
+    run_dir: Path,
+    add: Iterable[str] = (),
+    remove: Iterable[str] = (),
+    note: str | None = None,
+    patience_s: float = 2.0,
 ) -> Tags:
     """Add and remove tags of a run, add a note, and return what it has then.
 
-    Safe while the run is live and while others do the same.
+    Safe while the run is live, and while others do the same: it waits so long for them, no longer.
 
     Raises
     ------
@@ -62,7 +66,7 @@ def change_tags(
     if note is not None and not 0 < len(note.strip()) <= _LONGEST_NOTE:
         raise ValueError(f"a note is {shortened(note)!r}; allowed: 1 to {_LONGEST_NOTE} characters")
     with os_errors_as(LogError, f"cannot tag {run_dir.name}"):
-        lock = _locked(run_dir)
+        lock = _locked(run_dir, patience_s)
         try:
             changed = _changed(read_tags(run_dir), add, remove, note)
             write_json(run_dir / FILE, {"tags": changed.tags, "notes": changed.notes})
@@ -94,9 +98,9 @@ def _changed(now: Tags, add: list[str], remove: list[str], note: str | None) -> 
     return Tags(tags, notes)
 
 
-def _locked(run_dir: Path) -> ProcessLock:
+def _locked(run_dir: Path, patience_s: float) -> ProcessLock:
     lock = ProcessLock(run_dir, _LOCK)
-    for _ in range(_TRIES):
+    for _ in range(1 + round(patience_s / _WAIT_S)):
         if lock.acquire():
             return lock
         time.sleep(_WAIT_S)
