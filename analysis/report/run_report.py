@@ -33,6 +33,7 @@ from thermograd.store.runs.table import VERDICT_FILE
 IMAGES = ("png", "pdf", "svg")
 _STILL_BUCKETS = 250  # of a curve in the page's still: it is printed 10 cm wide
 _STILL_POINTS = 200
+_MOST_PAIRS = 60  # whose lags are put into the page
 _MOST_EVIDENCE = 8  # pairs whose values are put into the page
 
 
@@ -47,6 +48,7 @@ class Contents:
     evidence: list[Evidence]
     spikes: list[AroundSpikes]
     no_spikes: str
+    more_pairs: int
 
 
 def write_report(
@@ -121,7 +123,8 @@ def _key(name: str) -> str:
 
 def prepare(data: RunSeries, analysis: Analysis) -> Contents:
     """Compute all that the report of a run shows beyond its analysis."""
-    pairs = lag_pairs(analysis)
+    every = lag_pairs(analysis)
+    pairs = every[:_MOST_PAIRS]
     found = [
         pair_evidence(analysis.compared, place, families)
         for place, (_, families) in enumerate(pairs[:_MOST_EVIDENCE])
@@ -129,7 +132,8 @@ def prepare(data: RunSeries, analysis: Analysis) -> Contents:
     evidence = [each for each in found if each is not None]
     coupled = [pair.device for pair in closest_first(analysis.pairs) if pair.verdict == "coupled"]
     panels = build_panels(data, coupled=list(dict.fromkeys(coupled)))
-    return Contents(data, analysis, panels, pairs, evidence, *around_spikes(analysis))
+    more = len(every) - len(pairs)
+    return Contents(data, analysis, panels, pairs, evidence, *around_spikes(analysis), more)
 
 
 def _figures(contents: Contents) -> dict[str, bytes]:
@@ -148,7 +152,8 @@ def _timeline(contents: Contents, panels: Panels) -> Any:
 
     run = contents.data.run
     simulated = any(device.simulated for device in contents.data.devices.values())
-    return build_figure(panels, run.name, f"{'Simulated hardware. ' * simulated}{run.run_id}, {GENERATOR}")
+    told = f"{'Simulated hardware. ' * simulated}{_lacks(panels)} "
+    return build_figure(panels, run.name, f"{told.lstrip()}{run.run_id}, {GENERATOR}")
 
 
 def _points(contents: Contents, data_format: str) -> dict[str, bytes]:
@@ -244,12 +249,14 @@ def _charts(contents: Contents) -> dict[str, Any]:
     return {
         "panels": panels,
         "absent_first": first,
+        "lacks": _lacks(panels),
         "legends": {"shown": legend_of(panels, panels.shown), "folded": legend_of(panels, panels.folded)},
         "begins": facts.moment_text(panels.origin_ns) if panels.origin_ns else "",
         "kind_names": KIND_NAMES,
         "strip_label": strip_label,
         "notes": notes,
         "pairs": contents.pairs,
+        "more_pairs": contents.more_pairs,
         "fading": any(pair.memories_s for _, families in contents.pairs for pair in families),
         "evidence": contents.evidence,
         "spikes": contents.spikes,
@@ -257,6 +264,14 @@ def _charts(contents: Contents) -> dict[str, Any]:
         "effects": _effects(contents.spikes),
         "events": event_lines(replace(contents.analysis, spike_locked=[])),
     }
+
+
+def _lacks(panels: Panels) -> str:
+    """Return what no device of a run measures, where others are drawn instead; empty for nothing."""
+    absent = [panel.title.lower().replace("rle", "RLE") for panel in panels.replaced]
+    drawn = [panel.title.lower() for panel in panels.printed[-2:]]
+    told = f"Not measured here: {' and '.join(absent)}; drawn instead: {' and '.join(drawn)}."
+    return told if absent else ""
 
 
 def _effects(courses: Sequence[AroundSpikes]) -> Table:

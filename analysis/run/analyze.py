@@ -107,6 +107,7 @@ def analyze_run(
         spike_locked=around_spikes([test for test in tests if not test.blocked], max_lag_s),
         compared=list(tests),
         device_labels={d.name: d.label for d in data.devices.values()},
+        unmeasured={d.name: d.missing for d in devices if not any(map(d.measures, HARDWARE_SIGNALS))},
         time_constants={name: [asdict(each) for each in found] for name, found in constants.items()},
     )
 

@@ -8,12 +8,14 @@ from thermograd.analysis.run.event_tests import AroundSpikes, OnsetsOfEvent
 from thermograd.analysis.run.pair import NARROW, Pair, closest_first, pairs_table, worst_first
 from thermograd.analysis.run.sentences import sentence_of
 from thermograd.analysis.run.series import ComparedSignals
+from thermograd.store.columns import signal
 from thermograd.store.text import without_nan
 
 Method = Literal["rxc", "pearson"]
 
 _QUESTION_AND_CONTROL = (("Optimisation coupling: the question", False), ("Speed coupling: a control", True))
 _MOST_PAIRS = 8
+_TELLING_SENSORS = ("temperature_c", "power_w", "sm_clock_mhz")
 
 
 @dataclass(eq=False)
@@ -43,6 +45,8 @@ class Analysis:
         with the other memories.
     device_labels
         What each device is called for a person, by its name.
+    unmeasured
+        Devices that have no signal to test, each with the sensors that it lacks and why.
     compared
         The series behind each tested pair of signals; not in the JSON form.
     """
@@ -62,6 +66,7 @@ class Analysis:
     recognised: list[str] = field(default_factory=list)
     time_constants: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     device_labels: dict[str, str] = field(default_factory=dict)
+    unmeasured: dict[str, dict[str, str]] = field(default_factory=dict)
     compared: list[ComparedSignals] = field(default_factory=list, repr=False)
 
     def called(self, device: str) -> str:
@@ -120,16 +125,28 @@ def verdict_sentence(analysis: Analysis) -> str:
     return text
 
 
+def _lacking(analysis: Analysis) -> str:
+    """Return why the devices have nothing to test, of many the first; each reason once."""
+    name, reasons = next(iter(analysis.unmeasured.items()))
+    more = len(analysis.unmeasured) - 1
+    who = analysis.called(name) + f" and {more} other device{'s' * (more > 1)}" * bool(more)
+    told = [
+        f"{signal(sensor).name}: {reason}" for sensor, reason in reasons.items() if sensor in _TELLING_SENSORS
+    ]
+    return f"{who}: {'; '.join(told)}" if told else who
+
+
 def _nothing_to_compare(analysis: Analysis) -> str:
     if not analysis.alignment["steps"]:
         why = "The run has no training step."
     elif not analysis.alignment["matched_by_device"]:
         why = "No device was sampled in this run."
-    else:
-        devices = ", ".join(map(analysis.called, analysis.alignment["matched_by_device"]))
+    elif analysis.unmeasured.keys() >= analysis.alignment["matched_by_device"].keys():
         why = (
-            f"None of the devices sampled ({devices}) has a temperature, power or clock sensor that works, "
-            "or no step has a norm or a loss. What a machine can measure, and why not more, is told by "
-            "thermograd doctor."
+            f"No sensor of temperature, power or clock was read on this machine ({_lacking(analysis)}): "
+            "there is nothing to compare the training with. What a machine can measure is told by thermograd "
+            "doctor."
         )
+    else:
+        why = "No step has a gradient norm or a loss."
     return f"CANNOT TELL (insufficient data): {why}"

@@ -49,6 +49,17 @@ class Device:
         suspect = self.facts.get("suspect")
         return str(suspect.get(column) or "") if isinstance(suspect, dict) else ""
 
+    @property
+    def missing(self) -> dict[str, str]:
+        """Sensors that the device lacks, each with why, as far as the run's facts tell."""
+        told = self.facts.get("missing")
+        return {name: str(why) for name, why in told.items() if why} if isinstance(told, dict) else {}
+
+    def measures(self, name: str) -> bool:
+        """Whether a hardware signal (see `signal`) has any value."""
+        values = self.signal(name)
+        return values is not None and bool(np.isfinite(values).any())
+
     @cached_property
     def time_ns(self) -> Times:
         """Sample times, int64 ns UTC, shape (n,)."""

@@ -55,7 +55,8 @@ _STYLE: dict[Any, Any] = {
 }
 _FEW_DECADES = 300.0
 _STRIP = 0.08  # height of a strip of marks, of its panel's
-_HALF, _LONGEST = 27, 58  # letters of a label, in two columns and in one
+_HALF, _LONGEST = 27, 62  # letters of a label, in two columns and in one
+_ROW_IN = 0.115  # of the legend
 _DASHES = (0, (4, 2))
 _SYMBOLS: dict[Kind, dict[str, Any]] = {
     "spike": {"marker": "o", "markersize": 5, "markerfacecolor": "none", "markeredgewidth": 0.9},
@@ -74,9 +75,9 @@ def build_figure(panels: Panels, title: str, footer: str) -> Figure:
     columns = 2 if all(len(entry.label) <= _HALF for entry in entries) else 1
     legend_rows = -(-len(entries) // columns)
     printed = panels.printed
-    with _new_figure(0.82 + 1.08 * len(printed) + 0.14 * legend_rows) as figure:
+    with _new_figure(0.77 + 1.08 * len(printed) + _ROW_IN * legend_rows) as figure:
         height = figure.get_figheight()
-        top, bottom = 1 - (0.3 + 0.14 * legend_rows) / height, 0.52 / height
+        top, bottom = 1 - (0.27 + _ROW_IN * legend_rows) / height, 0.52 / height
         grid = figure.add_gridspec(
             len(printed), 1, left=0.15, right=0.95, top=top, bottom=bottom, hspace=0.17
         )

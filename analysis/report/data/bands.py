@@ -12,6 +12,7 @@ from thermograd.analysis.arrays import Floats
 from thermograd.analysis.display.palette import DEVICE_COLOURS
 from thermograd.analysis.report.data.curves import Band
 from thermograd.analysis.run.series import Device, RunSeries
+from thermograd.store.devices import device_labels, short_model
 
 _MOST_NAMED = 3  # devices with a curve over the band
 _THROTTLED = 0.005  # share of the time from which a device is named for it
@@ -33,7 +34,7 @@ class Cast:
 
 def cast_devices(data: RunSeries, coupled: Sequence[str] = ()) -> Cast:
     """Choose what is drawn of a run's devices; `coupled` are those whose coupling was found, by name."""
-    labels = {name: device.label for name, device in data.devices.items()}
+    labels = device_labels({name: device.facts for name, device in data.devices.items()})
     if len(labels) <= len(DEVICE_COLOURS):
         return Cast(labels)
     gpus = [device.name for role, device in data.roles.items() if role.startswith("gpu ")]
@@ -43,8 +44,15 @@ def cast_devices(data: RunSeries, coupled: Sequence[str] = ()) -> Cast:
     alone = {name: f"{shortened(labels[name])}: {', '.join(why)}" for name, why in named.items()}
     room = len(DEVICE_COLOURS) - len(alone)
     alone |= {name: labels[name] for name in rest[:room]}
-    kind = "GPUs" if group is gpus else "devices"
-    return Cast(alone, tuple(group), f"all {len(group)} {kind}, lowest to highest", tuple(rest[room:]))
+    label = f"all {len(group)} {_kind(data, group)}, lowest to highest"
+    return Cast(alone, tuple(group), label, tuple(rest[room:]))
+
+
+def _kind(data: RunSeries, group: Sequence[str]) -> str:
+    """Return what many devices are called together: their model where they have one."""
+    models = {str(data.devices[name].facts.get("model") or "") for name in group}
+    only = short_model(models.pop()) if len(models) == 1 else ""
+    return only or ("GPUs" if any(role.startswith("gpu ") for role in data.roles) else "devices")
 
 
 def shortened(label: str) -> str:
@@ -90,7 +98,7 @@ def _outstanding(
     means: dict[str, float] = {}
     for device in devices:
         values = device.signal(signal)
-        if values is not None and np.isfinite(values).any():
+        if values is not None and device.measures(signal):
             means[device.name] = float(values[np.isfinite(values)].mean())
     if len(means) < 2:
         return None
@@ -120,7 +128,8 @@ def make_band(label: str, curves: Mapping[str, Curve], end_s: float, most: int) 
     middle[filled] = np.nanmedian(means[:, filled], axis=0)
     time_s = (np.arange(stretches) + 0.5) * end_s / stretches
     gap = np.where(filled, 0.0, np.nan)
-    return Band(label, len(sizes), time_s, low + gap, middle, high + gap, sum(sizes))
+    low, middle, high = (np.pad(course, 1, mode="edge") for course in (low + gap, middle, high + gap))
+    return Band(label, len(sizes), np.concatenate([[0.0], time_s, [end_s]]), low, middle, high, sum(sizes))
 
 
 def _places(time_s: Floats, end_s: float, stretches: int) -> Floats:

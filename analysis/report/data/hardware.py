@@ -19,9 +19,8 @@ _MOST_NAMES = 3  # of devices of which the same is said
 
 def missing_reason(device: Device, sensor: str) -> str:
     """Return why a device has no such sensor, as far as the run's facts tell; may be empty."""
-    missing = device.facts.get("missing")
-    if isinstance(missing, dict) and missing.get(sensor):
-        return str(missing[sensor])
+    if sensor in device.missing:
+        return device.missing[sensor]
     if device.simulated:
         return "not part of the simulation"
     imported = "sensors" in device.facts and "missing" not in device.facts
@@ -73,8 +72,7 @@ def signal_panel(shared: Hardware, key: str, marks: Sequence[Mark] = (), folded:
 
 
 def _known(device: Device, key: str) -> Floats | None:
-    values = device.signal(key)
-    return None if values is None or not np.isfinite(values).any() else values
+    return device.signal(key) if device.measures(key) else None
 
 
 class _Drawn:

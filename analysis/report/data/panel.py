@@ -162,6 +162,13 @@ class Panels:
         return (*(by_key[key] for key in ("loss", "grad_norm") if key in by_key), *hardware)
 
     @property
+    def replaced(self) -> tuple[Panel, ...]:
+        """The panels that would be printed had any device measured them."""
+        usual = [panel for panel in self.panels if panel.key in _FIRST_HARDWARE]
+        others = any(not panel.reason and panel.key not in _FIRST_HARDWARE for panel in self.printed[2:])
+        return tuple(panel for panel in usual if panel.reason and others)
+
+    @property
     def clock(self) -> Clock:
         """The unit of the time axis as drawn."""
         return clock_for(self.end_s - self.start_s)

@@ -3,7 +3,9 @@
 import io
 from typing import TYPE_CHECKING, Any
 
+from thermograd.analysis.report.data.curves import Band
 from thermograd.analysis.report.data.panel import Panel, Panels
+from thermograd.analysis.report.data.strips import counted_text
 from thermograd.analysis.run.result import Analysis
 
 if TYPE_CHECKING:
@@ -17,8 +19,9 @@ _COLUMNS = ("time_s", "value", "what", "series", "device", "text")
 def figure_tables(panels: Panels, analysis: Analysis) -> "dict[str, pa.Table]":
     """Return one table a panel, ``figure_<panel>``, and ``lag_profile``, one of all lag profiles.
 
-    Of a panel: the points as drawn, ``time_s`` since the run's first event, ``what`` is "curve" or the kind
-    of mark, ``value`` null for a gap or a mark at the edge. Where a curve was thinned every extreme is
+    Of a panel: the points as drawn, ``time_s`` since the run's first event, ``what`` is "curve", "lowest",
+    "median" or "highest" of many devices together, or the kind of mark; ``value`` is null for a gap, a mark
+    at the edge, and a stretch of time that counts many marks. Where a curve was thinned every extreme is
     there; ``export`` gives the whole log. Of the lags: n, r and the 95 % bound of
     every tested pair of signals, direction and lag, and of slow answers, where ``lag_s`` is null and
     ``memory_s`` the time in which each fades.
@@ -43,8 +46,24 @@ def _panel_rows(panel: Panel) -> list[dict[str, Any]]:
         known = {"what": "curve", "series": line.label, "device": line.device, "text": None}
         for time_s, value in zip(line.time_s.tolist(), line.values.tolist(), strict=True):
             rows.append({"time_s": time_s, "value": None if value != value else value, **known})
+    rows += _band_rows(panel.band) if panel.band else []
     marks = [(mark.time_s, mark.value, mark.kind, None, None, mark.text) for mark in panel.marks]
+    marks += [
+        (start_s + strip.width_s / 2, None, strip.kind, None, None, counted_text(count, strip.width_s))
+        for strip in panel.strips
+        for start_s, count in zip(strip.start_s.tolist(), strip.count.tolist(), strict=True)
+    ]
     return rows + [dict(zip(_COLUMNS, mark, strict=True)) for mark in marks]
+
+
+def _band_rows(band: Band) -> list[dict[str, Any]]:
+    courses = {"lowest": band.low, "median": band.middle, "highest": band.high}
+    return [
+        {"time_s": time_s, "value": None if value != value else value, "what": what}
+        | {"series": band.label, "device": None, "text": None}
+        for what, course in courses.items()
+        for time_s, value in zip(band.time_s.tolist(), course.tolist(), strict=True)
+    ]
 
 
 def _lag_rows(analysis: Analysis) -> list[dict[str, Any]]:
