@@ -42,10 +42,6 @@ class Table:
         columns = {name: kind for name, kind in self.columns.items() if name != heading}
         return replace(self, columns=columns, rows=[(*row[:place], *row[place + 1 :]) for row in self.rows])
 
-    def first(self, count: int) -> "Table":
-        """Return the table with its first rows only."""
-        return replace(self, rows=self.rows[:count])
-
     def __html__(self) -> Html:
         """Return HTML that scrolls where there is no room; on a narrow screen each row is a block."""
         few = len(self.rows) if self.shown is None else self.shown

@@ -12,7 +12,7 @@ from thermograd.analysis.arrays import Floats
 from thermograd.analysis.display.palette import DEVICE_COLOURS
 from thermograd.analysis.report.data.curves import Band
 from thermograd.analysis.run.series import Device, RunSeries
-from thermograd.store.devices import device_labels, short_model
+from thermograd.store.devices import short_model
 
 _MOST_NAMED = 3  # devices with a curve over the band
 _THROTTLED = 0.005  # share of the time from which a device is named for it
@@ -34,7 +34,7 @@ class Cast:
 
 def cast_devices(data: RunSeries, coupled: Sequence[str] = ()) -> Cast:
     """Choose what is drawn of a run's devices; `coupled` are those whose coupling was found, by name."""
-    labels = device_labels({name: device.facts for name, device in data.devices.items()})
+    labels = {name: device.label for name, device in data.devices.items()}
     if len(labels) <= len(DEVICE_COLOURS):
         return Cast(labels)
     gpus = [device.name for role, device in data.roles.items() if role.startswith("gpu ")]
