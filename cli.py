@@ -18,6 +18,7 @@ from thermograd.store.console import (
     PATH,
     FiniteRange,
     Group,
+    answer,
     echo,
     echo_json,
     hz_option,
@@ -272,6 +273,23 @@ def _write_simulated(runs: Path, drawn: "Drawn", hz: float) -> "Run":
     return simulate_run(
         runs, signals, drawn.truth, hz, stream_layer=partial(watch_written, settings=settings)
     )
+
+
+@main.command()
+@run_argument()
+@click.option("--alerts", "every_alert", is_flag=True, help="Every alert, not what repeats as one episode.")
+@json_option
+def show(run: "Run", every_alert: bool, as_json: bool) -> None:
+    """Show one run: facts, what heat cost it, devices, gaps and alerts.
+
+    Example: thermograd show latest
+    """
+    from thermograd.analysis.run.incident.incident import run_incident
+    from thermograd.analysis.run.series import load_series
+    from thermograd.store.runs.describe import describe_run, run_facts_shown
+
+    shown = run_facts_shown(run) | {"incident": run_incident(load_series(run)).to_json()}
+    answer(shown, as_json, partial(describe_run, every_alert=every_alert))
 
 
 @main.command()

@@ -1,4 +1,4 @@
-"""The commands of the store: query runs show tag export verify seal."""
+"""The commands of the store: query runs tag export verify seal."""
 
 import contextlib
 import functools
@@ -130,20 +130,6 @@ def _prune(runs: Path, age: str, delete: bool, as_json: bool) -> None:
 
 
 @click.command()
-@run_argument()
-@click.option("--alerts", "every_alert", is_flag=True, help="Every alert, not what repeats as one episode.")
-@json_option
-def show(run: "Run", every_alert: bool, as_json: bool) -> None:
-    """Show one run: facts, devices, gaps and alerts.
-
-    Example: thermograd show latest
-    """
-    from thermograd.store.runs.describe import describe_run, run_facts_shown
-
-    answer(run_facts_shown(run), as_json, functools.partial(describe_run, every_alert=every_alert))
-
-
-@click.command()
 @click.argument("sql")
 @format_option("table", "csv", "json", "parquet", "arrow", default="table", show_default=True)
 @click.option("-o", "--output", type=PATH, help="Write to a file instead of stdout.")
@@ -167,7 +153,7 @@ def query(
     untrusted: bool,
     as_json: bool,
 ) -> None:
-    """Answer one SELECT over all runs: runs, steps, samples, alerts, marks, aligned, efficiency.
+    """Answer one SELECT over all runs: runs, steps, samples, aligned, throttling, ...
 
     Example: thermograd query "SELECT run_id, count(*), max(grad_norm) FROM steps GROUP BY ALL"
     """
@@ -282,4 +268,4 @@ def _nothing_to_seal(run: "Run") -> str:
     return "Nothing to seal yet: the run is live; what is being written to is sealed when it is full."
 
 
-COMMANDS = (list_all_runs, show, tag, query, export, verify, seal)
+COMMANDS = (list_all_runs, tag, query, export, verify, seal)

@@ -7,16 +7,10 @@ from math import isfinite
 from typing import Any, Literal
 
 from river import base
+from thermograd.store.throttling.reasons import IDLE, is_brake, is_power_cap, is_thermal
 
 State = Literal["unknown", "normal", "power_limited", "throttle.warn", "collapse.thermal", "collapse.brake"]
 CONDITIONS: tuple[State, ...] = ("collapse.brake", "collapse.thermal", "throttle.warn", "power_limited")
-
-# nvmlDeviceGetCurrentClocksEventReasons
-_IDLE = 0x1
-_POWER_CAP = 0x4
-_HW_SLOWDOWN = 0x8
-_THERMAL = 0x20 | 0x40
-_BRAKE = 0x80
 
 
 @dataclass(slots=True)
@@ -146,12 +140,12 @@ class ThrottleDetector(base.Estimator):  # type: ignore[misc]  # river ships no 
         self._time_s = time_s
         mask = _mask(sample)
         temperature_c = _number(sample, "temperature_c")
-        self._thermal.update(time_s, elapsed_s, None if mask is None else _is_thermal(mask), sample)
-        self._brake.update(time_s, elapsed_s, None if mask is None else bool(mask & _BRAKE), sample)
-        self._power.update(time_s, elapsed_s, None if mask is None else bool(mask & _POWER_CAP), sample)
+        self._thermal.update(time_s, elapsed_s, None if mask is None else is_thermal(mask), sample)
+        self._brake.update(time_s, elapsed_s, None if mask is None else is_brake(mask), sample)
+        self._power.update(time_s, elapsed_s, None if mask is None else is_power_cap(mask), sample)
         stands_s = 0.0 if elapsed_s is None else min(elapsed_s, self.gap_s)
         used_pct = _number(sample, "utilization_pct")
-        idle = bool(mask and mask & _IDLE) or (used_pct is not None and used_pct < self.idle_pct)
+        idle = bool(mask and mask & IDLE) or (used_pct is not None and used_pct < self.idle_pct)
         clock_mhz = None if idle else _number(sample, "sm_clock_mhz")
         self._watch_clock(time_s, stands_s, clock_mhz, temperature_c)
         self._hot.update(time_s, stands_s, self._within(self.warn_margin_c, temperature_c))
@@ -343,11 +337,6 @@ class _UsualClock:
             if above < 0:
                 return float(clock) if clock > 0 else None
         return None
-
-
-def _is_thermal(mask: int) -> bool:
-    """Return whether heat is a reason; a hardware slowdown that is not the brake is heat."""
-    return bool(mask & _THERMAL) or bool(mask & _HW_SLOWDOWN and not mask & _BRAKE)
 
 
 def _mask(sample: Mapping[str, Any]) -> int | None:

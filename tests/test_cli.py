@@ -150,7 +150,9 @@ def test_replay_check_compares_and_tells_by_its_exit_code(invoke, run):
 
 
 def test_analyze_says_it_in_words_and_in_json(invoke, run):
-    assert invoke("analyze", "latest").stdout.startswith(("CANNOT TELL", "NO COUPLING"))
+    heat, question = invoke("analyze", "latest").stdout.split("\n\n")[:2]
+    assert heat.startswith("Cannot tell whether heat slowed this run: gpu (A) does not report")
+    assert question.startswith(("CANNOT TELL", "NO COUPLING"))
     document = json.loads(invoke("analyze", "latest", "--json").stdout)
     assert document["alignment"] | {"matched_by_device": {}} == {
         "mode": "nearest",

@@ -213,6 +213,7 @@ def _verdict(data: RunSeries, analysis: Analysis) -> dict[str, Any]:
     simulated = ", ".join(device.label for device in data.devices.values() if device.simulated)
     return {
         "simulated": simulated,
+        "heat": analysis.what_heat_cost(),
         "verdict_of_question": question_verdict(analysis),
         "sentence": verdict_sentence(analysis),
         "sure": verdict.false_alarms(analysis),

@@ -14,6 +14,7 @@ from thermograd.analysis.coupling.detectable import smallest_detectable
 from thermograd.analysis.coupling.linear_algebra import one_blas_thread
 from thermograd.analysis.coupling.verdict import holm
 from thermograd.analysis.run.event_tests import around_spikes, onset_tests, spike_collapse_coincidence
+from thermograd.analysis.run.incident.incident import run_incident
 from thermograd.analysis.run.negative_controls import control_correlations
 from thermograd.analysis.run.pair import Pair
 from thermograd.analysis.run.pairs import PairTest, correlate_pair
@@ -108,6 +109,7 @@ def analyze_run(
         compared=list(tests),
         device_labels={d.name: d.label for d in data.devices.values()},
         unmeasured={d.name: d.missing for d in devices if not any(map(d.measures, HARDWARE_SIGNALS))},
+        incident=run_incident(data),
         time_constants={name: [asdict(each) for each in found] for name, found in constants.items()},
     )
 

@@ -82,7 +82,7 @@ def _device_energy(
     total = float(joules.sum())
     if not data.step_time_ns.size:
         return DeviceEnergy(device.name, source, total)
-    begins, ends, counts = _entries(data)
+    begins, ends, counts = logged_entries(data)
     first, last = float(begins.min()), float(ends.max())
     inside = np.clip(np.minimum(end_ns, last) - np.maximum(start_ns, first), 0, None)
     covered = float(inside.sum()) / (last - first) if last > first else math.nan
@@ -131,7 +131,7 @@ def _several(values: Floats | None) -> bool:
     return values is not None and int(np.isfinite(values).sum()) > 1
 
 
-def _entries(data: RunSeries) -> tuple[Floats, Floats, Floats]:
+def logged_entries(data: RunSeries) -> tuple[Floats, Floats, Floats]:
     """Return when the steps of each entry of the log began and ended, ns, and how many they are.
 
     Where it is not known how long a step took, or an entry is of several, it begins when the last one ended.

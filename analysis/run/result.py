@@ -5,6 +5,7 @@ from typing import Any, Literal
 
 from thermograd.analysis.display.markup import details, element, items
 from thermograd.analysis.run.event_tests import AroundSpikes, OnsetsOfEvent
+from thermograd.analysis.run.incident.result import Incident
 from thermograd.analysis.run.pair import NARROW, Pair, closest_first, pairs_table, worst_first
 from thermograd.analysis.run.sentences import sentence_of
 from thermograd.analysis.run.series import ComparedSignals
@@ -47,6 +48,8 @@ class Analysis:
         What each device is called for a person, by its name.
     unmeasured
         Devices that have no signal to test, each with the sensors that it lacks and why.
+    incident
+        What heat cost: throttled time, slower steps, hours lost, energy.
     compared
         The series behind each tested pair of signals; not in the JSON form.
     """
@@ -67,15 +70,21 @@ class Analysis:
     time_constants: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     device_labels: dict[str, str] = field(default_factory=dict)
     unmeasured: dict[str, dict[str, str]] = field(default_factory=dict)
+    incident: Incident | None = None
     compared: list[ComparedSignals] = field(default_factory=list, repr=False)
 
     def called(self, device: str) -> str:
         """Return what a device is called for a person."""
         return self.device_labels.get(device, device)
 
+    def what_heat_cost(self) -> list[str]:
+        """Return a line for each thing that heat cost this run; the first says whether it did."""
+        return [] if self.incident is None else self.incident.lines
+
     def _repr_html_(self) -> str:
         lead, colon, rest = verdict_sentence(self).partition(": ")
-        parts = [element("p", element("strong", lead, colon) if colon else lead, rest, style=NARROW)]
+        parts = [items(self.what_heat_cost(), style=NARROW)]
+        parts += [element("p", element("strong", lead, colon) if colon else lead, rest, style=NARROW)]
         for title, speed in _QUESTION_AND_CONTROL:
             chosen = [pair for pair in self.pairs if pair.is_speed == speed]
             if chosen:
@@ -94,6 +103,7 @@ class Analysis:
             "pairs": pairs,
             "onset_tests": [test.to_json() for test in self.onset_tests],
             "spike_locked": [course.to_json() for course in self.spike_locked],
+            "incident": None if self.incident is None else self.incident.to_json(),
         }
         names = {name: name for name in document if name != "compared"} | {"simulated": "simulated_devices"}
         return {shown: without_nan(document[name]) for name, shown in names.items()}

@@ -18,10 +18,11 @@ from thermograd.store.runs.catalogue import Run
 from thermograd.store.runs.configuration import run_config
 from thermograd.store.runs.metrics import Metric, read_metrics
 from thermograd.store.telling.episodes import Episode, ends_of, fold_alerts
+from thermograd.store.throttling.reasons import COUNTERS
+from thermograd.store.throttling.spans import throttled_spans
 
 TRAINING_SIGNALS = ("grad_norm", "loss", "step_time_s")
 HARDWARE_SIGNALS = ("temperature_c", "power_w", "sm_clock_mhz", "throttled_ratio", "rle", "reported_rle")
-_COUNTERS_NS = ("throttled_thermal_ns", "throttled_power_ns", "throttled_brake_ns")
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,8 +74,8 @@ class Device:
     def signal(self, name: str) -> Floats | None:
         """Return a hardware signal, shape (n,), NaN where not known; None where the device has none.
 
-        Besides the recorded columns: `throttled_ratio` (share of the time since the last sample in
-        which any throttle counter ran) and `rle`, `rle_smoothed`, `collapse` of the estimator, which
+        Besides the recorded columns: `throttled_ratio` (share of the time since the last sample that was
+        throttled; None without a counter) and `rle`, `rle_smoothed`, `collapse` of the estimator, which
         need a power sensor.
         """
         if name == "throttled_ratio":
@@ -91,13 +92,13 @@ class Device:
         return name in self.table.column_names and self.table.column(name).null_count < len(self.table)
 
     def _throttled_ratio(self) -> Floats | None:
-        counters = [_floats(self.table.column(name)) for name in _COUNTERS_NS if self._has(name)]
-        if not counters or len(self.table) < 2:
+        if len(self.table) < 2 or not any(self._has(name) for name in COUNTERS.values()):
             return None
-        elapsed = np.diff(self.time_ns).astype(np.float64)
-        spent = np.diff(np.sum(counters, axis=0))
-        ratio = np.divide(spent, elapsed, out=np.full(elapsed.size, np.nan), where=elapsed > 0)
-        return np.append(np.nan, ratio)
+        spans = throttled_spans(self.table)
+        ratio = np.full(len(self.table), np.nan)
+        places = np.searchsorted(self.time_ns, spans.end_ns, side="right") - 1
+        ratio[places] = spans.throttled_s(COUNTERS) / spans.elapsed_s
+        return ratio
 
 
 @dataclass(frozen=True, eq=False)

@@ -26,7 +26,7 @@ from thermograd.store.query.config_view import config_view
 from thermograd.store.query.interrupt import acting_after, too_late
 from thermograd.store.query.result_formats import rendered
 from thermograd.store.query.runs_view import RunsView
-from thermograd.store.query.views import ALIGNED, ALIGNED_VIEW, AROUND, efficiency_view
+from thermograd.store.query.views import ALIGNED, ALIGNED_VIEW, AROUND, efficiency_view, throttling_view
 from thermograd.store.runs.catalogue import Run, default_runs_dir, list_runs
 from thermograd.store.text import shortened
 
@@ -60,7 +60,8 @@ def connect(
     -------
     duckdb.DuckDBPyConnection
         Views ``runs``, ``config``, ``steps``, ``samples``, ``alerts``, ``marks``, ``metrics``, ``aligned``,
-        ``efficiency`` and table macros ``aligned_with(tolerance_s)`` and ``around(time, seconds)``.
+        ``efficiency``, ``throttling`` and table macros ``aligned_with(tolerance_s)`` and
+        ``around(time, seconds)``.
         Read-only: no file, network, extension or setting can be reached from its SQL.
 
     Examples
@@ -95,6 +96,7 @@ def _connect(runs: list[Run], memory_limit: str | None, damaged: dict[Path, int]
             f"CREATE VIEW {view} AS SELECT run_id, make_timestamp_ns(time_ns) AS time, "
             f"* EXCLUDE (run_id) FROM _{view}"
         )
+    connection.register("throttling", throttling_view(datasets["sample"]))
     for statement in (ALIGNED, ALIGNED_VIEW, AROUND):
         connection.execute(statement)
     for setting in ("temp_directory = ''", "enable_external_access = false", "lock_configuration = true"):

@@ -1,6 +1,6 @@
 """The views and macros of `query`: alignment, surroundings of an alert, efficiency."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from functools import cache
 
 import pyarrow as pa
@@ -8,6 +8,7 @@ import pyarrow.dataset as ds
 from thermograd.store.efficiency.columns import INPUT, SCHEMA, efficiency_of
 from thermograd.store.events import column_names
 from thermograd.store.runs.catalogue import Run
+from thermograd.store.throttling.summary import COLUMNS, SCHEMA as THROTTLING, throttling_of
 
 _CLASHING = frozenset(column_names("step")) | {"run_id", "writer", "time"}
 
@@ -100,12 +101,8 @@ def efficiency_view(samples: ds.Dataset, runs: Iterable[Run]) -> LazyTable:
     @cache
     def compute() -> pa.Table:
         identity = ["run_id", "writer", "seq", "device"]
-        table = samples.to_table(columns=[*identity, *INPUT])
-        table = table.sort_by([(name, "ascending") for name in ("run_id", "device", "time_ns", "seq")])
         parts = [SCHEMA.empty_table()]
-        pairs = table.group_by(["run_id", "device"]).aggregate([]).to_pylist()
-        for run_id, device in sorted((pair["run_id"], pair["device"]) for pair in pairs):
-            part = table.filter((ds.field("run_id") == run_id) & (ds.field("device") == device))
+        for (run_id, device), part in _by_device(samples, [*identity, *INPUT]):
             derived = efficiency_of(devices.get(run_id, {}).get(device, {}), part)
             columns = part.select([*identity, "time_ns"]).to_pylist()
             rows = [a | b for a, b in zip(columns, derived, strict=True)]
@@ -113,3 +110,27 @@ def efficiency_view(samples: ds.Dataset, runs: Iterable[Run]) -> LazyTable:
         return pa.concat_tables(parts)
 
     return LazyTable(SCHEMA, compute)
+
+
+def throttling_view(samples: ds.Dataset) -> LazyTable:
+    """Return for how long each device was throttled by each cause, computed at the first scan."""
+
+    @cache
+    def compute() -> pa.Table:
+        rows = [
+            {"run_id": run_id, "device": device} | row
+            for (run_id, device), part in _by_device(samples, ["run_id", "device", "seq", *COLUMNS])
+            for row in throttling_of(part)
+        ]
+        return pa.Table.from_pylist(rows, THROTTLING)
+
+    return LazyTable(THROTTLING, compute)
+
+
+def _by_device(samples: ds.Dataset, columns: list[str]) -> Iterator[tuple[tuple[str, str], pa.Table]]:
+    """Yield the samples of each device of each run in time order, run by run."""
+    table = samples.to_table(columns=columns)
+    table = table.sort_by([(name, "ascending") for name in ("run_id", "device", "time_ns", "seq")])
+    pairs = table.group_by(["run_id", "device"]).aggregate([]).to_pylist()
+    for run_id, device in sorted((pair["run_id"], pair["device"]) for pair in pairs if pair["device"]):
+        yield (run_id, device), table.filter((ds.field("run_id") == run_id) & (ds.field("device") == device))

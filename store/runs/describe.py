@@ -78,6 +78,8 @@ def describe_run(shown: Mapping[str, Any], every_alert: bool = False) -> str:
         lines.append(f"  truth    simulated: {', '.join(f'{k} {cell_text(v)}' for k, v in known.items())}")
     if isinstance(facts.get("clock"), str):
         lines.append(f"  clock    {cell_text(facts['clock'])}")
+    if shown.get("incident"):
+        lines += ["", "What heat cost", *(f"  {cell_text(line)}" for line in shown["incident"]["lines"])]
     lines += ["", "Devices"]
     devices = facts.get("devices", {})
     for name, label in device_labels(devices).items():

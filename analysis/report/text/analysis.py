@@ -22,10 +22,16 @@ from thermograd.store.text import table_text
 
 
 def describe_analysis(analysis: Analysis) -> str:
-    """Return an analysis as text: the verdict first, then what it stands on."""
+    """Return an analysis as text: what heat cost, the verdict, then what it stands on."""
     a = analysis.alignment
     matched = f"{a['matched']} of {a['steps']} steps have a sample within {a['tolerance_s']:g} s"
-    lines = [verdict_sentence(analysis), "", f"Run {analysis.run_id}: {matched}."]
+    lines = [
+        *analysis.what_heat_cost(),
+        "",
+        verdict_sentence(analysis),
+        "",
+        f"Run {analysis.run_id}: {matched}.",
+    ]
     lines += [f"  left out: {count} steps, {reason}" for reason, count in a["dropped"].items()]
     for title, speed in (("Optimisation coupling (the question)", False), ("Speed coupling (control)", True)):
         pairs = [pair for pair in analysis.pairs if pair.is_speed == speed]

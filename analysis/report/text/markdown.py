@@ -40,6 +40,7 @@ def report_markdown(data: RunSeries, analysis: Analysis) -> str:
         run=data.run,
         generator=f"thermograd {__version__}",
         quoted_id=shlex.quote(data.run.run_id),
+        heat=analysis.what_heat_cost(),
         sentence=verdict_sentence(analysis),
         simulated=[device.label for device in data.devices.values() if device.simulated],
         steps=f"{count:,} in {duration_text(data.training_s)}" if count else "",

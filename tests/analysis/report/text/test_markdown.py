@@ -29,7 +29,9 @@ def test_it_begins_with_name_and_verdict_and_ends_with_how_to_do_it_again(tmp_pa
     run = make_run(tmp_path, spikes=[100], collapse_s=120.0, simulated=True)
     lines = _markdown(run).splitlines()
     assert lines[0] == "### thermograd: `synthetic`"
-    assert lines[2].startswith("**CANNOT TELL")
+    assert lines[2].startswith("- Cannot tell whether heat slowed this run: GPU 0 (Test GPU, simulated)")
+    verdict = next(line for line in lines if line.startswith("**"))
+    assert verdict.startswith("**CANNOT TELL")
     assert "> **Simulated hardware**: `GPU 0 (Test GPU, simulated)`" in lines
     assert "| steps | 300 in 2 min 30 s |" in lines
     assert any(line.startswith("| loss |") and "(n = 300)" in line for line in lines)

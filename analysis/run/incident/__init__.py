@@ -1,0 +1,1 @@
+"""What heat cost a run: throttled time, slower steps, hours of accelerator, energy."""

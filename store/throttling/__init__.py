@@ -1,0 +1,1 @@
+"""What slows a device down, as its driver tells it, and for how long."""
