@@ -1,7 +1,8 @@
 """What heat cost a run, in sentences for a person who knows nothing of the instrument."""
 
-from thermograd.analysis.display.numbers import duration_text, energy_text
+from thermograd.analysis.display.numbers import energy_text
 from thermograd.analysis.run.incident.result import HEATED, HeatOfDevice, Incident
+from thermograd.store.telling.quantities import duration_text
 
 _WHY = {"thermal": "heat", "brake": "the external power brake"}
 
