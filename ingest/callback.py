@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from thermograd.ingest.job.on_alert import CheckpointRequest
 from thermograd.ingest.job.rank import job_store
 from thermograd.ingest.options import LayerMode, check_options
-from thermograd.ingest.run import Run, start_run
+from thermograd.ingest.run import Run, running_run, start_run
 from thermograd.store.failures import Guard
 
 if TYPE_CHECKING:
@@ -24,7 +24,8 @@ class TrainerRun:
 
     Options are those of `thermograd.start_run`; `name` is by default the model's class name. `on_alert`:
     ``"checkpoint"`` to write one at the end of the next step, or a callable that gets the alert, in a
-    thread; ValueError for anything else. A given `run` was started elsewhere and is closed there.
+    thread; ValueError for anything else. A given `run` was started elsewhere and is closed there; so is one
+    that the script has started in this process and not closed.
     """
 
     def __init__(
@@ -42,8 +43,7 @@ class TrainerRun:
         if not (on_alert is None or on_alert == "checkpoint" or callable(on_alert)):
             raise ValueError(f"on_alert is {on_alert!r}; allowed: None, 'checkpoint', or a callable")
         check_options(hz, layer_norms, simulate)
-        self.run = run
-        self._owns_run = run is None
+        self.run = self._given = run
         self._name = name
         self._on_alert = on_alert
         self._request: CheckpointRequest | None = None
@@ -53,9 +53,9 @@ class TrainerRun:
         self._interrupted = True
 
     def open(self, model: Any, facts: Callable[[], dict[str, Any]], deferred_end: bool) -> "StepTap":
-        """Start the run, or use the one that was given, and return its tap."""
-        if self.run is None:
-            self.run = start_run(self._name or type(model).__name__, facts=_described(facts), **self._options)
+        """Start the run, or use the one that was given or is under way, and return its tap."""
+        self.close()  # a training before this one that raised has not ended it
+        self.run = self._given or self._joined(facts) or self._started(model, facts)
         if self._on_alert == "checkpoint":
             self._request = CheckpointRequest(_store())
             self.run.alert_tasks.add(self._request.hear)
@@ -64,6 +64,18 @@ class TrainerRun:
         self._tap = self.run.tap(deferred_end)
         self.run.name_parameters(model)
         return self._tap
+
+    def _joined(self, facts: Callable[[], dict[str, Any]]) -> Run | None:
+        """Return the run that the script has under way, with a mark of what it records from here on."""
+        run = running_run()
+        if run is not None:
+            run.mark_with("note", None, "a Trainer's steps from here on", _described(facts))
+        return run
+
+    def _started(self, model: Any, facts: Callable[[], dict[str, Any]]) -> Run:
+        run = start_run(self._name or type(model).__name__, facts=_described(facts), **self._options)
+        run.held_by = "callback"
+        return run
 
     def begin_step(self) -> None:
         """Start the step's clock anew where something else ran since the last step."""
@@ -94,9 +106,9 @@ class TrainerRun:
 
     def close(self) -> None:
         """End the run, unless somebody else ends it."""
-        if self._owns_run and self.run is not None:
-            self.run.close()
-            self.run = self._tap = None
+        run, self.run, self._tap = self.run, self._given, None
+        if run is not None and run.held_by == "callback":
+            run.close()
 
 
 def _absolute(runs: Any) -> Any:

@@ -2,12 +2,7 @@
 
 from collections import deque
 from pathlib import Path
-from statistics import median
 from typing import Any, NamedTuple
-
-import pyarrow.compute as pc
-from thermograd.store.log.one_file import conform, read_segment
-from thermograd.store.log.reader import snapshot
 
 _MOST_TOLD = 20  # a log in which two sequences of numbers are interleaved goes back at every other step
 _LONG_PAUSE_S = 60.0
@@ -76,12 +71,17 @@ class Restarts:
         return Restart(last_step, step, pause_s)
 
     def _is_long(self, pause_s: float) -> bool:
-        usual_s = median(self._durations_s) if self._durations_s else 0.0
+        durations_s = sorted(self._durations_s)
+        usual_s = durations_s[len(durations_s) // 2] if durations_s else 0.0
         return pause_s > max(_LONG_PAUSE_S, _LONG_PAUSE_STEPS * usual_s)
 
 
 def last_step(run_dir: Path, rank: int) -> tuple[int, int] | None:
     """Return number and time of the last step that any process has logged for a rank, None without one."""
+    import pyarrow.compute as pc  # a run that goes on after nothing needs no Arrow
+    from thermograd.store.log.one_file import conform, read_segment
+    from thermograd.store.log.reader import snapshot
+
     current = snapshot(run_dir, "step")
     newest = {segment.writer: segment for segment in current.sealed}  # in order of their first event
     tables = [*current.live.values(), *(conform(read_segment(s)[0], "step") for s in newest.values())]

@@ -5,36 +5,31 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import Any, Literal
 
 from thermograd.ingest.agent.supervisor import AgentProcess
+from thermograd.ingest.face import html_of, say_where, text_of
 from thermograd.ingest.job import launcher_link
 from thermograd.ingest.job.configuration import with_config
 from thermograd.ingest.job.ending import Ending, ended_if_it_fails
 from thermograd.ingest.job.exits import End
-from thermograd.ingest.job.facts import plain_facts
 from thermograd.ingest.job.on_alert import AlertTasks
+from thermograd.ingest.job.opening import open_log
 from thermograd.ingest.job.own_values import OwnValues
-from thermograd.ingest.job.rank import Place, agree_on_run_id, place_of_this_process
+from thermograd.ingest.job.rank import Place
 from thermograd.ingest.job.recorder import Recorder
-from thermograd.ingest.options import LayerMode, check_options
+from thermograd.ingest.options import LayerMode, Reinit, check_options
+from thermograd.ingest.watching import Watching
 from thermograd.store.failures import Guard, guarded, is_the_users, warn
-from thermograd.store.log.plain import PlainValues, said
+from thermograd.store.lazy_names import no_collection
+from thermograd.store.log.plain import said
 from thermograd.store.log.writer import EventWriter
-from thermograd.store.processes import new_writer_name
-from thermograd.store.runs.catalogue import create_run, default_runs_dir
-
-if TYPE_CHECKING:
-    from thermograd.ingest.capture.layer_norms import LayerNorms
-    from thermograd.ingest.capture.tap import StepTap
 
 _open_runs: "set[Run]" = set()
 _shared: "Run | None" = None  # the run of `thermograd run`, whoever started it
 
-_LONGEST_NAME = 1000
 
-
-class Run(OwnValues):
+class Run(Watching, OwnValues):
     """A run that this process records. Nothing of it raises into the training loop.
 
     Made by `start_run`; ends with `close` or the ``with`` block. In a child process, forked or spawned, it
@@ -48,6 +43,8 @@ class Run(OwnValues):
         This process's rank in its job.
     alert_tasks
         Who hears of alerts; only the process that holds the node's agent does.
+    held_by
+        Who has started it: nobody but the script closes a run of the script.
     """
 
     def __init__(
@@ -67,9 +64,8 @@ class Run(OwnValues):
         self._recorder = Recorder(writer, self.place.rank)
         self._recorder.metrics.read_back = _read_back
         self._layer_mode = layer_norms
-        self._layers: LayerNorms | None = None
-        self._tap: StepTap | None = None
         parts = [self._stop_tap, self._mark_end, self._close_log, self._stop_agent]
+        self.held_by: Literal["script", "callback", "launcher"] = "script"
         self._ending = Ending([partial(_open_runs.discard, self), *parts], self.guard)
         self._end = End()
         if writer is not None:
@@ -87,6 +83,12 @@ class Run(OwnValues):
 
     __copy__ = __deepcopy__
 
+    def __repr__(self) -> str:
+        return text_of(self)
+
+    def _repr_html_(self) -> str:
+        return html_of(self)
+
     @property
     def path(self) -> Path | None:
         """Where the run is; where its directory is moved, it follows."""
@@ -98,49 +100,10 @@ class Run(OwnValues):
         """Whether the run records here and has not been closed."""
         return self in _open_runs
 
-    @guarded
-    def watch(self, *optimizers: Any, model: Any = None) -> None:
-        """Log every step of an optimizer: loss, norm before clipping, learning rate, step time.
-
-        Needs no other call in the loop. An optimizer is one of torch, a wrapper of one (SAM, Lookahead), or
-        your own object with ``step()`` and ``param_groups`` or ``params``. Several in one call are one step,
-        with the norm of all; else they are where they use gradients of one backward pass. A `model` (also as
-        the last argument) names the parameters, where layers are measured.
-        """
-        is_named = bool(optimizers) and hasattr(optimizers[-1], "named_parameters")
-        self.tap().watch(*optimizers[: len(optimizers) - is_named])
-        self.name_parameters(optimizers[-1] if is_named else model)
-
-    @guarded
-    def name_parameters(self, model: Any) -> None:
-        """Name the parameters, for the norms of single layers."""
-        if self._layers is not None and model is not None:
-            self._layers.name(model.named_parameters())
-
-    def tap(self, deferred_end: bool = False) -> "StepTap":
-        """Return the started tap of this run; for callbacks that know where a step ends."""
-        self._recorder.trust_tap()
-        tap = self._started_tap()
-        tap.deferred_end = tap.deferred_end or deferred_end
-        return tap
-
-    def _started_tap(self) -> "StepTap":
-        if self._tap is None:
-            from thermograd.ingest.capture.layer_norms import LayerNorms
-            from thermograd.ingest.capture.tap import StepTap
-
-            recorder = self._recorder
-            if self._layer_mode:
-                self._layers = LayerNorms(self._layer_mode == "after_spike", recorder.note)
-                self.alert_tasks.add(self._layers.hear)
-            tap = StepTap(recorder.tapped, self.place.rank, note=recorder.note, layers=self._layers)
-            if recorder.writer is not None and self.is_open:
-                tap.start()
-            self._tap = tap
-        return self._tap
-
-    def _tapped_step(self) -> int | None:
-        return self._tap.steps if self._tap is not None else None
+    @property
+    def steps(self) -> int:
+        """Steps that this process has recorded so far."""
+        return self._recorder.steps
 
     def _share(self) -> None:
         """Under `thermograd run`: be the run of this process, and log the steps of every optimizer."""
@@ -176,8 +139,8 @@ class Run(OwnValues):
         step_time_s
             Wall time of the step, s; the time since the last call where not given.
         """
-        if self._recorder.drop_tap() and self._tap is not None:
-            self._tap.stop()
+        if self._tap is not None:
+            self._recorder.take_over(self._tap.stop)
         self._recorder.by_hand(
             step,
             step_time_s,
@@ -202,19 +165,17 @@ class Run(OwnValues):
         self._end.close("close")
         self._ending.do()
 
-    def _stop_tap(self) -> None:
-        if self._tap is not None:
-            self._tap.stop()
-            self._recorder.end_tap(self._tap.guard.failures, self._tap.never_stepped())
-
     def _mark_end(self) -> None:
         self.alert_tasks.account()
+        if self._end.account()["state"] == "finished":
+            self._recorder.say_if_empty()
         self._recorder.account()
         self._end.mark(self.mark)
 
     def _close_log(self) -> None:
         if self._recorder.writer is not None and self.path is not None:
             self._end.close_log(self._recorder.writer)
+            self._recorder.end()
             if not self.path.is_file() and not (self.path / "run.json").exists():  # rank 0 never came to it
                 self._describe()
 
@@ -268,6 +229,7 @@ def start_run(
     simulate: str | None = None,
     config: Any = None,
     facts: dict[str, Any] | None = None,
+    reinit: Reinit = "new",
     layer_norms: LayerMode = False,
     on_alert: Callable[[dict[str, Any]], None] | None = None,
     on_alert_line: Callable[[str], None] | None = None,
@@ -300,6 +262,8 @@ def start_run(
         `argparse.Namespace`. Values that are called like a secret (token, password, api_key) are not kept.
     facts
         More facts for ``run.json``.
+    reinit
+        Where a run is under way in this process: ``"new"`` ends it, and says so; ``"return"`` returns it.
     layer_norms
         True: measure the norm of every layer at every step, write those of a spike and of every 100th
         step, as `note` marks. ``"after_spike"``: measure and write only the five steps after a spike.
@@ -312,7 +276,7 @@ def start_run(
     Raises
     ------
     ValueError
-        If `hz`, `layer_norms` or `simulate` is none of what is allowed.
+        If `hz`, `reinit`, `layer_norms` or `simulate` is none of what is allowed.
     TypeError
         If `name` is no text.
 
@@ -323,25 +287,46 @@ def start_run(
     ...     run.step(loss=2.5, grad_norm=1.2, learning_rate=1e-3)
     ...     run.mark("checkpoint", step=1)
     """
-    check_options(hz, layer_norms, simulate)
+    check_options(hz, layer_norms, simulate, reinit)
     if not issubclass(type(name), str):
         raise TypeError(f"name is {said(name)}; allowed: any text")
     if os.environ.get("THERMOGRAD_DISABLED", "0") not in ("", "0"):
         return Run(None, None)
-    with Guard("thermograd records nothing: %(error)s"):
-        shared = _shared if _shared is not None and _shared.is_open else None
-        run = shared or _open_run(name, runs, with_config(facts, config), float(hz), layer_norms)
+    with no_collection(), Guard("thermograd records nothing: %(error)s"):
+        running = _going_on(reinit)
+        run = running or _open_run(name, runs, with_config(facts, config), float(hz), layer_norms, agent)
         with ended_if_it_fails(run.close):
+            run.held_by = "script"
             if on_alert is not None:
                 run.alert_tasks.add(on_alert)
-            if shared is not None:
+            if running is not None:
                 run.configure(config)
-            if shared is None and agent and run.place.local_rank == 0:
+            if running is None and agent and run.place.local_rank == 0:
                 run.agent = _start_agent(run, float(hz), simulate, on_alert_line)
-            if shared is None and launcher_link.is_active:
+            if running is None and launcher_link.is_active:
                 run._share()
+        if running is None:
+            say_where(run)
         return run
     return Run(None, None)
+
+
+def _going_on(reinit: Reinit) -> Run | None:
+    """Return the run under way that the caller is to get; end the others, for the steps of two would mix."""
+    for run in list(_open_runs):
+        if reinit == "return" or run.held_by == "launcher":
+            return run
+        why = "another run was started in the same process"
+        warn("thermograd: run %s ends here: %s (reinit='return' gives the one under way)", run.run_id, why)
+        run.mark("note", text=f"the run ends here: {why}")
+        run._end.close("another run")
+        run.close()
+    return None
+
+
+def running_run() -> Run | None:
+    """Return the run that the script has started itself in this process and not closed yet."""
+    return next((run for run in list(_open_runs) if run.held_by == "script"), None)
 
 
 def shared_run() -> Run | None:
@@ -349,26 +334,13 @@ def shared_run() -> Run | None:
     return _shared
 
 
-def _open_run(name: str, runs: Any, facts: Any, hz: float, layer_norms: LayerMode) -> Run:
-    """Create the run's directory and this process's files."""
-    directory = Path(runs) if runs is not None else default_runs_dir()
-    directory = directory.absolute()  # the script may change its own
-    name = PlainValues(longest_text=_LONGEST_NAME).text(name)
-    place = place_of_this_process()
-    run_id = agree_on_run_id(name, place)
-    described, left_out = plain_facts(facts, {"job": place._asdict(), "sampling_hz": hz})
-    describe = partial(create_run, directory, name, described, run_id)
-    path = directory / run_id
-    if place.rank == 0:
-        describe()
-    else:  # rank 0 describes the run
-        path.mkdir(parents=True, exist_ok=True)
-    writer = EventWriter(path, run_id, new_writer_name(f"r{place.rank}"))
-    with ended_if_it_fails(writer.close):
-        run = Run(path, writer, place, layer_norms)
-    run._describe = describe
-    run._recorder.begin(path, left_out)
-    launcher_link.say_run(run_id, path)
+def _open_run(name: str, runs: Any, facts: Any, hz: float, layer_norms: LayerMode, agent: bool) -> Run:
+    opened = open_log(name, runs, facts, hz, agent)
+    with ended_if_it_fails(opened.writer.close):
+        run = Run(opened.path, opened.writer, opened.place, layer_norms)
+    run._describe = opened.describe
+    run._recorder.begin(opened.path, opened.facts_left_out)
+    launcher_link.say_run(run.run_id, opened.path)
     return run
 
 

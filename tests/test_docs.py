@@ -4,10 +4,13 @@ import contextlib
 import doctest
 import html
 import importlib.util
+import json
 import os
 import re
 import shlex
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -261,6 +264,18 @@ def test_training_of_the_page_is_recorded(page, tmp_path, monkeypatch):
     rows = query("SELECT loss, grad_norm, learning_rate FROM steps", tmp_path / "runs").to_pylist()
     assert len(rows) >= 3
     assert all(value is not None for row in rows for value in row.values())
+
+
+@pytest.mark.slow
+def test_training_of_the_readme_has_samples(tmp_path):
+    """As a stranger runs it: in a process of its own, with the agent."""
+    pytest.importorskip("torch", reason="torch (extra train) is not installed")
+    (text,) = (text for text in blocks(ROOT / "README.md", "python") if "Trainer(" not in text)
+    subprocess.run([sys.executable, "-c", text], cwd=tmp_path, check=True)
+    shown = CliRunner().invoke(main, ["--runs", str(tmp_path / "runs"), "show", "latest", "--json"])
+    counts = json.loads(shown.stdout)
+    assert counts["steps"] == 10
+    assert counts["samples"] >= 2
 
 
 # -- what the pages say ----------------------------------------------------------------------------

@@ -78,11 +78,12 @@ def run_agent(
             host = {"host": socket.gethostname()}
             devices = {name: facts | host for items in described for name, facts in items}
             sampler = Sampler(readers, writer, hz)
+            sampler.start(duration_s)  # to load the stream layer takes longer than a short run
             run = _Whereabouts(writer)
             description = Description(run_dir, devices, absent, {writer.writer: sampler.schedule})
             _try(run, "describe the devices", description.write)
             with _beside(run, description, writer, stream_layer):
-                samples = sampler.run(stop, duration_s)
+                samples = sampler.run(stop)
             _seal(run)
             return samples
         finally:
@@ -135,7 +136,8 @@ def _beside(
         stop.set()
         stream.join(timeout=4)
         writer.close()
-        sealer.join(timeout=4)
+        for thread in (sealer, describer):
+            thread.join(timeout=4)
 
 
 @contextmanager
@@ -205,6 +207,7 @@ def print_line(line: str) -> None:
 
 
 def _keep_described(run: _Whereabouts, description: Description, stop: threading.Event) -> None:
+    _try(run, "ask git about the training's files", description.complete)
     while not stop.wait(_LOOK_PERIOD_S):
         _try(run, "describe the devices", description.keep)
 

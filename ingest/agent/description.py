@@ -3,7 +3,10 @@
 from pathlib import Path
 from typing import Any
 
+from thermograd.ingest.job.facts import has_changes
 from thermograd.store.files import read_json, write_json
+
+_GIT_S = 60.0  # so long git may take in a large repository; nobody waits for it
 
 
 class Description:
@@ -24,6 +27,13 @@ class Description:
     def write(self, run_dir: Path) -> None:
         """Add devices and schedule to what stands there. OSError where that cannot be."""
         self._add(run_dir, read_json(run_dir / "run.json"))
+
+    def complete(self, run_dir: Path) -> None:
+        """Say whether the training's files differ from its commit, if left to us. OSError as above."""
+        git = _object(read_json(run_dir / "run.json"), "git")
+        if git and git.get("dirty", False) is None:
+            self._ours["git"] = {"dirty": has_changes(_GIT_S)}
+            self.write(run_dir)
 
     def keep(self, run_dir: Path) -> None:
         """Add them again where the file was made anew. OSError where that cannot be."""

@@ -1,8 +1,9 @@
 """Sampling on an absolute schedule: a thread a reader, so that a driver that hangs blinds no other device.
 
 The k-th tick of every reader is due at ``first_due_monotonic_ns + k period_ns`` (in ``run.json``); a
-sample's own time less ``read_us`` is when its reading began. What the schedule was like as a whole is in
-the account that the sampler writes every hour and at the end.
+sample's own time less ``read_us`` is when its reading began. The first reading comes at once and, beside the
+schedule, a last one at the end, so that the shortest run has two. What the schedule was like as a whole is
+in the account that the sampler writes every hour and at the end.
 """
 
 import json
@@ -21,6 +22,9 @@ from thermograd.store.processes import clock_pair
 _ACCOUNT_PERIOD_S = 3600.0
 _WATCH_PERIOD_S = 1.0
 _HANGING_READER_S = 2.0
+_FIRST_READING_S = 1.0
+_LEAST_READINGS = 2
+_LEAST_APART_S = 0.1  # the last reading from the one before: meters that count need a while
 _CLOCK_STEP_NS = 20_000_000  # more than clocks are slewed by in a second (0.5 ms), and than a pair is off
 
 
@@ -81,8 +85,6 @@ class Sampler:
     ----------
     written
         Samples appended.
-    schedule
-        ``first_due_monotonic_ns`` and ``period_ns``.
     """
 
     def __init__(self, readers: list[DeviceReader], writer: EventWriter, hz: float) -> None:
@@ -90,27 +92,41 @@ class Sampler:
         self._period_ns = round(1e9 / hz)
         self._first_ns = time.monotonic_ns()
         self._done = threading.Event()
+        self._threads: list[threading.Thread] = []
+        self._begun = threading.Semaphore(0)
         self._account = Account()
         self._lock = threading.Lock()
         again = "thermograd: %(place)s can read again, after %(count)d failures"
         self._guard = Guard("thermograd: %(place)s failed (%(error)s)", again=again)
         self._said: Counter[str] = Counter()
         self._pressure = read_pressure()
+        self._end_ns: int | None = None
         self.written = 0
-        self.schedule = {"first_due_monotonic_ns": self._first_ns, "period_ns": self._period_ns}
 
-    def run(self, stop: threading.Event, duration_s: float | None = None) -> int:
-        """Sample until `stop` is set or the time is up, close the readers; return the number of samples."""
-        end_ns = time.monotonic_ns() + round(duration_s * 1e9) if duration_s else None
-        threads = [
-            threading.Thread(target=self._sample, args=(reader, end_ns), daemon=True)
-            for reader in self._readers
-        ]
-        for thread in threads:
+    @property
+    def schedule(self) -> dict[str, int]:
+        """``first_due_monotonic_ns`` and ``period_ns``."""
+        return {"first_due_monotonic_ns": self._first_ns, "period_ns": self._period_ns}
+
+    def start(self, duration_s: float | None = None) -> None:
+        """Begin to sample, for so long at most; wait a moment until each reader has been read once."""
+        self._first_ns = time.monotonic_ns()
+        self._end_ns = time.monotonic_ns() + round(duration_s * 1e9) if duration_s else None
+        for reader in self._readers:
+            thread = threading.Thread(target=self._sample, args=(reader,), daemon=True)
+            self._threads.append(thread)
             thread.start()
-        self._watch(stop, end_ns)
+        end_s = time.monotonic() + _FIRST_READING_S
+        for _ in self._readers:
+            self._begun.acquire(timeout=max(0.0, end_s - time.monotonic()))
+
+    def run(self, stop: threading.Event) -> int:
+        """Sample until `stop` is set or the time is up, close the readers; return the number of samples."""
+        if not self._threads:
+            self.start()
+        self._watch(stop, self._end_ns)
         self._done.set()
-        for thread, reader in zip(threads, self._readers, strict=True):
+        for thread, reader in zip(self._threads, self._readers, strict=True):
             thread.join(_HANGING_READER_S)
             if thread.is_alive():
                 self._writer.append("mark", mark="gap", text=f"{_name(reader)} hangs in its driver")
@@ -139,19 +155,32 @@ class Sampler:
                 account_at_s += _ACCOUNT_PERIOD_S
                 self._write_account()
 
-    def _sample(self, reader: DeviceReader, end_ns: int | None) -> None:
-        """Read one reader at each tick; a missed tick is skipped and counted."""
-        due_ns = self._first_ns - (self._first_ns - time.monotonic_ns()) // self._period_ns * self._period_ns
-        while not self._done.wait(max(0, due_ns - time.monotonic_ns()) / 1e9):
+    def _sample(self, reader: DeviceReader) -> None:
+        """Read one reader at once, at each tick, and at the end unless the last tick was just before it."""
+        ticks, last_ns = self._follow_schedule(reader)
+        self._done.wait()
+        since_s = (time.monotonic_ns() - last_ns) / 1e9
+        if ticks < _LEAST_READINGS or since_s >= _LEAST_APART_S:
+            time.sleep(max(0.0, _LEAST_APART_S - since_s))
+            self._read(reader, time.monotonic_ns())
+
+    def _follow_schedule(self, reader: DeviceReader) -> tuple[int, int]:
+        """Read at each tick; return how often and when last. A missed tick is skipped and counted."""
+        due_ns = self._first_ns
+        ticks = begun_ns = 0
+        while not (self._done.wait(max(0, due_ns - time.monotonic_ns()) / 1e9) and ticks):
             begun_ns = time.monotonic_ns()
             self._read(reader, begun_ns)
             now_ns = time.monotonic_ns()
             missed = (now_ns - due_ns) // self._period_ns
             with self._lock:
                 self._account.tick(begun_ns - due_ns, now_ns - begun_ns, missed)
+            ticks += 1
+            self._begun.release()
             due_ns += (missed + 1) * self._period_ns
-            if end_ns is not None and due_ns > end_ns:
-                return
+            if self._end_ns is not None and due_ns > self._end_ns:
+                break
+        return ticks, begun_ns
 
     def _read(self, reader: DeviceReader, begun_ns: int) -> None:
         try:

@@ -112,6 +112,13 @@ class StepTap:
             self._optimizers.know(optimizer)
 
     @guarded
+    def watch_found(self, optimizers: list[Any], name: str) -> None:
+        """Watch optimizers that were found for a model, which has one or the other of them step."""
+        self._watched.add_found(optimizers, name)
+        for optimizer in optimizers:
+            self._optimizers.know(optimizer)
+
+    @guarded
     def expect(self, *optimizers: Any) -> None:
         """Know optimizers before they step, without ruling out others."""
         for wrapper in optimizers:
@@ -121,6 +128,10 @@ class StepTap:
     def never_stepped(self) -> list[str]:
         """Return what is watched and has not stepped, in words."""
         return self._watched.never_stepped()
+
+    def watched_names(self) -> list[str]:
+        """Return what is watched, in words."""
+        return self._watched.names()
 
     def start(self) -> None:
         """Begin to see steps."""

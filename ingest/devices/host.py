@@ -1,5 +1,6 @@
 """The host's own processor as a device: psutil, and the kernel's files for what psutil does not have."""
 
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from thermograd.ingest.devices.base import DeviceReader
 from thermograd.ingest.devices.rapl import RaplMeter
 
 _CPU_SENSORS = ("coretemp", "k10temp", "zenpower", "cpu_thermal", "cpu-thermal", "acpitz")
+_LEAST_INTERVAL_S = 0.05  # the kernel counts in hundredths of a second
 _OPTIONAL = ("temperature_c", "sm_clock_mhz", "power_w", "energy_j", "throttled_thermal_ns")
 
 
@@ -29,7 +31,7 @@ class HostReader(DeviceReader):
         if self._rapl.missing:
             self._missing |= {"power_w": self._rapl.missing, "energy_j": self._rapl.missing}
         self._missing["fan_pct"] = "fans of a host report revolutions, not a percentage"
-        psutil.cpu_percent()  # the first call only sets the start of the first interval
+        self._utilization_s: float | None = None
 
     def describe(self) -> dict[str, dict[str, Any]]:
         """Return the facts of each device: model, limits, sensors that exist, and why others do not."""
@@ -48,7 +50,7 @@ class HostReader(DeviceReader):
         return [
             {
                 "device": "cpu",
-                "utilization_pct": psutil.cpu_percent(),
+                "utilization_pct": self._utilization_pct(),
                 "power_w": power_w,
                 "energy_j": energy_j,
                 "temperature_c": self._temperature("now") if self._temperature else None,
@@ -57,6 +59,15 @@ class HostReader(DeviceReader):
                 "throttled_thermal_ns": _throttled_ns(self._throttled),
             }
         ]
+
+    def _utilization_pct(self) -> float | None:
+        """Return the mean since the last call; None at the first, and where too little has been counted."""
+        last_s, now_s = self._utilization_s, time.monotonic()
+        if last_s is not None and now_s - last_s < _LEAST_INTERVAL_S:
+            return None
+        self._utilization_s = now_s
+        utilization_pct = psutil.cpu_percent()  # a thread's first call only sets the start of its interval
+        return utilization_pct if last_s is not None else None
 
     def _find_temperature(self) -> Callable[[str], float | None] | None:
         """Return a function that gives the hottest core ("now") or its limit ("limit"), degC.

@@ -22,24 +22,29 @@ _questions = Guard(
 _RANK_VARIABLES = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "SLURM_JOB_ID", "CUDA_VISIBLE_DEVICES")
 
 
-def plain_facts(given: Any, ours: dict[str, Any]) -> tuple[dict[str, Any], int]:
+def plain_facts(given: Any, ours: dict[str, Any], is_quick: bool = False) -> tuple[dict[str, Any], int]:
     """Return what describes a run, the user's own facts last, as JSON knows it; and what had to be left out.
 
-    Whatever the user has given: facts that are no dictionary are said and left out.
+    Whatever the user has given: facts that are no dictionary are said and left out. `is_quick` is for
+    `run_facts`.
     """
     is_dictionary = issubclass(type(given), dict)
     if given is not None and not is_dictionary:
         warn("thermograd: facts is %s; allowed: a dictionary", said(given))
     plain = PlainValues()
-    facts = run_facts() | {"started_time_ns": time.time_ns()} | ours
+    facts = run_facts(is_quick) | {"started_time_ns": time.time_ns()} | ours
     return plain.make(facts) | ((is_dictionary and plain.make(given)) or {}), plain.left_out
 
 
-def run_facts() -> dict[str, Any]:
-    """Return what describes this process: command, versions, git state, its place in the job."""
+def run_facts(is_quick: bool = False) -> dict[str, Any]:
+    """Return what describes this process: command, versions, git state, its place in the job.
+
+    `is_quick`: whether files differ from the commit is left null, for the agent to answer: in a large
+    repository that takes seconds.
+    """
     asked: dict[str, Any] = {"versions": {}, "git": None}
     # in a thread, where no signal handler runs: the standard library swallows the error of an alarm there
-    thread = threading.Thread(target=_ask, args=(asked,), name="thermograd-facts", daemon=True)
+    thread = threading.Thread(target=_ask, args=(asked, is_quick), name="thermograd-facts", daemon=True)
     thread.start()
     thread.join()
     return {
@@ -50,8 +55,8 @@ def run_facts() -> dict[str, Any]:
     }
 
 
-def _ask(answers: dict[str, Any]) -> None:
-    answers |= {"versions": _versions(), "git": _git_state()}
+def _ask(answers: dict[str, Any], is_quick: bool) -> None:
+    answers |= {"versions": _versions(), "git": _git_state(is_quick)}
 
 
 def _versions() -> dict[str, str]:
@@ -62,14 +67,21 @@ def _versions() -> dict[str, str]:
     return found
 
 
-def _git_state() -> dict[str, Any] | None:
+def _git_state(is_quick: bool) -> dict[str, Any] | None:
     """Return commit and whether files differ from it, of the working directory; None outside git."""
     with _questions:
         commit = _git("rev-parse", "HEAD")
-        return {"commit": commit, "dirty": bool(_git("status", "--porcelain", "--untracked-files=no"))}
+        return {"commit": commit, "dirty": None if is_quick else has_changes()}
     return None
 
 
-def _git(*words: str) -> str:
-    result = subprocess.run(["git", *words], capture_output=True, timeout=2, check=True)
+def has_changes(timeout_s: float = 2.0) -> bool | None:
+    """Return whether files of the working directory differ from the commit; None where git does not say."""
+    with _questions:
+        return bool(_git("status", "--porcelain", "--untracked-files=no", timeout_s=timeout_s))
+    return None
+
+
+def _git(*words: str, timeout_s: float = 2.0) -> str:
+    result = subprocess.run(["git", *words], capture_output=True, timeout=timeout_s, check=True)
     return result.stdout.decode("utf-8", "replace").strip()

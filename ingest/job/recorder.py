@@ -2,7 +2,7 @@
 
 import itertools
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from operator import index
 from pathlib import Path
 from typing import Any, Literal
@@ -33,21 +33,22 @@ class Recorder:
     """
 
     def __init__(self, writer: EventWriter | None, rank: int) -> None:
-        self.writer, self._rank, self._is_forked = writer, rank, False
+        self.writer, self._rank = writer, rank
+        self._is_over, self._why_off = False, ""
+        self.steps = 0
         self._counts: Literal["tap", "not clear", "tap so far", "hand"] = "tap"
         self._held: dict[str, Any] | None = None
         self._device: str | None = None
         self._numbers = itertools.count(1)  # counts in one step, also where a signal handler logs steps
         self._last_step_ns: int | None = None
+        self.last_number: int | None = None
         self._restarts = Restarts()
         self.left_out = Guard("a value was left out: %(error)s", self._say_left_out)
         self.metrics = Metrics(self, rank)
-        self._step: int | None = None  # the last one that was logged
 
     def mark(self, mark: Any, step: Any, text: Any, detail: dict[str, Any]) -> None:
         """Write a mark; the detail becomes JSON."""
-        if self.writer is None:
-            self._say_forked()
+        if self.is_off():
             return
         document = None
         if detail:
@@ -56,15 +57,15 @@ class Recorder:
                 what = f"the detail of the mark {said(mark)} has what JSON cannot hold"
                 self.left_out.count(what, "mark detail", missing)
         row = self._fitted("mark", {"mark": mark, "step": step, "text": text})
+        assert self.writer is not None
         self.writer.append("mark", **row, detail=document)
 
     def log(self, values: Any, step: Any, tapped: int | None) -> None:
         """Write numbers by name, at a step that is given, or the last one: of the tap, or logged by hand."""
-        if self.writer is None:
-            self._say_forked()
+        if self.is_off():
             return
         if step is None:
-            step = (tapped if self._counts != "hand" else None) or self._step
+            step = (tapped if self._counts != "hand" else None) or self.last_number
         else:
             given, step = step, _step_number(step)
             if step is None:
@@ -72,14 +73,24 @@ class Recorder:
                 self.left_out.count(what, "metric step")
         self.metrics.log(values, step)
 
+    def end(self) -> None:
+        """Record nothing any more: the run has ended."""
+        self._is_over = True
+        self._why_off = "thermograd: the run has been closed; what is logged from here on is not recorded"
+
     def abandon(self) -> None:
         """Record nothing any more: in a forked child, whose parent goes on."""
-        self.writer, self._is_forked = None, True
+        self.writer = None
+        self._why_off = "thermograd records nothing in a forked process; the run is its parent's"
 
-    def _say_forked(self) -> None:
-        if self._is_forked:
-            self._is_forked = False
-            warn("thermograd records nothing in a forked process; the run is its parent's")
+    def is_off(self) -> bool:
+        """Whether nothing is recorded here; why not, where that may surprise, is said once."""
+        if self.writer is not None and not self._is_over:
+            return False
+        why, self._why_off = self._why_off, ""
+        if why:
+            warn(why)
+        return True
 
     def note(self, text: str, *, step: int | None = None, **detail: Any) -> None:
         """Write a `note` mark."""
@@ -100,6 +111,12 @@ class Recorder:
         warn("thermograd: %s; training goes on", text)
         if self.writer is not None:
             self.writer.append("mark", mark="gap", text=text)
+
+    def say_if_empty(self) -> None:
+        """Warn, at the end, that the script has not said what its steps are."""
+        if self.writer is not None and not (self.steps or self.metrics.names or self._rank):
+            how = "call run.watch(optimizer) before the loop, or run.step(loss=...) in it"
+            warn("thermograd: no step was logged: %s", how)
 
     def account(self) -> None:
         """Write what was still on its way, and mark what was left out of events, at the end."""
@@ -137,6 +154,18 @@ class Recorder:
         self._counts, self._held = "hand", None
         return True
 
+    def take_over(self, stop_tap: Callable[[], object]) -> None:
+        """Let only steps that are logged by hand count from here on, whoever has asked for the tap."""
+        if self._counts == "hand":
+            return
+        is_doubtful = self.drop_tap()
+        stop_tap()
+        if not is_doubtful:  # what it has seen until now has been written
+            self._counts = "hand"
+            text = "steps are logged by hand from here on: those of what is watched are not recorded any more"
+            warn("thermograd: %s", text)
+            self.mark("gap", self.last_number, text, {})
+
     def tapped(self, **row: Any) -> None:
         """Take a step that the tap has seen."""
         if self._counts == "hand":
@@ -148,6 +177,7 @@ class Recorder:
             self._counts = "tap so far"
         self.release()
         self._append(row)
+        self._numbers = itertools.count((self.last_number or 0) + 1)
 
     def end_tap(self, failures: int, never_stepped: Iterable[str]) -> None:
         """Write the step that was held back, and say what the tap could not see."""
@@ -187,8 +217,7 @@ class Recorder:
         return number
 
     def _append(self, row: dict[str, Any]) -> None:
-        if self.writer is None:
-            self._say_forked()
+        if self.is_off():
             return
         if self._device is None and (device := cuda_device()) is not None:
             self._device = device
@@ -197,8 +226,10 @@ class Recorder:
         restart = self._restarts.follow(row["step"], row.setdefault("time_ns", time.time_ns()))
         if restart is not None:
             self.mark("gap", row["step"], restart.text, restart.detail)
+        assert self.writer is not None
         self.writer.append("step", **row)
-        self._step = row["step"]
+        self.steps += 1
+        self.last_number = row["step"]
         if self.metrics.is_waiting:
             self.metrics.collect()
 

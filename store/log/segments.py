@@ -49,7 +49,7 @@ class Sealed(NamedTuple):
 
 
 def warm_up() -> None:
-    """Pay for pyarrow's first array now; it may import pandas, which takes a fifth of a second."""
+    """Make pyarrow's first array: it imports pandas, which takes as long as pyarrow itself."""
     pa.array([0.0, None], pa.float64())
 
 

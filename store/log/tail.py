@@ -140,6 +140,11 @@ class Tail:
         return self.ended and self._final == self.first
 
     @property
+    def is_torn(self) -> bool:
+        """Whether a write is known to have failed half-way."""
+        return self._is_torn
+
+    @property
     def rows(self) -> int:
         """How many events it is known to hold."""
         return self._known[0] - self.first

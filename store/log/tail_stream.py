@@ -7,10 +7,14 @@ writer's own thread, may fail at any step, and goes on from there the next time.
 import time
 from collections import deque
 from errno import EBADF, EDQUOT, ENOSPC
+from functools import cache
+from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from thermograd.store.failures import is_the_users
+from thermograd.store.lazy_names import no_fork
 from thermograd.store.log.tail import Tail, UnknownPlaceError
 from thermograd.store.log.tail_codec import Rows, codec_of_tail
 
@@ -26,6 +30,15 @@ _STILL_WRITTEN_S = 2.0  # a thread may wait so long between its decision to writ
 _MOST_DONE = 24
 _TRIES = 100
 _FULL = (ENOSPC, EDQUOT)
+
+
+@cache
+def _arrow() -> ModuleType:
+    """Return the Arrow side of the log, loaded now, in the log's own thread: it takes half a second."""
+    with no_fork():
+        segments = import_module("thermograd.store.log.segments")
+        segments.warm_up()
+    return segments
 
 
 class TailStream:
@@ -193,21 +206,23 @@ class TailStream:
             self._done.popleft()[1].close()
 
     def _copy(self, tail: Tail) -> None:
-        from thermograd.store.log.segments import SegmentFile, compact, tail_rows
-
+        arrow = _arrow()
         data = tail.content()
         codec, start = codec_of_tail(data)
-        batch = tail_rows(codec, data, start, tail.first).batch
+        batch = arrow.tail_rows(codec, data, start, tail.first).batch
         if self._segment is not None and not self._segment.is_there():
             self._abandon_segment()
         begin = 0
         while begin < batch.num_rows:
             if self._segment is None:
                 first = tail.first + begin
-                self._segment = SegmentFile(self.directory, self.kind, first, self._run_id, self._writer)
+                place = (self.directory, self.kind, first, self._run_id, self._writer)
+                self._segment = arrow.SegmentFile(*place)
             is_last = batch.num_rows - begin < self._batch_rows * 3 // 2  # no batch of the few that are left
             count = batch.num_rows - begin if is_last else self._batch_rows
-            self._segment.write(batch if count == batch.num_rows else compact(batch.slice(begin, count)))
+            self._segment.write(
+                batch if count == batch.num_rows else arrow.compact(batch.slice(begin, count))
+            )
             begin += count
             if self._segment.is_full(_MAX_SEGMENT_ROWS, _MAX_SEGMENT_BYTES, _MAX_SEGMENT_AGE_S):
                 self._close_segment()
@@ -227,11 +242,22 @@ class TailStream:
         self._tail.sync()
 
     def finish(self) -> None:
-        """Move all to Arrow and end the stream. OSError or an Arrow error where that fails."""
+        """End the stream. OSError or an Arrow error where that fails.
+
+        A few rows stay in their tail, as a killed process leaves them, where none have gone to Arrow before:
+        to load it would take longer than a short training.
+        """
         self._tail.end()
         self._finishing, self._spare = True, None
-        self.emit()
-        self._close_segment()
+        if self._segment is not None or self._has_more_than_a_tail():
+            self.emit()
+            self._close_segment()
+        elif self._tail.is_vain:
+            self._retire(self._tail, remove=True)
+
+    def _has_more_than_a_tail(self) -> bool:
+        tail = self._tail
+        return len(self._waiting()) > 1 or tail.rows >= self._batch_rows or tail.is_torn
 
     def let_go(self) -> None:
         """Close every file as it is, without what was torn at its end. Never raises."""

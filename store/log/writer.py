@@ -81,10 +81,8 @@ class EventWriter:
         batch_rows: int = 1024,
         role: str = "training",
     ) -> None:
-        from thermograd.store.log.segments import warm_up
         from thermograd.store.processes import process_facts
 
-        warm_up()  # pyarrow's first array imports pandas: pay that here, not in a step
         self.run_id, self.writer = run_id, writer
         self.lost = self.unfit = 0
         self._lost_before = self._lost_reported = 0

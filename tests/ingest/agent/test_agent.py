@@ -3,6 +3,7 @@
 import ctypes
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -235,3 +236,45 @@ def test_ctrl_c_ends_a_recording_in_order(tmp_path):
     assert run.state() == "finished"
     assert json.loads(marks_of(run, "note")[-1]["detail"])
     assert not list(run.path.glob("*.lock"))
+
+
+# -- the shortest run ------------------------------------------------------------------------------------
+
+SHORTEST = """
+import sys, thermograd
+with thermograd.start_run(runs=sys.argv[1], hz=0.1) as run:
+    run.step(loss=1.0)
+"""
+
+
+def recorded_by(script, runs, **options):
+    subprocess.run([sys.executable, "-c", script, runs], check=True, capture_output=True, **options)
+    (run,) = list_runs(runs)
+    return run
+
+
+def test_a_run_shorter_than_a_sample_has_one_at_its_start_and_one_at_its_end(tmp_path):
+    run = recorded_by(SHORTEST, tmp_path)
+    first, last = samples_of(run, "cpu")
+    ended_ns = marks_of(run, "run_ended")[0]["time_ns"]
+    assert first["utilization_pct"] is None, "nothing has been counted yet"
+    assert run.started_time_ns < first["time_ns"] < last["time_ns"]
+    assert last["time_ns"] > ended_ns, "when it was read, not when it would have been fine"
+    assert last["memory_used_bytes"] > 0
+
+
+@pytest.mark.parametrize("is_changed", [True, False])
+def test_the_agent_says_whether_the_trainings_files_are_those_of_the_commit(tmp_path, is_changed):
+    if shutil.which("git") is None:
+        pytest.skip("git is not installed")
+    code = tmp_path / "code"
+    code.mkdir()
+    (code / "train.py").write_text("pass")
+    identity = ["-c", "user.name=t", "-c", "user.email=t@example.org"]
+    for words in (["init", "-q"], ["add", "."], [*identity, "commit", "-qm", "first"]):
+        subprocess.run(["git", *words], cwd=code, check=True)
+    if is_changed:
+        (code / "train.py").write_text("changed")
+    run = recorded_by(SHORTEST, tmp_path / "runs", cwd=code)
+    assert len(run.facts["git"]["commit"]) == 40
+    assert run.facts["git"]["dirty"] is is_changed

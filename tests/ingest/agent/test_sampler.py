@@ -62,7 +62,7 @@ def run_until(condition, *readers, hz=50.0):
 
 def test_each_reader_is_sampled_and_closed_and_the_account_is_written():
     one, two = Reader("one"), Reader("two")
-    log = run_until(lambda log: log.samples("one") and log.samples("two"), one, two)
+    log = run_until(lambda log: min(len(log.samples("one")), len(log.samples("two"))) > 1, one, two)
     assert log.samples("one")[0]["read_us"] >= 0
     assert one.closed
     assert two.closed
@@ -114,6 +114,25 @@ def test_what_a_reader_says_has_happened_is_logged():
     assert [mark["text"] for mark in log.marks("error")] == ["GPU-1: XID 79"]
 
 
+def test_the_shortest_run_has_a_reading_at_its_start_and_one_at_its_end():
+    """The end is there before the first tick, and the next tick would be ten seconds later."""
+    log, stop, times_ns = Log(), threading.Event(), []
+    stop.set()
+    sampler = Sampler([Reader("x", lambda: times_ns.append(time.monotonic_ns()))], log, 0.1)
+    assert sampler.run(stop) == 2
+    assert len(log.samples("x")) == 2
+    assert times_ns[1] - times_ns[0] >= 0.1e9, "meters that count have had the time to"
+
+
+def test_a_last_reading_comes_at_the_end_where_the_tick_before_it_was_long_ago():
+    log, stop, clock = Log(), threading.Event(), []
+    sampler = Sampler([Reader("x", lambda: clock.append(1))], log, 0.1)
+    sampler.start()
+    assert len(clock) == 1, "it has been read when `start` returns"
+    threading.Timer(0.2, stop.set).start()
+    assert sampler.run(stop) == 2
+
+
 def test_ticks_are_due_on_a_fixed_grid_and_missed_ones_are_skipped(monkeypatch):
     """A reading of two and a half periods makes the next one due at the third tick, not right after it.
 
@@ -140,7 +159,8 @@ def test_ticks_are_due_on_a_fixed_grid_and_missed_ones_are_skipped(monkeypatch):
     sampler = Sampler([Reader("x", each)], log, 10.0)
     first_ns = sampler.schedule["first_due_monotonic_ns"]
     sampler._done = SimpleNamespace(wait=wait)
-    sampler._sample(sampler._readers[0], first_ns + 1_050_000_000)
+    sampler._end_ns = first_ns + 1_050_000_000
+    assert sampler._follow_schedule(sampler._readers[0]) == (9, first_ns + 1_003_000_000)
     sampler._write_account()
     assert [(ns - first_ns) / 1e6 for ns in begun] == [3, 103, *range(403, 1004, 100)]
     account = json.loads(log.marks("note")[0]["detail"])
