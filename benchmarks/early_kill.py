@@ -1,13 +1,16 @@
 """What a death right after the first steps costs: acknowledged steps lost, runs that cannot be read.
 
-Each death is of a fresh Python, 0 to 300 ms after its first step, by ``os._exit(3)`` or SIGKILL, with and
-without an agent, in a directory of runs that is new or has runs already. A step is acknowledged when
-``run.step``, or the optimizer's ``step`` on the CPU, has returned; the process counts these in a shared
-mapping that survives it. The run is read at once and again and again until its agent has sealed it: every
-reading must find every acknowledged step.
+Each death is of a process of its own, 0 to 300 ms after its first step, by ``os._exit(3)`` or SIGKILL, in a
+directory of runs that is new or has runs already. Most are forked from a Python that has imported thermograd
+and nothing else of it, and sealed by a thread of ours while they are read; the others are fresh Pythons, with
+and without an agent that seals. A step is acknowledged when ``run.step``, or the optimizer's ``step`` on the
+CPU, has returned; the process counts these in a shared mapping that survives it. The run is read at once and
+again and again until it is sealed: every reading must find every acknowledged step.
 """
 
+import itertools
 import mmap
+import multiprocessing
 import os
 import random
 import shutil
@@ -15,9 +18,10 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -29,6 +33,7 @@ from thermograd.store.processes import host_label
 from thermograd.store.runs.catalogue import Run, list_runs
 
 _WITHIN_S = 0.3
+_PRELOAD = ["thermograd.ingest.run", "thermograd.store.log.segments", "psutil"]
 _PATIENCE_S = 60.0
 _COUNTING = f"""
 import mmap, os, sys, time
@@ -69,6 +74,7 @@ import thermograd
 run = thermograd.start_run("early", agent=sys.argv[4] == "agent")
 run.watch(optimizer)
 """
+_FORKED = "run.step, forked"
 _SCRIPTS = {
     "run.step": _COUNTING + _BY_HAND,
     "run.watch": _COUNTING + _MODEL + _START + _LOOP,
@@ -104,7 +110,7 @@ def plan(count: int, script: str, rng: random.Random) -> Iterator[Death]:
             ("os._exit", "SIGKILL")[number % 2],
             rng.choice((0.0, rng.uniform(0, _WITHIN_S))),
             rng.choice((0.0, 0.0, 0.001, 0.01)),
-            number // 2 % 2 == 0 or script == "thermograd run",
+            script != _FORKED and (number // 2 % 2 == 0 or script == "thermograd run"),
             number // 4 % 2 == 0,
         )
 
@@ -115,6 +121,40 @@ def die(folder: Path, death: Death, number: int) -> Outcome:
     before = {run.run_id for run in list_runs(runs)}
     counter = folder / "acknowledged"
     counter.write_bytes(COUNT.pack(0))
+    if death.script == _FORKED:
+        acknowledged = _fork(runs, counter, death)
+    else:
+        acknowledged = _start(folder, runs, counter, death)
+    run = next(run for run in list_runs(runs) if run.run_id not in before)
+    return _look(run, acknowledged, death)
+
+
+def _fork(runs: Path, counter: Path, death: Death) -> int:
+    given = (str(runs), str(counter), death.after_s if death.by == "os._exit" else -1.0, death.pause_s)
+    process = multiprocessing.get_context("forkserver").Process(target=_train, args=given)
+    process.start()
+    assert process.pid is not None
+    return _wait_until_dead(process.is_alive, lambda: process.pid, counter, death)
+
+
+def _train(runs: str, counter: str, dies_after_s: float, pause_s: float) -> None:
+    """Log steps until the time has come, or somebody kills us."""
+    from thermograd.ingest.run import start_run
+
+    with open(counter, "r+b") as file:
+        acknowledged = mmap.mmap(file.fileno(), COUNT.size)
+    run, first_s = start_run("early", runs, agent=False), None
+    for step in itertools.count(1):
+        run.step(loss=step / 7, grad_norm=1.0, learning_rate=1e-3, step=step)
+        COUNT.pack_into(acknowledged, 0, step)
+        first_s = first_s or time.perf_counter()
+        if 0 <= dies_after_s <= time.perf_counter() - first_s:
+            os._exit(3)
+        if pause_s:
+            time.sleep(pause_s)
+
+
+def _start(folder: Path, runs: Path, counter: Path, death: Death) -> int:
     script = folder / "train.py"
     script.write_text(_SCRIPTS[death.script])
     own_s = death.after_s if death.by == "os._exit" else -1.0
@@ -125,24 +165,26 @@ def die(folder: Path, death: Death, number: int) -> Outcome:
     environment = os.environ | {"THERMOGRAD_RUNS": str(runs), "OMP_NUM_THREADS": "1"}
     with (folder / "said").open("wb") as said:
         process = subprocess.Popen(command, env=environment, stderr=said, stdout=said, cwd=folder)
-        acknowledged = _wait_until_dead(process, counter, death)
-    run = next(run for run in list_runs(runs) if run.run_id not in before)
-    return _look(run, acknowledged, death)
+        return _wait_until_dead(
+            lambda: process.poll() is None, lambda: _training_process(process), counter, death
+        )
 
 
-def _wait_until_dead(process: "subprocess.Popen[bytes]", counter: Path, death: Death) -> int:
+def _wait_until_dead(
+    is_alive: Callable[[], bool], pid: Callable[[], int | None], counter: Path, death: Death
+) -> int:
     """Kill the process some time after its first step, if it does not die by itself; return its count."""
     with counter.open("r+b") as file, mmap.mmap(file.fileno(), COUNT.size) as shared:
         end_s = time.monotonic() + _PATIENCE_S
-        while process.poll() is None and time.monotonic() < end_s:
-            if death.by == "SIGKILL" and COUNT.unpack(shared[:])[0]:
+        is_killed = death.by != "SIGKILL"
+        while is_alive():
+            if not is_killed and COUNT.unpack(shared[:])[0]:
                 time.sleep(death.after_s)
-                os.kill(_training_process(process), signal.SIGKILL)
-                process.wait()
+                os.kill(pid() or 0, signal.SIGKILL)
+                is_killed = True
+            if time.monotonic() > end_s:
+                raise RuntimeError("the training did not end")
             time.sleep(0.0005)
-        if process.poll() is None:
-            process.kill()
-            raise RuntimeError("the training did not end")
         return int(COUNT.unpack(shared[:])[0])
 
 
@@ -156,12 +198,16 @@ def _training_process(process: "subprocess.Popen[bytes]") -> int:
 
 
 def _look(run: Run, acknowledged: int, death: Death) -> Outcome:
-    """Read a run until its agent is gone, then seal it and read it once more."""
+    """Read a run until it is sealed and its agent gone, then once more."""
     seen, states = acknowledged, set()
     agent_lock = run.path / f"agent-{host_label()}.lock"
+    sealer = threading.Thread(target=seal_run, args=(run.path, run.run_id))
+    if death.script == _FORKED:
+        sealer.start()
     end_s = time.monotonic() + _PATIENCE_S
     while time.monotonic() < end_s:
-        is_over = not (death.has_agent and (agent_lock.exists() or not _has_agent_been(run)))
+        is_over = not sealer.is_alive()
+        is_over &= not (death.has_agent and (agent_lock.exists() or not _has_agent_been(run)))
         seen = min(seen, run.counts()["step"], len(read_kind(run.path, "step")))
         states.add(run.state())
         if is_over:
@@ -181,11 +227,14 @@ def _has_agent_been(run: Run) -> bool:
 def main() -> None:
     """Let them die, count and print the rows."""
     arguments = parser(__doc__)
-    arguments.add_argument("--deaths", type=int, nargs=3, default=None, help="by hand, watched, launched")
+    arguments.add_argument(
+        "--deaths", type=int, nargs=4, default=None, help="forked, by hand, watched, launched"
+    )
     options = arguments.parse_args()
-    deaths = options.deaths or ((4, 2, 2) if options.quick else (1800, 120, 80))
+    deaths = options.deaths or ((8, 4, 2, 2) if options.quick else (1600, 200, 120, 80))
     print(f"{load()}\n\n{HEADER}", flush=True)
-    for script, count in zip(_SCRIPTS, deaths, strict=True):
+    multiprocessing.set_forkserver_preload(_PRELOAD)
+    for script, count in zip((_FORKED, *_SCRIPTS), deaths, strict=True):
         if count:
             _report(script, list(plan(count, script, random.Random(options.seed))))
 
@@ -197,8 +246,9 @@ def _report(script: str, deaths: list[Death]) -> None:
             outcome = die(Path(folder), death, number)
             outcomes.append(outcome)
             if outcome.seen < outcome.acknowledged or not outcome.is_whole or outcome.states != {"crashed"}:
-                said = (Path(folder) / "said").read_text(errors="replace")
-                print(f"{death}\n{outcome}\n{said}", file=sys.stderr, flush=True)
+                said = Path(folder) / "said"
+                text = said.read_text(errors="replace") if said.exists() else ""
+                print(f"{death}\n{outcome}\n{text}", file=sys.stderr, flush=True)
             shutil.rmtree(Path(folder) / f"runs-{number}", ignore_errors=True)
     acknowledged = sum(outcome.acknowledged for outcome in outcomes)
     lost = sum(outcome.acknowledged - outcome.seen for outcome in outcomes)

@@ -1,6 +1,7 @@
 """Facts about a process and its host: who wrote, and is it still alive."""
 
 import os
+import re
 import secrets
 import socket
 import sys
@@ -10,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from thermograd.store.text import slug
+
+_RANK = re.compile(r".*-r(?P<rank>[0-9]{1,9})-[0-9]+-[0-9a-f]{6}")
 
 
 def clock_pair() -> dict[str, int]:
@@ -103,3 +106,15 @@ def host_label() -> str:
 def new_writer_name(role: str) -> str:
     """Return a name that no other writer has: host, role or rank, process, and a random end."""
     return f"{host_label()}-{role}-{os.getpid()}-{secrets.token_hex(3)}"
+
+
+def rank_of_writer(writer: str) -> int | None:
+    """Return the rank that `new_writer_name` has put into a name; None where there is none.
+
+    Examples
+    --------
+    >>> rank_of_writer("node-3-r12-4711-0a1b2c"), rank_of_writer("node-r1-agent-4711-0a1b2c")
+    (12, None)
+    """
+    match = _RANK.fullmatch(writer)
+    return int(match["rank"]) if match is not None else None

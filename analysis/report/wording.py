@@ -8,6 +8,7 @@ from thermograd.analysis.display.numbers import shown_number
 from thermograd.analysis.run.pair import Pair, pair_sentence
 from thermograd.analysis.run.result import Analysis
 from thermograd.analysis.run.series import RunSeries
+from thermograd.store.runs.steps import on_ranks
 from thermograd.store.telling.quantities import counted, duration_text
 
 
@@ -15,8 +16,8 @@ def steps_text(data: RunSeries) -> str:
     """Return how many steps were recorded in what time; empty for none."""
     count = data.step_time_ns.size
     if count < 2:
-        return counted(count, "step") if count else ""
-    return f"{counted(count, 'step')} in {duration_text(data.training_s)}"
+        return f"{counted(count, 'step')}{on_ranks(data.ranks)}" if count else ""
+    return f"{counted(count, 'step')}{on_ranks(data.ranks)} in {duration_text(data.training_s)}"
 
 
 def loss_text(data: RunSeries) -> str:

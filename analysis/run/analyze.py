@@ -203,6 +203,7 @@ def _alignment_account(data: RunSeries, aligned: dict[str, Ints], tolerance_s: f
         "mode": "nearest",
         "tolerance_s": tolerance_s,
         "steps": steps,
+        "ranks": data.ranks,
         "matched": matched,
         "unmatched": steps - matched,
         "matched_by_device": by_device,

@@ -110,6 +110,7 @@ class RunSeries:
     devices: dict[str, Device]
     alerts: list[dict[str, Any]] = field(default_factory=list)
     marks: list[dict[str, Any]] = field(default_factory=list)
+    ranks: int = 1  # that log steps, of which `steps` has the lowest one's
 
     @cached_property
     def step_time_ns(self) -> Times:
@@ -266,7 +267,7 @@ def load_series(run: Run) -> RunSeries:
         read_kind(run.path, kind).sort_by([("time_ns", "ascending"), ("seq", "ascending")]).to_pylist()
         for kind in ("alert", "mark")
     ]
-    return RunSeries(run, steps, devices, *rest)
+    return RunSeries(run, steps, devices, *rest, ranks=max(1, len(ranks)))
 
 
 def _samples_by_device(run: Run) -> dict[str, pa.Table]:

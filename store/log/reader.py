@@ -8,7 +8,7 @@ import heapq
 import logging
 import math
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -125,16 +125,24 @@ def merged(run_dir: Path, overlapping: list[Segment]) -> Iterator[tuple[Segment,
 
 def count_events(run_dir: Path, kind: str) -> int:
     """Return the number of events of a kind by the names of its sealed files, and the rows of the others."""
+    return count_by_writer(run_dir, kind).total()
+
+
+def count_by_writer(run_dir: Path, kind: str) -> Counter[str]:
+    """Return the number of events of a kind of each writer that has any, as `count_events`."""
     live = {segment.kind for suffix in ("tail", "arrows") for segment in open_segments(run_dir, suffix)}
     sealed, overlapping = apart(
         sealed_segments(run_dir, kind)
     )  # only now: what is sealed meanwhile is in one
-    total = 0
+    counts: Counter[str] = Counter()
     if overlapping or kind in live:
         with suppress(LogError):  # too many to be read: they are not counted
             current = snapshot(run_dir, kind)
-            sealed, total = current.sealed, sum(len(table) for table in current.live.values())
-    return total + sum((s.last or 0) - s.first + 1 for s in sealed)
+            sealed = current.sealed
+            counts.update({writer: len(table) for writer, table in current.live.items() if len(table)})
+    for segment in sealed:
+        counts[segment.writer] += (segment.last or 0) - segment.first + 1
+    return counts
 
 
 def _paths(segments: list[Segment]) -> Iterator[Path]:

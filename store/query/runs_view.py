@@ -9,6 +9,7 @@ import pyarrow.compute as pc
 import pyarrow.dataset as ds
 from thermograd.store.log.reader import count_events
 from thermograd.store.runs.catalogue import Run
+from thermograd.store.runs.steps import count_steps
 from thermograd.store.runs.table import RunRow
 
 
@@ -32,7 +33,8 @@ _COLUMNS: dict[str, tuple[pa.DataType, Callable[[RunRow], Any]]] = {
     "devices": (_TEXTS, lambda row: sorted(row.run.facts.get("devices", {}))),
     "host": (_TEXT, _fact("host")),
     "source": (_TEXT, _fact("source")),
-    "steps": (pa.int64(), _count("step")),
+    "steps": (pa.int64(), lambda row: count_steps(row.run.path).steps),
+    "ranks": (pa.int64(), lambda row: count_steps(row.run.path).ranks),
     "samples": (pa.int64(), _count("sample")),
     "alerts": (pa.int64(), _count("alert")),
     "duration_s": (_NUMBER, lambda row: row.duration_s),

@@ -119,14 +119,18 @@ class Run:
         return {kind: count_events(self.path, kind) for kind in KINDS}
 
     def summary(self) -> dict[str, Any]:
-        """Return the row that ``thermograd runs`` shows."""
-        counts, end = self.counts(), self.end()
+        """Return the row that ``thermograd runs`` shows; a step that several ranks log counts once."""
+        from thermograd.store.runs.steps import count_steps
+
+        counts, steps, end = self.counts(), count_steps(self.path), self.end()
         return {
             "run_id": self.run_id,
             "name": self.name,
             "started": _iso(self.started_time_ns),
             "ended": _iso(self.ended_time_ns()),
-            **{f"{kind}s": counts[kind] for kind in ("step", "sample", "alert")},
+            "steps": steps.steps,
+            "ranks": steps.ranks,
+            **{f"{kind}s": counts[kind] for kind in ("sample", "alert")},
             "devices": sorted(self.facts.get("devices", {})),
             "devices_label": devices_label(self.facts.get("devices", {})),
             "state": end.state,

@@ -11,6 +11,7 @@ from thermograd.store.devices import device_labels, is_simulated
 from thermograd.store.events import was_watched
 from thermograd.store.log.reader import read_kind
 from thermograd.store.runs.catalogue import Run
+from thermograd.store.runs.steps import StepCount
 from thermograd.store.runs.tags import note_text, read_tags
 from thermograd.store.telling.episodes import (
     ENDED_MARK,
@@ -71,7 +72,8 @@ def describe_run(shown: Mapping[str, Any], every_alert: bool = False) -> str:
         lines.append(f"  model    {kind}, {f'{size:,}' if isinstance(size, int) else '?'} parameters")
     lines += [f"  tags     {', '.join(shown['tags'])}"] if shown["tags"] else []
     lines += [f"  note     {cell_text(note_text(note))}" for note in shown["notes"]]
-    counts = ", ".join(counted(shown[f"{kind}s"], kind) for kind in ("step", "sample", "alert"))
+    steps = StepCount(shown["steps"], shown["ranks"])
+    counts = ", ".join([str(steps), *(counted(shown[f"{kind}s"], kind) for kind in ("sample", "alert"))])
     lines += [f"  events   {counts}", f"  path     {shown['path']}"]
     if isinstance(facts.get("truth"), dict):
         known = {key: value for key, value in facts["truth"].items() if value is not None and key != "about"}

@@ -118,6 +118,7 @@ _SHOWN: dict[str, Callable[[Mapping[str, Any]], Any]] = {
     "started": itemgetter("started"),
     "duration": _duration,
     "steps": itemgetter("steps"),
+    "ranks": lambda row: row["ranks"] if row["ranks"] > 1 else None,
     "samples": itemgetter("samples"),
     "loss": itemgetter("loss"),
     "alerts": itemgetter("alerts"),

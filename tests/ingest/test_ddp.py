@@ -55,6 +55,33 @@ def phase(job, name):
     return [w["expected"] for w in written], [[s for s in steps if s["rank"] == r] for r in range(2)], path
 
 
+def test_a_step_of_two_ranks_counts_once(job):
+    from thermograd.analysis.report.text.analysis import describe_analysis
+    from thermograd.analysis.report.wording import steps_text
+    from thermograd.analysis.run.analyze import analyze_run
+    from thermograd.analysis.run.series import load_series
+    from thermograd.store.runs.describe import describe_run, run_facts_shown
+    from thermograd.store.runs.table import RunRow, runs_table
+
+    _, steps, path = phase(job, "ddp")
+    run = next(run for run in list_runs(path.parent) if run.path == path)
+    assert list(map(len, steps)) == [3, 3]
+    assert (run.summary()["steps"], run.summary()["ranks"]) == (3, 2)
+    assert "3 steps on 2 ranks, " in describe_run(run_facts_shown(run))
+    header, _, row = runs_table([RunRow(run).to_json()]).splitlines()
+    assert dict(zip(header.split(), row.split(), strict=False))["ranks"] == "2"
+    told = query(
+        f"SELECT r.steps, r.ranks, count(*) AS rows FROM runs r JOIN steps USING (run_id) "
+        f"WHERE run_id = '{run.run_id}' GROUP BY ALL",
+        [run],
+    ).to_pylist()
+    assert told == [{"steps": 3, "ranks": 2, "rows": 6}]
+    assert steps_text(load_series(run)).startswith("3 steps on 2 ranks in ")
+    analysis = analyze_run(run)
+    assert (analysis.alignment["steps"], analysis.alignment["ranks"]) == (3, 2)
+    assert "of 3 steps on 2 ranks have a sample" in describe_analysis(analysis)
+
+
 @pytest.mark.parametrize("name", ["ddp-clipped", "ddp", "fsdp2-clipped", "fsdp1-clipped"])
 def test_every_rank_logs_its_own_loss_and_the_norm_of_the_whole(job, name):
     expected, steps, path = phase(job, name)

@@ -18,13 +18,15 @@ from thermograd.analysis.run.statements import (
     speed_sentence,
 )
 from thermograd.store.runs.catalogue import Run
+from thermograd.store.runs.steps import on_ranks
 from thermograd.store.text import table_text
 
 
 def describe_analysis(analysis: Analysis) -> str:
     """Return an analysis as text: what heat cost, the verdict, then what it stands on."""
     a = analysis.alignment
-    matched = f"{a['matched']} of {a['steps']} steps have a sample within {a['tolerance_s']:g} s"
+    steps = f"{a['matched']} of {a['steps']} steps{on_ranks(a['ranks'])}"
+    matched = f"{steps} have a sample within {a['tolerance_s']:g} s"
     lines = [
         *analysis.what_heat_cost(),
         "",

@@ -21,6 +21,7 @@ from thermograd.analysis.run.series import RunSeries
 from thermograd.analysis.run.statements import event_lines, further_lines, reach_sentence
 from thermograd.store.events import SEVERITIES, gravity
 from thermograd.store.files import write_file
+from thermograd.store.runs.steps import on_ranks
 from thermograd.store.telling.episodes import Episode, how_often, told_episodes
 from thermograd.store.telling.quantities import duration_text
 from thermograd.store.version import __version__
@@ -43,7 +44,7 @@ def report_markdown(data: RunSeries, analysis: Analysis) -> str:
         heat=analysis.what_heat_cost(),
         sentence=verdict_sentence(analysis),
         simulated=[device.label for device in data.devices.values() if device.simulated],
-        steps=f"{count:,} in {duration_text(data.training_s)}" if count else "",
+        steps=f"{count:,}{on_ranks(data.ranks)} in {duration_text(data.training_s)}" if count else "",
         loss=loss and f"{loss} (n = {(known == known).sum():,})",
         devices=list(data.devices.values()),
         matched=matched if count and data.devices else "",
