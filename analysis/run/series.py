@@ -267,7 +267,7 @@ def load_series(run: Run) -> RunSeries:
         read_kind(run.path, kind).sort_by([("time_ns", "ascending"), ("seq", "ascending")]).to_pylist()
         for kind in ("alert", "mark")
     ]
-    return RunSeries(run, steps, devices, *rest, ranks=max(1, len(ranks)))
+    return RunSeries(run, steps, devices, rest[0], rest[1], ranks=max(1, len(ranks)))
 
 
 def _samples_by_device(run: Run) -> dict[str, pa.Table]:
