@@ -5,7 +5,7 @@ import secrets
 import shutil
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -63,8 +63,9 @@ class Run:
 
     @property
     def started_time_ns(self) -> int | None:
-        """When the run began, UTC epoch ns."""
-        return self.facts.get("started_time_ns")
+        """When the run began, UTC epoch ns; by its first writer where no ``run.json`` tells."""
+        told: int | None = self.facts.get("started_time_ns")
+        return told if told is not None or self.facts else min(map(_began_ns, self.writers()), default=None)
 
     def writers(self) -> list[dict[str, Any]]:
         """Return the facts that each writer left about itself."""
@@ -83,7 +84,11 @@ class Run:
         source = self.facts.get("source")
         if source in ("imported", "simulated"):
             return RunEnd(str(source))
-        return end_of(self.writers(), self.live_writers())
+        before = {str(facts.get("writer")) for facts in self.writers()}
+        live = self.live_writers()
+        writers = self.writers()  # once more: one may have closed its log, another begun, since
+        opened = {str(facts.get("writer")) for facts in writers if "closed_time_ns" not in facts}
+        return end_of(writers, live | (opened - before))
 
     def state(self) -> str:
         """Return live, finished, failed, interrupted, crashed, imported or simulated."""
@@ -137,6 +142,17 @@ class Run:
             "reason": end.reason,
             "exit_code": end.exit_code,
         }
+
+
+def _began_ns(writer: Mapping[str, Any]) -> int:
+    clock = writer.get("clock")
+    time_ns = clock.get("time_ns") if isinstance(clock, dict) else None
+    return time_ns if isinstance(time_ns, int) else 0
+
+
+def _is_run(path: Path) -> bool:
+    """Return whether a directory is a run: it has facts, or a process died before they were written."""
+    return is_plain_file(path / "run.json") or is_folder(path / "writers")
 
 
 def _iso(time_ns: int | None) -> str | None:
@@ -239,7 +255,7 @@ def list_runs(runs_dir: Path) -> list[Run]:
         names = [name for name in os.listdir(runs_dir) if not name.startswith(".")]
     except OSError:
         names = []
-    runs = [Run(runs_dir / name) for name in names if is_plain_file(runs_dir / name / "run.json")]
+    runs = [Run(runs_dir / name) for name in names if _is_run(runs_dir / name)]
     return sorted(runs, key=lambda run: (run.started_time_ns or 0, run.run_id))
 
 
@@ -256,7 +272,7 @@ def find_run(runs_dir: Path, reference: str) -> Run:
             f"no run named {reference!r}; give a run's id, its beginning, name or path, or latest"
         )
     path = Path(reference)
-    if is_plain_file(path / "run.json"):
+    if _is_run(path):
         return Run(path)
     runs = list_runs(runs_dir)
     if not runs:

@@ -1,6 +1,5 @@
 """How a run ended: its state and why, from what its processes, and who started them, said of the end."""
 
-import re
 import signal
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -8,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec.structs import replace
+from thermograd.store.processes import rank_of_writer
 from thermograd.store.text import printable
 
 LAUNCHER = "launcher"  # the role of who started the command, and knows how it ended
@@ -16,7 +16,6 @@ State = Literal["finished", "failed", "interrupted", "crashed"]
 
 _UNCLOSED = "its process ended without closing its log"
 _UNKNOWN = f"{_UNCLOSED}: killed, out of memory, os._exit or a crash"
-_RANK = re.compile(r"-r([0-9]{1,9})-[0-9]+-[0-9a-f]+")
 _BY_SIGNAL = 128
 # from outside, as a person, a scheduler or a terminal that is closed ends a process
 _OUTSIDE = frozenset({"SIGHUP", "SIGINT", "SIGQUIT", "SIGTERM", "SIGUSR1", "SIGUSR2", "SIGXCPU"})
@@ -113,8 +112,8 @@ def end_of(writers: Iterable[Mapping[str, Any]], live: frozenset[str]) -> RunEnd
 def _rank(facts: Mapping[str, Any]) -> str:
     """Return the rank in a writer's name, or the name itself."""
     name = str(facts.get("writer"))
-    match = _RANK.search(name)
-    return f"rank {int(match[1])}" if match else name
+    rank = rank_of_writer(name)
+    return name if rank is None else f"rank {rank}"
 
 
 def _began_ns(facts: Mapping[str, Any]) -> int:

@@ -7,7 +7,9 @@ from click.testing import CliRunner
 from thermograd.cli import main
 from thermograd.store.errors import LogError, RunNotFoundError
 from thermograd.store.log.writer import EventWriter
+from thermograd.store.processes import new_writer_name
 from thermograd.store.query.connection import query
+from thermograd.store.runs import catalogue
 from thermograd.store.runs.catalogue import build_run, create_run, find_run, list_runs
 
 
@@ -129,3 +131,52 @@ def test_no_reference_is_no_run(tmp_path):
     create_run(tmp_path, "x")
     with pytest.raises(RunNotFoundError, match="no run named ''"):
         find_run(tmp_path, "")
+
+
+def _while_asked(monkeypatch, happens):
+    """Let something happen while a run is asked for its live writers, once."""
+    asked, done = catalogue.Run.live_writers, []
+
+    def ask(run):
+        found = asked(run)
+        if not done:
+            done.append(True)
+            happens()
+        return found
+
+    monkeypatch.setattr(catalogue.Run, "live_writers", ask)
+
+
+def test_a_run_that_ends_while_it_is_asked_has_not_crashed(tmp_path, monkeypatch):
+    run = create_run(tmp_path, "ends")
+    writer = EventWriter(run.path, run.run_id, new_writer_name("r0"))
+    _while_asked(monkeypatch, writer.close)
+    assert run.state() in ("live", "finished")
+    assert run.state() == "finished"
+
+
+def test_a_run_that_goes_on_with_another_process_while_it_is_asked_has_not_crashed(tmp_path, monkeypatch):
+    run = create_run(tmp_path, "goes on")
+    EventWriter(run.path, run.run_id, new_writer_name("r0")).close()
+    opened = []
+    _while_asked(
+        monkeypatch,
+        lambda: opened.append(EventWriter(run.path, run.run_id, new_writer_name("r0"))),
+    )
+    assert run.state() == "live"
+    opened[0].close()
+
+
+def test_a_run_whose_facts_were_never_written_is_there(tmp_path):
+    """Rank 0 of a job, which describes the run, may die before it does."""
+    create_run(tmp_path, "older")
+    path = tmp_path / "20261127-120000-job-ab12"
+    path.mkdir()
+    writer = EventWriter(path, path.name, new_writer_name("r1"))
+    writer.append("step", step=1, rank=1)
+    assert [run.run_id for run in list_runs(tmp_path)][-1] == path.name
+    run = find_run(tmp_path, "latest")
+    assert (run.run_id, run.state(), run.summary()["steps"]) == (path.name, "live", 1)
+    assert run.started_time_ns is not None
+    writer.close()
+    assert CliRunner().invoke(main, ["--runs", str(tmp_path), "show", "latest"]).exit_code == 0
