@@ -54,7 +54,7 @@ join = lambda n: nearest_by(step_time[:n], step_device[:n], sample_time, sample_
 np.save(f"{folder}/ours-one.npy", measured(join))
 """,
     ("ours", "a table a device"): """
-from thermograd.analysis.align.matching import nearest
+from thermograd.store.align.matching import nearest
 pairs = [(load(f"steps-{d}"), load(f"samples-{d}")) for d in range(8)]
 result = measured(lambda n: [nearest(steps[:n], samples[:n], 1_000_000_000) for steps, samples in pairs])
 np.save(f"{folder}/ours-split.npy", np.concatenate(result))

@@ -19,9 +19,9 @@ from typing import Any
 import naive_drawing
 import numpy as np
 import scipy.special
-from thermograd.analysis.align.matching import nearest
 from thermograd.analysis.calibration.processes import COUPLINGS, NULLS, Pair
 from thermograd.analysis.coupling.cross_correlation import naive_pearson, residual_cross_correlation
+from thermograd.store.align.matching import nearest
 
 _HERE = Path(__file__).parent
 _RESULTS = _HERE / "naive_figure.json"

@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import ArrayLike, NDArray
-from thermograd.analysis.align.matching import nearest, time_array
+from thermograd.store.align.matching import nearest, time_array
 
 __all__ = ["nearest_by"]
 

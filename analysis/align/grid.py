@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import ArrayLike
 from thermograd.analysis.align.clocks import GAP_INTERVALS, Clock, common_clock
-from thermograd.analysis.align.matching import interval_mean, time_array
 from thermograd.analysis.arrays import Floats, Ints, Mask, Times
+from thermograd.store.align.matching import interval_mean, time_array
 
 _FARTHEST = 0.5  # how far a mean is moved to the middle of its bin, in differences from the one before
 _NEAR_BINS = 3  # how far back that one is, at most

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 import scipy.fft
 from numpy.typing import ArrayLike
-from thermograd.analysis.align.matching import time_array
 from thermograd.analysis.arrays import Floats, Mask
+from thermograd.store.align.matching import time_array
 
 _FEWEST_CHANGES = 24
 _SHORTEST_HOLD = 1.5  # intervals between samples

@@ -7,7 +7,6 @@ from dataclasses import asdict
 from typing import Any
 
 import numpy as np
-from thermograd.analysis.align.matching import nearest
 from thermograd.analysis.arrays import Ints
 from thermograd.analysis.coupling.cross_correlation import FAMILIES, naive_pearson
 from thermograd.analysis.coupling.detectable import smallest_detectable
@@ -24,6 +23,7 @@ from thermograd.analysis.run.readings.time_constants import time_constants_s
 from thermograd.analysis.run.result import Analysis
 from thermograd.analysis.run.sentences import MATTERS, bins_needed
 from thermograd.analysis.run.series import HARDWARE_SIGNALS, TRAINING_SIGNALS, Device, RunSeries, load_series
+from thermograd.store.align.matching import nearest
 from thermograd.store.errors import NotEnoughDataError
 from thermograd.store.runs.catalogue import Run
 from thermograd.store.text import printable

@@ -4,11 +4,11 @@ from dataclasses import dataclass
 
 import numpy as np
 from thermograd.analysis.align.grid import CausalGrid
-from thermograd.analysis.align.matching import interval_mean
 from thermograd.analysis.arrays import Floats, Mask
 from thermograd.analysis.coupling.cleaning.residuals import trend_columns
 from thermograd.analysis.run.cycles import cycle_waves, logged_cycles, mark_times, with_drift
 from thermograd.analysis.run.series import Device, RunSeries
+from thermograd.store.align.matching import interval_mean
 
 _OF_STEPS = ("learning_rate", "step_time_s", "tokens")
 _OF_MARKS = ("evaluation", "checkpoint")

@@ -3,6 +3,7 @@
 import math
 from array import array
 from collections.abc import Iterable, Iterator
+from itertools import islice
 from typing import Any
 
 import pyarrow as pa
@@ -19,25 +20,34 @@ SCHEMA = pa.schema(
         *((name, pa.string()) for name in ("flags", "definition")),
     ]
 )
+_DERIVED = pa.schema(list(SCHEMA)[5:])
+_A_LOAD = _DERIVED.get_field_index("a_load")
+_PART_ROWS = 1 << 14
 INPUT = ["time_ns", "utilization_pct", "power_w", "temperature_c"]
 
 
-def efficiency_of(facts: dict[str, Any], samples: pa.Table) -> list[dict[str, Any]]:
-    """Run the efficiency estimator over one device's samples in time order; a dict a sample.
+def efficiency_of(facts: dict[str, Any], samples: pa.Table) -> Iterator[pa.Table]:
+    """Yield what the efficiency estimator makes of one device's samples in time order, in parts.
 
-    `facts`: the device's entry of ``run.json``. `samples`: the columns `INPUT`, sorted by time. Outputs are
-    None where the estimator has none; ``flags`` names readings that were missing. Without power or rated
-    power the load is not known, so ``a_load`` is None (the estimator's stand-in for it is no reading).
+    `facts`: the device's entry of ``run.json``. `samples`: the columns `INPUT`, sorted by time. Of the parts:
+    the columns of `SCHEMA` from ``rle`` on. Outputs are null where the estimator has none; ``flags`` names
+    readings that were missing. Without power or rated power the load is not known, so ``a_load`` is null
+    (the estimator's stand-in for it is no reading).
     """
-    names = SCHEMA.names[5:-2]
-    rows = []
-    for estimator in _estimates(facts, samples):
-        row = {name: getattr(estimator, name) for name in names}
-        if {"power_missing", "rated_power_missing"} & set(estimator.flags):
-            row["a_load"] = None
-        row["flags"] = " ".join(sorted(estimator.flags))
-        rows.append(row | {"definition": estimator.definition_id})
-    return rows
+    definition = Efficiency(facts.get("rated_power_w"), facts.get("temperature_limit_c")).definition_id
+    rows = map(_row, _estimates(facts, samples))
+    while part := list(islice(rows, _PART_ROWS)):
+        columns = [*zip(*part, strict=True), [definition] * len(part)]
+        arrays = [pa.array(values, field.type) for values, field in zip(columns, _DERIVED, strict=True)]
+        yield pa.Table.from_arrays(arrays, schema=_DERIVED)
+
+
+def _row(estimator: Efficiency) -> tuple[Any, ...]:
+    flags = estimator.flags
+    values = [getattr(estimator, name) for name in _DERIVED.names[:-2]]
+    if not {"power_missing", "rated_power_missing"}.isdisjoint(flags):
+        values[_A_LOAD] = None
+    return (*values, " ".join(sorted(flags)))
 
 
 def efficiency_columns(

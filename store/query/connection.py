@@ -15,18 +15,19 @@ from typing import TYPE_CHECKING
 
 import duckdb
 import pyarrow as pa
-import pyarrow.dataset as ds
-from pyarrow.fs import LocalFileSystem
-from thermograd.store.errors import DamagedError, LogError, QueryError, TooLargeError
-from thermograd.store.events import KINDS, arrow_schema
-from thermograd.store.files import Segment, is_plain_file, sealed_segments
-from thermograd.store.log.reader import snapshot, tell
-from thermograd.store.log.segments import Damage, read_sealed
+from thermograd.store.errors import DamagedError, QueryError, TooLargeError
+from thermograd.store.events import KINDS
+from thermograd.store.files import sealed_segments
+from thermograd.store.log.reader import tell
+from thermograd.store.log.segments import read_sealed
 from thermograd.store.query.config_view import config_view
+from thermograd.store.query.data.alignment import aligned_view
+from thermograd.store.query.data.derived import efficiency_view, throttling_view
+from thermograd.store.query.data.sources import Events
 from thermograd.store.query.interrupt import acting_after, too_late
 from thermograd.store.query.result_formats import rendered
 from thermograd.store.query.runs_view import RunsView
-from thermograd.store.query.views import ALIGNED, ALIGNED_VIEW, AROUND, efficiency_view, throttling_view
+from thermograd.store.query.views import ALIGNED, ALIGNED_VIEW, AROUND
 from thermograd.store.runs.catalogue import Run, default_runs_dir, list_runs
 from thermograd.store.text import shortened
 
@@ -37,9 +38,16 @@ if TYPE_CHECKING:
 _log = logging.getLogger("thermograd")
 _EXPLAIN = re.compile(r"\s*EXPLAIN\b\s*(ANALY[SZ]E\b)?", re.IGNORECASE)
 _OPTIONS = re.compile(r"\A\s*\([^()]*\)")
+_OUT_OF_MEMORY = re.compile("Out of Memory Error|Out of memory: |MemoryError: ")  # DuckDB's, Arrow's, numpy's
 _MOST_THREADS = 8  # of a query whose memory is limited
 _BATCH_ROWS = 2048  # what DuckDB works in; of 10,000 columns they take 160 MB
 _HELD_BACK_BYTES = 8 << 20
+# DuckDB takes Arrow data for one row, and so a loop over all pairs of rows for the fastest join of times.
+_JOINS: dict[str, bool | str | int] = {
+    "asof_loop_join_threshold": 0,
+    "nested_loop_join_threshold": 0,
+    "merge_join_threshold": 0,
+}
 NO_MEMORY = "the query needs more memory than it may have (--memory)"
 
 
@@ -81,22 +89,24 @@ def _listed(runs: Path | str | Iterable[Run] | None) -> list[Run]:
 
 
 def _connect(runs: list[Run], memory_limit: str | None, damaged: dict[Path, int]) -> "DuckDBPyConnection":
-    config: dict[str, bool | str | int] = {"python_enable_replacements": False}
+    config: dict[str, bool | str | int] = {"python_enable_replacements": False} | _JOINS
     if memory_limit:
         config |= {"memory_limit": memory_limit, "threads": min(os.cpu_count() or 1, _MOST_THREADS)}
     connection = duckdb.connect(config=config)
     connection.execute("SET TimeZone = 'UTC'")
     connection.register("runs", RunsView(runs))
     connection.register("config", config_view(runs))
-    datasets = {kind: _dataset(runs, kind, damaged) for kind in KINDS}
-    sources = {f"{kind}s": dataset for kind, dataset in datasets.items()}
-    for view, source in (sources | {"efficiency": efficiency_view(datasets["sample"], runs)}).items():
+    events = {kind: Events(runs, kind, damaged) for kind in KINDS}
+    sources = {f"{kind}s": of_kind.whole() for kind, of_kind in events.items()}
+    sources["efficiency"] = efficiency_view(events["sample"], runs)
+    connection.register("_aligned", aligned_view(events["step"], events["sample"], [r.run_id for r in runs]))
+    for view, source in sources.items():
         connection.register(f"_{view}", source)
         connection.execute(
             f"CREATE VIEW {view} AS SELECT run_id, make_timestamp_ns(time_ns) AS time, "
             f"* EXCLUDE (run_id) FROM _{view}"
         )
-    connection.register("throttling", throttling_view(datasets["sample"]))
+    connection.register("throttling", throttling_view(events["sample"], runs))
     for statement in (ALIGNED, ALIGNED_VIEW, AROUND):
         connection.execute(statement)
     for setting in ("temp_directory = ''", "enable_external_access = false", "lock_configuration = true"):
@@ -230,7 +240,7 @@ def _errors_of(connection: "DuckDBPyConnection", sql: str, timeout_s: float | No
 
 
 def _refusal(error: Exception, message: str) -> QueryError:
-    if "Out of Memory Error" in message or isinstance(error, duckdb.OutOfMemoryException):
+    if _OUT_OF_MEMORY.search(message) or isinstance(error, duckdb.OutOfMemoryException):
         return QueryError(NO_MEMORY)  # DuckDB's advice is to change settings, which are locked
     return (_StreamError if "stream" in message else QueryError)(shortened(message))
 
@@ -276,41 +286,3 @@ def _explains_select(connection: "DuckDBPyConnection", sql: str) -> bool:
             if [statement.type.name for statement in connection.extract_statements(part)] == ["SELECT"]:
                 return True
     return False
-
-
-def _is_plain(segment: Segment) -> bool:
-    """Return whether a sealed file may be opened, and say so where not: a link could lead anywhere."""
-    if is_plain_file(segment.path):
-        return True
-    tell(Damage(segment.path, 0, "not a plain file"))
-    return False
-
-
-def _dataset(runs: list[Run], kind: str, damaged: dict[Path, int]) -> ds.Dataset:
-    """Return one dataset over the sealed files and live rows of all runs, with run and writer columns.
-
-    Of a damaged file only so many leading row groups are in it.
-    """
-    identity = [pa.field("run_id", pa.string()), pa.field("writer", pa.string())]
-    schema = pa.schema([*identity, *arrow_schema(kind).remove_metadata()])
-    fragments, tables = [], []
-    options = ds.ParquetFragmentScanOptions(pre_buffer=False, page_checksum_verification=True)
-    file_format = ds.ParquetFileFormat(default_fragment_scan_options=options)
-    files = LocalFileSystem(use_mmap=True)  # sealed files never change: no copy is needed
-    for run in runs:
-        try:
-            current = snapshot(run.path, kind)
-        except LogError as error:  # one hostile run must not hide the others
-            _log.warning("%s; they are left out", error)
-            continue
-        for segment in filter(_is_plain, current.sealed):
-            known = (ds.field("run_id") == run.run_id) & (ds.field("writer") == segment.writer)
-            whole = range(damaged[segment.path]) if segment.path in damaged else None
-            if whole is None or len(whole):
-                fragments.append(file_format.make_fragment(str(segment.path), files, known, whole))
-        for writer, table in current.live.items():
-            columns = [pa.repeat(pa.scalar(value), len(table)) for value in (run.run_id, writer)]
-            tables.append(pa.table([*columns, *table.columns], schema=schema))
-    sealed = ds.FileSystemDataset(fragments, schema, file_format, files)
-    live = ds.dataset(pa.concat_tables(tables) if tables else schema.empty_table())
-    return ds.dataset([sealed, live])

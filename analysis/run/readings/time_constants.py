@@ -11,10 +11,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from scipy.signal import lfilter
-from thermograd.analysis.align.matching import interval_mean
 from thermograd.analysis.align.sensors import fineness
 from thermograd.analysis.arrays import Floats, Ints, Mask
 from thermograd.analysis.run.series import Device, RunSeries
+from thermograd.store.align.matching import interval_mean
 
 _LEAST_PERIOD_S = 1.0
 _LEVEL_S = 8.0  # a load's level before and after a step is a median over so long

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow.compute as pc
 import pytest
 from importing import HEADER, SUMMARY, Importer, rows_of, write
-from thermograd.analysis.align.matching import nearest
+from thermograd.store.align.matching import nearest
 from thermograd.store.errors import LogError
 from thermograd.store.log.reader import read_kind
 from thermograd.store.log.seal import verify_run

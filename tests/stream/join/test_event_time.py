@@ -5,7 +5,7 @@ from typing import Any
 import naive_stream
 import numpy as np
 import pytest
-from thermograd.analysis.align.matching import nearest
+from thermograd.store.align.matching import nearest
 from thermograd.stream.join.event_time import EventTimeJoin, Joined
 
 SECOND = 10**9

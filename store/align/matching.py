@@ -8,7 +8,10 @@ from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from thermograd.analysis.arrays import Floats, Ints, Times
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+Times = NDArray[np.int64]  # nanoseconds
 
 _CHUNK = 4096  # steps handled at a time, so that all temporaries stay in the processor's cache
 

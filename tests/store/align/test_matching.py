@@ -3,7 +3,8 @@
 import naive
 import numpy as np
 import pytest
-from thermograd.analysis.align import asof, interval_mean, matching, nearest
+from thermograd.store.align import matching
+from thermograd.store.align.matching import asof, interval_mean, nearest
 
 SECOND = 1_000_000_000
 START = 1_700_000_000 * SECOND

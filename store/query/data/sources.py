@@ -1,0 +1,109 @@
+"""Events of runs as Arrow datasets: sealed files and what was live at one moment, of all runs or of one."""
+
+import logging
+from collections.abc import Iterable
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.dataset as ds
+from pyarrow.fs import LocalFileSystem
+from thermograd.store.errors import LogError
+from thermograd.store.events import arrow_schema
+from thermograd.store.files import Segment, is_plain_file
+from thermograd.store.log.reader import snapshot, tell
+from thermograd.store.log.segments import Damage
+from thermograd.store.runs.catalogue import Run
+
+_log = logging.getLogger("thermograd")
+_FORMAT = ds.ParquetFileFormat(
+    default_fragment_scan_options=ds.ParquetFragmentScanOptions(
+        pre_buffer=False, page_checksum_verification=True
+    )
+)
+_FILES = LocalFileSystem(use_mmap=True)  # sealed files never change: no copy is needed
+
+
+class Events:
+    """The events of one kind of many runs, with run and writer columns, as they were when it was made.
+
+    Attributes
+    ----------
+    schema
+        Of every dataset of it.
+    """
+
+    def __init__(self, runs: Iterable[Run], kind: str, damaged: dict[Path, int]) -> None:
+        """Take what there is of the runs; of a file in `damaged` so many leading row groups only."""
+        identity = [pa.field("run_id", pa.string()), pa.field("writer", pa.string())]
+        self.schema = pa.schema([*identity, *arrow_schema(kind).remove_metadata()])
+        self._parts: dict[str, tuple[list[ds.Fragment], list[pa.Table]]] = {}
+        for run in runs:
+            try:
+                self._parts[run.run_id] = self._taken(run, kind, damaged)
+            except LogError as error:  # one hostile run must not hide the others
+                _log.warning("%s; they are left out", error)
+
+    def of(self, run_id: str) -> ds.Dataset:
+        """Return the events of one run."""
+        return self._dataset([self._parts[run_id]] if run_id in self._parts else [])
+
+    def whole(self) -> ds.Dataset:
+        """Return the events of all runs."""
+        return self._dataset(self._parts.values())
+
+    def _dataset(self, parts: Iterable[tuple[list[ds.Fragment], list[pa.Table]]]) -> ds.Dataset:
+        fragments = [fragment for sealed, _ in parts for fragment in sealed]
+        tables = [table for _, live in parts for table in live]
+        sealed = ds.FileSystemDataset(fragments, self.schema, _FORMAT, _FILES)
+        return ds.dataset(
+            [sealed, ds.dataset(pa.concat_tables(tables) if tables else self.schema.empty_table())]
+        )
+
+    def _taken(
+        self, run: Run, kind: str, damaged: dict[Path, int]
+    ) -> tuple[list[ds.Fragment], list[pa.Table]]:
+        current = snapshot(run.path, kind)
+        fragments = [
+            _fragment(run, segment, damaged.get(segment.path))
+            for segment in filter(_is_plain, current.sealed)
+            if damaged.get(segment.path) != 0
+        ]
+        return fragments, [self._live(run, *part) for part in current.live.items()]
+
+    def _live(self, run: Run, writer: str, table: pa.Table) -> pa.Table:
+        columns = [pa.repeat(pa.scalar(value), len(table)) for value in (run.run_id, writer)]
+        return pa.table([*columns, *table.columns], schema=self.schema)
+
+
+def may_hold(schema: pa.Schema, condition: ds.Expression | None, **known: str) -> bool:
+    """Return whether a row of which some values are known can meet a condition.
+
+    Examples
+    --------
+    >>> schema = pa.schema({"run_id": pa.string(), "loss": pa.float64()})
+    >>> condition = (ds.field("run_id") == "a") & (ds.field("loss") > 1)
+    >>> may_hold(schema, condition, run_id="a"), may_hold(schema, condition, run_id="b")
+    (True, False)
+    """
+    if condition is None:
+        return True
+    (first, *rest) = (ds.field(name) == value for name, value in known.items())
+    for other in rest:
+        first &= other
+    # A file that is never opened: pyarrow leaves out those whose guarantee excludes the condition.
+    nowhere = _FORMAT.make_fragment("", _FILES, first)
+    return any(ds.FileSystemDataset([nowhere], schema, _FORMAT, _FILES).get_fragments(condition))
+
+
+def _fragment(run: Run, segment: Segment, whole_groups: int | None) -> ds.Fragment:
+    known = (ds.field("run_id") == run.run_id) & (ds.field("writer") == segment.writer)
+    groups = None if whole_groups is None else range(whole_groups)
+    return _FORMAT.make_fragment(str(segment.path), _FILES, known, groups)
+
+
+def _is_plain(segment: Segment) -> bool:
+    """Return whether a sealed file may be opened, and say so where not: a link could lead anywhere."""
+    if is_plain_file(segment.path):
+        return True
+    tell(Damage(segment.path, 0, "not a plain file"))
+    return False
