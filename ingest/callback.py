@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from thermograd.ingest.job.notebook import on_failed_cell
 from thermograd.ingest.job.on_alert import CheckpointRequest
 from thermograd.ingest.job.rank import job_store
 from thermograd.ingest.options import LayerMode, check_options
@@ -17,6 +18,10 @@ if TYPE_CHECKING:
 AlertReaction = Literal["checkpoint"] | Callable[[dict[str, Any]], None]
 # of a framework's other version, a method may fail; it must not end the user's training
 harmless = Guard("thermograd: %(place)s failed (%(error)r); training goes on")
+
+
+class TrainingEndedEarly(Exception):
+    """What ended a training whose Trainer tells its callbacks nothing of exceptions."""
 
 
 class TrainerRun:
@@ -54,7 +59,8 @@ class TrainerRun:
 
     def open(self, model: Any, facts: Callable[[], dict[str, Any]], deferred_end: bool) -> "StepTap":
         """Start the run, or use the one that was given or is under way, and return its tap."""
-        self.close()  # a training before this one that raised has not ended it
+        if self.run is not None and self.run.held_by == "callback":
+            self.fail(TrainingEndedEarly("the Trainer did not tell why; another training began"))
         self.run = self._given or self._joined(facts) or self._started(model, facts)
         if self._on_alert == "checkpoint":
             self._request = CheckpointRequest(_store())
@@ -75,6 +81,7 @@ class TrainerRun:
     def _started(self, model: Any, facts: Callable[[], dict[str, Any]]) -> Run:
         run = start_run(self._name or type(model).__name__, facts=_described(facts), **self._options)
         run.held_by = "callback"
+        on_failed_cell(self.fail)
         return run
 
     def begin_step(self) -> None:
@@ -98,7 +105,7 @@ class TrainerRun:
         if self.run is not None:
             self.run.mark_with(mark, step, text, detail or {})
 
-    def fail(self, error: BaseException, step: int) -> None:
+    def fail(self, error: BaseException, step: int | None = None) -> None:
         """Mark what ended the training, and end the run."""
         if self.run is not None:
             self.run.mark_error(error, step)

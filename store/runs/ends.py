@@ -25,7 +25,7 @@ _ORDER = ("finished", "crashed", "interrupted", "failed")
 _CLOSED_BY = {
     "exit": "the script ended without close()",
     "SystemExit": "the script ended without close(), by SystemExit (thermograd run tells the exit code)",
-    "start_run": "another run was started",
+    "another run": "another run was started",
 }
 _LONGEST_REASON = 300
 _MOST_NAMED = 4

@@ -1,4 +1,5 @@
 import math
+import sys
 import time
 from collections import Counter
 from types import SimpleNamespace
@@ -11,7 +12,8 @@ accelerate = pytest.importorskip("accelerate")
 
 from thermograd.ingest.huggingface import ThermogradCallback  # noqa: E402
 from thermograd.store.log.reader import read_kind  # noqa: E402
-from thermograd.store.runs.catalogue import find_run  # noqa: E402
+from thermograd.store.runs.catalogue import find_run, list_runs  # noqa: E402
+from thermograd.store.runs.ends import RunEnd  # noqa: E402
 
 
 class Data(torch.utils.data.Dataset):
@@ -204,6 +206,46 @@ def test_a_fault_of_the_callback_does_not_end_the_training(train, tmp_path, monk
     with pytest.raises(Exception, match="no run"):
         train(callback=callback, max_steps=3)
     assert caplog.text.count("training goes on") == 2  # at the beginning, and once for all steps
+
+
+class Bad(Data):
+    def __getitem__(self, i):
+        if len(self.spoilt) == 20:
+            raise ValueError(f"no item {'x' * 100_000}")
+        self.spoilt.append(i)
+        return super().__getitem__(-1)
+
+
+def runs_of(tmp_path):
+    return [run.end() for run in list_runs(tmp_path / "runs")]
+
+
+def test_a_training_that_raised_has_failed_when_the_next_one_begins(train, tmp_path):
+    callback = ThermogradCallback()
+    with pytest.raises(ValueError, match="no item"):
+        train(Bad([]), callback)
+    train(None, callback)
+    first, second = runs_of(tmp_path)
+    assert (first.state, second) == ("failed", RunEnd("finished"))
+    assert first.reason == "TrainingEndedEarly: the Trainer did not tell why; another training began"
+
+
+def test_in_a_notebook_the_cell_that_raised_ends_the_run(train, tmp_path, monkeypatch):
+    events = SimpleNamespace(heard=[])
+    events.register = lambda name, call: events.heard.append(call)
+    events.unregister = lambda name, call: events.heard.remove(call)
+    shell = SimpleNamespace(events=events)
+    monkeypatch.setitem(sys.modules, "IPython", SimpleNamespace(get_ipython=lambda: shell))
+    callback = ThermogradCallback()
+    with pytest.raises(ValueError, match="no item") as raised:
+        train(Bad([]), callback)
+    assert [end.state for end in runs_of(tmp_path)] == ["live"]
+    [after] = events.heard
+    after(SimpleNamespace(error_in_exec=raised.value))
+    assert (events.heard, callback.run) == ([], None)
+    [end] = runs_of(tmp_path)
+    assert (end.state, len(end.reason)) == ("failed", 300)
+    assert end.reason.startswith("ValueError: no item xxx")
 
 
 def test_a_training_that_cannot_be_described_is_recorded_all_the_same(train, monkeypatch, caplog):
