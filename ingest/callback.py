@@ -58,10 +58,19 @@ class TrainerRun:
         self._interrupted = True
 
     def open(self, model: Any, facts: Callable[[], dict[str, Any]], deferred_end: bool) -> "StepTap":
-        """Start the run, or use the one that was given or is under way, and return its tap."""
+        """Start the run, or use the one that was given or is under way, and return its tap.
+
+        What `facts` has as ``config`` becomes the run's configuration.
+        """
         if self.run is not None and self.run.held_by == "callback":
             self.fail(TrainingEndedEarly("the Trainer did not tell why; another training began"))
-        self.run = self._given or self._joined(facts) or self._started(model, facts)
+        described = _described(facts)
+        config = described.pop("config", None)
+        self.run = self._given or self._joined(described)
+        if self.run is None:
+            self.run = self._started(model, described, config)
+        else:
+            self.run.configure(config)
         if self._on_alert == "checkpoint":
             self._request = CheckpointRequest(_store())
             self.run.alert_tasks.add(self._request.hear)
@@ -71,15 +80,16 @@ class TrainerRun:
         self.run.name_parameters(model)
         return self._tap
 
-    def _joined(self, facts: Callable[[], dict[str, Any]]) -> Run | None:
+    def _joined(self, facts: dict[str, Any]) -> Run | None:
         """Return the run that the script has under way, with a mark of what it records from here on."""
         run = running_run()
         if run is not None:
-            run.mark_with("note", None, "a Trainer's steps from here on", _described(facts))
+            run.mark_with("note", None, "a Trainer's steps from here on", facts)
         return run
 
-    def _started(self, model: Any, facts: Callable[[], dict[str, Any]]) -> Run:
-        run = start_run(self._name or type(model).__name__, facts=_described(facts), **self._options)
+    def _started(self, model: Any, facts: dict[str, Any], config: Any) -> Run:
+        name = self._name or type(model).__name__
+        run = start_run(name, config=config, facts=facts, **self._options)
         run.held_by = "callback"
         on_failed_cell(self.fail)
         return run
@@ -104,6 +114,11 @@ class TrainerRun:
         self._interrupted = True
         if self.run is not None:
             self.run.mark_with(mark, step, text, detail or {})
+
+    def log(self, metrics: Mapping[Any, Any], step: int) -> None:
+        """Log what the framework or the script measures besides the steps."""
+        if self.run is not None and metrics:
+            self.run.log(dict(metrics), step=step)
 
     def fail(self, error: BaseException, step: int | None = None) -> None:
         """Mark what ended the training, and end the run."""

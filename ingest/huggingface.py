@@ -9,6 +9,7 @@ from transformers import TrainerCallback
 _ARGUMENTS = (
     "seed", "learning_rate", "max_grad_norm", "gradient_accumulation_steps", "per_device_train_batch_size"
 )  # fmt: skip
+_OF_A_STEP = ("loss", "grad_norm", "learning_rate", "epoch", "step")  # columns that every step has itself
 
 
 class ThermogradCallback(TrainerCallback):  # type: ignore[misc] # transformers ships no types
@@ -41,6 +42,7 @@ class ThermogradCallback(TrainerCallback):  # type: ignore[misc] # transformers 
 
     def __init__(self, name: str | None = None, runs: Any = None, **options: Any) -> None:
         self._training = TrainerRun(name, runs, **options)
+        self._logged: tuple[int, frozenset[str]] = (-1, frozenset())  # the last log's step, and its names
 
     @property
     def run(self) -> Any:
@@ -67,11 +69,24 @@ class ThermogradCallback(TrainerCallback):  # type: ignore[misc] # transformers 
             control.should_save = True
 
     @harmless
+    def on_log(
+        self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **kwargs: Any
+    ) -> None:
+        """Log what the Trainer logs and no step has: evaluations, the script's own, the summary."""
+        logs = logs or {}
+        self._logged = state.global_step, frozenset(logs)
+        own = {name: value for name, value in logs.items() if name not in _OF_A_STEP}
+        self._training.log(own, state.global_step)
+
+    @harmless
     def on_evaluate(
         self, args: Any, state: Any, control: Any, metrics: dict[str, Any] | None = None, **kwargs: Any
     ) -> None:
-        """Mark an evaluation."""
+        """Mark an evaluation; log of its metrics those that the Trainer has not just logged."""
         self._training.mark("evaluation", state.global_step, detail=metrics)
+        step, names = self._logged
+        new = {n: v for n, v in (metrics or {}).items() if n not in (*_OF_A_STEP, *names)}
+        self._training.log(new if step == state.global_step else metrics or {}, state.global_step)
 
     @harmless
     def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
@@ -89,4 +104,5 @@ def _job_facts(args: Any, state: Any, model: Any) -> dict[str, Any]:
         "model": model_facts(model),
         "max_steps": state.max_steps,
         "training_arguments": {name: getattr(args, name, None) for name in _ARGUMENTS},
+        "config": args,
     }

@@ -2,6 +2,7 @@
 
 import importlib
 import sys
+from collections.abc import Mapping
 from contextlib import suppress
 from functools import cache, partial
 from pathlib import Path
@@ -10,6 +11,11 @@ from typing import Any
 from thermograd.ingest.callback import TrainerRun, harmless, model_facts
 from thermograd.store.errors import MissingExtraError
 
+_SETTINGS = (
+    "max_epochs", "max_steps", "gradient_clip_val", "gradient_clip_algorithm", "accumulate_grad_batches",
+    "precision", "num_devices", "num_nodes", "log_every_n_steps", "check_val_every_n_epoch",
+    "val_check_interval",
+)  # fmt: skip
 _PACKAGES = ("lightning.pytorch", "pytorch_lightning")
 
 
@@ -86,21 +92,29 @@ class ThermogradCallback:
     def on_train_batch_end(
         self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Save where an alert asks for it."""
+        """Log what the module has logged of this step; save where an alert asks for it."""
         step = trainer.global_step
         if step == self._last_step:
             return
         self._last_step = step
+        if step % max(1, trainer.log_every_n_steps or 1) == 0:
+            self._training.log(_just_logged(trainer), step)
         if self._training.checkpoint_due(step):
             folder = getattr(trainer.checkpoint_callback, "dirpath", None) or trainer.default_root_dir
             trainer.save_checkpoint(Path(folder) / f"thermograd-step={step}.ckpt")
 
     @harmless
     def on_validation_end(self, trainer: Any, pl_module: Any) -> None:
-        """Mark an evaluation, but not the check before training."""
+        """Mark an evaluation and log its metrics, but not of the check before training."""
         if not trainer.sanity_checking:
             metrics = dict(trainer.callback_metrics)
             self._training.mark("evaluation", trainer.global_step, detail={"metrics": metrics})
+            self._training.log(_just_logged(trainer), trainer.global_step)
+
+    @harmless
+    def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
+        """Log what the module has logged of the epoch."""
+        self._training.log(_just_logged(trainer), trainer.global_step)
 
     @harmless
     def on_save_checkpoint(self, trainer: Any, pl_module: Any, checkpoint: Any) -> None:
@@ -135,6 +149,25 @@ def _with_bases(packages: tuple[str, ...]) -> type[ThermogradCallback]:
     return type("ThermogradCallback", (ThermogradCallback, *bases), {"__module__": __name__})
 
 
+def _just_logged(trainer: Any) -> dict[str, Any]:
+    """Return what the module has logged in the loop that runs: an earlier one's are logged already."""
+    with suppress(AttributeError, AssertionError, KeyError, TypeError):  # of another version
+        return dict(trainer._logger_connector.metrics["callback"])
+    return dict(trainer.callback_metrics)
+
+
+def _config(trainer: Any, module: Any) -> dict[str, Any]:
+    """Return the module's hyperparameters, beside them the data's and the trainer's own settings."""
+    data = getattr(trainer.datamodule, "hparams", None) if trainer.datamodule is not None else None
+    settings = {name: getattr(trainer, name, None) for name in _SETTINGS}
+    settings["strategy"] = type(trainer.strategy).__name__
+    return {**dict(_named(getattr(module, "hparams", {}))), "datamodule": data, "trainer": settings}
+
+
+def _named(hparams: Any) -> Any:
+    return hparams if isinstance(hparams, Mapping) else vars(hparams)
+
+
 def _job_facts(trainer: Any, module: Any) -> dict[str, Any]:
     return {
         "model": model_facts(module),
@@ -144,4 +177,5 @@ def _job_facts(trainer: Any, module: Any) -> dict[str, Any]:
             "accumulate_grad_batches": trainer.accumulate_grad_batches,
             "precision": str(trainer.precision),
         },
+        "config": _config(trainer, module),
     }

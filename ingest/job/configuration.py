@@ -5,15 +5,16 @@ import dataclasses
 import os
 import re
 import types
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from enum import Enum
+from itertools import islice
 from typing import Any, NamedTuple
 
 from thermograd.store.failures import Guard, is_the_users, warn
 from thermograd.store.log.plain import PlainValues, is_scalar, said
 
 REDACTED = "<redacted>"
-_MOST_VALUES = 5_000  # run.json has to stay small: it is read whole by every reader
+_MOST_VALUES = 20_000  # run.json has to stay small: it is read whole by every reader
 _MOST_CHARACTERS = 1 << 19
 _LONGEST_TEXT = 4096
 _ADDRESS = re.compile(r" at 0x[0-9A-Fa-f]+")
@@ -90,6 +91,8 @@ class _PlainConfiguration(PlainValues):
         if isinstance(value, str | int | float | dict | list | tuple | set | frozenset):
             named = getattr(value, "_asdict", None) if isinstance(value, tuple) else None
             return super()._made(value, kind) if named is None else self.make(named())
+        if isinstance(value, Sequence) and not isinstance(value, bytes | bytearray | range):
+            return self.make(list(islice(value, _MOST_VALUES)))  # OmegaConf's lists
         if isinstance(value, os.PathLike):
             return self.text(os.fsdecode(value))
         if (fields := _fields(value)) is not None:
@@ -159,8 +162,8 @@ def _hidden_at(key: str, value: Any, name: str, secrets: list[str]) -> Any:
 def _is_secret(key: str, value: Any) -> bool:
     """Whether a value is a secret by its name; nothing, and a token count, is none."""
     words = "_".join(_WORDS.findall(key)).lower()
-    if value is None or isinstance(value, bool) or value in ("", [], {}):
-        return False
+    if value is None or isinstance(value, bool) or value in ("", [], {}, f"<{key.upper()}>"):
+        return False  # the last is what transformers writes for any token, also for none
     if _SECRET.search(words):
         return True
     is_text = isinstance(value, str) or (isinstance(value, list) and any(isinstance(v, str) for v in value))

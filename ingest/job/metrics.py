@@ -69,7 +69,7 @@ class Metrics:
     def __init__(self, target: _Target, rank: int) -> None:
         self._target, self._rank = target, rank
         self.names: dict[Any, str] = {}
-        self._late: deque[tuple[_Moment, Reading]] = deque()
+        self._late: deque[tuple[_Moment, Reading, int]] = deque()
 
     @property
     def is_waiting(self) -> bool:
@@ -133,12 +133,12 @@ class Metrics:
             what = f"more than {_MOST_WAITING:,} calls wait for numbers of a device"
             self.leave_out(what, "metric on a device", len(tensors))
         else:
-            self._late.append((moment, self.read_back(tensors)))
+            self._late.append((moment, self.read_back(tensors), len(tensors)))
 
     def collect(self, wait: bool = False) -> None:
         """Write the numbers that have come from their device since they were logged; at the end, all."""
         while self._late:
-            moment, readback = self._late[0]
+            moment, readback, count = self._late[0]
             try:
                 if not wait and not readback.ready():
                     return
@@ -146,7 +146,7 @@ class Metrics:
             except Exception as error:  # the device has failed
                 if is_the_users(error):
                     raise
-                self.leave_out(f"numbers of a device: {said(error, str)}", "metric on a device")
+                self.leave_out(f"numbers of a device: {said(error, str)}", "metric on a device", count)
                 read = {}
             self._late.popleft()
             rows = [(moment.step, self._rank, name, value) for name, value in read.items()]

@@ -7,6 +7,9 @@ from contextlib import suppress
 from typing import Any, NamedTuple
 
 from thermograd.store.runs.catalogue import Run
+from thermograd.store.text import cell_text
+
+_MOST_TOLD = 12
 
 
 class Entry(NamedTuple):
@@ -64,6 +67,17 @@ def entries(config: Mapping[str, Any], prefix: str = "") -> Iterator[Entry]:
             yield from entries(value, f"{key}.")
         else:
             yield Entry(key, _text(value), _number(value))
+
+
+def config_lines(config: Mapping[str, Any]) -> list[str]:
+    """Return a few values of a configuration under their heading; nothing where there is none."""
+    found = list(entries(config))
+    if not found:
+        return []
+    lines = [f"  {cell_text(entry.key)}  {cell_text(entry.value)}" for entry in found[:_MOST_TOLD]]
+    more = len(found) - _MOST_TOLD
+    text = f'  and {more:,} more: thermograd query "SELECT key, value FROM config"'
+    return ["", "Config", *lines, *[text] * (more > 0)]
 
 
 def _text(value: Any) -> str | None:

@@ -12,6 +12,8 @@ from thermograd.store.events import was_watched
 from thermograd.store.log.reader import read_kind
 from thermograd.store.runs.catalogue import Run
 from thermograd.store.runs.steps import StepCount
+from thermograd.store.runs.configuration import config_lines, run_config
+from thermograd.store.runs.metrics import last_metrics, metric_lines
 from thermograd.store.runs.tags import note_text, read_tags
 from thermograd.store.telling.episodes import (
     ENDED_MARK,
@@ -50,6 +52,8 @@ def run_facts_shown(run: Run) -> dict[str, Any]:
             "watched": was_watched({"text": text} for text in marks["text"].unique().to_pylist()),
             "alert_list": listed,
             "episodes": run_episodes(alerts, marks),
+            "config": run_config(run),
+            "metrics": {name: last._asdict() for name, last in last_metrics(run).items()},
             "live_writers": sorted(run.live_writers()),
         }
     )
@@ -94,6 +98,7 @@ def describe_run(shown: Mapping[str, Any], every_alert: bool = False) -> str:
     lines += [f"  no {vendor} device: {reason}" for vendor, reason in facts.get("devices_absent", {}).items()]
     if not facts.get("devices"):
         lines.append("  none")
+    lines += [*config_lines(shown["config"]), *metric_lines(shown["metrics"])]
     lines += ["", "Gaps", *_gap_lines(shown["gaps"])]
     lines += ["", *(_every_alert(shown) if every_alert else _episodes(shown))]
     return "\n".join(lines)

@@ -1,13 +1,17 @@
-"""What a script logged of its own, as series by name."""
+"""What a script logged of its own, as series by name, and what each ended with."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 from thermograd.store.log.reader import kind_parts
 from thermograd.store.runs.catalogue import Run
+from thermograd.store.text import cell_text
 
+_MOST_TOLD = 12
 _COLUMNS = ("seq", "time_ns", "step", "rank", "name", "value")
 
 
@@ -31,6 +35,15 @@ class Metric:
     time_ns: NDArray[np.int64]
     step: NDArray[np.float64]
     value: NDArray[np.float64]
+
+
+class LastMetric(NamedTuple):
+    """The last value of a metric, a number or a text, the step of it, and how often it was logged."""
+
+    value: float | None
+    text: str | None
+    step: int | None
+    count: int
 
 
 def read_metrics(run: Run) -> dict[str, Metric]:
@@ -61,3 +74,45 @@ def _numbers(part: pa.Table) -> pa.Table:
     columns["name"] = columns["name"].cast(pa.string()).fill_null("").dictionary_encode()
     columns["value"] = columns["value"].cast(pa.float64())
     return pa.table(columns)
+
+
+def last_metrics(run: Run) -> dict[str, LastMetric]:
+    """Return what each metric of a run ended with, by name; of several ranks the lowest's.
+
+    Only a part of the log is in memory at a time.
+    """
+    found: dict[str, tuple[tuple[int, int], LastMetric]] = {}
+    for part in kind_parts(run.path, "metric"):
+        for row, count in _ends(part) if len(part) else ():
+            place = -(row["rank"] or 0), row["time_ns"]
+            known = found.get(row["name"] or "")
+            total = count + (known[1].count if known else 0)
+            if known is None or place >= known[0]:
+                last = LastMetric(row["value"], row["text"], row["step"], total)
+            else:
+                place, last = known[0], known[1]._replace(count=total)
+            found[row["name"] or ""] = place, last
+    return {name: found[name][1] for name in sorted(found)}
+
+
+def _ends(part: pa.Table) -> list[tuple[dict[str, Any], int]]:
+    """Return the last row of each name in a part, and how many it has."""
+    names = part.column("name").cast(pa.string()).fill_null("").combine_chunks().dictionary_encode()
+    code, time_ns, seq = np.asarray(names.indices), *(np.asarray(part.column(n)) for n in ("time_ns", "seq"))
+    rank = np.asarray(part.column("rank").cast(pa.int64()).fill_null(0))
+    order = np.lexsort((seq, time_ns, -rank, code))
+    ends = np.flatnonzero(np.diff(code[order], append=-1))
+    rows = part.take(order[ends]).to_pylist()
+    return list(zip(rows, np.diff(ends, prepend=-1).tolist(), strict=True))
+
+
+def metric_lines(metrics: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Return what a few metrics ended with, `last_metrics` as dictionaries, under their heading."""
+    lines = []
+    for name, last in list(metrics.items())[:_MOST_TOLD]:
+        value = cell_text(last["text"] if last["value"] is None else last["value"])
+        at = "" if last["step"] is None else f"at step {last['step']:,}, "
+        lines.append(f"  {cell_text(name)}  {value}  ({at}{last['count']:,} logged)")
+    more = len(metrics) - _MOST_TOLD
+    lines += [f'  and {more:,} more: thermograd query "SELECT * FROM metrics"'] * (more > 0)
+    return ["", "Metrics", *lines] if lines else []
