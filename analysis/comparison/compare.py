@@ -21,7 +21,7 @@ from thermograd.analysis.coupling.verdict import holm
 from thermograd.analysis.run.analyze import analyze_run
 from thermograd.analysis.run.pair import Pair, most_telling
 from thermograd.analysis.run.pairs import RegularPair, regular_pair
-from thermograd.analysis.run.result import question_verdict
+from thermograd.analysis.run.result import Analysis, question_verdict
 from thermograd.analysis.run.series import (
     HARDWARE_SIGNALS,
     TRAINING_SIGNALS,
@@ -119,7 +119,7 @@ def _one_run(
         name=data.run.name,
         state=data.run.state(),
         verdict=question_verdict(analysis),
-        pair=_pair_of(analysis.pairs, question, devices) if question else None,
+        pair=_pair_of(_tested_pairs(data, analysis, question), question, devices) if question else None,
         smallest_detectable_r=analysis.smallest_detectable_r,
         seed=recorded_seed(data),
         minutes=int(data.step_time_ns[-1] - data.step_time_ns[0]) / 60e9,
@@ -127,6 +127,14 @@ def _one_run(
         truth=truth if isinstance(truth, dict) else None,
         repeats=None if repeated is None else (series[repeated[0]].run.run_id, repeated[1]),
     )
+
+
+def _tested_pairs(data: RunSeries, analysis: Analysis, question: _Names) -> list[Pair]:
+    """Return a run's pairs; those of a signal that no analysis tests by itself, a metric, where it has it."""
+    x, y, _ = question
+    if x in TRAINING_SIGNALS:
+        return analysis.pairs
+    return analyze_run(data.run, x, y, series=data).pairs if data.has_training(x) else []
 
 
 def _pair_of(pairs: list[Pair], question: _Names, devices: dict[str, str]) -> Pair | None:

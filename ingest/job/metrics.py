@@ -139,6 +139,7 @@ class Metrics:
         """Write the numbers that have come from their device since they were logged; at the end, all."""
         while self._late:
             moment, readback, count = self._late[0]
+            lost, read = "a part of a distributed tensor is no number; its full_tensor() is one", {}
             try:
                 if not wait and not readback.ready():
                     return
@@ -146,9 +147,10 @@ class Metrics:
             except Exception as error:  # the device has failed
                 if is_the_users(error):
                     raise
-                self.leave_out(f"numbers of a device: {said(error, str)}", "metric on a device", count)
-                read = {}
+                lost = f"numbers of a device: {said(error, str)}"
             self._late.popleft()
+            if len(read) < count:
+                self.leave_out(lost, "metric on a device", count - len(read))
             rows = [(moment.step, self._rank, name, value) for name, value in read.items()]
             self._append(moment, _NUMBER, rows)
 
