@@ -11,7 +11,7 @@ from thermograd.analysis.arrays import Floats, Mask
 from thermograd.analysis.comparison.reproducibility import by_common_step
 from thermograd.analysis.run.series import Device, RunSeries
 from thermograd.store.runs.catalogue import Run
-from thermograd.store.runs.configuration import entries, run_config
+from thermograd.store.runs.own_values.configuration import entries, run_config
 
 _APART = 0.01  # relative: losses that a person would call different
 _WARM_UP_S = 120.0  # of a device; of a short run a third

@@ -6,7 +6,7 @@ from functools import cache
 import pyarrow as pa
 from thermograd.store.query.views import LazyTable
 from thermograd.store.runs.catalogue import Run
-from thermograd.store.runs.configuration import entries, run_config
+from thermograd.store.runs.own_values.configuration import entries, run_config
 
 _SCHEMA = pa.schema({"run_id": pa.string(), "key": pa.string(), "value": pa.string(), "number": pa.float64()})
 

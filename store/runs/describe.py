@@ -11,9 +11,9 @@ from thermograd.store.devices import device_labels, is_simulated
 from thermograd.store.events import was_watched
 from thermograd.store.log.reader import read_kind
 from thermograd.store.runs.catalogue import Run
+from thermograd.store.runs.own_values.configuration import config_lines, run_config
+from thermograd.store.runs.own_values.metrics import last_metrics, metric_lines
 from thermograd.store.runs.steps import StepCount
-from thermograd.store.runs.configuration import config_lines, run_config
-from thermograd.store.runs.metrics import last_metrics, metric_lines
 from thermograd.store.runs.tags import note_text, read_tags
 from thermograd.store.telling.episodes import (
     ENDED_MARK,

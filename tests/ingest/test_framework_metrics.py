@@ -9,7 +9,7 @@ torch = pytest.importorskip("torch")
 from thermograd.store.log.reader import read_kind  # noqa: E402
 from thermograd.store.query import query  # noqa: E402
 from thermograd.store.runs.catalogue import list_runs  # noqa: E402
-from thermograd.store.runs.configuration import run_config  # noqa: E402
+from thermograd.store.runs.own_values.configuration import run_config  # noqa: E402
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # the frameworks' own
 

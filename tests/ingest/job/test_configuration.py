@@ -15,7 +15,7 @@ import thermograd
 from thermograd.ingest.job.configuration import REDACTED, configuration
 from thermograd.store.query import query
 from thermograd.store.runs.catalogue import Run
-from thermograd.store.runs.configuration import entries, run_config
+from thermograd.store.runs.own_values.configuration import entries, run_config
 
 
 class Colour(enum.Enum):

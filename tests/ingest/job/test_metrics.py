@@ -21,7 +21,7 @@ from thermograd.ingest.job.metrics import LONGEST_NAME, LONGEST_TEXT, MOST_NAMES
 from thermograd.store.log.reader import read_kind
 from thermograd.store.log.seal import seal_run, verify_run
 from thermograd.store.runs.catalogue import Run
-from thermograd.store.runs.metrics import last_metrics, read_metrics
+from thermograd.store.runs.own_values.metrics import last_metrics, read_metrics
 
 
 @pytest.fixture
@@ -330,8 +330,8 @@ def test_series_are_by_name_in_time_order_and_of_the_lowest_rank(run):
     assert series["a"].step.tolist() == [5.0, 3.0, 4.0]
     assert math.isnan(series["only/here"].step[0])
     last = last_metrics(Run(run.path))
-    assert (last["a"].value, last["a"].step, last["a"].count) == (4.0, 4, 4)
-    assert (last["text"].text, last["text"].count) == ("t", 3)
+    assert (last["a"].value, last["a"].step, last["a"].logged) == (4.0, 4, 4)
+    assert (last["text"].text, last["text"].logged) == ("t", 3)
 
 
 def test_a_run_without_metrics_has_none(run):

@@ -38,12 +38,12 @@ class Metric:
 
 
 class LastMetric(NamedTuple):
-    """The last value of a metric, a number or a text, the step of it, and how often it was logged."""
+    """The last value of a metric, a number or a text, the step of it, and how often it was `logged`."""
 
     value: float | None
     text: str | None
     step: int | None
-    count: int
+    logged: int
 
 
 def read_metrics(run: Run) -> dict[str, Metric]:
@@ -86,11 +86,11 @@ def last_metrics(run: Run) -> dict[str, LastMetric]:
         for row, count in _ends(part) if len(part) else ():
             place = -(row["rank"] or 0), row["time_ns"]
             known = found.get(row["name"] or "")
-            total = count + (known[1].count if known else 0)
+            total = count + (known[1].logged if known else 0)
             if known is None or place >= known[0]:
                 last = LastMetric(row["value"], row["text"], row["step"], total)
             else:
-                place, last = known[0], known[1]._replace(count=total)
+                place, last = known[0], known[1]._replace(logged=total)
             found[row["name"] or ""] = place, last
     return {name: found[name][1] for name in sorted(found)}
 
@@ -112,7 +112,7 @@ def metric_lines(metrics: Mapping[str, Mapping[str, Any]]) -> list[str]:
     for name, last in list(metrics.items())[:_MOST_TOLD]:
         value = cell_text(last["text"] if last["value"] is None else last["value"])
         at = "" if last["step"] is None else f"at step {last['step']:,}, "
-        lines.append(f"  {cell_text(name)}  {value}  ({at}{last['count']:,} logged)")
+        lines.append(f"  {cell_text(name)}  {value}  ({at}{last['logged']:,} logged)")
     more = len(metrics) - _MOST_TOLD
     lines += [f'  and {more:,} more: thermograd query "SELECT * FROM metrics"'] * (more > 0)
     return ["", "Metrics", *lines] if lines else []

@@ -1,0 +1,1 @@
+"""What a script gave and logged of its own, as readers meet it: its configuration and its metrics."""
