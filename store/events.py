@@ -100,8 +100,8 @@ _MARK = (
     Column(
         "mark",
         "string",
-        "run_started, run_ended, command_ended, config, checkpoint, evaluation, injection, gap, clock, "
-        "error, note",
+        "run_started, run_ended, command_ended, config, checkpoint, evaluation, injection, alert_ended, gap, "
+        "clock, error, note",
     ),
     Column("step", "int64", "the optimizer step, where there is one"),
     Column("text", "string", "for a person"),

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 else:
     Severity, AlertName = Literal[SEVERITIES], Literal[ALERTS]
 
+_COOLDOWN = "seconds until alike alerts are summed up, then twice as long; 0: each is told"
+_LONGEST = "longest time between two summaries of alike alerts, s"
 SECRET = {"secret": True}  # of a setting whose value is never shown
 
 
@@ -134,7 +136,8 @@ class TerminalSettings(Struct, frozen=True):
     """The lines on the terminal."""
 
     minimum: Annotated[Severity, says("least severity that is shown")] = "info"
-    cooldown_s: Annotated[float, says("seconds of event time between two alike", ge=0)] = 0.0
+    cooldown_s: Annotated[float, says(_COOLDOWN, ge=0)] = 300.0
+    longest_s: Annotated[float, says(_LONGEST, ge=0)] = 14_400.0
 
 
 class MetricsSettings(Struct, frozen=True):
@@ -155,7 +158,8 @@ class SinkSettings(Struct, frozen=True):
     path: Annotated[str, says("file of a jsonl sink")] = ""
     minimum: Annotated[Severity, says("least severity that is sent")] = "warning"
     alerts: Annotated[tuple[AlertName, ...], says("only these alerts; none named means all")] = ()
-    cooldown_s: Annotated[float, says("seconds of event time between two alike", ge=0)] = 300.0
+    cooldown_s: Annotated[float, says(_COOLDOWN, ge=0)] = 300.0
+    longest_s: Annotated[float, says(_LONGEST, ge=0)] = 14_400.0
     timeout_s: Annotated[float, says("seconds that one attempt may take", gt=0, le=120)] = 10.0
     attempts: Annotated[int, says("attempts before an alert is given up", ge=1, le=20)] = 5
 

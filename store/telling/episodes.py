@@ -85,6 +85,21 @@ class Episode:
         return dict(without_nan(document))
 
 
+def onset_ns(alert: Mapping[str, Any]) -> int:
+    """Return when what an alert tells of began, as far as is known; UTC epoch ns."""
+    time_ns, onset = int(alert["time_ns"]), alert.get("onset_time_ns")
+    return time_ns if onset is None else min(int(onset), time_ns)
+
+
+def ended_mark(
+    values: Mapping[str, Any], alert: str, device: str | None, onset_ns: int, end_ns: int
+) -> dict[str, Any]:
+    """Return the mark that says when what an alert told of ended, at the time of the event that showed it."""
+    told = {"alert": alert, "device": device, "onset_time_ns": onset_ns, "end_time_ns": end_ns}
+    times = {name: int(values[name]) for name in ("time_ns", "monotonic_ns")}
+    return times | {"mark": ENDED_MARK, "text": alert, "detail": json.dumps(told)}
+
+
 def ends_of(marks: Iterable[Mapping[str, Any]]) -> dict[tuple[str, str | None, int], int]:
     """Return when what alerts told of ended, from a run's marks; what cannot be read is left out."""
     ends = {}
@@ -193,13 +208,12 @@ class _Entry:
 
     @classmethod
     def of(cls, alert: Mapping[str, Any], ends: Ends) -> "_Entry":
-        name, time_ns, onset = str(alert["alert"]), int(alert["time_ns"]), alert.get("onset_time_ns")
-        onset_ns = time_ns if onset is None else min(int(onset), time_ns)
+        name, time_ns, begun_ns = str(alert["alert"]), int(alert["time_ns"]), onset_ns(alert)
         device = None if alert.get("device") is None else str(alert["device"])
-        end_ns = time_ns if name == "sensor.gap" else ends.get((name, device, onset_ns))
+        end_ns = time_ns if name == "sensor.gap" else ends.get((name, device, begun_ns))
         if end_ns is not None:
-            end_ns = max(end_ns, onset_ns)
-        return cls(alert, name, device, onset_ns, max(time_ns, end_ns or 0), end_ns)
+            end_ns = max(end_ns, begun_ns)
+        return cls(alert, name, device, begun_ns, max(time_ns, end_ns or 0), end_ns)
 
 
 def _runs(entries: list[_Entry]) -> list[list[_Entry]]:
@@ -280,6 +294,19 @@ def how_often(episode: Episode) -> str:
     devices = f" on {counted(len(episode.devices), 'device')}" if len(episode.devices) > 1 else ""
     share = "" if episode.share is None else f", {share_text(episode.share)} of the time"
     return f"{episode.count:,} times{devices} in {duration_text(episode.span_s)}{share}"
+
+
+def again(episode: Episode) -> str:
+    """Return how many more alerts an episode is, for one who was told of its beginning.
+
+    Examples
+    --------
+    >>> heat = {"alert": "collapse.thermal", "device": "gpu", "severity": "critical"}
+    >>> again(fold_alerts(heat | {"time_ns": second * 10**9} for second in range(0, 600, 10))[0])
+    '60 more in 9 min 50 s'
+    """
+    share = "" if episode.share is None else f", {share_text(episode.share)} of the time"
+    return f"{episode.count:,} more in {duration_text(episode.span_s)}{share}"
 
 
 def share_text(share: float) -> str:

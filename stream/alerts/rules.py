@@ -12,6 +12,7 @@ from math import isfinite
 from typing import Any, Protocol
 
 from msgspec.structs import asdict
+from thermograd.store.telling.episodes import ended_mark
 from thermograd.stream.alerts.alert import Alert, alert_from, as_float, at_step
 from thermograd.stream.efficiency import Efficiency
 from thermograd.stream.level_shift import LevelShift
@@ -166,17 +167,41 @@ class _Clock:
 
 
 class ThrottleRule:
-    """Alerts ``collapse.*``, ``throttle.warn`` and ``power_limited`` of one device; `label` is for people."""
+    """Alerts ``collapse.*``, ``throttle.warn`` and ``power_limited`` of one device; `label` is for people.
 
-    def __init__(self, device: str, detector: ThrottleDetector, label: str | None = None) -> None:
+    When what one told of ends, a mark that says so is added to `ended`.
+    """
+
+    def __init__(
+        self,
+        device: str,
+        detector: ThrottleDetector,
+        label: str | None = None,
+        ended: list[dict[str, Any]] | None = None,
+    ) -> None:
         self.name = f"throttling of {device}"
         self._device, self._label = device, label or device
         self._detector, self._clock = detector, _Clock()
+        self._ended = [] if ended is None else ended
+        self._last: Mapping[str, Any] = {}
 
     def update(self, values: Mapping[str, Any]) -> list[Alert]:
         """Learn one sample."""
+        self._last = values
         self._detector.update(self._clock.elapsed_s(values), values)
+        self._ended += [self._to_mark(values, episode) for episode in self._detector.ended]
         return [self._to_alert(values, episode) for episode in self._detector.started]
+
+    def close(self) -> None:
+        """Tell of all that still lasts until when it is known to have lasted."""
+        self._ended += [self._to_mark(self._last, each) for each in self._detector.episodes.values()]
+
+    def _to_mark(self, values: Mapping[str, Any], episode: ThrottleEpisode) -> dict[str, Any]:
+        onset_ns, end_ns = map(self._time_ns, (episode.onset_s, episode.last_s))
+        return ended_mark(values, episode.condition, self._device, onset_ns, end_ns)
+
+    def _time_ns(self, seconds: float) -> int:
+        return (self._clock.origin_ns or 0) + round(seconds * 1e9)
 
     def _to_alert(self, values: Mapping[str, Any], episode: ThrottleEpisode) -> Alert:
         is_warning = episode.condition == "throttle.warn"
@@ -195,7 +220,7 @@ class ThrottleRule:
             value=as_float(values.get(metric)),
             score=None if is_warning else self._detector.clock_loss,
             threshold=threshold,
-            onset_time_ns=(self._clock.origin_ns or 0) + round(episode.onset_s * 1e9),
+            onset_time_ns=self._time_ns(episode.onset_s),
             definition=self._detector.definition_id,
         )
 
@@ -216,6 +241,11 @@ class ThrottleRule:
             f"{100.0 * (detector.clock_loss or 0.0):.0f} % below its usual {usual_mhz:.0f} MHz"
         )
         return sentence, usual_mhz * (1.0 - detector.clock_loss_ratio)
+
+
+def ended_alert(mark: Mapping[str, Any]) -> dict[str, Any]:
+    """Return name and severity of the alert of which a mark of `ThrottleRule` tells the end."""
+    return {"alert": mark["text"], "severity": _SEVERITIES[mark["text"]]}
 
 
 class GapRule:
@@ -337,15 +367,19 @@ def _spike_rule(metric: str, alert: str, section: SpikeSettings, ratio: float) -
 
 
 def device_rules(
-    device: str, facts: Mapping[str, Any], settings: Settings, label: str | None = None
+    device: str,
+    facts: Mapping[str, Any],
+    settings: Settings,
+    label: str | None = None,
+    ended: list[dict[str, Any]] | None = None,
 ) -> list[Rule]:
     """Return fresh rules for one device of one writer, from the device's facts in ``run.json``.
 
-    `label` is what messages call it, its name by default.
+    `label` is what messages call it, its name by default; `ended` is where marks go that tell of an end.
     """
     throttle = ThrottleDetector(as_float(facts.get("temperature_limit_c")), **asdict(settings.throttle))
     rules: list[Rule] = [
-        ThrottleRule(device, throttle, label),
+        ThrottleRule(device, throttle, label, ended),
         GapRule(device, settings.sensor_gap, label),
     ]
     definition = settings.efficiency.collapse

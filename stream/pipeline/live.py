@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec.structs import replace
 from thermograd.store.events import SETTINGS_MARK, Event
+from thermograd.store.telling.episodes import ENDED_MARK
 from thermograd.stream.alerts.alert import identity
 from thermograd.stream.pipeline.monitor import Monitor
 from thermograd.stream.settings import MetricsSettings, Settings
@@ -102,6 +103,7 @@ class _LiveLayer:
         append("mark", mark="note", text=SETTINGS_MARK, detail=definitions)
         self._append, self._on_line = append, on_line
         self._known: set[str] = set()
+        self._ended: set[str] = set()  # details of marks in the log
         self._monitor = Monitor(devices, settings, (run or {}).get("job", {}).get("world_size"))
         self._notifier = Notifier(settings, on_line, self._trouble, run)
         self._exporter = self._start_exporter(settings.metrics, devices, run)
@@ -133,6 +135,7 @@ class _LiveLayer:
             for events in looks:
                 self._look(events)
             self._record(self._monitor.close())
+            self._record_ended()
             self._mark_late(at_end=True)
         finally:
             if self._exporter is not None:
@@ -144,10 +147,15 @@ class _LiveLayer:
         for event in events:  # before the others: what the log holds is not told again
             if event.kind == "alert":
                 self._is_new(event.values)
+            elif event.values.get("mark") == ENDED_MARK:
+                self._ended.add(str(event.values.get("detail")))
         for event in events:
             if event.kind != "alert":
                 self._record(self._monitor.process(event))
+                self._record_ended()
         self._mark_late()
+        if events:
+            self._notifier.advance(max(int(event.values["time_ns"]) for event in events))
         if self._exporter is not None:
             self._exporter.publish(events, self._monitor.pairs)
 
@@ -156,6 +164,13 @@ class _LiveLayer:
             if self._is_new(alert):
                 self._append("alert", **alert)
                 self._notifier.tell(alert)
+
+    def _record_ended(self) -> None:
+        for mark in self._monitor.take_ended():
+            if mark["detail"] not in self._ended:
+                self._ended.add(mark["detail"])
+                self._append("mark", **mark)
+                self._notifier.tell_ended(mark)
 
     def _is_new(self, alert: Mapping[str, Any]) -> bool:
         """Return whether an alert was not known; from now on it is."""

@@ -8,7 +8,7 @@ from thermograd.store.devices import device_label
 from thermograd.store.events import SCHEMA_VERSION, Event
 from thermograd.stream.alerts.alert import Alert
 from thermograd.stream.alerts.policy import is_raised
-from thermograd.stream.alerts.rules import Rule, device_rules, step_rules
+from thermograd.stream.alerts.rules import Rule, ThrottleRule, device_rules, ended_alert, step_rules
 from thermograd.stream.join.device_pairs import DevicePairs
 from thermograd.stream.join.distributed_ranks import RankGroups
 from thermograd.stream.join.lateness import LateEvents
@@ -72,6 +72,7 @@ class Monitor:
     ) -> None:
         self.settings = settings = settings or Settings()
         self.failures: list[str] = []
+        self._ended: list[dict[str, Any]] = []
         self._devices = {name: dict(facts) for name, facts in (devices or {}).items()}
         self._rules: dict[tuple[str, str | None], list[Rule]] = {}
         self._seen: dict[tuple[str, str], int] = {}
@@ -105,7 +106,17 @@ class Monitor:
 
     def close(self) -> list[Alert]:
         """Answer for all that still waits for other events, and return what alerts that gives."""
+        for rule in (rule for rules in self._rules.values() for rule in rules):
+            if isinstance(rule, ThrottleRule):
+                rule.close()
         return self._finish(self._ranks.close() + self._join(DevicePairs.close))
+
+    def take_ended(self) -> list[dict[str, Any]]:
+        """Return a mark for each alert raised whose cause has ended since the last call."""
+        if not self._ended:
+            return []
+        ended, self._ended[:] = list(self._ended), []
+        return [mark for mark in ended if is_raised(ended_alert(mark), self.settings)]
 
     def _finish(self, alerts: list[Alert]) -> list[Alert]:
         """Keep what is raised at all, and name the versions that a definition rests on."""
@@ -123,7 +134,8 @@ class Monitor:
             if device is None:
                 rules = step_rules(settings)
             else:
-                rules = device_rules(device, facts, settings, device_label(device, self._devices))
+                label = device_label(device, self._devices)
+                rules = device_rules(device, facts, settings, label, self._ended)
             self._rules[series] = rules
         alerts: list[Alert] = []
         for rule in rules:

@@ -12,7 +12,7 @@ from thermograd.store.errors import LogError
 from thermograd.store.events import WATCHED_KINDS, Event, was_watched
 from thermograd.store.files import read_file, write_file
 from thermograd.store.runs.catalogue import result_dir
-from thermograd.store.telling.episodes import Episode, episode_lines, fold_alerts, told_episodes
+from thermograd.store.telling.episodes import Episode, ends_of, episode_lines, fold_alerts, told_episodes
 from thermograd.store.telling.quantities import counted
 from thermograd.store.text import nan_as_text
 from thermograd.stream.alerts.alert import Alert, alert_line, digest
@@ -58,7 +58,7 @@ class Replay:
     @cached_property
     def episodes(self) -> list[Episode]:
         """The replayed alerts, those that repeat as one episode."""
-        return fold_alerts(self.alerts)
+        return fold_alerts(self.alerts, ends_of(self.monitor.take_ended()))
 
     def to_json(self) -> dict[str, Any]:
         """Return the document of ``replay --json``."""

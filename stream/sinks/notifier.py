@@ -2,19 +2,24 @@
 
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from thermograd.store.devices import device_label
 from thermograd.store.errors import ConfigError
+from thermograd.store.telling.episodes import Episode, again, ends_of
 from thermograd.store.text import printable
 from thermograd.stream.alerts.alert import Alert, alert_line
 from thermograd.stream.alerts.policy import AlertPolicy
-from thermograd.stream.settings import Settings, SinkSettings
+from thermograd.stream.settings import Settings, SinkSettings, TerminalSettings
 from thermograd.stream.sinks.apprise import AppriseSink
 from thermograd.stream.sinks.base import JsonlSink, Message, Sink
 from thermograd.stream.sinks.outbox import Outbox
 from thermograd.stream.sinks.webhook import WebhookSink, check_url
+
+_FEW_DEVICES = 3  # that a summary names
+_MOST_ENDS = 4096  # kept, before those are let go of which nothing is held back
 
 
 class Notifier:
@@ -22,7 +27,7 @@ class Notifier:
 
     `on_line` gets each line for the terminal, `on_trouble` one sentence when a sink cannot be made or fails,
     and one when it works again (from any thread, each at most once a sink); the others work. `run` has
-    ``run_id`` and ``name``, for the sinks.
+    ``run_id`` and ``name``, for the sinks, and ``devices``, for what those are called.
     """
 
     def __init__(
@@ -33,8 +38,11 @@ class Notifier:
         run: Mapping[str, Any] | None = None,
     ) -> None:
         self._on_line = on_line
-        self._terminal = AlertPolicy(settings.terminal.minimum, settings.terminal.cooldown_s)
+        self._terminal = _policy(settings.terminal)
         self._run = {"run_id": (run or {}).get("run_id"), "run": (run or {}).get("name")}
+        self._devices = dict((run or {}).get("devices") or {})
+        self._ends: dict[tuple[str, str | None, int], int] = {}
+        self._newest_ns = 0
         self._sinks: list[tuple[AlertPolicy, Outbox]] = []
         for name, section in settings.sinks.items():
             try:
@@ -42,33 +50,68 @@ class Notifier:
             except ConfigError as error:
                 on_trouble(f"sink {name!r} is off: {error}")
                 continue
-            policy = AlertPolicy(section.minimum, section.cooldown_s, section.alerts)
-            self._sinks.append((policy, Outbox(name, sink, on_trouble, section.attempts)))
+            policy = _policy(section, section.alerts)
+            people = section.type != "jsonl"  # a file keeps the order of time
+            outbox = Outbox(name, sink, on_trouble, section.attempts, grave_first=people)
+            self._sinks.append((policy, outbox))
 
     def tell(self, alert: Alert) -> None:
         """Tell everybody whose policy admits it."""
-        held_back = self._terminal.admit(alert)
-        if held_back is not None:
-            self._on_line(alert_line(alert) + _more(held_back))
+        if self._terminal.admit(alert):
+            self._on_line(alert_line(alert))
         for policy, outbox in self._sinks:
-            held_back = policy.admit(alert)
-            if held_back is not None:
-                outbox.put(self._message(alert, held_back))
+            if policy.admit(alert):
+                outbox.put(self._message(alert, printable(alert["message"])))
 
-    def _message(self, alert: Alert, held_back: int) -> Message:
+    def tell_ended(self, mark: Mapping[str, Any]) -> None:
+        """Learn, from a mark, when what an alert told of ended."""
+        self._ends |= ends_of([mark])
+        if len(self._ends) > _MOST_ENDS:
+            held = {onset for policy in self._policies() for onset in policy.held_onsets()}
+            self._ends = {key: end for key, end in self._ends.items() if key[-1] in held}
+
+    def advance(self, now_ns: int, at_end: bool = False) -> None:
+        """Tell everybody, as a summary, what was held back and is due at the time of the latest event."""
+        self._newest_ns = max(self._newest_ns, now_ns)
+        for episode in self._terminal.due(self._newest_ns, self._ends, at_end):
+            self._on_line(alert_line({**episode.worst, "message": self._summary(episode)}))
+        for policy, outbox in self._sinks:
+            for episode in policy.due(self._newest_ns, self._ends, at_end):
+                outbox.put(self._message(dict(episode.worst), self._summary(episode), episode))
+
+    def _policies(self) -> list[AlertPolicy]:
+        return [self._terminal, *(policy for policy, _ in self._sinks)]
+
+    def _summary(self, episode: Episode) -> str:
+        """Return what was held back in one sentence; a single alert is told as it is."""
+        message = printable(episode.worst.get("message") or "")
+        if episode.count == 1:
+            return message
+        labels = [device_label(name, self._devices) for name in episode.devices[:_FEW_DEVICES]]
+        more = len(episode.devices) - len(labels)
+        where = f" on {', '.join(labels)}{f' and {more} more' if more else ''}" if labels else ""
+        return f"{again(episode)}{where}; worst: {message}"
+
+    def _message(self, alert: Alert, text: str, episode: Episode | None = None) -> Message:
         severity = printable(alert["severity"])
         run = printable(self._run["run"] or self._run["run_id"] or "run")
         look_at = ADVICE.get(str(alert["alert"]))
         advice = f". Look at: {look_at}" if look_at else ""
+        told = {
+            "held_back": 0 if episode is None else episode.count - 1,
+            "episode": None if episode is None or episode.count == 1 else _told(episode),
+            "look_at": look_at,
+        }
         return Message(
             title=f"thermograd {run}: {severity} {printable(alert['alert'])}",
-            text=printable(alert["message"]) + _more(held_back) + advice,
+            text=text + advice,
             severity=severity,
-            values=alert | self._run | {"held_back": held_back, "look_at": look_at},
+            values=alert | self._run | told,
         )
 
     def close(self, wait_s: float = 2.5) -> None:
-        """Let every sink send what is left, together for at most `wait_s` seconds."""
+        """Tell what was held back, and let every sink send it, together for at most `wait_s` seconds."""
+        self.advance(self._newest_ns, at_end=True)
         end_s = time.monotonic() + wait_s
         for _, outbox in self._sinks:
             outbox.finish()
@@ -85,8 +128,15 @@ class Notifier:
         return account
 
 
-def _more(held_back: int) -> str:
-    return f" ({held_back} like it held back since the last)" if held_back else ""
+def _policy(section: TerminalSettings | SinkSettings, only: Sequence[str] = ()) -> AlertPolicy:
+    return AlertPolicy(section.minimum, section.cooldown_s, only, section.longest_s)
+
+
+def _told(episode: Episode) -> dict[str, Any]:
+    """Return what a program is told of an episode beside the worst of its alerts."""
+    names = ("devices", "count", "first_time_ns", "last_time_ns", "end_time_ns", "active_s", "share_of_time")
+    document = episode.to_json()
+    return {name: document[name] for name in names}
 
 
 def make_sink(name: str, settings: SinkSettings, environment: Mapping[str, str] | None = None) -> Sink:

@@ -1,9 +1,11 @@
 """Sends messages in a thread of its own, so that no sink ever delays anything."""
 
+import itertools
 import queue
 import threading
 from collections.abc import Callable
 
+from thermograd.store.events import gravity
 from thermograd.store.failures import Guard
 from thermograd.stream.sinks.base import Message, Sink, SinkError
 
@@ -16,8 +18,9 @@ class Outbox:
     A message that fails is tried again after `wait_s` seconds, then twice that and so on, up to a minute.
     One that fails `attempts` times is given up and counted; the first time that happens, and when one arrives
     after it, `on_trouble` is told, in the thread. After that each message gets one attempt until one
-    succeeds. What comes beyond `capacity` waiting messages is dropped and counted. `sent` and `dropped`
-    count the messages that arrived, and that did not.
+    succeeds. With `grave_first` the gravest of those that wait goes first. What comes beyond `capacity`
+    waiting messages is dropped and counted. `sent` and `dropped` count the messages that arrived, and that
+    did not.
     """
 
     def __init__(
@@ -28,6 +31,7 @@ class Outbox:
         attempts: int = 5,
         wait_s: float = 1.0,
         capacity: int = 256,
+        grave_first: bool = False,
     ) -> None:
         self.name = name
         self.sent = self.dropped = 0
@@ -39,7 +43,8 @@ class Outbox:
         self._ending = threading.Event()
         self._unsent = 0
         self._lock = threading.Lock()
-        self._queue: queue.Queue[Message] = queue.Queue(capacity)
+        self._order, self._grave_first = itertools.count(), grave_first
+        self._queue: queue.PriorityQueue[tuple[int, int, Message]] = queue.PriorityQueue(capacity)
         self._thread = threading.Thread(target=self._work, name=f"thermograd-sink-{name}", daemon=True)
         self._thread.start()
 
@@ -48,7 +53,8 @@ class Outbox:
         with self._lock:
             self._unsent += 1
         try:
-            self._queue.put_nowait(message)
+            rank = -gravity(message.severity) if self._grave_first else 0
+            self._queue.put_nowait((rank, next(self._order), message))
         except queue.Full:
             self._settle(sent=False)
             self._guard.count("more alerts than it can take; the rest is dropped", self.name)
@@ -70,7 +76,7 @@ class Outbox:
     def _work(self) -> None:
         while True:
             try:
-                message = self._queue.get(timeout=0.2)
+                *_, message = self._queue.get(timeout=0.2)
             except queue.Empty:
                 if self._ending.is_set():
                     return

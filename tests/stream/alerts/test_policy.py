@@ -1,11 +1,11 @@
 """Who is told: severity, cooldown in event time, and that the log is not touched by it."""
 
 import math
-import random
-from itertools import pairwise
 
 import pytest
+from hypothesis import given, strategies as st
 from thermograd.store.events import ALERTS, Event
+from thermograd.store.telling.episodes import PAUSE_S
 from thermograd.store.text import printable
 from thermograd.stream.alerts.alert import alert_line
 from thermograd.stream.alerts.policy import AlertPolicy
@@ -24,52 +24,125 @@ def alert(second=0.0, name="spike.grad", severity="warning", **more):
     return {"alert": name, "severity": severity, "time_ns": round(second * SECOND), "message": "m"} | more
 
 
-def test_within_the_cooldown_like_alerts_are_held_back_and_counted():
+def counts(episodes):
+    return [(episode.alert, episode.count) for episode in episodes]
+
+
+def test_the_first_is_told_at_once_and_the_others_as_one_when_the_cooldown_is_over():
     policy = AlertPolicy(cooldown_s=60)
-    assert [policy.admit(alert(s)) for s in (0, 59.9, 60, 61, 200)] == [0, None, 1, None, 1]
+    assert [policy.admit(alert(s)) for s in (0, 10, 59)] == [True, False, False]
+    assert policy.due(59 * SECOND) == []
+    assert counts(policy.due(60 * SECOND)) == [("spike.grad", 2)]
+    assert policy.due(60 * SECOND) == []
     assert policy.held_back == 2
 
 
-def test_another_device_metric_or_name_is_not_alike():
+def test_the_time_between_summaries_doubles_up_to_the_longest():
+    policy = AlertPolicy(cooldown_s=60, longest_s=200)
+    assert policy.admit(alert(0))
+    told = []
+    for second in range(1, 1200):
+        assert not policy.admit(alert(second))
+        told += [second] * len(policy.due(second * SECOND))
+    assert told == [60, 180, 380, 580, 780, 980, 1180]
+
+
+def test_what_was_held_back_is_told_when_the_episode_is_over_and_the_next_begins_anew():
+    policy = AlertPolicy(cooldown_s=6000, longest_s=6000)
+    assert [policy.admit(alert(s)) for s in (0, 10)] == [True, False]
+    assert policy.due((10 + PAUSE_S) * SECOND) == []
+    assert counts(policy.due((11 + PAUSE_S) * SECOND)) == [("spike.grad", 1)]
+    assert policy.admit(alert(12 + PAUSE_S))
+
+
+def test_another_episode_is_told_at_once_also_where_nobody_asked_and_nothing_is_lost():
     policy = AlertPolicy(cooldown_s=60)
-    several = [alert(), alert(device="a"), alert(device="b"), alert(metric="loss"), alert(name="nonfinite")]
-    assert all(policy.admit(each) == 0 for each in several)
-    assert all(policy.admit(each) is None for each in several)
+    assert [policy.admit(alert(s)) for s in (0, 10, 20 + PAUSE_S)] == [True, False, True]
+    assert counts(policy.due(0, at_end=True)) == [("spike.grad", 1)]
+
+
+def test_at_the_end_everything_is_told_the_gravest_first():
+    policy = AlertPolicy(cooldown_s=60)
+    for name, severity in (("power_limited", "info"), ("nonfinite", "critical"), ("spike.grad", "warning")):
+        assert policy.admit(alert(0, name, severity))
+        assert not policy.admit(alert(1, name, severity))
+    due = policy.due(SECOND, at_end=True)
+    assert counts(due) == [("nonfinite", 1), ("spike.grad", 1), ("power_limited", 1)]
+    assert policy.due(SECOND, at_end=True) == []
+
+
+def test_another_metric_or_name_is_not_alike():
+    policy = AlertPolicy(cooldown_s=60)
+    several = [alert(), alert(metric="loss"), alert(name="nonfinite")]
+    assert all(policy.admit(each) for each in several)
+    assert not any(policy.admit(each) for each in several)
+
+
+def test_of_sixty_four_devices_the_first_three_are_told_apart_and_the_others_together():
+    policy = AlertPolicy(cooldown_s=60)
+    alerts = [alert(s, device=f"gpu {d}", severity="critical") for s in (0, 5) for d in range(64)]
+    assert sum(policy.admit(each) for each in alerts) == 3
+    (episode,) = policy.due(60 * SECOND)
+    assert (episode.count, len(episode.devices)) == (125, 64)
 
 
 def test_a_graver_alert_passes_the_cooldown_and_begins_it_anew():
     policy = AlertPolicy(cooldown_s=60)
-    assert policy.admit(alert(0)) is not None
-    assert policy.admit(alert(1, severity="critical")) is not None
-    assert policy.admit(alert(2, severity="critical")) is None
-    assert policy.admit(alert(3)) is None
+    severities = ("warning", "critical", "critical", "warning")
+    told = [policy.admit(alert(s * 20, severity=severity)) for s, severity in enumerate(severities)]
+    assert told == [True, True, False, False]
+    assert policy.due(79 * SECOND) == []
+    assert counts(policy.due(80 * SECOND)) == [("spike.grad", 2)]
 
 
 def test_what_is_below_the_minimum_or_not_named_does_not_count():
     policy = AlertPolicy("warning", 60, ("spike.grad",))
-    assert policy.admit(alert(severity="info")) is None
-    assert policy.admit(alert(name="nonfinite", severity="critical")) is None
-    assert policy.admit(alert()) is not None
+    assert not policy.admit(alert(severity="info"))
+    assert not policy.admit(alert(name="nonfinite", severity="critical"))
+    assert policy.admit(alert())
     assert policy.held_back == 0
+    assert policy.due(0, at_end=True) == []
 
 
-def test_an_older_alert_counts_as_within_the_cooldown_but_never_without_one():
+def test_an_older_alert_is_of_the_same_episode_but_never_held_back_without_a_cooldown():
     policy = AlertPolicy(cooldown_s=60)
-    assert policy.admit(alert(100)) is not None
-    assert policy.admit(alert(50)) is None
+    assert policy.admit(alert(100))
+    assert not policy.admit(alert(50))
     free = AlertPolicy()
-    assert free.admit(alert(100)) is not None
-    assert free.admit(alert(50)) is not None
+    assert free.admit(alert(100))
+    assert free.admit(alert(50))
 
 
-def test_it_goes_by_event_time_alone():
-    rng = random.Random(0)
-    seconds = sorted(rng.uniform(0, 5000) for _ in range(300))
-    policy = AlertPolicy(cooldown_s=100)
-    told = [second for second in seconds if policy.admit(alert(second)) is not None]
-    assert told[0] == seconds[0]
-    assert all(later - before >= 100 for before, later in pairwise(told))
-    assert 40 <= len(told) <= 50
+@given(
+    st.lists(st.tuples(st.integers(0, 20_000), st.sampled_from(["a", "b", None])), max_size=60),
+    st.integers(1, 5000),
+)
+def test_every_alert_is_told_at_once_or_in_one_summary(moments, cooldown_s):
+    policy, at_once, summed = AlertPolicy(cooldown_s=cooldown_s), 0, 0
+    for second, device in sorted(moments, key=lambda moment: moment[0]):
+        at_once += policy.admit(alert(second, device=device))
+        summed += sum(episode.count for episode in policy.due(second * SECOND))
+    summed += sum(episode.count for episode in policy.due(20_000 * SECOND, at_end=True))
+    assert at_once + summed == len(moments)
+
+
+def test_a_summary_says_in_what_share_of_the_time_where_the_ends_are_known():
+    policy = AlertPolicy(cooldown_s=60)
+    heat = {"name": "collapse.thermal", "severity": "critical", "device": "gpu"}
+    for second in (0, 10, 30):
+        policy.admit(alert(second, **heat))
+    ends = {("collapse.thermal", "gpu", s * SECOND): (s + 10) * SECOND for s in (0, 10, 30)}
+    assert [episode.share for episode in policy.due(60 * SECOND, ends)] == [2 / 3]
+
+
+def test_a_flood_is_summed_up_early_so_that_memory_is_bounded():
+    policy = AlertPolicy(cooldown_s=10_000)
+    most = 0
+    for i in range(12_000):
+        policy.admit(alert(i / 100))
+        policy.due(i * SECOND // 100)
+        most = max(most, len(policy.held_onsets()))
+    assert 4000 < most <= 5000
 
 
 def test_a_policy_that_makes_no_sense_is_refused():
@@ -96,13 +169,34 @@ def test_alerts_that_are_off_or_below_the_minimum_are_not_raised_at_all():
     assert spiky(recorded_settings({"spike": {"k": 2000.0}})) == ["nonfinite"]
 
 
-def test_the_terminal_says_how_many_it_was_spared():
+def test_the_terminal_is_told_what_it_was_spared():
     lines = []
-    notifier = Notifier(Settings(terminal=TerminalSettings(cooldown_s=60)), lines.append, print)
-    for second in (0, 1, 2, 100):
-        notifier.tell(alert(second))
+    devices = {"GPU-3f2a77": {"index": 3, "model": "NVIDIA H100 80GB HBM3"}}
+    notifier = Notifier(Settings(), lines.append, print, {"devices": devices})
+    for second in range(63):
+        notifier.tell(alert(second * 10, "collapse.thermal", "critical", device="GPU-3f2a77"))
+    notifier.advance(630 * SECOND)
     assert len(lines) == 2
-    assert lines[1].endswith("m (2 like it held back since the last)")
+    assert lines[0].endswith("m")
+    assert lines[1].endswith("62 more in 10 min 10 s on GPU 3 (H100, 3f2a); worst: m")
+
+
+def test_a_single_alert_that_was_held_back_is_told_as_it_is():
+    lines = []
+    notifier = Notifier(Settings(), lines.append, print)
+    for second in (0, 10):
+        notifier.tell(alert(second))
+    notifier.close()
+    assert lines[0] == lines[1]
+
+
+def test_without_a_cooldown_the_terminal_has_every_alert():
+    lines = []
+    notifier = Notifier(Settings(terminal=TerminalSettings(cooldown_s=0)), lines.append, print)
+    for second in range(10):
+        notifier.tell(alert(second))
+    notifier.close()
+    assert len(lines) == 10
 
 
 def test_names_from_outside_break_no_line_and_no_terminal():

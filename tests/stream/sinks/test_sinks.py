@@ -242,7 +242,7 @@ def test_https_and_this_machine_are_allowed(url):
 
 
 def test_the_body_on_the_page_is_what_a_webhook_gets(receiver):
-    """The alerts are those of the page; two like it come within the cooldown before it."""
+    """Of four alike alerts the first is told at once, the others as one: the worst is that of the page."""
     (shown,) = re.findall(r"```json\n(.*?)```", PAGE.read_text(), re.DOTALL)
     told = json.loads(shown)
     alert = {name: told[name] for name in column_names("alert") if name != "seq"}
@@ -252,8 +252,9 @@ def test_the_body_on_the_page_is_what_a_webhook_gets(receiver):
         pytest.fail,
         {"run_id": told["run_id"], "name": told["run"]},
     )
-    for ago_s in (400, 300, 200, 0):
-        notifier.tell(alert | {"time_ns": alert["time_ns"] - ago_s * 10**9})
+    for ago_s, score in ((400, 6.0), (300, 6.1), (200, 6.2), (0, alert["score"])):
+        time_ns = alert["time_ns"] - ago_s * 10**9
+        notifier.tell(alert | {"time_ns": time_ns, "onset_time_ns": time_ns, "score": score})
     notifier.close(60)
     assert list(receiver.wait_for(2)[-1][1].items()) == list(told.items())
 
@@ -278,24 +279,23 @@ def test_outlets_route_by_policy_and_tell_of_sinks_that_are_off(receiver, tmp_pa
             {"alert": "nonfinite", "severity": severity, "time_ns": second * 10**9, "message": f"at {second}"}
         )
     notifier.close(60)
-    assert len(lines) == 4
+    assert [line.split()[-1] for line in lines] == ["0", "1", "2"]
+    assert "2 more in 98 s; worst: at 2" in lines[-1]
     assert [json.loads(line)["message"] for line in (tmp_path / "all.jsonl").read_text().splitlines()] == [
         "at 0", "at 1", "at 2", "at 100"]  # fmt: skip
     got = [body for _, body in receiver.wait_for(2)]
     assert [(b["message"], b["held_back"], b["run_id"]) for b in got] == [
         ("at 1", 0, "r1"),
-        ("at 100", 1, "r1"),
+        ("at 2", 1, "r1"),
     ]
-    assert got[1][
-        "text"
-    ] == "thermograd my run: critical nonfinite: at 100 (1 like it held back since the last)" + (
-        f". Look at: {ADVICE['nonfinite']}"
-    )
+    assert [b["episode"] and b["episode"]["count"] for b in got] == [None, 2]
+    about = f"2 more in 98 s; worst: at 2. Look at: {ADVICE['nonfinite']}"
+    assert got[1]["text"] == f"thermograd my run: critical nonfinite: {about}"
     assert told == [
         "sink 'off' is off: sinks.off.url is taken from the environment, but NO_SUCH_VARIABLE_HERE is not set"
     ]
     assert notifier.account()["alerts sent to sink grave"] == 2
-    assert notifier.account()["alerts held back from sink grave"] == 1
+    assert notifier.account()["alerts held back from sink grave"] == 2
 
 
 @pytest.fixture
