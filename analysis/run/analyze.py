@@ -107,6 +107,7 @@ def analyze_run(
         onset_tests=onset_tests(data, devices, max_lag_s) if method == "rxc" else [],
         spike_locked=around_spikes([test for test in tests if not test.blocked], max_lag_s),
         compared=list(tests),
+        episodes=data.episodes,
         device_labels={d.name: d.label for d in data.devices.values()},
         unmeasured={d.name: d.missing for d in devices if not any(map(d.measures, HARDWARE_SIGNALS))},
         incident=run_incident(data),

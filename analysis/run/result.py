@@ -10,6 +10,7 @@ from thermograd.analysis.run.pair import NARROW, Pair, closest_first, pairs_tabl
 from thermograd.analysis.run.sentences import sentence_of
 from thermograd.analysis.run.series import ComparedSignals
 from thermograd.store.columns import signal
+from thermograd.store.telling.episodes import Episode
 from thermograd.store.text import without_nan
 
 Method = Literal["rxc", "pearson"]
@@ -50,6 +51,8 @@ class Analysis:
         Devices that have no signal to test, each with the sensors that it lacks and why.
     incident
         What heat cost: throttled time, slower steps, hours lost, energy.
+    episodes
+        The run's alerts, what repeats as one; see `thermograd.store.telling.episodes.Episode`.
     compared
         The series behind each tested pair of signals; not in the JSON form.
     """
@@ -71,6 +74,7 @@ class Analysis:
     device_labels: dict[str, str] = field(default_factory=dict)
     unmeasured: dict[str, dict[str, str]] = field(default_factory=dict)
     incident: Incident | None = None
+    episodes: list[Episode] = field(default_factory=list, repr=False)
     compared: list[ComparedSignals] = field(default_factory=list, repr=False)
 
     def called(self, device: str) -> str:
@@ -102,6 +106,7 @@ class Analysis:
         document = vars(self) | {
             "pairs": pairs,
             "onset_tests": [test.to_json() for test in self.onset_tests],
+            "episodes": [episode.to_json() for episode in self.episodes],
             "spike_locked": [course.to_json() for course in self.spike_locked],
             "incident": None if self.incident is None else self.incident.to_json(),
         }

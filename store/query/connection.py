@@ -23,6 +23,7 @@ from thermograd.store.log.segments import read_sealed
 from thermograd.store.query.config_view import config_view
 from thermograd.store.query.data.alignment import aligned_view
 from thermograd.store.query.data.derived import efficiency_view, throttling_view
+from thermograd.store.query.data.episodes import episodes_view
 from thermograd.store.query.data.sources import Events
 from thermograd.store.query.interrupt import acting_after, too_late
 from thermograd.store.query.result_formats import rendered
@@ -67,8 +68,8 @@ def connect(
     Returns
     -------
     duckdb.DuckDBPyConnection
-        Views ``runs``, ``config``, ``steps``, ``samples``, ``alerts``, ``marks``, ``metrics``, ``aligned``,
-        ``efficiency``, ``throttling`` and table macros ``aligned_with(tolerance_s)`` and
+        Views ``runs``, ``config``, ``steps``, ``samples``, ``alerts``, ``episodes``, ``marks``, ``metrics``,
+        ``aligned``, ``efficiency``, ``throttling`` and table macros ``aligned_with(tolerance_s)`` and
         ``around(time, seconds)``.
         Read-only: no file, network, extension or setting can be reached from its SQL.
 
@@ -107,6 +108,7 @@ def _connect(runs: list[Run], memory_limit: str | None, damaged: dict[Path, int]
             f"* EXCLUDE (run_id) FROM _{view}"
         )
     connection.register("throttling", throttling_view(events["sample"], runs))
+    connection.register("episodes", episodes_view(events["alert"], events["mark"], runs))
     for statement in (ALIGNED, ALIGNED_VIEW, AROUND):
         connection.execute(statement)
     for setting in ("temp_directory = ''", "enable_external_access = false", "lock_configuration = true"):

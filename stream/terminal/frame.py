@@ -12,8 +12,9 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 from thermograd.store.columns import signal
+from thermograd.store.telling.episodes import Episode, how_often
+from thermograd.store.telling.quantities import age_text, plural
 from thermograd.store.text import printable
-from thermograd.stream.alerts.alert import Alert
 from thermograd.stream.terminal.state import RunFacts, WatchState
 
 _BLOCKS = "▁▂▃▄▅▆▇█"
@@ -79,7 +80,7 @@ def _header(state: WatchState, run: RunFacts, now_ns: int, width: int) -> list[T
     if state.step is not None and state.step.get("step") is not None:
         facts.append(f"step {int(state.step['step']):,}")
     if state.newest_ns is not None:
-        facts.append(f"last event {_age((now_ns - state.newest_ns) / 1e9)} ago")
+        facts.append(f"last event {age_text((now_ns - state.newest_ns) / 1e9)} ago")
     tail = " · ".join(facts)
     why = [Text(printable(run.reason), style=_RUN_STYLES.get(run.state, ""))] if run.reason else []
     if width < cell_len(tail) + 12:
@@ -161,7 +162,7 @@ def _devices(state: WatchState, width: int, room: int) -> list[Text]:
     most = len(labels) if len(labels) <= room - 1 else max(room - 2, 1)
     lines = _rendered(_device_table(state, dict(labels[:most]), width), width)
     left = len(labels) - most
-    return [*lines, Text(f"and {left} more device{'s' * (left > 1)}", style="dim")] if left else lines
+    return [*lines, Text(f"and {left} more {plural(left, 'device')}", style="dim")] if left else lines
 
 
 def _device_table(state: WatchState, labels: Mapping[str, str], width: int) -> Table:
@@ -207,23 +208,25 @@ def _rendered(table: Table, width: int) -> list[Text]:
 
 
 def _alerts(state: WatchState, width: int, room: int | None) -> list[Text]:
-    alerts, recorded = state.alerts()
-    if not alerts:
+    episodes, recorded = state.episodes()
+    if not episodes:
         return [Text("no alerts", style="dim")]
     title = "alerts, newest first" if recorded else "alerts, found now: the log holds none"
     lines = [Text(title, style="dim")]
-    for alert in alerts:
+    for episode in episodes:
         if room is not None and len(lines) >= room:
             break
-        lines += _alert_lines(alert, width)
+        lines += _episode_lines(episode, width)
     return lines if room is None else lines[: max(room, 1)]
 
 
-def _alert_lines(alert: Alert, width: int) -> list[Text]:
-    moment = datetime.fromtimestamp(int(alert["time_ns"]) / 1e9).astimezone()
-    style = _SEVERITY_STYLES.get(printable(alert["severity"]), "")
-    head = (f"{moment:%H:%M:%S} {printable(alert['alert'])} ", style)
-    whole = Text.assemble(head, printable(alert["message"]))
+def _episode_lines(episode: Episode, width: int) -> list[Text]:
+    time_ns = int(episode.worst["time_ns"]) if episode.count == 1 else episode.last_ns
+    moment = datetime.fromtimestamp(time_ns / 1e9).astimezone()
+    style = _SEVERITY_STYLES.get(printable(episode.severity), "")
+    head = (f"{moment:%H:%M:%S} {printable(episode.alert)} ", style)
+    message = printable(episode.worst["message"])
+    whole = Text.assemble(head, message if episode.count == 1 else f"{how_often(episode)}; worst: {message}")
     first, *rest = whole.wrap(Console(width=width, file=StringIO()), width - 2)
     return [first, *(Text("  ") + line for line in rest)]
 
@@ -247,11 +250,3 @@ def _fixed(value: object, digits: int, sign: bool = False) -> str:
 
 def _number(value: object, digits: int = 4) -> str:
     return f"{value:.{digits}g}" if isinstance(value, int | float) else "–"
-
-
-def _age(seconds: float) -> str:
-    seconds = max(seconds, 0.0)
-    for unit, size, limit in (("s", 1, 120), ("min", 60, 7200), ("h", 3600, 172_800)):
-        if seconds < limit:
-            return f"{seconds / size:.{1 if size == 1 and seconds < 10 else 0}f} {unit}"
-    return f"{seconds / 86_400:.0f} days"

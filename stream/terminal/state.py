@@ -8,6 +8,7 @@ from typing import Any
 from msgspec.structs import asdict
 from thermograd.store.devices import device_labels
 from thermograd.store.events import Event
+from thermograd.store.telling.episodes import ENDED_MARK, Episode, ends_of, fold_alerts, told_episodes
 from thermograd.stream.alerts.alert import Alert, as_float
 from thermograd.stream.join.coupling_alerts import NOTABLE_EXCESS
 from thermograd.stream.pipeline.monitor import Monitor
@@ -15,7 +16,7 @@ from thermograd.stream.settings import Settings
 from thermograd.stream.throttle import State, ThrottleDetector
 
 _HISTORY = 600
-_MOST_ALERTS = 50
+_MOST_ALERTS = 10_000  # that episodes are made of
 
 
 @dataclass(frozen=True)
@@ -56,8 +57,7 @@ class WatchState:
         self.withholding: set[str] = set()
         self._throttles: dict[str, ThrottleDetector] = {}
         self._origin_ns: int | None = None
-        self._recorded: deque[Alert] = deque(maxlen=_MOST_ALERTS)
-        self._found: deque[Alert] = deque(maxlen=_MOST_ALERTS)
+        self._recorded, self._found = _Told(), _Told()
         self.step: Mapping[str, Any] | None = None
         self.first_step: int | None = None
         self.ranks: set[int] = set()
@@ -71,13 +71,16 @@ class WatchState:
             time_ns = int(event.values["time_ns"])
             self.newest_ns = time_ns if self.newest_ns is None else max(self.newest_ns, time_ns)
             if event.kind == "alert":
-                self._recorded.append(event.values)
+                self._recorded.add([event.values])
                 continue
+            if event.values.get("mark") == ENDED_MARK:
+                self._recorded.end([event.values])
             if event.kind == "step":
                 self._learn_step(event.values)
             elif event.kind == "sample" and event.values.get("device") is not None:
                 self._learn_sample(str(event.values["device"]), event.values)
-            self._found.extend(self._monitor.process(event))
+            self._found.add(self._monitor.process(event))
+            self._found.end(self._monitor.take_ended())
         self._correlations = self._monitor.pairs.correlations()
         self._evidence, self.withholding = {}, set()
         for (_, device, _), pair in self._monitor.pairs.coupling().items():
@@ -137,7 +140,32 @@ class WatchState:
         values = self._evidence.get(device)
         return sum(values) / len(values) if values else None
 
-    def alerts(self) -> tuple[list[Alert], bool]:
-        """Return the latest alerts, newest first, and whether they are those that the log holds."""
-        recorded = bool(self._recorded)
-        return list(reversed(self._recorded if recorded else self._found)), recorded
+    def episodes(self) -> tuple[list[Episode], bool]:
+        """Return the alerts, what repeats as one, the latest first; and whether they are those of the log."""
+        recorded = bool(self._recorded.alerts)
+        return (self._recorded if recorded else self._found).episodes(), recorded
+
+
+class _Told:
+    """Alerts, the ends of what they tell of, and the episodes of both, made anew where one was added."""
+
+    def __init__(self) -> None:
+        self.alerts: deque[Alert] = deque(maxlen=_MOST_ALERTS)
+        self._ends: dict[tuple[str, str | None, int], int] = {}
+        self._episodes: list[Episode] | None = None
+
+    def add(self, alerts: Iterable[Alert]) -> None:
+        for alert in alerts:
+            self.alerts.append(alert)
+            self._episodes = None
+
+    def end(self, marks: Iterable[Mapping[str, Any]]) -> None:
+        for key, end_ns in ends_of(marks).items():
+            self._ends[key] = end_ns
+            self._episodes = None
+
+    def episodes(self) -> list[Episode]:
+        if self._episodes is None:
+            told, _ = told_episodes(fold_alerts(self.alerts, self._ends))
+            self._episodes = sorted(told, key=lambda episode: -episode.last_ns)
+        return self._episodes

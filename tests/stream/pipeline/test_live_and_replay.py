@@ -1,9 +1,11 @@
+import json
 import threading
 
 from thermograd.store.events import SETTINGS_MARK
 from thermograd.store.log.reader import Follower, events_in_order
 from thermograd.store.log.writer import EventWriter
 from thermograd.store.runs.catalogue import create_run
+from thermograd.store.telling.episodes import ends_of, fold_alerts
 from thermograd.stream.alerts.alert import alert_line
 from thermograd.stream.pipeline import live
 from thermograd.stream.pipeline.live import watch_log, watch_written
@@ -123,6 +125,51 @@ def test_what_was_never_live_is_watched_alike_and_nobody_is_told(tmp_path):
 def test_an_alert_is_one_line_of_text():
     line = alert_line({"severity": "warning", "alert": "spike.grad", "message": "step 3: high"})
     assert line.split() == ["warning", "spike.grad", "step", "3:", "high"]
+
+
+def write_hot_samples(writer):
+    """Write five minutes of a device that is throttled for heat for the last quarter of each."""
+    for i in range(300):
+        hot = i >= 60 and i % 60 >= 45
+        reading = (
+            {"temperature_c": 88.0, "sm_clock_mhz": 1500.0}
+            if hot
+            else {"temperature_c": 70.0, "sm_clock_mhz": 1980.0}
+        )
+        reading |= {"clock_event_mask": 0x20 if hot else 0, "utilization_pct": 100.0}
+        writer.append("sample", i * SECOND, i * SECOND, device="gpu", **reading)
+
+
+def test_the_log_says_when_throttling_ended_and_an_agent_that_is_started_again_does_not_say_so_twice(
+    tmp_path,
+):
+    run = create_run(tmp_path, "x", {"devices": {"gpu": {"temperature_limit_c": 90.0}}})
+    writer = EventWriter(run.path, run.run_id, "w")
+    write_hot_samples(writer)
+    stop = threading.Event()
+    stop.set()
+    lines = []
+    for agent in ("first", "second"):
+        log = EventWriter(run.path, run.run_id, agent, ())
+        devices = run.facts["devices"]
+        watch_log(Follower(run.path).poll, log.append, devices, stop, lines.append, run=run.facts)
+        log.close()
+    writer.close()
+    marks = [event.values for event in events_in_order(run.path, ("mark",))]
+    ended = [json.loads(mark["detail"]) for mark in marks if mark["mark"] == "alert_ended"]
+    heat = [each for each in ended if each["alert"] == "collapse.thermal"]
+    assert len(heat) == 4
+    assert all(10 <= (each["end_time_ns"] - each["onset_time_ns"]) / SECOND <= 15 for each in heat)
+    result = replay_events(events_in_order(run.path), run.facts["devices"])
+    assert result.check()["identical"] is True
+    (episode,) = [each for each in result.episodes if each.alert == "collapse.thermal"]
+    assert (episode.count, 0.2 < episode.share < 0.35) == (4, True)
+    (recorded,) = [e for e in fold_alerts(result.recorded, ends_of(marks)) if e.alert == "collapse.thermal"]
+    assert recorded.to_json() | {"worst": None} == episode.to_json() | {"worst": None}
+    told = [line for line in lines if "collapse.thermal" in line]
+    assert len(told) == 2
+    assert "3 more in" in told[1]
+    assert "% of the time on gpu; worst: gpu: throttled by heat" in told[1]
 
 
 def test_a_stream_layer_that_is_started_again_tells_nothing_twice(tmp_path):

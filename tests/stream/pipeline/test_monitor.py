@@ -8,8 +8,10 @@ import pytest
 import river
 from thermograd.ingest.simulate.gpu import SimulatedGpu
 from thermograd.store.events import SCHEMA_VERSION, Event, column_names
+from thermograd.store.telling.episodes import ends_of
 from thermograd.stream.alerts.alert import digest
 from thermograd.stream.pipeline.monitor import Monitor
+from thermograd.stream.settings import AlertSettings, Settings
 from thermograd.stream.spike import SpikeDetector
 
 SECOND = 10**9
@@ -166,6 +168,29 @@ def test_throttling_is_told_with_its_onset_and_in_numbers() -> None:
     assert collapse["score"] >= 0.05
     assert collapse["message"].startswith(f"{DEVICE}: throttled by heat at 8")
     assert "% below its usual 1980 MHz" in collapse["message"]
+
+
+def test_when_throttling_ended_is_told_once_for_each_alert_also_of_what_lasts_to_the_end() -> None:
+    monitor, alerts, marks = Monitor(facts()), [], []
+    for each in writer_streams()[2]:
+        alerts += monitor.process(each)
+        marks += monitor.take_ended()
+    alerts += monitor.close()
+    marks += monitor.take_ended()
+    raised = [a for a in alerts if a["alert"] in ("collapse.thermal", "throttle.warn", "power_limited")]
+    ends = ends_of(marks)
+    assert len(raised) == len(marks) == len(ends) > 1
+    for alert in raised:
+        assert ends[alert["alert"], alert["device"], alert["onset_time_ns"]] >= alert["time_ns"]
+    assert monitor.take_ended() == []
+
+
+def test_of_alerts_that_are_off_no_end_is_told() -> None:
+    monitor = Monitor(facts(), Settings(alerts=AlertSettings(off=("throttle.warn",))))
+    for each in writer_streams()[2]:
+        monitor.process(each)
+    monitor.close()
+    assert {mark["text"] for mark in monitor.take_ended()} == {"collapse.thermal"}
 
 
 def test_samples_that_stop_and_come_back_are_a_gap() -> None:

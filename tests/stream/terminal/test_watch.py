@@ -1,6 +1,7 @@
 """The live view: what a frame says at every size, and that it leaves the terminal as it was."""
 
 import io
+import json
 import math
 import os
 import random
@@ -159,6 +160,19 @@ def test_many_devices_leave_room_for_the_alerts():
     lines = frame(board_of(busy_run(names), {}), 80, 24)
     assert any("more devices" in line for line in lines)
     assert any("nonfinite" in line for line in lines)
+
+
+def test_alerts_that_repeat_are_one_with_their_number_and_share_of_time():
+    heat = {"alert": "collapse.thermal", "severity": "critical", "device": GPU, "message": "gpu: hot"}
+    events = [event("alert", 60 * i, **heat) for i in range(100)]
+    for i in range(100):
+        told = {"alert": "collapse.thermal", "device": GPU, "onset_time_ns": START + 60 * i * SECOND}
+        detail = json.dumps(told | {"end_time_ns": START + (60 * i + 30) * SECOND})
+        events.append(event("mark", 60 * i + 30, mark="alert_ended", detail=detail))
+    lines = frame(board_of(events))
+    shown = [line for line in lines if "collapse.thermal" in line]
+    assert len(shown) == 1
+    assert "100 times in 99 min 30 s, 50 % of the time; worst: gpu: hot" in " ".join(" ".join(lines).split())
 
 
 def test_alerts_are_found_where_the_log_holds_none():
