@@ -133,11 +133,11 @@ def _prune(runs: Path, age: str, delete: bool, as_json: bool) -> None:
 @click.argument("sql")
 @format_option("table", "csv", "json", "parquet", "arrow", default="table", show_default=True)
 @click.option("-o", "--output", type=PATH, help="Write to a file instead of stdout.")
-@click.option("--timeout", "timeout_s", type=FiniteRange(0.01), help="End after this many seconds.")
+@click.option("--timeout", "timeout_s", type=FiniteRange(0.01, 1e6), help="End after this many seconds.")
 @click.option(
     "--memory",
     "memory_gb",
-    type=FiniteRange(0.4),
+    type=FiniteRange(0.4, 1e6),
     help="GB that the query may take; default 1 with --timeout or --untrusted, else no limit.",
 )
 @click.option("--untrusted", is_flag=True, help="For SQL from others: limits of time, memory and the answer.")

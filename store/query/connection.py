@@ -6,9 +6,9 @@ where the query lets them be), live ones a snapshot taken when the connection wa
 """
 
 import contextlib
-import logging
 import os
 import re
+import threading
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,7 +25,7 @@ from thermograd.store.query.data.alignment import aligned_view
 from thermograd.store.query.data.derived import efficiency_view, throttling_view
 from thermograd.store.query.data.episodes import episodes_view
 from thermograd.store.query.data.sources import Events
-from thermograd.store.query.interrupt import acting_after, too_late
+from thermograd.store.query.interrupt import in_time
 from thermograd.store.query.result_formats import rendered
 from thermograd.store.query.runs_view import RunsView
 from thermograd.store.query.views import ALIGNED, ALIGNED_VIEW, AROUND
@@ -36,7 +36,6 @@ if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
 
-_log = logging.getLogger("thermograd")
 _EXPLAIN = re.compile(r"\s*EXPLAIN\b\s*(ANALY[SZ]E\b)?", re.IGNORECASE)
 _OPTIONS = re.compile(r"\A\s*\([^()]*\)")
 _OUT_OF_MEMORY = re.compile("Out of Memory Error|Out of memory: |MemoryError: ")  # DuckDB's, Arrow's, numpy's
@@ -124,24 +123,16 @@ def query(
 ) -> pa.Table:
     """Answer one SELECT or EXPLAIN over the views of `connect`, in this process.
 
-    `timeout_s` is heeded between two pieces of DuckDB's work, not while it plans and not inside one call of
-    a function; `thermograd.store.query.answer` ends at its time wherever it is, in bounded memory.
+    At `timeout_s`, and at Ctrl-C, it is given up at once; DuckDB itself goes on in its thread to the end of
+    the piece of work that it is at. `thermograd.store.query.answer` ends that too, and bounds the memory.
 
     Raises
     ------
     QueryError
         If the statement is of another type, wrong (DuckDB's message says where), or took too long.
     """
-    listed = _listed(runs)
-    with contextlib.closing(_connect(listed, memory_limit, {})) as connection:
-        try:
-            return _table(connection, sql, timeout_s)
-        except _StreamError as error:
-            damaged = _damaged(listed)
-            if not damaged:
-                raise QueryError(str(error)) from error
-    with contextlib.closing(_connect(listed, memory_limit, damaged)) as connection:
-        return _table(connection, sql, timeout_s)
+    asked = _Asked(sql, _listed(runs), memory_limit)
+    return in_time(asked.table, asked.stop, timeout_s)
 
 
 def stream(
@@ -204,10 +195,51 @@ class _StreamError(QueryError):
     """The data could not be read: a file may be damaged."""
 
 
-def _table(connection: "DuckDBPyConnection", sql: str, timeout_s: float | None) -> pa.Table:
-    with acting_after(timeout_s, connection.interrupt), _errors_of(connection, sql, timeout_s):
-        _check_statement(connection, sql)
-        return connection.sql(sql).to_arrow_table()
+class _Asked:
+    """A query that another thread answers and this one may stop."""
+
+    def __init__(self, sql: str, runs: list[Run], memory_limit: str | None) -> None:
+        self._sql, self._runs, self._memory_limit = sql, runs, memory_limit
+        self._lock, self._stopped = threading.Lock(), False
+        self._connection: DuckDBPyConnection | None = None
+
+    def stop(self) -> None:
+        """Tell DuckDB to stop, also one that is asked later."""
+        with self._lock:
+            self._stopped = True
+            if self._connection is not None:
+                self._connection.interrupt()
+
+    def table(self) -> pa.Table:
+        """Return the answer; where reading meets a damaged file, once more without what is damaged."""
+        try:
+            return self._table({})
+        except _StreamError as error:
+            damaged = _damaged(self._runs)
+            if not damaged:
+                raise QueryError(str(error)) from error
+        return self._table(damaged)
+
+    def _table(self, damaged: dict[Path, int]) -> pa.Table:
+        with (
+            contextlib.closing(_connect(self._runs, self._memory_limit, damaged)) as connection,
+            self._kept(connection),
+            _errors_of(connection, self._sql),
+        ):
+            _check_statement(connection, self._sql)
+            return connection.sql(self._sql).to_arrow_table()
+
+    @contextlib.contextmanager
+    def _kept(self, connection: "DuckDBPyConnection") -> Iterator[None]:
+        with self._lock:
+            if self._stopped:
+                raise QueryError("the query was stopped")
+            self._connection = connection
+        try:
+            yield
+        finally:
+            with self._lock:  # what is closed is not interrupted
+                self._connection = None
 
 
 def _parts(
@@ -223,12 +255,12 @@ def _parts(
 
 
 @contextlib.contextmanager
-def _errors_of(connection: "DuckDBPyConnection", sql: str, timeout_s: float | None = None) -> Iterator[None]:
+def _errors_of(connection: "DuckDBPyConnection", sql: str) -> Iterator[None]:
     """Raise what goes wrong with a query as an error of ours."""
     try:
         yield
     except duckdb.InterruptException as error:
-        raise QueryError(too_late(timeout_s or 0.0)) from error
+        raise QueryError("the query was stopped") from error
     except MemoryError as error:  # pyarrow's own, too
         raise QueryError(NO_MEMORY) from error
     except (duckdb.Error, pa.ArrowException, OSError) as error:  # the last two: while the answer is read

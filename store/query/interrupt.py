@@ -7,13 +7,20 @@ process that does nothing but answer a query leaves Ctrl-C to the operating syst
 
 import contextlib
 import os
+import queue
 import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from typing import Any, TypeVar
+
+from thermograd.store.errors import QueryError
+
+Answer = TypeVar("Answer")
 
 INTERRUPTED = (-signal.SIGINT, 0xC000013A)  # exit codes of a process that Ctrl-C ended: POSIX, Windows
 _PR_SET_PDEATHSIG = 1
+_LONGEST_S = 1e7  # that a time-out may be
 _GRACE_S = 0.5  # for DuckDB's own interrupt, which gives the better end
 
 
@@ -45,6 +52,7 @@ def acting_after(seconds: float | None, act: Callable[..., object], *arguments: 
     if seconds is None:
         yield
         return
+    _check(seconds)
     timer = threading.Timer(seconds, act, arguments)
     timer.daemon = True
     timer.start()
@@ -52,6 +60,47 @@ def acting_after(seconds: float | None, act: Callable[..., object], *arguments: 
         yield
     finally:
         timer.cancel()
+
+
+def in_time(work: Callable[[], Answer], stop: Callable[[], object], timeout_s: float | None) -> Answer:
+    """Return what `work` returns, called in another thread: Ctrl-C and the time-out are heeded at once.
+
+    `stop` is called then, and the other thread ends by itself when its work heeds it.
+
+    Raises
+    ------
+    QueryError
+        If it takes too long.
+    """
+    if timeout_s is not None:
+        _check(timeout_s)
+    answers: queue.SimpleQueue[tuple[Answer, BaseException | None]] = queue.SimpleQueue()
+    threading.Thread(
+        target=_answer, args=(work, answers.put)
+    ).start()  # no daemon: DuckDB would abort at exit
+    try:
+        answer, error = answers.get(timeout=timeout_s)
+    except queue.Empty:
+        stop()
+        raise QueryError(too_late(timeout_s or 0.0)) from None
+    except KeyboardInterrupt:
+        stop()
+        raise
+    if error is not None:
+        raise error
+    return answer
+
+
+def _answer(work: Callable[[], Any], put: Callable[[Any], None]) -> None:
+    try:
+        put((work(), None))
+    except BaseException as error:  # noqa: BLE001 - it is raised where the answer is waited for
+        put((None, error))
+
+
+def _check(timeout_s: float) -> None:
+    if not 0 < timeout_s <= _LONGEST_S:
+        raise QueryError(f"the time-out is {timeout_s} s; allowed: above 0, at most {_LONGEST_S:.0f}")
 
 
 def ended_after(timeout_s: float | None) -> contextlib.AbstractContextManager[None]:

@@ -9,9 +9,15 @@ import subprocess
 import sys
 import textwrap
 import threading
+from pathlib import Path
 
 import psutil
 import pytest
+from click.testing import CliRunner
+from thermograd.cli import main
+from thermograd.store.errors import QueryError
+from thermograd.store.query.connection import query
+from thermograd.store.query.sandbox import Limits, answer
 
 JOIN = "SELECT count(*) FROM range(99999) a, range(99999) b, range(99999) c WHERE a.range < b.range + c.range"
 DEAF = "SELECT length(repeat('x', 4000000000))"  # one call of a function, which heeds no interrupt
@@ -165,3 +171,57 @@ def test_a_timeout_leaves_no_half_written_file(start, tmp_path):
     assert end(process) == (1, "Error: the query was stopped after 2 s (--timeout)\n")
     assert [path.name for path in tmp_path.iterdir()] == ["out.csv"]
     assert output.read_text() == "before"
+
+
+# In one process, where nobody can be killed: a query that is deaf is left to itself.
+IN_PROCESS = textwrap.dedent(
+    """
+    import os, signal, sys, threading
+    from thermograd.store.errors import QueryError
+    from thermograd.store.query import connection
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    begun, check = threading.Event(), connection._check_statement
+    def checked(*arguments):
+        check(*arguments)
+        begun.set()
+    connection._check_statement = checked
+    def send():
+        begun.wait()
+        os.kill(os.getpid(), signal.SIGINT)
+    if sys.argv[2] == "None":
+        threading.Thread(target=send).start()
+    try:
+        connection.query(sys.argv[1], [], timeout_s=eval(sys.argv[2]))
+    except (QueryError, KeyboardInterrupt) as error:
+        print(type(error).__name__, error, flush=True)
+        os._exit(0)
+    """
+)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals are POSIX")
+@pytest.mark.parametrize(
+    ("timeout", "said"),
+    [("2", "QueryError the query was stopped after 2 s (--timeout)\n"), ("None", "KeyboardInterrupt \n")],
+)
+@pytest.mark.parametrize("sql", [JOIN, DEAF])
+def test_a_query_of_the_library_is_given_up_at_once(timeout, said, sql):
+    command = [sys.executable, "-c", IN_PROCESS, sql, timeout]
+    process = subprocess.run(command, capture_output=True, text=True, timeout=WAIT_S, check=True)
+    assert process.stdout == said
+
+
+@pytest.mark.parametrize("timeout_s", [float("nan"), float("inf"), 0, -1.0, 1e12])
+def test_a_timeout_that_is_none_is_refused(timeout_s):
+    with pytest.raises(QueryError, match=r"the time-out is .* s; allowed: above 0, at most 10000000"):
+        query("SELECT 1", [], timeout_s=timeout_s)
+    with pytest.raises(QueryError, match="the time-out is"):
+        list(answer("SELECT 1", Path(), limits=Limits(timeout_s=timeout_s)))
+
+
+@pytest.mark.parametrize("option", ["--timeout", "--memory"])
+@pytest.mark.parametrize("given", ["nan", "inf", "-1", "0", "1e400", "1e12", "5s", ""])
+def test_a_limit_that_is_no_limit_is_refused_in_a_sentence(option, given):
+    result = CliRunner().invoke(main, ["query", option, given, "SELECT 1"])
+    assert result.exit_code == 2
+    assert f"Invalid value for '{option}'" in result.stderr
