@@ -24,7 +24,9 @@ from thermograd.cli import main
 from thermograd.ingest.devices.base import DeviceReader
 from thermograd.ingest.importers.recording import Format, Head, Hints
 from thermograd.store.events import ALERTS, COMMON, KINDS, SEVERITIES
+from thermograd.store.log.writer import EventWriter
 from thermograd.store.query.connection import query
+from thermograd.store.runs.catalogue import Run
 from thermograd.stream.pipeline.config import load_config
 from thermograd.stream.sinks.notifier import ADVICE
 
@@ -179,8 +181,18 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two small runs with spikes and a collapse, for the recipes."""
     folder = tmp_path_factory.mktemp("recipes")
     for place in (1, 2):
-        make_run(folder / "runs", 60, 30.0, [20, 40], name=f"run {place}", collapse_s=15.0, seed=place)
+        made = make_run(folder / "runs", 60, 30.0, [20, 40], name=f"run {place}", collapse_s=15.0, seed=place)
+        log_accuracy(made)
     return folder
+
+
+def log_accuracy(run: Run) -> None:
+    """Add what a script would have logged of its own: an accuracy every ten steps, a learning rate."""
+    writer = EventWriter(run.path, run.run_id, "own", ())
+    writer.append("mark", mark="config", detail='{"learning_rate": 0.001}')
+    for step in range(10, 61, 10):
+        writer.append("metric", step=step, rank=0, name="accuracy", value=step / 100)
+    writer.close()
 
 
 RECIPES = blocks(DOCS / "recipes.md", "sql")
