@@ -113,6 +113,11 @@ class Run(Watching, OwnValues):
         self._started_tap()
 
     @guarded
+    def believe_tap(self) -> None:
+        """Log what is seen from the first step on: the launcher has started this run, not the script."""
+        self._recorder.believe_tap()
+
+    @guarded
     def step(
         self,
         loss: float | None = None,

@@ -28,8 +28,8 @@ class Recorder:
     """Writes marks and steps to this process's file; where it has none (`writer` is None), nothing.
 
     A tap that is there because of `thermograd run`, not because the script asked for it, may see the steps
-    of a script that logs them by hand. Its first step is therefore held back until the second: by then such
-    a script has logged one, and the tap's steps end.
+    of a script that logs them by hand. Where such a script holds the run, the tap's first step is therefore
+    held back until the second: by then it has logged one, and the tap's steps end.
     """
 
     def __init__(self, writer: EventWriter | None, rank: int) -> None:
@@ -141,6 +141,12 @@ class Recorder:
     def doubt_tap(self) -> None:
         """Let the tap's steps count only until a step is logged by hand: the script has not asked for it."""
         self._counts = "not clear"
+
+    def believe_tap(self) -> None:
+        """Hold no step back: no script holds the run yet that could log it by hand."""
+        if self._counts == "not clear":
+            self._counts = "tap so far"
+            self.release()
 
     def trust_tap(self) -> None:
         """Let the tap's steps count for good: the script has asked for it."""

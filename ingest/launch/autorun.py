@@ -28,6 +28,8 @@ def _begin() -> None:
 
         if shared_run() is None:
             options = json.loads(os.environ[launcher_link.VARIABLE])
-            start_run(options["name"], hz=float(options["hz"])).held_by = "launcher"
+            run = start_run(options["name"], hz=float(options["hz"]))
+            run.held_by = "launcher"
+            run.believe_tap()
     except Exception as error:  # noqa: BLE001 - the script must train on as if we were not there; the launcher is told
         launcher_link.say(f"failed {type(error).__name__}: {error}")

@@ -1,6 +1,6 @@
 """Reading one file of the log, of whatever form: what is whole of it, in the current columns, by number."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -81,6 +81,19 @@ def _batches(kind: str, names: Sequence[str], rows: list[tuple[Any, ...]]) -> li
         )
         for start in range(0, len(rows), CHUNK_ROWS)
     ]
+
+
+def is_in_a_tail(segment: Segment, table: pa.Table, damage: Damage | None, live: Iterable[Segment]) -> bool:
+    """Return whether a stream only lacks the end of a batch that is still in a tail: nothing is lost by it.
+
+    A batch goes to the stream in one write, and only then is its tail removed. A killed process leaves half
+    of a batch; a reader may see half of one that is being written.
+    """
+    if damage is None or not damage.is_cut:
+        return False
+    next_seq = table["seq"][-1].as_py() + 1 if len(table) else segment.first
+    tails = (s for s in live if s.path.suffix == ".tail" and s[:2] == segment[:2])
+    return any(tail.first <= next_seq for tail in tails)
 
 
 def read_segment(segment: Segment) -> tuple[pa.Table, Damage | None]:

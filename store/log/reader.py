@@ -22,7 +22,13 @@ import pyarrow.compute as pc
 from thermograd.store.errors import LogError
 from thermograd.store.events import KINDS, Event, arrow_schema, column_names
 from thermograd.store.files import Segment, open_file, open_segments, sealed_segments, sealed_stamps
-from thermograd.store.log.one_file import CHUNK_ROWS, conform, read_segment, read_tail as read_tail
+from thermograd.store.log.one_file import (
+    CHUNK_ROWS,
+    conform,
+    is_in_a_tail,
+    read_segment,
+    read_tail as read_tail,
+)
 from thermograd.store.log.reading.numbering import in_order
 from thermograd.store.log.reading.room import Room
 from thermograd.store.log.reading.sealed_file import SealedFile
@@ -74,25 +80,26 @@ def snapshot(run_dir: Path, kind: str, writer: str | None = None) -> Snapshot:
     sealed, overlapping = apart(list(filter(wanted, sealed_segments(run_dir, kind))))
     parts = {segment.writer: [table] for segment, table in merged(run_dir, overlapping)}
     next_seq = {segment.writer: (segment.last or 0) + 1 for segment in sorted(sealed + overlapping)}
-    for name, table, _ in streams + tails:
+    for (name, *_), table, _ in streams + tails:
         fresh = table.filter(pc.field("seq") >= next_seq[name]) if name in next_seq else table
         if len(fresh):
             parts.setdefault(name, []).append(fresh)
             next_seq[name] = fresh.column("seq")[-1].as_py() + 1
-    damage = [harm for _, _, harm in streams + tails if harm]
+    in_tails = [segment for segment, _, _ in tails]
+    damage = [h for segment, t, h in streams + tails if h and not is_in_a_tail(segment, t, h, in_tails)]
     return Snapshot(sealed, {name: pa.concat_tables(tables) for name, tables in parts.items()}, damage)
 
 
 def _read_live(
     run_dir: Path, suffix: str, wanted: Callable[[Segment], bool]
-) -> list[tuple[str, pa.Table, Damage | None]]:
+) -> list[tuple[Segment, pa.Table, Damage | None]]:
     found = []
     segments = list(filter(wanted, open_segments(run_dir, suffix)))
     room = Room(f"{run_dir}/open", _paths(segments))
     for segment in reversed(segments):
         with suppress(FileNotFoundError):
             table, damage = read_segment(segment)
-            found.append((segment.writer, room.take(table), damage))
+            found.append((segment, room.take(table), damage))
     return found[::-1]
 
 

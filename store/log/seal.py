@@ -25,7 +25,7 @@ from thermograd.store.files import (
     strangers,
 )
 from thermograd.store.locks import ProcessLock
-from thermograd.store.log.one_file import read_segment
+from thermograd.store.log.one_file import is_in_a_tail, read_segment
 from thermograd.store.log.place import WRITER_LOCK, is_live
 from thermograd.store.log.reader import apart, merged
 from thermograd.store.log.reading.numbering import pieces
@@ -149,7 +149,7 @@ def _seal(
         if is_plain_file(segment.path):
             open_file(segment.path).close()  # what cannot be read now is no damage: it stays
         table, damage = read_segment(segment)
-        if damage:
+        if damage and not is_in_a_tail(segment, table, damage, segments):
             report.damage.append(damage)
             if damage.offset is not None:
                 harmed.add(segment.path)
@@ -230,10 +230,13 @@ def _checked(run_dir: Path) -> Iterator[tuple[Segment, Any, Damage | None]]:
 
     In the order of `thermograd.store.log.reader.snapshot`, so that a run can be checked while it is written.
     """
-    for listing in (_open_tails, _open_streams, sealed_segments):
+    tails = _open_tails(run_dir)
+    for listing in (lambda _: tails, _open_streams, sealed_segments):
         for segment in reversed(listing(run_dir)):
             with suppress(FileNotFoundError):  # a live writer has just moved its events on
                 table, damage = read_segment(segment)
+                if is_in_a_tail(segment, table, damage, tails):
+                    damage = None
                 yield segment, table.column("seq").to_numpy(), damage or _misplaced(segment, table)
 
 

@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 from thermograd.store.errors import LogError
 from thermograd.store.events import KINDS, arrow_schema
 from thermograd.store.files import MOST_SEQ, NEW_FILE, read_file, segment_name, whole_file, write_whole
-from thermograd.store.log.reading.framing import check_columns, check_owner, refused_message
+from thermograd.store.log.reading.framing import check_columns, check_owner, is_cut, refused_message
 from thermograd.store.log.reading.numbering import in_order
 from thermograd.store.log.reading.parquet_layout import MOST_ROWS
 from thermograd.store.log.reading.room import Room
@@ -33,11 +33,15 @@ UNREADABLE = (pa.ArrowException, OSError, ValueError, LookupError, OverflowError
 
 
 class Damage(NamedTuple):
-    """Where a file stops being readable, and why; without an offset all of it was read, and healed."""
+    """Where a file stops being readable, and why; without an offset all of it was read, and healed.
+
+    `is_cut`: the file ends in the middle of a batch, as that of a process that was killed may.
+    """
 
     path: Path
     offset: int | None
     reason: str
+    is_cut: bool = False
 
 
 class Sealed(NamedTuple):
@@ -227,7 +231,8 @@ def read_stream(path: Path) -> tuple[list[pa.RecordBatch], Damage | None]:
     except (*UNREADABLE, EOFError) as error:
         if offset == len(data):
             return batches, None
-        return batches, Damage(path, offset, f"not a whole Arrow batch ({_first_line(error)})")
+        reason = f"not a whole Arrow batch ({_first_line(error)})"
+        return batches, Damage(path, offset, reason, is_cut(data, offset))
 
 
 def _first_line(error: BaseException) -> str:

@@ -13,7 +13,8 @@ from thermograd.store.events import arrow_schema
 from thermograd.store.log.reading.parquet_layout import MOST_COLUMNS
 
 _RECORD_BATCH = 3  # of Arrow's message types; 1 is a schema, 2 a dictionary
-_HEADER_TYPE, _HEADER, _COMPRESSION = 1, 2, 3  # slots of Arrow's flatbuffer tables
+_HEADER_TYPE, _HEADER, _COMPRESSION, _BODY_SIZE = 1, 2, 3, 3  # slots of Arrow's flatbuffer tables
+_FRAME_BYTES, _CONTINUES = 8, b"\xff\xff\xff\xff"  # before a message: this mark, and its table's size
 
 
 def refused_message(data: bytes) -> tuple[int, str] | None:
@@ -56,6 +57,24 @@ def _slot(table: bytes, at: int, number: int) -> int:
     size = struct.unpack_from("<H", table, vtable)[0]
     place = 4 + 2 * number
     return at + (struct.unpack_from("<H", table, vtable + place)[0] if place < size else 0)
+
+
+def is_cut(data: bytes, offset: int) -> bool:
+    """Return whether an Arrow stream ends in the middle of the message that begins at a byte."""
+    begin = offset + _FRAME_BYTES
+    mark, size = data[offset : offset + 4], int.from_bytes(data[offset + 4 : begin], "little", signed=True)
+    if begin > len(data):
+        return _CONTINUES.startswith(mark)
+    if mark != _CONTINUES or size <= 0:
+        return False
+    table = data[begin : begin + size]
+    try:
+        root = struct.unpack_from("<I", table)[0]
+        at = _slot(table, root, _BODY_SIZE)
+        body = 0 if at == root else int(struct.unpack_from("<q", table, at)[0])
+    except (struct.error, IndexError):
+        return len(table) < size
+    return begin + size + body > len(data)
 
 
 def check_columns(schema: pa.Schema, kind: str) -> None:

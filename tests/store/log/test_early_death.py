@@ -152,3 +152,41 @@ def test_a_place_that_is_kept_free_is_nobodys_and_nobody_gets_it(tmp_path):
     sealer.release()
     assert writer.acquire()
     assert not sealer.keep_free()
+
+
+_STOPS_IN_A_BATCH = f"""{_BEGINS}
+from thermograd.store.log import segments
+written = segments.write_whole
+def write_half(handle, data, size, path, what):
+    os.write(handle, data[: len(data) * int(sys.argv[3]) // 8])
+    os._exit(3)
+segments.write_whole = write_half
+for _ in range(40): append()
+time.sleep(60)
+"""
+
+
+@pytest.mark.parametrize("eighths", range(8))
+def test_a_batch_that_a_kill_cut_is_no_damage_while_its_events_are_in_a_tail(tmp_path, caplog, eighths):
+    run = create_run(tmp_path, "cut")
+    command = [sys.executable, "-c", _STOPS_IN_A_BATCH, str(run.path), "16", str(eighths)]
+    assert subprocess.run(command, check=False, timeout=60).returncode == 3
+    steps = list(range(1, 41))
+    assert verify_run(run.path)["ok"]
+    assert not reader.snapshot(run.path, "step").damage
+    assert query("SELECT step FROM steps ORDER BY step", [run])["step"].to_pylist() == steps
+    assert not seal_run(run.path, run.run_id).damage
+    assert not (run.path / "quarantine").exists()
+    assert read_kind(run.path, "step")["step"].to_pylist() == steps
+    assert verify_run(run.path)["ok"]
+    assert not caplog.records
+
+
+def test_a_batch_that_is_cut_and_in_no_tail_is_damage(tmp_path):
+    run = create_run(tmp_path, "lost")
+    command = [sys.executable, "-c", _STOPS_IN_A_BATCH, str(run.path), "16", "4"]
+    assert subprocess.run(command, check=False, timeout=60).returncode == 3
+    next(s for s in open_segments(run.path, "tail") if s.kind == "step").path.unlink()
+    assert not verify_run(run.path)["ok"]
+    assert seal_run(run.path, run.run_id).damage
+    assert list((run.path / "quarantine").iterdir())
