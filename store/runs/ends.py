@@ -122,8 +122,9 @@ def _began_ns(facts: Mapping[str, Any]) -> int:
     return time_ns if isinstance(time_ns, int) else 0
 
 
-def _closed_ns(facts: Mapping[str, Any]) -> float:
-    return float(facts.get("closed_time_ns", "inf"))
+def _closed_ns(facts: Mapping[str, Any]) -> tuple[float, int, str]:
+    name = _rank(facts)  # of several that were gone without a word the first rank comes first
+    return float(facts.get("closed_time_ns", "inf")), len(name), name
 
 
 def _account(facts: Mapping[str, Any]) -> Account:
