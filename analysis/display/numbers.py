@@ -47,3 +47,17 @@ def energy_text(joules: float | None) -> str:
     if joules >= 3.6e6:
         return f"{joules / 3.6e6:.3g} kWh"
     return f"{joules / 1e3:.3g} kJ" if joules >= 1e3 else f"{joules:.3g} J"
+
+
+def without_middle(text: str, longest: int) -> str:
+    """Return a long name without its middle: its ends tell it apart.
+
+    Examples
+    --------
+    >>> without_middle("GPU-3f2a1357-0000-4000-8000-000000000001", 14), without_middle("GPU 0", 14)
+    ('GPU-3f2…000001', 'GPU 0')
+    """
+    if len(text) <= longest:
+        return text
+    tail = (longest - 1) // 2
+    return f"{text[: longest - 1 - tail]}…{text[-tail:]}"

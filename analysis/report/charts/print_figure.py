@@ -23,7 +23,7 @@ from matplotlib.ft2font import FT2Font
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter, LogLocator
-from thermograd.analysis.display.numbers import seconds_text
+from thermograd.analysis.display.numbers import seconds_text, without_middle
 from thermograd.analysis.display.palette import (
     BAND_COLOUR,
     BOUND_COLOUR,
@@ -164,10 +164,7 @@ def encode_figure(figure: Figure, file_format: str) -> bytes:
 def figure_text(text: str, longest: int) -> str:
     """Return text as the font can draw it: one line, shortened in the middle, unknown signs replaced."""
     shown = "".join(sign if sign.isprintable() and ord(sign) in _glyphs() else "\ufffd" for sign in text)
-    if len(shown) > longest:
-        half = (longest - 1) // 2
-        shown = f"{shown[:half]}…{shown[-half:]}"
-    return shown
+    return without_middle(shown, longest)
 
 
 @cache

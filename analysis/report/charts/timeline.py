@@ -5,6 +5,7 @@ from typing import Any
 
 import altair as alt
 import numpy as np
+from thermograd.analysis.display.numbers import without_middle
 from thermograd.analysis.display.palette import SEVERITY_COLOURS
 from thermograd.analysis.report.charts.style import (
     WIDTH,
@@ -103,11 +104,9 @@ def _panel_chart(panel: Panel, panels: Panels, rows: Rows, is_lowest: bool) -> a
 
 def _title(panel: Panel) -> str | list[str]:
     """Return the title of the vertical axis, in two lines where a panel is not high enough for one."""
-    return (
-        panel.axis_title
-        if len(panel.axis_title) <= _TITLE or not panel.unit
-        else [panel.title, f"({panel.unit})"]
-    )
+    if len(panel.axis_title) <= _TITLE:
+        return panel.axis_title
+    return [panel.title, f"({panel.unit})"] if panel.unit else without_middle(panel.title, _TITLE)
 
 
 def _form(panel: Panel) -> Any:

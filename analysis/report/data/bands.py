@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 from thermograd.analysis.arrays import Floats
+from thermograd.analysis.display.numbers import without_middle
 from thermograd.analysis.display.palette import DEVICE_COLOURS
 from thermograd.analysis.report.data.curves import Band
 from thermograd.analysis.run.series import Device, RunSeries
@@ -41,7 +42,9 @@ def cast_devices(data: RunSeries, coupled: Sequence[str] = ()) -> Cast:
     group = gpus if len(gpus) > _MOST_NAMED else list(labels)
     rest = [name for name in labels if name not in group]
     named = _named([data.devices[name] for name in group], coupled)
-    alone = {name: f"{shortened(labels[name])}: {', '.join(why)}" for name, why in named.items()}
+    alone = {
+        name: f"{without_middle(labels[name], _LONGEST)}: {', '.join(why)}" for name, why in named.items()
+    }
     room = len(DEVICE_COLOURS) - len(alone)
     alone |= {name: labels[name] for name in rest[:room]}
     label = f"all {len(group)} {_kind(data, group)}, lowest to highest"
@@ -53,17 +56,6 @@ def _kind(data: RunSeries, group: Sequence[str]) -> str:
     models = {str(data.devices[name].facts.get("model") or "") for name in group}
     only = short_model(models.pop()) if len(models) == 1 else ""
     return only or ("GPUs" if any(role.startswith("gpu ") for role in data.roles) else "devices")
-
-
-def shortened(label: str) -> str:
-    """Return a long name without its middle: its ends tell devices apart.
-
-    Examples
-    --------
-    >>> shortened("GPU-3f2a1357-0000-4000-8000-000000000001")
-    'GPU-3f2a1357-0…0-000000000001'
-    """
-    return label if len(label) <= _LONGEST else f"{label[: _LONGEST // 2]}…{label[-_LONGEST // 2 :]}"
 
 
 def _named(devices: list[Device], coupled: Sequence[str]) -> dict[str, list[str]]:

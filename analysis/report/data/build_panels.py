@@ -12,7 +12,12 @@ from thermograd.analysis.report.data.event_marks import alert_marks, alert_ticks
 from thermograd.analysis.report.data.hardware import Hardware, rle_panel, signal_panel
 from thermograd.analysis.report.data.panel import Panel, Panels
 from thermograd.analysis.report.data.strips import condensed
-from thermograd.analysis.report.data.training import injection_marks, training_panel, with_clip_bound
+from thermograd.analysis.report.data.training import (
+    injection_marks,
+    metric_panels,
+    training_panel,
+    with_clip_bound,
+)
 from thermograd.analysis.run.series import RunSeries
 
 _BUCKETS = 800  # two points each: more than a screen or a printed column resolves
@@ -48,6 +53,7 @@ def _training(data: RunSeries, origin_ns: int, buckets: int) -> list[Panel]:
     return [
         training_panel(data, origin_ns, "loss", buckets, on_loss),
         with_clip_bound(norm, data, origin_ns, buckets),
+        *metric_panels(data, origin_ns, buckets),
         *(training_panel(data, origin_ns, key, buckets, folded=True) for key in _MORE_TRAINING),
     ]
 
@@ -87,6 +93,7 @@ def time_origin_ns(data: RunSeries) -> int:
 def _span(data: RunSeries) -> tuple[int, float]:
     """Return the time of the run's first event, and how many seconds later its last one is."""
     times = [data.step_time_ns, *(device.time_ns for device in data.devices.values())]
+    times += [metric.time_ns for metric in data.metrics.values()]
     filled = [time_ns for time_ns in times if time_ns.size]
     if not filled:
         return 0, 0.0

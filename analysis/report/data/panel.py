@@ -92,7 +92,7 @@ class Panel:
     """One panel: the curves of a signal, what happened, and what a reader must know about what is shown.
 
     `reason` is why there is nothing to show, empty where there is; `log` is whether the scale is logarithmic;
-    of what is `folded` a reader is shown less at first.
+    what is `folded` opens on demand. `name` is what a script calls a signal of its own, whose key is ours.
     """
 
     key: str
@@ -104,11 +104,12 @@ class Panel:
     band: Band | None = None
     strips: tuple[Strip, ...] = ()
     folded: bool = False
+    name: str = ""
 
     @property
     def title(self) -> str:
         """Name of the signal."""
-        return signal(self.key).title
+        return self.name or signal(self.key).title
 
     @property
     def unit(self) -> str:

@@ -6,15 +6,19 @@ from typing import Any
 
 import numpy as np
 from thermograd.analysis.arrays import Floats, Ints, Mask
+from thermograd.analysis.display.numbers import without_middle
 from thermograd.analysis.report.data.curves import buckets_of, decimation_notes, make_line
 from thermograd.analysis.report.data.event_marks import onsets_s
 from thermograd.analysis.report.data.panel import Kind, Mark, Panel
 from thermograd.analysis.run.series import RunSeries
 from thermograd.store.columns import signal
+from thermograd.store.runs.metrics import Metric
 
 _BUCKETS = 800  # of marks at the edge
 _DECADES = {"loss": 3.0, "grad_norm": 1.0, "learning_rate": np.inf}  # above which an axis is logarithmic
 _FEWEST_DECADES = 3.0  # of every other signal
+_EVALUATION = ("eval", "val", "test")  # with which the names of evaluations begin
+_MOST_METRICS, _LONGEST_NAME = 12, 40
 _NEAR = 10.0  # times the highest norm, or below the lowest: a bound farther away would press the curve flat
 
 
@@ -37,6 +41,28 @@ def training_panel(
     line = make_line(signal(name).name, None, time_s[measured], values[measured], buckets, alerts)
     notes = decimation_notes([line]) + (("logarithmic scale.",) if log else ())
     return Panel(name, (line,), tuple(at_edge) + tuple(marks), log=log, notes=notes, folded=folded)
+
+
+def metric_panels(data: RunSeries, origin_ns: int, buckets: int) -> list[Panel]:
+    """Return a panel for each number that the script logged of its own, evaluations first; of many some."""
+    known = [metric for metric in data.metrics.values() if np.isfinite(metric.value).any()]
+    known.sort(key=lambda metric: not metric.name.lower().startswith(_EVALUATION))
+    panels = [
+        _metric_panel(metric, place, origin_ns, buckets) for place, metric in enumerate(known[:_MOST_METRICS])
+    ]
+    if len(known) > _MOST_METRICS:
+        more = f"{len(known) - _MOST_METRICS} more metrics are in the log (view metrics)."
+        panels[-1] = replace(panels[-1], notes=(*panels[-1].notes, more))
+    return panels
+
+
+def _metric_panel(metric: Metric, place: int, origin_ns: int, buckets: int) -> Panel:
+    time_s = (metric.time_ns - origin_ns) / 1e9
+    log = _spans(metric.value, _FEWEST_DECADES)
+    values = np.where(metric.value > 0, metric.value, np.nan) if log else metric.value
+    line = make_line(without_middle(metric.name, _LONGEST_NAME), None, time_s, values, buckets)
+    notes = decimation_notes([line]) + (("logarithmic scale.",) if log else ())
+    return Panel(f"metric_{place}", (line,), log=log, notes=notes, folded=True, name=line.label)
 
 
 def _measured(data: RunSeries, name: str) -> tuple[Floats, Mask]:

@@ -262,3 +262,32 @@ def test_clip_bound_far_from_the_norms_is_told_and_not_drawn(tmp_path: Path, bou
     norm = _panel(_panels(run), "grad_norm")
     assert len(norm.lines) == 1
     assert any(f"{bound:.4g}, is far from the norms" in note for note in norm.notes)
+
+
+def test_numbers_of_the_script_have_panels_that_open_on_demand_evaluations_first(tmp_path: Path) -> None:
+    run = create_run(tmp_path, "own")
+    writer = EventWriter(run.path, run.run_id, "writer")
+    for k in range(1, 31):
+        writer.append("step", 10**18 + k * 10**9, step=k, loss=1.0 / k)
+        for name, value in (
+            ("accuracy", k / 40),
+            ("eval/loss\u202e</script>" + "x" * 90, 2.0 / k),
+            ("flag", None),
+        ):
+            writer.append("metric", 10**18 + k * 10**9, step=k, rank=0, name=name, value=value)
+    for place in range(15):
+        writer.append("metric", 10**18 + 10**9, step=1, rank=0, name=f"more {place:02}", value=1.0)
+    writer.close()
+    panels = _panels(run)
+    names = [panel.name for panel in panels.folded if panel.name]
+    assert names[0].startswith("eval/loss")
+    assert names[1] == "accuracy"
+    assert len(names) == 12
+    assert any("5 more metrics are in the log" in note for panel in panels.folded for note in panel.notes)
+    chart = folded_chart(panels)
+    assert chart is not None
+    titles = [
+        layer["encoding"]["y"]["axis"]["title"] for view in chart["vconcat"] for layer in view["layer"][:1]
+    ]
+    assert max(len(title) for title in titles) <= 17
+    assert [row["v"] for row in chart["datasets"]["metric_1"]] == [k / 40 for k in range(1, 31)]
