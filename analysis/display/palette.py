@@ -15,6 +15,7 @@ BAND_COLOUR = "#e1e5ea"
 BOUND_COLOUR = "#8a94a1"  # of what is no measurement, over curves
 MANY_COLOUR = "#ccd2d9"  # of a band of many devices
 DEVICE_COLOURS = ("#0072B2", "#E69F00", "#009E73", "#56B4E9", "#999999")
+RUN_COLOURS = (*DEVICE_COLOURS, "#D55E00", "#CC79A7", "#332288")  # where no marks are drawn
 MARK_COLOURS: dict[str, str] = {
     "spike": "#D55E00",
     "nonfinite": "#D55E00",
@@ -24,14 +25,8 @@ MARK_COLOURS: dict[str, str] = {
     "reported_collapse": "#CC79A7",
 }
 SEVERITY_COLOURS = {"critical": "#D55E00", "warning": "#E69F00", "info": "#56B4E9"}
-DASHES = ([1, 0], [5, 2], [1.5, 1.5], [8, 3, 2, 3])  # for what comes after the colours are used up
 
 
 def colour_of(place: int) -> str:
-    """Return the colour of the device or run at a place, from 0."""
-    return DEVICE_COLOURS[place % len(DEVICE_COLOURS)]
-
-
-def dashes_of(place: int) -> list[float]:
-    """Return the dashes of the device or run at a place: lengths of stroke and gap; ``[1, 0]`` is solid."""
-    return list(DASHES[place // len(DEVICE_COLOURS) % len(DASHES)])
+    """Return the colour of the device at a place, from 0; no more are drawn than there are colours."""
+    return DEVICE_COLOURS[place]

@@ -16,8 +16,8 @@ from thermograd.analysis.comparison.result import (
 from thermograd.analysis.comparison.side_by_side import losses_lines, measured_rows, settings_rows
 from thermograd.analysis.comparison.tables import pairs_across_section, runs_section
 from thermograd.analysis.display.numbers import DASH, shown_number
-from thermograd.analysis.display.palette import dashes_of
 from thermograd.analysis.display.table import Table
+from thermograd.analysis.report.data.comparison import drawn_runs
 from thermograd.analysis.report.files import make_directory, write_files
 from thermograd.analysis.report.page.document import build_page, require_extra
 from thermograd.analysis.report.page.provenance import queries_across, versions_text
@@ -77,7 +77,7 @@ def _told(comparison: Comparison) -> dict[str, Any]:
         "pairs_section": pairs_across_section(comparison.chosen, comparison.others),
         "control": control_sentence(best) if best else "",
         "change": change_line(comparison),
-        "dashes_of": dashes_of,
+        "drawn": drawn_runs(comparison),
         "alike": reproducibility_lines(comparison),
         "losses": _losses(comparison),
         "quoted_ids": " ".join(shlex.quote(run.run_id) for run in comparison.runs),

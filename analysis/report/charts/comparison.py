@@ -6,11 +6,15 @@ from typing import Any
 
 import altair as alt
 from thermograd.analysis.comparison.result import Comparison, best_of
+from thermograd.analysis.display.numbers import without_middle
+from thermograd.analysis.display.palette import RUN_COLOURS
 from thermograd.analysis.report.charts.style import (
     PRINTED_WIDTH,
     WIDTH,
     Rows,
     Spec,
+    band_layers,
+    band_rows,
     colour,
     curves,
     named,
@@ -25,6 +29,7 @@ from thermograd.analysis.report.data.comparison import (
     ForestRow,
     Overlay,
     axis_end,
+    drawn_runs,
     forest_rows,
     overlays_by_step,
     overlays_by_time,
@@ -37,22 +42,26 @@ _ROW = 22  # pixels
 _PRINTED_FOREST = [115, 270]  # between names and numbers
 _FOREST_TITLE = "residual correlation r, 95 % interval"
 _TICKS = 8
+_LONGEST = 70  # of a run's name beside its curve
 
 
-def overlays_chart(overlays: list[Overlay], along: Along, runs: int, name: str) -> Spec | None:
-    """Return the curves of so many runs over each other, one panel a signal; None where there is nothing."""
+def overlays_chart(overlays: list[Overlay], along: Along, runs: list[str], name: str) -> Spec | None:
+    """Return the curves of runs over each other, one panel a signal; None where there is nothing."""
     if not overlays:
         return None
     spec = specification(lambda rows: alt.vconcat(*_panels(overlays, along, runs, rows, name), spacing=12))
     told = [
         {"title": overlay.signal.name, "unit": overlay.signal.symbol}
         | {"curves": f"{name}-{overlay.key}", "marks": []}
+        | ({"band": f"{name}-{overlay.key}-band", "band_name": overlay.band.label} if overlay.band else {})
         for overlay in overlays
     ]
     return over_time(spec, along.unit, along.size, told)
 
 
-def _panels(overlays: list[Overlay], along: Along, runs: int, rows: Rows, name: str) -> list[alt.LayerChart]:
+def _panels(
+    overlays: list[Overlay], along: Along, labels: list[str], rows: Rows, name: str
+) -> list[alt.LayerChart]:
     end = axis_end(overlays, along, _TICKS)
     scale = alt.Scale(domain=[0, number(end)], nice=False, zero=False)
 
@@ -62,7 +71,6 @@ def _panels(overlays: list[Overlay], along: Along, runs: int, rows: Rows, name: 
             "t:Q", scale=scale, axis=alt.Axis(title=title, labels=is_last, grid=False, tickCount=_TICKS)
         )
 
-    labels = _labels(runs)
     return [_panel(overlay, labels, rows, along, axis(overlay is overlays[-1]), name) for overlay in overlays]
 
 
@@ -75,13 +83,17 @@ def _panel(
         for t, v in zip(line.time_s.tolist(), line.values.tolist(), strict=True)
     ]
     scale = alt.Scale(type="log", padding=6) if overlay.log else alt.Scale(zero=False, padding=6)
-    values = decades(overlay.lines) if overlay.log else alt.Undefined
+    values = decades(overlay.curves) if overlay.log else alt.Undefined
     look: dict[str, Any] = {"tickCount": 4, "minExtent": 46, "maxExtent": 46, "titlePadding": 8}
     y = alt.Y("v:Q", scale=scale, axis=alt.Axis(title=overlay.axis_title, values=values, **look))
     lines = curves(named(rows, f"{name}-{overlay.key}", entries), labels, x, y)
     key = f"{name}-{overlay.key}-panel"
     size: dict[str, Any] = {"width": WIDTH, "height": _HEIGHT}
-    layers = [lines.properties(name=f"{key}-curves")]
+    layers = [lines]
+    if overlay.band:
+        band = named(rows, f"{name}-{overlay.key}-band", band_rows(overlay.band, along.size))
+        layers = [*band_layers(band, x, y), lines]
+    layers[0] = layers[0].properties(name=f"{key}-curves")
     return alt.LayerChart(layer=layers, name=key, description=overlay.axis_title, **size)
 
 
@@ -113,12 +125,17 @@ def _forest(data: Rows, rows: list[ForestRow], runs: int, printed: bool) -> alt.
     single, pooled = named(data, "forest-runs", entries[:-1]), named(data, "forest-pooled", entries[-1:])
     layers = [
         named(data, "forest-zero", [{"r": 0}]).mark_rule(style="zero-line").encode(x="r:Q"),
-        *_intervals(single, x, y, {"shape": "circle", "size": 60}, color=colour(_labels(runs), "label:N")),
+        *_intervals(single, x, y, {"shape": "circle", "size": 60}, **_colours(runs)),
         *_intervals(pooled, x, y, {"shape": "diamond", "size": 150, "style": "peak"}),
         *(layer for each in (single, pooled) * printed for layer in _words(each, y)),
     ]
     height = _ROW * len(rows)
     return alt.LayerChart(layer=layers, width=WIDTH, height=height, description=_FOREST_TITLE)
+
+
+def _colours(runs: int) -> dict[str, alt.Color]:
+    """Return the runs' colours, of more runs than there are none: each has its name beside it."""
+    return {"color": colour(_labels(runs), "label:N")} if runs <= len(RUN_COLOURS) else {}
 
 
 def _intervals(
@@ -152,15 +169,28 @@ def _reach(rows: list[ForestRow]) -> list[float]:
 
 def comparison_charts(comparison: Comparison) -> tuple[dict[str, Spec | None], dict[str, Spec | None]]:
     """Return the charts of the page by name, as they are on a screen and as they are printed."""
-    best, runs = best_of(comparison), len(comparison.runs)
+    best, runs, drawn = best_of(comparison), len(comparison.runs), list(drawn_runs(comparison))
     rows = forest_rows(comparison, best) if best else []
     by_time, by_step = overlays_by_time(comparison), overlays_by_step(comparison)
     shown = {
         "forest": forest_chart(rows, runs),
-        "overlays": overlays_chart(by_time, time_of(by_time), runs, "overlay"),
-        "steps": overlays_chart(by_step, BY_STEP, runs, "step"),
+        "overlays": overlays_chart(by_time, time_of(by_time), drawn, "overlay"),
+        "steps": overlays_chart(by_step, BY_STEP, drawn, "step"),
     }
-    return shown, shown | {"forest": forest_chart(rows, runs, printed=True)}
+    printed = {name: spec and _with_key(spec) for name, spec in shown.items() if name != "forest"}
+    return shown, {"forest": forest_chart(rows, runs, printed=True)} | printed
+
+
+def _with_key(spec: Spec) -> Spec:
+    """Return overlays with a legend of the runs, which on a screen stands above them."""
+    first, *others = spec["vconcat"]
+    *layers, lines = first["layer"]
+    encoding = lines["encoding"]
+    color = encoding["color"] | {
+        "legend": {"title": None, "orient": "top", "columns": 4, "symbolType": "stroke"}
+    }
+    lines = lines | {"encoding": encoding | {"color": color}}
+    return spec | {"vconcat": [first | {"layer": [*layers, lines]}, *others]}
 
 
 def comparison_figure(comparison: Comparison, printed: Mapping[str, Spec | None]) -> Spec | None:
@@ -177,4 +207,12 @@ def comparison_figure(comparison: Comparison, printed: Mapping[str, Spec | None]
         for view in spec.get("vconcat", [spec])
     ]
     rows = {name: row for spec in specs for name, row in spec["datasets"].items()}
-    return {"$schema": alt.SCHEMA_URL, "title": title, "vconcat": views, "spacing": 12, "datasets": rows}
+    drawn = drawn_runs(comparison)
+    told = [
+        without_middle(f"{label}: {run.name}{f' ({drawn[label]})' * bool(drawn[label])}", _LONGEST)
+        for label, run in zip(_labels(len(runs)), runs, strict=True)
+        if label in drawn
+    ]
+    told += [f"grey: all {len(runs)} runs, lowest to highest, with their median"] * (len(drawn) < len(runs))
+    heading = {"text": title, "subtitle": told, "anchor": "start"}
+    return {"$schema": alt.SCHEMA_URL, "title": heading, "vconcat": views, "spacing": 12, "datasets": rows}

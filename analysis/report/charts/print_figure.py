@@ -22,7 +22,7 @@ from matplotlib.font_manager import findfont
 from matplotlib.ft2font import FT2Font
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
-from matplotlib.ticker import FuncFormatter, LogLocator
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator
 from thermograd.analysis.display.numbers import seconds_text, without_middle
 from thermograd.analysis.display.palette import (
     BAND_COLOUR,
@@ -56,6 +56,7 @@ _STYLE: dict[Any, Any] = {
 _FEW_DECADES = 300.0
 _STRIP = 0.08  # height of a strip of marks, of its panel's
 _HALF, _LONGEST = 27, 62  # letters of a label, in two columns and in one
+_TICK_STEPS = {"h": [1, 2, 3, 4, 6, 10]} | {unit: [1, 2, 5, 10] for unit in ("s", "min", "d")}
 _ROW_IN = 0.115  # of the legend
 _DASHES = (0, (4, 2))
 _SYMBOLS: dict[Kind, dict[str, Any]] = {
@@ -204,6 +205,7 @@ def _draw(ax: Axes, panel: Panel, panels: Panels, is_last: bool) -> None:
     ax.set_xlim(*(limit / panels.clock.seconds for limit in panels.limits_s))
     ax.set_ylabel(panel.axis_title, color=TEXT_COLOUR, labelpad=2)
     ax.tick_params(labelbottom=is_last)
+    ax.xaxis.set_major_locator(MaxNLocator(8, steps=_TICK_STEPS[panels.clock.symbol]))
     if is_last:
         ax.set_xlabel(f"{panels.clock.name} since the run's first event", color=TEXT_COLOUR, labelpad=2)
     if panel.reason:

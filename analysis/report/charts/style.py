@@ -10,7 +10,8 @@ from typing import Any, Literal
 
 import altair as alt
 from altair.utils.schemapi import debug_mode
-from thermograd.analysis.display.palette import DEVICE_COLOURS, MARK_COLOURS, SEVERITY_COLOURS, dashes_of
+from thermograd.analysis.display.palette import DEVICE_COLOURS, MARK_COLOURS, RUN_COLOURS, SEVERITY_COLOURS
+from thermograd.analysis.report.data.curves import Band
 from thermograd.analysis.report.data.panel import Kind
 
 Spec = dict[str, Any]
@@ -26,6 +27,7 @@ _DARK_MARKS: dict[Kind, str] = {
     "injection": "#9D9D9D",
 }
 _DARK_DEVICES = ("#4AA3DF", "#E69F00", "#2DBE91", "#8CD0F5", "#B0B0B0")  # the same hues, lighter
+_DARK_RUNS = (*_DARK_DEVICES, "#F0843C", "#DD95BE", "#9F8FE8")
 _TIME_COLOURS: dict[Theme, tuple[str, ...]] = {  # viridis; on dark ground its beginning would not be seen
     "light": ("#440154", "#3b528b", "#21918c", "#5ec962", "#fde725"),
     "dark": ("#7a6fd0", "#4a9bc0", "#35b779", "#a0da39", "#fde725"),
@@ -95,7 +97,7 @@ def theme(name: Theme) -> Spec:
         "view": {"stroke": None, "fill": "transparent"},  # a fill, so that drag and wheel find it
         "text": {"color": ink["soft"], "font": font},
         "range": {
-            "category": list(DEVICE_COLOURS if name == "light" else _DARK_DEVICES),
+            "category": list(RUN_COLOURS if name == "light" else _DARK_RUNS),
             "ramp": list(_TIME_COLOURS[name]),
         },
         "style": {style: {"color": colour} for style, colour in colours.items()},
@@ -163,16 +165,33 @@ def named(rows: Rows, name: str, new: list[dict[str, Any]]) -> alt.Chart:
 
 
 def curves(lines: alt.Chart, labels: list[str], x: alt.X, y: alt.Y) -> alt.Chart:
-    """Return one line a series ``s``, each label ``d`` with its colour and, of many, its dashes."""
-    dashes = alt.Scale(domain=labels, range=[dashes_of(place) for place in range(len(labels))])
-    chart: alt.Chart = lines.mark_line(strokeWidth=1.3, clip=True).encode(
-        x=x,
-        y=y,
-        detail="s:N",
-        color=colour(labels),
-        strokeDash=alt.StrokeDash("d:N", scale=dashes, legend=None),
-    )
+    """Return one line a series ``s``, each label ``d`` with its colour."""
+    marks = lines.mark_line(strokeWidth=1.3, clip=True)
+    chart: alt.Chart = marks.encode(x=x, y=y, detail="s:N", color=colour(labels))
     return chart
+
+
+def band_rows(band: Band, unit: float) -> list[dict[str, Any]]:
+    """Return a band as rows: place ``t`` in a unit, lowest ``v``, middle ``m``, highest ``h``."""
+    columns = (band.time_s / unit, band.low, band.middle, band.high)
+    return [
+        {"t": number(t), "v": number(low), "m": number(middle), "h": number(high)}
+        for t, low, middle, high in zip(*(column.tolist() for column in columns), strict=True)
+    ]
+
+
+def band_layers(band: alt.Chart, x: alt.X, y: alt.Y) -> list[alt.Chart]:
+    """Return an area from the lowest to the highest of many, and a thin line in their middle."""
+    area = band.mark_area(style="many", clip=True, opacity=1)
+    line = band.mark_line(style="many-middle", clip=True, strokeWidth=1)
+    return [area.encode(x=x, y=y, y2="h:Q"), line.encode(x=x, y=of_field(y, "m:Q"))]
+
+
+def of_field(channel: Any, field: str) -> Any:
+    """Return a channel with the same scale and axis for another field."""
+    other = channel.copy(deep=False)
+    other["shorthand"] = field
+    return other
 
 
 def colour(labels: list[str], field: str = "d:N") -> alt.Color:

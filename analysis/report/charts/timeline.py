@@ -11,14 +11,17 @@ from thermograd.analysis.report.charts.style import (
     WIDTH,
     Rows,
     Spec,
+    band_layers,
+    band_rows,
     colour,
     curves,
     named,
     number,
+    of_field,
     over_time,
     specification,
 )
-from thermograd.analysis.report.data.curves import Band, Line, decades
+from thermograd.analysis.report.data.curves import Line, decades
 from thermograd.analysis.report.data.panel import KIND_NAMES, AlertTick, Kind, Mark, Panel, Panels, Strip
 from thermograd.analysis.report.data.strips import counted_text, opacities
 
@@ -125,7 +128,10 @@ def _y_scale(panel: Panel) -> alt.Scale:
 def _layers(panel: Panel, panels: Panels, rows: Rows, x: alt.X, y: alt.Y) -> list[alt.Chart]:
     of_devices = any(line.device is not None for line in panel.lines)
     labels = list(panels.devices.values())
-    layers = _band_layers(panel.band, panels, rows, panel.key, x, y) if panel.band else []
+    layers = []
+    if panel.band:
+        band = named(rows, f"{panel.key}-band", band_rows(panel.band, panels.clock.seconds))
+        layers += band_layers(band, x, y)
     measured = named(rows, panel.key, _line_rows([line for line in panel.lines if not line.dashed], panels))
     training = measured.mark_line(strokeWidth=1.3, clip=True, style="training")
     layers.append(curves(measured, labels, x, y) if of_devices else training.encode(x=x, y=y, detail="s:N"))
@@ -153,27 +159,6 @@ def _layers(panel: Panel, panels: Panels, rows: Rows, x: alt.X, y: alt.Y) -> lis
     return layers
 
 
-def _band_layers(band: Band, panels: Panels, rows: Rows, key: str, x: alt.X, y: alt.Y) -> list[alt.Chart]:
-    """Return an area from the lowest to the highest of many devices, and a thin line in their middle."""
-    columns = (band.time_s / panels.clock.seconds, band.low, band.middle, band.high)
-    told = [
-        {"t": number(t), "v": number(low), "m": number(middle), "h": number(high)}
-        for t, low, middle, high in zip(*(column.tolist() for column in columns), strict=True)
-    ]
-    data = named(rows, f"{key}-band", told)
-    area = data.mark_area(style="many", clip=True, opacity=1).encode(x=x, y=y, y2="h:Q")
-    line = data.mark_line(style="many-middle", clip=True, strokeWidth=1)
-    middle = _field(y, "m:Q")
-    return [area, line.encode(x=x, y=middle)]
-
-
-def _field(channel: Any, field: str) -> Any:
-    """Return a channel with the same scale and axis for another field."""
-    other = channel.copy(deep=False)
-    other["shorthand"] = field
-    return other
-
-
 def _dashed(lines: alt.Chart, labels: list[str], x: alt.X, y: alt.Y) -> alt.Chart:
     look: dict[str, Any] = {"strokeWidth": 1.2, "strokeDash": [5, 3], "clip": True, "style": "bound"}
     chart = lines.mark_line(**look).encode(x=x, y=y, detail="s:N")
@@ -196,7 +181,7 @@ def _strip_rows(strip: Strip, panels: Panels) -> list[dict[str, Any]]:
 
 def _strip(data: alt.Chart, style: str, x: alt.X, top: float) -> alt.Chart:
     """Return rectangles below the upper edge of a panel, so many pixels from it."""
-    start = _field(x, "from:Q")
+    start = of_field(x, "from:Q")
     shade = alt.Opacity("o:Q", scale=None, legend=None)
     chart: alt.Chart = data.mark_rect(style=style, clip=True).encode(
         x=start, x2="to:Q", y=alt.value(top), y2=alt.value(top + _STRIP - 1), opacity=shade
@@ -282,7 +267,7 @@ def _alert_layers(
     if not crowded:
         return [ticks]
     data = named(rows, f"alerts-strip-{severity}", crowded).mark_rect(style=style, clip=True)
-    start, top = _field(x, "from:Q"), _field(y, "top:Q")
+    start, top = of_field(x, "from:Q"), of_field(y, "top:Q")
     shade = alt.Opacity("o:Q", scale=None, legend=None)
     return [ticks, data.encode(x=start, x2="to:Q", y=top, y2="bottom:Q", opacity=shade)]
 

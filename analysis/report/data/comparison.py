@@ -1,15 +1,17 @@
 """What the figures of a comparison draw: curves of all runs over each other, and the forest."""
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
 from thermograd.analysis.arrays import Floats
 from thermograd.analysis.comparison.compared_runs import ComparedRun, PairAcross
 from thermograd.analysis.comparison.result import Comparison
-from thermograd.analysis.report.data.curves import Line, make_line
+from thermograd.analysis.display.palette import RUN_COLOURS
+from thermograd.analysis.report.data.bands import make_band
+from thermograd.analysis.report.data.curves import Band, Line, make_line
 from thermograd.analysis.report.data.panel import clock_for
 from thermograd.analysis.run.series import RunSeries
 from thermograd.store.columns import Signal, signal
@@ -39,6 +41,12 @@ class Overlay:
     signal: Signal
     log: bool
     lines: list[Line]
+    band: Band | None = None
+
+    @property
+    def curves(self) -> list[Line | Band]:
+        """All that has a range."""
+        return [*self.lines, self.band] if self.band else [*self.lines]
 
     @property
     def axis_title(self) -> str:
@@ -54,19 +62,48 @@ def overlays_by_time(comparison: Comparison) -> list[Overlay]:
     asked = [(pair.y, pair.role) for pair in comparison.chosen[:1]]
     role = asked[0][1] if asked else next((role for data in comparison.series for role in data.roles), "")
     shown = dict.fromkeys([*asked, *((name, role) for name in _HARDWARE)])
-    return _shared([*training, *(_hardware(comparison, *each) for each in shown)])
+    return _shared(comparison, [*training, *(_hardware(comparison, *each) for each in shown)])
 
 
 def overlays_by_step(comparison: Comparison) -> list[Overlay]:
     """Return what each step measured, along the number of the step, where two runs have it."""
     names = dict.fromkeys(name for data in comparison.series for name in data.metrics)
     logged = [_logged(comparison, name, f"metric-{place}") for place, name in enumerate(names)]
-    by_step = _shared([_training(comparison, name, _number_of_step) for name in _BY_STEP])
-    return [*by_step, *_shared(logged)[:_MOST_METRICS]]
+    by_step = _shared(comparison, [_training(comparison, name, _number_of_step) for name in _BY_STEP])
+    return [*by_step, *_shared(comparison, logged)[:_MOST_METRICS]]
 
 
-def _shared(overlays: list[Overlay]) -> list[Overlay]:
-    return [overlay for overlay in overlays if len(overlay.lines) > 1]
+def drawn_runs(comparison: Comparison) -> dict[str, str]:
+    """Return which runs have a curve of their own, each with why; of many the first and the extreme ones.
+
+    Of few runs why is empty, and of many all are a band together.
+    """
+    labels = {run.run_id: f"run {place}" for place, run in enumerate(comparison.runs, 1)}
+    if len(labels) <= len(RUN_COLOURS):
+        return dict.fromkeys(labels.values(), "")
+    loss = comparison.reproducibility.final_loss
+    known = {run_id: value for run_id in labels if math.isfinite(value := loss.get(run_id) or math.nan)}
+    found = {next(iter(labels.values())): ["the first"]}
+    for why, extreme in (("lowest final loss", min), ("highest final loss", max)):
+        if known:
+            found.setdefault(labels[extreme(known, key=known.__getitem__)], []).append(why)
+    return {label: ", ".join(why) for label, why in found.items()}
+
+
+def _shared(comparison: Comparison, overlays: list[Overlay]) -> list[Overlay]:
+    drawn = drawn_runs(comparison)
+    shared = [overlay for overlay in overlays if len(overlay.lines) > 1]
+    return shared if len(drawn) == len(comparison.runs) else [_crowded(overlay, drawn) for overlay in shared]
+
+
+def _crowded(overlay: Overlay, drawn: Mapping[str, str]) -> Overlay:
+    """Return the curves of the runs that are drawn over a band of all."""
+    courses = {}
+    for line in overlay.lines:
+        known = np.isfinite(line.values)
+        courses[line.label] = line.time_s[known], line.values[known]
+    band = make_band(f"all {len(courses)} runs, lowest to highest", courses, _last(overlay) or 1.0, _BUCKETS)
+    return replace(overlay, lines=[line for line in overlay.lines if line.label in drawn], band=band)
 
 
 def _since_the_beginning(data: RunSeries) -> Floats:
@@ -140,7 +177,7 @@ def axis_end(overlays: list[Overlay], along: Along, ticks: int) -> float:
 
 
 def _last(overlay: Overlay) -> float:
-    return max((float(line.time_s[-1]) for line in overlay.lines), default=0.0)
+    return max((float(curve.time_s[-1]) for curve in overlay.curves), default=0.0)
 
 
 class ForestRow(NamedTuple):

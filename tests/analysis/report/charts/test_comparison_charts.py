@@ -5,9 +5,11 @@ import pytest
 from synthetic import make_run
 from thermograd.analysis.comparison.compare import compare_runs
 from thermograd.analysis.comparison.result import Comparison
+from thermograd.analysis.display.palette import RUN_COLOURS
 from thermograd.analysis.report.charts.comparison import comparison_charts, comparison_figure
 from thermograd.analysis.report.charts.style import image, images
 from thermograd.analysis.report.comparison_report import write_comparison
+from thermograd.analysis.report.data.comparison import drawn_runs, overlays_by_step
 from thermograd.store.log.writer import EventWriter
 
 
@@ -72,3 +74,47 @@ def test_without_hardware_there_is_no_forest_and_the_curves_alone_are_the_figure
     shown = [view["description"] for view in figure["vconcat"]]
     by_step = ["gradient norm", "loss", "learning rate", "step time, s"]
     assert shown == ["gradient norm", "loss", "step time, s", *by_step]
+
+
+@pytest.mark.parametrize("count", [2, 8, 11])
+def test_any_number_of_runs_has_a_colour_a_curve_and_a_key_that_says_so(tmp_path, count: int) -> None:
+    runs = [make_run(tmp_path, 120, 60.0, with_samples=False, seed=seed) for seed in range(count)]
+    found = compare_runs(runs)
+    drawn, (shown, printed) = drawn_runs(found), comparison_charts(found)
+    assert len(drawn) == (count if count <= 8 else len(set(drawn)))
+    assert len(drawn) <= len(set(RUN_COLOURS)) == 8
+    for name in ("overlays", "steps"):
+        chart = shown[name]
+        assert chart is not None
+        colours = [layer["encoding"]["color"] for view in chart["vconcat"] for layer in view["layer"][-1:]]
+        assert all(colour["scale"]["domain"] == list(drawn) for colour in colours)
+        curves = {row["d"] for name, rows in chart["datasets"].items() if "band" not in name for row in rows}
+        assert curves == set(drawn)
+        assert any("band" in name for name in chart["datasets"]) == (count > 8)
+        legends = [
+            layer["encoding"]["color"]["legend"]
+            for layer in (printed[name] or {})["vconcat"][0]["layer"][-1:]
+        ]
+        assert legends[0]["orient"] == "top"
+    figure = comparison_figure(found, printed)
+    assert figure is not None
+    assert len(figure["title"]["subtitle"]) == len(drawn) + (count > 8)
+    image(figure)
+    page = write_comparison(found, tmp_path / "out")["report"].read_text()
+    assert page.count('var(--run-0)"') == 2
+    assert (f"all {count} runs, lowest to highest" in page) == (count > 8)
+
+
+def test_many_runs_are_a_band_over_which_the_first_and_the_extreme_ones_stand(tmp_path) -> None:
+    found = compare_runs([make_run(tmp_path, 60, 30.0, with_samples=False, seed=seed) for seed in range(10)])
+    loss = found.reproducibility.final_loss
+    ordered = [loss[run.run_id] for run in found.runs]
+    drawn = drawn_runs(found)
+    assert drawn["run 1"].startswith("the first")
+    lowest, highest = (f"run {1 + ordered.index(extreme(ordered))}" for extreme in (min, max))
+    assert "lowest final loss" in drawn[lowest]
+    assert "highest final loss" in drawn[highest]
+    (by_loss,) = [overlay for overlay in overlays_by_step(found) if overlay.key == "loss"]
+    every = [data.training("loss") for data in found.series]
+    assert by_loss.band is not None
+    assert (by_loss.band.lowest, by_loss.band.highest) == (min(map(min, every)), max(map(max, every)))
