@@ -82,7 +82,7 @@ def _panel(
         for line in overlay.lines
         for t, v in zip(line.time_s.tolist(), line.values.tolist(), strict=True)
     ]
-    scale = alt.Scale(type="log", padding=6) if overlay.log else alt.Scale(zero=False, padding=6)
+    scale = alt.Scale(type="log", nice=False, padding=6) if overlay.log else alt.Scale(zero=False, padding=6)
     values = decades(overlay.curves) if overlay.log else alt.Undefined
     look: dict[str, Any] = {"tickCount": 4, "minExtent": 46, "maxExtent": 46, "titlePadding": 8}
     y = alt.Y("v:Q", scale=scale, axis=alt.Axis(title=overlay.axis_title, values=values, **look))

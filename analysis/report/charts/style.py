@@ -93,7 +93,8 @@ def theme(name: Theme) -> Spec:
         "font": font,
         "axis": axis,
         "legend": legend | {"labelFont": font, "titleFont": font},
-        "title": {"color": ink["text"], "font": font, "fontSize": 12, "fontWeight": "normal"},
+        "title": {"color": ink["text"], "font": font, "fontSize": 12, "fontWeight": "normal"}
+        | {"subtitleColor": ink["soft"], "subtitleFont": font, "subtitleFontSize": 11},
         "view": {"stroke": None, "fill": "transparent"},  # a fill, so that drag and wheel find it
         "text": {"color": ink["soft"], "font": font},
         "range": {

@@ -122,7 +122,11 @@ def _y_scale(panel: Panel) -> alt.Scale:
     if not panel.band and not any(line.shown for line in panel.lines):  # Vega warns of a range it cannot find
         return alt.Scale(domain=[0, 1])
     padding = 8 + _STRIP * len(panel.strips)
-    return alt.Scale(type="log", padding=padding) if panel.log else alt.Scale(zero=False, padding=padding)
+    return (
+        alt.Scale(type="log", nice=False, padding=padding)
+        if panel.log
+        else alt.Scale(zero=False, padding=padding)
+    )
 
 
 def _layers(panel: Panel, panels: Panels, rows: Rows, x: alt.X, y: alt.Y) -> list[alt.Chart]:

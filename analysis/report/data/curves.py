@@ -13,6 +13,7 @@ from thermograd.analysis.arrays import Floats, Ints, Mask
 _HOLE_INTERVALS = 5.0  # a hole longer than this many median intervals is a gap, as in `align`
 _PACE = 9  # of so many intervals before or after it: steps may become slower for good
 _HOLE_S = 2.0
+_FEW_DECADES = 300.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -138,10 +139,16 @@ def _holes(time_s: Floats) -> Ints:
 
 
 def decades(lines: Iterable[Line | Band]) -> list[float]:
-    """Return at most six powers of ten that span curves of positive values, for a logarithmic axis."""
+    """Return at most a dozen values within curves of positive values, for a logarithmic axis.
+
+    Powers of ten; where these are few 2 and 5 times them too.
+    """
     ends = [(line.lowest, line.highest) for line in lines]
-    first = math.floor(math.log10(min(low for low, _ in ends)))
-    last = math.ceil(math.log10(max(high for _, high in ends)))
+    lowest, highest = min(low for low, _ in ends), max(high for _, high in ends)
+    first, last = math.floor(math.log10(lowest)), math.ceil(math.log10(highest))
+    if highest < _FEW_DECADES * lowest:
+        values = [times * 10.0**k for k in range(first, last + 1) for times in (1, 2, 5)]
+        return [value for value in values if lowest / 2 <= value <= 2 * highest]
     return [10.0**k for k in range(first, last + 1, 1 + (last - first) // 6)]
 
 
