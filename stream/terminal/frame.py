@@ -1,5 +1,6 @@
 """Draws the watch view as lines of text, for any width and height."""
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from io import StringIO
@@ -15,6 +16,7 @@ from thermograd.store.columns import signal
 from thermograd.store.telling.episodes import Episode, how_often
 from thermograd.store.telling.quantities import age_text, plural
 from thermograd.store.text import printable
+from thermograd.stream.alerts.alert import as_float
 from thermograd.stream.terminal.state import RunFacts, WatchState
 
 _BLOCKS = "▁▂▃▄▅▆▇█"
@@ -158,11 +160,27 @@ def _largest(values: Sequence[float]) -> float:
 def _devices(state: WatchState, width: int, room: int) -> list[Text]:
     if not state.samples:
         return [Text("no device samples yet", style="dim")]
-    labels = list(state.labels().items())
+    labels = state.labels()
     most = len(labels) if len(labels) <= room - 1 else max(room - 2, 1)
-    lines = _rendered(_device_table(state, dict(labels[:most]), width), width)
-    left = len(labels) - most
-    return [*lines, Text(f"and {left} more {plural(left, 'device')}", style="dim")] if left else lines
+    shown = set(sorted(labels, key=lambda device: _urgency(state, device), reverse=True)[:most])
+    chosen = {device: label for device, label in labels.items() if device in shown}
+    lines = _rendered(_device_table(state, chosen, width), width)
+    left = [device for device in labels if device not in shown]
+    return [*lines, _left_out(state, left)] if left else lines
+
+
+def _urgency(state: WatchState, device: str) -> tuple[int, float]:
+    """Return what goes first where not all have room: what is slowed most, then the hottest."""
+    temperature = as_float(state.samples[device].get("temperature_c"))
+    slowed = list(_CONDITIONS).index(state.throttle_state(device))
+    return slowed, temperature if temperature is not None and isfinite(temperature) else -1.0
+
+
+def _left_out(state: WatchState, devices: Sequence[str]) -> Text:
+    """Return how many devices have no room, and in what states they are."""
+    counts = Counter(_CONDITIONS[state.throttle_state(device)][0] for device in devices)
+    told = ", ".join(f"{count} {name}" for name, count in counts.items())
+    return Text(f"and {len(devices)} more {plural(len(devices), 'device')}: {told}", style="dim")
 
 
 def _device_table(state: WatchState, labels: Mapping[str, str], width: int) -> Table:

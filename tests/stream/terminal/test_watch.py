@@ -162,6 +162,30 @@ def test_many_devices_leave_room_for_the_alerts():
     assert any("nonfinite" in line for line in lines)
 
 
+def test_of_many_devices_the_slowed_and_the_hottest_are_shown_and_the_rest_counted():
+    """Device 37 falls to a third of its clock while it is throttled for heat: it must not be left out."""
+    names = [f"GPU-{i:02}" for i in range(64)]
+    events = []
+    for second in range(120):
+        for place, name in enumerate(names):
+            hot = place == 37 and second > 60
+            readings = {
+                "temperature_c": 90.0 if hot else 50.0 + (place == 50),
+                "sm_clock_mhz": 600.0 if hot else 1900.0,
+            }
+            readings |= {"utilization_pct": 99.0, "power_w": 600.0, "clock_event_mask": 0x40 if hot else 0}
+            throttled_ns = max(0, second - 60) * SECOND if hot else 0
+            events.append(event("sample", second, device=name, throttled_thermal_ns=throttled_ns, **readings))
+    board = board_of(events, {name: {"index": place} for place, name in enumerate(names)})
+    lines = frame(board, 80, 24)
+    shown = [line for line in lines if line.startswith("GPU ")]
+    assert any(line.startswith("GPU 37 ") and "HEAT" in line for line in shown)
+    assert any(line.startswith("GPU 50 ") for line in shown)
+    left = next(line for line in lines if "more devices" in line)
+    assert f"and {64 - len(shown)} more devices: " in left
+    assert "HEAT" not in left
+
+
 def test_alerts_that_repeat_are_one_with_their_number_and_share_of_time():
     heat = {"alert": "collapse.thermal", "severity": "critical", "device": GPU, "message": "gpu: hot"}
     events = [event("alert", 60 * i, **heat) for i in range(100)]
