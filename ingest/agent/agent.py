@@ -208,8 +208,10 @@ def print_line(line: str) -> None:
 
 def _keep_described(run: _Whereabouts, description: Description, stop: threading.Event) -> None:
     _try(run, "ask git about the training's files", description.complete)
-    while not stop.wait(_LOOK_PERIOD_S):
+    is_over = False
+    while not is_over:
         _try(run, "describe the devices", description.keep)
+        is_over = stop.wait(_LOOK_PERIOD_S)
 
 
 def _seal_from_time_to_time(run: _Whereabouts | Run, stop: threading.Event) -> None:

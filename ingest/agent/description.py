@@ -29,20 +29,20 @@ class Description:
         self._add(run_dir, read_json(run_dir / "run.json"))
 
     def complete(self, run_dir: Path) -> None:
-        """Say whether the training's files differ from its commit, if left to us. OSError as above."""
+        """Ask git whether the training's files differ from its commit, where that is left to us."""
         git = _object(read_json(run_dir / "run.json"), "git")
-        if git and git.get("dirty", False) is None:
-            self._ours["git"] = {"dirty": has_changes(_GIT_S)}
-            self.write(run_dir)
+        if git and git.get("dirty", False) is None and (has_them := has_changes(_GIT_S)) is not None:
+            self._ours["git"] = {"dirty": has_them}
+            self._seen = None
 
     def keep(self, run_dir: Path) -> None:
-        """Add them again where the file was made anew. OSError where that cannot be."""
+        """Add what is not there, as where the file was made anew. OSError where that cannot be."""
         path = run_dir / "run.json"
         stamp = _stamp(path)
         if stamp is not None and stamp == self._seen:
             return
         facts = read_json(path) if stamp is not None else {}
-        if any(mine.keys() - _object(facts, name).keys() for name, mine in self._ours.items()):
+        if any(_lacks(_object(facts, name), mine) for name, mine in self._ours.items()):
             self._add(run_dir, facts)
         self._seen = _stamp(path)
 
@@ -65,3 +65,7 @@ def _stamp(path: Path) -> tuple[int, int] | None:
 def _object(facts: dict[str, Any], name: str) -> dict[str, Any]:
     value = facts.get(name)
     return value if isinstance(value, dict) else {}
+
+
+def _lacks(facts: dict[str, Any], ours: dict[str, Any]) -> bool:
+    return any(facts.get(name) is None for name in ours)
