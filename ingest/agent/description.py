@@ -39,8 +39,8 @@ class Description:
         """Add what is not there, as where the file was made anew. OSError where that cannot be."""
         path = run_dir / "run.json"
         stamp = _stamp(path)
-        if stamp is not None and stamp == self._seen:
-            return
+        if (stamp is not None and stamp == self._seen) or not run_dir.is_dir():
+            return  # where it is gone, whoever writes there follows it, or makes it anew
         facts = read_json(path) if stamp is not None else {}
         if any(_lacks(_object(facts, name), mine) for name, mine in self._ours.items()):
             self._add(run_dir, facts)
