@@ -34,6 +34,7 @@ bench: $(VENV)/.installed .venv-peers/.installed
 	$(BIN)/python benchmarks/agent.py
 	$(BIN)/python benchmarks/startup.py
 	$(BIN)/python benchmarks/log_append.py
+	$(BIN)/python benchmarks/log_metrics.py
 	$(BIN)/python benchmarks/log_kill.py
 	$(BIN)/python benchmarks/log_interrupts.py
 	$(BIN)/python benchmarks/log_space.py

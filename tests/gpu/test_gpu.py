@@ -147,3 +147,24 @@ def test_the_demo_records_the_gpu_beside_every_step(tmp_path, uuid):
     )
     assert len(rows) > 5
     assert all(None not in row for row in rows)
+
+
+def test_numbers_of_a_script_on_this_gpu_are_not_waited_for(tmp_path):
+    import thermograd
+    from thermograd.store.log.reader import read_kind
+
+    with thermograd.start_run("gpu", tmp_path, agent=False) as run:
+        run.log({"warm": torch.ones((), device="cuda")})
+        a = torch.randn(8192, 8192, device="cuda")
+        torch.cuda.synchronize()
+        for _ in range(40):
+            a = torch.tanh(a @ a)
+        begun = time.perf_counter()
+        run.log({"loss": a.mean(), "cpu": 1.0}, step=1)
+        logged_s = time.perf_counter() - begun
+        torch.cuda.synchronize()
+        worked_s = time.perf_counter() - begun
+    rows = {row["name"]: row["value"] for row in read_kind(run.path, "metric").to_pylist()}
+    assert logged_s < worked_s / 2
+    assert rows["warm"] == 1.0
+    assert rows["loss"] == pytest.approx(a.mean().item(), abs=1e-6)
