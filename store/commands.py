@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import itertools
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,6 +17,7 @@ from thermograd.store.console import (
     format_option,
     json_option,
     run_argument,
+    waiting_told,
     write_out,
 )
 
@@ -185,7 +187,9 @@ def _print_answer(ask: "Callable[..., Generator[bytes]]", output_format: str) ->
         raise QueryError(f"{output_format} is binary; give a file with -o")
     decode = getincrementaldecoder("utf-8")("replace").decode
     with contextlib.closing(ask()) as parts:
-        for part in parts:
+        with waiting_told():
+            first = next(parts, b"")
+        for part in itertools.chain([first], parts):
             write_out(printable_lines(decode(part)).encode() if is_terminal else part)
 
 
@@ -199,6 +203,7 @@ def _save_answer(ask: "Callable[..., Generator[bytes]]", output: Path, checked: 
             os_errors_as(QueryError, f"cannot write {output}"),
             whole_file(output) as file,
             contextlib.closing(ask(checked=checked)) as parts,
+            waiting_told(),
         ):
             for part in parts:
                 file.write(part)

@@ -4,12 +4,15 @@ Importing this module, or a room's `commands`, costs click and nothing else: wha
 imported when it is called.
 """
 
+import contextlib
 import functools
 import math
 import os
 import select
 import sys
-from collections.abc import Callable
+import threading
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +20,7 @@ import click
 
 _WRITTEN_AT_ONCE = 1 << 20
 _LONGEST_ERROR = 2000  # characters
+_ERASED = "\x1b[K"  # to the end of the terminal's line
 
 PATH = click.Path(path_type=Path)
 
@@ -109,6 +113,34 @@ def write_out(data: bytes) -> None:
         raise
     except OSError as error:
         raise ThermogradError(f"cannot write to standard output: {error.strerror or error}") from error
+
+
+@contextlib.contextmanager
+def waiting_told(after_s: float = 2.0) -> Iterator[None]:
+    """Tell on stderr, where that is a terminal, how long the block is taking, once it takes long."""
+    if not sys.stderr.isatty():
+        yield
+        return
+    over = threading.Event()
+    clock = threading.Thread(target=_tell_waiting, args=(over, after_s), daemon=True)
+    clock.start()
+    try:
+        yield
+    finally:
+        over.set()
+        clock.join()
+
+
+def _tell_waiting(over: threading.Event, after_s: float) -> None:
+    begun = time.monotonic()
+    told = over.wait(after_s)
+    while not told:
+        sys.stderr.write(f"\r{_ERASED}{time.monotonic() - begun:.0f} s so far; Ctrl-C ends it")
+        sys.stderr.flush()
+        if over.wait(1.0):
+            sys.stderr.write(f"\r{_ERASED}")
+            sys.stderr.flush()
+            told = True
 
 
 def answer(result: Any, as_json: bool, text: Callable[[Any], str]) -> None:

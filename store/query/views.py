@@ -32,6 +32,7 @@ FROM (SELECT *, distance_ns <= round(CAST(tolerance_s AS DOUBLE) * 1e9) AS near 
 )
 ALIGNED_VIEW = "CREATE VIEW aligned AS SELECT * FROM aligned_with(1.0)"
 
+# What is not near is left out before words are made of it.
 AROUND = """
 CREATE MACRO around(moment, seconds) AS TABLE
 WITH centre AS (
@@ -40,21 +41,19 @@ WITH centre AS (
     SELECT run_id, epoch_ns(TRY_CAST(CAST(moment AS VARCHAR) AS TIMESTAMP_NS)) FROM runs
     WHERE TRY_CAST(CAST(moment AS VARCHAR) AS TIMESTAMP_NS) IS NOT NULL
 ), happened AS (
-    SELECT run_id, time_ns, 'step' AS kind, step, NULL AS device,
+    SELECT run_id, time_ns, centre_ns, 'step' AS kind, step, NULL AS device,
         'loss ' || coalesce(CAST(loss AS VARCHAR), '?') ||
-        ', grad_norm ' || coalesce(CAST(grad_norm AS VARCHAR), '?') AS what FROM steps
+        ', grad_norm ' || coalesce(CAST(grad_norm AS VARCHAR), '?') AS what FROM steps {near}
     UNION ALL
-    SELECT run_id, time_ns, 'sample', NULL, device,
+    SELECT run_id, time_ns, centre_ns, 'sample', NULL, device,
         concat_ws(', ', temperature_c || ' degC', power_w || ' W', sm_clock_mhz || ' MHz',
-                  utilization_pct || ' %') FROM samples
+                  utilization_pct || ' %') FROM samples {near}
     UNION ALL
-    SELECT run_id, time_ns, 'alert', step, device, alert || ': ' || message FROM alerts
+    SELECT run_id, time_ns, centre_ns, 'alert', step, device, alert || ': ' || message FROM alerts {near}
     UNION ALL
-    SELECT run_id, time_ns, 'mark', step, NULL, concat_ws(': ', mark, text) FROM marks
+    SELECT run_id, time_ns, centre_ns, 'mark', step, NULL, concat_ws(': ', mark, text) FROM marks {near}
 )
-SELECT h.run_id, make_timestamp_ns(h.time_ns) AS time, (h.time_ns - c.centre_ns) / 1e9 AS dt_s,
-    h.kind, h.step, h.device, h.what
-FROM happened h JOIN centre c USING (run_id)
-WHERE abs(h.time_ns - c.centre_ns) <= seconds * 1e9
-ORDER BY h.run_id, h.time_ns, h.kind
-"""
+SELECT run_id, make_timestamp_ns(time_ns) AS time, (time_ns - centre_ns) / 1e9 AS dt_s,
+    kind, step, device, what
+FROM happened ORDER BY run_id, time_ns, kind
+""".format(near="JOIN centre USING (run_id) WHERE abs(time_ns - centre_ns) <= seconds * 1e9")

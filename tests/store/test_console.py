@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 
 import pytest
 from thermograd.store import console
@@ -98,3 +99,25 @@ def test_a_reader_that_has_enough_ends_it_quietly(tmp_path):
         f"'{sys.executable}' -m thermograd.cli --runs '{tmp_path}' query 'FROM range(9999999)' --format csv"
     )
     assert ended(f"({command}; echo $? >&2) | head -n 1") == (['"range"'], "1\n")
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+def test_a_long_wait_is_told_on_a_terminal_and_taken_away_again(monkeypatch):
+    told = Terminal()
+    monkeypatch.setattr(sys, "stderr", told)
+    with console.waiting_told(after_s=0.0):
+        while "s so far; Ctrl-C ends it" not in told.getvalue():
+            time.sleep(0.001)
+    assert told.getvalue().endswith("\r\x1b[K")
+
+
+def test_a_wait_that_is_short_or_seen_by_nobody_is_not_told(monkeypatch):
+    for told, after_s in ((Terminal(), 1e6), (io.StringIO(), 0.0)):
+        monkeypatch.setattr(sys, "stderr", told)
+        with console.waiting_told(after_s=after_s):
+            pass
+        assert told.getvalue() == ""
