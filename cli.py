@@ -10,24 +10,33 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import click
-from thermograd.analysis import commands as analysis_commands
-from thermograd.ingest import commands as ingest_commands
-from thermograd.store import commands as store_commands
-from thermograd.store.console import (
-    PATH,
-    FiniteRange,
-    Group,
-    answer,
-    echo,
-    echo_json,
-    hz_option,
-    json_option,
-    run_argument,
-)
-from thermograd.store.telling.quantities import counted
-from thermograd.stream import commands as stream_commands
-from thermograd.stream.commands import LayerOptions, layer_options
+try:
+    import click
+    from thermograd.analysis import commands as analysis_commands
+    from thermograd.ingest import commands as ingest_commands
+    from thermograd.store import commands as store_commands
+    from thermograd.store.console import (
+        PATH,
+        FiniteRange,
+        Group,
+        answer,
+        echo,
+        echo_json,
+        hz_option,
+        json_option,
+        run_argument,
+    )
+    from thermograd.store.telling.quantities import counted
+    from thermograd.stream import commands as stream_commands
+    from thermograd.stream.commands import LayerOptions, layer_options
+except ModuleNotFoundError as missing:
+    if __name__ != "__main__":
+        raise
+    root = Path(__file__).resolve().parent
+    sys.exit(
+        f"Error: thermograd is not installed in this Python ({missing}); "
+        f"{sys.executable} -m pip install '{root}[report]' installs it, with the command `thermograd`"
+    )
 
 if TYPE_CHECKING:
     import threading
@@ -385,4 +394,4 @@ _WATCHED = 10_000  # events of each writer and kind that the view begins with
 
 
 if __name__ == "__main__":
-    main()
+    main(prog_name="thermograd")

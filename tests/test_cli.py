@@ -3,8 +3,10 @@
 import csv
 import io
 import json
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -16,6 +18,7 @@ from thermograd.store.files import open_segments
 from thermograd.store.log.writer import EventWriter
 from thermograd.store.runs.catalogue import create_run
 
+ROOT = Path(__file__).parents[1]
 SECOND = 10**9
 START = 1_800_000_000 * SECOND
 
@@ -219,3 +222,22 @@ def test_wrong_usage_is_exit_code_two(invoke):
     assert invoke("analyze").exit_code == 2
     assert invoke("query", "SELECT 1", "--format", "xml").exit_code == 2
     assert invoke("nonsense").exit_code == 2
+
+
+@pytest.mark.parametrize("found", [(), ("click",)])
+def test_the_script_of_a_checkout_says_what_to_install_where_that_is_not(tmp_path, found):
+    for name in found:
+        (tmp_path / f"{name}.py").touch()
+    command = [sys.executable, "-S", str(ROOT / "cli.py"), "runs"]
+    environment = os.environ | {"PYTHONPATH": str(tmp_path)}
+    process = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=environment)
+    assert process.returncode == 1
+    (said,) = process.stderr.splitlines()
+    assert said.startswith("Error: thermograd is not installed in this Python (No module named ")
+    assert f"{sys.executable} -m pip install '{ROOT}[report]' installs it" in said
+
+
+def test_the_script_of_a_checkout_is_the_command(tmp_path):
+    command = [sys.executable, str(ROOT / "cli.py"), "--version"]
+    process = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=True)
+    assert process.stdout.startswith("thermograd, version ")

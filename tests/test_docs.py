@@ -102,7 +102,9 @@ def test_commands_are_click_commands():
 def printed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """Run the page's commands one after the other in one directory, as the page says."""
     folder = tmp_path_factory.mktemp("docs")
-    shutil.copytree(ROOT / "tests" / "data" / "pair", folder / "training_run_1")
+    page = (DOCS / "commands.md").read_text()
+    source, target = re.search(r"`cp -r /path/to/thermograd/(\S+) (\S+)`", page).groups()  # type: ignore[union-attr]
+    shutil.copytree(ROOT / source, folder / target)
     return results_of(RUN, folder)
 
 
