@@ -62,7 +62,7 @@ def run_agent(
     event that is set at the end; it follows the log and raises alerts.
     """
     run_dir = run_dir.absolute()
-    stop = threading.Event()
+    stop = _Stop(parent_pid)
     if parent_pid:
         _watch_parent(parent_pid, stop)
         SparingFinder().install()
@@ -82,13 +82,31 @@ def run_agent(
             run = _Whereabouts(writer)
             description = Description(run_dir, devices, absent, {writer.writer: sampler.schedule})
             _try(run, "describe the devices", description.write)
-            with _beside(run, description, writer, stream_layer):
+            with _beside(run, description, writer, stream_layer, stop.account):
                 samples = sampler.run(stop)
             _seal(run)
             return samples
         finally:
             with Guard("thermograd's agent could not give its lock back: %(error)s", _log.debug):
                 lock.release()
+
+
+class _Stop(threading.Event):
+    """Set when the agent is to end; knows whether a signal said so, and whether the training is gone too."""
+
+    def __init__(self, parent_pid: int) -> None:
+        super().__init__()
+        self._parent_pid, self._by_signal = parent_pid, False
+
+    def told(self) -> None:
+        """Take SIGTERM, which a scheduler sends to every process of a job."""
+        self._by_signal = True
+        self.set()
+
+    def account(self) -> dict[str, Any] | None:
+        """Return what the training, gone without a word, could not say of its end."""
+        is_gone = self._parent_pid and os.getppid() != self._parent_pid
+        return {"state": "interrupted", "closed_by": "SIGTERM"} if is_gone and self._by_signal else None
 
 
 def _begin(lock: ProcessLock, run_dir: Path, role: str, stop: threading.Event) -> EventWriter | None:
@@ -121,7 +139,11 @@ class _Whereabouts(NamedTuple):
 
 @contextmanager
 def _beside(
-    run: _Whereabouts, description: Description, writer: EventWriter, stream_layer: StreamLayer | None
+    run: _Whereabouts,
+    description: Description,
+    writer: EventWriter,
+    stream_layer: StreamLayer | None,
+    account: Callable[[], dict[str, Any] | None],
 ) -> Iterator[None]:
     """Run what goes on beside the sampling in threads of their own; then close the writer."""
     stop = threading.Event()
@@ -135,15 +157,15 @@ def _beside(
     finally:
         stop.set()
         stream.join(timeout=4)
-        writer.close()
+        writer.close(account())
         for thread in (sealer, describer):
             thread.join(timeout=4)
 
 
 @contextmanager
-def _signals(parent_pid: int, stop: threading.Event) -> Iterator[None]:
+def _signals(parent_pid: int, stop: _Stop) -> Iterator[None]:
     """Let SIGTERM end the sampling in order; Ctrl-C too, where we have no parent for which it is."""
-    handlers: dict[signal.Signals, Any] = {signal.SIGTERM: lambda *_: stop.set()}
+    handlers: dict[signal.Signals, Any] = {signal.SIGTERM: lambda *_: stop.told()}
     handlers[signal.SIGINT] = signal.SIG_IGN if parent_pid else handlers[signal.SIGTERM]
     if threading.current_thread() is not threading.main_thread():
         handlers = {}

@@ -15,6 +15,7 @@ LAUNCHER = "launcher"  # the role of who started the command, and knows how it e
 State = Literal["finished", "failed", "interrupted", "crashed"]
 
 _UNCLOSED = "its process ended without closing its log"
+_TOLD_TO_END = "SIGTERM ended its processes"
 _UNKNOWN = f"{_UNCLOSED}: killed, out of memory, os._exit or a crash"
 _BY_SIGNAL = 128
 # from outside, as a person, a scheduler or a terminal that is closed ends a process
@@ -28,6 +29,7 @@ _CLOSED_BY = {
     "another run": "another run was started",
 }
 _LONGEST_REASON = 300
+_LONGEST_OF_ONE = 160  # where several ranks are told of
 _MOST_NAMED = 4
 
 _Count = Annotated[int, msgspec.Meta(ge=0, lt=1 << 32)]
@@ -106,6 +108,8 @@ def end_of(writers: Iterable[Mapping[str, Any]], live: frozenset[str]) -> RunEnd
     command = _command(known, max(map(_began_ns, ranks.values())))
     if command is not None:
         ends[worst] = _judged(replace(ends[worst], exit_code=command.exit_code))
+    elif ends[worst].state == "crashed" and _was_told_to_end(known):
+        ends[worst] = replace(ends[worst], state="interrupted", message=_TOLD_TO_END)
     return RunEnd(ends[worst].state, _reason(ends, several=len(ends) > 1), ends[worst].exit_code)
 
 
@@ -144,6 +148,12 @@ def _command(writers: Iterable[Mapping[str, Any]], after_ns: int) -> Account | N
     return accounts[_worst(accounts)] if accounts else None
 
 
+def _was_told_to_end(writers: Iterable[Mapping[str, Any]]) -> bool:
+    """Return whether the agent that was started last ended by SIGTERM, with its training gone as well."""
+    agents = [facts for facts in writers if facts.get("role") == "agent"]
+    return bool(agents) and _account(agents[-1]).state == "interrupted"
+
+
 def _judged(account: Account) -> Account:
     """Return an account whose state agrees with its exit code: the process went on after the run's end."""
     if not account.exit_code:
@@ -166,8 +176,14 @@ def _reason(ends: Mapping[str, Account], several: bool) -> str | None:
     why = _why(ends[worst])
     if why is None or ends[worst].state == "finished" or not several:
         return why
-    also = [name for name, end in ends.items() if end.state != "finished" and name != worst]
+    state = ends[worst].state
+    also = [
+        name if end.state == state else f"{name} ({end.state})"
+        for name, end in ends.items()
+        if end.state != "finished" and name != worst
+    ]
     told = ", ".join(also[:_MOST_NAMED]) + f" and {len(also) - _MOST_NAMED} more" * (len(also) > _MOST_NAMED)
+    why = printable(why, _LONGEST_OF_ONE)
     return printable(f"{worst}: {why}{'; also ' * bool(also)}{told}", _LONGEST_REASON)
 
 

@@ -9,12 +9,14 @@ import signal
 import subprocess
 import sys
 import textwrap
+import time
 from pathlib import Path
 
 import pytest
 import thermograd
 from thermograd.store.log.reader import read_kind
 from thermograd.store.runs.catalogue import list_runs
+from thermograd.store.runs.ends import RunEnd
 
 ABOVE = Path(thermograd.__file__).parents[1]
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals and exit codes of POSIX")
@@ -322,3 +324,33 @@ def test_a_message_of_strangers_is_one_short_line_without_control_characters(tmp
     assert len(reason) <= 300
     assert max(path.stat().st_size for path in (run.path / "writers").iterdir()) < 4096
     assert re.fullmatch(r"RuntimeError.*", reason)
+
+
+def wait_for(condition):
+    end = time.monotonic() + 60
+    while not (value := condition()):
+        assert time.monotonic() < end
+        time.sleep(0.05)
+    return value
+
+
+def test_sigterm_to_the_whole_job_as_a_scheduler_sends_it_is_no_crash(tmp_path):
+    text = """
+        import thermograd, time
+        run = thermograd.start_run()
+        run.step(loss=1.0)
+        while not list((run.path / "open").glob("*agent*/sample-*")):
+            time.sleep(0.05)
+        print(run.agent.pid, flush=True)
+        time.sleep(60)
+    """
+    environment = {"THERMOGRAD_RUNS": str(tmp_path / "runs"), "PYTHONPATH": str(ABOVE)}
+    command = [sys.executable, script(tmp_path, text, "")]
+    training = subprocess.Popen(command, env=os.environ | environment, stdout=subprocess.PIPE, text=True)
+    with training:
+        agent = int(training.stdout.readline())
+        for pid in (training.pid, agent):
+            os.kill(pid, signal.SIGTERM)
+    [run] = list_runs(tmp_path / "runs")
+    wait_for(lambda: not run.live_writers())
+    assert run.end() == RunEnd("interrupted", "SIGTERM ended its processes")

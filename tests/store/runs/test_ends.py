@@ -42,7 +42,7 @@ CASES = {
     "who failed explains who is silent": (
         [rank(0, closed=None), rank(1, FAILED)],
         "failed",
-        "rank 1: ValueError: boom; also rank 0",
+        "rank 1: ValueError: boom; also rank 0 (crashed)",
         None,
     ),
     "one is silent": (
@@ -60,7 +60,7 @@ CASES = {
     "all were stopped": (
         [rank(0, STOPPED), rank(1, closed=None), command(130, "interrupted")],
         "interrupted",
-        "rank 0: KeyboardInterrupt (exit code 130); also rank 1",
+        "rank 0: KeyboardInterrupt (exit code 130); also rank 1 (crashed)",
         130,
     ),
     "started again": ([rank(0, FAILED, began=5), rank(0, DONE, began=9)], "finished", None, None),
@@ -100,6 +100,22 @@ CASES = {
         "crashed",
         "SIGKILL, perhaps for want of memory (exit code 137)",
         137,
+    ),
+    "gone with the agent": (
+        [rank(0, closed=None), rank(0, {"state": "interrupted"}, role="agent", writer="h-agent-1-ab")],
+        "interrupted",
+        "SIGTERM ended its processes",
+        None,
+    ),
+    "gone with an agent that another followed": (
+        [
+            rank(0, closed=None),
+            rank(0, {"state": "interrupted"}, role="agent", writer="h-agent-1-ab"),
+            rank(0, DONE, role="agent", writer="h-agent-2-ab", began=9),
+        ],
+        "crashed",
+        f"{UNCLOSED}: killed, out of memory, os._exit or a crash",
+        None,
     ),
     "a full disk": (
         [rank(0, DONE | {"lost": 1234})],
