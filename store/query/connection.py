@@ -26,6 +26,7 @@ from thermograd.store.query.data.derived import efficiency_view, throttling_view
 from thermograd.store.query.data.episodes import episodes_view
 from thermograd.store.query.data.sources import Events
 from thermograd.store.query.interrupt import in_time
+from thermograd.store.query.names import explained
 from thermograd.store.query.result_formats import rendered
 from thermograd.store.query.runs_view import RunsView
 from thermograd.store.query.views import ALIGNED, ALIGNED_VIEW, AROUND
@@ -292,12 +293,12 @@ def _damaged(runs: list[Run]) -> dict[Path, int]:
 
 
 def _with_position(connection: "DuckDBPyConnection", sql: str, error: Exception) -> str:
-    """Return DuckDB's message with the place in the query, which only `execute` gives."""
+    """Return DuckDB's message with the place in the query, which only `execute` gives, and with our names."""
     if isinstance(error, duckdb.BinderException | duckdb.CatalogException):
         try:
             connection.execute(sql)  # fails again before anything is run
         except duckdb.Error as again:
-            return str(again)
+            return explained(str(again), connection, sql)
     return str(error)
 
 
