@@ -1,9 +1,11 @@
 """What heat cost a run, in sentences for a person who knows nothing of the instrument."""
 
 from thermograd.analysis.display.numbers import energy_text
+from thermograd.analysis.run.energy import COUNTER
 from thermograd.analysis.run.incident.result import HEATED, HeatOfDevice, Incident
 from thermograd.store.telling.quantities import duration_text
 
+_SOURCES = {COUNTER: "the device's energy counter"}
 _WHY = {"thermal": "heat", "brake": "the external power brake"}
 
 
@@ -92,7 +94,7 @@ def _steps(incident: Incident) -> list[str]:
     if found.low is None or found.high is None:
         return [f"Steps took {found.ratio:.2f} times as long while {state}, but that was {found.reason}."]
     ratio, low, high = _apart(found.ratio, found.low, found.high)
-    sure = f"95 % interval {low} to {high}; {found.stretches:,} stretches against the steps around each"
+    sure = f"95 % interval {low} to {high}, from {found.stretches:,} stretches and the steps around each"
     shown = "" if found.slower or found.high < 1 else "were not shown to be slower; they "
     return [f"Steps {shown}took {ratio} times as long while {state} ({sure})."]
 
@@ -139,7 +141,8 @@ def _energy(incident: Incident) -> list[str]:
     known, count = energy.devices, len(incident.devices)
     of = "" if count == 1 else f" of {known} of {count} devices" if known < count else f" of {count} devices"
     doubt = f", no measurement: power is {energy.doubts[0]}" if energy.doubts else ""
-    return [f"Energy{of}: {energy_text(energy.total_j)} (from {' and '.join(energy.sources)}{doubt})."]
+    sources = " and ".join(_SOURCES.get(source, source) for source in energy.sources)
+    return [f"Energy{of}: {energy_text(energy.total_j)} (from {sources}{doubt})."]
 
 
 def percent(share: float) -> str:

@@ -10,7 +10,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from thermograd.analysis.arrays import Floats, Ints, Mask
 
-THROTTLED_SHARE = 0.5  # of a step's time, from which on it counts as throttled
+_WHOLE_SHARE = 0.95  # of a step's time, from which on it counts as throttled
+_PART_SHARE = 0.5  # the same where steps are hardly ever throttled for so much of their time
 FREE_SHARE = 0.05  # up to which it does not
 FEWEST_STEPS = 20  # of either kind, to compare at all
 FEWEST_STRETCHES = 4  # to tell how sure the ratio is
@@ -54,7 +55,9 @@ class Slowdown:
         return share, low, high
 
 
-def slowdown(end_s: Floats, step_s: Floats, share: Floats, steps: Floats | None = None) -> Slowdown:
+def slowdown(
+    end_s: Floats, step_s: Floats, share: Floats, steps: Floats | None = None, *, sampled: bool = False
+) -> Slowdown:
     """Return how much longer steps took while throttled.
 
     Parameters
@@ -67,8 +70,11 @@ def slowdown(end_s: Floats, step_s: Floats, share: Floats, steps: Floats | None 
         Shape (n,): share of its time that was throttled, NaN where not known.
     steps
         Shape (n,): how many steps each of these stands for, where the log is of every n-th; default 1.
+    sampled
+        Whether the share is from states that were read now and then: where throttling comes and goes in
+        between, each step's share is chance, and the slowdown cannot be told.
     """
-    throttled, free = share >= THROTTLED_SHARE, share <= FREE_SHARE
+    throttled, free = _is_throttled(share), share <= FREE_SHARE
     kept = np.isfinite(step_s) & (step_s > 0) & (throttled | free)
     usual = np.full(step_s.size, np.nan)
     for kind in (throttled, free):
@@ -82,10 +88,23 @@ def slowdown(end_s: Floats, step_s: Floats, share: Floats, steps: Floats | None 
         throttled_s=float(np.nansum(counted)),
     )
     reason = _too_few(found.throttled_steps, found.other_steps)
+    if sampled and not _mostly_whole(share):
+        reason = reason or "it came and went faster than the device was read"
     if reason:
         return replace(found, reason=reason)
     level = np.minimum(step_s, _SPIKE * usual)
-    return _compared(found, _contrasts(end_s[kept], step_s[kept], level[kept], throttled[kept]))
+    return _compared(found, _contrasts(*(each[kept] for each in (end_s, step_s, share, level, throttled))))
+
+
+def _is_throttled(share: Floats) -> Mask:
+    """Return which steps were throttled: wholly, where most were, for rare readings tell little of others."""
+    whole = _mostly_whole(share) and (share >= _WHOLE_SHARE).sum() >= FEWEST_STEPS
+    return share >= (_WHOLE_SHARE if whole else _PART_SHARE)
+
+
+def _mostly_whole(share: Floats) -> bool:
+    """Return whether most steps that were throttled for much of their time were so for all of it."""
+    return bool(2 * (share >= _WHOLE_SHARE).sum() >= (share >= _PART_SHARE).sum())
 
 
 def _usual(step_s: Floats) -> Floats:
@@ -108,16 +127,20 @@ def _too_few(throttled: int, free: int) -> str:
 
 
 def _compared(found: Slowdown, contrasts: tuple[Floats, Floats, Floats]) -> Slowdown:
-    of_throttled, of_free, weight = contrasts
+    of_throttled, of_same_work, weight = contrasts
     stretches = weight.size
     if not stretches:
         return replace(found, reason="no throttled step is near one that was not")
     parts = np.array_split(np.arange(stretches), min(stretches, _BATCHES))
     above, below = (
-        np.array([(weight[part] * mean[part]).sum() for part in parts]) for mean in (of_throttled, of_free)
+        np.array([(weight[part] * mean[part]).sum() for part in parts])
+        for mean in (of_throttled, of_same_work)
     )
+    few = stretches < FEWEST_STRETCHES
+    if below.sum() <= (0.0 if few else below.max()):
+        return replace(found, reason="steps were longer than the throttled part of their time explains")
     ratio = float(above.sum() / below.sum())
-    if stretches < FEWEST_STRETCHES:
+    if few:
         times = "once" if stretches == 1 else f"{stretches} times"
         reason = f"{times} only, so that what else changed then cannot be told apart"
         return replace(found, ratio=ratio, stretches=stretches, reason=reason)
@@ -126,12 +149,13 @@ def _compared(found: Slowdown, contrasts: tuple[Floats, Floats, Floats]) -> Slow
 
 
 def _contrasts(
-    end_s: Floats, step_s: Floats, level: Floats, throttled: Mask
+    end_s: Floats, step_s: Floats, share: Floats, level: Floats, throttled: Mask
 ) -> tuple[Floats, Floats, Floats]:
-    """Return of each throttled stretch its mean step, that of the others near it, and its weight.
+    """Return of each throttled stretch the throttled time of a step, that of the same work, and its weight.
 
-    Near is as far away as the stretch is long, within limits. The steps between two throttled stretches are
-    divided between them.
+    The work of the throttled time would have taken so much less as the steps near the stretch were shorter:
+    of steps that were throttled all the time these are the mean step in the stretch and that near it. Near is
+    as far away as the stretch is long, within limits. Steps between two stretches are divided between them.
     """
     first = np.flatnonzero(np.diff(throttled, prepend=False) & throttled)
     stop = np.flatnonzero(np.diff(throttled, append=False) & throttled) + 1
@@ -142,13 +166,15 @@ def _contrasts(
     right = np.minimum(
         np.append(middle, end_s.size), np.searchsorted(end_s, end_s[stop - 1] + near_s, side="right")
     )
-    total = np.append(0.0, np.cumsum(step_s))
-    n_in, sum_in = _sums(_near_edges(end_s, first, stop, near_s), total)
-    n_out, sum_out = _sums([(left, first), (stop, right)], total)
-    levels = np.append(0.0, np.cumsum(level))
-    alike = _are_alike(_sums([(left, first)], levels), _sums([(stop, right)], levels)) & (n_out > 0)
+    inside, outside = _near_edges(end_s, first, stop, near_s), [(left, first), (stop, right)]
+    before, after = (_sums([part], level) for part in outside)
+    alike = _are_alike(before, after) & (before[0] + after[0] > 0)
+    (n_in, sum_in), (n_out, sum_out) = _sums(inside, step_s), _sums(outside, step_s)
     n_in, n_out = n_in[alike], n_out[alike]
-    return sum_in[alike] / n_in, sum_out[alike] / n_out, n_in * n_out / (n_in + n_out)
+    longer = sum_in[alike] / n_in - sum_out[alike] / n_out
+    (_, spent_in), (_, spent_out) = _sums(inside, step_s * share), _sums(outside, step_s * share)
+    throttled_s = spent_in[alike] / n_in - spent_out[alike] / n_out
+    return throttled_s, throttled_s - longer, n_in * n_out / (n_in + n_out)
 
 
 def _are_alike(before: tuple[Ints, Floats], after: tuple[Ints, Floats]) -> Mask:
@@ -175,7 +201,9 @@ def _near_edges(end_s: Floats, first: Ints, stop: Ints, near_s: Floats) -> list[
     return [(first, head), (tail, stop)]
 
 
-def _sums(ranges: list[tuple[Ints, Ints]], total: Floats) -> tuple[Ints, Floats]:
+def _sums(ranges: list[tuple[Ints, Ints]], values: Floats) -> tuple[Ints, Floats]:
+    """Return how many values lie in some ranges of each stretch, and their sum."""
+    total = np.append(0.0, np.cumsum(values))
     count = np.sum([stop - first for first, stop in ranges], axis=0)
     return count, np.sum([total[stop] - total[first] for first, stop in ranges], axis=0)
 
@@ -187,7 +215,7 @@ def _interval(above: Floats, below: Floats) -> tuple[float, float]:
     batches = above.size
     without = np.log((above.sum() - above) / (below.sum() - below))
     error = float(np.sqrt((batches - 1) / batches * ((without - without.mean()) ** 2).sum()))
-    worth = float(below.sum() ** 2 / (below**2).sum())  # batches of equal weight that tell as much
+    worth = float(above.sum() ** 2 / (above**2).sum())  # batches of equal weight that tell as much
     reach = float(stdtrit(max(worth - 1, 1.0), (1 + _CONFIDENCE) / 2)) * error
     middle = float(np.log(above.sum() / below.sum()))
     return float(np.exp(middle - reach)), float(np.exp(middle + reach))

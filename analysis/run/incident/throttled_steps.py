@@ -1,6 +1,6 @@
 """Which steps of a run were throttled: each has the share of its time in which any of its devices was."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from thermograd.analysis.arrays import Floats, Mask
@@ -16,7 +16,7 @@ _COVERED = 0.5  # share of a step that has to have been observed
 _MOST_BINS = 200_000
 
 
-def slowdown_of(data: RunSeries, spans: Sequence[ThrottledSpans], causes: Iterable[Cause]) -> Slowdown:
+def slowdown_of(data: RunSeries, spans: Sequence[ThrottledSpans], causes: tuple[Cause, ...]) -> Slowdown:
     """Return how much longer steps took while any of the devices was throttled for some causes.
 
     Left out are the first steps, those with an evaluation or a checkpoint in them or just before them, and
@@ -29,7 +29,8 @@ def slowdown_of(data: RunSeries, spans: Sequence[ThrottledSpans], causes: Iterab
     steps = np.where(counts > 0, counts, np.nan)
     step_s = (end_ns - begin_ns) / 1e9 / steps
     step_s[_is_apart(data, begin_ns, end_ns)] = np.nan
-    return slowdown((end_ns - end_ns[0]) / 1e9, step_s, share, np.nan_to_num(steps))
+    sampled = any(each.source(causes) == "sampled" for each in spans)
+    return slowdown((end_ns - end_ns[0]) / 1e9, step_s, share, np.nan_to_num(steps), sampled=sampled)
 
 
 def _is_apart(data: RunSeries, begin_ns: Floats, end_ns: Floats) -> Mask:
@@ -43,7 +44,7 @@ def _is_apart(data: RunSeries, begin_ns: Floats, end_ns: Floats) -> Mask:
 
 
 def any_share(
-    times_ns: tuple[Floats, Floats], spans: Sequence[ThrottledSpans], causes: Iterable[Cause]
+    times_ns: tuple[Floats, Floats], spans: Sequence[ThrottledSpans], causes: tuple[Cause, ...]
 ) -> Floats:
     """Return the share of each interval (begin, end) in which the device that was throttled most was.
 
@@ -79,7 +80,7 @@ def _between(times_ns: tuple[Floats, Floats], spans: ThrottledSpans, amounts: Fl
     return between
 
 
-def share_of_any(spans: Sequence[ThrottledSpans], causes: Iterable[Cause]) -> float | None:
+def share_of_any(spans: Sequence[ThrottledSpans], causes: tuple[Cause, ...]) -> float | None:
     """Return the share of the time in which at least one device was throttled; None where it is not known."""
     seen = [each for each in spans if each.end_ns.size]
     if not seen:

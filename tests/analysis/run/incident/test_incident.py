@@ -89,9 +89,9 @@ def test_a_throttled_gpu_is_told_in_plain_words(tmp_path: Path) -> None:
     assert incident.slowdown.low > 1.4
     throttled, steps, lost, hottest, energy = incident.lines
     assert throttled == "Heat slowed the GPU down (throttled it) for 33 % of the 10 min recorded, 20 times."
-    assert steps.startswith("Steps took 1.49 times as long while throttled (95 % interval 1.")
+    assert steps.startswith("Steps took 1.50 times as long while throttled (95 % interval 1.")
     assert incident.lost_h == pytest.approx(200 / 3600 / 3, rel=0.05)
-    assert lost.startswith("If heat is why, about 1.0")
+    assert lost.startswith("If heat is why, about 1.11 of 10.0 GPU-minutes were lost (")
     assert hottest == "Hottest: 88 degC."
     assert energy == "Energy: 180 kJ (from power over time)."
 

@@ -94,3 +94,18 @@ def test_partly_throttled_time_counts_as_lost_but_is_not_compared() -> None:
     found = _cannot(share)
     assert (found.throttled_steps, found.other_steps) == (600, 600)
     assert found.throttled_s == pytest.approx(0.5 * share.sum())
+
+
+def test_states_read_more_slowly_than_they_change_tell_no_slowdown() -> None:
+    share = np.random.default_rng(0).choice([0.0, 0.5, 1.0], 3000, p=[0.5, 0.4, 0.1])
+    step_s = np.where(share > 0, 0.7, 0.5)
+    assert slowdown(np.cumsum(step_s), step_s, share).ratio is not None
+    found = slowdown(np.cumsum(step_s), step_s, share, sampled=True)
+    assert (found.ratio, found.reason) == (None, "it came and went faster than the device was read")
+
+
+def test_steps_throttled_in_part_tell_what_the_whole_would_cost() -> None:
+    rng = np.random.default_rng(0)
+    share = np.where(_throttled(rng, 4000, 40) > 0, 0.6, 0.0)
+    step_s = 0.5 / (1 - share * (1 - 1 / 1.4)) * np.exp(0.02 * rng.standard_normal(4000))
+    assert slowdown(np.cumsum(step_s), step_s, share).ratio == pytest.approx(1.4, abs=0.01)
