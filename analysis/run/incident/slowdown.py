@@ -93,7 +93,8 @@ def slowdown(
     if reason:
         return replace(found, reason=reason)
     level = np.minimum(step_s, _SPIKE * usual)
-    return _compared(found, _contrasts(*(each[kept] for each in (end_s, step_s, share, level, throttled))))
+    end_s, step_s, share, level = (each[kept] for each in (end_s, step_s, share, level))
+    return _compared(found, _contrasts(end_s, step_s, share, level, throttled[kept]))
 
 
 def _is_throttled(share: Floats) -> Mask:
