@@ -1,5 +1,6 @@
 """Runs of any number of devices and any length, written at once from arrays as sealed files."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ import pyarrow as pa
 from thermograd.store.events import SETTINGS_MARK, arrow_schema
 from thermograd.store.log.segments import write_parquet
 from thermograd.store.runs.catalogue import Run, create_run
+from thermograd.store.telling.episodes import ENDED_MARK
 
 START_NS = 1_780_000_000 * 10**9
 HOT, SLOW = 3, 5  # places of the device that runs hottest, and of the one that is throttled for power
@@ -43,6 +45,7 @@ def scale_run(
     steps: int = 120,
     *,
     alerts: int = 0,
+    ended: bool = True,
     cpu: bool = True,
     seed: int = 0,
     name: str = "scale",
@@ -50,6 +53,7 @@ def scale_run(
     """Write a run of so many GPUs, and a CPU, over so many seconds; counts are of each device.
 
     The device at place `HOT` runs hottest and has all `alerts`, that at `SLOW` the lowest clock.
+    Where they `ended` the log says when.
     """
     rng = np.random.default_rng(seed)
     names = device_names(devices)
@@ -68,7 +72,10 @@ def scale_run(
         columns["memory_used_bytes"] = 4e10 + 2e10 * np.arange(samples) / samples
         _write(run, "host-a-cpu", "sample", columns)
     if alerts and devices > HOT:
-        _write(run, "host-s0", "alert", _alerts(rng, alerts, seconds, names[HOT]))
+        told = _alerts(rng, alerts, seconds, names[HOT])
+        _write(run, "host-s0", "alert", told)
+        if ended:
+            _write(run, "host-s2", "mark", _ends(told, 0.4 * seconds / alerts))
     mark = _times(1, seconds) | {"mark": ["note"], "text": [SETTINGS_MARK]}
     _write(run, "host-s1", "mark", mark)
     return run
@@ -125,6 +132,23 @@ def _alerts(rng: np.random.Generator, count: int, seconds: float, device: str) -
         "onset_time_ns": START_NS + (1e9 * onsets_s).astype(np.int64),
         "message": [f"{device}: the clock fell to 1,200 MHz while throttled for heat"] * count,
     }
+
+
+def _ends(alerts: Columns, lasted_s: float) -> Columns:
+    """Return marks that say when what each alert told of ended."""
+    columns = zip(alerts["alert"], alerts["device"], alerts["onset_time_ns"].tolist(), strict=True)
+    times = {name: alerts[name] for name in ("seq", "time_ns", "monotonic_ns")}
+    details = [
+        {
+            "alert": alert,
+            "device": device,
+            "onset_time_ns": onset,
+            "end_time_ns": onset + round(1e9 * lasted_s),
+        }
+        for alert, device, onset in columns
+    ]
+    told = {"mark": [ENDED_MARK] * len(details), "text": alerts["alert"]}
+    return times | told | {"detail": list(map(json.dumps, details))}
 
 
 def _write(run: Run, writer: str, kind: str, columns: Columns) -> None:

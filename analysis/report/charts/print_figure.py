@@ -37,7 +37,6 @@ from thermograd.analysis.display.palette import (
 )
 from thermograd.analysis.report.data.curves import Band, Line
 from thermograd.analysis.report.data.panel import KIND_NAMES, Kind, Mark, Panel, Panels, Strip, legend_of
-from thermograd.analysis.report.data.strips import opacities, strip_label
 from thermograd.analysis.run.pair import FADING, ONE_DELAY, Pair
 
 _WIDTH_IN = 3.5  # one column of a two-column paper
@@ -264,7 +263,7 @@ def _draw_band(ax: Axes, band: Band, unit_s: float) -> None:
 
 def _draw_strip(ax: Axes, strip: Strip, bottom: float, unit_s: float) -> None:
     """Draw rectangles at the upper edge, the darker the more began in their stretch of time."""
-    colours = [to_rgba(MARK_COLOURS[strip.kind], share) for share in opacities(strip.count).tolist()]
+    colours = [to_rgba(MARK_COLOURS[strip.kind], share) for share in strip.shades.tolist()]
     bars = ax.bar(
         strip.start_s / unit_s,
         _STRIP - 0.015,
@@ -325,8 +324,8 @@ def legend_entries(panels: Panels) -> list[Entry]:
     ]
     entries += [Entry(_symbol(kind), KIND_NAMES[kind]) for kind in told.kinds]
     entries += [
-        Entry(Patch(facecolor=MARK_COLOURS[kind], edgecolor="none"), strip_label(kind, count))
-        for kind, count in told.strips.items()
+        Entry(Patch(facecolor=MARK_COLOURS[kind], edgecolor="none"), strip.label)
+        for kind, strip in told.strips.items()
     ]
     return [entry._replace(label=figure_text(entry.label, _LONGEST)) for entry in entries]
 

@@ -4,7 +4,6 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import altair as alt
-import numpy as np
 from thermograd.analysis.display.numbers import without_middle
 from thermograd.analysis.display.palette import SEVERITY_COLOURS
 from thermograd.analysis.report.charts.style import (
@@ -23,7 +22,6 @@ from thermograd.analysis.report.charts.style import (
 )
 from thermograd.analysis.report.data.curves import Line, decades
 from thermograd.analysis.report.data.panel import KIND_NAMES, AlertTick, Kind, Mark, Panel, Panels, Strip
-from thermograd.analysis.report.data.strips import counted_text, opacities
 
 _CROSS = "M-.8,-.8L.8,.8M.8,-.8L-.8,.8"
 _SHAPES: dict[Kind, str] = {
@@ -172,14 +170,12 @@ def _dashed(lines: alt.Chart, labels: list[str], x: alt.X, y: alt.Y) -> alt.Char
 
 def _strip_rows(strip: Strip, panels: Panels) -> list[dict[str, Any]]:
     """Return a strip's stretches, the fullest of them opaque."""
-    shares = opacities(strip.count)
+    columns = (strip.start_s.tolist(), strip.shades.tolist(), strip.texts())
     return [
         {"t": _number(start_s + strip.width_s / 2, panels), "from": _number(start_s, panels)}
-        | {"to": _number(start_s + strip.width_s, panels), "v": None, "o": number(share)}
-        | {"what": KIND_NAMES[strip.kind], "text": counted_text(count, strip.width_s)}
-        for start_s, share, count in zip(
-            strip.start_s.tolist(), shares.tolist(), strip.count.tolist(), strict=True
-        )
+        | {"to": _number(start_s + strip.width_s, panels), "v": None, "o": number(shade)}
+        | {"what": KIND_NAMES[strip.kind], "text": text}
+        for start_s, shade, text in zip(*columns, strict=True)
     ]
 
 
@@ -263,7 +259,11 @@ def _alert_layers(
     crowded = [
         _alert_row(alert, lanes, panels)
         | {"from": _number(alert.time_s, panels), "to": _number(alert.time_s + alert.width_s, panels)}
-        | {"o": number(float(opacities(np.array([alert.events, most[alert.name]]))[0]))}
+        | {
+            "o": number(
+                0.25 + 0.75 * (alert.events / most[alert.name] if alert.share is None else alert.share)
+            )
+        }
         | {"top": lanes.index(alert.name) + 0.44, "bottom": lanes.index(alert.name) + 0.92}
         for alert in told
         if alert.width_s

@@ -7,6 +7,7 @@ from typing import Literal, NamedTuple
 from thermograd.analysis.arrays import Floats, Ints
 from thermograd.analysis.report.data.curves import Band, Line
 from thermograd.store.columns import signal
+from thermograd.store.telling.quantities import duration_text
 
 Kind = Literal["spike", "nonfinite", "zero", "injection", "collapse", "reported_collapse"]
 
@@ -56,7 +57,7 @@ class Mark:
     """Something that happened at one time.
 
     A `value` of None belongs at the panel's edge: the bottom for "zero", the top for all others. It may stand
-    for a `count` of more than one near it.
+    for a `count` of more than one near it. `end_s` is until when it lasted, None where that is not known.
     """
 
     kind: Kind
@@ -64,16 +65,54 @@ class Mark:
     value: float | None
     text: str
     count: int = 1
+    end_s: float | None = None
 
 
 @dataclass(frozen=True, eq=False)
 class Strip:
-    """Too many marks of a kind: how many began in stretches from `start_s` on for `width_s`; shape (n,)."""
+    """Too many marks of a kind, in n stretches of time from `start_s` on for `width_s`.
+
+    `count` is how many began in each, `share` in which part of it at least one lasted, where all ends are known.
+    """
 
     kind: Kind
     start_s: Floats
     width_s: float
     count: Ints
+    share: Floats | None = None
+
+    @property
+    def label(self) -> str:
+        """What it is called in a legend."""
+        darker = "more" if self.share is None else "longer"
+        return f"{KIND_NAMES[self.kind]}: {int(self.count.sum()):,}, darker where {darker}"
+
+    @property
+    def shades(self) -> Floats:
+        """How dark each stretch is, from 0 to 1: one that is full is opaque, a single mark still to be seen."""
+        part = self.count / self.count.max() if self.share is None else self.share
+        shades: Floats = 0.25 + 0.75 * part
+        return shades
+
+    def texts(self) -> list[str]:
+        """Return what each stretch holds, in words."""
+        counts = self.count.tolist()
+        if self.share is None:
+            return [counted_text(count, self.width_s) for count in counts]
+        shares = self.share.tolist()
+        return [counted_text(count, self.width_s, share) for count, share in zip(counts, shares, strict=True)]
+
+
+def counted_text(count: int, width_s: float, share: float | None = None) -> str:
+    """Return how many began within a stretch and how much of it they lasted, for the pointer.
+
+    Examples
+    --------
+    >>> counted_text(37, 720.0), counted_text(0, 720.0, 0.5)
+    ('37 within 12 min', '0 within 12 min, 50 % of the time')
+    """
+    within = f"{count:,} within {duration_text(width_s)}"
+    return within if share is None else f"{within}, {100 * share:.0f} % of the time"
 
 
 class AlertTick(NamedTuple):
@@ -85,6 +124,8 @@ class AlertTick(NamedTuple):
     text: str
     events: int = 1
     width_s: float = 0.0
+    end_s: float | None = None
+    share: float | None = None  # of the stretch in which at least one lasted, where that is known
 
 
 @dataclass(frozen=True, eq=False)
@@ -194,7 +235,7 @@ class Legend(NamedTuple):
 
     `devices` are those with a curve of their own, by name, and `places` their colours; `bands` the labels of
     bands, `dashed` those of dashed curves with their device, None for the training; `kinds` and `strips` the
-    marks, alone and as strips with their count.
+    marks, alone and as strips.
     """
 
     devices: dict[str, str]
@@ -202,7 +243,7 @@ class Legend(NamedTuple):
     bands: list[str]
     dashed: list[tuple[str, str | None]]
     kinds: list[Kind]
-    strips: dict[Kind, int]
+    strips: dict[Kind, Strip]
 
 
 def legend_of(panels: Panels, shown: Iterable[Panel]) -> Legend:
@@ -211,7 +252,7 @@ def legend_of(panels: Panels, shown: Iterable[Panel]) -> Legend:
     drawn = {line.device for panel in shown for line in panel.lines if not line.dashed}
     dashed = [(line.label, line.device) for panel in shown for line in panel.lines if line.dashed]
     marks = {mark.kind for panel in shown for mark in panel.marks}
-    strips = {strip.kind: int(strip.count.sum()) for panel in shown for strip in panel.strips}
+    strips = {strip.kind: strip for panel in shown for strip in panel.strips}
     return Legend(
         {name: label for name, label in panels.devices.items() if name in drawn},
         {name: place for place, name in enumerate(panels.devices)},

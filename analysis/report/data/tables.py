@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING, Any
 
 from thermograd.analysis.report.data.curves import Band
 from thermograd.analysis.report.data.panel import Panel, Panels
-from thermograd.analysis.report.data.strips import counted_text
 from thermograd.analysis.run.result import Analysis
 
 if TYPE_CHECKING:
@@ -49,9 +48,9 @@ def _panel_rows(panel: Panel) -> list[dict[str, Any]]:
     rows += _band_rows(panel.band) if panel.band else []
     marks = [(mark.time_s, mark.value, mark.kind, None, None, mark.text) for mark in panel.marks]
     marks += [
-        (start_s + strip.width_s / 2, None, strip.kind, None, None, counted_text(count, strip.width_s))
+        (start_s + strip.width_s / 2, None, strip.kind, None, None, text)
         for strip in panel.strips
-        for start_s, count in zip(strip.start_s.tolist(), strip.count.tolist(), strict=True)
+        for start_s, text in zip(strip.start_s.tolist(), strip.texts(), strict=True)
     ]
     return rows + [dict(zip(_COLUMNS, mark, strict=True)) for mark in marks]
 

@@ -198,13 +198,30 @@ def test_marks_become_a_strip_only_above_what_can_be_told_apart(tmp_path: Path, 
     if alerts == MOST_MARKS:
         assert (len(panel.marks), panel.strips, told.kinds, told.strips) == (alerts, (), ["collapse"], {})
     else:
-        assert (panel.marks, told.kinds, told.strips) == ((), [], {"collapse": alerts})
+        assert (panel.marks, told.kinds) == ((), [])
+        assert told.strips["collapse"].label == f"onset of a collapse: {alerts}, darker where longer"
         spec = panels_chart(panels)
         assert spec is not None
         rows = spec["datasets"]["sm_clock_mhz-strip-collapse"]
-        assert max(row["o"] for row in rows) == 1
-        assert min(row["o"] for row in rows) >= 0.25
+        assert all(0.25 <= row["o"] <= 1 for row in rows)
         assert sum(int(row["text"].split()[0]) for row in rows) == alerts
+
+
+@pytest.mark.parametrize("ended", [True, False])
+def test_strip_is_the_share_of_time_where_ends_are_known_else_how_many(tmp_path: Path, ended: bool) -> None:
+    panels = _panels(scale_run(tmp_path, 4, _DAY, 600, 600, alerts=600, ended=ended))
+    (strip,) = _panel(panels, "sm_clock_mhz").strips
+    ticks = [tick for tick in panels.alerts if tick.width_s]
+    assert strip.count.sum() == sum(tick.events for tick in ticks) == 600
+    if not ended:
+        assert (strip.share, ticks[0].share) == (None, None)
+        assert strip.shades.max() == 1.0
+        return
+    assert strip.share is not None
+    lasted_s = float(strip.share.sum()) * strip.width_s
+    assert 0.25 * _DAY < lasted_s < 0.4 * _DAY  # 600 times 0.4 of the mean gap; some lie over each other
+    assert strip.shades.tolist() == pytest.approx((0.25 + 0.75 * strip.share).tolist())
+    assert strip.texts()[0].endswith("% of the time")
 
 
 # -- a machine with a CPU only ---------------------------------------------------------------------
