@@ -21,7 +21,16 @@ from thermograd.analysis.report.charts.style import (
     specification,
 )
 from thermograd.analysis.report.data.curves import Line, decades
-from thermograd.analysis.report.data.panel import KIND_NAMES, AlertTick, Kind, Mark, Panel, Panels, Strip
+from thermograd.analysis.report.data.panel import (
+    KIND_NAMES,
+    AlertTick,
+    Kind,
+    Mark,
+    Panel,
+    Panels,
+    Strip,
+    shade,
+)
 
 _CROSS = "M-.8,-.8L.8,.8M.8,-.8L-.8,.8"
 _SHAPES: dict[Kind, str] = {
@@ -182,9 +191,9 @@ def _strip_rows(strip: Strip, panels: Panels) -> list[dict[str, Any]]:
 def _strip(data: alt.Chart, style: str, x: alt.X, top: float) -> alt.Chart:
     """Return rectangles below the upper edge of a panel, so many pixels from it."""
     start = of_field(x, "from:Q")
-    shade = alt.Opacity("o:Q", scale=None, legend=None)
+    opacity = alt.Opacity("o:Q", scale=None, legend=None)
     chart: alt.Chart = data.mark_rect(style=style, clip=True).encode(
-        x=start, x2="to:Q", y=alt.value(top), y2=alt.value(top + _STRIP - 1), opacity=shade
+        x=start, x2="to:Q", y=alt.value(top), y2=alt.value(top + _STRIP - 1), opacity=opacity
     )
     return chart
 
@@ -259,11 +268,7 @@ def _alert_layers(
     crowded = [
         _alert_row(alert, lanes, panels)
         | {"from": _number(alert.time_s, panels), "to": _number(alert.time_s + alert.width_s, panels)}
-        | {
-            "o": number(
-                0.25 + 0.75 * (alert.events / most[alert.name] if alert.share is None else alert.share)
-            )
-        }
+        | {"o": number(shade(alert.events / most[alert.name] if alert.share is None else alert.share))}
         | {"top": lanes.index(alert.name) + 0.44, "bottom": lanes.index(alert.name) + 0.92}
         for alert in told
         if alert.width_s
@@ -272,8 +277,8 @@ def _alert_layers(
         return [ticks]
     data = named(rows, f"alerts-strip-{severity}", crowded).mark_rect(style=style, clip=True)
     start, top = of_field(x, "from:Q"), of_field(y, "top:Q")
-    shade = alt.Opacity("o:Q", scale=None, legend=None)
-    return [ticks, data.encode(x=start, x2="to:Q", y=top, y2="bottom:Q", opacity=shade)]
+    opacity = alt.Opacity("o:Q", scale=None, legend=None)
+    return [ticks, data.encode(x=start, x2="to:Q", y=top, y2="bottom:Q", opacity=opacity)]
 
 
 def _alert_row(alert: AlertTick, lanes: list[str], panels: Panels) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from thermograd.analysis.report.data.panel import AlertTick, Kind, Mark, counted
 from thermograd.analysis.report.data.strips import MOST_MARKS, counted
 from thermograd.analysis.run.series import RunSeries
 from thermograd.store.events import SEVERITIES
+from thermograd.store.telling.episodes import Ends, ends_of
 
 Alert = dict[str, Any]
 

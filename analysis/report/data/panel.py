@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from thermograd.analysis.arrays import Floats, Ints
 from thermograd.analysis.report.data.curves import Band, Line
@@ -72,7 +72,7 @@ class Mark:
 class Strip:
     """Too many marks of a kind, in n stretches of time from `start_s` on for `width_s`.
 
-    `count` is how many began in each, `share` in which part of it at least one lasted, where all ends are known.
+    `count` is how many began in each, `share` the part of it in which one lasted, where all ends are known.
     """
 
     kind: Kind
@@ -89,9 +89,8 @@ class Strip:
 
     @property
     def shades(self) -> Floats:
-        """How dark each stretch is, from 0 to 1: one that is full is opaque, a single mark still to be seen."""
-        part = self.count / self.count.max() if self.share is None else self.share
-        shades: Floats = 0.25 + 0.75 * part
+        """How dark each stretch is, from 0 to 1."""
+        shades: Floats = shade(self.count / self.count.max() if self.share is None else self.share)
         return shades
 
     def texts(self) -> list[str]:
@@ -101,6 +100,11 @@ class Strip:
             return [counted_text(count, self.width_s) for count in counts]
         shares = self.share.tolist()
         return [counted_text(count, self.width_s, share) for count, share in zip(counts, shares, strict=True)]
+
+
+def shade(part: Any) -> Any:
+    """Return how dark a part of the whole is: all of it is opaque, the least still to be seen."""
+    return 0.25 + 0.75 * part
 
 
 def counted_text(count: int, width_s: float, share: float | None = None) -> str:

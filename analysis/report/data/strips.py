@@ -14,7 +14,7 @@ _MOST_AT_VALUES = 8  # highest ones, which stay as marks beside their strip
 
 @dataclass(frozen=True, eq=False)
 class Counted:
-    """How much happened in equal stretches of time; of each of n: when it begins, how many, which of those given.
+    """How much happened in n equal stretches of time: when each begins, how many, and which of those given.
 
     `share` is the part of it in which at least one lasted, None where an end is not known.
     """
@@ -46,11 +46,11 @@ def counted(
     share = None
     filled = count > 0
     if len(known) == starts.size:
-        edges = np.arange(STRETCHES + 1) * width_s
+        edges = np.arange(STRETCHES + 1, dtype=np.float64) * width_s
         share = np.diff(covered_s(starts, np.asarray(known), edges)) / width_s
         filled |= share > 0
         share = share[filled]
-    first_s = np.flatnonzero(filled) * width_s
+    first_s = np.flatnonzero(filled).astype(np.float64) * width_s
     return Counted(first_s, width_s, count[filled], [members[k] for k in np.flatnonzero(filled)], share)
 
 
