@@ -65,7 +65,8 @@ def read_tail(segment: Segment) -> tuple[pa.Table, Damage | None]:
         found = scan = codec.scan(data, offset, segment.first)
         batches = _batches(segment.kind, codec.names, scan.rows)
     torn = found.skipped + (0 if found.ended else len(data) - found.end)
-    damage = Damage(segment.path, len(data) - torn, f"torn record of {torn} bytes") if torn else None
+    is_cut = not found.skipped and codec.is_cut(data, found.end)
+    damage = Damage(segment.path, len(data) - torn, f"torn record of {torn} bytes", is_cut) if torn else None
     return pa.Table.from_batches(batches or nothing.to_batches(), nothing.schema), damage
 
 
@@ -83,17 +84,20 @@ def _batches(kind: str, names: Sequence[str], rows: list[tuple[Any, ...]]) -> li
     ]
 
 
-def is_in_a_tail(segment: Segment, table: pa.Table, damage: Damage | None, live: Iterable[Segment]) -> bool:
-    """Return whether a stream only lacks the end of a batch that is still in a tail: nothing is lost by it.
+def is_left_by_a_kill(
+    segment: Segment, table: pa.Table, damage: Damage | None, live: Iterable[Segment]
+) -> bool:
+    """Return whether a live file only lacks the end of what a killed process was writing: nothing is lost.
 
-    A batch goes to the stream in one write, and only then is its tail removed. A killed process leaves half
-    of a batch; a reader may see half of one that is being written.
+    Of a tail that is a record, whose event was never acknowledged. Of a stream it is a batch that is still in
+    one of the `live` files, a tail: that is removed when the batch is whole. A reader may see the same of a
+    process that is writing.
     """
     if damage is None or not damage.is_cut:
         return False
     next_seq = table["seq"][-1].as_py() + 1 if len(table) else segment.first
     tails = (s for s in live if s.path.suffix == ".tail" and s[:2] == segment[:2])
-    return any(tail.first <= next_seq for tail in tails)
+    return segment.path.suffix == ".tail" or any(tail.first <= next_seq for tail in tails)
 
 
 def read_segment(segment: Segment) -> tuple[pa.Table, Damage | None]:

@@ -25,7 +25,7 @@ from thermograd.store.files import Segment, open_file, open_segments, sealed_seg
 from thermograd.store.log.one_file import (
     CHUNK_ROWS,
     conform,
-    is_in_a_tail,
+    is_left_by_a_kill,
     read_segment,
     read_tail as read_tail,
 )
@@ -86,7 +86,7 @@ def snapshot(run_dir: Path, kind: str, writer: str | None = None) -> Snapshot:
             parts.setdefault(name, []).append(fresh)
             next_seq[name] = fresh.column("seq")[-1].as_py() + 1
     in_tails = [segment for segment, _, _ in tails]
-    damage = [h for segment, t, h in streams + tails if h and not is_in_a_tail(segment, t, h, in_tails)]
+    damage = [h for segment, t, h in streams + tails if h and not is_left_by_a_kill(segment, t, h, in_tails)]
     return Snapshot(sealed, {name: pa.concat_tables(tables) for name, tables in parts.items()}, damage)
 
 

@@ -25,7 +25,7 @@ from thermograd.store.files import (
     strangers,
 )
 from thermograd.store.locks import ProcessLock
-from thermograd.store.log.one_file import is_in_a_tail, read_segment
+from thermograd.store.log.one_file import is_left_by_a_kill, read_segment
 from thermograd.store.log.place import WRITER_LOCK, is_live
 from thermograd.store.log.reader import apart, merged
 from thermograd.store.log.reading.numbering import pieces
@@ -149,7 +149,7 @@ def _seal(
         if is_plain_file(segment.path):
             open_file(segment.path).close()  # what cannot be read now is no damage: it stays
         table, damage = read_segment(segment)
-        if damage and not is_in_a_tail(segment, table, damage, segments):
+        if damage and not is_left_by_a_kill(segment, table, damage, segments):
             report.damage.append(damage)
             if damage.offset is not None:
                 harmed.add(segment.path)
@@ -194,11 +194,11 @@ def verify_run(run_dir: Path) -> dict[str, Any]:
     events = dict.fromkeys(KINDS, 0)
     next_seq: dict[tuple[str, str], int] = defaultdict(int)
     _, overlapping = apart(sealed_segments(run_dir))
-    for segment, numbers, damage in sorted(_checked(run_dir), key=_place):
+    for segment, numbers, damage, is_harmless in sorted(_checked(run_dir), key=_place):
         key = segment.writer, segment.kind
         entry: dict[str, Any] = {"path": str(segment.path.relative_to(run_dir)), "events": len(numbers)}
         if damage:
-            entry["reason"] = damage.reason
+            entry |= {} if is_harmless else {"reason": damage.reason}
             if damage.offset is not None:
                 entry |= {"offset": damage.offset, "torn_bytes": _size(segment.path) - damage.offset}
         if len(numbers):
@@ -217,7 +217,7 @@ def verify_run(run_dir: Path) -> dict[str, Any]:
     return {"ok": ok, "events": events, "torn_bytes": torn, "files": files}
 
 
-def _place(checked: tuple[Segment, Any, Damage | None]) -> tuple[str, str, int, str]:
+def _place(checked: tuple[Segment, Any, Damage | None, bool]) -> tuple[str, str, int, str]:
     segment = checked[0]
     return segment.writer, segment.kind, segment.first, segment.path.suffix
 
@@ -225,8 +225,8 @@ def _place(checked: tuple[Segment, Any, Damage | None]) -> tuple[str, str, int, 
 _KEPT = "damaged earlier, kept as it was"
 
 
-def _checked(run_dir: Path) -> Iterator[tuple[Segment, Any, Damage | None]]:
-    """Iterate over the files of a run, each with the numbers of the events that it gives, and its damage.
+def _checked(run_dir: Path) -> Iterator[tuple[Segment, Any, Damage | None, bool]]:
+    """Iterate over a run's files, the numbers of the events that each gives, its damage, if it is harmless.
 
     In the order of `thermograd.store.log.reader.snapshot`, so that a run can be checked while it is written.
     """
@@ -235,9 +235,9 @@ def _checked(run_dir: Path) -> Iterator[tuple[Segment, Any, Damage | None]]:
         for segment in reversed(listing(run_dir)):
             with suppress(FileNotFoundError):  # a live writer has just moved its events on
                 table, damage = read_segment(segment)
-                if is_in_a_tail(segment, table, damage, tails):
-                    damage = None
-                yield segment, table.column("seq").to_numpy(), damage or _misplaced(segment, table)
+                numbers = table.column("seq").to_numpy()
+                is_harmless = is_left_by_a_kill(segment, table, damage, tails)
+                yield segment, numbers, damage or _misplaced(segment, table), is_harmless
 
 
 def _open_tails(run_dir: Path) -> list[Segment]:

@@ -202,6 +202,15 @@ class RecordCodec:
             return start if data[offset:start] == END else None
         return end if zlib.crc32(data[start:end]) == crc else None
 
+    def is_cut(self, data: bytes, offset: int) -> bool:
+        """Return whether data end in the middle of the record that begins at a place."""
+        frame = data[offset : offset + _FRAME.size]
+        if len(frame) < _FRAME.size:
+            return len(frame) > 0
+        size = _FRAME.unpack(frame)[0]
+        fits = size == self._struct.size if self.record_size is not None else size >= self._struct.size
+        return bool(fits and offset + _FRAME.size + size > len(data))
+
     def _next_record(self, data: bytes, offset: int, widest: int) -> int | None:
         """Return where the next whole record begins, None where none does."""
         room = _MOST_CHECKED_BYTES

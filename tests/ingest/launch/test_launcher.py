@@ -101,6 +101,16 @@ def test_a_script_that_starts_a_run_shares_it_and_an_error_is_marked(start, scri
     assert said == [f"recorded as {run.run_id}"]
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("count", [1, 2])
+def test_steps_are_in_the_log_when_the_optimizer_has_stepped(start, script, tmp_path, count):
+    code, _ = start(sys.executable, script(f"import os; train({count}); os._exit(3)"))
+    steps, _, run = steps_and_marks(tmp_path)
+    assert code == 3
+    assert [s["step"] for s in steps] == list(range(1, count + 1))
+    assert run.end().exit_code == 3
+
+
 def test_a_script_that_logs_by_hand_is_not_counted_twice(start, script, tmp_path):
     path = script("""
         import thermograd

@@ -10,6 +10,7 @@ from thermograd.store.locks import ProcessLock
 from thermograd.store.log import place, reader, seal
 from thermograd.store.log.reader import Follower, count_events, kind_parts, read_kind
 from thermograd.store.log.seal import seal_run, verify_run
+from thermograd.store.log.tail_codec import kind_codec
 from thermograd.store.query.connection import query
 from thermograd.store.runs.catalogue import Run, create_run
 
@@ -190,3 +191,29 @@ def test_a_batch_that_is_cut_and_in_no_tail_is_damage(tmp_path):
     assert not verify_run(run.path)["ok"]
     assert seal_run(run.path, run.run_id).damage
     assert list((run.path / "quarantine").iterdir())
+
+
+@pytest.mark.parametrize("kind", ["step", "mark"])
+@pytest.mark.parametrize("kept", [1, 7, 8, 20])
+def test_an_event_that_a_kill_cut_was_never_acknowledged_and_is_no_damage(dead, caplog, kind, kept):
+    tail = next(s for s in open_segments(dead.path, "tail") if s.kind == kind)
+    values = {"step": 101} if kind == "step" else {"mark": "note", "text": "cut", "detail": "{}"}
+    record = kind_codec(kind).pack_values(200, 1, 1, values)
+    with tail.path.open("ab") as file:
+        file.write(record[:kept])
+    report = verify_run(dead.path)
+    assert (report["ok"], report["torn_bytes"]) == (True, kept)
+    assert not reader.snapshot(dead.path, kind).damage
+    assert not seal_run(dead.path, dead.run_id).damage
+    assert not (dead.path / "quarantine").exists()
+    assert len(read_kind(dead.path, "step")) == _STEPS
+    assert not caplog.records
+
+
+def test_a_record_that_is_whole_and_wrong_is_damage(dead):
+    tail = next(s for s in open_segments(dead.path, "tail") if s.kind == "step")
+    data = bytearray(tail.path.read_bytes())
+    data[-1] ^= 1
+    tail.path.write_bytes(bytes(data))
+    assert not verify_run(dead.path)["ok"]
+    assert seal_run(dead.path, dead.run_id).damage
