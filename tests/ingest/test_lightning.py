@@ -14,6 +14,7 @@ lightning = pytest.importorskip("lightning.pytorch")
 from thermograd.ingest.lightning import ThermogradCallback  # noqa: E402
 from thermograd.store.log.reader import read_kind  # noqa: E402
 from thermograd.store.runs.catalogue import list_runs  # noqa: E402
+from thermograd.store.runs.ends import RunEnd  # noqa: E402
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # Lightning's own, of many kinds
 
@@ -168,7 +169,7 @@ def test_an_exception_in_the_training_ends_the_run_with_an_error_mark(fit, tmp_p
     [run] = list_runs(tmp_path / "runs")
     marks = read_kind(run.path, "mark").to_pylist()
     assert any(m["mark"] == "error" and "KeyError" in m["text"] for m in marks)
-    assert run.state() == "finished"
+    assert run.end() == RunEnd("failed", 'KeyError: "the user\'s own"')
 
 
 def test_an_alert_makes_lightning_save_once_at_the_end_of_the_batch(fit, tmp_path):

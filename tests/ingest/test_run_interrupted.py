@@ -152,11 +152,11 @@ def test_an_end_that_is_interrupted_again_and_again_is_completed_at_the_exit(tmp
     run.step(loss=1.0)
     closing, left = run._recorder.writer.close, [2]
 
-    def interrupt():
+    def interrupt(*ended):
         if left[0]:
             left[0] -= 1
             raise KeyboardInterrupt
-        closing()
+        closing(*ended)
 
     monkeypatch.setattr(run._recorder.writer, "close", interrupt)
     with pytest.raises(KeyboardInterrupt):
@@ -169,7 +169,7 @@ def test_an_end_that_is_interrupted_again_and_again_is_completed_at_the_exit(tmp
 @pytest.mark.parametrize("own", [KeyError("x"), KeyboardInterrupt(), SystemExit(2)])
 def test_what_ends_the_block_comes_out_of_it_whatever_fails_at_the_end(tmp_path, own):
     run = thermograd.start_run(runs=tmp_path, agent=False)
-    run._recorder.writer.close = lambda: 1 / 0
+    run._recorder.writer.close = lambda *ended: 1 / 0
     with pytest.raises(type(own)) as caught, run:
         raise own
     assert caught.value is own
