@@ -107,12 +107,20 @@ def _ends(part: pa.Table) -> list[tuple[dict[str, Any], int]]:
 
 
 def metric_lines(metrics: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """Return what a few metrics ended with, `last_metrics` as dictionaries, under their heading."""
+    """Return what a few metrics ended with, `last_metrics` as dictionaries, under their heading.
+
+    Evaluations come first, then what was logged most often.
+    """
     lines = []
-    for name, last in list(metrics.items())[:_MOST_TOLD]:
+    for name, last in sorted(metrics.items(), key=_by_interest)[:_MOST_TOLD]:
         value = cell_text(last["text"] if last["value"] is None else last["value"])
         at = "" if last["step"] is None else f"at step {last['step']:,}, "
         lines.append(f"  {cell_text(name)}  {value}  ({at}{last['logged']:,} logged)")
     more = len(metrics) - _MOST_TOLD
     lines += [f'  and {more:,} more: thermograd query "SELECT * FROM metrics"'] * (more > 0)
     return ["", "Metrics", *lines] if lines else []
+
+
+def _by_interest(metric: tuple[str, Mapping[str, Any]]) -> tuple[bool, int]:
+    name, last = metric
+    return not name.lower().startswith(("eval", "val", "test")), -last["logged"]
