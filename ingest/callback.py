@@ -116,8 +116,8 @@ class TrainerRun:
             self.run.mark_with(mark, step, text, detail or {})
 
     def log(self, metrics: Mapping[Any, Any], step: int) -> None:
-        """Log what the framework or the script measures besides the steps."""
-        if self.run is not None and metrics:
+        """Log what the framework or the script measures besides the steps, on rank 0, as frameworks do."""
+        if self.run is not None and metrics and self.run.place.rank == 0:
             self.run.log(dict(metrics), step=step)
 
     def fail(self, error: BaseException, step: int | None = None) -> None:

@@ -92,7 +92,7 @@ class Watching:
         return self._tap
 
     def _tapped_step(self) -> int | None:
-        return self._tap.steps if self._tap is not None else None
+        return self._tap.latest_step if self._tap is not None else None
 
     def _stop_tap(self) -> None:
         if self._tap is not None:

@@ -94,6 +94,11 @@ class StepTap:
         self._rows.steps, self._is_numbered = number, True
 
     @property
+    def latest_step(self) -> int:
+        """Number of the last step, also of one whose values have not come from the device."""
+        return self._rows.latest
+
+    @property
     def epoch(self) -> float | None:
         """Epoch of steps that `finish_step` does not end; a callback may set it."""
         return self._rows.epoch

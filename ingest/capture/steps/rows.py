@@ -51,6 +51,15 @@ class Rows:
         """Whether a row waits for a callback that ends its step."""
         return self._held is not None
 
+    @property
+    def latest(self) -> int:
+        """Number of the last step, also while its values are on their way."""
+        number = self.steps
+        for row in list(self._queue):
+            if not row.values["is_measured_only"]:
+                number = row.values["step"] if row.values["step"] is not None else number + 1
+        return number
+
     def add(self, iteration: Iteration, is_held: bool) -> None:
         """Take an iteration; one that is held waits for `release`."""
         self._say_of(iteration)

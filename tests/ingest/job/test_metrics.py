@@ -202,6 +202,24 @@ def test_a_step_that_the_tap_has_seen_is_the_last_one(run):
     assert [step for step, *_ in rows(run)] == [1, 2, 3]
 
 
+def test_a_step_whose_values_are_still_on_a_device_is_the_last_one(run, monkeypatch):
+    torch = pytest.importorskip("torch")
+    from thermograd.ingest.capture.readback import Readback
+
+    monkeypatch.setattr(Readback, "ready", lambda self: False)
+    layer = torch.nn.Linear(2, 1)
+    optimizer = torch.optim.SGD(layer.parameters(), lr=0.1)
+    run.watch(optimizer)
+    for _ in range(3):
+        layer(torch.ones(1, 2)).sum().backward()
+        optimizer.step()
+        run.log(a=1.0)
+    assert len(read_kind(run.path, "step")) == 0
+    assert [step for step, *_ in rows(run)] == [1, 2, 3]
+    run.close()
+    assert read_kind(run.path, "step")["step"].to_pylist() == [1, 2, 3]
+
+
 class OnDevice:
     """A number that looks as torch's does on a GPU; to ask for it would wait for the device."""
 
