@@ -74,6 +74,7 @@ def _abandon_all() -> None:
     """In a forked child: these are the parent's."""
     for ending in list(_promised):
         ending.abandon()
+    exits.forget()
 
 
 if hasattr(os, "register_at_fork"):

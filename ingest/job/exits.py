@@ -125,6 +125,13 @@ def _overheard(leave: Callable[..., Any], place: int) -> Callable[..., Any]:
 # -- the run that was closed last ----------------------------------------------------------------------
 
 
+def forget() -> None:
+    """Know nothing of how the parent came so far: in a forked child."""
+    global _exit
+    _exit = None
+    remember(None, {})
+
+
 def remember(amend: Callable[[Account], object] | None, account: Account) -> None:
     """Let the exit code of this process be told of the run that was closed last; None: one has begun."""
     global _closed

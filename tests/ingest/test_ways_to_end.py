@@ -311,6 +311,20 @@ def test_runs_that_one_process_records_one_after_the_other_keep_their_own_ends(t
     }
 
 
+def test_a_forked_child_says_nothing_of_its_parents_run(tmp_path):
+    text = """
+        import os, sys, thermograd
+        run = thermograd.start_run(agent=False)
+        run.close()
+        if os.fork() == 0:
+            sys.exit(5)
+        os.wait()
+        os._exit(0)
+    """
+    _, _, run = ended(tmp_path, [sys.executable, script(tmp_path, text, "")])
+    assert run.end() == RunEnd("finished")
+
+
 HOSTILE = ["'<script>alert(1)</script>'", "'a\\nb\\x1b[31m\\0'", "'x' * 1_000_000", "'\\ud800'", "Text()"]
 
 
