@@ -118,6 +118,20 @@ def make_line(
     return Line(label, device, time_s[kept], shown, int(np.isfinite(shown).sum()), total, dashed)
 
 
+def averaged(time_s: Floats, values: Floats, width_s: float) -> tuple[Floats, Floats]:
+    """Return the mean of the values in each stretch of time that has some, and the stretches' middles.
+
+    Examples
+    --------
+    >>> averaged(np.array([0.0, 1.0, 2.0, 7.0]), np.array([0.0, 1.0, 1.0, 1.0]), 2.0)
+    (array([1., 3., 7.]), array([0.5, 1. , 1. ]))
+    """
+    stretch = np.floor(time_s / width_s).astype(np.int64)
+    which, place = np.unique(stretch, return_inverse=True)
+    middle_s: Floats = (which + 0.5) * width_s
+    return middle_s, np.bincount(place, values) / np.bincount(place)
+
+
 def _nearest(time_s: Floats, wanted_s: Floats) -> Ints:
     if not time_s.size:
         return np.empty(0, dtype=np.int64)

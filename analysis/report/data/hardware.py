@@ -6,13 +6,15 @@ from dataclasses import dataclass, replace
 import numpy as np
 from thermograd.analysis.arrays import Floats
 from thermograd.analysis.report.data.bands import Cast, Curve, make_band
-from thermograd.analysis.report.data.curves import Line, decimation_notes, make_line
+from thermograd.analysis.report.data.curves import Line, averaged, decimation_notes, make_line
 from thermograd.analysis.report.data.event_marks import onsets_s
 from thermograd.analysis.report.data.panel import Mark, Panel, drawn_scale
 from thermograd.analysis.run.series import Device, RunSeries
 from thermograd.store.columns import signal
+from thermograd.store.telling.quantities import duration_text
 
 _SPOKEN = {"throttled_ratio": "reading of throttling"}
+_SHARES = ("throttled_ratio",)  # of a time: extremes of its readings are 0 and 1, whatever the share
 _STRETCHES = 400  # of a band
 _MOST_NAMES = 3  # of devices of which the same is said
 
@@ -89,6 +91,10 @@ class _Drawn:
         shared, known = self._shared, np.isfinite(values)
         time_s = (device.time_ns[known] - shared.origin_ns) / 1e9
         values = values[known] / drawn_scale(self._key)
+        if self._key in _SHARES and values.size > 4 * _STRETCHES:
+            width_s = shared.end_s / _STRETCHES
+            time_s, values = averaged(time_s, values, width_s)
+            self.note(device, f"drawn as the share of each {duration_text(width_s)}.")
         if device.name in shared.cast.together:
             self._together[device.name] = time_s, values
         label = shared.cast.alone.get(device.name)

@@ -118,6 +118,20 @@ def test_power_clock_and_throttled_time_have_panels_where_they_are_measured(tmp_
     assert [panel.key for panel in panels.printed] == ["loss", "grad_norm", "power_w", "sm_clock_mhz"]
 
 
+def test_throttling_that_comes_and_goes_all_day_is_drawn_as_its_share(tmp_path: Path) -> None:
+    run = create_run(tmp_path, "day", {"devices": {"gpu": {}}})
+    writer, counter_ns = EventWriter(run.path, run.run_id, "a"), 0
+    for i in range(4000):  # on for three of ten seconds, in the second half for six
+        counter_ns += _SECOND * (i % 10 < (3 if i < 2000 else 6))
+        writer.append("sample", i * _SECOND, 0, device="gpu", throttled_thermal_ns=counter_ns)
+    writer.close()
+    panel = _panel(build_panels(load_series(run)), "throttled_ratio")
+    values = panel.lines[0].values
+    assert values[1:190] == pytest.approx(0.3, abs=0.06)
+    assert values[-190:] == pytest.approx(0.6, abs=0.06)
+    assert "drawn as the share of each" in " ".join(panel.notes)
+
+
 def test_alerts_stand_on_a_strip_in_time_order(tmp_path: Path) -> None:
     panels = _panels(make_run(tmp_path, spikes=[100, 200], collapse_s=75.0))
     assert [(tick.name, tick.severity, tick.time_s) for tick in panels.alerts] == [
