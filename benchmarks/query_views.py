@@ -42,6 +42,7 @@ VIEWS = {
     "FROM steps), 60)",
     "`efficiency`": "SELECT avg(rle) FROM efficiency",
     "`throttling`": "SELECT * FROM throttling",
+    "`episodes`": "SELECT * FROM episodes",
     "samples within 0.5 s of each step": "SELECT count(*) FROM steps s JOIN samples m "
     "ON m.time_ns BETWEEN s.time_ns - 500000000 AND s.time_ns + 500000000",
     "own ASOF join": "SELECT count(m.time_ns) FROM steps s ASOF LEFT JOIN samples m "

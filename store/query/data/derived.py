@@ -10,7 +10,7 @@ from thermograd.store.query.data.sources import Events
 from thermograd.store.runs.catalogue import Run
 from thermograd.store.throttling.summary import COLUMNS, SCHEMA as THROTTLING, throttling_of
 
-_GIVEN = EFFICIENCY.names[:5]  # of a sample, beside what is derived from it
+_GIVEN = EFFICIENCY.names[1:5]  # of a sample, beside its run and what is derived from it
 
 
 def efficiency_view(samples: Events, runs: Iterable[Run]) -> Computed:
@@ -23,7 +23,8 @@ def efficiency_view(samples: Events, runs: Iterable[Run]) -> Computed:
             first = 0
             for derived in efficiency_of(devices[run_id].get(device, {}), part):
                 given = part.select(_GIVEN).slice(first, len(derived))
-                yield pa.Table.from_arrays([*given.columns, *derived.columns], schema=EFFICIENCY)
+                run = pa.repeat(pa.scalar(run_id), len(derived))
+                yield pa.Table.from_arrays([run, *given.columns, *derived.columns], schema=EFFICIENCY)
                 first += len(derived)
 
     return Computed(EFFICIENCY, devices, compute)
