@@ -39,12 +39,12 @@ def energy_text(joules: float | None) -> str:
 
     Examples
     --------
-    >>> energy_text(0.5), energy_text(12_345.0), energy_text(7.2e6), energy_text(None)
-    ('0.5 J', '12.3 kJ', '2 kWh', '–')
+    >>> [energy_text(joules) for joules in (0.5, 12_345.0, 1.8e6, 7.2e6, None)]
+    ['0.5 J', '12.3 kJ', '0.5 kWh', '2 kWh', '–']
     """
     if joules is None:
         return DASH
-    if joules >= 3.6e6:
+    if joules >= 1e6:
         return f"{joules / 3.6e6:.3g} kWh"
     return f"{joules / 1e3:.3g} kJ" if joules >= 1e3 else f"{joules:.3g} J"
 

@@ -58,7 +58,7 @@ def _seen(incident: Incident) -> str:
 
 def _cannot_tell(incident: Incident) -> str:
     first, *others = incident.devices
-    why = f" ({first.why_unknown})" if first.why_unknown else ""
+    why = f"; {first.why_unknown}" if first.why_unknown else ""
     who = f"{first.label} does" if not others else f"none of its {len(incident.devices)} devices does"
     tells = (
         f"{who} not report whether it is throttled" if not others else f"{who} report whether it is throttled"

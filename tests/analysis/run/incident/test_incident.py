@@ -146,7 +146,7 @@ def test_a_missing_sensor_says_its_reason_and_a_silent_device_is_counted(tmp_pat
     facts = {"devices": {"GPU-0": {"missing": {"clock_event_mask": "the driver refuses it"}}, "GPU-1": {}}}
     mute: Readings = lambda second: {"temperature_c": 70.0}  # noqa: E731 - a row of a table
     alone = _write(tmp_path / "alone", {"GPU-0": mute}, facts=facts)
-    assert "(the driver refuses it)" in _lines(alone)[0]
+    assert "; the driver refuses it." in _lines(alone)[0]
     both = _write(tmp_path / "both", {"GPU-0": mute, "GPU-1": _counters()}, facts=facts)
     assert "1 of 2 GPUs do not report whether they are throttled." in _lines(both)
     neither = _write(tmp_path / "neither", {"GPU-0": mute, "GPU-1": mute}, facts=facts)
