@@ -24,19 +24,16 @@ def _throttled(incident: Incident) -> str:
     share, recorded = incident.shares[HEATED], duration_text(incident.recorded_s)
     if not share:
         return f"No throttling by heat was recorded in {recorded}{_seen(incident)}."
-    times = f"{incident.episodes:,} time{'s' * (incident.episodes != 1)}"
-    return f"{_slowed(incident)} of the {recorded} recorded{_seen(incident)}, {times}{_causes(incident)}."
-
-
-def _slowed(incident: Incident) -> str:
-    share, count = incident.shares[HEATED] or 0.0, len(incident.telling)
     by = "Heat" if incident.shares["thermal"] else "The external power brake"
+    of = f"of the {recorded} recorded{_seen(incident)}"
+    times = f"{incident.episodes:,} time{'s' * (incident.episodes != 1)}"
+    each, noun, count = percent(share), _noun(incident), len(incident.telling)
     if count == 1:
-        return f"{by} slowed the {_noun(incident)} down (throttled it) for {percent(share)}"
-    at_least_one = percent(incident.any_device_share or share)
+        return f"{by} slowed the {noun} down (throttled it) for {each} {of}, {times}{_causes(incident)}."
+    any_of_them = percent(incident.any_device_share or share)
     return (
-        f"{by} slowed {_noun(incident)}s down (throttled them): at least one of {count} for {at_least_one}, "
-        f"each for {percent(share)} on average,"
+        f"{by} slowed {noun}s down (throttled them): at least one of {count} for {any_of_them} {of}, "
+        f"each for {each} on average, {times} in all{_causes(incident)}."
     )
 
 

@@ -115,7 +115,8 @@ def test_of_eight_gpus_the_slowest_decides_and_the_worst_is_named(tmp_path: Path
     assert incident.slowdown.ratio == pytest.approx(1.5, abs=0.02)
     assert incident.lost_h == pytest.approx(8 * 200 / 3600 / 3, rel=0.05)
     assert incident.lines[0].startswith(
-        "Heat slowed GPUs down (throttled them): at least one of 8 for 33 %, each for 4.2 % on average,"
+        "Heat slowed GPUs down (throttled them): at least one of 8 for 33 % of the 10 min recorded, "
+        "each for 4.2 % on average, 20 times in all."
     )
     assert any(
         line == "Worst: GPU 3, throttled for 33 % of the time, up to 88 degC." for line in incident.lines
