@@ -126,9 +126,10 @@ def averaged(time_s: Floats, values: Floats, width_s: float) -> tuple[Floats, Fl
     >>> averaged(np.array([0.0, 1.0, 2.0, 7.0]), np.array([0.0, 1.0, 1.0, 1.0]), 2.0)
     (array([1., 3., 7.]), array([0.5, 1. , 1. ]))
     """
-    stretch = np.floor(time_s / width_s).astype(np.int64)
+    last = max(0.0, math.ceil(float(time_s[-1]) / width_s) - 1)  # a value at the very end is of the last
+    stretch = np.minimum(np.floor(time_s / width_s), last).astype(np.int64)
     which, place = np.unique(stretch, return_inverse=True)
-    middle_s: Floats = (which + 0.5) * width_s
+    middle_s: Floats = (which.astype(np.float64) + 0.5) * width_s
     return middle_s, np.bincount(place, values) / np.bincount(place)
 
 
