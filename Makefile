@@ -49,6 +49,7 @@ bench-long: $(VENV)/.installed
 	$(BIN)/python benchmarks/coupling_monitor.py
 	$(BIN)/python benchmarks/detectors.py --only layer --events 10000000
 	$(BIN)/python benchmarks/report_long.py
+	$(BIN)/python benchmarks/report_scale.py
 	$(BIN)/python benchmarks/query_bombs.py
 
 # How often the statistics are wrong, and how often they find what is there. A quarter of an hour.

@@ -79,6 +79,8 @@ def _told(panel: Panel, spec: Spec) -> dict[str, Any]:
         name for name in spec["datasets"] if name.startswith((f"{panel.key}-mark-", f"{panel.key}-strip-"))
     ]
     told = {"title": panel.title, "unit": panel.unit, "curves": panel.key, "marks": marks}
+    if any(line.dashed for line in panel.lines):
+        told["dashed"] = f"{panel.key}-dashed"
     return told | ({"band": f"{panel.key}-band", "band_name": panel.band.label} if panel.band else {})
 
 

@@ -18,6 +18,7 @@ from thermograd.store.telling.quantities import clock_text, counted, duration_te
 
 _IN_LOG = "Name in the log"
 _FOR_REPLAYS = (SETTINGS_MARK, "what the stream layer left out as too late")  # texts of marks
+_MOST_DEVICES = 4  # in sight: mostly all are alike, and each takes much room
 _MOST_INCIDENTS = 50
 _OF_NO_DEVICE = ("read_us", "reported_rle", "reported_collapse")
 _NO_READING = ("seq", "time_ns", "monotonic_ns", "device", "writer", "read_us")
@@ -103,7 +104,7 @@ def devices_table(data: RunSeries) -> Table:
     ]
     missing = "Does not measure (or not credibly), and why"
     columns = {"Device": "i", _IN_LOG: "i", "Model": "i", "Measures": "w", missing: "w", "Samples": "n"}
-    table = Table(columns, rows, "Devices")
+    table = Table(columns, rows, "Devices", shown=_MOST_DEVICES)
     is_told = all(name == device.label for name, device in data.devices.items())
     return table.without(_IN_LOG) if is_told else table
 

@@ -123,7 +123,7 @@
     if (chart.series) { return chart.series; }
     chart.series = chart.spec.usermeta.cursor.panels.map(function (panel) {
       var lines = {};
-      chart.spec.datasets[panel.curves].forEach(function (row) {
+      chart.spec.datasets[panel.curves].concat(chart.spec.datasets[panel.dashed] || []).forEach(function (row) {
         var line = lines[row.s] = lines[row.s] || { name: row.s, device: row.d, t: [], v: [] };
         if (row.v !== null) { line.t.push(row.t); line.v.push(row.v); }
       });
@@ -165,7 +165,8 @@
         var at = each.t.length ? nearest(each.t, time) : -1;
         if (at < 0 || Math.abs(each.t[at] - time) > reach || rows >= 20) { return; }
         rows += 1;
-        var name = each.device && chart.devices > 1 ? panel.title + ", " + each.name : panel.title;
+        var several = chart.devices > 1 || panel.lines.length > 1 || panel.band.t.length > 0;
+        var name = several && each.name.toLowerCase() !== panel.title.toLowerCase() ? panel.title + ", " + each.name : panel.title;
         line(box, "div", [name, written(each.v[at]) + unitOf(panel)]);
       });
       var near = panel.band.t.length ? nearest(panel.band.t, time) : -1, row = panel.band.rows[near];
