@@ -87,7 +87,7 @@ def _panel(
     look: dict[str, Any] = {"tickCount": 4, "minExtent": 46, "maxExtent": 46, "titlePadding": 8}
     y = alt.Y("v:Q", scale=scale, axis=alt.Axis(title=overlay.axis_title, values=values, **look))
     lines = curves(named(rows, f"{name}-{overlay.key}", entries), labels, x, y)
-    key = f"{name}-{overlay.key}-panel"
+    key = f"{name}-{overlay.key}-panel".replace("-", "_")  # Vega takes no other names for scales
     size: dict[str, Any] = {"width": WIDTH, "height": _HEIGHT}
     layers = [lines]
     if overlay.band:

@@ -304,7 +304,7 @@ def test_zooming_one_overlay_zooms_the_others_and_reads_them_out(browser: Any, t
         page.mouse.move(2, 2)
         chart.scroll_into_view_if_needed()
         box = chart.bounding_box()
-        clips = ({"x": box["x"], "y": box["y"] + top, "width": 1000, "height": 110} for top in (8, 140, 272))
+        clips = ({"x": box["x"], "y": box["y"] + top, "width": 1000, "height": 110} for top in (8, 140, 404))
         return [page.screenshot(clip=clip) for clip in clips]
 
     before = panels()
