@@ -293,12 +293,24 @@ def show(run: "Run", every_alert: bool, as_json: bool) -> None:
 
     Example: thermograd show latest
     """
-    from thermograd.analysis.run.incident.incident import run_incident
-    from thermograd.analysis.run.series import load_series
     from thermograd.store.runs.describe import describe_run, run_facts_shown
 
-    shown = run_facts_shown(run) | {"incident": run_incident(load_series(run)).to_json()}
+    shown = run_facts_shown(run) | {"incident": _incident_shown(run)}
     answer(shown, as_json, partial(describe_run, every_alert=every_alert))
+
+
+_MOST_EVENTS = 3_000_000  # that are read to show a run: some seconds
+
+
+def _incident_shown(run: "Run") -> dict[str, Any]:
+    from thermograd.analysis.run.incident.incident import run_incident
+    from thermograd.analysis.run.series import load_series
+
+    counts = run.counts()
+    events = counts["step"] + counts["sample"]
+    if events > _MOST_EVENTS:
+        return {"lines": [f"Not worked out for {events:,} events; thermograd analyze {run.run_id} tells it."]}
+    return run_incident(load_series(run)).to_json()
 
 
 @main.command()

@@ -96,6 +96,14 @@ def test_show_tells_facts_devices_and_gaps(invoke, run):
     assert json.loads(invoke("show", "latest", "--json").stdout)["steps"] == 200
 
 
+def test_show_begins_with_what_heat_cost_unless_that_takes_long(invoke, run, monkeypatch):
+    told = "Cannot tell whether heat slowed this run: gpu (A) does not report whether it is throttled."
+    assert f"\nWhat heat cost\n  {told}\n" in invoke("show", "latest").stdout
+    assert json.loads(invoke("show", "latest", "--json").stdout)["incident"]["lines"][0] == told
+    monkeypatch.setattr("thermograd.cli._MOST_EVENTS", 10)
+    assert f"thermograd analyze {run.run_id} tells it" in invoke("show", "latest").stdout
+
+
 @pytest.mark.parametrize("command", ["show", "analyze", "verify", "replay", "seal", "report"])
 def test_an_unknown_run_is_one_sentence_with_what_there_is(invoke, run, command):
     assert "no run 'nope' in" in error_of(invoke(command, "nope"))

@@ -22,6 +22,7 @@ def run_incident(data: RunSeries) -> Incident:
     """Return what heat cost a run: of its GPUs where any was sampled, else of all its devices."""
     gpus = [device for role, device in data.roles.items() if role.startswith("gpu ")]
     chosen = gpus or list(data.devices.values())
+    others = [device for device in data.devices.values() if gpus and device not in gpus]
     spans = [throttled_spans(device.table) for device in chosen]
     devices = [_heat_of(*each) for each in zip(chosen, spans, strict=True)]
     shares = {cause: _share(devices, cause) for cause in ("thermal", "brake", HEATED, _POWER)}
@@ -35,6 +36,7 @@ def run_incident(data: RunSeries) -> Incident:
         accelerators=bool(gpus),
         simulated=any(device.simulated for device in chosen),
         devices=devices,
+        others=[_heat_of(device, throttled_spans(device.table)) for device in others],
         recorded_s=_recorded_s(spans),
         shares=shares,
         any_device_share=share_of_any(telling, HEAT),

@@ -44,6 +44,7 @@ class Incident:
     accelerators: bool  # whether the devices are GPUs; else all that were sampled
     simulated: bool
     devices: list[HeatOfDevice]
+    others: list[HeatOfDevice]  # the rest that was sampled: beside GPUs a processor
     recorded_s: float
     shares: dict[str, float | None]  # by cause, of the observed time of all devices
     any_device_share: float | None  # share of the time in which at least one was throttled by heat or brake

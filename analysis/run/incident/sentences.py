@@ -11,7 +11,7 @@ _WHY = {"thermal": "heat", "brake": "the external power brake"}
 
 def incident_lines(incident: Incident) -> list[str]:
     """Return one line for each thing that heat did to a run, the throttled time first."""
-    lines = [_throttled(incident), *_not_telling(incident), *_power_cap(incident)]
+    lines = [_throttled(incident), *_not_telling(incident), *_others(incident), *_power_cap(incident)]
     lines += [*_steps(incident), *_lost(incident), *_worst(incident), *_energy(incident)]
     return lines
 
@@ -69,6 +69,14 @@ def _not_telling(incident: Incident) -> list[str]:
         return []
     return [
         f"{silent} of {len(incident.devices)} {_noun(incident)}s do not report whether they are throttled."
+    ]
+
+
+def _others(incident: Incident) -> list[str]:
+    return [
+        f"{each.label} was throttled for {percent(share)} of the time."
+        for each in incident.others
+        if (share := each.share())
     ]
 
 

@@ -190,6 +190,14 @@ def test_short_runs_have_sentences(tmp_path: Path, seconds: int, steps: bool) ->
     assert json.loads(json.dumps(incident.to_json(), allow_nan=False))["lines"] == incident.lines
 
 
+def test_a_throttled_processor_is_told_beside_the_gpus(tmp_path: Path) -> None:
+    devices = {"GPU-0": _counters(lambda second: False), "cpu": _counters()}
+    incident = _incident(_write(tmp_path, devices))
+    assert incident.lines[0] == "No throttling by heat was recorded in 10 min."
+    assert incident.lines[1] == "cpu was throttled for 33 % of the time."
+    assert [each.device for each in incident.devices] == ["GPU-0"]
+
+
 def test_hardware_without_training_has_no_steps_to_compare(tmp_path: Path) -> None:
     lines = _lines(_write(tmp_path, {"rig": _counters()}, steps=False))
     assert lines[0].startswith("Heat slowed the device down (throttled it) for 33 %")
