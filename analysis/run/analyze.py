@@ -118,10 +118,12 @@ def analyze_run(
 def _chosen_devices(data: RunSeries, device: str | None) -> list[Device]:
     if device is None:
         return list(data.devices.values())
-    if device not in data.devices:
-        known = ", ".join(data.devices) or "none"
+    devices = data.devices.values()
+    found = [d for d in devices if device in (d.name, d.label, d.label.partition(" (")[0])]
+    if len(found) != 1:
+        known = ", ".join(f"{d.name} ({d.label})" if d.label != d.name else d.name for d in devices) or "none"
         raise NotEnoughDataError(f"run {data.run.run_id} has no device {device!r}; it has: {known}")
-    return [data.devices[device]]
+    return found
 
 
 def _wanted_pairs(

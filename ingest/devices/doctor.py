@@ -8,6 +8,7 @@ from typing import Any
 
 from thermograd.ingest.devices.host import read_pressure
 from thermograd.ingest.devices.registry import open_readers
+from thermograd.store.devices import device_labels
 from thermograd.store.events import column_names
 from thermograd.store.runs.describe import by_reason
 from thermograd.store.text import cell_text
@@ -19,8 +20,10 @@ def describe_machine(facts: Mapping[str, Any]) -> str:
     """Return what ``doctor`` found as text: each device, what it measures, what it lacks and why."""
     lines = []
     order = {column: place for place, column in enumerate(column_names("sample"))}
-    for name, device in facts["devices"].items():
-        lines.append(f"{name}: {cell_text(device.get('model') or 'unknown model')}")
+    for name, label in device_labels(facts["devices"]).items():
+        device = facts["devices"][name]
+        model = cell_text(device.get("model") or "unknown model")
+        lines.append(f"{label}: {model}" if label.startswith(name) else f"{label}: {name}, {model}")
         sensors = sorted(device.get("sensors", []), key=lambda name: order.get(name, len(order)))
         lines.append(f"  measures {', '.join(sensors) or 'nothing'}")
         limits = [f"{limit} {cell_text(device[limit])}" for limit in _LIMITS if device.get(limit) is not None]

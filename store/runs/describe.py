@@ -148,7 +148,7 @@ def by_reason(missing: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 def _device_line(name: str, label: str, device: Mapping[str, Any]) -> str:
     """Return the name in the log, which queries need, the model in full, and the sensors."""
-    parts = [cell_text(name)] if cell_text(name) != label else []
+    parts = [] if label.startswith(cell_text(name)) else [cell_text(name)]
     parts += [cell_text(device["model"])] if device.get("model") else []
     if is_simulated(name, device):
         parts.insert(0, "SIMULATED")

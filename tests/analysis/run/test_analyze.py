@@ -3,6 +3,7 @@ import math
 
 import numpy as np
 import pytest
+from synthetic import make_run
 from thermograd.analysis.report.text.analysis import describe_analysis
 from thermograd.analysis.run.analyze import analyze_run
 from thermograd.analysis.run.result import question_verdict, verdict_sentence
@@ -189,3 +190,10 @@ def test_what_the_grid_had_to_do_is_said(tmp_path, rng):
         record(tmp_path, np.exp(0.1 * rng.standard_normal(300)), rng.standard_normal(300), name="s")
     )
     assert free.recognised == []
+
+
+@pytest.mark.parametrize("given", ["GPU-0", "GPU 0", "GPU 0 (Test GPU)"])
+def test_a_device_is_chosen_by_its_name_in_the_log_or_what_it_is_called(tmp_path, given):
+    analysis = analyze_run(make_run(tmp_path), device=given)
+    assert {pair.device for pair in analysis.pairs} == {"GPU-0"}
+    assert {pair.called for pair in analysis.pairs} == {"GPU 0 (Test GPU)"}
