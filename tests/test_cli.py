@@ -69,7 +69,9 @@ def test_runs_lists_what_there_is(invoke, run):
         "steps": 200,
         "samples": 200,
         "alerts": 0,
+        "ranks": 1,
         "devices": ["gpu"],
+        "devices_label": "gpu (A)",
         "state": "finished",
         "duration_s": row["duration_s"],
         "loss": 2.0,
@@ -91,7 +93,7 @@ def test_no_run_yet_is_said_on_stderr(invoke):
 
 def test_show_tells_facts_devices_and_gaps(invoke, run):
     text = invoke("show", "latest").stdout
-    assert "gpu  A; sensors: x" in text
+    assert "gpu (A)  A; sensors: x" in text
     assert "a <b>gap</b>" in text
     assert json.loads(invoke("show", "latest", "--json").stdout)["steps"] == 200
 
@@ -169,6 +171,7 @@ def test_analyze_says_it_in_words_and_in_json(invoke, run):
         "mode": "nearest",
         "tolerance_s": 1.0,
         "steps": 200,
+        "ranks": 1,
         "matched": 200,
         "unmatched": 0,
         "matched_by_device": {},
@@ -182,8 +185,10 @@ def test_analyze_says_it_in_words_and_in_json(invoke, run):
 def test_verify_and_seal_and_what_damage_looks_like(invoke, run):
     assert json.loads(invoke("verify", "latest", "--json").stdout)["events"]["step"] == 200
     assert "all whole" in invoke("verify", "latest").stdout
-    path = next(s.path for s in open_segments(run.path, "arrows") if s.kind == "step")
-    path.write_bytes(path.read_bytes()[:-400])
+    path = next(s.path for s in open_segments(run.path, "tail") if s.kind == "step")
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(bytes(data))
     result = invoke("verify", "latest")
     assert result.exit_code == 1
     assert f"{path.name}: " in result.stdout
@@ -213,7 +218,7 @@ def test_doctor_says_what_is_measured_and_why_not_the_rest(invoke):
     document = json.loads(invoke("doctor", "--json").stdout)
     assert "utilization_pct" in document["devices"]["cpu"]["sensors"]
     text = invoke("doctor").stdout
-    assert "cpu:" in text
+    assert text.startswith("cpu")
     assert "measures utilization_pct" in text
 
 

@@ -11,6 +11,7 @@ from thermograd.store.log import place, reader, seal
 from thermograd.store.log.reader import Follower, count_events, kind_parts, read_kind
 from thermograd.store.log.seal import seal_run, verify_run
 from thermograd.store.log.tail_codec import kind_codec
+from thermograd.store.log.writer import EventWriter
 from thermograd.store.query.connection import query
 from thermograd.store.runs.catalogue import Run, create_run
 
@@ -217,3 +218,16 @@ def test_a_record_that_is_whole_and_wrong_is_damage(dead):
     tail.path.write_bytes(bytes(data))
     assert not verify_run(dead.path)["ok"]
     assert seal_run(dead.path, dead.run_id).damage
+
+
+def test_a_log_that_was_closed_and_lacks_its_end_is_damage(tmp_path):
+    run = create_run(tmp_path, "closed")
+    writer = EventWriter(run.path, run.run_id, "w")
+    for step in range(1, _STEPS + 1):
+        writer.append("step", step=step)
+    writer.close()
+    tail = next(s for s in open_segments(run.path, "tail") if s.kind == "step")
+    tail.path.write_bytes(tail.path.read_bytes()[:-100])
+    assert not verify_run(run.path)["ok"]
+    assert reader.snapshot(run.path, "step").damage
+    assert seal_run(run.path, run.run_id).damage
