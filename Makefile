@@ -42,6 +42,7 @@ bench: $(VENV)/.installed .venv-peers/.installed
 	$(BIN)/python benchmarks/align.py
 	$(BIN)/python benchmarks/report.py
 	$(BIN)/python benchmarks/detectors.py
+	$(BIN)/python benchmarks/slowdown.py
 
 # What takes long by its nature: days of the coupling monitor, ten million events, a report of 35 hours, queries
 # that are ended after 5 s.

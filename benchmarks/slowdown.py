@@ -1,6 +1,6 @@
 """How often the interval of the slowdown while throttled holds the truth, and is silent where there is none.
 
-    python benchmarks/slowdown.py                  # 400 trainings a row, about five minutes
+    python benchmarks/slowdown.py                  # 400 trainings a row, some ten minutes
     python benchmarks/slowdown.py --runs 50
 
 Trainings of known truth, seeded: step times with a memory, a drift, rare long steps, and phases in which
