@@ -123,7 +123,7 @@ def test_append_never_raises_and_counts_what_it_could_not_write(run_dir, caplog)
     assert (writer.lost, writer.unfit) == (2, 2)
     assert [record.message for record in caplog.records] == [
         "thermograd could not write a no such kind event (event kind 'no such kind' is not known; allowed: "
-        "step, sample, alert, mark); training goes on",
+        "step, sample, alert, mark, metric); training goes on",
         "thermograd: step is 'three': 'str' object cannot be interpreted as an integer; its column stays "
         "empty, training goes on",
     ]
