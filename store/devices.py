@@ -122,7 +122,7 @@ def devices_label(devices: Devices) -> str:
         if len(parts) >= _FEWEST_SHARED:
             texts.append(f"{len(parts)} x {family}{_where(parts)}")
         else:
-            texts.append("cpu" if family == "cpu" and len(labels) > 1 else labels[parts[0].name])
+            texts.append("cpu" if family == "cpu" else labels[parts[0].name])
     return ", ".join(texts)
 
 
