@@ -69,7 +69,8 @@ class Watching:
 
     def tap(self, deferred_end: bool = False) -> "StepTap":
         """Return the started tap of this run; for callbacks that know where a step ends."""
-        self._recorder.trust_tap()
+        if not self._recorder.is_off():
+            self._recorder.trust_tap()
         tap = self._started_tap()
         tap.deferred_end = tap.deferred_end or deferred_end
         return tap

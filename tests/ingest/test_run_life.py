@@ -164,6 +164,14 @@ def test_a_run_that_was_given_is_used_and_not_closed(start, trainer_run):
     assert training.run is run
 
 
+def test_a_run_that_was_given_after_its_end_is_said_to_record_nothing(start, trainer_run, caplog):
+    run = start("mine")
+    run.step(loss=1.0)
+    run.close()
+    opened(trainer_run("trainer", run=run))
+    assert caplog.text.count("the run has been closed") == 1
+
+
 # -- after the end -------------------------------------------------------------------------------------
 
 
