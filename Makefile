@@ -39,6 +39,7 @@ bench: $(VENV)/.installed .venv-peers/.installed
 	$(BIN)/python benchmarks/log_interrupts.py
 	$(BIN)/python benchmarks/log_space.py
 	$(BIN)/python benchmarks/log_query.py
+	$(BIN)/python benchmarks/query_views.py
 	$(BIN)/python benchmarks/align.py
 	$(BIN)/python benchmarks/report.py
 	$(BIN)/python benchmarks/detectors.py

@@ -115,7 +115,7 @@ class _Samples:
 def _match(step_time_ns: pa.Array, one: _Series, recorded: _Samples, names: list[str]) -> dict[str, pa.Array]:
     """Return, for each step, the wanted columns of its nearest sample, and how far away it is."""
     steps = step_time_ns.to_numpy()
-    place = nearest(steps, one.time_ns, _ANY_DISTANCE)
+    place = _nearest(steps, one.time_ns)
     found = one.time_ns[place]
     later = found >= steps
     distance = np.where(later, found - steps, steps - found).view(np.uint64)
@@ -124,3 +124,12 @@ def _match(step_time_ns: pa.Array, one: _Series, recorded: _Samples, names: list
         "distance_ns": pa.array(distance),
         "dt_s": pa.array(np.where(later, 1.0, -1.0) * distance / 1e9),
     }
+
+
+def _nearest(steps: Times, samples: Times) -> Ints:
+    """Return what `nearest` does, looking only at the samples around the steps: a run has many batches."""
+    first = max(int(samples.searchsorted(steps.min())) - 1, 0)
+    end = int(samples.searchsorted(steps.max(), side="right"))
+    if end < samples.size:
+        end = int(samples.searchsorted(samples[end], side="right"))
+    return nearest(steps, samples[first:end], _ANY_DISTANCE) + first

@@ -89,6 +89,15 @@ def test_every_row_is_by_the_rule_whatever_the_clocks_do(tmp_path, seed, monkeyp
             writer.close()
 
 
+@pytest.mark.parametrize(("writers", "taken"), [("aab", 1), ("bba", 1), ("ab", 1), ("ba", 0)])
+def test_of_equal_times_the_highest_seq_is_taken_then_the_last_writer(tmp_path, writers, taken):
+    samples = [(writer, 5, "gpu") for writer in writers]
+    run_id, live = write(tmp_path, "r", [("r", 4)], samples)
+    assert answered(tmp_path, run_id, 1) == {(0, "gpu"): (float(taken), 1e-9)}
+    for writer in live:
+        writer.close()
+
+
 def test_the_ends_of_time_are_compared_exactly(tmp_path):
     steps = [("r", t) for t in EXTREMES_NS]
     samples = [
