@@ -225,10 +225,11 @@ def _verdict(data: RunSeries, analysis: Analysis) -> dict[str, Any]:
 
 
 def _recording(data: RunSeries, analysis: Analysis, panels: Panels) -> dict[str, Any]:
-    origin_ns = time_origin_ns(data)
+    origin_ns, every = time_origin_ns(data), facts.devices_table(data)
     return {
         "facts": facts.run_facts(data, panels.end_s),
-        "devices": facts.devices_table(data),
+        "devices": facts.devices_in_groups(every),
+        "every_device": every,
         "has_devices": bool(data.devices),
         "watched": data.watched,
         **alerts_told(data, origin_ns, panels.end_s),

@@ -7,8 +7,10 @@ from typing import Any
 from thermograd.analysis.event_study.onsets import FEWEST_ONSETS
 from thermograd.analysis.run.pair import Pair, most_telling
 from thermograd.analysis.run.result import Analysis
+from thermograd.store.telling.quantities import counted
 
 _ALPHA = 0.05
+_MOST_TOLD = 3  # devices that a sentence names
 
 
 def control_lines(analysis: Analysis) -> list[str]:
@@ -61,7 +63,7 @@ def speed_sentence(analysis: Analysis) -> str:
     tests = [test for test in analysis.onset_tests if test.event == "throttling"]
     onsets = {test.device: test.test.n_onsets for test in tests}
     told = [
-        f"{analysis.called(device)} began to throttle {onsets[device]} time{'s' * (onsets[device] != 1)}"
+        f"{analysis.called(device)} began to throttle {counted(onsets[device], 'time')}"
         if device in onsets
         else f"the throttling of {analysis.called(device)} did not vary"
         for device in steady
@@ -69,7 +71,11 @@ def speed_sentence(analysis: Analysis) -> str:
     ]
     if not told:
         return ""
-    return f"This control could hardly fire here, so its silence says nothing: {'; '.join(told)}."
+    more = [f"{len(told) - _MOST_TOLD} more likewise"] * (len(told) > _MOST_TOLD)
+    return (
+        "This control could hardly fire here, so its silence says nothing: "
+        f"{'; '.join([*told[:_MOST_TOLD], *more])}."
+    )
 
 
 def further_lines(analysis: Analysis) -> list[str]:

@@ -1,11 +1,12 @@
 """What a page tells of the run: what it was, on what, its alerts, energy, and the quality of its data."""
 
 import json
+from dataclasses import replace
 from typing import Any
 
 from thermograd.analysis.display.markup import Html, breakable, element, escape
 from thermograd.analysis.display.numbers import DASH, energy_text
-from thermograd.analysis.display.table import Table
+from thermograd.analysis.display.table import MOST_ROWS, Table
 from thermograd.analysis.report.data.hardware import missing_reason
 from thermograd.analysis.report.wording import loss_text, steps_text
 from thermograd.analysis.run.energy import DeviceEnergy, energy_doubt, run_energy
@@ -17,8 +18,13 @@ from thermograd.store.runs.describe import by_reason
 from thermograd.store.telling.quantities import clock_text, counted, duration_text, moment_text as utc_text
 
 _IN_LOG = "Name in the log"
+_DEVICE_COLUMNS = {
+    **{"Device": "i", _IN_LOG: "i", "Model": "i", "Measures": "w"},
+    **{"Does not measure (or not credibly), and why": "w", "Samples": "n"},
+}
+_MOST_ENERGIES = 4  # devices, before the others are folded away
+_FEW_DEVICES = 3  # that a row of alike ones names
 _FOR_REPLAYS = (SETTINGS_MARK, "what the stream layer left out as too late")  # texts of marks
-_MOST_DEVICES = 4  # in sight: mostly all are alike, and each takes much room
 _MOST_INCIDENTS = 50
 _OF_NO_DEVICE = ("read_us", "reported_rle", "reported_collapse")
 _NO_READING = ("seq", "time_ns", "monotonic_ns", "device", "writer", "read_us")
@@ -74,7 +80,7 @@ def _recorded(data: RunSeries, end_s: float) -> str:
     if not samples and not data.step_time_ns.size:
         return "nothing: the run holds no step and no sample"
     hz = data.run.facts.get("sampling_hz")
-    rate = f" at {hz:g} Hz" if isinstance(hz, int | float) else ""
+    rate = f" at {hz:.3g} Hz" if isinstance(hz, int | float) else ""
     devices = counted(len(data.devices), "device")
     told = counted(len(data.alerts), "alert") if data.watched else "not watched for alerts"
     return f"{duration_text(end_s)}; {counted(samples, 'sample')}{rate} of {devices}, {told}"
@@ -102,11 +108,34 @@ def devices_table(data: RunSeries) -> Table:
         for name, label in device_labels(facts).items()
         if name not in data.devices
     ]
-    missing = "Does not measure (or not credibly), and why"
-    columns = {"Device": "i", _IN_LOG: "i", "Model": "i", "Measures": "w", missing: "w", "Samples": "n"}
-    table = Table(columns, rows, "Devices", shown=_MOST_DEVICES)
+    table = Table(_DEVICE_COLUMNS, rows, "Devices", shown=None)
     is_told = all(name == device.label for name, device in data.devices.items())
     return table.without(_IN_LOG) if is_told else table
+
+
+def devices_in_groups(every: Table) -> Table:
+    """Return the table of devices with those that measure alike in one row; itself where none do."""
+    alike: dict[tuple[Any, ...], list[Any]] = {}
+    places = [place for place, name in enumerate(every.columns) if name not in ("Device", _IN_LOG)]
+    for row in every.rows:
+        alike.setdefault(tuple(str(row[place]) for place in places), []).append(row)
+    if len(alike) == len(every.rows):
+        return every
+    table = every.without(_IN_LOG) if _IN_LOG in every.columns else every
+    rows = [
+        (_named([row[0] for row in group]), *(group[0][place] for place in places))
+        for group in alike.values()
+    ]
+    return replace(table, rows=rows, shown=MOST_ROWS)
+
+
+def _named(labels: list[Any]) -> Any:
+    """Return the names of alike devices, of many the first and the last."""
+    if len(labels) == 1:
+        return labels[0]
+    shown = labels if len(labels) <= _FEW_DEVICES else [labels[0], "…", labels[-1]]
+    counted_here = [f"{len(labels)} alike:"] if len(labels) > _FEW_DEVICES else []
+    return Html("<br>".join(map(escape, [*counted_here, *shown])))
 
 
 def _device_row(device: Device) -> tuple[Any, ...]:
@@ -203,7 +232,8 @@ def energy_told(data: RunSeries) -> dict[str, Any]:
         **{"Device": "i", "From": "t", "Whole recording": "n", "Training": "n", "Per step": "n"},
         **{"Middle 90 % of steps": "n", "n steps": "n", "Covered": "n"},
     }
-    table = Table(columns, [_energy_row(data, energy) for energy in found], "Energy by device")
+    rows = [_energy_row(data, energy) for energy in found]
+    table = Table(columns, rows, "Energy by device", shown=_MOST_ENERGIES)
     return {"energy": table, "energy_notes": [*doubts, *absent]}
 
 

@@ -11,7 +11,7 @@ from thermograd.analysis.run.pair import Pair, closest_first, pair_numbers
 from thermograd.analysis.run.result import Analysis
 from thermograd.analysis.run.statements import reach_sentence, speed_sentence
 
-_MOST_ROWS = 12
+_MOST_ROWS = 6
 _TESTS = {
     **{"Training": "t", "Hardware": "t", "Device": "i", "Direction": "t", "n": "n", "r": "n"},
     **{

@@ -6,6 +6,7 @@ from thermograd.analysis.display.numbers import seconds_text
 from thermograd.analysis.run.pair import Pair
 from thermograd.analysis.run.readings.time_constants import TimeConstant
 from thermograd.analysis.run.series import ComparedSignals
+from thermograd.store.telling.quantities import duration_text
 
 
 def recognised(
@@ -23,7 +24,7 @@ def recognised(
             about.setdefault(note, []).append(f"{each.x} ~ {each.y}, {each.device.label}")
     for pair in pairs:
         if pair.cycles_s:
-            lengths = " and ".join(f"{length:.3g} s" for length in pair.cycles_s)
+            lengths = " and ".join(map(duration_text, pair.cycles_s))
             note = f"A rhythm of {lengths} that nobody logged was found, and taken out of both signals."
             about.setdefault(note, []).append(f"{pair.x} ~ {pair.y}, {pair.called}")
     lines = [_behind(list(dict.fromkeys(names)), note, len(compared)) for note, names in about.items()]
