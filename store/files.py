@@ -26,6 +26,7 @@ from typing import IO, Any, NamedTuple
 
 from thermograd.store.events import KINDS
 
+UNFINISHED = "unfinished"  # of a writer that has closed its log, but could not end its files
 MOST_SEQ = 10**12  # file names have twelve digits
 _KIND = "|".join(KINDS)
 WRITER = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,199}")

@@ -6,7 +6,7 @@ from typing import Any
 import pyarrow as pa
 from thermograd.store.errors import LogError
 from thermograd.store.events import arrow_schema, column_names
-from thermograd.store.files import Segment, read_file, read_json, writer_file
+from thermograd.store.files import UNFINISHED, Segment, read_file, read_json, writer_file
 from thermograd.store.log.reading.numbering import in_order
 from thermograd.store.log.segments import (
     Damage,
@@ -96,7 +96,8 @@ def is_left_by_a_kill(
     if damage is None or not damage.is_cut:
         return False
     run_dir = segment.path.parents[2]
-    if "closed_time_ns" in read_json(writer_file(run_dir, segment.writer)):
+    facts = read_json(writer_file(run_dir, segment.writer))
+    if "closed_time_ns" in facts and not facts.get(UNFINISHED):
         return False
     next_seq = table["seq"][-1].as_py() + 1 if len(table) else segment.first
     tails = (s for s in live if s.path.suffix == ".tail" and s[:2] == segment[:2])

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
-from thermograd.store.files import open_dir, overwrite_json, read_json, write_json, writer_file
+from thermograd.store.files import UNFINISHED, open_dir, overwrite_json, read_json, write_json, writer_file
 from thermograd.store.locks import ProcessLock, is_held
 from thermograd.store.processes import is_alive
 
@@ -114,9 +114,14 @@ class WriterPlace:
         """Give a sign of life."""
         self._lock.refresh()
 
-    def leave(self, closed_time_ns: int, ended: Mapping[str, object] | None) -> None:
-        """Say that the writer has ended in order, and how. OSError where that cannot be written."""
+    def leave(self, closed_time_ns: int, ended: Mapping[str, object] | None, is_whole: bool) -> None:
+        """Say that the writer has ended, and how; in order, if its files are whole.
+
+        OSError where that cannot be written.
+        """
         self._facts["closed_time_ns"] = closed_time_ns
+        if not is_whole:
+            self._facts[UNFINISHED] = True
         self.tell_end(ended)
         self._lock.release()
         with suppress(OSError):

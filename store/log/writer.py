@@ -291,7 +291,8 @@ class EventWriter:
         self._closed = True
         for stream in list(self._streams.values()):
             self._say_if_unfinished(stream.finish)
-        self._say_if_unfinished(lambda: self._place.leave(time.time_ns(), self._account()))
+        whole = not self._unfinished_said
+        self._say_if_unfinished(lambda: self._place.leave(time.time_ns(), self._account(), whole))
         for stream in list(self._streams.values()):
             stream.let_go()
         if self.lost:
