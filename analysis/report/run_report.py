@@ -11,7 +11,7 @@ from thermograd.analysis.display.numbers import shown_number
 from thermograd.analysis.display.table import Table
 from thermograd.analysis.report.data.build_panels import build_panels, time_origin_ns
 from thermograd.analysis.report.data.evidence import Evidence, around_spikes, lag_pairs, pair_evidence
-from thermograd.analysis.report.data.panel import KIND_NAMES, Panels, legend_of
+from thermograd.analysis.report.data.panel import Panels, legend_of
 from thermograd.analysis.report.data.tables import FORMATS, figure_tables, table_bytes
 from thermograd.analysis.report.files import make_directory, write_files
 from thermograd.analysis.report.page import run_facts as facts, verdict
@@ -253,7 +253,6 @@ def _charts(contents: Contents) -> dict[str, Any]:
         "lacks": _lacks(panels),
         "legends": {"shown": legend_of(panels, panels.shown), "folded": legend_of(panels, panels.folded)},
         "begins": facts.moment_text(panels.origin_ns) if panels.origin_ns else "",
-        "kind_names": KIND_NAMES,
         "notes": notes,
         "pairs": contents.pairs,
         "more_pairs": contents.more_pairs,

@@ -322,7 +322,7 @@ def legend_entries(panels: Panels) -> list[Entry]:
     entries += [
         Entry(_stroke(_dashed_colour(device, order), _DASHES), label) for label, device in told.dashed
     ]
-    entries += [Entry(_symbol(kind), KIND_NAMES[kind]) for kind in told.kinds]
+    entries += [Entry(_symbol(kind), told.told(kind)) for kind in told.kinds]
     entries += [
         Entry(Patch(facecolor=MARK_COLOURS[kind], edgecolor="none"), strip.label)
         for kind, strip in told.strips.items()

@@ -250,6 +250,11 @@ class Legend(NamedTuple):
     strips: dict[Kind, Strip]
 
 
+    def told(self, kind: Kind) -> str:
+        """Return what single marks of a kind are: beside a strip they are the highest only."""
+        return f"{KIND_NAMES[kind]}, the highest" if kind in self.strips else KIND_NAMES[kind]
+
+
 def legend_of(panels: Panels, shown: Iterable[Panel]) -> Legend:
     """Return what must be told of these panels: what they draw, and nothing else."""
     shown = tuple(shown)
