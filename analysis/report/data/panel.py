@@ -249,7 +249,6 @@ class Legend(NamedTuple):
     kinds: list[Kind]
     strips: dict[Kind, Strip]
 
-
     def told(self, kind: Kind) -> str:
         """Return what single marks of a kind are: beside a strip they are the highest only."""
         return f"{KIND_NAMES[kind]}, the highest" if kind in self.strips else KIND_NAMES[kind]
