@@ -95,6 +95,7 @@ def _connect(runs: list[Run], memory_limit: str | None, damaged: dict[Path, int]
         config |= {"memory_limit": memory_limit, "threads": min(os.cpu_count() or 1, _MOST_THREADS)}
     connection = duckdb.connect(config=config)
     connection.execute("SET TimeZone = 'UTC'")
+    connection.execute("SET enable_progress_bar = false")  # it goes to stdout, also where that is a pipe
     connection.register("runs", RunsView(runs))
     connection.register("config", config_view(runs))
     events = {kind: Events(runs, kind, damaged) for kind in KINDS}

@@ -1,6 +1,8 @@
 import json
 import os
 import random
+import subprocess
+import sys
 import threading
 import time
 
@@ -299,3 +301,13 @@ def test_a_run_with_a_broken_run_json_does_not_break_the_others(tmp_path):
     (broken.path / "run.json").write_text("{ no json")
     assert query("SELECT count(*) AS n FROM steps", tmp_path).to_pylist() == [{"n": 2}]
     assert json.dumps(Run(broken.path).summary())
+
+
+def test_duckdb_draws_no_progress_into_the_stdout_of_a_program(tmp_path):
+    """As it does where it takes Python for interactive, which it does without a script."""
+    code = (
+        "from thermograd.store.query.connection import query; "
+        "print(query(\"SELECT current_setting('enable_progress_bar') AS drawn\", []).to_pylist())"
+    )
+    process = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert process.stdout == "[{'drawn': False}]\n"
