@@ -53,6 +53,7 @@ bench-long: $(VENV)/.installed
 	$(BIN)/python benchmarks/report_long.py
 	$(BIN)/python benchmarks/report_scale.py
 	$(BIN)/python benchmarks/query_bombs.py
+	$(BIN)/python benchmarks/early_kill.py
 
 # How often the statistics are wrong, and how often they find what is there. A quarter of an hour.
 calibrate: $(VENV)/.installed
