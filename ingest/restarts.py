@@ -4,6 +4,8 @@ from collections import deque
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from thermograd.store.telling.quantities import duration_text
+
 _MOST_TOLD = 20  # a log in which two sequences of numbers are interleaved goes back at every other step
 _LONG_PAUSE_S = 60.0
 _LONG_PAUSE_STEPS = 20.0
@@ -20,12 +22,11 @@ class Restart(NamedTuple):
     @property
     def text(self) -> str:
         """One sentence for the `gap` mark."""
-        pause = f"{self.pause_s / 60:.1f} minutes" if self.pause_s >= 120 else f"{self.pause_s:.1f} s"
         if self.step == self.last_step:
             repeated = f"step {self.step} is"
         else:
             repeated = f"steps {self.step} to {self.last_step} are"
-        where = f"at step {self.step}, {pause} after step {self.last_step}"
+        where = f"at step {self.step}, {duration_text(self.pause_s)} after step {self.last_step}"
         return f"the training began again {where}: {repeated} there twice"
 
     @property
@@ -47,7 +48,7 @@ class Restarts:
     >>> [steps.follow(step, step * 10**9) for step in (138, 139, 140)]
     [None, None, None]
     >>> steps.follow(100, 620 * 10**9).text
-    'the training began again at step 100, 8.0 minutes after step 140: steps 100 to 140 are there twice'
+    'the training began again at step 100, 8 min after step 140: steps 100 to 140 are there twice'
     """
 
     def __init__(self) -> None:

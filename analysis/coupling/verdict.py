@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike
 from thermograd.analysis.arrays import Floats
 from thermograd.analysis.coupling.cross_correlation import Coupling
 from thermograd.analysis.coupling.detectable import samples_needed, samples_to_exclude
+from thermograd.store.telling.quantities import counted
 
 Verdict = Literal["coupled", "no_coupling", "inconclusive", "single_event", "insufficient"]
 Strength = Literal["strong", "moderate", "weak", "null"]
@@ -199,8 +200,9 @@ def _length_needed(result: Coupling, rho0: float) -> str:
         math.ceil(need(rho0, lags=looks) * widened) for need in (samples_needed, samples_to_exclude)
     )
     return (
-        f"Associations up to {min(result.bound, 1.0):.2f} cannot be excluded with {result.n} bins; one of "
-        f"{rho0:g} shows from about {detect} bins, its absence from about {exclude}."
+        f"Associations up to {min(result.bound, 1.0):.2f} cannot be excluded with "
+        f"{counted(result.n, 'bin')}; one of {rho0:g} shows from about "
+        f"{counted(detect, 'bin')}, its absence from about {exclude}."
     )
 
 
@@ -215,7 +217,9 @@ def _too_plain(values: Floats, name: str) -> list[str]:
         return [f"The {name} signal is constant at {values[0]:g}."]
     onsets = int((np.diff(values) > 0).sum())
     if levels == 2 and onsets < 5:
-        return [f"The {name} signal has only two levels and {onsets} rises; at least 5 are needed."]
+        return [
+            f"The {name} signal has only two levels and {counted(onsets, 'rise')}; at least 5 are needed."
+        ]
     return []
 
 

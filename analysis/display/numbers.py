@@ -45,7 +45,8 @@ def energy_text(joules: float | None) -> str:
     if joules is None:
         return DASH
     if joules >= 1e6:
-        return f"{joules / 3.6e6:.3g} kWh"
+        kwh = joules / 3.6e6
+        return f"{kwh:.3g} kWh" if kwh < 999.5 else f"{kwh / 1000:.3g} MWh"
     return f"{joules / 1e3:.3g} kJ" if joules >= 1e3 else f"{joules:.3g} J"
 
 

@@ -10,6 +10,7 @@ from thermograd.analysis.coupling.verdict import OPEN
 from thermograd.analysis.display.numbers import seconds_text
 from thermograd.analysis.run.pair import Pair
 from thermograd.store.columns import signal
+from thermograd.store.telling.quantities import duration_text
 
 _ALPHA = 0.05
 _SLOW_LOOKS, _USUAL_LOOKS = 2, 14  # all slow responses together, and with 12 lags
@@ -164,8 +165,8 @@ def length_advice(pair: Pair) -> str:
     period_s = _or(pair.period_s, 1.0)
     show, exclude = (math.floor(bins * period_s / 60 + 0.5) for bins in bins_needed(pair, MATTERS))
     return (
-        f"To show a coupling of {MATTERS:g} a run has to be about {show} minutes long, "
-        f"to rule one out about {exclude}."
+        f"To show a coupling of {MATTERS:g} a run has to be about {duration_text(60 * show)} long, "
+        f"to rule one out about {duration_text(60 * exclude)}."
     )
 
 

@@ -14,6 +14,7 @@ from thermograd.ingest.importers.timezones import named_zone
 from thermograd.ingest.importers.timing import in_time_order
 from thermograd.store.errors import ImportFormatError
 from thermograd.store.runs.write_run import events_in_order, whole_run
+from thermograd.store.telling.quantities import counted, plural
 from thermograd.store.text import printable
 
 _NAMED_NULLS = 8
@@ -93,11 +94,11 @@ def describe_import(result: dict[str, Any]) -> str:
         read = [(file["name"], file["rows_read"][kind]) for file in files if file["rows_read"].get(kind)]
         source = printable(read[0][0]) if len(read) == 1 else f"{len(read)} files"
         rows = sum(rows for _, rows in read)
-        of = f", of {rows} row{'s' * (rows != 1)} read from {source}" if read else ""
-        lines.append(f"  {count:>8} {kind} events{of}")
+        of = f", of {counted(rows, 'row')} read from {source}" if read else ""
+        lines.append(f"  {count:>8} {plural(count, f'{kind} event')}{of}")
     for reason, count in result["left_out"].items():
         where = _first(count, result["first_left_out"][reason], len(files) > 1)
-        lines.append(f"  {count:>8} row{'s' * (count != 1)} left out: {reason}, {where}")
+        lines.append(f"  {count:>8} {plural(count, 'row')} left out: {reason}, {where}")
     lines += _null_lines(result["nulls"], result["first_null"])
     if result["columns"]:
         told = ", ".join(f"{column} is {printable(tag)}" for column, tag in sorted(result["columns"].items()))
@@ -110,7 +111,7 @@ def describe_import(result: dict[str, Any]) -> str:
 def _null_lines(nulls: dict[str, int], first: dict[str, str]) -> list[str]:
     most = sorted(nulls.items(), key=lambda null: -null[1])
     lines = [
-        f"  {count:>8} cell{'s' * (count != 1)} null: {what}, {'first ' * (count > 1)}in {first[what]}"
+        f"  {count:>8} {plural(count, 'cell')} null: {what}, {'first ' * (count > 1)}in {first[what]}"
         for what, count in most[:_NAMED_NULLS]
     ]
     rest = sum(count for _, count in most[_NAMED_NULLS:])

@@ -27,6 +27,8 @@ from thermograd.store.telling.quantities import counted, moment_text
 from thermograd.store.text import cell_text
 
 _MOST_GAPS = 20  # lines
+_MOST_ALIKE = 8  # devices
+_TOLD_OF_DEVICES = ("model", "sensors", "missing", "suspect")
 _MOST_LISTED = 10_000  # alerts, gaps and damaged files; how many there are is told in any case
 
 
@@ -88,13 +90,7 @@ def describe_run(shown: Mapping[str, Any], every_alert: bool = False) -> str:
         lines += ["", "What heat cost", *(f"  {cell_text(line)}" for line in shown["incident"]["lines"])]
     lines += ["", "Devices"]
     devices = facts.get("devices", {})
-    for name, label in device_labels(devices).items():
-        device = devices[name]
-        lines += [f"  {label}  {_device_line(name, label, device)}"]
-        lines += [f"    no {sensors}: {reason}" for reason, sensors in by_reason(device.get("missing", {}))]
-        lines += [
-            f"    {sensor}: {cell_text(reason)}" for sensor, reason in device.get("suspect", {}).items()
-        ]
+    lines += _device_lines(devices)
     lines += [f"  no {vendor} device: {reason}" for vendor, reason in facts.get("devices_absent", {}).items()]
     if not facts.get("devices"):
         lines.append("  none")
@@ -102,6 +98,24 @@ def describe_run(shown: Mapping[str, Any], every_alert: bool = False) -> str:
     lines += ["", "Gaps", *_gap_lines(shown["gaps"])]
     lines += ["", *(_every_alert(shown) if every_alert else _episodes(shown))]
     return "\n".join(lines)
+
+
+def _device_lines(devices: Mapping[str, Any]) -> list[str]:
+    """Return each device, of many alike ones the first few, and what they do not measure once."""
+    alike: dict[str, list[str]] = defaultdict(list)
+    labels = device_labels(devices)
+    for name in labels:
+        alike[repr([devices[name].get(key) for key in _TOLD_OF_DEVICES])].append(name)
+    lines = []
+    for names in alike.values():
+        device = devices[names[0]]
+        lines += [f"  {labels[n]}  {_device_line(n, labels[n], devices[n])}" for n in names[:_MOST_ALIKE]]
+        lines += [f"  and {len(names) - _MOST_ALIKE} more like these"] * (len(names) > _MOST_ALIKE)
+        lines += [f"    no {sensors}: {reason}" for reason, sensors in by_reason(device.get("missing", {}))]
+        lines += [
+            f"    {sensor}: {cell_text(reason)}" for sensor, reason in device.get("suspect", {}).items()
+        ]
+    return lines
 
 
 def _gap_lines(gaps: list[Any]) -> list[str]:

@@ -11,6 +11,7 @@ from thermograd.store.errors import LogError
 from thermograd.store.log.writer import EventWriter
 from thermograd.store.processes import new_writer_name
 from thermograd.store.runs.catalogue import Run, build_run
+from thermograd.store.telling.quantities import counted
 
 BATCH_ROWS = 8192  # few, large batches: appending is much faster than during a training
 
@@ -63,7 +64,7 @@ def whole_run(runs_dir: Path, name: str, facts: dict[str, Any], what: str) -> It
         sealed = seal_run(run.path, run.run_id).events
         missing = max(lost, whole.appended - sum(sealed.values()))
         if missing:
-            raise LogError(f"{missing} events of the {what} could not be written to {runs_dir}")
+            raise LogError(f"{counted(missing, 'event')} of the {what} could not be written to {runs_dir}")
 
 
 def events_in_order(tables: Mapping[Any, pa.Table]) -> Iterator[TimedEvent]:

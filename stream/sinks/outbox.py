@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from thermograd.store.events import gravity
 from thermograd.store.failures import Guard
+from thermograd.store.telling.quantities import counted
 from thermograd.stream.sinks.base import Message, Sink, SinkError
 
 _LONGEST_WAIT_S = 60.0
@@ -71,7 +72,7 @@ class Outbox:
             left, self._unsent = self._unsent, 0
             self.dropped += left
         if left:
-            self._guard.count(f"{left} alerts were not sent before the end", self.name)
+            self._guard.count(f"{counted(left, 'alert')} not sent before the end", self.name)
 
     def _work(self) -> None:
         while True:

@@ -19,7 +19,10 @@ from thermograd.analysis.run.statements import (
 )
 from thermograd.store.runs.catalogue import Run
 from thermograd.store.runs.steps import on_ranks
+from thermograd.store.telling.quantities import counted, plural
 from thermograd.store.text import table_text
+
+_MOST_PAIRS = 40  # rows of a table: of 64 devices there are a thousand
 
 
 def describe_analysis(analysis: Analysis) -> str:
@@ -71,7 +74,9 @@ def _pairs_table(analysis: Analysis, pairs: list[Pair]) -> str:
         ]
         for p in most_telling(pairs)
     ]
-    return table_text(header, rows)
+    more = len(rows) - _MOST_PAIRS
+    table = table_text(header, rows[:_MOST_PAIRS])
+    return table + (f"\nand {counted(more, 'pair')} more: --json lists every one" if more > 0 else "")
 
 
 def _short(value: float) -> str:
@@ -90,7 +95,7 @@ def demo_summary(run: Run, analysis: Analysis, paths: Mapping[str, Path], beside
         lines.append(f"Spikes    {_spikes_found(data.marks, data.alerts)}")
     for device in data.devices.values():
         label = "SIMULATED, " if device.simulated else ""
-        lines.append(f"Device    {device.label}: {label}{len(device.time_ns)} samples")
+        lines.append(f"Device    {device.label}: {label}{counted(len(device.time_ns), 'sample')}")
     verdict = textwrap.fill(verdict_sentence(analysis), 79)
     lines += ["", verdict, "", beside, "", f"Report    {paths['report']}"]
     return "\n".join(lines)
@@ -109,9 +114,9 @@ def _spikes_found(marks: list[dict[str, Any]], alerts: list[dict[str, Any]]) -> 
     }
     shown = ", ".join(f"{step}: {names or 'none'}" for step, names in found.items()) or "none"
     other = sorted({at for at, _ in raised if not any(step <= at <= step + 1 for step in injected)})
-    steps = f"step{'s' * (len(injected) != 1)} {shown}"
+    steps = f"{plural(len(injected), 'step')} {shown}"
     text = f"{sum(map(bool, found.values()))} of {len(injected)} injected bad batches found ({steps})"
-    return f"{text}; {len(other)} other step{'s' * (len(other) != 1)} with a spike alert" + (
+    return f"{text}; {counted(len(other), 'other step')} with a spike alert" + (
         f" (in {_steps(other)})" if other else ""
     )
 

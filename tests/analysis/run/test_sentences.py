@@ -67,7 +67,7 @@ def test_no_coupling_claims_nothing_of_slow_answers_that_were_not_searched() -> 
 def test_too_short_a_run_tells_what_each_bound_leaves_open() -> None:
     sentence = sentence_of("inconclusive", [pair("inconclusive", lag_bound=0.22, slow_bound=0.3), pair()])
     assert "up to |r| = 0.30 (after one delay 0.22, slowly 0.30) is not excluded by 900 bins" in sentence
-    assert "minutes long" in sentence
+    assert " long, to rule one out" in sentence
 
 
 def test_what_else_is_seen_is_named_where_bounds_would_do() -> None:
@@ -75,7 +75,7 @@ def test_what_else_is_seen_is_named_where_bounds_would_do() -> None:
     sentence = sentence_of("inconclusive", [pair("inconclusive", not_excluded=seen), pair("inconclusive")])
     assert "something else is seen: an answer to the size of a surprise" in sentence
     assert "|r| = 0.17" in sentence
-    assert "minutes long" not in sentence  # a longer run of the same would say the same
+    assert " long, to rule one out" not in sentence  # a longer run of the same would say the same
 
 
 def test_what_stands_out_no_more_than_a_rhythm_says_why() -> None:

@@ -160,7 +160,7 @@ def test_what_is_left_at_the_end_is_counted_and_told():
     box.close(0.0)
     assert (box.sent, box.dropped) == (0, 1)
     gate.set()
-    assert told == ["alerts do not reach sink 'team': 1 alerts were not sent before the end"]
+    assert told == ["alerts do not reach sink 'team': 1 alert not sent before the end"]
 
 
 def test_jsonl_is_strict_json_a_line_an_alert(tmp_path):
