@@ -12,7 +12,7 @@ from thermograd.analysis.comparison.tables import pairs_across_section, runs_sec
 from thermograd.analysis.display.markup import element, items
 from thermograd.analysis.run.sentences import follows
 from thermograd.analysis.run.series import RunSeries
-from thermograd.store.columns import signal
+from thermograd.store.telling.columns import signal
 from thermograd.store.text import without_nan
 
 _FEWEST_RUNS = 5

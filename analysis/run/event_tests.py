@@ -19,7 +19,7 @@ from thermograd.analysis.event_study.onsets import (
 from thermograd.analysis.event_study.triggered_average import TriggeredAverage, event_triggered_average
 from thermograd.analysis.run.common_drivers import driver_columns
 from thermograd.analysis.run.series import ComparedSignals, Device, RunSeries
-from thermograd.store.columns import signal
+from thermograd.store.telling.columns import signal
 
 _ALPHA = 0.05
 _AVERAGED_SIGNALS = ("temperature_c", "power_w", "sm_clock_mhz")

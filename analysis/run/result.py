@@ -9,7 +9,7 @@ from thermograd.analysis.run.incident.result import Incident
 from thermograd.analysis.run.pair import NARROW, Pair, closest_first, pairs_table, worst_first
 from thermograd.analysis.run.sentences import sentence_of
 from thermograd.analysis.run.series import ComparedSignals
-from thermograd.store.columns import signal
+from thermograd.store.telling.columns import signal
 from thermograd.store.telling.episodes import Episode
 from thermograd.store.text import without_nan
 

@@ -9,7 +9,7 @@ from thermograd.analysis.coupling.detectable import samples_needed, samples_to_e
 from thermograd.analysis.coupling.verdict import OPEN
 from thermograd.analysis.display.numbers import seconds_text
 from thermograd.analysis.run.pair import Pair
-from thermograd.store.columns import signal
+from thermograd.store.telling.columns import signal
 from thermograd.store.telling.quantities import duration_text
 
 _ALPHA = 0.05

@@ -10,13 +10,13 @@ import pyarrow as pa
 from thermograd.analysis.align.grid import CausalGrid
 from thermograd.analysis.align.sensed_grid import sensed_grid
 from thermograd.analysis.arrays import Floats, Mask, Times
-from thermograd.store.devices import device_label, device_labels, is_simulated
 from thermograd.store.efficiency.columns import efficiency_columns
 from thermograd.store.events import was_watched
 from thermograd.store.log.reader import kind_parts, read_kind
 from thermograd.store.runs.catalogue import Run
 from thermograd.store.runs.own_values.configuration import run_config
 from thermograd.store.runs.own_values.metrics import Metric, read_metrics
+from thermograd.store.telling.devices import device_label, device_labels, is_simulated
 from thermograd.store.telling.episodes import Episode, ends_of, fold_alerts
 from thermograd.store.throttling.reasons import COUNTERS
 from thermograd.store.throttling.spans import throttled_spans

@@ -8,9 +8,9 @@ from typing import Any
 
 from thermograd.ingest.devices.host import read_pressure
 from thermograd.ingest.devices.registry import open_readers
-from thermograd.store.devices import device_labels
 from thermograd.store.events import column_names
 from thermograd.store.runs.describe import by_reason
+from thermograd.store.telling.devices import device_labels
 from thermograd.store.text import cell_text
 
 _LIMITS = ("rated_power_w", "power_limit_w", "temperature_limit_c", "max_sm_clock_mhz", "driver_version")

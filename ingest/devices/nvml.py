@@ -17,7 +17,7 @@ from thermograd.ingest.devices.base import DeviceReader, DeviceUnavailableError
 from thermograd.ingest.devices.nvml_fields import xid_text
 from thermograd.ingest.devices.nvml_gpu import NvmlGpu
 from thermograd.ingest.devices.visible_gpus import Gpu, select_gpus
-from thermograd.store.devices import device_labels
+from thermograd.store.telling.devices import device_labels
 
 _log = logging.getLogger("thermograd")
 _EVENT_WAIT_MS = 500

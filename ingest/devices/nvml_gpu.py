@@ -19,8 +19,8 @@ from thermograd.ingest.devices.nvml_fields import (
     Reading,
     throttle_fields,
 )
-from thermograd.store.devices import device_label
 from thermograd.store.failures import Guard
+from thermograd.store.telling.devices import device_label
 
 _SLOW_PERIOD_S = 2.0
 _FIRST_RETRY_S, _LONGEST_RETRY_S = 1.0, 60.0

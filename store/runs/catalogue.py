@@ -13,7 +13,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from thermograd.store.devices import devices_label
 from thermograd.store.errors import LogError, RunNotFoundError, os_errors_as
 from thermograd.store.files import WRITER, is_folder, is_plain_file, read_json, write_json, writer_files
 from thermograd.store.locks import ProcessLock, is_held
@@ -22,6 +21,7 @@ from thermograd.store.processes import host_facts
 from thermograd.store.runs.ends import LAUNCHER, RunEnd, end_of
 from thermograd.store.runs.facts import RUN_ID, checked_facts, run_facts_of
 from thermograd.store.runs.names import unique_name
+from thermograd.store.telling.devices import devices_label
 from thermograd.store.text import shortened, slug
 
 FORMAT_VERSION = 1

@@ -7,7 +7,6 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-from thermograd.store.devices import device_labels, is_simulated
 from thermograd.store.events import was_watched
 from thermograd.store.log.reader import read_kind
 from thermograd.store.runs.catalogue import Run
@@ -15,6 +14,7 @@ from thermograd.store.runs.own_values.configuration import config_lines, run_con
 from thermograd.store.runs.own_values.metrics import last_metrics, metric_lines
 from thermograd.store.runs.steps import StepCount
 from thermograd.store.runs.tags import note_text, read_tags
+from thermograd.store.telling.devices import device_labels, is_simulated
 from thermograd.store.telling.episodes import (
     ENDED_MARK,
     Episode,

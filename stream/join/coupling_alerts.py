@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from msgspec.structs import asdict
-from thermograd.store.columns import signal
+from thermograd.store.telling.columns import signal
 from thermograd.stream.alerts.alert import Alert, alert_from
 from thermograd.stream.coupling.detector import MEMORIES, CouplingMonitor
 from thermograd.stream.join.grid_ticks import DRIVERS, SENSORS, Tick

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from thermograd.store.devices import device_label
+from thermograd.store.telling.devices import device_label
 from thermograd.stream.alerts.alert import Alert
 from thermograd.stream.correlation import RollingCorrelation
 from thermograd.stream.join.coupling_alerts import CouplingEvidence, CouplingRule

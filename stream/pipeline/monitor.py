@@ -4,8 +4,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import river
-from thermograd.store.devices import device_label
 from thermograd.store.events import SCHEMA_VERSION, Event
+from thermograd.store.telling.devices import device_label
 from thermograd.stream.alerts.alert import Alert
 from thermograd.stream.alerts.policy import is_raised
 from thermograd.stream.alerts.rules import Rule, ThrottleRule, device_rules, ended_alert, step_rules

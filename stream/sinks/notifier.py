@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from thermograd.store.devices import device_label
 from thermograd.store.errors import ConfigError
+from thermograd.store.telling.devices import device_label
 from thermograd.store.telling.episodes import Episode, again, ends_of
 from thermograd.store.text import printable
 from thermograd.stream.alerts.alert import Alert, alert_line

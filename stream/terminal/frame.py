@@ -12,7 +12,7 @@ from rich.console import Console, ConsoleOptions, RenderResult
 from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
-from thermograd.store.columns import signal
+from thermograd.store.telling.columns import signal
 from thermograd.store.telling.episodes import Episode, how_often
 from thermograd.store.telling.quantities import age_text, plural
 from thermograd.store.text import printable

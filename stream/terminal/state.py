@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from msgspec.structs import asdict
-from thermograd.store.devices import device_labels
 from thermograd.store.events import Event
+from thermograd.store.telling.devices import device_labels
 from thermograd.store.telling.episodes import ENDED_MARK, Episode, ends_of, fold_alerts, told_episodes
 from thermograd.stream.alerts.alert import Alert, as_float
 from thermograd.stream.join.coupling_alerts import NOTABLE_EXCESS

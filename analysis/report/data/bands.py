@@ -13,7 +13,7 @@ from thermograd.analysis.display.numbers import without_middle
 from thermograd.analysis.display.palette import DEVICE_COLOURS
 from thermograd.analysis.report.data.curves import Band
 from thermograd.analysis.run.series import Device, RunSeries
-from thermograd.store.devices import short_model
+from thermograd.store.telling.devices import short_model
 
 _MOST_NAMED = 3  # devices with a curve over the band
 _THROTTLED = 0.005  # share of the time from which a device is named for it

@@ -14,7 +14,7 @@ from thermograd.analysis.report.data.bands import make_band
 from thermograd.analysis.report.data.curves import Band, Line, make_line
 from thermograd.analysis.report.data.panel import clock_for
 from thermograd.analysis.run.series import RunSeries
-from thermograd.store.columns import Signal, signal
+from thermograd.store.telling.columns import Signal, signal
 
 _BUCKETS = 300
 _SPARE = 0.05  # of the time axis

@@ -10,7 +10,7 @@ from thermograd.analysis.report.data.curves import Line, averaged, decimation_no
 from thermograd.analysis.report.data.event_marks import onsets_s
 from thermograd.analysis.report.data.panel import Mark, Panel, drawn_scale
 from thermograd.analysis.run.series import Device, RunSeries
-from thermograd.store.columns import signal
+from thermograd.store.telling.columns import signal
 from thermograd.store.telling.quantities import duration_text
 
 _SPOKEN = {"throttled_ratio": "reading of throttling"}

@@ -6,7 +6,7 @@ from typing import Any, Literal, NamedTuple
 
 from thermograd.analysis.arrays import Floats, Ints
 from thermograd.analysis.report.data.curves import Band, Line
-from thermograd.store.columns import signal
+from thermograd.store.telling.columns import signal
 from thermograd.store.telling.quantities import duration_text
 
 Kind = Literal["spike", "nonfinite", "zero", "injection", "collapse", "reported_collapse"]

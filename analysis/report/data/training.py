@@ -11,8 +11,8 @@ from thermograd.analysis.report.data.curves import buckets_of, decimation_notes,
 from thermograd.analysis.report.data.event_marks import onsets_s
 from thermograd.analysis.report.data.panel import Kind, Mark, Panel
 from thermograd.analysis.run.series import RunSeries
-from thermograd.store.columns import signal
 from thermograd.store.runs.own_values.metrics import Metric
+from thermograd.store.telling.columns import signal
 
 _BUCKETS = 800  # of marks at the edge
 _DECADES = {"loss": 3.0, "grad_norm": 1.0, "learning_rate": np.inf}  # above which an axis is logarithmic

@@ -6,8 +6,8 @@ from thermograd.analysis.display.markup import Html, element
 from thermograd.analysis.display.numbers import DASH
 from thermograd.analysis.display.table import Table
 from thermograd.analysis.run.series import RunSeries
-from thermograd.store.devices import device_label
 from thermograd.store.events import SEVERITIES
+from thermograd.store.telling.devices import device_label
 from thermograd.store.telling.episodes import Episode, share_text, told_episodes
 from thermograd.store.telling.quantities import clock_text, counted, duration_text
 

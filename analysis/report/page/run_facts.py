@@ -12,9 +12,9 @@ from thermograd.analysis.report.wording import loss_text, steps_text
 from thermograd.analysis.run.energy import DeviceEnergy, energy_doubt, run_energy
 from thermograd.analysis.run.readings.data_quality import clock_lines
 from thermograd.analysis.run.series import Device, RunSeries
-from thermograd.store.devices import device_labels
 from thermograd.store.events import SETTINGS_MARK
 from thermograd.store.runs.describe import by_reason
+from thermograd.store.telling.devices import device_labels
 from thermograd.store.telling.quantities import clock_text, counted, duration_text, moment_text as utc_text
 
 _IN_LOG = "Name in the log"

@@ -6,8 +6,8 @@ from thermograd.analysis.arrays import Times
 from thermograd.analysis.coupling.cross_correlation import naive_pearson
 from thermograd.analysis.coupling.verdict import is_idle, is_unmoved
 from thermograd.analysis.run.series import Device, RunSeries
-from thermograd.store.columns import signal
 from thermograd.store.runs.catalogue import list_runs
+from thermograd.store.telling.columns import signal
 
 
 def _same_training_as(data: RunSeries) -> list[str]:

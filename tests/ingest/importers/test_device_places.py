@@ -4,8 +4,8 @@ import json
 
 import pytest
 from thermograd.ingest.importers.import_logs import import_run
-from thermograd.store.devices import device_labels
 from thermograd.store.runs.catalogue import find_run
+from thermograd.store.telling.devices import device_labels
 
 _UUIDS = ("GPU-3f2a9c1e-77aa", "GPU-77b19c1e-77aa")
 

@@ -1,7 +1,7 @@
 """One table of names and units: it agrees with the units that end the columns' own names."""
 
-from thermograd.store.columns import SIGNALS, signal
 from thermograd.store.events import KINDS
+from thermograd.store.telling.columns import SIGNALS, signal
 
 _ENDINGS = {
     "c": "degC",

@@ -1,7 +1,13 @@
 """What devices are called for people: each another name, what is simulated always so."""
 
 import pytest
-from thermograd.store.devices import device_label, device_labels, device_order, devices_label, short_model
+from thermograd.store.telling.devices import (
+    device_label,
+    device_labels,
+    device_order,
+    devices_label,
+    short_model,
+)
 
 _H100 = {"model": "NVIDIA H100 80GB HBM3"}
 
