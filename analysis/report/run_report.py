@@ -20,6 +20,7 @@ from thermograd.analysis.report.page.document import GENERATOR, build_page, requ
 from thermograd.analysis.report.page.provenance import queries, versions_text
 from thermograd.analysis.run.event_tests import AroundSpikes
 from thermograd.analysis.run.pair import Pair, closest_first
+from thermograd.analysis.run.readings.data_quality import lost_loss
 from thermograd.analysis.run.result import Analysis, question_verdict, verdict_sentence
 from thermograd.analysis.run.series import RunSeries, load_series
 from thermograd.analysis.run.statements import control_lines, event_lines, further_lines
@@ -212,6 +213,7 @@ def _verdict(data: RunSeries, analysis: Analysis) -> dict[str, Any]:
     simulated = ", ".join(device.label for device in data.devices.values() if device.simulated)
     return {
         "simulated": simulated,
+        "lost": lost_loss(data, of_the_run=True),
         "heat": analysis.what_heat_cost(),
         "verdict_of_question": question_verdict(analysis),
         "sentence": verdict_sentence(analysis),

@@ -3,9 +3,11 @@
 import math
 from collections.abc import Callable, Sequence
 
+import numpy as np
 from thermograd.analysis.comparison.compared_runs import PairAcross
 from thermograd.analysis.display.numbers import shown_number
 from thermograd.analysis.run.pair import Pair, pair_sentence
+from thermograd.analysis.run.readings.data_quality import lost_loss, recorded_losses
 from thermograd.analysis.run.result import Analysis
 from thermograd.analysis.run.series import RunSeries
 from thermograd.store.runs.steps import on_ranks
@@ -21,8 +23,15 @@ def steps_text(data: RunSeries) -> str:
 
 
 def loss_text(data: RunSeries) -> str:
-    """Return the first and the last loss that was recorded; empty for fewer than two."""
-    loss = data.training("loss")
+    """Return the first and the last loss that was recorded; empty for fewer than two.
+
+    Where the last is no finite number, also since when.
+    """
+    loss, _ = recorded_losses(data)
+    if lost := lost_loss(data):
+        first = (*loss[np.isfinite(loss)], loss[0])[0]
+        ends = [f"{value:.4g}".replace("nan", "NaN") for value in (first, loss[-1])]
+        return f"{' to '.join(ends)}: {lost}"
     known = loss[loss == loss]  # not NaN; infinite is what happened
     return f"{known[0]:.4g} to {known[-1]:.4g}" if known.size > 1 else ""
 

@@ -9,6 +9,7 @@ import shlex
 from functools import cache
 from pathlib import Path
 
+import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from thermograd.analysis.display.numbers import energy_text
 from thermograd.analysis.display.table import Table, markdown_cell
@@ -16,6 +17,7 @@ from thermograd.analysis.report.files import writing
 from thermograd.analysis.report.wording import loss_text
 from thermograd.analysis.run.energy import energy_doubt, run_energy
 from thermograd.analysis.run.pair import Pair, closest_first, pair_numbers
+from thermograd.analysis.run.readings.data_quality import lost_loss
 from thermograd.analysis.run.result import Analysis, verdict_sentence
 from thermograd.analysis.run.series import RunSeries
 from thermograd.analysis.run.statements import event_lines, further_lines, reach_sentence
@@ -34,18 +36,19 @@ def report_markdown(data: RunSeries, analysis: Analysis) -> str:
     """Return a run's report in some thirty lines of GitHub's Markdown."""
     count, account = data.step_time_ns.size, analysis.alignment
     matched = f"{account['matched']:,} of {account['steps']:,} steps within {account['tolerance_s']:g} s"
-    known, loss = data.training("loss"), loss_text(data)
+    known, loss = np.isfinite(data.training("loss")), loss_text(data)
     asked = [pair for pair in analysis.pairs if not pair.is_speed]
     severities = {name: sum(a["severity"] == name for a in data.alerts) for name in reversed(SEVERITIES)}
     return _template().render(
         run=data.run,
         generator=f"thermograd {__version__}",
         quoted_id=shlex.quote(data.run.run_id),
+        lost=lost_loss(data, of_the_run=True),
         heat=analysis.what_heat_cost(),
         sentence=verdict_sentence(analysis),
         simulated=[device.label for device in data.devices.values() if device.simulated],
         steps=f"{count:,}{on_ranks(data.ranks)} in {duration_text(data.training_s)}" if count else "",
-        loss=loss and f"{loss} (n = {(known == known).sum():,})",
+        loss=loss and f"{loss} (n = {known.sum():,})",
         devices=list(data.devices.values()),
         matched=matched if count and data.devices else "",
         energies=_energies(data),

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pyarrow as pa
-from thermograd.analysis.arrays import Times
+from thermograd.analysis.arrays import Floats, Times
 from thermograd.analysis.coupling.cross_correlation import naive_pearson
 from thermograd.analysis.coupling.verdict import is_idle, is_unmoved
 from thermograd.analysis.run.series import Device, RunSeries
@@ -19,9 +19,40 @@ def _same_training_as(data: RunSeries) -> list[str]:
     return [run.run_id for run in others if run.facts.get("import", {}).get("step_series_sha256") == own]
 
 
+def recorded_losses(data: RunSeries) -> tuple[Floats, Floats]:
+    """Return the losses that were recorded, NaN and infinity among them, and their steps, NaN if unknown."""
+    known = np.asarray(data.steps.column("loss").is_valid())
+    return data.training("loss")[known], data.training("step")[known]
+
+
+def lost_loss(data: RunSeries, of_the_run: bool = False) -> str:
+    """Return since when the loss is no finite number; empty where the last one is finite.
+
+    As the end of a sentence about numbers, or else, `of_the_run`, as a sentence of its own.
+    """
+    loss, step = recorded_losses(data)
+    if not loss.size or np.isfinite(loss[-1]):
+        return ""
+    finite = np.flatnonzero(np.isfinite(loss))
+    how, since = "never", ""
+    if finite.size:
+        last = int(finite[-1])
+        how, since = (
+            "not",
+            f" since {_step(step, last + 1)} (last finite {loss[last]:.4g} at {_step(step, last)})",
+        )
+    return (
+        f"The loss has {how} been a finite number{since}." if of_the_run else f"{how} a finite number{since}"
+    )
+
+
+def _step(steps: Floats, place: int) -> str:
+    return f"step {steps[place]:,.0f}" if np.isfinite(steps[place]) else f"the loss of place {place + 1:,}"
+
+
 def warnings_for(data: RunSeries, devices: list[Device]) -> list[str]:
     """Return in sentences what is wrong with a run's data, whatever the statistics find."""
-    warnings = []
+    warnings = [text] if (text := lost_loss(data, of_the_run=True)) else []
     if twins := _same_training_as(data):
         warnings.append(
             f"The step series is identical to that of {', '.join(twins)}, to the last bit: "

@@ -167,7 +167,9 @@ def test_more_names_than_a_run_may_have_are_counted(run):
     assert run.values_left_out == 1
 
 
-@pytest.mark.parametrize("given", [5, "loss", [1], [("a", 1)], object()], ids=lambda given: type(given).__name__)
+@pytest.mark.parametrize(
+    "given", [5, "loss", [1], [("a", 1)], object()], ids=lambda given: type(given).__name__
+)
 def test_what_is_no_dictionary_is_said(run, given, caplog):
     run.log(given)
     run.log(given, extra=1)
