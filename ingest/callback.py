@@ -9,7 +9,7 @@ from thermograd.ingest.job.on_alert import CheckpointRequest
 from thermograd.ingest.job.rank import job_store
 from thermograd.ingest.options import LayerMode, check_options
 from thermograd.ingest.run import Run, running_run, start_run
-from thermograd.store.failures import Guard
+from thermograd.store.failures import Guard, warn
 
 if TYPE_CHECKING:
     from thermograd.ingest.capture.tap import StepTap
@@ -56,14 +56,22 @@ class TrainerRun:
         self._options |= {"layer_norms": layer_norms, "on_alert_line": on_alert_line}
         self._tap: StepTap | None = None
         self._interrupted = True
+        self._has_said = False
 
-    def open(self, model: Any, facts: Callable[[], dict[str, Any]], deferred_end: bool) -> "StepTap":
+    def open(
+        self,
+        model: Any,
+        facts: Callable[[], dict[str, Any]],
+        deferred_end: bool,
+        name: str | None = None,
+    ) -> "StepTap":
         """Start the run, or use the one that was given or is under way, and return its tap.
 
         What `facts` has as ``config`` becomes the run's configuration.
         """
         if self.run is not None and self.run.held_by == "callback":
             self.fail(TrainingEndedEarly("the Trainer did not tell why; another training began"))
+        self._name = self._name or name
         described = _described(facts)
         config = described.pop("config", None)
         self.run = self._given or self._joined(described)
@@ -112,13 +120,24 @@ class TrainerRun:
     ) -> None:
         """Mark something that is not a step; its time is no part of the next step's."""
         self._interrupted = True
-        if self.run is not None:
-            self.run.mark_with(mark, step, text, detail or {})
+        if (run := self.run or running_run()) is not None:
+            run.mark_with(mark, step, text, detail or {})
 
     def log(self, metrics: Mapping[Any, Any], step: int) -> None:
         """Log what the framework or the script measures besides the steps, on rank 0, as frameworks do."""
-        if self.run is not None and metrics and self.run.place.rank == 0:
-            self.run.log(dict(metrics), step=step)
+        run = self.run or running_run()
+        if run is None:
+            self._say_that_none_is_open()
+        elif metrics and run.place.rank == 0:
+            run.log(dict(metrics), step=step)
+
+    def _say_that_none_is_open(self) -> None:
+        if not self._has_said:
+            self._has_said = True
+            warn(
+                "thermograd: what is evaluated before or after train() is not recorded; "
+                "with thermograd.start_run() around all of it, it is"
+            )
 
     def fail(self, error: BaseException, step: int | None = None) -> None:
         """Mark what ended the training, and end the run."""

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from thermograd.store.failures import Guard
-from thermograd.store.text import printable
+from thermograd.store.runs.catalogue import Run as StoredRun
+from thermograd.store.text import printable, slug
 
 _log = logging.getLogger("thermograd")
 _LONGEST_PATH = 4096
@@ -20,8 +21,14 @@ def say_where(run: Any) -> None:
     """Say on stderr where a run is, unless warnings of the logger ``thermograd`` are turned off."""
     if run.path is not None and not run.place.rank and _log.isEnabledFor(logging.WARNING):
         with _unsaid:  # notebooks and test runners replace stderr
-            sys.stderr.write(f"thermograd: recording to {_shown(run.path)}\n")
+            sys.stderr.write(f"thermograd: recording to {_shown(run.path)}{_numbered(run.path)}\n")
             sys.stderr.flush()
+
+
+def _numbered(path: Path) -> str:
+    """Return the name that a run got where the one it was given is another run's."""
+    name = StoredRun(path).name
+    return "" if f"-{slug(name)}-" in path.name or name == path.name else f' as "{printable(name)}"'
 
 
 def text_of(run: Any) -> str:

@@ -21,7 +21,7 @@ class ThermogradCallback(TrainerCallback):  # type: ignore[misc] # transformers 
     Parameters
     ----------
     name
-        What people call the run; default the model's class name.
+        What people call the run; default the arguments' ``run_name``, or the model's class name.
     **options
         ``runs``, ``hz``, ``simulate``, ``layer_norms``, ``on_alert_line`` as for `thermograd.start_run`;
         ``on_alert``, None, ``"checkpoint"`` (save at the end of the next step) or a callable that gets
@@ -53,7 +53,7 @@ class ThermogradCallback(TrainerCallback):  # type: ignore[misc] # transformers 
     def on_train_begin(self, args: Any, state: Any, control: Any, model: Any = None, **kwargs: Any) -> None:
         """Start the run and the tap."""
         facts = partial(_job_facts, args, state, model)
-        self._tap = self._training.open(model, facts, deferred_end=True)
+        self._tap = self._training.open(model, facts, deferred_end=True, name=_run_name(args))
         self._tap.expect(kwargs.get("optimizer"))
 
     @harmless
@@ -97,6 +97,12 @@ class ThermogradCallback(TrainerCallback):  # type: ignore[misc] # transformers 
     def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """End the run."""
         self._training.close()
+
+
+def _run_name(args: Any) -> str | None:
+    """Return what the arguments call the run; by default that is its directory, which is no name."""
+    name = getattr(args, "run_name", None)
+    return name if isinstance(name, str) and name != getattr(args, "output_dir", None) else None
 
 
 def _job_facts(args: Any, state: Any, model: Any) -> dict[str, Any]:

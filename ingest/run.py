@@ -116,6 +116,7 @@ class Run(Watching, OwnValues):
     def believe_tap(self) -> None:
         """Log what is seen from the first step on: the launcher has started this run, not the script."""
         self._recorder.believe_tap()
+        self._end.is_launchers = True
 
     @guarded
     def step(
@@ -313,6 +314,7 @@ def start_run(
         if running is None:
             say_where(run)
         return run
+    launcher_link.say_nothing_written()
     return Run(None, None)
 
 

@@ -33,17 +33,20 @@ class Watching:
         """Whether the run records here and has not been closed."""
 
     @guarded
-    def watch(self, *optimizers: Any, model: Any = None) -> None:
+    def watch(self, *optimizers: Any, model: Any = None, **unknown: Any) -> None:
         """Log every step of an optimizer: loss, norm before clipping, learning rate, step time.
 
         Needs no other call in the loop. An optimizer is one of torch, a wrapper of one (SAM, Lookahead), a
         scheduler, or your own object with ``step()`` and ``param_groups`` or ``params``. Several in one call
         are one step, with the norm of all; else they are where they use gradients of one backward pass. A
         `model` names the parameters, where layers are measured; given alone, its optimizers are found among
-        those that there are. What is none of these is said in a sentence, and left out.
+        those that there are. What is none of these is said in a sentence, and left out; so are other
+        options, as those of other trackers' ``watch``.
         """
         if self._recorder.is_off():
             return
+        if unknown:
+            self._say_once(f"watch knows no {', '.join(map(str, unknown))}; it records every step")
         with no_collection():
             from thermograd.ingest.capture import watched
 

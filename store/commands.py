@@ -3,6 +3,7 @@
 import contextlib
 import functools
 import itertools
+import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -76,16 +77,22 @@ def _list(runs: Path, sort: str, where: str | None, tags: tuple[str, ...], as_js
     elif every:
         echo(f"None of {counted(len(every), 'run')} in {runs} fits.", err=True)
     else:
-        echo(f"No run in {runs} yet. Try: thermograd demo", err=True)
+        missing = "" if runs.is_dir() else " (there is no such directory)"
+        echo(f"No run in {runs} yet{missing}. Try: thermograd demo", err=True)
 
 
 def _fitting(runs: "list[Run]", where: str | None) -> "list[Run]":
     """Return the runs for which a condition over the columns of the view ``runs`` holds."""
     if where is None:
         return runs
+    from thermograd.store.errors import QueryError
     from thermograd.store.query.connection import query as ask
 
-    ids = set(ask(f"SELECT run_id FROM runs WHERE (\n{where}\n)", runs)["run_id"].to_pylist())
+    try:
+        found = ask(f"SELECT run_id FROM runs WHERE (\n{where}\n)", runs)
+    except QueryError as error:
+        raise QueryError(f"--where: {re.sub(r'LINE 2: ', '', str(error))}") from error
+    ids = set(found["run_id"].to_pylist())
     return [run for run in runs if run.run_id in ids]
 
 

@@ -37,9 +37,9 @@ class Reproducibility:
 
 
 def recorded_seed(data: RunSeries) -> Any:
-    """Return the seed that ``run.json`` names, or None."""
-    seed = data.run.facts.get("seed")
-    return seed if isinstance(seed, int | str) else None
+    """Return the seed that the run's facts or its configuration name, or None."""
+    found = [data.run.facts.get("seed"), data.config.get("seed")]
+    return next((seed for seed in found if isinstance(seed, int | str)), None)
 
 
 def repeated_trainings(runs: Sequence[RunSeries]) -> dict[int, tuple[int, str]]:

@@ -181,7 +181,10 @@ def bins_needed(pair: Pair, rho: float) -> tuple[int, int]:
 
 
 def _closest(pairs: Sequence[Pair]) -> Pair:
-    return min(pairs, key=lambda pair: (_or(pair.p_adjusted, math.inf), -abs(_or(pair.r, 0.0))))
+    return min(
+        pairs,
+        key=lambda pair: (_or(pair.p_adjusted, math.inf), _or(pair.p, math.inf), -abs(_or(pair.r, 0.0))),
+    )
 
 
 def _largest(bounds: Iterable[float]) -> float:

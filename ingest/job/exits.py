@@ -42,6 +42,7 @@ class End:
         self._account: Account | None = None
         self._closed_by = "exit"
         self._is_marked = False
+        self.is_launchers = False  # begun by `thermograd run`: the script has nothing to close
 
     def begin(self) -> None:
         """Let this run, and no longer the one before, be that which the process ends with."""
@@ -63,7 +64,8 @@ class End:
     def account(self) -> Account:
         """Return what is to be said; where nobody closed the run, that it ends with the process."""
         self._account = self._account or at_exit(self._before)
-        return {"closed_by": self._closed_by} | self._account
+        closed_by = "launcher" if self.is_launchers and self._closed_by == "exit" else self._closed_by
+        return {"closed_by": closed_by} | self._account
 
     def close_log(self, writer: EventWriter) -> None:
         """Close the log with what is said of the end; the exit code is told when it is known."""

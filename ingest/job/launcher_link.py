@@ -19,6 +19,12 @@ def say_run(run_id: str | None, path: Path | None) -> None:
         say(f"{PLACE}{path}")
 
 
+def say_nothing_written() -> None:
+    """Tell the launcher, if there is one, that a run was wanted here and could not be written."""
+    if VARIABLE in os.environ:
+        say("unwritten")
+
+
 def say(word: str) -> None:
     """Tell the launcher how far this process has come; where that fails, it says less."""
     try:

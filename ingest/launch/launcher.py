@@ -151,6 +151,8 @@ def _verdict(hello: Path, command: Sequence[str]) -> str:
         return "not instrumented: THERMOGRAD_DISABLED is set"
     if failed:
         return f"not instrumented: {failed[0]}; install thermograd for that Python"
+    if "unwritten" in lines:
+        return "nothing recorded: a run was started, but its directory could not be written (see above)"
     if "torch" in lines:
         return "nothing recorded: torch was imported, but there was no backward pass and no optimizer step"
     if lines:

@@ -52,6 +52,9 @@ def _is_list(kind: pa.DataType) -> bool:
 
 def values_of(column: pa.Array, field: pa.Field, output: str) -> list[Any]:
     """Return a column's values as Python has them; those that it cannot have, as text."""
+    if output == "json" and field.type == pa.timestamp("ns"):  # one form, whether or not it fits a datetime
+        texts = column.cast(pa.string()).to_pylist()
+        return [None if text is None else text.replace(" ", "T") for text in texts]
     try:
         values = column.to_pylist()
     except (OverflowError, ValueError, pa.ArrowException):  # a year beyond 9999, an infinite date

@@ -95,7 +95,7 @@ def describe_run(shown: Mapping[str, Any], every_alert: bool = False) -> str:
     if not facts.get("devices"):
         lines.append("  none")
     lines += [*config_lines(shown["config"]), *metric_lines(shown["metrics"])]
-    lines += ["", "Gaps", *_gap_lines(shown["gaps"])]
+    lines += ["", "Gaps and errors", *_gap_lines(shown["gaps"])]
     lines += ["", *(_every_alert(shown) if every_alert else _episodes(shown))]
     return "\n".join(lines)
 

@@ -5,6 +5,7 @@ to Vega; the specifications only name styles. Text from the run is data here, ne
 """
 
 import math
+import re
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
@@ -52,6 +53,7 @@ _INK: dict[Theme, dict[str, str]] = {
         "bound": "#7d8794",
     },
 }
+_NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")  # the converter aborts
 
 
 def theme(name: Theme) -> Spec:
@@ -120,8 +122,17 @@ def image(spec: Spec) -> bytes:
 
     config = theme("light") | {"aria": False, "background": "white"}
     given = {name: value for name, value in printed(spec).items() if name != "usermeta"} | {"config": config}
-    drawn: str = vl_convert.vegalite_to_svg(given)
+    drawn: str = vl_convert.vegalite_to_svg(_as_xml_has_it(given))
     return drawn.encode()
+
+
+def _as_xml_has_it(value: Any) -> Any:
+    """Return a specification without the characters that no SVG may hold, as names of strangers do."""
+    if isinstance(value, str):
+        return _NOT_XML.sub("\ufffd", value)
+    if isinstance(value, dict):
+        return {_as_xml_has_it(key): _as_xml_has_it(item) for key, item in value.items()}
+    return [_as_xml_has_it(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 def images(spec: Spec) -> dict[str, bytes]:
