@@ -15,6 +15,8 @@ from thermograd.analysis.run.series import RunSeries
 
 _SAME_ABOVE = 0.95  # correlation of step-to-step changes; different data orders give about 0
 _FEWEST_COMMON = 20
+_SMOOTH_ABOVE = 0.5  # correlation of a change with the next one; of noise it is about -0.5
+_SPOKEN = {"grad_norm": "norm", "loss": "loss"}
 _LAST_SHARE = 0.05
 
 
@@ -54,8 +56,11 @@ def repeated_trainings(runs: Sequence[RunSeries]) -> dict[int, tuple[int, str]]:
             continue
         if digests[later] is not None and digests[later] == digests[first]:
             found[later] = (first, "to the last bit")
-        elif (alike := _likeness(runs[first], runs[later])) > _SAME_ABOVE:
-            found[later] = (first, f"step for step (changes of the norm correlate at {alike:.3f})")
+        else:
+            name, alike = _likeness(runs[first], runs[later])
+            if alike > _SAME_ABOVE:
+                told = f"step for step (changes of the {_SPOKEN[name]} correlate at {alike:.3f})"
+                found[later] = (first, told)
     return found
 
 
@@ -67,17 +72,28 @@ def _digest(data: RunSeries) -> bytes | None:
     return hashlib.sha256(b"".join(np.nan_to_num(c, nan=-1.0).tobytes() for c in columns)).digest()
 
 
-def _likeness(first: RunSeries, second: RunSeries) -> float:
-    """Correlate the changes of log grad_norm (else of the loss) from step to step."""
+def _likeness(first: RunSeries, second: RunSeries) -> tuple[str, float]:
+    """Correlate the changes of log grad_norm (else of the loss) from step to step; name which.
+
+    Any two smooth curves fall alike: of changes that follow each other nothing is concluded.
+    """
     for name in ("grad_norm", "loss"):
         _, pair = by_common_step([first, second], name)
         if pair.shape[1] > _FEWEST_COMMON:
             changes = np.diff(pair, axis=1)
             changes = changes[:, np.isfinite(changes).all(axis=0)]
             if changes.shape[1] >= _FEWEST_COMMON and np.ptp(changes, axis=1).all():
-                ranks = np.argsort(np.argsort(changes, axis=1), axis=1)
-                return naive_pearson(*ranks)
-    return math.nan
+                ranks = [_ranks(row) for row in changes]
+                if max(naive_pearson(row[:-1], row[1:]) for row in ranks) <= _SMOOTH_ABOVE:
+                    return name, naive_pearson(*ranks)
+    return "", math.nan
+
+
+def _ranks(values: Floats) -> Floats:
+    """Return the ranks of values, of equal ones their mean."""
+    _, places, counts = np.unique(values, return_inverse=True, return_counts=True)
+    ranks: Floats = (np.cumsum(counts) - (counts - 1) / 2)[places]
+    return ranks
 
 
 def by_common_step(runs: Sequence[RunSeries], name: str) -> tuple[Floats, Floats]:

@@ -13,6 +13,7 @@ from thermograd.analysis.display.markup import element, items
 from thermograd.analysis.run.sentences import follows
 from thermograd.analysis.run.series import RunSeries
 from thermograd.store.telling.columns import signal
+from thermograd.store.telling.quantities import counted
 from thermograd.store.text import without_nan
 
 _FEWEST_RUNS = 5
@@ -179,6 +180,23 @@ def change_line(comparison: Comparison) -> str:
     )
 
 
+def _at_common_steps(found: Reproducibility) -> str:
+    """Return how far the runs are from each other at the steps that all have, and what is not known."""
+    known = []
+    if found.loss_sd is not None:
+        known.append(f"by {found.loss_sd:.3g} in loss")
+    if found.norm_factor is not None:
+        known.append(f"by a factor of {found.norm_factor:.2f} in gradient norm")
+    if not known:
+        return "They have no steps with known values in common."
+    unknown = {"losses": found.loss_sd, "gradient norms": found.norm_factor}
+    missing = "".join(f" No {name} at steps of all runs." for name, sd in unknown.items() if sd is None)
+    return (
+        f"Over {counted(found.common_steps, 'common step')} runs differ {' and '.join(known)} (median sd)."
+        f"{missing}"
+    )
+
+
 def reproducibility_lines(comparison: Comparison) -> list[str]:
     """Return how far the trainings spread, and which of them are one."""
     found = comparison.reproducibility
@@ -187,13 +205,7 @@ def reproducibility_lines(comparison: Comparison) -> list[str]:
         known = sum(value is not None for value in found.final_loss.values())
         spread = "" if found.final_sd is None else f", sd {found.final_sd:.3g}, range {found.final_range:.3g}"
         lines.append(f"Final loss {found.final_mean:.4g}{spread} ({known} runs).")
-    if found.loss_sd is not None and found.norm_factor is not None:
-        lines.append(
-            f"Over {found.common_steps:,} common steps runs differ by {found.loss_sd:.3g} in loss and by a "
-            f"factor of {found.norm_factor:.2f} in gradient norm (median sd)."
-        )
-    elif len(comparison.runs) > 1:
-        lines.append("They have no steps with known values in common.")
+    lines += [_at_common_steps(found)] * (len(comparison.runs) > 1)
     seeds = [run.seed for run in comparison.runs]
     if any(seed is None for seed in seeds):
         lines.append(f"{sum(seed is None for seed in seeds)} of {len(seeds)} runs recorded no seed.")

@@ -324,3 +324,39 @@ def test_how_alike_trainings_are_is_said_in_numbers(together):
     lines = " ".join(reproducibility_lines(together))
     assert re.search(r"Final loss 2\.\d+, sd 0\.\d+", lines)
     assert re.search(r"factor of \d\.\d\d in gradient norm", lines)
+
+
+def series_run(tmp_path, **columns):
+    made = create_run(tmp_path, "series")
+    writer = EventWriter(made.path, made.run_id, "w")
+    for i in range(len(columns["loss"])):
+        writer.append("step", i * 10**9, i, step=i + 1, **{k: float(v[i]) for k, v in columns.items()})
+    writer.close()
+    return made
+
+
+@pytest.mark.parametrize("norm", [{}, {"grad_norm": np.ones(200)}])
+@pytest.mark.parametrize("rounded", [False, True])
+def test_smooth_curves_that_fall_alike_are_not_one_training(tmp_path, norm, rounded):
+    steps = np.arange(200)
+    pair = (
+        [1 / (steps + 1), 1 / (steps + 2)] if not rounded else [np.round(1 / (steps + k), 2) for k in (1, 2)]
+    )
+    runs = [load_series(series_run(tmp_path, loss=loss, **norm)) for loss in pair]
+    assert repeated_trainings(runs) == {}
+
+
+def test_the_signal_that_showed_a_repeat_is_named_and_a_smooth_norm_leaves_it_to_the_loss(tmp_path):
+    noise = np.random.default_rng(3).normal(size=200)
+    norm = {"grad_norm": np.exp(-(np.linspace(0, 2, 200) ** 2))}
+    runs = [load_series(series_run(tmp_path, loss=2 + f * noise, **norm)) for f in (0.1, 0.1000001)]
+    assert repeated_trainings(runs)[1][1].startswith("step for step (changes of the loss correlate at 1.000")
+
+
+def test_of_runs_without_norms_what_their_losses_tell_is_said(tmp_path):
+    rng = np.random.default_rng(4)
+    found = compare_runs([series_run(tmp_path, loss=2 + rng.normal(size=50)) for _ in range(2)])
+    lines = " ".join(reproducibility_lines(found))
+    assert re.search(r"Over 50 common steps runs differ by [\d.]+ in loss \(median sd\)\.", lines)
+    assert "No gradient norms at steps of all runs." in lines
+    assert "no steps with known values" not in lines
