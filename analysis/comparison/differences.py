@@ -8,10 +8,11 @@ from typing import Any
 
 import numpy as np
 from thermograd.analysis.arrays import Floats, Mask
-from thermograd.analysis.comparison.reproducibility import by_common_step
+from thermograd.analysis.comparison.reproducibility import FINAL_LOSS, by_common_step, final_loss
 from thermograd.analysis.run.series import Device, RunSeries
 from thermograd.store.runs.catalogue import Run
 from thermograd.store.runs.own_values.configuration import entries, run_config
+from thermograd.store.runs.own_values.metrics import Metric
 
 _APART = 0.01  # relative: losses that a person would call different
 _WARM_UP_S = 120.0  # of a device; of a short run a third
@@ -19,6 +20,7 @@ _LAG_S = 30.0  # over which power is averaged: temperature follows it slowly
 _POWER_BINS = 12
 _FEWEST_SAMPLES = 5  # in a bin, of each run
 _FEWEST_BINS = 3
+_MOST_METRICS = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +46,7 @@ class LossesApart:
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """One quantity of a device, or of the steps, in each run; None where it was not measured."""
+    """One quantity of a device, of the steps or of a run's own metrics in each run; None where unknown."""
 
     role: str
     name: str
@@ -67,7 +69,7 @@ def differences(runs: Sequence[RunSeries]) -> Differences:
     return Differences(
         settings=list(_settings([data.run for data in runs])),
         losses=[losses_apart(first, other) for other in runs[1:]],
-        measured=[*_of_steps(runs), *_of_devices(runs)],
+        measured=[*_of_steps(runs), *_of_metrics(runs), *_of_devices(runs)],
     )
 
 
@@ -148,10 +150,28 @@ def _step(numbers: Floats, place: int) -> int | None:
 
 
 def _of_steps(runs: Sequence[RunSeries]) -> Iterator[Measured]:
+    final = [final_loss(data) for data in runs]
+    if any(value is not None for value in final):
+        yield Measured("training", FINAL_LOSS, "", final)
     for name, column, unit in (("step time, median", "step_time_s", "s"), ("tokens a step", "tokens", "")):
         values = [_median(data.training(column)) for data in runs]
         if any(value is not None for value in values):
             yield Measured("training", name, unit, values)
+
+
+def _of_metrics(runs: Sequence[RunSeries]) -> list[Measured]:
+    """Return what the runs' own metrics ended with, of the first few that all runs have."""
+    shared = [name for name in runs[0].metrics if all(name in data.metrics for data in runs)]
+    return [
+        Measured("metric", f"{name}, last", "", [_last_value(data.metrics[name]) for data in runs])
+        for name in shared[:_MOST_METRICS]
+    ]
+
+
+def _last_value(metric: Metric) -> float:
+    """Return the value of the highest step, of several the last one logged; without steps the last one."""
+    last = np.flatnonzero(metric.step == np.nanmax(metric.step)) if np.isfinite(metric.step).any() else [-1]
+    return float(metric.value[last[-1]])
 
 
 _MEDIANS = (

@@ -18,6 +18,7 @@ _FEWEST_COMMON = 20
 _SMOOTH_ABOVE = 0.5  # correlation of a change with the next one; of noise it is about -0.5
 _SPOKEN = {"grad_norm": "norm", "loss": "loss"}
 _LAST_SHARE = 0.05
+FINAL_LOSS = f"final loss (mean of the last {100 * _LAST_SHARE:.0f} % of the steps)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +114,7 @@ def by_common_step(runs: Sequence[RunSeries], name: str) -> tuple[Floats, Floats
 
 def reproducibility(runs: Sequence[RunSeries]) -> Reproducibility:
     """Return how far the trainings spread: at their ends, and at the steps that all of them have."""
-    final = {data.run.run_id: _final_loss(data) for data in runs}
+    final = {data.run.run_id: final_loss(data) for data in runs}
     known = np.array([value for value in final.values() if value is not None])
     _, loss = by_common_step(runs, "loss")
     norm_sd = _typical_sd(by_common_step(runs, "grad_norm")[1])
@@ -129,7 +130,8 @@ def reproducibility(runs: Sequence[RunSeries]) -> Reproducibility:
     )
 
 
-def _final_loss(data: RunSeries) -> float | None:
+def final_loss(data: RunSeries) -> float | None:
+    """Return the mean of the finite losses in the last 5 % of the steps; None where there is none."""
     loss = data.training("loss")
     last = loss[-max(1, round(_LAST_SHARE * loss.size)) :]
     last = last[np.isfinite(last)]

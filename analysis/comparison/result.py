@@ -7,7 +7,7 @@ from typing import Any
 import scipy.special
 from thermograd.analysis.comparison.compared_runs import ComparedRun, PairAcross
 from thermograd.analysis.comparison.differences import Differences
-from thermograd.analysis.comparison.reproducibility import Reproducibility
+from thermograd.analysis.comparison.reproducibility import FINAL_LOSS, Reproducibility
 from thermograd.analysis.comparison.tables import pairs_across_section, runs_section
 from thermograd.analysis.display.markup import element, items
 from thermograd.analysis.run.sentences import follows
@@ -176,7 +176,7 @@ def change_line(comparison: Comparison) -> str:
     said = "changes within the runs" if p <= 0.05 else "is not seen to change within the runs"
     return (
         f"Over time: the correlation {said} (Cochran's Q of quarters at each run's own lag, summed over "
-        f"{len(q)} runs: p = {p:.2g})."
+        f"{counted(len(q), 'run')}: p = {p:.2g})."
     )
 
 
@@ -200,11 +200,13 @@ def _at_common_steps(found: Reproducibility) -> str:
 def reproducibility_lines(comparison: Comparison) -> list[str]:
     """Return how far the trainings spread, and which of them are one."""
     found = comparison.reproducibility
+    known = sum(value is not None for value in found.final_loss.values())
     lines = []
     if found.final_mean is not None:
-        known = sum(value is not None for value in found.final_loss.values())
         spread = "" if found.final_sd is None else f", sd {found.final_sd:.3g}, range {found.final_range:.3g}"
-        lines.append(f"Final loss {found.final_mean:.4g}{spread} ({known} runs).")
+        lines.append(f"{FINAL_LOSS.capitalize()} {found.final_mean:.4g}{spread} ({counted(known, 'run')}).")
+    if ended := len(found.final_loss) - known:
+        lines.append(f"{counted(ended, 'run')} ended without a finite loss.")
     lines += [_at_common_steps(found)] * (len(comparison.runs) > 1)
     seeds = [run.seed for run in comparison.runs]
     if any(seed is None for seed in seeds):

@@ -22,7 +22,8 @@ def _losses_line(apart: LossesApart, place: int) -> str:
     if not common:
         return f"R{both[1:]} have no step with a loss in common."
     if apart.first_different is None:
-        return f"The losses of {both} are equal to the last bit in all {common:,} steps that both have."
+        every = f"all {common:,} steps" if common > 1 else "the one step"
+        return f"The losses of {both} are equal to the last bit in {every} that both have."
     start = f"The losses of {both} differ from step {apart.first_different:,}"
     if apart.equal_until is not None:
         equal = f"equal to the last bit up to step {apart.equal_until:,}"
@@ -57,6 +58,18 @@ def measured_rows(found: Differences) -> list[tuple[str, ...]]:
         (each.role, each.name + (f", {each.unit.replace('degC', '°C')}" if each.unit else ""), *_values(each))
         for each in found.measured
     ]
+
+
+def measured_note(found: Differences) -> str:
+    """Return what explains the rows of `measured_rows` that are there; empty where none needs it."""
+    names = [each.name for each in found.measured]
+    notes = ["Medians are of the time of training."] * any(name.endswith(", median") for name in names)
+    if _BESIDE in names:
+        notes.append(
+            "At equal power: the mean difference to run 1 over the power that both had, after the warm-up; "
+            "a negative number is a cooler device."
+        )
+    return " ".join(notes)
 
 
 def _values(each: Measured) -> list[str]:

@@ -14,6 +14,7 @@ from thermograd.analysis.report.files import writing
 from thermograd.analysis.report.page.document import templates
 from thermograd.store.errors import ThermogradError
 from thermograd.store.files import write_file
+from thermograd.store.telling.quantities import counted
 
 
 def require_writable(path: Path) -> None:
@@ -56,8 +57,8 @@ def calibration_page(result: Calibration) -> str:
 def _summary(result: Calibration) -> str:
     cut = "" if result.finished else " Cut short: the table holds what was finished."
     return (
-        f"{result.runs_wanted} runs of every process, {result.bins} bins of {result.period_s:g} s each, "
-        f"lags up to {result.max_lag} bins, seed {result.seed}.{cut}"
+        f"{counted(result.runs_wanted, 'run')} of every process, {counted(result.bins, 'bin')} of "
+        f"{result.period_s:g} s each, lags up to {counted(result.max_lag, 'bin')}, seed {result.seed}.{cut}"
     )
 
 

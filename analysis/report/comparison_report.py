@@ -5,6 +5,7 @@ import shlex
 from pathlib import Path
 from typing import Any
 
+from thermograd.analysis.comparison.reproducibility import FINAL_LOSS
 from thermograd.analysis.comparison.result import (
     Comparison,
     best_of,
@@ -13,7 +14,12 @@ from thermograd.analysis.comparison.result import (
     comparison_verdict,
     reproducibility_lines,
 )
-from thermograd.analysis.comparison.side_by_side import losses_lines, measured_rows, settings_rows
+from thermograd.analysis.comparison.side_by_side import (
+    losses_lines,
+    measured_note,
+    measured_rows,
+    settings_rows,
+)
 from thermograd.analysis.comparison.tables import pairs_across_section, runs_section
 from thermograd.analysis.display.numbers import DASH, shown_number
 from thermograd.analysis.display.table import Table
@@ -59,6 +65,7 @@ def _told(comparison: Comparison) -> dict[str, Any]:
     found, heads = comparison.differences, {f"Run {n}": "t" for n in range(1, len(comparison.runs) + 1)}
     settings, left_out = settings_rows(found)
     return {
+        "measured_note": measured_note(found),
         "losses_apart": losses_lines(found, comparison.runs),
         "settings": Table({"Settings": "t", "Name": "t"} | heads, settings, "Settings that differ"),
         "settings_left_out": left_out,
@@ -92,4 +99,5 @@ def _losses(comparison: Comparison) -> Table:
         (place, run.run_id, DASH if run.seed is None else run.seed, shown_number(final[run.run_id], ".4g"))
         for place, run in enumerate(comparison.runs, 1)
     ]
-    return Table({"#": "n", "Run": "i", "Seed": "n", "Final loss": "n"}, rows, "Final losses")
+    columns = {"#": "n", "Run": "i", "Seed": "n", FINAL_LOSS.capitalize(): "n"}
+    return Table(columns, rows, "Final losses")

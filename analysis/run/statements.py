@@ -123,6 +123,7 @@ def event_lines(analysis: Analysis) -> list[str]:
         if not each.reason:
             lines.append(
                 f"{each.y} ({analysis.called(each.device)}): {each.effect:+.2g} {each.unit} per gradient "
-                f"spike, 95 % {each.effect_low:+.2g} to {each.effect_high:+.2g} ({each.n_spikes} spikes)."
+                f"spike, 95 % {each.effect_low:+.2g} to {each.effect_high:+.2g} "
+                f"({counted(each.n_spikes, 'spike')})."
             )
     return lines

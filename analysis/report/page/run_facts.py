@@ -29,12 +29,12 @@ _MOST_INCIDENTS = 50
 _OF_NO_DEVICE = ("read_us", "reported_rle", "reported_collapse")
 _NO_READING = ("seq", "time_ns", "monotonic_ns", "device", "writer", "read_us")
 _ACCOUNT = {
-    "joined": "steps (times devices) joined to a sample while running",
-    "unmatched": "steps without a sample in reach",
-    "late": "events later than the stream layer waits",
-    "ticks": "readings of all devices",
-    "missed_ticks": "sampling ticks missed",
-    "failed_reads": "readings that failed",
+    "joined": "step{s} (times devices) joined to a sample while running",
+    "unmatched": "step{s} without a sample in reach",
+    "late": "event{s} later than the stream layer waits",
+    "ticks": "reading{s} of all devices",
+    "missed_ticks": "sampling tick{s} missed",
+    "failed_reads": "reading{s} that failed",
     "late_p50_ms": "ms late in the middle",
     "late_p95_ms": "ms late at the 95th percentile",
     "late_max_ms": "ms late at most",
@@ -44,8 +44,8 @@ _ACCOUNT = {
     "cpu_stalled_s": "s in which something on this machine waited for a processor",
     "memory_stalled_s": "s in which it waited for memory",
     "io_stalled_s": "s in which it waited for storage",
-    "lost": "events that could not be written",
-    "unread_steps": "steps that could not be read",
+    "lost": "event{s} that could not be written",
+    "unread_steps": "step{s} that could not be read",
 }
 
 
@@ -196,7 +196,14 @@ def _detail(text: str) -> str:
     if not isinstance(value, dict):
         return text[:300]
     numbers = {name: item for name, item in value.items() if not isinstance(item, list | dict)}
-    return ", ".join(f"{_count(item)} {_ACCOUNT.get(name, name)}" for name, item in numbers.items())[:500]
+    return ", ".join(_counted(name, item) for name, item in numbers.items())[:500]
+
+
+def _counted(name: str, value: Any) -> str:
+    """Return a number of an account with what it counts, in the plural where that is due."""
+    text = _ACCOUNT.get(name, name)
+    one, many = text.replace("{s}", ""), text.replace("{s}", "s")
+    return counted(value, one, many) if isinstance(value, int) else f"{_count(value)} {many}"
 
 
 def _count(value: Any) -> str:

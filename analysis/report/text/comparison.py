@@ -19,6 +19,7 @@ from thermograd.analysis.display.numbers import DASH, seconds_text
 from thermograd.analysis.report.wording import control_sentence
 from thermograd.analysis.run.pair import Pair, answer_text, most_telling
 from thermograd.analysis.run.result import Analysis, question_verdict
+from thermograd.store.telling.quantities import counted
 from thermograd.store.text import printable, table_text
 
 _MOST_OTHERS = 6
@@ -107,7 +108,7 @@ def _pairs_table(comparison: Comparison) -> str:
         for pair in (*comparison.chosen, *shown)
     ]
     more = len(comparison.others) - len(shown)
-    rest = f"\n{more} other tests with p_swap above 0.05 or no p: in --json and in the page (-o)."
+    rest = f"\n{counted(more, 'other test')} with p_swap above 0.05 or no p: in --json and in the page (-o)."
     return table_text(header, rows) + rest * bool(more)
 
 

@@ -7,12 +7,16 @@ import numpy as np
 import pytest
 from thermograd.analysis.comparison.compare import compare_runs
 from thermograd.analysis.comparison.differences import (
+    Differences,
+    Measured,
     Setting,
     differences,
     losses_apart,
     warmer_at_equal_power,
 )
-from thermograd.analysis.comparison.side_by_side import losses_lines, settings_rows
+from thermograd.analysis.comparison.reproducibility import FINAL_LOSS
+from thermograd.analysis.comparison.result import reproducibility_lines
+from thermograd.analysis.comparison.side_by_side import losses_lines, measured_note, settings_rows
 from thermograd.analysis.report.text.comparison import describe_comparison
 from thermograd.analysis.run.series import load_series
 from thermograd.store.log.writer import EventWriter
@@ -184,3 +188,38 @@ def test_devices_are_compared_while_training(tmp_path):
     assert rows["temperature at equal power"].values[1] == pytest.approx(6.0, abs=0.5)
     assert rows["power, median"].values == pytest.approx([300, 300], abs=15)
     assert "clock, median" not in rows  # no sensor: no row, and no number
+
+
+def test_final_losses_stand_first_and_then_the_last_values_of_metrics_that_all_runs_have(tmp_path):
+    runs = []
+    for own in ("only_one", "only_two"):
+        run = make_run(tmp_path, [3.0] * 19 + [2.0])
+        writer = EventWriter(run.path, run.run_id, "own")
+        for place, (step, value) in enumerate([(1, 0.1), (9, 0.9), (5, 0.5)]):
+            writer.append("metric", place * SECOND_NS, 0, step=step, rank=0, name="accuracy", value=value)
+        writer.append("metric", SECOND_NS, 0, rank=0, name=own, value=1.0)
+        writer.close()
+        runs.append(run)
+    found = compare_runs(runs)
+    rows = [(each.role, each.name, each.values) for each in found.differences.measured]
+    assert rows == [("training", FINAL_LOSS, [2.0, 2.0]), ("metric", "accuracy, last", [0.9, 0.9])]
+    assert measured_note(found.differences) == ""
+    assert "final loss (mean of the last 5 % of the steps)" in describe_comparison(found)
+
+
+def test_equal_power_is_explained_only_where_it_is_compared():
+    rows = [
+        Measured("gpu 0", name, "degC", [None, 1.0])
+        for name in ("power, median", "temperature at equal power")
+    ]
+    assert "At equal power" not in measured_note(Differences(measured=rows[:1]))
+    assert "At equal power" in measured_note(Differences(measured=rows))
+
+
+def test_a_run_that_ended_without_a_finite_loss_is_counted_apart(tmp_path):
+    found = compare_runs([make_run(tmp_path, BASE), make_run(tmp_path, [*BASE[:4], math.nan])])
+    lines = reproducibility_lines(found)
+    assert lines[:2] == [
+        "Final loss (mean of the last 5 % of the steps) 2 (1 run).",
+        "1 run ended without a finite loss.",
+    ]

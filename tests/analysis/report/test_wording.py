@@ -8,7 +8,7 @@ from thermograd.analysis.display.markup import element, typeset
 from thermograd.analysis.report.charts.timeline import panels_chart
 from thermograd.analysis.report.data.build_panels import build_panels
 from thermograd.analysis.report.page.provenance import queries_across
-from thermograd.analysis.report.page.run_facts import devices_table
+from thermograd.analysis.report.page.run_facts import _detail, devices_table
 from thermograd.analysis.report.text.analysis import _spikes_found
 from thermograd.analysis.run.series import load_series
 from thermograd.store.log.writer import EventWriter
@@ -71,3 +71,9 @@ def test_few_bins_are_told_in_the_right_number(bins: int, said: str) -> None:
 
 def test_queries_across_runs_quote_their_ids() -> None:
     assert all("IN ('a''b', 'c')" in sql for sql in queries_across(["a'b", "c"]).values())
+
+
+def test_counts_of_an_account_are_in_their_number() -> None:
+    assert _detail('{"ticks": 1, "failed_reads": 2, "missed_ticks": 1, "own": 1}') == (
+        "1 reading of all devices, 2 readings that failed, 1 sampling tick missed, 1 own"
+    )
