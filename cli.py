@@ -113,7 +113,7 @@ def _progress(steps: int) -> "Iterator[tuple[Callable[[int, dict[str, Any]], Non
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    loss = TextColumn("loss {task.fields[loss]}")
+    loss = TextColumn("mean loss {task.fields[loss]}")  # of the steps since the Trainer last logged
     columns = (TextColumn("Training"), BarColumn(), MofNCompleteColumn(), loss, TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True)) as bar:
         task = bar.add_task("", total=steps, loss="-")

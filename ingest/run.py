@@ -265,7 +265,7 @@ def start_run(
         It is labelled simulated everywhere.
     config
         The training's configuration: a dictionary (also nested, or OmegaConf's), a dataclass, an
-        `argparse.Namespace`. Values that are called like a secret (token, password, api_key) are not kept.
+        `argparse.Namespace`. Texts whose name ends like a secret's (token, password, api_key) are not kept.
     facts
         More facts for ``run.json``.
     reinit

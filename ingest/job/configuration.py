@@ -19,11 +19,10 @@ _MOST_CHARACTERS = 1 << 19
 _LONGEST_TEXT = 4096
 _ADDRESS = re.compile(r" at 0x[0-9A-Fa-f]+")
 _WORDS = re.compile(r"[A-Z]?[a-z0-9]+|[A-Z0-9]+(?![a-z])")
-_SECRET = re.compile(
-    r"(^|_)(passw(or)?ds?|passphrase|pwd|secrets?|credentials?|authorization|bearer"
-    r"|(api|access|private|secret|signing|encryption|ssh|auth)_?keys?|apikeys?)(_|$)"
+_SECRET = re.compile(  # by the last words of a name, which may be numbered
+    r"(^|_)(token|passw(or)?ds?|passphrase|pwd|secrets?|credentials?|auth|authorization|bearer"
+    r"|(api|access|private|secret|signing|encryption|ssh|auth)_?keys?)_?\d*$"
 )
-_TOKEN = re.compile(r"(^|_)tokens?(_|$)")
 _OF_A_VOCABULARY = re.compile(
     r"(^|_)(pad|bos|eos|unk|cls|sep|mask|image|special|start|end|stop|added)_tokens?$"
 )
@@ -42,8 +41,8 @@ def configuration(given: Any) -> Configuration:
     """Return a configuration that can be recorded, whatever was given.
 
     A dictionary of any kind, a dataclass, an `argparse.Namespace`, or what has a ``to_dict`` or
-    ``model_dump``; inside it also lists. Other values are their text. What is called like a secret (a
-    password, token or key) has `REDACTED` in its place; numbers such as ``max_tokens`` are none.
+    ``model_dump``; inside it also lists. Other values are their text. A text whose name ends like that of a
+    secret (password, token, api_key) has `REDACTED` in its place; a number is none.
 
     Examples
     --------
@@ -63,12 +62,10 @@ def told(config: Configuration) -> dict[str, Any]:
     """Return the values of a configuration; say what of them is not recorded."""
     if config.secrets:
         named = ", ".join(config.secrets[:5]) + (" and more" if len(config.secrets) > 5 else "")
-        warn("thermograd: config: %s not recorded, as the name is that of a secret", named)
+        warn("thermograd: config: what looks like a secret is not recorded: %s", named)
     if config.left_out:
-        warn(
-            "thermograd: config: %s values are left out or cut: too many, too long or unreadable",
-            config.left_out,
-        )
+        values = "1 value is" if config.left_out == 1 else f"{config.left_out} values are"
+        warn("thermograd: config: %s left out or cut: too many, too long or unreadable", values)
     return config.values
 
 
@@ -149,7 +146,14 @@ def _hidden(value: Any, name: str, secrets: list[str]) -> Any:
         }
     if isinstance(value, list):
         return [_hidden(item, name, secrets) for item in value]
-    return _IN_A_URL.sub(rf"\1{REDACTED}@", value) if isinstance(value, str) else value
+    return _without_password(value, name, secrets) if isinstance(value, str) else value
+
+
+def _without_password(text: str, name: str, secrets: list[str]) -> str:
+    text, found = _IN_A_URL.subn(rf"\1{REDACTED}@", text)
+    if found:
+        secrets.append(f"the password in {name}")
+    return text
 
 
 def _hidden_at(key: str, value: Any, name: str, secrets: list[str]) -> Any:
@@ -160,11 +164,14 @@ def _hidden_at(key: str, value: Any, name: str, secrets: list[str]) -> Any:
 
 
 def _is_secret(key: str, value: Any) -> bool:
-    """Whether a value is a secret by its name; nothing, and a token count, is none."""
-    words = "_".join(_WORDS.findall(key)).lower()
-    if value is None or isinstance(value, bool) or value in ("", [], {}, f"<{key.upper()}>"):
+    """Whether a value is a secret by its name; nothing, numbers and tokens of a vocabulary are none."""
+    if value in ("", [], {}, f"<{key.upper()}>") or not _may_be_secret(value):
         return False  # the last is what transformers writes for any token, also for none
-    if _SECRET.search(words):
-        return True
-    is_text = isinstance(value, str) or (isinstance(value, list) and any(isinstance(v, str) for v in value))
-    return is_text and bool(_TOKEN.search(words)) and not _OF_A_VOCABULARY.search(words)
+    words = "_".join(_WORDS.findall(key)).lower()
+    return bool(_SECRET.search(words)) and not _OF_A_VOCABULARY.search(words)
+
+
+def _may_be_secret(value: Any) -> bool:
+    if isinstance(value, list):
+        return any(map(_may_be_secret, value))
+    return value is not None and not isinstance(value, bool | int | float)

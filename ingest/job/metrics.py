@@ -223,10 +223,9 @@ class _Call:
         elif (number := _number(value)) is not None:
             self._numbers.append((*start, number))
         else:
-            what = (
-                f"metric {said(name)} is a {type(value).__qualname__}: not recorded; allowed: numbers, texts"
-            )
-            self._metrics.leave_out(what, f"metric of type {type(value).__qualname__[:60]}")
+            kind = type(value).__qualname__
+            what = f"metric {said(name)} is of type {kind}: not recorded; allowed: numbers, texts"
+            self._metrics.leave_out(what, f"metric of type {kind[:60]}")
 
     def _text(self, name: str, value: str) -> str:
         plain = PlainValues(longest_text=LONGEST_TEXT)

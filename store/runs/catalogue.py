@@ -18,7 +18,7 @@ from thermograd.store.files import WRITER, is_folder, is_plain_file, read_json, 
 from thermograd.store.locks import ProcessLock, is_held
 from thermograd.store.log.place import is_live
 from thermograd.store.processes import host_facts
-from thermograd.store.runs.ends import LAUNCHER, RunEnd, end_of
+from thermograd.store.runs.ends import LAUNCHER, TRAINING, RunEnd, end_of
 from thermograd.store.runs.facts import RUN_ID, checked_facts, run_facts_of
 from thermograd.store.runs.names import unique_name
 from thermograd.store.telling.devices import devices_label
@@ -105,7 +105,7 @@ class Run:
         return sorted(silent - {socket.gethostname()})
 
     def ended_time_ns(self) -> int | None:
-        """When the last process that closed its log in order did so; None while live, or if none did."""
+        """When the last process of the training closed its log; None while live, or if none did."""
         state, writers = self.state(), self.writers()
         if state == "live":
             return None
@@ -114,7 +114,9 @@ class Run:
         recorded: int | None = self.facts.get("ended_time_ns")
         if recorded is not None:
             return recorded
-        return max((w["closed_time_ns"] for w in writers if "closed_time_ns" in w), default=None)
+        closed = [facts for facts in writers if "closed_time_ns" in facts]
+        training = [facts for facts in closed if facts.get("role") in TRAINING]  # the others end after it
+        return max((facts["closed_time_ns"] for facts in training or closed), default=None)
 
     def counts(self) -> dict[str, int]:
         """Return the number of events by kind, from file names and the live files' rows."""

@@ -11,6 +11,7 @@ from thermograd.store.processes import rank_of_writer
 from thermograd.store.text import printable
 
 LAUNCHER = "launcher"  # the role of who started the command, and knows how it ended
+TRAINING = ("training", "recording")  # the roles of what a run is of
 
 State = Literal["finished", "failed", "interrupted", "crashed"]
 
@@ -96,7 +97,7 @@ def end_of(writers: Iterable[Mapping[str, Any]], live: frozenset[str]) -> RunEnd
         Names of the writers whose process lives.
     """
     known = sorted(writers, key=_began_ns)
-    ranks = {_rank(facts): facts for facts in known if facts.get("role") in ("training", "recording")}
+    ranks = {_rank(facts): facts for facts in known if facts.get("role") in TRAINING}
     ended = sorted((f for f in ranks.values() if f.get("writer") not in live), key=_closed_ns)
     ends = {_rank(facts): _judged(_account(facts)) for facts in ended}
     if len(ends) < len(ranks):

@@ -12,7 +12,7 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 import thermograd
-from thermograd.ingest.job.configuration import REDACTED, configuration
+from thermograd.ingest.job.configuration import REDACTED, configuration, told
 from thermograd.store.query import query
 from thermograd.store.runs.catalogue import Run
 from thermograd.store.runs.own_values.configuration import entries, run_config
@@ -99,9 +99,20 @@ def test_an_object_is_its_text_without_an_address_which_differs_from_run_to_run(
 
 
 SECRETS = [
-    *("token", "hub_token", "HF_TOKEN", "accessToken", "auth_token", "tokens", "api_key", "apikey", "apiKey"),
+    *(
+        "token",
+        "hub_token",
+        "HF_TOKEN",
+        "accessToken",
+        "auth_token",
+        "auth",
+        "api_key",
+        "token_2",
+        "apikey",
+        "apiKey",
+    ),
     *("WANDB_API_KEY", "OPENAI-API-KEY", "api.key", "password", "db_password", "passwd", "DB_PWD", "secret"),
-    *("client_secret", "AWS_SECRET_ACCESS_KEY", "private_key", "credentials", "Authorization"),
+    *("token_2", "client_secret", "AWS_SECRET_ACCESS_KEY", "private_key", "credentials", "Authorization"),
 ]
 NO_SECRETS = {
     **{
@@ -118,7 +129,8 @@ NO_SECRETS = {
         "include_tokens": True,
     },
     **{"monkey": "a", "key": "b", "keys": ["a"], "author": "c", "passes": 3, "secretary": "d"},
-    **{"hub_token": None, "use_api_key": False},
+    **{"hub_token": None, "use_api_key": False, "password": 7, "api_key": 0.5, "secret": [1, None]},
+    **{"include_num_input_tokens_seen": "no", "secret_dim": 3, "secret_mode": "x", "stop_tokens": ["a"]},
 }
 
 
@@ -138,7 +150,9 @@ def test_what_only_looks_like_a_secret_is_recorded(name):
     assert configuration({name: NO_SECRETS[name]}) == ({name: NO_SECRETS[name]}, 0, [])
 
 
-def test_a_password_in_an_address_is_not_recorded():
+def test_a_password_in_an_address_is_not_recorded_and_that_is_said(caplog):
+    told(configuration({"a": {"db": "x://me:s3cr3t@host"}}))
+    assert "not recorded: the password in a.db" in caplog.text
     values = configuration({"db": "postgres://me:s3cr3t@host/x", "site": "https://host:80/a@b"}).values
     assert values == {"db": f"postgres://me:{REDACTED}@host/x", "site": "https://host:80/a@b"}
 
@@ -166,6 +180,11 @@ def test_what_raises_is_inside_itself_or_too_much_is_left_out_and_counted(tmp_pa
     assert run_config(Run(run.path))["good"] == 1
     assert (run.path / "run.json").stat().st_size < 1 << 20
     assert "left out" in caplog.text
+
+
+def test_one_value_is_spoken_of_as_one(caplog):
+    told(configuration({"odd": Raises()}))
+    assert "1 value is left out or cut" in caplog.text
 
 
 def test_what_is_configured_later_counts_and_stands_beside_what_was(tmp_path):

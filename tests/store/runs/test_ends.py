@@ -195,6 +195,14 @@ def test_what_a_live_run_has_to_seal_comes_later(tmp_path):
     )
 
 
+def test_a_run_ends_when_its_training_does_not_when_those_around_it_do(tmp_path):
+    run = create_run(tmp_path, "x")
+    for role in ("training", "agent", "launcher"):
+        EventWriter(run.path, run.run_id, f"h-{role}-1-ab12cd", role=role).close({"state": "finished"})
+    closed = {facts["role"]: facts["closed_time_ns"] for facts in run.writers()}
+    assert run.ended_time_ns() == closed["training"] < closed["launcher"]
+
+
 def test_a_full_disk_at_the_end_leaves_no_crash(tmp_path, monkeypatch):
     run = create_run(tmp_path, "x")
     writer = EventWriter(run.path, run.run_id, "w")
