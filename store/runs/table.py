@@ -16,7 +16,7 @@ from thermograd.store.runs.catalogue import Run
 from thermograd.store.runs.last_values import last_values
 from thermograd.store.runs.tags import Tags, read_tags
 from thermograd.store.telling.quantities import duration_text
-from thermograd.store.text import printable, table_text, without_nan
+from thermograd.store.text import printable, table_text
 
 VERDICT_FILE = "verdict.json"  # in the run's report
 _LONGEST_REASON = 72
@@ -77,7 +77,7 @@ class RunRow:
 
     def to_json(self) -> dict[str, Any]:
         """Return every column: the object of ``runs --json``."""
-        return self._summary | {name: without_nan(getattr(self, name)) for name in ADDED}
+        return self._summary | {name: getattr(self, name) for name in ADDED}
 
 
 ADDED = ("duration_s", "loss", "verdict", "tags", "notes")
@@ -91,8 +91,8 @@ def sorted_rows(rows: Sequence[dict[str, Any]], column: str) -> list[dict[str, A
     name = column.removeprefix("-")
     if rows and name not in rows[0]:
         raise ValueError(f"there is no column {name!r}; allowed: {', '.join(rows[0])}")
-    known = [row for row in rows if row[name] is not None]
-    unknown = [row for row in rows if row[name] is None]
+    known = [row for row in rows if row[name] is not None and row[name] == row[name]]  # not NaN
+    unknown = [row for row in rows if row[name] is None or row[name] != row[name]]
     return sorted(known, key=lambda row: row[name], reverse=column != name) + unknown
 
 

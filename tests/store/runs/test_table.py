@@ -32,12 +32,21 @@ def make_run(runs, losses, name="r", ranks=(0,), seal=True):
 @pytest.mark.parametrize("seal", [False, True])
 @pytest.mark.parametrize(
     ("losses", "last"),
-    [([3.0, 2.0], 2.0), ([3.0, None, None], 3.0), ([None], None), ([], None), ([1.0, float("nan")], None)],
+    [([3.0, 2.0], 2.0), ([3.0, None, None], 3.0), ([None], None), ([], None)],
 )
 def test_the_last_loss_that_was_logged(tmp_path, losses, last, seal):
     row = RunRow(make_run(tmp_path, losses, seal=seal)).to_json()
     assert row["loss"] == last
-    json.dumps(row, allow_nan=False)
+
+
+def test_a_loss_that_ended_as_nan_is_shown_as_that_and_null_in_json(tmp_path):
+    run = make_run(tmp_path, [1.0, float("nan")])
+    other = make_run(tmp_path, [1.0])
+    rows = sorted_rows([RunRow(each).to_json() for each in (run, other)], "-loss")
+    assert [row["run_id"] for row in rows] == [other.run_id, run.run_id]
+    assert "nan" in runs_table(rows).splitlines()[-1]
+    shown = json.loads(CliRunner().invoke(main, ["--runs", str(tmp_path), "runs", "--json"]).stdout)
+    assert sorted(map(str, (row["loss"] for row in shown))) == ["1.0", "None"]
 
 
 def test_of_several_ranks_it_is_the_first_ones(tmp_path):
