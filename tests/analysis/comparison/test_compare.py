@@ -10,7 +10,7 @@ import pytest
 from simulated_runs import simulated
 from synthetic import make_run
 from thermograd.analysis.comparison.compare import compare_runs
-from thermograd.analysis.comparison.reproducibility import repeated_trainings
+from thermograd.analysis.comparison.reproducibility import FINAL_LOSS, repeated_trainings
 from thermograd.analysis.comparison.result import (
     Comparison,
     best_of,
@@ -310,7 +310,10 @@ def test_a_comparison_of_trainings_only_has_a_page_that_says_so(tmp_path):
     pytest.importorskip("altair")
     runs = [make_run(tmp_path, with_samples=False, seed=seed) for seed in (1, 2)]
     paths = write_comparison(compare_runs(runs), tmp_path / "out")
-    assert "Nothing to pool" in paths["report"].read_text()
+    page = paths["report"].read_text()
+    assert "Nothing to pool" in page
+    assert "Settings that differ" not in page  # no table without a row
+    assert FINAL_LOSS in page
 
 
 def test_a_directory_that_cannot_be_written_is_one_sentence(together, tmp_path):
