@@ -174,7 +174,7 @@ def _stream_layer(run_dir: Path, options: LayerOptions = _NO_OPTIONS, alerts_jso
 
 
 @main.command(name="run", context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
-@click.option("--name", help="What you call the run; default the command's script.")
+@click.option("--name", help="What you call the run; default what the script calls it, or its file.")
 @hz_option
 @layer_options
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable, Mapping
 from functools import partial
+from operator import call
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal
@@ -11,7 +12,7 @@ from thermograd.ingest.agent.supervisor import AgentProcess
 from thermograd.ingest.face import html_of, say_where, text_of
 from thermograd.ingest.job import launcher_link
 from thermograd.ingest.job.configuration import with_config
-from thermograd.ingest.job.ending import Ending, ended_if_it_fails
+from thermograd.ingest.job.ending import Ending, ended_if_it_fails, insisted
 from thermograd.ingest.job.exits import End
 from thermograd.ingest.job.on_alert import AlertTasks
 from thermograd.ingest.job.opening import open_log
@@ -201,12 +202,13 @@ class Run(Watching, OwnValues):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        do = insisted if error is not None else call
         try:
             if error is not None:
-                self.mark_error(error)
-            self._end.close("with")
+                do(partial(self.mark_error, error))
+            do(partial(self._end.close, "with"))
         finally:
-            self.close()
+            do(self.close)
 
 
 def _read_back(tensors: Mapping[str, Any]) -> Any:

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from thermograd.ingest.job import exits
 from thermograd.store.failures import Guard, is_running
 
+_MOST_INTERRUPTS = 100
 _promised: "set[Ending]" = set()
 _last_words = Guard("thermograd could not record the exit code: %(error)s")
 
@@ -60,6 +61,16 @@ class Ending:
         _promised.discard(self)
 
 
+def insisted(end: Callable[[], object]) -> None:
+    """Come to an end where an exception is on its way already: a Ctrl-C ends a wait, and is not passed on."""
+    for _ in range(_MOST_INTERRUPTS):
+        try:
+            end()
+            return
+        except KeyboardInterrupt:
+            continue
+
+
 @contextmanager
 def ended_if_it_fails(end: Callable[[], object]) -> Iterator[None]:
     """End what the block has begun with, where the block fails: nobody else will get hold of it."""
@@ -83,6 +94,10 @@ if hasattr(os, "register_at_fork"):
 
 @atexit.register
 def _keep_promises() -> None:
+    insisted(_keep_each)  # nobody is left whom a Ctrl-C could reach
+
+
+def _keep_each() -> None:
     for ending in list(_promised):
         ending.do()
     with _last_words:

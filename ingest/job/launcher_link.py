@@ -12,6 +12,19 @@ is_active = False  # whether torch has been imported in a process of `thermograd
 _log = logging.getLogger("thermograd")
 
 
+def name_given(run_id: str) -> str | None:
+    """Return the name that the launcher was given for its run; None of another run, or without one."""
+    launched = os.environ.get("THERMOGRAD_RUN_ID")
+    if not launched or (run_id != launched and not run_id.startswith(f"{launched}-restart")):
+        return None
+    try:
+        options = json.loads(os.environ.get(VARIABLE, "{}"))
+        return str(options["name"]) if options.get("is_given") else None
+    except (KeyError, ValueError, TypeError, AttributeError) as error:
+        _log.debug("thermograd cannot read what its launcher says: %s", error)
+        return None
+
+
 def say_run(run_id: str | None, path: Path | None) -> None:
     """Tell the launcher, if there is one, which run this process records, and where."""
     if VARIABLE in os.environ:

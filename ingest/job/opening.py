@@ -5,6 +5,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from thermograd.ingest.job import launcher_link
 from thermograd.ingest.job.facts import plain_facts
 from thermograd.ingest.job.rank import Place, agree_on_run_id, place_of_this_process
 from thermograd.store.log.plain import PlainValues
@@ -32,6 +33,7 @@ def open_log(name: str, runs: Any, facts: Any, hz: float, has_agent: bool) -> Op
     name = PlainValues(longest_text=_LONGEST_NAME).text(name)
     place = place_of_this_process()
     run_id = agree_on_run_id(name, place)
+    name = launcher_link.name_given(run_id) or name
     ours = {"job": place._asdict(), "sampling_hz": hz}
     described, left_out = plain_facts(facts, ours, has_agent and place.local_rank == 0)
     describe = partial(create_run, directory, name, described, run_id)

@@ -42,10 +42,9 @@ def launch(
     default `name` is the command's script. `say` takes what there is to tell, a sentence at a time: where
     the run is, or why there is none. `settings` of the agent, as variables of the environment, come first.
     """
-    name = name or _name_of(command)
     with tempfile.TemporaryDirectory(prefix="thermograd-") as hello:
         hello = os.path.abspath(hello)  # with TMPDIR=. it is not
-        environment = {**_environment(runs, name, hz, hello), **(settings or {})}
+        environment = {**_environment(runs, name, command, hz, hello), **(settings or {})}
         early = threading.Timer(_HELLO_S, _tell_silence, (Path(hello), command, say))
         early.daemon = True  # a command that does not answer is told now, not after hours of training
         try:
@@ -74,8 +73,11 @@ def _name_of(command: Sequence[str]) -> str:
     return Path(command[0]).stem or "run"
 
 
-def _environment(runs: Path, name: str, hz: float, hello: str) -> dict[str, str]:
+def _environment(
+    runs: Path, given: str | None, command: Sequence[str], hz: float, hello: str
+) -> dict[str, str]:
     """Return the child's environment; it may change directory, so that every path in it is absolute."""
+    name = given or _name_of(command)
     path = [os.path.abspath(_BOOTSTRAP), *filter(None, [os.environ.get("PYTHONPATH")])]
     config = os.environ.get("THERMOGRAD_CONFIG") or _DEFAULT_CONFIG
     is_meant = config != _DEFAULT_CONFIG or os.path.isfile(config)
@@ -85,7 +87,7 @@ def _environment(runs: Path, name: str, hz: float, hello: str) -> dict[str, str]
         "PYTHONPATH": os.pathsep.join(path),
         "THERMOGRAD_RUNS": str(runs.absolute()),
         "THERMOGRAD_RUN_ID": new_run_id(name),
-        VARIABLE: json.dumps({"name": name, "hz": hz, "hello": hello}),
+        VARIABLE: json.dumps({"name": name, "is_given": bool(given), "hz": hz, "hello": hello}),
     }
 
 

@@ -33,6 +33,7 @@ from thermograd.store.log.tail_stream import TailStream
 _log = logging.getLogger("thermograd")
 _SYNC_PERIOD_S = 1.0
 _CLOSE_WAIT_S = 10.0
+_HURRIED_WAIT_S = 1.0
 _BEAT_PERIOD_S = 10.0
 _SPACE_PERIOD_S = 10.0
 _LITTLE_SPACE_BYTES = 256 << 20
@@ -89,6 +90,7 @@ class EventWriter:
         self._lost_said = self._unfit_said = self._space_said = self._unfinished_said = False
         self._ended: Mapping[str, object] | None = None
         self._space_at = self._beat_at = 0.0
+        self._patience_s = _CLOSE_WAIT_S
         self._batch_rows = batch_rows
         self._streams: dict[str, TailStream] = {}
         self._wake: queue.SimpleQueue[None] = queue.SimpleQueue()
@@ -280,10 +282,17 @@ class EventWriter:
         if self not in _open_writers:
             return
         if self._thread.is_alive():
-            self._thread.join(_CLOSE_WAIT_S)
+            self._wait()
         if self._thread.is_alive():
-            warn(_UNFINISHED, f"the disk has not answered for {_CLOSE_WAIT_S:g} s")
+            warn(_UNFINISHED, f"the disk has not answered for {self._patience_s:g} s")
         _open_writers.discard(self)
+
+    def _wait(self) -> None:
+        try:
+            self._thread.join(self._patience_s)
+        except BaseException:  # Ctrl-C ends the waiting, and is passed on
+            self._patience_s = _HURRIED_WAIT_S
+            raise
 
     def _finish(self) -> None:
         self._harmless(self._settle)

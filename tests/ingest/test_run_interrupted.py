@@ -175,6 +175,47 @@ def test_what_ends_the_block_comes_out_of_it_whatever_fails_at_the_end(tmp_path,
     assert caught.value is own
 
 
+@pytest.mark.parametrize("own", [KeyError("x"), KeyboardInterrupt()])
+def test_ctrl_c_while_a_block_ends_with_an_exception_ends_the_wait_and_is_not_chained(tmp_path, own):
+    run = thermograd.start_run(runs=tmp_path, agent=False)
+    run.step(loss=1.0)
+    thread, left = run._recorder.writer._thread, [3]
+    join = thread.join
+
+    def interrupt(timeout):
+        if left[0]:
+            left[0] -= 1
+            raise KeyboardInterrupt
+        waited.append(timeout)
+        join(timeout)
+
+    waited = []
+    thread.join = interrupt
+    with pytest.raises(type(own)) as caught, run:
+        raise own
+    assert caught.value is own
+    assert own.__context__ is None
+    assert waited[0] <= 1.0
+    assert not run.is_open
+    assert len(read_kind(run.path, "step")) == 1
+    assert verify_run(run.path)["ok"]
+
+
+def test_ctrl_c_at_the_exit_is_for_nobody(tmp_path):
+    run = thermograd.start_run(runs=tmp_path, agent=False)
+    closing, left = run._recorder.writer.close, [3]
+
+    def interrupt(*ended):
+        if left[0]:
+            left[0] -= 1
+            raise KeyboardInterrupt
+        closing(*ended)
+
+    run._recorder.writer.close = interrupt
+    ending._keep_promises()
+    assert Run(run.path).state() == "finished"
+
+
 def test_an_exception_that_cannot_say_what_it_is_is_marked_and_passed_on(tmp_path):
     class Mute(Exception):
         def __str__(self):

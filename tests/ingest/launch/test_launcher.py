@@ -125,6 +125,13 @@ def test_a_script_that_logs_by_hand_is_not_counted_twice(start, script, tmp_path
     assert run.name == "its own"
 
 
+@pytest.mark.parametrize(("given", "name"), [("tr", "tr"), (None, "its own")])
+def test_a_name_that_the_launcher_is_given_comes_before_that_of_the_script(start, tmp_path, given, name):
+    code = "import thermograd\nfor n in ('its own', 'second'): thermograd.start_run(n, agent=False).close()"
+    assert start(sys.executable, "-c", code, name=given)[0] == 0
+    assert [run.name for run in list_runs(tmp_path / "runs")] == [name, "second"]
+
+
 @pytest.mark.slow
 def test_torchrun_gives_one_run_and_a_file_a_rank(start, script, tmp_path):
     path = script("""
