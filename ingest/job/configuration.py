@@ -21,7 +21,8 @@ _ADDRESS = re.compile(r" at 0x[0-9A-Fa-f]+")
 _WORDS = re.compile(r"[A-Z]?[a-z0-9]+|[A-Z0-9]+(?![a-z])")
 _SECRET = re.compile(  # by the last words of a name, which may be numbered
     r"(^|_)(token|passw(or)?ds?|passphrase|pwd|secrets?|credentials?|auth|authorization|bearer"
-    r"|(api|access|private|secret|signing|encryption|ssh|auth)_?keys?)_?\d*$"
+    r"|(api|access|private|secret|signing|encryption|ssh|auth)_?keys?)"
+    r"(_(value|hash|id|str|string|text|header|raw))?_?\d*$"
 )
 _OF_A_VOCABULARY = re.compile(
     r"(^|_)(pad|bos|eos|unk|cls|sep|mask|image|special|start|end|stop|added)_tokens?$"

@@ -134,6 +134,11 @@ NO_SECRETS = {
 }
 
 
+@pytest.mark.parametrize("name", ["token_value", "password_hash", "aws_access_key_id", "authToken_header"])
+def test_a_secret_whose_name_goes_on_is_one(name):
+    assert configuration({name: "x"}).values == {name: "<redacted>"}
+
+
 @pytest.mark.parametrize("name", SECRETS)
 def test_what_is_called_like_a_secret_is_not_recorded_wherever_it_is(name, caplog, tmp_path):
     given = {"a": [{name: "s3cr3t"}], name: "s3cr3t", "deep": argparse.Namespace(**{"x": {name: ["s3cr3t"]}})}
