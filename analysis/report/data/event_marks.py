@@ -84,12 +84,6 @@ def _begun(tick: AlertTick) -> float:
     return tick.time_s
 
 
-def severity_rank(alert: Alert) -> int:
-    """Return 0 for the most severe."""
-    known = alert["severity"] in SEVERITIES
-    return len(SEVERITIES) - 1 - SEVERITIES.index(alert["severity"]) if known else len(SEVERITIES)
-
-
 def _severity(alert: Alert) -> str:
     return str(alert["severity"]) if alert["severity"] in SEVERITIES else "info"
 

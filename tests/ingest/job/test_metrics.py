@@ -192,7 +192,7 @@ def test_a_step_is_the_given_one_or_the_last_that_was_logged(run):
     assert left_out(run) == {"metric step": 2}
 
 
-def test_a_step_that_the_tap_has_seen_is_the_last_one(run):
+def log_after_each_of_three_steps(run):
     torch = pytest.importorskip("torch")
     layer = torch.nn.Linear(2, 1)
     optimizer = torch.optim.SGD(layer.parameters(), lr=0.1)
@@ -201,21 +201,19 @@ def test_a_step_that_the_tap_has_seen_is_the_last_one(run):
         layer(torch.ones(1, 2)).sum().backward()
         optimizer.step()
         run.log(a=1.0)
+
+
+def test_a_step_that_the_tap_has_seen_is_the_last_one(run):
+    log_after_each_of_three_steps(run)
     assert [step for step, *_ in rows(run)] == [1, 2, 3]
 
 
 def test_a_step_whose_values_are_still_on_a_device_is_the_last_one(run, monkeypatch):
-    torch = pytest.importorskip("torch")
+    pytest.importorskip("torch")
     from thermograd.ingest.capture.readback import Readback
 
     monkeypatch.setattr(Readback, "ready", lambda self: False)
-    layer = torch.nn.Linear(2, 1)
-    optimizer = torch.optim.SGD(layer.parameters(), lr=0.1)
-    run.watch(optimizer)
-    for _ in range(3):
-        layer(torch.ones(1, 2)).sum().backward()
-        optimizer.step()
-        run.log(a=1.0)
+    log_after_each_of_three_steps(run)
     assert len(read_kind(run.path, "step")) == 0
     assert [step for step, *_ in rows(run)] == [1, 2, 3]
     run.close()

@@ -8,16 +8,13 @@ import sys
 import textwrap
 import threading
 import time
-from pathlib import Path
 
 import pytest
-import thermograd.store.log
+from interrupting import at_bytecode, raising
 from thermograd.store.log import writer as log_module
 from thermograd.store.log.reader import Follower, read_kind
 from thermograd.store.log.seal import seal_run, verify_run
 from thermograd.store.log.writer import EventWriter
-
-LOG_CODE = str(Path(thermograd.store.log.__file__).parent)
 
 
 class Stop(Exception):
@@ -43,29 +40,11 @@ def check(run_dir, writer, acknowledged, attempted):
 
 def interrupted_by_trace(writer, numbers, at, error):
     """Append; raise `error` at the bytecode with the number `at` that runs in the log's own code."""
-    left = at
-
-    def trace(frame, event, _):
-        nonlocal left
-        if not frame.f_code.co_filename.startswith(LOG_CODE):
-            return None
-        frame.f_trace_opcodes, frame.f_trace_lines = True, False
-        if event == "opcode":
-            left -= 1
-            if left == 0:
-                sys.settrace(None)
-                raise error
-        return trace
-
     done = []
-    before = sys.gettrace()
-    sys.settrace(trace)
-    try:
+    with at_bytecode(at, raising(error)):
         for number in numbers:
             if writer.append("step", step=number) is not None:
                 done.append(number)
-    finally:
-        sys.settrace(before)
     return done
 
 
@@ -161,30 +140,16 @@ def test_an_append_from_within_an_append_at_any_bytecode_harms_nothing(run_dir):
     writer = EventWriter(run_dir, "r", "w", batch_rows=4)
     nested, outer = [], []
     for at in range(1, 260):
-        left, times = at, 1 + at % 6
 
-        def trace(frame, event, _, times=times):
-            nonlocal left
-            if not frame.f_code.co_filename.startswith(LOG_CODE):
-                return None
-            frame.f_trace_opcodes, frame.f_trace_lines = True, False
-            if event == "opcode":
-                left -= 1
-                if left == 0:
-                    sys.settrace(None)
-                    for _ in range(times):
-                        nested.append(1_000_000 + len(nested))
-                        assert writer.append("step", step=nested[-1]) is not None
-            return trace
+        def handle(times=1 + at % 6):
+            for _ in range(times):
+                nested.append(1_000_000 + len(nested))
+                assert writer.append("step", step=nested[-1]) is not None
 
-        before = sys.gettrace()
-        sys.settrace(trace)
-        try:
+        with at_bytecode(at, handle):
             for _ in range(2):
                 outer.append(len(outer))
                 assert writer.append("step", step=outer[-1]) is not None
-        finally:
-            sys.settrace(before)
         if at % 5 == 0:
             writer._streams["step"].prepare()
     check(run_dir, writer, outer + nested, outer + nested)

@@ -3,21 +3,19 @@
 import os
 import random
 import signal
-import sys
 import threading
+from contextlib import suppress
 from errno import ENOSPC
-from pathlib import Path
 
 import pytest
-import thermograd.store.log
 from hypothesis import given, strategies as st
+from interrupting import at_bytecode, raising
 from thermograd.store.log import tail as tail_module
 from thermograd.store.log.reader import Follower, read_kind
 from thermograd.store.log.seal import seal_run, verify_run
 from thermograd.store.log.tail_codec import Rows, kind_codec
 from thermograd.store.log.writer import EventWriter
 
-LOG_CODE = str(Path(thermograd.store.log.__file__).parent)
 NAMES = ("step", "rank", "name", "value")
 
 
@@ -133,31 +131,13 @@ class Stop(Exception):
 
 def interrupted(writer, numbers, at):
     """Append blocks; raise at the bytecode with the number `at` that runs in the log's own code."""
-    left = at
-
-    def trace(frame, event, _):
-        nonlocal left
-        if not frame.f_code.co_filename.startswith(LOG_CODE):
-            return None
-        frame.f_trace_opcodes, frame.f_trace_lines = True, False
-        if event == "opcode":
-            left -= 1
-            if left == 0:
-                sys.settrace(None)
-                raise Stop
-        return trace
-
-    done, before = [], sys.gettrace()
-    sys.settrace(trace)
-    try:
-        for number in numbers:
-            if writer.append_rows("metric", block(number)) is not None:
-                done.append(number)
-    except Stop:
-        pass
-    finally:
-        sys.settrace(before)
-    return done, left > 0
+    done = []
+    with at_bytecode(at, raising(Stop)) as is_left:
+        with suppress(Stop):
+            for number in numbers:
+                if writer.append_rows("metric", block(number)) is not None:
+                    done.append(number)
+        return done, is_left()
 
 
 @pytest.mark.slow
