@@ -1,5 +1,6 @@
 """Fixtures that several test modules use, and what keeps a test from depending on where and when it runs."""
 
+import gc
 import os
 import sys
 from collections.abc import Iterator
@@ -23,6 +24,15 @@ _OURS = ("THERMOGRAD_", "SLURM_", "OMPI_", "PMIX_", "TORCHELASTIC_")
 for _name in list(os.environ):
     if _name.startswith(_OURS) or _name in _JOB | _TERMINAL or _name.lower().endswith("_proxy"):
         del os.environ[_name]
+
+
+@pytest.fixture
+def no_gc_callbacks() -> Iterator[None]:
+    """Take away what hypothesis does at each collection: Python lets what a signal raises there go unseen."""
+    callbacks = gc.callbacks[:]
+    gc.callbacks.clear()
+    yield
+    gc.callbacks[:] = callbacks
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -90,7 +90,7 @@ class EventWriter:
         self._lost_said = self._unfit_said = self._space_said = self._unfinished_said = False
         self._ended: Mapping[str, object] | None = None
         self._space_at = self._beat_at = 0.0
-        self._patience_s = _CLOSE_WAIT_S
+        self._is_hurried = False  # somebody did not want to wait for its end
         self._batch_rows = batch_rows
         self._streams: dict[str, TailStream] = {}
         self._wake: queue.SimpleQueue[None] = queue.SimpleQueue()
@@ -284,15 +284,18 @@ class EventWriter:
         if self._thread.is_alive():
             self._wait()
         if self._thread.is_alive():
-            warn(_UNFINISHED, f"the disk has not answered for {self._patience_s:g} s")
+            warn(_UNFINISHED, f"the disk has not answered for {self._patience_s():g} s")
         _open_writers.discard(self)
 
     def _wait(self) -> None:
         try:
-            self._thread.join(self._patience_s)
+            self._thread.join(self._patience_s())
         except BaseException:  # Ctrl-C ends the waiting, and is passed on
-            self._patience_s = _HURRIED_WAIT_S
+            self._is_hurried = True
             raise
+
+    def _patience_s(self) -> float:
+        return _HURRIED_WAIT_S if self._is_hurried else _CLOSE_WAIT_S
 
     def _finish(self) -> None:
         self._harmless(self._settle)

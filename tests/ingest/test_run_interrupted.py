@@ -115,6 +115,7 @@ def test_an_interrupt_while_a_run_starts_reaches_the_user_and_the_next_one_start
     assert len(read_kind(run.path, "step")) == 1
 
 
+@pytest.mark.usefixtures("no_gc_callbacks")
 @pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="needs interval timers")
 def test_a_storm_of_signals_reaches_the_user_and_loses_nothing(tmp_path):
     draw, rung, reached, acknowledged = random.Random(1), 0, 0, 0

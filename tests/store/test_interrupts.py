@@ -38,6 +38,7 @@ class Watch:
         raise Late
 
 
+pytestmark = pytest.mark.usefixtures("no_gc_callbacks")
 needs_alarm = pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="needs interval timers")
 
 

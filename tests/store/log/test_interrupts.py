@@ -75,6 +75,7 @@ def iter_and_keep(start, kept):
         yield number
 
 
+@pytest.mark.usefixtures("no_gc_callbacks")
 @pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="no interval timer on this platform")
 @pytest.mark.parametrize("error", [KeyboardInterrupt, TimeoutError])
 def test_a_storm_of_alarms_reaches_the_user_and_harms_nothing(run_dir, error):
@@ -109,6 +110,7 @@ def test_a_storm_of_alarms_reaches_the_user_and_harms_nothing(run_dir, error):
     check(run_dir, writer, acknowledged, attempted)
 
 
+@pytest.mark.usefixtures("no_gc_callbacks")
 @pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="no interval timer on this platform")
 def test_a_signal_handler_that_logs_is_an_append_like_any_other(run_dir):
     writer = EventWriter(run_dir, "r", "w", batch_rows=8)

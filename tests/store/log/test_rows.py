@@ -154,6 +154,7 @@ def test_an_exception_anywhere_in_a_block_loses_and_doubles_nothing(run_dir, tmp
     raise AssertionError("the blocks took more bytecodes than were tried")
 
 
+@pytest.mark.usefixtures("no_gc_callbacks")
 @pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="no timers here")
 def test_a_handler_that_logs_blocks_meanwhile_loses_and_doubles_nothing(run_dir):
     writer = EventWriter(run_dir, "r", "w", batch_rows=16)
