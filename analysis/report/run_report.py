@@ -14,6 +14,7 @@ from thermograd.analysis.report.data.evidence import Evidence, around_spikes, la
 from thermograd.analysis.report.data.panel import Panels, legend_of
 from thermograd.analysis.report.data.tables import FORMATS, figure_tables, table_bytes
 from thermograd.analysis.report.files import make_directory, write_files
+from thermograd.analysis.report.given import given_told
 from thermograd.analysis.report.page import run_facts as facts, verdict
 from thermograd.analysis.report.page.alerts import alerts_told
 from thermograd.analysis.report.page.document import GENERATOR, build_page, require_extra
@@ -234,6 +235,7 @@ def _recording(data: RunSeries, analysis: Analysis, panels: Panels) -> dict[str,
         "every_device": every,
         "has_devices": bool(data.devices),
         "watched": data.watched,
+        **given_told(analysis),
         **alerts_told(data, origin_ns, panels.end_s),
         "account": analysis.alignment,
         "warnings": analysis.warnings,

@@ -26,6 +26,7 @@ from thermograd.analysis.run.series import HARDWARE_SIGNALS, TRAINING_SIGNALS, D
 from thermograd.store.align.matching import nearest
 from thermograd.store.errors import NotEnoughDataError
 from thermograd.store.runs.catalogue import Run
+from thermograd.store.runs.tags import read_tags
 from thermograd.store.text import printable
 
 _COMMON = ("seq", "time_ns", "monotonic_ns", "writer")
@@ -111,6 +112,8 @@ def analyze_run(
         device_labels={d.name: d.label for d in data.devices.values()},
         unmeasured={d.name: d.missing for d in devices if not any(map(d.measures, HARDWARE_SIGNALS))},
         incident=run_incident(data),
+        config=data.config,
+        **asdict(read_tags(run.path)),
         time_constants={name: [asdict(each) for each in found] for name, found in constants.items()},
     )
 

@@ -53,6 +53,8 @@ class Analysis:
         What heat cost: throttled time, slower steps, hours lost, energy.
     episodes
         The run's alerts, what repeats as one; see `thermograd.store.telling.episodes.Episode`.
+    tags, notes, config
+        What people gave the run: tags, notes each with its time, and the training's configuration.
     compared
         The series behind each tested pair of signals; not in the JSON form.
     """
@@ -75,6 +77,9 @@ class Analysis:
     unmeasured: dict[str, dict[str, str]] = field(default_factory=dict)
     incident: Incident | None = None
     episodes: list[Episode] = field(default_factory=list, repr=False)
+    tags: list[str] = field(default_factory=list)
+    notes: list[dict[str, Any]] = field(default_factory=list)
+    config: dict[str, Any] = field(default_factory=dict, repr=False)
     compared: list[ComparedSignals] = field(default_factory=list, repr=False)
 
     def called(self, device: str) -> str:

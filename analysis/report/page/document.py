@@ -22,6 +22,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from thermograd.analysis.display.markup import Html, escape, json_script, typeset
 from thermograd.store.errors import MissingExtraError
 from thermograd.store.files import write_file
+from thermograd.store.runs.tags import note_text
 from thermograd.store.telling.quantities import counted, plural
 from thermograd.store.version import __version__
 
@@ -49,7 +50,7 @@ def templates() -> Environment:
         lstrip_blocks=True,
     )
     environment.filters["base64"] = lambda content: base64.b64encode(content).decode("ascii")
-    environment.filters |= {"typeset": typeset, "counted": counted, "plural": plural}
+    environment.filters |= {"typeset": typeset, "counted": counted, "plural": plural, "note_text": note_text}
     return environment
 
 

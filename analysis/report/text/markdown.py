@@ -8,12 +8,14 @@ import re
 import shlex
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from thermograd.analysis.display.numbers import energy_text
 from thermograd.analysis.display.table import Table, markdown_cell
 from thermograd.analysis.report.files import writing
+from thermograd.analysis.report.given import MOST_TAGS, config_rows
 from thermograd.analysis.report.wording import loss_text
 from thermograd.analysis.run.energy import energy_doubt, run_energy
 from thermograd.analysis.run.pair import Pair, closest_first, pair_numbers
@@ -24,12 +26,15 @@ from thermograd.analysis.run.statements import event_lines, further_lines, reach
 from thermograd.store.events import SEVERITIES, gravity
 from thermograd.store.files import write_file
 from thermograd.store.runs.steps import on_ranks
+from thermograd.store.runs.tags import note_text
 from thermograd.store.telling.episodes import Episode, how_often, told_episodes
-from thermograd.store.telling.quantities import duration_text
+from thermograd.store.telling.quantities import counted, duration_text
 from thermograd.store.version import __version__
 
 _MOST_PAIRS = 6
 _MOST_EPISODES = 5
+_MOST_NOTES = 5
+_MOST_VALUES = 100  # of the configuration
 
 
 def report_markdown(data: RunSeries, analysis: Analysis) -> str:
@@ -59,7 +64,22 @@ def report_markdown(data: RunSeries, analysis: Analysis) -> str:
         episodes=_gravest(data),
         watched=data.watched,
         warnings=analysis.warnings,
+        **_given(analysis),
     )  # fmt: skip
+
+
+def _given(analysis: Analysis) -> dict[str, Any]:
+    """Return what people gave the run, of much of it the first."""
+    rows, more = config_rows(analysis.config, _MOST_VALUES)
+    cells = [[code_span(cell) for cell in row] for row in rows]
+    return {
+        "tags": analysis.tags[:MOST_TAGS],
+        "more_tags": len(analysis.tags[MOST_TAGS:]),
+        "notes": [note_text(note) for note in analysis.notes[-_MOST_NOTES:]],
+        "config": Table({"key": "t", "value": "t"}, cells).markdown() if rows else "",
+        "config_counted": counted(len(rows) + more, "value"),
+        "more_config": more,
+    }
 
 
 def _gravest(data: RunSeries) -> list[Episode]:
