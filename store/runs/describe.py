@@ -29,6 +29,7 @@ from thermograd.store.text import cell_text
 _MOST_GAPS = 20  # lines
 _MOST_ALIKE = 8  # devices
 _TOLD_OF_DEVICES = ("model", "sensors", "missing", "suspect")
+_NOT_THROTTLED = "Alerting counts short pauses (of devices 30 s): the throttled time is under What heat cost."
 _MOST_LISTED = 10_000  # alerts, gaps and damaged files; how many there are is told in any case
 
 
@@ -132,6 +133,7 @@ def _episodes(shown: Mapping[str, Any]) -> list[str]:
     folded = any(episode.count > 1 for episode in episodes)
     lines = [f"  {line}" for line in episode_lines(episodes)]
     lines += [f"  and {counted(more, 'episode')} more"] * (more > 0)
+    lines += [f"  {_NOT_THROTTLED}"] * any(episode.is_beside_throttling for episode in episodes)
     lines += ["  Every one: show --alerts"] * (folded or more > 0)
     return [head if folded else "Alerts", *(lines or [_no_alert(shown)])]
 

@@ -19,6 +19,7 @@ PAUSE_S = 1800.0  # without an alike alert for longer than this, an episode is o
 _PAUSE_NS = round(PAUSE_S * 1e9)
 ENDED_MARK = "alert_ended"
 MOST_SHOWN = 20
+_OF_THROTTLING = ("collapse.", "throttle.")
 
 Ends = Mapping[tuple[str, str | None, int], int]  # alert, device, onset -> end; UTC epoch ns
 _LOWER_IS_WORSE = "rle"
@@ -40,7 +41,7 @@ class Episode:
     worst
         The gravest alert; of equally grave ones that with the largest score or value.
     active_s
-        How long the condition was met in all, device by device; None where the log does not say.
+        How long alerts had not ended in all, device by device; None where the log does not say.
     """
 
     alert: str
@@ -61,10 +62,19 @@ class Episode:
 
     @property
     def share(self) -> float | None:
-        """Share of that time in which the condition was met, 0 to 1; None where it is not known."""
+        """Share of that time in which an alert had not ended, 0 to 1; None where it is not known.
+
+        An alert ends when its condition was last met before a quiet time: shorter pauses count. So of a
+        throttled device it is another number than the throttled time, which the driver counts.
+        """
         if self.active_s is None or self.span_s <= 0 or self.count < 2:
             return None
         return min(1.0, self.active_s / (self.span_s * max(1, len(self.devices))))
+
+    @property
+    def is_beside_throttling(self) -> bool:
+        """Whether its share may be taken for the share of time throttled, which is another number."""
+        return self.share is not None and self.alert.startswith(_OF_THROTTLING)
 
     def to_json(self) -> dict[str, Any]:
         """Return the episode as a JSON object."""
@@ -259,7 +269,7 @@ def _number(value: Any) -> float:
 
 
 def _active_s(entries: list[_Entry]) -> float | None:
-    """Return how long the condition was met, each device's times together once.
+    """Return how long alerts had not ended, each device's times together once.
 
     The latest alert of a device may still last: then what came before it counts.
     """
@@ -279,7 +289,7 @@ def _active_s(entries: list[_Entry]) -> float | None:
 
 
 def how_often(episode: Episode) -> str:
-    """Return how often something was raised, on how many devices, how long, and in what share of the time.
+    """Return how often something was raised, on how many devices, how long, and for what share of that.
 
     Examples
     --------
@@ -287,13 +297,12 @@ def how_often(episode: Episode) -> str:
     >>> ends = {("collapse.thermal", "gpu", 0): 30 * 10**9}
     >>> (episode,) = fold_alerts([heat | {"time_ns": second * 10**9} for second in (0, 60)], ends)
     >>> how_often(episode)
-    '2 times in 60 s, 50 % of the time'
+    '2 times in 60 s, alerting for 50 % of it'
     """
     if episode.count == 1:
         return f"lasted {duration_text(episode.active_s)}" if episode.active_s else ""
     devices = f" on {counted(len(episode.devices), 'device')}" if len(episode.devices) > 1 else ""
-    share = "" if episode.share is None else f", {share_text(episode.share)} of the time"
-    return f"{episode.count:,} times{devices} in {duration_text(episode.span_s)}{share}"
+    return f"{episode.count:,} times{devices} in {duration_text(episode.span_s)}{_alerting(episode)}"
 
 
 def again(episode: Episode) -> str:
@@ -305,8 +314,12 @@ def again(episode: Episode) -> str:
     >>> again(fold_alerts(heat | {"time_ns": second * 10**9} for second in range(0, 600, 10))[0])
     '60 more in 9 min 50 s'
     """
-    share = "" if episode.share is None else f", {share_text(episode.share)} of the time"
-    return f"{episode.count:,} more in {duration_text(episode.span_s)}{share}"
+    return f"{episode.count:,} more in {duration_text(episode.span_s)}{_alerting(episode)}"
+
+
+def _alerting(episode: Episode) -> str:
+    """Return the share of an episode's time in which its alerts had not ended: not what was throttled."""
+    return "" if episode.share is None else f", alerting for {share_text(episode.share)} of it"
 
 
 def share_text(share: float) -> str:

@@ -113,10 +113,10 @@ def counted_text(count: int, width_s: float, share: float | None = None) -> str:
     Examples
     --------
     >>> counted_text(37, 720.0), counted_text(0, 720.0, 0.5)
-    ('37 within 12 min', '0 within 12 min, 50 % of the time')
+    ('37 within 12 min', '0 within 12 min, lasting 50 % of it')
     """
     within = f"{count:,} within {duration_text(width_s)}"
-    return within if share is None else f"{within}, {100 * share:.0f} % of the time"
+    return within if share is None else f"{within}, lasting {100 * share:.0f} % of it"
 
 
 class AlertTick(NamedTuple):

@@ -15,7 +15,7 @@ _MOST_EPISODES = 300
 _FEW_DEVICES = 3
 _SHORT_S = 600.0  # a run in which tenths of a second tell times apart
 _COLUMNS = {
-    **{"Since": "n", "For": "n", "Severity": "t", "Alert": "t", "Times": "n", "Share of time": "n"},
+    **{"Since": "n", "For": "n", "Severity": "t", "Alert": "t", "Times": "n", "Alerting": "n"},
     **{"Device": "i", "Worst": "w"},
 }
 
@@ -28,6 +28,7 @@ def alerts_told(data: RunSeries, origin_ns: int, end_s: float) -> dict[str, Any]
     return {
         "alerts": _table(data, told, origin_ns, end_s),
         "alerts_counted": counted(len(data.alerts), "alert") if folded else "",
+        "beside_throttling": any(episode.is_beside_throttling for episode in told),
         "more_episodes": more,
         "every_episode": _table(data, every, origin_ns, end_s) if len(told) < len(every) else None,
         "episodes_left_out": left,
@@ -38,7 +39,7 @@ def _table(data: RunSeries, episodes: list[Episode], origin_ns: int, end_s: floa
     digits = 1 if end_s < _SHORT_S else 0
     rows = [_row(data, episode, origin_ns, digits) for episode in episodes]
     table = Table(_COLUMNS, rows, "Alerts", shown=None)
-    for heading in ("Share of time", "Device"):
+    for heading in ("Alerting", "Device"):
         place = list(table.columns).index(heading)
         if all(row[place] == DASH for row in table.rows):
             table = table.without(heading)

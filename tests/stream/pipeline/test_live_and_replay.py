@@ -169,7 +169,7 @@ def test_the_log_says_when_throttling_ended_and_an_agent_that_is_started_again_d
     told = [line for line in lines if "collapse.thermal" in line]
     assert len(told) == 2
     assert "3 more in" in told[1]
-    assert "% of the time on gpu; worst: gpu: throttled by heat" in told[1]
+    assert "% of it on gpu; worst: gpu: throttled by heat" in told[1]
 
 
 def test_a_stream_layer_that_is_started_again_tells_nothing_twice(tmp_path):

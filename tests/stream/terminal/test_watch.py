@@ -196,7 +196,9 @@ def test_alerts_that_repeat_are_one_with_their_number_and_share_of_time():
     lines = frame(board_of(events))
     shown = [line for line in lines if "collapse.thermal" in line]
     assert len(shown) == 1
-    assert "100 times in 99 min 30 s, 50 % of the time; worst: gpu: hot" in " ".join(" ".join(lines).split())
+    assert "100 times in 99 min 30 s, alerting for 50 % of it; worst: gpu: hot" in " ".join(
+        " ".join(lines).split()
+    )
 
 
 def test_alerts_are_found_where_the_log_holds_none():

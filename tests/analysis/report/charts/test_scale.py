@@ -221,7 +221,7 @@ def test_strip_is_the_share_of_time_where_ends_are_known_else_how_many(tmp_path:
     lasted_s = float(strip.share.sum()) * strip.width_s
     assert 0.25 * _DAY < lasted_s < 0.4 * _DAY  # 600 times 0.4 of the mean gap; some lie over each other
     assert strip.shades.tolist() == pytest.approx((0.25 + 0.75 * strip.share).tolist())
-    assert strip.texts()[0].endswith("% of the time")
+    assert strip.texts()[0].endswith("% of it")
 
 
 # -- a machine with a CPU only ---------------------------------------------------------------------

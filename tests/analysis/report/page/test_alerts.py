@@ -1,0 +1,23 @@
+"""The share of a run that was throttled and the share of an episode in which alerts stood are told apart."""
+
+from pathlib import Path
+
+import pytest
+from report_page import page_of
+from scale_runs import scale_run
+from thermograd.analysis.run.analyze import analyze_run
+from thermograd.store.runs.describe import describe_run, run_facts_shown
+
+_NOT_THE_SAME = "That is not the throttled time, which What heat cost has"
+
+
+@pytest.mark.parametrize("ended", [True, False])
+def test_alerting_is_named_beside_the_throttled_time_where_both_are_told(tmp_path: Path, ended: bool) -> None:
+    run = scale_run(tmp_path, 4, 86_400.0, 600, 600, alerts=100, ended=ended)
+    page, shown = page_of(run, analyze_run(run, "grad_norm", "temperature_c")), run_facts_shown(run)
+    assert (_NOT_THE_SAME in page.text) is ended
+    assert ('data-label="Alerting"' in page.source) is ended
+    assert "Share of time" not in page.text
+    text = describe_run(shown)
+    assert ("alerting for" in text) is ended
+    assert ("the throttled time is under What heat cost" in text) is ended
