@@ -26,6 +26,21 @@ def wait_for(condition, what="it", timeout_s=60.0):
         time.sleep(0.05)
 
 
+def delete(path):
+    """Delete it like `rm -rf`, again where somebody wrote meanwhile; what is made anew there stays."""
+    descriptor = os.open(path, os.O_RDONLY)  # while it is held, no other directory gets its number
+    deleted = os.fstat(descriptor)
+    wait_for(lambda: shutil.rmtree(path, ignore_errors=True) or not is_at(path, deleted), "the deletion")
+    os.close(descriptor)
+
+
+def is_at(path, directory):
+    try:
+        return os.path.samestat(path.stat(), directory)
+    except FileNotFoundError:
+        return False
+
+
 def count(path, kind):
     return len(read_kind(path, kind))
 
@@ -119,7 +134,7 @@ def test_run_and_agent_make_a_directory_anew_that_is_deleted(tmp_path):
     with thermograd.start_run("kept", tmp_path / "runs", simulate="dc") as run:
         run.step(loss=1.0)
         wait_for(lambda: count(run.path, "sample"), "samples")
-        shutil.rmtree(run.path)
+        delete(run.path)
         run.step(loss=2.0)
         wait_for(lambda: run.path.exists() and count(run.path, "sample"), "new samples")
         facts = lambda: read_json(run.path / "run.json")  # noqa: E731 - it is asked again and again
