@@ -15,7 +15,7 @@ from thermograd.ingest.job.configuration import with_config
 from thermograd.ingest.job.ending import Ending, ended_if_it_fails, insisted
 from thermograd.ingest.job.exits import End
 from thermograd.ingest.job.on_alert import AlertTasks
-from thermograd.ingest.job.opening import open_log
+from thermograd.ingest.job.opening import one_at_a_time, open_log
 from thermograd.ingest.job.own_values import OwnValues
 from thermograd.ingest.job.rank import Place
 from thermograd.ingest.job.recorder import Recorder
@@ -267,7 +267,8 @@ def start_run(
         It is labelled simulated everywhere.
     config
         The training's configuration: a dictionary (also nested, or OmegaConf's), a dataclass, an
-        `argparse.Namespace`. Texts whose name ends like a secret's (token, password, api_key) are not kept.
+        `argparse.Namespace`. Texts whose name ends like a secret's (token, password, api_key) are not kept,
+        nor are such words of the script's command line, passwords in addresses and well-known tokens.
     facts
         More facts for ``run.json``.
     reinit
@@ -300,7 +301,7 @@ def start_run(
         raise TypeError(f"name is {said(name)}; allowed: any text")
     if os.environ.get("THERMOGRAD_DISABLED", "0") not in ("", "0"):
         return Run(None, None)
-    with no_collection(), Guard("thermograd records nothing: %(error)s"):
+    with one_at_a_time(), no_collection(), Guard("thermograd records nothing: %(error)s"):
         running = _going_on(reinit)
         run = running or _open_run(name, runs, with_config(facts, config), float(hz), layer_norms, agent)
         with ended_if_it_fails(run.close):

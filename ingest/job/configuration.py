@@ -10,24 +10,14 @@ from enum import Enum
 from itertools import islice
 from typing import Any, NamedTuple
 
+from thermograd.ingest.secrets import REDACTED, is_secret, without_secrets
 from thermograd.store.failures import Guard, is_the_users, warn
 from thermograd.store.log.plain import PlainValues, is_scalar, said
 
-REDACTED = "<redacted>"
 _MOST_VALUES = 20_000  # run.json has to stay small: it is read whole by every reader
 _MOST_CHARACTERS = 1 << 19
 _LONGEST_TEXT = 4096
 _ADDRESS = re.compile(r" at 0x[0-9A-Fa-f]+")
-_WORDS = re.compile(r"[A-Z]?[a-z0-9]+|[A-Z0-9]+(?![a-z])")
-_SECRET = re.compile(  # by the last words of a name, which may be numbered
-    r"(^|_)(token|passw(or)?ds?|passphrase|pwd|secrets?|credentials?|auth|authorization|bearer"
-    r"|(api|access|private|secret|signing|encryption|ssh|auth)_?keys?)"
-    r"(_(value|hash|id|str|string|text|header|raw))?_?\d*$"
-)
-_OF_A_VOCABULARY = re.compile(
-    r"(^|_)(pad|bos|eos|unk|cls|sep|mask|image|special|start|end|stop|added)_tokens?$"
-)
-_IN_A_URL = re.compile(r"(://[^/\s:@]*:)[^/\s@]+@")
 
 
 class Configuration(NamedTuple):
@@ -147,32 +137,17 @@ def _hidden(value: Any, name: str, secrets: list[str]) -> Any:
         }
     if isinstance(value, list):
         return [_hidden(item, name, secrets) for item in value]
-    return _without_password(value, name, secrets) if isinstance(value, str) else value
+    return _without_secrets(value, name, secrets) if isinstance(value, str) else value
 
 
-def _without_password(text: str, name: str, secrets: list[str]) -> str:
-    text, found = _IN_A_URL.subn(rf"\1{REDACTED}@", text)
-    if found:
-        secrets.append(f"the password in {name}")
-    return text
+def _without_secrets(text: str, name: str, secrets: list[str]) -> str:
+    if (plain := without_secrets(text)) != text:
+        secrets.append(f"the password or token in {name}")
+    return plain
 
 
 def _hidden_at(key: str, value: Any, name: str, secrets: list[str]) -> Any:
-    if _is_secret(key, value):
+    if is_secret(key, value):
         secrets.append(name)
         return REDACTED
     return _hidden(value, name, secrets)
-
-
-def _is_secret(key: str, value: Any) -> bool:
-    """Whether a value is a secret by its name; nothing, numbers and tokens of a vocabulary are none."""
-    if value in ("", [], {}, f"<{key.upper()}>") or not _may_be_secret(value):
-        return False  # the last is what transformers writes for any token, also for none
-    words = "_".join(_WORDS.findall(key)).lower()
-    return bool(_SECRET.search(words)) and not _OF_A_VOCABULARY.search(words)
-
-
-def _may_be_secret(value: Any) -> bool:
-    if isinstance(value, list):
-        return any(map(_may_be_secret, value))
-    return value is not None and not isinstance(value, bool | int | float)

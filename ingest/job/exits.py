@@ -15,6 +15,7 @@ from types import FrameType
 from typing import Any
 
 from thermograd.ingest.job import launcher_link
+from thermograd.ingest.secrets import without_secrets
 from thermograd.store.failures import Guard, is_the_users, warn
 from thermograd.store.log.plain import said
 from thermograd.store.log.writer import EventWriter
@@ -24,6 +25,7 @@ from thermograd.store.text import printable
 Account = dict[str, Any]
 
 _LONGEST_MESSAGE = 500
+_LONGEST_READ = 2000
 _LONGEST_NAME = 100
 _CODES = 0xFF if os.name == "posix" else 0xFFFF_FFFF
 _INTERRUPTED = 130 if os.name == "posix" else 0xC000_013A
@@ -170,8 +172,12 @@ def _is_an_interrupt(error: BaseException) -> bool:
 
 def _named(error: BaseException) -> Account:
     account = {"exception": printable(type(error).__name__, _LONGEST_NAME)}
-    message = printable(said(error, str).strip(), _LONGEST_MESSAGE)
+    message = _message(said(error, str))
     return account | ({"message": message} if message else {})
+
+
+def _message(text: str) -> str:
+    return printable(without_secrets(text.strip()[:_LONGEST_READ]), _LONGEST_MESSAGE)
 
 
 def _of_exit(code: Any, because_of: BaseException | None) -> Account:
@@ -180,7 +186,7 @@ def _of_exit(code: Any, because_of: BaseException | None) -> Account:
     exit_code = 0 if code is None else int.__index__(code) & _CODES if is_number else 1
     account: Account = {"state": state_of_exit(exit_code), "exit_code": exit_code}
     if isinstance(code, str):
-        return account | {"message": printable(said(code, str).strip(), _LONGEST_MESSAGE)}
+        return account | {"message": _message(said(code, str))}
     if exit_code and because_of is not None and not isinstance(because_of, SystemExit):
         return of_error(because_of) | {"exit_code": exit_code}
     return account

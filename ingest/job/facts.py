@@ -9,6 +9,7 @@ import time
 from importlib import metadata
 from typing import Any
 
+from thermograd.ingest.secrets import hidden_arguments
 from thermograd.store.failures import Guard, warn
 from thermograd.store.log.plain import PlainValues, said
 from thermograd.store.version import __version__
@@ -49,10 +50,17 @@ def run_facts(is_quick: bool = False) -> dict[str, Any]:
     thread.join()
     return {
         "thermograd_version": __version__,
-        "argv": getattr(sys, "argv", []),
+        "argv": _arguments(),
         **asked,
         "environment": {name: os.environ[name] for name in _RANK_VARIABLES if name in os.environ},
     }
+
+
+def _arguments() -> list[Any]:
+    """Return the command's words, without secrets; none where they cannot be read: better none than one."""
+    with _questions:
+        return hidden_arguments(getattr(sys, "argv", []))
+    return []
 
 
 def _ask(answers: dict[str, Any], is_quick: bool) -> None:

@@ -1,6 +1,9 @@
 """What comes before a run records: its directory and files made."""
 
-from collections.abc import Callable
+import os
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,6 +17,8 @@ from thermograd.store.processes import new_writer_name
 from thermograd.store.runs.catalogue import create_run, default_runs_dir
 
 _LONGEST_NAME = 1000
+_LONGEST_WAIT_S = 10.0
+_turn = threading.RLock()  # a signal handler may start a run while one is being started
 
 
 class Opened(NamedTuple):
@@ -44,3 +49,25 @@ def open_log(name: str, runs: Any, facts: Any, hz: float, has_agent: bool) -> Op
         path.mkdir(parents=True, exist_ok=True)
     writer = EventWriter(path, run_id, new_writer_name(f"r{place.rank}"))
     return Opened(path, writer, place, describe, left_out)
+
+
+@contextmanager
+def one_at_a_time() -> Iterator[None]:
+    """Let threads begin a run one after the other; none is held up for long: it may train."""
+    lock = _turn
+    is_held = lock.acquire(timeout=_LONGEST_WAIT_S)
+    try:
+        yield
+    finally:
+        if is_held:
+            lock.release()
+
+
+def _forget_turn() -> None:
+    """In a forked child: the thread that had the turn is the parent's."""
+    global _turn
+    _turn = threading.RLock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_turn)

@@ -4,10 +4,13 @@ import io
 import os
 import subprocess
 import sys
+import threading
 
 import pytest
 import thermograd
 from thermograd.ingest.callback import TrainerRun
+from thermograd.ingest.job import opening
+from thermograd.ingest.run import running_run
 from thermograd.store.log.reader import read_kind
 from thermograd.store.runs.catalogue import Run, list_runs
 
@@ -331,3 +334,67 @@ print(*({"pyarrow", "pandas", "numpy"} & sys.modules.keys()))
     (run,) = list_runs(tmp_path)
     assert run.counts()["step"] == 1
     assert run.state() == "finished"
+
+
+def test_threads_that_start_runs_at_once_begin_them_one_after_the_other(start, monkeypatch):
+    """The first is held up while it opens its files: a second one is not to come that far."""
+    begun, inside, counts = threading.Event(), [], []
+    opened = opening.open_log
+
+    def held_up(*args):
+        inside.append(args[0])
+        if len(inside) == 1:
+            begun.set()
+            other.join(0.5)
+        counts.append(len(inside))
+        return opened(*args)
+
+    monkeypatch.setattr("thermograd.ingest.run.open_log", held_up)
+    other = threading.Thread(target=lambda: begun.wait(60) and start("second"))
+    other.start()
+    first = start("first")
+    other.join(60)
+    assert (inside, counts) == (["first", "second"], [1, 2])
+    second = running_run()
+    assert second is not None
+    assert (first.is_open, second.is_open, Run(second.path).name) == (False, True, "second")
+    notes = [m["text"] for m in read_kind(first.path, "mark").to_pylist() if m["mark"] == "note"]
+    assert notes == ["the run ends here: another run was started in the same process"]
+
+
+def test_of_many_threads_that_start_runs_one_run_is_left_open(start, tmp_path):
+    together = threading.Barrier(8)
+
+    def work(number):
+        together.wait(60)
+        start(f"run {number}").step(loss=1.0)
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    states = [run.state() for run in list_runs(tmp_path)]
+    assert sorted(states) == ["finished"] * 7 + ["live"]
+
+
+def test_a_run_is_started_where_another_thread_takes_too_long_and_in_a_forked_child(start, monkeypatch):
+    monkeypatch.setattr(opening, "_LONGEST_WAIT_S", 0.01)
+    held, done = threading.Event(), threading.Event()
+
+    def hold():
+        with opening.one_at_a_time():
+            held.set()
+            done.wait(60)
+
+    holder = threading.Thread(target=hold)
+    holder.start()
+    try:
+        assert held.wait(60)
+        assert start("waits").is_open
+        opening._forget_turn()
+        with opening.one_at_a_time():
+            assert opening._turn._is_owned()
+    finally:
+        done.set()
+        holder.join(60)

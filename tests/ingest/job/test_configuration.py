@@ -157,7 +157,7 @@ def test_what_only_looks_like_a_secret_is_recorded(name):
 
 def test_a_password_in_an_address_is_not_recorded_and_that_is_said(caplog):
     told(configuration({"a": {"db": "x://me:s3cr3t@host"}}))
-    assert "not recorded: the password in a.db" in caplog.text
+    assert "not recorded: the password or token in a.db" in caplog.text
     values = configuration({"db": "postgres://me:s3cr3t@host/x", "site": "https://host:80/a@b"}).values
     assert values == {"db": f"postgres://me:{REDACTED}@host/x", "site": "https://host:80/a@b"}
 

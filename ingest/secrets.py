@@ -1,0 +1,131 @@
+"""What is not kept of what a training was given: passwords, tokens and keys, by name and by form."""
+
+import re
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+REDACTED = "<redacted>"
+_WORDS = re.compile(r"[A-Z]?[a-z0-9]+|[A-Z0-9]+(?![a-z])")
+_SECRET = re.compile(  # by the last words of a name, which may be numbered
+    r"(^|_)(token|passw(or)?ds?|passphrase|pwd|secrets?|credentials?|auth|authorization|bearer"
+    r"|(api|access|private|secret|signing|encryption|ssh|auth)_?keys?)"
+    r"(_(value|hash|id|str|string|text|header|raw))?_?\d*$"
+)
+_OF_A_VOCABULARY = re.compile(
+    r"(^|_)(pad|bos|eos|unk|cls|sep|mask|image|special|start|end|stop|added)_tokens?$"
+)
+_MAY_BE_A_NUMBER = re.compile(r"(passw(or)?ds?|passphrase|pwd|secrets?)_?\d*$")
+_IN_A_URL = re.compile(r"(://[^/\s:@]*:)(?!<redacted>@)[^/\s]+@")
+_BY_FORM = re.compile(  # of Hugging Face, then of forges and registries, OpenAI, Slack, AWS, Google
+    r"\bhf_(?:[A-Za-z0-9]{16,}|(?=\w{0,20}\d)(?=\w{0,20}[A-Z])(?=\w{0,20}[a-z])[A-Za-z0-9]{6,})"
+    r"|\b(?:gh[pousr]_|github_pat_|glpat-|npm_|r8_|nvapi-|pypi-|dckr_pat_)[\w-]{16,}"
+    r"|\bsk-(?=[\w-]{0,99}\d)[\w-]{16,}|\bxox[abeprs]-[\w-]{10,}"
+    r"|\b(?:AKIA|ASIA)[A-Z0-9]{12,}|\bAIza[\w-]{30,}"
+    r"|\beyJ[\w-]{8,4000}\.[\w-]{8,4000}(?:\.[\w-]*)?"  # JSON Web Tokens
+    r"|(?<=\bBearer )(?=\S{0,99}\d)\S{8,}"
+)
+_OPTION = re.compile(r"(?P<before>[-+~]*(?P<name>[A-Za-z_][\w.-]*)(?:=|:(?!//)\s*))(?P<value>.+)", re.DOTALL)
+_INSIDE = re.compile(
+    r"(?P<before>(?<![\w.-])(?:--(?P<option>[A-Za-z_][\w.-]*)\s+"
+    r"|-{0,2}(?P<name>[A-Za-z_][\w.-]*)(?:=|[\"']\s*:\s*|:\s+)))"
+    r"(?P<value>\"[^\"]*\"|'[^']*'|[^\s,;&\"'}\])]+)"
+)
+_SWITCHES = ("true", "false", "none", "null", "yes", "no", "on", "off", "auto")
+
+
+def is_secret(key: str, value: Any) -> bool:
+    """Whether a value is a secret by its name; nothing, numbers and tokens of a vocabulary are none."""
+    if value in ("", [], {}, f"<{key.upper()}>", REDACTED) or not _may_be_secret(value):
+        return False  # the last but one is what transformers writes for any token, also for none
+    return _is_named_so(key)
+
+
+def without_secrets(text: str) -> str:
+    """Return a text without passwords in addresses, and without what has the form of a known token.
+
+    Examples
+    --------
+    >>> without_secrets("postgres://me:pw@host/db and AKIAIOSFODNN7EXAMPLE")
+    'postgres://me:<redacted>@host/db and <redacted>'
+    """
+    return _BY_FORM.sub(REDACTED, _IN_A_URL.sub(rf"\1{REDACTED}@", text))
+
+
+def hidden_arguments(arguments: Iterable[Any]) -> list[Any]:
+    """Return a command's words without secrets, by the names of its options, as for a configuration.
+
+    A number is a secret only where it is called a password or a secret.
+
+    Examples
+    --------
+    >>> hidden_arguments(["train.py", "--api-key=abc", "--token", "abc", "--max-token", "512"])
+    ['train.py', '--api-key=<redacted>', '--token', '<redacted>', '--max-token', '512']
+    """
+    return list(_hidden(arguments))
+
+
+def _hidden(arguments: Iterable[Any]) -> Iterator[Any]:
+    name = ""
+    for word in arguments:
+        if not isinstance(word, str):
+            yield word
+            continue
+        is_value = bool(name) and not _is_option(word)
+        yield _hidden_value(name, word) if is_value else _hidden_word(word)
+        if not is_value or not name.lower().endswith("s"):  # --api-keys takes several
+            name = word.lstrip("-") if word.startswith("-") and "=" not in word else ""
+
+
+def _is_option(word: str) -> bool:
+    return word.startswith("--") or (word.startswith("-") and len(word) == 2)
+
+
+def _hidden_value(name: str, word: str) -> str:
+    return REDACTED if _is_hidden(name, word) else _hidden_word(word)
+
+
+def _hidden_word(word: str) -> str:
+    option = _OPTION.fullmatch(word)
+    if option is not None and _is_hidden(option["name"], option["value"]):
+        return f"{option['before']}{REDACTED}"
+    return without_secrets(_INSIDE.sub(_replacement, word))
+
+
+def _replacement(found: re.Match[str]) -> str:
+    value, quote = found["value"], ""
+    if value[:1] in ("'", '"'):
+        value, quote = value[1:-1], value[0]
+    if not _is_hidden(found["name"] or found["option"], value):
+        return found[0]
+    return f"{found['before']}{quote}{REDACTED}{quote}"
+
+
+def _is_hidden(name: str, text: str) -> bool:
+    """Whether the text of an option is a secret: a switch is none, and seldom a number."""
+    words = _words(name)
+    if text.lower() in _SWITCHES or (_is_number(text) and not _MAY_BE_A_NUMBER.search(words)):
+        return False
+    return is_secret(name, text)
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _is_named_so(key: str) -> bool:
+    words = _words(key)
+    return bool(_SECRET.search(words)) and not _OF_A_VOCABULARY.search(words)
+
+
+def _words(key: str) -> str:
+    return "_".join(_WORDS.findall(key)).lower()
+
+
+def _may_be_secret(value: Any) -> bool:
+    if isinstance(value, list):
+        return any(map(_may_be_secret, value))
+    return value is not None and not isinstance(value, bool | int | float)

@@ -1,0 +1,143 @@
+"""The command of a run is kept without passwords, tokens and keys, and with everything else."""
+
+import json
+import shlex
+import subprocess
+import sys
+
+import pytest
+import thermograd
+from thermograd.ingest.secrets import REDACTED, hidden_arguments, without_secrets
+from thermograd.store.log.reader import read_kind
+from thermograd.store.runs.catalogue import Run, list_runs
+
+SECRET = "s3cr3tValue0123456789"
+HIDDEN = [
+    f"--api-key={SECRET}",
+    f"--api_key {SECRET}",
+    f"--apikey {SECRET}",
+    f"--token {SECRET}",
+    f"--token={SECRET}",
+    f"-token {SECRET}",
+    f"--hub-token {SECRET}",
+    f"--hubToken {SECRET}",
+    f"--use_auth_token {SECRET}",
+    f"--db.password={SECRET}",
+    f"+logger.wandb.api_key={SECRET}",
+    f"WANDB_API_KEY={SECRET}",
+    f"AWS_SECRET_ACCESS_KEY={SECRET}",
+    f"--aws-session-token {SECRET}",
+    f"--password '-{SECRET}'",
+    f"--password 'two {SECRET}'",
+    "--password 73519284",
+    f"--api-keys {SECRET} also-{SECRET}",
+    f"--header 'Authorization: Bearer {SECRET}'",
+    f"-H 'X-Api-Key: {SECRET}'",
+    f"-H x-api-key:{SECRET}",
+    f'--config \'{{"lr": 1, "api_key": "{SECRET}"}}\'',
+    f"--set lr=1,token={SECRET}",
+    f"--env A=1 --env HF_TOKEN={SECRET}",
+    f"sh -c 'train --lr 1 --token {SECRET}'",
+    f"--data 'https://host/x?a=1&access_token={SECRET}&b=2'",
+    f"--db postgres://me:{SECRET}@host/db",
+    f"--db postgres://me:a@{SECRET}@host/db",
+    f"redis://:{SECRET}@host:6379",
+    f"--hub hf_{SECRET}",
+    "hf_AbCdEfGhIjKlMnOpQrStUvWxYz",
+    f"--x ghp_{SECRET}",
+    f"--x github_pat_{SECRET}",
+    f"--x glpat-{SECRET}",
+    f"--x sk-proj-{SECRET}",
+    "--x xoxb-123456789012-abc",
+    "--id AKIAIOSFODNN7EXAMPLE",
+    "--x AIzaSyD-9tSrke72PouQMnMX-a7eZSW0jkFMBWY",
+    "--x eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0In0.c2ln",
+    f"git+https://{'ghp_' + SECRET}@github.com/a/b",
+]
+KEPT = [
+    "--tokens-per-step 512",
+    "--max_token_len 64",
+    "--max-token 512",
+    "--max_tokens=512",
+    "--tokenizer gpt2",
+    "--tokenizer-name=gpt2",
+    "--num_input_tokens 5",
+    "--token-ids 1 2 3",
+    "--pad_token '<pad>' --eos-token '</s>'",
+    "--image-token '<image>'",
+    "--use_auth_token true",
+    "--token --lr 0.1",
+    "--author jane --authors j,k",
+    "--passes 3 --key abc --keyword x",
+    "--secretary x",
+    "--monkey see",
+    "--data https://host:8080/a/b@c --out s3://bucket/token/x",
+    "--url http://auth:8080/x",
+    "--model hf_transformers_llama2 --run hf_run1 --sk-learn x",
+    "--model meta-llama/Llama-2-7b-hf --name task-sk-small",
+    "--seeds 1 2 --lr=1e-4 -m pkg.mod data.path=/a=b",
+    "--password= --token ''",
+    "--bearing 1 --compass north",
+    "C:\\data\\token.txt",
+]
+
+
+@pytest.mark.parametrize("command", HIDDEN)
+def test_a_secret_of_the_command_line_is_hidden(command):
+    words = shlex.split(command)
+    hidden = hidden_arguments(words)
+    assert len(hidden) == len(words)
+    assert REDACTED in " ".join(hidden)
+    for part in (SECRET, "73519284", "AbCdEf", "IOSFODNN7", "123456789012", "Srke72", "c2ln"):
+        assert part not in " ".join(hidden)
+    assert hidden_arguments(hidden) == hidden
+
+
+@pytest.mark.parametrize("command", KEPT)
+def test_what_is_no_secret_is_kept(command):
+    assert hidden_arguments(shlex.split(command)) == shlex.split(command)
+
+
+def test_words_that_are_no_text_and_other_options_stay_as_they_are():
+    words = ["train.py", 3, None, "--token", "abc", "--lr", "0.1", "--db", "x://me:pw@host/y"]
+    assert hidden_arguments(words) == [
+        *("train.py", 3, None, "--token", REDACTED, "--lr", "0.1", "--db", f"x://me:{REDACTED}@host/y"),
+    ]
+
+
+def test_a_very_long_word_is_read_in_the_time_that_its_length_takes():
+    """Forms that could be tried at every character: quadratic, they would take hours."""
+    for piece in ("a-", "a", "--a ", "sk-", "eyJaaaaaaaa", "eyJaaaaaaaa-", "://a", "hf_"):
+        word = piece * (60_000 // len(piece))
+        assert hidden_arguments([word]) == [word]
+
+
+def test_no_file_of_a_run_has_the_secret_of_its_command(tmp_path):
+    script = tmp_path / "train.py"
+    script.write_text(
+        "import sys, thermograd\nbefore = list(sys.argv)\n"
+        "run = thermograd.start_run(agent=False)\nrun.step(loss=1.0)\n"
+        "assert sys.argv == before\nraise ValueError('no access to x://me:' + sys.argv[2] + '@host')\n"
+    )
+    command = [sys.executable, str(script), "--token", SECRET, f"--api-key={SECRET}", "--tokenizer", "gpt2"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 1, done.stderr
+    (run,) = list_runs(tmp_path / "runs")
+    assert run.facts["argv"][1:] == ["--token", REDACTED, f"--api-key={REDACTED}", "--tokenizer", "gpt2"]
+    files = [path for path in (tmp_path / "runs").rglob("*") if path.is_file()]
+    assert files
+    assert not [path for path in files if SECRET.encode() in path.read_bytes()]
+    assert f"me:{REDACTED}@host" in json.dumps(read_kind(run.path, "mark").to_pylist(), default=str)
+
+
+def test_a_token_among_the_values_of_a_config_is_hidden_by_its_form(tmp_path, caplog):
+    config = {"notes": f"with hf_{SECRET}", "tokenizer": "gpt2"}
+    with thermograd.start_run("r", tmp_path, agent=False, config=config) as run:
+        run.step(loss=1.0)
+    assert Run(run.path).facts["config"] == {"notes": f"with {REDACTED}", "tokenizer": "gpt2"}
+    assert "what looks like a secret is not recorded: the password or token in notes" in caplog.text
+
+
+def test_a_text_without_a_secret_is_the_same():
+    for text in ("CUDA out of memory: tried to allocate 2.00 GiB", "Basic training, Bearer of news", ""):
+        assert without_secrets(text) == text
