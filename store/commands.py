@@ -241,12 +241,16 @@ def export(run: "Run", output_format: str, output: Path) -> None:
 def verify(run: "Run", as_json: bool) -> None:
     """Read every file of a run with its checksums and say what is whole.
 
+    Exit code 1: a file is damaged, lies in quarantine, or lacks events that were written. What a full disk
+    kept from being written is no damage; its writers counted it.
+
     Example: thermograd verify latest
     """
     from thermograd.store.log.seal import verify_run
     from thermograd.store.runs.describe import describe_verification
+    from thermograd.store.runs.losses import never_written
 
-    result = verify_run(run.path)
+    result = verify_run(run.path) | {"never_written": never_written(run.path)}
     answer(result, as_json, describe_verification)
     if not result["ok"]:
         sys.exit(1)

@@ -254,3 +254,23 @@ def test_the_script_of_a_checkout_is_the_command(tmp_path):
     command = [sys.executable, str(ROOT / "cli.py"), "--version"]
     process = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=True)
     assert process.stdout.startswith("thermograd, version ")
+
+
+def test_verify_tells_what_a_full_disk_cost_from_damage(invoke, tmp_path):
+    run = create_run(tmp_path / "runs", "full")
+    writer = EventWriter(run.path, run.run_id, "w")
+    writer.append("step", step=1)
+    for detail in ('{"lost": 3}', '{"lost": 4}', '{"lost": "many"}', "[" * 5000, None):
+        writer.append("mark", mark="gap", text="events could not be written", detail=detail)
+    writer.close()
+    result = invoke("verify", "latest")
+    assert (result.exit_code, json.loads(invoke("verify", "latest", "--json").stdout)["never_written"]) == (
+        0,
+        7,
+    )
+    assert "7 events could not be written, as the writers counted them (no damage): see show" in result.stdout
+    (run.path / "quarantine").mkdir()
+    (run.path / "quarantine" / "w-step-000000000000.tail").write_bytes(b"x")
+    result = invoke("verify", "latest")
+    assert result.exit_code == 1
+    assert "what could be read of it is sealed; remove it once looked at\n" in result.stdout

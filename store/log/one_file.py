@@ -65,7 +65,8 @@ def read_tail(segment: Segment) -> tuple[pa.Table, Damage | None]:
         found = scan = codec.scan(data, offset, segment.first)
         batches = _batches(segment.kind, codec.names, scan.rows)
     torn = found.skipped + (0 if found.ended else len(data) - found.end)
-    is_cut = not found.skipped and codec.is_cut(data, found.end)
+    is_whole_at_end = found.ended or found.end == len(data) or codec.is_cut(data, found.end)
+    is_cut = is_whole_at_end and (not found.skipped or found.is_torn)
     damage = Damage(segment.path, len(data) - torn, f"torn record of {torn} bytes", is_cut) if torn else None
     return pa.Table.from_batches(batches or nothing.to_batches(), nothing.schema), damage
 
@@ -89,8 +90,9 @@ def is_left_by_a_kill(
 ) -> bool:
     """Return whether a live file only lacks the end of what a killed process was writing: nothing is lost.
 
-    Of a tail that is a record, whose event was never acknowledged. Of a stream it is a batch that is still in
-    one of the `live` files, a tail: that is removed when the batch is whole. A reader may see the same of a
+    Of a tail that is a record, whose event was never acknowledged; so is what a full disk has torn, which its
+    writer counted as lost. Of a stream it is a batch that is still in one of the `live` files, a tail: that
+    is removed when the batch is whole. A reader may see the same of a
     process that is writing; one that has closed its log leaves nothing of the kind.
     """
     if damage is None or not damage.is_cut:

@@ -188,7 +188,8 @@ def verify_run(run_dir: Path) -> dict[str, Any]:
     -------
     dict
         ``ok``, ``events`` by kind, ``torn_bytes``, and ``files``: path (relative to the run), events,
-        and for a damaged one ``offset`` and ``reason``.
+        for a damaged one ``offset`` and ``reason``, ``set_aside`` for one in ``quarantine/``. ``ok``: whether
+        no acknowledged event can be missing; what a full disk tore off was none, its writer counted it.
     """
     files: list[dict[str, Any]] = []
     events = dict.fromkeys(KINDS, 0)
@@ -210,8 +211,11 @@ def verify_run(run_dir: Path) -> dict[str, Any]:
         files.append(entry)
     for segment, table in merged(run_dir, overlapping):
         events[segment.kind] += len(table)
-    for path, reason in [*strangers(run_dir), *((p, _KEPT) for p in quarantined(run_dir))]:
+    for path, reason in strangers(run_dir):
         files.append({"path": str(path.relative_to(run_dir)), "events": 0, "reason": reason})
+    for path in quarantined(run_dir):
+        told = {"path": str(path.relative_to(run_dir)), "events": 0, "reason": _KEPT}
+        files.append(told | {"set_aside": True})
     torn = sum(entry.get("torn_bytes", 0) for entry in files)
     ok = not any("reason" in entry for entry in files)
     return {"ok": ok, "events": events, "torn_bytes": torn, "files": files}
@@ -222,7 +226,7 @@ def _place(checked: tuple[Segment, Any, Damage | None, bool]) -> tuple[str, str,
     return segment.writer, segment.kind, segment.first, segment.path.suffix
 
 
-_KEPT = "damaged earlier, kept as it was"
+_KEPT = "damaged earlier, kept as it was; what could be read of it is sealed; remove it once looked at"
 
 
 def _checked(run_dir: Path) -> Iterator[tuple[Segment, Any, Damage | None, bool]]:

@@ -35,7 +35,8 @@ UNREADABLE = (pa.ArrowException, OSError, ValueError, LookupError, OverflowError
 class Damage(NamedTuple):
     """Where a file stops being readable, and why; without an offset all of it was read, and healed.
 
-    `is_cut`: the file ends in the middle of a batch, as that of a process that was killed may.
+    `is_cut`: the file ends in the middle of a batch, as that of a process that was killed may; or it holds
+    beginnings of records, as a full disk leaves them.
     """
 
     path: Path
@@ -72,6 +73,7 @@ class TailRows(NamedTuple):
     end: int
     skipped: int
     ended: bool
+    is_torn: bool = False
 
 
 def tail_rows(codec: RecordCodec, data: bytes, start: int, next_seq: int = 0) -> TailRows:

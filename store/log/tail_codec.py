@@ -58,13 +58,15 @@ class Scan(NamedTuple):
     """The records of a tail from some place on.
 
     `rows`: in column order, ``seq`` rising. `end`: where the last of them ends, from where reading goes on.
-    `skipped`: bytes between them that are no record. `ended`: the tail is closed.
+    `skipped`: bytes between them that are no record. `ended`: the tail is closed. `is_torn`: whether all that
+    was skipped are beginnings of records, as writes that failed half-way leave them: no event is missing.
     """
 
     rows: list[tuple[Any, ...]]
     end: int
     skipped: int
     ended: bool
+    is_torn: bool = False
 
 
 class RecordCodec:
@@ -174,18 +176,20 @@ class RecordCodec:
     def scan(self, data: bytes, start: int = 0, next_seq: int = 0) -> Scan:
         """Read every whole record from `start`; the first gets `next_seq` at least, as its ``seq``."""
         rows: list[tuple[Any, ...]] = []
-        offset, skipped = start, 0
+        offset, skipped, is_torn, gap = start, 0, True, b""
         while True:
             end = self._end_of_record(data, offset)
             if end is None:
                 begin = self._next_record(data, offset + 1, _WIDEST_GAP_BYTES - skipped)
                 if begin is None:
-                    return Scan(rows, offset, skipped, False)
-                offset, skipped = begin, skipped + begin - offset
+                    return Scan(rows, offset, skipped, False, is_torn and skipped > 0)
+                gap, offset, skipped = data[offset:begin], begin, skipped + begin - offset
             elif end - offset == len(END):
-                return Scan(rows, end, skipped, True)
+                is_torn = is_torn and (not gap or self.is_cut(gap, 0))
+                return Scan(rows, end, skipped, True, is_torn and skipped > 0)
             else:
                 row = self._unpack(data[offset + _FRAME.size : end])
+                is_torn, gap = is_torn and not (gap and row[0] > next_seq), b""
                 if not next_seq <= row[0] < MOST_SEQ:
                     row = (next_seq, *row[1:])
                 rows.append(row)

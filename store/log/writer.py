@@ -87,6 +87,9 @@ class EventWriter:
         self.run_id, self.writer = run_id, writer
         self.lost = self.unfit = 0
         self._lost_before = self._lost_reported = 0
+        self._lost_by_kind: dict[str, int] = {}
+        self._kinds_reported: dict[str, int] = {}
+        self._process = f"{role} process {writer}"
         self._lost_said = self._unfit_said = self._space_said = self._unfinished_said = False
         self._ended: Mapping[str, object] | None = None
         self._space_at = self._beat_at = 0.0
@@ -183,6 +186,8 @@ class EventWriter:
     def count_lost(self, kind: str, error: object, times: int = 1) -> None:
         """Count events that could not be written; said once, until it has been over."""
         self.lost += times
+        named = kind if type(kind) is str and kind in KINDS else "unknown"
+        self._lost_by_kind[named] = self._lost_by_kind.get(named, 0) + times
         if not self._lost_said:
             self._lost_said = True
             warn("thermograd could not write a %s event (%s); training goes on", kind, error)
@@ -257,9 +262,10 @@ class EventWriter:
         missing = lost - self._lost_reported
         if missing and (lost == before or self._closing):
             text, detail = f"{_events(missing)} could not be written", json.dumps({"lost": missing})
-            values = {"mark": "gap", "text": text, "detail": detail}
+            by_kind = dict(self._lost_by_kind)
+            values = {"mark": "gap", "text": f"{text} ({self._lost_of(by_kind)})", "detail": detail}
             self._append("mark", time.time_ns(), time.monotonic_ns(), values)
-            self._lost_reported = lost
+            self._lost_reported, self._kinds_reported = lost, by_kind
             if not self._closing and self._lost_said:
                 warn("thermograd writes its log again; %s", text)
             self._lost_said = False
@@ -267,6 +273,12 @@ class EventWriter:
             count = "1 value" if self.unfit == 1 else f"{self.unfit} values"
             text = f"{count} did not fit the column, which is null there"
             self.append("mark", mark="gap", text=text, detail=json.dumps({"unfit": self.unfit}))
+
+    def _lost_of(self, by_kind: Mapping[str, int]) -> str:
+        """Return how many of each kind were lost since that was last reported, and whose they are."""
+        new = {kind: count - self._kinds_reported.get(kind, 0) for kind, count in by_kind.items()}
+        kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(new.items()) if count)
+        return f"{kinds}; {self._process}" if kinds else self._process
 
     # -- end -------------------------------------------------------------------------------------
 

@@ -183,9 +183,11 @@ def describe_verification(result: Mapping[str, Any]) -> str:
     harmed = [entry for entry in result["files"] if "reason" in entry]
     for entry in harmed[:_MOST_LISTED]:
         at = f" at byte {entry['offset']}" if "offset" in entry else ""
-        lines.append(
-            f"  {entry['path']}: {entry['reason']}{at}; {counted(entry['events'], 'event')} readable"
-        )
+        readable = "" if entry.get("set_aside") else f"; {counted(entry['events'], 'event')} readable"
+        lines.append(f"  {entry['path']}: {entry['reason']}{at}{readable}")
     if len(harmed) > _MOST_LISTED:
         lines.append(f"  and {len(harmed) - _MOST_LISTED} more")
+    if lost := result.get("never_written"):
+        events, them = counted(lost, "event"), "it" if lost == 1 else "them"
+        lines.append(f"  {events} could not be written, as the writers counted {them} (no damage): see show")
     return "\n".join(lines)

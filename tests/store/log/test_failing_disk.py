@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import shutil
 import sys
 import threading
 import time
@@ -10,10 +11,13 @@ from pathlib import Path
 
 import pytest
 import thermograd.store
+from thermograd.store.files import UNFINISHED
 from thermograd.store.log import tail_stream as stream_module, writer as log_module
 from thermograd.store.log.reader import read_kind
 from thermograd.store.log.seal import seal_run, verify_run
+from thermograd.store.log.tail_codec import END
 from thermograd.store.log.writer import EventWriter
+from thermograd.store.runs.losses import never_written
 
 STORE = str(Path(thermograd.store.__file__).parent)
 READS = ["pread", "fstat"]
@@ -217,3 +221,63 @@ def test_a_full_disk_is_said_once_and_once_more_when_it_is_over(run_dir, monkeyp
     ]
     gaps = [mark for mark in read_kind(run_dir, "mark").to_pylist() if mark["mark"] == "gap"]
     assert [json.loads(gap["detail"]) for gap in gaps] == [{"lost": 300}]
+
+
+class FullDisk(FailingDisk):
+    """Takes so many bytes more, the last of them half of an event, and then none."""
+
+    def _write(self, handle, data):
+        if self.left <= 0:
+            return self._real(handle, data)
+        if not self.hits and len(data) > 60:
+            self.hits += 1
+            return self._real(handle, data[:51])
+        raise OSError(self._code, os.strerror(self._code))
+
+
+@pytest.mark.parametrize("kind", ["step", "metric"])
+def test_what_a_disk_tore_that_stayed_full_is_no_damage_live_or_sealed(run_dir, tmp_path, monkeypatch, kind):
+    monkeypatch.setattr(log_module, "_SYNC_PERIOD_S", 3600.0)
+    writer = EventWriter(run_dir, "r", "w", (kind, "mark"))
+    values = {"step": 1, "loss": 0.5} if kind == "step" else {"step": 1, "name": "n" * 40, "value": 0.5}
+    assert [writer.append(kind, **values) for _ in range(5)] == list(range(5))
+    disk = FullDisk(monkeypatch, "write", errno.ENOSPC)
+    disk.left = 1
+    assert [writer.append(kind, **values) for _ in range(3)] == [None] * 3
+    disk.left = 0
+    left = tmp_path / "left" / "run"
+    shutil.copytree(run_dir, left)  # as a process leaves it that the disk never let finish
+    writer.close()
+    with next(left.glob(f"open/w/{kind}-*.tail")).open("ab") as file:
+        file.write(END)  # a small write, for which there is room
+    facts = json.loads((left / "writers" / "w.json").read_text())
+    (left / "writers" / "w.json").write_text(json.dumps(facts | {"closed_time_ns": 1, UNFINISHED: True}))
+    verified = verify_run(left)
+    assert (verified["ok"], verified["torn_bytes"]) == (True, 51)
+    assert len(read_kind(left, kind)) == 5
+    report = seal_run(left, "r")
+    assert (report.damage, report.events[kind]) == ([], 5)
+    assert not (left / "quarantine").exists()
+    assert verify_run(left)["ok"]
+    assert len(read_kind(left, kind)) == 5
+
+
+@pytest.mark.usefixtures("busy_thread")
+def test_a_gap_says_of_which_kind_how_many_and_whose(run_dir, monkeypatch):
+    writer = EventWriter(run_dir, "r", "host-a-1", ("step", "sample", "mark"), role="agent")
+    for lost in (3, 2):
+        disk = FailingDisk(monkeypatch, "write", errno.ENOSPC)
+        disk.left = 10**9
+        for number in range(lost):
+            writer.append("sample", device="gpu", power_w=1.0)
+            writer.append("step", step=number)
+        writer.append("nonsense")
+        disk.left = 0
+        wait_for(lambda: writer._lost_reported == writer.lost, "the mark")
+    writer.close()
+    gaps = [mark["text"] for mark in read_kind(run_dir, "mark").to_pylist() if mark["mark"] == "gap"]
+    assert gaps == [
+        "7 events could not be written (3 sample, 3 step, 1 unknown; agent process host-a-1)",
+        "5 events could not be written (2 sample, 2 step, 1 unknown; agent process host-a-1)",
+    ]
+    assert never_written(run_dir) == 12

@@ -143,3 +143,28 @@ def test_every_event_comes_back_from_the_live_log_and_from_sealed_files(kind, tm
             )
 
     check()
+
+
+def _spoilt(record):
+    return record[:-1] + bytes([record[-1] ^ 1])
+
+
+@pytest.mark.parametrize("kind", ["step", "mark"])
+@pytest.mark.parametrize("torn", [1, 7, 8, 20])
+def test_a_write_that_failed_half_way_is_told_from_a_record_that_is_spoilt(kind, torn):
+    a, b, c = numbered(kind, [5, 6, 7])
+    scan = kind_codec(kind).scan
+    harmless = [a + b[:torn] + END, a + b[:torn] + b + c, b[:torn] + a + b[:torn] + END]
+    assert [scan(data, 0, 5)[2:] for data in harmless] == [
+        (torn, True, True),
+        (torn, False, True),
+        (2 * torn, True, True),
+    ]
+    harmful = [
+        a + _spoilt(b) + END,
+        a + _spoilt(b) + c,
+        a + b[:torn] + c,
+        a + b[:torn] + b + _spoilt(c) + END,
+    ]
+    assert not [data for data in harmful if scan(data, 0, 5).is_torn]
+    assert not scan(a + b + END, 0, 5).is_torn
