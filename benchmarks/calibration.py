@@ -25,7 +25,7 @@ import calibration_pairs
 import calibration_truth as truth
 import numpy as np
 from calibration_page import judged, rate
-from calibration_runs import whole_runs
+from calibration_runs import many_devices, whole_runs
 from thermograd.analysis.calibration import processes
 from thermograd.analysis.calibration.processes import NULLS, Pair, Rng, couplings
 from thermograd.analysis.calibration.scenarios import draw
@@ -259,6 +259,12 @@ PARTS = {
         ("process", "kind", "R", "coupled", "no coupling above .2", "other", "met"),
         whole_runs,
         0.05,
+    ),
+    "devices": Part(
+        "Whole runs of many devices, nothing coupled",
+        ("devices", "length", "tests", "R", "the question coupled", "any pair coupled", "<= .05 + error"),
+        many_devices,
+        0.2,
     ),
     "absent": Part(
         "Couplings that are said to be absent",

@@ -1,5 +1,6 @@
 """The part of the calibration that analyses whole runs: written as a training would, all pairs, corrected."""
 
+import sys
 import tempfile
 from collections import Counter
 from collections.abc import Iterator
@@ -13,9 +14,13 @@ from thermograd.analysis.run.analyze import analyze_run
 from thermograd.analysis.run.result import question_verdict
 from thermograd.ingest.simulate.write import Signals, simulate_run
 
-__all__ = ["whole_runs"]
+__all__ = ["many_devices", "whole_runs"]
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "support"))
 
 MINUTES = 25.0
+BINS = 300  # of each device: the longer a run, the slower it is sampled
+NOISE = ((1, 1200.0), (8, 1200.0), (8, 86_400.0), (64, 1200.0))  # devices, seconds
 
 
 def whole_runs(runs: int, seed: int, jobs: int) -> Iterator[Row]:
@@ -41,3 +46,30 @@ def run_row(name: str, runs: int, seed: int) -> Row:
     others = runs - said["coupled"] - said["no_coupling"]
     kind = process.response or "nothing is coupled"
     return name, kind, runs, rate(said["coupled"], runs), rate(said["no_coupling"], runs), others, met
+
+
+def many_devices(runs: int, seed: int, jobs: int) -> Iterator[Row]:
+    """Count the runs with any pair called coupled, where a training and its devices are independent.
+
+    Of 64 devices an eighth of the runs.
+    """
+    calls = [(devices, seconds, min(runs, 8 * runs // devices), seed) for devices, seconds in NOISE]
+    yield from together(noise_row, [call for call in calls if call[2]], jobs)
+
+
+def noise_row(devices: int, seconds: float, runs: int, seed: int) -> Row:
+    """Return one row of it."""
+    from scale_runs import scale_run
+
+    said: Counter[str] = Counter()
+    for run in range(runs):
+        with tempfile.TemporaryDirectory() as folder:
+            size = {"samples": BINS, "steps": 3 * BINS}
+            written = scale_run(Path(folder), devices, seconds, **size, seed=1000 * seed + run)
+            analysis = analyze_run(written)
+        said["tests"] = int(analysis.sensitivity.get("tests", 0))
+        said["question"] += question_verdict(analysis) == "coupled"
+        said["any"] += any(pair.verdict == "coupled" for pair in analysis.pairs)
+    counted = rate(said["question"], runs), rate(said["any"], runs)
+    met = judged(said["any"] <= most(MOST_COUPLED, runs) * runs)
+    return devices, f"{seconds / 60:,.0f} min", said["tests"], runs, *counted, met

@@ -184,13 +184,13 @@ def _naive_pair(data: RunSeries, x: str, y: str, device: Device, aligned: Ints, 
 
 
 def _judge(tests: list[PairTest]) -> list[Pair]:
-    """Correct for all tests of a kind together: the question, and speed coupling apart from it."""
-    adjusted: dict[int, list[float]] = {}
-    for is_speed in (False, True):
-        chosen = [i for i, test in enumerate(tests) if (test.x == "step_time_s") == is_speed]
-        p = holm([p for i in chosen for p in tests[i].p_values()]).reshape(-1, len(FAMILIES)).tolist()
-        adjusted |= dict(zip(chosen, p, strict=True))
-    return [pair for i, test in enumerate(tests) for pair in test.judged(adjusted[i])]
+    """Correct for all tests of the run together.
+
+    Speed coupling is no question but says "coupled" like the others: corrected apart, twice as many runs in
+    which nothing is coupled would hold such a row.
+    """
+    adjusted = holm([p for test in tests for p in test.p_values()]).reshape(-1, len(FAMILIES)).tolist()
+    return [pair for test, p in zip(tests, adjusted, strict=True) for pair in test.judged(p)]
 
 
 def _alignment_account(data: RunSeries, aligned: dict[str, Ints], tolerance_s: float) -> dict[str, Any]:
@@ -221,12 +221,13 @@ def sensitivity(pairs: Sequence[Pair]) -> dict[str, Any]:
     """Return how small a residual correlation the longest tested pair of the question could have shown.
 
     Empty where nothing was tested. ``bins``, ``period_s``; ``power``: probability of showing it, 0.9;
-    ``detectable_r`` in a test by itself; ``tests`` of the question and ``detectable_r_corrected`` after their
+    ``detectable_r`` in a test by itself; ``tests`` of the run and ``detectable_r_corrected`` after their
     correction; ``rho`` 0.2 with the length that shows it (``bins_to_show``, ``minutes_to_show``) and the one
     that rules it out (``bins_to_exclude``, ``minutes_to_exclude``).
     """
-    tested = [pair for pair in pairs if not pair.is_speed and math.isfinite(pair.p)]
-    forward = [pair for pair in tested if pair.family == "forward" and math.isfinite(pair.detectable_r)]
+    tested = [pair for pair in pairs if math.isfinite(pair.p)]
+    asked = [pair for pair in tested if pair.family == "forward" and not pair.is_speed]
+    forward = [pair for pair in asked if math.isfinite(pair.detectable_r)]
     if not forward:
         return {}
     pair = min(forward, key=lambda pair: pair.detectable_r)

@@ -4,6 +4,7 @@ import math
 import numpy as np
 import pytest
 from synthetic import make_run
+from thermograd.analysis.coupling.verdict import holm
 from thermograd.analysis.report.text.analysis import describe_analysis
 from thermograd.analysis.run.analyze import analyze_run
 from thermograd.analysis.run.result import question_verdict, verdict_sentence
@@ -106,6 +107,19 @@ def test_speed_coupling_is_reported_apart_from_the_question(tmp_path, rng):
     assert pairs_by_family(analysis, x="step_time_s")["reverse"].verdict == "coupled"
     assert question_verdict(analysis) == "inconclusive"
     assert "Speed coupling (control)" in describe_analysis(analysis)
+
+
+def test_question_and_control_of_all_devices_are_corrected_together(tmp_path, rng):
+    devices = {"gpu-0": {}, "gpu-1": {}}
+    times = 1 + 0.05 * rng.standard_normal(200)
+    norms, heat = np.exp(0.2 * rng.standard_normal(200)), 60 + rng.standard_normal(200)
+    analysis = analyze_run(record(tmp_path, norms, heat, devices, step_time_s=times))
+    assert {(pair.is_speed, pair.device) for pair in analysis.pairs} == {
+        (speed, device) for speed in (False, True) for device in devices
+    }
+    adjusted = [pair.p_adjusted for pair in analysis.pairs]
+    assert adjusted == pytest.approx(holm([pair.p for pair in analysis.pairs]))
+    assert analysis.sensitivity["tests"] == len(adjusted) == 12
 
 
 def test_the_naive_method_is_plain_pearson_of_matched_rows_and_supports_nothing(tmp_path, rng):
