@@ -12,6 +12,7 @@ import signal
 import socket
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -30,6 +31,8 @@ from thermograd.store.runs.catalogue import Run
 
 _log = logging.getLogger("thermograd")
 _PARENT_POLL_S = 0.5
+_DYING_POLL_S = 0.01
+_DYING_S = 5.0
 _SEAL_PERIOD_S = 60.0
 _LOOK_PERIOD_S = 1.0
 _STANDBY_POLL_S = 1.0
@@ -182,7 +185,9 @@ def _watch_parent(parent_pid: int, stop: threading.Event) -> None:
 
     def wait_for_end_of_stdin() -> None:
         try:
-            os.read(0, 1)  # a word or the end; os.read: a daemon thread inside sys.stdin aborts the exit
+            word = os.read(0, 1)  # os.read: a daemon thread inside sys.stdin aborts the exit
+            if not word:
+                _let_die(parent_pid)
         except OSError as error:
             _log.debug("the agent has no stdin: %s", error)
         stop.set()
@@ -195,6 +200,17 @@ def _watch_parent(parent_pid: int, stop: threading.Event) -> None:
 
     for target in (wait_for_end_of_stdin, wait_for_parent):
         threading.Thread(target=target, daemon=True).start()
+
+
+def _let_die(parent_pid: int) -> None:
+    """Wait, a while at most, until a parent is gone that has closed our stdin without a word.
+
+    It is ended: its files are closed one after the other, and that of its log's lock, without which the log
+    cannot be sealed, may come last.
+    """
+    until_s = time.monotonic() + _DYING_S
+    while os.getppid() == parent_pid and time.monotonic() < until_s:
+        time.sleep(_DYING_POLL_S)
 
 
 def _run_stream(layer: StreamLayer | None, writer: EventWriter, stop: threading.Event) -> None:

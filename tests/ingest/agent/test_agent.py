@@ -15,7 +15,7 @@ import fake_nvml
 import psutil
 import pytest
 from fake_nvml import UUIDS
-from thermograd.ingest.agent.agent import print_alerts
+from thermograd.ingest.agent.agent import _let_die as let_die, print_alerts
 from thermograd.ingest.agent.supervisor import AgentProcess
 from thermograd.store.log.reader import read_kind
 from thermograd.store.log.seal import verify_run
@@ -35,6 +35,18 @@ def samples_of(run, device):
 
 def marks_of(run, mark):
     return [row for row in read_kind(run.path, "mark").to_pylist() if row["mark"] == mark]
+
+
+def test_a_parent_that_lets_go_of_the_pipe_is_awaited_as_it_may_hold_its_log_still(monkeypatch):
+    parents = iter([7, 7, 7, 1])
+    monkeypatch.setattr(os, "getppid", lambda: next(parents))
+    let_die(7)
+    assert list(parents) == []
+
+
+def test_a_parent_that_lets_go_of_the_pipe_and_lives_is_not_awaited_for_ever(monkeypatch):
+    monkeypatch.setattr("thermograd.ingest.agent.agent._DYING_S", 0.0)
+    let_die(os.getppid())
 
 
 # -- one agent a node ------------------------------------------------------------------------------------
