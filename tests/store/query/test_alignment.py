@@ -7,7 +7,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.dataset as ds
 import pytest
+from synthetic import make_run
 from thermograd.store.align.matching import nearest
+from thermograd.store.errors import QueryError
 from thermograd.store.log.seal import seal_run
 from thermograd.store.log.writer import EventWriter
 from thermograd.store.query.connection import connect, query
@@ -182,9 +184,7 @@ def test_a_run_without_steps_or_samples_has_no_rows(tmp_path):
     assert connect([]).execute("SELECT count(*) FROM aligned").fetchone() == (0,)
 
 
-@pytest.mark.parametrize(
-    ("tolerance", "matched"), [("NULL", 0), ("-1", 0), ("'inf'", 1), ("1e-8", 1), ("0.000000004", 0)]
-)
+@pytest.mark.parametrize(("tolerance", "matched"), [("0", 0), ("'inf'", 1), ("1e-8", 1), ("0.000000004", 0)])
 def test_a_tolerance_may_be_anything_that_is_a_number(tmp_path, tolerance, matched):
     write(tmp_path, "r", [("r", 0)], [("r", 5, "gpu")])
     found = query(f"SELECT count(power_w) AS n, count(*) AS rows FROM aligned_with({tolerance})", tmp_path)
@@ -219,3 +219,47 @@ def test_a_condition_tells_which_runs_may_be_meant():
         (None, "abc"),
     ]:
         assert "".join(i for i in "abc" if may_hold(schema, condition, run_id=i)) == meant
+
+
+_NO_SECONDS = {
+    "-1": "-1",
+    "NULL": "NULL",
+    "'x'": "x",
+    "'nan'::DOUBLE": "nan",
+    "-1e-9": "-1e-09",
+    "[1]": "[1]",
+}
+
+
+@pytest.mark.parametrize("chosen", ["count(*)", "step", "*", "temperature_c"])
+@pytest.mark.parametrize(("given", "said"), _NO_SECONDS.items())
+def test_a_tolerance_that_is_none_is_an_error_whatever_is_asked_for(tmp_path, chosen, given, said):
+    make_run(tmp_path, steps=5, seconds=5.0)
+    with pytest.raises(QueryError) as refused:
+        query(f"SELECT {chosen} FROM aligned_with({given})", tmp_path)
+    assert f"tolerance_s is {said}; allowed: a number of seconds, 0 or more" in str(refused.value)
+
+
+@pytest.mark.parametrize(("given", "said"), _NO_SECONDS.items())
+def test_seconds_around_a_time_that_are_none_are_an_error(tmp_path, given, said):
+    make_run(tmp_path, steps=5, seconds=5.0)
+    with pytest.raises(QueryError) as refused:
+        query(f"SELECT count(*) FROM around('2026-01-01', {given})", tmp_path)
+    assert f"seconds is {said}; allowed: a number of seconds, 0 or more" in str(refused.value)
+
+
+def test_what_is_no_moment_is_an_error_and_an_alert_that_is_not_there_is_none(tmp_path):
+    make_run(tmp_path, steps=5, seconds=5.0)
+    with pytest.raises(QueryError, match="moment is yesterday; allowed: the seq of an alert, or a time"):
+        query("SELECT count(*) FROM around('yesterday', 5)", tmp_path)
+    nothing = "around((SELECT seq FROM alerts WHERE alert = 'no such'), 5)"
+    for found in ("around(12345, 5)", "around(NULL, 5)", nothing):
+        assert len(query(f"SELECT * FROM {found}", tmp_path)) == 0
+
+
+@pytest.mark.parametrize("given", ["0", "'0.5'", "1e300", "(SELECT 1)", "1::DECIMAL(4, 2)", "'inf'::DOUBLE"])
+def test_a_tolerance_may_be_any_number_from_0(tmp_path, given):
+    make_run(tmp_path, steps=5, seconds=5.0)
+    assert query(f"SELECT count(DISTINCT step) AS n FROM aligned_with({given})", tmp_path)[
+        "n"
+    ].to_pylist() == [5]
