@@ -26,6 +26,7 @@ _MOST_LEVELS = 16
 _MOST_ROWS = 500  # of one write: a tail stays small enough to be read, also where all are long texts
 _MOST_WAITING = 1024  # calls whose numbers are still on a device
 _AT_ONCE = 16  # of one readback
+_ALLOWED = 'allowed: a dictionary of numbers, as in run.log({"accuracy": 0.3}), or a name and a number'
 _NUMBER = ("step", "rank", "name", "value")
 _TEXT = ("step", "rank", "name", "text")
 _UNKNOWN = ("step", "rank", "name")
@@ -85,7 +86,7 @@ class Metrics:
         elif (pairs := _pairs(values)) is not None:
             call.take_some("", pairs)
         else:
-            self.leave_out(f"run.log was given {said(values)}; allowed: a dictionary of numbers", "metrics")
+            self.leave_out(f"run.log was given {said(values)}; {_ALLOWED}", "metrics")
         self._write(moment, call)
         if self._late:
             self.collect()

@@ -8,6 +8,20 @@ from thermograd.ingest.job.configuration import configuration, told
 from thermograd.ingest.job.rank import Place
 from thermograd.ingest.job.recorder import Recorder
 from thermograd.store.failures import Guard, guarded
+from thermograd.store.log.plain import said
+
+_CALL = 'call it as run.log({"accuracy": 0.3}, step=7)'
+
+
+def _by_name(metrics: Any, more: tuple[Any, ...], named: dict[str, Any]) -> tuple[Any, list[Any]]:
+    """Return values by name, also those of a call with one name and its value, and what else it gives."""
+    rest = list(more)
+    if issubclass(type(metrics), str):
+        if rest:
+            return {metrics: rest[0]}, rest[1:]
+        if len(named) == 1 and "value" in named:
+            return {metrics: named.pop("value")}, rest
+    return metrics, rest
 
 
 class OwnValues:
@@ -37,8 +51,10 @@ class OwnValues:
         return self._recorder.left_out.failures
 
     @guarded
-    def log(self, metrics: Any = None, /, step: int | None = None, **named: Any) -> None:
+    def log(self, metrics: Any = None, /, *more: Any, step: int | None = None, **named: Any) -> None:
         """Log numbers of your own by name: ``run.log({"accuracy": 0.91, "eval/loss": 2.1})``.
+
+        One number may be given by its name, ``run.log("accuracy", 0.91)``.
 
         Nested dictionaries become names with ``/``; texts are kept, True is 1, None and NaN are what they
         are; a number on a GPU is read when it is there, without waiting. All else (lists, images), names of
@@ -47,12 +63,22 @@ class OwnValues:
         Parameters
         ----------
         metrics, **named
-            Values by name.
+            Values by name; or one name.
+        *more
+            The value of that name; then the step, if it is not named.
         step
             Optimizer steps so far; where not given, the last step that was logged, null before the first.
         """
-        values = named if metrics is None else {**metrics, **named} if named else metrics
-        self._recorder.log(values, step, self._tapped_step())
+        metrics, rest = _by_name(metrics, more, named)
+        if rest and step is None:
+            step, *rest = rest
+        if rest and self._recorder.writer is not None:
+            self._recorder.left_out.count(
+                f"run.log was given {said(rest[0])} too many; {_CALL}", "metrics, more"
+            )
+        if named and metrics is not None and not issubclass(type(metrics), str):
+            metrics = {**metrics, **named}
+        self._recorder.log(named if metrics is None else metrics, step, self._tapped_step())
 
     @guarded
     def configure(self, config: Any = None, /, **named: Any) -> None:

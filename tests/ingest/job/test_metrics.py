@@ -178,6 +178,50 @@ def test_what_is_no_dictionary_is_said(run, given, caplog):
     assert "dictionary" in caplog.text or "could not record" in caplog.text
 
 
+@pytest.mark.parametrize(
+    ("given", "named", "row"),
+    [
+        (("accuracy", 0.3), {}, (1, "accuracy", 0.3, None)),
+        (("accuracy", 0.3, 7), {}, (7, "accuracy", 0.3, None)),
+        (("accuracy", 0.3), {"step": 7}, (7, "accuracy", 0.3, None)),
+        (("accuracy",), {"value": 0.3, "step": 7}, (7, "accuracy", 0.3, None)),
+        (("stage", "warm-up"), {}, (1, "stage", None, "warm-up")),
+        (({"accuracy": 0.3}, 7), {}, (7, "accuracy", 0.3, None)),
+        ((), {"value": 0.3}, (1, "value", 0.3, None)),
+    ],
+    ids=repr,
+)
+def test_one_number_may_be_given_by_its_name(run, given, named, row):
+    run.step(loss=1.0)
+    run.log(*given, **named)
+    assert rows(run) == [row]
+    assert left_out(run) == {}
+
+
+@pytest.mark.parametrize(
+    ("given", "named", "said"),
+    [
+        (
+            ("accuracy",),
+            {},
+            "run.log was given 'accuracy'; allowed: a dictionary of numbers, as in run.log({",
+        ),
+        (("accuracy",), {"step": 7}, "or a name and a number"),
+        (("accuracy",), {"other": 7}, "run.log was given 'accuracy'"),
+        ((0.3,), {}, 'as in run.log({"accuracy": 0.3})'),
+        (("accuracy", 0.3, 7, 8), {}, 'given 8 too many; call it as run.log({"accuracy": 0.3}, step=7)'),
+        (({"accuracy": 0.3}, 7, 8), {}, "given 8 too many"),
+        (("accuracy", 0.3, 8), {"step": 7}, "given 8 too many"),
+    ],
+    ids=repr,
+)
+def test_a_call_of_another_form_is_told_the_right_one_and_raises_nothing(run, given, named, said, caplog):
+    run.log(*given, **named)
+    assert said in caplog.text
+    assert rows(run) == ([(7, "accuracy", 0.3, None)] if "too many" in said else [])
+    assert run.values_left_out == 1
+
+
 def test_a_step_is_the_given_one_or_the_last_that_was_logged(run):
     run.log({"a": 1})
     run.step(loss=1.0)
