@@ -33,6 +33,8 @@ class TrainerRun:
     that the script has started in this process and not closed.
     """
 
+    _is_asked_for = True  # the steps that the tap sees, by the script
+
     def __init__(
         self,
         name: str | None = None,
@@ -74,26 +76,30 @@ class TrainerRun:
         self._name = self._name or name
         described = _described(facts)
         config = described.pop("config", None)
-        self.run = self._given or self._joined(described)
+        self.run = self._given or self._under_way()
         if self.run is None:
             self.run = self._started(model, described, config)
         else:
-            self.run.configure(config)
+            self._join(self.run, described, config)
         if self._on_alert == "checkpoint":
             self._request = CheckpointRequest(_store())
             self.run.alert_tasks.add(self._request.hear)
         elif self._on_alert is not None:
             self.run.alert_tasks.add(self._on_alert)
-        self._tap = self.run.tap(deferred_end)
+        self._tap = self.run.tap(deferred_end, self._is_asked_for)
         self.run.name_parameters(model)
         return self._tap
 
-    def _joined(self, facts: dict[str, Any]) -> Run | None:
-        """Return the run that the script has under way, with a mark of what it records from here on."""
-        run = running_run()
-        if run is not None:
+    def _under_way(self) -> Run | None:
+        """Return the open run that this training belongs to, which somebody else ends; None without one."""
+        return running_run()
+
+    def _join(self, run: Run, facts: dict[str, Any], config: Any) -> None:
+        """Record into a run that somebody else ends; mark what it records from here on."""
+        run.begin_training(config)
+        if run is not self._given or run.trainings > 1:
+            facts |= {"trainer": run.trainings}
             run.mark_with("note", None, "a Trainer's steps from here on", facts)
-        return run
 
     def _started(self, model: Any, facts: dict[str, Any], config: Any) -> Run:
         name = self._name or type(model).__name__
@@ -120,12 +126,12 @@ class TrainerRun:
     ) -> None:
         """Mark something that is not a step; its time is no part of the next step's."""
         self._interrupted = True
-        if (run := self.run or running_run()) is not None:
+        if (run := self.run or self._under_way()) is not None:
             run.mark_with(mark, step, text, detail or {})
 
     def log(self, metrics: Mapping[Any, Any], step: int) -> None:
         """Log what the framework or the script measures besides the steps, on rank 0, as frameworks do."""
-        run = self.run or running_run()
+        run = self.run or self._under_way()
         if run is None:
             self._say_that_none_is_open()
         elif metrics and run.place.rank == 0:
@@ -147,9 +153,12 @@ class TrainerRun:
 
     def close(self) -> None:
         """End the run, unless somebody else ends it."""
-        run, self.run, self._tap = self.run, self._given, None
+        run, tap = self.run, self._tap
+        self.run, self._tap = self._given, None
         if run is not None and run.held_by == "callback":
             run.close()
+        elif tap is not None:
+            tap.deferred_end = False  # what the script steps after this training, no callback ends
 
 
 def _absolute(runs: Any) -> Any:

@@ -1,9 +1,13 @@
 """Recording a Hugging Face `Trainer`: one line, every optimizer step."""
 
+import functools
+import sys
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 from thermograd.ingest.callback import TrainerRun, harmless, model_facts
+from thermograd.ingest.job.ending import insisted
 from transformers import TrainerCallback
 
 _ARGUMENTS = (
@@ -40,14 +44,22 @@ class ThermogradCallback(TrainerCallback):  # type: ignore[misc] # transformers 
         trainer = Trainer(model, args, train_dataset=data, callbacks=[ThermogradCallback()])
     """
 
+    _run_kind = TrainerRun
+
     def __init__(self, name: str | None = None, runs: Any = None, **options: Any) -> None:
-        self._training = TrainerRun(name, runs, **options)
+        self._training = self._run_kind(name, runs, **options)
+        _hear_of_failures()
         self._logged: tuple[int, frozenset[str]] = (-1, frozenset())  # the last log's step, and its names
 
     @property
     def run(self) -> Any:
         """The run that is being recorded; None before and after the training."""
         return self._training.run
+
+    @harmless
+    def on_init_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Be able to hear of an exception, also where this was made before the Trainer was imported."""
+        _hear_of_failures()
 
     @harmless
     def on_train_begin(self, args: Any, state: Any, control: Any, model: Any = None, **kwargs: Any) -> None:
@@ -94,9 +106,46 @@ class ThermogradCallback(TrainerCallback):  # type: ignore[misc] # transformers 
         self._training.mark("checkpoint", state.global_step)
 
     @harmless
+    def on_exception(self, exception: BaseException, step: int | None) -> None:
+        """Mark what ended the training, and end the run; the Trainer itself does not call this."""
+        self._training.fail(exception, step)
+
+    @harmless
     def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """End the run."""
         self._training.close()
+
+
+@harmless
+def _hear_of_failures() -> None:
+    """Overhear the exceptions of `Trainer.train`, of which a Trainer tells its callbacks nothing."""
+    kind = getattr(sys.modules.get("transformers.trainer"), "Trainer", None)
+    if kind is not None and not hasattr(kind.train, "is_overheard"):
+        kind.train = _overheard(kind.train)
+
+
+def _overheard(train: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a `train` that tells our callbacks what it raises, and is not in the traceback."""
+
+    @functools.wraps(train)
+    def overheard(trainer: Any, *args: Any, **kwargs: Any) -> Any:
+        try:
+            return train(trainer, *args, **kwargs)
+        except BaseException as error:
+            insisted(partial(_tell, trainer, error))
+            if error.__traceback__ is not None:
+                error.__traceback__ = error.__traceback__.tb_next
+            raise
+
+    overheard.is_overheard = True  # type: ignore[attr-defined]
+    return overheard
+
+
+@harmless
+def _tell(trainer: Any, error: BaseException) -> None:
+    for callback in trainer.callback_handler.callbacks:
+        if isinstance(callback, ThermogradCallback):
+            callback.on_exception(error, trainer.state.global_step)
 
 
 def _run_name(args: Any) -> str | None:

@@ -51,21 +51,24 @@ class ThermogradCallback:
         trainer = lightning.Trainer(callbacks=[ThermogradCallback()])
     """
 
+    _run_kind = TrainerRun
+    _maker: Any = None
+
     def __new__(cls, *args: Any, **kwargs: Any) -> "ThermogradCallback":
         """Make an instance that is a `Callback` of the packages in use."""
-        if cls is ThermogradCallback:
-            return object.__new__(_with_bases(_packages_in_use()))
+        if "_run_kind" in vars(cls):
+            return object.__new__(_with_bases(cls, _packages_in_use()))
         return object.__new__(cls)
 
     def __init__(self, name: str | None = None, runs: Any = None, **options: Any) -> None:
         self._arguments = {"name": name, "runs": runs, **options}
-        self._training = TrainerRun(name, runs, **options)
+        self._training = self._run_kind(name, runs, **options)
         self._tap: Any = None
         self._last_step = 0
 
     def __reduce__(self) -> Any:
         """Pickle as what it was made of, for processes that Lightning spawns."""
-        return partial(ThermogradCallback, **self._arguments), ()
+        return self._maker or partial(ThermogradCallback, **self._arguments), ()
 
     @property
     def run(self) -> Any:
@@ -144,9 +147,9 @@ def _packages_in_use() -> tuple[str, ...]:
 
 
 @cache
-def _with_bases(packages: tuple[str, ...]) -> type[ThermogradCallback]:
+def _with_bases(kind: Any, packages: tuple[str, ...]) -> type[ThermogradCallback]:
     bases = tuple(importlib.import_module(f"{name}.callbacks").Callback for name in packages)
-    return type("ThermogradCallback", (ThermogradCallback, *bases), {"__module__": __name__})
+    return type(kind.__name__, (kind, *bases), {"__module__": kind.__module__})
 
 
 def _just_logged(trainer: Any) -> dict[str, Any]:

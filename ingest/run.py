@@ -106,7 +106,7 @@ class Run(Watching, OwnValues):
         """Steps that this process has recorded so far."""
         return self._recorder.steps
 
-    def _share(self) -> None:
+    def share(self) -> None:
         """Under `thermograd run`: be the run of this process, and log the steps of every optimizer."""
         global _shared
         _shared = self
@@ -159,6 +159,12 @@ class Run(Watching, OwnValues):
             skipped=skipped,
             tokens=tokens,
         )
+
+    @guarded
+    def begin_training(self, config: Any) -> None:
+        """Take that a framework's training begins in this run: one that has failed before ends it no more."""
+        self._end.go_on()
+        self.configure_training(config)
 
     @guarded
     def mark_error(self, error: BaseException, step: int | None = None) -> None:
@@ -313,7 +319,7 @@ def start_run(
             if running is None and agent and run.place.local_rank == 0:
                 run.agent = _start_agent(run, float(hz), simulate, on_alert_line)
             if running is None and launcher_link.is_active:
-                run._share()
+                run.share()
         if running is None:
             say_where(run)
         return run

@@ -70,9 +70,9 @@ class Watching:
         if self._layers is not None and model is not None:
             self._layers.name(model.named_parameters())
 
-    def tap(self, deferred_end: bool = False) -> "StepTap":
+    def tap(self, deferred_end: bool = False, is_asked_for: bool = True) -> "StepTap":
         """Return the started tap of this run; for callbacks that know where a step ends."""
-        if not self._recorder.is_off():
+        if not self._recorder.is_off() and is_asked_for:
             self._recorder.trust_tap()
         tap = self._started_tap()
         tap.deferred_end = tap.deferred_end or deferred_end

@@ -25,7 +25,7 @@ class FrameworkSteps:
         """Return the steps made so far where a training begins or begins again, else None."""
         is_first = self._trainer is None
         if self._trainer is None:
-            trainer = _calling_trainer()
+            trainer = calling_trainer()
             self._trainer = weakref.ref(trainer) if trainer is not None else lambda: None
         count, last = _count_of(self._trainer()), self._last
         if count is None:
@@ -34,8 +34,8 @@ class FrameworkSteps:
         return count if is_first or count < last else None
 
 
-def _calling_trainer() -> Any:
-    """Return the trainer whose method is among the callers."""
+def calling_trainer() -> Any:
+    """Return the trainer whose method is among the callers; None without one."""
     frame: FrameType | None = sys._getframe(1)
     for _ in range(_DEEPEST):
         if frame is None:

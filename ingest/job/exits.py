@@ -57,6 +57,11 @@ class End:
         self._account = self._account or of_error(error)
         return self._text()
 
+    def go_on(self) -> None:
+        """Take back what was to end the run: another training has begun in it."""
+        if self._closed_by == "exit":
+            self._account, self._is_marked = None, False
+
     def close(self, closed_by: str) -> None:
         """Take that the run ends in order, though perhaps because of an exception that is on its way."""
         if self._closed_by == "exit":

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from thermograd.ingest.job.configuration import configuration, told
@@ -23,6 +24,8 @@ def _by_name(metrics: Any, more: tuple[Any, ...], named: dict[str, Any]) -> tupl
             return {metrics: named.pop("value")}, rest
     return metrics, rest
 
+_MISSING = object()
+
 
 class OwnValues:
     """The part of a `Run` that takes what the script itself measures and decides."""
@@ -30,6 +33,8 @@ class OwnValues:
     guard: Guard
     place: Place
     _recorder: Recorder
+    trainings = 0  # of a framework, begun in this run
+    _first_training: Mapping[str, Any] = MappingProxyType({})
 
     def _tapped_step(self) -> int | None:
         """Return the number of the last step that the tap has seen."""
@@ -91,6 +96,20 @@ class OwnValues:
                 self._recorder.mark("config", None, None, values)
 
     @guarded
+    def configure_training(self, config: Any) -> None:
+        """Add the configuration of a framework's training; of a second one, what differs from the first's.
+
+        That stands under ``trainer_2``, and so on: the first's is kept.
+        """
+        given = configuration(config)
+        self.trainings += 1
+        if self.trainings == 1:
+            self._first_training = told(given)
+            self.configure(given.values)
+        elif differing := _differing(given.values, self._first_training):
+            self.configure({f"trainer_{self.trainings}": differing})
+
+    @guarded
     def tag(self, *tags: str, note: str | None = None) -> None:
         """Give the run tags, and a note; ``thermograd tag`` does so at any time. Only rank 0's count.
 
@@ -113,3 +132,16 @@ class OwnValues:
     def mark_with(self, mark: str, step: int | None, text: str | None, detail: Mapping[Any, Any]) -> None:
         """Log a mark whose detail has names of its own, as a framework's metrics have."""
         self._recorder.mark(mark, step, text, dict(detail))
+
+
+def _differing(values: Mapping[str, Any], first: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the values that are not the first's, also inside nested ones."""
+    differing = {}
+    for name, value in values.items():
+        before = first.get(name, _MISSING)
+        if isinstance(value, Mapping) and isinstance(before, Mapping):
+            if inside := _differing(value, before):
+                differing[name] = inside
+        elif repr(value) != repr(before):  # 1 is not True, and NaN is NaN
+            differing[name] = value
+    return differing

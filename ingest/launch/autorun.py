@@ -7,8 +7,12 @@ script that calls `thermograd.start_run` itself, or uses a callback, gets that s
 
 import json
 import os
+from typing import TYPE_CHECKING, Any
 
 from thermograd.ingest.job import launcher_link
+
+if TYPE_CHECKING:
+    from thermograd.ingest.run import Run
 
 
 def activate() -> None:
@@ -16,20 +20,32 @@ def activate() -> None:
     from thermograd.ingest.capture import hooks
 
     launcher_link.is_active = True
-    hooks.on_first_use(_begin)
+    hooks.on_first_use(begin)
 
 
-def _begin() -> None:
+def begin(facts: dict[str, Any] | None = None) -> None:
     """Start the run that the launcher asked for, unless the script has started one."""
     if launcher_link.VARIABLE not in os.environ:
         return
     try:
-        from thermograd.ingest.run import shared_run, start_run
+        from thermograd.ingest.run import running_run, shared_run, start_run
 
-        if shared_run() is None:
-            options = json.loads(os.environ[launcher_link.VARIABLE])
-            run = start_run(options["name"], hz=float(options["hz"]))
-            run.held_by = "launcher"
-            run.believe_tap()
+        if shared_run() is not None:
+            return
+        if (own := running_run()) is not None:  # started before torch was imported
+            own.share()
+            return
+        options = json.loads(os.environ[launcher_link.VARIABLE])
+        run = start_run(options["name"], hz=float(options["hz"]), facts=facts)
+        run.held_by = "launcher"
+        run.believe_tap()
     except Exception as error:  # noqa: BLE001 - the script must train on as if we were not there; the launcher is told
         launcher_link.say(f"failed {type(error).__name__}: {error}")
+
+
+def launched_run() -> "Run | None":
+    """Return the open run that the launcher has started; None where there is none, or the script holds it."""
+    from thermograd.ingest.run import shared_run
+
+    run = shared_run()
+    return run if run is not None and run.is_open and run.held_by == "launcher" else None

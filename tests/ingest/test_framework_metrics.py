@@ -1,5 +1,6 @@
 """What the callbacks of the frameworks record besides the steps: metrics, and the configuration."""
 
+import json
 import math
 
 import pytest
@@ -121,6 +122,29 @@ def test_a_run_that_was_given_to_a_trainer_gets_its_arguments(trainer, tmp_path)
     (found,) = list_runs(tmp_path / "runs")
     config = run_config(found)
     assert (config["mine"], config["max_steps"]) == (1, 8)
+
+
+def test_of_a_second_trainer_in_a_run_what_differs_stands_beside_the_first(trainer, tmp_path):
+    import thermograd
+
+    with thermograd.start_run("given", tmp_path / "runs", agent=False, config={"mine": 1}) as run:
+        for _ in range(2):  # the second differs in nothing
+            trainer(run, learning_rate=1e-3).train()
+        trainer(run, learning_rate=5e-4, max_steps=4).train()
+    (found,) = list_runs(tmp_path / "runs")
+    config = run_config(found)
+    assert (config["mine"], config["learning_rate"], config["max_steps"]) == (1, 1e-3, 8)
+    assert {key: value for key, value in config.items() if key.startswith("trainer_")} == {
+        "trainer_3": {"learning_rate": 5e-4, "max_steps": 4}
+    }
+    marks = read_kind(found.path, "mark").to_pylist()
+    begun = [json.loads(m["detail"])["trainer"] for m in marks if (m["text"] or "").startswith("a Trainer's")]
+    assert begun == [2, 3]
+    sql = "SELECT key, number FROM config WHERE key LIKE 'trainer%' ORDER BY key"
+    assert [row["key"] for row in query(sql, tmp_path / "runs").to_pylist()] == [
+        "trainer_3.learning_rate",
+        "trainer_3.max_steps",
+    ]
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ from collections import Counter
 from types import SimpleNamespace
 
 import pytest
+import thermograd
 
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
@@ -220,6 +221,62 @@ def runs_of(tmp_path):
     return [run.end() for run in list_runs(tmp_path / "runs")]
 
 
+@pytest.fixture
+def unheard(monkeypatch):
+    """Have a `Trainer` whose `train` we do not overhear, as of a subclass that has one of its own."""
+    whole = getattr(transformers.Trainer.train, "__wrapped__", transformers.Trainer.train)
+    monkeypatch.setattr("thermograd.ingest.huggingface._hear_of_failures", lambda: None)
+    monkeypatch.setattr(transformers.Trainer, "train", whole)
+
+
+def test_a_training_that_raises_has_failed_at_once_and_the_traceback_is_as_without_us(train, tmp_path):
+    traces = []
+    for callback in (ThermogradCallback(), transformers.TrainerCallback()):
+        with pytest.raises(ValueError, match="no item") as raised:
+            train(Bad([]), callback)
+        traces.append([(entry.path, entry.lineno) for entry in raised.traceback][1:])
+        assert raised.value.__cause__ is None
+        assert raised.value.__context__ is None
+    assert traces[0] == traces[1]
+    assert getattr(callback, "run", None) is None
+    [end] = runs_of(tmp_path)
+    assert end.state == "failed"
+    assert end.reason.startswith("ValueError: no item xxx")
+
+
+def test_ctrl_c_in_a_training_interrupts_its_run(train, tmp_path):
+    class Interrupting(transformers.TrainerCallback):
+        def on_step_end(self, args, state, control, **kwargs):
+            raise KeyboardInterrupt
+
+    callback = type("Both", (Interrupting, ThermogradCallback), {})()
+    with pytest.raises(KeyboardInterrupt):
+        train(None, callback)
+    assert [end.state for end in runs_of(tmp_path)] == ["interrupted"]
+
+
+@pytest.mark.parametrize(("again", "state"), [(False, "failed"), (True, "finished")])
+def test_a_failed_training_fails_the_scripts_own_run_unless_another_begins(train, tmp_path, again, state):
+    with thermograd.start_run("own", tmp_path / "runs", agent=False) as run:
+        with pytest.raises(ValueError, match="no item"):
+            train(Bad([]))
+        assert run.is_open
+        if again:
+            train(max_steps=2)
+    assert [end.state for end in runs_of(tmp_path)] == [state]
+
+
+def test_a_fault_of_ours_while_a_training_fails_leaves_its_exception(train, monkeypatch, caplog):
+    monkeypatch.setattr("thermograd.ingest.callback.TrainerRun.fail", lambda *_: 1 / 0)
+    monkeypatch.setattr("thermograd.ingest.callback.harmless._counts", Counter())
+    callback = ThermogradCallback()
+    with pytest.raises(ValueError, match="no item"):
+        train(Bad([]), callback)
+    assert "training goes on" in caplog.text
+    callback.run.close()
+
+
+@pytest.mark.usefixtures("unheard")
 def test_a_training_that_raised_has_failed_when_the_next_one_begins(train, tmp_path):
     callback = ThermogradCallback()
     with pytest.raises(ValueError, match="no item"):
@@ -230,6 +287,7 @@ def test_a_training_that_raised_has_failed_when_the_next_one_begins(train, tmp_p
     assert first.reason == "TrainingEndedEarly: the Trainer did not tell why; another training began"
 
 
+@pytest.mark.usefixtures("unheard")
 def test_in_a_notebook_the_cell_that_raised_ends_the_run(train, tmp_path, monkeypatch):
     events = SimpleNamespace(heard=[])
     events.register = lambda name, call: events.heard.append(call)

@@ -125,8 +125,9 @@ def test_a_trainer_inside_an_open_run_records_into_it_and_leaves_it_open(start, 
     assert opened(training) is run, "the next training too"
     marks = read_kind(run.path, "mark").to_pylist()
     assert [m["detail"] for m in marks if m["text"] == "a Trainer's steps from here on"] == [
-        '{"model": "M"}'
-    ] * 2
+        '{"model": "M", "trainer": 1}',
+        '{"model": "M", "trainer": 2}',
+    ]
 
 
 def test_two_trainers_one_after_another_have_a_run_each(trainer_run, tmp_path, caplog):

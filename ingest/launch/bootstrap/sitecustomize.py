@@ -1,4 +1,4 @@
-"""Loaded by every Python that a command under ``thermograd run`` starts: waits for torch, then records.
+"""Loaded by every Python that a command under ``thermograd run`` starts: waits for torch and for Trainers.
 
 Only the standard library, and little of it: this runs in processes that have nothing to do with training.
 A sitecustomize that stands behind this one on the path is loaded too.
@@ -27,8 +27,14 @@ def _after_torch() -> None:
         _say(f"failed {sys.executable}: {type(error).__name__}: {error}")
 
 
+def _after_trainer(name: str) -> None:
+    from thermograd.ingest.launch import trainers
+
+    trainers.join(sys.modules[name])
+
+
 class _Loader:
-    """Loads torch as its own loader does, and calls us when that is done."""
+    """Loads a module as its own loader does, and calls us when that is done."""
 
     def __init__(self, loader, watch):  # type: ignore[no-untyped-def]
         self._loader, self._watch = loader, watch
@@ -42,27 +48,37 @@ class _Loader:
     def exec_module(self, module):  # type: ignore[no-untyped-def]
         module.__loader__ = module.__spec__.loader = self._loader
         self._loader.exec_module(module)
-        if self._watch in sys.meta_path:
-            sys.meta_path.remove(self._watch)
-            try:  # noqa: SIM105 - contextlib is not worth loading in every process
-                _after_torch()
+        if module.__name__ in self._watch.names:
+            self._watch.names.remove(module.__name__)
+            try:
+                if module.__name__ == "torch":
+                    _after_torch()
+                else:
+                    _after_trainer(module.__name__)
             except Exception:  # noqa: BLE001 - nobody is left to be told
                 pass
 
 
 class _Watch:
-    """Stands first among the finders until torch has been loaded; merely looking for torch is no load."""
+    """Stands first among the finders; merely looking for torch, or for a Trainer, is no load."""
 
-    busy = False
+    def __init__(self) -> None:
+        self.busy = False
+        self.names = {
+            "torch",
+            "transformers.trainer",
+            "lightning.pytorch.trainer.connectors.callback_connector",
+            "pytorch_lightning.trainer.connectors.callback_connector",
+        }
 
     def find_spec(self, name, path=None, target=None):  # type: ignore[no-untyped-def]
-        if name != "torch" or self.busy:
+        if name not in self.names or self.busy:
             return None
         import importlib.util
 
         self.busy = True
         try:
-            spec = importlib.util.find_spec("torch")
+            spec = importlib.util.find_spec(name)
         finally:
             self.busy = False
         if spec is not None and spec.loader is not None:

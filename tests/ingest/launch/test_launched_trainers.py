@@ -12,6 +12,7 @@ from ports import reserved_port
 from thermograd.ingest.launch.launcher import launch
 from thermograd.store.log.reader import read_kind
 from thermograd.store.runs.catalogue import list_runs
+from thermograd.store.runs.own_values.configuration import run_config
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(sys.platform == "win32", reason="exit codes of POSIX")]
 
@@ -103,6 +104,60 @@ RESUMED_LIGHTNING = LIGHTNING.replace(
     "enable_checkpointing=False, enable_progress_bar=False, max_epochs=int(sys.argv[2]),",
 ).replace("batch_size=4))", "batch_size=4), ckpt_path=sys.argv[1] if sys.argv[2] == '2' else None)")
 RESUMED_LIGHTNING += "    trainer.save_checkpoint(sys.argv[1])\n"
+EVALUATED = """
+    import torch, transformers
+    class Model(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer = torch.nn.Linear(6, 1)
+        def forward(self, x, labels):
+            return {"loss": ((self.layer(x).squeeze(-1) - labels) ** 2).mean(), "logits": labels}
+    data = [{"x": torch.sin(torch.arange(6.0) * i), "labels": torch.tensor(i % 3.0)} for i in range(64)]
+    def make(callbacks, **more):
+        arguments = {"max_steps": 4, "eval_strategy": "steps", "eval_steps": 2, "learning_rate": 3e-4} | more
+        return transformers.Trainer(model=Model(), callbacks=callbacks, train_dataset=data, eval_dataset=data,
+            args=transformers.TrainingArguments(output_dir="out", use_cpu=True, report_to=[], hub_token="x",
+                disable_tqdm=True, save_strategy="no", dataloader_pin_memory=False, **arguments))
+    if sys.argv[1] == "given":
+        from thermograd.ingest.huggingface import ThermogradCallback
+        make([ThermogradCallback()]).train()
+    else:
+        trainer = make(None)
+        trainer.train()
+        trainer.evaluate(metric_key_prefix="after")
+        model = Model()
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        for _ in range(3):
+            model(torch.ones(2, 6), torch.ones(2))["loss"].backward()
+            optimizer.step()
+        make(None, learning_rate=1e-3).train()
+"""
+EVALUATED_LIGHTNING = """
+    import torch, lightning
+    class Module(lightning.LightningModule):
+        def __init__(self, width=3):
+            super().__init__()
+            self.save_hyperparameters()
+            self.layer = torch.nn.Linear(8, 1)
+        def configure_optimizers(self):
+            return torch.optim.SGD(self.parameters(), lr=0.01)
+        def training_step(self, batch, index):
+            self.log("mine", float(index))
+            return (self.layer(batch) ** 2).mean()
+        def validation_step(self, batch, index):
+            self.log("val_loss", 2.0)
+    def fit(callbacks, width):
+        loader = torch.utils.data.DataLoader(torch.ones(16, 8), batch_size=4)
+        lightning.Trainer(accelerator="cpu", logger=False, enable_checkpointing=False, max_epochs=1,
+            enable_progress_bar=False, enable_model_summary=False, log_every_n_steps=2, callbacks=callbacks,
+        ).fit(Module(width), loader, loader)
+    if sys.argv[1] == "given":
+        from thermograd.ingest.lightning import ThermogradCallback
+        fit([ThermogradCallback()], 3)
+    else:
+        fit(None, 3)
+        fit(None, 5)
+"""
 TWO = ["-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes=2", "--num_machines=1"]
 TWO += ["--mixed_precision=no", "--dynamo_backend=no"]
 
@@ -170,3 +225,52 @@ def test_a_resumed_training_goes_on_from_the_frameworks_own_count(
     assert [gap.partition(",")[0] for gap in gaps] == (
         ["the training began again at step 7"] if len(set(numbers)) < len(numbers) else []
     )
+
+
+def recorded(run):
+    """Return what a callback records of a training, of its first four steps."""
+    steps = [(row["step"], row["epoch"]) for row in read_kind(run.path, "step").to_pylist()]
+    metrics = [(row["step"], row["name"]) for row in read_kind(run.path, "metric").to_pylist()]
+    marks = [row["step"] for row in read_kind(run.path, "mark").to_pylist() if row["mark"] == "evaluation"]
+    config = {key: str(value) for key, value in run_config(run).items() if not key.startswith("trainer_")}
+    return {"steps": steps, "metrics": metrics, "evaluations": marks, "config": config}
+
+
+@pytest.mark.parametrize(
+    ("package", "script", "second"),
+    [
+        ("transformers", EVALUATED, {"learning_rate": 1e-3}),
+        ("lightning", EVALUATED_LIGHTNING, {"width": 5}),
+    ],
+    ids=["Trainer", "Lightning"],
+)
+def test_an_unchanged_trainer_is_recorded_as_one_with_our_callback(
+    tmp_path, monkeypatch, capfd, package, script, second
+):
+    """Its configuration, evaluations and epochs; once where the script has given the callback itself."""
+    pytest.importorskip(package)
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "script.py"
+    path.write_text("import sys\n" + textwrap.dedent(script))
+    for mode in ("given", "unchanged"):
+        code = launch(tmp_path / mode, None, 5.0, [sys.executable, str(path), mode], lambda text: None)
+        assert code == 0, capfd.readouterr().err
+    monkeypatch.setenv("THERMOGRAD_RUNS", str(tmp_path / "alone"))
+    subprocess.run([sys.executable, str(path), "given"], check=True, capture_output=True)
+    [alone], [given] = list_runs(tmp_path / "alone"), list_runs(tmp_path / "given")
+    [unchanged] = list_runs(tmp_path / "unchanged")
+    expected, found = recorded(alone), recorded(unchanged)
+    assert [step for step, _ in expected["steps"]] == [1, 2, 3, 4]
+    assert expected["evaluations"]
+    assert {step for step, _ in expected["metrics"]} >= {2, 4}
+    assert recorded(given) == expected
+    assert found["config"] == expected["config"]
+    for name in ("steps", "metrics", "evaluations"):
+        assert found[name][: len(expected[name])] == expected[name]
+    assert run_config(unchanged)["trainer_2"] == second
+    assert unchanged.facts["model"] == alone.facts["model"]
+    names = [name for _, name in found["metrics"]]
+    if package == "transformers":  # what comes after the training, too; steps of a loop of its own
+        assert "after_loss" in names
+        assert [step for step, _ in found["steps"]] == [1, 2, 3, 4, 5, 6, 7, 1, 2, 3, 4]
+        assert [epoch for _, epoch in found["steps"][4:7]] == [None] * 3
