@@ -57,7 +57,8 @@ class ThermogradCallback:
     def __new__(cls, *args: Any, **kwargs: Any) -> "ThermogradCallback":
         """Make an instance that is a `Callback` of the packages in use."""
         if "_run_kind" in vars(cls):
-            return object.__new__(_with_bases(cls, _packages_in_use()))
+            kind: Any = cls
+            return object.__new__(_with_bases(kind, _packages_in_use()))
         return object.__new__(cls)
 
     def __init__(self, name: str | None = None, runs: Any = None, **options: Any) -> None:
