@@ -24,6 +24,7 @@ def _by_name(metrics: Any, more: tuple[Any, ...], named: dict[str, Any]) -> tupl
             return {metrics: named.pop("value")}, rest
     return metrics, rest
 
+
 _MISSING = object()
 
 

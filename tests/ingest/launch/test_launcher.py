@@ -8,6 +8,7 @@ import subprocess
 import sys
 import termios
 import textwrap
+from pathlib import Path
 
 import pytest
 from thermograd.ingest.launch.launcher import launch
@@ -123,6 +124,17 @@ def test_a_script_that_logs_by_hand_is_not_counted_twice(start, script, tmp_path
     steps, _, run = steps_and_marks(tmp_path)
     assert [(s["step"], s["loss"], s["tokens"]) for s in steps] == [(1, 7.0, 0), (2, 7.0, 1), (3, 7.0, 2)]
     assert run.name == "its own"
+
+
+def test_a_run_that_the_script_starts_before_it_imports_torch_is_the_one_that_is_recorded(
+    start, script, tmp_path
+):
+    path = script("train(3)")
+    text = Path(path).read_text()
+    Path(path).write_text(f"import thermograd\nown = thermograd.start_run('its own', agent=False)\n{text}")
+    assert start(sys.executable, path)[0] == 0
+    steps, _, run = steps_and_marks(tmp_path)
+    assert (len(steps), run.name) == (3, "its own")
 
 
 @pytest.mark.parametrize(("given", "name"), [("tr", "tr"), (None, "its own")])
