@@ -1,8 +1,10 @@
 """A process that dies right after its first steps, and readers that come while what it left is sealed."""
 
+import os
 import shutil
 import subprocess
 import sys
+import textwrap
 
 import pytest
 from thermograd.store.files import open_segments
@@ -156,23 +158,42 @@ def test_a_place_that_is_kept_free_is_nobodys_and_nobody_gets_it(tmp_path):
     assert not sealer.keep_free()
 
 
-_STOPS_IN_A_BATCH = f"""{_BEGINS}
+_STOPS_IN_A_BATCH = f"""
+import os, sys
 from thermograd.store.log import segments
-written = segments.write_whole
-def write_half(handle, data, size, path, what):
-    os.write(handle, data[: len(data) * int(sys.argv[3]) // 8])
-    os._exit(3)
-segments.write_whole = write_half
-for _ in range(40): append()
-time.sleep(60)
+for eighths in range(8):
+    if os.fork():
+        assert os.waitstatus_to_exitcode(os.wait()[1]) == 3
+        continue
+    sys.argv[1:] = [sys.argv[1 + eighths], "16"]{textwrap.indent(_BEGINS, "    ")}
+    def write_part(handle, data, size, path, what):
+        os.write(handle, data[: len(data) * eighths // 8])
+        os._exit(3)
+    segments.write_whole = write_part
+    for _ in range(40): append()
+    time.sleep(60)
 """
 
 
+@pytest.fixture(scope="module")
+def cut(tmp_path_factory):
+    """Eight runs whose process a kill has met in a batch, after none to seven eighths; kept so."""
+    runs = [create_run(tmp_path_factory.mktemp("cut"), "cut") for _ in range(8)]
+    command = [sys.executable, "-c", _STOPS_IN_A_BATCH, *(str(run.path) for run in runs)]
+    subprocess.run(command, check=True, timeout=120)
+    return runs
+
+
+@pytest.fixture
+def cut_at(cut, tmp_path):
+    """Return a function that gives a copy of one of them, for one test."""
+    return lambda eighths: Run(shutil.copytree(cut[eighths].path, tmp_path / cut[eighths].path.name))
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 @pytest.mark.parametrize("eighths", range(8))
-def test_a_batch_that_a_kill_cut_is_no_damage_while_its_events_are_in_a_tail(tmp_path, caplog, eighths):
-    run = create_run(tmp_path, "cut")
-    command = [sys.executable, "-c", _STOPS_IN_A_BATCH, str(run.path), "16", str(eighths)]
-    assert subprocess.run(command, check=False, timeout=60).returncode == 3
+def test_a_batch_that_a_kill_cut_is_no_damage_while_its_events_are_in_a_tail(cut_at, caplog, eighths):
+    run = cut_at(eighths)
     steps = list(range(1, 41))
     assert verify_run(run.path)["ok"]
     assert not reader.snapshot(run.path, "step").damage
@@ -184,10 +205,9 @@ def test_a_batch_that_a_kill_cut_is_no_damage_while_its_events_are_in_a_tail(tmp
     assert not caplog.records
 
 
-def test_a_batch_that_is_cut_and_in_no_tail_is_damage(tmp_path):
-    run = create_run(tmp_path, "lost")
-    command = [sys.executable, "-c", _STOPS_IN_A_BATCH, str(run.path), "16", "4"]
-    assert subprocess.run(command, check=False, timeout=60).returncode == 3
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_batch_that_is_cut_and_in_no_tail_is_damage(cut_at):
+    run = cut_at(4)
     next(s for s in open_segments(run.path, "tail") if s.kind == "step").path.unlink()
     assert not verify_run(run.path)["ok"]
     assert seal_run(run.path, run.run_id).damage
