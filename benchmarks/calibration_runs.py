@@ -20,7 +20,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "support"))
 
 MINUTES = 25.0
 BINS = 300  # of each device: the longer a run, the slower it is sampled
-NOISE = ((1, 1200.0), (8, 1200.0), (8, 86_400.0), (64, 1200.0))  # devices, seconds
+NOISE = ((1, 1200.0, 2880), (8, 1200.0, 2880), (8, 86_400.0, 900), (64, 1200.0, 2880))  # devices, s, steps
 
 
 def whole_runs(runs: int, seed: int, jobs: int) -> Iterator[Row]:
@@ -53,19 +53,18 @@ def many_devices(runs: int, seed: int, jobs: int) -> Iterator[Row]:
 
     Of 64 devices an eighth of the runs.
     """
-    calls = [(devices, seconds, min(runs, 8 * runs // devices), seed) for devices, seconds in NOISE]
-    yield from together(noise_row, [call for call in calls if call[2]], jobs)
+    calls = [(*size, min(runs, 8 * runs // size[0]), seed) for size in NOISE]
+    yield from together(noise_row, [call for call in calls if call[3]], jobs)
 
 
-def noise_row(devices: int, seconds: float, runs: int, seed: int) -> Row:
+def noise_row(devices: int, seconds: float, steps: int, runs: int, seed: int) -> Row:
     """Return one row of it."""
     from scale_runs import scale_run
 
     said: Counter[str] = Counter()
     for run in range(runs):
         with tempfile.TemporaryDirectory() as folder:
-            size = {"samples": BINS, "steps": 3 * BINS}
-            written = scale_run(Path(folder), devices, seconds, **size, seed=1000 * seed + run)
+            written = scale_run(Path(folder), devices, seconds, BINS, steps, seed=1000 * seed + run)
             analysis = analyze_run(written)
         said["tests"] = int(analysis.sensitivity.get("tests", 0))
         said["question"] += question_verdict(analysis) == "coupled"
