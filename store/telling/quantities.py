@@ -53,6 +53,7 @@ def duration_text(seconds: float) -> str:
     raise AssertionError("the last unit has no limit")
 
 
+_FEW_DAYS = 2  # that are told in hours
 # below which duration, unit, rest
 _UNITS = (
     (7200, 60, "min", 1, "s"),
@@ -97,6 +98,20 @@ def clock_text(seconds: float, digits: int = 0) -> str:
     sign = "−" if seconds < 0 and (whole or part) else ""
     fraction = f".{part:0{digits}}" if digits else ""
     return f"{sign}{whole // 3600:02}:{whole // 60 % 60:02}:{whole % 60:02}{fraction}"
+
+
+def elapsed_text(seconds: float, digits: int = 0) -> str:
+    """Return a time since a beginning as `clock_text` does, from two days on with days.
+
+    Examples
+    --------
+    >>> elapsed_text(81_960.0), elapsed_text(172_800.0), elapsed_text(400_000.04, 1)
+    ('22:46:00', '2 d 00:00:00', '4 d 15:06:40.0')
+    """
+    days = int(round(seconds, digits) // _DAY_S) if isfinite(seconds) else 0
+    if days < _FEW_DAYS:
+        return clock_text(seconds, digits)
+    return f"{days} d {clock_text(round(seconds, digits) - days * _DAY_S, digits)}"
 
 
 def moment_text(time_ns: int, with_date: bool = True) -> str:

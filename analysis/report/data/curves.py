@@ -167,11 +167,22 @@ def decades(lines: Iterable[Line | Band]) -> list[float]:
     return [10.0**k for k in range(first, last + 1, 1 + (last - first) // 6)]
 
 
+def shown_value(value: float) -> str:
+    """Return a value to six digits; millions in full, where those would be written as a power of ten.
+
+    Examples
+    --------
+    >>> shown_value(0.8937031), shown_value(1975.0), shown_value(2080513.2)
+    ('0.893703', '1975', '2,080,513')
+    """
+    return f"{value:,.0f}" if 1e6 <= abs(value) < 1e12 else f"{value:.6g}"
+
+
 def decimation_notes(lines: Iterable[Line]) -> tuple[str, ...]:
     """Return of each curve how much of it is shown, where that is not all."""
     return tuple(
         f"{f'{line.label}: ' if line.device else ''}shown are {line.shown:,} of {line.total:,} points, "
-        f"every extreme kept; they range from {line.lowest:.6g} to {line.highest:.6g}."
+        f"every extreme kept; they range from {shown_value(line.lowest)} to {shown_value(line.highest)}."
         for line in lines
         if line.shown < line.total
     )

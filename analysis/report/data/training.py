@@ -83,7 +83,7 @@ def with_clip_bound(panel: Panel, data: RunSeries, origin_ns: int, buckets: int)
     both = known & np.isfinite(norms)
     clipped = float((norms[both] > bound[both]).mean()) if both.any() else 0.0
     name = signal("max_grad_norm").name
-    told = f"clipped were {clipped:.0%} of the steps, with a norm above the bound."
+    told = f"clipped were {100 * clipped:.0f} % of the steps, with a norm above the bound."
     if not _is_near(bound[known], panel):
         low, high = float(bound[known].min()), float(bound[known].max())
         shown = f"{low:.4g}" if low == high else f"{low:.4g} to {high:.4g}"

@@ -9,10 +9,11 @@ from thermograd.analysis.run.series import RunSeries
 from thermograd.store.events import SEVERITIES
 from thermograd.store.telling.devices import device_label
 from thermograd.store.telling.episodes import Episode, share_text, told_episodes
-from thermograd.store.telling.quantities import clock_text, counted, duration_text
+from thermograd.store.telling.quantities import counted, duration_text, elapsed_text
 
 _MOST_EPISODES = 300
 _FEW_DEVICES = 3
+_DAYS_S = 2 * 86_400.0
 _SHORT_S = 600.0  # a run in which tenths of a second tell times apart
 _COLUMNS = {
     **{"Since": "n", "For": "n", "Severity": "t", "Alert": "t", "Times": "n", "Alerting": "n"},
@@ -30,6 +31,7 @@ def alerts_told(data: RunSeries, origin_ns: int, end_s: float) -> dict[str, Any]
         "alerts_counted": counted(len(data.alerts), "alert") if folded else "",
         "beside_throttling": any(episode.is_beside_throttling for episode in told),
         "more_episodes": more,
+        "runs_for_days": end_s >= _DAYS_S,
         "every_episode": _table(data, every, origin_ns, end_s) if len(told) < len(every) else None,
         "episodes_left_out": left,
     }
@@ -50,7 +52,7 @@ def _row(data: RunSeries, episode: Episode, origin_ns: int, digits: int) -> tupl
     seconds, severity = (episode.first_ns - origin_ns) / 1e9, episode.severity
     lasted_s = episode.span_s if episode.count > 1 else episode.active_s
     return (
-        _link(clock_text(seconds, digits), seconds),
+        _link(elapsed_text(seconds, digits), seconds),
         DASH if not lasted_s else duration_text(lasted_s),
         element("span", severity, class_=severity if severity in SEVERITIES else ""),
         episode.alert,
@@ -78,4 +80,4 @@ def _worst(episode: Episode, origin_ns: int, digits: int) -> Any:
     seconds = (int(episode.worst["time_ns"]) - origin_ns) / 1e9
     if episode.count == 1:
         return message
-    return Html(f"{_link(clock_text(seconds, digits), seconds)} {element('span', message)}")
+    return Html(f"{_link(elapsed_text(seconds, digits), seconds)} {element('span', message)}")

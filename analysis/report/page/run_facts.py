@@ -15,7 +15,7 @@ from thermograd.analysis.run.series import Device, RunSeries
 from thermograd.store.events import SETTINGS_MARK
 from thermograd.store.runs.describe import by_reason
 from thermograd.store.telling.devices import device_labels
-from thermograd.store.telling.quantities import clock_text, counted, duration_text, moment_text as utc_text
+from thermograd.store.telling.quantities import counted, duration_text, elapsed_text, moment_text as utc_text
 
 _IN_LOG = "Name in the log"
 _DEVICE_COLUMNS = {
@@ -26,6 +26,7 @@ _MOST_ENERGIES = 4  # devices, before the others are folded away
 _FEW_DEVICES = 3  # that a row of alike ones names
 _FOR_REPLAYS = (SETTINGS_MARK, "what the stream layer left out as too late")  # texts of marks
 _MOST_INCIDENTS = 50
+_SLOW_HZ = 0.1  # below which people count the time between two
 _OF_NO_DEVICE = ("read_us", "reported_rle", "reported_collapse")
 _NO_READING = ("seq", "time_ns", "monotonic_ns", "device", "writer", "read_us")
 _ACCOUNT = {
@@ -80,10 +81,14 @@ def _recorded(data: RunSeries, end_s: float) -> str:
     if not samples and not data.step_time_ns.size:
         return "nothing: the run holds no step and no sample"
     hz = data.run.facts.get("sampling_hz")
-    rate = f" at {hz:.3g} Hz" if isinstance(hz, int | float) else ""
+    rate = _rate(hz) if isinstance(hz, int | float) and 0 < hz < float("inf") else ""
     devices = counted(len(data.devices), "device")
     told = counted(len(data.alerts), "alert") if data.watched else "not watched for alerts"
     return f"{duration_text(end_s)}; {counted(samples, 'sample')}{rate} of {devices}, {told}"
+
+
+def _rate(hz: float) -> str:
+    return f" at {hz:.3g} Hz" if hz >= _SLOW_HZ else f", one every {duration_text(1 / hz)},"
 
 
 def _software(facts: dict[str, Any]) -> str:
@@ -213,7 +218,7 @@ def _count(value: Any) -> str:
 
 
 def _incident(mark: dict[str, Any], origin_ns: int) -> str:
-    moment = clock_text((mark["time_ns"] - origin_ns) / 1e9)
+    moment = elapsed_text((mark["time_ns"] - origin_ns) / 1e9)
     return f"{mark['mark']} at {moment}: {mark['text'] or _detail(mark['detail'] or '')}"
 
 

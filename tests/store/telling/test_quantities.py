@@ -9,6 +9,7 @@ from thermograd.store.telling.quantities import (
     clock_text,
     counted,
     duration_text,
+    elapsed_text,
     moment_text,
     plural,
 )
@@ -68,3 +69,20 @@ def test_one_is_singular_and_nothing_else():
 
 def test_a_moment_is_never_in_the_future():
     assert moment_text(10**9 - 1) == "1970-01-01 00:00:00"
+
+
+@given(st.floats(2 * 86_400, 1e7), st.integers(0, 3))
+def test_from_two_days_on_a_time_since_the_start_has_days(seconds, digits):
+    days, _, clock = elapsed_text(seconds, digits).partition(" d ")
+    hours, minutes, rest = clock.split(":")
+    assert int(hours) < 24
+    assert int(minutes) < 60
+    read = int(days) * 86_400 + int(hours) * 3600 + int(minutes) * 60 + float(rest)
+    assert read == pytest.approx(seconds, abs=0.5 / 10**digits + 1e-6)
+
+
+def test_below_two_days_it_is_a_clock_and_what_rounds_up_to_them_is_not():
+    assert elapsed_text(172_799.4) == clock_text(172_799.4) == "47:59:59"
+    assert elapsed_text(172_799.6) == "2 d 00:00:00"
+    assert elapsed_text(-5.0) == clock_text(-5.0)
+    assert elapsed_text(math.nan) == clock_text(math.nan)

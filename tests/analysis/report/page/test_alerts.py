@@ -1,5 +1,6 @@
 """The share of a run that was throttled and the share of an episode in which alerts stood are told apart."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -21,3 +22,14 @@ def test_alerting_is_named_beside_the_throttled_time_where_both_are_told(tmp_pat
     text = describe_run(shown)
     assert ("alerting for" in text) is ended
     assert ("the throttled time is under What heat cost" in text) is ended
+
+
+def test_times_of_a_run_of_days_have_days_and_slow_sampling_its_period(tmp_path: Path) -> None:
+    days = scale_run(tmp_path, 4, 5 * 86_400.0, 600, 600, alerts=5, ended=False, name="days")
+    hours = scale_run(tmp_path, 4, 86_400.0, 8640 * 2, 600, alerts=2, name="hours")
+    long, short = (page_of(run, analyze_run(run, "grad_norm", "temperature_c")) for run in (days, hours))
+    days_and_clock = r">\d d \d\d:\d\d:\d\d<"
+    assert re.search(days_and_clock, long.source)
+    assert not re.search(days_and_clock, short.source)
+    assert "samples, one every 12 min, of 5 devices" in long.text
+    assert "samples at 0.2 Hz of 5 devices" in short.text
