@@ -247,8 +247,7 @@ def verify(run: "Run", as_json: bool) -> None:
     Example: thermograd verify latest
     """
     from thermograd.store.log.seal import verify_run
-    from thermograd.store.runs.describe import describe_verification
-    from thermograd.store.runs.losses import never_written
+    from thermograd.store.runs.describe import describe_verification, never_written
 
     result = verify_run(run.path) | {"never_written": never_written(run.path)}
     answer(result, as_json, describe_verification)

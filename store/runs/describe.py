@@ -1,8 +1,11 @@
 """One run in words: facts, devices, alerts, and what `verify` found."""
 
+import json
 from collections import Counter, defaultdict
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -171,6 +174,19 @@ def _device_line(name: str, label: str, device: Mapping[str, Any]) -> str:
     if device.get("sensors"):
         parts.append(f"sensors: {', '.join(device['sensors'])}")
     return "; ".join(parts)
+
+
+def never_written(run_dir: Path) -> int:
+    """Return how many events the `gap` marks of a run's writers say could not be written."""
+    marks = read_kind(run_dir, "mark")
+    return sum(map(_lost, marks.filter(pc.equal(marks["mark"], "gap"))["detail"].to_pylist()))
+
+
+def _lost(detail: Any) -> int:
+    with suppress(TypeError, ValueError, KeyError, RecursionError):
+        lost = json.loads(detail)["lost"]
+        return max(lost, 0) if type(lost) is int else 0
+    return 0
 
 
 def describe_verification(result: Mapping[str, Any]) -> str:

@@ -17,7 +17,7 @@ from thermograd.store.log.reader import read_kind
 from thermograd.store.log.seal import seal_run, verify_run
 from thermograd.store.log.tail_codec import END
 from thermograd.store.log.writer import EventWriter
-from thermograd.store.runs.losses import never_written
+from thermograd.store.runs.describe import never_written
 
 STORE = str(Path(thermograd.store.__file__).parent)
 READS = ["pread", "fstat"]
