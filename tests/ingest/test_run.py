@@ -176,6 +176,7 @@ def test_the_agent_survives_ctrl_c_samples_raises_alerts_and_seals(tmp_path):
     process.wait()
     process.stdout.close()
     wait_for(lambda: is_gone(agent), what="the agent's end")
+    told = process.stderr.read().decode()
     process.stderr.close()
     alerts = [a for a in read_kind(run.path, "alert").to_pylist() if a["device"] is None]  # it may get hot
     assert [(a["alert"], a["step"]) for a in alerts] == [("spike.grad", 60)]
@@ -184,7 +185,7 @@ def test_the_agent_survives_ctrl_c_samples_raises_alerts_and_seals(tmp_path):
     devices = Run(run.path).facts["devices"]
     assert devices["simulated:restricted"]["simulated"] is True
     assert devices["cpu"]["simulated"] is False
-    assert not list((run.path / "open").glob("*/*"))
+    assert not list((run.path / "open").glob("*/*")), told
 
 
 def test_training_goes_on_when_the_agent_dies(tmp_path):
