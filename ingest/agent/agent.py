@@ -87,6 +87,7 @@ def run_agent(
             _try(run, "describe the devices", description.write)
             with _beside(run, description, writer, stream_layer, stop.account):
                 samples = sampler.run(stop)
+            _try(run, "wait for the training's end", lambda path: _let_go(Run(path), parent_pid))
             _seal(run)
             return samples
         finally:
@@ -210,6 +211,15 @@ def _let_die(parent_pid: int) -> None:
     """
     until_s = time.monotonic() + _DYING_S
     while os.getppid() == parent_pid and time.monotonic() < until_s:
+        time.sleep(_DYING_POLL_S)
+
+
+def _let_go(run: Run, parent_pid: int) -> None:
+    """Wait, a while at most, until a training that has died holds no log: a thread of it may still write."""
+    until_s = time.monotonic() + _DYING_S
+    while os.getppid() != parent_pid and time.monotonic() < until_s:
+        if not any(f"-{parent_pid}-" in writer for writer in run.live_writers()):
+            return
         time.sleep(_DYING_POLL_S)
 
 
