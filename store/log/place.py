@@ -31,11 +31,14 @@ class WriterPlace:
     def __init__(self, run_dir: Path, writer: str, facts: dict[str, object]) -> None:
         self.run_dir = Path(os.path.abspath(run_dir))
         self._writer, self._facts = writer, facts
-        self._run_facts: dict[str, object] = {}
+        self._run_facts = self._read_run_facts()  # at once: the directory may be gone at the next look
         self.directory = open_dir(self.run_dir, writer)
         self.directory.mkdir(parents=True)
         self._lock = self._sign_in()
         self._handle = self._open()
+
+    def _read_run_facts(self) -> dict[str, object]:
+        return dict(read_json(self.run_dir / "run.json"))
 
     def _open(self) -> int | None:
         """Hold the run's directory, where the platform can, so that it is found again."""
@@ -58,7 +61,7 @@ class WriterPlace:
         OSError where that cannot be done; call it again.
         """
         if self._is_ours(self.run_dir):
-            self._run_facts = self._run_facts or dict(read_json(self.run_dir / "run.json"))
+            self._run_facts = self._run_facts or self._read_run_facts()
             if self.directory.is_dir() and self._lock.is_there():
                 return None
             said = f"files of the run were taken away from {self.run_dir}; it goes on with new ones"

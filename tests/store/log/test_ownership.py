@@ -183,7 +183,6 @@ def test_a_deleted_run_is_made_anew_and_loses_nothing_that_was_not_deleted(run, 
     writer = EventWriter(run.path, run.run_id, "w", batch_rows=1000)
     started_time_ns = run.started_time_ns
     append(writer, 0, 300)
-    wait_for(lambda: writer._place._run_facts)
     trash = run.path.with_name("trash")
     with unwatched:  # else the writer may follow it to where it is deleted, and make it anew there
         run.path.rename(trash)
