@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -113,6 +114,8 @@ class AgentProcess:
             again = self._starts < _MOST_STARTS and self._restart()
             if self._stopping.is_set():  # `stop` may have met the one that had died
                 _end(self._process)
+                if again:
+                    self._process.wait()
                 return
             end = "it was started again" if again else "no device samples from here"
             self._tell(f"the agent ended early with exit code {code}; {end}")
@@ -152,12 +155,19 @@ class AgentProcess:
     def _wait(self, process: "subprocess.Popen[bytes]") -> None:
         if self._waits_until_s is None:
             self._waits_until_s = time.monotonic() + _AGENT_END_S
-        try:
-            process.wait(max(0.0, self._waits_until_s - time.monotonic()))
-        except subprocess.TimeoutExpired:
+        if not self._has_ended(process, max(0.0, self._waits_until_s - time.monotonic())):
             warn("thermograd's agent is still busy; it goes on by itself (pid %d)", process.pid)
         if self._reader not in (None, threading.current_thread()):  # a listener may close the run
             self._reader.join(timeout=2)
+
+    def _has_ended(self, process: "subprocess.Popen[bytes]", within_s: float) -> bool:
+        """Wait for the agent, or for the one that is just being started in place of one that died."""
+        if threading.current_thread() is not self._watcher:
+            self._watcher.join(within_s)
+            return not self._watcher.is_alive()
+        with suppress(subprocess.TimeoutExpired):  # told of a gap, a listener closes the run
+            process.wait(within_s)
+        return process.returncode is not None
 
 
 def _alert_of(line: str) -> dict[str, Any] | None:

@@ -292,7 +292,10 @@ class Follower:
         self._stamps_since = -math.inf
 
     def poll(self) -> list[Event]:
-        """Return the events that appeared since the last call, by (time, writer, kind, seq)."""
+        """Return the events that appeared since the last call, by (time, writer, kind, seq).
+
+        All that were acknowledged before the call are there.
+        """
         tails: dict[tuple[str, str], list[Segment]] = defaultdict(list)
         for segment in open_segments(self.run_dir, "tail"):
             tails[segment.writer, segment.kind].append(segment)
@@ -328,7 +331,11 @@ class Follower:
         position.moved = moved
         for tail in tails:
             if tail.path == position.tail or tail.first <= position.next_seq:
-                events += self._read_tail(position, tail)
+                try:
+                    events += self._read_tail(position, tail)
+                except FileNotFoundError:  # moved on since it was listed, and the other places looked at
+                    events += self._catch_up(position, writer, kind)
+                    position.moved = ()
         return events
 
     def _catch_up(self, position: _Position, writer: str, kind: str) -> list[Event]:
@@ -342,6 +349,7 @@ class Follower:
 
     @staticmethod
     def _read_tail(position: _Position, tail: Segment) -> list[Event]:
+        """Return what is new in a tail. FileNotFoundError where its events have just moved on."""
         known = position.codec if position.tail == tail.path else None
         base = position.offset if known is not None else 0
         try:
@@ -351,9 +359,8 @@ class Follower:
                 file.seek(base)
                 data = file.read(MOST_TAIL_BYTES)
             codec, start = (known, 0) if known is not None else codec_of_tail(data)
-        except FileNotFoundError:  # moved on since it was listed, after which the other places were looked at
-            position.moved = ()
-            return []
+        except FileNotFoundError:
+            raise
         except (OSError, LogError):  # its header is still being written
             return []
         events, empty = [], dict.fromkeys(column_names(tail.kind))

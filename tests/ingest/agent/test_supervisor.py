@@ -162,6 +162,27 @@ def test_the_training_thread_never_starts_the_second_agent(tmp_path, agent_is, m
     assert starters[1].name == "thermograd-agent"
 
 
+def test_stopping_waits_for_the_agent_that_is_just_being_started_again(tmp_path, agent_is, monkeypatch):
+    agent_is("echo $STARTS; cat > /dev/null")
+    start = AgentProcess._start
+
+    def start_and_be_stopped(self):
+        process = start(self)
+        if self._starts > 1:
+            assert self._stopping.wait(60)
+        return process
+
+    monkeypatch.setattr(AgentProcess, "_start", start_and_be_stopped)
+    heard = Heard()
+    agent = heard.start(tmp_path)
+    heard.wait(lambda: heard.lines == ["1"])
+    first = agent.pid
+    os.kill(first, signal.SIGKILL)
+    heard.wait(lambda: heard.lines == ["1", "2"])
+    agent.stop()
+    assert (agent._process.returncode, agent.pid != first) == (0, True)
+
+
 def test_stopping_ends_the_agent_and_is_no_gap(tmp_path, agent_is):
     agent_is("cat > /dev/null")
     heard = Heard()
