@@ -131,7 +131,7 @@ def _overheard(train: Callable[..., Any]) -> Callable[..., Any]:
     def overheard(trainer: Any, *args: Any, **kwargs: Any) -> Any:
         try:
             return train(trainer, *args, **kwargs)
-        except BaseException as error:
+        except BaseException as error:  # told to our callbacks, and raised on
             insisted(partial(_tell, trainer, error))
             if error.__traceback__ is not None:
                 error.__traceback__ = error.__traceback__.tb_next
