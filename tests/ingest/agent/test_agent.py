@@ -10,15 +10,18 @@ import sys
 import threading
 import time
 from itertools import pairwise
+from types import SimpleNamespace
 
 import fake_nvml
 import psutil
 import pytest
 from fake_nvml import UUIDS
-from thermograd.ingest.agent.agent import _let_die as let_die, print_alerts
+from thermograd.ingest.agent.agent import _let_die as let_die, _let_go as let_go, print_alerts
 from thermograd.ingest.agent.supervisor import AgentProcess
 from thermograd.store.log.reader import read_kind
 from thermograd.store.log.seal import verify_run
+from thermograd.store.log.writer import EventWriter
+from thermograd.store.processes import new_writer_name
 from thermograd.store.runs.catalogue import Run, create_run, list_runs
 
 
@@ -35,6 +38,29 @@ def samples_of(run, device):
 
 def marks_of(run, mark):
     return [row for row in read_kind(run.path, "mark").to_pylist() if row["mark"] == mark]
+
+
+def test_the_log_of_a_dead_training_is_awaited_until_nobody_holds_it(tmp_path, monkeypatch):
+    monkeypatch.setattr("thermograd.ingest.agent.agent._DYING_S", 120.0)
+    run = create_run(tmp_path, "dying")
+    writer = EventWriter(run.path, run.run_id, new_writer_name("r0"))  # of this process, no parent of ours
+    waiting = threading.Thread(target=let_go, args=(run, os.getpid()), daemon=True)
+    waiting.start()
+    waiting.join(0.3)
+    was_waiting = waiting.is_alive()
+    writer.close()
+    waiting.join(60)
+    assert (was_waiting, waiting.is_alive()) == (True, False)
+
+
+def test_another_process_that_writes_and_a_training_that_lives_are_not_awaited(tmp_path, monkeypatch):
+    run = create_run(tmp_path, "alive")
+    writer = EventWriter(run.path, run.run_id, new_writer_name("r0"))
+    clock = SimpleNamespace(monotonic=time.monotonic, sleep=lambda _: pytest.fail("it waited"))
+    monkeypatch.setattr("thermograd.ingest.agent.agent.time", clock)
+    let_go(run, 1 << 22)
+    let_go(run, os.getppid())
+    writer.close()
 
 
 def test_a_parent_that_lets_go_of_the_pipe_is_awaited_as_it_may_hold_its_log_still(monkeypatch):
