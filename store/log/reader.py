@@ -360,7 +360,7 @@ class Follower:
                 data = file.read(MOST_TAIL_BYTES)
             codec, start = (known, 0) if known is not None else codec_of_tail(data)
         except FileNotFoundError:
-            raise
+            raise  # an OSError that says more than the others
         except (OSError, LogError):  # its header is still being written
             return []
         events, empty = [], dict.fromkeys(column_names(tail.kind))

@@ -148,18 +148,24 @@ def test_a_storm_of_signals_reaches_the_user_and_loses_nothing(tmp_path):
     assert verify_run(run.path)["ok"]
 
 
-def test_an_end_that_is_interrupted_again_and_again_is_completed_at_the_exit(tmp_path, monkeypatch):
-    run = thermograd.start_run(runs=tmp_path, agent=False)
-    run.step(loss=1.0)
-    closing, left = run._recorder.writer.close, [2]
+def interrupted_first(do, times):
+    """Return a function that Ctrl-C interrupts so many times before it does something."""
+    left = [times]
 
-    def interrupt(*ended):
+    def call(*arguments):
         if left[0]:
             left[0] -= 1
             raise KeyboardInterrupt
-        closing(*ended)
+        do(*arguments)
 
-    monkeypatch.setattr(run._recorder.writer, "close", interrupt)
+    return call
+
+
+def test_an_end_that_is_interrupted_again_and_again_is_completed_at_the_exit(tmp_path, monkeypatch):
+    run = thermograd.start_run(runs=tmp_path, agent=False)
+    run.step(loss=1.0)
+    writer = run._recorder.writer
+    monkeypatch.setattr(writer, "close", interrupted_first(writer.close, 2))
     with pytest.raises(KeyboardInterrupt):
         run.close()
     assert Run(run.path).state() == "live"
@@ -204,15 +210,8 @@ def test_ctrl_c_while_a_block_ends_with_an_exception_ends_the_wait_and_is_not_ch
 
 def test_ctrl_c_at_the_exit_is_for_nobody(tmp_path):
     run = thermograd.start_run(runs=tmp_path, agent=False)
-    closing, left = run._recorder.writer.close, [3]
-
-    def interrupt(*ended):
-        if left[0]:
-            left[0] -= 1
-            raise KeyboardInterrupt
-        closing(*ended)
-
-    run._recorder.writer.close = interrupt
+    writer = run._recorder.writer
+    writer.close = interrupted_first(writer.close, 3)
     ending._keep_promises()
     assert Run(run.path).state() == "finished"
 
