@@ -42,6 +42,14 @@ class LogError(ThermogradError):
     """The event log cannot be written or read."""
 
 
+class PlaceError(ThermogradError):
+    """A place of runs, a folder or a URL, that cannot be read or written: says which, and why."""
+
+
+class NotThereError(PlaceError):
+    """A place answers, and holds nothing of that name."""
+
+
 class MissingExtraError(ThermogradError):
     """A package of one of thermograd's extras is not installed."""
 

@@ -79,6 +79,12 @@ class RunRow:
         """Return every column: the object of ``runs --json``."""
         return self._summary | {name: getattr(self, name) for name in ADDED}
 
+    def to_entry(self) -> dict[str, Any]:
+        """Return the run's object in a catalogue: every column of ``runs --json`` and of the view ``runs``."""
+        facts = {name: self.run.facts.get(name) for name in ("host", "source")}
+        times = {"started_time_ns": self.run.started_time_ns, "ended_time_ns": self.run.ended_time_ns()}
+        return self.to_json() | facts | times
+
 
 ADDED = ("duration_s", "loss", "verdict", "tags", "notes")
 
