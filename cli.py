@@ -231,15 +231,31 @@ def record(runs: Path, duration_s: float | None, hz: float, name: str, layer: La
 @click.option("--scenario", "name", help="What happens; default coupled with --coupling, else uncoupled.")
 @click.option("--list", "listed", is_flag=True, help="Say what every scenario is, and write nothing.")
 @click.option("--add", "added", type=PATH, help="A Python file with processes of your own (docs/zoo.md).")
+@click.option(
+    "--hosts", type=click.IntRange(1, 4096), help="A job on so many hosts, each with its own clock."
+)
+@click.option("--ranks", type=click.IntRange(1, 4096), help="Ranks of that job; default 8 a host.")
+@click.option("--clock-offset", "clock_offset_s", type=FiniteRange(0), help="Largest offset, s; default 0.2.")
 @json_option
 @click.pass_obj
 def simulate(
-    runs: Path, /, hz: float, listed: bool, added: Path | None, as_json: bool, **scenario: Any
+    runs: Path,
+    /,
+    hz: float,
+    listed: bool,
+    added: Path | None,
+    as_json: bool,
+    hosts: int | None,
+    ranks: int | None,
+    clock_offset_s: float | None,
+    **scenario: Any,
 ) -> None:
     """Write a run of known truth, labelled simulated: watch the instrument be right, or wrong.
 
     Scenarios: uncoupled, coupled, coupled-trends, driver, spikes, throttling, and every process of the zoo,
     such as trends, cycle24, pulses20, irregular, slow30-trends; --list says what each is.
+
+    With --hosts: a job of many ranks on hosts whose clocks disagree and drift.
 
     Example: thermograd simulate --scenario trends --minutes 20
     """
@@ -251,7 +267,10 @@ def simulate(
     if listed:
         _echo_scenarios(scenario_list(), as_json)
         return
-    run = _write_simulated(runs, draw(**scenario), hz)
+    if hosts is None:
+        run = _write_simulated(runs, draw(**scenario), hz)
+    else:
+        run = _write_cluster(runs, hosts, ranks or 8 * hosts, clock_offset_s, hz, scenario)
     if as_json:
         echo_json(run.summary() | {"truth": run.facts["truth"]})
         return
@@ -269,6 +288,19 @@ def _echo_scenarios(groups: "dict[str, dict[str, str]]", as_json: bool) -> None:
     width = max(len(name) for group in groups.values() for name in group)
     for title, group in groups.items():
         echo(f"{title}\n" + "\n".join(f"  {name:{width}}  {about}" for name, about in group.items()))
+
+
+def _write_cluster(
+    runs: Path, hosts: int, ranks: int, offset_s: float | None, hz: float, scenario: "dict[str, Any]"
+) -> "Run":
+    from thermograd.ingest.simulate.cluster import Cluster, simulate_cluster
+
+    if scenario["name"] is not None:
+        raise click.UsageError("--hosts is a scenario of its own; leave --scenario out.")
+    told: dict[str, Any] = {} if offset_s is None else {"clock_offset_s": offset_s}
+    steps, lag_s = max(2, round(120 * scenario["minutes"])), scenario["lag_s"]
+    told |= {"rho": scenario["rho"] or 0.0, "lag_s": round(3 if lag_s is None else lag_s)}
+    return simulate_cluster(runs, Cluster(hosts, ranks, steps, hz=hz, seed=scenario["seed"], **told))
 
 
 def _write_simulated(runs: Path, drawn: "Drawn", hz: float) -> "Run":
