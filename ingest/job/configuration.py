@@ -10,7 +10,7 @@ from enum import Enum
 from itertools import islice
 from typing import Any, NamedTuple
 
-from thermograd.ingest.secrets import REDACTED, is_secret, without_secrets
+from thermograd.store.secrets import REDACTED, is_secret, without_secrets
 from thermograd.store.failures import Guard, is_the_users, warn
 from thermograd.store.log.plain import PlainValues, is_scalar, said
 

@@ -15,7 +15,7 @@ from types import FrameType
 from typing import Any
 
 from thermograd.ingest.job import launcher_link
-from thermograd.ingest.secrets import without_secrets
+from thermograd.store.secrets import without_secrets
 from thermograd.store.failures import Guard, is_the_users, warn
 from thermograd.store.log.plain import said
 from thermograd.store.log.writer import EventWriter

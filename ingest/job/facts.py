@@ -9,7 +9,7 @@ import time
 from importlib import metadata
 from typing import Any
 
-from thermograd.ingest.secrets import hidden_arguments
+from thermograd.store.secrets import hidden_arguments
 from thermograd.store.failures import Guard, warn
 from thermograd.store.log.plain import PlainValues, said
 from thermograd.store.version import __version__

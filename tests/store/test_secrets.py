@@ -7,9 +7,9 @@ import sys
 
 import pytest
 import thermograd
-from thermograd.ingest.secrets import REDACTED, hidden_arguments, without_secrets
 from thermograd.store.log.reader import read_kind
 from thermograd.store.runs.catalogue import Run, list_runs
+from thermograd.store.secrets import REDACTED, hidden_arguments, without_secrets
 
 SECRET = "s3cr3tValue0123456789"
 HIDDEN = [
@@ -53,6 +53,34 @@ HIDDEN = [
     "--x AIzaSyD-9tSrke72PouQMnMX-a7eZSW0jkFMBWY",
     "--x eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0In0.c2ln",
     f"git+https://{'ghp_' + SECRET}@github.com/a/b",
+    f"--runs s3://key:{SECRET}@bucket/prefix",
+    f"--runs s3://key:a/{SECRET}+x@bucket/prefix",
+    f"--runs s3://bucket/x?aws_secret_access_key={SECRET}&region=eu",
+    f"--runs 'az://box/x?sp=rw&se=2027&sig={SECRET}%3D'",
+    f"https://bucket.s3.amazonaws.com/x?X-Amz-Signature={SECRET}&X-Amz-Expires=9",
+    f"https://bucket.s3.amazonaws.com/x?X-Amz-Security-Token={SECRET}",
+    f"https://storage.googleapis.com/x?X-Goog-Signature={SECRET}",
+    f"--publish nats://{SECRET}@broker:4222",
+    f"--publish nats://me:{SECRET}@broker:4222",
+    f"--publish kafka://me:{SECRET}@broker:9092",
+    f"sasl.password={SECRET}",
+    f'sasl.jaas.config=\'Plain required username="me" password="{SECRET}"\'',
+    f"https://{SECRET}@host/x",
+    f"https://hooks.slack.com/services/T0/B0/{SECRET}",
+    f"https://discord.com/api/webhooks/123/{SECRET}",
+    f"https://api.telegram.org/bot12:{SECRET}/send",
+    f"--alert slack://a/b/{SECRET}",
+    f"https://x.azurewebsites.net/api/f?code={SECRET}",
+    f"--webhook-url https://intern/{SECRET}",
+    f"AZURE_STORAGE_ACCOUNT_KEY={SECRET}",
+    f"AZURE_STORAGE_SAS_KEY={SECRET}",
+    f"AZURE_STORAGE_CONNECTION_STRING='AccountName=a;AccountKey={SECRET};X=1'",
+    f"'DefaultEndpointsProtocol=https;AccountKey={SECRET};X=1'",
+    f"AWS_SESSION_TOKEN={SECRET}",
+    f"AWS_ACCESS_KEY_ID={SECRET}",
+    f"GOOGLE_SERVICE_ACCOUNT_KEY={SECRET}",
+    f"-H 'Authorization: Basic {SECRET}=='",
+    f"'-----BEGIN RSA PRIVATE KEY----- {SECRET} -----END RSA PRIVATE KEY-----'",
 ]
 KEPT = [
     "--tokens-per-step 512",
@@ -78,6 +106,10 @@ KEPT = [
     "--seeds 1 2 --lr=1e-4 -m pkg.mod data.path=/a=b",
     "--password= --token ''",
     "--bearing 1 --compass north",
+    "--runs s3://bucket/some/prefix --runs gs://bucket-2/x --runs az://box/runs",
+    "--url http://[::1]:8080/x@y --url https://host/x?page=2&key=7",
+    "git+ssh://git@github.com/a/b.git ssh://deploy@host/x",
+    "nats://broker:4222 kafka://broker-1:9092,broker-2:9092/topic",
     "C:\\data\\token.txt",
 ]
 
@@ -107,7 +139,20 @@ def test_words_that_are_no_text_and_other_options_stay_as_they_are():
 
 def test_a_very_long_word_is_read_in_the_time_that_its_length_takes():
     """Forms that could be tried at every character: quadratic, they would take hours."""
-    for piece in ("a-", "a", "--a ", "sk-", "eyJaaaaaaaa", "eyJaaaaaaaa-", "://a", "hf_"):
+    for piece in (
+        "a-",
+        "a",
+        "--a ",
+        "sk-",
+        "://a:b",
+        "x://a",
+        "?a=",
+        "-----BEGIN ",
+        "eyJaaaaaaaa",
+        "eyJaaaaaaaa-",
+        "://a",
+        "hf_",
+    ):
         word = piece * (60_000 // len(piece))
         assert hidden_arguments([word]) == [word]
 

@@ -8,21 +8,38 @@ REDACTED = "<redacted>"
 _WORDS = re.compile(r"[A-Z]?[a-z0-9]+|[A-Z0-9]+(?![a-z])")
 _SECRET = re.compile(  # by the last words of a name, which may be numbered
     r"(^|_)(token|passw(or)?ds?|passphrase|pwd|secrets?|credentials?|auth|authorization|bearer"
-    r"|(api|access|private|secret|signing|encryption|ssh|auth)_?keys?)"
+    r"|(api|access|private|secret|signing|encryption|ssh|auth|account|storage|master|shared|sas|service|routing"
+    r"|integration|client)_?keys?|connection_?string|jaas_config|creds|nkey|webhooks?(_urls?)?|sas|cookies?)"
     r"(_(value|hash|id|str|string|text|header|raw))?_?\d*$"
 )
 _OF_A_VOCABULARY = re.compile(
     r"(^|_)(pad|bos|eos|unk|cls|sep|mask|image|special|start|end|stop|added)_tokens?$"
 )
 _MAY_BE_A_NUMBER = re.compile(r"(passw(or)?ds?|passphrase|pwd|secrets?)_?\d*$")
-_IN_A_URL = re.compile(r"(://[^/\s:@]*:)(?!<redacted>@)[^/\s]+@")
+_IN_A_URL = re.compile(  # an AWS key may have slashes in it; a port may not be one
+    r"(://[^/\s:@\[]*:)(?!<redacted>@)(?:[^/\s]+@|(?!\d{1,5}/)[^\s@]{1,300}@)"
+)
+_BEFORE_A_HOST = re.compile(  # a token in place of a user
+    r"((?:\b(?:nats|tls|wss?|amqps?|kafka)|(?=\w{1,30}://[^/\s:@]{0,200}\d)\b\w{1,30}(?=://[^/\s:@]{20}))://)"
+    r"(?!<redacted>@)[^/\s:@]{1,200}@"
+)
+_IN_A_QUERY = re.compile(r"([?&;](?P<name>[\w.-]{1,60})=)(?P<value>[^&;\s#\"'<>]{1,4000})")
+_QUERY_NAMES = frozenset({"sig", "signature", "key", "code", "x_amz_signature", "x_goog_signature"})
+_ADDRESSES = re.compile(  # that are secrets as a whole: of webhooks, and as apprise writes them
+    r"(https://(?:hooks\.slack\.com/\w+/|(?:\w+\.)?discord(?:app)?\.com/api/webhooks/"
+    r"|[\w.-]{0,100}webhook\.office\.com/|outlook\.office(?:365)?\.com/webhook/|api\.telegram\.org/bot)"
+    r"|\b(?:slack|discord|tgram|pover|pbul|msteams|gchat|opsgenie|pagerduty|ntfys?|matrixs?|workflows?)://)"
+    r"(?!<redacted>)[^\s\"'<>]+"
+)
+_PRIVATE_KEY = re.compile(r"(-----BEGIN [A-Z ]{0,30}PRIVATE KEY-----).{1,8000}?(-----END|$)", re.DOTALL)
 _BY_FORM = re.compile(  # of Hugging Face, then of forges and registries, OpenAI, Slack, AWS, Google
     r"\bhf_(?:[A-Za-z0-9]{16,}|(?=\w{0,20}\d)(?=\w{0,20}[A-Z])(?=\w{0,20}[a-z])[A-Za-z0-9]{6,})"
     r"|\b(?:gh[pousr]_|github_pat_|glpat-|npm_|r8_|nvapi-|pypi-|dckr_pat_)[\w-]{16,}"
     r"|\bsk-(?=[\w-]{0,99}\d)[\w-]{16,}|\bxox[abeprs]-[\w-]{10,}"
     r"|\b(?:AKIA|ASIA)[A-Z0-9]{12,}|\bAIza[\w-]{30,}"
     r"|\beyJ[\w-]{8,4000}\.[\w-]{8,4000}(?:\.[\w-]*)?"  # JSON Web Tokens
-    r"|(?<=\bBearer )(?=\S{0,99}\d)\S{8,}"
+    r"|(?<=\bBearer )(?=\S{0,99}\d)\S{8,}|(?<=\bBasic )(?=\S{0,99}[\d=])[A-Za-z0-9+/]{12,}={0,2}"
+    r"|\bS[UAOCN][A-Z2-7]{56}\b"  # seeds of NATS
 )
 _OPTION = re.compile(r"(?P<before>[-+~]*(?P<name>[A-Za-z_][\w.-]*)(?:=|:(?!//)\s*))(?P<value>.+)", re.DOTALL)
 _INSIDE = re.compile(
@@ -30,6 +47,7 @@ _INSIDE = re.compile(
     r"|-{0,2}(?P<name>[A-Za-z_][\w.-]*)(?:=|[\"']\s*:\s*|:\s+)))"
     r"(?P<value>\"[^\"]*\"|'[^']*'|[^\s,;&\"'}\])]+)"
 )
+_SHORTEST_IN_A_QUERY = 3
 _SWITCHES = ("true", "false", "none", "null", "yes", "no", "on", "off", "auto")
 
 
@@ -47,8 +65,29 @@ def without_secrets(text: str) -> str:
     --------
     >>> without_secrets("postgres://me:pw@host/db and AKIAIOSFODNN7EXAMPLE")
     'postgres://me:<redacted>@host/db and <redacted>'
+    >>> without_secrets("az://box/runs?sp=w&sig=abc%3D, s3://me:a/b+c@bucket/runs")
+    'az://box/runs?sp=w&sig=<redacted>, s3://me:<redacted>@bucket/runs'
     """
-    return _BY_FORM.sub(REDACTED, _IN_A_URL.sub(rf"\1{REDACTED}@", text))
+    for form, instead in _FORMS:
+        text = form.sub(instead, text)
+    return _IN_A_QUERY.sub(_query_replacement, text)
+
+
+_FORMS = (
+    (_ADDRESSES, rf"\1{REDACTED}"),
+    (_PRIVATE_KEY, rf"\1{REDACTED}\2"),
+    (_IN_A_URL, rf"\1{REDACTED}@"),
+    (_BEFORE_A_HOST, rf"\1{REDACTED}@"),
+    (_BY_FORM, REDACTED),
+)
+
+
+def _query_replacement(found: re.Match[str]) -> str:
+    name, value = _words(found["name"]), found["value"]
+    is_one = _is_named_so(found["name"]) or name in _QUERY_NAMES
+    if not is_one or _is_number(value) or len(value) < _SHORTEST_IN_A_QUERY or value.startswith(REDACTED):
+        return found[0]
+    return f"{found[1]}{REDACTED}"
 
 
 def hidden_arguments(arguments: Iterable[Any]) -> list[Any]:
