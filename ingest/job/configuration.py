@@ -10,9 +10,9 @@ from enum import Enum
 from itertools import islice
 from typing import Any, NamedTuple
 
-from thermograd.store.secrets import REDACTED, is_secret, without_secrets
 from thermograd.store.failures import Guard, is_the_users, warn
 from thermograd.store.log.plain import PlainValues, is_scalar, said
+from thermograd.store.secrets import REDACTED, is_secret, without_secrets
 
 _MOST_VALUES = 20_000  # run.json has to stay small: it is read whole by every reader
 _MOST_CHARACTERS = 1 << 19

@@ -15,11 +15,11 @@ from types import FrameType
 from typing import Any
 
 from thermograd.ingest.job import launcher_link
-from thermograd.store.secrets import without_secrets
 from thermograd.store.failures import Guard, is_the_users, warn
 from thermograd.store.log.plain import said
 from thermograd.store.log.writer import EventWriter
 from thermograd.store.runs.ends import state_of_exit
+from thermograd.store.secrets import without_secrets
 from thermograd.store.text import printable
 
 Account = dict[str, Any]

@@ -9,9 +9,9 @@ import time
 from importlib import metadata
 from typing import Any
 
-from thermograd.store.secrets import hidden_arguments
 from thermograd.store.failures import Guard, warn
 from thermograd.store.log.plain import PlainValues, said
+from thermograd.store.secrets import hidden_arguments
 from thermograd.store.version import __version__
 
 _PACKAGES = (
