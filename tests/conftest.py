@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
+pytest_plugins = ("servers",)  # of tests/support: the servers of a fleet, for the tests that ask for one
+
 # The same examples every time and no limit of time: a rare one found by chance, or a slow machine, would stop
 # somebody else's change. `pytest --hypothesis-profile search` looks for others.
 settings.register_profile(

@@ -24,6 +24,14 @@ HEAVY = {
     "river",
     "scipy",
     "threadpoolctl",
+    # A fleet's: each is an extra, and nobody who has one machine pays for them.
+    "obstore",
+    "ray",
+    "distributed",
+    "deltalake",
+    "pyiceberg",
+    "nats",
+    "confluent_kafka",
 }
 
 
