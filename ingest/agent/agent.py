@@ -23,6 +23,7 @@ from thermograd.ingest.agent.footprint import SparingFinder
 from thermograd.ingest.agent.sampler import Sampler
 from thermograd.ingest.devices.registry import open_readers
 from thermograd.ingest.job.ending import ended_if_it_fails
+from thermograd.ingest.labels import labels_here
 from thermograd.store.failures import Guard
 from thermograd.store.locks import ProcessLock
 from thermograd.store.log.writer import EventWriter
@@ -125,7 +126,10 @@ def _begin(lock: ProcessLock, run_dir: Path, role: str, stop: threading.Event) -
             if lock.acquire():
                 with ended_if_it_fails(lock.release):
                     name = new_writer_name(role)
-                    return EventWriter(run_dir, Run(run_dir).run_id, name, ("sample", "mark"), role=role)
+                    kinds = ("sample", "mark")
+                    return EventWriter(
+                        run_dir, Run(run_dir).run_id, name, kinds, role=role, labels=labels_here()
+                    )
         if stop.wait(_STANDBY_POLL_S):
             return None
 

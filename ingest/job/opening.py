@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from thermograd.ingest.job import launcher_link
 from thermograd.ingest.job.facts import plain_facts
 from thermograd.ingest.job.rank import Place, agree_on_run_id, place_of_this_process
+from thermograd.ingest.labels import labels_here
 from thermograd.store.log.plain import PlainValues
 from thermograd.store.log.writer import EventWriter
 from thermograd.store.processes import new_writer_name
@@ -47,7 +48,7 @@ def open_log(name: str, runs: Any, facts: Any, hz: float, has_agent: bool) -> Op
         describe()
     else:  # rank 0 describes the run
         path.mkdir(parents=True, exist_ok=True)
-    writer = EventWriter(path, run_id, new_writer_name(f"r{place.rank}"))
+    writer = EventWriter(path, run_id, new_writer_name(f"r{place.rank}"), labels=labels_here())
     return Opened(path, writer, place, describe, left_out)
 
 

@@ -57,6 +57,8 @@ class EventWriter:
         Rows of an Arrow batch.
     role
         What this process is in the run, for ``writers/<writer>.json``.
+    labels
+        How the host is called (`thermograd.store.labels.given`), for the same file.
 
     Attributes
     ----------
@@ -81,6 +83,7 @@ class EventWriter:
         kinds: tuple[str, ...] = ("step", "mark"),
         batch_rows: int = 1024,
         role: str = "training",
+        labels: Mapping[str, str] | None = None,
     ) -> None:
         from thermograd.store.processes import process_facts
 
@@ -99,7 +102,8 @@ class EventWriter:
         self._wake: queue.SimpleQueue[None] = queue.SimpleQueue()
         self._closing = self._closed = False
         with os_errors_as(LogError, f"cannot start a log in {run_dir}"):
-            self._place = WriterPlace(run_dir, writer, {"writer": writer, "role": role} | process_facts())
+            facts = {"writer": writer, "role": role} | ({"labels": dict(labels)} if labels else {})
+            self._place = WriterPlace(run_dir, writer, facts | process_facts())
             for kind in kinds:
                 self._stream(kind)
         _open_writers.add(self)

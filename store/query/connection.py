@@ -26,6 +26,7 @@ from thermograd.store.query.data.derived import efficiency_view, throttling_view
 from thermograd.store.query.data.episodes import episodes_view
 from thermograd.store.query.data.sources import Events
 from thermograd.store.query.interrupt import in_time
+from thermograd.store.query.labels_view import labels_view
 from thermograd.store.query.names import explained
 from thermograd.store.query.result_formats import rendered
 from thermograd.store.query.runs_view import RunsView
@@ -68,9 +69,9 @@ def connect(
     Returns
     -------
     duckdb.DuckDBPyConnection
-        Views ``runs``, ``config``, ``steps``, ``samples``, ``alerts``, ``episodes``, ``marks``, ``metrics``,
-        ``aligned``, ``efficiency``, ``throttling`` and table macros ``aligned_with(tolerance_s)`` and
-        ``around(time, seconds)``.
+        Views ``runs``, ``config``, ``labels``, ``steps``, ``samples``, ``alerts``, ``episodes``, ``marks``,
+        ``metrics``, ``aligned``, ``efficiency``, ``throttling`` and table macros
+        ``aligned_with(tolerance_s)`` and ``around(time, seconds)``.
         Read-only: no file, network, extension or setting can be reached from its SQL.
 
     Examples
@@ -98,6 +99,7 @@ def _connect(runs: list[Run], memory_limit: str | None, damaged: dict[Path, int]
     connection.execute("SET enable_progress_bar = false")  # it goes to stdout, also where that is a pipe
     connection.register("runs", RunsView(runs))
     connection.register("config", config_view(runs))
+    connection.register("labels", labels_view(runs))
     events = {kind: Events(runs, kind, damaged) for kind in KINDS}
     sources = {f"{kind}s": of_kind.whole() for kind, of_kind in events.items()}
     sources["efficiency"] = efficiency_view(events["sample"], runs)

@@ -11,6 +11,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 from thermograd.store.events import was_watched
+from thermograd.store.labels.hosts import label_lines, labels_by_host
 from thermograd.store.log.reader import read_kind
 from thermograd.store.runs.catalogue import Run
 from thermograd.store.runs.own_values.configuration import config_lines, run_config
@@ -61,6 +62,7 @@ def run_facts_shown(run: Run) -> dict[str, Any]:
             "config": run_config(run),
             "metrics": {name: last._asdict() for name, last in last_metrics(run).items()},
             "live_writers": sorted(run.live_writers()),
+            "labels": labels_by_host(run.writers()),
         }
     )
 
@@ -90,6 +92,7 @@ def describe_run(shown: Mapping[str, Any], every_alert: bool = False) -> str:
         lines.append(f"  truth    simulated: {', '.join(f'{k} {cell_text(v)}' for k, v in known.items())}")
     if isinstance(facts.get("clock"), str):
         lines.append(f"  clock    {cell_text(facts['clock'])}")
+    lines += label_lines(shown["labels"])
     if shown.get("incident"):
         lines += ["", "What heat cost", *(f"  {cell_text(line)}" for line in shown["incident"]["lines"])]
     lines += ["", "Devices"]

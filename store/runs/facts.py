@@ -24,6 +24,7 @@ _OBJECTS = frozenset(
         "suspect",
         "config",
         "ended",
+        "labels",
     }
 )
 _NUMBERS = frozenset({"rated_power_w", "power_limit_w", "temperature_limit_c", "max_sm_clock_mhz"})

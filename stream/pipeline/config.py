@@ -8,7 +8,7 @@ import os
 import re
 import tomllib
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from difflib import get_close_matches
 from math import isfinite
 from pathlib import Path
@@ -17,6 +17,7 @@ from typing import Any, get_args, get_origin
 import msgspec
 from msgspec.structs import FieldInfo
 from thermograd.store.errors import ConfigError
+from thermograd.store.labels.given import VARIABLE, labels_from_text, labels_of
 from thermograd.stream.settings import DEFINING, Settings, SinkSettings
 from thermograd.stream.sinks.webhook import check_url
 
@@ -48,6 +49,7 @@ class Configuration:
     settings: Settings
     path: Path | None
     sources: Mapping[str, str]
+    labels: Mapping[str, str] = field(default_factory=dict)  # of this host
 
     def source(self, name: str) -> str:
         """Return where a setting comes from: default, a line of a file, or a variable."""
@@ -84,7 +86,7 @@ def load_config(path: Path | None = None, environment: Mapping[str, str] | None 
     reader.read_environment(environment)
     settings = Settings(**_sections(reader.values), sinks=reader.sinks)
     _check_together(settings, reader.sources, str(path or "the environment"))
-    return Configuration(settings, path, reader.sources)
+    return Configuration(settings, path, reader.sources, reader.labels)
 
 
 def _sections(values: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
@@ -117,6 +119,7 @@ class _Reader:
         self.values: dict[str, dict[str, Any]] = {}
         self.sinks: dict[str, SinkSettings] = {}
         self.sources: dict[str, str] = {}
+        self.labels: dict[str, str] = {}
 
     def _take(self, section: str, of: FieldInfo, given: Any, where: str, from_text: bool = False) -> None:
         name = f"{section}.{of.name}"
@@ -130,12 +133,16 @@ class _Reader:
         def where(name: str) -> str:
             return f"{path}:{lines[name]}" if name in lines else str(path)
 
+        labels = tables.pop("labels", {})
+        if not isinstance(labels, dict):
+            raise ConfigError(f"{where('labels')}: labels is a table: write [labels] and the labels below")
+        self.labels |= labels_of(labels, where("labels"))
         sinks = tables.pop("sinks", {})
         if not isinstance(sinks, dict):
             raise ConfigError(f"{where('sinks')}: each sink is a table: write [sinks.NAME]")
         for name, table in tables.items():
             if name not in _SECTIONS:
-                hint = nearest(name, [*_SECTIONS, "sinks"])
+                hint = nearest(name, [*_SECTIONS, "labels", "sinks"])
                 raise ConfigError(f"{where(name)}: there is no section [{name}]; {hint}")
             self._read_table(name, table, _SECTIONS[name], where)
         for name, table in sinks.items():
@@ -160,6 +167,8 @@ class _Reader:
     def read_environment(self, environment: Mapping[str, str]) -> None:
         known = {variable_of(s, k): (s, of) for s, c in _SECTIONS.items() for k, of in fields_of(c).items()}
         secrets = [text for sink in self.sinks.values() for text in (sink.url, sink.token)]
+        if text := environment.get(VARIABLE):
+            self.labels |= labels_from_text(text, f"environment {VARIABLE}")
         for name in sorted(environment):
             if name in known:
                 if environment[name]:

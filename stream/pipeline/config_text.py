@@ -65,6 +65,9 @@ def settings_toml(configuration: Configuration, environment: Mapping[str, str] |
             continue
         text = f"{row['key']} = {json.dumps(row['value'], ensure_ascii=False)}"
         lines.append(f"{text:<24} # {printable(row['source'])}: {row['meaning']}")
+    if configuration.labels:
+        lines += ["", "[labels]"]
+        lines += [f"{name} = {json.dumps(value)}" for name, value in configuration.labels.items()]
     if not configuration.settings.sinks:
         lines += ["", *_EXAMPLE]
     return "\n".join(lines)

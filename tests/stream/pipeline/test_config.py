@@ -256,3 +256,11 @@ def test_a_live_run_goes_on_with_the_defaults_whatever_is_wrong(tmp_path):
 def test_who_is_told_is_no_definition():
     assert set(DEFINING).isdisjoint({"terminal", "metrics", "sinks"})
     assert set(DEFINING) | {"terminal", "metrics", "sinks"} == {f.name for f in fields(Settings)}
+
+
+def test_labels_of_the_host_are_read_shown_and_refused(load):
+    configuration = load('[labels]\nrack = "r1"\n', THERMOGRAD_LABELS="switch=s3")
+    assert configuration.labels == {"rack": "r1", "switch": "s3"}
+    assert tomllib.loads(settings_toml(configuration))["labels"] == {"rack": "r1", "switch": "s3"}
+    with pytest.raises(ConfigError, match=r"thermograd.toml:1: the value of the label 'rack' does not fit"):
+        load('[labels]\nrack = ""\n')

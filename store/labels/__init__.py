@@ -1,0 +1,1 @@
+"""How the hosts of the runs are called: rack, switch or anything else."""
