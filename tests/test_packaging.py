@@ -125,7 +125,7 @@ def test_source_distribution_holds_what_the_tests_need(sdist):
     with tarfile.open(sdist) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
     assert {*DOOR, *FILES, "Makefile", "constraints.txt", "CONTRIBUTING.md", "CHANGELOG.md"} <= names
-    for folder in ("tests", "docs", "benchmarks"):
+    for folder in ("tests", "docs", "benchmarks", "deploy"):
         files = {path.relative_to(ROOT).as_posix() for path in (ROOT / folder).rglob("*") if path.is_file()}
         assert {name for name in files if "__pycache__" not in name} <= names
     assert not {name for name in names if "__pycache__" in name}

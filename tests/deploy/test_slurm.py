@@ -1,0 +1,89 @@
+"""Prolog and epilog as slurmd calls them, with the real recorder: they wait for nothing and fail never."""
+
+import os
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+from thermograd.store.runs.catalogue import list_runs
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="slurmd with cgroups is Linux's")
+
+SLURM = Path(__file__).parents[2] / "deploy" / "slurm"
+
+
+@pytest.fixture
+def slurmd(tmp_path):
+    """Return a function that calls a script as slurmd does: pipes, an own process group, few variables."""
+    program = tmp_path / "thermograd"
+    program.write_text(f'#!/bin/sh\nexec {sys.executable} -m thermograd.cli "$@"\n')
+    program.chmod(0o755)
+    settings = tmp_path / "agent.env"
+    settings.write_text(
+        f"THERMOGRAD_RUNS={tmp_path}/runs\nAGENT_PROGRAM={program}\nAGENT_USER=\nAGENT_OPTIONS='--hz 10'\n"
+        f"AWS_SECRET_ACCESS_KEY=the-secret\nAGENT_DIRECTORY={tmp_path}\n"
+    )
+    environment = {
+        "PATH": os.environ["PATH"],
+        "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
+        "THERMOGRAD_STATE": str(tmp_path / "state"),
+        "THERMOGRAD_AGENT_ENV": str(settings),
+    }
+
+    def call(script: str, job: str = "4711") -> subprocess.CompletedProcess[bytes]:
+        return subprocess.run(
+            ["/bin/sh", str(SLURM / script)],
+            env=environment | {"SLURM_JOB_ID": job},
+            capture_output=True,
+            timeout=60,  # what kept the pipes open would keep slurmd waiting
+            start_new_session=True,
+        )
+
+    yield call
+    call("epilog.sh")
+
+
+def wait_until(is_so):
+    while not is_so():
+        time.sleep(0.02)
+
+
+def test_prolog_starts_a_recorder_and_epilog_ends_it_in_order(slurmd, tmp_path):
+    started = slurmd("prolog.sh")
+    assert (started.returncode, started.stdout, started.stderr) == (0, b"", b"")
+    pid_file = tmp_path / "state" / "4711.pid"
+    wait_until(lambda: pid_file.exists() and pid_file.read_text().strip())
+    recorder = psutil.Process(int(pid_file.read_text()))
+    wait_until(lambda: list_runs(tmp_path / "runs") and list((tmp_path / "runs").rglob("open/*/sample-*")))
+    assert os.getsid(recorder.pid) == recorder.pid, "a time-out of slurmd's would end it"
+    assert "the-secret" not in " ".join(recorder.cmdline())
+    assert slurmd("epilog.sh").returncode == 0
+    recorder.wait(timeout=60)
+    (run,) = list_runs(tmp_path / "runs")
+    assert run.facts["name"] == "job-4711"
+    assert run.state() == "finished"
+
+
+@pytest.mark.parametrize("job", ["", "../../etc", "1; exit 3"])
+def test_a_job_without_a_number_starts_nothing_and_drains_no_node(slurmd, tmp_path, job):
+    for script in ("prolog.sh", "epilog.sh"):
+        assert slurmd(script, job).returncode == 0
+    assert not (tmp_path / "state").exists()
+
+
+def test_epilog_leaves_a_process_that_is_not_its_own(slurmd, tmp_path):
+    (tmp_path / "state").mkdir()
+    (tmp_path / "state" / "4711.pid").write_text(f"{os.getpid()}\n")
+    assert slurmd("epilog.sh").returncode == 0
+
+
+def test_the_settings_of_the_example_are_those_that_the_scripts_read():
+    text = (SLURM / "agent.env.example").read_text()
+    named = {line.partition("=")[0] for line in text.splitlines() if line and not line.startswith("#")}
+    scripts = (SLURM / "prolog.sh").read_text() + (SLURM / "epilog.sh").read_text()
+    read = set(re.findall(r"\$\{?(AGENT_\w+)", scripts))
+    assert {name for name in named if name.startswith("AGENT_")} <= read
