@@ -1,4 +1,4 @@
-"""The commands of the store: query runs tag export verify seal."""
+"""The commands of the store: query runs tag export verify seal clocks."""
 
 import contextlib
 import functools
@@ -257,6 +257,20 @@ def verify(run: "Run", as_json: bool) -> None:
 
 @click.command()
 @run_argument()
+@json_option
+def clocks(run: "Run", as_json: bool) -> None:
+    """Say how far the clocks of a run's hosts are apart, by the ends of steps that all ranks share.
+
+    Example: thermograd clocks latest
+    """
+    from thermograd.store.clocks.hosts import run_clocks
+    from thermograd.store.clocks.telling import clocks_shown, describe_clocks
+
+    answer(clocks_shown(run_clocks(run)), as_json, describe_clocks)
+
+
+@click.command()
+@run_argument()
 def seal(run: "Run") -> None:
     """Turn a run's live segments into Parquet; of a live run only what is complete.
 
@@ -283,4 +297,4 @@ def _nothing_to_seal(run: "Run") -> str:
     return "Nothing to seal yet: the run is live; what is being written to is sealed when it is full."
 
 
-COMMANDS = (list_all_runs, tag, query, export, verify, seal)
+COMMANDS = (list_all_runs, tag, query, export, verify, seal, clocks)

@@ -67,6 +67,9 @@ class Pair:
         Residual correlation in the four quarters, and whether they differ (see `stability.Change`).
     device_label
         What the device is called for a person; its name where that is not known.
+    clock_unsure_s
+        How far the times of the two sides can be apart besides, where the device is on another host than the
+        steps (95 %, see `thermograd.store.clocks`): 0 on one host, None where that is not known.
     """
 
     x: str
@@ -101,6 +104,22 @@ class Pair:
     direct: dict[str, Any] | None = None
     over_time: dict[str, Any] | None = None
     device_label: str = ""
+    clock_unsure_s: float | None = 0.0
+
+    @property
+    def lag_interval_s(self) -> tuple[float, float] | None:
+        """Where the lag lies, in s: half a bin to each side, and what the clocks of two hosts add."""
+        if self.clock_unsure_s is None or not math.isfinite(self.lag_s):
+            return None
+        half_s = self.period_s / 2 + self.clock_unsure_s
+        return self.lag_s - half_s, self.lag_s + half_s
+
+    @property
+    def is_direction_sure(self) -> bool:
+        """Whether who leads can be told: across hosts the lag must exceed a bin and the clocks' doubt."""
+        if self.clock_unsure_s is None:
+            return False
+        return self.clock_unsure_s == 0 or abs(self.lag_s) >= self.period_s + self.clock_unsure_s
 
     @property
     def called(self) -> str:

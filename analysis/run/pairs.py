@@ -18,6 +18,8 @@ from thermograd.analysis.run.common_drivers import Drivers, driver_columns
 from thermograd.analysis.run.pair import Pair
 from thermograd.analysis.run.readings.time_constants import TimeConstant
 from thermograd.analysis.run.series import ComparedSignals, Device, RunSeries
+from thermograd.store.clocks.hosts import HostClock
+from thermograd.store.clocks.telling import clock_text
 
 _HEATED_BY_POWER = ("temperature_c", "memory_temperature_c")
 _ALPHA = 0.05
@@ -59,6 +61,7 @@ class PairTest(ComparedSignals):
         )
         if family in self.turned and said != "insufficient":
             reasons.append(_only_held(self.drivers, result.p))
+        clock = self.device.clock
         columns, detectable_r, over_time = max(result.n - result.df - 2, 0), math.nan, None
         if not result.reason:
             detectable_r = smallest_detectable(
@@ -67,7 +70,7 @@ class PairTest(ComparedSignals):
             first, second = map(self.grid.laid_out, (result.residual_x, result.residual_y))
             change = coupling_over_time(first, second, result.lag, period_s)
             over_time = asdict(change)
-        return Pair(
+        pair = Pair(
             x=self.x,
             y=self.y,
             device=self.device.name,
@@ -100,7 +103,22 @@ class PairTest(ComparedSignals):
             detectable_r=detectable_r,
             direct=None if self.direct is None else _brief(self.direct[family], period_s),
             over_time=over_time,
+            clock_unsure_s=0.0 if clock is None else clock.unsure_s,
         )
+        if clock is not None and said == "coupled":
+            pair.reasons.append(_across_clocks(pair, clock))
+        return pair
+
+
+def _across_clocks(pair: Pair, clock: HostClock) -> str:
+    """Say how far a lag between two hosts can be trusted."""
+    if clock.unsure_s is None:
+        return (
+            f"The clock of {clock.host} could not be compared with the steps' ({clock.reason}): "
+            "how long the lag is, and who leads, cannot be told."
+        )
+    said = f"{clock_text(clock)}: the lag is that sure besides its bin"
+    return f"{said}." if pair.is_direction_sure else f"{said}, too little to say who leads."
 
 
 def permutations_for(tests: int) -> int:

@@ -107,7 +107,11 @@ class Analysis:
     def to_json(self) -> dict[str, Any]:
         """Return the JSON document of ``analyze --json``; what is not known is null."""
         left_out = ("period_s", "lags_s", "profile", "memories_s", "slow_profile")
-        pairs = [{k: value for k, value in asdict(pair).items() if k not in left_out} for pair in self.pairs]
+        pairs = [
+            {k: value for k, value in asdict(pair).items() if k not in left_out}
+            | {"lag_interval_s": pair.lag_interval_s}
+            for pair in self.pairs
+        ]
         document = vars(self) | {
             "pairs": pairs,
             "onset_tests": [test.to_json() for test in self.onset_tests],

@@ -14,6 +14,7 @@ from thermograd.store.telling.quantities import duration_text
 
 _ALPHA = 0.05
 _SLOW_LOOKS, _USUAL_LOOKS = 2, 14  # all slow responses together, and with 12 lags
+_NO_DIRECTION = "who leads the clocks of the two hosts cannot tell"
 MATTERS = 0.2  # the |r| below which a coupling does not matter, as in `verdict`
 
 
@@ -39,9 +40,8 @@ def _coupled(pairs: list[Pair]) -> str:
 
 def _how(pair: Pair) -> str:
     if pair.memory_s is None:
-        return (
-            f"{_both(pair)} move together beyond any shared trend, {follows(pair.lag_s)} ({_numbers(pair)})"
-        )
+        when = follows(pair.lag_s) if pair.is_direction_sure else _NO_DIRECTION
+        return f"{_both(pair)} move together beyond any shared trend, {when} ({_numbers(pair)})"
     follower, leader = f"{signal(pair.y).name} of {pair.called}", signal(pair.x).name
     if pair.family == "reverse":
         follower, leader = leader, follower

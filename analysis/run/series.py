@@ -10,9 +10,10 @@ import pyarrow as pa
 from thermograd.analysis.align.grid import CausalGrid
 from thermograd.analysis.align.sensed_grid import sensed_grid
 from thermograd.analysis.arrays import Floats, Mask, Times
+from thermograd.store.clocks.hosts import HostClock, RunClocks, run_clocks
 from thermograd.store.efficiency.columns import efficiency_columns
 from thermograd.store.events import was_watched
-from thermograd.store.log.reader import kind_parts, read_kind
+from thermograd.store.log.reader import read_kind, writers_parts
 from thermograd.store.runs.catalogue import Run
 from thermograd.store.runs.own_values.configuration import run_config
 from thermograd.store.runs.own_values.metrics import Metric, read_metrics
@@ -34,6 +35,8 @@ class Device:
     facts: dict[str, Any]
     table: pa.Table  # the device's rows of the `sample` kind, sorted by time (of equal times in logged order)
     called: str = ""  # for a person, among the run's other devices
+    # of another host than the steps' own: that host's clock, by which the times have been set right
+    clock: HostClock | None = None
 
     @property
     def simulated(self) -> bool:
@@ -111,6 +114,7 @@ class RunSeries:
     alerts: list[dict[str, Any]] = field(default_factory=list)
     marks: list[dict[str, Any]] = field(default_factory=list)
     ranks: int = 1  # that log steps, of which `steps` has the lowest one's
+    clocks: RunClocks | None = None  # of a run on several hosts
 
     @cached_property
     def step_time_ns(self) -> Times:
@@ -249,17 +253,18 @@ class ComparedSignals:
 
 
 def load_series(run: Run) -> RunSeries:
-    """Read a run. Of several ranks the lowest one's steps are taken."""
+    """Read a run: of several ranks the lowest one's steps; other hosts' times by the clock of that rank."""
     steps = _in_time_order(read_kind(run.path, "step"))
+    clocks = run_clocks(run, steps)
     ranks = [rank for rank in steps.column("rank").unique().to_pylist() if rank is not None]
     if len(ranks) > 1:
         keep = [rank == min(ranks) for rank in steps.column("rank").to_pylist()]
         steps = steps.filter(pa.array(keep))
     facts = run.facts.get("devices", {})
-    samples = _samples_by_device(run)
+    samples, clock_of = _samples_by_device(run, clocks)
     labels = device_labels({name: facts.get(name, {}) for name in {**facts, **samples}})
     devices = {
-        name: Device(name, facts.get(name, {}), samples[name], label)
+        name: Device(name, facts.get(name, {}), samples[name], label, clock_of.get(name))
         for name, label in labels.items()
         if name in samples
     }
@@ -267,21 +272,53 @@ def load_series(run: Run) -> RunSeries:
         read_kind(run.path, kind).sort_by([("time_ns", "ascending"), ("seq", "ascending")]).to_pylist()
         for kind in ("alert", "mark")
     ]
-    return RunSeries(run, steps, devices, rest[0], rest[1], ranks=max(1, len(ranks)))
+    if clocks is not None:
+        _set_alerts_right(rest[0], clocks)
+    return RunSeries(run, steps, devices, rest[0], rest[1], ranks=max(1, len(ranks)), clocks=clocks)
 
 
-def _samples_by_device(run: Run) -> dict[str, pa.Table]:
-    """Return each device's samples in time order; a file is read, divided and let go before the next."""
+def _samples_by_device(
+    run: Run, clocks: RunClocks | None
+) -> tuple[dict[str, pa.Table], dict[str, HostClock]]:
+    """Return each device's samples in time order, and the clocks of those that another host has sampled.
+
+    A file is read, divided and let go before the next.
+    """
     parts: dict[str, list[pa.Table]] = {}
-    for part in kind_parts(run.path, "sample"):
+    clock_of: dict[str, HostClock] = {}
+    for writer, part in writers_parts(run.path, "sample"):
+        clock = None if clocks is None else clocks.host_of(writer)
+        if clocks is not None and clock is not None:
+            part = _set_right(part, writer, clocks)
         for name in part.column("device").unique().to_pylist():
             if name:
                 rows = part.filter(pa.compute.equal(part.column("device"), name))
                 parts.setdefault(name, []).append(rows)
-    return {
+                if clock is not None:
+                    clock_of[name] = clock
+    samples = {
         name: _in_time_order(pa.concat_tables(tables, promote_options="default"))
         for name, tables in parts.items()
     }
+    return samples, clock_of
+
+
+def _set_right(part: pa.Table, writer: str, clocks: RunClocks) -> pa.Table:
+    times = (np.asarray(part.column(name), dtype=np.int64) for name in ("time_ns", "monotonic_ns"))
+    right = pa.array(clocks.set_right(writer, *times), pa.int64())
+    place = part.column_names.index("time_ns")
+    return part.set_column(place, part.schema.field("time_ns"), right)
+
+
+def _set_alerts_right(alerts: list[dict[str, Any]], clocks: RunClocks) -> None:
+    """Set the times of other hosts' alerts right, in place, and those of their onsets by as much."""
+    for alert in alerts:
+        if clocks.host_of(alert["writer"]) is not None:
+            given = (np.array([alert[name]], dtype=np.int64) for name in ("time_ns", "monotonic_ns"))
+            ahead_ns = alert["time_ns"] - int(clocks.set_right(alert["writer"], *given)[0])
+            for name in ("time_ns", "onset_time_ns"):
+                if alert[name] is not None:
+                    alert[name] -= ahead_ns
 
 
 def _in_time_order(table: pa.Table) -> pa.Table:

@@ -24,6 +24,7 @@ from thermograd.ingest.agent.sampler import Sampler
 from thermograd.ingest.devices.registry import open_readers
 from thermograd.ingest.job.ending import ended_if_it_fails
 from thermograd.ingest.labels import labels_here
+from thermograd.store.clocks.ntp import TimeService
 from thermograd.store.failures import Guard
 from thermograd.store.locks import ProcessLock
 from thermograd.store.log.writer import EventWriter
@@ -88,6 +89,7 @@ def run_agent(
             _try(run, "describe the devices", description.write)
             with _beside(run, description, writer, stream_layer, stop.account):
                 samples = sampler.run(stop)
+                _try(run, "compare the hosts' clocks", lambda path: _note_offsets(path, writer))
             _try(run, "wait for the training's end", lambda path: _let_go(Run(path), parent_pid))
             _seal(run)
             return samples
@@ -156,7 +158,7 @@ def _beside(
     """Run what goes on beside the sampling in threads of their own; then close the writer."""
     stop = threading.Event()
     stream = threading.Thread(target=_run_stream, args=(stream_layer, writer, stop), daemon=True)
-    sealer = threading.Thread(target=_seal_from_time_to_time, args=(run, stop), daemon=True)
+    sealer = threading.Thread(target=_look_after, args=(run, stop), daemon=True)
     describer = threading.Thread(target=_keep_described, args=(run, description, stop), daemon=True)
     for thread in (stream, sealer, describer):
         thread.start()
@@ -266,9 +268,26 @@ def _keep_described(run: _Whereabouts, description: Description, stop: threading
         is_over = stop.wait(_LOOK_PERIOD_S)
 
 
-def _seal_from_time_to_time(run: _Whereabouts | Run, stop: threading.Event) -> None:
+def _look_after(run: _Whereabouts, stop: threading.Event) -> None:
+    """From time to time seal what is complete, and note how well the host's clock is kept."""
+    service = TimeService()
+    _note_time_service(run.writer, service)
     while not stop.wait(_SEAL_PERIOD_S):
         _seal(run)
+        _note_time_service(run.writer, service)
+
+
+def _note_time_service(writer: EventWriter, service: TimeService) -> None:
+    mark = service.news()
+    if mark is not None:
+        writer.append("mark", **mark)
+
+
+def _note_offsets(run_dir: Path, writer: EventWriter) -> None:
+    from thermograd.store.clocks.marks import offset_marks
+
+    for mark in offset_marks(run_dir, socket.gethostname()):
+        writer.append("mark", **mark)
 
 
 def _seal(run: _Whereabouts | Run) -> None:

@@ -197,12 +197,18 @@ def kind_parts(run_dir: Path, kind: str) -> Iterator[pa.Table]:
 
     Each is as of `read_kind`, without the `writer` column; a column without a value has Arrow's null type.
     """
+    return (part for _, part in writers_parts(run_dir, kind))
+
+
+def writers_parts(run_dir: Path, kind: str) -> Iterator[tuple[str, pa.Table]]:
+    """Read a kind a part at a time, as `kind_parts`, each with its writer's name."""
     current = snapshot(run_dir, kind)
     room = Room(f"{run_dir}/sealed/{kind}", _paths(current.sealed))
     for segment in current.sealed:
-        yield from map(room.take, _sealed_parts(segment))
-    for table in current.live.values():
-        yield _with_null_types(table, kind)
+        for part in map(room.take, _sealed_parts(segment)):
+            yield segment.writer, part
+    for writer, table in current.live.items():
+        yield writer, _with_null_types(table, kind)
 
 
 def _sealed_parts(segment: Segment) -> Iterator[pa.Table]:

@@ -183,7 +183,9 @@ def quality_told(data: RunSeries, origin_ns: int) -> dict[str, Any]:
         if mark["mark"] == "note" and mark["detail"] and mark["text"] not in _FOR_REPLAYS
     ]
     imported = data.run.facts.get("import")
-    incidents = [mark for mark in data.marks if mark["mark"] in ("gap", "error", "clock")]
+    incidents = [
+        mark for mark in data.marks if mark["mark"] in ("gap", "error", "clock") and not _is_told(mark)
+    ]
     return {
         "notes_of_log": notes,
         "imported": imported if isinstance(imported, dict) else None,
@@ -191,6 +193,11 @@ def quality_told(data: RunSeries, origin_ns: int) -> dict[str, Any]:
         "incidents": [_incident(mark, origin_ns) for mark in incidents[:_MOST_INCIDENTS]],
         "more_incidents": len(incidents[_MOST_INCIDENTS:]),
     }
+
+
+def _is_told(mark: dict[str, Any]) -> bool:
+    """Return whether a mark of a clock is no incident: a state of the time service, or an offset."""
+    return mark["mark"] == "clock" and str(mark["detail"] or "").startswith(('{"ntp"', '{"offset"'))
 
 
 def _detail(text: str) -> str:

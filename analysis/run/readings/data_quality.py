@@ -6,6 +6,8 @@ from thermograd.analysis.arrays import Floats, Times
 from thermograd.analysis.coupling.cross_correlation import naive_pearson
 from thermograd.analysis.coupling.verdict import is_idle, is_unmoved
 from thermograd.analysis.run.series import Device, RunSeries
+from thermograd.store.clocks.hosts import RunClocks
+from thermograd.store.clocks.telling import clock_lines as host_clock_lines
 from thermograd.store.runs.catalogue import list_runs
 from thermograd.store.telling.columns import signal
 
@@ -53,6 +55,7 @@ def _step(steps: Floats, place: int) -> str:
 def warnings_for(data: RunSeries, devices: list[Device]) -> list[str]:
     """Return in sentences what is wrong with a run's data, whatever the statistics find."""
     warnings = [text] if (text := lost_loss(data, of_the_run=True)) else []
+    warnings += _unknown_clocks(data, devices)
     if twins := _same_training_as(data):
         warnings.append(
             f"The step series is identical to that of {', '.join(twins)}, to the last bit: "
@@ -120,6 +123,11 @@ def clock_lines(data: RunSeries) -> list[str]:
     if not known:
         return []
     state = data.run.state()
+    if data.clocks is not None:
+        return [
+            _on_hosts(data.clocks),
+            *(line[0].upper() + line[1:] for line in host_clock_lines(data.clocks)),
+        ]
     if state == "simulated":
         return ["Clocks: simulated, so steps and samples share one by construction."]
     if state == "imported":
@@ -132,6 +140,28 @@ def clock_lines(data: RunSeries) -> list[str]:
     return [
         f"Clocks: the wall clock moved by at most {slewed:.3g} ms against the monotonic clock in this run, "
         "so lags on one host are as sure as that; between hosts they are as sure as their time service."
+    ]
+
+
+def _on_hosts(clocks: RunClocks) -> str:
+    return (
+        f"Clocks: this run was written on {1 + len(clocks.hosts)} hosts. The clock of {clocks.reference}, "
+        "whose steps are taken, counts as right; times of the others are set right by the step ends of their "
+        "ranks, which end together. How sure that is widens every lag between two hosts."
+    )
+
+
+def _unknown_clocks(data: RunSeries, devices: list[Device]) -> list[str]:
+    """Return for each reason which hosts' lags cannot be told because their clocks are not known."""
+    hosts: dict[str, dict[str, None]] = {}
+    for device in devices:
+        if device.clock is not None and device.clock.offset_s is None:
+            hosts.setdefault(str(device.clock.reason), {})[device.clock.host] = None
+    reference = "" if data.clocks is None else data.clocks.reference
+    return [
+        f"The clocks of {', '.join(names)} could not be compared with that of {reference} ({reason}): lags "
+        "of their devices are as wrong as those clocks."
+        for reason, names in hosts.items()
     ]
 
 
