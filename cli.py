@@ -25,6 +25,7 @@ try:
         hz_option,
         json_option,
         run_argument,
+        say,
     )
     from thermograd.store.telling.quantities import counted
     from thermograd.stream import commands as stream_commands
@@ -85,20 +86,22 @@ def demo(runs: Path, steps: int, seed: int, train: bool) -> None:
     from thermograd.analysis.report.text.comparison import demo_beside
     from thermograd.analysis.run.analyze import analyze_run
     from thermograd.ingest.demo import record_devices, train_demo
+    from thermograd.store.shipping.writing import written_to
 
-    if train:
-        with _progress(steps) as (on_step, on_line):
-            run = train_demo(runs, steps, seed, on_step, on_line)
-    else:
-        echo("Sampling this machine's devices for 30 s ...", err=True)
-        run = record_devices(runs, 30.0, _stream_layer)
-    echo("Analysing ...", err=True)
-    analysis = analyze_run(run)
-    paths = write_report(run, analysis)
-    beside = [("", analysis)] if train else []
-    for truth, scenario in _DEMO_TRUTHS:
-        beside.append((truth, analyze_run(_write_simulated(runs, draw(scenario, seed=seed), 1.0))))
-    echo(demo_summary(run, analysis, paths, demo_beside(beside)))
+    with written_to(runs, say) as folder:
+        if train:
+            with _progress(steps) as (on_step, on_line):
+                run = train_demo(folder, steps, seed, on_step, on_line)
+        else:
+            echo("Sampling this machine's devices for 30 s ...", err=True)
+            run = record_devices(folder, 30.0, _stream_layer)
+        echo("Analysing ...", err=True)
+        analysis = analyze_run(run)
+        paths = write_report(run, analysis)
+        beside = [("", analysis)] if train else []
+        for truth, scenario in _DEMO_TRUTHS:
+            beside.append((truth, analyze_run(_write_simulated(folder, draw(scenario, seed=seed), 1.0))))
+        echo(demo_summary(run, analysis, paths, demo_beside(beside)))
 
 
 _DEMO_TRUTHS = (
@@ -142,6 +145,18 @@ def run_agent_process(
 
 
 _NO_OPTIONS = LayerOptions()
+
+
+@main.command(name="ship-rest", hidden=True)
+@click.argument("run_dir", type=PATH)
+def ship_rest(run_dir: Path) -> None:
+    """Ship a run to its end, and what others left beside it (started by an agent that ends)."""
+    from thermograd.ingest.agent.footprint import SparingFinder
+
+    SparingFinder().install()
+    from thermograd.store.shipping.rounds import ship_rest
+
+    ship_rest(run_dir)
 
 
 def _stream_layer(run_dir: Path, options: LayerOptions = _NO_OPTIONS, alerts_json: bool = False) -> Any:
@@ -190,9 +205,6 @@ def run_command(
     """
     from thermograd.ingest.launch.launcher import launch
 
-    def say(text: str) -> None:
-        echo(f"thermograd: {text}", err=True)
-
     sys.exit(launch(runs, name, hz, command, say, layer.environment()))
 
 
@@ -208,15 +220,16 @@ def record(runs: Path, duration_s: float | None, hz: float, name: str, layer: La
     Example: thermograd record --duration 60 --hz 2
     """
     from thermograd.ingest.agent.footprint import frugal
+    from thermograd.store.shipping.writing import written_to
 
-    with frugal():  # this process is the agent
+    with frugal(), written_to(runs, say) as folder:  # this process is the agent
         from thermograd.ingest.agent.agent import run_agent
         from thermograd.ingest.job.facts import run_facts
         from thermograd.store.runs.catalogue import create_run
         from thermograd.stream.pipeline.config import load_config
 
         load_config(layer.config)  # refuse a wrong one before anything is recorded
-        run = create_run(runs.absolute(), name, run_facts() | {"sampling_hz": hz})
+        run = create_run(folder.absolute(), name, run_facts() | {"sampling_hz": hz})
         echo(f"Recording {run.run_id}; Ctrl-C ends it.", err=True)
         samples = run_agent(run.path, hz, 0, None, _stream_layer(run.path, layer), duration_s)
     echo(f"{run.run_id}: {counted(samples, 'sample')}")
@@ -261,16 +274,18 @@ def simulate(
     """
     from thermograd.analysis.calibration.scenarios import draw, scenario_list
     from thermograd.analysis.calibration.zoo import add_from
+    from thermograd.store.shipping.writing import written_to
 
     if added is not None:
         add_from(added)
     if listed:
         _echo_scenarios(scenario_list(), as_json)
         return
-    if hosts is None:
-        run = _write_simulated(runs, draw(**scenario), hz)
-    else:
-        run = _write_cluster(runs, hosts, ranks or 8 * hosts, clock_offset_s, hz, scenario)
+    with written_to(runs, say) as folder:
+        if hosts is None:
+            run = _write_simulated(folder, draw(**scenario), hz)
+        else:
+            run = _write_cluster(folder, hosts, ranks or 8 * hosts, clock_offset_s, hz, scenario)
     if as_json:
         echo_json(run.summary() | {"truth": run.facts["truth"]})
         return

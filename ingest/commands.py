@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import click
-from thermograd.store.console import PATH, FiniteRange, answer, json_option
+from thermograd.store.console import PATH, FiniteRange, answer, json_option, say
 
 
 @click.command(name="import")
@@ -50,9 +50,11 @@ def import_logs(
     from thermograd.ingest.importers.import_logs import describe_import, import_run
     from thermograd.ingest.importers.recording import Hints
     from thermograd.ingest.importers.steps.metric_names import named_columns
+    from thermograd.store.shipping.writing import written_to
 
     hints = Hints(started_at, step_time_s, named_columns(columns))
-    result = import_run(runs, list(paths), hints=hints, **files)
+    with written_to(runs, say) as folder:
+        result = import_run(folder, list(paths), hints=hints, **files)
     answer(result, as_json, describe_import)
 
 

@@ -21,8 +21,17 @@ def say_where(run: Any) -> None:
     """Say on stderr where a run is, unless warnings of the logger ``thermograd`` are turned off."""
     if run.path is not None and not run.place.rank and _log.isEnabledFor(logging.WARNING):
         with _unsaid:  # notebooks and test runners replace stderr
-            sys.stderr.write(f"thermograd: recording to {_shown(run.path)}{_numbered(run.path)}\n")
+            sys.stderr.write(f"thermograd: recording to {_place(run.path)}{_numbered(run.path)}\n")
             sys.stderr.flush()
+
+
+def _place(path: Path) -> str:
+    """Return where a run goes: to a URL by way of a directory here, or to that directory."""
+    if not (path.parent / "target.json").is_file():
+        return _shown(path)
+    from thermograd.store.shipping.spool import target_of
+
+    return f"{target_of(path)}/{path.name}, by way of {_shown(path)}"
 
 
 def _numbered(path: Path) -> str:

@@ -1,4 +1,8 @@
+<<<<<<< HEAD
 """The commands of the store: query runs tag export verify seal clocks."""
+=======
+"""The commands of the store: query runs tag export verify seal ship."""
+>>>>>>> 203d331 (Runs go to a URL: written here, shipped by the agent, each event once whoever is killed; thermograd ship)
 
 import contextlib
 import functools
@@ -18,6 +22,7 @@ from thermograd.store.console import (
     format_option,
     json_option,
     run_argument,
+    say,
     waiting_told,
     write_out,
 )
@@ -297,4 +302,42 @@ def _nothing_to_seal(run: "Run") -> str:
     return "Nothing to seal yet: the run is live; what is being written to is sealed when it is full."
 
 
+<<<<<<< HEAD
 COMMANDS = (list_all_runs, tag, query, export, verify, seal, clocks)
+=======
+@click.command()
+@click.argument("words", nargs=-1, metavar="[RUN] [URL]")
+@click.option("--all", "every", is_flag=True, help="Every run here, and what is kept here for the URL.")
+@json_option
+@click.pass_obj
+def ship(runs: Path, words: tuple[str, ...], every: bool, as_json: bool) -> None:
+    """Ship a run that lies here to a URL: what is not there yet. May be repeated.
+
+    A run that was recorded with --runs URL is shipped by its agent; this finishes what that has left, and
+    then needs no URL. Also for runs that were never meant to go anywhere.
+
+    Example: thermograd ship latest s3://bucket/runs
+    """
+    from thermograd.store.places.place import is_url
+    from thermograd.store.shipping.by_hand import choose, ship_each, summary, to_json
+
+    url = words[-1] if words and is_url(words[-1]) else None
+    named = words[:-1] if url else words
+    if len(named) != (0 if every else 1):
+        raise click.UsageError(
+            "give one RUN and a URL, or --all and a URL: thermograd ship RUN s3://bucket/runs"
+        )
+    results = []
+    for result in ship_each(choose(runs, named[0] if named else None, url), say):
+        results.append(result)
+        if not as_json:
+            echo(result.sentence())
+    if as_json:
+        echo_json(to_json(results))
+    total = summary(results)
+    if not as_json:
+        echo(total)
+
+
+COMMANDS = (list_all_runs, tag, query, export, verify, seal, ship)
+>>>>>>> 203d331 (Runs go to a URL: written here, shipped by the agent, each event once whoever is killed; thermograd ship)

@@ -72,6 +72,11 @@ def echo(text: object, err: bool = False) -> None:
         write_out(_encoded(printable_lines(str(text))))
 
 
+def say(text: str) -> None:
+    """Tell a person something on stderr, as from thermograd."""
+    echo(f"thermograd: {text.removeprefix('thermograd ')}", err=True)
+
+
 def echo_json(value: Any) -> None:
     """Print one JSON document; numbers that are not finite are null."""
     import json

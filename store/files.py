@@ -5,6 +5,7 @@
     runs/<run_id>/
       run.json                                  static facts
       tags.json                                 tags and notes that people gave
+      shipping.json                             of a run that goes to a URL: how far it is there
       writers/<writer>.json                     who wrote: host, process, clock pair
       open/<writer>/<kind>-<first>.arrows       live Arrow IPC stream, whole batches
       open/<writer>/<kind>-<first>.tail         the batch that is still filling
@@ -102,10 +103,14 @@ def _open(writer: str, folder: str, name: str) -> Segment | None:
 
 
 def _sealed(kind: str, folder: str, name: str) -> Segment | None:
+    told = told_by_name(name)
+    return Segment(told[0], kind, *told[1:], Path(folder, name)) if told else None
+
+
+def told_by_name(name: str) -> tuple[str, int, int] | None:
+    """Return writer, first and last `seq` by the name of a sealed file; None where it is none."""
     match = _SEALED.fullmatch(name)
-    if match is None:
-        return None
-    return Segment(match["writer"], kind, int(match["first"]), int(match["last"]), Path(folder, name))
+    return (match["writer"], int(match["first"]), int(match["last"])) if match else None
 
 
 def leftovers(run_dir: Path) -> list[Path]:

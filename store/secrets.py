@@ -90,6 +90,33 @@ def _query_replacement(found: re.Match[str]) -> str:
     return f"{found[1]}{REDACTED}"
 
 
+def hidden_values(value: Any, found: list[str], name: str = "") -> Any:
+    """Return what JSON knows without secrets, by the names of its values; what was hidden is added to a list.
+
+    Examples
+    --------
+    >>> hidden_values({"lr": 0.1, "hub": {"token": "hf_1"}}, [])
+    {'lr': 0.1, 'hub': {'token': '<redacted>'}}
+    """
+    if isinstance(value, dict):
+        return {
+            key: _hidden_at(key, item, f"{name}.{key}" if name else key, found) for key, item in value.items()
+        }
+    if isinstance(value, list):
+        return [hidden_values(item, found, name) for item in value]
+    if isinstance(value, str) and (plain := without_secrets(value)) != value:
+        found.append(f"the password or token in {name}")
+        return plain
+    return value
+
+
+def _hidden_at(key: str, value: Any, name: str, found: list[str]) -> Any:
+    if is_secret(key, value):
+        found.append(name)
+        return REDACTED
+    return hidden_values(value, found, name)
+
+
 def hidden_arguments(arguments: Iterable[Any]) -> list[Any]:
     """Return a command's words without secrets, by the names of its options, as for a configuration.
 

@@ -45,6 +45,7 @@ PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *DOCS.glob("*.md")
 NOT_RUN = {
     "demo": "trains for a minute; tests/ingest/test_demo.py runs it",
     "run": "starts processes; tests/ingest/launch/test_launcher.py runs it",
+    "ship": "writes to a bucket; tests/store/shipping/test_by_hand.py runs it",
     "doctor": "differs from machine to machine",
 }
 

@@ -15,12 +15,14 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from thermograd.ingest.agent.description import Description
 from thermograd.ingest.agent.footprint import SparingFinder
 from thermograd.ingest.agent.sampler import Sampler
+from thermograd.ingest.agent.shipping import Shipping, leave
 from thermograd.ingest.devices.registry import open_readers
 from thermograd.ingest.job.ending import ended_if_it_fails
 from thermograd.ingest.labels import labels_here
@@ -87,15 +89,21 @@ def run_agent(
             run = _Whereabouts(writer)
             description = Description(run_dir, devices, absent, {writer.writer: sampler.schedule})
             _try(run, "describe the devices", description.write)
+            shipping = Shipping(lambda: run.path, partial(_tell, writer))
+            _try(run, "ship the run", lambda _: shipping.start())
             with _beside(run, description, writer, stream_layer, stop.account):
                 samples = sampler.run(stop)
                 _try(run, "compare the hosts' clocks", lambda path: _note_offsets(path, writer))
             _try(run, "wait for the training's end", lambda path: _let_go(Run(path), parent_pid))
             _seal(run)
-            return samples
+            shipping.end()
+            if parent_pid:
+                _try(run, "leave the shipping to another process", lambda _: shipping.hand_over())
         finally:
             with Guard("thermograd's agent could not give its lock back: %(error)s", _log.debug):
                 lock.release()
+    leave(bool(parent_pid) and shipping.is_stuck)
+    return samples
 
 
 class _Stop(threading.Event):
@@ -249,6 +257,12 @@ def print_alerts(append: Callable[..., Any]) -> Callable[..., Any]:
         return seq
 
     return append_and_print
+
+
+def _tell(writer: EventWriter, text: str) -> None:
+    """Tell a person, and note it in the log, where that still takes notes."""
+    writer.append("mark", mark="note", text=text)
+    print_line(f"thermograd: {text.removeprefix('thermograd ')}")
 
 
 def print_line(line: str) -> None:

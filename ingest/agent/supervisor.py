@@ -154,7 +154,7 @@ class AgentProcess:
 
     def _wait(self, process: "subprocess.Popen[bytes]") -> None:
         if self._waits_until_s is None:
-            self._waits_until_s = time.monotonic() + _AGENT_END_S
+            self._waits_until_s = time.monotonic() + _AGENT_END_S + _ship_wait_s()
         if not self._has_ended(process, max(0.0, self._waits_until_s - time.monotonic())):
             warn("thermograd's agent is still busy; it goes on by itself (pid %d)", process.pid)
         if self._reader not in (None, threading.current_thread()):  # a listener may close the run
@@ -199,6 +199,15 @@ def _working_directory() -> Path | None:
         return Path.cwd()
     except OSError:  # it is gone
         return None
+
+
+def _ship_wait_s() -> float:
+    """Return how long the exit may wait for the shipping; without that setting it does not."""
+    if not os.environ.get("THERMOGRAD_SHIP_WAIT_S"):
+        return 0.0
+    from thermograd.store.shipping.pace import exit_wait_s
+
+    return exit_wait_s()
 
 
 def _number_of(stream: Any) -> int | None:

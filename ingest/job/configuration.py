@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from thermograd.store.failures import Guard, is_the_users, warn
 from thermograd.store.log.plain import PlainValues, is_scalar, said
-from thermograd.store.secrets import REDACTED, is_secret, without_secrets
+from thermograd.store.secrets import hidden_values
 
 _MOST_VALUES = 20_000  # run.json has to stay small: it is read whole by every reader
 _MOST_CHARACTERS = 1 << 19
@@ -46,7 +46,7 @@ def configuration(given: Any) -> Configuration:
         warn("thermograd: config is %s; allowed: a dictionary, a dataclass or a namespace", said(given))
         return Configuration({}, 1, [])
     secrets: list[str] = []
-    return Configuration(_hidden(values or {}, "", secrets), plain.left_out, secrets)
+    return Configuration(hidden_values(values or {}, secrets), plain.left_out, secrets)
 
 
 def told(config: Configuration) -> dict[str, Any]:
@@ -126,28 +126,3 @@ def _items(value: Mapping[Any, Any]) -> Iterable[tuple[Any, Any]]:
             if is_the_users(error):
                 raise
             yield name, None
-
-
-def _hidden(value: Any, name: str, secrets: list[str]) -> Any:
-    """Return a value without secrets; the names of those are added to a list."""
-    if isinstance(value, dict):
-        return {
-            key: _hidden_at(key, item, f"{name}.{key}" if name else key, secrets)
-            for key, item in value.items()
-        }
-    if isinstance(value, list):
-        return [_hidden(item, name, secrets) for item in value]
-    return _without_secrets(value, name, secrets) if isinstance(value, str) else value
-
-
-def _without_secrets(text: str, name: str, secrets: list[str]) -> str:
-    if (plain := without_secrets(text)) != text:
-        secrets.append(f"the password or token in {name}")
-    return plain
-
-
-def _hidden_at(key: str, value: Any, name: str, secrets: list[str]) -> Any:
-    if is_secret(key, value):
-        secrets.append(name)
-        return REDACTED
-    return _hidden(value, name, secrets)

@@ -11,7 +11,7 @@ from typing import Any
 
 from thermograd.store.failures import Guard, warn
 from thermograd.store.log.plain import PlainValues, said
-from thermograd.store.secrets import hidden_arguments
+from thermograd.store.secrets import hidden_arguments, hidden_values
 from thermograd.store.version import __version__
 
 _PACKAGES = (
@@ -26,15 +26,16 @@ _RANK_VARIABLES = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "SLURM_JOB_ID", "CUDA_VIS
 def plain_facts(given: Any, ours: dict[str, Any], is_quick: bool = False) -> tuple[dict[str, Any], int]:
     """Return what describes a run, the user's own facts last, as JSON knows it; and what had to be left out.
 
-    Whatever the user has given: facts that are no dictionary are said and left out. `is_quick` is for
-    `run_facts`.
+    Whatever the user has given: facts that are no dictionary are said and left out, secrets are not kept.
+    `is_quick` is for `run_facts`.
     """
     is_dictionary = issubclass(type(given), dict)
     if given is not None and not is_dictionary:
         warn("thermograd: facts is %s; allowed: a dictionary", said(given))
     plain = PlainValues()
     facts = run_facts(is_quick) | {"started_time_ns": time.time_ns()} | ours
-    return plain.make(facts) | ((is_dictionary and plain.make(given)) or {}), plain.left_out
+    theirs = hidden_values((is_dictionary and plain.make(given)) or {}, [])
+    return plain.make(facts) | theirs, plain.left_out
 
 
 def run_facts(is_quick: bool = False) -> dict[str, Any]:

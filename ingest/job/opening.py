@@ -12,6 +12,7 @@ from thermograd.ingest.job import launcher_link
 from thermograd.ingest.job.facts import plain_facts
 from thermograd.ingest.job.rank import Place, agree_on_run_id, place_of_this_process
 from thermograd.ingest.labels import labels_here
+from thermograd.store.failures import warn
 from thermograd.store.log.plain import PlainValues
 from thermograd.store.log.writer import EventWriter
 from thermograd.store.processes import new_writer_name
@@ -19,6 +20,7 @@ from thermograd.store.runs.catalogue import create_run, default_runs_dir
 
 _LONGEST_NAME = 1000
 _LONGEST_WAIT_S = 10.0
+_TARGET = "target.json"  # of a spool, see `thermograd.store.shipping.spool`
 _turn = threading.RLock()  # a signal handler may start a run while one is being started
 
 
@@ -34,8 +36,8 @@ class Opened(NamedTuple):
 
 def open_log(name: str, runs: Any, facts: Any, hz: float, has_agent: bool) -> Opened:
     """Create the run's directory and this process's files."""
-    directory = Path(runs) if runs is not None else default_runs_dir()
-    directory = directory.absolute()  # the script may change its own
+    directory = _local(runs if runs is not None else default_runs_dir())
+    is_sent = (directory / _TARGET).is_file()
     name = PlainValues(longest_text=_LONGEST_NAME).text(name)
     place = place_of_this_process()
     run_id = agree_on_run_id(name, place)
@@ -44,12 +46,23 @@ def open_log(name: str, runs: Any, facts: Any, hz: float, has_agent: bool) -> Op
     described, left_out = plain_facts(facts, ours, has_agent and place.local_rank == 0)
     describe = partial(create_run, directory, name, described, run_id)
     path = directory / run_id
-    if place.rank == 0:
+    if place.rank == 0 or (is_sent and place.local_rank == 0):  # a spool has one node's part of the run
         describe()
     else:  # rank 0 describes the run
         path.mkdir(parents=True, exist_ok=True)
     writer = EventWriter(path, run_id, new_writer_name(f"r{place.rank}"), labels=labels_here())
     return Opened(path, writer, place, describe, left_out)
+
+
+def _local(runs: Any) -> Path:
+    """Return the local directory that runs are written to, absolute: the script may change its own."""
+    if ":/" in str(runs):
+        from thermograd.store.shipping.spool import local_runs, trouble_with
+
+        if trouble := trouble_with(str(runs)):
+            warn("thermograd: %s", trouble)
+        runs = local_runs(runs)
+    return Path(runs).absolute()
 
 
 @contextmanager

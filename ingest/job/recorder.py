@@ -15,6 +15,7 @@ from thermograd.store.failures import Guard, is_the_users, warn
 from thermograd.store.log.fitting import fit
 from thermograd.store.log.plain import plain_json, said
 from thermograd.store.log.writer import EventWriter
+from thermograd.store.secrets import hidden_values, without_secrets
 
 # what a step's column takes as it is; a user's count may be too large, so it is always looked at
 _EXACT = {
@@ -52,10 +53,11 @@ class Recorder:
             return
         document = None
         if detail:
-            document, missing = plain_json(detail)
+            document, missing = plain_json(hidden_values(detail, []))
             if missing:
                 what = f"the detail of the mark {said(mark)} has what JSON cannot hold"
                 self.left_out.count(what, "mark detail", missing)
+        text = without_secrets(text) if type(text) is str else text
         row = self._fitted("mark", {"mark": mark, "step": step, "text": text})
         assert self.writer is not None
         self.writer.append("mark", **row, detail=document)

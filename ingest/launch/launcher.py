@@ -85,10 +85,21 @@ def _environment(
         **os.environ,
         **({"THERMOGRAD_CONFIG": os.path.abspath(config)} if is_meant else {}),
         "PYTHONPATH": os.pathsep.join(path),
-        "THERMOGRAD_RUNS": str(runs.absolute()),
+        "THERMOGRAD_RUNS": _absolute(runs),
         "THERMOGRAD_RUN_ID": new_run_id(name),
         VARIABLE: json.dumps({"name": name, "is_given": bool(given), "hz": hz, "hello": hello}),
     }
+
+
+def _absolute(runs: Path) -> str:
+    """Return the folder of runs for a process that may stand elsewhere; a URL without credentials."""
+    if ":/" in str(runs):
+        from thermograd.store.places.place import is_url
+        from thermograd.store.shipping.spool import canonical
+
+        if is_url(runs):
+            return canonical(str(runs))
+    return str(Path(runs).absolute())
 
 
 # -- the child ---------------------------------------------------------------------------------------

@@ -158,14 +158,23 @@ def _seal(
             tables.append(table)
             next_seq = table.column("seq")[-1].as_py() + 1
     for part in pieces(pa.concat_tables(tables)) if tables else ():
-        seqs = part.column("seq")
-        name = f"{writer}-{seqs[0].as_py():012}-{seqs[-1].as_py():012}.parquet"
-        path = run_dir / "sealed" / kind / name
-        write_parquet(path, part.replace_schema_metadata(arrow_schema(kind, run_id, writer).metadata), kind)
+        path = run_dir / "sealed" / kind / sealed_name(writer, part)
+        write_parquet(path, signed(part, kind, run_id, writer), kind)
         report.files.append(path)
         report.events[kind] = report.events.get(kind, 0) + len(part)
     for segment in segments:
         _put_away(run_dir, segment, segment.path in harmed)
+
+
+def sealed_name(writer: str, part: pa.Table) -> str:
+    """Return the name of the sealed file of some events of a writer."""
+    seqs = part.column("seq")
+    return f"{writer}-{seqs[0].as_py():012}-{seqs[-1].as_py():012}.parquet"
+
+
+def signed(part: pa.Table, kind: str, run_id: str, writer: str) -> pa.Table:
+    """Return events with whose they are, as a sealed file holds them."""
+    return part.replace_schema_metadata(arrow_schema(kind, run_id, writer).metadata)
 
 
 def _put_away(run_dir: Path, segment: Segment, harmed: bool) -> None:

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from io import BytesIO
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import IO, Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -273,25 +273,36 @@ def write_parquet(path: Path, table: pa.Table, kind: str) -> None:
 
     Raises OSError if it cannot be written; then nothing of it is left.
     """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with whole_file(path, sync=True) as file:
+        _write_table(file, table, kind)
+    sync_directory(path.parent)
+
+
+def parquet_bytes(table: pa.Table, kind: str) -> bytes:
+    """Return what `write_parquet` writes: the same events are the same bytes."""
+    file = BytesIO()
+    _write_table(file, table, kind)
+    return file.getvalue()
+
+
+def _write_table(file: IO[bytes], table: pa.Table, kind: str) -> None:
     encodings = {
         "double": "BYTE_STREAM_SPLIT",
         "int64": "DELTA_BINARY_PACKED",
         "uint64": "DELTA_BINARY_PACKED",
     }
     types = {field.name: str(field.type) for field in table.schema}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with whole_file(path, sync=True) as file:
-        pq.write_table(
-            table,
-            file,
-            compression="zstd",
-            compression_level=1,
-            row_group_size=122_880,
-            use_dictionary=[c.name for c in KINDS[kind] if c.type == "string"],
-            column_encoding={name: encodings[t] for name, t in types.items() if t in encodings},
-            write_page_checksum=True,
-        )
-    sync_directory(path.parent)
+    pq.write_table(
+        table,
+        file,
+        compression="zstd",
+        compression_level=1,
+        row_group_size=122_880,
+        use_dictionary=[c.name for c in KINDS[kind] if c.type == "string"],
+        column_encoding={name: encodings[t] for name, t in types.items() if t in encodings},
+        write_page_checksum=True,
+    )
 
 
 def sync_directory(path: Path) -> None:

@@ -82,7 +82,8 @@ def without_credentials(url: str) -> str:
     host, slash, path = re.split(r"[?#]", found["rest"], maxsplit=1)[0].partition("/")
     if "@" in path and ":" in host and "@" not in host:  # a secret may hold a slash
         host, slash, path = path.rpartition("@")[2], "", ""
-    return f"{found['scheme'].lower()}://{'/' if found['slashes'] == '///' else ''}" + (
+    is_rooted = found["slashes"] == "///" or (found["slashes"] == "/" and found["scheme"].lower() == "file")
+    return f"{found['scheme'].lower()}://{'/' if is_rooted else ''}" + (
         f"{host.rpartition('@')[2]}{slash}{path}"
     )
 

@@ -1,0 +1,96 @@
+"""The small files of a run at a place: its facts, its writers, their manifests, its row in the catalogue."""
+
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from thermograd.store.errors import NotThereError
+from thermograd.store.files import read_json, writer_files
+from thermograd.store.places.place import Place
+from thermograd.store.runs.catalogue import Run
+
+_OF_ALL_NODES = ("devices", "devices_absent", "sampling")
+
+
+class SmallFiles:
+    """Writes the small files of one run, each when its content has changed."""
+
+    def __init__(self, place: Place, run_id: str) -> None:
+        self._place, self._run_id = place, run_id
+        self._written: dict[str, bytes] = {}
+
+    def _put(self, name: str, value: Any) -> None:
+        data = (json.dumps(value, indent=2, default=str) + "\n").encode()
+        if self._written.get(name) != data:
+            self._place.put(name, data)
+            self._written[name] = data
+
+    def _read(self, name: str) -> dict[str, Any]:
+        try:
+            value = json.loads(self._place.get(name))
+        except (NotThereError, ValueError):
+            return {}
+        return value if isinstance(value, dict) else {}
+
+    def describe(self, run_dir: Path) -> None:
+        """Write ``run.json``, together with what the other nodes of a job say there, and who writes."""
+        ours = read_json(run_dir / "run.json")
+        if ours:
+            name = f"{self._run_id}/run.json"
+            theirs = self._read(name)
+            if (both := together(theirs, ours)) != theirs:
+                self._written.pop(name, None)
+                self._put(name, both)
+        for path in writer_files(run_dir):
+            self._put(f"{self._run_id}/writers/{path.name}", read_json(path))
+        if tags := read_json(run_dir / "tags.json"):
+            self._place.put(f"{self._run_id}/tags.json", _bytes(tags), create_only=True)
+
+    def files_told(self, writer: str) -> dict[str, dict[str, Any]]:
+        """Return what the manifest of a writer says of its files, by name."""
+        files = self._read(f"{self._run_id}/shipped/{writer}.json").get("files")
+        told = files if isinstance(files, list) else []
+        return {item["name"]: item for item in told if isinstance(item, dict) and "name" in item}
+
+    def tell_files(
+        self, writer: str, files: Iterable[Mapping[str, Any]], shipped_until_ns: int, ended: bool
+    ) -> None:
+        """Write the manifest of a writer."""
+        ordered = sorted(files, key=lambda item: str(item["name"]))
+        told = {"run_id": self._run_id, "writer": writer, "files": ordered}
+        self._put(
+            f"{self._run_id}/shipped/{writer}.json",
+            {"format_version": 1} | told | {"shipped_until_ns": shipped_until_ns, "ended": ended},
+        )
+
+    def enter(self, run_dir: Path, shipped_until_ns: int) -> None:
+        """Write the run's row into the catalogue, from the node that describes the run."""
+        from thermograd.store.runs.table import RunRow
+
+        run = Run(run_dir)
+        if describes(run.facts):
+            entry = RunRow(run).to_entry() | {"shipped_until_ns": shipped_until_ns}
+            self._put(f"_catalogue/entries/{self._run_id}.json", entry)
+
+
+def describes(facts: Mapping[str, Any]) -> bool:
+    """Return whether ``run.json`` is of the process that describes the run: rank 0 of its job."""
+    job = facts.get("job")
+    rank = job.get("rank") if isinstance(job, dict) else None
+    return bool(facts) and rank in (None, 0)
+
+
+def together(theirs: Mapping[str, Any], ours: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the facts of a run from what several nodes say: rank 0's, and the devices of all."""
+    under, over = (theirs, ours) if describes(ours) else (ours, theirs)
+    both = {**under, **over}
+    for name in _OF_ALL_NODES:
+        parts = [part[name] for part in (under, over) if isinstance(part.get(name), dict)]
+        if parts:
+            both[name] = {key: value for part in parts for key, value in part.items()}
+    return both
+
+
+def _bytes(value: Any) -> bytes:
+    return (json.dumps(value, indent=2, default=str) + "\n").encode()

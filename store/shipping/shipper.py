@@ -1,0 +1,206 @@
+"""Ships what a run holds so far to a place, and can be killed anywhere: what is there is asked of the place.
+
+A file has the numbers of its events in its name, is written only where there is none of that name, and never
+again. Whoever comes next lists what is there and ships the rest.
+"""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+from thermograd.store.errors import LogError, PlaceError
+from thermograd.store.files import Segment
+from thermograd.store.places.place import Place
+from thermograd.store.runs.catalogue import Run
+from thermograd.store.shipping.facts import SmallFiles
+from thermograd.store.shipping.parts import (
+    Found,
+    Part,
+    look,
+    name_of,
+    new_parts,
+    readable_rows,
+    rows_outside,
+    whole_part,
+)
+from thermograd.store.shipping.progress import Progress, progress_of
+from thermograd.store.shipping.there import There, range_of
+
+_FACTS_PERIOD_S = 60.0
+_GRACE_S = 120.0  # a part whose events a sealed file holds stays so long: a reader may be about to fetch it
+
+
+class Shipper:
+    """Ships one run to a place; one at a time, see `thermograd.store.shipping.rounds`.
+
+    Attributes
+    ----------
+    progress
+        How far it has come.
+    is_over
+        Whether the run had ended when it was last shipped: nothing more is to come.
+    alarm
+        Takes a sentence that a person has to read: another content is there under a name of ours.
+    """
+
+    def __init__(self, run_dir: Path, place: Place, url: str, alarm: Callable[[str], object]) -> None:
+        self.run_id = Run(run_dir).run_id
+        self.alarm, self.is_over = alarm, False
+        self.progress: Progress = progress_of(run_dir, url)
+        self._place = place
+        self._there = There(place, self.run_id)
+        self._small = SmallFiles(place, self.run_id)
+        self._told: dict[str, dict[str, dict[str, Any]]] = {}
+        self._superseded_s: dict[str, float] = {}
+        self._facts_at_s = float("-inf")
+        self._may_delete = True
+
+    def ship(self, run_dir: Path) -> Progress:
+        """Ship what the run holds now; `Progress.is_complete` where it has ended and all of it is there.
+
+        PlaceError where the place does not take it, LogError where the run cannot be read: call it again.
+        """
+        began_ns, is_over = time.time_ns(), not Run(run_dir).live_writers()
+        found = look(run_dir)
+        if self._facts_at_s == float("-inf"):  # the run is to be seen from its start on
+            self._tell_facts(run_dir, self.progress.shipped_until_ns or began_ns, False)
+        self._ship_all(found)
+        self._remove_superseded(found.sealed, is_over)
+        self.progress.shipped_until_ns = began_ns
+        if is_over or time.monotonic() - self._facts_at_s >= _FACTS_PERIOD_S:
+            self._tell_facts(run_dir, began_ns, is_over)
+        self.is_over = is_over
+        self._conclude(is_over and not self.progress.conflicts and self._is_all_there(found))
+        return self.progress
+
+    def _conclude(self, is_complete: bool) -> None:
+        since_ns = self.progress.complete_since_ns or time.time_ns()
+        self.progress.is_complete = is_complete
+        self.progress.complete_since_ns = since_ns if is_complete else None
+        self.progress.error = None
+
+    # -- files -------------------------------------------------------------------------------------------
+
+    def _ship_all(self, found: Found) -> None:
+        absent = [segment for segment in found.sealed if not self._is_there(segment)]
+        self.progress.waiting = len(absent) + len(found.live)
+        for segment in absent:
+            for part in self._parts_of(segment):
+                self._put(part)
+            self.progress.waiting -= 1
+        for writer, kind, table in found.live:
+            for part in self._new(writer, kind, table):
+                self._put(part)
+            self.progress.waiting -= 1
+
+    def _is_there(self, segment: Segment) -> bool:
+        return self._sizes(segment).get(name_of(segment)) == segment.path.stat().st_size
+
+    def _sizes(self, segment: Segment) -> dict[str, int]:
+        return self._there.sizes(segment.writer, segment.kind)
+
+    def _parts_of(self, segment: Segment) -> Iterator[Part]:
+        """Give a sealed file as it is; of one that is damaged, what can be read of it."""
+        try:
+            yield whole_part(segment)
+        except FileNotFoundError:  # another host's sealing has just replaced it
+            return
+        except LogError as error:
+            if name_of(segment) not in self.progress.damaged:
+                self.progress.damaged.append(name_of(segment))
+                self.alarm(f"{error}; what can be read of it is shipped")
+            yield from self._new(segment.writer, segment.kind, readable_rows(segment))
+
+    def _new(self, writer: str, kind: str, table: pa.Table) -> Iterator[Part]:
+        fresh = rows_outside(table, self._there.ranges(writer, kind)) if len(table) else table
+        if len(fresh):
+            yield from new_parts(self.run_id, writer, kind, fresh)
+
+    def _put(self, part: Part) -> None:
+        if part.name in self.progress.conflicts:
+            return
+        written = self._there.put(part)
+        if written == "another":
+            self.progress.conflicts.append(part.name)
+            where = f"{self.progress.url}/{self.run_id}/{part.name}"
+            self.alarm(f"{where} holds other events than ours of that name; it stays, and so does ours, here")
+            return
+        if written == "written":
+            self.progress.files += 1
+            self.progress.bytes += len(part.data)
+        self._files_of(part.writer)[part.name] = part.facts()
+
+    def _remove_superseded(self, sealed: list[Segment], is_over: bool) -> None:
+        """Remove parts of which the log's own sealed file is there, after a while."""
+        now_s = time.monotonic()
+        for writer, kind in sorted({(s.writer, s.kind) for s in sealed}):
+            for name in self._superseded(writer, kind, sealed):
+                since_s = self._superseded_s.setdefault(name, now_s)
+                if self._may_delete and (is_over or now_s - since_s >= _GRACE_S):
+                    self._remove(writer, kind, name)
+
+    def _superseded(self, writer: str, kind: str, sealed: list[Segment]) -> list[str]:
+        there = self._there.sizes(writer, kind)
+        ours = {name_of(s) for s in sealed if (s.writer, s.kind) == (writer, kind)} - {
+            *self.progress.conflicts
+        }
+        final = [range_of(name) for name in ours & there.keys()]
+        spans = {name: range_of(name) for name in there.keys() - ours}
+        return [
+            name for name, (a, b) in spans.items() if any(first <= a and b <= last for first, last in final)
+        ]
+
+    def _remove(self, writer: str, kind: str, name: str) -> None:
+        try:
+            self._there.delete(writer, kind, name)
+        except PlaceError:  # keys that may only write: readers see the same event once all the same
+            self._may_delete = False
+        else:
+            self._files_of(writer).pop(name, None)
+            self._superseded_s.pop(name, None)
+
+    # -- facts -------------------------------------------------------------------------------------------
+
+    def _files_of(self, writer: str) -> dict[str, dict[str, Any]]:
+        """Return what is known of the files of a writer that are there, by name."""
+        if writer not in self._told:
+            self._told[writer] = self._small.files_told(writer)
+        return self._told[writer]
+
+    def _tell_facts(self, run_dir: Path, until_ns: int, is_over: bool) -> None:
+        self._small.describe(run_dir)
+        for writer in self._there.writers():
+            there = self._there.names(writer)
+            files = [
+                self._files_of(writer).get(name) or _facts_of(run_dir / name, writer, there[name])
+                for name in there
+            ]
+            self._small.tell_files(writer, files, until_ns, is_over)
+        self._small.enter(run_dir, until_ns)
+        self._facts_at_s = time.monotonic()
+
+    def _is_all_there(self, found: Found) -> bool:
+        """Return whether the place lists every event of the run, as it does now, not as we remember."""
+        self._there.forget()
+        for segment in found.sealed:
+            if not self._is_there(segment) and name_of(segment) not in self.progress.damaged:
+                return False
+        harmed = [s for s in found.sealed if name_of(s) in self.progress.damaged]
+        rest = [*found.live, *((s.writer, s.kind, readable_rows(s)) for s in harmed)]
+        return not any(
+            len(table) and len(rows_outside(table, self._there.ranges(writer, kind)))
+            for writer, kind, table in rest
+        )
+
+
+def _facts_of(path: Path, writer: str, size_bytes: int) -> dict[str, Any]:
+    """Return what a manifest says of a file that another process has shipped, and not told of."""
+    kind, name = path.parent.name, f"sealed/{path.parent.name}/{path.name}"
+    first, last = range_of(name)
+    with suppress(LogError, FileNotFoundError):
+        return whole_part(Segment(writer, kind, first, last, path)).facts()
+    unknown = {"sha256": None, "last_time_ns": None}
+    return {"name": name, "bytes": size_bytes, "rows": last - first + 1} | unknown

@@ -1,0 +1,33 @@
+"""What a command writes for a URL: into a folder here first, then shipped."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from thermograd.store.places.place import is_url, place_of
+
+
+@contextmanager
+def written_to(runs: Path, say: Callable[[str], object]) -> Iterator[Path]:
+    """Give the local folder that new runs of a folder, or of a URL, are written to; then ship these.
+
+    What cannot be shipped now stays, and is said with how to finish it.
+    """
+    if not is_url(runs):
+        yield Path(runs)
+        return
+    from thermograd.store.runs.catalogue import list_runs
+    from thermograd.store.shipping.rounds import ship_to_the_end
+    from thermograd.store.shipping.spool import canonical, spool_for
+
+    url = canonical(str(runs))
+    place_of(url)  # an address that is none is said before anything is recorded
+    folder = spool_for(url)
+    before = {run.run_id for run in list_runs(folder)}
+    yield folder
+    for run in list_runs(folder):
+        if run.run_id not in before:
+            progress = ship_to_the_end(run.path, url, say)
+            is_there = progress is not None and progress.is_complete
+            later = f"is kept here; ship it later: thermograd ship {run.run_id} {url}"
+            say(f"{run.run_id} {f'is at {url}' if is_there else later}")
