@@ -1,8 +1,4 @@
-<<<<<<< HEAD
-"""The commands of the store: query runs tag export verify seal clocks."""
-=======
-"""The commands of the store: query runs tag export verify seal ship."""
->>>>>>> 203d331 (Runs go to a URL: written here, shipped by the agent, each event once whoever is killed; thermograd ship)
+"""The commands of the store: query runs tag export verify seal clocks ship."""
 
 import contextlib
 import functools
@@ -302,9 +298,6 @@ def _nothing_to_seal(run: "Run") -> str:
     return "Nothing to seal yet: the run is live; what is being written to is sealed when it is full."
 
 
-<<<<<<< HEAD
-COMMANDS = (list_all_runs, tag, query, export, verify, seal, clocks)
-=======
 @click.command()
 @click.argument("words", nargs=-1, metavar="[RUN] [URL]")
 @click.option("--all", "every", is_flag=True, help="Every run here, and what is kept here for the URL.")
@@ -339,5 +332,4 @@ def ship(runs: Path, words: tuple[str, ...], every: bool, as_json: bool) -> None
         echo(total)
 
 
-COMMANDS = (list_all_runs, tag, query, export, verify, seal, ship)
->>>>>>> 203d331 (Runs go to a URL: written here, shipped by the agent, each event once whoever is killed; thermograd ship)
+COMMANDS = (list_all_runs, tag, query, export, verify, seal, clocks, ship)
