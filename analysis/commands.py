@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from thermograd.analysis.fleet_commands import fleet_options
 from thermograd.store.console import (
     PATH,
     FiniteRange,
@@ -17,11 +18,14 @@ from thermograd.store.console import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from thermograd.analysis.fleet_commands import Fleet
     from thermograd.store.runs.catalogue import Run
 
 
 @click.command()
-@run_argument()
+@run_argument(required=False)
 @click.option("--x", help="Training signal; default all.")
 @click.option("--y", help="Hardware signal; default all the devices have.")
 @click.option("--device", help="One device; default all.")
@@ -31,12 +35,23 @@ if TYPE_CHECKING:
 @click.option(
     "--control", "controls_from", metavar="RUN", multiple=True, help="A run whose hardware is a control."
 )
+@fleet_options("model", "device", "host", "tag", "name")
 @json_option
-def analyze(run: "Run", controls_from: tuple[str, ...], as_json: bool, **question: Any) -> None:
+def analyze(
+    run: "Run | None", controls_from: tuple[str, ...], fleet: "Fleet", as_json: bool, **question: Any
+) -> None:
     """Say whether training and hardware are coupled, how strongly, and how sure that is.
+
+    With --all of every run, and of all together: which runs stand out after control of false discoveries,
+    the pooled effects, and by group.
 
     Example: thermograd analyze latest --y temperature_c
     """
+    if fleet.asked_for(run):
+        fleet.refuse(control=controls_from, **_unusual(question, "device", "method", "tolerance_s"))
+        fleet.analyze(question["x"], question["y"], question["max_lag_s"], as_json)
+        return
+    assert run is not None
     from thermograd.analysis.report.text.analysis import describe_analysis
     from thermograd.analysis.run.analyze import analyze_run
     from thermograd.analysis.run.series import load_series
@@ -44,6 +59,13 @@ def analyze(run: "Run", controls_from: tuple[str, ...], as_json: bool, **questio
     controls = [load_series(find(other)) for other in controls_from]
     analysis = analyze_run(run, controls_from=controls, **question)
     answer(analysis, as_json, describe_analysis)
+
+
+def _unusual(given: "Mapping[str, Any]", *names: str) -> dict[str, Any]:
+    """Return those of some options that were given, None for the others."""
+    context = click.get_current_context()
+    default = click.core.ParameterSource.DEFAULT
+    return {n: None if context.get_parameter_source(n) is default else given[n] for n in names}
 
 
 @click.command()
@@ -147,31 +169,38 @@ def report(run: "Run", output: Path | None, output_format: str, data_format: str
 
 
 @click.command()
-@run_argument(nargs=-1, required=True)
+@run_argument(nargs=-1)
 @click.option("--x", help="Training signal of the question; default the first that the runs share.")
 @click.option("--y", help="Hardware signal of the question; default the first that the runs share.")
 @click.option("--max-lag", "max_lag_s", default=12.0, show_default=True, type=FiniteRange(1, 86_400))
-@click.option("-o", "--output", type=PATH, help="Directory for page, figure, numbers.")
+@fleet_options(
+    "tag", "model", "host", "name", "config.KEY", help_output="Directory for page, figure, numbers."
+)
 @json_option
 def compare(
-    run: "list[Run]", x: str | None, y: str | None, max_lag_s: float, output: Path | None, as_json: bool
+    run: "list[Run]", x: str | None, y: str | None, max_lag_s: float, fleet: "Fleet", as_json: bool
 ) -> None:
     """Put runs side by side: what they say together, and how alike the trainings are.
 
     With five different trainings or more a session swap tests whether training fits its own hardware
-    better than another run's. Copies of one training count once.
+    better than another run's. Copies of one training count once. With --all groups of runs stand side by
+    side (--by): losses, speed, power and temperature of each, and where groups differ from the largest.
 
     Example: thermograd compare baseline-1 baseline-2 baseline-3 baseline-4 baseline-5 -o comparison
     """
+    if fleet.asked_for(run):
+        fleet.refuse(x=x, y=y)
+        fleet.compare(as_json)
+        return
     from thermograd.analysis.comparison.compare import compare_runs
     from thermograd.analysis.report.text.comparison import describe_comparison
 
     comparison = compare_runs(run, x, y, max_lag_s)
     paths = {}
-    if output is not None:
+    if fleet.output is not None:
         from thermograd.analysis.report.comparison_report import write_comparison
 
-        paths = write_comparison(comparison, output)
+        paths = write_comparison(comparison, fleet.output)
     if as_json:
         echo_json(comparison.to_json())
         return

@@ -3,7 +3,6 @@
 import contextlib
 import functools
 import itertools
-import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,6 +14,7 @@ from thermograd.store.console import (
     answer,
     echo,
     echo_json,
+    fitting,
     format_option,
     json_option,
     run_argument,
@@ -68,7 +68,7 @@ def _list(runs: Path, sort: str, where: str | None, tags: tuple[str, ...], as_js
     from thermograd.store.telling.quantities import counted
 
     every = list_runs(runs)
-    rows = [RunRow(run).to_json() for run in _fitting(tagged(every, tags), where)]
+    rows = [RunRow(run).to_json() for run in fitting(tagged(every, tags), where)]
     try:
         rows = sorted_rows(rows, sort)
     except ValueError as error:
@@ -80,21 +80,6 @@ def _list(runs: Path, sort: str, where: str | None, tags: tuple[str, ...], as_js
     else:
         missing = "" if runs.is_dir() else " (there is no such directory)"
         echo(f"No run in {runs} yet{missing}. Try: thermograd demo", err=True)
-
-
-def _fitting(runs: "list[Run]", where: str | None) -> "list[Run]":
-    """Return the runs for which a condition over the columns of the view ``runs`` holds."""
-    if where is None:
-        return runs
-    from thermograd.store.errors import QueryError
-    from thermograd.store.query.connection import query as ask
-
-    try:
-        found = ask(f"SELECT run_id FROM runs WHERE (\n{where}\n)", runs)
-    except QueryError as error:
-        raise QueryError(f"--where: {re.sub(r'LINE 2: ', '', str(error))}") from error
-    ids = set(found["run_id"].to_pylist())
-    return [run for run in runs if run.run_id in ids]
 
 
 @click.command()

@@ -8,15 +8,19 @@ import contextlib
 import functools
 import math
 import os
+import re
 import select
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
+
+if TYPE_CHECKING:
+    from thermograd.store.runs.catalogue import Run
 
 _WRITTEN_AT_ONCE = 1 << 20
 _LONGEST_ERROR = 2000  # characters
@@ -157,13 +161,14 @@ def answer(result: Any, as_json: bool, text: Callable[[Any], str]) -> None:
 
 
 def run_argument(**options: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Add the argument RUN; the command gets the run, or the list of them, that it names."""
+    """Add the argument RUN; the command gets the run, or the list of them, that it names; None for none."""
 
     def add(command: Callable[..., Any]) -> Callable[..., Any]:
         @click.argument("run", **options)
         @functools.wraps(command)
-        def with_run(*args: Any, run: str | tuple[str, ...], **rest: Any) -> Any:
-            return command(*args, run=find(run) if isinstance(run, str) else [*map(find, run)], **rest)
+        def with_run(*args: Any, run: str | tuple[str, ...] | None, **rest: Any) -> Any:
+            found = [*map(find, run)] if isinstance(run, tuple) else run if run is None else find(run)
+            return command(*args, run=found, **rest)
 
         return with_run
 
@@ -175,3 +180,21 @@ def find(reference: str) -> Any:
     from thermograd.store.runs.catalogue import find_run
 
     return find_run(click.get_current_context().obj, reference)
+
+
+def fitting(runs: "Sequence[Run]", where: str | None) -> "list[Run]":
+    """Return the runs for which a condition over the columns of the view ``runs`` holds; None: all.
+
+    Raises QueryError if the condition is none.
+    """
+    if where is None:
+        return list(runs)
+    from thermograd.store.errors import QueryError
+    from thermograd.store.query.connection import query
+
+    try:
+        found = query(f"SELECT run_id FROM runs WHERE (\n{where}\n)", runs)
+    except QueryError as error:
+        raise QueryError(f"--where: {re.sub(r'LINE 2: ', '', str(error))}") from error
+    ids = set(found["run_id"].to_pylist())
+    return [run for run in runs if run.run_id in ids]

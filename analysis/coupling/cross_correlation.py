@@ -217,7 +217,7 @@ def residual_cross_correlation(
         driver_lags=driver_lags,
         shortest=shortest_series(max_lag),
     )
-    looked = _family(family, max_lag, memories, cleaned.rows.size)
+    looked = searched_family(family, max_lag, memories, cleaned.rows.size)
     return _couplings(cleaned, [looked], max_lag, permutations, seed, alpha)[0]
 
 
@@ -238,7 +238,7 @@ def couplings_by_family(
     cleaned = paired_residuals(
         x, y, drivers, segments, bins=bins, unlagged=unlagged, shortest=shortest_series(max_lag)
     )
-    looked = [_family(family, max_lag, memories, cleaned.rows.size) for family in FAMILIES]
+    looked = [searched_family(family, max_lag, memories, cleaned.rows.size) for family in FAMILIES]
     found = _couplings(cleaned, looked, max_lag, permutations, seed, 0.05)
     return dict(zip(FAMILIES, found, strict=True))
 
@@ -249,7 +249,12 @@ def shortest_series(max_lag: int) -> int:
 
 
 def _couplings(
-    cleaned: Paired, families: Sequence["_Family"], max_lag: int, permutations: int, seed: int, alpha: float
+    cleaned: Paired,
+    families: Sequence["SearchedFamily"],
+    max_lag: int,
+    permutations: int,
+    seed: int,
+    alpha: float,
 ) -> list[Coupling]:
     lags = np.arange(-max_lag, max_lag + 1)
     common: dict[str, Any] = {
@@ -266,13 +271,14 @@ def _couplings(
         common |= {"profile": np.full(lags.size, np.nan), "reason": cleaned.reason}
         return [Coupling(family=np.empty(0, dtype=np.int64), **common) for _ in families]
     df = cleaned.rows.size - cleaned.basis_x.shape[1] - 2
-    common |= {"profile": _whole_profile(cleaned, max_lag), "df": df}
+    common |= {"profile": whole_profile(cleaned, max_lag), "df": df}
     return [
-        Coupling(**common, **_tested(cleaned, looked, df, permutations, seed, alpha)) for looked in families
+        Coupling(**common, **family_tested(cleaned, looked, df, permutations, seed, alpha))
+        for looked in families
     ]
 
 
-def _whole_profile(cleaned: Paired, max_lag: int) -> Floats:
+def whole_profile(cleaned: Paired, max_lag: int) -> Floats:
     """Return r at every lag from -max_lag to max_lag."""
     ahead = cleaned.oriented(y_leads=False).pair(Searched(np.arange(max_lag + 1), np.empty(0))).effects()
     if not max_lag:
@@ -282,10 +288,16 @@ def _whole_profile(cleaned: Paired, max_lag: int) -> Floats:
     return np.append(behind[::-1], ahead)
 
 
-def _tested(
-    cleaned: Paired, family: "_Family", df: int, permutations: int, seed: int, alpha: float
+def family_tested(
+    cleaned: Paired,
+    family: "SearchedFamily",
+    df: int,
+    permutations: int,
+    seed: int,
+    alpha: float,
+    others: bool = True,
 ) -> dict[str, Any]:
-    """Return what is found in one family of responses."""
+    """Return what is found in one family of responses; `others`: and what is no such response."""
     looked, oriented = family.looked, cleaned.oriented(family.y_leads)
     pair, rng = oriented.pair(looked), np.random.default_rng(seed)
     spread = spread_of(pair, cleaned.place, looked.lags.size)
@@ -311,7 +323,7 @@ def _tested(
         "slow_bound": float(excluded[count:].max(initial=0.0)),
         "alternatives": looked.alternatives,
         "inflation": max(1.0, float(np.mean(spread.deviation[:count] ** 2)) * cleaned.rows.size),
-        "not_excluded": not_excluded(oriented, looked, df),
+        "not_excluded": not_excluded(oriented, looked, df) if others else [],
         "gate_p": gate_p(oriented, spread, looked, peak.at >= count) if peak.p <= alpha else None,
         "guard_p": guard_p,
         **{
@@ -320,19 +332,20 @@ def _tested(
     }
 
 
-class _Family(NamedTuple):
+class SearchedFamily(NamedTuple):
     """Which of the two leads, and by what."""
 
     y_leads: bool
     looked: Searched
 
 
-def _family(name: Family | None, max_lag: int, memories: ArrayLike, bins: int) -> _Family:
+def searched_family(name: Family | None, max_lag: int, memories: ArrayLike, bins: int) -> SearchedFamily:
+    """Return what is searched in a family of lags of a series of so many bins."""
     lags = family_lags(name, max_lag)
     slow = np.asarray(memories, dtype=np.float64)
     if (slow <= 0).any():
         raise ValueError(f"memories are {memories!r}; expected bins, more than 0 each")
-    return _Family(name == "reverse", searched(np.sort(np.abs(lags)), slow, bins))
+    return SearchedFamily(name == "reverse", searched(np.sort(np.abs(lags)), slow, bins))
 
 
 def naive_pearson(x: ArrayLike, y: ArrayLike) -> float:

@@ -26,6 +26,9 @@ class Pooled:
     lag: int = 0  # lag of the largest mean t statistic, in bins; lag > 0: x leads and y follows
     r_low: float = float("nan")
     r_high: float = float("nan")
+    # new_low, new_high: between what the true r of a further run is expected, 95 %, simultaneous as above
+    new_low: float = float("nan")
+    new_high: float = float("nan")
     i_squared: float = float("nan")  # share of the runs' variance that is not sampling error, 0 to 1
     # run_r, run_low, run_high, run_lag: shape (k,): each run's correlation at the lag that the others chose,
     # its own 95 % interval (Fisher's z), and that lag in bins
@@ -80,19 +83,25 @@ def pool(r: Floats, df: Floats, lags: Ints) -> Pooled:
     References
     ----------
     Paule & Mandel (1982), J. Res. NBS 87:377 (variance between runs); IntHout et al. (2014), BMC Med.
-    Res. Methodol. 14:25 (Hartung-Knapp-Sidik-Jonkman interval).
+    Res. Methodol. 14:25 (Hartung-Knapp-Sidik-Jonkman interval); IntHout et al. (2016), BMJ Open 6:e010247
+    (prediction interval).
     """
     t = as_t(r, df[:, None])
     others = (t.sum(axis=0) - t) / (len(t) - 1)
     places = np.argmax(np.abs(others), axis=1)
     z = np.arctanh(np.clip(r[np.arange(len(r)), places], -1 + 1e-12, 1 - 1e-12))
     variance = 1.0 / (df - 1.0)
-    mean, low, high, i_squared = _random_effects(z, variance, 0.95 ** (1.0 / lags.size))
+    mean, error, between, i_squared = _random_effects(z, variance)
+    level = (1.0 + 0.95 ** (1.0 / lags.size)) / 2.0
+    width = float(scipy.special.stdtrit(z.size - 1, level)) * error
+    new = float(scipy.special.stdtrit(max(z.size - 2, 1), level)) * float(np.hypot(error, np.sqrt(between)))
     reach = scipy.special.ndtri(0.975) * np.sqrt(variance)
     return Pooled(
         r=float(np.tanh(mean)),
-        r_low=float(np.tanh(low)),
-        r_high=float(np.tanh(high)),
+        r_low=float(np.tanh(mean - width)),
+        r_high=float(np.tanh(mean + width)),
+        new_low=float(np.tanh(mean - new)),
+        new_high=float(np.tanh(mean + new)),
         i_squared=i_squared,
         lag=int(lags[np.argmax(np.abs(t.mean(axis=0)))]),
         run_r=np.tanh(z),
@@ -107,8 +116,8 @@ def as_t(r: Floats, df: Floats | float) -> Floats:
     return r * np.sqrt(df / np.maximum(1.0 - r**2, 1e-12))
 
 
-def _random_effects(z: Floats, variance: Floats, level: float) -> tuple[float, float, float, float]:
-    """Pool by Paule and Mandel's variance between runs; return the mean, its interval and I squared."""
+def _random_effects(z: Floats, variance: Floats) -> tuple[float, float, float, float]:
+    """Pool by Paule and Mandel's variance between runs; return the mean, its error, this variance and I²."""
 
     def spread(between: float) -> float:
         weights = 1.0 / (variance + between)
@@ -121,7 +130,6 @@ def _random_effects(z: Floats, variance: Floats, level: float) -> tuple[float, f
         between = float(scipy.optimize.brentq(lambda value: spread(value) - (z.size - 1), 0.0, upper))
     weights = 1.0 / (variance + between)
     mean = float(weights @ z / weights.sum())
-    error = np.sqrt(max(spread(between), 0.0) / ((z.size - 1) * weights.sum()))
-    reach = float(scipy.special.stdtrit(z.size - 1, (1.0 + level) / 2.0) * error)
+    error = float(np.sqrt(max(spread(between), 0.0) / ((z.size - 1) * weights.sum())))
     i_squared = max(0.0, 1.0 - (z.size - 1) / excess) if excess > 0 else 0.0
-    return mean, mean - reach, mean + reach, i_squared
+    return mean, error, between, i_squared

@@ -149,7 +149,7 @@ def correlate_pair(
     values = device.signal(y)
     assert values is not None
     grid = data.grid(x, device, values)
-    blocked = _placeholders(device, y) or gates(grid.x, grid.y, loads=data.loads(device))
+    blocked = placeholders(device, y) or gates(grid.x, grid.y, loads=data.loads(device))
     drivers = driver_columns(data, device, grid, x, y)
     max_lag = max(1, round(max_lag_s / grid.period_s)) if grid.x.size else 1
     permutations = permutations_for(tests)
@@ -201,7 +201,7 @@ def _only_held(drivers: Drivers, p: float) -> str:
     return f"With {moved} left in, which training and hardware may both move, p is {p:.2g}."
 
 
-def _placeholders(device: Device, hardware: str) -> list[str]:
+def placeholders(device: Device, hardware: str) -> list[str]:
     """Return a sentence where a sensor that a signal rests on is a constant that stands for a missing one."""
     inputs = ("power_w", "temperature_c") if hardware in ("rle", "reported_rle") else (hardware,)
     suspect = [name for name in inputs if name in device.facts.get("suspect", {})]
@@ -240,7 +240,7 @@ def regular_pair(
     if values is None or not data.has_training(x):
         return None
     grid = data.grid(x, device, values, min_period_s)
-    place = _places(grid, int(data.training_series(x)[0][0])) if grid.x.size else None
+    place = places(grid, int(data.training_series(x)[0][0])) if grid.x.size else None
     if place is None:
         return None
     drivers = driver_columns(data, device, grid, x, y)
@@ -255,7 +255,7 @@ def regular_pair(
     return RegularPair(*series, lagged, unlagged, drivers.moved, grid.period_s, place.size)
 
 
-def _places(grid: CausalGrid, begin_ns: int) -> Ints | None:
+def places(grid: CausalGrid, begin_ns: int) -> Ints | None:
     """Return each bin's number since the training began; a hole between segments counts by its length."""
     period_ns = grid.period_s * 1e9
     if (grid.time_ns[-1] - begin_ns) / period_ns > _MOST_BINS:

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from functools import cache
 
 import pyarrow as pa
-from thermograd.store.query.views import LazyTable
+from thermograd.store.query.data.computed import LazyTable
 from thermograd.store.runs.catalogue import Run
 from thermograd.store.runs.own_values.configuration import entries, run_config
 

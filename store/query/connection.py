@@ -24,6 +24,7 @@ from thermograd.store.query.config_view import config_view
 from thermograd.store.query.data.alignment import aligned_view
 from thermograd.store.query.data.derived import efficiency_view, throttling_view
 from thermograd.store.query.data.episodes import episodes_view
+from thermograd.store.query.data.findings import findings_view
 from thermograd.store.query.data.sources import Events
 from thermograd.store.query.interrupt import in_time
 from thermograd.store.query.labels_view import labels_view
@@ -70,8 +71,8 @@ def connect(
     -------
     duckdb.DuckDBPyConnection
         Views ``runs``, ``config``, ``labels``, ``steps``, ``samples``, ``alerts``, ``episodes``, ``marks``,
-        ``metrics``, ``aligned``, ``efficiency``, ``throttling`` and table macros
-        ``aligned_with(tolerance_s)`` and ``around(time, seconds)``.
+        ``metrics``, ``aligned``, ``efficiency``, ``throttling``, ``findings`` (of the newest analysis of all
+        runs) and table macros ``aligned_with(tolerance_s)`` and ``around(time, seconds)``.
         Read-only: no file, network, extension or setting can be reached from its SQL.
 
     Examples
@@ -100,6 +101,7 @@ def _connect(runs: list[Run], memory_limit: str | None, damaged: dict[Path, int]
     connection.register("runs", RunsView(runs))
     connection.register("config", config_view(runs))
     connection.register("labels", labels_view(runs))
+    connection.register("findings", findings_view(runs))
     events = {kind: Events(runs, kind, damaged) for kind in KINDS}
     sources = {f"{kind}s": of_kind.whole() for kind, of_kind in events.items()}
     sources["efficiency"] = efficiency_view(events["sample"], runs)

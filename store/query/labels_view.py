@@ -5,7 +5,7 @@ from functools import cache
 
 import pyarrow as pa
 from thermograd.store.labels.hosts import writer_places
-from thermograd.store.query.views import LazyTable
+from thermograd.store.query.data.computed import LazyTable
 from thermograd.store.runs.catalogue import Run
 
 _SCHEMA = pa.schema(

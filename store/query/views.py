@@ -1,23 +1,7 @@
 """The views and macros of `query` that are SQL: alignment and the surroundings of an alert."""
 
-from collections.abc import Callable
-
-import pyarrow as pa
 from thermograd.store.events import column_names
 from thermograd.store.query.data.alignment import SAMPLE
-
-
-class LazyTable:
-    """Arrow data that are computed when a query scans them."""
-
-    def __init__(self, schema: pa.Schema, compute: Callable[[], pa.Table]) -> None:
-        self._schema, self._compute = schema, compute
-
-    def __arrow_c_schema__(self) -> object:
-        return self._schema.__arrow_c_schema__()
-
-    def __arrow_c_stream__(self, requested_schema: object | None = None) -> object:
-        return self._compute().__arrow_c_stream__(requested_schema)
 
 
 def _checked_seconds(name: str) -> str:

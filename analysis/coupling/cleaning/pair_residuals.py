@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import ArrayLike
 from thermograd.analysis.arrays import Floats, Ints, Mask
+from thermograd.analysis.coupling.cleaning.remembered import Remembered, plainly
 from thermograd.analysis.coupling.cleaning.residuals import (
     Lattice,
     full_rank,
@@ -91,6 +92,7 @@ def paired_residuals(
     unlagged: ArrayLike | None = None,
     driver_lags: int = 3,
     shortest: int = 20,
+    remembered: Remembered | None = None,
 ) -> Paired:
     """Clean two series of trend, drivers, rhythms and own past.
 
@@ -99,13 +101,15 @@ def paired_residuals(
     bin that is missing, or not finite, stays a bin in which nothing is known: it is predicted from what was
     known before. More than 5 in a row begin a new segment. Drivers, shape (n,) or (n, k), act through up to
     `driver_lags` past bins too, unlagged ones (sine and cosine of a known period) do not. With fewer than
-    `shortest` finite bins, or too little to go by, there is a `reason` instead of residuals.
+    `shortest` finite bins, or too little to go by, there is a `reason` instead of residuals. What was
+    `remembered` of pairs that share a side is not worked out again.
 
     Raises
     ------
     ValueError
         If shapes do not agree, or segments or bins descend.
     """
+    call = remembered or plainly
     first, second, stretch, number = _validated(x, y, segments, bins)
     columns, waves = (_columns(given, first.size) for given in (drivers, unlagged))
     finite: Mask = np.all(np.isfinite(np.column_stack([first, second, columns, waves])), axis=1)
@@ -119,16 +123,17 @@ def paired_residuals(
     cosines = trend_order(rows.size)
     in_time = trend_basis(lattice.size, cosines, lattice.stretch[lattice.carried()])
     trend = in_time[lattice.at]
-    nuisance = full_rank(np.hstack([trend, lagged, waves[rows]]), trend.shape[1])
+    nuisance = call(full_rank, np.hstack([trend, lagged, waves[rows]]), trend.shape[1])
     if rows.size < 2 * nuisance.shape[1] + _FEWEST_DF:
         reason = f"too short: {rows.size} bins for {nuisance.shape[1]} trend and driver columns"
         return replace(none, reason=reason)
     given = first[rows], second[rows]
-    clean = [own_residuals(series, nuisance, lattice, in_time, cosines) for series in given]
-    lengths, rhythm = found_cycles([each.values for each in clean if each is not None], nuisance, lattice)
+    clean = [call(own_residuals, series, nuisance, lattice, in_time, cosines) for series in given]
+    known = [each.values for each in clean if each is not None]
+    lengths, rhythm = found_cycles(known, nuisance, lattice, call)
     if lengths:
         nuisance = full_rank(np.hstack([nuisance, rhythm]), nuisance.shape[1])
-        clean = [own_residuals(series, nuisance, lattice, in_time, cosines) for series in given]
+        clean = [call(own_residuals, series, nuisance, lattice, in_time, cosines) for series in given]
     if clean[0] is None or clean[1] is None:
         name = "x" if clean[0] is None else "y"
         return replace(none, reason=f"{name} is constant or fully predicted by its trend and drivers")
@@ -138,8 +143,8 @@ def paired_residuals(
         rows=rows[used],
         x=clean[0].values[used],
         y=clean[1].values[used],
-        basis_x=orthonormal(clean[0].nuisance[used]),
-        basis_y=orthonormal(clean[1].nuisance[used]),
+        basis_x=call(orthonormal, clean[0].nuisance[used]),
+        basis_y=call(orthonormal, clean[1].nuisance[used]),
         place=(lattice.at + _APART * lattice.stretch)[used],
         order_x=clean[0].order,
         order_y=clean[1].order,

@@ -4,11 +4,13 @@ A data loader that deals the same batches every epoch and a fan that ticks are b
 series of one length correlate at some lag or other for as long as one looks, without knowing of each other.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import scipy.special
 from thermograd.analysis.arrays import Floats, Ints
+from thermograd.analysis.coupling.cleaning.remembered import plainly
 from thermograd.analysis.coupling.cleaning.residuals import Lattice
 
 _SHORTEST, _FEWEST_TURNS = 4, 6
@@ -20,18 +22,18 @@ _DRIFT = 0.01  # of a turn over the whole run that a length may be wrong by
 
 
 def found_cycles(
-    residuals: Sequence[Floats], nuisance: Floats, lattice: Lattice
+    residuals: Sequence[Floats], nuisance: Floats, lattice: Lattice, call: Callable[..., Any] = plainly
 ) -> tuple[tuple[float, ...], Floats]:
     """Return the lengths in bins of cycles in any of the residuals, and columns that take them out.
 
     A cycle shows where the means of the bins at one phase of it differ from those at another (an F test for
     every length; the best are refined to fractions of a bin). Residuals are NaN where a row was left out.
-    Columns have shape (n, k).
+    Columns have shape (n, k). `call` may remember what it was asked (see `remembered`).
     """
     room = int(_MOST_SHARE * lattice.at.size) - nuisance.shape[1] // 2
     found: list[float] = []
     for values in residuals:
-        length = _strongest(values, lattice)
+        length = call(_strongest, values, lattice)
         is_new = length is not None and all(abs(length - other) > 0.5 for other in found)
         if length is not None and is_new and round(length) - 1 <= room:
             found.append(length)
@@ -46,9 +48,9 @@ def _strongest(values: Floats, lattice: Lattice) -> float | None:
     lengths = range(_SHORTEST, min(z.size // _FEWEST_TURNS, _MOST_LENGTH) + 1)
     if not lengths:
         return None
-    whole = np.zeros((2, lattice.size))
+    whole = np.zeros((2, lattice.size + _MOST_LENGTH))
     whole[0, at], whole[1, at] = z, 1.0
-    p = np.array([_p_of_means(z, *_folded(whole, length)) for length in lengths])
+    p = np.array([_p_of_means(z, *_folded(whole, lattice.size, length)) for length in lengths])
     best = np.argsort(p, kind="stable")[:_REFINED]
     if p[best[0]] * p.size > _SURE * 1e3:  # a length that is no whole number of bins shows less clearly
         return None
@@ -76,11 +78,13 @@ def _phases(at: Ints, length: float) -> Ints:
     return np.asarray(np.floor(at * (parts / length)) % parts, dtype=np.int64)
 
 
-def _folded(whole: Floats, length: int) -> Floats:
-    """Return sums and counts of the bins at every phase of a cycle of whole bins; shape (2, length)."""
-    turns = -(-whole.shape[1] // length)
-    padded = np.pad(whole, ((0, 0), (0, turns * length - whole.shape[1])))
-    return np.asarray(padded.reshape(2, turns, length).sum(axis=1))
+def _folded(whole: Floats, bins: int, length: int) -> Floats:
+    """Return sums and counts of the bins at every phase of a cycle of whole bins; shape (2, length).
+
+    Behind the bins come zeros, enough for the last turn.
+    """
+    turns = -(-bins // length)
+    return np.asarray(whole[:, : turns * length].reshape(2, turns, length).sum(axis=1))
 
 
 def _p_of_cycle(z: Floats, at: Ints, length: float) -> float:

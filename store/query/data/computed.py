@@ -66,3 +66,16 @@ class _Scan:
             if self._wanted.may_hold(run_id=run_id):
                 for rows in self._compute(self._wanted, run_id):
                     yield from self._wanted.of(rows).to_batches()
+
+
+class LazyTable:
+    """Arrow data that are computed when a query scans them."""
+
+    def __init__(self, schema: pa.Schema, compute: Callable[[], pa.Table]) -> None:
+        self._schema, self._compute = schema, compute
+
+    def __arrow_c_schema__(self) -> object:
+        return self._schema.__arrow_c_schema__()
+
+    def __arrow_c_stream__(self, requested_schema: object | None = None) -> object:
+        return self._compute().__arrow_c_stream__(requested_schema)

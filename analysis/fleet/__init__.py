@@ -1,0 +1,1 @@
+"""Thousands of runs at once: engines, statistics a run, what they say together."""
