@@ -12,10 +12,11 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 import thermograd
-from thermograd.ingest.job.configuration import REDACTED, configuration, told
+from thermograd.ingest.job.configuration import configuration, told
 from thermograd.store.query import query
 from thermograd.store.runs.catalogue import Run
 from thermograd.store.runs.own_values.configuration import entries, run_config
+from thermograd.store.secrets import REDACTED
 
 
 class Colour(enum.Enum):
