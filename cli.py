@@ -22,6 +22,7 @@ try:
         answer,
         echo,
         echo_json,
+        find,
         hz_option,
         json_option,
         run_argument,
@@ -175,7 +176,7 @@ def _stream_layer(run_dir: Path, options: LayerOptions = _NO_OPTIONS, alerts_jso
             print_line(f"thermograd: {text}")
 
         facts = Run(run_dir).facts
-        settings = live_settings(options.config, trouble).with_metrics(*options[1:])
+        settings = options.given(live_settings(options.config, trouble))
         append = print_alerts(writer.append) if alerts_json else writer.append
         follower = Follower(run_dir, WATCHED_KINDS)
 
@@ -183,7 +184,16 @@ def _stream_layer(run_dir: Path, options: LayerOptions = _NO_OPTIONS, alerts_jso
             follower.run_dir = writer.run_dir  # where the run is moved to, its writers follow
             return follower.poll()
 
-        watch_log(poll, append, facts.get("devices", {}), stop, print_line, settings, facts)
+        watched = partial(
+            watch_log, poll, append, facts.get("devices", {}), stop, print_line, settings, facts
+        )
+        if not settings.publish.url:
+            watched()
+            return
+        from thermograd.stream.fleet.publishing import publishing
+
+        with publishing(settings.publish, lambda: writer.run_dir, writer.writer, stop, trouble) as publisher:
+            watched(publisher)
 
     return layer
 
@@ -229,6 +239,7 @@ def record(runs: Path, duration_s: float | None, hz: float, name: str, layer: La
         from thermograd.stream.pipeline.config import load_config
 
         load_config(layer.config)  # refuse a wrong one before anything is recorded
+        layer.environment()
         run = create_run(folder.absolute(), name, run_facts() | {"sampling_hz": hz})
         echo(f"Recording {run.run_id}; Ctrl-C ends it.", err=True)
         samples = run_agent(run.path, hz, 0, None, _stream_layer(run.path, layer), duration_s)
@@ -418,14 +429,33 @@ def replay(
 
 
 @main.command()
-@run_argument(default="latest")
+@click.argument("run", required=False, metavar="[RUN]")
 @click.option("--once", is_flag=True, help="Print one frame and end.")
 @click.option("--refresh", "refresh_s", default=0.5, show_default=True, type=FiniteRange(0.1, 60))
-def watch(run: "Run", once: bool, refresh_s: float) -> None:
-    """Show a live or finished run in the terminal until q or Ctrl-C.
+@click.option("--fleet", is_flag=True, help="All live runs: of the broker, else of the runs' directory.")
+@click.option("--from", "url", metavar="URL", help="The fleet's broker; default $THERMOGRAD_PUBLISH.")
+@click.option("--consumer", metavar="NAME", help="Go on where the last of this name was; no alert twice.")
+@click.option("--json", "as_json", is_flag=True, help="Of the fleet: each alert as a line; with --once, all.")
+@click.pass_obj
+def watch(runs: Path, /, run: str | None, once: bool, refresh_s: float, fleet: bool, **of_fleet: Any) -> None:
+    """Show a live or finished run in the terminal until q or Ctrl-C; with --fleet all live runs.
 
     Example: thermograd watch latest
     """
+    if not once:
+        import signal
+
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the terminal is put back
+    with contextlib.suppress(KeyboardInterrupt):
+        if fleet:
+            _watch_fleet(runs, run, once, refresh_s, **of_fleet)
+        elif any(of_fleet.values()):
+            raise click.UsageError("--from, --consumer and --json are of --fleet")
+        else:
+            _watch_run(find(run or "latest"), once, refresh_s)
+
+
+def _watch_run(run: "Run", once: bool, refresh_s: float) -> None:
     from rich.console import Console
     from thermograd.store.events import WATCHED_KINDS
     from thermograd.store.log.reader import Follower
@@ -439,14 +469,33 @@ def watch(run: "Run", once: bool, refresh_s: float) -> None:
         state, reason = ("silent", None) if silent else (end.state, end.reason)
         return RunFacts(now.run_id, now.name, state, hosts, now.facts.get("devices", {}), reason)
 
-    if not once:
-        import signal
+    show_live(Follower(run.path, WATCHED_KINDS, _WATCHED).poll, describe, Console(), None, refresh_s, once)
 
-        signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the terminal is put back
-    with contextlib.suppress(KeyboardInterrupt):
-        show_live(
-            Follower(run.path, WATCHED_KINDS, _WATCHED).poll, describe, Console(), None, refresh_s, once
-        )
+
+def _watch_fleet(
+    runs: Path,
+    run: str | None,
+    once: bool,
+    refresh_s: float,
+    url: str | None,
+    consumer: str | None,
+    as_json: bool,
+) -> None:
+    from rich.console import Console
+    from thermograd.stream.fleet.watching import open_consumer, show_fleet, show_once, tell_alerts
+    from thermograd.stream.pipeline.config import load_config
+
+    if run is not None:
+        raise click.UsageError("--fleet shows all live runs; name none")
+    settings = load_config().settings.with_publish(url)
+    fleet = open_consumer(settings, runs, consumer, lambda text: echo(f"thermograd: {text}", err=True))
+    with contextlib.closing(fleet):
+        if once:
+            show_once(fleet, Console(), as_json)
+        elif as_json:
+            tell_alerts(fleet, echo)
+        else:
+            show_fleet(fleet, Console(), refresh_s)
 
 
 _WATCHED = 10_000  # events of each writer and kind that the view begins with

@@ -4,10 +4,13 @@ import functools
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 from thermograd.store.console import PATH, echo_json, json_option
+
+if TYPE_CHECKING:
+    from thermograd.stream.settings import Settings
 
 _config = click.option(
     "--config", type=PATH, help="Configuration; default $THERMOGRAD_CONFIG, or thermograd.toml here."
@@ -15,11 +18,12 @@ _config = click.option(
 
 
 class LayerOptions(NamedTuple):
-    """What the command line says about a stream layer: its configuration, and where metrics are answered."""
+    """What the command line says about a stream layer: configuration, exporter, and the fleet's broker."""
 
     config: Path | None = None
     metrics_port: int | None = None
     metrics_host: str | None = None
+    publish: str | None = None
 
     def environment(self) -> dict[str, str]:
         """Return the variables that bring these options to another process; refuse wrong ones before it."""
@@ -27,13 +31,23 @@ class LayerOptions(NamedTuple):
             "THERMOGRAD_CONFIG": None if self.config is None else self.config.absolute(),
             "THERMOGRAD_METRICS_PORT": self.metrics_port,
             "THERMOGRAD_METRICS_HOST": self.metrics_host,
+            "THERMOGRAD_PUBLISH": self.publish,
         }
         settings = {name: str(value) for name, value in given.items() if value is not None}
         if settings:
             from thermograd.stream.pipeline.config import load_config
 
-            load_config(environment=os.environ | settings)
+            publish = load_config(environment=os.environ | settings).settings.publish
+            if publish.url:
+                from thermograd.stream.fleet.brokers.opening import open_sender
+                from thermograd.stream.fleet.brokers.transport import parse_address
+
+                open_sender(parse_address(publish)).close()  # a wrong one is refused before anything begins
         return settings
+
+    def given(self, settings: "Settings") -> "Settings":
+        """Return settings with what the command line says instead."""
+        return settings.with_metrics(self.metrics_port, self.metrics_host).with_publish(self.publish)
 
 
 def layer_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -42,11 +56,21 @@ def layer_options(command: Callable[..., Any]) -> Callable[..., Any]:
     @_config
     @click.option("--metrics-port", type=click.IntRange(0, 65_535), help="Answer Prometheus on this port.")
     @click.option("--metrics-host", help="Address of the metrics; default this machine only.")
+    @click.option(
+        "--publish",
+        metavar="URL",
+        help="The fleet's broker, nats://HOST:4222 or kafka://HOST:9092/TOPIC; default $THERMOGRAD_PUBLISH.",
+    )
     @functools.wraps(command)
     def packed(
-        *args: Any, config: Path | None, metrics_port: int | None, metrics_host: str | None, **rest: Any
+        *args: Any,
+        config: Path | None,
+        metrics_port: int | None,
+        metrics_host: str | None,
+        publish: str | None,
+        **rest: Any,
     ) -> Any:
-        return command(*args, layer=LayerOptions(config, metrics_port, metrics_host), **rest)
+        return command(*args, layer=LayerOptions(config, metrics_port, metrics_host, publish), **rest)
 
     return packed
 

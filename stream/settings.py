@@ -147,6 +147,39 @@ class MetricsSettings(Struct, frozen=True):
     host: Annotated[str, says("address to listen on")] = "127.0.0.1"
 
 
+class PublishSettings(Struct, frozen=True):
+    """Where an agent publishes alerts, heartbeats and summaries for the fleet; see docs/fleet.md."""
+
+    url: Annotated[
+        str,
+        says(
+            'broker, nats://HOST:4222[/STREAM] or kafka://HOST:9092/TOPIC; empty is off; "env:NAME" takes it '
+            "from the environment",
+            extra=SECRET,
+        ),
+    ] = ""
+    user: Annotated[str, says('user at the broker, or "env:NAME"')] = ""
+    password: Annotated[str, says('password, or "env:NAME"', extra=SECRET)] = ""
+    token: Annotated[str, says('token of NATS, or "env:NAME"', extra=SECRET)] = ""
+    creds: Annotated[str, says("credentials file of NATS")] = ""
+    ca: Annotated[str, says("file of the certificate authority, for tls://")] = ""
+    replicas: Annotated[int, says("copies that a JetStream stream is made with", ge=1, le=5)] = 1
+
+    def __repr__(self) -> str:  # the address may hold secrets
+        return "PublishSettings(...)"
+
+
+class FleetSettings(Struct, frozen=True):
+    """What `watch --fleet` makes of all runs together."""
+
+    false_alarms_per_day: Annotated[
+        float, says("fleet alerts by chance a day, over all runs together, at most", gt=0, le=1000)
+    ] = 1.0
+    silent_s: Annotated[float, says("seconds without a heartbeat after which a node is silent", ge=2)] = 10.0
+    lateness_s: Annotated[float, says("how late a node's evidence may come", ge=1, le=3600)] = 60.0
+    recent_s: Annotated[float, says("how far back spikes are counted in the view, s", gt=0)] = 300.0
+
+
 class SinkSettings(Struct, frozen=True):
     """One place that is told of alerts: a table ``[sinks.NAME]``."""
 
@@ -189,6 +222,8 @@ class Settings(Struct, frozen=True):
     alerts: AlertSettings = AlertSettings()
     terminal: TerminalSettings = TerminalSettings()
     metrics: MetricsSettings = MetricsSettings()
+    publish: PublishSettings = PublishSettings()
+    fleet: FleetSettings = FleetSettings()
     sinks: Mapping[str, SinkSettings] = {}
 
     def definitions(self) -> dict[str, dict[str, Any]]:
@@ -200,6 +235,10 @@ class Settings(Struct, frozen=True):
         port = self.metrics.port if port is None else port
         return replace(self, metrics=MetricsSettings(port, host or self.metrics.host))
 
+    def with_publish(self, url: str | None) -> "Settings":
+        """Return these settings with another broker to publish to, where given."""
+        return self if url is None else replace(self, publish=replace(self.publish, url=url))
+
     @property
     def definition_hash(self) -> str:
         """Twelve hexadecimal digits that tell these definitions from others."""
@@ -207,4 +246,5 @@ class Settings(Struct, frozen=True):
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
-DEFINING = tuple(name for name in Settings.__struct_fields__ if name not in ("terminal", "metrics", "sinks"))
+_TELLING = ("terminal", "metrics", "publish", "fleet", "sinks")
+DEFINING = tuple(name for name in Settings.__struct_fields__ if name not in _TELLING)

@@ -84,6 +84,9 @@ class CouplingMonitor(base.Estimator):  # type: ignore[misc]  # river ships no t
 
     Attributes
     ----------
+    standing, begun
+        What all bets ever begun are worth, alarm or not, and how many were begun, the expectation of that on
+        uncoupled data; of both the mean over the sensors seen. For whoever merges the evidence of many.
     detected, alarms
         Whether the latest tick raised the alarm; alarms so far.
     withheld
@@ -142,7 +145,8 @@ class CouplingMonitor(base.Estimator):  # type: ignore[misc]  # river ships no t
         # of the newest tick: what is bet on, at every lag and then by echo; the squares of both sides of it
         self._newest = np.zeros((3, *cells[1:]))
         self._factors = np.empty(cells)
-        self._begun = np.zeros(cells)
+        self._begun, self._ever_begun = np.zeros(cells), np.zeros(cells)
+        self.begun = 0.0
         self._fortune = np.ones(cells)
         self._kept: Floats | None = None  # what the tax leaves of each cell's bets
         self._excess = np.zeros((1 + len(memories), sensors))
@@ -158,6 +162,11 @@ class CouplingMonitor(base.Estimator):  # type: ignore[misc]  # river ships no t
     def seen(self) -> NDArray[np.bool_]:
         """Which sensors have been seen long enough to be bet on, shape (sensors,)."""
         return np.array(self._innovations.known[1:])
+
+    @property
+    def standing(self) -> float:
+        """What all bets ever begun are worth, the mean over the sensors seen so far."""
+        return self._overall(_mean(self._ever_begun))
 
     @property
     def run_e_values(self) -> Floats:
@@ -280,8 +289,13 @@ class CouplingMonitor(base.Estimator):  # type: ignore[misc]  # river ships no t
                 factors *= self._kept
             x_frozen, *frozen = self._innovations.frozen  # where nothing happens nothing is begun
             begins = [t and not (x_frozen or f) for t, f in zip(tells, frozen, strict=True)]
-            self._begun += 1.0 if all(begins) else np.array(begins, float)
+            begun = 1.0 if all(begins) else np.array(begins, float)
+            self._begun += begun
             self._begun *= factors
+            self._ever_begun += begun
+            self._ever_begun *= factors
+            self._ever_begun.clip(0.0, _FORTUNE_MOST, out=self._ever_begun)
+            self.begun += sum(begins) / max(sum(self._innovations.known[1:]), 1)
             if self._ticks > self._run_from:
                 self._fortune *= factors
                 self._fortune.clip(_FORTUNE_LEAST, _FORTUNE_MOST, out=self._fortune)
@@ -298,6 +312,7 @@ class CouplingMonitor(base.Estimator):  # type: ignore[misc]  # river ships no t
             if not self.detected:
                 self.withheld += 1
                 self._begun[:, :, sensor] *= _WITHHELD
+                self._ever_begun[:, :, sensor] *= _WITHHELD
                 self._sum_up()
         self.alarms += self.detected
 

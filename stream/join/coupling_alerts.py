@@ -86,6 +86,10 @@ class CouplingRule:
         self._since_alarm = 0
         return [self._to_alert(tick, tick.cause)] if begins and tick.cause is not None else []
 
+    def standing(self) -> tuple[float, float]:
+        """Return what all bets ever begun are worth, and how many were."""
+        return self._monitor.standing, self._monitor.begun
+
     def pairs(self) -> dict[str, CouplingEvidence]:
         """Return what is known of each sensor that has been seen, by its column."""
         monitor = self._monitor

@@ -1,7 +1,7 @@
 """What needs steps *and* samples, which different writers deliver: joined rows, ticks, coupling."""
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from thermograd.store.telling.devices import device_label
 from thermograd.stream.alerts.alert import Alert
@@ -18,6 +18,15 @@ _END_OF_TIME_NS = 2**63 - 1
 _Pair = tuple[str, str, str]  # metric, device, hardware column
 
 
+class Standing(NamedTuple):
+    """What all bets on a device are worth at the end of a second, UTC epoch s, and how many were begun."""
+
+    device: str
+    second: int
+    value: float
+    begun: float
+
+
 class DevicePairs:
     """Joins steps with each device's samples in event time and watches the pairs.
 
@@ -26,6 +35,7 @@ class DevicePairs:
     device's coupling monitor. Steps of rank 0 are enough: the gradient is the same on every rank.
 
     `devices` has the facts of the devices by name, `settings` those of join, correlation and coupling;
+    `standings`, None unless somebody wants them, gathers what each device's bets are worth.
     `left_out` remembers what was too late, or knows it in a replay. `on_failure` is called with what is
     disabled and why; it raises what must pass through. `join` is there for its counts.
     """
@@ -39,6 +49,7 @@ class DevicePairs:
     ) -> None:
         self.join = EventTimeJoin(settings.join.tolerance_s, settings.join.lateness_s, left_out=left_out)
         self._settings, self._on_failure, self._devices = settings, on_failure, devices
+        self.standings: list[Standing] | None = None
         self._watched = max(1, sum(_has_sensor(facts) for facts in devices.values()))
         self._ticks = Ticks(_METRIC)
         self._rules: dict[str, CouplingRule] = {}
@@ -106,10 +117,17 @@ class DevicePairs:
                 continue
             try:
                 alerts += self._rules[device].update(tick)
+                if self.standings is not None and tick.second is not None:
+                    self._note(self.standings, device, tick.second)
             except BaseException as error:  # noqa: BLE001 - the join and the other devices go on; told once
                 self._on_failure(self._rules[device].name, error)
                 self._broken.add(device)
         return alerts
+
+    def _note(self, standings: list[Standing], device: str, second: int) -> None:
+        value, begun = self._rules[device].standing()
+        if begun > 0.0:
+            standings.append(Standing(device, second, value, begun))
 
     def _correlate(self, rows: list[Joined]) -> None:
         for step, device, sample in rows:

@@ -30,6 +30,7 @@ class Tick:
 
     `x` is the mean of log(grad_norm), `sensors` and `drivers` are the values of `SENSORS` and `DRIVERS`,
     `step` is the number of the last step in it, `epoch` how far that was: 1.25 is a quarter of the second.
+    `second` is its beginning, UTC epoch s.
     `cause` holds the values of its last sample, or of its last step if it has none; None if it has neither.
     """
 
@@ -40,6 +41,7 @@ class Tick:
     cause: Mapping[str, Any] | None
     step: int | None
     epoch: float = nan
+    second: int | None = None
 
 
 class Ticks:
@@ -122,7 +124,7 @@ class Ticks:
         cause = reading or (values[-1] if values else None)
         last_step = next((each["step"] for each in reversed(values) if each.get("step") is not None), None)
         epoch = next(iter(reversed(_numbers(values, "epoch"))), nan)
-        return Tick(state.name, x, state.read(reading), drivers, cause, last_step, epoch)
+        return Tick(state.name, x, state.read(reading), drivers, cause, last_step, epoch, tick)
 
 
 class _Step(NamedTuple):

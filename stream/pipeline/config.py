@@ -22,6 +22,7 @@ from thermograd.stream.settings import DEFINING, Settings, SinkSettings
 from thermograd.stream.sinks.webhook import check_url
 
 DEFAULT_FILE = "thermograd.toml"
+PUBLISH_VARIABLE = "THERMOGRAD_PUBLISH"  # short for publish.url
 REDACTED = "***"
 _SINK_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _HEADER = re.compile(r"\s*\[\[?\s*([\w.\"' -]+?)\s*\]")
@@ -165,6 +166,9 @@ class _Reader:
             self._take(name, known[key], given, at)
 
     def read_environment(self, environment: Mapping[str, str]) -> None:
+        if environment.get(PUBLISH_VARIABLE):
+            url = fields_of(_SECTIONS["publish"])["url"]
+            self._take("publish", url, environment[PUBLISH_VARIABLE], f"environment {PUBLISH_VARIABLE}", True)
         known = {variable_of(s, k): (s, of) for s, c in _SECTIONS.items() for k, of in fields_of(c).items()}
         secrets = [text for sink in self.sinks.values() for text in (sink.url, sink.token)]
         if text := environment.get(VARIABLE):

@@ -3,12 +3,13 @@
 import json
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from msgspec.structs import replace
 from thermograd.store.events import SETTINGS_MARK, Event
 from thermograd.store.telling.episodes import ENDED_MARK
 from thermograd.stream.alerts.alert import identity
+from thermograd.stream.join.device_pairs import Standing
 from thermograd.stream.pipeline.monitor import Monitor
 from thermograd.stream.settings import MetricsSettings, Settings
 from thermograd.stream.sinks.notifier import Notifier
@@ -20,6 +21,16 @@ if TYPE_CHECKING:
 _POLL_S = 0.5  # half a second is early enough for an alert; every look costs the trainer's machine
 
 
+class Listener(Protocol):
+    """Hears what a stream layer sees and says, for others; none of it may wait or raise."""
+
+    def take(self, events: list[Event], standings: list[Standing]) -> None:
+        """Take in the events of a look, and what bets on couplings were worth, second by second."""
+
+    def alert(self, seq: int, values: Mapping[str, Any]) -> None:
+        """Take in an alert that was just written."""
+
+
 def watch_log(
     poll: Callable[[], list[Event]],
     append: Callable[..., Any],
@@ -28,6 +39,7 @@ def watch_log(
     on_line: Callable[[str], None],
     settings: Settings | None = None,
     run: Mapping[str, Any] | None = None,
+    listener: Listener | None = None,
 ) -> None:
     """Feed events to a `Monitor` until `stop` is set, writing its alerts to the log.
 
@@ -49,8 +61,10 @@ def watch_log(
     run
         Facts of the run: ``run_id`` and ``name`` for sinks and exporter, ``job`` for its ``world_size``:
         what several ranks find is one alert.
+    listener
+        Hears of every look and every alert.
     """
-    _LiveLayer(append, devices, on_line, settings or Settings(), run).follow(_looks(poll, stop))
+    _LiveLayer(append, devices, on_line, settings or Settings(), run, listener).follow(_looks(poll, stop))
 
 
 def watch_written(
@@ -98,13 +112,16 @@ class _LiveLayer:
         on_line: Callable[[str], None],
         settings: Settings,
         run: Mapping[str, Any] | None,
+        listener: Listener | None = None,
     ) -> None:
         definitions = json.dumps(settings.definitions(), sort_keys=True)
         append("mark", mark="note", text=SETTINGS_MARK, detail=definitions)
-        self._append, self._on_line = append, on_line
+        self._append, self._on_line, self._listener = append, on_line, listener
         self._known: set[str] = set()
         self._ended: set[str] = set()  # details of marks in the log
         self._monitor = Monitor(devices, settings, (run or {}).get("job", {}).get("world_size"))
+        if listener is not None:
+            self._monitor.pairs.standings = []
         self._notifier = Notifier(settings, on_line, self._trouble, run)
         self._exporter = self._start_exporter(settings.metrics, devices, run)
 
@@ -158,12 +175,17 @@ class _LiveLayer:
             self._notifier.advance(max(int(event.values["time_ns"]) for event in events))
         if self._exporter is not None:
             self._exporter.publish(events, self._monitor.pairs)
+        if self._listener is not None:
+            standings, self._monitor.pairs.standings = self._monitor.pairs.standings, []
+            self._listener.take(events, standings or [])
 
     def _record(self, alerts: Iterable[dict[str, Any]]) -> None:
         for alert in alerts:
             if self._is_new(alert):
-                self._append("alert", **alert)
+                seq = self._append("alert", **alert)
                 self._notifier.tell(alert)
+                if self._listener is not None and seq is not None:
+                    self._listener.alert(seq, alert)
 
     def _record_ended(self) -> None:
         for mark in self._monitor.take_ended():

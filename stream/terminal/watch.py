@@ -42,11 +42,11 @@ def watch(
         for line in _lines(state, describe(), console, None):
             console.print(line, no_wrap=True, overflow="crop", crop=False, soft_wrap=True, highlight=False)
         return
-    with _single_keys() as keyboard, Live(console=console, screen=True, auto_refresh=False) as live:
+    with single_keys() as keyboard, Live(console=console, screen=True, auto_refresh=False) as live:
         described_s = time.monotonic()
         while True:
             live.update(Group(*_lines(state, run, console, console.size.height)), refresh=True)
-            if _quit_pressed(keyboard, refresh_s):
+            if quit_pressed(keyboard, refresh_s):
                 return
             state.learn(poll())
             if time.monotonic() - described_s >= 1.0:
@@ -59,7 +59,7 @@ def _lines(state: WatchState, run: RunFacts, console: Console, height: int | Non
 
 
 @contextmanager
-def _single_keys() -> Iterator[int | None]:
+def single_keys() -> Iterator[int | None]:
     """Let single keys be read from the terminal, which is put back as it was; None where stdin is none."""
     saved: Any = None
     try:
@@ -80,7 +80,7 @@ def _single_keys() -> Iterator[int | None]:
         termios.tcsetattr(fd, termios.TCSADRAIN, saved)
 
 
-def _quit_pressed(fd: int | None, wait_s: float) -> bool:
+def quit_pressed(fd: int | None, wait_s: float) -> bool:
     """Wait so long for a key; return whether it was one that quits."""
     if fd is None:
         time.sleep(wait_s)

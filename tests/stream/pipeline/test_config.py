@@ -254,8 +254,16 @@ def test_a_live_run_goes_on_with_the_defaults_whatever_is_wrong(tmp_path):
 
 
 def test_who_is_told_is_no_definition():
-    assert set(DEFINING).isdisjoint({"terminal", "metrics", "sinks"})
-    assert set(DEFINING) | {"terminal", "metrics", "sinks"} == {f.name for f in fields(Settings)}
+    telling = {"terminal", "metrics", "publish", "fleet", "sinks"}
+    assert set(DEFINING).isdisjoint(telling)
+    assert set(DEFINING) | telling == {f.name for f in fields(Settings)}
+
+
+def test_where_to_publish_is_taken_from_its_short_variable_and_never_shown(load):
+    configuration = load(THERMOGRAD_PUBLISH="nats://me:hunter2@host", THERMOGRAD_FLEET_SILENT_S="20")
+    assert configuration.settings.publish.url == "nats://me:hunter2@host"
+    assert configuration.settings.fleet.silent_s == 20.0
+    assert "hunter2" not in settings_toml(configuration) + repr(configuration.settings.publish)
 
 
 def test_labels_of_the_host_are_read_shown_and_refused(load):

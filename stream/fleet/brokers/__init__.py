@@ -1,0 +1,1 @@
+"""What travels between agents and the consumer of a fleet, and how: one module a broker."""

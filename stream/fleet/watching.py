@@ -1,0 +1,82 @@
+"""`thermograd watch --fleet`: the view that redraws, one frame of it, or lines and documents for programs."""
+
+import re
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+from rich.console import Console, Group
+from rich.live import Live
+from rich.text import Text
+from thermograd.store.errors import ConfigError
+from thermograd.store.text import strict_json
+from thermograd.stream.fleet.brokers.opening import open_receiver
+from thermograd.stream.fleet.brokers.transport import Receiver, parse_address
+from thermograd.stream.fleet.budget import FleetBudget
+from thermograd.stream.fleet.consumer import FleetConsumer, Journal
+from thermograd.stream.fleet.local import FolderReceiver
+from thermograd.stream.fleet.state import FleetState
+from thermograd.stream.fleet.view import fleet_document, fleet_lines
+from thermograd.stream.settings import Settings
+from thermograd.stream.terminal.watch import can_redraw, quit_pressed, single_keys
+
+_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
+FLEET_FOLDER = "_fleet"
+
+
+def open_consumer(
+    settings: Settings, runs: Path, durable: str | None, on_trouble: Callable[[str], object]
+) -> FleetConsumer:
+    """Return what hears the fleet: the broker of ``publish.url``, else the live runs of the folder.
+
+    With a `durable` name it goes on where the last of that name was, and each alert is told once, ever: what
+    that takes is kept in ``_fleet/live/NAME`` of the folder.
+    """
+    if durable is not None and not _NAME.fullmatch(durable):
+        raise ConfigError(f"a consumer called {durable!r} cannot be; allowed: letters, digits, '_' and '-'")
+    fleet = settings.fleet
+    budget = FleetBudget(fleet.false_alarms_per_day, round(fleet.lateness_s))
+    state = FleetState(fleet.silent_s, fleet.recent_s, budget)
+    receiver: Receiver = FolderReceiver(runs)
+    if settings.publish.url:
+        receiver = open_receiver(parse_address(settings.publish), durable)
+    journal = Journal(runs / FLEET_FOLDER / "live" / durable) if durable else None
+    return FleetConsumer(receiver, state, journal, on_trouble)
+
+
+def show_once(consumer: FleetConsumer, console: Console, as_json: bool) -> None:
+    """Print what there is now."""
+    consumer.drain()
+    now_ns = consumer.now_ns()
+    if as_json:
+        console.file.write(strict_json(fleet_document(consumer.state, now_ns)) + "\n")
+        return
+    for line in fleet_lines(consumer.state, now_ns, console.width):
+        console.print(line, no_wrap=True, overflow="crop", crop=False, soft_wrap=True, highlight=False)
+
+
+def tell_alerts(consumer: FleetConsumer, write: Callable[[str], object], turns: int | None = None) -> None:
+    """Write each alert as a line of JSON when it is found, until Ctrl-C, or for so many turns."""
+    while turns is None or turns > 0:
+        for alert in consumer.turn():
+            write(strict_json(msgspec.to_builtins(alert)))
+        turns = None if turns is None else turns - 1
+
+
+def show_fleet(consumer: FleetConsumer, console: Console, refresh_s: float) -> None:
+    """Show the fleet until q or Ctrl-C; one frame where the terminal cannot redraw."""
+    if not can_redraw(console):
+        show_once(consumer, console, as_json=False)
+        return
+    with single_keys() as keyboard, Live(console=console, screen=True, auto_refresh=False) as live:
+        while True:
+            until_s = time.monotonic() + refresh_s
+            consumer.turn(refresh_s)
+            live.update(Group(*_frame(consumer, console)), refresh=True)
+            if quit_pressed(keyboard, max(0.01, until_s - time.monotonic())):
+                return
+
+
+def _frame(consumer: FleetConsumer, console: Console) -> list[Text]:
+    return fleet_lines(consumer.state, consumer.now_ns(), console.width, console.size.height)

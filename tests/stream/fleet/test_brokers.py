@@ -1,0 +1,130 @@
+"""Real brokers: nothing is lost and nothing told twice, whatever is killed."""
+
+import itertools
+import time
+
+import pytest
+from fleet_messages import alert, beat
+from thermograd.store.errors import ConfigError
+from thermograd.stream.fleet.brokers.messages import packed
+from thermograd.stream.fleet.brokers.opening import open_receiver, open_sender
+from thermograd.stream.fleet.brokers.transport import TransportError, parse_address
+from thermograd.stream.fleet.consumer import FleetConsumer, Journal
+from thermograd.stream.fleet.publisher import About, Publisher
+from thermograd.stream.fleet.state import FleetState
+from thermograd.stream.settings import PublishSettings
+
+pytest_plugins = ["servers"]
+ALERT = {"alert": "nonfinite", "severity": "critical", "message": "there", "time_ns": 1}
+
+
+def address(url):
+    return parse_address(PublishSettings(url=url))
+
+
+def until_told(consumer, count, within_s=20.0):
+    told, end_s = [], time.monotonic() + within_s
+    while len(told) < count:
+        told += consumer.turn(0.1)
+        assert time.monotonic() < end_s, f"{len(told)} of {count}"
+    return told
+
+
+def test_nats_killed_and_consumer_killed_in_mid_work_nothing_is_lost_nothing_twice(nats_server, tmp_path):
+    at = address(nats_server.url)
+    abouts = [About(f"run.{run}", "h", f"h-agent-{run}-ab") for run in range(3)]
+    agents = [Publisher(open_sender(at), about, lambda w, s: (), lambda t: 0, 0.2) for about in abouts]
+    seqs = itertools.count()
+
+    def publish(count):
+        for seq in itertools.islice(seqs, count):
+            for agent in agents:
+                agent.alert(seq, ALERT | {"step": seq})
+
+    def consumer():
+        return FleetConsumer(open_receiver(at, "watcher"), FleetState(), Journal(tmp_path / "fleet"))
+
+    first = consumer()
+    publish(20)
+    told = until_told(first, 30)
+    first._receiver.close()  # as a kill does: nothing is kept, nothing settled
+    first._journal.close()
+    nats_server.kill()
+    publish(20)
+    nats_server.start()
+    second = consumer()
+    told += until_told(second, 3 * 40 - len(told))
+    second.close()
+    third = consumer()
+    assert third.drain() == []
+    assert third.state.runs["run.0"].missing_alerts() == 0
+    third.close()
+    assert all(agent.finish(10.0) for agent in agents)
+    identities = [each.id for each in told]
+    assert len(identities) == len(set(identities)) == 120
+    view = FleetConsumer(open_receiver(at), FleetState())
+    assert {each.id for each in view.drain()} == set(identities)  # from the stream alone
+    assert not any(run.is_live for run in view.state.runs.values())
+    view.close()
+
+
+def test_nats_keeps_one_of_what_is_sent_again(nats_server):
+    sender = open_sender(address(nats_server.url))
+    for _ in range(3):
+        sender.send([packed(alert(seq=seq, step=seq)) for seq in range(4)], 5.0)
+    sender.close()
+    view = FleetConsumer(open_receiver(address(nats_server.url)), FleetState())
+    view.drain()
+    view.close()
+    assert view.state.messages == 4
+
+
+def test_kafka_delivers_at_least_once_and_a_group_goes_on_where_it_was(kafka_cluster):
+    at = address(f"kafka://{kafka_cluster.bootstrap_servers}/fleet-{time.time_ns()}")
+    sender = open_sender(at)
+    sender.send(
+        [packed(alert(run=f"r{run}", seq=seq, step=seq)) for run in range(3) for seq in range(5)], 10.0
+    )
+    first = FleetConsumer(open_receiver(at, "watcher"), FleetState())
+    assert len(until_told(first, 15)) == 15
+    first._receiver.settle()
+    first.close()
+    sender.send([packed(alert(seq=9, step=9))], 10.0)
+    second = FleetConsumer(open_receiver(at, "watcher"), FleetState())
+    assert [each.step for each in until_told(second, 1)] == [9]
+    second._receiver.close()  # not settled: it comes again
+    again = FleetConsumer(open_receiver(at, "watcher"), FleetState())
+    assert [each.step for each in until_told(again, 1)] == [9]
+    again.close()
+    sender.close()
+
+
+def test_nobody_there_is_said_in_a_sentence_without_secrets():
+    for url in ("nats://me:hunter2@127.0.0.1:9", "nats://tok3n@127.0.0.1:9", "kafka://127.0.0.1:9/topic"):
+        at = address(url)
+        sender = open_sender(at)
+        with pytest.raises(TransportError) as raised:
+            sender.send([packed(beat())], 0.2)
+        sender.close()
+        for text in (str(raised.value), repr(at), str(at)):
+            assert "hunter2" not in text
+            assert "tok3n" not in text
+            assert "127.0.0.1:9" in text
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://host",
+        "nats://",
+        "nats://user:hunter2@",
+        "nats://h:99999999",
+        "nats://h/a b",
+        "kafka://h/x?y=hunter2",
+        "nats",
+    ],
+)
+def test_an_address_that_cannot_be_used_is_refused_without_its_secret(url):
+    with pytest.raises(ConfigError) as raised:
+        address(url)
+    assert "hunter2" not in str(raised.value)
