@@ -46,6 +46,7 @@ RESULTS = {
     "ThrottleDetector": ("state", "clock_loss", "usual_clock_mhz", "thermal_share", "brake_share"),
     "Efficiency": ("rle", "rle_smoothed", "rolling_peak", "collapse", "stability", "a_load", "flags"),
     "RankGroups": (),
+    "SlowRanks": (),
     "RollingVariance": ("mean", "variance"),
 }
 
@@ -96,6 +97,8 @@ def inputs(name, count, seed=0):
             )
         elif name == "Efficiency":
             yield (float(i), 20 * x, 40 * x, 60.0 + y)
+        elif name == "SlowRanks":
+            yield (i % 4, i * 10**8, x)
         elif name == "RankGroups":
             stamp = {"time_ns": i * 10**9, "seq": i, "step": i, "rank": i % 2}
             yield (stamp, f"r{i % 2}", [])
@@ -120,7 +123,7 @@ every = pytest.mark.parametrize("name", sorted(FOUND))
 
 @every
 def test_update_returns_nothing_or_what_it_is_documented_to_return(name):
-    returns = {"Innovations", "Standardizer", "RankGroups"}
+    returns = {"Innovations", "Standardizer", "RankGroups", "SlowRanks"}
     estimator = make(name)
     for arguments in inputs(name, 5):
         assert (estimator.update(*arguments) is not None) is (name in returns)
