@@ -352,8 +352,9 @@ def show(run: "Run", every_alert: bool, as_json: bool) -> None:
     Example: thermograd show latest
     """
     from thermograd.store.runs.describe import describe_run, run_facts_shown
+    from thermograd.store.shipping.spool import shipping_of
 
-    shown = run_facts_shown(run) | {"incident": _incident_shown(run)}
+    shown = run_facts_shown(run) | {"incident": _incident_shown(run), "shipping": shipping_of(run)}
     answer(shown, as_json, partial(describe_run, every_alert=every_alert))
 
 

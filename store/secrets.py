@@ -66,7 +66,7 @@ def without_secrets(text: str) -> str:
     >>> without_secrets("postgres://me:pw@host/db and AKIAIOSFODNN7EXAMPLE")
     'postgres://me:<redacted>@host/db and <redacted>'
     >>> without_secrets("az://box/runs?sp=w&sig=abc%3D s3://me:a/b+c@bucket/runs")
-    'az://box/runs?sp=w&sig=<redacted>, s3://me:<redacted>@bucket/runs'
+    'az://box/runs?sp=w&sig=<redacted> s3://me:<redacted>@bucket/runs'
     """
     for form, instead in _FORMS:
         text = form.sub(instead, text)

@@ -79,6 +79,8 @@ def describe_run(shown: Mapping[str, Any], every_alert: bool = False) -> str:
     ended = shown["state"] if shown["reason"] is None else f"{shown['state']}: {shown['reason']}"
     lines = [f"{shown['run_id']}  ({ended})", f"  name     {cell_text(shown['name'])}"]
     lines.append(f"  started  {shown['started'] or 'unknown'}   ended  {shown['ended'] or '-'}")
+    if shown.get("shipping"):
+        lines.append(f"  shipping {cell_text(shown['shipping'])}")
     if facts.get("model"):
         kind, size = cell_text(facts["model"].get("class")), facts["model"].get("parameters")
         lines.append(f"  model    {kind}, {f'{size:,}' if isinstance(size, int) else '?'} parameters")

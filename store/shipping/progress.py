@@ -1,12 +1,11 @@
 """How far the shipping of a run has come: what ``shipping.json`` in its directory says, and in words."""
 
 import time
-from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
 
+import msgspec
 from thermograd.store.files import read_json, write_json
 from thermograd.store.secrets import without_secrets
 from thermograd.store.telling.quantities import counted, duration_text
@@ -65,30 +64,35 @@ class Progress:
 
 def progress_of(run_dir: Path, url: str = "") -> Progress:
     """Return what is written down of a run; where nothing is, or for another URL, that of a beginning."""
-    told = read_json(run_dir / STATE)
-    known = {name: told[name] for name in Progress.__dataclass_fields__ if name in told}
-    if not isinstance(told.get("url"), str) or (url and told["url"] != url):
-        return Progress(url)
-    with suppress(TypeError):
-        return Progress(**known)
-    return Progress(url)
+    told = _told(run_dir)
+    return told if told is not None and url in ("", told.url) else Progress(url)
+
+
+def _told(run_dir: Path) -> Progress | None:
+    with suppress(msgspec.ValidationError):
+        return msgspec.convert(read_json(run_dir / STATE), Progress)
+    return None
 
 
 def shipping_line(run_dir: Path, now_ns: int | None = None) -> str | None:
     """Return how far a run has been shipped in a few words; None for a run that goes nowhere."""
-    told = read_json(run_dir / STATE)
-    return _line(told, time.time_ns() if now_ns is None else now_ns) if "url" in told else None
+    told = _told(run_dir)
+    return None if told is None else _line(told, time.time_ns() if now_ns is None else now_ns)
 
 
-def _line(told: Mapping[str, Any], now_ns: int) -> str:
-    url = without_secrets(str(told["url"]))
-    if told.get("is_complete"):
+def _line(told: Progress, now_ns: int) -> str:
+    url = without_secrets(told.url)
+    if told.is_complete:
         return f"all of it is at {url}"
-    until_ns = told.get("shipped_until_ns")
-    behind = f"{duration_text((now_ns - until_ns) / _NS)} behind" if until_ns else "nothing is there yet"
-    parts = [counted(int(told.get("waiting") or 0), "segment"), behind, f"to {url}"]
-    if told.get("conflicts"):
-        parts.append(f"{counted(len(told['conflicts']), 'file')} there with another content")
-    if told.get("error"):
-        parts.append(f"{counted(int(told.get('failures') or 0), 'failure')}, the last: {told['error']}")
+    since_ns = told.shipped_until_ns
+    behind = (
+        "nothing is there yet" if since_ns is None else f"{duration_text((now_ns - since_ns) / _NS)} behind"
+    )
+    parts = [counted(told.waiting, "segment"), behind, f"to {url}"]
+    if told.conflicts:
+        parts.append(f"{counted(len(told.conflicts), 'file')} there with another content")
+    if told.damaged:
+        parts.append(f"{counted(len(told.damaged), 'file')} here damaged")
+    if told.error is not None:
+        parts.append(f"{counted(told.failures, 'failure')}, the last: {told.error}")
     return ", ".join(parts)

@@ -22,6 +22,8 @@ from thermograd.store.errors import LogError, os_errors_as
 from thermograd.store.files import is_folder, read_json, write_json
 from thermograd.store.places.place import SCHEMES, is_url, without_credentials
 from thermograd.store.processes import host_label
+from thermograd.store.runs.catalogue import Run
+from thermograd.store.shipping.progress import shipping_line
 from thermograd.store.text import slug
 
 TARGET = "target.json"
@@ -61,7 +63,10 @@ def canonical(url: str) -> str:
     >>> canonical("s3:/bucket/runs/")  # what pathlib makes of it
     's3://bucket/runs'
     """
-    return without_credentials(url).rstrip("/") if is_url(url) else url
+    if not is_url(url):
+        return url
+    scheme, _, rest = without_credentials(url).partition("://")
+    return f"{scheme}://{rest.rstrip('/') or rest[:1]}"
 
 
 def trouble_with(url: str) -> str | None:
@@ -103,6 +108,12 @@ def spools(url: str | None = None) -> Iterator[tuple[str, Path]]:
             found = read_json(folder).get("url")
             if is_folder(folder.parent) and isinstance(found, str) and wanted in (None, found):
                 yield found, folder.parent
+
+
+def shipping_of(run: Run) -> str | None:
+    """Return how far the shipping of a run from this machine has come, in words, wherever the run is read."""
+    folders = (folder / run.run_id for _, folder in spools())
+    return next((line for path in (run.path, *folders) if (line := shipping_line(path))), None)
 
 
 def _name_of(url: str) -> str:

@@ -1,0 +1,106 @@
+"""`thermograd ship`: one run or all, to a URL, repeatable; and commands that write for a URL."""
+
+import json
+
+import pytest
+from click.testing import CliRunner
+from shipped_runs import assert_there, log_steps, new_run
+from thermograd.cli import main
+from thermograd.store.places.place import place_of
+from thermograd.store.runs.catalogue import Run, list_runs
+from thermograd.store.shipping.spool import spool_for
+
+
+@pytest.fixture(autouse=True)
+def spool(tmp_path, monkeypatch):
+    """Keep the spool of these tests apart."""
+    monkeypatch.setenv("THERMOGRAD_SPOOL", str(tmp_path / "spool"))
+
+
+def thermograd(*words):
+    return CliRunner().invoke(main, [str(word) for word in words], prog_name="thermograd")
+
+
+def finished(runs, steps=20):
+    run, writer = new_run(runs)
+    log_steps(writer, 1, steps)
+    writer.close()
+    return run
+
+
+def test_a_finished_run_is_shipped_once_and_the_second_time_there_is_nothing_to_ship(tmp_path, bucket):
+    run = finished(tmp_path / "runs")
+    first = thermograd("--runs", tmp_path / "runs", "ship", "latest", f"{bucket}/runs")
+    assert first.exit_code == 0, first.output
+    assert "1 run: 2 files" in first.stdout
+    again = thermograd("--runs", tmp_path / "runs", "ship", run.run_id, f"{bucket}/runs")
+    assert again.exit_code == 0
+    assert again.stdout.endswith("nothing to ship\n")
+    assert_there(run, place_of(f"{bucket}/runs"), tmp_path / "mirror")
+
+
+def test_all_runs_here_and_in_the_spool_are_shipped(tmp_path):
+    url = f"file://{tmp_path}/place"
+    runs = [finished(tmp_path / "runs"), finished(tmp_path / "runs"), finished(spool_for(url))]
+    result = thermograd("--runs", tmp_path / "runs", "ship", "--all", url, "--json")
+    assert result.exit_code == 0, result.output
+    told = json.loads(result.stdout)
+    assert {item["run_id"] for item in told} == {run.run_id for run in runs}
+    assert all(item["is_complete"] for item in told)
+    assert {path.name for path in (tmp_path / "place").iterdir()} == {"_catalogue", *(r.run_id for r in runs)}
+
+
+def test_a_run_of_the_spool_needs_no_url(tmp_path):
+    url = f"file://{tmp_path}/place"
+    run = finished(spool_for(url))
+    result = thermograd("ship", run.run_id)
+    assert result.exit_code == 0, result.output
+    assert (tmp_path / "place" / run.run_id / "run.json").is_file()
+    assert thermograd("ship", "--all").stdout.endswith("nothing to ship\n")
+
+
+def test_a_run_that_lives_is_shipped_so_far(tmp_path):
+    run, writer = new_run(tmp_path / "runs")
+    log_steps(writer, 1, 5)
+    result = thermograd("--runs", tmp_path / "runs", "ship", run.run_id, f"file://{tmp_path}/place")
+    writer.close()
+    assert result.exit_code == 0, result.output
+    assert "it is live" in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["latest"], "goes to no URL yet"),
+        (["nothing", "file:///tmp/x"], "no run 'nothing'"),
+        (["latest", "s4://bucket/x"], "unknown scheme"),
+        (["latest", "s3://key:s3cr3t@bucket/x"], "no user, password, key"),
+    ],
+)
+def test_what_cannot_be_shipped_is_one_clear_sentence(tmp_path, words, said):
+    finished(tmp_path / "runs")
+    result = thermograd("--runs", tmp_path / "runs", "ship", *words)
+    assert result.exit_code == 1
+    assert said in result.output
+    assert "s3cr3t" not in result.output
+
+
+def test_a_bucket_that_is_not_there_is_one_clear_sentence_and_exit_code_1(tmp_path, bucket):
+    finished(tmp_path / "runs")
+    result = thermograd("--runs", tmp_path / "runs", "ship", "latest", "s3://no-such-bucket-here/x")
+    assert result.exit_code == 1
+    assert "there is no such bucket" in result.output
+    assert "1 run of 1 not shipped" in result.output
+
+
+def test_a_simulated_and_an_imported_run_go_to_a_url(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    url = f"file://{tmp_path}/place"
+    result = thermograd("--runs", url, "simulate", "--scenario", "uncoupled", "--minutes", "1")
+    assert result.exit_code == 0, result.output
+    (run,) = list_runs(spool_for(url))
+    assert f"{run.run_id} is at {url}" in result.output
+    assert_there(run, place_of(url), tmp_path / "mirror")
+    entry = json.loads(place_of(url).get(f"_catalogue/entries/{run.run_id}.json"))
+    assert (entry["state"], entry["steps"]) == ("simulated", Run(run.path).counts()["step"])
+    assert not (tmp_path / "file:").exists()
