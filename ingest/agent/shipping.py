@@ -14,7 +14,7 @@ from pathlib import Path
 from thermograd.store.failures import Guard
 
 _TARGET = "target.json"  # beside the run, where it goes anywhere: see `thermograd.store.shipping.spool`
-_JOIN_S = 0.5
+_JOIN_S = 0.1
 _TEND_S = 600.0
 
 Say = Callable[[str], object]
