@@ -1,4 +1,4 @@
-"""The commands of analysis: analyze calibrate report compare."""
+"""The commands of analysis: analyze calibrate report compare population."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -209,4 +209,65 @@ def compare(
         echo(path)
 
 
-COMMANDS = (analyze, calibrate, report, compare)
+@click.command()
+@click.argument("run", required=False)
+@click.option("--device", help="One device; default all.")
+@click.option("--with", "other", type=PATH, metavar="FILE", help="Compare with an exported file instead.")
+@click.option(
+    "--export", "exported", type=PATH, metavar="FILE", help="Write anonymous summaries of all runs."
+)
+@json_option
+@click.pass_obj
+def population(
+    runs: Path, run: str | None, device: str | None, other: Path | None, exported: Path | None, as_json: bool
+) -> None:
+    """Say how a run's devices stand among the others of their model, in all runs that there are.
+
+    With --export FILE: write what may be given to others (Parquet: models, counts and quantiles; no name,
+    host, UUID, run, path or time) and say what is in it. Nothing is ever sent.
+
+    Example: thermograd population latest
+    """
+    from thermograd.analysis.fleet.population.kept import all_summaries
+    from thermograd.analysis.fleet.population.population import population_of
+    from thermograd.analysis.fleet.population.telling import describe_population
+
+    if (run is None) == (exported is None) or (exported and (device or other)):
+        raise click.UsageError("Give RUN (with --device, --with), or --export FILE.")
+    if exported is not None:
+        _export_population(runs, exported, as_json)
+        return
+    chosen = find(str(run))
+    from thermograd.analysis.fleet.population.exported import Exported
+
+    file = None if other is None else Exported.read(other)
+    summaries, errors = all_summaries(chosen.path.parent, _told_reading)
+    found = population_of(chosen, summaries, device, file, errors)
+    answer(found, as_json, describe_population)
+
+
+def _told_reading(done: int, of: int) -> None:
+    if of > _MANY_RUNS:
+        echo(f"read {done:,} of {of:,} runs", err=True)
+
+
+def _export_population(runs: Path, path: Path, as_json: bool) -> None:
+    from thermograd.analysis.fleet.population.exported import export_of, write_export
+    from thermograd.analysis.fleet.population.kept import all_summaries
+    from thermograd.store.runs.catalogue import list_runs
+
+    summaries, _ = all_summaries(runs, _told_reading)
+    export = export_of(summaries, list_runs(runs))
+    write_export(export, path)
+    if as_json:
+        echo_json(
+            {"file": str(path), "rows": export.table.num_rows, "devices": export.devices}
+            | {"left_out": export.left_out}
+        )
+        return
+    echo("\n".join([*export.lines(), f"Written to {path}"]))
+
+
+_MANY_RUNS = 200  # a second's work: beyond, it says how far it is
+
+COMMANDS = (analyze, calibrate, report, compare, population)
