@@ -53,17 +53,22 @@ if TYPE_CHECKING:
 @click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.option(
     "--runs",
-    type=PATH,
     envvar="THERMOGRAD_RUNS",
-    default=Path("runs"),
+    default="runs",
     show_default=True,
-    help="Directory of runs.",
+    help="Directory of runs, or s3://, gs://, az:// of a bucket.",
 )
 @click.version_option(package_name="thermograd")
 @click.pass_context
-def main(context: click.Context, runs: Path) -> None:
+def main(context: click.Context, runs: str) -> None:
     """Find out whether a training run shakes its hardware, or the hardware its training run."""
-    context.obj = runs
+    context.obj = Path(runs)
+    if "://" in runs:
+        from thermograd.store.places.place import folder_of, is_url, place_of
+
+        context.obj = folder_of(runs) or context.obj
+        if not is_url(context.obj):  # of a scheme that is none: as a path it would be a folder
+            context.obj = Path(place_of(runs).url)
 
 
 for _room in (analysis_commands, ingest_commands, store_commands, stream_commands):
@@ -460,6 +465,9 @@ def _watch_run(run: "Run", once: bool, refresh_s: float) -> None:
     from rich.console import Console
     from thermograd.store.events import WATCHED_KINDS
     from thermograd.store.log.reader import Follower
+    from thermograd.store.places.following import kept_fresh
+    from thermograd.store.places.shipped import shipped_s_ago
+    from thermograd.store.telling.quantities import age_text
     from thermograd.stream.terminal.state import RunFacts
     from thermograd.stream.terminal.watch import watch as show_live
 
@@ -468,9 +476,14 @@ def _watch_run(run: "Run", once: bool, refresh_s: float) -> None:
         end, hosts = now.end(), tuple(now.silent_hosts())
         silent = end.state == "crashed" and bool(hosts)
         state, reason = ("silent", None) if silent else (end.state, end.reason)
+        shipped_s = shipped_s_ago(run.path)
+        if state == "live" and shipped_s is not None:
+            reason = f"shipped until {age_text(shipped_s)} ago"
         return RunFacts(now.run_id, now.name, state, hosts, now.facts.get("devices", {}), reason)
 
-    show_live(Follower(run.path, WATCHED_KINDS, _WATCHED).poll, describe, Console(), None, refresh_s, once)
+    poll = Follower(run.path, WATCHED_KINDS, _WATCHED).poll
+    with kept_fresh(run.path):
+        show_live(poll, describe, Console(), None, refresh_s, once)
 
 
 def _watch_fleet(

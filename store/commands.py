@@ -1,4 +1,4 @@
-"""The commands of the store: query runs tag export verify seal clocks ship."""
+"""The commands of the store: query runs tag export verify seal clocks ship compact cache."""
 
 import contextlib
 import functools
@@ -36,6 +36,14 @@ if TYPE_CHECKING:
 @click.option(
     "--prune-older-than", "age", help="Show which runs are older, e.g. 30d; with --yes delete them."
 )
+@click.option(
+    "--limit",
+    "most",
+    default=200,
+    show_default=True,
+    type=click.IntRange(0),
+    help="Rows shown; 0: all.",
+)
 @click.option("--yes", is_flag=True, help="With --prune-older-than: delete. Live runs are never deleted.")
 @json_option
 @click.pass_obj
@@ -46,9 +54,10 @@ def list_all_runs(
     tags: tuple[str, ...],
     age: str | None,
     yes: bool,
+    most: int,
     as_json: bool,
 ) -> None:
-    """List the runs, oldest first.
+    """List the runs, oldest first; as a table the newest ones.
 
     Example: thermograd runs --where "loss < 2" --sort -duration_s --tag baseline
     """
@@ -59,27 +68,36 @@ def list_all_runs(
         return
     if yes:
         raise click.UsageError("--yes is for --prune-older-than.")
-    _list(runs, sort, where, tags, as_json)
+    _list(runs, sort, where, tags, most, as_json)
 
 
-def _list(runs: Path, sort: str, where: str | None, tags: tuple[str, ...], as_json: bool) -> None:
+def _list(runs: Path, sort: str, where: str | None, tags: tuple[str, ...], most: int, as_json: bool) -> None:
+    from thermograd.store.places.known import fetched
+    from thermograd.store.places.place import place_of
     from thermograd.store.runs.catalogue import list_runs
     from thermograd.store.runs.table import RunRow, runs_table, sorted_rows, tagged
     from thermograd.store.telling.quantities import counted
 
-    every = list_runs(runs)
-    rows = [RunRow(run).to_json() for run in fitting(tagged(every, tags), where)]
+    folder, shown = fetched(runs, {"run"}), place_of(runs).url
+    every = list_runs(folder)
+    found = fitting(tagged(every, tags), where)
+    is_by_age = sort == "started"
+    is_cut = not as_json and 0 < most < len(found)
+    rows = [RunRow(run).to_json() for run in (found[-most:] if is_cut and is_by_age else found)]
     try:
         rows = sorted_rows(rows, sort)
     except ValueError as error:
         raise click.BadParameter(str(error), param_hint="--sort") from error
     if rows or as_json:
-        answer(rows, as_json, runs_table)
+        answer(rows[:most] if is_cut else rows, as_json, runs_table)
+        if is_cut:
+            which = "older" if is_by_age else "after these"
+            echo(f"{len(found) - most:,} more, {which}; --limit 0 shows all.", err=True)
     elif every:
-        echo(f"None of {counted(len(every), 'run')} in {runs} fits.", err=True)
+        echo(f"None of {counted(len(every), 'run')} in {shown} fits.", err=True)
     else:
-        missing = "" if runs.is_dir() else " (there is no such directory)"
-        echo(f"No run in {runs} yet{missing}. Try: thermograd demo", err=True)
+        missing = "" if folder.is_dir() else " (there is no such directory)"
+        echo(f"No run in {shown} yet{missing}. Try: thermograd demo", err=True)
 
 
 @click.command()
@@ -95,21 +113,29 @@ def tag(run: "Run", tags: tuple[str, ...], remove: tuple[str, ...], note: str | 
     """
     from dataclasses import asdict
 
+    from thermograd.store.runs.at_places.shared import share_tags
     from thermograd.store.runs.tags import change_tags, read_tags, tags_text
 
     try:
         changes = bool(tags or remove or note is not None)
         now = change_tags(run.path, tags, remove, note) if changes else read_tags(run.path)
+        if changes:
+            share_tags(run, now)
     except ValueError as error:
         raise click.ClickException(str(error)) from error
     answer({"run_id": run.run_id} | asdict(now), as_json, tags_text)
 
 
 def _prune(runs: Path, age: str, delete: bool, as_json: bool) -> None:
+    from thermograd.store.errors import LogError
+    from thermograd.store.places.place import folder_of
     from thermograd.store.runs.retention import parse_age, prune
 
+    folder = folder_of(runs)
+    if folder is None:
+        raise LogError("runs at a URL are deleted by rules of the object store, not by --prune-older-than")
     try:
-        pruned = prune(runs, parse_age(age), delete)
+        pruned = prune(folder, parse_age(age), delete)
     except ValueError as error:
         raise click.BadParameter(str(error), param_hint="--prune-older-than") from error
     if as_json:
@@ -228,14 +254,15 @@ def verify(run: "Run", as_json: bool) -> None:
     """Read every file of a run with its checksums and say what is whole.
 
     Exit code 1: a file is damaged, lies in quarantine, or lacks events that were written. What a full disk
-    kept from being written is no damage; its writers counted it.
+    kept from being written is no damage; its writers counted it. At a URL also: what its shippers say they
+    have brought is there, with the checksum that it had.
 
     Example: thermograd verify latest
     """
-    from thermograd.store.log.seal import verify_run
+    from thermograd.store.runs.at_places.shared import verified
     from thermograd.store.runs.describe import describe_verification, never_written
 
-    result = verify_run(run.path) | {"never_written": never_written(run.path)}
+    result = verified(run) | {"never_written": never_written(run.path)}
     answer(result, as_json, describe_verification)
     if not result["ok"]:
         sys.exit(1)
@@ -317,4 +344,43 @@ def ship(runs: Path, words: tuple[str, ...], every: bool, as_json: bool) -> None
         echo(total)
 
 
-COMMANDS = (list_all_runs, tag, query, export, verify, seal, clocks, ship)
+@click.command()
+@click.argument("place", required=False)
+@click.option(
+    "--least", default=50, show_default=True, type=click.IntRange(1), help="Runs whose events make a file."
+)
+@json_option
+@click.pass_obj
+def compact(runs: Path, place: str | None, least: int, as_json: bool) -> None:
+    """Fold what is told of all runs into one file, and the events of those that have ended into few.
+
+    PLACE is a folder or URL of runs, by default that of --runs. Repeat it, from a scheduler, say: what has
+    not changed stays. Answers are the same with it and without, only faster.
+
+    Example: thermograd compact s3://team/runs
+    """
+    from thermograd.store.runs.at_places.compaction import compact as fold
+
+    with waiting_told():
+        done = fold(runs if place is None else place, least)
+    answer(done, as_json, type(done).sentence)
+
+
+@click.command()
+@click.option("--clear", is_flag=True, help="Remove everything in it.")
+@json_option
+def cache(clear: bool, as_json: bool) -> None:
+    """Show what of runs at URLs is kept on this disk, or remove it.
+
+    It lies in $THERMOGRAD_CACHE, takes at most $THERMOGRAD_CACHE_GB (20), and what was used longest ago goes
+    first.
+
+    Example: thermograd cache --clear
+    """
+    from thermograd.store.places.cache import cache_shown, cache_text, clear as clear_cache
+
+    freed = {"freed_bytes": clear_cache()} if clear else {}
+    answer(cache_shown() | freed, as_json, cache_text)
+
+
+COMMANDS = (list_all_runs, tag, query, export, verify, seal, clocks, ship, compact, cache)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from thermograd.store.files import UNFINISHED, open_dir, overwrite_json, read_json, write_json, writer_file
 from thermograd.store.locks import ProcessLock, is_held
+from thermograd.store.places.shipped import is_arriving, is_mirrored
 from thermograd.store.processes import is_alive
 
 WRITER_LOCK = "writer"
@@ -152,6 +153,8 @@ def is_live(run_dir: Path, writer: str) -> bool:
         return False
     directory = open_dir(run_dir, writer)
     facts = read_json(writer_file(run_dir, writer))
+    if is_mirrored(run_dir):  # its lock is on another machine
+        return "closed_time_ns" not in facts and is_arriving(run_dir, writer)
     held = False if "closed_time_ns" in facts else is_held(directory / f"{WRITER_LOCK}.lock")
     if held is not None:
         return held

@@ -287,22 +287,25 @@ def parquet_bytes(table: pa.Table, kind: str) -> bytes:
 
 
 def _write_table(file: IO[bytes], table: pa.Table, kind: str) -> None:
+    texts = [column.name for column in KINDS[kind] if column.type == "string"]
+    pq.write_table(table, file, row_group_size=122_880, **parquet_options(table.schema, texts))
+
+
+def parquet_options(schema: pa.Schema, texts: Sequence[str]) -> dict[str, Any]:
+    """Return how events are written as Parquet; `texts`: columns of which few values are told apart."""
     encodings = {
         "double": "BYTE_STREAM_SPLIT",
         "int64": "DELTA_BINARY_PACKED",
         "uint64": "DELTA_BINARY_PACKED",
     }
-    types = {field.name: str(field.type) for field in table.schema}
-    pq.write_table(
-        table,
-        file,
-        compression="zstd",
-        compression_level=1,
-        row_group_size=122_880,
-        use_dictionary=[c.name for c in KINDS[kind] if c.type == "string"],
-        column_encoding={name: encodings[t] for name, t in types.items() if t in encodings},
-        write_page_checksum=True,
-    )
+    types = {field.name: str(field.type) for field in schema}
+    return {
+        "compression": "zstd",
+        "compression_level": 1,
+        "use_dictionary": list(texts),
+        "column_encoding": {name: encodings[t] for name, t in types.items() if t in encodings},
+        "write_page_checksum": True,
+    }
 
 
 def sync_directory(path: Path) -> None:

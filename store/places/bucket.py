@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from thermograd.store.errors import MissingExtraError, NotThereError, PlaceError
-from thermograd.store.places.place import Entry, Place, checked_name
+from thermograd.store.places.interface import Entry, Place, checked_name
 
 if TYPE_CHECKING:
     from obstore.store import ObjectStore

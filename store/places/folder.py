@@ -7,7 +7,7 @@ from pathlib import Path
 
 from thermograd.store.errors import NotThereError, PlaceError, os_errors_as
 from thermograd.store.files import is_folder, open_file, whole_file
-from thermograd.store.places.place import Entry, Place, checked_name
+from thermograd.store.places.interface import Entry, Place, checked_name
 
 
 class Folder(Place):

@@ -1,62 +1,15 @@
-"""A place that holds files by name: a local folder, or a prefix of an object store."""
+"""Which place a text names: a local folder, or a prefix of an object store."""
 
 import re
-from abc import ABC, abstractmethod
-from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
 from urllib.parse import unquote
 
 from thermograd.store.errors import PlaceError
+from thermograd.store.places.folder import Folder
+from thermograd.store.places.interface import Entry as Entry, Place as Place
 
 SCHEMES = ("s3", "gs", "az", "file")
 _URL = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]+):(?P<slashes>/+)(?P<rest>.*)", re.DOTALL)
-
-
-class Entry(NamedTuple):
-    """One file of a place: its name below the place, with ``/`` between, and what tells that it changed."""
-
-    name: str
-    size_bytes: int
-    etag: str
-    modified_ns: int
-
-
-class Place(ABC):
-    """Files by name. A name is relative, its parts separated by ``/``; no part is empty, ``.`` or ``..``.
-
-    Every method raises PlaceError, in one sentence, where the place cannot be reached, does not exist or
-    refuses; waiting and retries are bounded. Safe to use from several threads.
-    """
-
-    url: str
-    """What a person calls the place; never with credentials."""
-
-    @abstractmethod
-    def list(self, prefix: str = "", after: str = "") -> Iterator[Entry]:
-        """Iterate over the files below a folder (``""``: all), ordered by name on an object store.
-
-        `after`: only names that are greater than this one.
-        """
-
-    @abstractmethod
-    def folders(self, prefix: str = "") -> tuple[str, ...]:
-        """Return the names of the folders directly below a folder, sorted."""
-
-    @abstractmethod
-    def get(self, name: str) -> bytes:
-        """Return the content of a file. Raises NotThereError where there is none of that name."""
-
-    @abstractmethod
-    def put(self, name: str, data: bytes, create_only: bool = False) -> bool:
-        """Write a file, whole or not at all; return whether it was written.
-
-        `create_only`: what is there stays, and the answer is False; of several writers one gets True.
-        """
-
-    @abstractmethod
-    def delete(self, name: str) -> None:
-        """Remove a file; one that is not there is no error."""
 
 
 def is_url(text: object) -> bool:
@@ -88,6 +41,13 @@ def without_credentials(url: str) -> str:
     )
 
 
+def folder_of(text: str | Path) -> Path | None:
+    """Return the local folder that a text names; None where it is the address of something else."""
+    if not is_url(text):
+        return Path(text)
+    return Path(place_of(text).url) if str(text)[:5].lower() == "file:" else None
+
+
 def place_of(text: str | Path) -> Place:
     """Return the place that a text names: a local folder, or ``file://``, ``s3://``, ``gs://``, ``az://``.
 
@@ -101,8 +61,6 @@ def place_of(text: str | Path) -> Place:
     MissingExtraError
         If it needs a package that is not installed.
     """
-    from thermograd.store.places.folder import Folder
-
     found = _URL.match(str(text)) if is_url(text) else None
     if found is None:
         return Folder(Path(text))
@@ -135,10 +93,3 @@ def _local(found: re.Match[str], shown: str) -> Path:
         raise PlaceError(f"{shown}: another host's files cannot be read; write file:///folder")
     path = unquote(path if len(found["slashes"]) == 2 else found["rest"])
     return Path(path if re.match(r"[A-Za-z]:[/\\]", path) else f"/{path}")
-
-
-def checked_name(name: str) -> str:
-    """Return a name of a file of a place; ValueError where it could lead out of it."""
-    if any(part in ("", ".", "..") for part in name.split("/")) or "\0" in name or "\\" in name:
-        raise ValueError(f"{name!r} is no name of a file of a place")
-    return name

@@ -20,11 +20,14 @@ from thermograd.store.events import KINDS
 from thermograd.store.files import sealed_segments
 from thermograd.store.log.reader import tell
 from thermograd.store.log.segments import read_sealed
+from thermograd.store.places.known import fetched
 from thermograd.store.query.config_view import config_view
 from thermograd.store.query.data.alignment import aligned_view
 from thermograd.store.query.data.derived import efficiency_view, throttling_view
 from thermograd.store.query.data.episodes import episodes_view
 from thermograd.store.query.data.findings import findings_view
+from thermograd.store.query.data.folded import folded_damage
+from thermograd.store.query.data.needed import ALL_PARTS, needed_parts
 from thermograd.store.query.data.sources import Events
 from thermograd.store.query.interrupt import in_time
 from thermograd.store.query.labels_view import labels_view
@@ -32,7 +35,7 @@ from thermograd.store.query.names import explained
 from thermograd.store.query.result_formats import rendered
 from thermograd.store.query.runs_view import RunsView
 from thermograd.store.query.views import ALIGNED, ALIGNED_VIEW, AROUND
-from thermograd.store.runs.catalogue import Run, default_runs_dir, list_runs
+from thermograd.store.runs.catalogue import Run, default_runs_dir, fetched_runs, list_runs
 from thermograd.store.text import shortened
 
 if TYPE_CHECKING:
@@ -85,10 +88,12 @@ def connect(
     return _connect(_listed(runs), memory_limit, {})
 
 
-def _listed(runs: Path | str | Iterable[Run] | None) -> list[Run]:
+def _listed(runs: Path | str | Iterable[Run] | None, sql: str | None = None) -> list[Run]:
+    """Return the runs with the events at hand that a query needs; by default all."""
+    needed = ALL_PARTS if sql is None else needed_parts(sql)
     if runs is None or isinstance(runs, str | Path):
-        return list_runs(Path(runs) if runs is not None else default_runs_dir())
-    return list(runs)
+        return list_runs(fetched(default_runs_dir() if runs is None else runs, needed))
+    return fetched_runs(runs, needed)
 
 
 def _connect(runs: list[Run], memory_limit: str | None, damaged: dict[Path, int]) -> "DuckDBPyConnection":
@@ -137,7 +142,7 @@ def query(
     QueryError
         If the statement is of another type, wrong (DuckDB's message says where), or took too long.
     """
-    asked = _Asked(sql, _listed(runs), memory_limit)
+    asked = _Asked(sql, _listed(runs, sql), memory_limit)
     return in_time(asked.table, asked.stop, timeout_s)
 
 
@@ -162,7 +167,7 @@ def stream(
     QueryError
         As `query` does, and where the answer is larger than `most`.
     """
-    listed = _listed(runs)
+    listed = _listed(runs, sql)
     damaged = _damaged(listed) if checked else {}
     given = False
     try:
@@ -288,6 +293,9 @@ def _refusal(error: Exception, message: str) -> QueryError:
 def _damaged(runs: list[Run]) -> dict[Path, int]:
     """Return the damaged sealed files and how many leading row groups of each are whole."""
     found = {}
+    for damage in folded_damage(runs, KINDS):
+        tell(damage)
+        found[damage.path] = 0
     for run in runs:
         for segment in sealed_segments(run.path):
             sealed = read_sealed(segment.path, segment.kind)

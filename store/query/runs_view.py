@@ -46,6 +46,11 @@ _COLUMNS: dict[str, tuple[pa.DataType, Callable[[RunRow], Any]]] = {
 RUN_COLUMNS = tuple(_COLUMNS)
 
 
+def _told(row: RunRow, column: str) -> Any:
+    """Return a value from the catalogue's row of a run."""
+    return row.known.get(f"{column}_time_ns" if column in ("started", "ended") else column)
+
+
 class RunsView(ds.InMemoryDataset):  # type: ignore[misc]
     """The rows of the runs, gathered anew at every scan: state takes looking."""
 
@@ -61,6 +66,7 @@ class RunsView(ds.InMemoryDataset):  # type: ignore[misc]
         wanted = {name: _COLUMNS[name] for name in _COLUMNS if name in named}
         rows = [RunRow(run) for run in self._runs]
         data = {
-            name: pa.array([value_of(row) for row in rows], kind) for name, (kind, value_of) in wanted.items()
+            name: pa.array([_told(row, name) if row.known else value_of(row) for row in rows], kind)
+            for name, (kind, value_of) in wanted.items()
         }
         return ds.dataset(pa.table(data)).scanner(columns=columns, filter=filter, **options)

@@ -22,6 +22,8 @@ from pathlib import Path
 from typing import IO, Any
 
 from thermograd.store.errors import DamagedError, QueryError, TooLargeError, os_errors_as
+from thermograd.store.places.known import fetched
+from thermograd.store.query.data.needed import needed_parts
 from thermograd.store.query.interrupt import INTERRUPTED, acting_after, too_late
 from thermograd.store.query.parts import NOTE, PART, WHOLE, read_part
 
@@ -78,7 +80,7 @@ def answer(
     sql
         The query, over the views of `connect`.
     runs
-        The directory of runs.
+        The directory of runs, or a URL: what the query needs of it is fetched before the time runs.
     output_format
         ``table``, ``csv``, ``json``, ``parquet`` or ``arrow``.
     limits
@@ -93,6 +95,7 @@ def answer(
         TooLargeError where that is the limit of the answer; DamagedError where the same call with `checked`
         gives it.
     """
+    runs = fetched(runs, needed_parts(sql))  # the child may write nothing
     request = {"sql": sql, "runs": str(runs), "format": output_format, "checked": checked} | asdict(limits)
     late = threading.Event()
     given = 0

@@ -5,13 +5,13 @@ import secrets
 import shutil
 import socket
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from thermograd.store.errors import LogError, RunNotFoundError, os_errors_as
 from thermograd.store.files import WRITER, is_folder, is_plain_file, read_json, write_json, writer_files
@@ -23,6 +23,9 @@ from thermograd.store.runs.facts import RUN_ID, checked_facts, run_facts_of
 from thermograd.store.runs.names import unique_name
 from thermograd.store.telling.devices import devices_label
 from thermograd.store.text import shortened, slug
+
+if TYPE_CHECKING:
+    from thermograd.store.places.catalogue import Known
 
 FORMAT_VERSION = 1
 _BUILDER = "builder"
@@ -36,14 +39,28 @@ def default_runs_dir() -> Path:
 
 @dataclass(frozen=True)
 class Run:
-    """One run on disk. Facts are read when asked for; nothing is written."""
+    """One run on disk. Facts are read when asked for; nothing is written.
+
+    Attributes
+    ----------
+    known
+        What a catalogue tells of it, as it is now; None where its files are to be looked at.
+    """
 
     path: Path
+    known: "Known | None" = field(default=None, compare=False, repr=False)
 
     @cached_property
     def facts(self) -> dict[str, Any]:
         """The content of ``run.json``, but for what has another type than it should have."""
-        return run_facts_of(read_json(self.path / "run.json"), self._directory)
+        told = self.entry.get("facts")
+        read = told if isinstance(told, dict) else read_json(self.path / "run.json")
+        return run_facts_of(read, self._directory)
+
+    @property
+    def entry(self) -> Mapping[str, Any]:
+        """The run's row in a catalogue; empty where there is none that is true now."""
+        return self.known.entry if self.known is not None else {}
 
     @property
     def _directory(self) -> str:
@@ -64,6 +81,8 @@ class Run:
     @property
     def started_time_ns(self) -> int | None:
         """When the run began, UTC epoch ns; by its first writer where no ``run.json`` tells."""
+        if self.entry:
+            return self.entry.get("started_time_ns")
         told: int | None = self.facts.get("started_time_ns")
         return told if told is not None or self.facts else min(map(_began_ns, self.writers()), default=None)
 
@@ -164,11 +183,28 @@ def _iso(time_ns: int | None) -> str | None:
 
 
 def result_dir(run_dir: Path, name: str) -> Path:
-    """Return a directory of a run that results are written to; LogError where a link leads elsewhere."""
+    """Return a directory of a run that results are written to; LogError where a link leads elsewhere.
+
+    Of a run at a URL it is in the working directory: what is in its mirror may be removed.
+    """
+    from thermograd.store.places.shipped import is_mirrored
+
+    if is_mirrored(run_dir):
+        return Path(f"{run_dir.name}-{name}")
     path = run_dir / name
     if os.path.lexists(path) and not is_folder(path):
         raise LogError(f"{path} is not a directory of the run; give another place with -o")
     return path
+
+
+def writable_folder(runs: Path | str) -> Path:
+    """Return the local folder that runs are written to. Raises LogError for an object store."""
+    from thermograd.store.places.place import folder_of
+
+    folder = folder_of(runs)
+    if folder is None:
+        raise LogError("runs are written to a local folder, and shipped to a URL from there: --runs FOLDER")
+    return folder
 
 
 def new_run_id(name: str) -> str:
@@ -202,6 +238,7 @@ def create_run(
     if run_id is not None and not RUN_ID.fullmatch(run_id):
         raise ValueError(f"run id {run_id!r} is not allowed; use 1 to 128 letters, digits, '.', '_' and '-'")
     run_id = run_id or new_run_id(name)
+    runs_dir = writable_folder(runs_dir)
     return _initialise(runs_dir / run_id, run_id, name, facts or {})
 
 
@@ -223,6 +260,7 @@ def build_run(runs_dir: Path, name: str, facts: dict[str, Any]) -> Iterator[Run]
     For importers and simulators: a half-written run is never left behind. What a killed process left is
     never listed, and removed when the next run is built beside it.
     """
+    runs_dir = writable_folder(runs_dir)
     _remove_abandoned(runs_dir)
     run_id = new_run_id(name)
     hidden = runs_dir / f".{run_id}.partial"
@@ -251,36 +289,86 @@ def _remove_abandoned(runs_dir: Path) -> None:
                 shutil.rmtree(path, ignore_errors=True)
 
 
-def list_runs(runs_dir: Path) -> list[Run]:
-    """List the runs of a directory, oldest first."""
-    try:
-        names = [name for name in os.listdir(runs_dir) if not name.startswith(".")]
-    except OSError:
-        names = []
-    runs = [Run(runs_dir / name) for name in names if _is_run(runs_dir / name)]
+def list_runs(runs_dir: Path | str) -> list[Run]:
+    """List the runs of a directory or URL, oldest first.
+
+    Of a URL their events are not at hand: `fetched_runs` brings them.
+
+    Raises
+    ------
+    PlaceError
+        If a URL cannot be read.
+    """
+    from thermograd.store.places.known import is_mirror, known_runs, local_runs
+
+    folder = local_runs(runs_dir)
+    known = known_runs(folder)
+    if is_mirror(folder):
+        runs = [Run(folder / name, known[name]) for name in known]
+    else:
+        try:
+            names = [name for name in os.listdir(folder) if not name.startswith(".")]
+        except OSError:
+            names = []
+        there = [name for name in names if name in known or _is_run(folder / name)]
+        runs = [Run(folder / name, known.get(name)) for name in there]
     return sorted(runs, key=lambda run: (run.started_time_ns or 0, run.run_id))
 
 
-def find_run(runs_dir: Path, reference: str) -> Run:
-    """Find a run by id, unique prefix, name, path, or ``latest``.
+def fetched_runs(runs: Iterable[Run], kinds: Collection[str] | None = None) -> list[Run]:
+    """Return runs as they are now, with their events at hand; of those at a URL only what is still there.
+
+    `kinds`: events of these kinds, all by default.
+    """
+    from thermograd.store.places.mirror import mirror_at
+
+    by_folder: dict[Path, list[Run]] = {}
+    for run in runs:
+        by_folder.setdefault(run.path.parent, []).append(run)
+    found: list[Run] = []
+    for folder, of_folder in by_folder.items():
+        mirror = mirror_at(folder)
+        if mirror is None:
+            found += of_folder
+        else:
+            known = {run.path.name: run.known._replace(batch="") for run in of_folder if run.known}
+            paths = mirror.fetch([run.path.name for run in of_folder], kinds)
+            found += [Run(path, known.get(path.name)) for path in paths]
+    return found
+
+
+def find_run(runs_dir: Path | str, reference: str) -> Run:
+    """Find a run by id, unique prefix, name, path, or ``latest``; one at a URL is fetched.
 
     Raises
     ------
     RunNotFoundError
         If none or several answer; the message lists what there is.
+    PlaceError
+        If a URL cannot be read.
     """
+    from thermograd.store.places.place import is_url, place_of
+
     if not reference.strip():
         raise RunNotFoundError(
             f"no run named {reference!r}; give a run's id, its beginning, name or path, or latest"
         )
-    path = Path(reference)
-    if _is_run(path):
+    path, is_remote = Path(reference), is_url(runs_dir)
+    if _is_run(path) and not is_remote:
         return Run(path)
     runs = list_runs(runs_dir)
+    shown = place_of(runs_dir).url
     if not runs:
-        raise RunNotFoundError(f"there is no run in {runs_dir}; give another directory with --runs")
-    if reference == "latest":
-        return runs[-1]
+        raise RunNotFoundError(f"there is no run in {shown}; give another directory with --runs")
+    found = runs[-1] if reference == "latest" else _found(runs, reference, shown)
+    if not is_remote:
+        return Run(found.path)
+    for run in fetched_runs([Run(found.path)]):
+        return run
+    raise RunNotFoundError(f"{found.run_id} was deleted at {shown} just now")
+
+
+def _found(runs: list[Run], reference: str, shown: str) -> Run:
     for matches in (
         [run for run in runs if run.run_id == reference],
         [run for run in runs if run.run_id.startswith(reference)],
@@ -292,7 +380,7 @@ def find_run(runs_dir: Path, reference: str) -> Run:
             raise RunNotFoundError(
                 f"{reference!r} fits {len(matches)} runs: {_names(matches)}; give more of the id"
             )
-    raise RunNotFoundError(f"no run {shortened(reference)!r} in {runs_dir}; there are: {_names(runs)}")
+    raise RunNotFoundError(f"no run {shortened(reference)!r} in {shown}; there are: {_names(runs)}")
 
 
 def _names(runs: list[Run]) -> str:

@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 from thermograd.store.events import was_watched
 from thermograd.store.labels.hosts import label_lines, labels_by_host
 from thermograd.store.log.reader import read_kind
+from thermograd.store.places.shipped import shipped_s_ago
 from thermograd.store.runs.catalogue import Run
 from thermograd.store.runs.own_values.configuration import config_lines, run_config
 from thermograd.store.runs.own_values.metrics import last_metrics, metric_lines
@@ -27,7 +28,7 @@ from thermograd.store.telling.episodes import (
     fold_alerts,
     told_episodes,
 )
-from thermograd.store.telling.quantities import counted, moment_text
+from thermograd.store.telling.quantities import age_text, counted, moment_text
 from thermograd.store.text import cell_text
 
 _MOST_GAPS = 20  # lines
@@ -63,6 +64,7 @@ def run_facts_shown(run: Run) -> dict[str, Any]:
             "metrics": {name: last._asdict() for name, last in last_metrics(run).items()},
             "live_writers": sorted(run.live_writers()),
             "labels": labels_by_host(run.writers()),
+            "shipped_s_ago": shipped_s_ago(run.path),
         }
     )
 
@@ -84,6 +86,8 @@ def describe_run(shown: Mapping[str, Any], every_alert: bool = False) -> str:
     if facts.get("model"):
         kind, size = cell_text(facts["model"].get("class")), facts["model"].get("parameters")
         lines.append(f"  model    {kind}, {f'{size:,}' if isinstance(size, int) else '?'} parameters")
+    if shown["shipped_s_ago"] is not None:
+        lines.append(f"  shipped  until {age_text(shown['shipped_s_ago'])} ago")
     lines += [f"  tags     {', '.join(shown['tags'])}"] if shown["tags"] else []
     lines += [f"  note     {cell_text(note_text(note))}" for note in shown["notes"]]
     steps = StepCount(shown["steps"], shown["ranks"])

@@ -12,6 +12,7 @@ from typing import Any
 
 from thermograd.store.files import read_json
 from thermograd.store.log.reader import count_events
+from thermograd.store.places.shipped import told_now
 from thermograd.store.runs.catalogue import Run
 from thermograd.store.runs.last_values import last_values
 from thermograd.store.runs.tags import Tags, read_tags
@@ -31,7 +32,14 @@ class RunRow:
 
     def get(self, column: str) -> Any:
         """Return the value of a column."""
+        if column in self.known:
+            return self.known[column]
         return self._summary[column] if column in self._summary else getattr(self, column)
+
+    @cached_property
+    def known(self) -> dict[str, Any]:
+        """What the catalogue tells, as it is now; empty where the run's files are to be looked at."""
+        return told_now(self.run.entry) if self.run.entry else {}
 
     @cached_property
     def _summary(self) -> dict[str, Any]:
@@ -77,15 +85,22 @@ class RunRow:
 
     def to_json(self) -> dict[str, Any]:
         """Return every column: the object of ``runs --json``."""
+        if self.known:
+            return {name: self.known.get(name) for name in (*SUMMARY, *ADDED)}
         return self._summary | {name: getattr(self, name) for name in ADDED}
 
     def to_entry(self) -> dict[str, Any]:
-        """Return the run's object in a catalogue: every column of ``runs --json`` and of the view ``runs``."""
+        """Return the run's object in a catalogue: the row, its facts, and how many events it has by kind."""
         facts = {name: self.run.facts.get(name) for name in ("host", "source")}
         times = {"started_time_ns": self.run.started_time_ns, "ended_time_ns": self.run.ended_time_ns()}
-        return self.to_json() | facts | times
+        of_run = {"events": self.run.counts(), "facts": self.run.facts}
+        return self.to_json() | facts | times | of_run
 
 
+SUMMARY = (
+    "run_id", "name", "started", "ended", "steps", "ranks", "samples", "alerts", "devices",
+    "devices_label", "state", "reason", "exit_code",
+)  # fmt: skip
 ADDED = ("duration_s", "loss", "verdict", "tags", "notes")
 
 
@@ -104,7 +119,7 @@ def sorted_rows(rows: Sequence[dict[str, Any]], column: str) -> list[dict[str, A
 
 def tagged(runs: Iterable[Run], tags: Sequence[str]) -> list[Run]:
     """Return the runs that have all of some tags."""
-    return [run for run in runs if set(tags) <= set(read_tags(run.path).tags)] if tags else list(runs)
+    return [run for run in runs if set(tags) <= set(RunRow(run).get("tags"))] if tags else list(runs)
 
 
 def runs_table(rows: Sequence[Mapping[str, Any]]) -> str:

@@ -1,7 +1,7 @@
 """Events of runs as Arrow datasets: sealed files and what was live at one moment, of all runs or of one."""
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 
 import pyarrow as pa
@@ -12,6 +12,8 @@ from thermograd.store.events import arrow_schema
 from thermograd.store.files import Segment, is_plain_file
 from thermograd.store.log.reader import snapshot, tell
 from thermograd.store.log.segments import Damage
+from thermograd.store.places.catalogue import events_name
+from thermograd.store.query.data.folded import Folded, conformed, dataset_of
 from thermograd.store.runs.catalogue import Run
 
 _log = logging.getLogger("thermograd")
@@ -32,12 +34,15 @@ class Events:
         Of every dataset of it.
     """
 
-    def __init__(self, runs: Iterable[Run], kind: str, damaged: dict[Path, int]) -> None:
+    def __init__(self, runs: Collection[Run], kind: str, damaged: dict[Path, int]) -> None:
         """Take what there is of the runs; of a file in `damaged` so many leading row groups only."""
         identity = [pa.field("run_id", pa.string()), pa.field("writer", pa.string())]
         self.schema = pa.schema([*identity, *arrow_schema(kind).remove_metadata()])
         self._parts: dict[str, tuple[list[ds.Fragment], list[pa.Table]]] = {}
+        self._folded = Folded([run for run in runs if _is_folded(run, kind, damaged)], kind)
         for run in runs:
+            if _is_folded(run, kind, damaged):
+                continue
             try:
                 self._parts[run.run_id] = self._taken(run, kind, damaged)
             except LogError as error:  # one hostile run must not hide the others
@@ -45,11 +50,15 @@ class Events:
 
     def of(self, run_id: str) -> ds.Dataset:
         """Return the events of one run."""
-        return self._dataset([self._parts[run_id]] if run_id in self._parts else [])
+        if run_id not in self._parts:
+            return dataset_of(self._folded.of(run_id), self.schema)
+        return self._dataset([self._parts[run_id]])
 
     def whole(self) -> ds.Dataset:
         """Return the events of all runs."""
-        return self._dataset(self._parts.values())
+        of_many = [_FORMAT.make_fragment(str(path), _FILES, None, n) for path, n in self._folded.files()]
+        shared = [conformed(table, self.schema) for table in self._folded.shared()]
+        return self._dataset([*self._parts.values(), (of_many, shared)])
 
     def _dataset(self, parts: Iterable[tuple[list[ds.Fragment], list[pa.Table]]]) -> ds.Dataset:
         fragments = [fragment for sealed, _ in parts for fragment in sealed]
@@ -99,6 +108,12 @@ def _fragment(run: Run, segment: Segment, whole_groups: int | None) -> ds.Fragme
     known = (ds.field("run_id") == run.run_id) & (ds.field("writer") == segment.writer)
     groups = None if whole_groups is None else range(whole_groups)
     return _FORMAT.make_fragment(str(segment.path), _FILES, known, groups)
+
+
+def _is_folded(run: Run, kind: str, damaged: Collection[Path]) -> bool:
+    """Return whether a run's events are read where those of many are folded."""
+    batch = run.known.batch if run.known is not None else ""
+    return bool(batch) and run.path.parent / events_name(kind, batch) not in damaged
 
 
 def _is_plain(segment: Segment) -> bool:

@@ -1,0 +1,36 @@
+"""What a query needs of the runs, by the words in it: of runs at a URL no more is fetched."""
+
+import re
+
+from thermograd.store.events import KINDS
+
+_RUN, _FACTS = "run", "facts"  # the rows of the runs; their small files
+_OF_A_WORD = {f"{kind}s": {kind} for kind in KINDS} | {
+    "runs": {_RUN},
+    "config": {"mark", _FACTS},
+    "labels": {_FACTS},
+    "aligned": {"step", "sample"},
+    "aligned_with": {"step", "sample"},
+    "efficiency": {"sample"},
+    "throttling": {"sample"},
+    "episodes": {"alert", "mark"},
+    "around": {"step", "sample", "alert", "mark", _RUN},
+}
+ALL_PARTS = frozenset(KINDS) | {_RUN, _FACTS}
+_BY_NAME = frozenset({"query", "query_table"})  # functions of DuckDB that take the name of a view
+
+
+def needed_parts(sql: str) -> frozenset[str]:
+    """Return the kinds of events that a query may read, and ``"run"`` for the rows of the runs.
+
+    Every word counts, also one in a comment: rather too much than too little.
+
+    Examples
+    --------
+    >>> sorted(needed_parts("SELECT count(*) FROM Aligned"))
+    ['sample', 'step']
+    """
+    words = {word.lstrip("_").lower() for word in re.findall(r"\w+", sql)}
+    if words & _BY_NAME:
+        return ALL_PARTS
+    return frozenset().union(*(_OF_A_WORD.get(word, frozenset()) for word in words))
