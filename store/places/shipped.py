@@ -14,7 +14,7 @@ FOLDER = "shipped"
 SILENT_S = (
     86_400.0  # after which a writer that has not ended is held to be gone: a network may be down for hours
 )
-_ON_ITS_WAY_S = 60.0  # longer than a shipper takes between two signs of life
+_ON_ITS_WAY_S = 150.0  # a shipper gives a sign of life each minute
 _MOST_BYTES = 1 << 30
 
 
