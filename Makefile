@@ -10,8 +10,10 @@ else
     BIN := $(VENV)/bin
 endif
 PIP := $(BIN)/python -m pip --quiet --no-input
-PINNED := install --constraint constraints.txt
+# Not compiled by pip, which does it file after file for a minute: Python does it with what it imports, and keeps it.
+PINNED := install --no-compile --constraint constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: demo test lint bench bench-long calibrate clean
 

@@ -9,7 +9,7 @@ def examined(pair, seed=0, **options):
 
 
 def rejections(make, m, runs, permutations=199):
-    """Count p <= 5 % over seeded runs; 20 of 200 has probability 0.002 at a true rate of 5 %."""
+    """Count p <= 5 % over seeded runs; above 20 of 200, or 12 of 100: .002 at a rate of 5 %."""
     results = [
         examined(make(np.random.default_rng([m, run]), m), run, permutations=permutations)
         for run in range(runs)

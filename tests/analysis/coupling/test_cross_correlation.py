@@ -23,7 +23,7 @@ SEGMENT_HOLES = 5  # missing bins in a row that still count as no gap
 
 @pytest.mark.parametrize("name", ["ar.9", "trend", "kink", "rw", "hetero", "burst"])
 def test_uncoupled_runs_of_400_bins_are_rejected_at_most_as_often_as_stated(name):
-    assert rejections(NULLS[name], 400, 200) <= 20
+    assert rejections(NULLS[name], 400, 100) <= 12  # how often in thousands: benchmarks/CALIBRATION.md
 
 
 @pytest.mark.parametrize("name", ["ar.98", "trend", "heavy", "coll", "driver", "period"])

@@ -23,18 +23,18 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     page_module._bundle.cache_clear()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def full(tmp_path_factory: pytest.TempPathFactory) -> Run:
     return make_run(
         tmp_path_factory.mktemp("runs"), spikes=[100, 200], injections=[200], collapse_s=120.0, simulated=True
     )
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def analysis(full: Run) -> Analysis:
     return analyze_run(full)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def page(full: Run, analysis: Analysis) -> Page:
     return page_of(full, analysis)

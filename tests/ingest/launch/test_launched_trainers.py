@@ -1,6 +1,8 @@
 """`thermograd run` with scripts that use a framework and know nothing of us: what they print is logged."""
 
-import subprocess
+import contextlib
+import importlib
+import runpy
 import sys
 import textwrap
 
@@ -14,7 +16,14 @@ from thermograd.store.log.reader import read_kind
 from thermograd.store.runs.catalogue import list_runs
 from thermograd.store.runs.own_values.configuration import run_config
 
-pytestmark = [pytest.mark.slow, pytest.mark.skipif(sys.platform == "win32", reason="exit codes of POSIX")]
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(sys.platform == "win32", reason="exit codes of POSIX"),
+    pytest.mark.filterwarnings("ignore"),  # Lightning's own, of many kinds
+]
+for framework in ("transformers", "lightning"):  # before a test has taken stderr, for Lightning keeps it
+    with contextlib.suppress(ImportError):
+        importlib.import_module(framework)
 
 NORM = """
     import math, os, torch
@@ -162,65 +171,74 @@ TWO = ["-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes=2", "
 TWO += ["--mixed_precision=no", "--dynamo_backend=no"]
 
 
-@pytest.mark.parametrize(
-    ("package", "script", "through", "steps"),
-    [
-        ("accelerate", ACCELERATE, TWO, 2),
-        ("transformers", TRAINER, [], 5),
-        ("lightning", LIGHTNING, [], 5),
-    ],
-    ids=["accelerate launch, two ranks", "Trainer", "Lightning"],
-)
-def test_what_a_script_prints_of_each_step_is_what_is_logged(
-    tmp_path, monkeypatch, capfd, package, script, through, steps
-):
-    pytest.importorskip(package)
+@pytest.fixture
+def script(tmp_path):
+    """Return a function that writes a script."""
+
+    def write(text):
+        path = tmp_path / "script.py"
+        path.write_text("import sys\n" + textwrap.dedent(NORM) + textwrap.dedent(text))
+        return path
+
+    return write
+
+
+def run_here(path, *words):
+    """Run a script in this process, not launched: to import a framework takes seconds, and it is here."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("sys.argv", [str(path), *words])
+        runpy.run_path(str(path), run_name="__main__")
+
+
+def assert_told(rows, shown):
+    """Steps are logged with the losses and norms that the script printed; return for which ranks."""
+    told = sorted(line.split()[1:] for line in shown.splitlines() if line.startswith("told"))
+    expected = sorted((int(rank), float(loss), float(norm)) for rank, loss, norm in told)
+    assert sorted((row["rank"], row["loss"], row["grad_norm"]) for row in rows) == [
+        (rank, pytest.approx(loss, rel=1e-6), pytest.approx(norm, rel=1e-6)) for rank, loss, norm in expected
+    ]
+    assert {row["max_grad_norm"] for row in rows} == {0.5}
+    return [rank for rank, _, _ in expected]
+
+
+def test_what_two_ranks_of_accelerate_launch_print_is_what_is_logged(tmp_path, script, monkeypatch, capfd):
+    pytest.importorskip("accelerate")
     monkeypatch.setenv("ACCELERATE_USE_CPU", "true")
     monkeypatch.setenv("GLOO_SOCKET_IFNAME", "lo")
-    path = tmp_path / "script.py"
-    path.write_text("import sys\n" + textwrap.dedent(NORM) + textwrap.dedent(script))
     said = []
     with reserved_port() as port:
-        through = [*through, f"--main_process_port={port}"] if through else []
-        command = [sys.executable, *through, str(path), str(tmp_path / "out")]
+        command = [sys.executable, *TWO, f"--main_process_port={port}", str(script(ACCELERATE))]
         code = launch(tmp_path / "runs", None, 5.0, command, said.append)
     shown = capfd.readouterr()
     assert code == 0, shown.err
-    told = sorted(line.split()[1:] for line in shown.out.splitlines() if line.startswith("told"))
     [run] = list_runs(tmp_path / "runs")
-    rows = read_kind(run.path, "step").to_pylist()
-    expected = [(int(rank), float(loss), float(norm)) for rank, loss, norm in told]
-    assert len(expected) == steps * len({rank for rank, _, _ in expected})
-    assert sorted((row["rank"], row["loss"], row["grad_norm"]) for row in rows) == [
-        (rank, pytest.approx(loss, rel=1e-6), pytest.approx(norm, rel=1e-6))
-        for rank, loss, norm in sorted(expected)
-    ]
-    assert {row["max_grad_norm"] for row in rows} == {0.5}
-    assert len({row["rank"] for row in rows}) == (2 if through else 1)
+    assert assert_told(read_kind(run.path, "step").to_pylist(), shown.out) == [0, 0, 1, 1]
     assert said == [f"recorded as {run.run_id}"]
 
 
 @pytest.mark.parametrize(
-    ("package", "script", "until", "numbers"),
+    ("package", "text", "until", "numbers"),
     [
         ("transformers", RESUMED, ("6", "10"), [*range(7, 11), *range(7, 11)]),
         ("lightning", RESUMED_LIGHTNING, ("1", "2"), [*range(6, 11)]),
     ],
     ids=["Trainer", "Lightning"],
 )
-def test_a_resumed_training_goes_on_from_the_frameworks_own_count(
-    tmp_path, package, script, until, numbers, capfd
+def test_a_resumed_training_goes_on_from_the_frameworks_own_count_and_is_logged_as_it_prints(
+    tmp_path, script, package, text, until, numbers, capfd
 ):
     pytest.importorskip(package)
-    path = tmp_path / "script.py"
-    path.write_text("import sys\n" + textwrap.dedent(NORM) + textwrap.dedent(script))
-    command = [sys.executable, str(path), str(tmp_path / "out")]
-    subprocess.run([*command, until[0]], check=True, capture_output=True)
-    code = launch(tmp_path / "runs", None, 5.0, [*command, until[1]], lambda text: None)
-    assert code == 0, capfd.readouterr().err
+    path = script(text)
+    run_here(path, str(tmp_path / "out"), until[0])
+    capfd.readouterr()
+    command = [sys.executable, str(path), str(tmp_path / "out"), until[1]]
+    code = launch(tmp_path / "runs", None, 5.0, command, lambda text: None)
+    shown = capfd.readouterr()
+    assert code == 0, shown.err
     [run] = list_runs(tmp_path / "runs")
     rows = read_kind(run.path, "step").to_pylist()
     assert [row["step"] for row in rows] == numbers
+    assert_told(rows, shown.out)
     gaps = [mark["text"] for mark in read_kind(run.path, "mark").to_pylist() if mark["mark"] == "gap"]
     assert [gap.partition(",")[0] for gap in gaps] == (
         ["the training began again at step 7"] if len(set(numbers)) < len(numbers) else []
@@ -237,7 +255,7 @@ def recorded(run):
 
 
 @pytest.mark.parametrize(
-    ("package", "script", "second"),
+    ("package", "text", "second"),
     [
         ("transformers", EVALUATED, {"learning_rate": 1e-3}),
         ("lightning", EVALUATED_LIGHTNING, {"width": 5}),
@@ -245,18 +263,17 @@ def recorded(run):
     ids=["Trainer", "Lightning"],
 )
 def test_an_unchanged_trainer_is_recorded_as_one_with_our_callback(
-    tmp_path, monkeypatch, capfd, package, script, second
+    tmp_path, monkeypatch, capfd, package, script, text, second
 ):
     """Its configuration, evaluations and epochs; once where the script has given the callback itself."""
     pytest.importorskip(package)
     monkeypatch.chdir(tmp_path)
-    path = tmp_path / "script.py"
-    path.write_text("import sys\n" + textwrap.dedent(script))
+    path = script(text)
     for mode in ("given", "unchanged"):
         code = launch(tmp_path / mode, None, 5.0, [sys.executable, str(path), mode], lambda text: None)
         assert code == 0, capfd.readouterr().err
     monkeypatch.setenv("THERMOGRAD_RUNS", str(tmp_path / "alone"))
-    subprocess.run([sys.executable, str(path), "given"], check=True, capture_output=True)
+    run_here(path, "given")
     [alone], [given] = list_runs(tmp_path / "alone"), list_runs(tmp_path / "given")
     [unchanged] = list_runs(tmp_path / "unchanged")
     expected, found = recorded(alone), recorded(unchanged)

@@ -1,5 +1,6 @@
 """`thermograd run`: unmodified commands, recorded, with nothing between them and their caller."""
 
+import contextlib
 import fcntl
 import json
 import os
@@ -103,19 +104,29 @@ def test_a_script_that_starts_a_run_shares_it_and_an_error_is_marked(start, scri
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("count", [1, 2])
-def test_steps_are_in_the_log_when_the_optimizer_has_stepped(start, script, tmp_path, count):
-    code, _ = start(sys.executable, script(f"import os; train({count}); os._exit(3)"))
+def test_steps_are_in_the_log_when_the_optimizer_has_stepped(start, script, tmp_path):
+    """The first also: a copy made after it is what a kill would have left."""
+    path = script("""
+        import os, shutil
+        train(1)
+        shutil.copytree(os.environ["THERMOGRAD_RUNS"], "at_step_1")
+        train(1)
+        os._exit(3)
+    """)
+    with contextlib.chdir(tmp_path):
+        code, _ = start(sys.executable, path)
     steps, _, run = steps_and_marks(tmp_path)
     assert code == 3
-    assert [s["step"] for s in steps] == list(range(1, count + 1))
+    assert [s["step"] for s in steps] == [1, 2]
     assert run.end().exit_code == 3
+    [copy] = list_runs(tmp_path / "at_step_1")
+    assert [s["step"] for s in read_kind(copy.path, "step").to_pylist()] == [1]
 
 
 def test_a_script_that_logs_by_hand_is_not_counted_twice(start, script, tmp_path):
     path = script("""
         import thermograd
-        with thermograd.start_run("its own") as run:
+        with thermograd.start_run("its own", agent=False) as run:
             for i in range(3):
                 train(1)
                 run.step(loss=7.0, tokens=i)

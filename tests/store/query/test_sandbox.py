@@ -56,11 +56,11 @@ def taken(parts):
     raise AssertionError("it was answered")
 
 
-@pytest.mark.parametrize("limits", [OWNER, STRANGER])
-def test_a_query_is_answered_in_every_format(tmp_path, limits):
+def test_a_query_is_answered_in_every_format(tmp_path):
     make_run(tmp_path)
     sql = "SELECT step, loss FROM steps"
-    whole = {f: b"".join(answer(sql, tmp_path, f, limited(limits))) for f in FORMATS}
+    whole = {f: b"".join(answer(sql, tmp_path, f, limited(STRANGER))) for f in FORMATS}
+    assert b"".join(answer(sql, tmp_path, "csv", limited(OWNER))) == whole["csv"]
     assert whole["csv"] == b'"step","loss"\n1,2\n'
     assert json.loads(whole["json"]) == [{"step": 1, "loss": 2.0}]
     assert whole["table"].split() == b"step loss ---- ---- 1 2".split()
@@ -69,15 +69,16 @@ def test_a_query_is_answered_in_every_format(tmp_path, limits):
 
 
 @pytest.mark.parametrize(
-    "sql",
+    ("sql", "limits"),
     [
-        "SELECT * FROM read_text('/etc/passwd')",
-        "COPY (SELECT 1) TO '{target}'",
-        "SELEC",
-        "SELECT 1; SELECT 2",
+        ("SELECT * FROM read_text('/etc/passwd')", OWNER),
+        ("SELECT * FROM read_text('/etc/passwd')", STRANGER),
+        ("COPY (SELECT 1) TO '{target}'", OWNER),
+        ("COPY (SELECT 1) TO '{target}'", STRANGER),
+        ("SELEC", OWNER),
+        ("SELECT 1; SELECT 2", STRANGER),
     ],
 )
-@pytest.mark.parametrize("limits", [OWNER, STRANGER])
 def test_what_may_not_be_asked_is_refused(tmp_path, sql, limits):
     with pytest.raises(QueryError) as caught:
         list(answer(sql.format(target=tmp_path / "out"), tmp_path / "runs", "csv", limited(limits)))
@@ -196,8 +197,8 @@ def test_a_reader_who_wants_no_more_ends_the_query(tmp_path, others):
 
 
 @pytest.mark.slow
-def test_ten_at_once_leave_nothing_behind(tmp_path, others):
-    asked = [answer(SLOW[0], tmp_path, "csv", limited(STRANGER, timeout_s=1.0)) for _ in range(10)]
+def test_several_at_once_leave_nothing_behind(tmp_path, others):
+    asked = [answer(SLOW[0], tmp_path, "csv", limited(STRANGER, timeout_s=1.0)) for _ in range(4)]
     for parts in asked:
         with pytest.raises(QueryError, match=r"stopped after 1 s"):
             list(parts)

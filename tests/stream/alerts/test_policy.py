@@ -141,7 +141,8 @@ def test_a_flood_is_summed_up_early_so_that_memory_is_bounded():
     for i in range(12_000):
         policy.admit(alert(i / 100))
         policy.due(i * SECOND // 100)
-        most = max(most, len(policy.held_onsets()))
+        if i % 10 == 0:
+            most = max(most, len(policy.held_onsets()))
     assert 4000 < most <= 5000
 
 
