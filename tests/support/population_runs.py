@@ -30,7 +30,7 @@ def run_of(
     clock_mhz: float = 1980.0,
     step_s: float = 0.5,
 ) -> Run:
-    """Write a run under load; a device may say power_w, temperature_c, throttled, limit_w, model, mig, clock_mhz."""
+    """Write a run under load; a device may say power_w, temperature_c, throttled, limit_w, facts."""
     told = {
         uuid(number): {"model": H100, "host": host, "index": place} | dict(own.get("facts", {}))
         for place, (number, own) in enumerate(devices.items())

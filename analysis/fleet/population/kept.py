@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
 
@@ -39,10 +39,19 @@ def all_summaries(
     return whole, errors
 
 
-def kept_summaries(runs_dir: Path) -> tuple[pa.Table, dict[str, str]]:
-    """Return what was kept, and the stamp of each run that it holds; nothing where nothing can be read."""
+def kept_path(runs_dir: Path) -> Path:
+    """Return where the summaries of a directory's runs are kept."""
+    return runs_dir.joinpath(*_FILE)
+
+
+def kept_summaries(runs_dir: Path, models: Iterable[str] | None = None) -> tuple[pa.Table, dict[str, str]]:
+    """Return what was kept, of all models or some, and the stamp of each run that it holds.
+
+    Nothing where nothing can be read.
+    """
+    wanted = None if models is None else pc.field("model").isin(sorted(models))
     with suppress(OSError, pa.ArrowException, ValueError, KeyError):
-        table = pq.read_table(runs_dir.joinpath(*_FILE), partitioning=None)
+        table = pq.read_table(kept_path(runs_dir), partitioning=None, filters=wanted)
         stamps = json.loads((table.schema.metadata or {})[_STAMPS])
         return table.cast(SUMMARY_SCHEMA), stamps
     return SUMMARY_SCHEMA.empty_table(), {}
@@ -60,7 +69,7 @@ def stamp_of(run: Run) -> str:
 
 
 def _keep(runs_dir: Path, table: pa.Table, stamps: dict[str, str]) -> None:
-    path = runs_dir.joinpath(*_FILE)
+    path = kept_path(runs_dir)
     with suppress(OSError):  # a directory that is only read: worked out again next time
         path.parent.mkdir(parents=True, exist_ok=True)
         with whole_file(path) as file:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import beta
+from scipy.special import betaincinv
 from thermograd.analysis.arrays import Floats
 from thermograd.analysis.coupling.verdict import holm
 
@@ -63,8 +63,8 @@ def standing_by_count(below: int, ties: int, others: int) -> Standing:
 def _share(count: int, of: int) -> tuple[float, float]:
     """Return Clopper and Pearson's interval for a share."""
     tail = (1 - _CONFIDENCE) / 2
-    low = float(beta.ppf(tail, count, of - count + 1)) if count > 0 else 0.0
-    high = float(beta.ppf(1 - tail, count + 1, of - count)) if count < of else 1.0
+    low = float(betaincinv(count, of - count + 1, tail)) if count > 0 else 0.0
+    high = float(betaincinv(count + 1, of - count, 1 - tail)) if count < of else 1.0
     return low, high
 
 
@@ -100,5 +100,10 @@ def ordinal(percentile: float) -> str:
 
 def medians(values: Floats, identity: Sequence[str]) -> dict[str, float]:
     """Return one value for each device: the median over its runs."""
-    names, place = np.unique(np.asarray(identity, dtype=object).astype(str), return_inverse=True)
-    return {str(name): float(np.median(values[place == k])) for k, name in enumerate(names)}
+    places = {name: place for place, name in enumerate(dict.fromkeys(identity))}
+    place = np.array([places[name] for name in identity], dtype=np.int64)
+    order = np.lexsort((values, place))
+    counts = np.bincount(place, minlength=len(places))
+    first = np.cumsum(counts) - counts
+    low, high = values[order[first + (counts - 1) // 2]], values[order[first + counts // 2]]
+    return dict(zip(places, ((low + high) / 2).tolist(), strict=True))

@@ -93,13 +93,3 @@ def _flagged(population: Population) -> str:
         if each.unusual
     ]
     return f"unusual: {'; '.join(found)}." if found else ""
-
-
-def report_lines(population: Population) -> list[str]:
-    """Return for a report what stands on enough devices: a sentence each."""
-    return [
-        f"{device.label}: {standing_sentence(each, device)}"
-        for device in population.devices
-        for each in device.metrics
-        if each.percentile is not None
-    ]

@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 from population_runs import H100, LLAMA, run_of, uuid
+from thermograd.analysis.fleet.population.beside import population_lines
 from thermograd.analysis.fleet.population.exported import Exported, export_of, write_export
 from thermograd.analysis.fleet.population.kept import all_summaries, kept_summaries
 from thermograd.analysis.fleet.population.population import population_of
 from thermograd.analysis.fleet.population.summaries import METRICS, summaries_of, training_of
-from thermograd.analysis.fleet.population.telling import describe_population, report_lines
+from thermograd.analysis.fleet.population.telling import describe_population
 from thermograd.cli import main
 from thermograd.store.errors import NotEnoughDataError, ThermogradError
 from thermograd.store.files import read_json, write_json
@@ -83,10 +84,7 @@ def test_the_sentences_say_how_many_what_is_matched_and_what_is_not(mine, summar
     assert "Not matched, so it may be the reason: power: workload, driver" in text
     assert "corrected together (Holm): nothing is unusual." in text
     assert f"it takes {population.others_needed} others" in text
-    assert any(
-        "step time: 60th percentile of 30 H100 of the same training" in line
-        for line in report_lines(population)
-    )
+    assert "step time: 60th percentile of 30 H100 of the same training" in text
 
 
 def test_a_device_counts_once_and_its_own_runs_do_not_count(tmp_path):
@@ -186,6 +184,30 @@ def test_an_unknown_device_is_refused_with_those_that_there_are(mine, summaries)
     with pytest.raises(NotEnoughDataError, match="has no device 'gpu 7'; it has: "):
         population_of(mine, summaries, device="gpu 7")
     assert len(population_of(mine, summaries, device=uuid(100)).devices) == 1
+
+
+def test_a_report_tells_it_from_what_is_kept_and_reads_no_other_run(tmp_path, monkeypatch):
+    """A run that came after it was kept is summed up itself; the farthest out comes first."""
+    for number in range(8):
+        run_of(
+            tmp_path, {number: {"temperature_c": 50.0 + number, "throttled": number / 100}}, name=f"n{number}"
+        )
+    first = list_runs(tmp_path)[0]
+    assert population_lines(first) == []
+    all_summaries(tmp_path)
+    late = run_of(tmp_path, {20: {"temperature_c": 90.0}, 21: {}}, name="late")
+    monkeypatch.setattr(
+        "thermograd.analysis.fleet.population.beside.summaries_of",
+        lambda runs: summaries_of(runs) if [run.run_id for run in runs] == [late.run_id] else 1 / 0,
+    )
+    lines = population_lines(late)
+    assert "temperature at 600 W: above the 99th percentile of 9 H100" in lines[0]
+    assert len(lines) == 9
+    assert lines[-1] == f"2 more: thermograd population {late.run_id}"
+    shown = CliRunner().invoke(main, ["--runs", str(tmp_path), "show", late.run_id]).stdout
+    assert f"Among others of their model\n  {lines[0]}" in shown
+    monkeypatch.setattr("thermograd.analysis.fleet.population.beside._MOST_KEPT_BYTES", 10)
+    assert population_lines(late) == []
 
 
 # -- the exported file -----------------------------------------------------------------------------

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from scipy.stats import binomtest, norm
-from thermograd.analysis.fleet.population.standing import ordinal, others_needed, standing, unusual
+from thermograd.analysis.fleet.population.standing import medians, ordinal, others_needed, standing, unusual
 
 
 def test_the_interval_is_that_of_an_exact_binomial_test():
@@ -45,6 +45,15 @@ def test_ties_are_no_evidence():
     """Sensors of whole degrees: a device that reads as all others do is in the middle, with all in doubt."""
     found = standing(60.0, np.full(30, 60.0))
     assert (found.percentile, found.low, found.high, found.p) == (50.0, 0.0, 100.0, 1.0)
+
+
+def test_a_device_has_the_median_of_its_runs():
+    rng = np.random.default_rng(0)
+    values, identity = rng.standard_normal(60), [str(each) for each in rng.integers(0, 9, 60)]
+    slow = {
+        name: np.median([v for v, i in zip(values, identity, strict=True) if i == name]) for name in identity
+    }
+    assert medians(values, identity) == pytest.approx(slow)
 
 
 def test_percentiles_are_said_as_people_say_them():
