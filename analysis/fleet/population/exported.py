@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from thermograd.analysis.arrays import Floats
+from thermograd.analysis.fleet.population.peers import same_as
 from thermograd.analysis.fleet.population.standing import Standing, medians, standing_by_count
 from thermograd.analysis.fleet.population.summaries import METRICS
 from thermograd.store.errors import ThermogradError, os_errors_as
@@ -189,11 +189,8 @@ class Exported:
 
     def cell(self, row: Mapping[str, Any]) -> ExportedCell | None:
         """Return the population that a summary's row is compared with; None where there is none."""
-        alike = pc.field("metric") == row["metric"]
-        for name in ("model", "part", "power_limit_w", "cell"):
-            is_same = pc.field(name).is_null() if row[name] is None else pc.field(name) == row[name]
-            alike = alike & is_same
-        found = self._table.filter(alike).to_pylist()
+        names = ("model", "part", "power_limit_w", "metric", "cell")
+        found = self._table.filter(same_as(row, names)).to_pylist()
         if not found:
             return None
         return ExportedCell(found[0]["devices"], tuple(found[0]["level"]), tuple(found[0]["value"]))

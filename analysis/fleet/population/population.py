@@ -4,14 +4,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from thermograd.analysis.fleet.population.exported import Exported
+from thermograd.analysis.fleet.population.peers import GROUP, Peers
 from thermograd.analysis.fleet.population.standing import (
     FEWEST_OTHERS,
     Standing,
-    medians,
     others_needed,
     standing,
     unusual,
@@ -24,7 +23,6 @@ from thermograd.store.telling.quantities import counted
 from thermograd.store.text import without_nan
 
 _NOT_MEASURED = "not measured under load in this run"
-_GROUP = ("model", "part", "power_limit_w")
 
 
 @dataclass(slots=True)
@@ -142,7 +140,11 @@ def population_of(
         {name: facts.get(name, {}) for name in {**facts, **dict.fromkeys(mine["device"].to_pylist())}}
     )
     chosen = _chosen(run, labels, device)
-    found = [_standing(name, labels[name], facts.get(name, {}), mine, summaries, exported) for name in chosen]
+    peers: dict[tuple[Any, ...], Peers] = {}
+    found = [
+        _standing(name, labels[name], facts.get(name, {}), mine, summaries, exported, peers)
+        for name in chosen
+    ]
     tested = [each for one in found for each in one.metrics if each.p is not None]
     flags, adjusted = unusual([each.p for each in tested if each.p is not None])
     for each, is_unusual, p in zip(tested, flags, adjusted, strict=True):
@@ -168,6 +170,7 @@ def _standing(
     mine: pa.Table,
     summaries: pa.Table,
     exported: Exported | None,
+    peers: dict[tuple[Any, ...], Peers],
 ) -> DeviceStanding:
     own = mine.filter(pc.equal(mine["device"], name)).to_pylist()
     if not own:
@@ -177,21 +180,15 @@ def _standing(
     first = own[0]
     limit_w, simulated = first["power_limit_w"], first["simulated"]
     told = DeviceStanding(name, label, first["model"], first["part"], limit_w, simulated)
-    group = summaries.filter(_same_group(first) & (pc.field("identity") != first["identity"]))
-    told.metrics = [_compared(metric, own, group, exported) for metric in METRICS.values()]
+    key = tuple(first[name] for name in GROUP)
+    if key not in peers:
+        peers[key] = Peers(summaries, first)
+    told.metrics = [_compared(metric, own, peers[key], exported) for metric in METRICS.values()]
     return told
 
 
-def _same_group(row: Mapping[str, Any]) -> pc.Expression:
-    alike = pc.field("simulated") == row["simulated"]
-    for name in _GROUP:
-        is_same = pc.field(name).is_null() if row[name] is None else pc.field(name) == row[name]
-        alike = alike & is_same
-    return alike
-
-
 def _compared(
-    metric: Metric, own: Sequence[Mapping[str, Any]], group: pa.Table, exported: Exported | None
+    metric: Metric, own: Sequence[Mapping[str, Any]], peers: Peers, exported: Exported | None
 ) -> Compared:
     rows = [row for row in own if row["metric"] == metric.name]
     empty = Compared(metric.name, unit=metric.unit, at_unit=metric.at, confounds=metric.confounds)
@@ -207,30 +204,18 @@ def _compared(
         return empty
     if exported is not None:
         return _among_exported(metric, rows, exported, empty)
-    return _among_runs(metric, rows, group, empty)
+    return _among_runs(metric, rows, peers, empty)
 
 
-def _among_runs(
-    metric: Metric, rows: Sequence[Mapping[str, Any]], group: pa.Table, found: Compared
-) -> Compared:
-    same = group.filter(pc.field("metric") == metric.name)
-    if metric.per_training:
-        same = same.filter(pc.field("training") == rows[0]["training"])
-    cells = np.asarray(same["cell"].fill_null(np.nan), dtype=np.float64)
-    values, identity = np.asarray(same["value"], dtype=np.float64), same["identity"].to_pylist()
-    candidates = []
-    for row in rows:
-        is_in = np.isnan(cells) if row["cell"] is None else cells == row["cell"]
-        places = np.flatnonzero(is_in)
-        others = medians(values[places], [identity[k] for k in places]) if places.size else {}
-        candidates.append((len(others), row["samples"], row, others, places))
-    count, _, row, others, places = max(candidates, key=lambda each: each[:2])
-    found.value, found.at, found.others = row["value"], row["cell"], count
-    found.drivers = len({same["driver"][int(k)].as_py() for k in places} - {""}) or None
-    if count < FEWEST_OTHERS:
-        found.reason = _too_few(metric, row, count)
+def _among_runs(metric: Metric, rows: Sequence[Mapping[str, Any]], peers: Peers, found: Compared) -> Compared:
+    candidates = [(row, *peers.others(row)) for row in rows]
+    row, others, drivers = max(candidates, key=lambda each: (each[1].size, each[0]["samples"]))
+    found.value, found.at, found.others = row["value"], row["cell"], others.size
+    found.drivers = drivers or None
+    if others.size < FEWEST_OTHERS:
+        found.reason = _too_few(metric, row, others.size)
         return found
-    _place(found, standing(row["value"], np.array(list(others.values()))))
+    _place(found, standing(row["value"], others))
     return found
 
 

@@ -1,8 +1,9 @@
 """Where one device stands among others: its percentile with an exact interval, and what is unusual."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 from scipy.special import betaincinv
@@ -12,6 +13,8 @@ from thermograd.analysis.coupling.verdict import holm
 FEWEST_OTHERS = 5
 _CONFIDENCE = 0.95
 _ALPHA = 0.05
+
+_Name = TypeVar("_Name", bound=Hashable)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +101,7 @@ def ordinal(percentile: float) -> str:
     return f"{number}{ending}"
 
 
-def medians(values: Floats, identity: Sequence[str]) -> dict[str, float]:
+def medians(values: Floats, identity: Sequence[_Name]) -> dict[_Name, float]:
     """Return one value for each device: the median over its runs."""
     places = {name: place for place, name in enumerate(dict.fromkeys(identity))}
     place = np.array([places[name] for name in identity], dtype=np.int64)
