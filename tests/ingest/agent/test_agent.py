@@ -180,10 +180,11 @@ def test_the_agent_loads_nothing_that_it_has_no_use_for(tmp_path):
     script = (
         "import sys\n"
         "from pathlib import Path\n"
-        "from thermograd.ingest.agent.agent import run_agent\n"
+        "from thermograd.ingest.agent import agent\n"
         "from thermograd.cli import _stream_layer\n"
+        "agent._DYING_S = 0.0\n"  # this process lives on, and is not awaited
         f"path = Path({str(run.path)!r})\n"
-        f"run_agent(path, 10, {os.getpid()}, None, _stream_layer(path))\n"
+        f"agent.run_agent(path, 10, {os.getpid()}, None, _stream_layer(path))\n"
         "heavy = {'torch', 'transformers', 'pandas', 'matplotlib', 'altair', 'duckdb', 'prometheus_client'}\n"
         "print(sorted(heavy & set(sys.modules)), 'narwhals.dataframe' in sys.modules)\n"
     )
