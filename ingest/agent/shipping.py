@@ -5,9 +5,9 @@ the network.
 """
 
 import os
-import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from thermograd.store.failures import Guard
 _TARGET = "target.json"  # beside the run, where it goes anywhere: see `thermograd.store.shipping.spool`
 _JOIN_S = 0.1
 _TEND_S = 600.0
+_SILENT_S = 30.0
 
 Say = Callable[[str], object]
 
@@ -36,6 +37,7 @@ class Shipping:
         self._stop = threading.Event()
         self._threads: list[threading.Thread] = []
         self.url = _url_of(where())
+        self._begun_s = time.monotonic()
         self._guard = Guard("thermograd's shipping failed: %(error)s", say, keeps=BaseException)
 
     def start(self) -> None:
@@ -85,6 +87,7 @@ class Shipping:
         """Let a process of its own ship what is left; where it goes badly, say how to finish that."""
         if self.url is None:
             return
+        from thermograd.store.shipping.handover import start_rest
         from thermograd.store.shipping.pace import exit_wait_s, patience_s
         from thermograd.store.shipping.progress import progress_of
         from thermograd.store.shipping.rounds import ship_to_the_end
@@ -99,23 +102,18 @@ class Shipping:
         if progress.is_complete:
             return
         start_rest(run_dir)
-        if progress.error is not None:
+        if progress.error is not None or self._silent_s(progress.shipped_until_ns) > _SILENT_S:
             self._say(
                 f"run {run_dir.name} is not at {self.url} yet; a process of its own goes on for "
                 f"{patience_s():g} s, and later: thermograd ship {run_dir.name} {self.url}"
             )
 
-
-def start_rest(run_dir: Path) -> None:
-    """Start a process that ships a run to its end; nobody waits for it, and it holds no pipe of ours."""
-    subprocess.Popen(
-        [sys.executable, "-P", "-m", "thermograd.cli", "ship-rest", str(run_dir)],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-        cwd=run_dir.parent,
-    )
+    def _silent_s(self, shipped_until_ns: int | None) -> float:
+        """Return for how long nothing has gone well: a server that hangs gives no error for minutes."""
+        silent_s = time.monotonic() - self._begun_s
+        if shipped_until_ns is None:
+            return silent_s
+        return min(silent_s, (time.time_ns() - shipped_until_ns) / 1e9)
 
 
 def leave(is_stuck: bool) -> None:

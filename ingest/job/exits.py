@@ -10,6 +10,7 @@ import os
 import sys
 import threading
 from collections.abc import Callable
+from functools import partial
 from opcode import opname
 from types import FrameType
 from typing import Any
@@ -20,6 +21,7 @@ from thermograd.store.log.plain import said
 from thermograd.store.log.writer import EventWriter
 from thermograd.store.runs.ends import state_of_exit
 from thermograd.store.secrets import without_secrets
+from thermograd.store.shipping.handover import start_rest
 from thermograd.store.text import printable
 
 Account = dict[str, Any]
@@ -77,7 +79,7 @@ class End:
     def close_log(self, writer: EventWriter) -> None:
         """Close the log with what is said of the end; the exit code is told when it is known."""
         writer.close(account := self.account())
-        remember(writer.amend, account)
+        remember(partial(_amend, writer), account)
 
     def mark(self, mark: Callable[..., object]) -> None:
         """Write what is known of the end as marks, once the end has come."""
@@ -129,6 +131,12 @@ def _overheard(leave: Callable[..., Any], place: int) -> Callable[..., Any]:
         return leave(*args, **kwargs)
 
     return overheard
+
+
+def _amend(writer: EventWriter, account: Account) -> None:
+    """Write what has become known of the end since; where the run goes to a URL, there too."""
+    writer.amend(account)
+    start_rest(writer.run_dir)
 
 
 # -- the run that was closed last ----------------------------------------------------------------------

@@ -7,6 +7,7 @@ from pathlib import Path
 from thermograd.ingest.job.launcher_link import PLACE
 from thermograd.store.failures import Guard
 from thermograd.store.runs.ends import LAUNCHER, state_of_exit
+from thermograd.store.shipping.handover import start_rest
 
 _MARK = "command_ended"
 _harmless = Guard("thermograd run could not record the exit code: %(error)s")
@@ -44,3 +45,4 @@ def _record(run_dir: Path, exit_code: int) -> None:
     writer.append("mark", mark=_MARK, detail=json.dumps(ended))
     writer.close(ended)
     seal_run(run_dir, run.run_id, run.live_writers())
+    start_rest(run_dir)

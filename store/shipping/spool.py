@@ -20,7 +20,7 @@ from pathlib import Path
 
 from thermograd.store.errors import LogError, os_errors_as
 from thermograd.store.files import is_folder, read_json, write_json
-from thermograd.store.places.place import SCHEMES, is_url, without_credentials
+from thermograd.store.places.place import SCHEMES, folder_of, is_url, without_credentials
 from thermograd.store.processes import host_label
 from thermograd.store.runs.catalogue import Run
 from thermograd.store.shipping.progress import shipping_line
@@ -33,9 +33,11 @@ _LONGEST_NAME = 60
 def local_runs(runs: str | Path) -> Path:
     """Return the local folder that the runs of a folder, or of a URL, are written to.
 
-    Raises LogError where no folder can be made for a URL.
+    What is at a ``file://`` is written there at once. Raises LogError where no folder can be made for a URL.
     """
-    return spool_for(str(runs)) if is_url(runs) else Path(runs)
+    if not is_url(runs):
+        return Path(runs)
+    return folder_of(canonical(str(runs))) or spool_for(str(runs))
 
 
 def spool_for(url: str) -> Path:

@@ -8,7 +8,7 @@ from shipped_runs import assert_there, log_steps, new_run
 from thermograd.cli import main
 from thermograd.store.places.place import place_of
 from thermograd.store.runs.catalogue import Run, list_runs
-from thermograd.store.shipping.spool import spool_for
+from thermograd.store.shipping.spool import local_runs, spool_for
 
 
 @pytest.fixture(autouse=True)
@@ -93,9 +93,9 @@ def test_a_bucket_that_is_not_there_is_one_clear_sentence_and_exit_code_1(tmp_pa
     assert "1 run of 1 not shipped" in result.output
 
 
-def test_a_simulated_and_an_imported_run_go_to_a_url(tmp_path, monkeypatch):
+def test_a_run_that_a_command_writes_goes_to_a_url(tmp_path, monkeypatch, bucket):
     monkeypatch.chdir(tmp_path)
-    url = f"file://{tmp_path}/place"
+    url = f"{bucket}/runs"
     result = thermograd("--runs", url, "simulate", "--scenario", "uncoupled", "--minutes", "1")
     assert result.exit_code == 0, result.output
     (run,) = list_runs(spool_for(url))
@@ -103,4 +103,12 @@ def test_a_simulated_and_an_imported_run_go_to_a_url(tmp_path, monkeypatch):
     assert_there(run, place_of(url), tmp_path / "mirror")
     entry = json.loads(place_of(url).get(f"_catalogue/entries/{run.run_id}.json"))
     assert (entry["state"], entry["steps"]) == ("simulated", Run(run.path).counts()["step"])
-    assert not (tmp_path / "file:").exists()
+    assert not (tmp_path / "s3:").exists()
+
+
+def test_what_goes_to_a_folder_by_its_url_is_written_there_at_once(tmp_path):
+    url = f"file://{tmp_path}/folder"
+    result = thermograd("--runs", url, "simulate", "--scenario", "uncoupled", "--minutes", "1")
+    assert result.exit_code == 0, result.output
+    assert len(list_runs(local_runs(url))) == 1
+    assert local_runs(url) == tmp_path / "folder"

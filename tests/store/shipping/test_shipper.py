@@ -1,5 +1,6 @@
 """Every event of a run is at the place once, whatever fails on the way and whoever begins anew."""
 
+import errno
 import json
 import os
 import random
@@ -298,3 +299,23 @@ def test_a_run_that_we_may_only_read_is_shipped_all_the_same(tmp_path):
     assert progress is not None
     assert progress.is_complete
     assert read_kind(tmp_path / "place" / run.run_id, "step")["step"].to_pylist() == list(range(1, 31))
+
+
+def test_a_full_disk_here_keeps_nothing_from_being_shipped(tmp_path, monkeypatch):
+    """Nothing can be sealed or written down; what the live files hold goes as parts."""
+
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    run, writer = new_run(tmp_path / "runs")
+    log_steps(writer, 1, 30)
+    writer.close()
+    place = place_of(tmp_path / "place")
+    monkeypatch.setattr("thermograd.store.log.seal.write_parquet", full)
+    monkeypatch.setattr("thermograd.store.shipping.progress.write_json", full)
+    assert finish(run, place).is_complete
+    monkeypatch.undo()
+    assert not sealed_segments(run.path)
+    assert read_kind(tmp_path / "place" / run.run_id, "step")["step"].to_pylist() == list(range(1, 31))
+    assert finish(run, place).is_complete
+    assert_there(run, place, tmp_path / "mirror")
