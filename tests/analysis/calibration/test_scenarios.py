@@ -196,13 +196,15 @@ def test_a_common_driver_fools_the_naive_method_and_not_ours(tmp_path):
 
 
 def test_throttling_is_speed_coupling_and_no_other(tmp_path):
-    analysis = analyze_run(simulated(tmp_path, "throttling", seed=1))
-    speed = {p.y for p in analysis.pairs if p.is_speed and p.verdict == "coupled"}
+    every = analyze_run(simulated(tmp_path, "throttling", minutes=8, seed=1))  # of 20 minutes: a quarter of one
+    speed = {p.y for p in every.pairs if p.is_speed and p.verdict == "coupled"}
     assert speed >= {"temperature_c", "sm_clock_mhz", "throttled_ratio"}
+    assert question_verdict(every) != "coupled"
+    analysis = analyze_run(simulated(tmp_path, "throttling", seed=1), "grad_norm", "temperature_c")
     assert question_verdict(analysis) == "no_coupling"
     (onsets,) = [test for test in analysis.onset_tests if test.event == "throttling"]
     assert (onsets.test.n_onsets >= 40, onsets.verdict) == (True, "inconclusive")
-    assert speed_sentence(analysis) == ""
+    assert speed_sentence(every) == speed_sentence(analysis) == ""
 
 
 def test_a_control_that_could_hardly_fire_is_no_evidence(tmp_path):
