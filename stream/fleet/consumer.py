@@ -18,6 +18,7 @@ from thermograd.stream.fleet.state import FleetAlert, FleetState
 _AT_ONCE = 1000
 _KEEP_EVERY_S = 5.0
 _PAUSE_S = 1.0
+_LOOK_EVERY_S = 0.25  # at every node: there may be thousands
 
 
 class Journal:
@@ -93,7 +94,7 @@ class FleetConsumer:
             kept.budget.per_day, kept.budget.lateness_s = state.budget.per_day, state.budget.lateness_s
         self.state = kept or state
         self._receiver, self._journal = receiver, journal
-        self._kept_s = time.monotonic()
+        self._kept_s, self._looked_s = time.monotonic(), 0.0
         self._told: set[str] = set() if journal is None else journal.known
         self._guard = Guard(
             "the fleet cannot be heard: %(error)s", on_trouble, again="the fleet is heard again"
@@ -117,7 +118,9 @@ class FleetConsumer:
         told: list[FleetAlert] = []
         for data, arrived_ns in received:
             told += self.state.take(unpacked(data), arrived_ns)
-        told += self.state.look(now_ns)
+        if time.monotonic() - self._looked_s >= _LOOK_EVERY_S or not received:
+            self._looked_s = time.monotonic()
+            told += self.state.look(now_ns)
         new = self._journal.write(told) if self._journal is not None else self._not_told(told)
         if time.monotonic() - self._kept_s >= _KEEP_EVERY_S:
             self._settle()

@@ -24,6 +24,7 @@ from thermograd.stream.fleet.brokers.messages import Message
 from thermograd.stream.fleet.brokers.transport import Address, Received, TransportError
 
 _CONNECT_S, _ANSWER_S, _CLOSE_S = 2, 2.0, 1.0
+_FETCH_S = 0.2  # after which a fetch gives what it has, however few
 _NO_TOKEN = re.compile(r"[^A-Za-z0-9_-]")
 _DAY_S = 86_400.0
 # kinds, what is added to the stream's name, how long they are kept, how long a message is known by its id
@@ -215,7 +216,7 @@ class JetStreamReceiver:
 
     async def _fetch(self, at: int, pull: Any, most: int) -> list[Msg]:
         try:
-            messages: list[Msg] = await pull.fetch(most, timeout=_ANSWER_S)
+            messages: list[Msg] = await pull.fetch(most, timeout=_FETCH_S)
         except TimeoutError:
             messages = []
         except nats.errors.Error as error:  # told by the next look
