@@ -260,9 +260,9 @@ def kills(agents, alerts, times):
         wanted = {(f"run-{i:04}", seq) for i in range(agents) for seq in range(alerts)}
         lost += len(wanted - set(found))
         twice += sum(count > 1 for count in found.values())
+    print(f"{times} times server killed twice (away {away_s:.0f} s in all), consumer three times;")
     print(
-        f"kills: {times} x 2 kills of the server (away {away_s:.0f} s in all) and 3 of the consumer, {agents} publishers x {alerts} alerts: "
-        f"{lost} of {times * agents * alerts} missing, {twice} twice"
+        f"{agents} publishers x {alerts} alerts: {lost} of {times * agents * alerts} missing, {twice} twice"
     )
 
 
@@ -286,18 +286,16 @@ def publisher_cost(seconds):
                     ]
                 time.sleep(1)
             share = (time.process_time() - cpu) / (time.monotonic() - wall)
-            print(
-                f"publisher, {name}: {100 * share:.2f} % of a core, {psutil.Process().memory_info().rss / 2**20:.0f} MB in all"
-            )
+            rss_mb = psutil.Process().memory_info().rss / 2**20
+            print(f"publisher, {name}: {100 * share:.2f} % of a core, {rss_mb:.0f} MB in all")
             publisher.finish(0.5)
 
 
 BETS = np.array((0.1, -0.1, 0.2, -0.2, 0.4, -0.4, 0.9, -0.9))
-LAGS = 25
 
 
 def null(runs, days, per_day, seed=1):
-    """Print fleet alerts by chance: processes of the detector's own kind, on noise, of runs that come and go."""
+    """Print fleet alerts by chance: processes like the detector's, on noise, of runs that come and go."""
     rng = np.random.default_rng(seed)
     begun, stand, fleet, alarms, node = np.zeros(runs), np.zeros((runs, len(BETS))), np.zeros(runs), 0, 0
     alone = np.zeros((runs, len(BETS)))
@@ -323,21 +321,16 @@ def null(runs, days, per_day, seed=1):
         node += int(found.sum())
         alone[found] = 0.0
     low, high = (chi2_half(alarms, side) / days for side in (0.025, 0.975))
-    print(
-        f"null: {runs} runs x {days:g} days, {per_day:g} a day allowed: {alarms} fleet alerts = {alarms / days:.2f} a day "
-        f"(95 % interval {low:.2f} to {high:.2f}); the nodes' own alerts: {node / days:.1f} a day"
-    )
+    print(f"null: {runs} runs x {days:g} days, {per_day:g} a day allowed: {alarms} fleet alerts,")
+    print(f"{alarms / days:.2f} a day ({low:.2f} to {high:.2f}); the nodes' own: {node / days:.1f} a day")
 
 
 def chi2_half(count, side):
     """Return the exact limit of a Poisson mean."""
     from scipy.stats import chi2
 
-    return (
-        (chi2.ppf(side, 2 * count) if side < 0.5 else chi2.ppf(side, 2 * count + 2)) / 2
-        if count or side > 0.5
-        else 0.0
-    )
+    freedom = 2 * count + 2 * (side > 0.5)
+    return chi2.ppf(side, freedom) / 2 if freedom else 0.0
 
 
 def power(fleets, strength, times, seed=2):
@@ -367,13 +360,10 @@ def power(fleets, strength, times, seed=2):
         node.append((alone or np.inf) - onset)
         for size in fleets:
             delays[size].append(found.get(size, np.inf) - onset)
-    told = ", ".join(
-        f"{size} devices {np.median(delays[size]):.0f} s (found {np.isfinite(delays[size]).sum()})"
-        for size in fleets
-    )
-    print(
-        f"power: correlation {strength}, {times} times, median delay: node alone {np.median(node):.0f} s; one a day in fleets of {told}"
-    )
+    print(f"power: correlation {strength}, {times} times; node alone {np.median(node):.0f} s (median)")
+    for size in fleets:
+        finite = np.isfinite(delays[size]).sum()
+        print(f"within one a day in a fleet of {size}: {np.median(delays[size]):.0f} s, found {finite}")
 
 
 def main():
@@ -395,9 +385,7 @@ def main():
     elif given.publish:
         publish(given.publish[0], *map(int, given.publish[1:]))
     else:
-        print(
-            f"{os.cpu_count()} cores, Python {sys.version.split()[0]}, numpy {np.__version__}, nats-py {nats.__version__ if hasattr(nats, '__version__') else ''}"
-        )
+        print(f"{os.cpu_count()} cores, Python {sys.version.split()[0]}, numpy {np.__version__}")
         asked = {
             "keep_up": lambda: keep_up(given.agents, given.seconds, given.sync),
             "kills": lambda: kills(100, 40, given.times),

@@ -16,6 +16,7 @@ SPIKES = ("spike.grad", "spike.loss", "nonfinite")
 # what a reading or a driver says, with no chance in it: told at once, whatever the budget is
 FACTS = frozenset(("nonfinite", "collapse.thermal", "collapse.brake", "silent.node"))
 _KEPT_ENDED_S, _KEPT_SILENT_S = 600, 3600
+_BEGIN_S = 5
 _MOST_ALERTS, _MOST_SPIKES, _MOST_KNOWN = 100, 1000, 5000
 
 
@@ -251,9 +252,13 @@ class FleetState(Struct):
         return [n for run in self.runs.values() for n in run.nodes.values() if not (n.ended or n.silent)]
 
     def _complete(self) -> int | None:
-        """Return the second up to which every live node that has evidence has told it."""
+        """Return the second up to which every live node that has evidence has told it.
+
+        A node that has just begun may not have been heard yet: it has some seconds.
+        """
         since = self.budget.newest - self.budget.lateness_s
-        return min((node.tick for node in self._live_nodes() if node.tick >= since), default=None)
+        told = [node.tick for node in self._live_nodes() if node.tick >= since]
+        return min([*told, self.budget.newest - _BEGIN_S]) if told else None
 
     def _alarm(self, alarm: Alarm) -> list[FleetAlert]:
         run = self.runs.get(alarm.run)
