@@ -455,8 +455,12 @@ def watch(runs: Path, /, run: str | None, once: bool, refresh_s: float, fleet: b
 
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the terminal is put back
     with contextlib.suppress(KeyboardInterrupt):
-        if fleet:
-            _watch_fleet(runs, run, once, refresh_s, **of_fleet)
+        if fleet and run is not None:
+            raise click.UsageError("--fleet shows all live runs; name none")
+        elif fleet:
+            from thermograd.stream.fleet.watching import watch_fleet
+
+            watch_fleet(runs, once, refresh_s, **of_fleet)
         elif any(of_fleet.values()):
             raise click.UsageError("--from, --consumer and --json are of --fleet")
         else:
@@ -486,32 +490,6 @@ def _watch_run(run: "Run", once: bool, refresh_s: float) -> None:
     poll = Follower(run.path, WATCHED_KINDS, _WATCHED).poll
     with kept_fresh(run.path):
         show_live(poll, describe, Console(), None, refresh_s, once)
-
-
-def _watch_fleet(
-    runs: Path,
-    run: str | None,
-    once: bool,
-    refresh_s: float,
-    url: str | None,
-    consumer: str | None,
-    as_json: bool,
-) -> None:
-    from rich.console import Console
-    from thermograd.stream.fleet.watching import open_consumer, show_fleet, show_once, tell_alerts
-    from thermograd.stream.pipeline.config import load_config
-
-    if run is not None:
-        raise click.UsageError("--fleet shows all live runs; name none")
-    settings = load_config().settings.with_publish(url)
-    fleet = open_consumer(settings, runs, consumer, lambda text: echo(f"thermograd: {text}", err=True))
-    with contextlib.closing(fleet):
-        if once:
-            show_once(fleet, Console(), as_json)
-        elif as_json:
-            tell_alerts(fleet, echo)
-        else:
-            show_fleet(fleet, Console(), refresh_s)
 
 
 _WATCHED = 10_000  # events of each writer and kind that the view begins with

@@ -3,12 +3,14 @@
 import re
 import time
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import msgspec
 from rich.console import Console, Group
 from rich.live import Live
 from rich.text import Text
+from thermograd.store.console import echo
 from thermograd.store.errors import ConfigError
 from thermograd.store.text import strict_json
 from thermograd.stream.fleet.brokers.opening import open_receiver
@@ -18,11 +20,27 @@ from thermograd.stream.fleet.consumer import FleetConsumer, Journal
 from thermograd.stream.fleet.local import FolderReceiver
 from thermograd.stream.fleet.state import FleetState
 from thermograd.stream.fleet.view import fleet_document, fleet_lines
+from thermograd.stream.pipeline.config import load_config
 from thermograd.stream.settings import Settings
 from thermograd.stream.terminal.watch import can_redraw, quit_pressed, single_keys
 
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 FLEET_FOLDER = "_fleet"
+
+
+def watch_fleet(
+    runs: Path, once: bool, refresh_s: float, url: str | None, consumer: str | None, as_json: bool
+) -> None:
+    """Show the fleet of the broker at `url`, of the configured one, or of a folder; see `open_consumer`."""
+    settings = load_config().settings.with_publish(url)
+    fleet = open_consumer(settings, runs, consumer, lambda text: echo(f"thermograd: {text}", err=True))
+    with closing(fleet):
+        if once:
+            show_once(fleet, Console(), as_json)
+        elif as_json:
+            tell_alerts(fleet, echo)
+        else:
+            show_fleet(fleet, Console(), refresh_s)
 
 
 def open_consumer(
