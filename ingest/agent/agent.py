@@ -164,9 +164,10 @@ def _beside(
     account: Callable[[], dict[str, Any] | None],
 ) -> Iterator[None]:
     """Run what goes on beside the sampling in threads of their own; then close the writer."""
-    stop = threading.Event()
+    stop, service = threading.Event(), TimeService()
+    _note_time_service(writer, service)
     stream = threading.Thread(target=_run_stream, args=(stream_layer, writer, stop), daemon=True)
-    sealer = threading.Thread(target=_look_after, args=(run, stop), daemon=True)
+    sealer = threading.Thread(target=_look_after, args=(run, service, stop), daemon=True)
     describer = threading.Thread(target=_keep_described, args=(run, description, stop), daemon=True)
     for thread in (stream, sealer, describer):
         thread.start()
@@ -282,13 +283,11 @@ def _keep_described(run: _Whereabouts, description: Description, stop: threading
         is_over = stop.wait(_LOOK_PERIOD_S)
 
 
-def _look_after(run: _Whereabouts, stop: threading.Event) -> None:
-    """From time to time seal what is complete, and note how well the host's clock is kept."""
-    service = TimeService()
-    _note_time_service(run.writer, service)
+def _look_after(run: _Whereabouts, service: TimeService, stop: threading.Event) -> None:
+    """From time to time seal what is complete, and note whether the host's clock is still kept."""
     while not stop.wait(_SEAL_PERIOD_S):
-        _seal(run)
         _note_time_service(run.writer, service)
+        _seal(run)
 
 
 def _note_time_service(writer: EventWriter, service: TimeService) -> None:
