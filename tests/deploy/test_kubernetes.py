@@ -120,6 +120,14 @@ def test_no_secret_stands_in_a_manifest():
     assert not SECRETS.search(json.dumps(literals))
 
 
+def test_every_layer_names_the_registry_for_the_images_that_it_adds():
+    for path in kustomizations():
+        (document,) = documents(path)
+        added = [path.parent / name for name in document["resources"] if name.endswith(".yaml")]
+        if any("image: thermograd" in page.read_text() for page in added):
+            assert [image["name"] for image in document["images"]] == ["thermograd"]
+
+
 def test_every_volume_that_is_mounted_is_there_and_every_file_that_is_named():
     for name, pod in pods().items():
         volumes = {volume["name"] for volume in pod.get("volumes", [])}
