@@ -10,6 +10,7 @@ from typing import Any
 
 from thermograd.store.failures import Guard
 from thermograd.store.runs.catalogue import Run as StoredRun
+from thermograd.store.shipping.handover import is_spool
 from thermograd.store.text import printable, slug
 
 _log = logging.getLogger("thermograd")
@@ -27,7 +28,7 @@ def say_where(run: Any) -> None:
 
 def _place(path: Path) -> str:
     """Return where a run goes: to a URL by way of a directory here, or to that directory."""
-    if not (path.parent / "target.json").is_file():
+    if not is_spool(path.parent):
         return _shown(path)
     from thermograd.store.shipping.spool import target_of
 

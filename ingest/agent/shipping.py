@@ -12,8 +12,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from thermograd.store.failures import Guard
+from thermograd.store.shipping.handover import is_spool, start_rest
 
-_TARGET = "target.json"  # beside the run, where it goes anywhere: see `thermograd.store.shipping.spool`
 _JOIN_S = 0.1
 _TEND_S = 600.0
 _SILENT_S = 30.0
@@ -87,7 +87,6 @@ class Shipping:
         """Let a process of its own ship what is left; where it goes badly, say how to finish that."""
         if self.url is None:
             return
-        from thermograd.store.shipping.handover import start_rest
         from thermograd.store.shipping.pace import exit_wait_s, patience_s
         from thermograd.store.shipping.progress import progress_of
         from thermograd.store.shipping.rounds import ship_to_the_end
@@ -126,7 +125,7 @@ def leave(is_stuck: bool) -> None:
 
 
 def _url_of(run_dir: Path) -> str | None:
-    if not (run_dir.parent / _TARGET).is_file():
+    if not is_spool(run_dir.parent):
         return None
     from thermograd.store.shipping.spool import target_of
 

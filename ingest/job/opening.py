@@ -17,10 +17,10 @@ from thermograd.store.log.plain import PlainValues
 from thermograd.store.log.writer import EventWriter
 from thermograd.store.processes import new_writer_name
 from thermograd.store.runs.catalogue import create_run, default_runs_dir
+from thermograd.store.shipping.handover import is_spool
 
 _LONGEST_NAME = 1000
 _LONGEST_WAIT_S = 10.0
-_TARGET = "target.json"  # of a spool, see `thermograd.store.shipping.spool`
 _turn = threading.RLock()  # a signal handler may start a run while one is being started
 
 
@@ -37,7 +37,7 @@ class Opened(NamedTuple):
 def open_log(name: str, runs: Any, facts: Any, hz: float, has_agent: bool) -> Opened:
     """Create the run's directory and this process's files."""
     directory = _local(runs if runs is not None else default_runs_dir())
-    is_sent = (directory / _TARGET).is_file()
+    is_sent = is_spool(directory)
     name = PlainValues(longest_text=_LONGEST_NAME).text(name)
     place = place_of_this_process()
     run_id = agree_on_run_id(name, place)

@@ -1,10 +1,18 @@
-"""The process that ships what is left when nobody is there any more who would wait for it."""
+"""What those ask who need not ship themselves: whether a run goes to a URL; and who ships what is left.
+
+Imports nothing else of shipping: a training process and an agent of a run that stays here load only this.
+"""
 
 import subprocess
 import sys
 from pathlib import Path
 
-_TARGET = "target.json"  # see `thermograd.store.shipping.spool`: whose imports are too many for an exit
+TARGET = "target.json"  # in a spool folder: where its runs go
+
+
+def is_spool(folder: Path) -> bool:
+    """Return whether the runs of a folder go to a URL."""
+    return (folder / TARGET).is_file()
 
 
 def start_rest(run_dir: Path) -> None:
@@ -12,7 +20,7 @@ def start_rest(run_dir: Path) -> None:
 
     Nothing where the run goes to no URL.
     """
-    if (run_dir.parent / _TARGET).is_file():
+    if is_spool(run_dir.parent):
         subprocess.Popen(
             [sys.executable, "-P", "-m", "thermograd.cli", "ship-rest", str(run_dir)],
             stdin=subprocess.DEVNULL,

@@ -12,7 +12,7 @@ from typing import Any
 
 import pyarrow as pa
 from thermograd.store.errors import LogError, PlaceError
-from thermograd.store.files import Segment
+from thermograd.store.files import Segment, writer_files
 from thermograd.store.places.place import Place
 from thermograd.store.runs.catalogue import Run
 from thermograd.store.shipping.facts import SmallFiles
@@ -55,6 +55,8 @@ class Shipper:
         self._small = SmallFiles(place, self.run_id)
         self._told: dict[str, dict[str, dict[str, Any]]] = {}
         self._superseded_s: dict[str, float] = {}
+        self._leaving: set[str] = set()
+        self._seen: set[str] = set()
         self._facts_at_s = float("-inf")
         self._may_delete = True
 
@@ -65,13 +67,13 @@ class Shipper:
         """
         began_ns, is_over = time.time_ns(), not Run(run_dir).live_writers()
         found = look(run_dir)
-        if self._facts_at_s == float("-inf"):  # the run is to be seen from its start on
-            self._tell_facts(run_dir, self.progress.shipped_until_ns or began_ns, False)
+        if self._has_news(run_dir):  # a run and its writers are to be seen from their start on
+            self._tell_facts(run_dir, False)
         self._ship_all(found)
-        self._remove_superseded(found.sealed, is_over)
         self.progress.shipped_until_ns = began_ns
+        self._remove_superseded(run_dir, found.sealed, is_over)
         if is_over or time.monotonic() - self._facts_at_s >= _FACTS_PERIOD_S:
-            self._tell_facts(run_dir, began_ns, is_over)
+            self._tell_facts(run_dir, is_over)
         self.is_over = is_over
         self._conclude(is_over and not self.progress.conflicts and self._is_all_there(found))
         return self.progress
@@ -133,14 +135,19 @@ class Shipper:
             self.progress.bytes += len(part.data)
         self._files_of(part.writer)[part.name] = part.facts()
 
-    def _remove_superseded(self, sealed: list[Segment], is_over: bool) -> None:
-        """Remove parts of which the log's own sealed file is there, after a while."""
-        now_s = time.monotonic()
+    def _remove_superseded(self, run_dir: Path, sealed: list[Segment], is_over: bool) -> None:
+        """Remove parts of which the log's own file is there, after a while; first from what is told."""
+        now_s, due = time.monotonic(), []
         for writer, kind in sorted({(s.writer, s.kind) for s in sealed}):
             for name in self._superseded(writer, kind, sealed):
                 since_s = self._superseded_s.setdefault(name, now_s)
                 if self._may_delete and (is_over or now_s - since_s >= _GRACE_S):
-                    self._remove(writer, kind, name)
+                    due.append((writer, kind, name))
+        self._leaving |= {name for _, _, name in due}
+        for writer in sorted({writer for writer, _, _ in due}):
+            self._tell_files(run_dir, writer, False)
+        for writer, kind, name in due:
+            self._remove(writer, kind, name)
 
     def _superseded(self, writer: str, kind: str, sealed: list[Segment]) -> list[str]:
         there = self._there.sizes(writer, kind)
@@ -170,17 +177,33 @@ class Shipper:
             self._told[writer] = self._small.files_told(writer)
         return self._told[writer]
 
-    def _tell_facts(self, run_dir: Path, until_ns: int, is_over: bool) -> None:
+    def _has_news(self, run_dir: Path) -> bool:
+        return not self._seen or bool({path.stem for path in writer_files(run_dir)} - self._seen)
+
+    def _tell_facts(self, run_dir: Path, is_over: bool) -> None:
+        """Write the small files; manifests first, for a writer of whom none tells is held to be dead."""
+        self._seen = {path.stem for path in writer_files(run_dir)}
+        for writer in sorted(self._seen | {*self._there.writers()}):
+            self._tell_files(run_dir, writer, is_over)
         self._small.describe(run_dir)
-        for writer in self._there.writers():
-            there = self._there.names(writer)
-            files = [
-                self._files_of(writer).get(name) or _facts_of(run_dir / name, writer, there[name])
-                for name in there
-            ]
-            self._small.tell_files(writer, files, until_ns, is_over)
-        self._small.enter(run_dir, until_ns)
+        self._small.enter(run_dir, self._until_ns(run_dir))
         self._facts_at_s = time.monotonic()
+
+    def _tell_files(self, run_dir: Path, writer: str, is_over: bool) -> None:
+        there, told = self._there.names(writer), self._files_of(writer)
+        if writer in self._there.writers():
+            files = [
+                told.get(name) or _facts_of(run_dir / name, writer, size)
+                for name, size in there.items()
+                if name not in self._leaving
+            ]
+        else:  # nothing of it has been looked for yet: what was told before holds
+            files = list(told.values())
+        self._small.tell_files(writer, files, self._until_ns(run_dir), is_over)
+
+    def _until_ns(self, run_dir: Path) -> int:
+        """Return until when all events are there: at the latest from before the run's start."""
+        return self.progress.shipped_until_ns or Run(run_dir).started_time_ns or 0
 
     def _is_all_there(self, found: Found) -> bool:
         """Return whether the place lists every event of the run, as it does now, not as we remember."""

@@ -23,10 +23,10 @@ from thermograd.store.files import is_folder, read_json, write_json
 from thermograd.store.places.place import SCHEMES, folder_of, is_url, without_credentials
 from thermograd.store.processes import host_label
 from thermograd.store.runs.catalogue import Run
+from thermograd.store.shipping.handover import TARGET
 from thermograd.store.shipping.progress import shipping_line
 from thermograd.store.text import slug
 
-TARGET = "target.json"
 _LONGEST_NAME = 60
 
 

@@ -259,6 +259,40 @@ def test_the_manifest_the_facts_and_the_catalogue_say_what_is_there(tmp_path):
     assert json.loads(place.get(f"{run.run_id}/run.json"))["run_id"] == run.run_id
 
 
+def test_a_live_run_is_told_before_its_events_and_a_part_is_told_no_more_before_it_goes(tmp_path):
+    """Who reads at any moment finds what the manifests name; and a live writer is never without one."""
+    run, writer = new_run(tmp_path / "runs")
+
+    class Watched(FaultyPlace):
+        def put(self, name, data, create_only=False):
+            answer = super().put(name, data, create_only)
+            check(self.inner)
+            return answer
+
+        def delete(self, name):
+            super().delete(name)
+            check(self.inner)
+
+    def check(place):
+        there = {entry.name for entry in place.list(run.run_id)}
+        told = {name for name in there if "/shipped/" in name}
+        for name in told:
+            files = json.loads(place.get(name))["files"]
+            assert {f"{run.run_id}/{file['name']}" for file in files} <= there
+        writers = {name.rpartition("/")[2] for name in there if "/writers/" in name}
+        assert writers <= {name.rpartition("/")[2] for name in told}
+
+    place = Watched(place_of(tmp_path / "place"))
+    shipper = shipper_of(run, place)
+    for first in (1, 11, 21):
+        log_steps(writer, first, 10)
+        shipper.ship(run.path)
+        shipper = shipper_of(run, place) if first == 11 else shipper
+    writer.close()
+    assert finish(run, place).is_complete
+    assert [what for what, _ in place.requests].count("delete") > 1
+
+
 def test_the_nodes_of_a_job_put_their_devices_into_one_run_json_and_rank_0_describes_it(tmp_path):
     place = place_of(tmp_path / "place")
     runs = []
