@@ -295,12 +295,19 @@ def _samples_by_device(
                 rows = part.filter(pa.compute.equal(part.column("device"), name))
                 parts.setdefault(name, []).append(rows)
                 if clock is not None:
-                    clock_of[name] = clock
+                    clock_of[name] = _less_sure(clock_of.get(name), clock)
     samples = {
         name: _in_time_order(pa.concat_tables(tables, promote_options="default"))
         for name, tables in parts.items()
     }
     return samples, clock_of
+
+
+def _less_sure(known: HostClock | None, other: HostClock) -> HostClock:
+    """Return the worse known of two clocks: of a name that several hosts use, such as cpu."""
+    if known is None or known.unsure_s is None or other.unsure_s is None:
+        return known if known is not None and known.unsure_s is None else other
+    return max(known, other, key=lambda clock: clock.unsure_s or 0.0)
 
 
 def _set_right(part: pa.Table, writer: str, clocks: RunClocks) -> pa.Table:

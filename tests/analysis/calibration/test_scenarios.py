@@ -196,7 +196,9 @@ def test_a_common_driver_fools_the_naive_method_and_not_ours(tmp_path):
 
 
 def test_throttling_is_speed_coupling_and_no_other(tmp_path):
-    every = analyze_run(simulated(tmp_path, "throttling", minutes=8, seed=1))  # of 20 minutes: a quarter of one
+    every = analyze_run(
+        simulated(tmp_path, "throttling", minutes=8, seed=1)
+    )  # of 20 minutes: a quarter of one
     speed = {p.y for p in every.pairs if p.is_speed and p.verdict == "coupled"}
     assert speed >= {"temperature_c", "sm_clock_mhz", "throttled_ratio"}
     assert question_verdict(every) != "coupled"

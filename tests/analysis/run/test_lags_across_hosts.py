@@ -7,8 +7,9 @@ import pytest
 from thermograd.analysis.run.analyze import analyze_run
 from thermograd.analysis.run.readings.data_quality import clock_lines
 from thermograd.analysis.run.result import verdict_sentence
-from thermograd.analysis.run.series import load_series
+from thermograd.analysis.run.series import _less_sure as less_sure, load_series
 from thermograd.ingest.simulate.cluster import Cluster, device_name, simulate_cluster
+from thermograd.store.clocks.hosts import HostClock
 from thermograd.store.files import write_json, writer_file
 from thermograd.store.log.reader import read_kind
 
@@ -82,3 +83,11 @@ def test_the_report_says_how_far_the_clocks_were_apart(tmp_path):
     assert "written on 3 hosts" in lines[0]
     assert [line.split(" was ")[0] for line in lines[1:]] == ["The clock of node-1", "The clock of node-2"]
     assert all("±" in line and "ppm" in line for line in lines[1:])
+
+
+def test_of_several_hosts_clocks_the_worst_known_counts():
+    """Every host calls its processor cpu: their samples stand in one series, as sure as the worst of them."""
+    first, second, unknown = HostClock("a", 0.0, 0.1), HostClock("b", 0.0, 0.2), HostClock("c")
+    assert less_sure(None, first) is first
+    assert less_sure(second, first) is less_sure(first, second) is second
+    assert less_sure(unknown, second) is less_sure(second, unknown) is unknown

@@ -188,24 +188,26 @@ def test_an_unknown_device_is_refused_with_those_that_there_are(mine, summaries)
 
 def test_a_report_tells_it_from_what_is_kept_and_reads_no_other_run(tmp_path, monkeypatch):
     """A run that came after it was kept is summed up itself; the farthest out comes first."""
-    for number in range(8):
-        run_of(
-            tmp_path, {number: {"temperature_c": 50.0 + number, "throttled": number / 100}}, name=f"n{number}"
-        )
+    for first in range(0, 21, 3):
+        own = {n: {"temperature_c": 50.0 + n / 2, "throttled": n / 100} for n in range(first, first + 3)}
+        run_of(tmp_path, own, name=f"n{first}")
     first = list_runs(tmp_path)[0]
     assert population_lines(first) == []
     all_summaries(tmp_path)
-    late = run_of(tmp_path, {20: {"temperature_c": 90.0}, 21: {}}, name="late")
+    late = run_of(tmp_path, {40: {"temperature_c": 90.0}, 41: {}}, name="late")
     monkeypatch.setattr(
         "thermograd.analysis.fleet.population.beside.summaries_of",
         lambda runs: summaries_of(runs) if [run.run_id for run in runs] == [late.run_id] else 1 / 0,
     )
     lines = population_lines(late)
-    assert "temperature at 600 W: above the 99th percentile of 9 H100" in lines[0]
+    assert "temperature at 600 W: above the 99th percentile of 22 H100" in lines[0]
     assert len(lines) == 9
     assert lines[-1] == f"2 more: thermograd population {late.run_id}"
     shown = CliRunner().invoke(main, ["--runs", str(tmp_path), "show", late.run_id]).stdout
     assert f"Among others of their model\n  {lines[0]}" in shown
+    with monkeypatch.context() as patch:
+        patch.setattr("thermograd.analysis.fleet.population.beside._ENOUGH_OTHERS", 23)
+        assert population_lines(late) == []
     monkeypatch.setattr("thermograd.analysis.fleet.population.beside._MOST_KEPT_BYTES", 10)
     assert population_lines(late) == []
 
