@@ -133,6 +133,7 @@ class Mirror:
             try:
                 data = self.place.get(name)
             except NotThereError:
+                (self.root / name).unlink(missing_ok=True)
                 return False
             if _FACTS.fullmatch(entry.name) or entry.size_bytes in (-1, len(data)):
                 self._write(self.root / name, data)

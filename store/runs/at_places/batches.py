@@ -1,6 +1,6 @@
 """The events of many runs as one Parquet file: by run, writer and number, in the log's own encodings."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Mapping
 from io import BytesIO
 from pathlib import Path
 
@@ -18,20 +18,30 @@ _GROUP_ROWS = 65_536
 _MOST_GROUP_ROWS = 122_880
 
 
-def foldable(run_dir: Path) -> int | None:
-    """Return the bytes of a run's sealed files; None where not all of it is sealed, whole and apart."""
+Events = dict[str, list[tuple[str, pa.Table]]]  # by kind: each file's writer and rows
+
+
+def whole_events(run_dir: Path) -> Events | None:
+    """Read all events of a run; None where not all of it is sealed, whole and each event in one file."""
     segments = sealed_segments(run_dir)
     if any(open_segments(run_dir, suffix) for suffix in ("tail", "arrows")) or apart(segments)[1]:
         return None
-    if not all(is_plain_file(segment.path) for segment in segments):
-        return None
-    if any(read_segment(segment)[1] is not None for segment in segments):
-        return None
-    return sum(segment.path.stat().st_size for segment in segments)
+    events: Events = {}
+    for segment in segments:
+        table, damage = read_segment(segment) if is_plain_file(segment.path) else (None, None)
+        if table is None or damage is not None:
+            return None
+        events.setdefault(segment.kind, []).append((segment.writer, conform(table, segment.kind)))
+    return events
 
 
-def folded_events(runs: Iterable[tuple[str, Path]], kind: str) -> bytes:
-    """Return a file with the events of a kind of some runs, which are `foldable`.
+def size_of(events: Events) -> int:
+    """Return how many bytes of memory events take."""
+    return sum(table.nbytes for parts in events.values() for _, table in parts)
+
+
+def folded_events(runs: Mapping[str, Events], kind: str) -> bytes:
+    """Return a file with the events of a kind of some runs, by their ids.
 
     A row group holds whole runs, or a part of one run; the file's metadata tell which.
     """
@@ -53,14 +63,12 @@ def folded_schema(kind: str) -> pa.Schema:
     return pa.schema([*identity, *arrow_schema(kind).remove_metadata()])
 
 
-def _groups(
-    runs: Iterable[tuple[str, Path]], kind: str, schema: pa.Schema
-) -> Iterator[tuple[list[str], pa.Table]]:
+def _groups(runs: Mapping[str, Events], kind: str, schema: pa.Schema) -> Iterator[tuple[list[str], pa.Table]]:
     ids: list[str] = []
     tables: list[pa.Table] = []
     rows = 0
-    for run_id, path in sorted(runs):
-        of_run = [_with_identity(run_id, *part, schema) for part in _parts(path, kind)]
+    for run_id, events in sorted(runs.items()):
+        of_run = [_with_identity(run_id, *part, schema) for part in events.get(kind, ())]
         rows_of_run = sum(map(len, of_run))
         if not rows_of_run:
             continue
@@ -72,11 +80,6 @@ def _groups(
         rows += rows_of_run
     if tables:
         yield ids, pa.concat_tables(tables)
-
-
-def _parts(run_dir: Path, kind: str) -> Iterator[tuple[str, pa.Table]]:
-    for segment in sealed_segments(run_dir, kind):
-        yield segment.writer, conform(read_segment(segment)[0], kind)
 
 
 def _with_identity(run_id: str, writer: str, table: pa.Table, schema: pa.Schema) -> pa.Table:

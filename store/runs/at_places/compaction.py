@@ -32,7 +32,7 @@ from thermograd.store.places.known import found_at, known_runs
 from thermograd.store.places.mirror import Mirror
 from thermograd.store.places.place import Place, place_of
 from thermograd.store.places.stamps import stamps
-from thermograd.store.runs.at_places.batches import foldable, folded_events
+from thermograd.store.runs.at_places.batches import Events, folded_events, size_of, whole_events
 from thermograd.store.runs.catalogue import Run, list_runs
 from thermograd.store.runs.table import RunRow
 
@@ -113,7 +113,7 @@ def _compacted(source: "_Source", least_runs: int, tell: Callable[[str], None]) 
     try:
         for chunk in _chunks(source, _kept_batches(rows), least_runs):
             tell(f"folding the events of {len(chunk)} runs")
-            _fold(source, rows, chunk, number, len(written) // len(KINDS), written)
+            _fold(source, rows, chunk, number, written)
         is_named = source.place.put(folded_name(number), encoded(rows.values()), create_only=True)
     finally:
         if not is_named:
@@ -137,33 +137,32 @@ def _kept_batches(rows: dict[str, Known]) -> list[str]:
     return sorted(run_id for run_id, run in rows.items() if not run.batch)
 
 
-def _chunks(source: "_Source", run_ids: list[str], least_runs: int) -> Iterator[list[str]]:
+def _chunks(source: "_Source", run_ids: list[str], least_runs: int) -> Iterator[dict[str, Events]]:
     """Yield the runs that are folded together: so many, and of so much, as a file may hold."""
     if len(run_ids) < least_runs:
         return
-    for start in range(0, len(run_ids), MOST_RUNS):
-        part: list[str] = []
-        size = 0
-        for run_id, its_size in source.at_hand(run_ids[start : start + MOST_RUNS]):
-            if part and size + its_size > _MOST_BATCH_BYTES:
-                yield part
-                part, size = [], 0
-            part.append(run_id)
-            size += its_size
-        if part:
+    part: dict[str, Events] = {}
+    size = 0
+    for run_id, events in source.at_hand(run_ids):
+        its_size = size_of(events)
+        if part and (len(part) >= MOST_RUNS or size + its_size > _MOST_BATCH_BYTES):
             yield part
+            part, size = {}, 0
+        part[run_id] = events
+        size += its_size
+    if part:
+        yield part
 
 
 def _fold(
-    source: "_Source", rows: dict[str, Known], run_ids: list[str], number: int, k: int, written: list[str]
+    source: "_Source", rows: dict[str, Known], runs: dict[str, Events], number: int, written: list[str]
 ) -> None:
-    batch = f"{number:08}-{k:04}-{len(run_ids):03}-{os.urandom(4).hex()}"
-    runs = [(run_id, source.root / run_id) for run_id in run_ids]
+    batch = f"{number:08}-{len(written) // len(KINDS):04}-{len(runs):03}-{os.urandom(4).hex()}"
     for kind in KINDS:
         name = events_name(kind, batch)
         written.append(name)
         source.place.put(name, folded_events(runs, kind), create_only=True)
-    for run_id in run_ids:
+    for run_id in runs:
         events = source.events_of(rows[run_id])
         if events:  # it has not changed while it was read
             rows[run_id] = rows[run_id]._replace(batch=batch, events=events)
@@ -211,12 +210,12 @@ class _Local:
         events, batch = (told.events, told.batch) if told is not None else ("", "")
         return Known(path.name, before.row, events, batch, entry)
 
-    def at_hand(self, run_ids: list[str]) -> Iterator[tuple[str, int]]:
+    def at_hand(self, run_ids: list[str]) -> Iterator[tuple[str, Events]]:
         for run_id in run_ids:
             self._read[run_id] = stamps(str(self.root / run_id)).events
-            size = foldable(self.root / run_id)
-            if size is not None:
-                yield run_id, size
+            events = whole_events(self.root / run_id)
+            if events is not None:
+                yield run_id, events
 
     def events_of(self, run: Known) -> str:
         """Return the stamp of the run's events, if it is still the one of before they were read."""
@@ -253,11 +252,12 @@ class _AtUrl:
             if run.entry and run.entry.get("state") != "live":
                 yield run
 
-    def at_hand(self, run_ids: list[str]) -> Iterator[tuple[str, int]]:
-        for path in self._mirror.fetch(run_ids):
-            size = foldable(path)
-            if size is not None:
-                yield path.name, size
+    def at_hand(self, run_ids: list[str]) -> Iterator[tuple[str, Events]]:
+        for start in range(0, len(run_ids), MOST_RUNS):
+            for path in self._mirror.fetch(run_ids[start : start + MOST_RUNS]):
+                events = whole_events(path)
+                if events is not None:
+                    yield path.name, events
 
     def events_of(self, run: Known) -> str:
         """Return the run's events by its entry, if those are what was fetched."""
