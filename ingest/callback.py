@@ -10,6 +10,7 @@ from thermograd.ingest.job.rank import job_store
 from thermograd.ingest.options import LayerMode, check_options
 from thermograd.ingest.run import Run, running_run, start_run
 from thermograd.store.failures import Guard, warn
+from thermograd.store.places.place import is_url
 
 if TYPE_CHECKING:
     from thermograd.ingest.capture.tap import StepTap
@@ -164,7 +165,8 @@ class TrainerRun:
 def _absolute(runs: Any) -> Any:
     """Return a directory as the script means it now, before it changes its own."""
     try:
-        return Path(runs).absolute() if runs is not None else None
+        is_sent = isinstance(runs, str | Path) and is_url(runs)
+        return runs if runs is None or is_sent else Path(runs).absolute()
     except (OSError, TypeError):  # `start_run` says it
         return runs
 

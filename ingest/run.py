@@ -263,7 +263,8 @@ def start_run(
     name
         What people call the run; any text.
     runs
-        Directory of runs; default ``$THERMOGRAD_RUNS`` or ``runs``.
+        Directory of runs; default ``$THERMOGRAD_RUNS`` or ``runs``. A URL (``s3://bucket/runs``, ``gs://``,
+        ``az://``): the run is written to this machine, and shipped there by the agent (``docs/fleet.md``).
     hz
         Device samples a second, 0.1 to 10.
     agent

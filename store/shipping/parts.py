@@ -103,5 +103,7 @@ def rows_outside(table: pa.Table, ranges: Iterator[Range]) -> pa.Table:
     seq = table["seq"].to_numpy()
     is_new = np.ones(len(seq), bool)
     for first, last in ranges:
+        if last < seq[0] or first > seq[-1]:
+            continue
         is_new[np.searchsorted(seq, first) : np.searchsorted(seq, last, "right")] = False
     return table if is_new.all() else table.filter(pa.array(is_new))

@@ -48,7 +48,7 @@ class Attempts:
             self.shipper = self.shipper or self._begin(run_dir)
             self.shipper.ship(run_dir)
         except BaseException as error:
-            if not self._guard.keep(error):
+            if isinstance(error, KeyboardInterrupt | SystemExit) or not self._guard.keep(error):
                 raise
             progress = self.progress(run_dir)
             progress.fail(error)

@@ -5,6 +5,7 @@ again. Whoever comes next lists what is there and ships the rest.
 """
 
 import time
+from bisect import bisect_right
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -30,6 +31,7 @@ from thermograd.store.shipping.progress import Progress, progress_of
 from thermograd.store.shipping.there import There, range_of
 
 _FACTS_PERIOD_S = 60.0
+_FEW_FILES = 50
 _GRACE_S = 120.0  # a part whose events a sealed file holds stays so long: a reader may be about to fetch it
 
 
@@ -57,6 +59,7 @@ class Shipper:
         self._superseded_s: dict[str, float] = {}
         self._leaving: set[str] = set()
         self._seen: set[str] = set()
+        self._manifest_at_s: dict[str, float] = {}
         self._facts_at_s = float("-inf")
         self._may_delete = True
 
@@ -151,14 +154,16 @@ class Shipper:
 
     def _superseded(self, writer: str, kind: str, sealed: list[Segment]) -> list[str]:
         there = self._there.sizes(writer, kind)
-        ours = {name_of(s) for s in sealed if (s.writer, s.kind) == (writer, kind)} - {
-            *self.progress.conflicts
-        }
-        final = [range_of(name) for name in ours & there.keys()]
-        spans = {name: range_of(name) for name in there.keys() - ours}
-        return [
-            name for name, (a, b) in spans.items() if any(first <= a and b <= last for first, last in final)
-        ]
+        ours = {name_of(s) for s in sealed if (s.writer, s.kind) == (writer, kind)}
+        final = sorted(map(range_of, (ours & there.keys()).difference(self.progress.conflicts)))
+        starts = [first for first, _ in final]
+
+        def is_held(name: str) -> bool:
+            first, last = range_of(name)
+            at = bisect_right(starts, first)
+            return at > 0 and last <= final[at - 1][1]
+
+        return list(filter(is_held, there.keys() - ours))
 
     def _remove(self, writer: str, kind: str, name: str) -> None:
         try:
@@ -184,7 +189,8 @@ class Shipper:
         """Write the small files; manifests first, for a writer of whom none tells is held to be dead."""
         self._seen = {path.stem for path in writer_files(run_dir)}
         for writer in sorted(self._seen | {*self._there.writers()}):
-            self._tell_files(run_dir, writer, is_over)
+            if is_over or time.monotonic() >= self._manifest_at_s.get(writer, 0.0):
+                self._tell_files(run_dir, writer, is_over)
         self._small.describe(run_dir)
         self._small.enter(run_dir, self._until_ns(run_dir))
         self._facts_at_s = time.monotonic()
@@ -200,6 +206,8 @@ class Shipper:
         else:  # nothing of it has been looked for yet: what was told before holds
             files = list(told.values())
         self._small.tell_files(writer, files, self._until_ns(run_dir), is_over)
+        period_s = _FACTS_PERIOD_S * max(1.0, len(files) / _FEW_FILES)  # a long list is not told each minute
+        self._manifest_at_s[writer] = time.monotonic() + period_s
 
     def _until_ns(self, run_dir: Path) -> int:
         """Return until when all events are there: at the latest from before the run's start."""

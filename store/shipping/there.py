@@ -1,6 +1,7 @@
 """What a place has of a run's sealed files: listed once a writer and kind, then by what is written."""
 
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import Literal
 
 import pyarrow as pa
@@ -74,6 +75,7 @@ class There:
         self._sizes.clear()
 
 
+@lru_cache(maxsize=1 << 15)  # asked for every few seconds
 def range_of(name: str) -> Range:
     """Return the numbers of the events of a file, by its name."""
     told = told_by_name(name.rpartition("/")[2])

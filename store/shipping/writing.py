@@ -27,7 +27,11 @@ def written_to(runs: Path, say: Callable[[str], object]) -> Iterator[Path]:
     yield folder
     for run in list_runs(folder):
         if run.run_id not in before:
-            progress = ship_to_the_end(run.path, url, say)
+            later = f"{run.run_id} is kept here; ship it later: thermograd ship {run.run_id} {url}"
+            try:
+                progress = ship_to_the_end(run.path, url, say)
+            except KeyboardInterrupt:
+                say(later)
+                raise
             is_there = progress is not None and progress.is_complete
-            later = f"is kept here; ship it later: thermograd ship {run.run_id} {url}"
-            say(f"{run.run_id} {f'is at {url}' if is_there else later}")
+            say(f"{run.run_id} is at {url}" if is_there else later)

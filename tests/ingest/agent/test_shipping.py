@@ -12,6 +12,7 @@ import thermograd
 from click.testing import CliRunner
 from shipped_runs import assert_there
 from thermograd.cli import main
+from thermograd.ingest.callback import TrainerRun
 from thermograd.store.log.reader import read_kind
 from thermograd.store.places.place import place_of
 from thermograd.store.runs.catalogue import Run, list_runs
@@ -146,3 +147,13 @@ def test_an_agent_of_a_run_that_stays_here_loads_nothing_of_it(tmp_path):
         name for name in done.stdout.split() if name.startswith(("obstore", "thermograd.store.shipping."))
     ]
     assert loaded in ([], ["thermograd.store.shipping.handover"])
+
+
+def test_a_framework_s_callback_means_the_url_that_it_was_given(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("thermograd.ingest.run._start_agent", lambda *_: None)
+    training = TrainerRun("t", "s3://no-such-bucket-here/runs")
+    training.open(None, dict, deferred_end=False)
+    training.close()
+    assert len(list_runs(spool_for("s3://no-such-bucket-here/runs"))) == 1
+    assert not [*tmp_path.glob("s3*")]

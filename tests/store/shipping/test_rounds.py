@@ -99,6 +99,20 @@ def test_a_panic_of_the_stores_client_ends_no_thread(tmp_path):
     writer.close()
 
 
+def test_ctrl_c_ends_a_shipping_that_somebody_asked_for(tmp_path):
+    class Interrupted(FaultyPlace):
+        def list(self, prefix="", after=""):
+            raise KeyboardInterrupt
+
+    run, writer = new_run(tmp_path / "runs")
+    log_steps(writer, 1, 5)
+    writer.close()
+    place = Interrupted(place_of(tmp_path / "place"))
+    with pytest.raises(KeyboardInterrupt):
+        ship_to_the_end(run.path, place.url, lambda _: None, 60.0, place)
+    assert ProcessLock(run.path, "ship").acquire()
+
+
 def test_a_live_run_is_shipped_until_it_is_told_to_stop_wherever_its_directory_goes(tmp_path, monkeypatch):
     monkeypatch.setenv("THERMOGRAD_SHIP_EVERY_S", "1")
     run, writer = new_run(tmp_path / "runs")

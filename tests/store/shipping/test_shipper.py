@@ -87,7 +87,7 @@ def test_nothing_is_shipped_twice_and_a_second_time_there_is_nothing_to_ship(tmp
     assert not [name for what, name in place.requests if what == "put" and "/sealed/" in name]
 
 
-@settings(max_examples=12)
+@settings(max_examples=15)
 @given(
     st.lists(
         st.tuples(
@@ -104,25 +104,27 @@ def test_whatever_fails_and_whoever_begins_anew_every_event_is_there_once(
     tmp_path_factory, rounds, is_killed
 ):
     """A request fails before or after it was done; a shipper is replaced by one that knows nothing."""
-    base = tmp_path_factory.mktemp("ship")
-    run, writer = new_run(base / "runs")
-    place = FaultyPlace(place_of(base / "place"))
-    shipper, step = shipper_of(run, place), 1
-    for count, schedule, is_new in rounds:
-        log_steps(writer, step, count)
-        step += count
-        shipper = shipper_of(run, place) if is_new else shipper
-        place.schedule = iter(schedule)
-        try:
-            shipper.ship(run.path)
-        except PlaceError:
-            assert "before" in schedule or "after" in schedule
-    place.schedule = iter(())
-    writer.close()
-    if is_killed:
-        (run.path / "shipping.json").unlink(missing_ok=True)
-    assert finish(run, place).is_complete
-    assert_there(run, place, base / "mirror")
+    with pytest.MonkeyPatch.context() as patch:  # hundreds of syncs of a busy disk prove nothing here
+        patch.setattr(os, "fsync", lambda handle: None)
+        base = tmp_path_factory.mktemp("ship")
+        run, writer = new_run(base / "runs")
+        place = FaultyPlace(place_of(base / "place"))
+        shipper, step = shipper_of(run, place), 1
+        for count, schedule, is_new in rounds:
+            log_steps(writer, step, count)
+            step += count
+            shipper = shipper_of(run, place) if is_new else shipper
+            place.schedule = iter(schedule)
+            try:
+                shipper.ship(run.path)
+            except PlaceError:
+                assert "before" in schedule or "after" in schedule
+        place.schedule = iter(())
+        writer.close()
+        if is_killed:
+            (run.path / "shipping.json").unlink(missing_ok=True)
+        assert finish(run, place).is_complete
+        assert_there(run, place, base / "mirror")
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
