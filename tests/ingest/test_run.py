@@ -223,7 +223,8 @@ def test_the_agent_seals_complete_segments_while_the_run_goes_on(tmp_path, monke
     for i in range(100):
         writer.append("step", step=i)
     stop = threading.Event()
-    sealer = threading.Thread(target=agent._seal_from_time_to_time, args=(run, stop))
+    unchanged = SimpleNamespace(news=lambda: None)  # the host's time service
+    sealer = threading.Thread(target=agent._look_after, args=(agent._Whereabouts(writer), unchanged, stop))
     sealer.start()
     wait_for(lambda: len(sealed_segments(run.path, "step")) >= 2, what="sealed segments")
     writer.append("step", step=100)
