@@ -11,8 +11,9 @@ from thermograd.store.errors import LogError, os_errors_as
 from thermograd.store.failures import Guard, warn
 from thermograd.store.files import write_file
 from thermograd.store.text import strict_json
-from thermograd.stream.fleet.brokers.messages import unpacked
+from thermograd.stream.fleet.brokers.messages import Beat, Body, unpacked
 from thermograd.stream.fleet.brokers.transport import Receiver, TransportError
+from thermograd.stream.fleet.slow_ranks import FleetSlowRanks
 from thermograd.stream.fleet.state import FleetAlert, FleetState
 
 _AT_ONCE = 1000
@@ -94,6 +95,7 @@ class FleetConsumer:
             kept.budget.per_day, kept.budget.lateness_s = state.budget.per_day, state.budget.lateness_s
         self.state = kept or state
         self._receiver, self._journal = receiver, journal
+        self._slow_ranks = FleetSlowRanks(self.state.budget.per_day)
         self._kept_s, self._looked_s = time.monotonic(), 0.0
         self._told: set[str] = set() if journal is None else journal.known
         self._guard = Guard(
@@ -117,14 +119,23 @@ class FleetConsumer:
         self._is_away = False
         told: list[FleetAlert] = []
         for data, arrived_ns in received:
-            told += self.state.take(unpacked(data), arrived_ns)
+            told += self._take(unpacked(data), arrived_ns)
         if time.monotonic() - self._looked_s >= _LOOK_EVERY_S or not received:
             self._looked_s = time.monotonic()
             told += self.state.look(now_ns)
+            self._slow_ranks.forget_old(self.state.clock_ns)
         new = self._journal.write(told) if self._journal is not None else self._not_told(told)
         if time.monotonic() - self._kept_s >= _KEEP_EVERY_S:
             self._settle()
         return new
+
+    def _take(self, body: Body | None, arrived_ns: int) -> list[FleetAlert]:
+        before = self.state.repeated
+        told = self.state.take(body, arrived_ns)
+        if isinstance(body, Beat) and self.state.repeated == before:
+            for alert in self._slow_ranks.take(body):
+                told += self.state.tell(alert)
+        return told
 
     def _not_told(self, alerts: list[FleetAlert]) -> list[FleetAlert]:
         new = [alert for alert in alerts if alert.id not in self._told]

@@ -54,7 +54,8 @@ class Publisher:
 
     `recall` returns from the log the alerts of a writer from a seq on, as (seq, columns); `on_trouble` gets
     one sentence when the broker cannot be used, and one when it can again. `state` is what beats say of the
-    agent; `sent` counts messages that arrived, `thinned` beats that were dropped.
+    agent; `own_times` gives, each once, metrics of the log that the stream layer does not follow. `sent`
+    counts messages that arrived, `thinned` beats that were dropped.
     """
 
     def __init__(
@@ -64,10 +65,12 @@ class Publisher:
         recall: Recall,
         on_trouble: Callable[[str], object],
         beat_s: float = _BEAT_S,
+        own_times: Callable[[], Iterable[Event]] = tuple,
     ) -> None:
         self.state = "live"
         self.sent = self.thinned = 0
         self._sender, self._about, self._recall, self._beat_s = sender, about, recall, beat_s
+        self._own_times = own_times
         self._summary, self._lock = NodeSummary(), threading.Lock()
         self._alerts: deque[AlertNote] = deque()
         self._left_in_log: dict[str, int] = {}  # of each writer, the first alert that is only there
@@ -169,8 +172,9 @@ class Publisher:
             self._try()
 
     def _make_beat(self) -> None:
-        about = self._about
+        about, own_times = self._about, self._read_own_times()
         with self._lock:
+            self._summary.learn(own_times)
             ranks, devices = self._summary.take()
             evidence, self._evidence = self._evidence, []
             beat = Beat(
@@ -192,6 +196,13 @@ class Publisher:
             self._beats.append(beat)
             if len(self._beats) > _MOST_BEATS:
                 self._thin()
+
+    def _read_own_times(self) -> list[Event]:
+        try:
+            return list(self._own_times())
+        except Exception as error:  # noqa: BLE001 - whatever the log is like, the heart beats on; told once
+            self._guard.count(type(error).__name__, "metrics")
+            return []
 
     def _thin(self) -> None:
         """Keep every other beat, the newest among them; their evidence goes with the one after each."""

@@ -7,11 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from thermograd.store.errors import ThermogradError
+from thermograd.store.events import Event
 from thermograd.store.processes import host_label
 from thermograd.store.runs.catalogue import Run
 from thermograd.stream.fleet.brokers.opening import open_sender
 from thermograd.stream.fleet.brokers.transport import parse_address
 from thermograd.stream.fleet.publisher import About, Publisher
+from thermograd.stream.fleet.summary import WORK_TIME
 from thermograd.stream.settings import PublishSettings
 
 _LAST_WORD_S = 2.0
@@ -35,7 +37,8 @@ def publishing(
         try:
             address = parse_address(settings)
             sender = open_sender(address, settings.replicas)
-            publisher = Publisher(sender, _about(Run(run_dir()), writer), _recall(run_dir), on_trouble)
+            about = _about(Run(run_dir()), writer)
+            publisher = Publisher(sender, about, _recall(run_dir), on_trouble, own_times=_own_times(run_dir))
         except ThermogradError as error:
             on_trouble(f"nothing is published: {error}")
     try:
@@ -67,6 +70,19 @@ def _about(run: Run, writer: str) -> About:
         facts.get("job", {}).get("world_size"),
         {str(name): str(value) for name, value in labels.items()},
     )
+
+
+def _own_times(run_dir: Callable[[], Path]) -> Callable[[], list[Event]]:
+    """Return what reads the times that ranks tell of their own work, each once."""
+    from thermograd.store.log.reader import Follower
+
+    follower = Follower(run_dir(), ("metric",), last=1)
+
+    def poll() -> list[Event]:
+        follower.run_dir = run_dir()
+        return [event for event in follower.poll() if event.values.get("name") == WORK_TIME]
+
+    return poll
 
 
 def _recall(run_dir: Callable[[], Path]) -> Callable[[str, int], Iterator[tuple[int, Mapping[str, Any]]]]:

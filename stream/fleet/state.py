@@ -9,8 +9,8 @@ from msgspec import Struct, field
 from thermograd.store.events import gravity
 from thermograd.store.text import printable
 from thermograd.stream.fleet.brokers.messages import AlertNote, Beat, Body, Bye, DeviceNow, RankNow
+from thermograd.stream.fleet.brokers.seen import Seen
 from thermograd.stream.fleet.budget import Alarm, FleetBudget
-from thermograd.stream.fleet.seen import Seen
 
 SPIKES = ("spike.grad", "spike.loss", "nonfinite")
 # what a reading or a driver says, with no chance in it: told at once, whatever the budget is
@@ -214,6 +214,11 @@ class FleetState(Struct):
             **given,
         )
         return told + self._tell(run, found)
+
+    def tell(self, alert: FleetAlert) -> list[FleetAlert]:
+        """Take in an alert that was found beside this state; return it, if its run is known."""
+        run = self.runs.get(alert.run)
+        return [] if run is None else self._tell(run, alert)
 
     def _tell(self, run: RunState, alert: FleetAlert) -> list[FleetAlert]:
         run.alerts = [*run.alerts, alert][-_MOST_ALERTS:]

@@ -9,6 +9,7 @@ from thermograd.store.events import Event
 from thermograd.store.throttling.reasons import is_brake, is_thermal
 from thermograd.stream.fleet.brokers.messages import DeviceNow, RankNow
 
+WORK_TIME = "work_time_s"  # what a training calls its own time of a step, see `SlowRanks`
 _MOST_TIMES = 64  # step times of a rank in one beat; of more, the mean of each stretch
 _COUNTERS = ("throttled_thermal_ns", "throttled_brake_ns")
 
@@ -31,6 +32,8 @@ class NodeSummary:
             values = event.values
             if event.kind == "step":
                 self._step(event.writer, values)
+            elif event.kind == "metric" and values.get("name") == WORK_TIME:
+                self._work(event.writer, values)
             elif event.kind == "sample" and values.get("device") is not None:
                 self._sample(values)
             self.newest_ns = max(self.newest_ns or 0, int(values["time_ns"]))
@@ -45,6 +48,12 @@ class NodeSummary:
         duration_s = values.get("step_time_s")
         if duration_s is not None and isfinite(duration_s):
             now.step_times_s.append(float(duration_s))
+
+    def _work(self, writer: str, values: Mapping[str, Any]) -> None:
+        now = self._ranks.setdefault((writer, values.get("rank")), RankNow(values.get("rank")))
+        work_s = values.get("value")
+        if work_s is not None and isfinite(work_s):
+            now.work_times_s.append(float(work_s))
 
     def _sample(self, values: Mapping[str, Any]) -> None:
         device = str(values["device"])
@@ -71,7 +80,7 @@ class NodeSummary:
         ranks = sorted(self._ranks.values(), key=lambda now: -1 if now.rank is None else now.rank)
         devices = list(self._devices.values())
         for now in ranks:
-            now.step_times_s = _fewer(now.step_times_s)
+            now.step_times_s, now.work_times_s = _fewer(now.step_times_s), _fewer(now.work_times_s)
         self._ranks, self._devices = {}, {}
         return ranks, devices
 

@@ -54,7 +54,7 @@ def open_consumer(
     if durable is not None and not _NAME.fullmatch(durable):
         raise ConfigError(f"a consumer called {durable!r} cannot be; allowed: letters, digits, '_' and '-'")
     fleet = settings.fleet
-    budget = FleetBudget(fleet.false_alarms_per_day, round(fleet.lateness_s))
+    budget = FleetBudget(fleet.false_alarms_per_day / 2, round(fleet.lateness_s))  # as much for slow ranks
     state = FleetState(fleet.silent_s, fleet.recent_s, budget)
     receiver: Receiver = FolderReceiver(runs)
     if settings.publish.url:

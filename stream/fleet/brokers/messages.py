@@ -30,7 +30,10 @@ class Message(NamedTuple):
 
 
 class RankNow(Struct, array_like=True):
-    """A rank in the second of a beat: the last step's values, `step_times_s` of all steps since the last."""
+    """A rank in the second of a beat: the last step's values, and the times of all steps since the last beat.
+
+    `work_times_s` are the rank's own, without waiting for others, where the training logs ``work_time_s``.
+    """
 
     rank: int | None
     step: int | None = None
@@ -38,6 +41,7 @@ class RankNow(Struct, array_like=True):
     grad_norm: float | None = None
     steps: int = 0
     step_times_s: list[float] = []
+    work_times_s: list[float] = []
 
 
 class DeviceNow(Struct, array_like=True):
