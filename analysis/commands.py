@@ -1,4 +1,4 @@
-"""The commands of analysis: analyze calibrate report compare population."""
+"""The commands of analysis: analyze calibrate report compare devices population."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -210,6 +210,34 @@ def compare(
 
 
 @click.command()
+@click.option("--by", metavar="LEVEL", help="device, host, or a label such as rack or switch; default all.")
+@click.option("--where", metavar="SQL", help='A condition over the view runs, e.g. "steps > 100".')
+@click.option("--tag", "tags", multiple=True, help="Only runs with this tag; as often as wanted.")
+@click.option(
+    "--engine",
+    type=click.Choice(["local", "ray", "dask"]),
+    default="local",
+    show_default=True,
+    help="Where the work is done.",
+)
+@click.option("--address", help="Of a Ray or Dask cluster; default one on this machine.")
+@click.option("-o", "--output", type=PATH, help="Directory for a page and the numbers.")
+@json_option
+@click.pass_obj
+def devices(runs: Path, by: str | None, as_json: bool, **where: Any) -> None:
+    """Say which GPU, host, rack or switch has more trouble than its peers, or that none has.
+
+    Counted over all runs: spikes, non-finite norms, slow steps, throttling, memory errors, holes in the
+    readings. Compared given exposure, between runs of one model and, for a GPU, on one host.
+
+    Example: thermograd devices --by host
+    """
+    from thermograd.analysis.fleet_commands import Fleet
+
+    Fleet(every=True, by="", runs_dir=runs, **where).devices(by, as_json)
+
+
+@click.command()
 @click.argument("run", required=False)
 @click.option("--device", help="One device; default all.")
 @click.option("--with", "other", type=PATH, metavar="FILE", help="Compare with an exported file instead.")
@@ -270,4 +298,4 @@ def _export_population(runs: Path, path: Path, as_json: bool) -> None:
 
 _MANY_RUNS = 200  # a second's work: beyond, it says how far it is
 
-COMMANDS = (analyze, calibrate, report, compare, population)
+COMMANDS = (analyze, calibrate, report, compare, devices, population)

@@ -81,6 +81,23 @@ class Fleet:
             )
         self._give(found, as_json, describe_groups)
 
+    def devices(self, by: str | None, as_json: bool) -> None:
+        """Say which device, host or label has more trouble than its peers."""
+        from thermograd.analysis.fleet.devices.survey import survey_runs
+        from thermograd.analysis.fleet.devices.telling import describe_survey
+
+        with _progress("Counting") as told:
+            try:
+                found = survey_runs(self._runs(), by, self.engine, self.address, told)  # type: ignore[arg-type]
+            except ValueError as error:
+                raise click.BadParameter(str(error), param_hint="--by") from error
+        answer(found, as_json, describe_survey)
+        if self.output is not None:
+            from thermograd.analysis.report.devices_report import write_survey
+
+            for path in write_survey(found, self.output):
+                echo(path, err=as_json)
+
     def _runs(self) -> "list[Run]":
         from thermograd.store.errors import NotEnoughDataError
         from thermograd.store.runs.catalogue import list_runs

@@ -10,6 +10,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from functools import cache
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import pyarrow as pa
@@ -18,6 +19,7 @@ from thermograd.analysis.fleet.devices.event_sql import COMPUTES_ON, SAMPLES, ST
 from thermograd.store.labels.hosts import writer_places
 from thermograd.store.query import connect
 from thermograd.store.runs.catalogue import Run
+from thermograd.store.text import shortened
 
 SCHEMA = pa.schema(
     {
@@ -27,6 +29,7 @@ SCHEMA = pa.schema(
         "places": pa.string(),  # JSON: [[device, host, {label: value}], ...], all that share the events
         "events": pa.int64(),
         "exposure": pa.float64(),  # steps, or sampled seconds
+        "error": pa.string(),  # of a run that could not be read: its only row
     }
 )
 STEP_KINDS = {
@@ -54,8 +57,26 @@ class Where(NamedTuple):
     by_rank: Mapping[int, Place]
 
 
-def count_events(runs: Sequence[Run]) -> pa.Table:
-    """Return what is counted in some runs, as a table of `SCHEMA`; a task of a fleet's analysis."""
+def count_paths(paths: Sequence[str]) -> pa.Table:
+    """Return what is counted in the runs at some paths: a task of a fleet's analysis.
+
+    A poisoned run must not take the others with it: where a chunk fails, each run is counted by itself.
+    """
+    try:
+        return count_runs([Run(Path(path)) for path in paths])
+    except Exception as error:  # noqa: BLE001 - a row with its error
+        if len(paths) == 1:
+            return failed_count(paths[0], f"{type(error).__name__}: {error}")
+        return pa.concat_tables([count_paths([path]) for path in paths])
+
+
+def failed_count(path: str, why: str) -> pa.Table:
+    """Return the one row of a run that cannot be counted."""
+    return pa.Table.from_pylist([{"run_id": Run(Path(path)).run_id, "error": shortened(why)}], SCHEMA)
+
+
+def count_runs(runs: Sequence[Run]) -> pa.Table:
+    """Return what is counted in some runs, as a table of `SCHEMA`."""
     with closing(connect(runs)) as connection:
         steps, samples, computes = (
             connection.sql(sql).to_arrow_table().to_pylist() for sql in (STEPS, SAMPLES, COMPUTES_ON)
@@ -69,7 +90,7 @@ def cells_by_kind(table: pa.Table) -> dict[str, list[Cell]]:
     """Return counted rows as cells, by kind of event; kinds without an event have none."""
     cells: dict[str, list[Cell]] = {}
     for row in table.to_pylist():
-        if row["exposure"] > 0:
+        if row["error"] is None and row["exposure"] > 0:
             stratum = (row["stratum"],)
             cell = Cell(row["run_id"], stratum, _places(row["places"]), row["events"], row["exposure"])
             cells.setdefault(row["kind"], []).append(cell)

@@ -145,7 +145,7 @@ def _standing(unit: Unit, kind: str, cells: Cells, compared: Compared, strata: S
     p, guard = strata.at_least(observed), 1.0
     if p <= ALPHA:
         p = max(p, _p_of_spread(strata, observed, compared.without(where), level))
-        guard = _guard(compared, where, strata, observed)
+        guard = _guard(compared, where)
     runs = len({cells.cells[index].run_id for index in where})
     return Standing(unit, kind, observed, strata.expected(), p, runs, strata, guard)
 
@@ -175,10 +175,11 @@ def _p_of_spread(strata: Strata, observed: int, others: Compared, level: Level) 
     return float(t.sf((observed - expected) / np.sqrt(variance), freedom))
 
 
-def _guard(compared: Compared, unit: Numbers, strata: Strata, observed: int) -> float:
-    """Return the p-value without what the one cell that speaks most against the unit has too much."""
+def _guard(compared: Compared, unit: Numbers) -> float:
+    """Return the p-value without the one cell that speaks most against the unit."""
     excess = compared.events[unit] - compared.expected[unit]
-    return strata.at_least(observed - int(np.ceil(max(excess.max(), 0.0))))
+    rest = compared.without(unit[[int(np.argmax(excess))]])
+    return rest.strata_of(unit).at_least(rest.observed(unit))
 
 
 def _detectable(standings: list[Standing], alpha: float) -> dict[tuple[str, str], float | None]:

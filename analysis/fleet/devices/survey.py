@@ -1,18 +1,20 @@
 """Which device is bad: counts all runs in chunks, judges every unit, and says what could have been seen."""
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from itertools import islice
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass
 from math import isfinite
 from typing import Any
 
 import pyarrow as pa
 from thermograd.analysis.fleet.devices.cells import Cells, Unit
-from thermograd.analysis.fleet.devices.counting import SCHEMA, cells_by_kind, count_events
+from thermograd.analysis.fleet.devices.counting import SCHEMA, cells_by_kind, count_paths, failed_count
 from thermograd.analysis.fleet.devices.excess import Judged, Standing, judge
+from thermograd.analysis.fleet.engines.choice import Engine, workers_for
+from thermograd.analysis.fleet.engines.chunks import chunks_of, gathered
+from thermograd.store.log.reader import count_events
 from thermograd.store.runs.catalogue import Run
 
-CHUNK_RUNS = 100
+_S_PER_EVENT = 4e-6  # of one core (benchmarks/fleet_devices.py)
 LISTED_Q = 0.1  # false-discovery rate of the list
 _MOST_LISTED = 50
 
@@ -60,17 +62,23 @@ class Survey:
     detectable: list[dict[str, Any]]
     failed: list[dict[str, str]]
 
+    def to_json(self) -> dict[str, Any]:
+        """Return all of it as an object of JSON."""
+        return asdict(self)
 
-def survey(counted: pa.Table, by: str | None = None, failed: Sequence[dict[str, str]] = ()) -> Survey:
-    """Judge what `count_events` has counted; `by` is one level, by default all that are known.
+
+def survey(counted: pa.Table, by: str | None = None) -> Survey:
+    """Judge what `count_paths` has counted; `by` is one level, by default all that are known.
 
     Raises ValueError where the runs do not know the level.
     """
+    failed = counted.filter(counted["error"].is_valid()).select(["run_id", "error"]).to_pylist()
     counted_cells = cells_by_kind(counted)
     everything = Cells([cell for of in counted_cells.values() for cell in of])
     if by is not None and by not in everything.levels and counted_cells:
         raise ValueError(f"no run knows a {by!r}; allowed: {', '.join(everything.levels)}")
     asked = None if by is None else (by,)
+    levels = everything.levels if by is None else (by,)
     kinds = {kind: Cells(cells, asked) for kind, cells in sorted(counted_cells.items())}
     judged = judge(kinds)
     q = judged.q_values()
@@ -80,7 +88,7 @@ def survey(counted: pa.Table, by: str | None = None, failed: Sequence[dict[str, 
     listed = [_bad(s, judged, q, kinds) for s in sorted(close, key=lambda s: s.p)[:_MOST_LISTED]]
     return Survey(
         runs=len(set(counted["run_id"].to_pylist())),
-        units={level: len(everything.level(level).members) for level in everything.levels},
+        units={n: len(of) for n in levels if (of := everything.level(n).members)},
         compared=_compared(judged.standings),
         events={kind: int(cells.events.sum()) for kind, cells in kinds.items()},
         tests=judged.family,
@@ -90,7 +98,7 @@ def survey(counted: pa.Table, by: str | None = None, failed: Sequence[dict[str, 
             {"kind": kind, "level": level, "ratio": ratio}
             for (kind, level), ratio in sorted(judged.detectable.items())
         ],
-        failed=list(failed),
+        failed=failed,
     )
 
 
@@ -99,20 +107,19 @@ def _compared(standings: Iterable[Standing]) -> dict[str, int]:
     return {level: sum(u.level == level for u in units) for level in sorted({u.level for u in units})}
 
 
-def count_all(runs: Iterable[Run]) -> tuple[pa.Table, list[dict[str, str]]]:
-    """Count the events of runs in chunks; a run that cannot be read is told, and the others count."""
-    tables, failed = [SCHEMA.empty_table()], []
-    waiting = iter(runs)
-    while chunk := list(islice(waiting, CHUNK_RUNS)):
-        try:
-            tables.append(count_events(chunk))
-        except Exception:  # noqa: BLE001 - one poisoned run must not take the chunk with it: each by itself
-            for run in chunk:
-                try:
-                    tables.append(count_events([run]))
-                except Exception as error:  # noqa: BLE001 - told as a row with its error
-                    failed.append({"run_id": run.run_id, "error": f"{type(error).__name__}: {error}"})
-    return pa.concat_tables(tables), failed
+def survey_runs(
+    runs: Sequence[Run],
+    by: str | None = None,
+    engine: Engine = "local",
+    address: str | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Survey:
+    """Count the events of all runs on an engine, and judge their devices; as `survey`."""
+    if not runs:
+        return survey(SCHEMA.empty_table(), by)
+    work_s = _S_PER_EVENT * sum(count_events(run.path, kind) for run in runs for kind in ("step", "sample"))
+    workers = workers_for(count_paths, engine, address, work_s)
+    return survey(gathered(chunks_of(runs), workers, failed_count, progress), by)
 
 
 def _bad(

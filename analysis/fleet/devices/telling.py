@@ -12,7 +12,7 @@ _MOST_ALSO = 4
 
 def describe_survey(survey: Survey) -> str:
     """Return who stands out, or that nobody does and what could have been seen."""
-    lines = [_head(survey), ""]
+    lines = [head_sentence(survey), ""]
     lines += [named_sentence(bad) for bad in survey.named] or [none_sentence(survey)]
     lines += ["", *reach_lines(survey)]
     if survey.listed:
@@ -25,7 +25,8 @@ def describe_survey(survey: Survey) -> str:
     return "\n".join(lines)
 
 
-def _head(survey: Survey) -> str:
+def head_sentence(survey: Survey) -> str:
+    """Return what was counted, on what."""
     units = ", ".join(counted(n, level) for level, n in survey.units.items()) or "no device that is known"
     events = ", ".join(f"{n:,} {KINDS[kind]}" for kind, n in survey.events.items()) or "no event"
     return f"{counted(survey.runs, 'run')} on {units}: {events}"

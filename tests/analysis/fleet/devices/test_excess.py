@@ -5,11 +5,11 @@ import math
 
 import numpy as np
 import pytest
-from device_fleets import GPUS, fleet_cells
 from scipy.stats import binom
 from thermograd.analysis.fleet.devices.cells import Cell, Cells, Place, Unit
 from thermograd.analysis.fleet.devices.conditional import Strata
 from thermograd.analysis.fleet.devices.excess import family_size, judge
+from thermograd.benchmarks.device_fleets import GPUS, fleet_cells
 
 
 def named(cells, asked=None):

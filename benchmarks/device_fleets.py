@@ -40,3 +40,20 @@ def fleet_cells(
         events = int(rng.geometric(1 / burst, size=bursts).sum())
         cells.append(Cell(f"run{run}", (model, size), tuple(PLACES[k] for k in gpus), events, steps))
     return cells
+
+
+def slow_job(seed, ranks, seconds, slow=None, memory=0.0, ratio=1.1, step_s=0.5, noise=0.03):
+    """Return when each step ends, s, and how long each rank worked on it, shape (steps, ranks).
+
+    Ranks are 1 % apart for good and `noise` from step to step, with that memory; from 60 s on rank `slow`
+    takes `ratio` times as long. A step ends when the last rank is done.
+    """
+    rng = np.random.default_rng(seed)
+    count = int(seconds / step_s)
+    own = rng.normal(size=(count, ranks))
+    for row in range(1, count):
+        own[row] = memory * own[row - 1] + (1 - memory**2) ** 0.5 * own[row]
+    times = step_s * np.exp(noise * own + 0.01 * rng.normal(size=ranks) + 0.05 * rng.normal(size=(count, 1)))
+    if slow is not None:
+        times[np.cumsum(times.max(axis=1)) > 60, slow] *= ratio
+    return np.cumsum(times.max(axis=1)), times
