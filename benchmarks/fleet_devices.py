@@ -17,7 +17,7 @@ from scipy.stats import binomtest
 from thermograd.analysis.fleet.devices.cells import Cell, Cells
 from thermograd.analysis.fleet.devices.excess import judge
 from thermograd.benchmarks.device_fleets import fleet_cells, slow_job
-from thermograd.stream.fleet.slow_rank import SlowRanks
+from thermograd.stream.slow_rank import SlowRanks
 
 BAD = 11
 PLANTED = {

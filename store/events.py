@@ -173,7 +173,7 @@ def arrow_schema(kind: str, run_id: str | None = None, writer: str | None = None
 
 ALERTS = (
     "spike.grad", "spike.loss", "shift.grad", "nonfinite", "zero_grad", "collapse.thermal",
-    "collapse.brake", "throttle.warn", "power_limited", "coupling", "sensor.gap",
+    "collapse.brake", "throttle.warn", "power_limited", "coupling", "sensor.gap", "slow.rank",
 )  # fmt: skip
 
 

@@ -94,6 +94,18 @@ class SensorGapSettings(Struct, frozen=True):
     median_of: Annotated[int, says("intervals that make the usual one", ge=3, le=10_000)] = 31
 
 
+class SlowRankSettings(Struct, frozen=True):
+    """Alert ``slow.rank``: a rank that works longer than its peers, see `thermograd.stream.slow_rank`."""
+
+    tolerance: Annotated[float, says("a rank that is slower by a smaller share is not slow", ge=0, lt=1)] = (
+        0.03
+    )
+    alarm_s: Annotated[float, says("false alarms of a job are in the mean at least so far apart", gt=1)] = (
+        259_200.0
+    )
+    block_s: Annotated[float, says("seconds whose median step time is compared", gt=0, le=3600)] = 3.0
+
+
 class JoinSettings(Struct, frozen=True):
     """Live join of steps with samples, see `thermograd.stream.join.event_time.EventTimeJoin`."""
 
@@ -215,6 +227,7 @@ class Settings(Struct, frozen=True):
     zero_grad: ZeroGradSettings = ZeroGradSettings()
     throttle: ThrottleSettings = ThrottleSettings()
     sensor_gap: SensorGapSettings = SensorGapSettings()
+    slow_rank: SlowRankSettings = SlowRankSettings()
     join: JoinSettings = JoinSettings()
     correlation: CorrelationSettings = CorrelationSettings()
     coupling: CouplingSettings = CouplingSettings()

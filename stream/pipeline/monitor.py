@@ -12,6 +12,7 @@ from thermograd.stream.alerts.rules import Rule, ThrottleRule, device_rules, end
 from thermograd.stream.join.device_pairs import DevicePairs
 from thermograd.stream.join.distributed_ranks import RankGroups
 from thermograd.stream.join.lateness import LateEvents
+from thermograd.stream.join.slow_ranks import SlowRankRule
 from thermograd.stream.settings import Settings
 
 _MADE_WITH = f" river {river.__version__}, schema {SCHEMA_VERSION}"
@@ -78,6 +79,9 @@ class Monitor:
         self._seen: dict[tuple[str, str], int] = {}
         self._left_out = left_out or LateEvents()
         self._ranks = RankGroups(world_size, settings.join.lateness_s, left_out=self._left_out)
+        self._slow_ranks: SlowRankRule | None = SlowRankRule(
+            world_size, settings.slow_rank, settings.join.lateness_s, self._left_out
+        )
         self.pairs = DevicePairs(self._devices, settings, self._left_out, self._disable)
         self._joins = True
 
@@ -94,6 +98,7 @@ class Monitor:
         alerts: list[Alert] = []
         if event.kind == "step":
             alerts = self._ranks.update(values, writer, self._apply(writer, None, values))
+            alerts = alerts + self._compare(values, writer)
             if values.get("rank") in (None, 0):
                 alerts = alerts + self._join(DevicePairs.step, values, writer)
         elif event.kind == "sample" and values.get("device") is not None:
@@ -145,6 +150,17 @@ class Monitor:
                 self._disable(f"{rule.name} of writer {writer} at its event {values.get('seq')}", error)
                 self._rules[series] = [other for other in self._rules[series] if other is not rule]
         return alerts
+
+    def _compare(self, values: Mapping[str, Any], writer: str) -> list[Alert]:
+        """Compare the ranks' step times."""
+        if self._slow_ranks is None:
+            return []
+        try:
+            return self._slow_ranks.update(values, writer)
+        except Exception as error:  # noqa: BLE001  # recording must go on
+            self._disable("the comparison of ranks", error)
+            self._slow_ranks = None
+            return []
 
     def _join(self, take: Callable[..., list[Alert]], *what: Any) -> list[Alert]:
         if not self._joins:

@@ -178,5 +178,7 @@ ADVICE: Mapping[str, str] = {
     "power_limited": "nothing: a device at its power limit is normal; compare the limit with its neighbours'",
     "coupling": "a common cause that is not recorded (length of sequences, evaluation, data loading), then "
     "`thermograd analyze`",
+    "slow.rank": "this rank's GPU (clock, temperature), its host's processor, and its share of the data; "
+    "then `thermograd devices`",
     "sensor.gap": "the driver and the load of the host: readings came late or not at all",
 }

@@ -39,7 +39,7 @@ STEP_KINDS = {
     "slow_step": "steps 1.1 times as long as the ranks' median",
 }
 SAMPLE_KINDS = {
-    "throttled": "throttlings for heat or by the power brake, onsets",
+    "throttled": "onsets of throttling for heat or by the power brake",
     "ecc": "readings with new memory errors",
     "xid": "Xid errors of the driver",
     "silence": "holes in the readings",
@@ -87,14 +87,14 @@ def count_runs(runs: Sequence[Run]) -> pa.Table:
 
 
 def cells_by_kind(table: pa.Table) -> dict[str, list[Cell]]:
-    """Return counted rows as cells, by kind of event; kinds without an event have none."""
+    """Return counted rows as cells, by kind of event."""
     cells: dict[str, list[Cell]] = {}
     for row in table.to_pylist():
         if row["error"] is None and row["exposure"] > 0:
             stratum = (row["stratum"],)
             cell = Cell(row["run_id"], stratum, _places(row["places"]), row["events"], row["exposure"])
             cells.setdefault(row["kind"], []).append(cell)
-    return {kind: of for kind, of in cells.items() if any(cell.events for cell in of)}
+    return cells
 
 
 @cache

@@ -19,6 +19,7 @@ from thermograd.analysis.fleet.devices.conditional import Strata
 from thermograd.analysis.fleet.devices.dispersion import Compared, unit_spread
 
 ALPHA = 0.05  # of all accusations of a fleet together
+_CAUTION = 2.0  # by this p-values are multiplied beside: how much events vary is estimated, too
 GUARD_ALPHA = 0.01  # what must remain without the cell that speaks most against the unit
 _FEWEST_PEERS = 5  # degrees of freedom below which nobody can say how much units differ anyway:
 _NATURAL_RATIO = 1.5  # they may differ by so much then, as racks do
@@ -66,7 +67,7 @@ class Judged:
 
     def p_family(self, standing: Standing) -> float:
         """Return the probability of such a unit anywhere in a fleet without a bad one."""
-        return min(1.0, standing.p * self.family)
+        return min(1.0, standing.p * self.family * _CAUTION)
 
     def q_values(self) -> dict[tuple[str, Unit], float]:
         """Return at which false-discovery rate each unit is listed (Benjamini-Yekutieli)."""
@@ -89,8 +90,9 @@ def judge(kinds: Mapping[str, Cells], alpha: float = ALPHA) -> Judged:
     first = {kind: _standings(kind, cells, []) for kind, cells in kinds.items()}
     standings = [standing for of_kind in first.values() for standing in of_kind]
     family = family_size([s.strata.smallest_p() for s in standings], alpha)
-    named = [s for kind, cells in kinds.items() for s in _named(kind, cells, first[kind], alpha / family)]
-    return Judged(standings, named, family, _detectable(standings, alpha / family))
+    each = alpha / (family * _CAUTION)
+    named = [s for kind, cells in kinds.items() for s in _named(kind, cells, first[kind], each)]
+    return Judged(standings, named, family, _detectable(standings, each))
 
 
 def family_size(smallest: list[float], alpha: float) -> int:

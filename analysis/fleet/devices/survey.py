@@ -75,11 +75,13 @@ def survey(counted: pa.Table, by: str | None = None) -> Survey:
     failed = counted.filter(counted["error"].is_valid()).select(["run_id", "error"]).to_pylist()
     counted_cells = cells_by_kind(counted)
     everything = Cells([cell for of in counted_cells.values() for cell in of])
-    if by is not None and by not in everything.levels and counted_cells:
+    if by is not None and by not in everything.levels and everything.cells:
         raise ValueError(f"no run knows a {by!r}; allowed: {', '.join(everything.levels)}")
     asked = None if by is None else (by,)
     levels = everything.levels if by is None else (by,)
-    kinds = {kind: Cells(cells, asked) for kind, cells in sorted(counted_cells.items())}
+    kinds = {
+        k: Cells(cells, asked) for k, cells in sorted(counted_cells.items()) if any(c.events for c in cells)
+    }
     judged = judge(kinds)
     q = judged.q_values()
     named = [_bad(s, judged, q, kinds) for s in judged.named]

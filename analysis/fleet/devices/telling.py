@@ -28,8 +28,8 @@ def describe_survey(survey: Survey) -> str:
 def head_sentence(survey: Survey) -> str:
     """Return what was counted, on what."""
     units = ", ".join(counted(n, level) for level, n in survey.units.items()) or "no device that is known"
-    events = ", ".join(f"{n:,} {KINDS[kind]}" for kind, n in survey.events.items()) or "no event"
-    return f"{counted(survey.runs, 'run')} on {units}: {events}"
+    events = "; ".join(f"{KINDS[kind]}: {n:,}" for kind, n in survey.events.items()) or "no event"
+    return f"{counted(survey.runs, 'run')} on {units}; {events}"
 
 
 def named_sentence(bad: BadUnit) -> str:

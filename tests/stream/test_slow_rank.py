@@ -4,7 +4,7 @@ import random
 
 import numpy as np
 import pytest
-from thermograd.stream.fleet.slow_rank import SlowRanks
+from thermograd.stream.slow_rank import SlowRanks
 
 STEP_S = 0.5
 

@@ -9,7 +9,8 @@ slowness may have begun (an e-detector, Shin, Ramdas and Rinaldo 2023), and aver
 there are at least `alarm_s` between two false alarms of a job, however many ranks it has.
 
 Collectives make all ranks wait for the slowest: where only the whole step's time is known, and they share it,
-no rank scores and none is told. What tells is a rank's own work: see `thermograd.log` of ``work_time_s``.
+no rank scores and none is told. A script that gives `Run.step` its own time before the collective as
+`step_time_s` is told.
 """
 
 from bisect import bisect_right
@@ -103,13 +104,17 @@ class SlowRanks:
         if work_s is None or not isfinite(work_s) or work_s <= 0 or not 0 <= rank < _MOST_RANKS:
             return []
         block = time_ns // self._block_ns
-        if self._closed_before is not None and block < self._closed_before:
+        if self.is_late(time_ns):
             self.late += 1
             return []
         self._open.setdefault(block, {}).setdefault(rank, []).append(float(work_s))
         if self._newest_ns is None or time_ns > self._newest_ns:
             self._newest_ns = time_ns
         return self._close_until((self._newest_ns - self._lateness_ns) // self._block_ns)
+
+    def is_late(self, time_ns: int) -> bool:
+        """Return whether the block of a time has been judged."""
+        return self._closed_before is not None and time_ns // self._block_ns < self._closed_before
 
     def close(self) -> list[SlowRank]:
         """Judge what is still open."""
