@@ -16,8 +16,8 @@ _OF_A_VOCABULARY = re.compile(
     r"(^|_)(pad|bos|eos|unk|cls|sep|mask|image|special|start|end|stop|added)_tokens?$"
 )
 _MAY_BE_A_NUMBER = re.compile(r"(passw(or)?ds?|passphrase|pwd|secrets?)_?\d*$")
-_IN_A_URL = re.compile(  # an AWS key may have slashes in it; a port may not be one
-    r"(://[^/\s:@\[]*:)(?!<redacted>@)(?:[^/\s]+@|(?!\d{1,5}/)[^\s@]{1,300}@)"
+_IN_A_URL = re.compile(  # a password may have @ and / in it; a port is none; what follows is a host
+    r"(://[^/\s:@\[]*:)(?!<redacted>@)(?:[^/\s]+@(?=[\w-]+(?:\.[\w-]+|:\d))|(?!\d{1,5}/)[^\s]{1,300}@)"
 )
 _BEFORE_A_HOST = re.compile(  # a token in place of a user
     r"((?:\b(?:nats|tls|wss?|amqps?|kafka)|(?=\w{1,30}://[^/\s:@]{0,200}\d)\b\w{1,30}(?=://[^/\s:@]{20}))://)"

@@ -55,6 +55,8 @@ HIDDEN = [
     f"git+https://{'ghp_' + SECRET}@github.com/a/b",
     f"--runs s3://key:{SECRET}@bucket/prefix",
     f"--runs s3://key:a/{SECRET}+x@bucket/prefix",
+    f"--db postgres://me:p@ss/{SECRET}@host/db",
+    f"--db postgres://me:p@{SECRET}/x@host.org:5432/db",
     f"--runs s3://bucket/x?aws_secret_access_key={SECRET}&region=eu",
     f"--runs 'az://box/x?sp=rw&se=2027&sig={SECRET}%3D'",
     f"https://bucket.s3.amazonaws.com/x?X-Amz-Signature={SECRET}&X-Amz-Expires=9",
@@ -181,6 +183,12 @@ def test_a_token_among_the_values_of_a_config_is_hidden_by_its_form(tmp_path, ca
         run.step(loss=1.0)
     assert Run(run.path).facts["config"] == {"notes": f"with {REDACTED}", "tokenizer": "gpt2"}
     assert "what looks like a secret is not recorded: the password or token in notes" in caplog.text
+
+
+def test_what_comes_after_the_host_of_an_address_is_kept():
+    text = "git+https://me:hidden@github.com/a/b.git@v1.2 and https://me:hidden@host:8080/x@y"
+    kept = "git+https://me:<redacted>@github.com/a/b.git@v1.2 and https://me:<redacted>@host:8080/x@y"
+    assert without_secrets(text) == kept
 
 
 def test_a_text_without_a_secret_is_the_same():
