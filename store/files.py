@@ -215,6 +215,12 @@ def read_file(path: Path, most_bytes: int) -> bytes:
         return file.read(most_bytes + 1)
 
 
+def whole_content(path: Path) -> bytes:
+    """Read a plain file that is our own, whole."""
+    with open_file(path) as file:
+        return file.read()
+
+
 @contextmanager
 def whole_file(path: Path, sync: bool = False) -> Iterator[IO[bytes]]:
     """Open a file that a reader sees whole when the block has ended well, else not at all.

@@ -12,7 +12,7 @@ import msgspec
 from thermograd.store.errors import NotThereError, PlaceError, os_errors_as
 from thermograd.store.events import KINDS
 from thermograd.store.failures import warn
-from thermograd.store.files import read_file, write_file
+from thermograd.store.files import whole_content, write_file
 from thermograd.store.places.cache import STATE
 from thermograd.store.places.catalogue import (
     FOLDER,
@@ -31,7 +31,6 @@ from thermograd.store.places.place import Entry, place_of
 from thermograd.store.places.stamps import stamps
 
 _LISTED = "listing.json"
-_MOST_BYTES = 1 << 30
 _ATTEMPTS = 5
 _SPARED_S = 600.0  # another process may be reading what it has just listed
 
@@ -126,13 +125,13 @@ def _known_of_mirror(root: Path) -> dict[str, Known]:
 
 def _last_listed(root: Path) -> _Listed:
     with suppress(OSError, msgspec.MsgspecError, RecursionError):
-        return msgspec.json.decode(read_file(root / STATE / _LISTED, _MOST_BYTES), type=_Listed)
+        return msgspec.json.decode(whole_content(root / STATE / _LISTED), type=_Listed)
     return _Listed(0, [], [])
 
 
 def _folded(runs_dir: Path, name: str) -> dict[str, Known]:
     try:
-        return {run.run_id: run for run in decoded(read_file(runs_dir / name, _MOST_BYTES), name)}
+        return {run.run_id: run for run in decoded(whole_content(runs_dir / name), name)}
     except OSError:  # folded again, and removed, since it was listed
         return {}
     except PlaceError as error:
@@ -185,7 +184,7 @@ def _fetched_folded(mirror: Mirror, found: Listing) -> dict[str, Known]:
     if not path.is_file():
         raise NotThereError(f"{path.name} has a successor")
     try:
-        return {run.run_id: run for run in decoded(read_file(path, _MOST_BYTES), str(path))}
+        return {run.run_id: run for run in decoded(whole_content(path), str(path))}
     except PlaceError:
         path.unlink(missing_ok=True)  # damaged here or there: it is fetched again the next time
         raise

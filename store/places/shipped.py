@@ -6,7 +6,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from thermograd.store.files import is_folder, read_file, read_json, writer_files
+from thermograd.store.files import is_folder, read_json, whole_content, writer_files
 from thermograd.store.places.cache import RUN_STATE
 from thermograd.store.telling.quantities import duration_text
 
@@ -15,7 +15,6 @@ SILENT_S = (
     86_400.0  # after which a writer that has not ended is held to be gone: a network may be down for hours
 )
 _ON_ITS_WAY_S = 150.0  # a shipper gives a sign of life each minute
-_MOST_BYTES = 1 << 30
 
 
 class Shipped(NamedTuple):
@@ -96,7 +95,7 @@ def wrong_files(run_dir: Path) -> list[dict[str, Any]]:
             path = run_dir / file.name
             if not path.is_file():
                 reason = "it was shipped, and is not there any more"
-            elif file.sha256 and sha256(read_file(path, _MOST_BYTES)).hexdigest() != file.sha256:
+            elif file.sha256 and sha256(whole_content(path)).hexdigest() != file.sha256:
                 reason = "it is not what was shipped: another checksum"
             else:
                 continue

@@ -33,7 +33,7 @@ class Folded:
     def files(self) -> Iterator[tuple[Path, list[int] | None]]:
         """Iterate over the files and which of their row groups are of wanted runs alone; None: all."""
         for path, wanted in self._files.items():
-            if self._is_whole(path):
+            if self._is_whole(path) or not path.exists():  # not fetched: an error to who scans it
                 yield path, None
             else:
                 yield path, [n for n, runs in enumerate(_groups(path)) if wanted.issuperset(runs)]
@@ -41,7 +41,8 @@ class Folded:
     def shared(self) -> Iterator[pa.Table]:
         """Iterate over the rows of wanted runs that stand in row groups with those of others."""
         for path, wanted in self._files.items():
-            for number, runs in enumerate(() if self._is_whole(path) else _groups(path)):
+            is_read = path.exists() and not self._is_whole(path)
+            for number, runs in enumerate(_groups(path) if is_read else ()):
                 if not wanted.isdisjoint(runs) and not wanted.issuperset(runs):
                     yield _group(path, number).filter(pc.field("run_id").isin(sorted(wanted)))
 
