@@ -4,8 +4,8 @@ The state of the bets is not kept: after a restart they begin anew, which makes 
 """
 
 from thermograd.stream.fleet.brokers.messages import Beat
-from thermograd.stream.fleet.slow_rank import SlowRank, SlowRanks
 from thermograd.stream.fleet.state import FleetAlert
+from thermograd.stream.slow_rank import SlowRank, SlowRanks
 
 _DAY_S = 86_400.0
 MOST_RUNS = 1000  # at once, among which the false alarms are shared out
