@@ -18,9 +18,13 @@ Shin, Ramdas & Rinaldo, E-detectors: a nonparametric framework for sequential ch
 weights that are spent over streams.
 """
 
-from typing import NamedTuple
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
 
 from msgspec import Struct
+from thermograd.store.events import Event
+from thermograd.stream.pipeline.monitor import Monitor
+from thermograd.stream.settings import Settings
 
 _DAY_S = 86_400.0
 _MOST = 1e250  # far above any alarm: no overflow
@@ -144,3 +148,31 @@ class FleetBudget(Struct):
         """Let go of a run that has ended, once its evidence is settled."""
         if not any(key.startswith(f"{run}\0") for waiting in self.pending.values() for key in waiting):
             self.stakes.pop(run, None)
+
+
+class Recorded(NamedTuple):
+    """A run's log: its id, its events in the order of the log, and the facts of its devices."""
+
+    run: str
+    events: Iterable[Event]
+    devices: Mapping[str, Mapping[str, Any]]
+
+
+def replay_fleet(
+    runs: Iterable[Recorded], per_day: float = 1.0, settings: Settings | None = None
+) -> list[Alarm]:
+    """Return the alarms of the fleet's budget: those that a consumer gave which had all evidence in time.
+
+    `settings` are those that the runs were watched with. The order of `runs` does not matter: all runs are
+    read, then their evidence is settled second by second.
+    """
+    budget = FleetBudget(per_day=per_day)
+    for recorded in runs:
+        monitor = Monitor(recorded.devices, settings)
+        standings = monitor.pairs.standings = []
+        for event in recorded.events:
+            monitor.process(event)
+        monitor.close()
+        for standing in standings:
+            budget.take(recorded.run, *standing)
+    return budget.advance(budget.newest)

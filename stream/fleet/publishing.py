@@ -3,15 +3,18 @@
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from thermograd.store.errors import ThermogradError
 from thermograd.store.events import Event
+from thermograd.store.failures import Guard
 from thermograd.store.processes import host_label
 from thermograd.store.runs.catalogue import Run
 from thermograd.stream.fleet.brokers.opening import open_sender
-from thermograd.stream.fleet.brokers.transport import parse_address
+from thermograd.stream.fleet.brokers.transport import Sender, parse_address
+from thermograd.stream.fleet.leftovers import Promise, promised_runs, send_leftovers
 from thermograd.stream.fleet.publisher import About, Publisher
 from thermograd.stream.fleet.summary import WORK_TIME
 from thermograd.stream.settings import PublishSettings
@@ -32,13 +35,15 @@ def publishing(
     What is wrong is told to `on_trouble`, in a sentence. Where the block raises, heartbeats go on until
     `stop` is set: they say that there are no more alerts.
     """
-    publisher = None
+    publisher, promise = None, Promise(run_dir())
     if settings.url:
         try:
             address = parse_address(settings)
             sender = open_sender(address, settings.replicas)
             about = _about(Run(run_dir()), writer)
             publisher = Publisher(sender, about, _recall(run_dir), on_trouble, own_times=_own_times(run_dir))
+            promise.make()
+            _send_leftovers(run_dir(), partial(open_sender, address, settings.replicas), stop)
         except ThermogradError as error:
             on_trouble(f"nothing is published: {error}")
     try:
@@ -48,10 +53,23 @@ def publishing(
             publisher.state = "no alerts"
             threading.Thread(target=_finish_later, args=(publisher, stop), daemon=True).start()
         raise
-    if publisher is not None and not publisher.finish(_LAST_WORD_S):
+    if publisher is not None and publisher.finish(_LAST_WORD_S):
+        promise.keep()
+    elif publisher is not None:
         on_trouble(
             f"{publisher.waiting} messages did not reach the fleet before the end; alerts are in the log"
         )
+
+
+def _send_leftovers(run_dir: Path, opened: Callable[[], Sender], stop: threading.Event) -> None:
+    """Send, in a thread of its own, what earlier agents could not."""
+    if promised_runs(run_dir.parent):
+        work = threading.Thread(
+            target=Guard("thermograd could not send what earlier agents left: %(error)r")(send_leftovers),
+            args=(run_dir.parent, run_dir, opened, stop),
+            daemon=True,
+        )
+        work.start()
 
 
 def _finish_later(publisher: Publisher, stop: threading.Event) -> None:

@@ -3,12 +3,18 @@
 import json
 import subprocess
 import sys
+import threading
 import time
+from contextlib import closing
 
 from click.testing import CliRunner
 from thermograd.cli import main
 from thermograd.store.log.reader import read_kind
-from thermograd.store.runs.catalogue import list_runs
+from thermograd.store.log.writer import EventWriter
+from thermograd.store.processes import new_writer_name
+from thermograd.store.runs.catalogue import create_run, list_runs
+from thermograd.stream.fleet.publishing import publishing
+from thermograd.stream.settings import PublishSettings
 
 pytest_plugins = ["servers"]
 
@@ -63,3 +69,30 @@ def test_an_agent_that_publishes_nothing_imports_nothing_for_it(tmp_path):
     )
     done = subprocess.run([sys.executable, "-P", "-c", code, str(tmp_path)], capture_output=True, text=True)
     assert done.stdout.splitlines()[-1] == "[]", done.stderr
+
+
+def test_what_a_run_could_not_send_before_its_end_the_next_agent_sends(nats_server, tmp_path):
+    nats_server.kill()
+    for number in range(2):
+        run = create_run(tmp_path, f"run {number}")
+        with closing(EventWriter(run.path, run.run_id, new_writer_name("agent"), ("alert",))) as writer:
+            settings, stop, troubles = PublishSettings(url=nats_server.url), threading.Event(), []
+            with publishing(
+                settings, lambda path=run.path: path, writer.writer, stop, troubles.append
+            ) as told:
+                for step in range(3):
+                    alert = {"alert": "nonfinite", "severity": "critical", "step": step, "message": "nan"}
+                    told.alert(writer.append("alert", **alert), alert)
+                if number:
+                    end_s = time.monotonic() + 20.0
+                    while len(list((tmp_path / "_unpublished").iterdir())) > 1:
+                        assert time.monotonic() < end_s
+                        time.sleep(0.02)
+        if not number:
+            assert "did not reach the fleet" in troubles[-1]
+            nats_server.start()
+    assert not (tmp_path / "_unpublished").exists()
+    alerts = json.loads(fleet(nats_server.url, "--once", "--json"))["alerts"]
+    assert sorted((alert["run"], alert["step"]) for alert in alerts) == [
+        (run.run_id, step) for run in list_runs(tmp_path) for step in range(3)
+    ]

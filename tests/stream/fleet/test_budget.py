@@ -8,8 +8,7 @@ import pytest
 from fleet_messages import beat
 from stream_events import EPOCH, SECOND, recording
 from thermograd.stream.fleet.brokers.messages import packed, unpacked
-from thermograd.stream.fleet.budget import FleetBudget
-from thermograd.stream.fleet.replay import Recorded, replay_fleet
+from thermograd.stream.fleet.budget import FleetBudget, Recorded, replay_fleet
 from thermograd.stream.fleet.state import FleetState
 from thermograd.stream.pipeline.monitor import Monitor
 
