@@ -1,10 +1,10 @@
-"""The commands of analysis: analyze calibrate report compare devices population."""
+"""The commands of analysis: analyze calibrate report compare devices population publish."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-from thermograd.analysis.fleet_commands import fleet_options
+from thermograd.analysis.fleet_commands import fleet_options, publish
 from thermograd.store.console import (
     PATH,
     FiniteRange,
@@ -298,4 +298,4 @@ def _export_population(runs: Path, path: Path, as_json: bool) -> None:
 
 _MANY_RUNS = 200  # a second's work: beyond, it says how far it is
 
-COMMANDS = (analyze, calibrate, report, compare, devices, population)
+COMMANDS = (analyze, calibrate, report, compare, devices, population, publish)

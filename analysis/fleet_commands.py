@@ -1,4 +1,4 @@
-"""What commands do with all runs instead of one: ``analyze --all`` and ``compare --all``."""
+"""What commands do with all runs instead of one: ``analyze --all``, ``compare --all``, ``publish``."""
 
 import contextlib
 import functools
@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-from thermograd.store.console import PATH, answer, echo, fitting
+from thermograd.store.console import PATH, answer, echo, fitting, json_option
 
 if TYPE_CHECKING:
     from thermograd.store.runs.catalogue import Run
@@ -99,16 +99,7 @@ class Fleet:
                 echo(path, err=as_json)
 
     def _runs(self) -> "list[Run]":
-        from thermograd.store.errors import NotEnoughDataError
-        from thermograd.store.runs.catalogue import list_runs
-        from thermograd.store.runs.table import tagged
-
-        every = list_runs(self.runs_dir)
-        chosen = fitting(tagged(every, self.tags), self.where)
-        if not chosen:
-            none = f"none of {len(every)} runs in {self.runs_dir} fits" if every else "there is no run"
-            raise NotEnoughDataError(f"{none}; --runs names another directory")
-        return chosen
+        return _chosen(self.runs_dir, self.tags, self.where)
 
     def _give(self, found: Any, as_json: bool, text: Callable[[Any], str]) -> None:
         answer(found, as_json, text)
@@ -117,6 +108,19 @@ class Fleet:
 
             for path in write_fleet(found, text(found), self.output):
                 echo(path, err=as_json)
+
+
+def _chosen(runs_dir: Path, tags: tuple[str, ...], where: str | None) -> "list[Run]":
+    from thermograd.store.errors import NotEnoughDataError
+    from thermograd.store.runs.catalogue import list_runs
+    from thermograd.store.runs.table import tagged
+
+    every = list_runs(runs_dir)
+    chosen = fitting(tagged(every, tags), where)
+    if not chosen:
+        none = f"none of {len(every)} runs in {runs_dir} fits" if every else f"there is no run in {runs_dir}"
+        raise NotEnoughDataError(f"{none}; --runs names another directory")
+    return chosen
 
 
 def fleet_options(
@@ -186,3 +190,38 @@ def _progress(what: str) -> Iterator[Callable[[int, int], None]]:
     with Progress(*columns, console=Console(stderr=True)) as bar:
         task = bar.add_task("", total=None)
         yield lambda done, of: bar.update(task, completed=done, total=of)
+
+
+@click.command()
+@click.option("--delta", metavar="URL", help="Delta tables below a directory or s3://, gs://, az:// address.")
+@click.option("--iceberg", metavar="PATH", type=PATH, help="Iceberg tables in a directory.")
+@click.option("--where", metavar="SQL", help='A condition over the view runs, e.g. "steps > 100".')
+@click.option("--tag", "tags", multiple=True, help="Only runs with this tag; as often as wanted.")
+@json_option
+@click.pass_obj
+def publish(
+    runs: Path,
+    delta: str | None,
+    iceberg: Path | None,
+    where: str | None,
+    tags: tuple[str, ...],
+    as_json: bool,
+) -> None:
+    """Commit the events of ended runs and the findings to tables for Spark, Trino, Polars, DuckDB.
+
+    Each run is there once, however often this is repeated, killed, or done by others at the same time.
+
+    Example: thermograd publish --delta s3://team/thermograd
+    """
+    from thermograd.analysis.fleet.publishing.delta import DeltaTables
+    from thermograd.analysis.fleet.publishing.iceberg import IcebergTables
+    from thermograd.analysis.fleet.publishing.publish import Target, publish as publish_tables
+    from thermograd.analysis.fleet.publishing.tables import outcomes_text, published_tables
+
+    if (delta is None) == (iceberg is None):
+        raise click.UsageError("Give one of --delta and --iceberg.")
+    target: Target = IcebergTables(iceberg) if iceberg is not None else DeltaTables(delta or "")
+    tables, live = published_tables(_chosen(runs, tags, where), runs)
+    if live:
+        echo(f"Left out, for they have not ended: {', '.join(live)}", err=True)
+    answer([*publish_tables(tables, target)], as_json, outcomes_text)
