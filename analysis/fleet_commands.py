@@ -50,6 +50,7 @@ class Fleet:
         from thermograd.analysis.fleet.analyze import analyze_fleet
         from thermograd.analysis.fleet.question import HARDWARE, TRAINING, Question
         from thermograd.analysis.report.text.fleet import describe_fleet
+        from thermograd.store.places.known import local_runs
 
         question = Question(
             x=(x,) if x else TRAINING, y=(y,) if y else HARDWARE, max_lag_s=max_lag_s, events=not (x or y)
@@ -61,7 +62,7 @@ class Fleet:
                 engine=self.engine,  # type: ignore[arg-type]
                 address=self.address,
                 by=self.by,  # type: ignore[arg-type]
-                write_to=self.runs_dir,
+                write_to=local_runs(self.runs_dir),
                 progress=told,
             )
         self._give(found, as_json, describe_fleet)
@@ -217,11 +218,14 @@ def publish(
     from thermograd.analysis.fleet.publishing.iceberg import IcebergTables
     from thermograd.analysis.fleet.publishing.publish import Target, publish as publish_tables
     from thermograd.analysis.fleet.publishing.tables import outcomes_text, published_tables
+    from thermograd.store.places.known import local_runs
+    from thermograd.store.runs.catalogue import fetched_runs
 
     if (delta is None) == (iceberg is None):
         raise click.UsageError("Give one of --delta and --iceberg.")
     target: Target = IcebergTables(iceberg) if iceberg is not None else DeltaTables(delta or "")
-    tables, live = published_tables(_chosen(runs, tags, where), runs)
+    chosen = fetched_runs(_chosen(runs, tags, where))
+    tables, live = published_tables(chosen, local_runs(runs))
     if live:
         echo(f"Left out, for they have not ended: {', '.join(live)}", err=True)
     answer([*publish_tables(tables, target)], as_json, outcomes_text)

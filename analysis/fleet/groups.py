@@ -14,7 +14,7 @@ import scipy.special
 from thermograd.analysis.arrays import Floats
 from thermograd.analysis.fleet.discoveries import LEVEL, fdr_adjusted
 from thermograd.analysis.fleet.engines.choice import Engine, workers_for
-from thermograd.analysis.fleet.engines.chunks import chunks_of, gathered
+from thermograd.analysis.fleet.engines.chunks import chunks_of, gathered, opened
 from thermograd.analysis.fleet.likeness import digest, likeness, repeated
 from thermograd.analysis.run.series import RunSeries, load_series
 from thermograd.store.errors import NotEnoughDataError
@@ -134,19 +134,18 @@ def compare_groups(
     )
 
 
-def summarise_chunk(paths: Sequence[str]) -> pa.Table:
+def summarise_chunk(addresses: Sequence[str]) -> pa.Table:
     """Return a row for every run: what its training and its devices came to."""
-    return pa.concat_tables(map(_summary, paths))
+    return pa.concat_tables(map(_summary, opened(addresses)))
 
 
-def _summary(path: str) -> pa.Table:
-    run = Run(Path(path))
+def _summary(run: Run) -> pa.Table:
     try:
         data = load_series(run)
         row = {"run_id": run.run_id, **_measured(data)}
         row |= {"digest": digest(data), "likeness": likeness(data)}
     except Exception as error:  # noqa: BLE001 - a poisoned run is a row with its error, the rest goes on
-        return failed_summary(path, f"{type(error).__name__}: {error}")
+        return failed_summary(str(run.path), f"{type(error).__name__}: {error}")
     return pa.Table.from_pylist([row], schema=_SCHEMA)
 
 

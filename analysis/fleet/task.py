@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 from thermograd.analysis.coupling.linear_algebra import one_blas_thread
 from thermograd.analysis.fleet.aligned import Aligned, Key, aligned_runs
+from thermograd.analysis.fleet.engines.chunks import opened
 from thermograd.analysis.fleet.likeness import digest, likeness
 from thermograd.analysis.fleet.pair_statistics import Row, model_of, pair_findings
 from thermograd.analysis.fleet.question import Question
@@ -28,12 +29,12 @@ TASK_SCHEMA = pa.schema([*SCHEMA, *(pa.field(name, kind) for name, kind in _INNE
 
 
 @one_blas_thread()
-def analyse_chunk(question: Question, paths: Sequence[str]) -> pa.Table:
+def analyse_chunk(question: Question, addresses: Sequence[str]) -> pa.Table:
     """Return the findings of some runs: for each a row of its own, then one for every pair and event.
 
     A run that cannot be analysed is a row with its error. Nothing depends on which runs stand in one chunk.
     """
-    runs = [Run(Path(path)) for path in paths]
+    runs = opened(addresses)
     aligned = aligned_runs(runs, question)
     return pa.concat_tables([_rows(run, question, aligned) for run in runs])
 

@@ -1,21 +1,45 @@
 """Runs in chunks, and the tables of all chunks as one."""
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 from thermograd.analysis.fleet.engines.choice import cores
 from thermograd.analysis.fleet.engines.mapping import Failed, Workers, mapped
-from thermograd.store.runs.catalogue import Run
+from thermograd.store.places.cache import mirror_root, url_of
+from thermograd.store.places.place import is_url
+from thermograd.store.runs.catalogue import Run, fetched_runs
 
 _MOST = 100
 
 
 def chunks_of(runs: Sequence[Run]) -> list[list[str]]:
-    """Return the paths of runs in chunks: several a core, so that none waits long for another."""
+    """Return the addresses of runs in chunks: several a core, so that none waits long for another."""
     size = int(np.clip(len(runs) // (8 * cores()), 1, _MOST))
-    paths = [str(run.path.resolve()) for run in runs]
-    return [paths[first : first + size] for first in range(0, len(paths), size)]
+    addresses = [_address_of(run) for run in runs]
+    return [addresses[first : first + size] for first in range(0, len(addresses), size)]
+
+
+def _address_of(run: Run) -> str:
+    """Return where a run is, for a worker that may be another machine: a path, or the run's URL."""
+    url = url_of(run.path.parent)
+    return str(run.path.resolve()) if url is None else f"{url.rstrip('/')}/{run.run_id}"
+
+
+def opened(addresses: Sequence[str]) -> list[Run]:
+    """Return the runs of a chunk, in its order; those of a URL are fetched into this machine's mirror.
+
+    One that is gone from its URL is there without its events.
+    """
+    paths = [_path_of(address) for address in addresses]
+    fetched_runs(Run(path) for path, address in zip(paths, addresses, strict=True) if is_url(address))
+    return [Run(path) for path in paths]
+
+
+def _path_of(address: str) -> Path:
+    base, _, run_id = address.rpartition("/")
+    return mirror_root(base) / run_id if is_url(address) else Path(address)
 
 
 def gathered(

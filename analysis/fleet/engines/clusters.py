@@ -39,6 +39,13 @@ class RayTasks:
         self._call = ray.remote(max_retries=_TRIES, retry_exceptions=False)(_called)
         self._task = ray.put(task)
         self._under_way: dict[Any, int] = {}
+        died = self._ray.exceptions
+        self._deaths = (
+            died.WorkerCrashedError,
+            died.NodeDiedError,
+            died.ObjectLostError,
+            died.OutOfMemoryError,
+        )
 
     def submit(self, number: int, items: Sequence[Any]) -> None:
         """Hand a chunk to Ray."""
@@ -55,8 +62,10 @@ class RayTasks:
             return self._ray.get(one)
         except errors.RayTaskError as error:
             return error.cause if isinstance(error.cause, Exception) else error
-        except errors.RayError as error:
+        except self._deaths as error:
             return WorkerDiedError(_line(error))
+        except errors.RayError as error:
+            return RuntimeError(_line(error))
 
     def close(self) -> None:
         """Cancel what is under way; end the Ray that was begun here."""
@@ -120,7 +129,7 @@ class DaskTasks:
 
     def close(self) -> None:
         """Cancel what is under way; end the cluster that was begun here."""
-        self._executor.shutdown(wait=False, cancel_futures=True)
+        self._executor.shutdown(wait=False)  # which cancels
         self._futures.clear()
         cluster = self._client.cluster
         self._client.close()

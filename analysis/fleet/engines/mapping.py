@@ -110,8 +110,10 @@ class _Mapping:
             return None
         part.tries += 1
         again = self._suspects if part.suspect else self._waiting
-        # What dies by itself is split at once; what raises may have met a fault that has passed.
-        if part.tries < _MOST_TRIES and (len(part.items) == 1 or not died):
+        # What dies by itself is split at once, and a cluster has tried it several times already; what raises
+        # may have met a fault that has passed.
+        may_pass = not died or (self._workers.shares_fate and len(part.items) == 1)
+        if part.tries < _MOST_TRIES and may_pass:
             again.append(part)
         elif len(part.items) > 1:
             again.extend(part.halves())

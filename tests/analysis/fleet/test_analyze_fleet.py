@@ -129,3 +129,22 @@ def test_groups_stand_side_by_side_and_a_difference_is_named(tmp_path):
     )
     assert "group-1: step_time_s -" in shown.stdout
     assert "group-1" in (tmp_path / "fleet.md").read_text()
+
+
+def test_runs_at_a_url_are_analysed_as_those_of_a_folder(folder, found, s3_server, tmp_path, monkeypatch):
+    for name, value in s3_server.environment.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("THERMOGRAD_CACHE", str(tmp_path / "cache"))
+    url = f"{s3_server.make_bucket()}/runs"
+    for place in (0, 1, 4):
+        shipped = CliRunner().invoke(main, ["--runs", str(folder), "ship", f"fleet-{place:05}", url])
+        assert shipped.exit_code == 0, shipped.output
+    asked = ["--runs", url, "analyze", "--all", "--x", "grad_norm", "--y", "power_w", "--json"]
+    result = CliRunner().invoke(main, asked)
+    assert result.exit_code == 0, result.output
+    document = json.loads(result.stdout)
+    assert sorted(document["coupled"]) == ["fleet-00000", "fleet-00001"]
+    here = {row["run_id"]: row["p"] for row in found.rows("pair", "coupled")}
+    assert {row["run_id"]: row["p"] for row in document["findings"]} == {
+        name: p for name, p in here.items() if name in document["coupled"]
+    }
