@@ -9,6 +9,7 @@ from thermograd.store.errors import NotThereError
 from thermograd.store.files import read_json, writer_files
 from thermograd.store.places.place import Place
 from thermograd.store.runs.catalogue import Run
+from thermograd.store.shipping.other_nodes import OtherNodes
 
 _OF_ALL_NODES = ("devices", "devices_absent", "sampling")
 
@@ -19,6 +20,8 @@ class SmallFiles:
     def __init__(self, place: Place, run_id: str) -> None:
         self._place, self._run_id = place, run_id
         self._written: dict[str, bytes] = {}
+        self._others = OtherNodes(place, run_id)
+        self._devices: dict[str, Any] = {}
 
     def _put(self, name: str, value: Any) -> None:
         data = (json.dumps(value, indent=2, default=str) + "\n").encode()
@@ -39,7 +42,9 @@ class SmallFiles:
         if ours:
             name = f"{self._run_id}/run.json"
             theirs = self._read(name)
-            if (both := together(theirs, ours)) != theirs:
+            both = together(theirs, ours)
+            self._devices = both.get("devices", {})
+            if both != theirs:
                 self._written.pop(name, None)
                 self._put(name, both)
         for path in writer_files(run_dir):
@@ -71,6 +76,9 @@ class SmallFiles:
         run = Run(run_dir)
         if describes(run.facts):
             entry = RunRow(run).to_entry() | {"shipped_until_ns": shipped_until_ns}
+            if _is_of_several(run.facts):
+                ours = {path.stem for path in writer_files(run_dir)}
+                entry = self._others.added_to(entry, ours, self._devices)
             self._put(f"_catalogue/entries/{self._run_id}.json", entry)
 
 
@@ -79,6 +87,13 @@ def describes(facts: Mapping[str, Any]) -> bool:
     job = facts.get("job")
     rank = job.get("rank") if isinstance(job, dict) else None
     return bool(facts) and rank in (None, 0)
+
+
+def _is_of_several(facts: Mapping[str, Any]) -> bool:
+    """Return whether a run is of a job of several processes, which may be on several nodes."""
+    job = facts.get("job")
+    size = job.get("world_size") if isinstance(job, dict) else None
+    return isinstance(size, int) and size > 1
 
 
 def together(theirs: Mapping[str, Any], ours: Mapping[str, Any]) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from thermograd.store.log.reader import read_kind
 from thermograd.store.log.seal import seal_run
 from thermograd.store.log.writer import EventWriter
 from thermograd.store.places.place import place_of
+from thermograd.store.shipping.other_nodes import events_of
 from thermograd.store.shipping.rounds import ship_to_the_end
 from thermograd.store.shipping.shipper import Shipper
 
@@ -127,6 +128,10 @@ def test_whatever_fails_and_whoever_begins_anew_every_event_is_there_once(
         assert_there(run, place, base / "mirror")
 
 
+def objects(folder):
+    return len([*folder.rglob("*.parquet")])
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
 def test_a_shipper_that_is_killed_at_any_moment_leaves_what_the_next_one_completes(tmp_path):
     run, writer = new_run(tmp_path / "runs")
@@ -139,20 +144,22 @@ def test_a_shipper_that_is_killed_at_any_moment_leaves_what_the_next_one_complet
     ship_to_the_end(warm.path, str(tmp_path / "warm-place"), quiet, 0.0)  # all is imported before the forks
     url = f"file://{tmp_path}/place"
     chance = random.Random(15)
-    counts = []
     for turn in range(20):
         log_steps(writer, 1 + 3 * turn, 3)
+        awaited = objects(tmp_path / "place") + chance.randrange(3)
         child = os.fork()
         if not child:
             try:
                 ship_to_the_end(run.path, url, quiet, 0.0)
             finally:
                 os._exit(0)
-        time.sleep(chance.uniform(0.02, 0.25))
-        os.kill(child, signal.SIGKILL)
-        os.waitpid(child, 0)
-        counts.append(len([*(tmp_path / "place").rglob("*.parquet")]))
-    assert counts[-1] > 0  # else they were all killed before they had begun
+        has_ended, until_s = False, time.monotonic() + 20
+        while objects(tmp_path / "place") < awaited and not has_ended and time.monotonic() < until_s:
+            has_ended = os.waitpid(child, os.WNOHANG)[0] == child
+        if not has_ended:
+            time.sleep(chance.uniform(0.0, 0.01))
+            os.kill(child, signal.SIGKILL)
+            os.waitpid(child, 0)
     writer.close()
     place = place_of(url)
     progress = ship_to_the_end(run.path, url, quiet, 0.0)
@@ -300,13 +307,10 @@ def test_the_nodes_of_a_job_put_their_devices_into_one_run_json_and_rank_0_descr
     runs = []
     for node, rank in (("b", 8), ("a", 0)):
         run, writer = new_run(tmp_path / node, f"{node}-r{rank}-1-aaaaaa")
+        log_steps(writer, 1, 10)
         facts = json.loads((run.path / "run.json").read_text())
-        facts |= {
-            "run_id": "job",
-            "job": {"rank": rank},
-            "name": f"of {node}",
-            "devices": {f"GPU-{node}": {}},
-        }
+        job = {"rank": rank, "world_size": 16}
+        facts |= {"run_id": "job", "job": job, "name": f"of {node}", "devices": {f"GPU-{node}": {}}}
         path = run.path.rename(run.path.with_name("job"))
         (path / "run.json").write_text(json.dumps(facts))
         writer.close()
@@ -315,8 +319,16 @@ def test_the_nodes_of_a_job_put_their_devices_into_one_run_json_and_rank_0_descr
         ship_to_the_end(path, place.url, quiet, 0.0, place)
     told = json.loads(place.get("job/run.json"))
     assert (told["name"], sorted(told["devices"])) == ("of a", ["GPU-a", "GPU-b"])
-    assert json.loads(place.get("_catalogue/entries/job.json"))["name"] == "of a"
+    row = json.loads(place.get("_catalogue/entries/job.json"))
+    assert (row["name"], row["steps"], row["ranks"], row["devices"]) == ("of a", 10, 2, ["GPU-a", "GPU-b"])
+    assert row["events"]["step"] == 20
     assert len([*place.list("job/writers")]) == 2
+
+
+def test_events_that_two_files_of_a_manifest_hold_count_once():
+    spans = [(0, 9), (10, 19), (0, 19), (25, 29)]
+    files = [{"name": f"sealed/step/w-{a:012}-{b:012}.parquet"} for a, b in spans]
+    assert events_of([*files, {"name": "sealed/mark/no-such-name"}]) == {"step": 25}
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="modes mean nothing there")
