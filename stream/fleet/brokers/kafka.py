@@ -21,7 +21,8 @@ from thermograd.stream.fleet.brokers.messages import Message
 from thermograd.stream.fleet.brokers.transport import Address, Received, TransportError
 
 _ANSWER_S = 10.0
-_VIEW_S = 3600.0  # a view without a name begins so long ago
+# a view without a name begins so many messages of a partition back, and leaves out what is older
+_VIEW_MESSAGES, _VIEW_S = 100_000, 3600.0
 _FROM_THE_BEGINNING = -2
 _QUIET = {"log_level": 0}
 
@@ -117,11 +118,14 @@ class KafkaReceiver:
             self.close()
             raise TransportError(f"{self._address}: {error.args[0].str()}") from None
         found, now_ns = [], time.time_ns()
+        oldest_ms = now_ns // 10**6 - _VIEW_S * 1000
         for message in messages:
             failure, partition = message.error(), message.partition() or 0
             if failure is None:
                 self._at[partition] = (message.offset() or 0) + 1
                 self._ended.discard(partition)
+                if not self._durable and 0 < message.timestamp()[1] < oldest_ms:
+                    continue
                 found.append(Received(message.value() or b"", now_ns))
             elif failure.code() == KafkaError._PARTITION_EOF:
                 self._ended.add(partition)
@@ -159,9 +163,9 @@ class KafkaReceiver:
             for part in parts:
                 part.offset = part.offset if part.offset >= 0 else _FROM_THE_BEGINNING
         else:
-            since_ms = round((time.time() - _VIEW_S) * 1000)
-            asked = [TopicPartition(name, part.partition, since_ms) for part in parts]
-            parts = consumer.offsets_for_times(asked, timeout=_ANSWER_S)
+            for part in parts:
+                low, high = consumer.get_watermark_offsets(part, timeout=_ANSWER_S)
+                part.offset = max(low, high - _VIEW_MESSAGES)
         return parts
 
     def settle(self) -> None:

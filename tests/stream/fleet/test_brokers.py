@@ -96,6 +96,9 @@ def test_kafka_delivers_at_least_once_and_a_group_goes_on_where_it_was(kafka_clu
     again = FleetConsumer(open_receiver(at, "watcher"), FleetState())
     assert [each.step for each in until_told(again, 1)] == [9]
     again.close()
+    view = FleetConsumer(open_receiver(at), FleetState())
+    assert len(view.drain()) == 16
+    view.close()
     sender.close()
 
 

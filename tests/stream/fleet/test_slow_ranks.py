@@ -7,6 +7,7 @@ from thermograd.stream.fleet.brokers.messages import RankNow, packed
 from thermograd.stream.fleet.brokers.transport import Received
 from thermograd.stream.fleet.consumer import FleetConsumer
 from thermograd.stream.fleet.state import FleetState
+from thermograd.stream.fleet.view import fleet_rows
 
 
 class Played(Broker):
@@ -43,7 +44,7 @@ def job(slow=None, work=False, seconds=90, seed=1):
                     )
                 )
             body = beat(node=f"n{node}", seq=second, at_s=second)
-            body.ranks = ranks
+            body.ranks, body.time_ns = ranks, body.time_ns + (node - 4) * SECOND // 20  # clocks 0.2 s apart
             bodies.append(body)
         yield second * SECOND, bodies
 
@@ -59,6 +60,18 @@ def test_a_rank_that_is_ten_percent_slower_is_a_fleet_alert_within_a_minute_and_
         assert "rank 37 takes 1.1 times" in alert.message
         assert alert.level == "fleet"
         assert alert.time_ns <= 60 * SECOND
+
+
+def test_the_view_of_a_job_on_eight_hosts_has_every_rank_once():
+    state = FleetState()
+    for at_ns, bodies in job(seconds=20):
+        for body in bodies:
+            body.ranks[0].loss = float(body.ranks[0].rank)
+            state.take(body, at_ns)
+        assert state.look(at_ns) == []
+    (row,) = fleet_rows(state, 19 * SECOND)
+    assert [row[name] for name in ("ranks", "hosts", "step", "loss", "state")] == [64, 8, 19, 0.0, "live"]
+    assert row["silent_nodes"] == []
 
 
 def test_without_a_slow_rank_there_is_no_alert():
