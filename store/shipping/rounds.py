@@ -42,11 +42,11 @@ class Attempts:
             keeps=BaseException,  # a panic of the store's client is none of `Exception`
         )
 
-    def attempt(self, run_dir: Path) -> bool:
+    def attempt(self, run_dir: Path, is_last: bool = True) -> bool:
         """Ship what the run holds now; return whether that went well."""
         try:
             self.shipper = self.shipper or self._begin(run_dir)
-            self.shipper.ship(run_dir)
+            self.shipper.ship(run_dir, is_last)
         except BaseException as error:
             if isinstance(error, KeyboardInterrupt | SystemExit) or not self._guard.keep(error):
                 raise
@@ -77,7 +77,7 @@ def ship_live(where: Callable[[], Path], url: str, stop: threading.Event, say: S
         pause_s = 0.0  # a run is to be seen from its start on
         while is_ours and not stop.wait(pause_s):
             began_s = time.monotonic()
-            went_well = attempts.attempt(where())
+            went_well = attempts.attempt(where(), is_last=False)
             pause_s = pauses.after(went_well, time.monotonic() - began_s)
 
 

@@ -63,12 +63,13 @@ class Shipper:
         self._facts_at_s = float("-inf")
         self._may_delete = True
 
-    def ship(self, run_dir: Path) -> Progress:
+    def ship(self, run_dir: Path, is_last: bool = True) -> Progress:
         """Ship what the run holds now; `Progress.is_complete` where it has ended and all of it is there.
 
+        `is_last`: where not, it has not ended yet whatever its writers say: what they left is to be sealed.
         PlaceError where the place does not take it, LogError where the run cannot be read: call it again.
         """
-        began_ns, is_over = time.time_ns(), not Run(run_dir).live_writers()
+        began_ns, is_over = time.time_ns(), is_last and not Run(run_dir).live_writers()
         found = look(run_dir)
         if self._has_news(run_dir):  # a run and its writers are to be seen from their start on
             self._tell_facts(run_dir, False)

@@ -194,3 +194,16 @@ def test_a_run_that_has_no_writer_yet_is_not_taken_for_one_that_is_over_for_good
     assert not progress_of(run.path).is_complete
     second.close()
     assert Run(run.path).state() != "live"
+
+
+def test_what_an_agent_ships_beside_its_own_end_is_not_the_end_of_the_run(tmp_path):
+    """Its log is closed before it is sealed: the sealed files are still to come."""
+    run, writer = new_run(tmp_path / "runs")
+    log_steps(writer, 1, 9)
+    writer.close()
+    attempts = Attempts(str(tmp_path / "place"), lambda _: None)
+    assert attempts.attempt(run.path, is_last=False)
+    assert not progress_of(run.path).is_complete
+    ship_to_the_end(run.path, str(tmp_path / "place"), lambda _: None, 0.0)
+    assert progress_of(run.path).is_complete
+    assert_there(run, place_of(tmp_path / "place"), tmp_path / "mirror")
