@@ -4,7 +4,7 @@ One run is simulated; its copies, with other ids, are put straight into the serv
 `thermograd compact`, from an empty cache, as every command after it the first time. The server is a Python
 process on the same cores: what of a command's time was its processor time is told apart.
 
-    python benchmarks/fleet_catalogue.py [--runs 10000] [--local]
+    python benchmarks/fleet_catalogue.py [--runs 10000] [--local] [--folded]
 """
 
 import argparse
@@ -23,8 +23,20 @@ from pathlib import Path
 from typing import Any
 
 import psutil
-from thermograd.store.places.catalogue import encoded_entry, entry_name
+from thermograd.store.events import KINDS
+from thermograd.store.places.catalogue import (
+    Known,
+    decoded_entry,
+    encoded,
+    encoded_entry,
+    entry_name,
+    events_name,
+    events_told,
+    folded_name,
+)
 from thermograd.store.places.folder import Folder
+from thermograd.store.runs.at_places.batches import folded_events, whole_events
+from thermograd.store.runs.at_places.compaction import MOST_RUNS
 from thermograd.store.runs.catalogue import Run, list_runs
 from thermograd.store.runs.table import RunRow
 
@@ -63,7 +75,23 @@ def copies(run: Run, count: int) -> dict[str, dict[str, bytes]]:
     return made
 
 
-def serve(port: int, files: dict[str, dict[str, bytes]], ready: Any) -> None:
+def folded(run: Run, made: dict[str, dict[str, bytes]]) -> dict[str, bytes]:
+    """Return what `compact` writes for the copies, made without fetching them."""
+    events, content, rows = whole_events(run.path), {}, []
+    assert events is not None
+    ids = sorted(made)
+    for k in range(0, len(ids), MOST_RUNS):
+        part = ids[k : k + MOST_RUNS]
+        batch = f"00000001-{k // MOST_RUNS:04}-{len(part):03}-00000000"
+        for kind in KINDS:
+            content[events_name(kind, batch)] = folded_events(dict.fromkeys(part, events), kind)
+        for run_id in part:
+            entry = decoded_entry(made[run_id].pop("entry"))
+            rows.append(Known(run_id, "", events_told(entry), batch, entry))
+    return content | {folded_name(1): encoded(rows)}
+
+
+def serve(port: int, files: dict[str, dict[str, bytes]], others: dict[str, bytes], ready: Any) -> None:
     """Run a server that holds the copies."""
     import logging
 
@@ -81,6 +109,8 @@ def serve(port: int, files: dict[str, dict[str, bytes]], ready: Any) -> None:
             backend.put_object(
                 BUCKET, f"{BASE}/{entry_name(run_id) if name == 'entry' else f'{run_id}/{name}'}", data
             )
+    for name, data in others.items():
+        backend.put_object(BUCKET, f"{BASE}/{name}", data)
     ready.set()
     time.sleep(86_400)
 
@@ -118,7 +148,7 @@ def commands(runs: str, latest: str, out: Path) -> dict[str, list[str]]:
     }
 
 
-def at_url(files: dict[str, dict[str, bytes]], folder: Path) -> None:
+def at_url(files: dict[str, dict[str, bytes]], folder: Path, others: dict[str, bytes]) -> None:
     """Time the commands at a server, folded and not."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -132,17 +162,19 @@ def at_url(files: dict[str, dict[str, bytes]], folder: Path) -> None:
     }
     context = multiprocessing.get_context("spawn")
     ready = context.Event()
-    process = context.Process(target=serve, args=(port, files, ready), daemon=True)
+    process = context.Process(target=serve, args=(port, files, others, ready), daemon=True)
     process.start()
     ready.wait()
     server, url = psutil.Process(process.pid), f"s3://{BUCKET}/{BASE}"
-    timed("compact, first", [*thermograd(url), "compact"], server, environment)
+    if not others:
+        timed("compact, first", [*thermograd(url), "compact"], server, environment)
     for again in ("empty cache", "again"):
         for what, command in commands(url, max(files), folder / "report").items():
             if again == "empty cache":
                 shutil.rmtree(folder / "cache", ignore_errors=True)
             timed(f"{what}, {again}", command, server, environment)
-    timed("compact, nothing new", [*thermograd(url), "compact"], server, environment)
+    if not others:
+        timed("compact, nothing new", [*thermograd(url), "compact"], server, environment)
     process.kill()
 
 
@@ -168,11 +200,16 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--runs", type=int, default=10_000)
     parser.add_argument("--local", action="store_true", help="over a folder instead of a server")
+    parser.add_argument("--folded", action="store_true", help="begin with what compact gives")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        files = copies(template(folder / "one"), options.runs)
-        (in_folder if options.local else at_url)(files, folder)
+        run = template(folder / "one")
+        files = copies(run, options.runs)
+        if options.local:
+            in_folder(files, folder)
+        else:
+            at_url(files, folder, folded(run, files) if options.folded else {})
 
 
 if __name__ == "__main__":

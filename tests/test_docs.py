@@ -46,7 +46,7 @@ NOT_RUN = {
     "demo": "trains for a minute; tests/ingest/test_demo.py runs it",
     "run": "starts processes; tests/ingest/launch/test_launcher.py runs it",
     "ship": "writes to a bucket; tests/store/shipping/test_by_hand.py runs it",
-    "cache": "is of the user's own cache; tests/store/places/test_cache.py runs it",
+    "cache": "is of the user's own cache; tests/store/places/test_at_url.py runs it",
     "doctor": "differs from machine to machine",
 }
 

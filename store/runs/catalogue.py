@@ -68,7 +68,7 @@ class Run:
         name = Path(os.path.abspath(self.path)).name
         return name.removeprefix(".").removesuffix(".partial") if name.startswith(".") else name
 
-    @property
+    @cached_property
     def run_id(self) -> str:
         """The run's id: the name of its directory, whatever ``run.json`` says."""
         return self._directory.encode("utf-8", "replace").decode()

@@ -1,5 +1,6 @@
 """Events of many runs in one file, as `compact` folds them: which of them a query reads."""
 
+import os
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
@@ -23,9 +24,13 @@ class Folded:
         self._files: dict[Path, set[str]] = defaultdict(set)
         self._file_of: dict[str, Path] = {}
         self._batches: dict[Path, str] = {}
+        paths: dict[tuple[str, str], Path] = {}
         for run in runs:
             if run.known is not None and run.known.batch:
-                path = run.path.parent / events_name(kind, run.known.batch)
+                place = os.path.dirname(run.path), run.known.batch
+                if place not in paths:
+                    paths[place] = run.path.parent / events_name(kind, run.known.batch)
+                path = paths[place]
                 self._batches[path] = run.known.batch
                 self._files[path].add(run.run_id)
                 self._file_of[run.run_id] = path

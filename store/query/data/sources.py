@@ -113,7 +113,9 @@ def _fragment(run: Run, segment: Segment, whole_groups: int | None) -> ds.Fragme
 def _is_folded(run: Run, kind: str, damaged: Collection[Path]) -> bool:
     """Return whether a run's events are read where those of many are folded."""
     batch = run.known.batch if run.known is not None else ""
-    return bool(batch) and run.path.parent / events_name(kind, batch) not in damaged
+    if not batch or not damaged:
+        return bool(batch)
+    return run.path.parent / events_name(kind, batch) not in damaged
 
 
 def _is_plain(segment: Segment) -> bool:
