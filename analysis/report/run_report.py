@@ -29,6 +29,7 @@ from thermograd.analysis.run.statements import control_lines, event_lines, furth
 from thermograd.store.errors import LogError
 from thermograd.store.files import write_json
 from thermograd.store.log.reader import count_events
+from thermograd.store.places.shipped import is_mirrored
 from thermograd.store.runs.catalogue import Run, result_dir
 from thermograd.store.runs.table import VERDICT_FILE
 
@@ -104,7 +105,12 @@ def write_report(
 
 
 def _remember(run: Run, analysis: Analysis) -> None:
-    """Leave the verdict where the table of runs looks for it, if the run's directory can be written."""
+    """Leave the verdict where the table of runs looks for it, if the run's directory can be written.
+
+    Of a run at a URL only a mirror is here, whose table goes by the catalogue.
+    """
+    if is_mirrored(run.path):
+        return
     content = {
         "verdict": question_verdict(analysis),
         "sentence": verdict_sentence(analysis),
