@@ -20,7 +20,7 @@ from thermograd.analysis.fleet.devices.dispersion import Compared, unit_spread
 
 ALPHA = 0.05  # of all accusations of a fleet together
 _CAUTION = 2.0  # by this p-values are multiplied beside: how much events vary is estimated, too
-GUARD_ALPHA = 0.01  # what must remain without the cell that speaks most against the unit
+GUARD_ALPHA = 0.001  # what must remain without the cell that speaks most against the unit
 _FEWEST_PEERS = 5  # degrees of freedom below which nobody can say how much units differ anyway:
 _NATURAL_RATIO = 1.5  # they may differ by so much then, as racks do
 _MOST_NAMED = 8  # units of one kind
