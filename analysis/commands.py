@@ -224,7 +224,7 @@ def compare(
 @click.option("-o", "--output", type=PATH, help="Directory for a page and the numbers.")
 @json_option
 @click.pass_obj
-def devices(runs: Path, by: str | None, as_json: bool, **where: Any) -> None:
+def devices(runs: Path, /, by: str | None, as_json: bool, **where: Any) -> None:
     """Say which GPU, host, rack or switch has more trouble than its peers, or that none has.
 
     Counted over all runs: spikes, non-finite norms, slow steps, throttling, memory errors, holes in the

@@ -105,7 +105,7 @@ class _Look:
         profile, effects = pair.profile(), pair.effects()
         at, lags = int(np.argmax(np.abs(profile))), family.looked.lags
         sign = -1 if family.y_leads else 1
-        shown = {
+        shown: dict[str, Any] = {
             "family": name,
             "r": float(effects[at]),
             "lag": sign * int(lags[np.argmax(np.abs(effects[: lags.size]))]),

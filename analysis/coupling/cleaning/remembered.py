@@ -34,5 +34,5 @@ def _known_by(given: Any) -> Any:
         return _known_by(given.at), _known_by(given.stretch)
     if isinstance(given, np.ndarray):
         whole = np.ascontiguousarray(given)
-        return given.shape, given.dtype.str, hashlib.blake2b(whole, digest_size=16).digest()
+        return given.shape, given.dtype.str, hashlib.blake2b(whole.data, digest_size=16).digest()
     return given
