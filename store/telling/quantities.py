@@ -48,7 +48,7 @@ def duration_text(seconds: float) -> str:
     if whole < 120:
         return f"{sign}{whole} s"
     for limit_s, unit_s, unit, rest_s, rest in _UNITS:
-        if limit_s is None or whole < limit_s:
+        if limit_s is None or round(whole / rest_s) * rest_s < limit_s:
             return f"{sign}{_two_units(whole, unit_s, unit, rest_s, rest)}"
     raise AssertionError("the last unit has no limit")
 

@@ -19,7 +19,7 @@ from thermograd.store.log.reader import read_kind
 from thermograd.store.log.seal import seal_run
 from thermograd.store.log.writer import EventWriter
 from thermograd.store.places.place import place_of
-from thermograd.store.shipping.other_nodes import events_of
+from thermograd.store.shipping.facts import events_of
 from thermograd.store.shipping.rounds import ship_to_the_end
 from thermograd.store.shipping.shipper import Shipper
 

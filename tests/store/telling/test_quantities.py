@@ -3,7 +3,7 @@
 import math
 
 import pytest
-from hypothesis import given, strategies as st
+from hypothesis import example, given, strategies as st
 from thermograd.store.telling.quantities import (
     age_text,
     clock_text,
@@ -23,13 +23,16 @@ def read_back(text):
 
 
 @given(st.floats(0, 1e8))
-def test_a_duration_reads_back_as_what_it_was_to_three_digits(seconds):
+@example(0.125)
+@example(10.5)
+def test_a_duration_reads_back_as_what_it_was_to_two_digits(seconds):
     text = duration_text(seconds)
-    assert read_back(text) == pytest.approx(seconds, rel=0.03, abs=1e-9)
+    assert read_back(text) == pytest.approx(seconds, rel=0.05, abs=1e-9)
     assert len(text.split()) <= 4
 
 
 @given(st.floats(120, 1e8))
+@example(3 * 86_400 - 20.0)
 def test_no_number_in_a_duration_is_as_large_as_the_next_unit(seconds):
     words = duration_text(seconds).split()
     limits = {"s": 60, "min": 120, "h": 72, "d": math.inf}
@@ -39,7 +42,7 @@ def test_no_number_in_a_duration_is_as_large_as_the_next_unit(seconds):
 def test_roundings_at_the_edges_carry_over():
     assert duration_text(119.5) == "2 min"
     assert duration_text(7199.6) == "2 h"
-    assert duration_text(3 * 86_400 - 20) == "72 h"
+    assert duration_text(3 * 86_400 - 20) == "3 d"
     assert duration_text(-150) == "−2 min 30 s"
     assert duration_text(math.inf) == duration_text(math.nan) == clock_text(math.nan) == "–"
 
