@@ -94,7 +94,9 @@ def main():
     parser.add_argument("--seconds", type=int, default=600)
     given = parser.parse_args()
     total = total_average = 0
-    print(f"Python {platform.python_version()}, numpy {np.__version__}, scipy {scipy.__version__}", flush=True)
+    print(
+        f"Python {platform.python_version()}, numpy {np.__version__}, scipy {scipy.__version__}", flush=True
+    )
     for number, kind in enumerate(KINDS):
         begun, some = time.process_time(), given.fleets // len(KINDS)
         named = average = 0

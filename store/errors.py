@@ -46,6 +46,10 @@ class PlaceError(ThermogradError):
     """A place of runs, a folder or a URL, that cannot be read or written: says which, and why."""
 
 
+class RefusedError(PlaceError):
+    """A place that refuses for good: no such bucket, no credentials, access denied. Waiting does not help."""
+
+
 class NotThereError(PlaceError):
     """A place answers, and holds nothing of that name."""
 

@@ -7,18 +7,19 @@ from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from thermograd.store.errors import MissingExtraError, NotThereError, PlaceError
+from thermograd.store.errors import MissingExtraError, NotThereError, PlaceError, RefusedError
 from thermograd.store.places.interface import Entry, Place, checked_name
 
 if TYPE_CHECKING:
     from obstore.store import ObjectStore
 
 _CONNECT_S, _REQUEST_S, _RETRIES, _RETRY_S = 5, 120, 4, 30
+_PROBE_S = 5
 _BACKOFF = {"init_backoff": timedelta(seconds=0.1), "max_backoff": timedelta(seconds=4), "base": 2.0}
 _ADDRESS = re.compile(r"(https?://)[^/\s@]*@|\?\S*")
 
 # What is wrong, by what obstore's message says; the first that fits.
-_REASONS: tuple[tuple[str, str], ...] = (
+_REFUSALS: tuple[tuple[str, str], ...] = (
     (
         r"NoSuchBucket|ContainerNotFound|specified (bucket|container) does not exist",
         "there is no such bucket",
@@ -38,6 +39,8 @@ _REASONS: tuple[tuple[str, str], ...] = (
         r"builder error|BadScheme",
         "its endpoint is no https:// address; with AWS_ALLOW_HTTP=true http:// is taken, too",
     ),
+)
+_REASONS = (
     (r"timed out|TimedOut", "it does not answer in time; is the network down?"),
     (r"error sending request|HTTP error|dns error|[Cc]onnect", "it cannot be reached; is the network down?"),
 )
@@ -56,6 +59,21 @@ class Bucket(Place):
             ) from error
         with self._errors():
             self._store: ObjectStore = from_url(url, client_options=_client(), retry_config=_RETRY)
+
+    def probe(self) -> None:
+        """Ask for one name; retries are few, for a network that blinks is no refusal."""
+        from obstore.store import from_url
+
+        retry: Any = {**_RETRY, "retry_timeout": timedelta(seconds=_PROBE_S)}
+        client = {**_client(), "timeout": timedelta(seconds=_PROBE_S)}
+        try:
+            with self._errors():
+                store: ObjectStore = from_url(self.url, client_options=client, retry_config=retry)
+                next(iter(store.list(chunk_size=1)), None)
+        except RefusedError:
+            raise
+        except PlaceError:
+            return
 
     def list(self, prefix: str = "", after: str = "") -> Iterator[Entry]:
         """Iterate over the objects below a folder, by name."""
@@ -106,15 +124,18 @@ class Bucket(Place):
             yield
         except FileNotFoundError as error:
             if _is_about_the_bucket(error):
-                raise PlaceError(self._sentence(error)) from None
+                raise self._error(error) from None
             raise NotThereError(f"there is no {name} in {self.url}") from None
         except BaseError as error:
-            raise PlaceError(self._sentence(error)) from None
+            raise self._error(error) from None
 
-    def _sentence(self, error: Exception) -> str:
+    def _error(self, error: Exception) -> PlaceError:
         told = f"{type(error).__name__}: {error}".partition("Debug source")[0]
-        reason = next((said for form, said in _REASONS if re.search(form, told)), None)
-        return f"{self.url}: {reason or _shown(told)}"
+        for reasons, kind in ((_REFUSALS, RefusedError), (_REASONS, PlaceError)):
+            for form, said in reasons:
+                if re.search(form, told):
+                    return kind(f"{self.url}: {said}")
+        return PlaceError(f"{self.url}: {_shown(told)}")
 
 
 _RETRY: Any = {
@@ -135,7 +156,7 @@ def _client() -> Any:
 
 
 def _is_about_the_bucket(error: Exception) -> bool:
-    return re.search(_REASONS[0][0], str(error)) is not None
+    return re.search(_REFUSALS[0][0], str(error)) is not None
 
 
 def _shown(told: str) -> str:

@@ -46,6 +46,9 @@ class Place(ABC):
         `create_only`: what is there stays, and the answer is False; of several writers one gets True.
         """
 
+    def probe(self) -> None:  # noqa: B027 - a local folder refuses nothing that its next call does not tell
+        """Ask the place quickly. Raises RefusedError where it refuses for good; no answer is no error."""
+
     @abstractmethod
     def delete(self, name: str) -> None:
         """Remove a file; one that is not there is no error."""

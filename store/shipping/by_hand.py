@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from thermograd.store.errors import PlaceError, RunNotFoundError
+from thermograd.store.errors import PlaceError, RefusedError, RunNotFoundError
 from thermograd.store.places.place import is_url, place_of
 from thermograd.store.runs.catalogue import Run, find_run, list_runs
 from thermograd.store.shipping.progress import progress_of
@@ -71,7 +71,12 @@ def ship_each(chosen: Iterable[tuple[Run, str]], say: Say) -> Iterator[Shipped]:
 
 def _ship(run: Run, url: str, say: Say) -> Shipped:
     before = progress_of(run.path, url)
-    after = ship_to_the_end(run.path, url, say, 0.0)
+    try:
+        place = place_of(url)
+        place.probe()
+        after = ship_to_the_end(run.path, url, say, 0.0, place, is_asked=True)
+    except RefusedError as error:
+        return Shipped(run.run_id, url, 0, 0, False, error=str(error))
     if after is None:
         return Shipped(run.run_id, url, 0, 0, False, is_busy=True)
     error = after.error

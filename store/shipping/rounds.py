@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from thermograd.store.errors import LogError
+from thermograd.store.errors import LogError, RefusedError
 from thermograd.store.failures import Guard
 from thermograd.store.locks import ProcessLock
 from thermograd.store.log.seal import seal_run
@@ -29,10 +29,13 @@ _LOCK = "ship"
 
 
 class Attempts:
-    """Attempts to ship one run, wherever its directory is now; what fails is counted and said once."""
+    """Attempts to ship one run, wherever its directory is now; what fails is counted and said once.
 
-    def __init__(self, url: str, say: Say, place: Place | None = None) -> None:
-        self.url, self._say, self._place = url, say, place
+    `is_asked`: a person waits for it. What a place refuses for good is then raised.
+    """
+
+    def __init__(self, url: str, say: Say, place: Place | None = None, is_asked: bool = False) -> None:
+        self.url, self._say, self._place, self._is_asked = url, say, place, is_asked
         self.shipper: Shipper | None = None
         shown = url.replace("%", "%%")
         self._guard = Guard(
@@ -48,11 +51,16 @@ class Attempts:
             self.shipper = self.shipper or self._begin(run_dir)
             self.shipper.ship(run_dir, is_last)
         except BaseException as error:
-            if isinstance(error, KeyboardInterrupt | SystemExit) or not self._guard.keep(error):
+            is_final = self._is_asked and isinstance(error, RefusedError)
+            if isinstance(error, KeyboardInterrupt | SystemExit):
+                raise
+            if not is_final and not self._guard.keep(error):
                 raise
             progress = self.progress(run_dir)
             progress.fail(error)
             progress.save(run_dir)
+            if is_final:
+                raise
             return False
         self._guard.works()
         self.shipper.progress.save(run_dir)
@@ -82,13 +90,19 @@ def ship_live(where: Callable[[], Path], url: str, stop: threading.Event, say: S
 
 
 def ship_to_the_end(
-    run_dir: Path, url: str, say: Say, most_s: float | None = None, place: Place | None = None
+    run_dir: Path,
+    url: str,
+    say: Say,
+    most_s: float | None = None,
+    place: Place | None = None,
+    is_asked: bool = False,
 ) -> Progress | None:
     """Seal and ship a run until all of it is there, and while its writers live; None: another process does.
 
-    Given up after `most_s` without an attempt that went well: what is left stays, for the next time.
+    Given up after `most_s` without an attempt that went well: what is left stays, for the next time. Where
+    a person waits for it (`is_asked`) RefusedError is raised at once; else what is refused is tried again.
     """
-    pauses, attempts = Pauses(_LIVE_PAUSE_S), Attempts(url, say, place)
+    pauses, attempts = Pauses(_LIVE_PAUSE_S), Attempts(url, say, place, is_asked)
     most_s = patience_s() if most_s is None else most_s
     until_s = time.monotonic() + most_s
     with _turn(run_dir, None, most_s) as is_ours:

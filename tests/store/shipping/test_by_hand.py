@@ -1,11 +1,13 @@
 """`thermograd ship`: one run or all, to a URL, repeatable; and commands that write for a URL."""
 
 import json
+import sys
 
 import pytest
 from click.testing import CliRunner
 from shipped_runs import assert_there, log_steps, new_run
 from thermograd.cli import main
+from thermograd.store.errors import RefusedError
 from thermograd.store.places.place import place_of
 from thermograd.store.runs.catalogue import Run, list_runs
 from thermograd.store.shipping.spool import local_runs, spool_for
@@ -112,3 +114,49 @@ def test_what_goes_to_a_folder_by_its_url_is_written_there_at_once(tmp_path):
     assert result.exit_code == 0, result.output
     assert len(list_runs(local_runs(url))) == 1
     assert local_runs(url) == tmp_path / "folder"
+
+
+COMMANDS = {
+    "simulate": ("simulate", "--scenario", "uncoupled", "--minutes", "1"),
+    "import": ("import", "{here}/log.csv"),
+    "record": ("record", "--duration", "0.2"),
+}
+
+
+@pytest.mark.parametrize("words", COMMANDS.values(), ids=COMMANDS)
+@pytest.mark.parametrize("wrong", ["bucket", "keys", "endpoint", "package"])
+def test_what_a_place_refuses_for_good_is_said_before_anything_is_written(
+    tmp_path, monkeypatch, bucket, words, wrong
+):
+    url, said = f"{bucket}/runs", "no credentials that it accepts"
+    if wrong == "bucket":
+        url, said = "s3://no-such-bucket-here/runs", "there is no such bucket"
+    elif wrong == "keys":
+        for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+            monkeypatch.delenv(name)
+        monkeypatch.setenv("AWS_METADATA_ENDPOINT", "http://127.0.0.1:9/169.254.")
+    elif wrong == "endpoint":
+        monkeypatch.delenv("AWS_ALLOW_HTTP")
+        said = "its endpoint is no https:// address"
+    else:
+        monkeypatch.setitem(sys.modules, "obstore.store", None)
+        said = "needs the package obstore"
+    (tmp_path / "log.csv").write_text("step,loss\n1,2\n")
+    result = thermograd("--runs", url, *(word.format(here=tmp_path) for word in words))
+    assert result.exit_code == 1
+    assert said in result.output
+    assert result.output.count("\n") == 1
+    assert not list_runs(spool_for(url))
+
+
+def test_what_is_refused_only_while_it_is_shipped_is_kept_and_said_at_once(tmp_path, monkeypatch, bucket):
+    def refuses(self, name, data, create_only=False):
+        raise RefusedError(f"{self.url}: access denied")
+
+    monkeypatch.setattr("thermograd.store.places.bucket.Bucket.put", refuses)
+    monkeypatch.setattr("time.sleep", lambda _: pytest.fail("it waits to try again"))
+    url = f"{bucket}/runs"
+    result = thermograd("--runs", url, *COMMANDS["simulate"])
+    (run,) = list_runs(spool_for(url))
+    assert result.exit_code == 1
+    assert f"access denied; {run.run_id} is kept here; ship it later: thermograd ship" in result.output

@@ -7,7 +7,7 @@ import time
 import pytest
 from faulty_place import FaultyPlace
 from shipped_runs import assert_there, log_steps, new_run
-from thermograd.store.errors import PlaceError
+from thermograd.store.errors import PlaceError, RefusedError
 from thermograd.store.locks import ProcessLock
 from thermograd.store.places.place import place_of
 from thermograd.store.runs.catalogue import Run
@@ -207,3 +207,28 @@ def test_what_an_agent_ships_beside_its_own_end_is_not_the_end_of_the_run(tmp_pa
     ship_to_the_end(run.path, str(tmp_path / "place"), lambda _: None, 0.0)
     assert progress_of(run.path).is_complete
     assert_there(run, place_of(tmp_path / "place"), tmp_path / "mirror")
+
+
+def test_a_training_s_run_is_tried_again_where_it_is_refused_and_a_person_is_told_at_once(
+    tmp_path, no_pauses
+):
+    run, writer = new_run(tmp_path / "runs")
+    log_steps(writer, 1, 5)
+    writer.close()
+    left = [3]
+
+    class Denied(FaultyPlace):
+        def put(self, name, data, create_only=False):
+            left[0] -= 1
+            if left[0] >= 0:
+                raise RefusedError("access denied")
+            return super().put(name, data, create_only)
+
+    place = Denied(place_of(tmp_path / "place"), [])
+    with pytest.raises(RefusedError):
+        ship_to_the_end(run.path, place.url, print, 60.0, place, is_asked=True)
+    assert progress_of(run.path).error == "access denied"
+    progress = ship_to_the_end(run.path, place.url, lambda _: None, 60.0, place)
+    assert progress is not None
+    assert progress.is_complete
+    assert_there(run, place, tmp_path / "mirror")
