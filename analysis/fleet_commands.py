@@ -218,14 +218,14 @@ def publish(
     from thermograd.analysis.fleet.publishing.iceberg import IcebergTables
     from thermograd.analysis.fleet.publishing.publish import Target, publish as publish_tables
     from thermograd.analysis.fleet.publishing.tables import outcomes_text, published_tables
-    from thermograd.store.places.known import local_runs
+    from thermograd.store.places.known import fetched
     from thermograd.store.runs.catalogue import fetched_runs
 
     if (delta is None) == (iceberg is None):
         raise click.UsageError("Give one of --delta and --iceberg.")
     target: Target = IcebergTables(iceberg) if iceberg is not None else DeltaTables(delta or "")
     chosen = fetched_runs(_chosen(runs, tags, where))
-    tables, live = published_tables(chosen, local_runs(runs))
+    tables, live = published_tables(chosen, fetched(runs, ["findings"]))
     if live:
         echo(f"Left out, for they have not ended: {', '.join(live)}", err=True)
     answer([*publish_tables(tables, target)], as_json, outcomes_text)

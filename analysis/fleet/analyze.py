@@ -24,6 +24,7 @@ from thermograd.analysis.fleet.question import Question
 from thermograd.analysis.fleet.task import TASK_SCHEMA, analyse_chunk, failed_run
 from thermograd.store.errors import NotEnoughDataError
 from thermograd.store.log.reader import count_events
+from thermograd.store.places.beside import give_findings
 from thermograd.store.query.data.findings import SCHEMA, write_findings
 from thermograd.store.runs.catalogue import Run
 from thermograd.store.runs.tags import read_tags
@@ -153,7 +154,7 @@ def analyze_fleet(
     by
         What runs are grouped by.
     write_to
-        The directory of runs beside which the findings are written.
+        The directory of runs beside which the findings are written; where it mirrors a URL, also to that.
     progress
         Called with how many runs are done, of how many.
 
@@ -174,6 +175,8 @@ def analyze_fleet(
     result = reduced(table, runs, by, analysis_id=analysis_id)
     notes = [advice(engine, work_s)] if advice(engine, work_s) else []
     path = None if write_to is None else write_findings(write_to, analysis_id, result["findings"])
+    if path is not None and (left := give_findings(path)) is not None:
+        notes.append(left)
     return FleetAnalysis(
         **result,
         analysis_id=analysis_id,

@@ -65,7 +65,7 @@ class Bucket(Place):
         from obstore.store import from_url
 
         retry: Any = {**_RETRY, "retry_timeout": timedelta(seconds=_PROBE_S)}
-        client = {**_client(), "timeout": timedelta(seconds=_PROBE_S)}
+        client: Any = {**_client(), "timeout": timedelta(seconds=_PROBE_S)}
         try:
             with self._errors():
                 store: ObjectStore = from_url(self.url, client_options=client, retry_config=retry)

@@ -13,6 +13,7 @@ from thermograd.store.errors import NotThereError, PlaceError, os_errors_as
 from thermograd.store.events import KINDS
 from thermograd.store.failures import warn
 from thermograd.store.files import whole_content, write_file
+from thermograd.store.places.beside import FINDINGS, bring_findings
 from thermograd.store.places.cache import STATE
 from thermograd.store.places.catalogue import (
     FOLDER,
@@ -72,7 +73,8 @@ def fetched(runs: Path | str, kinds: Collection[str], run_ids: Collection[str] |
     runs
         A folder, of which nothing needs to be fetched, or a URL.
     kinds
-        Kinds of events, ``"run"`` for the rows of the runs, ``"facts"`` for their small files.
+        Kinds of events, ``"run"`` for the rows of the runs, ``"facts"`` for their small files, ``"findings"``
+        for what analyses of all runs have found.
     run_ids
         Of these runs; of all by default.
     """
@@ -88,6 +90,8 @@ def fetched(runs: Path | str, kinds: Collection[str], run_ids: Collection[str] |
     untold = {run.run_id for run in of_runs if not run.entry} if "run" in kinds else set()
     mirror.fetch(untold)
     others = [run for run in of_runs if run.run_id not in untold]
+    if FINDINGS in kinds:
+        bring_findings(mirror)
     if "facts" in kinds:
         mirror.fetch((run.run_id for run in others if run.batch), ())
     if events or "facts" in kinds:

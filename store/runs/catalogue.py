@@ -318,8 +318,9 @@ def list_runs(runs_dir: Path | str) -> list[Run]:
 def fetched_runs(runs: Iterable[Run], kinds: Collection[str] | None = None) -> list[Run]:
     """Return runs as they are now, with their events at hand; of those at a URL only what is still there.
 
-    `kinds`: events of these kinds, all by default.
+    `kinds`: events of these kinds, all by default; also ``"findings"``.
     """
+    from thermograd.store.places.beside import FINDINGS, bring_findings
     from thermograd.store.places.mirror import mirror_at
 
     by_folder: dict[Path, list[Run]] = {}
@@ -334,6 +335,8 @@ def fetched_runs(runs: Iterable[Run], kinds: Collection[str] | None = None) -> l
             known = {run.path.name: run.known._replace(batch="") for run in of_folder if run.known}
             paths = mirror.fetch([run.path.name for run in of_folder], kinds)
             found += [Run(path, known.get(path.name)) for path in paths]
+            if kinds is not None and FINDINGS in kinds:
+                bring_findings(mirror)
     return found
 
 

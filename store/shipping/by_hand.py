@@ -75,8 +75,8 @@ def _ship(run: Run, url: str, say: Say) -> Shipped:
         place = place_of(url)
         place.probe()
         after = ship_to_the_end(run.path, url, say, 0.0, place, is_asked=True)
-    except RefusedError as error:
-        return Shipped(run.run_id, url, 0, 0, False, error=str(error))
+    except RefusedError as refused:
+        return Shipped(run.run_id, url, 0, 0, False, error=str(refused))
     if after is None:
         return Shipped(run.run_id, url, 0, 0, False, is_busy=True)
     error = after.error

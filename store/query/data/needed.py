@@ -3,10 +3,12 @@
 import re
 
 from thermograd.store.events import KINDS
+from thermograd.store.places.beside import FINDINGS
 
 _RUN, _FACTS = "run", "facts"  # the rows of the runs; their small files
 _OF_A_WORD = {f"{kind}s": {kind} for kind in KINDS} | {
     "runs": {_RUN},
+    "findings": {FINDINGS},
     "config": {"mark", _FACTS},
     "labels": {_FACTS},
     "aligned": {"step", "sample"},
@@ -16,7 +18,7 @@ _OF_A_WORD = {f"{kind}s": {kind} for kind in KINDS} | {
     "episodes": {"alert", "mark"},
     "around": {"step", "sample", "alert", "mark", _RUN},
 }
-ALL_PARTS = frozenset(KINDS) | {_RUN, _FACTS}
+ALL_PARTS = frozenset(KINDS) | {_RUN, _FACTS, FINDINGS}
 _BY_NAME = frozenset({"query", "query_table"})  # functions of DuckDB that take the name of a view
 
 

@@ -9,6 +9,7 @@ from click.testing import CliRunner
 from mirrored_runs import ODD_IDS, age, write_run
 from tcp_proxy import TcpProxy
 from thermograd.cli import main
+from thermograd.store.errors import RefusedError
 from thermograd.store.places.catalogue import encoded_entry, entry_name
 from thermograd.store.places.known import found_at
 from thermograd.store.places.mirror import Mirror
@@ -126,3 +127,32 @@ def test_what_cannot_be_read_is_one_sentence(bucket: str, cache: Path, monkeypat
     assert "allowed" in refused("ftp://host/runs", "runs")
     assert "topsecret" not in refused("s3://key:topsecret@bucket/runs", "runs")
     assert list_runs(bucket) == []
+
+
+def test_what_an_analysis_of_all_runs_found_is_seen_by_who_has_another_mirror(
+    url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    asked = "SELECT analysis_id, count(*) AS n FROM findings GROUP BY ALL ORDER BY ALL"
+    assert told(url, "query", asked) == []
+    first = told(url, "analyze", "--all")
+    monkeypatch.setenv("THERMOGRAD_CACHE", str(tmp_path / "another"))
+    (seen,) = told(url, "query", asked)
+    assert (seen["analysis_id"], seen["n"] > 0) == (first["analysis_id"], True)
+    second = told(url, "analyze", "--all")
+    assert {row["analysis_id"] for row in told(url, "query", asked)} == {
+        first["analysis_id"],
+        second["analysis_id"],
+    }
+    names = [entry.name for entry in place_of(url).list("_fleet")]
+    assert [name.split("/")[1] for name in names] == [first["analysis_id"], second["analysis_id"]]
+
+
+def test_findings_that_may_not_be_written_stay_here_and_it_is_said(url: str, monkeypatch: pytest.MonkeyPatch):
+    def refuses(self: object, name: str, data: bytes, create_only: bool = False) -> bool:
+        raise RefusedError("access denied")
+
+    monkeypatch.setattr("thermograd.store.places.bucket.Bucket.put", refuses)
+    found = told(url, "analyze", "--all")
+    assert "access denied" in " ".join(found["notes"])
+    sql = "SELECT DISTINCT analysis_id FROM findings"
+    assert told(url, "query", sql) == [{"analysis_id": found["analysis_id"]}]
