@@ -5,6 +5,7 @@ import signal
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 
@@ -35,6 +36,19 @@ def killed_once(items: Sequence[tuple[int, str]]) -> pa.Table:
             Path(path).touch()
             os.kill(os.getpid(), signal.SIGKILL)
     return squares([number for number, _ in items])
+
+
+def endangered(killed: Path, question: Any, addresses: Sequence[str]) -> pa.Table:
+    """Analyse runs; kill the worker the first time of all, and with "kills" each time; raise at "raises"."""
+    names = {Path(address).name for address in addresses}
+    if "kills" in names or not killed.exists():
+        killed.touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    if "raises" in names:
+        raise ValueError("this run is not for us")
+    from thermograd.analysis.fleet.task import analyse_chunk
+
+    return analyse_chunk(question, addresses)
 
 
 def slow(items: Sequence[int]) -> pa.Table:

@@ -64,7 +64,7 @@ def map_chunks(
         "local": this machine's cores. "ray", "dask": the cluster at `address`, or one that is made here.
     failed
         Makes the table of an item whose answer cannot be had, given why; default one with the columns
-        ``item`` and ``error``.
+        ``failed_item`` and ``error``, which are null for the others of its chunk.
     """
     if engine not in ENGINES:
         raise ValueError(f"engine is {engine!r}; expected one of: {', '.join(ENGINES)}")
@@ -77,7 +77,7 @@ def map_chunks(
 
 
 def _failed(item: Any, why: str) -> pa.Table:
-    return pa.table({"item": [str(item)], "error": [why]})
+    return pa.table({"failed_item": [str(item)], "error": [why]})
 
 
 def advice(engine: Engine, work_s: float) -> str:

@@ -5,7 +5,6 @@ Neither is imported before it is asked for. Both try a task again whose worker o
 
 import os
 from collections.abc import Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, wait
 from contextlib import suppress
 from typing import Any
 
@@ -19,7 +18,7 @@ _TRIES = 3  # of a task whose worker died
 class RayTasks:
     """Tasks of Ray, on the cluster at an address or on this machine's cores."""
 
-    shares_fate = False
+    shares_fate, retries = False, True
 
     def __init__(self, task: Task, address: str | None, count: int) -> None:
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
@@ -96,40 +95,43 @@ def _connect_ray(ray: Any, address: str | None, count: int) -> None:
 class DaskTasks:
     """Tasks of Dask, on the scheduler at an address or on this machine's cores."""
 
-    shares_fate = False
+    shares_fate, retries = True, True  # Dask suspects all that waits at a worker that dies
 
     def __init__(self, task: Task, address: str | None, count: int) -> None:
         try:
             import distributed
         except ModuleNotFoundError as error:
             raise _missing("dask", "distributed") from error
-        self._died = (distributed.KilledWorker,)
+        self._distributed: Any = distributed
         self._client = _dask_client(distributed, address, count)
         cores = sum(self._client.nthreads().values()) or count
         self.parallel = 2 * cores
         self.name = f"dask at {address}, {cores} threads" if address else f"dask here, {cores} processes"
         self._task = task
-        self._executor = self._client.get_executor(pure=False, retries=0)
-        self._futures: dict[Future[pa.Table], int] = {}
+        self._futures: dict[Any, int] = {}
 
     def submit(self, number: int, items: Sequence[Any]) -> None:
         """Hand a chunk to Dask."""
-        self._futures[self._executor.submit(self._task, items)] = number
+        self._futures[self._client.submit(self._task, items, pure=False, retries=0)] = number
 
     def finished(self) -> list[tuple[int, pa.Table | BaseException]]:
         """Wait for the next."""
-        done, _ = wait(self._futures, return_when=FIRST_COMPLETED)
+        # Not by its executor: that never tells of a task which is lost after it was done, and then fails.
+        done = self._distributed.wait(list(self._futures), return_when="FIRST_COMPLETED").done
         return [(self._futures.pop(future), self._answer(future)) for future in done]
 
-    def _answer(self, future: "Future[pa.Table]") -> pa.Table | BaseException:
-        error = future.exception()
-        if isinstance(error, self._died):
+    def _answer(self, future: Any) -> pa.Table | BaseException:
+        try:
+            return future.result()
+        except self._distributed.KilledWorker as error:
             return WorkerDiedError(_line(error))
-        return error or future.result()
+        except Exception as error:  # noqa: BLE001 - whatever a chunk raises is told of, the others go on
+            return error
 
     def close(self) -> None:
         """Cancel what is under way; end the cluster that was begun here."""
-        self._executor.shutdown(wait=False)  # which cancels
+        if self._futures:
+            self._client.cancel(list(self._futures))
         self._futures.clear()
         cluster = self._client.cluster
         self._client.close()

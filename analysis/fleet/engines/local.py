@@ -18,7 +18,7 @@ from thermograd.analysis.fleet.engines.mapping import Task, WorkerDiedError
 class InThisProcess:
     """Does one chunk after the other, here: for little work the fastest, and nothing is left behind."""
 
-    name, parallel, shares_fate = "local, in this process", 1, False
+    name, parallel, shares_fate, retries = "local, in this process", 1, False, False
 
     def __init__(self, task: Task) -> None:
         self._task = task
@@ -44,7 +44,7 @@ class InThisProcess:
 class Processes:
     """A pool of processes. One that is killed breaks it: what was under way fails, and a new one is made."""
 
-    shares_fate = True
+    shares_fate, retries = True, False
 
     def __init__(self, task: Task, count: int) -> None:
         self.name, self.parallel = f"local, {count} processes", count

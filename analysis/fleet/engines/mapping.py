@@ -31,6 +31,7 @@ class Workers(Protocol):
     name: str  # for a person
     parallel: int  # chunks that are under way at a time
     shares_fate: bool  # whether the death of one worker fails what the others are doing
+    retries: bool  # whether a chunk that is told of as killed has been tried several times already
 
     def submit(self, number: int, items: Sequence[Any]) -> None:
         """Begin with a chunk, which `finished` will call by its number."""
@@ -110,9 +111,8 @@ class _Mapping:
             return None
         part.tries += 1
         again = self._suspects if part.suspect else self._waiting
-        # What dies by itself is split at once, and a cluster has tried it several times already; what raises
-        # may have met a fault that has passed.
-        may_pass = not died or (self._workers.shares_fate and len(part.items) == 1)
+        # What dies by itself is split at once; what raises may have met a fault that has passed.
+        may_pass = not died or (len(part.items) == 1 and not self._workers.retries)
         if part.tries < _MOST_TRIES and may_pass:
             again.append(part)
         elif len(part.items) > 1:
@@ -127,7 +127,8 @@ class _Mapping:
         parts[part.first] = len(part.items), table
         if sum(count for count, _ in parts.values()) == len(self._chunks[part.chunk]):
             del self._done[part.chunk]
-            yield part.chunk, pa.concat_tables([parts[first][1] for first in sorted(parts)])
+            tables = [parts[first][1] for first in sorted(parts)]
+            yield part.chunk, pa.concat_tables(tables, promote_options="default")
 
 
 def _why(error: BaseException) -> str:

@@ -1,80 +1,86 @@
 """Ray and Dask give what this machine gives, to the last bit, whoever is killed on the way."""
 
 import importlib
-import os
-import signal
-import threading
+import json
+from functools import partial
 
+import pyarrow as pa
 import pytest
 from fleet_runs import fleet_runs
-from fleet_tasks import failed, killed_once
+from fleet_tasks import endangered
 from servers import DaskCluster, RayCluster
+from thermograd.analysis.fleet import analyze
 from thermograd.analysis.fleet.analyze import analyze_fleet
-from thermograd.analysis.fleet.engines.choice import workers_for
-from thermograd.analysis.fleet.engines.mapping import mapped
 from thermograd.analysis.fleet.question import Question
-from thermograd.store.runs.catalogue import list_runs
+from thermograd.store.runs.catalogue import Run, list_runs
 
 pytest.importorskip("ray")
 pytest.importorskip("distributed")
 pytestmark = pytest.mark.filterwarnings("ignore")  # of Ray's and Dask's own processes
 QUESTION = Question(x=("grad_norm",), y=("power_w",))
+POISONED = ("kills", "raises")
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
+def runs(tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs")
-    list(fleet_runs(folder, 6, coupled=2, steps=300, samples=300))
-    return folder
+    list(fleet_runs(folder, 4, coupled=2, steps=200, samples=200))
+    return list_runs(folder)
 
 
 @pytest.fixture(scope="module")
-def here(folder):
-    return without_id(analyze_fleet(list_runs(folder), QUESTION))
-
-
-def without_id(found):
+def here(runs):
+    found = analyze_fleet(runs, QUESTION)
+    assert found.tested == 4
     return found.findings.drop_columns(["analysis_id"])
 
 
-def squares(tables):
-    return [
-        row["square"] for _, table in sorted(tables, key=lambda each: each[0]) for row in table.to_pylist()
-    ]
+@pytest.fixture
+def among_poisoned(runs, tmp_path, monkeypatch):
+    """Analyse the runs among two poisoned ones, where the first worker of all is killed."""
+    monkeypatch.setattr(analyze, "analyse_chunk", partial(endangered, tmp_path / "killed"))
+    for name in POISONED:
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "run.json").write_text(json.dumps({"run_id": name}))
+    poisoned = [Run(tmp_path / name) for name in POISONED]
+    return partial(analyze_fleet, [poisoned[0], *runs[:2], poisoned[1], *runs[2:]], QUESTION)
 
 
-def chunks(tmp_path, count=12, size=3):
-    """Return numbers, of which one kills its worker the first time."""
-    items = [(number, str(tmp_path / "killed") if number == 7 else "") for number in range(count)]
-    return [items[first : first + size] for first in range(0, count, size)]
+def told(found):
+    """Return the findings of the runs that are well, and why the poisoned ones have none."""
+    assert [row["run_id"] for row in found.rows("run", "error")] == list(POISONED)
+    errors = {row["run_id"]: row["error"] for row in found.rows("run", "error")}
+    table = found.findings.drop_columns(["analysis_id"])
+    return table.filter(pa.compute.not_equal(table["verdict"], "error")), errors
 
 
-def test_ray_gives_the_same_bits_and_survives_a_worker_and_a_node(
-    folder, here, ray_cluster: RayCluster, tmp_path
+def test_ray_gives_the_same_bits_and_survives_workers_and_a_node(
+    here, among_poisoned, ray_cluster: RayCluster
 ):
-    found = analyze_fleet(list_runs(folder), QUESTION, engine="ray", address=ray_cluster.address)
-    assert without_id(found).equals(here)
+    # Its workers do not know the tests' modules.
+    by_value = importlib.import_module("ray.cloudpickle").register_pickle_by_value
+    by_value(importlib.import_module(endangered.__module__))
+    removed = []
+
+    def progress(done, of):
+        if not removed:
+            removed.append(done)
+            ray_cluster.remove_node()
+
+    found = among_poisoned(engine="ray", address=ray_cluster.address, progress=progress)
+    findings, errors = told(found)
+    assert removed
+    assert findings.equals(here)
+    assert "the process that worked on it died" in errors["kills"]
+    assert errors["raises"] == "ValueError: this run is not for us"
     assert found.engine.startswith("ray at ")
     assert any("does not pay" in note for note in found.notes)
-    by_value = importlib.import_module("ray.cloudpickle").register_pickle_by_value
-    by_value(importlib.import_module(killed_once.__module__))  # its workers do not know the tests' modules
-    workers = workers_for(killed_once, "ray", ray_cluster.address)
-    removal = threading.Timer(0.5, ray_cluster.remove_node)
-    removal.start()
-    try:
-        told = squares(mapped(chunks(tmp_path), workers, failed))
-    finally:
-        removal.join()
-    assert told == [number * number for number in range(12)]
 
 
-def test_dask_gives_the_same_bits_and_survives_a_worker(folder, here, dask_cluster: DaskCluster, tmp_path):
-    found = analyze_fleet(list_runs(folder), QUESTION, engine="dask", address=dask_cluster.address)
-    assert without_id(found).equals(here)
-    workers = workers_for(killed_once, "dask", dask_cluster.address)
-    victim = dask_cluster.worker_pids[0]
-    kill = threading.Timer(0.2, os.kill, (victim, signal.SIGKILL))
-    kill.start()
-    told = squares(mapped(chunks(tmp_path), workers, failed))
-    kill.join()
-    assert told == [number * number for number in range(12)]
+def test_dask_gives_the_same_bits_and_survives_workers(here, among_poisoned, dask_cluster: DaskCluster):
+    found = among_poisoned(engine="dask", address=dask_cluster.address)
+    findings, errors = told(found)
+    assert findings.equals(here)
+    assert "the process that worked on it died" in errors["kills"]
+    assert errors["raises"] == "ValueError: this run is not for us"
+    assert found.engine.startswith("dask at ")
