@@ -53,7 +53,7 @@ class Recorder:
             return
         document = None
         if detail:
-            document, missing = plain_json(hidden_values(detail, []))
+            document, missing = plain_json(detail, lambda plain: hidden_values(plain, []))
             if missing:
                 what = f"the detail of the mark {said(mark)} has what JSON cannot hold"
                 self.left_out.count(what, "mark detail", missing)

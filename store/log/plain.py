@@ -114,8 +114,8 @@ class PlainValues:
         return text if text.isascii() else text.encode("utf-8", "replace").decode()
 
 
-def plain_json(value: Any) -> tuple[str, int]:
-    """Return a value as strict JSON, and how many values in it were left out.
+def plain_json(value: Any, kept: Callable[[Any], Any] = lambda plain: plain) -> tuple[str, int]:
+    """Return as strict JSON what is kept of a value, and how many values in it were left out.
 
     Examples
     --------
@@ -123,7 +123,7 @@ def plain_json(value: Any) -> tuple[str, int]:
     '{"loss": "nan", "3": ["lr"], "me'
     """
     plain = PlainValues()
-    return json.dumps(plain.make(value), allow_nan=False), plain.left_out
+    return json.dumps(kept(plain.make(value)), allow_nan=False), plain.left_out
 
 
 def is_scalar(value: Any) -> bool:
