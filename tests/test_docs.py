@@ -20,13 +20,14 @@ import pytest
 from click.testing import CliRunner
 from synthetic import make_run
 from thermograd.analysis.calibration.zoo import ZOO
+from thermograd.analysis.fleet.analyze import analyze_fleet
 from thermograd.cli import main
 from thermograd.ingest.devices.base import DeviceReader
 from thermograd.ingest.importers.recording import Format, Head, Hints
 from thermograd.store.events import ALERTS, COMMON, KINDS, SEVERITIES
 from thermograd.store.log.writer import EventWriter
 from thermograd.store.query.connection import query
-from thermograd.store.runs.catalogue import Run
+from thermograd.store.runs.catalogue import Run, list_runs
 from thermograd.stream.pipeline.config import load_config
 from thermograd.stream.sinks.notifier import ADVICE
 
@@ -182,11 +183,12 @@ def test_configuration_of_the_page_is_one_and_shows_as_the_page_says(tmp_path):
 
 @pytest.fixture(scope="module")
 def recorded(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two small runs with spikes and a collapse, for the recipes."""
+    """Two small runs with spikes and a collapse, and their analysis, for the recipes."""
     folder = tmp_path_factory.mktemp("recipes")
     for place in (1, 2):
         made = make_run(folder / "runs", 60, 30.0, [20, 40], name=f"run {place}", collapse_s=15.0, seed=place)
         log_accuracy(made)
+    analyze_fleet(list_runs(folder / "runs"), write_to=folder / "runs")
     return folder
 
 

@@ -2,13 +2,17 @@
 
 The glance is Sidak's p of each family of lags, which never exceeds the p of the full test, for that is the
 largest of several of which it is one. So a pair that is let through has the p that the full test gives, and
-one that is not let through could not have had a smaller one than it was screened out with. All p-values of
-the full test's size and below are therefore valid.
+one that is not let through could not have had a smaller one than it was screened out with: screening makes
+no p smaller than the full test's.
 
 Among many tests a p has to be smaller than random orders and signs can tell. Where not one of them came up
-to the peak, an exact tail goes on from there: sums of signs reach t no more often than 3.18 times as often
-as a normal variable (Bentkus & Dzindzalieta 2015, Bernoulli 21:1231-1237), whatever the sizes of what is
-summed.
+to the peak, a bound goes on from there: sums of independent signs reach t no more often than 3.18 times as
+often as a normal variable (Bentkus & Dzindzalieta 2015, Bernoulli 21:1231-1237), whatever the sizes of what
+is summed, and over lags these add up. That inequality is exact. Approximate is what it is applied to: news
+that are independent and as often up as down only as far as own past and nuisance could be taken out, and by
+estimates; what signs leave of a series that is cleaned once more, of which a share by a rule is taken off;
+and the p of random orders, which goes on by the tail of signs. How often it errs is therefore measured
+(benchmarks/fleet_false_discoveries.py).
 """
 
 import math
@@ -144,7 +148,7 @@ def _with_tail(found: dict[str, Any], cleaned: Paired, family: SearchedFamily, s
 
 
 def _sign_tail(cleaned: Paired, family: SearchedFamily) -> float:
-    """Bound the p of random signs of either side by an exact tail, summed over all responses."""
+    """Bound the p of random signs of either side, summed over all responses."""
     oriented = cleaned.oriented(family.y_leads)
     pair = oriented.pair(family.looked)
     return max(_tail(pair), _tail(oriented.mirrored(pair.follower, family.looked)))

@@ -5,10 +5,11 @@ import os
 import signal
 import threading
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import suppress
+from contextlib import contextmanager, suppress
+from multiprocessing import resource_tracker
 from typing import Any
 
 import pyarrow as pa
@@ -60,7 +61,8 @@ class Processes:
             context = multiprocessing.get_context("spawn")
             self._pool = ProcessPoolExecutor(self._count, context, initializer=_begin)
         try:
-            future = self._pool.submit(self._task, items)
+            with _no_interrupt():
+                future = self._pool.submit(self._task, items)
         except BrokenProcessPool as error:  # it broke since the last look
             future = Future()
             future.set_exception(error)
@@ -91,6 +93,20 @@ class Processes:
         for child in children:  # they only read: there is nothing to finish
             child.kill()
             child.join()
+
+
+@contextmanager
+def _no_interrupt() -> Iterator[None]:
+    """Put Ctrl-C off, also for processes that begin: before `_begin` it would be told of by each of them."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    resource_tracker.ensure_running()  # which would take the mask away
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _answer(future: "Future[pa.Table]") -> pa.Table | BaseException:

@@ -1,10 +1,18 @@
 """The engine of one machine: every item answered once, whoever dies."""
 
 import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import time
 from contextlib import closing
+from pathlib import Path
 
+import fleet_tasks
 import pyarrow as pa
 import pytest
+from fleet_runs import fleet_runs
 from fleet_tasks import failed, killed_once, poisoned, slow, squares
 from thermograd.analysis.fleet.engines.choice import advice, map_chunks, workers_for
 from thermograd.analysis.fleet.engines.local import InThisProcess, Processes
@@ -73,3 +81,50 @@ def test_little_work_is_done_here_and_a_cluster_is_advised_against():
     assert "does not pay" in advice("ray", 10.0)
     assert advice("local", 10.0) == ""
     assert "a cluster divides that" in advice("local", 1e6)
+
+
+# As the command does it where the work is much, on two cores.
+MUCH_WORK = """
+import fleet_tasks, sys
+from thermograd.analysis.fleet import analyze
+from thermograd.analysis.fleet.engines import choice
+from thermograd.cli import main
+choice._POOL_PAYS_S, choice.cores, analyze.analyse_chunk = 0, lambda: 2, fleet_tasks.waiting
+main(["--runs", sys.argv[1], "analyze", "--all"])
+"""
+
+
+def holds(condition, within_s=60):
+    """Return whether a condition holds within some time."""
+    end_s = time.monotonic() + within_s
+    while not condition() and time.monotonic() < end_s:
+        time.sleep(0.05)
+    return condition()
+
+
+def is_gone(group):
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return True
+    return False
+
+
+@pytest.mark.skipif(not hasattr(os, "killpg"), reason="Ctrl-C goes to a process group")
+def test_ctrl_c_ends_an_analysis_at_once_with_all_its_processes(tmp_path):
+    list(fleet_runs(tmp_path, 4, steps=20, samples=20))
+    environment = os.environ | {"PYTHONPATH": str(Path(fleet_tasks.__file__).parent)}
+    command = [sys.executable, "-c", MUCH_WORK, str(tmp_path)]
+    with subprocess.Popen(
+        command, env=environment, start_new_session=True, stderr=subprocess.PIPE, text=True
+    ) as analysis:
+        try:
+            assert holds(lambda: len(list(tmp_path.glob("*/*.pid"))) == 2)
+            os.killpg(analysis.pid, signal.SIGINT)
+            _, told = analysis.communicate(timeout=30)  # of the minute that the work takes
+        finally:
+            if analysis.poll() is None:
+                os.killpg(analysis.pid, signal.SIGKILL)
+    assert analysis.returncode == 1
+    assert "Traceback" not in told
+    assert holds(lambda: is_gone(analysis.pid), 10)
