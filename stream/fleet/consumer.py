@@ -12,13 +12,14 @@ from thermograd.store.failures import Guard, warn
 from thermograd.store.files import write_file
 from thermograd.store.text import strict_json
 from thermograd.stream.fleet.brokers.messages import Beat, Body, unpacked
-from thermograd.stream.fleet.brokers.transport import Receiver, TransportError
+from thermograd.stream.fleet.brokers.transport import Received, Receiver, RefusedError, TransportError
 from thermograd.stream.fleet.slow_ranks import FleetSlowRanks
 from thermograd.stream.fleet.state import FleetAlert, FleetState
 
 _AT_ONCE = 1000
 _KEEP_EVERY_S = 5.0
 _PAUSE_S = 1.0
+_WAIT_S = 0.5
 _LOOK_EVERY_S = 0.25  # at every node: there may be thousands
 
 
@@ -102,17 +103,27 @@ class FleetConsumer:
             "the fleet cannot be heard: %(error)s", on_trouble, again="the fleet is heard again"
         )
         self._is_away = kept is not None  # what was silent meanwhile was not heard
+        self._is_heard = False
 
-    def turn(self, wait_s: float = 0.5) -> list[FleetAlert]:
-        """Receive for a while, and return what is to be told now."""
+    def turn(self, wait_s: float = _WAIT_S) -> list[FleetAlert]:
+        """Receive for a while, and return what is to be told now.
+
+        A broker that is away is told of and tried again; `RefusedError` where it never had us.
+        """
         try:
             received = self._receiver.receive(_AT_ONCE, wait_s)
         except TransportError as error:
+            if isinstance(error, RefusedError) and not self._is_heard:
+                raise
             self._guard.count(error)
             self._is_away = True
             time.sleep(min(wait_s, _PAUSE_S))
             return []
         self._guard.works()
+        self._is_heard = True
+        return self._handle(received)
+
+    def _handle(self, received: list[Received]) -> list[FleetAlert]:
         now_ns = self._receiver.now_ns()
         if self._is_away and now_ns is not None:
             self.state.reconnected(now_ns)
@@ -122,7 +133,7 @@ class FleetConsumer:
             told += self._take(unpacked(data), arrived_ns)
         if time.monotonic() - self._looked_s >= _LOOK_EVERY_S or not received:
             self._looked_s = time.monotonic()
-            told += self.state.look(now_ns)
+            told += self.state.look(now_ns, self._receiver.is_drained)
             self._slow_ranks.forget_old(self.state.clock_ns)
         new = self._journal.write(told) if self._journal is not None else self._not_told(told)
         if time.monotonic() - self._kept_s >= _KEEP_EVERY_S:
@@ -153,11 +164,22 @@ class FleetConsumer:
             self._guard.count(error)
 
     def drain(self, within_s: float = 10.0) -> list[FleetAlert]:
-        """Receive all that is there now, for so long at most; return what is to be told."""
-        told, until_s = self.turn(), time.monotonic() + within_s
-        while not self._receiver.is_drained and time.monotonic() < until_s:
-            told += self.turn()
-        return told
+        """Receive all that is there now; return what is to be told.
+
+        TransportError where the broker cannot be used, or says nothing for so long although it has more.
+        """
+        told: list[FleetAlert] = []
+        heard_s, is_drained = time.monotonic(), False
+        while not is_drained:
+            received = self._receiver.receive(_AT_ONCE, _WAIT_S)
+            is_drained = self._receiver.is_drained
+            if received:
+                heard_s = time.monotonic()
+            elif time.monotonic() - heard_s > within_s:
+                raise TransportError("the broker has more messages, and does not give them")
+            told += self._handle(received)
+        self._looked_s = 0.0
+        return told + self._handle([])
 
     def now_ns(self) -> int:
         """Return the time by the clock of arrivals."""

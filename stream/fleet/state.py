@@ -44,13 +44,18 @@ class FleetAlert(Struct, omit_defaults=True):
 
 
 class NodeState(Struct):
-    """One node of one run; `arrived_ns` is when its latest message did, `tick` its latest evidence."""
+    """One node of one run: a host, whichever agent of it is the latest.
+
+    `arrived_ns` is when its latest message did, `tick` its latest evidence; `gone` are the agents that have
+    said goodbye: the node has ended when its latest did.
+    """
 
     writer: str
     beat: Beat
     arrived_ns: int
     silent: bool = False
     ended: bool = False
+    gone: set[str] = set()
     tick: int = -1
     devices: dict[str, DeviceNow] = {}
     told_alerts: dict[str, int] = {}
@@ -137,9 +142,10 @@ class FleetState(Struct):
         node = run.nodes.get(beat.node)
         if node is None:
             node = run.nodes[beat.node] = NodeState(beat.writer, beat, arrived_ns)
-        told = self._heard(run, node, beat.writer, arrived_ns)
+        is_newest = self._is_of_newest(node, beat)
+        told = self._heard(run, node, beat.writer, arrived_ns) if is_newest else []
         node.told_alerts[beat.writer] = max(beat.alerts, node.told_alerts.get(beat.writer, 0))
-        if beat.writer == node.writer and beat.seq < node.beat.seq:
+        if not is_newest or (beat.writer == node.writer and beat.seq < node.beat.seq):
             return told  # an old one, sent again: what came since is newer
         node.writer, node.beat = beat.writer, beat
         node.tick = max([node.tick, *(each.tick for each in beat.evidence)])
@@ -153,11 +159,15 @@ class FleetState(Struct):
                 run.ranks[key] = rank
         return told
 
+    @staticmethod
+    def _is_of_newest(node: NodeState, body: Beat | Bye) -> bool:
+        """Whether it is from the node's latest agent, by the node's own clock: streams come in any order."""
+        return body.writer == node.writer or body.time_ns >= node.beat.time_ns
+
     def _heard(self, run: RunState, node: NodeState, writer: str, arrived_ns: int) -> list[FleetAlert]:
         """Note that a node lives; one that was silent is back."""
         node.arrived_ns = max(node.arrived_ns, arrived_ns)
-        if writer != node.writer:
-            node.ended = False  # another agent has begun after the one that said goodbye
+        node.ended = writer in node.gone  # else another has begun after the one that said goodbye
         if not node.silent or node.ended:
             return []
         node.silent = False
@@ -175,8 +185,10 @@ class FleetState(Struct):
     def _bye(self, run: RunState, bye: Bye, arrived_ns: int) -> list[FleetAlert]:
         node = run.nodes.get(bye.node)
         if node is None:
-            last = Beat(bye.run, bye.node, bye.writer, -1, bye.time_ns)
-            node = run.nodes[bye.node] = NodeState(bye.writer, last, arrived_ns)
+            node = run.nodes[bye.node] = NodeState(bye.writer, _nothing_but(bye), arrived_ns)
+        node.gone.add(bye.writer)
+        if bye.writer != node.writer and self._is_of_newest(node, bye):
+            node.writer, node.beat = bye.writer, _nothing_but(bye)
         node.told_alerts[bye.writer] = max(bye.alerts, node.told_alerts.get(bye.writer, 0))
         if bye.writer == node.writer:
             node.arrived_ns, node.ended, node.silent = max(node.arrived_ns, arrived_ns), True, False
@@ -224,11 +236,14 @@ class FleetState(Struct):
         run.alerts = [*run.alerts, alert][-_MOST_ALERTS:]
         return [alert]
 
-    def look(self, now_ns: int | None = None) -> list[FleetAlert]:
-        """Return what time itself tells: nodes that have fallen silent, alarms whose evidence is complete."""
+    def look(self, now_ns: int | None = None, is_caught_up: bool = True) -> list[FleetAlert]:
+        """Return what time itself tells: nodes that have fallen silent, alarms whose evidence is complete.
+
+        Whoever has not caught up with what the broker has knows of nobody's silence, nor of what is old.
+        """
         now_ns = self.clock_ns if now_ns is None else max(now_ns, self.clock_ns)
         told: list[FleetAlert] = []
-        for run in list(self.runs.values()):
+        for run in list(self.runs.values()) if is_caught_up else ():
             told += chain.from_iterable(self._silences(run, now_ns))
             self._forget_old(run, now_ns)
         for alarm in self.budget.advance(self._complete()):
@@ -236,6 +251,7 @@ class FleetState(Struct):
         return told
 
     def _silences(self, run: RunState, now_ns: int) -> Iterator[list[FleetAlert]]:
+        self._end_with_run(run, now_ns)
         for node in run.nodes.values():
             quiet_s = (now_ns - node.arrived_ns) / 1e9
             if node.ended or node.silent or quiet_s <= self.silent_s:
@@ -247,6 +263,16 @@ class FleetState(Struct):
             )
             alert = self._of_node(run, node, "silent.node", "critical", text, node.beat.time_ns)
             yield self._tell(run, alert)
+
+    def _end_with_run(self, run: RunState, now_ns: int) -> None:
+        """End the nodes that were never heard again after the run's last goodbye: it ended there too."""
+        left = [node for node in run.nodes.values() if not node.ended]
+        goodbyes_ns = [node.arrived_ns for node in run.nodes.values() if node.ended]
+        heard_ns = max((node.arrived_ns for node in left), default=0)
+        silent_ns = round(self.silent_s * 1e9)
+        if goodbyes_ns and heard_ns <= max(goodbyes_ns) + silent_ns and now_ns - heard_ns > silent_ns:
+            for node in left:
+                node.ended, node.silent = True, False
 
     def reconnected(self, now_ns: int) -> None:
         """Give every node its time again: while we heard nothing, nobody's silence was theirs."""
@@ -289,6 +315,11 @@ class FleetState(Struct):
         if now_ns - run.newest_ns > kept_s * 1e9:
             del self.runs[run.run]
             self.budget.forget(run.run)
+
+
+def _nothing_but(bye: Bye) -> Beat:
+    """Return what is known of an agent of which only the goodbye has come."""
+    return Beat(bye.run, bye.node, bye.writer, -1, bye.time_ns)
 
 
 _COPIED = ("step", "device", "metric", "value", "score", "threshold")

@@ -28,8 +28,8 @@ def alert(run="run", node="n0", seq=0, *, name="spike.grad", step=None, writer=N
     return alert_note(run, node, writer or f"{node}-agent-1-ab", seq, given | columns)
 
 
-def bye(run="run", node="n0", *, at_s=0, alerts=0):
-    return Bye(run, node, f"{node}-agent-1-ab", 0, at_s * SECOND, alerts)
+def bye(run="run", node="n0", *, at_s=0, alerts=0, writer=None):
+    return Bye(run, node, writer or f"{node}-agent-1-ab", 0, at_s * SECOND, alerts)
 
 
 class Broker:

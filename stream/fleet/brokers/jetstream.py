@@ -21,7 +21,7 @@ from nats.aio.msg import Msg
 from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy, StorageType, StreamConfig
 from nats.js.client import JetStreamContext
 from thermograd.stream.fleet.brokers.messages import Message
-from thermograd.stream.fleet.brokers.transport import Address, Received, TransportError
+from thermograd.stream.fleet.brokers.transport import Address, Received, RefusedError, TransportError
 
 _CONNECT_S, _ANSWER_S, _CLOSE_S = 2, 2.0, 1.0
 _FETCH_S = 0.2  # after which a fetch gives what it has, however few
@@ -56,7 +56,8 @@ class _Connection:
             return self._loop.run_until_complete(asyncio.wait_for(work, limit_s))
         except (TimeoutError, nats.errors.Error, OSError, ValueError) as error:
             self.drop()
-            raise TransportError(f"{self._address}: {self._reason(error)}") from None  # it may hold the url
+            kind = RefusedError if self.refused else TransportError
+            raise kind(f"{self._address}: {self._reason(error)}") from None  # it may hold the url
 
     def _reason(self, error: Exception) -> str:
         if self.refused:
@@ -186,6 +187,7 @@ class JetStreamReceiver:
         self._pulls: dict[int, tuple[Any, asyncio.Task[list[Msg]] | None]] = {}
         self._client: Client | None = None
         self._drained: dict[int, bool] = {}
+        self._taken: dict[int, int] = {}  # the number of the last delivery that was handed on
         self._unsettled: list[Msg] = []
         self._failure: nats.errors.Error | None = None
         self._ahead_ns: int | None = None
@@ -205,7 +207,7 @@ class JetStreamReceiver:
         for at, task in tasks.items():
             if task in done:
                 self._pulls[at] = (self._pulls[at][0], None)
-                messages += task.result()
+                messages += await self._collect(at, task.result())
         if self._failure is not None:
             raise self._failure
         if self._client is None or self._client.is_closed:
@@ -222,7 +224,17 @@ class JetStreamReceiver:
         except nats.errors.Error as error:  # told by the next look
             self._failure = error
             return []
-        self._drained[at] = not messages or not _token(messages[-1], 10)
+        return messages
+
+    async def _collect(self, at: int, messages: list[Msg]) -> list[Msg]:
+        """Note how far a stream was handed on; an empty answer alone does not say that nothing is left."""
+        if messages:
+            self._taken[at] = _token(messages[-1], 8)
+            self._drained[at] = not _token(messages[-1], 10)
+        elif not self._drained[at] and self._failure is None:
+            info = await self._pulls[at][0].consumer_info()
+            delivered = info.delivered.consumer_seq if info.delivered else 0
+            self._drained[at] = not info.num_pending and delivered <= self._taken[at]
         return messages
 
     async def _subscribe(self) -> None:
@@ -239,7 +251,7 @@ class JetStreamReceiver:
                 subject, durable=self._durable, stream=stream, config=config
             )
             waiting = (await pull.consumer_info()).num_pending
-            self._pulls[at], self._drained[at] = (pull, None), not waiting
+            self._pulls[at], self._drained[at], self._taken[at] = (pull, None), not waiting, 0
         await self._ask_the_time()
 
     async def _consumer(self, jetstream: JetStreamContext, stream: str, is_beats: bool) -> ConsumerConfig:
@@ -291,7 +303,7 @@ class JetStreamReceiver:
 
     @property
     def is_drained(self) -> bool:
-        """Whether nothing was waiting at the last look."""
+        """Whether all that the broker had at the last look was handed on."""
         return bool(self._drained) and all(self._drained.values())
 
     def close(self) -> None:
@@ -300,6 +312,6 @@ class JetStreamReceiver:
 
 
 def _token(message: Msg, at: int) -> int:
-    """Return a number of what JetStream says of a message: 9 is its time, 10 how many wait behind it."""
+    """Return what JetStream says of a message: 8 counts deliveries, 9 is its time, 10 how many wait."""
     tokens = message.reply.split(".")
     return int(tokens[at if len(tokens) > 9 else at - 2])

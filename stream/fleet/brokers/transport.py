@@ -27,6 +27,10 @@ class TransportError(ThermogradError):
     """The broker could not be used; the text, for people, never holds a secret."""
 
 
+class RefusedError(TransportError):
+    """The broker is there and will not have us: trying again is of no use."""
+
+
 class Received(NamedTuple):
     """A message's bytes, and when it arrived by one clock of the broker's or the consumer's, epoch ns."""
 

@@ -96,3 +96,11 @@ def test_what_a_run_could_not_send_before_its_end_the_next_agent_sends(nats_serv
     assert sorted((alert["run"], alert["step"]) for alert in alerts) == [
         (run.run_id, step) for run in list_runs(tmp_path) for step in range(3)
     ]
+
+
+def test_the_fleet_of_a_broker_that_is_down_is_an_error_and_not_an_empty_fleet(tmp_path):
+    for words in ([], ["--json"]):
+        command = ["--runs", str(tmp_path), "watch", "--fleet", "--once", "--from", "nats://127.0.0.1:9"]
+        result = CliRunner().invoke(main, command + words)
+        assert result.exit_code == 1
+        assert result.output == "Error: nats://127.0.0.1:9/thermograd: nobody answers there\n"

@@ -4,11 +4,11 @@ import itertools
 import time
 
 import pytest
-from fleet_messages import alert, beat
+from fleet_messages import alert, beat, bye
 from thermograd.store.errors import ConfigError
 from thermograd.stream.fleet.brokers.messages import packed
 from thermograd.stream.fleet.brokers.opening import open_receiver, open_sender
-from thermograd.stream.fleet.brokers.transport import TransportError, parse_address
+from thermograd.stream.fleet.brokers.transport import Received, TransportError, parse_address
 from thermograd.stream.fleet.consumer import FleetConsumer, Journal
 from thermograd.stream.fleet.publisher import About, Publisher
 from thermograd.stream.fleet.state import FleetState
@@ -131,3 +131,54 @@ def test_an_address_that_cannot_be_used_is_refused_without_its_secret(url):
     with pytest.raises(ConfigError) as raised:
         address(url)
     assert "hunter2" not in str(raised.value)
+
+
+class Slow:
+    """A broker whose streams come one after the other: beats first, goodbyes last."""
+
+    def __init__(self, *batches):
+        self.batches = list(batches)
+
+    def receive(self, most, wait_s):
+        return [Received(packed(body).data, arrived_ns) for body, arrived_ns in self.batches.pop(0)]
+
+    @property
+    def is_drained(self):
+        return not self.batches
+
+    def now_ns(self):
+        return 3600 * 10**9
+
+    def settle(self):
+        pass
+
+    def close(self):
+        pass
+
+
+def test_an_old_goodbye_that_comes_last_is_heard_before_anybody_is_called_silent():
+    view = FleetConsumer(
+        Slow([(beat(), 1)], [], [(alert(step=1), 2)], [], [(bye(), 3 * 10**9)]), FleetState()
+    )
+    view.state.take(beat(run="killed"), 3000 * 10**9)
+    assert [(each.run, each.alert) for each in view.drain()] == [
+        ("run", "spike.grad"),
+        ("killed", "silent.node"),
+    ]
+    assert [run.run for run in view.state.runs.values() if run.is_live] == ["killed"]
+
+
+def test_nats_has_given_all_when_it_is_called_drained(nats_server):
+    at = address(nats_server.url)
+    sender = open_sender(at)
+    bodies = [body for run in range(30) for body in (beat(run=f"r{run}"), bye(run=f"r{run}"))]
+    bodies += [alert(run=f"r{run}", seq=seq, step=seq) for run in range(30) for seq in range(90)]
+    for begin in range(0, len(bodies), 500):
+        sender.send([packed(body) for body in bodies[begin : begin + 500]], 5.0)
+    sender.close()
+    for _ in range(5):
+        view = FleetConsumer(open_receiver(at), FleetState(silent_s=0.0))
+        assert {each.alert for each in view.drain()} == {"spike.grad"}
+        view.close()
+        assert view.state.messages == len(bodies)
+        assert not any(run.is_live for run in view.state.runs.values())

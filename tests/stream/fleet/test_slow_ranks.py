@@ -21,6 +21,8 @@ class Played(Broker):
         self.at_ns, bodies = next(self._seconds)
         return [Received(packed(body).data, self.at_ns) for body in bodies]
 
+    is_drained = True
+
     def now_ns(self):
         return self.at_ns
 

@@ -126,3 +126,37 @@ def test_the_view_has_trouble_first_at_every_width_and_number_of_runs():
         assert lines[3].startswith("calm")
         assert "more: " in "".join(lines)
     assert fleet_rows(state, SECOND)[0]["loss"] is None
+
+
+def test_a_killed_agents_successor_ends_its_node_in_any_order_of_messages():
+    killed = [beat(seq=seq, at_s=seq) for seq in range(3)]
+    successor = [beat(writer="n0-agent-2-cd", seq=seq, at_s=60 + seq) for seq in range(3)]
+    goodbye = bye(writer="n0-agent-2-cd", at_s=63)
+    for seed in range(20):
+        arriving = [*killed, *successor, goodbye, bye(at_s=0)]
+        random.Random(seed).shuffle(arriving)
+        state = FleetState(silent_s=10)
+        for body in arriving:
+            state.take(body, 63 * SECOND)
+        assert state.look(3600 * SECOND) == []
+        assert not state.runs or not state.runs["run"].is_live
+
+
+def test_a_run_that_said_goodbye_has_ended_on_the_node_that_could_not():
+    state = FleetState(silent_s=10)
+    state.take(beat(node="n1"), 0)
+    state.take(beat(node="n2"), 0)
+    for second in range(1, 20):
+        state.take(beat(node="n0", seq=second), second * SECOND)
+        state.take(beat(node="n1", seq=second), second * SECOND)
+    assert [each.node for each in state.look(20 * SECOND)] == ["n2"]
+    state.take(bye(node="n0"), 20 * SECOND)
+    assert state.look(60 * SECOND) == []
+    assert not state.runs["run"].is_live
+
+
+def test_nobody_who_has_not_caught_up_calls_a_node_silent():
+    state = FleetState(silent_s=10)
+    state.take(beat(), 0)
+    assert state.look(60 * SECOND, is_caught_up=False) == []
+    assert [each.alert for each in state.look(60 * SECOND)] == ["silent.node"]
