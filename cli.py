@@ -247,7 +247,7 @@ def record(runs: Path, duration_s: float | None, hz: float, name: str, layer: La
         layer.environment()
         run = create_run(folder.absolute(), name, run_facts() | {"sampling_hz": hz})
         echo(f"Recording {run.run_id}; Ctrl-C ends it.", err=True)
-        samples = run_agent(run.path, hz, 0, None, _stream_layer(run.path, layer), duration_s)
+        samples = run_agent(run.path, hz, 0, None, _stream_layer(run.path, layer), duration_s, layer.config)
     echo(f"{run.run_id}: {counted(samples, 'sample')}")
 
 

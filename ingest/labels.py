@@ -1,6 +1,7 @@
 """The labels of this host as a writer notes them: never an error, never a secret."""
 
 import os
+from functools import partial
 from pathlib import Path
 
 from thermograd.store.errors import ConfigError
@@ -8,14 +9,15 @@ from thermograd.store.failures import Guard, warn
 from thermograd.store.labels.given import host_labels
 from thermograd.store.secrets import is_secret, without_secrets
 
-_DEFAULT_FILE = Path("thermograd.toml")
 
+def labels_here(config: Path | None = None) -> dict[str, str]:
+    """Return the labels of this host, without those that are refused, of which a warning says why.
 
-def labels_here() -> dict[str, str]:
-    """Return the labels of this host; where they are refused none, with one warning that says why."""
+    `config` is the configuration file that was named, if one was.
+    """
     with Guard("thermograd: the labels of this host cannot be had (%(error)s)"):
         try:
-            labels = host_labels(os.environ, _DEFAULT_FILE)
+            labels = host_labels(os.environ, config, partial(warn, "thermograd: %s; it is not recorded"))
         except ConfigError as error:
             warn("thermograd: %s; no label of this host is recorded", error)
             return {}

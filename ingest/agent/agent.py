@@ -58,6 +58,7 @@ def run_agent(
     simulate: str | None = None,
     stream_layer: StreamLayer | None = None,
     duration_s: float | None = None,
+    config: Path | None = None,
 ) -> int:
     """Sample until the parent is gone, its end of stdin is closed, or the time is up.
 
@@ -66,7 +67,8 @@ def run_agent(
 
     `parent_pid` is 0 for an agent without a parent (``thermograd record``), `simulate` the preset of a
     simulated GPU to add. `stream_layer` is called in a thread of its own with the agent's writer and an
-    event that is set at the end; it follows the log and raises alerts.
+    event that is set at the end; it follows the log and raises alerts. `config` is the configuration file
+    that was named, for the labels of this host.
     """
     run_dir = run_dir.absolute()
     stop = _Stop(parent_pid)
@@ -76,7 +78,7 @@ def run_agent(
     lock = ProcessLock(run_dir, f"agent-{host_label()}")
     role = "agent" if parent_pid else "recording"
     with _signals(parent_pid, stop):
-        writer = _begin(lock, run_dir, role, stop)
+        writer = _begin(lock, run_dir, role, stop, config)
         if writer is None:
             return 0
         try:
@@ -124,7 +126,9 @@ class _Stop(threading.Event):
         return {"state": "interrupted", "closed_by": "SIGTERM"} if is_gone and self._by_signal else None
 
 
-def _begin(lock: ProcessLock, run_dir: Path, role: str, stop: threading.Event) -> EventWriter | None:
+def _begin(
+    lock: ProcessLock, run_dir: Path, role: str, stop: threading.Event, config: Path | None
+) -> EventWriter | None:
     """Wait until the run is ours to sample, and return our writer; None where the end comes first."""
     where = str(run_dir).replace("%", "%%")
     guard = Guard(
@@ -135,11 +139,9 @@ def _begin(lock: ProcessLock, run_dir: Path, role: str, stop: threading.Event) -
         with guard:
             if lock.acquire():
                 with ended_if_it_fails(lock.release):
-                    name = new_writer_name(role)
-                    kinds = ("sample", "mark")
-                    return EventWriter(
-                        run_dir, Run(run_dir).run_id, name, kinds, role=role, labels=labels_here()
-                    )
+                    run_id, name, kinds = Run(run_dir).run_id, new_writer_name(role), ("sample", "mark")
+                    labels = labels_here(config)
+                    return EventWriter(run_dir, run_id, name, kinds, role=role, labels=labels)
         if stop.wait(_STANDBY_POLL_S):
             return None
 

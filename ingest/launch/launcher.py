@@ -18,10 +18,11 @@ from pathlib import Path
 
 from thermograd.ingest.job.launcher_link import VARIABLE
 from thermograd.ingest.launch.command_end import record_end
+from thermograd.store.errors import ConfigError
+from thermograd.store.labels.file import config_file
 from thermograd.store.runs.catalogue import new_run_id
 
 _BOOTSTRAP = Path(__file__).parent / "bootstrap"
-_DEFAULT_CONFIG = "thermograd.toml"
 _HELLO_S = 10.0
 _FROM_KERNEL = 0x80  # si_code of a signal that the terminal sends: the child has got it too
 _NOT_EXECUTABLE, _NOT_FOUND = 126, 127
@@ -44,7 +45,7 @@ def launch(
     """
     with tempfile.TemporaryDirectory(prefix="thermograd-") as hello:
         hello = os.path.abspath(hello)  # with TMPDIR=. it is not
-        environment = {**_environment(runs, name, command, hz, hello), **(settings or {})}
+        environment = {**_environment(runs, name, command, hz, hello, settings), **(settings or {})}
         early = threading.Timer(_HELLO_S, _tell_silence, (Path(hello), command, say))
         early.daemon = True  # a command that does not answer is told now, not after hours of training
         try:
@@ -74,16 +75,22 @@ def _name_of(command: Sequence[str]) -> str:
 
 
 def _environment(
-    runs: Path, given: str | None, command: Sequence[str], hz: float, hello: str
+    runs: Path,
+    given: str | None,
+    command: Sequence[str],
+    hz: float,
+    hello: str,
+    settings: Mapping[str, str] | None,
 ) -> dict[str, str]:
     """Return the child's environment; it may change directory, so that every path in it is absolute."""
     name = given or _name_of(command)
     path = [os.path.abspath(_BOOTSTRAP), *filter(None, [os.environ.get("PYTHONPATH")])]
-    config = os.environ.get("THERMOGRAD_CONFIG") or _DEFAULT_CONFIG
-    is_meant = config != _DEFAULT_CONFIG or os.path.isfile(config)
+    config = None
+    with suppress(ConfigError):  # the agent tells it
+        config = config_file({**os.environ, **(settings or {})})
     return {
         **os.environ,
-        **({"THERMOGRAD_CONFIG": os.path.abspath(config)} if is_meant else {}),
+        **({"THERMOGRAD_CONFIG": os.path.abspath(config)} if config else {}),
         "PYTHONPATH": os.pathsep.join(path),
         "THERMOGRAD_RUNS": _absolute(runs),
         "THERMOGRAD_RUN_ID": new_run_id(name),

@@ -17,11 +17,11 @@ from typing import Any, get_args, get_origin
 import msgspec
 from msgspec.structs import FieldInfo
 from thermograd.store.errors import ConfigError
-from thermograd.store.labels.given import VARIABLE, labels_from_text, labels_of
+from thermograd.store.labels.file import config_file
+from thermograd.store.labels.given import VARIABLE, Refusal, labels_from_text, labels_of, refuse
 from thermograd.stream.settings import DEFINING, Settings, SinkSettings
 from thermograd.stream.sinks.webhook import check_url
 
-DEFAULT_FILE = "thermograd.toml"
 PUBLISH_VARIABLE = "THERMOGRAD_PUBLISH"  # short for publish.url
 REDACTED = "***"
 _SINK_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
@@ -62,7 +62,11 @@ def variable_of(section: str, key: str) -> str:
     return f"THERMOGRAD_{section}_{key}".upper()
 
 
-def load_config(path: Path | None = None, environment: Mapping[str, str] | None = None) -> Configuration:
+def load_config(
+    path: Path | None = None,
+    environment: Mapping[str, str] | None = None,
+    on_bad_label: Refusal = refuse,
+) -> Configuration:
     """Read the configuration.
 
     Parameters
@@ -72,16 +76,18 @@ def load_config(path: Path | None = None, environment: Mapping[str, str] | None 
         there is one.
     environment
         Variables; the process's own by default.
+    on_bad_label
+        What becomes of a label that is refused; by default it is raised.
 
     Raises
     ------
     ConfigError
-        If the file cannot be read, or a setting is unknown or out of its range.
+        If the file cannot be read, or lies in the working directory and is another user's, or a setting is
+        unknown or out of its range.
     """
     environment = os.environ if environment is None else environment
-    named = path or (Path(environment["THERMOGRAD_CONFIG"]) if environment.get("THERMOGRAD_CONFIG") else None)
-    path = named or (Path(DEFAULT_FILE) if Path(DEFAULT_FILE).is_file() else None)
-    reader = _Reader()
+    path = config_file(environment, path)
+    reader = _Reader(on_bad_label)
     if path is not None:
         reader.read_file(path)
     reader.read_environment(environment)
@@ -116,7 +122,8 @@ def recorded_settings(definitions: Mapping[str, Any] | None) -> Settings:
 class _Reader:
     """Gathers settings by section and key, the sinks, and where each setting was given."""
 
-    def __init__(self) -> None:
+    def __init__(self, on_bad_label: Refusal) -> None:
+        self._on_bad_label = on_bad_label
         self.values: dict[str, dict[str, Any]] = {}
         self.sinks: dict[str, SinkSettings] = {}
         self.sources: dict[str, str] = {}
@@ -137,7 +144,7 @@ class _Reader:
         labels = tables.pop("labels", {})
         if not isinstance(labels, dict):
             raise ConfigError(f"{where('labels')}: labels is a table: write [labels] and the labels below")
-        self.labels |= labels_of(labels, where("labels"))
+        self.labels |= labels_of(labels, where("labels"), self._on_bad_label)
         sinks = tables.pop("sinks", {})
         if not isinstance(sinks, dict):
             raise ConfigError(f"{where('sinks')}: each sink is a table: write [sinks.NAME]")
@@ -172,7 +179,7 @@ class _Reader:
         known = {variable_of(s, k): (s, of) for s, c in _SECTIONS.items() for k, of in fields_of(c).items()}
         secrets = [text for sink in self.sinks.values() for text in (sink.url, sink.token)]
         if text := environment.get(VARIABLE):
-            self.labels |= labels_from_text(text, f"environment {VARIABLE}")
+            self.labels |= labels_from_text(text, f"environment {VARIABLE}", self._on_bad_label)
         for name in sorted(environment):
             if name in known:
                 if environment[name]:
@@ -243,10 +250,11 @@ def _check_together(settings: Settings, sources: Mapping[str, str], where: str) 
 def live_settings(path: Path | None, on_trouble: Callable[[str], None]) -> Settings:
     """Return the settings for a live run: where the configuration is refused, its defaults.
 
-    A run goes on with alerts whatever is wrong with a file; `on_trouble` is told in one sentence.
+    A run goes on with alerts whatever is wrong with a file; `on_trouble` is told in one sentence. Of a wrong
+    label the writer tells that would have recorded it.
     """
     try:
-        return load_config(path).settings
+        return load_config(path, on_bad_label=lambda _: None).settings
     except ConfigError as error:
         on_trouble(f"{error}; this run is watched with the defaults, and no sink is told")
         return Settings()

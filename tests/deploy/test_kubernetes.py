@@ -183,7 +183,7 @@ def test_labels_of_the_node_become_labels_of_the_host(script, kubernetes, tmp_pa
     }.items():
         monkeypatch.setenv(name, value)
     script.main()
-    given = host_labels({"THERMOGRAD_CONFIG": str(tmp_path / "thermograd.toml")}, Path("none"))
+    given = host_labels({"THERMOGRAD_CONFIG": str(tmp_path / "thermograd.toml")})
     assert given == {"node": "gpu-7", "rack": "r12"}
 
 

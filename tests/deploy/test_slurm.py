@@ -25,12 +25,11 @@ def slurmd(tmp_path):
     settings = tmp_path / "agent.env"
     settings.write_text(
         f"THERMOGRAD_RUNS={tmp_path}/runs\nAGENT_PROGRAM={program}\nAGENT_USER=\nAGENT_OPTIONS='--hz 10'\n"
-        f"AWS_SECRET_ACCESS_KEY=the-secret\nAGENT_DIRECTORY={tmp_path}\n"
+        f"THERMOGRAD_STATE={tmp_path}/state\nAWS_SECRET_ACCESS_KEY=the-secret\n"
     )
     environment = {
         "PATH": os.environ["PATH"],
         "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
-        "THERMOGRAD_STATE": str(tmp_path / "state"),
         "THERMOGRAD_AGENT_ENV": str(settings),
     }
 
@@ -61,8 +60,11 @@ def test_prolog_starts_a_recorder_and_epilog_ends_it_in_order(slurmd, tmp_path):
     wait_until(lambda: list_runs(tmp_path / "runs") and list((tmp_path / "runs").rglob("open/*/sample-*")))
     assert os.getsid(recorder.pid) == recorder.pid, "a time-out of slurmd's would end it"
     assert "the-secret" not in " ".join(recorder.cmdline())
+    recorder_directory = recorder.cwd()
     assert slurmd("epilog.sh").returncode == 0
     recorder.wait(timeout=60)
+    wait_until(lambda: not list((tmp_path / "state").iterdir()))
+    assert recorder_directory == "/"
     (run,) = list_runs(tmp_path / "runs")
     assert run.facts["name"] == "job-4711"
     assert run.state() == "finished"
@@ -73,6 +75,27 @@ def test_a_job_without_a_number_starts_nothing_and_drains_no_node(slurmd, tmp_pa
     for script in ("prolog.sh", "epilog.sh"):
         assert slurmd(script, job).returncode == 0
     assert not (tmp_path / "state").exists()
+
+
+@pytest.mark.parametrize("given", ["AGENT_DIRECTORY", "THERMOGRAD_STATE"])
+def test_no_recorder_where_everybody_can_leave_a_configuration(slurmd, tmp_path, given):
+    everybodys = tmp_path / "everybodys"
+    everybodys.mkdir()
+    everybodys.chmod(0o1777)
+    with (tmp_path / "agent.env").open("a") as settings:
+        settings.write(f"{given}={everybodys}\n")
+    told = slurmd("prolog.sh")
+    assert told.returncode == 0
+    assert f"others may write to {everybodys}" in told.stderr.decode()
+    assert not list(tmp_path.rglob("*.pid"))
+
+
+def test_epilog_removes_what_a_recorder_left_that_ended_before(slurmd, tmp_path):
+    (tmp_path / "state").mkdir()
+    for name in ("4711.log", "4711.pid", "4712.log"):
+        (tmp_path / "state" / name).write_text("")
+    slurmd("epilog.sh")
+    assert [path.name for path in (tmp_path / "state").iterdir()] == ["4712.log"]
 
 
 def test_epilog_leaves_a_process_that_is_not_its_own(slurmd, tmp_path):

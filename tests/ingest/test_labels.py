@@ -3,9 +3,10 @@
 import json
 
 import thermograd
+from thermograd.ingest.agent.agent import run_agent
 from thermograd.store.files import read_json
 from thermograd.store.query import connect
-from thermograd.store.runs.catalogue import Run
+from thermograd.store.runs.catalogue import Run, create_run
 from thermograd.store.runs.describe import describe_run, run_facts_shown
 
 
@@ -33,8 +34,17 @@ def test_a_wrong_label_or_a_secret_is_left_out_with_a_warning(tmp_path, monkeypa
     assert run_facts_shown(run)["labels"].popitem()[1] == {"rack": "r12"}
     monkeypatch.setenv("THERMOGRAD_LABELS", "no label at all")
     assert run_facts_shown(trained(tmp_path))["labels"] == {}
-    assert "no label of this host is recorded" in caplog.text
+    assert "label 1 is without '='" in caplog.text
     assert "hunter2" not in caplog.text
+
+
+def test_a_recording_has_the_labels_of_the_file_that_it_is_given(tmp_path, monkeypatch):
+    monkeypatch.setenv("THERMOGRAD_LABELS", "switch=s3,no label")
+    config = tmp_path / "some.toml"
+    config.write_text('[labels]\nrack = "r12"\n')
+    run = create_run(tmp_path / "runs", "recorded", {})
+    run_agent(run.path, 10, 0, duration_s=0.1, config=config)
+    assert run_facts_shown(run)["labels"].popitem()[1] == {"rack": "r12", "switch": "s3"}
 
 
 def test_labels_of_a_stranger_that_are_no_text_are_left_out(tmp_path):

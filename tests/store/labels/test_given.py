@@ -1,7 +1,5 @@
 """Labels of a host: where they come from, what is refused, and that a refusal tells no value."""
 
-from pathlib import Path
-
 import pytest
 from thermograd.store.errors import ConfigError
 from thermograd.store.labels.given import MOST_LABELS, VARIABLE, host_labels, labels_from_text, labels_of
@@ -12,7 +10,7 @@ def test_the_variable_is_over_the_file_label_by_label(tmp_path):
     path.write_text('[labels]\nrack = "r1"\nslot = 7\n[spike]\nk = 7\n')
     assert host_labels({}, path) == {"rack": "r1", "slot": "7"}
     assert host_labels({VARIABLE: "rack=r2, switch=s3"}, path) == {"rack": "r2", "slot": "7", "switch": "s3"}
-    assert host_labels({"THERMOGRAD_CONFIG": str(path)}, Path("nowhere")) == {"rack": "r1", "slot": "7"}
+    assert host_labels({"THERMOGRAD_CONFIG": str(path)}) == {"rack": "r1", "slot": "7"}
     assert host_labels({}, tmp_path / "none.toml") == {}
 
 
@@ -53,3 +51,16 @@ def test_a_broken_file_is_one_sentence_without_its_content(tmp_path):
     with pytest.raises(ConfigError, match="is no TOML") as refused:
         host_labels({}, path)
     assert "hunter2" not in str(refused.value)
+
+
+def test_one_bad_label_leaves_the_others(tmp_path):
+    told: list[ConfigError] = []
+    text = "rack=r12,hunter2secret,switch=s3,pod=hunter2?secret,1x=y,rack=r13"
+    assert labels_from_text(text, "here", told.append) == {"rack": "r12", "switch": "s3"}
+    assert len(told) == 4
+    assert "label 2" in str(told[0])
+    assert "'pod'" in " ".join(map(str, told))
+    assert "hunter2" not in " ".join(map(str, told))
+    path = tmp_path / "some.toml"
+    path.write_text('[labels]\nrack = "r1"\npod = ""\n')
+    assert host_labels({VARIABLE: "switch=s3"}, path, told.append) == {"rack": "r1", "switch": "s3"}

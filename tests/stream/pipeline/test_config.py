@@ -270,5 +270,5 @@ def test_labels_of_the_host_are_read_shown_and_refused(load):
     configuration = load('[labels]\nrack = "r1"\n', THERMOGRAD_LABELS="switch=s3")
     assert configuration.labels == {"rack": "r1", "switch": "s3"}
     assert tomllib.loads(settings_toml(configuration))["labels"] == {"rack": "r1", "switch": "s3"}
-    with pytest.raises(ConfigError, match=r"thermograd.toml:1: the value of the label 'rack' does not fit"):
+    with pytest.raises(ConfigError, match=r"thermograd.toml:1: label 1, 'rack': its value does not fit"):
         load('[labels]\nrack = ""\n')
