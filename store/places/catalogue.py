@@ -28,6 +28,10 @@ _EVENTS = re.compile(
 _TEXT = ("run_id", "stamp", "events", "batch", "state", "entry")
 
 
+class DamagedCatalogueError(PlaceError):
+    """A folded catalogue that cannot be read: the runs tell the same."""
+
+
 class Known(NamedTuple):
     """What a catalogue tells of one run.
 
@@ -121,13 +125,30 @@ def encoded_entry(entry: Mapping[str, Any]) -> bytes:
     return (json.dumps(without_nan(dict(entry)), default=str, allow_nan=False) + "\n").encode()
 
 
+class _Row(msgspec.Struct):
+    """What an entry has to be where it says it, so that it can be told."""
+
+    run_id: str
+    state: str | None = None
+    reason: str | None = None
+    started: str | None = None
+    started_time_ns: int | None = None
+    shipped_until_ns: int | None = None
+    duration_s: float | None = None
+    steps: int | None = None
+    tags: list[str] | None = None
+    events: dict[str, int] | None = None
+    facts: dict[str, Any] | None = None
+
+
 def decoded_entry(content: bytes | None) -> dict[str, Any]:
     """Return the row that an entry holds; an empty one where it holds none."""
     try:
         value = msgspec.json.decode(content or b"")
-    except (msgspec.DecodeError, RecursionError):
+        msgspec.convert(value, _Row)
+    except (msgspec.MsgspecError, RecursionError):
         return {}
-    return value if isinstance(value, dict) and isinstance(value.get("run_id"), str) else {}
+    return value if isinstance(value, dict) else {}
 
 
 def encoded(runs: Iterable[Known]) -> bytes:
@@ -148,7 +169,7 @@ def encoded(runs: Iterable[Known]) -> bytes:
 
 
 def decoded(content: bytes, what: str) -> list[Known]:
-    """Return the runs of a folded catalogue; PlaceError where it is damaged."""
+    """Return the runs of a folded catalogue; DamagedCatalogueError where it is damaged."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -157,9 +178,13 @@ def decoded(content: bytes, what: str) -> list[Known]:
         parts: list[Any] = [
             table.column(name).to_pylist() for name in ("run_id", "stamp", "events", "batch", "entry")
         ]
-        parts[-1] = map(msgspec.json.decode, parts[-1])
+        parts[-1] = map(_entry_of, parts[-1])
         return list(map(Known, *parts))
-    except (pa.ArrowException, OSError, KeyError, msgspec.DecodeError, RecursionError) as error:
-        raise PlaceError(
+    except (pa.ArrowException, OSError, KeyError, TypeError, msgspec.MsgspecError, RecursionError) as error:
+        raise DamagedCatalogueError(
             f"{what} is damaged ({type(error).__name__}); thermograd compact writes another"
         ) from error
+
+
+def _entry_of(content: str) -> dict[str, Any]:
+    return msgspec.json.decode(content, type=dict[str, Any])

@@ -26,6 +26,7 @@ from thermograd.store.places.catalogue import (
     listing,
     run_id_of,
 )
+from thermograd.store.places.folded import has_whole_events, newest_readable, tell_damage
 from thermograd.store.places.folder import Folder
 from thermograd.store.places.mirror import Mirror, may_be_run
 from thermograd.store.places.place import Entry, place_of
@@ -85,8 +86,7 @@ def fetched(runs: Path | str, kinds: Collection[str], run_ids: Collection[str] |
     found = found_at(mirror)
     of_runs = [run for run in found.runs.values() if run_ids is None or run.run_id in run_ids]
     events = frozenset(kinds) & KINDS.keys()
-    batches = {run.batch for run in of_runs if run.batch}
-    mirror.fetch_files(f for (batch, kind), f in found.events.items() if batch in batches and kind in events)
+    of_runs = _with_readable_events(mirror, found, of_runs, events)
     untold = {run.run_id for run in of_runs if not run.entry} if "run" in kinds else set()
     mirror.fetch(untold)
     others = [run for run in of_runs if run.run_id not in untold]
@@ -155,61 +155,86 @@ def _unchanged(runs_dir: Path, run: Known) -> Known | None:
     )
 
 
-def found_at(mirror: Mirror) -> Found:
-    """List a URL: its folders, its catalogue, the entries that are newer; keep what was found."""
+def _with_readable_events(
+    mirror: Mirror, found: Found, runs: list[Known], kinds: Collection[str]
+) -> list[Known]:
+    """Fetch the folded events of runs; return these, without their batch where a file of it is damaged."""
+    batches = {run.batch for run in runs if run.batch}
+    files = {at: file for at, file in found.events.items() if at[0] in batches and at[1] in kinds}
+    mirror.fetch_files(files.values())
+    harmed = {batch for (batch, _), file in files.items() if not has_whole_events(mirror, file)}
+    if not harmed:
+        return runs
+    listed, unfolded = _last_listed(mirror.root), _unfolded(found.runs, harmed)
+    newer = {run.run_id: run for run in listed.newer} | unfolded
+    _keep(mirror.root, msgspec.structs.replace(listed, newer=list(newer.values())))
+    return [unfolded.get(run.run_id, run) for run in runs]
+
+
+def _unfolded(runs: Mapping[str, Known], batches: Collection[str]) -> dict[str, Known]:
+    return {run_id: run._replace(batch="", events="") for run_id, run in runs.items() if run.batch in batches}
+
+
+def found_at(mirror: Mirror, takes_older: bool = True) -> Found:
+    """List a URL: its folders, its catalogue, the entries that are newer; keep what was found.
+
+    `takes_older`: where the catalogue is damaged, go by the one before it, which knows of no change since.
+    """
     for _ in range(_ATTEMPTS):
         with suppress(NotThereError):  # folded again since it was listed
-            return _looked(mirror)
+            return _looked(mirror, takes_older)
     raise PlaceError(f"{mirror.place.url}: its catalogue changes faster than it can be read; try again")
 
 
-def _looked(mirror: Mirror) -> Found:
+def _looked(mirror: Mirror, takes_older: bool) -> Found:
     with ThreadPoolExecutor(1) as pool:
         listed = pool.submit(lambda: listing(mirror.place.list(FOLDER)))
         there = dict.fromkeys(filter(may_be_run, mirror.place.folders()))
         found = listed.result()
-    folded = _fetched_folded(mirror, found)
+    number, folded = newest_readable(mirror, found, takes_older)
     newer = _newer(mirror, {name: e for name, e in found.entries.items() if name in there}, folded)
     untold = [run_id for run_id in there if run_id not in folded and run_id not in newer]
+    untold += [run_id for run_id, run in newer.items() if not run.entry]
     newer |= {path.name: Known(path.name, "") for path in mirror.fetch(untold, ())}
     newer = {run_id: _with_events(run, folded.get(run_id)) for run_id, run in newer.items()}
+    newer = _unfolded(folded, _unusable_batches(folded, found, number)) | newer
     gone = sorted(folded.keys() - there.keys())
-    _keep(mirror.root, _Listed(found.number, list(newer.values()), gone))
+    newer = {run_id: run for run_id, run in newer.items() if run_id in there}
+    _keep(mirror.root, _Listed(number, list(newer.values()), gone))
     runs = {run_id: run for run_id, run in folded.items() if run_id in there} | newer
     _remove_unfolded(mirror.root, found)
     return Found(found.number, runs, found.events)
 
 
-def _fetched_folded(mirror: Mirror, found: Listing) -> dict[str, Known]:
-    if not found.number:
-        return {}
-    mirror.fetch_files([found.folded[-1]])
-    path = mirror.root / folded_name(found.number)
-    if not path.is_file():
-        raise NotThereError(f"{path.name} has a successor")
-    try:
-        return {run.run_id: run for run in decoded(whole_content(path), str(path))}
-    except PlaceError:
-        path.unlink(missing_ok=True)  # damaged here or there: it is fetched again the next time
-        raise
+def _unusable_batches(folded: Mapping[str, Known], found: Listing, number: int) -> set[str]:
+    """Return the batches that are not all there, or of an older catalogue: there may be more since."""
+    batches = {run.batch for run in folded.values() if run.batch}
+    if number != found.number:
+        return batches
+    return {batch for batch in batches if any((batch, kind) not in found.events for kind in KINDS)}
 
 
 def _newer(mirror: Mirror, entries: Mapping[str, Entry], folded: Mapping[str, Known]) -> dict[str, Known]:
-    """Return the runs whose entry is another than that which is folded; fetched only if it changed."""
+    """Return the runs whose entry is another than that which is folded; fetched only if it changed.
+
+    One whose entry is damaged has none: the run itself is to be looked at.
+    """
     last = {run.run_id: run for run in _last_listed(mirror.root).newer}
     changed = {
         run_id: file
         for run_id, file in entries.items()
         if not (run_id in folded and folded[run_id].entry and folded[run_id].stamp == file.etag)
     }
-    same = {run_id: last[run_id] for run_id, file in changed.items() if _is_of(last.get(run_id), file)}
-    others = [file for run_id, file in changed.items() if run_id not in same]
-    told = zip(others, map(decoded_entry, mirror.contents(file.name for file in others)), strict=True)
-    return same | {
-        run_id: Known(run_id, file.etag, entry=entry)
-        for file, entry in told
-        if (run_id := run_id_of(file.name)) == entry.get("run_id")
-    }
+    found = {run_id: last[run_id] for run_id, file in changed.items() if _is_of(last.get(run_id), file)}
+    others = [file for run_id, file in changed.items() if run_id not in found]
+    for file, content in zip(others, mirror.contents(file.name for file in others), strict=True):
+        run_id, entry = run_id_of(file.name), decoded_entry(content)
+        if run_id == entry.get("run_id"):
+            found[run_id] = Known(run_id, file.etag, entry=entry)
+        elif content is not None:
+            tell_damage(f"{mirror.place.url}/{file.name} is damaged; the run is opened instead")
+            found[run_id] = Known(run_id, "")
+    return found
 
 
 def _is_of(run: Known | None, file: Entry) -> bool:

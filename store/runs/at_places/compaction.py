@@ -18,6 +18,7 @@ from thermograd.store.places.catalogue import (
     FOLDER,
     Known,
     Listing,
+    decoded_entry,
     encoded,
     encoded_entry,
     entry_name,
@@ -238,14 +239,18 @@ class _AtUrl:
 
     def _tell_of_untold(self) -> None:
         """Write the entry of runs that nobody has shipped: copied to the URL by hand."""
-        untold = [run.run_id for run in found_at(self._mirror).runs.values() if not run.entry]
+        untold = [
+            run.run_id for run in found_at(self._mirror, takes_older=False).runs.values() if not run.entry
+        ]
         for path in self._mirror.fetch(untold):
             entry = RunRow(Run(path)).to_entry()
             if entry["state"] != "live" and entry["run_id"] == path.name:
-                self.place.put(entry_name(path.name), encoded_entry(entry), create_only=True)
+                (content,) = self._mirror.contents([entry_name(path.name)])
+                is_damaged = content is not None and not decoded_entry(content)
+                self.place.put(entry_name(path.name), encoded_entry(entry), create_only=not is_damaged)
 
     def rows(self, found: Listing) -> Iterator[Known]:
-        current = found_at(self._mirror)
+        current = found_at(self._mirror, takes_older=False)
         if current.number != found.number:
             raise NotThereError(f"{self.place.url}: folded since it was listed")
         for run in current.runs.values():

@@ -156,3 +156,62 @@ def test_findings_that_may_not_be_written_stay_here_and_it_is_said(url: str, mon
     assert "access denied" in " ".join(found["notes"])
     sql = "SELECT DISTINCT analysis_id FROM findings"
     assert told(url, "query", sql) == [{"analysis_id": found["analysis_id"]}]
+
+
+JUNK = b"no catalogue"
+
+
+def harmed(url: str, folder: str, content: bytes = JUNK) -> list[str]:
+    """Write junk over every object of a folder of the catalogue."""
+    names = [entry.name for entry in place_of(url).list(folder)]
+    for name in names:
+        place_of(url).put(name, content)
+    return names
+
+
+def test_a_damaged_catalogue_is_said_once_and_compact_writes_the_next(url: str, local: Path, caplog):
+    place_of(url).put("_catalogue/00000001.parquet", JUNK)
+    before = told(local, "runs"), told(local, "query", STEPS)
+    assert (told(url, "runs"), told(url, "query", STEPS)) == before
+    assert caplog.text.count(f"{url}/_catalogue/00000001.parquet is damaged") == 1
+    assert "the runs are opened instead" in caplog.text
+    assert told(url, "compact")["number"] == 2
+    caplog.clear()
+    assert told(url, "runs") == before[0]
+    place_of(url).put("_catalogue/00000003.parquet", JUNK)
+    assert told(url, "runs") == before[0]
+    assert "00000003.parquet is damaged" in caplog.text
+    assert "an older catalogue is used instead" in caplog.text
+    assert told(url, "compact")["number"] == 4
+
+
+@pytest.mark.parametrize("folder", ["_catalogue/events/step", "_catalogue/events"])
+def test_damaged_folded_events_are_read_from_the_runs(url: str, local: Path, folder: str, caplog):
+    compact(url, least_runs=1)
+    names = harmed(url, folder)
+    assert told(url, "query", STEPS) == told(local, "query", STEPS)
+    assert caplog.text.count(f"{names[-1] if folder.endswith('step') else 'step/'}") == 1
+
+
+@pytest.mark.parametrize(
+    "content", [JUNK, b"[]", b'{"run_id": "%s", "tags": 5}', b'{"run_id": "%s", "steps": "x"}']
+)
+def test_a_damaged_entry_is_the_run_itself(url: str, local: Path, content: bytes, caplog):
+    run_id = ODD_IDS[0]
+    content = content.replace(b"%s", run_id.encode())
+    place_of(url).put(entry_name(run_id), content)
+    assert told(url, "runs") == told(local, "runs")
+    assert caplog.text.count(f"{url}/{entry_name(run_id)} is damaged") == 1
+    assert told(url, "compact")["runs"] == len(ODD_IDS)
+    caplog.clear()
+    assert told(url, "runs") == told(local, "runs")
+    assert "damaged" not in caplog.text
+
+
+def test_a_damaged_copy_in_the_mirror_is_fetched_again(url: str, local: Path, cache: Path, caplog):
+    compact(url, least_runs=1)
+    told(url, "query", STEPS)
+    for path in cache.rglob("_catalogue/**/*.parquet"):
+        path.write_bytes(bytes(path.stat().st_size))
+    assert told(url, "query", STEPS) == told(local, "query", STEPS)
+    assert "damaged" not in caplog.text
