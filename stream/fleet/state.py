@@ -155,7 +155,7 @@ class FleetState(Struct):
         for rank in beat.ranks:
             key = f"{beat.node}" if rank.rank is None else f"{rank.rank}"
             before = run.ranks.get(key)
-            if before is None or rank.step is None or before.step is None or rank.step >= before.step:
+            if before is None or _says_more(rank, before):
                 run.ranks[key] = rank
         return told
 
@@ -315,6 +315,12 @@ class FleetState(Struct):
         if now_ns - run.newest_ns > kept_s * 1e9:
             del self.runs[run.run]
             self.budget.forget(run.run)
+
+
+def _says_more(rank: RankNow, before: RankNow) -> bool:
+    if rank.step is None or before.step is None:
+        return rank.step is not None or before.step is None
+    return rank.step > before.step or (rank.step == before.step and bool(rank.steps or not before.steps))
 
 
 def _nothing_but(bye: Bye) -> Beat:

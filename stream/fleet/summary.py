@@ -17,12 +17,14 @@ _COUNTERS = ("throttled_thermal_ns", "throttled_brake_ns")
 class NodeSummary:
     """Takes in events; `take` returns ranks and devices as they are, for one beat.
 
-    Ranks and devices without an event since the last `take` are left out: what they last said is known.
+    Devices without an event since the last `take` are left out. Ranks are there with what they last said,
+    and no step: whoever comes later is given the last beat alone.
     """
 
     def __init__(self) -> None:
         self.newest_ns: int | None = None
         self._ranks: dict[tuple[str, int | None], RankNow] = {}
+        self._said: dict[int | None, RankNow] = {}
         self._devices: dict[str, DeviceNow] = {}
         self._counters: dict[str, tuple[int | None, ...]] = {}
 
@@ -76,13 +78,26 @@ class NodeSummary:
         return "brake" if brake else "thermal" if thermal else ""
 
     def take(self) -> tuple[list[RankNow], list[DeviceNow]]:
-        """Return what is new since the last call."""
-        ranks = sorted(self._ranks.values(), key=lambda now: -1 if now.rank is None else now.rank)
+        """Return what is new since the last call, and what each other rank last said."""
+        quiet = {rank: now for rank, now in self._said.items() if rank not in {key[1] for key in self._ranks}}
+        ranks = sorted(
+            [*self._ranks.values(), *quiet.values()], key=lambda now: -1 if now.rank is None else now.rank
+        )
+        for now in self._ranks.values():
+            self._say(now)
         devices = list(self._devices.values())
         for now in ranks:
             now.step_times_s, now.work_times_s = _fewer(now.step_times_s), _fewer(now.work_times_s)
         self._ranks, self._devices = {}, {}
         return ranks, devices
+
+    def _say(self, now: RankNow) -> None:
+        before = self._said.get(now.rank) or RankNow(now.rank)
+        said = {
+            name: getattr(before if getattr(now, name) is None else now, name)
+            for name in ("step", "loss", "grad_norm")
+        }
+        self._said[now.rank] = RankNow(now.rank, **said)
 
 
 def _has_grown(before: int | None, after: int | None) -> bool:

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Iterable
 from io import StringIO
+from itertools import chain
 from statistics import median
 from typing import Any
 
@@ -18,6 +19,7 @@ from thermograd.stream.fleet.state import FleetAlert, FleetState, RunState, fini
 
 _STYLES = {"silent": "bold yellow", "ended": "dim", "live": "green"}
 _MOST_ALERTS = 50
+_LEAST_NAME = 6  # cells of a run's name, below which a column is left out
 
 
 def fleet_rows(state: FleetState, now_ns: int) -> list[dict[str, Any]]:
@@ -141,13 +143,13 @@ def fleet_lines(state: FleetState, now_ns: int, width: int, height: int | None =
     width = max(width, 30)
     rows, alerts = fleet_rows(state, now_ns), fleet_alerts(state, "fleet")
     lines = [_header(state, rows), Text("")]
-    for_alerts = min(len(alerts), _MOST_ALERTS if height is None else max(height // 4, 1))
-    room = len(rows) if height is None else max(height - len(lines) - for_alerts - 6, 1)
+    told = _alert_lines(state, alerts, width, None if height is None else max(height // 4, 1))
+    room = len(rows) if height is None else max(height - len(lines) - len(told) - 5, 1)
     shown = rows if len(rows) <= room else rows[: max(room - 1, 1)]
     lines += _table(shown, width) if rows else [Text("no live runs", style="dim")]
     if len(shown) < len(rows):
         lines.append(_left_out(rows[len(shown) :]))
-    lines += [Text(""), *_alert_lines(alerts[:for_alerts], len(alerts))]
+    lines += [Text(""), *told]
     if height is not None:
         lines = lines[: height - 1] + [Text("")] * (height - 1 - len(lines))
         lines.append(Text("q quits · trouble first", style="dim"))
@@ -159,20 +161,25 @@ def fleet_lines(state: FleetState, now_ns: int, width: int, height: int | None =
 
 def _header(state: FleetState, rows: list[dict[str, Any]]) -> Text:
     live = [row for row in rows if row["state"] != "ended"]
-    facts = [counted(len(live), "live run"), counted(sum(row["hosts"] for row in live), "node")]
+    facts = [counted(len(live), "live run"), counted(len(_hosts(state)), "node")]
     facts.append(counted(sum(row["devices"] for row in live), "device"))
     missing = sum(row["missing_alerts"] for row in rows)
     if missing:
         facts.append(f"{counted(missing, 'alert')} only in the log")
-    facts.append(f"at most {2 * state.budget.per_day:g} false alarms a day")
+    allowed = 2 * state.budget.per_day
+    facts.append(f"at most {allowed:g} false {'alarm' if allowed == 1 else 'alarms'} a day")
     return Text.assemble(("fleet", "bold"), " · ", " · ".join(facts))
 
 
+def _hosts(state: FleetState) -> set[str]:
+    return {name for run in state.runs.values() if run.is_live for name in run.nodes}
+
+
 def _table(rows: list[dict[str, Any]], width: int) -> list[Text]:
+    columns, for_name = _fitting(rows, width)
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim")
-    table.add_column("run", no_wrap=True, overflow="ellipsis", max_width=max(width // 3, 12))
+    table.add_column("run", no_wrap=True, overflow="ellipsis", max_width=for_name)
     table.add_column("state", no_wrap=True)
-    columns = [column for column in _COLUMNS if width >= column[1]]
     for title, _, _ in columns:
         table.add_column(title, justify="right", no_wrap=True)
     for row in rows:
@@ -182,22 +189,46 @@ def _table(rows: list[dict[str, Any]], width: int) -> list[Text]:
     return [Text.assemble(*((each.text, each.style or "") for each in line)) for line in lines]
 
 
+def _fitting(rows: list[dict[str, Any]], width: int) -> tuple[list[_Column], int]:
+    """Return the columns that there is room for, none of them cut, and the room left for a name."""
+    columns = [column for column in _COLUMNS if width >= column[1]]
+    while True:
+        taken = 2 + max(len(row["state"]) for row in rows) + 2
+        taken += sum(2 + max(len(title), *(len(show(row)) for row in rows)) for title, _, show in columns)
+        if width - taken >= _LEAST_NAME or not columns:
+            return columns, max(min(width - taken, max(width // 3, 12)), 1)
+        columns.remove(max(reversed(columns), key=lambda column: column[1]))
+
+
 def _left_out(rows: list[dict[str, Any]]) -> Text:
     states = Counter(row["state"] for row in rows)
     told = ", ".join(f"{count} {state}" for state, count in sorted(states.items()))
     return Text(f"and {len(rows)} more: {told}", style="dim")
 
 
-def _alert_lines(alerts: list[FleetAlert], of: int) -> list[Text]:
+def _alert_lines(state: FleetState, alerts: list[FleetAlert], width: int, most: int | None) -> list[Text]:
+    """Return the newest alerts as at most so many lines, the first of them whatever it takes."""
     if not alerts:
         return [Text("no fleet alerts", style="dim")]
-    title = f"fleet alerts, newest first ({len(alerts)} of {of})"
-    return [Text(title, style="dim"), *(Text(alert_line(alert), _style(alert)) for alert in alerts)]
+    shown: list[list[Text]] = []
+    for alert in alerts[:_MOST_ALERTS]:
+        lines = _wrapped(Text(_alert_text(state, alert), _style(alert)), width)
+        if shown and most is not None and sum(map(len, shown)) + len(lines) > most:
+            break
+        shown.append(lines)
+    title = f"fleet alerts, newest first ({len(shown)} of {len(alerts)})"
+    return [Text(title, style="dim"), *chain.from_iterable(shown)]
 
 
-def alert_line(alert: FleetAlert) -> str:
-    """Return an alert as one line."""
-    return printable(f"{alert.severity:<8}  {alert.alert:<16}  {alert.run}: {alert.message}")
+def _wrapped(text: Text, width: int) -> list[Text]:
+    first, *rest = text.wrap(Console(width=width, file=StringIO()), width - 2)
+    return [first, *(Text.assemble("  ", line) for line in rest)]
+
+
+def _alert_text(state: FleetState, alert: FleetAlert) -> str:
+    name = state.runs[alert.run].name if alert.run in state.runs else alert.run
+    where = f"{name} on {alert.node}" if alert.node else name
+    return printable(f"{alert.severity:<8}  {alert.alert:<16}  {where}: {alert.message}")
 
 
 def _style(alert: FleetAlert) -> str:

@@ -111,4 +111,8 @@ def test_a_summary_has_the_latest_of_ranks_and_devices_and_null_for_what_is_not_
         ("GPU-0", 300.0, "thermal"),
         ("cpu", None, None),
     ]
-    assert summary.take() == ([], [])
+    (last, _), devices = summary.take()  # the last beat of a node is all that a view begins with
+    assert (last.rank, last.step, last.loss, last.steps, last.step_times_s, devices) == (0, 3, 1.5, 0, [], [])
+    summary.learn([event("metric", "r0", 9, 9, rank=0, name="work_time_s", value=0.1)])
+    summary.take()
+    assert summary.take()[0][0].step == 3

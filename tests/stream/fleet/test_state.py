@@ -160,3 +160,26 @@ def test_nobody_who_has_not_caught_up_calls_a_node_silent():
     state.take(beat(), 0)
     assert state.look(60 * SECOND, is_caught_up=False) == []
     assert [each.alert for each in state.look(60 * SECOND)] == ["silent.node"]
+
+
+def test_at_80_columns_the_name_is_cut_and_no_number_state_or_heading_and_alerts_are_whole():
+    state = FleetState(silent_s=10)
+    for name in ("a-name-that-is-longer-than-any-room-for-it", "b"):
+        state.take(beat(run=name, step=1_234_567, r0=2.123), 0)
+        state.take(beat(run=name, node="n1", step=1_234_567, r1=2.123), 0)
+    state.runs["b"].name = "the name of b"
+    state.look(3600 * SECOND)
+    for width in (30, 50, 80, 100, 120):
+        lines = [line.plain for line in fleet_lines(state, 3600 * SECOND, width)]
+        assert max(map(len, lines)) <= width
+        assert "…" not in lines[2]
+        assert [line.count("…") for line in lines[3:5]] in ([1, 1], [1, 0])
+        assert all(" silent " in line and "1234567" in line for line in lines[3:5])
+    lines = [line.plain for line in fleet_lines(state, 3600 * SECOND, 80)]
+    assert "2 live runs · 2 nodes" in lines[0]  # the runs share them
+    assert "at most 2 false alarms a day" in lines[0]
+    assert " ".join(lines[2].split()) == "run state ranks hosts step loss spikes slowed silent alerts"
+    told = " ".join(" ".join(lines[6:]).split())
+    assert "the name of b on n1: node n1 has been silent for 3600 s: its agent is gone, or the" in told
+    state.budget.per_day = 0.5
+    assert "at most 1 false alarm a day" in fleet_lines(state, 0, 80)[0].plain
