@@ -275,7 +275,8 @@ def start_run(
     config
         The training's configuration: a dictionary (also nested, or OmegaConf's), a dataclass, an
         `argparse.Namespace`. Texts whose name ends like a secret's (token, password, api_key) are not kept,
-        nor are such words of the script's command line, passwords in addresses and well-known tokens.
+        nor are such words of the script's command line, passwords in addresses, well-known tokens, and
+        what the environment's secrets (``*_TOKEN``, ``*_PASSWORD``, ``*_API_KEY``) say, wherever it is.
     facts
         More facts for ``run.json``.
     reinit

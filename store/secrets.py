@@ -1,15 +1,17 @@
-"""What is not kept of what a training was given: passwords, tokens and keys, by name and by form."""
+"""What is not kept of what a training was given: passwords, tokens and keys, by name, form and value."""
 
+import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
+from urllib.parse import quote
 
 REDACTED = "<redacted>"
 _WORDS = re.compile(r"[A-Z]?[a-z0-9]+|[A-Z0-9]+(?![a-z])")
 _SECRET = re.compile(  # by the last words of a name, which may be numbered
     r"(^|_)(token|passw(or)?ds?|passphrase|pwd|secrets?|credentials?|auth|authorization|bearer"
     r"|(api|access|private|secret|signing|encryption|ssh|auth|account|storage|master|shared|sas|service|routing"
-    r"|integration|client)_?keys?|connection_?string|jaas_config|creds|nkey|webhooks?(_urls?)?|sas|cookies?)"
+    r"|integration|client|wandb|hf|huggingface|openai|anthropic|neptune|comet|mlflow|aws|s3|gcs|azure)_?keys?|connection_?string|jaas_config|creds|nkey|webhooks?(_urls?)?|sas|cookies?)"
     r"(_(value|hash|id|str|string|text|header|raw))?_?\d*$"
 )
 _OF_A_VOCABULARY = re.compile(
@@ -44,9 +46,22 @@ _BY_FORM = re.compile(  # of Hugging Face, then of forges and registries, OpenAI
 _OPTION = re.compile(r"(?P<before>[-+~]*(?P<name>[A-Za-z_][\w.-]*)(?:=|:(?!//)\s*))(?P<value>.+)", re.DOTALL)
 _INSIDE = re.compile(
     r"(?P<before>(?<![\w.-])(?:--(?P<option>[A-Za-z_][\w.-]*)\s+"
-    r"|-{0,2}(?P<name>[A-Za-z_][\w.-]*)(?:=|[\"']\s*:\s*|:\s+)))"
-    r"(?P<value>\"[^\"]*\"|'[^']*'|[^\s,;&\"'}\])]+)"
+    r"|-{0,2}(?P<name>[A-Za-z_][\w.-]*)(?: ?= |=|[\"']\s*:\s*|:\s+|:(?!//))))"
 )
+_VALUE = re.compile(r"\"[^\"]*\"|'[^']*'|(?:Bearer|Basic|Token|Digest) +[^\s,;&\"'}\])]+|[^\s,;&\"'}\])]+")
+_USER = re.compile(  # user:password, as curl takes it; not a number's, a group of the same name, a drive
+    r"(?P<before>(?<![\w-])(?:-u|-U|--user|--proxy-user)(?:\s+|=)[\"']?(?P<user>[^\s:=\"'/]{2,100}):)"
+    r"(?!(?P=user)(?:\s|$)|\d+(?:\s|$)|<redacted>)(?P<value>[^\s\"'/\\][^\s\"']*)"
+)
+_USER_OPTIONS = ("-u", "-U", "--user", "--proxy-user")
+_TOLD_OF = re.compile(  # of a token in a text, which is then one of a vocabulary or of a grammar
+    r"\b(?:unexpected|unknown|next|special|per|predicted|last|first|each|end|illegal|missing|new)\s+-{0,2}$",
+    re.I,
+)
+_WEAK = re.compile(r"(^|_)(tokens?|auth|secrets?|credentials?|creds|cookies?|bearer|sas)$")
+_OF_CODE = re.compile(r"</?[^<>]*>?|\[[A-Z]+\]?|[\d.,]+[a-z/%]{0,3}")
+_SHORTEST_OF_ENVIRONMENT = 8
+_ORDINARY = frozenset({"password", "changeme", "anonymous", "required", "disabled"})
 _SHORTEST_IN_A_QUERY = 3
 _SWITCHES = ("true", "false", "none", "null", "yes", "no", "on", "off", "auto")
 
@@ -68,9 +83,50 @@ def without_secrets(text: str) -> str:
     >>> without_secrets("az://box/runs?sp=w&sig=abc%3D s3://me:a/b+c@bucket/runs")
     'az://box/runs?sp=w&sig=<redacted> s3://me:<redacted>@bucket/runs'
     """
+    text = _environment.hidden(text)
     for form, instead in _FORMS:
         text = form.sub(instead, text)
-    return _IN_A_QUERY.sub(_query_replacement, text)
+    text = _IN_A_QUERY.sub(_query_replacement, text)
+    return _inside(_USER.sub(rf"\g<before>{REDACTED}", text), _is_hidden_in_a_text)
+
+
+class _Environment:
+    """The values of the environment's variables that are named like secrets, collected once."""
+
+    def __init__(self) -> None:
+        self._form: re.Pattern[str] | None = None
+
+    def collect(self) -> None:
+        values = {value for name, value in os.environ.items() if _is_named_so(name) and _is_to_hide(value)}
+        values |= {quote(value, safe="") for value in values}
+        longest = sorted(values, key=len, reverse=True)
+        self._form = re.compile("|".join(map(_whole, longest)) or r"(?!)")
+
+    def hidden(self, text: str) -> str:
+        if self._form is None:
+            self.collect()
+        assert self._form is not None
+        return self._form.sub(REDACTED, text)
+
+
+_environment = _Environment()
+
+
+def collect_secrets() -> None:
+    """Look which secrets the environment holds now: their values are hidden wherever they occur."""
+    _environment.collect()
+
+
+def _is_to_hide(value: str) -> bool:
+    """Whether a value says nothing but a secret: no path, as GOOGLE_APPLICATION_CREDENTIALS is, no word."""
+    is_long = len(value.strip()) >= _SHORTEST_OF_ENVIRONMENT
+    return is_long and value.lower() not in _ORDINARY and not value.startswith(("/", "~", "./", REDACTED))
+
+
+def _whole(value: str) -> str:
+    """Return the form of a value; a short one is not hidden inside of a longer word."""
+    form = re.escape(value)
+    return form if len(value) >= 2 * _SHORTEST_OF_ENVIRONMENT else rf"(?<!\w){form}(?!\w)"
 
 
 _FORMS = (
@@ -100,7 +156,8 @@ def hidden_values(value: Any, found: list[str], name: str = "") -> Any:
     """
     if isinstance(value, dict):
         return {
-            key: _hidden_at(key, item, f"{name}.{key}" if name else key, found) for key, item in value.items()
+            without_secrets(key): _hidden_at(key, item, f"{name}.{key}" if name else key, found)
+            for key, item in value.items()
         }
     if isinstance(value, list):
         return [hidden_values(item, found, name) for item in value]
@@ -131,15 +188,30 @@ def hidden_arguments(arguments: Iterable[Any]) -> list[Any]:
 
 
 def _hidden(arguments: Iterable[Any]) -> Iterator[Any]:
-    name = ""
+    name = option = ""
     for word in arguments:
         if not isinstance(word, str):
             yield word
             continue
         is_value = bool(name) and not _is_option(word)
+        if is_value and _is_short_secret(name, word):
+            yield REDACTED
+            name = ""
+            continue
+        if is_value and option in _USER_OPTIONS:
+            word = _USER.sub(rf"\g<before>{REDACTED}", f"{option} {word}").removeprefix(f"{option} ")
         yield _hidden_value(name, word) if is_value else _hidden_word(word)
         if not is_value or not name.lower().endswith("s"):  # --api-keys takes several
             name = word.lstrip("-") if word.startswith("-") and "=" not in word else ""
+            option = word
+
+
+def _is_short_secret(name: str, word: str) -> bool:
+    """Whether the value of ``-p`` looks made up: ports, paths and names of partitions are none."""
+    kinds = (r"[a-z]", r"[A-Z]", r"\d")
+    return (
+        name == "p" and bool(re.fullmatch(r"[^\s/.:]{8,}", word)) and all(re.search(k, word) for k in kinds)
+    )
 
 
 def _is_option(word: str) -> bool:
@@ -154,16 +226,49 @@ def _hidden_word(word: str) -> str:
     option = _OPTION.fullmatch(word)
     if option is not None and _is_hidden(option["name"], option["value"]):
         return f"{option['before']}{REDACTED}"
-    return without_secrets(_INSIDE.sub(_replacement, word))
+    return without_secrets(_inside(word, _is_hidden_in_a_command))
 
 
-def _replacement(found: re.Match[str]) -> str:
-    value, quote = found["value"], ""
-    if value[:1] in ("'", '"'):
-        value, quote = value[1:-1], value[0]
-    if not _is_hidden(found["name"] or found["option"], value):
-        return found[0]
-    return f"{found['before']}{quote}{REDACTED}{quote}"
+def _inside(text: str, is_hidden: Callable[[re.Match[str], str, str], bool]) -> str:
+    """Return a text without the values that stand behind names in it."""
+    parts, at = [], 0
+    while (found := _INSIDE.search(text, at)) is not None:
+        name, start = found["name"] or found["option"], found.end()
+        parts.append(text[at:start])
+        at = start
+        if _is_named_so(name) and (given := _VALUE.match(text, start)) is not None:
+            value, mark = _unquoted(given[0])
+            if is_hidden(found, name, value):
+                parts.append(f"{mark}{REDACTED}{mark}")
+                at = given.end()
+    return "".join([*parts, text[at:]])
+
+
+def _is_hidden_in_a_command(found: re.Match[str], name: str, value: str) -> bool:
+    is_a_host = found["before"].endswith(":") and _WEAK.search(_words(name)) is not None
+    return not is_a_host and _is_hidden(name, value)
+
+
+def _is_hidden_in_a_text(found: re.Match[str], name: str, value: str) -> bool:
+    """Whether to hide as in a command; not what prose and grammars say of tokens."""
+    if not _is_hidden_in_a_command(found, name, value):
+        return False
+    is_weak = _WEAK.search(_words(name)) is not None
+    if value == name or (is_weak and _OF_CODE.fullmatch(value)):
+        return False
+    if _TOLD_OF.search(found.string, max(found.start() - 24, 0), found.start()):
+        return False
+    is_sure = "=" in found["before"] or (found["name"] and not is_weak)
+    return bool(is_sure) or _looks_made_up(value)
+
+
+def _looks_made_up(value: str) -> bool:
+    """Whether a text is no word: it has a digit, a capital inside, or is long."""
+    return len(value) >= 16 or re.search(r"\d|\w[A-Z]|^Bearer ", value) is not None
+
+
+def _unquoted(value: str) -> tuple[str, str]:
+    return (value[1:-1], value[0]) if value[:1] in ("'", '"') else (value, "")
 
 
 def _is_hidden(name: str, text: str) -> bool:

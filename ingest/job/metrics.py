@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 from thermograd.store.failures import Guard, is_the_users
 from thermograd.store.log.plain import PlainValues, is_scalar, said
 from thermograd.store.log.tail_codec import Rows
+from thermograd.store.secrets import without_secrets
 
 if TYPE_CHECKING:
     from thermograd.store.log.writer import EventWriter
@@ -119,7 +120,7 @@ class Metrics:
         elif text not in self.names and len(self.names) >= MOST_NAMES:
             self.leave_out(f"more than {MOST_NAMES:,} names of metrics; first {said(text)}", "metric names")
         else:
-            return self.names.setdefault(text, text)
+            return self.names.setdefault(text, without_secrets(text))
         return None
 
     def leave_out(self, sentence: str, place: str, times: int = 1) -> None:
@@ -234,7 +235,7 @@ class _Call:
         if plain.left_out:
             what = f"the text of metric {said(name)} is cut after {LONGEST_TEXT:,} characters"
             self._metrics.leave_out(what, "metric text")
-        return text
+        return without_secrets(text)
 
 
 def _pairs(value: Any) -> Iterator[tuple[Any, Any]] | None:

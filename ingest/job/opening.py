@@ -17,6 +17,7 @@ from thermograd.store.log.plain import PlainValues
 from thermograd.store.log.writer import EventWriter
 from thermograd.store.processes import new_writer_name
 from thermograd.store.runs.catalogue import create_run, default_runs_dir
+from thermograd.store.secrets import collect_secrets, without_secrets
 from thermograd.store.shipping.handover import is_spool
 
 _LONGEST_NAME = 1000
@@ -36,12 +37,13 @@ class Opened(NamedTuple):
 
 def open_log(name: str, runs: Any, facts: Any, hz: float, has_agent: bool) -> Opened:
     """Create the run's directory and this process's files."""
+    collect_secrets()
     directory = _local(runs if runs is not None else default_runs_dir())
     is_sent = is_spool(directory)
-    name = PlainValues(longest_text=_LONGEST_NAME).text(name)
+    name = without_secrets(PlainValues(longest_text=_LONGEST_NAME).text(name))
     place = place_of_this_process()
     run_id = agree_on_run_id(name, place)
-    name = launcher_link.name_given(run_id) or name
+    name = without_secrets(launcher_link.name_given(run_id) or name)
     ours = {"job": place._asdict(), "sampling_hz": hz}
     described, left_out = plain_facts(facts, ours, has_agent and place.local_rank == 0)
     describe = partial(create_run, directory, name, described, run_id)

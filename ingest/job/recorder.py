@@ -57,7 +57,7 @@ class Recorder:
             if missing:
                 what = f"the detail of the mark {said(mark)} has what JSON cannot hold"
                 self.left_out.count(what, "mark detail", missing)
-        text = without_secrets(text) if type(text) is str else text
+        mark, text = (without_secrets(told) if type(told) is str else told for told in (mark, text))
         row = self._fitted("mark", {"mark": mark, "step": step, "text": text})
         assert self.writer is not None
         self.writer.append("mark", **row, detail=document)
@@ -112,7 +112,7 @@ class Recorder:
         """Tell the first value of a column that is left out, in the log too: a crash may leave no account."""
         warn("thermograd: %s; training goes on", text)
         if self.writer is not None:
-            self.writer.append("mark", mark="gap", text=text)
+            self.writer.append("mark", mark="gap", text=without_secrets(text))
 
     def say_if_empty(self) -> None:
         """Warn, at the end, that the script has not said what its steps are."""

@@ -21,6 +21,7 @@ from thermograd.store.processes import host_facts
 from thermograd.store.runs.ends import LAUNCHER, TRAINING, RunEnd, end_of
 from thermograd.store.runs.facts import RUN_ID, checked_facts, run_facts_of
 from thermograd.store.runs.names import unique_name
+from thermograd.store.secrets import hidden_values, without_secrets
 from thermograd.store.telling.devices import devices_label
 from thermograd.store.text import shortened, slug
 
@@ -209,7 +210,7 @@ def writable_folder(runs: Path | str) -> Path:
 
 def new_run_id(name: str) -> str:
     """Return a new run id: when, the harmless characters of the name, and a random end."""
-    return f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{slug(name)}-{secrets.token_hex(2)}"
+    return f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{slug(without_secrets(name))}-{secrets.token_hex(2)}"
 
 
 def create_run(
@@ -243,6 +244,7 @@ def create_run(
 
 
 def _initialise(path: Path, run_id: str, name: str, facts: dict[str, Any]) -> Run:
+    name = without_secrets(name)
     content = {"format_version": FORMAT_VERSION, "run_id": run_id, "name": name, "source": "recorded"}
     content |= {"started_time_ns": time.time_ns(), **host_facts()} | facts
     with os_errors_as(LogError, f"cannot create a run in {path.parent}"):
@@ -266,7 +268,7 @@ def build_run(runs_dir: Path, name: str, facts: dict[str, Any]) -> Iterator[Run]
     hidden = runs_dir / f".{run_id}.partial"
     lock = ProcessLock(hidden, _BUILDER)
     try:
-        run = _initialise(hidden, run_id, name, facts)
+        run = _initialise(hidden, run_id, name, hidden_values(facts, []))
         with os_errors_as(LogError, f"cannot create a run in {runs_dir}"):
             lock.acquire()
         yield run

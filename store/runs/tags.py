@@ -10,6 +10,7 @@ from typing import Any
 from thermograd.store.errors import LogError, os_errors_as
 from thermograd.store.files import read_json, write_json
 from thermograd.store.locks import ProcessLock
+from thermograd.store.secrets import without_secrets
 from thermograd.store.telling.quantities import moment_text
 from thermograd.store.text import printable, shortened
 
@@ -62,7 +63,7 @@ def change_tags(
     LogError
         If the directory cannot be written.
     """
-    add, remove = [checked_tag(tag) for tag in add], list(remove)
+    add, remove = [without_secrets(checked_tag(tag)) for tag in add], list(remove)
     if note is not None and not 0 < len(note.strip()) <= _LONGEST_NOTE:
         raise ValueError(f"a note is {shortened(note)!r}; allowed: 1 to {_LONGEST_NOTE} characters")
     with os_errors_as(LogError, f"cannot tag {run_dir.name}"):
@@ -91,7 +92,7 @@ def _changed(now: Tags, add: list[str], remove: list[str], note: str | None) -> 
         has = ", ".join(now.tags) or "none"
         raise ValueError(f"the run has no tag {shortened(missing[0])!r}; its tags: {has}")
     tags = [tag for tag in dict.fromkeys([*now.tags, *add]) if tag not in remove]
-    noted = [] if note is None else [{"time_ns": time.time_ns(), "text": note.strip()}]
+    noted = [] if note is None else [{"time_ns": time.time_ns(), "text": without_secrets(note.strip())}]
     notes = [*now.notes, *noted]
     if max(len(tags), len(notes)) > _MOST:
         raise ValueError(f"a run has at most {_MOST} tags and {_MOST} notes")

@@ -8,7 +8,7 @@ import sys
 import pytest
 import thermograd
 from thermograd.store.log.reader import read_kind
-from thermograd.store.runs.catalogue import Run, list_runs
+from thermograd.store.runs.catalogue import Run, build_run, list_runs
 from thermograd.store.secrets import REDACTED, hidden_arguments, without_secrets
 
 SECRET = "s3cr3tValue0123456789"
@@ -83,6 +83,37 @@ HIDDEN = [
     f"GOOGLE_SERVICE_ACCOUNT_KEY={SECRET}",
     f"-H 'Authorization: Basic {SECRET}=='",
     f"'-----BEGIN RSA PRIVATE KEY----- {SECRET} -----END RSA PRIVATE KEY-----'",
+    f"--wandb.key {SECRET}",
+    f"-p {SECRET}",
+    f"curl -u me:{SECRET} http://x",
+    f"'curl -u me:{SECRET} http://x'",
+    f"--user=me:{SECRET}",
+    f"s3://k:{SECRET}@h/x",
+    f"'failed with: password={SECRET}'",
+]
+HIDDEN_IN_A_TEXT = [
+    "password={}",
+    "login failed: token: {}",
+    "401 for Authorization: Bearer {}, sorry",
+    "Proxy-Authorization: Basic {}",
+    "ran with --api-key {} and lr=0.1",
+    "token={}",
+    "api_key = {}",
+    "X-Api-Key:{}",
+    "bad \"password\": '{}'",
+    '{{"token": "{}"}}',
+    "curl -u user:{} http://x",
+    "s3://k:{}@h/x",
+]
+KEPT_IN_A_TEXT = [
+    "eos_token=</s> token=</s> token=[PAD] token=<|end|> token=50256",
+    "max_tokens=512 key=value num_tokens=5 monkey=3 passes: 3 tokenizer=LlamaTokenizerFast",
+    "512.3 tokens per second, tokens/s: 5, loss per token: 0.53, time per token: 12ms",
+    "unexpected token: STRING_LITERAL2, next token: Paris3, special token: <|im_start|>",
+    "KeyError: 'token'; use --token to log in; the --password argument is required",
+    "TypeError: f() got token=None, auth=False; secret: the attention",
+    "python -u train.py; docker run -u 1000:1000 -u www-data:www-data -p 8080:80 x",
+    "token_type_ids=tensor([1]) bos_token_id: 5 cache_key=abc123 state_dict: layer.0.key=torch.Size([3])",
 ]
 KEPT = [
     "--tokens-per-step 512",
@@ -113,6 +144,8 @@ KEPT = [
     "git+ssh://git@github.com/a/b.git ssh://deploy@host/x",
     "nats://broker:4222 kafka://broker-1:9092,broker-2:9092/topic",
     "C:\\data\\token.txt",
+    "-p 8080 -p /data/x -p gpu_a100 -p 8080:80 -u train.py -u 1000:1000",
+    "--sort.key name --eos_token=</s>",
 ]
 
 
@@ -130,6 +163,57 @@ def test_a_secret_of_the_command_line_is_hidden(command):
 @pytest.mark.parametrize("command", KEPT)
 def test_what_is_no_secret_is_kept(command):
     assert hidden_arguments(shlex.split(command)) == shlex.split(command)
+
+
+@pytest.mark.parametrize("text", HIDDEN_IN_A_TEXT)
+def test_a_secret_inside_a_text_is_hidden(text):
+    hidden = without_secrets(text.format("SECRETv23"))
+    assert "SECRETv23" not in hidden
+    assert REDACTED in hidden
+    assert without_secrets(hidden) == hidden
+
+
+@pytest.mark.parametrize("text", KEPT_IN_A_TEXT)
+def test_what_a_text_says_of_tokens_is_kept(text):
+    assert without_secrets(text) == text
+
+
+def test_no_file_of_a_run_has_what_a_secret_of_the_environment_says(tmp_path, monkeypatch):
+    values = {
+        "AWS_SECRET_ACCESS_KEY": "aB3/wordOfTheBucket+9",
+        "X_TOKEN": "shortOne",
+        "Y_PASSWORD": "password",
+    }
+    values["GOOGLE_APPLICATION_CREDENTIALS"] = "/home/me/credentials.json"
+    for name, value in values.items():
+        monkeypatch.setenv(name, value)
+    long, short, *kept = values.values()
+    monkeypatch.setattr(sys, "argv", ["train.py", long, *kept])
+    config = {"note": f"of {long}", short: 1, "harmless": [short], "longer": f"{short}er"}
+    with thermograd.start_run(f"a {long}", tmp_path, agent=False, config=config) as run:
+        run.mark("note", text=f"it says {long}", detail={"a": short})
+        run.mark("note", text="token=SECRETv23")
+        run.tag(short, note=f"with {long}")
+        run.log({"text": long, long: 1.0}, step=1)
+    files = [path for path in tmp_path.rglob("*") if path.is_file()]
+    for secret in ("wordOfTheBucket", "SECRETv23"):
+        assert not [path for path in files if secret.encode() in path.read_bytes() or secret in path.name]
+    facts = Run(run.path).facts
+    assert facts["argv"] == ["train.py", REDACTED, *kept]
+    assert facts["config"]["harmless"] == [REDACTED]
+    assert facts["config"]["longer"] == "shortOneer"  # another word
+    assert facts["name"] == f"a {REDACTED}"
+
+
+def test_the_name_of_a_run_is_kept_without_secrets_also_in_its_id(tmp_path):
+    name = "s3://k:SECRETv23@h/x"
+    with thermograd.start_run(name, tmp_path, agent=False) as run:
+        run.step(loss=1.0)
+    with build_run(tmp_path, name, {"token": "SECRETv23"}) as built:
+        pass
+    for made in (run, built):
+        assert "SECRET" not in made.run_id
+    assert not [path for path in tmp_path.rglob("run.json") if "SECRET" in path.read_text()]
 
 
 def test_words_that_are_no_text_and_other_options_stay_as_they_are():
