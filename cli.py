@@ -63,12 +63,13 @@ if TYPE_CHECKING:
 def main(context: click.Context, runs: str) -> None:
     """Find out whether a training run shakes its hardware, or the hardware its training run."""
     context.obj = Path(runs)
-    if "://" in runs:
-        from thermograd.store.places.place import folder_of, is_url, place_of
+    if ":" in runs or not runs.strip():
+        from thermograd.store.errors import PlaceError
+        from thermograd.store.places.place import fault_of, folder_of
 
+        if fault := fault_of(runs):  # as a path it would be a folder, or another bucket
+            raise PlaceError(f"--runs: {fault}")
         context.obj = folder_of(runs) or context.obj
-        if not is_url(context.obj):  # of a scheme that is none: as a path it would be a folder
-            context.obj = Path(place_of(runs).url)
 
 
 for _room in (analysis_commands, ingest_commands, store_commands, stream_commands):

@@ -22,6 +22,7 @@ from thermograd.store.console import (
     waiting_told,
     write_out,
 )
+from thermograd.store.errors import PlaceError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
@@ -323,9 +324,11 @@ def ship(runs: Path, words: tuple[str, ...], every: bool, as_json: bool) -> None
 
     Example: thermograd ship latest s3://bucket/runs
     """
-    from thermograd.store.places.place import is_url
+    from thermograd.store.places.place import fault_of, is_url
     from thermograd.store.shipping.by_hand import choose, ship_each, summary, to_json
 
+    if len(words) > 1 and (fault := fault_of(words[-1])):
+        raise PlaceError(fault)
     url = words[-1] if words and is_url(words[-1]) else None
     named = words[:-1] if url else words
     if len(named) != (0 if every else 1):

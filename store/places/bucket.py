@@ -27,9 +27,7 @@ _REFUSALS: tuple[tuple[str, str], ...] = (
     (
         r"169\.254\.|metadata\.google|token request|Account must be specified|[Cc]redential"
         r"|InvalidAccessKeyId|SignatureDoesNotMatch|Unauthenticated|\b401 |AuthenticationFailed",
-        "no credentials that it accepts; set them in the environment "
-        "(AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, GOOGLE_APPLICATION_CREDENTIALS, "
-        "AZURE_STORAGE_ACCOUNT_NAME and AZURE_STORAGE_ACCOUNT_KEY)",
+        "no credentials that it accepts; set them in the environment",
     ),
     (
         r"PermissionDeniedError|\b403 Forbidden|AccessDenied",
@@ -40,6 +38,11 @@ _REFUSALS: tuple[tuple[str, str], ...] = (
         "its endpoint is no https:// address; with AWS_ALLOW_HTTP=true http:// is taken, too",
     ),
 )
+_CREDENTIALS = {
+    "s3": "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
+    "gs": "GOOGLE_APPLICATION_CREDENTIALS",
+    "az": "AZURE_STORAGE_ACCOUNT_NAME and AZURE_STORAGE_ACCOUNT_KEY",
+}
 _REASONS = (
     (r"timed out|TimedOut", "it does not answer in time; is the network down?"),
     (r"error sending request|HTTP error|dns error|[Cc]onnect", "it cannot be reached; is the network down?"),
@@ -57,8 +60,11 @@ class Bucket(Place):
             raise MissingExtraError(
                 f"{url} needs the package obstore; pip install 'thermograd[cloud]' installs it"
             ) from error
-        with self._errors():
-            self._store: ObjectStore = from_url(url, client_options=_client(), retry_config=_RETRY)
+        try:
+            with self._errors():
+                self._store: ObjectStore = from_url(url, client_options=_client(), retry_config=_RETRY)
+        except ValueError as error:
+            raise PlaceError(f"{url}: is no address of a bucket ({_shown(str(error))})") from None
 
     def probe(self) -> None:
         """Ask for one name; retries are few, for a network that blinks is no refusal."""
@@ -134,8 +140,14 @@ class Bucket(Place):
         for reasons, kind in ((_REFUSALS, RefusedError), (_REASONS, PlaceError)):
             for form, said in reasons:
                 if re.search(form, told):
-                    return kind(f"{self.url}: {said}")
+                    names = credentials_for(self.url.partition(":")[0]) if "no credentials" in said else ""
+                    return kind(f"{self.url}: {said}{names}")
         return PlaceError(f"{self.url}: {_shown(told)}")
+
+
+def credentials_for(scheme: str) -> str:
+    """Return which variables of the environment hold the credentials for a scheme, in brackets."""
+    return f" ({_CREDENTIALS[scheme]})"
 
 
 _RETRY: Any = {

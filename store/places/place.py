@@ -11,6 +11,10 @@ from thermograd.store.places.interface import Entry as Entry, Place as Place
 SCHEMES = ("s3", "gs", "az", "file")
 _URL = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]+):(?P<slashes>/+)(?P<rest>.*)", re.DOTALL)
 
+_NO_SLASH = re.compile(rf"({'|'.join(SCHEMES)}):(?!/)", re.IGNORECASE)
+_BUCKET = re.compile(r"[A-Za-z0-9$_][A-Za-z0-9._-]*")
+_ALLOWED = "a folder, " + ", ".join(f"{name}://" for name in SCHEMES)
+
 
 def is_url(text: object) -> bool:
     """Return whether a text, or a path made of one, is the address of a place: ``scheme://...``.
@@ -61,21 +65,60 @@ def place_of(text: str | Path) -> Place:
     MissingExtraError
         If it needs a package that is not installed.
     """
+    if isinstance(text, str) and (fault := fault_of(text)) is not None:
+        raise PlaceError(fault)
     found = _URL.match(str(text)) if is_url(text) else None
     if found is None:
         return Folder(Path(text))
     shown, scheme = without_credentials(str(text)), found["scheme"].lower()
-    if scheme not in SCHEMES:
-        allowed = ", ".join(f"{name}://" for name in SCHEMES)
-        raise PlaceError(f"{shown}: unknown scheme {scheme}://; allowed: a folder, {allowed}")
+    if (fault := _fault_of_url(found, shown)) is not None:
+        raise PlaceError(fault)
     _refuse_credentials(found["rest"], shown)
     if scheme == "file":
         return Folder(_local(found, shown))
     from thermograd.store.places.bucket import Bucket
 
-    if not shown.partition("://")[2].strip("/"):
-        raise PlaceError(f"{shown}: names no bucket; write {scheme}://bucket/folder")
     return Bucket(shown.rstrip("/"))
+
+
+def fault_of(text: str) -> str | None:
+    """Return why a text names no place, as a sentence; None where it may name one.
+
+    Of what somebody wrote: a path that was made of it does not tell any more. Credentials are not its matter.
+    """
+    if not text.strip():
+        return f"an empty text names no place of runs; allowed: {_ALLOWED}"
+    if found := _NO_SLASH.match(text):
+        rest = without_credentials(f"{found[1]}://{text[found.end() :]}")
+        return f"{_shown(found[0])}... is no address; write {_shown(rest)}, or ./ before a folder's name"
+    if not is_url(text):
+        return None
+    match = _URL.match(text)
+    return None if match is None else _fault_of_url(match, without_credentials(text))
+
+
+def _fault_of_url(found: re.Match[str], shown: str) -> str | None:
+    scheme, (bucket, *folders) = found["scheme"].lower(), shown.partition("://")[2].rstrip("/").split("/")
+    shown = _shown(shown)
+    if scheme not in SCHEMES:
+        return f"{shown}: unknown scheme {scheme}://; allowed: {_ALLOWED}"
+    if scheme == "file":
+        return None
+    if not bucket or len(found["slashes"]) > 2:
+        return f"{shown}: names no bucket; write {scheme}://bucket/folder"
+    if _BUCKET.fullmatch(bucket) is None:
+        return f"{shown}: {_shown(bucket)!r} is no bucket; allowed: letters, digits, dots, - and _"
+    if not all(map(_may_be_folder, folders)):
+        return f"{shown}: allowed between its slashes: names of folders, none of them empty, . or .."
+    return None
+
+
+def _may_be_folder(name: str) -> bool:
+    return unquote(name) not in ("", ".", "..") and unquote(name).isprintable() and "\\" not in unquote(name)
+
+
+def _shown(text: str) -> str:
+    return "".join(letter if letter.isprintable() else "?" for letter in text)
 
 
 def _refuse_credentials(rest: str, shown: str) -> None:

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from thermograd.store.errors import LogError, os_errors_as
 from thermograd.store.files import is_folder, read_json, write_json
-from thermograd.store.places.place import SCHEMES, folder_of, is_url, without_credentials
+from thermograd.store.places.place import fault_of, folder_of, is_url, without_credentials
 from thermograd.store.processes import host_label
 from thermograd.store.runs.catalogue import Run
 from thermograd.store.shipping.handover import TARGET
@@ -79,13 +79,10 @@ def trouble_with(url: str) -> str | None:
     shown = canonical(url)
     if not is_url(url):
         return None
-    scheme, _, rest = shown.partition("://")
+    scheme = shown.partition("://")[0]
     kept = "what is recorded is kept here, and thermograd ship sends it later"
-    if scheme not in SCHEMES:
-        allowed = ", ".join(f"{name}://" for name in SCHEMES)
-        return f"{shown}: unknown scheme {scheme}://; allowed: a folder, {allowed}; {kept}"
-    if scheme != "file" and not rest.strip("/"):
-        return f"{shown} names no bucket; write {scheme}://bucket/folder; {kept}"
+    if fault := fault_of(url):
+        return f"{fault}; {kept}"
     if scheme != "file" and find_spec("obstore") is None:
         return f"{shown} needs the package obstore; pip install 'thermograd[cloud]' installs it; {kept}"
     if re.sub("/+", "/", shown) != re.sub("/+", "/", url.rstrip("/")):

@@ -2,8 +2,11 @@ import threading
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
+from thermograd.cli import main
 from thermograd.store.errors import MissingExtraError, NotThereError, PlaceError
-from thermograd.store.places.place import Place, is_url, place_of, without_credentials
+from thermograd.store.places.bucket import credentials_for
+from thermograd.store.places.place import Place, fault_of, is_url, place_of, without_credentials
 
 SECRETS = [
     "s3://AKIAKEY:topsecret@bucket/runs",
@@ -103,3 +106,55 @@ def test_a_missing_extra_is_told_with_the_line_that_installs_it(monkeypatch: pyt
     monkeypatch.setitem(__import__("sys").modules, "obstore.store", None)
     with pytest.raises(MissingExtraError, match=r"pip install 'thermograd\[cloud\]'"):
         place_of("s3://bucket/runs")
+
+
+NO_PLACES = [
+    "",
+    " ",
+    "s3:///runs",
+    "s3://my bucket/x",
+    "s3://team/../esc",
+    "s3://team/%2e%2e/esc",
+    "s3://team/./x",
+    "s3://team//x",
+    "s3://team/a\nb",
+    "s3://team/a\\..\\b",
+    "s3://team:80/x",
+    "s3://[x/y",
+    "s3://bücket/x",
+    "s3:team/x",
+    "S3:team/x",
+    "gs:",
+    "file:x",
+    "http://x/y",
+]
+
+
+@pytest.mark.parametrize("text", NO_PLACES)
+def test_what_names_no_place_is_one_sentence_and_makes_no_folder(tmp_path, monkeypatch, text):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("THERMOGRAD_CACHE", str(tmp_path / "cache"))
+    with pytest.raises(PlaceError):
+        place_of(text)
+    for words in (("runs",), ("simulate", "--minutes", "1")):
+        result = CliRunner().invoke(main, ["--runs", text, *words])
+        assert (result.exit_code, result.stdout) == (1, "")
+        assert result.stderr.startswith("Error: ")
+        assert result.stderr.count("\n") == 1
+        assert "allowed" in result.stderr or "write" in result.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("text", ["./s3:x", "C:/runs", "a b", "runs"])
+def test_a_folder_of_any_other_name_is_one(text):
+    assert place_of(text).url == str(Path(text))
+
+
+def test_a_bucket_of_any_usual_name_is_one():
+    for url in ("s3://my.team-1_x/a b/ä", "gs://b_1/x/", "az://$web/x", "s3:/bucket/runs"):
+        assert fault_of(url) is None
+
+
+@pytest.mark.parametrize(("scheme", "named"), [("gs", "GOOGLE_"), ("az", "AZURE_")])
+def test_missing_credentials_are_those_of_the_scheme(scheme, named):
+    assert (named in credentials_for(scheme), "AWS_" in credentials_for(scheme)) == (True, False)
