@@ -3,12 +3,14 @@
 Neither is imported before it is asked for. Both try a task again whose worker or machine died.
 """
 
+import logging
 import os
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from typing import Any
 
 import pyarrow as pa
+from thermograd.analysis.fleet.engines.main_module import unrepeated_main
 from thermograd.analysis.fleet.engines.mapping import Task, WorkerDiedError
 from thermograd.store.errors import MissingExtraError, ThermogradError
 
@@ -103,7 +105,12 @@ class DaskTasks:
         except ModuleNotFoundError as error:
             raise _missing("dask", "distributed") from error
         self._distributed: Any = distributed
-        self._client = _dask_client(distributed, address, count)
+        self._around = ExitStack()
+        with ExitStack() as begun:
+            if address is None:
+                begun.enter_context(unrepeated_main(task))  # as long as workers may be started again
+            self._client = _dask_client(distributed, address, count)
+            self._around = begun.pop_all()
         cores = sum(self._client.nthreads().values()) or count
         self.parallel = 2 * cores
         self.name = f"dask at {address}, {cores} threads" if address else f"dask here, {cores} processes"
@@ -137,6 +144,7 @@ class DaskTasks:
         self._client.close()
         if cluster is not None:
             cluster.close()
+        self._around.close()
 
 
 def _dask_client(distributed: Any, address: str | None, count: int) -> Any:
@@ -144,12 +152,14 @@ def _dask_client(distributed: Any, address: str | None, count: int) -> Any:
         if address is not None:
             return distributed.Client(address, timeout=10)
         cluster = distributed.LocalCluster(
-            n_workers=count, threads_per_worker=1, dashboard_address=None, silence_logs="ERROR"
+            n_workers=count, threads_per_worker=1, dashboard_address=None, silence_logs=logging.CRITICAL
         )
         return distributed.Client(cluster)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RuntimeError) as error:
+        if address is None:
+            raise ThermogradError(f"cannot start Dask's workers on this machine: {_line(error)}") from error
         raise ThermogradError(
-            f"cannot reach a Dask scheduler at {address or 'this machine'}: {_line(error)}; "
+            f"cannot reach a Dask scheduler at {address}: {_line(error)}; "
             "--address takes what distributed.Client takes, such as tcp://host:8786"
         ) from error
 

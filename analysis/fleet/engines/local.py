@@ -13,6 +13,7 @@ from multiprocessing import resource_tracker
 from typing import Any
 
 import pyarrow as pa
+from thermograd.analysis.fleet.engines.main_module import unrepeated_main
 from thermograd.analysis.fleet.engines.mapping import Task, WorkerDiedError
 
 
@@ -61,7 +62,7 @@ class Processes:
             context = multiprocessing.get_context("spawn")
             self._pool = ProcessPoolExecutor(self._count, context, initializer=_begin)
         try:
-            with _no_interrupt():
+            with _no_interrupt(), unrepeated_main(self._task):
                 future = self._pool.submit(self._task, items)
         except BrokenProcessPool as error:  # it broke since the last look
             future = Future()

@@ -17,6 +17,7 @@ from fleet_tasks import failed, killed_once, poisoned, slow, squares
 from thermograd.analysis.fleet.engines.choice import advice, map_chunks, workers_for
 from thermograd.analysis.fleet.engines.local import InThisProcess, Processes
 from thermograd.analysis.fleet.engines.mapping import mapped
+from thermograd.store.errors import ThermogradError
 
 
 def chunks_of(count, size=5):
@@ -128,3 +129,40 @@ def test_ctrl_c_ends_an_analysis_at_once_with_all_its_processes(tmp_path):
     assert analysis.returncode == 1
     assert "Traceback" not in told
     assert holds(lambda: is_gone(analysis.pid), 10)
+
+
+@pytest.mark.parametrize("engine", ["local", "dask"])
+def test_a_script_that_guards_nothing_is_not_run_again_by_workers(engine, tmp_path):
+    if engine == "dask":
+        pytest.importorskip("distributed")
+    script = tmp_path / "analysis_of_mine.py"
+    script.write_text(
+        "from thermograd.analysis.fleet.engines.choice import workers_for\n"
+        "from thermograd.analysis.fleet.engines.mapping import mapped\n"
+        "from fleet_tasks import failed, squares\n"
+        "print('begins')\n"
+        f"found = mapped([[1], [2, 3]], workers_for(squares, {engine!r}), failed)\n"
+        "print(sum(table.num_rows for _, table in found), __file__ is not None)\n"
+    )
+    paths = os.pathsep.join([str(Path(fleet_tasks.__file__).parent), *filter(None, sys.path)])
+    done = subprocess.run(
+        [sys.executable, str(script)],
+        env=os.environ | {"PYTHONPATH": paths},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "begins\n3 True\n", "")
+
+
+def test_a_dask_cluster_that_does_not_start_is_one_sentence(monkeypatch):
+    distributed = pytest.importorskip("distributed")
+
+    def fails(**_: object) -> None:
+        raise RuntimeError("Nanny failed to start.\nTraceback of four hundred lines")
+
+    monkeypatch.setattr(distributed, "LocalCluster", fails)
+    with pytest.raises(ThermogradError) as raised:
+        workers_for(squares, "dask")
+    assert str(raised.value) == "cannot start Dask's workers on this machine: Nanny failed to start."
+    assert sys.modules["__main__"].__spec__ is not None or vars(sys.modules["__main__"]).get("__file__")
