@@ -32,7 +32,7 @@ from thermograd.store.runs.tags import read_tags
 Grouping = Literal["model", "device", "host", "tag", "name"]
 GROUPINGS: tuple[Grouping, ...] = ("model", "device", "host", "tag", "name")
 
-_S_PER_PAIR, _S_PER_BIN = 0.01, 2e-5  # of one core, measured (benchmarks/fleet_analysis.py)
+_S_PER_RUN, _S_PER_PAIR, _S_PER_BIN = 0.04, 0.01, 2e-5  # of one core, measured (benchmarks/fleet_analysis.py)
 _FEWEST_IN_GROUP, _MOST_GROUPS = 2, 50
 
 Row = dict[str, Any]
@@ -190,7 +190,7 @@ def analyze_fleet(
 
 def expected_s(runs: Sequence[Run], question: Question) -> float:
     """Return how long one core would take, by the names of the files: some seconds more or less."""
-    total = 0.0
+    total = _S_PER_RUN * len(runs)
     for run in runs:
         devices = max(len(run.facts.get("devices", {})), 1)
         steps, samples = (_count(run, kind) for kind in ("step", "sample"))

@@ -6,6 +6,7 @@ Neither is imported before it is asked for. Both try a task again whose worker o
 import logging
 import os
 from collections.abc import Sequence
+from concurrent.futures import CancelledError
 from contextlib import ExitStack, suppress
 from typing import Any
 
@@ -124,7 +125,10 @@ class DaskTasks:
     def finished(self) -> list[tuple[int, pa.Table | BaseException]]:
         """Wait for the next."""
         # Not by its executor: that never tells of a task which is lost after it was done, and then fails.
-        done = self._distributed.wait(list(self._futures), return_when="FIRST_COMPLETED").done
+        try:
+            done = self._distributed.wait(list(self._futures), return_when="FIRST_COMPLETED").done
+        except CancelledError as error:
+            raise ThermogradError(f"{self.name}: its scheduler was lost before the work was done") from error
         return [(self._futures.pop(future), self._answer(future)) for future in done]
 
     def _answer(self, future: Any) -> pa.Table | BaseException:

@@ -7,11 +7,13 @@ from functools import partial
 import pyarrow as pa
 import pytest
 from fleet_runs import fleet_runs
-from fleet_tasks import endangered
+from fleet_tasks import endangered, squares
 from servers import DaskCluster, RayCluster
 from thermograd.analysis.fleet import analyze
 from thermograd.analysis.fleet.analyze import analyze_fleet
+from thermograd.analysis.fleet.engines.choice import map_chunks
 from thermograd.analysis.fleet.question import Question
+from thermograd.store.errors import ThermogradError
 from thermograd.store.runs.catalogue import Run, list_runs
 
 pytest.importorskip("ray")
@@ -84,3 +86,14 @@ def test_dask_gives_the_same_bits_and_survives_workers(here, among_poisoned, das
     assert "the process that worked on it died" in errors["kills"]
     assert errors["raises"] == "ValueError: this run is not for us"
     assert found.engine.startswith("dask at ")
+
+
+def test_a_scheduler_that_is_lost_is_told_of_in_one_sentence(dask_cluster: DaskCluster, monkeypatch):
+    distributed = pytest.importorskip("distributed")
+
+    def lost(*_, **__):
+        raise distributed.client.FuturesCancelledError([])
+
+    monkeypatch.setattr(distributed, "wait", lost)
+    with pytest.raises(ThermogradError, match="dask at .*: its scheduler was lost"):
+        list(map_chunks([[1]], squares, "dask", dask_cluster.address))
