@@ -357,12 +357,13 @@ def show(run: "Run", every_alert: bool, as_json: bool) -> None:
 
     Example: thermograd show latest
     """
+    from thermograd.analysis.fleet.devices.one_job import peer_lines
     from thermograd.analysis.fleet.population.beside import population_lines
     from thermograd.store.runs.describe import describe_run, run_facts_shown
     from thermograd.store.shipping.spool import shipping_of
 
     shown = run_facts_shown(run) | {"incident": _incident_shown(run), "shipping": shipping_of(run)}
-    shown["population"] = population_lines(run)
+    shown |= {"population": population_lines(run), "peers": peer_lines(run)}
     answer(shown, as_json, partial(describe_run, every_alert=every_alert))
 
 

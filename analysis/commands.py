@@ -210,6 +210,7 @@ def compare(
 
 
 @click.command()
+@run_argument(required=False)
 @click.option("--by", metavar="LEVEL", help="device, host, or a label such as rack or switch; default all.")
 @click.option("--where", metavar="SQL", help='A condition over the view runs, e.g. "steps > 100".')
 @click.option("--tag", "tags", multiple=True, help="Only runs with this tag; as often as wanted.")
@@ -224,14 +225,23 @@ def compare(
 @click.option("-o", "--output", type=PATH, help="Directory for a page and the numbers.")
 @json_option
 @click.pass_obj
-def devices(runs: Path, /, by: str | None, as_json: bool, **where: Any) -> None:
+def devices(runs: Path, /, run: "Run | None", by: str | None, as_json: bool, **where: Any) -> None:
     """Say which GPU, host, rack or switch has more trouble than its peers, or that none has.
 
     Counted over all runs: spikes, non-finite norms, slow steps, throttling, memory errors, holes in the
     readings. Compared given exposure, between runs of one model and, for a GPU, on one host.
 
+    With RUN: which rank or device of this one job stands out against the others.
+
     Example: thermograd devices --by host
     """
+    if run is not None:
+        from thermograd.analysis.fleet.devices.one_job import one_job, one_job_text
+
+        if by or where["where"] or where["tags"] or where["address"] or where["output"]:
+            raise click.UsageError("--by, --where, --tag, --address and -o are for all runs, not for RUN.")
+        answer(one_job(run), as_json, one_job_text)
+        return
     from thermograd.analysis.fleet_commands import Fleet
 
     Fleet(every=True, by="", runs_dir=runs, **where).devices(by, as_json)

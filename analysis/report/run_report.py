@@ -9,6 +9,7 @@ from typing import Any
 
 from thermograd.analysis.display.numbers import shown_number
 from thermograd.analysis.display.table import Table
+from thermograd.analysis.fleet.devices.one_job import peer_lines
 from thermograd.analysis.fleet.population.beside import population_lines
 from thermograd.analysis.report.data.build_panels import build_panels, time_origin_ns
 from thermograd.analysis.report.data.evidence import Evidence, around_spikes, lag_pairs, pair_evidence
@@ -241,6 +242,7 @@ def _recording(data: RunSeries, analysis: Analysis, panels: Panels) -> dict[str,
         "devices": facts.devices_in_groups(every),
         "every_device": every,
         "population": population_lines(data.run),
+        "peers": peer_lines(data.run),
         "has_devices": bool(data.devices),
         "watched": data.watched,
         **given_told(analysis),

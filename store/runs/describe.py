@@ -107,6 +107,8 @@ def describe_run(shown: Mapping[str, Any], every_alert: bool = False) -> str:
     lines += [f"  no {vendor} device: {reason}" for vendor, reason in facts.get("devices_absent", {}).items()]
     if not facts.get("devices"):
         lines.append("  none")
+    if shown.get("peers"):
+        lines += ["", "Which rank or device stands out", *(f"  {line}" for line in shown["peers"])]
     if shown.get("population"):
         lines += ["", "Among others of their model", *(f"  {line}" for line in shown["population"])]
     lines += [*config_lines(shown["config"]), *metric_lines(shown["metrics"])]

@@ -69,7 +69,7 @@ GROUP BY run_id, kind, rank
 """
 
 # Onsets, not seconds: how long a device was throttled is no count, and its seconds follow each other.
-SAMPLES = """
+_SPANS = """
 WITH known AS (
     SELECT run_id, writer, device, time_ns, ecc_corrected + ecc_uncorrected AS ecc, clock_event_mask,
         coalesce(throttled_thermal_ns, 0) + coalesce(throttled_brake_ns, 0) AS throttled_ns,
@@ -89,7 +89,8 @@ WITH known AS (
         ) AS last_throttled_ns,
         max(time_ns) OVER (PARTITION BY run_id, writer) AS last_ns
     FROM steps
-), devices AS (
+)"""
+SAMPLES = f"""{_SPANS}, devices AS (
     SELECT run_id, writer, device, (max(last_ns) - min(time_ns)) / 1e9 AS exposure,
         count(*) FILTER (dt_s > silent_s)
             + CAST((max(last_ns) - max(time_ns)) / 1e9 > max(silent_s) AS BIGINT) AS silence,
@@ -113,4 +114,41 @@ WHERE exposure > 0
 COMPUTES_ON = """
 SELECT run_id, writer, json_extract_string(detail, '$.device') AS device FROM _marks
 WHERE text LIKE 'rank % computes on %' AND json_valid(detail)
+"""
+
+# Of one job, by blocks of its length: what happened in a block, and how long steps were beside the other
+# ranks' at the same step. Steps count by their number.
+STEPS_BY_BLOCK = """
+WITH known AS (
+    SELECT coalesce(rank, 0) AS rank, step, loss, step_time_s, work_s,
+        CAST(floor((step - min(step) OVER ()) * $blocks / (max(step) OVER () - min(step) OVER () + 1.0))
+            AS INTEGER) AS block
+    FROM _steps LEFT JOIN (
+        SELECT rank, step, max(value) AS work_s FROM _metrics WHERE name = 'work_time_s' GROUP BY ALL
+    ) USING (rank, step) WHERE step IS NOT NULL
+), usual AS (
+    SELECT step, median(step_time_s) AS step_s, median(work_s) AS work_s FROM known GROUP BY step
+)
+SELECT rank, block, count(*) AS steps, median(known.step_time_s / usual.step_s) AS by_step,
+    median(known.work_s / usual.work_s) AS by_work, bool_or(NOT isfinite(loss)) AS nonfinite_loss
+FROM known JOIN usual USING (step) GROUP BY rank, block
+"""
+
+SAMPLES_BY_BLOCK = f"""{_SPANS}, placed AS (
+    SELECT * EXCLUDE (last_ns), min(time_ns) OVER (PARTITION BY run_id) AS first_ns,
+        max(time_ns) OVER (PARTITION BY run_id) AS last_ns
+    FROM spans
+), blocks AS (
+    SELECT *, CAST(floor((time_ns - first_ns) * $blocks / (last_ns - first_ns + 1.0)) AS INTEGER) AS block
+    FROM placed
+)
+SELECT writer, device, block, bool_or(dt_s > silent_s) AS silence, bool_or(ecc_grew) AS ecc,
+    bool_or(is_throttled) AS throttled, any_value(first_ns) AS first_ns, any_value(last_ns) AS last_ns
+FROM blocks GROUP BY writer, device, block
+"""
+
+XIDS = """
+SELECT json_extract_string(detail, '$.device') AS device, time_ns FROM _marks
+WHERE mark = 'error' AND detail LIKE '%"xid"%' AND json_valid(detail)
+    AND CAST(json_extract(detail, '$.xid') AS VARCHAR) NOT IN ('13', '31', '43', '45')
 """

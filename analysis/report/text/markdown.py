@@ -14,6 +14,7 @@ import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from thermograd.analysis.display.numbers import energy_text
 from thermograd.analysis.display.table import Table, markdown_cell
+from thermograd.analysis.fleet.devices.one_job import peer_lines
 from thermograd.analysis.report.files import writing
 from thermograd.analysis.report.given import MOST_TAGS, config_rows
 from thermograd.analysis.report.wording import loss_text
@@ -59,6 +60,7 @@ def report_markdown(data: RunSeries, analysis: Analysis) -> str:
         energies=_energies(data),
         pairs=_pairs(asked).markdown() if asked else "",
         lines=_lines(analysis),
+        peers=peer_lines(data.run),
         count=len(data.alerts),
         severities=", ".join(f"{count:,} {name}" for name, count in severities.items() if count),
         episodes=_gravest(data),
