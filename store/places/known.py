@@ -13,7 +13,6 @@ from thermograd.store.errors import NotThereError, PlaceError, os_errors_as
 from thermograd.store.events import KINDS
 from thermograd.store.failures import warn
 from thermograd.store.files import whole_content, write_file
-from thermograd.store.places.beside import FINDINGS, bring_findings
 from thermograd.store.places.cache import STATE
 from thermograd.store.places.catalogue import (
     FOLDER,
@@ -28,7 +27,7 @@ from thermograd.store.places.catalogue import (
 )
 from thermograd.store.places.folded import has_whole_events, newest_readable, tell_damage
 from thermograd.store.places.folder import Folder
-from thermograd.store.places.mirror import Mirror, may_be_run
+from thermograd.store.places.mirror import FINDINGS, Mirror, bring_findings, may_be_run
 from thermograd.store.places.place import Entry, place_of
 from thermograd.store.places.stamps import stamps
 

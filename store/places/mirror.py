@@ -29,6 +29,9 @@ from thermograd.store.places.cache import RUN_STATE, mirror_root, sweep, url_of
 from thermograd.store.places.place import Entry, Place, place_of
 from thermograd.store.places.shipped import manifests, shipped_files
 
+FINDINGS_FOLDER = "_fleet"
+FINDINGS = "findings"  # as what a query needs: those of analyses of all runs
+_FINDINGS_FILE = re.compile(rf"{FINDINGS_FOLDER}/[0-9A-Za-z][0-9A-Za-z-]*/findings-[0-9]{{5}}\.parquet")
 _AT_ONCE = 8  # requests
 _ATTEMPTS = 3
 _SEALED = re.compile(
@@ -157,6 +160,29 @@ def mirror_at(root: Path) -> Mirror | None:
     """Return the mirror that a folder is; None where it is none."""
     url = url_of(root)
     return None if url is None else Mirror(place_of(url))
+
+
+def bring_findings(mirror: Mirror) -> None:
+    """Bring the findings that are at a URL into its mirror, each file once. PlaceError if they cannot be."""
+    mirror.fetch_files(
+        entry for entry in mirror.place.list(FINDINGS_FOLDER) if _FINDINGS_FILE.fullmatch(entry.name)
+    )
+
+
+def give_findings(path: Path) -> str | None:
+    """Write a file of findings in a mirror to its URL, too; return why that could not be.
+
+    Keys that may only read are no reason for an analysis to fail: its findings stay in the mirror.
+    """
+    root = path.parents[2]
+    mirror = mirror_at(root)
+    if mirror is None:
+        return None
+    try:
+        mirror.place.put(path.relative_to(root).as_posix(), path.read_bytes(), create_only=True)
+    except PlaceError as error:
+        return f"the findings are only on this machine, in {path.parent}: {error}"
+    return None
 
 
 def _each(function: Callable[..., Any], items: Iterable[Any]) -> list[Any]:

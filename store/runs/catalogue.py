@@ -322,8 +322,7 @@ def fetched_runs(runs: Iterable[Run], kinds: Collection[str] | None = None) -> l
 
     `kinds`: events of these kinds, all by default; also ``"findings"``.
     """
-    from thermograd.store.places.beside import FINDINGS, bring_findings
-    from thermograd.store.places.mirror import mirror_at
+    from thermograd.store.places.mirror import FINDINGS, bring_findings, mirror_at
 
     by_folder: dict[Path, list[Run]] = {}
     for run in runs:

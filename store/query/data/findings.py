@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from thermograd.store.errors import LogError, os_errors_as
 from thermograd.store.files import is_folder, is_plain_file, whole_file
-from thermograd.store.places.beside import FOLDER
+from thermograd.store.places.mirror import FINDINGS_FOLDER as FOLDER
 from thermograd.store.query.data.computed import LazyTable
 from thermograd.store.runs.catalogue import Run
 

@@ -3,7 +3,7 @@
 import re
 
 from thermograd.store.events import KINDS
-from thermograd.store.places.beside import FINDINGS
+from thermograd.store.places.mirror import FINDINGS
 
 _RUN, _FACTS = "run", "facts"  # the rows of the runs; their small files
 _OF_A_WORD = {f"{kind}s": {kind} for kind in KINDS} | {
