@@ -65,7 +65,7 @@ class Fleet:
                 write_to=local_runs(self.runs_dir),
                 progress=told,
             )
-        self._give(found, as_json, describe_fleet)
+        self._give(found, as_json, functools.partial(describe_fleet, runs=_given(self.runs_dir)))
 
     def compare(self, as_json: bool) -> None:
         """Put groups of runs side by side."""
@@ -109,6 +109,14 @@ class Fleet:
 
             for path in write_fleet(found, text(found), self.output):
                 echo(path, err=as_json)
+
+
+def _given(runs_dir: Path) -> str:
+    """Return the place of runs that was asked for; nothing where it is the default."""
+    from thermograd.store.runs.catalogue import default_runs_dir
+    from thermograd.store.secrets import without_secrets
+
+    return "" if runs_dir == default_runs_dir() else without_secrets(str(runs_dir))
 
 
 def _chosen(runs_dir: Path, tags: tuple[str, ...], where: str | None) -> "list[Run]":

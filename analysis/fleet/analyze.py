@@ -92,6 +92,18 @@ class FleetAnalysis:
         """The pairs of signals that are coupled on average."""
         return [pair for pair, p in zip(self.pooled, self.p_adjusted, strict=True) if is_supported(pair, p)]
 
+    @property
+    def untested(self) -> list[tuple[str, str]]:
+        """The runs in which nothing was tested, each with the reason."""
+        rows = self.findings.select(["run_id", "kind", "verdict", "p_adjusted", "error"]).to_pylist()
+        tested = {row["run_id"] for row in rows if row["p_adjusted"] is not None}
+        why = {row["run_id"]: row["error"] for row in reversed(rows) if row["error"]}
+        return [
+            (row["run_id"], why.get(row["run_id"]) or "no pair of its signals can be tested")
+            for row in rows
+            if row["kind"] == "run" and row["verdict"] != "repeat" and row["run_id"] not in tested
+        ]
+
     def rows(self, kind: str, *verdicts: str) -> list[Row]:
         """Return findings of a kind, of some verdicts."""
         table = self.findings.filter(pa.compute.equal(self.findings["kind"], kind))
@@ -121,6 +133,7 @@ class FleetAnalysis:
             "seconds": self.seconds,
             "findings": found,
             "errors": [{k: row[k] for k in ("run_id", "error")} for row in self.rows("run", "error")],
+            "untested": [{"run_id": run_id, "reason": reason} for run_id, reason in self.untested],
             "pooled": [
                 asdict(pair) | {"p_adjusted": p} for pair, p in zip(self.pooled, self.p_adjusted, strict=True)
             ],

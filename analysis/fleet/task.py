@@ -1,6 +1,7 @@
 """What is done with a chunk of runs, on whatever engine: one SQL aligns them, then each is tested."""
 
 import math
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from thermograd.analysis.fleet.pair_statistics import Row, model_of, pair_findin
 from thermograd.analysis.fleet.question import Question
 from thermograd.analysis.run.event_tests import OnsetsOfEvent, onset_tests
 from thermograd.analysis.run.series import RunSeries, load_series
+from thermograd.store.log.seal import verify_run
 from thermograd.store.query.data.findings import SCHEMA
 from thermograd.store.runs.catalogue import Run
 from thermograd.store.text import printable, shortened
@@ -67,12 +69,10 @@ def _analysed(run: Run, question: Question, aligned: Mapping[Key, Aligned]) -> I
 
 def _run_row(data: RunSeries) -> Row:
     times = data.step_time_ns
-    reason = "" if data.devices and times.size else "It has no training step."
-    if times.size and not data.devices:
-        reason = "It has no device sample."
+    verdict, reason = _judged(data)
     return {
         "kind": "run",
-        "verdict": "insufficient" if reason else "tested",
+        "verdict": verdict,
         "n": times.size,
         "model": next(map(model_of, data.devices.values()), None),
         "began_ns": int(times[0]) if times.size else None,
@@ -81,6 +81,21 @@ def _run_row(data: RunSeries) -> Row:
         "digest": digest(data),
         "likeness": likeness(data),
     }
+
+
+def _judged(data: RunSeries) -> tuple[str, str]:
+    """Return the verdict of a run before its tests, and why there is nothing to test in it."""
+    if data.devices and data.step_time_ns.size:
+        return "tested", ""
+    kind, what = ("sample", "device sample") if data.step_time_ns.size else ("step", "training step")
+    if _is_damaged(data.run, kind):
+        return "error", f"Its {kind}s file is damaged (thermograd verify tells more)."
+    return "insufficient", f"It has no {what}."
+
+
+def _is_damaged(run: Run, kind: str) -> bool:
+    files = verify_run(run.path)["files"]
+    return any("reason" in each and kind in re.split(r"[/.-]", each["path"]) for each in files)
 
 
 def _events(data: RunSeries, question: Question) -> Iterator[Row]:

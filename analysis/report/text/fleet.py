@@ -1,6 +1,7 @@
 """The analysis of a fleet in words, for a terminal: a verdict, which runs, what they say together."""
 
 import math
+import shlex
 from collections.abc import Sequence
 from typing import Any
 
@@ -17,8 +18,11 @@ _CONTROLLED = {
 }
 
 
-def describe_fleet(found: FleetAnalysis) -> str:
-    """Return an analysis of many runs as text: the verdict, runs that stand out, pairs over all runs."""
+def describe_fleet(found: FleetAnalysis, runs: str = "") -> str:
+    """Return an analysis of many runs as text: the verdict, runs that stand out, pairs over all runs.
+
+    `runs` is where they are, for a command that is shown; not needed where it is the default.
+    """
     lines = [*verdict_lines(found), "", *_basis_lines(found)]
     rows = [row for kind in ("pair", "event") for row in found.rows(kind, "coupled")]
     if rows:
@@ -28,10 +32,12 @@ def describe_fleet(found: FleetAnalysis) -> str:
         lines += ["", "All runs together (random effects; session swap)", _pooled_table(found)]
     if found.groups:
         lines += ["", "By group", _groups_table(found.groups)]
-    lines += _errors(found)
+    lines += _untested(found.untested)
     lines += ["", *found.notes] if found.notes else []
     if found.path is not None:
-        lines += ["", f'Findings: {found.path} (thermograd query "FROM findings WHERE is_newest")']
+        there = f"--runs {shlex.quote(runs)} " if runs else ""
+        asked = f'thermograd {there}query "FROM findings WHERE is_newest"'
+        lines += ["", f"Findings: {found.path} ({asked})"]
     return "\n".join(line for line in lines)
 
 
@@ -143,13 +149,12 @@ def _groups_table(groups: Sequence[PooledPair]) -> str:
     return f"{table}\nand {more} more: in --json" if more else table
 
 
-def _errors(found: FleetAnalysis) -> list[str]:
-    rows = found.rows("run", "error")
-    if not rows:
+def _untested(runs: Sequence[tuple[str, str]]) -> list[str]:
+    if not runs:
         return []
-    told = [f"  {printable(row['run_id'])}: {printable(row['error'], 300)}" for row in rows[:_MOST_ERRORS]]
-    more = [f"  and {len(rows) - _MOST_ERRORS} more: in findings"] * (len(rows) > _MOST_ERRORS)
-    return ["", f"{counted(len(rows), 'run')} could not be analysed", *told, *more]
+    told = [f"  {printable(run_id)}: {printable(why, 300)}" for run_id, why in runs[:_MOST_ERRORS]]
+    more = [f"  and {len(runs) - _MOST_ERRORS} more: in findings"] * (len(runs) > _MOST_ERRORS)
+    return ["", f"{counted(len(runs), 'run')} could not be tested", *told, *more]
 
 
 def _interval(value: float, low: float, high: float) -> str:

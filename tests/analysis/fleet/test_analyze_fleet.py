@@ -59,8 +59,23 @@ def test_a_copy_counts_once_and_what_is_no_evidence_is_a_row_with_its_reason(fou
     assert rows["fleet-copy"]["repeats"] == "fleet-00000" or rows["fleet-00000"]["repeats"] == "fleet-copy"
     assert found.repeats == 1
     assert "no training step" in rows["fleet-stepless"]["error"]
-    assert rows["fleet-poisoned"]["verdict"] in ("error", "insufficient")
+    assert (rows["fleet-stepless"]["verdict"], rows["fleet-poisoned"]["verdict"]) == ("insufficient", "error")
+    assert dict(found.untested) == {
+        name: rows[name]["error"] for name in ("fleet-poisoned", "fleet-stepless")
+    }
     assert found.tested == COUNT
+
+
+def test_a_run_whose_steps_are_damaged_is_named_with_the_reason(folder, tmp_path):
+    for name in ("fleet-00000", "fleet-00001", "fleet-00002"):
+        shutil.copytree(folder / name, tmp_path / name)
+    for path in (tmp_path / "fleet-00001" / "sealed" / "step").iterdir():
+        path.write_bytes(b"no parquet at all" * 100)
+    asked = ["--runs", str(tmp_path), "analyze", "--all", "--x", "grad_norm", "--y", "power_w"]
+    result = CliRunner().invoke(main, asked)
+    assert result.exit_code == 0, result.output
+    assert "1 run could not be tested\n  fleet-00001: Its steps file is damaged" in result.stdout
+    assert f'(thermograd --runs {tmp_path} query "FROM findings WHERE is_newest")' in result.stdout
 
 
 def test_nothing_depends_on_the_chunks(folder):
