@@ -8,7 +8,7 @@
     <cache>/<url>/.mirror/              the URL, and the runs that it held when they were last listed
 
 Every file is written beside its place and renamed: several processes may use a mirror, one that is killed
-leaves nothing half. Nothing is written to the URL.
+leaves nothing half. Nothing is written to the URL but findings.
 """
 
 import re
