@@ -74,9 +74,9 @@ def list_all_runs(
 
 def _list(runs: Path, sort: str, where: str | None, tags: tuple[str, ...], most: int, as_json: bool) -> None:
     from thermograd.store.places.known import fetched
-    from thermograd.store.places.place import place_of
+    from thermograd.store.places.place import is_url, place_of
     from thermograd.store.runs.catalogue import list_runs
-    from thermograd.store.runs.table import RunRow, runs_table, sorted_rows, tagged
+    from thermograd.store.runs.table import RunRow, age_line, runs_table, sorted_rows, tagged
     from thermograd.store.telling.quantities import counted
 
     folder, shown = fetched(runs, {"run"}), place_of(runs).url
@@ -91,6 +91,8 @@ def _list(runs: Path, sort: str, where: str | None, tags: tuple[str, ...], most:
         raise click.BadParameter(str(error), param_hint="--sort") from error
     if rows or as_json:
         answer(rows[:most] if is_cut else rows, as_json, runs_table)
+        if not as_json and (line := age_line(found)):
+            echo(line, err=True)
         if is_cut:
             which = "older" if is_by_age else "after these"
             echo(f"{len(found) - most:,} more, {which}; --limit 0 shows all.", err=True)
@@ -98,7 +100,8 @@ def _list(runs: Path, sort: str, where: str | None, tags: tuple[str, ...], most:
         echo(f"None of {counted(len(every), 'run')} in {shown} fits.", err=True)
     else:
         missing = "" if folder.is_dir() else " (there is no such directory)"
-        echo(f"No run in {shown} yet{missing}. Try: thermograd demo", err=True)
+        advice = f"Ship one: thermograd ship RUN {shown}" if is_url(runs) else "Try: thermograd demo"
+        echo(f"No run in {shown} yet{'' if is_url(runs) else missing}. {advice}", err=True)
 
 
 @click.command()

@@ -16,6 +16,7 @@ from thermograd.store.shipping.handover import is_spool, start_rest
 
 _JOIN_S = 0.1
 _TEND_S = 600.0
+_FIRST_S = 3.0  # nothing at all is there: credentials may be asked of a network that does not answer
 _SILENT_S = 30.0
 
 Say = Callable[[str], object]
@@ -101,7 +102,8 @@ class Shipping:
         if progress.is_complete:
             return
         start_rest(run_dir)
-        if progress.error is not None or self._silent_s(progress.shipped_until_ns) > _SILENT_S:
+        most_s = _FIRST_S if progress.shipped_until_ns is None else _SILENT_S
+        if progress.error is not None or self._silent_s(progress.shipped_until_ns) > most_s:
             self._say(
                 f"run {run_dir.name} is not at {self.url} yet; a process of its own goes on for "
                 f"{patience_s():g} s, and later: thermograd ship {run_dir.name} {self.url}"

@@ -1,12 +1,14 @@
 """What a shipper says that it has brought to a URL: ``<run_id>/shipped/<writer>.json``, read in a mirror."""
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import suppress
+from functools import lru_cache
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from thermograd.store.files import is_folder, read_json, whole_content, writer_files
+from thermograd.store.files import is_folder, read_json, sealed_segments, whole_content, writer_files
 from thermograd.store.places.cache import RUN_STATE
 from thermograd.store.telling.quantities import duration_text
 
@@ -14,6 +16,7 @@ FOLDER = "shipped"
 SILENT_S = (
     86_400.0  # after which a writer that has not ended is held to be gone: a network may be down for hours
 )
+_MOST_FOOTERS = 64  # are read: of a larger job some of the writers tell it
 _ON_ITS_WAY_S = 150.0  # a shipper gives a sign of life each minute
 
 
@@ -62,13 +65,39 @@ def is_arriving(run_dir: Path, writer: str) -> bool:
 
 def shipped_s_ago(run_dir: Path, writer: str | None = None) -> float | None:
     """Return how long ago anything was brought of what has not ended; None where all has ended."""
-    now_ns = time.time_ns()
-    until_ns = [
-        manifest.get("shipped_until_ns")
+    told = {
+        name: manifest.get("shipped_until_ns")
         for name, manifest in manifests(run_dir).items()
         if manifest.get("ended") is not True and writer in (None, name)
-    ]
-    return min((max(0, now_ns - ns) / 1e9 for ns in until_ns if isinstance(ns, int)), default=None)
+    }
+    until_ns = [ns for ns in told.values() if isinstance(ns, int)]
+    if not until_ns:
+        return None
+    age_s = max(0, time.time_ns() - max(until_ns)) / 1e9
+    if age_s >= SILENT_S:
+        return age_s
+    newest_ns = max(_last_events_ns(run_dir, told), default=0)  # a manifest is written each minute only
+    return min(age_s, max(0, time.time_ns() - newest_ns) / 1e9)
+
+
+def _last_events_ns(run_dir: Path, writers: Collection[str]) -> Iterator[int]:
+    """Iterate over the times of the last events that have been brought, by the files' footers."""
+    import pyarrow as pa
+
+    last = {(s.writer, s.kind): s.path for s in sealed_segments(run_dir) if s.writer in writers}
+    for path in list(last.values())[:_MOST_FOOTERS]:
+        with suppress(OSError, ValueError, LookupError, pa.ArrowException):
+            yield _newest_ns(path)
+
+
+@lru_cache(maxsize=1024)  # a sealed file never changes
+def _newest_ns(path: Path) -> int:
+    import pyarrow.parquet as pq
+
+    footer = pq.read_metadata(path)
+    at = footer.schema.names.index("time_ns")
+    groups = [footer.row_group(number).column(at).statistics for number in range(footer.num_row_groups)]
+    return max(int(group.max) for group in groups if group is not None and group.has_min_max)
 
 
 def told_now(entry: Mapping[str, Any]) -> dict[str, Any]:

@@ -83,11 +83,11 @@ def describe_run(shown: Mapping[str, Any], every_alert: bool = False) -> str:
     lines.append(f"  started  {shown['started'] or 'unknown'}   ended  {shown['ended'] or '-'}")
     if shown.get("shipping"):
         lines.append(f"  shipping {cell_text(shown['shipping'])}")
+    elif shown["shipped_s_ago"] is not None:
+        lines.append(f"  shipped  until {age_text(shown['shipped_s_ago'])} ago")
     if facts.get("model"):
         kind, size = cell_text(facts["model"].get("class")), facts["model"].get("parameters")
         lines.append(f"  model    {kind}, {f'{size:,}' if isinstance(size, int) else '?'} parameters")
-    if shown["shipped_s_ago"] is not None:
-        lines.append(f"  shipped  until {age_text(shown['shipped_s_ago'])} ago")
     lines += [f"  tags     {', '.join(shown['tags'])}"] if shown["tags"] else []
     lines += [f"  note     {cell_text(note_text(note))}" for note in shown["notes"]]
     steps = StepCount(shown["steps"], shown["ranks"])

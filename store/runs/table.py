@@ -16,7 +16,7 @@ from thermograd.store.places.shipped import told_now
 from thermograd.store.runs.catalogue import Run
 from thermograd.store.runs.last_values import last_values
 from thermograd.store.runs.tags import Tags, read_tags
-from thermograd.store.telling.quantities import duration_text
+from thermograd.store.telling.quantities import age_text, counted, duration_text
 from thermograd.store.text import printable, table_text
 
 VERDICT_FILE = "verdict.json"  # in the run's report
@@ -127,6 +127,16 @@ def runs_table(rows: Sequence[Mapping[str, Any]]) -> str:
     columns = {name: [shown(row) for row in rows] for name, shown in _SHOWN.items()}
     known = {name: values for name, values in columns.items() if any(value is not None for value in values)}
     return table_text(list(known), list(zip(*known.values(), strict=True)))
+
+
+def age_line(runs: Iterable[Run]) -> str | None:
+    """Return how old what is told of live runs is, where it comes from their rows at a URL; None for none."""
+    live = [run.entry for run in runs if run.entry and told_now(run.entry)["state"] == "live"]
+    until_ns = [entry["shipped_until_ns"] for entry in live if entry.get("shipped_until_ns")]
+    if not until_ns:
+        return None
+    age = age_text((time.time_ns() - min(until_ns)) / 1e9)
+    return f"Of {counted(len(live), 'live run')}: as of {age} ago, but for the duration."
 
 
 def _duration(row: Mapping[str, Any]) -> str | None:

@@ -85,10 +85,12 @@ def _line(told: Progress, now_ns: int) -> str:
     if told.is_complete:
         return f"all of it is at {url}"
     since_ns = told.shipped_until_ns
-    behind = (
-        "nothing is there yet" if since_ns is None else f"{duration_text((now_ns - since_ns) / _NS)} behind"
-    )
-    parts = [counted(told.waiting, "segment"), behind, f"to {url}"]
+    if since_ns is None:
+        parts = [f"nothing is at {url} yet"]
+    else:
+        parts = [f"all but the last {duration_text((now_ns - since_ns) / _NS)} is at {url}"]
+    if told.waiting:
+        parts.append(f"{counted(told.waiting, 'segment')} on the way")
     if told.conflicts:
         parts.append(f"{counted(len(told.conflicts), 'file')} there with another content")
     if told.damaged:

@@ -31,6 +31,7 @@ from thermograd.store.shipping.progress import Progress, progress_of
 from thermograd.store.shipping.there import There, range_of
 
 _FACTS_PERIOD_S = 60.0
+_FIRST_FACTS_S = 5.0  # then after twice as long each time: a young run changes much in a minute
 _FEW_FILES = 50
 _GRACE_S = 120.0  # a part whose events a sealed file holds stays so long: a reader may be about to fetch it
 
@@ -60,7 +61,9 @@ class Shipper:
         self._leaving: set[str] = set()
         self._seen: set[str] = set()
         self._manifest_at_s: dict[str, float] = {}
+        self._began_s = time.monotonic()
         self._facts_at_s = float("-inf")
+        self._has_alert = False
         self._may_delete = True
 
     def ship(self, run_dir: Path, is_last: bool = True) -> Progress:
@@ -76,11 +79,15 @@ class Shipper:
         self._ship_all(found)
         self.progress.shipped_until_ns = began_ns
         self._remove_superseded(run_dir, found.sealed, is_over)
-        if is_over or time.monotonic() - self._facts_at_s >= _FACTS_PERIOD_S:
+        if is_over or self._has_alert or self._are_facts_due(time.monotonic()):
             self._tell_facts(run_dir, is_over)
         self.is_over = is_over
         self._conclude(is_over and not self.progress.conflicts and self._is_all_there(found))
         return self.progress
+
+    def _are_facts_due(self, now_s: float) -> bool:
+        told_after_s = max(_FIRST_FACTS_S, self._facts_at_s - self._began_s)
+        return now_s - self._facts_at_s >= min(_FACTS_PERIOD_S, told_after_s)
 
     def _conclude(self, is_complete: bool) -> None:
         since_ns = self.progress.complete_since_ns or time.time_ns()
@@ -137,6 +144,7 @@ class Shipper:
         if written == "written":
             self.progress.files += 1
             self.progress.bytes += len(part.data)
+            self._has_alert |= part.kind == "alert"
         self._files_of(part.writer)[part.name] = part.facts()
 
     def _remove_superseded(self, run_dir: Path, sealed: list[Segment], is_over: bool) -> None:
@@ -194,7 +202,7 @@ class Shipper:
                 self._tell_files(run_dir, writer, is_over)
         self._small.describe(run_dir)
         self._small.enter(run_dir, self._until_ns(run_dir))
-        self._facts_at_s = time.monotonic()
+        self._facts_at_s, self._has_alert = time.monotonic(), False
 
     def _tell_files(self, run_dir: Path, writer: str, is_over: bool) -> None:
         there, told = self._there.names(writer), self._files_of(writer)

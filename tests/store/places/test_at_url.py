@@ -1,6 +1,7 @@
 """Commands over runs on a real S3 server."""
 
 import json
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -98,6 +99,13 @@ def test_a_run_that_is_deleted_or_comes_since_is_seen(url: str, local: Path, tmp
     ids = {*ODD_IDS[1:], "later"}
     assert {row["run_id"] for row in told(url, "runs")} == ids
     assert {row["run_id"] for row in told(url, "query", STEPS)} == ids
+
+
+def test_of_a_live_run_the_age_of_its_row_is_told(url: str, local: Path):
+    write_entry(local, url, ODD_IDS[0], state="live", shipped_until_ns=time.time_ns() - 20 * 10**9)
+    result = CliRunner().invoke(main, ["--runs", url, "runs"])
+    assert "Of 1 live run: as of 2" in result.stderr
+    assert "as of" not in CliRunner().invoke(main, ["--runs", str(local), "runs"]).stderr
 
 
 def test_a_live_run_is_told_with_how_far_it_is_shipped(url: str, local: Path):

@@ -10,8 +10,11 @@ from thermograd.store.errors import PlaceError
 from thermograd.store.places.cache import cache_shown, clear, sweep
 from thermograd.store.places.folder import Folder
 from thermograd.store.places.mirror import Mirror
+from thermograd.store.places.shipped import shipped_s_ago
 from thermograd.store.runs.at_places.shared import verified
 from thermograd.store.runs.catalogue import Run
+from thermograd.store.runs.describe import describe_run, run_facts_shown
+from thermograd.store.shipping.spool import shipping_of
 
 
 @pytest.fixture
@@ -111,7 +114,23 @@ def test_what_is_on_its_way_is_neither_damage_nor_a_crash(tmp_path: Path, cache:
     assert Run(path).state() == "live"
     result = verified(Run(path))
     assert result["ok"], result
-    assert 7 < result["shipped_s_ago"] < 60
+    assert 0 <= result["shipped_s_ago"] < 60
+
+
+def test_how_far_a_run_is_shipped_is_told_by_its_newest_event(tmp_path: Path, cache: Path):
+    run = write_run(tmp_path / "runs", "live", 3)
+    unclose(run)
+    path = manifest(run, ended=False)
+    told = json.loads(path.read_text()) | {"shipped_until_ns": time.time_ns() - 3600 * 10**9}
+    path.write_text(json.dumps(told))
+    (mirrored,) = Mirror(Folder(tmp_path / "runs")).fetch(["live"])
+    shipped_s = shipped_s_ago(mirrored)
+    assert shipped_s is not None
+    assert shipped_s < 1800
+    assert shipping_of(Run(mirrored)) is None
+    assert "shipped  until" in describe_run(run_facts_shown(Run(mirrored)) | {"shipping": None})
+    text = describe_run(run_facts_shown(Run(mirrored)) | {"shipping": "all but the last 2 s is at x"})
+    assert "shipped  until" not in text
 
 
 def test_a_writer_that_was_silent_for_a_day_has_crashed(tmp_path: Path, cache: Path):

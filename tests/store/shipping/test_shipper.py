@@ -8,6 +8,7 @@ import signal
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from faulty_place import FaultyPlace
@@ -40,6 +41,21 @@ def finish(run, place):
 
 def names(place, run, kind="step"):
     return [entry.name.rpartition("/")[2] for entry in place.list(f"{run.run_id}/sealed/{kind}")]
+
+
+def test_the_row_of_a_young_run_is_written_often_and_at_each_alert(tmp_path, monkeypatch):
+    run, writer = new_run(tmp_path / "runs")
+    place, now_s = place_of(tmp_path / "place"), 1000.0
+    clock = SimpleNamespace(monotonic=lambda: now_s, time_ns=time.time_ns)
+    monkeypatch.setattr("thermograd.store.shipping.shipper.time", clock)
+    shipper, told_s = shipper_of(run, place), []
+    monkeypatch.setattr(shipper._small, "enter", lambda *_: told_s.append(now_s - 1000.0))
+    for now_s in (1000.0 + after_s for after_s in range(150)):
+        if now_s == 1030.0:
+            writer.append("alert", alert="x", severity="warning", message="x")
+        shipper.ship(run.path, is_last=False)
+    assert told_s == [0.0, 5.0, 10.0, 20.0, 30.0, 60.0, 120.0]
+    writer.close()
 
 
 def test_a_live_run_is_there_up_to_its_last_event_and_the_writer_is_not_disturbed(tmp_path):
