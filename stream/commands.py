@@ -40,9 +40,10 @@ class LayerOptions(NamedTuple):
             publish = load_config(environment=os.environ | settings).settings.publish
             if publish.url:
                 from thermograd.stream.fleet.brokers.opening import open_sender
-                from thermograd.stream.fleet.brokers.transport import parse_address
+                from thermograd.stream.fleet.brokers.transport import parse_address, refuse_credentials
 
                 open_sender(parse_address(publish)).close()  # a wrong one is refused before anything begins
+                refuse_credentials(self.publish)
         return settings
 
     def given(self, settings: "Settings") -> "Settings":

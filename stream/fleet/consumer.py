@@ -7,9 +7,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import msgspec
-from thermograd.store.errors import LogError, os_errors_as
+from thermograd.store.errors import ConfigError, LogError, os_errors_as
 from thermograd.store.failures import Guard, warn
 from thermograd.store.files import write_file
+from thermograd.store.locks import ProcessLock
 from thermograd.store.text import strict_json
 from thermograd.stream.fleet.brokers.messages import Beat, Body, unpacked
 from thermograd.stream.fleet.brokers.transport import Received, Receiver, RefusedError, TransportError
@@ -34,6 +35,11 @@ class Journal:
         self._state_path, path = folder / "state", folder / "alerts.jsonl"
         with os_errors_as(LogError, f"cannot use {folder}"):
             folder.mkdir(parents=True, exist_ok=True)
+            self._lock = ProcessLock(folder, "consumer")
+            if not self._lock.acquire():
+                raise ConfigError(
+                    f"a consumer called {folder.name!r} is at work already; choose another name"
+                )
             self.known = set(_told(path))
             self._file = path.open("ab", buffering=0)
 
@@ -59,10 +65,12 @@ class Journal:
         """Keep the state."""
         with os_errors_as(LogError, "cannot keep the fleet's state"):
             write_file(self._state_path, msgspec.msgpack.encode(state), sync=True)
+            self._lock.refresh()
 
     def close(self) -> None:
-        """Close the file."""
+        """Close the file, and let another consumer of this name begin."""
         self._file.close()
+        self._lock.release()
 
 
 def _told(path: Path) -> Iterator[str]:
@@ -171,7 +179,7 @@ class FleetConsumer:
         told: list[FleetAlert] = []
         heard_s, is_drained = time.monotonic(), False
         while not is_drained:
-            received = self._receiver.receive(_AT_ONCE, _WAIT_S)
+            received = self._received()
             is_drained = self._receiver.is_drained
             if received:
                 heard_s = time.monotonic()
@@ -180,6 +188,16 @@ class FleetConsumer:
             told += self._handle(received)
         self._looked_s = 0.0
         return told + self._handle([])
+
+    def _received(self) -> list[Received]:
+        """Receive, at the second trial where the broker, busy or just begun, fails once."""
+        try:
+            return self._receiver.receive(_AT_ONCE, _WAIT_S)
+        except RefusedError:
+            raise
+        except TransportError:
+            time.sleep(_WAIT_S)
+            return self._receiver.receive(_AT_ONCE, _WAIT_S)
 
     def now_ns(self) -> int:
         """Return the time by the clock of arrivals."""

@@ -14,7 +14,7 @@ from thermograd.store.console import echo
 from thermograd.store.errors import ConfigError
 from thermograd.store.text import strict_json
 from thermograd.stream.fleet.brokers.opening import open_receiver
-from thermograd.stream.fleet.brokers.transport import Receiver, parse_address
+from thermograd.stream.fleet.brokers.transport import Receiver, parse_address, refuse_credentials
 from thermograd.stream.fleet.budget import FleetBudget
 from thermograd.stream.fleet.consumer import FleetConsumer, Journal
 from thermograd.stream.fleet.local import FolderReceiver
@@ -32,6 +32,7 @@ def watch_fleet(
     runs: Path, once: bool, refresh_s: float, url: str | None, consumer: str | None, as_json: bool
 ) -> None:
     """Show the fleet of the broker at `url`, of the configured one, or of a folder; see `open_consumer`."""
+    refuse_credentials(url)
     settings = load_config().settings.with_publish(url)
     fleet = open_consumer(settings, runs, consumer, lambda text: echo(f"thermograd: {text}", err=True))
     with closing(fleet):

@@ -25,6 +25,16 @@ _ANSWER_S = 10.0
 _VIEW_MESSAGES, _VIEW_S = 100_000, 3600.0
 _FROM_THE_BEGINNING = -2
 _QUIET = {"log_level": 0}
+_SAID = {
+    KafkaError._TRANSPORT: "nobody answers there",
+    KafkaError._ALL_BROKERS_DOWN: "nobody answers there",
+    KafkaError._RESOLVE: "the host is not known",
+    KafkaError._AUTHENTICATION: "the broker refuses our credentials",
+    KafkaError._PURGE_QUEUE: "nobody answers there",
+    KafkaError._PURGE_INFLIGHT: "no answer in time",
+    KafkaError._MSG_TIMED_OUT: "no answer in time",
+    KafkaError._TIMED_OUT: "no answer in time",
+}
 
 
 def _common(address: Address) -> dict[str, Any]:
@@ -44,6 +54,12 @@ def _common(address: Address) -> dict[str, Any]:
         config |= {"security.protocol": protocol, "sasl.mechanism": "PLAIN"}
         config |= {"sasl.username": address.user, "sasl.password": address.password}
     return config
+
+
+def _reason(error: KafkaError | BufferError | None) -> str:
+    if not isinstance(error, KafkaError):
+        return "no answer in time"
+    return _SAID.get(error.code(), error.str())
 
 
 class KafkaSender:
@@ -75,8 +91,7 @@ class KafkaSender:
             failures.append(error.args[0] if error.args else error)
         if failures or arrived < len(messages):
             self.close()
-            reason = failures[0].str() if failures and hasattr(failures[0], "str") else "no answer in time"
-            raise TransportError(f"{self._address}: {reason}")
+            raise TransportError(f"{self._address}: {_reason(failures[0] if failures else None)}")
 
     def _opened(self, wait_s: float) -> Producer:
         if self._producer is None:
@@ -116,7 +131,7 @@ class KafkaReceiver:
             messages = consumer.consume(most, wait_s)
         except KafkaException as error:
             self.close()
-            raise TransportError(f"{self._address}: {error.args[0].str()}") from None
+            raise TransportError(f"{self._address}: {_reason(error.args[0])}") from None
         found, now_ns = [], time.time_ns()
         oldest_ms = now_ns // 10**6 - _VIEW_S * 1000
         for message in messages:
@@ -131,7 +146,7 @@ class KafkaReceiver:
                 self._ended.add(partition)
             elif not failure.retriable():
                 self.close()
-                raise TransportError(f"{self._address}: {failure.str()}")
+                raise TransportError(f"{self._address}: {_reason(failure)}")
         return found
 
     def _opened(self) -> Consumer:
@@ -175,7 +190,7 @@ class KafkaReceiver:
             try:
                 self._consumer.commit(offsets=offsets, asynchronous=False)
             except KafkaException as error:
-                raise TransportError(f"{self._address}: {error.args[0].str()}") from None
+                raise TransportError(f"{self._address}: {_reason(error.args[0])}") from None
 
     def now_ns(self) -> int | None:
         """Return our own time: that is the clock by which messages arrive."""

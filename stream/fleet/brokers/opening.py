@@ -38,7 +38,7 @@ def open_receiver(address: Address, durable: str | None = None) -> Receiver:
 
 
 class _extra:
-    """Says which extra a package belongs to that is not installed."""
+    """Says which extra a package belongs to that is not installed, or cannot be imported."""
 
     def __init__(self, name: str) -> None:
         self._name = name
@@ -47,7 +47,11 @@ class _extra:
         pass
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, ModuleNotFoundError):
+        install = f"pip install 'thermograd[{self._name}]'"
+        if isinstance(error, ImportError) and not isinstance(error, ModuleNotFoundError):
+            reason = " ".join(str(error).split())
             raise MissingExtraError(
-                f"{error.name} is not installed: pip install 'thermograd[{self._name}]'"
+                f"the client of {self._name} cannot be imported ({reason}): {install}"
             ) from None
+        if isinstance(error, ModuleNotFoundError):
+            raise MissingExtraError(f"{error.name} is not installed: {install}") from None

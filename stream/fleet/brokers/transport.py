@@ -124,15 +124,31 @@ def parse_address(settings: PublishSettings, environment: Mapping[str, str] | No
     )
 
 
+def refuse_credentials(url: str | None) -> None:
+    """Refuse an address given on a command line, where everybody can read it, that holds credentials."""
+    if "@" in (url or "").partition("://")[2]:
+        raise ConfigError(
+            "an address on a command line has no user, password or token, for all can see it there; set "
+            "THERMOGRAD_PUBLISH_USER and THERMOGRAD_PUBLISH_PASSWORD, or THERMOGRAD_PUBLISH_TOKEN"
+        )
+
+
 _CREDENTIALS = ("user", "password", "token", "creds")
 
 
 def _host(text: str, port: int) -> str:
     try:
         parts = urlsplit(f"//{text}")
-        host, port = parts.hostname or "", parts.port or port
+        host = parts.hostname or ""
     except ValueError:
         host = ""
+    try:
+        given = parts.port if host else None
+    except ValueError:
+        given = 0
+    if given == 0:
+        raise ConfigError("publish.url has a port that cannot be; allowed: 1 to 65535")
+    port = given or port
     if not host or parts.query:
         raise ConfigError(f"publish.url names no host; allowed: {_FORMS}")
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

@@ -1,11 +1,12 @@
 """Real brokers: nothing is lost and nothing told twice, whatever is killed."""
 
 import itertools
+import sys
 import time
 
 import pytest
 from fleet_messages import alert, beat, bye
-from thermograd.store.errors import ConfigError
+from thermograd.store.errors import ConfigError, MissingExtraError
 from thermograd.stream.fleet.brokers.messages import packed
 from thermograd.stream.fleet.brokers.opening import open_receiver, open_sender
 from thermograd.stream.fleet.brokers.transport import Received, TransportError, parse_address
@@ -113,6 +114,7 @@ def test_nobody_there_is_said_in_a_sentence_without_secrets():
             assert "hunter2" not in text
             assert "tok3n" not in text
             assert "127.0.0.1:9" in text
+        assert "nobody answers there" in str(raised.value)
 
 
 @pytest.mark.parametrize(
@@ -182,3 +184,31 @@ def test_nats_has_given_all_when_it_is_called_drained(nats_server):
         view.close()
         assert view.state.messages == len(bodies)
         assert not any(run.is_live for run in view.state.runs.values())
+
+
+@pytest.mark.parametrize("port", ["99999", "0", "hunter2"])
+def test_a_port_that_cannot_be_is_called_so(port):
+    with pytest.raises(ConfigError, match="a port that cannot be; allowed: 1 to 65535"):
+        address(f"nats://host:{port}")
+
+
+def test_two_consumers_of_one_name_at_once_are_refused(tmp_path):
+    first = Journal(tmp_path / "oncall")
+    with pytest.raises(ConfigError, match="'oncall' is at work already"):
+        Journal(tmp_path / "oncall")
+    first.close()
+    Journal(tmp_path / "oncall").close()
+
+
+@pytest.mark.parametrize("url", ["nats://host", "kafka://host/topic"])
+def test_a_client_that_cannot_be_imported_is_one_sentence_with_the_reason(url, tmp_path, monkeypatch):
+    for name in ("nats", "confluent_kafka"):
+        (tmp_path / f"{name}.py").write_text("raise ImportError('librdkafka.so.1:\\n no such file')")
+        for module in [each for each in sys.modules if each.partition(".")[0] == name]:
+            monkeypatch.delitem(sys.modules, module)
+    for module in ("jetstream", "kafka"):
+        monkeypatch.delitem(sys.modules, f"thermograd.stream.fleet.brokers.{module}", raising=False)
+    monkeypatch.syspath_prepend(tmp_path)
+    for opened in (open_sender, open_receiver):
+        with pytest.raises(MissingExtraError, match=r"\(librdkafka.so.1: no such file\): pip install"):
+            opened(address(url))
