@@ -341,7 +341,7 @@ def ship(runs: Path, words: tuple[str, ...], every: bool, as_json: bool) -> None
     results = []
     for result in ship_each(choose(runs, named[0] if named else None, url), say):
         results.append(result)
-        if not as_json:
+        if not as_json and not (every and result.is_nothing):
             echo(result.sentence())
     if as_json:
         echo_json(to_json(results))

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from thermograd.store.errors import ConfigError, PlaceError, os_errors_as
 from thermograd.store.files import is_folder, read_json, write_file
-from thermograd.store.telling.quantities import age_text, counted
+from thermograd.store.telling.quantities import age_text, counted, size_text
 from thermograd.store.text import slug
 
 STATE = ".mirror"  # of a mirror: what it knows of its URL
@@ -101,12 +101,12 @@ def cache_shown() -> dict[str, Any]:
 
 def cache_text(shown: Mapping[str, Any]) -> str:
     """Return what ``thermograd cache`` prints."""
-    lines = [f"{shown['path']}: {shown['size_bytes'] / 1e6:,.1f} MB of {shown['most_bytes'] / 1e9:g} GB"]
+    lines = [f"{shown['path']}: {size_text(shown['size_bytes'])} of {shown['most_bytes'] / 1e9:g} GB"]
     if "freed_bytes" in shown:
-        lines.append(f"  {shown['freed_bytes'] / 1e6:,.1f} MB were removed")
+        lines.append(f"  {size_text(shown['freed_bytes'])} were removed")
     for mirror in shown["mirrors"]:
         lines.append(
-            f"  {mirror['url']}: {counted(mirror['runs'], 'run')}, {mirror['size_bytes'] / 1e6:,.1f} MB, "
+            f"  {mirror['url']}: {counted(mirror['runs'], 'run')}, {size_text(mirror['size_bytes'])}, "
             f"used {age_text(mirror['used_s_ago'])} ago"
         )
     return "\n".join(lines)

@@ -10,7 +10,7 @@ from thermograd.store.runs.catalogue import Run, find_run, list_runs
 from thermograd.store.shipping.progress import progress_of
 from thermograd.store.shipping.rounds import Say, ship_to_the_end
 from thermograd.store.shipping.spool import canonical, spools, target_of
-from thermograd.store.telling.quantities import counted
+from thermograd.store.telling.quantities import counted, size_text
 
 
 class Shipped(NamedTuple):
@@ -24,6 +24,12 @@ class Shipped(NamedTuple):
     is_live: bool = False
     is_busy: bool = False
     error: str | None = None
+    path: str = ""
+
+    @property
+    def is_nothing(self) -> bool:
+        """Whether all of it was there already."""
+        return self.is_complete and not self.files and self.error is None
 
     @property
     def is_left(self) -> bool:
@@ -36,9 +42,7 @@ class Shipped(NamedTuple):
             return f"{self.run_id}: another process ships it"
         if self.error is not None:
             return f"{self.run_id}: {self.error}"
-        told = (
-            f"{counted(self.files, 'file')}, {self.bytes / 1e6:.1f} MB" if self.files else "nothing to ship"
-        )
+        told = f"{counted(self.files, 'file')}, {size_text(self.bytes)}" if self.files else "nothing to ship"
         return f"{self.run_id}: {told}" + ("; it is live: ship it again at its end" if self.is_live else "")
 
 
@@ -49,18 +53,27 @@ def choose(runs: Path, reference: str | None, url: str | None) -> list[tuple[Run
     """
     if url is not None:
         place_of(url)  # an address that is none is said at once
-    kept = [(run, target) for target, folder in spools(url) for run in list_runs(folder)]
+    kept = [(run, target) for target, folder in spools() for run in list_runs(folder)]
     if reference is None:
+        kept = [(run, target) for run, target in kept if _is_of(run, target, url)]
         beside = [] if url is None or is_url(runs) else [(run, url) for run in list_runs(runs)]
         return kept + beside
     found = [(run, target) for run, target in kept if reference in (run.run_id, run.name, str(run.path))]
     if len(found) == 1:
-        return found
+        return [(found[0][0], url or found[0][1])]
     run = find_run(runs, reference)
     target = url or target_of(run.path)
     if target is None:
         raise RunNotFoundError(f"run {run.run_id} goes to no URL yet; name one: thermograd ship RUN URL")
     return [(run, target)]
+
+
+def _is_of(run: Run, target: str, url: str | None) -> bool:
+    """Return whether a run of a spool is to go to a URL; or is not all at one that was given since."""
+    if url is not None:
+        return target == canonical(url)
+    progress = progress_of(run.path)
+    return progress.url == target or not progress.is_complete
 
 
 def ship_each(chosen: Iterable[tuple[Run, str]], say: Say) -> Iterator[Shipped]:
@@ -76,7 +89,7 @@ def _ship(run: Run, url: str, say: Say) -> Shipped:
         place.probe()
         after = ship_to_the_end(run.path, url, say, 0.0, place, is_asked=True)
     except RefusedError as refused:
-        return Shipped(run.run_id, url, 0, 0, False, error=str(refused))
+        return Shipped(run.run_id, url, 0, 0, False, error=str(refused), path=str(run.path))
     if after is None:
         return Shipped(run.run_id, url, 0, 0, False, is_busy=True)
     error = after.error
@@ -84,7 +97,7 @@ def _ship(run: Run, url: str, say: Say) -> Shipped:
         error = f"{counted(len(after.conflicts), 'file')} there with another content; see above"
     written = after.files - before.files, after.bytes - before.bytes
     is_live = error is None and not after.is_complete and bool(run.live_writers())
-    return Shipped(run.run_id, url, *written, after.is_complete, is_live, error=error)
+    return Shipped(run.run_id, url, *written, after.is_complete, is_live, error=error, path=str(run.path))
 
 
 def summary(results: list[Shipped]) -> str:
@@ -93,12 +106,17 @@ def summary(results: list[Shipped]) -> str:
     left = [r for r in results if r.is_left]
     if left:
         raise PlaceError(
-            f"{counted(len(left), 'run')} of {len(results)} not shipped: {left[0].sentence()}; "
-            "what is left stays here; ship it again"
+            f"{counted(len(left), 'run')} of {len(results)} not shipped, see above; what is left stays here: "
+            f"ship it again, or to another place: thermograd ship {left[0].run_id} URL, "
+            f"or delete it: {left[0].path}"
         )
+    nothing = [r for r in results if r.is_nothing]
+    told = f"{counted(len(nothing), 'run')}: nothing to ship" if len(results) > 1 else "nothing to ship"
     if not files:
-        return "nothing to ship"
-    return f"{counted(len(results), 'run')}: {counted(files, 'file')}, {size / 1e6:.1f} MB shipped"
+        return told
+    sent = counted(len(results) - len(nothing), "run")
+    more = f"; {told}" if nothing else ""
+    return f"{sent}: {counted(files, 'file')}, {size_text(size)} shipped{more}"
 
 
 def to_json(results: list[Shipped]) -> list[dict[str, Any]]:

@@ -31,16 +31,24 @@ _LOCK = "ship"
 class Attempts:
     """Attempts to ship one run, wherever its directory is now; what fails is counted and said once.
 
-    `is_asked`: a person waits for it. What a place refuses for good is then raised.
+    `is_asked`: a person waits for it. What a place refuses for good is then raised. `is_repeated`: there are
+    more attempts after one that failed; the only one leaves it to `Progress.error`.
     """
 
-    def __init__(self, url: str, say: Say, place: Place | None = None, is_asked: bool = False) -> None:
+    def __init__(
+        self,
+        url: str,
+        say: Say,
+        place: Place | None = None,
+        is_asked: bool = False,
+        is_repeated: bool = True,
+    ) -> None:
         self.url, self._say, self._place, self._is_asked = url, say, place, is_asked
         self.shipper: Shipper | None = None
         shown = url.replace("%", "%%")
         self._guard = Guard(
             f"thermograd cannot ship to {shown} now (%(error)s); it keeps what it records and goes on trying",
-            say,
+            say if is_repeated else lambda _: None,
             again=f"thermograd ships to {shown} again, after %(count)d failures",
             keeps=BaseException,  # a panic of the store's client is none of `Exception`
         )
@@ -102,8 +110,8 @@ def ship_to_the_end(
     Given up after `most_s` without an attempt that went well: what is left stays, for the next time. Where
     a person waits for it (`is_asked`) RefusedError is raised at once; else what is refused is tried again.
     """
-    pauses, attempts = Pauses(_LIVE_PAUSE_S), Attempts(url, say, place, is_asked)
     most_s = patience_s() if most_s is None else most_s
+    pauses, attempts = Pauses(_LIVE_PAUSE_S), Attempts(url, say, place, is_asked, most_s > 0)
     until_s = time.monotonic() + most_s
     with _turn(run_dir, None, most_s) as is_ours:
         while is_ours:

@@ -114,6 +114,20 @@ def elapsed_text(seconds: float, digits: int = 0) -> str:
     return f"{days} d {clock_text(round(seconds, digits) - days * _DAY_S, digits)}"
 
 
+def size_text(size_bytes: int) -> str:
+    """Return how much data something is, in the one unit that tells it.
+
+    Examples
+    --------
+    >>> [size_text(size) for size in (0, 812, 3_240, 5_100_000, 20_400_000_000)]
+    ['0 bytes', '812 bytes', '3.2 kB', '5.1 MB', '20.4 GB']
+    """
+    for unit, bytes_each in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if size_bytes >= bytes_each:
+            return f"{size_bytes / bytes_each:,.1f} {unit}"
+    return counted(size_bytes, "byte")
+
+
 def moment_text(time_ns: int, with_date: bool = True) -> str:
     """Return a time as UTC, to the second below it.
 

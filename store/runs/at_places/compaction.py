@@ -14,10 +14,12 @@ from typing import Any, NamedTuple
 
 from thermograd.store.errors import NotThereError, PlaceError
 from thermograd.store.events import KINDS
+from thermograd.store.files import whole_content
 from thermograd.store.places.catalogue import (
     FOLDER,
     Known,
     Listing,
+    decoded,
     decoded_entry,
     encoded,
     encoded_entry,
@@ -36,6 +38,7 @@ from thermograd.store.places.stamps import stamps
 from thermograd.store.runs.at_places.batches import Events, folded_events, size_of, whole_events
 from thermograd.store.runs.catalogue import Run, list_runs
 from thermograd.store.runs.table import RunRow
+from thermograd.store.telling.quantities import counted
 
 _ATTEMPTS = 8
 LEAST_RUNS, MOST_RUNS = 50, 150  # of a batch
@@ -56,12 +59,18 @@ class Compacted(NamedTuple):
         Of these, whose events are.
     number
         Of the catalogue.
+    least
+        How many runs whose events are not folded make a file.
+    is_new
+        Whether it was written now: where nothing has changed, the last one stays.
     """
 
     place: str
     runs: int
     folded: int
     number: int
+    least: int = LEAST_RUNS
+    is_new: bool = True
 
     def to_json(self) -> dict[str, Any]:
         """Return it as an object."""
@@ -69,9 +78,12 @@ class Compacted(NamedTuple):
 
     def sentence(self) -> str:
         """Return it in words."""
+        left = self.runs - self.folded
+        waiting = f"; of {left:,} not: fewer than {self.least:,}" if 0 < left < self.least else ""
         return (
-            f"{self.place}: {self.runs:,} runs in catalogue {self.number}, "
-            f"the events of {self.folded:,} in files of up to {MOST_RUNS} runs"
+            f"{self.place}: {counted(self.runs, 'run')} in catalogue {self.number}"
+            f"{'' if self.is_new else ', as before'}, "
+            f"the events of {self.folded:,} in files of up to {MOST_RUNS} runs{waiting}"
         )
 
 
@@ -115,6 +127,9 @@ def _compacted(source: "_Source", least_runs: int, tell: Callable[[str], None]) 
         for chunk in _chunks(source, _kept_batches(rows), least_runs):
             tell(f"folding the events of {len(chunk)} runs")
             _fold(source, rows, chunk, number, written)
+        if not written and rows == _last(source, found.number):
+            source.clean(rows)
+            return _told(source, rows, found.number, least_runs, False)
         is_named = source.place.put(folded_name(number), encoded(rows.values()), create_only=True)
     finally:
         if not is_named:
@@ -124,7 +139,21 @@ def _compacted(source: "_Source", least_runs: int, tell: Callable[[str], None]) 
         return None
     source.clean(rows)
     _clean(source.place, number, {run.batch for run in rows.values()})
-    return Compacted(source.place.url, len(rows), sum(bool(run.batch) for run in rows.values()), number)
+    return _told(source, rows, number, least_runs, True)
+
+
+def _told(source: "_Source", rows: dict[str, Known], number: int, least: int, is_new: bool) -> Compacted:
+    folded = sum(bool(run.batch) for run in rows.values())
+    return Compacted(source.place.url, len(rows), folded, number, least, is_new)
+
+
+def _last(source: "_Source", number: int) -> dict[str, Known] | None:
+    """Return what the last catalogue tells; None where there is none that can be read."""
+    try:
+        content = whole_content(source.root / folded_name(number))
+        return {run.run_id: run for run in decoded(content, folded_name(number))}
+    except (OSError, PlaceError):
+        return None
 
 
 def _kept_batches(rows: dict[str, Known]) -> list[str]:

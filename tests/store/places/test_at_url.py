@@ -184,6 +184,9 @@ def test_a_damaged_catalogue_is_said_once_and_compact_writes_the_next(url: str, 
     assert caplog.text.count(f"{url}/_catalogue/00000001.parquet is damaged") == 1
     assert "the runs are opened instead" in caplog.text
     assert told(url, "compact")["number"] == 2
+    again = told(url, "compact")
+    assert isinstance(again, dict)
+    assert (again["number"], again["is_new"]) == (2, False)
     caplog.clear()
     assert told(url, "runs") == before[0]
     place_of(url).put("_catalogue/00000003.parquet", JUNK)

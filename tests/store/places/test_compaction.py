@@ -162,6 +162,20 @@ def test_of_several_compactions_at_once_none_loses_anything(runs: Path):
 def test_few_runs_are_not_folded_but_told(runs: Path):
     done = compact(runs, least_runs=6)
     assert (done.runs, done.folded) == (5, 0)
+    assert "5 runs in catalogue 1, the events of 0" in done.sentence()
+    assert "of 5 not: fewer than 6" in done.sentence()
+
+
+@pytest.mark.parametrize("least_runs", [1, 6])
+def test_where_nothing_has_changed_the_catalogue_stays(runs: Path, least_runs: int):
+    assert compact(runs, least_runs).is_new
+    again = compact(runs, least_runs)
+    assert (again.number, again.is_new) == (1, False)
+    assert "catalogue 1, as before" in again.sentence()
+    change_tags(runs / "run-1", ["new"])
+    for path in runs.glob("[!_]*"):
+        age(path)
+    assert compact(runs, least_runs).number == 2
 
 
 def test_a_live_run_is_in_no_catalogue(runs: Path):

@@ -7,7 +7,7 @@ import pytest
 from click.testing import CliRunner
 from shipped_runs import assert_there, log_steps, new_run
 from thermograd.cli import main
-from thermograd.store.errors import RefusedError
+from thermograd.store.errors import PlaceError, RefusedError
 from thermograd.store.places.place import place_of
 from thermograd.store.runs.catalogue import Run, list_runs
 from thermograd.store.shipping.spool import local_runs, spool_for
@@ -59,6 +59,38 @@ def test_a_run_of_the_spool_needs_no_url(tmp_path):
     assert result.exit_code == 0, result.output
     assert (tmp_path / "place" / run.run_id / "run.json").is_file()
     assert thermograd("ship", "--all").stdout.endswith("nothing to ship\n")
+
+
+def test_a_run_whose_place_refuses_can_go_to_another_one_and_is_then_done(tmp_path, bucket):
+    run = finished(spool_for("s3://no-such-bucket-here/x"))
+    refused = thermograd("ship", "--all")
+    assert refused.exit_code == 1
+    assert refused.output.count("there is no such bucket") == 1
+    assert f"thermograd ship {run.run_id} URL" in refused.output
+    assert str(run.path) in refused.output
+    moved = thermograd("ship", run.run_id, f"file://{tmp_path}/place")
+    assert moved.exit_code == 0, moved.output
+    again = thermograd("ship", "--all")
+    assert (again.exit_code, again.output) == (0, "nothing to ship\n")
+
+
+def test_what_fails_now_is_said_once_and_what_is_there_is_counted(tmp_path, monkeypatch):
+    url = f"file://{tmp_path}/place"
+    for _ in range(3):
+        finished(tmp_path / "runs")
+    words = ("--runs", tmp_path / "runs", "ship", "--all", url)
+    assert "3 runs: 6 files, " in thermograd(*words).output
+    assert thermograd(*words).output == "3 runs: nothing to ship\n"
+
+    def fails(self, name, data, create_only=False):
+        raise PlaceError("the network is down")
+
+    finished(tmp_path / "runs")
+    monkeypatch.setattr("thermograd.store.places.folder.Folder.put", fails)
+    failed = thermograd(*words)
+    assert failed.exit_code == 1
+    assert failed.output.count("the network is down") == 4  # once a run
+    assert "goes on trying" not in failed.output
 
 
 def test_a_run_that_lives_is_shipped_so_far(tmp_path):
