@@ -137,12 +137,17 @@ class Bucket(Place):
 
     def _error(self, error: Exception) -> PlaceError:
         told = f"{type(error).__name__}: {error}".partition("Debug source")[0]
-        for reasons, kind in ((_REFUSALS, RefusedError), (_REASONS, PlaceError)):
-            for form, said in reasons:
-                if re.search(form, told):
-                    names = credentials_for(self.url.partition(":")[0]) if "no credentials" in said else ""
-                    return kind(f"{self.url}: {said}{names}")
-        return PlaceError(f"{self.url}: {_shown(told)}")
+        return known_error(self.url, told) or PlaceError(f"{self.url}: {_shown(told)}")
+
+
+def known_error(url: str, told: str) -> PlaceError | None:
+    """Return what an object store's message means in a sentence; None of one that is not known."""
+    for reasons, kind in ((_REFUSALS, RefusedError), (_REASONS, PlaceError)):
+        for form, said in reasons:
+            if re.search(form, told):
+                names = credentials_for(url.partition(":")[0]) if "no credentials" in said else ""
+                return kind(f"{url}: {said}{names}")
+    return None
 
 
 def credentials_for(scheme: str) -> str:

@@ -1,5 +1,6 @@
 """Delta tables, on files or an object store: no catalogue and no lock service, a commit is one file made."""
 
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 from thermograd.analysis.fleet.publishing.publish import Conflict
 from thermograd.analysis.fleet.publishing.tables import MONTH, Published, Rows, Source
 from thermograd.store.errors import LogError, MissingExtraError
+from thermograd.store.places.bucket import known_error
 from thermograd.store.places.place import is_url, place_of
 from thermograd.store.secrets import without_secrets
 from thermograd.store.text import shortened
@@ -29,7 +31,11 @@ class DeltaTables:
                 "--delta needs deltalake, which is not installed; pip install 'thermograd[delta]'"
             ) from error
         self._delta: Any = deltalake
-        self._base = place_of(place).url.rstrip("/") if is_url(place) else place.rstrip("/")
+        self._base = place.rstrip("/")
+        if is_url(place):
+            there = place_of(place)
+            there.probe()
+            self._base = there.url.rstrip("/")
 
     def known(self, table: Published) -> dict[str, int]:
         """Return which version of each source a table holds."""
@@ -83,8 +89,16 @@ class DeltaTables:
             raise self._failed(table, error) from error
 
     def _failed(self, table: Published, error: BaseException) -> LogError:
-        told = without_secrets(shortened(str(error), 300))
-        return LogError(f"cannot publish {without_secrets(self._uri(table))}: {told}")
+        uri = without_secrets(self._uri(table))
+        known = known_error(uri, str(error)) if is_url(self._base) else None
+        told = f"{uri}: {_in_a_line(str(error))}" if known is None else str(known)
+        return LogError(f"cannot publish {told}")
+
+
+def _in_a_line(told: str) -> str:
+    """Return an error of several lines, drawn for a terminal, as one without its escapes."""
+    plain = re.sub(r"\x1b\[[0-9;]*m", "", told).replace("↳", ": ")
+    return without_secrets(shortened(" ".join(plain.split()).replace(" : ", ": "), 300))
 
 
 def _held(there: Any, table: Published, sources: Sequence[Source]) -> dict[str, int]:

@@ -10,6 +10,7 @@ from thermograd.analysis.fleet.publishing.publish import Conflict
 from thermograd.analysis.fleet.publishing.tables import MONTH, Published, Rows, Source
 from thermograd.store.errors import LogError, MissingExtraError, os_errors_as
 from thermograd.store.locks import ProcessLock
+from thermograd.store.places.place import is_url, without_credentials
 
 _NAMESPACE = "thermograd"
 _PATIENCE_S, _LOOK_S = 600.0, 0.05
@@ -26,6 +27,8 @@ class IcebergTables:
             raise MissingExtraError(
                 "--iceberg needs pyiceberg, which is not installed; pip install 'thermograd[iceberg]'"
             ) from error
+        if is_url(folder):
+            raise LogError(f"--iceberg is {without_credentials(str(folder))}; allowed: a directory")
         with os_errors_as(LogError, f"cannot publish in {folder}"):
             folder.mkdir(parents=True, exist_ok=True)
         self._folder = folder.resolve()

@@ -16,6 +16,7 @@ from scale_runs import _write
 from servers import S3Server
 from thermograd.analysis.fleet.publishing.publish import publish
 from thermograd.cli import main
+from thermograd.store.errors import LogError
 from thermograd.store.runs.catalogue import list_runs
 
 deltalake = pytest.importorskip("deltalake")
@@ -118,6 +119,53 @@ def test_delta_tables_on_an_object_store_and_what_the_command_says(runs, s3_serv
     again = CliRunner().invoke(main, [*asked, "--json"])
     assert [(row["new"], row["unchanged"]) for row in json.loads(again.stdout)[:2]] == [(0, 4), (0, 4)]
     assert counts(deltalake.DeltaTable(f"{place}/steps").to_pyarrow_table()) == expected(STEPS)
+
+
+def test_a_place_that_refuses_is_told_in_one_sentence(runs, s3_server: S3Server, monkeypatch, tmp_path):
+    for name, value in s3_server.environment.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.chdir(tmp_path)
+    for option, place, said in (
+        ("--delta", "s3://no-such-bucket/tables", "s3://no-such-bucket/tables: there is no such bucket"),
+        ("--iceberg", "s3://no-such-bucket/tables", "no-such-bucket/tables; allowed: a directory"),
+    ):
+        refused = CliRunner().invoke(main, ["--runs", str(runs), "publish", option, place])
+        assert (refused.exit_code, refused.stdout) == (1, "")
+        assert said in refused.stderr
+        assert len(refused.stderr.splitlines()) == 1
+    assert not list(tmp_path.glob("s3*"))
+
+
+@pytest.mark.parametrize(
+    ("told", "said"),
+    [
+        ("404 Not Found\n <Error><Code>NoSuchBucket</Code>", "there is no such bucket"),
+        (
+            "403 Forbidden\n <Error><Code>AccessDenied</Code>",
+            "access denied; these credentials may not do this",
+        ),
+        ("Error performing PUT http://169.254.169.254/latest", "no credentials that it accepts"),
+        (
+            "what nobody\n   \x1b[31m↳\x1b[0m knows at http://me:hunter2@h.org/x",
+            "what nobody: knows at http://me:<redacted>@h",
+        ),
+    ],
+)
+def test_an_error_of_delta_is_one_line_without_escapes_and_secrets(runs, monkeypatch, told, said):
+    from thermograd.analysis.fleet.publishing.delta import DeltaTables
+    from thermograd.store.places.bucket import Bucket
+
+    def fails(*_: object, **__: object) -> None:
+        raise OSError(f"Kernel error -> Generic S3 error\n   \x1b[31m↳\x1b[0m {told}")
+
+    monkeypatch.setattr(Bucket, "probe", lambda self: None)
+    monkeypatch.setattr(deltalake, "DeltaTable", fails)
+    with pytest.raises(LogError) as raised:
+        DeltaTables("s3://bucket/tables").known(published(runs)[0])
+    assert str(raised.value).startswith("cannot publish s3://bucket/tables/steps: ")
+    assert said in str(raised.value)
+    assert str(raised.value).isprintable()
+    assert "hunter2" not in str(raised.value)
 
 
 def test_a_run_that_cannot_be_read_is_named_and_the_others_are_published(runs, target, monkeypatch):
