@@ -19,6 +19,7 @@ from thermograd.stream.fleet.state import FleetAlert, FleetState, RunState, fini
 
 _STYLES = {"silent": "bold yellow", "ended": "dim", "live": "green"}
 _MOST_ALERTS = 50
+_WRAPS_HEADER = 60  # cells; below, a line of the screen is worth more
 _LEAST_NAME = 6  # cells of a run's name, below which a column is left out
 
 
@@ -142,7 +143,8 @@ def fleet_lines(state: FleetState, now_ns: int, width: int, height: int | None =
     """Return the view as lines, each at most `width` cells wide; without a height all runs are shown."""
     width = max(width, 30)
     rows, alerts = fleet_rows(state, now_ns), fleet_alerts(state, "fleet")
-    lines = [_header(state, rows), Text("")]
+    header = _header(state, rows)
+    lines = [*(_wrapped(header, width) if width >= _WRAPS_HEADER else [header]), Text("")]
     told = _alert_lines(state, alerts, width, None if height is None else max(height // 4, 1))
     room = len(rows) if height is None else max(height - len(lines) - len(told) - 5, 1)
     shown = rows if len(rows) <= room else rows[: max(room - 1, 1)]

@@ -182,4 +182,7 @@ def test_at_80_columns_the_name_is_cut_and_no_number_state_or_heading_and_alerts
     told = " ".join(" ".join(lines[6:]).split())
     assert "the name of b on n1: node n1 has been silent for 3600 s: its agent is gone, or the" in told
     state.budget.per_day = 0.5
+    state.take(beat(run="b", seq=1, at_s=1, alerts=60), 0)
+    assert fleet_lines(state, 0, 80)[1].plain.endswith("false alarm a day")
+    state.runs.clear()
     assert "at most 1 false alarm a day" in fleet_lines(state, 0, 80)[0].plain
