@@ -265,7 +265,9 @@ def record(runs: Path, duration_s: float | None, hz: float, name: str, layer: La
     "--hosts", type=click.IntRange(1, 4096), help="A job on so many hosts, each with its own clock."
 )
 @click.option("--ranks", type=click.IntRange(1, 4096), help="Ranks of that job; default 8 a host.")
-@click.option("--clock-offset", "clock_offset_s", type=FiniteRange(0), help="Largest offset, s; default 0.2.")
+@click.option(
+    "--clock-offset", "clock_offset_s", type=FiniteRange(0, 86_400), help="Largest offset, s; default 0.2."
+)
 @json_option
 @click.pass_obj
 def simulate(
@@ -295,6 +297,8 @@ def simulate(
 
     if added is not None:
         add_from(added)
+    if hosts is None:
+        _refuse_without_hosts(ranks, clock_offset_s)
     if listed:
         _echo_scenarios(scenario_list(), as_json)
         return
@@ -302,7 +306,7 @@ def simulate(
         if hosts is None:
             run = _write_simulated(folder, draw(**scenario), hz)
         else:
-            run = _write_cluster(folder, hosts, ranks or 8 * hosts, clock_offset_s, hz, scenario)
+            run = _write_cluster(folder, hosts, ranks, clock_offset_s, hz, scenario)
     if as_json:
         echo_json(run.summary() | {"truth": run.facts["truth"]})
         return
@@ -322,17 +326,21 @@ def _echo_scenarios(groups: "dict[str, dict[str, str]]", as_json: bool) -> None:
         echo(f"{title}\n" + "\n".join(f"  {name:{width}}  {about}" for name, about in group.items()))
 
 
+def _refuse_without_hosts(ranks: int | None, offset_s: float | None) -> None:
+    for option, given in (("--ranks", ranks), ("--clock-offset", offset_s)):
+        if given is not None:
+            raise click.UsageError(f"{option} is of a job on several hosts; give --hosts, too.")
+
+
 def _write_cluster(
-    runs: Path, hosts: int, ranks: int, offset_s: float | None, hz: float, scenario: "dict[str, Any]"
+    runs: Path, hosts: int, ranks: int | None, offset_s: float | None, hz: float, scenario: "dict[str, Any]"
 ) -> "Run":
-    from thermograd.ingest.simulate.cluster import Cluster, simulate_cluster
+    from thermograd.ingest.simulate.cluster import cluster_asked_for, simulate_cluster
 
     if scenario["name"] is not None:
         raise click.UsageError("--hosts is a scenario of its own; leave --scenario out.")
-    told: dict[str, Any] = {} if offset_s is None else {"clock_offset_s": offset_s}
-    steps, lag_s = max(2, round(120 * scenario["minutes"])), scenario["lag_s"]
-    told |= {"rho": scenario["rho"] or 0.0, "lag_s": round(3 if lag_s is None else lag_s)}
-    return simulate_cluster(runs, Cluster(hosts, ranks, steps, hz=hz, seed=scenario["seed"], **told))
+    asked = {name: scenario[name] for name in ("minutes", "lag_s", "rho", "seed")}
+    return simulate_cluster(runs, cluster_asked_for(hosts, ranks, clock_offset_s=offset_s, hz=hz, **asked))
 
 
 def _write_simulated(runs: Path, drawn: "Drawn", hz: float) -> "Run":

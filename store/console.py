@@ -61,6 +61,13 @@ class Group(click.Group):
 
         try:
             return super().invoke(ctx)
+        except click.NoSuchOption as error:
+            name = error.option_name
+            if any(name in parameter.opts for parameter in self.get_params(ctx)):
+                before = f"{ctx.info_name} {name} ... COMMAND"
+                text = f"No such option: {name} here; it stands before the command: {before}"
+                raise click.UsageError(text, error.ctx) from error
+            raise
         except ThermogradError as error:
             text = printable_lines(shortened(str(error), _LONGEST_ERROR))
             raise click.ClickException(text) from error

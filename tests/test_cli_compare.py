@@ -61,11 +61,26 @@ def test_simulate_answers_in_json(invoke):
         (["--coupling", "0.2", "--lag", "2.5"], 1, "allowed are whole seconds"),
         (["--scenario", "rw", "--coupling", "0.3"], 1, "takes no coupling; these do"),
         (["--seed", "-1"], 2, "-1 is not in the range"),
+        (["--hosts", "8", "--ranks", "3"], 1, "3 ranks on 8 hosts; allowed are 8 to 4096 ranks"),
+        (["--hosts", "1000"], 1, "8000 ranks on 1000 hosts"),
+        (["--hosts", "2", "--minutes", "nan"], 1, "the length is nan minutes"),
+        (["--hosts", "2", "--minutes", "inf"], 1, "the length is inf minutes"),
+        (["--hosts", "2", "--minutes", "0"], 1, "the length is 0 minutes"),
+        (["--hosts", "2", "--lag", "nan"], 1, "allowed are whole seconds"),
+        (["--hosts", "2", "--lag", "2.5"], 1, "allowed are whole seconds"),
+        (["--clock-offset", ".2"], 2, "--clock-offset is of a job on several hosts; give --hosts"),
+        (["--ranks", "3"], 2, "--ranks is of a job on several hosts; give --hosts"),
     ],
 )
 def test_simulate_refuses_in_one_sentence_and_writes_nothing(invoke, tmp_path, arguments, code, message):
     assert message in error_of(invoke("simulate", *arguments), code)
     assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize("words", [["devices"], ["report", "latest"], ["config", "show"]])
+def test_an_option_of_all_commands_after_one_is_said_to_stand_before(invoke, words):
+    result = invoke(*words, "--runs", "elsewhere")
+    assert "--runs here; it stands before the command" in error_of(result, 2)
 
 
 def test_every_scenario_is_listed_with_what_it_is(invoke, tmp_path):

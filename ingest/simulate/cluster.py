@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 from thermograd.ingest.simulate.gpu import PRESETS, sensor_facts
-from thermograd.store.errors import LogError, os_errors_as
+from thermograd.store.errors import LogError, ScenarioError, os_errors_as
 from thermograd.store.events import SETTINGS_MARK, arrow_schema
 from thermograd.store.files import write_json, writer_file
 from thermograd.store.log.segments import write_parquet
@@ -27,6 +27,8 @@ _MODEL = "simulated GPU"
 _PERSISTENCE = 0.9  # of the norm and of the temperature, from one second to the next
 _STEP_SPREAD = 0.03  # of a step's length, as a share
 _MOST_RANKS = 4096
+_MOST_MINUTES = 14 * 24 * 60
+_LONGEST_LAG_S = 60
 
 Floats = NDArray[np.float64]
 Columns = dict[str, Any]
@@ -97,6 +99,26 @@ class Cluster:
     def host_of(self, rank: int) -> int:
         """Return the number of a rank's host."""
         return rank * self.hosts // self.ranks
+
+
+def cluster_asked_for(
+    hosts: int, ranks: int | None, minutes: float, lag_s: float | None, **given: Any
+) -> Cluster:
+    """Return the cluster that the command line asks for; ScenarioError with what is allowed.
+
+    `given` are other fields of a `Cluster`; one that is None has its default.
+    """
+    ranks, lag_s = 8 * hosts if ranks is None else ranks, 3 if lag_s is None else lag_s
+    if not hosts <= ranks <= _MOST_RANKS:
+        raise ScenarioError(f"{ranks} ranks on {hosts} hosts; allowed are {hosts} to {_MOST_RANKS} ranks")
+    if not 0 < minutes <= _MOST_MINUTES:
+        raise ScenarioError(
+            f"the length is {minutes:g} minutes; allowed is above 0 and up to {_MOST_MINUTES} (14 days)"
+        )
+    if not (abs(lag_s) <= _LONGEST_LAG_S and lag_s == round(lag_s)):
+        raise ScenarioError(f"the lag is {lag_s:g} s; allowed are whole seconds, -60 to 60")
+    told = {name: value for name, value in given.items() if value is not None}
+    return Cluster(hosts, ranks, max(2, round(120 * minutes)), lag_s=round(lag_s), **told)
 
 
 @dataclass(frozen=True, slots=True)

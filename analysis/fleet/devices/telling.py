@@ -59,7 +59,9 @@ def _small(p: float) -> str:
 def none_sentence(survey: Survey) -> str:
     """Return the sentence that nothing stands out."""
     if not survey.compared:
-        return "Nothing can be said: no event, or no two units that ran the same can be compared."
+        if not survey.events:
+            return "Nothing can be said: there was no event that is counted."
+        return "Nothing can be said: no two units ran the same, so that none can be compared."
     return f"None stands out ({counted(survey.tests, 'test')}, at most 0.05 of healthy fleets name any)."
 
 

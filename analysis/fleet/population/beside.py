@@ -7,12 +7,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from thermograd.analysis.fleet.population.kept import kept_path, kept_summaries, stamp_of
 from thermograd.analysis.fleet.population.population import Compared, DeviceStanding, population_of
+from thermograd.analysis.fleet.population.standing import ENOUGH_OTHERS
 from thermograd.analysis.fleet.population.summaries import summaries_of
 from thermograd.analysis.fleet.population.telling import standing_sentence
 from thermograd.store.runs.catalogue import Run
 
 _MOST_LINES = 8
-_ENOUGH_OTHERS = 20  # fewer say little of a population: the command tells them, a report does not
 _MOST_KEPT_BYTES = 32 << 20  # of the file: read in a fifth of a second
 _MOST_SAMPLES = 2_000_000  # of the run itself, where it is not kept: summed up in as much
 
@@ -32,7 +32,7 @@ def population_lines(run: Run) -> list[str]:
         (each, device)
         for device in found.devices
         for each in device.metrics
-        if each.percentile is not None and each.others >= _ENOUGH_OTHERS
+        if each.percentile is not None and each.others >= ENOUGH_OTHERS
     ]
     placed.sort(key=_how_far_out)
     lines = [f"{device.label}: {standing_sentence(each, device)}" for each, device in placed[:_MOST_LINES]]

@@ -18,7 +18,7 @@ from thermograd.analysis.arrays import Floats
 from thermograd.analysis.fleet.population.peers import same_as
 from thermograd.analysis.fleet.population.standing import Standing, medians, standing_by_count
 from thermograd.analysis.fleet.population.summaries import METRICS
-from thermograd.store.errors import ThermogradError, os_errors_as
+from thermograd.store.errors import NotEnoughDataError, ThermogradError, os_errors_as
 from thermograd.store.files import whole_file
 from thermograd.store.runs.catalogue import Run
 from thermograd.store.telling.quantities import counted
@@ -109,7 +109,10 @@ def export_of(summaries: pa.Table, runs: Sequence[Run]) -> Export:
 
 
 def write_export(export: Export, path: Path) -> None:
-    """Write an export, whole or not at all. ThermogradError where that cannot be."""
+    """Write an export, whole or not at all. ThermogradError where that cannot be, or it holds nothing."""
+    if not export.table.num_rows:
+        why = "; ".join(f"{reason}: {counted(count, 'device')}" for reason, count in export.left_out.items())
+        raise NotEnoughDataError(f"nothing can be exported ({why or 'no run has a device under load'})")
     with os_errors_as(ThermogradError, f"cannot write {path}"), whole_file(path) as file:
         table = export.table.replace_schema_metadata({_FORMAT: "1"})
         pq.write_table(table, file, compression="zstd", store_schema=False)

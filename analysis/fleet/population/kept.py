@@ -15,7 +15,7 @@ from thermograd.store.runs.catalogue import Run, list_runs
 
 _FILE = ("_fleet", "population", "summaries.parquet")
 _STAMPS = b"thermograd.population.runs"
-_VERSION = 1  # of what a summary is
+_VERSION = 2  # of what a summary is
 
 
 def all_summaries(

@@ -249,4 +249,6 @@ def _too_few(metric: Metric, row: Mapping[str, Any], count: int) -> str:
         matched = f"at {row['cell']:,.0f} {metric.at}"
     limit = "" if row["power_limit_w"] is None else f" with a limit of {row['power_limit_w']:,.0f} W"
     which = " ".join(part for part in (f"other {model}{limit}", matched) if part)
+    if not count:
+        return f"cannot tell: no {which}, at least {FEWEST_OTHERS} are needed"
     return f"cannot tell: {counted(count, which, which)}, at least {FEWEST_OTHERS} are needed"

@@ -11,6 +11,7 @@ from thermograd.analysis.arrays import Floats
 from thermograd.analysis.coupling.verdict import holm
 
 FEWEST_OTHERS = 5
+ENOUGH_OTHERS = 20  # fewer have no percentiles to speak of: a rank among them is said
 _CONFIDENCE = 0.95
 _ALPHA = 0.05
 
@@ -96,9 +97,27 @@ def ordinal(percentile: float) -> str:
         return "below the 1st"
     if percentile > 99:
         return "above the 99th"
-    number = round(percentile)
+    return _nth(round(percentile))
+
+
+def _nth(number: int) -> str:
     ending = {1: "st", 2: "nd", 3: "rd"}.get(number % 10, "th") if number // 10 != 1 else "th"
     return f"{number}{ending}"
+
+
+def place_among(percentile: float, others: int) -> str:
+    """Return where a device stands, as it is said: among few the rank, which says what few can say.
+
+    >>> [place_among(0.0, 5), place_among(100.0, 5), place_among(40.0, 5), place_among(0.0, 400)]
+    ['lowest of 6', 'highest of 6', '3rd lowest of 6', 'below the 1st percentile']
+    """
+    if others >= ENOUGH_OTHERS:
+        return f"{ordinal(percentile)} percentile"
+    below = percentile * others / 100  # a tie counts half
+    rank = round(below + 0.01) + 1
+    if rank == 1:
+        return f"lowest of {others + 1}"
+    return f"{'highest' if rank > others else f'{_nth(rank)} lowest'} of {others + 1}"
 
 
 def medians(values: Floats, identity: Sequence[_Name]) -> dict[_Name, float]:

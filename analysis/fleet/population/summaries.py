@@ -216,7 +216,7 @@ class _RunFacts:
         return {
             "run_id": self._run_id,
             "device": device,
-            "identity": identity_of(device, facts, host, self._run_id),
+            "identity": identity_of(device, facts, host),
             "host": None if host is None else str(host),
             "model": str(facts.get("model") or ""),
             "part": _part(device, facts),
@@ -238,11 +238,15 @@ _STANDS_ON = {
 }
 
 
-def identity_of(device: str, facts: Mapping[str, Any], host: Any, run_id: str) -> str:
-    """Return what tells a device from every other: its UUID; without one its host and name, or its run."""
+def identity_of(device: str, facts: Mapping[str, Any], host: Any) -> str:
+    """Return what tells a device from every other, as `devices` does: its UUID, else host and name.
+
+    Where no host is known the name alone: a device must not be its own peer.
+    """
     if device.upper().startswith(("GPU-", "MIG-")) and len(device) > 20:
         return device
-    return f"{host or run_id}/{facts.get('serial') or device}"
+    name = str(facts.get("serial") or device)
+    return f"{host}/{name}" if host else name
 
 
 def _part(device: str, facts: Mapping[str, Any]) -> str:

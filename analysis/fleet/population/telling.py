@@ -1,7 +1,7 @@
 """A population in words."""
 
 from thermograd.analysis.fleet.population.population import Compared, DeviceStanding, Population
-from thermograd.analysis.fleet.population.standing import ordinal
+from thermograd.analysis.fleet.population.standing import ENOUGH_OTHERS, place_among
 from thermograd.store.telling.devices import short_model
 from thermograd.store.telling.quantities import counted
 
@@ -22,8 +22,10 @@ def standing_sentence(found: Compared, device: DeviceStanding) -> str:
     if found.percentile is None or found.low is None or found.high is None:
         return f"{name}: {found.reason}"
     model = short_model(device.model)
-    among = f"{found.others:,} {model}" + (" of the same training" if _is_per_training(found) else "")
-    said = f"{name}: {ordinal(found.percentile)} percentile of {among}"
+    among = model + (" of the same training" if _is_per_training(found) else "")
+    if found.others >= ENOUGH_OTHERS:
+        among = f"of {found.others:,} {among}"
+    said = f"{name}: {place_among(found.percentile, found.others)} {among}"
     return f"{said} (95 %: {found.low:.0f} to {found.high:.0f})" + (", unusual" if found.unusual else "")
 
 
@@ -33,13 +35,24 @@ def _is_per_training(found: Compared) -> bool:
 
 def describe_population(population: Population) -> str:
     """Return how a run's devices stand, with what was matched, what was not, and how sure it is."""
+    common = _common(population)
     lines = []
     for device in population.devices:
-        lines += [_title(device), *(f"  {_line(each, device)}" for each in device.metrics)]
+        own = [said for each in device.metrics if (said := _line(each, device)) not in common]
+        lines += [_title(device), *(f"  {said}" for said in own)] if own else []
+    if common:
+        lines.append(f"each of {counted(len(population.devices), 'device')}")
+        lines += [f"  {said}" for said in common]
     if not lines:
         return "No device was sampled in this run: there is nothing to compare."
     lines += ["", *_notes(population)]
     return "\n".join(lines)
+
+
+def _common(population: Population) -> list[str]:
+    """Return what is said of every device alike, where there are more than two: that is said once."""
+    said = [[_line(each, device) for each in device.metrics] for device in population.devices]
+    return [line for line in said[0] if all(line in other for other in said[1:])] if len(said) > 2 else []
 
 
 def _title(device: DeviceStanding) -> str:

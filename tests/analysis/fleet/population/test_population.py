@@ -73,7 +73,7 @@ def test_power_capped_and_divided_devices_stand_apart(mine, summaries):
     for number, limit in ((101, 400.0), (102, 700.0)):
         found = metrics(population, number)
         assert {each.percentile for each in found.values()} == {None}
-        assert found["throttled_ratio"].reason.startswith("cannot tell: 0 other H100")
+        assert found["throttled_ratio"].reason.startswith("cannot tell: no other H100")
         assert next(d for d in population.devices if d.device == uuid(number)).power_limit_w == limit
 
 
@@ -206,7 +206,7 @@ def test_a_report_tells_it_from_what_is_kept_and_reads_no_other_run(tmp_path, mo
     shown = CliRunner().invoke(main, ["--runs", str(tmp_path), "show", late.run_id]).stdout
     assert f"Among others of their model\n  {lines[0]}" in shown
     with monkeypatch.context() as patch:
-        patch.setattr("thermograd.analysis.fleet.population.beside._ENOUGH_OTHERS", 23)
+        patch.setattr("thermograd.analysis.fleet.population.beside.ENOUGH_OTHERS", 23)
         assert population_lines(late) == []
     monkeypatch.setattr("thermograd.analysis.fleet.population.beside._MOST_KEPT_BYTES", 10)
     assert population_lines(late) == []
@@ -252,6 +252,39 @@ def test_fewer_than_five_devices_are_never_exported(tmp_path):
     export = export_of(all_summaries(tmp_path)[0], list_runs(tmp_path))
     assert (export.table.num_rows, export.devices) == (0, 0)
     assert export.left_out == {"fewer than 5 of their model at any condition": 4}
+
+
+def test_an_export_of_nothing_is_one_sentence_and_no_file(tmp_path):
+    run_of(tmp_path / "runs", {0: {}}, name="lonely")
+    path = tmp_path / "out.parquet"
+    told = CliRunner().invoke(main, ["--runs", str(tmp_path / "runs"), "population", "--export", str(path)])
+    assert told.exit_code == 1
+    assert "nothing can be exported (fewer than 5 of their model at any condition: 1 device)" in told.output
+    assert not path.exists()
+
+
+def test_simulations_of_one_device_have_no_other_among_them(tmp_path):
+    from thermograd.analysis.calibration.scenarios import draw
+    from thermograd.ingest.simulate.write import Signals, simulate_run
+
+    for seed in range(6):
+        drawn = draw(minutes=2, seed=seed)
+        run = simulate_run(tmp_path, Signals(**drawn.shown()), drawn.truth, 1.0)
+    (device,) = population_of(run, all_summaries(tmp_path)[0]).devices
+    reasons = [each.reason for each in device.metrics if each.value is not None]
+    assert reasons
+    assert all(reason.startswith("cannot tell: no other") for reason in reasons if "train" not in reason)
+
+
+def test_among_few_the_rank_is_said_and_what_all_devices_share_once(tmp_path):
+    for number in range(5):
+        run_of(tmp_path, {number: {"temperature_c": 60.0 + number}}, {}, name=f"other-{number}")
+    run = run_of(tmp_path, {10: {"temperature_c": 50.0}, 11: {"temperature_c": 55.0}, 12: {}}, {}, name="two")
+    said = describe_population(population_of(run, all_summaries(tmp_path)[0]))
+    assert "lowest of 8 H100" in said
+    assert "percentile" not in said
+    assert said.count("does not say what it trains") == 2, "of step time and energy, not of each device"
+    assert "each of 3 devices" in said
 
 
 def test_a_run_compares_with_somebody_elses_file(folder, mine, summaries, tmp_path):
