@@ -38,7 +38,8 @@ _SCHEMA = pa.schema(
     | {name: pa.float64() for name in MEASURES}
     | {"digest": pa.binary(), "likeness": pa.binary()}
 )
-_LAST_SHARE, _FEWEST, _MOST_GROUPS = 0.05, 3, 200
+FEWEST = 3  # different trainings of a group that is compared
+_LAST_SHARE, _MOST_GROUPS = 0.05, 200
 _S_PER_RUN = 0.02
 
 
@@ -229,7 +230,7 @@ def _differences(values: Mapping[str, Mapping[str, Floats]]) -> list[GroupDiffer
         (name, measure, group[measure], first[1][measure])
         for name, group in others
         for measure in MEASURES
-        if min(group[measure].size, first[1][measure].size) >= _FEWEST
+        if min(group[measure].size, first[1][measure].size) >= FEWEST
     ]
     tested = [(name, measure, *_welch(one, other)) for name, measure, one, other in pairs]
     adjusted = fdr_adjusted([each[-1] for each in tested], "BY").tolist()

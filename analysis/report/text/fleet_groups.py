@@ -1,8 +1,9 @@
 """Groups of runs side by side in words, for a terminal."""
 
 import math
+from collections.abc import Sequence
 
-from thermograd.analysis.fleet.groups import MEASURES, Group, GroupComparison, GroupDifference
+from thermograd.analysis.fleet.groups import FEWEST, MEASURES, Group, GroupComparison, GroupDifference
 from thermograd.store.telling.quantities import counted
 from thermograd.store.text import printable, table_text
 
@@ -46,7 +47,7 @@ def _mean(group: Group, name: str) -> str:
 
 def _differences(found: GroupComparison) -> list[str]:
     if not found.differences:
-        return ["CANNOT TELL whether groups differ: none but the largest has 3 different trainings."]
+        return [f"CANNOT TELL whether groups differ: {_why_none_is_compared(found.groups)}."]
     if not found.found:
         return [
             f"CANNOT TELL groups apart: none of {len(found.differences)} differences from "
@@ -59,6 +60,19 @@ def _differences(found: GroupComparison) -> list[str]:
     lines = [first, *map(_difference, found.found[:_MOST_DIFFERENCES])]
     more = len(found.found) - _MOST_DIFFERENCES
     return [*lines, f"  and {more} more: in --json"] if more > 0 else lines
+
+
+def _why_none_is_compared(groups: Sequence[Group]) -> str:
+    trainings = [group.runs - group.repeats for group in groups]
+    if len(groups) < 2:
+        return "there is only one"
+    if max(trainings) < FEWEST:
+        return f"none has {FEWEST} different trainings"
+    if trainings[0] < FEWEST:
+        return f"the largest, which all are compared with, has {counted(trainings[0], 'different training')}"
+    if max(trainings[1:]) < FEWEST:
+        return f"none but the largest has {FEWEST} different trainings"
+    return f"no number is known of {FEWEST} trainings both in the largest and in another, and varies"
 
 
 def _difference(each: GroupDifference) -> str:

@@ -8,8 +8,10 @@ import pytest
 from click.testing import CliRunner
 from fleet_runs import fleet_runs
 from thermograd.analysis.fleet.analyze import analyze_fleet
+from thermograd.analysis.fleet.groups import Group, GroupComparison
 from thermograd.analysis.fleet.question import Question
 from thermograd.analysis.fleet.task import analyse_chunk
+from thermograd.analysis.report.text.fleet_groups import describe_groups
 from thermograd.cli import main
 from thermograd.store.query import query
 from thermograd.store.runs.catalogue import list_runs
@@ -144,6 +146,36 @@ def test_groups_stand_side_by_side_and_a_difference_is_named(tmp_path):
     )
     assert "group-1: step_time_s -" in shown.stdout
     assert "group-1" in (tmp_path / "fleet.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("counts", "repeats", "why"),
+    [
+        ((4,), 0, "there is only one"),
+        ((1, 1, 1), 0, "none has 3 different trainings"),
+        ((4, 1), 0, "none but the largest has 3 different trainings"),
+        ((4, 3), 3, "the largest, which all are compared with, has 1 different training"),
+        ((4, 3), 0, "no number is known of 3 trainings both in the largest and in another, and varies"),
+    ],
+)
+def test_why_groups_cannot_be_compared_is_true(counts, repeats, why):
+    groups = [Group(f"g{n}", count, 0 if n else repeats, {}) for n, count in enumerate(counts)]
+    told = describe_groups(
+        GroupComparison(by="name", groups=groups, differences=[], errors={}, engine="here")
+    )
+    assert f"CANNOT TELL whether groups differ: {why}." in told
+
+
+@pytest.mark.parametrize(
+    ("command", "exit_code"),
+    [(["runs"], 0), (["analyze", "--all"], 1), (["compare", "--all"], 1), (["publish", "--iceberg", "x"], 1)],
+)
+def test_a_place_without_runs_is_told_in_a_sentence(command, exit_code, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    result = CliRunner().invoke(main, ["--runs", str(tmp_path / "none"), *command])
+    assert result.exit_code == exit_code
+    assert "o run in" in result.stderr
+    assert len(result.output.splitlines()) == 1
 
 
 def test_runs_at_a_url_are_analysed_as_those_of_a_folder(folder, found, s3_server, tmp_path, monkeypatch):
