@@ -15,6 +15,7 @@ from click.testing import CliRunner
 from thermograd.cli import main
 from thermograd.store.events import SETTINGS_MARK
 from thermograd.store.files import open_segments
+from thermograd.store.log.seal import seal_run
 from thermograd.store.log.writer import EventWriter
 from thermograd.store.runs.catalogue import create_run
 
@@ -96,6 +97,16 @@ def test_show_tells_facts_devices_and_gaps(invoke, run):
     assert "gpu (A)  A; sensors: x" in text
     assert "a <b>gap</b>" in text
     assert json.loads(invoke("show", "latest", "--json").stdout)["steps"] == 200
+
+
+def test_show_says_of_a_file_that_cannot_be_read_that_its_events_are_counted_by_its_name(invoke, run):
+    assert "damaged" not in invoke("show", "latest").stdout
+    seal_run(run.path, run.run_id)
+    path = max((run.path / "sealed" / "step").iterdir())
+    path.write_bytes(b"junk")
+    assert "  damaged  1 file of 200 events by the name" in invoke("show", "latest").stdout
+    unreadable = json.loads(invoke("show", "latest", "--json").stdout)["unreadable"]
+    assert unreadable == {path.relative_to(run.path).as_posix(): 200}
 
 
 def test_show_begins_with_what_heat_cost_unless_that_takes_long(invoke, run, monkeypatch):

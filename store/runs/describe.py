@@ -10,7 +10,9 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 from thermograd.store.events import was_watched
+from thermograd.store.files import is_plain_file, sealed_segments
 from thermograd.store.labels.hosts import label_lines, labels_by_host
 from thermograd.store.log.reader import read_kind
 from thermograd.store.places.shipped import shipped_s_ago
@@ -65,8 +67,22 @@ def run_facts_shown(run: Run) -> dict[str, Any]:
             "live_writers": sorted(run.live_writers()),
             "labels": labels_by_host(run.writers()),
             "shipped_s_ago": shipped_s_ago(run.path),
+            "unreadable": unreadable_files(run.path),
         }
     )
+
+
+def unreadable_files(run_dir: Path) -> dict[str, int]:
+    """Return the sealed files whose footer tells another number of events than the name, and that."""
+    named = {s.path: (s.last or 0) - s.first + 1 for s in sealed_segments(run_dir)}
+    wrong = {path: count for path, count in named.items() if _rows_told(path) != count}
+    return {path.relative_to(run_dir).as_posix(): count for path, count in wrong.items()}
+
+
+def _rows_told(path: Path) -> int | None:
+    with suppress(pa.ArrowException, OSError, ValueError):
+        return int(pq.read_metadata(path).num_rows) if is_plain_file(path) else None
+    return None
 
 
 def run_episodes(alerts: pa.Table, marks: pa.Table) -> list[Episode]:
@@ -92,7 +108,10 @@ def describe_run(shown: Mapping[str, Any], every_alert: bool = False) -> str:
     lines += [f"  note     {cell_text(note_text(note))}" for note in shown["notes"]]
     steps = StepCount(shown["steps"], shown["ranks"])
     counts = ", ".join([str(steps), *(counted(shown[f"{kind}s"], kind) for kind in ("sample", "alert"))])
-    lines += [f"  events   {counts}", f"  path     {shown['path']}"]
+    lines.append(f"  events   {counts}")
+    if wrong := shown.get("unreadable"):
+        lines.append(f"  damaged  {_unreadable_line(shown['run_id'], wrong)}")
+    lines.append(f"  path     {shown['path']}")
     if isinstance(facts.get("truth"), dict):
         known = {key: value for key, value in facts["truth"].items() if value is not None and key != "about"}
         lines.append(f"  truth    simulated: {', '.join(f'{k} {cell_text(v)}' for k, v in known.items())}")
@@ -115,6 +134,11 @@ def describe_run(shown: Mapping[str, Any], every_alert: bool = False) -> str:
     lines += ["", "Gaps and errors", *_gap_lines(shown["gaps"])]
     lines += ["", *(_every_alert(shown) if every_alert else _episodes(shown))]
     return "\n".join(lines)
+
+
+def _unreadable_line(run_id: str, wrong: Mapping[str, int]) -> str:
+    files, events = counted(len(wrong), "file"), counted(sum(wrong.values()), "event")
+    return f"{files} of {events} by the name, counted above, cannot be read whole: thermograd verify {run_id}"
 
 
 def _device_lines(devices: Mapping[str, Any]) -> list[str]:
