@@ -58,7 +58,7 @@ def open_log(name: str, runs: Any, facts: Any, hz: float, has_agent: bool) -> Op
 
 def _local(runs: Any) -> Path:
     """Return the local directory that runs are written to, absolute: the script may change its own."""
-    if ":/" in str(runs):
+    if ":" in str(runs):
         from thermograd.store.shipping.spool import local_runs, trouble_with
 
         if trouble := trouble_with(str(runs)):

@@ -78,11 +78,11 @@ def trouble_with(url: str) -> str | None:
     """
     shown = canonical(url)
     if not is_url(url):
-        return None
+        return f"{fault}; it is taken for a folder" if (fault := fault_of(url)) else None
     scheme = shown.partition("://")[0]
     kept = "what is recorded is kept here, and thermograd ship sends it later"
     if fault := fault_of(url):
-        return f"{fault}; {kept}"
+        return f"{fault}; what is recorded is kept here, and thermograd ship RUN URL sends it elsewhere"
     if scheme != "file" and find_spec("obstore") is None:
         return f"{shown} needs the package obstore; pip install 'thermograd[cloud]' installs it; {kept}"
     if re.sub("/+", "/", shown) != re.sub("/+", "/", url.rstrip("/")):

@@ -22,6 +22,14 @@ def spool(tmp_path, monkeypatch):
     return tmp_path / "spool"
 
 
+def test_an_address_without_slashes_is_told_to_a_training():
+    told = trouble_with("s3:team/x")
+    assert told is not None
+    assert "write s3://team/x" in told
+    assert "taken for a folder" in told
+    assert trouble_with("runs") is trouble_with("s3://team/x") is None
+
+
 def test_a_url_has_one_folder_whatever_pathlib_made_of_it_and_no_credentials_in_it(spool):
     folder = spool_for("s3://bucket/runs")
     for text in (
