@@ -33,6 +33,7 @@ from thermograd.store.log.reader import count_events
 from thermograd.store.places.shipped import is_mirrored
 from thermograd.store.runs.catalogue import Run, result_dir
 from thermograd.store.runs.table import VERDICT_FILE
+from thermograd.store.telling.quantities import few_of
 
 IMAGES = ("png", "pdf", "svg")
 _STILL_BUCKETS = 250  # of a curve in the page's still: it is printed 10 cm wide
@@ -219,7 +220,7 @@ def report_page(contents: Contents, images: Mapping[str, bytes]) -> str:
 
 
 def _verdict(data: RunSeries, analysis: Analysis) -> dict[str, Any]:
-    simulated = ", ".join(device.label for device in data.devices.values() if device.simulated)
+    simulated = few_of([device.label for device in data.devices.values() if device.simulated])
     return {
         "simulated": simulated,
         "lost": lost_loss(data, of_the_run=True),

@@ -11,6 +11,7 @@ from thermograd.analysis.run.sentences import sentence_of
 from thermograd.analysis.run.series import ComparedSignals
 from thermograd.store.telling.columns import signal
 from thermograd.store.telling.episodes import Episode
+from thermograd.store.telling.quantities import few_of
 from thermograd.store.text import without_nan
 
 Method = Literal["rxc", "pearson"]
@@ -145,7 +146,7 @@ def verdict_sentence(analysis: Analysis) -> str:
         analysis.called(name) for name in analysis.simulated if any(pair.device == name for pair in chosen)
     ]
     if simulated:
-        text += f" The hardware signals are SIMULATED ({', '.join(simulated)})."
+        text += f" The hardware signals are SIMULATED ({few_of(simulated)})."
     return text
 
 

@@ -104,7 +104,8 @@ def _too_wide(pairs: Sequence[Pair]) -> str:
     ]
     kinds = f" ({', '.join(parts)})" if len(parts) > 1 else ""
     bins = f"{pair.n:,} bins of {pair.period_s:.2g} s"
-    return f"one of up to |r| = {min(_or(pair.bound, 1.0), 1.0):.2f}{kinds} is not excluded by {bins}"
+    of = f" between {_both(pair)}, of {len(pairs):,} tests the least sure" if len(pairs) > 1 else ""
+    return f"one of up to |r| = {min(_or(pair.bound, 1.0), 1.0):.2f}{kinds} is not excluded by {bins}{of}"
 
 
 def _besides(pairs: Sequence[Pair]) -> str:

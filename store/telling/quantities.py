@@ -1,5 +1,6 @@
 """Counts and times as people are shown them: plurals, durations with units, clocks."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from math import isfinite
 
@@ -27,6 +28,19 @@ def plural(count: int, thing: str, things: str | None = None) -> str:
     ('day', 'day', 'queries')
     """
     return thing if abs(count) == 1 else things or f"{thing}s"
+
+
+def few_of(names: Sequence[str], most: int = 4) -> str:
+    """Return names with commas, of many the first and how many more there are.
+
+    Examples
+    --------
+    >>> few_of(["a", "b"]), few_of([f"gpu-{n}" for n in range(64)], 2)
+    ('a, b', 'gpu-0, gpu-1 and 62 more')
+    """
+    if len(names) <= most:
+        return ", ".join(names)
+    return f"{', '.join(names[:most])} and {len(names) - most:,} more"
 
 
 def duration_text(seconds: float) -> str:

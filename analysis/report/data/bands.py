@@ -63,7 +63,7 @@ def _named(devices: list[Device], coupled: Sequence[str]) -> dict[str, list[str]
     names = [device.name for device in devices]
     found: dict[str, list[str]] = {name: ["coupled"] for name in coupled if name in names}
     for why, name in (
-        ("hottest", _outstanding(devices, "temperature_c", max, lambda value, _: True)),
+        ("hottest on average", _outstanding(devices, "temperature_c", max, lambda value, _: True)),
         (
             "most throttled",
             _outstanding(devices, "throttled_ratio", max, lambda value, _: value > _THROTTLED),

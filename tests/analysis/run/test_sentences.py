@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from thermograd.analysis.coupling.cleaning.residuals import trend_columns
 from thermograd.analysis.run.pair import Pair, answer_text, pair_numbers
-from thermograd.analysis.run.sentences import bins_needed, sentence_of
+from thermograd.analysis.run.sentences import _both, bins_needed, sentence_of
 
 
 def pair(verdict: str = "no_coupling", **told: Any) -> Pair:
@@ -114,3 +114,10 @@ def test_a_p_at_the_resolution_of_the_random_orders_is_a_bound():
     above = pair(verdict="coupled", p=0.002, p_adjusted=0.026, p_smallest=0.001)
     assert "p = 0.026 (Holm)" in sentence_of("coupled", [above])
     assert pair_numbers(above)[3] == "0.026"
+
+
+def test_of_several_wide_tests_it_says_whose_bound_it_tells() -> None:
+    wide = [pair("inconclusive", lag_bound=bound, slow_bound=0.3) for bound in (0.22, 0.83)]
+    assert f"bins of 1 s between {_both(wide[1])}, of 2 tests the least sure" in sentence_of(
+        "inconclusive", wide
+    )

@@ -142,7 +142,7 @@ def test_coupled_hottest_and_slowest_devices_stand_out_of_many(tmp_path: Path) -
     panels = _panels(scale_run(tmp_path, 8, _DAY, 600, 900, alerts=700), (names[6],))
     assert list(panels.devices) == [names[6], names[HOT], "cpu"]
     assert panels.devices[names[6]].endswith(": coupled")
-    assert panels.devices[names[HOT]].endswith(": hottest, most throttled, slowest clock")
+    assert panels.devices[names[HOT]].endswith(": hottest on average, most throttled, slowest clock")
     assert panels.devices[names[HOT]].startswith(f"GPU {HOT} (H100, ")
     calm = _panels(scale_run(tmp_path / "calm", 8, _DAY, 600, 900))
     assert calm.devices[names[SLOW]].endswith(": slowest clock")
