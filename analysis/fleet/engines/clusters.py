@@ -156,7 +156,11 @@ def _dask_client(distributed: Any, address: str | None, count: int) -> Any:
         if address is not None:
             return distributed.Client(address, timeout=10)
         cluster = distributed.LocalCluster(
-            n_workers=count, threads_per_worker=1, dashboard_address=None, silence_logs=logging.CRITICAL
+            n_workers=count,
+            threads_per_worker=1,
+            dashboard_address=None,
+            scheduler_kwargs={"dashboard_address": "127.0.0.1:0"},  # any free port, not 8787
+            silence_logs=logging.CRITICAL,
         )
         return distributed.Client(cluster)
     except (OSError, ValueError, RuntimeError) as error:

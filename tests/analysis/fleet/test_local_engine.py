@@ -3,10 +3,11 @@
 import multiprocessing
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
-from contextlib import closing
+from contextlib import ExitStack, closing, suppress
 from pathlib import Path
 
 import fleet_tasks
@@ -145,13 +146,16 @@ def test_a_script_that_guards_nothing_is_not_run_again_by_workers(engine, tmp_pa
         "print(sum(table.num_rows for _, table in found), __file__ is not None)\n"
     )
     paths = os.pathsep.join([str(Path(fleet_tasks.__file__).parent), *filter(None, sys.path)])
-    done = subprocess.run(
-        [sys.executable, str(script)],
-        env=os.environ | {"PYTHONPATH": paths},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    with ExitStack() as held:
+        with suppress(OSError):  # the dashboard's port is taken, by us or by somebody else
+            held.enter_context(socket.create_server(("", 8787)))
+        done = subprocess.run(
+            [sys.executable, str(script)],
+            env=os.environ | {"PYTHONPATH": paths},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
     assert (done.returncode, done.stdout, done.stderr) == (0, "begins\n3 True\n", "")
 
 
