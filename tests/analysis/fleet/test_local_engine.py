@@ -166,7 +166,9 @@ def test_a_dask_cluster_that_does_not_start_is_one_sentence(monkeypatch):
         raise RuntimeError("Nanny failed to start.\nTraceback of four hundred lines")
 
     monkeypatch.setattr(distributed, "LocalCluster", fails)
+    main = sys.modules["__main__"]
+    before = (main.__spec__, vars(main).get("__file__"))  # a worker of pytest-xdist has neither
     with pytest.raises(ThermogradError) as raised:
         workers_for(squares, "dask")
     assert str(raised.value) == "cannot start Dask's workers on this machine: Nanny failed to start."
-    assert sys.modules["__main__"].__spec__ is not None or vars(sys.modules["__main__"]).get("__file__")
+    assert (main.__spec__, vars(main).get("__file__")) == before
