@@ -37,7 +37,7 @@ def own_children():
 def all_have_ended():
     """Return whether they have, once those that were told to had the time for it.
 
-    A pool's own thread waits for them as well: who is not first to hear of an end does not hear of it at once.
+    A pool's own thread waits for them as well: who is not first to hear of an end hears of it later.
     """
     until_s = time.monotonic() + 30
     while own_children() and time.monotonic() < until_s:
