@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
 from msgspec import Meta, Struct
 from msgspec.structs import asdict, replace
+from thermograd.store.errors import ConfigError
 from thermograd.store.events import ALERTS, SEVERITIES
 
 if TYPE_CHECKING:
@@ -23,6 +24,16 @@ else:
 _COOLDOWN = "seconds until alike alerts are summed up, then twice as long; 0: each is told"
 _LONGEST = "longest time between two summaries of alike alerts, s"
 SECRET = {"secret": True}  # of a setting whose value is never shown
+
+
+def secret_value(text: str, where: str, environment: Mapping[str, str]) -> str:
+    """Return a setting, or of one written `env:NAME` that variable; a ConfigError where it is not set."""
+    if not text.startswith("env:"):
+        return text
+    name = text.removeprefix("env:")
+    if not environment.get(name):
+        raise ConfigError(f"{where} is taken from the environment, but {name} is not set")
+    return environment[name]
 
 
 def says(meaning: str, **limits: Any) -> Meta:

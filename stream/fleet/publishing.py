@@ -48,7 +48,7 @@ def publishing(
             on_trouble(f"nothing is published: {error}")
     try:
         yield publisher
-    except Exception:
+    except Exception:  # whatever ends the agent is raised again; the heartbeats go on
         if publisher is not None:
             publisher.state = "no alerts"
             threading.Thread(target=_finish_later, args=(publisher, stop), daemon=True).start()

@@ -12,7 +12,7 @@ from thermograd.store.telling.episodes import Episode, again, ends_of
 from thermograd.store.text import printable
 from thermograd.stream.alerts.alert import Alert, alert_line
 from thermograd.stream.alerts.policy import AlertPolicy
-from thermograd.stream.settings import Settings, SinkSettings, TerminalSettings
+from thermograd.stream.settings import Settings, SinkSettings, TerminalSettings, secret_value
 from thermograd.stream.sinks.apprise import AppriseSink
 from thermograd.stream.sinks.base import JsonlSink, Message, Sink
 from thermograd.stream.sinks.outbox import Outbox
@@ -145,23 +145,14 @@ def make_sink(name: str, settings: SinkSettings, environment: Mapping[str, str] 
     ConfigError, if a secret is not set in the environment, or an address cannot be used.
     """
     environment = os.environ if environment is None else environment
-    url = _secret(settings.url, f"sinks.{name}.url", environment)
+    url = secret_value(settings.url, f"sinks.{name}.url", environment)
     if settings.type == "jsonl":
         return JsonlSink(Path(settings.path))
     if settings.type == "webhook":
         check_url(url, f"sinks.{name}.url")
-        token = _secret(settings.token, f"sinks.{name}.token", environment)
+        token = secret_value(settings.token, f"sinks.{name}.token", environment)
         return WebhookSink(url, token, settings.timeout_s)
     return AppriseSink(url)
-
-
-def _secret(text: str, where: str, environment: Mapping[str, str]) -> str:
-    if not text.startswith("env:"):
-        return text
-    name = text.removeprefix("env:")
-    if not environment.get(name):
-        raise ConfigError(f"{where} is taken from the environment, but {name} is not set")
-    return environment[name]
 
 
 ADVICE: Mapping[str, str] = {

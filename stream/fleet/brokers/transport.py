@@ -9,7 +9,7 @@ from urllib.parse import unquote, urlsplit
 
 from thermograd.store.errors import ConfigError, ThermogradError
 from thermograd.stream.fleet.brokers.messages import Message
-from thermograd.stream.settings import PublishSettings
+from thermograd.stream.settings import PublishSettings, secret_value
 
 _SCHEMES = {
     "nats": ("nats", 4222),
@@ -98,7 +98,7 @@ def parse_address(settings: PublishSettings, environment: Mapping[str, str] | No
     ConfigError, without a secret in its text, where they cannot be used.
     """
     environment = os.environ if environment is None else environment
-    url = _value(settings.url, "publish.url", environment)
+    url = secret_value(settings.url, "publish.url", environment)
     scheme, _, rest = url.partition("://")
     if scheme not in _SCHEMES or not rest:
         raise ConfigError(f"publish.url has the scheme {scheme[:12]!r}; allowed: {_FORMS}")
@@ -109,7 +109,7 @@ def parse_address(settings: PublishSettings, environment: Mapping[str, str] | No
     name = path.strip("/") or "thermograd"
     if not _NAME.fullmatch(name):
         raise ConfigError("publish.url: a stream or topic has 1 to 100 letters, digits, '_' and '-'")
-    given = {key: _value(getattr(settings, key), f"publish.{key}", environment) for key in _CREDENTIALS}
+    given = {key: secret_value(getattr(settings, key), f"publish.{key}", environment) for key in _CREDENTIALS}
     if identity:
         in_url = {"user": unquote(user), "password": unquote(password)}
         in_url = in_url if has_password or engine == "kafka" else {"token": unquote(user)}
@@ -152,12 +152,3 @@ def _host(text: str, port: int) -> str:
     if not host or parts.query:
         raise ConfigError(f"publish.url names no host; allowed: {_FORMS}")
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-
-
-def _value(text: str, where: str, environment: Mapping[str, str]) -> str:
-    if not text.startswith("env:"):
-        return text
-    name = text.removeprefix("env:")
-    if not environment.get(name):
-        raise ConfigError(f"{where} is taken from the environment, but {name} is not set")
-    return environment[name]

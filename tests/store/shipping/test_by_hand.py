@@ -106,7 +106,7 @@ def test_a_run_that_lives_is_shipped_so_far(tmp_path):
     ("words", "said"),
     [
         (["latest"], "goes to no URL yet"),
-        (["nothing", "file:///tmp/x"], "no run 'nothing'"),
+        (["nothing", "file:///elsewhere"], "no run 'nothing'"),
         (["latest", "s4://bucket/x"], "unknown scheme"),
         (["latest", "s3://key:s3cr3t@bucket/x"], "no user, password, key"),
     ],
