@@ -28,6 +28,7 @@ from thermograd.store.places.mirror import give_findings
 from thermograd.store.query.data.findings import SCHEMA, write_findings
 from thermograd.store.runs.catalogue import Run
 from thermograd.store.runs.tags import read_tags
+from thermograd.store.telling.devices import simulated_among
 
 Grouping = Literal["model", "device", "host", "tag", "name"]
 GROUPINGS: tuple[Grouping, ...] = ("model", "device", "host", "tag", "name")
@@ -64,6 +65,8 @@ class FleetAnalysis:
         Each pair of signals by group.
     engine, seconds
         What did the work, and how long that took.
+    simulated
+        The sentence that some runs' devices are; empty where none is.
     path
         Of the findings; None where they were not written.
     notes
@@ -84,6 +87,7 @@ class FleetAnalysis:
     groups: list[PooledPair] = field(default_factory=list)
     engine: str
     seconds: float
+    simulated: str = ""
     path: Path | None = None
     notes: list[str] = field(default_factory=list)
 
@@ -127,6 +131,7 @@ class FleetAnalysis:
             "method",
             "coupled",
             "engine",
+            "simulated",
         )
         return {
             **{name: getattr(self, name) for name in counts},
@@ -195,6 +200,7 @@ def analyze_fleet(
         analysis_id=analysis_id,
         runs=len(runs),
         engine=workers.name,
+        simulated=simulated_among([run.facts.get("devices", {}) for run in runs]),
         seconds=time.monotonic() - began_s,
         path=path,
         notes=notes,

@@ -21,6 +21,7 @@ from thermograd.store.errors import NotEnoughDataError
 from thermograd.store.runs.catalogue import Run
 from thermograd.store.runs.own_values.configuration import entries, run_config
 from thermograd.store.runs.tags import read_tags
+from thermograd.store.telling.devices import simulated_among
 from thermograd.store.text import printable, shortened
 
 MEASURES = {
@@ -82,6 +83,8 @@ class GroupComparison:
         Why runs could not be read, by run id.
     engine
         What did the work.
+    simulated
+        The sentence that some runs' devices are; empty where none is.
     """
 
     by: str
@@ -89,6 +92,7 @@ class GroupComparison:
     differences: list[GroupDifference]
     errors: dict[str, str]
     engine: str
+    simulated: str = ""
 
     @property
     def found(self) -> list[GroupDifference]:
@@ -132,6 +136,7 @@ def compare_groups(
         differences=_differences(values),
         errors={row["run_id"]: row["error"] for row in rows if row["error"]},
         engine=workers.name,
+        simulated=simulated_among([run.facts.get("devices", {}) for run in runs]),
     )
 
 

@@ -7,7 +7,7 @@ devices of a run, by these names: only among the others is it clear what tells a
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from thermograd.store.text import printable
@@ -61,6 +61,18 @@ def short_model(model: str) -> str:
 def is_simulated(device: str, facts: Mapping[str, Any] | None = None) -> bool:
     """Return whether a device's readings come from a model, by its name or its facts."""
     return device.startswith("simulated:") or bool((facts or {}).get("simulated"))
+
+
+def simulated_among(runs: Sequence[Devices]) -> str:
+    """Return the sentence that runs, given by their devices, have simulated ones; empty where none has.
+
+    Examples
+    --------
+    >>> simulated_among([{"simulated:gpu": {}}, {"GPU-a1": {}}])
+    'SIMULATED: devices of 1 of 2 runs.'
+    """
+    count = sum(any(is_simulated(name, facts) for name, facts in devices.items()) for devices in runs)
+    return f"SIMULATED: devices of {count:,} of {len(runs):,} runs." if count else ""
 
 
 def device_labels(devices: Devices) -> dict[str, str]:

@@ -1,7 +1,7 @@
 """Which device is bad: counts all runs in chunks, judges every unit, and says what could have been seen."""
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from math import isfinite
 from typing import Any
 
@@ -13,6 +13,7 @@ from thermograd.analysis.fleet.engines.choice import Engine, workers_for
 from thermograd.analysis.fleet.engines.chunks import chunks_of, gathered
 from thermograd.store.log.reader import count_events
 from thermograd.store.runs.catalogue import Run
+from thermograd.store.telling.devices import simulated_among
 
 _S_PER_EVENT = 4e-6  # of one core (benchmarks/fleet_devices.py)
 LISTED_Q = 0.1  # false-discovery rate of the list
@@ -49,7 +50,8 @@ class Survey:
     `units` there are by level, of which so many were `compared` with others: those that always ran together
     cannot be. `named` stand out at the family's level; `listed` at a false-discovery rate of `LISTED_Q`: they
     are worth a look. `detectable` has by kind and level the smallest rate ratio that would have been named
-    nine times in ten (of a unit of middling exposure), None where none would.
+    nine times in ten (of a unit of middling exposure), None where none would. `simulated` is the sentence
+    that some runs' devices are; empty where none is.
     """
 
     runs: int
@@ -61,6 +63,7 @@ class Survey:
     listed: list[BadUnit]
     detectable: list[dict[str, Any]]
     failed: list[dict[str, str]]
+    simulated: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """Return all of it as an object of JSON."""
@@ -121,7 +124,8 @@ def survey_runs(
         return survey(SCHEMA.empty_table(), by)
     work_s = _S_PER_EVENT * sum(count_events(run.path, kind) for run in runs for kind in ("step", "sample"))
     workers = workers_for(count_paths, engine, address, work_s)
-    return survey(gathered(chunks_of(runs), workers, failed_count, progress), by)
+    found = survey(gathered(chunks_of(runs), workers, failed_count, progress), by)
+    return replace(found, simulated=simulated_among([run.facts.get("devices", {}) for run in runs]))
 
 
 def _bad(

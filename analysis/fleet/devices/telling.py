@@ -29,7 +29,8 @@ def head_sentence(survey: Survey) -> str:
     """Return what was counted, on what."""
     units = ", ".join(counted(n, level) for level, n in survey.units.items()) or "no device that is known"
     events = "; ".join(f"{KINDS[kind]}: {n:,}" for kind, n in survey.events.items()) or "no event"
-    return f"{counted(survey.runs, 'run')} on {units}; {events}"
+    told = f"{counted(survey.runs, 'run')} on {units}; {events}"
+    return f"{told}\n{survey.simulated}" if survey.simulated else told
 
 
 def named_sentence(bad: BadUnit) -> str:

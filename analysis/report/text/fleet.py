@@ -23,7 +23,7 @@ def describe_fleet(found: FleetAnalysis, runs: str = "") -> str:
 
     `runs` is where they are, for a command that is shown; not needed where it is the default.
     """
-    lines = [*verdict_lines(found), "", *_basis_lines(found)]
+    lines = [*verdict_lines(found), *filter(None, [found.simulated]), "", *_basis_lines(found)]
     rows = [row for kind in ("pair", "event") for row in found.rows(kind, "coupled")]
     if rows:
         lines += ["", "Runs that stand out", _runs_table(rows)]

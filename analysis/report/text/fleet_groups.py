@@ -13,7 +13,8 @@ _MOST_GROUPS, _MOST_DIFFERENCES, _MOST_ERRORS = 30, 20, 5
 def describe_groups(found: GroupComparison) -> str:
     """Return groups as text: a table of their means, then where they differ from the largest."""
     runs = sum(group.runs for group in found.groups)
-    lines = [f"{counted(runs, 'run')} in {counted(len(found.groups), 'group')} by {found.by}", ""]
+    lines = [f"{counted(runs, 'run')} in {counted(len(found.groups), 'group')} by {found.by}"]
+    lines += [*filter(None, [found.simulated]), ""]
     lines.append(_table(found))
     if len(found.groups) > _MOST_GROUPS:
         lines.append(f"and {len(found.groups) - _MOST_GROUPS} more: in --json")
