@@ -173,6 +173,7 @@ def _stream_layer(run_dir: Path, options: LayerOptions = _NO_OPTIONS, alerts_jso
         from thermograd.ingest.agent.agent import print_alerts, print_line
         from thermograd.store.events import WATCHED_KINDS
         from thermograd.store.log.reader import Follower
+        from thermograd.store.log.watched import leave_watched
         from thermograd.store.runs.catalogue import Run
         from thermograd.stream.pipeline.config import live_settings
         from thermograd.stream.pipeline.live import watch_log
@@ -190,9 +191,11 @@ def _stream_layer(run_dir: Path, options: LayerOptions = _NO_OPTIONS, alerts_jso
             follower.run_dir = writer.run_dir  # where the run is moved to, its writers follow
             return follower.poll()
 
-        watched = partial(
-            watch_log, poll, append, facts.get("devices", {}), stop, print_line, settings, facts
-        )
+        def leave(state: Any) -> None:
+            leave_watched(writer.run_dir, writer.writer, state)
+
+        devices, watched = facts.get("devices", {}), partial(watch_log, leave=leave)
+        watched = partial(watched, poll, append, devices, stop, print_line, settings, facts)
         if not settings.publish.url:
             watched()
             return

@@ -11,6 +11,7 @@
       open/<writer>/<kind>-<first>.tail         the batch that is still filling
       sealed/<kind>/<writer>-<first>-<last>.parquet
       quarantine/                               files that failed their checksums, untouched
+      watched/<writer>.json                     what the agent's monitor makes of the run so far
 """
 
 import json

@@ -9,7 +9,7 @@ import logging
 import math
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import groupby
@@ -281,6 +281,8 @@ class Follower:
         Kinds to read.
     last
         Begin with so many events of each writer and kind, at most, instead of with the first one.
+    after
+        The next `seq` of each writer and kind of which the events before it have been read already.
 
     Attributes
     ----------
@@ -288,11 +290,17 @@ class Follower:
         May be changed: the run's directory was moved.
     """
 
-    def __init__(self, run_dir: Path, kinds: Iterable[str] = tuple(KINDS), last: int | None = None) -> None:
+    def __init__(
+        self,
+        run_dir: Path,
+        kinds: Iterable[str] = tuple(KINDS),
+        last: int | None = None,
+        after: Mapping[tuple[str, str], int] | None = None,
+    ) -> None:
         self._last = last
         self.run_dir = run_dir
         self._kinds = frozenset(kinds)
-        self._positions: dict[tuple[str, str], _Position] = {}
+        self._positions = {key: _Position(next_seq) for key, next_seq in (after or {}).items()}
         self._sealed: list[Segment] = []
         self._stamps: tuple[tuple[str, int], ...] = ()
         self._stamps_since = -math.inf

@@ -14,7 +14,7 @@ from thermograd.store.runs.catalogue import Run, list_runs
 from thermograd.store.telling.quantities import age_text
 
 _PARTS = frozenset({"run.json", "tags.json", "tags.lock", "open", "sealed"})
-_PARTS |= {"writers", "quarantine", "replays", "report", "shipping.json"}
+_PARTS |= {"writers", "quarantine", "replays", "report", "shipping.json", "watched"}
 _UNITS_S = {"h": 3600.0, "d": 86_400.0, "w": 7 * 86_400.0}
 
 

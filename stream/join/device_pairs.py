@@ -72,6 +72,11 @@ class DevicePairs:
             for column, pair in rule.pairs().items()
         }
 
+    @property
+    def alarm_bound(self) -> float:
+        """The mean e-value of a device's sensors since its last alarm at which the next is raised."""
+        return self._settings.coupling.alarm_s * self._watched
+
     def step(self, values: Mapping[str, Any], writer: str) -> list[Alert]:
         """Take in a step of rank 0."""
         key = key_of(values, writer)

@@ -11,6 +11,7 @@ from thermograd.store.telling.episodes import ENDED_MARK
 from thermograd.stream.alerts.alert import identity
 from thermograd.stream.join.device_pairs import Standing
 from thermograd.stream.pipeline.monitor import Monitor
+from thermograd.stream.pipeline.standing import Leave, StandingKept
 from thermograd.stream.settings import MetricsSettings, Settings
 from thermograd.stream.sinks.notifier import Notifier
 
@@ -40,6 +41,7 @@ def watch_log(
     settings: Settings | None = None,
     run: Mapping[str, Any] | None = None,
     listener: Listener | None = None,
+    leave: Leave | None = None,
 ) -> None:
     """Feed events to a `Monitor` until `stop` is set, writing its alerts to the log.
 
@@ -63,8 +65,11 @@ def watch_log(
         what several ranks find is one alert.
     listener
         Hears of every look and every alert.
+    leave
+        Called now and then with where the coupling monitor stands, for who looks at the run.
     """
-    _LiveLayer(append, devices, on_line, settings or Settings(), run, listener).follow(_looks(poll, stop))
+    layer = _LiveLayer(append, devices, on_line, settings or Settings(), run, listener, leave)
+    layer.follow(_looks(poll, stop))
 
 
 def watch_written(
@@ -113,10 +118,13 @@ class _LiveLayer:
         settings: Settings,
         run: Mapping[str, Any] | None,
         listener: Listener | None = None,
+        leave: Leave | None = None,
     ) -> None:
         definitions = json.dumps(settings.definitions(), sort_keys=True)
         append("mark", mark="note", text=SETTINGS_MARK, detail=definitions)
         self._append, self._on_line, self._listener = append, on_line, listener
+        self._standing = None if leave is None else StandingKept(leave)
+        self._newest_ns = 0
         self._known: set[str] = set()
         self._ended: set[str] = set()  # details of marks in the log
         self._monitor = Monitor(devices, settings, (run or {}).get("job", {}).get("world_size"))
@@ -152,6 +160,8 @@ class _LiveLayer:
             for events in looks:
                 self._look(events)
             self._record(self._monitor.close())
+            if self._standing is not None:
+                self._standing.keep(self._monitor.pairs, self._newest_ns, at_end=True)
             self._record_ended()
             self._mark_late(at_end=True)
         finally:
@@ -172,7 +182,11 @@ class _LiveLayer:
                 self._record_ended()
         self._mark_late()
         if events:
-            self._notifier.advance(max(int(event.values["time_ns"]) for event in events))
+            newest_ns = max(int(event.values["time_ns"]) for event in events)
+            self._newest_ns = max(self._newest_ns, newest_ns)
+            self._notifier.advance(newest_ns)
+        if self._standing is not None:
+            self._standing.keep(self._monitor.pairs, self._newest_ns)
         if self._exporter is not None:
             self._exporter.publish(events, self._monitor.pairs)
         if self._listener is not None:
