@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 try:
     import click
     from thermograd.analysis import commands as analysis_commands
+    from thermograd.analysis.serve.command import serve_command
     from thermograd.ingest import commands as ingest_commands
     from thermograd.store import commands as store_commands
     from thermograd.store.console import (
@@ -503,6 +504,14 @@ def _watch_run(run: "Run", once: bool, refresh_s: float) -> None:
     poll = Follower(run.path, WATCHED_KINDS, _WATCHED).poll
     with kept_fresh(run.path):
         show_live(poll, describe, Console(), None, refresh_s, once)
+
+
+def _for_live_pages() -> Any:
+    """Return what the page of a live run needs of stream, which analysis does not know."""
+    return None
+
+
+main.add_command(serve_command(_for_live_pages))
 
 
 _WATCHED = 10_000  # events of each writer and kind that the view begins with

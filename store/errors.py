@@ -66,6 +66,10 @@ class ConfigError(ThermogradError):
     """A setting that is unknown or out of its range: says where, and what is allowed."""
 
 
+class ServeError(ThermogradError):
+    """The page cannot be served: the address is taken, or would be open to anybody."""
+
+
 @contextmanager
 def os_errors_as(kind: type[ThermogradError], what: str) -> Iterator[None]:
     """Raise an OSError of the block as an error of ours: what could not be done, and why.

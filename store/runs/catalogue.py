@@ -172,7 +172,7 @@ def _began_ns(writer: Mapping[str, Any]) -> int:
     return time_ns if isinstance(time_ns, int) else 0
 
 
-def _is_run(path: Path) -> bool:
+def is_run(path: Path) -> bool:
     """Return whether a directory is a run: it has facts, or a process died before they were written."""
     return is_plain_file(path / "run.json") or is_folder(path / "writers")
 
@@ -312,7 +312,7 @@ def list_runs(runs_dir: Path | str) -> list[Run]:
             names = [name for name in os.listdir(folder) if not name.startswith(".")]
         except OSError:
             names = []
-        there = [name for name in names if name in known or _is_run(folder / name)]
+        there = [name for name in names if name in known or is_run(folder / name)]
         runs = [Run(folder / name, known.get(name)) for name in there]
     return sorted(runs, key=lambda run: (run.started_time_ns or 0, run.run_id))
 
@@ -358,7 +358,7 @@ def find_run(runs_dir: Path | str, reference: str) -> Run:
             f"no run named {reference!r}; give a run's id, its beginning, name or path, or latest"
         )
     path, is_remote = Path(reference), is_url(runs_dir)
-    if _is_run(path) and not is_remote:
+    if is_run(path) and not is_remote:
         return Run(path)
     runs = list_runs(runs_dir)
     shown = place_of(runs_dir).url

@@ -14,7 +14,7 @@ HOST = "127.0.0.1"
 _START_S = 60.0
 
 # Runs before the server, in its process: Linux kills it with the process of the tests, also at SIGKILL.
-_DIE_WITH_PARENT = """
+DIE_WITH_PARENT = """
 import ctypes, os, sys
 if sys.platform == "linux":
     ctypes.CDLL(None).prctl(1, 9)
@@ -57,7 +57,7 @@ class ServerProcess:
         """Start it, again if it was killed, and return once it takes connections."""
         with self.output.open("ab") as output:
             self._process = subprocess.Popen(
-                [sys.executable, "-S", "-E", "-c", _DIE_WITH_PARENT, str(os.getpid()), *self._command],
+                [sys.executable, "-S", "-E", "-c", DIE_WITH_PARENT, str(os.getpid()), *self._command],
                 env=self._environment,
                 stdin=subprocess.DEVNULL,
                 stdout=output,

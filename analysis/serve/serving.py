@@ -1,0 +1,72 @@
+"""What every answer of the server stands on: the place of the runs, its own folder, and how it answers."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from thermograd.store.files import is_folder
+from thermograd.store.places.known import is_mirror
+from thermograd.store.runs.catalogue import Run, fetched_runs, is_run
+from thermograd.store.text import without_nan
+
+_NO_RUN = "there is no run of that id; the list of runs at / has all that there are"
+
+
+@dataclass(frozen=True, eq=False)
+class Serving:
+    """What one server serves.
+
+    Attributes
+    ----------
+    runs
+        The place of the runs as it was given: a folder, or a URL.
+    folder
+        The local folder that the runs are read from: the same, or the mirror of the URL.
+    own
+        The server's own temporary folder; gone when it ends.
+    stream
+        What the page of a live run needs of the room stream, handed in by the command line.
+    """
+
+    runs: Path
+    folder: Path
+    own: Path
+    stream: Any = None
+
+    def run(self, run_id: str) -> Run:
+        """Return a run by its whole id, read afresh; an answer 404 where there is none of that id."""
+        path = self.folder / run_id
+        is_name = run_id == path.name and run_id[0] != "." and run_id.isprintable() and "\\" not in run_id
+        if not is_name or not is_folder(path):
+            raise HTTPException(404, _NO_RUN)
+        for run in fetched_runs([Run(path)]) if is_mirror(self.folder) else [Run(path)]:
+            if is_run(run.path):
+                return run
+        raise HTTPException(404, _NO_RUN)
+
+
+def serving_of(request: Request) -> Serving:
+    """Return what the server of a request serves."""
+    serving: Serving = request.app.state.serving
+    return serving
+
+
+def json_answer(value: Any, status: int = 200) -> Response:
+    """Return an answer in JSON; numbers that are not finite are null, and nothing is kept by the browser."""
+    try:
+        content = msgspec.json.encode(value, enc_hook=_plain)
+    except UnicodeEncodeError:  # half of a surrogate pair, in a name that somebody made up
+        content = json.dumps(without_nan(value), default=_plain).encode()
+    return Response(content, status, {"Cache-Control": "no-store"}, media_type="application/json")
+
+
+def _plain(value: Any) -> Any:
+    """Return what JSON has no type for: a scalar of numpy as Python's, anything else as text."""
+    if hasattr(value, "to_json"):
+        return value.to_json()
+    return value.item() if hasattr(value, "item") else str(value)
