@@ -91,6 +91,7 @@ def demo(runs: Path, steps: int, seed: int, train: bool) -> None:
     from thermograd.analysis.calibration.scenarios import draw
     from thermograd.analysis.report.run_report import write_report
     from thermograd.analysis.report.text.analysis import demo_summary
+    from thermograd.analysis.report.text.card import tell_card
     from thermograd.analysis.report.text.comparison import demo_beside
     from thermograd.analysis.run.analyze import analyze_run
     from thermograd.ingest.demo import record_devices, train_demo
@@ -110,6 +111,7 @@ def demo(runs: Path, steps: int, seed: int, train: bool) -> None:
         for truth, scenario in _DEMO_TRUTHS:
             beside.append((truth, analyze_run(_write_simulated(folder, draw(scenario, seed=seed), 1.0))))
         echo(demo_summary(run, analysis, paths, demo_beside(beside)))
+        tell_card(run, analysis, str(paths["report"]))
 
 
 _DEMO_TRUTHS = (
@@ -142,14 +144,15 @@ def _progress(steps: int) -> "Iterator[tuple[Callable[[int, dict[str, Any]], Non
 @click.option("--parent", required=True, type=int)
 @click.option("--simulate", default=None)
 @click.option("--alerts-json", is_flag=True, help="Print each alert as a line of JSON, too.")
+@click.option("--card", is_flag=True, help="End with the run's card.")
 @layer_options
 def run_agent_process(
-    run_dir: Path, hz: float, parent: int, simulate: str | None, alerts_json: bool, layer: LayerOptions
+    run_dir: Path, hz: float, parent: int, simulate: str | None, layer: LayerOptions, **told: bool
 ) -> None:
     """Sample devices and raise alerts for a run (started by `start_run`)."""
     from thermograd.ingest.agent.agent import run_agent
 
-    run_agent(run_dir, hz, parent, simulate, _stream_layer(run_dir, layer, alerts_json))
+    run_agent(run_dir, hz, parent, simulate, _stream_layer(run_dir, layer, **told))
 
 
 _NO_OPTIONS = LayerOptions()
@@ -167,11 +170,14 @@ def ship_rest(run_dir: Path) -> None:
     ship_rest(run_dir)
 
 
-def _stream_layer(run_dir: Path, options: LayerOptions = _NO_OPTIONS, alerts_json: bool = False) -> Any:
+def _stream_layer(
+    run_dir: Path, options: LayerOptions = _NO_OPTIONS, alerts_json: bool = False, card: bool = False
+) -> Any:
     """Return what the agent calls to watch a run's log: ingest and stream do not know each other."""
 
     def layer(writer: "EventWriter", stop: "threading.Event") -> None:
-        from thermograd.ingest.agent.agent import print_alerts, print_line
+        from thermograd.ingest.agent.agent import print_alerts, print_card, print_line
+        from thermograd.store.card.tally import RunTally
         from thermograd.store.events import WATCHED_KINDS
         from thermograd.store.log.reader import Follower
         from thermograd.store.log.watched import leave_watched
@@ -186,36 +192,42 @@ def _stream_layer(run_dir: Path, options: LayerOptions = _NO_OPTIONS, alerts_jso
         facts = Run(run_dir).facts
         settings = options.given(live_settings(options.config, trouble))
         append = print_alerts(writer.append) if alerts_json else writer.append
-        follower = Follower(run_dir, WATCHED_KINDS)
+        follower, tally = Follower(run_dir, WATCHED_KINDS), RunTally()
 
         def poll() -> "list[Event]":
             follower.run_dir = writer.run_dir  # where the run is moved to, its writers follow
-            return follower.poll()
+            events = follower.poll()
+            if card:
+                tally.take(events)
+            return events
 
         def leave(state: Any) -> None:
             leave_watched(writer.run_dir, writer.writer, state)
 
         devices, watched = facts.get("devices", {}), partial(watch_log, leave=leave)
         watched = partial(watched, poll, append, devices, stop, print_line, settings, facts)
-        if not settings.publish.url:
-            watched()
-            return
-        from thermograd.stream.fleet.publishing import publishing
+        with contextlib.ExitStack() as around:
+            if card:
+                around.callback(print_card, poll, lambda: tally.facts(Run(writer.run_dir)), alerts_json)
+            if settings.publish.url:
+                from thermograd.stream.fleet.publishing import publishing
 
-        with publishing(settings.publish, lambda: writer.run_dir, writer.writer, stop, trouble) as publisher:
-            watched(publisher)
+                place = (lambda: writer.run_dir, writer.writer, stop, trouble)
+                watched = partial(watched, around.enter_context(publishing(settings.publish, *place)))
+            watched()
 
     return layer
 
 
 @main.command(name="run", context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
 @click.option("--name", help="What you call the run; default what the script calls it, or its file.")
+@click.option("--card/--no-card", default=True, help="End with five lines: verdict, spikes, energy ...")
 @hz_option
 @layer_options
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
 @click.pass_obj
 def run_command(
-    runs: Path, name: str | None, hz: float, layer: LayerOptions, command: tuple[str, ...]
+    runs: Path, name: str | None, hz: float, layer: LayerOptions, card: bool, command: tuple[str, ...]
 ) -> None:
     """Run an unmodified training command, recorded; also torchrun and accelerate launch.
 
@@ -225,7 +237,7 @@ def run_command(
     """
     from thermograd.ingest.launch.launcher import launch
 
-    sys.exit(launch(runs, name, hz, command, say, layer.environment()))
+    sys.exit(launch(runs, name, hz, command, say, layer.environment(), card))
 
 
 @main.command()
@@ -371,26 +383,13 @@ def show(run: "Run", every_alert: bool, as_json: bool) -> None:
     """
     from thermograd.analysis.fleet.devices.one_job import peer_lines
     from thermograd.analysis.fleet.population.beside import population_lines
+    from thermograd.analysis.run.incident.incident import incident_shown
     from thermograd.store.runs.describe import describe_run, run_facts_shown
     from thermograd.store.shipping.spool import shipping_of
 
-    shown = run_facts_shown(run) | {"incident": _incident_shown(run), "shipping": shipping_of(run)}
+    shown = run_facts_shown(run) | {"incident": incident_shown(run), "shipping": shipping_of(run)}
     shown |= {"population": population_lines(run), "peers": peer_lines(run)}
     answer(shown, as_json, partial(describe_run, every_alert=every_alert))
-
-
-_MOST_EVENTS = 3_000_000  # that are read to show a run: some seconds
-
-
-def _incident_shown(run: "Run") -> dict[str, Any]:
-    from thermograd.analysis.run.incident.incident import run_incident
-    from thermograd.analysis.run.series import load_series
-
-    counts = run.counts()
-    events = counts["step"] + counts["sample"]
-    if events > _MOST_EVENTS:
-        return {"lines": [f"Not worked out for {events:,} events; thermograd analyze {run.run_id} tells it."]}
-    return run_incident(load_series(run)).to_json()
 
 
 @main.command()

@@ -308,4 +308,19 @@ def _export_population(runs: Path, path: Path, as_json: bool) -> None:
 
 _MANY_RUNS = 200  # a second's work: beyond, it says how far it is
 
-COMMANDS = (analyze, calibrate, report, compare, devices, population, publish)
+
+@click.command(hidden=True)
+@click.argument("run_dir", type=PATH)
+@click.option("--verdict/--no-verdict", default=True)
+def card(run_dir: Path, verdict: bool) -> None:
+    """Print the lines of a run's card as JSON, as soon as they are known (started when a command ends)."""
+    import json
+
+    from thermograd.analysis.report.text.card import cards_of
+    from thermograd.store.runs.catalogue import Run
+
+    for lines in cards_of(Run(run_dir), verdict):
+        click.echo(json.dumps(lines))
+
+
+COMMANDS = (analyze, calibrate, card, report, compare, devices, population, publish)

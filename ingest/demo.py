@@ -64,6 +64,7 @@ def train_demo(
         runs,
         simulate=None if torch.cuda.is_available() else "restricted",
         on_alert_line=on_alert_line,
+        card=False,
         facts=_facts(trainer, steps, seed, faults),
     )
     with run:

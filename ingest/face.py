@@ -8,6 +8,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from thermograd.ingest.job import launcher_link
+from thermograd.store.card.text import card_is_wanted
 from thermograd.store.failures import Guard
 from thermograd.store.runs.catalogue import Run as StoredRun
 from thermograd.store.shipping.handover import is_spool
@@ -24,6 +26,13 @@ def say_where(run: Any) -> None:
         with _unsaid:  # notebooks and test runners replace stderr
             sys.stderr.write(f"thermograd: recording to {_place(run.path)}{_numbered(run.path)}\n")
             sys.stderr.flush()
+
+
+def wants_card(run: Any) -> bool:
+    """Return whether the end of a run is to be told here: once a job, and not by `thermograd run` as well."""
+    if run.place.rank or launcher_link.VARIABLE in os.environ or not card_is_wanted():
+        return False
+    return _log.isEnabledFor(logging.WARNING)
 
 
 def _place(path: Path) -> str:

@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import Any, Literal
 
 from thermograd.ingest.agent.supervisor import AgentProcess
-from thermograd.ingest.face import html_of, say_where, text_of
+from thermograd.ingest.face import html_of, say_where, text_of, wants_card
 from thermograd.ingest.job import launcher_link
 from thermograd.ingest.job.configuration import with_config
 from thermograd.ingest.job.ending import Ending, ended_if_it_fails, insisted
@@ -247,6 +247,7 @@ def start_run(
     layer_norms: LayerMode = False,
     on_alert: Callable[[dict[str, Any]], None] | None = None,
     on_alert_line: Callable[[str], None] | None = None,
+    card: bool = True,
 ) -> Run:
     """Start to record a run.
 
@@ -289,6 +290,9 @@ def start_run(
         the node's agent. What it raises is counted and said once.
     on_alert_line
         Called with each alert as a line of text, from a thread; by default alerts go to stderr.
+    card
+        Let the agent end with five lines on stderr: verdict, spikes, throttling, energy, report.
+        ``THERMOGRAD_CARD=0`` turns that off, too.
 
     Raises
     ------
@@ -319,7 +323,7 @@ def start_run(
             if running is not None:
                 run.configure(config)
             if running is None and agent and run.place.local_rank == 0:
-                run.agent = _start_agent(run, float(hz), simulate, on_alert_line)
+                run.agent = _start_agent(run, float(hz), simulate, on_alert_line, card and wants_card(run))
             if running is None and launcher_link.is_active:
                 run.share()
         if running is None:
@@ -363,12 +367,12 @@ def _open_run(name: str, runs: Any, facts: Any, hz: float, layer_norms: LayerMod
 
 
 def _start_agent(
-    run: Run, hz: float, simulate: str | None, on_line: Callable[[str], None] | None
+    run: Run, hz: float, simulate: str | None, on_line: Callable[[str], None] | None, card: bool
 ) -> AgentProcess | None:
     assert run.path is not None
     on_gap = partial(run.mark, "gap", None)
     try:
-        return AgentProcess(run.path, hz, simulate, on_line, run.alert_tasks, on_gap=on_gap)
+        return AgentProcess(run.path, hz, simulate, on_line, run.alert_tasks, on_gap, card)
     except Exception as error:  # the training is recorded without it
         if is_the_users(error):
             raise

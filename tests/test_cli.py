@@ -113,7 +113,7 @@ def test_show_begins_with_what_heat_cost_unless_that_takes_long(invoke, run, mon
     told = "Cannot tell whether heat slowed this run: gpu (A) does not report whether it is throttled."
     assert f"\nWhat heat cost\n  {told}\n" in invoke("show", "latest").stdout
     assert json.loads(invoke("show", "latest", "--json").stdout)["incident"]["lines"][0] == told
-    monkeypatch.setattr("thermograd.cli._MOST_EVENTS", 10)
+    monkeypatch.setattr("thermograd.analysis.run.incident.incident._MOST_EVENTS", 10)
     assert f"thermograd analyze {run.run_id} tells it" in invoke("show", "latest").stdout
 
 

@@ -34,22 +34,6 @@ def seconds_text(seconds: float) -> str:
     return f"{seconds:.2g} s" if seconds < 10 else f"{seconds:.0f} s"
 
 
-def energy_text(joules: float | None) -> str:
-    """Return an energy in a unit that fits it.
-
-    Examples
-    --------
-    >>> [energy_text(joules) for joules in (0.5, 12_345.0, 1.8e6, 7.2e6, None)]
-    ['0.5 J', '12.3 kJ', '0.5 kWh', '2 kWh', '–']
-    """
-    if joules is None:
-        return DASH
-    if joules >= 1e6:
-        kwh = joules / 3.6e6
-        return f"{kwh:.3g} kWh" if kwh < 999.5 else f"{kwh / 1000:.3g} MWh"
-    return f"{joules / 1e3:.3g} kJ" if joules >= 1e3 else f"{joules:.3g} J"
-
-
 def without_middle(text: str, longest: int) -> str:
     """Return a long name without its middle: its ends tell it apart.
 

@@ -9,9 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from thermograd.analysis.arrays import Floats, Mask
 from thermograd.analysis.run.series import Device, RunSeries
-
-COUNTER, POWER = "energy counter", "power over time"
-_GAP_INTERVALS = 5.0  # power is not known across a hole longer than this many median intervals
+from thermograd.store.efficiency.energy import COUNTER, Joules, joules_between
 
 # Joules between two readings: the counter's difference where it runs, else mean power times time. Of
 # an interval that the training covers in part, that part. A row of the steps is an entry of a log, which may
@@ -104,31 +102,8 @@ def _device_energy(
     )
 
 
-def _joules(device: Device) -> tuple[str, Floats, Floats, Floats] | None:
-    """Return where the energy is from, and begin, end and joules of each interval between readings.
-
-    None where a device has neither an energy counter nor a power sensor.
-    """
-    counter, power = device.signal("energy_j"), device.signal("power_w")
-    source, values = (COUNTER, counter) if _several(counter) else (POWER, power)
-    if values is None or not _several(values):
-        return None
-    known = np.isfinite(values)
-    time_ns, values = device.time_ns[known].astype(np.float64), values[known]
-    elapsed = np.diff(time_ns)
-    if source == COUNTER:
-        joules, usable = np.diff(values), elapsed > 0
-    else:
-        joules = (values[1:] + values[:-1]) / 2 * elapsed / 1e9
-        usable = (elapsed > 0) & (elapsed <= _GAP_INTERVALS * np.median(elapsed))
-    usable &= joules >= 0  # a counter that went back was reset
-    if not usable.any():
-        return None
-    return source, time_ns[:-1][usable], time_ns[1:][usable], joules[usable]
-
-
-def _several(values: Floats | None) -> bool:
-    return values is not None and int(np.isfinite(values).sum()) > 1
+def _joules(device: Device) -> Joules | None:
+    return joules_between(device.time_ns, device.signal("energy_j"), device.signal("power_w"))
 
 
 def logged_entries(data: RunSeries) -> tuple[Floats, Floats, Floats]:

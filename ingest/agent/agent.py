@@ -14,7 +14,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -26,6 +26,7 @@ from thermograd.ingest.agent.shipping import Shipping, leave
 from thermograd.ingest.devices.registry import open_readers
 from thermograd.ingest.job.ending import ended_if_it_fails
 from thermograd.ingest.labels import labels_here
+from thermograd.store.card.text import CardFacts, card_lines
 from thermograd.store.clocks.ntp import TimeService
 from thermograd.store.failures import Guard
 from thermograd.store.locks import ProcessLock
@@ -260,6 +261,22 @@ def print_alerts(append: Callable[..., Any]) -> Callable[..., Any]:
         return seq
 
     return append_and_print
+
+
+@Guard("thermograd's agent cannot tell the run's card: %(error)s", _log.debug)
+def print_card(look: Callable[[], object], facts: Callable[[], CardFacts], as_json: bool) -> None:
+    """Print the card of a run that ends, after a last look, for the parent to show.
+
+    On our own stderr where the parent is gone.
+    """
+    look()
+    lines = card_lines(facts())
+    told = json.dumps({"card": lines}) if as_json else "\n".join(lines)
+    try:
+        os.write(1, f"{told}\n".encode())
+    except OSError:
+        with suppress(OSError):
+            os.write(2, ("\n".join(lines) + "\n").encode())
 
 
 def _tell(writer: EventWriter, text: str) -> None:

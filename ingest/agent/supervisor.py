@@ -34,7 +34,7 @@ class AgentProcess:
     In threads of their own, `on_alert` is called with the columns of each alert as it is raised, and
     `on_line` with each other line that the agent prints (by default they go to stderr); what they raise is
     counted by `guard` and said once. `simulate` is the preset of a simulated GPU to sample beside the real
-    devices.
+    devices. With `card` the agent ends with the run's card, on stderr.
     """
 
     def __init__(
@@ -45,6 +45,7 @@ class AgentProcess:
         on_line: Callable[[str], None] | None,
         on_alert: Callable[[dict[str, Any]], None] | None = None,
         on_gap: Callable[[str], object] | None = None,
+        card: bool = False,
     ) -> None:
         self._command = [sys.executable, "-P", "-m", "thermograd.cli", "agent", str(run_dir.absolute())]
         self._command += ["--hz", str(hz), "--parent", str(os.getpid())]
@@ -52,6 +53,8 @@ class AgentProcess:
             self._command += ["--simulate", simulate]
         if on_alert is not None:
             self._command.append("--alerts-json")
+        if card:
+            self._command.append("--card")
         self._on_line, self._on_alert, self._on_gap = on_line, on_alert, on_gap
         self._owner = os.getpid()
         self._directory = _working_directory()
@@ -97,12 +100,15 @@ class AgentProcess:
                     self._pass_on(raw.decode("utf-8", "replace").rstrip("\n"))
 
     def _pass_on(self, line: str) -> None:
-        if self._on_alert is not None and (alert := _alert_of(line)) is not None:
-            self._on_alert(alert)
+        told = _object_of(line)
+        if told is not None and "card" in told:
+            _show(told["card"])
+        elif told is not None and self._on_alert is not None:
+            self._on_alert(told)
         elif self._on_line is not None:
             self._on_line(line)
-        elif sys.stderr is not None:
-            sys.stderr.write(line + "\n")
+        else:
+            _show([line])
 
     def _watch(self) -> None:
         """Wait for the agent's death; start it again once."""
@@ -170,8 +176,13 @@ class AgentProcess:
         return process.returncode is not None
 
 
-def _alert_of(line: str) -> dict[str, Any] | None:
-    """Return the alert that a line of the agent is, or None for a line meant for a person."""
+def _show(lines: list[str]) -> None:
+    if sys.stderr is not None:
+        sys.stderr.write("\n".join(lines) + "\n")
+
+
+def _object_of(line: str) -> dict[str, Any] | None:
+    """Return the alert, or the card, that a line of the agent is; None for a line meant for a person."""
     try:
         value = json.loads(line) if line.startswith("{") else None
     except ValueError:

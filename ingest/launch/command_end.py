@@ -16,9 +16,14 @@ _harmless = Guard("thermograd run could not record the exit code: %(error)s")
 @_harmless
 def record_end(hello: Path, exit_code: int) -> None:
     """Write the exit code into the run that each process of the command recorded last."""
-    for path in sorted({place for path in hello.iterdir() if (place := _last_place(path)) is not None}):
+    for path in runs_told(hello):
         with _harmless:
             _record(path, exit_code)
+
+
+def runs_told(hello: Path) -> list[Path]:
+    """Return the runs that the processes of the command recorded last."""
+    return sorted({place for path in hello.iterdir() if (place := _last_place(path)) is not None})
 
 
 def _last_place(told: Path) -> Path | None:

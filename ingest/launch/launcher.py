@@ -17,7 +17,8 @@ from contextlib import suppress
 from pathlib import Path
 
 from thermograd.ingest.job.launcher_link import VARIABLE
-from thermograd.ingest.launch.command_end import record_end
+from thermograd.ingest.launch.card import tell_cards
+from thermograd.ingest.launch.command_end import record_end, runs_told
 from thermograd.store.errors import ConfigError
 from thermograd.store.labels.file import config_file
 from thermograd.store.runs.catalogue import new_run_id
@@ -36,12 +37,14 @@ def launch(
     command: Sequence[str],
     say: Callable[[str], None],
     settings: Mapping[str, str] | None = None,
+    card: bool = False,
 ) -> int:
     """Run a command, recorded; return its exit code as shells have it, once it has ended.
 
     That is 128 + n if signal n ended it, 127 if it was not found and 126 if it could not be started. The
     default `name` is the command's script. `say` takes what there is to tell, a sentence at a time: where
     the run is, or why there is none. `settings` of the agent, as variables of the environment, come first.
+    With `card` the card of each run follows, on stderr.
     """
     with tempfile.TemporaryDirectory(prefix="thermograd-") as hello:
         hello = os.path.abspath(hello)  # with TMPDIR=. it is not
@@ -61,6 +64,8 @@ def launch(
         with suppress(KeyboardInterrupt):  # meant for the command, which has ended
             record_end(Path(hello), code)
         say(_verdict(Path(hello), command))
+        if card:
+            tell_cards(runs_told(Path(hello)), code)
     return code
 
 

@@ -1,1 +1,1 @@
-"""Recursive Load Efficiency: the estimator, its windows, its columns."""
+"""Recursive Load Efficiency: the estimator, its windows, its columns; beside it energy between readings."""

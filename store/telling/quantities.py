@@ -142,6 +142,22 @@ def size_text(size_bytes: int) -> str:
     return counted(size_bytes, "byte")
 
 
+def energy_text(joules: float | None) -> str:
+    """Return an energy in a unit that fits it.
+
+    Examples
+    --------
+    >>> [energy_text(joules) for joules in (0.5, 12_345.0, 1.8e6, 7.2e6, None)]
+    ['0.5 J', '12.3 kJ', '0.5 kWh', '2 kWh', '–']
+    """
+    if joules is None:
+        return _DASH
+    if joules >= 1e6:
+        kwh = joules / 3.6e6
+        return f"{kwh:.3g} kWh" if kwh < 999.5 else f"{kwh / 1000:.3g} MWh"
+    return f"{joules / 1e3:.3g} kJ" if joules >= 1e3 else f"{joules:.3g} J"
+
+
 def moment_text(time_ns: int, with_date: bool = True) -> str:
     """Return a time as UTC, to the second below it.
 

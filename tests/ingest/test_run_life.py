@@ -9,6 +9,7 @@ import threading
 import pytest
 import thermograd
 from thermograd.ingest.callback import TrainerRun
+from thermograd.ingest.face import wants_card
 from thermograd.ingest.job import opening
 from thermograd.ingest.run import running_run
 from thermograd.store.log.reader import read_kind
@@ -252,6 +253,19 @@ def test_a_directory_of_odd_characters_is_shown_without_them(tmp_path, capsys):
     (line, *_) = capsys.readouterr().err.splitlines()
     assert line.startswith("thermograd: recording to ")
     assert line.isprintable()
+
+
+def test_a_run_with_an_agent_ends_with_its_card_once_a_job(tmp_path, monkeypatch, capsys):
+    monkeypatch.delenv("THERMOGRAD_CARD")
+    with thermograd.start_run(runs=tmp_path, simulate="dc") as run:
+        run.step(loss=1.0)
+    _, *card = capsys.readouterr().err.splitlines()
+    assert [line.split()[1] for line in card] == ["verdict", "spikes", "throttling", "energy", "report"]
+    assert "Not worked out yet" in card[0]
+    assert "too few to tell" in card[1]
+    assert wants_card(run)
+    run.place = run.place._replace(rank=1)
+    assert not wants_card(run)
 
 
 def test_the_line_is_left_out_with_the_warnings_and_on_other_ranks(start, monkeypatch, caplog, capsys):

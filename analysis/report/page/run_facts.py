@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 from thermograd.analysis.display.markup import Html, breakable, element, escape
-from thermograd.analysis.display.numbers import DASH, energy_text
+from thermograd.analysis.display.numbers import DASH
 from thermograd.analysis.display.table import MOST_ROWS, Table
 from thermograd.analysis.report.data.hardware import missing_reason
 from thermograd.analysis.report.wording import loss_text, steps_text
@@ -15,7 +15,13 @@ from thermograd.analysis.run.series import Device, RunSeries
 from thermograd.store.events import SETTINGS_MARK
 from thermograd.store.runs.describe import by_reason
 from thermograd.store.telling.devices import device_labels
-from thermograd.store.telling.quantities import counted, duration_text, elapsed_text, moment_text as utc_text
+from thermograd.store.telling.quantities import (
+    counted,
+    duration_text,
+    elapsed_text,
+    energy_text,
+    moment_text as utc_text,
+)
 
 _IN_LOG = "Name in the log"
 _DEVICE_COLUMNS = {

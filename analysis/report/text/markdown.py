@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
-from thermograd.analysis.display.numbers import energy_text
 from thermograd.analysis.display.table import Table, markdown_cell
 from thermograd.analysis.fleet.devices.one_job import peer_lines
 from thermograd.analysis.report.files import writing
@@ -29,7 +28,7 @@ from thermograd.store.files import write_file
 from thermograd.store.runs.steps import on_ranks
 from thermograd.store.runs.tags import note_text
 from thermograd.store.telling.episodes import Episode, how_often, told_episodes
-from thermograd.store.telling.quantities import counted, duration_text
+from thermograd.store.telling.quantities import counted, duration_text, energy_text
 from thermograd.store.version import __version__
 
 _MOST_PAIRS = 6

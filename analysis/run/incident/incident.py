@@ -10,12 +10,14 @@ from thermograd.analysis.run.incident.result import HEATED, HeatOfDevice, Incide
 from thermograd.analysis.run.incident.sentences import incident_lines
 from thermograd.analysis.run.incident.slowdown import Slowdown
 from thermograd.analysis.run.incident.throttled_steps import share_of_any, slowdown_of
-from thermograd.analysis.run.series import Device, RunSeries
+from thermograd.analysis.run.series import Device, RunSeries, load_series
+from thermograd.store.runs.catalogue import Run
 from thermograd.store.throttling.reasons import HEAT
 from thermograd.store.throttling.spans import ThrottledSpans, throttled_spans
 from thermograd.store.throttling.summary import throttling_of_spans
 
 _POWER = "power"
+_MOST_EVENTS = 3_000_000  # that are read to show a run: some seconds
 
 
 def run_incident(data: RunSeries) -> Incident:
@@ -51,6 +53,15 @@ def run_incident(data: RunSeries) -> Incident:
         energy=_energy(data, chosen),
     )
     return replace(incident, lines=incident_lines(incident))
+
+
+def incident_shown(run: Run) -> dict[str, Any]:
+    """Return what heat cost a run for ``thermograd show``; of a very long one, who tells it."""
+    counts = run.counts()
+    events = counts["step"] + counts["sample"]
+    if events > _MOST_EVENTS:
+        return {"lines": [f"Not worked out for {events:,} events; thermograd analyze {run.run_id} tells it."]}
+    return run_incident(load_series(run)).to_json()
 
 
 def _heat_of(device: Device, spans: ThrottledSpans) -> HeatOfDevice:

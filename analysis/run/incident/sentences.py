@@ -1,9 +1,8 @@
 """What heat cost a run, in sentences for a person who knows nothing of the instrument."""
 
-from thermograd.analysis.display.numbers import energy_text
-from thermograd.analysis.run.energy import COUNTER
 from thermograd.analysis.run.incident.result import HEATED, HeatOfDevice, Incident
-from thermograd.store.telling.quantities import duration_text
+from thermograd.store.efficiency.energy import COUNTER
+from thermograd.store.telling.quantities import duration_text, energy_text
 
 _SOURCES = {COUNTER: "the device's energy counter"}
 _WHY = {"thermal": "heat", "brake": "the external power brake"}

@@ -220,3 +220,13 @@ def test_a_forked_copy_does_not_end_the_agent(tmp_path, agent_is):
     time.sleep(0.1)
     assert agent._process.returncode is None
     agent.stop()
+
+
+def test_the_card_of_an_agent_that_ends_goes_to_stderr_and_to_nobody_else(tmp_path, agent_is, capsys):
+    starts = agent_is("""echo '{"card": ["thermograd: verdict", "thermograd: spikes"]}'; read word""")
+    heard = Heard()
+    agent = AgentProcess(tmp_path, 5, None, heard.hears(heard.lines), heard.hears(heard.alerts), card=True)
+    agent.stop()
+    assert capsys.readouterr().err == "thermograd: verdict\nthermograd: spikes\n"
+    assert (heard.lines, heard.alerts) == ([], [])
+    assert "--card" in (starts.parent / "starts.args").read_text().split()

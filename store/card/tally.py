@@ -1,0 +1,136 @@
+"""What a run knows of its devices while it is recorded, at no cost: throttled time and energy so far."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from thermograd.store.card.text import BAD_STEPS, CardFacts, command_for, spikes_of, throttled_by
+from thermograd.store.efficiency.energy import joules_between
+from thermograd.store.events import Event, arrow_schema, was_watched
+from thermograd.store.runs.catalogue import Run
+from thermograd.store.runs.steps import count_steps
+from thermograd.store.telling.devices import is_simulated
+from thermograd.store.throttling.reasons import HEAT, Cause
+from thermograd.store.throttling.spans import INPUT, throttled_spans
+
+_COLUMNS = (*INPUT, "energy_j", "power_w")
+_CHUNK_ROWS = 512
+
+
+class RunTally:
+    """Counts a run's samples as they come: bounded memory, a few microseconds a sample.
+
+    Samples are taken together in chunks that overlap by one, so that nothing is lost between them.
+    """
+
+    def __init__(self) -> None:
+        self._devices: dict[str, _DeviceTally] = {}
+        self._alerts: list[dict[str, Any]] = []
+        self._is_watched = False
+
+    def take(self, events: Iterable[Event]) -> None:
+        """Take in the events of a look at the log."""
+        for event in events:
+            device = event.values.get("device")
+            if event.kind == "sample" and device is not None:
+                self._devices.setdefault(str(device), _DeviceTally()).take(event.values)
+            elif event.kind == "alert" and event.values.get("alert") in BAD_STEPS:
+                self._alerts.append(event.values)
+            elif event.kind == "mark":
+                self._is_watched |= was_watched([event.values])
+
+    def facts(self, run: Run) -> CardFacts:
+        """Return what a card of the run says now, without a verdict."""
+        described = run.facts.get("devices", {})
+        gpus = [name for name in self._devices if _is_gpu(name, described.get(name, {}))]
+        chosen = {name: self._devices[name] for name in gpus or self._devices}
+        steps, end = count_steps(run.path), run.end()
+        return CardFacts(
+            run_id=run.run_id,
+            state=end.state,
+            reason=end.reason,
+            steps=steps.steps,
+            steps_text=str(steps),
+            analyze=command_for(run.path, "analyze"),
+            report=command_for(run.path, "report"),
+            watched=self._is_watched,
+            noun="GPU" if gpus else "device",
+            simulated=any(is_simulated(name, described.get(name, {})) for name in chosen),
+            **spikes_of(self._alerts),
+            **_measured(chosen, described),
+        )
+
+
+def _is_gpu(name: str, facts: Mapping[str, Any]) -> bool:
+    return name.lower().startswith(("gpu", "simulated:")) or "gpu" in str(facts.get("model") or "").lower()
+
+
+def _measured(chosen: "Mapping[str, _DeviceTally]", described: Mapping[str, Any]) -> dict[str, Any]:
+    for device in chosen.values():
+        device.count()
+    observed_s = sum(device.observed_s for device in chosen.values())
+    energies = [device.energy_j for device in chosen.values() if device.energy_j is not None]
+    begins = [device.first_ns for device in chosen.values()]
+    ends = [device.last_ns for device in chosen.values()]
+    return {
+        "devices": len(chosen),
+        "recorded_s": (max(ends) - min(begins)) / 1e9 if chosen else 0.0,
+        "throttled_share": sum(d.throttled_s for d in chosen.values()) / observed_s if observed_s else None,
+        "throttled_by": throttled_by(*(sum(d.seconds[cause] for d in chosen.values()) for cause in HEAT)),
+        "why_unknown": _first(described, chosen, "missing", "clock_event_mask", "throttled_thermal_ns"),
+        "energy_j": sum(energies) if energies else None,
+        "energy_devices": len(energies),
+        "energy_doubt": _first(described, chosen, "suspect", "power_w"),
+    }
+
+
+def _first(described: Mapping[str, Any], chosen: Iterable[str], what: str, *columns: str) -> str:
+    """Return what a run's facts say of some columns of the first device of which they say anything."""
+    told = [described.get(name, {}).get(what) for name in chosen]
+    known = [each.get(column) for each in told if isinstance(each, dict) for column in columns]
+    return str(next(filter(None, known), ""))
+
+
+@dataclass(slots=True)
+class _DeviceTally:
+    first_ns: int = 0
+    last_ns: int = 0
+    observed_s: float = 0.0
+    throttled_s: float = 0.0
+    seconds: dict[Cause, float] = field(default_factory=lambda: dict.fromkeys(HEAT, 0.0))
+    energy_j: float | None = None
+    rows: list[tuple[Any, ...]] = field(default_factory=list)
+
+    def take(self, values: Mapping[str, Any]) -> None:
+        self.first_ns = self.first_ns or int(values["time_ns"])
+        self.last_ns = max(self.last_ns, int(values["time_ns"]))
+        self.rows.append(tuple(values.get(name) for name in _COLUMNS))
+        if len(self.rows) >= _CHUNK_ROWS:
+            self.count()
+
+    def count(self) -> None:
+        """Add up the rows that wait, and keep the last one, with which the next chunk begins."""
+        rows = sorted(self.rows, key=lambda row: int(row[0]))
+        fields = [arrow_schema("sample").field(name) for name in _COLUMNS]
+        columns = [list(values) for values in zip(*rows, strict=True)] or [[] for _ in _COLUMNS]
+        self._add(pa.Table.from_pydict(dict(zip(_COLUMNS, columns, strict=True)), pa.schema(fields)))
+        self.rows = rows[-1:]
+
+    def _add(self, samples: pa.Table) -> None:
+        spans = throttled_spans(samples)
+        throttled_s = spans.throttled_s(HEAT)
+        known = np.isfinite(throttled_s)
+        self.observed_s += float(spans.elapsed_s[known].sum())
+        self.throttled_s += float(throttled_s[known].sum())
+        for cause in HEAT:
+            self.seconds[cause] += float(np.nansum(spans.seconds[cause]))
+        time_ns = np.asarray(samples.column("time_ns"), dtype=np.int64)
+        energy = joules_between(time_ns, *(_floats(samples.column(name)) for name in ("energy_j", "power_w")))
+        if energy is not None:
+            self.energy_j = (self.energy_j or 0.0) + float(energy.joules.sum())
+
+
+def _floats(column: pa.ChunkedArray) -> Any:
+    return np.asarray(column.fill_null(float("nan")), dtype=np.float64)

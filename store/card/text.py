@@ -1,0 +1,178 @@
+"""The card of a run: five lines for its end, on the terminal of whoever started it.
+
+Verdict, spikes, throttling, energy, report. What was not measured is said to be, never a number.
+"""
+
+import os
+import shlex
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from thermograd.store.telling.episodes import share_text
+from thermograd.store.telling.quantities import counted, duration_text, energy_text
+from thermograd.store.text import printable
+
+SWITCH = "THERMOGRAD_CARD"  # 0: no card
+_SPIKES = ("spike.grad", "spike.loss")
+BAD_STEPS = (*_SPIKES, "nonfinite")  # the alerts that a card tells of
+_FEWEST_STEPS = 20  # that a spike is told from
+_LONGEST, _LONGEST_REASON = 300, 120
+
+
+@dataclass(frozen=True, slots=True)
+class CardFacts:
+    """What a card says; what is not known is None, or empty where it is a text.
+
+    Attributes
+    ----------
+    run_id, state, reason
+        Which run, how it ended, and why it did.
+    verdict
+        The sentence of an analysis; None where there has been none.
+    analyze, report
+        The commands for the verdict and the report, or the report's path.
+    steps, steps_text, watched, spikes, worst, nonfinite
+        Optimizer steps, the same in words, whether a detector looked at them, and what it raised: how many
+        spikes, the message of the worst, and how often a loss or norm was not finite.
+    devices, noun, simulated
+        Devices that were sampled (of GPUs and others the GPUs), what they are, whether they are a model.
+    recorded_s, throttled_share, throttled_by, why_unknown
+        How long they were sampled, the share of it in which heat or the brake throttled them, which of the
+        two, and why that is not known.
+    energy_j, energy_devices, energy_doubt
+        Their energy, of how many, and what the run's facts doubt of it.
+    """
+
+    run_id: str
+    state: str
+    steps: int
+    steps_text: str
+    analyze: str
+    report: str
+    reason: str | None = None
+    verdict: str | None = None
+    watched: bool = False
+    spikes: int = 0
+    worst: str = ""
+    nonfinite: int = 0
+    devices: int = 0
+    noun: str = "GPU"
+    simulated: bool = False
+    recorded_s: float = 0.0
+    throttled_share: float | None = None
+    throttled_by: str = "heat"
+    why_unknown: str = ""
+    energy_j: float | None = None
+    energy_devices: int = 0
+    energy_doubt: str = ""
+
+
+def card_is_wanted(environment: Mapping[str, str] = os.environ) -> bool:
+    """Return whether a card is to be told: not where ``$THERMOGRAD_CARD`` is 0."""
+    return environment.get(SWITCH, "") not in ("0", "false", "no", "off")
+
+
+def command_for(run_dir: Path, command: str) -> str:
+    """Return the command line that asks something of a run, from the working directory."""
+    folder, at = run_dir.absolute().parent, ""
+    if folder != Path.cwd() / "runs":
+        shown = folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder
+        at = f"--runs {shlex.quote(str(shown))} "
+    return f"thermograd {at}{command} {shlex.quote(run_dir.name)}"
+
+
+def spikes_of(alerts: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return what alerts tell of spikes: how many, the worst one's message, how often not finite.
+
+    Examples
+    --------
+    >>> spike = {"alert": "spike.grad", "step": 7, "score": 9.0, "message": "step 7: a spike"}
+    >>> spikes_of([spike, spike | {"alert": "spike.loss"}, {"alert": "nonfinite"}])
+    {'spikes': 1, 'worst': 'step 7: a spike', 'nonfinite': 1}
+    """
+    every = list(alerts)
+    found = [alert for alert in every if alert.get("alert") in _SPIKES]
+    worst = max(found, key=lambda alert: alert.get("score") or 0.0, default={})
+    places = {(alert.get("step"), None if alert.get("step") else id(alert)) for alert in found}
+    return {
+        "spikes": len(places),
+        "worst": str(worst.get("message") or ""),
+        "nonfinite": sum(alert.get("alert") == "nonfinite" for alert in every),
+    }
+
+
+def throttled_by(thermal: float | None, brake: float | None) -> str:
+    """Return what throttled, by how much of each there was."""
+    names = {"heat": thermal, "the power brake": brake}
+    return " and ".join(name for name, amount in names.items() if amount) or "heat"
+
+
+def card_lines(facts: CardFacts) -> list[str]:
+    """Return the five lines of a card, each one line of text without control characters."""
+    told = {
+        "verdict": _verdict(facts),
+        "spikes": _spikes(facts),
+        "throttling": _throttling(facts),
+        "energy": _energy(facts),
+        "report": facts.report,
+    }
+    return [f"thermograd: {name:<10}  {printable(text, _LONGEST)}" for name, text in told.items()]
+
+
+def _verdict(facts: CardFacts) -> str:
+    end = "" if facts.state in ("finished", "imported", "simulated") else f"The run {_ended(facts)}. "
+    if not facts.steps:
+        return f"{end}None, for no training step was recorded."
+    return end + (facts.verdict or f"Not worked out yet; this tells it: {facts.analyze}")
+
+
+def _ended(facts: CardFacts) -> str:
+    said = {"interrupted": "was interrupted", "live": "goes on"}.get(facts.state, facts.state)
+    return f"{said} ({printable(facts.reason, _LONGEST_REASON)})" if facts.reason else said
+
+
+def _spikes(facts: CardFacts) -> str:
+    if not facts.steps:
+        return "not looked for: no training step was recorded"
+    if not facts.watched:
+        return "not looked for: no agent watched this run"
+    broken = f"; loss or norm not finite {counted(facts.nonfinite, 'time')}" if facts.nonfinite else ""
+    if facts.spikes:
+        worst = "; worst" if facts.spikes > 1 or broken else ""
+        return f"{facts.spikes:,} in {facts.steps_text}{broken}{worst}: {facts.worst}"
+    few = f" (too few to tell, {_FEWEST_STEPS} are needed)" if facts.steps < _FEWEST_STEPS else ""
+    return f"none in {facts.steps_text}{few}{broken}"
+
+
+def _throttling(facts: CardFacts) -> str:
+    if not facts.devices:
+        return "not measured: no device was sampled"
+    if facts.throttled_share is None and not facts.recorded_s:
+        return "not measured: the run was too short for two samples"
+    if facts.throttled_share is None:
+        why = f" ({facts.why_unknown})" if facts.why_unknown else ""
+        return f"not measured: {_devices(facts)} did not report it{why}"
+    length = duration_text(facts.recorded_s)
+    if not facts.throttled_share:
+        return f"none in {length} ({_devices(facts)})"
+    average = " on average" if facts.devices > 1 else ""
+    share = f"{_share(facts.throttled_share)} of {length}{average}"
+    return f"by {facts.throttled_by} for {share} ({_devices(facts)})"
+
+
+def _share(share: float) -> str:
+    return "under 0.1 %" if share < 0.001 else share_text(share)
+
+
+def _energy(facts: CardFacts) -> str:
+    if facts.energy_j is None:
+        return "not measured" + ("" if facts.devices else ": no device was sampled")
+    doubt = f"; no measurement: power is {facts.energy_doubt}" if facts.energy_doubt else ""
+    part = f"{facts.energy_devices:,} of " if facts.energy_devices < facts.devices else ""
+    return f"{energy_text(facts.energy_j)} ({part}{_devices(facts)}{doubt})"
+
+
+def _devices(facts: CardFacts) -> str:
+    return counted(facts.devices, "SIMULATED " * facts.simulated + facts.noun)
