@@ -30,7 +30,7 @@ def sentence_of(verdict: str, pairs: list[Pair]) -> str:
 
 
 def _coupled(pairs: list[Pair]) -> str:
-    pair, more = _closest(pairs), len(pairs) - 1
+    pair, more = closest(pairs), len(pairs) - 1
     others = f" {more} more test{'s' * (more > 1)} of this run sa{'y' if more > 1 else 'ys'} so too."
     return (
         f"COUPLED ({pair.strength}): {_how(pair)}.{others * bool(more)} This is association; only an "
@@ -53,7 +53,7 @@ def _how(pair: Pair) -> str:
 
 
 def _single_event(pairs: list[Pair]) -> str:
-    pair = _closest(pairs)
+    pair = closest(pairs)
     return (
         f"SINGLE EVENT: {_both(pair)} meet once ({_numbers(pair)}), but without that one second nothing is "
         "left: it may be chance."
@@ -82,11 +82,11 @@ def _inconclusive(pairs: list[Pair]) -> str:
     wide = [pair for pair in pairs if not pair.bound < MATTERS]
     lead = "CANNOT TELL (inconclusive): "
     if alike:
-        pair = _closest(alike)
+        pair = closest(alike)
         return f"{lead}{_both(pair)} are alike, but it may be by what each does alone. {pair.reasons[0]}"
     if wide:
         return f"{lead}no coupling was found, but {_too_wide(wide)}{_besides(pairs)}. {_shown_closest(wide)}"
-    pair = min((pair for pair in pairs if pair.not_excluded), key=_least_p, default=_closest(pairs))
+    pair = min((pair for pair in pairs if pair.not_excluded), key=_least_p, default=closest(pairs))
     bound = _largest(each.bound for each in pairs)
     return (
         f"{lead}nothing follows the other side, after one delay or slowly, with more than |r| = {bound:.2f} "
@@ -114,9 +114,9 @@ def _besides(pairs: Sequence[Pair]) -> str:
 
 
 def _shown_closest(pairs: Sequence[Pair]) -> str:
-    pair = _closest(pairs)
-    closest = f"{signal(pair.x).name} ~ {signal(pair.y).name} ({_numbers(pair)})"
-    return f"Closest: {closest}. {length_advice(pair)}"
+    pair = closest(pairs)
+    shown = f"{signal(pair.x).name} ~ {signal(pair.y).name} ({_numbers(pair)})"
+    return f"Closest: {shown}. {length_advice(pair)}"
 
 
 def _open(pairs: Sequence[Pair]) -> str:
@@ -181,7 +181,8 @@ def bins_needed(pair: Pair, rho: float) -> tuple[int, int]:
     return samples_needed(rho, lags=looks) + more, samples_to_exclude(rho, lags=looks) + more
 
 
-def _closest(pairs: Sequence[Pair]) -> Pair:
+def closest(pairs: Sequence[Pair]) -> Pair:
+    """Return the pair that a sentence about several names: of the lowest p, then of the largest |r|."""
     return min(
         pairs,
         key=lambda pair: (_or(pair.p_adjusted, math.inf), _or(pair.p, math.inf), -abs(_or(pair.r, 0.0))),

@@ -1,0 +1,352 @@
+"""The first screen of a run: its verdict in one sentence of plain words, and three facts beside it.
+
+No statistic stands here: the only numbers are times (how long to run, by how much one side follows). It says
+no more than `result.verdict_sentence`, which has the numbers.
+"""
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from thermograd.analysis.coupling.verdict import strength
+from thermograd.analysis.run.incident.result import HEATED
+from thermograd.analysis.run.pair import Pair, worst_first
+from thermograd.analysis.run.sentences import MATTERS, bins_needed, closest
+from thermograd.store.telling.columns import SIGNALS
+from thermograd.store.telling.quantities import counted
+from thermograd.store.text import printable
+
+if TYPE_CHECKING:
+    from thermograd.analysis.run.result import Analysis
+
+_ALPHA = 0.05
+_LONGEST_NAME = 60
+_SIMULATED = " The hardware is simulated."
+_NEEDS_LONGER = 1.1  # times what was recorded: advice below it would name a length that this run has
+
+
+@dataclass(frozen=True, slots=True)
+class FirstScreen:
+    """What a run says, for a person who knows no statistics.
+
+    Attributes
+    ----------
+    sentence
+        The verdict in one sentence (a second one says that the hardware is simulated).
+    verdict, strength
+        As in `Pair`; the strength is empty unless the verdict is "coupled".
+    how_sure, how_long, next_step
+        How sure that is, how long a run has to be, what to do next: a sentence or two each.
+    simulated
+        Whether the hardware that the verdict is about is simulated.
+    heat
+        How much heat or the power brake slowed the run down, in one line; empty where it did not.
+    """
+
+    sentence: str
+    verdict: str
+    strength: str
+    how_sure: str
+    how_long: str
+    next_step: str
+    simulated: bool = False
+    heat: str = ""
+
+    @property
+    def facts(self) -> dict[str, str]:
+        """The three facts by what each is called, as every place shows them."""
+        return {"How sure": self.how_sure, "How long": self.how_long, "What next": self.next_step}
+
+
+def first_screen(analysis: "Analysis") -> FirstScreen:
+    """Return the verdict of a run and three facts, in plain words."""
+    asked = [pair for pair in analysis.pairs if not pair.is_speed]
+    said = worst_first(pair.verdict for pair in asked)
+    chosen = [pair for pair in asked if pair.verdict == said]
+    if analysis.method == "pearson" and analysis.pairs:
+        screen = replace(_RAW, verdict=said)
+    elif not asked:
+        screen = _nothing_to_compare(analysis)
+    elif said == "no_coupling":
+        screen = _no_coupling(any(pair.verdict == "insufficient" for pair in asked))
+    else:
+        screen = _SAID[said](chosen, _names(analysis))
+    named = {pair.device for pair in chosen} if chosen else set(analysis.simulated)
+    simulated = bool(named & set(analysis.simulated))
+    return replace(
+        screen,
+        sentence=screen.sentence + _SIMULATED * simulated,
+        simulated=simulated,
+        heat=_heat(analysis),
+    )
+
+
+class _Names:
+    """What the signals of a run are called in a sentence."""
+
+    def __init__(self, only_gpu: bool) -> None:
+        self._only_gpu = only_gpu
+
+    def training(self, pair: Pair) -> str:
+        known = SIGNALS.get(pair.x)
+        return f"the {known.name}" if known else printable(pair.x, _LONGEST_NAME)
+
+    def hardware(self, pair: Pair) -> str:
+        known = SIGNALS.get(pair.y)
+        name = known.name if known else printable(pair.y, _LONGEST_NAME)
+        return f"the GPU's {name}" if self._only_gpu else f"the {name} of {pair.called}"
+
+    def both(self, pair: Pair) -> str:
+        return f"{self.training(pair)} and {self.hardware(pair)}"
+
+
+def _names(analysis: "Analysis") -> _Names:
+    devices = {pair.device for pair in analysis.pairs}
+    incident = analysis.incident
+    return _Names(len(devices) == 1 and incident is not None and incident.accelerators)
+
+
+# -- coupled, or not -------------------------------------------------------------------------------
+
+
+def _coupled(pairs: list[Pair], names: _Names) -> FirstScreen:
+    pair = closest(pairs)
+    more = " Other tests of this run say so too." if len(pairs) > 1 else ""
+    opposite = ", in the opposite direction" if pair.r < 0 else ""
+    return FirstScreen(
+        sentence=f"{_begun(_who_follows(pair, names))}{opposite}: a {pair.strength} link.",
+        verdict="coupled",
+        strength=pair.strength,
+        how_sure="Where nothing is linked, at most one run in twenty shows such a link by chance; which side "
+        f"drives the other, or whether either does, one run cannot say.{more}",
+        how_long="This run was long enough to see it; a second run tells more than a longer one.",
+        next_step="Change one side on purpose, the power limit say, and see whether the other answers; "
+        "record a second run and compare the two.",
+    )
+
+
+def _who_follows(pair: Pair, names: _Names) -> str:
+    leader, follower = names.training(pair), names.hardware(pair)
+    if pair.family == "reverse":
+        leader, follower = follower, leader
+    if pair.memory_s is not None:
+        return f"{follower} follows {leader} slowly, over about {_seconds(pair.memory_s)}"
+    if not pair.is_direction_sure:
+        return f"{names.both(pair)} move together (which of them first, the two hosts' clocks cannot tell)"
+    if not pair.lag_s:
+        return f"{names.both(pair)} move together at the same time"
+    return f"{follower} follows {leader} by about {_seconds(abs(pair.lag_s))}"
+
+
+def _no_coupling(untested: bool) -> FirstScreen:
+    some = " Some sensors could not be tested." if untested else ""
+    return FirstScreen(
+        sentence="No link that matters: this run was long enough to see one, and as far as its sensors show, "
+        "training and hardware go their own ways.",
+        verdict="no_coupling",
+        strength="",
+        how_sure="Between any two signals a stronger link of the kinds looked for would be missed in at most "
+        f"one run in twenty; one that comes later, or in a part of the run only, could still hide.{some}",
+        how_long="This run was long enough.",
+        next_step="Nothing needs doing; ask again when the model, the machine or the cooling changes.",
+    )
+
+
+# -- one cannot tell -------------------------------------------------------------------------------
+
+
+def _single_event(pairs: list[Pair], names: _Names) -> FirstScreen:
+    return FirstScreen(
+        sentence=f"One moment only: {names.both(closest(pairs))} meet once, and without that moment nothing "
+        "is left, so it may be chance.",
+        verdict="single_event",
+        strength="",
+        how_sure="Not sure: one moment is no pattern.",
+        how_long="Until such a moment has come several times; how long that takes is not known.",
+        next_step="Look in the panels at what happened then, and whether a second run shows it too.",
+    )
+
+
+def _inconclusive(pairs: list[Pair], names: _Names) -> FirstScreen:
+    alike = [pair for pair in pairs if pair.p_adjusted <= _ALPHA]
+    wide = [pair for pair in pairs if not pair.bound < MATTERS]
+    if alike:
+        return _rhythm(closest(alike), names)
+    if wide:
+        return _too_short(wide, any(pair.not_excluded for pair in pairs))
+    return _another_kind(next((pair for pair in pairs if pair.not_excluded), closest(pairs)), names)
+
+
+def _rhythm(pair: Pair, names: _Names) -> FirstScreen:
+    return FirstScreen(
+        sentence=f"Cannot tell: {names.both(pair)} look alike, but each keeps a rhythm or a memory of its "
+        "own that may be all there is to it.",
+        verdict="inconclusive",
+        strength="",
+        how_sure="Not sure either way: two rhythms look alike without any link.",
+        how_long="A longer run may help; how long it has to be is not known.",
+        next_step="Move what repeats (logging, checkpoints, evaluation) to another interval and run again.",
+    )
+
+
+def _too_short(pairs: Sequence[Pair], something_else: bool) -> FirstScreen:
+    bound = max(pair.bound if math.isfinite(pair.bound) else 1.0 for pair in pairs)
+    size = strength(min(bound, 1.0))
+    link = "even a strong link" if size == "strong" else f"a {size} link"
+    longer = _longer(max(map(_needed_s, pairs), default=math.nan))
+    lead = "Nothing sure was found, though something unusual was seen" if something_else else "Nothing found"
+    return FirstScreen(
+        sentence=f"{lead}. This run was too short to rule out {link}: {longer}.",
+        verdict="inconclusive",
+        strength="",
+        how_sure="Not sure either way: not found is not the same as not there.",
+        how_long=f"{_begun(longer)} to rule out any link that matters.",
+        next_step="Run longer, or put several runs together: thermograd compare.",
+    )
+
+
+_KINDS = {
+    "size": "one side seems to answer how large the other's jumps are, whichever way they go",
+    "restlessness": "one side seems to get restless when the other does",
+    "part": "a link seems to be there in a part of the run only, or to change on the way",
+    "later": "an answer seems to come later than was looked for",
+}
+
+
+def _another_kind(pair: Pair, names: _Names) -> FirstScreen:
+    seen = next((_KINDS[each["kind"]] for each in pair.not_excluded), "something unusual is seen")
+    return FirstScreen(
+        sentence=f"Cannot tell: no link of the usual kind, but between {names.both(pair)} {seen}.",
+        verdict="inconclusive",
+        strength="",
+        how_sure="Not sure: that something is there is likely, how strong it is this test cannot say.",
+        how_long="Length is not what is missing: a longer run of the same would say the same.",
+        next_step="Look at the panels, and whether a second run shows it too.",
+    )
+
+
+# -- nothing could be tested -----------------------------------------------------------------------
+
+_UNKNOWN_LENGTH = "Not known before there is something to test."
+_NOTHING_SURE = "Nothing was tested, so nothing is known either way."
+_UNTESTED = FirstScreen("", "insufficient", "", _NOTHING_SURE, _UNKNOWN_LENGTH, "")
+_RAW = replace(
+    _UNTESTED,
+    sentence="No verdict: these are plain correlations, which any two things that drift have.",
+    how_sure="Not sure at all: they are shown for comparison only.",
+    how_long="No length makes them more than that.",
+    next_step="Ask again without --method pearson.",
+)
+# By a word of its reason (in the order of what hinders most): what to say where nothing could be tested.
+_HINDERED = {
+    "idle": (
+        "the device that was recorded did nothing while this run trained",
+        "Record the device that does the training: thermograd doctor lists them.",
+    ),
+    "missing sensor": (
+        "what stands for the readings is no measurement, the sensors are missing",
+        "See what this machine can measure: thermograd doctor.",
+    ),
+    "No bin holds": (
+        "training and hardware were never recorded at the same time",
+        "Record both at once: thermograd run, or the callback of your trainer.",
+    ),
+    "constant": (
+        "what was recorded hardly changed by itself, so there was nothing to compare",
+        "Record a run whose load or whose training changes on the way.",
+    ),
+    "two levels": (
+        "what was recorded hardly changed by itself, so there was nothing to compare",
+        "Record a run whose load or whose training changes on the way.",
+    ),
+}
+
+
+def _insufficient(pairs: list[Pair], _names: _Names) -> FirstScreen:
+    kinds = Counter(_hindrance(reason) for pair in pairs for reason in pair.reasons)
+    order = [*_HINDERED, ""]
+    kind = min(kinds, key=lambda kind: (-kinds[kind], order.index(kind)), default="")
+    longer = _longer(max(filter(math.isfinite, map(_excluded_s, pairs)), default=math.nan))
+    if not kind:
+        return replace(
+            _UNTESTED,
+            sentence=f"Cannot tell: this run was too short to test anything; {longer}.",
+            how_long=f"{_begun(longer)}.",
+            next_step="Run longer.",
+        )
+    why, next_step = _HINDERED[kind]
+    return replace(_UNTESTED, sentence=f"Cannot tell: {why}.", next_step=next_step)
+
+
+def _hindrance(reason: str) -> str:
+    return next((words for words in _HINDERED if words in reason), "")
+
+
+def _nothing_to_compare(analysis: "Analysis") -> FirstScreen:
+    matched = analysis.alignment["matched_by_device"]
+    if not analysis.alignment["steps"]:
+        why, next_step = "no training step was recorded", "Record a training: thermograd run."
+    elif not matched:
+        why = "no device was recorded beside the training"
+        next_step = "See what this machine can measure: thermograd doctor."
+    elif analysis.unmeasured.keys() >= matched.keys():
+        why = "no temperature, power or clock could be read on this machine"
+        next_step = "See what this machine can measure, and why not the rest: thermograd doctor."
+    else:
+        why = "no step has a gradient norm or a loss"
+        next_step = "Let the training log its loss: thermograd run finds it by itself in most loops."
+    return replace(_UNTESTED, sentence=f"Cannot tell: {why}.", next_step=next_step)
+
+
+_SAID = {
+    "coupled": _coupled,
+    "single_event": _single_event,
+    "inconclusive": _inconclusive,
+    "insufficient": _insufficient,
+}
+
+
+# -- heat, and times in words ----------------------------------------------------------------------
+
+
+def _heat(analysis: "Analysis") -> str:
+    incident = analysis.incident
+    if incident is None or not incident.lines or not incident.shares.get(HEATED):
+        return ""
+    return incident.lines[0]
+
+
+def _excluded_s(pair: Pair) -> float:
+    """Return how long a run like the pair's has to be to rule out a link that matters, s."""
+    return bins_needed(pair, MATTERS)[1] * pair.period_s
+
+
+def _needed_s(pair: Pair) -> float:
+    """Return the same, where this run already has that length by how wide its own bound still is."""
+    recorded_s, needed_s = pair.n * pair.period_s, _excluded_s(pair)
+    if needed_s > _NEEDS_LONGER * recorded_s or not math.isfinite(pair.bound):
+        return needed_s
+    return max(_NEEDS_LONGER, (min(pair.bound, 1.0) / MATTERS) ** 2) * recorded_s
+
+
+def _longer(needed_s: float) -> str:
+    return f"run {_time(needed_s)} or longer" if math.isfinite(needed_s) else "run longer"
+
+
+def _time(seconds: float) -> str:
+    """Return a length to run in one unit, rounded up."""
+    minutes = max(1, math.ceil(seconds / 60 - 1e-9))
+    hours = math.ceil(minutes / 60)
+    if minutes < 120:
+        return counted(minutes, "minute")
+    return counted(hours, "hour") if hours < 72 else counted(math.ceil(hours / 24), "day")
+
+
+def _seconds(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds >= 1 else f"{seconds:.1g} s"
+
+
+def _begun(text: str) -> str:
+    return text[:1].upper() + text[1:]
