@@ -1,18 +1,18 @@
 """The application: every path that the server answers, and what it says where it does not."""
 
 import asyncio
-from html import escape
 from pathlib import Path
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, Response
+from starlette.responses import Response
 from starlette.routing import Mount
 from starlette.staticfiles import StaticFiles
+from starlette.types import ASGIApp
 from thermograd.analysis.serve import listing, live, pages, reports, sql
 from thermograd.analysis.serve.security import Allowed, Guarded
-from thermograd.analysis.serve.serving import Serving, json_answer
+from thermograd.analysis.serve.serving import Serving, told_answer
 from thermograd.store.errors import ThermogradError
 from thermograd.store.failures import warn
 
@@ -38,33 +38,33 @@ def build_app(serving: Serving, allowed: Allowed) -> Starlette:
         Mount("/static", StaticFiles(directory=_STATIC)),
     ]
     told = {HTTPException: _refused, ThermogradError: _failed, Exception: _broken}
-    app = Starlette(routes=routes, exception_handlers=told)  # type: ignore[arg-type]
+    app = _Application(routes=routes, exception_handlers=told)  # type: ignore[arg-type]
+    app.allowed = allowed
     app.state.serving = serving
     app.state.ending = asyncio.Event()
-    app.add_middleware(Guarded, allowed=allowed)
     return app
 
 
+class _Application(Starlette):
+    """Everything behind the checks, also what is said of an error that nobody expected."""
+
+    allowed: Allowed
+
+    def build_middleware_stack(self) -> ASGIApp:
+        return Guarded(super().build_middleware_stack(), self.allowed)
+
+
 def _refused(request: Request, error: HTTPException) -> Response:
-    return told_answer(request, error.status_code, error.detail, dict(error.headers or {}))
+    if error.status_code == 404 and error.detail == "Not Found":
+        error = HTTPException(404, "there is no such page; the list of runs is at /")
+    return told_answer(request.url.path, error)
 
 
 def _failed(request: Request, error: ThermogradError) -> Response:
-    return told_answer(request, 400, str(error))
+    return told_answer(request.url.path, HTTPException(400, str(error)))
 
 
 def _broken(request: Request, error: Exception) -> Response:
     warn("serve: %s: %s: %s", request.url.path, type(error).__name__, error)
-    return told_answer(request, 500, "the server could not answer this; its terminal says more")
-
-
-def told_answer(
-    request: Request, status: int, sentence: str, headers: dict[str, str] | None = None
-) -> Response:
-    """Return an answer that says in one sentence why there is no other: JSON below ``/api``, else a page."""
-    if request.url.path.startswith("/api/"):
-        answer = json_answer({"error": sentence}, status)
-        answer.headers.update(headers or {})
-        return answer
-    text = f"<!doctype html><title>{status}</title><p>{escape(sentence)}</p><p><a href='/'>All runs</a></p>"
-    return HTMLResponse(text, status, headers)
+    text = "the server could not answer this; its terminal says why"
+    return told_answer(request.url.path, HTTPException(500, text))

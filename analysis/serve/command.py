@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import click
-from thermograd.store.console import echo
+from thermograd.store.console import PATH, echo
 
 
 def serve_command(stream: Callable[[], Any]) -> click.Command:
@@ -14,17 +14,25 @@ def serve_command(stream: Callable[[], Any]) -> click.Command:
 
     @click.command()
     @click.option("--port", type=click.IntRange(0, 65535), help="Default 7860, or one that is free.")
-    @click.option("--host", default="127.0.0.1", show_default=True, help="Another asks for a token.")
+    @click.option("--host", default="127.0.0.1", show_default=True, help="Any other asks for a token.")
+    @click.option("--token", "asks", is_flag=True, help="Ask for a token on this machine, too.")
+    @click.option(
+        "--token-file", type=PATH, help="Where it stands; default $THERMOGRAD_SERVE_TOKEN, else one is made."
+    )
+    @click.option(
+        "--allow-host", "names", metavar="NAME", multiple=True, help="A name that the server may be called."
+    )
+    @click.option("--open/--no-open", "opens", default=False, help="Open the page in this machine's browser.")
     @click.pass_obj
     def serve(runs: Path, /, **options: Any) -> None:
-        """Serve the page of the runs to a browser, live, until Ctrl-C.
+        """Show the runs in the browser, live, until Ctrl-C: a page that only reads.
 
         Example: thermograd serve --port 7860
         """
         _require_extra()
-        from thermograd.analysis.serve.server import serve_runs
+        from thermograd.analysis.serve.server import Doors, serve_runs
 
-        serve_runs(runs, **options, stream=stream(), told=partial(echo, err=True))
+        serve_runs(runs, Doors(**options), stream(), partial(echo, err=True))
 
     return serve
 

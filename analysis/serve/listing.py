@@ -4,12 +4,13 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 from thermograd.analysis.serve.serving import json_answer, serving_of
+from thermograd.store.files import is_folder
 from thermograd.store.runs.catalogue import list_runs
 from thermograd.store.runs.table import RunRow
 
 
 def _runs(request: Request) -> Response:
-    rows = [RunRow(run).to_json() for run in list_runs(serving_of(request).runs)]
+    rows = [RunRow(run).to_json() for run in list_runs(serving_of(request).runs) if is_folder(run.path)]
     return json_answer({"rows": rows, "total": len(rows)})
 
 

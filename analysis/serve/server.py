@@ -1,96 +1,212 @@
-"""The server: where it listens, what it says once it does, and how it ends."""
+"""The server: where it listens, who may ask, what it says once it listens, and how it ends."""
 
 import contextlib
+import os
 import secrets
+import shutil
 import signal
 import socket
 import sys
 import tempfile
-from collections.abc import Callable
+import webbrowser
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
 import uvicorn
 from thermograd.analysis.serve.app import build_app
-from thermograd.analysis.serve.security import Allowed
+from thermograd.analysis.serve.connections import BoundedProtocol
+from thermograd.analysis.serve.security import LOOPBACK, Allowed
 from thermograd.analysis.serve.serving import Serving
-from thermograd.store.errors import ServeError
+from thermograd.store.errors import ServeError, os_errors_as
+from thermograd.store.files import is_folder, whole_content, write_file
+from thermograd.store.locks import ProcessLock, is_held
 from thermograd.store.places.known import local_runs
 
+TOKEN = "THERMOGRAD_SERVE_TOKEN"
+_SHORTEST_TOKEN = 16
 _ENDING_S = 1
+_BACKLOG = 256
+_MOST_FILES = 4096  # open ones: connections, and what is read for them
+_OWN = "thermograd-serve-"
+_PORT = 7860
 
 
 @dataclass(frozen=True)
-class Address:
-    """Where the server listens."""
+class Doors:
+    """Where the server listens and who may ask.
 
-    host: str
-    port: int
+    Attributes
+    ----------
+    host, port
+        An address or name of this machine; without a port 7860, or another that is free.
+    token_file
+        A file with the token; else ``$THERMOGRAD_SERVE_TOKEN``.
+    asks
+        Ask for a token at a loopback address, too; elsewhere it always does.
+    names
+        By which else the server may be called.
+    opens
+        Open the page in this machine's browser.
+    """
+
+    host: str = "127.0.0.1"
+    port: int | None = None
+    token_file: Path | None = None
+    asks: bool = False
+    names: Sequence[str] = ()
+    opens: bool = False
 
 
-def serve_runs(runs: Path, host: str, port: int | None, stream: Any, told: Callable[[str], None]) -> None:
+def serve_runs(runs: Path, doors: Doors, stream: Any, told: Callable[[str], None]) -> None:
     """Serve a place of runs until Ctrl-C.
 
     Parameters
     ----------
     runs
         A folder of runs, or a URL.
-    host, port
-        Where to listen; without a port at 7860, or at another that is free.
+    doors
+        Where to listen, and who may ask.
     stream
         What the page of a live run needs of the room stream.
     told
-        Takes the address, once the server listens.
+        Takes what is said to the person at the terminal.
+
+    Raises
+    ------
+    ServeError
+        If the address is taken, is none of this machine's, or the token is too short.
     """
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the own folder is removed
-    with (
-        listening(host, port) as listener,
-        tempfile.TemporaryDirectory(prefix="thermograd-serve-") as own,
-        contextlib.suppress(KeyboardInterrupt),
-    ):
-        port = listener.getsockname()[1]
-        serving = Serving(runs, local_runs(runs), Path(own), stream)
-        app = build_app(serving, Allowed(frozenset()))
-        config = uvicorn.Config(
-            app, log_config=None, access_log=False, proxy_headers=False, server_header=False, lifespan="off",
-            ws="none", http="h11", timeout_graceful_shutdown=_ENDING_S,
-        )  # fmt: skip
-        shown = f"[{host}]" if ":" in host else host
-        _Server(config, lambda: told(f"http://{shown}:{port}/"), app.state.ending.set).run([listener])
+    token = _token(doors)
+    with listening(doors.host, doors.port) as listener, _own_folder() as own:
+        host, port = listener.getsockname()[:2]
+        is_open = not ip_address(host).is_loopback
+        if token is None and (is_open or doors.asks):
+            token = secrets.token_urlsafe(24)
+        allowed = Allowed(_names(host, doors), token)
+        app = build_app(Serving(runs, local_runs(runs), own, stream), allowed)
+        url = _url(doors.host if is_open else host, port, token)
+
+        def begun() -> None:
+            told(f"Serving {runs} at {url} (Ctrl-C ends it)")
+            if doors.opens:
+                _open_browser(url, own)
+
+        with contextlib.suppress(KeyboardInterrupt):
+            _Server(app, begun).run([listener])
 
 
 class _Server(uvicorn.Server):
-    def __init__(self, config: uvicorn.Config, begun: Callable[[], None], ending: Callable[[], None]) -> None:
-        super().__init__(config)
-        self._begun, self._ending = begun, ending
+    def __init__(self, app: Any, begun: Callable[[], None]) -> None:
+        super().__init__(
+            uvicorn.Config(
+                app, http=BoundedProtocol, ws="none", lifespan="off", backlog=_BACKLOG,
+                log_config=None, log_level="critical", access_log=False,
+                proxy_headers=False, server_header=False, timeout_graceful_shutdown=_ENDING_S,
+            )
+        )  # fmt: skip
+        self._begun, self._ending = begun, app.state.ending.set
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets=sockets)
         self._begun()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        self._ending()
+        self._ending()  # streams of events end by themselves
         await super().shutdown(sockets=sockets)
+
+
+def _token(doors: Doors) -> str | None:
+    """Return the token that was given; the environment's is not handed on to processes of ours."""
+    given = os.environ.pop(TOKEN, None)
+    if doors.token_file is not None:
+        with os_errors_as(ServeError, f"--token-file: cannot read {doors.token_file}"):
+            given = whole_content(doors.token_file).decode("utf-8", "replace").strip()
+    if given is not None and (len(given) < _SHORTEST_TOKEN or not given.isascii() or not given.isprintable()):
+        raise ServeError(
+            f"the token has {len(given)} characters; allowed: {_SHORTEST_TOKEN} letters and digits or more "
+            "(where none is given, --token makes one)"
+        )
+    return given
+
+
+def _names(host: str, doors: Doors) -> frozenset[str]:
+    """Return what the server may be called: at an address of all interfaces by each of the machine's."""
+    names = {*LOOPBACK, *map(_shown, (host, doors.host)), *map(str.lower, doors.names)}
+    if ip_address(host).is_unspecified:
+        import psutil
+
+        names |= {socket.gethostname().lower(), socket.getfqdn().lower()}
+        addresses = [a for of_one in psutil.net_if_addrs().values() for a in of_one]
+        families = (socket.AF_INET, socket.AF_INET6)
+        names |= {_shown(a.address.partition("%")[0]) for a in addresses if a.family in families}
+    return frozenset(names)
+
+
+def _shown(host: str) -> str:
+    return f"[{host.lower()}]" if ":" in host else host.lower()
+
+
+def _url(host: str, port: int, token: str | None) -> str:
+    if host in ("0.0.0.0", "::"):
+        host = socket.gethostname()
+    return f"http://{_shown(host)}:{port}/" + (f"?token={token}" if token else "")
+
+
+def _open_browser(url: str, own: Path) -> None:
+    """Open the page; an address with a token goes through a file, as everybody may see a command's words."""
+    if "?" in url:
+        page = own / "open.html"
+        write_file(page, f'<!doctype html><meta http-equiv="refresh" content="0; url={url}">'.encode())
+        url = page.as_uri()
+    webbrowser.open(url)
 
 
 def listening(host: str, port: int | None) -> socket.socket:
     """Return a socket that listens; ServeError where the address is taken, or none of this machine."""
-    for tried in (7860, 0) if port is None else (port,):
+    _allow_files()
+    refused: OSError | None = None
+    for tried in (_PORT, 0) if port is None else (port,):
         try:
             return _listening(host, tried)
         except OSError as error:
             refused = error
-    raise ServeError(
-        f"cannot listen at {host} port {port}: {refused.strerror or refused}; give another --port"
-    )
+    assert refused is not None
+    why = refused.strerror or refused
+    raise ServeError(f"cannot listen at {host}, port {port or _PORT}: {why}; give another --port or --host")
 
 
 def _listening(host: str, port: int) -> socket.socket:
     ((family, *_, address), *_) = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    return socket.create_server(address[:2], family=family, backlog=2048)
+    return socket.create_server(address[:2], family=family, backlog=_BACKLOG)
 
 
-def new_token() -> str:
-    """Return a token that nobody can guess."""
-    return secrets.token_urlsafe(24)
+def _allow_files() -> None:
+    """Allow as many open files as connections may need, where the system lets us."""
+    with contextlib.suppress(ImportError, OSError, ValueError):  # Windows has no such limit
+        import resource
+
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        wanted = _MOST_FILES if hard == resource.RLIM_INFINITY else min(_MOST_FILES, hard)
+        if soft != resource.RLIM_INFINITY and soft < wanted:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+@contextlib.contextmanager
+def _own_folder() -> Iterator[Path]:
+    """Give a folder that nobody else may read, until the server ends; remove what killed servers left."""
+    for left in Path(tempfile.gettempdir()).glob(f"{_OWN}*"):
+        with contextlib.suppress(OSError):
+            is_ours = sys.platform == "win32" or left.lstat().st_uid == os.getuid()
+            if is_ours and is_folder(left) and is_held(left / "serve.lock") is False:
+                shutil.rmtree(left, ignore_errors=True)
+    with tempfile.TemporaryDirectory(prefix=_OWN, ignore_cleanup_errors=True) as own:
+        lock = ProcessLock(Path(own), "serve")
+        lock.acquire()
+        try:
+            yield Path(own)
+        finally:
+            lock.release()

@@ -1,20 +1,27 @@
 """What every answer of the server stands on: the place of the runs, its own folder, and how it answers."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
+from html import escape
 from pathlib import Path
 from typing import Any
 
 import msgspec
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import HTMLResponse, Response
 from thermograd.store.files import is_folder
 from thermograd.store.places.known import is_mirror
 from thermograd.store.runs.catalogue import Run, fetched_runs, is_run
 from thermograd.store.text import without_nan
 
 _NO_RUN = "there is no run of that id; the list of runs at / has all that there are"
+_PAGE = (
+    "<!doctype html><html lang='en'><meta charset='utf-8'><meta name='viewport' content='width=device-width'>"
+    "<title>thermograd: {0}</title><link rel='stylesheet' href='/static/serve.css'>"
+    "<main><h1>{0}</h1><p>{1}</p>{2}<p><a href='/'>All runs</a></p></main></html>"
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,6 +70,30 @@ def json_answer(value: Any, status: int = 200) -> Response:
     except UnicodeEncodeError:  # half of a surrogate pair, in a name that somebody made up
         content = json.dumps(without_nan(value), default=_plain).encode()
     return Response(content, status, {"Cache-Control": "no-store"}, media_type="application/json")
+
+
+class Refused(HTTPException):
+    """An answer other than what was asked for: a sentence that says why, and what is allowed.
+
+    `more` is HTML of ours below the sentence.
+    """
+
+    def __init__(
+        self, status: int, sentence: str, headers: Mapping[str, str] | None = None, more: str = ""
+    ) -> None:
+        super().__init__(status, sentence, headers)
+        self.more = more
+
+
+def told_answer(path: str, refused: HTTPException) -> Response:
+    """Return an answer that says in one sentence why there is no other: JSON below ``/api``, else a page."""
+    status, sentence = refused.status_code, refused.detail
+    if path.startswith("/api/"):
+        answer = json_answer({"error": sentence}, status)
+        answer.headers.update(refused.headers or {})
+        return answer
+    more = getattr(refused, "more", "")
+    return HTMLResponse(_PAGE.format(status, escape(sentence), more), status, refused.headers)
 
 
 def _plain(value: Any) -> Any:
