@@ -188,7 +188,8 @@ class _LiveLayer:
         if self._standing is not None:
             self._standing.keep(self._monitor.pairs, self._newest_ns)
         if self._exporter is not None:
-            self._exporter.publish(events, self._monitor.pairs)
+            failures = len(self._monitor.failures)
+            self._exporter.publish(events, self._monitor.pairs, self._notifier.counts(), failures)
         if self._listener is not None:
             standings, self._monitor.pairs.standings = self._monitor.pairs.standings, []
             self._listener.take(events, standings or [])

@@ -20,6 +20,11 @@ from thermograd.stream.sinks.outbox import Outbox
 from thermograd.stream.sinks.webhook import WebhookSink, check_url
 
 _FEW_DEVICES = 3  # that a summary names
+_CALLED = {
+    "sent": "alerts sent to sink {}",
+    "failed": "alerts that sink {} did not get",
+    "held_back": "alerts held back from sink {}",
+}
 _MOST_ENDS = 4096  # kept, before those are let go of which nothing is held back
 
 
@@ -121,12 +126,16 @@ class Notifier:
 
     def account(self) -> dict[str, int]:
         """Return what each sink got, did not get, and was spared by its cooldown, by what that is called."""
-        account = {}
+        return {_CALLED[outcome].format(sink): count for (sink, outcome), count in self.counts().items()}
+
+    def counts(self) -> dict[tuple[str, str], int]:
+        """Return the same numbers by sink and outcome: ``sent``, ``failed`` or ``held_back``."""
+        counts = {}
         for policy, outbox in self._sinks:
-            account[f"alerts sent to sink {outbox.name}"] = outbox.sent
-            account[f"alerts that sink {outbox.name} did not get"] = outbox.dropped
-            account[f"alerts held back from sink {outbox.name}"] = policy.held_back
-        return account
+            counts[outbox.name, "sent"] = outbox.sent
+            counts[outbox.name, "failed"] = outbox.dropped
+            counts[outbox.name, "held_back"] = policy.held_back
+        return counts
 
 
 def _policy(section: TerminalSettings | SinkSettings, only: Sequence[str] = ()) -> AlertPolicy:

@@ -4,15 +4,20 @@ A value that is not known has no series; a device that has fallen silent loses i
 """
 
 import json
+import socket
 import threading
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
+from math import isfinite
 from typing import Any
 
 from prometheus_client import CollectorRegistry, start_http_server
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily, Metric
 from thermograd.store.events import Event
+from thermograd.store.telling.devices import device_labels, is_simulated
 from thermograd.store.text import printable
+from thermograd.stream.alerts.alert import as_float
+from thermograd.stream.efficiency import Efficiency
 
 _SILENT_NS = 60_000_000_000
 
@@ -35,6 +40,7 @@ _DEVICE_GAUGES = {
     "memory_clock_mhz": ("memory_clock_hertz", 1e6, "Memory clock."),
     "memory_used_bytes": ("memory_used_bytes", 1.0, "Memory in use."),
     "fan_pct": ("fan_ratio", 0.01, "Intended fan speed."),
+    "rle": ("thermal_load_efficiency_ratio", 1.0, "RLE, mean over 5 s; throttling raises it."),
 }
 _THROTTLED = {f"throttled_{reason}_ns": reason for reason in ("thermal", "power", "brake")}
 _COUNTS = {
@@ -44,6 +50,7 @@ _COUNTS = {
     "lost": ("lost_events", "Events of the run that could not be written."),
 }
 _Pair = tuple[str, str, str]  # metric, device, hardware column
+_Alert = tuple[str, str, str]  # alert, severity, device
 
 
 class Exporter:
@@ -57,10 +64,15 @@ class Exporter:
     ) -> None:
         self._devices = dict(devices or {})
         self._run = {name: printable((run or {}).get(name) or "") for name in ("run_id", "name")}
+        self._run["host"] = printable(socket.gethostname())
         self._lock = threading.Lock()
         self._steps: dict[str, Mapping[str, Any]] = {}
         self._samples: dict[str, Mapping[str, Any]] = {}
+        self._efficiencies: dict[str, Efficiency] = {}
         self._alerts: Counter[tuple[str, str]] = Counter()
+        self._latest_alerts_ns: dict[_Alert, int] = {}
+        self._told: dict[tuple[str, str], int] = {}
+        self._disabled = 0
         self._counts: dict[str, int] = dict.fromkeys(_COUNTS, 0)
         self._correlations: dict[_Pair, float | None] = {}
         self._e_values: dict[_Pair, float | None] = {}
@@ -82,15 +94,30 @@ class Exporter:
             self._server = None
 
     def count(self, alert: Mapping[str, Any]) -> None:
-        """Count an alert."""
+        """Count an alert, and note when it was."""
+        kind = str(alert["alert"]), str(alert["severity"])
         with self._lock:
-            self._alerts[str(alert["alert"]), str(alert["severity"])] += 1
+            self._alerts[kind] += 1
+            time_ns, of = alert.get("time_ns"), (*kind, str(alert.get("device") or ""))
+            if time_ns is not None:
+                self._latest_alerts_ns[of] = max(int(time_ns), self._latest_alerts_ns.get(of, 0))
 
-    def publish(self, events: Iterable[Event], pairs: Any = None) -> None:
-        """Take in what has happened since the last call, and the monitor's `DevicePairs`, if any."""
+    def publish(
+        self,
+        events: Iterable[Event],
+        pairs: Any = None,
+        told: Mapping[tuple[str, str], int] | None = None,
+        disabled: int = 0,
+    ) -> None:
+        """Take in what has happened since the last call.
+
+        `pairs` are the monitor's `DevicePairs`, if any, `told` the counts of `Notifier.counts`, `disabled`
+        says how many detectors have failed.
+        """
         with self._lock:
             for event in events:
                 self._learn(event)
+            self._told, self._disabled = dict(told or {}), disabled
             if pairs is not None:
                 self._counts |= {name: getattr(pairs.join, name) for name in ("joined", "unmatched", "late")}
                 self._correlations = pairs.correlations()
@@ -103,9 +130,20 @@ class Exporter:
             rank = values.get("rank")
             self._steps["" if rank is None else str(rank)] = values
         elif event.kind == "sample" and values.get("device") is not None:
-            self._samples[str(values["device"])] = values
+            device = str(values["device"])
+            self._samples[device] = {**values, "rle": self._efficiency(device, values)}
         elif event.kind == "mark" and values.get("mark") == "gap":
             self._counts["lost"] += _lost(values.get("detail"))
+
+    def _efficiency(self, device: str, values: Mapping[str, Any]) -> float | None:
+        known = self._efficiencies.get(device)
+        if known is None:
+            facts = self._devices.get(device, {})
+            known = Efficiency(*(_positive(facts.get(c)) for c in ("rated_power_w", "temperature_limit_c")))
+            self._efficiencies[device] = known
+        readings = (values.get(name) for name in ("utilization_pct", "power_w", "temperature_c"))
+        known.update(int(values.get("monotonic_ns") or 0) / 1e9, *readings)
+        return None if known.flags else known.rle_smoothed  # a flag tells of a guess in it
 
     def describe(self) -> Iterable[Metric]:
         """Return nothing: what there is depends on the run."""
@@ -121,6 +159,11 @@ class Exporter:
 
     def _training(self) -> Iterator[Metric]:
         yield InfoMetricFamily("thermograd_run", "The run that is recorded.", value=self._run)
+        newest = GaugeMetricFamily(
+            "thermograd_last_event_timestamp_seconds", "Time of the newest event that the agent has seen."
+        )
+        _add(newest, [], self._newest_ns or None, 1e-9)
+        yield newest
         yield from _gauges("", _STEP_GAUGES, "rank", self._steps)
 
     def _hardware(self) -> Iterator[Metric]:
@@ -137,15 +180,16 @@ class Exporter:
         )
         energy = CounterMetricFamily("thermograd_energy_joules", "Energy counter.", labels=["device"])
         info = GaugeMetricFamily(
-            "thermograd_device", "1 for each device.", labels=["device", "model", "simulated"]
+            "thermograd_device", "1 for each device.", labels=["device", "label", "model", "simulated"]
         )
+        labels = device_labels(self._devices | {name: self._devices.get(name, {}) for name in fresh})
         for device, values in fresh.items():
             name, facts = printable(device), self._devices.get(device, {})
             for column, reason in _THROTTLED.items():
                 _add(throttled, [name, reason], values.get(column), 1e-9)
             _add(energy, [name], values.get("energy_j"), 1.0)
-            simulated = "true" if facts.get("simulated") else "false"
-            info.add_metric([name, printable(facts.get("model") or ""), simulated], 1.0)
+            simulated = "true" if is_simulated(device, facts) else "false"
+            info.add_metric([name, labels[device], printable(facts.get("model") or ""), simulated], 1.0)
         yield from (throttled, energy, info)
 
     def _findings(self) -> Iterator[Metric]:
@@ -154,7 +198,14 @@ class Exporter:
         )
         for (alert, severity), count in sorted(self._alerts.items()):
             alerts.add_metric([alert, severity], count)
-        yield alerts
+        latest = GaugeMetricFamily(
+            "thermograd_last_alert_timestamp_seconds",
+            "Time of the latest alert of a kind.",
+            labels=["alert", "severity", "device"],
+        )
+        for (alert, severity, device), time_ns in sorted(self._latest_alerts_ns.items()):
+            _add(latest, [alert, severity, printable(device)], time_ns, 1e-9)
+        yield from (alerts, latest, *self._own_health())
         for name, text, series in (
             ("rolling_correlation", "Correlation of the latest steps.", self._correlations),
             ("coupling_e_value", "Evidence of coupling in the run; 1 is none, 20 is strong.", self._e_values),
@@ -167,6 +218,23 @@ class Exporter:
             counter = CounterMetricFamily(f"thermograd_{name}", text)
             counter.add_metric([], self._counts[column])
             yield counter
+
+
+    def _own_health(self) -> Iterator[Metric]:
+        told = CounterMetricFamily(
+            "thermograd_sink_alerts", "Alerts by what became of them.", labels=["sink", "outcome"]
+        )
+        for (sink, outcome), count in sorted(self._told.items()):
+            told.add_metric([printable(sink), outcome], count)
+        disabled = GaugeMetricFamily("thermograd_disabled_detectors", "Detectors that failed and are off.")
+        disabled.add_metric([], self._disabled)
+        yield from (told, disabled)
+
+
+def _positive(value: Any) -> float | None:
+    """Return a rating that can be one, else None."""
+    known = as_float(value)
+    return known if known is not None and isfinite(known) and known > 0 else None
 
 
 def _gauges(

@@ -80,8 +80,24 @@ def test_a_scrape_is_openmetrics_in_base_units(exporter):
     assert found["thermograd_throttled_seconds_total", device, ("reason", "thermal")] == 1.5
     assert found["thermograd_energy_joules_total", device] == 12.0
     assert found["thermograd_cpu_utilization_ratio", ("device", "cpu")] == 0.5
-    assert found["thermograd_run_info", ("name", "n"), ("run_id", "r1")] == 1.0
+    run = (("host", socket.gethostname()), ("name", "n"), ("run_id", "r1"))
+    assert found["thermograd_run_info", *run] == 1.0
+    known = (device, ("label", "GPU 1 (H200)"), ("model", "H200"), ("simulated", "false"))
+    assert found["thermograd_device", *known] == 1.0
+    assert found["thermograd_last_event_timestamp_seconds",] == 1.0
     assert found["thermograd_lost_events_total",] == 3.0
+
+
+def test_efficiency_is_that_of_the_log_and_nothing_where_a_rating_is_not_known():
+    facts = {"rated_power_w": 300.0, "temperature_limit_c": 83.0}
+    exporter = Exporter({"GPU-1": facts, "GPU-2": {**facts, "rated_power_w": -1.0}})
+    readings = {"utilization_pct": 90.0, "power_w": 240.0, "temperature_c": 60.0}
+    for device in ("GPU-1", "GPU-2"):
+        exporter.publish([event("sample", second, device=device, **readings) for second in range(10)])
+    found = {(s.name, s.labels.get("device")): s.value for m in exporter.collect() for s in m.samples}
+    name = "thermograd_gpu_thermal_load_efficiency_ratio"
+    assert found[name, "GPU-1"] == pytest.approx(1.1231, abs=1e-4)
+    assert (name, "GPU-2") not in found
 
 
 def test_what_is_not_known_has_no_series(exporter):
@@ -117,7 +133,8 @@ def test_names_from_outside_break_no_line(exporter):
 @pytest.fixture
 def full():
     """Return an exporter that has a series of everything there is, and its monitor."""
-    exporter, monitor = Exporter(), Monitor({"gpu": {}})
+    rated = {"rated_power_w": 2.0, "temperature_limit_c": 90.0}
+    exporter, monitor = Exporter({"gpu": rated, "cpu": rated}), Monitor({"gpu": {}})
     events = []
     for i in range(400):
         norm, heat = 1.0 + (i * 7 % 11) / 100, 60.0 + (i * 5 % 13) / 10
@@ -126,8 +143,8 @@ def full():
     for each in events:
         monitor.process(each)
     exporter.publish(events, monitor.pairs)
-    exporter.count({"alert": "spike.grad", "severity": "warning"})
-    exporter.count({"alert": "spike.grad", "severity": "warning"})
+    for time_ns in (7 * SECOND, 3 * SECOND):
+        exporter.count({"alert": "spike.grad", "severity": "warning", "time_ns": time_ns})
     return exporter, monitor
 
 
@@ -135,6 +152,8 @@ def test_alerts_correlations_and_evidence_are_exported(full):
     exporter, monitor = full
     found = {(s.name, *sorted(s.labels.items())): s.value for m in exporter.collect() for s in m.samples}
     assert found["thermograd_alerts_total", ("alert", "spike.grad"), ("severity", "warning")] == 2
+    latest = (("alert", "spike.grad"), ("device", ""), ("severity", "warning"))
+    assert found["thermograd_last_alert_timestamp_seconds", *latest] == 7
     pair = (("device", "gpu"), ("hardware", "temperature_c"), ("metric", "grad_norm"))
     assert (
         found["thermograd_rolling_correlation", *pair]
@@ -149,7 +168,8 @@ def test_the_page_lists_every_metric_with_its_labels(full):
     exporter, _ = full
     step, sample = ({c.name: 1 for c in KINDS[kind] if c.type != "string"} for kind in ("step", "sample"))
     exporter.publish([event("step", 400, **step)])
-    exporter.publish([event("sample", 400, **sample, device=device) for device in ("gpu", "cpu")])
+    samples = [event("sample", 401, **sample, device=device) for device in ("gpu", "cpu")]
+    exporter.publish(samples, told={("pager", "failed"): 2})
     exported = {(s.name, ", ".join(s.labels), m.documentation) for m in exporter.collect() for s in m.samples}
     table = re.findall(r"^\| `(thermograd_\w+)` \| ?(.*?) ?\| (.*) \|$", PAGE.read_text(), re.MULTILINE)
     told = {row for name, *rest in table for row in ((name, *rest), (name.replace("_gpu_", "_cpu_"), *rest))}
