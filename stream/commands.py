@@ -78,7 +78,7 @@ def layer_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 @click.group(name="config")
 def config_group() -> None:
-    """Show the configuration.
+    """Show the configuration; print the dashboard and the alert rules for its metrics.
 
     Example: thermograd config show
     """
@@ -100,6 +100,30 @@ def show_config(config: Path | None, as_json: bool) -> None:
         echo_json(settings_rows(configuration))
     else:
         click.echo(settings_toml(configuration))
+
+
+@config_group.command(name="grafana")
+def print_grafana() -> None:
+    """Print the Grafana dashboard of the agents' metrics, to be imported there.
+
+    Example: thermograd config grafana > thermograd.json
+    """
+    _print_shipped("grafana/thermograd.json")
+
+
+@config_group.command(name="rules")
+def print_rules() -> None:
+    """Print Prometheus' alert rules for the agents' metrics, for its rule_files.
+
+    Example: thermograd config rules > thermograd-rules.yaml
+    """
+    _print_shipped("prometheus/thermograd-rules.yaml")
+
+
+def _print_shipped(name: str) -> None:
+    from importlib.resources import files
+
+    click.echo(files("thermograd").joinpath("deploy", name).read_text(encoding="utf-8"), nl=False)
 
 
 COMMANDS = (config_group,)

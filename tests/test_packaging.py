@@ -24,6 +24,7 @@ FILES = sorted(
     for path in (ROOT / room).rglob("*")
     if path.is_file() and "__pycache__" not in path.parts
 )
+PRINTED = ("deploy/grafana/thermograd.json", "deploy/prometheus/thermograd-rules.yaml")
 REPORT = ("altair", "matplotlib", "tsdownsample", "vl_convert")
 
 
@@ -135,7 +136,7 @@ def test_source_distribution_holds_what_the_tests_need(sdist):
 def test_wheel_holds_every_module_and_data_file_and_nothing_else(wheel):
     names = set(zipfile.ZipFile(wheel).namelist())
     contents = {name for name in names if ".dist-info/" not in name}
-    assert contents == {f"thermograd/{name}" for name in (*DOOR, *FILES)}
+    assert contents == {f"thermograd/{name}" for name in (*DOOR, *FILES, *PRINTED)}
     assert any(name.endswith("/bootstrap/sitecustomize.py") for name in contents)
     assert any(name.endswith("/templates/page.html") for name in contents)
     assert any(name.endswith("/templates/run.md") for name in contents)
@@ -164,6 +165,7 @@ def test_installed_wheel_simulates_analyses_reports_and_launches(installed, tmp_
     )
     assert Path(where.strip()).resolve().is_relative_to(installed.resolve())
     assert "Usage: " in thermograd("--help")
+    assert '"uid": "thermograd"' in thermograd("config", "grafana")
     thermograd("simulate", "--coupling", "0.8", "--minutes", "3", "--seed", "1")
     assert "\n1\n" in thermograd("query", "SELECT count(*) AS n FROM runs", "--format", "csv")
     launched = thermograd("run", "--", sys.executable, "-c", "print('trained')")

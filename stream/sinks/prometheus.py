@@ -139,7 +139,8 @@ class Exporter:
         known = self._efficiencies.get(device)
         if known is None:
             facts = self._devices.get(device, {})
-            known = Efficiency(*(_positive(facts.get(c)) for c in ("rated_power_w", "temperature_limit_c")))
+            rated_w, limit_c = map(_positive, map(facts.get, ("rated_power_w", "temperature_limit_c")))
+            known = Efficiency(rated_w, limit_c)
             self._efficiencies[device] = known
         readings = (values.get(name) for name in ("utilization_pct", "power_w", "temperature_c"))
         known.update(int(values.get("monotonic_ns") or 0) / 1e9, *readings)
@@ -218,7 +219,6 @@ class Exporter:
             counter = CounterMetricFamily(f"thermograd_{name}", text)
             counter.add_metric([], self._counts[column])
             yield counter
-
 
     def _own_health(self) -> Iterator[Metric]:
         told = CounterMetricFamily(

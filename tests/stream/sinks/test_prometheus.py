@@ -5,36 +5,20 @@ import math
 import re
 import socket
 import threading
-import urllib.request
 from pathlib import Path
 
 import pytest
+from exporting import event, fill, full_exporter, scrape
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as openmetrics
 from prometheus_client.parser import text_string_to_metric_families as prometheus
-from thermograd.store.events import KINDS, Event, column_names
 from thermograd.stream.pipeline import live
 from thermograd.stream.pipeline.live import watch_log
-from thermograd.stream.pipeline.monitor import Monitor
 from thermograd.stream.settings import MetricsSettings, Settings
 from thermograd.stream.sinks.prometheus import Exporter
 
 PAGE = Path(__file__).parents[3] / "docs" / "alerts.md"
-SECOND = 10**9
-OPENMETRICS = "application/openmetrics-text; version=1.0.0"
 GPU = {"temperature_c": 61.0, "power_w": 250.5, "utilization_pct": 98.0, "sm_clock_mhz": 1900.0,
        "throttled_thermal_ns": 1_500_000_000, "energy_j": 12.0}  # fmt: skip
-
-
-def event(kind, time_s=0.0, **values):
-    time_ns = round(time_s * SECOND)
-    base = dict.fromkeys(column_names(kind)) | {"seq": 0, "time_ns": time_ns, "monotonic_ns": time_ns}
-    return Event(kind, "w", base | values)
-
-
-def scrape(port, accept=OPENMETRICS):
-    request = urllib.request.Request(f"http://127.0.0.1:{port}/metrics", headers={"Accept": accept})
-    with urllib.request.urlopen(request, timeout=60) as answer:
-        return answer.headers["Content-Type"], answer.read().decode()
 
 
 def series(text, parse=openmetrics):
@@ -132,20 +116,7 @@ def test_names_from_outside_break_no_line(exporter):
 
 @pytest.fixture
 def full():
-    """Return an exporter that has a series of everything there is, and its monitor."""
-    rated = {"rated_power_w": 2.0, "temperature_limit_c": 90.0}
-    exporter, monitor = Exporter({"gpu": rated, "cpu": rated}), Monitor({"gpu": {}})
-    events = []
-    for i in range(400):
-        norm, heat = 1.0 + (i * 7 % 11) / 100, 60.0 + (i * 5 % 13) / 10
-        events.append(event("step", i, seq=i, step=i + 1, rank=0, grad_norm=norm))
-        events.append(event("sample", i + 0.1, seq=i, device="gpu", temperature_c=heat))
-    for each in events:
-        monitor.process(each)
-    exporter.publish(events, monitor.pairs)
-    for time_ns in (7 * SECOND, 3 * SECOND):
-        exporter.count({"alert": "spike.grad", "severity": "warning", "time_ns": time_ns})
-    return exporter, monitor
+    return full_exporter()
 
 
 def test_alerts_correlations_and_evidence_are_exported(full):
@@ -166,10 +137,7 @@ def test_alerts_correlations_and_evidence_are_exported(full):
 
 def test_the_page_lists_every_metric_with_its_labels(full):
     exporter, _ = full
-    step, sample = ({c.name: 1 for c in KINDS[kind] if c.type != "string"} for kind in ("step", "sample"))
-    exporter.publish([event("step", 400, **step)])
-    samples = [event("sample", 401, **sample, device=device) for device in ("gpu", "cpu")]
-    exporter.publish(samples, told={("pager", "failed"): 2})
+    fill(exporter)
     exported = {(s.name, ", ".join(s.labels), m.documentation) for m in exporter.collect() for s in m.samples}
     table = re.findall(r"^\| `(thermograd_\w+)` \| ?(.*?) ?\| (.*) \|$", PAGE.read_text(), re.MULTILINE)
     told = {row for name, *rest in table for row in ((name, *rest), (name.replace("_gpu_", "_cpu_"), *rest))}
