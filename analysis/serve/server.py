@@ -8,6 +8,7 @@ import signal
 import socket
 import sys
 import tempfile
+import threading
 import webbrowser
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from typing import Any
 import uvicorn
 from thermograd.analysis.serve.app import build_app
 from thermograd.analysis.serve.connections import BoundedProtocol
+from thermograd.analysis.serve.listing import listing_of
 from thermograd.analysis.serve.security import LOOPBACK, Allowed
 from thermograd.analysis.serve.serving import Serving
 from thermograd.store.errors import ServeError, os_errors_as
@@ -92,6 +94,7 @@ def serve_runs(runs: Path, doors: Doors, stream: Any, told: Callable[[str], None
 
         def begun() -> None:
             told(f"Serving {runs} at {url} (Ctrl-C ends it)")
+            threading.Thread(target=listing_of(app.state.serving).rows.warm, daemon=True).start()
             if doors.opens:
                 _open_browser(url, own)
 

@@ -50,11 +50,11 @@ class Serving:
         path = self.folder / run_id
         is_name = run_id == path.name and run_id[0] != "." and run_id.isprintable() and "\\" not in run_id
         if not is_name or not is_folder(path):
-            raise HTTPException(404, _NO_RUN)
+            raise Refused(404, _NO_RUN)
         for run in fetched_runs([Run(path)]) if is_mirror(self.folder) else [Run(path)]:
             if is_run(run.path):
                 return run
-        raise HTTPException(404, _NO_RUN)
+        raise Refused(404, _NO_RUN)
 
 
 def serving_of(request: Request) -> Serving:
