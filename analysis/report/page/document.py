@@ -58,7 +58,7 @@ def build_page(template: str, title: str, charts: Mapping[str, Mapping[str, Any]
     """Return a page from a template, what it is told, and its charts (None where nothing is drawn)."""
     from thermograd.analysis.report.charts.style import theme
 
-    scripts = ['document.documentElement.classList.add("js");', _bundle(), _source("charts.js")]
+    scripts = ['document.documentElement.classList.add("js");', vega_bundle(), _source("charts.js")]
     # Only these scripts run, and nothing is loaded from anywhere; Vega compiles its expressions.
     policy = (
         f"default-src 'none'; script-src 'unsafe-eval' {' '.join(map(_script_hash, scripts))}; "
@@ -70,11 +70,16 @@ def build_page(template: str, title: str, charts: Mapping[str, Mapping[str, Any]
         title=title,
         policy=policy,
         generator=GENERATOR,
-        style=Html(_source("style.css")),
+        style=Html(page_style()),
         scripts=list(map(Html, scripts)),
         data=Html("\n".join(data)),
         **told,
     )  # fmt: skip
+
+
+def page_style() -> str:
+    """Return the style of every page: its colours in light, dark and print, and its elements."""
+    return _source("style.css")
 
 
 def _source(name: str) -> str:
@@ -113,7 +118,7 @@ def _script_hash(text: str) -> str:
 
 
 @cache
-def _bundle() -> str:
+def vega_bundle() -> str:
     """Return Vega, Vega-Lite and Vega-Embed as one script, kept for next time: making it takes 1.5 s."""
     import vl_convert
 

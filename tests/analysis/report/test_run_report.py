@@ -77,18 +77,18 @@ def test_script_bundle_is_kept_and_a_torn_one_made_again(
 
     monkeypatch.setattr(vl_convert, "javascript_bundle", bundle)
     monkeypatch.setattr(page_module, "_cache_dir", lambda: cache / "own")
-    page_module._bundle.cache_clear()
-    first = page_module._bundle()
-    page_module._bundle.cache_clear()
-    assert page_module._bundle() == first
+    page_module.vega_bundle.cache_clear()
+    first = page_module.vega_bundle()
+    page_module.vega_bundle.cache_clear()
+    assert page_module.vega_bundle() == first
     assert len(made) == 1
     assert "</script" not in first
     kept = next((cache / "own").iterdir())
     kept.write_text(first[:10])
-    page_module._bundle.cache_clear()
-    assert page_module._bundle() == first
+    page_module.vega_bundle.cache_clear()
+    assert page_module.vega_bundle() == first
     assert len(made) == 2
-    page_module._bundle.cache_clear()
+    page_module.vega_bundle.cache_clear()
 
 
 def test_report_works_without_a_place_to_keep_the_bundle(
@@ -99,9 +99,9 @@ def test_report_works_without_a_place_to_keep_the_bundle(
     (tmp_path / "file").write_text("")
     monkeypatch.setattr(vl_convert, "javascript_bundle", lambda snippet: "1;")
     monkeypatch.setattr(page_module, "_cache_dir", lambda: tmp_path / "file" / "below")
-    page_module._bundle.cache_clear()
-    assert page_module._bundle().startswith("1;")
-    page_module._bundle.cache_clear()
+    page_module.vega_bundle.cache_clear()
+    assert page_module.vega_bundle().startswith("1;")
+    page_module.vega_bundle.cache_clear()
 
 
 # -- what it says ----------------------------------------------------------------------------------
