@@ -1,22 +1,17 @@
 """The application: every path that the server answers, and what it says where it does not."""
 
 import asyncio
-from pathlib import Path
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Mount
-from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp
 from thermograd.analysis.serve import listing, live, pages, reports, sql
 from thermograd.analysis.serve.security import Allowed, Guarded
 from thermograd.analysis.serve.serving import Serving, told_answer
 from thermograd.store.errors import ThermogradError
 from thermograd.store.failures import warn
-
-_STATIC = Path(__file__).parent / "static"
 
 
 def build_app(serving: Serving, allowed: Allowed) -> Starlette:
@@ -35,7 +30,6 @@ def build_app(serving: Serving, allowed: Allowed) -> Starlette:
         *reports.ROUTES,
         *sql.ROUTES,
         *live.ROUTES,
-        Mount("/static", StaticFiles(directory=_STATIC)),
     ]
     told = {HTTPException: _refused, ThermogradError: _failed, Exception: _broken}
     app = _Application(routes=routes, exception_handlers=told)  # type: ignore[arg-type]

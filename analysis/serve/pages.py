@@ -17,6 +17,15 @@ from thermograd.store.places.place import place_of
 
 _HERE = "thermograd.analysis.serve"
 _PAGES = (("runs", "/"), ("sql", "/sql"))
+VERDICT_WORDS = {
+    "coupled": "linked",
+    "no_coupling": "no link",
+    "inconclusive": "cannot tell yet",
+    "single_event": "one event only",
+    "insufficient": "too little data",
+}
+STATE_WORDS = {"live": "running", "crashed": "crashed", "interrupted": "stopped"}
+_WORDS = {"verdicts": VERDICT_WORDS, "states": STATE_WORDS}
 _TYPES = {"css": "text/css; charset=utf-8", "js": "text/javascript; charset=utf-8"}
 
 
@@ -101,7 +110,7 @@ def _serve_static(request: Request) -> Response:
 
 
 def _runs_page(request: Request) -> Response:
-    return page(request, "runs.html", "Runs", ["runs.js"], here="runs")
+    return page(request, "runs.html", "Runs", ["runs.js"], data={"words": _WORDS}, here="runs")
 
 
 def _sql_page(request: Request) -> Response:
