@@ -18,9 +18,9 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     directory = tmp_path_factory.mktemp("cache")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(page_module, "_cache_dir", lambda: directory)
-        page_module._bundle.cache_clear()
+        page_module.vega_bundle.cache_clear()
         yield directory
-    page_module._bundle.cache_clear()
+    page_module.vega_bundle.cache_clear()
 
 
 @pytest.fixture(scope="session")
