@@ -145,8 +145,15 @@ def calibrate(
     type=click.Choice(["csv", "parquet"]),
     help="Write the points of the figures too.",
 )
-def report(run: "Run", output: Path | None, output_format: str, data_format: str | None) -> None:
+@click.option(
+    "--card", "card_path", type=PATH, metavar="FILE", help="Write the card alone, a PNG of 1200 x 630 pixels."
+)
+def report(
+    run: "Run", output: Path | None, output_format: str, data_format: str | None, card_path: Path | None
+) -> None:
     """Write report.html, the figures as PNG, PDF and SVG, and analysis.json of a run.
+
+    With --card the picture of its verdict, two panels and three facts, for a message or a preview.
 
     Example: thermograd report latest -o report --data csv
     """
@@ -155,8 +162,16 @@ def report(run: "Run", output: Path | None, output_format: str, data_format: str
 
     if output_format == "md" and data_format:
         raise click.UsageError("--data writes the points of the figures, which --format md does not have.")
+    if card_path is not None and (output or data_format or output_format == "md"):
+        raise click.UsageError("--card writes the card alone; without it the report is written.")
     series = load_series(run)
     analysis = analyze_run(run, series=series)
+    if card_path is not None:
+        from thermograd.analysis.report.run_card import write_card
+
+        write_card(series, analysis, card_path)
+        echo(card_path)
+        return
     if output_format == "md":
         from thermograd.analysis.report.text.markdown import write_markdown
 

@@ -121,6 +121,30 @@ def card_lines(facts: CardFacts) -> list[str]:
     return [f"thermograd: {name:<10}  {printable(text, _LONGEST)}" for name, text in told.items()]
 
 
+def short_facts(facts: CardFacts) -> dict[str, str]:
+    """Return spikes, throttling and energy in the fewest words, for a picture."""
+    return {
+        "Spikes": _short_spikes(facts),
+        "Throttling by heat": _short_throttling(facts),
+        "Energy": "not measured" if facts.energy_j is None else energy_text(facts.energy_j),
+    }
+
+
+def _short_spikes(facts: CardFacts) -> str:
+    if not facts.steps or not facts.watched:
+        return "not looked for"
+    broken = f", {facts.nonfinite:,} x not finite" if facts.nonfinite else ""
+    if facts.spikes or broken:
+        return f"{facts.spikes:,}{broken}"
+    return "too few steps to tell" if facts.steps < _FEWEST_STEPS else "none"
+
+
+def _short_throttling(facts: CardFacts) -> str:
+    if facts.throttled_share is None:
+        return "not measured"
+    return f"{_share(facts.throttled_share)} of the time" if facts.throttled_share else "none"
+
+
 def _verdict(facts: CardFacts) -> str:
     end = "" if facts.state in ("finished", "imported", "simulated") else f"The run {_ended(facts)}. "
     if not facts.steps:

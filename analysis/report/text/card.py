@@ -7,7 +7,8 @@ from dataclasses import replace
 from thermograd.analysis.run.analyze import analyze_run
 from thermograd.analysis.run.incident.incident import run_incident
 from thermograd.analysis.run.incident.result import HEATED, Incident
-from thermograd.analysis.run.result import Analysis, verdict_sentence
+from thermograd.analysis.run.plain_words import first_screen
+from thermograd.analysis.run.result import Analysis
 from thermograd.analysis.run.series import load_series
 from thermograd.store.card.text import (
     CardFacts,
@@ -77,11 +78,17 @@ def cards_of(run: Run, with_verdict: bool) -> Iterator[list[str]]:
     yield card_lines(facts)
     if with_verdict and facts.steps:
         analysis = analyze_run(run, series=data)
-        yield card_lines(replace(facts, verdict=verdict_sentence(analysis)))
+        yield card_lines(replace(facts, verdict=plain_verdict(analysis)[0]))
+
+
+def plain_verdict(analysis: Analysis) -> tuple[str, str]:
+    """Return the verdict of a run in one sentence, and which it is."""
+    screen = first_screen(analysis)
+    return screen.sentence, screen.verdict
 
 
 def tell_card(run: Run, analysis: Analysis, report: str) -> None:
     """Print the card of a run that has been analysed on stderr, unless none is wanted."""
     if analysis.incident is not None and card_is_wanted():
-        facts = card_of_run(run, analysis.incident, verdict_sentence(analysis), report)
+        facts = card_of_run(run, analysis.incident, plain_verdict(analysis)[0], report)
         echo("\n".join(card_lines(facts)), err=True)

@@ -1,0 +1,117 @@
+"""The card of a run as a file: what it shows, and writing it."""
+
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from thermograd.analysis.display.numbers import without_middle
+from thermograd.analysis.report.data.build_panels import build_panels
+from thermograd.analysis.report.data.panel import Panel, Panels
+from thermograd.analysis.report.files import make_directory, write_files
+from thermograd.analysis.report.page.document import require_extra
+from thermograd.analysis.report.text.card import card_of_run, plain_verdict
+from thermograd.analysis.run.result import Analysis
+from thermograd.analysis.run.series import Device, RunSeries
+from thermograd.store.card.text import CardFacts, short_facts
+from thermograd.store.errors import LogError
+from thermograd.store.telling.quantities import counted, duration_text
+from thermograd.store.throttling.reasons import HEAT
+from thermograd.store.throttling.spans import throttled_spans
+
+if TYPE_CHECKING:
+    from thermograd.analysis.report.charts.card import PanelShown
+
+_LONGEST_NAME = 36
+_BUCKETS = 500
+_STRETCHES = 400  # of the time axis
+_TRAINING = ("grad_norm", "loss")
+_HARDWARE = ("temperature_c", "power_w", "sm_clock_mhz", "throttled_ratio", "utilization_pct")
+
+
+def write_card(data: RunSeries, analysis: Analysis, path: Path) -> None:
+    """Write the card of a run, a PNG of 1200 x 630 pixels, whole or not at all.
+
+    Raises
+    ------
+    MissingExtraError
+        If a package of the extra ``report`` is not installed.
+    LogError
+        If the file cannot be written, or is none of PNG by its name.
+    """
+    if path.suffix.lower() != ".png":
+        raise LogError(f"--card is {str(path)!r}; allowed: a file that ends in .png")
+    require_extra()
+    make_directory(path.absolute().parent, "the card")
+    write_files(path.absolute().parent, {path.name: card_png(data, analysis)}, "the card")
+
+
+def card_png(data: RunSeries, analysis: Analysis) -> bytes:
+    """Return the card of a run that has been analysed."""
+    from thermograd.analysis.report.charts.card import card_picture
+
+    assert analysis.incident is not None
+    facts = card_of_run(data.run, analysis.incident)
+    panels = build_panels(data, _BUCKETS)
+    sentence, verdict = plain_verdict(analysis)
+    simulated = any(device.simulated for device in data.devices.values())
+    shown = panels_shown(data, panels)
+    return card_picture(sentence, verdict, _about(data, facts), simulated, shown, panels, short_facts(facts))
+
+
+def _about(data: RunSeries, facts: CardFacts) -> str:
+    """Return which run it is: what it is called, how it ended, how long it was."""
+    from thermograd.analysis.report.charts.picture import can_be_read
+
+    name = data.run.name if can_be_read(data.run.name) else data.run.run_id
+    length = f" in {duration_text(data.training_s)}" if data.training_s > 0 else ""
+    state = [] if facts.state == "simulated" else [facts.state]
+    devices = [counted(facts.devices, facts.noun)] if facts.devices else []
+    told = [without_middle(name, _LONGEST_NAME), *state, f"{facts.steps_text}{length}", *devices]
+    return " · ".join(told)
+
+
+def panels_shown(data: RunSeries, panels: Panels) -> "list[PanelShown]":
+    """Return the norm (or loss) and the temperature (or what else is measured), with the throttled time."""
+    from thermograd.analysis.report.charts.card import PanelShown
+
+    heat = heat_spans(list(data.devices.values()), panels.origin_ns, panels.end_s)
+    hardware = _first(panels, _HARDWARE)
+    return [
+        PanelShown(_first(panels, _TRAINING)),
+        PanelShown(hardware, _whose(hardware, panels), heat),
+    ]
+
+
+def _first(panels: Panels, keys: Sequence[str]) -> Panel:
+    by_key = {panel.key: panel for panel in panels.panels}
+    known = [by_key[key] for key in keys if key in by_key]
+    return next((panel for panel in known if not panel.reason), known[0])
+
+
+def _whose(panel: Panel, panels: Panels) -> str:
+    if panel.band is not None:
+        return panel.band.label
+    devices = list(dict.fromkeys(line.device for line in panel.lines if line.device is not None))
+    return panels.devices.get(devices[0], devices[0]) if len(devices) == 1 else f"{len(devices)} devices"
+
+
+def heat_spans(devices: Sequence[Device], origin_ns: int, end_s: float) -> list[tuple[float, float]]:
+    """Return when at least one device was throttled by heat or the brake, s since `origin_ns`, ascending."""
+    edges = np.zeros(_STRETCHES + 1)
+    for begin_s, stop_s in _throttled(devices, origin_ns):
+        first, last = (int(np.clip(at / end_s * _STRETCHES, 0, _STRETCHES)) for at in (begin_s, stop_s))
+        edges[first] += 1
+        edges[min(max(last, first + 1), _STRETCHES)] -= 1
+    on = np.concatenate([[False], np.cumsum(edges)[:-1] > 0, [False]])
+    turns = np.flatnonzero(np.diff(on.astype(np.int8)))
+    return [(a / _STRETCHES * end_s, b / _STRETCHES * end_s) for a, b in pairwise(turns.tolist())][::2]
+
+
+def _throttled(devices: Sequence[Device], origin_ns: int) -> Iterator[tuple[float, float]]:
+    for device in devices:
+        spans = throttled_spans(device.table)
+        on = np.nan_to_num(spans.throttled_s(HEAT)) > 0
+        begins, ends = ((times[on] - origin_ns) / 1e9 for times in (spans.begin_ns, spans.end_ns))
+        yield from zip(begins.tolist(), ends.tolist(), strict=True)
