@@ -79,6 +79,32 @@ def page(
     return HTMLResponse(content)
 
 
+def framed_page(
+    request: Request,
+    title: str,
+    make: str,
+    body: Mapping[str, Any],
+    links: Iterable[tuple[str, str]] = (),
+    command: str = "",
+) -> HTMLResponse:
+    """Return the page that has a report made, shows it in a frame, and gives it to be opened and kept.
+
+    Parameters
+    ----------
+    request, title
+        As in `page`.
+    make, body
+        Where the page asks for it by POST, and with what; ``again`` is added. The answer is
+        ``{"path": ...}`` once it is made.
+    links
+        Names and paths of pages that belong to it, such as those of the runs.
+    command
+        What writes the same in a terminal.
+    """
+    data = {"framed": {"make": make, "body": body}}
+    return page(request, "framed.html", title, ["framed.js"], data, links=links, command=command)
+
+
 # -- static files ----------------------------------------------------------------------------------------
 
 _MADE: Mapping[str, Callable[[], str]] = {"report.css": page_style, "vega.js": vega_bundle}
