@@ -254,7 +254,7 @@ class ComparedSignals:
 
 def load_series(run: Run) -> RunSeries:
     """Read a run: of several ranks the lowest one's steps; other hosts' times by the clock of that rank."""
-    steps = _in_time_order(read_kind(run.path, "step"))
+    steps = in_time_order(read_kind(run.path, "step"))
     clocks = run_clocks(run, steps)
     ranks = [rank for rank in steps.column("rank").unique().to_pylist() if rank is not None]
     if len(ranks) > 1:
@@ -273,7 +273,7 @@ def load_series(run: Run) -> RunSeries:
         for kind in ("alert", "mark")
     ]
     if clocks is not None:
-        _set_alerts_right(rest[0], clocks)
+        set_alerts_right(rest[0], clocks)
     return RunSeries(run, steps, devices, rest[0], rest[1], ranks=max(1, len(ranks)), clocks=clocks)
 
 
@@ -289,7 +289,7 @@ def _samples_by_device(
     for writer, part in writers_parts(run.path, "sample"):
         clock = None if clocks is None else clocks.host_of(writer)
         if clocks is not None and clock is not None:
-            part = _set_right(part, writer, clocks)
+            part = set_right(part, writer, clocks)
         for name in part.column("device").unique().to_pylist():
             if name:
                 rows = part.filter(pa.compute.equal(part.column("device"), name))
@@ -297,7 +297,7 @@ def _samples_by_device(
                 if clock is not None:
                     clock_of[name] = _less_sure(clock_of.get(name), clock)
     samples = {
-        name: _in_time_order(pa.concat_tables(tables, promote_options="default"))
+        name: in_time_order(pa.concat_tables(tables, promote_options="default"))
         for name, tables in parts.items()
     }
     return samples, clock_of
@@ -310,14 +310,15 @@ def _less_sure(known: HostClock | None, other: HostClock) -> HostClock:
     return max(known, other, key=lambda clock: clock.unsure_s or 0.0)
 
 
-def _set_right(part: pa.Table, writer: str, clocks: RunClocks) -> pa.Table:
+def set_right(part: pa.Table, writer: str, clocks: RunClocks) -> pa.Table:
+    """Return a writer's events with their times by the clock of the run's reference."""
     times = (np.asarray(part.column(name), dtype=np.int64) for name in ("time_ns", "monotonic_ns"))
     right = pa.array(clocks.set_right(writer, *times), pa.int64())
     place = part.column_names.index("time_ns")
     return part.set_column(place, part.schema.field("time_ns"), right)
 
 
-def _set_alerts_right(alerts: list[dict[str, Any]], clocks: RunClocks) -> None:
+def set_alerts_right(alerts: list[dict[str, Any]], clocks: RunClocks) -> None:
     """Set the times of other hosts' alerts right, in place, and those of their onsets by as much."""
     for alert in alerts:
         if clocks.host_of(alert["writer"]) is not None:
@@ -328,7 +329,7 @@ def _set_alerts_right(alerts: list[dict[str, Any]], clocks: RunClocks) -> None:
                     alert[name] -= ahead_ns
 
 
-def _in_time_order(table: pa.Table) -> pa.Table:
+def in_time_order(table: pa.Table) -> pa.Table:
     """Sort by time, then `seq`; of a long run, which mostly is in order, no second copy is made."""
     time_ns, seq = np.asarray(table.column("time_ns")), np.asarray(table.column("seq"))
     ahead, equal = np.diff(time_ns) > 0, np.diff(time_ns) == 0

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
-from thermograd.analysis.report.data.bands import cast_devices
+from thermograd.analysis.report.data.bands import Cast, cast_devices
 from thermograd.analysis.report.data.event_marks import alert_marks, alert_ticks
 from thermograd.analysis.report.data.hardware import Hardware, rle_panel, signal_panel
 from thermograd.analysis.report.data.panel import Panel, Panels
@@ -27,14 +27,21 @@ _MORE_TRAINING = ("learning_rate", "step_time_s", "tokens_per_s")
 _MORE_HARDWARE = ("utilization_pct", "memory_used_bytes", "memory_temperature_c")
 
 
-def build_panels(data: RunSeries, buckets: int = _BUCKETS, coupled: Sequence[str] = ()) -> Panels:
+def build_panels(
+    data: RunSeries,
+    buckets: int = _BUCKETS,
+    coupled: Sequence[str] = (),
+    within: tuple[int, float] | None = None,
+    cast: Cast | None = None,
+) -> Panels:
     """Return a run's panels; of so many stretches of time each curve keeps the lowest and highest value.
 
-    `coupled` names devices that are drawn by themselves among however many.
+    `coupled` names devices that are drawn by themselves among however many. Of a part of a run: `within` says
+    when it begins, UTC epoch ns, and for how many seconds it lasts, `cast` who is drawn.
     """
-    origin_ns, recorded_s = _span(data)
+    origin_ns, recorded_s = within or _span(data)
     end_s = recorded_s if recorded_s > 0 else 1.0
-    cast = cast_devices(data, coupled)
+    cast = cast or cast_devices(data, coupled)
     each = max(_FEWEST_BUCKETS, 2 * buckets // max(2, len(cast.alone)))
     hardware = Hardware(data, origin_ns, end_s, cast, each)
     panels = tuple(_folded([*_training(data, origin_ns, buckets), *_hardware(hardware)]))
