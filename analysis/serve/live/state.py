@@ -54,6 +54,11 @@ def run_state(recording: Recording) -> Told:
     }
 
 
+def _simulated(recording: Recording) -> list[str]:
+    known = recording.devices
+    return [label for name, label in recording.labels().items() if is_simulated(name, known.get(name))]
+
+
 def steps_per_s(recording: Recording) -> float | None:
     """Return how fast the steps of the last half minute came; None for fewer than two."""
     times = recording.step_times_ns(_PACE_STEPS)

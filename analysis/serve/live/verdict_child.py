@@ -1,4 +1,4 @@
-"""Works out the verdict of one run as it would stand now, in a process of its own that lets others go first."""
+"""Works out the verdict of a run as it would stand now, in a process of its own, which lets others go first."""
 
 import json
 import os
@@ -32,7 +32,7 @@ def main() -> None:
         told = verdict_of(Path(sys.argv[1]))
     except Exception as error:  # noqa: BLE001 - said to the server in a sentence, which the page shows
         told = {"error": f"{type(error).__name__}: {error}"}
-    print(json.dumps(told, default=str))
+    sys.stdout.write(json.dumps(told, default=str))
 
 
 if __name__ == "__main__":
