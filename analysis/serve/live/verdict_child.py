@@ -1,4 +1,4 @@
-"""Works out the verdict of a run as it would stand now, in a process of its own, which lets others go first."""
+"""Works out the verdict of a run as it would stand now, in a process of its own that lets others go first."""
 
 import json
 import os
@@ -18,8 +18,8 @@ def verdict_of(run_dir: Path) -> dict[str, Any]:
 
     run = Run(run_dir)
     series = load_series(run)
-    analysis = analyze_run(run, series=series)
-    return asdict(first_screen(analysis)) | {"kind": analysis.verdict, "span_s": series.training_s}
+    screen = first_screen(analyze_run(run, series=series))
+    return asdict(screen) | {"facts": screen.facts, "span_s": series.training_s}
 
 
 def main() -> None:

@@ -431,10 +431,9 @@ function tellVerdict({ verdict, working }) {
     age.textContent = verdict.error;
     return;
   }
-  box.className = `verdict ${/^[a-z_]+$/.test(verdict.kind) ? verdict.kind : ""}`;
+  box.className = `verdict ${/^[a-z_]+$/.test(verdict.verdict) ? verdict.verdict : ""}`;
   byId("verdict-sentence").textContent = verdict.sentence;
-  const facts = [["How sure", verdict.how_sure], ["How long to run", verdict.how_long], ["What to do next", verdict.next_step]];
-  byId("verdict-facts").replaceChildren(...facts.filter(([, text]) => text).map(([title, text]) => element("div", {}, element("dt", {}, title), element("dd", {}, text))));
+  byId("verdict-facts").replaceChildren(...Object.entries(verdict.facts).filter(([, text]) => text).map(([title, text]) => element("div", {}, element("dt", {}, title), element("dd", {}, text))));
   const since = agoS(verdict.at_ms), over = `computed ${since < 5 ? "just now" : `${durationText(since)} ago`} over ${durationText(verdict.span_s)} of the run`;
   age.textContent = `${verdict.simulated ? "Simulated devices. " : ""}${over[0].toUpperCase()}${over.slice(1)}${working ? "; computing anew" : ""}.`;
 }
@@ -461,6 +460,5 @@ stack.dark.addEventListener("change", () => { if (told) { tellKey(); draw(); } }
 byId("more").addEventListener("toggle", () => { if (told) draw(); });
 document.addEventListener("visibilitychange", () => { if (!document.hidden) askVerdict(); });
 setInterval(() => { if (state) { tellPace(); tellAges(); } }, 1000);
-fetchTimeline();
 listen();
 askVerdict();
