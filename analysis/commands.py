@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from thermograd.analysis.figure_options import panels_option, style_option
 from thermograd.analysis.fleet_commands import fleet_options, publish
 from thermograd.store.console import (
     PATH,
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from thermograd.analysis.fleet_commands import Fleet
+    from thermograd.analysis.report.charts.paper.style import PrintStyle
     from thermograd.store.runs.catalogue import Run
 
 
@@ -148,22 +150,34 @@ def calibrate(
 @click.option(
     "--card", "card_path", type=PATH, metavar="FILE", help="Write the card alone, a PNG of 1200 x 630 pixels."
 )
+@style_option
+@panels_option
 def report(
-    run: "Run", output: Path | None, output_format: str, data_format: str | None, card_path: Path | None
+    run: "Run",
+    output: Path | None,
+    output_format: str,
+    data_format: str | None,
+    style: "PrintStyle | None",
+    panels: bool,
+    card_path: Path | None,
 ) -> None:
     """Write report.html, the figures as PNG, PDF and SVG, and analysis.json of a run.
 
     With --card the picture of its verdict, two panels and three facts, for a message or a preview.
 
     Example: thermograd report latest -o report --data csv
+
+    Example: thermograd report latest --style paper-1col,font_size_pt=8 --panels
     """
     from thermograd.analysis.run.analyze import analyze_run
     from thermograd.analysis.run.series import load_series
 
     if output_format == "md" and data_format:
         raise click.UsageError("--data writes the points of the figures, which --format md does not have.")
-    if card_path is not None and (output or data_format or output_format == "md"):
+    if card_path is not None and (output or data_format or style or panels or output_format == "md"):
         raise click.UsageError("--card writes the card alone; without it the report is written.")
+    if output_format == "md" and (style or panels):
+        raise click.UsageError("--style and --panels are for the figures, which --format md does not have.")
     series = load_series(run)
     analysis = analyze_run(run, series=series)
     if card_path is not None:
@@ -179,7 +193,7 @@ def report(
         return
     from thermograd.analysis.report.run_report import write_report
 
-    for path in write_report(run, analysis, output, data_format, series).values():
+    for path in write_report(run, analysis, output, data_format, series, style, panels).values():
         echo(path)
 
 

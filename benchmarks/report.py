@@ -15,8 +15,10 @@ import numpy as np
 import pyarrow as pa
 from rows import HEADER, load, paired, parser, row
 from thermograd.analysis.display.markup import Html
-from thermograd.analysis.report.charts.print_figure import build_figure, encode_figure
+from thermograd.analysis.report.charts.paper.canvas import encode_figure
+from thermograd.analysis.report.charts.print_figure import build_figure
 from thermograd.analysis.report.charts.timeline import panels_chart
+from thermograd.analysis.report.data.alt_text import Words
 from thermograd.analysis.report.data.curves import make_line
 from thermograd.analysis.report.data.panel import Panel, Panels
 from thermograd.analysis.report.page.document import build_page
@@ -66,7 +68,8 @@ def altair_page(given: Curves, path: Path) -> None:
 
 def our_figure(given: Curves, path: Path) -> None:
     """Write the printed figure as PNG."""
-    path.write_bytes(encode_figure(build_figure(our_panels(given), "benchmark", ""), path.suffix[1:]))
+    words = Words("benchmark", "Loss, gradient norm and hardware over time.")
+    path.write_bytes(encode_figure(build_figure(our_panels(given), "benchmark", ""), path.suffix[1:], words))
 
 
 def cpu_seconds(work: Callable[[Curves, Path], None], given: Curves, path: Path) -> float:

@@ -23,7 +23,14 @@ MARK_COLOURS: dict[str, str] = {
     "injection": "#7F7F7F",
     "collapse": "#CC79A7",
     "reported_collapse": "#CC79A7",
+    "evaluation": "#5F6772",
+    "checkpoint": "#5F6772",
 }
+CAUSE_COLOURS: dict[str, str] = {
+    "thermal": "#CC3311",
+    "brake": "#332288",
+    "power": "#B8A24A",
+}  # of throttling
 SEVERITY_COLOURS = {"critical": "#D55E00", "warning": "#E69F00", "info": "#56B4E9"}
 
 

@@ -3,26 +3,28 @@
 import shlex
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from thermograd.analysis.display.numbers import shown_number
 from thermograd.analysis.display.table import Table
 from thermograd.analysis.fleet.devices.one_job import peer_lines
 from thermograd.analysis.fleet.population.beside import population_lines
 from thermograd.analysis.report.data.build_panels import build_panels, time_origin_ns
-from thermograd.analysis.report.data.evidence import Evidence, around_spikes, lag_pairs, pair_evidence
+from thermograd.analysis.report.data.contents import Contents
+from thermograd.analysis.report.data.evidence import around_spikes, lag_pairs, pair_evidence
 from thermograd.analysis.report.data.panel import Panels, legend_of
 from thermograd.analysis.report.data.tables import FORMATS, figure_tables, table_bytes
 from thermograd.analysis.report.files import make_directory, write_files
 from thermograd.analysis.report.given import given_told
 from thermograd.analysis.report.page import run_facts as facts, verdict
 from thermograd.analysis.report.page.alerts import alerts_told
-from thermograd.analysis.report.page.document import GENERATOR, build_page, require_extra
+from thermograd.analysis.report.page.document import build_page, require_extra
 from thermograd.analysis.report.page.provenance import queries, versions_text
+from thermograd.analysis.report.run_figures import IMAGES, figure_files, shown_in_words, stills
 from thermograd.analysis.run.event_tests import AroundSpikes
-from thermograd.analysis.run.pair import Pair, closest_first
+from thermograd.analysis.run.pair import closest_first
 from thermograd.analysis.run.readings.data_quality import lost_loss
 from thermograd.analysis.run.result import Analysis, question_verdict, verdict_sentence
 from thermograd.analysis.run.series import RunSeries, load_series
@@ -35,25 +37,11 @@ from thermograd.store.runs.catalogue import Run, result_dir
 from thermograd.store.runs.table import VERDICT_FILE
 from thermograd.store.telling.quantities import few_of
 
-IMAGES = ("png", "pdf", "svg")
-_STILL_BUCKETS = 250  # of a curve in the page's still: it is printed 10 cm wide
-_STILL_POINTS = 200
+if TYPE_CHECKING:
+    from thermograd.analysis.report.charts.paper.style import PrintStyle
+
 _MOST_PAIRS = 60  # whose lags are put into the page
 _MOST_EVIDENCE = 8  # pairs whose values are put into the page
-
-
-@dataclass(frozen=True, eq=False)
-class Contents:
-    """What a report shows, read and computed once."""
-
-    data: RunSeries
-    analysis: Analysis
-    panels: Panels
-    pairs: list[tuple[str, list[Pair]]]
-    evidence: list[Evidence]
-    spikes: list[AroundSpikes]
-    no_spikes: str
-    more_pairs: int
 
 
 def write_report(
@@ -62,6 +50,8 @@ def write_report(
     output: Path | None = None,
     data_format: str | None = None,
     series: RunSeries | None = None,
+    style: "PrintStyle | None" = None,
+    alone: bool = False,
 ) -> dict[str, Path]:
     """Write a run's report; every file appears whole or not at all.
 
@@ -75,13 +65,17 @@ def write_report(
         "csv" or "parquet" writes the points of every figure beside it.
     series
         The run's data where they have been read already.
+    style
+        Size of the printed figures and of their letters.
+    alone
+        Whether each panel is written as a figure by itself too.
 
     Returns
     -------
     dict
         Paths of ``report`` (HTML), ``png``, ``pdf``, ``svg`` (the four panels), ``lag_png``, ``lag_pdf``,
-        ``lag_svg`` (the closest pair's lag profile, where there is one), ``data_<panel>`` where asked
-        for, and ``analysis`` (JSON).
+        ``lag_svg`` (the closest pair's lag profile, where there is one), ``<panel>_png`` and so on, and
+        ``data_<panel>`` where asked for, and ``analysis`` (JSON).
 
     Raises
     ------
@@ -89,6 +83,8 @@ def write_report(
         If a package of the extra ``report`` is not installed.
     LogError
         If the directory cannot be written.
+    ConfigError
+        If the style's height has no room for the panels.
     ValueError
         If the data format is not known.
     """
@@ -98,8 +94,10 @@ def write_report(
     directory = output or result_dir(run.path, "report")
     make_directory(directory, "the report")
     contents = prepare(series or load_series(run), analysis)
-    files: dict[str, Any] = _figures(contents) | (_points(contents, data_format) if data_format else {})
-    page = report_page(contents, stills(contents, files.get("lag_profile.svg")))
+    files: dict[str, Any] = figure_files(contents, style, alone)
+    lags = files.get("lag_profile.svg") if style is None else None
+    page = report_page(contents, stills(contents, lags))
+    files |= _points(contents, data_format) if data_format else {}
     files = {"report.html": page.encode("utf-8", "replace")} | files | {"analysis.json": analysis.to_json()}
     write_files(directory, files, "the report")
     _remember(run, analysis)
@@ -126,9 +124,10 @@ def _remember(run: Run, analysis: Analysis) -> None:
 
 def _key(name: str) -> str:
     stem, _, kind = name.rpartition(".")
+    panel = stem.removeprefix("figure_")
     if kind in IMAGES:
-        return kind if stem == "figure" else f"lag_{kind}"
-    return stem if stem in ("report", "analysis") else f"data_{stem.removeprefix('figure_')}"
+        return kind if stem == "figure" else f"lag_{kind}" if stem == "lag_profile" else f"{panel}_{kind}"
+    return stem if stem in ("report", "analysis") else f"data_{panel}"
 
 
 def prepare(data: RunSeries, analysis: Analysis) -> Contents:
@@ -146,46 +145,9 @@ def prepare(data: RunSeries, analysis: Analysis) -> Contents:
     return Contents(data, analysis, panels, pairs, evidence, *around_spikes(analysis), more)
 
 
-def _figures(contents: Contents) -> dict[str, bytes]:
-    from thermograd.analysis.report.charts.print_figure import encode_figure, lag_figure
-
-    figures = {"figure": _timeline(contents, contents.panels)}
-    if contents.pairs:
-        figures["lag_profile"] = lag_figure(*contents.pairs[0])
-    return {
-        f"{name}.{kind}": encode_figure(figure, kind) for name, figure in figures.items() for kind in IMAGES
-    }
-
-
-def _timeline(contents: Contents, panels: Panels) -> Any:
-    from thermograd.analysis.report.charts.print_figure import build_figure
-
-    run = contents.data.run
-    simulated = any(device.simulated for device in contents.data.devices.values())
-    told = f"{'Simulated hardware. ' * simulated}{_lacks(panels)} "
-    return build_figure(panels, run.name, f"{told.lstrip()}{run.run_id}, {GENERATOR}")
-
-
 def _points(contents: Contents, data_format: str) -> dict[str, bytes]:
     tables = figure_tables(contents.panels, contents.analysis)
     return {f"{name}.{data_format}": table_bytes(table, data_format) for name, table in tables.items()}
-
-
-def stills(contents: Contents, lag_profile: bytes | None) -> dict[str, bytes]:
-    """Return each chart of the page as SVG, for print and where scripts do not run."""
-    from thermograd.analysis.report.charts.pairs import cross_chart, memory_chart, spikes_chart
-    from thermograd.analysis.report.charts.print_figure import encode_figure
-    from thermograd.analysis.report.charts.style import image
-
-    small = _timeline(contents, contents.panels.thinned(_STILL_BUCKETS))
-    first = contents.evidence[:1]
-    specs = {
-        "cross": cross_chart(first, _STILL_POINTS),
-        "memory": memory_chart(first),
-        "spikes": spikes_chart(contents.spikes[:1]),
-    }
-    drawn = {name: image(spec) for name, spec in specs.items() if spec}
-    return {"timeline": encode_figure(small, "svg")} | ({"lag": lag_profile} if lag_profile else {}) | drawn
 
 
 def report_page(contents: Contents, images: Mapping[str, bytes]) -> str:
@@ -207,6 +169,7 @@ def report_page(contents: Contents, images: Mapping[str, bytes]) -> str:
         f"{data.run.name}: thermograd run report",
         charts,
         stills=images,
+        told={name: words.text for name, words in shown_in_words(contents).items()},
         run=data.run,
         quoted_id=shlex.quote(data.run.run_id),
         **_verdict(data, analysis),
@@ -265,7 +228,7 @@ def _charts(contents: Contents) -> dict[str, Any]:
     return {
         "panels": panels,
         "absent_first": first,
-        "lacks": _lacks(panels),
+        "lacks": contents.lacks,
         "legends": {"shown": legend_of(panels, panels.shown), "folded": legend_of(panels, panels.folded)},
         "begins": facts.moment_text(panels.origin_ns) if panels.origin_ns else "",
         "notes": notes,
@@ -278,14 +241,6 @@ def _charts(contents: Contents) -> dict[str, Any]:
         "effects": _effects(contents.spikes),
         "events": event_lines(replace(contents.analysis, spike_locked=[])),
     }
-
-
-def _lacks(panels: Panels) -> str:
-    """Return what no device of a run measures, where others are drawn instead; empty for nothing."""
-    absent = [panel.title.lower().replace("rle", "RLE") for panel in panels.replaced]
-    drawn = [panel.title.lower() for panel in panels.printed[-2:]]
-    told = f"Not measured here: {' and '.join(absent)}; drawn instead: {' and '.join(drawn)}."
-    return told if absent else ""
 
 
 def _effects(courses: Sequence[AroundSpikes]) -> Table:

@@ -26,6 +26,8 @@ _DARK_MARKS: dict[Kind, str] = {
     "nonfinite": "#F0843C",
     "zero": "#F0843C",
     "injection": "#9D9D9D",
+    "evaluation": "#A3ABB6",
+    "checkpoint": "#A3ABB6",
 }
 _DARK_DEVICES = ("#4AA3DF", "#E69F00", "#2DBE91", "#8CD0F5", "#B0B0B0")  # the same hues, lighter
 _DARK_RUNS = (*_DARK_DEVICES, "#F0843C", "#DD95BE", "#9F8FE8")

@@ -22,6 +22,7 @@ from thermograd.analysis.report.charts.style import (
 )
 from thermograd.analysis.report.data.curves import Line, decades
 from thermograd.analysis.report.data.panel import (
+    AT_THE_BOTTOM,
     KIND_NAMES,
     AlertTick,
     Kind,
@@ -40,6 +41,8 @@ _SHAPES: dict[Kind, str] = {
     "injection": "triangle-down",
     "collapse": "diamond",
     "reported_collapse": "triangle-down",
+    "evaluation": "triangle-up",
+    "checkpoint": "square",
 }
 _RULES = ("injection", "collapse")
 _HEIGHT = 118
@@ -164,7 +167,7 @@ def _layers(panel: Panel, panels: Panels, rows: Rows, x: alt.X, y: alt.Y) -> lis
         at_value = [mark for mark in marks if mark.value is not None]
         if at_edge:
             data = named(rows, f"{panel.key}-mark-{kind}-edge", _mark_rows(at_edge, panels))
-            edge = alt.value(_HEIGHT - 5 if kind == "zero" else 5)
+            edge = alt.value(_HEIGHT - 5 if kind in AT_THE_BOTTOM else 5)
             layers += [_rules(kind, data, x)] * (kind in _RULES) + [_symbols(kind, data, x, edge)]
         if at_value:
             data = named(rows, f"{panel.key}-mark-{kind}", _mark_rows(at_value, panels))

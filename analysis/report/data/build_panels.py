@@ -12,8 +12,9 @@ from thermograd.analysis.report.data.event_marks import alert_marks, alert_ticks
 from thermograd.analysis.report.data.hardware import Hardware, rle_panel, signal_panel
 from thermograd.analysis.report.data.panel import Panel, Panels
 from thermograd.analysis.report.data.strips import condensed
+from thermograd.analysis.report.data.throttling import throttling_lanes
 from thermograd.analysis.report.data.training import (
-    injection_marks,
+    happened_marks,
     metric_panels,
     training_panel,
     with_clip_bound,
@@ -48,14 +49,16 @@ def build_panels(
     drawn = {line.device for panel in panels for line in panel.lines}
     shown = {name: label for name, label in cast.alone.items() if name in drawn}
     condense = (replace(panel, **_condensed(panel, end_s)) for panel in panels)
-    return Panels(tuple(condense), 0.0, end_s, shown, alert_ticks(data, origin_ns, end_s), origin_ns)
+    lanes = throttling_lanes(data, origin_ns, end_s)
+    return Panels(tuple(condense), 0.0, end_s, shown, alert_ticks(data, origin_ns, end_s), origin_ns, lanes)
 
 
 def _training(data: RunSeries, origin_ns: int, buckets: int) -> list[Panel]:
-    injected = injection_marks(data, origin_ns)
+    injected = happened_marks(data, origin_ns, ("injection",))
+    paused = happened_marks(data, origin_ns, ("evaluation", "checkpoint"))
     collapses = alert_marks(data, origin_ns, "collapse", ("collapse.",), edge=True)
     on_norm = [*alert_marks(data, origin_ns, "spike", ("spike.grad",)), *injected, *collapses]
-    on_loss = [*alert_marks(data, origin_ns, "spike", ("spike.loss",)), *injected]
+    on_loss = [*alert_marks(data, origin_ns, "spike", ("spike.loss",)), *injected, *paused]
     norm = training_panel(data, origin_ns, "grad_norm", buckets, on_norm)
     return [
         training_panel(data, origin_ns, "loss", buckets, on_loss),

@@ -6,10 +6,13 @@ from typing import Any, Literal, NamedTuple
 
 from thermograd.analysis.arrays import Floats, Ints
 from thermograd.analysis.report.data.curves import Band, Line
+from thermograd.analysis.report.data.throttling import Lanes
 from thermograd.store.telling.columns import signal
 from thermograd.store.telling.quantities import duration_text
 
-Kind = Literal["spike", "nonfinite", "zero", "injection", "collapse", "reported_collapse"]
+Kind = Literal[
+    "spike", "nonfinite", "zero", "injection", "collapse", "reported_collapse", "evaluation", "checkpoint"
+]
 
 KIND_NAMES: dict[Kind, str] = {
     "spike": "spike alert",
@@ -18,7 +21,10 @@ KIND_NAMES: dict[Kind, str] = {
     "injection": "fault injected on purpose",
     "collapse": "onset of a collapse",
     "reported_collapse": "collapse as the imported log has it",
+    "evaluation": "evaluation",
+    "checkpoint": "checkpoint",
 }
+AT_THE_BOTTOM = ("zero", "evaluation", "checkpoint")  # the other marks without a value are at the top
 _FIRST_HARDWARE = ("rle", "temperature_c")  # of the printed figure, where they are measured
 _INSTEAD = ("power_w", "sm_clock_mhz", "utilization_pct", "memory_used_bytes")
 _SCALES = {"memory_used_bytes": (2.0**30, "GiB")}  # of units that are too small to be read
@@ -56,8 +62,8 @@ def clock_for(span_s: float) -> Clock:
 class Mark:
     """Something that happened at one time.
 
-    A `value` of None belongs at the panel's edge: the bottom for "zero", the top for all others. It may stand
-    for a `count` of more than one near it. `end_s` is until when it lasted, None where that is not known.
+    A `value` of None belongs at the panel's edge: the bottom for the kinds `AT_THE_BOTTOM`, else the top. It
+    may stand for a `count` of more than one near it. `end_s` is until when it lasted, None where not known.
     """
 
     kind: Kind
@@ -177,7 +183,8 @@ class Panels:
     """The panels of a run on one time axis, in seconds since its first step or sample.
 
     `devices` has the label of every device that has a curve of its own, by its name, in the order of their
-    colours; `alerts` are in time order; `origin_ns` is when the axis begins, UTC epoch ns, 0 where not known.
+    colours; `alerts` are in time order; `origin_ns` is when the axis begins, UTC epoch ns, 0 where not known;
+    `throttling` is when each device was throttled, and why.
     """
 
     panels: tuple[Panel, ...]
@@ -186,6 +193,7 @@ class Panels:
     devices: dict[str, str] = field(default_factory=dict)
     alerts: tuple[AlertTick, ...] = ()
     origin_ns: int = 0
+    throttling: Lanes = field(default_factory=Lanes)
 
     @property
     def shown(self) -> tuple[Panel, ...]:

@@ -47,7 +47,7 @@ def counted(
     filled = count > 0
     if len(known) == starts.size:
         edges = np.arange(STRETCHES + 1, dtype=np.float64) * width_s
-        share = np.diff(covered_s(starts, np.asarray(known), edges)) / width_s
+        share = np.minimum(np.diff(covered_s(starts, np.asarray(known), edges)) / width_s, 1.0)
         filled |= share > 0
         share = share[filled]
     first_s = np.flatnonzero(filled).astype(np.float64) * width_s

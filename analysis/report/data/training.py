@@ -9,7 +9,7 @@ from thermograd.analysis.arrays import Floats, Ints, Mask
 from thermograd.analysis.display.numbers import without_middle
 from thermograd.analysis.report.data.curves import buckets_of, decimation_notes, make_line
 from thermograd.analysis.report.data.event_marks import onsets_s
-from thermograd.analysis.report.data.panel import Kind, Mark, Panel
+from thermograd.analysis.report.data.panel import KIND_NAMES, Kind, Mark, Panel
 from thermograd.analysis.run.series import RunSeries
 from thermograd.store.runs.own_values.metrics import Metric
 from thermograd.store.telling.columns import signal
@@ -104,18 +104,19 @@ def _is_near(bound: Floats, panel: Panel) -> bool:
     return bool(bound.max() <= reach * line.highest and bound.min() >= line.lowest / reach)
 
 
-def injection_marks(data: RunSeries, origin_ns: int) -> list[Mark]:
-    """Return the faults that were injected on purpose."""
+def happened_marks(data: RunSeries, origin_ns: int, kinds: Sequence[Kind]) -> list[Mark]:
+    """Return what happened at one time as the log has it: injected faults, evaluations, checkpoints."""
     return [
-        Mark("injection", (mark["time_ns"] - origin_ns) / 1e9, None, _injection_text(mark))
+        Mark(kind, (mark["time_ns"] - origin_ns) / 1e9, None, _mark_text(mark, KIND_NAMES[kind]))
+        for kind in kinds
         for mark in data.marks
-        if mark["mark"] == "injection"
+        if mark["mark"] == kind
     ]
 
 
-def _injection_text(mark: dict[str, Any]) -> str:
+def _mark_text(mark: dict[str, Any], otherwise: str) -> str:
     where = "" if mark["step"] is None else f"before step {mark['step']}: "
-    return where + str(mark["text"] or "a fault")
+    return where + str(mark["text"] or otherwise)
 
 
 def _spans(values: Floats, decades: float) -> bool:

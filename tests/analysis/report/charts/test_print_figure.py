@@ -12,12 +12,11 @@ import pytest
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from synthetic import START_NS, make_run
-from thermograd.analysis.report.charts.print_figure import (
-    build_figure,
-    encode_figure,
-    figure_text,
-    lag_figure,
-)
+from thermograd.analysis.report.charts.paper.canvas import encode_figure as encoded
+from thermograd.analysis.report.charts.paper.lags import lag_figure
+from thermograd.analysis.report.charts.paper.text import figure_text
+from thermograd.analysis.report.charts.print_figure import build_figure
+from thermograd.analysis.report.data.alt_text import Words
 from thermograd.analysis.report.data.build_panels import build_panels
 from thermograd.analysis.report.data.curves import decimate, make_line
 from thermograd.analysis.report.data.evidence import lag_pairs
@@ -27,6 +26,10 @@ from thermograd.analysis.run.result import Analysis
 from thermograd.analysis.run.series import load_series
 from thermograd.store.log.writer import EventWriter
 from thermograd.store.runs.catalogue import Run, create_run
+
+
+def encode_figure(figure: Figure, file_format: str) -> bytes:
+    return encoded(figure, file_format, Words("title", "text"))
 
 
 def _panels(run: Run) -> Panels:

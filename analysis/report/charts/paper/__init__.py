@@ -1,0 +1,1 @@
+"""Figures for print: letters of one size at a given width, fonts embedded, told apart in grey."""
