@@ -52,6 +52,7 @@ def write_report(
     series: RunSeries | None = None,
     style: "PrintStyle | None" = None,
     alone: bool = False,
+    remember: bool = True,
 ) -> dict[str, Path]:
     """Write a run's report; every file appears whole or not at all.
 
@@ -69,6 +70,8 @@ def write_report(
         Size of the printed figures and of their letters.
     alone
         Whether each panel is written as a figure by itself too.
+    remember
+        Leave the verdict in the run's directory, for the table of runs.
 
     Returns
     -------
@@ -100,7 +103,8 @@ def write_report(
     files |= _points(contents, data_format) if data_format else {}
     files = {"report.html": page.encode("utf-8", "replace")} | files | {"analysis.json": analysis.to_json()}
     write_files(directory, files, "the report")
-    _remember(run, analysis)
+    if remember:
+        _remember(run, analysis)
     return {_key(name): directory / name for name in files}
 
 

@@ -173,6 +173,22 @@ def test_a_request_of_100_mb_is_refused_before_it_is_sent(server: Served) -> Non
     assert time.process_time() - begun < 10
 
 
+def test_a_request_that_does_not_say_its_size_is_cut(server: Served) -> None:
+    with socket.create_connection(("127.0.0.1", server.port), timeout=30) as client:
+        head = (
+            "POST /api/compare HTTP/1.1\r\n"
+            "Host: localhost\r\nX-Thermograd: 1\r\nTransfer-Encoding: chunked\r\n\r\n"
+        )
+        client.sendall(head.encode())
+        with contextlib.suppress(ConnectionError):
+            for _ in range(64):
+                client.sendall(b"8000\r\n" + b"x" * 0x8000 + b"\r\n")
+            client.sendall(b"0\r\n\r\n")
+        with contextlib.suppress(ConnectionError):
+            assert client.recv(12) in (b"HTTP/1.1 413", b"")
+    assert ask(server, "/api/runs")[0] == 200
+
+
 def test_idle_connections_make_room_and_others_are_answered(server: Served) -> None:
     with contextlib.ExitStack() as stack:
         idle = [
