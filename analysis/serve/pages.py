@@ -94,8 +94,8 @@ def framed_page(
     request, title
         As in `page`.
     make, body
-        Where the page asks for it by POST, and with what; ``again`` is added. The answer is
-        ``{"path": ...}`` once it is made.
+        Where the page asks for it by POST, and with what; ``again`` is added. The answer is a job, which
+        ``/api/made/JOB`` tells of until it is done.
     links
         Names and paths of pages that belong to it, such as those of the runs.
     command

@@ -9,6 +9,7 @@ import asyncio
 import json
 import os
 import secrets
+import shlex
 import shutil
 import sys
 import time
@@ -18,12 +19,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import anyio.to_thread
 from starlette.requests import Request
 from starlette.responses import FileResponse, Response
 from starlette.routing import Route
-from thermograd.analysis.serve.pages import page
+from thermograd.analysis.serve.pages import framed_page
 from thermograd.analysis.serve.serving import Refused, Serving, json_answer, serving_of
 from thermograd.store.places.stamps import stamps
 from thermograd.store.runs.catalogue import Run
@@ -89,10 +91,14 @@ class Desk:
         self._turn = asyncio.Lock()
         self._tasks: set[asyncio.Task[None]] = set()
 
-    def ask(self, runs: Sequence[Path], stamp: str) -> Job:
-        """Return the job for some runs as they are now: one that there is, or a new one."""
+    def ask(self, runs: Sequence[Path], stamp: str, again: bool = False) -> Job:
+        """Return the job for some runs as they are now: one that there is, or a new one.
+
+        `again`: a new one also where it has been made.
+        """
         for job in self._jobs.values():
-            if job.runs == list(runs) and job.stamp == stamp and job.state != "failed":
+            is_over = job.state == "failed" or (again and job.state == "done")
+            if job.runs == list(runs) and job.stamp == stamp and not is_over:
                 return job
         if len(self._waiting()) >= _MOST_WAITING:
             raise Refused(503, f"{_MOST_WAITING} reports are waiting to be made; ask again in a minute")
@@ -183,31 +189,38 @@ def _desk(request: Request) -> Desk:
     return _desks[serving]
 
 
-async def _ask(request: Request, run_ids: Sequence[str]) -> Response:
-    serving = serving_of(request)
+async def _ask(request: Request, run_ids: Sequence[str], again: bool) -> Response:
+    serving, desk = serving_of(request), _desk(request)
     found = await anyio.to_thread.run_sync(lambda: [_stamped(serving.run(run_id)) for run_id in run_ids])
-    desk = _desk(request)
-    job = desk.ask([run.path.absolute() for run, _ in found], "/".join(stamp for _, stamp in found))
-    return json_answer(desk.told(job), 202)
+    stamp = "/".join(stamp for _, stamp in found)
+    return json_answer(desk.told(desk.ask([run.path.absolute() for run, _ in found], stamp, again)), 202)
 
 
 def _stamped(run: Run) -> tuple[Run, str]:
     return run, stamps(str(run.path)).row
 
 
+async def _asked(request: Request) -> dict[str, Any]:
+    try:
+        asked = json.loads(await request.body() or b"{}")
+    except (ValueError, RecursionError):
+        asked = None
+    if not isinstance(asked, dict):
+        raise Refused(400, "expected is an object in JSON")
+    return asked
+
+
 async def _ask_report(request: Request) -> Response:
-    return await _ask(request, [request.path_params["run_id"]])
+    again = (await _asked(request)).get("again") is True
+    return await _ask(request, [request.path_params["run_id"]], again)
 
 
 async def _ask_comparison(request: Request) -> Response:
-    try:
-        asked = json.loads(await request.body())
-    except (ValueError, RecursionError):
-        asked = None
-    runs = asked.get("runs") if isinstance(asked, dict) else None
+    asked = await _asked(request)
+    runs = asked.get("runs")
     if not isinstance(runs, list) or not all(isinstance(run, str) for run in runs):
         raise Refused(400, 'expected is {"runs": [ID, ID]}, of the ids of runs')
-    return await _ask(request, _compared(runs))
+    return await _ask(request, _compared(runs), asked.get("again") is True)
 
 
 def _compared(run_ids: Sequence[str]) -> list[str]:
@@ -233,18 +246,23 @@ async def _file(request: Request) -> Response:
 
 def _report_page(request: Request) -> Response:
     run = serving_of(request).run(request.path_params["run_id"])
-    ask = {"path": request.url.path.replace("/run/", "/api/run/", 1), "body": {}}
-    return page(
-        request, "made.html", f"Report of {run.name}", ["made.js"], data={"ask": ask}, runs=[run], here="run"
-    )
+    make = f"/api/run/{quote(run.run_id, safe='')}/report"
+    command = f"thermograd report {shlex.quote(run.run_id)}"
+    return framed_page(request, f"Report of {run.name}", make, {}, [("The run", _page_of(run))], command)
 
 
 def _comparison_page(request: Request) -> Response:
     run_ids = _compared(request.query_params.getlist("run"))
     runs = [serving_of(request).run(run_id) for run_id in run_ids]
-    ask = {"path": "/api/compare", "body": {"runs": run_ids}}
-    title = f"{len(runs)} runs compared"
-    return page(request, "made.html", title, ["made.js"], data={"ask": ask}, runs=runs, here="compare")
+    links = [(run.name, _page_of(run)) for run in runs]
+    command = f"thermograd compare {shlex.join(run_ids)} -o comparison"
+    return framed_page(
+        request, f"{len(runs)} runs compared", "/api/compare", {"runs": run_ids}, links, command
+    )
+
+
+def _page_of(run: Run) -> str:
+    return f"/run/{quote(run.run_id, safe='')}"
 
 
 ROUTES = [

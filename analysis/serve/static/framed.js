@@ -5,6 +5,23 @@ const { make, body } = pageData("framed");
 const byId = (id) => document.getElementById(id);
 const SLOW_S = 20;
 
+function tellOf(job) {
+  byId("making-words").textContent = job.before
+    ? `${job.before} made before it.`
+    : `It is being made from the run's log${job.doing ? `: ${job.doing}` : ""}.`;
+}
+
+async function made(again) {
+  let job = await askJson(make, { body: { ...body, again } });
+  while (job.state !== "done") {
+    if (job.state === "failed") throw new Error(job.error);
+    tellOf(job);
+    await new Promise((resolve) => setTimeout(resolve, 400));
+    job = await askJson(`/api/made/${encodeURIComponent(job.job)}`);
+  }
+  return job.files["report.html"];
+}
+
 function tellTime(began) {
   const seconds = (performance.now() - began) / 1000;
   byId("making-for").textContent = seconds < 1 ? "" : `${durationText(seconds)} so far${seconds > SLOW_S ? ". A long run takes a while; other pages go on meanwhile." : ""}`;
@@ -17,8 +34,7 @@ async function begin(again) {
   byId("making").hidden = false;
   byId("trouble").textContent = "";
   try {
-    const { path } = await askJson(make, { body: { ...body, again } });
-    show(path);
+    show(await made(again));
   } catch (error) {
     byId("trouble").textContent = error.message;
   } finally {

@@ -10,10 +10,10 @@ import pytest
 from fleet_runs import fleet_runs
 from starlette.testclient import TestClient
 from thermograd.analysis.serve.app import build_app
-from thermograd.analysis.serve.rows import Rows
+from thermograd.analysis.serve.listing.rows import Rows
+from thermograd.analysis.serve.listing.sparklines import curves_of
 from thermograd.analysis.serve.security import Allowed
 from thermograd.analysis.serve.serving import Serving
-from thermograd.analysis.serve.sparklines import curves_of
 from thermograd.store.log.writer import EventWriter
 from thermograd.store.runs.catalogue import Run, create_run, list_runs
 from thermograd.store.runs.table import RunRow
@@ -79,7 +79,7 @@ def test_what_cannot_be_asked_for_is_told_with_what_can(client: TestClient, aske
 def test_a_row_is_kept_until_a_file_of_its_run_changes(tmp_path: Path, monkeypatch: Any) -> None:
     (run,) = fleet_runs(tmp_path, 1, steps=50, samples=5)
     rows = Rows(tmp_path, tmp_path)
-    monkeypatch.setattr("thermograd.analysis.serve.rows._FRESH_S", -1.0)
+    monkeypatch.setattr("thermograd.analysis.serve.listing.rows._FRESH_S", -1.0)
 
     def now() -> Any:
         look = rows.look()
@@ -94,7 +94,7 @@ def test_a_row_is_kept_until_a_file_of_its_run_changes(tmp_path: Path, monkeypat
 def test_a_live_run_s_row_is_told_anew(tmp_path: Path, monkeypatch: Any) -> None:
     run = create_run(tmp_path, "live")
     rows = Rows(tmp_path, tmp_path)
-    monkeypatch.setattr("thermograd.analysis.serve.rows._FRESH_S", -1.0)
+    monkeypatch.setattr("thermograd.analysis.serve.listing.rows._FRESH_S", -1.0)
     with contextlib.closing(EventWriter(run.path, run.run_id, "host-r0-1-abcdef")):
         look = rows.look()
         assert rows.of(look, run)["state"] == "live"

@@ -126,7 +126,7 @@ def test_reports_wait_in_a_short_queue_and_old_ones_go(client: TestClient, monke
 
 
 def test_the_pages_ask_for_what_they_show(client: TestClient) -> None:
-    assert '{"path":"/api/run/fleet-00001/report"' in client.get("/run/fleet-00001/report").text.replace(
+    assert '"make":"/api/run/fleet-00001/report"' in client.get("/run/fleet-00001/report").text.replace(
         " ", ""
     )
     page = client.get("/compare", params={"run": ["fleet-00001", "fleet-00002"]})

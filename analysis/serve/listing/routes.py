@@ -9,9 +9,9 @@ import anyio.to_thread
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
-from thermograd.analysis.serve.rows import Row, Rows
+from thermograd.analysis.serve.listing.rows import Row, Rows
+from thermograd.analysis.serve.listing.sparklines import Sparklines
 from thermograd.analysis.serve.serving import Refused, Serving, json_answer, serving_of
-from thermograd.analysis.serve.sparklines import Sparklines
 from thermograd.store.errors import ThermogradError
 from thermograd.store.runs.table import ADDED, SUMMARY, sorted_rows
 
