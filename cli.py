@@ -23,7 +23,6 @@ try:
         answer,
         echo,
         echo_json,
-        find,
         hz_option,
         json_option,
         run_argument,
@@ -449,71 +448,12 @@ def replay(
         sys.exit(1)
 
 
-@main.command()
-@click.argument("run", required=False, metavar="[RUN]")
-@click.option("--once", is_flag=True, help="Print one frame and end.")
-@click.option("--refresh", "refresh_s", default=0.5, show_default=True, type=FiniteRange(0.1, 60))
-@click.option("--fleet", is_flag=True, help="All live runs: of the broker, else of the runs' directory.")
-@click.option("--from", "url", metavar="URL", help="The fleet's broker; default $THERMOGRAD_PUBLISH.")
-@click.option("--consumer", metavar="NAME", help="Go on where the last of this name was; no alert twice.")
-@click.option("--json", "as_json", is_flag=True, help="Of the fleet: each alert as a line; with --once, all.")
-@click.pass_obj
-def watch(runs: Path, /, run: str | None, once: bool, refresh_s: float, fleet: bool, **of_fleet: Any) -> None:
-    """Show a live or finished run in the terminal until q or Ctrl-C; with --fleet all live runs.
-
-    Example: thermograd watch latest
-    """
-    if not once:
-        import signal
-
-        signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the terminal is put back
-    with contextlib.suppress(KeyboardInterrupt):
-        if fleet and run is not None:
-            raise click.UsageError("--fleet shows all live runs; name none")
-        elif fleet:
-            from thermograd.stream.fleet.watching import watch_fleet
-
-            watch_fleet(runs, once, refresh_s, **of_fleet)
-        elif any(of_fleet.values()):
-            raise click.UsageError("--from, --consumer and --json are of --fleet")
-        else:
-            _watch_run(find(run or "latest"), once, refresh_s)
-
-
-def _watch_run(run: "Run", once: bool, refresh_s: float) -> None:
-    from rich.console import Console
-    from thermograd.store.events import WATCHED_KINDS
-    from thermograd.store.log.reader import Follower
-    from thermograd.store.places.following import kept_fresh
-    from thermograd.store.places.shipped import shipped_s_ago
-    from thermograd.store.telling.quantities import age_text
-    from thermograd.stream.terminal.state import RunFacts
-    from thermograd.stream.terminal.watch import watch as show_live
-
-    def describe() -> RunFacts:
-        now = type(run)(run.path)  # facts are read once an object
-        end, hosts = now.end(), tuple(now.silent_hosts())
-        silent = end.state == "crashed" and bool(hosts)
-        state, reason = ("silent", None) if silent else (end.state, end.reason)
-        shipped_s = shipped_s_ago(run.path)
-        if state == "live" and shipped_s is not None:
-            reason = f"shipped until {age_text(shipped_s)} ago"
-        return RunFacts(now.run_id, now.name, state, hosts, now.facts.get("devices", {}), reason)
-
-    poll = Follower(run.path, WATCHED_KINDS, _WATCHED).poll
-    with kept_fresh(run.path):
-        show_live(poll, describe, Console(), None, refresh_s, once)
-
-
 def _for_live_pages() -> Any:
     """Return what the page of a live run needs of stream, which analysis does not know."""
     return None
 
 
 main.add_command(serve_command(_for_live_pages))
-
-
-_WATCHED = 10_000  # events of each writer and kind that the view begins with
 
 
 if __name__ == "__main__":

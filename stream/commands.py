@@ -1,15 +1,18 @@
-"""The command ``config``, and the options of every command that starts a stream layer."""
+"""The commands ``config`` and ``watch``, and the options of every command that starts a stream layer."""
 
+import contextlib
 import functools
 import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
-from thermograd.store.console import PATH, echo_json, json_option
+from thermograd.store.console import PATH, FiniteRange, echo_json, find, json_option
 
 if TYPE_CHECKING:
+    from thermograd.store.runs.catalogue import Run
     from thermograd.stream.settings import Settings
 
 _config = click.option(
@@ -126,4 +129,89 @@ def _print_shipped(name: str) -> None:
     click.echo(files("thermograd").joinpath("deploy", name).read_text(encoding="utf-8"), nl=False)
 
 
-COMMANDS = (config_group,)
+@click.command()
+@click.argument("run", required=False, metavar="[RUN]")
+@click.option("--once", is_flag=True, help="Print one frame and end.")
+@click.option("--refresh", "refresh_s", default=0.5, show_default=True, type=FiniteRange(0.1, 60))
+@click.option("--all", "every_run", is_flag=True, help="One line for each live run of the directory.")
+@click.option("--fleet", is_flag=True, help="All live runs: of the broker, else of the runs' directory.")
+@click.option("--from", "url", metavar="URL", help="The fleet's broker; default $THERMOGRAD_PUBLISH.")
+@click.option("--consumer", metavar="NAME", help="Go on where the last of this name was; no alert twice.")
+@click.option(
+    "--json", "as_json", is_flag=True, help="A document with --once; else --all's as lines, --fleet's alerts."
+)
+@click.pass_obj
+def watch(
+    runs: Path,
+    /,
+    run: str | None,
+    every_run: bool,
+    fleet: bool,
+    url: str | None,
+    consumer: str | None,
+    as_json: bool,
+    **how: Any,
+) -> None:
+    """Show a live or finished run in the terminal until q or Ctrl-C; with --all or --fleet all live runs.
+
+    Example: thermograd watch latest
+    """
+    _refuse_together(run, every_run, fleet, url or consumer, as_json)
+    if not how["once"]:
+        import signal
+
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the terminal is put back
+    with contextlib.suppress(KeyboardInterrupt):
+        if not every_run and not fleet:
+            _watch_run(find(run or "latest"), **how)
+            return
+        from thermograd.stream.fleet.watching import watch_all, watch_fleet
+
+        if every_run:
+            watch_all(runs, as_json=as_json, **how)
+        else:
+            watch_fleet(runs, url=url, consumer=consumer, as_json=as_json, **how)
+
+
+def _refuse_together(
+    run: str | None, every_run: bool, fleet: bool, of_fleet: str | None, as_json: bool
+) -> None:
+    if run is not None and (every_run or fleet):
+        raise click.UsageError(f"{'--all' if every_run else '--fleet'} shows all live runs; name none")
+    if every_run and fleet:
+        raise click.UsageError("--all is one line a run, --fleet trouble first; give one of them")
+    if of_fleet and not fleet:
+        raise click.UsageError("--from and --consumer are of --fleet")
+    if as_json and not (every_run or fleet):
+        raise click.UsageError("--json is of --all and --fleet")
+
+
+_WATCHED = 10_000  # events of each writer and kind that the view begins with
+
+
+def _watch_run(run: "Run", once: bool, refresh_s: float) -> None:
+    from rich.console import Console
+    from thermograd.store.events import WATCHED_KINDS
+    from thermograd.store.log.reader import Follower
+    from thermograd.store.places.following import kept_fresh
+    from thermograd.store.places.shipped import shipped_s_ago
+    from thermograd.store.telling.quantities import age_text
+    from thermograd.stream.terminal.state import RunFacts
+    from thermograd.stream.terminal.watch import watch as show_live
+
+    def describe() -> RunFacts:
+        now = type(run)(run.path)  # facts are read once an object
+        end, hosts = now.end(), tuple(now.silent_hosts())
+        silent = end.state == "crashed" and bool(hosts)
+        state, reason = ("silent", None) if silent else (end.state, end.reason)
+        shipped_s = shipped_s_ago(run.path)
+        if state == "live" and shipped_s is not None:
+            reason = f"shipped until {age_text(shipped_s)} ago"
+        return RunFacts(now.run_id, now.name, state, hosts, now.facts.get("devices", {}), reason)
+
+    poll = Follower(run.path, WATCHED_KINDS, _WATCHED).poll
+    with kept_fresh(run.path):
+        show_live(poll, describe, Console(), None, refresh_s, once)
+
+
+COMMANDS = (config_group, watch)

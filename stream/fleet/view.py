@@ -1,7 +1,7 @@
 """The fleet as lines for a terminal and as a document: trouble first, one row a run."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from io import StringIO
 from itertools import chain
 from statistics import median
@@ -9,18 +9,16 @@ from typing import Any
 
 import msgspec
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 from thermograd.store.events import gravity
 from thermograd.store.telling.quantities import counted
 from thermograd.store.text import printable
 from thermograd.stream.fleet.brokers.messages import DeviceNow
 from thermograd.stream.fleet.state import FleetAlert, FleetState, RunState, finite
+from thermograd.stream.terminal.table import Column, count, number, table_lines
 
-_STYLES = {"silent": "bold yellow", "ended": "dim", "live": "green"}
 _MOST_ALERTS = 50
 _WRAPS_HEADER = 60  # cells; below, a line of the screen is worth more
-_LEAST_NAME = 6  # cells of a run's name, below which a column is left out
 
 
 def fleet_rows(state: FleetState, now_ns: int) -> list[dict[str, Any]]:
@@ -28,7 +26,7 @@ def fleet_rows(state: FleetState, now_ns: int) -> list[dict[str, Any]]:
 
     Trouble is, in this order: silent nodes, critical and other fleet alerts, throttled devices, spikes.
     """
-    rows = [_row(state, run, now_ns) for run in state.runs.values() if run.nodes]
+    rows = [run_row(state, run, now_ns) for run in state.runs.values() if run.nodes]
     return sorted(rows, key=lambda row: (*(-trouble for trouble in _trouble(row)), row["name"], row["run"]))
 
 
@@ -45,7 +43,8 @@ def _trouble(row: dict[str, Any]) -> tuple[int, ...]:
     )
 
 
-def _row(state: FleetState, run: RunState, now_ns: int) -> dict[str, Any]:
+def run_row(state: FleetState, run: RunState, now_ns: int) -> dict[str, Any]:
+    """Return what a view shows of one run."""
     nodes = run.nodes.values()
     devices = [device for node in nodes if not node.ended for device in node.devices.values()]
     lead = _lead(run)
@@ -121,21 +120,19 @@ def fleet_document(state: FleetState, now_ns: int) -> dict[str, Any]:
     }
 
 
-# title, least width of the screen that has it, what it shows
-_Column = tuple[str, int, Callable[[dict[str, Any]], str]]
-_COLUMNS: tuple[_Column, ...] = (
-    ("ranks", 60, lambda row: str(row["ranks"] or "–")),
-    ("hosts", 60, lambda row: str(row["hosts"])),
-    ("step", 0, lambda row: "–" if row["step"] is None else str(row["step"])),
-    ("loss", 0, lambda row: _number(row["loss"])),
-    ("grad norm", 100, lambda row: _number(row["grad_norm"])),
-    ("step s", 100, lambda row: _number(row["step_time_s"], 3)),
-    ("W", 120, lambda row: _number(row["power_w"], 0, fixed=True)),
-    ("°C", 120, lambda row: _number(row["temperature_c"], 0, fixed=True)),
-    ("spikes", 0, lambda row: _count(row["spikes"])),
-    ("slowed", 50, lambda row: _count(len(row["throttled_devices"]))),
-    ("silent", 40, lambda row: _count(len(row["silent_nodes"]))),
-    ("alerts", 70, lambda row: _count(row["alerts"])),
+_COLUMNS = (
+    Column("ranks", 60, lambda row: str(row["ranks"] or "–")),
+    Column("hosts", 60, lambda row: str(row["hosts"])),
+    Column("step", 0, lambda row: "–" if row["step"] is None else str(row["step"])),
+    Column("loss", 0, lambda row: number(row["loss"])),
+    Column("grad norm", 100, lambda row: number(row["grad_norm"])),
+    Column("step s", 100, lambda row: number(row["step_time_s"], 3)),
+    Column("W", 120, lambda row: number(row["power_w"], 0, fixed=True)),
+    Column("°C", 120, lambda row: number(row["temperature_c"], 0, fixed=True)),
+    Column("spikes", 0, lambda row: count(row["spikes"])),
+    Column("slowed", 50, lambda row: count(len(row["throttled_devices"]))),
+    Column("silent", 40, lambda row: count(len(row["silent_nodes"]))),
+    Column("alerts", 70, lambda row: count(row["alerts"])),
 )
 
 
@@ -148,7 +145,7 @@ def fleet_lines(state: FleetState, now_ns: int, width: int, height: int | None =
     told = _alert_lines(state, alerts, width, None if height is None else max(height // 4, 1))
     room = len(rows) if height is None else max(height - len(lines) - len(told) - 5, 1)
     shown = rows if len(rows) <= room else rows[: max(room - 1, 1)]
-    lines += _table(shown, width) if rows else [Text("no live runs", style="dim")]
+    lines += table_lines(shown, _COLUMNS, width) if rows else [Text("no live runs", style="dim")]
     if len(shown) < len(rows):
         lines.append(_left_out(rows[len(shown) :]))
     lines += [Text(""), *told]
@@ -175,31 +172,6 @@ def _header(state: FleetState, rows: list[dict[str, Any]]) -> Text:
 
 def _hosts(state: FleetState) -> set[str]:
     return {name for run in state.runs.values() if run.is_live for name in run.nodes}
-
-
-def _table(rows: list[dict[str, Any]], width: int) -> list[Text]:
-    columns, for_name = _fitting(rows, width)
-    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim")
-    table.add_column("run", no_wrap=True, overflow="ellipsis", max_width=for_name)
-    table.add_column("state", no_wrap=True)
-    for title, _, _ in columns:
-        table.add_column(title, justify="right", no_wrap=True)
-    for row in rows:
-        state = Text(row["state"], style=_STYLES.get(row["state"], ""))
-        table.add_row(printable(row["name"]), state, *(show(row) for _, _, show in columns))
-    lines = Console(width=width, file=StringIO()).render_lines(table, pad=False)
-    return [Text.assemble(*((each.text, each.style or "") for each in line)) for line in lines]
-
-
-def _fitting(rows: list[dict[str, Any]], width: int) -> tuple[list[_Column], int]:
-    """Return the columns that there is room for, none of them cut, and the room left for a name."""
-    columns = [column for column in _COLUMNS if width >= column[1]]
-    while True:
-        taken = 2 + max(len(row["state"]) for row in rows) + 2
-        taken += sum(2 + max(len(title), *(len(show(row)) for row in rows)) for title, _, show in columns)
-        if width - taken >= _LEAST_NAME or not columns:
-            return columns, max(min(width - taken, max(width // 3, 12)), 1)
-        columns.remove(max(reversed(columns), key=lambda column: column[1]))
 
 
 def _left_out(rows: list[dict[str, Any]]) -> Text:
@@ -235,13 +207,3 @@ def _alert_text(state: FleetState, alert: FleetAlert) -> str:
 
 def _style(alert: FleetAlert) -> str:
     return "bold red" if _is_critical(alert) else "yellow"
-
-
-def _count(number: int) -> str:
-    return str(number) if number else "–"
-
-
-def _number(value: float | None, digits: int = 4, fixed: bool = False) -> str:
-    if value is None:
-        return "–"
-    return f"{value:.{digits}f}" if fixed else f"{value:.{digits}g}"

@@ -18,6 +18,7 @@ from thermograd.store.telling.quantities import age_text, plural
 from thermograd.store.text import printable
 from thermograd.stream.alerts.alert import as_float
 from thermograd.stream.terminal.state import RunFacts, WatchState
+from thermograd.stream.terminal.table import rendered
 
 _BLOCKS = "▁▂▃▄▅▆▇█"
 _PLAIN = str.maketrans(
@@ -72,8 +73,11 @@ def frame_lines(
     for line in lines:
         line.rstrip()
         line.truncate(width)
-    if not ascii_only:
-        return lines
+    return in_ascii(lines) if ascii_only else lines
+
+
+def in_ascii(lines: Iterable[Text]) -> list[Text]:
+    """Return lines for a terminal that has nothing but ASCII."""
     return [Text(line.plain.translate(_PLAIN).encode("ascii", "replace").decode()) for line in lines]
 
 
@@ -164,7 +168,7 @@ def _devices(state: WatchState, width: int, room: int) -> list[Text]:
     most = len(labels) if len(labels) <= room - 1 else max(room - 2, 1)
     shown = set(sorted(labels, key=lambda device: _urgency(state, device), reverse=True)[:most])
     chosen = {device: label for device, label in labels.items() if device in shown}
-    lines = _rendered(_device_table(state, chosen, width), width)
+    lines = rendered(_device_table(state, chosen, width), width)
     left = [device for device in labels if device not in shown]
     return [*lines, _left_out(state, left)] if left else lines
 
@@ -218,11 +222,6 @@ class _Name:
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         yield Text(_shorten(self._name, options.max_width))
-
-
-def _rendered(table: Table, width: int) -> list[Text]:
-    lines = Console(width=width, file=StringIO()).render_lines(table, pad=False)
-    return [Text.assemble(*((each.text, each.style or "") for each in line)) for line in lines]
 
 
 def _alerts(state: WatchState, width: int, room: int | None) -> list[Text]:
