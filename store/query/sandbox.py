@@ -63,6 +63,35 @@ class Limits:
     strict: bool = False
 
 
+class Stop:
+    """Ends an answer from another thread; one that begins later ends at once."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._child: subprocess.Popen[bytes] | None = None
+        self._is_set = False
+
+    def set(self) -> None:
+        """End the answer: who takes its parts gets a QueryError."""
+        with self._lock:
+            self._is_set = True
+            if self._child is not None:
+                self._child.kill()
+
+    @contextlib.contextmanager
+    def ending(self, child: "subprocess.Popen[bytes]") -> Iterator[None]:
+        """End this child, if at all, until the block ends: what is gone is not killed."""
+        with self._lock:
+            self._child = child
+            if self._is_set:
+                child.kill()
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._child = None
+
+
 FOR_STRANGERS = Limits(10.0, 1.0, 256 << 20, 10_000_000, 50_000_000, strict=True)
 
 
@@ -72,6 +101,7 @@ def answer(
     output_format: str = "json",
     limits: Limits = FOR_STRANGERS,
     checked: bool = False,
+    stop: Stop | None = None,
 ) -> Generator[bytes]:
     """Yield the answer of one SELECT or EXPLAIN as bytes, in parts of at most a megabyte.
 
@@ -87,6 +117,8 @@ def answer(
         What it may take.
     checked
         Look for damaged files first, and leave out what is damaged.
+    stop
+        Lets another thread end it.
 
     Raises
     ------
@@ -99,7 +131,11 @@ def answer(
     request = {"sql": sql, "runs": str(runs), "format": output_format, "checked": checked} | asdict(limits)
     late = threading.Event()
     given = 0
-    with _child(request) as child, acting_after(limits.timeout_s, _end, child, late):
+    with (
+        _child(request) as child,
+        (stop or Stop()).ending(child),
+        acting_after(limits.timeout_s, _end, child, late),
+    ):
         _send(child, request)
         for part in _parts(child, late, limits.timeout_s):
             given += len(part)

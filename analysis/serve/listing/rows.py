@@ -121,8 +121,5 @@ class Rows:
 
 def _ids_of(where: str, folder: Path) -> Sequence[str]:
     limits = replace(FOR_STRANGERS, answer_bytes=_ANSWER_BYTES)
-    try:
-        parts = list(answer(f"SELECT run_id FROM runs WHERE (\n{where}\n)", folder, "json", limits))
-    except QueryError as error:
-        raise QueryError(str(error).replace("LINE 2: ", "")) from error
+    parts = answer(f"SELECT run_id FROM runs WHERE (\n{where}\n)", folder, "json", limits)
     return [row["run_id"] for row in json.loads(b"".join(parts))]

@@ -1,0 +1,47 @@
+"""Where in a query an error is, as its asker counts: DuckDB draws the place into its message."""
+
+import re
+from typing import Any
+
+_EXCERPT = re.compile(r"\n+LINE (?P<line>\d+): (?P<text>.*)\n(?P<caret> *)\^.*", re.DOTALL)
+
+
+def told_error(message: str, sql: str, lines_before: int = 0) -> dict[str, Any]:
+    r"""Return DuckDB's message without its drawing of the place, and the place itself.
+
+    Parameters
+    ----------
+    message
+        What DuckDB says; after ``LINE n:`` a line of the query, or a piece of it, and a caret below.
+    sql
+        What was written by the asker.
+    lines_before
+        Lines of the query above it, which are not the asker's.
+
+    Returns
+    -------
+    dict
+        ``error``, and ``position`` in `sql`, in characters from 0; None where DuckDB says none.
+
+    Examples
+    --------
+    >>> told_error('Binder Error: no "b"\n\nLINE 1: SELECT b\n               ^', "SELECT b")
+    {'error': 'Binder Error: no "b"', 'position': 7}
+    """
+    found = _EXCERPT.search(message)
+    if found is None:
+        return {"error": message.strip(), "position": None}
+    return {"error": message[: found.start()].strip(), "position": _position(found, sql, lines_before)}
+
+
+def _position(found: re.Match[str], sql: str, lines_before: int) -> int | None:
+    lines, number = sql.split("\n"), int(found["line"]) - 1 - lines_before
+    if not 0 <= number < len(lines):
+        return None
+    excerpt = found["text"].partition("\n")[0]
+    column = len(found["caret"]) - len(f"LINE {found['line']}: ")
+    if excerpt.startswith("..."):
+        excerpt, column = excerpt[3:], column - 3
+    shift = max(0, lines[number].find(excerpt.removesuffix("...")))
+    before = sum(len(line) + 1 for line in lines[:number])
+    return before + max(0, min(shift + column, len(lines[number])))
