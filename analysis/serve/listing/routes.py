@@ -59,7 +59,7 @@ async def _runs(request: Request) -> Response:
         _whole(asked, "offset", 0, 10**9),
         _whole(asked, "limit", 200, _MOST_ROWS),
     )
-    look = await listing.ask("rows", listing.rows.look)
+    look = await listing.ask("rows", listing.rows.recent)
     ids = None
     if where := asked.get("where", "").strip():
         try:

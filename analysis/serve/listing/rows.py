@@ -18,6 +18,7 @@ from thermograd.store.runs.catalogue import Run, list_runs
 from thermograd.store.runs.table import RunRow
 
 _FRESH_S = 1.0  # so long all who look share one look at the folder
+_STALE_S = 4.0  # beyond that who looks waits for a new look
 _LISTED_S = 10.0  # and at a URL
 _MOST_CONDITIONS = 32
 _LONGEST_CONDITION = 20_000
@@ -50,6 +51,7 @@ class Rows:
         self._look = _Look([], -1e9)
         self._listed_s = time.monotonic()
         self._turn = threading.Lock()
+        self._making = threading.Lock()
         self._asking = threading.Lock()
 
     def look(self) -> _Look:
@@ -63,6 +65,15 @@ class Rows:
                 self._kept = {run_id: kept for run_id, kept in self._kept.items() if run_id in there}
             return self._look
 
+    def recent(self) -> _Look:
+        """Return the runs as they were some seconds ago at most: who looks often waits for no new look."""
+        age_s = time.monotonic() - self._look.at_s
+        if age_s > _STALE_S:
+            return self.look()
+        if age_s > _FRESH_S and not self._turn.locked():
+            threading.Thread(target=self.look, daemon=True).start()
+        return self._look
+
     def _list_place(self) -> None:
         if is_mirror(self._folder) and time.monotonic() - self._listed_s > _LISTED_S:
             with suppress(PlaceError):  # the network is down: as it was
@@ -74,9 +85,10 @@ class Rows:
 
     def of(self, look: _Look, run: Run) -> Row:
         """Return the row of a run as of a look."""
-        if run.run_id not in look.rows:
-            look.rows[run.run_id] = self._row(run)
-        return look.rows[run.run_id]
+        with self._making:
+            if run.run_id not in look.rows:
+                look.rows[run.run_id] = self._row(run)
+            return look.rows[run.run_id]
 
     def _row(self, run: Run) -> Row:
         if run.entry:  # of a catalogue: no file is opened
