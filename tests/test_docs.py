@@ -48,6 +48,7 @@ NOT_RUN = {
     "run": "starts processes; tests/ingest/launch/test_launcher.py runs it",
     "ship": "writes to a bucket; tests/store/shipping/test_by_hand.py runs it",
     "cache": "is of the user's own cache; tests/store/places/test_at_url.py runs it",
+    "serve": "serves until Ctrl-C; tests/analysis/serve/test_server.py runs it",
     "doctor": "differs from machine to machine",
 }
 

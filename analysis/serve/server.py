@@ -26,6 +26,7 @@ from thermograd.store.errors import ServeError, os_errors_as
 from thermograd.store.files import is_folder, whole_content, write_file
 from thermograd.store.locks import ProcessLock, is_held
 from thermograd.store.places.known import local_runs
+from thermograd.store.places.place import place_of
 
 TOKEN = "THERMOGRAD_SERVE_TOKEN"
 _SHORTEST_TOKEN = 16
@@ -93,7 +94,7 @@ def serve_runs(runs: Path, doors: Doors, stream: Any, told: Callable[[str], None
         url = _url(doors.host if is_open else host, port, token)
 
         def begun() -> None:
-            told(f"Serving {runs} at {url} (Ctrl-C ends it)")
+            told(f"Serving {place_of(runs).url} at {url} (Ctrl-C ends it)")
             threading.Thread(target=listing_of(app.state.serving).rows.warm, daemon=True).start()
             if doors.opens:
                 _open_browser(url, own)
