@@ -1,8 +1,10 @@
 """Rows of a log that grow in memory, and what is worked out of them as they come."""
 
+import ctypes
 import time
 from collections.abc import Iterable, Mapping
-from typing import Any
+from functools import cache
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -37,7 +39,7 @@ class Grown:
         times = np.asarray(table.column("time_ns"))
         self.is_sorted &= bool(times[0] >= self._last_ns and (np.diff(times) >= 0).all())
         self._last_ns = max(self._last_ns, int(times.max()))
-        self._parts.append(table.select(self.names))
+        self._parts.append(table.select(self.names).combine_chunks())
         if len(self._parts) > _MOST_PARTS:
             self._parts = _merged(self._parts)
 
@@ -48,13 +50,41 @@ class Grown:
         whole = pa.concat_tables(self._parts, promote_options="default")
         if not self.is_sorted:
             whole = whole.sort_by([("time_ns", "ascending")])
-            self._parts, self.is_sorted = [whole], True
+            self._parts, self.is_sorted = [whole.combine_chunks()], True
         return whole
+
+    def span_ns(self) -> tuple[int, int] | None:
+        """Return the times of the first and the last row; None for no row."""
+        self.table()
+        if not self._parts:
+            return None
+        return int(_times(self._parts[0])[0]), int(_times(self._parts[-1])[-1])
+
+    def between(self, from_ns: int | None, to_ns: int | None) -> slice:
+        """Return which rows lie between two times, and one more on either side: curves go to the edges."""
+        count = len(self.table())
+        first = 0 if from_ns is None else max(0, self._place(from_ns, "left") - 1)
+        last = count if to_ns is None else self._place(to_ns, "right") + 1
+        return slice(first, max(first, min(count, last)))
+
+    def _place(self, time_ns: int, side: Literal["left", "right"]) -> int:
+        place = 0
+        for part in self._parts:
+            found = int(np.searchsorted(_times(part), time_ns, side))
+            place += found
+            if found < len(part):
+                break
+        return place
 
     def rows(self, events: list[Mapping[str, Any]]) -> pa.Table:
         """Return events as rows."""
         columns = {name: [each.get(name) for each in events] for name in self.names}
         return pa.table({field.name: pa.array(columns[field.name], field.type) for field in self._schema})
+
+
+def _times(part: pa.Table) -> Times:
+    """Return the times of a part as they lie in memory: no copy is made."""
+    return np.asarray(part.column("time_ns").chunk(0))
 
 
 def _merged(parts: list[pa.Table]) -> list[pa.Table]:
@@ -99,9 +129,21 @@ class Smoothed:
         return np.concatenate([known, np.full(count - known.size, np.nan)])
 
 
-def between(table: pa.Table, from_ns: int | None, to_ns: int | None) -> slice:
-    """Return which rows of a table lie between two times, as `part_of`."""
-    return part_of(np.asarray(table.column("time_ns"), dtype=np.int64), from_ns, to_ns)
+def give_back_memory() -> None:
+    """Give memory that is free again to the system: a long run is read in large pieces that come and go."""
+    pa.default_memory_pool().release_unused()
+    trim = _malloc_trim()
+    if trim is not None:
+        trim(0)
+
+
+@cache
+def _malloc_trim() -> Any:
+    """Return glibc's function that does so; None where the C library has none."""
+    try:
+        return ctypes.CDLL(None).malloc_trim
+    except (AttributeError, OSError, TypeError):
+        return None
 
 
 def part_of(times: Times, from_ns: int | None, to_ns: int | None) -> slice:

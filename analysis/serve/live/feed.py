@@ -6,11 +6,13 @@ import os
 import threading
 import time
 from collections import OrderedDict, deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
 import msgspec
+import pyarrow as pa
 from thermograd.analysis.report.data.bands import Cast, cast_devices
+from thermograd.analysis.serve.live.columns import give_back_memory
 from thermograd.analysis.serve.live.recording import Recording
 from thermograd.analysis.serve.live.state import alerts_now, devices_now, evidence_now, run_state
 from thermograd.analysis.serve.live.timeline import Fresh, timeline
@@ -24,6 +26,8 @@ _IDLE_S = 10.0  # that a run stays open when nobody looks any more
 _MOST_OPEN = 8
 _MOST_WAITING = 40  # messages of a client, ten seconds; a small one all clients share
 _NICE = 10
+_BREATH_S = 0.005  # between two pieces of work while some is left
+_MANY_STEPS = 100_000  # of which drawing takes memory that is worth giving back
 _T = TypeVar("_T")
 
 
@@ -78,6 +82,7 @@ class Feed:
         self._failure = ""
         self._cast = Cast({})
         self._fresh = Fresh()
+        self._waiting = 0  # askers, who go first
         self._state: dict[str, Any] = {}
         self._state_told = b""
         self._used_s = self._state_s = self._described_s = 0.0
@@ -123,6 +128,8 @@ class Feed:
             if from_s is None and to_s is None:
                 self._recast(recording)
             whole = timeline(recording, self._cast, from_s, to_s, width)
+            if recording.steps() > _MANY_STEPS:
+                give_back_memory()
             return msgspec.json.encode(whole | {"cost_ms": round(1e3 * (time.perf_counter() - begun_s))})
 
         return self._of(told)
@@ -143,10 +150,18 @@ class Feed:
     def _of(self, ask: Callable[[Recording], _T]) -> _T:
         self.use()
         self._ready.wait()
-        with self._lock:
+        with self._asked():
             if self._recording is None or self._failure:
                 raise ServeError(self._failure or "the run is closed")
             return ask(self._recording)
+
+    @contextlib.contextmanager
+    def _asked(self) -> Iterator[None]:
+        """Hold the lock, before the feed's own thread takes it again."""
+        self._waiting += 1
+        with self._lock:
+            self._waiting -= 1
+            yield
 
     def close(self) -> None:
         """Follow the run no more."""
@@ -155,14 +170,14 @@ class Feed:
     # -- the thread ------------------------------------------------------------------------------------
 
     def _follow(self) -> None:
-        _be_nice()
         try:
             recording = Recording(self._run)
+            _be_nice()
             with self._lock:
                 self._recording = recording
                 self._recast(recording)
             self._ready.set()
-            while not self._over.wait(POLL_S if recording.is_complete else 0.0):
+            while not self._over.wait(POLL_S if recording.is_complete or self._waiting else _BREATH_S):
                 if not self._clients and time.monotonic() - self._used_s > _IDLE_S:
                     break
                 with self._lock:
@@ -187,6 +202,8 @@ class Feed:
             self._tell(sse("resync", {}))
         if now_s - self._described_s >= _DESCRIBED_S:
             self._described_s = now_s
+            if recording.steps() > _MANY_STEPS:
+                give_back_memory()
             if recording.describe():
                 self._recast(recording)
                 self._tell(sse("resync", {}))
@@ -234,6 +251,7 @@ class Feeds:
     """The feeds of a server: one a run, a few at most; the one unused for longest makes room."""
 
     def __init__(self) -> None:
+        pa.set_memory_pool(pa.system_memory_pool())  # Arrow's own keeps what was read to be thrown away
         self._open: OrderedDict[str, Feed] = OrderedDict()
         self._lock = threading.Lock()
 

@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 from thermograd.analysis.arrays import Floats, Times
 from thermograd.analysis.run.series import Device, RunSeries, set_alerts_right, set_right
-from thermograd.analysis.serve.live.columns import Grown, Smoothed, between, part_of
+from thermograd.analysis.serve.live.columns import Grown, Smoothed, give_back_memory, part_of
 from thermograd.store.clocks.hosts import RunClocks, run_clocks
 from thermograd.store.events import Event
 from thermograd.store.log.reader import Follower, writers_parts
@@ -30,7 +30,7 @@ _SAMPLE = (
     *("memory_temperature_c", "clock_event_mask", "reported_rle", "reported_collapse", *COUNTERS.values()),
 )
 _KEPT_MARKS = ("injection", ENDED_MARK, "note")
-_SLICE_S = 0.25  # of efficiency that is worked out between two looks at the log
+_FIRST_S, _SLICE_S = 0.1, 0.05  # of efficiency that is worked out between two looks at the log
 _METRICS_S = 10.0
 
 
@@ -101,8 +101,8 @@ class Recording:
             for writer, part in self._parts(kind):
                 self._take_told(kind, [row | {"writer": writer} for row in part.to_pylist()])
         self._follower = Follower(run.path, KINDS, after=self._next)
-        pa.default_memory_pool().release_unused()
-        self._smooth()
+        self._smooth(_FIRST_S)
+        give_back_memory()
 
     def _parts(self, kind: str) -> Iterable[tuple[str, pa.Table]]:
         for writer, part in writers_parts(self.run.path, kind):
@@ -237,8 +237,8 @@ class Recording:
         self.marks += kept
         return any(row["mark"] != "note" for row in kept)
 
-    def _smooth(self) -> None:
-        until_s = time.monotonic() + _SLICE_S
+    def _smooth(self, for_s: float = _SLICE_S) -> None:
+        until_s = time.monotonic() + for_s
         done = []
         for name, grown in self._samples.items():
             facts = self.devices.get(name, {})
@@ -270,11 +270,11 @@ class Recording:
 
     def span_ns(self) -> tuple[int, int]:
         """Return the times of the first and the last event that is drawn; both 0 for none."""
-        tables = [self._steps.table(), *(grown.table() for grown in self._samples.values())]
-        ends = [np.asarray(table.column("time_ns"))[[0, -1]] for table in tables if len(table)]
+        known = (grown.span_ns() for grown in (self._steps, *self._samples.values()))
+        ends = [span for span in known if span is not None]
         if not ends:
             return 0, 0
-        return int(min(first for first, _ in ends)), int(max(last for _, last in ends))
+        return min(first for first, _ in ends), max(last for _, last in ends)
 
     def step_times_ns(self, most: int) -> Times:
         """Return when the latest steps ended, at most so many."""
@@ -297,13 +297,13 @@ class Recording:
         devices: dict[str, Device] = {}
         for name, label in self.labels().items():
             table = self._samples[name].table()
-            part = between(table, from_ns, to_ns)
+            part = self._samples[name].between(from_ns, to_ns)
             smoothed = self._smoothed[name].of(len(table))[part] if name in self._smoothed else None
             facts = self.devices.get(name, {})
             rows = table.slice(part.start, part.stop - part.start)
             devices[name] = _Device(name, facts, rows, label, smoothed=smoothed)
         steps = self._steps.table()
-        chosen = between(steps, from_ns, to_ns)
+        chosen = self._steps.between(from_ns, to_ns)
         return _Series(
             self.run,
             steps.slice(chosen.start, chosen.stop - chosen.start),

@@ -39,6 +39,7 @@ function drawNow() {
   if (byId("more").open) more.draw();
   placeCursor();
   host.dataset.points = String(told.panels.reduce((sum, panel) => sum + panel.lines.reduce((n, line) => n + line.t.length, 0), 0));
+  host.dataset.newest = String(told.origin_ms / 1000 + told.end_s);
   host.dataset.end = String(told.end_s);
 }
 
