@@ -12,7 +12,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 from thermograd.store.files import is_folder
-from thermograd.store.places.known import is_mirror
+from thermograd.store.places.known import is_mirror, known_runs
 from thermograd.store.runs.catalogue import Run, fetched_runs, is_run
 from thermograd.store.text import without_nan
 
@@ -49,12 +49,17 @@ class Serving:
         """Return a run by its whole id, read afresh; an answer 404 where there is none of that id."""
         path = self.folder / run_id
         is_name = run_id == path.name and run_id[0] != "." and run_id.isprintable() and "\\" not in run_id
-        if not is_name or not is_folder(path):
+        if not is_name:
             raise Refused(404, _NO_RUN)
-        for run in fetched_runs([Run(path)]) if is_mirror(self.folder) else [Run(path)]:
+        for run in self._found(path):
             if is_run(run.path):
                 return run
         raise Refused(404, _NO_RUN)
+
+    def _found(self, path: Path) -> list[Run]:
+        if not is_mirror(self.folder):
+            return [Run(path)] if is_folder(path) else []
+        return fetched_runs([Run(path)]) if path.name in known_runs(self.folder) else []
 
 
 def serving_of(request: Request) -> Serving:

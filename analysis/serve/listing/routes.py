@@ -3,6 +3,7 @@
 import asyncio
 import weakref
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 import anyio.to_thread
@@ -14,12 +15,15 @@ from thermograd.analysis.serve.listing.sparklines import Sparklines
 from thermograd.analysis.serve.serving import Refused, Serving, json_answer, serving_of
 from thermograd.analysis.serve.sql.error_places import told_error
 from thermograd.store.errors import ThermogradError
+from thermograd.store.files import is_folder
+from thermograd.store.places.known import is_mirror, known_runs
 from thermograd.store.runs.table import ADDED, SUMMARY, sorted_rows
 
 _MOST_ROWS = 1000
 _MOST_CURVES = 60
 _MOST_WAITING = 16
 _SEARCHED = ("run_id", "name", "state", "devices_label", "verdict", "tags", "notes", "reason")
+_NO_CURVES: Mapping[str, Any] = {"loss": [], "grad_norm": []}
 _COLUMNS = (*SUMMARY, *ADDED)
 
 
@@ -112,12 +116,14 @@ async def _sparklines(request: Request) -> Response:
 
 
 def _curves(curves: Sparklines, serving: Serving, run_ids: list[str]) -> dict[str, Any]:
-    found = {}
-    for run_id in dict.fromkeys(run_ids):
-        try:
+    """Return the curves of runs; of those at a URL only where their events are here already."""
+    found = dict.fromkeys(run_ids, _NO_CURVES)
+    known = known_runs(serving.folder) if is_mirror(serving.folder) else None
+    for run_id in found:
+        if known is not None and not (run_id in known and is_folder(serving.folder / run_id / "sealed")):
+            continue
+        with suppress(Refused):  # deleted since it was listed
             found[run_id] = curves.of(serving.run(run_id))
-        except Refused:
-            found[run_id] = {"loss": [], "grad_norm": []}  # deleted since it was listed
     return found
 
 

@@ -5,16 +5,21 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from fleet_runs import fleet_runs
+from mirrored_runs import ODD_IDS, write_run
 from starlette.testclient import TestClient
 from thermograd.analysis.serve.app import build_app
 from thermograd.analysis.serve.listing.rows import Rows
 from thermograd.analysis.serve.listing.sparklines import curves_of
 from thermograd.analysis.serve.security import Allowed
-from thermograd.analysis.serve.serving import Serving
+from thermograd.analysis.serve.serving import Refused, Serving
 from thermograd.store.log.writer import EventWriter
+from thermograd.store.places.folder import Folder
+from thermograd.store.places.known import found_at
+from thermograd.store.places.mirror import Mirror
 from thermograd.store.runs.catalogue import Run, create_run, list_runs
 from thermograd.store.runs.table import RunRow
 from thermograd.store.runs.tags import change_tags
@@ -127,6 +132,39 @@ def test_curves_of_a_live_run_hold_its_largest_value(tmp_path: Path) -> None:
         curves = curves_of(Run(run.path))
     assert max(curves["grad_norm"]) == 99.0
     assert curves["loss"] == []
+
+
+def test_runs_of_odd_names_are_found_by_them(tmp_path: Path) -> None:
+    folder = tmp_path / "runs"
+    for run_id in ODD_IDS:
+        write_run(folder, run_id)
+    served = Serving(folder, folder, tmp_path)
+    app = build_app(served, Allowed(frozenset({"testserver"})))
+    with TestClient(app) as client:
+        assert sorted(row["run_id"] for row in listed(client)["rows"]) == sorted(ODD_IDS)
+        for run_id in ODD_IDS:
+            assert served.run(run_id).path == folder / run_id
+            assert client.get(f"/run/{quote(run_id, safe='')}/report").status_code == 200
+            assert len(client.get("/api/sparklines", params={"run": run_id}).json()[run_id]["loss"]) == 5
+
+
+def test_runs_of_a_mirror_are_listed_and_fetched_when_they_are_opened(
+    tmp_path: Path, monkeypatch: Any
+) -> None:
+    monkeypatch.setenv("THERMOGRAD_CACHE", str(tmp_path / "cache"))
+    write_run(tmp_path / "place", "far")
+    mirror = Mirror(Folder(tmp_path / "place"))
+    found_at(mirror)
+    served = Serving(tmp_path / "place", mirror.root, tmp_path)
+    with TestClient(build_app(served, Allowed(frozenset({"testserver"})))) as client:
+        assert [row["run_id"] for row in listed(client)["rows"]] == ["far"]
+        asked = {"run": ["far", "../place/far", "a\0b"]}
+        assert {
+            len(curves["loss"]) for curves in client.get("/api/sparklines", params=asked).json().values()
+        } == {0}
+        assert len(list((served.run("far").path / "sealed" / "step").iterdir())) == 1
+        with pytest.raises(Refused):
+            served.run("near")
 
 
 def test_a_name_that_is_no_unicode_is_still_json(tmp_path: Path) -> None:
