@@ -45,7 +45,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from thermograd.analysis.calibration.scenarios import Drawn
-    from thermograd.store.events import Event
     from thermograd.store.log.writer import EventWriter
     from thermograd.store.runs.catalogue import Run
 
@@ -176,9 +175,7 @@ def _stream_layer(
 
     def layer(writer: "EventWriter", stop: "threading.Event") -> None:
         from thermograd.ingest.agent.agent import print_alerts, print_card, print_line
-        from thermograd.store.card.tally import RunTally
-        from thermograd.store.events import WATCHED_KINDS
-        from thermograd.store.log.reader import Follower
+        from thermograd.store.card.tally import FollowedRun
         from thermograd.store.log.watched import leave_watched
         from thermograd.store.runs.catalogue import Run
         from thermograd.stream.pipeline.config import live_settings
@@ -188,31 +185,27 @@ def _stream_layer(
             writer.append("mark", mark="error", text=text)
             print_line(f"thermograd: {text}")
 
-        facts = Run(run_dir).facts
-        settings = options.given(live_settings(options.config, trouble))
-        append = print_alerts(writer.append) if alerts_json else writer.append
-        follower, tally = Follower(run_dir, WATCHED_KINDS), RunTally()
-
-        def poll() -> "list[Event]":
-            follower.run_dir = writer.run_dir  # where the run is moved to, its writers follow
-            events = follower.poll()
-            if card:
-                tally.take(events)
-            return events
+        def where() -> Path:
+            return writer.run_dir
 
         def leave(state: Any) -> None:
-            leave_watched(writer.run_dir, writer.writer, state)
+            leave_watched(where(), writer.writer, state)
 
-        devices, watched = facts.get("devices", {}), partial(watch_log, leave=leave)
-        watched = partial(watched, poll, append, devices, stop, print_line, settings, facts)
+        facts, log = Run(run_dir).facts, FollowedRun(where)
+        settings = options.given(live_settings(options.config, trouble))
+        append = print_alerts(writer.append) if alerts_json else writer.append
+        watched = partial(watch_log, leave=leave, run_dir=where)
+        watched = partial(
+            watched, log.poll, append, facts.get("devices", {}), stop, print_line, settings, facts
+        )
         with contextlib.ExitStack() as around:
             if card:
-                around.callback(print_card, poll, lambda: tally.facts(Run(writer.run_dir)), alerts_json)
+                around.callback(print_card, log.card, alerts_json)
             if settings.publish.url:
                 from thermograd.stream.fleet.publishing import publishing
 
-                place = (lambda: writer.run_dir, writer.writer, stop, trouble)
-                watched = partial(watched, around.enter_context(publishing(settings.publish, *place)))
+                publisher = publishing(settings.publish, where, writer.writer, stop, trouble)
+                watched = partial(watched, around.enter_context(publisher))
             watched()
 
     return layer

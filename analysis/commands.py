@@ -1,5 +1,7 @@
 """The commands of analysis: analyze calibrate report compare devices population publish."""
 
+import contextlib
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -352,4 +354,34 @@ def card(run_dir: Path, verdict: bool) -> None:
         click.echo(json.dumps(lines))
 
 
-COMMANDS = (analyze, calibrate, card, report, compare, devices, population, publish)
+@click.command(hidden=True)
+@click.argument("run_dir", type=PATH)
+def moment(run_dir: Path) -> None:
+    """Draw the alert that is given on stdin as JSON, to stdout (started by an agent that tells of it)."""
+    import json
+    import sys
+
+    from thermograd.store.console import write_out
+    from thermograd.store.errors import MissingExtraError
+
+    with contextlib.suppress(AttributeError, OSError):  # not on every system
+        os.nice(_NICEST)
+    sys.meta_path.insert(0, _WithoutPandas())
+    try:
+        from thermograd.analysis.report.moment import moment_png
+    except MissingExtraError:
+        sys.exit(_NO_EXTRA)
+    write_out(moment_png(run_dir, json.load(sys.stdin)))
+
+
+class _WithoutPandas:
+    """Says that pandas is not there, which pyarrow tries to import: that takes as long as the picture."""
+
+    def find_spec(self, name: str, *_: object) -> None:
+        if name == "pandas":
+            raise ModuleNotFoundError(name, name=name)
+
+
+_NO_EXTRA, _NICEST = 3, 19
+
+COMMANDS = (analyze, calibrate, card, moment, report, compare, devices, population, publish)

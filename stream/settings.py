@@ -216,6 +216,9 @@ class SinkSettings(Struct, frozen=True):
     alerts: Annotated[tuple[AlertName, ...], says("only these alerts; none named means all")] = ()
     cooldown_s: Annotated[float, says(_COOLDOWN, ge=0)] = 300.0
     longest_s: Annotated[float, says(_LONGEST, ge=0)] = 14_400.0
+    picture: Annotated[
+        bool, says("whether a critical alert carries a picture; default of apprise true, of a webhook false")
+    ] = False
     timeout_s: Annotated[float, says("seconds that one attempt may take", gt=0, le=120)] = 10.0
     attempts: Annotated[int, says("attempts before an alert is given up", ge=1, le=20)] = 5
 

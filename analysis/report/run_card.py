@@ -1,31 +1,27 @@
 """The card of a run as a file: what it shows, and writing it."""
 
-from collections.abc import Iterator, Sequence
-from itertools import pairwise
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
 from thermograd.analysis.display.numbers import without_middle
 from thermograd.analysis.report.data.build_panels import build_panels
 from thermograd.analysis.report.data.panel import Panel, Panels
 from thermograd.analysis.report.files import make_directory, write_files
 from thermograd.analysis.report.page.document import require_extra
 from thermograd.analysis.report.text.card import card_of_run, plain_verdict
+from thermograd.analysis.report.throttled_time import heat_spans
 from thermograd.analysis.run.result import Analysis
-from thermograd.analysis.run.series import Device, RunSeries
+from thermograd.analysis.run.series import RunSeries
 from thermograd.store.card.text import CardFacts, short_facts
 from thermograd.store.errors import LogError
 from thermograd.store.telling.quantities import counted, duration_text
-from thermograd.store.throttling.reasons import HEAT
-from thermograd.store.throttling.spans import throttled_spans
 
 if TYPE_CHECKING:
     from thermograd.analysis.report.charts.card import PanelShown
 
 _LONGEST_NAME = 36
 _BUCKETS = 500
-_STRETCHES = 400  # of the time axis
 _TRAINING = ("grad_norm", "loss")
 _HARDWARE = ("temperature_c", "power_w", "sm_clock_mhz", "throttled_ratio", "utilization_pct")
 
@@ -95,23 +91,3 @@ def _whose(panel: Panel, panels: Panels) -> str:
         return panel.band.label
     devices = list(dict.fromkeys(line.device for line in panel.lines if line.device is not None))
     return panels.devices.get(devices[0], devices[0]) if len(devices) == 1 else f"{len(devices)} devices"
-
-
-def heat_spans(devices: Sequence[Device], origin_ns: int, end_s: float) -> list[tuple[float, float]]:
-    """Return when at least one device was throttled by heat or the brake, s since `origin_ns`, ascending."""
-    edges = np.zeros(_STRETCHES + 1)
-    for begin_s, stop_s in _throttled(devices, origin_ns):
-        first, last = (int(np.clip(at / end_s * _STRETCHES, 0, _STRETCHES)) for at in (begin_s, stop_s))
-        edges[first] += 1
-        edges[min(max(last, first + 1), _STRETCHES)] -= 1
-    on = np.concatenate([[False], np.cumsum(edges)[:-1] > 0, [False]])
-    turns = np.flatnonzero(np.diff(on.astype(np.int8)))
-    return [(a / _STRETCHES * end_s, b / _STRETCHES * end_s) for a, b in pairwise(turns.tolist())][::2]
-
-
-def _throttled(devices: Sequence[Device], origin_ns: int) -> Iterator[tuple[float, float]]:
-    for device in devices:
-        spans = throttled_spans(device.table)
-        on = np.nan_to_num(spans.throttled_s(HEAT)) > 0
-        begins, ends = ((times[on] - origin_ns) / 1e9 for times in (spans.begin_ns, spans.end_ns))
-        yield from zip(begins.tolist(), ends.tolist(), strict=True)

@@ -264,12 +264,8 @@ def print_alerts(append: Callable[..., Any]) -> Callable[..., Any]:
 
 
 @Guard("thermograd's agent cannot tell the run's card: %(error)s", _log.debug)
-def print_card(look: Callable[[], object], facts: Callable[[], CardFacts], as_json: bool) -> None:
-    """Print the card of a run that ends, after a last look, for the parent to show.
-
-    On our own stderr where the parent is gone.
-    """
-    look()
+def print_card(facts: Callable[[], CardFacts], as_json: bool) -> None:
+    """Print the card of a run that ends for the parent to show; on our own stderr where it is gone."""
     lines = card_lines(facts())
     told = json.dumps({"card": lines}) if as_json else "\n".join(lines)
     try:

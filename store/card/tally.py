@@ -1,14 +1,16 @@
 """What a run knows of its devices while it is recorded, at no cost: throttled time and energy so far."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 from thermograd.store.card.text import BAD_STEPS, CardFacts, command_for, spikes_of, throttled_by
 from thermograd.store.efficiency.energy import joules_between
-from thermograd.store.events import Event, arrow_schema, was_watched
+from thermograd.store.events import WATCHED_KINDS, Event, arrow_schema, was_watched
+from thermograd.store.log.reader import Follower
 from thermograd.store.runs.catalogue import Run
 from thermograd.store.runs.steps import count_steps
 from thermograd.store.telling.devices import is_simulated
@@ -61,6 +63,26 @@ class RunTally:
             **spikes_of(self._alerts),
             **_measured(chosen, described),
         )
+
+
+class FollowedRun:
+    """A run's log as it grows, counted on the way; where its directory is moved to, it is followed."""
+
+    def __init__(self, run_dir: Callable[[], Path]) -> None:
+        self._run_dir, self._tally = run_dir, RunTally()
+        self._follower = Follower(run_dir(), WATCHED_KINDS)
+
+    def poll(self) -> list[Event]:
+        """Return the events that appeared since the last call."""
+        self._follower.run_dir = self._run_dir()
+        events = self._follower.poll()
+        self._tally.take(events)
+        return events
+
+    def card(self) -> CardFacts:
+        """Return what a card of the run says, after a last look."""
+        self.poll()
+        return self._tally.facts(Run(self._run_dir()))
 
 
 def _is_gpu(name: str, facts: Mapping[str, Any]) -> bool:

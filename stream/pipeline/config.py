@@ -199,7 +199,7 @@ def _sink(name: str, values: dict[str, Any], where: str) -> SinkSettings:
         raise ConfigError(f"{where}: sinks.{name} holds {REDACTED}, which stood for a secret: put it back")
     if values["type"] == "webhook" and not values["url"].startswith("env:"):
         check_url(values["url"], f"{where}: sinks.{name}.url")
-    return SinkSettings(**values)
+    return SinkSettings(**{"picture": values["type"] == "apprise"} | values)
 
 
 def _parse(path: Path) -> tuple[dict[str, Any], dict[str, int]]:
@@ -297,6 +297,8 @@ def allowed_values(of: FieldInfo) -> str:
         return ", ".join(get_args(kind))
     if kind is str:
         return "text in quotes"
+    if kind is bool:
+        return "true or false"
     text = "a whole number" if kind is int else "a number"
     if says.gt is not None:
         text += f" above {says.gt}"

@@ -3,6 +3,7 @@
 import json
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from msgspec.structs import replace
@@ -14,6 +15,7 @@ from thermograd.stream.pipeline.monitor import Monitor
 from thermograd.stream.pipeline.standing import Leave, StandingKept
 from thermograd.stream.settings import MetricsSettings, Settings
 from thermograd.stream.sinks.notifier import Notifier
+from thermograd.stream.sinks.pictures import Pictures, drawn_for
 
 if TYPE_CHECKING:
     from thermograd.stream.sinks.prometheus import Exporter
@@ -42,6 +44,7 @@ def watch_log(
     run: Mapping[str, Any] | None = None,
     listener: Listener | None = None,
     leave: Leave | None = None,
+    run_dir: Callable[[], Path] | None = None,
 ) -> None:
     """Feed events to a `Monitor` until `stop` is set, writing its alerts to the log.
 
@@ -67,8 +70,10 @@ def watch_log(
         Hears of every look and every alert.
     leave
         Called now and then with where the coupling monitor stands, for who looks at the run.
+    run_dir
+        Where the run is, for the process that draws a critical alert; None: there are no pictures.
     """
-    layer = _LiveLayer(append, devices, on_line, settings or Settings(), run, listener, leave)
+    layer = _LiveLayer(append, devices, on_line, settings or Settings(), run, listener, leave, run_dir)
     layer.follow(_looks(poll, stop))
 
 
@@ -119,6 +124,7 @@ class _LiveLayer:
         run: Mapping[str, Any] | None,
         listener: Listener | None = None,
         leave: Leave | None = None,
+        run_dir: Callable[[], Path] | None = None,
     ) -> None:
         definitions = json.dumps(settings.definitions(), sort_keys=True)
         append("mark", mark="note", text=SETTINGS_MARK, detail=definitions)
@@ -130,7 +136,8 @@ class _LiveLayer:
         self._monitor = Monitor(devices, settings, (run or {}).get("job", {}).get("world_size"))
         if listener is not None:
             self._monitor.pairs.standings = []
-        self._notifier = Notifier(settings, on_line, self._trouble, run)
+        pictures = None if run_dir is None else Pictures(lambda: drawn_for(str(run_dir())), self._trouble)
+        self._notifier = Notifier(settings, on_line, self._trouble, run, pictures)
         self._exporter = self._start_exporter(settings.metrics, devices, run)
 
     def _trouble(self, text: str) -> None:

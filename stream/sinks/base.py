@@ -1,7 +1,7 @@
 """What a sink is, the message that it gets, and the one that writes lines of JSON."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -24,13 +24,15 @@ class Message:
     """What a sink sends.
 
     `title` and `text` are for people: one line each, without control characters. `values` is for programs:
-    the alert's columns, run id and name, and how many like it were held back.
+    the alert's columns, run id and name, and how many like it were held back. `png` is the picture of a
+    critical alert, None for none.
     """
 
     title: str
     text: str
     severity: str
     values: Mapping[str, Any]
+    png: bytes | None = field(default=None, repr=False)
 
 
 class Sink(Protocol):

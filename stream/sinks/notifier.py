@@ -17,6 +17,7 @@ from thermograd.stream.settings import Settings, SinkSettings, TerminalSettings,
 from thermograd.stream.sinks.apprise import AppriseSink
 from thermograd.stream.sinks.base import JsonlSink, Message, Sink
 from thermograd.stream.sinks.outbox import Outbox
+from thermograd.stream.sinks.pictures import Picture, Pictures
 from thermograd.stream.sinks.webhook import WebhookSink, check_url
 
 _FEW_DEVICES = 3  # that a summary names
@@ -33,7 +34,8 @@ class Notifier:
 
     `on_line` gets each line for the terminal, `on_trouble` one sentence when a sink cannot be made or fails,
     and one when it works again (from any thread, each at most once a sink); the others work. `run` has
-    ``run_id`` and ``name``, for the sinks, and ``devices``, for what those are called.
+    ``run_id`` and ``name``, for the sinks, and ``devices``, for what those are called. `pictures` makes those
+    of critical alerts, for the sinks that want them.
     """
 
     def __init__(
@@ -42,8 +44,10 @@ class Notifier:
         on_line: Callable[[str], None],
         on_trouble: Callable[[str], None],
         run: Mapping[str, Any] | None = None,
+        pictures: Pictures | None = None,
     ) -> None:
-        self._on_line = on_line
+        self._on_line, self._pictures = on_line, pictures
+        self._pictured = {name for name, section in settings.sinks.items() if section.picture}
         self._terminal = _policy(settings.terminal)
         self._run = {"run_id": (run or {}).get("run_id"), "run": (run or {}).get("name")}
         self._devices = dict((run or {}).get("devices") or {})
@@ -67,7 +71,13 @@ class Notifier:
             self._on_line(alert_line(alert))
         for policy, outbox in self._sinks:
             if policy.admit(alert):
-                outbox.put(self._message(alert, printable(alert["message"])))
+                outbox.put(self._message(alert, printable(alert["message"])), self._picture(outbox, alert))
+
+    def _picture(self, outbox: Outbox, alert: Alert) -> Picture | None:
+        """Return the picture that a sink's message is to have; alike for all sinks."""
+        if self._pictures is None or outbox.name not in self._pictured:
+            return None
+        return self._pictures.of(alert)
 
     def tell_ended(self, mark: Mapping[str, Any]) -> None:
         """Learn, from a mark, when what an alert told of ended."""
@@ -119,6 +129,8 @@ class Notifier:
         """Tell what was held back, and let every sink send it, together for at most `wait_s` seconds."""
         self.advance(self._newest_ns, at_end=True)
         end_s = time.monotonic() + wait_s
+        if self._pictures is not None:
+            self._pictures.finish()
         for _, outbox in self._sinks:
             outbox.finish()
         for _, outbox in self._sinks:
@@ -126,7 +138,13 @@ class Notifier:
 
     def account(self) -> dict[str, int]:
         """Return what each sink got, did not get, and was spared by its cooldown, by what that is called."""
-        return {_CALLED[outcome].format(sink): count for (sink, outcome), count in self.counts().items()}
+        account = {_CALLED[outcome].format(sink): count for (sink, outcome), count in self.counts().items()}
+        for _, outbox in self._sinks:
+            if outbox.name in self._pictured:
+                account[f"alerts sent to sink {outbox.name} with a picture"] = outbox.pictured
+        if self._pictures is not None and self._pictured:
+            account["pictures of alerts that could not be made"] = self._pictures.failed
+        return account
 
     def counts(self) -> dict[tuple[str, str], int]:
         """Return the same numbers by sink and outcome: ``sent``, ``failed`` or ``held_back``."""

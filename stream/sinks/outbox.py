@@ -4,11 +4,13 @@ import itertools
 import queue
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 
 from thermograd.store.events import gravity
 from thermograd.store.failures import Guard
 from thermograd.store.telling.quantities import counted
 from thermograd.stream.sinks.base import Message, Sink, SinkError
+from thermograd.stream.sinks.pictures import Picture
 
 _LONGEST_WAIT_S = 60.0
 
@@ -21,7 +23,10 @@ class Outbox:
     after it, `on_trouble` is told, in the thread. After that each message gets one attempt until one
     succeeds. With `grave_first` the gravest of those that wait goes first. What comes beyond `capacity`
     waiting messages is dropped and counted. `sent` and `dropped` count the messages that arrived, and that
-    did not.
+    did not, `pictured` those that arrived with a picture.
+
+    A message may have a picture that is still made: it is waited for before the first attempt, as long as the
+    picture itself allows. Where that attempt fails it is repeated without, before anything else.
     """
 
     def __init__(
@@ -35,7 +40,7 @@ class Outbox:
         grave_first: bool = False,
     ) -> None:
         self.name = name
-        self.sent = self.dropped = 0
+        self.sent = self.dropped = self.pictured = 0
         self._sink = sink
         again = "alerts reach sink %(place)r again, after %(count)d failures"
         self._guard = Guard("alerts do not reach sink %(place)r: %(error)s", on_trouble, again)
@@ -45,17 +50,19 @@ class Outbox:
         self._unsent = 0
         self._lock = threading.Lock()
         self._order, self._grave_first = itertools.count(), grave_first
-        self._queue: queue.PriorityQueue[tuple[int, int, Message]] = queue.PriorityQueue(capacity)
+        self._queue: queue.PriorityQueue[tuple[int, int, Message, Picture | None]] = queue.PriorityQueue(
+            capacity
+        )
         self._thread = threading.Thread(target=self._work, name=f"thermograd-sink-{name}", daemon=True)
         self._thread.start()
 
-    def put(self, message: Message) -> None:
-        """Hand over a message; never waits."""
+    def put(self, message: Message, picture: Picture | None = None) -> None:
+        """Hand over a message, and the picture that it is to have; never waits."""
         with self._lock:
             self._unsent += 1
         try:
             rank = -gravity(message.severity) if self._grave_first else 0
-            self._queue.put_nowait((rank, next(self._order), message))
+            self._queue.put_nowait((rank, next(self._order), message, picture))
         except queue.Full:
             self._settle(sent=False)
             self._guard.count("more alerts than it can take; the rest is dropped", self.name)
@@ -77,12 +84,24 @@ class Outbox:
     def _work(self) -> None:
         while True:
             try:
-                *_, message = self._queue.get(timeout=0.2)
+                *_, message, picture = self._queue.get(timeout=0.2)
             except queue.Empty:
                 if self._ending.is_set():
                     return
                 continue
-            self._settle(self._deliver(message))
+            self._settle(self._deliver_pictured(message, picture) or self._deliver(message))
+
+    def _deliver_pictured(self, message: Message, picture: Picture | None) -> bool:
+        """Try once to send a message with its picture; return whether it arrived."""
+        png = None if picture is None or self._failing else picture.png()
+        if png is None:
+            return False
+        try:
+            self._sink.send(replace(message, png=png))
+        except Exception:  # noqa: BLE001 - it is sent without its picture next, and why that fails is told
+            return False
+        self.pictured += 1
+        return True
 
     def _deliver(self, message: Message) -> bool:
         attempts = 1 if self._failing else self._attempts

@@ -1,5 +1,6 @@
 """Alerts to a webhook. Its address is a secret: no error, log line or representation holds it."""
 
+import base64
 import ipaddress
 import os
 import socket
@@ -19,6 +20,8 @@ _TRY_AGAIN = (408, 425, 429)  # the only client errors that another attempt may 
 class WebhookSink:
     """Posts each alert as one JSON object: the alert's columns, ``run_id``, ``run``, ``text``.
 
+    With a picture it has ``image_png_base64``, too.
+
     Redirects are not followed: they could lead out of the encrypted connection. The `token`, if given, is
     sent as ``Authorization: Bearer``; `timeout_s` is for connecting and for each answer.
     """
@@ -32,7 +35,10 @@ class WebhookSink:
 
     def send(self, message: Message) -> None:
         """Post it and wait for the answer."""
-        body = strict_json(dict(message.values) | {"text": f"{message.title}: {message.text}"})
+        told = dict(message.values) | {"text": f"{message.title}: {message.text}"}
+        if message.png is not None:
+            told["image_png_base64"] = base64.b64encode(message.png).decode("ascii")
+        body = strict_json(told)
         try:
             request = urllib.request.Request(self._url, body.encode(), self._headers, method="POST")
             with self._opener.open(request, timeout=self._timeout_s) as response:

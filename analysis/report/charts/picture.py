@@ -5,6 +5,7 @@ left corner.
 """
 
 import io
+import math
 from collections.abc import Sequence
 from functools import cache
 from typing import Any, NamedTuple
@@ -32,6 +33,7 @@ HEAT_COLOUR, SIMULATED_COLOUR = "#CC3311", "#B35C00"
 _DPI = 100
 _LINE = 1.22  # height of a line of text, of its letters' size
 _LONGEST = 300
+_TICKS_S = (0.2, 0.5, 1, 2, 5, 10, 20, 30, 60, 120, 300)
 # The first is always there; the others, where they are installed, have what it lacks.
 _FONTS = (
     "DejaVu Sans",
@@ -193,8 +195,12 @@ class Picture:
         clock: Clock,
         heat: Sequence[tuple[float, float]] = (),
         beside: str = "",
+        moment_s: float | None = None,
     ) -> None:
-        """Draw a panel with its title, `beside` it whose it is; `heat` is when a device was throttled, s."""
+        """Draw a panel with its title, `beside` it whose it is; `heat` is when a device was throttled, s.
+
+        A `moment_s` is marked.
+        """
         title = f"{panel.axis_title}{f', {beside}' if beside else ''}"
         told = [("○ spike", "spike")] * any(mark.kind == "spike" for mark in panel.marks)
         told += [("× not finite", "nonfinite")] * any(mark.kind == "nonfinite" for mark in panel.marks)
@@ -210,7 +216,7 @@ class Picture:
             inner = Box(box.left + 20, axes.top + 18, box.width - 40, axes.height - 30)
             self.text(inner, panel.reason, (20, 18, 16), colour=SOFT_COLOUR)
             return
-        self._draw(axes, panel, limits_s, clock, heat)
+        self._draw(axes, panel, limits_s, clock, heat, moment_s)
 
     def _told(self, right: float, top: float, text: str, colour: str) -> float:
         left = right - self._width(text, 18, bold=True)
@@ -224,6 +230,7 @@ class Picture:
         limits_s: tuple[float, float],
         clock: Clock,
         heat: Sequence[tuple[float, float]],
+        moment_s: float | None,
     ) -> None:
         with mpl.rc_context(_STYLE):
             bottom = 1 - (box.top + box.height) / HEIGHT
@@ -240,7 +247,20 @@ class Picture:
                 _draw_line(ax, line, panel, unit_s)
             for kind in _MARKERS:
                 _draw_marks(ax, kind, [mark for mark in panel.marks if mark.kind == kind], unit_s)
-            ax.xaxis.set_major_formatter(lambda value, _: f"{value:g} {clock.symbol}")
+            zero_s = 0.0 if moment_s is None else moment_s
+            if moment_s is not None:
+                _mark_moment(ax, moment_s, limits_s)
+            ax.xaxis.set_major_formatter(
+                lambda value, _: f"{value - zero_s / unit_s:g} {clock.symbol}".replace("-", "−")
+            )
+
+
+def _mark_moment(ax: Axes, moment_s: float, limits_s: tuple[float, float]) -> None:
+    """Draw a line at a moment, and let ticks be round times before and after it."""
+    step_s = next((s for s in _TICKS_S if limits_s[1] - limits_s[0] < 6 * s), _TICKS_S[-1])
+    first, last = (math.ceil((limit - moment_s) / step_s - (k * 1e-9)) for k, limit in enumerate(limits_s))
+    ax.set_xticks([moment_s + step_s * k for k in range(first, last)])
+    ax.axvline(moment_s, color=MARK_COLOURS["spike"], linewidth=1.6, linestyle=(0, (4, 3)))
 
 
 def _frame(ax: Axes, log: bool) -> None:

@@ -1,28 +1,23 @@
 """The card as a picture: its size, texts that stay in their boxes, and what it says of odd runs."""
 
-import struct
 from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
 import pytest
 from click.testing import CliRunner
+from pictures import size_of
 from series_in_memory import START, series_of
 from thermograd.analysis.report.charts.picture import Box, Picture, can_be_read, drawable
 from thermograd.analysis.report.data.build_panels import build_panels
-from thermograd.analysis.report.run_card import card_png, heat_spans, panels_shown, write_card
+from thermograd.analysis.report.run_card import card_png, panels_shown, write_card
+from thermograd.analysis.report.throttled_time import heat_spans
 from thermograd.analysis.run.analyze import analyze_run
 from thermograd.analysis.run.series import Device
 from thermograd.cli import main
 from thermograd.store.errors import LogError
 
 ODD_NAMES = ["x" * 400, "訓練の実験 42", "🔥🔥🔥 run", "a\n\x1b[31mb", "$\\frac{1}{2}$ <b>&", "مرحبا", ""]
-
-
-def size_of(png):
-    """Return width, height, bits a channel and kind of colour of a PNG, as its header says."""
-    assert png[:8] == b"\x89PNG\r\n\x1a\n"
-    return struct.unpack(">IIBB", png[16:26])
 
 
 def short_run(n=30, devices=1):

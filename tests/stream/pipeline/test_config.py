@@ -272,3 +272,18 @@ def test_labels_of_the_host_are_read_shown_and_refused(load):
     assert tomllib.loads(settings_toml(configuration))["labels"] == {"rack": "r1", "switch": "s3"}
     with pytest.raises(ConfigError, match=r"thermograd.toml:1: label 1, 'rack': its value does not fit"):
         load('[labels]\nrack = ""\n')
+
+
+def test_a_chat_has_pictures_by_default_and_a_webhook_where_it_says_so(load):
+    text = '[sinks.{0}]\ntype = "{1}"\nurl = "https://example.com/x"\n{2}\n'
+    chosen = [("chat", "apprise", ""), ("plain", "apprise", "picture = false"), ("hook", "webhook", "")]
+    chosen.append(("asked", "webhook", "picture = true"))
+    sinks = load("".join(text.format(*each) for each in chosen)).settings.sinks
+    assert {name: sink.picture for name, sink in sinks.items()} == {
+        "chat": True,
+        "plain": False,
+        "hook": False,
+        "asked": True,
+    }
+    with pytest.raises(ConfigError, match="sinks.x.picture is 'always'; allowed: true or false"):
+        load(text.format("x", "webhook", 'picture = "always"'))

@@ -8,11 +8,11 @@ import re
 import socket
 import sys
 import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 from ports import closed_port
+from receiving import SECRET, received
 from thermograd.store.errors import ConfigError
 from thermograd.store.events import column_names
 from thermograd.stream.settings import Settings, SinkSettings
@@ -21,59 +21,14 @@ from thermograd.stream.sinks.notifier import ADVICE, Notifier, make_sink
 from thermograd.stream.sinks.outbox import Outbox
 from thermograd.stream.sinks.webhook import WebhookSink, check_url
 
-SECRET = "T0PS3CRET"
 PAGE = Path(__file__).parents[3] / "docs" / "alerts.md"
-
-
-class Receiver(ThreadingHTTPServer):
-    """A web server on this machine that keeps what it gets and answers as told."""
-
-    daemon_threads = True
-
-    def __init__(self):
-        super().__init__(("127.0.0.1", 0), Handler)
-        self.status, self.got, self.headers_got = 200, [], []
-        self.arrived = threading.Condition()
-
-    def url(self, path=SECRET):
-        return f"http://127.0.0.1:{self.server_port}/{path}"
-
-    def wait_for(self, count):
-        with self.arrived:
-            assert self.arrived.wait_for(lambda: len(self.got) >= count, timeout=60)
-        return self.got
-
-
-class Handler(BaseHTTPRequestHandler):
-    def do_POST(self):
-        body = self.rfile.read(int(self.headers["Content-Length"]))
-        status = self.server.status
-        with self.server.arrived:  # before the answer: whoever has got it may send the next one
-            self.server.got.append((self.path, json.loads(body)))
-            self.server.headers_got.append(dict(self.headers))
-            self.server.arrived.notify_all()
-        if 300 <= status < 400:
-            self.send_response(status)
-            self.send_header("Location", self.server.url("elsewhere"))
-        else:
-            self.send_response(status)
-        self.send_header("Content-Length", "0")
-        self.end_headers()
-
-    def log_message(self, *_):
-        pass
 
 
 @pytest.fixture
 def receiver():
     """Return a running web server."""
-    server = Receiver()
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-    thread.start()
-    yield server
-    server.shutdown()
-    server.server_close()
-    thread.join()
+    with received() as server:
+        yield server
 
 
 def message(text="hot", **values):
