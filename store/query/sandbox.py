@@ -170,9 +170,13 @@ def _end(child: "subprocess.Popen[bytes]", late: threading.Event) -> None:
 
 def _send(child: "subprocess.Popen[bytes]", request: dict[str, Any]) -> None:
     """Hand over the request; the pipe stays open, and its end tells the child that we are gone."""
-    with contextlib.suppress(BrokenPipeError):  # it has ended: what it says, or how, is told by `_parts`
-        _pipe(child.stdin).write((json.dumps(request | {"parent": os.getpid()}) + "\n").encode())
-        _pipe(child.stdin).flush()
+    stdin = _pipe(child.stdin)
+    try:
+        stdin.write((json.dumps(request | {"parent": os.getpid()}) + "\n").encode())
+        stdin.flush()
+    except BrokenPipeError:  # it has ended: what it says, or how, is told by `_parts`
+        with contextlib.suppress(BrokenPipeError):
+            stdin.close()
 
 
 def _parts(

@@ -28,7 +28,7 @@ _AT_ONCE, _WAITING = 3, 8
 _FORMATS = {"csv": "text/csv; charset=utf-8", "parquet": "application/vnd.apache.parquet"}
 
 
-class _Turns:
+class Turns:
     """Lets a few queries run at once, and a few more wait."""
 
     def __init__(self) -> None:
@@ -37,6 +37,7 @@ class _Turns:
 
     @asynccontextmanager
     async def turn(self) -> AsyncIterator[None]:
+        """Wait for a turn, and keep it for the block; 503 where many wait."""
         if self._waiting >= _WAITING:
             text = f"{_AT_ONCE} queries are being answered and {_WAITING} wait; ask again in some seconds"
             raise Refused(503, text, {"Retry-After": "5"})
@@ -51,11 +52,11 @@ class _Turns:
             self._free.release()
 
 
-def _turns(request: Request) -> _Turns:
+def _turns(request: Request) -> Turns:
     state = request.app.state
     if not hasattr(state, "sql_turns"):
-        state.sql_turns = _Turns()
-    turns: _Turns = state.sql_turns
+        state.sql_turns = Turns()
+    turns: Turns = state.sql_turns
     return turns
 
 

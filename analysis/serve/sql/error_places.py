@@ -1,6 +1,7 @@
 """Where in a query an error is, as its asker counts: DuckDB draws the place into its message."""
 
 import re
+import unicodedata
 from typing import Any
 
 _EXCERPT = re.compile(r"\n+LINE (?P<line>\d+): (?P<text>.*)\n(?P<caret> *)\^.*", re.DOTALL)
@@ -44,4 +45,21 @@ def _position(found: re.Match[str], sql: str, lines_before: int) -> int | None:
         excerpt, column = excerpt[3:], column - 3
     shift = max(0, lines[number].find(excerpt.removesuffix("...")))
     before = sum(len(line) + 1 for line in lines[:number])
-    return before + max(0, min(shift + column, len(lines[number])))
+    return before + shift + _place(lines[number][shift:], column)
+
+
+def _place(text: str, column: int) -> int:
+    """Return the place of a column of a terminal, in which a tab takes none and a wide sign two."""
+    width = 0
+    for place, sign in enumerate(text):
+        own = _width(sign)
+        if width >= column and own:
+            return place
+        width += own
+    return len(text)
+
+
+def _width(sign: str) -> int:
+    if unicodedata.category(sign) in ("Cc", "Cf", "Mn", "Me"):
+        return 0
+    return 2 if unicodedata.east_asian_width(sign) in "WF" else 1

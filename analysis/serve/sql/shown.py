@@ -5,6 +5,7 @@ import math
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
+from decimal import Decimal
 from typing import Any
 
 import msgspec
@@ -80,9 +81,13 @@ def _cell(value: Any) -> Any:
         return value
     if isinstance(value, int) and abs(value) <= _EXACT:
         return value
+    if isinstance(value, Decimal) and abs(value) <= _EXACT:
+        return float(value)
     if isinstance(value, float) and math.isfinite(value):
         return value
-    text = value if isinstance(value, str | int | float) else json.dumps(value, default=str)
+    if hasattr(value, "isoformat"):
+        value = value.isoformat()
+    text = value if isinstance(value, str | int | float | Decimal) else json.dumps(value, default=str)
     text = str(text).encode("utf-8", "replace").decode()
     return text if len(text) <= _CELL_CHARACTERS else f"{text[:_CELL_CHARACTERS]}..."
 

@@ -211,11 +211,11 @@ function cell(row, column) {
 }
 
 function shownName(row) {
-  return row.name || row.run_id;
+  return /[\p{L}\p{N}\p{P}\p{S}]/u.test(row.name ?? "") ? row.name : row.run_id; // one that can be seen
 }
 
 function isSimulated(row) {
-  return row.simulated ?? (row.state === "simulated" || (row.devices ?? []).some((name) => name.startsWith("simulated:")));
+  return row.state === "simulated" || (row.devices_label ?? "").includes("simulated");
 }
 
 function tagsOf(row) {
@@ -403,17 +403,25 @@ function headCell(column) {
 }
 
 let typing = 0;
+
+/** Take over what both boxes hold, also what was typed a moment ago. */
+function choose(push) {
+  clearTimeout(typing);
+  const wanted = { search: byId("search").value.trim(), where: byId("where").value.trim() };
+  const isNow = wanted.search === (state.search ?? "") && wanted.where === (state.where ?? "");
+  if (!isNow) change(wanted, push);
+}
+
 byId("head").append(...COLUMNS.map(headCell));
 byId("search").addEventListener("input", () => {
   clearTimeout(typing);
-  typing = setTimeout(() => change({ search: byId("search").value.trim() }, false), 200);
+  typing = setTimeout(() => choose(false), 200);
 });
 byId("choice").addEventListener("submit", (event) => {
   event.preventDefault();
-  clearTimeout(typing);
-  change({ search: byId("search").value.trim(), where: byId("where").value.trim() });
+  choose(true);
 });
-byId("where").addEventListener("change", () => change({ where: byId("where").value.trim() }));
+byId("where").addEventListener("change", () => choose(true));
 byId("clear").addEventListener("click", clear);
 byId("previous").addEventListener("click", () => turn(-1));
 byId("next").addEventListener("click", () => turn(1));

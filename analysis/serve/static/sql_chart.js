@@ -71,7 +71,7 @@ function specOf(answer, { mark, x, y, colour }, width) {
   if (colour !== null) encoding.color = axis(answer, colour);
   encoding.tooltip = places.map((place) => ({ field: `c${place}`, type: type(answer.kinds, place), title: answer.columns[place].slice(0, 80) }));
   return {
-    width, height: 300, data: { values: answer.rows.map((row) => datum(answer, row, places)) },
+    width, height: 320, autosize: { type: "fit", contains: "padding" }, data: { values: answer.rows.map((row) => datum(answer, row, places)) },
     mark: { type: mark, tooltip: true, clip: true, ...(mark === "line" ? { interpolate: "linear" } : {}) }, encoding,
   };
 }
@@ -84,7 +84,7 @@ function config() {
   return {
     background: "transparent", font: "system-ui, sans-serif", view: { stroke: null },
     axis: { labelColor: soft, titleColor: ink, gridColor: rule, domainColor: rule, tickColor: rule, labelLimit: 160, titleFontWeight: 600 },
-    legend: { labelColor: soft, titleColor: ink, labelLimit: 200 },
+    legend: { labelColor: soft, titleColor: ink, labelLimit: 260, orient: "bottom", columns: 2, symbolLimit: 40 },
     range: { category: range, ramp: { scheme: "viridis" } }, mark: { color: range[0] },
   };
 }
@@ -111,7 +111,7 @@ export async function drawChart(host, answer, chosen) {
     const embed = await loaded();
     const groups = chosen.colour !== null && answer.kinds[chosen.colour] !== "number" ? distinct(answer, chosen.colour) : 0;
     const chart = groups > DISTINCT ? { ...chosen, colour: null } : chosen;
-    const spec = specOf(answer, chart, Math.max(200, host.clientWidth - (chart.colour === null ? 80 : 240)));
+    const spec = specOf(answer, chart, Math.max(200, host.clientWidth));
     // `ast`: expressions are interpreted, not compiled, which this page forbids; styles are in serve.css.
     const result = await embed(host, spec, {
       actions: false, ast: true, renderer: "canvas", config: config(), defaultStyle: false, mode: "vega-lite",
