@@ -30,7 +30,8 @@ from thermograd.analysis.calibration import processes
 from thermograd.analysis.calibration.processes import NULLS, Pair, Rng, couplings
 from thermograd.analysis.calibration.scenarios import draw
 from thermograd.analysis.calibration.zoo import ZOO, Process
-from thermograd.analysis.coupling.cross_correlation import couplings_by_family, residual_cross_correlation
+from thermograd.analysis.coupling.by_family import couplings_by_family
+from thermograd.analysis.coupling.cross_correlation import residual_cross_correlation
 from thermograd.analysis.coupling.session_swaps import session_swap
 from thermograd.analysis.event_study.coincidence import event_coincidence
 from thermograd.analysis.event_study.onsets import onset_test, onsets_of

@@ -218,29 +218,7 @@ def residual_cross_correlation(
         shortest=shortest_series(max_lag),
     )
     looked = searched_family(family, max_lag, memories, cleaned.rows.size)
-    return _couplings(cleaned, [looked], max_lag, permutations, seed, alpha)[0]
-
-
-def couplings_by_family(
-    x: ArrayLike,
-    y: ArrayLike,
-    drivers: ArrayLike | None = None,
-    max_lag: int = 12,
-    permutations: int = 999,
-    seed: int = 0,
-    *,
-    segments: ArrayLike | None = None,
-    unlagged: ArrayLike | None = None,
-    bins: ArrayLike | None = None,
-    memories: ArrayLike = MEMORIES,
-) -> dict[Family, Coupling]:
-    """Return `residual_cross_correlation` of each family of lags; the series are cleaned only once."""
-    cleaned = paired_residuals(
-        x, y, drivers, segments, bins=bins, unlagged=unlagged, shortest=shortest_series(max_lag)
-    )
-    looked = [searched_family(family, max_lag, memories, cleaned.rows.size) for family in FAMILIES]
-    found = _couplings(cleaned, looked, max_lag, permutations, seed, 0.05)
-    return dict(zip(FAMILIES, found, strict=True))
+    return couplings_of(cleaned, [looked], max_lag, permutations, seed, alpha)[0]
 
 
 def shortest_series(max_lag: int) -> int:
@@ -248,7 +226,7 @@ def shortest_series(max_lag: int) -> int:
     return max(20, 2 * (max_lag + 1))
 
 
-def _couplings(
+def couplings_of(
     cleaned: Paired,
     families: Sequence["SearchedFamily"],
     max_lag: int,
@@ -256,6 +234,7 @@ def _couplings(
     seed: int,
     alpha: float,
 ) -> list[Coupling]:
+    """Return what is found in each family of a cleaned pair of series."""
     lags = np.arange(-max_lag, max_lag + 1)
     common: dict[str, Any] = {
         "n": cleaned.rows.size,

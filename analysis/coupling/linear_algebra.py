@@ -12,10 +12,11 @@ from typing import Any
 
 import numpy as np
 import scipy.linalg
-from thermograd.analysis.arrays import Floats
+from thermograd.analysis.arrays import Floats, Ints
 
-_MANY_ROWS = 5000
+MANY_ROWS = 5000  # from here normal equations
 _WORST_PIVOT = 1e-5  # smaller pivots lose too many digits in the normal equations
+_ROUNDING = 1e-11  # what is left of a column that the others span, as a share of it
 
 
 def cosine(x: Floats, y: Floats) -> float:
@@ -25,17 +26,25 @@ def cosine(x: Floats, y: Floats) -> float:
 
 
 def fit(z: Floats, columns: Floats) -> Floats:
-    """Return the weights of least squares of z on the columns, shape (n, k); the shortest where they vary."""
+    """Return weights of least squares of z on the columns, shape (n, k); where they vary, any such."""
     triangle = _cholesky(columns)
     if triangle is None:
-        return np.asarray(scipy.linalg.lstsq(columns, z, lapack_driver="gelsy", check_finite=False)[0])
+        kept = _spanning(columns)
+        if kept is None:
+            return np.asarray(scipy.linalg.lstsq(columns, z, lapack_driver="gelsy", check_finite=False)[0])
+        weights = np.zeros(columns.shape[1])
+        weights[kept] = fit(z, columns[:, kept])
+        return weights
     return np.asarray(scipy.linalg.cho_solve((triangle, False), columns.T @ z))
 
 
 def remainder(z: Floats, columns: Floats) -> Floats:
-    """Return what least squares on the columns, shape (n, k) and of full column rank, leaves of z."""
+    """Return what least squares on the columns, shape (n, k), leaves of z."""
     triangle = _cholesky(columns)
     if triangle is None:
+        kept = _spanning(columns)
+        if kept is not None:
+            return remainder(z, columns[:, kept])
         basis = np.linalg.qr(columns)[0]
         return z - basis @ (basis.T @ z)
     left = z
@@ -45,18 +54,26 @@ def remainder(z: Floats, columns: Floats) -> Floats:
 
 
 def orthonormal(columns: Floats) -> Floats:
-    """Return orthonormal columns of the same span, shape (n, k)."""
+    """Return orthonormal columns of the same span, shape (n, k).
+
+    Of many rows, a column that the others span becomes 0.
+    """
     for _ in range(2):
         triangle = _cholesky(columns)
         if triangle is None:
-            return np.linalg.qr(columns)[0]
+            kept = _spanning(columns)
+            if kept is None:
+                return np.linalg.qr(columns)[0]
+            basis = np.zeros_like(columns)
+            basis[:, kept] = orthonormal(columns[:, kept])
+            return basis
         columns = scipy.linalg.solve_triangular(triangle, columns.T, trans="T").T
     return columns
 
 
 def independent_directions(columns: Floats, least: float) -> Floats:
     """Return orthonormal columns for all that adds more than `least` to those before it, shape (n, k)."""
-    if len(columns) < _MANY_ROWS:
+    if len(columns) < MANY_ROWS:
         directions, triangle, _ = scipy.linalg.qr(columns, mode="economic", pivoting=True)
         return np.asarray(directions[:, : triangle.shape[0]][:, np.abs(np.diag(triangle)) > least])
     triangle, pivots, rank, _ = scipy.linalg.lapack.dpstrf(columns.T @ columns, tol=least * least)
@@ -82,7 +99,7 @@ def residual_squares(z: Floats, columns: Floats) -> tuple[Floats, Floats]:
 
 def _cholesky(columns: Floats) -> Floats | None:
     """Return the upper triangle R of R'R = C'C; None where rows are few or columns too alike."""
-    if len(columns) < _MANY_ROWS or not columns.shape[1]:
+    if len(columns) < MANY_ROWS or not columns.shape[1]:
         return None
     gram = columns.T @ columns
     try:
@@ -91,6 +108,33 @@ def _cholesky(columns: Floats) -> Floats | None:
         return None
     pivots = np.diag(triangle) / np.sqrt(np.diag(gram))
     return triangle if pivots.min() > _WORST_PIVOT else None
+
+
+def spanning(columns: Floats) -> Floats:
+    """Return columns that span as much, shape (n, k): of many rows without those that others span."""
+    kept = None if _cholesky(columns) is not None else _spanning(columns)
+    return columns if kept is None else columns[:, kept]
+
+
+def _spanning(columns: Floats) -> Ints | None:
+    """Return the places of well-conditioned columns that span all; None where rows are few or none do.
+
+    A driver's lagged copies differ at the edge alone: in rows without the edge some of them are combinations
+    of the others, to rounding. An orthogonal decomposition would put an arbitrary direction in their place.
+    """
+    if len(columns) < MANY_ROWS or not columns.shape[1]:
+        return None
+    gram = columns.T @ columns
+    sizes = np.sqrt(np.diag(gram))
+    if not sizes.min() > 0:
+        return None
+    scaled = gram / np.outer(sizes, sizes)
+    _, pivots, rank, _ = scipy.linalg.lapack.dpstrf(scaled, tol=_WORST_PIVOT**2)
+    kept, rest = np.sort(pivots[:rank] - 1), pivots[rank:] - 1
+    if not rest.size or _cholesky(columns[:, kept]) is None:
+        return None
+    left = np.linalg.norm(remainder(columns[:, rest], columns[:, kept]), axis=0)
+    return kept if (left <= _ROUNDING * sizes[rest]).all() else None
 
 
 _limited = threading.Lock()

@@ -16,7 +16,7 @@ from thermograd.analysis.run.event_tests import around_spikes, onset_tests, spik
 from thermograd.analysis.run.incident.incident import run_incident
 from thermograd.analysis.run.negative_controls import control_correlations
 from thermograd.analysis.run.pair import Pair
-from thermograd.analysis.run.pairs import PairTest, correlate_pair
+from thermograd.analysis.run.pairs import Asked, PairTest, correlate_pairs
 from thermograd.analysis.run.readings.data_quality import warnings_for
 from thermograd.analysis.run.readings.recognised import recognised
 from thermograd.analysis.run.readings.time_constants import time_constants_s
@@ -84,10 +84,10 @@ def analyze_run(
     tests: list[PairTest] = []
     constants = {d.name: time_constants_s(data, d) for d in devices} if method != "pearson" else {}
     if method != "pearson":
-        tests = [
-            correlate_pair(data, *pair, max_lag_s, naive.r, 3 * len(wanted), constants[pair[-1].name])
-            for pair, naive in zip(wanted, pairs, strict=True)
+        asked = [
+            Asked(*pair, naive.r, constants[pair[-1].name]) for pair, naive in zip(wanted, pairs, strict=True)
         ]
+        tests = correlate_pairs(data, asked, max_lag_s)
         pairs = _judge(tests)
     could_show, warnings = sensitivity(pairs), warnings_for(data, devices)
     short = sorted({name for test in tests for name in test.drivers.left_out})

@@ -1,19 +1,21 @@
 """One training signal against one hardware signal of a run: grid, drivers, tests in every direction."""
 
 import math
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
 from thermograd.analysis.align.grid import CausalGrid
 from thermograd.analysis.arrays import Floats, Ints, Mask
 from thermograd.analysis.coupling.both_ways import shown_both_ways
-from thermograd.analysis.coupling.cross_correlation import FAMILIES, Coupling, Family, couplings_by_family
+from thermograd.analysis.coupling.by_family import couplings_by_family
+from thermograd.analysis.coupling.cleaning.remembered import Remembered
+from thermograd.analysis.coupling.cross_correlation import FAMILIES, Coupling, Family
 from thermograd.analysis.coupling.detectable import smallest_detectable
 from thermograd.analysis.coupling.responses import MEMORIES as MEMORIES_S  # at bins of 1 s
 from thermograd.analysis.coupling.stability import coupling_over_time
-from thermograd.analysis.coupling.verdict import gates, strength, verdict
+from thermograd.analysis.coupling.verdict import gates, holm, strength, verdict
 from thermograd.analysis.run.common_drivers import Drivers, driver_columns
 from thermograd.analysis.run.pair import Pair
 from thermograd.analysis.run.readings.time_constants import TimeConstant
@@ -130,56 +132,110 @@ def permutations_for(tests: int) -> int:
     return max(1000, 50 * tests, min(200 * tests, _MANY_ORDERS)) - 1
 
 
-def correlate_pair(
-    data: RunSeries,
-    x: str,
-    y: str,
-    device: Device,
-    max_lag_s: float,
-    pearson_r: float,
-    tests: int,
-    constants: Sequence[TimeConstant] = (),
-) -> PairTest:
-    """Test a training signal against a hardware signal of a device, at lags up to `max_lag_s`.
+@dataclass(frozen=True, slots=True, eq=False)
+class Asked:
+    """A training signal and a hardware signal of a device that are to be compared."""
 
-    `pearson_r`, the naive correlation, is passed on. `tests` is how many tests the run's correction will
-    count: so many more random orders are drawn that the smallest p can survive it. A temperature is also
-    looked for with the device's own time `constants`.
+    x: str
+    y: str
+    device: Device
+    pearson_r: float  # of raw matched values
+    constants: Sequence[TimeConstant]  # of the device: a temperature is also looked for with these
+
+
+def correlate_pairs(data: RunSeries, asked: Sequence[Asked], max_lag_s: float) -> list[PairTest]:
+    """Test every pair in three families of lags, at lags up to `max_lag_s`.
+
+    First comes a glance, by p-values that the full tests never go below. Where Holm's correction of these
+    leaves 1, that of the full tests leaves 1 as well, whatever they would find: raising any p lowers no
+    adjusted one. Only the others are resampled.
     """
-    values = device.signal(y)
-    assert values is not None
-    grid = data.grid(x, device, values)
-    blocked = placeholders(device, y) or gates(grid.x, grid.y, loads=data.loads(device))
-    drivers = driver_columns(data, device, grid, x, y)
-    max_lag = max(1, round(max_lag_s / grid.period_s)) if grid.x.size else 1
-    permutations = permutations_for(tests)
-    own_s = [constant.tau_s for constant in constants] if y in _HEATED_BY_POWER else []
-    memories = np.unique([*MEMORIES_S, *own_s]) / grid.period_s
+    remembered = Remembered()
+    lags = [_Lags.of(data, each, max_lag_s, remembered) for each in asked]
+    glanced = [each.glance(len(FAMILIES) * len(asked)) for each in lags]
+    least = holm([p for test in glanced for p in test.p_values()]).reshape(-1, len(FAMILIES)) < 1.0
+    return [
+        each.test(first, [family for family, is_open in zip(FAMILIES, row, strict=True) if is_open])
+        for each, first, row in zip(lags, glanced, least.tolist(), strict=True)
+    ]
 
-    def tested(by: Drivers) -> dict[Family, Coupling]:
-        return couplings_by_family(
-            grid.x,
-            grid.y,
-            by.lagged,
-            max_lag,
-            permutations,
-            segments=grid.segment,
-            bins=grid.bin,
-            unlagged=by.unlagged,
-            memories=memories,
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Lags:
+    """One pair of signals on its grid, to be tested as often as is needed."""
+
+    data: RunSeries
+    asked: Asked
+    grid: CausalGrid
+    blocked: list[str]
+    drivers: Drivers
+    max_lag: int
+    memories: Floats
+    remembered: Remembered
+
+    @classmethod
+    def of(cls, data: RunSeries, asked: Asked, max_lag_s: float, remembered: Remembered) -> "_Lags":
+        """Put a pair on its grid and gather its drivers."""
+        x, y, device = asked.x, asked.y, asked.device
+        values = device.signal(y)
+        assert values is not None
+        grid = data.grid(x, device, values)
+        own_s = [constant.tau_s for constant in asked.constants] if y in _HEATED_BY_POWER else []
+        return cls(
+            data,
+            asked,
+            grid,
+            placeholders(device, y) or gates(grid.x, grid.y, loads=data.loads(device)),
+            driver_columns(data, device, grid, x, y),
+            max(1, round(max_lag_s / grid.period_s)) if grid.x.size else 1,
+            np.unique([*MEMORIES_S, *own_s]) / grid.period_s,
+            remembered,
         )
 
-    held, direct = tested(drivers), None
-    results = held
-    if drivers.moved.any() and not blocked:
-        results = shown_both_ways(held, lambda: tested(drivers.unmoved()))
-    turned = {family for family in FAMILIES if held[family].p <= _ALPHA < results[family].p}
-    if y in _HEATED_BY_POWER and x != "step_time_s" and not blocked:
-        with_power = driver_columns(data, device, grid, x, y, with_power=True)
-        if "power_w" in with_power.names:
-            direct = tested(with_power)
-    rest = results["forward"].residual_x, results["forward"].residual_y  # the same in every family
-    return PairTest(x, y, device, grid, *rest, drivers, results, direct, turned, pearson_r, blocked, tests)
+    def glance(self, tests: int) -> PairTest:
+        """Return the test of the pair without any resampling; the run makes so many tests."""
+        results, asked = self._tested(self.drivers, tests, ()), self.asked
+        rest = results["forward"].residual_x, results["forward"].residual_y  # the same in every family
+        signals = asked.x, asked.y, asked.device, self.grid, *rest
+        direct = self._direct(tests, ())
+        return PairTest(*signals, self.drivers, results, direct, set(), asked.pearson_r, self.blocked, tests)
+
+    def test(self, glanced: PairTest, families: Collection[Family]) -> PairTest:
+        """Return the test of the pair in full in some families, in the others as it was glanced at."""
+        if not families:
+            return glanced
+        held = self._tested(self.drivers, glanced.tests, families)
+        results = held
+        if self.drivers.moved.any():
+            in_question = {family: held[family] for family in families}
+            free = lambda: self._tested(self.drivers.unmoved(), glanced.tests, families)  # noqa: E731
+            results = held | shown_both_ways(in_question, free)
+        turned = {family for family in families if held[family].p <= _ALPHA < results[family].p}
+        direct = self._direct(glanced.tests, families)
+        return replace(glanced, results=results, direct=direct, turned=turned)
+
+    def _direct(self, tests: int, families: Collection[Family]) -> dict[Family, Coupling] | None:
+        """Return what is found with power as a driver too; None where power is no way from x to y."""
+        x, y = self.asked.x, self.asked.y
+        if y not in _HEATED_BY_POWER or x == "step_time_s" or self.blocked:
+            return None
+        with_power = driver_columns(self.data, self.asked.device, self.grid, x, y, with_power=True)
+        return self._tested(with_power, tests, families) if "power_w" in with_power.names else None
+
+    def _tested(self, by: Drivers, tests: int, families: Collection[Family]) -> dict[Family, Coupling]:
+        return couplings_by_family(
+            self.grid.x,
+            self.grid.y,
+            by.lagged,
+            self.max_lag,
+            permutations_for(tests),
+            segments=self.grid.segment,
+            bins=self.grid.bin,
+            unlagged=by.unlagged,
+            memories=self.memories,
+            resampled=families,
+            remembered=self.remembered,
+        )
 
 
 def _lag_s(result: Coupling, period_s: float) -> float:

@@ -10,7 +10,7 @@ from thermograd.analysis.coupling.cleaning.residuals import (
     Lattice,
     full_rank,
     own_residuals,
-    trend_basis,
+    slow_columns,
     trend_order,
     with_driver_lags,
 )
@@ -119,11 +119,9 @@ def paired_residuals(
     if rows.size < shortest:
         return replace(none, reason=f"too short: {rows.size} finite bins, at least {shortest} are needed")
     lattice = _lattice(number[rows], stretch[rows])
-    lagged = with_driver_lags(columns[rows], driver_lags, lattice)
     cosines = trend_order(rows.size)
-    in_time = trend_basis(lattice.size, cosines, lattice.stretch[lattice.carried()])
-    trend = in_time[lattice.at]
-    nuisance = call(full_rank, np.hstack([trend, lagged, waves[rows]]), trend.shape[1])
+    in_time = call(slow_columns, lattice.size, cosines, lattice.stretch[lattice.carried()])
+    nuisance = call(_nuisance, in_time, columns[rows], waves[rows], driver_lags, lattice)
     if rows.size < 2 * nuisance.shape[1] + _FEWEST_DF:
         reason = f"too short: {rows.size} bins for {nuisance.shape[1]} trend and driver columns"
         return replace(none, reason=reason)
@@ -132,7 +130,7 @@ def paired_residuals(
     known = [each.values for each in clean if each is not None]
     lengths, rhythm = found_cycles(known, nuisance, lattice, call)
     if lengths:
-        nuisance = full_rank(np.hstack([nuisance, rhythm]), nuisance.shape[1])
+        nuisance = call(_joined, nuisance, rhythm)
         clean = [call(own_residuals, series, nuisance, lattice, in_time, cosines) for series in given]
     if clean[0] is None or clean[1] is None:
         name = "x" if clean[0] is None else "y"
@@ -143,14 +141,29 @@ def paired_residuals(
         rows=rows[used],
         x=clean[0].values[used],
         y=clean[1].values[used],
-        basis_x=call(orthonormal, clean[0].nuisance[used]),
-        basis_y=call(orthonormal, clean[1].nuisance[used]),
+        basis_x=call(_basis, nuisance, clean[0].scale, used),
+        basis_y=call(_basis, nuisance, clean[1].scale, used),
         place=(lattice.at + _APART * lattice.stretch)[used],
         order_x=clean[0].order,
         order_y=clean[1].order,
         cycles=lengths,
         binary_y=np.unique(second[rows]).size <= 2,
     )
+
+
+def _nuisance(in_time: Floats, columns: Floats, waves: Floats, driver_lags: int, lattice: Lattice) -> Floats:
+    """Return what is taken out of both series but their own past: trend, drivers with their lags, waves."""
+    trend = in_time[lattice.at]
+    lagged = with_driver_lags(columns, driver_lags, lattice)
+    return full_rank(np.hstack([trend, lagged, waves]), trend.shape[1])
+
+
+def _joined(nuisance: Floats, rhythm: Floats) -> Floats:
+    return full_rank(np.hstack([nuisance, rhythm]), nuisance.shape[1])
+
+
+def _basis(nuisance: Floats, scale: Floats, used: Mask) -> Floats:
+    return orthonormal((nuisance / scale[:, None])[used])
 
 
 def _validated(

@@ -2,12 +2,14 @@
 
 import hashlib
 from collections.abc import Callable
+from dataclasses import fields, is_dataclass
 from typing import Any, TypeVar
 
 import numpy as np
 from thermograd.analysis.coupling.cleaning.residuals import Lattice
 
 _Answer = TypeVar("_Answer")
+_MOST_BYTES = 256 * 1024**2
 
 
 def plainly(function: Callable[..., _Answer], *given: Any) -> _Answer:
@@ -16,23 +18,53 @@ def plainly(function: Callable[..., _Answer], *given: Any) -> _Answer:
 
 
 class Remembered:
-    """Calls functions of arrays and numbers that depend on nothing else; the same call is made only once."""
+    """Calls functions of arrays and numbers that depend on nothing else; the same call is made only once.
 
-    def __init__(self) -> None:
-        self._answers: dict[tuple[Any, ...], Any] = {}
+    Of the answers those that were last asked for are kept, as many as fit into `most_bytes`. An array that
+    is itself an answer is known by the call that gave it, and must not be changed.
+    """
+
+    def __init__(self, most_bytes: int = _MOST_BYTES) -> None:
+        self._left = most_bytes
+        self._answers: dict[bytes, Any] = {}  # the one that was asked for last stands last
+        self._called: dict[int, bytes] = {}  # by the identity of an array that is held as an answer
 
     def __call__(self, function: Callable[..., _Answer], *given: Any) -> _Answer:
         """Return what the function returns."""
-        key = (function, *map(_known_by, given))
-        if key not in self._answers:
-            self._answers[key] = function(*given)
-        return self._answers[key]  # type: ignore[no-any-return]
+        named = repr((function.__module__, function.__qualname__, *map(self._known_by, given)))
+        key = hashlib.blake2b(named.encode(), digest_size=16).digest()
+        if key in self._answers:
+            answer: _Answer = self._answers.pop(key)
+        else:
+            answer = function(*given)
+            self._left -= _size(answer)
+            self._called |= {id(answer): key} if isinstance(answer, np.ndarray) else {}
+        self._answers[key] = answer
+        self._let_go()
+        return answer
+
+    def _let_go(self) -> None:
+        """Forget what was not asked for longest, but the last answer."""
+        while self._left < 0 and len(self._answers) > 1:
+            old = self._answers.pop(next(iter(self._answers)))
+            self._left += _size(old)
+            self._called.pop(id(old), None)
+
+    def _known_by(self, given: Any) -> Any:
+        if isinstance(given, Lattice):
+            return self._known_by(given.at), self._known_by(given.stretch)
+        if isinstance(given, np.ndarray):
+            known = self._called.get(id(given))
+            return known or (given.shape, given.dtype.str, _digest(given))
+        return given
 
 
-def _known_by(given: Any) -> Any:
-    if isinstance(given, Lattice):
-        return _known_by(given.at), _known_by(given.stretch)
-    if isinstance(given, np.ndarray):
-        whole = np.ascontiguousarray(given)
-        return given.shape, given.dtype.str, hashlib.blake2b(whole.data, digest_size=16).digest()
-    return given
+def _digest(array: Any) -> bytes:
+    return hashlib.blake2b(np.ascontiguousarray(array).data, digest_size=16).digest()
+
+
+def _size(answer: Any) -> int:
+    """Return the bytes of the arrays of an answer."""
+    if is_dataclass(answer):
+        return sum(_size(getattr(answer, each.name)) for each in fields(answer))
+    return int(answer.nbytes) if isinstance(answer, np.ndarray) else 0

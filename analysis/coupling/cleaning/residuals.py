@@ -10,11 +10,13 @@ from operator import mul
 import numpy as np
 from thermograd.analysis.arrays import Floats, Ints
 from thermograd.analysis.coupling.linear_algebra import (
+    MANY_ROWS,
     fit,
     independent_directions,
     orthonormal,
     remainder,
     residual_squares,
+    spanning,
 )
 
 _BINS_PER_COSINE = 60  # one high-pass cosine per this many bins, as in SPM for fMRI
@@ -71,8 +73,9 @@ class Residuals:
     # shape (n,), dimensionless (divided by their slowly varying scale); NaN where a row has too short a past
     # in its segment
     values: Floats
-    # shape (n, q): trend and driver columns, divided by the same scale; `values` is orthogonal to them
-    nuisance: Floats
+    # shape (n,): that scale, 1 where a row has too short a past; `values` is orthogonal to trend and driver
+    # columns that are divided by it
+    scale: Floats
     order: int  # number of own lags used, in bins
 
 
@@ -108,6 +111,15 @@ def trend_basis(n: int, cosines: int, segments: Ints | None = None) -> Floats:
         return np.column_stack([np.ones(n), *slow])
     levels = np.equal.outer(segments, np.unique(segments)).astype(np.float64)
     return np.column_stack([levels, *slow])
+
+
+def slow_columns(n: int, cosines: int, segments: Ints) -> Floats:
+    """Return `trend_basis` as it is fitted: of many bins as orthogonal columns of size about 1.
+
+    Line, cosines and decays nearly span each other; normal equations of many rows need them apart.
+    """
+    basis = trend_basis(n, cosines, segments)
+    return basis if n < MANY_ROWS else orthonormal(basis) * np.sqrt(n)
 
 
 def with_driver_lags(drivers: Floats, driver_lags: int, lattice: Lattice) -> Floats:
@@ -149,7 +161,7 @@ def own_residuals(
     past, order, parts = _past_and_order(z, nuisance, lattice, trend)
     rows = lattice.position()[lattice.at] >= order
     own = _OwnPast(past[rows], order, parts, trend=trend.shape[1])
-    columns, known = nuisance[rows], z[rows]
+    columns, known = spanning(nuisance[rows]), z[rows]
     scale = np.ones(known.size)
     residual = own.innovations(known, columns, scale)
     if np.linalg.norm(residual) < _NOTHING * np.linalg.norm(z):
@@ -160,10 +172,9 @@ def own_residuals(
         for _ in range(_VARIANCE_ROUNDS):
             scale = _slow_scale(residual, volatility)
             residual = own.innovations(known, columns, scale)
-    values, weighted = np.full(z.size, np.nan), np.zeros_like(nuisance)
-    values[rows] = residual / scale
-    weighted[rows] = nuisance[rows] / scale[:, None]
-    return Residuals(values, weighted, order)
+    values, scales = np.full(z.size, np.nan), np.ones(z.size)
+    values[rows], scales[rows] = residual / scale, scale
+    return Residuals(values, scales, order)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -5,7 +5,8 @@ import pytest
 from thermograd.analysis.calibration.calibrate import measure
 from thermograd.analysis.calibration.zoo import ZOO
 from thermograd.analysis.coupling.both_ways import shown_both_ways
-from thermograd.analysis.coupling.cross_correlation import couplings_by_family, residual_cross_correlation
+from thermograd.analysis.coupling.by_family import couplings_by_family
+from thermograd.analysis.coupling.cross_correlation import residual_cross_correlation
 from thermograd.analysis.coupling.session_swaps import session_swap
 
 

@@ -6,6 +6,7 @@ import pytest
 from synthetic import make_run
 from thermograd.analysis.coupling.verdict import holm
 from thermograd.analysis.report.text.analysis import describe_analysis
+from thermograd.analysis.run import pairs
 from thermograd.analysis.run.analyze import analyze_run
 from thermograd.analysis.run.result import question_verdict, verdict_sentence
 from thermograd.store.errors import NotEnoughDataError
@@ -55,6 +56,27 @@ def test_a_true_coupling_is_found_at_its_lag_with_its_sign(tmp_path, rng):
     assert sentence.startswith("COUPLED (moderate): gradient norm and temperature of gpu")
     assert "the hardware follows by 5 s" in sentence
     assert "n = 9" in sentence
+
+
+@pytest.mark.parametrize("rho", [0.0, 0.4])
+def test_what_is_not_resampled_changes_no_verdict_and_no_adjusted_p(tmp_path, rng, monkeypatch, rho):
+    shocks = rng.standard_normal(400)
+    heat = 60 + rho * np.roll(shocks, 5) + rng.standard_normal(400)
+    run = record(tmp_path, np.exp(0.2 * shocks), heat, loss=rng.standard_normal(400))
+    found = analyze_run(run).pairs
+    monkeypatch.setattr(pairs, "holm", lambda p_values: 0.0 * np.asarray(p_values))  # all stay open
+    resampled = analyze_run(run).pairs
+    told = [(pair.verdict, pair.p_adjusted, pair.r, pair.bound) for pair in resampled]
+    assert [(pair.verdict, pair.p_adjusted, pair.r, pair.bound) for pair in found] == told
+    assert all(mine.p <= other.p for mine, other in zip(found, resampled, strict=True))
+    assert any(pair.verdict == "coupled" for pair in found) == (rho > 0)
+
+
+def test_least_p_values_that_holm_corrects_to_1_decide_as_the_larger_ones_would(rng):
+    for _ in range(200):
+        least = rng.uniform(size=12) ** 3
+        true = least + (1 - least) * rng.uniform(size=12) * rng.integers(0, 2, 12)
+        assert holm(np.where(holm(least) < 1, true, least)).tolist() == holm(true).tolist()
 
 
 def test_hardware_that_leads_is_found_in_reverse(tmp_path, rng):
