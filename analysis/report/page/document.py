@@ -56,7 +56,7 @@ def templates() -> Environment:
 
 def build_page(template: str, title: str, charts: Mapping[str, Mapping[str, Any] | None], **told: Any) -> str:
     """Return a page from a template, what it is told, and its charts (None where nothing is drawn)."""
-    from thermograd.analysis.report.charts.style import theme
+    from thermograd.analysis.report.charts.theme import theme
 
     scripts = ['document.documentElement.classList.add("js");', vega_bundle(), _source("charts.js")]
     # Only these scripts run, and nothing is loaded from anywhere; Vega compiles its expressions.

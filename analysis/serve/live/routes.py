@@ -9,7 +9,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
-from thermograd.analysis.report.charts.style import theme
+from thermograd.analysis.report.charts.theme import theme
 from thermograd.analysis.serve.live.feed import Client, Feed, Feeds, sse
 from thermograd.analysis.serve.live.verdict_now import VerdictDesk
 from thermograd.analysis.serve.pages import page

@@ -79,6 +79,7 @@ function take(answer) {
   tellAbsent();
   trouble("");
   draw();
+  if (!had) askVerdict(); // its process is heavy: the picture comes first
 }
 
 /** Fetch it again once nothing has been asked for a moment; `apart` keeps a busy run from doing so all the time. */
@@ -459,7 +460,6 @@ onHashState(heedAddress);
 window.addEventListener("resize", () => { if (told) draw(); refetch(); });
 stack.dark.addEventListener("change", () => { if (told) { tellKey(); draw(); } });
 byId("more").addEventListener("toggle", () => { if (told) draw(); });
-document.addEventListener("visibilitychange", () => { if (!document.hidden) askVerdict(); });
+document.addEventListener("visibilitychange", () => { if (!document.hidden && told) askVerdict(); });
 setInterval(() => { if (state) { tellPace(); tellAges(); } }, 1000);
 listen();
-askVerdict();

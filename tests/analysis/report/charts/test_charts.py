@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from synthetic import make_run
 from thermograd.analysis.report.charts.pairs import lag_chart
-from thermograd.analysis.report.charts.style import theme
+from thermograd.analysis.report.charts.theme import theme
 from thermograd.analysis.report.charts.timeline import panels_chart
 from thermograd.analysis.report.data.build_panels import build_panels
 from thermograd.analysis.report.data.evidence import lag_pairs
