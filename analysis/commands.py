@@ -207,9 +207,18 @@ def report(
 @fleet_options(
     "tag", "model", "host", "name", "config.KEY", help_output="Directory for page, figure, numbers."
 )
+@style_option
+@panels_option
 @json_option
 def compare(
-    run: "list[Run]", x: str | None, y: str | None, max_lag_s: float, fleet: "Fleet", as_json: bool
+    run: "list[Run]",
+    x: str | None,
+    y: str | None,
+    max_lag_s: float,
+    fleet: "Fleet",
+    style: "PrintStyle | None",
+    panels: bool,
+    as_json: bool,
 ) -> None:
     """Put runs side by side: what they say together, and how alike the trainings are.
 
@@ -220,18 +229,20 @@ def compare(
     Example: thermograd compare baseline-1 baseline-2 baseline-3 baseline-4 baseline-5 -o comparison
     """
     if fleet.asked_for(run):
-        fleet.refuse(x=x, y=y)
+        fleet.refuse(x=x, y=y, style=style, panels=panels or None)
         fleet.compare(as_json)
         return
     from thermograd.analysis.comparison.compare import compare_runs
     from thermograd.analysis.report.text.comparison import describe_comparison
 
+    if (style or panels) and fleet.output is None:
+        raise click.UsageError("--style and --panels are for the figures, which -o DIR writes.")
     comparison = compare_runs(run, x, y, max_lag_s)
     paths = {}
     if fleet.output is not None:
         from thermograd.analysis.report.comparison_report import write_comparison
 
-        paths = write_comparison(comparison, fleet.output)
+        paths = write_comparison(comparison, fleet.output, style, panels)
     if as_json:
         echo_json(comparison.to_json())
         return

@@ -14,6 +14,7 @@ from thermograd.analysis.run.sentences import follows
 from thermograd.analysis.run.series import RunSeries
 from thermograd.store.telling.columns import signal
 from thermograd.store.telling.quantities import counted
+from thermograd.store.telling.run_labels import run_labels
 from thermograd.store.text import without_nan
 
 _FEWEST_RUNS = 5
@@ -51,6 +52,19 @@ class Comparison:
     def counted(self) -> list[ComparedRun]:
         """The runs that are trainings of their own."""
         return [run for run in self.runs if run.repeats is None]
+
+    @property
+    def simulated(self) -> int:
+        """How many of the runs have a simulated device."""
+        return sum(any(device.simulated for device in data.devices.values()) for data in self.series)
+
+    def labels(self, longest: int = 32) -> list[str]:
+        """Return a short label for each run, no two alike, which says of a copy whose it is."""
+        first = {run.run_id: place for place, run in reversed(list(enumerate(self.runs)))}
+        copies = {
+            place: first[run.repeats[0]] for place, run in enumerate(self.runs) if run.repeats is not None
+        }
+        return run_labels([(run.run_id, run.name) for run in self.runs], copies, longest)
 
     def _repr_html_(self) -> str:
         sentence = element("p", element("strong", comparison_sentence(self)), style="max-width:50em")

@@ -3,7 +3,7 @@
 import math
 import shlex
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from thermograd.analysis.comparison.reproducibility import FINAL_LOSS
 from thermograd.analysis.comparison.result import (
@@ -23,45 +23,120 @@ from thermograd.analysis.comparison.side_by_side import (
 from thermograd.analysis.comparison.tables import pairs_across_section, runs_section
 from thermograd.analysis.display.numbers import DASH, shown_number
 from thermograd.analysis.display.table import Table
-from thermograd.analysis.report.data.comparison import drawn_runs
+from thermograd.analysis.report.data.alt_text import Words, words
+from thermograd.analysis.report.data.comparison import (
+    drawn_runs,
+    forest_rows,
+    overlays_by_step,
+    overlays_by_time,
+)
+from thermograd.analysis.report.data.comparison_words import forest_words, overlays_words
 from thermograd.analysis.report.files import make_directory, write_files
 from thermograd.analysis.report.page.document import build_page, require_extra
 from thermograd.analysis.report.page.provenance import queries_across, versions_text
+from thermograd.analysis.report.run_figures import IMAGES
 from thermograd.analysis.report.wording import control_sentence
 
+if TYPE_CHECKING:
+    from thermograd.analysis.report.charts.paper.style import PrintStyle
 
-def write_comparison(comparison: Comparison, directory: Path) -> dict[str, Path]:
+
+def write_comparison(
+    comparison: Comparison, directory: Path, style: "PrintStyle | None" = None, alone: bool = False
+) -> dict[str, Path]:
     """Write a comparison; every file appears whole or not at all.
 
-    Returns the paths of ``report`` (``compare.html``), ``json`` (``compare.json``) and, where there is
-    something to draw, ``png``, ``pdf``, ``svg`` (``compare.*``). Raises `MissingExtraError` if a package of
-    the extra ``report`` is not installed, `LogError` if the directory cannot be written.
+    Parameters
+    ----------
+    comparison, directory
+        What `compare_runs` found, and where the files go.
+    style
+        Size of the printed figures and of their letters.
+    alone
+        Whether each plot is written as a figure by itself too.
+
+    Returns
+    -------
+    dict
+        Paths of ``report`` (``compare.html``), ``json`` (``compare.json``) and, where there is something to
+        draw, ``png``, ``pdf``, ``svg`` (``compare.*``), and ``forest_png`` and so on where asked for.
+
+    Raises
+    ------
+    MissingExtraError
+        If a package of the extra ``report`` is not installed.
+    LogError
+        If the directory cannot be written.
+    ConfigError
+        If the style's height has no room for the plots.
     """
     require_extra()
-    from thermograd.analysis.report.charts.comparison import comparison_charts, comparison_figure
-    from thermograd.analysis.report.charts.style import image, images
+    from thermograd.analysis.report.charts.comparison import comparison_charts
+    from thermograd.analysis.report.charts.paper.canvas import described_svg
+    from thermograd.analysis.report.charts.style import image
 
     make_directory(directory, "the comparison")
+    files: dict[str, Any] = _figures(comparison, style, alone)
     charts, printed = comparison_charts(comparison)
-    figure = comparison_figure(comparison, printed)
-    files: dict[str, Any] = images(figure) if figure else {}
+    told = shown_in_words(comparison)
     page = build_page(
         "comparison.html",
         f"{len(comparison.runs)} runs: thermograd comparison",
         charts,
-        stills={name: spec and image(spec) for name, spec in printed.items()},
+        stills={
+            name: spec and described_svg(image(spec).decode(), told[name]).encode()
+            for name, spec in printed.items()
+        },
+        told={name: words.text for name, words in told.items()},
+        labels=comparison.labels(),
         **_told(comparison),
     )
-    files = {"html": page.encode("utf-8", "replace"), "json": comparison.to_json()} | files
-    write_files(directory, {f"compare.{kind}": content for kind, content in files.items()}, "the comparison")
-    paths = {kind: directory / f"compare.{kind}" for kind in files}
-    return {"report": paths.pop("html")} | paths
+    files = {"compare.html": page.encode("utf-8", "replace"), "compare.json": comparison.to_json()} | files
+    write_files(directory, files, "the comparison")
+    return {_key(name): directory / name for name in files}
+
+
+def _key(name: str) -> str:
+    stem, _, kind = name.removeprefix("compare").removeprefix("_").rpartition(".")
+    return "report" if kind == "html" else f"{stem}_{kind}" if stem else kind
+
+
+def _figures(comparison: Comparison, style: "PrintStyle | None", alone: bool) -> dict[str, bytes]:
+    """Return the figures by file name, each as PNG, PDF and SVG."""
+    from thermograd.analysis.report.charts.paper.canvas import encode_figure
+    from thermograd.analysis.report.charts.paper.comparison import comparison_figure, parts_of
+
+    told = shown_in_words(comparison)
+    drawn = [("compare", comparison_figure(comparison, style), told["all"])]
+    for part in parts_of(comparison, alone=True) if alone else ():
+        figure = comparison_figure(comparison, style, [part])
+        drawn.append((f"compare_{part.key}", figure, told[part.key]))
+    return {
+        f"{name}.{kind}": encode_figure(figure, kind, shown)
+        for name, figure, shown in drawn
+        if figure is not None
+        for kind in IMAGES
+    }
+
+
+def shown_in_words(comparison: Comparison) -> dict[str, Words]:
+    """Return what each figure of a comparison shows, by its name, each plot by its own, and all together."""
+    best = best_of(comparison)
+    rows = forest_rows(comparison, best) if best else []
+    by_step, by_time = overlays_by_step(comparison), overlays_by_time(comparison)
+    found = {"forest": forest_words(comparison, rows)} if rows else {}
+    for name, along, overlays in (("steps", "step", by_step), ("overlays", "time", by_time)):
+        found[name] = overlays_words(comparison, overlays, along)
+        for overlay in overlays:
+            found[f"{along}_{overlay.key}"] = overlays_words(comparison, [overlay], along)
+    told = [found[name] for name in ("forest", "steps", "overlays") if name in found]
+    title = f"{len(comparison.runs)} runs compared"
+    return found | {"all": words(title, *(each.text for each in told))}
 
 
 def _told(comparison: Comparison) -> dict[str, Any]:
     """Return what the template of the page shows besides its charts."""
     best = best_of(comparison)
-    simulated = sum(run.truth is not None for run in comparison.runs)
     found, heads = comparison.differences, {f"Run {n}": "t" for n in range(1, len(comparison.runs) + 1)}
     settings, left_out = settings_rows(found)
     return {
@@ -75,7 +150,7 @@ def _told(comparison: Comparison) -> dict[str, Any]:
         "comparison": comparison,
         "best": best,
         "trainings": len(comparison.counted),
-        "simulated": simulated,
+        "simulated": comparison.simulated,
         "kind": comparison_verdict(comparison),
         "sentence": comparison_sentence(comparison),
         "pooled": best is not None and best.swap.n_runs > 1,

@@ -1,12 +1,10 @@
 """The charts of a comparison: signals of several runs over each other, and the forest plot."""
 
 import math
-from collections.abc import Mapping
 from typing import Any
 
 import altair as alt
 from thermograd.analysis.comparison.result import Comparison, best_of
-from thermograd.analysis.display.numbers import without_middle
 from thermograd.analysis.display.palette import RUN_COLOURS
 from thermograd.analysis.report.charts.style import (
     PRINTED_WIDTH,
@@ -42,7 +40,6 @@ _ROW = 22  # pixels
 _PRINTED_FOREST = [115, 270]  # between names and numbers
 _FOREST_TITLE = "residual correlation r, 95 % interval"
 _TICKS = 8
-_LONGEST = 70  # of a run's name beside its curve
 
 
 def overlays_chart(overlays: list[Overlay], along: Along, runs: list[str], name: str) -> Spec | None:
@@ -191,28 +188,3 @@ def _with_key(spec: Spec) -> Spec:
     }
     lines = lines | {"encoding": encoding | {"color": color}}
     return spec | {"vconcat": [first | {"layer": [*layers, lines]}, *others]}
-
-
-def comparison_figure(comparison: Comparison, printed: Mapping[str, Spec | None]) -> Spec | None:
-    """Return the printed charts below one another; None where there is none."""
-    specs = [spec for spec in printed.values() if spec]
-    if not specs:
-        return None
-    best, runs = best_of(comparison), comparison.runs
-    title = f"{len(runs)} runs" + (f": {best.x} ~ {best.y}" if best else "")
-    title += ", simulated" * any(run.truth is not None for run in runs)
-    views = [
-        {key: value for key, value in view.items() if key not in ("$schema", "config", "datasets")}
-        for spec in specs
-        for view in spec.get("vconcat", [spec])
-    ]
-    rows = {name: row for spec in specs for name, row in spec["datasets"].items()}
-    drawn = drawn_runs(comparison)
-    told = [
-        without_middle(f"{label}: {run.name}{f' ({drawn[label]})' * bool(drawn[label])}", _LONGEST)
-        for label, run in zip(_labels(len(runs)), runs, strict=True)
-        if label in drawn
-    ]
-    told += [f"grey: all {len(runs)} runs, lowest to highest, with their median"] * (len(drawn) < len(runs))
-    heading = {"text": title, "subtitle": told, "anchor": "start"}
-    return {"$schema": alt.SCHEMA_URL, "title": heading, "vconcat": views, "spacing": 12, "datasets": rows}

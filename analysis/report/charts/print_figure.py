@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from thermograd.analysis.display.palette import MANY_COLOUR, MARK_COLOURS, SOFT_COLOUR, TEXT_COLOUR
-from thermograd.analysis.report.charts.paper.axes import draw_time_axis, draw_value_axis
+from thermograd.analysis.report.charts.paper.axes import draw_time_axis, draw_value_axis, write_name
 from thermograd.analysis.report.charts.paper.canvas import (
     EDGE_EMS,
     ROW_EMS,
@@ -171,13 +171,19 @@ class _Column:
         for panel in shown:
             ax = self._add(panel.key, top, self._each)
             draw_panel(ax, panel, self._panels, self._style, (room, self._each))
-            self._left = max(self._left, draw_value_axis(ax, panel, self._each))
+            self._left = max(self._left, self._beside(ax, panel))
             top -= self._each + _BETWEEN_EMS
         if lanes:
             ax = self._add("throttling", top, self._lanes_ems)
             draw_lanes(ax, lanes, self._panels.clock.seconds, self._lanes_ems)
             widest = max(ems(lane_label(lane)) for lane in lanes)
             self._left = max(self._left, widest + ROW_EMS + 0.65)
+
+    def _beside(self, ax: Axes, panel: Panel) -> float:
+        """Write what stands left of a panel; return how wide it is."""
+        if panel.reason:
+            return write_name(ax, panel.axis_title, self._each)
+        return draw_value_axis(ax, panel.axis_title, self._each, panel.curves if panel.log else None)
 
     def _add(self, name: str, top: float, height: float) -> Axes:
         bottom = (top - height) / self._size[1]

@@ -50,15 +50,6 @@ def _as_xml_has_it(value: Any) -> Any:
     return [_as_xml_has_it(item) for item in value] if isinstance(value, list | tuple) else value
 
 
-def images(spec: Spec) -> dict[str, bytes]:
-    """Return a chart as SVG, as PNG of 2.2 times its size in pixels, and as PDF."""
-    import vl_convert
-
-    svg = image(spec)
-    png = vl_convert.svg_to_png(svg.decode(), scale=2.2)
-    return {"png": png, "pdf": vl_convert.svg_to_pdf(svg.decode()), "svg": svg}
-
-
 def specification(draw: Callable[[Rows], Any]) -> Spec:
     """Return the chart that a function draws, with the rows that it names beside it.
 

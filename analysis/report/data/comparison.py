@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 from thermograd.analysis.arrays import Floats
-from thermograd.analysis.comparison.compared_runs import ComparedRun, PairAcross
+from thermograd.analysis.comparison.compared_runs import PairAcross
 from thermograd.analysis.comparison.result import Comparison
 from thermograd.analysis.display.palette import RUN_COLOURS
 from thermograd.analysis.report.data.bands import make_band
@@ -18,7 +18,7 @@ from thermograd.store.telling.columns import Signal, signal
 
 _BUCKETS = 300
 _SPARE = 0.05  # of the time axis
-_LONGEST = 20
+_LONGEST = 14  # of a name beside its interval
 _HARDWARE = ("power_w", "temperature_c", "sm_clock_mhz")
 _BY_TIME = ("grad_norm", "loss", "step_time_s")
 _MOST_METRICS = 8
@@ -78,9 +78,11 @@ def drawn_runs(comparison: Comparison) -> dict[str, str]:
 
     Of few runs why is empty, and of many all are a band together.
     """
-    labels = {run.run_id: f"run {place}" for place, run in enumerate(comparison.runs, 1)}
-    if len(labels) <= len(RUN_COLOURS):
-        return dict.fromkeys(labels.values(), "")
+    if len(comparison.runs) <= len(RUN_COLOURS):
+        return dict.fromkeys((f"run {place}" for place in range(1, len(comparison.runs) + 1)), "")
+    labels: dict[str, str] = {}
+    for place, run in enumerate(comparison.runs, 1):
+        labels.setdefault(run.run_id, f"run {place}")  # a copy at another place has the same id
     loss = comparison.reproducibility.final_loss
     known = {run_id: value for run_id in labels if math.isfinite(value := loss.get(run_id) or math.nan)}
     found = {next(iter(labels.values())): ["the first"]}
@@ -196,17 +198,12 @@ def forest_rows(comparison: Comparison, pair: PairAcross) -> list[ForestRow]:
     swap = pair.swap
     if not math.isfinite(swap.r):
         return []
-    places = {run.run_id: place for place, run in enumerate(comparison.runs)}
+    places = {run.run_id: place for place, run in reversed(list(enumerate(comparison.runs)))}
+    short, names = comparison.labels(_LONGEST), comparison.labels()
     rows = []
     for run_id, r, low, high in zip(pair.run_ids, swap.run_r, swap.run_low, swap.run_high, strict=True):
-        run = comparison.runs[places[run_id]]
         place = places[run_id]
-        rows.append(ForestRow(place, _label(place, run), run.name, float(r), float(low), float(high)))
+        label = f"{place + 1}: {short[place]}"
+        rows.append(ForestRow(place, label, names[place], float(r), float(low), float(high)))
     name = f"{swap.n_runs} trainings, random effects"
     return [*rows, ForestRow(None, "pooled", name, swap.r, swap.r_low, swap.r_high)]
-
-
-def _label(place: int, run: ComparedRun) -> str:
-    if len(run.name) <= _LONGEST and run.name != run.run_id:
-        return run.name
-    return f"run {place + 1}" if run.seed is None else f"run {place + 1}, seed {run.seed}"

@@ -10,7 +10,7 @@ from thermograd.analysis.display.palette import TEXT_COLOUR
 from thermograd.analysis.report.charts.paper.canvas import ROW_EMS
 from thermograd.analysis.report.charts.paper.text import ems, wrapped
 from thermograd.analysis.report.data.curves import Band, Line
-from thermograd.analysis.report.data.panel import Panel, Panels
+from thermograd.analysis.report.data.panel import Panels
 
 _TICK_STEPS = {"h": [1, 2, 3, 4, 6, 10]} | {unit: [1, 2, 5, 10] for unit in ("s", "min", "d")}
 _MOST_ACROSS, _ACROSS_EMS = 8, 4.0
@@ -41,18 +41,27 @@ def tick_text(value: float) -> str:
     return f"{value:.6g}".replace("-", "−")
 
 
-def draw_value_axis(ax: Axes, panel: Panel, height_ems: float) -> float:
-    """Write a panel's name and numbers beside it; return how wide both are, in ems."""
-    name = wrapped(panel.axis_title, height_ems + _BEYOND_EMS, 2)
-    ax.set_ylabel("\n".join(name), color=TEXT_COLOUR, parse_math=False, va="top")
-    if panel.reason:
-        return ROW_EMS * len(name)
+def draw_value_axis(
+    ax: Axes, title: str, height_ems: float, log_curves: Sequence[Line | Band] | None = None
+) -> float:
+    """Write a panel's name and numbers beside it; return how wide both are, in ems.
+
+    The numbers of a logarithmic axis are chosen by its curves.
+    """
+    width = write_name(ax, title, height_ems)
     most = max(2, min(_MOST_UP, int(height_ems / _UP_EMS)))
-    if panel.log:
-        ax.yaxis.set_major_locator(FixedLocator(decade_ticks(panel.curves, most)))
-    else:
+    if log_curves is None:
         ax.yaxis.set_major_locator(MaxNLocator(most, steps=[1, 2, 2.5, 5, 10]))
-    return ROW_EMS * len(name) + write_ticks(ax)
+    else:
+        ax.yaxis.set_major_locator(FixedLocator(decade_ticks(log_curves, most)))
+    return width + write_ticks(ax)
+
+
+def write_name(ax: Axes, title: str, height_ems: float) -> float:
+    """Write a panel's name beside it; return how wide it is, in ems."""
+    name = wrapped(title, height_ems + _BEYOND_EMS, 2)
+    ax.set_ylabel("\n".join(name), color=TEXT_COLOUR, parse_math=False, va="top")
+    return ROW_EMS * len(name)
 
 
 def write_ticks(ax: Axes) -> float:

@@ -55,7 +55,7 @@ def draw_panel(
         ax.margins(y=0.12 + _STRIP * len(panel.strips[1:]))  # room for what is marked at the edge
     order, unit_s = list(panels.devices), panels.clock.seconds
     if panel.band:
-        _draw_band(ax, panel.band, unit_s)
+        draw_band(ax, panel.band, unit_s)
     alone = len({line.device for line in panel.lines}) < 2
     for line in panel.lines:
         _draw_line(ax, line, order, unit_s, style.line_pt, alone)
@@ -102,7 +102,8 @@ def _draw_line(ax: Axes, line: Line, order: Sequence[str], unit_s: float, width:
         ax.plot(time[lonely], line.values[lonely], ".", color=look["color"], markersize=2.5)
 
 
-def _draw_band(ax: Axes, band: Band, unit_s: float) -> None:
+def draw_band(ax: Axes, band: Band, unit_s: float) -> None:
+    """Draw the range of many, and their median."""
     time = band.time_s / unit_s
     look: dict[str, Any] = {"color": MANY_COLOUR, "linewidth": 0.3, "gid": band.label}
     ax.fill_between(time, band.low, band.high, where=np.isfinite(band.low).tolist(), **look)

@@ -3,13 +3,11 @@
 import io
 import re
 from dataclasses import replace
-from itertools import combinations
 from typing import Any
 
 import pytest
-from matplotlib.figure import Figure
-from matplotlib.text import Text
 from PIL import Image
+from printed_text import overlaps, texts
 from scale_runs import scale_run
 from synthetic import START_NS, make_run
 from thermograd.analysis.report.charts.paper.canvas import encode_figure
@@ -54,27 +52,6 @@ def panels(runs: dict[str, Any]) -> dict[str, Panels]:
     return {name: build_panels(data) for name, data in runs.items()}
 
 
-def _texts(figure: Figure) -> list[Text]:
-    figure.draw_without_rendering()
-    found = [*figure.texts, *(text for legend in figure.legends for text in legend.get_texts())]
-    for ax in figure.axes:
-        found += [*ax.texts, ax.xaxis.label, ax.yaxis.label, ax._left_title]
-        found += [*_numbers(ax.xaxis, ax.get_xlim()), *_numbers(ax.yaxis, ax.get_ylim())]
-    return [text for text in found if text.get_text().strip()]
-
-
-def _numbers(axis: Any, limits: tuple[float, float]) -> list[Text]:
-    """Return the numbers that lie on an axis: matplotlib makes more of them than it draws."""
-    low, high = sorted(limits)
-    ticks = [tick for tick in axis.get_major_ticks() if low <= tick.get_loc() <= high]
-    return [tick.label1 for tick in ticks if tick.label1.get_visible()]
-
-
-def _overlaps(figure: Figure) -> list[tuple[str, str]]:
-    boxes = [(text.get_text(), text.get_window_extent().padded(-1.0)) for text in _texts(figure)]
-    return [(a, b) for (a, one), (b, other) in combinations(boxes, 2) if one.overlaps(other)]
-
-
 @pytest.mark.parametrize("size", _SIZES)
 @pytest.mark.parametrize("name", ["one", "eight", "sixty-four", "no device", "one step"])
 def test_no_text_is_over_another_or_outside_at_any_size(
@@ -82,11 +59,11 @@ def test_no_text_is_over_another_or_outside_at_any_size(
 ) -> None:
     style = print_style(size)
     figure = build_figure(panels[name], "A run " * 20, "Simulated hardware. " * 4, style)
-    assert _overlaps(figure) == []
+    assert overlaps(figure) == []
     edge = figure.bbox.padded(1.0)
-    outside = [t.get_text() for t in _texts(figure) if not edge.contains(*t.get_window_extent().max)]
+    outside = [t.get_text() for t in texts(figure) if not edge.contains(*t.get_window_extent().max)]
     assert outside == []
-    assert {text.get_size() for text in _texts(figure)} == {style.font_size_pt}
+    assert {text.get_size() for text in texts(figure)} == {style.font_size_pt}
     assert figure.get_figwidth() == pytest.approx(style.width_mm / 25.4)
     assert style.height_mm is None or figure.get_figheight() == pytest.approx(style.height_mm / 25.4)
 
@@ -94,8 +71,8 @@ def test_no_text_is_over_another_or_outside_at_any_size(
 @pytest.mark.parametrize("size", _SIZES)
 def test_no_text_of_a_lag_profile_is_over_another(slow_analysis: Any, size: str) -> None:
     figure = lag_figure(*lag_pairs(slow_analysis)[0], "Simulated hardware.", print_style(size))
-    assert _overlaps(figure) == []
-    assert {text.get_size() for text in _texts(figure)} == {print_style(size).font_size_pt}
+    assert overlaps(figure) == []
+    assert {text.get_size() for text in texts(figure)} == {print_style(size).font_size_pt}
 
 
 def test_who_was_throttled_when_and_why_is_drawn_and_told(panels: dict[str, Panels]) -> None:
