@@ -236,8 +236,8 @@ def _forest(rows: Sequence[ForestRow]) -> Part:
         ax.set_xlabel(title, color=TEXT_COLOUR, labelpad=1)
         across = ax.get_yaxis_transform()
         for place, row in enumerate(rows if beside else []):
-            r, low, high = (shown_number(value, "+.2f") for value in (row.r, row.low, row.high))
-            told = f"{r} [{low}, {high}]"
+            each = [shown_number(value, "+.2f") for value in (row.r, row.low, row.high)]
+            told = "{} [{}, {}]".format(*each)
             ax.text(1.02, len(rows) - 1 - place, told, transform=across, va="center", color=SOFT_COLOUR)
 
     height = _FOREST_ROW_EMS * len(rows)
