@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from thermograd.ingest.job import launcher_link
-from thermograd.store.card.text import card_is_wanted
+from thermograd.store.card.switch import card_is_wanted
 from thermograd.store.failures import Guard
 from thermograd.store.runs.catalogue import Run as StoredRun
 from thermograd.store.shipping.handover import is_spool

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from thermograd.ingest.agent.footprint import FRUGAL
-from thermograd.store.card.text import card_is_wanted
+from thermograd.store.card.switch import card_is_wanted
 from thermograd.store.console import waiting_told
 from thermograd.store.failures import Guard
 

@@ -3,7 +3,6 @@
 Verdict, spikes, throttling, energy, report. What was not measured is said to be, never a number.
 """
 
-import os
 import shlex
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -14,7 +13,6 @@ from thermograd.store.telling.episodes import share_text
 from thermograd.store.telling.quantities import counted, duration_text, energy_text
 from thermograd.store.text import printable
 
-SWITCH = "THERMOGRAD_CARD"  # 0: no card
 _SPIKES = ("spike.grad", "spike.loss")
 BAD_STEPS = (*_SPIKES, "nonfinite")  # the alerts that a card tells of
 _FEWEST_STEPS = 20  # that a spike is told from
@@ -67,11 +65,6 @@ class CardFacts:
     energy_j: float | None = None
     energy_devices: int = 0
     energy_doubt: str = ""
-
-
-def card_is_wanted(environment: Mapping[str, str] = os.environ) -> bool:
-    """Return whether a card is to be told: not where ``$THERMOGRAD_CARD`` is 0."""
-    return environment.get(SWITCH, "") not in ("0", "false", "no", "off")
 
 
 def command_for(run_dir: Path, command: str) -> str:

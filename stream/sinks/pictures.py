@@ -13,7 +13,7 @@ from typing import Any
 
 from thermograd.store.failures import Guard
 
-WAIT_S = 5.0  # that a message waits for its picture
+WAIT_S = 10.0  # that a message waits for its picture
 _LIMIT_S = 20.0  # that a picture may take, for the messages that come after
 _AT_END_S = 0.5
 _PAUSE_S = 60.0  # after one that failed

@@ -10,9 +10,9 @@ from thermograd.analysis.run.incident.result import HEATED, Incident
 from thermograd.analysis.run.plain_words import first_screen
 from thermograd.analysis.run.result import Analysis
 from thermograd.analysis.run.series import load_series
+from thermograd.store.card.switch import card_is_wanted
 from thermograd.store.card.text import (
     CardFacts,
-    card_is_wanted,
     card_lines,
     command_for,
     spikes_of,

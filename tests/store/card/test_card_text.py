@@ -1,7 +1,8 @@
 """The card of a run: five lines that never say a number that was not measured."""
 
 import pytest
-from thermograd.store.card.text import CardFacts, card_is_wanted, card_lines, command_for, throttled_by
+from thermograd.store.card.switch import card_is_wanted
+from thermograd.store.card.text import CardFacts, card_lines, command_for, throttled_by
 
 
 def told(**facts):
