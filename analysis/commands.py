@@ -172,6 +172,7 @@ def report(
     Example: thermograd report latest --style paper-1col,font_size_pt=8 --panels
     """
     from thermograd.analysis.run.analyze import analyze_run
+    from thermograd.analysis.run.plain_words import first_screen
     from thermograd.analysis.run.series import load_series
 
     if output_format == "md" and data_format:
@@ -197,6 +198,7 @@ def report(
 
     for path in write_report(run, analysis, output, data_format, series, style, panels).values():
         echo(path)
+    echo(f"\n{first_screen(analysis).text()}", err=True)
 
 
 @click.command()

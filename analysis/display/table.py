@@ -57,7 +57,8 @@ class Table:
             for name, kind in self.columns.items()
         ]
         rows = [element("tr", *map(self._cell, row, self.columns)) for row in shown]
-        whole = element("table", element("thead", element("tr", *names)), element("tbody", *rows))
+        caption = [element("caption", self.label)] if self.label else []
+        whole = element("table", *caption, element("thead", element("tr", *names)), element("tbody", *rows))
         return element(
             "div", whole, class_="scroll stack", tabindex="0", role="region", aria_label=self.label
         )

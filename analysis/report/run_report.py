@@ -25,6 +25,7 @@ from thermograd.analysis.report.page.provenance import queries, versions_text
 from thermograd.analysis.report.run_figures import IMAGES, figure_files, shown_in_words, stills
 from thermograd.analysis.run.event_tests import AroundSpikes
 from thermograd.analysis.run.pair import closest_first
+from thermograd.analysis.run.plain_words import first_screen
 from thermograd.analysis.run.readings.data_quality import lost_loss
 from thermograd.analysis.run.result import Analysis, question_verdict, verdict_sentence
 from thermograd.analysis.run.series import RunSeries, load_series
@@ -192,6 +193,7 @@ def _verdict(data: RunSeries, analysis: Analysis) -> dict[str, Any]:
         "simulated": simulated,
         "lost": lost_loss(data, of_the_run=True),
         "heat": analysis.what_heat_cost(),
+        "screen": first_screen(analysis),
         "verdict_of_question": question_verdict(analysis),
         "sentence": verdict_sentence(analysis),
         "sure": verdict.false_alarms(analysis),
@@ -205,9 +207,11 @@ def _verdict(data: RunSeries, analysis: Analysis) -> dict[str, Any]:
 
 def _recording(data: RunSeries, analysis: Analysis, panels: Panels) -> dict[str, Any]:
     origin_ns, every = time_origin_ns(data), facts.devices_table(data)
+    alike = facts.devices_in_groups(every)
     return {
         "facts": facts.run_facts(data, panels.end_s),
-        "devices": facts.devices_in_groups(every),
+        "devices": facts.measuring(alike),
+        "lacking": facts.lacking(alike),
         "every_device": every,
         "population": population_lines(data.run),
         "peers": peer_lines(data.run),

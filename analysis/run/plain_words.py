@@ -5,24 +5,23 @@ no more than `result.verdict_sentence`, which has the numbers.
 """
 
 import math
+import textwrap
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import Any, Protocol
 
 from thermograd.analysis.coupling.verdict import strength
-from thermograd.analysis.run.incident.result import HEATED
+from thermograd.analysis.run.incident.result import HEATED, Incident
 from thermograd.analysis.run.pair import Pair, worst_first
 from thermograd.analysis.run.sentences import MATTERS, bins_needed, closest
 from thermograd.store.telling.columns import SIGNALS
 from thermograd.store.telling.quantities import counted
 from thermograd.store.text import printable
 
-if TYPE_CHECKING:
-    from thermograd.analysis.run.result import Analysis
-
 _ALPHA = 0.05
 _LONGEST_NAME = 60
+_WIDTH, _LABEL = 79, 10  # of a terminal's line, and of what a fact is called
 _SIMULATED = " The hardware is simulated."
 _NEEDS_LONGER = 1.1  # times what was recorded: advice below it would name a length that this run has
 
@@ -59,8 +58,30 @@ class FirstScreen:
         """The three facts by what each is called, as every place shows them."""
         return {"How sure": self.how_sure, "How long": self.how_long, "What next": self.next_step}
 
+    def text(self) -> str:
+        """Return the first screen for a terminal: the sentence, what heat cost in one line, the facts."""
+        told = [textwrap.fill(line, _WIDTH) for line in (self.sentence, self.heat) if line]
+        hanging = textwrap.TextWrapper(_WIDTH, subsequent_indent=" " * _LABEL)
+        facts = [hanging.fill(f"{name:<{_LABEL}}{fact}") for name, fact in self.facts.items()]
+        return "\n".join([*told, "", *facts])
 
-def first_screen(analysis: "Analysis") -> FirstScreen:
+
+class _Judged(Protocol):
+    """What is needed of an `Analysis`, which shows its first screen itself."""
+
+    pairs: list[Pair]
+    simulated: list[str]
+    incident: Incident | None
+
+    @property
+    def method(self) -> str: ...
+    @property
+    def alignment(self) -> Mapping[str, Any]: ...
+    @property
+    def unmeasured(self) -> Mapping[str, Any]: ...
+
+
+def first_screen(analysis: _Judged) -> FirstScreen:
     """Return the verdict of a run and three facts, in plain words."""
     asked = [pair for pair in analysis.pairs if not pair.is_speed]
     said = worst_first(pair.verdict for pair in asked)
@@ -102,7 +123,7 @@ class _Names:
         return f"{self.training(pair)} and {self.hardware(pair)}"
 
 
-def _names(analysis: "Analysis") -> _Names:
+def _names(analysis: _Judged) -> _Names:
     devices = {pair.device for pair in analysis.pairs}
     incident = analysis.incident
     return _Names(len(devices) == 1 and incident is not None and incident.accelerators)
@@ -284,7 +305,7 @@ def _hindrance(reason: str) -> str:
     return next((words for words in _HINDERED if words in reason), "")
 
 
-def _nothing_to_compare(analysis: "Analysis") -> FirstScreen:
+def _nothing_to_compare(analysis: _Judged) -> FirstScreen:
     matched = analysis.alignment["matched_by_device"]
     if not analysis.alignment["steps"]:
         why, next_step = "no training step was recorded", "Record a training: thermograd run."
@@ -311,7 +332,7 @@ _SAID = {
 # -- heat, and times in words ----------------------------------------------------------------------
 
 
-def _heat(analysis: "Analysis") -> str:
+def _heat(analysis: _Judged) -> str:
     incident = analysis.incident
     if incident is None or not incident.lines or not incident.shares.get(HEATED):
         return ""

@@ -7,6 +7,7 @@ from thermograd.analysis.display.markup import details, element, items
 from thermograd.analysis.run.event_tests import AroundSpikes, OnsetsOfEvent
 from thermograd.analysis.run.incident.result import Incident
 from thermograd.analysis.run.pair import NARROW, Pair, closest_first, pairs_table, worst_first
+from thermograd.analysis.run.plain_words import first_screen
 from thermograd.analysis.run.sentences import sentence_of
 from thermograd.analysis.run.series import ComparedSignals
 from thermograd.store.telling.columns import signal
@@ -93,7 +94,10 @@ class Analysis:
 
     def _repr_html_(self) -> str:
         lead, colon, rest = verdict_sentence(self).partition(": ")
-        parts = [items(self.what_heat_cost(), style=NARROW)]
+        screen = first_screen(self)
+        facts = [element("span", element("em", name), f": {fact}") for name, fact in screen.facts.items()]
+        parts = [element("p", element("strong", screen.sentence), style=NARROW), items(facts, style=NARROW)]
+        parts += [items(self.what_heat_cost(), style=NARROW)]
         parts += [element("p", element("strong", lead, colon) if colon else lead, rest, style=NARROW)]
         for title, speed in _QUESTION_AND_CONTROL:
             chosen = [pair for pair in self.pairs if pair.is_speed == speed]

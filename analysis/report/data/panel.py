@@ -197,8 +197,9 @@ class Panels:
 
     @property
     def shown(self) -> tuple[Panel, ...]:
-        """What a reader sees first."""
-        return tuple(panel for panel in self.panels if not panel.reason and not panel.folded)
+        """What a reader sees first: those of the printed figure, then the others."""
+        known = [panel for panel in self.panels if not panel.reason and not panel.folded]
+        return tuple(sorted(known, key=lambda panel: panel not in self.printed))
 
     @property
     def folded(self) -> tuple[Panel, ...]:

@@ -35,6 +35,7 @@ _EXTRA = {
     "vl_convert": "vl-convert-python",
 }
 _BUNDLE_END = "\n/* end of bundle */\n"
+_SCRIPTS = ("charts.js", "contents.js")
 _FEW = 255  # different texts in a column, up to which it is kept as a list of them and places in it
 
 
@@ -58,10 +59,10 @@ def build_page(template: str, title: str, charts: Mapping[str, Mapping[str, Any]
     """Return a page from a template, what it is told, and its charts (None where nothing is drawn)."""
     from thermograd.analysis.report.charts.theme import theme
 
-    scripts = ['document.documentElement.classList.add("js");', vega_bundle(), _source("charts.js")]
-    # Only these scripts run, and nothing is loaded from anywhere; Vega compiles its expressions.
+    scripts = ['document.documentElement.classList.add("js");', vega_bundle(), *map(_source, _SCRIPTS)]
+    # Only these scripts run, and nothing is loaded from anywhere; Vega interprets its expressions.
     policy = (
-        f"default-src 'none'; script-src 'unsafe-eval' {' '.join(map(_script_hash, scripts))}; "
+        f"default-src 'none'; script-src {' '.join(map(_script_hash, scripts))}; "
         "style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'"
     )
     data = [json_script("data-themes", {"light": theme("light"), "dark": theme("dark")})]

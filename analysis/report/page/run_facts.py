@@ -23,10 +23,10 @@ from thermograd.store.telling.quantities import (
     moment_text as utc_text,
 )
 
-_IN_LOG = "Name in the log"
+_IN_LOG, _LACKS = "Name in the log", "Does not measure (or not credibly), and why"
 _DEVICE_COLUMNS = {
     **{"Device": "i", _IN_LOG: "i", "Model": "i", "Measures": "w"},
-    **{"Does not measure (or not credibly), and why": "w", "Samples": "n"},
+    **{_LACKS: "w", "Samples": "n"},
 }
 _MOST_ENERGIES = 4  # devices, before the others are folded away
 _FEW_DEVICES = 3  # that a row of alike ones names
@@ -138,6 +138,20 @@ def devices_in_groups(every: Table) -> Table:
         for group in alike.values()
     ]
     return replace(table, rows=rows, shown=MOST_ROWS)
+
+
+def lacking(devices: Table) -> Table:
+    """Return of the table of devices what each does not measure, and why; no row where that is nothing."""
+    columns = list(devices.columns)
+    kept = [columns.index("Device"), columns.index(_LACKS)]
+    rows = [tuple(row[place] for place in kept) for row in devices.rows if str(row[kept[1]]) != DASH]
+    named = {columns[place]: devices.columns[columns[place]] for place in kept}
+    return replace(devices, columns=named, rows=rows, label="What is not measured")
+
+
+def measuring(devices: Table) -> Table:
+    """Return the table of devices without what they do not measure."""
+    return devices.without(_LACKS)
 
 
 def _named(labels: list[Any]) -> Any:

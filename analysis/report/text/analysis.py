@@ -9,6 +9,7 @@ from typing import Any
 from thermograd.analysis.display.numbers import DASH
 from thermograd.analysis.report.wording import reasons
 from thermograd.analysis.run.pair import Pair, answer_text, most_telling
+from thermograd.analysis.run.plain_words import first_screen
 from thermograd.analysis.run.result import Analysis, verdict_sentence
 from thermograd.analysis.run.statements import (
     control_lines,
@@ -26,11 +27,13 @@ _MOST_PAIRS = 40  # rows of a table: of 64 devices there are a thousand
 
 
 def describe_analysis(analysis: Analysis) -> str:
-    """Return an analysis as text: what heat cost, the verdict, then what it stands on."""
+    """Return an analysis as text: the verdict in plain words, then what heat cost and the numbers."""
     a = analysis.alignment
     steps = f"{a['matched']} of {a['steps']} steps{on_ranks(a['ranks'])}"
     matched = f"{steps} have a sample within {a['tolerance_s']:g} s"
     lines = [
+        first_screen(analysis).text(),
+        "",
         *analysis.what_heat_cost(),
         "",
         verdict_sentence(analysis),
@@ -97,7 +100,7 @@ def demo_summary(run: Run, analysis: Analysis, paths: Mapping[str, Path], beside
         label = "SIMULATED, " if device.simulated else ""
         lines.append(f"Device    {device.label}: {label}{counted(len(device.time_ns), 'sample')}")
     verdict = textwrap.fill(verdict_sentence(analysis), 79)
-    lines += ["", verdict, "", beside, "", f"Report    {paths['report']}"]
+    lines += ["", first_screen(analysis).text(), "", verdict, "", beside, "", f"Report    {paths['report']}"]
     return "\n".join(lines)
 
 

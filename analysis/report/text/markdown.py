@@ -19,6 +19,7 @@ from thermograd.analysis.report.given import MOST_TAGS, config_rows
 from thermograd.analysis.report.wording import loss_text
 from thermograd.analysis.run.energy import energy_doubt, run_energy
 from thermograd.analysis.run.pair import Pair, closest_first, pair_numbers
+from thermograd.analysis.run.plain_words import first_screen
 from thermograd.analysis.run.readings.data_quality import lost_loss
 from thermograd.analysis.run.result import Analysis, verdict_sentence
 from thermograd.analysis.run.series import RunSeries
@@ -49,6 +50,7 @@ def report_markdown(data: RunSeries, analysis: Analysis) -> str:
         generator=f"thermograd {__version__}",
         quoted_id=shlex.quote(data.run.run_id),
         lost=lost_loss(data, of_the_run=True),
+        screen=first_screen(analysis),
         heat=analysis.what_heat_cost(),
         sentence=verdict_sentence(analysis),
         simulated=[device.label for device in data.devices.values() if device.simulated],

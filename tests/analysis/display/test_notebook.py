@@ -11,6 +11,7 @@ from thermograd.analysis.comparison.compare import compare_runs
 from thermograd.analysis.coupling.cross_correlation import residual_cross_correlation
 from thermograd.analysis.coupling.session_swaps import session_swap
 from thermograd.analysis.run.analyze import analyze_run
+from thermograd.analysis.run.plain_words import first_screen
 from thermograd.analysis.run.result import Analysis, verdict_sentence
 
 
@@ -22,7 +23,9 @@ def analysis(tmp_path_factory: pytest.TempPathFactory) -> Analysis:
 def test_analysis_shows_its_verdict_and_tests(analysis: Analysis) -> None:
     html = analysis._repr_html_()
     lead, _, rest = verdict_sentence(analysis).partition(": ")
-    assert f"<strong>{lead}: </strong>" in html
+    screen = first_screen(analysis)
+    plain = [f"<strong>{screen.sentence}</strong>", screen.next_step, f"<strong>{lead}: </strong>"]
+    assert [html.index(text) for text in plain] == sorted(map(html.index, plain))
     assert rest[:20] in html
     assert "Speed coupling: a control" in html
     assert "<script" not in html

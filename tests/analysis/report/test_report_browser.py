@@ -65,7 +65,7 @@ def tab(browser: Any, report: Path) -> Iterator[Any]:
     page = browser.new_page(viewport={"width": 1200, "height": 900})
     said, asked = _listened(page)
     page.goto(report.as_uri())
-    page.wait_for_function(_DRAWN)
+    _wait(page, _DRAWN)
     yield page
     hit = page.evaluate("window.hit")
     page.close()
@@ -102,6 +102,11 @@ def _until(page: Any, condition: Callable[[], bool]) -> bool:
     return found
 
 
+def _wait(page: Any, condition: str) -> None:
+    """Wait until something holds in a page, whose policy lets no text become a script."""
+    assert _until(page, lambda: page.evaluate(condition)), condition
+
+
 def _differ(some: list[bytes], others: list[bytes]) -> bool:
     return all(a != b for a, b in zip(some, others, strict=True))
 
@@ -126,7 +131,7 @@ def test_every_chart_is_drawn(tab: Any) -> None:
     assert names == ["chart-timeline", "chart-lag", "chart-cross"]
     for title, chart in (("More curves", "more"), ("How long each signal remembers", "memory")):
         tab.locator("summary", has_text=title).click()
-        tab.wait_for_function(f"document.querySelector('#chart-{chart}').dataset.drawn")
+        _wait(tab, f"document.querySelector('#chart-{chart}').dataset.drawn")
     assert tab.locator("img.still").first.is_hidden()
 
 
@@ -199,7 +204,7 @@ def test_alert_is_a_link_into_the_timeline_by_keyboard_too(tab: Any) -> None:
     assert link.inner_text() == "00:01:40.0"
     link.focus()
     tab.keyboard.press("Enter")
-    tab.wait_for_function("document.activeElement.id === 'chart-timeline'")
+    _wait(tab, "document.activeElement.id === 'chart-timeline'")
     tab.locator(".readout").wait_for(state="visible")
     told = tab.locator(".readout").inner_text()
     assert told.startswith("100 s")
@@ -220,7 +225,7 @@ def test_everything_that_can_be_used_is_reached_with_tab_and_details_open(tab: A
 
 def test_another_pair_changes_its_three_charts(tab: Any) -> None:
     tab.locator("summary", has_text="How long each signal remembers").click()
-    tab.wait_for_function("document.querySelector('#chart-memory').dataset.drawn")
+    _wait(tab, "document.querySelector('#chart-memory').dataset.drawn")
     ids = ("#chart-lag", "#chart-cross", "#chart-memory")
     before = [tab.locator(name).screenshot() for name in ids]
     tab.locator("#lag-pair").select_option("1")
@@ -230,7 +235,7 @@ def test_another_pair_changes_its_three_charts(tab: Any) -> None:
 def test_dark_and_light_follow_the_reader_while_the_page_is_open(tab: Any) -> None:
     light = tab.evaluate("getComputedStyle(document.body).backgroundColor")
     tab.emulate_media(color_scheme="dark")
-    tab.wait_for_function("document.querySelector('#chart-timeline').dataset.drawn === 'dark'")
+    _wait(tab, "document.querySelector('#chart-timeline').dataset.drawn === 'dark'")
     assert tab.evaluate("getComputedStyle(document.body).backgroundColor") != light
     assert tab.evaluate("document.querySelectorAll('#chart-timeline canvas').length") == 1
 
@@ -282,7 +287,76 @@ def test_page_is_whole_without_scripts(browser: Any, report: Path) -> None:
     assert page.locator("img.still").count() == 4
     assert page.locator("img.still").first.is_visible()
     assert page.locator("#chart-timeline").is_hidden()
+    page.locator("nav.contents summary").click()
+    page.locator("nav.contents a", has_text="Energy").click()
+    assert page.url.endswith("#energy")
     context.close()
+
+
+def _within(page: Any, selector: str) -> bool:
+    """Say whether all of an element can be seen without scrolling."""
+    return bool(
+        page.evaluate(
+            "s => { const at = document.querySelector(s).getBoundingClientRect();"
+            " return at.height > 0 && at.top >= 0 && at.bottom <= innerHeight; }",
+            selector,
+        )
+    )
+
+
+@pytest.fixture(scope="module")
+def slow_report(slow_run: Run, slow_analysis: Analysis, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_report(slow_run, slow_analysis, tmp_path_factory.mktemp("slow"))["report"]
+
+
+def test_the_first_screen_holds_verdict_facts_and_four_panels(browser: Any, slow_report: Path) -> None:
+    tab = browser.new_page(viewport={"width": 1280, "height": 800})
+    tab.goto(slow_report.as_uri())
+    _wait(tab, _DRAWN)
+    assert _within(tab, ".first .sentence")
+    assert _within(tab, ".first .three")
+    said, seen = (tab.locator(name).bounding_box() for name in (".first .said", "#chart-timeline"))
+    assert said["x"] + said["width"] <= seen["x"]
+    assert seen["y"] + 4 * 128 <= 800
+    tab.set_viewport_size({"width": 390, "height": 844})
+    said, seen = (tab.locator(name).bounding_box() for name in (".first .said", "#chart-timeline"))
+    assert said["y"] + said["height"] <= seen["y"]
+    tab.close()
+
+
+def test_the_contents_follow_and_mark_the_part_that_is_read(tab: Any) -> None:
+    marked = tab.locator("nav.contents [aria-current]")
+    assert marked.inner_text() == "Verdict"
+    tab.locator("nav.contents a", has_text="Tests").click()
+    assert _until(tab, lambda: marked.all_inner_texts() == ["Tests"])
+    assert _within(tab, "#tests")
+    assert _within(tab, "nav.contents")
+    tab.set_viewport_size({"width": 390, "height": 844})
+    assert _until(tab, lambda: tab.locator("nav.contents ul").is_hidden())
+    assert tab.locator("nav.contents summary").inner_text().startswith("Parts of this page: ")
+    tab.locator("nav.contents summary").click()
+    tab.locator("nav.contents a", has_text="Energy").click()
+    assert _until(tab, lambda: tab.locator("nav.contents summary").inner_text().endswith(": Energy"))
+
+
+def _grave(page: Any) -> list[str]:
+    """Return what axe finds that is serious or critical, or of headings and landmarks, light and dark."""
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe (extra dev) is missing")
+    found: list[str] = []
+    page.evaluate("document.querySelectorAll('details').forEach(each => { each.open = true; })")
+    for scheme in ("light", "dark"):
+        page.emulate_media(color_scheme=scheme)
+        _wait(page, _DRAWN)
+        for each in axe.Axe().run(page).response["violations"]:
+            if each["impact"] in ("serious", "critical") or each["id"] in ("heading-order", "region"):
+                found += [f"{scheme} {each['id']}: {node['html'][:160]}" for node in each["nodes"]]
+    return found
+
+
+def test_report_is_accessible_light_and_dark(tab: Any) -> None:
+    assert _grave(tab) == []
+    unnamed = "Array.from(document.querySelectorAll('table:not(#vg-tooltip-element table)'))"
+    assert tab.evaluate(f"{unnamed}.filter(each => !each.caption).length") == 0
 
 
 def test_comparison_is_drawn_silently_and_fits_a_narrow_screen(browser: Any, tmp_path: Path) -> None:
@@ -291,9 +365,10 @@ def test_comparison_is_drawn_silently_and_fits_a_narrow_screen(browser: Any, tmp
     page = browser.new_page(viewport={"width": 390, "height": 900})
     said, asked = _listened(page)
     page.goto(path.as_uri())
-    page.wait_for_function(_DRAWN)
+    _wait(page, _DRAWN)
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
     assert page.evaluate("window.hit") is None
+    assert _grave(page) == []
     page.close()
     assert said == []
     assert asked == [path.as_uri()]
@@ -305,7 +380,7 @@ def test_zooming_one_overlay_zooms_the_others_and_reads_them_out(browser: Any, t
     page = browser.new_page(viewport={"width": 1200, "height": 900})
     said, _ = _listened(page)
     page.goto(path.as_uri())
-    page.wait_for_function(_DRAWN)
+    _wait(page, _DRAWN)
     chart = page.locator("#chart-overlays")
 
     def panels() -> list[bytes]:
@@ -352,12 +427,12 @@ def test_empty_run_makes_a_silent_page(browser: Any, tmp_path: Path) -> None:
 
 
 def test_slow_answers_stand_beside_the_lags_and_below_them_where_it_is_narrow(
-    browser: Any, slow_run: Run, slow_analysis: Analysis, tmp_path: Path
+    browser: Any, slow_report: Path
 ) -> None:
     page = browser.new_page(viewport={"width": 1200, "height": 900})
     said, _ = _listened(page)
-    page.goto(write_report(slow_run, slow_analysis, tmp_path)["report"].as_uri())
-    page.wait_for_function(_DRAWN)
+    page.goto(slow_report.as_uri())
+    _wait(page, _DRAWN)
     chart = page.locator("#chart-lag")
     beside = chart.bounding_box()["height"]
     page.set_viewport_size({"width": 390, "height": 800})

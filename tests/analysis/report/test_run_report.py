@@ -15,6 +15,7 @@ from thermograd.analysis.report.run_report import write_report
 from thermograd.analysis.report.text.analysis import describe_analysis
 from thermograd.analysis.report.text.markdown import report_markdown
 from thermograd.analysis.run.analyze import analyze_run
+from thermograd.analysis.run.plain_words import first_screen
 from thermograd.analysis.run.result import Analysis, verdict_sentence
 from thermograd.analysis.run.series import load_series
 from thermograd.store.errors import LogError, MissingExtraError
@@ -107,12 +108,19 @@ def test_report_works_without_a_place_to_keep_the_bundle(
 # -- what it says ----------------------------------------------------------------------------------
 
 
-def test_verdict_comes_first_then_how_sure_and_what_it_does_not_say(page: Page, analysis: Analysis) -> None:
+def test_verdict_comes_first_in_plain_words_then_the_panels_then_its_numbers(
+    page: Page, analysis: Analysis
+) -> None:
     places = [
-        page.text.index(text)
+        page.text.rindex(text) if text.startswith("Which numbers") else page.text.index(text)
         for text in (
-            typeset(verdict_sentence(analysis)),
+            first_screen(analysis).sentence,
             "How sure",
+            "How long",
+            "What next",
+            "Training and hardware on one clock",
+            "Which numbers it stands on",
+            typeset(verdict_sentence(analysis)),
             "What it does not say",
             "Does not measure",
             "Naive r",

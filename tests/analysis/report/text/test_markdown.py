@@ -29,9 +29,10 @@ def test_it_begins_with_name_and_verdict_and_ends_with_how_to_do_it_again(tmp_pa
     run = make_run(tmp_path, spikes=[100], collapse_s=120.0, simulated=True)
     lines = _markdown(run).splitlines()
     assert lines[0] == "### thermograd: `synthetic`"
-    assert lines[2].startswith("- Cannot tell whether heat slowed this run: GPU 0 (Test GPU, simulated)")
-    verdict = next(line for line in lines if line.startswith("**"))
-    assert verdict.startswith("**CANNOT TELL")
+    assert lines[2].startswith("**Nothing found. This run was too short to rule out a moderate link: run ")
+    assert [line.partition(":")[0] for line in lines[4:7]] == ["- How sure", "- How long", "- What next"]
+    assert lines[8].startswith("CANNOT TELL (inconclusive): ")
+    assert lines[10].startswith("- Cannot tell whether heat slowed this run: GPU 0 (Test GPU, simulated)")
     assert "> **Simulated hardware**: `GPU 0 (Test GPU, simulated)`" in lines
     assert "| steps | 300 in 2 min 30 s |" in lines
     assert any(line.startswith("| loss |") and "(n = 300)" in line for line in lines)
