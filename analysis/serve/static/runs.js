@@ -66,7 +66,10 @@ async function load() {
   } catch (error) {
     if (error.name !== "AbortError") tell(error);
   } finally {
-    if (mine === asked) asked = null;
+    if (mine === asked) {
+      asked = null;
+      byId("table-box").removeAttribute("aria-busy");
+    }
   }
 }
 
@@ -196,7 +199,7 @@ const CELLS = {
       ...tagsOf(row)),
   ],
   state: (row) => [chip(row.state, words.states[row.state] ?? row.state), ...reason(row)],
-  verdict: (row) => [row.verdict ? chip(row.verdict, words.verdicts[row.verdict]) : element("span", { class: "quiet" }, "no report yet")],
+  verdict: (row) => [row.verdict ? chip(row.verdict, words.verdicts[row.verdict]) : element("span", { class: "quiet" }, "no report")],
   loss_curve: (row) => [element("span", { class: "spark", "data-of": "loss" }), element("span", { class: "last" }, numberText(row.loss))],
   norm_curve: () => [element("span", { class: "spark", "data-of": "grad_norm" })],
   alerts: (row) => [row.alerts ? element("b", { class: "alerts" }, row.alerts.toLocaleString("en")) : "0"],
@@ -294,6 +297,8 @@ function change(some, push = true) {
   if (Number(state.page) === 1) state.page = "";
   setHashState(state, push);
   fillIn();
+  showSorting();
+  byId("table-box").setAttribute("aria-busy", "true");
   load();
 }
 
