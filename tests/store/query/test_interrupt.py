@@ -107,7 +107,7 @@ class TestCtrlC:
     def test_ends_a_query_that_runs(self, start, sql):
         process = start(ASKING, sql)
         child = child_of(process)
-        work(child, 2)
+        work(child, 1)
         process.send_signal(signal.SIGINT)
         assert end(process) == (-signal.SIGINT, "")
         assert psutil.wait_procs([child], WAIT_S)[1] == []
@@ -138,7 +138,7 @@ class TestCtrlC:
     def test_ends_both_where_a_terminal_sends_it_to_both(self, start):
         process = start(ASKING, JOIN)
         child = child_of(process)
-        work(child, 2)
+        work(child, 1)
         child.send_signal(signal.SIGINT)
         assert end(process) == (-signal.SIGINT, "")
 
@@ -153,9 +153,9 @@ def test_nothing_goes_on_where_the_command_was_killed(start):
 
 @pytest.mark.parametrize("options", [(), ("--untrusted",)])
 def test_a_timeout_ends_also_what_heeds_no_interrupt(start, options):
-    process = start(ASKING, JOIN, "--timeout", "2", *options)
+    process = start(ASKING, JOIN, "--timeout", "1", *options)
     child = child_of(process)
-    assert end(process) == (1, "Error: the query was stopped after 2 s (--timeout)\n")
+    assert end(process) == (1, "Error: the query was stopped after 1 s (--timeout)\n")
     assert psutil.wait_procs([child], WAIT_S)[1] == []
 
 
@@ -168,9 +168,9 @@ def test_a_timeout_leaves_no_half_written_file(start, tmp_path):
     output = tmp_path / "out.csv"
     output.write_text("before")
     process = start(
-        ASKING, "SELECT * FROM range(99999999999)", "--format", "csv", "-o", str(output), "--timeout", "2"
+        ASKING, "SELECT * FROM range(99999999999)", "--format", "csv", "-o", str(output), "--timeout", "1"
     )
-    assert end(process) == (1, "Error: the query was stopped after 2 s (--timeout)\n")
+    assert end(process) == (1, "Error: the query was stopped after 1 s (--timeout)\n")
     assert [path.name for path in tmp_path.iterdir()] == ["out.csv"]
     assert output.read_text() == "before"
 
@@ -204,7 +204,7 @@ IN_PROCESS = textwrap.dedent(
 @pytest.mark.skipif(sys.platform == "win32", reason="signals are POSIX")
 @pytest.mark.parametrize(
     ("timeout", "said"),
-    [("2", "QueryError the query was stopped after 2 s (--timeout)\n"), ("None", "KeyboardInterrupt \n")],
+    [("1", "QueryError the query was stopped after 1 s (--timeout)\n"), ("None", "KeyboardInterrupt \n")],
 )
 @pytest.mark.parametrize("sql", [JOIN, DEAF])
 def test_a_query_of_the_library_is_given_up_at_once(timeout, said, sql):

@@ -97,8 +97,8 @@ SLOW = [
 
 @pytest.mark.parametrize(("sql", "limits"), [(sql, (OWNER, STRANGER)[i % 2]) for i, sql in enumerate(SLOW)])
 def test_the_deadline_holds_while_it_plans_computes_and_writes(tmp_path, sql, limits, others):
-    given, said = taken(answer(sql, tmp_path, "json", limited(limits, timeout_s=2.0)))
-    assert said == "the query was stopped after 2 s (--timeout)"
+    given, said = taken(answer(sql, tmp_path, "json", limited(limits, timeout_s=1.0)))
+    assert said == "the query was stopped after 1 s (--timeout)"
     assert given[:1] in (b"", b"[")
     assert children() <= others
 
@@ -128,14 +128,15 @@ print(status, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
     ("sql", "options"), [(sql, ((), ("--untrusted",))[i % 2]) for i, sql in enumerate(LARGE)]
 )
 def test_memory_is_bounded_whatever_is_computed(tmp_path, sql, options):
-    options = ("--timeout", "100", *options)
+    memory_gb = 1.0 if options else 0.5  # a stranger's default, or what is said: less is sooner full
+    options = ("--timeout", "100", *(options or ("--memory", "0.5")))
     command = [sys.executable, "-c", COMMAND, "--runs", str(tmp_path), "query", sql, "--json", *options]
     small = [sys.executable, "-c", MEASURE, *command]  # a fork of this process would begin with its memory
     process = subprocess.run(small, capture_output=True, text=True, check=True)
     status, peak_kb = map(int, process.stdout.split())
     assert status == 1
     assert "more memory than it may have (--memory)" in process.stderr
-    assert peak_kb < 1.3 * 2**20  # of the larger one
+    assert peak_kb < (memory_gb + 0.3) * 2**20  # of the larger one
 
 
 # An answer that is nearly nothing as DuckDB and Arrow have it.
@@ -198,7 +199,7 @@ def test_a_reader_who_wants_no_more_ends_the_query(tmp_path, others):
 
 @pytest.mark.slow
 def test_several_at_once_leave_nothing_behind(tmp_path, others):
-    asked = [answer(SLOW[0], tmp_path, "csv", limited(STRANGER, timeout_s=1.0)) for _ in range(4)]
+    asked = [answer(SLOW[0], tmp_path, "csv", limited(STRANGER, timeout_s=1.0)) for _ in range(2)]
     for parts in asked:
         with pytest.raises(QueryError, match=r"stopped after 1 s"):
             list(parts)
