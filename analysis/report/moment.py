@@ -123,7 +123,7 @@ def _shown(data: RunSeries, alert: Mapping[str, Any], origin_ns: int, end_s: flo
 
 
 def _whose(panel: Panel, data: RunSeries) -> str:
-    if panel.band is not None:
-        return panel.band.label
+    if panel.reason or panel.band is not None:
+        return panel.band.label if panel.band else ""
     devices = {line.device for line in panel.lines}
     return data.devices[str(devices.pop())].label if len(devices) == 1 else f"{len(devices)} devices"

@@ -87,7 +87,7 @@ def _first(panels: Panels, keys: Sequence[str]) -> Panel:
 
 
 def _whose(panel: Panel, panels: Panels) -> str:
-    if panel.band is not None:
-        return panel.band.label
+    if panel.reason or panel.band is not None:
+        return panel.band.label if panel.band else ""
     devices = list(dict.fromkeys(line.device for line in panel.lines if line.device is not None))
     return panels.devices.get(devices[0], devices[0]) if len(devices) == 1 else f"{len(devices)} devices"

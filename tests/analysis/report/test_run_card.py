@@ -40,6 +40,7 @@ def test_a_run_without_a_step_or_a_device_says_so_in_its_panels():
     data = replace(data, devices={})
     shown = panels_shown(data, build_panels(data))
     assert [bool(each.panel.reason) for each in shown] == [True, True]
+    assert [each.beside for each in shown] == ["", ""]
     assert size_of(card_png(data, analyze_run(data.run, series=data)))[:2] == (1200, 630)
 
 
