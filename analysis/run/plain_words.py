@@ -6,7 +6,6 @@ no more than `result.verdict_sentence`, which has the numbers.
 
 import math
 import textwrap
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
@@ -14,14 +13,14 @@ from typing import Any, Protocol
 from thermograd.analysis.coupling.verdict import strength
 from thermograd.analysis.run.incident.result import HEATED, Incident
 from thermograd.analysis.run.pair import Pair, worst_first
-from thermograd.analysis.run.sentences import MATTERS, bins_needed, closest
+from thermograd.analysis.run.sentences import MATTERS, bins_needed, closest, hindrances
 from thermograd.store.telling.columns import SIGNALS
 from thermograd.store.telling.quantities import counted
 from thermograd.store.text import printable
 
 _ALPHA = 0.05
 _LONGEST_NAME = 60
-_WIDTH, _LABEL = 79, 10  # of a terminal's line, and of what a fact is called
+_WIDTH, _LABEL = 79, 11  # of a terminal's line, and of what a fact is called
 _SIMULATED = " The hardware is simulated."
 _NEEDS_LONGER = 1.1  # times what was recorded: advice below it would name a length that this run has
 
@@ -286,9 +285,8 @@ _HINDERED = {
 
 
 def _insufficient(pairs: list[Pair], _names: _Names) -> FirstScreen:
-    kinds = Counter(_hindrance(reason) for pair in pairs for reason in pair.reasons)
-    order = [*_HINDERED, ""]
-    kind = min(kinds, key=lambda kind: (-kinds[kind], order.index(kind)), default="")
+    told = hindrances(pairs)
+    kind = next((words for words in _HINDERED if any(words in reason for reason in told)), "")
     longer = _longer(max(filter(math.isfinite, map(_excluded_s, pairs)), default=math.nan))
     if not kind:
         return replace(
@@ -299,10 +297,6 @@ def _insufficient(pairs: list[Pair], _names: _Names) -> FirstScreen:
         )
     why, next_step = _HINDERED[kind]
     return replace(_UNTESTED, sentence=f"Cannot tell: {why}.", next_step=next_step)
-
-
-def _hindrance(reason: str) -> str:
-    return next((words for words in _HINDERED if words in reason), "")
 
 
 def _nothing_to_compare(analysis: _Judged) -> FirstScreen:

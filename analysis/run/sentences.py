@@ -130,10 +130,15 @@ def _least_p(pair: Pair) -> float:
 
 
 def _insufficient(pairs: list[Pair]) -> str:
-    reasons = Counter(_named(reason, pair) for pair in pairs for reason in pair.reasons)
-    why = " ".join(reason for reason, _ in reasons.most_common(2))
+    why = " ".join(hindrances(pairs))
     known = [pair for pair in pairs if math.isfinite(pair.period_s)]
     return f"CANNOT TELL (insufficient data): {why}{f' {length_advice(known[0])}' if known else ''}"
+
+
+def hindrances(pairs: Sequence[Pair]) -> list[str]:
+    """Return the two commonest reasons why pairs could not be tested, each with the names it speaks of."""
+    reasons = Counter(_named(reason, pair) for pair in pairs for reason in pair.reasons)
+    return [reason for reason, _ in reasons.most_common(2)]
 
 
 def _named(reason: str, pair: Pair) -> str:

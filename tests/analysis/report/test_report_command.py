@@ -37,10 +37,10 @@ def test_points_are_written_where_asked_for(runs: Path, tmp_path: Path) -> None:
     assert result.exit_code == 0
     assert {Path(line).name for line in result.stdout.split()} == {path.name for path in tmp_path.iterdir()}
     assert result.stderr.startswith("\nCannot tell: this run was too short to test anything; run ")
-    assert [line[:10] for line in result.stderr.splitlines() if line.startswith(("How", "What"))] == [
-        "How sure  ",
-        "How long  ",
-        "What next ",
+    assert [line[:11] for line in result.stderr.splitlines() if line.startswith(("How", "What"))] == [
+        "How sure   ",
+        "How long   ",
+        "What next  ",
     ]
     assert {"report.html", "figure.pdf", "figure_loss.csv", "analysis.json"} <= {
         p.name for p in tmp_path.iterdir()

@@ -162,6 +162,15 @@ def test_where_nothing_could_be_tested_the_commonest_reason_is_said(kind: str, s
     assert screen.sentence.startswith(f"Cannot tell: {said}")
 
 
+def test_of_several_reasons_the_one_that_a_longer_run_does_not_help_is_said() -> None:
+    idle, short = _reasons("idle"), _reasons("short")
+    both = analysis(pair("insufficient", reasons=short + idle), pair("insufficient", reasons=short, y="rle"))
+    assert first_screen(both).sentence.startswith("Cannot tell: the device that was recorded did nothing")
+    rare = analysis(*[pair("insufficient", reasons=[*short, f"sensor {n} is constant"]) for n in range(3)])
+    assert "constant" in verdict_sentence(rare)
+    assert first_screen(rare).sentence.startswith("Cannot tell: what was recorded hardly changed")
+
+
 @pytest.mark.parametrize(
     ("told", "said"),
     [
