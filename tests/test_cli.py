@@ -174,7 +174,9 @@ def test_replay_check_compares_and_tells_by_its_exit_code(invoke, run):
 
 
 def test_analyze_says_it_in_words_and_in_json(invoke, run):
-    heat, question = invoke("analyze", "latest").stdout.split("\n\n")[:2]
+    plain, facts, heat, question = invoke("analyze", "latest").stdout.split("\n\n")[:4]
+    assert plain.startswith("Cannot tell: what was recorded hardly changed by itself")
+    assert [line[:11] for line in facts.split("\n")[:2]] == ["How sure   ", "How long   "]
     assert heat.startswith("Cannot tell whether heat slowed this run: gpu (A) does not report")
     assert question.startswith(("CANNOT TELL", "NO COUPLING"))
     document = json.loads(invoke("analyze", "latest", "--json").stdout)
