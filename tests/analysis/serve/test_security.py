@@ -12,13 +12,30 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 from serving import Served, serving
+from starlette.routing import Route
+from starlette.testclient import TestClient
+from thermograd.analysis.serve.app import build_app
 from thermograd.analysis.serve.connections import MOST_IDLE
+from thermograd.analysis.serve.security import Allowed
+from thermograd.analysis.serve.serving import Serving
 from thermograd.cli import main
 from thermograd.store.runs.catalogue import create_run
 
 OURS = {"X-Thermograd": "1"}
 TOKEN = "correct-horse-battery"
 EVIL = "<script>alert(1)</script>\u202e\"'"
+
+
+def test_an_error_that_nobody_expected_tells_nothing_of_itself(tmp_path: Path) -> None:
+    app = build_app(Serving(tmp_path, tmp_path, tmp_path), Allowed(frozenset({"testserver"})))
+
+    def broken(request: Any) -> Any:
+        raise ValueError("password")
+
+    app.router.routes.append(Route("/api/broken", broken))
+    answer = TestClient(app, raise_server_exceptions=False).get("/api/broken")
+    assert (answer.status_code, "password" in answer.text) == (500, False)
+    assert "default-src 'none'" in answer.headers["content-security-policy"]
 
 
 @pytest.fixture(scope="module")
