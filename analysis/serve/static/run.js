@@ -450,7 +450,7 @@ function listen() {
   source.addEventListener("resync", () => refetch(true));
   source.addEventListener("gone", (event) => { source.close(); trouble(`Nothing more comes: ${JSON.parse(event.data).error}.`); });
   source.onerror = () => {
-    if (source.readyState === EventSource.CLOSED) setTimeout(listen, 2000);
+    if (source.readyState === EventSource.CLOSED) { fetchTimeline(); setTimeout(listen, 5000); } // what it answers says why
     else trouble("The server does not answer; what is shown is as of before. Trying again.");
   };
 }
