@@ -4,7 +4,7 @@ import math
 from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
-from thermograd.analysis.display.markup import Html, element
+from thermograd.analysis.display.markup import Html, element, escape
 from thermograd.analysis.display.numbers import shown_number
 from thermograd.analysis.display.palette import DEVICE_COLOURS, MARK_COLOURS, SOFT_COLOUR
 
@@ -56,11 +56,15 @@ def lag_profile(
     if len(slow.memories):
         times = ", ".join(f"{memory:.3g}" for memory in slow.memories)
         words += f"; at the right r of answers that fade over {times} {unit}"
-    return Html(_drawn(stems, bands) + element("p", element("small", f"{words}; dashed: 95 % bound")))
+    words = f"{words}; dashed: 95 % bound"
+    outside = sum(stem.own and abs(stem.r) > stem.bound for stem in stems)
+    peak = max((stem.r for stem in stems), key=abs)
+    told = f"{words}. Largest r = {shown_number(peak, '+.2f')}; {outside} outside the bound."
+    return Html(_drawn(stems, bands, told) + element("p", element("small", words)))
 
 
-def _drawn(stems: list[_Stem], bands: list[tuple[float, float, float]]) -> Html:
-    """Return the stems over dashed bounds, each from left to right."""
+def _drawn(stems: list[_Stem], bands: list[tuple[float, float, float]], told: str) -> Html:
+    """Return the stems over dashed bounds, each from left to right, and what they show in words."""
     reach = max(*(abs(stem.r) for stem in stems), *(bound for *_, bound in bands), 1e-9) * 1.15
 
     def up(r: float) -> str:
@@ -76,5 +80,6 @@ def _drawn(stems: list[_Stem], bands: list[tuple[float, float, float]]) -> Html:
         colour = MARK_COLOURS["spike"] if outside else DEVICE_COLOURS[0]
         style = f'stroke="{colour}" stroke-width="2" opacity="{1 if stem.own else 0.45}"'
         drawn.append(f'<path d="M{stem.across:.1f} {up(0)}V{up(stem.r)}" {style}/>')
-    opening = f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" width="{_WIDTH}" fill="none" role="img">'
+    size = f'viewBox="0 0 {_WIDTH} {_HEIGHT}" width="{_WIDTH}"'
+    opening = f'<svg {size} fill="none" role="img" aria-label="{escape(told)}">'
     return Html(f"{opening}{''.join(drawn)}</svg>")
