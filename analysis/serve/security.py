@@ -37,8 +37,9 @@ _MOST_BODY_BYTES = 256 << 10
 _MOST_BODY_S = 15.0
 _SENT_AT_ONCE = 64 << 10
 _ASK = (
-    "<form action='/'><label>Token <input name='token' type='password' autocomplete='current-password'>"
-    "</label> <button>Open</button></form>"
+    "<form class='row' action='/'><label>Token "
+    "<input name='token' type='password' autocomplete='current-password'></label> "
+    "<button>Open</button></form>"
 )
 
 

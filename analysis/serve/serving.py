@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from html import escape
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +19,12 @@ from thermograd.store.text import without_nan
 
 _NO_RUN = "there is no run of that id; the list of runs at / has all that there are"
 _PAGE = (
-    "<!doctype html><html lang='en'><meta charset='utf-8'><meta name='viewport' content='width=device-width'>"
-    "<title>thermograd: {0}</title><link rel='stylesheet' href='/static/serve.css'>"
-    "<main><h1>{0}</h1><p>{1}</p>{2}<p><a href='/'>All runs</a></p></main></html>"
+    "<!DOCTYPE html><html lang='en'><head><meta charset='utf-8'>"
+    "<meta name='viewport' content='width=device-width, initial-scale=1'>"
+    "<meta name='color-scheme' content='light dark'><title>{0} - thermograd</title>"
+    "<link rel='icon' href='data:,'><link rel='stylesheet' href='/static/report.css'>"
+    "<link rel='stylesheet' href='/static/serve.css'></head><body><header class='top'>"
+    "<a class='brand' href='/'>thermograd</a></header><main><h1>{0}</h1><p>{1}.</p>{2}</main></body></html>"
 )
 
 
@@ -98,7 +102,15 @@ def told_answer(path: str, refused: HTTPException) -> Response:
         answer.headers.update(refused.headers or {})
         return answer
     more = getattr(refused, "more", "")
-    return HTMLResponse(_PAGE.format(status, escape(sentence), more), status, refused.headers)
+    return HTMLResponse(
+        _PAGE.format(_phrase(status), escape(sentence[:1].upper() + sentence[1:]), more),
+        status,
+        refused.headers,
+    )
+
+
+def _phrase(status: int) -> str:
+    return f"{status} {HTTPStatus(status).phrase}"
 
 
 def _plain(value: Any) -> Any:
