@@ -43,6 +43,7 @@ def files_of(folder: Path) -> dict[str, int]:
     return {str(path): path.stat().st_mtime_ns for path in sorted(folder.rglob("*"))}
 
 
+@pytest.mark.slow
 def test_a_report_is_made_beside_the_runs_and_may_only_run_its_scripts(
     client: TestClient, folder: Path
 ) -> None:
