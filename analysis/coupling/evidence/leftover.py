@@ -71,12 +71,12 @@ def _memory_of_products(follower: Floats, columns: Floats, place: Ints) -> tuple
     farthest = min(_FARTHEST, min(rows.size for rows in blocks) // 3)
     added, noise = np.zeros((2, columns.shape[1]))
     for rows in blocks:
-        counts = np.maximum(_autocovariances(np.ones(rows.size), place[rows], farthest), 1.0)
-        own = _autocovariances(follower[rows], place[rows], farthest) / counts
-        for at in range(columns.shape[1]):
-            products = _autocovariances(columns[rows, at], place[rows], farthest)
-            added[at] += 2.0 * float(own @ products)
-            noise[at] += 4.0 * float((products * products / counts).sum())
+        series = np.vstack([follower[rows], columns[rows].T])
+        own, *others = _autocovariances(series, place[rows], farthest)
+        counts = np.maximum(_pairs_apart(place[rows], farthest), 1.0)
+        products = np.array(others)
+        added += 2.0 * (products @ (own / counts))
+        noise += 4.0 * (products * products / counts).sum(axis=1)
     return added / follower.size, np.sqrt(noise) / follower.size
 
 
@@ -85,11 +85,18 @@ def _blocks(place: Ints) -> list[Ints]:
     return np.array_split(np.arange(place.size), count)
 
 
-def _autocovariances(values: Floats, place: Ints, farthest: int) -> Floats:
-    """Return the sums of products of values 1..farthest bins apart; shape (farthest,)."""
+def _pairs_apart(place: Ints, farthest: int) -> Floats:
+    """Return how many pairs of bins are 1..farthest apart; shape (farthest,)."""
+    if place[-1] - place[0] == place.size - 1:  # nothing is missing
+        return (place.size - np.arange(1, farthest + 1)).astype(np.float64)
+    return _autocovariances(np.ones((1, place.size)), place, farthest)[0]
+
+
+def _autocovariances(series: Floats, place: Ints, farthest: int) -> Floats:
+    """Return the sums of products of values 1..farthest bins apart, of every row; shape (k, farthest)."""
     here = place - place[0]
-    whole = np.zeros(int(here[-1]) + 1)
-    whole[here] = values
-    size = scipy.fft.next_fast_len(whole.size + farthest, real=True)
+    whole = np.zeros((len(series), int(here[-1]) + 1))
+    whole[:, here] = series
+    size = scipy.fft.next_fast_len(whole.shape[1] + farthest, real=True)
     spectrum = scipy.fft.rfft(whole, size)
-    return np.asarray(scipy.fft.irfft(spectrum * np.conj(spectrum), size)[1 : farthest + 1])
+    return np.asarray(scipy.fft.irfft(spectrum * np.conj(spectrum), size)[:, 1 : farthest + 1])
