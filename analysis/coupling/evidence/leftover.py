@@ -88,8 +88,8 @@ def _blocks(place: Ints) -> list[Ints]:
 def _pairs_apart(place: Ints, farthest: int) -> Floats:
     """Return how many pairs of bins are 1..farthest apart; shape (farthest,)."""
     if place[-1] - place[0] == place.size - 1:  # nothing is missing
-        return (place.size - np.arange(1, farthest + 1)).astype(np.float64)
-    return _autocovariances(np.ones((1, place.size)), place, farthest)[0]
+        return np.arange(place.size - 1, place.size - 1 - farthest, -1, dtype=np.float64)
+    return _autocovariances(np.ones((1, place.size)), place, farthest).ravel()
 
 
 def _autocovariances(series: Floats, place: Ints, farthest: int) -> Floats:
