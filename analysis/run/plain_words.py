@@ -93,13 +93,16 @@ def first_screen(analysis: _Judged) -> FirstScreen:
         screen = _no_coupling(any(pair.verdict == "insufficient" for pair in asked))
     else:
         screen = _SAID[said](chosen, _names(analysis))
+    heat = _heat(analysis)
+    if heat and said == "no_coupling":
+        screen = replace(screen, next_step="See what heat cost, and whether cooling can be better.")
     named = {pair.device for pair in chosen} if chosen else set(analysis.simulated)
     simulated = bool(named & set(analysis.simulated))
     return replace(
         screen,
         sentence=screen.sentence + _SIMULATED * simulated,
         simulated=simulated,
-        heat=_heat(analysis),
+        heat=heat,
     )
 
 

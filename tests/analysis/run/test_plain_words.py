@@ -198,6 +198,7 @@ def test_heat_is_told_where_there_was_any() -> None:
     hot = SimpleNamespace(accelerators=True, lines=["Heat slowed the GPU down."], shares={HEATED: 0.2})
     assert first_screen(analysis(found(), incident=hot)).heat == "Heat slowed the GPU down."
     assert first_screen(analysis(found())).heat == ""
+    assert "what heat cost" in first_screen(analysis(pair("no_coupling"), incident=hot)).next_step
 
 
 def test_naive_correlations_have_no_verdict_in_plain_words_either() -> None:
