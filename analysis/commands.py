@@ -172,8 +172,8 @@ def report(
     Example: thermograd report latest --style paper-1col,font_size_pt=8 --panels
     """
     from thermograd.analysis.run.analyze import analyze_run
-    from thermograd.analysis.run.plain_words import first_screen
     from thermograd.analysis.run.series import load_series
+    from thermograd.analysis.run.wording.plain_words import first_screen
 
     if output_format == "md" and data_format:
         raise click.UsageError("--data writes the points of the figures, which --format md does not have.")

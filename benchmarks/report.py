@@ -15,10 +15,10 @@ import numpy as np
 import pyarrow as pa
 from rows import HEADER, load, paired, parser, row
 from thermograd.analysis.display.markup import Html
+from thermograd.analysis.report.alt.run import Words
 from thermograd.analysis.report.charts.paper.canvas import encode_figure
 from thermograd.analysis.report.charts.print_figure import build_figure
 from thermograd.analysis.report.charts.timeline import panels_chart
-from thermograd.analysis.report.data.alt_text import Words
 from thermograd.analysis.report.data.curves import make_line
 from thermograd.analysis.report.data.panel import Panel, Panels
 from thermograd.analysis.report.page.document import build_page

@@ -10,8 +10,8 @@ from thermograd.analysis.comparison.differences import Differences
 from thermograd.analysis.comparison.reproducibility import FINAL_LOSS, Reproducibility
 from thermograd.analysis.comparison.tables import pairs_across_section, runs_section
 from thermograd.analysis.display.markup import element, items
-from thermograd.analysis.run.sentences import follows
 from thermograd.analysis.run.series import RunSeries
+from thermograd.analysis.run.wording.sentences import follows
 from thermograd.store.telling.columns import signal
 from thermograd.store.telling.quantities import counted
 from thermograd.store.telling.run_labels import run_labels

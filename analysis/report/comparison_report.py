@@ -23,14 +23,14 @@ from thermograd.analysis.comparison.side_by_side import (
 from thermograd.analysis.comparison.tables import pairs_across_section, runs_section
 from thermograd.analysis.display.numbers import DASH, shown_number
 from thermograd.analysis.display.table import Table
-from thermograd.analysis.report.data.alt_text import Words, words
+from thermograd.analysis.report.alt.comparison import forest_words, overlays_words
+from thermograd.analysis.report.alt.run import Words, words
 from thermograd.analysis.report.data.comparison import (
     drawn_runs,
     forest_rows,
     overlays_by_step,
     overlays_by_time,
 )
-from thermograd.analysis.report.data.comparison_words import forest_words, overlays_words
 from thermograd.analysis.report.files import make_directory, write_files
 from thermograd.analysis.report.page.document import build_page, require_extra
 from thermograd.analysis.report.page.provenance import queries_across, versions_text

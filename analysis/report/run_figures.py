@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from thermograd.analysis.report.data.alt_text import (
+from thermograd.analysis.report.alt.run import (
     Words,
     cross_words,
     lag_words,

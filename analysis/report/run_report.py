@@ -25,11 +25,11 @@ from thermograd.analysis.report.page.provenance import queries, versions_text
 from thermograd.analysis.report.run_figures import IMAGES, figure_files, shown_in_words, stills
 from thermograd.analysis.run.event_tests import AroundSpikes
 from thermograd.analysis.run.pair import closest_first
-from thermograd.analysis.run.plain_words import first_screen
 from thermograd.analysis.run.readings.data_quality import lost_loss
 from thermograd.analysis.run.result import Analysis, question_verdict, verdict_sentence
 from thermograd.analysis.run.series import RunSeries, load_series
 from thermograd.analysis.run.statements import control_lines, event_lines, further_lines
+from thermograd.analysis.run.wording.plain_words import first_screen
 from thermograd.store.errors import LogError
 from thermograd.store.files import write_json
 from thermograd.store.log.reader import count_events

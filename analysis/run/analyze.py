@@ -21,8 +21,8 @@ from thermograd.analysis.run.readings.data_quality import warnings_for
 from thermograd.analysis.run.readings.recognised import recognised
 from thermograd.analysis.run.readings.time_constants import time_constants_s
 from thermograd.analysis.run.result import Analysis
-from thermograd.analysis.run.sentences import MATTERS, bins_needed
 from thermograd.analysis.run.series import HARDWARE_SIGNALS, TRAINING_SIGNALS, Device, RunSeries, load_series
+from thermograd.analysis.run.wording.sentences import MATTERS, bins_needed
 from thermograd.store.align.matching import nearest
 from thermograd.store.errors import NotEnoughDataError
 from thermograd.store.runs.catalogue import Run

@@ -7,9 +7,9 @@ from thermograd.analysis.display.markup import details, element, items
 from thermograd.analysis.run.event_tests import AroundSpikes, OnsetsOfEvent
 from thermograd.analysis.run.incident.result import Incident
 from thermograd.analysis.run.pair import NARROW, Pair, closest_first, pairs_table, worst_first
-from thermograd.analysis.run.plain_words import first_screen
-from thermograd.analysis.run.sentences import sentence_of
 from thermograd.analysis.run.series import ComparedSignals
+from thermograd.analysis.run.wording.plain_words import first_screen
+from thermograd.analysis.run.wording.sentences import sentence_of
 from thermograd.store.telling.columns import signal
 from thermograd.store.telling.episodes import Episode
 from thermograd.store.telling.quantities import few_of

@@ -9,7 +9,6 @@ from typing import Any
 from thermograd.analysis.display.numbers import DASH
 from thermograd.analysis.report.wording import reasons
 from thermograd.analysis.run.pair import Pair, answer_text, most_telling
-from thermograd.analysis.run.plain_words import first_screen
 from thermograd.analysis.run.result import Analysis, verdict_sentence
 from thermograd.analysis.run.statements import (
     control_lines,
@@ -18,6 +17,7 @@ from thermograd.analysis.run.statements import (
     reach_sentence,
     speed_sentence,
 )
+from thermograd.analysis.run.wording.plain_words import first_screen
 from thermograd.store.runs.catalogue import Run
 from thermograd.store.runs.steps import on_ranks
 from thermograd.store.telling.quantities import counted, plural

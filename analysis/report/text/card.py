@@ -7,9 +7,9 @@ from dataclasses import replace
 from thermograd.analysis.run.analyze import analyze_run
 from thermograd.analysis.run.incident.incident import run_incident
 from thermograd.analysis.run.incident.result import HEATED, Incident
-from thermograd.analysis.run.plain_words import first_screen
 from thermograd.analysis.run.result import Analysis
 from thermograd.analysis.run.series import load_series
+from thermograd.analysis.run.wording.plain_words import first_screen
 from thermograd.store.card.switch import card_is_wanted
 from thermograd.store.card.text import (
     CardFacts,

@@ -19,11 +19,11 @@ from thermograd.analysis.report.given import MOST_TAGS, config_rows
 from thermograd.analysis.report.wording import loss_text
 from thermograd.analysis.run.energy import energy_doubt, run_energy
 from thermograd.analysis.run.pair import Pair, closest_first, pair_numbers
-from thermograd.analysis.run.plain_words import first_screen
 from thermograd.analysis.run.readings.data_quality import lost_loss
 from thermograd.analysis.run.result import Analysis, verdict_sentence
 from thermograd.analysis.run.series import RunSeries
 from thermograd.analysis.run.statements import event_lines, further_lines, reach_sentence
+from thermograd.analysis.run.wording.plain_words import first_screen
 from thermograd.store.events import SEVERITIES, gravity
 from thermograd.store.files import write_file
 from thermograd.store.runs.steps import on_ranks

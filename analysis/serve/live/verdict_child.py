@@ -12,8 +12,8 @@ from typing import Any
 def verdict_of(run_dir: Path) -> dict[str, Any]:
     """Return the plain words of a run's verdict by what is logged of it."""
     from thermograd.analysis.run.analyze import analyze_run
-    from thermograd.analysis.run.plain_words import first_screen
     from thermograd.analysis.run.series import load_series
+    from thermograd.analysis.run.wording.plain_words import first_screen
     from thermograd.store.runs.catalogue import Run
 
     run = Run(run_dir)

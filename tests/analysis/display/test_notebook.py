@@ -11,8 +11,8 @@ from thermograd.analysis.comparison.compare import compare_runs
 from thermograd.analysis.coupling.cross_correlation import residual_cross_correlation
 from thermograd.analysis.coupling.session_swaps import session_swap
 from thermograd.analysis.run.analyze import analyze_run
-from thermograd.analysis.run.plain_words import first_screen
 from thermograd.analysis.run.result import Analysis, verdict_sentence
+from thermograd.analysis.run.wording.plain_words import first_screen
 
 
 @pytest.fixture(scope="module")

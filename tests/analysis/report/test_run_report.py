@@ -15,9 +15,9 @@ from thermograd.analysis.report.run_report import write_report
 from thermograd.analysis.report.text.analysis import describe_analysis
 from thermograd.analysis.report.text.markdown import report_markdown
 from thermograd.analysis.run.analyze import analyze_run
-from thermograd.analysis.run.plain_words import first_screen
 from thermograd.analysis.run.result import Analysis, verdict_sentence
 from thermograd.analysis.run.series import load_series
+from thermograd.analysis.run.wording.plain_words import first_screen
 from thermograd.store.errors import LogError, MissingExtraError
 from thermograd.store.events import SETTINGS_MARK
 from thermograd.store.log.writer import EventWriter

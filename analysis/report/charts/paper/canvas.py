@@ -13,9 +13,9 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from thermograd.analysis.display.palette import GRID_COLOUR, SOFT_COLOUR, TEXT_COLOUR
+from thermograd.analysis.report.alt.run import Words
 from thermograd.analysis.report.charts.paper.style import PrintStyle
 from thermograd.analysis.report.charts.paper.text import FONT, ems, figure_text, fitted
-from thermograd.analysis.report.data.alt_text import Words
 
 EDGE_EMS = 0.6  # between what is written and the edge of the figure
 ROW_EMS = 1.35  # from a line of text to the next

@@ -11,6 +11,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 from thermograd.analysis.comparison.result import Comparison, best_of
 from thermograd.analysis.display.numbers import shown_number
 from thermograd.analysis.display.palette import MANY_COLOUR, RUN_COLOURS, SOFT_COLOUR, TEXT_COLOUR
+from thermograd.analysis.report.alt.comparison import simulated_runs
 from thermograd.analysis.report.charts.paper.axes import draw_value_axis, tick_text
 from thermograd.analysis.report.charts.paper.canvas import (
     EDGE_EMS,
@@ -36,7 +37,6 @@ from thermograd.analysis.report.data.comparison import (
     overlays_by_time,
     time_of,
 )
-from thermograd.analysis.report.data.comparison_words import simulated_runs
 from thermograd.store.errors import ConfigError
 from thermograd.store.telling.quantities import counted
 

@@ -12,11 +12,11 @@ import pytest
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from synthetic import START_NS, make_run
+from thermograd.analysis.report.alt.run import Words
 from thermograd.analysis.report.charts.paper.canvas import encode_figure as encoded
 from thermograd.analysis.report.charts.paper.lags import lag_figure
 from thermograd.analysis.report.charts.paper.text import figure_text
 from thermograd.analysis.report.charts.print_figure import build_figure
-from thermograd.analysis.report.data.alt_text import Words
 from thermograd.analysis.report.data.build_panels import build_panels
 from thermograd.analysis.report.data.curves import decimate, make_line
 from thermograd.analysis.report.data.evidence import lag_pairs

@@ -10,11 +10,11 @@ from PIL import Image
 from printed_text import overlaps, texts
 from scale_runs import scale_run
 from synthetic import START_NS, make_run
+from thermograd.analysis.report.alt.run import Words, simulated_words, timeline_words
 from thermograd.analysis.report.charts.paper.canvas import encode_figure
 from thermograd.analysis.report.charts.paper.lags import lag_figure
 from thermograd.analysis.report.charts.paper.style import PrintStyle, print_style
 from thermograd.analysis.report.charts.print_figure import build_figure
-from thermograd.analysis.report.data.alt_text import Words, simulated_words, timeline_words
 from thermograd.analysis.report.data.build_panels import build_panels
 from thermograd.analysis.report.data.evidence import lag_pairs
 from thermograd.analysis.report.data.panel import Panels

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from thermograd.analysis.coupling.cleaning.residuals import trend_columns
 from thermograd.analysis.run.pair import Pair, answer_text, pair_numbers
-from thermograd.analysis.run.sentences import _both, bins_needed, sentence_of
+from thermograd.analysis.run.wording.sentences import _both, bins_needed, sentence_of
 
 
 def pair(verdict: str = "no_coupling", **told: Any) -> Pair:

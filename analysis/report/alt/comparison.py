@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from thermograd.analysis.comparison.result import Comparison, best_of
 from thermograd.analysis.display.numbers import interval, shown_number
-from thermograd.analysis.report.data.alt_text import Words, words
+from thermograd.analysis.report.alt.run import Words, words
 from thermograd.analysis.report.data.comparison import ForestRow, Overlay
 from thermograd.analysis.report.data.curves import shown_value
 from thermograd.store.telling.quantities import few_of

@@ -11,9 +11,9 @@ from hypothesis import given, strategies as st
 from thermograd.analysis.coupling.verdict import OPEN, gates, strength
 from thermograd.analysis.run.incident.result import HEATED
 from thermograd.analysis.run.pair import Pair
-from thermograd.analysis.run.plain_words import FirstScreen, first_screen
 from thermograd.analysis.run.result import Analysis, question_verdict, verdict_sentence
-from thermograd.analysis.run.sentences import MATTERS, bins_needed
+from thermograd.analysis.run.wording.plain_words import FirstScreen, first_screen
+from thermograd.analysis.run.wording.sentences import MATTERS, bins_needed
 
 VERDICTS = ("coupled", "single_event", "inconclusive", "no_coupling", "insufficient")
 _TIME = r"\b\d[\d,]*(\.\d+)? ?(s|minutes?|hours?|days?)\b"

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 from thermograd.analysis.coupling.verdict import strength
 from thermograd.analysis.run.incident.result import HEATED, Incident
 from thermograd.analysis.run.pair import Pair, worst_first
-from thermograd.analysis.run.sentences import MATTERS, bins_needed, closest, hindrances
+from thermograd.analysis.run.wording.sentences import MATTERS, bins_needed, closest, hindrances
 from thermograd.store.telling.columns import SIGNALS
 from thermograd.store.telling.quantities import counted
 from thermograd.store.text import printable

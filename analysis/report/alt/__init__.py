@@ -1,0 +1,1 @@
+"""What figures show, in words, for those who do not see them."""
