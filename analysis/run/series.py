@@ -71,8 +71,7 @@ class Device:
 
     @cached_property
     def _efficiency(self) -> dict[str, Floats]:
-        columns = efficiency_columns(self.facts, self.table, ("rle", "rle_smoothed", "collapse"))
-        return {name: np.asarray(column, dtype=np.float64) for name, column in columns.items()}
+        return efficiency_columns(self.facts, self.table)
 
     def signal(self, name: str) -> Floats | None:
         """Return a hardware signal, shape (n,), NaN where not known; None where the device has none.

@@ -1,13 +1,14 @@
 """Quantities derived from samples, computed when a query asks for them."""
 
-import math
-from array import array
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from itertools import islice
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 from thermograd.store.efficiency.estimator import Efficiency
+from thermograd.store.efficiency.whole_run import Readings, efficiency_arrays
 
 SCHEMA = pa.schema(
     [
@@ -50,16 +51,18 @@ def _row(estimator: Efficiency) -> tuple[Any, ...]:
     return (*values, " ".join(sorted(flags)))
 
 
-def efficiency_columns(
-    facts: dict[str, Any], samples: pa.Table, names: Iterable[str]
-) -> dict[str, "array[float]"]:
-    """Return some outputs of `efficiency_of` as float64, NaN for None: 8 bytes a sample, not a dict."""
-    columns = {name: array("d") for name in names}
-    for estimator in _estimates(facts, samples):
-        for name, column in columns.items():
-            value = getattr(estimator, name)
-            column.append(math.nan if value is None else value)
-    return columns
+def efficiency_columns(facts: dict[str, Any], samples: pa.Table) -> dict[str, NDArray[np.float64]]:
+    """Return `rle`, `rle_smoothed` and `collapse` of `efficiency_of` as float64, NaN for None."""
+    time_ns = samples.column("time_ns").to_numpy()
+    given = Readings(time_ns / 1e9, *(_floats(samples.column(name)) for name in INPUT[1:]))
+    kept = np.append(True, given.time_s[1:] > np.maximum.accumulate(given.time_s)[:-1])[: time_ns.size]
+    found = efficiency_arrays(facts, given.of(kept))
+    standing = np.cumsum(kept) - 1  # a reading that is not later than the one before changes nothing
+    return {name: column[standing] for name, column in found.items()}
+
+
+def _floats(column: pa.ChunkedArray) -> NDArray[np.float64]:
+    return np.asarray(column.cast(pa.float64()).to_numpy(), dtype=np.float64)
 
 
 def _estimates(facts: dict[str, Any], samples: pa.Table) -> Iterator[Efficiency]:

@@ -24,7 +24,7 @@ from thermograd.store.efficiency.windows import (
     slope,
 )
 
-_ALMOST_S = 1e-9  # ten times 0.1 s is a second, whatever binary fractions say
+ALMOST_S = 1e-9  # ten times 0.1 s is a second, whatever binary fractions say
 
 
 @dataclass(frozen=True, slots=True)
@@ -262,7 +262,7 @@ class Efficiency:
             return False
         # the first reading stands for as long as the second, which is the first to tell how long
         self._observed_s += stands_s if self._observed_s else self._utilizations.observed_s()
-        if self._observed_s < self.definition.warmup_s - _ALMOST_S:
+        if self._observed_s < self.definition.warmup_s - ALMOST_S:
             return False
         smoothed = self.rle_smoothed or 0.0
         self._peak = max(smoothed, self._peak * self._decay(elapsed_s))
@@ -271,7 +271,7 @@ class Efficiency:
             self._held_s = 0.0
         else:
             self._held_s += stands_s
-        return self._held_s >= self.definition.hold_s - _ALMOST_S and self._evidence(temperature_c)
+        return self._held_s >= self.definition.hold_s - ALMOST_S and self._evidence(temperature_c)
 
     def _gate(self, temperature_c: float | None) -> bool:
         rules = self.definition

@@ -5,6 +5,12 @@ No function of a mathematics library is called, so results are the same bits on 
 
 from collections import deque
 from math import isfinite, sqrt
+from typing import Any, TypeVar, cast
+
+from numpy import float64
+from numpy.typing import NDArray
+
+_Value = TypeVar("_Value", float, NDArray[float64])
 
 
 class TimeWindow:
@@ -98,13 +104,14 @@ def integer_power(base: float, exponent: int) -> float:
     return result
 
 
-def exp_minus(x: float) -> float:
+def exp_minus(x: _Value) -> _Value:
     """Return e**-x for 0 <= x < 1 by its series: bit-identical everywhere, unlike a library's."""
-    term = result = 1.0
+    term: Any = 1.0
+    result: Any = 1.0
     for order in range(1, 20):
-        term *= -x / order
-        result += term
-    return result
+        term = term * (-x / order)
+        result = result + term
+    return cast("_Value", result)
 
 
 def minus_log_ratio(ratio: float) -> float:

@@ -1,0 +1,215 @@
+"""RLE of a recording that is there whole: the estimator's bits, worked out for all readings at once.
+
+Every sum keeps the order in which `Efficiency` adds; what is masked adds 0.0, which changes no bit.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from thermograd.store.efficiency.estimator import (
+    ALMOST_S,
+    Efficiency,
+    EfficiencyDefinition,
+)
+from thermograd.store.efficiency.windows import exp_minus, integer_power, minus_log_ratio
+
+_Floats = NDArray[np.float64]
+_Ints = NDArray[np.int64]
+_Mask = NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Readings:
+    """Readings of one device, shape (n,): seconds that ascend strictly, NaN for what is not known."""
+
+    time_s: _Floats
+    utilization_pct: _Floats
+    power_w: _Floats
+    temperature_c: _Floats
+
+    def of(self, rows: _Mask) -> "Readings":
+        """Return some of the readings."""
+        every = self.time_s, self.utilization_pct, self.power_w, self.temperature_c
+        return Readings(*(each[rows] for each in every))
+
+
+def efficiency_arrays(facts: dict[str, Any], given: Readings) -> dict[str, _Floats]:
+    """Return `rle`, `rle_smoothed` and `collapse` of every reading, shape (n,), NaN where there is none."""
+    rules = Efficiency(facts.get("rated_power_w"), facts.get("temperature_limit_c")).definition
+    rated_w, limit_c = facts.get("rated_power_w"), facts.get("temperature_limit_c")
+    heat = _Heat.of(given, limit_c, rules)
+    elapsed_s = np.diff(given.time_s, prepend=np.nan)
+    used = np.flatnonzero(np.isfinite(given.utilization_pct))
+    utilization = np.clip(given.utilization_pct[used], 0.0, 100.0)
+    eta, power_w = utilization / 100.0, given.power_w[used]
+    has_load = np.isfinite(power_w) & (power_w > 0.0) & (rated_w is not None)
+    alpha = np.where(has_load, power_w / (rated_w or 1.0), eta)
+    window = _Windows.of(given.time_s[used], np.minimum(elapsed_s[used], rules.gap_s), rules.window_s)
+    sigma = 1.0 / (1.0 + window.deviation(utilization))
+    tau = heat.tau_s[used]
+    rle = eta * sigma / (np.maximum(alpha, rules.load_floor_ratio) * (1.0 + 1.0 / tau))
+    smoothed = window.mean(rle)
+    load = np.where(has_load, alpha, 0.0)
+    near = heat.near_limit[used]
+    busy = (eta * 100.0 > rules.utilization_gate_pct) | (load > rules.load_gate_ratio)
+    hot = (heat.rise_c_per_s[used] > rules.heating_gate_c_per_s) | (near & rules.near_limit_gate)
+    evidence = (tau < rules.evidence_sustain_s) | near | (load > rules.evidence_load_ratio)
+    parted = np.diff(used, prepend=-1) > 1  # a reading without utilisation lies before
+    held = _held(smoothed, elapsed_s[used], window, busy & hot, parted, rules)
+    return {
+        name: _spread(values, used, len(given.time_s))
+        for name, values in (("rle", rle), ("rle_smoothed", smoothed), ("collapse", held & evidence))
+    }
+
+
+def _spread(values: Any, used: _Ints, size: int) -> _Floats:
+    whole = np.full(size, np.nan)
+    whole[used] = values
+    return whole
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Heat:
+    """What temperature says at every reading, shape (n,)."""
+
+    tau_s: _Floats
+    rise_c_per_s: _Floats  # NaN where it is not known
+    near_limit: _Mask
+
+    @classmethod
+    def of(cls, given: Readings, limit_c: float | None, rules: EfficiencyDefinition) -> "_Heat":
+        """Follow the readings that are known, as far back as the slope's window."""
+        nothing = np.full(given.time_s.size, rules.sustain_max_s), np.full(given.time_s.size, np.nan)
+        read = np.flatnonzero(np.isfinite(given.temperature_c))
+        if limit_c is None or not read.size:
+            return cls(*nothing, np.zeros(given.time_s.size, dtype=np.bool_))
+        at_s, values = given.time_s[read], given.temperature_c[read]
+        last = np.searchsorted(read, np.arange(given.time_s.size), side="right") - 1
+        stale = (last >= 0) & (given.time_s - at_s[last] > rules.stale_s)
+        old = np.searchsorted(at_s, given.time_s - rules.slope_window_s, side="left")
+        first = np.maximum.accumulate(np.where(stale, last + 1, np.minimum(old, np.maximum(last - 1, 0))))
+        now = np.where(first <= last, values[last], np.nan)
+        rise = _slopes(at_s, values, first, last)
+        left_s = np.maximum(np.minimum((limit_c - now) / np.maximum(rise, 1e-3), rules.sustain_max_s), 1.0)
+        tau_s = np.where(np.isnan(rise), rules.sustain_max_s, left_s)
+        return cls(tau_s, rise, now > limit_c - rules.near_limit_c)
+
+
+def _slopes(at_s: _Floats, values: _Floats, first: _Ints, last: _Ints) -> _Floats:
+    """Return the least-squares slope over readings first..last of each row, NaN below two."""
+    n = last - first + 1
+    last_s, latest = at_s[last], values[last]
+    time_sum, value_sum = np.zeros((2, n.size))
+    for place, inside in _within(first, last):
+        time_sum += np.where(inside, at_s[place] - last_s, 0.0)
+        value_sum += np.where(inside, values[place] - latest, 0.0)
+    several = np.maximum(n, 1)
+    time_mean, value_mean = time_sum / several, value_sum / several
+    products, squares = np.zeros((2, n.size))
+    for place, inside in _within(first, last):
+        away_s = at_s[place] - last_s - time_mean
+        products += np.where(inside, away_s * (values[place] - latest - value_mean), 0.0)
+        squares += np.where(inside, away_s * away_s, 0.0)
+    before = np.maximum(last - 1, 0)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        of_two = (latest - values[before]) / (last_s - at_s[before])
+        return np.where(n == 2, of_two, np.where(n > 2, products / squares, np.nan))
+
+
+def _within(first: _Ints, last: _Ints) -> Any:
+    """Yield the oldest place of every row, then the next, and so on, each with whether it is inside."""
+    for step in range(int((last - first).max(initial=-1)) + 1):
+        place = first + step
+        yield np.minimum(place, np.maximum(last, 0)), place <= last
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Windows:
+    """The last seconds before every reading, as `TimeWindow` keeps them."""
+
+    first: _Ints  # oldest reading of the window
+    start_s: _Floats  # from when on every reading stands
+    end_s: _Floats
+    begin_s: _Floats  # of the window
+    is_new: _Mask  # whether the reading is the run's first, which stands for no time yet
+    stands_s: _Floats
+
+    @classmethod
+    def of(cls, time_s: _Floats, stands_s: _Floats, window_s: float) -> "_Windows":
+        """Lay the windows out; the run's first reading, which stands NaN s, stands as long as the second."""
+        is_new = np.isnan(stands_s)
+        long_s = np.where(is_new, stands_s[1] if stands_s.size > 1 else 0.0, stands_s)
+        begin_s = time_s - window_s
+        first = np.searchsorted(time_s, begin_s, side="right")
+        return cls(first, time_s - long_s, time_s, begin_s, is_new, stands_s)
+
+    def _weighted(self) -> Any:
+        last = np.arange(self.end_s.size)
+        for place, inside in _within(self.first, last):
+            weight_s = self.end_s[place] - np.maximum(self.start_s[place], self.begin_s)
+            yield place, np.where(inside & ~self.is_new, weight_s, 0.0)
+
+    def sums(self, values: _Floats) -> tuple[_Floats, _Floats]:
+        """Return the seconds observed, and the values' sum over them."""
+        seconds, total = np.zeros((2, self.end_s.size))
+        for place, weight_s in self._weighted():
+            seconds += weight_s
+            total += weight_s * values[place]
+        return seconds, total
+
+    def mean(self, values: _Floats) -> _Floats:
+        """Return the time-weighted mean."""
+        seconds, total = self.sums(values)
+        return np.where(seconds > 0.0, total / np.where(seconds > 0.0, seconds, 1.0), values)
+
+    def deviation(self, values: _Floats) -> _Floats:
+        """Return the time-weighted standard deviation."""
+        seconds, total = self.sums(values)
+        there = np.where(seconds > 0.0, seconds, 1.0)
+        mean, squares = total / there, np.zeros(values.size)
+        for place, weight_s in self._weighted():
+            away = values[place] - mean
+            squares += weight_s * away * away
+        return np.sqrt(squares / there)
+
+
+def _held(
+    smoothed: _Floats,
+    elapsed_s: _Floats,
+    window: _Windows,
+    gate: _Mask,
+    parted: _Mask,
+    rules: EfficiencyDefinition,
+) -> _Mask:
+    """Return whether efficiency has been down long enough: a fading peak and a hold, reading by reading."""
+    observed_s, _ = window.sums(smoothed)
+    fading = _decays(np.where(window.is_new, 0.0, elapsed_s), rules)
+    rows = zip(
+        *(each.tolist() for each in (smoothed, elapsed_s, window.stands_s, observed_s, fading, gate, parted)),
+        strict=True,
+    )
+    seen_s = held_s = peak = 0.0
+    held = np.zeros(smoothed.size, dtype=np.bool_)
+    for at, (value, since_s, stands_s, there_s, fade, is_open, is_parted) in enumerate(rows):
+        held_s = 0.0 if is_parted else held_s
+        if stands_s != stands_s:  # the run's first
+            continue
+        seen_s += stands_s if seen_s else there_s
+        if seen_s < rules.warmup_s - ALMOST_S:
+            continue
+        peak = max(value, peak * fade)
+        dropped = is_open and value < rules.drop_ratio * max(peak, 1e-6)
+        held_s = held_s + stands_s if dropped and since_s <= rules.gap_s else 0.0
+        held[at] = held_s >= rules.hold_s - ALMOST_S
+    return held
+
+
+def _decays(elapsed_s: _Floats, rules: EfficiencyDefinition) -> _Floats:
+    """Return by what the peak fades over each time, as the estimator does."""
+    whole = np.minimum(elapsed_s, 1e6).astype(np.int64)
+    seconds, which = np.unique(whole, return_inverse=True)
+    powers = np.array([integer_power(rules.peak_decay_per_s, second) for second in seconds.tolist()])
+    rate, rest_s = minus_log_ratio(rules.peak_decay_per_s), np.minimum(elapsed_s - whole, 1.0)
+    return np.asarray(powers[which] * exp_minus(rate * rest_s))
