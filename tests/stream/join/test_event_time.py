@@ -52,8 +52,12 @@ def delayed(rng: random.Random, events: list[Event], delay_ns: int) -> list[Even
     return sorted(events, key=lambda event: event[1]["time_ns"] + rng.randint(0, delay_ns))
 
 
-@pytest.mark.parametrize("seed", range(250))
-def test_equals_the_join_after_the_run_if_no_event_is_late(seed: int) -> None:
+def test_equals_the_join_after_the_run_if_no_event_is_late() -> None:
+    for seed in range(250):
+        assert_equals_the_join_after_the_run(seed)
+
+
+def assert_equals_the_join_after_the_run(seed: int) -> None:
     rng = random.Random(seed)
     steps, samples = session(rng)
     tolerance_s = rng.choice([0.0, 0.5, 1.0, 3.0])
@@ -74,8 +78,12 @@ def test_equals_the_join_after_the_run_if_no_event_is_late(seed: int) -> None:
         assert order == sorted(order)
 
 
-@pytest.mark.parametrize("seed", range(60))
-def test_a_device_that_was_not_announced_gets_the_same_matches(seed: int) -> None:
+def test_a_device_that_was_not_announced_gets_the_same_matches() -> None:
+    for seed in range(60):
+        assert_the_same_matches(seed)
+
+
+def assert_the_same_matches(seed: int) -> None:
     rng = random.Random(seed)
     steps, samples = session(rng)
     events = delayed(rng, [("step", s) for s in steps] + [("sample", s) for s in samples], SECOND)
@@ -84,8 +92,12 @@ def test_a_device_that_was_not_announced_gets_the_same_matches(seed: int) -> Non
     assert found == expected
 
 
-@pytest.mark.parametrize("seed", range(60))
-def test_late_events_are_counted_and_wrong_rows_are_only_theirs(seed: int) -> None:
+def test_late_events_are_counted_and_wrong_rows_are_only_theirs() -> None:
+    for seed in range(60):
+        assert_wrong_rows_are_only_those_of_late_events(seed)
+
+
+def assert_wrong_rows_are_only_those_of_late_events(seed: int) -> None:
     rng = random.Random(seed)
     steps, samples = session(rng)
     samples = [s for s in samples if s["device"] == "a"]
