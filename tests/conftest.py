@@ -2,6 +2,7 @@
 
 import gc
 import os
+import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -27,6 +28,10 @@ for _name in list(os.environ):
     if _name.startswith(_OURS) or _name in _JOB | _TERMINAL or _name.lower().endswith("_proxy"):
         del os.environ[_name]
 os.environ["THERMOGRAD_CARD"] = "0"  # it takes an analysis; the tests of the card turn it on
+
+# Nor is running in the background: Ctrl-C is ignored there, by every process that a test interrupts too.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture
