@@ -124,9 +124,12 @@ class Run:
         silent = {str(w.get("host")) for w in self._open_writers() if str(w.get("writer")) not in live}
         return sorted(silent - {socket.gethostname()})
 
-    def ended_time_ns(self) -> int | None:
-        """When the last process of the training closed its log; None while live, or if none did."""
-        state, writers = self.state(), self.writers()
+    def ended_time_ns(self, state: str | None = None) -> int | None:
+        """When the last process of the training closed its log; None while live, or if none did.
+
+        `state`: the run's, where it is known already.
+        """
+        state, writers = state or self.state(), self.writers()
         if state == "live":
             return None
         if state == "crashed":  # who started it may know
@@ -147,17 +150,18 @@ class Run:
 
     def summary(self) -> dict[str, Any]:
         """Return the row that ``thermograd runs`` shows; a step that several ranks log counts once."""
+        from thermograd.store.log.reader import count_events
         from thermograd.store.runs.steps import count_steps
 
-        counts, steps, end = self.counts(), count_steps(self.path), self.end()
+        steps, end = count_steps(self.path), self.end()
         return {
             "run_id": self.run_id,
             "name": self.name,
             "started": _iso(self.started_time_ns),
-            "ended": _iso(self.ended_time_ns()),
+            "ended": _iso(self.ended_time_ns(end.state)),
             "steps": steps.steps,
             "ranks": steps.ranks,
-            **{f"{kind}s": counts[kind] for kind in ("sample", "alert")},
+            **{f"{kind}s": count_events(self.path, kind) for kind in ("sample", "alert")},
             "devices": sorted(self.facts.get("devices", {})),
             "devices_label": devices_label(self.facts.get("devices", {})),
             "state": end.state,

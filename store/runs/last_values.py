@@ -1,6 +1,6 @@
 """What a run's steps ended with, read from the end of its log without the rest."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -9,7 +9,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from thermograd.store.errors import LogError
 from thermograd.store.files import Segment
-from thermograd.store.log.one_file import conform
 from thermograd.store.log.reader import snapshot
 from thermograd.store.log.reading.sealed_file import SealedFile
 from thermograd.store.log.segments import UNREADABLE
@@ -25,17 +24,17 @@ def last_values(run_dir: Path, kind: str, column: str) -> tuple[int | None, Any]
     time_ns: int | None = None
     values = {}
     with suppress(LogError):  # it cannot be read; verify tells why
-        for writer, rows in _ends(run_dir, kind):
+        for writer, rows in _ends(run_dir, kind, ("time_ns", "rank", column)):
             time_ns = max(filter(None, [time_ns, pc.max(rows["time_ns"]).as_py()]), default=None)
-            known = rows[column].drop_null()
+            known = rows[column].drop_null() if column in rows.column_names else ()
             if len(known):
                 rank = pc.min(rows["rank"]).as_py() if "rank" in rows.column_names else None
                 values[rank or 0, writer] = known[-1].as_py()
     return time_ns, values[min(values)] if values else None
 
 
-def _ends(run_dir: Path, kind: str) -> Iterator[tuple[str, pa.Table]]:
-    """Iterate over the last rows of each writer."""
+def _ends(run_dir: Path, kind: str, names: Collection[str]) -> Iterator[tuple[str, pa.Table]]:
+    """Iterate over some columns of the last rows of each writer; an older file may lack one."""
     current = snapshot(run_dir, kind)
     last: dict[str, Segment] = {s.writer: s for s in current.sealed if s.writer not in current.live}
     for writer, rows in current.live.items():
@@ -43,7 +42,7 @@ def _ends(run_dir: Path, kind: str) -> Iterator[tuple[str, pa.Table]]:
     for writer, segment in last.items():
         with suppress(*UNREADABLE), SealedFile(segment.path, kind) as file:
             if file.groups:
-                yield writer, _tail(conform(file.read(file.groups - 1), kind))
+                yield writer, _tail(file.read(file.groups - 1, names=names))
 
 
 def _tail(rows: pa.Table) -> pa.Table:

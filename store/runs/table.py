@@ -61,7 +61,8 @@ class RunRow:
     @property
     def duration_s(self) -> float | None:
         """How long the run took, or takes so far, s; of a crashed one until its last step."""
-        ended_ns = time.time_ns() if self.get("state") == "live" else self.run.ended_time_ns()
+        state = self.get("state")
+        ended_ns = time.time_ns() if state == "live" else self.run.ended_time_ns(state)
         began_ns, ended_ns = self.run.started_time_ns, ended_ns or self._end[0]
         return None if ended_ns is None or began_ns is None else max(0.0, (ended_ns - began_ns) / 1e9)
 

@@ -1,6 +1,7 @@
 """A sealed file that is read a row group at a time, each looked at before it is decoded."""
 
 import base64
+from collections.abc import Collection
 from errno import EINVAL
 from pathlib import Path
 
@@ -63,8 +64,11 @@ class SealedFile:
         """Return where a row group begins."""
         return min((chunk.start for chunk in self._groups[number].chunks), default=0)
 
-    def read(self, number: int, filled: bool = False) -> pa.Table:
-        """Read a row group; with `filled` only columns that hold a value, as far as its statistics tell."""
+    def read(self, number: int, filled: bool = False, names: Collection[str] | None = None) -> pa.Table:
+        """Read a row group; with `filled` only columns that hold a value, as far as its statistics tell.
+
+        `names`: only these columns, and of them those that are in the file.
+        """
         group = self._groups[number]
         check_group(self._data, group)
         stored = [chunk.name.decode() for chunk in group.chunks]
@@ -73,7 +77,10 @@ class SealedFile:
         empty = {chunk.name.decode() for chunk in group.chunks if filled and chunk.nulls == group.rows}
         if any(column.name in empty for column in COMMON):
             raise ValueError("an event has no number or no time")
-        table = self._file.read_row_group(number, [n for n in self._names if n in stored and n not in empty])
+        wanted = set(self._names if names is None else names) & set(stored) - empty
+        table = self._file.read_row_group(
+            number, [name for name in self._names if name in wanted], use_threads=names is None
+        )
         table.validate(full=True)
         return self._with_plain_texts(table)
 
