@@ -1,6 +1,7 @@
 """The report of a run: one HTML file that needs nothing else, figures for print, the numbers as JSON."""
 
 import shlex
+import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -37,6 +38,7 @@ from thermograd.store.places.shipped import is_mirrored
 from thermograd.store.runs.catalogue import Run, result_dir
 from thermograd.store.runs.table import VERDICT_FILE
 from thermograd.store.telling.quantities import few_of
+from thermograd.store.version import __version__
 
 if TYPE_CHECKING:
     from thermograd.analysis.report.charts.paper.style import PrintStyle
@@ -97,7 +99,8 @@ def write_report(
     require_extra()
     directory = output or result_dir(run.path, "report")
     make_directory(directory, "the report")
-    contents = prepare(series or load_series(run), analysis)
+    series = series or load_series(run)
+    contents = prepare(series, analysis)
     files: dict[str, Any] = figure_files(contents, style, alone)
     lags = files.get("lag_profile.svg") if style is None else None
     page = report_page(contents, stills(contents, lags))
@@ -105,12 +108,12 @@ def write_report(
     files = {"report.html": page.encode("utf-8", "replace")} | files | {"analysis.json": analysis.to_json()}
     write_files(directory, files, "the report")
     if remember:
-        _remember(run, analysis)
+        _remember(run, analysis, series.training_s)
     return {_key(name): directory / name for name in files}
 
 
-def _remember(run: Run, analysis: Analysis) -> None:
-    """Leave the verdict where the table of runs looks for it, if the run's directory can be written.
+def _remember(run: Run, analysis: Analysis, span_s: float) -> None:
+    """Leave the verdict where the table of runs and a run's page look for it, if the run can be written to.
 
     Of a run at a URL only a mirror is here, whose table goes by the catalogue.
     """
@@ -120,6 +123,9 @@ def _remember(run: Run, analysis: Analysis) -> None:
         "verdict": question_verdict(analysis),
         "sentence": verdict_sentence(analysis),
         "steps": count_events(run.path, "step"),
+        "samples": count_events(run.path, "sample"),
+        "screen": first_screen(analysis).to_json() | {"span_s": span_s, "at_ms": time.time_ns() // 10**6},
+        "version": __version__,
     }
     with suppress(OSError, LogError):
         folder = result_dir(run.path, "report")

@@ -81,6 +81,16 @@ def json_answer(value: Any, status: int = 200) -> Response:
     return Response(content, status, {"Cache-Control": "no-store"}, media_type="application/json")
 
 
+def query_refused(told: Mapping[str, Any]) -> Response:
+    """Return what is wrong with somebody's SQL: an answer, as the request was in order.
+
+    Its header tells it from a result. A status of 4xx a browser would report in its console as a fault.
+    """
+    answer = json_answer(told)
+    answer.headers["X-Refused"] = "query"
+    return answer
+
+
 class Refused(HTTPException):
     """An answer other than what was asked for: a sentence that says why, and what is allowed.
 

@@ -19,6 +19,10 @@ _MOST_THREADS = 8
 _DUCKDB_SHARE = 0.5  # of the memory; strings, Arrow and what is made of them take the rest
 _DUCKDB_SPARES_GB = 1.0  # of much memory
 _GATHERED_BYTES = 64 << 10
+_NO_LIMITS = (
+    "this platform cannot bound the memory and the processor time of a query, without which none is answered "
+    "to strangers or in the browser; thermograd query without --untrusted answers it"
+)
 _NICER = 5  # than a training beside us, and than those who are to end us in time
 
 
@@ -88,7 +92,7 @@ def limit(timeout_s: float | None, memory_gb: float | None, strict: bool) -> Non
         import resource
     except ImportError:
         if strict:
-            raise QueryError("--untrusted needs resource limits, which this platform does not have") from None
+            raise QueryError(_NO_LIMITS) from None
         return
     limits = {resource.RLIMIT_FSIZE: 0, resource.RLIMIT_CORE: 0}
     if timeout_s is not None:
@@ -102,9 +106,7 @@ def limit(timeout_s: float | None, memory_gb: float | None, strict: bool) -> Non
             resource.setrlimit(what, (most, most))
         except (ValueError, OSError) as error:  # macOS has more address space in use than any such limit
             if strict:
-                raise QueryError(
-                    f"--untrusted needs resource limits; this platform refuses: {error}"
-                ) from None
+                raise QueryError(f"{_NO_LIMITS} (it says: {error})") from None
 
 
 def _said(error: BaseException) -> bytes:

@@ -7,7 +7,7 @@ no more than `result.verdict_sentence`, which has the numbers.
 import math
 import textwrap
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Protocol
 
 from thermograd.analysis.coupling.verdict import strength
@@ -56,6 +56,10 @@ class FirstScreen:
     def facts(self) -> dict[str, str]:
         """The three facts by what each is called, as every place shows them."""
         return {"How sure": self.how_sure, "How long": self.how_long, "What next": self.next_step}
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what it says by name, the three facts as they are shown too."""
+        return asdict(self) | {"facts": self.facts}
 
     def text(self) -> str:
         """Return the first screen for a terminal: the sentence, what heat cost in one line, the facts."""

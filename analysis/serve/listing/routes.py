@@ -12,7 +12,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 from thermograd.analysis.serve.listing.rows import Row, Rows
 from thermograd.analysis.serve.listing.sparklines import Sparklines
-from thermograd.analysis.serve.serving import Refused, Serving, json_answer, serving_of
+from thermograd.analysis.serve.serving import Refused, Serving, json_answer, query_refused, serving_of
 from thermograd.analysis.serve.sql.error_places import told_error
 from thermograd.store.errors import ThermogradError
 from thermograd.store.files import is_folder
@@ -69,7 +69,7 @@ async def _runs(request: Request) -> Response:
         try:
             ids = await listing.ask("where", listing.rows.fitting, look, where)
         except ThermogradError as error:
-            return json_answer(told_error(str(error), where, lines_before=1) | {"field": "where"}, 400)
+            return query_refused(told_error(str(error), where, lines_before=1) | {"field": "where"})
     found = await listing.ask("rows", _found, listing.rows, look, ids, asked.get("search", ""), sort)
     shown = await listing.ask("rows", lambda: [row() for row in found[first : first + most]])
     return json_answer({"rows": shown, "total": len(found), "all": len(look.runs)})

@@ -16,7 +16,13 @@ from thermograd.store.telling.columns import signal
 from thermograd.store.telling.devices import is_simulated
 from thermograd.store.telling.episodes import Episode, ends_of, fold_alerts, how_often, told_episodes
 
-_SHOWN = ("temperature_c", "power_w", "sm_clock_mhz", "utilization_pct", "memory_used_bytes")
+_SHOWN = {
+    "temperature_c": "Temp.",
+    "power_w": "Power",
+    "sm_clock_mhz": "Clock",
+    "utilization_pct": "Util.",
+    "memory_used_bytes": "Memory",
+}  # what each is called where there is room for a word
 _SCALES = {"memory_used_bytes": (2.0**30, "GiB")}
 _PACE_S, _PACE_STEPS = 30.0, 5000
 _STALE_INTERVALS, _STALE_S = 5.0, 5.0
@@ -100,6 +106,7 @@ def _reading(last: Mapping[str, Any], device: Device, key: str) -> Told:
     reason = missing_reason(device, key) if value is None else ""
     return {
         "title": signal(key).title,
+        "short": _SHOWN[key],
         "unit": unit,
         "value": None if value is None else float(f"{value / scale:.4g}"),
         "reason": reason,

@@ -47,7 +47,7 @@ class VerdictDesk:
             task = asyncio.get_running_loop().create_task(self._work_out(run, events))
             self._working[run.run_id] = task
             task.add_done_callback(lambda _: self._working.pop(run.run_id, None))
-        told = None if known is None else known.told | {"at_ms": round(1e3 * known.at_s)}
+        told = None if known is None else {"at_ms": round(1e3 * known.at_s)} | known.told
         return {
             "verdict": told,
             "working": run.run_id in self._working,

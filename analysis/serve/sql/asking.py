@@ -16,7 +16,7 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
-from thermograd.analysis.serve.serving import Refused, json_answer, serving_of
+from thermograd.analysis.serve.serving import Refused, json_answer, query_refused, serving_of
 from thermograd.analysis.serve.sql.error_places import told_error
 from thermograd.analysis.serve.sql.schema import examples, views_told
 from thermograd.analysis.serve.sql.shown import shown_answer
@@ -78,7 +78,7 @@ async def _ask(request: Request) -> Response:
         async with _turns(request).turn():
             return await _while_asked(request, sql)
     except QueryError as error:
-        return json_answer(told_error(str(error), sql), 400)
+        return query_refused(told_error(str(error), sql))
 
 
 async def _while_asked(request: Request, sql: str) -> Response:
@@ -117,7 +117,7 @@ class _Download:
         try:
             first = await anyio.to_thread.run_sync(next, parts, b"")
         except QueryError as error:
-            return json_answer(told_error(str(error), self._sql), 400)
+            return query_refused(told_error(str(error), self._sql))
         headers = {
             "Content-Disposition": f'attachment; filename="thermograd.{self._format}"',
             "Cache-Control": "no-store",

@@ -1,5 +1,5 @@
 // The page of one run while it is written: timeline, alerts, devices, evidence, the verdict by now.
-import { ask, askJson, chip, durationText, element, hashState, numberText, onHashState, onKey, pageData, setHashState } from "./serve.js";
+import { ask, askJson, chip, durationText, element, hashState, momentText, numberText, onHashState, onKey, pageData, setHashState } from "./serve.js";
 import { MARGIN, PanelStack, clockFor, thinned } from "./panels.js";
 
 const { run_id: runId, themes } = pageData("run");
@@ -16,6 +16,8 @@ let state = null, clockMs = 0, cursor = null;
 let drawAt = 0, drawTimer = 0, fetchTimer = 0, fetching = null, fetchedMs = 0, costMs = 0, stale = false;
 
 // -- the timeline --
+
+function isOver() { return Boolean(state) && state.state !== "live" && state.state !== "silent"; }
 
 function isShown(panel) { return !panel.reason && !panel.folded; }
 
@@ -77,6 +79,7 @@ function take(answer) {
   else delete host.dataset.empty;
   if (!had || keyOf(had) !== keyOf(told)) tellKey();
   tellAbsent();
+  tellEdge();
   trouble("");
   draw();
   if (!had) askVerdict(); // its process is heavy: the picture comes first
@@ -236,10 +239,10 @@ function placeCursor() {
   rule.style.left = `${x}px`;
   box.style.left = right ? "auto" : `${x + 10}px`;
   box.style.right = right ? `${host.clientWidth - x + 10}px` : "auto";
-  box.replaceChildren(element("b", {}, momentText(cursor)), ...readings());
+  box.replaceChildren(element("b", {}, atText(cursor)), ...readings());
 }
 
-function momentText(seconds) {
+function atText(seconds) {
   const clock = clockFor(endS()), at = told.origin_ms ? ` · ${new Date(told.origin_ms + seconds * 1000).toISOString().slice(11, 19)} UTC` : "";
   return `${Number((seconds / clock.seconds).toPrecision(6))} ${clock.symbol}${at}`;
 }
@@ -297,8 +300,10 @@ function tellAbsent() {
 }
 
 function tellEdge() {
-  const live = state?.state === "live";
-  byId("edge").textContent = zoom ? "zoomed: 0 shows all" : live ? "follows what comes" : "";
+  const live = state?.state === "live", beyond = zoom && told && zoom[0] >= told.end_s;
+  const there = `${isOver() ? "the run ended at" : "the run has come to"} ${durationText(told?.end_s)}`;
+  const words = beyond ? `nothing at ${durationText(zoom[0])}${isOver() ? "" : " yet"}: ${there}; 0 shows all` : zoom ? "zoomed: 0 shows all" : live ? "follows what comes" : "";
+  if (byId("edge").textContent !== words) byId("edge").textContent = words;
 }
 
 // -- beside the timeline --
@@ -318,12 +323,13 @@ function heedState(next) {
   if (changed(before, "alerts")) tellAlerts(next.alerts);
   if (changed(before, "evidence")) tellEvidence(next.evidence);
   if (changed(before, "devices")) tellDevices(next.devices);
+  byId("verdict-title").textContent = isOver() ? "Verdict" : "Verdict as it would stand now";
   tellPace();
   tellEdge();
   if (before && before.state === "live" && next.state !== "live") refetch();
 }
 
-function changed(before, part) { return !before || JSON.stringify(before[part]) !== JSON.stringify(state[part]); }
+function changed(before, part) { return !before || before.state !== state.state || JSON.stringify(before[part]) !== JSON.stringify(state[part]); }
 
 function agoS(timeMs) { return Math.max(0, (Date.now() + clockMs - timeMs) / 1000); }
 
@@ -341,12 +347,14 @@ function tellPace() {
 }
 
 function tellDevices(devices) {
-  const place = byId("devices");
+  const place = byId("devices"), last = Math.max(...devices.map((device) => device.time_ms));
+  byId("devices-title").textContent = isOver() ? "Devices when it ended" : "Devices now";
+  byId("devices-when").textContent = isOver() && devices.length ? `Last read ${momentText(new Date(last).toISOString())} UTC, ${durationText(Math.max(0, last - state.origin_ms) / 1000)} into the run.` : "";
   if (!devices.length) { place.replaceChildren(element("p", { class: "empty" }, "No device has given a reading in this run.")); return; }
   const shown = devices[0].values.map((_, k) => k).filter((k) => devices.some((device) => device.values[k].value !== null));
   const head = element("tr", {}, element("th", { scope: "col" }, "Device"), ...shown.map((k) => {
-    const { title, unit } = devices[0].values[k];
-    return element("th", { scope: "col", class: "n" }, unit ? `${title} (${unit})` : title);
+    const { title, short, unit } = devices[0].values[k];
+    return element("th", { scope: "col", class: "n", title }, unit ? `${short} (${unit})` : short);
   }));
   const rows = devices.map((device) => element("tr", { "data-time": device.time_ms, "data-stale": device.stale_s },
     element("th", { scope: "row" }, device.label, device.simulated && !/simulated/i.test(device.label) ? " (simulated)" : null, element("span", { class: "age quiet" })),
@@ -355,19 +363,22 @@ function tellDevices(devices) {
   tellAges();
 }
 
-/** Grey what is old while the run goes on, and say how old. */
+/** Grey what is old, and say how old: by now while the run goes on, by the last reading of all once it is over. */
 function tellAges() {
+  const last = Math.max(...state.devices.map((device) => device.time_ms));
   document.querySelectorAll("#devices tr[data-time], #evidence [data-time]").forEach((row) => {
-    const age = agoS(Number(row.dataset.time)), old = state.state === "live" && age > Number(row.dataset.stale);
+    const age = isOver() ? (last - Number(row.dataset.time)) / 1000 : agoS(Number(row.dataset.time));
+    const old = age > Number(row.dataset.stale);
     row.classList.toggle("stale", old);
-    row.querySelector(".age").textContent = old ? ` ${durationText(age)} ago` : "";
+    row.querySelector(".age").textContent = old ? ` ${durationText(age)} ${isOver() ? "before" : "ago"}` : "";
   });
 }
 
 function tellAlerts(alerts) {
   const place = byId("alerts");
   if (!alerts.episodes.length) {
-    const none = alerts.watched ? "None so far." : "Nobody has looked for alerts in this run: that there is none says nothing.";
+    const none = !isOver() ? (alerts.watched ? "None so far." : "Nothing watches this run for alerts so far.")
+      : alerts.watched ? "None." : `None recorded: nothing watched this run; see thermograd replay ${runId}`;
     place.replaceChildren(element("p", { class: "empty" }, none));
     return;
   }
@@ -391,7 +402,9 @@ function showMoment(episode) {
 
 function tellEvidence(evidence) {
   const place = byId("evidence");
-  if (!evidence) { place.replaceChildren(element("p", { class: "empty" }, "Not recorded with this run. The agent of a run that is recorded by this version leaves it.")); return; }
+  if (!evidence) { place.replaceChildren(element("p", { class: "empty" }, isOver()
+    ? "None was kept: it is worked out while a run is recorded, and this one had no agent that did so."
+    : "None so far: the agent works it out as readings come.")); return; }
   const bars = evidence.devices.map((device) => {
     const known = device.e_value !== null && device.bound, share = known ? Math.max(0, Math.min(1, Math.log10(Math.max(device.e_value, 1)) / Math.log10(device.bound))) : 0;
     const fill = element("span", { class: known && device.e_value >= device.bound ? "over" : "" });
@@ -427,7 +440,7 @@ async function askVerdict() {
 
 function tellVerdict({ verdict, working }) {
   const box = byId("verdict"), age = byId("verdict-age");
-  if (!verdict) { age.textContent = working ? "Computing: this takes from seconds to minutes, beside the training." : ""; return; }
+  if (!verdict) { age.textContent = working ? `Computing: this takes from seconds to minutes${isOver() ? "" : ", beside the training"}.` : ""; return; }
   if (verdict.error) {
     byId("verdict-sentence").textContent = "No verdict: it could not be worked out.";
     age.textContent = verdict.error;

@@ -74,7 +74,7 @@ async function load() {
 }
 
 function tell(error) {
-  const ofWhere = error instanceof Refused && error.status === 400 && Boolean(state.where);
+  const ofWhere = error instanceof Refused && error.told.field === "where";
   byId("where-error").replaceChildren(...(ofWhere ? [markedError(state.where, error.told)] : []));
   byId("where").setAttribute("aria-invalid", String(ofWhere));
   byId("trouble").textContent = error && !ofWhere ? error.message : "";

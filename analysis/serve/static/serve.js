@@ -45,7 +45,7 @@ export class Refused extends Error {
   }
 }
 
-/** Fetch one of the server's answers; one that is no success is thrown as `Refused`. */
+/** Fetch one of the server's answers; one that is no success, or says what is wrong with a query, is thrown as `Refused`. */
 export async function ask(path, { body, signal } = {}) {
   const headers = { "X-Thermograd": "1" };
   const options = { headers, signal, cache: "no-cache", credentials: "same-origin" };
@@ -61,7 +61,7 @@ export async function ask(path, { body, signal } = {}) {
     if (error.name === "AbortError") throw error;
     throw new Refused(0, { error: "The server does not answer. Is thermograd serve still running?" });
   }
-  if (response.ok) return response;
+  if (response.ok && !response.headers.has("X-Refused")) return response;
   throw new Refused(response.status, await response.json().catch(() => ({})));
 }
 

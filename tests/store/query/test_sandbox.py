@@ -15,7 +15,7 @@ import pytest
 from thermograd.store.errors import DamagedError, QueryError
 from thermograd.store.log.seal import seal_run
 from thermograd.store.log.writer import EventWriter
-from thermograd.store.query import connection, sandbox
+from thermograd.store.query import child, connection, sandbox
 from thermograd.store.query.sandbox import FOR_STRANGERS, Limits, answer
 from thermograd.store.runs.catalogue import create_run
 
@@ -241,3 +241,13 @@ def test_a_damaged_file_met_late_is_told_and_left_out_when_asked_again(tmp_path,
         b'"n"\n3000\n',
         b"",
     ]
+
+
+def test_a_platform_without_limits_says_so_in_one_sentence(monkeypatch):
+    def refuse(what, limits):
+        raise ValueError("current limit exceeds maximum limit")
+
+    monkeypatch.setattr("resource.setrlimit", refuse)
+    with pytest.raises(QueryError, match=r"cannot bound the memory .* \(it says: current limit exceeds"):
+        child.limit(None, 1.0, strict=True)
+    child.limit(None, 1.0, strict=False)

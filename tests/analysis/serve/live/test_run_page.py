@@ -93,7 +93,7 @@ def test_points_alerts_and_readings_come_while_the_run_is_written(
     sync_api.expect(text).to_contain_text(_HOSTILE)
     sync_api.expect(looked.page.locator("h1")).to_have_text(_HOSTILE)
     sync_api.expect(looked.page.locator("#devices")).to_contain_text("65")
-    sync_api.expect(looked.page.locator("#evidence")).to_contain_text("Not recorded with this run")
+    sync_api.expect(looked.page.locator("#evidence")).to_contain_text("None so far: the agent works it out")
     assert looked.page.locator("#timeline canvas").count() >= 4
     looked.is_quiet()
     looked.page.close()

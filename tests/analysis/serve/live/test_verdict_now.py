@@ -7,6 +7,9 @@ from typing import Any
 
 import pytest
 from live_training import Training
+from thermograd.analysis.report import run_report
+from thermograd.analysis.run.analyze import analyze_run
+from thermograd.analysis.run.wording.plain_words import first_screen
 from thermograd.analysis.serve.live import verdict_child, verdict_now
 from thermograd.analysis.serve.live.verdict_now import Verdict, VerdictDesk
 from thermograd.store.runs.catalogue import Run
@@ -28,6 +31,22 @@ def test_a_child_tells_the_plain_words_of_a_run_and_why_there_are_none(
     monkeypatch.setattr(verdict_child, "verdict_of", lambda path: 1 / 0)
     verdict_child.main()
     assert json.loads(capsys.readouterr().out) == {"error": "ZeroDivisionError: division by zero"}
+
+
+def test_what_a_report_says_of_all_of_a_run_is_not_worked_out_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(verdict_child, "_worked_out", lambda run_dir: {"sentence": "anew"})
+    training = Training(tmp_path)
+    training.train(30)
+    training.sample(3)
+    analysis = analyze_run(training.run)
+    run_report._remember(training.run, analysis, 2.9)
+    told = verdict_child.verdict_of(training.run.path)
+    assert told["sentence"] == first_screen(analysis).sentence
+    assert (set(told["facts"]), told["span_s"]) == ({"How sure", "How long", "What next"}, 2.9)
+    training.sample(1)
+    assert verdict_child.verdict_of(training.run.path) == {"sentence": "anew"}
 
 
 def test_verdicts_are_worked_out_one_after_the_other_and_kept(
