@@ -9,7 +9,7 @@ import logging
 import math
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import groupby
@@ -20,11 +20,10 @@ from typing import NamedTuple
 import pyarrow as pa
 import pyarrow.compute as pc
 from thermograd.store.errors import LogError
-from thermograd.store.events import KINDS, Event, arrow_schema, column_names
+from thermograd.store.events import COMMON, KINDS, Event, arrow_schema, column_names
 from thermograd.store.files import Segment, open_file, open_segments, sealed_segments, sealed_stamps
 from thermograd.store.log.one_file import (
     CHUNK_ROWS,
-    conform,
     is_left_by_a_kill,
     read_segment,
     read_tail as read_tail,
@@ -200,34 +199,43 @@ def kind_parts(run_dir: Path, kind: str) -> Iterator[pa.Table]:
     return (part for _, part in writers_parts(run_dir, kind))
 
 
-def writers_parts(run_dir: Path, kind: str) -> Iterator[tuple[str, pa.Table]]:
-    """Read a kind a part at a time, as `kind_parts`, each with its writer's name."""
+def writers_parts(
+    run_dir: Path, kind: str, names: Collection[str] | None = None
+) -> Iterator[tuple[str, pa.Table]]:
+    """Read a kind a part at a time, as `kind_parts`, each with its writer's name.
+
+    `names`: only these columns, and those that every kind has; all by default.
+    """
+    names = column_names(kind) if names is None else {*(column.name for column in COMMON), *names}
     current = snapshot(run_dir, kind)
     room = Room(f"{run_dir}/sealed/{kind}", _paths(current.sealed))
     for segment in current.sealed:
-        for part in map(room.take, _sealed_parts(segment)):
+        for part in map(room.take, _sealed_parts(segment, names)):
             yield segment.writer, part
     for writer, table in current.live.items():
-        yield writer, _with_null_types(table, kind)
+        yield writer, _with_null_types(table, kind, names)
 
 
-def _sealed_parts(segment: Segment) -> Iterator[pa.Table]:
+def _sealed_parts(segment: Segment, names: Collection[str]) -> Iterator[pa.Table]:
     try:
         with SealedFile(segment.path, segment.kind) as file:
             for group in range(file.groups):
-                yield _with_null_types(in_order(file.read(group, filled=True))[0], segment.kind)
+                part, _ = in_order(file.read(group, filled=True, names=names))
+                yield _with_null_types(part, segment.kind, names)
     except FileNotFoundError:
         raise
     except UNREADABLE:
         tell(read_sealed(segment.path, segment.kind).damage)
 
 
-def _with_null_types(table: pa.Table, kind: str) -> pa.Table:
-    """Bring a table to the current columns; those without a value get the type that takes no memory."""
+def _with_null_types(table: pa.Table, kind: str, names: Collection[str]) -> pa.Table:
+    """Bring a table to current columns; those without a value get the type that takes no memory."""
+    there = {name for name in table.column_names if table[name].null_count < len(table)}
     return pa.table(
         {
-            field.name: pa.nulls(len(table)) if column.null_count == len(table) else column
-            for field, column in zip(arrow_schema(kind), conform(table, kind).columns, strict=True)
+            field.name: table[field.name].cast(field.type) if field.name in there else pa.nulls(len(table))
+            for field in arrow_schema(kind)
+            if field.name in names
         }
     )
 

@@ -4,7 +4,7 @@ Only columns that are drawn are kept. Nothing is written and no lock is taken.
 """
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -104,8 +104,8 @@ class Recording:
         self._smooth(_FIRST_S)
         give_back_memory()
 
-    def _parts(self, kind: str) -> Iterable[tuple[str, pa.Table]]:
-        for writer, part in writers_parts(self.run.path, kind):
+    def _parts(self, kind: str, names: Collection[str] | None = None) -> Iterable[tuple[str, pa.Table]]:
+        for writer, part in writers_parts(self.run.path, kind, names):
             if len(part):
                 key, last = (writer, kind), int(np.asarray(part.column("seq")).max())
                 self._next[key] = max(self._next.get(key, 0), last + 1)
@@ -114,7 +114,7 @@ class Recording:
     def _read_steps(self) -> None:
         """Read the steps, of several ranks those of the lowest: where a lower one comes later, anew."""
         lowest: int | None = None
-        for _, part in self._parts("step"):
+        for _, part in self._parts("step", (*_STEP, "rank")):
             self.ranks |= {rank for rank in part.column("rank").unique().to_pylist() if rank is not None}
             if lowest is not None and min(self.ranks) < lowest:
                 self._steps = Grown("step", _STEP)
@@ -125,7 +125,7 @@ class Recording:
             self._see(part)
 
     def _read_samples(self) -> None:
-        for _, part in self._parts("sample"):
+        for _, part in self._parts("sample", (*_SAMPLE, "device")):
             for name in part.column("device").unique().to_pylist():
                 if name:
                     self._add_samples(name, part.filter(pa.compute.equal(part.column("device"), name)))

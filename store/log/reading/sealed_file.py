@@ -15,6 +15,8 @@ from thermograd.store.files import is_plain_file
 from thermograd.store.log.reading.framing import check_columns, check_owner
 from thermograd.store.log.reading.parquet_layout import MOST_GROUP_BYTES, check_group, row_groups
 
+_FEW_ROWS = 4096  # that take longer to be shared among threads than to be read
+
 
 class SealedFile:
     """A Parquet file of a run, open.
@@ -79,7 +81,7 @@ class SealedFile:
             raise ValueError("an event has no number or no time")
         wanted = set(self._names if names is None else names) & set(stored) - empty
         table = self._file.read_row_group(
-            number, [name for name in self._names if name in wanted], use_threads=names is None
+            number, [name for name in self._names if name in wanted], use_threads=group.rows > _FEW_ROWS
         )
         table.validate(full=True)
         return self._with_plain_texts(table)
