@@ -14,8 +14,10 @@ from thermograd.analysis.display.markup import Html, escape, json_script
 from thermograd.analysis.report.page.document import page_style, vega_bundle
 from thermograd.analysis.serve.serving import serving_of
 from thermograd.store.places.place import place_of
+from thermograd.store.text import shortened
 
 _HERE = "thermograd.analysis.serve"
+_LONGEST_TITLE = 200
 _PAGES = (("runs", "/"), ("sql", "/sql"))
 VERDICT_WORDS = {
     "coupled": "linked",
@@ -68,7 +70,7 @@ def page(
         What the template names.
     """
     content = _templates().get_template(template).render(
-        title=title,
+        title=shortened(title, _LONGEST_TITLE),
         here=told.pop("here", ""),
         pages=_PAGES,
         runs_place=place_of(serving_of(request).runs).url,

@@ -405,6 +405,7 @@ function tellEvidence(evidence) {
   if (!evidence) { place.replaceChildren(element("p", { class: "empty" }, isOver()
     ? "None was kept: it is worked out while a run is recorded, and this one had no agent that did so."
     : "None so far: the agent works it out as readings come.")); return; }
+  if (!evidence.devices.length) { place.replaceChildren(element("p", { class: "empty" }, `${isOver() ? "None" : "None so far"}: no device has given readings that can be compared with the training.`)); return; }
   const bars = evidence.devices.map((device) => {
     const known = device.e_value !== null && device.bound, share = known ? Math.max(0, Math.min(1, Math.log10(Math.max(device.e_value, 1)) / Math.log10(device.bound))) : 0;
     const fill = element("span", { class: known && device.e_value >= device.bound ? "over" : "" });
@@ -440,7 +441,7 @@ async function askVerdict() {
 
 function tellVerdict({ verdict, working }) {
   const box = byId("verdict"), age = byId("verdict-age");
-  if (!verdict) { age.textContent = working ? `Computing: this takes from seconds to minutes${isOver() ? "" : ", beside the training"}.` : ""; return; }
+  if (!verdict) { age.textContent = working ? `Computing: this takes from seconds to minutes${state?.state === "live" ? ", beside the training" : ""}.` : ""; return; }
   if (verdict.error) {
     byId("verdict-sentence").textContent = "No verdict: it could not be worked out.";
     age.textContent = verdict.error;

@@ -2,6 +2,7 @@
 
 import re
 import shutil
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from live_training import Training
 from serving import served
 from synthetic import make_run
 from thermograd.store.runs.tags import change_tags
@@ -21,7 +23,7 @@ _SWITCHES = ("--no-sandbox", "--disable-gpu", "--disable-background-networking",
 _HIT = "window.hit=1"
 _HOSTILE = [
     f"<script>{_HIT}</script>", f'"><img src=x onerror="{_HIT}">', f"<svg/onload={_HIT}>", "../../etc/passwd",
-    "\u202egnp.exe", "two\nlines", "x" * 200, "{{7*7}}", "{% raw %}", "${7*7}", "'; DROP TABLE runs; --",
+    "\u202egnp.exe", "two\nlines", "x" * 10_000, "{{7*7}}", "{% raw %}", "${7*7}", "'; DROP TABLE runs; --",
     '"', "''", f"javascript:{_HIT}", "<!--", "-->", "</script>", "</textarea>", "&lt;b&gt;", "&#x3c;b&#x3e;",
     "%3Cb%3E", "\\", "%00", "\u0000", "\u2028", "\ufeff", "\u200b", "..", ".", " ", "-rf", "?run=x&run=y",
     "#where=1", "a/b", "a\\b", "constructor", "__proto__", "toString", "null", "NaN", "-1e999", "\u00e9",
@@ -110,6 +112,19 @@ def test_hostile_names_are_text_in_the_table_and_in_answers(page: Any) -> None:
     assert page.locator("#table img, #table svg, #table iframe, #table script").count() == 0
 
 
+def test_names_are_text_above_a_comparison_and_long_ones_are_cut(page: Any) -> None:
+    page.goto("/#sort=name")
+    _names(page)
+    rows = page.locator("#rows tr")
+    script = rows.filter(has_text=f"<script>{_HIT}").first.get_attribute("data-run")
+    long = rows.filter(has_text="x" * 300).first.get_attribute("data-run")
+    page.goto(f"/compare?run={script}&run={long}")
+    assert f"<script>{_HIT}</script>" in page.inner_text("main")
+    page.goto(f"/run/{long}")
+    assert "characters left out" in page.inner_text("h1")
+    assert page.locator("h1").bounding_box()["height"] < 200
+
+
 def test_runs_are_found_sorted_and_filtered_and_the_address_keeps_it(page: Any) -> None:
     page.goto("/")
     page.keyboard.press("/")
@@ -193,12 +208,21 @@ def test_who_does_not_see_or_has_a_narrow_screen_can_use_the_pages(page: Any, lo
     assert _grave(page) == []
 
 
-def test_an_empty_folder_says_how_to_get_a_run(browser: Any, tmp_path: Path) -> None:
+def test_an_empty_folder_says_how_to_get_a_run_whose_row_then_comes_and_grows(
+    browser: Any, tmp_path: Path
+) -> None:
     with served(tmp_path) as url:
         tab = browser.new_page()
         tab.goto(url)
         tab.wait_for_selector("#none code")
         assert "thermograd demo" in tab.inner_text("#none")
+        training = Training(tmp_path, start_ns=time.time_ns())
+        training.train(100)
+        tab.wait_for_selector("#rows td[data-label=Steps]:text-is('100')")
+        tab.focus("#rows a.open")
+        training.train(50)
+        tab.wait_for_selector("#rows td[data-label=Steps]:text-is('150')")
+        assert tab.evaluate("document.activeElement.className") == "cut open"
         tab.close()
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from live_training import Training
-from serving import served
+from serving import served, serving
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright (extra dev) is not installed")
 
@@ -129,6 +129,30 @@ def test_a_zoom_is_in_the_address_survives_a_reload_and_back_and_forward_step_th
     assert len(shown) >= 2  # before the reload, and after it
     looked.is_quiet()
     page.close()
+
+
+def test_a_page_outlives_its_server_and_says_when_its_run_is_gone(browser: Any, tmp_path: Path) -> None:
+    training = Training(tmp_path, start_ns=_now())
+    training.train(50)
+    path, drawn = f"/run/{training.run.run_id}", "document.getElementById('timeline').dataset.points"
+    with serving(tmp_path) as first:
+        looked = Looked(browser, first.url, f"{path}#t=120,180")
+        edge, trouble = looked.page.locator("#edge"), looked.page.locator("#trouble")
+        sync_api.expect(edge).to_have_text("nothing at 2 min yet: the run has come to 5 s; 0 shows all")
+        looked.page.keyboard.press("0")
+    sync_api.expect(trouble).to_contain_text("The server does not answer")
+    training.train(50)
+    training.close()
+    with serving(tmp_path, "--port", str(first.port)) as second:
+        looked.wait(f"{_END} > 9.8")
+        sync_api.expect(trouble).to_be_hidden()
+        fresh = Looked(browser, second.url, path)
+        fresh.wait(f"{_END} > 9.8")
+        assert looked.page.evaluate(drawn) == fresh.page.evaluate(drawn)
+        shutil.rmtree(training.run.path)
+        sync_api.expect(trouble).to_contain_text("Nothing more comes", timeout=20_000)
+        fresh.page.close()
+    looked.page.close()
 
 
 def test_a_run_with_nothing_in_it_says_so(browser: Any, server: str, runs: Path) -> None:
