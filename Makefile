@@ -1,6 +1,7 @@
 # Two commands are all: make demo, make test. The rest is for developers.
 VENV := .venv
-WORKERS ?= 2
+# Of the tests: they wait for processes of their own a third of the time, so that three keep two cores busy.
+WORKERS ?= 3
 ifeq ($(OS),Windows_NT)
     PYTHON ?= python
     BIN := $(VENV)/Scripts

@@ -1,6 +1,5 @@
 """The servers of tests/support/servers.py are there, can be harmed as tests need it, and leave nothing."""
 
-import os
 import signal
 import subprocess
 import sys
@@ -78,23 +77,6 @@ def test_a_consumer_reads_what_was_produced(kafka_cluster):
     consumer.subscribe(["alerts"])
     assert consumer.poll(30).value() == b"one"
     consumer.close()
-
-
-@pytest.mark.slow
-def test_ray_has_two_nodes(ray_cluster):
-    code = "import ray, sys; ray.init(address=sys.argv[1]); print('CPUs:', ray.cluster_resources()['CPU'])"
-    ran = subprocess.run(
-        [sys.executable, "-c", code, ray_cluster.address], capture_output=True, text=True, check=True
-    )
-    assert "CPUs: 2.0" in ran.stdout
-
-
-def test_dask_has_two_workers(dask_cluster):
-    from distributed import Client
-
-    with Client(dask_cluster.address) as client:
-        assert sorted(client.run(os.getpid).values()) == sorted(dask_cluster.worker_pids)
-        assert client.submit(sum, [1, 2]).result(timeout=30) == 3
 
 
 _HOLDER = """

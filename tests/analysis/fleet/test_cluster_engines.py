@@ -2,6 +2,9 @@
 
 import importlib
 import json
+import os
+import subprocess
+import sys
 from functools import partial
 
 import pyarrow as pa
@@ -97,3 +100,19 @@ def test_a_scheduler_that_is_lost_is_told_of_in_one_sentence(dask_cluster: DaskC
     monkeypatch.setattr(distributed, "wait", lost)
     with pytest.raises(ThermogradError, match="dask at .*: its scheduler was lost"):
         list(map_chunks([[1]], squares, "dask", dask_cluster.address))
+
+
+@pytest.mark.slow
+def test_ray_has_two_nodes(ray_cluster: RayCluster):
+    code = "import ray, sys; ray.init(address=sys.argv[1]); print('CPUs:', ray.cluster_resources()['CPU'])"
+    ran = subprocess.run(
+        [sys.executable, "-c", code, ray_cluster.address], capture_output=True, text=True, check=True
+    )
+    assert "CPUs: 2.0" in ran.stdout
+
+
+def test_dask_has_two_workers(dask_cluster: DaskCluster):
+    client_kind = importlib.import_module("distributed").Client
+    with client_kind(dask_cluster.address) as client:
+        assert sorted(client.run(os.getpid).values()) == sorted(dask_cluster.worker_pids)
+        assert client.submit(sum, [1, 2]).result(timeout=30) == 3
