@@ -26,7 +26,7 @@ def last_values(run_dir: Path, kind: str, column: str) -> tuple[int | None, Any]
     with suppress(LogError):  # it cannot be read; verify tells why
         for writer, rows in _ends(run_dir, kind, ("time_ns", "rank", column)):
             time_ns = max(filter(None, [time_ns, pc.max(rows["time_ns"]).as_py()]), default=None)
-            known = rows[column].drop_null() if column in rows.column_names else ()
+            known = rows[column].drop_null() if column in rows.column_names else pa.nulls(0)
             if len(known):
                 rank = pc.min(rows["rank"]).as_py() if "rank" in rows.column_names else None
                 values[rank or 0, writer] = known[-1].as_py()

@@ -13,7 +13,8 @@ from thermograd.store.efficiency.columns import INPUT
 from thermograd.store.efficiency.estimator import Efficiency
 from thermograd.store.events import arrow_schema
 
-_MOST_PARTS = 64
+_MOST_PARTS = 64  # that are small
+_LARGE_ROWS = 65_536  # of a part that is copied no more: of a long run that would be all of it at once
 _ROWS = 2000  # of which the clock is looked at
 
 
@@ -40,7 +41,7 @@ class Grown:
         self.is_sorted &= bool(times[0] >= self._last_ns and (np.diff(times) >= 0).all())
         self._last_ns = max(self._last_ns, int(times.max()))
         self._parts.append(table.select(self.names).combine_chunks())
-        if len(self._parts) > _MOST_PARTS:
+        if sum(len(part) < _LARGE_ROWS for part in self._parts) > _MOST_PARTS:
             self._parts = _merged(self._parts)
 
     def table(self) -> pa.Table:
@@ -92,9 +93,10 @@ def _merged(parts: list[pa.Table]) -> list[pa.Table]:
     kept: list[pa.Table] = []
     for part in parts:
         group = [part]
-        while kept and len(kept[-1]) <= 4 * sum(map(len, group)):
+        while kept and len(kept[-1]) < _LARGE_ROWS and len(kept[-1]) <= 4 * sum(map(len, group)):
             group.insert(0, kept.pop())
-        kept.append(pa.concat_tables(group, promote_options="default").combine_chunks())
+        one = len(group) == 1
+        kept.append(part if one else pa.concat_tables(group, promote_options="default").combine_chunks())
     return kept
 
 

@@ -3,12 +3,14 @@
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from live_training import SECOND, START_NS, Training
 from scale_runs import scale_run
 from thermograd.analysis.report.data.bands import cast_devices
 from thermograd.analysis.report.data.build_panels import build_panels
 from thermograd.analysis.run.series import load_series
+from thermograd.analysis.serve.live.columns import Grown
 from thermograd.analysis.serve.live.recording import Recording
 from thermograd.analysis.serve.live.timeline import Fresh, numbers, timeline
 from thermograd.store.runs.catalogue import Run
@@ -155,3 +157,23 @@ def test_a_run_with_nothing_or_one_step_says_so_in_words(tmp_path: Path, steps: 
     reasons = {panel["key"]: panel["reason"] for panel in told["panels"]}
     assert reasons["temperature_c"] == "no device was sampled in this run"
     assert reasons["loss"] == ("" if steps else "no training step was recorded in this run")
+
+
+def test_what_comes_to_a_long_run_does_not_copy_what_is_there() -> None:
+    grown, at = Grown("step", ("time_ns", "loss")), 0
+
+    def add(rows: int) -> None:
+        nonlocal at
+        numbers = range(at, at + rows)
+        grown.add(pa.table({"time_ns": numbers, "loss": [float(each) for each in numbers]}))
+        at += rows
+
+    for _ in range(3):
+        add(70_000)
+    first = grown.table().column("loss").chunk(0).buffers()[1].address
+    for _ in range(400):
+        add(200)
+    table = grown.table()
+    assert table.column("loss").chunk(0).buffers()[1].address == first
+    assert table.column("time_ns").to_pylist() == list(range(at))
+    assert table.column("loss").num_chunks < 70
