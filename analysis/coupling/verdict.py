@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike
 from thermograd.analysis.arrays import Floats
 from thermograd.analysis.coupling.cross_correlation import Coupling
 from thermograd.analysis.coupling.detectable import samples_needed, samples_to_exclude
+from thermograd.analysis.coupling.hindrance import Hindrance, kind_of
 from thermograd.store.telling.quantities import counted
 
 Verdict = Literal["coupled", "no_coupling", "inconclusive", "single_event", "insufficient"]
@@ -114,7 +115,7 @@ def verdict(
     if gate_reasons:
         return "insufficient", list(gate_reasons)
     if result.reason or math.isnan(result.p):
-        return "insufficient", [as_sentence(result.reason or "The statistic could not be computed")]
+        return "insufficient", [as_sentence(result.reason or "the statistic could not be computed")]
     p = result.p if p_adjusted is None or math.isnan(p_adjusted) else p_adjusted
     shown = f"p {p_sign(result.p, p_smallest)} {p:.2g}"
     found = f"The largest residual correlation is {result.r:+.2f} ({shown} after correction)"
@@ -167,8 +168,12 @@ def _usual(result: Coupling) -> str:
 
 
 def gates(
-    x: ArrayLike, y: ArrayLike, *, loads: Mapping[str, tuple[ArrayLike, ArrayLike]] | None = None
-) -> list[str]:
+    x: ArrayLike,
+    y: ArrayLike,
+    *,
+    loads: Mapping[str, tuple[ArrayLike, ArrayLike]] | None = None,
+    apart: bool = False,
+) -> list[Hindrance]:
     """Return as sentences the reasons why a pair of series cannot be tested at all; empty if it can.
 
     Parameters
@@ -178,19 +183,22 @@ def gates(
     loads
         By name (power, utilisation): readings of the device while training, and within 60 s before
         and after it; see `is_idle`.
+    apart
+        Whether the two sides were recorded at different times: why no bin holds both, if none does.
     """
     first, second = np.asarray(x, dtype=np.float64), np.asarray(y, dtype=np.float64)
     finite = np.isfinite(first) & np.isfinite(second)
     first, second = first[finite], second[finite]
-    reasons = []
+    reasons = list[Hindrance]()
     if first.size < _FEWEST_BINS:
         bins = f"{first.size} bins hold" if first.size > 1 else "1 bin holds"
         held = f"Only {bins}" if first.size else "No bin holds"
-        reasons.append(f"{held} both signals; at least {_FEWEST_BINS} are needed.")
+        why = f"{held} both signals; at least {_FEWEST_BINS} are needed."
+        reasons.append(Hindrance(why, "few" if first.size or not apart else "apart"))
     reasons += _too_plain(first, "training") + _too_plain(second, "hardware")
     if is_idle(loads or {}):
         names = " and ".join(loads or {})
-        reasons.append(f"The device was idle: its {names} did not rise while training.")
+        reasons.append(Hindrance(f"The device was idle: its {names} did not rise while training.", "idle"))
     return reasons
 
 
@@ -206,20 +214,19 @@ def _length_needed(result: Coupling, rho0: float) -> str:
     )
 
 
-def as_sentence(reason: str) -> str:
-    """Return a reason with a capital letter and a full stop."""
-    return f"{reason[:1].upper()}{reason[1:].rstrip('.')}."
+def as_sentence(reason: str) -> Hindrance:
+    """Return a reason with a capital letter and a full stop; it stays of its kind."""
+    return Hindrance(f"{reason[:1].upper()}{reason[1:].rstrip('.')}.", kind_of(reason))
 
 
-def _too_plain(values: Floats, name: str) -> list[str]:
+def _too_plain(values: Floats, name: str) -> list[Hindrance]:
     levels = np.unique(values).size
     if levels == 1:
-        return [f"The {name} signal is constant at {values[0]:g}."]
+        return [Hindrance(f"The {name} signal is constant at {values[0]:g}.", "constant")]
     onsets = int((np.diff(values) > 0).sum())
     if levels == 2 and onsets < 5:
-        return [
-            f"The {name} signal has only two levels and {counted(onsets, 'rise')}; at least 5 are needed."
-        ]
+        why = f"The {name} signal has only two levels and {counted(onsets, 'rise')}; at least 5 are needed."
+        return [Hindrance(why, "constant")]
     return []
 
 

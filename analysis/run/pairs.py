@@ -13,6 +13,7 @@ from thermograd.analysis.coupling.by_family import couplings_by_family
 from thermograd.analysis.coupling.cleaning.remembered import Remembered
 from thermograd.analysis.coupling.cross_correlation import FAMILIES, Coupling, Family
 from thermograd.analysis.coupling.detectable import smallest_detectable
+from thermograd.analysis.coupling.hindrance import Hindrance
 from thermograd.analysis.coupling.responses import MEMORIES as MEMORIES_S  # at bins of 1 s
 from thermograd.analysis.coupling.stability import coupling_over_time
 from thermograd.analysis.coupling.verdict import gates, holm, strength, verdict
@@ -39,7 +40,7 @@ class PairTest(ComparedSignals):
     direct: dict[Family, Coupling] | None
     turned: set[Family]  # in which nothing is found where the drivers that both sides may move are left in
     pearson_r: float  # naive correlation of raw matched values
-    blocked: list[str]  # reasons why the pair cannot be tested
+    blocked: list[Hindrance]  # reasons why the pair cannot be tested
     tests: int  # how many the run makes
 
     def p_values(self) -> list[float]:
@@ -167,7 +168,7 @@ class _Lags:
     data: RunSeries
     asked: Asked
     grid: CausalGrid
-    blocked: list[str]
+    blocked: list[Hindrance]
     drivers: Drivers
     max_lag: int
     memories: Floats
@@ -185,7 +186,8 @@ class _Lags:
             data,
             asked,
             grid,
-            placeholders(device, y) or gates(grid.x, grid.y, loads=data.loads(device)),
+            placeholders(device, y)
+            or gates(grid.x, grid.y, loads=data.loads(device), apart=data.is_apart(x, device, values)),
             driver_columns(data, device, grid, x, y),
             max(1, round(max_lag_s / grid.period_s)) if grid.x.size else 1,
             np.unique([*MEMORIES_S, *own_s]) / grid.period_s,
@@ -257,15 +259,16 @@ def _only_held(drivers: Drivers, p: float) -> str:
     return f"With {moved} left in, which training and hardware may both move, p is {p:.2g}."
 
 
-def placeholders(device: Device, hardware: str) -> list[str]:
+def placeholders(device: Device, hardware: str) -> list[Hindrance]:
     """Return a sentence where a sensor that a signal rests on is a constant that stands for a missing one."""
     inputs = ("power_w", "temperature_c") if hardware in ("rle", "reported_rle") else (hardware,)
     suspect = [name for name in inputs if name in device.facts.get("suspect", {})]
     if not suspect:
         return []
+    why = f"{hardware} of {device.label} rests on {' and '.join(suspect)}, constants for missing sensors."
     if suspect == [hardware]:
-        return [f"{hardware} of {device.label} is a constant that stands for a missing sensor."]
-    return [f"{hardware} of {device.label} rests on {' and '.join(suspect)}, constants for missing sensors."]
+        why = f"{hardware} of {device.label} is a constant that stands for a missing sensor."
+    return [Hindrance(why, "placeholder")]
 
 
 @dataclass(frozen=True, slots=True, eq=False)

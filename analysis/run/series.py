@@ -23,6 +23,7 @@ from thermograd.store.throttling.reasons import COUNTERS
 from thermograd.store.throttling.spans import throttled_spans
 
 TRAINING_SIGNALS = ("grad_norm", "loss", "step_time_s")
+_APART_NS = 5 * 10**9  # farther than this a first reading does not lag behind a training that begins
 HARDWARE_SIGNALS = ("temperature_c", "power_w", "sm_clock_mhz", "throttled_ratio", "rle", "reported_rle")
 
 
@@ -211,6 +212,15 @@ class RunSeries:
         """
         times, _ = self.training_series(x)
         return sensed_grid((times, self.tested(x)), (device.time_ns, values), min_period_s)
+
+    def is_apart(self, x: str, device: Device, values: Floats) -> bool:
+        """Return whether a training signal and values of a device's samples were recorded at other times."""
+        times, _ = self.training_series(x)
+        steps, samples = times[np.isfinite(self.tested(x))], device.time_ns[np.isfinite(values)]
+        if not steps.size or not samples.size:
+            return False
+        begun, ended = max(steps.min(), samples.min()), min(steps.max(), samples.max())
+        return bool(begun - ended > _APART_NS)
 
     def onset_times_ns(self, alerts: str, device: str | None = None) -> Times:
         """Return when what was alerted of began, ascending: of kinds that begin so, of all devices or one."""

@@ -7,7 +7,8 @@ from typing import Any
 from thermograd.analysis.event_study.onsets import FEWEST_ONSETS
 from thermograd.analysis.run.pair import Pair, most_telling
 from thermograd.analysis.run.result import Analysis
-from thermograd.store.telling.quantities import counted, duration_text
+from thermograd.analysis.run.wording.sentences import length_text
+from thermograd.store.telling.quantities import counted
 
 _ALPHA = 0.05
 _MOST_TOLD = 3  # devices that a sentence names
@@ -50,8 +51,8 @@ def reach_sentence(analysis: Analysis) -> str:
         text += f" ({found['detectable_r_corrected']:.2f} after correction for {found['tests']} tests)"
     return (
         f"{text}, as the sensor shows it; one of {found['rho']:g} takes about "
-        f"{duration_text(60 * round(found['minutes_to_show']))} to show and "
-        f"{duration_text(60 * round(found['minutes_to_exclude']))} to rule out."
+        f"{length_text(60 * found['minutes_to_show'])} to show and "
+        f"{length_text(60 * found['minutes_to_exclude'])} to rule out."
     )
 
 

@@ -15,6 +15,7 @@ from thermograd.analysis.coupling.cleaning.residuals import (
     with_driver_lags,
 )
 from thermograd.analysis.coupling.cleaning.rhythms import found_cycles
+from thermograd.analysis.coupling.hindrance import Hindrance
 from thermograd.analysis.coupling.linear_algebra import orthonormal
 from thermograd.analysis.coupling.responses import LaggedPair, Searched
 
@@ -117,14 +118,17 @@ def paired_residuals(
     missing = finite.size - rows.size
     none = Paired(finite.size, rows, {"bins without a finite value": missing} if missing else {})
     if rows.size < shortest:
-        return replace(none, reason=f"too short: {rows.size} finite bins, at least {shortest} are needed")
+        return replace(
+            none,
+            reason=Hindrance(f"too short: {rows.size} finite bins, at least {shortest} are needed", "few"),
+        )
     lattice = _lattice(number[rows], stretch[rows])
     cosines = trend_order(rows.size)
     in_time = call(slow_columns, lattice.size, cosines, lattice.stretch[lattice.carried()])
     nuisance = call(_nuisance, in_time, columns[rows], waves[rows], driver_lags, lattice)
     if rows.size < 2 * nuisance.shape[1] + _FEWEST_DF:
         reason = f"too short: {rows.size} bins for {nuisance.shape[1]} trend and driver columns"
-        return replace(none, reason=reason)
+        return replace(none, reason=Hindrance(reason, "few"))
     given = first[rows], second[rows]
     clean = [call(own_residuals, series, nuisance, lattice, in_time, cosines) for series in given]
     known = [each.values for each in clean if each is not None]
@@ -134,7 +138,8 @@ def paired_residuals(
         clean = [call(own_residuals, series, nuisance, lattice, in_time, cosines) for series in given]
     if clean[0] is None or clean[1] is None:
         name = "x" if clean[0] is None else "y"
-        return replace(none, reason=f"{name} is constant or fully predicted by its trend and drivers")
+        reason = f"{name} is constant or fully predicted by its trend and drivers"
+        return replace(none, reason=Hindrance(reason, "predicted"))
     used = np.isfinite(clean[0].values) & np.isfinite(clean[1].values)
     return replace(
         none,

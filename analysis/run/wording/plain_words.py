@@ -6,23 +6,23 @@ no more than `result.verdict_sentence`, which has the numbers.
 
 import math
 import textwrap
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Protocol
 
+from thermograd.analysis.coupling.hindrance import Kind, kind_of
 from thermograd.analysis.coupling.verdict import strength
 from thermograd.analysis.run.incident.result import HEATED, Incident
 from thermograd.analysis.run.pair import Pair, worst_first
-from thermograd.analysis.run.wording.sentences import MATTERS, bins_needed, closest, hindrances
+from thermograd.analysis.run.wording.sentences import MATTERS, closest, length_text, needed_s
 from thermograd.store.telling.columns import SIGNALS
-from thermograd.store.telling.quantities import counted
 from thermograd.store.text import printable
 
 _ALPHA = 0.05
 _LONGEST_NAME = 60
 _WIDTH, _LABEL = 79, 11  # of a terminal's line, and of what a fact is called
 _SIMULATED = " The hardware is simulated."
-_NEEDS_LONGER = 1.1  # times what was recorded: advice below it would name a length that this run has
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,7 +222,7 @@ def _too_short(pairs: Sequence[Pair], something_else: bool) -> FirstScreen:
     bound = max(pair.bound if math.isfinite(pair.bound) else 1.0 for pair in pairs)
     size = strength(min(bound, 1.0))
     link = "even a strong link" if size == "strong" else f"a {size} link"
-    longer = _longer(max(map(_needed_s, pairs), default=math.nan))
+    longer = _longer(needed_s(pairs))
     lead = "Nothing sure was found, though something unusual was seen" if something_else else "Nothing found"
     return FirstScreen(
         sentence=f"{lead}. This run was too short to rule out {link}: {longer}.",
@@ -266,44 +266,59 @@ _RAW = replace(
     how_long="No length makes them more than that.",
     next_step="Ask again without --method pearson.",
 )
-# By a word of its reason (in the order of what hinders most): what to say where nothing could be tested.
-_HINDERED = {
+_OF_ALL_SENSORS: tuple[Kind, ...] = ("idle", "apart", "few")
+_UNCHANGED = (
+    "what was recorded hardly changed by itself, so there was nothing to compare",
+    "Record a run whose load or whose training changes on the way.",
+)
+# By the kind of its reason, what hinders a pair most first: what to say where nothing could be tested.
+_HINDERED: dict[Kind, tuple[str, str]] = {
     "idle": (
         "the device that was recorded did nothing while this run trained",
         "Record the device that does the training: thermograd doctor lists them.",
     ),
-    "missing sensor": (
+    "placeholder": (
         "what stands for the readings is no measurement, the sensors are missing",
         "See what this machine can measure: thermograd doctor.",
     ),
-    "No bin holds": (
+    "apart": (
         "training and hardware were never recorded at the same time",
         "Record both at once: thermograd run, or the callback of your trainer.",
     ),
-    "constant": (
-        "what was recorded hardly changed by itself, so there was nothing to compare",
-        "Record a run whose load or whose training changes on the way.",
-    ),
-    "two levels": (
-        "what was recorded hardly changed by itself, so there was nothing to compare",
-        "Record a run whose load or whose training changes on the way.",
+    "few": ("this run was too short to test anything", "Run longer."),
+    "constant": _UNCHANGED,
+    "predicted": _UNCHANGED,
+    "unknown": (
+        "the test could not be made with what was recorded",
+        "Look at the panels; a second run may tell more.",
     ),
 }
 
 
 def _insufficient(pairs: list[Pair], _names: _Names) -> FirstScreen:
-    told = hindrances(pairs)
-    kind = next((words for words in _HINDERED if any(words in reason for reason in told)), "")
-    longer = _longer(max(filter(math.isfinite, map(_excluded_s, pairs)), default=math.nan))
-    if not kind:
-        return replace(
-            _UNTESTED,
-            sentence=f"Cannot tell: this run was too short to test anything; {longer}.",
-            how_long=f"{_begun(longer)}.",
-            next_step="Run longer.",
-        )
+    kind = _hindrance(pairs)
     why, next_step = _HINDERED[kind]
-    return replace(_UNTESTED, sentence=f"Cannot tell: {why}.", next_step=next_step)
+    if kind != "few":
+        return replace(_UNTESTED, sentence=f"Cannot tell: {why}.", next_step=next_step)
+    longer = _longer(needed_s(pairs))
+    return replace(
+        _UNTESTED,
+        sentence=f"Cannot tell: {why}; {longer}.",
+        how_long=f"{_begun(longer)}.",
+        next_step=next_step,
+    )
+
+
+def _hindrance(pairs: list[Pair]) -> Kind:
+    """Return what hinders most pairs; what is of single sensors only where nothing else hinders any."""
+    every = Counter(map(_most_hindering, pairs))
+    kinds = [kind for kind in _OF_ALL_SENSORS if every[kind]] or list(_HINDERED)
+    return max(kinds, key=lambda kind: every[kind])
+
+
+def _most_hindering(pair: Pair) -> Kind:
+    kinds = set(map(kind_of, pair.reasons))
+    return next((kind for kind in _HINDERED if kind in kinds), "unknown")
 
 
 def _nothing_to_compare(analysis: _Judged) -> FirstScreen:
@@ -340,30 +355,8 @@ def _heat(analysis: _Judged) -> str:
     return incident.lines[0]
 
 
-def _excluded_s(pair: Pair) -> float:
-    """Return how long a run like the pair's has to be to rule out a link that matters, s."""
-    return bins_needed(pair, MATTERS)[1] * pair.period_s
-
-
-def _needed_s(pair: Pair) -> float:
-    """Return the same, where this run already has that length by how wide its own bound still is."""
-    recorded_s, needed_s = pair.n * pair.period_s, _excluded_s(pair)
-    if needed_s > _NEEDS_LONGER * recorded_s or not math.isfinite(pair.bound):
-        return needed_s
-    return max(_NEEDS_LONGER, (min(pair.bound, 1.0) / MATTERS) ** 2) * recorded_s
-
-
-def _longer(needed_s: float) -> str:
-    return f"run {_time(needed_s)} or longer" if math.isfinite(needed_s) else "run longer"
-
-
-def _time(seconds: float) -> str:
-    """Return a length to run in one unit, rounded up."""
-    minutes = max(1, math.ceil(seconds / 60 - 1e-9))
-    hours = math.ceil(minutes / 60)
-    if minutes < 120:
-        return counted(minutes, "minute")
-    return counted(hours, "hour") if hours < 72 else counted(math.ceil(hours / 24), "day")
+def _longer(seconds: float) -> str:
+    return f"run {length_text(seconds)} or longer" if math.isfinite(seconds) else "run longer"
 
 
 def _seconds(seconds: float) -> str:

@@ -10,11 +10,12 @@ from thermograd.analysis.coupling.verdict import OPEN
 from thermograd.analysis.display.numbers import seconds_text
 from thermograd.analysis.run.pair import Pair
 from thermograd.store.telling.columns import signal
-from thermograd.store.telling.quantities import duration_text
+from thermograd.store.telling.quantities import counted
 
 _ALPHA = 0.05
 _SLOW_LOOKS, _USUAL_LOOKS = 2, 14  # all slow responses together, and with 12 lags
 _NO_DIRECTION = "who leads the clocks of the two hosts cannot tell"
+_NEEDS_LONGER = 1.1  # times what was recorded: advice below it would name a length that this run has
 MATTERS = 0.2  # the |r| below which a coupling does not matter, as in `verdict`
 
 
@@ -116,7 +117,7 @@ def _besides(pairs: Sequence[Pair]) -> str:
 def _shown_closest(pairs: Sequence[Pair]) -> str:
     pair = closest(pairs)
     shown = f"{signal(pair.x).name} ~ {signal(pair.y).name} ({_numbers(pair)})"
-    return f"Closest: {shown}. {length_advice(pair)}"
+    return f"Closest: {shown}. {length_advice(pairs)}"
 
 
 def _open(pairs: Sequence[Pair]) -> str:
@@ -132,7 +133,7 @@ def _least_p(pair: Pair) -> float:
 def _insufficient(pairs: list[Pair]) -> str:
     why = " ".join(hindrances(pairs))
     known = [pair for pair in pairs if math.isfinite(pair.period_s)]
-    return f"CANNOT TELL (insufficient data): {why}{f' {length_advice(known[0])}' if known else ''}"
+    return f"CANNOT TELL (insufficient data): {why}{f' {length_advice(known)}' if known else ''}"
 
 
 def hindrances(pairs: Sequence[Pair]) -> list[str]:
@@ -166,14 +167,43 @@ def follows(lag_s: float) -> str:
     return f"the training follows by {-lag_s:.0f} s" if lag_s < 0 else "at the same time"
 
 
-def length_advice(pair: Pair) -> str:
-    """Return how long a run has to be to show a coupling that matters, and to rule one out."""
-    period_s = _or(pair.period_s, 1.0)
-    show, exclude = (math.floor(bins * period_s / 60 + 0.5) for bins in bins_needed(pair, MATTERS))
+def length_advice(pairs: Sequence[Pair]) -> str:
+    """Return how long a run has to be to show a coupling that matters in all pairs, and to rule one out."""
+    show_s = _largest(bins_needed(pair, MATTERS)[0] * pair.period_s for pair in pairs)
+    if not math.isfinite(show_s):
+        return "How long a run has to be is not known."
     return (
-        f"To show a coupling of {MATTERS:g} a run has to be about {duration_text(60 * show)} long, "
-        f"to rule one out about {duration_text(60 * exclude)}."
+        f"To show a coupling of {MATTERS:g} a run has to be about {length_text(show_s)} long, "
+        f"to rule one out about {length_text(needed_s(pairs))}."
     )
+
+
+def needed_s(pairs: Iterable[Pair]) -> float:
+    """Return how long a run has to be to rule out a link that matters in all pairs, s; NaN if not known."""
+    return _largest(map(_needed_s, pairs))
+
+
+def _needed_s(pair: Pair) -> float:
+    """Return the same of one pair; where this run already has that length, by how wide its bound still is."""
+    recorded_s, excluded_s = pair.n * pair.period_s, bins_needed(pair, MATTERS)[1] * pair.period_s
+    if excluded_s > _NEEDS_LONGER * recorded_s or not math.isfinite(pair.bound):
+        return excluded_s
+    return max(_NEEDS_LONGER, (min(pair.bound, 1.0) / MATTERS) ** 2) * recorded_s
+
+
+def length_text(seconds: float) -> str:
+    """Return a length to run in one unit, rounded up: a run of that length is long enough.
+
+    Examples
+    --------
+    >>> length_text(20.0), length_text(781.0), length_text(8000.0), length_text(300_000.0)
+    ('1 minute', '14 minutes', '3 hours', '4 days')
+    """
+    minutes = max(1, math.ceil(seconds / 60 - 1e-9))
+    hours = math.ceil(minutes / 60)
+    if minutes < 120:
+        return counted(minutes, "minute")
+    return counted(hours, "hour") if hours < 72 else counted(math.ceil(hours / 24), "day")
 
 
 def bins_needed(pair: Pair, rho: float) -> tuple[int, int]:

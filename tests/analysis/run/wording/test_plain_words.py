@@ -1,17 +1,29 @@
 """The first screen: each verdict in one sentence of plain words, which claims no more than its numbers."""
 
+import copy
 import math
+import pickle
 import re
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from hypothesis import given, strategies as st
-from thermograd.analysis.coupling.verdict import OPEN, gates, strength
+from synthetic import make_run
+from thermograd.analysis.coupling.cross_correlation import Coupling, residual_cross_correlation
+from thermograd.analysis.coupling.hindrance import Hindrance, kind_of
+from thermograd.analysis.coupling.verdict import OPEN, gates, strength, verdict
+from thermograd.analysis.run.analyze import analyze_run
 from thermograd.analysis.run.incident.result import HEATED
 from thermograd.analysis.run.pair import Pair
+from thermograd.analysis.run.pairs import placeholders
 from thermograd.analysis.run.result import Analysis, question_verdict, verdict_sentence
+from thermograd.analysis.run.series import Device
 from thermograd.analysis.run.wording.plain_words import FirstScreen, first_screen
 from thermograd.analysis.run.wording.sentences import MATTERS, bins_needed
 
@@ -135,40 +147,95 @@ def test_no_link_is_said_only_of_links_that_matter_and_of_what_was_tested() -> N
     assert first_screen(analysis(pair("no_coupling"))).how_sure.endswith("could still hide.")
 
 
-def _reasons(kind: str) -> list[str]:
-    ramp, nothing = np.arange(200.0), np.full(200, np.nan)
-    idle = {"power": (np.full(99, 60.0), np.full(99, 60.0))}
-    return {
-        "short": lambda: gates(ramp[:12], ramp[:12]),
-        "apart": lambda: gates(nothing, nothing),
-        "constant": lambda: gates(ramp, np.full(200, 50.0)),
-        "levels": lambda: gates(ramp, ramp > 100),
-        "idle": lambda: gates(ramp, ramp, loads=idle),
-    }[kind]()
+_RAMP, _NOISE = np.arange(200.0), np.random.default_rng(5).standard_normal((2, 200))
+_IDLE = {"power": (np.full(99, 60.0), np.full(99, 60.0))}
+_SUSPECT = Device("gpu", {"suspect": {"power_w": "a constant"}}, pa.table({}))
+_TOO_SHORT = "this run was too short to test anything; run "
+_UNCHANGED = "what was recorded hardly changed by itself"
+_HINDERED = {  # every reason that the code gives, and what the first screen makes of it
+    "no bin": (lambda: gates([], []), "few", _TOO_SHORT),
+    "no bin, apart": (lambda: gates([], [], apart=True), "apart", "training and hardware were never"),
+    "few bins": (lambda: gates(_RAMP[:12], _RAMP[:12]), "few", _TOO_SHORT),
+    "few bins of two levels": (lambda: gates([1.0, 2.0], [3.0, 3.0]), "few", _TOO_SHORT),
+    "constant": (lambda: gates(_RAMP, np.full(200, 50.0)), "constant", _UNCHANGED),
+    "two levels": (lambda: gates(_RAMP, _RAMP > 100), "constant", _UNCHANGED),
+    "idle": (lambda: gates(_RAMP, _RAMP, loads=_IDLE), "idle", "the device that was recorded did nothing"),
+    "idle and few": (lambda: gates(_RAMP[:9], _RAMP[:9], loads=_IDLE), "idle", "the device that was"),
+    "placeholder": (lambda: placeholders(_SUSPECT, "power_w"), "placeholder", "what stands for the readings"),
+    "rests on one": (lambda: placeholders(_SUSPECT, "rle"), "placeholder", "what stands for the readings"),
+    "too short": (lambda: _tested(_NOISE[:, :20]), "few", _TOO_SHORT),
+    "too many columns": (lambda: _tested(_NOISE, drivers=np.eye(200)[:, :120]), "few", _TOO_SHORT),
+    "predicted": (lambda: _tested([_NOISE[0], np.ones(200)]), "predicted", _UNCHANGED),
+    "not computed": (lambda: verdict(_not_computed())[1], "unknown", "the test could not"),
+    "of no kind": (lambda: ["Something else."], "unknown", "the test could not be made"),
+}
 
 
-@pytest.mark.parametrize(
-    ("kind", "said"),
-    [
-        ("short", "this run was too short to test anything; run "),
-        ("apart", "training and hardware were never recorded at the same time"),
-        ("constant", "what was recorded hardly changed by itself"),
-        ("levels", "what was recorded hardly changed by itself"),
-        ("idle", "the device that was recorded did nothing"),
-    ],
-)
-def test_where_nothing_could_be_tested_the_commonest_reason_is_said(kind: str, said: str) -> None:
-    screen = first_screen(analysis(pair("insufficient", reasons=_reasons(kind), p=math.nan)))
-    assert screen.sentence.startswith(f"Cannot tell: {said}")
+def _tested(series: Any, **told: Any) -> list[str]:
+    return verdict(residual_cross_correlation(*series, permutations=19, **told))[1]
 
 
-def test_of_several_reasons_the_one_that_a_longer_run_does_not_help_is_said() -> None:
-    idle, short = _reasons("idle"), _reasons("short")
-    both = analysis(pair("insufficient", reasons=short + idle), pair("insufficient", reasons=short, y="rle"))
-    assert first_screen(both).sentence.startswith("Cannot tell: the device that was recorded did nothing")
-    rare = analysis(*[pair("insufficient", reasons=[*short, f"sensor {n} is constant"]) for n in range(3)])
-    assert "constant" in verdict_sentence(rare)
-    assert first_screen(rare).sentence.startswith("Cannot tell: what was recorded hardly changed")
+def _not_computed() -> Coupling:
+    return replace(residual_cross_correlation(*_NOISE, permutations=19), p=math.nan)
+
+
+@cache
+def _reasons(name: str) -> list[str]:
+    return _HINDERED[name][0]()
+
+
+def _hindered(name: str, **told: Any) -> Pair:
+    return pair("insufficient", reasons=_reasons(name), p=math.nan, **told)
+
+
+@pytest.mark.parametrize("name", _HINDERED)
+def test_why_nothing_could_be_tested_goes_by_the_kind_of_the_reason(name: str) -> None:
+    _, kind, said = _HINDERED[name]
+    hindered = _hindered(name)
+    assert kind in set(map(kind_of, hindered.reasons))
+    assert first_screen(analysis(hindered)).sentence.startswith(f"Cannot tell: {said}")
+
+
+def test_a_reason_keeps_its_kind_on_the_way_from_another_process() -> None:
+    reason = Hindrance("So it is.", "apart")
+    for again in (pickle.loads(pickle.dumps(reason)), copy.deepcopy(reason)):
+        assert (again, again.kind) == ("So it is.", "apart")
+
+
+def test_of_several_reasons_the_commonest_is_said_and_last_what_single_sensors_lack() -> None:
+    few, constant, idle = (_hindered(name) for name in ("few bins", "constant", "idle"))
+    for pairs, said in (
+        ([few, constant, constant], _TOO_SHORT),
+        ([constant, idle, idle], "the device that was recorded did nothing"),
+        ([few, idle, idle], "the device that was recorded did nothing"),
+        ([few, few, idle], _TOO_SHORT),
+        (
+            [_hindered("placeholder"), _hindered("placeholder"), idle],
+            "the device that was recorded did nothing",
+        ),
+    ):
+        assert first_screen(analysis(*pairs)).sentence.startswith(f"Cannot tell: {said}")
+
+
+@pytest.mark.parametrize("seconds", [0.5, 1, 2, 3, 5])
+def test_a_run_of_seconds_was_too_short_and_nothing_else(tmp_path: Path, seconds: float) -> None:
+    run = make_run(tmp_path, steps=round(4 * seconds), seconds=seconds)
+    sentence = first_screen(analyze_run(run, "grad_norm", "temperature_c")).sentence
+    assert sentence.startswith(f"Cannot tell: {_TOO_SHORT}")
+
+
+def test_the_sentence_with_numbers_asks_for_the_same_length() -> None:
+    for pairs in (
+        [
+            pair("inconclusive", lag_bound=0.3, period_s=0.98),
+            pair("inconclusive", lag_bound=0.25, n=950),
+        ],
+        [_hindered("few bins", n=12), _hindered("constant", columns=40)],
+        [pair("inconclusive", lag_bound=0.3, period_s=11.0)],
+    ):
+        judged = analysis(*pairs)
+        length = re.search(r"run ([\d,]+ \w+) or longer", first_screen(judged).sentence).group(1)
+        assert verdict_sentence(judged).count(f"to rule one out about {length}.") == 1
 
 
 @pytest.mark.parametrize(
@@ -221,7 +288,7 @@ _ANY = st.floats(0.0, 2.0) | st.just(math.nan)
     bounds=st.tuples(_ANY, _ANY),
     p=st.floats(0.0, 1.0) | st.just(math.nan),
     kind=st.none() | st.sampled_from(list(OPEN)),
-    reason=st.sampled_from(["short", "apart", "constant", "levels", "idle"]),
+    reason=st.sampled_from(list(_HINDERED)),
     period_s=st.floats(0.5, 600.0) | st.just(math.nan),
     unsure_s=st.none() | st.floats(0.0, 5.0),
 )
