@@ -348,7 +348,7 @@ function tellPace() {
 
 function tellDevices(devices) {
   const place = byId("devices"), last = Math.max(...devices.map((device) => device.time_ms));
-  byId("devices-title").textContent = isOver() ? "Devices when it ended" : "Devices now";
+  byId("devices-title").textContent = !devices.length ? "Devices" : isOver() ? "Devices when it ended" : "Devices now";
   byId("devices-when").textContent = isOver() && devices.length ? `Last read ${momentText(new Date(last).toISOString())} UTC, ${durationText(Math.max(0, last - state.origin_ms) / 1000)} into the run.` : "";
   if (!devices.length) { place.replaceChildren(element("p", { class: "empty" }, "No device has given a reading in this run.")); return; }
   const shown = devices[0].values.map((_, k) => k).filter((k) => devices.some((device) => device.values[k].value !== null));
@@ -432,7 +432,7 @@ async function askVerdict() {
     try {
       const answer = await (await ask(`${API}/verdict`, { body: {} })).json();
       tellVerdict(answer);
-      if (answer.working) again = 3000;
+      if (answer.working) again = 1500;
       else if (answer.current && state && state.state !== "live") again = 0;
     } catch (error) { byId("verdict-age").textContent = error.message; }
   }
