@@ -202,10 +202,7 @@ def kind_parts(run_dir: Path, kind: str) -> Iterator[pa.Table]:
 def writers_parts(
     run_dir: Path, kind: str, names: Collection[str] | None = None
 ) -> Iterator[tuple[str, pa.Table]]:
-    """Read a kind a part at a time, as `kind_parts`, each with its writer's name.
-
-    `names`: only these columns, and those that every kind has; all by default.
-    """
+    """Read as `kind_parts`, with the writers' names: all columns, or `names` and those of all kinds."""
     names = column_names(kind) if names is None else {*(column.name for column in COMMON), *names}
     current = snapshot(run_dir, kind)
     room = Room(f"{run_dir}/sealed/{kind}", _paths(current.sealed))
