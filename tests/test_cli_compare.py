@@ -1,6 +1,7 @@
 """The commands `simulate`, `compare` and the end of `demo`, as a user meets them."""
 
 import json
+import re
 
 import pytest
 from click.testing import CliRunner
@@ -164,7 +165,10 @@ def test_compare_says_that_copies_are_one_training_and_writes_what_was_asked_for
     assert "\nCANNOT TELL from 2 different trainings" in result.stdout
     assert "they count once" in result.stdout
     assert result.stdout.splitlines()[-1] == str(tmp_path / "out" / "compare.svg")
-    assert (tmp_path / "out" / "compare.html").is_file()
+    page = (tmp_path / "out" / "compare.html").read_text()
+    parts = set(re.findall(r'<li><a href="#([a-z]+)">', page))
+    assert parts >= {"question", "differ", "together", "sql"}
+    assert parts <= set(re.findall(r'<h2 id="([a-z]+)"', page))
     document = json.loads(invoke("compare", *ids, "--json").stdout)
     assert (len(document["runs"]), document["counted"]) == (3, 2)
 
