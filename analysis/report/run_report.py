@@ -24,6 +24,7 @@ from thermograd.analysis.report.page.alerts import alerts_told
 from thermograd.analysis.report.page.document import build_page, require_extra
 from thermograd.analysis.report.page.provenance import queries, versions_text
 from thermograd.analysis.report.run_figures import IMAGES, figure_files, shown_in_words, stills
+from thermograd.analysis.report.wording import steps_text
 from thermograd.analysis.run.event_tests import AroundSpikes
 from thermograd.analysis.run.pair import closest_first
 from thermograd.analysis.run.readings.data_quality import lost_loss
@@ -182,6 +183,7 @@ def report_page(contents: Contents, images: Mapping[str, bytes]) -> str:
         stills=images,
         told={name: words.text for name, words in shown_in_words(contents).items()},
         run=data.run,
+        length=steps_text(data),
         quoted_id=shlex.quote(data.run.run_id),
         **_verdict(data, analysis),
         **_recording(data, analysis, panels),

@@ -22,7 +22,7 @@ _PAGES = (("runs", "/"), ("sql", "/sql"))
 VERDICT_WORDS = {
     "coupled": "linked",
     "no_coupling": "no link",
-    "inconclusive": "cannot tell yet",
+    "inconclusive": "cannot tell",
     "single_event": "one event only",
     "insufficient": "too little data",
 }

@@ -140,17 +140,17 @@ def _names(analysis: _Judged) -> _Names:
 
 def _coupled(pairs: list[Pair], names: _Names) -> FirstScreen:
     pair = closest(pairs)
-    more = " Other tests of this run say so too." if len(pairs) > 1 else ""
+    more = " Other tests of this run find a link, too." if len(pairs) > 1 else ""
     opposite = ", in the opposite direction" if pair.r < 0 else ""
     return FirstScreen(
         sentence=f"{_begun(_who_follows(pair, names))}{opposite}: a {pair.strength} link.",
         verdict="coupled",
         strength=pair.strength,
-        how_sure="Where nothing is linked, at most one run in twenty shows such a link by chance; which side "
-        f"drives the other, or whether either does, one run cannot say.{more}",
+        how_sure="If nothing were linked, at most one run in twenty would show a link by chance. What causes "
+        f"what one run cannot say: one side may drive the other, or something else both.{more}",
         how_long="This run was long enough to see it; a second run tells more than a longer one.",
-        next_step="Change one side on purpose, the power limit say, and see whether the other answers; "
-        "record a second run and compare the two.",
+        next_step="Change one side on purpose, for example the power limit, and see whether the other "
+        "answers; record a second run and compare the two.",
     )
 
 
@@ -174,8 +174,9 @@ def _no_coupling(untested: bool) -> FirstScreen:
         "training and hardware go their own ways.",
         verdict="no_coupling",
         strength="",
-        how_sure="Between any two signals a stronger link of the kinds looked for would be missed in at most "
-        f"one run in twenty; one that comes later, or in a part of the run only, could still hide.{some}",
+        how_sure="Between any two signals a link that matters, of the kinds looked for, would be missed in "
+        "at most one run in twenty; an answer that comes later than was looked for, or a link in a part of "
+        f"the run only, could still hide.{some}",
         how_long="This run was long enough.",
         next_step="Nothing needs doing; ask again when the model, the machine or the cooling changes.",
     )
@@ -228,8 +229,9 @@ def _too_short(pairs: Sequence[Pair], something_else: bool) -> FirstScreen:
         sentence=f"{lead}. This run was too short to rule out {link}: {longer}.",
         verdict="inconclusive",
         strength="",
-        how_sure="Not sure either way: not found is not the same as not there.",
-        how_long=f"{_begun(longer)} to rule out any link that matters.",
+        how_sure="Not sure either way: not found is not the same as not there. That both drift over the run, "
+        "one up and the other down, is no link.",
+        how_long=f"{_begun(longer)}, in all, to rule out any link that matters.",
         next_step="Run longer, or put several runs together: thermograd compare.",
     )
 
