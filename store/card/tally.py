@@ -1,5 +1,7 @@
 """What a run knows of its devices while it is recorded, at no cost: throttled time and energy so far."""
 
+import math
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -7,10 +9,11 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from thermograd.store.card.text import BAD_STEPS, CardFacts, command_for, spikes_of, throttled_by
+from thermograd.store.card.text import SPIKES, CardFacts, command_for, spikes_of, throttled_by
 from thermograd.store.efficiency.energy import joules_between
 from thermograd.store.events import WATCHED_KINDS, Event, arrow_schema, was_watched
 from thermograd.store.log.reader import Follower
+from thermograd.store.processes import rank_of_writer
 from thermograd.store.runs.catalogue import Run
 from thermograd.store.runs.steps import count_steps
 from thermograd.store.telling.devices import is_simulated
@@ -31,6 +34,7 @@ class RunTally:
         self._devices: dict[str, _DeviceTally] = {}
         self._alerts: list[dict[str, Any]] = []
         self._is_watched = False
+        self._broken = BrokenSteps()
 
     def take(self, events: Iterable[Event]) -> None:
         """Take in the events of a look at the log."""
@@ -38,8 +42,10 @@ class RunTally:
             device = event.values.get("device")
             if event.kind == "sample" and device is not None:
                 self._devices.setdefault(str(device), _DeviceTally()).take(event.values)
-            elif event.kind == "alert" and event.values.get("alert") in BAD_STEPS:
+            elif event.kind == "alert" and event.values.get("alert") in SPIKES:
                 self._alerts.append(event.values)
+            elif event.kind == "step":
+                self._broken.take(event.writer, event.values)
             elif event.kind == "mark":
                 self._is_watched |= was_watched([event.values])
 
@@ -61,8 +67,30 @@ class RunTally:
             noun="GPU" if gpus else "device",
             simulated=any(is_simulated(name, described.get(name, {})) for name in chosen),
             **spikes_of(self._alerts),
+            **self._broken.facts(),
             **_measured(chosen, described),
         )
+
+
+class BrokenSteps:
+    """Counts the steps whose loss or norm is not finite, of the rank that has most of them."""
+
+    def __init__(self) -> None:
+        self._by_rank: defaultdict[int, int] = defaultdict(int)
+        self._first: int | None = None
+
+    def take(self, writer: str, values: Mapping[str, Any]) -> None:
+        """Take in a step; what is not known of it is no fault."""
+        known = [value for name in ("loss", "grad_norm") if (value := values.get(name)) is not None]
+        if all(map(math.isfinite, known)):
+            return
+        self._by_rank[rank_of_writer(writer) or 0] += 1
+        if (step := values.get("step")) is not None:
+            self._first = step if self._first is None else min(self._first, step)
+
+    def facts(self) -> dict[str, Any]:
+        """Return in how many steps, and from which on."""
+        return {"nonfinite": max(self._by_rank.values(), default=0), "nonfinite_from": self._first}
 
 
 class FollowedRun:

@@ -13,8 +13,7 @@ from thermograd.store.telling.episodes import share_text
 from thermograd.store.telling.quantities import counted, duration_text, energy_text
 from thermograd.store.text import printable
 
-_SPIKES = ("spike.grad", "spike.loss")
-BAD_STEPS = (*_SPIKES, "nonfinite")  # the alerts that a card tells of
+SPIKES = ("spike.grad", "spike.loss")  # the alerts that a card tells of
 _FEWEST_STEPS = 20  # that a spike is told from
 _LONGEST, _LONGEST_REASON = 300, 120
 
@@ -33,7 +32,9 @@ class CardFacts:
         The commands for the verdict and the report, or the report's path.
     steps, steps_text, watched, spikes, worst, nonfinite
         Optimizer steps, the same in words, whether a detector looked at them, and what it raised: how many
-        spikes, the message of the worst, and how often a loss or norm was not finite.
+        spikes and the message of the worst; then in how many steps a loss or norm was not finite.
+    nonfinite_from
+        The first of those steps, None where there is none.
     devices, noun, simulated
         Devices that were sampled (of GPUs and others the GPUs), what they are, whether they are a model.
     recorded_s, throttled_share, throttled_by, why_unknown
@@ -55,6 +56,7 @@ class CardFacts:
     spikes: int = 0
     worst: str = ""
     nonfinite: int = 0
+    nonfinite_from: int | None = None
     devices: int = 0
     noun: str = "GPU"
     simulated: bool = False
@@ -77,23 +79,18 @@ def command_for(run_dir: Path, command: str) -> str:
 
 
 def spikes_of(alerts: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
-    """Return what alerts tell of spikes: how many, the worst one's message, how often not finite.
+    """Return what alerts tell of spikes: how many, and the worst one's message.
 
     Examples
     --------
     >>> spike = {"alert": "spike.grad", "step": 7, "score": 9.0, "message": "step 7: a spike"}
-    >>> spikes_of([spike, spike | {"alert": "spike.loss"}, {"alert": "nonfinite"}])
-    {'spikes': 1, 'worst': 'step 7: a spike', 'nonfinite': 1}
+    >>> spikes_of([spike, spike | {"alert": "spike.loss"}])
+    {'spikes': 1, 'worst': 'step 7: a spike'}
     """
-    every = list(alerts)
-    found = [alert for alert in every if alert.get("alert") in _SPIKES]
+    found = [alert for alert in alerts if alert.get("alert") in SPIKES]
     worst = max(found, key=lambda alert: alert.get("score") or 0.0, default={})
     places = {(alert.get("step"), None if alert.get("step") else id(alert)) for alert in found}
-    return {
-        "spikes": len(places),
-        "worst": str(worst.get("message") or ""),
-        "nonfinite": sum(alert.get("alert") == "nonfinite" for alert in every),
-    }
+    return {"spikes": len(places), "worst": str(worst.get("message") or "")}
 
 
 def throttled_by(thermal: float | None, brake: float | None) -> str:
@@ -117,18 +114,20 @@ def card_lines(facts: CardFacts) -> list[str]:
 def short_facts(facts: CardFacts) -> dict[str, str]:
     """Return spikes, throttling and energy in the fewest words, for a picture."""
     return {
-        "Spikes": _short_spikes(facts),
+        "Gradient or loss spikes": _short_spikes(facts),
         "Throttling by heat": _short_throttling(facts),
         "Energy": "not measured" if facts.energy_j is None else energy_text(facts.energy_j),
     }
 
 
 def _short_spikes(facts: CardFacts) -> str:
+    if facts.nonfinite:
+        spikes = f"; {facts.spikes:,} spikes" if facts.spikes else ""
+        return f"not finite in {facts.nonfinite:,} of {counted(facts.steps, 'step')}{spikes}"
     if not facts.steps or not facts.watched:
         return "not looked for"
-    broken = f", {facts.nonfinite:,} x not finite" if facts.nonfinite else ""
-    if facts.spikes or broken:
-        return f"{facts.spikes:,}{broken}"
+    if facts.spikes:
+        return f"{facts.spikes:,}"
     return "too few steps to tell" if facts.steps < _FEWEST_STEPS else "none"
 
 
@@ -153,14 +152,25 @@ def _ended(facts: CardFacts) -> str:
 def _spikes(facts: CardFacts) -> str:
     if not facts.steps:
         return "not looked for: no training step was recorded"
+    return _broken(facts) + _found(facts)
+
+
+def _broken(facts: CardFacts) -> str:
+    """Return what ruins a run, which is told before its spikes."""
+    if not facts.nonfinite:
+        return ""
+    begin = "" if facts.nonfinite_from is None else f", from step {facts.nonfinite_from:,}"
+    return f"loss or norm not finite in {facts.nonfinite:,} of {counted(facts.steps, 'step')}{begin}; spikes "
+
+
+def _found(facts: CardFacts) -> str:
     if not facts.watched:
         return "not looked for: no agent watched this run"
-    broken = f"; loss or norm not finite {counted(facts.nonfinite, 'time')}" if facts.nonfinite else ""
     if facts.spikes:
-        worst = "; worst" if facts.spikes > 1 or broken else ""
-        return f"{facts.spikes:,} in {facts.steps_text}{broken}{worst}: {facts.worst}"
+        worst = "; worst" if facts.spikes > 1 else ""
+        return f"{facts.spikes:,} in {facts.steps_text}{worst}: {facts.worst}"
     few = f" (too few to tell, {_FEWEST_STEPS} are needed)" if facts.steps < _FEWEST_STEPS else ""
-    return f"none in {facts.steps_text}{few}{broken}"
+    return f"none in {facts.steps_text}{few}"
 
 
 def _throttling(facts: CardFacts) -> str:

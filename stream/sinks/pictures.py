@@ -65,6 +65,7 @@ class Pictures:
         self._lock = threading.Lock()
         self._now: tuple[int, Picture] | None = None
         self._child: subprocess.Popen[bytes] | None = None
+        self._cut_short = False  # by the end of the run
         self._not_before_s = 0.0
         self.made = self.failed = 0
 
@@ -91,7 +92,7 @@ class Pictures:
             self._not_before_s = float("inf")
             busy = self._now is not None
         if busy:
-            timer = threading.Timer(_AT_END_S, self._end_child)
+            timer = threading.Timer(_AT_END_S, self._end_at_end)
             timer.daemon = True
             timer.start()
 
@@ -131,9 +132,15 @@ class Pictures:
                 self._end_child()
         if child.returncode == _NO_EXTRA:
             raise _NoPictureError("it needs: pip install 'thermograd[report]'", float("inf"))
+        if child.returncode < 0 and self._cut_short:
+            raise _NoPictureError("the run ended before it was drawn")
         if child.returncode or not png.startswith(_PNG) or len(png) > _MOST_BYTES:
             raise _NoPictureError(f"the process that draws it ended with exit code {child.returncode}")
         return png
+
+    def _end_at_end(self) -> None:
+        self._cut_short = True
+        self._end_child()
 
     def _end_child(self) -> None:
         child = self._child

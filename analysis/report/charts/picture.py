@@ -11,6 +11,7 @@ from functools import cache
 from typing import Any, NamedTuple
 
 import matplotlib as mpl
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg, RendererAgg
 from matplotlib.figure import Figure
@@ -247,12 +248,18 @@ class Picture:
                 _draw_line(ax, line, panel, unit_s)
             for kind in _MARKERS:
                 _draw_marks(ax, kind, [mark for mark in panel.marks if mark.kind == kind], unit_s)
+            if not _has_values(panel):
+                ax.set_yticks([])  # an axis would have numbers that nobody measured
             zero_s = 0.0 if moment_s is None else moment_s
             if moment_s is not None:
                 _mark_moment(ax, moment_s, limits_s)
             ax.xaxis.set_major_formatter(
                 lambda value, _: f"{value - zero_s / unit_s:g} {clock.symbol}".replace("-", "−")
             )
+
+
+def _has_values(panel: Panel) -> bool:
+    return panel.band is not None or any(np.isfinite(line.values).any() for line in panel.lines)
 
 
 def _mark_moment(ax: Axes, moment_s: float, limits_s: tuple[float, float]) -> None:

@@ -3,7 +3,9 @@
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 
+import pyarrow.compute as pc
 from thermograd.analysis.run.analyze import analyze_run
 from thermograd.analysis.run.incident.incident import run_incident
 from thermograd.analysis.run.incident.result import HEATED, Incident
@@ -11,6 +13,7 @@ from thermograd.analysis.run.result import Analysis
 from thermograd.analysis.run.series import load_series
 from thermograd.analysis.run.wording.plain_words import first_screen
 from thermograd.store.card.switch import card_is_wanted
+from thermograd.store.card.tally import BrokenSteps
 from thermograd.store.card.text import (
     CardFacts,
     card_lines,
@@ -65,7 +68,17 @@ def card_of_run(
         energy_devices=0 if energy is None else energy.devices,
         energy_doubt="" if energy is None else "; ".join(energy.doubts),
         **spikes_of(alerts),
+        **_broken_steps(run),
     )
+
+
+def _broken_steps(run: Run) -> dict[str, Any]:
+    broken = BrokenSteps()
+    table = read_kind(run.path, "step").select(["writer", "step", "loss", "grad_norm"])
+    finite = [pc.fill_null(pc.is_finite(table[name]), True) for name in ("loss", "grad_norm")]
+    for values in table.filter(pc.invert(pc.and_(*finite))).to_pylist():
+        broken.take(values["writer"], values)
+    return broken.facts()
 
 
 def cards_of(run: Run, with_verdict: bool) -> Iterator[list[str]]:

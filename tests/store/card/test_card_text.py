@@ -51,8 +51,10 @@ def test_few_steps_have_no_spike_that_could_be_told():
 
 def test_the_worst_spike_is_told_and_what_was_not_finite():
     assert told(spikes=1, worst="step 7: norm 9")["spikes"] == "1 in 600 steps: step 7: norm 9"
-    card = told(spikes=3, worst="step 7: norm 9", nonfinite=2)
-    assert card["spikes"] == "3 in 600 steps; loss or norm not finite 2 times; worst: step 7: norm 9"
+    card = told(spikes=3, worst="step 7: norm 9", nonfinite=2, nonfinite_from=5)
+    assert card["spikes"] == (
+        "loss or norm not finite in 2 of 600 steps, from step 5; spikes 3 in 600 steps; worst: step 7: norm 9"
+    )
 
 
 def test_devices_that_do_not_report_throttling_have_no_share_of_it():

@@ -1,6 +1,7 @@
 """What is counted while a run is recorded is what its analysis finds later."""
 
 import pytest
+from thermograd.analysis.report.text.card import card_of_run
 from thermograd.analysis.run.incident.incident import run_incident
 from thermograd.analysis.run.series import load_series
 from thermograd.store.card.tally import RunTally
@@ -35,6 +36,19 @@ def test_what_was_counted_in_parts_is_what_the_whole_has(run):
     assert facts.energy_j == pytest.approx(incident.energy.total_j)
     assert (facts.devices, facts.noun, facts.energy_devices) == (2, "GPU", 2)
     assert facts.recorded_s == pytest.approx(incident.recorded_s)
+
+
+def test_every_step_that_is_not_finite_counts_once_and_what_is_unknown_does_not(tmp_path):
+    with whole_run(tmp_path, "broken", {}, "steps") as whole:
+        for rank in range(2):
+            writer = whole.open(f"node-r{rank}", "trainer")
+            for number, loss in enumerate([1.0, None, float("nan"), float("inf")]):
+                values = {"step": number + 1, "loss": loss, "grad_norm": None}
+                whole.append(writer, 10**18 + number * SECOND, "step", values)
+    run, tally = find_run(tmp_path, "latest"), RunTally()
+    tally.take(iterate_events(run.path, ("step",)))
+    for facts in (tally.facts(run), card_of_run(run, run_incident(load_series(run)))):
+        assert (facts.nonfinite, facts.nonfinite_from) == (2, 3)
 
 
 def test_alerts_and_who_watched_are_taken_from_the_log(run):

@@ -90,6 +90,7 @@ def test_a_process_that_hangs_does_not_hold_the_text(receiver):
     assert account["alerts sent to sink hook with a picture"] == 0
     asked.settled()  # the end of the run ends the process
     assert asked.pictures.failed == 1
+    assert "the run ended before it was drawn" in asked.troubles[0]
 
 
 @pytest.mark.parametrize(
