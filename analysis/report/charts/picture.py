@@ -86,7 +86,6 @@ class Picture:
         self._figure = Figure(figsize=(WIDTH / _DPI, HEIGHT / _DPI), dpi=_DPI, facecolor="white")
         self._renderer: Any = _measuring()
         FigureCanvasAgg(self._figure)
-        self.rectangle(Box(0.5, 0.5, WIDTH - 1, HEIGHT - 1), "none", edgecolor=MANY_COLOUR, linewidth=1)
 
     def png(self) -> bytes:
         """Return the picture; the same picture has the same bytes."""
