@@ -27,7 +27,7 @@ from thermograd.analysis.display.palette import (
     TEXT_COLOUR,
     colour_of,
 )
-from thermograd.analysis.report.data.panel import Clock, Mark, Panel
+from thermograd.analysis.report.data.panel import Clock, Mark, Panel, Strip
 
 WIDTH, HEIGHT = 1200, 630
 HEAT_COLOUR, SIMULATED_COLOUR = "#CC3311", "#B35C00"
@@ -203,7 +203,9 @@ class Picture:
         """
         title = f"{panel.axis_title}{f', {beside}' if beside else ''}"
         told = [("○ spike", "spike")] * any(mark.kind == "spike" for mark in panel.marks)
-        told += [("× not finite", "nonfinite")] * any(mark.kind == "nonfinite" for mark in panel.marks)
+        told += [("× not finite", "nonfinite")] * any(
+            each.kind == "nonfinite" for each in (*panel.marks, *panel.strips)
+        )
         right = box.left + box.width
         if heat and not panel.reason:
             right = self._told(right, box.top, "throttled", HEAT_COLOUR)
@@ -247,6 +249,8 @@ class Picture:
                 _draw_line(ax, line, panel, unit_s)
             for kind in _MARKERS:
                 _draw_marks(ax, kind, [mark for mark in panel.marks if mark.kind == kind], unit_s)
+            for strip in panel.strips:
+                _draw_strip(ax, strip, unit_s)
             if not _has_values(panel):
                 ax.set_yticks([])  # an axis would have numbers that nobody measured
             zero_s = 0.0 if moment_s is None else moment_s
@@ -255,6 +259,13 @@ class Picture:
             ax.xaxis.set_major_formatter(
                 lambda value, _: f"{value - zero_s / unit_s:g} {clock.symbol}".replace("-", "−")
             )
+
+
+def _draw_strip(ax: Axes, strip: Strip, unit_s: float) -> None:
+    """Draw where there are too many steps that are not finite for a mark each."""
+    if strip.kind == "nonfinite":
+        middle_s = strip.start_s[strip.count > 0] + strip.width_s / 2
+        _draw_marks(ax, strip.kind, [Mark(strip.kind, float(s), None, "") for s in middle_s], unit_s)
 
 
 def _has_values(panel: Panel) -> bool:
