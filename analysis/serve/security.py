@@ -137,12 +137,12 @@ def _check_origin(scope: Scope, headers: Headers) -> None:
     method, site = scope["method"], headers.get("sec-fetch-site", "none")
     if method not in (*_READS, "POST"):
         raise Refused(405, "the server knows GET, HEAD and POST", {"Allow": "GET, HEAD, POST"})
+    origin = headers.get("origin")
+    is_own = origin is None or urlsplit(origin)[:2] in _origins(headers["host"])
     if method == "POST":
-        origin = headers.get("origin")
-        is_own = origin is None or urlsplit(origin)[:2] in _origins(headers["host"])
         if not is_own or site not in ("same-origin", "none") or headers.get("x-thermograd") != "1":
             raise Refused(403, "only the server's own pages may ask for this (Origin, X-Thermograd: 1)")
-    elif site not in ("same-origin", "none") and not _is_visit(headers):
+    elif not is_own or (site not in ("same-origin", "none") and not _is_visit(headers)):
         raise Refused(403, "another site's page may link to this server, and not load from it")
 
 

@@ -104,7 +104,9 @@ def test_every_variable_of_ours_is_one_that_the_program_reads():
         if section != "sinks"
         for key in fields_of(of.type)
     }
-    code = "".join(path.read_text() for room in ("ingest", "store", "stream") for path in (ROOT / room).rglob("*.py"))
+    code = "".join(
+        path.read_text() for room in ("ingest", "store", "stream") for path in (ROOT / room).rglob("*.py")
+    )
     ours = {name for name in variables() if name.startswith("THERMOGRAD_")}
     assert ours
     assert ours - settings <= set(re.findall(r"\bTHERMOGRAD_\w+", code + (ROOT / "cli.py").read_text()))
