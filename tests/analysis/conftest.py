@@ -1,6 +1,8 @@
 """What the tests of the analysis share."""
 
+import shutil
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import scipy.linalg  # noqa: F401  # its BLAS is another than numpy's, and must be there to be limited
@@ -9,6 +11,30 @@ from thermograd.analysis.run.analyze import analyze_run
 from thermograd.analysis.run.result import Analysis
 from thermograd.store.runs.catalogue import Run
 from threadpoolctl import threadpool_limits
+
+_BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+_SWITCHES = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """Start the system's browser: for one module, as its driver keeps an event loop in this thread."""
+    driver = pytest.importorskip("playwright.sync_api", reason="playwright (extra dev) is not installed")
+    path = next(filter(None, map(shutil.which, _BROWSERS)), None)
+    if path is None:
+        pytest.skip(f"no browser is installed (looked for {', '.join(_BROWSERS)})")
+    with driver.sync_playwright() as playwright:
+        running = playwright.chromium.launch(executable_path=path, args=list(_SWITCHES))
+        yield running
+        running.close()
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -3,7 +3,6 @@
 import functools
 import itertools
 import re
-import shutil
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -18,31 +17,10 @@ from thermograd.analysis.run.analyze import analyze_run
 from thermograd.analysis.run.result import Analysis
 from thermograd.store.runs.catalogue import Run, create_run
 
-sync_api = pytest.importorskip("playwright.sync_api", reason="playwright (extra dev) is not installed")
+pytest.importorskip("playwright.sync_api", reason="playwright (extra dev) is not installed")
 
-_SWITCHES = (
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-)
-_NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 _HOSTILE = "</script><img src=x onerror=\"window.hit=1\"><svg onload='window.hit=1'>{{7*7}}"
 _DRAWN = "Array.from(document.querySelectorAll('.chart')).every(c => c.dataset.drawn || c.closest('details'))"
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    path = next(filter(None, map(shutil.which, _NAMES)), None)
-    if path is None:
-        pytest.skip(f"no browser is installed (looked for {', '.join(_NAMES)})")
-    with sync_api.sync_playwright() as playwright:
-        running = playwright.chromium.launch(executable_path=path, args=list(_SWITCHES))
-        yield running
-        running.close()
 
 
 @pytest.fixture(scope="module")

@@ -1,7 +1,6 @@
 """The pages in a real browser: silent, at home, by keyboard, and whatever a stranger named is only text."""
 
 import re
-import shutil
 import time
 import urllib.error
 import urllib.request
@@ -15,11 +14,9 @@ from serving import served
 from synthetic import make_run
 from thermograd.store.runs.tags import change_tags
 
-sync_api = pytest.importorskip("playwright.sync_api", reason="playwright (extra dev) is not installed")
+pytest.importorskip("playwright.sync_api", reason="playwright (extra dev) is not installed")
 axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe-core (extra dev)")
 
-_BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-_SWITCHES = ("--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update")
 _HIT = "window.hit=1"
 _HOSTILE = [
     f"<script>{_HIT}</script>", f'"><img src=x onerror="{_HIT}">', f"<svg/onload={_HIT}>", "../../etc/passwd",
@@ -31,17 +28,6 @@ _HOSTILE = [
     f"<iframe srcdoc='<script>parent.{_HIT}</script>'>", f"<a href='javascript:{_HIT}'>x</a>",
     f"<math><mtext></form><form><mglyph><style></math><img src onerror={_HIT}>",
 ]  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    path = next(filter(None, map(shutil.which, _BROWSERS)), None)
-    if path is None:
-        pytest.skip(f"no browser is installed (looked for {', '.join(_BROWSERS)})")
-    with sync_api.sync_playwright() as playwright:
-        running = playwright.chromium.launch(executable_path=path, args=list(_SWITCHES))
-        yield running
-        running.close()
 
 
 @pytest.fixture(scope="module")

@@ -14,8 +14,6 @@ from serving import served, serving
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright (extra dev) is not installed")
 
-_NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-_SWITCHES = ("--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking")
 _HOSTILE = "<img src=x onerror='window.hit=1'>{{7*7}}"
 _WATCH = (
     "window.violations = []; addEventListener('securitypolicyviolation', e => "
@@ -33,17 +31,6 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def server(runs: Path) -> Iterator[str]:
     with served(runs) as url:
         yield url
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    path = next(filter(None, map(shutil.which, _NAMES)), None)
-    if path is None:
-        pytest.skip(f"no browser is installed (looked for {', '.join(_NAMES)})")
-    with sync_api.sync_playwright() as playwright:
-        running = playwright.chromium.launch(executable_path=path, args=list(_SWITCHES))
-        yield running
-        running.close()
 
 
 class Looked:
