@@ -137,8 +137,7 @@ def _check_origin(scope: Scope, headers: Headers) -> None:
     method, site = scope["method"], headers.get("sec-fetch-site", "none")
     if method not in (*_READS, "POST"):
         raise Refused(405, "the server knows GET, HEAD and POST", {"Allow": "GET, HEAD, POST"})
-    origin = headers.get("origin")
-    is_own = origin is None or urlsplit(origin)[:2] in _origins(headers["host"])
+    is_own = _is_own(headers.get("origin"), headers["host"])
     if method == "POST":
         if not is_own or site not in ("same-origin", "none") or headers.get("x-thermograd") != "1":
             raise Refused(403, "only the server's own pages may ask for this (Origin, X-Thermograd: 1)")
@@ -146,8 +145,15 @@ def _check_origin(scope: Scope, headers: Headers) -> None:
         raise Refused(403, "another site's page may link to this server, and not load from it")
 
 
-def _origins(host: str) -> tuple[tuple[str, str], ...]:
-    return ("http", host.lower()), ("https", host.lower())  # https: behind a proxy that the user trusts
+def _is_own(origin: str | None, host: str) -> bool:
+    """Return whether an origin is the server's own; a browser that reads its own pages tells none."""
+    if origin is None:
+        return True
+    try:
+        scheme, name = urlsplit(origin)[:2]
+    except ValueError:  # a bracket without its other
+        return False
+    return scheme in ("http", "https") and name == host.lower()  # https: behind a proxy that the user trusts
 
 
 def _is_visit(headers: Headers) -> bool:

@@ -118,7 +118,7 @@ def test_a_page_of_another_site_may_link_here_and_not_load(server: Served) -> No
     assert ask(server, **visit, Sec_Fetch_Dest="iframe")[0] == 403
     assert ask(server, "/api/runs", Sec_Fetch_Site="cross-site", Sec_Fetch_Mode="no-cors")[0] == 403
     assert ask(server, "/api/runs", Sec_Fetch_Site="same-site", Sec_Fetch_Mode="cors")[0] == 403
-    for origin in ("http://evil.example", "null", "http://localhost:1"):
+    for origin in ("http://evil.example", "null", "http://localhost:1", "http://["):
         assert ask(server, "/api/runs", Origin=origin)[0] == 403
     assert ask(server, "/api/runs", Origin=f"http://127.0.0.1:{server.port}")[0] == 200
 
