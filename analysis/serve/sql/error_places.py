@@ -4,11 +4,12 @@ import re
 import unicodedata
 from typing import Any
 
+_OPTION = re.compile(r" \(--(timeout|memory)\)")  # of the command line, which the page has not
 _EXCERPT = re.compile(r"\n+LINE (?P<line>\d+): (?P<text>.*)\n(?P<caret> *)\^.*", re.DOTALL)
 
 
 def told_error(message: str, sql: str, lines_before: int = 0) -> dict[str, Any]:
-    r"""Return DuckDB's message without its drawing of the place, and the place itself.
+    r"""Return DuckDB's or our message without a drawing of the place, and the place itself.
 
     Parameters
     ----------
@@ -29,6 +30,7 @@ def told_error(message: str, sql: str, lines_before: int = 0) -> dict[str, Any]:
     >>> told_error('Binder Error: no "b"\n\nLINE 1: SELECT b\n               ^', "SELECT b")
     {'error': 'Binder Error: no "b"', 'position': 7}
     """
+    message = _OPTION.sub("", message)
     found = _EXCERPT.search(message)
     if found is None:
         return {"error": message.strip(), "position": None}

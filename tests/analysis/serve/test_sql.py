@@ -21,6 +21,8 @@ from thermograd.analysis.serve.sql.schema import examples
 from thermograd.analysis.serve.sql.shown import shown_answer
 from thermograd.store.errors import QueryError
 from thermograd.store.query import Stop, connect
+from thermograd.store.query.connection import NO_MEMORY
+from thermograd.store.query.interrupt import too_late
 
 _ENDLESS = "SELECT count(*) FROM range(1000000) a, range(1000000) b WHERE a.range * b.range = 7"
 
@@ -106,6 +108,12 @@ def test_the_place_of_an_error_is_that_of_the_asker(sql: str, lines_before: int,
     told = told_error(str(refused.value), sql, lines_before)
     assert sql[told["position"] :].startswith(marked)
     assert "LINE" not in told["error"]
+
+
+@pytest.mark.parametrize("told", [too_late(10.0), NO_MEMORY])
+def test_the_page_names_no_option_of_the_command_line(told: str) -> None:
+    assert "(--" in told
+    assert told_error(told, "SELECT 1") == {"error": told.partition(" (--")[0], "position": None}
 
 
 def test_every_example_is_answered_and_stands_in_the_recipes(runs: Path) -> None:
