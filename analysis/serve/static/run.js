@@ -423,20 +423,22 @@ function tellEvidence(evidence) {
 
 // -- the verdict --
 
-let verdictTimer = 0;
+let verdictTimer = 0, isGone = false;
 
 async function askVerdict() {
   clearTimeout(verdictTimer);
+  if (isGone) return;
   let again = 60000;
   if (!document.hidden) {
     try {
       const answer = await (await ask(`${API}/verdict`, { body: {} })).json();
+      if (isGone) return;
       tellVerdict(answer);
       if (answer.working) again = 1500;
       else if (answer.current && state && state.state !== "live") again = 0;
-    } catch (error) { byId("verdict-age").textContent = error.message; }
+    } catch (error) { if (!isGone) byId("verdict-age").textContent = error.message; }
   }
-  if (again) verdictTimer = setTimeout(askVerdict, again);
+  if (again && !isGone) verdictTimer = setTimeout(askVerdict, again);
 }
 
 function tellVerdict({ verdict, working }) {
@@ -456,13 +458,23 @@ function tellVerdict({ verdict, working }) {
 
 // -- what comes --
 
+/** Say that nothing more comes, and ask for nothing more. */
+function heedGone({ error }) {
+  isGone = true;
+  clearTimeout(verdictTimer);
+  trouble(`Nothing more comes: ${error}.`);
+  const sentence = byId("verdict-sentence");
+  if (sentence.textContent === "It is being worked out.") sentence.textContent = `No verdict: ${error}.`;
+  byId("verdict-age").textContent = "";
+}
+
 function listen() {
   const source = new EventSource(`${API}/events`);
   source.addEventListener("hello", () => { trouble(""); waiting = []; fetchTimeline(); });
   source.addEventListener("points", (event) => heedPoints(JSON.parse(event.data)));
   source.addEventListener("state", (event) => heedState(JSON.parse(event.data)));
   source.addEventListener("resync", () => refetch(true));
-  source.addEventListener("gone", (event) => { source.close(); trouble(`Nothing more comes: ${JSON.parse(event.data).error}.`); });
+  source.addEventListener("gone", (event) => { source.close(); heedGone(JSON.parse(event.data)); });
   source.onerror = () => {
     if (source.readyState === EventSource.CLOSED) { fetchTimeline(); setTimeout(listen, 5000); } // what it answers says why
     else trouble("The server does not answer; what is shown is as of before. Trying again.");

@@ -138,6 +138,13 @@ def test_a_page_outlives_its_server_and_says_when_its_run_is_gone(browser: Any, 
         assert looked.page.evaluate(drawn) == fresh.page.evaluate(drawn)
         shutil.rmtree(training.run.path)
         sync_api.expect(trouble).to_contain_text("Nothing more comes", timeout=20_000)
+        sentence = looked.page.locator("#verdict-sentence")
+        sync_api.expect(sentence).not_to_contain_text("being worked out")
+        asked: list[str] = []
+        looked.page.on("request", lambda request: asked.append(request.url))
+        looked.page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+        looked.page.evaluate("new Promise(requestAnimationFrame)")
+        assert not [url for url in asked if url.endswith("/verdict")]
         fresh.page.close()
     looked.page.close()
 
