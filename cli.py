@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 try:
     import click
     from thermograd.analysis import commands as analysis_commands
-    from thermograd.analysis.serve.command import serve_command
+    from thermograd.analysis.serve import command as serve_command
     from thermograd.ingest import commands as ingest_commands
     from thermograd.store import commands as store_commands
     from thermograd.store.console import (
@@ -71,7 +71,7 @@ def main(context: click.Context, runs: str) -> None:
         context.obj = folder_of(runs) or context.obj
 
 
-for _room in (analysis_commands, ingest_commands, store_commands, stream_commands):
+for _room in (analysis_commands, serve_command, ingest_commands, store_commands, stream_commands):
     for _command in _room.COMMANDS:
         main.add_command(_command)
 
@@ -439,14 +439,6 @@ def replay(
         echo_json(document)
     if check and result.check()["identical"] is False:
         sys.exit(1)
-
-
-def _for_live_pages() -> Any:
-    """Return what the page of a live run needs of stream, which analysis does not know."""
-    return None
-
-
-main.add_command(serve_command(_for_live_pages))
 
 
 if __name__ == "__main__":

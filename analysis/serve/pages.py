@@ -6,12 +6,12 @@ from functools import cache
 from importlib.resources import files
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
-from thermograd.analysis.display.markup import Html, escape, json_script
-from thermograd.analysis.report.page.document import page_style, vega_bundle
+from thermograd.analysis.display.markup import Html, json_script
+from thermograd.analysis.report.page.document import escaping, page_style, vega_bundle
 from thermograd.analysis.serve.serving import serving_of
 from thermograd.store.places.place import place_of
 from thermograd.store.text import shortened
@@ -33,15 +33,7 @@ _TYPES = {"css": "text/css; charset=utf-8", "js": "text/javascript; charset=utf-
 
 @cache
 def _templates() -> Environment:
-    """Return the templates of the pages; they escape whatever is not HTML, with our own `escape`."""
-    return Environment(
-        loader=PackageLoader(_HERE),
-        autoescape=True,
-        finalize=escape,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    return escaping(_HERE)
 
 
 def page(

@@ -13,7 +13,6 @@ import shlex
 import shutil
 import sys
 import time
-import weakref
 from asyncio.subprocess import DEVNULL, PIPE, Process
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -26,7 +25,7 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, Response
 from starlette.routing import Route
 from thermograd.analysis.serve.pages import framed_page
-from thermograd.analysis.serve.serving import Refused, Serving, json_answer, serving_of
+from thermograd.analysis.serve.serving import Refused, json_answer, serving_of
 from thermograd.store.places.stamps import stamps
 from thermograd.store.runs.catalogue import Run
 
@@ -179,14 +178,9 @@ async def _followed(process: Process, job: Job) -> str | None:
     return f"its process ended with {code} and made nothing; try thermograd report in a terminal"
 
 
-_desks: "weakref.WeakKeyDictionary[Serving, Desk]" = weakref.WeakKeyDictionary()
-
-
 def _desk(request: Request) -> Desk:
     serving = serving_of(request)
-    if serving not in _desks:
-        _desks[serving] = Desk(serving.own)
-    return _desks[serving]
+    return serving.part(Desk, serving.own)
 
 
 async def _ask(request: Request, run_ids: Sequence[str], again: bool) -> Response:

@@ -63,7 +63,7 @@ class Doors:
     opens: bool = False
 
 
-def serve_runs(runs: Path, doors: Doors, stream: Any, told: Callable[[str], None]) -> None:
+def serve_runs(runs: Path, doors: Doors, told: Callable[[str], None]) -> None:
     """Serve a place of runs until Ctrl-C.
 
     Parameters
@@ -72,8 +72,6 @@ def serve_runs(runs: Path, doors: Doors, stream: Any, told: Callable[[str], None
         A folder of runs, or a URL.
     doors
         Where to listen, and who may ask.
-    stream
-        What the page of a live run needs of the room stream.
     told
         Takes what is said to the person at the terminal.
 
@@ -90,7 +88,7 @@ def serve_runs(runs: Path, doors: Doors, stream: Any, told: Callable[[str], None
         if token is None and (is_open or doors.asks):
             token = secrets.token_urlsafe(24)
         allowed = Allowed(_names(host, doors), token)
-        app = build_app(Serving(runs, local_runs(runs), own, stream), allowed)
+        app = build_app(Serving(runs, local_runs(runs), own), allowed)
         url = _url(doors.host if is_open else host, port, token)
 
         def begun() -> None:

@@ -1,12 +1,12 @@
 """What every answer of the server stands on: the place of the runs, its own folder, and how it answers."""
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from html import escape
 from http import HTTPStatus
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 from starlette.exceptions import HTTPException
@@ -27,6 +27,8 @@ _PAGE = (
     "<a class='brand' href='/'>thermograd</a></header><main><h1>{0}</h1><p>{1}.</p>{2}</main></body></html>"
 )
 
+Part = TypeVar("Part")
+
 
 @dataclass(frozen=True, eq=False)
 class Serving:
@@ -40,14 +42,19 @@ class Serving:
         The local folder that the runs are read from: the same, or the mirror of the URL.
     own
         The server's own temporary folder; gone when it ends.
-    stream
-        What the page of a live run needs of the room stream, handed in by the command line.
     """
 
     runs: Path
     folder: Path
     own: Path
-    stream: Any = None
+    _parts: dict[Any, Any] = field(default_factory=dict, repr=False)
+
+    def part(self, kind: Callable[..., Part], *given: Any) -> Part:
+        """Return the one object of a kind that the server has, made as it is first asked for."""
+        if kind not in self._parts:
+            self._parts.setdefault(kind, kind(*given))
+        part: Part = self._parts[kind]
+        return part
 
     def run(self, run_id: str) -> Run:
         """Return a run by its whole id, read afresh; an answer 404 where there is none of that id."""

@@ -9,13 +9,12 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from thermograd.store.card.text import SPIKES, CardFacts, command_for, spikes_of, throttled_by
+from thermograd.store.card.text import SPIKES, CardFacts, facts_of, spikes_of, throttled_by
 from thermograd.store.efficiency.energy import joules_between
 from thermograd.store.events import WATCHED_KINDS, Event, arrow_schema, was_watched
 from thermograd.store.log.reader import Follower
 from thermograd.store.processes import rank_of_writer
 from thermograd.store.runs.catalogue import Run
-from thermograd.store.runs.steps import count_steps
 from thermograd.store.telling.devices import is_simulated
 from thermograd.store.throttling.reasons import HEAT, Cause
 from thermograd.store.throttling.spans import INPUT, throttled_spans
@@ -54,18 +53,11 @@ class RunTally:
         described = run.facts.get("devices", {})
         gpus = [name for name in self._devices if _is_gpu(name, described.get(name, {}))]
         chosen = {name: self._devices[name] for name in gpus or self._devices}
-        steps, end = count_steps(run.path), run.end()
         return CardFacts(
-            run_id=run.run_id,
-            state=end.state,
-            reason=end.reason,
-            steps=steps.steps,
-            steps_text=str(steps),
-            analyze=command_for(run.path, "analyze"),
-            report=command_for(run.path, "report"),
             watched=self._is_watched,
             noun="GPU" if gpus else "device",
             simulated=any(is_simulated(name, described.get(name, {})) for name in chosen),
+            **facts_of(run),
             **spikes_of(self._alerts),
             **self._broken.facts(),
             **_measured(chosen, described),

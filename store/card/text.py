@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from thermograd.store.runs.catalogue import Run
+from thermograd.store.runs.steps import count_steps
 from thermograd.store.telling.episodes import share_text
 from thermograd.store.telling.quantities import counted, duration_text, energy_text
 from thermograd.store.text import printable
@@ -76,6 +78,20 @@ def command_for(run_dir: Path, command: str) -> str:
         shown = folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder
         at = f"--runs {shlex.quote(str(shown))} "
     return f"thermograd {at}{command} {shlex.quote(run_dir.name)}"
+
+
+def facts_of(run: Run) -> dict[str, Any]:
+    """Return what is known of a run whoever makes its card: its end, its steps, and what to ask next."""
+    steps, end = count_steps(run.path), run.end()
+    return {
+        "run_id": run.run_id,
+        "state": end.state,
+        "reason": end.reason,
+        "steps": steps.steps,
+        "steps_text": str(steps),
+        "analyze": command_for(run.path, "analyze"),
+        "report": command_for(run.path, "report"),
+    }
 
 
 def spikes_of(alerts: Iterable[Mapping[str, Any]]) -> dict[str, Any]:

@@ -203,9 +203,8 @@ class Picture:
         """
         title = f"{panel.axis_title}{f', {beside}' if beside else ''}"
         told = [("○ spike", "spike")] * any(mark.kind == "spike" for mark in panel.marks)
-        told += [("× not finite", "nonfinite")] * any(
-            each.kind == "nonfinite" for each in (*panel.marks, *panel.strips)
-        )
+        kinds = {mark.kind for mark in panel.marks} | {strip.kind for strip in panel.strips}
+        told += [("× not finite", "nonfinite")] * ("nonfinite" in kinds)
         right = box.left + box.width
         if heat and not panel.reason:
             right = self._told(right, box.top, "throttled", HEAT_COLOUR)

@@ -39,17 +39,22 @@ _SCRIPTS = ("charts.js", "contents.js")
 _FEW = 255  # different texts in a column, up to which it is kept as a list of them and places in it
 
 
-@cache
-def templates() -> Environment:
-    """Return the templates of the pages; they escape whatever is not HTML, with our own `escape`."""
-    environment = Environment(
-        loader=PackageLoader(_HERE),
+def escaping(package: str) -> Environment:
+    """Return the templates of a package; they escape whatever is not HTML, with our own `escape`."""
+    return Environment(
+        loader=PackageLoader(package),
         autoescape=True,
         finalize=escape,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
+
+
+@cache
+def templates() -> Environment:
+    """Return the templates of the report's pages."""
+    environment = escaping(_HERE)
     environment.filters["base64"] = lambda content: base64.b64encode(content).decode("ascii")
     environment.filters |= {"typeset": typeset, "counted": counted, "plural": plural, "note_text": note_text}
     return environment

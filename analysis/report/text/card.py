@@ -17,7 +17,7 @@ from thermograd.store.card.tally import BrokenSteps
 from thermograd.store.card.text import (
     CardFacts,
     card_lines,
-    command_for,
+    facts_of,
     spikes_of,
     throttled_by,
 )
@@ -25,7 +25,6 @@ from thermograd.store.console import echo
 from thermograd.store.events import was_watched
 from thermograd.store.log.reader import read_kind
 from thermograd.store.runs.catalogue import Run
-from thermograd.store.runs.steps import count_steps
 
 _SETTLING_S = 3.0  # an agent that ends may still write
 _POLL_S = 0.05
@@ -45,17 +44,12 @@ def card_of_run(
     report
         Where the report is; by default the command that makes it.
     """
-    alerts, steps, end = read_kind(run.path, "alert").to_pylist(), count_steps(run.path), run.end()
+    alerts = read_kind(run.path, "alert").to_pylist()
     energy, shares = incident.energy, incident.shares
+    facts = facts_of(run) | ({"report": report} if report else {})
     return CardFacts(
-        run_id=run.run_id,
-        state=end.state,
-        reason=end.reason,
-        steps=steps.steps,
-        steps_text=str(steps),
+        **facts,
         verdict=verdict,
-        analyze=command_for(run.path, "analyze"),
-        report=report or command_for(run.path, "report"),
         watched=bool(alerts) or was_watched(read_kind(run.path, "mark").to_pylist()),
         devices=len(incident.devices),
         noun="GPU" if incident.accelerators else "device",

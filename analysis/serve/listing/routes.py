@@ -1,7 +1,6 @@
 """The list of runs as data: its rows, found, sorted and cut on the server, and their small curves."""
 
 import asyncio
-import weakref
 from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
@@ -48,12 +47,9 @@ class Listing:
             self._waiting -= 1
 
 
-_listings: "weakref.WeakKeyDictionary[Serving, Listing]" = weakref.WeakKeyDictionary()
-
-
 def listing_of(serving: Serving) -> Listing:
     """Return the listing of a server."""
-    return _listings.setdefault(serving, _listings.get(serving) or Listing(serving))
+    return serving.part(Listing, serving)
 
 
 async def _runs(request: Request) -> Response:

@@ -26,17 +26,9 @@ def _run(request: Request) -> Run:
     return serving_of(request).run(request.path_params["run_id"])
 
 
-def _feeds(request: Request) -> Feeds:
-    state = request.app.state
-    if not hasattr(state, "feeds"):
-        state.feeds = Feeds()
-    feeds: Feeds = state.feeds
-    return feeds
-
-
 async def _feed(request: Request) -> Feed:
     run = await run_in_threadpool(_run, request)
-    return _feeds(request).of(run)
+    return serving_of(request).part(Feeds).of(run)
 
 
 def _number(request: Request, name: str) -> float | None:
@@ -73,10 +65,7 @@ async def _state(request: Request) -> Response:
 async def _verdict(request: Request) -> Response:
     feed = await _feed(request)
     events, _ = await run_in_threadpool(feed.extent)
-    state = request.app.state
-    if not hasattr(state, "verdicts"):
-        state.verdicts = VerdictDesk()
-    return json_answer(state.verdicts.ask(_run(request), events))
+    return json_answer(serving_of(request).part(VerdictDesk).ask(_run(request), events))
 
 
 async def _events(request: Request) -> Response:

@@ -53,11 +53,7 @@ class Turns:
 
 
 def _turns(request: Request) -> Turns:
-    state = request.app.state
-    if not hasattr(state, "sql_turns"):
-        state.sql_turns = Turns()
-    turns: Turns = state.sql_turns
-    return turns
+    return serving_of(request).part(Turns)
 
 
 async def _sql_of(request: Request) -> str:
