@@ -8,6 +8,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from thermograd.store.failures import is_the_users
+from thermograd.store.text import printable
+
+_LONGEST_SENTENCE = 3000
 
 
 class ThermogradError(Exception):
@@ -15,7 +18,13 @@ class ThermogradError(Exception):
 
 
 class ImportFormatError(ThermogradError):
-    """A file that cannot be imported: says file, row, value, what is allowed."""
+    """A file that cannot be imported: says file, row, value, what is allowed.
+
+    What is quoted of a stranger's file may hold control characters; the sentence has none.
+    """
+
+    def __init__(self, sentence: str = "") -> None:
+        super().__init__(printable(sentence, _LONGEST_SENTENCE))
 
 
 class RunNotFoundError(ThermogradError):

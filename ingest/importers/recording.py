@@ -18,6 +18,7 @@ from thermograd.ingest.importers.text_files import (
 )
 from thermograd.ingest.importers.timezones import SET_BACK_NS, Moment, Span
 from thermograd.store.events import arrow_schema
+from thermograd.store.text import printable
 
 Kind = Literal["step", "sample"]
 
@@ -206,7 +207,7 @@ def listed_names(names: Iterable[str], most: int = _NAMED) -> str:
     """Name some of them and count the rest."""
     known = sorted(names)
     more = f" and {len(known) - most} more" if len(known) > most else ""
-    return ", ".join(name[:60] for name in known[:most]) + more
+    return ", ".join(printable(name, 60) for name in known[:most]) + more
 
 
 def of_no_use(noun: str, names: Collection[str]) -> list[str]:
