@@ -1,16 +1,21 @@
-"""Reading what Prometheus got from NVIDIA's DCGM exporter: text with timestamps, or a range query's JSON.
-
-Units are those of DCGM's field list: W, mJ (counter), degC, MHz, MiB, and nanoseconds for the violation
-counters (older exporters' help texts say us; that was a mistake, dcgm-exporter pull request 589).
-"""
+"""Reading what Prometheus got from NVIDIA's DCGM exporter: text with timestamps, or a range query's JSON."""
 
 import math
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from thermograd.ingest.importers.dcgm_names import (
+    DCGM_METRICS,
+    DCGM_PREFIX,
+    HOST_LABELS,
+    INDEX_LABELS,
+    device_of,
+    first_of,
+    is_blank,
+)
 from thermograd.ingest.importers.recording import Format, Head, Hints, Recording, of_no_use
 from thermograd.ingest.importers.text_files import (
     LeftOutError,
@@ -23,38 +28,9 @@ from thermograd.ingest.importers.text_files import (
 from thermograd.ingest.importers.timezones import Moment, read_epoch
 from thermograd.store.errors import ImportFormatError
 
-_METRICS: dict[str, tuple[str, float]] = {  # column, and the factor to its unit
-    "GPU_UTIL": ("utilization_pct", 1),
-    "POWER_USAGE": ("power_w_average", 1),
-    "POWER_USAGE_INSTANT": ("power_w", 1),
-    "TOTAL_ENERGY_CONSUMPTION": ("energy_j", 1e-3),
-    "GPU_TEMP": ("temperature_c", 1),
-    "MEMORY_TEMP": ("memory_temperature_c", 1),
-    "SM_CLOCK": ("sm_clock_mhz", 1),
-    "MEM_CLOCK": ("memory_clock_mhz", 1),
-    "FB_USED": ("memory_used_bytes", 2**20),
-    "ENFORCED_POWER_LIMIT": ("power_limit_w", 1),
-    "FAN_SPEED": ("fan_pct", 1),
-    "CLOCK_THROTTLE_REASONS": ("clock_event_mask", 1),
-    "CLOCKS_EVENT_REASONS": ("clock_event_mask", 1),
-    "POWER_VIOLATION": ("throttled_power_ns", 1),
-    "THERMAL_VIOLATION": ("throttled_thermal_ns", 1),
-    "CLOCKS_EVENT_REASON_HW_POWER_BRAKE_SLOWDOWN_NS": ("throttled_brake_ns", 1),
-    "ECC_SBE_VOL_TOTAL": ("ecc_corrected", 1),
-    "ECC_DBE_VOL_TOTAL": ("ecc_uncorrected", 1),
-    "PCIE_REPLAY_COUNTER": ("pcie_replays", 1),
-}
-_PREFIX = "DCGM_FI_DEV_"
-_INT32_BLANK, _INT64_BLANK, _FLOAT_BLANK = 0x7FFFFFF0, 0x7FFFFFFFFFFFFFF0, 140737488355328.0
 _SAMPLE = re.compile(r"[A-Za-z_:][\w:]*\s*(\{.*\})?\s+[-+\w.]+(\s+-?[\d.]+)?\s*", re.ASCII)
 _FIRST_S = 1e8  # of 1973: seconds, read as milliseconds, are of January 1970
 _NO_TIME = "a sample without a timestamp"
-_UUID_LABELS = ("uuid", "gpu_uuid")  # in lower case, the surest first
-_INDEX_LABELS = ("gpu", "gpu_id", "gpu_index", "minor_number", "device")
-_HOST_LABELS = (
-    *("hostname", "host", "node", "nodename", "node_name", "kubernetes_node", "instance"),
-    *("exported_hostname", "exported_instance", "pod", "pod_name"),
-)
 
 
 @dataclass(slots=True)
@@ -74,17 +50,17 @@ class _Samples:
         self.unknown: set[str] = set()
 
     def put(self, line: int, name: str, labels: dict[str, str], value: float, time_s: float) -> None:
-        metric = name.removesuffix("_total").removeprefix(_PREFIX)
-        if metric not in _METRICS or not name.startswith(_PREFIX):
+        metric = name.removesuffix("_total").removeprefix(DCGM_PREFIX)
+        if metric not in DCGM_METRICS or not name.startswith(DCGM_PREFIX):
             self.unknown.add(name)
             raise LeftOutError("a metric of no use")
-        column, factor = _METRICS[metric]
+        column, factor = DCGM_METRICS[metric]
         moment = read_epoch(time_s)
         if moment is None:
             raise LeftOutError("a timestamp that is no time between 1970 and 2100", time_s)
         labels = {key.lower(): text for key, text in labels.items()}
-        device, host = _device(labels), _first(labels, _HOST_LABELS)
-        self._recording.place_device(device, _first(labels, _INDEX_LABELS).removeprefix("nvidia"), host)
+        device, host = device_of(labels), first_of(labels, HOST_LABELS)
+        self._recording.place_device(device, first_of(labels, INDEX_LABELS).removeprefix("nvidia"), host)
         self._add(device, line, moment, column, self._number(column, value, factor))
         if model := labels.get("modelname") or labels.get("model_name"):
             self._recording.models.setdefault(device, model)
@@ -106,7 +82,7 @@ class _Samples:
 
     def _number(self, column: str, value: float, factor: float) -> float | int | None:
         """Convert a value; DCGM's stand-ins for an absent one and NaN are null."""
-        if not math.isfinite(value) or _is_blank(value):
+        if not math.isfinite(value) or is_blank(value):
             return None
         try:
             return within(column, value * factor, value)
@@ -124,32 +100,6 @@ class _Samples:
             with self._recording.account.settle(sample.rows, sample.line):
                 self._recording.add(sample.line, sample.moment, sample.values)
         self._recording.ignored += of_no_use("metric", self.unknown)
-
-
-def _is_blank(value: float) -> bool:
-    if value >= _INT64_BLANK or value in range(_INT32_BLANK, _INT32_BLANK + 16):
-        return True
-    return int(value) in range(int(_FLOAT_BLANK), int(_FLOAT_BLANK) + 16)
-
-
-def _device(labels: dict[str, str]) -> str:
-    """Return the device as recorded: its UUID, else its index on its host; a MIG instance with its id.
-
-    The keys of `labels` are in lower case: who scrapes the exporter relabels at will.
-    """
-    device = _first(labels, _UUID_LABELS)
-    if not device:
-        index, host = _first(labels, _INDEX_LABELS), _first(labels, _HOST_LABELS)
-        if not index:
-            raise LeftOutError("a metric without a UUID or gpu label")
-        index = index.removeprefix("nvidia")
-        device = f"{host}:gpu{index}" if host else f"gpu{index}"
-    instance = labels.get("gpu_i_id")
-    return f"{device}/{instance}" if instance else device
-
-
-def _first(labels: dict[str, str], keys: Iterable[str]) -> str:
-    return next((labels[key] for key in keys if labels.get(key)), "")
 
 
 # -- text ----------------------------------------------------------------------------------------
