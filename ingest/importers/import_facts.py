@@ -60,12 +60,14 @@ def run_facts(
     """Return the facts of the run; of the host that was recorded, not the one that imports, none is known."""
     estimated = origin["step_times_estimated"]
     devices = [_devices(r, tables["sample"]) for r in recordings if r.kind == "sample"]
+    config = {name: value for recording in recordings for name, value in recording.config.items()}
     return dict.fromkeys(host_facts()) | {
         "source": "imported",
         "clock": "imported, wall time only" + ("" if estimated is None else f", step times {estimated}"),
         "started_time_ns": min(table["_time_ns"][0].as_py() for table in tables.values()),
         "ended_time_ns": max(table["_time_ns"][-1].as_py() for table in tables.values()),
         "devices": devices[0] if devices else {},
+        **({"config": config} if config else {}),
         "import": origin,
     }
 

@@ -64,6 +64,8 @@ def import_run(
     chosen, ignored = choose_sources(paths, training, telemetry)
     _require_use(hints, chosen)
     recordings = _read(chosen, hints)
+    beside = {name for recording in recordings for name in recording.beside}
+    ignored = [text for text in ignored if text.partition(": ")[0] not in beside]
     tables, how = in_time_order(recordings, zone)
     marks = {"mark": restart_marks(tables["step"])} if "step" in tables else {}
     warnings = _doubts(recordings, tables)

@@ -73,6 +73,8 @@ class Recording:
     columns: dict[str, str] = field(
         default_factory=dict
     )  # the name in the log of each column, where it has many
+    config: dict[str, Any] = field(default_factory=dict)  # the training's configuration
+    beside: list[str] = field(default_factory=list)  # files beside it that were read, too, by name
     estimated: str | None = None  # how the times were estimated, where the files have none
     first_naive: int | None = None  # where the first row stands whose time names no zone
     # First and last time of the rows that name no zone (True), and of the others (False).

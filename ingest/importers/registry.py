@@ -4,6 +4,7 @@ from pathlib import Path
 
 from thermograd.ingest.importers.formats.dcgm import PROMETHEUS_JSON, PROMETHEUS_TEXT
 from thermograd.ingest.importers.formats.hwinfo import HWINFO
+from thermograd.ingest.importers.formats.lightning_csv import LIGHTNING_CSV
 from thermograd.ingest.importers.formats.no_format import looks
 from thermograd.ingest.importers.formats.nvidia_smi import NVIDIA_SMI
 from thermograd.ingest.importers.formats.rle_session import DEVICE_LOG, STEP_LOG
@@ -17,6 +18,7 @@ FORMATS = (
     *(WANDB_FILE, TENSORBOARD),
     *(TRAINER_STATE, PROMETHEUS_JSON, STEP_LOG),
     *(DEVICE_LOG, NVIDIA_SMI, HWINFO, WANDB_CSV, PROMETHEUS_TEXT),
+    *(LIGHTNING_CSV,),
 )
 ALLOWED = "a step log, a device log or a W&B run, in the formats of docs/importing.md"
 _HEAD_BYTES = 1 << 16

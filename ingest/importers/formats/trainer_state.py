@@ -11,11 +11,18 @@ from typing import Any
 
 from thermograd.ingest.importers.recording import Format, Head, Hints, Recording, of_no_use
 from thermograd.ingest.importers.steps.metric_names import EntryReader
+from thermograd.ingest.importers.steps.step_clock import (
+    StepClock,
+    command,
+    estimate,
+    given_step_time,
+    is_positive,
+    started,
+    step_clock,
+)
 from thermograd.ingest.importers.text_files import LeftOutError, OddCellError, json_of, measure, whole_number
-from thermograd.ingest.importers.timezones import Moment, read_time
 from thermograd.store.errors import ImportFormatError
 
-_FOREVER_NS = 2.0**62
 _TOLERANCE = 0.02
 _ROUNDING = 5e-5  # of each logged loss, which has four decimals
 
@@ -31,41 +38,36 @@ def _read_state(paths: tuple[Path, ...], hints: Hints) -> list[Recording]:
     history = state.get("log_history") if isinstance(state, dict) else None
     if not isinstance(history, list):
         raise ImportFormatError(f"{recording.path}: log_history is not a list; allowed is a list of objects")
-    began, step_time_s, recording.estimated = _clock(recording.path, history, hints)
+    clock = _clock(recording.path, history, hints)
+    recording.estimated = clock.estimated
     reader = EntryReader(recording, hints.columns)
     for number, entry in enumerate(history, start=1):
         with recording.row(number, entry):
             values = _row(reader, entry)
-            since_ns = min(values["step"] * step_time_s * 1e9, _FOREVER_NS)
-            recording.add(number, Moment(began.ns + round(since_ns), began.naive), values)
+            recording.add(number, clock.after(values["step"]), values)
     reader.finish()
     recording.ignored += of_no_use("name", reader.unused)
     return [recording]
 
 
-def _clock(path: Path, history: list[Any], hints: Hints) -> tuple[Moment, float, str]:
-    """Return when step 0 was, how long a step took, and in words where that is from."""
+def _clock(path: Path, history: list[Any], hints: Hints) -> StepClock:
+    """Return when step 0 was, and how long a step took."""
     if hints.started_at is None:
         raise ImportFormatError(
             f"{path}: the Trainer's state has steps but no times, so it is no time series; give --started-at "
-            "TIME to have them estimated, or import the TensorBoard or W&B log of the same training"
+            f"TIME to have them estimated ({command(path, '--started-at')}), or import the TensorBoard or "
+            "W&B log of the same training"
         )
-    began = read_time(hints.started_at)
-    if began is None:
-        raise ImportFormatError(
-            f"--started-at {hints.started_at!r} is no time; give one such as 2026-11-24T10:00:00Z"
-        )
-    if hints.step_time_s is not None and not _is_positive(hints.step_time_s):
-        raise ImportFormatError(f"--step-time {hints.step_time_s} is no number of seconds; give one above 0")
-    if hints.step_time_s is not None:
-        return began, hints.step_time_s, _estimate(hints, hints.step_time_s, "as --step-time says")
-    return began, *_from_runtime(path, history, hints)
+    if given_step_time(hints) is not None:
+        return step_clock(path, "the Trainer's state", hints)
+    began = started(path, "the Trainer's state", hints)
+    return StepClock(began, *_from_runtime(path, history, hints))
 
 
 def _from_runtime(path: Path, history: list[Any], hints: Hints) -> tuple[float, str]:
     """Return what a step took by the file's train_runtime, where that is of all its steps."""
     entries = [entry for entry in history if isinstance(entry, dict)]
-    summaries = [entry for entry in entries if _is_positive(_number(entry.get("train_runtime")))]
+    summaries = [entry for entry in entries if is_positive(_number(entry.get("train_runtime")))]
     if not summaries:
         raise ImportFormatError(
             f"{path}: there is no train_runtime in it to estimate a step's time from (only the state saved "
@@ -81,7 +83,7 @@ def _from_runtime(path: Path, history: list[Any], hints: Hints) -> tuple[float, 
             f"{path}: its train_runtime of {runtime_s:g} s is that of the last session, which "
             f"{doubt or 'has no step'}, so it does not tell what a step took; give --step-time SECONDS"
         )
-    return runtime_s / steps, _estimate(
+    return runtime_s / steps, estimate(
         hints, runtime_s / steps, f"train_runtime, {runtime_s:g} s, over {steps} steps"
     )
 
@@ -124,14 +126,6 @@ def _number(value: Any) -> float | None:
         return measure(value)
     except OddCellError:
         return None
-
-
-def _is_positive(value: float | None) -> bool:
-    return value is not None and 0 < value < math.inf
-
-
-def _estimate(hints: Hints, step_time_s: float, source: str) -> str:
-    return f"estimated: --started-at {hints.started_at} plus {step_time_s:.6g} s a step ({source})"
 
 
 def _row(reader: EntryReader, entry: Any) -> dict[str, Any]:

@@ -1,0 +1,98 @@
+"""Times for the steps of a log without a clock: from when the training began, and how long a step took.
+
+They are estimated, and the run says so wherever it is shown; without a start they are refused.
+"""
+
+import math
+import shlex
+from pathlib import Path
+from typing import NamedTuple
+
+from thermograd.ingest.importers.recording import Hints
+from thermograd.ingest.importers.timezones import Moment, read_time
+from thermograd.store.errors import ImportFormatError
+
+_FOREVER_NS = 2.0**62
+_EXAMPLE = {"--started-at": "2026-11-24T10:00:00Z", "--step-time": "0.5", "--steps-per-epoch": "1000"}
+_WORDS = {
+    "--step-time": "how many seconds a step took",
+    "--steps-per-epoch": "how many steps an epoch has",
+}
+
+
+class StepClock(NamedTuple):
+    """When things happened in a log that does not say so."""
+
+    began: Moment
+    step_time_s: float
+    estimated: str  # in words
+
+    def after(self, steps: float) -> Moment:
+        """Return when so many steps had been made."""
+        return since(self.began, steps * self.step_time_s)
+
+
+def since(began: Moment, seconds: float) -> Moment:
+    """Return the time so many seconds after another; one that no clock shows for what is too many."""
+    passed = seconds * 1e9
+    return Moment(began.ns + round(passed if passed < _FOREVER_NS else _FOREVER_NS), began.naive)
+
+
+def started(path: Path, what: str, hints: Hints, *needed: str) -> Moment:
+    """Return when the training began, as a person says; a refusal shows the command that says it.
+
+    `what` is the log in words, `needed` the options that it takes to time its steps.
+    """
+    if hints.started_at is None:
+        raise ImportFormatError(
+            f"{path}: {what} has steps but no times, so it is no time series; say when the training began"
+            f"{_and_what(needed)}: {command(path, '--started-at', *needed)}"
+        )
+    began = read_time(hints.started_at)
+    if began is None:
+        raise ImportFormatError(
+            f"--started-at {hints.started_at!r} is no time; give one such as {_EXAMPLE['--started-at']}"
+        )
+    return began
+
+
+def _and_what(needed: tuple[str, ...]) -> str:
+    words = {
+        "--step-time": "how many seconds a step took",
+        "--steps-per-epoch": "how many steps an epoch has",
+    }
+    return "".join(f" and {words[option]}" for option in needed)
+
+
+def command(path: Path, *options: str) -> str:
+    """Return what to type to import a file with options, with an example of each value."""
+    given = " ".join(f"{option} {_EXAMPLE[option]}" for option in options)
+    return f"thermograd import {shlex.quote(str(path))} {given}"
+
+
+def given_step_time(hints: Hints) -> float | None:
+    """Return how long a step took, as a person says, or refuse what is no time."""
+    if hints.step_time_s is not None and not is_positive(hints.step_time_s):
+        raise ImportFormatError(f"--step-time {hints.step_time_s} is no number of seconds; give one above 0")
+    return hints.step_time_s
+
+
+def step_clock(path: Path, what: str, hints: Hints) -> StepClock:
+    """Return the clock of a log that says nothing of times, or refuse it."""
+    began, step_time_s = started(path, what, hints, "--step-time"), given_step_time(hints)
+    if step_time_s is None:
+        raise ImportFormatError(
+            f"{path}: {what} does not say how long a step took; say so: "
+            f"{command(path, '--started-at', '--step-time')}"
+        )
+    return StepClock(began, step_time_s, estimate(hints, step_time_s, "as --step-time says"))
+
+
+def estimate(hints: Hints, step_time_s: float, source: str) -> str:
+    """Return in words how times were estimated."""
+    return f"estimated: --started-at {hints.started_at} plus {step_time_s:.6g} s a step ({source})"
+
+
+def is_positive(value: float | None) -> bool:
+    """Whether a number is one above 0, and finite."""
+    return value is not None and 0 < value < math.inf
