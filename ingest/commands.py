@@ -21,23 +21,42 @@ from thermograd.store.console import PATH, FiniteRange, answer, json_option, say
     help="Seconds a step took, for a log without times; default from its train_runtime.",
 )
 @click.option(
+    "--sample-time",
+    "sample_time_s",
+    type=FiniteRange(0, min_open=True),
+    help="Seconds from one sample to the next, for a device log that has no times and does not say it.",
+)
+@click.option(
     "--column",
     "columns",
     metavar="NAME=TAG",
     multiple=True,
-    help="What a step log calls a column, e.g. grad_norm=optim/total_grad_norm; may be given again.",
+    help="What the log calls a column, e.g. grad_norm=optim/total_grad_norm; may be given again.",
 )
+@click.option(
+    "--unit",
+    "units",
+    metavar="NAME=UNIT",
+    multiple=True,
+    help="The unit of the log's numbers of a column, e.g. power_w=mW; may be given again.",
+)
+@click.option("--device", metavar="NAME", help="The device of rows that name none; default gpu.")
+@click.option("--columns", "fields", metavar="A,B,...", help="The columns of a log without a header.")
+@click.option("--time", metavar="COLUMN", help="The column with the times, to import any table.")
+@click.option("--pattern", metavar="REGEX", help="A line of a text log, with named groups (step, loss, ...).")
+@click.option("--run", metavar="ID", help="Which run of a store that holds several; all for each of them.")
 @json_option
 @click.pass_obj
 def import_logs(
     runs: Path,
     /,
     paths: tuple[Path, ...],
-    started_at: str | None,
-    step_time_s: float | None,
-    columns: tuple[str, ...],
+    training: Path | None,
+    telemetry: Path | None,
+    timezone: str | None,
+    name: str | None,
     as_json: bool,
-    **files: Any,
+    **given: Any,
 ) -> None:
     """Turn recorded logs (a step log, a device log, or a folder with both) into a run.
 
@@ -47,14 +66,13 @@ def import_logs(
 
     Example: thermograd import recordings/run_1
     """
+    from thermograd.ingest.importers.hints.named import hints_of
     from thermograd.ingest.importers.import_logs import describe_import, import_run
-    from thermograd.ingest.importers.recording import Hints
-    from thermograd.ingest.importers.steps.metric_names import named_columns
     from thermograd.store.shipping.writing import written_to
 
-    hints = Hints(started_at, step_time_s, named_columns(columns))
+    hints = hints_of(**given)
     with written_to(runs, say) as folder:
-        result = import_run(folder, list(paths), hints=hints, **files)
+        result = import_run(folder, list(paths), training, telemetry, timezone, name, hints)
     answer(result, as_json, describe_import)
 
 

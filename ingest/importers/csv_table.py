@@ -20,10 +20,11 @@ class Table:
     encoding: str | None = None  # the one-byte one of lines that are not UTF-8, where the format has one
     head_lines: int | None = None  # lines in which a header is looked for, to recognise it; None for all
     has_clock = True  # its rows say when they were
+    hints: frozenset[str] = frozenset()  # that it can use, beside ``units``
     refuses_cut_line_first = True  # a last line without an end is left out for that, whatever else it is
 
-    def __init__(self, paths: tuple[Path, ...], format: str, _: Hints) -> None:
-        self.recording = Recording(paths, self.kinds[0], format)
+    def __init__(self, paths: tuple[Path, ...], format: str, hints: Hints) -> None:
+        self.recording = Recording(paths, self.kinds[0], format, hints=hints)
         self.header: list[str] = []
 
     @staticmethod
@@ -90,4 +91,11 @@ def csv_format(name: str, table: type[Table]) -> Format:
     def read(paths: tuple[Path, ...], hints: Hints) -> list[Recording]:
         return table(paths, name, hints).read()
 
-    return Format(name, table.kinds, recognises, read, has_clock=table.has_clock)
+    return Format(
+        name,
+        table.kinds,
+        recognises,
+        read,
+        has_clock=table.has_clock,
+        hints=table.hints | {"units"},
+    )

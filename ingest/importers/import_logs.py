@@ -4,6 +4,8 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+from thermograd.ingest.importers.hints.given import NO_HINTS
+from thermograd.ingest.importers.hints.use import require_use
 from thermograd.ingest.importers.identity import require_one_device_a_name
 from thermograd.ingest.importers.import_facts import import_facts, run_facts
 from thermograd.ingest.importers.recording import Hints, Kind, Recording
@@ -27,7 +29,7 @@ def import_run(
     telemetry: Path | None = None,
     timezone: str | None = None,
     name: str | None = None,
-    hints: Hints = Hints(),  # noqa: B008 - an immutable tuple
+    hints: Hints = NO_HINTS,
 ) -> dict[str, Any]:
     """Import a step log, a device log, or both into one run; formats are recognised by content.
 
@@ -61,8 +63,8 @@ def import_run(
         If the run cannot be written.
     """
     zone = named_zone(timezone) if timezone is not None else None
-    chosen, ignored = choose_sources(paths, training, telemetry)
-    _require_use(hints, chosen)
+    chosen, ignored = choose_sources(paths, training, telemetry, hints)
+    require_use(hints, {kind: (source.format, source.name) for kind, source in chosen.items()})
     recordings = _read(chosen, hints)
     beside = {name for recording in recordings for name in recording.beside}
     ignored = [text for text in ignored if text.partition(": ")[0] not in beside]
@@ -140,20 +142,6 @@ def _doubts(recordings: list[Recording], tables: dict[Kind, pa.Table]) -> list[s
         if recording.kind == "sample":
             doubts += require_one_device_a_name(recording, tables["sample"])
     return doubts
-
-
-def _require_use(hints: Hints, chosen: dict[Kind, Source]) -> None:
-    """Refuse hints for a step log where there is none, or one that needs no such hints."""
-    if hints.columns and "step" not in chosen:
-        raise ImportFormatError("--column is for a step log, but there is none; allowed is to give one")
-    given = [
-        text
-        for text, value in (("--started-at", hints.started_at), ("--step-time", hints.step_time_s))
-        if value
-    ]
-    if given and ("step" not in chosen or chosen["step"].format.has_clock):
-        what = f"{chosen['step'].name} has times of its own" if "step" in chosen else "there is no step log"
-        raise ImportFormatError(f"{' and '.join(given)} is for a step log without times, but {what}")
 
 
 def _read(chosen: dict[Kind, Source], hints: Hints) -> list[Recording]:

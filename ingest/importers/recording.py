@@ -8,6 +8,8 @@ from typing import Any, Literal, NamedTuple
 
 import pyarrow as pa
 from thermograd.ingest.importers.accounting import Account
+from thermograd.ingest.importers.hints.given import NO_HINTS, Hints as Hints
+from thermograd.ingest.importers.hints.units import unit_named
 from thermograd.ingest.importers.text_files import (
     LeftOutError,
     OddCellError,
@@ -25,18 +27,6 @@ Kind = Literal["step", "sample"]
 _BATCH_ROWS = 8192
 _LONGEST_INDEX = 4  # digits
 _OWN = {"_line": pa.int64(), "_time_ns": pa.int64(), "_naive": pa.bool_()}
-
-
-class Hints(NamedTuple):
-    """What a person adds to a step log.
-
-    Of one that has no clock: when the training began, and how long a step took. Of one with many names: the
-    name that is taken for a column.
-    """
-
-    started_at: str | None = None
-    step_time_s: float | None = None
-    columns: tuple[tuple[str, str], ...] = ()
 
 
 class Head(NamedTuple):
@@ -75,6 +65,7 @@ class Recording:
     )  # the name in the log of each column, where it has many
     config: dict[str, Any] = field(default_factory=dict)  # the training's configuration
     beside: list[str] = field(default_factory=list)  # files beside it that were read, too, by name
+    hints: Hints = NO_HINTS  # those that the format takes
     estimated: str | None = None  # how the times were estimated, where the files have none
     first_naive: int | None = None  # where the first row stands whose time names no zone
     # First and last time of the rows that name no zone (True), and of the others (False).
@@ -86,6 +77,10 @@ class Recording:
 
     def __post_init__(self) -> None:
         self.account = Account(self.paths[0], self.kind, self.place)
+        # What converts a column's numbers, where a person says their unit: instead of the format's factor.
+        self.units: dict[str, Callable[[float], float]] = {
+            name: unit.ours for name, text in self.hints.units if (unit := unit_named(name, text)) is not None
+        }
 
     @property
     def path(self) -> Path:
@@ -125,6 +120,8 @@ class Recording:
         self, name: str, text: str, factor: float = 1.0, convert: Callable[[float], float] | None = None
     ) -> float | int | None:
         """Return a column's value in a cell; null, and counted, where what stands there is none."""
+        if name in self.units:
+            factor, convert = 1.0, self.units[name]
         try:
             return read_cell(name, text, factor, convert)
         except OddCellError as error:
@@ -151,6 +148,8 @@ class Recording:
         """
         try:
             number = measure(value)
+            if number is not None and name in self.units:
+                number = self.units[name](number)
             if number is None or self.kind == "step":
                 return signal(name, number)
             return within(name, number, value)
@@ -199,7 +198,23 @@ class Format:
     # Reads one file (or, where `several`, those of one folder) into a recording of each kind.
     read: Callable[[tuple[Path, ...], Hints], list[Recording]]
     several: bool = False  # several files of one folder are one log
-    has_clock: bool = True  # the files say when things happened
+    # The files say when things happened. Where they do not, or not the date, --started-at does.
+    has_clock: bool = True
+    # The names of the `Hints` that it can use, beside those that `takes` adds.
+    hints: frozenset[str] = frozenset()
+    # Says by the beginning of a file whether the hints ask for this format: it then comes before all others.
+    asked_for: Callable[[Head, Hints], bool] | None = None
+
+    def takes(self, hint: str, kind: Kind | None = None) -> bool:
+        """Whether it can use a hint: of its own, ``columns`` in steps, and the start where it has no clock.
+
+        `kind` is that of the column that the hint is about.
+        """
+        if kind is not None and kind not in self.kinds:
+            return False
+        clockless = {"started_at"} | ({"step_time_s"} if "step" in self.kinds else set())
+        given = {"columns"} if "step" in self.kinds and kind in (None, "step") else set()
+        return hint in self.hints | given | (set() if self.has_clock else clockless)
 
 
 _NAMED = 8

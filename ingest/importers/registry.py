@@ -11,6 +11,7 @@ from thermograd.ingest.importers.formats.rle_session import DEVICE_LOG, STEP_LOG
 from thermograd.ingest.importers.formats.tensorboard import TENSORBOARD
 from thermograd.ingest.importers.formats.trainer_state import TRAINER_STATE
 from thermograd.ingest.importers.formats.wandb import WANDB_CSV, WANDB_FILE
+from thermograd.ingest.importers.hints.given import NO_HINTS, Hints
 from thermograd.ingest.importers.recording import Format, Head
 from thermograd.ingest.importers.text_files import readable
 
@@ -25,15 +26,17 @@ _HEAD_BYTES = 1 << 16
 _SEPARATORS = {";": "';'", "\t": "tabulators", "|": "'|'"}
 
 
-def recognise(path: Path) -> tuple[Format | None, str]:
-    """Return the format of a file by its content, None if it is none; and what it looks like."""
+def recognise(path: Path, hints: Hints = NO_HINTS) -> tuple[Format | None, str]:
+    """Return the format of a file by its content, None if it is none; and what it looks like.
+
+    One that the hints ask for comes before all others.
+    """
     with readable(path), path.open("rb") as file:
         data = file.read(_HEAD_BYTES)
     head = Head(data, _text(data), len(data) == _HEAD_BYTES)
-    for form in FORMATS:
-        if form.recognises(head):
-            return form, form.name
-    return None, _other_table(head) or looks(head)
+    asked = (form for form in FORMATS if form.asked_for is not None and form.asked_for(head, hints))
+    form = next(asked, None) or next((form for form in FORMATS if form.recognises(head)), None)
+    return (form, form.name) if form is not None else (None, _other_table(head) or looks(head))
 
 
 def _text(data: bytes) -> str:

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
+from thermograd.ingest.importers.hints.given import NO_HINTS, Hints
 from thermograd.ingest.importers.recording import Format, Kind
 from thermograd.ingest.importers.registry import ALLOWED, recognise
 from thermograd.ingest.importers.text_files import readable
@@ -33,11 +34,12 @@ class Source(NamedTuple):
 class _Found:
     """The logs among the files, and why the others are of no use."""
 
+    hints: Hints
     sources: list[Source] = field(default_factory=list)
     ignored: list[str] = field(default_factory=list)
 
     def add(self, path: Path, named: bool) -> None:
-        format, looks = recognise(path)
+        format, looks = recognise(path, self.hints)
         if format is None and named:
             raise ImportFormatError(f"{path}: {looks}; allowed is {ALLOWED}")
         if format is None:
@@ -54,13 +56,13 @@ class _Found:
 
 
 def choose_sources(
-    paths: list[Path], training: Path | None, telemetry: Path | None
+    paths: list[Path], training: Path | None, telemetry: Path | None, hints: Hints = NO_HINTS
 ) -> tuple[dict[Kind, Source], list[str]]:
     """Return the log of each kind (one may be both), and what was ignored with the reason.
 
     ImportFormatError if a named file is of no use, there is nothing to import, or several logs of one kind.
     """
-    found = _Found()
+    found = _Found(hints)
     for path in paths:
         if path.is_dir():
             _look_through(path, found)
@@ -102,7 +104,7 @@ def _given(option: Path, kind: Kind, paths: list[Path], found: _Found) -> Source
     """Return the log that an option names, as a path or as a name in one of the folders."""
     inside = [folder / option for folder in paths if folder.is_dir() and (folder / option).is_file()]
     path = option if option.is_file() or not inside else inside[0]
-    format, looks = recognise(_regular(path))
+    format, looks = recognise(_regular(path), found.hints)
     if format is None or kind not in format.kinds:
         raise ImportFormatError(f"{path}: {_OPTIONS[kind]} needs a {WORDS[kind]}, but this is {looks}")
     candidates = found.of_kind(kind)

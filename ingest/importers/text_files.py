@@ -35,6 +35,8 @@ _BOUNDS = {
     "memory_used_bytes": (0.0, 2.0**50, "bytes"),
     "energy_j": (0.0, 1e15, "J"),
 }
+_NOT_NEGATIVE = frozenset({"grad_norm", "max_grad_norm", "step_time_s"})
+_WHOLE_OF_STEPS = frozenset({"tokens", "rank"})
 WHOLE = frozenset(column.name for column in KINDS["sample"] if "int" in column.type)  # counters and masks
 
 
@@ -189,9 +191,15 @@ def whole_number(value: Any) -> int | None:
 
 
 def signal(name: str, value: float | None) -> float | None:
-    """Return a step's value; OddCellError for a norm that is none."""
-    if name == "grad_norm" and value is not None and value < 0.0:
+    """Return a step's value; OddCellError for a norm, a time or a count that is none."""
+    if value is None:
+        return None
+    if name in _NOT_NEGATIVE and value < 0.0:
         raise OddCellError(value, ", below 0")
+    if name in _WHOLE_OF_STEPS:
+        if whole_number(value) is None:
+            raise OddCellError(value, ", which is no whole number >= 0")
+        return int(value)
     return value
 
 

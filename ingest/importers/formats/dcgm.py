@@ -85,7 +85,8 @@ class _Samples:
         if not math.isfinite(value) or is_blank(value):
             return None
         try:
-            return within(column, value * factor, value)
+            unit = self._recording.units.get(column)
+            return within(column, value * factor if unit is None else unit(value), value)
         except OddCellError as error:
             self._recording.account.null(column, error)
             return None
@@ -114,8 +115,8 @@ def _is_text(head: Head) -> bool:
     return bool(samples) and (typed or labelled) and fitting * 2 > len(samples)
 
 
-def _read_text(paths: tuple[Path, ...], _: Hints) -> list[Recording]:
-    recording = Recording(paths, "sample", PROMETHEUS_TEXT.name)
+def _read_text(paths: tuple[Path, ...], hints: Hints) -> list[Recording]:
+    recording = Recording(paths, "sample", PROMETHEUS_TEXT.name, hints=hints)
     recording.clock = "the timestamp of each sample"
     samples = _Samples(recording)
     for number, line in text_lines(recording.path):
@@ -155,8 +156,8 @@ def _seconds(time_s: float) -> float:
 # -- JSON ----------------------------------------------------------------------------------------
 
 
-def _read_json(paths: tuple[Path, ...], _: Hints) -> list[Recording]:
-    recording = Recording(paths, "sample", PROMETHEUS_JSON.name)
+def _read_json(paths: tuple[Path, ...], hints: Hints) -> list[Recording]:
+    recording = Recording(paths, "sample", PROMETHEUS_JSON.name, hints=hints)
     recording.clock, recording.account.place = "the time of each value", "series"
     samples = _Samples(recording)
     for number, labels, points in _series(recording.path):
@@ -200,10 +201,13 @@ def _point(point: Any) -> tuple[float, float]:
         raise LeftOutError("torn point: not [seconds, value]") from error
 
 
-PROMETHEUS_TEXT = Format("Prometheus text of a DCGM exporter", ("sample",), _is_text, _read_text)
+PROMETHEUS_TEXT = Format(
+    "Prometheus text of a DCGM exporter", ("sample",), _is_text, _read_text, hints=frozenset({"units"})
+)
 PROMETHEUS_JSON = Format(
     "a Prometheus range query (JSON)",
     ("sample",),
     lambda head: head.text.startswith("{") and '"resultType"' in head.text[:2000],
     _read_json,
+    hints=frozenset({"units"}),
 )

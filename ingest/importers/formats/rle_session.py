@@ -92,7 +92,7 @@ def _is_step_log(head: Head) -> bool:
 
 def _read_step_log(paths: tuple[Path, ...], hints: Hints) -> list[Recording]:
     """Read a list of entries. NaN and infinite losses and norms are kept: they are what happened."""
-    recording = Recording(paths, "step", STEP_LOG.name)
+    recording = Recording(paths, "step", STEP_LOG.name, hints=hints)
     recording.account.place = "entry"
     entries = json_of(recording.path)
     if not isinstance(entries, list):
@@ -148,4 +148,4 @@ def _local_offset(entry: dict[str, Any], moment: Moment) -> set[int]:
 
 
 DEVICE_LOG = csv_format("an RLE device log (CSV)", _DeviceLog)
-STEP_LOG = Format("a step log (JSON)", ("step",), _is_step_log, _read_step_log)
+STEP_LOG = Format("a step log (JSON)", ("step",), _is_step_log, _read_step_log, hints=frozenset({"units"}))

@@ -22,7 +22,7 @@ _FIRST_EVENT = b"brain.Event:"
 
 
 def _read_event_files(paths: tuple[Path, ...], hints: Hints) -> list[Recording]:
-    recording = Recording(paths, "step", TENSORBOARD.name)
+    recording = Recording(paths, "step", TENSORBOARD.name, hints=hints)
     recording.clock, recording.account.place = "wall_time", "event"
     rows = StepRows(recording, ColumnNames(hints.columns), ("step",))
     for path in paths:
@@ -100,4 +100,5 @@ TENSORBOARD = Format(
     lambda head: _FIRST_EVENT in head.data[_FRAME.size : 128],
     _read_event_files,
     several=True,
+    hints=frozenset({"units"}),
 )

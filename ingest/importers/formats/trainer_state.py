@@ -32,7 +32,7 @@ def _is_state(head: Head) -> bool:
 
 
 def _read_state(paths: tuple[Path, ...], hints: Hints) -> list[Recording]:
-    recording = Recording(paths, "step", TRAINER_STATE.name)
+    recording = Recording(paths, "step", TRAINER_STATE.name, hints=hints)
     recording.clock, recording.account.place = "--started-at", "entry"
     state = json_of(recording.path)
     history = state.get("log_history") if isinstance(state, dict) else None
@@ -136,5 +136,10 @@ def _row(reader: EntryReader, entry: Any) -> dict[str, Any]:
 
 
 TRAINER_STATE = Format(
-    "a Hugging Face trainer_state.json", ("step",), _is_state, _read_state, has_clock=False
+    "a Hugging Face trainer_state.json",
+    ("step",),
+    _is_state,
+    _read_state,
+    has_clock=False,
+    hints=frozenset({"units"}),
 )

@@ -52,8 +52,8 @@ class _Run:
     """The two recordings of one W&B log."""
 
     def __init__(self, paths: tuple[Path, ...], format: str, hints: Hints, place: str = "line") -> None:
-        self.steps = Recording(paths, "step", format, place)
-        self.samples = Recording(paths, "sample", format, place)
+        self.steps = Recording(paths, "step", format, place, hints=hints)
+        self.samples = Recording(paths, "sample", format, place, hints=hints)
         self.steps.clock = self.samples.clock = "_timestamp"
         names = ColumnNames(hints.columns)
         self.rows = StepRows(self.steps, names, names.step_tags("_step"))
@@ -257,6 +257,10 @@ def _cell(text: str) -> float | str:
 
 
 WANDB_FILE = Format(
-    "a W&B run (.wandb)", ("step", "sample"), lambda head: head.data.startswith(_MAGIC), _read_file
+    "a W&B run (.wandb)",
+    ("step", "sample"),
+    lambda head: head.data.startswith(_MAGIC),
+    _read_file,
+    hints=frozenset({"units"}),
 )
 WANDB_CSV = csv_format("a W&B history (CSV)", _History)

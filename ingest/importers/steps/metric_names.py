@@ -3,9 +3,10 @@
 import itertools
 import re
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
+from thermograd.ingest.importers.hints.units import COLUMNS
 from thermograd.ingest.importers.recording import Recording, listed_names
 from thermograd.ingest.importers.text_files import LeftOutError, whole_number
 from thermograd.store.errors import ImportFormatError
@@ -52,26 +53,12 @@ _ENOUGH = 0.9  # of the rows of the most frequent name: a last one may be missin
 NO_SIGNAL = "evaluation or summary row (no loss, grad_norm or learning_rate)"
 
 
-def named_columns(texts: Iterable[str]) -> tuple[tuple[str, str], ...]:
-    """Read what a person says with ``--column NAME=TAG``, or refuse it."""
-    named: dict[str, str] = {}
-    for text in texts:
-        name, given, tag = text.partition("=")
-        if not given or not tag or name not in _NAMES or name in named:
-            raise ImportFormatError(
-                f"--column {text!r} is no NAME=TAG; allowed is each of {', '.join(_NAMES)} once, such as "
-                "grad_norm=optim/total_grad_norm"
-            )
-        named[name] = tag
-    return tuple(named.items())
-
-
 class ColumnNames:
     """Which of a log's names are about which column, and the one that is taken for each."""
 
     def __init__(self, named: Sequence[tuple[str, str]]) -> None:
-        self._named = dict(named)
-        self._by_tag = {tag: (column, -1) for column, tag in named}
+        self._named = {name: tag for name, tag in named if name in COLUMNS["step"]}
+        self._by_tag = {tag: (column, -1) for column, tag in self._named.items()}
 
     def column_of(self, tag: str) -> tuple[str, int] | None:
         """Return the column that a tag is about, and how much it is to be preferred (less is more)."""
@@ -118,7 +105,8 @@ class EntryReader:
 
     def __init__(self, recording: Recording, named: Sequence[tuple[str, str]]) -> None:
         self._recording = recording
-        self._keys = {name: name for name in _NAMES} | dict(named)
+        own = {name: tag for name, tag in named if name in COLUMNS["step"]}
+        self._keys = {name: name for name in _NAMES} | own
         self._names = ColumnNames(named)
         self.seen: set[str] = set()
 
@@ -131,7 +119,9 @@ class EntryReader:
         if step is None:
             raise LeftOutError("torn row: step is not a whole number >= 0", entry.get(self._keys["step"]))
         return {"step": step} | {
-            name: self._recording.value(name, entry.get(self._keys[name])) for name in _TAGS
+            name: self._recording.value(name, entry.get(key))
+            for name, key in self._keys.items()
+            if name != "step"
         }
 
     @property

@@ -9,8 +9,9 @@ import pytest
 from click.testing import CliRunner
 from importing import imported, refused, written
 from thermograd.cli import main
+from thermograd.ingest.importers.hints.named import named_columns
 from thermograd.ingest.importers.recording import Hints
-from thermograd.ingest.importers.steps.metric_names import ColumnNames, choose_step, named_columns
+from thermograd.ingest.importers.steps.metric_names import ColumnNames, choose_step
 from thermograd.store.errors import ImportFormatError
 
 
@@ -125,9 +126,11 @@ def test_a_tag_of_tensorboard_that_only_began_to_be_logged_is_not_taken(tmp_path
     assert found.result["columns"] == {"loss": "loss", "grad_norm": "my/norm"}
 
 
-@pytest.mark.parametrize("text", ["grad_norm", "=x", "loss=", "norm=x", "device=gpu"])
+@pytest.mark.parametrize("text", ["grad_norm", "=x", "loss=", "norm=x", "rank=gpu"])
 def test_a_column_that_is_none_is_refused(text: str) -> None:
-    with pytest.raises(ImportFormatError, match=r"is no NAME=TAG; allowed is each of step, loss, grad_norm"):
+    with pytest.raises(
+        ImportFormatError, match=r"is no NAME=TAG; allowed is each of step, epoch, loss, grad_norm"
+    ):
         named_columns([text])
     with pytest.raises(ImportFormatError, match="once"):
         named_columns(["loss=a", "loss=b"])
@@ -149,4 +152,4 @@ def test_the_command_takes_columns(tmp_path: Path) -> None:
 
 def test_a_column_for_a_device_log_is_refused(tmp_path: Path, data: Path) -> None:
     message = refused(tmp_path, data / "torn_monitor.csv", hints=Hints(columns=(("loss", "x"),)))
-    assert "--column is for a step log, but there is none" in message
+    assert "--column loss=x is for a step log, but there is none" in message
