@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from importing import imported, refused, written
+from thermograd.benchmarks.fuzz_imports import fixtures
 from thermograd.ingest.importers.import_logs import import_run
 from thermograd.ingest.importers.recording import Hints
 from thermograd.ingest.importers.registry import FORMATS, recognise
@@ -67,10 +68,9 @@ def attempt(runs: Path, path: Path) -> tuple[str | None, int]:
     return None, sum(result["rows"].values())
 
 
-def test_there_is_an_example_of_every_format_of_text() -> None:
-    """Files of TensorBoard and wandb are written by these in the tests of training logs."""
-    binary = {"a TensorBoard event file", "a W&B run (.wandb)"}
-    assert {form.name for form in FORMATS} == EXAMPLES.keys() | binary
+def test_there_is_an_example_or_a_fixture_of_every_format() -> None:
+    recorded = {recognise(path)[1] for fixture in fixtures() for path in fixture.files}
+    assert {form.name for form in FORMATS} <= EXAMPLES.keys() | recorded
 
 
 @pytest.mark.parametrize("name", EXAMPLES)
