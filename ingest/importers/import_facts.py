@@ -50,7 +50,8 @@ def import_facts(recordings: list[Recording], tables: dict[Kind, pa.Table], how:
         "first_left_out": {reason: first[reason] for reason in left_out},
         "out_of_order": sum(out_of_order(recording) for recording in recordings),
         "step_series_sha256": _series_digest(tables["step"]) if "step" in tables else None,
-        "step_times_estimated": next((r.estimated for r in recordings if r.estimated is not None), None),
+        "step_times_estimated": _estimated(recordings, "step"),
+        "sample_times_estimated": _estimated(recordings, "sample"),
     }
 
 
@@ -58,18 +59,24 @@ def run_facts(
     recordings: list[Recording], tables: dict[Kind, pa.Table], origin: dict[str, Any]
 ) -> dict[str, Any]:
     """Return the facts of the run; of the host that was recorded, not the one that imports, none is known."""
-    estimated = origin["step_times_estimated"]
+    estimated = {kind: origin[f"{kind}_times_estimated"] for kind in ("step", "sample")}
     devices = [_devices(r, tables["sample"]) for r in recordings if r.kind == "sample"]
     config = {name: value for recording in recordings for name, value in recording.config.items()}
     return dict.fromkeys(host_facts()) | {
         "source": "imported",
-        "clock": "imported, wall time only" + ("" if estimated is None else f", step times {estimated}"),
+        "clock": "imported, wall time only"
+        + "".join(f", {kind} times {how}" for kind, how in estimated.items() if how is not None),
         "started_time_ns": min(table["_time_ns"][0].as_py() for table in tables.values()),
         "ended_time_ns": max(table["_time_ns"][-1].as_py() for table in tables.values()),
         "devices": devices[0] if devices else {},
         **({"config": config} if config else {}),
         "import": origin,
     }
+
+
+def _estimated(recordings: list[Recording], kind: Kind) -> str | None:
+    """Return how the times of a kind were estimated; None where they are of the log."""
+    return next((r.estimated for r in recordings if r.kind == kind and r.estimated is not None), None)
 
 
 def _file(path: Path, recording: Recording, rows_read: dict[str, int]) -> dict[str, Any]:

@@ -3,6 +3,12 @@
 from pathlib import Path
 
 from thermograd.ingest.importers.formats.dcgm import PROMETHEUS_JSON, PROMETHEUS_TEXT
+from thermograd.ingest.importers.formats.gpu.afterburner import AFTERBURNER
+from thermograd.ingest.importers.formats.gpu.dcgmi import DCGMI_DMON
+from thermograd.ingest.importers.formats.gpu.dmon import DMON, DMON_UNDATED
+from thermograd.ingest.importers.formats.gpu.gpu_z import GPU_Z
+from thermograd.ingest.importers.formats.gpu.gpustat import GPUSTAT_JSON, GPUSTAT_TEXT
+from thermograd.ingest.importers.formats.gpu.smi_screen import SMI_SCREEN
 from thermograd.ingest.importers.formats.hwinfo import HWINFO
 from thermograd.ingest.importers.formats.lightning_csv import LIGHTNING_CSV
 from thermograd.ingest.importers.formats.no_format import looks
@@ -18,6 +24,7 @@ from thermograd.ingest.importers.text_files import readable
 FORMATS = (
     *(WANDB_FILE, TENSORBOARD),
     *(TRAINER_STATE, PROMETHEUS_JSON, STEP_LOG),
+    *(DMON, DMON_UNDATED, DCGMI_DMON, GPU_Z, AFTERBURNER, GPUSTAT_JSON, GPUSTAT_TEXT, SMI_SCREEN),
     *(DEVICE_LOG, NVIDIA_SMI, HWINFO, WANDB_CSV, PROMETHEUS_TEXT),
     *(LIGHTNING_CSV,),
 )

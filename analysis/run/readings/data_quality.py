@@ -61,8 +61,9 @@ def warnings_for(data: RunSeries, devices: list[Device]) -> list[str]:
             f"The step series is identical to that of {', '.join(twins)}, to the last bit: "
             "one training, not a replication."
         )
-    if estimated := data.run.facts.get("import", {}).get("step_times_estimated"):
-        warnings.append(f"The times of the steps are {estimated}. No lag is more exact than that.")
+    for kind, word in (("step", "steps"), ("sample", "devices")):
+        if estimated := data.run.facts.get("import", {}).get(f"{kind}_times_estimated"):
+            warnings.append(f"The times of the {word} are {estimated}. No lag is more exact than that.")
     for device in devices:
         warnings += [f"{device.label}: {text}" for text in _device_warnings(data, device)]
     if any(device.simulated for device in devices):

@@ -85,9 +85,9 @@ _TEXTS: tuple[tuple[Callable[[str], bool], str], ...] = (
         "the output of nvidia-smi -q; log with nvidia-smi --query-gpu=timestamp,uuid,... --format=csv -l 1",
     ),
     (
-        lambda text: re.match(r"#\s*(Date\s+Time\s+)?gpu\s+(idx\s+)?\w+", text) is not None,
-        "the output of nvidia-smi dmon or pmon, which says neither date nor UUID; log with nvidia-smi "
-        "--query-gpu=timestamp,uuid,... --format=csv -l 1",
+        lambda text: re.match(r"#\s*((Date|Time)[,\s]+){0,2}gpu[,\s]+pid\b", text, re.I) is not None,
+        "the output of nvidia-smi pmon, which is by process, and shares of processes do not add up to that "
+        "of their GPU; log with nvidia-smi dmon -s pucm -o DT",
     ),
 )
 

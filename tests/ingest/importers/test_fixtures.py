@@ -14,11 +14,17 @@ from thermograd.ingest.importers.registry import recognise
 from thermograd.store.errors import ImportFormatError
 
 FORMATS = {  # of the files in a folder, all of them
+    "afterburner": {"an MSI Afterburner monitoring log"},
     "dcgm": {"Prometheus text of a DCGM exporter"},
+    "dcgmi": {"a dcgmi dmon log"},
+    "dmon": {"an nvidia-smi dmon log", "an nvidia-smi dmon log without dates"},
+    "gpu_z": {"a GPU-Z sensor log"},
+    "gpustat": {"what gpustat --json wrote", "what gpustat showed"},
     "huggingface": {"a Hugging Face trainer_state.json"},
     "hwinfo": {"a HWiNFO log (CSV)"},
     "nvidia_smi": {"an nvidia-smi log (CSV)"},
     "prometheus": {"a Prometheus range query (JSON)"},
+    "smi_screen": {"the screen of nvidia-smi"},
     "tensorboard": {"a TensorBoard event file"},
     "wandb": {"a W&B run (.wandb)", "a W&B history (CSV)"},
 }

@@ -80,10 +80,10 @@ _CASES = {
         "\n<!DOCTYPE html>\n<html><title>Log in</title></html>\n",
         "an HTML page (of a login, or an error?)",
     ),
-    "screen": ("Thu Jan  1\n+-----+\n| NVIDIA-SMI 535.1 |\n", "log"),
-    "dmon": (
-        "# gpu   pwr gtemp mtemp\n# Idx     W     C     C\n    0    43    35     -\n",
-        "nvidia-smi dmon",
+    "screen without GPUs": ("Thu Jan  1\n+-----+\n| NVIDIA-SMI 535.1 |\n", "log"),
+    "pmon": (
+        "# gpu        pid  type    sm   mem   command\n# Idx          #   C/G     %     %   name\n",
+        "nvidia-smi pmon, which is by process",
     ),
     "gzip": (gzip.compress(_SMI.encode()), "a gzip archive; unpack it first"),
     "zip": (_zip(), "a zip archive; unpack it first"),

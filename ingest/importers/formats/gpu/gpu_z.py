@@ -1,0 +1,139 @@
+"""Reading the sensor log of GPU-Z: a table of one card, in local time, appended to at every start.
+
+Memory in MB is not taken, as the log does not say whether that is 10**6 or 2**20 bytes.
+"""
+
+import re
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from thermograd.ingest.importers.csv_table import Table, csv_format
+from thermograd.ingest.importers.recording import Hints, listed_names, of_no_use
+from thermograd.ingest.importers.text_files import LeftOutError
+from thermograd.ingest.importers.timezones import Moment, read_time
+from thermograd.store.errors import ImportFormatError
+
+_APART = re.compile(r"\s+,\s*|,\s\s+")  # a comma in a number has no blank before it
+_COMMA = re.compile(r"([-+]?\d+),(\d+)", re.ASCII)
+_CELL = re.compile(r"(?P<name>.+?) ?\[(?P<unit>[^\]]*)\]")
+_DAY = re.compile(r"(\d\d?)\.(\d\d?)\.(\d{4}) (.*)", re.ASCII)
+_COLUMNS = {  # name and unit in lower case: device, column, rank (less is more)
+    ("gpu load", "%"): ("gpu", "utilization_pct", 0),
+    ("board power draw", "w"): ("gpu", "power_w", 0),
+    ("power consumption (w)", "w"): ("gpu", "power_w", 1),
+    ("power consumption", "w"): ("gpu", "power_w", 1),
+    ("gpu power", "w"): ("gpu", "power_w", 2),
+    ("gpu chip power draw", "w"): ("gpu", "power_w", 3),
+    ("gpu only power draw", "w"): ("gpu", "power_w", 3),
+    ("gpu temperature", "c"): ("gpu", "temperature_c", 0),
+    ("memory temperature", "c"): ("gpu", "memory_temperature_c", 0),
+    ("gpu clock", "mhz"): ("gpu", "sm_clock_mhz", 0),
+    ("gpu core clock", "mhz"): ("gpu", "sm_clock_mhz", 0),
+    ("memory clock", "mhz"): ("gpu", "memory_clock_mhz", 0),
+    ("gpu memory clock", "mhz"): ("gpu", "memory_clock_mhz", 0),
+    ("fan speed (%)", "%"): ("gpu", "fan_pct", 0),
+    ("fan speed", "%"): ("gpu", "fan_pct", 0),
+    ("fan 1 speed (%)", "%"): ("gpu", "fan_pct", 0),
+    ("cpu temperature", "c"): ("cpu", "temperature_c", 0),
+}
+_CHIP = 3  # the rank of power that is the chip's alone
+_ONE_CARD = "the log does not name its card: give --device NAME to tell it from others"
+_OF_CHIP = "the power is of the GPU's chip alone ({}), not of the board"
+
+
+class _Sensor(NamedTuple):
+    position: int
+    rank: int
+    fahrenheit: bool
+
+
+class _GpuZ(Table):
+    """A sensor log of GPU-Z."""
+
+    encoding = "latin-1"
+    hints = frozenset({"device"})
+
+    def __init__(self, paths: tuple[Path, ...], format: str, hints: Hints) -> None:
+        super().__init__(paths, format, hints)
+        self.recording.clock = "Date"
+        self._card = hints.device or "gpu"
+        if hints.device is None:
+            self.recording.notes["gpu"] = {"device": _ONE_CARD}
+
+    @staticmethod
+    def is_header(cells: list[str]) -> bool:
+        """Whether the columns are a date, and sensors with units in brackets."""
+        cells = [cell.strip() for cell in cells]
+        return cells[:1] == ["Date"] and len(cells) > 1 and _CELL.fullmatch(cells[1]) is not None
+
+    def cells(self, line: str) -> list[str]:
+        """Split a line, without the empty cell behind the comma that ends it."""
+        text = line.strip("\r\n")
+        cells = [
+            cell.strip() for cell in (_APART.split(text) if re.search(r"\s,", text) else text.split(","))
+        ]
+        return cells[:-1] if cells and not cells[-1] else cells
+
+    def begin(self, number: int) -> None:
+        """Find the sensor of each column."""
+        self._sensors: dict[str, dict[str, _Sensor]] = {}
+        for position, cell in enumerate(self.header):
+            known, fahrenheit = _known(cell)
+            if known is not None:
+                device, column, rank = known
+                best = self._sensors.setdefault(device, {})
+                if column not in best or rank < best[column].rank:
+                    best[column] = _Sensor(position, rank, fahrenheit)
+        if not self._sensors:
+            raise ImportFormatError(
+                f"{self.recording.path}, row {number}: this GPU-Z log has no column that is known; it "
+                f"has: {listed_names(self.header[1:])}; allowed are the English names, such as "
+                "GPU Temperature [°C]"
+            )
+        used = {sensor.position for sensors in self._sensors.values() for sensor in sensors.values()}
+        others = {cell for position, cell in enumerate(self.header) if position and position not in used}
+        self.recording.ignored = self.recording.ignored or of_no_use("column", others)
+        power = self._sensors.get("gpu", {}).get("power_w")
+        if power is not None and power.rank == _CHIP:
+            note = self.recording.notes.setdefault(self._card, {})
+            note["power_w"] = _OF_CHIP.format(self.header[power.position])
+
+    def row(self, number: int, cells: list[str]) -> list[tuple[Moment, dict[str, Any]]]:
+        """Return a sample of the card, and one of the processor where the log has its temperature."""
+        moment = _moment(cells[0])
+        if moment is None:
+            raise LeftOutError("torn row: Date is no date and time", cells[0])
+        samples = []
+        for device, sensors in self._sensors.items():
+            values = {column: self._value(column, sensor, cells) for column, sensor in sensors.items()}
+            if any(value is not None for value in values.values()):
+                samples.append((moment, {"device": self._card if device == "gpu" else device} | values))
+        if not samples:
+            raise LeftOutError("a row without a value")
+        return samples
+
+    def _value(self, column: str, sensor: _Sensor, cells: list[str]) -> float | int | None:
+        text = _COMMA.sub(r"\1.\2", cells[sensor.position])
+        return self.recording.cell(column, text, convert=_celsius if sensor.fahrenheit else None)
+
+
+def _known(cell: str) -> tuple[tuple[str, str, int] | None, bool]:
+    """Return device, column and rank of a sensor that is known, and whether it is in degF."""
+    match = _CELL.fullmatch(cell)
+    if match is None:
+        return None, False
+    unit = "".join(c for c in match["unit"].lower() if c.isascii())
+    return _COLUMNS.get((match["name"].lower(), "c" if unit == "f" else unit)), unit == "f"
+
+
+def _celsius(fahrenheit: float) -> float:
+    return (fahrenheit - 32.0) / 1.8
+
+
+def _moment(text: str) -> Moment | None:
+    day = _DAY.fullmatch(text)
+    moment = read_time(f"{day[3]}-{int(day[2]):02}-{int(day[1]):02} {day[4]}" if day else text)
+    return moment if moment is not None and moment.naive else None
+
+
+GPU_Z = csv_format("a GPU-Z sensor log", _GpuZ)
