@@ -4,10 +4,17 @@ from pathlib import Path
 
 from thermograd.ingest.importers.formats.dcgm import PROMETHEUS_JSON, PROMETHEUS_TEXT
 from thermograd.ingest.importers.formats.gpu.afterburner import AFTERBURNER
+from thermograd.ingest.importers.formats.gpu.amd_smi import (
+    AMD_SMI_CSV,
+    AMD_SMI_CSV_UNDATED,
+    AMD_SMI_JSON,
+    AMD_SMI_JSON_UNDATED,
+)
 from thermograd.ingest.importers.formats.gpu.dcgmi import DCGMI_DMON
 from thermograd.ingest.importers.formats.gpu.dmon import DMON, DMON_UNDATED
 from thermograd.ingest.importers.formats.gpu.gpu_z import GPU_Z
 from thermograd.ingest.importers.formats.gpu.gpustat import GPUSTAT_JSON, GPUSTAT_TEXT
+from thermograd.ingest.importers.formats.gpu.rocm_smi import ROCM_SMI_CSV, ROCM_SMI_JSON
 from thermograd.ingest.importers.formats.gpu.smi_screen import SMI_SCREEN
 from thermograd.ingest.importers.formats.hwinfo import HWINFO
 from thermograd.ingest.importers.formats.lightning_csv import LIGHTNING_CSV
@@ -25,6 +32,7 @@ FORMATS = (
     *(WANDB_FILE, TENSORBOARD),
     *(TRAINER_STATE, PROMETHEUS_JSON, STEP_LOG),
     *(DMON, DMON_UNDATED, DCGMI_DMON, GPU_Z, AFTERBURNER, GPUSTAT_JSON, GPUSTAT_TEXT, SMI_SCREEN),
+    *(AMD_SMI_CSV, AMD_SMI_CSV_UNDATED, AMD_SMI_JSON, AMD_SMI_JSON_UNDATED, ROCM_SMI_CSV, ROCM_SMI_JSON),
     *(DEVICE_LOG, NVIDIA_SMI, HWINFO, WANDB_CSV, PROMETHEUS_TEXT),
     *(LIGHTNING_CSV,),
 )

@@ -89,6 +89,14 @@ _TEXTS: tuple[tuple[Callable[[str], bool], str], ...] = (
         "the output of nvidia-smi pmon, which is by process, and shares of processes do not add up to that "
         "of their GPU; log with nvidia-smi dmon -s pucm -o DT",
     ),
+    (
+        lambda text: re.match(r"(TIMESTAMP\s+)?GPU\s+(XCP\s+)?POWER\s", text) is not None,
+        "the screen of amd-smi monitor; log with amd-smi monitor -w 1 --csv",
+    ),
+    (
+        lambda text: "ROCm System Management Interface" in text[:2000],
+        "the screen of rocm-smi; log with rocm-smi --csv, or with amd-smi metric -w 1 --csv, which has times",
+    ),
 )
 
 

@@ -15,6 +15,12 @@ from thermograd.store.errors import ImportFormatError
 
 FORMATS = {  # of the files in a folder, all of them
     "afterburner": {"an MSI Afterburner monitoring log"},
+    "amd_smi": {
+        "an amd-smi log (CSV)",
+        "an amd-smi log (CSV) without times",
+        "an amd-smi log (JSON)",
+        "an amd-smi log (JSON) without times",
+    },
     "dcgm": {"Prometheus text of a DCGM exporter"},
     "dcgmi": {"a dcgmi dmon log"},
     "dmon": {"an nvidia-smi dmon log", "an nvidia-smi dmon log without dates"},
@@ -24,6 +30,7 @@ FORMATS = {  # of the files in a folder, all of them
     "hwinfo": {"a HWiNFO log (CSV)"},
     "nvidia_smi": {"an nvidia-smi log (CSV)"},
     "prometheus": {"a Prometheus range query (JSON)"},
+    "rocm_smi": {"what rocm-smi --csv printed", "what rocm-smi --json printed"},
     "smi_screen": {"the screen of nvidia-smi"},
     "tensorboard": {"a TensorBoard event file"},
     "wandb": {"a W&B run (.wandb)", "a W&B history (CSV)"},

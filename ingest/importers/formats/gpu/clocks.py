@@ -33,37 +33,39 @@ class Rounds:
     """
 
     def __init__(self, recording: Recording, hints: Hints, instead: str) -> None:
-        if hints.started_at is None or hints.sample_time_s is None:
-            raise ImportFormatError(
-                f"{recording.path}: {recording.format} says neither when it began nor how far apart its "
-                "samples are, so it is no time series; give --started-at TIME and --sample-time SECONDS, or "
-                f"log {instead}"
-            )
-        if not 0 < hints.sample_time_s < math.inf:
+        self._refusal = (
+            f"{recording.path}: {recording.format} says neither when it began nor how far apart its "
+            "samples are, so it is no time series; give --started-at TIME and --sample-time SECONDS, or "
+            f"log {instead}"
+        )
+        if hints.started_at is None:
+            raise ImportFormatError(self._refusal)
+        if hints.sample_time_s is not None and not 0 < hints.sample_time_s < math.inf:
             raise ImportFormatError(
                 f"--sample-time {hints.sample_time_s} is no number of seconds; give one above 0"
             )
         self._began = _started(hints.started_at)
-        self._period_ns = hints.sample_time_s * 1e9
+        self._period_s = hints.sample_time_s
         self._round = 0
         self._seen: set[Hashable] = set()
         recording.clock = "--started-at"
-        recording.estimated = (
-            f"estimated: --started-at {hints.started_at} plus {hints.sample_time_s:.6g} s a sample "
-            "(as --sample-time says)"
-        )
+        recording.estimated = f"estimated: --started-at {hints.started_at}"
+        if hints.sample_time_s is not None:
+            recording.estimated += f" plus {hints.sample_time_s:.6g} s a sample (as --sample-time says)"
 
     def moment(self, device: Hashable) -> Moment:
         """Return the time of the next reading of a device."""
         if device in self._seen:
-            self.turn()
+            self._turn()
         self._seen.add(device)
-        passed_ns = min(self._round * self._period_ns, _FOREVER_NS)
+        passed_ns = min(self._round * (self._period_s or 0.0) * 1e9, _FOREVER_NS)
         return Moment(self._began.ns + round(passed_ns), self._began.naive)
 
-    def turn(self) -> None:
-        """End a round that has readings."""
-        self._round += bool(self._seen)
+    def _turn(self) -> None:
+        """Begin the next round, whose distance from this one somebody has to say."""
+        if self._period_s is None:
+            raise ImportFormatError(self._refusal)
+        self._round += 1
         self._seen.clear()
 
 

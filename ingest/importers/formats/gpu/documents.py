@@ -1,4 +1,4 @@
-"""JSON documents one after the other in a file, as a tool that is run again and again appends them."""
+"""JSON objects one after the other in a file, as a tool that is run again and again appends them."""
 
 import json
 import re
@@ -6,12 +6,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from thermograd.ingest.importers.recording import Head
 from thermograd.ingest.importers.text_files import LeftOutError, text_lines
 
-_LONGEST = 1 << 24  # characters of one document
+_LONGEST = 1 << 24  # characters of one object
 _TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[{}\[\]]')
-_DECODER = json.JSONDecoder()
 
 
 class Document(NamedTuple):
@@ -22,6 +20,8 @@ class Document(NamedTuple):
 
     def value(self) -> Any:
         """Return what it says; LeftOutError for what is broken."""
+        if not self.text.startswith("{"):
+            raise LeftOutError("a line that is no JSON")
         try:
             return json.loads(self.text)
         except (ValueError, RecursionError) as error:
@@ -29,57 +29,69 @@ class Document(NamedTuple):
 
 
 class _Pile:
-    """The lines of a document that has not ended."""
+    """The text of an object that has not ended."""
 
     def __init__(self) -> None:
-        self.lines: list[str] = []
         self.begins = 0
-        self._open: list[str] = []
+        self.parts: list[str] = []
+        self._depth = 0
         self._size = 0
 
     def is_broken_by(self, line: str) -> bool:
         """Whether a line begins another document, so that this one was never ended."""
-        again = line.startswith("{") and self._open[:1] == ["{"]
-        return again or line.startswith("[{") or self._size > _LONGEST
+        return bool(self.parts) and (line[:1] in ("{", "[") or self._size > _LONGEST)
 
-    def add(self, number: int, line: str) -> bool:
-        """Add a line; return whether the document ends with it."""
-        if not self.lines:
-            self.begins = number
-        self.lines.append(line)
+    def add(self, line: str, start: int) -> int | None:
+        """Add a line from a place on; return where the object ends in it, None where it goes on."""
+        for match in _TOKEN.finditer(line, start):
+            if match[0] in ("{", "["):
+                self._depth += 1
+            elif match[0] in ("}", "]"):
+                self._depth -= 1
+                if not self._depth:
+                    self.parts.append(line[start : match.end()])
+                    return match.end()
+        self.parts.append(line[start:])
         self._size += len(line)
-        for token in _TOKEN.findall(line):
-            if token in ("{", "["):
-                self._open.append(token)
-            elif token in ("}", "]") and self._open:
-                self._open.pop()
-        return not self._open
+        return None
 
     def take(self) -> Document:
-        """Return the document and begin anew."""
-        document = Document(self.begins, "".join(self.lines))
-        self.lines, self._open, self._size = [], [], 0
+        """Return the object and begin anew."""
+        document = Document(self.begins, "".join(self.parts))
+        self.parts, self._depth, self._size = [], 0, 0
         return document
 
 
 def documents(path: Path) -> Iterator[Document]:
-    """Yield the documents of a file, broken ones and lines that are none as well."""
+    """Yield the objects of a file, those of lists one by one; broken ones and other lines as well."""
     pile = _Pile()
     for number, line in text_lines(path):
-        if pile.lines and pile.is_broken_by(line):
+        if pile.is_broken_by(line):
             yield pile.take()
-        if (pile.lines or line.strip()) and pile.add(number, line):
-            yield pile.take()
-    if pile.lines:
+        yield from _of_line(pile, number, line)
+    if pile.parts:
         yield pile.take()
 
 
-def first_document(head: Head) -> Any:
-    """Return the first document of a file's beginning; None where there is none, or it goes beyond."""
-    start = head.text.find("{")
-    if start < 0 or not head.text.startswith(("{", "[")):
-        return None
-    try:
-        return _DECODER.raw_decode(head.text)[0]
-    except (ValueError, RecursionError):
-        return None
+def _of_line(pile: _Pile, number: int, line: str) -> Iterator[Document]:
+    """Yield the objects that end in a line."""
+    place: int | None = 0
+    while place is not None:
+        if not pile.parts:
+            place = _skipped(line, place)
+            if place == len(line):
+                return
+            if line[place] != "{":
+                yield Document(number, line[place:].strip())
+                return
+            pile.begins = number
+        place = pile.add(line, place)
+        if place is not None:
+            yield pile.take()
+
+
+def _skipped(line: str, place: int) -> int:
+    """Return the place behind blanks and what stands between objects."""
+    while place < len(line) and (line[place].isspace() or line[place] in "[],"):
+        place += 1
+    return place

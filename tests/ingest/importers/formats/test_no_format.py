@@ -85,6 +85,14 @@ _CASES = {
         "# gpu        pid  type    sm   mem   command\n# Idx          #   C/G     %     %   name\n",
         "nvidia-smi pmon, which is by process",
     ),
+    "amd-smi monitor": (
+        "GPU  POWER   GPU_T   MEM_T   GFX_CLK   GFX%\n  0  150 W   45 °C   38 °C   132 MHz   0 %\n",
+        "the screen of amd-smi monitor; log with amd-smi monitor -w 1 --csv",
+    ),
+    "rocm-smi": (
+        "\n===== ROCm System Management Interface =====\nDevice  Node  Temp\n",
+        "the screen of rocm-smi; log with rocm-smi --csv",
+    ),
     "gzip": (gzip.compress(_SMI.encode()), "a gzip archive; unpack it first"),
     "zip": (_zip(), "a zip archive; unpack it first"),
     "Parquet": (_parquet(), "a Parquet file; write it as CSV first"),

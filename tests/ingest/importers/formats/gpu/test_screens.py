@@ -86,7 +86,8 @@ def test_broken_entries_of_gpustat_cost_themselves_only(tmp_path: Path) -> None:
     found = imported(tmp_path, written(tmp_path / "a", text), timezone="UTC")
     assert found.result["rows"]["sample"] == 10
     assert found.result["left_out"] == {
-        "torn entry: broken JSON": 3,
+        "torn entry: broken JSON": 2,
+        "a line that is no JSON": 1,
         "torn entry: no report of gpustat": 1,
     }
 

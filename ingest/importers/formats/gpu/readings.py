@@ -1,0 +1,69 @@
+"""Which of a tool's readings is a column, where several may be: the same one for a device throughout."""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from thermograd.ingest.importers.recording import Recording
+from thermograd.ingest.importers.text_files import is_known
+
+_MEASURE = re.compile(r"\(?(?P<number>[-+]?\d[\d.eE+-]*) *(?P<unit>[^\W\d_][\w/]*|%)?\)?", re.ASCII)
+_UNITS = {
+    "": 1.0,
+    "%": 1.0,
+    "w": 1.0,
+    "c": 1.0,
+    "mhz": 1.0,
+    "j": 1.0,
+    "b": 1.0,
+    "ghz": 1e3,
+    "mw": 1e-3,
+    "khz": 1e-3,
+}
+_BYTES = {"kb": 2.0**10, "mb": 2.0**20, "gb": 2.0**30, "kib": 2.0**10, "mib": 2.0**20, "gib": 2.0**30}
+_UNITS |= _BYTES  # of these tools, all of which count memory so
+
+Names = Mapping[
+    str, tuple[tuple[str, float], ...]
+]  # names by column, the best one first, each with its factor
+
+
+class Readings:
+    """The readings of a log's devices, by column."""
+
+    def __init__(self, recording: Recording, names: Names) -> None:
+        self._recording = recording
+        self._names = names
+        self._chosen: dict[tuple[str, str], tuple[str, float]] = {}
+
+    @property
+    def known(self) -> set[str]:
+        """Every name that may be taken."""
+        return {name for names in self._names.values() for name, _ in names}
+
+    def values(self, device: str, texts: Mapping[str, str]) -> dict[str, Any]:
+        """Return the columns of a device's row; where power is an average alone, that is the power."""
+        values: dict[str, Any] = {}
+        for column, names in self._names.items():
+            key = device, column
+            if key not in self._chosen:
+                told = [name for name in names if is_known(texts.get(name[0], ""))]
+                if told:
+                    self._chosen[key] = told[0]
+            if key in self._chosen:
+                name, factor = self._chosen[key]
+                values[column] = self._value(column, texts.get(name, ""), factor)
+        average = self._chosen.get((device, "power_w_average"))
+        if average is not None and average == self._chosen.get((device, "power_w")):
+            del values["power_w_average"]
+        return values
+
+    def _value(self, column: str, text: str, factor: float) -> float | int | None:
+        """Return a number in our unit; the text's own unit counts more than the column's."""
+        match = _MEASURE.fullmatch(text.strip())
+        if match is None:
+            return self._recording.cell(column, text, factor)
+        unit = (match["unit"] or "").lower()
+        if unit not in _UNITS:
+            return self._recording.cell(column, text, factor)
+        return self._recording.cell(column, match["number"], _UNITS[unit] if unit else factor)
