@@ -35,6 +35,7 @@ class Head(NamedTuple):
     data: bytes
     text: str
     is_cut: bool = False  # there is more of the file: the last line may not be whole
+    tail: str = ""  # the end of the file, where there is more of it, from a whole line on
 
     @property
     def lines(self) -> list[str]:
@@ -200,6 +201,7 @@ class Format:
     several: bool = False  # several files of one folder are one log
     # The files say when things happened. Where they do not, or not the date, --started-at does.
     has_clock: bool = True
+    is_printed: bool = False  # meant for a screen: it gives way to any other log of its kind that has a clock
     # The names of the `Hints` that it can use, beside those that `takes` adds.
     hints: frozenset[str] = frozenset()
     # Says by the beginning of a file whether the hints ask for this format: it then comes before all others.

@@ -1,6 +1,8 @@
 """The formats that are imported, and what a file is by its content, whatever its name."""
 
+import os
 from pathlib import Path
+from typing import BinaryIO
 
 from thermograd.ingest.importers.formats.dcgm import PROMETHEUS_JSON, PROMETHEUS_TEXT
 from thermograd.ingest.importers.formats.gpu.afterburner import AFTERBURNER
@@ -22,6 +24,7 @@ from thermograd.ingest.importers.formats.no_format import looks
 from thermograd.ingest.importers.formats.nvidia_smi import NVIDIA_SMI
 from thermograd.ingest.importers.formats.rle_session import DEVICE_LOG, STEP_LOG
 from thermograd.ingest.importers.formats.tensorboard import TENSORBOARD
+from thermograd.ingest.importers.formats.text_logs import TEXT_LOGS
 from thermograd.ingest.importers.formats.trainer_state import TRAINER_STATE
 from thermograd.ingest.importers.formats.wandb import WANDB_CSV, WANDB_FILE
 from thermograd.ingest.importers.hints.given import NO_HINTS, Hints
@@ -35,9 +38,11 @@ FORMATS = (
     *(AMD_SMI_CSV, AMD_SMI_CSV_UNDATED, AMD_SMI_JSON, AMD_SMI_JSON_UNDATED, ROCM_SMI_CSV, ROCM_SMI_JSON),
     *(DEVICE_LOG, NVIDIA_SMI, HWINFO, WANDB_CSV, PROMETHEUS_TEXT),
     *(LIGHTNING_CSV,),
+    *TEXT_LOGS,
 )
 ALLOWED = "a step log, a device log or a W&B run, in the formats of docs/importing.md"
 _HEAD_BYTES = 1 << 16
+_TAIL_BYTES = 1 << 18
 _SEPARATORS = {";": "';'", "\t": "tabulators", "|": "'|'"}
 
 
@@ -48,10 +53,17 @@ def recognise(path: Path, hints: Hints = NO_HINTS) -> tuple[Format | None, str]:
     """
     with readable(path), path.open("rb") as file:
         data = file.read(_HEAD_BYTES)
-    head = Head(data, _text(data), len(data) == _HEAD_BYTES)
+        is_cut = len(data) == _HEAD_BYTES
+        head = Head(data, _text(data), is_cut, _tail(file) if is_cut else "")
     asked = (form for form in FORMATS if form.asked_for is not None and form.asked_for(head, hints))
     form = next(asked, None) or next((form for form in FORMATS if form.recognises(head)), None)
     return (form, form.name) if form is not None else (None, _other_table(head) or looks(head))
+
+
+def _tail(file: BinaryIO) -> str:
+    """Return the end of a file of UTF-8 text, without the line that it begins in."""
+    file.seek(max(_HEAD_BYTES, file.seek(0, os.SEEK_END) - _TAIL_BYTES))
+    return file.read().decode("utf-8", "replace").partition("\n")[2]
 
 
 def _text(data: bytes) -> str:
@@ -67,6 +79,6 @@ def _other_table(head: Head) -> str | None:
         text = head.text.replace(",", ".").replace(separator, ",")
         other = Head(text.encode(), text, head.is_cut)
         for form in FORMATS:
-            if form.recognises(other):
+            if form not in TEXT_LOGS and form.recognises(other):
                 return f"{form.name} with {name} between its cells; write it with ',', and '.' in numbers"
     return None

@@ -81,12 +81,13 @@ def choose_sources(
 
 
 def _only(kind: Kind, paths: list[Path], found: _Found) -> Source | None:
-    """Return the one log of a kind; one without a clock gives way to one that has it."""
+    """Return the one log of a kind; one without a clock, or only printed, gives way to one that has it."""
     candidates = found.of_kind(kind)
     timed = [source for source in candidates if source.format.has_clock]
+    timed = [source for source in timed if not source.format.is_printed] or timed
     if len(timed) == 1 and len(candidates) > 1:
         found.ignored += [
-            f"{source.name}: steps without times; they are taken from {timed[0].name}"
+            f"{source.name}: {_lacks(source)} taken from {timed[0].name}"
             for source in candidates
             if source is not timed[0]
         ]
@@ -98,6 +99,14 @@ def _only(kind: Kind, paths: list[Path], found: _Found) -> Source | None:
             f"say which with {_OPTIONS[kind]}"
         )
     return candidates[0] if candidates else None
+
+
+def _lacks(source: Source) -> str:
+    return (
+        "what a program printed; the steps are"
+        if source.format.has_clock
+        else "steps without times; they are"
+    )
 
 
 def _given(option: Path, kind: Kind, paths: list[Path], found: _Found) -> Source:

@@ -13,6 +13,18 @@ from thermograd.ingest.importers.import_logs import import_run
 from thermograd.ingest.importers.registry import recognise
 from thermograd.store.errors import ImportFormatError
 
+TIMED = {"DeepSpeed", "Megatron-LM", "OLMo", "fairseq", "torchtitan"}
+UNTIMED = {
+    *(
+        "Hugging Face Trainer (printed)",
+        "Megatron-LM",
+        "NeMo",
+        "NeMo (progress bar)",
+        "build-nanogpt",
+        "llm.c",
+    ),
+    *("modded-nanogpt", "nanoGPT", "nanochat", "torchtune", "torchtune (progress bar)"),
+}
 FORMATS = {  # of the files in a folder, all of them
     "afterburner": {"an MSI Afterburner monitoring log"},
     "amd_smi": {
@@ -32,6 +44,8 @@ FORMATS = {  # of the files in a folder, all of them
     "prometheus": {"a Prometheus range query (JSON)"},
     "rocm_smi": {"what rocm-smi --csv printed", "what rocm-smi --json printed"},
     "smi_screen": {"the screen of nvidia-smi"},
+    "text_logs": {f"a log of {program} (text)" for program in TIMED}
+    | {f"a log of {program} (text without times)" for program in UNTIMED},
     "tensorboard": {"a TensorBoard event file"},
     "wandb": {"a W&B run (.wandb)", "a W&B history (CSV)"},
 }

@@ -1,0 +1,133 @@
+"""When a printed step was: by its line's own time, or by the start of the training and the steps' lengths."""
+
+import itertools
+import math
+from collections import deque
+from pathlib import Path
+from statistics import median
+
+from thermograd.ingest.importers.hints.given import Hints
+from thermograd.ingest.importers.printed.lines import Printed
+from thermograd.ingest.importers.printed.programs import ELAPSED, Program
+from thermograd.ingest.importers.steps.step_clock import (
+    given_step_time,
+    is_positive,
+    since,
+    started,
+    step_clock,
+)
+from thermograd.ingest.importers.text_files import LeftOutError
+from thermograd.ingest.importers.timezones import Moment
+
+_REMEMBERED = 31  # step times: of the steps between two lines, each took as long as their median
+_NO_TIME = "a step without a time, in a log whose other lines have one"
+
+
+class LineClock:
+    """The clock of a log whose lines say when they were printed."""
+
+    estimated: str | None = None
+    word = "its lines' time"
+
+    def moment(self, printed: Printed) -> Moment:
+        """Return when a step was."""
+        if printed.moment is None:
+            raise LeftOutError(_NO_TIME)
+        return printed.moment
+
+
+class GivenClock:
+    """The clock of a log that says nothing of times."""
+
+    word = "--started-at"
+
+    def __init__(self, path: Path, program: Program, hints: Hints) -> None:
+        self._clock = step_clock(path, f"this log of {program.name}", hints)
+        self.estimated = self._clock.estimated
+        self._first = program.first_step
+
+    def moment(self, printed: Printed) -> Moment:
+        """Return when a step was."""
+        return self._clock.after((printed.step or 0) + 1 - self._first)
+
+
+class StepTimeClock:
+    """The clock of a log that says how long its steps took, and not when they were.
+
+    A line says it of its own step or, as a mean, of all since the line before. The steps of which no line
+    tells took as long as the median of those around them.
+    """
+
+    word = "--started-at"
+
+    def __init__(self, path: Path, program: Program, hints: Hints, first: list[Printed]) -> None:
+        self._began = started(path, f"this log of {program.name}", hints)
+        self.estimated = f"estimated: --started-at {hints.started_at} plus the step times that the log has"
+        self._program = program
+        steps = [printed.step for printed in first if printed.step is not None]
+        self._every = next((b - a for a, b in itertools.pairwise(steps) if b > a), 1)
+        taken = [printed.columns.get("step_time_s") for printed in first]
+        self._recent = deque((t for t in taken if t is not None and is_positive(t)), _REMEMBERED)
+        self._passed_s = 0.0
+        self._step: int | None = None
+
+    def moment(self, printed: Printed) -> Moment:
+        """Return when a step was; steps have to come in the order of the log."""
+        step, own_s = printed.step or 0, printed.columns.get("step_time_s")
+        if own_s is not None and is_positive(own_s):
+            self._recent.append(own_s)
+        else:
+            own_s = None
+        self._passed_s += self._took(self._steps_since(step), own_s)
+        self._step = step
+        return since(self._began, self._passed_s)
+
+    def _steps_since(self, step: int) -> int:
+        before = self._program.first_step - 1 if self._step is None else self._step
+        is_next = step > before and (self._step is not None or step - before <= self._every)
+        return step - before if is_next else self._every
+
+    def _took(self, steps: int, own_s: float | None) -> float:
+        usual_s = median(self._recent)
+        if own_s is None:
+            return steps * usual_s
+        return steps * own_s if self._program.is_mean else own_s + (steps - 1) * usual_s
+
+
+class ElapsedClock:
+    """The clock of a log that says how much time had passed since the training began."""
+
+    word = "--started-at"
+
+    def __init__(self, path: Path, program: Program, hints: Hints) -> None:
+        self._began = started(path, f"this log of {program.name}", hints)
+        self.estimated = (
+            f"estimated: --started-at {hints.started_at} plus the time that the log says had passed"
+        )
+        self._latest_s, self._before_s = 0.0, 0.0
+
+    def moment(self, printed: Printed) -> Moment:
+        """Return when a step was; where the time starts over, it goes on from the last one."""
+        elapsed_s = printed.columns.get(ELAPSED, math.nan)
+        if not math.isfinite(elapsed_s) or elapsed_s < 0:
+            return since(self._began, self._before_s + self._latest_s)
+        if elapsed_s < self._latest_s:
+            self._before_s += self._latest_s
+        self._latest_s = elapsed_s
+        return since(self._began, self._before_s + elapsed_s)
+
+
+Clock = LineClock | GivenClock | StepTimeClock | ElapsedClock
+
+
+def clock_of(path: Path, program: Program, hints: Hints, first: list[Printed], is_timed: bool) -> Clock:
+    """Return the clock of a log, by its first steps; refuse one that has none where nobody gave one."""
+    if is_timed:
+        return LineClock()
+    if given_step_time(hints) is not None:
+        return GivenClock(path, program, hints)
+    if any(ELAPSED in printed.columns for printed in first):
+        return ElapsedClock(path, program, hints)
+    if any(is_positive(printed.columns.get("step_time_s")) for printed in first):
+        return StepTimeClock(path, program, hints, first)
+    return GivenClock(path, program, hints)

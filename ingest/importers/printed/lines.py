@@ -1,0 +1,154 @@
+"""One line of what a program printed: the step that it tells of, its values, its time and its rank."""
+
+import re
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from thermograd.ingest.importers.hints.units import unit_named
+from thermograd.ingest.importers.printed.programs import ELAPSED, Program
+from thermograd.ingest.importers.timezones import Moment, read_time
+
+LONGEST_LINE = 4096  # characters; what is longer is no step's line
+_ANSI = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\-_])")
+_TIME = re.compile(
+    r"(?<![\d.])\d{4}([-/])\d\d\1\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d{1,9})?(?P<zone>Z|[+-]\d\d:?\d\d)?(?![\d:])"
+)
+_RANK = re.compile(r"\b(?:[Rr]ank|default)[ =]?(\d{1,6})\b|^\s*(\d{1,5}): ")
+_CLOCKED = frozenset({"step_time_s", ELAPSED})
+
+
+class Printed(NamedTuple):
+    """What a line tells."""
+
+    step: int | None
+    columns: dict[str, float]  # and what is made columns of, whose names begin with an underscore
+    metrics: dict[str, float]  # everything else, by the program's names
+    moment: Moment | None = None
+    rank: int | None = None
+    is_aside: bool = False  # of an evaluation, not of a step
+
+
+def pieces(line: str) -> Iterator[tuple[str, bool]]:
+    """Yield what was on the screen one after the other in a line, without colours, and whether it is whole.
+
+    A progress bar goes back to the beginning of its line. What has no end may have been cut.
+    """
+    text = line.rstrip("\r\n")
+    if "\x1b" in text:
+        text = _ANSI.sub("", text)
+    parts = text.split("\r")
+    for part in parts[:-1]:
+        if part.strip():
+            yield part, True
+    if parts[-1].strip():
+        yield parts[-1], line.endswith("\n")
+
+
+def read_line(program: Program, line: str) -> Printed | None:
+    """Return what a line tells of a step or an evaluation; None for any other line."""
+    if len(line) > LONGEST_LINE:
+        return None
+    for entry in program.entries:
+        if match := entry.search(line):
+            return _read(program, match, "")
+    for aside, prefix in program.asides:
+        if match := aside.search(line):
+            return _read(program, match, prefix)._replace(is_aside=True)
+    return None
+
+
+def read_detail(program: Program, line: str) -> Printed | None:
+    """Return what a line below an entry adds to it; None for one that is none."""
+    if program.details is None or len(line) > LONGEST_LINE or not (match := program.details.search(line)):
+        return None
+    printed = Printed(None, {}, {})
+    _put(program, printed, match["name"].strip(), match["value"], None)
+    return printed
+
+
+def _read(program: Program, match: re.Match[str], prefix: str) -> Printed:
+    head = match.string[: match.start()]
+    printed = Printed(
+        None, {}, {}, _time(head), _rank(match.string[: match.end("step")] if _has(match) else head)
+    )
+    named = match.groupdict()
+    rest = named.pop("rest", None)
+    step = _step(named.pop("step", None))
+    for name, value in named.items():
+        if value is not None:
+            _put_group(printed, name, value)
+    for name, value, unit in _pairs(program, rest or ""):
+        if prefix:
+            printed.metrics[prefix + _told(name, unit)] = number_of(value)
+        elif program.columns.get(name, ("", None))[0] == "step":
+            step = _step(value)
+        else:
+            _put(program, printed, name, value, unit)
+    return printed._replace(step=step)
+
+
+def _has(match: re.Match[str]) -> bool:
+    return "step" in match.re.groupindex
+
+
+def _pairs(program: Program, rest: str) -> Iterator[tuple[str, str, str | None]]:
+    if program.pairs is None:
+        return
+    for match in program.pairs.finditer(rest):
+        named = match.groupdict()
+        name, value = (named.get(key) or named.get(key + "_") for key in ("name", "value"))
+        if name is not None and value is not None:
+            yield name.strip(), value, named.get("unit")
+
+
+def _put(program: Program, printed: Printed, name: str, value: str, unit: str | None) -> None:
+    column, own_unit = program.columns.get(name, (None, None))
+    if column is None or column in printed.columns:
+        printed.metrics[_told(name, unit)] = number_of(value)
+    elif column in _CLOCKED:
+        printed.columns[column] = _seconds(value, own_unit or unit)
+    else:
+        printed.columns[column] = number_of(value)
+
+
+def _put_group(printed: Printed, name: str, value: str) -> None:
+    if name == "step_time_ms":
+        printed.columns["step_time_s"] = _seconds(value, "ms")
+    else:
+        printed.columns[name] = number_of(value)
+
+
+def _told(name: str, unit: str | None) -> str:
+    return f"{name} ({unit})" if unit else name
+
+
+def _seconds(value: str, unit: str | None) -> float:
+    known = unit_named("step_time_s", "min" if unit == "m" else unit or "s")
+    return number_of(value) if known is None else known.ours(number_of(value))
+
+
+def number_of(text: str) -> float:
+    """Return a printed number, with or without commas between its thousands."""
+    return float(text.replace(",", ""))
+
+
+def _step(text: str | None) -> int | None:
+    """Return a step; None for one that is rounded (2e+3) or no whole number."""
+    if text is None or "e" in text.lower():
+        return None
+    number = number_of(text)
+    return int(number) if number.is_integer() and 0 <= number < 2**62 else None
+
+
+def _time(head: str) -> Moment | None:
+    """Return the time in front of an entry: one with a zone, where there are several, else the last."""
+    found = list(_TIME.finditer(head))
+    if not found:
+        return None
+    chosen = next((match for match in found if match["zone"]), found[-1])
+    return read_time(chosen[0].replace("/", "-"))
+
+
+def _rank(head: str) -> int | None:
+    found = _RANK.search(head)
+    return int(found[1] or found[2]) if found else None

@@ -1,0 +1,260 @@
+"""Reading the log of a program: which it is, and its steps one after the other, in little memory."""
+
+import itertools
+import math
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from thermograd.ingest.importers.hints.given import Hints
+from thermograd.ingest.importers.printed.clock import Clock, clock_of
+from thermograd.ingest.importers.printed.lines import Printed, pieces, read_detail, read_line
+from thermograd.ingest.importers.printed.programs import (
+    ELAPSED,
+    PROGRAMS,
+    SKIPPED,
+    SKIPPED_SO_FAR,
+    Program,
+)
+from thermograd.ingest.importers.recording import Head, Recording
+from thermograd.ingest.importers.text_files import LeftOutError, OddCellError, signal, text_lines
+
+_FIRST = 64  # steps that tell what a log is like
+_SEVERAL = 3  # steps' lines without which a text is no log of a program
+_MANY = 10  # or it is a page that shows some
+_OTHER_LINE = "a line that tells nothing of a step (a message, a warning, a progress bar)"
+_OTHER_RANK = "a line of another rank than the first, which has the same steps"
+_NO_STEP = "a step's line that does not say which step it is"
+_AGAIN = "a step that is printed again, with the same values"
+_ASIDE = "an evaluation or a summary, no step"
+_BEFORE = "a line about step 0, before the first step"
+_CUT = "torn row: the line has no end, its last number may be cut short"
+
+
+class Kind(NamedTuple):
+    """What a log is: the program that printed it, and whether its lines say when."""
+
+    program: Program
+    is_timed: bool
+
+
+def kind_of(head: Head) -> Kind | None:
+    """Return what program's log a text is, by several of its lines; None for none."""
+    lines = [piece for line in (*head.lines, *head.tail.split("\n")) for piece, _ in pieces(line + "\n")]
+    found: list[tuple[int, Kind]] = []
+    for program in PROGRAMS:
+        entries = [
+            p for p in (read_line(program, line) for line in lines) if p is not None and not p.is_aside
+        ]
+        if _is_several(entries, lines):
+            timed = sum(printed.moment is not None for printed in entries)
+            found.append((len(entries), Kind(program, 2 * timed > len(entries))))
+    return max(found, key=lambda one: one[0])[1] if found else None
+
+
+def _is_several(entries: list[Printed], lines: list[str]) -> bool:
+    different = len({(printed.step, tuple(printed.columns.items())) for printed in entries})
+    if different >= _SEVERAL and not any(line.lstrip().startswith("```") for line in lines):
+        return True
+    return different >= _MANY or (different == 2 and 2 * len(entries) >= len(lines))
+
+
+@dataclass(slots=True)
+class _Step:
+    """A step while its lines are read."""
+
+    printed: Printed
+    line: int
+    bar_before: int | None = None  # what the progress bar had said, where no line had taken it yet
+    lines: int = 1
+
+
+class _Bar:
+    """The progress bar that says how many steps were made, where the lines themselves do not.
+
+    It is drawn anew below a line. Lines that come in a burst, without it between them, are of unknown steps.
+    """
+
+    def __init__(self, program: Program) -> None:
+        self._pattern = program.bar
+        self._total: str | None = None  # of the training's bar: an evaluation has another
+        self.step: int | None = None
+        self._is_taken = True
+
+    def shows(self, piece: str) -> bool:
+        """Whether a piece is the bar; its step is then known."""
+        match = self._pattern.search(piece) if self._pattern is not None else None
+        if match is None or match["total"] != (self._total or match["total"]):
+            return False
+        self._total, self.step, self._is_taken = match["total"], int(match["step"]), False
+        return True
+
+    def step_in(self, piece: str) -> int | None:
+        """Return the step of a bar in the same piece."""
+        return self.take() if self._pattern is not None and self._pattern.search(piece) else None
+
+    def take(self) -> int | None:
+        """Return the step of the latest bar, once."""
+        step = None if self._is_taken else self.step
+        self._is_taken = True
+        return step
+
+
+class PrintedLog:
+    """A program's log while it is read."""
+
+    def __init__(self, recording: Recording, program: Program, hints: Hints, is_timed: bool) -> None:
+        self._recording, self._program = recording, program
+        first = list(itertools.islice(self._entries(), _FIRST))
+        self._rank = min((p.rank for p in first if p.rank is not None), default=None)
+        own = [printed for printed in first if printed.rank in (None, self._rank)]
+        self._clock: Clock = clock_of(recording.path, program, hints, own, is_timed)
+        recording.estimated, recording.clock = self._clock.estimated, self._clock.word
+        if program.note:
+            recording.notes["steps"] = {"loss": f"{program.name}: {program.note}"}
+        self._open: _Step | None = None
+        self._is_below = False  # whether lines may belong to the open step
+        self._last_step: int | None = None
+        self._skipped_so_far = 0.0
+        self._passed_s = 0.0
+        self._unused: Counter[str] = Counter()
+        self._bar = _Bar(program)
+
+    def _entries(self) -> Iterator[Printed]:
+        for _, line in text_lines(self._recording.path, "latin-1"):
+            for piece, _ in pieces(line):
+                printed = read_line(self._program, piece)
+                if printed is not None and not printed.is_aside:
+                    yield printed
+
+    def read(self) -> None:
+        """Read the file: every line is counted, and kept, merged or left out with a reason."""
+        for number, line in text_lines(self._recording.path, "latin-1"):
+            for piece, is_whole in pieces(line):
+                self._line(number, piece, is_whole)
+        self._close()
+
+    def _line(self, number: int, piece: str, is_whole: bool) -> None:
+        printed = read_line(self._program, piece)
+        if self._bar.shows(piece) and self._open is not None and self._open.printed.step is None:
+            self._open.printed = self._open.printed._replace(step=self._bar.step)
+        if printed is not None and printed.step is None:
+            printed = printed._replace(step=self._bar.step_in(piece))
+        if printed is not None and not printed.is_aside and self._is_new(printed):
+            self._close()
+        with self._recording.row(number, piece):
+            if printed is None:
+                self._detail(piece, is_whole)
+                return
+            self._is_below = False
+            if not is_whole:
+                raise LeftOutError(_CUT)
+            if printed.is_aside:
+                raise LeftOutError(_ASIDE)
+            self._entry(number, printed)
+
+    def _is_new(self, printed: Printed) -> bool:
+        """Whether a line begins another step than the open one."""
+        if self._open is None or printed.rank not in (None, self._rank):
+            return False
+        known = self._open.printed
+        overlap = known.columns.keys() & printed.columns.keys()
+        return printed.step != known.step or any(known.columns[n] != printed.columns[n] for n in overlap)
+
+    def _detail(self, piece: str, is_whole: bool) -> None:
+        detail = read_detail(self._program, piece) if self._is_below else None
+        if detail is None or self._open is None:
+            self._is_below = False
+            raise LeftOutError(_OTHER_LINE)
+        if not is_whole:
+            raise LeftOutError(_CUT)
+        self._add(detail)
+
+    def _entry(self, number: int, printed: Printed) -> None:
+        if printed.rank not in (None, self._rank):
+            raise LeftOutError(_OTHER_RANK)
+        if printed.step is None and self._program.bar is None:
+            raise LeftOutError(_NO_STEP)
+        if printed.step is not None and printed.step < self._program.first_step:
+            raise LeftOutError(_BEFORE)
+        if self._open is None:
+            self._open = _Step(printed, number, self._bar.take())
+            self._recording.account.hold()
+        elif self._is_again(printed, self._open.printed):
+            raise LeftOutError(_AGAIN)
+        else:
+            self._add(printed)
+        self._is_below = True
+
+    @staticmethod
+    def _is_again(printed: Printed, known: Printed) -> bool:
+        return (
+            printed.columns.keys() <= known.columns.keys()
+            and printed.metrics.items() <= known.metrics.items()
+        )
+
+    def _add(self, printed: Printed) -> None:
+        step = self._open
+        assert step is not None
+        columns = printed.columns | step.printed.columns
+        metrics = printed.metrics | step.printed.metrics
+        moment = step.printed.moment or printed.moment
+        step.printed = step.printed._replace(columns=columns, metrics=metrics, moment=moment)
+        step.lines += 1
+        self._recording.account.hold()
+
+    def _close(self) -> None:
+        """Give the open step to the recording."""
+        step, self._open = self._open, None
+        if step is None:
+            return
+        printed = step.printed
+        if printed.step is None:
+            printed = printed._replace(step=step.bar_before)
+        with self._recording.account.settle(step.lines, step.line, f"step {printed.step}"):
+            if printed.step is None:
+                raise LeftOutError(_NO_STEP)
+            moment = self._clock.moment(printed)
+            self._recording.add(step.line, moment, {"step": printed.step} | self._columns(printed))
+            self._unused.update(printed.metrics)
+        self._last_step = printed.step
+
+    def _columns(self, printed: Printed) -> dict[str, float | bool | None]:
+        given = {n: v for n, v in printed.columns.items() if not n.startswith("_")}
+        columns: dict[str, float | bool | None] = {n: self._signal(n, v) for n, v in given.items()}
+        if (skipped := self._skipped(printed)) is not None:
+            columns["skipped"] = skipped
+        if ELAPSED in printed.columns and (step_time_s := self._step_time(printed)) is not None:
+            columns["step_time_s"] = step_time_s
+        return columns
+
+    def _signal(self, name: str, value: float) -> float | None:
+        try:
+            return signal(name, value)
+        except OddCellError as error:
+            self._recording.account.null(name, error)
+            return None
+
+    def _skipped(self, printed: Printed) -> bool | None:
+        """Return whether the step was skipped, where the number of those since the last line says that."""
+        if (own := printed.columns.get("skipped")) is not None:
+            return own > 0
+        count = printed.columns.get(SKIPPED)
+        if (so_far := printed.columns.get(SKIPPED_SO_FAR)) is not None:
+            count, self._skipped_so_far = so_far - self._skipped_so_far, so_far
+        steps = self._steps_since(printed)
+        if count is None or steps < 1 or 0 < count < steps:
+            return None
+        return count > 0
+
+    def _step_time(self, printed: Printed) -> float | None:
+        """Return how long a step took: the mean since the last line, where only the passed time is known."""
+        passed_s = printed.columns.get(ELAPSED, math.nan)
+        before_s, self._passed_s = self._passed_s, passed_s
+        steps = self._steps_since(printed)
+        return round((passed_s - before_s) / steps, 9) if steps > 0 and passed_s > before_s else None
+
+    def _steps_since(self, printed: Printed) -> int:
+        before = self._program.first_step - 1 if self._last_step is None else self._last_step
+        return (printed.step or 0) - before
