@@ -20,6 +20,8 @@ from thermograd.ingest.importers.formats.gpu.rocm_smi import ROCM_SMI_CSV, ROCM_
 from thermograd.ingest.importers.formats.gpu.smi_screen import SMI_SCREEN
 from thermograd.ingest.importers.formats.hwinfo import HWINFO
 from thermograd.ingest.importers.formats.lightning_csv import LIGHTNING_CSV
+from thermograd.ingest.importers.formats.monitors.codecarbon import CODECARBON
+from thermograd.ingest.importers.formats.monitors.zeus import ZEUS_POWER, ZEUS_WINDOWS
 from thermograd.ingest.importers.formats.no_format import looks
 from thermograd.ingest.importers.formats.nvidia_smi import NVIDIA_SMI
 from thermograd.ingest.importers.formats.rle_session import DEVICE_LOG, STEP_LOG
@@ -37,6 +39,7 @@ FORMATS = (
     *(DMON, DMON_UNDATED, DCGMI_DMON, GPU_Z, AFTERBURNER, GPUSTAT_JSON, GPUSTAT_TEXT, SMI_SCREEN),
     *(AMD_SMI_CSV, AMD_SMI_CSV_UNDATED, AMD_SMI_JSON, AMD_SMI_JSON_UNDATED, ROCM_SMI_CSV, ROCM_SMI_JSON),
     *(DEVICE_LOG, NVIDIA_SMI, HWINFO, WANDB_CSV, PROMETHEUS_TEXT),
+    *(CODECARBON, ZEUS_POWER, ZEUS_WINDOWS),
     *(LIGHTNING_CSV,),
     *TEXT_LOGS,
 )

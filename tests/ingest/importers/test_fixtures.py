@@ -33,6 +33,7 @@ FORMATS = {  # of the files in a folder, all of them
         "an amd-smi log (JSON)",
         "an amd-smi log (JSON) without times",
     },
+    "codecarbon": {"a CodeCarbon emissions file (CSV)"},
     "dcgm": {"Prometheus text of a DCGM exporter"},
     "dcgmi": {"a dcgmi dmon log"},
     "dmon": {"an nvidia-smi dmon log", "an nvidia-smi dmon log without dates"},
@@ -47,6 +48,7 @@ FORMATS = {  # of the files in a folder, all of them
     "text_logs": {f"a log of {program} (text)" for program in TIMED}
     | {f"a log of {program} (text without times)" for program in UNTIMED},
     "tensorboard": {"a TensorBoard event file"},
+    "zeus": {"Zeus' power over time (CSV)", "Zeus' energy windows (CSV)"},
     "wandb": {"a W&B run (.wandb)", "a W&B history (CSV)"},
 }
 _DAMAGED = 150  # copies in all, of the fixtures in turn

@@ -1,0 +1,1 @@
+"""One module a monitor that watches a whole machine: its processor, its rails, its counters."""
