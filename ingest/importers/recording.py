@@ -1,5 +1,6 @@
 """What an importer reads from files: usable rows in little memory, and why the others were left out."""
 
+import re
 from collections.abc import Callable, Collection, Hashable, Iterable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
@@ -9,7 +10,7 @@ from typing import Any, Literal, NamedTuple
 import pyarrow as pa
 from thermograd.ingest.importers.accounting import Account
 from thermograd.ingest.importers.hints.given import NO_HINTS, Hints as Hints
-from thermograd.ingest.importers.hints.units import unit_named
+from thermograd.ingest.importers.hints.units import unit_named, units_said
 from thermograd.ingest.importers.text_files import (
     LeftOutError,
     OddCellError,
@@ -25,6 +26,7 @@ from thermograd.store.text import printable
 Kind = Literal["step", "sample"]
 
 _BATCH_ROWS = 8192
+_QUANTITY = re.compile(r"(?P<number>[-+]?[.\d]+([eE][-+]?\d+)?)\s*(?P<unit>[^\s\d]+)")
 _LONGEST_INDEX = 4  # digits
 _OWN = {"_line": pa.int64(), "_time_ns": pa.int64(), "_naive": pa.bool_()}
 
@@ -36,6 +38,7 @@ class Head(NamedTuple):
     text: str
     is_cut: bool = False  # there is more of the file: the last line may not be whole
     tail: str = ""  # the end of the file, where there is more of it, from a whole line on
+    path: Path | None = None  # for a format that is recognised by more than the beginning
 
     @property
     def lines(self) -> list[str]:
@@ -53,6 +56,7 @@ class Recording:
     place: str = "line"  # what a row is called, see `Account`
     ignored: list[str] = field(default_factory=list)  # what else the files hold and is not imported, in words
     clock: str = "timestamp"  # the column (or columns) that the times are from
+    times_read_as: str | None = None  # how that was read, where it could have been otherwise
     # Offsets from UTC (seconds east) that rows with both local and epoch times show.
     local_offsets_s: set[int] = field(default_factory=set)
     definition: str | None = None  # which of the programs that write such files derived its RLE and collapse
@@ -79,9 +83,7 @@ class Recording:
     def __post_init__(self) -> None:
         self.account = Account(self.paths[0], self.kind, self.place)
         # What converts a column's numbers, where a person says their unit: instead of the format's factor.
-        self.units: dict[str, Callable[[float], float]] = {
-            name: unit.ours for name, text in self.hints.units if (unit := unit_named(name, text)) is not None
-        }
+        self.units = {name: unit.ours for name, unit in units_said(self.kind, self.hints).items()}
 
     @property
     def path(self) -> Path:
@@ -128,6 +130,14 @@ class Recording:
         except OddCellError as error:
             self.account.null(name, error)
             return None
+
+    def quantity(self, name: str, value: Any) -> Any:
+        """Return a column's value in a cell that may have a unit of its own (``250.1 W``), or in JSON."""
+        match = _QUANTITY.fullmatch(value.strip()) if isinstance(value, str) else None
+        unit = unit_named(name, match["unit"]) if match is not None else None
+        if match is not None and unit is not None:
+            return self.cell(name, match["number"], convert=unit.ours)
+        return self.cell(name, value) if isinstance(value, str) else self.value(name, value)
 
     def place_device(self, device: str, index: str | None, host: str | None) -> None:
         """Keep what the first row that tells it says of a device's index and host."""
@@ -206,6 +216,8 @@ class Format:
     hints: frozenset[str] = frozenset()
     # Says by the beginning of a file whether the hints ask for this format: it then comes before all others.
     asked_for: Callable[[Head, Hints], bool] | None = None
+    # Says it of a file that no format is recognised in.
+    last_resort: Callable[[Head, Hints], bool] | None = None
 
     def takes(self, hint: str, kind: Kind | None = None) -> bool:
         """Whether it can use a hint: of its own, ``columns`` in steps, and the start where it has no clock.

@@ -1,6 +1,7 @@
 """The formats that are imported, and what a file is by its content, whatever its name."""
 
 import os
+from itertools import chain
 from pathlib import Path
 from typing import BinaryIO
 
@@ -25,6 +26,7 @@ from thermograd.ingest.importers.formats.monitors.zeus import ZEUS_POWER, ZEUS_W
 from thermograd.ingest.importers.formats.no_format import looks
 from thermograd.ingest.importers.formats.nvidia_smi import NVIDIA_SMI
 from thermograd.ingest.importers.formats.rle_session import DEVICE_LOG, STEP_LOG
+from thermograd.ingest.importers.formats.table import TABLES
 from thermograd.ingest.importers.formats.tensorboard import TENSORBOARD
 from thermograd.ingest.importers.formats.text_logs import TEXT_LOGS
 from thermograd.ingest.importers.formats.trainer_state import TRAINER_STATE
@@ -41,6 +43,7 @@ FORMATS = (
     *(DEVICE_LOG, NVIDIA_SMI, HWINFO, WANDB_CSV, PROMETHEUS_TEXT),
     *(CODECARBON, ZEUS_POWER, ZEUS_WINDOWS),
     *(LIGHTNING_CSV,),
+    *TABLES,
     *TEXT_LOGS,
 )
 ALLOWED = "a step log, a device log or a W&B run, in the formats of docs/importing.md"
@@ -57,10 +60,19 @@ def recognise(path: Path, hints: Hints = NO_HINTS) -> tuple[Format | None, str]:
     with readable(path), path.open("rb") as file:
         data = file.read(_HEAD_BYTES)
         is_cut = len(data) == _HEAD_BYTES
-        head = Head(data, _text(data), is_cut, _tail(file) if is_cut else "")
-    asked = (form for form in FORMATS if form.asked_for is not None and form.asked_for(head, hints))
-    form = next(asked, None) or next((form for form in FORMATS if form.recognises(head)), None)
+        head = Head(data, _text(data), is_cut, _tail(file) if is_cut else "", path)
+    form = _form(head, hints)
     return (form, form.name) if form is not None else (None, _other_table(head) or looks(head))
+
+
+def _form(head: Head, hints: Hints) -> Format | None:
+    """Return the format of a file: that which is asked for, or recognised, or a last resort."""
+    forms = chain(
+        (form for form in FORMATS if form.asked_for is not None and form.asked_for(head, hints)),
+        (form for form in FORMATS if form.recognises(head)),
+        (form for form in FORMATS if form.last_resort is not None and form.last_resort(head, hints)),
+    )
+    return next(forms, None)
 
 
 def _tail(file: BinaryIO) -> str:

@@ -43,6 +43,8 @@ def _zone_of(recording: Recording, steps: Recording | None, zone: Zone | None) -
     if naive is None:
         unused = "; --timezone was not needed for it" if zone is not None else ""
         how = f"{word}: as given, {recording.clock} has Z, an offset or epoch seconds in every row"
+        if recording.times_read_as is not None:
+            how = f"{word}: {recording.clock}, read as {recording.times_read_as}"
         return None, how + unused
     if zone is not None:
         return zone, f"{word} read as {zone.label}, as --timezone says"

@@ -3,9 +3,14 @@
 import json
 import re
 from collections.abc import Callable
+from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 from thermograd.ingest.importers.formats.rle_session import SIGNALS
 from thermograd.ingest.importers.recording import Head
+from thermograd.ingest.importers.tables.any_table import unknown
+from thermograd.ingest.importers.tables.parquet_rows import names_of_schema
 from thermograd.ingest.importers.text_files import cells_of
 
 _MAGIC = {
@@ -16,7 +21,6 @@ _MAGIC = {
     b"BZh": "a bzip2 archive; unpack it first",
     b"7z\xbc\xaf\x27\x1c": "a 7z archive; unpack it first",
     b"\x04\x22\x4d\x18": "a lz4 archive; unpack it first",
-    b"PAR1": "a Parquet file; write it as CSV first",
     b"ARROW1": "an Arrow file; write it as CSV first",
     b"\xff\xff\xff\xff": "an Arrow stream; write it as CSV first",
     b"SQLite format 3\0": "a SQLite database; write the table that you mean as CSV first",
@@ -44,6 +48,8 @@ def looks(head: Head) -> str:
     for magic, what in _MAGIC.items():
         if head.data.startswith(magic):
             return what
+    if head.data.startswith(b"PAR1") and head.path is not None:
+        return parquet_looks(head.path)
     if not head.text:
         return "an empty file"
     if _is_wide(head.data):
@@ -56,6 +62,15 @@ def looks(head: Head) -> str:
     if head.text.startswith(("{", "[")):
         return _json_looks(head)
     return _table_looks(head.lines)
+
+
+def parquet_looks(path: Path) -> str:
+    """Return what is to be done with a Parquet file whose columns have other names than are known."""
+    try:
+        names = names_of_schema(pq.read_schema(path))
+    except (pa.ArrowException, OSError) as error:
+        return f"a damaged Parquet file ({str(error).partition(chr(10))[0][:200]}); take a whole one"
+    return f"a table (Parquet), and {unknown(path, names)}"
 
 
 def _is_wide(data: bytes) -> bool:

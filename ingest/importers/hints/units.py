@@ -1,7 +1,10 @@
 """The units that a log's numbers may be in, and how each becomes the unit of our column: one table, once."""
 
+import re
 from typing import NamedTuple
 
+from thermograd.ingest.importers.hints.given import Hints
+from thermograd.store.errors import ImportFormatError
 from thermograd.store.events import KINDS
 
 
@@ -42,6 +45,7 @@ _NANOSECONDS = {"ns": Unit(), "us": Unit(10**3), "ms": Unit(10**6), "s": Unit(10
 _MICROSECONDS = {"us": Unit(), "ns": Unit(over=1000), "ms": Unit(10**3), "s": Unit(10**6)}
 _COUNT = {"1": Unit(), "K": Unit(10**3), "M": Unit(10**6)}
 
+_UNIT_AT_END = re.compile(r".*\S ?[\[(](?P<unit>[^\W\d_]+|%|\N{DEGREE SIGN}[CF])[\])]")
 TIME = "time"  # the column of `--time`, which `--unit` may be about, too
 UNITS: dict[str, dict[str, Unit]] = {  # by column; the first is ours
     **dict.fromkeys(("power_w", "power_w_average", "power_limit_w"), _POWER),
@@ -77,3 +81,20 @@ def unit_named(column: str, text: str) -> Unit | None:
         return known[text]
     alike = {known[name] for name in known if name.lower() == text.lower()}
     return alike.pop() if len(alike) == 1 else None
+
+
+def units_said(kind: str, hints: Hints) -> dict[str, Unit]:
+    """Return the units that a person says of a kind's columns: with ``--unit``, or in a name: ``P [mW]``."""
+    said = {name: unit for name, text in hints.units if (unit := unit_named(name, text)) is not None}
+    for name, tag in hints.columns:
+        match = _UNIT_AT_END.fullmatch(tag)
+        if match is None or name in said or name not in UNITS:
+            continue
+        unit = unit_named(name, match["unit"])
+        if unit is None:
+            raise ImportFormatError(
+                f"--column {name}={tag}: {match['unit']} is no unit of {name}; say which it is with --unit "
+                f"{name}=UNIT, one of {', '.join(UNITS[name])}"
+            )
+        said[name] = unit
+    return {name: unit for name, unit in said.items() if name in COLUMNS[kind]}

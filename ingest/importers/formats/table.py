@@ -1,0 +1,107 @@
+"""Any table: CSV, JSON Lines or Parquet, by the names of its columns, or by those that a person says."""
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from thermograd.ingest.importers.hints.given import NO_HINTS
+from thermograd.ingest.importers.hints.units import COLUMNS
+from thermograd.ingest.importers.recording import Format, Head, Hints, Kind, Recording
+from thermograd.ingest.importers.steps.metric_names import ColumnNames
+from thermograd.ingest.importers.tables.any_table import TableLog, sample_columns
+from thermograd.ingest.importers.tables.csv_rows import csv_rows, header_of
+from thermograd.ingest.importers.tables.json_rows import json_rows, objects
+from thermograd.ingest.importers.tables.parquet_rows import names_of_schema, parquet_rows
+from thermograd.ingest.importers.tables.row import TableRow
+
+Rows = Callable[[Path, Hints], Iterable[TableRow]]
+_KINDS: tuple[tuple[Kind, ...], ...] = (("step", "sample"), ("step",), ("sample",))
+_HINTS = frozenset({"columns", "units", "device", "time", "started_at", "step_time_s", "sample_time_s"})
+_SURE = frozenset({"utilization_pct", "power_w", "temperature_c", "energy_j", "memory_used_bytes"})
+_SIGNALS = frozenset({"loss", "grad_norm", "learning_rate"})
+
+
+def kinds_in(names: list[str], hints: Hints) -> tuple[Kind, ...]:
+    """Return the kinds of event that are in a table with columns of such names."""
+    columns, said = ColumnNames(hints.columns), {name for name, _ in hints.columns}
+    found = {column[0] for name in names if (column := columns.column_of(name))}
+    steps = not _SIGNALS.isdisjoint(found) and not set(columns.step_tags("step")).isdisjoint(names)
+    own = sample_columns(hints)
+    sensors = {own[name] for name in names if name in own}
+    has = {
+        "step": steps or not said.isdisjoint(COLUMNS["step"]),
+        "sample": not sensors.isdisjoint(_SURE) or not (said - {"device"}).isdisjoint(COLUMNS["sample"]),
+    }
+    return tuple(kind for kind in _KINDS[0] if has[kind])
+
+
+def _csv_names(head: Head, hints: Hints) -> list[str]:
+    return list(hints.fields) or header_of(head)
+
+
+def _json_names(head: Head, _: Hints) -> list[str]:
+    return list(dict.fromkeys(name for each in objects(head) for name in each))
+
+
+def _parquet_names(head: Head, _: Hints) -> list[str]:
+    if not head.data.startswith(b"PAR1") or head.path is None:
+        return []
+    try:
+        return names_of_schema(pq.read_schema(head.path))
+    except (pa.ArrowException, OSError):
+        return []
+
+
+def _formats(
+    name: str,
+    place: str,
+    names: Callable[[Head, Hints], list[str]],
+    rows: Rows,
+    hints: frozenset[str] = _HINTS,
+) -> Iterable[Format]:
+    for kinds in _KINDS:
+        yield _format(name, place, names, rows, hints, kinds)
+
+
+def _format(
+    name: str,
+    place: str,
+    names: Callable[[Head, Hints], list[str]],
+    rows: Rows,
+    takes: frozenset[str],
+    kinds: tuple[Kind, ...],
+) -> Format:
+    def fits(head: Head, hints: Hints) -> bool:
+        found = names(head, hints)
+        return bool(found) and (kinds_in(found, hints) or _KINDS[0]) == kinds
+
+    def recognises(head: Head) -> bool:
+        found = names(head, NO_HINTS)
+        return bool(found) and kinds_in(found, NO_HINTS) == kinds
+
+    def read(paths: tuple[Path, ...], hints: Hints) -> list[Recording]:
+        return TableLog(paths, name, hints, kinds, place).read(rows(paths[0], hints))
+
+    return Format(
+        name,
+        kinds,
+        recognises,
+        read,
+        hints=takes,
+        asked_for=lambda head, hints: hints.time is not None and fits(head, hints),
+        last_resort=lambda head, hints: bool(hints.columns or hints.fields) and fits(head, hints),
+    )
+
+
+TABLES = (
+    *_formats("a table (Parquet)", "row", _parquet_names, lambda path, _: parquet_rows(path)),
+    *_formats("JSON Lines", "line", _json_names, lambda path, _: json_rows(path)),
+    *_formats(
+        "a table (CSV)",
+        "line",
+        _csv_names,
+        lambda path, hints: csv_rows(path, hints.fields),
+        _HINTS | {"fields"},
+    ),
+)

@@ -1,0 +1,1 @@
+"""Tables of any program: rows of CSV, JSON Lines and Parquet, whose columns have names."""

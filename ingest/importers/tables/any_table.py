@@ -1,0 +1,226 @@
+"""Steps and samples out of a table whose columns have our names, a trainer's, or those that a person says."""
+
+import shlex
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from thermograd.ingest.importers.hints.units import COLUMNS
+from thermograd.ingest.importers.recording import Hints, Kind, Recording, listed_names, of_no_use
+from thermograd.ingest.importers.steps.metric_names import ColumnNames
+from thermograd.ingest.importers.steps.step_clock import StepClock, command, since, started, step_clock
+from thermograd.ingest.importers.steps.step_rows import StepRows
+from thermograd.ingest.importers.tables.row import TableRow
+from thermograd.ingest.importers.tables.time_column import NAMES, TimeColumn, as_number, is_absolute
+from thermograd.ingest.importers.text_files import LeftOutError, whole_number
+from thermograd.ingest.importers.timezones import Moment
+from thermograd.store.errors import ImportFormatError
+
+_STEP = "step"
+_DEVICE_NAMES = ("device", "gpu_uuid", "uuid", "gpu", "gpu_index", "gpu_id")
+_ONE_DEVICE = "the log names no device: all its rows are taken as one"
+_OF_NO_USE = "a row without a value of a column that is known"
+_OUR_OWN = frozenset({"seq", "writer", "monotonic_ns", "run_id", "rank"})
+
+
+class TableLog:
+    """A table while it is read: a row may hold a step, a sample, or both."""
+
+    def __init__(
+        self,
+        paths: tuple[Path, ...],
+        format: str,
+        hints: Hints,
+        kinds: tuple[Kind, ...] = ("step", "sample"),
+        place: str = "line",
+    ) -> None:
+        self.path, self._format, self._hints = paths[0], format, hints
+        self.steps = Recording(paths, "step", format, place, hints=hints)
+        self.samples = Recording(paths, "sample", format, place, hints=hints)
+        self._recordings = [r for r in (self.steps, self.samples) if r.kind in kinds]
+        self._names = ColumnNames(hints.columns)
+        self._rows = StepRows(self.steps, self._names, self._names.step_tags(_STEP))
+        self._said = {tag: name for name, tag in hints.columns if name in COLUMNS["sample"]}
+        self._sensors = sample_columns(hints)
+        self._time: TimeColumn | None = None
+        self._steps_clock: StepClock | None = None
+        self._seen: set[str] = set()
+        self._place = 0  # of the row that is read
+
+    def read(self, rows: Iterable[TableRow]) -> list[Recording]:
+        """Read the rows: each is counted, and kept or left out with a reason."""
+        for self._place, row in enumerate(rows, start=1):
+            with self._recordings[0].row(row.number, row.shown):
+                self._put(row)
+        self._finish()
+        return self._recordings
+
+    def _put(self, row: TableRow) -> None:
+        values = row.values
+        self._seen.update(values)
+        sensors = {tag: name for tag in values if (name := self._sensors.get(tag)) and name != "device"}
+        signals = {
+            tag: v for tag, v in values.items() if tag not in self._sensors and not self._is_place(tag)
+        }
+        counts = {
+            tag: count for tag in self._rows.step_tags if (count := _whole(values.get(tag))) is not None
+        }
+        has_step = any(self._names.column_of(tag) for tag in signals.keys() - self._rows.step_tags)
+        if not has_step and not sensors:
+            self._rows.unknown.update(signals.keys() - self._rows.step_tags)
+            raise LeftOutError(_OF_NO_USE)
+        moment = self._moment(values, counts)
+        self._recordings[0].require_new(repr(values), moment)
+        if self._recordings == [self.samples]:
+            self._sample(row.number, moment, values, sensors)
+            return
+        if sensors and self.samples in self._recordings:
+            with self.samples.row(row.number, row.shown):
+                self._sample(row.number, moment, values, sensors)
+        if has_step and (counts or not sensors):
+            self._step(row.number, moment, counts, signals)
+        else:
+            self._rows.unknown.update(signals.keys() - self._rows.step_tags)
+            self.steps.account.leave_to_other()
+
+    def _step(self, number: int, moment: Moment, counts: dict[str, int], signals: Mapping[str, Any]) -> None:
+        if not counts:
+            tags = [tag for tag in self._rows.step_tags if tag in signals]
+            raise LeftOutError(
+                "torn row: no step that is a whole number >= 0", signals[tags[0]] if tags else None
+            )
+        self._rows.put(
+            number, moment, counts, {t: v for t, v in signals.items() if t not in self._rows.step_tags}
+        )
+
+    def _sample(
+        self, number: int, moment: Moment, values: Mapping[str, Any], sensors: Mapping[str, str]
+    ) -> None:
+        known: dict[str, Any] = {"device": self._device(values)}
+        for tag, name in sensors.items():
+            self.samples.columns.setdefault(name, tag)
+            known[name] = self.samples.quantity(name, values[tag])
+        self.samples.add(number, moment, known)
+
+    def _device(self, values: Mapping[str, Any]) -> str:
+        """Return the device of a row: as it is named there, else as a person says."""
+        said = next((tag for tag, name in self._said.items() if name == "device"), None)
+        if said is not None and said not in values:
+            raise LeftOutError(f"torn row: no {said}")
+        tag = said or next((name for name in _DEVICE_NAMES if name in values), None)
+        if tag is None:
+            if self._hints.device is None:
+                self.samples.notes["gpu"] = {"device": _ONE_DEVICE}
+            return self._hints.device or "gpu"
+        text = str(values[tag]).strip()
+        return f"gpu{text}" if text.isdecimal() else text
+
+    def _is_place(self, tag: str) -> bool:
+        """Whether a name says when or where something was."""
+        time = self._time.name if self._time is not None else None
+        return tag in (time, *_DEVICE_NAMES) or tag in self._said or tag in _OUR_OWN
+
+    # -- times ---------------------------------------------------------------------------------
+
+    def _moment(self, values: Mapping[str, Any], counts: Mapping[str, int]) -> Moment:
+        if self._time is None and self._steps_clock is None:
+            self._begin(values, counts)
+        if self._time is not None:
+            moment = self._time.moment(values)
+            self.steps.clock = self.samples.clock = self._time.name
+            self.steps.times_read_as = self.samples.times_read_as = self._time.read_as
+            self.steps.estimated = self.samples.estimated = self._time.estimated
+            return moment
+        if self._steps_clock is None:
+            raise LeftOutError("torn row: no time")
+        return self._steps_clock.after(next(iter(counts.values()), self._place))
+
+    def _begin(self, values: Mapping[str, Any], counts: Mapping[str, int]) -> None:
+        """Find by the first row that has a value of ours what its times are."""
+        name = self._hints.time or next((n for n in time_names(values) if is_absolute(values[n])), None)
+        if name is not None:
+            self._time = TimeColumn(self.path, self._format, name, self._hints)
+        elif counts:
+            self._steps_clock = self._step_clock(values)
+        else:
+            self._steps_clock = self._sample_clock(values)
+        if self._steps_clock is not None:
+            self.steps.clock = self.samples.clock = "--started-at"
+            self.steps.estimated = self.samples.estimated = self._steps_clock.estimated
+
+    def _step_clock(self, values: Mapping[str, Any]) -> StepClock:
+        if self._hints.started_at is None:
+            example = command(self.path, "--started-at", "--step-time")
+            raise ImportFormatError(
+                f"{self._no_time('steps', values)}, or say when the training began and how many seconds a "
+                f"step took: {example}"
+            )
+        return step_clock(self.path, self._format, self._hints)
+
+    def _sample_clock(self, values: Mapping[str, Any]) -> StepClock:
+        period_s = self._hints.sample_time_s
+        if self._hints.started_at is None or period_s is None:
+            raise ImportFormatError(
+                f"{self._no_time('samples', values)}, or say when they began and how many seconds are "
+                "between two rows, with --started-at and --sample-time"
+            )
+        began = since(started(self.path, self._format, self._hints), -period_s)
+        told = f"estimated: --started-at {self._hints.started_at} plus {period_s:.6g} s a row (--sample-time)"
+        return StepClock(began, period_s, told)
+
+    def _no_time(self, what: str, values: Mapping[str, Any]) -> str:
+        return (
+            f"{self.path}: {self._format} has {what}, but none of its columns is known as their time; name "
+            f"it with --time COLUMN (it has: {listed_names(values, most=40)})"
+        )
+
+    # -- the end -------------------------------------------------------------------------------
+
+    def _finish(self) -> None:
+        said = [*self._tags(), *((("--time", self._hints.time),) if self._hints.time else ())]
+        for option, tag in said:
+            if tag not in self._seen:
+                raise ImportFormatError(
+                    f"{self.path}: {option} names {tag}, but no row has it; {self._has()}"
+                )
+        if self._time is None and self._steps_clock is None and self._seen:
+            raise ImportFormatError(f"{self.path}: {self._format}, and {unknown(self.path, self._seen)}")
+        self._rows.unknown.discard(self._time.name if self._time is not None else "")
+        self._rows.finish()
+        if self._recordings == [self.samples]:
+            self.samples.ignored += of_no_use("column", self._rows.unknown)
+
+    def _has(self) -> str:
+        return f"it has: {listed_names(self._seen, most=40) or '(nothing)'}"
+
+    def _tags(self) -> list[tuple[str, str]]:
+        return [(f"--column {name}={tag}", tag) for tag, name in self._said.items()]
+
+
+def sample_columns(hints: Hints) -> dict[str, str]:
+    """Return the column of each name that is a sensor's: ours, and what a person says."""
+    said = {name: tag for name, tag in hints.columns if name in COLUMNS["sample"]}
+    own = {name: name for name in COLUMNS["sample"] if name not in said and name not in ("device", "read_us")}
+    return own | {tag: name for name, tag in said.items()}
+
+
+def time_names(names: Iterable[str]) -> list[str]:
+    """Return those that may be a time's, the surest first."""
+    by_key = {name.lower(): name for name in names}
+    return [by_key[name] for name in NAMES if name in by_key]
+
+
+def unknown(path: Path, names: Iterable[str]) -> str:
+    """Return what to say of a table none of whose columns is known, with the command that imports it."""
+    known = list(names)
+    given = [] if time_names(known) else ["--time", "COLUMN"]
+    command = shlex.join(["thermograd", "import", str(path), *given, "--column", "power_w=COLUMN"])
+    return (
+        f"none of its columns has a name that is known; it has: {listed_names(known, most=40)}; name them "
+        f"with --column{' and its time with --time' if given else ''}, such as {command}"
+    )
+
+
+def _whole(value: Any) -> int | None:
+    number = as_number(value) if value is not None else None
+    return whole_number(int(number)) if number is not None and number == int(number) else None
