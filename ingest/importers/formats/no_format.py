@@ -10,6 +10,8 @@ import pyarrow.parquet as pq
 from thermograd.ingest.importers.formats.rle_session import SIGNALS
 from thermograd.ingest.importers.recording import Head
 from thermograd.ingest.importers.tables.any_table import unknown
+from thermograd.ingest.importers.tables.csv_rows import header_of
+from thermograd.ingest.importers.tables.json_rows import objects
 from thermograd.ingest.importers.tables.parquet_rows import names_of_schema
 from thermograd.ingest.importers.text_files import cells_of
 
@@ -21,24 +23,23 @@ _MAGIC = {
     b"BZh": "a bzip2 archive; unpack it first",
     b"7z\xbc\xaf\x27\x1c": "a 7z archive; unpack it first",
     b"\x04\x22\x4d\x18": "a lz4 archive; unpack it first",
-    b"ARROW1": "an Arrow file; write it as CSV first",
-    b"\xff\xff\xff\xff": "an Arrow stream; write it as CSV first",
+    b"ARROW1": "an Arrow file; write it as CSV or Parquet first",
+    b"\xff\xff\xff\xff": "an Arrow stream; write it as CSV or Parquet first",
     b"SQLite format 3\0": "a SQLite database; write the table that you mean as CSV first",
-    b"\x89HDF\r\n": "an HDF5 file; write it as CSV first",
-    b"\x93NUMPY": "a NumPy array; write it as CSV first",
+    b"\x89HDF\r\n": "an HDF5 file; write it as CSV or Parquet first",
+    b"\x93NUMPY": "a NumPy array; write it as CSV or Parquet first",
     b"%PDF": "a PDF document",
     b"\x89PNG": "a picture (PNG)",
     b"\xff\xd8\xff": "a picture (JPEG)",
     b"\x7fELF": "a program, a binary file, not UTF-8 text",
-    b"\x80\x02": "a pickle, a binary file; write it as CSV first",
-    b"\x80\x04": "a pickle, a binary file; write it as CSV first",
+    b"\x80\x02": "a pickle, a binary file; write it as CSV or Parquet first",
+    b"\x80\x04": "a pickle, a binary file; write it as CSV or Parquet first",
 }
 _TIME = re.compile(r"\d{4}[-/]\d\d[-/]\d\d[ T]\d\d:\d\d:\d\d")
 _NUMBER = re.compile(r"[-+]?\d+(\.\d*)?")
 _SMI_TIME = re.compile(r"\d{4}/\d\d/\d\d \d\d:\d\d:\d\d\.\d{3}")
 _SMI_VALUE = re.compile(r"[-\d.]+ (%|W|MiB|MHz)|\[(N/A|Not Supported)\]")
 _CHART_COLUMN = re.compile(r".+ - .+__(MIN|MAX)")
-_STEPS = frozenset({"loss", "train_loss", "train/loss", "grad_norm", "train/grad_norm", "lr"})
 
 
 def looks(head: Head) -> str:
@@ -61,7 +62,7 @@ def looks(head: Head) -> str:
             return what
     if head.text.startswith(("{", "[")):
         return _json_looks(head)
-    return _table_looks(head.lines)
+    return _table_looks(head.lines, head.path)
 
 
 def parquet_looks(path: Path) -> str:
@@ -122,7 +123,8 @@ def _json_looks(head: Head) -> str:
         value, end = None, 0
     rest = head.text[end:].lstrip()
     if isinstance(value, dict) and rest.startswith("{"):
-        return "JSON lines (an object a line); make one list of them, e.g. with jq -s . FILE"
+        names = dict.fromkeys(name for each in objects(head) for name in each)
+        return f"JSON Lines (an object a line), and {unknown(head.path, names)}"
     is_json = (end > 0 and not rest) or (end == 0 and _begins_as_json(head.text))
     if is_json and head.text.startswith("["):
         return "a JSON list, but not of objects with a 'step'"
@@ -136,7 +138,7 @@ def _begins_as_json(text: str) -> bool:
     return re.match(r'\{\s*("|\}|$)|\[\s*([\[{"\]]|-?\d[\d.eE+-]*\s*,|true|false|null|$)', text) is not None
 
 
-def _table_looks(lines: list[str]) -> str:
+def _table_looks(lines: list[str], path: Path | None) -> str:
     cells = cells_of(lines[0])
     columns = [cell[:40] for cell in cells[:50]]
     if any(_is_smi_row(cells_of(line)) for line in lines[:5]):
@@ -150,18 +152,15 @@ def _table_looks(lines: list[str]) -> str:
             "run.history(), or import the run's .wandb file"
         )
     if len(cells) > 1 and (_TIME.match(cells[0]) or all(_NUMBER.fullmatch(cell) for cell in cells)):
-        return "a CSV without a header, so its columns have no names; put a line of their names before it"
+        return (
+            "a CSV without a header, so its columns have no names; name them with --columns (also --time and "
+            "--column), or put a line of their names before it"
+        )
     if SIGNALS.intersection(columns):
         lacking = "time column (timestamp)" if "timestamp" not in columns else "device column"
         return f"a CSV without a {lacking}; it has: {', '.join(columns)}"
-    if len(columns) > 1:
-        steps = (
-            " of steps without times (_timestamp)"
-            if _STEPS.intersection(columns)
-            else " that is no device log"
-        )
-        return f"a CSV{steps}; it has: {', '.join(columns)}"
-    return "text, not a step log or device log"
+    names = header_of(Head(b"", "\n".join(lines)))
+    return f"a CSV, and {unknown(path, names)}" if names else "text, not a step log or device log"
 
 
 def _is_smi_row(cells: list[str]) -> bool:

@@ -210,13 +210,13 @@ def time_names(names: Iterable[str]) -> list[str]:
     return [by_key[name] for name in NAMES if name in by_key]
 
 
-def unknown(path: Path, names: Iterable[str]) -> str:
+def unknown(path: Path | None, names: Iterable[str]) -> str:
     """Return what to say of a table none of whose columns is known, with the command that imports it."""
     known = list(names)
     given = [] if time_names(known) else ["--time", "COLUMN"]
-    command = shlex.join(["thermograd", "import", str(path), *given, "--column", "power_w=COLUMN"])
+    command = shlex.join(["thermograd", "import", str(path or "FILE"), *given, "--column", "power_w=COLUMN"])
     return (
-        f"none of its columns has a name that is known; it has: {listed_names(known, most=40)}; name them "
+        f"none of its columns has a name that is known; it has: {listed_names(known, most=12)}; name them "
         f"with --column{' and its time with --time' if given else ''}, such as {command}"
     )
 

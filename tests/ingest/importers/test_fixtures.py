@@ -47,6 +47,7 @@ FORMATS = {  # of the files in a folder, all of them
     "smi_screen": {"the screen of nvidia-smi"},
     "text_logs": {f"a log of {program} (text)" for program in TIMED}
     | {f"a log of {program} (text without times)" for program in UNTIMED},
+    "tables": {"a table (Parquet)", "a table (CSV)", "JSON Lines"},
     "tensorboard": {"a TensorBoard event file"},
     "zeus": {"Zeus' power over time (CSV)", "Zeus' energy windows (CSV)"},
     "wandb": {"a W&B run (.wandb)", "a W&B history (CSV)"},
@@ -85,7 +86,7 @@ def test_damaged_copies_are_imported_whole_or_refused_in_a_sentence(tmp_path: Pa
 
 def test_a_refusal_quotes_no_control_character(tmp_path: Path) -> None:
     path = written(tmp_path / "a.csv", "time,\x1b[31mred\n1,2\n")
-    assert "it has: time, \ufffd[31mred; allowed" in refused(tmp_path, path)
+    assert "it has: \ufffd[31mred, time; name them" in refused(tmp_path, path)
 
 
 def leaves_a_file(runs: Path, *_: Any, **__: Any) -> None:

@@ -50,6 +50,8 @@ EXAMPLES: dict[str, bytes] = {
     b"1,1700000000.5,2.5,\n2,1700000001,,54\n",
     "a Hugging Face trainer_state.json": b'{"log_history": [{"step": 10, "loss": 1.0, "grad_norm": NaN}]}',
     "a step log (JSON)": b'[{"step": 1, "loss": 2.5, "grad_norm": 1, "timestamp": 1700000000.5}]',
+    "JSON Lines": b'{"step": 1, "loss": 2.5, "time": 1700000000}\n{"step": 2, "loss": 2}\n',
+    "a table (CSV)": b"time;gpu;power_w;step;loss\n1700000000000;0;250.0;1;2.5\n1700000001000;0;251;2;2\n",
     "an RLE device log (CSV)": b"timestamp,device,temp_c,power_w\n2026-11-24T10:00:00Z,gpu,54,250\n",
 }
 STATE_HINTS = Hints("2026-11-24T10:00:00Z", 0.5)

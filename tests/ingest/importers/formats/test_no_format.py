@@ -24,9 +24,7 @@ def _parquet() -> bytes:
     return buffer.getvalue()
 
 
-_LINES = (
-    '{"step": 1, "loss": 2.0, "timestamp": 1700000000}\n{"step": 2, "loss": 1.9, "timestamp": 1700000001}\n'
-)
+_LINES = '{"a": {"deep": 1}, "a": 1, "b": 2.0}\n{"a": 2, "b": 1.9}\n'
 _SMI = "timestamp, index, power.draw [W]\n2026/01/01 12:00:00.123, 0, 312.34 W\n"
 _HWINFO = 'Date;Time;"GPU Temperature [°C]";"GPU Power [W]";\n6.8.2026;12:00:00,123;61,5;250,1;\n'
 _CASES = {
@@ -55,7 +53,16 @@ _CASES = {
         "2026-01-01T12:00:00Z,gpu,0.1,50\n",
         "a CSV without a header, so its columns have no names",
     ),
-    "JSON lines": (_LINES, "JSON lines (an object a line); make one list of them, e.g. with jq -s"),
+    "JSON lines": (
+        _LINES,
+        "JSON Lines (an object a line), and none of its columns has a name that is known; it has: a, b; name "
+        "them with --column and its time with --time, such as thermograd import ",
+    ),
+    "some table": (
+        "when;Watt;noise\n1700000000;2,5;1\n",
+        "a CSV, and none of its columns has a name that is known; it has: Watt, noise, when; name them with "
+        "--column, such as thermograd import ",
+    ),
     "text log": (
         "[2026-01-01 12:00:00] INFO step 1 loss 2.0\n[2026-01-01 12:00:01] INFO step 2\n",
         "text, not a step log or device log (it begins with a bracket, but is no JSON)",
@@ -95,7 +102,7 @@ _CASES = {
     ),
     "gzip": (gzip.compress(_SMI.encode()), "a gzip archive; unpack it first"),
     "zip": (_zip(), "a zip archive; unpack it first"),
-    "Parquet": (_parquet(), "a Parquet file; write it as CSV first"),
+    "Parquet": (_parquet(), "a table (Parquet), and none of its columns has a name that is known; it has: "),
     "SQLite": (b"SQLite format 3\0" + bytes(100), "a SQLite database"),
     "garbage": (bytes(range(256)) * 20, "a binary file, not UTF-8 text"),
     "UTF-16 without a mark": (
@@ -107,7 +114,10 @@ _CASES = {
     "a byte order mark": (b"\xef\xbb\xbf", "an empty file"),
     "one line": ("timestamp, index, power.draw [W]", "no usable row in this device log (it has none)"),
     "one row without an end": (_SMI.rstrip("\n"), "1 x torn row: the file ends in mid-line"),
-    "no times": ("step,loss\n1,2\n", "a CSV of steps without times (_timestamp); it has: step, loss"),
+    "no times": (
+        "step,loss\n1,2\n",
+        "a table (CSV) has steps, but none of its columns is known as their time; name it with --time COLUMN",
+    ),
     "one scrape": (
         '# TYPE DCGM_FI_DEV_SM_CLOCK gauge\nDCGM_FI_DEV_SM_CLOCK{gpu="0",UUID="GPU-a"} 210\n',
         "no sample has a timestamp, so this is one scrape and no time series",
