@@ -21,6 +21,7 @@ from thermograd.ingest.importers.formats.gpu.rocm_smi import ROCM_SMI_CSV, ROCM_
 from thermograd.ingest.importers.formats.gpu.smi_screen import SMI_SCREEN
 from thermograd.ingest.importers.formats.hwinfo import HWINFO
 from thermograd.ingest.importers.formats.lightning_csv import LIGHTNING_CSV
+from thermograd.ingest.importers.formats.llama_factory import LLAMA_FACTORY
 from thermograd.ingest.importers.formats.monitors.codecarbon import CODECARBON
 from thermograd.ingest.importers.formats.monitors.zeus import ZEUS_POWER, ZEUS_WINDOWS
 from thermograd.ingest.importers.formats.no_format import looks
@@ -42,9 +43,9 @@ FORMATS = (
     *(AMD_SMI_CSV, AMD_SMI_CSV_UNDATED, AMD_SMI_JSON, AMD_SMI_JSON_UNDATED, ROCM_SMI_CSV, ROCM_SMI_JSON),
     *(DEVICE_LOG, NVIDIA_SMI, HWINFO, WANDB_CSV, PROMETHEUS_TEXT),
     *(CODECARBON, ZEUS_POWER, ZEUS_WINDOWS),
-    *(LIGHTNING_CSV,),
-    *TABLES,
+    *(LIGHTNING_CSV, LLAMA_FACTORY),
     *TEXT_LOGS,
+    *TABLES,
 )
 ALLOWED = "a step log, a device log or a W&B run, in the formats of docs/importing.md"
 _HEAD_BYTES = 1 << 16

@@ -1,7 +1,6 @@
 """When a printed step was: by its line's own time, or by the start of the training and the steps' lengths."""
 
 import itertools
-import math
 from collections import deque
 from pathlib import Path
 from statistics import median
@@ -10,6 +9,7 @@ from thermograd.ingest.importers.hints.given import Hints
 from thermograd.ingest.importers.printed.lines import Printed
 from thermograd.ingest.importers.printed.programs import ELAPSED, Program
 from thermograd.ingest.importers.steps.step_clock import (
+    PassedTime,
     given_step_time,
     is_positive,
     since,
@@ -100,21 +100,14 @@ class ElapsedClock:
     word = "--started-at"
 
     def __init__(self, path: Path, program: Program, hints: Hints) -> None:
-        self._began = started(path, f"this log of {program.name}", hints)
+        self._passed = PassedTime(started(path, f"this log of {program.name}", hints))
         self.estimated = (
             f"estimated: --started-at {hints.started_at} plus the time that the log says had passed"
         )
-        self._latest_s, self._before_s = 0.0, 0.0
 
     def moment(self, printed: Printed) -> Moment:
-        """Return when a step was; where the time starts over, it goes on from the last one."""
-        elapsed_s = printed.columns.get(ELAPSED, math.nan)
-        if not math.isfinite(elapsed_s) or elapsed_s < 0:
-            return since(self._began, self._before_s + self._latest_s)
-        if elapsed_s < self._latest_s:
-            self._before_s += self._latest_s
-        self._latest_s = elapsed_s
-        return since(self._began, self._before_s + elapsed_s)
+        """Return when a step was."""
+        return self._passed.moment(printed.columns.get(ELAPSED))
 
 
 Clock = LineClock | GivenClock | StepTimeClock | ElapsedClock

@@ -11,6 +11,7 @@ from typing import NamedTuple
 from thermograd.ingest.importers.recording import Hints
 from thermograd.ingest.importers.timezones import Moment, read_time
 from thermograd.store.errors import ImportFormatError
+from thermograd.store.telling.quantities import counted
 
 _FOREVER_NS = 2.0**62
 _EXAMPLE = {"--started-at": "2026-11-24T10:00:00Z", "--step-time": "0.5", "--steps-per-epoch": "1000"}
@@ -30,6 +31,35 @@ class StepClock(NamedTuple):
     def after(self, steps: float) -> Moment:
         """Return when so many steps had been made."""
         return since(self.began, steps * self.step_time_s)
+
+
+class PassedTime:
+    """When things happened in a log that says how many seconds had passed since the training began."""
+
+    def __init__(self, began: Moment) -> None:
+        self._began = began
+        self._latest_s, self._before_s = 0.0, 0.0
+        self.sessions = 1
+
+    def moment(self, passed_s: float | None) -> Moment:
+        """Return when it was; where the time starts over, it goes on from the last one.
+
+        What is no number of seconds, is when the last one was.
+        """
+        if passed_s is not None and 0 <= passed_s < math.inf:
+            if passed_s < self._latest_s:
+                self._before_s += self._latest_s
+                self.sessions += 1
+            self._latest_s = passed_s
+        return since(self._began, self._before_s + self._latest_s)
+
+    @property
+    def doubts(self) -> list[str]:
+        """Say that the pauses between sessions are not in the log, where there were several."""
+        if self.sessions == 1:
+            return []
+        again = counted(self.sessions - 1, "time")
+        return [f"the time starts over {again}; how long the pauses were is not in it"]
 
 
 def since(began: Moment, seconds: float) -> Moment:

@@ -41,6 +41,7 @@ FORMATS = {  # of the files in a folder, all of them
     "gpustat": {"what gpustat --json wrote", "what gpustat showed"},
     "huggingface": {"a Hugging Face trainer_state.json"},
     "hwinfo": {"a HWiNFO log (CSV)"},
+    "llama_factory": {"LLaMA-Factory's trainer_log.jsonl"},
     "nvidia_smi": {"an nvidia-smi log (CSV)"},
     "prometheus": {"a Prometheus range query (JSON)"},
     "rocm_smi": {"what rocm-smi --csv printed", "what rocm-smi --json printed"},
