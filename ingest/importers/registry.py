@@ -23,6 +23,7 @@ from thermograd.ingest.importers.formats.hwinfo import HWINFO
 from thermograd.ingest.importers.formats.lightning_csv import LIGHTNING_CSV
 from thermograd.ingest.importers.formats.llama_factory import LLAMA_FACTORY
 from thermograd.ingest.importers.formats.monitors.codecarbon import CODECARBON
+from thermograd.ingest.importers.formats.monitors.tegrastats import TEGRASTATS
 from thermograd.ingest.importers.formats.monitors.zeus import ZEUS_POWER, ZEUS_WINDOWS
 from thermograd.ingest.importers.formats.no_format import looks
 from thermograd.ingest.importers.formats.nvidia_smi import NVIDIA_SMI
@@ -44,6 +45,8 @@ FORMATS = (
     *(DEVICE_LOG, NVIDIA_SMI, HWINFO, WANDB_CSV, PROMETHEUS_TEXT),
     *(CODECARBON, ZEUS_POWER, ZEUS_WINDOWS),
     *(LIGHTNING_CSV, LLAMA_FACTORY),
+    *(CODECARBON, ZEUS_POWER, ZEUS_WINDOWS, TEGRASTATS),
+    *(LIGHTNING_CSV,),
     *TEXT_LOGS,
     *TABLES,
 )

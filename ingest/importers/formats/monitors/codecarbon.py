@@ -48,7 +48,7 @@ class _Emissions(Table):
     def __init__(self, paths: tuple[Path, ...], format: str, hints: Hints) -> None:
         super().__init__(paths, format, hints)
         self._hints = hints
-        self._times = RowTimes(self.recording, hints, "measured at once")
+        self._times = RowTimes(self.recording, hints, "", "")
         self._runs: dict[str, int] = {}
         self._last: _Reading | None = None
         self._ended_ns = 0
