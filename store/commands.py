@@ -238,17 +238,25 @@ def _save_answer(ask: "Callable[..., Generator[bytes]]", output: Path, checked: 
 
 @click.command()
 @run_argument()
-@format_option("grad_norm_log", "csv", "parquet", required=True)
+@format_option(
+    *("grad_norm_log", "csv", "parquet", "perfetto", "influx", "tensorboard", "wandb", "mlflow", "trackio"),
+    required=True,
+)
 @click.option("-o", "--output", type=PATH, required=True, help="File or directory.")
 def export(run: "Run", output_format: str, output: Path) -> None:
     """Write a run's events for other tools.
 
-    Example: thermograd export latest --format grad_norm_log -o grad_norm_log.json
+    As tables; as a trace that Perfetto's page shows; as InfluxDB's line protocol; or as a run of
+    TensorBoard, W&B (offline), MLflow or Trackio, by the library of each, which has to be installed.
+
+    Example: thermograd export latest --format perfetto -o trace.json
     """
-    from thermograd.store.runs.export import export_run
+    from thermograd.store.runs.export import export_run, how_to_look
 
     for path in export_run(run, output_format, output):
         echo(path)
+    if look := how_to_look(output_format, output):
+        say(f"Look at it: {look}")
 
 
 @click.command()

@@ -1,54 +1,23 @@
-"""Writing a run's events for other tools: a JSON step log, CSV files, or Parquet files."""
+"""A run's events as they are: a JSON step log, CSV files, or Parquet files."""
 
 import json
 from pathlib import Path
 from typing import Any
 
-from thermograd.store.errors import NotEnoughDataError, ThermogradError, os_errors_as
+from thermograd.store.errors import NotEnoughDataError
 from thermograd.store.events import KINDS
 from thermograd.store.files import whole_file, write_file
 from thermograd.store.log.reader import read_kind
 from thermograd.store.runs.catalogue import Run
 
-FORMATS = ("grad_norm_log", "csv", "parquet")
+
+def write_tables(run: Run, suffix: str, output: Path) -> list[Path]:
+    """Write one file a kind (``csv`` or ``parquet``) into a directory."""
+    return [_write_table(run, kind, output / f"{kind}s.{suffix}") for kind in KINDS]
 
 
-def export_run(run: Run, output_format: str, output: Path) -> list[Path]:
-    """Write a run's events; each file appears whole or not at all.
-
-    Parameters
-    ----------
-    run, output_format
-        ``grad_norm_log``: a JSON list of {step, loss, grad_norm, learning_rate, epoch, timestamp}
-        (timestamp in epoch seconds; NaN and infinities as Python's `json` writes them; null is not
-        known); of several ranks the lowest. ``csv`` or ``parquet``: a directory with one file a kind,
-        a `run_id` column first, times as integers in UTC epoch ns; CSV shows null as an empty cell.
-    output
-        The file (``grad_norm_log``) or directory to write; parents are created.
-
-    Returns
-    -------
-    list of Path
-        The files written.
-
-    Raises
-    ------
-    NotEnoughDataError
-        If a ``grad_norm_log`` is asked of a run that has no step.
-    ThermogradError
-        If the files cannot be written.
-    ValueError
-        If the format is not known.
-    """
-    if output_format not in FORMATS:
-        raise ValueError(f"output_format is {output_format!r}; expected one of: {', '.join(FORMATS)}")
-    with os_errors_as(ThermogradError, f"cannot write {output}"):
-        if output_format == "grad_norm_log":
-            return [_write_step_log(run, output)]
-        return [_write_table(run, kind, output / f"{kind}s.{output_format}") for kind in KINDS]
-
-
-def _write_step_log(run: Run, output: Path) -> Path:
+def write_step_log(run: Run, output: Path) -> Path:
+    """Write a JSON list of the steps of the lowest rank; NotEnoughDataError where there is none."""
     import pyarrow.compute as pc
 
     table = read_kind(run.path, "step")
