@@ -13,12 +13,9 @@ from thermograd.ingest.importers.formats.gpu.amd_smi import (
     AMD_SMI_JSON,
     AMD_SMI_JSON_UNDATED,
 )
-from thermograd.ingest.importers.formats.gpu.dcgmi import DCGMI_DMON
-from thermograd.ingest.importers.formats.gpu.dmon import DMON, DMON_UNDATED
 from thermograd.ingest.importers.formats.gpu.gpu_z import GPU_Z
 from thermograd.ingest.importers.formats.gpu.gpustat import GPUSTAT_JSON, GPUSTAT_TEXT
 from thermograd.ingest.importers.formats.gpu.rocm_smi import ROCM_SMI_CSV, ROCM_SMI_JSON
-from thermograd.ingest.importers.formats.gpu.smi_screen import SMI_SCREEN
 from thermograd.ingest.importers.formats.hwinfo import HWINFO
 from thermograd.ingest.importers.formats.lightning_csv import LIGHTNING_CSV
 from thermograd.ingest.importers.formats.llama_factory import LLAMA_FACTORY
@@ -26,6 +23,10 @@ from thermograd.ingest.importers.formats.monitors.codecarbon import CODECARBON
 from thermograd.ingest.importers.formats.monitors.tegrastats import TEGRASTATS
 from thermograd.ingest.importers.formats.monitors.zeus import ZEUS_POWER, ZEUS_WINDOWS
 from thermograd.ingest.importers.formats.no_format import looks
+from thermograd.ingest.importers.formats.nvidia.dcgmi import DCGMI_DMON
+from thermograd.ingest.importers.formats.nvidia.dmon import DMON, DMON_UNDATED
+from thermograd.ingest.importers.formats.nvidia.smi_query import SMI_QUERY, SMI_QUERY_XML
+from thermograd.ingest.importers.formats.nvidia.smi_screen import SMI_SCREEN
 from thermograd.ingest.importers.formats.nvidia_smi import NVIDIA_SMI
 from thermograd.ingest.importers.formats.rle_session import DEVICE_LOG, STEP_LOG
 from thermograd.ingest.importers.formats.table import TABLES
@@ -40,7 +41,18 @@ from thermograd.ingest.importers.text_files import readable
 FORMATS = (
     *(WANDB_FILE, TENSORBOARD),
     *(TRAINER_STATE, PROMETHEUS_JSON, STEP_LOG),
-    *(DMON, DMON_UNDATED, DCGMI_DMON, GPU_Z, AFTERBURNER, GPUSTAT_JSON, GPUSTAT_TEXT, SMI_SCREEN),
+    *(
+        DMON,
+        DMON_UNDATED,
+        DCGMI_DMON,
+        GPU_Z,
+        AFTERBURNER,
+        GPUSTAT_JSON,
+        GPUSTAT_TEXT,
+        SMI_SCREEN,
+        SMI_QUERY,
+        SMI_QUERY_XML,
+    ),
     *(AMD_SMI_CSV, AMD_SMI_CSV_UNDATED, AMD_SMI_JSON, AMD_SMI_JSON_UNDATED, ROCM_SMI_CSV, ROCM_SMI_JSON),
     *(DEVICE_LOG, NVIDIA_SMI, HWINFO, WANDB_CSV, PROMETHEUS_TEXT),
     *(CODECARBON, ZEUS_POWER, ZEUS_WINDOWS),

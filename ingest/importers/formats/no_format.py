@@ -94,11 +94,8 @@ _TEXTS: tuple[tuple[Callable[[str], bool], str], ...] = (
     (_begins("<?xml", "<"), "XML or HTML, not a log"),
     (
         lambda text: "NVIDIA-SMI" in text[:2000] and text.lstrip()[:1] in "+|M",
-        "the screen of nvidia-smi; log with nvidia-smi --query-gpu=timestamp,uuid,... --format=csv -l 1",
-    ),
-    (
-        lambda text: "NVSMI LOG" in text[:500],
-        "the output of nvidia-smi -q; log with nvidia-smi --query-gpu=timestamp,uuid,... --format=csv -l 1",
+        "the screen of nvidia-smi without a GPU; log with nvidia-smi --query-gpu=timestamp,uuid,... "
+        "--format=csv -l 1",
     ),
     (
         lambda text: re.match(r"#\s*((Date|Time)[,\s]+){0,2}gpu[,\s]+pid\b", text, re.I) is not None,

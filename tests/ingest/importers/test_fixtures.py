@@ -45,6 +45,7 @@ FORMATS = {  # of the files in a folder, all of them
     "nvidia_smi": {"an nvidia-smi log (CSV)"},
     "prometheus": {"a Prometheus range query (JSON)"},
     "rocm_smi": {"what rocm-smi --csv printed", "what rocm-smi --json printed"},
+    "smi_query": {"what nvidia-smi -q printed", "what nvidia-smi -q -x printed"},
     "smi_screen": {"the screen of nvidia-smi"},
     "text_logs": {f"a log of {program} (text)" for program in TIMED}
     | {f"a log of {program} (text without times)" for program in UNTIMED},

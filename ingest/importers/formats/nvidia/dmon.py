@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from thermograd.ingest.importers.formats.gpu.clocks import Days, Rounds
-from thermograd.ingest.importers.formats.gpu.scrolled import Scrolled, heading_of, words
+from thermograd.ingest.importers.formats.nvidia.scrolled import Scrolled, heading_of, words
 from thermograd.ingest.importers.recording import Format, Head, Hints, Recording
 from thermograd.ingest.importers.text_files import LeftOutError
 from thermograd.ingest.importers.timezones import Moment, read_time

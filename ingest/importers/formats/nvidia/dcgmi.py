@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from thermograd.ingest.importers.formats.gpu.clocks import Rounds
-from thermograd.ingest.importers.formats.gpu.scrolled import Scrolled, heading_of, words
+from thermograd.ingest.importers.formats.nvidia.scrolled import Scrolled, heading_of, words
 from thermograd.ingest.importers.recording import Format, Hints, Recording
 from thermograd.ingest.importers.text_files import LeftOutError
 from thermograd.ingest.importers.timezones import Moment

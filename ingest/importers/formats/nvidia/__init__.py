@@ -1,0 +1,1 @@
+"""What NVIDIA's own tools print: a tool a file."""
