@@ -31,7 +31,7 @@ from thermograd.ingest.importers.formats.nvidia_smi import NVIDIA_SMI
 from thermograd.ingest.importers.formats.rle_session import DEVICE_LOG, STEP_LOG
 from thermograd.ingest.importers.formats.table import TABLES
 from thermograd.ingest.importers.formats.tensorboard import TENSORBOARD
-from thermograd.ingest.importers.formats.text_logs import TEXT_LOGS
+from thermograd.ingest.importers.formats.text_logs import OWN_TEXT_LOGS, TEXT_LOGS
 from thermograd.ingest.importers.formats.trainer_state import TRAINER_STATE
 from thermograd.ingest.importers.formats.wandb import WANDB_CSV, WANDB_FILE
 from thermograd.ingest.importers.hints.given import NO_HINTS, Hints
@@ -55,10 +55,9 @@ FORMATS = (
     ),
     *(AMD_SMI_CSV, AMD_SMI_CSV_UNDATED, AMD_SMI_JSON, AMD_SMI_JSON_UNDATED, ROCM_SMI_CSV, ROCM_SMI_JSON),
     *(DEVICE_LOG, NVIDIA_SMI, HWINFO, WANDB_CSV, PROMETHEUS_TEXT),
-    *(CODECARBON, ZEUS_POWER, ZEUS_WINDOWS),
-    *(LIGHTNING_CSV, LLAMA_FACTORY),
     *(CODECARBON, ZEUS_POWER, ZEUS_WINDOWS, TEGRASTATS),
-    *(LIGHTNING_CSV,),
+    *(LIGHTNING_CSV, LLAMA_FACTORY),
+    *OWN_TEXT_LOGS,
     *TEXT_LOGS,
     *TABLES,
 )
@@ -78,7 +77,10 @@ def recognise(path: Path, hints: Hints = NO_HINTS) -> tuple[Format | None, str]:
         is_cut = len(data) == _HEAD_BYTES
         head = Head(data, _text(data), is_cut, _tail(file) if is_cut else "", path)
     form = _form(head, hints)
-    return (form, form.name) if form is not None else (None, _other_table(head) or looks(head))
+    if form is not None:
+        return form, form.name
+    unmatched = ", in which --pattern finds no line" if hints.pattern is not None else ""
+    return None, (_other_table(head) or looks(head)) + unmatched
 
 
 def _form(head: Head, hints: Hints) -> Format | None:

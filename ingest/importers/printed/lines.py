@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from thermograd.ingest.importers.hints.units import unit_named
-from thermograd.ingest.importers.printed.programs import ELAPSED, Program
+from thermograd.ingest.importers.printed.programs import ELAPSED, NUMBER, Program
 from thermograd.ingest.importers.timezones import Moment, read_time
 
 LONGEST_LINE = 4096  # characters; what is longer is no step's line
@@ -14,6 +14,10 @@ _TIME = re.compile(
     r"(?<![\d.])\d{4}([-/])\d\d\1\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d{1,9})?(?P<zone>Z|[+-]\d\d:?\d\d)?(?![\d:])"
 )
 _RANK = re.compile(r"\b(?:[Rr]ank|default)[ =]?(\d{1,6})\b|^\s*(\d{1,5}): ")
+_IS_NUMBER = re.compile(NUMBER, re.I)
+COLUMNS = frozenset(  # of a step, that a line may have
+    {"loss", "grad_norm", "max_grad_norm", "learning_rate", "epoch", "step_time_s", "tokens", "skipped"}
+)
 _CLOCKED = frozenset({"step_time_s", ELAPSED})
 
 
@@ -26,6 +30,7 @@ class Printed(NamedTuple):
     moment: Moment | None = None
     rank: int | None = None
     is_aside: bool = False  # of an evaluation, not of a step
+    odd: tuple[tuple[str, str], ...] = ()  # columns with what is no number
 
 
 def pieces(line: str) -> Iterator[tuple[str, bool]]:
@@ -71,12 +76,13 @@ def _read(program: Program, match: re.Match[str], prefix: str) -> Printed:
     printed = Printed(
         None, {}, {}, _time(head), _rank(match.string[: match.end("step")] if _has(match) else head)
     )
-    named = match.groupdict()
-    rest = named.pop("rest", None)
-    step = _step(named.pop("step", None))
-    for name, value in named.items():
-        if value is not None:
-            _put_group(printed, name, value)
+    named = {name: text for name, text in match.groupdict().items() if text is not None}
+    rest, step = named.pop("rest", None), _step(named.pop("step", None))
+    if "time" in named:
+        printed = printed._replace(moment=read_time(named.pop("time").replace("/", "-").replace(",", ".")))
+    if "rank" in named:
+        printed = printed._replace(rank=_step(named.pop("rank")))
+    odd = tuple((name, text) for name, text in named.items() if not _put_group(printed, name, text))
     for name, value, unit in _pairs(program, rest or ""):
         if prefix:
             printed.metrics[prefix + _told(name, unit)] = number_of(value)
@@ -84,7 +90,7 @@ def _read(program: Program, match: re.Match[str], prefix: str) -> Printed:
             step = _step(value)
         else:
             _put(program, printed, name, value, unit)
-    return printed._replace(step=step)
+    return printed._replace(step=step, odd=odd)
 
 
 def _has(match: re.Match[str]) -> bool:
@@ -111,11 +117,17 @@ def _put(program: Program, printed: Printed, name: str, value: str, unit: str | 
         printed.columns[column] = number_of(value)
 
 
-def _put_group(printed: Printed, name: str, value: str) -> None:
+def _put_group(printed: Printed, name: str, text: str) -> bool:
+    """Put the value of a named group where it belongs; return whether it is a number."""
+    if not _IS_NUMBER.fullmatch(text.strip()):
+        return False
     if name == "step_time_ms":
-        printed.columns["step_time_s"] = _seconds(value, "ms")
+        printed.columns["step_time_s"] = _seconds(text, "ms")
+    elif name.startswith("_") or name in COLUMNS:
+        printed.columns[name] = number_of(text)
     else:
-        printed.columns[name] = number_of(value)
+        printed.metrics[name] = number_of(text)
+    return True
 
 
 def _told(name: str, unit: str | None) -> str:
@@ -134,7 +146,7 @@ def number_of(text: str) -> float:
 
 def _step(text: str | None) -> int | None:
     """Return a step; None for one that is rounded (2e+3) or no whole number."""
-    if text is None or "e" in text.lower():
+    if text is None or not _IS_NUMBER.fullmatch(text) or "e" in text.lower():
         return None
     number = number_of(text)
     return int(number) if number.is_integer() and 0 <= number < 2**62 else None

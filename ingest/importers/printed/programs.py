@@ -6,6 +6,7 @@ values, which `pairs` finds. What is no column is kept as a metric, under the pr
 
 import re
 from dataclasses import dataclass, field
+from typing import Any
 
 NUMBER = r"[-+]?(?:(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d*)?(?:[eE][-+]?\d+)?|\.\d+|nan|inf|NaN|Inf(?:inity)?)"
 _UNIT = r"(?P<unit>(?:ms|us|s|m|%|GiB|GB|MiB|MB)(?![\w/]))?"
@@ -35,6 +36,7 @@ class Program:
     asides: tuple[tuple[re.Pattern[str], str], ...] = ()  # lines of an evaluation; what goes before its names
     details: re.Pattern[str] | None = None  # a line below an entry that belongs to it
     first_step: int = 1  # what it calls the first step
+    counts_from_what_comes: bool = False  # from 0 where that is among the first steps, else from 1
     is_mean: bool = False  # its step time is the mean of the steps since the line before
     bar: re.Pattern[str] | None = None  # the progress bar that says the step, where a line does not
     note: str | None = None  # what a reader of its numbers should know
@@ -48,21 +50,17 @@ def _program(
     details: str | None = None,
     bar: str | None = None,
     columns: dict[str, str | tuple[str, str]],
-    first_step: int = 1,
-    is_mean: bool = False,
-    note: str | None = None,
+    **others: Any,
 ) -> Program:
     return Program(
         name,
         tuple(re.compile(entry) for entry in entries),
-        re.compile(pairs) if pairs else None,
-        {name: column if isinstance(column, tuple) else (column, None) for name, column in columns.items()},
-        tuple((re.compile(pattern), prefix) for pattern, prefix in asides),
-        re.compile(details) if details else None,
-        first_step,
-        is_mean,
-        re.compile(bar) if bar else None,
-        note,
+        pairs=re.compile(pairs) if pairs else None,
+        columns={n: column if isinstance(column, tuple) else (column, None) for n, column in columns.items()},
+        asides=tuple((re.compile(pattern), prefix) for pattern, prefix in asides),
+        details=re.compile(details) if details else None,
+        bar=re.compile(bar) if bar else None,
+        **others,
     )
 
 

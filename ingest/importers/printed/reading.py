@@ -4,12 +4,13 @@ import itertools
 import math
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from thermograd.ingest.importers.hints.given import Hints
 from thermograd.ingest.importers.printed.clock import Clock, clock_of
 from thermograd.ingest.importers.printed.lines import Printed, pieces, read_detail, read_line
+from thermograd.ingest.importers.printed.own_pattern import program_of, require_quick
 from thermograd.ingest.importers.printed.programs import (
     ELAPSED,
     PROGRAMS,
@@ -18,7 +19,13 @@ from thermograd.ingest.importers.printed.programs import (
     Program,
 )
 from thermograd.ingest.importers.recording import Head, Recording
-from thermograd.ingest.importers.text_files import LeftOutError, OddCellError, signal, text_lines
+from thermograd.ingest.importers.text_files import (
+    LeftOutError,
+    OddCellError,
+    is_known,
+    signal,
+    text_lines,
+)
 
 _FIRST = 64  # steps that tell what a log is like
 _SEVERAL = 3  # steps' lines without which a text is no log of a program
@@ -39,9 +46,23 @@ class Kind(NamedTuple):
     is_timed: bool
 
 
+def lines_of(head: Head) -> list[str]:
+    """Return the lines at the beginning and the end of a file, as they were on the screen."""
+    return [piece for line in (*head.lines, *head.tail.split("\n")) for piece, _ in pieces(line + "\n")]
+
+
+def kind_by_pattern(head: Head, pattern: str) -> Kind | None:
+    """Return what a person's pattern finds in a text; None where it finds nothing."""
+    program, lines = program_of(pattern), lines_of(head)
+    require_quick(pattern, tuple(lines))
+    entries = [printed for line in lines if (printed := read_line(program, line)) is not None]
+    timed = sum(printed.moment is not None for printed in entries)
+    return Kind(program, 2 * timed > len(entries)) if entries else None
+
+
 def kind_of(head: Head) -> Kind | None:
     """Return what program's log a text is, by several of its lines; None for none."""
-    lines = [piece for line in (*head.lines, *head.tail.split("\n")) for piece, _ in pieces(line + "\n")]
+    lines = lines_of(head)
     found: list[tuple[int, Kind]] = []
     for program in PROGRAMS:
         entries = [
@@ -68,6 +89,15 @@ class _Step:
     line: int
     bar_before: int | None = None  # what the progress bar had said, where no line had taken it yet
     lines: int = 1
+
+
+def _column(name: str, value: float) -> float | None:
+    """Return a column's value; OddCellError for what it cannot hold."""
+    if name != "tokens":
+        return signal(name, value)
+    if not value.is_integer() or not 0 <= value < 2**62:
+        raise OddCellError(value, ", which is no count")
+    return int(value)
 
 
 class _Bar:
@@ -107,6 +137,8 @@ class PrintedLog:
     def __init__(self, recording: Recording, program: Program, hints: Hints, is_timed: bool) -> None:
         self._recording, self._program = recording, program
         first = list(itertools.islice(self._entries(), _FIRST))
+        if program.counts_from_what_comes:
+            self._program = program = replace(program, first_step=int(all(p.step != 0 for p in first)))
         self._rank = min((p.rank for p in first if p.rank is not None), default=None)
         own = [printed for printed in first if printed.rank in (None, self._rank)]
         self._clock: Clock = clock_of(recording.path, program, hints, own, is_timed)
@@ -221,17 +253,21 @@ class PrintedLog:
         self._last_step = printed.step
 
     def _columns(self, printed: Printed) -> dict[str, float | bool | None]:
+        for name, text in printed.odd:
+            if is_known(text):
+                self._recording.account.null(name, OddCellError(text))
         given = {n: v for n, v in printed.columns.items() if not n.startswith("_")}
-        columns: dict[str, float | bool | None] = {n: self._signal(n, v) for n, v in given.items()}
+        columns: dict[str, float | bool | None] = {n: self._value(n, v) for n, v in given.items()}
         if (skipped := self._skipped(printed)) is not None:
             columns["skipped"] = skipped
         if ELAPSED in printed.columns and (step_time_s := self._step_time(printed)) is not None:
             columns["step_time_s"] = step_time_s
         return columns
 
-    def _signal(self, name: str, value: float) -> float | None:
+    def _value(self, name: str, value: float) -> float | None:
+        convert = self._recording.units.get(name)
         try:
-            return signal(name, value)
+            return _column(name, value if convert is None else convert(value))
         except OddCellError as error:
             self._recording.account.null(name, error)
             return None
