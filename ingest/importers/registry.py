@@ -20,6 +20,8 @@ from thermograd.ingest.importers.formats.hwinfo import HWINFO
 from thermograd.ingest.importers.formats.lightning_csv import LIGHTNING_CSV
 from thermograd.ingest.importers.formats.llama_factory import LLAMA_FACTORY
 from thermograd.ingest.importers.formats.monitors.codecarbon import CODECARBON
+from thermograd.ingest.importers.formats.monitors.powermetrics import POWERMETRICS
+from thermograd.ingest.importers.formats.monitors.powermetrics_plist import POWERMETRICS_PLIST
 from thermograd.ingest.importers.formats.monitors.tegrastats import TEGRASTATS
 from thermograd.ingest.importers.formats.monitors.zeus import ZEUS_POWER, ZEUS_WINDOWS
 from thermograd.ingest.importers.formats.no_format import looks
@@ -58,6 +60,10 @@ FORMATS = (
     *(CODECARBON, ZEUS_POWER, ZEUS_WINDOWS, TEGRASTATS),
     *(LIGHTNING_CSV, LLAMA_FACTORY),
     *OWN_TEXT_LOGS,
+    *(CODECARBON, ZEUS_POWER, ZEUS_WINDOWS),
+    *(LIGHTNING_CSV, LLAMA_FACTORY),
+    *(CODECARBON, ZEUS_POWER, ZEUS_WINDOWS, TEGRASTATS, POWERMETRICS, POWERMETRICS_PLIST),
+    *(LIGHTNING_CSV,),
     *TEXT_LOGS,
     *TABLES,
 )

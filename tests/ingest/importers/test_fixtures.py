@@ -51,6 +51,7 @@ FORMATS = {  # of the files in a folder, all of them
     | {f"a log of {program} (text without times)" for program in UNTIMED},
     "tables": {"a table (Parquet)", "a table (CSV)", "JSON Lines"},
     "tensorboard": {"a TensorBoard event file"},
+    "powermetrics": {"a powermetrics log", "a powermetrics log (plist)"},
     "tegrastats": {"a tegrastats log"},
     "zeus": {"Zeus' power over time (CSV)", "Zeus' energy windows (CSV)"},
     "wandb": {"a W&B run (.wandb)", "a W&B history (CSV)"},
