@@ -4,9 +4,20 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from thermograd.ingest.importers.recording import Format, Head, Hints, Kind, Recording
-from thermograd.ingest.importers.text_files import LeftOutError, cells_of, require_whole, text_lines
+from thermograd.ingest.importers.recording import Format, Head, Hints, Kind, Recording, listed_names
+from thermograd.ingest.importers.said_columns import said_positions
+from thermograd.ingest.importers.text_files import (
+    LeftOutError,
+    cells_of,
+    is_known,
+    require_whole,
+    text_lines,
+)
 from thermograd.ingest.importers.timezones import Moment
+from thermograd.store.errors import ImportFormatError
+
+TableEvent = tuple[Moment, dict[str, Any]]
+_SAID = frozenset({"columns", "device"})
 
 
 class Table:
@@ -21,18 +32,20 @@ class Table:
     head_lines: int | None = None  # lines in which a header is looked for, to recognise it; None for all
     has_clock = True  # its rows say when they were
     hints: frozenset[str] = frozenset()  # that it can use, beside ``units``
+    finds_said_columns = False  # the format itself looks for the columns of sensors that a person names
     refuses_cut_line_first = True  # a last line without an end is left out for that, whatever else it is
 
     def __init__(self, paths: tuple[Path, ...], format: str, hints: Hints) -> None:
         self.recording = Recording(paths, self.kinds[0], format, hints=hints)
         self.header: list[str] = []
+        self._said: dict[str, int] = {}  # where the columns stand that a person names
 
     @staticmethod
     def is_header(cells: list[str]) -> bool:
         """Whether a row names the columns of those below it."""
         raise NotImplementedError
 
-    def row(self, number: int, cells: list[str]) -> Iterable[tuple[Moment, dict[str, Any]]]:
+    def row(self, number: int, cells: list[str]) -> Iterable[TableEvent]:
         """Return the events of a row, or raise LeftOutError."""
         raise NotImplementedError
 
@@ -45,6 +58,33 @@ class Table:
     def cells(self, line: str) -> list[str]:
         """Split a line."""
         return cells_of(line)
+
+    def _with_said(self, number: int, events: list[TableEvent], cells: list[str]) -> list[TableEvent]:
+        """Return a row's events with the columns that a person names, instead of those that are known."""
+        if not self._said or not events:
+            return events
+        said = {name: self._said_value(name, cells[position]) for name, position in self._said.items()}
+        if len(events) == 1:
+            return [(events[0][0], events[0][1] | said)]
+        devices = [values["device"] for _, values in events]
+        device = self.recording.hints.device
+        if device not in devices:
+            raise ImportFormatError(
+                f"{self.recording.path}, row {number}: a row of this log is of several devices; say with "
+                f"--device which of them the columns that you name are of: {listed_names(devices)}"
+            )
+        return [(moment, v | (said if v["device"] == device else {})) for moment, v in events]
+
+    @property
+    def _looks_for_said(self) -> bool:
+        return "sample" in self.kinds and not self.finds_said_columns
+
+    def _said_value(self, name: str, text: str) -> Any:
+        if name != "device":
+            return self.recording.quantity(name, text)
+        if not is_known(text):
+            raise LeftOutError("torn row: no device", text)
+        return f"gpu{text}" if text.isdecimal() else text
 
     def read(self) -> list[Recording]:
         """Read the file: every row is counted, and kept or left out with a reason."""
@@ -65,6 +105,7 @@ class Table:
     def _begin(self, number: int, cells: list[str]) -> None:
         self.header = cells
         self.begin(number)
+        self._said = said_positions(self.recording, cells) if self._looks_for_said else {}
 
     def _read_row(self, number: int, line: str, cells: list[str]) -> None:
         if not self.header:
@@ -74,7 +115,7 @@ class Table:
             require_whole(line)
         if len(cells) != len(self.header):
             raise LeftOutError("torn row: not as many cells as the header")
-        events = list(self.row(number, cells))
+        events = self._with_said(number, list(self.row(number, cells)), cells)
         require_whole(line)
         if events and self.has_clock:  # without times, rows that are alike are readings of their own
             self.recording.require_new(tuple(cells), events[0][0])
@@ -97,5 +138,5 @@ def csv_format(name: str, table: type[Table]) -> Format:
         recognises,
         read,
         has_clock=table.has_clock,
-        hints=table.hints | {"units"},
+        hints=table.hints | {"units"} | (_SAID if "sample" in table.kinds else set()),
     )

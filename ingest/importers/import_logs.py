@@ -5,7 +5,7 @@ from typing import Any
 
 import pyarrow as pa
 from thermograd.ingest.importers.hints.given import NO_HINTS
-from thermograd.ingest.importers.hints.use import require_use
+from thermograd.ingest.importers.hints.use import require_use, require_used
 from thermograd.ingest.importers.identity import require_one_device_a_name
 from thermograd.ingest.importers.import_facts import import_facts, run_facts
 from thermograd.ingest.importers.recording import Hints, Kind, Recording
@@ -69,6 +69,7 @@ def import_run(
     beside = {name for recording in recordings for name in recording.beside}
     ignored = [text for text in ignored if text.partition(": ")[0] not in beside]
     tables, how = in_time_order(recordings, zone)
+    require_used(hints, tables)
     marks = {"mark": restart_marks(tables["step"])} if "step" in tables else {}
     warnings = _doubts(recordings, tables)
     warnings += [text for table in marks.values() for text in table["text"].to_pylist()]

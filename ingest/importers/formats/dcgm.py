@@ -17,6 +17,7 @@ from thermograd.ingest.importers.dcgm_names import (
     is_blank,
 )
 from thermograd.ingest.importers.recording import Format, Head, Hints, Recording, of_no_use
+from thermograd.ingest.importers.said_columns import require_names, said_columns
 from thermograd.ingest.importers.text_files import (
     LeftOutError,
     OddCellError,
@@ -47,23 +48,40 @@ class _Samples:
     def __init__(self, recording: Recording) -> None:
         self._recording = recording
         self._rows: dict[tuple[str, int], list[_Sample]] = {}
+        self._said = {tag: name for name, tag in said_columns(recording.hints).items()}
         self.unknown: set[str] = set()
 
     def put(self, line: int, name: str, labels: dict[str, str], value: float, time_s: float) -> None:
-        metric = name.removesuffix("_total").removeprefix(DCGM_PREFIX)
-        if metric not in DCGM_METRICS or not name.startswith(DCGM_PREFIX):
-            self.unknown.add(name)
-            raise LeftOutError("a metric of no use")
-        column, factor = DCGM_METRICS[metric]
+        column, factor = self._column(name)
         moment = read_epoch(time_s)
         if moment is None:
             raise LeftOutError("a timestamp that is no time between 1970 and 2100", time_s)
         labels = {key.lower(): text for key, text in labels.items()}
-        device, host = device_of(labels), first_of(labels, HOST_LABELS)
+        device, host = self._device(labels), first_of(labels, HOST_LABELS)
         self._recording.place_device(device, first_of(labels, INDEX_LABELS).removeprefix("nvidia"), host)
         self._add(device, line, moment, column, self._number(column, value, factor))
         if model := labels.get("modelname") or labels.get("model_name"):
             self._recording.models.setdefault(device, model)
+
+    def _column(self, name: str) -> tuple[str, float]:
+        """Return the column of a metric, as a person says or DCGM, and the factor to its unit."""
+        metric = name.removesuffix("_total").removeprefix(DCGM_PREFIX)
+        if name in self._said:
+            self._recording.columns[self._said[name]] = name
+            return self._said[name], 1.0
+        known = DCGM_METRICS.get(metric) if name.startswith(DCGM_PREFIX) else None
+        if known is None or known[0] in self._said.values():
+            self.unknown.add(name)
+            raise LeftOutError("a metric of no use")
+        return known
+
+    def _device(self, labels: dict[str, str]) -> str:
+        try:
+            return device_of(labels)
+        except LeftOutError:
+            if self._recording.hints.device is None:
+                raise
+            return self._recording.hints.device
 
     def _add(self, device: str, line: int, moment: Moment, column: str, number: float | int | None) -> None:
         """Put a value into the device's sample of that time; another value of the same begins another one."""
@@ -100,6 +118,7 @@ class _Samples:
                 sample.values["power_w"] = sample.values.pop("power_w_average")
             with self._recording.account.settle(sample.rows, sample.line):
                 self._recording.add(sample.line, sample.moment, sample.values)
+        require_names(self._recording, self.unknown | set(self._recording.columns.values()))
         self._recording.ignored += of_no_use("metric", self.unknown)
 
 
@@ -202,12 +221,16 @@ def _point(point: Any) -> tuple[float, float]:
 
 
 PROMETHEUS_TEXT = Format(
-    "Prometheus text of a DCGM exporter", ("sample",), _is_text, _read_text, hints=frozenset({"units"})
+    "Prometheus text of a DCGM exporter",
+    ("sample",),
+    _is_text,
+    _read_text,
+    hints=frozenset({"units", "columns", "device"}),
 )
 PROMETHEUS_JSON = Format(
     "a Prometheus range query (JSON)",
     ("sample",),
     lambda head: head.text.startswith("{") and '"resultType"' in head.text[:2000],
     _read_json,
-    hints=frozenset({"units"}),
+    hints=frozenset({"units", "columns", "device"}),
 )

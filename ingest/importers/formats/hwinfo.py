@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from thermograd.ingest.importers.csv_table import Table, csv_format
 from thermograd.ingest.importers.recording import Hints, listed_names, of_no_use
+from thermograd.ingest.importers.said_columns import said_positions
 from thermograd.ingest.importers.text_files import LeftOutError, cells_of, text_lines
 from thermograd.ingest.importers.timezones import Moment, read_time
 from thermograd.store.errors import ImportFormatError
@@ -41,6 +42,8 @@ _COLUMNS = {  # name and unit in lower case: device, column, rank (less is more)
     ("gpu memory junction temperature", "c"): ("gpu", "memory_temperature_c", 0),
     ("gpu clock", "mhz"): ("gpu", "sm_clock_mhz", 0),
     ("gpu memory clock", "mhz"): ("gpu", "memory_clock_mhz", 0),
+    ("gpu memory allocated", "mb"): ("gpu", "memory_used_bytes", 0),
+    ("gpu d3d memory dedicated", "mb"): ("gpu", "memory_used_bytes", 1),
     ("gpu fan", "%"): ("gpu", "fan_pct", 0),
     ("gpu fan1", "%"): ("gpu", "fan_pct", 1),
 }
@@ -59,6 +62,7 @@ class _HwinfoLog(Table):
     """A log of HWiNFO: its columns by device."""
 
     encoding = _ENCODING
+    finds_said_columns = True
 
     def __init__(self, paths: tuple[Path, ...], format: str, hints: Hints) -> None:
         super().__init__(paths, format, hints)
@@ -80,7 +84,8 @@ class _HwinfoLog(Table):
         groups = _aligned(self._groups.get(tuple(self.header), []), len(self.header))
         if not groups:
             self._require_one_gpu(number)
-        self._devices = _devices(self.header, groups)
+        self._devices = _devices(self.header, groups, "memory_used_bytes" in self.recording.units)
+        self._add_said(groups)
         if not self._devices:
             raise ImportFormatError(
                 f"{self.recording.path}, row {number}: this HWiNFO log has no column that is known; "
@@ -95,6 +100,22 @@ class _HwinfoLog(Table):
                 group = _GROUP.match(groups[sensor.position])
                 if group and group["model"] and device != "igpu":  # the group is the CPU's
                     self.recording.models.setdefault(device, group["model"].strip())
+
+    def _add_said(self, groups: list[str]) -> None:
+        """Add the columns that a person names, each to the device in whose group it stands."""
+        for name, first in said_positions(self.recording, self.header).items():
+            for position, cell in enumerate(self.header):
+                if cell == self.header[first]:
+                    device = self._device_at(position, cell, groups)
+                    self._devices.setdefault(device, {})[name] = _Sensor(position, 0, fahrenheit=False)
+
+    def _device_at(self, position: int, cell: str, groups: list[str]) -> str:
+        if self.recording.hints.device is not None:
+            return self.recording.hints.device
+        match = _GROUP.match(groups[position]) if groups else None
+        if match is not None:
+            return _device("cpu" if match["kind"] == "CPU" else "gpu", groups[position], set()) or "gpu0"
+        return _WITHOUT_GROUPS["cpu" if "cpu" in cell.lower() else "gpu"]
 
     def _require_one_gpu(self, number: int) -> None:
         """Refuse columns of several GPUs that no row tells apart; note that they are taken as of one."""
@@ -193,8 +214,11 @@ def _known(cell: str) -> tuple[str, str, int] | None:
     return _COLUMNS.get((name, "c" if unit == "f" else unit))
 
 
-def _devices(cells: list[str], groups: list[str]) -> Devices:
-    """Return the sensors that are known, by device and column, the best one of each column."""
+def _devices(cells: list[str], groups: list[str], knows_memory: bool) -> Devices:
+    """Return the sensors that are known, by device and column, the best one of each column.
+
+    That of memory only, where a person says which MB it is in.
+    """
     found: Devices = {}
     integrated = {
         match["number"] for group in groups if (match := _GROUP.match(group)) and match["kind"] == "iGPU"
@@ -204,7 +228,7 @@ def _devices(cells: list[str], groups: list[str]) -> Devices:
     }
     for position, cell in enumerate(cells):
         known = _known(cell)
-        if known is None:
+        if known is None or (known[1] == "memory_used_bytes" and not knows_memory):
             continue
         device = (
             _device(known[0], groups[position], integrated & others) if groups else _WITHOUT_GROUPS[known[0]]

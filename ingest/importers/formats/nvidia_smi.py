@@ -124,6 +124,8 @@ class _NvidiaSmi(Table):
         if broken and not names:
             raise LeftOutError("the row does not say which GPU it is of", broken[0])
         if not names:
+            if self.recording.hints.device is not None:
+                return self.recording.hints.device
             self.recording.notes["gpu"] = {"device": _ONE_DEVICE}
             return "gpu"
         host = next((named[f] for f in _HOST_FIELDS if f in named), "")

@@ -15,6 +15,7 @@ from typing import Any
 
 from thermograd.ingest.importers.csv_table import Table, csv_format
 from thermograd.ingest.importers.recording import Format, Hints, Recording, of_no_use
+from thermograd.ingest.importers.said_columns import require_names, said_columns
 from thermograd.ingest.importers.steps.metric_names import NO_SIGNAL, ColumnNames
 from thermograd.ingest.importers.steps.step_rows import StepRows
 from thermograd.ingest.importers.text_files import (
@@ -57,6 +58,7 @@ class _Run:
         self.steps.clock = self.samples.clock = "_timestamp"
         names = ColumnNames(hints.columns)
         self.rows = StepRows(self.steps, names, names.step_tags("_step"))
+        self._said = {tag: name for name, tag in said_columns(hints).items()}
         self._unknown: set[str] = set()
 
     def history(self, number: int, row: dict[str, Any]) -> None:
@@ -81,9 +83,10 @@ class _Run:
         devices: dict[str, dict[str, Any]] = {}
         for name, value in metrics.items():
             match = _GPU.fullmatch(name)
-            if match and match["metric"] in _METRICS and value is not None:
-                column = _METRICS[match["metric"]]
-                devices.setdefault(f"gpu{match['index']}", {})[column] = self.samples.value(column, value)
+            column = self._column(name, match["metric"] if match else "")
+            if column is not None and value is not None:
+                device = f"gpu{match['index']}" if match else self._device(name)
+                devices.setdefault(device, {})[column] = self.samples.value(column, value)
             elif not _CORE.fullmatch(name) and not _PROCESS.fullmatch(name):
                 self._unknown.add(name)
         share = self._processor(metrics)
@@ -92,6 +95,18 @@ class _Run:
         for device, values in devices.items():
             if any(value is not None for value in values.values()):
                 self.samples.add(number, moment, {"device": device} | values)
+
+    def _column(self, name: str, metric: str) -> str | None:
+        """Return the column of a system metric: as a person says (of one GPU, or of each), or as is known."""
+        tag = name if name in self._said else metric
+        if tag in self._said:
+            self.samples.columns[self._said[tag]] = tag
+            return self._said[tag]
+        column = _METRICS.get(metric)
+        return column if column not in self._said.values() else None
+
+    def _device(self, name: str) -> str:
+        return "cpu" if "cpu" in name.lower() else self.samples.hints.device or "gpu"
 
     def _processor(self, metrics: dict[str, Any]) -> float | None:
         numbers = {name: float(value) for name, value in metrics.items() if _is_number(value)}
@@ -104,6 +119,7 @@ class _Run:
     def finish(self) -> list[Recording]:
         """Return both recordings."""
         self.rows.finish()
+        require_names(self.samples, self._unknown | set(self.samples.columns.values()))
         self.samples.ignored += of_no_use("system metric", self._unknown)
         return [self.steps, self.samples]
 
@@ -208,6 +224,7 @@ class _History(Table):
     """An exported history: a row may hold a step, samples, or both."""
 
     kinds = ("step", "sample")
+    finds_said_columns = True
     head_lines = 1
 
     def __init__(self, paths: tuple[Path, ...], format: str, hints: Hints) -> None:
@@ -261,6 +278,6 @@ WANDB_FILE = Format(
     ("step", "sample"),
     lambda head: head.data.startswith(_MAGIC),
     _read_file,
-    hints=frozenset({"units"}),
+    hints=frozenset({"units", "columns", "device"}),
 )
 WANDB_CSV = csv_format("a W&B history (CSV)", _History)

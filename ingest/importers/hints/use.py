@@ -4,6 +4,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Literal, Protocol
 
+import pyarrow as pa
+import pyarrow.compute as pc
 from thermograd.ingest.importers.hints.given import Hints
 from thermograd.ingest.importers.hints.units import COLUMNS, TIME
 from thermograd.store.errors import ImportFormatError
@@ -30,6 +32,7 @@ _FOR = {  # the option of each hint, and what it is for
     "pattern": ("--pattern", "a text log of steps"),
     "run": ("--run", "a store that holds several runs"),
 }
+_NAMED = 8
 _CLOCKS = (("started_at", "--started-at"), ("step_time_s", "--step-time"), ("sample_time_s", "--sample-time"))
 
 
@@ -68,6 +71,25 @@ def _require_clockless(hints: Hints, chosen: Mapping[Kind, tuple[Format, str]]) 
         kind: Kind = "sample" if hint == "sample_time_s" else "step"
         what = f"{chosen[kind][1]} has times of its own" if kind in chosen else f"there is no {word}"
         raise ImportFormatError(f"{option} is for a {word} without times, but {what}")
+
+
+def require_used(hints: Hints, tables: Mapping[Kind, pa.Table]) -> None:
+    """Refuse a device or a unit that no row has turned out to need."""
+    samples = tables.get("sample")
+    if hints.device is not None and samples is not None:
+        devices = pc.unique(samples["device"]).to_pylist()
+        if hints.device not in devices:
+            raise ImportFormatError(
+                f"--device {hints.device} is for rows that name no device, but these name theirs: "
+                f"{', '.join(sorted(devices)[:_NAMED])}"
+            )
+    for name, unit in hints.units:
+        if name != TIME and not any(_has_values(table, name) for table in tables.values()):
+            raise ImportFormatError(f"--unit {name}={unit}, but none of the logs has a value of {name}")
+
+
+def _has_values(table: pa.Table, name: str) -> bool:
+    return name in table.column_names and table[name].null_count < len(table)
 
 
 def require_own_times(path: Path, hints: Hints) -> None:
