@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from thermograd.analysis.calibration.scenarios import Drawn
+    from thermograd.ingest.agent.silence import SilenceLimits
     from thermograd.store.log.writer import EventWriter
     from thermograd.store.runs.catalogue import Run
 
@@ -149,8 +150,10 @@ def run_agent_process(
 ) -> None:
     """Sample devices and raise alerts for a run (started by `start_run`)."""
     from thermograd.ingest.agent.agent import run_agent
+    from thermograd.ingest.agent.silence import SilenceLimits
 
-    run_agent(run_dir, hz, parent, simulate, _stream_layer(run_dir, layer, **told))
+    limits = SilenceLimits()
+    run_agent(run_dir, hz, parent, simulate, _stream_layer(run_dir, layer, limits, **told), limits=limits)
 
 
 _NO_OPTIONS = LayerOptions()
@@ -169,9 +172,16 @@ def ship_rest(run_dir: Path) -> None:
 
 
 def _stream_layer(
-    run_dir: Path, options: LayerOptions = _NO_OPTIONS, alerts_json: bool = False, card: bool = False
+    run_dir: Path,
+    options: LayerOptions = _NO_OPTIONS,
+    limits: "SilenceLimits | None" = None,
+    alerts_json: bool = False,
+    card: bool = False,
 ) -> Any:
-    """Return what the agent calls to watch a run's log: ingest and stream do not know each other."""
+    """Return what the agent calls to watch a run's log: ingest and stream do not know each other.
+
+    When something is silent the configuration says, and `limits` to the sampler.
+    """
 
     def layer(writer: "EventWriter", stop: "threading.Event") -> None:
         from thermograd.ingest.agent.agent import print_alerts, print_card, print_line
@@ -193,6 +203,8 @@ def _stream_layer(
 
         facts, log = Run(run_dir).facts, FollowedRun(where)
         settings = options.given(live_settings(options.config, trouble))
+        if limits is not None:
+            limits.periods, limits.quiet_s = settings.silence.periods, settings.silence.quiet_s
         append = print_alerts(writer.append) if alerts_json else writer.append
         watched = partial(watch_log, leave=leave, run_dir=where)
         watched = partial(
@@ -248,6 +260,7 @@ def record(runs: Path, duration_s: float | None, hz: float, name: str, layer: La
 
     with frugal(), written_to(runs, say) as folder:  # this process is the agent
         from thermograd.ingest.agent.agent import run_agent
+        from thermograd.ingest.agent.silence import SilenceLimits
         from thermograd.ingest.job.facts import run_facts
         from thermograd.store.runs.catalogue import create_run
         from thermograd.stream.pipeline.config import load_config
@@ -256,7 +269,9 @@ def record(runs: Path, duration_s: float | None, hz: float, name: str, layer: La
         layer.environment()
         run = create_run(folder.absolute(), name, run_facts() | {"sampling_hz": hz})
         echo(f"Recording {run.run_id}; Ctrl-C ends it.", err=True)
-        samples = run_agent(run.path, hz, 0, None, _stream_layer(run.path, layer), duration_s, layer.config)
+        limits = SilenceLimits()
+        watched = _stream_layer(run.path, layer, limits)
+        samples = run_agent(run.path, hz, 0, None, watched, duration_s, layer.config, limits)
     echo(f"{run.run_id}: {counted(samples, 'sample')}")
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal
 
+from thermograd.ingest.agent.silent_agent import AgentSilence
 from thermograd.ingest.agent.supervisor import AgentProcess
 from thermograd.ingest.face import html_of, say_where, text_of, wants_card
 from thermograd.ingest.job import launcher_link
@@ -372,7 +373,8 @@ def _start_agent(
     assert run.path is not None
     on_gap = partial(run.mark, "gap", None)
     try:
-        return AgentProcess(run.path, hz, simulate, on_line, run.alert_tasks, on_gap, card)
+        silence = AgentSilence(run._recorder.writer, run.alert_tasks) if run._recorder.writer else None
+        return AgentProcess(run.path, hz, simulate, on_line, run.alert_tasks, on_gap, card, silence)
     except Exception as error:  # the training is recorded without it
         if is_the_users(error):
             raise

@@ -173,7 +173,8 @@ def arrow_schema(kind: str, run_id: str | None = None, writer: str | None = None
 
 ALERTS = (
     "spike.grad", "spike.loss", "shift.grad", "nonfinite", "zero_grad", "collapse.thermal",
-    "collapse.brake", "throttle.warn", "power_limited", "coupling", "sensor.gap", "slow.rank",
+    "collapse.brake", "throttle.warn", "power_limited", "coupling", "sensor.gap", "silent.device",
+    "silent.rank", "silent.agent", "slow.rank",
 )  # fmt: skip
 
 

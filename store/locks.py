@@ -152,6 +152,22 @@ def is_held(path: Path, patience_s: float = _SILENCE_S) -> bool | None:
         os.close(handle)
 
 
+def sign_of_life(path: Path) -> tuple[str, int] | None:
+    """Return the last beat that a holder has written: whose, and when by its clock; None where there is none.
+
+    It changes while the holder lives, whoever may ask the kernel for the lock.
+    """
+    try:
+        handle = os.open(path, os.O_RDONLY | _OPEN)
+    except OSError:
+        return None
+    try:
+        beat = _read_beat(handle)
+        return None if beat is None else (str(beat.token), beat.monotonic_ns)
+    finally:
+        os.close(handle)
+
+
 def _try_lock(handle: int, shared: bool = False) -> bool | None:
     """Take the lock of an open file: True, False where another has it, None where files have no locks."""
     try:

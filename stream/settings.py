@@ -8,6 +8,7 @@ replay uses the same. The others only decide who is told.
 import hashlib
 import json
 from collections.abc import Mapping
+from math import inf, isfinite
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
 from msgspec import Meta, Struct
@@ -103,6 +104,20 @@ class SensorGapSettings(Struct, frozen=True):
     least_s: Annotated[float, says("shortest gap that is told, s", gt=0)] = 5.0
     intervals: Annotated[int, says("and in usual intervals between samples", ge=1)] = 5
     median_of: Annotated[int, says("intervals that make the usual one", ge=3, le=10_000)] = 31
+
+
+class SilenceSettings(Struct, frozen=True):
+    """Alerts ``silent.*``, and ``sensor.gap`` of single sensors: what gives no sign of life any more."""
+
+    periods: Annotated[
+        float, says("usual periods without a reading after which a device or sensor is silent", ge=2, le=1e6)
+    ] = 3.0
+    quiet_s: Annotated[float, says("seconds that it has to be back to end its silence", ge=0, le=3600)] = 5.0
+
+    @property
+    def is_on(self) -> bool:
+        """Whether there is such a rule: a run that recorded none has none in its replay."""
+        return isfinite(self.periods)
 
 
 class SlowRankSettings(Struct, frozen=True):
@@ -241,6 +256,7 @@ class Settings(Struct, frozen=True):
     zero_grad: ZeroGradSettings = ZeroGradSettings()
     throttle: ThrottleSettings = ThrottleSettings()
     sensor_gap: SensorGapSettings = SensorGapSettings()
+    silence: SilenceSettings = SilenceSettings()
     slow_rank: SlowRankSettings = SlowRankSettings()
     join: JoinSettings = JoinSettings()
     correlation: CorrelationSettings = CorrelationSettings()
@@ -273,5 +289,6 @@ class Settings(Struct, frozen=True):
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
+BEFORE_SILENCE = SilenceSettings(periods=inf)  # of runs from before there was such a section
 _TELLING = ("terminal", "metrics", "publish", "fleet", "sinks")
 DEFINING = tuple(name for name in Settings.__struct_fields__ if name not in _TELLING)

@@ -21,8 +21,11 @@ from typing import Any, NamedTuple
 
 from thermograd.ingest.agent.description import Description
 from thermograd.ingest.agent.footprint import SparingFinder
+from thermograd.ingest.agent.hosts import HostWatch
+from thermograd.ingest.agent.ranks import RankWatch
 from thermograd.ingest.agent.sampler import Sampler
 from thermograd.ingest.agent.shipping import Shipping, leave
+from thermograd.ingest.agent.silence import SilenceLimits
 from thermograd.ingest.devices.registry import open_readers
 from thermograd.ingest.job.ending import ended_if_it_fails
 from thermograd.ingest.labels import labels_here
@@ -60,6 +63,7 @@ def run_agent(
     stream_layer: StreamLayer | None = None,
     duration_s: float | None = None,
     config: Path | None = None,
+    limits: SilenceLimits | None = None,
 ) -> int:
     """Sample until the parent is gone, its end of stdin is closed, or the time is up.
 
@@ -69,7 +73,7 @@ def run_agent(
     `parent_pid` is 0 for an agent without a parent (``thermograd record``), `simulate` the preset of a
     simulated GPU to add. `stream_layer` is called in a thread of its own with the agent's writer and an
     event that is set at the end; it follows the log and raises alerts. `config` is the configuration file
-    that was named, for the labels of this host.
+    that was named, for the labels of this host; `limits` say when something is silent.
     """
     run_dir = run_dir.absolute()
     stop = _Stop(parent_pid)
@@ -87,15 +91,19 @@ def run_agent(
             described = [reader.describe().items() for reader in readers]
             host = {"host": socket.gethostname()}
             devices = {name: facts | host for items in described for name, facts in items}
-            sampler = Sampler(readers, writer, hz)
+            run, limits = _Whereabouts(writer), limits or SilenceLimits()
+            ranks = RankWatch(lambda: run.path, limits)
+            watchers = (ranks, HostWatch(lambda: run.path, writer.writer, limits))
+            sampler = Sampler(readers, writer, hz, limits, devices, watchers)
             sampler.start(duration_s)  # to load the stream layer takes longer than a short run
-            run = _Whereabouts(writer)
             description = Description(run_dir, devices, absent, {writer.writer: sampler.schedule})
             _try(run, "describe the devices", description.write)
             shipping = Shipping(lambda: run.path, partial(_tell, writer))
             _try(run, "ship the run", lambda _: shipping.start())
             with _beside(run, description, writer, stream_layer, stop.account):
                 samples = sampler.run(stop)
+                if stop.account() is None and not _may_start_again():
+                    _try(run, "look at the ranks", lambda _: _tell_silences(ranks, writer))
                 _try(run, "compare the hosts' clocks", lambda path: _note_offsets(path, writer))
             _try(run, "wait for the training's end", lambda path: _let_go(Run(path), parent_pid))
             _seal(run)
@@ -107,6 +115,17 @@ def run_agent(
                 lock.release()
     leave(bool(parent_pid) and shipping.is_stuck)
     return samples
+
+
+def _tell_silences(ranks: RankWatch, writer: EventWriter) -> None:
+    for mark in ranks.last_look():
+        writer.append("mark", **mark)
+
+
+def _may_start_again() -> bool:
+    """Return whether torchrun may have ended this node's ranks to start them again."""
+    count, most = (os.environ.get(f"TORCHELASTIC_{name}", "") for name in ("RESTART_COUNT", "MAX_RESTARTS"))
+    return count.isdecimal() and most.isdecimal() and int(count) < int(most)
 
 
 class _Stop(threading.Event):

@@ -10,9 +10,11 @@ import json
 import threading
 import time
 from collections import Counter
-from typing import Any
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from typing import Any, Protocol
 
 import psutil
+from thermograd.ingest.agent.silence import DeviceSilence, SilenceLimits
 from thermograd.ingest.devices.base import DeviceReader
 from thermograd.ingest.devices.host import read_pressure
 from thermograd.store.failures import Guard, warn
@@ -25,6 +27,7 @@ _HANGING_READER_S = 2.0
 _FIRST_READING_S = 1.0
 _LEAST_READINGS = 2
 _LEAST_APART_S = 0.1  # the last reading from the one before: meters that count need a while
+_LATE_S = 0.02  # that a wake-up is late on a busy machine; more of it this process did not run
 _CLOCK_STEP_NS = 20_000_000  # more than clocks are slewed by in a second (0.5 ms), and than a pair is off
 
 
@@ -71,8 +74,15 @@ class ClockWatch:
         return {"step_ns": step_ns} | now if abs(step_ns) > _CLOCK_STEP_NS + unsure_ns else None
 
 
+class Watcher(Protocol):
+    """Looks, once a second, whether something else than a device is silent."""
+
+    def look(self, slept_s: float) -> list[dict[str, Any]]:
+        """Return the marks to be written; for so long, since the last look, this process did not run."""
+
+
 class Sampler:
-    """Reads each device at each tick and appends what it says.
+    """Reads each device at each tick and appends what it says; marks what falls silent.
 
     Parameters
     ----------
@@ -80,6 +90,10 @@ class Sampler:
         One reader of each vendor; where samples and marks go.
     hz
         Ticks a second.
+    limits, facts
+        When a device is silent, and what is known of each, for its name.
+    watchers
+        Who else looks for silence.
 
     Attributes
     ----------
@@ -87,7 +101,15 @@ class Sampler:
         Samples appended.
     """
 
-    def __init__(self, readers: list[DeviceReader], writer: EventWriter, hz: float) -> None:
+    def __init__(
+        self,
+        readers: list[DeviceReader],
+        writer: EventWriter,
+        hz: float,
+        limits: SilenceLimits | None = None,
+        facts: Mapping[str, Mapping[str, Any]] | None = None,
+        watchers: Sequence[Watcher] = (),
+    ) -> None:
         self._readers, self._writer = readers, writer
         self._period_ns = round(1e9 / hz)
         self._first_ns = time.monotonic_ns()
@@ -98,9 +120,12 @@ class Sampler:
         self._lock = threading.Lock()
         again = "thermograd: %(place)s can read again, after %(count)d failures"
         self._guard = Guard("thermograd: %(place)s failed (%(error)s)", again=again)
+        self._watching = Guard("thermograd: the look for silent ranks and hosts failed (%(error)r)")
         self._said: Counter[str] = Counter()
         self._pressure = read_pressure()
         self._end_ns: int | None = None
+        self._silence = DeviceSilence(self._period_ns, limits, facts)
+        self._watchers, self._slept_s = watchers, 0.0
         self.written = 0
 
     @property
@@ -126,6 +151,7 @@ class Sampler:
             self.start()
         self._watch(stop, self._end_ns)
         self._done.set()
+        self._append_all(self._silence.close(time.monotonic_ns()))
         for thread, reader in zip(self._threads, self._readers, strict=True):
             thread.join(_HANGING_READER_S)
             if thread.is_alive():
@@ -140,13 +166,16 @@ class Sampler:
         return self.written
 
     def _watch(self, stop: threading.Event, end_ns: int | None) -> None:
-        """Wait for the end; meanwhile watch the clock and write the account every hour."""
+        """Wait for the end; meanwhile watch clock and silence, and write the account every hour."""
         clock = ClockWatch()
         account_at_s = time.monotonic() + _ACCOUNT_PERIOD_S
-        while True:
-            left_s = _WATCH_PERIOD_S if end_ns is None else (end_ns - time.monotonic_ns()) / 1e9
-            if left_s < 0 or stop.wait(min(left_s, _WATCH_PERIOD_S)):
-                return
+        look_at_s = time.monotonic() + _WATCH_PERIOD_S
+        while not self._waits(stop, end_ns, look_at_s):
+            self._look_at_devices()
+            if time.monotonic() < look_at_s:
+                continue
+            look_at_s = time.monotonic() + _WATCH_PERIOD_S
+            self._look_around()
             step = clock.check()
             if step is not None:
                 text = f"the wall clock was set by {step['step_ns'] / 1e9:+.3f} s"
@@ -154,6 +183,34 @@ class Sampler:
             if time.monotonic() >= account_at_s:
                 account_at_s += _ACCOUNT_PERIOD_S
                 self._write_account()
+
+    def _waits(self, stop: threading.Event, end_ns: int | None, until_s: float) -> bool:
+        """Wait until somebody may have fallen silent, or so long at most; return whether the end has come."""
+        now_ns = time.monotonic_ns()
+        until_ns = min(round(until_s * 1e9), self._silence.due_ns(now_ns), end_ns or 1 << 63)
+        if (end_ns is not None and now_ns > end_ns) or stop.wait(max(0, until_ns - now_ns) / 1e9):
+            return True
+        late_s = (time.monotonic_ns() - max(until_ns, now_ns)) / 1e9
+        if late_s > _LATE_S:
+            self._slept_s += late_s
+            self._silence.slept(round(late_s * 1e9))
+        return False
+
+    def _look_at_devices(self) -> None:
+        reading: dict[Hashable, str | None] = {
+            id(reader): getattr(reader, "reading", None) for reader in self._readers
+        }
+        self._append_all(self._silence.look(time.monotonic_ns(), reading))
+
+    def _look_around(self) -> None:
+        slept_s, self._slept_s = self._slept_s, 0.0
+        for watcher in self._watchers:
+            with self._watching:
+                self._append_all(watcher.look(slept_s))
+
+    def _append_all(self, marks: Iterable[Mapping[str, Any]]) -> None:
+        for mark in marks:
+            self._writer.append("mark", **mark)
 
     def _sample(self, reader: DeviceReader) -> None:
         """Read one reader at once, at each tick, and at the end unless the last tick was just before it."""
@@ -183,19 +240,22 @@ class Sampler:
         return ticks, begun_ns
 
     def _read(self, reader: DeviceReader, begun_ns: int) -> None:
+        self._silence.begins(id(reader), begun_ns)
         try:
             samples = reader.read()
             self._append_marks(reader)
         except Exception as error:  # noqa: BLE001 - one broken reader must not blind the others; logged, counted
+            self._silence.ends(id(reader), time.monotonic_ns(), (), error)
             with self._lock:
                 is_first = self._guard.count(error, _name(reader))
             if is_first:
                 self._writer.append("mark", mark="gap", text=f"{_name(reader)} failed: {error}")
             return
         self._guard.works(_name(reader))
-        read_us = (time.monotonic_ns() - begun_ns) / 1e3
+        read_ns = time.monotonic_ns()
         for sample in samples:
-            self._writer.append("sample", **(sample | {"read_us": read_us}))
+            self._writer.append("sample", **(sample | {"read_us": (read_ns - begun_ns) / 1e3}))
+        self._silence.ends(id(reader), read_ns, samples)
         with self._lock:
             self.written += len(samples)
 
@@ -206,6 +266,7 @@ class Sampler:
             if self._said[text] == 1:  # every one is in the log
                 warn("thermograd: %s", text)
             self._writer.append("mark", **mark)
+            self._append_all(self._silence.lost(mark, time.monotonic_ns()))
 
     def _write_account(self) -> None:
         with self._lock:

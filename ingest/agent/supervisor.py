@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from thermograd.ingest.agent.footprint import FRUGAL
+from thermograd.ingest.agent.silent_agent import AgentSilence
 from thermograd.store.failures import Guard, warn
 
 _log = logging.getLogger("thermograd")
@@ -34,7 +35,8 @@ class AgentProcess:
     In threads of their own, `on_alert` is called with the columns of each alert as it is raised, and
     `on_line` with each other line that the agent prints (by default they go to stderr); what they raise is
     counted by `guard` and said once. `simulate` is the preset of a simulated GPU to sample beside the real
-    devices. With `card` the agent ends with the run's card, on stderr.
+    devices. With `card` the agent ends with the run's card, on stderr. `silence`, where given, is told of a
+    death instead of `on_gap`, and of an agent that is stopped.
     """
 
     def __init__(
@@ -46,6 +48,7 @@ class AgentProcess:
         on_alert: Callable[[dict[str, Any]], None] | None = None,
         on_gap: Callable[[str], object] | None = None,
         card: bool = False,
+        silence: AgentSilence | None = None,
     ) -> None:
         self._command = [sys.executable, "-P", "-m", "thermograd.cli", "agent", str(run_dir.absolute())]
         self._command += ["--hz", str(hz), "--parent", str(os.getpid())]
@@ -59,6 +62,7 @@ class AgentProcess:
         self._owner = os.getpid()
         self._directory = _working_directory()
         self._environment = os.environ | FRUGAL
+        self._silence = silence
         self._starts = 0
         self._stopping = threading.Event()
         self._waits_until_s: float | None = None
@@ -70,6 +74,8 @@ class AgentProcess:
         self._process = self._start()
         self._watcher = threading.Thread(target=self._watch, name="thermograd-agent", daemon=True)
         self._watcher.start()
+        if silence is not None:
+            silence.follow(lambda: self._process, self._stopping)
 
     @property
     def pid(self) -> int:
@@ -124,7 +130,7 @@ class AgentProcess:
                     self._process.wait()
                 return
             end = "it was started again" if again else "no device samples from here"
-            self._tell(f"the agent ended early with exit code {code}; {end}")
+            self._tell(f"the agent ended early with exit code {code}; {end}", lasts=not again)
             if not again:
                 return
 
@@ -136,10 +142,12 @@ class AgentProcess:
             return False
         return True
 
-    def _tell(self, text: str) -> None:
+    def _tell(self, text: str, lasts: bool) -> None:
         warn("thermograd: %s", text)
         with Guard("thermograd could not mark the gap: %(error)r"):  # the watcher has nobody to raise to
-            if self._on_gap is not None:
+            if self._silence is not None:
+                self._silence.ended(text, lasts)
+            elif self._on_gap is not None:
                 self._on_gap(text)
 
     def stop(self) -> None:

@@ -37,6 +37,8 @@ class NvmlReader(DeviceReader):
     ----------
     unreadable
         GPUs that are there and cannot be read, with the reason.
+    reading
+        The GPU that is being read just now, for who wonders where that hangs.
 
     Raises
     ------
@@ -51,6 +53,7 @@ class NvmlReader(DeviceReader):
             raise DeviceUnavailableError("the package nvidia-ml-py is not installed") from error
         self._nvml = pynvml
         self.unreadable: dict[str, str] = {}
+        self.reading: str | None = None
         self._note: str | None = None
         try:
             pynvml.nvmlInit()
@@ -116,7 +119,13 @@ class NvmlReader(DeviceReader):
 
     def read(self) -> list[dict[str, Any]]:
         """Return one sample a GPU that answers."""
-        return [sample for gpu in self._gpus if (sample := gpu.read()) is not None]
+        samples = []
+        for gpu in self._gpus:
+            self.reading = gpu.uuid
+            if (sample := gpu.read()) is not None:
+                samples.append(sample)
+        self.reading = None
+        return samples
 
     def marks(self) -> list[dict[str, Any]]:
         """Return what happened since the last call: XID errors, lost GPUs, readings that ended."""

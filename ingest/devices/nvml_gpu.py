@@ -25,7 +25,7 @@ from thermograd.store.telling.devices import device_label
 _SLOW_PERIOD_S = 2.0
 _FIRST_RETRY_S, _LONGEST_RETRY_S = 1.0, 60.0
 _TIMEOUT = 10
-_LOST = (15, 16)  # GPU is lost, GPU requires restart
+_LOST = (15, 16, 28)  # GPU is lost, GPU requires restart, GPU not found
 _FOR_GOOD = (2, 3, 4, 13, 25, 26)  # bad argument, not supported, no permission, no such function, ...
 _NO_FUNCTION = 13
 _MOST_DISAGREEMENT_C = 3.0

@@ -7,7 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from thermograd.store.files import UNFINISHED, open_dir, overwrite_json, read_json, write_json, writer_file
-from thermograd.store.locks import ProcessLock, is_held
+from thermograd.store.locks import ProcessLock, is_held, sign_of_life
 from thermograd.store.places.shipped import is_arriving, is_mirrored
 from thermograd.store.processes import is_alive
 
@@ -162,6 +162,11 @@ def is_live(run_dir: Path, writer: str) -> bool:
     with suppress(OSError):
         times += [entry.stat(follow_symlinks=False).st_mtime for entry in os.scandir(directory)]
     return time.time() - max(times) < _SILENCE_S or is_alive(facts, max(times), _SILENCE_S)
+
+
+def sign_of_life_of(run_dir: Path, writer: str) -> tuple[str, int] | None:
+    """Return the last sign of life that a writer has given in its lock's file; None where it has none."""
+    return sign_of_life(open_dir(run_dir, writer) / f"{WRITER_LOCK}.lock")
 
 
 def _path_by_fcntl(handle: int) -> str | None:

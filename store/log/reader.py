@@ -313,7 +313,7 @@ class Follower:
     def poll(self) -> list[Event]:
         """Return the events that appeared since the last call, by (time, writer, kind, seq).
 
-        All that were acknowledged before the call are there.
+        All that were acknowledged before the call are there; and of each event the marks that were before it.
         """
         tails: dict[tuple[str, str], list[Segment]] = defaultdict(list)
         for segment in open_segments(self.run_dir, "tail"):
@@ -324,7 +324,7 @@ class Follower:
                 size = segment.path.stat().st_size if segment.last is None else 0
                 moved[segment.writer, segment.kind].append((segment.path.name, size))
         events: list[Event] = []
-        for key in sorted(tails.keys() | moved.keys()):
+        for key in sorted(tails.keys() | moved.keys(), key=lambda key: (key[1] == "mark", key)):
             if key[1] in self._kinds:
                 events += self._poll_stream(*key, tails[key], tuple(moved[key]))
         return sorted(events, key=_order)

@@ -19,4 +19,10 @@ ADVICE: Mapping[str, str] = {
     "slow.rank": "this rank's GPU (clock, temperature), its host's processor, and its share of the data; "
     "then `thermograd devices`",
     "sensor.gap": "the driver and the load of the host: readings came late or not at all",
+    "silent.device": "`nvidia-smi` and `dmesg` on its host: a lost GPU (XID 79) needs a reset or a reboot, a "
+    "driver that hangs may come back; then power, slot and neighbours of the device",
+    "silent.rank": "its process (`ps`, `py-spy dump`): one that is stopped goes on with `kill -CONT`; of "
+    "one that is gone `dmesg` says whether memory was short. The other ranks wait for it",
+    "silent.agent": "the host: is it reachable, is its memory or disk full? While its agent is silent no "
+    "device is sampled there, and no alert comes from there",
 }

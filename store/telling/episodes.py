@@ -220,7 +220,8 @@ class _Entry:
     def of(cls, alert: Mapping[str, Any], ends: Ends) -> "_Entry":
         name, time_ns, begun_ns = str(alert["alert"]), int(alert["time_ns"]), onset_ns(alert)
         device = None if alert.get("device") is None else str(alert["device"])
-        end_ns = time_ns if name == "sensor.gap" else ends.get((name, device, begun_ns))
+        told_after = name == "sensor.gap" and alert.get("metric") in (None, "time_ns")
+        end_ns = time_ns if told_after else ends.get((name, device, begun_ns))
         if end_ns is not None:
             end_ns = max(end_ns, begun_ns)
         return cls(alert, name, device, begun_ns, max(time_ns, end_ns or 0), end_ns)

@@ -16,9 +16,14 @@ Alert = dict[str, Any]
 _COLUMNS = tuple(column for column in columns("alert") if column.name != "seq")
 
 
+def empty_alert() -> Alert:
+    """Return an alert with every column null."""
+    return dict.fromkeys(column.name for column in _COLUMNS)
+
+
 def alert_from(values: Mapping[str, Any], alert: str, severity: str, message: str, **found: Any) -> Alert:
     """Return an alert that the event with these values caused; `found` are further alert columns."""
-    result: Alert = dict.fromkeys(column.name for column in _COLUMNS)
+    result = empty_alert()
     result.update(
         time_ns=int(values["time_ns"]),
         monotonic_ns=int(values["monotonic_ns"]),

@@ -5,7 +5,6 @@ episode and none while it lasts; the detectors' quiet times are the hysteresis t
 flapping.
 """
 
-from collections import deque
 from collections.abc import Callable, Mapping
 from functools import partial
 from math import isfinite
@@ -14,9 +13,10 @@ from typing import Any, Protocol
 from msgspec.structs import asdict
 from thermograd.store.telling.episodes import ended_mark
 from thermograd.stream.alerts.alert import Alert, alert_from, as_float, at_step
+from thermograd.stream.alerts.gaps import GapRule, Pulse
 from thermograd.stream.efficiency import Efficiency
 from thermograd.stream.level_shift import LevelShift
-from thermograd.stream.settings import SensorGapSettings, Settings, SpikeSettings
+from thermograd.stream.settings import Settings, SpikeSettings
 from thermograd.stream.spike import Episode, SpikeDetector
 from thermograd.stream.throttle import ThrottleDetector, ThrottleEpisode
 
@@ -244,58 +244,8 @@ class ThrottleRule:
 
 
 def ended_alert(mark: Mapping[str, Any]) -> dict[str, Any]:
-    """Return name and severity of the alert of which a mark of `ThrottleRule` tells the end."""
-    return {"alert": mark["text"], "severity": _SEVERITIES[mark["text"]]}
-
-
-class GapRule:
-    """Alert ``sensor.gap``: a device's samples stopped for a while and came back.
-
-    A gap is longer than ``least_s`` and than ``intervals`` times the median of the last ``median_of``
-    intervals between the device's samples.
-    """
-
-    def __init__(self, device: str, section: SensorGapSettings, label: str | None = None) -> None:
-        self.name = f"sensor.gap of {device}"
-        given = ",".join(f"{name}={value!r}" for name, value in asdict(section).items())
-        self.definition = f"sensor.gap/1({given})"
-        self._device, self._label = device, label or device
-        self._least_ns, self._times = round(section.least_s * 1e9), section.intervals
-        self._last_ns: int | None = None
-        self._intervals_ns: deque[int] = deque(maxlen=section.median_of)
-
-    def update(self, values: Mapping[str, Any]) -> list[Alert]:
-        """Learn one sample."""
-        time_ns = int(values["time_ns"])
-        last_ns = self._last_ns
-        if last_ns is not None and time_ns <= last_ns:
-            return []
-        self._last_ns = time_ns
-        if last_ns is None:
-            return []
-        interval_ns = time_ns - last_ns
-        alerts = []
-        if interval_ns > self._least_ns and len(self._intervals_ns) >= 3:
-            median_ns = sorted(self._intervals_ns)[len(self._intervals_ns) // 2]
-            if interval_ns > self._times * median_ns:
-                alerts = [self._to_alert(values, last_ns, interval_ns, median_ns)]
-        self._intervals_ns.append(interval_ns)
-        return alerts
-
-    def _to_alert(self, values: Mapping[str, Any], last_ns: int, interval_ns: int, median_ns: int) -> Alert:
-        return alert_from(
-            values,
-            "sensor.gap",
-            "warning",
-            f"{self._label}: no samples for {interval_ns / 1e9:.1f} s; they come every "
-            f"{median_ns / 1e9:.3g} s",
-            device=self._device,
-            metric="time_ns",
-            value=interval_ns / 1e9,
-            threshold=max(self._least_ns / 1e9, self._times * median_ns / 1e9),
-            onset_time_ns=last_ns,
-            definition=self.definition,
-        )
+    """Return name and severity of the alert of which a mark tells the end; without its own the gravest."""
+    return {"alert": mark["text"], "severity": _SEVERITIES.get(mark["text"], "critical")}
 
 
 class EfficiencyRule:
@@ -366,21 +316,35 @@ def _spike_rule(metric: str, alert: str, section: SpikeSettings, ratio: float) -
     )
 
 
+def _gap_rule(
+    device: str,
+    settings: Settings,
+    label: str | None,
+    pulse: Pulse | None,
+    ended: list[dict[str, Any]] | None,
+) -> GapRule:
+    if not settings.silence.is_on:
+        return GapRule(device, settings.sensor_gap, label)
+    return GapRule(device, settings.sensor_gap, label, pulse, settings.silence, ended)
+
+
 def device_rules(
     device: str,
     facts: Mapping[str, Any],
     settings: Settings,
     label: str | None = None,
     ended: list[dict[str, Any]] | None = None,
+    pulse: Pulse | None = None,
 ) -> list[Rule]:
     """Return fresh rules for one device of one writer, from the device's facts in ``run.json``.
 
-    `label` is what messages call it, its name by default; `ended` is where marks go that tell of an end.
+    `label` is what messages call it, its name by default; `ended` is where marks go that tell of an end;
+    `pulse` is that of the writer's devices together.
     """
     throttle = ThrottleDetector(as_float(facts.get("temperature_limit_c")), **asdict(settings.throttle))
     rules: list[Rule] = [
         ThrottleRule(device, throttle, label, ended),
-        GapRule(device, settings.sensor_gap, label),
+        _gap_rule(device, settings, label, pulse, ended),
     ]
     definition = settings.efficiency.collapse
     return rules if definition == "off" else [*rules, EfficiencyRule(device, facts, definition, label)]

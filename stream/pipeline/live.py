@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from msgspec.structs import replace
 from thermograd.store.events import SETTINGS_MARK, Event
-from thermograd.store.telling.episodes import ENDED_MARK
+from thermograd.store.processes import rank_of_writer
+from thermograd.store.silences import SILENT
+from thermograd.store.telling.episodes import ENDED_MARK, Ends, ends_of
 from thermograd.stream.alerts.alert import identity
 from thermograd.stream.join.device_pairs import Standing
 from thermograd.stream.pipeline.monitor import Monitor
@@ -178,11 +180,20 @@ class _LiveLayer:
         self._give_account()
 
     def _look(self, events: list[Event]) -> None:
+        heard: list[Mapping[str, Any]] = []
         for event in events:  # before the others: what the log holds is not told again
-            if event.kind == "alert":
-                self._is_new(event.values)
+            if (
+                event.kind == "alert"
+                and self._is_new(event.values)
+                and rank_of_writer(event.writer) is not None
+            ):
+                heard.append(event.values)
             elif event.values.get("mark") == ENDED_MARK:
                 self._ended.add(str(event.values.get("detail")))
+                if event.values.get("text") in SILENT:  # by who looked, not by this layer
+                    self._notifier.tell_ended(event.values)
+        if heard:
+            self._hear(heard, ends_of(event.values for event in events))
         for event in events:
             if event.kind != "alert":
                 self._record(self._monitor.process(event))
@@ -200,6 +211,12 @@ class _LiveLayer:
         if self._listener is not None:
             standings, self._monitor.pairs.standings = self._monitor.pairs.standings, []
             self._listener.take(events, standings or [])
+
+    def _hear(self, alerts: list[Mapping[str, Any]], ends: Ends) -> None:
+        """Tell what a training wrote of its agent, which could tell nobody; not where it is over already."""
+        for alert in alerts:
+            if (alert["alert"], alert["device"], alert["onset_time_ns"]) not in ends:
+                self._notifier.tell(dict(alert))
 
     def _record(self, alerts: Iterable[dict[str, Any]]) -> None:
         for alert in alerts:

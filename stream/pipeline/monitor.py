@@ -5,8 +5,11 @@ from typing import Any
 
 import river
 from thermograd.store.events import SCHEMA_VERSION, Event
+from thermograd.store.silences import SILENT, silence_alert, silence_of
 from thermograd.store.telling.devices import device_label
-from thermograd.stream.alerts.alert import Alert
+from thermograd.store.telling.episodes import ENDED_MARK
+from thermograd.stream.alerts.alert import Alert, empty_alert
+from thermograd.stream.alerts.gaps import GapRule, Pulse
 from thermograd.stream.alerts.policy import is_raised
 from thermograd.stream.alerts.rules import Rule, ThrottleRule, device_rules, ended_alert, step_rules
 from thermograd.stream.join.device_pairs import DevicePairs
@@ -29,7 +32,7 @@ class Monitor:
     differs, and `digest` does not depend on it.
 
     Steps of rank 0 (or of no rank) are joined with each device's samples. Marks of a writer that writes steps
-    are heartbeats.
+    are heartbeats. A mark that tells of a silence is an alert, see `thermograd.store.silences`.
 
     An exception in a rule, from river or our own, disables that rule for that series and is told in
     `failures`; all others go on.
@@ -75,6 +78,7 @@ class Monitor:
         self.failures: list[str] = []
         self._ended: list[dict[str, Any]] = []
         self._devices = {name: dict(facts) for name, facts in (devices or {}).items()}
+        self._pulses: dict[str, Pulse] = {}
         self._rules: dict[tuple[str, str | None], list[Rule]] = {}
         self._seen: dict[tuple[str, str], int] = {}
         self._left_out = left_out or LateEvents()
@@ -104,15 +108,17 @@ class Monitor:
         elif event.kind == "sample" and values.get("device") is not None:
             alerts = self._apply(writer, str(values["device"]), values)
             alerts = alerts + self._join(DevicePairs.sample, values, writer)
-        elif event.kind == "mark" and (writer, "step") in self._seen:
-            alerts = self._join(DevicePairs.advance, int(values["time_ns"]))
+        elif event.kind == "mark":
+            alerts = self._take_mark(values, writer)
+            if (writer, "step") in self._seen:
+                alerts = alerts + self._join(DevicePairs.advance, int(values["time_ns"]))
         self._seen[writer, event.kind] = int(values.get("seq") or 0)
         return self._finish(alerts) if alerts else alerts
 
     def close(self) -> list[Alert]:
         """Answer for all that still waits for other events, and return what alerts that gives."""
         for rule in (rule for rules in self._rules.values() for rule in rules):
-            if isinstance(rule, ThrottleRule):
+            if isinstance(rule, ThrottleRule | GapRule):
                 rule.close()
         return self._finish(self._ranks.close() + self._join(DevicePairs.close))
 
@@ -126,10 +132,27 @@ class Monitor:
     def _finish(self, alerts: list[Alert]) -> list[Alert]:
         """Keep what is raised at all, and name the versions that a definition rests on."""
         return [
-            alert | {"definition": f"{alert['definition']}{_MADE_WITH}"}
+            alert
+            if alert["alert"] in SILENT
+            else alert | {"definition": f"{alert['definition']}{_MADE_WITH}"}
             for alert in alerts
             if is_raised(alert, self.settings)
         ]
+
+    def _take_mark(self, values: Mapping[str, Any], writer: str) -> list[Alert]:
+        """Return the alert of a mark that tells of a silence; keep the mark of its end."""
+        if values.get("mark") == ENDED_MARK and values.get("text") in SILENT:
+            names = ("time_ns", "monotonic_ns", "mark", "text", "detail")
+            self._ended.append({name: values[name] for name in names})
+        if (silence := silence_of(values)) is None:
+            return []
+        for silent in silence.writers:
+            self._pulse(silent).told_ns[""] = int(values["time_ns"])
+        self._pulse(writer).take(silence, int(values["time_ns"]))
+        return [empty_alert() | silence_alert(values, silence)]
+
+    def _pulse(self, writer: str) -> Pulse:
+        return self._pulses.setdefault(writer, Pulse())
 
     def _apply(self, writer: str, device: str | None, values: Mapping[str, Any]) -> list[Alert]:
         series = (writer, device)
@@ -140,7 +163,7 @@ class Monitor:
                 rules = step_rules(settings)
             else:
                 label = device_label(device, self._devices)
-                rules = device_rules(device, facts, settings, label, self._ended)
+                rules = device_rules(device, facts, settings, label, self._ended, self._pulse(writer))
             self._rules[series] = rules
         alerts: list[Alert] = []
         for rule in rules:

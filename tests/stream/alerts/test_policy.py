@@ -5,6 +5,7 @@ import math
 import pytest
 from hypothesis import given, strategies as st
 from thermograd.store.events import ALERTS, Event
+from thermograd.store.silences import SILENT
 from thermograd.store.telling.episodes import PAUSE_S
 from thermograd.store.text import printable
 from thermograd.stream.alerts.alert import alert_line
@@ -219,4 +220,4 @@ def test_the_alerts_that_have_a_name_are_those_that_the_rules_raise():
     others = [
         rule.name.partition(" of gpu")[0] for rule in (gap, CouplingRule("gpu", 1, Settings().coupling))
     ]
-    assert {*steps, *CONDITIONS, *others, SlowRankRule.name} == set(ALERTS)
+    assert {*steps, *CONDITIONS, *others, SlowRankRule.name, *SILENT} == set(ALERTS)

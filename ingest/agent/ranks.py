@@ -1,0 +1,241 @@
+"""Which ranks of this host have fallen silent: judged by their processes, never by how long a step takes.
+
+Once a second each process of the training on this host that has not closed its log is looked at. It is silent
+when two looks in a row find it stopped (SIGSTOP, Ctrl-Z, a scheduler), held by a debugger, or gone without a
+word. A step, a first compilation, an evaluation, a checkpoint or a stalled loader of any length is a process
+that runs. What is found with the same look is told once.
+"""
+
+import socket
+import time
+from collections import defaultdict
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import psutil
+from thermograd.ingest.agent.silence import Marks, SilenceLimits
+from thermograd.ingest.restarts import last_step
+from thermograd.store.errors import ThermogradError
+from thermograd.store.files import WRITER, read_json, writer_file
+from thermograd.store.log.place import is_live
+from thermograd.store.processes import boot_id, rank_of_writer
+from thermograd.store.silences import Silence, told_ranks
+from thermograd.store.telling.episodes import ended_mark
+from thermograd.store.telling.quantities import duration_text, moment_text
+
+State = Literal["runs", "stopped", "traced", "gone"]
+
+_LOOKS = 2
+_MOST_SLEPT_S = 0.5  # since the look before; beyond it we were stopped ourselves, perhaps with all others
+_MOST_READ = 8  # ranks whose last step is looked up
+_SAYS = {
+    "stopped": "stopped (SIGSTOP, Ctrl-Z, or a scheduler); kill -CONT {pid} lets it go on",
+    "traced": "held by a debugger",
+    "gone": "gone without a word (killed, out of memory, or a crash)",
+}
+
+
+@dataclass(eq=False)
+class _Rank:
+    """One process of the training, and how often in a row it was found in a state in which it is silent."""
+
+    writer: str
+    number: int
+    facts: Mapping[str, Any]
+    process: psutil.Process | None
+    seen_ns: int
+    state: State = "runs"
+    looks: int = 0
+    onset_ns: int | None = None  # of the silence that was told
+    back_s: float | None = None
+    back_ns: int = 0
+
+
+class RankWatch:
+    """Looks at the processes of this host's ranks; a watcher of the agent's sampler.
+
+    Parameters
+    ----------
+    where
+        Returns the run's directory; it may be moved.
+    limits
+        For how long a rank has to be back.
+    state_of
+        Returns the state of a process, for tests.
+    """
+
+    def __init__(
+        self,
+        where: Callable[[], Path],
+        limits: SilenceLimits | None = None,
+        state_of: "Callable[[psutil.Process], State] | None" = None,
+    ) -> None:
+        self._where, self._limits = where, limits or SilenceLimits()
+        self._state_of = state_of or process_state
+        self._known: set[str] = set()
+        self._ranks: dict[str, _Rank] = {}
+        self._began_ns = time.time_ns()
+
+    def look(self, slept_s: float = 0.0) -> Marks:
+        """Look once; return the marks to be written."""
+        self._find()
+        now_ns = time.time_ns()
+        for rank in list(self._ranks.values()):
+            self._look_at(rank, now_ns, slept_s <= _MOST_SLEPT_S)
+        return self._ended(self._limits.quiet_s) + self._told(_LOOKS)
+
+    def last_look(self) -> Marks:
+        """Look at the end, once more, who is gone: nobody else will tell of it."""
+        self._find()
+        for rank in list(self._ranks.values()):
+            self._look_at(rank, time.time_ns(), True)
+            rank.looks *= rank.state == "gone"
+        return self._ended(0.0) + self._told(1)
+
+    def _find(self) -> None:
+        """Find the processes that have begun to write."""
+        for path in (self._where() / "writers").glob("*.json"):
+            if path.stem in self._known or (number := rank_of_writer(path.stem)) is None:
+                continue
+            facts = read_json(path)
+            if not facts or not WRITER.fullmatch(path.stem):
+                continue
+            self._known.add(path.stem)
+            ours = facts.get("host") == socket.gethostname() and facts.get("boot_id") == boot_id()
+            if ours and facts.get("role") == "training" and "closed_time_ns" not in facts:
+                self._forget_earlier(number)
+                rank = _Rank(path.stem, number, facts, _process(facts), time.time_ns())
+                if (
+                    _began_ns(rank) >= self._began_ns or self._state(rank) != "gone"
+                ):  # else of an earlier start
+                    self._ranks[path.stem] = rank
+
+    def _forget_earlier(self, number: int) -> None:
+        """Let one of whom another process has taken the place be back: the job was started again."""
+        for rank in self._ranks.values():
+            if rank.number == number and rank.state != "runs":
+                rank.state, rank.looks, rank.process = "runs", 0, None
+                rank.back_s, rank.back_ns = 0.0, time.time_ns()
+
+    def _look_at(self, rank: _Rank, now_ns: int, is_awake: bool) -> None:
+        state = self._state(rank)
+        if state == "gone" and self._has_closed(rank):
+            del self._ranks[rank.writer]
+            return
+        if state == "runs":
+            rank.seen_ns, rank.looks = now_ns, 0
+            if rank.onset_ns is not None and rank.back_s is None:
+                rank.back_s, rank.back_ns = time.monotonic(), now_ns
+        else:
+            rank.looks = rank.looks + 1 if is_awake and state == rank.state else 1
+            rank.back_s = None
+        rank.state = state
+
+    def _state(self, rank: _Rank) -> State:
+        """Return the state of a process; of one that cannot be seen, in another container, by its lock."""
+        if rank.process is not None:
+            return self._state_of(rank.process)
+        return "runs" if is_live(self._where(), rank.writer) else "gone"
+
+    def _has_closed(self, rank: _Rank) -> bool:
+        """Return whether it has closed its log, or another process of this rank has begun after it."""
+        if "closed_time_ns" in read_json(writer_file(self._where(), rank.writer)):
+            return True
+        later = (other for other in self._ranks.values() if other.number == rank.number)
+        return any(_began_ns(other) > _began_ns(rank) for other in later)
+
+    def _told(self, looks: int) -> Marks:
+        """Return a mark for those who have fallen silent, one for all in the same state."""
+        found: dict[State, list[_Rank]] = defaultdict(list)
+        for rank in sorted(self._ranks.values(), key=lambda rank: rank.number):
+            if rank.state != "runs" and rank.looks >= looks and rank.onset_ns is None:
+                found[rank.state].append(rank)
+        return [self._tell(state, ranks) for state, ranks in found.items()]
+
+    def _tell(self, state: State, ranks: list[_Rank]) -> dict[str, Any]:
+        onset_ns = min(rank.seen_ns for rank in ranks)
+        for rank in ranks:
+            rank.onset_ns = onset_ns
+        steps = {rank.number: self._last_step(rank.number) for rank in ranks[:_MOST_READ]}
+        known = [step for step in steps.values() if step is not None]
+        step, at_ns = max(known, key=lambda each: each[1]) if known else (None, 0)
+        last = "no step was logged" if step is None else f"last step {step:,} at {_clock(at_ns)}"
+        one = f"its process is {_SAYS[state].format(pid=ranks[0].facts.get('pid'))}"
+        many = f"their processes are {_SAYS[state].partition(';')[0]}"
+        silent_s = max(0.0, (time.time_ns() - onset_ns) / 1e9)
+        text = (
+            f"{told_ranks(rank.number for rank in ranks)} on {socket.gethostname()}: "
+            f"{one if len(ranks) == 1 else many}; no sign of life for {duration_text(silent_s)}; {last}"
+        )
+        return Silence(
+            "silent.rank",
+            "warning" if state == "traced" else "critical",
+            onset_ns,
+            self._limits.definition("silent.rank"),
+            ranks=tuple(rank.number for rank in ranks),
+            writers=tuple(rank.writer for rank in ranks),
+            host=socket.gethostname(),
+            step=step,
+            metric="step",
+            value=None if step is None else float(step),
+        ).mark(text)
+
+    def _last_step(self, number: int) -> tuple[int, int] | None:
+        with suppress(ThermogradError, OSError):  # whatever the log is like, the silence is told
+            return last_step(self._where(), number)
+        return None
+
+    def _ended(self, quiet_s: float) -> Marks:
+        """Return a mark for each silence of which every rank has been back for a while."""
+        told: dict[int, list[_Rank]] = defaultdict(list)
+        for rank in self._ranks.values():
+            if rank.onset_ns is not None:
+                told[rank.onset_ns].append(rank)
+        now_s, marks = time.monotonic(), []
+        for onset_ns, ranks in told.items():
+            if any(rank.back_s is None or now_s - rank.back_s < quiet_s for rank in ranks):
+                continue
+            end_ns = max(rank.back_ns for rank in ranks)
+            for rank in ranks:
+                rank.onset_ns = rank.back_s = None
+            at = {"time_ns": time.time_ns(), "monotonic_ns": time.monotonic_ns()}
+            marks.append(ended_mark(at, "silent.rank", None, onset_ns, end_ns))
+        return marks
+
+
+def process_state(process: psutil.Process) -> State:
+    """Return in which state a process is; one that nobody may ask runs."""
+    try:
+        status = process.status()
+    except psutil.NoSuchProcess:
+        return "gone"
+    except psutil.Error:
+        return "runs"
+    if status in (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD):
+        return "gone"
+    if status == psutil.STATUS_TRACING_STOP:
+        return "traced"
+    return "stopped" if status == psutil.STATUS_STOPPED else "runs"
+
+
+def _process(facts: Mapping[str, Any]) -> psutil.Process | None:
+    """Return the process that wrote these facts; None where it is not, or cannot be seen."""
+    try:
+        process = psutil.Process(int(facts["pid"]))
+        same = abs(process.create_time() - float(facts["process_created_s"])) < 1.0
+    except (psutil.Error, KeyError, TypeError, ValueError):
+        return None
+    return process if same else None
+
+
+def _began_ns(rank: _Rank) -> int:
+    clock = rank.facts.get("clock")
+    time_ns = clock.get("time_ns") if isinstance(clock, Mapping) else None
+    return time_ns if isinstance(time_ns, int) else 0
+
+
+def _clock(time_ns: int) -> str:
+    return moment_text(time_ns, with_date=False)

@@ -1,0 +1,269 @@
+"""The alert ``sensor.gap``: samples that stopped for a while, and sensors that give no values any more."""
+
+from collections import deque
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from msgspec.structs import asdict
+from thermograd.store.events import COMMON, columns
+from thermograd.store.silences import Silence, UsualPeriod
+from thermograd.store.telling.episodes import ended_mark
+from thermograd.store.telling.quantities import duration_text, few_of, moment_text
+from thermograd.stream.alerts.alert import Alert, alert_from, as_float
+from thermograd.stream.settings import SensorGapSettings, SilenceSettings
+
+_NO_SENSORS = {"device", "read_us", "reported_rle", "reported_collapse", *(c.name for c in COMMON)}
+_SENSORS = tuple(c.name for c in columns("sample") if c.name not in _NO_SENSORS)
+_LATE = 0.9  # of a period: a reading may come a little early
+_EARLIEST = 1.5  # usual intervals that a device may be silent without being the cause of its sensors' silence
+
+
+class Pulse:
+    """What the samples of all devices of one writer say together.
+
+    `told_ns` is, by device, when its silence was told by a mark already; `hole` the last stretch of monotonic
+    time in which no device at all was sampled.
+    """
+
+    def __init__(self) -> None:
+        self.told_ns: dict[str, int] = {}
+        self.hole = (0, 0)
+        self._newest_ns: dict[str, int] = {}
+
+    def take(self, silence: Silence, time_ns: int) -> None:
+        """Take in that the silence of some devices is told."""
+        self.told_ns |= dict.fromkeys(silence.devices, time_ns)
+
+    def sampled(self, device: str, monotonic_ns: int) -> None:
+        """Take in that a device was sampled."""
+        self._newest_ns[device] = monotonic_ns
+
+    def others(self, device: str) -> list[int]:
+        """Return when each other device was sampled last."""
+        return [at_ns for name, at_ns in self._newest_ns.items() if name != device]
+
+    def in_hole_ns(self, from_ns: int, to_ns: int) -> int:
+        """Return how much of a stretch of time lies in the last hole."""
+        return max(0, min(to_ns, self.hole[1]) - max(from_ns, self.hole[0]))
+
+
+class GapRule:
+    """Alert ``sensor.gap``: a device's samples stopped and came back, or some of its sensors give nothing.
+
+    A gap is longer than ``least_s`` and than ``intervals`` times the median of the last ``median_of``
+    intervals between the device's samples, by the host's monotonic clock. One that all devices of the writer
+    share is told once, one of which ``silent.device`` has told not again. `pulse` knows both; without it, and
+    without `silence`, only gaps of the device alone are told, as runs from before recorded them. When sensors
+    are back, a mark that says so is added to `ended`.
+    """
+
+    def __init__(
+        self,
+        device: str,
+        section: SensorGapSettings,
+        label: str | None = None,
+        pulse: Pulse | None = None,
+        silence: SilenceSettings | None = None,
+        ended: list[dict[str, Any]] | None = None,
+    ) -> None:
+        self.name = f"sensor.gap of {device}"
+        given = ",".join(f"{name}={value!r}" for name, value in asdict(section).items())
+        self.definition = f"sensor.gap/1({given})"
+        self._device, self._label = device, label or device
+        self._least_ns, self._times = round(section.least_s * 1e9), section.intervals
+        self._clock = "time_ns" if silence is None else "monotonic_ns"
+        self._last: Mapping[str, Any] | None = None
+        self._intervals_ns: deque[int] = deque(maxlen=section.median_of)
+        self._pulse = pulse
+        self._sensors = None if silence is None else _Sensors(device, self._label, silence, ended)
+
+    def update(self, values: Mapping[str, Any]) -> list[Alert]:
+        """Learn one sample."""
+        now_ns, last = int(values[self._clock]), self._last
+        if last is not None and now_ns <= int(last[self._clock]):
+            return []
+        alerts = [] if last is None else self._gap(values, last, now_ns)
+        self._last = values
+        if self._pulse is not None:
+            self._pulse.sampled(self._device, now_ns)
+        return alerts if self._sensors is None else alerts + self._sensors.update(values)
+
+    def close(self) -> None:
+        """Tell, at the end, which sensors were back."""
+        if self._sensors is not None:
+            self._sensors.close()
+
+    def _gap(self, values: Mapping[str, Any], last: Mapping[str, Any], now_ns: int) -> list[Alert]:
+        last_ns = int(last[self._clock])
+        interval_ns, known = now_ns - last_ns, sorted(self._intervals_ns)
+        self._intervals_ns.append(interval_ns)
+        if len(known) < 3:
+            return []
+        median_ns = known[len(known) // 2]
+        limit_ns = max(self._least_ns, self._times * median_ns)
+        if interval_ns <= limit_ns:
+            return []
+        return self._told(values, last, interval_ns, median_ns, limit_ns)
+
+    def _told(
+        self,
+        values: Mapping[str, Any],
+        last: Mapping[str, Any],
+        interval_ns: int,
+        median_ns: int,
+        limit_ns: int,
+    ) -> list[Alert]:
+        whose, device = self._label, self._device
+        named: str | None = device
+        if (pulse := self._pulse) is not None:
+            last_ns, now_ns = int(last[self._clock]), int(values[self._clock])
+            told_ns = max(pulse.told_ns.get(device, 0), pulse.told_ns.get("", 0))
+            if int(last["time_ns"]) <= told_ns <= int(values["time_ns"]):
+                return []
+            if interval_ns - pulse.in_hole_ns(last_ns, now_ns) <= limit_ns:
+                return []
+            others = pulse.others(device)
+            if others and limit_ns < now_ns - max(others) <= interval_ns + median_ns:
+                pulse.hole = (last_ns, now_ns)
+                whose, named = f"all {len(others) + 1} devices", None
+        return [self._to_alert(values, last, interval_ns, median_ns, whose, named)]
+
+    def _to_alert(
+        self,
+        values: Mapping[str, Any],
+        last: Mapping[str, Any],
+        interval_ns: int,
+        median_ns: int,
+        whose: str,
+        device: str | None,
+    ) -> Alert:
+        return alert_from(
+            values,
+            "sensor.gap",
+            "warning",
+            f"{whose}: no samples for {interval_ns / 1e9:.1f} s; they come every {median_ns / 1e9:.3g} s",
+            device=device,
+            metric="time_ns",
+            value=interval_ns / 1e9,
+            threshold=max(self._least_ns / 1e9, self._times * median_ns / 1e9),
+            onset_time_ns=int(last["time_ns"]),
+            definition=self.definition,
+        )
+
+
+@dataclass(slots=True)
+class _Sensor:
+    """One column of a device as its readings tell: the last one, and how far apart they are."""
+
+    usual: UsualPeriod = field(default_factory=UsualPeriod)
+    value: Any = None
+    time_ns: int = 0
+    read_ns: int | None = None
+    onset_ns: int | None = None  # of the silence that was told
+    back_ns: int | None = None
+    back_time_ns: int = 0
+
+
+class _Sensors:
+    """The sensors of one device: each that had values, and gives none for `periods` of its usual periods.
+
+    One that never had a value is missing, not silent. Time in which the device was not sampled does not
+    count. Sensors that fall silent with the same reading are told together.
+    """
+
+    def __init__(
+        self, device: str, label: str, section: SilenceSettings, ended: list[dict[str, Any]] | None
+    ) -> None:
+        given = ",".join(f"{name}={value!r}" for name, value in asdict(section).items())
+        self._definition = f"sensor.gap/2({given})"
+        self._device, self._label = device, label
+        self._periods, self._quiet_ns = section.periods, round(section.quiet_s * 1e9)
+        self._ended = [] if ended is None else ended
+        self._sensors: dict[str, _Sensor] = {}
+        self._last: Mapping[str, Any] = {}
+        self._usual = UsualPeriod()
+        self._last_ns: int | None = None
+        self._awake_ns = 0
+
+    def update(self, values: Mapping[str, Any]) -> list[Alert]:
+        """Learn one sample."""
+        self._go_on(int(values["monotonic_ns"]))
+        self._last = values
+        silent = []
+        for name in _SENSORS:
+            if (value := values.get(name)) is not None:
+                self._read(name, value, int(values["time_ns"]))
+            elif (sensor := self._sensors.get(name)) is not None and self._is_silent(sensor):
+                silent.append(name)
+        self._end(values, self._quiet_ns)
+        return [self._to_alert(values, silent)] if silent else []
+
+    def close(self) -> None:
+        """Tell of those that are back until when they were silent."""
+        if self._last:
+            self._end(self._last, 0)
+
+    def _go_on(self, now_ns: int) -> None:
+        """Let time go on; a stretch in which the device was not sampled counts as one interval."""
+        if self._last_ns is not None:
+            interval_ns, usual_ns = now_ns - self._last_ns, self._usual.ns
+            self._usual.add(interval_ns)
+            self._awake_ns += min(
+                interval_ns, interval_ns if usual_ns is None else round(_EARLIEST * usual_ns)
+            )
+        self._last_ns = now_ns
+
+    def _read(self, name: str, value: Any, time_ns: int) -> None:
+        sensor = self._sensors.setdefault(name, _Sensor())
+        if sensor.onset_ns is None and sensor.read_ns is not None:
+            sensor.usual.add(self._awake_ns - sensor.read_ns)
+        elif sensor.onset_ns is not None and sensor.back_ns is None:
+            sensor.back_ns, sensor.back_time_ns = self._awake_ns, time_ns
+        sensor.value, sensor.time_ns, sensor.read_ns = value, time_ns, self._awake_ns
+
+    def _is_silent(self, sensor: _Sensor) -> bool:
+        """Return whether a sensor's silence is to be told now."""
+        usual_ns, read_ns = sensor.usual.ns, sensor.read_ns or 0
+        if usual_ns is None or self._awake_ns - read_ns <= (self._periods - 1) * _LATE * usual_ns:
+            return False
+        is_new = sensor.onset_ns is None
+        sensor.onset_ns = sensor.time_ns if sensor.onset_ns is None else sensor.onset_ns
+        sensor.back_ns = None
+        return is_new
+
+    def _end(self, values: Mapping[str, Any], quiet_ns: int) -> None:
+        """End what has been back for a while; sensors that were told together end together."""
+        told: dict[int, list[_Sensor]] = {}
+        for sensor in self._sensors.values():
+            if sensor.onset_ns is not None:
+                told.setdefault(sensor.onset_ns, []).append(sensor)
+        for onset_ns, sensors in told.items():
+            if any(s.back_ns is None or self._awake_ns - s.back_ns < quiet_ns for s in sensors):
+                continue
+            end_ns = max(sensor.back_time_ns for sensor in sensors)
+            for sensor in sensors:
+                sensor.onset_ns = sensor.back_ns = None
+            self._ended.append(ended_mark(values, "sensor.gap", self._device, onset_ns, end_ns))
+
+    def _to_alert(self, values: Mapping[str, Any], names: Iterable[str]) -> Alert:
+        names = list(names)
+        first = self._sensors[names[0]]
+        every_s, silent_s = (first.usual.ns or 0) / 1e9, (self._awake_ns - (first.read_ns or 0)) / 1e9
+        last = f"{as_float(first.value):.4g} at {moment_text(first.time_ns, with_date=False)}"
+        message = (
+            f"{self._label}: no value of {few_of(names)} for {duration_text(silent_s)}, while the device is "
+            f"read; it comes every {duration_text(every_s)}; the last {names[0]}: {last}"
+        )
+        return alert_from(
+            values,
+            "sensor.gap",
+            "warning",
+            message,
+            device=self._device,
+            metric=names[0],
+            value=as_float(first.value),
+            threshold=self._periods * every_s,
+            onset_time_ns=first.time_ns,
+            definition=self._definition,
+        )
