@@ -19,11 +19,7 @@ from thermograd.ingest.importers.formats.gpu.rocm_smi import ROCM_SMI_CSV, ROCM_
 from thermograd.ingest.importers.formats.hwinfo import HWINFO
 from thermograd.ingest.importers.formats.lightning_csv import LIGHTNING_CSV
 from thermograd.ingest.importers.formats.llama_factory import LLAMA_FACTORY
-from thermograd.ingest.importers.formats.monitors.codecarbon import CODECARBON
-from thermograd.ingest.importers.formats.monitors.powermetrics import POWERMETRICS
-from thermograd.ingest.importers.formats.monitors.powermetrics_plist import POWERMETRICS_PLIST
-from thermograd.ingest.importers.formats.monitors.tegrastats import TEGRASTATS
-from thermograd.ingest.importers.formats.monitors.zeus import ZEUS_POWER, ZEUS_WINDOWS
+from thermograd.ingest.importers.formats.monitors.every import MONITORS
 from thermograd.ingest.importers.formats.no_format import looks
 from thermograd.ingest.importers.formats.nvidia.dcgmi import DCGMI_DMON
 from thermograd.ingest.importers.formats.nvidia.dmon import DMON, DMON_UNDATED
@@ -57,13 +53,9 @@ FORMATS = (
     ),
     *(AMD_SMI_CSV, AMD_SMI_CSV_UNDATED, AMD_SMI_JSON, AMD_SMI_JSON_UNDATED, ROCM_SMI_CSV, ROCM_SMI_JSON),
     *(DEVICE_LOG, NVIDIA_SMI, HWINFO, WANDB_CSV, PROMETHEUS_TEXT),
-    *(CODECARBON, ZEUS_POWER, ZEUS_WINDOWS, TEGRASTATS),
+    *MONITORS,
     *(LIGHTNING_CSV, LLAMA_FACTORY),
     *OWN_TEXT_LOGS,
-    *(CODECARBON, ZEUS_POWER, ZEUS_WINDOWS),
-    *(LIGHTNING_CSV, LLAMA_FACTORY),
-    *(CODECARBON, ZEUS_POWER, ZEUS_WINDOWS, TEGRASTATS, POWERMETRICS, POWERMETRICS_PLIST),
-    *(LIGHTNING_CSV,),
     *TEXT_LOGS,
     *TABLES,
 )
