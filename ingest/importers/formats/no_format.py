@@ -71,7 +71,7 @@ def parquet_looks(path: Path) -> str:
         names = names_of_schema(pq.read_schema(path))
     except (pa.ArrowException, OSError) as error:
         return f"a damaged Parquet file ({str(error).partition(chr(10))[0][:200]}); take a whole one"
-    return f"a table (Parquet), and {unknown(path, names)}"
+    return f"a table (Parquet); {unknown(path, names)}"
 
 
 def _is_wide(data: bytes) -> bool:
@@ -121,7 +121,7 @@ def _json_looks(head: Head) -> str:
     rest = head.text[end:].lstrip()
     if isinstance(value, dict) and rest.startswith("{"):
         names = dict.fromkeys(name for each in objects(head) for name in each)
-        return f"JSON Lines (an object a line), and {unknown(head.path, names)}"
+        return f"JSON Lines (an object a line); {unknown(head.path, names)}"
     is_json = (end > 0 and not rest) or (end == 0 and _begins_as_json(head.text))
     if is_json and head.text.startswith("["):
         return "a JSON list, but not of objects with a 'step'"
@@ -157,7 +157,7 @@ def _table_looks(lines: list[str], path: Path | None) -> str:
         lacking = "time column (timestamp)" if "timestamp" not in columns else "device column"
         return f"a CSV without a {lacking}; it has: {', '.join(columns)}"
     names = header_of(Head(b"", "\n".join(lines)))
-    return f"a CSV, and {unknown(path, names)}" if names else "text, not a step log or device log"
+    return f"a CSV; {unknown(path, names)}" if names else "text, not a step log or device log"
 
 
 def _is_smi_row(cells: list[str]) -> bool:

@@ -184,7 +184,7 @@ class TableLog:
                     f"{self.path}: {option} names {tag}, but no row has it; {self._has()}"
                 )
         if self._time is None and self._steps_clock is None and self._seen:
-            raise ImportFormatError(f"{self.path}: {self._format}, and {unknown(self.path, self._seen)}")
+            raise ImportFormatError(f"{self.path}: {self._format}; {unknown(self.path, self._seen)}")
         self._rows.unknown.discard(self._time.name if self._time is not None else "")
         self._rows.finish()
         if self._recordings == [self.samples]:
@@ -215,10 +215,7 @@ def unknown(path: Path | None, names: Iterable[str]) -> str:
     known = list(names)
     given = [] if time_names(known) else ["--time", "COLUMN"]
     command = shlex.join(["thermograd", "import", str(path or "FILE"), *given, "--column", "power_w=COLUMN"])
-    return (
-        f"none of its columns has a name that is known; it has: {listed_names(known, most=12)}; name them "
-        f"with --column{' and its time with --time' if given else ''}, such as {command}"
-    )
+    return f"no name of its columns is known ({listed_names(known, most=12)}); say which are which: {command}"
 
 
 def _whole(value: Any) -> int | None:

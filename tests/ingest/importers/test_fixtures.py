@@ -90,7 +90,7 @@ def test_damaged_copies_are_imported_whole_or_refused_in_a_sentence(tmp_path: Pa
 
 def test_a_refusal_quotes_no_control_character(tmp_path: Path) -> None:
     path = written(tmp_path / "a.csv", "time,\x1b[31mred\n1,2\n")
-    assert "it has: \ufffd[31mred, time; name them" in refused(tmp_path, path)
+    assert "(\ufffd[31mred, time); say which" in refused(tmp_path, path)
 
 
 def leaves_a_file(runs: Path, *_: Any, **__: Any) -> None:

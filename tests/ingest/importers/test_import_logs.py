@@ -234,7 +234,7 @@ def test_telemetry_of_another_recording_is_refused(refusal: Callable[..., str], 
         (b"\x7fELF\x02\x01\x00\x00" * 9, "a binary file, not UTF-8 text"),
         (b"\x1f\x8b\x08\x00" + bytes(40), "a gzip archive; unpack it first"),
         (b"PK\x03\x04" + bytes(40), "a zip archive; unpack it first"),
-        ("a,b\n1,2\n".encode("utf-16"), "a CSV that is no device log; it has: a, b"),
+        ("a,b\n1,2\n".encode("utf-16"), "a CSV; no name of its columns is known (a, b); say which are which"),
     ],
 )
 def test_a_file_of_no_use_is_refused_in_a_sentence_that_says_what_is_allowed(

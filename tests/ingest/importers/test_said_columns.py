@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from importing import Imported, exposition, imported, refused, smi_row, written
+from importing import Imported, exposition, imported, refused, written
 from thermograd.ingest.importers.hints.named import hints_of
 
 SMI = (
@@ -90,13 +90,12 @@ def test_a_named_column_is_taken_in_its_unit(
             {},
             "--column fan_pct=fan, but this device log has no fan; allowed is one of: clocks",
         ),
-        (smi_row("00", 0), [], {"device": "a"}, "a CSV without a header"),
         (RLE, [], {"device": "a"}, "--device a is for rows that name no device, but these name theirs: gpu0"),
         (
             RLE,
             [],
             {"units": ["fan_pct=fraction"]},
-            "--unit fan_pct=fraction, but none of the logs has a fan_pct",
+            "--unit fan_pct=fraction, but none of the logs has a value of fan_pct",
         ),
         (
             exposition(1700000000000),

@@ -56,7 +56,8 @@ def test_what_else_lies_in_a_folder_is_named_with_a_reason(
         "list.json: a JSON list, but not of objects with a 'step'",
         "notes.txt: text, not a step log or device log",
         "nothing: an empty file",
-        "other.csv: a CSV that is no device log; it has: a, b",
+        "other.csv: a CSV; no name of its columns is known (a, b); say which are which: thermograd import "
+        f"{folder / 'other.csv'} --time COLUMN --column power_w=COLUMN",
         "sub: a folder; name it to import it",
         "weights.bin: a binary file, not UTF-8 text",
     ]

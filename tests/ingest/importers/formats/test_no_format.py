@@ -55,13 +55,12 @@ _CASES = {
     ),
     "JSON lines": (
         _LINES,
-        "JSON Lines (an object a line), and none of its columns has a name that is known; it has: a, b; name "
-        "them with --column and its time with --time, such as thermograd import ",
+        "JSON Lines (an object a line); no name of its columns is known (a, b); say which are which: "
+        "thermograd import ",
     ),
     "some table": (
         "when;Watt;noise\n1700000000;2,5;1\n",
-        "a CSV, and none of its columns has a name that is known; it has: Watt, noise, when; name them with "
-        "--column, such as thermograd import ",
+        "a CSV; no name of its columns is known (Watt, noise, when); say which are which: thermograd import ",
     ),
     "text log": (
         "[2026-01-01 12:00:00] INFO step 1 loss 2.0\n[2026-01-01 12:00:01] INFO step 2\n",
@@ -102,7 +101,7 @@ _CASES = {
     ),
     "gzip": (gzip.compress(_SMI.encode()), "a gzip archive; unpack it first"),
     "zip": (_zip(), "a zip archive; unpack it first"),
-    "Parquet": (_parquet(), "a table (Parquet), and none of its columns has a name that is known; it has: "),
+    "Parquet": (_parquet(), "a table (Parquet); no name of its columns is known ("),
     "SQLite": (b"SQLite format 3\0" + bytes(100), "a SQLite database"),
     "garbage": (bytes(range(256)) * 20, "a binary file, not UTF-8 text"),
     "UTF-16 without a mark": (

@@ -106,7 +106,7 @@ def test_times_are_read_in_one_way_that_is_said(
             "t,p\n1761699262,1\n",
             [],
             {"time": "t"},
-            "none of its columns has a name that is known; it has: p, t;",
+            "a table (CSV); no name of its columns is known (p, t); say which are which: thermograd import ",
         ),
         (
             "t,P [hp]\n1,1\n",
