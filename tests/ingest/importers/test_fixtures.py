@@ -53,6 +53,7 @@ FORMATS = {  # of the files in a folder, all of them
     "tensorboard": {"a TensorBoard event file"},
     "powermetrics": {"a powermetrics log", "a powermetrics log (plist)"},
     "tegrastats": {"a tegrastats log"},
+    "turbostat": {"a turbostat log"},
     "zeus": {"Zeus' power over time (CSV)", "Zeus' energy windows (CSV)"},
     "wandb": {"a W&B run (.wandb)", "a W&B history (CSV)"},
 }
