@@ -8,7 +8,7 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-from thermograd.ingest.importers.recording import Kind, Recording
+from thermograd.ingest.importers.recording import EventKind, Kind, Recording
 from thermograd.ingest.importers.timing import out_of_order
 from thermograd.store.events import column_names
 from thermograd.store.processes import host_facts
@@ -22,7 +22,7 @@ _CONSTANTS = {
 }
 
 
-def import_facts(recordings: list[Recording], tables: dict[Kind, pa.Table], how: str) -> dict[str, Any]:
+def import_facts(recordings: list[Recording], tables: dict[EventKind, pa.Table], how: str) -> dict[str, Any]:
     """Return where the events are from, and what was left out; `how` tells how their times were read."""
     accounts = [recording.account for recording in recordings]
     left_out: Counter[str] = sum((account.left_out for account in accounts), Counter())
@@ -44,6 +44,7 @@ def import_facts(recordings: list[Recording], tables: dict[Kind, pa.Table], how:
         "first_null": {
             key: where for account in reversed(accounts) for key, where in account.first_null.items()
         },
+        "metrics": {name: count for r in recordings for name, count in r.metrics.counts().items()},
         "columns": {column: tag for r in recordings for column, tag in r.columns.items()},
         "timezone": how,
         "left_out": dict(left_out),
@@ -56,7 +57,7 @@ def import_facts(recordings: list[Recording], tables: dict[Kind, pa.Table], how:
 
 
 def run_facts(
-    recordings: list[Recording], tables: dict[Kind, pa.Table], origin: dict[str, Any]
+    recordings: list[Recording], tables: dict[EventKind, pa.Table], origin: dict[str, Any]
 ) -> dict[str, Any]:
     """Return the facts of the run; of the host that was recorded, not the one that imports, none is known."""
     estimated = {kind: origin[f"{kind}_times_estimated"] for kind in ("step", "sample")}

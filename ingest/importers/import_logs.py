@@ -8,7 +8,7 @@ from thermograd.ingest.importers.hints.given import NO_HINTS
 from thermograd.ingest.importers.hints.use import require_use, require_used
 from thermograd.ingest.importers.identity import require_one_device_a_name
 from thermograd.ingest.importers.import_facts import import_facts, run_facts
-from thermograd.ingest.importers.recording import Hints, Kind, Recording
+from thermograd.ingest.importers.recording import EventKind, Hints, Kind, Recording, listed_names
 from thermograd.ingest.importers.registry import ALLOWED
 from thermograd.ingest.importers.sources import WORDS, Source, choose_sources
 from thermograd.ingest.importers.steps.restart_marks import restart_marks
@@ -20,6 +20,11 @@ from thermograd.store.telling.quantities import counted, plural
 from thermograd.store.text import printable
 
 _NAMED_NULLS = 8
+_NO_STEPS = (
+    "none of its names is known as a training's loss, gradient norm or learning rate, so there are metrics "
+    "and no steps; --column loss=NAME says which one is"
+)
+_COUNTED: tuple[EventKind, ...] = ("step", "sample", "metric")
 
 
 def import_run(
@@ -50,8 +55,8 @@ def import_run(
         ``run_id``, ``rows`` by kind, ``account`` (rows ``read`` = ``kept`` + ``merged`` + ``left_out``),
         ``files`` with the rows read of each, ``left_out`` by reason and ``first_left_out`` (where the first
         such row is, and what was wrong), ``nulls`` (cells that hold no value, by what they hold) and
-        ``first_null``, ``columns`` (the log's name of each, where it has many), ``warnings``,
-        ``ignored``, and ``timezone``: how it was found.
+        ``first_null``, ``columns`` (the log's name of each, where it has many), ``metrics`` (how many
+        values there are of each other name), ``warnings``, ``ignored``, and ``timezone``: how it was found.
 
     Raises
     ------
@@ -81,12 +86,12 @@ def import_run(
             run.append(writer, *event)
     return {
         "run_id": run.run.run_id,
-        "rows": {kind: len(tables.get(kind, ())) for kind in WORDS},
+        "rows": {kind: len(tables.get(kind, ())) for kind in _COUNTED},
         "account": origin["rows"],
         **{name: origin[name] for name in ("files", "left_out", "first_left_out", "nulls", "first_null")},
-        "columns": origin["columns"],
+        **{name: origin[name] for name in ("columns", "metrics")},
         "warnings": warnings,
-        "ignored": ignored + [f"{r.path.name}: {text}" for r in recordings for text in r.ignored],
+        "ignored": ignored + [f"{r.path.name}: {text}" for r in recordings for text in r.unused()],
         "timezone": how,
     }
 
@@ -95,12 +100,16 @@ def describe_import(result: dict[str, Any]) -> str:
     """Return what `import_run` returned as text."""
     files: list[dict[str, Any]] = result["files"]
     lines = [f"Imported as {result['run_id']}"]
-    for kind, count in result["rows"].items():
+    for kind in WORDS:
+        count = result["rows"][kind]
         read = [(file["name"], file["rows_read"][kind]) for file in files if file["rows_read"].get(kind)]
         source = printable(read[0][0]) if len(read) == 1 else f"{len(read)} files"
         rows = sum(rows for _, rows in read)
         of = f", of {counted(rows, 'row')} read from {source}" if read else ""
         lines.append(f"  {count:>8} {plural(count, f'{kind} event')}{of}")
+    if count := result["rows"]["metric"]:
+        names = printable(listed_names(result["metrics"]))
+        lines.append(f"  {count:>8} {plural(count, 'metric event')}: {names}")
     for reason, count in result["left_out"].items():
         where = _first(count, result["first_left_out"][reason], len(files) > 1)
         lines.append(f"  {count:>8} {plural(count, 'row')} left out: {reason}, {where}")
@@ -134,7 +143,7 @@ def _first(count: int, first: dict[str, Any], name_file: bool) -> str:
     return where if first["value"] is None else f"{where}: {first['value']}"
 
 
-def _doubts(recordings: list[Recording], tables: dict[Kind, pa.Table]) -> list[str]:
+def _doubts(recordings: list[Recording], tables: dict[EventKind, pa.Table]) -> list[str]:
     """Return in words what is doubtful of the devices, once every row is accounted for."""
     doubts = []
     for recording in recordings:
@@ -142,6 +151,8 @@ def _doubts(recordings: list[Recording], tables: dict[Kind, pa.Table]) -> list[s
         doubts += [text for notes in recording.notes.values() for text in notes.values()]
         if recording.kind == "sample":
             doubts += require_one_device_a_name(recording, tables["sample"])
+    if "metric" in tables and "step" not in tables:
+        doubts.append(_NO_STEPS)
     return doubts
 
 
@@ -150,13 +161,13 @@ def _read(chosen: dict[Kind, Source], hints: Hints) -> list[Recording]:
     kept: list[Recording] = []
     for source in dict.fromkeys(chosen.values()):
         wanted = [r for r in source.format.read(source.paths, hints) if chosen.get(r.kind) == source]
-        usable = [recording for recording in wanted if len(recording)]
+        usable = [recording for recording in wanted if not recording.is_empty]
         if not usable:
             for recording in wanted[1:]:
                 wanted[0].absorb(recording)
             raise ImportFormatError(_nothing_usable(wanted[0]))
         for recording in wanted:
-            if not len(recording):
+            if recording.is_empty:
                 usable[0].absorb(recording)
         kept += usable
     return kept
@@ -168,7 +179,7 @@ def _nothing_usable(recording: Recording) -> str:
         f"{count} x {reason}, {_first(count, recording.account.first_left_out[reason], name_file)}"
         for reason, count in recording.account.left_out.most_common(3)
     ]
-    told = "; ".join(reasons + recording.ignored[:3]) or "it has none"
+    told = "; ".join(reasons + recording.unused()[:3]) or "it has none"
     return f"{recording.path}: no usable row in this {WORDS[recording.kind]} ({told}); allowed is {ALLOWED}"
 
 

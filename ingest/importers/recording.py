@@ -1,7 +1,7 @@
 """What an importer reads from files: usable rows in little memory, and why the others were left out."""
 
 import re
-from collections.abc import Callable, Collection, Hashable, Iterable
+from collections.abc import Callable, Collection, Hashable, Iterable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,6 +11,7 @@ import pyarrow as pa
 from thermograd.ingest.importers.accounting import Account
 from thermograd.ingest.importers.hints.given import NO_HINTS, Hints as Hints
 from thermograd.ingest.importers.hints.units import unit_named, units_said
+from thermograd.ingest.importers.metric_values import LONGEST_TEXT, NO_STEP, MetricValues
 from thermograd.ingest.importers.text_files import (
     LeftOutError,
     OddCellError,
@@ -23,7 +24,8 @@ from thermograd.ingest.importers.timezones import SET_BACK_NS, Moment, Span
 from thermograd.store.events import arrow_schema
 from thermograd.store.text import printable
 
-Kind = Literal["step", "sample"]
+Kind = Literal["step", "sample"]  # that a log is of; `metric` comes with steps
+EventKind = Literal["step", "sample", "metric"]
 
 _BATCH_ROWS = 8192
 _QUANTITY = re.compile(r"(?P<number>[-+]?[.\d]+([eE][-+]?\d+)?)\s*(?P<unit>[^\s\d]+)")
@@ -75,6 +77,7 @@ class Recording:
     first_naive: int | None = None  # where the first row stands whose time names no zone
     # First and last time of the rows that name no zone (True), and of the others (False).
     spans: dict[bool, Span] = field(default_factory=dict)
+    metrics: MetricValues = field(default_factory=MetricValues)  # of a step log: what is no column
     _pending: list[dict[str, Any]] = field(default_factory=list)
     _batches: list[pa.Table] = field(default_factory=list)
     _seen: set[int] = field(default_factory=set)
@@ -93,6 +96,11 @@ class Recording:
     def __len__(self) -> int:
         return len(self._pending) + sum(map(len, self._batches))
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether no row was kept."""
+        return not len(self) and not len(self.metrics)
+
     def row(self, number: int, shown: object = None) -> AbstractContextManager[None]:
         """Count a row that is read in the block, and leave it out where that ends in a LeftOutError.
 
@@ -107,17 +115,33 @@ class Recording:
         """
         if all(value is None for name, value in values.items() if name not in ("device", "step")):
             raise LeftOutError("a row without a value")
-        if not moment.is_likely:
-            raise LeftOutError("a time that is not between 1970 and 2100")
-        if moment.naive and self.first_naive is None:
-            self.first_naive = line
-        known = self.spans.get(moment.naive, Span(moment.ns, moment.ns))
-        self.spans[moment.naive] = Span(min(known.first, moment.ns), max(known.last, moment.ns))
+        _require_likely(moment)
+        self._note_time(line, moment)
         self.account.keep()
         row = {"_line": line, "_time_ns": moment.ns, "_naive": moment.naive}
         self._pending.append(row | values)
         if len(self._pending) >= _BATCH_ROWS:
             self._flush()
+
+    def add_metrics(self, line: int, moment: Moment, step: int | None, values: Mapping[str, Any]) -> int:
+        """Keep what a step log has by name and is no column: numbers and texts; return how many there are.
+
+        What is neither is remembered by its name, and said.
+        """
+        if values:
+            _require_likely(moment)
+        count = self.metrics.add(line, moment, NO_STEP if step is None else step, values)
+        if count:
+            self._note_time(line, moment)
+            self.account.keep()
+        return count
+
+    def _note_time(self, line: int, moment: Moment) -> None:
+        """Take a row's time into the span of all."""
+        if moment.naive and self.first_naive is None:
+            self.first_naive = line
+        known = self.spans.get(moment.naive, Span(moment.ns, moment.ns))
+        self.spans[moment.naive] = Span(min(known.first, moment.ns), max(known.last, moment.ns))
 
     def cell(
         self, name: str, text: str, factor: float = 1.0, convert: Callable[[float], float] | None = None
@@ -150,7 +174,7 @@ class Recording:
     def absorb(self, other: "Recording") -> None:
         """Take over what another recording says of its rows, none of which was of use."""
         self.account.absorb(other.account)
-        self.ignored += other.ignored
+        self.ignored += other.unused()
 
     def value(self, name: str, value: Any) -> float | int | None:
         """Return a column's value of a JSON one; null, and counted, where it is none.
@@ -190,6 +214,20 @@ class Recording:
         self._seen.clear()
         return pa.concat_tables(self._batches, promote_options="default")
 
+    def tables(self) -> dict[EventKind, pa.Table]:
+        """Return the rows of each kind that there are, as `table` does."""
+        found: dict[EventKind, pa.Table] = {self.kind: self.table()} if len(self) else {}
+        return found | ({"metric": self.metrics.table()} if len(self.metrics) else {})
+
+    def unused(self) -> list[str]:
+        """Return in words what the files hold beside what was kept."""
+        metrics = self.metrics
+        told = self.ignored + of_no_use("name", metrics.no_values)
+        if metrics.cut:
+            names = listed_names(metrics.cut)
+            told.append(f"texts cut after {LONGEST_TEXT:,} characters: {names}")
+        return told
+
     def _flush(self) -> None:
         if self._pending:
             names = dict.fromkeys(name for row in self._pending for name in row)
@@ -197,6 +235,11 @@ class Recording:
             schema = pa.schema([(name, types.get(name, pa.float64())) for name in names])
             self._batches.append(pa.Table.from_pylist(self._pending, schema))
             self._pending = []
+
+
+def _require_likely(moment: Moment) -> None:
+    if not moment.is_likely:
+        raise LeftOutError("a time that is not between 1970 and 2100")
 
 
 @dataclass(frozen=True)

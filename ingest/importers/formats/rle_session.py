@@ -31,6 +31,10 @@ _COLUMNS = {  # the first of some columns that has a value, and what converts it
 _GPU_COLUMNS = {"sm_clock_mhz": {"gpu_clock_mhz": 1.0}, "memory_used_bytes": {"gpu_memory_used_gb": 2.0**30}}
 _CPU_COLUMNS = {"sm_clock_mhz": {"cpu_freq_ghz": 1e3, "cpu_freq_mhz": 1.0}}
 _FLAGS = {"": None, "0": False, "0.0": False, "false": False, "1": True, "1.0": True, "true": True}
+_SUMMARIES = {  # by whether it is the last row
+    True: "end-of-training summary (last row: repeated step, null loss and grad_norm)",
+    False: "evaluation or summary row (repeated step, null loss and grad_norm)",
+}
 _CLOCKS = ("timestamp_shared", "timestamp", "timestamp_iso")
 
 
@@ -98,34 +102,38 @@ def _read_step_log(paths: tuple[Path, ...], hints: Hints) -> list[Recording]:
     if not isinstance(entries, list):
         found = type(entries).__name__
         raise ImportFormatError(f"{recording.path}: a step log must be a list, but this is a {found}")
-    reader = EntryReader(recording, hints.columns)
+    reader = EntryReader(recording, hints.columns, aside=(*_CLOCKS, "step_counter"))
     clocks = set()
     previous: Any = None
     for number, entry in enumerate(entries, start=1):
         with recording.row(number, entry):
-            clock, moment, values = _step_row(reader, entry, previous, number == len(entries))
+            values = reader.values(entry)
+            is_step = not _repeats(values, previous)
+            others = reader.others(entry, is_step=True)
+            if not is_step and all(value is None for value in others.values()):
+                raise LeftOutError(_SUMMARIES[number == len(entries)])
+            clock, moment = _time_of(entry)
             recording.require_new(json.dumps(entry, sort_keys=True), moment)
             previous = values["step"]
             clocks.add(clock)
-            recording.add(number, moment, values)
+            if is_step:
+                recording.add(number, moment, values)
+            recording.add_metrics(number, moment, values["step"], reader.others(entry, is_step))
             recording.local_offsets_s.update(_local_offset(entry, moment))
     reader.finish()
     recording.clock = ", ".join(sorted(clocks)) or "none"
     return [recording]
 
 
-def _step_row(
-    reader: EntryReader, entry: Any, previous: Any, is_last: bool
-) -> tuple[str, Moment, dict[str, Any]]:
-    values = reader.values(entry)
-    if values["step"] == previous and values["loss"] is None and values["grad_norm"] is None:
-        raise LeftOutError(
-            "end-of-training summary (last row: repeated step, null loss and grad_norm)"
-            if is_last
-            else "evaluation or summary row (repeated step, null loss and grad_norm)"
-        )
+def _repeats(values: dict[str, Any], previous: int | None) -> bool:
+    """Whether an entry says of a step that was there only what came of it: an evaluation, a summary."""
+    return values["step"] == previous and values["loss"] is None and values["grad_norm"] is None
+
+
+def _time_of(entry: dict[str, Any]) -> tuple[str, Moment]:
+    """Return the time of an entry, and the name that it is from."""
     for clock, moment in _moments(entry):
-        return clock, moment, values
+        return clock, moment
     raise LeftOutError(f"torn row: none of {', '.join(_CLOCKS)} is a time")
 
 

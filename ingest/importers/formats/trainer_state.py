@@ -9,7 +9,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from thermograd.ingest.importers.recording import Format, Head, Hints, Recording, of_no_use
+from thermograd.ingest.importers.recording import Format, Head, Hints, Recording
 from thermograd.ingest.importers.steps.metric_names import EntryReader
 from thermograd.ingest.importers.steps.step_clock import (
     StepClock,
@@ -20,7 +20,7 @@ from thermograd.ingest.importers.steps.step_clock import (
     started,
     step_clock,
 )
-from thermograd.ingest.importers.text_files import LeftOutError, OddCellError, json_of, measure, whole_number
+from thermograd.ingest.importers.text_files import OddCellError, json_of, measure, whole_number
 from thermograd.store.errors import ImportFormatError
 
 _TOLERANCE = 0.02
@@ -43,10 +43,9 @@ def _read_state(paths: tuple[Path, ...], hints: Hints) -> list[Recording]:
     reader = EntryReader(recording, hints.columns)
     for number, entry in enumerate(history, start=1):
         with recording.row(number, entry):
-            values = _row(reader, entry)
-            recording.add(number, clock.after(values["step"]), values)
+            values = reader.values(entry)
+            reader.give(number, clock.after(values["step"]), values, entry)
     reader.finish()
-    recording.ignored += of_no_use("name", reader.unused)
     return [recording]
 
 
@@ -126,13 +125,6 @@ def _number(value: Any) -> float | None:
         return measure(value)
     except OddCellError:
         return None
-
-
-def _row(reader: EntryReader, entry: Any) -> dict[str, Any]:
-    values = reader.values(entry)
-    if values["loss"] is None and values["grad_norm"] is None:
-        raise LeftOutError("evaluation or summary row (no loss and no grad_norm)")
-    return values
 
 
 TRAINER_STATE = Format(

@@ -71,8 +71,7 @@ class _Run:
             for name, value in row.items()
             if name not in self.rows.step_tags and not name.startswith("_")
         }
-        if not any(self.rows.names.column_of(name) for name in signals):
-            self.rows.unknown.update(signals)
+        if not signals:
             raise LeftOutError(NO_SIGNAL)
         if not counters:
             raise LeftOutError("torn row: _step is not a whole number >= 0", row.get("_step"))

@@ -9,6 +9,7 @@ from typing import Any
 from thermograd.ingest.importers.hints.units import COLUMNS
 from thermograd.ingest.importers.recording import Recording, listed_names
 from thermograd.ingest.importers.text_files import LeftOutError, whole_number
+from thermograd.ingest.importers.timezones import Moment
 from thermograd.store.errors import ImportFormatError
 
 # In order of preference: where a log has several equally often, the first is the step's own value. In lower
@@ -50,7 +51,7 @@ STEP_TAGS = (
 _SIGNALS = ("loss", "grad_norm", "learning_rate")
 _NAMES = ("step", *_TAGS)
 _ENOUGH = 0.9  # of the rows of the most frequent name: a last one may be missing
-NO_SIGNAL = "evaluation or summary row (no loss, grad_norm or learning_rate)"
+NO_SIGNAL = "a row without a number or text"
 
 
 class ColumnNames:
@@ -103,18 +104,21 @@ def _by_pattern(tag: str) -> tuple[str, int] | None:
 class EntryReader:
     """Reads the steps and signals of JSON entries."""
 
-    def __init__(self, recording: Recording, named: Sequence[tuple[str, str]]) -> None:
+    def __init__(
+        self, recording: Recording, named: Sequence[tuple[str, str]], aside: Collection[str] = ()
+    ) -> None:
         self._recording = recording
+        self._aside = frozenset(aside)  # names that are no values: clocks, counters of entries
+        self._seen: set[str] = set()
         own = {name: tag for name, tag in named if name in COLUMNS["step"]}
         self._keys = {name: name for name in _NAMES} | own
         self._names = ColumnNames(named)
-        self.seen: set[str] = set()
 
     def values(self, entry: Any) -> dict[str, Any]:
         """Return the step and signals of an entry; a non-finite one is kept: it is what happened."""
         if not isinstance(entry, dict):
             raise LeftOutError("torn row: an entry that is not an object")
-        self.seen.update(entry)
+        self._seen.update(entry)
         step = whole_number(entry.get(self._keys["step"]))
         if step is None:
             raise LeftOutError("torn row: step is not a whole number >= 0", entry.get(self._keys["step"]))
@@ -124,14 +128,23 @@ class EntryReader:
             if name != "step"
         }
 
-    @property
-    def unused(self) -> set[str]:
-        """The names that are not read."""
-        return self.seen - set(self._keys.values())
+    def give(self, number: int, moment: Moment, values: dict[str, Any], entry: dict[str, Any]) -> None:
+        """Keep an entry's step, where its loss or norm is known, and what else it has by name as metrics."""
+        is_step = values["loss"] is not None or values["grad_norm"] is not None
+        if is_step:
+            self._recording.add(number, moment, values)
+        others = self.others(entry, is_step)
+        if not self._recording.add_metrics(number, moment, values["step"], others) and not is_step:
+            raise LeftOutError(NO_SIGNAL)
+
+    def others(self, entry: dict[str, Any], is_step: bool) -> dict[str, Any]:
+        """Return what an entry has by name and is a metric: of one that is no step, its signals as well."""
+        taken = {*self._aside, *(self._keys.values() if is_step else (self._keys["step"],))}
+        return {name: value for name, value in entry.items() if name not in taken}
 
     def finish(self) -> None:
         """Refuse names that a person gave and no entry has."""
-        self._names.require(self._recording, self.seen)
+        self._names.require(self._recording, self._seen)
 
 
 def has_signal(values: Mapping[str, Any]) -> bool:

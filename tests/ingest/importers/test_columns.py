@@ -122,7 +122,7 @@ def test_a_tag_of_tensorboard_that_only_began_to_be_logged_is_not_taken(tmp_path
     rows = found.rows("step")
     assert [row["loss"] for row in rows] == pytest.approx([3 - step / 100 for step in range(300)], rel=1e-6)
     assert [row["grad_norm"] for row in rows] == [1 + step % 7 for step in range(300)]
-    assert found.result["account"] == {"read": 603, "kept": 300, "merged": 300, "left_out": 3}
+    assert found.result["account"] == {"read": 603, "kept": 303, "merged": 300, "left_out": 0}
     assert found.result["columns"] == {"loss": "loss", "grad_norm": "my/norm"}
 
 
@@ -141,7 +141,9 @@ def test_the_command_takes_columns(tmp_path: Path) -> None:
         tmp_path / "a.csv", _history("_step,_timestamp,my loss", "1,1700000001,2", "2,1700000002,2")
     )
     command = ["--runs", str(tmp_path / "runs"), "import", str(path)]
-    assert "no usable row" in CliRunner().invoke(main, command).output
+    without = CliRunner().invoke(main, command).output
+    assert "2 metric events: my loss\n" in without
+    assert "there are metrics and no steps; --column loss=NAME says which one is" in without
     result = CliRunner().invoke(main, [*command, "--column", "loss=my loss"])
     assert "2 step events" in result.output
     assert "  columns: loss is my loss\n" in result.output

@@ -132,7 +132,7 @@ def test_two_formats_in_one_folder_are_one_run_or_a_question(tmp_path: Path) -> 
     written(
         folder / "b", EXAMPLES["Prometheus text of a DCGM exporter"].replace(b"00000000000", b"00000000500")
     )
-    assert imported(tmp_path, folder).result["rows"] == {"step": 1, "sample": 1}
+    assert imported(tmp_path, folder).result["rows"] == {"step": 1, "sample": 1, "metric": 0}
     written(folder / "c", EXAMPLES["an RLE device log (CSV)"])
     assert "2 device logs (b, c); a run has one of each kind, say which with --telemetry" in refused(
         tmp_path, folder

@@ -39,10 +39,10 @@ def test_a_folder_with_one_log_of_each_kind_is_one_run(do_import: Importer, data
     result, run = do_import(data / "pair")
     assert set(result) == {
         *("run_id", "rows", "account", "files", "left_out", "first_left_out", "nulls", "first_null"),
-        *("columns", "warnings", "ignored", "timezone"),
+        *("columns", "metrics", "warnings", "ignored", "timezone"),
     }
     assert result["account"] == {"read": 181, "kept": 180, "merged": 0, "left_out": 1}
-    assert result["rows"] == {"step": 40, "sample": 140}
+    assert result["rows"] == {"step": 40, "sample": 140, "metric": 0}
     assert result["left_out"] == {SUMMARY: 1}
     first = result["first_left_out"][SUMMARY]
     assert (first["file"], first["where"]) == ("step_log.json", "entry 41")
@@ -121,7 +121,7 @@ def test_torn_repeated_and_absurd_rows_are_left_out_and_counted(do_import: Impor
     }
     assert result["first_null"]["temperature_c is 900, outside -50 to 150 degC"] == "line 15"
     assert result["account"] == {"read": 15, "kept": 10, "merged": 0, "left_out": 5}
-    assert result["rows"] == {"step": 0, "sample": 10}
+    assert result["rows"] == {"step": 0, "sample": 10, "metric": 0}
     rows = rows_of(run, "sample")
     assert [row["time_ns"] // 10**9 - 1740830400 for row in rows] == [1, 2, 3, 4, 5, 6, 7, 8, 10, 11]
     assert run.facts["import"]["out_of_order"] == 1
@@ -138,7 +138,7 @@ def test_a_recorded_pair_gives_the_published_correlations(
     do_import: Importer, recorded: Path, name: str
 ) -> None:
     result, run = do_import(recorded / name)
-    assert result["rows"] == {"step": 200, "sample": 360}
+    assert result["rows"] == {"step": 200, "sample": 360, "metric": 0}
     assert result["left_out"] == {SUMMARY: 1}
     assert len(result["ignored"]) == 1
     assert result["timezone"].startswith("telemetry read as UTC")
@@ -186,7 +186,7 @@ def test_a_recorded_monitor_file_is_a_run_of_its_own(
     do_import: Importer, recorded: Path, name: str, rows: int, left_out: dict[str, int]
 ) -> None:
     result, run = do_import(recorded / "monitor_only" / name)
-    assert result["rows"] == {"step": 0, "sample": rows}
+    assert result["rows"] == {"step": 0, "sample": rows, "metric": 0}
     assert result["left_out"] == left_out
     assert result["timezone"].startswith("telemetry: as given")
     times = read_kind(run.path, "sample")["time_ns"].to_numpy()

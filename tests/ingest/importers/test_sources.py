@@ -12,7 +12,7 @@ def test_options_choose_among_several_logs(do_import: Importer, data: Path, tmp_
         write(folder / f"{copy}.json", (data / "pair/step_log.json").read_bytes())
         write(folder / f"{copy}.csv", (data / "pair/device_log.csv").read_bytes())
     result, run = do_import(folder, training=Path("b.json"), telemetry=folder / "a.csv")
-    assert result["rows"] == {"step": 40, "sample": 140}
+    assert result["rows"] == {"step": 40, "sample": 140, "metric": 0}
     assert {file["name"] for file in run.facts["import"]["files"]} == {"a.csv", "b.json"}
     assert result["ignored"] == [
         "a.json: another step log; --training names b.json",
@@ -30,7 +30,7 @@ def test_formats_are_recognised_by_content_not_by_name(
 ) -> None:
     csv = write(tmp_path / "steps.json", (data / "pair/device_log.csv").read_bytes())
     log = write(tmp_path / "telemetry.csv", (data / "pair/step_log.json").read_bytes())
-    assert do_import(csv, log)[0]["rows"] == {"step": 40, "sample": 140}
+    assert do_import(csv, log)[0]["rows"] == {"step": 40, "sample": 140, "metric": 0}
 
 
 def test_the_same_file_twice_is_one_file(do_import: Importer, data: Path) -> None:

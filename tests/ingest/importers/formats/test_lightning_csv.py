@@ -9,7 +9,6 @@ import pytest
 from importing import imported, refused, written
 from thermograd.ingest.importers.recording import Hints
 from thermograd.ingest.importers.registry import recognise
-from thermograd.ingest.importers.steps.metric_names import NO_SIGNAL
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # Lightning's own, of many kinds
 TIMED = Hints("2026-11-24T10:00:00Z", 0.5)
@@ -104,8 +103,8 @@ def test_torn_rows_and_odd_cells_cost_no_more_than_themselves(tmp_path: Path) ->
     losses = [(row["step"], str(row["loss"])) for row in found.rows("step")]
     assert losses == [(0, "2.5"), (3, "nan"), (4, "1.0")]
     assert found.result["nulls"] == {"loss is ERR": 1}
+    assert [(row["name"], row["step"]) for row in found.rows("metric")] == [("epoch", 2)]
     assert found.result["left_out"] == {
-        NO_SIGNAL: 1,
         "torn row: step is not a whole number >= 0": 1,
         "torn row: not as many cells as the header": 1,
         "exact duplicate of another row": 1,

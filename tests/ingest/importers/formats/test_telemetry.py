@@ -15,7 +15,7 @@ def test_two_device_logs_of_different_formats_in_a_folder_need_a_choice(tmp_path
     written(folder / "metrics", exposition(1_700_000_000_250))
     assert "2 device logs (metrics, smi.csv)" in refused(tmp_path, folder)
     found = imported(tmp_path, folder, telemetry=Path("metrics"))
-    assert found.result["rows"] == {"step": 0, "sample": 1}
+    assert found.result["rows"] == {"step": 0, "sample": 1, "metric": 0}
     assert "smi.csv: another device log; --telemetry names metrics" in found.result["ignored"]
 
 

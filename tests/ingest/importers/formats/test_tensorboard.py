@@ -40,10 +40,16 @@ def test_tensorboard_scalars_become_steps(writer: Any, tmp_path: Path) -> None:
     assert math.isnan(steps[2]["grad_norm"])
     assert steps[3]["grad_norm"] == math.inf
     assert {row["learning_rate"] for row in steps} == {0.5}
-    assert found.result["left_out"] == {NO_SIGNAL: 7}  # five of eval/loss, a text, a histogram
-    assert found.result["account"] == {"read": 22, "kept": 5, "merged": 10, "left_out": 7}
+    assert found.result["left_out"] == {NO_SIGNAL: 2}  # a text, a histogram
+    assert found.result["account"] == {"read": 22, "kept": 10, "merged": 10, "left_out": 2}
+    assert found.result["rows"] == {"step": 5, "sample": 0, "metric": 5}
+    metrics = found.rows("metric")
+    assert [(row["name"], row["step"], row["value"]) for row in metrics] == [
+        ("eval/loss", step, 1.0) for step in range(1, 6)
+    ]
+    assert metrics[0]["time_ns"] == 1_700_000_001_253_000_000
     (ignored,) = found.result["ignored"]
-    assert ignored.endswith("3 names of no use: args/text_summary, eval/loss, weights")
+    assert ignored.endswith("2 names of no use: args/text_summary, weights")
     assert found.result["timezone"].startswith("step log: as given, wall_time has")
 
 
@@ -70,7 +76,8 @@ def test_the_preferred_tag_is_taken_where_several_are_the_loss(writer: Any, tmp_
     found = imported(tmp_path, tmp_path / "events")
     assert found.rows("step")[0]["loss"] == 2.0
     assert found.rows("step")[0]["learning_rate"] == 0.25
-    assert found.result["ignored"][0].endswith("1 name of no use: loss")
+    (other,) = found.rows("metric")
+    assert (other["name"], other["value"]) == ("loss", 7.0)
 
 
 @pytest.mark.parametrize("damage", ["cut", "flipped"])
@@ -93,13 +100,20 @@ def test_a_damaged_event_file_gives_the_events_before_the_damage(
     assert count == 1
 
 
-def test_event_files_without_a_training_signal_are_refused(writer: Any, tmp_path: Path) -> None:
+def test_event_files_without_a_training_signal_give_metrics_and_say_so(writer: Any, tmp_path: Path) -> None:
     writer.add_scalar("eval/accuracy", 1.0, 1)
     writer.flush()
+    found = imported(tmp_path, tmp_path / "events")
+    assert found.result["rows"] == {"step": 0, "sample": 0, "metric": 1}
+    assert found.result["metrics"] == {"eval/accuracy": 1}
+    assert "there are metrics and no steps; --column loss=NAME" in found.result["warnings"][0]
+
+
+def test_event_files_without_a_number_are_refused(writer: Any, tmp_path: Path) -> None:
+    writer.add_histogram("weights", np.array([1.0, 2.0]), 1)
+    writer.flush()
     message = refused(tmp_path, tmp_path / "events")
-    assert (
-        f"no usable row in this step log (1 x {NO_SIGNAL}, in event 2; 1 name of no use: eval/acc" in message
-    )
+    assert f"no usable row in this step log (1 x {NO_SIGNAL}, in event 2; 1 name of no use: weig" in message
 
 
 def test_a_missing_package_is_named_with_what_installs_it(
