@@ -72,6 +72,10 @@ clean:
 # The notice of every editable install: a folder of the package's name, where Python is started, comes first.
 $(VENV)/.ready $(VENV)/.installed: export PYTHONWARNINGS := ignore:Editable installation
 
+# What many tests import, compiled once beside pip: else every worker of the suite compiles it at its beginning.
+COMPILED := import torch, torch._dynamo, torch.distributed, transformers.trainer, accelerate, pandas, scipy.stats, \
+    scipy.signal, matplotlib.pyplot, altair, duckdb, river.stats, pyarrow.parquet
+
 # What the demo needs, then what tests and checks need as well. torch first: where an index holds a small
 # build for the CPU, what comes after then finds it there.
 $(VENV)/.ready: pyproject.toml constraints.txt
@@ -89,5 +93,5 @@ $(VENV)/.ready: pyproject.toml constraints.txt
 
 $(VENV)/.installed: $(VENV)/.ready
 	@echo "Adding to .venv what tests and checks need: a minute, 0.6 GB"
-	@$(PIP) $(PINNED) --editable '.[dev]'
-	@touch $@
+	@$(BIN)/python -W ignore -c "$(COMPILED)" >/dev/null 2>&1 & compiling=$$!; \
+	    $(PIP) $(PINNED) --editable '.[dev]' && { wait $$compiling; touch $@; }

@@ -151,7 +151,8 @@ def test_the_paths_that_scripts_rely_on_work_whatever_is_imported_first():
         code += "for name in [name for name in sys.modules if name.split('.')[0] == 'thermograd']:\n"
         code += "    del sys.modules[name]\n"
         code += f"from {module} import {name}\n"
-        code += "import thermograd.analysis.run.analyze\n"
+        if module.startswith("thermograd.analysis"):  # whose faces have the names of modules
+            code += "import thermograd.analysis.run.analyze\n"
         code += f"assert callable({name}), {path!r}\n"
         code += f"from {module} import {name} as again\n"
         code += f"assert again is {name}, {path!r}\n"

@@ -16,7 +16,7 @@ COLUMNS = (
 )  # fmt: skip
 fuzz = settings(
     deadline=None,
-    max_examples=50,
+    max_examples=25,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 

@@ -134,7 +134,8 @@ def apple(monkeypatch):
 
 def test_apples_energy_is_differenced_to_power_and_called_an_estimate(apple, monkeypatch):
     clock = iter([10.0, 12.0])
-    monkeypatch.setattr("thermograd.ingest.devices.apple.time.monotonic", lambda: next(clock))
+    stand_in = SimpleNamespace(monotonic=lambda: next(clock))  # other threads ask the real one
+    monkeypatch.setattr("thermograd.ingest.devices.apple.time", stand_in)
     reader = AppleReader()
     apple.gpu_mj += 30_000
     apple.cpu_total_mj = None

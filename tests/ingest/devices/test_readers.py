@@ -1,3 +1,5 @@
+from types import SimpleNamespace
+
 import psutil
 import pytest
 from thermograd.ingest.devices import simulated
@@ -44,7 +46,7 @@ def test_a_nominal_frequency_is_no_measurement(monkeypatch):
 def test_a_simulated_gpu_follows_the_load_of_a_process_and_says_that_it_is_simulated(monkeypatch):
     reader = simulated.SimulatedReader("restricted", 1)
     clock = {"s": 100.0, "busy": 0.0}
-    monkeypatch.setattr(simulated.time, "monotonic", lambda: clock["s"])
+    monkeypatch.setattr(simulated, "time", SimpleNamespace(monotonic=lambda: clock["s"]))
     monkeypatch.setattr(reader, "_busy_s", lambda: clock["busy"])
     reader._last = (100.0, 0.0)
     for _ in range(50):
