@@ -21,6 +21,12 @@ from thermograd.store.console import PATH, FiniteRange, answer, json_option, say
     help="Seconds a step took, for a log without times; default from its train_runtime.",
 )
 @click.option(
+    "--steps-per-epoch",
+    metavar="N",
+    type=click.IntRange(1, 10**9),
+    help="Steps an epoch has, for a log of epochs (Ultralytics, Keras).",
+)
+@click.option(
     "--sample-time",
     "sample_time_s",
     type=FiniteRange(0, min_open=True),

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from thermograd.ingest.importers.formats.dcgm import PROMETHEUS_JSON, PROMETHEUS_TEXT
+from thermograd.ingest.importers.formats.epoch_csv import KERAS, ULTRALYTICS
 from thermograd.ingest.importers.formats.gpu.afterburner import AFTERBURNER
 from thermograd.ingest.importers.formats.gpu.amd_smi import (
     AMD_SMI_CSV,
@@ -54,7 +55,7 @@ FORMATS = (
     *(AMD_SMI_CSV, AMD_SMI_CSV_UNDATED, AMD_SMI_JSON, AMD_SMI_JSON_UNDATED, ROCM_SMI_CSV, ROCM_SMI_JSON),
     *(DEVICE_LOG, NVIDIA_SMI, HWINFO, WANDB_CSV, PROMETHEUS_TEXT),
     *MONITORS,
-    *(LIGHTNING_CSV, LLAMA_FACTORY),
+    *(LIGHTNING_CSV, LLAMA_FACTORY, ULTRALYTICS, KERAS),
     *OWN_TEXT_LOGS,
     *TEXT_LOGS,
     *TABLES,

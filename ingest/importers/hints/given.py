@@ -15,6 +15,7 @@ class Hints(NamedTuple):
     time: str | None = None  # the column that is the time of a table
     pattern: str | None = None  # the regular expression of a line of a text log, with named groups
     run: str | None = None  # which run of a store that holds several; `all` for each of them
+    steps_per_epoch: int | None = None  # how many steps an epoch has, in a log of epochs
     sample_time_s: float | None = None  # the period of samples, in a log that does not say it
 
 

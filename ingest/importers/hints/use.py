@@ -30,6 +30,7 @@ _FOR = {  # the option of each hint, and what it is for
     "fields": ("--columns", "a log without a header"),
     "time": ("--time", "a table (CSV, Parquet, JSON Lines)"),
     "pattern": ("--pattern", "a text log of steps"),
+    "steps_per_epoch": ("--steps-per-epoch", "a log of epochs"),
     "run": ("--run", "a store that holds several runs"),
 }
 _NAMED = 8

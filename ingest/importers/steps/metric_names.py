@@ -27,7 +27,7 @@ _TAGS: dict[str, tuple[str, ...]] = {
     ),
     "learning_rate": (
         *("train/learning_rate", "learning_rate", "train/lr", "lr", "training/learning_rate"),
-        *("training/lr", "optim/learning_rate_group0", "optim/lr"),
+        *("training/lr", "optim/learning_rate_group0", "optim/lr", "lr/pg0", "x/lr0"),
     ),
     "epoch": ("train/epoch", "epoch", "training/epoch"),
 }

@@ -19,6 +19,10 @@ _WORDS = {
     "--step-time": "how many seconds a step took",
     "--steps-per-epoch": "how many steps an epoch has",
 }
+_WORDS = {
+    "--step-time": "how many seconds a step took",
+    "--steps-per-epoch": "how many steps an epoch has",
+}
 
 
 class StepClock(NamedTuple):
@@ -68,14 +72,14 @@ def since(began: Moment, seconds: float) -> Moment:
     return Moment(began.ns + round(passed if passed < _FOREVER_NS else _FOREVER_NS), began.naive)
 
 
-def started(path: Path, what: str, hints: Hints, *needed: str) -> Moment:
+def started(path: Path, what: str, hints: Hints, *needed: str, rows: str = "steps") -> Moment:
     """Return when the training began, as a person says; a refusal shows the command that says it.
 
-    `what` is the log in words, `needed` the options that it takes to time its steps.
+    `what` is the log in words, `rows` what it has, `needed` the options that it takes to time its steps.
     """
     if hints.started_at is None:
         raise ImportFormatError(
-            f"{path}: {what} has steps but no times, so it is no time series; say when the training began"
+            f"{path}: {what} has {rows} but no times, so it is no time series; say when the training began"
             f"{_and_what(needed)}: {command(path, '--started-at', *needed)}"
         )
     began = read_time(hints.started_at)
@@ -87,11 +91,8 @@ def started(path: Path, what: str, hints: Hints, *needed: str) -> Moment:
 
 
 def _and_what(needed: tuple[str, ...]) -> str:
-    words = {
-        "--step-time": "how many seconds a step took",
-        "--steps-per-epoch": "how many steps an epoch has",
-    }
-    return "".join(f" and {words[option]}" for option in needed)
+    words = [_WORDS[option] for option in needed]
+    return "".join(f", {word}" for word in words[:-1]) + "".join(f" and {word}" for word in words[-1:])
 
 
 def command(path: Path, *options: str) -> str:
@@ -107,13 +108,14 @@ def given_step_time(hints: Hints) -> float | None:
     return hints.step_time_s
 
 
-def step_clock(path: Path, what: str, hints: Hints) -> StepClock:
-    """Return the clock of a log that says nothing of times, or refuse it."""
-    began, step_time_s = started(path, what, hints, "--step-time"), given_step_time(hints)
+def step_clock(path: Path, what: str, hints: Hints, *needed: str, rows: str = "steps") -> StepClock:
+    """Return the clock of a log that says nothing of times, or refuse it; see `started`."""
+    began = started(path, what, hints, "--step-time", *needed, rows=rows)
+    step_time_s = given_step_time(hints)
     if step_time_s is None:
         raise ImportFormatError(
             f"{path}: {what} does not say how long a step took; say so: "
-            f"{command(path, '--started-at', '--step-time')}"
+            f"{command(path, '--started-at', '--step-time', *needed)}"
         )
     return StepClock(began, step_time_s, estimate(hints, step_time_s, "as --step-time says"))
 

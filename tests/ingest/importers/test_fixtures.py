@@ -41,6 +41,7 @@ FORMATS = {  # of the files in a folder, all of them
     "gpustat": {"what gpustat --json wrote", "what gpustat showed"},
     "huggingface": {"a Hugging Face trainer_state.json"},
     "hwinfo": {"a HWiNFO log (CSV)"},
+    "keras": {"a log of Keras' CSVLogger"},
     "llama_factory": {"LLaMA-Factory's trainer_log.jsonl"},
     "nvidia_smi": {"an nvidia-smi log (CSV)"},
     "prometheus": {"a Prometheus range query (JSON)"},
@@ -55,6 +56,7 @@ FORMATS = {  # of the files in a folder, all of them
     "tegrastats": {"a tegrastats log"},
     "turbostat": {"a turbostat log"},
     "zeus": {"Zeus' power over time (CSV)", "Zeus' energy windows (CSV)"},
+    "ultralytics": {"an Ultralytics results.csv"},
     "wandb": {"a W&B run (.wandb)", "a W&B history (CSV)"},
 }
 _DAMAGED = 150  # copies in all, of the fixtures in turn
