@@ -151,7 +151,7 @@ def _doubts(recordings: list[Recording], tables: dict[EventKind, pa.Table]) -> l
         doubts += [text for notes in recording.notes.values() for text in notes.values()]
         if recording.kind == "sample":
             doubts += require_one_device_a_name(recording, tables["sample"])
-    if "metric" in tables and "step" not in tables:
+    if "metric" in tables and "step" not in tables and not any("steps" in r.notes for r in recordings):
         doubts.append(_NO_STEPS)
     return doubts
 

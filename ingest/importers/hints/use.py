@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -74,7 +74,7 @@ def _require_clockless(hints: Hints, chosen: Mapping[Kind, tuple[Format, str]]) 
         raise ImportFormatError(f"{option} is for a {word} without times, but {what}")
 
 
-def require_used(hints: Hints, tables: Mapping[Kind, pa.Table]) -> None:
+def require_used(hints: Hints, tables: Mapping[Any, pa.Table]) -> None:
     """Refuse a device or a unit that no row has turned out to need."""
     samples = tables.get("sample")
     if hints.device is not None and samples is not None:

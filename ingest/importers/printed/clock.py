@@ -28,12 +28,21 @@ class LineClock:
 
     estimated: str | None = None
     word = "its lines' time"
+    _latest: Moment | None = None
 
     def moment(self, printed: Printed) -> Moment:
         """Return when a step was."""
         if printed.moment is None:
             raise LeftOutError(_NO_TIME)
+        self._latest = printed.moment
         return printed.moment
+
+    def aside(self, printed: Printed) -> Moment:
+        """Return when something beside the steps was: at its line's time, or that of the step before it."""
+        moment = printed.moment or self._latest
+        if moment is None:
+            raise LeftOutError(_NO_TIME)
+        return moment
 
 
 class GivenClock:
@@ -44,11 +53,16 @@ class GivenClock:
     def __init__(self, path: Path, program: Program, hints: Hints) -> None:
         self._clock = step_clock(path, f"this log of {program.name}", hints)
         self.estimated = self._clock.estimated
-        self._first = program.first_step
+        self._first, self._made = program.first_step, 0
 
     def moment(self, printed: Printed) -> Moment:
         """Return when a step was."""
-        return self._clock.after((printed.step or 0) + 1 - self._first)
+        self._made = (printed.step or 0) + 1 - self._first
+        return self._clock.after(self._made)
+
+    def aside(self, _: Printed) -> Moment:
+        """Return when something beside the steps was: after the step before it."""
+        return self._clock.after(self._made)
 
 
 class StepTimeClock:
@@ -82,6 +96,10 @@ class StepTimeClock:
         self._step = step
         return since(self._began, self._passed_s)
 
+    def aside(self, _: Printed) -> Moment:
+        """Return when something beside the steps was: after the step before it."""
+        return since(self._began, self._passed_s)
+
     def _steps_since(self, step: int) -> int:
         before = self._program.first_step - 1 if self._step is None else self._step
         is_next = step > before and (self._step is not None or step - before <= self._every)
@@ -108,6 +126,8 @@ class ElapsedClock:
     def moment(self, printed: Printed) -> Moment:
         """Return when a step was."""
         return self._passed.moment(printed.columns.get(ELAPSED))
+
+    aside = moment
 
 
 Clock = LineClock | GivenClock | StepTimeClock | ElapsedClock

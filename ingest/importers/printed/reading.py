@@ -2,7 +2,6 @@
 
 import itertools
 import math
-from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import NamedTuple
@@ -30,11 +29,12 @@ from thermograd.ingest.importers.text_files import (
 _FIRST = 64  # steps that tell what a log is like
 _SEVERAL = 3  # steps' lines without which a text is no log of a program
 _MANY = 10  # or it is a page that shows some
+_SIGNALS = frozenset({"loss", "grad_norm", "learning_rate", "step_time_s", "skipped", "tokens"})  # of a step
 _OTHER_LINE = "a line that tells nothing of a step (a message, a warning, a progress bar)"
 _OTHER_RANK = "a line of another rank than the first, which has the same steps"
 _NO_STEP = "a step's line that does not say which step it is"
 _AGAIN = "a step that is printed again, with the same values"
-_ASIDE = "an evaluation or a summary, no step"
+_NO_VALUES = "a step's line without a value"
 _BEFORE = "a line about step 0, before the first step"
 _CUT = "torn row: the line has no end, its last number may be cut short"
 
@@ -89,6 +89,11 @@ class _Step:
     line: int
     bar_before: int | None = None  # what the progress bar had said, where no line had taken it yet
     lines: int = 1
+
+
+def _as_metrics(printed: Printed) -> dict[str, float]:
+    """Return all values of what is no step: of its columns only how far the training was, by our name."""
+    return printed.metrics | {n: v for n, v in printed.columns.items() if not n.startswith("_")}
 
 
 def _column(name: str, value: float) -> float | None:
@@ -150,7 +155,6 @@ class PrintedLog:
         self._last_step: int | None = None
         self._skipped_so_far = 0.0
         self._passed_s = 0.0
-        self._unused: Counter[str] = Counter()
         self._bar = _Bar(program)
 
     def _entries(self) -> Iterator[Printed]:
@@ -173,7 +177,7 @@ class PrintedLog:
             self._open.printed = self._open.printed._replace(step=self._bar.step)
         if printed is not None and printed.step is None:
             printed = printed._replace(step=self._bar.step_in(piece))
-        if printed is not None and not printed.is_aside and self._is_new(printed):
+        if printed is not None and (printed.is_aside or self._is_new(printed)):
             self._close()
         with self._recording.row(number, piece):
             if printed is None:
@@ -183,8 +187,19 @@ class PrintedLog:
             if not is_whole:
                 raise LeftOutError(_CUT)
             if printed.is_aside:
-                raise LeftOutError(_ASIDE)
-            self._entry(number, printed)
+                self._aside(number, printed)
+            else:
+                self._entry(number, printed)
+
+    def _aside(self, number: int, printed: Printed) -> None:
+        """Keep the values of an evaluation, at the step that it is of."""
+        if printed.rank not in (None, self._rank):
+            raise LeftOutError(_OTHER_RANK)
+        known = (printed.step, self._bar.step, self._last_step)
+        step = next((number for number in known if number is not None), None)
+        moment = self._clock.aside(printed)
+        if not self._recording.add_metrics(number, moment, step, _as_metrics(printed)):
+            raise LeftOutError(_NO_VALUES)
 
     def _is_new(self, printed: Printed) -> bool:
         """Whether a line begins another step than the open one."""
@@ -247,9 +262,13 @@ class PrintedLog:
         with self._recording.account.settle(step.lines, step.line, f"step {printed.step}"):
             if printed.step is None:
                 raise LeftOutError(_NO_STEP)
-            moment = self._clock.moment(printed)
-            self._recording.add(step.line, moment, {"step": printed.step} | self._columns(printed))
-            self._unused.update(printed.metrics)
+            moment, columns = self._clock.moment(printed), self._columns(printed)
+            is_step = not _SIGNALS.isdisjoint(name for name, value in columns.items() if value is not None)
+            if is_step:
+                self._recording.add(step.line, moment, {"step": printed.step} | columns)
+            metrics = printed.metrics if is_step else _as_metrics(printed)
+            if not self._recording.add_metrics(step.line, moment, printed.step, metrics) and not is_step:
+                raise LeftOutError(_NO_VALUES)
         self._last_step = printed.step
 
     def _columns(self, printed: Printed) -> dict[str, float | bool | None]:

@@ -72,7 +72,10 @@ def test_a_hint_that_is_none_is_refused(given: dict[str, list[str] | str], sente
             Hints(fields=("a", "b")),
             "--columns is for a log without a header, but a.json is a step log (JSON)",
         ),
-        (Hints(pattern="x"), "--pattern is for a text log of steps, but a.json is a step log (JSON)"),
+        (
+            Hints(pattern=r"x(?P<step>\d) (?P<loss>.)"),
+            "--pattern is for a text log of steps, but a.json is a step log (JSON)",
+        ),
         (Hints(run="x"), "--run is for a store that holds several runs, but a.json is a step log (JSON)"),
         (Hints(columns=(("power_w", "x"),)), "--column power_w=x is for a device log, but there is none"),
         (Hints(units=(("power_w", "mW"),)), "--unit power_w=mW is for a device log, but there is none"),

@@ -177,8 +177,43 @@ def test_every_value_of_a_log_is_the_one_that_plain_expressions_find(name: str, 
     assert len(ours) == len(true) > 2
     for mine, theirs in zip(ours, true, strict=True):
         assert mine == pytest.approx(theirs, rel=1e-12)
-    account = found.result["account"]
-    assert account["kept"] == len(steps)
+    text = path.read_text(encoding="utf-8").replace("\r", "\n")
+    assert found.result["account"]["read"] == sum(bool(line.strip()) for line in text.split("\n"))
+
+
+@pytest.mark.parametrize(
+    ("log", "name", "values"),
+    [
+        ("megatron", "validation/lm loss value", {60: 8.95}),
+        ("megatron", "throughput per GPU (TFLOP/s/GPU)", {n: 390 + n / 100 for n in range(10, 121, 10)}),
+        ("megatron", "number of nan iterations", dict.fromkeys(range(10, 121, 10), 0.0)),
+        ("torchtitan", "validation/loss", {40: 10.5}),
+        ("torchtitan", "tps", {n: 7022.0 + n for n in (1, *range(10, 71, 10))}),
+        ("torchtitan", "mfu (%)", dict.fromkeys((1, *range(10, 51, 10)), 41.19)),
+        ("nanogpt", "val loss", {0: 4.2823, 50: 2.5312}),
+        ("nanochat", "Validation bpb", {0: 3.2014}),
+        ("nanochat", "tok/sec", {n: 83_385.0 - n for n in range(7)}),
+        ("modded_nanogpt", "val_loss", {0: 10.8258, 5: 9.1591, 10: 7.4925}),
+        ("olmo", "train/Perplexity", {n: 76_631.0 - 1000 * n for n in range(1, 6)}),
+        ("deepspeed", "RunningAvgSamplesPerSec", dict.fromkeys(range(10, 51, 10), 25.025)),
+        ("trainer", "eval_loss", {20: 1.9}),
+        ("trainer", "train_runtime", {40: 41.2}),
+    ],
+)
+def test_what_is_no_column_is_a_metric_at_its_step(
+    log: str, name: str, values: dict[int, float], tmp_path: Path
+) -> None:
+    is_timed = TRUTH[log][1]
+    hints = Hints() if is_timed else START._replace(step_time_s=0.5)
+    rows = imported(tmp_path, LOGS / f"{log}.log", timezone="UTC", hints=hints).rows("metric")
+    assert {row["step"]: row["value"] for row in rows if row["name"] == name} == pytest.approx(values)
+
+
+def test_an_evaluation_is_when_the_step_before_it_was(tmp_path: Path) -> None:
+    found = imported(tmp_path, LOGS / "megatron.log", timezone="UTC")
+    at = {row["step"]: row["time_ns"] for row in found.rows("step")}
+    times = {row["time_ns"] for row in found.rows("metric") if row["name"].startswith("validation/")}
+    assert times == {at[60]}
 
 
 def test_the_step_of_a_printed_dictionary_is_that_of_the_bar_below_it(tmp_path: Path) -> None:
