@@ -15,6 +15,7 @@ try:
     from thermograd.analysis import commands as analysis_commands
     from thermograd.analysis.serve import command as serve_command
     from thermograd.ingest import commands as ingest_commands
+    from thermograd.ingest.otlp.options import received_options
     from thermograd.store import commands as store_commands
     from thermograd.store.console import (
         PATH,
@@ -248,13 +249,19 @@ def run_command(
 @click.option("--duration", "duration_s", type=FiniteRange(0.1), help="Seconds; default until Ctrl-C.")
 @hz_option
 @click.option("--name", default="record", show_default=True, help="What you call the run.")
+@received_options
 @layer_options
 @click.pass_obj
-def record(runs: Path, duration_s: float | None, hz: float, name: str, layer: LayerOptions) -> None:
-    """Sample this machine's devices, without a training run.
+def record(
+    runs: Path, duration_s: float | None, hz: float, name: str, received: dict[str, Any], layer: LayerOptions
+) -> None:
+    """Sample this machine's devices, without a training run; or receive what others measure, by OTLP.
 
     Example: thermograd record --duration 60 --hz 2
     """
+    if received:
+        _receive(runs, received, layer, duration_s)
+        return
     from thermograd.ingest.agent.footprint import frugal
     from thermograd.store.shipping.writing import written_to
 
@@ -273,6 +280,22 @@ def record(runs: Path, duration_s: float | None, hz: float, name: str, layer: La
         watched = _stream_layer(run.path, layer, limits)
         samples = run_agent(run.path, hz, 0, None, watched, duration_s, layer.config, limits)
     echo(f"{run.run_id}: {counted(samples, 'sample')}")
+
+
+def _receive(runs: Path, doors: dict[str, Any], layer: LayerOptions, duration_s: float | None) -> None:
+    from thermograd.ingest.agent.footprint import frugal
+    from thermograd.store.shipping.writing import written_to
+
+    with frugal(), written_to(runs, say) as folder:
+        from thermograd.ingest.otlp.listening import Doors, receive
+        from thermograd.stream.pipeline.config import load_config
+
+        load_config(layer.config)  # refuse a wrong one before anything is recorded
+        layer.environment()
+        of_run = partial(_stream_layer, options=layer)
+        counts = receive(folder.absolute(), Doors(**doors), of_run, say, duration_s)
+    told = ", ".join(f"{counts.get(name, 0):,} {name}" for name in ("written", "repeated", "rejected"))
+    echo(f"{counted(counts.get('exports', 0), 'export')}: readings {told}")
 
 
 @main.command()

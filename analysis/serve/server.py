@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import secrets
 import shutil
 import signal
 import socket
@@ -18,18 +17,18 @@ from typing import Any
 
 import uvicorn
 from thermograd.analysis.serve.app import build_app
-from thermograd.analysis.serve.connections import BoundedProtocol
 from thermograd.analysis.serve.listing import listing_of
 from thermograd.analysis.serve.security import LOOPBACK, Allowed
 from thermograd.analysis.serve.serving import Serving
-from thermograd.store.errors import ServeError, os_errors_as
-from thermograd.store.files import is_folder, whole_content, write_file
+from thermograd.store.connections import BoundedProtocol
+from thermograd.store.errors import ServeError
+from thermograd.store.files import is_folder, write_file
 from thermograd.store.locks import ProcessLock, is_held
 from thermograd.store.places.known import local_runs
 from thermograd.store.places.place import place_of
+from thermograd.store.tokens import given_token, new_token
 
 TOKEN = "THERMOGRAD_SERVE_TOKEN"
-_SHORTEST_TOKEN = 16
 _ENDING_S = 1
 _BACKLOG = 256
 _MOST_FILES = 4096  # open ones: connections, and what is read for them
@@ -81,12 +80,12 @@ def serve_runs(runs: Path, doors: Doors, told: Callable[[str], None]) -> None:
         If the address is taken, is none of this machine's, or the token is too short.
     """
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the own folder is removed
-    token = _token(doors)
+    token = given_token(TOKEN, doors.token_file)
     with listening(doors.host, doors.port) as listener, _own_folder() as own:
         host, port = listener.getsockname()[:2]
         is_open = not ip_address(host).is_loopback
         if token is None and (is_open or doors.asks):
-            token = secrets.token_urlsafe(24)
+            token = new_token()
         allowed = Allowed(_names(host, doors), token)
         app = build_app(Serving(runs, local_runs(runs), own), allowed)
         url = _url(doors.host if is_open else host, port, token)
@@ -119,20 +118,6 @@ class _Server(uvicorn.Server):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         self._ending()  # streams of events end by themselves
         await super().shutdown(sockets=sockets)
-
-
-def _token(doors: Doors) -> str | None:
-    """Return the token that was given; the environment's is not handed on to processes of ours."""
-    given = os.environ.pop(TOKEN, None)
-    if doors.token_file is not None:
-        with os_errors_as(ServeError, f"--token-file: cannot read {doors.token_file}"):
-            given = whole_content(doors.token_file).decode("utf-8", "replace").strip()
-    if given is not None and (len(given) < _SHORTEST_TOKEN or not given.isascii() or not given.isprintable()):
-        raise ServeError(
-            f"the token has {len(given)} characters; allowed: {_SHORTEST_TOKEN} letters and digits or more "
-            "(where none is given, --token makes one)"
-        )
-    return given
 
 
 def _names(host: str, doors: Doors) -> frozenset[str]:

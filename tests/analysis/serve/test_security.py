@@ -15,10 +15,10 @@ from serving import Served, serving
 from starlette.routing import Route
 from starlette.testclient import TestClient
 from thermograd.analysis.serve.app import build_app
-from thermograd.analysis.serve.connections import MOST_IDLE
 from thermograd.analysis.serve.security import Allowed
 from thermograd.analysis.serve.serving import Serving
 from thermograd.cli import main
+from thermograd.store.connections import MOST_IDLE
 from thermograd.store.runs.catalogue import create_run
 
 OURS = {"X-Thermograd": "1"}

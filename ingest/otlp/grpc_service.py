@@ -1,0 +1,55 @@
+"""OTLP over gRPC, where grpcio is installed."""
+
+import hmac
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import grpc
+from opentelemetry.proto.collector.metrics.v1 import metrics_service_pb2_grpc
+from thermograd.ingest.otlp.http import MOST_BODY_BYTES
+from thermograd.ingest.otlp.messages import answer_message
+from thermograd.ingest.otlp.received_run import BusyError
+from thermograd.ingest.otlp.receiver import Receiver
+from thermograd.store.errors import ServeError
+
+_WORKERS, _MOST_CALLS = 2, 64
+_ENDING_S = 5.0
+
+
+class _Service(metrics_service_pb2_grpc.MetricsServiceServicer):
+    def __init__(self, receiver: Receiver, token: str | None) -> None:
+        self._receiver, self._token = receiver, token
+
+    def Export(self, request: Any, context: Any) -> Any:
+        """Write an export; its answer is sent when all of it is in the log."""
+        if self._token is not None:
+            told = dict(context.invocation_metadata()).get("authorization", "")
+            given = str(told).removeprefix("Bearer ")
+            if not hmac.compare_digest(given.encode("utf-8", "replace"), self._token.encode()):
+                context.abort(grpc.StatusCode.UNAUTHENTICATED, "this receiver asks for its token")
+        try:
+            return answer_message(self._receiver.take(request))
+        except BusyError as error:
+            context.abort(grpc.StatusCode.UNAVAILABLE, str(error))
+
+
+class GrpcServer:
+    """Answers ``MetricsService.Export`` at an address. ServeError where it cannot listen there."""
+
+    def __init__(self, receiver: Receiver, host: str, port: int, token: str | None) -> None:
+        options = [("grpc.max_receive_message_length", MOST_BODY_BYTES), ("grpc.so_reuseport", 0)]
+        workers = ThreadPoolExecutor(_WORKERS, "thermograd-otlp-grpc")
+        self._server = grpc.server(workers, options=options, maximum_concurrent_rpcs=_MOST_CALLS)
+        service = _Service(receiver, token)
+        add: Any = metrics_service_pb2_grpc.add_MetricsServiceServicer_to_server  # it has no types
+        add(service, self._server)
+        shown = f"[{host}]" if ":" in host else host
+        try:
+            self.port = int(self._server.add_insecure_port(f"{shown}:{port}"))
+        except RuntimeError as error:
+            raise ServeError(f"--otlp-grpc: cannot listen at {shown}:{port}; give another port") from error
+        self._server.start()
+
+    def close(self) -> None:
+        """Finish what has begun, and stop."""
+        self._server.stop(_ENDING_S).wait()
