@@ -1,5 +1,6 @@
 """The commands of ingest that need no other room: import doctor."""
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +52,7 @@ from thermograd.store.console import PATH, FiniteRange, answer, json_option, say
 @click.option("--time", metavar="COLUMN", help="The column with the times, to import any table.")
 @click.option("--pattern", metavar="REGEX", help="A line of a text log, with named groups (step, loss, ...).")
 @click.option("--run", metavar="ID", help="Which run of a store that holds several; all for each of them.")
+@click.option("--dry-run", is_flag=True, help="Say what would be taken from which column; write nothing.")
 @json_option
 @click.pass_obj
 def import_logs(
@@ -61,6 +63,7 @@ def import_logs(
     telemetry: Path | None,
     timezone: str | None,
     name: str | None,
+    dry_run: bool,
     as_json: bool,
     **given: Any,
 ) -> None:
@@ -77,8 +80,8 @@ def import_logs(
     from thermograd.store.shipping.writing import written_to
 
     hints = hints_of(**given)
-    with written_to(runs, say) as folder:
-        result = import_run(folder, list(paths), training, telemetry, timezone, name, hints)
+    with nullcontext(runs) if dry_run else written_to(runs, say) as folder:
+        result = import_run(folder, list(paths), training, telemetry, timezone, name, hints, dry_run)
     answer(result, as_json, describe_import)
 
 

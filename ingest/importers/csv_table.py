@@ -8,6 +8,7 @@ from thermograd.ingest.importers.recording import Format, Head, Hints, Kind, Rec
 from thermograd.ingest.importers.said_columns import said_positions
 from thermograd.ingest.importers.text_files import (
     LeftOutError,
+    NamedCell,
     cells_of,
     is_known,
     require_whole,
@@ -38,6 +39,7 @@ class Table:
     def __init__(self, paths: tuple[Path, ...], format: str, hints: Hints) -> None:
         self.recording = Recording(paths, self.kinds[0], format, hints=hints)
         self.header: list[str] = []
+        self._is_first = False  # no row below the header has been read
         self._said: dict[str, int] = {}  # where the columns stand that a person names
 
     @staticmethod
@@ -105,6 +107,7 @@ class Table:
     def _begin(self, number: int, cells: list[str]) -> None:
         self.header = cells
         self.begin(number)
+        self._is_first = True
         self._said = said_positions(self.recording, cells) if self._looks_for_said else {}
 
     def _read_row(self, number: int, line: str, cells: list[str]) -> None:
@@ -115,6 +118,9 @@ class Table:
             require_whole(line)
         if len(cells) != len(self.header):
             raise LeftOutError("torn row: not as many cells as the header")
+        if self._is_first:
+            cells = [NamedCell.of(cell, name) for cell, name in zip(cells, self.header, strict=True)]
+            self._is_first = False
         events = self._with_said(number, list(self.row(number, cells)), cells)
         require_whole(line)
         if events and self.has_clock:  # without times, rows that are alike are readings of their own

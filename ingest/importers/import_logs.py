@@ -8,6 +8,7 @@ from thermograd.ingest.importers.hints.given import NO_HINTS
 from thermograd.ingest.importers.hints.use import require_use, require_used
 from thermograd.ingest.importers.identity import require_one_device_a_name
 from thermograd.ingest.importers.import_facts import import_facts, run_facts
+from thermograd.ingest.importers.preview import describe_preview, preview
 from thermograd.ingest.importers.recording import EventKind, Hints, Kind, Recording, listed_names
 from thermograd.ingest.importers.registry import ALLOWED
 from thermograd.ingest.importers.sources import WORDS, Source, choose_sources
@@ -35,6 +36,7 @@ def import_run(
     timezone: str | None = None,
     name: str | None = None,
     hints: Hints = NO_HINTS,
+    dry_run: bool = False,
 ) -> dict[str, Any]:
     """Import a step log, a device log, or both into one run; formats are recognised by content.
 
@@ -48,6 +50,9 @@ def import_run(
         Zone of times that name none: UTC, a name such as Europe/Vienna, or an offset such as +02:00.
     name
         What a person calls the run; default the folder's or file's name.
+    dry_run
+        Read everything and write nothing: ``run_id`` is None, and ``would`` says what would be taken from
+        which column, with the first and the last event of each kind.
 
     Returns
     -------
@@ -79,13 +84,7 @@ def import_run(
     warnings = _doubts(recordings, tables)
     warnings += [text for table in marks.values() for text in table["text"].to_pylist()]
     origin = import_facts(recordings, tables, how) | {"warnings": warnings}
-    facts = run_facts(recordings, tables, origin)
-    with whole_run(runs_dir, name or _default_name(paths, chosen), facts, "import") as run:
-        writer = run.open("import", "importer")
-        for event in events_in_order({**tables, **marks}):
-            run.append(writer, *event)
-    return {
-        "run_id": run.run.run_id,
+    told = {
         "rows": {kind: len(tables.get(kind, ())) for kind in _COUNTED},
         "account": origin["rows"],
         **{name: origin[name] for name in ("files", "left_out", "first_left_out", "nulls", "first_null")},
@@ -94,12 +93,22 @@ def import_run(
         "ignored": ignored + [f"{r.path.name}: {text}" for r in recordings for text in r.unused()],
         "timezone": how,
     }
+    if dry_run:
+        would = preview(recordings, {kind: [table] for kind, table in tables.items()})
+        return {"run_id": None, **told, "would": would}
+    facts = run_facts(recordings, tables, origin)
+    with whole_run(runs_dir, name or _default_name(paths, chosen), facts, "import") as run:
+        writer = run.open("import", "importer")
+        for event in events_in_order({**tables, **marks}):
+            run.append(writer, *event)
+    return {"run_id": run.run.run_id, **told}
 
 
 def describe_import(result: dict[str, Any]) -> str:
     """Return what `import_run` returned as text."""
     files: list[dict[str, Any]] = result["files"]
-    lines = [f"Imported as {result['run_id']}"]
+    is_trial = result["run_id"] is None
+    lines = ["Nothing is written. This would be imported:" if is_trial else f"Imported as {result['run_id']}"]
     for kind in WORDS:
         count = result["rows"][kind]
         read = [(file["name"], file["rows_read"][kind]) for file in files if file["rows_read"].get(kind)]
@@ -114,7 +123,8 @@ def describe_import(result: dict[str, Any]) -> str:
         where = _first(count, result["first_left_out"][reason], len(files) > 1)
         lines.append(f"  {count:>8} {plural(count, 'row')} left out: {reason}, {where}")
     lines += _null_lines(result["nulls"], result["first_null"])
-    if result["columns"]:
+    lines += describe_preview(result["would"]) if is_trial else []
+    if result["columns"] and not is_trial:
         told = ", ".join(f"{column} is {printable(tag)}" for column, tag in sorted(result["columns"].items()))
         lines.append(f"  columns: {told}")
     lines += [f"  warning: {warning}" for warning in result["warnings"]]

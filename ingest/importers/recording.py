@@ -14,6 +14,7 @@ from thermograd.ingest.importers.hints.units import unit_named, units_said
 from thermograd.ingest.importers.metric_values import LONGEST_TEXT, NO_STEP, MetricValues
 from thermograd.ingest.importers.text_files import (
     LeftOutError,
+    NamedCell,
     OddCellError,
     measure,
     read_cell,
@@ -70,6 +71,7 @@ class Recording:
     columns: dict[str, str] = field(
         default_factory=dict
     )  # the name in the log of each column, where it has many
+    sources: dict[str, str] = field(default_factory=dict)  # the same, where the format knows but one name
     config: dict[str, Any] = field(default_factory=dict)  # the training's configuration
     beside: list[str] = field(default_factory=list)  # files beside it that were read, too, by name
     hints: Hints = NO_HINTS  # those that the format takes
@@ -87,6 +89,7 @@ class Recording:
         self.account = Account(self.paths[0], self.kind, self.place)
         # What converts a column's numbers, where a person says their unit: instead of the format's factor.
         self.units = {name: unit.ours for name, unit in units_said(self.kind, self.hints).items()}
+        self.unit_names = {name: unit for name, unit in self.hints.units if name in self.units}
 
     @property
     def path(self) -> Path:
@@ -147,6 +150,8 @@ class Recording:
         self, name: str, text: str, factor: float = 1.0, convert: Callable[[float], float] | None = None
     ) -> float | int | None:
         """Return a column's value in a cell; null, and counted, where what stands there is none."""
+        if isinstance(text, NamedCell):
+            self.sources.setdefault(name, text.column)
         if name in self.units:
             factor, convert = 1.0, self.units[name]
         try:

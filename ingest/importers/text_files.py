@@ -53,6 +53,19 @@ def is_known(text: str) -> bool:
     return not _ABSENT.fullmatch(text.strip())
 
 
+class NamedCell(str):
+    """A cell that knows the name of its column: who reads it says by that what is taken from where."""
+
+    column: str
+
+    @classmethod
+    def of(cls, text: str, column: str) -> "NamedCell":
+        """Return a cell of a column."""
+        cell = cls(text)
+        cell.column = column
+        return cell
+
+
 class OddCellError(Exception):
     """A cell holds something else than a value: it is null, and its row is kept."""
 

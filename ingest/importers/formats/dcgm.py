@@ -73,6 +73,7 @@ class _Samples:
         if known is None or known[0] in self._said.values():
             self.unknown.add(name)
             raise LeftOutError("a metric of no use")
+        self._recording.sources[known[0]] = name
         return known
 
     def _device(self, labels: dict[str, str]) -> str:
@@ -116,6 +117,7 @@ class _Samples:
         for sample in every:
             if not instant and "power_w_average" in sample.values:
                 sample.values["power_w"] = sample.values.pop("power_w_average")
+                self._recording.sources["power_w"] = self._recording.sources.get("power_w_average", "")
             with self._recording.account.settle(sample.rows, sample.line):
                 self._recording.add(sample.line, sample.moment, sample.values)
         require_names(self._recording, self.unknown | set(self._recording.columns.values()))

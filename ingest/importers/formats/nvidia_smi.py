@@ -93,6 +93,7 @@ class _NvidiaSmi(Table):
             column = _column(field, match["unit"], self._fields)
             if column is not None:
                 self._columns[position] = column
+                self.recording.sources[column.name] = match[0]
             elif field not in ("timestamp", *_DEVICE_FIELDS, *_HOST_FIELDS, *_MODEL_FIELDS):
                 unused.append(match[0])
         self.recording.ignored = self.recording.ignored or of_no_use("column", unused)

@@ -102,7 +102,10 @@ class _Run:
             self.samples.columns[self._said[tag]] = tag
             return self._said[tag]
         column = _METRICS.get(metric)
-        return column if column not in self._said.values() else None
+        if column is None or column in self._said.values():
+            return None
+        self.samples.sources.setdefault(column, name)
+        return column
 
     def _device(self, name: str) -> str:
         return "cpu" if "cpu" in name.lower() else self.samples.hints.device or "gpu"

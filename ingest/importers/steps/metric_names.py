@@ -119,6 +119,7 @@ class EntryReader:
         if not isinstance(entry, dict):
             raise LeftOutError("torn row: an entry that is not an object")
         self._seen.update(entry)
+        self._recording.sources |= {name: key for name, key in self._keys.items() if key in entry}
         step = whole_number(entry.get(self._keys["step"]))
         if step is None:
             raise LeftOutError("torn row: step is not a whole number >= 0", entry.get(self._keys["step"]))

@@ -89,6 +89,7 @@ class TableLog:
             raise LeftOutError(
                 "torn row: no step that is a whole number >= 0", signals[tags[0]] if tags else None
             )
+        self.steps.sources.setdefault("step", next(iter(counts)))
         self._rows.put(
             number, moment, counts, {t: v for t, v in signals.items() if t not in self._rows.step_tags}
         )
@@ -112,6 +113,7 @@ class TableLog:
             if self._hints.device is None:
                 self.samples.notes["gpu"] = {"device": _ONE_DEVICE}
             return self._hints.device or "gpu"
+        self.samples.sources["device"] = tag
         text = str(values[tag]).strip()
         return f"gpu{text}" if text.isdecimal() else text
 
