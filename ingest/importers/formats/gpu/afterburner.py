@@ -44,7 +44,7 @@ _UNITS = {  # that a sensor has to have: "Power" may also be in percent of the l
     "sm_clock_mhz": "mhz",
     "memory_clock_mhz": "mhz",
 }
-_APART = re.compile(r",\s+|\s+,\s*")
+_APART = re.compile(r"(?<=\s),\s*|,\s+")
 _ONE_CARD = "the log counts no cards: give --device NAME to tell this one from others"
 
 
@@ -57,7 +57,8 @@ class _Sensor(NamedTuple):
 class _Session:
     """What the rows before its readings say of them."""
 
-    def __init__(self) -> None:
+    def __init__(self, said: dict[str, str]) -> None:
+        self._said = said  # the column of a sensor that a person names
         self.cards: list[str] = []
         self.names: list[str] = []
         self.units: dict[int, str] = {}
@@ -77,26 +78,28 @@ class _Session:
     def sensors(self) -> dict[int, _Sensor]:
         """The sensors that are known and have the unit that they have to have, by their number."""
         if not self._sensors:
-            found = (
-                (number, _sensor(name, self.units.get(number))) for number, name in enumerate(self.names)
-            )
-            self._sensors = {number: sensor for number, sensor in found if sensor is not None}
+            named = enumerate(self.names)
+            found = {number: self._sensor(name, self.units.get(number)) for number, name in named}
+            self._sensors = {number: sensor for number, sensor in found.items() if sensor is not None}
         return self._sensors
 
+    def _sensor(self, name: str, unit: str | None) -> _Sensor | None:
+        """Return a sensor; None for one that is not known, or has another unit."""
+        device, column = ("gpu", self._said[name]) if name in self._said else _known(name.lower())
+        if column in self._said.values() and name not in self._said:
+            return None
+        fahrenheit = _UNITS.get(column) == "c" and unit == "f"
+        return _Sensor(device, column, fahrenheit) if fahrenheit or unit == _UNITS.get(column, "") else None
 
-def _sensor(name: str, unit: str | None) -> _Sensor | None:
-    """Return the device and column of a sensor; None for one that is not known, or has another unit."""
-    name = name.lower()
+
+def _known(name: str) -> tuple[str, str]:
+    """Return the device and column of a sensor by its English name; no column for one that is not known."""
     match = _OF_CARD.fullmatch(name)
     if name in _CPU:
-        device, column = "cpu", _CPU[name]
-    elif match is not None or name in _ALONE:
-        device, own = (f"gpu{match[1]}", match[2]) if match is not None else ("gpu", name)
-        column = _CARD.get(own, "")
-    else:
-        return None
-    fahrenheit = _UNITS.get(column) == "c" and unit == "f"
-    return _Sensor(device, column, fahrenheit) if column and (fahrenheit or unit == _UNITS[column]) else None
+        return "cpu", _CPU[name]
+    if match is not None:
+        return f"gpu{match[1]}", _CARD.get(match[2], "")
+    return "gpu", _CARD[name] if name in _ALONE else ""
 
 
 class _Hml:
@@ -106,14 +109,15 @@ class _Hml:
         self.recording = Recording((path,), "sample", AFTERBURNER.name, hints=hints)
         self.recording.clock = "the second cell of each row"
         self._device = hints.device
-        self._session = _Session()
+        self._said = {tag: column for column, tag in hints.columns}
+        self._session = _Session(self._said)
 
     def read(self) -> list[Recording]:
         """Read the file: rows that only say what follows are no rows of it."""
         for number, line in text_lines(self.recording.path, _ENCODING):
             cells = [cell.strip() for cell in line.split(",")]
             if cells[0] == "00":
-                self._session = _Session()
+                self._session = _Session(self._said)
             elif cells[0] in _TOLD:
                 self._session.tell(cells)
             elif line.strip():
@@ -145,7 +149,7 @@ class _Hml:
             raise ImportFormatError(
                 f"{self.recording.path}, row {number}: this monitoring log has no sensor that is known "
                 f"with its unit; it has: {listed_names(session.names)}; allowed are the English names, such "
-                "as GPU temperature, with the rows of units (03)"
+                "as GPU temperature, or --column temperature_c=NAME, and the rows of units (03)"
             )
         others = {name for number, name in enumerate(session.names) if number not in session.sensors and name}
         self.recording.ignored = self.recording.ignored or of_no_use("sensor", others)
@@ -176,7 +180,7 @@ class _Hml:
 def _cells(line: str, expected: int) -> list[str]:
     """Split a row; cells are padded, so that a comma in a number can be told."""
     plain = [cell.strip() for cell in line.rstrip("\r\n").split(",")]
-    padded = _APART.split(line.strip())
+    padded = [cell.strip() for cell in _APART.split(line.strip())]
     return plain if len(plain) == expected or len(padded) != expected else padded
 
 
@@ -185,16 +189,22 @@ def _celsius(fahrenheit: float) -> float:
 
 
 def _moment(text: str) -> Moment | None:
-    """Read day-month-year and a time."""
+    """Read day-month-year, or a date as ISO has it, and a time."""
     match = _DATE.fullmatch(text)
     if match is None:
-        return None
+        moment = read_time(text)
+        return moment if moment is not None and moment.naive else None
     day, month, year, hour, minute, second = match.groups()
     return read_time(f"{year}-{int(month):02}-{int(day):02} {int(hour):02}:{minute}:{second}")
 
 
 def _is_hml(head: Head) -> bool:
-    return bool(head.lines) and head.lines[0].startswith("00,") and _MARK in head.lines[0]
+    """Whether it begins with a session, or, where that line is gone, has sensors and readings."""
+    first = head.lines[0] if head.lines else ""
+    if first.startswith("00,") and _MARK in first:
+        return True
+    kinds = {line[:3] for line in head.lines}
+    return first.startswith(("01,", "02,")) and {"02,", "03,", "80,"} <= kinds
 
 
 def _read(paths: tuple[Path, ...], hints: Hints) -> list[Recording]:
@@ -202,5 +212,9 @@ def _read(paths: tuple[Path, ...], hints: Hints) -> list[Recording]:
 
 
 AFTERBURNER = Format(
-    "an MSI Afterburner monitoring log", ("sample",), _is_hml, _read, hints=frozenset({"units", "device"})
+    "an MSI Afterburner monitoring log",
+    ("sample",),
+    _is_hml,
+    _read,
+    hints=frozenset({"units", "device", "columns"}),
 )

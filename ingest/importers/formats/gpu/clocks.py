@@ -8,6 +8,7 @@ import re
 from collections.abc import Hashable
 
 from thermograd.ingest.importers.recording import Hints, Recording
+from thermograd.ingest.importers.text_files import LeftOutError
 from thermograd.ingest.importers.timezones import Moment, read_time
 from thermograd.store.errors import ImportFormatError
 
@@ -22,6 +23,7 @@ _DATE = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 _WITH_OFFSET = re.compile(r"(\d{4}-\d\d-\d\d[T ].*\d) ?(?:[Zz]|[+-]\d\d(?::?\d\d)?)", re.ASCII)
 _DAY_NS = 86_400 * 10**9
 _NEXT_DAY_NS = 2 * 3600 * 10**9  # a clock that is set back goes back by an hour
+_LONGEST_GAP_NS = 12 * 3600 * 10**9
 _FOREVER_NS = 2.0**62
 _NEAR_NS = 15 * 60 * 10**9  # no two zones are nearer to each other
 
@@ -107,6 +109,8 @@ class Days:
             local_ns = self._latest_ns // _DAY_NS * _DAY_NS + of_day_ns
             if self._latest_ns - local_ns > _NEXT_DAY_NS:
                 local_ns += _DAY_NS
+            if local_ns - self._latest_ns > _LONGEST_GAP_NS:
+                raise LeftOutError("a time of day more than 12 h after the row before", time_of_day)
         self._latest_ns = local_ns
         return Moment(local_ns - (self._local_ns - self._began.ns), self._began.naive)
 

@@ -9,7 +9,8 @@ from typing import Any, NamedTuple
 from thermograd.ingest.importers.text_files import LeftOutError, text_lines
 
 _LONGEST = 1 << 24  # characters of one object
-_TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[{}\[\]]')
+# A string that has no end in its line goes to the line's end: looked for once, not from every quote.
+_TOKEN = re.compile(r'"(?:[^"\\]|\\.)*+(?:"|\\?\Z)|[{}\[\]]', re.DOTALL)
 
 
 class Document(NamedTuple):

@@ -13,7 +13,7 @@ from thermograd.ingest.importers.text_files import LeftOutError
 from thermograd.ingest.importers.timezones import Moment, read_time
 from thermograd.store.errors import ImportFormatError
 
-_APART = re.compile(r"\s+,\s*|,\s\s+")  # a comma in a number has no blank before it
+_APART = re.compile(r"(?<=\s),\s*|,\s\s+")  # a comma in a number has no blank before it
 _COMMA = re.compile(r"([-+]?\d+),(\d+)", re.ASCII)
 _CELL = re.compile(r"(?P<name>.+?) ?\[(?P<unit>[^\]]*)\]")
 _DAY = re.compile(r"(\d\d?)\.(\d\d?)\.(\d{4}) (.*)", re.ASCII)
@@ -36,6 +36,7 @@ _COLUMNS = {  # name and unit in lower case: device, column, rank (less is more)
     ("fan 1 speed (%)", "%"): ("gpu", "fan_pct", 0),
     ("cpu temperature", "c"): ("cpu", "temperature_c", 0),
 }
+_UNITS = {column: unit for (_, unit), (_, column, _) in _COLUMNS.items()}
 _CHIP = 3  # the rank of power that is the chip's alone
 _ONE_CARD = "the log does not name its card: give --device NAME to tell it from others"
 _OF_CHIP = "the power is of the GPU's chip alone ({}), not of the board"
@@ -51,12 +52,13 @@ class _GpuZ(Table):
     """A sensor log of GPU-Z."""
 
     encoding = "latin-1"
-    hints = frozenset({"device"})
+    hints = frozenset({"device", "columns"})
 
     def __init__(self, paths: tuple[Path, ...], format: str, hints: Hints) -> None:
         super().__init__(paths, format, hints)
         self.recording.clock = "Date"
         self._card = hints.device or "gpu"
+        self._said = {tag: column for column, tag in hints.columns}
         if hints.device is None:
             self.recording.notes["gpu"] = {"device": _ONE_CARD}
 
@@ -78,7 +80,7 @@ class _GpuZ(Table):
         """Find the sensor of each column."""
         self._sensors: dict[str, dict[str, _Sensor]] = {}
         for position, cell in enumerate(self.header):
-            known, fahrenheit = _known(cell)
+            known, fahrenheit = self._known(cell)
             if known is not None:
                 device, column, rank = known
                 best = self._sensors.setdefault(device, {})
@@ -88,15 +90,30 @@ class _GpuZ(Table):
             raise ImportFormatError(
                 f"{self.recording.path}, row {number}: this GPU-Z log has no column that is known; it "
                 f"has: {listed_names(self.header[1:])}; allowed are the English names, such as "
-                "GPU Temperature [°C]"
+                "GPU Temperature [°C], or --column temperature_c=NAME"
             )
         used = {sensor.position for sensors in self._sensors.values() for sensor in sensors.values()}
         others = {cell for position, cell in enumerate(self.header) if position and position not in used}
         self.recording.ignored = self.recording.ignored or of_no_use("column", others)
+        self.recording.columns = {column: tag for tag, column in self._said.items()}
         power = self._sensors.get("gpu", {}).get("power_w")
         if power is not None and power.rank == _CHIP:
             note = self.recording.notes.setdefault(self._card, {})
             note["power_w"] = _OF_CHIP.format(self.header[power.position])
+
+    def _known(self, cell: str) -> tuple[tuple[str, str, int] | None, bool]:
+        """Return device, column and rank of a sensor, and whether it is in degF; what a person says first."""
+        if cell not in self._said:
+            known, fahrenheit = _known(cell)
+            return (known if known and known[1] not in self._said.values() else None), fahrenheit
+        column, unit = self._said[cell], _unit(cell)
+        fahrenheit = unit == "f" and _UNITS.get(column) == "c"
+        if column not in self.recording.units and not fahrenheit and unit != _UNITS.get(column):
+            raise ImportFormatError(
+                f"{self.recording.path}: --column {column}={cell} is in {unit or 'no unit'!r}, which does "
+                f"not say how it becomes {column}; give --unit {column}=UNIT as well"
+            )
+        return ("gpu", column, -1), fahrenheit
 
     def row(self, number: int, cells: list[str]) -> list[tuple[Moment, dict[str, Any]]]:
         """Return a sample of the card, and one of the processor where the log has its temperature."""
@@ -122,8 +139,14 @@ def _known(cell: str) -> tuple[tuple[str, str, int] | None, bool]:
     match = _CELL.fullmatch(cell)
     if match is None:
         return None, False
-    unit = "".join(c for c in match["unit"].lower() if c.isascii())
+    unit = _unit(cell)
     return _COLUMNS.get((match["name"].lower(), "c" if unit == "f" else unit)), unit == "f"
+
+
+def _unit(cell: str) -> str:
+    """Return the unit in a column's brackets, in lower case and without the degree sign."""
+    match = _CELL.fullmatch(cell)
+    return "".join(c for c in match["unit"].lower() if c.isascii()) if match else ""
 
 
 def _celsius(fahrenheit: float) -> float:

@@ -93,6 +93,7 @@ _GPU = re.compile(r"\[(?P<index>\d+)\] (?P<model>.*?)\s*\|(?P<readings>[^|]*)\|(
 _TEMPERATURE = re.compile(r"(\S+?) ?(?:°C|'C|C)(?:,|$)")
 _SHARES = re.compile(r"(\S+) ?%")
 _POWER = re.compile(r"(\S+) +(?:/ +(\S+) )?W")
+_LONGEST_LINE = 4000  # of what it shows
 _MEMORY = re.compile(r"(\S+) */ *\S+ *MB")
 _CODEC = re.compile(r"\([^)]*\)")
 _ISO = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d")
@@ -101,7 +102,7 @@ _OTHER = re.compile(r"(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun) (\d\d? [A-Z][a-z]{2} \d{4}
 
 
 def _is_text(head: Head) -> bool:
-    lines = [_CODES.sub("", line).strip() for line in head.lines[:40]]
+    lines = [_CODES.sub("", line[:_LONGEST_LINE]).strip() for line in head.lines[:40]]
     gpus = [match for line in lines if (match := _GPU.fullmatch(line))]
     return any(_MEMORY.search(match["memory"]) and "%" in match["readings"] for match in gpus)
 
@@ -110,8 +111,8 @@ def _read_text(paths: tuple[Path, ...], hints: Hints) -> list[Recording]:
     recording = Recording(paths, "sample", GPUSTAT_TEXT.name, hints=hints)
     recording.clock = "the line above the GPUs"
     moment, host = None, None
-    for number, line in text_lines(recording.path):
-        text = _CODES.sub("", line).strip()
+    for number, line in text_lines(recording.path, "latin-1"):
+        text = _CODES.sub("", line[:_LONGEST_LINE]).strip()
         if text.startswith("["):
             with recording.row(number, text):
                 _add_line(recording, number, text, moment, host)
@@ -151,7 +152,7 @@ def _other_time(text: str) -> Moment | None:
 
 
 def _add_line(recording: Recording, number: int, text: str, moment: Moment | None, host: str | None) -> None:
-    match = _GPU.fullmatch(text)
+    match = _GPU.fullmatch(text[:_LONGEST_LINE])
     if match is None:
         raise LeftOutError("torn row: not a GPU's readings")
     if moment is None:

@@ -101,6 +101,7 @@ class _Query:
 
 # -- text ----------------------------------------------------------------------------------------
 
+_LONGEST_LINE = 1000
 _GPU = re.compile(r"GPU ([\da-fA-F]{4,8}:[\da-fA-F]{2}:[\da-fA-F]{2}\.[\da-fA-F])")
 _FIELD = re.compile(r"( *)(\S.*?)(?: +: ?(.*))?")
 
@@ -115,7 +116,7 @@ def _text_blocks(path: Path) -> Iterator[_Block | LeftOutError]:
     """Yield a block a GPU: a group is indented by 4 blanks, its readings by 8."""
     moment, block, group, line = None, None, "", "\n"
     for number, line in text_lines(path):
-        match = _FIELD.fullmatch(line.rstrip())
+        match = _FIELD.fullmatch(line.rstrip()[:_LONGEST_LINE])
         if match is None:
             continue
         depth, name, value = len(match[1]), match[2], match[3]

@@ -13,6 +13,7 @@ from thermograd.ingest.importers.timezones import Moment
 from thermograd.store.errors import ImportFormatError
 
 _MIB = 2.0**20
+_LONGEST_LINE = 200
 _MODES = "On|Off|N/A|WDDM|TCC|MCDM"
 _FIRST = re.compile(
     rf"\|\s*(?P<index>\d+)\s+(?P<model>\S.*?)\s+(?:{_MODES})\s*\|\s*[\da-fA-F:.]+\s+\S+\s*\|\s*(?P<ecc>\S+)\s*\|"
@@ -46,7 +47,7 @@ class _Screen:
     def read(self) -> list[Recording]:
         """Read the file: a GPU whose second line does not come is left out."""
         for number, line in text_lines(self.recording.path):
-            text = line.strip()
+            text = line[:_LONGEST_LINE].strip()
             first, self._first = self._first, None
             if first is not None:
                 with self.recording.row(first[0], first[1]):
@@ -111,7 +112,7 @@ _NO_TIME = "a table without a time above it"
 
 
 def _is_screen(head: Head) -> bool:
-    lines = [line.strip() for line in head.lines]
+    lines = [line[:_LONGEST_LINE].strip() for line in head.lines]
     return any(line.startswith("| NVIDIA-SMI ") for line in lines) and any(map(_FIRST.fullmatch, lines))
 
 

@@ -53,6 +53,23 @@ def test_an_old_gpu_z_with_decimal_commas_and_another_date(tmp_path: Path) -> No
     assert found.result["left_out"] == {"torn row: the file ends in mid-line": 1}
 
 
+def test_a_person_names_the_columns_of_a_gpu_z_in_another_language(tmp_path: Path) -> None:
+    """In the unit that is in brackets, or in the one that is said; without either it is refused."""
+    header, row = (
+        "Date , GPU Temperatur [°F] , Belegt [MB] , Takt [] ,",
+        "2026-11-24 10:00:00 , 212,0 , 4096 , 1 ,",
+    )
+    path = written(tmp_path / "a", f"{header}\n{row}\n")
+    columns = (("temperature_c", "GPU Temperatur [°F]"), ("memory_used_bytes", "Belegt [MB]"))
+    hints = Hints(columns=columns, units=(("memory_used_bytes", "MiB"),))
+    found = imported(tmp_path, path, timezone="UTC", hints=hints)
+    (sample,) = found.rows("sample")
+    assert (sample["temperature_c"], sample["memory_used_bytes"]) == (100.0, 2.0**32)
+    assert found.result["columns"] == dict(columns)
+    message = refused(tmp_path, path, timezone="UTC", hints=Hints(columns=(("sm_clock_mhz", "Takt []"),)))
+    assert "--column sm_clock_mhz=Takt [] is in 'no unit'" in message
+
+
 def test_a_gpu_z_log_of_other_names_is_refused_with_them(tmp_path: Path) -> None:
     text = "        Date        , Тактовая частота [MHz] ,\n2026-11-24 10:00:00 , 300.0   ,\n"
     assert "this GPU-Z log has no column that is known; it has: Тактовая" in refused(
@@ -109,5 +126,16 @@ def test_cards_of_afterburner_are_counted_and_a_power_in_percent_is_none(tmp_pat
 
 def test_a_log_of_afterburner_in_another_language_is_refused_by_its_sensors(tmp_path: Path) -> None:
     text = afterburner_log("Температура ГП", ["C"], "80, 24-11-2026 10:00:01, 61.0")
-    message = refused(tmp_path, written(tmp_path / "a", text), timezone="UTC")
+    path = written(tmp_path / "a", text)
+    message = refused(tmp_path, path, timezone="UTC")
     assert "has no sensor that is known with its unit; it has: Температура ГП" in message
+    assert "or --column temperature_c=NAME" in message
+    hints = Hints(columns=(("temperature_c", "Температура ГП"),))
+    found = imported(tmp_path, path, timezone="UTC", hints=hints)
+    assert [row["temperature_c"] for row in found.rows("sample")] == [61.0]
+
+
+def test_a_log_of_afterburner_that_lost_its_first_line_is_one_and_dates_may_be_iso(tmp_path: Path) -> None:
+    text = afterburner_log("GPU temperature", ["C"], "80, 2026-11-24 10:00:01, 61.0").partition("\n")[2]
+    found = imported(tmp_path, written(tmp_path / "a", text), timezone="UTC")
+    assert [row["time_ns"] for row in found.rows("sample")] == [1795514401 * 10**9]

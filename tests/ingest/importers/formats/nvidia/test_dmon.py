@@ -102,6 +102,19 @@ def test_a_start_that_does_not_fit_the_first_time_of_day_is_refused(tmp_path: Pa
     assert "times of day without a date; give --started-at" in refused(tmp_path, path)
 
 
+def test_a_time_of_day_that_jumps_is_left_out_and_does_not_move_the_days_after(tmp_path: Path) -> None:
+    text = "# Time gpu pwr\n12:00:01 0 1\n02:00:02 0 2\n12:00:03 0 3\n25:00:04 0 4\n"
+    hints = Hints(started_at="2026-11-24T12:00:00Z")
+    found = imported(tmp_path, written(tmp_path / "a", text), hints=hints)
+    rows = found.rows("sample")
+    assert [row["power_w"] for row in rows] == [1.0, 3.0]
+    assert rows[1]["time_ns"] - rows[0]["time_ns"] == 2 * 10**9
+    assert found.result["left_out"] == {
+        "a time of day more than 12 h after the row before": 1,
+        "torn row: Date and Time are no date and time": 1,
+    }
+
+
 def test_columns_of_old_and_new_drivers_and_rows_that_are_torn(tmp_path: Path) -> None:
     """Of drivers before 384 the temperature is temp; headings may change in mid-file."""
     text = (
