@@ -68,8 +68,10 @@ def _require_clockless(hints: Hints, chosen: Mapping[Kind, tuple[Format, str]]) 
     for hint, option in _CLOCKS:
         if getattr(hints, hint) is None or _taken(hint, [format for format, _ in chosen.values()]):
             continue
-        word = "device log" if hint == "sample_time_s" else "step log"
-        kind: Kind = "sample" if hint == "sample_time_s" else "step"
+        # Of the log that there is, for when it began; of that which the option is about for its period.
+        steps = "step" in chosen or (hint == "step_time_s")
+        kind: Kind = "step" if steps and hint != "sample_time_s" else "sample"
+        word = _WORDS[kind]
         what = f"{chosen[kind][1]} has times of its own" if kind in chosen else f"there is no {word}"
         raise ImportFormatError(f"{option} is for a {word} without times, but {what}")
 

@@ -53,12 +53,13 @@ class _GpuZ(Table):
 
     encoding = "latin-1"
     hints = frozenset({"device", "columns"})
+    finds_said_columns = True
 
     def __init__(self, paths: tuple[Path, ...], format: str, hints: Hints) -> None:
         super().__init__(paths, format, hints)
         self.recording.clock = "Date"
         self._card = hints.device or "gpu"
-        self._said = {tag: column for column, tag in hints.columns}
+        self._tags = {tag: column for column, tag in hints.columns}
         if hints.device is None:
             self.recording.notes["gpu"] = {"device": _ONE_CARD}
 
@@ -95,7 +96,7 @@ class _GpuZ(Table):
         used = {sensor.position for sensors in self._sensors.values() for sensor in sensors.values()}
         others = {cell for position, cell in enumerate(self.header) if position and position not in used}
         self.recording.ignored = self.recording.ignored or of_no_use("column", others)
-        self.recording.columns = {column: tag for tag, column in self._said.items()}
+        self.recording.columns = {column: tag for tag, column in self._tags.items()}
         power = self._sensors.get("gpu", {}).get("power_w")
         if power is not None and power.rank == _CHIP:
             note = self.recording.notes.setdefault(self._card, {})
@@ -103,10 +104,10 @@ class _GpuZ(Table):
 
     def _known(self, cell: str) -> tuple[tuple[str, str, int] | None, bool]:
         """Return device, column and rank of a sensor, and whether it is in degF; what a person says first."""
-        if cell not in self._said:
+        if cell not in self._tags:
             known, fahrenheit = _known(cell)
-            return (known if known and known[1] not in self._said.values() else None), fahrenheit
-        column, unit = self._said[cell], _unit(cell)
+            return (known if known and known[1] not in self._tags.values() else None), fahrenheit
+        column, unit = self._tags[cell], _unit(cell)
         fahrenheit = unit == "f" and _UNITS.get(column) == "c"
         if column not in self.recording.units and not fahrenheit and unit != _UNITS.get(column):
             raise ImportFormatError(

@@ -241,4 +241,4 @@ def test_a_start_for_a_log_with_times_is_refused(tmp_path: Path, data: Path) -> 
         tmp_path, data / "pair", hints=START
     )
     device_log = data / "torn_monitor.csv"
-    assert "but there is no step log" in refused(tmp_path, device_log, hints=START)
+    assert "but torn_monitor.csv has times of its own" in refused(tmp_path, device_log, hints=START)
