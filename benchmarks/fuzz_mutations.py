@@ -122,7 +122,8 @@ def _shuffle(rng: random.Random, data: bytes, _: bytes) -> bytes:
 def _columns(rng: random.Random, data: bytes, _: bytes) -> bytes:
     """Swap, double, drop or empty a column, in all rows or from one on."""
     separator = rng.choice((",", ",", " ", "\t", "|"))
-    rows = list(csv.reader(data.decode("latin-1").replace("\0", "").splitlines(), delimiter=separator))
+    lines = data.decode("latin-1").replace("\0", "").splitlines()
+    rows = list(csv.reader(lines, delimiter=separator)) if max(map(len, lines), default=0) < _LONG else []
     width = max(map(len, rows), default=0)
     if width < 2:
         return data

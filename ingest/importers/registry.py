@@ -27,6 +27,8 @@ from thermograd.ingest.importers.formats.nvidia.dmon import DMON, DMON_UNDATED
 from thermograd.ingest.importers.formats.nvidia.smi_query import SMI_QUERY, SMI_QUERY_XML
 from thermograd.ingest.importers.formats.nvidia.smi_screen import SMI_SCREEN
 from thermograd.ingest.importers.formats.nvidia_smi import NVIDIA_SMI
+from thermograd.ingest.importers.formats.prometheus.answers import PROMETHEUS_JSON
+from thermograd.ingest.importers.formats.prometheus.text import PROMETHEUS_TEXT
 from thermograd.ingest.importers.formats.rle_session import DEVICE_LOG, STEP_LOG
 from thermograd.ingest.importers.formats.table import TABLES
 from thermograd.ingest.importers.formats.tensorboard import TENSORBOARD

@@ -34,7 +34,7 @@ FORMATS = {  # of the files in a folder, all of them
         "an amd-smi log (JSON) without times",
     },
     "codecarbon": {"a CodeCarbon emissions file (CSV)"},
-    "dcgm": {"Prometheus text of a DCGM exporter"},
+    "dcgm": {"Prometheus text"},
     "dcgmi": {"a dcgmi dmon log"},
     "dmon": {"an nvidia-smi dmon log", "an nvidia-smi dmon log without dates"},
     "gpu_z": {"a GPU-Z sensor log"},

@@ -39,7 +39,7 @@ _TOKENS += [b"\r", b"-9223372036854775809", b'{"a":1}', "°".encode("latin-1"), 
 EXAMPLES: dict[str, bytes] = {
     "an nvidia-smi log (CSV)": b"timestamp, index, temperature.gpu, power.draw [W]\n"
     b"2026/11/24 10:00:00.123, 0, 54, 250.1 W\n2026/11/24 10:00:01.123, 0, [N/A], 251.1 W\n",
-    "Prometheus text of a DCGM exporter": b"# TYPE DCGM_FI_DEV_GPU_TEMP gauge\n"
+    "Prometheus text": b"# TYPE DCGM_FI_DEV_GPU_TEMP gauge\n"
     b'DCGM_FI_DEV_GPU_TEMP{gpu="0",UUID="GPU-1"} 54 1700000000000\n'
     b'DCGM_FI_DEV_ECC_SBE_VOL_TOTAL{gpu="0",UUID="GPU-1"} 4 1700000000000\n',
     "a Prometheus range query (JSON)": b'{"status": "success", "data": {"resultType": "matrix", "result": '
@@ -129,9 +129,7 @@ def test_a_file_cut_short_never_gives_a_value_that_is_not_in_it(
 def test_two_formats_in_one_folder_are_one_run_or_a_question(tmp_path: Path) -> None:
     folder = tmp_path / "logs"
     written(folder / "a", EXAMPLES["a step log (JSON)"])
-    written(
-        folder / "b", EXAMPLES["Prometheus text of a DCGM exporter"].replace(b"00000000000", b"00000000500")
-    )
+    written(folder / "b", EXAMPLES["Prometheus text"].replace(b"00000000000", b"00000000500"))
     assert imported(tmp_path, folder).result["rows"] == {"step": 1, "sample": 1, "metric": 0}
     written(folder / "c", EXAMPLES["an RLE device log (CSV)"])
     assert "2 device logs (b, c); a run has one of each kind, say which with --telemetry" in refused(
