@@ -5,7 +5,6 @@ from itertools import chain
 from pathlib import Path
 from typing import BinaryIO
 
-from thermograd.ingest.importers.formats.dcgm import PROMETHEUS_JSON, PROMETHEUS_TEXT
 from thermograd.ingest.importers.formats.epoch_csv import KERAS, ULTRALYTICS
 from thermograd.ingest.importers.formats.gpu.afterburner import AFTERBURNER
 from thermograd.ingest.importers.formats.gpu.amd_smi import (

@@ -52,6 +52,7 @@ class PrometheusSamples:
         if reading is None or reading.column in self._said.values():
             self.unknown.add(name)
             raise LeftOutError("a metric of no use")
+        self._recording.sources[reading.column] = name
         return reading
 
     def _device(self, labels: dict[str, str]) -> str:
@@ -95,6 +96,7 @@ class PrometheusSamples:
         for sample in every:
             if sample.values["device"] not in instant and "power_w_average" in sample.values:
                 sample.values["power_w"] = sample.values.pop("power_w_average")
+                self._recording.sources["power_w"] = self._recording.sources.get("power_w_average", "")
             with self._recording.account.settle(sample.rows, sample.line):
                 self._recording.add(sample.line, sample.moment, sample.values)
         require_names(self._recording, self.unknown | set(self._recording.columns.values()))
