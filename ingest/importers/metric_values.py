@@ -17,7 +17,7 @@ LONGEST_NAME = 512  # characters
 LONGEST_TEXT = 4096
 NO_STEP, NOT_KEPT = -1, -2
 _MOST_LEVELS = 16
-_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
+_NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 _NOT_FINITE = {  # as JSON that knows no such numbers has them
     sign + word: float(sign + word) for sign in ("", "-", "+") for word in ("nan", "inf", "infinity")
 }

@@ -20,7 +20,7 @@ from thermograd.store.events import KINDS
 
 _LONGEST_LINE = 1 << 20  # what has no line break for longer is no table; its pieces are left out
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")
-_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
+_NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 _ABSENT = re.compile(r"\[?(|-+|nan|n/?a|null|none|not supported|not available)\]?", re.I)
 _BOUNDS = {
     "utilization_pct": (0.0, 100.5, "%"),
