@@ -1,15 +1,16 @@
 """Which other hosts of the job have fallen silent: by the signs of life of their writers, on a shared disk.
 
-Every writer writes one into its lock's file every ten seconds, in a thread of its own. A host is silent when
-none of those of it that have not closed their log has given one for three such periods, by our clock: theirs
-have no part in it. One agent alone tells it: of all that live the first by name. A single process of a host
-whose agent lives is that agent's business; the agent's silence that of the training beside it.
+Every writer writes one into its lock's file every ten seconds, in a thread of its own. A host is silent
+when none of those of it that have not closed their log has given one for three such periods, by our clock;
+theirs has no part in it. One agent alone looks at all: of those that live the first by name; the others look
+whether it lives. A single process of a host whose agent lives is that agent's business; the agent's silence
+that of the training beside it.
 """
 
 import socket
 import time
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,8 @@ from thermograd.store.telling.quantities import duration_text
 from thermograd.store.text import printable
 
 _BEAT_S = 10.0
-_LOOK_S = 5.0
+_LOOK_S = 2.0
+_DOUBT_S = 11.0  # without its agent's sign the others of a host are asked, too: they have time for two
 _ROLES = ("agent", "training", "recording")
 
 
@@ -34,11 +36,11 @@ class _Host:
 
     name: str
     signs: dict[str, Any] = field(default_factory=dict)
-    agents: set[str] = field(default_factory=set)
     heard_s: float = 0.0
-    heard_ns: int = 0
+    heard_ns: int = field(default_factory=time.time_ns)
     onset_ns: int | None = None  # of the silence that was told
     is_silent: bool = False
+    is_in_doubt: bool = False
 
 
 class HostWatch:
@@ -62,14 +64,28 @@ class HostWatch:
             return []
         self._next_s = now_s + _LOOK_S
         writers = self._open_writers()
-        for name, theirs in writers.items():
-            self._hear(self._hosts.setdefault(name, _Host(name, heard_s=now_s)), theirs, now_s)
         for name in self._hosts.keys() - writers.keys():  # all have closed their log
             del self._hosts[name]
-        marks = []
-        for host in self._hosts.values():
-            marks += self._judge(host, now_s)
-        return marks
+        leads = self._leads(writers, now_s)
+        for name, theirs in writers.items():
+            if leads:
+                self._hear(name, theirs, now_s)
+            elif self._first_agent(theirs) > self._writer:  # to be looked at anew, should we lead one day
+                self._hosts.pop(name, None)
+        return [mark for host in self._hosts.values() for mark in self._judge(host, now_s, leads)]
+
+    def _leads(self, writers: dict[str, list[str]], now_s: float) -> bool:
+        """Return whether no agent whose name comes before ours lives; of those that do one is asked."""
+        for name in sorted(writers, key=lambda name: self._first_agent(writers[name])):
+            if self._first_agent(writers[name]) > self._writer:
+                return True
+            if not self._is_silent(self._hear(name, writers[name], now_s), now_s):
+                return False
+        return True
+
+    def _first_agent(self, writers: list[str]) -> str:
+        """Return the first agent of a host by name, which orders hosts; without one it comes last."""
+        return min((name for name in writers if self._facts[name].get("role") == "agent"), default="~")
 
     def _open_writers(self) -> dict[str, list[str]]:
         """Return, by other host, the writers that have not closed their log.
@@ -90,19 +106,34 @@ class HostWatch:
         has = {str(facts.get("host")) for facts in agents if "closed_time_ns" not in facts}
         return {host: names for host, names in found.items() if host in has or host not in had}
 
-    def _hear(self, host: _Host, writers: list[str], now_s: float) -> None:
-        host.agents = {name for name in writers if self._facts[name].get("role") == "agent"}
+    def _hear(self, name: str, writers: list[str], now_s: float) -> _Host:
+        host = self._hosts.setdefault(name, _Host(name, heard_s=now_s))
+        agents = [each for each in writers if self._facts[each].get("role") == "agent"]
+        self._ask(host, agents or writers, now_s)
+        was_in_doubt, host.is_in_doubt = host.is_in_doubt, now_s - host.heard_s > _DOUBT_S
+        if host.is_in_doubt:
+            others = [each for each in writers if each not in agents]
+            if not was_in_doubt:  # what they said last may be old by now
+                host.signs = {each: sign for each, sign in host.signs.items() if each in agents}
+            self._ask(host, others, now_s)
+        return host
+
+    def _ask(self, host: _Host, writers: Iterable[str], now_s: float) -> None:
         for name in writers:
             sign = sign_of_life_of(self._where(), name)
             if sign is None:  # it may have closed its log
                 self._facts[name] = read_json(writer_file(self._where(), name)) or self._facts[name]
-            elif sign != host.signs.get(name):
-                host.signs[name], host.heard_s, host.heard_ns = sign, now_s, time.time_ns()
+            elif sign != (before := host.signs.get(name)):
+                host.signs[name] = sign
+                if before is not None:  # else it may be an old one
+                    host.heard_s, host.heard_ns = now_s, time.time_ns()
 
-    def _judge(self, host: _Host, now_s: float) -> Marks:
-        was_silent = host.is_silent
-        host.is_silent = now_s - host.heard_s > (self._limits.periods - 0.5) * _BEAT_S
-        if host.is_silent and not was_silent and host.signs and self._is_ours_to_tell():
+    def _is_silent(self, host: _Host, now_s: float) -> bool:
+        return now_s - host.heard_s > (self._limits.periods - 0.5) * _BEAT_S
+
+    def _judge(self, host: _Host, now_s: float, is_ours: bool) -> Marks:
+        was_silent, host.is_silent = host.is_silent, self._is_silent(host, now_s)
+        if host.is_silent and not was_silent and host.signs and is_ours:
             return [self._tell(host, now_s)]
         if not host.is_silent and host.onset_ns is not None:
             at = {"time_ns": time.time_ns(), "monotonic_ns": time.monotonic_ns()}
@@ -110,10 +141,6 @@ class HostWatch:
             host.onset_ns = None
             return [mark]
         return []
-
-    def _is_ours_to_tell(self) -> bool:
-        others = (name for host in self._hosts.values() if not host.is_silent for name in host.agents)
-        return all(self._writer < name for name in others)
 
     def _tell(self, host: _Host, now_s: float) -> dict[str, Any]:
         host.onset_ns = host.heard_ns

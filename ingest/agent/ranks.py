@@ -49,6 +49,7 @@ class _Rank:
     seen_ns: int
     state: State = "runs"
     looks: int = 0
+    is_over: bool = False
     onset_ns: int | None = None  # of the silence that was told
     back_s: float | None = None
     back_ns: int = 0
@@ -106,25 +107,15 @@ class RankWatch:
             self._known.add(path.stem)
             ours = facts.get("host") == socket.gethostname() and facts.get("boot_id") == boot_id()
             if ours and facts.get("role") == "training" and "closed_time_ns" not in facts:
-                self._forget_earlier(number)
                 rank = _Rank(path.stem, number, facts, _process(facts), time.time_ns())
-                if (
-                    _began_ns(rank) >= self._began_ns or self._state(rank) != "gone"
-                ):  # else of an earlier start
+                is_earlier = _began_ns(rank) < self._began_ns and self._state(rank) == "gone"
+                if not is_earlier:  # of a start of the job that was over before we looked
                     self._ranks[path.stem] = rank
 
-    def _forget_earlier(self, number: int) -> None:
-        """Let one of whom another process has taken the place be back: the job was started again."""
-        for rank in self._ranks.values():
-            if rank.number == number and rank.state != "runs":
-                rank.state, rank.looks, rank.process = "runs", 0, None
-                rank.back_s, rank.back_ns = 0.0, time.time_ns()
-
     def _look_at(self, rank: _Rank, now_ns: int, is_awake: bool) -> None:
-        state = self._state(rank)
-        if state == "gone" and self._has_closed(rank):
-            del self._ranks[rank.writer]
-            return
+        state = "runs" if rank.is_over else self._state(rank)
+        if state == "gone" and self._is_over(rank):
+            state, rank.is_over = "runs", True
         if state == "runs":
             rank.seen_ns, rank.looks = now_ns, 0
             if rank.onset_ns is not None and rank.back_s is None:
@@ -140,12 +131,12 @@ class RankWatch:
             return self._state_of(rank.process)
         return "runs" if is_live(self._where(), rank.writer) else "gone"
 
-    def _has_closed(self, rank: _Rank) -> bool:
+    def _is_over(self, rank: _Rank) -> bool:
         """Return whether it has closed its log, or another process of this rank has begun after it."""
         if "closed_time_ns" in read_json(writer_file(self._where(), rank.writer)):
             return True
-        later = (other for other in self._ranks.values() if other.number == rank.number)
-        return any(_began_ns(other) > _began_ns(rank) for other in later)
+        others = (other for other in self._ranks.values() if other.number == rank.number)
+        return any(_began_ns(other) > _began_ns(rank) for other in others)
 
     def _told(self, looks: int) -> Marks:
         """Return a mark for those who have fallen silent, one for all in the same state."""
@@ -203,6 +194,9 @@ class RankWatch:
                 rank.onset_ns = rank.back_s = None
             at = {"time_ns": time.time_ns(), "monotonic_ns": time.monotonic_ns()}
             marks.append(ended_mark(at, "silent.rank", None, onset_ns, end_ns))
+        over = [rank for rank in self._ranks.values() if rank.is_over and rank.onset_ns is None]
+        for rank in over:
+            del self._ranks[rank.writer]
         return marks
 
 

@@ -20,6 +20,7 @@ from thermograd.ingest.devices.host import read_pressure
 from thermograd.store.failures import Guard, warn
 from thermograd.store.log.writer import EventWriter
 from thermograd.store.processes import clock_pair
+from thermograd.store.telling.quantities import duration_text
 
 _ACCOUNT_PERIOD_S = 3600.0
 _WATCH_PERIOD_S = 1.0
@@ -27,6 +28,7 @@ _HANGING_READER_S = 2.0
 _FIRST_READING_S = 1.0
 _LEAST_READINGS = 2
 _LEAST_APART_S = 0.1  # the last reading from the one before: meters that count need a while
+_SLEPT_NS = 1_000_000_000
 _LATE_S = 0.02  # that a wake-up is late on a busy machine; more of it this process did not run
 _CLOCK_STEP_NS = 20_000_000  # more than clocks are slewed by in a second (0.5 ms), and than a pair is off
 
@@ -59,17 +61,31 @@ class Account:
         }
 
 
+def asleep_ns() -> int:
+    """Return for how long this machine has been asleep since it started; 0 where the system does not tell."""
+    if not hasattr(time, "CLOCK_BOOTTIME"):
+        return 0
+    return time.clock_gettime_ns(time.CLOCK_BOOTTIME) - time.clock_gettime_ns(time.CLOCK_MONOTONIC)
+
+
 class ClockWatch:
-    """Notices when the wall clock is set: its distance to the monotonic clock jumps."""
+    """Notices when the wall clock is set: its distance to the monotonic clock jumps.
+
+    A machine that sleeps stops the monotonic clock; `slept_ns` is for how long it did before the last check.
+    """
 
     def __init__(self) -> None:
-        self._last = clock_pair()
+        self._last, self._asleep_ns = clock_pair(), asleep_ns()
+        self.slept_ns = 0
 
     def check(self) -> dict[str, Any] | None:
         """Return the step in ns and the pair of readings after it, or None where the clock went on."""
         last, self._last = self._last, clock_pair()
         now = self._last
+        before_ns, self._asleep_ns = self._asleep_ns, asleep_ns()
+        self.slept_ns = self._asleep_ns - before_ns
         step_ns = (now["time_ns"] - now["monotonic_ns"]) - (last["time_ns"] - last["monotonic_ns"])
+        step_ns -= self.slept_ns if self.slept_ns > _CLOCK_STEP_NS else 0
         unsure_ns = now["uncertainty_ns"] + last["uncertainty_ns"]
         return {"step_ns": step_ns} | now if abs(step_ns) > _CLOCK_STEP_NS + unsure_ns else None
 
@@ -176,13 +192,20 @@ class Sampler:
                 continue
             look_at_s = time.monotonic() + _WATCH_PERIOD_S
             self._look_around()
-            step = clock.check()
-            if step is not None:
-                text = f"the wall clock was set by {step['step_ns'] / 1e9:+.3f} s"
-                self._writer.append("mark", mark="clock", text=text, detail=json.dumps(step))
+            self._note_clock(clock)
             if time.monotonic() >= account_at_s:
                 account_at_s += _ACCOUNT_PERIOD_S
                 self._write_account()
+
+    def _note_clock(self, clock: ClockWatch) -> None:
+        """Write that the wall clock was set, or that the machine was asleep, since the last time."""
+        step = clock.check()
+        if clock.slept_ns > _SLEPT_NS:
+            text = f"this machine was asleep for {duration_text(clock.slept_ns / 1e9)}"
+            self._writer.append("mark", mark="gap", text=text)
+        if step is not None:
+            text = f"the wall clock was set by {step['step_ns'] / 1e9:+.3f} s"
+            self._writer.append("mark", mark="clock", text=text, detail=json.dumps(step))
 
     def _waits(self, stop: threading.Event, end_ns: int | None, until_s: float) -> bool:
         """Wait until somebody may have fallen silent, or so long at most; return whether the end has come."""

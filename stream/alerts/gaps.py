@@ -16,7 +16,10 @@ from thermograd.stream.settings import SensorGapSettings, SilenceSettings
 _NO_SENSORS = {"device", "read_us", "reported_rle", "reported_collapse", *(c.name for c in COMMON)}
 _SENSORS = tuple(c.name for c in columns("sample") if c.name not in _NO_SENSORS)
 _LATE = 0.9  # of a period: a reading may come a little early
-_EARLIEST = 1.5  # usual intervals that a device may be silent without being the cause of its sensors' silence
+_FEWEST = 3  # intervals
+_REMEMBERED = 16  # holes of a sensor: two of a length among them are usual
+_EVERY = 16  # readings in which the device's usual interval is worked out anew
+_LONGEST = 1.5  # usual intervals of the device: of a longer one no more counts as silence of its sensors
 
 
 class Pulse:
@@ -96,9 +99,10 @@ class GapRule:
 
     def _gap(self, values: Mapping[str, Any], last: Mapping[str, Any], now_ns: int) -> list[Alert]:
         last_ns = int(last[self._clock])
-        interval_ns, known = now_ns - last_ns, sorted(self._intervals_ns)
+        interval_ns = now_ns - last_ns
+        known = sorted(self._intervals_ns) if interval_ns > self._least_ns else []
         self._intervals_ns.append(interval_ns)
-        if len(known) < 3:
+        if len(known) < _FEWEST:
             return []
         median_ns = known[len(known) // 2]
         limit_ns = max(self._least_ns, self._times * median_ns)
@@ -154,15 +158,22 @@ class GapRule:
 
 @dataclass(slots=True)
 class _Sensor:
-    """One column of a device as its readings tell: the last one, and how far apart they are."""
+    """One column of a device: what is known of it only where a reading of the device was without it."""
 
-    usual: UsualPeriod = field(default_factory=UsualPeriod)
-    value: Any = None
+    first: int  # reading of the device that had it
+    nulls: int = 0
+    is_out: bool = False
+    value: Any = None  # the last one, and when it was
     time_ns: int = 0
-    read_ns: int | None = None
+    read_ns: int = 0
+    holes: deque[int] = field(default_factory=lambda: deque(maxlen=_REMEMBERED))  # ns between two values
     onset_ns: int | None = None  # of the silence that was told
     back_ns: int | None = None
     back_time_ns: int = 0
+
+    def usual_ns(self, least_ns: int) -> int:
+        """Return how far apart its values usually are: the second largest hole of late, or the device's."""
+        return max(least_ns, sorted(self.holes)[-2]) if len(self.holes) > 1 else least_ns
 
 
 class _Sensors:
@@ -182,55 +193,69 @@ class _Sensors:
         self._ended = [] if ended is None else ended
         self._sensors: dict[str, _Sensor] = {}
         self._last: Mapping[str, Any] = {}
-        self._usual = UsualPeriod()
+        self._usual, self._usual_ns = UsualPeriod(), 0
         self._last_ns: int | None = None
-        self._awake_ns = 0
+        self._reading = self._awake_ns = self._before_ns = 0
+        self._is_told = False
 
     def update(self, values: Mapping[str, Any]) -> list[Alert]:
         """Learn one sample."""
         self._go_on(int(values["monotonic_ns"]))
-        self._last = values
-        silent = []
+        silent, sensors = [], self._sensors
         for name in _SENSORS:
-            if (value := values.get(name)) is not None:
-                self._read(name, value, int(values["time_ns"]))
-            elif (sensor := self._sensors.get(name)) is not None and self._is_silent(sensor):
-                silent.append(name)
-        self._end(values, self._quiet_ns)
+            sensor = sensors.get(name)
+            if values.get(name) is None:
+                if sensor is not None and self._is_silent(name, sensor):
+                    silent.append(name)
+            elif sensor is None:
+                sensors[name] = _Sensor(self._reading)
+            elif sensor.is_out:
+                self._is_back(sensor, int(values["time_ns"]))
+        self._last = values
+        if self._is_told:
+            self._end(values, self._quiet_ns)
         return [self._to_alert(values, silent)] if silent else []
 
     def close(self) -> None:
         """Tell of those that are back until when they were silent."""
-        if self._last:
+        if self._is_told:
             self._end(self._last, 0)
 
     def _go_on(self, now_ns: int) -> None:
-        """Let time go on; a stretch in which the device was not sampled counts as one interval."""
+        """Let time go on; a stretch in which the device was not sampled counts as little more than usual."""
+        self._reading += 1
+        self._before_ns = self._awake_ns
         if self._last_ns is not None:
-            interval_ns, usual_ns = now_ns - self._last_ns, self._usual.ns
+            interval_ns = now_ns - self._last_ns
+            if interval_ns > _LONGEST * self._usual_ns or not self._reading % _EVERY:
+                self._usual_ns = self._usual.ns or interval_ns
             self._usual.add(interval_ns)
-            self._awake_ns += min(
-                interval_ns, interval_ns if usual_ns is None else round(_EARLIEST * usual_ns)
-            )
+            self._awake_ns += min(interval_ns, round(_LONGEST * self._usual_ns))
         self._last_ns = now_ns
 
-    def _read(self, name: str, value: Any, time_ns: int) -> None:
-        sensor = self._sensors.setdefault(name, _Sensor())
-        if sensor.onset_ns is None and sensor.read_ns is not None:
-            sensor.usual.add(self._awake_ns - sensor.read_ns)
-        elif sensor.onset_ns is not None and sensor.back_ns is None:
+    def _is_back(self, sensor: _Sensor, time_ns: int) -> None:
+        sensor.is_out = False
+        if sensor.onset_ns is not None and sensor.back_ns is None:
             sensor.back_ns, sensor.back_time_ns = self._awake_ns, time_ns
-        sensor.value, sensor.time_ns, sensor.read_ns = value, time_ns, self._awake_ns
+        else:  # a hole that was told is none of the usual ones
+            sensor.holes.append(self._awake_ns - sensor.read_ns)
 
-    def _is_silent(self, sensor: _Sensor) -> bool:
-        """Return whether a sensor's silence is to be told now."""
-        usual_ns, read_ns = sensor.usual.ns, sensor.read_ns or 0
-        if usual_ns is None or self._awake_ns - read_ns <= (self._periods - 1) * _LATE * usual_ns:
+    def _is_silent(self, name: str, sensor: _Sensor) -> bool:
+        """Return whether the silence of a sensor that gives nothing is to be told now."""
+        if not sensor.is_out:
+            sensor.is_out, sensor.read_ns = True, self._before_ns
+            sensor.value, sensor.time_ns = self._last[name], int(self._last["time_ns"])
+        sensor.nulls += 1
+        if self._reading - sensor.first - sensor.nulls < _FEWEST:
             return False
-        is_new = sensor.onset_ns is None
-        sensor.onset_ns = sensor.time_ns if sensor.onset_ns is None else sensor.onset_ns
-        sensor.back_ns = None
-        return is_new
+        usual_ns = sensor.usual_ns(self._usual_ns)
+        if self._awake_ns - sensor.read_ns <= (self._periods - 1) * _LATE * usual_ns:
+            return False
+        sensor.back_ns, self._is_told = None, True
+        if sensor.onset_ns is not None:
+            return False
+        sensor.onset_ns = sensor.time_ns
+        return True
 
     def _end(self, values: Mapping[str, Any], quiet_ns: int) -> None:
         """End what has been back for a while; sensors that were told together end together."""
@@ -238,6 +263,7 @@ class _Sensors:
         for sensor in self._sensors.values():
             if sensor.onset_ns is not None:
                 told.setdefault(sensor.onset_ns, []).append(sensor)
+        self._is_told = bool(told)
         for onset_ns, sensors in told.items():
             if any(s.back_ns is None or self._awake_ns - s.back_ns < quiet_ns for s in sensors):
                 continue
@@ -249,7 +275,8 @@ class _Sensors:
     def _to_alert(self, values: Mapping[str, Any], names: Iterable[str]) -> Alert:
         names = list(names)
         first = self._sensors[names[0]]
-        every_s, silent_s = (first.usual.ns or 0) / 1e9, (self._awake_ns - (first.read_ns or 0)) / 1e9
+        every_s = first.usual_ns(self._usual_ns) / 1e9
+        silent_s = (self._awake_ns - first.read_ns) / 1e9
         last = f"{as_float(first.value):.4g} at {moment_text(first.time_ns, with_date=False)}"
         message = (
             f"{self._label}: no value of {few_of(names)} for {duration_text(silent_s)}, while the device is "

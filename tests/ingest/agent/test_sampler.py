@@ -197,3 +197,50 @@ def test_a_clock_step_is_marked(monkeypatch):
     monkeypatch.setattr(ClockWatch, "check", lambda self: {"step_ns": -2_500_000_000})
     log = run_until(lambda log: log.marks("clock"), Reader("x"))
     assert log.marks("clock")[0]["text"] == "the wall clock was set by -2.500 s"
+
+
+def test_a_machine_that_was_asleep_is_a_gap_and_no_clock_that_was_set(monkeypatch):
+    """The monotonic clock stands meanwhile, the wall clock and that since the boot go on."""
+    slept = 3_600_000_000_000
+    pair = {"time_ns": 10**18, "monotonic_ns": 10**12, "uncertainty_ns": 100}
+    pairs = iter([pair, pair | {"time_ns": 10**18 + slept}, pair | {"time_ns": 10**18 + 3 * slept}])
+    monkeypatch.setattr(sampler_module, "clock_pair", lambda: next(pairs))
+    asleep = iter([5, slept + 5, slept + 5])
+    monkeypatch.setattr(sampler_module, "asleep_ns", lambda: next(asleep))
+    log, clock = Log(), ClockWatch()
+    sampler = Sampler([], log, 1.0)
+    sampler._note_clock(clock)
+    assert [mark["text"] for _, mark in log.events] == ["this machine was asleep for 60 min"]
+    sampler._note_clock(clock)
+    assert [mark["text"] for _, mark in log.events][1:] == ["the wall clock was set by +7200.000 s"]
+
+
+def test_a_driver_that_hangs_is_silent_where_it_is_read_and_other_watchers_are_asked(monkeypatch):
+    """On threads of their own, at 50 Hz: what is judged when is tested on a clock of its own."""
+    release, watched = threading.Event(), []
+    hanging, healthy = Reader("hanging", lambda: len(log_of) and release.wait()), Reader("healthy")
+    log_of = []
+    monkeypatch.setattr(sampler_module, "_WATCH_PERIOD_S", 0.01)
+
+    class Watcher:
+        def look(self, slept_s):
+            watched.append(slept_s)
+            return [{"mark": "gap", "text": "a rank"}] if len(watched) == 1 else []
+
+    log, stop = Log(), threading.Event()
+    sampler = Sampler([hanging, healthy], log, 50.0, facts={"hanging": {}}, watchers=[Watcher()])
+    thread = threading.Thread(target=sampler.run, args=(stop,))
+    thread.start()
+    end = time.monotonic() + 60
+    while not any("hanging: no reading" in gap["text"] for gap in log.marks("gap")):
+        assert time.monotonic() < end
+        if len(log.samples("hanging")) > 5:
+            log_of.append(1)
+        time.sleep(0.005)
+    release.set()
+    stop.set()
+    thread.join()
+    silent = [json.loads(gap["detail"]) for gap in log.marks("gap") if gap.get("detail")]
+    assert silent[0]["devices"] == ["hanging"]
+    assert "a rank" in [gap["text"] for gap in log.marks("gap")]
+    assert min(watched) >= 0.0

@@ -5,7 +5,8 @@ from thermograd.store.events import SETTINGS_MARK
 from thermograd.store.log.reader import Follower, events_in_order
 from thermograd.store.log.writer import EventWriter
 from thermograd.store.runs.catalogue import create_run
-from thermograd.store.telling.episodes import ends_of, fold_alerts
+from thermograd.store.silences import Silence, silence_alert
+from thermograd.store.telling.episodes import ended_mark, ends_of, fold_alerts
 from thermograd.stream.alerts.alert import alert_line
 from thermograd.stream.pipeline import live
 from thermograd.stream.pipeline.live import watch_log, watch_written
@@ -188,3 +189,32 @@ def test_a_stream_layer_that_is_started_again_tells_nothing_twice(tmp_path):
     result = replay_events(events_in_order(run.path), {})
     assert len(result.recorded) == 1
     assert result.check()["identical"] is True
+
+
+def test_a_silence_is_raised_from_its_mark_and_what_a_training_wrote_of_its_agent_is_told(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setattr(live, "_POLL_S", 0.002)
+    run, lines, stop = create_run(tmp_path, "x"), [], threading.Event()
+    training = EventWriter(run.path, run.run_id, "node-r0-7-0a1b2c", ("alert", "mark"))
+    agent = EventWriter(run.path, run.run_id, "node-agent-8-0a1b2c", ("sample",))
+    for onset, over in ((1, True), (2, False)):
+        silence = Silence("silent.agent", "critical", onset, "silent.agent/1()")
+        mark = silence.mark(f"agent {onset}") | {"time_ns": 10 * SECOND, "monotonic_ns": 5}
+        training.append("alert", **silence_alert(mark, silence))
+        training.append("mark", **mark)
+        if over:
+            training.append("mark", **ended_mark(mark, "silent.agent", None, onset, 3))
+    device = Silence("silent.device", "warning", 4, "silent.device/1()", devices=("gpu",), device="gpu")
+    agent.append("mark", **device.mark("gpu: no reading"))
+    follower = Follower(run.path)
+    stop.set()
+    watch_log(follower.poll, agent.append, {}, stop, lines.append)
+    agent.close()
+    training.close()
+    assert [line.split()[1:] for line in lines] == [
+        ["silent.agent", "agent", "2"],
+        ["silent.device", "gpu:", "no", "reading"],
+    ]
+    result = replay_events(events_in_order(run.path), {})
+    assert (len(result.recorded), result.check()["identical"]) == (3, True)
