@@ -14,7 +14,7 @@ from thermograd.store.console import PATH, FiniteRange, answer, json_option, say
 @click.option("--telemetry", type=PATH, help="The device log among the files.")
 @click.option("--timezone", help="Zone of times that name none, e.g. UTC or Europe/Vienna.")
 @click.option("--name", help="What you call the run; default the folder's or file's name.")
-@click.option("--started-at", metavar="TIME", help="When the training began, for a log without times.")
+@click.option("--started-at", metavar="TIME", help="When a log without times, or without dates, began.")
 @click.option(
     "--step-time",
     "step_time_s",

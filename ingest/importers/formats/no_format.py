@@ -107,6 +107,10 @@ _TEXTS: tuple[tuple[Callable[[str], bool], str], ...] = (
         "the screen of amd-smi monitor; log with amd-smi monitor -w 1 --csv",
     ),
     (
+        lambda text: "NVITOP" in text[:1000],
+        "the screen of nvitop; log with nvidia-smi --query-gpu=timestamp,uuid,... --format=csv -l 1",
+    ),
+    (
         lambda text: "ROCm System Management Interface" in text[:2000],
         "the screen of rocm-smi; log with rocm-smi --csv, or with amd-smi metric -w 1 --csv, which has times",
     ),

@@ -14,7 +14,7 @@ from thermograd.ingest.importers.formats.gpu.documents import documents
 from thermograd.ingest.importers.formats.gpu.readings import Readings
 from thermograd.ingest.importers.recording import Format, Head, Hints, Recording, of_no_use
 from thermograd.ingest.importers.text_files import LeftOutError, is_known
-from thermograd.ingest.importers.timezones import Moment, read_epoch
+from thermograd.ingest.importers.timezones import Moment, read_time
 
 _INSTEAD = "with -w 1, which adds times"
 _AVERAGES = (("average_socket_power", 1.0), ("power.average_socket_power", 1.0))
@@ -55,7 +55,10 @@ _NAMES = {  # of a CSV, and with dots of the JSON
 }
 _KNOWN = frozenset(name for names in _NAMES.values() for name, _ in names)
 _ROW = frozenset({"timestamp", "gpu", "xcp"})
-_SIGNS = _KNOWN - {"gfx", "edge", "hotspot"} | {"umc_activity", "mm_activity"}
+_SIGNS = frozenset(  # names that no other tool has
+    {"gfx_activity", "umc_activity", "mm_activity", "socket_power", "hotspot_temperature", "gfx_0_clk"}
+    | {"gfx_clk", "used_vram", "vram_percent", "total_correctable_count", "xcp"}
+)
 
 
 class _Gpus:
@@ -70,9 +73,9 @@ class _Gpus:
     def moment(self, texts: Mapping[str, str]) -> Moment:
         """Return when a row was read: its epoch second, or by the rounds where it has none."""
         if "timestamp" in texts:
-            moment = read_epoch(texts["timestamp"])
+            moment = read_time(texts["timestamp"])
             if moment is None:
-                raise LeftOutError("a timestamp that is no epoch time", texts["timestamp"])
+                raise LeftOutError("a timestamp that is no time", texts["timestamp"])
             return moment
         self._rounds = self._rounds or Rounds(self._recording, self._hints, _INSTEAD)
         return self._rounds.moment((texts.get("gpu"), texts.get("xcp")))
@@ -131,7 +134,7 @@ class _AmdSmiUndated(_AmdSmi):
 
 
 def _is_header(cells: list[str]) -> bool:
-    return "gpu" in cells[:2] and not _SIGNS.isdisjoint(cells)
+    return "gpu" in cells[:2] and not _SIGNS.isdisjoint(cells) and not _KNOWN.isdisjoint(cells)
 
 
 # -- JSON ----------------------------------------------------------------------------------------
@@ -140,7 +143,7 @@ def _is_header(cells: list[str]) -> bool:
 def _is_json(head: Head) -> bool:
     """Whether there are GPUs with a reading that is known, by name or in its group."""
     text = head.text[:20_000]
-    signs = ('"gfx_activity"', '"socket_power"', '"power_usage"', '"hotspot_temperature"', '"used_vram"')
+    signs = (f'"{sign}"' for sign in _SIGNS)
     return head.text[:1] in "[{W" and '"gpu":' in text and any(sign in text for sign in signs)
 
 

@@ -4,16 +4,18 @@ Memory in MB is not taken, as the log does not say whether that is 10**6 or 2**2
 """
 
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from thermograd.ingest.importers.csv_table import Table, csv_format
-from thermograd.ingest.importers.recording import Hints, listed_names, of_no_use
-from thermograd.ingest.importers.text_files import LeftOutError
+from thermograd.ingest.importers.recording import Head, Hints, listed_names, of_no_use
+from thermograd.ingest.importers.text_files import LeftOutError, cells_of
 from thermograd.ingest.importers.timezones import Moment, read_time
 from thermograd.store.errors import ImportFormatError
 
 _APART = re.compile(r"(?<=\s),\s*|,\s\s+")  # a comma in a number has no blank before it
+_PADDED = re.compile(r"\s,")
 _COMMA = re.compile(r"([-+]?\d+),(\d+)", re.ASCII)
 _CELL = re.compile(r"(?P<name>.+?) ?\[(?P<unit>[^\]]*)\]")
 _DAY = re.compile(r"(\d\d?)\.(\d\d?)\.(\d{4}) (.*)", re.ASCII)
@@ -72,9 +74,7 @@ class _GpuZ(Table):
     def cells(self, line: str) -> list[str]:
         """Split a line, without the empty cell behind the comma that ends it."""
         text = line.strip("\r\n")
-        cells = [
-            cell.strip() for cell in (_APART.split(text) if re.search(r"\s,", text) else text.split(","))
-        ]
+        cells = [cell.strip() for cell in (_APART.split(text) if _PADDED.search(text) else text.split(","))]
         return cells[:-1] if cells and not cells[-1] else cells
 
     def begin(self, number: int) -> None:
@@ -160,4 +160,10 @@ def _moment(text: str) -> Moment | None:
     return moment if moment is not None and moment.naive else None
 
 
-GPU_Z = csv_format("a GPU-Z sensor log", _GpuZ)
+def _is_gpu_z(head: Head) -> bool:
+    """Whether a header is padded as GPU-Z's, or names a sensor of it."""
+    headers = [line for line in head.lines if _GpuZ.is_header(cells_of(line))]
+    return any(_PADDED.search(line) or any(_known(cell)[0] for cell in cells_of(line)) for line in headers)
+
+
+GPU_Z = replace(csv_format("a GPU-Z sensor log", _GpuZ), recognises=_is_gpu_z)

@@ -17,6 +17,10 @@ from thermograd.ingest.importers.timezones import Moment, read_time
 _DATE = re.compile(r"(\d{4})(\d\d)(\d\d)", re.ASCII)
 _INSTEAD = "with nvidia-smi dmon -o DT"
 _TIMES = {"date", "time"}
+_VOCABULARY = frozenset(
+    {"pwr", "temp", "gtemp", "mtemp", "sm", "mem", "enc", "dec", "jpg", "ofa", "mclk", "pclk", "pviol"}
+    | {"tviol", "fb", "bar1", "ccpm", "sbecc", "dbecc", "pci", "rxpci", "txpci"}
+)
 
 
 class _Dmon(Scrolled):
@@ -48,7 +52,8 @@ class _Dmon(Scrolled):
             return None
         names = [word.lower() for word in words(line[1:])]
         known = names[:1] == ["gpu"] or (names[:1] and names[0] in _TIMES and "gpu" in names[1:3])
-        return names if known and "pid" not in names and cls.known.keys() & set(names) else None
+        is_dmon = known and "pid" not in names and len(_VOCABULARY.intersection(names)) > 1
+        return names if is_dmon else None
 
     def row(self, named: dict[str, str]) -> tuple[str, Moment]:
         """Return GPU and time of a row."""

@@ -14,7 +14,7 @@ from thermograd.store.errors import ImportFormatError
 
 _MIB = 2.0**20
 _LONGEST_LINE = 200
-_MODES = "On|Off|N/A|WDDM|TCC|MCDM"
+_MODES = "On|Off|N/A|WDDM|TCC|MCDM|ERR!"
 _FIRST = re.compile(
     rf"\|\s*(?P<index>\d+)\s+(?P<model>\S.*?)\s+(?:{_MODES})\s*\|\s*[\da-fA-F:.]+\s+\S+\s*\|\s*(?P<ecc>\S+)\s*\|"
 )

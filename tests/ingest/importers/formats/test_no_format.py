@@ -95,6 +95,16 @@ _CASES = {
         "GPU  POWER   GPU_T   MEM_T   GFX_CLK   GFX%\n  0  150 W   45 °C   38 °C   132 MHz   0 %\n",
         "the screen of amd-smi monitor; log with amd-smi monitor -w 1 --csv",
     ),
+    "nvitop": (
+        "Tue Nov 24 10:00:00 2026\n╒════╕\n│ NVITOP 1.3.2      Driver Version: 535.129.03 │\n",
+        "the screen of nvitop",
+    ),
+    "a table that only looks like GPU-Z's": ("Date,Water [C]\n2026-11-24 10:00:00,61\n", "Date, Water [C]"),
+    "a table that only looks like amd-smi's": (
+        "timestamp,gpu,power_usage,vram_used\n1795514400,0,250000,1024\n",
+        "a CSV; no name of its columns is known",
+    ),
+    "a comment that only looks like dmon's": ("# gpu temp and more\n0 61\n", "log"),
     "rocm-smi": (
         "\n===== ROCm System Management Interface =====\nDevice  Node  Temp\n",
         "the screen of rocm-smi; log with rocm-smi --csv",

@@ -85,7 +85,14 @@ def test_each_value_of_amd_smi_json_is_taken(tmp_path: Path) -> None:
 
 
 def test_what_amd_smi_appends_to_a_file_has_no_line_between(tmp_path: Path) -> None:
-    entry = '{"gpu": 0, "power_usage": {"value": 0.2, "unit": "kW"}, "vram_used": {"value": 1, "unit": "GB"}}'
+    entry = json.dumps(
+        {
+            "gpu": 0,
+            "gfx_clk": "N/A",
+            "power_usage": {"value": 0.2, "unit": "kW"},
+            "vram_used": {"value": 1, "unit": "GB"},
+        }
+    )
     text = f"[{entry}][{entry}]"
     found = imported(tmp_path, written(tmp_path / "a", text), hints=STARTED)
     assert [row["memory_used_bytes"] for row in found.rows("sample")] == [2.0**30] * 2

@@ -103,7 +103,7 @@ def test_a_start_that_does_not_fit_the_first_time_of_day_is_refused(tmp_path: Pa
 
 
 def test_a_time_of_day_that_jumps_is_left_out_and_does_not_move_the_days_after(tmp_path: Path) -> None:
-    text = "# Time gpu pwr\n12:00:01 0 1\n02:00:02 0 2\n12:00:03 0 3\n25:00:04 0 4\n"
+    text = "# Time gpu pwr gtemp\n12:00:01 0 1 -\n02:00:02 0 2 -\n12:00:03 0 3 -\n25:00:04 0 4 -\n"
     hints = Hints(started_at="2026-11-24T12:00:00Z")
     found = imported(tmp_path, written(tmp_path / "a", text), hints=hints)
     rows = found.rows("sample")
