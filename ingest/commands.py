@@ -5,54 +5,13 @@ from pathlib import Path
 from typing import Any
 
 import click
-from thermograd.store.console import PATH, FiniteRange, answer, json_option, say
+from thermograd.ingest.importers.hints.options import GroupedCommand, import_options
+from thermograd.store.console import PATH, answer, json_option, say
 
 
-@click.command(name="import")
+@click.command(name="import", cls=GroupedCommand)
 @click.argument("paths", nargs=-1, required=True, type=PATH)
-@click.option("--training", type=PATH, help="The step log among the files.")
-@click.option("--telemetry", type=PATH, help="The device log among the files.")
-@click.option("--timezone", help="Zone of times that name none, e.g. UTC or Europe/Vienna.")
-@click.option("--name", help="What you call the run; default the folder's or file's name.")
-@click.option("--started-at", metavar="TIME", help="When a log without times, or without dates, began.")
-@click.option(
-    "--step-time",
-    "step_time_s",
-    type=FiniteRange(0, min_open=True),
-    help="Seconds a step took, for a log without times; default from its train_runtime.",
-)
-@click.option(
-    "--steps-per-epoch",
-    metavar="N",
-    type=click.IntRange(1, 10**9),
-    help="Steps an epoch has, for a log of epochs (Ultralytics, Keras).",
-)
-@click.option(
-    "--sample-time",
-    "sample_time_s",
-    type=FiniteRange(0, min_open=True),
-    help="Seconds from one sample to the next, for a device log that has no times and does not say it.",
-)
-@click.option(
-    "--column",
-    "columns",
-    metavar="NAME=TAG",
-    multiple=True,
-    help="What the log calls a column, e.g. grad_norm=optim/total_grad_norm; may be given again.",
-)
-@click.option(
-    "--unit",
-    "units",
-    metavar="NAME=UNIT",
-    multiple=True,
-    help="The unit of the log's numbers of a column, e.g. power_w=mW; may be given again.",
-)
-@click.option("--device", metavar="NAME", help="The device of rows that name none; default gpu.")
-@click.option("--columns", "fields", metavar="A,B,...", help="The columns of a log without a header.")
-@click.option("--time", metavar="COLUMN", help="The column with the times, to import any table.")
-@click.option("--pattern", metavar="REGEX", help="A line of a text log, with named groups (step, loss, ...).")
-@click.option("--run", metavar="ID", help="Which run of a store that holds several; all for each of them.")
-@click.option("--dry-run", is_flag=True, help="Say what would be taken from which column; write nothing.")
+@import_options
 @json_option
 @click.pass_obj
 def import_logs(
@@ -67,14 +26,25 @@ def import_logs(
     as_json: bool,
     **given: Any,
 ) -> None:
-    """Turn recorded logs (a step log, a device log, or a folder with both) into a run.
+    """Turn recorded logs (of a training, of its hardware, or a folder with both) into a run.
 
-    Formats are recognised by content: RLE CSV and step log JSON, TensorBoard events, W&B (.wandb,
-    history CSV), nvidia-smi CSV, DCGM metrics (Prometheus text or range query), HWiNFO CSV. The Hugging
-    Face trainer_state.json has no times: with --started-at they are estimated, and the run says so.
+    Formats are recognised by content, whatever the name; docs/importing.md lists them. What a log does not
+    say, such as its time zone, is asked for and never guessed. Either there is a whole run afterwards, or
+    one sentence that says what was wrong, and nothing.
 
+    \b
+    Trainings: TensorBoard, W&B, Hugging Face Trainer, Lightning, Ultralytics, Keras, LLaMA-Factory,
+      JSON Lines, what Megatron-LM, NeMo, torchtitan, nanoGPT and others print
+    Hardware: nvidia-smi (CSV, dmon, -q, screen), dcgmi, DCGM through Prometheus, gpustat, amd-smi,
+      rocm-smi, HWiNFO, GPU-Z, Afterburner, tegrastats, powermetrics, CodeCarbon, Zeus
+    Anything else: any CSV, JSON Lines or Parquet with --time and --column
+
+    \b
     Example: thermograd import recordings/run_1
-    """
+             thermograd import smi.csv --timezone Europe/Vienna --dry-run
+             thermograd import out/trainer_state.json --started-at 2026-11-24T10:00:00Z
+             thermograd import power.csv --time when --column power_w=Watt --device gpu0
+    """  # noqa: D301 - click wants the character, not its name
     from thermograd.ingest.importers.hints.named import hints_of
     from thermograd.ingest.importers.import_logs import describe_import, import_run
     from thermograd.store.shipping.writing import written_to
