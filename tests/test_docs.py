@@ -152,6 +152,18 @@ def _shape(line: str) -> str:
     return re.sub(r"-{3,}|\s+", " ", line).strip()
 
 
+def test_table_of_the_page_on_importing_is_imported_as_it_says(tmp_path):
+    page = DOCS / "importing.md"
+    (text,) = blocks(page, "csv")
+    (tmp_path / "bench.csv").write_text(text)
+    shown = [block for block in console(page) if " bench.csv " in block.command]
+    assert len(shown) == 2
+    printed = results_of(shown, tmp_path)
+    for block in shown:
+        assert_printed(block, printed[block.command], _shape)
+    assert len(list((tmp_path / "runs").glob("*-bench-*"))) == 1  # the other was a trial
+
+
 # -- alerts.md -------------------------------------------------------------------------------------
 
 

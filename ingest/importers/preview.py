@@ -66,8 +66,9 @@ def describe_preview(would: Mapping[str, Any]) -> list[str]:
     for kind, found in would.items():
         if not found["rows"]:
             continue
-        lines.append(f"  {counted(found['rows'], f'{kind} event')} with these columns:")
-        lines += [_column_line(column) for column in found["columns"]]
+        columns = found["columns"] if kind != "metric" else []  # it has the log's own names
+        lines.append(f"  {counted(found['rows'], f'{kind} event')}{' with these columns' * bool(columns)}:")
+        lines += [_column_line(column) for column in columns]
         lines += [f"    {place:<5} {_event_line(found[place])}" for place in ("first", "last")]
     return lines
 

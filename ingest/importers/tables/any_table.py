@@ -59,40 +59,45 @@ class TableLog:
         values = row.values
         self._seen.update(values)
         sensors = {tag: name for tag in values if (name := self._sensors.get(tag)) and name != "device"}
-        signals = {
-            tag: v for tag, v in values.items() if tag not in self._sensors and not self._is_place(tag)
-        }
-        counts = {
-            tag: count for tag in self._rows.step_tags if (count := _whole(values.get(tag))) is not None
-        }
-        has_step = any(self._names.column_of(tag) for tag in signals.keys() - self._rows.step_tags)
-        if not has_step and not sensors:
-            self._rows.unknown.update(signals.keys() - self._rows.step_tags)
+        counts = {t: count for t in self._rows.step_tags if (count := _whole(values.get(t))) is not None}
+        if not self._is_step(self._logged(values), counts) and not sensors:
+            self._rows.unknown.update(self._logged(values))
             raise LeftOutError(_OF_NO_USE)
         moment = self._moment(values, counts)
         self._recordings[0].require_new(repr(values), moment)
         if self._recordings == [self.samples]:
+            self._rows.unknown.update(self._logged(values))
             self._sample(row.number, moment, values, sensors)
             return
         if sensors and self.samples in self._recordings:
             with self.samples.row(row.number, row.shown):
                 self._sample(row.number, moment, values, sensors)
-        if has_step and (counts or not sensors):
-            self._step(row.number, moment, counts, signals)
-        else:
-            self._rows.unknown.update(signals.keys() - self._rows.step_tags)
+        logged = self._logged(values)
+        if self._is_step(logged, counts) and (counts or not sensors):
+            self._step(row.number, moment, counts, logged)
+        elif sensors:
+            self._rows.unknown.update(logged)
             self.steps.account.leave_to_other()
 
-    def _step(self, number: int, moment: Moment, counts: dict[str, int], signals: Mapping[str, Any]) -> None:
+    def _logged(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """Return what a row has of a step: all but its number, its time, its place, and what sensors read."""
+        return {
+            tag: value
+            for tag, value in values.items()
+            if tag not in self._sensors and tag not in self._rows.step_tags and not self._is_place(tag)
+        }
+
+    def _is_step(self, logged: Mapping[str, Any], counts: Mapping[str, int]) -> bool:
+        """Whether a row is of a step, if only of its metrics."""
+        if self.steps not in self._recordings:
+            return False
+        return any(map(self._names.column_of, logged)) or bool(counts and logged)
+
+    def _step(self, number: int, moment: Moment, counts: dict[str, int], logged: Mapping[str, Any]) -> None:
         if not counts:
-            tags = [tag for tag in self._rows.step_tags if tag in signals]
-            raise LeftOutError(
-                "torn row: no step that is a whole number >= 0", signals[tags[0]] if tags else None
-            )
+            raise LeftOutError("torn row: no step that is a whole number >= 0")
         self.steps.sources.setdefault("step", next(iter(counts)))
-        self._rows.put(
-            number, moment, counts, {t: v for t, v in signals.items() if t not in self._rows.step_tags}
-        )
+        self._rows.put(number, moment, counts, logged)
 
     def _sample(
         self, number: int, moment: Moment, values: Mapping[str, Any], sensors: Mapping[str, str]
