@@ -13,10 +13,11 @@ from thermograd.ingest.importers.recording import Hints, Recording
 from thermograd.ingest.importers.steps.metric_names import ColumnNames
 from thermograd.ingest.importers.steps.step_clock import step_clock
 from thermograd.ingest.importers.steps.step_rows import StepRows
+from thermograd.ingest.importers.tables.time_column import NAMES as TIMES
 from thermograd.ingest.importers.text_files import LeftOutError, whole_number
 
 _STEP = "step"
-_CLOCKS = frozenset({"time", "timestamp", "_timestamp", "datetime", "date", "device", "_step"})
+_OTHERS = frozenset({*TIMES, "device", "_step"})  # what a table with a clock, or of devices, has
 
 
 class _Metrics(Table):
@@ -37,7 +38,7 @@ class _Metrics(Table):
     def is_header(cells: list[str]) -> bool:
         """Whether the columns are in order, a step and what was logged, without a time or a device."""
         is_theirs = _STEP in cells and 1 < len(cells) == len(set(cells)) and cells == sorted(cells)
-        return is_theirs and "" not in cells and _CLOCKS.isdisjoint(map(str.lower, cells))
+        return is_theirs and "" not in cells and _OTHERS.isdisjoint(map(str.lower, cells))
 
     def row(self, number: int, cells: list[str]) -> tuple[()]:
         """Give what was logged in a row to its step."""

@@ -33,6 +33,7 @@ _SIGNALS = frozenset({"loss", "grad_norm", "learning_rate", "step_time_s", "skip
 _OTHER_LINE = "a line that tells nothing of a step (a message, a warning, a progress bar)"
 _OTHER_RANK = "a line of another rank than the first, which has the same steps"
 _NO_STEP = "a step's line that does not say which step it is"
+_NO_BAR = f"{_NO_STEP}, nor does a progress bar beside it (trainer_state.json does)"
 _AGAIN = "a step that is printed again, with the same values"
 _NO_VALUES = "a step's line without a value"
 _BEFORE = "a line about step 0, before the first step"
@@ -261,7 +262,7 @@ class PrintedLog:
             printed = printed._replace(step=step.bar_before)
         with self._recording.account.settle(step.lines, step.line, f"step {printed.step}"):
             if printed.step is None:
-                raise LeftOutError(_NO_STEP)
+                raise LeftOutError(_NO_BAR)
             moment, columns = self._clock.moment(printed), self._columns(printed)
             is_step = not _SIGNALS.isdisjoint(name for name, value in columns.items() if value is not None)
             if is_step:

@@ -70,6 +70,12 @@ def test_every_value_is_the_one_that_pandas_reads(logged: Path, tmp_path: Path) 
         ours = [math.nan if row[name] is None else row[name] for row in rows]
         assert ours == pytest.approx(theirs[tag].tolist(), rel=1e-15, nan_ok=True)
     assert [row["time_ns"] for row in rows] == [_START_NS + (row["step"] + 1) * 5 * 10**8 for row in rows]
+    metrics = found.rows("metric")
+    for name in ("val_loss", "train_loss_epoch"):
+        known = table[["step", name]].dropna()
+        theirs = dict(zip(known["step"].tolist(), known[name].tolist(), strict=True))
+        assert {row["step"]: row["value"] for row in metrics if row["name"] == name} == theirs
+        assert len(theirs) == 3
     account = found.result["account"]
     assert account["read"] == len(table)
     assert account["left_out"] == 0
@@ -119,6 +125,7 @@ def test_torn_rows_and_odd_cells_cost_no_more_than_themselves(tmp_path: Path) ->
         ("loss,step", True),
         ("step,loss", False),
         ("step,timestamp", False),
+        ("epoch,loss,step,wall_time", False),
         ("device,loss,step", False),
         ("step,step", False),
         ("step", False),

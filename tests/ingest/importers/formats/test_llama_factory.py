@@ -16,6 +16,12 @@ _START_NS = 1795514400 * 10**9
 def test_every_value_is_the_one_that_pandas_reads(tmp_path: Path) -> None:
     found = imported(tmp_path, LOG, hints=START)
     table = pd.read_json(LOG, lines=True)
+    metrics = found.rows("metric")
+    for name in ("eval_loss", "throughput", "total_tokens"):
+        theirs = list(
+            table.loc[table[name].notna(), [*("current_steps", name)]].itertuples(index=False, name=None)
+        )
+        assert sorted((row["step"], row["value"]) for row in metrics if row["name"] == name) == sorted(theirs)
     table = table[table["loss"].notna()]
     rows = found.rows("step")
     assert [row["step"] for row in rows] == table["current_steps"].tolist() == [5, 10, 15, 20, 25, 30]
