@@ -45,18 +45,24 @@ class Readings:
         """Return the columns of a device's row; where power is an average alone, that is the power."""
         values: dict[str, Any] = {}
         for column, names in self._names.items():
-            key = device, column
-            if key not in self._chosen:
-                told = [name for name in names if is_known(texts.get(name[0], ""))]
-                if told:
-                    self._chosen[key] = told[0]
-            if key in self._chosen:
-                name, factor = self._chosen[key]
+            chosen = self._chosen.get((device, column)) or self._choose((device, column), names, texts)
+            if chosen is not None:
+                name, factor = chosen
                 values[column] = self._value(column, texts.get(name, ""), factor)
         average = self._chosen.get((device, "power_w_average"))
         if average is not None and average == self._chosen.get((device, "power_w")):
-            del values["power_w_average"]
+            del values["power_w_average"]  # it stands in for the power
         return values
+
+    def _choose(
+        self, key: tuple[str, str], names: tuple[tuple[str, float], ...], texts: Mapping[str, str]
+    ) -> tuple[str, float] | None:
+        """Choose the first name that has a number; where there is none, one that says why, for once."""
+        for name in names:
+            if _MEASURE.fullmatch(texts.get(name[0], "").strip()):
+                self._chosen[key] = name
+                return name
+        return next((name for name in names if is_known(texts.get(name[0], ""))), None)
 
     def _value(self, column: str, text: str, factor: float) -> float | int | None:
         """Return a number in our unit; the text's own unit counts more than the column's."""

@@ -16,7 +16,7 @@ from thermograd.ingest.importers.timezones import Moment, read_time
 
 _DATE = re.compile(r"(\d{4})(\d\d)(\d\d)", re.ASCII)
 _INSTEAD = "with nvidia-smi dmon -o DT"
-_TIMES = {"date", "time"}
+_TIMES = frozenset({"date", "time"})
 _VOCABULARY = frozenset(
     {"pwr", "temp", "gtemp", "mtemp", "sm", "mem", "enc", "dec", "jpg", "ofa", "mclk", "pclk", "pviol"}
     | {"tviol", "fb", "bar1", "ccpm", "sbecc", "dbecc", "pci", "rxpci", "txpci"}
@@ -37,6 +37,7 @@ class _Dmon(Scrolled):
         "fb": ("memory_used_bytes", 2.0**20),
         "pci": ("pcie_replays", 1.0),
     }
+    dates = _TIMES
     named = frozenset({"gpu", *_TIMES})
 
     def __init__(self, paths: tuple[Path, ...], form: Format, hints: Hints) -> None:

@@ -20,6 +20,7 @@ class Scrolled:
     """Such a table while it is read; a tool is a subclass with `names`, `row` and the columns it knows."""
 
     known: ClassVar[dict[str, tuple[str, float]]]  # event column and factor to its unit, by the tool's name
+    dates: ClassVar[frozenset[str]] = frozenset()  # with these, rows that are alike are one
     named: ClassVar[frozenset[str]] = frozenset()  # columns that say when and of what a row is
 
     def __init__(self, paths: tuple[Path, ...], form: Format, hints: Hints) -> None:
@@ -76,6 +77,8 @@ class Scrolled:
         require_whole(line)
         if len(cells) != len(self.columns):
             raise LeftOutError("torn row: not as many cells as the heading")
+        if self.dates and self.dates.issubset(self.columns):
+            self.recording.require_new(tuple(cells), moment)
         self.recording.add(number, moment, {"device": device} | self._values(cells))
 
     def _values(self, cells: list[str]) -> dict[str, Any]:

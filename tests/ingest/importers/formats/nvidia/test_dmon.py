@@ -54,6 +54,12 @@ def test_each_value_of_a_dated_log_is_taken_with_its_unit(tmp_path: Path) -> Non
     )
 
 
+def test_a_dated_log_that_is_there_twice_is_taken_once(tmp_path: Path) -> None:
+    text = (FIXTURES / "dmon" / "dated.txt").read_text().rpartition("\n")[0] + "\n"
+    found = imported(tmp_path, written(tmp_path / "a", text * 2), timezone="UTC")
+    assert found.result["account"] == {"read": 56, "kept": 28, "merged": 0, "left_out": 28}
+
+
 def test_a_log_without_times_needs_a_start_and_a_period(tmp_path: Path) -> None:
     path = FIXTURES / "dmon" / "undated.txt"
     assert "give --started-at TIME and --sample-time SECONDS, or log with nvidia-smi dmon -o DT" in refused(

@@ -50,6 +50,16 @@ def test_a_log_of_power_and_temperature_names_its_gpu_by_its_bus(tmp_path: Path)
     assert [row["temperature_c"] for row in rows] == numbers(text, "GPU Current Temp")
 
 
+def test_a_reading_that_a_driver_gave_up_gives_way_to_the_one_that_has_a_number(tmp_path: Path) -> None:
+    text = (FIXTURES / "power_367.txt").read_text()
+    gone = re.sub(r"(Power Draw +: )[\d.]+ W", r"\1Requested functionality has been deprecated", text)
+    gone = gone.replace(
+        "        Power Management", "        Average Power Draw : 31.5 W\n        Power Management"
+    )
+    found = imported(tmp_path, written(tmp_path / "a", gone), timezone="UTC")
+    assert [row["power_w"] for row in found.rows("sample")] == [31.5] * 3
+
+
 def test_each_value_of_the_xml_is_taken(tmp_path: Path) -> None:
     path = FIXTURES / "repeated.xml"
     found = imported(tmp_path, path, timezone="UTC")
