@@ -81,32 +81,32 @@ def choose_sources(
 
 
 def _only(kind: Kind, paths: list[Path], found: _Found) -> Source | None:
-    """Return the one log of a kind; one without a clock, or only printed, gives way to one that has it."""
+    """Return the one log of a kind; one that was only printed, or has no clock, gives way to a better one."""
     candidates = found.of_kind(kind)
-    timed = [source for source in candidates if source.format.has_clock]
-    timed = [source for source in timed if not source.format.is_printed] or timed
-    if len(timed) == 1 and len(candidates) > 1:
+    best = [source for source in candidates if _worth(source) == max(map(_worth, candidates))]
+    if len(best) == 1:
         found.ignored += [
-            f"{source.name}: {_lacks(source)} taken from {timed[0].name}"
+            f"{source.name}: {_lacks(source)} taken from {best[0].name}"
             for source in candidates
-            if source is not timed[0]
+            if source is not best[0]
         ]
-        candidates = timed
-    if len(candidates) > 1:
+        return best[0]
+    if candidates:
         names = ", ".join(source.name for source in candidates)
         raise ImportFormatError(
             f"{_listed(paths)}: {len(candidates)} {WORDS[kind]}s ({names}); a run has one of each kind, "
             f"say which with {_OPTIONS[kind]}"
         )
-    return candidates[0] if candidates else None
+    return None
+
+
+def _worth(source: Source) -> tuple[bool, bool]:
+    return source.format.has_clock, not source.format.is_printed
 
 
 def _lacks(source: Source) -> str:
-    return (
-        "what a program printed; the steps are"
-        if source.format.has_clock
-        else "steps without times; they are"
-    )
+    printed = source.format.is_printed
+    return "what a program printed; the steps are" if printed else "steps without times; they are"
 
 
 def _given(option: Path, kind: Kind, paths: list[Path], found: _Found) -> Source:

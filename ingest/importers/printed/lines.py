@@ -13,7 +13,7 @@ _ANSI = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@
 _TIME = re.compile(
     r"(?<![\d.])\d{4}([-/])\d\d\1\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d{1,9})?(?P<zone>Z|[+-]\d\d:?\d\d)?(?![\d:])"
 )
-_RANK = re.compile(r"\b(?:[Rr]ank|default)[ =]?(\d{1,6})\b|^\s*(\d{1,5}): ")
+_RANK = re.compile(r"\b(?:[Rr]ank|default)[ =]?(\d{1,6})\b|^\s*(?:(\d{1,5}): |\[\d,(\d{1,5})\]<std)")
 _IS_NUMBER = re.compile(NUMBER, re.I)
 COLUMNS = frozenset(  # of a step, that a line may have
     {"loss", "grad_norm", "max_grad_norm", "learning_rate", "epoch", "step_time_s", "tokens", "skipped"}
@@ -163,4 +163,4 @@ def _time(head: str) -> Moment | None:
 
 def _rank(head: str) -> int | None:
     found = _RANK.search(head)
-    return int(found[1] or found[2]) if found else None
+    return next((int(number) for number in found.groups() if number), None) if found else None

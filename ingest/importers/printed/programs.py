@@ -8,7 +8,7 @@ import re
 from dataclasses import dataclass, field
 from typing import Any
 
-NUMBER = r"[-+]?(?:(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d*)?(?:[eE][-+]?\d+)?|\.\d+|nan|inf|NaN|Inf(?:inity)?)"
+NUMBER = r"[-+]?(?:(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d*)?(?:[eE][-+]?\d+)?|\.\d+|(?i:nan|inf(?:inity)?)\b)"
 _UNIT = r"(?P<unit>(?:ms|us|s|m|%|GiB|GB|MiB|MB)(?![\w/]))?"
 # name: value, between bars, commas or blanks; a name and its value are apart by a colon, = or a blank.
 _BARS = (
@@ -120,13 +120,16 @@ PROGRAMS = (
     _program(
         "nanochat",
         rf"\bstep\s+{_STEPS}(?:/\d+)? \([\d.]+%\) \|(?P<rest>.*\bloss: .*\bdt: .*)",
+        rf"\bStep {_STEPS}/\d+ \|(?P<rest> Training loss: .*)",
         pairs=_BARS,
-        asides=((rf"\bStep {_STEPS} \|(?P<rest> Validation bpb: .*)", ""),),
+        asides=((rf"\bStep {_STEPS} \|(?P<rest> Validation .*)", ""),),
         columns={
             "loss": "loss",
+            "Training loss": "loss",
             "grad norm": "grad_norm",
             "dt": "step_time_s",
             "epoch": "epoch",
+            "num_tokens": "tokens",
         },
         first_step=0,
         note="its loss is a running mean (its lrm the factor of the learning rates)",

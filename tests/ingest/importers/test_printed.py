@@ -347,6 +347,43 @@ def test_a_printed_log_gives_way_to_one_that_was_written_to_be_read(tmp_path: Pa
     assert "train.log: what a program printed; the steps are taken from steps.json" in found.result["ignored"]
 
 
+def test_of_two_logs_without_times_the_printed_one_gives_way(tmp_path: Path) -> None:
+    folder = written(tmp_path / "out/train.log", (LOGS / "nanogpt.log").read_bytes()).parent
+    written(folder / "trainer_state.json", json.dumps({"log_history": [{"step": 5, "loss": 1.5}]}))
+    found = imported(tmp_path, folder, hints=START._replace(step_time_s=1.0))
+    assert [row["step"] for row in found.rows("step")] == [5]
+
+
+@pytest.mark.parametrize(
+    ("lines", "rows"),
+    [
+        (  # the third stage of nanochat, with counts of tokens
+            "Step {0:05d}/00500 | Training loss: 1.{0}| lrm: 1.00| num_tokens: 12,34{0}\n",
+            [{"step": n, "loss": float(f"1.{n}"), "tokens": 12_340 + n} for n in range(1, 5)],
+        ),
+        (  # by mpirun, the loss beyond what a float holds
+            "[1,3]<stdout>: iteration {0:8d}/ 9 | consumed samples: {0} | lm loss: INF | grad norm: nan |\n",
+            [{"step": n, "loss": "inf", "grad_norm": "nan"} for n in range(1, 5)],
+        ),
+        (
+            "[default3]:2026-11-24T10:00:0{0}Z - step:  {0}  loss: 1,{0}00.5  memory: info  tps: 1,024\n",
+            [{"step": n, "loss": 1000.5 + 100 * n} for n in range(1, 5)],
+        ),
+    ],
+)
+def test_other_shapes_of_lines(lines: str, rows: list[dict[str, Any]], tmp_path: Path) -> None:
+    path = written(tmp_path / "a.log", "".join(lines.format(n) for n in range(1, 5)))
+    is_timed = "T10:" in lines
+    hints = Hints() if is_timed else START._replace(step_time_s=1.0)
+    steps = imported(tmp_path, path, hints=hints).rows("step")
+    ours = [{name: step[name] for name in rows[0]} for step in steps]
+    told = [
+        {n: str(v) if isinstance(v, float) and not math.isfinite(v) else v for n, v in r.items()}
+        for r in ours
+    ]
+    assert told == rows
+
+
 @pytest.mark.parametrize(
     "text",
     [
