@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from thermograd.ingest.importers.recording import Format, Head, Hints, Recording, listed_names, of_no_use
+from thermograd.ingest.importers.said_columns import require_names
 from thermograd.ingest.importers.text_files import LeftOutError, require_whole, text_lines
 from thermograd.ingest.importers.timezones import Moment, read_time
 from thermograd.store.errors import ImportFormatError
@@ -111,6 +112,7 @@ class _Hml:
         self._device = hints.device
         self._said = {tag: column for column, tag in hints.columns}
         self._session = _Session(self._said)
+        self._told: _Session | None = None
 
     def read(self) -> list[Recording]:
         """Read the file: rows that only say what follows are no rows of it."""
@@ -151,6 +153,16 @@ class _Hml:
                 f"with its unit; it has: {listed_names(session.names)}; allowed are the English names, such "
                 "as GPU temperature, or --column temperature_c=NAME, and the rows of units (03)"
             )
+        if session is not self._told:
+            self._told = session
+            self._tell(session)
+
+    def _tell(self, session: _Session) -> None:
+        """Say once a session which of its sensors are taken, and which are of no use."""
+        require_names(self.recording, session.names)
+        self.recording.columns = {column: tag for tag, column in self._said.items()}
+        for number, sensor in session.sensors.items():
+            self.recording.sources.setdefault(sensor.column, session.names[number])
         others = {name for number, name in enumerate(session.names) if number not in session.sensors and name}
         self.recording.ignored = self.recording.ignored or of_no_use("sensor", others)
 

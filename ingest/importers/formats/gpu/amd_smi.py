@@ -33,7 +33,9 @@ _NAMES = {  # of a CSV, and with dots of the JSON
         *(("hotspot", 1.0), ("hotspot_temperature", 1.0), ("temperature.hotspot", 1.0)),
         *(("edge", 1.0), ("temperature.edge", 1.0)),
     ),
-    "memory_temperature_c": (*(("memory_temperature", 1.0), ("temperature.mem", 1.0), ("metric mem", 1.0)),),
+    "memory_temperature_c": (
+        *(("memory_temperature", 1.0), ("temperature.mem", 1.0), ("mem (temperature)", 1.0)),
+    ),
     "sm_clock_mhz": (*(("gfx_0_clk", 1.0), ("clock.gfx_0.clk", 1.0), ("gfx_clk", 1.0), ("gfx_clock", 1.0)),),
     "memory_clock_mhz": (
         *(("mem_0_clk", 1.0), ("clock.mem_0.clk", 1.0), ("mem_clk", 1.0), ("mem_clock", 1.0)),
@@ -89,7 +91,7 @@ class _Gpus:
         if is_known(part) and part != "0":
             device = f"{device}/{part}"
         if "mem" in texts and not {"hotspot", "edge"}.isdisjoint(texts):
-            texts["metric mem"] = texts["mem"]  # degC; monitor has a share of time under this name
+            texts["mem (temperature)"] = texts["mem"]  # degC; monitor has a share of time under this name
         self._recording.place_device(device, index, None)
         return {"device": device} | self._readings.values(device, texts)
 

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from thermograd.ingest.importers.csv_table import Table, csv_format
 from thermograd.ingest.importers.recording import Head, Hints, listed_names, of_no_use
+from thermograd.ingest.importers.said_columns import require_names
 from thermograd.ingest.importers.text_files import LeftOutError, cells_of
 from thermograd.ingest.importers.timezones import Moment, read_time
 from thermograd.store.errors import ImportFormatError
@@ -80,6 +81,7 @@ class _GpuZ(Table):
     def begin(self, number: int) -> None:
         """Find the sensor of each column."""
         self._sensors: dict[str, dict[str, _Sensor]] = {}
+        require_names(self.recording, self.header)
         for position, cell in enumerate(self.header):
             known, fahrenheit = self._known(cell)
             if known is not None:
@@ -97,6 +99,9 @@ class _GpuZ(Table):
         others = {cell for position, cell in enumerate(self.header) if position and position not in used}
         self.recording.ignored = self.recording.ignored or of_no_use("column", others)
         self.recording.columns = {column: tag for tag, column in self._tags.items()}
+        for sensors in self._sensors.values():
+            for column, sensor in sensors.items():
+                self.recording.sources.setdefault(column, self.header[sensor.position])
         power = self._sensors.get("gpu", {}).get("power_w")
         if power is not None and power.rank == _CHIP:
             note = self.recording.notes.setdefault(self._card, {})

@@ -37,6 +37,7 @@ def _is_json(head: Head) -> bool:
 def _read_json(paths: tuple[Path, ...], hints: Hints) -> list[Recording]:
     recording = Recording(paths, "sample", GPUSTAT_JSON.name, hints=hints)
     recording.clock = "query_time"
+    recording.sources = {column: field for field, (column, _) in _FIELDS.items()}
     for document in documents(recording.path):
         try:
             report = document.value()
@@ -93,6 +94,14 @@ _GPU = re.compile(r"\[(?P<index>\d+)\] (?P<model>.*?)\s*\|(?P<readings>[^|]*)\|(
 _TEMPERATURE = re.compile(r"(\S+?) ?(?:°C|'C|C)(?:,|$)")
 _SHARES = re.compile(r"(\S+) ?%")
 _POWER = re.compile(r"(\S+) +(?:/ +(\S+) )?W")
+_SHOWN = {  # as it stands on the screen
+    "temperature_c": "°C",
+    "utilization_pct": "%",
+    "fan_pct": "the first % of two",
+    "power_w": "W",
+    "power_limit_w": "W behind the /",
+    "memory_used_bytes": "MB",
+}
 _LONGEST_LINE = 4000  # of what it shows
 _MEMORY = re.compile(r"(\S+) */ *\S+ *MB")
 _CODEC = re.compile(r"\([^)]*\)")
@@ -110,6 +119,7 @@ def _is_text(head: Head) -> bool:
 def _read_text(paths: tuple[Path, ...], hints: Hints) -> list[Recording]:
     recording = Recording(paths, "sample", GPUSTAT_TEXT.name, hints=hints)
     recording.clock = "the line above the GPUs"
+    recording.sources = dict(_SHOWN)
     moment, host = None, None
     for number, line in text_lines(recording.path, "latin-1"):
         text = _CODES.sub("", line[:_LONGEST_LINE]).strip()

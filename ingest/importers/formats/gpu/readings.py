@@ -61,6 +61,7 @@ class Readings:
         for name in names:
             if _MEASURE.fullmatch(texts.get(name[0], "").strip()):
                 self._chosen[key] = name
+                self._recording.sources.setdefault(key[1], name[0])
                 return name
         return next((name for name in names if is_known(texts.get(name[0], ""))), None)
 

@@ -68,6 +68,8 @@ class Scrolled:
         self.columns, self._taken = names, self.taken(names)
         unused = {name for name in names if name not in self._taken and name not in self.named}
         self.recording.ignored = self.recording.ignored or of_no_use("column", unused)
+        sources = {self._taken[name][0]: name for name in names if name in self._taken}
+        self.recording.sources = sources | self.recording.sources
 
     def _read_row(self, number: int, line: str) -> None:
         if not self.columns:

@@ -25,6 +25,15 @@ _SECOND = re.compile(
 _INSTANCE = re.compile(
     r"\|\s*(?P<index>\d+)\s+(?P<gi>\d+)\s+(?P<ci>\d+)\s+\d+\s*\|\s*(?P<memory>\S+)\s*/\s*\S+\s*\|.*\|"
 )
+_SHOWN = {  # the heading that it stands below
+    "utilization_pct": "GPU-Util",
+    "power_w": "Pwr:Usage",
+    "power_limit_w": "Pwr:Cap",
+    "temperature_c": "Temp",
+    "memory_used_bytes": "Memory-Usage",
+    "fan_pct": "Fan",
+    "ecc_uncorrected": "Volatile Uncorr. ECC",
+}
 _CELLS = (  # column, group of the second line, the unit that it has to have, factor
     ("utilization_pct", "load", "%", 1.0),
     ("power_w", "power", "W", 1.0),
@@ -41,6 +50,7 @@ class _Screen:
     def __init__(self, recording: Recording) -> None:
         self.recording = recording
         recording.clock = "the line above each table"
+        recording.sources = dict(_SHOWN)
         self._moment: Moment | None = None
         self._first: tuple[int, str, re.Match[str]] | None = None  # a GPU's first line, its second to come
 

@@ -68,6 +68,11 @@ def test_a_person_names_the_columns_of_a_gpu_z_in_another_language(tmp_path: Pat
     assert found.result["columns"] == dict(columns)
     message = refused(tmp_path, path, timezone="UTC", hints=Hints(columns=(("sm_clock_mhz", "Takt []"),)))
     assert "--column sm_clock_mhz=Takt [] is in 'no unit'" in message
+    message = refused(tmp_path, path, timezone="UTC", hints=Hints(columns=(("power_w", "Watt [W]"),)))
+    assert (
+        "--column power_w=Watt [W], but this device log has no Watt [W]; allowed is one of: Belegt [MB]"
+        in message
+    )
 
 
 def test_a_gpu_z_log_of_other_names_is_refused_with_them(tmp_path: Path) -> None:
