@@ -34,6 +34,7 @@ _TESTS = Path(__file__).parents[1] / "tests"
 _OPTIONS = {  # what a refusal may ask for, and what it then gets
     "--started-at": ("started_at", "2026-11-24T10:00:00Z"),
     "--step-time": ("step_time_s", 0.5),
+    "--unit time=s": ("units", (("time", "s"),)),
     "--steps-per-epoch": ("steps_per_epoch", 1000),
     "--sample-time": ("sample_time_s", 1.0),
 }
