@@ -5,7 +5,7 @@ Read = kept + merged + left out, for every file of every format: `Account.row` i
 
 import json
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -90,6 +90,20 @@ class Account:
             key = f"{name} is something else that is no value"
         self.nulls[key] += 1
         self.first_null.setdefault(key, f"{self.place} {self._number}")
+
+    def recount(self, fates: Mapping[str, int], reason: str, number: int, shown: str | None) -> None:
+        """Leave out rows after all: `fates` is how many by what they had become, the empty text for kept.
+
+        The first of them stands at `number`, `shown` is what stands there.
+        """
+        for fate, rows in fates.items():
+            if not fate:
+                self.kept -= rows
+                continue
+            self.left_out[fate] -= rows
+            if not self.left_out[fate]:
+                del self.left_out[fate], self.first_left_out[fate]
+        self._leave_out(LeftOutError(reason), number, shown, sum(fates.values()))
 
     def absorb(self, other: "Account") -> None:
         """Take over what another account says of its rows, none of which was of use."""

@@ -1,6 +1,7 @@
 """The one loop that reads every CSV log; a format says what its header is and what a row of it holds."""
 
 from collections.abc import Iterable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -102,7 +103,12 @@ class Table:
                     self._begin(number, cells)
                     raise LeftOutError("repeated header row")
                 self._read_row(number, line, cells)
+        self.recording.leave_out_repeats(self._line_at)
         return [self.recording]
+
+    def _line_at(self, number: int) -> str | None:
+        lines = text_lines(self.recording.path, self.encoding)
+        return next((line for at, line in lines if at == number), None)
 
     def _begin(self, number: int, cells: list[str]) -> None:
         self.header = cells
@@ -123,10 +129,11 @@ class Table:
             self._is_first = False
         events = self._with_said(number, list(self.row(number, cells)), cells)
         require_whole(line)
-        if events and self.has_clock:  # without times, rows that are alike are readings of their own
-            self.recording.require_new(tuple(cells), events[0][0])
-        for moment, values in events:
-            self.recording.add(number, moment, values)
+        # Without times, rows that are alike are readings of their own.
+        is_new = self.recording.remember(cells, number, events[0][0]) if events and self.has_clock else None
+        with is_new or nullcontext():
+            for moment, values in events:
+                self.recording.add(number, moment, values)
 
 
 def csv_format(name: str, table: type[Table]) -> Format:

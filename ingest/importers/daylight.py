@@ -7,9 +7,12 @@ order does not tell is not guessed.
 from dataclasses import dataclass
 
 import numpy as np
+from thermograd.ingest.importers.rows.row_store import groups_of
 from thermograd.ingest.importers.timezones import SET_BACK_NS, Zone, iso_utc, offset_label
 
-_MINUTE_NS = 60 * 10**9
+_SECOND_NS = 10**9
+_MINUTE_NS = 60 * _SECOND_NS
+_PART_ROWS = 1 << 20
 _CLOSE = 5.0  # median distances of rows: as far as that, one row follows another without a hole
 
 
@@ -23,7 +26,7 @@ class DaylightError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class _Offsets:
-    """Offsets from UTC, ns, of each row: on the clock's first and second pass through its local time."""
+    """Offsets from UTC, s, of each row: on the clock's first and second pass through its local time."""
 
     first: np.ndarray
     second: np.ndarray
@@ -34,12 +37,21 @@ def utc_times(local_ns: np.ndarray, sequences: np.ndarray, zone: Zone) -> np.nda
 
     DaylightError where a local time never happened, or twice and the order does not tell which it is.
     """
+    if zone.is_fixed:
+        utc_ns = local_ns - zone.offsets_ns(0)[0]
+    else:
+        utc_ns = _in_changing_zone(local_ns, sequences, zone)
+    _require_forward(utc_ns, sequences, zone)
+    return utc_ns
+
+
+def _in_changing_zone(local_ns: np.ndarray, sequences: np.ndarray, zone: Zone) -> np.ndarray:
+    """Return the UTC times in a zone whose clocks are set forward and back."""
     offsets = _offsets(local_ns, zone)
     never = np.flatnonzero(offsets.first < offsets.second)
     if never.size:
-        raise DaylightError(
-            int(never[0]), _never(int(local_ns[never[0]]), int(offsets.first[never[0]]), zone)
-        )
+        where, offset_ns = int(never[0]), int(offsets.first[never[0]]) * _SECOND_NS
+        raise DaylightError(where, _never(int(local_ns[where]), offset_ns, zone))
     twice = offsets.first > offsets.second
     chosen = offsets.first.copy()
     for sequence in np.unique(sequences[twice]):
@@ -47,8 +59,9 @@ def utc_times(local_ns: np.ndarray, sequences: np.ndarray, zone: Zone) -> np.nda
         for begin, end in _runs(twice[rows]):
             second = _second_pass(local_ns, rows, begin, end, offsets, zone)
             chosen[rows[second:end]] = offsets.second[rows[second:end]]
-    utc_ns: np.ndarray = local_ns - chosen
-    _require_forward(utc_ns, sequences, zone)
+    utc_ns = chosen.astype(np.int64)
+    utc_ns *= -_SECOND_NS
+    utc_ns += local_ns
     return utc_ns
 
 
@@ -57,8 +70,7 @@ def _require_forward(utc_ns: np.ndarray, sequences: np.ndarray, zone: Zone) -> N
 
     By less, times are only in disorder; where they do not come to the same hour again, parts of the file are.
     """
-    for sequence in np.unique(sequences):
-        rows = np.flatnonzero(sequences == sequence)
+    for _, rows in groups_of(sequences, int(sequences.max()) + 1):
         times = utc_ns[rows]
         back = -np.diff(times)
         for place in np.flatnonzero((back >= SET_BACK_NS[0]) & (back <= SET_BACK_NS[1])).tolist():
@@ -69,9 +81,17 @@ def _require_forward(utc_ns: np.ndarray, sequences: np.ndarray, zone: Zone) -> N
 
 def _offsets(local_ns: np.ndarray, zone: Zone) -> _Offsets:
     """Return the offsets of every row; zones change at whole minutes."""
-    minutes, inverse = np.unique(local_ns // _MINUTE_NS, return_inverse=True)
-    each = np.array([zone.offsets_ns(int(minute) * _MINUTE_NS) for minute in minutes], dtype=np.int64)
-    return _Offsets(each[inverse, 0], each[inverse, 1])
+    found = _Offsets(np.empty(len(local_ns), np.int32), np.empty(len(local_ns), np.int32))
+    known: dict[int, tuple[int, int]] = {}
+    for begin in range(0, len(local_ns), _PART_ROWS):
+        part = slice(begin, begin + _PART_ROWS)
+        minutes, inverse = np.unique(local_ns[part] // _MINUTE_NS, return_inverse=True)
+        for minute in minutes.tolist():
+            if minute not in known:
+                known[minute] = zone.offsets_ns(minute * _MINUTE_NS)
+        each = np.array([known[minute] for minute in minutes.tolist()]) // _SECOND_NS
+        found.first[part], found.second[part] = each[inverse, 0], each[inverse, 1]
+    return found
 
 
 def _runs(flags: np.ndarray) -> list[tuple[int, int]]:
@@ -85,7 +105,7 @@ def _second_pass(
 ) -> int:
     """Return where in a run of times that happened twice the second pass begins; `end` where never."""
     local = local_ns[rows]
-    first, second = int(offsets.first[rows[begin]]), int(offsets.second[rows[begin]])
+    first, second = (int(of[rows[begin]]) * _SECOND_NS for of in (offsets.first, offsets.second))
     back = np.flatnonzero(np.diff(local[begin:end]) < -(first - second) // 2)
     if back.size == 1:
         return begin + int(back[0]) + 1

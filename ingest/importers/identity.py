@@ -1,12 +1,11 @@
 """Whether rows under one device's name are of one device: no device has two readings at one instant."""
 
-import itertools
 from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
-import pyarrow as pa
 from thermograd.ingest.importers.recording import Recording
+from thermograd.ingest.importers.rows.ordered import OrderedRows
 from thermograd.ingest.importers.timezones import iso_utc
 from thermograd.store.errors import ImportFormatError
 from thermograd.store.events import column_names
@@ -27,14 +26,22 @@ class _Crowd(NamedTuple):
     what: str = "at one time"
 
 
-def require_one_device_a_name(recording: Recording, samples: pa.Table) -> list[str]:
-    """Refuse samples in which several devices have one name; return in words which of them are in doubt.
+class _Rows(NamedTuple):
+    """The rows of a device by their UTC time."""
 
-    `samples` are sorted by time, in UTC.
-    """
+    times: np.ndarray
+    lines: np.ndarray
+
+
+def require_one_device_a_name(recording: Recording, samples: OrderedRows) -> list[str]:
+    """Refuse samples in which several devices have one name; return in words which of them are in doubt."""
     doubts = []
-    for device, rows in _by_device(samples):
-        crowd = max(found for column in _measures(rows) for found in _crowds(rows, column))
+    known = _known(samples)
+    for device, places in samples.by_device():
+        rows = _Rows(samples.utc_ns[places], samples.store.lines[places].astype(np.int64))
+        flags = {own.tobytes(): own for column in known if (own := column[places]).any()}
+        columns = list(flags.values()) or [np.ones(len(places), bool)]
+        crowd = max(found for column in columns for found in _crowds(rows, column))
         if crowd.share > _MOST_CROWDED:
             raise ImportFormatError(f"{recording.path}: {_sentence(recording, rows, device, crowd)}")
         if crowd.share:
@@ -45,28 +52,20 @@ def require_one_device_a_name(recording: Recording, samples: pa.Table) -> list[s
     return doubts
 
 
-def _by_device(samples: pa.Table) -> Iterator[tuple[str, pa.Table]]:
-    names = samples["device"].combine_chunks().dictionary_encode()
-    numbers = np.asarray(names.indices)
-    together = samples.take(pa.array(np.argsort(numbers, kind="stable")))
-    begins = np.concatenate([[0], np.cumsum(np.bincount(numbers))]).tolist()
-    for device, (begin, end) in zip(names.dictionary.to_pylist(), itertools.pairwise(begins), strict=True):
-        yield device, together.slice(begin, end - begin)
+def _known(samples: OrderedRows) -> list[np.ndarray]:
+    """Return which rows hold a value, of each column; columns that all or no rows hold are the same once."""
+    flags = (samples.store.known(name) for name in sorted(samples.columns) if name in column_names("sample"))
+    return list({column.tobytes(): column for column in flags}.values())
 
 
-def _measures(rows: pa.Table) -> list[str]:
-    names = [name for name in column_names("sample") if name in rows.column_names and name != "device"]
-    return names or ["device"]
-
-
-def _crowds(rows: pa.Table, column: str) -> Iterator[_Crowd]:
+def _crowds(rows: _Rows, column: np.ndarray) -> Iterator[_Crowd]:
     """Yield how readings of a column are beside others of their time.
 
     At the same instant; one shortly after another, in bursts of equal length; or in another stretch of the
     file, as in logs of two machines that were put one behind the other.
     """
-    known = np.flatnonzero(rows[column].is_valid().to_numpy())
-    times, lines = (rows[name].to_numpy()[known] for name in ("_time_ns", "_line"))
+    known = np.flatnonzero(column)
+    times, lines = rows.times[known], rows.lines[known]
     apart = np.diff(times)
     again = np.flatnonzero(apart == 0)
     if again.size:
@@ -98,7 +97,7 @@ def _in_bursts(apart: np.ndarray) -> bool:
     return 2 <= length <= _MOST_DEVICES and int(counts.max()) >= _REGULAR * pauses.size
 
 
-def _sentence(recording: Recording, rows: pa.Table, device: str, crowd: _Crowd) -> str:
+def _sentence(recording: Recording, rows: _Rows, device: str, crowd: _Crowd) -> str:
     return (
         f"several rows of device {printable(device)} {crowd.what} in {crowd.share:.0%} of its instants "
         f"({_places(recording, rows, crowd.where)}), so several devices have this name and would be mixed; "
@@ -107,7 +106,7 @@ def _sentence(recording: Recording, rows: pa.Table, device: str, crowd: _Crowd) 
     )
 
 
-def _places(recording: Recording, rows: pa.Table, where: int) -> str:
-    first, second = rows["_line"].slice(where, 2).to_pylist()
-    time_ns = rows["_time_ns"][where].as_py()
+def _places(recording: Recording, rows: _Rows, where: int) -> str:
+    first, second = rows.lines[where : where + 2].tolist()
+    time_ns = int(rows.times[where])
     return f"{recording.account.place} {first} and {second}, {iso_utc(time_ns)} UTC"

@@ -6,23 +6,21 @@ from collections import Counter, defaultdict
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.compute as pc
 from thermograd.ingest.importers.recording import EventKind, Kind, Recording
+from thermograd.ingest.importers.rows.constants import WATCHED
+from thermograd.ingest.importers.rows.ordered import OrderedRows
 from thermograd.ingest.importers.timing import out_of_order
 from thermograd.store.events import column_names
 from thermograd.store.processes import host_facts
 
 _CONSTANT_ROWS = 60
-_CONSTANTS = {
-    "temperature_c": "looks like a placeholder",
-    "power_w": "looks like a placeholder",
-    "sm_clock_mhz": "looks like a nominal or locked clock",
-    "_a_load": "looks like a placeholder (not imported)",
-}
+_LOOKS = ("a placeholder", "a placeholder", "a nominal or locked clock", "a placeholder (not imported)")
+_CONSTANTS = {name: f"looks like {what}" for name, what in zip(WATCHED, _LOOKS, strict=True)}
 
 
-def import_facts(recordings: list[Recording], tables: dict[EventKind, pa.Table], how: str) -> dict[str, Any]:
+def import_facts(
+    recordings: list[Recording], tables: dict[EventKind, OrderedRows], how: str
+) -> dict[str, Any]:
     """Return where the events are from, and what was left out; `how` tells how their times were read."""
     accounts = [recording.account for recording in recordings]
     left_out: Counter[str] = sum((account.left_out for account in accounts), Counter())
@@ -57,7 +55,7 @@ def import_facts(recordings: list[Recording], tables: dict[EventKind, pa.Table],
 
 
 def run_facts(
-    recordings: list[Recording], tables: dict[EventKind, pa.Table], origin: dict[str, Any]
+    recordings: list[Recording], tables: dict[EventKind, OrderedRows], origin: dict[str, Any]
 ) -> dict[str, Any]:
     """Return the facts of the run; of the host that was recorded, not the one that imports, none is known."""
     estimated = {kind: origin[f"{kind}_times_estimated"] for kind in ("step", "sample")}
@@ -67,8 +65,8 @@ def run_facts(
         "source": "imported",
         "clock": "imported, wall time only"
         + "".join(f", {kind} times {how}" for kind, how in estimated.items() if how is not None),
-        "started_time_ns": min(table["_time_ns"][0].as_py() for table in tables.values()),
-        "ended_time_ns": max(table["_time_ns"][-1].as_py() for table in tables.values()),
+        "started_time_ns": min(table.first_ns for table in tables.values()),
+        "ended_time_ns": max(table.last_ns for table in tables.values()),
         "devices": devices[0] if devices else {},
         **({"config": config} if config else {}),
         "import": origin,
@@ -92,26 +90,31 @@ def _file(path: Path, recording: Recording, rows_read: dict[str, int]) -> dict[s
     }
 
 
-def _series_digest(steps: pa.Table) -> str:
+def _series_digest(steps: OrderedRows) -> str:
     """Return a hash of the (loss, grad_norm) series: runs with the same one are one trajectory, not two."""
-    nothing = [None] * len(steps)
-    loss, norm = (
-        steps[name].to_pylist() if name in steps.column_names else nothing for name in ("loss", "grad_norm")
-    )
-    return hashlib.sha256(json.dumps(list(zip(loss, norm, strict=True))).encode()).hexdigest()
+    digest, before = hashlib.sha256(b"["), ""
+    for part in steps.parts():
+        nothing = [None] * len(part)
+        loss, norm = (
+            part[name].to_pylist() if name in part.column_names else nothing for name in ("loss", "grad_norm")
+        )
+        digest.update((before + json.dumps(list(zip(loss, norm, strict=True)))[1:-1]).encode())
+        before = ", "
+    digest.update(b"]")
+    return digest.hexdigest()
 
 
-def _devices(recording: Recording, table: pa.Table) -> dict[str, dict[str, Any]]:
+def _devices(recording: Recording, samples: OrderedRows) -> dict[str, dict[str, Any]]:
     found, places = {}, _credible_places(recording)
-    for device in sorted(pc.unique(table["device"]).to_pylist()):
-        rows = table.filter(pc.equal(table["device"], device))
-        columns = [name for name in column_names("sample") if name in rows.column_names and name != "device"]
+    columns = [name for name in column_names("sample") if name in samples.columns and name != "device"]
+    numbers = {samples.store.devices[code]: (code, len(rows)) for code, rows in samples.store.by_device()}
+    for device, (code, rows) in sorted(numbers.items()):
         found[device] = {
             "model": recording.models.get(device),
             **places.get(device, {}),
             "simulated": False,
-            "sensors": [name for name in columns if rows[name].null_count < len(rows)],
-            "suspect": _constants(rows) | recording.notes.get(device, {}),
+            "sensors": [name for name in columns if samples.store.constants.holds(name, code)],
+            "suspect": _constants(samples, code, rows) | recording.notes.get(device, {}),
         }
     return found
 
@@ -127,13 +130,11 @@ def _credible_places(recording: Recording) -> dict[str, dict[str, Any]]:
     }
 
 
-def _constants(rows: pa.Table) -> dict[str, str]:
+def _constants(samples: OrderedRows, code: int, rows: int) -> dict[str, str]:
     suspect = {}
     for column, looks in _CONSTANTS.items():
-        if column not in rows.column_names or len(rows) < _CONSTANT_ROWS:
-            continue
-        values = pc.unique(rows[column])
-        if len(values) == 1 and values[0].is_valid:
-            text = f"constant {values[0].as_py()} in all {len(rows)} rows: {looks}"
+        value = samples.store.constants.constant(column, code)
+        if value is not None and rows >= _CONSTANT_ROWS:
+            text = f"constant {value} in all {rows} rows: {looks}"
             suspect[column.removeprefix("_")] = text
     return suspect

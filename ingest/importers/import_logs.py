@@ -3,7 +3,6 @@
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
 from thermograd.ingest.importers.hints.given import NO_HINTS
 from thermograd.ingest.importers.hints.use import require_use, require_used
 from thermograd.ingest.importers.identity import require_one_device_a_name
@@ -11,9 +10,11 @@ from thermograd.ingest.importers.import_facts import import_facts, run_facts
 from thermograd.ingest.importers.preview import describe_preview, preview
 from thermograd.ingest.importers.recording import EventKind, Hints, Kind, Recording, listed_names
 from thermograd.ingest.importers.registry import ALLOWED
+from thermograd.ingest.importers.rows.ordered import OrderedRows
+from thermograd.ingest.importers.rows.workplace import Progress, tell, working_in
 from thermograd.ingest.importers.sources import WORDS, Source, choose_sources
 from thermograd.ingest.importers.steps.restart_marks import restart_marks
-from thermograd.ingest.importers.timezones import named_zone
+from thermograd.ingest.importers.timezones import Zone, named_zone
 from thermograd.ingest.importers.timing import in_time_order
 from thermograd.store.errors import ImportFormatError
 from thermograd.store.runs.write_run import events_in_order, whole_run
@@ -37,6 +38,7 @@ def import_run(
     name: str | None = None,
     hints: Hints = NO_HINTS,
     dry_run: bool = False,
+    progress: Progress | None = None,
 ) -> dict[str, Any]:
     """Import a step log, a device log, or both into one run; formats are recognised by content.
 
@@ -53,6 +55,8 @@ def import_run(
     dry_run
         Read everything and write nothing: ``run_id`` is None, and ``would`` says what would be taken from
         which column, with the first and the last event of each kind.
+    progress
+        Called while it goes on: what is done, how much of how much, rows so far.
 
     Returns
     -------
@@ -75,6 +79,20 @@ def import_run(
     zone = named_zone(timezone) if timezone is not None else None
     chosen, ignored = choose_sources(paths, training, telemetry, hints)
     require_use(hints, {kind: (source.format, source.name) for kind, source in chosen.items()})
+    with working_in(runs_dir, progress):
+        return _import(runs_dir, name or _default_name(paths, chosen), chosen, ignored, zone, hints, dry_run)
+
+
+def _import(
+    runs_dir: Path,
+    name: str,
+    chosen: dict[Kind, Source],
+    ignored: list[str],
+    zone: Zone | None,
+    hints: Hints,
+    dry_run: bool,
+) -> dict[str, Any]:
+    """Read the logs, and write the run but in a dry run."""
     recordings = _read(chosen, hints)
     beside = {name for recording in recordings for name in recording.beside}
     ignored = [text for text in ignored if text.partition(": ")[0] not in beside]
@@ -94,13 +112,19 @@ def import_run(
         "timezone": how,
     }
     if dry_run:
-        would = preview(recordings, {kind: [table] for kind, table in tables.items()})
+        would = preview(recordings, {kind: rows.parts() for kind, rows in tables.items()})
         return {"run_id": None, **told, "would": would}
     facts = run_facts(recordings, tables, origin)
-    with whole_run(runs_dir, name or _default_name(paths, chosen), facts, "import") as run:
+    with whole_run(runs_dir, name, facts, "import") as run:
         writer = run.open("import", "importer")
-        for event in events_in_order({**tables, **marks}):
+        for event in events_in_order(marks):
             run.append(writer, *event)
+        for kind, rows in tables.items():
+            written = 0
+            for part in rows.parts():
+                run.append_table(writer, kind, part)
+                written += len(part)
+                tell("writing", written, len(rows), written)
     return {"run_id": run.run.run_id, **told}
 
 
@@ -153,7 +177,7 @@ def _first(count: int, first: dict[str, Any], name_file: bool) -> str:
     return where if first["value"] is None else f"{where}: {first['value']}"
 
 
-def _doubts(recordings: list[Recording], tables: dict[EventKind, pa.Table]) -> list[str]:
+def _doubts(recordings: list[Recording], tables: dict[EventKind, OrderedRows]) -> list[str]:
     """Return in words what is doubtful of the devices, once every row is accounted for."""
     doubts = []
     for recording in recordings:

@@ -1,17 +1,20 @@
 """What an importer reads from files: usable rows in little memory, and why the others were left out."""
 
 import re
-from collections.abc import Callable, Collection, Hashable, Iterable, Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
+import numpy as np
 import pyarrow as pa
 from thermograd.ingest.importers.accounting import Account
 from thermograd.ingest.importers.hints.given import NO_HINTS, Hints as Hints
 from thermograd.ingest.importers.hints.units import unit_named, units_said
 from thermograd.ingest.importers.metric_values import LONGEST_TEXT, NO_STEP, MetricValues
+from thermograd.ingest.importers.rows.identities import Identities, key_of
+from thermograd.ingest.importers.rows.row_store import RowStore
 from thermograd.ingest.importers.text_files import (
     LeftOutError,
     NamedCell,
@@ -28,6 +31,7 @@ from thermograd.store.text import printable
 Kind = Literal["step", "sample"]  # that a log is of; `metric` comes with steps
 EventKind = Literal["step", "sample", "metric"]
 
+REPEATED = "exact duplicate of another row"
 _BATCH_ROWS = 8192
 _QUANTITY = re.compile(r"(?P<number>[-+]?[.\d]+([eE][-+]?\d+)?)\s*(?P<unit>[^\s\d]+)")
 _LONGEST_INDEX = 4  # digits
@@ -81,7 +85,8 @@ class Recording:
     spans: dict[bool, Span] = field(default_factory=dict)
     metrics: MetricValues = field(default_factory=MetricValues)  # of a step log: what is no column
     _pending: list[dict[str, Any]] = field(default_factory=list)
-    _batches: list[pa.Table] = field(default_factory=list)
+    _rows: RowStore = field(default_factory=RowStore)
+    _identities: Identities = field(default_factory=Identities)
     _seen: set[int] = field(default_factory=set)
     _latest_ns: int = 0  # of the rows that name no zone
 
@@ -97,7 +102,7 @@ class Recording:
         return self.paths[0]
 
     def __len__(self) -> int:
-        return len(self._pending) + sum(map(len, self._batches))
+        return len(self._pending) + len(self._rows)
 
     @property
     def is_empty(self) -> bool:
@@ -119,7 +124,7 @@ class Recording:
         if all(value is None for name, value in values.items() if name not in ("device", "step")):
             raise LeftOutError("a row without a value")
         _require_likely(moment)
-        self._note_time(line, moment)
+        self._note_times(line, moment.ns, moment.ns, moment.naive)
         self.account.keep()
         row = {"_line": line, "_time_ns": moment.ns, "_naive": moment.naive}
         self._pending.append(row | values)
@@ -135,16 +140,9 @@ class Recording:
             _require_likely(moment)
         count = self.metrics.add(line, moment, NO_STEP if step is None else step, values)
         if count:
-            self._note_time(line, moment)
+            self._note_times(line, moment.ns, moment.ns, moment.naive)
             self.account.keep()
         return count
-
-    def _note_time(self, line: int, moment: Moment) -> None:
-        """Take a row's time into the span of all."""
-        if moment.naive and self.first_naive is None:
-            self.first_naive = line
-        known = self.spans.get(moment.naive, Span(moment.ns, moment.ns))
-        self.spans[moment.naive] = Span(min(known.first, moment.ns), max(known.last, moment.ns))
 
     def cell(
         self, name: str, text: str, factor: float = 1.0, convert: Callable[[float], float] | None = None
@@ -202,7 +200,7 @@ class Recording:
 
         Not where a clock without a zone went back by about an hour since: it shows that hour again. Only 64
         bits of each are remembered: a file of a million rows loses one by mistake with a probability below
-        1e-7.
+        1e-7. For a log that is in memory anyway; a long one's rows are remembered by `remember`.
         """
         if moment is not None and moment.naive:
             if SET_BACK_NS[0] <= self._latest_ns - moment.ns <= SET_BACK_NS[1]:
@@ -210,19 +208,68 @@ class Recording:
             self._latest_ns = moment.ns
         key = hash(identity)
         if key in self._seen:
-            raise LeftOutError("exact duplicate of another row")
+            raise LeftOutError(REPEATED)
         self._seen.add(key)
+
+    @contextmanager
+    def remember(self, cells: Sequence[object], line: int, moment: Moment) -> Iterator[None]:
+        """Keep in mind the row that the block adds, for `leave_out_repeats`."""
+        self._identities.add(key_of(cells), line, moment.ns if moment.naive else None)
+        try:
+            yield
+        except LeftOutError as error:
+            self._identities.set_fate(str(error))
+            raise
+
+    def add_many(self, rows: pa.Table, keys: np.ndarray, naive: bool) -> None:
+        """Keep rows as `add` does, and remember them; all of them have a value and a likely time.
+
+        `rows`: ``_line``, ``_time_ns`` and columns of the event; `keys`: `key_of` of each; `naive`: whether
+        their times name no zone.
+        """
+        lines, times = rows["_line"].to_numpy(), rows["_time_ns"].to_numpy()
+        self._flush()
+        self._identities.add_many(keys, lines, times if naive else None)
+        self._note_times(int(lines[0]), int(times.min()), int(times.max()), naive)
+        self.account.kept += len(rows)
+        self._rows.put(rows.append_column("_naive", pa.array(np.full(len(rows), naive))))
+
+    def _note_times(self, line: int, first_ns: int, last_ns: int, naive: bool) -> None:
+        if naive and self.first_naive is None:
+            self.first_naive = line
+        known = self.spans.get(naive, Span(first_ns, last_ns))
+        self.spans[naive] = Span(min(known.first, first_ns), max(known.last, last_ns))
+
+    def leave_out_repeats(self, line_at: Callable[[int], str | None]) -> None:
+        """Leave out the rows that have been there before, exactly; `line_at` gives what stands in a line."""
+        repeats = self._identities.repeats()
+        if len(repeats.lines):
+            self.rows.drop(repeats.lines[repeats.fates == 0])
+            fates = {
+                self._identities.fates[fate]: int((repeats.fates == fate).sum())
+                for fate in np.unique(repeats.fates).tolist()
+            }
+            first = int(repeats.lines[0])
+            self.account.recount(fates, REPEATED, first, line_at(first))
+
+    @property
+    def rows(self) -> RowStore:
+        """All rows that were kept."""
+        self._flush()
+        self._seen.clear()
+        return self._rows
 
     def table(self) -> pa.Table:
         """Return all rows in the files' order: ``_line``, ``_time_ns``, ``_naive``, and the columns given."""
-        self._flush()
-        self._seen.clear()
-        return pa.concat_tables(self._batches, promote_options="default")
+        return self.rows.table()
 
-    def tables(self) -> dict[EventKind, pa.Table]:
-        """Return the rows of each kind that there are, as `table` does."""
-        found: dict[EventKind, pa.Table] = {self.kind: self.table()} if len(self) else {}
-        return found | ({"metric": self.metrics.table()} if len(self.metrics) else {})
+    def stores(self) -> dict[EventKind, RowStore]:
+        """Return the rows of each kind that there are."""
+        found: dict[EventKind, RowStore] = {self.kind: self.rows} if len(self) else {}
+        if len(self.metrics):
+            found["metric"] = RowStore()
+            found["metric"].put(self.metrics.table())
+        return found
 
     def unused(self) -> list[str]:
         """Return in words what the files hold beside what was kept."""
@@ -238,7 +285,7 @@ class Recording:
             names = dict.fromkeys(name for row in self._pending for name in row)
             types = {field.name: field.type for field in arrow_schema(self.kind)} | _OWN
             schema = pa.schema([(name, types.get(name, pa.float64())) for name in names])
-            self._batches.append(pa.Table.from_pylist(self._pending, schema))
+            self._rows.put(pa.Table.from_pylist(self._pending, schema))
             self._pending = []
 
 

@@ -1,9 +1,10 @@
 """When the rows of imported logs happened: every row in UTC, in time order, or a refusal."""
 
 import numpy as np
-import pyarrow as pa
 from thermograd.ingest.importers.daylight import DaylightError, utc_times
 from thermograd.ingest.importers.recording import EventKind, Recording
+from thermograd.ingest.importers.rows.ordered import OrderedRows
+from thermograd.ingest.importers.rows.row_store import RowStore
 from thermograd.ingest.importers.sources import WORDS
 from thermograd.ingest.importers.timezones import Span, Zone, infer_zone
 from thermograd.store.errors import ImportFormatError
@@ -11,16 +12,16 @@ from thermograd.store.errors import ImportFormatError
 _MINUTE_NS = 60 * 10**9
 
 
-def in_time_order(recordings: list[Recording], zone: Zone | None) -> tuple[dict[EventKind, pa.Table], str]:
+def in_time_order(recordings: list[Recording], zone: Zone | None) -> tuple[dict[EventKind, OrderedRows], str]:
     """Give every row its UTC time; `zone` is the one that a person named for times that name none.
 
-    Return the rows of each kind sorted by ``_time_ns`` (stable: equal times stay in the logged order), now
-    UTC epoch ns, and how the times were read. ImportFormatError if times name no zone and none can be
+    Return the rows of each kind by their UTC time (equal ones stay in the logged order), and how the times
+    were read. ImportFormatError if times name no zone and none can be
     found, or the logs do not overlap. Of each kind there is at most one recording; none is empty.
     """
     device = next((r for r in recordings if r.kind == "sample"), None)
     steps = next((r for r in recordings if r.kind == "step"), None)
-    tables: dict[EventKind, pa.Table] = {}
+    tables: dict[EventKind, OrderedRows] = {}
     hows = []
     for recording, beside in ((device, steps), (steps, None)):
         if recording is not None:
@@ -61,28 +62,36 @@ def _zone_of(recording: Recording, steps: Recording | None, zone: Zone | None) -
     )
 
 
-def _sorted_in_utc(recording: Recording, zone: Zone | None) -> dict[EventKind, pa.Table]:
+def _sorted_in_utc(recording: Recording, zone: Zone | None) -> dict[EventKind, OrderedRows]:
     """Return the rows of each kind in UTC and in time order; what one line gave has one time."""
-    tables = recording.tables()
-    lines, times, naive = (
-        np.concatenate([table[name].to_numpy() for table in tables.values()])
-        for name in ("_line", "_time_ns", "_naive")
+    stores = recording.stores()
+    if zone is None or True not in recording.spans:
+        return {kind: OrderedRows(store, store.times) for kind, store in stores.items()}
+    if len(stores) == 1:
+        return {kind: _in_zone(recording, zone, store) for kind, store in stores.items()}
+    together = list(stores.values())
+    lines, times, naive, codes = (
+        np.concatenate([getattr(store, name) for store in together])
+        for name in ("lines", "times", "naive", "codes")
     )
-    if zone is not None:
-        sequences = np.concatenate([_sequences(table) for table in tables.values()])
-        rows = np.flatnonzero(naive)
-        if len(tables) > 1:  # in the order of the file, which tells the hours that clocks show twice
-            rows = rows[np.argsort(lines[rows], kind="stable")]
-        times[rows] = _in_utc(recording, zone, lines[rows], times[rows], sequences[rows])
-    parts = np.split(times, np.cumsum([len(table) for table in tables.values()])[:-1])
-    return {kind: _at_times(table, own) for (kind, table), own in zip(tables.items(), parts, strict=True)}
+    rows = np.flatnonzero(naive)  # in the order of the file, which tells the hours that clocks show twice
+    rows = rows[np.argsort(lines[rows], kind="stable")]
+    times[rows] = _in_utc(recording, zone, lines[rows], times[rows], codes[rows])
+    parts = np.split(times, np.cumsum([len(store) for store in together])[:-1])
+    return {kind: OrderedRows(store, own) for (kind, store), own in zip(stores.items(), parts, strict=True)}
+
+
+def _in_zone(recording: Recording, zone: Zone, store: RowStore) -> OrderedRows:
+    if store.naive.all():  # a long log: no copies of all that is known of its rows
+        return OrderedRows(store, _in_utc(recording, zone, store.lines, store.times, store.codes))
+    rows, times = np.flatnonzero(store.naive), store.times.copy()
+    times[rows] = _in_utc(recording, zone, store.lines[rows], times[rows], store.codes[rows])
+    return OrderedRows(store, times)
 
 
 def _in_utc(
     recording: Recording, zone: Zone, lines: np.ndarray, local_ns: np.ndarray, sequences: np.ndarray
 ) -> np.ndarray:
-    if not local_ns.size:
-        return local_ns
     try:
         if recording.estimated is None:
             return utc_times(local_ns, sequences, zone)
@@ -94,25 +103,10 @@ def _in_utc(
         raise ImportFormatError(f"{recording.path}, {where}: {error}") from error
 
 
-def _at_times(table: pa.Table, times: np.ndarray) -> pa.Table:
-    table = table.set_column(table.schema.get_field_index("_time_ns"), "_time_ns", pa.array(times))
-    return table.take(pa.array(np.argsort(times, kind="stable")))
-
-
-def _sequences(table: pa.Table) -> np.ndarray:
-    """Return a number for each row: rows with the same one were written in the order of their times."""
-    if "device" not in table.column_names:
-        return np.zeros(len(table), dtype=np.int64)
-    return np.asarray(table["device"].combine_chunks().dictionary_encode().indices)
-
-
 def _require_overlap(
-    device: Recording, steps: Recording, tables: dict[EventKind, pa.Table], explained: str
+    device: Recording, steps: Recording, tables: dict[EventKind, OrderedRows], explained: str
 ) -> None:
-    spans = {
-        kind: Span(table["_time_ns"][0].as_py(), table["_time_ns"][-1].as_py())
-        for kind, table in tables.items()
-    }
+    spans = {kind: Span(table.first_ns, table.last_ns) for kind, table in tables.items()}
     of_steps = spans.get("step", spans.get("metric", spans["sample"]))
     if not of_steps.overlaps(spans["sample"]):
         raise ImportFormatError(
@@ -125,8 +119,6 @@ def out_of_order(recording: Recording) -> int:
     """Count the rows before whose time a row of the same file and device has already been."""
     if not len(recording):
         return 0
-    table = recording.table()
-    times = table["_time_ns"].to_numpy()
-    sequences = _sequences(table)
-    each = [times[sequences == sequence] for sequence in np.unique(sequences)]
+    store = recording.rows
+    each = (store.times[rows] for _, rows in store.by_device())
     return sum(int((own[1:] < np.maximum.accumulate(own)[:-1]).sum()) for own in each)

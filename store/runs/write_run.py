@@ -4,14 +4,17 @@ import heapq
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
-from thermograd.store.errors import LogError
+from thermograd.store.errors import LogError, os_errors_as
 from thermograd.store.log.writer import EventWriter
 from thermograd.store.processes import new_writer_name
 from thermograd.store.runs.catalogue import Run, build_run
 from thermograd.store.telling.quantities import counted
+
+if TYPE_CHECKING:
+    from thermograd.store.log.bulk import BulkWriter
 
 BATCH_ROWS = 8192  # few, large batches: appending is much faster than during a training
 
@@ -25,6 +28,7 @@ class WholeRun:
         self.run = run
         self.appended = 0
         self._writers: dict[str, EventWriter] = {}
+        self._bulk: dict[tuple[str, str], BulkWriter] = {}
 
     def open(self, name: str, role: str) -> str:
         """Open a writer and return its name in the log."""
@@ -40,8 +44,30 @@ class WholeRun:
         timed = {"time_ns": time_ns, "monotonic_ns": time_ns, **values}
         return self._writers[writer].append(kind, **timed)
 
+    def append_table(self, writer: str, kind: str, table: pa.Table) -> None:
+        """Append events at ``_time_ns``, in this order, at little cost, without columns that begin with _.
+
+        All events of this kind and writer have to be appended so. LogError where they cannot be written.
+        """
+        from thermograd.store.log.bulk import BulkWriter
+
+        names = [name for name in table.column_names if not name.startswith("_")]
+        events = table.select(names).append_column("time_ns", table["_time_ns"])
+        with os_errors_as(LogError, f"cannot write events to {self.run.path.parent}"):
+            if (writer, kind) not in self._bulk:
+                self._bulk[writer, kind] = BulkWriter(self.run.path, self.run.run_id, writer, kind)
+            self._bulk[writer, kind].append_table(events)
+
+    def finish_tables(self) -> None:
+        """Bring to the disk what `append_table` was given. LogError where that fails."""
+        with os_errors_as(LogError, f"cannot write events to {self.run.path.parent}"):
+            for bulk in self._bulk.values():
+                bulk.close()
+
     def close(self) -> int:
         """End the writers; return how many events could not be written."""
+        for bulk in self._bulk.values():
+            bulk.give_up()
         for writer in self._writers.values():
             writer.close()
         return sum(writer.lost for writer in self._writers.values())
@@ -59,6 +85,7 @@ def whole_run(runs_dir: Path, name: str, facts: dict[str, Any], what: str) -> It
         whole = WholeRun(run)
         try:
             yield whole
+            whole.finish_tables()
         finally:
             lost = whole.close()
         sealed = seal_run(run.path, run.run_id).events

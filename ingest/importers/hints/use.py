@@ -2,12 +2,11 @@
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Literal, Protocol
 
-import pyarrow as pa
-import pyarrow.compute as pc
 from thermograd.ingest.importers.hints.given import Hints
 from thermograd.ingest.importers.hints.units import COLUMNS, TIME
+from thermograd.ingest.importers.rows.ordered import OrderedRows
 from thermograd.store.errors import ImportFormatError
 
 Kind = Literal["step", "sample"]
@@ -76,23 +75,19 @@ def _require_clockless(hints: Hints, chosen: Mapping[Kind, tuple[Format, str]]) 
         raise ImportFormatError(f"{option} is for a {word} without times, but {what}")
 
 
-def require_used(hints: Hints, tables: Mapping[Any, pa.Table]) -> None:
+def require_used(hints: Hints, tables: Mapping[Literal["step", "sample", "metric"], OrderedRows]) -> None:
     """Refuse a device or a unit that no row has turned out to need."""
     samples = tables.get("sample")
     if hints.device is not None and samples is not None:
-        devices = pc.unique(samples["device"]).to_pylist()
+        devices = samples.store.devices
         if hints.device not in devices:
             raise ImportFormatError(
                 f"--device {hints.device} is for rows that name no device, but these name theirs: "
                 f"{', '.join(sorted(devices)[:_NAMED])}"
             )
     for name, unit in hints.units:
-        if name != TIME and not any(_has_values(table, name) for table in tables.values()):
+        if name != TIME and not any(table.store.constants.is_held(name) for table in tables.values()):
             raise ImportFormatError(f"--unit {name}={unit}, but none of the logs has a value of {name}")
-
-
-def _has_values(table: pa.Table, name: str) -> bool:
-    return name in table.column_names and table[name].null_count < len(table)
 
 
 def require_own_times(path: Path, hints: Hints) -> None:

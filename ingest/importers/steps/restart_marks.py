@@ -4,14 +4,15 @@ import json
 from collections.abc import Iterator
 
 import pyarrow as pa
+from thermograd.ingest.importers.rows.ordered import OrderedRows
 from thermograd.ingest.restarts import Restart, Restarts
 from thermograd.store.events import arrow_schema
 
 _COLUMNS = ("mark", "step", "text", "detail")
 
 
-def restart_marks(steps: pa.Table) -> pa.Table:
-    """Return a mark for each restart in steps that are sorted by time, with its ``_time_ns``."""
+def restart_marks(steps: OrderedRows) -> pa.Table:
+    """Return a mark for each restart in steps, with its ``_time_ns``."""
     rows = [
         {
             "_time_ns": time_ns,
@@ -26,9 +27,10 @@ def restart_marks(steps: pa.Table) -> pa.Table:
     return pa.Table.from_pylist(rows, pa.schema([pa.field("_time_ns", pa.int64()), *types]))
 
 
-def _restarts(steps: pa.Table) -> Iterator[tuple[int, Restart]]:
+def _restarts(steps: OrderedRows) -> Iterator[tuple[int, Restart]]:
     follower = Restarts()
-    for step, time_ns in zip(steps["step"].to_pylist(), steps["_time_ns"].to_pylist(), strict=True):
-        restart = follower.follow(step, time_ns)
-        if restart is not None:
-            yield time_ns, restart
+    for part in steps.parts():
+        for step, time_ns in zip(part["step"].to_pylist(), part["_time_ns"].to_pylist(), strict=True):
+            restart = follower.follow(step, time_ns)
+            if restart is not None:
+                yield time_ns, restart

@@ -1,0 +1,71 @@
+"""Arrow batches in memory, and beyond some size in a file without a name.
+
+The file is gone when the process is, however that ends: no folder has an entry for it.
+"""
+
+import tempfile
+from pathlib import Path
+from typing import IO
+
+import pyarrow as pa
+import pyarrow.ipc
+from thermograd.ingest.importers.rows.workplace import workplace
+from thermograd.store.errors import LogError, os_errors_as
+
+_IN_MEMORY_BYTES = 48 << 20
+_Stored = tuple[int, int, pa.Schema]  # offset, size, columns
+
+
+class Spill:
+    """Batches by number, in the order in which they were put."""
+
+    def __init__(self, in_memory_bytes: int | None = None) -> None:
+        self._room = _IN_MEMORY_BYTES if in_memory_bytes is None else in_memory_bytes
+        self._batches: list[pa.RecordBatch | _Stored] = []
+        self._file: IO[bytes] | None = None
+        self._size = 0
+
+    def __len__(self) -> int:
+        return len(self._batches)
+
+    def put(self, batch: pa.RecordBatch) -> None:
+        """Keep a batch. LogError where the disk has no room for it."""
+        self._room -= batch.nbytes
+        if self._room >= 0:
+            self._batches.append(batch)
+            return
+        data = batch.serialize()
+        folder = workplace().folder
+        with os_errors_as(LogError, f"cannot keep the rows of the import in {folder or 'a temporary file'}"):
+            if self._file is None:
+                self._file = _nameless_file(folder)
+            self._file.seek(self._size)
+            self._file.write(data)
+            self._file.flush()
+        self._batches.append((self._size, data.size, batch.schema))
+        self._size += data.size
+
+    def get(self, number: int) -> pa.RecordBatch:
+        """Return a batch."""
+        stored = self._batches[number]
+        if isinstance(stored, pa.RecordBatch):
+            return stored
+        offset, size, schema = stored
+        assert self._file is not None
+        with os_errors_as(LogError, "cannot read the rows of the import again"):
+            self._file.seek(offset)
+            data = self._file.read(size)
+        return pa.ipc.read_record_batch(pa.py_buffer(data), schema)
+
+    def close(self) -> None:
+        """Give up all of it."""
+        self._batches = []
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+
+def _nameless_file(folder: Path | None) -> IO[bytes]:
+    if folder is not None:
+        folder.mkdir(parents=True, exist_ok=True)
+    return tempfile.TemporaryFile(prefix=".import-", dir=folder)
