@@ -1,6 +1,7 @@
 """One run that is received: everything that is answered with success is in its log by then."""
 
 import contextlib
+import json
 import threading
 import time
 from collections import defaultdict, deque
@@ -15,6 +16,7 @@ from thermograd.ingest.otlp.once import Once, exact
 from thermograd.ingest.otlp.readings import MetricPart, Reader, Readings, SamplePart, text_of
 from thermograd.ingest.otlp.resources import Resource
 from thermograd.ingest.otlp.steps import Steps
+from thermograd.ingest.restarts import Restarts
 from thermograd.store.failures import Guard
 from thermograd.store.files import read_json, write_json
 from thermograd.store.log.tail_codec import Rows
@@ -63,6 +65,7 @@ class ReceivedRun:
         self._lock = threading.Lock()
         self._once = Once()
         self._readers: dict[frozenset[tuple[str, str]], Reader] = {}
+        self._restarts: defaultdict[int | None, Restarts] = defaultdict(Restarts)
         self._totals: dict[tuple[str, str], float] = {}
         self._devices: dict[str, dict[str, Any]] = dict(run.facts.get("devices") or {})
         writer = new_writer_name("r0")  # a receiver that is started again goes on with the run, as a job
@@ -119,6 +122,7 @@ class ReceivedRun:
     def _know_step(self, row: dict[str, Any]) -> None:
         common = ("seq", "time_ns", "monotonic_ns", "step", "rank")
         values = {name: value for name, value in row.items() if value is not None and name not in common}
+        self._restarts[row["rank"]].follow(row["step"], row["time_ns"])
         self._steps.know(row["rank"], row["step"], row["time_ns"], values)
 
     def _go_on(self, run_dir: Path) -> None:
@@ -165,6 +169,18 @@ class ReceivedRun:
     def _write_step(self, rank: int | None, step: int | None, time_ns: int, values: dict[str, Any]) -> None:
         seq = self._writer.append("step", time_ns, time_ns - self._ahead_ns, step=step, rank=rank, **values)
         self._append(seq)
+        restart = self._restarts[rank].follow(step, time_ns)
+        if restart is not None:
+            detail = json.dumps(restart.detail)
+            self._writer.append(
+                "mark",
+                time_ns,
+                time_ns - self._ahead_ns,
+                mark="gap",
+                step=step,
+                text=restart.text,
+                detail=detail,
+            )
 
     def _write_samples(self, parts: Iterable[SamplePart]) -> None:
         rows: dict[tuple[str, int], list[dict[str, float | int]]] = {}

@@ -21,7 +21,6 @@ from thermograd.store.files import read_file, write_file
 _WAIT_S = 2.0
 _MOST_WAITING = 10_000
 _MOST_KNOWN = 16_384  # of the newest steps, written ones among them
-_SAME_STEP_NS = 60 * 10**9  # a number that comes again so much later is another step of that number
 _MEMORY_STEPS = 32
 _LONG_FILE_BYTES, _LONGEST_FILE_BYTES = 4 << 20, 256 << 20
 
@@ -66,7 +65,7 @@ class Steps:
         """Learn of a step that is in the log already."""
         key = (rank, step, time_ns if step is None else None)
         known = self._steps.get(key)
-        if known is not None and known.is_written and time_ns - known.time_ns < _SAME_STEP_NS:
+        if known is not None and not known.values.keys() & values.keys():
             known.values |= values
         else:
             self._keep(key, _Step(time_ns, dict(values), is_written=True))
@@ -103,15 +102,12 @@ class Steps:
         self.take(left)
 
     def _merge(self, part: StepPart) -> bool:
-        """Add a part to its step; whether it was not there."""
+        """Add a part to its step; whether it was not there.
+
+        An SDK's gauge with the step's number as an attribute says every step again in every export.
+        """
         key = _key(part)
         known = self._steps.get(key)
-        if known is not None and known.is_written and part.time_ns - known.time_ns >= _SAME_STEP_NS:
-            is_latest = next(reversed(self._steps)) == key
-            if is_latest and _same(known.values.get(part.column), part.value):
-                self.repeated += 1
-                return False
-            known = None
         if known is not None and part.column in known.values:
             if _same(known.values[part.column], part.value):
                 self.repeated += 1

@@ -265,3 +265,20 @@ def test_hostile_names_and_too_many_of_them_are_bounded(tmp_path, monkeypatch):
     name = rows(first.path, "metric")[0]["name"]
     assert name.isprintable()
     assert len(name) < 450
+
+
+def test_an_sdk_that_says_every_step_again_adds_none_and_a_training_that_begins_again_is_told(tmp_path):
+    def losses(at, **by_step):
+        points = (point(v, at, about={"iteration": int(k[1:])}) for k, v in by_step.items())
+        return request(gauge("train.loss", *points))
+
+    with receiver(tmp_path) as made:
+        made.take(losses(0, s1=3.0))
+        made.take(losses(100, s1=3.0, s5=2.0))
+        made.take(losses(200, s1=3.0, s5=2.0, s6=1.0))
+        made.take(losses(300, s1=2.5))
+    assert [(row["step"], row["loss"]) for row in rows(only(tmp_path), "step")] == [
+        (1, 3.0), (5, 2.0), (6, 1.0), (1, 2.5)
+    ]  # fmt: skip
+    (gap,) = [row for row in rows(only(tmp_path), "mark") if row["mark"] == "gap"]
+    assert "began again at step 1" in gap["text"]
