@@ -207,6 +207,28 @@ class PublishSettings(Struct, frozen=True):
         return "PublishSettings(...)"
 
 
+class OtlpSettings(Struct, frozen=True):
+    """Where steps, samples and alerts go as OpenTelemetry metrics and logs; see docs/otlp.md."""
+
+    endpoint: Annotated[
+        str,
+        says(
+            'collector, as http://127.0.0.1:4318; empty is off; "env:NAME" takes it from the environment',
+            extra=SECRET,
+        ),
+    ] = ""
+    headers: Annotated[
+        str, says('what is sent with it, "authorization=Bearer ...,name=value", or "env:NAME"', extra=SECRET)
+    ] = ""
+    protocol: Annotated[Literal["http/protobuf"], says("how it is sent")] = "http/protobuf"
+    interval_s: Annotated[float, says("seconds that are sent together", ge=0.5, le=300)] = 5.0
+    timeout_s: Annotated[float, says("seconds that one attempt may take", gt=0, le=120)] = 10.0
+    attempts: Annotated[int, says("attempts before what is sent together is given up", ge=1, le=20)] = 5
+
+    def __repr__(self) -> str:  # headers are secrets
+        return "OtlpSettings(...)"
+
+
 class FleetSettings(Struct, frozen=True):
     """What `watch --fleet` makes of all runs together."""
 
@@ -266,6 +288,7 @@ class Settings(Struct, frozen=True):
     terminal: TerminalSettings = TerminalSettings()
     metrics: MetricsSettings = MetricsSettings()
     publish: PublishSettings = PublishSettings()
+    otlp: OtlpSettings = OtlpSettings()
     fleet: FleetSettings = FleetSettings()
     sinks: Mapping[str, SinkSettings] = {}
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from thermograd.ingest.agent.agent import StreamLayer
     from thermograd.ingest.otlp.receiver import Receiver
 
-TOKEN = "THERMOGRAD_OTLP_TOKEN"
+TOKEN = "THERMOGRAD_RECEIVE_TOKEN"
 _BACKLOG = 128
 _ENDING_S = 5
 
@@ -33,7 +33,7 @@ class Doors:
     http, grpc
         ``HOST:PORT``; None for none.
     token_file
-        A file with the token that senders carry; else ``$THERMOGRAD_OTLP_TOKEN``. An address that is not
+        A file with the token that senders carry; else ``$THERMOGRAD_RECEIVE_TOKEN``. An address that is not
         this machine's own (loopback) always asks for one.
     columns, units
         ``NAME=METRIC`` and ``NAME=UNIT`` as a person gives them.

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from msgspec.structs import replace
+from thermograd.store.errors import ConfigError
 from thermograd.store.events import SETTINGS_MARK, Event
 from thermograd.store.processes import rank_of_writer
 from thermograd.store.silences import SILENT
@@ -15,11 +16,12 @@ from thermograd.stream.alerts.alert import identity
 from thermograd.stream.join.device_pairs import Standing
 from thermograd.stream.pipeline.monitor import Monitor
 from thermograd.stream.pipeline.standing import Leave, StandingKept
-from thermograd.stream.settings import MetricsSettings, Settings
+from thermograd.stream.settings import MetricsSettings, OtlpSettings, Settings
 from thermograd.stream.sinks.notifier import Notifier
 from thermograd.stream.sinks.pictures import Pictures, drawn_for
 
 if TYPE_CHECKING:
+    from thermograd.stream.sinks.otlp import OtlpSink
     from thermograd.stream.sinks.prometheus import Exporter
 
 
@@ -98,7 +100,7 @@ def watch_written(
     settings
         The defaults if not given; its sinks and its exporter are left alone.
     """
-    silent = replace(settings or Settings(), sinks={}, metrics=MetricsSettings())
+    silent = replace(settings or Settings(), sinks={}, metrics=MetricsSettings(), otlp=OtlpSettings())
     layer = _LiveLayer(append, run.get("devices", {}), lambda line: None, silent, run)
     layer.follow([event] for event in events)
 
@@ -141,6 +143,7 @@ class _LiveLayer:
         pictures = None if run_dir is None else Pictures(lambda: drawn_for(str(run_dir())), self._trouble)
         self._notifier = Notifier(settings, on_line, self._trouble, run, pictures)
         self._exporter = self._start_exporter(settings.metrics, devices, run)
+        self._otlp = self._start_otlp(settings.otlp, devices, run)
 
     def _trouble(self, text: str) -> None:
         self._append("mark", mark="error", text=text)
@@ -164,6 +167,22 @@ class _LiveLayer:
             return None
         return exporter
 
+    def _start_otlp(
+        self,
+        section: OtlpSettings,
+        devices: Mapping[str, Mapping[str, Any]],
+        run: Mapping[str, Any] | None,
+    ) -> "OtlpSink | None":
+        if not section.endpoint:
+            return None
+        from thermograd.stream.sinks.otlp import OtlpSink
+
+        try:
+            return OtlpSink(section, run, devices, self._trouble)
+        except ConfigError as error:
+            self._trouble(f"nothing is sent by OTLP: {error}")
+            return None
+
     def follow(self, looks: Iterable[list[Event]]) -> None:
         try:
             for events in looks:
@@ -176,6 +195,8 @@ class _LiveLayer:
         finally:
             if self._exporter is not None:
                 self._exporter.close()
+            if self._otlp is not None:
+                self._otlp.close()
             self._notifier.close()
         self._give_account()
 
@@ -208,6 +229,8 @@ class _LiveLayer:
         if self._exporter is not None:
             failures = len(self._monitor.failures)
             self._exporter.publish(events, self._monitor.pairs, self._notifier.counts(), failures)
+        if self._otlp is not None:
+            self._otlp.take(events)
         if self._listener is not None:
             standings, self._monitor.pairs.standings = self._monitor.pairs.standings, []
             self._listener.take(events, standings or [])
@@ -223,6 +246,8 @@ class _LiveLayer:
             if self._is_new(alert):
                 seq = self._append("alert", **alert)
                 self._notifier.tell(alert)
+                if self._otlp is not None:
+                    self._otlp.alert(alert)
                 if self._listener is not None and seq is not None:
                     self._listener.alert(seq, alert)
 
@@ -255,6 +280,7 @@ class _LiveLayer:
             "late": pairs.join.late,
             "coupling": [[*pair, *known] for pair, known in pairs.coupling().items()],
             **self._notifier.account(),
+            **(self._otlp.account() if self._otlp is not None else {}),
         }
         self._append("mark", mark="note", text="the stream layer's own account", detail=json.dumps(account))
         for failure in self._monitor.failures:

@@ -25,6 +25,8 @@ class Outbox:
     waiting messages is dropped and counted. `sent` and `dropped` count the messages that arrived, and that
     did not, `pictured` those that arrived with a picture.
 
+    `noun` is what a message is called.
+
     A message may have a picture that is still made: it is waited for before the first attempt, as long as the
     picture itself allows. Where that attempt fails it is repeated without, before anything else.
     """
@@ -38,12 +40,14 @@ class Outbox:
         wait_s: float = 1.0,
         capacity: int = 256,
         grave_first: bool = False,
+        noun: str = "alert",
     ) -> None:
         self.name = name
         self.sent = self.dropped = self.pictured = 0
         self._sink = sink
-        again = "alerts reach sink %(place)r again, after %(count)d failures"
-        self._guard = Guard("alerts do not reach sink %(place)r: %(error)s", on_trouble, again)
+        self._noun = noun
+        again = f"{noun}s reach sink %(place)r again, after %(count)d failures"
+        self._guard = Guard(f"{noun}s do not reach sink %(place)r: %(error)s", on_trouble, again)
         self._attempts, self._wait_s = attempts, wait_s
         self._failing = False
         self._ending = threading.Event()
@@ -65,7 +69,7 @@ class Outbox:
             self._queue.put_nowait((rank, next(self._order), message, picture))
         except queue.Full:
             self._settle(sent=False)
-            self._guard.count("more alerts than it can take; the rest is dropped", self.name)
+            self._guard.count(f"more {self._noun}s than it can take; the rest is dropped", self.name)
 
     def finish(self) -> None:
         """Let the thread end when the queue is empty; from now on nothing is waited for between attempts."""
@@ -79,7 +83,7 @@ class Outbox:
             left, self._unsent = self._unsent, 0
             self.dropped += left
         if left:
-            self._guard.count(f"{counted(left, 'alert')} not sent before the end", self.name)
+            self._guard.count(f"{counted(left, self._noun)} not sent before the end", self.name)
 
     def _work(self) -> None:
         while True:
@@ -120,7 +124,7 @@ class Outbox:
                 break
             self._ending.wait(min(self._wait_s * 2**attempt, _LONGEST_WAIT_S))
         self._failing = True
-        self._guard.count(f"{reason}; its alerts are in the log", self.name)
+        self._guard.count(f"{reason}; its {self._noun}s are in the log", self.name)
         return False
 
     def _settle(self, sent: bool) -> None:

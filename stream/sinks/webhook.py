@@ -6,6 +6,7 @@ import os
 import socket
 import urllib.error
 import urllib.request
+from collections.abc import Mapping
 from http.client import HTTPException
 from typing import Any
 from urllib.parse import urlsplit
@@ -31,7 +32,6 @@ class WebhookSink:
         self._headers = {"Content-Type": "application/json", "User-Agent": "thermograd"}
         if token:
             self._headers["Authorization"] = f"Bearer {token}"
-        self._opener = urllib.request.build_opener(_NoRedirect)
 
     def send(self, message: Message) -> None:
         """Post it and wait for the answer."""
@@ -39,16 +39,21 @@ class WebhookSink:
         if message.png is not None:
             told["image_png_base64"] = base64.b64encode(message.png).decode("ascii")
         body = strict_json(told)
-        try:
-            request = urllib.request.Request(self._url, body.encode(), self._headers, method="POST")
-            with self._opener.open(request, timeout=self._timeout_s) as response:
-                response.read(4096)
-        except urllib.error.HTTPError as error:
-            error.close()
-            permanent = 300 <= error.code < 500 and error.code not in _TRY_AGAIN
-            raise SinkError(f"it answered HTTP {error.code}", permanent) from None
-        except (OSError, HTTPException, ValueError) as error:  # their own texts may hold the address
-            raise SinkError(_why(error)) from None
+        post(self._url, body.encode(), self._headers, self._timeout_s)
+
+
+def post(url: str, body: bytes, headers: Mapping[str, str], timeout_s: float) -> None:
+    """Post and wait for the answer; SinkError, without the address, where that fails."""
+    try:
+        request = urllib.request.Request(url, body, dict(headers), method="POST")
+        with urllib.request.build_opener(_NoRedirect).open(request, timeout=timeout_s) as response:
+            response.read(4096)
+    except urllib.error.HTTPError as error:
+        error.close()
+        permanent = 300 <= error.code < 500 and error.code not in _TRY_AGAIN
+        raise SinkError(f"it answered HTTP {error.code}", permanent) from None
+    except (OSError, HTTPException, ValueError) as error:  # their own texts may hold the address
+        raise SinkError(_why(error)) from None
 
 
 class _NoRedirect(urllib.request.HTTPRedirectHandler):
@@ -85,12 +90,13 @@ def check_url(url: str, where: str) -> None:
             f"{where} holds a user name or password, which would not be sent; allowed: an address without, "
             "and a token beside it (sent as Authorization: Bearer)"
         )
-    if known and host and (parts.scheme == "https" or (parts.scheme == "http" and _is_loopback(host))):
+    if known and host and (parts.scheme == "https" or (parts.scheme == "http" and is_loopback(host))):
         return
     raise ConfigError(f"{where} is no address to post to; allowed: https://..., or http:// to this machine")
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Return whether a host is this machine."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:

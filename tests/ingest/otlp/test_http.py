@@ -153,7 +153,7 @@ def test_another_address_asks_for_the_token(tmp_path):
 
 def test_the_command_receives_for_a_while_and_refuses_what_it_cannot_use(tmp_path, monkeypatch):
     said = []
-    monkeypatch.delenv("THERMOGRAD_OTLP_TOKEN", raising=False)
+    monkeypatch.delenv("THERMOGRAD_RECEIVE_TOKEN", raising=False)
     counts = receive(tmp_path, Doors(http="0.0.0.0:0"), None, said.append, duration_s=0.1)
     assert counts == {}
     assert said[1].startswith("Senders carry the token ")
