@@ -8,6 +8,7 @@ import re
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from thermograd.ingest.importers.formats.gpu.readings import bare_unit, celsius, with_point
 from thermograd.ingest.importers.recording import Format, Head, Hints, Recording, listed_names, of_no_use
 from thermograd.ingest.importers.said_columns import require_names
 from thermograd.ingest.importers.text_files import LeftOutError, require_whole, text_lines
@@ -19,7 +20,6 @@ _MARK = "Hardware monitoring log v"
 _TOLD = ("01", "02", "03")
 _DATE = re.compile(r"(\d\d?)[-./](\d\d?)[-./](\d{4}) (\d\d?):(\d\d):(\d\d)", re.ASCII)
 _OF_CARD = re.compile(r"gpu(\d*) (.+)")
-_COMMA = re.compile(r"([-+]?\d+),(\d+)", re.ASCII)
 _CARD = {  # column by the sensor's name, behind GPU and the card's number
     "temperature": "temperature_c",
     "usage": "utilization_pct",
@@ -72,7 +72,7 @@ class _Session:
         elif cells[0] == "02":
             self.names = cells[2:]
         elif len(cells) > 3 and cells[2].isdecimal():
-            self.units[int(cells[2])] = "".join(c for c in cells[3].lower() if c.isascii())
+            self.units[int(cells[2])] = bare_unit(cells[3])
         self._sensors = {}
 
     @property
@@ -170,8 +170,8 @@ class _Hml:
         """Return the values of each device."""
         found: dict[str, dict[str, Any]] = {}
         for number, sensor in self._session.sensors.items():
-            text = _COMMA.sub(r"\1.\2", cells[number])
-            value = self.recording.cell(sensor.column, text, convert=_celsius if sensor.fahrenheit else None)
+            text = with_point(cells[number])
+            value = self.recording.cell(sensor.column, text, convert=celsius if sensor.fahrenheit else None)
             found.setdefault(self._name(sensor.device), {})[sensor.column] = value
         return found
 
@@ -194,10 +194,6 @@ def _cells(line: str, expected: int) -> list[str]:
     plain = [cell.strip() for cell in line.rstrip("\r\n").split(",")]
     padded = [cell.strip() for cell in _APART.split(line.strip())]
     return plain if len(plain) == expected or len(padded) != expected else padded
-
-
-def _celsius(fahrenheit: float) -> float:
-    return (fahrenheit - 32.0) / 1.8
 
 
 def _moment(text: str) -> Moment | None:

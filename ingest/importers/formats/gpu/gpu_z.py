@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from thermograd.ingest.importers.csv_table import Table, csv_format
+from thermograd.ingest.importers.formats.gpu.readings import bare_unit, celsius, with_point
 from thermograd.ingest.importers.recording import Head, Hints, listed_names, of_no_use
 from thermograd.ingest.importers.said_columns import require_names
 from thermograd.ingest.importers.text_files import LeftOutError, cells_of
@@ -17,7 +18,6 @@ from thermograd.store.errors import ImportFormatError
 
 _APART = re.compile(r"(?<=\s),\s*|,\s\s+")  # a comma in a number has no blank before it
 _PADDED = re.compile(r"\s,")
-_COMMA = re.compile(r"([-+]?\d+),(\d+)", re.ASCII)
 _CELL = re.compile(r"(?P<name>.+?) ?\[(?P<unit>[^\]]*)\]")
 _DAY = re.compile(r"(\d\d?)\.(\d\d?)\.(\d{4}) (.*)", re.ASCII)
 _COLUMNS = {  # name and unit in lower case: device, column, rank (less is more)
@@ -136,8 +136,8 @@ class _GpuZ(Table):
         return samples
 
     def _value(self, column: str, sensor: _Sensor, cells: list[str]) -> float | int | None:
-        text = _COMMA.sub(r"\1.\2", cells[sensor.position])
-        return self.recording.cell(column, text, convert=_celsius if sensor.fahrenheit else None)
+        text = with_point(cells[sensor.position])
+        return self.recording.cell(column, text, convert=celsius if sensor.fahrenheit else None)
 
 
 def _known(cell: str) -> tuple[tuple[str, str, int] | None, bool]:
@@ -152,11 +152,7 @@ def _known(cell: str) -> tuple[tuple[str, str, int] | None, bool]:
 def _unit(cell: str) -> str:
     """Return the unit in a column's brackets, in lower case and without the degree sign."""
     match = _CELL.fullmatch(cell)
-    return "".join(c for c in match["unit"].lower() if c.isascii()) if match else ""
-
-
-def _celsius(fahrenheit: float) -> float:
-    return (fahrenheit - 32.0) / 1.8
+    return bare_unit(match["unit"]) if match else ""
 
 
 def _moment(text: str) -> Moment | None:

@@ -7,6 +7,7 @@ from typing import Any
 from thermograd.ingest.importers.recording import Recording
 from thermograd.ingest.importers.text_files import is_known
 
+_COMMA = re.compile(r"([-+]?\d+),(\d+)", re.ASCII)
 _MEASURE = re.compile(r"\(?(?P<number>[-+]?\d[\d.eE+-]*) *(?P<unit>[^\W\d_][\w/]*|%)?\)?", re.ASCII)
 _UNITS = {
     "": 1.0,
@@ -26,6 +27,31 @@ _UNITS |= _BYTES  # of these tools, all of which count memory so
 Names = Mapping[
     str, tuple[tuple[str, float], ...]
 ]  # names by column, the best one first, each with its factor
+
+
+# The degree sign with its letter, as editors of Korea and China read the bytes of a Windows log.
+_DEGREES = str.maketrans({"\uce9c": "C", "\uce9f": "F", "\u7648": "C", "\u764b": "F"})
+
+
+def bare_unit(text: str) -> str:
+    """Return a unit in lower case and without its degree sign.
+
+    Examples
+    --------
+    >>> bare_unit("\u00b0C"), bare_unit("MHz")
+    ('c', 'mhz')
+    """
+    return "".join(c for c in text.translate(_DEGREES).lower() if c.isascii())
+
+
+def celsius(fahrenheit: float) -> float:
+    """Convert degF."""
+    return (fahrenheit - 32.0) / 1.8
+
+
+def with_point(text: str) -> str:
+    """Return a number with a point where it has a comma."""
+    return _COMMA.sub(r"\1.\2", text)
 
 
 class Readings:

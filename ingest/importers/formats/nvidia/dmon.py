@@ -23,6 +23,12 @@ _VOCABULARY = frozenset(
 )
 
 
+def _are_names(names: list[str]) -> bool:
+    """Whether these are dmon's columns; pmon's, of processes, are not."""
+    first = next((name for name in names if name not in _TIMES), "")
+    return first == "gpu" and "pid" not in names and len(_VOCABULARY.intersection(names)) > 1
+
+
 class _Dmon(Scrolled):
     """A log of dmon."""
 
@@ -52,9 +58,7 @@ class _Dmon(Scrolled):
         if not line.startswith("#"):
             return None
         names = [word.lower() for word in words(line[1:])]
-        known = names[:1] == ["gpu"] or (names[:1] and names[0] in _TIMES and "gpu" in names[1:3])
-        is_dmon = known and "pid" not in names and len(_VOCABULARY.intersection(names)) > 1
-        return names if is_dmon else None
+        return names if _are_names(names) else None
 
     def row(self, named: dict[str, str]) -> tuple[str, Moment]:
         """Return GPU and time of a row."""
@@ -98,12 +102,25 @@ def _read_undated(paths: tuple[Path, ...], hints: Hints) -> list[Recording]:
     return _Dmon(paths, DMON_UNDATED, hints).read()
 
 
-DMON = Format("an nvidia-smi dmon log", ("sample",), _is_dated, _read_dated, hints=frozenset({"units"}))
+def _asked_for(hints: Hints, dated: bool) -> bool:
+    names = [name.lower() for name in hints.fields]
+    return _are_names(names) and dated == _TIMES.issubset(names)
+
+
+DMON = Format(
+    "an nvidia-smi dmon log",
+    ("sample",),
+    _is_dated,
+    _read_dated,
+    hints=frozenset({"units", "fields"}),
+    asked_for=lambda _, hints: _asked_for(hints, dated=True),
+)
 DMON_UNDATED = Format(
     "an nvidia-smi dmon log without dates",
     ("sample",),
     _is_undated,
     _read_undated,
     has_clock=False,
-    hints=frozenset({"units", "sample_time_s"}),
+    hints=frozenset({"units", "sample_time_s", "fields"}),
+    asked_for=lambda _, hints: _asked_for(hints, dated=False),
 )

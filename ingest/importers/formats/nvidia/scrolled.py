@@ -28,6 +28,8 @@ class Scrolled:
         self.hints = hints
         self.columns: list[str] = []
         self._taken: dict[str, tuple[str, float]] = {}
+        if hints.fields:
+            self._begin([name.lower() for name in hints.fields])
 
     @classmethod
     def names(cls, line: str) -> list[str] | None:

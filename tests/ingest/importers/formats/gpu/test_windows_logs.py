@@ -53,6 +53,15 @@ def test_an_old_gpu_z_with_decimal_commas_and_another_date(tmp_path: Path) -> No
     assert found.result["left_out"] == {"torn row: the file ends in mid-line": 1}
 
 
+def test_a_degree_sign_that_an_editor_of_another_code_page_read_is_one(tmp_path: Path) -> None:
+    """The bytes of a degree sign and its letter are one character in Korea's and China's code pages."""
+    for page in ("cp949", "gbk"):
+        unit = "\N{DEGREE SIGN}C".encode("cp1252").decode(page)
+        text = f"        Date        , GPU Temperature [{unit}] ,\n2026-11-24 10:00:00 , 61.5   ,\n"
+        found = imported(tmp_path, written(tmp_path / "a", text), timezone="UTC")
+        assert [row["temperature_c"] for row in found.rows("sample")] == [61.5]
+
+
 def test_a_person_names_the_columns_of_a_gpu_z_in_another_language(tmp_path: Path) -> None:
     """In the unit that is in brackets, or in the one that is said; without either it is refused."""
     header, row = (

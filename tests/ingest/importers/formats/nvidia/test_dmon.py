@@ -147,6 +147,18 @@ def test_columns_of_old_and_new_drivers_and_rows_that_are_torn(tmp_path: Path) -
     }
 
 
+def test_a_log_without_headings_is_read_with_the_columns_that_are_said(tmp_path: Path) -> None:
+    """What nvidia-smi dmon --format csv,noheader,nounit writes, with dates and without."""
+    path = written(tmp_path / "a", "0,300,61,-,98\n1,290,60,-,97\n0,301,62,-,99\n")
+    fields = ("gpu", "pwr", "gtemp", "mtemp", "sm")
+    rows = imported(tmp_path, path, hints=STARTED._replace(fields=fields)).rows("sample")
+    assert [(row["device"], row["power_w"]) for row in rows] == [("gpu0", 300), ("gpu1", 290), ("gpu0", 301)]
+    path = written(tmp_path / "b", "20261124 10:00:00 0 300 61\n20261124 10:00:01 0 301 61\n")
+    hints = Hints(fields=("Date", "Time", "gpu", "pwr", "gtemp"))
+    rows = imported(tmp_path, path, hints=hints, timezone="UTC").rows("sample")
+    assert [row["time_ns"] // 10**9 - 1795514400 for row in rows] == [0, 1]
+
+
 def test_pmon_is_of_processes_and_says_what_to_log(tmp_path: Path) -> None:
     text = (
         "# gpu        pid  type    sm   mem   enc   dec   command\n"
