@@ -33,8 +33,8 @@ def import_logs(
     one sentence that says what was wrong, and nothing.
 
     \b
-    Trainings: TensorBoard, W&B, Hugging Face Trainer, Lightning, Ultralytics, Keras, LLaMA-Factory,
-      JSON Lines, what Megatron-LM, NeMo, torchtitan, nanoGPT and others print
+    Trainings: TensorBoard, W&B, MLflow, Trackio, Hugging Face Trainer, Lightning, Ultralytics, Keras,
+      LLaMA-Factory, JSON Lines, what Megatron-LM, NeMo, torchtitan, nanoGPT and others print
     Hardware: nvidia-smi (CSV, dmon, -q, screen), dcgmi, DCGM through Prometheus, gpustat, amd-smi,
       rocm-smi, HWiNFO, GPU-Z, Afterburner, tegrastats, powermetrics, CodeCarbon, Zeus
     Anything else: any CSV, JSON Lines or Parquet with --time and --column
@@ -42,17 +42,21 @@ def import_logs(
     \b
     Example: thermograd import recordings/run_1
              thermograd import smi.csv --timezone Europe/Vienna --dry-run
+             thermograd import mlruns --run all
              thermograd import out/trainer_state.json --started-at 2026-11-24T10:00:00Z
              thermograd import power.csv --time when --column power_w=Watt --device gpu0
     """  # noqa: D301 - click wants the character, not its name
+    from thermograd.ingest.importers.every_run import describe_imports, import_every_run
     from thermograd.ingest.importers.hints.named import hints_of
-    from thermograd.ingest.importers.import_logs import describe_import, import_run
+    from thermograd.ingest.importers.import_logs import import_run
+    from thermograd.ingest.importers.stores.runs import EVERY
     from thermograd.store.shipping.writing import written_to
 
     hints = hints_of(**given)
+    importer = import_every_run if hints.run == EVERY else import_run
     with nullcontext(runs) if dry_run else written_to(runs, say) as folder:
-        result = import_run(folder, list(paths), training, telemetry, timezone, name, hints, dry_run)
-    answer(result, as_json, describe_import)
+        result = importer(folder, list(paths), training, telemetry, timezone, name, hints, dry_run)
+    answer(result, as_json, describe_imports)
 
 
 @click.command()

@@ -9,6 +9,7 @@ from typing import Any
 from thermograd.ingest.importers.recording import EventKind, Kind, Recording
 from thermograd.ingest.importers.rows.constants import WATCHED
 from thermograd.ingest.importers.rows.ordered import OrderedRows
+from thermograd.ingest.importers.stores.told import ToldOfRun
 from thermograd.ingest.importers.timing import out_of_order
 from thermograd.store.events import column_names
 from thermograd.store.processes import host_facts
@@ -38,6 +39,7 @@ def import_facts(
             "merged": sum(account.merged for account in accounts),
             "left_out": left_out.total(),
         },
+        "run": next((r.told.facts() for r in recordings if r.told is not None), None),
         "nulls": dict(nulls),
         "first_null": {
             key: where for account in reversed(accounts) for key, where in account.first_null.items()
@@ -60,17 +62,28 @@ def run_facts(
     """Return the facts of the run; of the host that was recorded, not the one that imports, none is known."""
     estimated = {kind: origin[f"{kind}_times_estimated"] for kind in ("step", "sample")}
     devices = [_devices(r, tables["sample"]) for r in recordings if r.kind == "sample"]
+    told = next((recording.told for recording in recordings if recording.told is not None), None)
     config = {name: value for recording in recordings for name, value in recording.config.items()}
     return dict.fromkeys(host_facts()) | {
         "source": "imported",
         "clock": "imported, wall time only"
         + "".join(f", {kind} times {how}" for kind, how in estimated.items() if how is not None),
-        "started_time_ns": min(table.first_ns for table in tables.values()),
-        "ended_time_ns": max(table.last_ns for table in tables.values()),
+        **_times(told, tables),
+        **({"host": told.host} if told is not None and told.host is not None else {}),
         "devices": devices[0] if devices else {},
         **({"config": config} if config else {}),
         "import": origin,
     }
+
+
+def _times(told: ToldOfRun | None, tables: dict[EventKind, OrderedRows]) -> dict[str, int]:
+    """Return when a run began and ended: by its events, or before and after them as the log says."""
+    began = [table.first_ns for table in tables.values()]
+    ended = [table.last_ns for table in tables.values()]
+    if told is not None:
+        began += [told.began_ns] if told.began_ns is not None else []
+        ended += [told.ended_ns] if told.ended_ns is not None else []
+    return {"started_time_ns": min(began), "ended_time_ns": max(ended)}
 
 
 def _estimated(recordings: list[Recording], kind: Kind) -> str | None:

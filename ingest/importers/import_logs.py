@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 from thermograd.ingest.importers.hints.given import NO_HINTS
 from thermograd.ingest.importers.hints.use import require_use, require_used
 from thermograd.ingest.importers.identity import require_one_device_a_name
@@ -13,7 +14,7 @@ from thermograd.ingest.importers.registry import ALLOWED
 from thermograd.ingest.importers.rows.ordered import OrderedRows
 from thermograd.ingest.importers.rows.workplace import Progress, tell, working_in
 from thermograd.ingest.importers.sources import WORDS, Source, choose_sources
-from thermograd.ingest.importers.steps.restart_marks import restart_marks
+from thermograd.ingest.importers.steps.restart_marks import end_mark, restart_marks
 from thermograd.ingest.importers.timezones import Zone, named_zone
 from thermograd.ingest.importers.timing import in_time_order
 from thermograd.store.errors import ImportFormatError
@@ -80,12 +81,13 @@ def import_run(
     chosen, ignored = choose_sources(paths, training, telemetry, hints)
     require_use(hints, {kind: (source.format, source.name) for kind, source in chosen.items()})
     with working_in(runs_dir, progress):
-        return _import(runs_dir, name or _default_name(paths, chosen), chosen, ignored, zone, hints, dry_run)
+        return _import(runs_dir, paths, name, chosen, ignored, zone, hints, dry_run)
 
 
 def _import(
     runs_dir: Path,
-    name: str,
+    paths: list[Path],
+    name: str | None,
     chosen: dict[Kind, Source],
     ignored: list[str],
     zone: Zone | None,
@@ -98,11 +100,11 @@ def _import(
     ignored = [text for text in ignored if text.partition(": ")[0] not in beside]
     tables, how = in_time_order(recordings, zone)
     require_used(hints, tables)
-    marks = {"mark": restart_marks(tables["step"])} if "step" in tables else {}
+    restarts = restart_marks(tables["step"]) if "step" in tables else None
     warnings = _doubts(recordings, tables)
-    warnings += [text for table in marks.values() for text in table["text"].to_pylist()]
+    warnings += [] if restarts is None else restarts["text"].to_pylist()
     origin = import_facts(recordings, tables, how) | {"warnings": warnings}
-    told = {
+    said = {
         "rows": {kind: len(tables.get(kind, ())) for kind in _COUNTED},
         "account": origin["rows"],
         **{name: origin[name] for name in ("files", "left_out", "first_left_out", "nulls", "first_null")},
@@ -113,9 +115,13 @@ def _import(
     }
     if dry_run:
         would = preview(recordings, {kind: rows.parts() for kind, rows in tables.items()})
-        return {"run_id": None, **told, "would": would}
+        return {"run_id": None, **said, "would": would}
     facts = run_facts(recordings, tables, origin)
-    with whole_run(runs_dir, name, facts, "import") as run:
+    told = next((recording.told for recording in recordings if recording.told is not None), None)
+    end = end_mark(told, facts["ended_time_ns"])
+    marks = {"mark": end if restarts is None else pa.concat_tables([restarts, end])}
+    called = name or (told.name if told is not None else None) or _default_name(paths, chosen)
+    with whole_run(runs_dir, called, facts, "import") as run:
         writer = run.open("import", "importer")
         for event in events_in_order(marks):
             run.append(writer, *event)
@@ -125,7 +131,7 @@ def _import(
                 run.append_table(writer, kind, part)
                 written += len(part)
                 tell("writing", written, len(rows), written)
-    return {"run_id": run.run.run_id, **told}
+    return {"run_id": run.run.run_id, **said}
 
 
 def describe_import(result: dict[str, Any]) -> str:

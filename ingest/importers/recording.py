@@ -15,6 +15,8 @@ from thermograd.ingest.importers.hints.units import unit_named, units_said
 from thermograd.ingest.importers.metric_values import LONGEST_TEXT, NO_STEP, MetricValues
 from thermograd.ingest.importers.rows.identities import Identities, key_of
 from thermograd.ingest.importers.rows.row_store import RowStore
+from thermograd.ingest.importers.stores.runs import StoredRun
+from thermograd.ingest.importers.stores.told import ToldOfRun
 from thermograd.ingest.importers.text_files import (
     LeftOutError,
     NamedCell,
@@ -77,6 +79,7 @@ class Recording:
     )  # the name in the log of each column, where it has many
     sources: dict[str, str] = field(default_factory=dict)  # the same, where the format knows but one name
     config: dict[str, Any] = field(default_factory=dict)  # the training's configuration
+    told: ToldOfRun | None = None  # what the log says of the run as a whole
     beside: list[str] = field(default_factory=list)  # files beside it that were read, too, by name
     hints: Hints = NO_HINTS  # those that the format takes
     estimated: str | None = None  # how the times were estimated, where the files have none
@@ -313,6 +316,9 @@ class Format:
     asked_for: Callable[[Head, Hints], bool] | None = None
     # Says it of a file that no format is recognised in.
     last_resort: Callable[[Head, Hints], bool] | None = None
+    # The files of the run that is meant in a folder of this format; none of any other folder.
+    folder: Callable[[Path, Hints], tuple[Path, ...]] | None = None
+    runs: Callable[[Path], list[StoredRun]] | None = None  # those in a file or folder that may hold several
 
     def takes(self, hint: str, kind: Kind | None = None) -> bool:
         """Whether it can use a hint: of its own, ``columns`` in steps, and the start where it has no clock.

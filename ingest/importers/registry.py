@@ -29,6 +29,9 @@ from thermograd.ingest.importers.formats.nvidia_smi import NVIDIA_SMI
 from thermograd.ingest.importers.formats.prometheus.answers import PROMETHEUS_JSON
 from thermograd.ingest.importers.formats.prometheus.text import PROMETHEUS_TEXT
 from thermograd.ingest.importers.formats.rle_session import DEVICE_LOG, STEP_LOG
+from thermograd.ingest.importers.formats.stores.mlflow_database import MLFLOW_DATABASE
+from thermograd.ingest.importers.formats.stores.mlflow_files import MLFLOW_FILES
+from thermograd.ingest.importers.formats.stores.trackio import TRACKIO
 from thermograd.ingest.importers.formats.table import TABLES
 from thermograd.ingest.importers.formats.tensorboard import TENSORBOARD
 from thermograd.ingest.importers.formats.text_logs import OWN_TEXT_LOGS, TEXT_LOGS
@@ -36,10 +39,11 @@ from thermograd.ingest.importers.formats.trainer_state import TRAINER_STATE
 from thermograd.ingest.importers.formats.wandb import WANDB_CSV, WANDB_FILE
 from thermograd.ingest.importers.hints.given import NO_HINTS, Hints
 from thermograd.ingest.importers.recording import Format, Head
+from thermograd.ingest.importers.stores.runs import StoredRun
 from thermograd.ingest.importers.text_files import readable
 
 FORMATS = (
-    *(WANDB_FILE, TENSORBOARD),
+    *(WANDB_FILE, TENSORBOARD, MLFLOW_FILES, MLFLOW_DATABASE, TRACKIO),
     *(TRAINER_STATE, PROMETHEUS_JSON, STEP_LOG),
     *(
         DMON,
@@ -81,6 +85,23 @@ def recognise(path: Path, hints: Hints = NO_HINTS) -> tuple[Format | None, str]:
         return form, form.name
     unmatched = ", in which --pattern finds no line" if hints.pattern is not None else ""
     return None, (_other_table(head) or looks(head)) + unmatched
+
+
+def folder_format(folder: Path, hints: Hints = NO_HINTS) -> tuple[Format, tuple[Path, ...]] | None:
+    """Return the format that a folder is as a whole, and the files of the run that is meant in it."""
+    for form in FORMATS:
+        if form.folder is not None and (paths := form.folder(folder, hints)):
+            return form, paths
+    return None
+
+
+def stored_runs(path: Path) -> list[StoredRun]:
+    """Return the runs in a file or folder; none where it is not of a format that may hold several."""
+    for form in FORMATS:
+        if path.is_dir() and form.folder is not None and form.runs is not None and (runs := form.runs(path)):
+            return runs
+    found = recognise(path)[0] if path.is_file() else None
+    return found.runs(path) if found is not None and found.runs is not None else []
 
 
 def _form(head: Head, hints: Hints) -> Format | None:

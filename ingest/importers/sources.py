@@ -6,12 +6,15 @@ from typing import NamedTuple
 
 from thermograd.ingest.importers.hints.given import NO_HINTS, Hints
 from thermograd.ingest.importers.recording import Format, Kind
-from thermograd.ingest.importers.registry import ALLOWED, recognise
+from thermograd.ingest.importers.registry import ALLOWED, folder_format, recognise
+from thermograd.ingest.importers.stores.runs import deleted_runs
 from thermograd.ingest.importers.text_files import readable
 from thermograd.store.errors import ImportFormatError
 
 WORDS: dict[Kind, str] = {"step": "step log", "sample": "device log"}
 _OPTIONS: dict[Kind, str] = {"step": "--training", "sample": "--telemetry"}
+
+_NAMED = 8
 
 
 class Source(NamedTuple):
@@ -23,7 +26,11 @@ class Source(NamedTuple):
     @property
     def name(self) -> str:
         """The names of its files."""
-        return ", ".join(path.name for path in self.paths)
+        names = [path.name for path in self.paths]
+        more = (
+            f" and {len(names) - _NAMED} more of {self.paths[0].parent.name}" if len(names) > _NAMED else ""
+        )
+        return ", ".join(names[:_NAMED]) + more
 
     def holds(self, path: Path) -> bool:
         """Whether a file is one of its files."""
@@ -51,6 +58,15 @@ class _Found:
                     return
             self.sources.append(Source(format, (path,)))
 
+    def add_store(self, folder: Path) -> bool:
+        """Add the run that is meant in a folder which is a log as a whole; return whether it is one."""
+        store = folder_format(folder, self.hints)
+        if store is not None:
+            self.sources.append(Source(*store))
+            if store[0].runs is not None and self.hints.run is None:
+                self.ignored += [f"{folder.name}: {text}" for text in deleted_runs(store[0].runs(folder))]
+        return store is not None
+
     def of_kind(self, kind: Kind) -> list[Source]:
         return [source for source in self.sources if kind in source.format.kinds]
 
@@ -65,7 +81,8 @@ def choose_sources(
     found = _Found(hints)
     for path in paths:
         if path.is_dir():
-            _look_through(path, found)
+            if not found.add_store(path):
+                _look_through(path, found)
         else:
             found.add(_regular(path), named=True)
     options: dict[Kind, Path | None] = {"step": training, "sample": telemetry}

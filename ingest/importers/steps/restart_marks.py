@@ -2,9 +2,11 @@
 
 import json
 from collections.abc import Iterator
+from typing import Any
 
 import pyarrow as pa
 from thermograd.ingest.importers.rows.ordered import OrderedRows
+from thermograd.ingest.importers.stores.told import ToldOfRun
 from thermograd.ingest.restarts import Restart, Restarts
 from thermograd.store.events import arrow_schema
 
@@ -23,6 +25,18 @@ def restart_marks(steps: OrderedRows) -> pa.Table:
         }
         for time_ns, restart in _restarts(steps)
     ]
+    return _marks(rows)
+
+
+def end_mark(told: ToldOfRun | None, ended_ns: int) -> pa.Table:
+    """Return the mark of how a run ended, where its log says it; at `ended_ns`."""
+    if told is None or told.state is None:
+        return _marks([])
+    text, detail = f"{told.state}, as {told.by} says", json.dumps({"state": told.state})
+    return _marks([{"_time_ns": ended_ns, "mark": "run_ended", "text": text, "detail": detail}])
+
+
+def _marks(rows: list[dict[str, Any]]) -> pa.Table:
     types = [arrow_schema("mark").field(name) for name in _COLUMNS]
     return pa.Table.from_pylist(rows, pa.schema([pa.field("_time_ns", pa.int64()), *types]))
 

@@ -44,6 +44,8 @@ FORMATS = {  # of the files in a folder, all of them
     "keras": {"a log of Keras' CSVLogger"},
     "llama_factory": {"LLaMA-Factory's trainer_log.jsonl"},
     "influx": {"InfluxDB line protocol"},
+    "mlflow": {"an MLflow database (SQLite)"},
+    "trackio": {"a Trackio database (SQLite)"},
     "nvidia_smi": {"an nvidia-smi log (CSV)"},
     "prometheus": {"a Prometheus range query (JSON)"},
     "rocm_smi": {"what rocm-smi --csv printed", "what rocm-smi --json printed"},

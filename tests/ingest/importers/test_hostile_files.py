@@ -14,7 +14,7 @@ from importing import imported, refused, written
 from thermograd.benchmarks.fuzz_imports import fixtures
 from thermograd.ingest.importers.import_logs import import_run
 from thermograd.ingest.importers.recording import Hints
-from thermograd.ingest.importers.registry import FORMATS, recognise
+from thermograd.ingest.importers.registry import FORMATS, folder_format, recognise
 from thermograd.store.errors import ThermogradError
 from thermograd.store.log.seal import verify_run
 from thermograd.store.log.writer import EventWriter
@@ -72,8 +72,10 @@ def attempt(runs: Path, path: Path) -> tuple[str | None, int]:
 
 
 def test_there_is_an_example_or_a_fixture_of_every_format() -> None:
-    recorded = {recognise(path)[1] for fixture in fixtures() for path in fixture.files}
     """Those that are printed have theirs in test_printed.py."""
+    recorded = {recognise(path)[1] for fixture in fixtures() for path in fixture.files}
+    stores = (folder_format(fixture.path) for fixture in fixtures() if fixture.path.is_dir())
+    recorded |= {store[0].name for store in stores if store is not None}
     assert {form.name for form in WITHOUT_TEXT_LOGS} <= EXAMPLES.keys() | recorded
 
 

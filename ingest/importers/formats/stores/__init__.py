@@ -1,0 +1,1 @@
+"""Formats that are folders or databases, and may hold several runs."""

@@ -1,0 +1,1 @@
+"""Stores that hold several runs: which of them is meant, and what each says of itself."""
