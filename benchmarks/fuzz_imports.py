@@ -31,7 +31,7 @@ from thermograd.store.log.reader import read_kind
 from thermograd.store.log.seal import verify_run
 
 _TESTS = Path(__file__).parents[1] / "tests"
-_OPTIONS = {  # what a refusal may ask for, and what it then gets
+OPTIONS = {  # what a refusal may ask for, and what it then gets
     "--started-at": ("started_at", "2026-11-24T10:00:00Z"),
     "--step-time": ("step_time_s", 0.5),
     "--unit time=s": ("units", (("time", "s"),)),
@@ -98,7 +98,7 @@ def attempt(path: Path, runs: Path) -> Outcome:
             result = import_run(runs, [path], timezone="UTC", hints=Hints(**given))
         except ThermogradError as error:
             fault = _fault_of_refusal(str(error), runs)
-            asked = {name: value for option, (name, value) in _OPTIONS.items() if option in str(error)}
+            asked = {name: value for option, (name, value) in OPTIONS.items() if option in str(error)}
             if fault is not None or asked.keys() <= given.keys():
                 return Outcome(str(error), fault)
             given |= asked

@@ -15,19 +15,13 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from thermograd.benchmarks.fuzz_imports import Fixture, fixtures
+from thermograd.benchmarks.fuzz_imports import OPTIONS, Fixture, fixtures
 from thermograd.benchmarks.import_readers import READERS, Values
 from thermograd.ingest.importers.hints.given import Hints
 from thermograd.ingest.importers.import_logs import import_run
 from thermograd.store.errors import ThermogradError
 from thermograd.store.log.reader import read_kind
 
-_ASKED: dict[str, tuple[str, Any]] = {  # what a refusal may ask for, and what it then gets
-    "--started-at": ("started_at", "2026-11-24T10:00:00Z"),
-    "--step-time": ("step_time_s", 0.5),
-    "--sample-time": ("sample_time_s", 1.0),
-    "--steps-per-epoch": ("steps_per_epoch", 10),
-}
 _MOST_TRIES = 4
 _CLOSE = 1e-12
 _LONGEST_REASON = 60
@@ -64,7 +58,7 @@ def _imported(path: Path, runs: Path) -> dict[str, Any]:
         try:
             return import_run(runs, [path], timezone="UTC", hints=Hints(**given))
         except ThermogradError as error:
-            asked = {name: value for option, (name, value) in _ASKED.items() if option in str(error)}
+            asked = {name: value for option, (name, value) in OPTIONS.items() if option in str(error)}
             if asked.keys() <= given.keys():
                 raise
             given |= asked

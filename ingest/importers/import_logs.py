@@ -80,7 +80,7 @@ def import_run(
     zone = named_zone(timezone) if timezone is not None else None
     chosen, ignored = choose_sources(paths, training, telemetry, hints)
     require_use(hints, {kind: (source.format, source.name) for kind, source in chosen.items()})
-    with working_in(runs_dir, progress):
+    with working_in(None if dry_run else runs_dir, progress):
         return _import(runs_dir, paths, name, chosen, ignored, zone, hints, dry_run)
 
 

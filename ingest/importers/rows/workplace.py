@@ -28,7 +28,7 @@ def workplace() -> Workplace:
 
 
 @contextmanager
-def working_in(folder: Path, progress: Progress | None) -> Iterator[None]:
+def working_in(folder: Path | None, progress: Progress | None) -> Iterator[None]:
     """Let recordings put rows into files of a folder while the block runs; it is made where it is needed."""
     token, was_there = _here.set(Workplace(folder, progress)), folder.exists()
     try:
