@@ -7,11 +7,14 @@ from types import FrameType
 from typing import Any
 
 _DEEPEST = 200
-_COUNTS = {  # module of a trainer's class, and where it keeps its count
-    "transformers.trainer": ("state", "global_step"),
-    "lightning.pytorch.trainer.trainer": ("global_step",),
-    "pytorch_lightning.trainer.trainer": ("global_step",),
+_COUNTS = {  # module of a trainer's class, where it keeps its count, and how far that is ahead in a step
+    "transformers.trainer": (("state", "global_step"), 0),
+    "lightning.pytorch.trainer.trainer": (("global_step",), 0),
+    "pytorch_lightning.trainer.trainer": (("global_step",), 0),
+    "torchtitan.trainer": (("step",), 1),
+    "torchtitan.train": (("step",), 1),
 }
+_MEGATRON = "megatron.training.global_vars"  # keeps what is the trainer's elsewhere in its arguments
 
 
 class FrameworkSteps:
@@ -36,6 +39,8 @@ class FrameworkSteps:
 
 def calling_trainer() -> Any:
     """Return the trainer whose method is among the callers; None without one."""
+    if _MEGATRON in sys.modules and (arguments := _arguments_of_megatron()) is not None:
+        return arguments
     frame: FrameType | None = sys._getframe(1)
     for _ in range(_DEEPEST):
         if frame is None:
@@ -51,8 +56,17 @@ def calling_trainer() -> Any:
 def _count_of(trainer: Any) -> int | None:
     for kind in type(trainer).__mro__:
         if kind.__module__ in _COUNTS and kind.__name__ == "Trainer":
+            names, ahead = _COUNTS[kind.__module__]
             value = trainer
-            for name in _COUNTS[kind.__module__]:
+            for name in names:
                 value = getattr(value, name, None)
-            return value if isinstance(value, int) and value >= 0 else None
-    return None
+            return value - ahead if isinstance(value, int) and value >= ahead else None
+    value = getattr(trainer, "curr_iteration", getattr(trainer, "iteration", None))
+    return value if trainer is not None and isinstance(value, int) and value >= 0 else None
+
+
+def _arguments_of_megatron() -> Any:
+    try:
+        return sys.modules[_MEGATRON].get_args()
+    except Exception:  # noqa: BLE001 - it asserts that there are some
+        return None

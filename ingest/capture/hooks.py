@@ -20,7 +20,8 @@ from operator import attrgetter
 from typing import Any, Protocol, TypeVar, cast
 
 import torch
-from thermograd.ingest.capture import engine_hooks
+from thermograd.ingest.capture.engines import placing as engine_hooks
+from thermograd.ingest.capture.engines.engine import EngineState, EngineStep
 from thermograd.ingest.capture.loss_scale import Scaled, pending_scale
 from thermograd.store.failures import Guard
 from torch import Tensor
@@ -47,14 +48,14 @@ class _Observer(Protocol):
     ) -> None: ...
     def after_scaler_step(self, optimizer: Optimizer) -> None: ...
     def zeroed(self, owner: Any) -> None: ...
-    def saw_engine_step(self, norm: Any, learning_rate: Any, skipped: bool) -> None: ...
+    def saw_engine_step(self, step: EngineStep) -> None: ...
 
 
 _active: list[_Observer] = []
 _first_use: list[Callable[[], object]] = []
 _lock = threading.Lock()
 _installed = False
-_engine = engine_hooks.EngineState()
+_engine = EngineState()
 _optimizers = Guard("thermograd could not keep track of an optimizer (%(error)s); training goes on")
 _losses = Guard("thermograd could not read a loss (%(error)s); training goes on")
 _last_total: tuple[Any, float] = (None, 2.0)
@@ -190,7 +191,7 @@ def _clip_with_norm(original: Callable[..., None]) -> Callable[..., None]:
             _traced.max_norm = max_norm
             if _traced.norm is None:
                 _traced.norm = total_norm.detach()
-        elif observers := _observers():
+        elif not _engine.depth and (observers := _observers()):
             parameters = _listed(parameters)
             total, norm_type = _last_total
             is_given = total is not total_norm
@@ -212,7 +213,7 @@ def _clip_by_value(original: Callable[..., None]) -> Callable[..., None]:
         if _is_compiling():
             parameters = _listed(parameters)
             _traced.norm = torch.nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
-        elif observers := _observers():
+        elif not _engine.depth and (observers := _observers()):
             parameters = _listed(parameters)
             for observer in observers:
                 observer.saw_clip(parameters, None, None, False)
@@ -236,7 +237,7 @@ def _hook_backward() -> None:
             original(tensors, grad_tensors, *args, **kwargs)
             return
         _take_traced()
-        engine_hooks.install(_engine, _active, _hook_scaler)
+        engine_hooks.install(_engine, _active, _hook_scaler, _scaled_by)
         for observer in observers:
             observer.before_backward()
         original(tensors, grad_tensors, *args, **kwargs)
@@ -291,6 +292,12 @@ def _scale(original: Callable[..., Any]) -> Callable[..., Any]:
         return result
 
     return scale
+
+
+def _scaled_by(loss: Any, result: Any, factor: Any) -> None:
+    """Remember what an engine multiplied its loss by."""
+    global _scaled
+    _scaled = Scaled(loss, result, factor)
 
 
 def _scaler_step(original: Callable[..., Any]) -> Callable[..., Any]:

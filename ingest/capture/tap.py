@@ -17,6 +17,7 @@ from typing import Any
 
 import torch
 from thermograd.ingest.capture import hooks
+from thermograd.ingest.capture.engines.engine import EngineStep
 from thermograd.ingest.capture.framework_steps import FrameworkSteps
 from thermograd.ingest.capture.gradients import gradient_norm, local_norm, world_size
 from thermograd.ingest.capture.layer_norms import LayerNorms
@@ -315,11 +316,12 @@ class StepTap:
             self._iterations.close_if_whole()
 
     @guarded
-    def saw_engine_step(self, norm: Any, learning_rate: Any, skipped: bool) -> None:
+    def saw_engine_step(self, step: EngineStep) -> None:
         """Finish a step that an engine which owns the optimizer has made or left out."""
         self._iterations.close()
-        part = Part(None)
-        part.learning_rate, part.skipped = learning_rate, skipped
+        norm, part = step.norm, Part(None)
+        part.learning_rate, part.skipped = step.learning_rate, step.skipped
+        part.max_norm, part.loss_parts = step.max_norm, step.loss_parts
         if norm is not None:
             part.seen = local_norm(norm if isinstance(norm, Tensor) else torch.tensor(float(norm)))
         self._iterations.join(part)

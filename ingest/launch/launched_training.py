@@ -1,5 +1,6 @@
 """A framework's training under `thermograd run`: it records into the launcher's run, which outlives it."""
 
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from thermograd.ingest.callback import TrainerRun
@@ -15,6 +16,7 @@ class LaunchedTraining(TrainerRun):
     """
 
     _is_asked_for = False
+    beside: Callable[[], Iterable[Any]] | None = None  # the callbacks of the same training, where known
 
     def _under_way(self) -> Run | None:
         return launched_run() if self._is_wanted() else None
@@ -30,8 +32,7 @@ class LaunchedTraining(TrainerRun):
         return run
 
     def _is_wanted(self) -> bool:
-        trainer = calling_trainer()
-        callbacks = getattr(getattr(trainer, "callback_handler", trainer), "callbacks", None) or []
+        callbacks = self.beside() if self.beside is not None else _callbacks_of(calling_trainer())
         others = (getattr(callback, "_training", None) for callback in callbacks)
         is_given = any(isinstance(other, TrainerRun) and other is not self for other in others)
         return not is_given and running_run() is None
@@ -39,3 +40,7 @@ class LaunchedTraining(TrainerRun):
     def _say_that_none_is_open(self) -> None:
         if self._is_wanted():
             super()._say_that_none_is_open()
+
+
+def _callbacks_of(trainer: Any) -> Iterable[Any]:
+    return getattr(getattr(trainer, "callback_handler", trainer), "callbacks", None) or []

@@ -32,6 +32,7 @@ class Part:
         self.found_inf: Any = getattr(optimizer, "found_inf", None)
         self.layers: list[LayerReading] = []
         self.loss: Tensor | None = None
+        self.loss_parts = 1  # backward passes whose mean, not sum, the step is on
         self.passes: Passes | None = None
         self.was_dropped = self.skipped = self.is_measured_only = self.is_inside = False
         self.started_ns: int | None = None

@@ -51,7 +51,8 @@ class Iterations:
         part.end()
         state, optimizer = part.state, part.optimizer()
         if state is None:
-            part.loss = self._optimizers.take_unknown()
+            loss = self._optimizers.take_unknown()
+            part.loss = loss / part.loss_parts if loss is not None and part.loss_parts > 1 else loss
             part.started_ns = self._optimizers.restart_engine(part.monotonic_ns)
         else:
             part.is_inside = is_inside_backward()

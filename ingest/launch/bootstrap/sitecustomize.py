@@ -69,6 +69,11 @@ class _Watch:
             "transformers.trainer",
             "lightning.pytorch.trainer.connectors.callback_connector",
             "pytorch_lightning.trainer.connectors.callback_connector",
+            "accelerate.accelerator",
+            "keras.src.callbacks.callback_list",
+            "megatron.training.training",
+            "torchtitan.components.metrics",
+            "ultralytics.utils.callbacks.base",
         }
 
     def find_spec(self, name, path=None, target=None):  # type: ignore[no-untyped-def]

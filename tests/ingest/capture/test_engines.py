@@ -4,14 +4,15 @@ import math
 import shutil
 import sys
 import warnings
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 
 import pytest
 
 torch = pytest.importorskip("torch")
 
 from small_training import exact, loss_of, make_model, norm_of, seen  # noqa: E402
-from thermograd.ingest.capture import engine_hooks, hooks  # noqa: E402
+from thermograd.ingest.capture import hooks  # noqa: E402
+from thermograd.ingest.capture.engines import megatron, placing as engine_hooks  # noqa: E402
 from torch.nn.utils import (  # noqa: E402  # bound before the hooks are installed, as scripts do
     clip_grad_norm_,
     clip_grad_value_,
@@ -191,6 +192,70 @@ def test_a_deepspeed_engine_tells_its_norm_and_its_overflows(rows):
             engine.step()
     assert seen(rows) == expected
     assert {row["learning_rate"] for row in rows} == {0.01}
+
+
+def megatron_like():
+    """Return a module with classes of Megatron-LM's names, which do in order what megatron-core 0.16 does."""
+
+    class MegatronOptimizer:
+        def __init__(self, inner, clip_grad):
+            self.optimizer, self.config = inner, SimpleNamespace(clip_grad=clip_grad)
+            self.param_groups = inner.param_groups
+
+        def get_loss_scale(self):
+            return torch.tensor([64.0])
+
+        def scale_loss(self, loss):
+            return self.get_loss_scale() * loss
+
+    class MixedPrecisionOptimizer(MegatronOptimizer):
+        def step(self):
+            parameters = [p for group in self.param_groups for p in group["params"]]
+            for p in parameters:
+                p.grad /= self.get_loss_scale()
+            norm = norm_of(*parameters)
+            if not math.isfinite(norm):
+                return False, None, None
+            if self.config.clip_grad > 0:
+                clip_grad_norm_(parameters, self.config.clip_grad)
+            self.optimizer.step()
+            return True, norm if self.config.clip_grad > 0 else 0.0, 0
+
+    class ChainedOptimizer(MegatronOptimizer):
+        def __init__(self, chained):
+            super().__init__(chained[0], chained[0].config.clip_grad)
+            self.chained = chained
+
+        def step(self):
+            results = [optimizer.step() for optimizer in self.chained]
+            return all(r[0] for r in results), results[0][1], 0
+
+    return SimpleNamespace(
+        **{kind.__name__: kind for kind in (MegatronOptimizer, MixedPrecisionOptimizer)},
+        ChainedOptimizer=ChainedOptimizer,
+    )
+
+
+@pytest.mark.parametrize("clip_grad", [1.0, 0.0])
+@pytest.mark.parametrize("is_chained", [False, True])
+def test_megatrons_optimizers_tell_the_norm_that_they_clip_by(rows, clip_grad, is_chained):
+    module = megatron_like()
+    megatron.hook_megatron(module, hooks._engine, hooks._active, hooks._scaled_by)
+    model = make_model()
+    optimizer = module.MixedPrecisionOptimizer(torch.optim.SGD(model.parameters(), lr=0.01), clip_grad)
+    outer = module.ChainedOptimizer([optimizer]) if is_chained else optimizer
+    expected = []
+    for step in range(4):
+        loss = loss_of(model, math.inf if step == 2 else 1.0, seed=step)
+        outer.scale_loss(loss).backward()
+        norm = norm_of(*model.parameters()) / 64
+        outer.step()
+        model.zero_grad()
+        is_told = clip_grad > 0 and step != 2
+        expected.append((exact(loss.item()), exact(norm) if is_told else None, step == 2))
+    assert seen(rows) == expected
+    assert {row["learning_rate"] for row in rows} == {0.01}
+    assert {row["max_grad_norm"] for row in rows} == {clip_grad or None}
 
 
 def test_an_engine_of_another_version_is_no_trouble(rows):

@@ -4,30 +4,35 @@ Looking for them costs three dictionary look-ups a backward pass, importing them
 """
 
 import functools
-import logging
 import sys
 from collections.abc import Callable
 from typing import Any
 
+from thermograd.ingest.capture.engines.engine import EngineState, EngineStep, ask, inside
+from thermograd.ingest.capture.engines.keras import hook_keras, hook_keras_scaled
+from thermograd.ingest.capture.engines.megatron import hook_megatron
 from thermograd.store.failures import Guard
 from torch import Tensor
 
-_questions = Guard("thermograd cannot ask the engine: %(error)s", logging.getLogger("thermograd").debug)
 _places = Guard("thermograd cannot see what an engine does (%(error)s); training goes on")
 _FSDP1 = "torch.distributed.fsdp.fully_sharded_data_parallel"
 _SHARDED_SCALER = "torch.distributed.fsdp.sharded_grad_scaler"
 _DEEPSPEED = "deepspeed.runtime.engine"
-_todo = {_FSDP1, _SHARDED_SCALER, _DEEPSPEED}
+_MEGATRON = "megatron.core.optimizer.optimizer"
+_KERAS, _KERAS_SCALED = "keras.src.optimizers.base_optimizer", "keras.src.optimizers.loss_scale_optimizer"
+_todo = {_FSDP1, _SHARDED_SCALER, _DEEPSPEED, _MEGATRON, _KERAS, _KERAS_SCALED}
 
 
-class EngineState:
-    """Whether an engine is at work (`depth` > 0) that calls backward and optimizers by itself."""
+def install(
+    engine: EngineState,
+    active: list[Any],
+    hook_scaler: Callable[[Any], None],
+    scaled_by: Callable[[Any, Any, Any], None],
+) -> None:
+    """Place hooks in what has been imported since the last call.
 
-    depth = 0
-
-
-def install(engine: EngineState, active: list[Any], hook_scaler: Callable[[Any], None]) -> None:
-    """Place hooks in what has been imported since the last call."""
+    `scaled_by` takes a loss, what an engine made of it to call backward on, and the factor between them.
+    """
     for name in _todo & sys.modules.keys() if _todo else ():
         _todo.discard(name)
         module = sys.modules[name]
@@ -36,8 +41,14 @@ def install(engine: EngineState, active: list[Any], hook_scaler: Callable[[Any],
                 _hook_fsdp1(module.FullyShardedDataParallel, active)
             elif name == _SHARDED_SCALER:
                 hook_scaler(module.ShardedGradScaler)
-            else:
+            elif name == _DEEPSPEED:
                 hook_deepspeed(module.DeepSpeedEngine, engine, active)
+            elif name == _MEGATRON:
+                hook_megatron(module, engine, active, scaled_by)
+            elif name == _KERAS:
+                hook_keras(module, engine, active)
+            else:
+                hook_keras_scaled(module.LossScaleOptimizer, engine, active, scaled_by)
 
 
 def _hook_fsdp1(wrapper_class: Any, active: list[Any]) -> None:
@@ -65,36 +76,22 @@ def hook_deepspeed(engine_class: Any, engine: EngineState, active: list[Any]) ->
 
     @functools.wraps(step)
     def engine_step(self: Any, *args: Any, **kwargs: Any) -> Any:
-        is_boundary = _ask(self.is_gradient_accumulation_boundary)
-        result = _inside(engine, step, self, *args, **kwargs)
+        is_boundary = ask(self.is_gradient_accumulation_boundary)
+        result = inside(engine, step, self, *args, **kwargs)
         if is_boundary:
-            skipped = not _ask(self.was_step_applied)
-            norm = None if skipped else _ask(self.get_global_grad_norm)
-            rates = _ask(self.get_lr)
+            skipped = not ask(self.was_step_applied)
+            norm = None if skipped else ask(self.get_global_grad_norm)
+            rates = ask(self.get_lr)
             for observer in active:
-                observer.saw_engine_step(norm, rates[0] if rates else None, skipped)
+                observer.saw_engine_step(EngineStep(norm, rates[0] if rates else None, skipped))
         return result
 
     @functools.wraps(backward)
     def engine_backward(self: Any, *args: Any, **kwargs: Any) -> Any:
-        loss = _inside(engine, backward, self, *args, **kwargs)
+        loss = inside(engine, backward, self, *args, **kwargs)
         for observer in active:
             observer.saw_loss(loss)  # what it returns is this micro-batch's share of the objective
             observer.after_backward()
         return loss
 
     engine_class.step, engine_class.backward = engine_step, engine_backward
-
-
-def _ask(question: Callable[[], Any]) -> Any:
-    with _questions:  # an engine of another version may fail to answer
-        return question()
-    return None
-
-
-def _inside(engine: EngineState, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-    engine.depth += 1
-    try:
-        return function(*args, **kwargs)
-    finally:
-        engine.depth -= 1

@@ -1,0 +1,1 @@
+"""Engines that own their optimizers, and parts of torch that are rarely there: hooked when imported."""
