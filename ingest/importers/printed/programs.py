@@ -241,6 +241,6 @@ PROGRAMS = (
             "step_time": "step_time_s",
         },
         note="its losses are the means of the steps since the line before",
-        bar=r"(?:^|\]:)\s*(?:Train: +)?\d+%\|.{0,400}?\|\s*(?P<step>\d+)/(?P<total>\d+) \[",
+        bar=r"(?:^|\]:)\s*(?:Train: +)?\d+%\|.{0,400}?\|\s*(?P<step>\d{1,15})/(?P<total>\d{1,15}) \[",
     ),
 )

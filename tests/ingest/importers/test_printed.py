@@ -230,6 +230,8 @@ def test_the_step_of_a_printed_dictionary_is_that_of_the_bar_below_it(tmp_path: 
     ]
     assert reason.endswith("(trainer_state.json does)")
     assert left.result["left_out"][reason] == 4
+    absurd = written(tmp_path / "b.log", burst + f" 50%|  | {'9' * 5000}/40 [00:01<00:19]\n")
+    assert len(imported(tmp_path / "b", absurd, hints=hints).rows("step")) == 1
 
 
 def _seconds(steps: list[dict[str, Any]]) -> list[float]:
