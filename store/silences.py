@@ -14,6 +14,7 @@ import msgspec
 from thermograd.store.telling.quantities import moment_text
 
 SILENT = ("silent.device", "silent.rank", "silent.agent")
+SILENCE_DETAIL = '{"alert":"silent.'  # the detail of a gap that tells of one begins so
 PERIODS = 3.0  # after so many of its own usual periods without a sign of life something is silent
 QUIET_S = 5.0  # it has to be back for so long for its silence to be over
 _LEAST_INTERVALS = 3

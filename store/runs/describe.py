@@ -21,6 +21,7 @@ from thermograd.store.runs.own_values.configuration import config_lines, run_con
 from thermograd.store.runs.own_values.metrics import last_metrics, metric_lines
 from thermograd.store.runs.steps import StepCount
 from thermograd.store.runs.tags import note_text, read_tags
+from thermograd.store.silences import SILENCE_DETAIL
 from thermograd.store.telling.devices import device_labels, is_simulated
 from thermograd.store.telling.episodes import (
     ENDED_MARK,
@@ -44,7 +45,9 @@ def run_facts_shown(run: Run) -> dict[str, Any]:
     """Gather what ``show`` tells about a run; ``episodes`` are of all alerts, however many there are."""
     marks, alerts = read_kind(run.path, "mark"), read_kind(run.path, "alert")
     texts = marks.select(["mark", "text"])
-    gaps = texts.filter(pc.is_in(marks["mark"], pa.array(["gap", "error"])))
+    is_alert = pc.fill_null(pc.starts_with(marks["detail"], SILENCE_DETAIL), False)
+    is_gap = pc.is_in(marks["mark"], pa.array(["gap", "error"]))
+    gaps = texts.filter(pc.and_not(is_gap, is_alert))  # a silence is among the alerts
     keys = ["time_ns", "alert", "severity", "step", "device", "message"]
     order = [(name, "ascending") for name in ("time_ns", "writer", "seq")]
     listed = alerts.sort_by(order).select(keys).slice(0, _MOST_LISTED).to_pylist()

@@ -1,6 +1,7 @@
 """The present values of a live run for Prometheus, in OpenMetrics with base units.
 
-A value that is not known has no series; a device that has fallen silent loses its series.
+A value that is not known has no series; a device that has fallen silent loses its series, at once where that
+is told, else after a minute.
 """
 
 import json
@@ -14,7 +15,9 @@ from typing import Any
 from prometheus_client import CollectorRegistry, start_http_server
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily, Metric
 from thermograd.store.events import Event
+from thermograd.store.silences import silence_of
 from thermograd.store.telling.devices import device_labels, is_simulated
+from thermograd.store.telling.episodes import ends_of
 from thermograd.store.text import printable
 from thermograd.stream.alerts.alert import as_float
 from thermograd.stream.efficiency import Efficiency
@@ -73,6 +76,7 @@ class Exporter:
         self._latest_alerts_ns: dict[_Alert, int] = {}
         self._told: dict[tuple[str, str], int] = {}
         self._disabled = 0
+        self._silences: set[tuple[str, str | None, int]] = set()
         self._counts: dict[str, int] = dict.fromkeys(_COUNTS, 0)
         self._correlations: dict[_Pair, float | None] = {}
         self._e_values: dict[_Pair, float | None] = {}
@@ -132,8 +136,17 @@ class Exporter:
         elif event.kind == "sample" and values.get("device") is not None:
             device = str(values["device"])
             self._samples[device] = {**values, "rle": self._efficiency(device, values)}
-        elif event.kind == "mark" and values.get("mark") == "gap":
+        elif event.kind == "mark":
+            self._learn_mark(values)
+
+    def _learn_mark(self, values: Mapping[str, Any]) -> None:
+        if values.get("mark") == "gap":
             self._counts["lost"] += _lost(values.get("detail"))
+        if (silence := silence_of(values)) is not None:
+            self._silences.add((silence.alert, silence.device, silence.onset_time_ns))
+            for device in silence.devices:
+                self._samples.pop(device, None)
+        self._silences -= ends_of([values]).keys()
 
     def _efficiency(self, device: str, values: Mapping[str, Any]) -> float | None:
         known = self._efficiencies.get(device)
@@ -206,7 +219,12 @@ class Exporter:
         )
         for (alert, severity, device), time_ns in sorted(self._latest_alerts_ns.items()):
             _add(latest, [alert, severity, printable(device)], time_ns, 1e-9)
-        yield from (alerts, latest, *self._own_health())
+        silent = GaugeMetricFamily(
+            "thermograd_silent", "Silences that have not ended.", labels=["alert", "device"]
+        )
+        for (alert, device), count in sorted(Counter((a, d or "") for a, d, _ in self._silences).items()):
+            silent.add_metric([alert, printable(device)], count)
+        yield from (alerts, latest, silent, *self._own_health())
         for name, text, series in (
             ("rolling_correlation", "Correlation of the latest steps.", self._correlations),
             ("coupling_e_value", "Evidence of coupling in the run; 1 is none, 20 is strong.", self._e_values),

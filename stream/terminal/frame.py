@@ -31,6 +31,7 @@ _CONDITIONS = {
     "throttle.warn": ("warn", "yellow"),
     "collapse.thermal": ("HEAT", "bold red"),
     "collapse.brake": ("BRAKE", "bold red"),
+    "silent": ("SILENT", "bold red"),
 }
 _SEVERITY_STYLES = {"critical": "bold red", "warning": "yellow", "info": "cyan"}
 _RUN_STYLES = {"live": "bold green", "silent": "bold yellow", "interrupted": "bold yellow"}
@@ -176,13 +177,13 @@ def _devices(state: WatchState, width: int, room: int) -> list[Text]:
 def _urgency(state: WatchState, device: str) -> tuple[int, float]:
     """Return what goes first where not all have room: what is slowed most, then the hottest."""
     temperature = as_float(state.samples[device].get("temperature_c"))
-    slowed = list(_CONDITIONS).index(state.throttle_state(device))
+    slowed = list(_CONDITIONS).index(state.device_state(device))
     return slowed, temperature if temperature is not None and isfinite(temperature) else -1.0
 
 
 def _left_out(state: WatchState, devices: Sequence[str]) -> Text:
     """Return how many devices have no room, and in what states they are."""
-    counts = Counter(_CONDITIONS[state.throttle_state(device)][0] for device in devices)
+    counts = Counter(_CONDITIONS[state.device_state(device)][0] for device in devices)
     told = ", ".join(f"{count} {name}" for name, count in counts.items())
     return Text(f"and {len(devices)} more {plural(len(devices), 'device')}: {told}", style="dim")
 
@@ -200,9 +201,9 @@ def _device_table(state: WatchState, labels: Mapping[str, str], width: int) -> T
             table.add_column(f"r {signal(name).symbol}", justify="right", min_width=5, no_wrap=True)
         table.add_column("e-value", justify="right", no_wrap=True)
     for device, label in labels.items():
-        sample = state.samples[device]
+        sample = {} if device in state.silent else state.samples[device]
         row: list[str | Text] = [_fixed(sample.get(name), 0) for name, _, _ in columns]
-        row.append(Text(*_CONDITIONS[state.throttle_state(device)]))
+        row.append(Text(*_CONDITIONS[state.device_state(device)]))
         if wide:
             row += [_fixed(state.correlation(device, name), 2, sign=True) for name in _CORRELATED]
             less = "~" if device in state.withholding else ""

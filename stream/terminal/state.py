@@ -7,6 +7,7 @@ from typing import Any
 
 from msgspec.structs import asdict
 from thermograd.store.events import Event
+from thermograd.store.silences import silence_of
 from thermograd.store.telling.devices import device_labels
 from thermograd.store.telling.episodes import ENDED_MARK, Episode, ends_of, fold_alerts, told_episodes
 from thermograd.stream.alerts.alert import Alert, as_float
@@ -42,8 +43,8 @@ class WatchState:
     `devices` has the facts of each device, from ``run.json``; `settings` are those of the monitor behind
     correlations and evidence. `step` is the latest step of rank 0, or of no rank, None before the first;
     `first_step` the one with which reading began, None where that was the run's first; `history` has the
-    values of loss and gradient norm, oldest first; `samples` the latest of each device; `withholding` names
-    those whose evidence of coupling is taxed, or was withheld.
+    values of loss and gradient norm, oldest first; `samples` the latest of each device; `silent` names those
+    that give no readings, `withholding` those whose evidence of coupling is taxed, or was withheld.
     """
 
     def __init__(
@@ -63,6 +64,7 @@ class WatchState:
         self.ranks: set[int] = set()
         self.history: dict[str, deque[float]] = {m: deque(maxlen=_HISTORY) for m in ("loss", "grad_norm")}
         self.samples: dict[str, Mapping[str, Any]] = {}
+        self.silent: set[str] = set()
         self.newest_ns: int | None = None
 
     def learn(self, events: Iterable[Event]) -> None:
@@ -75,6 +77,8 @@ class WatchState:
                 continue
             if event.values.get("mark") == ENDED_MARK:
                 self._recorded.end([event.values])
+            if event.kind == "mark" and (silence := silence_of(event.values)) is not None:
+                self.silent |= set(silence.devices)
             if event.kind == "step":
                 self._learn_step(event.values)
             elif event.kind == "sample" and event.values.get("device") is not None:
@@ -103,6 +107,7 @@ class WatchState:
 
     def _learn_sample(self, device: str, values: Mapping[str, Any]) -> None:
         self.samples[device] = values
+        self.silent.discard(device)
         if device not in self._throttles:
             limit_c = as_float(self._devices.get(device, {}).get("temperature_limit_c"))
             self._throttles[device] = ThrottleDetector(limit_c, **asdict(self._settings.throttle))
@@ -120,6 +125,10 @@ class WatchState:
     def throttle_state(self, device: str) -> State:
         """Return what slows a device now, ``unknown`` where nothing can be said."""
         return self._throttles[device].state if device in self._throttles else "unknown"
+
+    def device_state(self, device: str) -> str:
+        """Return ``silent`` of a device that gives no readings, else what slows it now."""
+        return "silent" if device in self.silent else self.throttle_state(device)
 
     def labels(self) -> dict[str, str]:
         """Return what each device that gave a sample is called, in the order for people."""

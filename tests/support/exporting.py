@@ -4,6 +4,7 @@ import urllib.request
 from typing import Any
 
 from thermograd.store.events import KINDS, Event, column_names
+from thermograd.store.silences import Silence
 from thermograd.stream.pipeline.monitor import Monitor
 from thermograd.stream.sinks.prometheus import Exporter
 
@@ -41,8 +42,9 @@ def full_exporter() -> tuple[Exporter, Monitor]:
 
 
 def fill(exporter: Exporter) -> None:
-    """Let an exporter hear of a step and of samples that have every value, and of sinks."""
+    """Let an exporter hear of a step and of samples that have every value, of a silence, and of sinks."""
     step, sample = ({c.name: 1 for c in KINDS[kind] if c.type != "string"} for kind in ("step", "sample"))
-    exporter.publish([event("step", 400, **step)])
+    silence = Silence("silent.device", "warning", 1, "", devices=("lost",), device="lost")
+    exporter.publish([event("step", 400, **step), event("mark", 400, **silence.mark("lost"))])
     samples = [event("sample", 401, **sample, device=device) for device in ("gpu", "cpu")]
     exporter.publish(samples, told={("pager", "failed"): 2})

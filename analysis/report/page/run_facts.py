@@ -14,6 +14,7 @@ from thermograd.analysis.run.readings.data_quality import clock_lines
 from thermograd.analysis.run.series import Device, RunSeries
 from thermograd.store.events import SETTINGS_MARK
 from thermograd.store.runs.describe import by_reason
+from thermograd.store.silences import silence_of
 from thermograd.store.telling.devices import device_labels
 from thermograd.store.telling.quantities import (
     counted,
@@ -216,7 +217,9 @@ def quality_told(data: RunSeries, origin_ns: int) -> dict[str, Any]:
 
 
 def _is_told(mark: dict[str, Any]) -> bool:
-    """Return whether a mark of a clock is no incident: a state of the time service, or an offset."""
+    """Return whether a mark is no incident: a clock's state or offset, or a silence, which is an alert."""
+    if silence_of(mark) is not None:
+        return True
     return mark["mark"] == "clock" and str(mark["detail"] or "").startswith(('{"ntp"', '{"offset"'))
 
 

@@ -11,6 +11,8 @@ import pytest
 from exporting import event, fill, full_exporter, scrape
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as openmetrics
 from prometheus_client.parser import text_string_to_metric_families as prometheus
+from thermograd.store.silences import Silence
+from thermograd.store.telling.episodes import ended_mark
 from thermograd.stream.pipeline import live
 from thermograd.stream.pipeline.live import watch_log
 from thermograd.stream.settings import MetricsSettings, Settings
@@ -183,3 +185,18 @@ def test_a_live_layer_answers_while_it_runs_and_a_port_in_use_is_one_line(monkey
 
 def settings_on(port):
     return Settings(metrics=MetricsSettings(port=port))
+
+
+def test_a_silence_counts_while_it_lasts_and_its_device_has_no_series(exporter):
+    silence = Silence("silent.device", "warning", 5, "d/1()", devices=("GPU-1",), device="GPU-1")
+    exporter.publish([event("mark", 6, **silence.mark("GPU 1: no reading"))])
+    lasting = ("thermograd_silent", ("alert", "silent.device"), ("device", "GPU-1"))
+    port = exporter.listen(0)
+    found = series(scrape(port)[1])
+    assert found[lasting] == 1
+    assert ("thermograd_gpu_power_watts", ("device", "GPU-1")) not in found
+    end = ended_mark({"time_ns": 7, "monotonic_ns": 7}, "silent.device", "GPU-1", 5, 6)
+    exporter.publish([event("sample", 7, device="GPU-1", **GPU), event("mark", end.pop("time_ns"), **end)])
+    found = series(scrape(port)[1])
+    assert lasting not in found
+    assert found["thermograd_gpu_power_watts", ("device", "GPU-1")] == 250.5

@@ -14,6 +14,7 @@ import pytest
 from rich.cells import cell_len
 from rich.console import Console
 from thermograd.store.events import Event, column_names
+from thermograd.store.silences import Silence
 from thermograd.stream.terminal.frame import frame_lines, sparkline
 from thermograd.stream.terminal.state import RunFacts, WatchState
 from thermograd.stream.terminal.watch import can_redraw, watch
@@ -153,6 +154,19 @@ def test_no_number_is_cut_off_at_any_size(busy, width, height):
 def test_a_narrow_screen_leaves_columns_out_rather_than_digits(busy):
     heading = next(line for line in frame(busy, 48) if line.startswith("device"))
     assert heading.split() == ["device", "°C", "W", "%", "state"]
+
+
+def test_a_silent_device_has_no_values_until_it_is_back():
+    silence = Silence("silent.device", "warning", START, "d/1()", devices=(GPU, "rig"), device=GPU)
+    board = board_of([*busy_run(), event("mark", 201, **silence.mark("GPU 3: no reading"))])
+    (line,) = [line for line in frame(board) if line.startswith("GPU 3")]
+    assert "SILENT" in line
+    assert "250" not in line
+    board.learn([event("sample", 202, seq=300, device=GPU, temperature_c=61.0, power_w=251.0)])
+    (line,) = [line for line in frame(board) if line.startswith("GPU 3")]
+    assert "SILENT" not in line
+    assert "251" in line
+    assert board.silent == {"rig"}
 
 
 def test_many_devices_leave_room_for_the_alerts():
