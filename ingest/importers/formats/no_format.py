@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 from thermograd.ingest.importers.formats.rle_session import SIGNALS
 from thermograd.ingest.importers.recording import Head
 from thermograd.ingest.importers.tables.any_table import unknown
-from thermograd.ingest.importers.tables.csv_rows import header_of
+from thermograd.ingest.importers.tables.csv_rows import SEPARATORS, header_of, split
 from thermograd.ingest.importers.tables.json_rows import objects
 from thermograd.ingest.importers.tables.parquet_rows import names_of_schema
 from thermograd.ingest.importers.text_files import cells_of
@@ -152,7 +152,7 @@ def _table_looks(lines: list[str], path: Path | None) -> str:
             "the CSV of a chart of W&B's page, which has no times; export the history with the API's "
             "run.history(), or import the run's .wandb file"
         )
-    if len(cells) > 1 and (_TIME.match(cells[0]) or all(_NUMBER.fullmatch(cell) for cell in cells)):
+    if any(map(_is_reading, max((split(lines[0], separator) for separator in SEPARATORS), key=len)[:-1])):
         return (
             "a CSV without a header, so its columns have no names; name them with --columns (also --time and "
             "--column), or put a line of their names before it"
@@ -162,6 +162,11 @@ def _table_looks(lines: list[str], path: Path | None) -> str:
         return f"a CSV without a {lacking}; it has: {', '.join(columns)}"
     names = header_of(Head(b"", "\n".join(lines)))
     return f"a CSV; {unknown(path, names)}" if names else "text, not a step log or device log"
+
+
+def _is_reading(cell: str) -> bool:
+    """Whether a cell is a time or a number, so that its row is no header."""
+    return _TIME.match(cell) is not None or _NUMBER.fullmatch(cell) is not None
 
 
 def _is_smi_row(cells: list[str]) -> bool:

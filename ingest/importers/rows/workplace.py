@@ -29,13 +29,16 @@ def workplace() -> Workplace:
 
 @contextmanager
 def working_in(folder: Path | None, progress: Progress | None) -> Iterator[None]:
-    """Let recordings put rows into files of a folder while the block runs; it is made where it is needed."""
-    token, was_there = _here.set(Workplace(folder, progress)), folder.exists()
+    """Let recordings put rows into files of a folder while the block runs; it is made where it is needed.
+
+    Without a folder they are put where the system keeps temporary files.
+    """
+    token, was_there = _here.set(Workplace(folder, progress)), folder is None or folder.exists()
     try:
         yield
     finally:
         _here.reset(token)
-        if not was_there:
+        if folder is not None and not was_there:
             with suppress(OSError):  # a run is in it, or it has not been needed
                 folder.rmdir()
 

@@ -220,8 +220,11 @@ def time_names(names: Iterable[str]) -> list[str]:
 def unknown(path: Path | None, names: Iterable[str]) -> str:
     """Return what to say of a table none of whose columns is known, with the command that imports it."""
     known = list(names)
+    lacking = "step" if any(map(ColumnNames(()).column_of, known)) else "power_w"
     given = [] if time_names(known) else ["--time", "COLUMN"]
-    command = shlex.join(["thermograd", "import", str(path or "FILE"), *given, "--column", "power_w=COLUMN"])
+    command = shlex.join(
+        ["thermograd", "import", str(path or "FILE"), *given, "--column", f"{lacking}=COLUMN"]
+    )
     return f"no name of its columns is known ({listed_names(known, most=12)}); say which are which: {command}"
 
 

@@ -53,6 +53,14 @@ _CASES = {
         "2026-01-01T12:00:00Z,gpu,0.1,50\n",
         "a CSV without a header, so its columns have no names",
     ),
+    "no header, of milliseconds": (
+        "1761699262000;250,5;gpu0\n1761699263000;251,5;gpu0\n",
+        "a CSV without a header, so its columns have no names; name them with --columns (also --time and ",
+    ),
+    "steps without a number": (
+        "Loss;seen\n2,5;1\n",
+        "no name of its columns is known (Loss, seen); say which are which: thermograd import ",
+    ),
     "JSON lines": (
         _LINES,
         "JSON Lines (an object a line); no name of its columns is known (a, b); say which are which: "
