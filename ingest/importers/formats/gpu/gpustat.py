@@ -10,6 +10,7 @@ from typing import Any
 
 from thermograd.ingest.importers.formats.gpu.clocks import clock_line
 from thermograd.ingest.importers.formats.gpu.documents import documents
+from thermograd.ingest.importers.formats.gpu.readings import on_screen
 from thermograd.ingest.importers.recording import Format, Head, Hints, Recording
 from thermograd.ingest.importers.text_files import LeftOutError, is_known, text_lines
 from thermograd.ingest.importers.timezones import Moment, read_time
@@ -89,7 +90,6 @@ def _indexed(index: object, host: str | None) -> str:
 
 # -- text ----------------------------------------------------------------------------------------
 
-_CODES = re.compile(r"\x1b(?:\[[0-9;?]*[A-Za-z]|[()][0-9A-Za-z])")  # colours and moves of a terminal
 _GPU = re.compile(r"\[(?P<index>\d+)\] (?P<model>.*?)\s*\|(?P<readings>[^|]*)\|(?P<memory>[^|]*)(?:\|.*)?")
 _TEMPERATURE = re.compile(r"(\S+?) ?(?:°C|'C|C)(?:,|$)")
 _SHARES = re.compile(r"(\S+) ?%")
@@ -111,7 +111,7 @@ _OTHER = re.compile(r"(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun) (\d\d? [A-Z][a-z]{2} \d{4}
 
 
 def _is_text(head: Head) -> bool:
-    lines = [_CODES.sub("", line[:_LONGEST_LINE]).strip() for line in head.lines[:40]]
+    lines = [on_screen(line[:_LONGEST_LINE]) for line in head.lines[:40]]
     gpus = [match for line in lines if (match := _GPU.fullmatch(line))]
     return any(_MEMORY.search(match["memory"]) and "%" in match["readings"] for match in gpus)
 
@@ -122,7 +122,7 @@ def _read_text(paths: tuple[Path, ...], hints: Hints) -> list[Recording]:
     recording.sources = dict(_SHOWN)
     moment, host = None, None
     for number, line in text_lines(recording.path, "latin-1"):
-        text = _CODES.sub("", line[:_LONGEST_LINE]).strip()
+        text = on_screen(line[:_LONGEST_LINE])
         if text.startswith("["):
             with recording.row(number, text):
                 _add_line(recording, number, text, moment, host)

@@ -7,6 +7,7 @@ from typing import Any
 from thermograd.ingest.importers.recording import Recording
 from thermograd.ingest.importers.text_files import is_known
 
+_CODES = re.compile(r"\x1b(?:\[[0-9;?]*[A-Za-z]|[()][0-9A-Za-z])")
 _COMMA = re.compile(r"([-+]?\d+),(\d+)", re.ASCII)
 _MEASURE = re.compile(r"\(?(?P<number>[-+]?\d[\d.eE+-]*) *(?P<unit>[^\W\d_][\w/]*|%)?\)?", re.ASCII)
 _UNITS = {
@@ -42,6 +43,11 @@ def bare_unit(text: str) -> str:
     ('c', 'mhz')
     """
     return "".join(c for c in text.translate(_DEGREES).lower() if c.isascii())
+
+
+def on_screen(line: str) -> str:
+    """Return what a terminal shows of a line: without colours and moves, and blanks at its ends."""
+    return _CODES.sub("", line).strip()
 
 
 def celsius(fahrenheit: float) -> float:

@@ -3,15 +3,18 @@
 PVIOL and TVIOL are counters in ns, as the exporter's.
 """
 
+import re
 from pathlib import Path
 from typing import ClassVar
 
+from thermograd.ingest.importers.dcgm_names import is_blank
 from thermograd.ingest.importers.formats.gpu.clocks import Rounds
 from thermograd.ingest.importers.formats.nvidia.scrolled import Scrolled, heading_of, words
 from thermograd.ingest.importers.recording import Format, Hints, Recording
 from thermograd.ingest.importers.text_files import LeftOutError
 from thermograd.ingest.importers.timezones import Moment
 
+_NUMBER = re.compile(r"\d+(\.\d*)?", re.ASCII)
 _INSTEAD = "DCGM's exporter with times, or nvidia-smi --query-gpu=timestamp,uuid,... --format=csv -l 1"
 
 
@@ -64,6 +67,10 @@ class _DcgmiDmon(Scrolled):
         if "EPLMT" in names:
             del taken["PMLMT"]
         return taken
+
+    def split(self, line: str) -> list[str]:
+        """Return the cells of a row; what stands in for an absent value is none."""
+        return ["N/A" if _NUMBER.fullmatch(cell) and is_blank(float(cell)) else cell for cell in words(line)]
 
     def row(self, named: dict[str, str]) -> tuple[str, Moment]:
         """Return the entity of a row and its time."""

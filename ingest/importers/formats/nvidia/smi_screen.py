@@ -7,13 +7,14 @@ import re
 from typing import Any
 
 from thermograd.ingest.importers.formats.gpu.clocks import clock_line
+from thermograd.ingest.importers.formats.gpu.readings import on_screen
 from thermograd.ingest.importers.recording import Format, Head, Hints, Recording
 from thermograd.ingest.importers.text_files import LeftOutError, text_lines
 from thermograd.ingest.importers.timezones import Moment
 from thermograd.store.errors import ImportFormatError
 
 _MIB = 2.0**20
-_LONGEST_LINE = 200
+_LONGEST_LINE = 400
 _MODES = "On|Off|N/A|WDDM|TCC|MCDM|ERR!"
 _FIRST = re.compile(
     rf"\|\s*(?P<index>\d+)\s+(?P<model>\S.*?)\s+(?:{_MODES})\s*\|\s*[\da-fA-F:.]+\s+\S+\s*\|\s*(?P<ecc>\S+)\s*\|"
@@ -57,7 +58,7 @@ class _Screen:
     def read(self) -> list[Recording]:
         """Read the file: a GPU whose second line does not come is left out."""
         for number, line in text_lines(self.recording.path):
-            text = line[:_LONGEST_LINE].strip()
+            text = on_screen(line[:_LONGEST_LINE])
             first, self._first = self._first, None
             if first is not None:
                 with self.recording.row(first[0], first[1]):
@@ -122,7 +123,7 @@ _NO_TIME = "a table without a time above it"
 
 
 def _is_screen(head: Head) -> bool:
-    lines = [line[:_LONGEST_LINE].strip() for line in head.lines]
+    lines = [on_screen(line[:_LONGEST_LINE]) for line in head.lines]
     return any(line.startswith("| NVIDIA-SMI ") for line in lines) and any(map(_FIRST.fullmatch, lines))
 
 

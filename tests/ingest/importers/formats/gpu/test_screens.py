@@ -136,6 +136,14 @@ def test_a_mig_instance_has_its_number_behind_its_gpu(tmp_path: Path) -> None:
     assert rows == [("gpu0", 5000.0), ("gpu0/7", 2000.0), ("gpu0/8", 3000.0)]
 
 
+def test_a_screen_that_watch_showed_in_colours_is_read(tmp_path: Path) -> None:
+    text = (FIXTURES / "smi_screen" / "driver_535.txt").read_text()
+    shown = "".join(f"\x1b[1;{n}H\x1b[K{line}\x1b[39;49m\n" for n, line in enumerate(text.split("\n")))
+    found = imported(tmp_path, written(tmp_path / "a", shown), timezone="UTC")
+    plain = imported(tmp_path, FIXTURES / "smi_screen" / "driver_535.txt", timezone="UTC")
+    assert found.rows("sample") == plain.rows("sample")
+
+
 def test_a_screen_with_errors_has_nulls_and_one_without_a_time_is_refused(tmp_path: Path) -> None:
     path = FIXTURES / "smi_screen" / "driver_384.txt"
     found = imported(tmp_path, path, timezone="UTC")

@@ -187,9 +187,10 @@ def test_each_value_of_dcgmi_dmon_is_taken_with_its_unit(tmp_path: Path) -> None
 
 
 def test_other_entities_of_dcgmi_keep_their_names(tmp_path: Path) -> None:
-    rows = "GPU 3  60.5  41\nGPU-I 0  N/A  40\nSwitch 1  N/A  N/A\n"
-    text = f"# Entity  POWER  TMPTR\n      Id      W      C\n{rows}"
+    rows = "GPU 3  60.5  41  2147483632\nGPU-I 0  N/A  40  7\nSwitch 1  N/A  N/A  N/A\n"
+    text = f"# Entity  POWER  TMPTR  ESVTL\n      Id      W      C\n{rows}"
     found = imported(tmp_path, written(tmp_path / "a", text), hints=STARTED)
     named = [(row["device"], row["power_w"]) for row in found.rows("sample")]
     assert named == [("gpu3", 60.5), ("GPU-I 0", None)]
+    assert [row["ecc_corrected"] for row in found.rows("sample")] == [None, 7]  # DCGM's stand-in is null
     assert found.result["left_out"] == {"a row without a value": 1}
