@@ -9,7 +9,7 @@ from opentelemetry.proto.collector.metrics.v1 import metrics_service_pb2_grpc
 from thermograd.ingest.otlp.http import MOST_BODY_BYTES
 from thermograd.ingest.otlp.messages import answer_message
 from thermograd.ingest.otlp.received_run import BusyError
-from thermograd.ingest.otlp.receiver import Receiver
+from thermograd.ingest.otlp.receiver import Receiver, TooManyError
 from thermograd.store.errors import ServeError
 
 _WORKERS, _MOST_CALLS = 2, 64
@@ -29,6 +29,8 @@ class _Service(metrics_service_pb2_grpc.MetricsServiceServicer):
                 context.abort(grpc.StatusCode.UNAUTHENTICATED, "this receiver asks for its token")
         try:
             return answer_message(self._receiver.take(request))
+        except TooManyError as error:
+            context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, str(error))
         except BusyError as error:
             context.abort(grpc.StatusCode.UNAVAILABLE, str(error))
 

@@ -9,7 +9,7 @@ import asyncio
 import hmac
 import re
 import zlib
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -28,14 +28,15 @@ from thermograd.ingest.otlp.messages import (
     written_message,
 )
 from thermograd.ingest.otlp.received_run import BusyError
-from thermograd.ingest.otlp.receiver import Receiver
+from thermograd.ingest.otlp.receiver import Receiver, TooManyError
 
 Scope = dict[str, Any]
 Receive = Callable[[], Awaitable[dict[str, Any]]]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 
 MOST_BODY_BYTES = 16 << 20
-_MOST_BYTES = 64 << 20  # of all bodies that are being read or written
+_MOST_BYTES = 16 << 20  # of all bodies that are read or wait to be written: seconds of work
+_MOST_PASSED_BYTES = 256 << 20  # of one that is refused
 _MOST_BODY_S = 30.0
 _WORKERS = 2
 _PATH = "/v1/metrics"
@@ -109,33 +110,42 @@ class Application:
             raise RefusedError(405, UNIMPLEMENTED, "allowed: POST", Allow="POST")
 
     async def _body(self, headers: dict[str, str], receive: Receive, taken: list[int]) -> bytes:
-        """Return the body as it was sent; `taken` is what it takes of the room for all bodies."""
+        """Return the body as it was sent; `taken` is what it takes of the room for all bodies.
+
+        One that is too large is passed over and not kept: a sender that still sends reads no answer.
+        """
         length = headers.get("content-length", "0")
-        if not length.isdecimal() or len(length) > 15 or int(length) > MOST_BODY_BYTES:
-            raise _too_large()
+        if not length.isdecimal() or len(length) > 15:
+            raise RefusedError(400, INVALID, "Content-Length is no length", Connection="close")
+        refused = self._reserve(int(length), taken)  # at once: of many that come together some are taken
         parts: list[bytes] = []
+        passed = 0
         try:
             async with asyncio.timeout(_MOST_BODY_S):
-                more = True
-                while more:
-                    message = await receive()
-                    if message["type"] == "http.disconnect":
-                        raise RefusedError(400, INVALID, "the connection ended before the request did")
-                    part = message.get("body", b"")
-                    parts.append(part)
-                    taken[0] += len(part)
-                    self._bytes += len(part)
-                    if taken[0] > MOST_BODY_BYTES:
-                        raise _too_large()
-                    if self._bytes > _MOST_BYTES:
-                        raise RefusedError(
-                            429, RESOURCES, "too much at once; come again", **{"Retry-After": "1"}
-                        )
-                    more = message.get("more_body", False)
+                async for part in _parts(receive):
+                    passed += len(part)
+                    if refused is None:
+                        parts.append(part)
+                        refused = self._reserve(passed - taken[0], taken)
+                    elif passed > _MOST_PASSED_BYTES:
+                        raise refused
         except TimeoutError:
             text = f"the request did not come within {_MOST_BODY_S:.0f} s"
             raise RefusedError(408, INVALID, text, Connection="close") from None
+        if refused is not None:
+            raise refused
         return b"".join(parts)
+
+    def _reserve(self, more: int, taken: list[int]) -> RefusedError | None:
+        """Take some of the room for all bodies; return why there is none, if there is not."""
+        if taken[0] + more > MOST_BODY_BYTES:
+            return _too_large()
+        if self._bytes + more > _MOST_BYTES:
+            return RefusedError(429, RESOURCES, "too much at once; come again", **{"Retry-After": "1"})
+        if more > 0:
+            taken[0] += more
+            self._bytes += more
+        return None
 
     def _take(self, body: bytes, encoding: str, is_json: bool) -> bytes:
         """Read and write an export, in a thread; return the answer."""
@@ -145,6 +155,8 @@ class Application:
             raise RefusedError(400, INVALID, str(error)) from None
         try:
             return written_answer(self._receiver.take(request), is_json)
+        except TooManyError as error:
+            raise RefusedError(413, RESOURCES, str(error)) from None
         except BusyError as error:
             wait = {"Retry-After": str(error.after_s)}
             raise RefusedError(503, UNAVAILABLE, str(error), **wait) from None
@@ -160,6 +172,16 @@ async def _answer(send: Send, status: int, body: bytes, is_json: bool, headers: 
     pairs = [(name.lower().encode(), text.encode("latin-1", "replace")) for name, text in told.items()]
     await send({"type": "http.response.start", "status": status, "headers": pairs})
     await send({"type": "http.response.body", "body": body})
+
+
+async def _parts(receive: Receive) -> AsyncIterator[bytes]:
+    more = True
+    while more:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise RefusedError(400, INVALID, "the connection ended before the request did")
+        yield message.get("body", b"")
+        more = message.get("more_body", False)
 
 
 def _too_large() -> RefusedError:

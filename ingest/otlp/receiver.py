@@ -22,12 +22,17 @@ from thermograd.store.runs.catalogue import Run, create_run, list_runs
 from thermograd.store.version import __version__
 
 _MOST_RUNS = 64
+_MOST_POINTS = 200_000  # of an export: some hundred MB while they are read
 _TICK_S = 0.5
 _SEAL_PERIOD_S = 60.0
 _LITTLE_SPACE_BYTES = 32 << 20
 _SPACE_PERIOD_S = 1.0
 _KILLED_S = 86_400.0  # so long after its last event the run of a receiver that was killed is gone on with
 _BY_RECEIVER, _BY_IDLENESS = "the receiver's end", "silence"
+
+
+class TooManyError(Exception):
+    """An export has more readings than are read at once."""
 
 
 class Answer(NamedTuple):
@@ -81,7 +86,15 @@ class Receiver:
         ------
         BusyError
             If it has to come again.
+        TooManyError
+            If it has more than 200,000 readings.
         """
+        count = sum(_count(of_resource.scope_metrics) for of_resource in request.resource_metrics)
+        if count > _MOST_POINTS:
+            text = (
+                f"an export may have {_MOST_POINTS:,} data points, this one has {count:,}; send less at once"
+            )
+            raise TooManyError(f"{text} (Python's exporter: max_export_batch_size)")
         self._require_space()
         rejected: Counter[str] = Counter()
         for of_resource in request.resource_metrics:
@@ -100,8 +113,7 @@ class Receiver:
         with self._lock:
             run = self._run_of(resource)
         if run is None:
-            count = sum(len(_points(metric)) for scope in scopes for metric in scope.metrics)
-            return Taken(0, 0, 0, {f"more than {_MOST_RUNS} resources at once": count})
+            return Taken(0, 0, 0, {f"more than {_MOST_RUNS} resources at once": _count(scopes)})
         return run.take(resource, scopes)
 
     def _tell(self, rejected: Mapping[str, int]) -> None:
@@ -193,9 +205,10 @@ class Receiver:
         return [run.run_id for run in runs]
 
 
-def _points(metric: Any) -> Any:
-    kind = metric.WhichOneof("data")
-    return getattr(metric, kind).data_points if kind else ()
+def _count(scopes: Any) -> int:
+    """Return how many data points `ScopeMetrics` hold."""
+    kinds = ((metric, metric.WhichOneof("data")) for scope in scopes for metric in scope.metrics)
+    return sum(len(getattr(metric, kind).data_points) for metric, kind in kinds if kind is not None)
 
 
 def _facts(resource: Resource) -> dict[str, Any]:

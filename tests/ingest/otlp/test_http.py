@@ -77,6 +77,7 @@ def test_what_is_not_taken_is_told_in_the_answer(served):
 def test_what_is_refused_has_its_status_and_a_sentence(served, monkeypatch):
     _, port, runs = served
     monkeypatch.setattr(ours, "MOST_BODY_BYTES", 100_000)
+    monkeypatch.setattr("thermograd.ingest.otlp.receiver._MOST_POINTS", 8)
     bomb = gzip.compress(b"\0" * 10_000_000, 9)
     deep = b"[" * 50_000 + b"]" * 50_000
     nested = b'{"a":' * 1000 + b"1" + b"}" * 1000
@@ -91,6 +92,7 @@ def test_what_is_refused_has_its_status_and_a_sentence(served, monkeypatch):
         (400, {"body": gzip.compress(b"x" * 1000)[:-9], "Content_Encoding": "gzip"}),
         (413, {"body": bomb, "Content_Encoding": "gzip"}),
         (413, {"body": b"x" * 100_001}),
+        (413, {"body": request(gauge("many", *[point(1.0)] * 9)).SerializeToString()}),
         (413, {"body": iter([b"x" * 60_000, b"x" * 60_000])}),
         (415, {"body": b"", "kind": "text/plain"}),
         (415, {"body": b"x", "Content_Encoding": "br"}),
