@@ -18,7 +18,7 @@ from thermograd.store.errors import ImportFormatError
 
 _APART = re.compile(r"(?<=\s),\s*|,\s\s+")  # a comma in a number has no blank before it
 _PADDED = re.compile(r"\s,")
-_CELL = re.compile(r"(?P<name>.+?) ?\[(?P<unit>[^\]]*)\]")
+_CELL = re.compile(r"(?P<name>[^\[]{1,200}?) ?\[(?P<unit>[^\[\]]{0,40})\]")
 _DAY = re.compile(r"(\d\d?)\.(\d\d?)\.(\d{4}) (.*)", re.ASCII)
 _COLUMNS = {  # name and unit in lower case: device, column, rank (less is more)
     ("gpu load", "%"): ("gpu", "utilization_pct", 0),
