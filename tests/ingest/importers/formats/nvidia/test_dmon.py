@@ -1,10 +1,12 @@
 """Logs of nvidia-smi dmon and dcgmi dmon, against pandas."""
 
+import json
 from pathlib import Path
 
 import pandas as pd
 import pytest
 from importing import Imported, imported, refused, written
+from thermograd.analysis.run.analyze import analyze_run
 from thermograd.ingest.importers.recording import Hints
 
 FIXTURES = Path(__file__).parents[4] / "fixtures" / "imports"
@@ -52,6 +54,17 @@ def test_each_value_of_a_dated_log_is_taken_with_its_unit(tmp_path: Path) -> Non
     assert found.result["ignored"][0].startswith(
         "dated.txt: 13 columns of no use: bar1, ccpm, dbecc, dec, enc"
     )
+
+
+def test_the_analysis_warns_of_estimated_times_of_devices(tmp_path: Path) -> None:
+    began_s = 1795514400
+    log = [{"step": n, "loss": 1.0 / n, "grad_norm": 1.0, "timestamp": began_s + n} for n in range(1, 41)]
+    written(tmp_path / "a" / "steps.json", json.dumps(log))
+    rows = "".join(f"    0  {100 + n % 7}    {50 + n % 5}\n" for n in range(80))
+    written(tmp_path / "a" / "dmon.txt", f"# gpu   pwr gtemp\n{rows}")
+    run = imported(tmp_path, tmp_path / "a", hints=STARTED).run
+    (warning,) = [text for text in analyze_run(run).to_json()["warnings"] if "estimated" in text]
+    assert warning.startswith("The times of the devices are estimated: --started-at 2026-11-24T10:00:00Z")
 
 
 def test_a_dated_log_that_is_there_twice_is_taken_once(tmp_path: Path) -> None:
