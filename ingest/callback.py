@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from thermograd.ingest.job.notebook import on_failed_cell
 from thermograd.ingest.job.on_alert import CheckpointRequest
+from thermograd.ingest.job.options import LayerMode, check_options
 from thermograd.ingest.job.rank import job_store
-from thermograd.ingest.options import LayerMode, check_options
 from thermograd.ingest.run import Run, running_run, start_run
 from thermograd.store.failures import Guard, warn
 from thermograd.store.places.place import is_url

@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any
 
 from thermograd.ingest.callback import TrainerRun, harmless, model_facts
-from thermograd.ingest.job.ending import insisted
+from thermograd.ingest.job.ends.ending import insisted
 from transformers import TrainerCallback
 
 _ARGUMENTS = (

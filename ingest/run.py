@@ -13,14 +13,14 @@ from thermograd.ingest.agent.supervisor import AgentProcess
 from thermograd.ingest.face import html_of, say_where, text_of, wants_card
 from thermograd.ingest.job import launcher_link
 from thermograd.ingest.job.configuration import with_config
-from thermograd.ingest.job.ending import Ending, ended_if_it_fails, insisted
-from thermograd.ingest.job.exits import End
+from thermograd.ingest.job.ends.ending import Ending, ended_if_it_fails, insisted
+from thermograd.ingest.job.ends.exits import End
 from thermograd.ingest.job.on_alert import AlertTasks
 from thermograd.ingest.job.opening import one_at_a_time, open_log
+from thermograd.ingest.job.options import LayerMode, Reinit, check_options
 from thermograd.ingest.job.own_values import OwnValues
 from thermograd.ingest.job.rank import Place
 from thermograd.ingest.job.recorder import Recorder
-from thermograd.ingest.options import LayerMode, Reinit, check_options
 from thermograd.ingest.watching import Watching
 from thermograd.store.failures import Guard, guarded, is_the_users, warn
 from thermograd.store.lazy_names import no_collection

@@ -4,9 +4,9 @@ from abc import abstractmethod
 from typing import TYPE_CHECKING, Any
 
 from thermograd.ingest.job.on_alert import AlertTasks
+from thermograd.ingest.job.options import LayerMode
 from thermograd.ingest.job.rank import Place
 from thermograd.ingest.job.recorder import Recorder
-from thermograd.ingest.options import LayerMode
 from thermograd.store.failures import Guard, guarded, warn
 from thermograd.store.lazy_names import no_collection
 

@@ -27,8 +27,8 @@ from thermograd.ingest.agent.sampler import Sampler
 from thermograd.ingest.agent.shipping import Shipping, leave
 from thermograd.ingest.agent.silence import SilenceLimits
 from thermograd.ingest.devices.registry import open_readers
-from thermograd.ingest.job.ending import ended_if_it_fails
-from thermograd.ingest.labels import labels_here
+from thermograd.ingest.job.ends.ending import ended_if_it_fails
+from thermograd.ingest.job.labels import labels_here
 from thermograd.store.card.text import CardFacts, card_lines
 from thermograd.store.clocks.ntp import TimeService
 from thermograd.store.failures import Guard

@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 
 from thermograd.ingest.job import launcher_link
 from thermograd.ingest.job.facts import plain_facts
+from thermograd.ingest.job.labels import labels_here
 from thermograd.ingest.job.rank import Place, agree_on_run_id, place_of_this_process
-from thermograd.ingest.labels import labels_here
 from thermograd.store.failures import warn
 from thermograd.store.log.plain import PlainValues
 from thermograd.store.log.writer import EventWriter

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 import thermograd
-from thermograd.ingest.job import ending
+from thermograd.ingest.job.ends import ending
 from thermograd.store.failures import Guard
 from thermograd.store.log.reader import read_kind
 from thermograd.store.log.seal import seal_run, verify_run

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from thermograd.ingest.job import exits
+from thermograd.ingest.job.ends import exits
 from thermograd.store.failures import Guard, is_running
 
 _MOST_INTERRUPTS = 100
