@@ -180,7 +180,8 @@ def test_the_agent_survives_ctrl_c_samples_raises_alerts_and_seals(tmp_path):
     told = process.stderr.read().decode()
     process.stderr.close()
     alerts = [a for a in read_kind(run.path, "alert").to_pylist() if a["device"] is None]  # it may get hot
-    assert [(a["alert"], a["step"]) for a in alerts] == [("spike.grad", 60)]
+    told_of_steps = [(a["alert"], a["step"]) for a in alerts if a["alert"] != "silent.rank"]  # it was ended
+    assert told_of_steps == [("spike.grad", 60)]
     samples = read_kind(run.path, "sample").to_pylist()
     assert {s["device"] for s in samples} >= {"cpu", "simulated:restricted"}
     devices = Run(run.path).facts["devices"]
