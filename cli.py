@@ -260,7 +260,7 @@ def record(
     Example: thermograd record --duration 60 --hz 2
     """
     if received:
-        _receive(runs, received, layer, duration_s)
+        _receive(runs, received, layer, duration_s, hz)
         return
     from thermograd.ingest.agent.footprint import frugal
     from thermograd.store.shipping.writing import written_to
@@ -282,7 +282,9 @@ def record(
     echo(f"{run.run_id}: {counted(samples, 'sample')}")
 
 
-def _receive(runs: Path, doors: dict[str, Any], layer: LayerOptions, duration_s: float | None) -> None:
+def _receive(
+    runs: Path, doors: dict[str, Any], layer: LayerOptions, duration_s: float | None, hz: float
+) -> None:
     from thermograd.ingest.agent.footprint import frugal
     from thermograd.store.shipping.writing import written_to
 
@@ -293,7 +295,7 @@ def _receive(runs: Path, doors: dict[str, Any], layer: LayerOptions, duration_s:
         load_config(layer.config)  # refuse a wrong one before anything is recorded
         layer.environment()
         of_run = partial(_stream_layer, options=layer)
-        counts = receive(folder.absolute(), Doors(**doors), of_run, say, duration_s)
+        counts = receive(folder.absolute(), Doors(**doors), of_run, say, duration_s, hz)
     told = ", ".join(f"{counts.get(name, 0):,} {name}" for name in ("written", "repeated", "rejected"))
     echo(f"{counted(counts.get('exports', 0), 'export')}: readings {told}")
 

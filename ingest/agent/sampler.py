@@ -18,7 +18,6 @@ from thermograd.ingest.agent.silence import DeviceSilence, SilenceLimits
 from thermograd.ingest.devices.base import DeviceReader
 from thermograd.ingest.devices.host import read_pressure
 from thermograd.store.failures import Guard, warn
-from thermograd.store.log.writer import EventWriter
 from thermograd.store.processes import clock_pair
 from thermograd.store.telling.quantities import duration_text
 
@@ -95,6 +94,13 @@ class Watcher(Protocol):
 
     def look(self, slept_s: float) -> list[dict[str, Any]]:
         """Return the marks to be written; for so long, since the last look, this process did not run."""
+
+
+class Appending(Protocol):
+    """What samples and marks are written to: an `EventWriter`, or several."""
+
+    def append(self, kind: str, **values: Any) -> object:
+        """Append one event; never raises."""
 
 
 class Sampler:

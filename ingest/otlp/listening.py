@@ -41,6 +41,8 @@ class Doors:
         The attribute of a resource by which runs are told apart.
     idle_s
         A run without a reading for so long ends.
+    devices
+        Sample this machine's devices, too, into the runs of this machine.
     """
 
     http: str | None = None
@@ -50,6 +52,7 @@ class Doors:
     units: Sequence[str] = ()
     run_by: str | None = None
     idle_s: float = 600.0
+    devices: bool = False
 
 
 def receive(
@@ -58,8 +61,11 @@ def receive(
     stream_layer: "Callable[[Path], StreamLayer] | None",
     say: Callable[[str], object],
     duration_s: float | None = None,
+    hz: float = 5.0,
 ) -> dict[str, int]:
     """Receive until Ctrl-C, or the time is up; return how many readings were written, repeated, ...
+
+    `hz` is how often devices are sampled, where they are.
 
     Raises
     ------
@@ -73,7 +79,8 @@ def receive(
     from thermograd.ingest.otlp.receiver import Receiver
 
     with _interruptible(), receiving(doors) as listening:
-        receiver = Receiver(runs_dir, names, stream_layer, say, doors.run_by, doors.idle_s)
+        own_hz = hz if doors.devices else None
+        receiver = Receiver(runs_dir, names, stream_layer, say, doors.run_by, doors.idle_s, own_hz)
         try:
             with contextlib.suppress(KeyboardInterrupt):
                 listening(receiver, say, duration_s)

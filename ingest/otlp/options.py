@@ -22,6 +22,9 @@ _OPTIONS = (
     ),
     click.option("--run-by", metavar="ATTRIBUTE", help="What tells runs apart, e.g. host.name."),
     click.option(
+        "--devices", is_flag=True, help="With --otlp: sample this machine's devices, too, into its runs."
+    ),
+    click.option(
         "--idle", "idle_s", type=FiniteRange(1), help="Seconds without a reading that end a run; default 600."
     ),
     click.option(
@@ -37,7 +40,7 @@ def received_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(command)
     def gathered(*args: Any, **given: Any) -> Any:
-        names = ("http", "grpc", "columns", "units", "run_by", "idle_s", "token_file")
+        names = ("http", "grpc", "columns", "units", "run_by", "idle_s", "token_file", "devices")
         told = {name: value for name in names if (value := given.pop(name))}
         if told and not ("http" in told or "grpc" in told):
             raise click.UsageError("these options are of what is received; give --otlp HOST:PORT, too.")

@@ -56,12 +56,26 @@ class ReceivedRun:
     """Takes the exports of one run, from any thread, one at a time.
 
     `stream_layer` is called in a thread of its own, as an agent's. `say` takes a sentence for a person.
+
+    Attributes
+    ----------
+    writer
+        Writes the run's log.
+    host
+        The host that the first resource of the run is on, None where it does not say.
+    newest_s
+        When the newest reading came, on the monotonic clock.
     """
 
     def __init__(
-        self, run: Run, names: Names, stream_layer: StreamLayer | None, say: Callable[[str], object]
+        self,
+        run: Run,
+        names: Names,
+        stream_layer: StreamLayer | None,
+        say: Callable[[str], object],
+        host: str | None = None,
     ) -> None:
-        self.run_id, self._names, self._say = run.run_id, names, say
+        self.run_id, self.host, self._names, self._say = run.run_id, host, names, say
         self._lock = threading.Lock()
         self._once = Once()
         self._readers: dict[frozenset[tuple[str, str]], Reader] = {}
@@ -73,13 +87,13 @@ class ReceivedRun:
         self._steps = Steps(self._write_step, self._held)
         self._written = 0
         self._remember(run.path)
-        self._writer = EventWriter(run.path, run.run_id, writer, KINDS, role="recording")
+        self.writer = EventWriter(run.path, run.run_id, writer, KINDS, role="recording")
         pair = clock_pair()
         self._ahead_ns = pair["time_ns"] - pair["monotonic_ns"]
         self._go_on(run.path)
         self.newest_s = time.monotonic()
         self._stop = threading.Event()
-        self._shipping = Shipping(lambda: self._writer.run_dir, say)
+        self._shipping = Shipping(lambda: self.writer.run_dir, say)
         self._shipping.start()
         self._stream = threading.Thread(target=self._watch, args=(stream_layer,), daemon=True)
         self._stream.start()
@@ -167,12 +181,12 @@ class ReceivedRun:
             raise BusyError("the log cannot be written; is the disk full?")
 
     def _write_step(self, rank: int | None, step: int | None, time_ns: int, values: dict[str, Any]) -> None:
-        seq = self._writer.append("step", time_ns, time_ns - self._ahead_ns, step=step, rank=rank, **values)
+        seq = self.writer.append("step", time_ns, time_ns - self._ahead_ns, step=step, rank=rank, **values)
         self._append(seq)
         restart = self._restarts[rank].follow(step, time_ns)
         if restart is not None:
             detail = json.dumps(restart.detail)
-            self._writer.append(
+            self.writer.append(
                 "mark",
                 time_ns,
                 time_ns - self._ahead_ns,
@@ -202,7 +216,7 @@ class ReceivedRun:
                 (device, time_ns), of_device = unwritten[0]
                 for values in of_device:
                     mono_ns = time_ns - self._ahead_ns
-                    self._append(self._writer.append("sample", time_ns, mono_ns, device=device, **values))
+                    self._append(self.writer.append("sample", time_ns, mono_ns, device=device, **values))
                     self._written += len(values)
                 unwritten.pop(0)
         except BusyError:
@@ -232,7 +246,7 @@ class ReceivedRun:
             (time_ns, *has), group = waiting.popleft()
             for start in range(0, len(group), _AT_ONCE):
                 rows = _rows(group[start : start + _AT_ONCE], has)
-                if self._writer.append_rows("metric", rows, time_ns, time_ns - self._ahead_ns) is None:
+                if self.writer.append_rows("metric", rows, time_ns, time_ns - self._ahead_ns) is None:
                     for part in (*group[start:], *(part for _, rest in waiting for part in rest)):
                         self._once.forget(_identity(part))
                     raise BusyError("the log cannot be written; is the disk full?")
@@ -240,15 +254,19 @@ class ReceivedRun:
 
     def _describe(self, devices: Mapping[str, dict[str, Any]]) -> None:
         """Add what is new of devices to ``run.json``."""
-        known = self._devices
-        new = {name: told for name, told in devices.items() if name not in known}
-        if not new or len(known) + len(new) > _MOST_DEVICES:
-            return
-        known |= new
-        with Guard("thermograd cannot describe the devices of a run: %(error)s", self._say):
-            path = self._writer.run_dir / "run.json"
-            facts = read_json(path)
-            write_json(path, facts | {"devices": {**(facts.get("devices") or {}), **known}})
+        new = {name: told for name, told in devices.items() if name not in self._devices}
+        if new and len(self._devices) + len(new) <= _MOST_DEVICES:
+            self.describe({"devices": new})
+
+    def describe(self, facts: Mapping[str, Mapping[str, Any]]) -> None:
+        """Add facts to objects of ``run.json``."""
+        self._devices |= facts.get("devices", {})
+        with Guard("thermograd cannot describe a run: %(error)s", self._say):
+            path = self.writer.run_dir / "run.json"
+            known = read_json(path)
+            write_json(
+                path, known | {name: {**(known.get(name) or {}), **new} for name, new in facts.items()}
+            )
 
     # -- beside it -----------------------------------------------------------------------------------
 
@@ -256,10 +274,10 @@ class ReceivedRun:
         if layer is None:
             return
         try:
-            layer(self._writer, self._stop)
+            layer(self.writer, self._stop)
         except Exception as error:  # noqa: BLE001 - receiving goes on without the stream layer; said, in the log too
             text = f"the stream layer failed: {type(error).__name__}: {error}"
-            self._writer.append("mark", mark="error", text=text)
+            self.writer.append("mark", mark="error", text=text)
             print_line(f"thermograd: live alerts of {self.run_id} have stopped ({error}); receiving goes on")
 
     def tick(self) -> None:
@@ -272,7 +290,7 @@ class ReceivedRun:
         from thermograd.store.log.seal import seal_run
 
         with Guard("thermograd cannot seal a run: %(error)s", self._say):
-            now = Run(self._writer.run_dir)
+            now = Run(self.writer.run_dir)
             seal_run(now.path, now.run_id, now.live_writers())
 
     def close(self, why: str, by: str) -> None:
@@ -284,8 +302,10 @@ class ReceivedRun:
                 self._steps.close()
             self._stop.set()
         self._stream.join(timeout=6)
-        self._writer.close({"state": "finished", "message": why, "closed_by": by})
+        self.writer.close({"state": "finished", "message": why, "closed_by": by})
         self.seal()
+        with contextlib.suppress(OSError):
+            (self.writer.run_dir / _FOLDER).rmdir()
         self._shipping.end()
         with Guard("thermograd cannot hand a run over to be shipped: %(error)s", self._say):
             self._shipping.hand_over()

@@ -7,13 +7,14 @@ import socket
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from thermograd.ingest.agent.agent import StreamLayer
 from thermograd.ingest.otlp.names import Names
+from thermograd.ingest.otlp.own_devices import OwnDevices
 from thermograd.ingest.otlp.received_run import BusyError, ReceivedRun, Taken
 from thermograd.ingest.otlp.resources import Resource, resource_of
 from thermograd.store.errors import ThermogradError
@@ -58,6 +59,8 @@ class Receiver:
         The attribute of a resource by which runs are told apart; None for those that identify it.
     idle_s
         A run without a reading for so long ends.
+    hz
+        How often this machine's devices are sampled into the runs of this machine; None for not at all.
     counts
         Readings written, repeated, empty and rejected so far, and exports.
     """
@@ -68,6 +71,7 @@ class Receiver:
     say: Callable[[str], object]
     run_by: str | None = None
     idle_s: float = 600.0
+    hz: float | None = None
     counts: Counter[str] = field(default_factory=Counter)
     _runs: dict[tuple[tuple[str, str], ...], ReceivedRun] = field(default_factory=dict)
     _said: set[str] = field(default_factory=set)
@@ -76,6 +80,7 @@ class Receiver:
     def __post_init__(self) -> None:
         self._lock = threading.Lock()
         self._stop = threading.Event()
+        self._own = OwnDevices(self.hz, self._own_runs) if self.hz else None
         self._thread = threading.Thread(target=self._tend, name="thermograd-otlp", daemon=True)
         self._thread.start()
 
@@ -147,11 +152,21 @@ class Receiver:
             before = self._left(resource)
             run = before or create_run(self.runs_dir, resource.name, _facts(resource))
             layer = self.stream_layer(run.path) if self.stream_layer is not None else None
-            received = ReceivedRun(run, self.names, layer, self.say)
+            received = ReceivedRun(run, self.names, layer, self.say, resource.host)
         except (OSError, ThermogradError) as error:
             raise BusyError(f"a run cannot be begun ({error})", 30) from error
+        if self._own is not None and received in self._of_this_host([received]):
+            received.describe(self._own.facts(received.writer.writer))
         self.say(f"{'Going on with' if before else 'Recording'} {run.run_id}: {resource.name}")
         return received
+
+    def _own_runs(self) -> list[ReceivedRun]:
+        return self._of_this_host(self._runs.copy().values())
+
+    @staticmethod
+    def _of_this_host(runs: Iterable[ReceivedRun]) -> list[ReceivedRun]:
+        """Return the runs that do not say that they are of another host."""
+        return [run for run in runs if run.host in (None, socket.gethostname())]
 
     def _left(self, resource: Resource) -> Run | None:
         """Return the run that an earlier receiver left of this resource, if it is gone on with."""
@@ -198,6 +213,8 @@ class Receiver:
         """End every run in order; return the ids of those that were open."""
         self._stop.set()
         self._thread.join(timeout=10)
+        if self._own is not None:
+            self._own.close()
         with self._lock:
             runs, self._runs = list(self._runs.values()), {}
         for run in runs:

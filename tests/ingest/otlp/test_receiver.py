@@ -282,3 +282,20 @@ def test_an_sdk_that_says_every_step_again_adds_none_and_a_training_that_begins_
     ]  # fmt: skip
     (gap,) = [row for row in rows(only(tmp_path), "mark") if row["mark"] == "gap"]
     assert "began again at step 1" in gap["text"]
+
+
+def test_this_machines_devices_are_sampled_into_its_own_runs_only(tmp_path):
+    here = {"service.name": "trainer"}
+    with receiver(tmp_path, hz=10.0) as made:
+        for who in (here, WHO):
+            made.take(request(gauge("loss", point(1.0, about={"step": 1})), who=who))
+        ours = next(run for run in list_runs(tmp_path) if run.name == "trainer")
+        until_s = time.monotonic() + 10
+        while len(rows(ours.path, "sample")) < 2 and time.monotonic() < until_s:
+            time.sleep(0.05)
+    found = {run.name: run for run in list_runs(tmp_path)}
+    assert len(rows(found["trainer"].path, "sample")) >= 2
+    assert "cpu" in found["trainer"].facts["devices"]
+    assert rows(found["train"].path, "sample") == []
+    assert found["train"].facts["devices"] == {}
+    assert not (found["train"].path / "otlp").exists()
