@@ -126,7 +126,7 @@ class Sampler:
     def __init__(
         self,
         readers: list[DeviceReader],
-        writer: EventWriter,
+        writer: Appending,
         hz: float,
         limits: SilenceLimits | None = None,
         facts: Mapping[str, Mapping[str, Any]] | None = None,
