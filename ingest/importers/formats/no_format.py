@@ -39,7 +39,6 @@ _TIME = re.compile(r"\d{4}[-/]\d\d[-/]\d\d[ T]\d\d:\d\d:\d\d")
 _NUMBER = re.compile(r"[-+]?\d+(\.\d*)?")
 _SMI_TIME = re.compile(r"\d{4}/\d\d/\d\d \d\d:\d\d:\d\d\.\d{3}")
 _SMI_VALUE = re.compile(r"[-\d.]+ (%|W|MiB|MHz)|\[(N/A|Not Supported)\]")
-_CHART_COLUMN = re.compile(r".+ - .+__(MIN|MAX)")
 
 
 def looks(head: Head) -> str:
@@ -146,11 +145,6 @@ def _table_looks(lines: list[str], path: Path | None) -> str:
         return (
             "an nvidia-smi log without its header (noheader), so its columns have no names; log without "
             "noheader, or put the line of the names that were queried before it"
-        )
-    if any(_CHART_COLUMN.fullmatch(cell) for cell in cells):
-        return (
-            "the CSV of a chart of W&B's page, which has no times; export the history with the API's "
-            "run.history(), or import the run's .wandb file"
         )
     if any(map(_is_reading, max((split(lines[0], separator) for separator in SEPARATORS), key=len)[:-1])):
         return (

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from thermograd.ingest.importers.csv_table import Table, csv_format
+from thermograd.ingest.importers.formats.stores.wandb_run import RunFacts, run_file, stored_runs
 from thermograd.ingest.importers.recording import Format, Hints, Recording, of_no_use
 from thermograd.ingest.importers.said_columns import require_names, said_columns
 from thermograd.ingest.importers.steps.metric_names import NO_SIGNAL, ColumnNames
@@ -147,12 +148,16 @@ def _read_file(paths: tuple[Path, ...], hints: Hints) -> list[Recording]:
     run = _Run(paths, WANDB_FILE.name, hints, "record")
     record_class = extra_module(path, "wandb.proto.wandb_internal_pb2").Record
     decode_error = extra_module(path, "google.protobuf.message").DecodeError
+    facts = RunFacts()
     for number, data in enumerate(_records(path, run), start=1):
         try:
             record = record_class.FromString(data)
         except decode_error as error:
             raise ImportFormatError(f"{path}, record {number}: no record of W&B ({error})") from error
         _put(run, number, record)
+        facts.take(record.WhichOneof("record_type"), record)
+    run.steps.told = run.samples.told = facts.require(path, hints.run)
+    run.steps.config = facts.config(path)
     return run.finish()
 
 
@@ -280,6 +285,8 @@ WANDB_FILE = Format(
     ("step", "sample"),
     lambda head: head.data.startswith(_MAGIC),
     _read_file,
-    hints=frozenset({"units", "columns", "device"}),
+    hints=frozenset({"units", "columns", "device", "run"}),
+    folder=run_file,
+    runs=stored_runs,
 )
 WANDB_CSV = csv_format("a W&B history (CSV)", _History)

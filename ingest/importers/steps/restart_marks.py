@@ -32,7 +32,8 @@ def end_mark(told: ToldOfRun | None, ended_ns: int) -> pa.Table:
     """Return the mark of how a run ended, where its log says it; at `ended_ns`."""
     if told is None or told.state is None:
         return _marks([])
-    text, detail = f"{told.state}, as {told.by} says", json.dumps({"state": told.state})
+    code = {} if told.exit_code is None else {"exit_code": told.exit_code}
+    text, detail = f"{told.state}, as {told.by} says", json.dumps({"state": told.state, **code})
     return _marks([{"_time_ns": ended_ns, "mark": "run_ended", "text": text, "detail": detail}])
 
 

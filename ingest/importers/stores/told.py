@@ -23,6 +23,7 @@ class ToldOfRun:
     began_ns: int | None = None
     ended_ns: int | None = None
     state: str | None = None
+    exit_code: int | None = None
 
     def facts(self) -> dict[str, Any]:
         """Return what is told, without what is not."""

@@ -60,7 +60,10 @@ FORMATS = {  # of the files in a folder, all of them
     "turbostat": {"a turbostat log"},
     "zeus": {"Zeus' power over time (CSV)", "Zeus' energy windows (CSV)"},
     "ultralytics": {"an Ultralytics results.csv"},
-    "wandb": {"a W&B run (.wandb)", "a W&B history (CSV)"},
+    "wandb": {
+        *("a W&B run (.wandb)", "a W&B history (CSV)"),
+        *("a chart of W&B (CSV)", "a chart of W&B over wall time (CSV)"),
+    },
 }
 _DAMAGED = 150  # copies in all, of the fixtures in turn
 

@@ -28,14 +28,6 @@ _LINES = '{"a": {"deep": 1}, "a": 1, "b": 2.0}\n{"a": 2, "b": 1.9}\n'
 _SMI = "timestamp, index, power.draw [W]\n2026/01/01 12:00:00.123, 0, 312.34 W\n"
 _HWINFO = 'Date;Time;"GPU Temperature [°C]";"GPU Power [W]";\n6.8.2026;12:00:00,123;61,5;250,1;\n'
 _CASES = {
-    "chart": (
-        '"Step","run-1 - train/loss","run-1 - train/loss__MIN","run-1 - train/loss__MAX"\n"0","2","2","2"\n',
-        "the CSV of a chart of W&B's page, which has no times; export the history with the API's",
-    ),
-    "chart over time": (
-        '"Relative Time (Process)","a - b - train/loss","a - b - train/loss__MIN"\n1,2,3\n',
-        "the CSV of a chart of W&B's page",
-    ),
     "noheader": (
         "2026/01/01 12:00:00.123, 0, NVIDIA A100, 98 %, 312.34 W, 61\n" * 2,
         "an nvidia-smi log without its header (noheader)",
