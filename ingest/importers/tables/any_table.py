@@ -3,7 +3,7 @@
 import shlex
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from thermograd.ingest.importers.hints.units import COLUMNS
 from thermograd.ingest.importers.recording import Hints, Kind, Recording, listed_names, of_no_use
@@ -17,10 +17,20 @@ from thermograd.ingest.importers.timezones import Moment
 from thermograd.store.errors import ImportFormatError
 
 _STEP = "step"
+_MOST_LAYOUTS = 256
 _DEVICE_NAMES = ("device", "gpu_uuid", "uuid", "gpu", "gpu_index", "gpu_id")
 _ONE_DEVICE = "the log names no device: all its rows are taken as one"
 _OF_NO_USE = "a row without a value of a column that is known"
 _OUR_OWN = frozenset({"seq", "writer", "monotonic_ns", "run_id", "rank"})
+
+
+class _Layout(NamedTuple):
+    """What the columns of a row are."""
+
+    sensors: dict[str, str]  # our column, by the log's name
+    counters: list[str]  # of steps
+    logged: list[str]  # all but a step's number, its time, its place, and what sensors read
+    has_signal: bool
 
 
 class TableLog:
@@ -45,6 +55,7 @@ class TableLog:
         self._time: TimeColumn | None = None
         self._steps_clock: StepClock | None = None
         self._seen: set[str] = set()
+        self._layouts: dict[tuple[str, ...], _Layout] = {}
         self._place = 0  # of the row that is read
 
     def read(self, rows: Iterable[TableRow]) -> list[Recording]:
@@ -56,42 +67,52 @@ class TableLog:
         return self._recordings
 
     def _put(self, row: TableRow) -> None:
-        values = row.values
-        self._seen.update(values)
-        sensors = {tag: name for tag in values if (name := self._sensors.get(tag)) and name != "device"}
-        counts = {t: count for t in self._rows.step_tags if (count := _whole(values.get(t))) is not None}
-        if not self._is_step(self._logged(values), counts) and not sensors:
-            self._rows.unknown.update(self._logged(values))
+        values, layout = row.values, self._layout(row.values)
+        counts = {t: count for t in layout.counters if (count := _whole(values[t])) is not None}
+        if not self._is_step(layout, counts) and not layout.sensors:
+            self._rows.unknown.update(layout.logged)
             raise LeftOutError(_OF_NO_USE)
         moment = self._moment(values, counts)
-        self._recordings[0].require_new(repr(values), moment)
+        layout = self._layout(values)  # of which the time is no part, by now
         if self._recordings == [self.samples]:
-            self._rows.unknown.update(self._logged(values))
-            self._sample(row.number, moment, values, sensors)
+            self._rows.unknown.update(layout.logged)
+            with self.samples.remember((repr(values),), row.number, moment):
+                self._sample(row.number, moment, values, layout.sensors)
             return
-        if sensors and self.samples in self._recordings:
+        self.steps.require_new(repr(values), moment)
+        if layout.sensors and self.samples in self._recordings:
             with self.samples.row(row.number, row.shown):
-                self._sample(row.number, moment, values, sensors)
-        logged = self._logged(values)
-        if self._is_step(logged, counts) and (counts or not sensors):
-            self._step(row.number, moment, counts, logged)
-        elif sensors:
-            self._rows.unknown.update(logged)
+                self._sample(row.number, moment, values, layout.sensors)
+        if self._is_step(layout, counts) and (counts or not layout.sensors):
+            self._step(row.number, moment, counts, {tag: values[tag] for tag in layout.logged})
+        elif layout.sensors:
+            self._rows.unknown.update(layout.logged)
             self.steps.account.leave_to_other()
 
-    def _logged(self, values: Mapping[str, Any]) -> dict[str, Any]:
-        """Return what a row has of a step: all but its number, its time, its place, and what sensors read."""
-        return {
-            tag: value
-            for tag, value in values.items()
-            if tag not in self._sensors and tag not in self._rows.step_tags and not self._is_place(tag)
-        }
+    def _layout(self, values: Mapping[str, Any]) -> _Layout:
+        """Return what the columns of a row are; rows have few sets of columns."""
+        key = tuple(values)
+        layout = self._layouts.get(key)
+        if layout is None:
+            layout = self._new_layout(key)
+            if len(self._layouts) < _MOST_LAYOUTS:
+                self._layouts[key] = layout
+        return layout
 
-    def _is_step(self, logged: Mapping[str, Any], counts: Mapping[str, int]) -> bool:
+    def _new_layout(self, names: tuple[str, ...]) -> _Layout:
+        self._seen.update(names)
+        sensors = {tag: name for tag in names if (name := self._sensors.get(tag)) and name != "device"}
+        counters = [tag for tag in self._rows.step_tags if tag in names]
+        logged = [
+            tag
+            for tag in names
+            if tag not in self._sensors and tag not in counters and not self._is_place(tag)
+        ]
+        return _Layout(sensors, counters, logged, any(map(self._names.column_of, logged)))
+
+    def _is_step(self, layout: _Layout, counts: Mapping[str, int]) -> bool:
         """Whether a row is of a step, if only of its metrics."""
-        if self.steps not in self._recordings:
-            return False
-        return any(map(self._names.column_of, logged)) or bool(counts and logged)
+        return self.steps in self._recordings and (layout.has_signal or bool(counts and layout.logged))
 
     def _step(self, number: int, moment: Moment, counts: dict[str, int], logged: Mapping[str, Any]) -> None:
         if not counts:
@@ -151,6 +172,7 @@ class TableLog:
             self._steps_clock = self._step_clock(values)
         else:
             self._steps_clock = self._sample_clock(values)
+        self._layouts.clear()
         if self._steps_clock is not None:
             self.steps.clock = self.samples.clock = "--started-at"
             self.steps.estimated = self.samples.estimated = self._steps_clock.estimated
@@ -193,6 +215,7 @@ class TableLog:
         if self._time is None and self._steps_clock is None and self._seen:
             raise ImportFormatError(f"{self.path}: {self._format}; {unknown(self.path, self._seen)}")
         self._rows.unknown.discard(self._time.name if self._time is not None else "")
+        self.samples.leave_out_repeats(lambda _: None)
         self._rows.finish()
         if self._recordings == [self.samples]:
             self.samples.ignored += of_no_use("column", self._rows.unknown)
