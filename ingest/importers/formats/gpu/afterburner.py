@@ -8,7 +8,7 @@ import re
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from thermograd.ingest.importers.formats.gpu.readings import bare_unit, celsius, with_point
+from thermograd.ingest.importers.formats.gpu.readings import bare_unit, celsius, whole, with_point
 from thermograd.ingest.importers.recording import Format, Head, Hints, Recording, listed_names, of_no_use
 from thermograd.ingest.importers.said_columns import require_names
 from thermograd.ingest.importers.text_files import LeftOutError, require_whole, text_lines
@@ -71,8 +71,8 @@ class _Session:
             self.cards = [cell for cell in cells[2:] if cell]
         elif cells[0] == "02":
             self.names = cells[2:]
-        elif len(cells) > 3 and cells[2].isdecimal():
-            self.units[int(cells[2])] = bare_unit(cells[3])
+        elif len(cells) > 3 and (number := whole(cells[2])) is not None:
+            self.units[number] = bare_unit(cells[3])
         self._sensors = {}
 
     @property

@@ -11,7 +11,7 @@ from typing import Any
 from thermograd.ingest.importers.csv_table import Table, csv_format
 from thermograd.ingest.importers.formats.gpu.clocks import Rounds
 from thermograd.ingest.importers.formats.gpu.documents import documents
-from thermograd.ingest.importers.formats.gpu.readings import Readings
+from thermograd.ingest.importers.formats.gpu.readings import Readings, whole
 from thermograd.ingest.importers.recording import Format, Head, Hints, Recording, of_no_use
 from thermograd.ingest.importers.text_files import LeftOutError, is_known
 from thermograd.ingest.importers.timezones import Moment, read_time
@@ -84,15 +84,15 @@ class _Gpus:
 
     def sample(self, texts: dict[str, str]) -> dict[str, Any]:
         """Return the readings of a GPU, or of one of its partitions but the first."""
-        index = texts.get("gpu", "").strip()
-        if not index.isdecimal():
-            raise LeftOutError("a row of no GPU", index)
-        device, part = f"gpu{int(index)}", texts.get("xcp", "").strip()
+        index = whole(texts.get("gpu", ""))
+        if index is None:
+            raise LeftOutError("a row of no GPU", texts.get("gpu"))
+        device, part = f"gpu{index}", texts.get("xcp", "").strip()
         if is_known(part) and part != "0":
             device = f"{device}/{part}"
         if "mem" in texts and not {"hotspot", "edge"}.isdisjoint(texts):
             texts["mem (temperature)"] = texts["mem"]  # degC; monitor has a share of time under this name
-        self._recording.place_device(device, index, None)
+        self._recording.place_device(device, str(index), None)
         return {"device": device} | self._readings.values(device, texts)
 
 

@@ -7,6 +7,7 @@ from typing import Any
 from thermograd.ingest.importers.recording import Recording
 from thermograd.ingest.importers.text_files import is_known
 
+_MOST_DIGITS = 18
 _CODES = re.compile(r"\x1b(?:\[[0-9;?]*[A-Za-z]|[()][0-9A-Za-z])")
 _COMMA = re.compile(r"([-+]?\d+),(\d+)", re.ASCII)
 _MEASURE = re.compile(r"\(?(?P<number>[-+]?\d[\d.eE+-]*) *(?P<unit>[^\W\d_][\w/]*|%)?\)?", re.ASCII)
@@ -48,6 +49,12 @@ def bare_unit(text: str) -> str:
 def on_screen(line: str) -> str:
     """Return what a terminal shows of a line: without colours and moves, and blanks at its ends."""
     return _CODES.sub("", line).strip()
+
+
+def whole(text: str) -> int | None:
+    """Return a count or a number of a device; None for what is none, or has more digits than any has."""
+    text = text.strip()
+    return int(text) if text.isdecimal() and len(text) <= _MOST_DIGITS else None
 
 
 def celsius(fahrenheit: float) -> float:

@@ -9,6 +9,7 @@ from typing import ClassVar
 
 from thermograd.ingest.importers.dcgm_names import is_blank
 from thermograd.ingest.importers.formats.gpu.clocks import Rounds
+from thermograd.ingest.importers.formats.gpu.readings import whole
 from thermograd.ingest.importers.formats.nvidia.scrolled import Scrolled, heading_of, words
 from thermograd.ingest.importers.recording import Format, Hints, Recording
 from thermograd.ingest.importers.text_files import LeftOutError
@@ -74,12 +75,13 @@ class _DcgmiDmon(Scrolled):
 
     def row(self, named: dict[str, str]) -> tuple[str, Moment]:
         """Return the entity of a row and its time."""
-        kind, number = named.get("ENTITY", ""), named.get("ID", "")
-        if not number.isdecimal():
+        kind, text = named.get("ENTITY", ""), named.get("ID", "")
+        number = whole(text)
+        if number is None:
             raise LeftOutError(
-                "torn row: it does not begin with an entity such as GPU 0", f"{kind} {number}".strip()
+                "torn row: it does not begin with an entity such as GPU 0", f"{kind} {text}".strip()
             )
-        device = f"gpu{int(number)}" if kind.upper() == "GPU" else f"{kind} {number}"
+        device = f"gpu{number}" if kind.upper() == "GPU" else f"{kind} {number}"
         return device, self._rounds.moment(device)
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from thermograd.ingest.importers.formats.gpu.clocks import Days, Rounds
+from thermograd.ingest.importers.formats.gpu.readings import whole
 from thermograd.ingest.importers.formats.nvidia.scrolled import Scrolled, heading_of, words
 from thermograd.ingest.importers.recording import Format, Head, Hints, Recording
 from thermograd.ingest.importers.text_files import LeftOutError
@@ -62,10 +63,10 @@ class _Dmon(Scrolled):
 
     def row(self, named: dict[str, str]) -> tuple[str, Moment]:
         """Return GPU and time of a row."""
-        index = named.get("gpu", "")
-        if not index.isdecimal():
-            raise LeftOutError("torn row: gpu is no number", index)
-        device = f"gpu{int(index)}"
+        index = whole(named.get("gpu", ""))
+        if index is None:
+            raise LeftOutError("torn row: gpu is no number", named.get("gpu", ""))
+        device = f"gpu{index}"
         return device, self._moment(device, named)
 
     def _moment(self, device: str, named: dict[str, str]) -> Moment:

@@ -7,7 +7,7 @@ import re
 from typing import Any
 
 from thermograd.ingest.importers.formats.gpu.clocks import clock_line
-from thermograd.ingest.importers.formats.gpu.readings import on_screen
+from thermograd.ingest.importers.formats.gpu.readings import on_screen, whole
 from thermograd.ingest.importers.recording import Format, Head, Hints, Recording
 from thermograd.ingest.importers.text_files import LeftOutError, text_lines
 from thermograd.ingest.importers.timezones import Moment
@@ -17,14 +17,14 @@ _MIB = 2.0**20
 _LONGEST_LINE = 400
 _MODES = "On|Off|N/A|WDDM|TCC|MCDM|ERR!"
 _FIRST = re.compile(
-    rf"\|\s*(?P<index>\d+)\s+(?P<model>\S.*?)\s+(?:{_MODES})\s*\|\s*[\da-fA-F:.]+\s+\S+\s*\|\s*(?P<ecc>\S+)\s*\|"
+    rf"\|\s*(?P<index>\d{{1,4}})\s+(?P<model>\S.*?)\s+(?:{_MODES})\s*\|\s*[\da-fA-F:.]+\s+\S+\s*\|\s*(?P<ecc>\S+)\s*\|"
 )
 _SECOND = re.compile(
     r"\|\s*(?P<fan>\S+)\s+(?P<temperature>\S+)\s+(?P<state>\S+)\s+(?P<power>\S+)\s*/\s*(?P<limit>\S+)\s*"
     r"\|\s*(?:(?P<memory>\S+)\s*/\s*\S+|Not Supported)\s*\|\s*(?P<load>\S+)\s+.*\|"
 )
 _INSTANCE = re.compile(
-    r"\|\s*(?P<index>\d+)\s+(?P<gi>\d+)\s+(?P<ci>\d+)\s+\d+\s*\|\s*(?P<memory>\S+)\s*/\s*\S+\s*\|.*\|"
+    r"\|\s*(?P<index>\d{1,4})\s+(?P<gi>\d{1,4})\s+(?P<ci>\d{1,4})\s+\d+\s*\|\s*(?P<memory>\S+)\s*/\s*\S+\s*\|.*\|"
 )
 _SHOWN = {  # the heading that it stands below
     "utilization_pct": "GPU-Util",
@@ -84,7 +84,7 @@ class _Screen:
         values: dict[str, Any] = {"device": device}
         for column, group, unit, factor in _CELLS:
             values[column] = self._value(column, second[group], unit, factor)
-        values["ecc_uncorrected"] = int(first["ecc"]) if first["ecc"].isdecimal() else None
+        values["ecc_uncorrected"] = whole(first["ecc"])
         self.recording.models.setdefault(device, first["model"])
         self._keep(number, values)
 

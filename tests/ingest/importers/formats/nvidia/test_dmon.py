@@ -172,6 +172,14 @@ def test_a_log_without_headings_is_read_with_the_columns_that_are_said(tmp_path:
     assert [row["time_ns"] // 10**9 - 1795514400 for row in rows] == [0, 1]
 
 
+def test_a_number_of_too_many_digits_is_none(tmp_path: Path) -> None:
+    long = "9" * 20_000
+    path = written(tmp_path / "a", f"# gpu pwr gtemp\n{long} 1 2\n0 {long} 2\n")
+    found = imported(tmp_path, path, hints=STARTED)
+    assert [(row["device"], row["temperature_c"]) for row in found.rows("sample")] == [("gpu0", 2.0)]
+    assert found.result["left_out"] == {"torn row: gpu is no number": 1}
+
+
 def test_pmon_is_of_processes_and_says_what_to_log(tmp_path: Path) -> None:
     text = (
         "# gpu        pid  type    sm   mem   enc   dec   command\n"
