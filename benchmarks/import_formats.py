@@ -2,12 +2,13 @@
 
 The fixtures are those of ``tests/fixtures/imports`` (written by the tools themselves, or shaped after them:
 its README says which). Where a reader is given in ``import_readers.py``, every value of its columns is
-compared with what pandas, json or a regular expression read in the same file: bit for bit, or, where a unit
-is converted, to 1e-12 of the value.
+compared with what pandas, sqlite3, json or a regular expression read in the same file: bit for bit, or,
+where a unit is converted, to 1e-12 of the value.
 """
 
 import argparse
 import math
+import re
 import sys
 import tempfile
 from collections import Counter
@@ -22,6 +23,7 @@ from thermograd.ingest.importers.import_logs import import_run
 from thermograd.store.errors import ThermogradError
 from thermograd.store.log.reader import read_kind
 
+_FIXTURES = Path(__file__).parents[1] / "tests" / "fixtures" / "imports"
 _MOST_TRIES = 4
 _CLOSE = 1e-12
 _LONGEST_REASON = 60
@@ -70,7 +72,7 @@ def compare(expected: Values, run: Path) -> tuple[int, list[str]]:
     compared, differing = 0, []
     for name, values in expected.items():
         kind, _, column = name.partition(".")
-        wanted, found = sorted(map(float, values)), _found(run, kind, column)
+        wanted, found = (sorted(each, key=_order) for each in (map(float, values), _found(run, kind, column)))
         compared += len(wanted)
         if len(wanted) != len(found) or not all(map(_same, wanted, found)) or not wanted:
             differing.append(
@@ -82,14 +84,22 @@ def compare(expected: Values, run: Path) -> tuple[int, list[str]]:
 def _found(run: Path, kind: str, column: str) -> list[float]:
     rows = read_kind(run, kind).to_pylist()
     if kind == "metric":
-        return sorted(row["value"] for row in rows if row["name"] == column and row["value"] is not None)
+        return [row["value"] for row in rows if row["name"] == column and row["value"] is not None]
     column, _, device = column.partition("@")
     rows = [row for row in rows if not device or row["device"] == device]
-    return sorted(float(row[column]) for row in rows if row.get(column) is not None)
+    return [float(row[column]) for row in rows if row.get(column) is not None]
+
+
+def _order(value: float) -> tuple[bool, float]:
+    return math.isnan(value), 0.0 if math.isnan(value) else value
 
 
 def _same(wanted: float, found: float) -> bool:
-    return wanted == found or math.isclose(wanted, found, rel_tol=_CLOSE)
+    return (
+        wanted == found
+        or (math.isnan(wanted) and math.isnan(found))
+        or math.isclose(wanted, found, rel_tol=_CLOSE)
+    )
 
 
 # -- the table -----------------------------------------------------------------------------------
@@ -97,16 +107,29 @@ def _same(wanted: float, found: float) -> bool:
 
 def markdown(rows: Iterable[Row]) -> list[str]:
     """Return the table, a line a file."""
+    told_of = origins()
     lines = [
-        "| format | file | rows in file | kept | merged | left out | values compared |",
-        "|---|---|--:|--:|--:|---|--:|",
+        "| format | file | is | rows in file | kept | merged | left out | values compared |",
+        "|---|---|---|--:|--:|--:|---|--:|",
     ]
     for row in rows:
         reasons = "; ".join(f"{count} {_short(reason)}" for reason, count in row.reasons.items())
         told = "" if row.compared is None else f"{row.compared} {'DIFFER' if row.differing else 'equal'}"
         counts = " | ".join(str(row.account[what]) for what in ("read", "kept", "merged"))
-        lines.append(f"| {row.format} | `{row.file}` | {counts} | {reasons or '0'} | {told} |")
+        origin = told_of.get(row.file, "")
+        lines.append(f"| {row.format} | `{row.file}` | {origin} | {counts} | {reasons or '0'} | {told} |")
     return lines
+
+
+def origins() -> dict[str, str]:
+    """Return of each fixture whether its tool wrote it, or it is shaped after that, as their README says."""
+    text = (_FIXTURES / "README.md").read_text(encoding="utf-8")
+    found = {}
+    for folder, files, word in re.findall(r"^\| `(\w+)/` \| (.*?) \| (written|shaped)", text, re.MULTILINE):
+        for name in re.findall(r"`([^`]+)`", files):
+            stem = name.rstrip("/").partition("...")[0]
+            found |= {f"{folder}/{path.name}": word for path in (_FIXTURES / folder).glob(f"{stem}*")}
+    return found
 
 
 def _short(reason: str) -> str:

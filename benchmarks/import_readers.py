@@ -1,4 +1,4 @@
-"""What pandas, json, plistlib or a regular expression read in the importers' fixtures: what is to be found.
+"""What pandas, sqlite3, json or a regular expression read in the importers' fixtures: what is to be found.
 
 A reader returns the values of columns by *kind.column* (of one device *kind.column@device*, of metrics
 *metric.NAME*), in our units. It knows
@@ -6,9 +6,13 @@ nothing of the importers.
 """
 
 import json
+import math
 import plistlib
 import re
+import sqlite3
+import sys
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -252,6 +256,57 @@ def _pair(folder: Path) -> Values:
     return {f"step.{n}": [row[n] for row in steps[:-1] if row.get(n) is not None] for n in names}
 
 
+_MLFLOW = {
+    "train/loss": "step.loss",
+    "grad_norm": "step.grad_norm",
+    "lr": "step.learning_rate",
+    "eval/loss": "metric.eval/loss",
+    "system/gpu_0_power_usage_watts": "sample.power_w",
+}
+
+
+def _mlflow_value(value: float, is_nan: bool) -> float:
+    """Return a value as it was logged: MLflow's database has the largest float for infinity, 0 for NaN."""
+    largest = sys.float_info.max
+    return math.nan if is_nan else math.copysign(math.inf, value) if abs(value) == largest else value
+
+
+def _mlflow_database(path: Path) -> Values:
+    query = (
+        "SELECT key, value, is_nan FROM metrics JOIN runs USING (run_uuid) WHERE lifecycle_stage = 'active'"
+    )
+    found: dict[str, list[float]] = {}
+    with closing(sqlite3.connect(path)) as database:
+        for key, value, is_nan in database.execute(query):
+            if key in _MLFLOW:
+                found.setdefault(_MLFLOW[key], []).append(_mlflow_value(value, is_nan))
+    return found
+
+
+def _mlflow_files(folder: Path) -> Values:
+    found: dict[str, list[float]] = {}
+    for meta in folder.glob("*/*/meta.yaml"):
+        metrics = meta.parent / "metrics"
+        for path in metrics.rglob("*") if "lifecycle_stage: active" in meta.read_text() else ():
+            name = path.relative_to(metrics).as_posix()
+            if name in _MLFLOW:
+                values = [float(line.split()[1]) for line in path.read_text().splitlines()]
+                found.setdefault(_MLFLOW[name], []).extend(values)
+    return found
+
+
+def _trackio(path: Path) -> Values:
+    with closing(sqlite3.connect(path)) as database:
+        logged = [json.loads(row) for (row,) in database.execute("SELECT metrics FROM metrics")]
+        system = [json.loads(row) for (row,) in database.execute("SELECT metrics FROM system_metrics")]
+    taken = {"loss": "train/loss", "grad_norm": "train/grad_norm", "step": "train/global_step"}
+    found = {f"step.{ours}": [row[name] for row in logged if name in row] for ours, name in taken.items()}
+    return found | {
+        f"sample.power_w@gpu{gpu}": [row[f"gpu/{gpu}/power"] for row in system if f"gpu/{gpu}/power" in row]
+        for gpu in (0, 1)
+    }
+
+
 READERS: dict[str, Callable[[Path], Values]] = {
     "afterburner/monitoring.hml": _of(
         "gpu", _by_patterns("cp1252", sample__temperature_c=r"^80, [\d-]+ [\d:]+, *([\d.]+) *,")
@@ -261,6 +316,10 @@ READERS: dict[str, Callable[[Path], Values]] = {
     "gpu_z/sensors.txt": _of(
         "gpu", _by_frame(sample__temperature_c="GPU Temperature [°C]", sample__power_w="Board Power Draw [W]")
     ),
+    "influx/seconds.influx": _by_patterns(sample__power_w=r"power_draw=([\d.]+)"),
+    "mlflow/mlflow.db": _mlflow_database,
+    "mlflow/mlruns": _mlflow_files,
+    "trackio/tiny.db": _trackio,
     "powermetrics/power.plist": _of("cpu", _powermetrics),
     "prometheus/dcgm_range.json": _prometheus,
     "rle/pair": _pair,
