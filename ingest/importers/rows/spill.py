@@ -13,7 +13,7 @@ from thermograd.ingest.importers.rows.workplace import workplace
 from thermograd.store.errors import LogError, os_errors_as
 
 _IN_MEMORY_BYTES = 48 << 20
-_Stored = tuple[int, int, pa.Schema]  # offset, size, columns
+_Stored = tuple[int, int]  # offset, size
 
 
 class Spill:
@@ -34,7 +34,7 @@ class Spill:
         if self._room >= 0:
             self._batches.append(batch)
             return
-        data = batch.serialize()
+        data = _as_stream(batch)
         folder = workplace().folder
         with os_errors_as(LogError, f"cannot keep the rows of the import in {folder or 'a temporary file'}"):
             if self._file is None:
@@ -42,7 +42,7 @@ class Spill:
             self._file.seek(self._size)
             self._file.write(data)
             self._file.flush()
-        self._batches.append((self._size, data.size, batch.schema))
+        self._batches.append((self._size, data.size))
         self._size += data.size
 
     def get(self, number: int) -> pa.RecordBatch:
@@ -50,12 +50,12 @@ class Spill:
         stored = self._batches[number]
         if isinstance(stored, pa.RecordBatch):
             return stored
-        offset, size, schema = stored
+        offset, size = stored
         assert self._file is not None
         with os_errors_as(LogError, "cannot read the rows of the import again"):
             self._file.seek(offset)
             data = self._file.read(size)
-        return pa.ipc.read_record_batch(pa.py_buffer(data), schema)
+        return pa.ipc.open_stream(data).read_next_batch()
 
     def close(self) -> None:
         """Give up all of it."""
@@ -63,6 +63,14 @@ class Spill:
         if self._file is not None:
             self._file.close()
             self._file = None
+
+
+def _as_stream(batch: pa.RecordBatch) -> pa.Buffer:
+    """Return a batch as a stream of its own: a batch alone would be without its dictionaries."""
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, batch.schema) as stream:
+        stream.write_batch(batch)
+    return sink.getvalue()
 
 
 def _nameless_file(folder: Path | None) -> IO[bytes]:
