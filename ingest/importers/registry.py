@@ -113,7 +113,11 @@ def _form(head: Head, hints: Hints) -> Format | None:
         (form for form in FORMATS if form.recognises(head)),
         (form for form in FORMATS if form.last_resort is not None and form.last_resort(head, hints)),
     )
-    return next(forms, None)
+    found = next(forms, None)
+    if found is None or found.last_resort is None:
+        return found
+    # A table: what a person says of its columns may be of more kinds of event than their names.
+    return next((f for f in FORMATS if f.last_resort is not None and f.last_resort(head, hints)), found)
 
 
 def _tail(file: BinaryIO) -> str:

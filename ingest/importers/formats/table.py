@@ -9,7 +9,7 @@ from thermograd.ingest.importers.hints.given import NO_HINTS
 from thermograd.ingest.importers.hints.units import COLUMNS
 from thermograd.ingest.importers.recording import Format, Head, Hints, Kind, Recording
 from thermograd.ingest.importers.steps.metric_names import ColumnNames
-from thermograd.ingest.importers.tables.any_table import TableLog, sample_columns
+from thermograd.ingest.importers.tables.any_table import TableLog, sample_columns, time_names
 from thermograd.ingest.importers.tables.csv_rows import csv_rows, header_of
 from thermograd.ingest.importers.tables.json_rows import json_rows, objects
 from thermograd.ingest.importers.tables.parquet_rows import names_of_schema, parquet_rows
@@ -61,7 +61,8 @@ def _formats(
     hints: frozenset[str] = _HINTS,
 ) -> Iterable[Format]:
     for kinds in _KINDS:
-        yield _format(name, place, names, rows, hints, kinds)
+        for is_timed in (True, False):
+            yield _format(name, place, names, rows, hints, kinds, is_timed)
 
 
 def _format(
@@ -71,14 +72,15 @@ def _format(
     rows: Rows,
     takes: frozenset[str],
     kinds: tuple[Kind, ...],
+    is_timed: bool,
 ) -> Format:
     def fits(head: Head, hints: Hints) -> bool:
         found = names(head, hints)
-        return bool(found) and (kinds_in(found, hints) or _KINDS[0]) == kinds
+        has_time = hints.time is not None or bool(time_names(found))
+        return bool(found) and has_time == is_timed and (kinds_in(found, hints) or _KINDS[0]) == kinds
 
     def recognises(head: Head) -> bool:
-        found = names(head, NO_HINTS)
-        return bool(found) and kinds_in(found, NO_HINTS) == kinds
+        return bool(kinds_in(names(head, NO_HINTS), NO_HINTS)) and fits(head, NO_HINTS)
 
     def read(paths: tuple[Path, ...], hints: Hints) -> list[Recording]:
         return TableLog(paths, name, hints, kinds, place).read(rows(paths[0], hints))
@@ -88,6 +90,7 @@ def _format(
         kinds,
         recognises,
         read,
+        has_clock=is_timed,
         hints=takes,
         asked_for=lambda head, hints: hints.time is not None and fits(head, hints),
         last_resort=lambda head, hints: bool(hints.columns or hints.fields) and fits(head, hints),

@@ -220,3 +220,18 @@ def test_samples_and_steps_without_a_clock_are_timed_as_a_person_says(tmp_path: 
     found = table_of(tmp_path, path, "step=it", "loss=l", started_at="1970-01-02T00:00:00Z", step_time_s=0.5)
     assert [row["time_ns"] / 1e9 - 86_400 for row in found.rows("step")] == [5.0, 15.0]
     assert found.run.facts["import"]["step_times_estimated"].startswith("estimated: --started-at")
+
+
+def test_a_column_that_is_named_adds_to_those_that_are_known(tmp_path: Path) -> None:
+    path = written(tmp_path / "a.csv", "timestamp,step,loss,watt\n1761699262,1,2.5,250\n")
+    assert table_of(tmp_path, path).result["rows"] == {"step": 1, "sample": 0, "metric": 1}
+    found = table_of(tmp_path, path, "power_w=watt")
+    assert found.result["rows"] == {"step": 1, "sample": 1, "metric": 0}
+
+
+def test_a_table_of_steps_without_times_gives_way_to_a_log_that_has_them(tmp_path: Path) -> None:
+    written(tmp_path / "log" / "a.csv", "step,loss\n1,2.5\n")
+    written(tmp_path / "log" / "b.jsonl", '{"step": 1, "loss": 2.5, "time": 1761699262}\n')
+    found = imported(tmp_path, tmp_path / "log")
+    assert found.result["rows"]["step"] == 1
+    assert found.result["ignored"] == ["a.csv: steps without times; they are taken from b.jsonl"]
