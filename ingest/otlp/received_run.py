@@ -21,13 +21,14 @@ from thermograd.store.failures import Guard
 from thermograd.store.files import read_json, write_json
 from thermograd.store.log.tail_codec import Rows
 from thermograd.store.log.writer import EventWriter
-from thermograd.store.processes import clock_pair, new_writer_name
+from thermograd.store.processes import clock_pair, new_writer_name, rank_of_writer
 from thermograd.store.runs.catalogue import Run
 
 KINDS = ("step", "sample", "metric", "mark")
 _AT_ONCE = 500  # rows of one write
 _REMEMBERED_ROWS = 500_000  # of each kind, that a receiver that is started again looks at
 _MOST_DEVICES = 1024
+_MOST_RANKS = 64
 _MOST_RESOURCES = 256  # of one run, with --run-by
 _FOLDER = "otlp"
 
@@ -89,6 +90,9 @@ class ReceivedRun:
         self._remember(run.path)
         self.writer = EventWriter(run.path, run.run_id, writer, KINDS, role="recording")
         pair = clock_pair()
+        self._ranks: dict[int, EventWriter] = {}  # besides the first: a step is counted by its rank's writer
+        for rank in {rank_of_writer(str(facts.get("writer"))) for facts in run.writers()}:
+            self._step_writer(rank)
         self._ahead_ns = pair["time_ns"] - pair["monotonic_ns"]
         self._go_on(run.path)
         self.newest_s = time.monotonic()
@@ -102,20 +106,11 @@ class ReceivedRun:
 
     def _remember(self, run_dir: Path) -> None:
         """Learn what earlier receivers wrote: what is sent again is not written again."""
-        from thermograd.store.log.reader import kind_parts
-
-        for kind, learn in (("metric", self._know_metric), ("sample", self._know_sample)):
-            parts: deque[Any] = deque()
-            for part in kind_parts(run_dir, kind):
-                parts.append(part)
-                while sum(map(len, parts)) - len(parts[0]) > _REMEMBERED_ROWS:
-                    parts.popleft()
-            for part in parts:
+        kinds = (("metric", self._know_metric), ("sample", self._know_sample), ("step", self._know_step))
+        for kind, learn in kinds:
+            for part in _newest(run_dir, kind):
                 for row in part.to_pylist():
                     learn(row)
-        for part in kind_parts(run_dir, "step"):
-            for row in part.to_pylist():
-                self._know_step(row)
 
     def _know_metric(self, row: Mapping[str, Any]) -> None:
         text, value = row["text"], row["value"]
@@ -181,7 +176,9 @@ class ReceivedRun:
             raise BusyError("the log cannot be written; is the disk full?")
 
     def _write_step(self, rank: int | None, step: int | None, time_ns: int, values: dict[str, Any]) -> None:
-        seq = self.writer.append("step", time_ns, time_ns - self._ahead_ns, step=step, rank=rank, **values)
+        seq = self._step_writer(rank).append(
+            "step", time_ns, time_ns - self._ahead_ns, step=step, rank=rank, **values
+        )
         self._append(seq)
         restart = self._restarts[rank].follow(step, time_ns)
         if restart is not None:
@@ -195,6 +192,16 @@ class ReceivedRun:
                 text=restart.text,
                 detail=detail,
             )
+
+    def _step_writer(self, rank: int | None) -> EventWriter:
+        if not rank or (rank not in self._ranks and len(self._ranks) >= _MOST_RANKS):
+            return self.writer
+        if rank not in self._ranks:
+            name = new_writer_name(f"r{rank}")
+            self._ranks[rank] = EventWriter(
+                self.writer.run_dir, self.run_id, name, ("step",), role="recording"
+            )
+        return self._ranks[rank]
 
     def _write_samples(self, parts: Iterable[SamplePart]) -> None:
         rows: dict[tuple[str, int], list[dict[str, float | int]]] = {}
@@ -302,13 +309,28 @@ class ReceivedRun:
                 self._steps.close()
             self._stop.set()
         self._stream.join(timeout=6)
-        self.writer.close({"state": "finished", "message": why, "closed_by": by})
+        for writer in (*self._ranks.values(), self.writer):
+            writer.close({"state": "finished", "message": why, "closed_by": by})
         self.seal()
         with contextlib.suppress(OSError):
             (self.writer.run_dir / _FOLDER).rmdir()
         self._shipping.end()
         with Guard("thermograd cannot hand a run over to be shipped: %(error)s", self._say):
             self._shipping.hand_over()
+
+
+def _newest(run_dir: Path, kind: str) -> Iterable[Any]:
+    """Return the newest events of a kind, a table of some of them at a time."""
+    from thermograd.store.log.reader import kind_parts
+
+    parts: deque[Any] = deque()
+    count = 0
+    for part in kind_parts(run_dir, kind):
+        parts.append(part)
+        count += len(part)
+        while count - len(parts[0]) > _REMEMBERED_ROWS:
+            count -= len(parts.popleft())
+    return parts
 
 
 def _identity(part: MetricPart) -> Any:

@@ -284,6 +284,17 @@ def test_an_sdk_that_says_every_step_again_adds_none_and_a_training_that_begins_
     assert "began again at step 1" in gap["text"]
 
 
+def test_a_step_of_several_ranks_in_one_run_is_one_step(tmp_path):
+    for step in (1, 2):  # the second receiver goes on with every rank
+        with receiver(tmp_path, run_by="job") as made:
+            for rank in (0, 1):
+                who = {"job": "7", "service.name": f"rank {rank}", "dl.rank": rank}
+                made.take(request(gauge("loss", point(1.0 + rank, step, about={"step": step})), who=who))
+    (run,) = list_runs(tmp_path)
+    summary = run.summary()
+    assert (summary["steps"], summary["ranks"], summary["state"]) == (2, 2, "finished")
+
+
 def test_this_machines_devices_are_sampled_into_its_own_runs_only(tmp_path):
     here = {"service.name": "trainer"}
     with receiver(tmp_path, hz=10.0) as made:
