@@ -83,6 +83,25 @@ class Account:
         self.kept += 1
         self.merged += rows - 1
 
+    def count(self, kept: int, left_out: int = 0) -> None:
+        """Count rows that were read at once: kept ones, and those that `leave_out_many` is told of."""
+        self.read[self.reading, self.kind] += kept + left_out
+        self.kept += kept
+
+    def leave_out_many(self, reason: LeftOutError, rows: int, number: int, shown: str) -> None:
+        """Leave out rows for one reason; the first stands at `number`."""
+        self._leave_out(reason, number, shown, rows)
+
+    def has_room(self, nulls: int) -> bool:
+        """Return whether so many more texts that are no values can be told apart."""
+        return len(self.nulls) + nulls < _MOST_NULLS
+
+    def null_many(self, name: str, error: OddCellError, cells: int, number: int) -> None:
+        """Count cells that are null as `null` does; the first is in the row at `number`."""
+        self._number = number
+        self.null(name, error)
+        self.nulls[f"{name} is {_shown(error.text)}{error.why}"] += cells - 1
+
     def null(self, name: str, error: OddCellError) -> None:
         """Count a cell that is null because what stands there is no value; its row is not lost."""
         key = f"{name} is {_shown(error.text)}{error.why}"

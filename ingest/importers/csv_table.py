@@ -1,25 +1,40 @@
 """The one loop that reads every CSV log; a format says what its header is and what a row of it holds."""
 
-from collections.abc import Iterable
+import itertools
+from collections.abc import Callable, Iterable
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from thermograd.ingest.importers.recording import Format, Head, Hints, Kind, Recording, listed_names
+from thermograd.ingest.importers.rows.plain_block import PlainBlock, split_plain
+from thermograd.ingest.importers.rows.workplace import tell
 from thermograd.ingest.importers.said_columns import said_positions
 from thermograd.ingest.importers.text_files import (
     LeftOutError,
     NamedCell,
     cells_of,
     is_known,
+    is_utf16,
+    lines_of,
+    readable,
     require_whole,
+    text_blocks,
     text_lines,
 )
 from thermograd.ingest.importers.timezones import Moment
 from thermograd.store.errors import ImportFormatError
 
 TableEvent = tuple[Moment, dict[str, Any]]
+_FEW_LINES = 256  # that are read one by one, between two headers
 _SAID = frozenset({"columns", "device"})
+
+
+class Taken(NamedTuple):
+    """Rows of a block that can be taken at once: how, and which have to be read one by one."""
+
+    keep: Callable[[], object]
+    odd: list[int]
 
 
 class Table:
@@ -35,11 +50,14 @@ class Table:
     has_clock = True  # its rows say when they were
     hints: frozenset[str] = frozenset()  # that it can use, beside ``units``
     finds_said_columns = False  # the format itself looks for the columns of sensors that a person names
+    is_at_once = False  # it can take many rows at once: `prepare`
+    separator = ","
     refuses_cut_line_first = True  # a last line without an end is left out for that, whatever else it is
 
     def __init__(self, paths: tuple[Path, ...], format: str, hints: Hints) -> None:
         self.recording = Recording(paths, self.kinds[0], format, hints=hints)
         self.header: list[str] = []
+        self._block_places: list[tuple[int, int]] = []  # the first line of each block, and where it begins
         self._is_first = False  # no row below the header has been read
         self._said: dict[str, int] = {}  # where the columns stand that a person names
 
@@ -91,7 +109,82 @@ class Table:
 
     def read(self) -> list[Recording]:
         """Read the file: every row is counted, and kept or left out with a reason."""
-        for number, line in text_lines(self.recording.path, self.encoding):
+        path = self.recording.path
+        if is_utf16(path):
+            self._read_lines(text_lines(path))
+        else:
+            self._read_blocks(path)
+        self.recording.leave_out_repeats(self._line_at)
+        return [self.recording]
+
+    def _read_blocks(self, path: Path) -> None:
+        size = path.stat().st_size
+        for block in text_blocks(path):
+            self._block_places.append((block.first, block.end - len(block.data)))
+            first, data = block.first, block.data
+            if not self.header and self.is_at_once and not block.is_cut:
+                first, data = self._read_to_header(path, first, data)
+            if block.is_cut or not self.is_at_once or not self._read_at_once(path, first, data):
+                self._read_lines(lines_of(path, first, data, self.encoding))
+            tell("reading", block.end, max(size, block.end), self.recording.account.read.total())
+
+    def _read_to_header(self, path: Path, first: int, data: bytes) -> tuple[int, bytes]:
+        """Read the lines to the first one below a header; return the number of the next, and the others."""
+        at = 0
+        for number, line in lines_of(path, first, data, self.encoding):
+            self._read_lines([(number, line)])
+            at = data.find(b"\n", at) + 1
+            first = number + 1
+            if (self.header and not self._is_first) or not at:
+                break
+        return first, data[at:] if at else b""
+
+    def _read_at_once(self, path: Path, first: int, data: bytes) -> bool:
+        """Read many lines by column; whether that could be done. Headers among them divide them."""
+        if not self.header or self._is_first or self._said:
+            return False
+        whole = data.rfind(b"\n") + 1
+        block = split_plain(data[:whole], first, len(self.header), self.separator, self.long_texts())
+        taken = self.prepare(block) if block is not None else None
+        if block is None or taken is None:
+            return False
+        odd = sorted({*block.odd, *taken.odd})
+        lines = list(zip(odd, block.lines(odd), strict=True))
+        headers = [number for number, line in lines if self.is_header(self.cells(line))]
+        if headers:
+            self._read_parts(path, block, headers)
+        else:
+            taken.keep()
+            self._read_lines(lines)
+        self._read_lines(lines_of(path, first + block.data.count(b"\n"), data[whole:], self.encoding))
+        return True
+
+    def _read_parts(self, path: Path, block: PlainBlock, headers: list[int]) -> None:
+        """Read the lines before and after each header."""
+        end = block.first + block.data.count(b"\n")
+        for begin, stop in itertools.pairwise([block.first, *headers, end]):
+            number, data = begin, block.part(begin, stop)
+            if begin in headers:  # with the row below it, which says what is taken from where
+                number, data = self._read_first(path, number, data)
+            if stop - begin < _FEW_LINES or not self._read_at_once(path, number, data):
+                self._read_lines(lines_of(path, number, data, self.encoding))
+
+    def _read_first(self, path: Path, number: int, data: bytes) -> tuple[int, bytes]:
+        """Read a header and the row below it; return the number of the next line, and the others."""
+        for line in lines_of(path, number, b"".join(data.splitlines(True)[:2]), self.encoding):
+            self._read_lines([line])
+        return number + 2, b"".join(data.splitlines(True)[2:])
+
+    def prepare(self, block: PlainBlock) -> "Taken | None":
+        """Prepare to take the rows of a block at once, where the format can and they are fit for that."""
+        return None
+
+    def long_texts(self) -> set[int]:
+        """Return the columns in which nearly all cells differ, such as times."""
+        return set()
+
+    def _read_lines(self, lines: Iterable[tuple[int, str]]) -> None:
+        for number, line in lines:
             if not line.strip():
                 continue
             cells = self.cells(line)
@@ -103,12 +196,18 @@ class Table:
                     self._begin(number, cells)
                     raise LeftOutError("repeated header row")
                 self._read_row(number, line, cells)
-        self.recording.leave_out_repeats(self._line_at)
-        return [self.recording]
 
     def _line_at(self, number: int) -> str | None:
-        lines = text_lines(self.recording.path, self.encoding)
-        return next((line for at, line in lines if at == number), None)
+        """Return what stands in a line, from the beginning of the block that it is in."""
+        path = self.recording.path
+        places = [place for place in self._block_places if place[0] <= number]
+        if not places:
+            return next((line for at, line in text_lines(path, self.encoding) if at == number), None)
+        first, offset = places[-1]
+        with readable(path), path.open("rb") as file:
+            file.seek(offset)
+            lines = lines_of(path, first, file, self.encoding)
+            return next((line for at, line in lines if at == number), None)
 
     def _begin(self, number: int, cells: list[str]) -> None:
         self.header = cells

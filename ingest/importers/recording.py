@@ -34,6 +34,7 @@ Kind = Literal["step", "sample"]  # that a log is of; `metric` comes with steps
 EventKind = Literal["step", "sample", "metric"]
 
 REPEATED = "exact duplicate of another row"
+NO_VALUE = "a row without a value"
 _BATCH_ROWS = 8192
 _QUANTITY = re.compile(r"(?P<number>[-+]?[.\d]+([eE][-+]?\d+)?)\s*(?P<unit>[^\s\d]+)")
 _LONGEST_INDEX = 4  # digits
@@ -125,7 +126,7 @@ class Recording:
         A value whose name begins with an underscore is kept beside them and is not part of the event.
         """
         if all(value is None for name, value in values.items() if name not in ("device", "step")):
-            raise LeftOutError("a row without a value")
+            raise LeftOutError(NO_VALUE)
         _require_likely(moment)
         self._note_times(line, moment.ns, moment.ns, moment.naive)
         self.account.keep()
@@ -153,13 +154,19 @@ class Recording:
         """Return a column's value in a cell; null, and counted, where what stands there is none."""
         if isinstance(text, NamedCell):
             self.sources.setdefault(name, text.column)
-        if name in self.units:
-            factor, convert = 1.0, self.units[name]
         try:
-            return read_cell(name, text, factor, convert)
+            return self.read_cell(name, text, factor, convert)
         except OddCellError as error:
             self.account.null(name, error)
             return None
+
+    def read_cell(
+        self, name: str, text: str, factor: float = 1.0, convert: Callable[[float], float] | None = None
+    ) -> float | int | None:
+        """Return a column's value as `cell` does; OddCellError where what stands there is none."""
+        if name in self.units:
+            factor, convert = 1.0, self.units[name]
+        return read_cell(name, text, factor, convert)
 
     def quantity(self, name: str, value: Any) -> Any:
         """Return a column's value in a cell that may have a unit of its own (``250.1 W``), or in JSON."""
@@ -224,18 +231,24 @@ class Recording:
             self._identities.set_fate(str(error))
             raise
 
-    def add_many(self, rows: pa.Table, keys: np.ndarray, naive: bool) -> None:
-        """Keep rows as `add` does, and remember them; all of them have a value and a likely time.
+    def add_many(self, rows: pa.Table, keys: np.ndarray, naive: bool, line_at: Callable[[int], str]) -> None:
+        """Keep rows as `add` does, and remember them; their times are likely.
 
         `rows`: ``_line``, ``_time_ns`` and columns of the event; `keys`: `key_of` of each; `naive`: whether
-        their times name no zone.
+        their times name no zone; `line_at`: what stands in a line.
         """
         lines, times = rows["_line"].to_numpy(), rows["_time_ns"].to_numpy()
-        self._flush()
-        self._identities.add_many(keys, lines, times if naive else None)
-        self._note_times(int(lines[0]), int(times.min()), int(times.max()), naive)
-        self.account.kept += len(rows)
-        self._rows.put(rows.append_column("_naive", pa.array(np.full(len(rows), naive))))
+        empty = _without_values(rows)
+        self._identities.add_many(keys, lines, times if naive else None, empty, NO_VALUE)
+        if empty.any():
+            first = int(lines[np.argmax(empty)])
+            self.account.leave_out_many(LeftOutError(NO_VALUE), int(empty.sum()), first, line_at(first))
+            rows, lines, times = rows.filter(pa.array(~empty)), lines[~empty], times[~empty]
+        self.account.count(len(rows), int(empty.sum()))
+        if len(rows):
+            self._flush()
+            self._note_times(int(lines[0]), int(times.min()), int(times.max()), naive)
+            self._rows.put(rows.append_column("_naive", pa.array(np.full(len(rows), naive))))
 
     def _note_times(self, line: int, first_ns: int, last_ns: int, naive: bool) -> None:
         if naive and self.first_naive is None:
@@ -290,6 +303,14 @@ class Recording:
             schema = pa.schema([(name, types.get(name, pa.float64())) for name in names])
             self._rows.put(pa.Table.from_pylist(self._pending, schema))
             self._pending = []
+
+
+def _without_values(rows: pa.Table) -> np.ndarray:
+    names = [name for name in rows.column_names if name not in (*_OWN, "device", "step")]
+    empty = np.ones(len(rows), bool)
+    for name in names:
+        empty &= ~rows[name].is_valid().to_numpy()
+    return empty
 
 
 def _require_likely(moment: Moment) -> None:

@@ -13,12 +13,14 @@ import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, NamedTuple
 
 from thermograd.store.errors import ImportFormatError, MissingExtraError
 from thermograd.store.events import KINDS
 
 _LONGEST_LINE = 1 << 20  # what has no line break for longer is no table; its pieces are left out
+_BLOCK_BYTES = 8 << 20
+_BOM = b"\xef\xbb\xbf"
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")
 _NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 _ABSENT = re.compile(r"\[?(|-+|nan|n/?a|null|none|not supported|not available)\]?", re.I)
@@ -111,6 +113,57 @@ def readable(path: Path) -> Iterator[None]:
         raise ImportFormatError(f"{path}: cannot be read ({error.strerror or error})") from error
 
 
+class TextBlock(NamedTuple):
+    """Many lines: the number of the first, their bytes, and how far in the file they end."""
+
+    first: int
+    data: bytes
+    end: int
+
+    @property
+    def is_cut(self) -> bool:
+        """Whether a line is longer than 1 MB, and is read in pieces."""
+        at, size = 0, len(self.data)
+        while size - at > _LONGEST_LINE:
+            newline = self.data.rfind(b"\n", at, at + _LONGEST_LINE)
+            if newline < 0:
+                return True
+            at = newline + 1
+        return False
+
+
+def text_blocks(path: Path) -> Iterator[TextBlock]:
+    """Yield many lines at a time of a file that is not UTF-16; each line is whole."""
+    with readable(path), path.open("rb") as file:
+        number, data = 1, file.read(len(_BOM)).removeprefix(_BOM)
+        while data := data + file.read(_BLOCK_BYTES):
+            begun = (len(data) - 1 - data.rfind(b"\n")) % _LONGEST_LINE
+            if begun:
+                data += file.readline(_LONGEST_LINE - begun)
+            block = TextBlock(number, data, file.tell())
+            yield block
+            number += _count_pieces(data) if block.is_cut else data.count(b"\n")
+            data = b""
+
+
+def _count_pieces(data: bytes) -> int:
+    file = io.BytesIO(data)
+    return sum(1 for _ in iter(lambda: file.readline(_LONGEST_LINE), b""))
+
+
+def lines_of(
+    path: Path, first: int, part: bytes | IO[bytes], fallback: str | None = None
+) -> Iterator[tuple[int, str]]:
+    """Yield the lines of a part of a file as `text_lines` does; `first` is the number of its first line."""
+    return _utf8(path, io.BytesIO(part) if isinstance(part, bytes) else part, fallback, first - 1)
+
+
+def is_utf16(path: Path) -> bool:
+    """Return whether a file begins as UTF-16 text does."""
+    with readable(path), path.open("rb") as file:
+        return file.read(2) in _UTF16
+
+
 def text_lines(path: Path, fallback: str | None = None) -> Iterator[tuple[int, str]]:
     """Yield the number (from 1) and text of every line, without holding the file in memory.
 
@@ -123,8 +176,7 @@ def text_lines(path: Path, fallback: str | None = None) -> Iterator[tuple[int, s
         yield from _utf16(path, file) if start in _UTF16 else _utf8(path, file, fallback)
 
 
-def _utf8(path: Path, file: io.BufferedReader, fallback: str | None) -> Iterator[tuple[int, str]]:
-    number = 0
+def _utf8(path: Path, file: IO[bytes], fallback: str | None, number: int = 0) -> Iterator[tuple[int, str]]:
     while line := file.readline(_LONGEST_LINE):
         number += 1
         data = line.removeprefix(b"\xef\xbb\xbf") if number == 1 else line

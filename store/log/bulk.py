@@ -46,6 +46,10 @@ class BulkWriter:
 
     def append_table(self, table: pa.Table) -> None:
         """Append events: ``time_ns``, and columns of the kind; those that are not given are null."""
+        for begin in range(0, len(table), _GROUP_ROWS):
+            self._append(table.slice(begin, _GROUP_ROWS))
+
+    def _append(self, table: pa.Table) -> None:
         numbers = np.arange(self.rows, self.rows + len(table))
         table = table.append_column("seq", pa.array(numbers, pa.int64()))
         if "monotonic_ns" not in table.column_names:

@@ -7,10 +7,14 @@ is the power and the other the average.
 """
 
 import re
+from collections.abc import Mapping
+from functools import partial
 from typing import Any, NamedTuple
 
-from thermograd.ingest.importers.csv_table import Table, csv_format
+from thermograd.ingest.importers.csv_table import Table, Taken, csv_format
+from thermograd.ingest.importers.formats.nvidia.smi_block import Names, Reader, SmiBlock
 from thermograd.ingest.importers.recording import of_no_use
+from thermograd.ingest.importers.rows.plain_block import PlainBlock
 from thermograd.ingest.importers.text_files import WHOLE, LeftOutError, OddCellError, is_known
 from thermograd.ingest.importers.timezones import Moment, read_time
 from thermograd.store.errors import ImportFormatError
@@ -67,8 +71,10 @@ class _Column(NamedTuple):
     factor: float
 
 
-class _NvidiaSmi(Table):
+class NvidiaSmi(Table):
     """A log of nvidia-smi."""
+
+    is_at_once = True
 
     @staticmethod
     def is_header(cells: list[str]) -> bool:
@@ -96,6 +102,11 @@ class _NvidiaSmi(Table):
                 self.recording.sources[column.name] = match[0]
             elif field not in ("timestamp", *_DEVICE_FIELDS, *_HOST_FIELDS, *_MODEL_FIELDS):
                 unused.append(match[0])
+        self._known_names: set[tuple[tuple[str, str], ...]] = set()
+        self._readers = {
+            position: Reader(column.name, partial(self._read, column), {})
+            for position, column in self._columns.items()
+        }
         self.recording.ignored = self.recording.ignored or of_no_use("column", unused)
 
     def row(self, number: int, cells: list[str]) -> list[tuple[Moment, dict[str, Any]]]:
@@ -117,7 +128,7 @@ class _NvidiaSmi(Table):
         values |= dict.fromkeys(odd)
         return [(moment, values)]
 
-    def _device(self, named: dict[str, str]) -> str:
+    def _device(self, named: Mapping[str, str]) -> str:
         """Return the name in the log: UUID, index, bus or serial number; else all rows are one device."""
         names = {field: named[field] for field in self._naming if is_known(named[field])}
         broken = [text for field, text in names.items() if _is_no_name(field, text)]
@@ -153,25 +164,56 @@ class _NvidiaSmi(Table):
         return device
 
     def _value(self, column: _Column, text: str) -> float | int | None:
+        """Return a value; null, and counted, where a cell holds none."""
+        try:
+            return self._read(column, text)
+        except OddCellError as error:
+            self.recording.account.null(column.name, error)
+            return None
+
+    def _read(self, column: _Column, text: str) -> float | int | None:
         """Return a value in our unit; the cell's own unit counts more than the header's."""
         if column.name == "clock_event_mask":
-            return self._mask(text)
+            return _mask(text)
         match = _CELL.fullmatch(text)
         if match is None or match["unit"] not in _UNITS:
-            return self.recording.cell(column.name, text, column.factor)
-        return self.recording.cell(column.name, match["number"], _UNITS[match["unit"]])
+            return self.recording.read_cell(column.name, text, column.factor)
+        return self.recording.read_cell(column.name, match["number"], _UNITS[match["unit"]])
 
-    def _mask(self, text: str) -> int | None:
-        if not is_known(text):
-            return None
-        try:
-            mask = int(text, 16)
-            if 0 <= mask < 2**64:
-                return mask
-        except ValueError:
-            pass
-        self.recording.account.null("clock_event_mask", OddCellError(text))
+    def long_texts(self) -> set[int]:
+        """Return the column of times."""
+        return {len(self._fields) - 1 - self._fields[::-1].index("timestamp")}
+
+    def prepare(self, block: PlainBlock) -> Taken | None:
+        """Prepare to take the rows of a block at once."""
+        naming = (*self._naming, *_HOST_FIELDS, *_INDEX_FIELDS, *_MODEL_FIELDS)
+        rows = SmiBlock(self.recording, block, self._fields, self._readers)
+        return rows.take(list(dict.fromkeys(naming)), self._device, self._is_settled)
+
+    def _is_settled(self, names: Names) -> bool:
+        """Whether no row is named by others beside it while a block has names that are new."""
+        regular = [texts for texts in names.texts if self._is_regular(texts)]
+        new = [texts for texts in regular if tuple(texts.items()) not in self._known_names]
+        if new and len(regular) < len(names.texts):
+            return False
+        self._known_names.update(tuple(texts.items()) for texts in new)
+        return True
+
+    def _is_regular(self, named: Mapping[str, str]) -> bool:
+        first = named[self._naming[0]] if self._naming else ""
+        return not self._naming or (is_known(first) and not _is_no_name(self._naming[0], first))
+
+
+def _mask(text: str) -> int | None:
+    if not is_known(text):
         return None
+    try:
+        mask = int(text, 16)
+    except ValueError:
+        raise OddCellError(text) from None
+    if not 0 <= mask < 2**64:
+        raise OddCellError(text)
+    return mask
 
 
 def _is_no_name(field: str, text: str) -> bool:
@@ -192,4 +234,4 @@ def _column(field: str, unit: str | None, fields: list[str]) -> _Column | None:
     return _Column(name, _UNITS[unit] if unit else 1)
 
 
-NVIDIA_SMI = csv_format("an nvidia-smi log (CSV)", _NvidiaSmi)
+NVIDIA_SMI = csv_format("an nvidia-smi log (CSV)", NvidiaSmi)

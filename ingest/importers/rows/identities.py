@@ -68,8 +68,15 @@ class Identities:
         """Say why the latest row is left out after all."""
         self._pending[-1] = (*self._pending[-1][:2], self._fate(reason))
 
-    def add_many(self, keys: np.ndarray, lines: np.ndarray, naive_ns: np.ndarray | None) -> None:
-        """Add rows that are kept."""
+    def add_many(
+        self,
+        keys: np.ndarray,
+        lines: np.ndarray,
+        naive_ns: np.ndarray | None,
+        left_out: np.ndarray,
+        reason: str,
+    ) -> None:
+        """Add rows; those that are `left_out` are so for a reason."""
         if naive_ns is not None and len(naive_ns):
             back = -np.diff(naive_ns, prepend=self._latest_ns)
             epochs = self._epoch + np.cumsum((back >= SET_BACK_NS[0]) & (back <= SET_BACK_NS[1]))
@@ -77,9 +84,8 @@ class Identities:
         else:
             epochs = np.full(len(keys), self._epoch)
         self._flush(leave=0)
-        self._put(
-            keys + epochs.astype(np.uint64) * np.uint64(_OF_EPOCH), lines, np.zeros(len(keys), np.uint8)
-        )
+        fates = left_out * np.uint8(self._fate(reason))
+        self._put(keys + epochs.astype(np.uint64) * np.uint64(_OF_EPOCH), lines, fates)
 
     def _fate(self, reason: str) -> int:
         if reason not in self.fates:

@@ -11,7 +11,7 @@ from thermograd.ingest.importers.rows.constants import Constants
 from thermograd.ingest.importers.rows.spill import Spill
 
 _OWN = ("_line", "_time_ns", "_naive", "device")
-_WINDOW_ROWS = 1 << 19  # in time order that are made at a time
+_WINDOW_ROWS = 1 << 18  # in time order that are made at a time
 _FEW_DEVICES = 32
 _MOST_NARROW = 1 << 32
 

@@ -12,7 +12,7 @@ import pyarrow.ipc
 from thermograd.ingest.importers.rows.workplace import workplace
 from thermograd.store.errors import LogError, os_errors_as
 
-_IN_MEMORY_BYTES = 48 << 20
+_IN_MEMORY_BYTES = 16 << 20
 _Stored = tuple[int, int]  # offset, size
 
 
@@ -76,4 +76,8 @@ def _as_stream(batch: pa.RecordBatch) -> pa.Buffer:
 def _nameless_file(folder: Path | None) -> IO[bytes]:
     if folder is not None:
         folder.mkdir(parents=True, exist_ok=True)
-    return tempfile.TemporaryFile(prefix=".import-", dir=folder)
+    file: IO[bytes] = tempfile.TemporaryFile(prefix=".import-", dir=folder)  # noqa: SIM115 - closed by the workplace
+    opened = workplace().opened
+    if opened is not None:
+        opened.callback(file.close)
+    return file

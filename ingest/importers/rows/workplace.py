@@ -1,7 +1,7 @@
 """Where an import puts what does not fit into memory, and whom it tells how far it is."""
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from contextvars import ContextVar
 from pathlib import Path
 from typing import NamedTuple
@@ -16,6 +16,7 @@ class Workplace(NamedTuple):
 
     folder: Path | None = None
     progress: Progress | None = None
+    opened: ExitStack | None = None  # what is closed when the import ends
 
 
 _NOWHERE = Workplace()
@@ -33,14 +34,17 @@ def working_in(folder: Path | None, progress: Progress | None) -> Iterator[None]
 
     Without a folder they are put where the system keeps temporary files.
     """
-    token, was_there = _here.set(Workplace(folder, progress)), folder is None or folder.exists()
-    try:
-        yield
-    finally:
-        _here.reset(token)
-        if folder is not None and not was_there:
-            with suppress(OSError):  # a run is in it, or it has not been needed
-                folder.rmdir()
+    was_there = folder is None or folder.exists()
+    with ExitStack() as opened:
+        token = _here.set(Workplace(folder, progress, opened))
+        try:
+            yield
+        finally:
+            _here.reset(token)
+            opened.close()
+            if folder is not None and not was_there:
+                with suppress(OSError):  # a run is in it, or it has not been needed
+                    folder.rmdir()
 
 
 def tell(what: str, done: int, of: int, rows: int) -> None:
