@@ -27,6 +27,7 @@ class Printed(NamedTuple):
     step: int | None
     columns: dict[str, float]  # and what is made columns of, whose names begin with an underscore
     metrics: dict[str, float]  # everything else, by the program's names
+    names: dict[str, str]  # what the program calls a column, where its line says that
     moment: Moment | None = None
     rank: int | None = None
     is_aside: bool = False  # of an evaluation, not of a step
@@ -66,16 +67,15 @@ def read_detail(program: Program, line: str) -> Printed | None:
     """Return what a line below an entry adds to it; None for one that is none."""
     if program.details is None or len(line) > LONGEST_LINE or not (match := program.details.search(line)):
         return None
-    printed = Printed(None, {}, {})
+    printed = Printed(None, {}, {}, {})
     _put(program, printed, match["name"].strip(), match["value"], None)
     return printed
 
 
 def _read(program: Program, match: re.Match[str], prefix: str) -> Printed:
     head = match.string[: match.start()]
-    printed = Printed(
-        None, {}, {}, _time(head), _rank(match.string[: match.end("step")] if _has(match) else head)
-    )
+    rank = _rank(match.string[: match.end("step")] if _has(match) else head)
+    printed = Printed(None, {}, {}, {}, _time(head), rank)
     named = {name: text for name, text in match.groupdict().items() if text is not None}
     rest, step = named.pop("rest", None), _step(named.pop("step", None))
     if "time" in named:
@@ -111,10 +111,10 @@ def _put(program: Program, printed: Printed, name: str, value: str, unit: str | 
     column, own_unit = program.columns.get(name, (None, None))
     if column is None or column in printed.columns:
         printed.metrics[_told(name, unit)] = number_of(value)
-    elif column in _CLOCKED:
-        printed.columns[column] = _seconds(value, own_unit or unit)
-    else:
-        printed.columns[column] = number_of(value)
+        return
+    seconds = column in _CLOCKED
+    printed.columns[column] = _seconds(value, own_unit or unit) if seconds else number_of(value)
+    printed.names[column] = name
 
 
 def _put_group(printed: Printed, name: str, text: str) -> bool:

@@ -248,7 +248,8 @@ class PrintedLog:
         columns = printed.columns | step.printed.columns
         metrics = printed.metrics | step.printed.metrics
         moment = step.printed.moment or printed.moment
-        step.printed = step.printed._replace(columns=columns, metrics=metrics, moment=moment)
+        names = printed.names | step.printed.names
+        step.printed = step.printed._replace(columns=columns, metrics=metrics, names=names, moment=moment)
         step.lines += 1
         self._recording.account.hold()
 
@@ -267,10 +268,16 @@ class PrintedLog:
             is_step = not _SIGNALS.isdisjoint(name for name, value in columns.items() if value is not None)
             if is_step:
                 self._recording.add(step.line, moment, {"step": printed.step} | columns)
+                self._note_names(printed)
             metrics = printed.metrics if is_step else _as_metrics(printed)
             if not self._recording.add_metrics(step.line, moment, printed.step, metrics) and not is_step:
                 raise LeftOutError(_NO_VALUES)
         self._last_step = printed.step
+
+    def _note_names(self, printed: Printed) -> None:
+        for column, name in printed.names.items():
+            if not column.startswith("_"):
+                self._recording.columns.setdefault(column, name)
 
     def _columns(self, printed: Printed) -> dict[str, float | bool | None]:
         for name, text in printed.odd:

@@ -209,6 +209,17 @@ def test_what_is_no_column_is_a_metric_at_its_step(
     assert {row["step"]: row["value"] for row in rows if row["name"] == name} == pytest.approx(values)
 
 
+def test_what_the_program_calls_a_column_is_said(tmp_path: Path) -> None:
+    assert imported(tmp_path / "a", LOGS / "megatron.log", timezone="UTC").result["columns"] == {
+        "loss": "lm loss",
+        "grad_norm": "grad norm",
+        "learning_rate": "learning rate",
+        "step_time_s": "elapsed time per iteration (ms)",
+    }
+    olmo = imported(tmp_path / "b", LOGS / "olmo.log", timezone="UTC").result["columns"]
+    assert olmo["loss"] == "train/CrossEntropyLoss"
+
+
 def test_an_evaluation_is_when_the_step_before_it_was(tmp_path: Path) -> None:
     found = imported(tmp_path, LOGS / "megatron.log", timezone="UTC")
     at = {row["step"]: row["time_ns"] for row in found.rows("step")}
