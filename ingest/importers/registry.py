@@ -32,6 +32,7 @@ from thermograd.ingest.importers.formats.rle_session import DEVICE_LOG, STEP_LOG
 from thermograd.ingest.importers.formats.stores.mlflow_database import MLFLOW_DATABASE
 from thermograd.ingest.importers.formats.stores.mlflow_files import MLFLOW_FILES
 from thermograd.ingest.importers.formats.stores.trackio import TRACKIO
+from thermograd.ingest.importers.formats.stores.trackio_parquet import TRACKIO_METRICS, TRACKIO_SYSTEM
 from thermograd.ingest.importers.formats.stores.wandb_chart import WANDB_CHART, WANDB_CHART_TIMED
 from thermograd.ingest.importers.formats.table import TABLES
 from thermograd.ingest.importers.formats.tensorboard import TENSORBOARD
@@ -44,7 +45,7 @@ from thermograd.ingest.importers.stores.runs import StoredRun
 from thermograd.ingest.importers.text_files import readable
 
 FORMATS = (
-    *(WANDB_CHART, WANDB_CHART_TIMED),
+    *(WANDB_CHART, WANDB_CHART_TIMED, TRACKIO_METRICS, TRACKIO_SYSTEM),
     *(WANDB_FILE, TENSORBOARD, MLFLOW_FILES, MLFLOW_DATABASE, TRACKIO),
     *(TRAINER_STATE, PROMETHEUS_JSON, STEP_LOG),
     *(

@@ -16,10 +16,10 @@ from thermograd.store.log.plain import PlainValues
 from thermograd.store.secrets import hidden_values
 from thermograd.store.telling.quantities import counted
 
-_STEP = "step of Trackio"  # a counter of its own, which gives way to the training's
+OWN_STEP = "step of Trackio"  # a counter of its own, which gives way to the training's
 _NEEDED = {"id", "timestamp", "run_name", "step", "metrics"}
 _GIB = 2.0**30
-_SENSOR = sensors(
+SENSOR = sensors(
     r"gpu/(?P<index>\d+)/(?P<metric>\w+)",
     {
         "utilization": ("utilization_pct", 1.0),
@@ -63,36 +63,37 @@ def _runs(path: Path) -> list[StoredRun]:
 def _read(paths: tuple[Path, ...], hints: Hints) -> list[Recording]:
     path, columns = paths[0], columns_of(paths[0])
     run = chosen_run(path, _runs(path), hints.run)
-    log = RunLog(paths, TRACKIO.name, hints, "row", _STEP, ToldOfRun("Trackio", run.id, run.name))
+    log = RunLog(paths, TRACKIO.name, hints, "row", OWN_STEP, ToldOfRun("Trackio", run.id, run.name))
     with opened(path) as connection:
         key = _key(columns["metrics"])
         for number, stamp, step, text in rows_of(
             connection, "metrics", "timestamp, step, metrics", key, run.id
         ):
             with log.steps.row(number, text):
-                _log(log, number, stamp, step, _object(text))
+                log_row(log, number, stamp, step, _object(text))
         if "system_metrics" in columns:
             for number, stamp, text in rows_of(
                 connection, "system_metrics", "timestamp, metrics", _key(columns["system_metrics"]), run.id
             ):
                 with log.samples.row(number, text):
-                    log.readings(number, _moment(stamp), _object(text), _SENSOR)
+                    log.readings(number, moment_of(stamp), _object(text), SENSOR)
         if "configs" in columns:
             log.steps.config = _config(connection, _key(columns["configs"]), run.id)
     return log.finish()
 
 
-def _log(log: RunLog, number: int, stamp: Any, step: Any, values: dict[str, Any]) -> None:
+def log_row(log: RunLog, number: int, stamp: Any, step: Any, values: dict[str, Any]) -> None:
+    """Take a row of metrics, at the training's step or else at Trackio's own."""
     own = whole_number(step)
     counters = {
         tag: count for tag in log.rows.step_tags if (count := whole_number(values.get(tag))) is not None
     }
     if own is not None:
-        counters[_STEP] = own
+        counters[OWN_STEP] = own
     if not counters:
         raise LeftOutError("torn row: step is not a whole number >= 0", step)
     signals = {name: value for name, value in values.items() if name not in counters}
-    log.rows.put(number, _moment(stamp), counters, signals)
+    log.rows.put(number, moment_of(stamp), counters, signals)
 
 
 def _object(text: Any) -> dict[str, Any]:
@@ -105,7 +106,8 @@ def _object(text: Any) -> dict[str, Any]:
     return values
 
 
-def _moment(stamp: Any) -> Moment:
+def moment_of(stamp: Any) -> Moment:
+    """Return the time of a row."""
     moment = read_time(stamp) if isinstance(stamp, str) else None
     if moment is None:
         raise LeftOutError("torn row: timestamp is no ISO 8601 time", stamp)
@@ -118,6 +120,11 @@ def _config(connection: sqlite3.Connection, key: str, run: str) -> dict[str, Any
         values = _object(found[-1]) if found else {}
     except LeftOutError:
         return {}
+    return plain_config(values)
+
+
+def plain_config(values: dict[str, Any]) -> dict[str, Any]:
+    """Return a configuration without what Trackio adds, and without secrets."""
     own = {name: value for name, value in values.items() if not name.startswith("_")}
     hidden: dict[str, Any] = hidden_values(PlainValues(longest_text=4096).make(own), [])
     return hidden

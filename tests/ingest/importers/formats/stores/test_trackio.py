@@ -1,4 +1,4 @@
-"""Trackio's database."""
+"""Trackio's database, and the Parquet files that it is exported to."""
 
 import json
 import shutil
@@ -6,6 +6,7 @@ import sqlite3
 from datetime import datetime
 from pathlib import Path
 
+import pandas as pd
 from importing import imported, refused
 from thermograd.ingest.importers.recording import Hints
 from thermograd.store.runs.own_values.configuration import run_config
@@ -67,3 +68,29 @@ def test_rows_that_are_torn_are_left_out_with_a_reason(tmp_path: Path) -> None:
         "torn row: its values are no JSON object": 1,
         "torn row: its values are no JSON": 1,
     }
+
+
+def test_the_exported_files_are_one_run_with_its_configuration(tmp_path: Path) -> None:
+    folder = STORE.parent / "exported"
+    logged, system = (pd.read_parquet(folder / name) for name in ("tiny.parquet", "tiny_system.parquet"))
+    found = imported(tmp_path, folder)
+    assert found.result["rows"] == {"step": 8, "sample": 24, "metric": 4}
+    assert found.result["account"] == {"read": 16, "kept": 16, "merged": 0, "left_out": 0}
+    steps = found.rows("step")
+    assert [row["step"] for row in steps] == logged["train/global_step"].tolist()
+    assert [str(row["loss"]) for row in steps] == list(map(str, logged["train/loss"]))
+    times = pd.to_datetime(logged["timestamp"]).dt.as_unit("ns").astype("int64")
+    assert [row["time_ns"] for row in steps] == times.tolist()
+    gpu = [row["power_w"] for row in found.rows("sample") if row["device"] == "gpu0"]
+    assert gpu == system["gpu/0/power"].tolist()
+    assert run_config(found.run) == {"lr": 0.001, "model": {"layers": 2}}
+    assert found.run.facts["name"] == "lively-lynx"
+
+
+def test_of_several_runs_in_an_export_one_is_named(tmp_path: Path) -> None:
+    table = pd.read_parquet(STORE.parent / "exported" / "tiny.parquet")
+    other = table.head(3).assign(run_id="other", run_name="calm-cow")
+    path = tmp_path / "tiny.parquet"
+    pd.concat([table, other]).to_parquet(path)
+    assert "2 runs are in it: " in refused(tmp_path, path)
+    assert len(imported(tmp_path, path, hints=Hints(run="calm-cow")).rows("step")) == 3
