@@ -29,7 +29,7 @@ _TIMES = (
     *(b"1e18", b"-62135596801", b"253402300800", b"1700000000000000000", b"0", b"2026-11-24T10:00:00+99:99"),
 )
 _NUMBER = re.compile(rb"-?\d+(\.\d+)?")
-_LONG = 20_000
+_LONG = 100_000
 
 Mutation = Callable[[random.Random, bytes, bytes], bytes]
 
@@ -123,7 +123,9 @@ def _columns(rng: random.Random, data: bytes, _: bytes) -> bytes:
     """Swap, double, drop or empty a column, in all rows or from one on."""
     separator = rng.choice((",", ",", " ", "\t", "|"))
     lines = data.decode("latin-1").replace("\0", "").splitlines()
-    rows = list(csv.reader(lines, delimiter=separator)) if max(map(len, lines), default=0) < _LONG else []
+    rows = (
+        list(csv.reader(lines, delimiter=separator)) if max(map(len, lines), default=0) < _LONG // 2 else []
+    )
     width = max(map(len, rows), default=0)
     if width < 2:
         return data

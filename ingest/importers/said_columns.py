@@ -8,7 +8,7 @@ from thermograd.ingest.importers.hints.units import COLUMNS, units_said
 from thermograd.ingest.importers.recording import Recording, listed_names
 from thermograd.store.errors import ImportFormatError
 
-_UNIT = re.compile(r" ?[\[(][^\])]*[\])]$")
+_UNIT = re.compile(r" ?[\[(][^\[\]()]*[\])]$")
 
 
 def said_columns(hints: Hints) -> dict[str, str]:

@@ -91,9 +91,9 @@ def _indexed(index: object, host: str | None) -> str:
 # -- text ----------------------------------------------------------------------------------------
 
 _GPU = re.compile(r"\[(?P<index>\d+)\] (?P<model>.*?)\s*\|(?P<readings>[^|]*)\|(?P<memory>[^|]*)(?:\|.*)?")
-_TEMPERATURE = re.compile(r"(\S+?) ?(?:°C|'C|C)(?:,|$)")
-_SHARES = re.compile(r"(\S+) ?%")
-_POWER = re.compile(r"(\S+) +(?:/ +(\S+) )?W")
+_TEMPERATURE = re.compile(r"(\S{1,40}?) ?(?:°C|'C|C)(?:,|$)")
+_SHARES = re.compile(r"(\S{1,40}) ?%")
+_POWER = re.compile(r"(\S{1,40}) {1,40}(?:/ {1,40}(\S{1,40}) )?W")
 _SHOWN = {  # as it stands on the screen
     "temperature_c": "°C",
     "utilization_pct": "%",
@@ -103,7 +103,7 @@ _SHOWN = {  # as it stands on the screen
     "memory_used_bytes": "MB",
 }
 _LONGEST_LINE = 4000  # of what it shows
-_MEMORY = re.compile(r"(\S+) */ *\S+ *MB")
+_MEMORY = re.compile(r"(\S{1,40}) {0,40}/ {0,40}\S{1,40} {0,40}MB")
 _CODEC = re.compile(r"\([^)]*\)")
 _ISO = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d")
 _WEEKDAY = re.compile(r"(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun) ")

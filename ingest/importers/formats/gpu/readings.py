@@ -9,7 +9,7 @@ from thermograd.ingest.importers.text_files import is_known
 
 _MOST_DIGITS = 18
 _CODES = re.compile(r"\x1b(?:\[[0-9;?]*[A-Za-z]|[()][0-9A-Za-z])")
-_COMMA = re.compile(r"([-+]?\d+),(\d+)", re.ASCII)
+_COMMA = re.compile(r"([-+]?\d{1,40}),(\d+)", re.ASCII)
 _MEASURE = re.compile(r"\(?(?P<number>[-+]?\d[\d.eE+-]*) *(?P<unit>[^\W\d_][\w/]*|%)?\)?", re.ASCII)
 _UNITS = {
     "": 1.0,

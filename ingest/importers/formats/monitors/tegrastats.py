@@ -20,7 +20,7 @@ from thermograd.ingest.importers.timezones import Moment, read_time
 _LINE = re.compile(r"(?P<prefix>.{0,80}?)\bRAM (?P<used>\d+)/\d+MB(?P<rest>.*)", re.DOTALL)
 _DATE = re.compile(r"(\d\d)-(\d\d)-(\d{4}) (\d\d:\d\d:\d\d)", re.ASCII)  # month-day-year
 _CORES = re.compile(r"\b(?:CPU|cpu) \[([^\]]*)\](?:@(\d+))?")
-_CORE = re.compile(r"(\d+)%(?:@(\d+))?")
+_CORE = re.compile(r"(\d{1,4})%(?:@(\d{1,6}))?")
 _GPU = re.compile(r"\bGR3D(?:_FREQ)? (\d+)%(?:@(?:\[([\d,]+)\]|(\d+)))?")
 _MEMORY = re.compile(r"\bEMC(?:_FREQ)? \d+%@(\d+)")
 _TEMPERATURE = re.compile(r"\b(\w[\w-]{0,30})@(-?[\d.]+)C\b")

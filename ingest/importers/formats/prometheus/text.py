@@ -8,7 +8,7 @@ from thermograd.ingest.importers.recording import Format, Head, Hints, Recording
 from thermograd.ingest.importers.text_files import LeftOutError, require_whole, text_lines
 from thermograd.store.errors import ImportFormatError
 
-_SAMPLE = re.compile(r"[A-Za-z_:][\w:]*\s*(\{.*\})?\s+[-+\w.]+(\s+-?[\d.]+)?\s*", re.ASCII)
+_SAMPLE = re.compile(r"[A-Za-z_:][\w:]*(?:\s*\{.*\})?\s+[-+\w.]+(\s+-?[\d.]+)?\s*", re.ASCII)
 _FIRST_S = 1e8  # of 1973: seconds, read as milliseconds, are of January 1970
 _NO_TIME = "a sample without a timestamp"
 
