@@ -194,14 +194,14 @@ def looked(
     return told, hit
 
 
-def found_row(what: str, periods: list[float], is_same: bool) -> str:
+def found_row(what: str, periods: list[float], is_same: bool | None = None) -> str:
     """Return a row: how many were told once and within three periods, and when."""
     found = sum(each <= 3.0 for each in periods)
     low = binomtest(found, len(periods)).proportion_ci(method="exact").low
     known = sorted(each for each in periods if each < float("inf"))
     middle, longest = (known[len(known) // 2], known[-1]) if known else (float("nan"), float("nan"))
     told = f"{found} of {len(periods)} (95 % from {low:.3f}) | {middle:.2f}, {longest:.2f}"
-    return f"| {what} | {told} | {'identical' if is_same else 'DIFFERENT'} |"
+    return f"| {what} | {told} | {'' if is_same is None else 'identical' if is_same else 'DIFFERENT'} |"
 
 
 def step_times(seconds: float, rng: random.Random) -> Iterator[tuple[float, float]]:
@@ -301,7 +301,7 @@ def main() -> None:
             print(row, flush=True)
     if "ranks" in what:
         for name, how in (("SIGSTOP", signal.SIGSTOP), ("SIGKILL", signal.SIGKILL)):
-            print(found_row(f"a rank, {name}", rank_trials(how, given.trials, rng), True), flush=True)
+            print(found_row(f"a rank, {name}", rank_trials(how, given.trials, rng)), flush=True)
     if "quiet" in what:
         print(quiet(given.hours, rng), flush=True)
 

@@ -8,7 +8,6 @@ replay uses the same. The others only decide who is told.
 import hashlib
 import json
 from collections.abc import Mapping
-from math import inf, isfinite
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
 from msgspec import Meta, Struct
@@ -23,6 +22,7 @@ else:
     Severity, AlertName = Literal[SEVERITIES], Literal[ALERTS]
 
 _COOLDOWN = "seconds until alike alerts are summed up, then twice as long; 0: each is told"
+_NEVER = 1e9  # periods
 _LONGEST = "longest time between two summaries of alike alerts, s"
 SECRET = {"secret": True}  # of a setting whose value is never shown
 
@@ -117,7 +117,7 @@ class SilenceSettings(Struct, frozen=True):
     @property
     def is_on(self) -> bool:
         """Whether there is such a rule: a run that recorded none has none in its replay."""
-        return isfinite(self.periods)
+        return self.periods < _NEVER
 
 
 class SlowRankSettings(Struct, frozen=True):
@@ -312,6 +312,6 @@ class Settings(Struct, frozen=True):
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
-BEFORE_SILENCE = SilenceSettings(periods=inf)  # of runs from before there was such a section
+BEFORE_SILENCE = SilenceSettings(periods=_NEVER)  # of runs from before there was such a section
 _TELLING = ("terminal", "metrics", "publish", "fleet", "sinks")
 DEFINING = tuple(name for name in Settings.__struct_fields__ if name not in _TELLING)

@@ -27,6 +27,7 @@ from thermograd.ingest.agent.sampler import Sampler
 from thermograd.ingest.agent.shipping import Shipping, leave
 from thermograd.ingest.agent.silence import SilenceLimits
 from thermograd.ingest.devices.registry import open_readers
+from thermograd.ingest.job import launcher_link
 from thermograd.ingest.job.ends.ending import ended_if_it_fails
 from thermograd.ingest.job.labels import labels_here
 from thermograd.store.card.text import CardFacts, card_lines
@@ -36,11 +37,13 @@ from thermograd.store.locks import ProcessLock
 from thermograd.store.log.writer import EventWriter
 from thermograd.store.processes import host_label, new_writer_name
 from thermograd.store.runs.catalogue import Run
+from thermograd.store.runs.ends import LAUNCHER
 
 _log = logging.getLogger("thermograd")
 _PARENT_POLL_S = 0.5
 _DYING_POLL_S = 0.01
 _DYING_S = 5.0
+_LAUNCHER_S = 2.0
 _SEAL_PERIOD_S = 60.0
 _LOOK_PERIOD_S = 1.0
 _STANDBY_POLL_S = 1.0
@@ -118,8 +121,24 @@ def run_agent(
 
 
 def _tell_silences(ranks: RankWatch, writer: EventWriter) -> None:
-    for mark in ranks.last_look():
-        writer.append("mark", **mark)
+    """Tell which ranks are gone, unless somebody has ended them, as the launcher says who started them."""
+    marks = ranks.last_look()
+    if marks and not (launcher_link.VARIABLE in os.environ and _were_told_to_end(writer)):
+        for mark in marks:
+            writer.append("mark", **mark)
+
+
+def _were_told_to_end(writer: EventWriter) -> bool:
+    """Wait a moment for the launcher's word; return whether a signal from outside ended the command."""
+    until_s, since_ns = time.monotonic() + _LAUNCHER_S, time.time_ns() - round(_LAUNCHER_S * 1e9)
+    while time.monotonic() < until_s:
+        known = [facts for facts in Run(writer.run_dir).writers() if facts.get("role") == LAUNCHER]
+        ended = [facts for facts in known if facts.get("closed_time_ns", 0) > since_ns]
+        said = [each for facts in ended if isinstance(each := facts.get("ended"), dict)]
+        if said:
+            return any(each.get("state") == "interrupted" for each in said)
+        time.sleep(_DYING_POLL_S)
+    return False
 
 
 def _may_start_again() -> bool:

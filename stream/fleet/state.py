@@ -14,7 +14,10 @@ from thermograd.stream.fleet.budget import Alarm, FleetBudget
 
 SPIKES = ("spike.grad", "spike.loss", "nonfinite")
 # what a reading or a driver says, with no chance in it: told at once, whatever the budget is
-FACTS = frozenset(("nonfinite", "collapse.thermal", "collapse.brake", "silent.node"))
+FACTS = frozenset(
+    ("nonfinite", "collapse.thermal", "collapse.brake", "silent.node", "silent.rank", "silent.agent")
+)
+_LOST = ("silent.device", "critical")  # a GPU; a driver that hangs for a moment is its node's business
 _KEPT_ENDED_S, _KEPT_SILENT_S = 600, 3600
 _BEGIN_S = 5
 _MOST_ALERTS, _MOST_SPIKES, _MOST_KNOWN = 100, 1000, 5000
@@ -213,6 +216,7 @@ class FleetState(Struct):
         if alert in SPIKES:
             run.spikes = [*run.spikes, arrived_ns][-_MOST_SPIKES:]
         is_fact = alert in FACTS and gravity(severity) >= gravity("warning")
+        is_fact |= (alert, severity) == _LOST
         given: dict[str, Any] = {name: columns.get(name) for name in _COPIED}
         found = FleetAlert(
             f"{run.run}/{what}",

@@ -16,7 +16,13 @@ import fake_nvml
 import psutil
 import pytest
 from fake_nvml import UUIDS
-from thermograd.ingest.agent.agent import _let_die as let_die, _let_go as let_go, print_alerts
+from thermograd.ingest.agent.agent import (
+    _let_die as let_die,
+    _let_go as let_go,
+    _may_start_again as may_start_again,
+    _tell_silences as tell_silences,
+    print_alerts,
+)
 from thermograd.ingest.agent.supervisor import AgentProcess
 from thermograd.store.log.reader import read_kind
 from thermograd.store.log.seal import verify_run
@@ -76,6 +82,30 @@ def test_a_parent_that_lets_go_of_the_pipe_and_lives_is_not_awaited_for_ever(mon
 
 
 # -- one agent a node ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("state", "told"), [("interrupted", 0), ("crashed", 1), (None, 1)])
+def test_of_ranks_that_are_gone_nothing_is_told_where_a_signal_from_outside_ended_them(
+    tmp_path, monkeypatch, state, told
+):
+    monkeypatch.setenv("THERMOGRAD_AUTORUN", "{}")
+    monkeypatch.setattr("thermograd.ingest.agent.agent._LAUNCHER_S", 0.05 if state is None else 60.0)
+    run = create_run(tmp_path, "x")
+    if state is not None:
+        launcher = EventWriter(run.path, run.run_id, new_writer_name("launcher"), role="launcher")
+        launcher.close({"state": state})
+    agent = EventWriter(run.path, run.run_id, new_writer_name("agent"), ("mark",), role="agent")
+    gone = {"mark": "gap", "text": "rank 0 is gone"}
+    tell_silences(SimpleNamespace(last_look=lambda: [gone]), agent)
+    agent.close()
+    assert len(marks_of(run, "gap")) == told
+
+
+def test_a_job_that_torchrun_may_start_again_is_known_by_its_variables(monkeypatch):
+    for count, most, may in (("0", "3", True), ("3", "3", False), ("", "3", False), ("0", "0", False)):
+        monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", count)
+        monkeypatch.setenv("TORCHELASTIC_MAX_RESTARTS", most)
+        assert may_start_again() is may
 
 
 def test_two_agents_of_a_node_never_sample_twice_and_the_second_takes_over(tmp_path):
@@ -170,6 +200,9 @@ def test_a_run_with_two_gpus_that_heat_throttle_and_fall_off_the_bus(tmp_path, f
     details = [json.loads(mark["detail"]) for mark in marks_of(run, "error")]
     assert details[0] == {"xid": 79, "device": UUIDS[1]}
     assert details[1] == {"device": UUIDS[1], "error": "GPU is lost"}
+    (lost,) = [a for a in read_kind(run.path, "alert").to_pylist() if a["alert"] == "silent.device"]
+    assert (lost["device"], lost["severity"]) == (UUIDS[1], "critical")
+    assert "lost (XID 79); no more readings of it; the last, at " in lost["message"]
     (schedule,) = facts["sampling"].values()
     assert schedule["period_ns"] == 100_000_000
     assert verify_run(run.path)["ok"] is True
