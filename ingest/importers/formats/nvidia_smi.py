@@ -15,6 +15,7 @@ from thermograd.ingest.importers.csv_table import Table, Taken, csv_format
 from thermograd.ingest.importers.formats.nvidia.smi_block import Names, Reader, SmiBlock
 from thermograd.ingest.importers.recording import of_no_use
 from thermograd.ingest.importers.rows.plain_block import PlainBlock
+from thermograd.ingest.importers.said_columns import said_positions
 from thermograd.ingest.importers.text_files import WHOLE, LeftOutError, OddCellError, is_known
 from thermograd.ingest.importers.timezones import Moment, read_time
 from thermograd.store.errors import ImportFormatError
@@ -61,6 +62,7 @@ _DEVICE_FIELDS = (
 )
 _HOST_FIELDS = ("hostname", "host", "node", "nodename")
 _MODEL_FIELDS = ("name", "gpu_name")
+_NO_SENSORS = frozenset({"timestamp", *_DEVICE_FIELDS, *_HOST_FIELDS, *_MODEL_FIELDS})
 _ONE_DEVICE = "the log names no GPU (no uuid or index): all its rows are taken as one device"
 
 
@@ -94,13 +96,13 @@ class NvidiaSmi(Table):
         self._columns: dict[int, _Column] = {}
         self._naming = [field for field in _DEVICE_FIELDS if field in self._fields]
         self._names: dict[tuple[str, str, str], str] = {}  # host, field and text to the device
-        unused = []
+        said, unused = said_positions(self.recording, self.header).values(), []
         for position, (field, match) in enumerate(zip(self._fields, matches, strict=True)):
             column = _column(field, match["unit"], self._fields)
             if column is not None:
                 self._columns[position] = column
                 self.recording.sources[column.name] = match[0]
-            elif field not in ("timestamp", *_DEVICE_FIELDS, *_HOST_FIELDS, *_MODEL_FIELDS):
+            elif position not in said and field not in _NO_SENSORS:
                 unused.append(match[0])
         self._known_names: set[tuple[tuple[str, str], ...]] = set()
         self._readers = {

@@ -78,6 +78,8 @@ def test_a_named_column_is_taken_in_its_unit(
     del row["time_ns"]
     assert row == sample
     name = columns[0].partition("=")[0]
+    unused = {cell for text in found.result["ignored"] for cell in text.rpartition(": ")[2].split(", ")}
+    assert unused.isdisjoint(found.result["columns"].values())
     assert name == "device" or found.result["columns"][name].startswith(columns[0].partition("=")[2])
 
 
