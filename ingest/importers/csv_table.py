@@ -78,7 +78,7 @@ class Table:
 
     def cells(self, line: str) -> list[str]:
         """Split a line."""
-        return cells_of(line)
+        return cells_of(line, self.separator)
 
     def _with_said(self, number: int, events: list[TableEvent], cells: list[str]) -> list[TableEvent]:
         """Return a row's events with the columns that a person names, instead of those that are known."""
@@ -122,7 +122,7 @@ class Table:
         for block in text_blocks(path):
             self._block_places.append((block.first, block.end - len(block.data)))
             first, data = block.first, block.data
-            if not self.header and self.is_at_once and not block.is_cut:
+            if (not self.header or self._is_first) and self.is_at_once and not block.is_cut:
                 first, data = self._read_to_header(path, first, data)
             if block.is_cut or not self.is_at_once or not self._read_at_once(path, first, data):
                 self._read_lines(lines_of(path, first, data, self.encoding))

@@ -212,10 +212,10 @@ def require_whole(line: str) -> None:
         raise LeftOutError("torn row: the file ends in mid-line")
 
 
-def cells_of(line: str) -> list[str]:
+def cells_of(line: str, separator: str = ",") -> list[str]:
     """Split one line; line by line, so that a torn quote cannot swallow the rows after it."""
     try:
-        return [cell.strip() for cell in next(csv.reader([line.rstrip("\r\n")]), [])]
+        return [cell.strip() for cell in next(csv.reader([line.rstrip("\r\n")], delimiter=separator), [])]
     except csv.Error:  # a cell longer than csv's limit
         return [line[:100]]
 

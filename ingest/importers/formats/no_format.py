@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from thermograd.ingest.importers.formats.nvidia_smi import SEPARATORS as SMI_SEPARATORS, is_smi_row
 from thermograd.ingest.importers.formats.rle_session import SIGNALS
 from thermograd.ingest.importers.recording import Head
 from thermograd.ingest.importers.tables.any_table import unknown
@@ -37,8 +38,6 @@ _MAGIC = {
 }
 _TIME = re.compile(r"\d{4}[-/]\d\d[-/]\d\d[ T]\d\d:\d\d:\d\d")
 _NUMBER = re.compile(r"[-+]?\d+(\.\d*)?")
-_SMI_TIME = re.compile(r"\d{4}/\d\d/\d\d \d\d:\d\d:\d\d\.\d{3}")
-_SMI_VALUE = re.compile(r"[-\d.]+ (%|W|MiB|MHz)|\[(N/A|Not Supported)\]")
 
 
 def looks(head: Head) -> str:
@@ -141,10 +140,10 @@ def _begins_as_json(text: str) -> bool:
 def _table_looks(lines: list[str], path: Path | None) -> str:
     cells = cells_of(lines[0])
     columns = [cell[:40] for cell in cells[:50]]
-    if any(_is_smi_row(cells_of(line)) for line in lines[:5]):
+    if any(is_smi_row(cells_of(line, mark)) for line in lines[:5] for mark in SMI_SEPARATORS):
         return (
-            "an nvidia-smi log without its header (noheader), so its columns have no names; log without "
-            "noheader, or put the line of the names that were queried before it"
+            "an nvidia-smi log without its header (noheader), so its columns have no names; give the fields "
+            "of the query that was used, e.g. --columns timestamp,index,power.draw,temperature.gpu"
         )
     if any(map(_is_reading, max((split(lines[0], separator) for separator in SEPARATORS), key=len)[:-1])):
         return (
@@ -161,9 +160,3 @@ def _table_looks(lines: list[str], path: Path | None) -> str:
 def _is_reading(cell: str) -> bool:
     """Whether a cell is a time or a number, so that its row is no header."""
     return _TIME.match(cell) is not None or _NUMBER.fullmatch(cell) is not None
-
-
-def _is_smi_row(cells: list[str]) -> bool:
-    if len(cells) < 2:
-        return False
-    return any(_SMI_VALUE.fullmatch(cell) for cell in cells) or _SMI_TIME.fullmatch(cells[0]) is not None

@@ -6,17 +6,27 @@ second on most GPUs since Ampere, an instant on others; where a log also has `po
 is the power and the other the average.
 """
 
+import itertools
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from thermograd.ingest.importers.csv_table import Table, Taken, csv_format
 from thermograd.ingest.importers.formats.nvidia.smi_block import Names, Reader, SmiBlock
-from thermograd.ingest.importers.recording import of_no_use
+from thermograd.ingest.importers.recording import Head, Hints, of_no_use
 from thermograd.ingest.importers.rows.plain_block import PlainBlock
 from thermograd.ingest.importers.said_columns import said_positions
-from thermograd.ingest.importers.text_files import WHOLE, LeftOutError, OddCellError, is_known
+from thermograd.ingest.importers.text_files import (
+    WHOLE,
+    LeftOutError,
+    OddCellError,
+    cells_of,
+    is_known,
+    text_lines,
+)
 from thermograd.ingest.importers.timezones import Moment, read_time
 from thermograd.store.errors import ImportFormatError
 
@@ -55,6 +65,24 @@ _INSTEAD = {  # the field that is not taken where the other one is there
     "clocks.mem": "clocks.current.memory",
     "clocks_throttle_reasons.active": "clocks_event_reasons.active",
 }
+_BITS = {  # of the mask, by the reason that has a column of its own
+    "gpu_idle": 0x1,
+    "applications_clocks_setting": 0x2,
+    "sw_power_cap": 0x4,
+    "hw_slowdown": 0x8,
+    "sync_boost": 0x10,
+    "sw_thermal_slowdown": 0x20,
+    "hw_thermal_slowdown": 0x40,
+    "hw_power_brake_slowdown": 0x80,
+}
+_REASON = re.compile(r"clocks_(event|throttle)_reasons\.(?P<reason>(?!active)\w+)")
+_FLAGS = {"active": 1, "not active": 0}
+SEPARATORS = (",", ";", "\t")
+_DECIMAL_COMMA = re.compile(r"^([-+]?\d+),(\d+)")
+_GERMAN_DAY = re.compile(r"(\d{1,2})\.(\d{1,2})\.(\d{4}) ", re.ASCII)
+_HEAD_LINES = 200
+_SMI_TIME = re.compile(r"\d{4}/\d\d/\d\d \d\d:\d\d:\d\d\.\d{3}")
+_SMI_VALUE = re.compile(r"[-\d.,]+ (%|W|MiB|MHz)|\[(N/A|Not Supported)\]")
 _INDEX_FIELDS = ("index", "gpu", "gpu_index", "gpu_id", "minor_number")  # all but the first are scripts'
 _DEVICE_FIELDS = (
     *("uuid", "gpu_uuid", "index", "pci.bus_id", "gpu_bus_id", "serial", "gpu_serial"),
@@ -71,12 +99,39 @@ class _Column(NamedTuple):
 
     name: str
     factor: float
+    bit: int = 0  # of a mask, where the log has a column for each
 
 
 class NvidiaSmi(Table):
     """A log of nvidia-smi."""
 
     is_at_once = True
+    hints = frozenset({"fields"})
+
+    def __init__(self, paths: tuple[Path, ...], format: str, hints: Hints) -> None:
+        super().__init__(paths, format, hints)
+        lines = [line for _, line in itertools.islice(text_lines(self.recording.path), _HEAD_LINES)]
+        self.separator = separator_of(lines) or ","
+        if hints.fields:
+            self._begin_without_header(lines, list(hints.fields))
+
+    def _begin_without_header(self, lines: list[str], fields: list[str]) -> None:
+        """Take the names that a person says for those of a header."""
+        path, rows = self.recording.path, [self.cells(line) for line in lines]
+        if any(map(self.is_header, rows)):
+            raise ImportFormatError(f"{path}: --columns is for a log without a header, but this one has one")
+        if not self.is_header(fields):
+            raise ImportFormatError(
+                f"{path}: --columns {','.join(fields)} are not the fields of a query of nvidia-smi, such as "
+                "timestamp,index,power.draw,temperature.gpu"
+            )
+        row = next(cells for cells in rows if is_smi_row(cells))
+        if len(row) != len(fields):
+            raise ImportFormatError(
+                f"{path}: --columns names {len(fields)} columns, but the rows of this log have {len(row)} "
+                f"cells ({', '.join(row)}); give the fields of the query that was used, all and in its order"
+            )
+        self._begin(0, fields)
 
     @staticmethod
     def is_header(cells: list[str]) -> bool:
@@ -114,7 +169,7 @@ class NvidiaSmi(Table):
     def row(self, number: int, cells: list[str]) -> list[tuple[Moment, dict[str, Any]]]:
         """Return the row as a sample."""
         named = dict(zip(self._fields, cells, strict=True))
-        moment = read_time(named["timestamp"].replace("/", "-", 2))
+        moment = smi_moment(named["timestamp"])
         if moment is None:
             raise LeftOutError("torn row: timestamp is no date and time", named["timestamp"])
         values: dict[str, Any] = {"device": self._device(named)}
@@ -175,8 +230,12 @@ class NvidiaSmi(Table):
 
     def _read(self, column: _Column, text: str) -> float | int | None:
         """Return a value in our unit; the cell's own unit counts more than the header's."""
+        if column.bit:
+            return _flag(text, column.bit)
         if column.name == "clock_event_mask":
             return _mask(text)
+        if self.separator != ",":
+            text = _DECIMAL_COMMA.sub(r"\1.\2", text)
         match = _CELL.fullmatch(text)
         if match is None or match["unit"] not in _UNITS:
             return self.recording.read_cell(column.name, text, column.factor)
@@ -190,7 +249,7 @@ class NvidiaSmi(Table):
         """Prepare to take the rows of a block at once."""
         naming = (*self._naming, *_HOST_FIELDS, *_INDEX_FIELDS, *_MODEL_FIELDS)
         rows = SmiBlock(self.recording, block, self._fields, self._readers)
-        return rows.take(list(dict.fromkeys(naming)), self._device, self._is_settled)
+        return rows.take(list(dict.fromkeys(naming)), smi_moment, self._device, self._is_settled)
 
     def _is_settled(self, names: Names) -> bool:
         """Whether no row is named by others beside it while a block has names that are new."""
@@ -204,6 +263,40 @@ class NvidiaSmi(Table):
     def _is_regular(self, named: Mapping[str, str]) -> bool:
         first = named[self._naming[0]] if self._naming else ""
         return not self._naming or (is_known(first) and not _is_no_name(self._naming[0], first))
+
+
+def _flag(text: str, bit: int) -> int | None:
+    """Return the bit of a reason that is active, 0 of one that is not."""
+    if text.lower() in _FLAGS:
+        return bit * _FLAGS[text.lower()]
+    if not is_known(text):
+        return None
+    raise OddCellError(text)
+
+
+def smi_moment(text: str) -> Moment | None:
+    """Read a time as nvidia-smi writes it, or as a German spreadsheet writes it again."""
+    day = _GERMAN_DAY.match(text)
+    if day is not None:
+        return read_time(f"{day[3]}-{int(day[2]):02}-{int(day[1]):02} {text[day.end() :]}")
+    return read_time(text.replace("/", "-", 2))
+
+
+def separator_of(lines: Iterable[str]) -> str | None:
+    """Return what separates the cells of a header, or else of rows; None where there is neither."""
+    lines = list(lines)
+    for is_it in (NvidiaSmi.is_header, is_smi_row):
+        for separator in SEPARATORS:
+            if any(is_it(cells_of(line, separator)) for line in lines):
+                return separator
+    return None
+
+
+def is_smi_row(cells: list[str]) -> bool:
+    """Return whether a row has a value or a time as nvidia-smi alone writes them."""
+    if len(cells) < 2:
+        return False
+    return any(_SMI_VALUE.fullmatch(cell) for cell in cells) or _SMI_TIME.fullmatch(cells[0]) is not None
 
 
 def _mask(text: str) -> int | None:
@@ -223,6 +316,10 @@ def _is_no_name(field: str, text: str) -> bool:
 
 
 def _column(field: str, unit: str | None, fields: list[str]) -> _Column | None:
+    if (reason := _REASON.fullmatch(field)) is not None:
+        whole = any(f"clocks_{word}_reasons.active" in fields for word in ("event", "throttle"))
+        bit = 0 if whole else _BITS.get(reason["reason"], 0)
+        return _Column("clock_event_mask", 1, bit) if bit else None
     if field not in _FIELDS or _INSTEAD.get(field) in fields:
         return None
     name, usual_unit = _FIELDS[field]
@@ -236,4 +333,15 @@ def _column(field: str, unit: str | None, fields: list[str]) -> _Column | None:
     return _Column(name, _UNITS[unit] if unit else 1)
 
 
-NVIDIA_SMI = csv_format("an nvidia-smi log (CSV)", NvidiaSmi)
+def _has_header(head: Head) -> bool:
+    return any(NvidiaSmi.is_header(cells_of(line, mark)) for line in head.lines for mark in SEPARATORS)
+
+
+def _asked_for(head: Head, hints: Hints) -> bool:
+    rows = (cells_of(line, mark) for line in head.lines[:_HEAD_LINES] for mark in SEPARATORS)
+    return bool(hints.fields) and hints.time is None and any(map(is_smi_row, rows))
+
+
+NVIDIA_SMI = replace(
+    csv_format("an nvidia-smi log (CSV)", NvidiaSmi), recognises=_has_header, asked_for=_asked_for
+)

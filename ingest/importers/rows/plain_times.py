@@ -1,9 +1,11 @@
 """Dates and times of one form, many at once."""
 
+from collections.abc import Callable
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from thermograd.ingest.importers.timezones import read_time
+from thermograd.ingest.importers.timezones import Moment
 
 _FORM = "dddd/dd/dd dd:dd:dd.ddd"
 _DIGITS = np.array([at for at, mark in enumerate(_FORM) if mark == "d"])
@@ -12,16 +14,22 @@ _ZERO, _DASH = ord("0"), ord("-")
 _MONTHS, _DAYS = 12, 31
 
 
-def plain_times(texts: pa.ChunkedArray) -> tuple[np.ndarray, np.ndarray, bool] | None:
-    """Return the times, ns, which texts are times, and whether they name no zone; None where they differ."""
+Read = Callable[[str], Moment | None]
+
+
+def plain_times(texts: pa.ChunkedArray, read: Read) -> tuple[np.ndarray, np.ndarray, bool] | None:
+    """Return the times, ns, which texts are times, and whether they name no zone; None where they differ.
+
+    `read` reads what is of another form than nvidia-smi's.
+    """
     trimmed = pc.utf8_trim_whitespace(texts)
-    return _of_usual_form(trimmed) or _of_any_form(trimmed)
+    return _of_usual_form(trimmed) or _of_any_form(trimmed, read)
 
 
-def _of_any_form(texts: pa.ChunkedArray) -> tuple[np.ndarray, np.ndarray, bool] | None:
+def _of_any_form(texts: pa.ChunkedArray, read: Read) -> tuple[np.ndarray, np.ndarray, bool] | None:
     encoded = texts.dictionary_encode().combine_chunks()
     encoded = encoded.chunk(0) if isinstance(encoded, pa.ChunkedArray) else encoded
-    moments = [read_time(text.replace("/", "-", 2)) for text in encoded.dictionary.to_pylist()]
+    moments = [read(text) for text in encoded.dictionary.to_pylist()]
     naive = {moment.naive for moment in moments if moment is not None}
     if len(naive) != 1:
         return None

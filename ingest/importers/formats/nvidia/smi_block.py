@@ -11,6 +11,7 @@ from thermograd.ingest.importers.recording import Recording
 from thermograd.ingest.importers.rows.plain_block import Distinct, PlainBlock, keys_of
 from thermograd.ingest.importers.rows.plain_times import plain_times
 from thermograd.ingest.importers.text_files import WHOLE, LeftOutError, OddCellError, is_known
+from thermograd.ingest.importers.timezones import Moment
 from thermograd.store.events import arrow_schema
 
 Read = Callable[[str], float | int | None]
@@ -75,6 +76,7 @@ class SmiBlock:
     def take(
         self,
         naming: Sequence[str],
+        read_moment: Callable[[str], Moment | None],
         device: Callable[[Mapping[str, str]], str],
         is_settled: Callable[[Names], bool],
     ) -> Taken | None:
@@ -83,7 +85,7 @@ class SmiBlock:
         `naming`: the fields that name a device; `device`: names it, or LeftOutError; `is_settled`: whether
         the order of the rows makes no difference to that.
         """
-        found = plain_times(self._block.columns[self._time])
+        found = plain_times(self._block.columns[self._time], read_moment)
         if found is None:
             return None
         times, known, naive = found

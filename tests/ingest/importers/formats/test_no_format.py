@@ -77,7 +77,6 @@ _CASES = {
         _HWINFO.encode("latin-1"),
         "a HWiNFO log (CSV) with ';' between its cells; write it with ','",
     ),
-    "nvidia-smi with ;": (_SMI.replace(",", ";"), "an nvidia-smi log (CSV) with ';' between its cells"),
     "W&B with tabulators": (
         "_step\t_timestamp\tloss\n1\t1700000000\t2\n",
         "a W&B history (CSV) with tabulators",

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from importing import SMI_HEADER, UUID, imported, refused, smi_row, written
+from thermograd.ingest.importers.recording import Hints
 
 
 def test_nvidia_smi_logs_give_samples_in_our_units(tmp_path: Path) -> None:
@@ -150,3 +151,85 @@ def test_an_nvidia_smi_log_without_a_timestamp_is_refused(tmp_path: Path) -> Non
 
 def test_an_nvidia_smi_log_of_a_header_only_is_refused(tmp_path: Path) -> None:
     assert "no usable row" in refused(tmp_path, written(tmp_path / "a.csv", SMI_HEADER), timezone="UTC")
+
+
+# -- what people have: without a header, of any locale ---------------------------------------------
+
+_HEADERLESS = (
+    "2026/01/01 12:00:00.123, 0, 98 %, 312.34 W, 61\n2026/01/01 12:00:01.123, 0, 97 %, 311.02 W, 62\n"
+)
+_QUERIED = ("timestamp", "index", "utilization.gpu", "power.draw", "temperature.gpu")
+
+
+def test_a_log_without_a_header_is_read_by_the_fields_that_were_queried(tmp_path: Path) -> None:
+    messages = "Unable to determine the device handle for GPU0\n"
+    for text in (_HEADERLESS, messages + _HEADERLESS, _HEADERLESS.replace(" %", "").replace(" W", "")):
+        path = written(tmp_path / "a.csv", text)
+        found = imported(tmp_path, path, timezone="UTC", hints=Hints(fields=_QUERIED))
+        assert [(row["device"], row["power_w"], row["temperature_c"]) for row in found.rows("sample")] == [
+            ("gpu0", 312.34, 61.0),
+            ("gpu0", 311.02, 62.0),
+        ]
+        assert found.result["account"]["read"] == text.count("\n")
+
+
+def test_a_log_without_a_header_says_what_it_needs(tmp_path: Path) -> None:
+    path = written(tmp_path / "a.csv", _HEADERLESS)
+    assert "give the fields of the query that was used, e.g. --columns timestamp,index" in refused(
+        tmp_path, path
+    )
+    for fields, sentence in (
+        (_QUERIED[:4], "--columns names 4 columns, but the rows of this log have 5 cells (2026/01/01"),
+        ((*_QUERIED[1:], "pstate"), "has no timestamp; query timestamp as well"),
+        (("a", "b", "c", "d", "e"), "are not the fields of a query of nvidia-smi"),
+    ):
+        assert sentence in refused(tmp_path, path, timezone="UTC", hints=Hints(fields=fields))
+    whole = written(tmp_path / "b.csv", "timestamp, index, power.draw\n2026/01/01 12:00:00.123, 0, 3 W\n")
+    message = refused(
+        tmp_path, whole, timezone="UTC", hints=Hints(fields=("timestamp", "index", "power.draw"))
+    )
+    assert "--columns is for a log without a header, but this one has one" in message
+
+
+@pytest.mark.parametrize("mark", [";", "\t"])
+def test_other_separators_and_decimal_commas_are_read(tmp_path: Path, mark: str) -> None:
+    """As a German or French spreadsheet writes a log again."""
+    cells = ["timestamp", "index", "power.draw [W]", "clocks.sm [MHz]", "memory.total [MiB]"]
+    rows = [
+        cells,
+        ["01.02.2026 12:00:00,5", "0", "312,34 W", "1980 MHz", "80"],
+        ["1.2.2026 12:00:01", "0", "[N/A]", "5,5", "80"],
+    ]
+    text = "".join(f"{mark.join(row)}\r\n" for row in rows)
+    found = imported(tmp_path, written(tmp_path / "a.csv", text), timezone="UTC")
+    assert [(row["time_ns"], row["power_w"], row["sm_clock_mhz"]) for row in found.rows("sample")] == [
+        (1769947200_500_000_000, 312.34, 1980.0),
+        (1769947201_000_000_000, None, 5.5),
+    ]
+    assert found.result["nulls"] == {}
+
+
+@pytest.mark.parametrize("word", ["throttle", "event"])
+def test_reasons_with_a_column_each_are_one_mask(tmp_path: Path, word: str) -> None:
+    names = ", ".join(
+        f"clocks_{word}_reasons.{name}" for name in ("sw_power_cap", "hw_thermal_slowdown", "gpu_idle")
+    )
+    rows = ["Active, Not Active, Not Active", "Not Active, Active, Active", "Active, [Unknown Error], Active"]
+    lines = [f"2026/01/01 12:00:0{second}.000, 0, {row}, 50\n" for second, row in enumerate(rows)]
+    text = f"timestamp, index, {names}, temperature.gpu\n" + "".join(lines)
+    found = imported(tmp_path, written(tmp_path / "a.csv", text), timezone="UTC")
+    assert [row["clock_event_mask"] for row in found.rows("sample")] == [0x4, 0x41, None]
+    assert found.result["nulls"] == {"clock_event_mask is [Unknown Error]": 1}
+
+
+def test_a_logger_that_was_started_again_with_other_fields_names_its_rows_anew(tmp_path: Path) -> None:
+    text = (
+        "timestamp, index, power.draw [W], temperature.gpu\n2026/01/01 12:00:00.000, 0, 100 W, 50\n"
+        "temperature.gpu, index, timestamp\n51, 0, 2026/01/01 12:00:01.000\n"
+    )
+    found = imported(tmp_path, written(tmp_path / "a.csv", text), timezone="UTC")
+    assert [(row["power_w"], row["temperature_c"]) for row in found.rows("sample")] == [
+        (100.0, 50.0),
+        (None, 51.0),
+    ]
+    assert found.result["left_out"] == {"repeated header row": 1}
