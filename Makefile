@@ -49,7 +49,7 @@ bench: $(VENV)/.installed .venv-peers/.installed
 	$(BIN)/python benchmarks/slowdown.py
 
 # What takes long by its nature: days of the coupling monitor, ten million events, a report of 35 hours, queries
-# that are ended after 5 s, fleets with servers of their own.
+# that are ended after 5 s, imports of 1 GB, fleets with servers of their own.
 bench-long: $(VENV)/.installed
 	$(BIN)/python benchmarks/coupling_monitor.py
 	$(BIN)/python benchmarks/detectors.py --only layer --events 10000000
@@ -57,6 +57,7 @@ bench-long: $(VENV)/.installed
 	$(BIN)/python benchmarks/report_scale.py
 	$(BIN)/python benchmarks/query_bombs.py
 	$(BIN)/python benchmarks/early_kill.py
+	$(BIN)/python benchmarks/import_bulk.py
 	set -e; for script in benchmarks/fleet_*.py; do $(BIN)/python $$script; done
 
 # How often the statistics are wrong, and how often they find what is there. A quarter of an hour.
