@@ -4,6 +4,7 @@ import itertools
 import re
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 from thermograd.ingest.importers.hints.units import COLUMNS
@@ -65,7 +66,7 @@ class ColumnNames:
         """Return the column that a tag is about, and how much it is to be preferred (less is more)."""
         if tag in self._by_tag:
             return self._by_tag[tag]
-        known = _PREFERENCE.get(re.sub("[- ]", "_", tag.lower())) or _by_pattern(tag)
+        known = _known(tag)
         return known if known is not None and known[0] not in self._named else None
 
     def step_tags(self, otherwise: str) -> tuple[str, ...]:
@@ -88,6 +89,11 @@ class ColumnNames:
                     f"{recording.path}: --column {column}={tag}, but this step log has no {tag}; allowed is "
                     f"one of: {listed_names(names, most=40) or '(it has none)'}"
                 )
+
+
+@lru_cache(maxsize=4096)  # asked of every value
+def _known(tag: str) -> tuple[str, int] | None:
+    return _PREFERENCE.get(re.sub("[- ]", "_", tag.lower())) or _by_pattern(tag)
 
 
 def _most_frequent(ranked: list[tuple[int, str]], rows: Counter[str]) -> str:
