@@ -34,7 +34,7 @@ _MOST_READ = 8  # ranks whose last step is looked up
 _SAYS = {
     "stopped": "stopped (SIGSTOP, Ctrl-Z, or a scheduler); kill -CONT {pid} lets it go on",
     "traced": "held by a debugger",
-    "gone": "gone without a word (killed, out of memory, or a crash)",
+    "gone": "gone without a word (killed, out of memory, os._exit, or a crash)",
 }
 
 

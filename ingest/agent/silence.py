@@ -30,6 +30,9 @@ Marks = list[dict[str, Any]]
 
 _LEAST_MISSES = 2  # readings without the device: one may be a failure in passing
 _UNKNOWN_S = 5.0  # of a device of which too few readings are known
+_LEAST_NS = (
+    250_000_000  # two and a half periods of the fastest sampling; a thread may wait so long for its turn
+)
 _OFF_THE_BUS = 79  # XID
 _HALF = 0.5  # it is told half a period before the last that it has
 
@@ -207,7 +210,7 @@ class DeviceSilence:
         return self._limit_of(usual_ns)
 
     def _limit_of(self, usual_ns: int) -> int:
-        return round((self.limits.periods - _HALF) * usual_ns)
+        return max(_LEAST_NS, round((self.limits.periods - _HALF) * usual_ns))
 
     def _tell(
         self, new: list[_Device], now_ns: int, reading: Mapping[Hashable, str | None]

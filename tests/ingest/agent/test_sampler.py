@@ -241,6 +241,6 @@ def test_a_driver_that_hangs_is_silent_where_it_is_read_and_other_watchers_are_a
     stop.set()
     thread.join()
     silent = [json.loads(gap["detail"]) for gap in log.marks("gap") if gap.get("detail")]
-    assert silent[0]["devices"] == ["hanging"]
+    assert ["hanging"] in [each["devices"] for each in silent]
     assert "a rank" in [gap["text"] for gap in log.marks("gap")]
     assert min(watched) >= 0.0
