@@ -27,7 +27,7 @@ def _numbers(cells: pd.Series, factor: float = 1.0) -> list[float]:
     return [float(number) * factor for number in found.dropna()]
 
 
-def _frame(frame: pd.DataFrame, **columns: str | tuple[str, float]) -> Values:
+def _frame(frame: pd.DataFrame, **columns: str | tuple[str, float]) -> dict[str, list[float]]:
     """Return the values of a frame's columns; `kind__column` names ours, with a factor where one is due."""
     pairs = {name: (of, 1.0) if isinstance(of, str) else of for name, of in columns.items()}
     return {
@@ -307,6 +307,13 @@ def _trackio(path: Path) -> Values:
     }
 
 
+def _trackio_export(folder: Path) -> Values:
+    logged, system = (pd.read_parquet(folder / f"tiny{part}.parquet") for part in ("", "_system"))
+    return _frame(
+        logged, step__loss="train/loss", step__grad_norm="train/grad_norm", step__step="train/global_step"
+    ) | {f"sample.power_w@gpu{gpu}": _numbers(system[f"gpu/{gpu}/power"]) for gpu in (0, 1)}
+
+
 READERS: dict[str, Callable[[Path], Values]] = {
     "afterburner/monitoring.hml": _of(
         "gpu", _by_patterns("cp1252", sample__temperature_c=r"^80, [\d-]+ [\d:]+, *([\d.]+) *,")
@@ -319,6 +326,7 @@ READERS: dict[str, Callable[[Path], Values]] = {
     "influx/seconds.influx": _by_patterns(sample__power_w=r"power_draw=([\d.]+)"),
     "mlflow/mlflow.db": _mlflow_database,
     "mlflow/mlruns": _mlflow_files,
+    "trackio/exported": _trackio_export,
     "trackio/tiny.db": _trackio,
     "powermetrics/power.plist": _of("cpu", _powermetrics),
     "prometheus/dcgm_range.json": _prometheus,
