@@ -124,7 +124,7 @@ def markdown(rows: Iterable[Row]) -> list[str]:
 def origins() -> dict[str, str]:
     """Return of each fixture whether its tool wrote it, or it is shaped after that, as their README says."""
     text = (_FIXTURES / "README.md").read_text(encoding="utf-8")
-    found = {}
+    found: dict[str, str] = {}
     for folder, files, word in re.findall(r"^\| `(\w+)/` \| (.*?) \| (written|shaped)", text, re.MULTILINE):
         for name in re.findall(r"`([^`]+)`", files):
             stem = name.rstrip("/").partition("...")[0]

@@ -27,7 +27,7 @@ def _numbers(cells: pd.Series, factor: float = 1.0) -> list[float]:
     return [float(number) * factor for number in found.dropna()]
 
 
-def _frame(frame: pd.DataFrame, **columns: str | tuple[str, float]) -> dict[str, list[float]]:
+def _frame(frame: pd.DataFrame, **columns: str | tuple[str, float]) -> Values:
     """Return the values of a frame's columns; `kind__column` names ours, with a factor where one is due."""
     pairs = {name: (of, 1.0) if isinstance(of, str) else of for name, of in columns.items()}
     return {
@@ -309,9 +309,9 @@ def _trackio(path: Path) -> Values:
 
 def _trackio_export(folder: Path) -> Values:
     logged, system = (pd.read_parquet(folder / f"tiny{part}.parquet") for part in ("", "_system"))
-    return _frame(
-        logged, step__loss="train/loss", step__grad_norm="train/grad_norm", step__step="train/global_step"
-    ) | {f"sample.power_w@gpu{gpu}": _numbers(system[f"gpu/{gpu}/power"]) for gpu in (0, 1)}
+    taken = {"loss": "train/loss", "grad_norm": "train/grad_norm", "step": "train/global_step"}
+    found = {f"step.{ours}": logged[name].tolist() for ours, name in taken.items()}  # NaN was logged
+    return found | {f"sample.power_w@gpu{gpu}": _numbers(system[f"gpu/{gpu}/power"]) for gpu in (0, 1)}
 
 
 READERS: dict[str, Callable[[Path], Values]] = {
