@@ -1,18 +1,20 @@
 """``thermograd record --otlp``: where it listens, who may send, what it says, and how it ends."""
 
 import contextlib
+import os
 import signal
 import socket
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from errno import EACCES
 from importlib.util import find_spec
 from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from thermograd.ingest.otlp.names import Names, given_units, mapped_columns
-from thermograd.store.errors import MissingExtraError, ServeError
+from thermograd.store.errors import LogError, MissingExtraError, ServeError, os_errors_as
 from thermograd.store.tokens import given_token, new_token
 
 if TYPE_CHECKING:
@@ -71,11 +73,17 @@ def receive(
     ------
     ServeError
         If an address cannot be listened at, or the token is too short.
+    LogError
+        If no run can be written there.
     MissingExtraError
         If what is needed is not installed.
     """
     require_extra(doors.grpc is not None)
     names = Names(mapped_columns(doors.columns), given_units(doors.units))
+    with os_errors_as(LogError, f"cannot record in {runs_dir}"):
+        runs_dir.mkdir(parents=True, exist_ok=True)
+        if not os.access(runs_dir, os.W_OK):
+            raise PermissionError(EACCES, "it is not writable")
     from thermograd.ingest.otlp.receiver import Receiver
 
     with _interruptible(), receiving(doors) as listening:

@@ -15,7 +15,7 @@ from otlp import export, gauge, http_port, point, receiver, request, rows
 from thermograd.ingest.otlp import http as ours
 from thermograd.ingest.otlp.listening import Doors, address_of, receive
 from thermograd.ingest.otlp.received_run import BusyError
-from thermograd.store.errors import ImportFormatError, ServeError
+from thermograd.store.errors import ImportFormatError, LogError, MissingExtraError, ServeError
 from thermograd.store.runs.catalogue import list_runs
 
 PROTOBUF, JSON = "application/x-protobuf", "application/json"
@@ -162,6 +162,13 @@ def test_the_command_receives_for_a_while_and_refuses_what_it_cannot_use(tmp_pat
     for text in ("4318", "host:", ":1", "host:99999", "host:a"):
         with pytest.raises(ServeError, match="no HOST:PORT"):
             address_of(text, "--otlp")
+    (tmp_path / "file").touch()
+    with pytest.raises(LogError, match="cannot record in"):
+        receive(tmp_path / "file" / "runs", Doors("127.0.0.1:0"), None, said.append)
+    monkeypatch.setattr("thermograd.ingest.otlp.listening.find_spec", lambda name: None)
+    with pytest.raises(MissingExtraError, match=r"pip install 'thermograd\[otlp\]'"):
+        receive(tmp_path, Doors("127.0.0.1:0"), None, said.append)
+    monkeypatch.undo()
     for doors in (Doors("127.0.0.1:0", columns=["voltage=x"]), Doors("127.0.0.1:0", units=["power_w=Cel"])):
         with pytest.raises(ImportFormatError, match="power_w"):
             receive(tmp_path, doors, None, said.append)
