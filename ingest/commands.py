@@ -49,12 +49,13 @@ def import_logs(
     from thermograd.ingest.importers.every_run import describe_imports, import_every_run
     from thermograd.ingest.importers.hints.named import hints_of
     from thermograd.ingest.importers.import_logs import import_run
+    from thermograd.ingest.importers.rows.progress_bar import progress_bar
     from thermograd.ingest.importers.stores.runs import EVERY
     from thermograd.store.shipping.writing import written_to
 
     hints = hints_of(**given)
     importer = import_every_run if hints.run == EVERY else import_run
-    with nullcontext(runs) if dry_run else written_to(runs, say) as folder:
+    with nullcontext(runs) if dry_run else written_to(runs, say) as folder, progress_bar(not as_json):
         result = importer(folder, list(paths), training, telemetry, timezone, name, hints, dry_run)
     answer(result, as_json, describe_imports)
 

@@ -126,6 +126,7 @@ class Table:
                 first, data = self._read_to_header(path, first, data)
             if block.is_cut or not self.is_at_once or not self._read_at_once(path, first, data):
                 self._read_lines(lines_of(path, first, data, self.encoding))
+            self.recording.read_bytes = block.end
             tell("reading", block.end, max(size, block.end), self.recording.account.read.total())
 
     def _read_to_header(self, path: Path, first: int, data: bytes) -> tuple[int, bytes]:

@@ -15,6 +15,7 @@ from thermograd.store.events import column_names
 from thermograd.store.processes import host_facts
 
 _CONSTANT_ROWS = 60
+_PART_BYTES = 1 << 20
 _LOOKS = ("a placeholder", "a placeholder", "a nominal or locked clock", "a placeholder (not imported)")
 _CONSTANTS = {name: f"looks like {what}" for name, what in zip(WATCHED, _LOOKS, strict=True)}
 
@@ -92,15 +93,25 @@ def _estimated(recordings: list[Recording], kind: Kind) -> str | None:
 
 
 def _file(path: Path, recording: Recording, rows_read: dict[str, int]) -> dict[str, Any]:
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
     return {
         "name": path.name,
-        "sha256": digest,
+        "sha256": _digest(path, recording.read_bytes),
         "format": recording.format,
         "definition": recording.definition,
         "rows_read": rows_read,
     }
+
+
+def _digest(path: Path, size: int | None) -> str:
+    """Return the SHA-256 of a file, or of what was read of one that grows."""
+    with path.open("rb") as file:
+        if size is None:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+        digest = hashlib.sha256()
+        while size and (part := file.read(min(size, _PART_BYTES))):
+            digest.update(part)
+            size -= len(part)
+    return digest.hexdigest()
 
 
 def _series_digest(steps: OrderedRows) -> str:

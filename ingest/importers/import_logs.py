@@ -95,7 +95,10 @@ def _import(
     dry_run: bool,
 ) -> dict[str, Any]:
     """Read the logs, and write the run but in a dry run."""
+    before = _stamps(chosen)
     recordings = _read(chosen, hints)
+    _require_same(before, _stamps(chosen))
+    pa.default_memory_pool().release_unused()
     beside = {name for recording in recordings for name in recording.beside}
     ignored = [text for text in ignored if text.partition(": ")[0] not in beside]
     tables, how = in_time_order(recordings, zone)
@@ -211,6 +214,20 @@ def _read(chosen: dict[Kind, Source], hints: Hints) -> list[Recording]:
                 usable[0].absorb(recording)
         kept += usable
     return kept
+
+
+def _stamps(chosen: dict[Kind, Source]) -> dict[Path, tuple[int, int]]:
+    """Return which file each path is, and its size."""
+    paths = [path for source in chosen.values() for path in source.paths]
+    return {path: (path.stat().st_ino, path.stat().st_size) for path in paths if path.is_file()}
+
+
+def _require_same(before: dict[Path, tuple[int, int]], after: dict[Path, tuple[int, int]]) -> None:
+    """Refuse a file that another one has taken the place of, or that was cut; one may grow."""
+    for path, (file, size) in before.items():
+        now = after.get(path)
+        if now is None or now[0] != file or now[1] < size:
+            raise ImportFormatError(f"{path}: was replaced or cut short while it was read; import it again")
 
 
 def _nothing_usable(recording: Recording) -> str:

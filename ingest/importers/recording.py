@@ -88,6 +88,7 @@ class Recording:
     # First and last time of the rows that name no zone (True), and of the others (False).
     spans: dict[bool, Span] = field(default_factory=dict)
     metrics: MetricValues = field(default_factory=MetricValues)  # of a step log: what is no column
+    read_bytes: int | None = None  # how far the file was read; None for all of it
     _pending: list[dict[str, Any]] = field(default_factory=list)
     _rows: RowStore = field(default_factory=RowStore)
     _identities: Identities = field(default_factory=Identities)

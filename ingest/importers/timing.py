@@ -83,7 +83,8 @@ def _sorted_in_utc(recording: Recording, zone: Zone | None) -> dict[EventKind, O
 
 def _in_zone(recording: Recording, zone: Zone, store: RowStore) -> OrderedRows:
     if store.naive.all():  # a long log: no copies of all that is known of its rows
-        return OrderedRows(store, _in_utc(recording, zone, store.lines, store.times, store.codes))
+        store.set_times(_in_utc(recording, zone, store.lines, store.times, store.codes))
+        return OrderedRows(store, store.times)
     rows, times = np.flatnonzero(store.naive), store.times.copy()
     times[rows] = _in_utc(recording, zone, store.lines[rows], times[rows], store.codes[rows])
     return OrderedRows(store, times)
@@ -117,8 +118,4 @@ def _require_overlap(
 
 def out_of_order(recording: Recording) -> int:
     """Count the rows before whose time a row of the same file and device has already been."""
-    if not len(recording):
-        return 0
-    store = recording.rows
-    each = (store.times[rows] for _, rows in store.by_device())
-    return sum(int((own[1:] < np.maximum.accumulate(own)[:-1]).sum()) for own in each)
+    return recording.rows.count_late() if len(recording) else 0

@@ -3,6 +3,7 @@
 In memory are some 20 bytes a row: its time, its line, which device it is of, and its place in time order.
 """
 
+import itertools
 from collections.abc import Iterator
 
 import numpy as np
@@ -12,6 +13,7 @@ from thermograd.ingest.importers.rows.spill import Spill
 
 _OWN = ("_line", "_time_ns", "_naive", "device")
 _WINDOW_ROWS = 1 << 18  # in time order that are made at a time
+_SAMPLED = 1 << 16
 _FEW_DEVICES = 32
 _MOST_NARROW = 1 << 32
 
@@ -23,6 +25,8 @@ class RowStore:
     ----------
     devices
         The devices, in the order in which they came; empty for rows of none.
+    late
+        How many rows were late by the times of the file, once these are no longer kept.
     constants
         Which columns of a device hold a value, and which the same in all rows.
     """
@@ -37,6 +41,7 @@ class RowStore:
         self._parts: dict[str, list[np.ndarray]] = {name: [] for name in ("line", "time", "naive", "code")}
         self._arrays: dict[str, np.ndarray] = {}
         self._kept: np.ndarray | None = None
+        self.late: int | None = None
 
     def __len__(self) -> int:
         return sum(self._lengths) if self._kept is None else int(self._kept.sum())
@@ -166,13 +171,15 @@ class RowStore:
             for at, table in self.batches():
                 yield _at_times(table, times[at : at + len(table)])
             return
-        ranks = _ranks(times)
-        for begin in range(0, len(times), _WINDOW_ROWS):
-            yield self._window(times, ranks, begin, min(begin + _WINDOW_ROWS, len(times)))
+        for first, last in itertools.pairwise([None, *_cuts(times), None]):
+            wanted = np.ones(len(times), bool) if first is None else times >= first
+            if last is not None:
+                wanted &= times < last
+            if wanted.any():
+                yield self._window(times, wanted)
 
-    def _window(self, times: np.ndarray, ranks: np.ndarray, begin: int, end: int) -> pa.Table:
-        """Return the rows with some places in time order: one look at each batch that has any of them."""
-        wanted = (ranks >= begin) & (ranks < end)
+    def _window(self, times: np.ndarray, wanted: np.ndarray) -> pa.Table:
+        """Return some rows in time order: one look at each batch that has any of them."""
         parts = []
         for number, at, kept in self._places():
             mine = np.flatnonzero(wanted[at : at + int(kept.sum())])
@@ -181,7 +188,25 @@ class RowStore:
                 parts.append(_at_times(table, times[at + mine]))
         window = pa.concat_tables(parts, promote_options="default")
         del parts
-        return window.take(pa.array(np.argsort(ranks[wanted], kind="stable")))
+        return window.take(pa.array(np.argsort(window["_time_ns"].to_numpy(), kind="stable")))
+
+    def set_times(self, times: np.ndarray) -> None:
+        """Put other times, UTC, in the place of those of the file; `late` counts by what was there before."""
+        self.late = self._count_late()
+        if self._kept is not None:
+            every = self._array("time").copy()  # a single batch's cannot be written to
+            every[self._kept] = times
+            times = every
+        self._parts["time"] = [times]
+        self._arrays.pop("time", None)
+
+    def count_late(self) -> int:
+        """Count the rows before whose time in the file a row of the same device has already been."""
+        return self._count_late() if self.late is None else self.late
+
+    def _count_late(self) -> int:
+        each = (self.times[rows] for _, rows in self.by_device())
+        return sum(int((own[1:] < np.maximum.accumulate(own)[:-1]).sum()) for own in each)
 
     def table(self) -> pa.Table:
         """Return all rows in the order of the file, in memory."""
@@ -208,12 +233,11 @@ def groups_of(codes: np.ndarray, count: int) -> Iterator[tuple[int, np.ndarray]]
             yield code, order[begin:end]
 
 
-def _ranks(times: np.ndarray) -> np.ndarray:
-    """Return the place of each row in time order."""
-    order = np.argsort(times, kind="stable")
-    ranks = np.empty(len(times), np.uint32 if len(times) < _MOST_NARROW else np.int64)
-    ranks[order] = np.arange(len(times), dtype=ranks.dtype)
-    return ranks
+def _cuts(times: np.ndarray) -> list[int]:
+    """Return times that divide rows into windows of about as many, by a sample of them."""
+    sample = np.sort(times[:: max(1, len(times) // _SAMPLED)])
+    windows = len(times) // _WINDOW_ROWS + 1
+    return sorted({int(sample[len(sample) * window // windows]) for window in range(1, windows)})
 
 
 def _at_times(table: pa.Table, times: np.ndarray) -> pa.Table:

@@ -36,7 +36,7 @@ def working_in(folder: Path | None, progress: Progress | None) -> Iterator[None]
     """
     was_there = folder is None or folder.exists()
     with ExitStack() as opened:
-        token = _here.set(Workplace(folder, progress, opened))
+        token = _here.set(Workplace(folder, progress or _here.get().progress, opened))
         try:
             yield
         finally:
@@ -45,6 +45,16 @@ def working_in(folder: Path | None, progress: Progress | None) -> Iterator[None]
             if folder is not None and not was_there:
                 with suppress(OSError):  # a run is in it, or it has not been needed
                     folder.rmdir()
+
+
+@contextmanager
+def telling(progress: Progress) -> Iterator[None]:
+    """Tell somebody of the progress of all imports of the block."""
+    token = _here.set(_here.get()._replace(progress=progress))
+    try:
+        yield
+    finally:
+        _here.reset(token)
 
 
 def tell(what: str, done: int, of: int, rows: int) -> None:

@@ -1,16 +1,20 @@
 """Long logs: rows that are taken at once are what they are one by one, whatever is in the file."""
 
 import random
+from collections.abc import Callable, Iterator
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
-from importing import written
+from importing import imported, refused, written
 from thermograd.ingest.importers import csv_table, text_files
 from thermograd.ingest.importers.formats.nvidia_smi import NvidiaSmi
 from thermograd.ingest.importers.import_logs import import_run
 from thermograd.ingest.importers.rows import identities, row_store, spill
-from thermograd.store.errors import ThermogradError
+from thermograd.ingest.importers.rows.progress_bar import progress_bar
+from thermograd.store.errors import LogError, ThermogradError
 from thermograd.store.log.reader import read_kind
 from thermograd.store.log.seal import verify_run
 from thermograd.store.runs.catalogue import Run
@@ -116,3 +120,81 @@ def test_rows_that_are_taken_at_once_are_what_they_are_one_by_one(
         monkeypatch.setattr(NvidiaSmi, "is_at_once", False)
         assert many == _outcome(tmp_path / "one", path), seed
     assert sum(at_once) > len(at_once) / 2
+
+
+def _while_read(monkeypatch: pytest.MonkeyPatch, change: Callable[[], object]) -> None:
+    """Let something happen once the first block of the next file is read."""
+    blocks = text_files.text_blocks
+
+    def interrupted(path: Path) -> Iterator[text_files.TextBlock]:
+        for number, block in enumerate(blocks(path)):
+            yield block
+            if not number:
+                change()
+
+    monkeypatch.setattr(csv_table, "text_blocks", interrupted)
+
+
+def test_a_file_that_grows_is_imported_as_far_as_it_was_read_and_another_in_its_place_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines = _log(random.Random(0))
+    path = written(tmp_path / "smi.csv", "".join(lines[:200]))
+    whole = "".join(lines).encode()
+
+    def grow() -> None:
+        written(path, whole)
+        path.chmod(0o644)
+
+    monkeypatch.setattr(text_files, "_BLOCK_BYTES", 4_000)
+    _while_read(monkeypatch, grow)
+    found = imported(tmp_path, path, timezone="UTC")
+    read = found.result["account"]["read"]
+    told = found.run.facts["import"]["files"][0]["sha256"]
+    assert 199 <= read <= len(lines) - 1
+    assert told == sha256("".join(lines[: read + 1]).encode()).hexdigest()
+    for change in (
+        lambda: written(tmp_path / "new.csv", whole).replace(path),
+        lambda: written(path, whole[:3_000]),
+        path.unlink,
+    ):
+        written(path, whole)
+        _while_read(monkeypatch, change)
+        assert "while it was read; import it again" in refused(tmp_path, path, timezone="UTC")
+
+
+def test_a_full_disk_or_ctrl_c_in_mid_import_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = written(tmp_path / "smi.csv", "".join(_log(random.Random(0))))
+    monkeypatch.setattr(spill, "_IN_MEMORY_BYTES", 0)
+    for place, error, expected in (
+        ("thermograd.ingest.importers.rows.spill._nameless_file", OSError(28, "no space"), LogError),
+        ("pyarrow.parquet.ParquetWriter.write_table", OSError(28, "no space"), LogError),
+        ("thermograd.ingest.importers.rows.row_store.RowStore.put", KeyboardInterrupt(), KeyboardInterrupt),
+        ("pyarrow.parquet.ParquetWriter.write_table", KeyboardInterrupt(), KeyboardInterrupt),
+    ):
+        with monkeypatch.context() as patched:
+            patched.setattr(place, Mock(side_effect=error))
+            with pytest.raises(expected):
+                import_run(tmp_path / "runs", [path], timezone="UTC")
+        assert not (tmp_path / "runs").exists(), place
+
+
+def test_lines_of_any_length_are_left_out_and_those_around_them_kept(tmp_path: Path) -> None:
+    lines = _log(random.Random(0), seconds=2)
+    lines[2:2] = ["x" * (5 << 20) + "\n", ", " * (1 << 19) + "\n"]
+    found = imported(tmp_path, written(tmp_path / "smi.csv", "".join(lines)), timezone="UTC")
+    assert found.result["rows"]["sample"] == 6
+    assert found.result["account"]["left_out"] == found.result["account"]["read"] - 6
+
+
+def test_a_bar_is_shown_on_a_terminal_alone(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = written(tmp_path / "smi.csv", "".join(_log(random.Random(0))))
+    for is_terminal, is_wanted in ((True, True), (True, False), (False, True)):
+        monkeypatch.setattr("sys.stderr.isatty", lambda shown=is_terminal: shown, raising=False)
+        with progress_bar(is_wanted):
+            imported(tmp_path, path, timezone="UTC")
+        assert ("rows/s" in capsys.readouterr().err) == (is_terminal and is_wanted)
