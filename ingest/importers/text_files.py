@@ -19,7 +19,7 @@ from thermograd.store.errors import ImportFormatError, MissingExtraError
 from thermograd.store.events import KINDS
 
 _LONGEST_LINE = 1 << 20  # what has no line break for longer is no table; its pieces are left out
-_BLOCK_BYTES = 8 << 20
+_BLOCK_BYTES = 4 << 20
 _BOM = b"\xef\xbb\xbf"
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")
 _NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?", re.ASCII)

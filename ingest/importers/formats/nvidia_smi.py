@@ -164,7 +164,8 @@ class NvidiaSmi(Table):
             position: Reader(column.name, partial(self._read, column), {})
             for position, column in self._columns.items()
         }
-        self.recording.ignored = self.recording.ignored or of_no_use("column", unused)
+        bits = sum(1 for column in self._columns.values() if column.bit)
+        self.recording.ignored = self.recording.ignored or of_no_use("column", unused) + _few_reasons(bits)
 
     def row(self, number: int, cells: list[str]) -> list[tuple[Moment, dict[str, Any]]]:
         """Return the row as a sample."""
@@ -263,6 +264,13 @@ class NvidiaSmi(Table):
     def _is_regular(self, named: Mapping[str, str]) -> bool:
         first = named[self._naming[0]] if self._naming else ""
         return not self._naming or (is_known(first) and not _is_no_name(self._naming[0], first))
+
+
+def _few_reasons(bits: int) -> list[str]:
+    """Return a list of at most one sentence: that a mask is of some reasons only."""
+    if not 0 < bits < len(_BITS):
+        return []
+    return [f"clock_event_mask is of {bits} of {len(_BITS)} reasons; the log has no column of the others"]
 
 
 def _flag(text: str, bit: int) -> int | None:

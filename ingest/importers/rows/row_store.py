@@ -12,7 +12,7 @@ from thermograd.ingest.importers.rows.constants import Constants
 from thermograd.ingest.importers.rows.spill import Spill
 
 _OWN = ("_line", "_time_ns", "_naive", "device")
-_WINDOW_ROWS = 1 << 18  # in time order that are made at a time
+_WINDOW_ROWS = 1 << 17  # in time order that are made at a time
 _SAMPLED = 1 << 16
 _FEW_DEVICES = 32
 _MOST_NARROW = 1 << 32

@@ -220,6 +220,8 @@ def test_reasons_with_a_column_each_are_one_mask(tmp_path: Path, word: str) -> N
     found = imported(tmp_path, written(tmp_path / "a.csv", text), timezone="UTC")
     assert [row["clock_event_mask"] for row in found.rows("sample")] == [0x4, 0x41, None]
     assert found.result["nulls"] == {"clock_event_mask is [Unknown Error]": 1}
+    (told,) = found.result["ignored"]
+    assert told == "a.csv: clock_event_mask is of 3 of 8 reasons; the log has no column of the others"
 
 
 def test_a_logger_that_was_started_again_with_other_fields_names_its_rows_anew(tmp_path: Path) -> None:
