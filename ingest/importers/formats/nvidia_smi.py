@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 from thermograd.ingest.importers.csv_table import Table, Taken, csv_format
 from thermograd.ingest.importers.formats.nvidia.smi_block import Names, Reader, SmiBlock
-from thermograd.ingest.importers.recording import Head, Hints, of_no_use
+from thermograd.ingest.importers.recording import Head, Hints, Recording, of_no_use
 from thermograd.ingest.importers.rows.plain_block import PlainBlock
 from thermograd.ingest.importers.said_columns import said_positions
 from thermograd.ingest.importers.text_files import (
@@ -110,6 +110,7 @@ class NvidiaSmi(Table):
 
     def __init__(self, paths: tuple[Path, ...], format: str, hints: Hints) -> None:
         super().__init__(paths, format, hints)
+        self._readers: dict[int, Reader] = {}
         lines = [line for _, line in itertools.islice(text_lines(self.recording.path), _HEAD_LINES)]
         self.separator = separator_of(lines) or ","
         if hints.fields:
@@ -241,6 +242,13 @@ class NvidiaSmi(Table):
         if match is None or match["unit"] not in _UNITS:
             return self.recording.read_cell(column.name, text, column.factor)
         return self.recording.read_cell(column.name, match["number"], _UNITS[match["unit"]])
+
+    def read(self) -> list[Recording]:
+        """Read the file as every table, and forget what its texts say: the rows are still to be written."""
+        recordings = super().read()
+        for reader in self._readers.values():
+            reader.known.clear()
+        return recordings
 
     def long_texts(self) -> set[int]:
         """Return the column of times."""

@@ -12,7 +12,7 @@ import pyarrow.ipc
 from thermograd.ingest.importers.rows.workplace import workplace
 from thermograd.store.errors import LogError, os_errors_as
 
-_IN_MEMORY_BYTES = 16 << 20
+_IN_MEMORY_BYTES = 4 << 20
 _Stored = tuple[int, int]  # offset, size
 
 

@@ -15,7 +15,7 @@ from thermograd.ingest.importers.timezones import Moment
 from thermograd.store.events import arrow_schema
 
 Read = Callable[[str], float | int | None]
-_MOST_READ = 1 << 16  # texts of a column that are remembered
+_MOST_READ = 1 << 17  # texts of a column that are remembered
 
 
 class Cell(NamedTuple):
