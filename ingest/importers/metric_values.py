@@ -8,7 +8,9 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
+from thermograd.ingest.importers.rows.spill import Spill
 from thermograd.ingest.importers.timezones import Moment
 from thermograd.store.secrets import without_secrets
 
@@ -17,6 +19,7 @@ LONGEST_NAME = 512  # characters
 LONGEST_TEXT = 4096
 NO_STEP, NOT_KEPT = -1, -2
 _MOST_LEVELS = 16
+_BATCH_VALUES = 1 << 16
 _NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 _NOT_FINITE = {  # as JSON that knows no such numbers has them
     sign + word: float(sign + word) for sign in ("", "-", "+") for word in ("nan", "inf", "infinity")
@@ -62,71 +65,124 @@ class MetricValues:
 
     def __init__(self) -> None:
         self._names: dict[str, int] = {}
-        self._lines, self._times_ns, self._steps = array("q"), array("q"), array("q")
-        self._codes, self._naive, self._values = array("i"), array("b"), array("d")
-        self._texts: dict[int, str] = {}  # by row
+        self._found: Counter[int] = Counter()  # how many values are put away, by the number of their name
+        self._spill = Spill()
+        self._steps: NDArray[np.signedinteger] | None = None  # by the number of what was logged
         self.no_values: set[str] = set()  # names that held something else than a number or a text
         self.cut: set[str] = set()  # names of texts that were too long
+        self._begin()
+
+    def _begin(self) -> None:
+        # Of each row: what is the same for all of its values, and how many there are.
+        self._lines, self._times_ns, self._at = array("q"), array("q"), array("q")
+        self._naive, self._each = array("b"), array("q")
+        # Of each value: its name, and itself.
+        self._codes, self._values = array("i"), array("d")
+        self._texts: dict[int, str] = {}
 
     def __len__(self) -> int:
-        return len(self._times_ns)
+        return self._found.total() + len(self._codes)
 
     def add(self, line: int, moment: Moment, step: int, values: Mapping[str, Any]) -> int:
         """Keep what a row has by name, at its step or NO_STEP; return how many values that is."""
-        before = len(self)
+        before = len(self._codes)
         for name, value in values.items():
-            for full, plain in plain_values(name, value):
-                code = self._code(full) if plain is not None else None
-                if code is None:
-                    self.no_values.add(full)
-                elif plain is not None:
-                    self._append(line, moment, step, code, self._fitting(full, plain))
-        return len(self) - before
+            code = self._names.get(name) if type(value) is float else None
+            if code is not None:
+                self._codes.append(code)
+                self._values.append(value)
+            else:
+                self._add_any(name, value)
+        count = len(self._codes) - before
+        if count:
+            self._note(line, moment, step, count)
+        return count
 
-    def put_at(self, steps: NDArray[np.int64]) -> None:
-        """Replace every step, so far a number of something, by what `steps` has there; NOT_KEPT drops it."""
-        if len(self):
-            self._steps = array("q", steps[np.frombuffer(self._steps, np.int64)].tobytes())
+    def _add_any(self, name: str, value: Any) -> None:
+        for full, plain in plain_values(name, value):
+            code = self._code(full) if plain is not None else None
+            if code is None:
+                self.no_values.add(full)
+            elif plain is not None:
+                self._append(code, self._fitting(full, plain))
 
-    def counts(self) -> dict[str, int]:
-        """Return how many values each name has."""
-        codes = np.frombuffer(self._codes, np.int32)[self._is_kept()] if len(self) else ()
-        found = Counter(dict(enumerate(np.bincount(codes, minlength=len(self._names)).tolist())))
-        return {_plain_text(name): found[code] for name, code in sorted(self._names.items()) if found[code]}
-
-    def table(self) -> pa.Table:
-        """Return all rows: ``_line``, ``_time_ns``, ``_naive``, and the columns of the kind."""
-        steps, kept = np.frombuffer(self._steps, np.int64), self._is_kept()
-        names = pa.array(map(_plain_text, self._names), pa.string())
-        texts = map(self._texts.get, range(len(self))) if self._texts else [None] * len(self)
-        is_text = np.zeros(len(self), bool)
-        is_text[list(self._texts)] = True
-        table = pa.table(
-            {
-                "_line": np.frombuffer(self._lines, np.int64),
-                "_time_ns": np.frombuffer(self._times_ns, np.int64),
-                "_naive": np.frombuffer(self._naive, np.int8).astype(bool),
-                "step": pa.array(steps, mask=steps < 0),
-                "name": pa.DictionaryArray.from_arrays(np.frombuffer(self._codes, np.int32), names),
-                "value": pa.array(np.frombuffer(self._values, np.float64), mask=is_text),
-                "text": pa.array(texts, pa.string()),
-            }
-        )
-        return table if kept.all() else table.filter(pa.array(kept))
-
-    def _is_kept(self) -> NDArray[np.bool_]:
-        kept: NDArray[np.bool_] = np.frombuffer(self._steps, np.int64) != NOT_KEPT
-        return kept
-
-    def _append(self, line: int, moment: Moment, step: int, code: int, value: float | str) -> None:
+    def _append(self, code: int, value: float | str) -> None:
         if isinstance(value, str):
-            self._texts[len(self)] = value
+            self._texts[len(self._codes)] = value
+        self._codes.append(code)
         self._values.append(value if isinstance(value, float) else np.nan)
+
+    def _note(self, line: int, moment: Moment, step: int, count: int) -> None:
         self._lines.append(line)
         self._times_ns.append(moment.ns)
         self._naive.append(moment.naive)
-        self._steps.append(step)
-        self._codes.append(code)
+        self._at.append(step)
+        self._each.append(count)
+        if len(self._codes) >= _BATCH_VALUES:
+            self._flush()
+
+    def _flush(self) -> None:
+        """Put away the values that have come."""
+        if not self._codes:
+            return
+        each = np.frombuffer(self._each, np.int64)
+        texts = map(self._texts.get, range(len(self._codes)))
+        batch = {
+            "_line": np.repeat(np.frombuffer(self._lines, np.int64), each),
+            "_time_ns": np.repeat(np.frombuffer(self._times_ns, np.int64), each),
+            "_naive": np.repeat(np.frombuffer(self._naive, np.int8).astype(bool), each),
+            "step": np.repeat(np.frombuffer(self._at, np.int64), each),
+            "name": np.frombuffer(self._codes, np.int32),
+            "value": np.frombuffer(self._values, np.float64),
+            "text": pa.array(texts, pa.string()) if self._texts else pa.nulls(len(self._codes), pa.string()),
+        }
+        self._found.update(_counted(batch["name"]))
+        self._spill.put(pa.record_batch(batch))
+        self._begin()
+
+    def put_at(self, steps: NDArray[np.signedinteger]) -> None:
+        """Replace every step, so far a number of something, by what `steps` has there; NOT_KEPT drops it."""
+        self._flush()
+        self._steps = steps
+        if (steps == NOT_KEPT).any():
+            for batch in self._batches():
+                gone = self._steps_of(batch) == NOT_KEPT
+                self._found.subtract(_counted(batch["name"].to_numpy()[gone]))
+
+    def counts(self) -> dict[str, int]:
+        """Return how many values each name has."""
+        self._flush()
+        names = sorted(self._names.items())
+        return {_plain_text(name): self._found[code] for name, code in names if self._found[code]}
+
+    def tables(self) -> Iterator[pa.Table]:
+        """Yield all rows, many at a time: ``_line``, ``_time_ns``, ``_naive``, and the kind's columns."""
+        self._flush()
+        names = pa.array(map(_plain_text, self._names), pa.string())
+        for batch in self._batches():
+            steps, values = self._steps_of(batch), batch["value"]
+            columns = {
+                "step": pa.array(steps, pa.int64(), mask=steps < 0),
+                "name": pa.DictionaryArray.from_arrays(batch["name"], names),
+                "value": pc.if_else(batch["text"].is_valid(), pa.scalar(None, pa.float64()), values),
+            }
+            own = dict(zip(batch.schema.names, batch.columns, strict=True))
+            table, kept = pa.table(own | columns), steps != NOT_KEPT
+            if kept.any():
+                yield table if kept.all() else table.filter(pa.array(kept))
+
+    def close(self) -> None:
+        """Give up all values."""
+        self._spill.close()
+
+    def _batches(self) -> Iterator[pa.RecordBatch]:
+        return (self._spill.get(number) for number in range(len(self._spill)))
+
+    def _steps_of(self, batch: pa.RecordBatch) -> NDArray[np.int64]:
+        steps = batch["step"].to_numpy()
+        if self._steps is not None and len(self._steps):
+            steps = np.where(steps < 0, steps, self._steps[steps])
+        return np.asarray(steps, np.int64)
 
     def _code(self, name: str) -> int | None:
         """Return the number of a name; None for one that is none, or too many."""
@@ -141,6 +197,11 @@ class MetricValues:
         if len(value) > LONGEST_TEXT:
             self.cut.add(name)
         return _plain_text(value[:LONGEST_TEXT])
+
+
+def _counted(codes: NDArray[np.int32]) -> dict[int, int]:
+    """Return how often each number is there."""
+    return {code: count for code, count in enumerate(np.bincount(codes).tolist()) if count}
 
 
 def _plain_text(text: str) -> str:

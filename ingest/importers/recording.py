@@ -15,6 +15,7 @@ from thermograd.ingest.importers.hints.units import unit_named, units_said
 from thermograd.ingest.importers.metric_values import LONGEST_TEXT, NO_STEP, MetricValues
 from thermograd.ingest.importers.rows.identities import Identities, key_of
 from thermograd.ingest.importers.rows.row_store import RowStore
+from thermograd.ingest.importers.rows.seen import SeenKeys
 from thermograd.ingest.importers.stores.runs import StoredRun
 from thermograd.ingest.importers.stores.told import ToldOfRun
 from thermograd.ingest.importers.text_files import (
@@ -92,7 +93,7 @@ class Recording:
     _pending: list[dict[str, Any]] = field(default_factory=list)
     _rows: RowStore = field(default_factory=RowStore)
     _identities: Identities = field(default_factory=Identities)
-    _seen: set[int] = field(default_factory=set)
+    _seen: SeenKeys = field(default_factory=SeenKeys)
     _latest_ns: int = 0  # of the rows that name no zone
 
     def __post_init__(self) -> None:
@@ -211,16 +212,14 @@ class Recording:
 
         Not where a clock without a zone went back by about an hour since: it shows that hour again. Only 64
         bits of each are remembered: a file of a million rows loses one by mistake with a probability below
-        1e-7. For a log that is in memory anyway; a long one's rows are remembered by `remember`.
+        1e-7. The rows of a device log, which has more, are remembered by `remember`.
         """
         if moment is not None and moment.naive:
             if SET_BACK_NS[0] <= self._latest_ns - moment.ns <= SET_BACK_NS[1]:
-                self._seen.clear()
+                self._seen = SeenKeys()
             self._latest_ns = moment.ns
-        key = hash(identity)
-        if key in self._seen:
+        if not self._seen.is_new(hash(identity)):
             raise LeftOutError(REPEATED)
-        self._seen.add(key)
 
     @contextmanager
     def remember(self, cells: Sequence[object], line: int, moment: Moment) -> Iterator[None]:
@@ -273,7 +272,7 @@ class Recording:
     def rows(self) -> RowStore:
         """All rows that were kept."""
         self._flush()
-        self._seen.clear()
+        self._seen = SeenKeys()
         return self._rows
 
     def table(self) -> pa.Table:
@@ -285,7 +284,9 @@ class Recording:
         found: dict[EventKind, RowStore] = {self.kind: self.rows} if len(self) else {}
         if len(self.metrics):
             found["metric"] = RowStore()
-            found["metric"].put(self.metrics.table())
+            for table in self.metrics.tables():
+                found["metric"].put(table)
+            self.metrics.close()
         return found
 
     def unused(self) -> list[str]:

@@ -69,16 +69,31 @@ def _sorted_in_utc(recording: Recording, zone: Zone | None) -> dict[EventKind, O
         return {kind: OrderedRows(store, store.times) for kind, store in stores.items()}
     if len(stores) == 1:
         return {kind: _in_zone(recording, zone, store) for kind, store in stores.items()}
-    together = list(stores.values())
+    begins = {kind: _begins(store.lines, store.times, store.naive) for kind, store in stores.items()}
     lines, times, naive, codes = (
-        np.concatenate([getattr(store, name) for store in together])
+        np.concatenate([getattr(store, name)[begins[kind]] for kind, store in stores.items()])
         for name in ("lines", "times", "naive", "codes")
     )
     rows = np.flatnonzero(naive)  # in the order of the file, which tells the hours that clocks show twice
     rows = rows[np.argsort(lines[rows], kind="stable")]
-    times[rows] = _in_utc(recording, zone, lines[rows], times[rows], codes[rows])
-    parts = np.split(times, np.cumsum([len(store) for store in together])[:-1])
-    return {kind: OrderedRows(store, own) for (kind, store), own in zip(stores.items(), parts, strict=True)}
+    firsts = _begins(lines[rows], times[rows])
+    own = rows[firsts]
+    utc_ns = _in_utc(recording, zone, lines[own], times[own], codes[own])
+    times[rows] = np.repeat(utc_ns, np.diff(firsts, append=len(rows)))
+    parts = np.split(times, np.cumsum([len(each) for each in begins.values()])[:-1])
+    return {
+        kind: OrderedRows(store, np.repeat(part, np.diff(begins[kind], append=len(store))))
+        for (kind, store), part in zip(stores.items(), parts, strict=True)
+    }
+
+
+def _begins(*columns: np.ndarray) -> np.ndarray:
+    """Return where rows stand that differ from the one before: all that a line gave has one time."""
+    differs = np.zeros(len(columns[0]), bool)
+    differs[:1] = True
+    for column in columns:
+        differs[1:] |= column[1:] != column[:-1]
+    return np.flatnonzero(differs)
 
 
 def _in_zone(recording: Recording, zone: Zone, store: RowStore) -> OrderedRows:

@@ -1,12 +1,13 @@
 """What trainers call step, loss, gradient norm and learning rate: which of a log's names is taken."""
 
-import itertools
 import re
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from thermograd.ingest.importers.hints.units import COLUMNS
 from thermograd.ingest.importers.recording import Recording, listed_names
 from thermograd.ingest.importers.text_files import LeftOutError, whole_number
@@ -159,22 +160,21 @@ def has_signal(values: Mapping[str, Any]) -> bool:
     return any(values.get(name) is not None for name in _SIGNALS)
 
 
-def choose_step(tags: Sequence[str], rows: Sequence[Mapping[str, int]]) -> str:
+def choose_step(tags: Sequence[str], numbers: Mapping[str, NDArray[np.signedinteger]], rows: int) -> str:
     """Return the name that counts the steps: the first that nearly all rows have and that goes up.
 
-    The last of `tags`, a counter of log calls, is taken where no other does.
+    `numbers`: those that rows have by each name, in order. The last of `tags`, a counter of log calls, is
+    taken where no other does.
     """
-    return next(
-        (tag for tag in tags[:-1] if _counts([row[tag] for row in rows if tag in row], len(rows))), tags[-1]
-    )
+    return next((tag for tag in tags[:-1] if tag in numbers and _counts(numbers[tag], rows)), tags[-1])
 
 
-def _counts(numbers: list[int], rows: int) -> bool:
+def _counts(numbers: NDArray[np.signedinteger], rows: int) -> bool:
     """Whether numbers of nearly all rows go up, but for restarts from a checkpoint in the middle."""
-    if not numbers or len(numbers) < _ENOUGH * rows:
+    if not len(numbers) or len(numbers) < _ENOUGH * rows:
         return False
-    back = [later for earlier, later in itertools.pairwise(numbers) if later < earlier]
-    starts_over = min(numbers) in back
+    back = numbers[1:][numbers[1:] < numbers[:-1]]
+    starts_over = bool((back == numbers.min()).any())
     return len(numbers) == 1 or (
-        numbers[0] < max(numbers) and not starts_over and len(back) <= len(numbers) / 10
+        bool(numbers[0] < numbers.max()) and not starts_over and len(back) <= len(numbers) / 10
     )

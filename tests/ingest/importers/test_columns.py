@@ -5,6 +5,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
 from importing import imported, refused, written
@@ -71,7 +72,8 @@ def test_a_tag_that_a_person_names_is_taken_whatever_else_there_is() -> None:
 def test_the_step_is_a_counter_that_nearly_all_rows_have_and_that_goes_up(
     rows: list[dict[str, int]], chosen: str
 ) -> None:
-    assert choose_step(ColumnNames(()).step_tags("_step"), rows) == chosen
+    numbers = {tag: np.array([row[tag] for row in rows if tag in row]) for row in rows for tag in row}
+    assert choose_step(ColumnNames(()).step_tags("_step"), numbers, len(rows)) == chosen
 
 
 def _history(names: str, *rows: str) -> str:
