@@ -20,7 +20,7 @@ from thermograd.ingest.importers.timezones import Moment
 
 _STEP = "current_steps"
 _BEGINNING = re.compile(r'\{"current_steps": \d+, "total_steps": \d+')
-_PASSED = re.compile(r"(?:(?P<days>\d+) days?, )?(?P<hours>\d+):(?P<minutes>\d\d):(?P<seconds>\d\d)")
+_PASSED = re.compile(r"(?:(?P<days>\d{1,6}) days?, )?(?P<hours>\d{1,6}):(?P<minutes>\d\d):(?P<seconds>\d\d)")
 _PROGRESS = frozenset({_STEP, "total_steps", "percentage", "elapsed_time", "remaining_time"})
 _WHAT = "LLaMA-Factory's trainer_log.jsonl"
 

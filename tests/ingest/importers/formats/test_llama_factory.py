@@ -68,3 +68,13 @@ def test_torn_and_odd_lines_cost_no_more_than_themselves(tmp_path: Path) -> None
         "torn row: elapsed_time is no time": 1,
         "torn row: the file ends in mid-line": 1,
     }
+
+
+@pytest.mark.parametrize("digits", [400, 100_000])
+def test_more_hours_than_any_training_takes_are_no_time(tmp_path: Path, digits: int) -> None:
+    """Python refuses to read whole numbers of thousands of digits, or to make floats of large ones."""
+    entries = [json.loads(line) for line in LOG.read_text().splitlines()]
+    entries[1]["elapsed_time"] = "9" * digits + ":00:00"
+    text = "".join(json.dumps(entry) + "\n" for entry in entries)
+    found = imported(tmp_path, written(tmp_path / "trainer_log.jsonl", text), hints=START)
+    assert found.result["left_out"] == {"torn row: elapsed_time is no time": 1}
