@@ -20,13 +20,13 @@ from thermograd.analysis.serve.app import build_app
 from thermograd.analysis.serve.listing import listing_of
 from thermograd.analysis.serve.security import LOOPBACK, Allowed
 from thermograd.analysis.serve.serving import Serving
-from thermograd.store.connections import BoundedProtocol
 from thermograd.store.errors import ServeError
 from thermograd.store.files import is_folder, write_file
+from thermograd.store.listening.connections import BoundedProtocol
+from thermograd.store.listening.tokens import given_token, new_token
 from thermograd.store.locks import ProcessLock, is_held
 from thermograd.store.places.known import local_runs
 from thermograd.store.places.place import place_of
-from thermograd.store.tokens import given_token, new_token
 
 TOKEN = "THERMOGRAD_SERVE_TOKEN"
 _ENDING_S = 1

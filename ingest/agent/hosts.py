@@ -19,9 +19,9 @@ from thermograd.ingest.agent.silence import Marks, SilenceLimits
 from thermograd.store.files import WRITER, read_json, writer_file, writer_files
 from thermograd.store.log.place import sign_of_life_of
 from thermograd.store.processes import rank_of_writer
-from thermograd.store.silences import Silence, told_ranks
 from thermograd.store.telling.episodes import ended_mark
 from thermograd.store.telling.quantities import duration_text
+from thermograd.store.telling.silences import Silence, told_ranks
 from thermograd.store.text import printable
 
 _BEAT_S = 10.0

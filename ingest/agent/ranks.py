@@ -22,9 +22,9 @@ from thermograd.store.errors import ThermogradError
 from thermograd.store.files import WRITER, read_json, writer_file
 from thermograd.store.log.place import is_live
 from thermograd.store.processes import boot_id, rank_of_writer
-from thermograd.store.silences import Silence, told_ranks
 from thermograd.store.telling.episodes import ended_mark
 from thermograd.store.telling.quantities import duration_text, moment_text
+from thermograd.store.telling.silences import Silence, told_ranks
 
 State = Literal["runs", "stopped", "traced", "gone"]
 

@@ -13,7 +13,10 @@ from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from thermograd.store.silences import (
+from thermograd.store.telling.devices import device_labels
+from thermograd.store.telling.episodes import ended_mark
+from thermograd.store.telling.quantities import duration_text, few_of
+from thermograd.store.telling.silences import (
     PERIODS,
     QUIET_S,
     Silence,
@@ -21,9 +24,6 @@ from thermograd.store.silences import (
     headline,
     reading_text,
 )
-from thermograd.store.telling.devices import device_labels
-from thermograd.store.telling.episodes import ended_mark
-from thermograd.store.telling.quantities import duration_text, few_of
 from thermograd.store.text import printable
 
 Marks = list[dict[str, Any]]

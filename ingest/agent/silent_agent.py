@@ -12,9 +12,9 @@ from typing import Any
 
 from thermograd.store.failures import Guard, warn
 from thermograd.store.log.writer import EventWriter
-from thermograd.store.silences import Silence, silence_alert, silence_of
 from thermograd.store.telling.episodes import ended_mark
 from thermograd.store.telling.quantities import moment_text
+from thermograd.store.telling.silences import Silence, silence_alert, silence_of
 
 _LOOK_S = 1.0
 _LOOKS = 2

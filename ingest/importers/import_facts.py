@@ -10,7 +10,7 @@ from thermograd.ingest.importers.recording import EventKind, Kind, Recording
 from thermograd.ingest.importers.rows.constants import WATCHED
 from thermograd.ingest.importers.rows.ordered import OrderedRows
 from thermograd.ingest.importers.stores.told import ToldOfRun
-from thermograd.ingest.importers.timing import out_of_order
+from thermograd.ingest.importers.times.timing import out_of_order
 from thermograd.store.events import column_names
 from thermograd.store.processes import host_facts
 

@@ -12,8 +12,8 @@ import pyarrow as pa
 from thermograd.ingest.importers.accounting import Account
 from thermograd.ingest.importers.hints.given import NO_HINTS, Hints as Hints
 from thermograd.ingest.importers.hints.units import unit_named, units_said
-from thermograd.ingest.importers.metric_values import LONGEST_TEXT, NO_STEP, MetricValues
 from thermograd.ingest.importers.rows.identities import Identities, key_of
+from thermograd.ingest.importers.rows.metric_values import LONGEST_TEXT, NO_STEP, MetricValues
 from thermograd.ingest.importers.rows.row_store import RowStore
 from thermograd.ingest.importers.rows.seen import SeenKeys
 from thermograd.ingest.importers.stores.runs import StoredRun

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from thermograd.ingest.otlp.names import Names, given_units, mapped_columns
 from thermograd.store.errors import LogError, MissingExtraError, ServeError, os_errors_as
-from thermograd.store.tokens import given_token, new_token
+from thermograd.store.listening.tokens import given_token, new_token
 
 if TYPE_CHECKING:
     from thermograd.ingest.agent.agent import StreamLayer
@@ -154,7 +154,7 @@ def _grpc_door(receiver: "Receiver", at: tuple[str, int] | None, token: str | No
     if at is None:
         yield []
         return
-    from thermograd.ingest.otlp.grpc_service import GrpcServer
+    from thermograd.ingest.otlp.wire.grpc_service import GrpcServer
 
     server = GrpcServer(receiver, *at, token)
     try:
@@ -170,7 +170,7 @@ def _serve(
     if listener is None:
         threading.Event().wait(duration_s)
         return
-    from thermograd.ingest.otlp.http import Application
+    from thermograd.ingest.otlp.wire.http import Application
 
     is_own = _is_loopback(listener.getsockname()[0])
     app = Application(receiver, token, names=is_own and token is None)
@@ -188,7 +188,7 @@ def _serve(
 def http_server(app: Any) -> Any:
     """Return the server of an application: with bounded connections, and silent."""
     import uvicorn
-    from thermograd.store.connections import BoundedProtocol
+    from thermograd.store.listening.connections import BoundedProtocol
 
     return uvicorn.Server(
         uvicorn.Config(

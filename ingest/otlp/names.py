@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal, NamedTuple
 
-from thermograd.ingest.importers.dcgm_names import DCGM_METRICS, DCGM_PREFIX
+from thermograd.ingest.importers.formats.prometheus.dcgm_names import DCGM_METRICS, DCGM_PREFIX
 from thermograd.ingest.importers.steps.metric_names import ColumnNames
 from thermograd.store.errors import ImportFormatError
 from thermograd.store.events import KINDS

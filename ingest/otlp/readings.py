@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from thermograd.ingest.importers.dcgm_names import (
+from thermograd.ingest.importers.formats.prometheus.dcgm_names import (
     DCGM_PREFIX,
     HOST_LABELS,
     INDEX_LABELS,

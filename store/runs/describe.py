@@ -21,7 +21,6 @@ from thermograd.store.runs.own_values.configuration import config_lines, run_con
 from thermograd.store.runs.own_values.metrics import last_metrics, metric_lines
 from thermograd.store.runs.steps import StepCount
 from thermograd.store.runs.tags import note_text, read_tags
-from thermograd.store.silences import SILENCE_DETAIL
 from thermograd.store.telling.devices import device_labels, is_simulated
 from thermograd.store.telling.episodes import (
     ENDED_MARK,
@@ -32,6 +31,7 @@ from thermograd.store.telling.episodes import (
     told_episodes,
 )
 from thermograd.store.telling.quantities import age_text, counted, moment_text
+from thermograd.store.telling.silences import SILENCE_DETAIL
 from thermograd.store.text import cell_text
 
 _MOST_GAPS = 20  # lines

@@ -14,7 +14,7 @@ from thermograd.store.runs.catalogue import Run, build_run
 from thermograd.store.telling.quantities import counted
 
 if TYPE_CHECKING:
-    from thermograd.store.log.bulk import BulkWriter
+    from thermograd.store.runs.bulk import BulkWriter
 
 BATCH_ROWS = 8192  # few, large batches: appending is much faster than during a training
 
@@ -49,7 +49,7 @@ class WholeRun:
 
         All events of this kind and writer have to be appended so. LogError where they cannot be written.
         """
-        from thermograd.store.log.bulk import BulkWriter
+        from thermograd.store.runs.bulk import BulkWriter
 
         names = [name for name in table.column_names if not name.startswith("_")]
         events = table.select(names).append_column("time_ns", table["_time_ns"])

@@ -7,9 +7,9 @@ from typing import Any
 
 from msgspec.structs import asdict
 from thermograd.store.events import COMMON, columns
-from thermograd.store.silences import Silence, UsualPeriod
 from thermograd.store.telling.episodes import ended_mark
 from thermograd.store.telling.quantities import duration_text, few_of, moment_text
+from thermograd.store.telling.silences import Silence, UsualPeriod
 from thermograd.stream.alerts.alert import Alert, alert_from, as_float
 from thermograd.stream.settings import SensorGapSettings, SilenceSettings
 

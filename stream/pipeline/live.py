@@ -10,8 +10,8 @@ from msgspec.structs import replace
 from thermograd.store.errors import ConfigError
 from thermograd.store.events import SETTINGS_MARK, Event
 from thermograd.store.processes import rank_of_writer
-from thermograd.store.silences import SILENT
 from thermograd.store.telling.episodes import ENDED_MARK, Ends, ends_of
+from thermograd.store.telling.silences import SILENT
 from thermograd.stream.alerts.alert import identity
 from thermograd.stream.join.device_pairs import Standing
 from thermograd.stream.pipeline.monitor import Monitor

@@ -5,9 +5,9 @@ from typing import Any
 
 import river
 from thermograd.store.events import SCHEMA_VERSION, Event
-from thermograd.store.silences import SILENT, silence_alert, silence_of
 from thermograd.store.telling.devices import device_label
 from thermograd.store.telling.episodes import ENDED_MARK
+from thermograd.store.telling.silences import SILENT, silence_alert, silence_of
 from thermograd.stream.alerts.alert import Alert, empty_alert
 from thermograd.stream.alerts.gaps import GapRule, Pulse
 from thermograd.stream.alerts.policy import is_raised
@@ -32,7 +32,7 @@ class Monitor:
     differs, and `digest` does not depend on it.
 
     Steps of rank 0 (or of no rank) are joined with each device's samples. Marks of a writer that writes steps
-    are heartbeats. A mark that tells of a silence is an alert, see `thermograd.store.silences`.
+    are heartbeats. A mark that tells of a silence is an alert, see `thermograd.store.telling.silences`.
 
     An exception in a rule, from river or our own, disables that rule for that series and is told in
     `failures`; all others go on.

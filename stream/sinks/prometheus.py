@@ -15,9 +15,9 @@ from typing import Any
 from prometheus_client import CollectorRegistry, start_http_server
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily, Metric
 from thermograd.store.events import Event
-from thermograd.store.silences import silence_of
 from thermograd.store.telling.devices import device_labels, is_simulated
 from thermograd.store.telling.episodes import ends_of
+from thermograd.store.telling.silences import silence_of
 from thermograd.store.text import printable
 from thermograd.stream.alerts.alert import as_float
 from thermograd.stream.efficiency import Efficiency

@@ -7,9 +7,9 @@ from typing import Any
 
 from msgspec.structs import asdict
 from thermograd.store.events import Event
-from thermograd.store.silences import silence_of
 from thermograd.store.telling.devices import device_labels
 from thermograd.store.telling.episodes import ENDED_MARK, Episode, ends_of, fold_alerts, told_episodes
+from thermograd.store.telling.silences import silence_of
 from thermograd.stream.alerts.alert import Alert, as_float
 from thermograd.stream.join.coupling_alerts import NOTABLE_EXCESS
 from thermograd.stream.pipeline.monitor import Monitor

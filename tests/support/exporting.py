@@ -4,7 +4,7 @@ import urllib.request
 from typing import Any
 
 from thermograd.store.events import KINDS, Event, column_names
-from thermograd.store.silences import Silence
+from thermograd.store.telling.silences import Silence
 from thermograd.stream.pipeline.monitor import Monitor
 from thermograd.stream.sinks.prometheus import Exporter
 

@@ -46,7 +46,7 @@ def export(*metrics: dict[str, Any], who: Mapping[str, Any] = WHO, scope: str = 
 
 def request(*metrics: dict[str, Any], **of: Any) -> Any:
     """Return an export as a message."""
-    from thermograd.ingest.otlp.messages import read_request
+    from thermograd.ingest.otlp.wire.messages import read_request
 
     return read_request(json.dumps(export(*metrics, **of)).encode(), is_json=True)
 
@@ -72,8 +72,8 @@ def http_port(made: Any, token: str | None = None) -> Iterator[int]:
     """Give the port at which a receiver answers."""
     import socket
 
-    from thermograd.ingest.otlp.http import Application
     from thermograd.ingest.otlp.listening import http_server
+    from thermograd.ingest.otlp.wire.http import Application
 
     app = Application(made, token, names=token is None)
     server = http_server(app)

@@ -14,7 +14,6 @@ from thermograd.analysis.run.readings.data_quality import clock_lines
 from thermograd.analysis.run.series import Device, RunSeries
 from thermograd.store.events import SETTINGS_MARK
 from thermograd.store.runs.describe import by_reason
-from thermograd.store.silences import silence_of
 from thermograd.store.telling.devices import device_labels
 from thermograd.store.telling.quantities import (
     counted,
@@ -23,6 +22,7 @@ from thermograd.store.telling.quantities import (
     energy_text,
     moment_text as utc_text,
 )
+from thermograd.store.telling.silences import silence_of
 
 _IN_LOG, _LACKS = "Name in the log", "Does not measure (or not credibly), and why"
 _DEVICE_COLUMNS = {

@@ -7,9 +7,9 @@ file anew when a name is added. Steps count from 0. ``hparams.yaml`` beside it i
 
 from pathlib import Path
 
-from thermograd.ingest.importers.configuration_files import yaml_configuration
 from thermograd.ingest.importers.csv_table import Table, csv_format
 from thermograd.ingest.importers.recording import Hints, Recording
+from thermograd.ingest.importers.steps.configuration_files import yaml_configuration
 from thermograd.ingest.importers.steps.metric_names import ColumnNames
 from thermograd.ingest.importers.steps.step_clock import step_clock
 from thermograd.ingest.importers.steps.step_rows import StepRows

@@ -18,7 +18,7 @@ from thermograd.analysis.serve.app import build_app
 from thermograd.analysis.serve.security import Allowed
 from thermograd.analysis.serve.serving import Serving
 from thermograd.cli import main
-from thermograd.store.connections import MOST_IDLE
+from thermograd.store.listening.connections import MOST_IDLE
 from thermograd.store.runs.catalogue import create_run
 
 OURS = {"X-Thermograd": "1"}

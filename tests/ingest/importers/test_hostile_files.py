@@ -167,7 +167,7 @@ _KILLED = """
 import os, signal, sys
 from pathlib import Path
 from thermograd.ingest.importers.import_logs import import_run
-from thermograd.store.log.bulk import BulkWriter
+from thermograd.store.runs.bulk import BulkWriter
 def killed(*_):
     os.kill(os.getpid(), signal.SIGKILL)
 setattr(BulkWriter, sys.argv[3], killed)

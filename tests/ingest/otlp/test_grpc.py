@@ -6,8 +6,8 @@ pytest.importorskip("grpc")
 import grpc
 from opentelemetry.proto.collector.metrics.v1 import metrics_service_pb2_grpc
 from otlp import gauge, point, receiver, request, rows
-from thermograd.ingest.otlp.grpc_service import GrpcServer
 from thermograd.ingest.otlp.received_run import BusyError
+from thermograd.ingest.otlp.wire.grpc_service import GrpcServer
 from thermograd.store.runs.catalogue import list_runs
 
 

@@ -12,9 +12,9 @@ pytest.importorskip("uvicorn")
 from google.rpc.status_pb2 import Status
 from opentelemetry.proto.collector.metrics.v1 import metrics_service_pb2 as service
 from otlp import export, gauge, http_port, point, receiver, request, rows
-from thermograd.ingest.otlp import http as ours
 from thermograd.ingest.otlp.listening import Doors, address_of, receive
 from thermograd.ingest.otlp.received_run import BusyError
+from thermograd.ingest.otlp.wire import http as ours
 from thermograd.store.errors import ImportFormatError, LogError, MissingExtraError, ServeError
 from thermograd.store.runs.catalogue import list_runs
 

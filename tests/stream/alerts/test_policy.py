@@ -5,8 +5,8 @@ import math
 import pytest
 from hypothesis import given, strategies as st
 from thermograd.store.events import ALERTS, Event
-from thermograd.store.silences import SILENT
 from thermograd.store.telling.episodes import PAUSE_S
+from thermograd.store.telling.silences import SILENT
 from thermograd.store.text import printable
 from thermograd.stream.alerts.alert import alert_line
 from thermograd.stream.alerts.policy import AlertPolicy

@@ -5,8 +5,8 @@ from thermograd.store.events import SETTINGS_MARK
 from thermograd.store.log.reader import Follower, events_in_order
 from thermograd.store.log.writer import EventWriter
 from thermograd.store.runs.catalogue import create_run
-from thermograd.store.silences import Silence, silence_alert
 from thermograd.store.telling.episodes import ended_mark, ends_of, fold_alerts
+from thermograd.store.telling.silences import Silence, silence_alert
 from thermograd.stream.alerts.alert import alert_line
 from thermograd.stream.pipeline import live
 from thermograd.stream.pipeline.live import watch_log, watch_written

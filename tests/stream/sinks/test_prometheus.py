@@ -11,8 +11,8 @@ import pytest
 from exporting import event, fill, full_exporter, scrape
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as openmetrics
 from prometheus_client.parser import text_string_to_metric_families as prometheus
-from thermograd.store.silences import Silence
 from thermograd.store.telling.episodes import ended_mark
+from thermograd.store.telling.silences import Silence
 from thermograd.stream.pipeline import live
 from thermograd.stream.pipeline.live import watch_log
 from thermograd.stream.settings import MetricsSettings, Settings

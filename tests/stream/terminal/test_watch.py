@@ -14,7 +14,7 @@ import pytest
 from rich.cells import cell_len
 from rich.console import Console
 from thermograd.store.events import Event, column_names
-from thermograd.store.silences import Silence
+from thermograd.store.telling.silences import Silence
 from thermograd.stream.terminal.frame import frame_lines, sparkline
 from thermograd.stream.terminal.state import RunFacts, WatchState
 from thermograd.stream.terminal.watch import can_redraw, watch

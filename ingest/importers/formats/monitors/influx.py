@@ -7,8 +7,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from thermograd.ingest.importers.dcgm_names import HOST_LABELS, INDEX_LABELS, device_of, first_of
 from thermograd.ingest.importers.formats.monitors.line_protocol import Point, point_of
+from thermograd.ingest.importers.formats.prometheus.dcgm_names import (
+    HOST_LABELS,
+    INDEX_LABELS,
+    device_of,
+    first_of,
+)
 from thermograd.ingest.importers.formats.prometheus.exporters import reading_of
 from thermograd.ingest.importers.hints.units import COLUMNS, TIME
 from thermograd.ingest.importers.recording import Format, Head, Hints, Recording, of_no_use

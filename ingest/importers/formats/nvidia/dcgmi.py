@@ -7,10 +7,10 @@ import re
 from pathlib import Path
 from typing import ClassVar
 
-from thermograd.ingest.importers.dcgm_names import is_blank
 from thermograd.ingest.importers.formats.gpu.clocks import Rounds
 from thermograd.ingest.importers.formats.gpu.readings import whole
 from thermograd.ingest.importers.formats.nvidia.scrolled import Scrolled, heading_of, words
+from thermograd.ingest.importers.formats.prometheus.dcgm_names import is_blank
 from thermograd.ingest.importers.recording import Format, Hints, Recording
 from thermograd.ingest.importers.text_files import LeftOutError
 from thermograd.ingest.importers.timezones import Moment

@@ -4,7 +4,12 @@ import re
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from thermograd.ingest.importers.dcgm_names import DCGM_METRICS, DCGM_PREFIX, HOST_LABELS, first_of
+from thermograd.ingest.importers.formats.prometheus.dcgm_names import (
+    DCGM_METRICS,
+    DCGM_PREFIX,
+    HOST_LABELS,
+    first_of,
+)
 
 _SMI = {  # of nvidia_gpu_exporter, which names units behind the fields of nvidia-smi
     "power_draw_watts": ("power_w_average", 1.0),

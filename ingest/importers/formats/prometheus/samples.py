@@ -4,7 +4,13 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from thermograd.ingest.importers.dcgm_names import HOST_LABELS, INDEX_LABELS, device_of, first_of, is_blank
+from thermograd.ingest.importers.formats.prometheus.dcgm_names import (
+    HOST_LABELS,
+    INDEX_LABELS,
+    device_of,
+    first_of,
+    is_blank,
+)
 from thermograd.ingest.importers.formats.prometheus.exporters import Reading, reading_of
 from thermograd.ingest.importers.recording import Recording, of_no_use
 from thermograd.ingest.importers.said_columns import require_names, said_columns

@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from thermograd.ingest.importers.configuration_files import yaml_configuration
 from thermograd.ingest.importers.hints.given import Hints
+from thermograd.ingest.importers.steps.configuration_files import yaml_configuration
 from thermograd.ingest.importers.stores.runs import StoredRun, chosen_run
 from thermograd.ingest.importers.stores.told import ToldOfRun
 from thermograd.ingest.importers.timezones import Moment

@@ -6,10 +6,10 @@ from typing import Any
 
 import grpc
 from opentelemetry.proto.collector.metrics.v1 import metrics_service_pb2_grpc
-from thermograd.ingest.otlp.http import MOST_BODY_BYTES
-from thermograd.ingest.otlp.messages import answer_message
 from thermograd.ingest.otlp.received_run import BusyError
 from thermograd.ingest.otlp.receiver import Receiver, TooManyError
+from thermograd.ingest.otlp.wire.http import MOST_BODY_BYTES
+from thermograd.ingest.otlp.wire.messages import answer_message
 from thermograd.store.errors import ServeError
 
 _WORKERS, _MOST_CALLS = 2, 64

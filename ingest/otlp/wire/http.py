@@ -14,7 +14,9 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from google.rpc.status_pb2 import Status
-from thermograd.ingest.otlp.messages import (
+from thermograd.ingest.otlp.received_run import BusyError
+from thermograd.ingest.otlp.receiver import Receiver, TooManyError
+from thermograd.ingest.otlp.wire.messages import (
     INVALID,
     NOT_FOUND,
     PERMISSION,
@@ -27,8 +29,6 @@ from thermograd.ingest.otlp.messages import (
     written_answer,
     written_message,
 )
-from thermograd.ingest.otlp.received_run import BusyError
-from thermograd.ingest.otlp.receiver import Receiver, TooManyError
 
 Scope = dict[str, Any]
 Receive = Callable[[], Awaitable[dict[str, Any]]]

@@ -5,7 +5,7 @@ import pytest
 
 pytest.importorskip("uvicorn")
 
-from thermograd.store.connections import BoundedProtocol
+from thermograd.store.listening.connections import BoundedProtocol
 
 
 def test_an_answers_body_does_not_wait_for_its_head_to_be_acknowledged():

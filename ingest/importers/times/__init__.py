@@ -1,0 +1,1 @@
+"""When imported rows happened: in UTC, in order, one device a name."""

@@ -1,0 +1,1 @@
+"""What a server of ours needs, whatever it answers: connections that end, and a token."""
