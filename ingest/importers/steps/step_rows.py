@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 from thermograd.ingest.importers.recording import Recording
+from thermograd.ingest.importers.rows.metric_values import NO_STEP, NOT_KEPT
 from thermograd.ingest.importers.steps.entries import BATCH_ENTRIES, Entries, Entry, Numbers
 from thermograd.ingest.importers.steps.merging import first_places
 from thermograd.ingest.importers.steps.metric_names import (
