@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from thermograd.ingest.importers import metric_values
 from thermograd.ingest.importers.recording import Recording
+from thermograd.ingest.importers.rows import metric_values
 from thermograd.ingest.importers.rows.metric_values import NO_STEP
 from thermograd.ingest.importers.rows.workplace import working_in
 from thermograd.ingest.importers.steps import entries, step_rows
