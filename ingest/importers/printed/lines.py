@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import NamedTuple
 
 from thermograd.ingest.importers.hints.units import unit_named
@@ -97,14 +98,41 @@ def _has(match: re.Match[str]) -> bool:
     return "step" in match.re.groupindex
 
 
+class _Groups(NamedTuple):
+    """Where a pattern of pairs has their parts among its groups; a part may stand at either of two."""
+
+    name: tuple[int, ...]
+    value: tuple[int, ...]
+    unit: tuple[int, ...]
+
+
+@lru_cache
+def _groups(pattern: re.Pattern[str]) -> _Groups:
+    places = pattern.groupindex
+    return _Groups(
+        *(
+            tuple(places[key] - 1 for key in (part, part + "_") if key in places)
+            for part in ("name", "value", "unit")
+        )
+    )
+
+
 def _pairs(program: Program, rest: str) -> Iterator[tuple[str, str, str | None]]:
     if program.pairs is None:
         return
+    at_name, at_value, at_unit = _groups(program.pairs)
     for match in program.pairs.finditer(rest):
-        named = match.groupdict()
-        name, value = (named.get(key) or named.get(key + "_") for key in ("name", "value"))
-        if name is not None and value is not None:
-            yield name.strip(), value, named.get("unit")
+        groups = match.groups()
+        name, value, unit = _part(groups, at_name), _part(groups, at_value), _part(groups, at_unit)
+        if name and value:
+            yield name.strip(), value, unit
+
+
+def _part(groups: tuple[str | None, ...], places: tuple[int, ...]) -> str | None:
+    for place in places:
+        if groups[place]:
+            return groups[place]
+    return None
 
 
 def _put(program: Program, printed: Printed, name: str, value: str, unit: str | None) -> None:

@@ -53,8 +53,8 @@ class RowStore:
         codes = self._codes(table)
         self._parts["line"].append(_narrow(table["_line"].to_numpy()))
         self._parts["time"].append(table["_time_ns"].to_numpy())
-        self._parts["naive"].append(table["_naive"].to_numpy())
-        self._parts["code"].append(codes)
+        self._parts["naive"].append(_one_or_all(table["_naive"].to_numpy()))
+        self._parts["code"].append(_one_or_all(codes))
         self._arrays.clear()
         self.constants.note(values, codes)
         self._validity.append({name: _validity(values[name]) for name in values.column_names})
@@ -88,7 +88,7 @@ class RowStore:
     def _array(self, name: str) -> np.ndarray:
         parts = self._parts[name]
         if len(parts) > 1:
-            parts[:] = [np.concatenate(parts)]
+            parts[:] = [_joined(parts)]
         return parts[0] if parts else np.empty(0, np.int64)
 
     def _kept_of(self, name: str) -> np.ndarray:
@@ -246,6 +246,18 @@ def _at_times(table: pa.Table, times: np.ndarray) -> pa.Table:
 
 def _one(column: pa.ChunkedArray) -> pa.Array:
     return column.chunk(0) if column.num_chunks == 1 else pa.concat_arrays(column.chunks)
+
+
+def _one_or_all(values: np.ndarray) -> np.ndarray:
+    """Return values; as one, in the memory of one, where they are all the same."""
+    is_one = values.size and (values == values[0]).all()
+    return np.broadcast_to(values[0], values.shape) if is_one else values
+
+
+def _joined(parts: list[np.ndarray]) -> np.ndarray:
+    firsts = [part[0] for part in parts if part.size]
+    is_one = all(part.strides == (0,) for part in parts if part.size) and len(set(firsts)) == 1
+    return np.broadcast_to(firsts[0], (sum(map(len, parts)),)) if is_one else np.concatenate(parts)
 
 
 def _narrow(numbers: np.ndarray) -> np.ndarray:

@@ -252,5 +252,7 @@ def unknown(path: Path | None, names: Iterable[str]) -> str:
 
 
 def _whole(value: Any) -> int | None:
+    if type(value) is int:
+        return whole_number(value)
     number = as_number(value) if value is not None else None
     return whole_number(int(number)) if number is not None and number == int(number) else None

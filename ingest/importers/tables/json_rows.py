@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from thermograd.ingest.importers.recording import Head
-from thermograd.ingest.importers.tables.row import TableRow, flat
+from thermograd.ingest.importers.tables.row import TableRow, flattened
 from thermograd.ingest.importers.text_files import LeftOutError, require_whole, text_lines
 
 
@@ -21,7 +21,7 @@ def _row(number: int, line: str) -> TableRow:
         values = json.loads(line)
         if not isinstance(values, dict):
             return TableRow(number, line, LeftOutError("torn row: a line that is not an object"))
-        return TableRow(number, line, dict(flat(values)))
+        return TableRow(number, line, flattened(values))
     except (ValueError, RecursionError):
         pass
     try:
@@ -40,7 +40,7 @@ def objects(head: Head, most: int = 20) -> list[dict[str, object]]:
         except (ValueError, RecursionError):
             value = None
         if isinstance(value, dict):
-            found.append(dict(flat(value)))
+            found.append(dict(flattened(value)))
         elif not found:
             return []
     return found

@@ -7,6 +7,7 @@ from typing import Any
 from thermograd.ingest.importers.text_files import LeftOutError
 
 SEPARATOR = "/"  # between the names of what is nested
+_PLAIN = frozenset({str, int, float, bool})
 
 
 @dataclass(slots=True)
@@ -26,6 +27,13 @@ class TableRow:
         if isinstance(self._values, LeftOutError):
             raise self._values
         return self._values
+
+
+def flattened(values: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return values by their paths, as `flat` yields them; a row in which nothing is nested, as it is."""
+    if all(type(value) in _PLAIN for value in values.values()):
+        return values
+    return dict(flat(values))
 
 
 def flat(nested: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, Any]]:
