@@ -4,13 +4,15 @@ import importlib
 import os
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from thermograd.store.errors import ThermogradError, os_errors_as
 from thermograd.store.files import whole_file
 from thermograd.store.runs.catalogue import Run
 from thermograd.store.runs.export.tables import write_step_log, write_tables
+from thermograd.store.text import printable
 
 _TABLES = ("grad_norm_log", "csv", "parquet")
 _FILES = ("perfetto", "influx")
@@ -68,16 +70,32 @@ def export_run(run: Run, output_format: str, output: Path) -> list[Path]:
             return [write_step_log(run, output)]
         if output_format in _TABLES:
             return write_tables(run, output_format, output)
-        writer = importlib.import_module(f"thermograd.store.runs.export.{output_format}")
-        if output_format in _FILES:
-            output.parent.mkdir(parents=True, exist_ok=True)
-            with whole_file(output) as file:
-                writer.write(run, file)
-            return [output]
-        if output_format in _FOLDERS:
-            return _made_apart(run, output, writer.write)
-        writer.write(run, output)
+        with _library_errors_as(f"cannot write {output}"):
+            return _written(run, output_format, output)
+
+
+def _written(run: Run, output_format: str, output: Path) -> list[Path]:
+    writer = importlib.import_module(f"thermograd.store.runs.export.{output_format}")
+    if output_format in _FILES:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        with whole_file(output) as file:
+            writer.write(run, file)
         return [output]
+    if output_format in _FOLDERS:
+        return _made_apart(run, output, writer.write)
+    writer.write(run, output)
+    return [output]
+
+
+@contextmanager
+def _library_errors_as(what: str) -> Iterator[None]:
+    """Turn what a tracker's own library raises into one sentence."""
+    try:
+        yield
+    except (ThermogradError, OSError):
+        raise
+    except Exception as error:
+        raise ThermogradError(f"{what}: its library refuses ({printable(error, 200)})") from error
 
 
 def how_to_look(output_format: str, output: Path) -> str | None:

@@ -1,8 +1,10 @@
 """A run of MLflow, by its own client: into a SQLite database or a file store; times in ms."""
 
+import json
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -14,7 +16,7 @@ from thermograd.store.runs.own_values.configuration import entries
 
 _EXPERIMENT, _TAG = "thermograd", "thermograd.run_id"
 _BATCH = 1000  # that its API takes at once
-_LONGEST = 500
+_LONGEST, _LONGEST_TAG = 500, 4000
 _ALLOW_FOLDER = "MLFLOW_ALLOW_FILE_STORE"  # it asks for a database where it is not set
 # What its own recorder calls the same; its page shows these names apart.
 _SYSTEM = {
@@ -59,16 +61,21 @@ def _add(client: Any, run: Run, output: Path) -> None:
     try:
         last_ns = _log(client, run, added)
     except BaseException:
-        client.delete_run(added)
+        with suppress(Exception):  # of another version: it is marked as deleted then
+            client.delete_run(added)
+            client._tracking_client.store._hard_delete_run(added)
         raise
     client.set_terminated(added, end_time=(ended_ns or last_ns) // 10**6)
 
 
 def _log(client: Any, run: Run, added: str) -> int:
     entities = need("mlflow.entities", "mlflow-skinny")
-    params = [entities.Param(entry.key, (entry.value or "")[:_LONGEST]) for entry in entries(settings(run))]
+    values = {entry.key: (entry.value or "")[:_LONGEST] for entry in entries(settings(run))}
+    keys = _names_for({key: key.replace("/", "_") for key in values})
+    params = [entities.Param(keys[key], value) for key, value in values.items()]
     for some in _batches(iter(params), 100):
         client.log_batch(added, params=some)
+    names = _names_for({name: shown for reading in readings(run) for name, shown in _shown(reading)})
     told, last_ns = [], 0
 
     def metrics() -> Iterator[Any]:
@@ -77,30 +84,53 @@ def _log(client: Any, run: Run, added: str) -> int:
             last_ns = reading.time_ns
             if reading.text and reading.kind == "alert":
                 told.append(reading.text)
+            if reading.text and reading.kind == "metric":
+                client.set_tag(added, _allowed(reading.name), reading.text[:_LONGEST])
             for name, value in reading.numbers.items():
-                key = _name(reading, name)
-                yield entities.Metric(key, value, reading.time_ns // 10**6, reading.at_step)
+                yield entities.Metric(names[name], value, reading.time_ns // 10**6, reading.at_step)
 
     for some in _batches(metrics(), _BATCH):
         client.log_batch(added, metrics=some)
+    renamed = {new: name for name, new in names.items() if new != name and not new.startswith("system/")}
+    if renamed:
+        client.set_tag(added, "thermograd.names", json.dumps(renamed)[:_LONGEST_TAG])
     if told:
         client.set_tag(added, "mlflow.note.content", "\n\n".join(told[:100]))
     return last_ns
 
 
-def _name(reading: Reading, name: str) -> str:
-    """Return what MLflow calls a value; its page keeps ``system/`` apart."""
-    if reading.kind != "sample":
-        return _allowed(name)
-    device, _, column = name.rpartition("/")
-    number = device.removeprefix("gpu")
-    device = f"gpu_{number}" if number.isdecimal() else device
-    return _allowed(f"system/{device}_{_SYSTEM.get(column, column)}")
+def _shown(reading: Reading) -> Iterator[tuple[str, str]]:
+    """Yield each value's name, and what MLflow is to call it: its page keeps ``system/`` apart."""
+    for name in reading.numbers:
+        device, _, column = name.rpartition("/")
+        number = device.removeprefix("gpu")
+        device = f"gpu_{number}" if number.isdecimal() else device.replace("/", "_")
+        is_sample = reading.kind == "sample"
+        yield name, f"system/{device}_{_SYSTEM.get(column, column)}" if is_sample else name
+
+
+def _names_for(wanted: Mapping[str, str]) -> dict[str, str]:
+    """Return a name that MLflow takes for each: no two alike, and none the folder of another."""
+    given: dict[str, str] = {}
+    taken: set[str] = set()
+    folders = {_allowed(name).rpartition("/")[0] for name in wanted.values()}
+    for name, shown in wanted.items():
+        first = _allowed(shown)
+        first = (
+            f"{first}_"
+            if any(folder == first or folder.startswith(f"{first}/") for folder in folders)
+            else first
+        )
+        new = next(n for n in (first, *(f"{first}_{k}" for k in range(2, len(wanted) + 2))) if n not in taken)
+        taken.add(new)
+        given[name] = new
+    return given
 
 
 def _allowed(name: str) -> str:
-    """Return a name in the letters that MLflow takes."""
-    return "".join(c if c.isalnum() or c in "_-. /:" else "_" for c in name)[:250]
+    """Return a name in the letters that MLflow takes, and not as a path that leads elsewhere."""
+    letters = "".join(c if c.isascii() and (c.isalnum() or c in "_-. /:") else "_" for c in name)[:240]
+    return "/".join(part.strip() if part.strip(". ") else "_" for part in letters.split("/"))
 
 
 def _batches(items: Iterator[Any], size: int) -> Iterator[list[Any]]:

@@ -1,6 +1,6 @@
 """A trace for Perfetto's page (Chrome's JSON form): steps, alerts and marks as slices, sensors as counters.
 
-Times are microseconds since the run began, which `metadata` names. Counters have no value that is not
+Times are microseconds since the first of them, which `metadata` names. Counters have no value that is not
 finite: where one came, a slice of no length says so.
 """
 
@@ -8,6 +8,7 @@ import math
 from collections.abc import Iterator
 from typing import IO, Any
 
+import pyarrow.compute as pc
 from thermograd.store.events import COMMON, KINDS
 from thermograd.store.log.reader import iterate_events, read_kind
 from thermograd.store.runs.catalogue import Run
@@ -26,9 +27,10 @@ _COMMON = {column.name for column in COMMON}
 
 def write(run: Run, file: IO[bytes]) -> None:
     """Write the trace, an event a line."""
-    head = {"run": title(run), "run_id": run.run_id, "began": str(run.facts.get("started_time_ns"))}
+    trace = _Trace(run)
+    head = {"run": title(run), "run_id": run.run_id, "began": str(trace.began_ns)}
     file.write(b'{"displayTimeUnit":"ms","metadata":' + strict_json(head).encode() + b',"traceEvents":[\n')
-    for number, event in enumerate(_Trace(run).events()):
+    for number, event in enumerate(trace.events()):
         file.write(b",\n" * (number > 0) + strict_json(event).encode())
     file.write(b"\n]}\n")
 
@@ -43,15 +45,13 @@ class _Trace:
         self._numbers = {name: _FIRST_DEVICE + n for n, name in enumerate(device_order(devices))}
         marks = read_kind(run.path, "mark").to_pylist()
         self._ends = ends_of(mark for mark in marks if mark["mark"] == ENDED_MARK)
-        self._began_ns: int | None = None
+        self.began_ns = _first_ns(run)
         self._named: set[tuple[int, int]] = set()
         self._until: dict[int, int] = {}  # of each rank's last slice
         self._alerts = 0
 
     def events(self) -> Iterator[dict[str, Any]]:
         for event in iterate_events(self._run.path, ("step", "sample", "alert", "mark", "metric")):
-            if self._began_ns is None:
-                self._began_ns = self._run.facts.get("started_time_ns") or event.values["time_ns"]
             yield from getattr(self, f"_{event.kind}")(event.values)
 
     def _step(self, values: dict[str, Any]) -> Iterator[dict[str, Any]]:
@@ -59,10 +59,15 @@ class _Trace:
         number = _FIRST_RANK + rank
         yield from self._name(number, f"training, rank {rank}" if values["rank"] is not None else "training")
         yield from self._name(number, "steps", _STEPS)
-        end_ns, lasted_ns = values["time_ns"], round((values["step_time_s"] or 0.0) * 1e9)
+        end_ns = values["time_ns"]
+        if values["step_time_s"] is None:
+            yield self._instant(number, f"step {values['step']}", end_ns, _step_args(values))
+            yield from self._counters(number, {name: values[name] for name in _STEP_COUNTERS}, end_ns)
+            return
+        lasted_ns = round(values["step_time_s"] * 1e9)
         begin_ns = max(end_ns - lasted_ns, min(self._until.get(rank, end_ns - lasted_ns), end_ns))
         self._until[rank] = end_ns
-        told = {name: str(values[name]) for name in _STEP_ARGS if values[name] is not None}
+        told = _step_args(values)
         shown = {"ph": "X", "pid": number, "tid": _STEPS, "name": f"step {values['step']}", "args": told}
         yield shown | {"ts": self._us(begin_ns), "dur": (end_ns - begin_ns) / 1e3}
         yield from self._counters(number, {name: values[name] for name in _STEP_COUNTERS}, end_ns)
@@ -114,7 +119,21 @@ class _Trace:
             yield {"ph": "M", "pid": process, "tid": thread, "name": what, "args": {"name": name}}
 
     def _us(self, time_ns: int) -> float:
-        return (time_ns - (self._began_ns or 0)) / 1e3
+        return (time_ns - self.began_ns) / 1e3
+
+
+def _first_ns(run: Run) -> int:
+    """Return when the first of all slices begins: viewers drop what is before zero."""
+    steps, alerts = read_kind(run.path, "step"), read_kind(run.path, "alert")
+    lasted = pc.fill_null(pc.multiply(steps["step_time_s"], 1e9), 0.0)
+    known = [pc.min(pc.subtract(steps["time_ns"], pc.cast(lasted, "int64", safe=False))).as_py()]
+    known += [pc.min(alerts["onset_time_ns"]).as_py(), run.facts.get("started_time_ns")]
+    known += [pc.min(read_kind(run.path, kind)["time_ns"]).as_py() for kind in ("sample", "mark", "metric")]
+    return min((ns for ns in known if ns is not None), default=0)
+
+
+def _step_args(values: dict[str, Any]) -> dict[str, str]:
+    return {name: str(values[name]) for name in _STEP_ARGS if values[name] is not None}
 
 
 def _told(values: dict[str, Any]) -> dict[str, str]:

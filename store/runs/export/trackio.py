@@ -76,10 +76,10 @@ class _Writer:
 
     def flush(self) -> None:
         rows, self._rows = self._rows, []
-        trained = [row for row in rows if row.kind in ("step", "metric") and row.numbers]
+        trained = [row for row in rows if row.kind in ("step", "metric") and (row.numbers or row.text)]
         self._store.bulk_log(
             **self._run,
-            metrics_list=[row.numbers for row in trained],
+            metrics_list=[row.numbers or {row.name: row.text} for row in trained],
             steps=[row.at_step for row in trained],
             timestamps=_times(trained),
             config=self._config,

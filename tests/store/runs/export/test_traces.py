@@ -22,7 +22,7 @@ def run(tmp_path: Path) -> Run:
     made = create_run(tmp_path / "runs", NAME, facts)
     writer = EventWriter(made.path, made.run_id, "writer")
     for step, loss in ((1, 2.5), (2, math.nan), (3, -math.inf), (4, None)):
-        times = {"time_ns": BEGAN_NS + step * 10**9, "step_time_s": 1.5 if step == 2 else 1.0}
+        times = {"time_ns": BEGAN_NS + step * 10**9, "step_time_s": {1: 1.25, 2: 1.5, 4: None}.get(step, 1.0)}
         writer.append("step", step=step, loss=loss, grad_norm=float(step), skipped=step == 4, **times)
     writer.append("sample", time_ns=BEGAN_NS, device=NAME, power_w=0.1 + 0.2, clock_event_mask=2**63)
     onset_ns = BEGAN_NS + 10**9
@@ -38,18 +38,22 @@ def test_a_trace_has_slices_for_steps_and_alerts_and_counters_for_sensors(run: R
     (path,) = export_run(run, "perfetto", tmp_path / "new" / "trace.json")
     trace = json.loads(path.read_text(), parse_constant=lambda text: pytest.fail(f"{text} is no JSON"))
     events = trace["traceEvents"]
-    assert trace["metadata"]["began"] == str(BEGAN_NS)
+    assert trace["metadata"]["began"] == str(BEGAN_NS - 250_000_000)
     steps = [(e["name"], e["ts"], e["dur"]) for e in events if e["ph"] == "X"]
-    assert steps == [  # in us; the second one began where the first ended
-        ("step 1", 0.0, 1e6),
-        ("step 2", 1e6, 1e6),
-        ("step 3", 2e6, 1e6),
-        ("step 4", 3e6, 1e6),
-    ]
+    assert (
+        steps
+        == [  # in us since the first began, a quarter before the run; the second began where it ended
+            ("step 1", 0.0, 1.25e6),
+            ("step 2", 1.25e6, 1e6),
+            ("step 3", 2.25e6, 1e6),
+        ]
+    )
+    assert [e["ts"] for e in events if e["name"] == "step 4"] == [4.25e6]  # how long it took is not known
+    assert min(e["ts"] for e in events if "ts" in e) == 0.0
     counters = [(e["name"], e["ts"], e["args"]) for e in events if e["ph"] == "C" and e["pid"] >= 10**6]
     assert counters == [
-        ("power_w", 0.0, {"power_w": 0.1 + 0.2}),
-        ("clock_event_mask", 0.0, {"clock_event_mask": 2**63}),
+        ("power_w", 250e3, {"power_w": 0.1 + 0.2}),
+        ("clock_event_mask", 250e3, {"clock_event_mask": 2**63}),
     ]
     losses = [e["args"]["loss"] for e in events if e["ph"] == "C" and e["name"] == "loss"]
     assert losses == [2.5]
@@ -59,7 +63,7 @@ def test_a_trace_has_slices_for_steps_and_alerts_and_counters_for_sensors(run: R
     }
     (begin,) = (e for e in events if e["ph"] == "b")
     (end,) = (e for e in events if e["ph"] == "e")
-    assert (begin["name"], begin["ts"], end["ts"]) == ("collapse.thermal", 1e6, 3e6)
+    assert (begin["name"], begin["ts"], end["ts"]) == ("collapse.thermal", 1.25e6, 3.25e6)
     assert begin["args"]["message"] == "hot\nand cold"
     named = {e["pid"]: e["args"]["name"] for e in events if e["name"] == "process_name"}
     assert {e["pid"] for e in events} == named.keys()

@@ -121,6 +121,33 @@ def test_mlflow_has_every_value_in_its_own_ms(run: Run, tmp_path: Path) -> None:
     assert math.isnan(values["train/loss"][2])
 
 
+def test_mlflow_gets_names_that_it_takes_each_its_own_and_nothing_is_left_where_it_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("mlflow")
+    from mlflow.tracking import MlflowClient
+
+    made = create_run(
+        tmp_path / "runs", "names", {"devices": {"GPU #0 (left)": {}}, "started_time_ns": BEGAN_NS}
+    )
+    names = ("acc (%)", "acc (#)", "a", "a/b", "../x", "/abs", "a//b", "..")
+    writer = EventWriter(made.path, made.run_id, "writer")
+    writer.append("sample", time_ns=BEGAN_NS, device="GPU #0 (left)", power_w=5.0)
+    for number, name in enumerate(names):
+        writer.append("metric", time_ns=BEGAN_NS, step=1, name=name, value=float(number))
+    writer.close()
+    with monkeypatch.context() as failing:
+        failing.setattr(MlflowClient, "set_terminated", lambda *_, **__: 1 / 0)
+        failing.setattr(MlflowClient, "set_tag", lambda *_, **__: 1 / 0)
+        with pytest.raises(ThermogradError, match="its library refuses"):
+            export_run(made, "mlflow", tmp_path / "ml")
+    assert not list((tmp_path / "ml").glob("*/*/metrics"))
+    export_run(made, "mlflow", tmp_path / "ml")
+    files = [path for path in (tmp_path / "ml").glob("*/*/metrics/**/*") if path.is_file()]
+    values = sorted(float(path.read_text().split()[1]) for path in files)
+    assert values == sorted([5.0, *map(float, range(len(names)))])
+
+
 def test_trackio_has_every_value_in_its_own_time(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
