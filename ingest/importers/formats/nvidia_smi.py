@@ -16,6 +16,13 @@ from typing import Any, NamedTuple
 
 from thermograd.ingest.importers.csv_table import Table, Taken, csv_format
 from thermograd.ingest.importers.formats.nvidia.smi_block import Names, Reader, SmiBlock
+from thermograd.ingest.importers.formats.nvidia.without_header import (
+    query_field,
+    require_as_many,
+    require_fitting,
+    require_time_and_unit,
+)
+from thermograd.ingest.importers.hints.units import unit_named
 from thermograd.ingest.importers.recording import Head, Hints, Recording, of_no_use
 from thermograd.ingest.importers.rows.plain_block import PlainBlock
 from thermograd.ingest.importers.said_columns import said_positions
@@ -81,6 +88,7 @@ SEPARATORS = (",", ";", "\t")
 _DECIMAL_COMMA = re.compile(r"^([-+]?\d+),(\d+)")
 _GERMAN_DAY = re.compile(r"(\d{1,2})\.(\d{1,2})\.(\d{4}) ", re.ASCII)
 _HEAD_LINES = 200
+_LONGEST_READING = 9  # digits
 _SMI_TIME = re.compile(r"\d{4}/\d\d/\d\d \d\d:\d\d:\d\d\.\d{3}")
 _SMI_VALUE = re.compile(r"[-\d.,]+ (%|W|MiB|MHz)|\[(N/A|Not Supported)\]")
 _INDEX_FIELDS = ("index", "gpu", "gpu_index", "gpu_id", "minor_number")  # all but the first are scripts'
@@ -106,33 +114,35 @@ class NvidiaSmi(Table):
     """A log of nvidia-smi."""
 
     is_at_once = True
-    hints = frozenset({"fields"})
+    hints = frozenset({"fields", "time"})
 
     def __init__(self, paths: tuple[Path, ...], format: str, hints: Hints) -> None:
         super().__init__(paths, format, hints)
         self._readers: dict[int, Reader] = {}
+        self._own: dict[str, str] = {}  # a query's field, by our name of it that a person says
         lines = [line for _, line in itertools.islice(text_lines(self.recording.path), _HEAD_LINES)]
         self.separator = separator_of(lines) or ","
         if hints.fields:
             self._begin_without_header(lines, list(hints.fields))
 
-    def _begin_without_header(self, lines: list[str], fields: list[str]) -> None:
+    def _begin_without_header(self, lines: list[str], names: list[str]) -> None:
         """Take the names that a person says for those of a header."""
         path, rows = self.recording.path, [self.cells(line) for line in lines]
         if any(map(self.is_header, rows)):
             raise ImportFormatError(f"{path}: --columns is for a log without a header, but this one has one")
-        if not self.is_header(fields):
+        rows = rows[next(place for place, cells in enumerate(rows) if is_smi_row(cells)) :]
+        require_as_many(path, names, rows[0])
+        fields = [_HEADER_CELL.sub(r"\g<field>", name).lower() for name in names]
+        self._own = {field: query_field(field, rows[0][at]) for at, field in enumerate(fields)}
+        if not self.is_header([self._own[field] for field in fields]):
             raise ImportFormatError(
-                f"{path}: --columns {','.join(fields)} are not the fields of a query of nvidia-smi, such as "
+                f"{path}: --columns {','.join(names)} are not the fields of a query of nvidia-smi, such as "
                 "timestamp,index,power.draw,temperature.gpu"
             )
-        row = next(cells for cells in rows if is_smi_row(cells))
-        if len(row) != len(fields):
-            raise ImportFormatError(
-                f"{path}: --columns names {len(fields)} columns, but the rows of this log have {len(row)} "
-                f"cells ({', '.join(row)}); give the fields of the query that was used, all and in its order"
-            )
-        self._begin(0, fields)
+        require_time_and_unit(path, self.recording.hints, fields, rows[0])
+        self._begin(0, names)
+        columns = [self._columns[at].name if at in self._columns else f for at, f in enumerate(self._fields)]
+        require_fitting(path, names, columns, rows, _is_moment)
 
     @staticmethod
     def is_header(cells: list[str]) -> bool:
@@ -143,7 +153,8 @@ class NvidiaSmi(Table):
     def begin(self, number: int) -> None:
         """Find the column of each field."""
         matches = [match for cell in self.header if (match := _HEADER_CELL.fullmatch(cell))]
-        self._fields = [match["field"].lower() for match in matches]
+        names = [match["field"].lower() for match in matches]
+        self._fields = [self._own.get(name, name) for name in names]
         if "timestamp" not in self._fields:
             raise ImportFormatError(
                 f"{self.recording.path}, row {number}: this nvidia-smi log has no timestamp; "
@@ -241,6 +252,8 @@ class NvidiaSmi(Table):
         match = _CELL.fullmatch(text)
         if match is None or match["unit"] not in _UNITS:
             return self.recording.read_cell(column.name, text, column.factor)
+        if unit_named(column.name, match["unit"]) is None:
+            raise OddCellError(text, ", in the unit of something else")
         return self.recording.read_cell(column.name, match["number"], _UNITS[match["unit"]])
 
     def read(self) -> list[Recording]:
@@ -298,6 +311,11 @@ def smi_moment(text: str) -> Moment | None:
     return read_time(text.replace("/", "-", 2))
 
 
+def _is_moment(text: str) -> bool:
+    """Whether a text is a time and no reading: a number of few digits would be of 1970."""
+    return len(text) > _LONGEST_READING and smi_moment(text) is not None
+
+
 def separator_of(lines: Iterable[str]) -> str | None:
     """Return what separates the cells of a header, or else of rows; None where there is neither."""
     lines = list(lines)
@@ -312,7 +330,7 @@ def is_smi_row(cells: list[str]) -> bool:
     """Return whether a row has a value or a time as nvidia-smi alone writes them."""
     if len(cells) < 2:
         return False
-    return any(_SMI_VALUE.fullmatch(cell) for cell in cells) or _SMI_TIME.fullmatch(cells[0]) is not None
+    return any(_SMI_VALUE.fullmatch(cell) or _SMI_TIME.fullmatch(cell) for cell in cells)
 
 
 def _mask(text: str) -> int | None:
@@ -354,8 +372,13 @@ def _has_header(head: Head) -> bool:
 
 
 def _asked_for(head: Head, hints: Hints) -> bool:
+    """Whether names are said of rows of nvidia-smi, or its own column of times."""
+    if hints.time is not None and hints.time.lower() != "timestamp":
+        return False
+    if not hints.fields:
+        return hints.time is not None and _has_header(head)
     rows = (cells_of(line, mark) for line in head.lines[:_HEAD_LINES] for mark in SEPARATORS)
-    return bool(hints.fields) and hints.time is None and any(map(is_smi_row, rows))
+    return any(map(is_smi_row, rows))
 
 
 NVIDIA_SMI = replace(

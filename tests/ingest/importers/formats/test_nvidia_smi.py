@@ -180,7 +180,7 @@ def test_a_log_without_a_header_says_what_it_needs(tmp_path: Path) -> None:
     )
     for fields, sentence in (
         (_QUERIED[:4], "--columns names 4 columns, but the rows of this log have 5 cells (2026/01/01"),
-        ((*_QUERIED[1:], "pstate"), "has no timestamp; query timestamp as well"),
+        ((*_QUERIED[1:], "pstate"), "names no timestamp, which says when a row was"),
         (("a", "b", "c", "d", "e"), "are not the fields of a query of nvidia-smi"),
     ):
         assert sentence in refused(tmp_path, path, timezone="UTC", hints=Hints(fields=fields))
@@ -189,6 +189,65 @@ def test_a_log_without_a_header_says_what_it_needs(tmp_path: Path) -> None:
         tmp_path, whole, timezone="UTC", hints=Hints(fields=("timestamp", "index", "power.draw"))
     )
     assert "--columns is for a log without a header, but this one has one" in message
+
+
+def test_fields_of_a_log_without_a_header_are_held_against_its_rows(tmp_path: Path) -> None:
+    bare = _HEADERLESS.replace(" %", "").replace(" W", "")
+    for text, fields, sentence in (
+        (
+            bare,
+            "timestamp,index,utilization.gpu,temperature.gpu,power.draw",
+            "temperature.gpu that holds '312.34'",
+        ),
+        (bare, "index,timestamp,utilization.gpu,power.draw,temperature.gpu", "index that holds '2026/01/01"),
+        (
+            bare,
+            "timestamp,uuid,power.draw,utilization.gpu,temperature.gpu",
+            "utilization.gpu that holds '312.34'",
+        ),
+        (_HEADERLESS, "timestamp,index,power.draw,fan.speed,temperature.gpu", "power.draw that holds '98 %'"),
+        (
+            _HEADERLESS,
+            "timestamp,index,fan.speed,temperature.gpu,power.draw",
+            "temperature.gpu that holds '312",
+        ),
+    ):
+        path = written(tmp_path / "a.csv", text)
+        message = refused(tmp_path, path, timezone="UTC", hints=Hints(fields=tuple(fields.split(","))))
+        assert f"--columns calls a column {sentence}" in message
+
+
+def test_a_log_without_a_header_may_be_named_in_our_words(tmp_path: Path) -> None:
+    path = written(tmp_path / "a.csv", _HEADERLESS + _HEADERLESS.replace(", 0,", ", 1,"))
+    hints = Hints(fields=("timestamp", "device", "utilization_pct", "power_w [W]", "temperature_c"))
+    found = imported(tmp_path, path, timezone="UTC", hints=hints)
+    assert {(r["device"], r["power_w"], r["temperature_c"]) for r in found.rows("sample")} == {
+        (gpu, power, celsius)
+        for gpu in ("gpu0", "gpu1")
+        for power, celsius in ((312.34, 61.0), (311.02, 62.0))
+    }
+    path = written(tmp_path / "a.csv", "0, 40000, 2026/01/01 12:00:00.123\n")
+    fields = ("index", "memory_used_bytes", "timestamp")
+    assert "--unit memory_used_bytes=B" in refused(tmp_path, path, timezone="UTC", hints=Hints(fields=fields))
+    for said, units in (("memory.used", ()), ("memory_used_bytes", (("memory_used_bytes", "MiB"),))):
+        hints = Hints(fields=("index", said, "timestamp"), units=units)
+        (row,) = imported(tmp_path, path, timezone="UTC", hints=hints).rows("sample")
+        assert row["memory_used_bytes"] == 40000 * 2**20
+
+
+def test_its_own_column_of_times_may_be_named_and_a_value_in_another_unit_is_null(tmp_path: Path) -> None:
+    text = "timestamp, index, power.draw [W], temperature.gpu\n" + "".join(
+        f"2026/01/01 12:00:0{second}.123, 0, 250.12 W, {cell}\n"
+        for second, cell in enumerate(("61", "120 W"))
+    )
+    found = imported(
+        tmp_path, written(tmp_path / "a.csv", text), timezone="UTC", hints=Hints(time="timestamp")
+    )
+    assert [(row["device"], row["power_w"], row["temperature_c"]) for row in found.rows("sample")] == [
+        ("gpu0", 250.12, 61.0),
+        ("gpu0", 250.12, None),
+    ]
+    assert list(found.result["nulls"]) == ["temperature_c is 120 W, in the unit of something else"]
 
 
 @pytest.mark.parametrize("mark", [";", "\t"])
