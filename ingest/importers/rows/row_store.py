@@ -52,7 +52,7 @@ class RowStore:
         values = table.select([name for name in table.column_names if name not in _OWN])
         codes = self._codes(table)
         self._parts["line"].append(_narrow(table["_line"].to_numpy()))
-        self._parts["time"].append(table["_time_ns"].to_numpy())
+        self._parts["time"].append(table["_time_ns"].to_numpy().copy())  # a view holds all of its batch
         self._parts["naive"].append(_one_or_all(table["_naive"].to_numpy()))
         self._parts["code"].append(_one_or_all(codes))
         self._arrays.clear()
@@ -255,9 +255,16 @@ def _one_or_all(values: np.ndarray) -> np.ndarray:
 
 
 def _joined(parts: list[np.ndarray]) -> np.ndarray:
-    firsts = [part[0] for part in parts if part.size]
-    is_one = all(part.strides == (0,) for part in parts if part.size) and len(set(firsts)) == 1
-    return np.broadcast_to(firsts[0], (sum(map(len, parts)),)) if is_one else np.concatenate(parts)
+    """Return parts as one; each is given up once it is taken over."""
+    rows, firsts = sum(map(len, parts)), [part[0] for part in parts if part.size]
+    if all(part.strides == (0,) for part in parts if part.size) and len(set(firsts)) == 1:
+        return np.broadcast_to(firsts[0], (rows,))
+    joined, at = np.empty(rows, np.result_type(*parts)), 0
+    for number, part in enumerate(parts):
+        joined[at : at + len(part)] = part
+        at += len(part)
+        parts[number] = part[:0].copy()
+    return joined
 
 
 def _narrow(numbers: np.ndarray) -> np.ndarray:
