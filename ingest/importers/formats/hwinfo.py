@@ -1,12 +1,16 @@
 """Reading HWiNFO's CSV logs: one column a sensor, local time, the sensors' own names in a last row.
 
+Dates, separators and numbers are as the computer's settings had them: ``;`` goes with decimal commas.
+
 Columns are known by their English names; which GPU one is of, by that last row alone: columns of several GPUs
 have the same names, in an order that means nothing. Memory in MB is not imported: the log does not say
 whether that is 10**6 or 2**20 bytes.
 """
 
+import itertools
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,16 +18,20 @@ from thermograd.ingest.importers.csv_table import Table, csv_format
 from thermograd.ingest.importers.recording import Hints, listed_names, of_no_use
 from thermograd.ingest.importers.said_columns import said_positions
 from thermograd.ingest.importers.text_files import LeftOutError, cells_of, text_lines
+from thermograd.ingest.importers.times.day_order import DayOrder
 from thermograd.ingest.importers.timezones import Moment, read_time
 from thermograd.store.errors import ImportFormatError
 
+_HEAD_LINES = 200
 _ENCODING = "latin-1"  # HWiNFO writes the degree sign as one byte
 _CARDS = ("GPU", "dGPU", "eGPU")
 _WITHOUT_GROUPS = {"cpu": "cpu", "gpu": "gpu0"}
 _ONE_GPU = "the log has no row of sensor names: its GPU columns are taken as one GPU's"
 _CELL = re.compile(r"(?P<name>.+?) ?\[(?P<unit>[^\[\]]+)\]")
-_DATE = re.compile(r"(\d{1,2})\.(\d{1,2})\.(\d{4})", re.ASCII)
-_TIME = re.compile(r"(\d{1,2}):(\d{1,2}):(\d{1,2})(?:[.,](\d{1,3}))?", re.ASCII)
+_TIME = re.compile(r"(\d{1,2}):(\d{1,2}):(\d{1,2})(?:[.,](\d{1,3}))?(?: ?([AP])M)?", re.ASCII)
+_SEPARATORS = (",", ";", "\t")
+_DECIMAL_COMMA = re.compile(r"[-+]?\d[\d.]*,\d+", re.ASCII)
+_WITH_COMMA = re.compile(r"[-+]?(\d{1,3}(\.\d{3})+|\d+)(,\d+)?", re.ASCII)
 _GROUP = re.compile(r"(?P<kind>[die]?GPU|CPU) \[#(?P<number>\d+)\](?:: (?P<model>[^:]*))?")
 _GROUP_BEGINS = re.compile(r"[^:\[\]]+( \[#\d+\])?:|[^:]+ \[#\d+\]|$")  # System:, GPU [#0]: NVIDIA ...
 _COLUMNS = {  # name and unit in lower case: device, column, rank (less is more)
@@ -63,11 +71,16 @@ class _HwinfoLog(Table):
 
     encoding = _ENCODING
     finds_said_columns = True
+    hints = frozenset({"started_at"})
 
     def __init__(self, paths: tuple[Path, ...], format: str, hints: Hints) -> None:
         super().__init__(paths, format, hints)
         self.recording.clock = "Date, Time"
-        self._groups = _groups(self.recording.path)
+        self._layout = _Layout.of(self.recording.path)
+        self.separator = self._layout.separator
+        self._groups = self._layout.groups
+        self._days = self._layout.days
+        self._days.settle(self.recording.path, "this HWiNFO log", hints)
         self._devices: Devices = {}
 
     @staticmethod
@@ -77,7 +90,8 @@ class _HwinfoLog(Table):
 
     def cells(self, line: str) -> list[str]:
         """Split a line, without the empty cell behind the comma that ends it."""
-        return _trimmed(cells_of(line))
+        cells = _trimmed(cells_of(line, self.separator))
+        return [_with_point(cell) for cell in cells] if self._layout.has_commas else cells
 
     def begin(self, number: int) -> None:
         """Find the device and column of each cell."""
@@ -137,7 +151,7 @@ class _HwinfoLog(Table):
 
     def row(self, number: int, cells: list[str]) -> list[tuple[Moment, dict[str, Any]]]:
         """Return a sample of each device that has a value in the row."""
-        moment = _moment(cells[0], cells[1])
+        moment = self._moment(cells[0], cells[1])
         samples = []
         for device, sensors in self._devices.items():
             values = {
@@ -152,26 +166,77 @@ class _HwinfoLog(Table):
             raise LeftOutError("a row without a value")
         return samples
 
+    def _moment(self, date: str, time: str) -> Moment:
+        """Read a date and a time whose parts need not have two digits."""
+        clock = _TIME.fullmatch(time)
+        if clock is None:
+            raise LeftOutError("torn row: Time is not h:m:s", f"{date} {time}")
+        hour = int(clock[1]) if clock[5] is None else int(clock[1]) % 12 + 12 * (clock[5] == "P")
+        text = f"{self._days.iso(date)}T{hour:02}:{int(clock[2]):02}:{int(clock[3]):02}"
+        moment = read_time(f"{text}.{(clock[4] or '0').zfill(3)}")
+        if moment is None:
+            raise LeftOutError(
+                "torn row: Date and Time are no moment between 1970 and 2100", f"{date} {time}"
+            )
+        return moment
+
 
 def _trimmed(cells: list[str]) -> list[str]:
     return cells[:-1] if cells and not cells[-1] else cells
 
 
-def _groups(path: Path) -> dict[tuple[str, ...], list[str]]:
-    """Return the row of sensor names by the header before it: a log that was ended has it after its header.
+class _Layout(NamedTuple):
+    """What the whole of a file says of how it is to be read.
 
+    `groups` is the row of sensor names by the header before it: a log that was ended has it after its header.
     A file may hold several logs, of other columns.
     """
-    found: dict[tuple[str, ...], list[str]] = {}
-    header: tuple[str, ...] = ()
-    for _, line in text_lines(path, _ENCODING):
-        if line.startswith(("Date,", '"Date"', ",,")):
-            cells = _trimmed(cells_of(line))
-            if not line.startswith(",,"):
-                header = tuple(cells)
-            elif len(cells) > 2:
-                found[header] = cells
-    return found
+
+    separator: str
+    groups: dict[tuple[str, ...], list[str]]
+    days: DayOrder
+    has_commas: bool  # in its numbers, where others have a point
+
+    @classmethod
+    def of(cls, path: Path) -> "_Layout":
+        """Look through a file."""
+        head = itertools.islice(text_lines(path, _ENCODING), _HEAD_LINES)
+        separator = _separator_of([line for _, line in head]) or ","
+        groups: dict[tuple[str, ...], list[str]] = {}
+        header: tuple[str, ...] = ()
+        days, has_commas = DayOrder(), False
+        for number, line in text_lines(path, _ENCODING):
+            first = line.partition(separator)[0].strip('"')
+            if first in ("Date", ""):
+                cells = _trimmed(cells_of(line, separator))
+                if first:
+                    header = tuple(cells)
+                elif len(cells) > 2 and not cells[1]:
+                    groups[header] = cells
+                continue
+            days.note(first)
+            if number <= _HEAD_LINES:
+                cells = cells_of(line, separator)[2:]
+                has_commas |= any(map(_DECIMAL_COMMA.fullmatch, cells))
+        return cls(separator, groups, days, has_commas)
+
+
+def _separator_of(lines: Iterable[str]) -> str | None:
+    """Return what is between the cells of the first header; None for none."""
+    return next(
+        (
+            mark
+            for line in lines
+            for mark in _SEPARATORS
+            if _HwinfoLog.is_header(_trimmed(cells_of(line, mark)))
+        ),
+        None,
+    )
+
+
+def _with_point(cell: str) -> str:
+    """Return a number that has a decimal comma as others write it; anything else as it is."""
+    return cell.replace(".", "").replace(",", ".") if _WITH_COMMA.fullmatch(cell) else cell
 
 
 def _aligned(groups: list[str], columns: int) -> list[str]:
@@ -264,20 +329,7 @@ def _celsius(fahrenheit: float) -> float:
     return (fahrenheit - 32.0) / 1.8
 
 
-def _moment(date: str, time: str) -> Moment:
-    """Read day.month.year and a time whose parts need not have two digits."""
-    if "/" in date:
-        raise LeftOutError("a Date with '/', which does not say which number is the month", date)
-    day, clock = _DATE.fullmatch(date), _TIME.fullmatch(time)
-    if day is None or clock is None:
-        raise LeftOutError("torn row: Date is not d.m.yyyy, or Time not h:m:s", f"{date} {time}")
-    text = (
-        f"{day[3]}-{int(day[2]):02}-{int(day[1]):02}T{int(clock[1]):02}:{int(clock[2]):02}:{int(clock[3]):02}"
-    )
-    moment = read_time(f"{text}.{int(clock[4] or 0):03}")
-    if moment is None:
-        raise LeftOutError("torn row: Date and Time are no moment between 1970 and 2100", f"{date} {time}")
-    return moment
-
-
-HWINFO = csv_format("a HWiNFO log (CSV)", _HwinfoLog)
+HWINFO = replace(
+    csv_format("a HWiNFO log (CSV)", _HwinfoLog),
+    recognises=lambda head: _separator_of(head.lines) is not None,
+)

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 from importing import imported, refused, written
+from thermograd.ingest.importers.recording import Hints
 
 HWINFO_HEADER = (
     'Date,Time,"Virtual Memory Committed [MB]","Total CPU Usage [%]","CPU Package [°C]",'
@@ -161,7 +162,7 @@ def test_rows_of_hwinfo_that_cannot_be_trusted_are_left_out(tmp_path: Path) -> N
             hwinfo_row(3, "9.5,nan,80.25,40.0,12.5,600.0,3.0,54.0,250.5,30"),
             hwinfo_row(4, "9.5,61.0,80.25,4e99,12.5,600.0,3.0,54.0,250.5,30"),
             hwinfo_row(5, ",,,,,,,,,"),
-            hwinfo_row(6).replace("24.11.2026", "11/24/2026"),
+            hwinfo_row(6).replace("24.11.2026", "11/5/2026"),
             hwinfo_row(7).replace("24.11.2026", "32.11.2026"),
             hwinfo_row(8).replace("24.11.2026", "yesterday"),
             HWINFO_GROUPS,
@@ -175,9 +176,9 @@ def test_rows_of_hwinfo_that_cannot_be_trusted_are_left_out(tmp_path: Path) -> N
         "exact duplicate of another row": 1,
         "torn row: not as many cells as the header": 1,
         "a row without a value": 1,
-        "a Date with '/', which does not say which number is the month": 1,
+        "a Date that does not say which number is the month": 1,
         "torn row: Date and Time are no moment between 1970 and 2100": 1,
-        "torn row: Date is not d.m.yyyy, or Time not h:m:s": 1,
+        "torn row: Date is not d.m.yyyy": 1,
     }
 
 
@@ -186,3 +187,57 @@ def test_hwinfo_in_another_language_is_refused_by_its_columns(tmp_path: Path) ->
     assert "row 1: this HWiNFO log has no column that is known; it has: Cały procesor" in refused(
         tmp_path, path, timezone="UTC"
     )
+
+
+def dated(*dates: str, mark: str = ",") -> str:
+    header = f'Date{mark}Time{mark}"GPU Temperature [°C]"{mark}\n'
+    return header + "".join(f"{date}{mark}10:00:0{n}.5{mark}61{mark}\n" for n, date in enumerate(dates))
+
+
+def test_the_order_of_day_and_month_is_told_by_the_file_or_by_a_person_and_never_guessed(
+    tmp_path: Path,
+) -> None:
+    days = {"2026-11-05": 1793836800, "2026-11-24": 1795478400, "2026-05-11": 1778457600}
+    for dates, day, began in (
+        (("11/24/2026", "11/24/2026"), "2026-11-24", None),
+        (("24/11/2026", "24/11/2026"), "2026-11-24", None),
+        (("24-11-2026", "24-11-2026"), "2026-11-24", None),
+        (("2026/11/24", "2026-11-24"), "2026-11-24", None),
+        (("11/5/2026", "11/24/2026"), "2026-11-05", None),  # the second tells of the first
+        (("11/5/2026", "11/5/2026"), "2026-11-05", "2026-11-05T20:00:00-05:00"),
+        (("11/5/2026", "11/5/2026"), "2026-05-11", "2026-05-11T10:00:00"),
+    ):
+        path = written(tmp_path / "a.csv", dated(*dates).encode("latin-1"))
+        rows = imported(tmp_path, path, timezone="UTC", hints=Hints(started_at=began)).rows("sample")
+        assert len(rows) == 2
+        assert rows[0]["time_ns"] == days[day] * 10**9 + 36_000_005_000_000, dates
+    for dates, began, sentence in (
+        (
+            ("11/5/2026",),
+            None,
+            "11/5/2026 may be 2026-05-11 or 2026-11-05, and no date of this HWiNFO log tells",
+        ),
+        (("11/5/2026",), "2026-08-01T10:00:00", "is near neither 2026-05-11 nor 2026-11-05"),
+        (("11/24/2026",), "2026-11-24T10:00:00", "--started-at is for a log without times"),
+        (("11/24/2026", "24/11/2026"), None, "a Date whose order of day and month other rows contradict"),
+    ):
+        path = written(tmp_path / "a.csv", dated(*dates).encode("latin-1"))
+        assert sentence in refused(tmp_path, path, timezone="UTC", hints=Hints(started_at=began))
+
+
+def test_hwinfo_with_semicolons_and_decimal_commas_is_read(tmp_path: Path) -> None:
+    text = (
+        "Date;Time;GPU Temperature [°C];GPU Power [W];GPU Clock [MHz];\n"
+        "5.11.2026;10:00:00.123;61,5;250,5;1.980,0;\n"
+        "5.11.2026;10:00:02,123;62;251,25;2.010;\n"
+        ";;GPU [#1]: NVIDIA A;GPU [#1]: NVIDIA A;GPU [#1]: NVIDIA A;\n"
+    )
+    found = imported(tmp_path, written(tmp_path / "a.csv", text.encode("latin-1")), timezone="UTC")
+    assert [
+        (row["device"], row["temperature_c"], row["power_w"], row["sm_clock_mhz"], row["time_ns"] // 10**6)
+        for row in found.rows("sample")
+    ] == [
+        ("gpu1", 61.5, 250.5, 1980.0, 1793872800_123),
+        ("gpu1", 62.0, 251.25, 2010.0, 1793872802_123),
+    ]
+    assert found.result["left_out"] == {"row of sensor names": 1}

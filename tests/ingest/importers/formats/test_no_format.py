@@ -26,7 +26,6 @@ def _parquet() -> bytes:
 
 _LINES = '{"a": {"deep": 1}, "a": 1, "b": 2.0}\n{"a": 2, "b": 1.9}\n'
 _SMI = "timestamp, index, power.draw [W]\n2026/01/01 12:00:00.123, 0, 312.34 W\n"
-_HWINFO = 'Date;Time;"GPU Temperature [°C]";"GPU Power [W]";\n6.8.2026;12:00:00,123;61,5;250,1;\n'
 _CASES = {
     "noheader": (
         "2026/01/01 12:00:00.123, 0, NVIDIA A100, 98 %, 312.34 W, 61\n" * 2,
@@ -72,10 +71,6 @@ _CASES = {
     "LFS": (
         "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a2146\nsize 12345\n",
         "a Git LFS pointer, not the file that it stands for; fetch that with git lfs pull",
-    ),
-    "HWiNFO with ;": (
-        _HWINFO.encode("latin-1"),
-        "a HWiNFO log (CSV) with ';' between its cells; write it with ','",
     ),
     "W&B with tabulators": (
         "_step\t_timestamp\tloss\n1\t1700000000\t2\n",
