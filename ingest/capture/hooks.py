@@ -94,12 +94,18 @@ def add(observer: _Observer) -> None:
     """Let an observer see; hooks are installed where they are not yet."""
     install()
     _active.append(observer)
+    place_engines()
 
 
 def remove(observer: _Observer) -> None:
     """Let an observer see no more."""
     if observer in _active:
         _active.remove(observer)
+
+
+def place_engines() -> None:
+    """Place the hooks in engines that have been imported; also done at each backward pass."""
+    engine_hooks.install(_engine, _active, _hook_scaler, _scaled_by)
 
 
 def on_first_use(start: Callable[[], object]) -> None:
@@ -237,7 +243,7 @@ def _hook_backward() -> None:
             original(tensors, grad_tensors, *args, **kwargs)
             return
         _take_traced()
-        engine_hooks.install(_engine, _active, _hook_scaler, _scaled_by)
+        place_engines()
         for observer in observers:
             observer.before_backward()
         original(tensors, grad_tensors, *args, **kwargs)
@@ -297,7 +303,9 @@ def _scale(original: Callable[..., Any]) -> Callable[..., Any]:
 def _scaled_by(loss: Any, result: Any, factor: Any) -> None:
     """Remember what an engine multiplied its loss by."""
     global _scaled
-    _scaled = Scaled(loss, result, factor)
+    if _active or _first_use:
+        value = factor if isinstance(factor, Tensor) else torch.as_tensor(factor, device=loss.device)
+        _scaled = Scaled(loss.detach(), result, value.detach().clone())  # it changes in place later
 
 
 def _scaler_step(original: Callable[..., Any]) -> Callable[..., Any]:

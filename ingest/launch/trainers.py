@@ -85,6 +85,9 @@ def _join_torchtitan(module: Any) -> None:
 
 def _join_megatron(module: Any) -> None:
     """Log the losses that Megatron-LM shares over its ranks; the steps themselves its optimizer tells."""
+    from thermograd.ingest.capture import hooks
+
+    hooks.place_engines()  # its first loss is scaled before a backward pass
     original = module.training_log
 
     @functools.wraps(original)

@@ -23,7 +23,9 @@ class _Update:
 _update = _Update()
 
 
-def hook_keras(module: Any, engine: EngineState, active: list[Any]) -> None:
+def hook_keras(
+    module: Any, engine: EngineState, active: list[Any], scaled_by: Callable[[Any, Any, Any], None]
+) -> None:
     """See the updates of Keras' optimizers: the gradients before clipping, and when they are applied."""
     kind, global_norm = module.BaseOptimizer, module.global_norm
     clip, apply = kind._clip_gradients, kind.apply
@@ -44,28 +46,31 @@ def hook_keras(module: Any, engine: EngineState, active: list[Any]) -> None:
 
     module.global_norm, kind._clip_gradients = own_norm, clip_gradients
     kind.apply = _applied(apply, engine, active)
+    kind.scale_loss = _told(kind.scale_loss, lambda self: self.loss_scale_factor, scaled_by)
 
 
 def hook_keras_scaled(
     kind: Any, engine: EngineState, active: list[Any], scaled_by: Callable[[Any, Any, Any], None]
 ) -> None:
-    """See the steps of an optimizer that scales the loss, also those that it leaves out."""
-    scale_loss = kind.scale_loss
+    """See the steps of an optimizer that finds a scale of the loss, also those that it leaves out."""
+    kind.apply = _applied(kind.apply, engine, active)
+    kind.scale_loss = _told(
+        kind.scale_loss, lambda self: self.dynamic_scale if self.built else self.initial_scale, scaled_by
+    )
 
-    @functools.wraps(scale_loss)
-    def told(self: Any, loss: Any) -> Any:
-        result = scale_loss(self, loss)
-        if active:
-            scale = self.dynamic_scale if self.built else self.initial_scale
-            ask(lambda: scaled_by(loss.detach(), result, _tensor(scale, loss)))
+
+def _told(
+    original: Callable[..., Any], scale_of: Callable[[Any], Any], scaled_by: Callable[[Any, Any, Any], None]
+) -> Callable[..., Any]:
+    @functools.wraps(original)
+    def scale_loss(self: Any, loss: Any) -> Any:
+        scale = ask(lambda: scale_of(self))
+        result = original(self, loss)
+        if scale is not None:
+            ask(lambda: scaled_by(loss, result, getattr(scale, "value", scale)))
         return result
 
-    kind.scale_loss, kind.apply = told, _applied(kind.apply, engine, active)
-
-
-def _tensor(scale: Any, loss: Tensor) -> Tensor:
-    value = getattr(scale, "value", scale)
-    return torch.as_tensor(value, device=loss.device).detach().clone()
+    return scale_loss
 
 
 def _applied(original: Callable[..., Any], engine: EngineState, active: list[Any]) -> Callable[..., Any]:
@@ -74,8 +79,9 @@ def _applied(original: Callable[..., Any], engine: EngineState, active: list[Any
         if engine.depth or not active:  # the one inside one that scales
             return original(self, *args, **kwargs)
         _update.gradients = None
+        rate = ask(lambda: _rate(self))  # as this update uses it: a schedule goes on with each
         result = inside(engine, original, self, *args, **kwargs)
-        step = ask(lambda: _step(self))
+        step = ask(lambda: _step(self, rate))
         for observer in list(active) if step is not None else ():
             observer.saw_engine_step(step)
         return result
@@ -83,17 +89,22 @@ def _applied(original: Callable[..., Any], engine: EngineState, active: list[Any
     return apply
 
 
-def _step(optimizer: Any) -> EngineStep | None:
+def _rate(optimizer: Any) -> Any:
+    rate = getattr(optimizer, "inner_optimizer", optimizer).learning_rate
+    value = getattr(rate, "value", rate)
+    return value.detach().clone() if isinstance(value, Tensor) else value
+
+
+def _step(optimizer: Any, rate: Any) -> EngineStep | None:
     """Return the step that was made; None where gradients were only added up."""
     inner = getattr(optimizer, "inner_optimizer", optimizer)
     parts = inner.gradient_accumulation_steps or 1
     was_used = _update.gradients is not None
     if not was_used and (inner is optimizer or parts > 1):
         return None
-    rate = inner.learning_rate
     bound = inner.global_clipnorm or None
     norm, _update.norm, _update.gradients = _update.norm, None, None
-    return EngineStep(norm if was_used else None, getattr(rate, "value", rate), not was_used, bound, parts)
+    return EngineStep(norm if was_used else None, rate, not was_used, bound, parts)
 
 
 @torch.no_grad()

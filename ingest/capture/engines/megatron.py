@@ -21,7 +21,7 @@ def hook_megatron(
         if kind is not None and "step" in vars(kind):
             kind.step = _seen(kind.step, engine, active)
     base = module.MegatronOptimizer
-    base.scale_loss = _told(base.scale_loss, active, scaled_by)
+    base.scale_loss = _told(base.scale_loss, scaled_by)
 
 
 def _seen(original: Callable[..., Any], engine: EngineState, active: list[Any]) -> Callable[..., Any]:
@@ -46,14 +46,11 @@ def _made(optimizer: Any, result: Any, rate: Any) -> EngineStep:
     return EngineStep(norm if is_known else None, rate, not succeeded, bound if bound > 0 else None)
 
 
-def _told(
-    original: Callable[..., Any], active: list[Any], scaled_by: Callable[[Any, Any, Any], None]
-) -> Callable[..., Any]:
+def _told(original: Callable[..., Any], scaled_by: Callable[[Any, Any, Any], None]) -> Callable[..., Any]:
     @functools.wraps(original)
     def scale_loss(self: Any, loss: Any) -> Any:
         result = original(self, loss)
-        if active:
-            ask(lambda: scaled_by(loss.detach(), result, self.get_loss_scale().detach().clone()))
+        ask(lambda: scaled_by(loss, result, self.get_loss_scale()))
         return result
 
     return scale_loss

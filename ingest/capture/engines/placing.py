@@ -46,7 +46,7 @@ def install(
             elif name == _MEGATRON:
                 hook_megatron(module, engine, active, scaled_by)
             elif name == _KERAS:
-                hook_keras(module, engine, active)
+                hook_keras(module, engine, active, scaled_by)
             else:
                 hook_keras_scaled(module.LossScaleOptimizer, engine, active, scaled_by)
 

@@ -79,7 +79,7 @@ class _Writer:
         trained = [row for row in rows if row.kind in ("step", "metric") and (row.numbers or row.text)]
         self._store.bulk_log(
             **self._run,
-            metrics_list=[row.numbers or {row.name: row.text} for row in trained],
+            metrics_list=[_named(row) for row in trained],
             steps=[row.at_step for row in trained],
             timestamps=_times(trained),
             config=self._config,
@@ -98,6 +98,10 @@ class _Writer:
             steps=[row.step for row in told],
             timestamps=_times(told),
         )
+
+
+def _named(reading: Reading) -> dict[str, Any]:
+    return {**reading.numbers} if reading.numbers else {reading.name: reading.text}
 
 
 def _times(rows: list[Reading]) -> list[str]:

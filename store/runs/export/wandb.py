@@ -42,7 +42,7 @@ def _log(own: Any, wandb: Any, run: Run) -> None:
         began_ns = reading.time_ns if began_ns is None else began_ns
         time_s = (reading.time_ns - began_ns) / 1e9
         if reading.numbers or reading.kind == "metric":
-            values = reading.numbers or {reading.name: reading.text}
+            values: dict[str, Any] = {**reading.numbers} or {reading.name: reading.text}
             own.log({**values, **_axes(reading), "time_s": time_s})
         elif reading.text and reading.kind in ("alert", "mark"):
             told.append([time_s, reading.step, reading.severity, reading.name, reading.text])

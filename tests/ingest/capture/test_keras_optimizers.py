@@ -17,10 +17,11 @@ def keras_like():
     module = SimpleNamespace(global_norm=lambda values: math.sqrt(sum(float((v**2).sum()) for v in values)))
 
     class BaseOptimizer:
-        learning_rate = 0.01
+        loss_scale_factor = None
 
-        def __init__(self, global_clipnorm=None, steps=None):
+        def __init__(self, global_clipnorm=None, steps=None, loss_scale_factor=None):
             self.global_clipnorm, self.gradient_accumulation_steps = global_clipnorm, steps
+            self.loss_scale_factor = loss_scale_factor
             self.kept, self.passes = None, 0
 
         def _clip_gradients(self, grads):
@@ -29,7 +30,15 @@ def keras_like():
             norm = module.global_norm(grads)
             return [g * min(1.0, self.global_clipnorm / norm) for g in grads]
 
+        @property
+        def learning_rate(self):  # of a schedule
+            return 0.01 / (1 + self.passes)
+
+        def scale_loss(self, loss):
+            return loss * self.loss_scale_factor if self.loss_scale_factor else loss
+
         def apply(self, grads, variables):
+            grads = [g / (self.loss_scale_factor or 1.0) for g in grads]
             steps, self.passes = self.gradient_accumulation_steps or 1, self.passes + 1
             self.kept = grads if self.kept is None else [a + b for a, b in zip(self.kept, grads, strict=True)]
             if self.passes % steps == 0:
@@ -58,21 +67,21 @@ def keras_like():
 
 @pytest.mark.parametrize("bound", [None, 0.5])
 @pytest.mark.parametrize("steps", [None, 2])
-@pytest.mark.parametrize("is_scaled", [False, True])
-def test_an_update_is_one_step_with_the_norm_before_clipping(rows, bound, steps, is_scaled):
+@pytest.mark.parametrize("scale", [None, "fixed", "found"])
+def test_an_update_is_one_step_with_the_norm_before_clipping(rows, bound, steps, scale):
     module = keras_like()
-    hook_keras(module, hooks._engine, hooks._active)
+    hook_keras(module, hooks._engine, hooks._active, hooks._scaled_by)
     hook_keras_scaled(module.LossScaleOptimizer, hooks._engine, hooks._active, hooks._scaled_by)
-    inner = module.BaseOptimizer(bound, steps)
-    optimizer = module.LossScaleOptimizer(inner) if is_scaled else inner
+    inner = module.BaseOptimizer(bound, steps, 8.0 if scale == "fixed" else None)
+    optimizer = module.LossScaleOptimizer(inner) if scale == "found" else inner
     model, expected, losses, total = make_model(), [], [], None
     weights = list(model.parameters())
     for number in range(4 * (steps or 1)):
         model.zero_grad()
         loss = loss_of(model, seed=number)
-        (optimizer.scale_loss(loss) if is_scaled else loss).backward()
+        optimizer.scale_loss(loss).backward()
         with torch.no_grad():
-            grads = [p.grad.clone() / (8.0 if is_scaled else 1.0) / (steps or 1) for p in weights]
+            grads = [p.grad.clone() / (8.0 if scale else 1.0) / (steps or 1) for p in weights]
             total = grads if total is None else [a + b for a, b in zip(total, grads, strict=True)]
             losses.append(loss.item() / (steps or 1))
             if len(losses) == (steps or 1):
@@ -82,4 +91,9 @@ def test_an_update_is_one_step_with_the_norm_before_clipping(rows, bound, steps,
             optimizer.apply([p.grad for p in weights], weights)
     assert seen(rows) == expected
     assert {row["max_grad_norm"] for row in rows} == {bound}
-    assert {row["learning_rate"] for row in rows} == {0.01}
+    used = (
+        [0.01 / (steps or 1) / n for n in range(1, 5)]
+        if steps is None
+        else [0.01 / (2 * n) for n in range(1, 5)]
+    )
+    assert [row["learning_rate"] for row in rows] == pytest.approx(used)
