@@ -1,6 +1,6 @@
 """Reading what a person says with ``--column NAME=TAG`` and ``--unit NAME=UNIT``."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from thermograd.ingest.importers.hints.given import Hints
@@ -29,8 +29,19 @@ def named_columns(texts: Iterable[str]) -> tuple[tuple[str, str], ...]:
                 f"--column {text!r} is no NAME=TAG; allowed is each of {', '.join(NAMES)} once, such as "
                 "grad_norm=optim/total_grad_norm"
             )
+        _require_one_column(text, name, tag, named)
         named[name] = tag
     return tuple(named.items())
+
+
+def _require_one_column(text: str, name: str, tag: str, named: Mapping[str, str]) -> None:
+    """Refuse a name that is said of two columns of one log."""
+    for other, known in named.items():
+        if known == tag and any({name, other} <= set(columns) for columns in COLUMNS.values()):
+            raise ImportFormatError(
+                f"--column {text!r}, but {tag} is said to be {other} already; allowed is one column for each "
+                "name of the log"
+            )
 
 
 def named_units(texts: Iterable[str]) -> tuple[tuple[str, str], ...]:

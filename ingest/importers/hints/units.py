@@ -83,6 +83,18 @@ def unit_named(column: str, text: str) -> Unit | None:
     return alike.pop() if len(alike) == 1 else None
 
 
+def unit_in_name(column: str, tag: str) -> str | None:
+    """Return the unit that a log's name of a column ends with, where it is one of that column.
+
+    Examples
+    --------
+    >>> unit_in_name("step_time_s", "elapsed time (ms)")
+    'ms'
+    """
+    match = _UNIT_AT_END.fullmatch(tag)
+    return match["unit"] if match is not None and unit_named(column, match["unit"]) is not None else None
+
+
 def units_said(kind: str, hints: Hints) -> dict[str, Unit]:
     """Return the units that a person says of a kind's columns: with ``--unit``, or in a name: ``P [mW]``."""
     said = {name: unit for name, text in hints.units if (unit := unit_named(name, text)) is not None}

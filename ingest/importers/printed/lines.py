@@ -19,6 +19,7 @@ _IS_NUMBER = re.compile(NUMBER, re.I)
 COLUMNS = frozenset(  # of a step, that a line may have
     {"loss", "grad_norm", "max_grad_norm", "learning_rate", "epoch", "step_time_s", "tokens", "skipped"}
 )
+_GROUP_OF = {"step_time_ms": "step_time_s"}
 _CLOCKED = frozenset({"step_time_s", ELAPSED})
 
 
@@ -78,17 +79,18 @@ def _read(program: Program, match: re.Match[str], prefix: str) -> Printed:
     rank = _rank(match.string[: match.end("step")] if _has(match) else head)
     printed = Printed(None, {}, {}, {}, _time(head), rank)
     named = {name: text for name, text in match.groupdict().items() if text is not None}
-    rest, step = named.pop("rest", None), _step(named.pop("step", None))
+    rest = named.pop("rest", None)
+    step = _take_step(program, named)
     if "time" in named:
         printed = printed._replace(moment=read_time(named.pop("time").replace("/", "-").replace(",", ".")))
     if "rank" in named:
         printed = printed._replace(rank=_step(named.pop("rank")))
-    odd = tuple((name, text) for name, text in named.items() if not _put_group(printed, name, text))
+    odd = tuple((name, text) for name, text in named.items() if not _put_group(program, printed, name, text))
     for name, value, unit in _pairs(program, rest or ""):
         if prefix:
             printed.metrics[prefix + _told(name, unit)] = number_of(value)
-        elif program.columns.get(name, ("", None))[0] == "step":
-            step = _step(value)
+        elif _column_of(program, name, unit)[0] == "step":
+            step, printed.names["step"] = _step(value), _told(name, unit)
         else:
             _put(program, printed, name, value, unit)
     return printed._replace(step=step, odd=odd)
@@ -96,6 +98,18 @@ def _read(program: Program, match: re.Match[str], prefix: str) -> Printed:
 
 def _has(match: re.Match[str]) -> bool:
     return "step" in match.re.groupindex
+
+
+def _take_step(program: Program, named: dict[str, str]) -> int | None:
+    """Return the number in the group `step`, which stays a value where a person says what it is, too."""
+    text = named.pop("step", None)
+    if text is None or not program.said:
+        return _step(text)
+    column, _ = program.columns.get("step", (None, None))
+    is_step = column == "step" or "step" not in program.said
+    if column != "step" and (column is not None or not is_step):
+        named["step"] = text
+    return _step(text) if is_step else None
 
 
 class _Groups(NamedTuple):
@@ -135,21 +149,29 @@ def _part(groups: tuple[str | None, ...], places: tuple[int, ...]) -> str | None
     return None
 
 
+def _column_of(program: Program, name: str, unit: str | None) -> tuple[str | None, str | None]:
+    """Return the column that a name is of, and the unit that it is then in; a name may say its unit, too."""
+    found = program.columns.get(name)
+    return found or program.columns.get(_told(name, unit)) or (None, None)
+
+
 def _put(program: Program, printed: Printed, name: str, value: str, unit: str | None) -> None:
-    column, own_unit = program.columns.get(name, (None, None))
+    column, own_unit = _column_of(program, name, unit)
     if column is None or column in printed.columns:
         printed.metrics[_told(name, unit)] = number_of(value)
         return
     seconds = column in _CLOCKED
     printed.columns[column] = _seconds(value, own_unit or unit) if seconds else number_of(value)
-    printed.names[column] = name
+    printed.names[column] = name if name in program.columns else _told(name, unit)
 
 
-def _put_group(printed: Printed, name: str, text: str) -> bool:
+def _put_group(program: Program, printed: Printed, name: str, text: str) -> bool:
     """Put the value of a named group where it belongs; return whether it is a number."""
     if not _IS_NUMBER.fullmatch(text.strip()):
         return False
-    if name == "step_time_ms":
+    if name in program.columns or _GROUP_OF.get(name, name) in program.said:
+        _put(program, printed, name, text, None)
+    elif name == "step_time_ms":
         printed.columns["step_time_s"] = _seconds(text, "ms")
     elif name.startswith("_") or name in COLUMNS:
         printed.columns[name] = number_of(text)

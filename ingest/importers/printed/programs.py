@@ -5,8 +5,11 @@ values, which `pairs` finds. What is no column is kept as a metric, under the pr
 """
 
 import re
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
 from typing import Any
+
+from thermograd.ingest.importers.hints.units import unit_in_name
 
 NUMBER = r"[-+]?(?:(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d*)?(?:[eE][-+]?\d+)?|\.\d+|(?i:nan|inf(?:inity)?)\b)"
 _UNIT = r"(?P<unit>(?:ms|us|s|m|%|GiB|GB|MiB|MB)(?![\w/]))?"
@@ -40,6 +43,14 @@ class Program:
     is_mean: bool = False  # its step time is the mean of the steps since the line before
     bar: re.Pattern[str] | None = None  # the progress bar that says the step, where a line does not
     note: str | None = None  # what a reader of its numbers should know
+    said: frozenset[str] = frozenset()  # columns whose names a person says: no other name is theirs
+
+    def with_columns(self, named: Iterable[tuple[str, str]]) -> "Program":
+        """Return it with the names that a person says of columns, instead of those that it is known for."""
+        tags = {tag: (column, unit_in_name(column, tag)) for column, tag in named}
+        said = frozenset(column for column, _ in tags.values())
+        others = {name: column for name, column in self.columns.items() if column[0] not in said}
+        return replace(self, columns=others | tags, said=said) if said else self
 
 
 def _program(

@@ -18,6 +18,7 @@ from thermograd.ingest.importers.printed.programs import (
     Program,
 )
 from thermograd.ingest.importers.recording import Head, Recording
+from thermograd.ingest.importers.steps.metric_names import ColumnNames
 from thermograd.ingest.importers.text_files import (
     LeftOutError,
     OddCellError,
@@ -141,7 +142,10 @@ class PrintedLog:
     """A program's log while it is read."""
 
     def __init__(self, recording: Recording, program: Program, hints: Hints, is_timed: bool) -> None:
-        self._recording, self._program = recording, program
+        self._names = ColumnNames(hints.columns)
+        self._seen: set[str] = set()  # names that lines have, where a person says one
+        self._recording, self._program = recording, program.with_columns(self._names.named)
+        program = self._program
         first = list(itertools.islice(self._entries(), _FIRST))
         if program.counts_from_what_comes:
             self._program = program = replace(program, first_step=int(all(p.step != 0 for p in first)))
@@ -171,6 +175,7 @@ class PrintedLog:
             for piece, is_whole in pieces(line):
                 self._line(number, piece, is_whole)
         self._close()
+        self._names.require(self._recording, self._seen)
 
     def _line(self, number: int, piece: str, is_whole: bool) -> None:
         printed = read_line(self._program, piece)
@@ -217,9 +222,20 @@ class PrintedLog:
             raise LeftOutError(_OTHER_LINE)
         if not is_whole:
             raise LeftOutError(_CUT)
+        if self._names.named:
+            self._note_seen(detail)
         self._add(detail)
 
+    def _note_seen(self, printed: Printed) -> None:
+        """Remember what a step's line calls its values."""
+        groups = {name for name in printed.columns if name not in printed.names and not name.startswith("_")}
+        self._seen.update(printed.names.values(), printed.metrics, groups, (name for name, _ in printed.odd))
+        if printed.step is not None and "step" not in printed.names:
+            self._seen.add("step")
+
     def _entry(self, number: int, printed: Printed) -> None:
+        if self._names.named:
+            self._note_seen(printed)
         if printed.rank not in (None, self._rank):
             raise LeftOutError(_OTHER_RANK)
         if printed.step is None and self._program.bar is None:
@@ -287,7 +303,11 @@ class PrintedLog:
         columns: dict[str, float | bool | None] = {n: self._value(n, v) for n, v in given.items()}
         if (skipped := self._skipped(printed)) is not None:
             columns["skipped"] = skipped
-        if ELAPSED in printed.columns and (step_time_s := self._step_time(printed)) is not None:
+        if (
+            ELAPSED in printed.columns
+            and "step_time_s" not in columns
+            and (step_time_s := self._step_time(printed)) is not None
+        ):
             columns["step_time_s"] = step_time_s
         return columns
 

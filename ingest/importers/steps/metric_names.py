@@ -63,6 +63,11 @@ class ColumnNames:
         self._named = {name: tag for name, tag in named if name in COLUMNS["step"]}
         self._by_tag = {tag: (column, -1) for column, tag in self._named.items()}
 
+    @property
+    def named(self) -> tuple[tuple[str, str], ...]:
+        """The columns of steps whose names a person says, with those."""
+        return tuple(self._named.items())
+
     def column_of(self, tag: str) -> tuple[str, int] | None:
         """Return the column that a tag is about, and how much it is to be preferred (less is more)."""
         if tag in self._by_tag:
