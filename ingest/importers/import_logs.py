@@ -102,7 +102,7 @@ def _import(
     beside = {name for recording in recordings for name in recording.beside}
     ignored = [text for text in ignored if text.partition(": ")[0] not in beside]
     tables, how = in_time_order(recordings, zone)
-    require_used(hints, tables)
+    require_used(hints, tables, [null for r in recordings for null in r.account.nulls])
     restarts = restart_marks(tables["step"]) if "step" in tables else None
     warnings = _doubts(recordings, tables)
     warnings += [] if restarts is None else restarts["text"].to_pylist()

@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 from thermograd.ingest.importers.accounting import Account
 from thermograd.ingest.importers.hints.given import NO_HINTS, Hints as Hints
-from thermograd.ingest.importers.hints.units import unit_named, units_said
+from thermograd.ingest.importers.hints.units import unit_named, unit_names_said, units_said
 from thermograd.ingest.importers.rows.identities import Identities, key_of
 from thermograd.ingest.importers.rows.metric_values import LONGEST_TEXT, NO_STEP, MetricValues
 from thermograd.ingest.importers.rows.row_store import RowStore
@@ -89,6 +89,7 @@ class Recording:
     # First and last time of the rows that name no zone (True), and of the others (False).
     spans: dict[bool, Span] = field(default_factory=dict)
     metrics: MetricValues = field(default_factory=MetricValues)  # of a step log: what is no column
+    of_any: bool = False  # a device of it may be anything, also a node or a rack
     read_bytes: int | None = None  # how far the file was read; None for all of it
     _pending: list[dict[str, Any]] = field(default_factory=list)
     _rows: RowStore = field(default_factory=RowStore)
@@ -100,7 +101,7 @@ class Recording:
         self.account = Account(self.paths[0], self.kind, self.place)
         # What converts a column's numbers, where a person says their unit: instead of the format's factor.
         self.units = {name: unit.ours for name, unit in units_said(self.kind, self.hints).items()}
-        self.unit_names = {name: unit for name, unit in self.hints.units if name in self.units}
+        self.unit_names = unit_names_said(self.kind, self.hints)
 
     @property
     def path(self) -> Path:
@@ -168,7 +169,7 @@ class Recording:
         """Return a column's value as `cell` does; OddCellError where what stands there is none."""
         if name in self.units:
             factor, convert = 1.0, self.units[name]
-        return read_cell(name, text, factor, convert)
+        return read_cell(name, text, factor, convert, self.of_any)
 
     def quantity(self, name: str, value: Any) -> Any:
         """Return a column's value in a cell that may have a unit of its own (``250.1 W``), or in JSON."""
@@ -202,7 +203,7 @@ class Recording:
                 number = self.units[name](number)
             if number is None or self.kind == "step":
                 return signal(name, number)
-            return within(name, number, value)
+            return within(name, number, value, self.of_any)
         except OddCellError as error:
             self.account.null(name, error)
             return None

@@ -37,6 +37,9 @@ _BOUNDS = {
     "memory_used_bytes": (0.0, 2.0**50, "bytes"),
     "energy_j": (0.0, 1e15, "J"),
 }
+# What is called a device may be a node, a rack or a hall, where the format is not that of one vendor's cards.
+_OF_ANY = dict.fromkeys(("power_w", "power_w_average", "power_limit_w"), (0.0, 1e8, "W"))
+_BLANKS = frozenset({2.0**16 - 1, 2.0**31 - 1, 2.0**32 - 1})  # what firmware has for no power, in W or mW
 _NOT_NEGATIVE = frozenset({"grad_norm", "max_grad_norm", "step_time_s"})
 _WHOLE_OF_STEPS = frozenset({"tokens", "rank"})
 WHOLE = frozenset(column.name for column in KINDS["sample"] if "int" in column.type)  # counters and masks
@@ -77,24 +80,34 @@ class OddCellError(Exception):
 
 
 def read_cell(
-    name: str, text: str, factor: float = 1.0, convert: Callable[[float], float] | None = None
+    name: str,
+    text: str,
+    factor: float = 1.0,
+    convert: Callable[[float], float] | None = None,
+    of_any: bool = False,
 ) -> float | int | None:
-    """Read a column's value from a cell, None for one that is absent; OddCellError for anything else."""
+    """Read a column's value from a cell, None for one that is absent; OddCellError for anything else.
+
+    `of_any`: the device may be anything, see `within`.
+    """
     text = text.strip()
     if not _NUMBER.fullmatch(text):
         if _ABSENT.fullmatch(text):
             return None
         raise OddCellError(text)
     number = float(text) * factor
-    return within(name, convert(number) if convert is not None else number, text)
+    return within(name, convert(number) if convert is not None else number, text, of_any)
 
 
-def within(name: str, value: float, text: object) -> float | int | None:
+def within(name: str, value: float, text: object, of_any: bool = False) -> float | int | None:
     """Return a column's value, counters as whole numbers; OddCellError for one that no device has.
 
-    `text` is what the file has.
+    `text` is what the file has; `of_any`: the device need be no card, but may be a node, or a rack of them.
     """
-    low, high, unit = _BOUNDS.get(name, (-math.inf, math.inf, ""))
+    bounds = _BOUNDS | _OF_ANY if of_any else _BOUNDS
+    low, high, unit = bounds.get(name, (-math.inf, math.inf, ""))
+    if name in _OF_ANY and (value in _BLANKS or 1000 * value in _BLANKS):
+        raise OddCellError(text, ", which stands for no reading")
     if not math.isfinite(value) or not low <= value <= high:
         raise OddCellError(text, f", outside {low:g} to {high:g} {unit}" if unit else "")
     if name not in WHOLE:

@@ -1,6 +1,6 @@
 """Hints that nothing has a use for are refused: what a person says is never passed over in silence."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Literal, Protocol
 
@@ -75,8 +75,12 @@ def _require_clockless(hints: Hints, chosen: Mapping[Kind, tuple[Format, str]]) 
         raise ImportFormatError(f"{option} is for a {word} without times, but {what}")
 
 
-def require_used(hints: Hints, tables: Mapping[Literal["step", "sample", "metric"], OrderedRows]) -> None:
-    """Refuse a device or a unit that no row has turned out to need."""
+def require_used(
+    hints: Hints,
+    tables: Mapping[Literal["step", "sample", "metric"], OrderedRows],
+    nulls: Collection[str] = (),
+) -> None:
+    """Refuse a device or a unit that no row has turned out to need; `nulls`: what cells held no value."""
     samples = tables.get("sample")
     if hints.device is not None and samples is not None:
         devices = samples.store.devices
@@ -87,7 +91,9 @@ def require_used(hints: Hints, tables: Mapping[Literal["step", "sample", "metric
             )
     for name, unit in hints.units:
         if name != TIME and not any(table.store.constants.is_held(name) for table in tables.values()):
-            raise ImportFormatError(f"--unit {name}={unit}, but none of the logs has a value of {name}")
+            held = next((text for text in nulls if text.startswith(f"{name} is ")), None)
+            why = f"no cell is one then: {held}" if held else f"none of the logs has a value of {name}"
+            raise ImportFormatError(f"--unit {name}={unit}, but {why}")
 
 
 def require_own_times(path: Path, hints: Hints) -> None:

@@ -46,7 +46,7 @@ class TableLog:
     ) -> None:
         self.path, self._format, self._hints = paths[0], format, hints
         self.steps = Recording(paths, "step", format, place, hints=hints)
-        self.samples = Recording(paths, "sample", format, place, hints=hints)
+        self.samples = Recording(paths, "sample", format, place, hints=hints, of_any=True)
         self._recordings = [r for r in (self.steps, self.samples) if r.kind in kinds]
         self._names = ColumnNames(hints.columns)
         self._rows = StepRows(self.steps, self._names, self._names.step_tags(_STEP))

@@ -18,6 +18,7 @@ SEPARATORS = (",", ";", "\t", "|")
 _HEAD_LINES = 200
 _WITH_COMMA = re.compile(r"[+-]?\d+,\d+([eE][+-]?\d+)?", re.ASCII)
 _EITHER = re.compile(r"[+-]?[1-9]\d{0,2},\d{3}", re.ASCII)  # of thousands, or of a fraction
+_POINT_OF_EITHER = re.compile(r"[+-]?[1-9]\d{0,2}\.\d{3}", re.ASCII)
 _WITH_POINT = re.compile(r"[+-]?\d*\.\d+([eE][+-]?\d+)?", re.ASCII)
 
 
@@ -109,6 +110,12 @@ def _has_decimal_commas(path: Path, separator: str) -> bool:
     commas = [cell for cell in cells if _WITH_COMMA.fullmatch(cell)]
     points = [cell for cell in cells if _WITH_POINT.fullmatch(cell)]
     sure = [cell for cell in commas if not _EITHER.fullmatch(cell)]
+    if separator == ";" and points and not sure and all(map(_POINT_OF_EITHER.fullmatch, points)):
+        raise ImportFormatError(
+            f"{path}: {points[0]} may be of thousands or a fraction, and no other number of the first "
+            f"{_HEAD_LINES} rows shows which; write numbers without points of thousands, and ',' "
+            "between cells"
+        )
     if sure and points:
         raise ImportFormatError(
             f"{path}: numbers have a comma ({sure[0]}) and a point ({points[0]}); allowed is one of them"

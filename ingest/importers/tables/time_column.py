@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from thermograd.ingest.importers.hints.given import Hints
-from thermograd.ingest.importers.hints.units import TIME, unit_named
+from thermograd.ingest.importers.hints.units import TIME, unit_at_end, unit_named
 from thermograd.ingest.importers.hints.use import require_own_times
 from thermograd.ingest.importers.steps.step_clock import since, started
 from thermograd.ingest.importers.text_files import LeftOutError
@@ -117,7 +117,7 @@ class TimeColumn:
                 "us or ns since 1970; where it counts from the start, give --started-at TIME (and, where it "
                 "is not in seconds, --unit time=ms)"
             )
-        unit = said or "s"
+        unit = said or unit_at_end(TIME, self.name) or "s"
         words = f"{_WORDS.get(unit, unit)} since the start"
         return _Reading(words, unit, started(self._path, self._what, self._hints))
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from importing import exposition, imported, refused, written
 from thermograd.ingest.importers.hints.named import hints_of
-from thermograd.ingest.importers.hints.units import COLUMNS, UNITS, unit_named
+from thermograd.ingest.importers.hints.units import COLUMNS, UNITS, unit_at_end, unit_named, units_said
 from thermograd.ingest.importers.recording import Hints
 from thermograd.store.errors import ImportFormatError
 
@@ -29,12 +29,59 @@ STEPS = '[{"step": 1, "loss": 2.0, "took": 250, "timestamp": 1700000000}]'
         ("throttled_thermal_ns", "µs", 3, 3000),
         ("step_time_s", "ms", 230.1, 0.2301),
         ("tokens", "K", 4, 4000),
+        ("energy_j", "MJ", 5.8, 5_800_000),
+        ("energy_j", "mj", 5800, 5.8),
+        ("power_w", "MW", 0.5, 500_000),
+        ("power_w", "milliwatts", 52300, 52.3),
+        ("sm_clock_mhz", "mhz", 1980, 1980),
+        ("memory_used_bytes", "mib", 1, 1_048_576),
     ],
 )
 def test_a_unit_becomes_ours_exactly(column: str, unit: str, number: float, ours: float) -> None:
     found = unit_named(column, unit)
     assert found is not None
     assert found.ours(number) == ours
+
+
+@pytest.mark.parametrize(
+    ("column", "unit"), [("sm_clock_mhz", "mHz"), ("memory_used_bytes", "Mb"), ("step_time_s", "Ms")]
+)
+def test_a_unit_that_is_another_as_it_is_written_is_none(column: str, unit: str) -> None:
+    assert unit_named(column, unit) is None
+
+
+@pytest.mark.parametrize(
+    ("column", "tag", "unit"),
+    [
+        ("power_w", "power_mW", "mW"),
+        ("power_w", "x in kW", "kW"),
+        ("power_w", "powerMilliWatts", "mW"),
+        ("temperature_c", "temp_f", "F"),
+        ("memory_used_bytes", "mem_mib", "MiB"),
+        ("energy_j", "total energy MJ", "MJ"),
+        ("energy_j", "energy_watt_hours", "Wh"),
+        ("sm_clock_mhz", "clk_mhz", "MHz"),
+        ("power_w", "power.draw", None),
+        ("power_w", "rail_c", None),
+        ("temperature_c", "temp_min", None),
+    ],
+)
+def test_a_unit_at_the_end_of_a_name_counts(column: str, tag: str, unit: str | None) -> None:
+    assert unit_at_end(column, tag) == unit
+
+
+@pytest.mark.parametrize(
+    ("column", "tag"),
+    [
+        ("power_w", "power_pct"),
+        ("power_w", "energy_kwh"),
+        ("step_time_s", "time_min"),
+        ("power_w", "P [W/GPU]"),
+    ],
+)
+def test_a_name_with_a_doubtful_unit_asks_for_it(column: str, tag: str) -> None:
+    with pytest.raises(ImportFormatError, match=f"--unit {column}=UNIT"):
+        units_said("step" if column in COLUMNS["step"] else "sample", Hints(columns=((column, tag),)))
 
 
 def test_the_first_unit_of_every_column_is_ours() -> None:

@@ -55,7 +55,7 @@ class _LineProtocol:
     """Lines while they are read."""
 
     def __init__(self, paths: tuple[Path, ...], hints: Hints) -> None:
-        self.recording = Recording(paths, "sample", INFLUX.name, hints=hints)
+        self.recording = Recording(paths, "sample", INFLUX.name, hints=hints, of_any=True)
         self.recording.clock = "the timestamp of each line"
         self._said = {tag: name for name, tag in said_columns(hints).items()}
         self._ns = _NS[_unit(hints)]

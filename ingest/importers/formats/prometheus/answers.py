@@ -28,7 +28,7 @@ class _Series(NamedTuple):
 
 
 def _read(paths: tuple[Path, ...], hints: Hints) -> list[Recording]:
-    recording = Recording(paths, "sample", PROMETHEUS_JSON.name, hints=hints)
+    recording = Recording(paths, "sample", PROMETHEUS_JSON.name, hints=hints, of_any=True)
     recording.clock, recording.account.place = "the time of each value", "series"
     samples = PrometheusSamples(recording)
     for series in _series(recording.path):

@@ -23,7 +23,7 @@ def _is_text(head: Head) -> bool:
 
 
 def _read_text(paths: tuple[Path, ...], hints: Hints) -> list[Recording]:
-    recording = Recording(paths, "sample", PROMETHEUS_TEXT.name, hints=hints)
+    recording = Recording(paths, "sample", PROMETHEUS_TEXT.name, hints=hints, of_any=True)
     recording.clock = "the timestamp of each sample"
     samples = PrometheusSamples(recording)
     for number, line in text_lines(recording.path):

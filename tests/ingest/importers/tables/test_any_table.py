@@ -127,6 +127,7 @@ def test_times_are_read_in_one_way_that_is_said(
             {"time": "t"},
             "1,234 may be of thousands or a fraction",
         ),
+        ("t;p\n1761699262;1.234\n", ["power_w=p"], {"time": "t"}, "1.234 may be of thousands or a fraction"),
         ("t;p;q\n1761699262;1,5;2.5\n", ["power_w=p"], {"time": "t"}, "have a comma (1,5) and a point (2.5)"),
         (
             "step,loss\n1,2\n",
@@ -235,3 +236,16 @@ def test_a_table_of_steps_without_times_gives_way_to_a_log_that_has_them(tmp_pat
     found = imported(tmp_path, tmp_path / "log")
     assert found.result["rows"]["step"] == 1
     assert found.result["ignored"] == ["a.csv: steps without times; they are taken from b.jsonl"]
+
+
+def test_units_at_the_end_of_names_and_in_cells_and_a_rack_for_a_device(tmp_path: Path) -> None:
+    rows = '1764000000,0,5.8 MJ,65535,131,6500\n1764000001,500,3 mJ,"1.5e4",132,2e7\n'
+    path = written(tmp_path / "a.csv", "t,elapsed_ms,e,power_limit_w,temp_f,power_w\n" + rows)
+    columns = ("energy_j=e", "temperature_c=temp_f")
+    samples = table_of(tmp_path, path, *columns, device="rack", time="t").rows("sample")
+    assert [row["power_w"] for row in samples] == [6500, 2e7]
+    assert [row["power_limit_w"] for row in samples] == [None, 15_000]  # 65535 stands for none
+    assert [row["temperature_c"] for row in samples] == [55, pytest.approx(55.5555556)]
+    assert [row["energy_j"] for row in samples] == [5_800_000, 0.003]
+    later = table_of(tmp_path, path, time="elapsed_ms", started_at=STARTED).rows("sample")
+    assert later[1]["time_ns"] - later[0]["time_ns"] == 500_000_000
