@@ -25,7 +25,7 @@ class Restart(NamedTuple):
         if self.step == self.last_step:
             repeated = f"step {self.step} is"
         else:
-            repeated = f"steps {self.step} to {self.last_step} are"
+            repeated = f"what it logs again of steps {self.step} to {self.last_step} is"
         where = f"at step {self.step}, {duration_text(self.pause_s)} after step {self.last_step}"
         return f"the training began again {where}: {repeated} there twice"
 
@@ -47,8 +47,8 @@ class Restarts:
     >>> steps = Restarts()
     >>> [steps.follow(step, step * 10**9) for step in (138, 139, 140)]
     [None, None, None]
-    >>> steps.follow(100, 620 * 10**9).text
-    'the training began again at step 100, 8 min after step 140: steps 100 to 140 are there twice'
+    >>> steps.follow(100, 620 * 10**9)
+    Restart(last_step=140, step=100, pause_s=480.0)
     """
 
     def __init__(self) -> None:

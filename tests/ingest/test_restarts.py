@@ -18,7 +18,8 @@ def test_steps_that_come_twice_after_minutes_are_a_restart():
     (restart,) = found(first + again)
     assert restart == Restart(140, 100, 480.0)
     assert restart.text == (
-        "the training began again at step 100, 8 min after step 140: steps 100 to 140 are there twice"
+        "the training began again at step 100, 8 min after step 140: "
+        "what it logs again of steps 100 to 140 is there twice"
     )
     assert restart.detail == {"last_step": 140, "again_from": 100, "pause_s": 480.0}
 

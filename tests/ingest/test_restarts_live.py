@@ -19,7 +19,7 @@ def test_steps_logged_twice_by_one_process_are_a_gap_that_show_tells(tmp_path):
             run.step(loss=1.0, step=step)
     (gap,) = gaps(run.path)
     assert gap["step"] == 10
-    assert gap["text"].endswith("s after step 14: steps 10 to 14 are there twice")
+    assert gap["text"].endswith("s after step 14: what it logs again of steps 10 to 14 is there twice")
     assert json.loads(gap["detail"])["last_step"] == 14
     assert gap["text"] in describe_run(run_facts_shown(Run(run.path)))
     assert read_kind(run.path, "step").num_rows == 24
@@ -33,4 +33,4 @@ def test_a_job_that_is_started_again_into_its_own_run_is_a_gap(tmp_path, monkeyp
             for step in numbers:
                 run.step(loss=1.0, step=step)
     assert [gap["step"] for gap in gaps(run.path)] == [10]
-    assert "steps 10 to 14 are there twice" in gaps(run.path)[0]["text"]
+    assert "what it logs again of steps 10 to 14 is there twice" in gaps(run.path)[0]["text"]

@@ -46,8 +46,9 @@ class _Metrics(Table):
         step = whole_number(_number(logged.pop(_STEP, "")))
         if step is None:
             raise LeftOutError("torn row: step is not a whole number >= 0", cells[self.header.index(_STEP)])
-        self.recording.require_new(tuple(cells))
-        self._rows.put(number, self._clock.after(step + 1), {_STEP: step}, logged)
+        moment = self._clock.after(step + 1)
+        self.recording.require_new((self._clock.sessions, *cells))
+        self._rows.put(number, moment, {_STEP: step}, logged)
         return ()
 
     def read(self) -> list[Recording]:

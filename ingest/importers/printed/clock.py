@@ -62,7 +62,7 @@ class GivenClock:
 
     def aside(self, _: Printed) -> Moment:
         """Return when something beside the steps was: after the step before it."""
-        return self._clock.after(self._made)
+        return self._clock.beside(self._made)
 
 
 class StepTimeClock:

@@ -6,7 +6,6 @@ They are estimated, and the run says so wherever it is shown; without a start th
 import math
 import shlex
 from pathlib import Path
-from typing import NamedTuple
 
 from thermograd.ingest.importers.recording import Hints
 from thermograd.ingest.importers.timezones import Moment, read_time
@@ -19,22 +18,45 @@ _WORDS = {
     "--step-time": "how many seconds a step took",
     "--steps-per-epoch": "how many steps an epoch has",
 }
-_WORDS = {
-    "--step-time": "how many seconds a step took",
-    "--steps-per-epoch": "how many steps an epoch has",
-}
 
 
-class StepClock(NamedTuple):
-    """When things happened in a log that does not say so."""
+class StepClock:
+    """When things happened in a log that does not say so.
 
-    began: Moment
-    step_time_s: float
-    estimated: str  # in words
+    Where the steps go back by two or more, the training began again: its times go on from the last one.
+
+    Attributes
+    ----------
+    estimated
+        In words, how.
+    sessions
+        How often it has begun so far.
+
+    Examples
+    --------
+    >>> clock = StepClock(Moment(0, False), 0.5, "estimated")
+    >>> [clock.after(steps).ns / 1e9 for steps in (10, 20, 10, 20)]
+    [5.0, 10.0, 15.0, 20.0]
+    """
+
+    def __init__(self, began: Moment, step_time_s: float, estimated: str) -> None:
+        self.estimated, self.sessions = estimated, 1
+        self._began, self._step_time_s = began, step_time_s
+        self._before, self._latest, self._apart = 0.0, 0.0, 1.0  # in steps
 
     def after(self, steps: float) -> Moment:
-        """Return when so many steps had been made."""
-        return since(self.began, steps * self.step_time_s)
+        """Return when so many steps had been made; steps come in the order of the log."""
+        if steps < self._latest - 1:
+            self._before += self._latest - steps + self._apart
+            self.sessions += 1
+        elif self._latest and steps > self._latest:
+            self._apart = steps - self._latest
+        self._latest = steps
+        return self.beside(steps)
+
+    def beside(self, steps: float) -> Moment:
+        """Return when so many steps of this session had been made, for what is none of them."""
+        return since(self._began, (self._before + steps) * self._step_time_s)
 
 
 class PassedTime:

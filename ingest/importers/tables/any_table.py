@@ -72,14 +72,15 @@ class TableLog:
         if not self._is_step(layout, counts) and not layout.sensors:
             self._rows.unknown.update(layout.logged)
             raise LeftOutError(_OF_NO_USE)
-        moment = self._moment(values, counts)
+        moment = self._moment(values, counts, layout.has_signal)
         layout = self._layout(values)  # of which the time is no part, by now
         if self._recordings == [self.samples]:
             self._rows.unknown.update(layout.logged)
             with self.samples.remember((repr(values),), row.number, moment):
                 self._sample(row.number, moment, values, layout.sensors)
             return
-        self.steps.require_new(repr(values), moment)
+        session = self._steps_clock.sessions if self._steps_clock is not None else 1
+        self.steps.require_new((session, repr(values)), moment)
         if layout.sensors and self.samples in self._recordings:
             with self.samples.row(row.number, row.shown):
                 self._sample(row.number, moment, values, layout.sensors)
@@ -150,7 +151,7 @@ class TableLog:
 
     # -- times ---------------------------------------------------------------------------------
 
-    def _moment(self, values: Mapping[str, Any], counts: Mapping[str, int]) -> Moment:
+    def _moment(self, values: Mapping[str, Any], counts: Mapping[str, int], has_signal: bool) -> Moment:
         if self._time is None and self._steps_clock is None:
             self._begin(values, counts)
         if self._time is not None:
@@ -161,7 +162,8 @@ class TableLog:
             return moment
         if self._steps_clock is None:
             raise LeftOutError("torn row: no time")
-        return self._steps_clock.after(next(iter(counts.values()), self._place))
+        steps = next(iter(counts.values()), self._place)
+        return self._steps_clock.after(steps) if has_signal else self._steps_clock.beside(steps)
 
     def _begin(self, values: Mapping[str, Any], counts: Mapping[str, int]) -> None:
         """Find by the first row that has a value of ours what its times are."""
