@@ -272,9 +272,9 @@ def verify(run: "Run", as_json: bool) -> None:
     Example: thermograd verify latest
     """
     from thermograd.store.runs.at_places.shared import verified
-    from thermograd.store.runs.describe import describe_verification, never_written
+    from thermograd.store.runs.describe import describe_verification, outside_the_log
 
-    result = verified(run) | {"never_written": never_written(run.path)}
+    result = verified(run) | outside_the_log(run)
     answer(result, as_json, describe_verification)
     if not result["ok"]:
         sys.exit(1)

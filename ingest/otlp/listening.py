@@ -91,6 +91,7 @@ def receive(
         receiver = Receiver(runs_dir, names, stream_layer, say, doors.run_by, doors.idle_s, own_hz)
         try:
             with contextlib.suppress(KeyboardInterrupt):
+                receiver.take_up()
                 listening(receiver, say, duration_s)
         finally:
             receiver.close()

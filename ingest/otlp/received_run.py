@@ -23,6 +23,7 @@ from thermograd.store.log.tail_codec import Rows
 from thermograd.store.log.writer import EventWriter
 from thermograd.store.processes import clock_pair, new_writer_name, rank_of_writer
 from thermograd.store.runs.catalogue import Run
+from thermograd.store.runs.held import HELD_FOLDER
 
 KINDS = ("step", "sample", "metric", "mark")
 _AT_ONCE = 500  # rows of one write
@@ -30,7 +31,6 @@ _REMEMBERED_ROWS = 500_000  # of each kind, that a receiver that is started agai
 _MOST_DEVICES = 1024
 _MOST_RANKS = 64
 _MOST_RESOURCES = 256  # of one run, with --run-by
-_FOLDER = "otlp"
 
 
 class BusyError(Exception):
@@ -84,7 +84,7 @@ class ReceivedRun:
         self._totals: dict[tuple[str, str], float] = {}
         self._devices: dict[str, dict[str, Any]] = dict(run.facts.get("devices") or {})
         writer = new_writer_name("r0")  # a receiver that is started again goes on with the run, as a job
-        self._held = run.path / _FOLDER / f"held-{writer}.jsonl"
+        self._held = run.path / HELD_FOLDER / f"held-{writer}.jsonl"
         self._steps = Steps(self._write_step, self._held)
         self._written = 0
         self._remember(run.path)
@@ -135,7 +135,7 @@ class ReceivedRun:
         self._steps.know(row["rank"], row["step"], row["time_ns"], values)
 
     def _go_on(self, run_dir: Path) -> None:
-        for left in sorted((run_dir / _FOLDER).glob("held-*.jsonl")):
+        for left in sorted((run_dir / HELD_FOLDER).glob("held-*.jsonl")):
             if left != self._held:
                 self._steps.take_left(left)
                 left.unlink(missing_ok=True)
@@ -313,7 +313,7 @@ class ReceivedRun:
             writer.close({"state": "finished", "message": why, "closed_by": by})
         self.seal()
         with contextlib.suppress(OSError):
-            (self.writer.run_dir / _FOLDER).rmdir()
+            (self.writer.run_dir / HELD_FOLDER).rmdir()
         self._shipping.end()
         with Guard("thermograd cannot hand a run over to be shipped: %(error)s", self._say):
             self._shipping.hand_over()

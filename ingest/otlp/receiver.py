@@ -16,10 +16,11 @@ from thermograd.ingest.agent.agent import StreamLayer
 from thermograd.ingest.otlp.names import Names
 from thermograd.ingest.otlp.own_devices import OwnDevices
 from thermograd.ingest.otlp.received_run import BusyError, ReceivedRun, Taken
-from thermograd.ingest.otlp.resources import Resource, resource_of
+from thermograd.ingest.otlp.resources import Resource, left_resource, resource_of
 from thermograd.store.errors import ThermogradError
 from thermograd.store.failures import Guard
 from thermograd.store.runs.catalogue import Run, create_run, list_runs
+from thermograd.store.runs.held import HELD_FOLDER, held_files
 from thermograd.store.version import __version__
 
 _MOST_RUNS = 64
@@ -29,7 +30,7 @@ _SEAL_PERIOD_S = 60.0
 _LITTLE_SPACE_BYTES = 32 << 20
 _SPACE_PERIOD_S = 1.0
 _KILLED_S = 86_400.0  # so long after its last event the run of a receiver that was killed is gone on with
-_BY_RECEIVER, _BY_IDLENESS = "the receiver's end", "silence"
+_BY_RECEIVER, _BY_IDLENESS, _BY_NEXT = "the receiver's end", "silence", "the next receiver"
 
 
 class TooManyError(Exception):
@@ -159,6 +160,26 @@ class Receiver:
             received.describe(self._own.facts(received.writer.writer))
         self.say(f"{'Going on with' if before else 'Recording'} {run.run_id}: {resource.name}")
         return received
+
+    def take_up(self) -> None:
+        """Write what earlier receivers acknowledged and had not written when they were killed.
+
+        Their senders may never come again. A run that is gone on with ends as any other, the rest at once.
+        """
+        for run_dir in sorted({path.parent for path in self.runs_dir.glob(f"*/{HELD_FOLDER}")}):
+            with Guard("thermograd cannot take up what is held: %(error)s", self.say):
+                if held_files(run_dir) and not (run := Run(run_dir)).live_writers():
+                    self._take_up(run)
+
+    def _take_up(self, run: Run) -> None:
+        resource = left_resource(run.facts)
+        left = self._left(resource)
+        with self._lock:
+            if left is not None and left.path == run.path and self._run_of(resource) is not None:
+                return
+        received = ReceivedRun(run, self.names, None, self.say, resource.host)
+        self.say(f"Ending {run.run_id}: its receiver was killed")
+        received.close("its receiver was killed", _BY_NEXT)
 
     def _own_runs(self) -> list[ReceivedRun]:
         return self._of_this_host(self._runs.copy().values())

@@ -54,6 +54,16 @@ def resource_of(message: Any, run_by: str | None = None) -> Resource:
     return Resource(identity, attributes, _rank(attributes))
 
 
+def left_resource(facts: Mapping[str, Any]) -> Resource:
+    """Return the resource of a run that an earlier receiver began, as its ``run.json`` has it."""
+    told = facts.get("otlp")
+    told = told if isinstance(told, dict) else {}
+    pairs = told.get("identity") or []
+    identity = tuple((str(key), str(text)) for key, text in pairs)
+    attributes = {str(key): str(text) for key, text in (told.get("resource") or {}).items()}
+    return Resource(identity, attributes, _rank(attributes))
+
+
 def _rank(attributes: Mapping[str, str]) -> int | None:
     told = next((attributes[key] for key in RANK_ATTRIBUTES if key in attributes), "")
     return int(told) if told.isdecimal() and len(told) < 10 else None

@@ -16,13 +16,14 @@ from typing import Any
 
 from thermograd.ingest.otlp.once import exact
 from thermograd.ingest.otlp.readings import StepPart
-from thermograd.store.files import read_file, write_file
+from thermograd.store.files import write_file
+from thermograd.store.runs.held import held_lines
 
 _WAIT_S = 2.0
 _MOST_WAITING = 10_000
 _MOST_KNOWN = 16_384  # of the newest steps, written ones among them
 _MEMORY_STEPS = 32
-_LONG_FILE_BYTES, _LONGEST_FILE_BYTES = 4 << 20, 256 << 20
+_LONG_FILE_BYTES = 4 << 20
 
 Write = Callable[[int | None, int | None, int, dict[str, Any]], None]
 Key = tuple[int | None, int | None, int | None]  # rank, step, and the time where there is no number
@@ -224,12 +225,8 @@ class _HeldFile:
             os.close(handle)
 
     def read(self) -> Iterator[StepPart]:
-        """Yield what was written down; a torn line at the end was not acknowledged."""
-        try:
-            text = read_file(self._path, _LONGEST_FILE_BYTES).decode("utf-8", "replace")
-        except OSError:
-            return
-        for line in text.split("\n")[:-1]:
+        """Yield what was written down."""
+        for line in held_lines(self._path):
             try:
                 parts = [_unpacked(packed) for packed in json.loads(line)]
             except (ValueError, TypeError, IndexError):

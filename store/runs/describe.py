@@ -17,6 +17,7 @@ from thermograd.store.labels.hosts import label_lines, labels_by_host
 from thermograd.store.log.reader import read_kind
 from thermograd.store.places.shipped import shipped_s_ago
 from thermograd.store.runs.catalogue import Run
+from thermograd.store.runs.held import held_readings
 from thermograd.store.runs.own_values.configuration import config_lines, run_config
 from thermograd.store.runs.own_values.metrics import last_metrics, metric_lines
 from thermograd.store.runs.steps import StepCount
@@ -71,6 +72,7 @@ def run_facts_shown(run: Run) -> dict[str, Any]:
             "labels": labels_by_host(run.writers()),
             "shipped_s_ago": shipped_s_ago(run.path),
             "unreadable": unreadable_files(run.path),
+            "held": held_readings(run),
         }
     )
 
@@ -114,6 +116,8 @@ def describe_run(shown: Mapping[str, Any], every_alert: bool = False) -> str:
     lines.append(f"  events   {counts}")
     if wrong := shown.get("unreadable"):
         lines.append(f"  damaged  {_unreadable_line(shown['run_id'], wrong)}")
+    if held := shown.get("held"):
+        lines.append(f"  held     {_held_line(held)}")
     lines.append(f"  path     {shown['path']}")
     if isinstance(facts.get("truth"), dict):
         known = {key: value for key, value in facts["truth"].items() if value is not None and key != "about"}
@@ -142,6 +146,13 @@ def describe_run(shown: Mapping[str, Any], every_alert: bool = False) -> str:
 def _unreadable_line(run_id: str, wrong: Mapping[str, int]) -> str:
     files, events = counted(len(wrong), "file"), counted(sum(wrong.values()), "event")
     return f"{files} of {events} by the name, counted above, cannot be read whole: thermograd verify {run_id}"
+
+
+def _held_line(held: int) -> str:
+    return (
+        f"{counted(held, 'acknowledged reading')} of a receiver that was killed, not in the log yet: "
+        "thermograd record --otlp takes up what is held in its --runs"
+    )
 
 
 def _device_lines(devices: Mapping[str, Any]) -> list[str]:
@@ -222,6 +233,11 @@ def never_written(run_dir: Path) -> int:
     return sum(map(_lost, marks.filter(pc.equal(marks["mark"], "gap"))["detail"].to_pylist()))
 
 
+def outside_the_log(run: Run) -> dict[str, int]:
+    """Return what ``verify`` adds: events that could not be written, readings that no receiver took up."""
+    return {"never_written": never_written(run.path), "held": held_readings(run)}
+
+
 def _lost(detail: Any) -> int:
     with suppress(TypeError, ValueError, KeyError, RecursionError):
         lost = json.loads(detail)["lost"]
@@ -246,4 +262,6 @@ def describe_verification(result: Mapping[str, Any]) -> str:
     if lost := result.get("never_written"):
         events, them = counted(lost, "event"), "it" if lost == 1 else "them"
         lines.append(f"  {events} could not be written, as the writers counted {them} (no damage): see show")
+    if held := result.get("held"):
+        lines.append(f"  {_held_line(held)}")
     return "\n".join(lines)

@@ -60,8 +60,9 @@ def receiver(
     from thermograd.ingest.otlp.receiver import Receiver
 
     names = Names(mapped_columns(columns), given_units(units))
-    made = Receiver(runs, names, None, lambda text: None, **of)
+    made = Receiver(runs, names, None, of.pop("say", lambda text: None), **of)
     try:
+        made.take_up()
         yield made
     finally:
         made.close()

@@ -12,7 +12,14 @@ from thermograd.ingest.otlp.receiver import _facts
 from thermograd.ingest.otlp.resources import resource_of
 from thermograd.store.log.writer import EventWriter
 from thermograd.store.processes import new_writer_name
-from thermograd.store.runs.catalogue import create_run, list_runs
+from thermograd.store.runs.at_places.shared import verified
+from thermograd.store.runs.catalogue import Run, create_run, list_runs
+from thermograd.store.runs.describe import (
+    describe_run,
+    describe_verification,
+    outside_the_log,
+    run_facts_shown,
+)
 
 
 def only(runs: Path) -> Path:
@@ -205,6 +212,29 @@ def test_a_receiver_goes_on_with_the_run_of_one_that_was_killed_and_writes_nothi
     assert len(rows(run.path, "sample")) == 1
     assert [(row["step"], row["loss"]) for row in rows(run.path, "step")] == [(1, 0.5)]
     assert not held.exists()
+
+
+def test_what_a_killed_receiver_held_is_written_by_the_next_one_though_its_sender_never_comes_again(tmp_path):
+    """Of two runs of one sender, of which one had ended; until then `show` and `verify` tell of it."""
+    facts, paths = _facts(resource_of(request().resource_metrics[0].resource)), []
+    for closed_by in ("silence", "the receiver's end"):
+        run = create_run(tmp_path, "train", facts)
+        writer = EventWriter(run.path, run.run_id, new_writer_name("r0"), role="recording")
+        writer.close({"state": "finished", "closed_by": closed_by})
+        (run.path / "otlp").mkdir()
+        text = f'[[null, 7, {T0}, "loss", "0x1p-1", true], [1, 7, {T0}, "loss", "0x1p0", true]]\n[[nu'
+        (run.path / "otlp" / "held-node-r0-1-abcdef.jsonl").write_text(text)
+        paths.append(run.path)
+        assert "held     2 acknowledged readings" in describe_run(run_facts_shown(run))
+        assert "2 acknowledged readings" in describe_verification(verified(run) | outside_the_log(run))
+    said = []
+    with receiver(tmp_path, say=said.append) as made:
+        assert len(made._runs) == 1  # the older one has ended
+    for path, state in zip(paths, ("Ending", "Going on with"), strict=True):
+        assert [(row["step"], row["loss"]) for row in rows(path, "step")] == [(7, 0.5), (7, 1.0)]
+        assert not (path / "otlp").exists()
+        assert Run(path).state() == "finished"
+        assert any(text.startswith(f"{state} {path.name}") for text in said)
 
 
 def test_a_step_that_could_not_be_held_is_not_acknowledged_by_its_repetition(tmp_path, monkeypatch):
