@@ -5,14 +5,14 @@ from typing import Any
 
 import pyarrow as pa
 from thermograd.ingest.importers.hints.given import NO_HINTS
-from thermograd.ingest.importers.hints.use import require_use, require_used
+from thermograd.ingest.importers.hints.use import WORDS, require_use, require_used
 from thermograd.ingest.importers.import_facts import import_facts, run_facts
 from thermograd.ingest.importers.preview import describe_preview, preview
 from thermograd.ingest.importers.recording import EventKind, Hints, Kind, Recording, listed_names
 from thermograd.ingest.importers.registry import ALLOWED
 from thermograd.ingest.importers.rows.ordered import OrderedRows
 from thermograd.ingest.importers.rows.workplace import Progress, tell, working_in
-from thermograd.ingest.importers.sources import WORDS, Source, choose_sources
+from thermograd.ingest.importers.sources import Source, choose_sources
 from thermograd.ingest.importers.steps.restart_marks import end_mark, restart_marks
 from thermograd.ingest.importers.times.identity import require_one_device_a_name
 from thermograd.ingest.importers.times.timing import in_time_order

@@ -5,13 +5,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 from thermograd.ingest.importers.hints.given import NO_HINTS, Hints
+from thermograd.ingest.importers.hints.use import WORDS
 from thermograd.ingest.importers.recording import Format, Kind
 from thermograd.ingest.importers.registry import ALLOWED, folder_format, recognise
 from thermograd.ingest.importers.stores.runs import deleted_runs
 from thermograd.ingest.importers.text_files import readable
 from thermograd.store.errors import ImportFormatError
 
-WORDS: dict[Kind, str] = {"step": "step log", "sample": "device log"}
 _OPTIONS: dict[Kind, str] = {"step": "--training", "sample": "--telemetry"}
 
 _NAMED = 8

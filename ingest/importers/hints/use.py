@@ -23,7 +23,7 @@ class Format(Protocol):
         """Whether it can use a hint."""
 
 
-_WORDS: dict[str, str] = {"step": "step log", "sample": "device log"}
+WORDS: dict[Kind, str] = {"step": "step log", "sample": "device log"}
 _FOR = {  # the option of each hint, and what it is for
     "device": ("--device", "a device log whose rows name no device"),
     "fields": ("--columns", "a log without a header"),
@@ -55,7 +55,7 @@ def _taken(hint: str, formats: Iterable[Format]) -> bool:
 
 def _require_column(option: str, hint: str, name: str, chosen: Mapping[Kind, tuple[Format, str]]) -> None:
     kinds: list[Kind] = [kind for kind in ("step", "sample") if name in COLUMNS[kind] or name == TIME]
-    logs = " or ".join(f"a {_WORDS[kind]}" for kind in kinds)
+    logs = " or ".join(f"a {WORDS[kind]}" for kind in kinds)
     if not any(kind in chosen for kind in kinds):
         raise ImportFormatError(f"{option} is for {logs}, but there is none; allowed is to give one")
     if not any(kind in chosen and chosen[kind][0].takes(hint, kind) for kind in kinds):
@@ -70,7 +70,7 @@ def _require_clockless(hints: Hints, chosen: Mapping[Kind, tuple[Format, str]]) 
         # Of the log that there is, for when it began; of that which the option is about for its period.
         steps = "step" in chosen or (hint == "step_time_s")
         kind: Kind = "step" if steps and hint != "sample_time_s" else "sample"
-        word = _WORDS[kind]
+        word = WORDS[kind]
         what = f"{chosen[kind][1]} has times of its own" if kind in chosen else f"there is no {word}"
         raise ImportFormatError(f"{option} is for a {word} without times, but {what}")
 

@@ -1,10 +1,10 @@
 """When the rows of imported logs happened: every row in UTC, in time order, or a refusal."""
 
 import numpy as np
+from thermograd.ingest.importers.hints.use import WORDS
 from thermograd.ingest.importers.recording import EventKind, Recording
 from thermograd.ingest.importers.rows.ordered import OrderedRows
 from thermograd.ingest.importers.rows.row_store import RowStore
-from thermograd.ingest.importers.sources import WORDS
 from thermograd.ingest.importers.times.daylight import DaylightError, utc_times
 from thermograd.ingest.importers.timezones import Span, Zone, infer_zone
 from thermograd.store.errors import ImportFormatError
