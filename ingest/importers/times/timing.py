@@ -81,9 +81,10 @@ def _sorted_in_utc(recording: Recording, zone: Zone | None) -> dict[EventKind, O
     utc_ns = _in_utc(recording, zone, lines[own], times[own], codes[own])
     times[rows] = np.repeat(utc_ns, np.diff(firsts, append=len(rows)))
     parts = np.split(times, np.cumsum([len(each) for each in begins.values()])[:-1])
-    for (kind, store), part in zip(stores.items(), parts, strict=True):
-        store.set_times(np.repeat(part, np.diff(begins[kind], append=len(store))))
-    return {kind: OrderedRows(store, store.times) for kind, store in stores.items()}
+    return {
+        kind: OrderedRows(store, np.repeat(part, np.diff(begins[kind], append=len(store))))
+        for (kind, store), part in zip(stores.items(), parts, strict=True)
+    }
 
 
 def _begins(*columns: np.ndarray) -> np.ndarray:
