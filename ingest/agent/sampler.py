@@ -14,6 +14,7 @@ from collections.abc import Hashable, Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 import psutil
+from thermograd.ingest.agent.own_time import OwnTime
 from thermograd.ingest.agent.silence import DeviceSilence, SilenceLimits
 from thermograd.ingest.devices.base import DeviceReader
 from thermograd.ingest.devices.host import read_pressure
@@ -148,6 +149,7 @@ class Sampler:
         self._end_ns: int | None = None
         self._silence = DeviceSilence(self._period_ns, limits, facts)
         self._watchers, self._slept_s = watchers, 0.0
+        self._own_time = OwnTime(lambda mark: writer.append("mark", **mark))
         self.written = 0
 
     @property
@@ -217,12 +219,16 @@ class Sampler:
         """Wait until somebody may have fallen silent, or so long at most; return whether the end has come."""
         now_ns = time.monotonic_ns()
         until_ns = min(round(until_s * 1e9), self._silence.due_ns(now_ns), end_ns or 1 << 63)
-        if (end_ns is not None and now_ns > end_ns) or stop.wait(max(0, until_ns - now_ns) / 1e9):
+        self._own_time.waits("watch", until_ns)
+        is_over = (end_ns is not None and now_ns > end_ns) or stop.wait(max(0, until_ns - now_ns) / 1e9)
+        self._own_time.woke("watch", time.monotonic_ns())
+        if is_over:
             return True
-        late_s = (time.monotonic_ns() - max(until_ns, now_ns)) / 1e9
+        woke_ns = time.monotonic_ns()
+        late_s = (woke_ns - max(until_ns, now_ns)) / 1e9
         if late_s > _LATE_S:
             self._slept_s += late_s
-            self._silence.slept(round(late_s * 1e9))
+            self._silence.slept(round(late_s * 1e9), woke_ns)
         return False
 
     def _look_at_devices(self) -> None:
@@ -254,7 +260,7 @@ class Sampler:
         """Read at each tick; return how often and when last. A missed tick is skipped and counted."""
         due_ns = self._first_ns
         ticks = begun_ns = 0
-        while not (self._done.wait(max(0, due_ns - time.monotonic_ns()) / 1e9) and ticks):
+        while not (self._waits_for(reader, due_ns) and ticks):
             begun_ns = time.monotonic_ns()
             self._read(reader, begun_ns)
             now_ns = time.monotonic_ns()
@@ -267,6 +273,13 @@ class Sampler:
             if self._end_ns is not None and due_ns > self._end_ns:
                 break
         return ticks, begun_ns
+
+    def _waits_for(self, reader: DeviceReader, due_ns: int) -> bool:
+        """Wait for a tick; return whether the end has come."""
+        self._own_time.waits(id(reader), due_ns)
+        is_over = self._done.wait(max(0, due_ns - time.monotonic_ns()) / 1e9)
+        self._own_time.woke(id(reader), time.monotonic_ns())
+        return is_over
 
     def _read(self, reader: DeviceReader, begun_ns: int) -> None:
         self._silence.begins(id(reader), begun_ns)
@@ -282,6 +295,7 @@ class Sampler:
             return
         self._guard.works(_name(reader))
         read_ns = time.monotonic_ns()
+        self._own_time.look(read_ns)  # it may have been read while nothing here ran
         for sample in samples:
             self._writer.append("sample", **(sample | {"read_us": (read_ns - begun_ns) / 1e3}))
         self._silence.ends(id(reader), read_ns, samples)

@@ -33,6 +33,7 @@ _UNKNOWN_S = 5.0  # of a device of which too few readings are known
 _LEAST_NS = (
     250_000_000  # two and a half periods of the fastest sampling; a thread may wait so long for its turn
 )
+_ANEW_NS = 500_000_000  # of which no one knows when it began
 _OFF_THE_BUS = 79  # XID
 _HALF = 0.5  # it is told half a period before the last that it has
 
@@ -147,10 +148,13 @@ class DeviceSilence:
         device.reading, device.time_ns, device.read_ns = sample, time_ns, now_ns
         device.slept_ns, device.misses = self._slept_ns, 0
 
-    def slept(self, for_ns: int) -> None:
-        """Note that this process did not run for a while."""
+    def slept(self, for_ns: int, now_ns: int) -> None:
+        """Note that this process did not run for a while; after a long one every reader has its time anew."""
         with self._lock:
             self._slept_ns += for_ns
+            if for_ns >= _ANEW_NS:
+                for device in self._devices.values():
+                    device.slept_ns = self._slept_ns - (now_ns - device.read_ns)
 
     def lost(self, mark: Mapping[str, Any], now_ns: int) -> Marks:
         """Return the mark of a device that another mark tells to be lost; nothing where it does not."""

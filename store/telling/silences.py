@@ -11,7 +11,7 @@ from math import isfinite
 from typing import Annotated, Any, Literal
 
 import msgspec
-from thermograd.store.telling.quantities import moment_text
+from thermograd.store.telling.quantities import duration_text, moment_text
 
 SILENT = ("silent.device", "silent.rank", "silent.agent")
 SILENCE_DETAIL = '{"alert":"silent.'  # the detail of a gap that tells of one begins so
@@ -31,6 +31,12 @@ _HEADLINES = {
 }
 
 _Time = Annotated[int, msgspec.Meta(ge=0, le=(1 << 63) - 1)]
+
+
+class _Pause(msgspec.Struct, frozen=True):
+    """Monotonic time in which who looks did not run itself: the detail of a mark, by its only name."""
+
+    agent_paused_ns: tuple[_Time, _Time]
 
 
 class UsualPeriod:
@@ -96,6 +102,27 @@ def silence_of(values: Mapping[str, Any]) -> Silence | None:
         return None
     try:
         return msgspec.json.decode(detail, type=Silence)
+    except msgspec.DecodeError:  # a gap that somebody else wrote with our words
+        return None
+
+
+def pause_mark(from_ns: int, to_ns: int) -> dict[str, Any]:
+    """Return the mark of a stretch of monotonic time in which the agent did not run: nobody's silence."""
+    text = (
+        f"the agent did not run for {duration_text((to_ns - from_ns) / 1e9)}: stopped, paused or starved, "
+        "perhaps with all else here; no samples"
+    )
+    detail = msgspec.json.encode(_Pause((from_ns, to_ns))).decode()
+    return {"mark": "gap", "text": text, "detail": detail}
+
+
+def pause_of(values: Mapping[str, Any]) -> tuple[int, int] | None:
+    """Return the stretch of monotonic time in which, as a mark tells, the agent did not run."""
+    detail = values.get("detail")
+    if values.get("mark") != "gap" or not isinstance(detail, str) or "agent_paused_ns" not in detail[:64]:
+        return None
+    try:
+        return msgspec.json.decode(detail, type=_Pause).agent_paused_ns
     except msgspec.DecodeError:  # a gap that somebody else wrote with our words
         return None
 

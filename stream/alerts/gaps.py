@@ -19,6 +19,7 @@ _LATE = 0.9  # of a period: a reading may come a little early
 _FEWEST = 3  # intervals
 _REMEMBERED = 16  # holes of a sensor: two of a length among them are usual
 _EVERY = 16  # readings in which the device's usual interval is worked out anew
+_PAUSES = 64
 _LONGEST = 1.5  # usual intervals of the device: of a longer one no more counts as silence of its sensors
 
 
@@ -26,12 +27,13 @@ class Pulse:
     """What the samples of all devices of one writer say together.
 
     `told_ns` is, by device, when its silence was told by a mark already; `hole` the last stretch of monotonic
-    time in which no device at all was sampled.
+    time in which no device at all was sampled, `pauses` those in which the writer itself did not run.
     """
 
     def __init__(self) -> None:
         self.told_ns: dict[str, int] = {}
         self.hole = (0, 0)
+        self.pauses: deque[tuple[int, int]] = deque(maxlen=_PAUSES)
         self._newest_ns: dict[str, int] = {}
 
     def take(self, silence: Silence, time_ns: int) -> None:
@@ -48,7 +50,12 @@ class Pulse:
 
     def in_hole_ns(self, from_ns: int, to_ns: int) -> int:
         """Return how much of a stretch of time lies in the last hole."""
-        return max(0, min(to_ns, self.hole[1]) - max(from_ns, self.hole[0]))
+        return self.awake_ns(max(from_ns, self.hole[0]), min(to_ns, self.hole[1]))
+
+    def awake_ns(self, from_ns: int, to_ns: int) -> int:
+        """Return for how long of a stretch of time the writer ran."""
+        pauses_ns = (max(0, min(to_ns, end) - max(from_ns, begin)) for begin, end in self.pauses)
+        return max(0, to_ns - from_ns - sum(pauses_ns))
 
 
 class GapRule:
@@ -56,7 +63,8 @@ class GapRule:
 
     A gap is longer than ``least_s`` and than ``intervals`` times the median of the last ``median_of``
     intervals between the device's samples, by the host's monotonic clock. One that all devices of the writer
-    share is told once, one of which ``silent.device`` has told not again. `pulse` knows both; without it, and
+    share is told once, one of which ``silent.device`` has told not again, and time in which the writer itself
+    did not run is none. `pulse` knows all that; without it, and
     without `silence`, only gaps of the device alone are told, as runs from before recorded them. When sensors
     are back, a mark that says so is added to `ended`.
     """
@@ -125,10 +133,11 @@ class GapRule:
             told_ns = max(pulse.told_ns.get(device, 0), pulse.told_ns.get("", 0))
             if int(last["time_ns"]) <= told_ns <= int(values["time_ns"]):
                 return []
+            interval_ns = pulse.awake_ns(last_ns, now_ns)
             if interval_ns - pulse.in_hole_ns(last_ns, now_ns) <= limit_ns:
                 return []
             others = pulse.others(device)
-            if others and limit_ns < now_ns - max(others) <= interval_ns + median_ns:
+            if others and limit_ns < pulse.awake_ns(max(others), now_ns) <= interval_ns + median_ns:
                 pulse.hole = (last_ns, now_ns)
                 whose, named = f"all {len(others) + 1} devices", None
         return [self._to_alert(values, last, interval_ns, median_ns, whose, named)]

@@ -7,7 +7,7 @@ import river
 from thermograd.store.events import SCHEMA_VERSION, Event
 from thermograd.store.telling.devices import device_label
 from thermograd.store.telling.episodes import ENDED_MARK
-from thermograd.store.telling.silences import SILENT, silence_alert, silence_of
+from thermograd.store.telling.silences import SILENT, pause_of, silence_alert, silence_of
 from thermograd.stream.alerts.alert import Alert, empty_alert
 from thermograd.stream.alerts.gaps import GapRule, Pulse
 from thermograd.stream.alerts.policy import is_raised
@@ -144,6 +144,8 @@ class Monitor:
         if values.get("mark") == ENDED_MARK and values.get("text") in SILENT:
             names = ("time_ns", "monotonic_ns", "mark", "text", "detail")
             self._ended.append({name: values[name] for name in names})
+        if (pause := pause_of(values)) is not None:
+            self._pulse(writer).pauses.append(pause)
         if (silence := silence_of(values)) is None:
             return []
         for silent in silence.writers:

@@ -244,3 +244,31 @@ def test_a_driver_that_hangs_is_silent_where_it_is_read_and_other_watchers_are_a
     assert ["hanging"] in [each["devices"] for each in silent]
     assert "a rank" in [gap["text"] for gap in log.marks("gap")]
     assert min(watched) >= 0.0
+
+
+def test_a_process_that_did_not_run_says_so_before_its_next_sample(monkeypatch):
+    """A paused container, on a clock of our own: it stands while a reader waits, then while one reads."""
+    clock = SimpleNamespace(now_ns=10**12, sleeps=iter([0, 8 * 10**9]))
+    times = {"monotonic_ns": lambda: clock.now_ns, "monotonic": lambda: clock.now_ns / 1e9}
+    monkeypatch.setattr(sampler_module, "time", SimpleNamespace(**times))
+
+    def wait(seconds):
+        clock.now_ns += round(seconds * 1e9) + next(clock.sleeps, 0)
+
+    def read():
+        clock.now_ns += 3 * 10**9 if len(log.samples("x")) == 2 else 1
+
+    log, reader = Log(), Reader("x", read)
+    sampler = Sampler([reader], log, 5.0)
+    sampler._done = SimpleNamespace(wait=wait)
+    sampler._end_ns = clock.now_ns + 11_300_000_000
+    sampler._own_time.waits("watch", clock.now_ns + 300_000_000)
+    sampler._follow_schedule(reader)
+    told = [kind if kind == "sample" else values["text"].partition(":")[0] for kind, values in log.events]
+    assert told == [
+        "sample",
+        "the agent did not run for 8 s",
+        "sample",
+        "the agent did not run for 3.2 s",
+        "sample",
+    ]

@@ -153,7 +153,11 @@ def test_time_in_which_the_agent_did_not_run_is_nobodys_silence():
     node.ticks(10)
     node.silence.begins("nvml", node.now_ns)
     node.now_ns += 3600 * SECOND  # stopped within a reading
-    node.silence.slept(3600 * SECOND)
+    node.silence.slept(3600 * SECOND, node.now_ns)
+    node.look()
+    assert node.marks == []
+    node.now_ns += 8 * SECOND  # and again; how much of it, the watch's own wait does not tell
+    node.silence.slept(7 * SECOND, node.now_ns)
     node.look()
     assert node.marks == []
     node.ticks(10)

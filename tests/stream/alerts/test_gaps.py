@@ -6,6 +6,7 @@ import random
 import pytest
 from stream_events import EPOCH, SECOND, event
 from thermograd.store.telling.episodes import ENDED_MARK, fold_alerts
+from thermograd.store.telling.silences import pause_mark
 from thermograd.stream.pipeline.config import recorded_settings
 from thermograd.stream.pipeline.monitor import Monitor
 from thermograd.stream.settings import AlertSettings, Settings, SilenceSettings
@@ -198,3 +199,26 @@ def test_runs_from_before_there_was_silence_are_replayed_without_it():
 
 def test_ticks_that_come_late_raise_nothing():
     assert run(samples(5000, devices=("gpu0", "cpu"), jitter=0.9)) == ([], [])
+
+
+def paused(first_tick, last_tick, at_tick):
+    """The agent's mark that it did not run between two ticks."""
+    mark = pause_mark(first_tick * TICK, last_tick * TICK)
+    return event("mark", "agent", 0, EPOCH + at_tick * TICK - 1, **mark)
+
+
+def in_order(events):
+    return sorted(events, key=lambda each: each.values["time_ns"])
+
+
+def test_time_in_which_the_agent_did_not_run_is_no_gap_and_hides_none():
+    """A paused container: training and agent stand, and nobody is silent."""
+    names = ("gpu0", "gpu1", "cpu")
+    holes = samples(400, devices=names, skip=lambda tick, _: 100 <= tick < 141)
+    assert [alert["device"] for alert in run(holes)[0]] == [None]
+    assert run(in_order([*holes, paused(100, 141, 141)]))[0] == []
+    long = samples(400, devices=names, skip=lambda tick, of: 100 <= tick < (180 if of == "gpu1" else 141))
+    (alert,) = run(in_order([*long, paused(100, 141, 141)]))[0]
+    assert (alert["device"], alert["value"]) == ("gpu1", pytest.approx(8.0))
+    (alert,) = run(in_order([*holes, paused(100, 103, 141)]))[0]
+    assert (alert["device"], alert["value"]) == (None, pytest.approx(7.8))
