@@ -145,11 +145,31 @@ class Recording:
         """
         if values:
             _require_likely(moment)
-        count = self.metrics.add(line, moment, NO_STEP if step is None else step, values)
+        count = self.metrics.add(line, moment, _or_none(step), values)
         if count:
             self._note_times(line, moment.ns, moment.ns, moment.naive)
             self.account.keep()
         return count
+
+    def add_metric(
+        self,
+        line: int,
+        moment: Moment,
+        name: str,
+        value: float | None = None,
+        text: str | None = None,
+        step: int | None = None,
+        rank: int | None = None,
+    ) -> None:
+        """Keep a metric event as it was: a text that looks like a number stays one."""
+        given = value if text is None else text
+        if given is None:
+            raise LeftOutError(NO_VALUE)
+        _require_likely(moment)
+        if not self.metrics.add_event(line, moment, _or_none(step), _or_none(rank), name, given):
+            raise LeftOutError("a metric whose name is too long, or one of too many", name)
+        self._note_times(line, moment.ns, moment.ns, moment.naive)
+        self.account.keep()
 
     def cell(
         self, name: str, text: str, factor: float = 1.0, convert: Callable[[float], float] | None = None
@@ -306,6 +326,10 @@ class Recording:
             schema = pa.schema([(name, types.get(name, pa.float64())) for name in names])
             self._rows.put(pa.Table.from_pylist(self._pending, schema))
             self._pending = []
+
+
+def _or_none(step: int | None) -> int:
+    return NO_STEP if step is None else step
 
 
 def _without_values(rows: pa.Table) -> np.ndarray:

@@ -17,8 +17,8 @@ from typing import Any, NamedTuple
 from thermograd.ingest.importers.csv_table import Table, csv_format
 from thermograd.ingest.importers.recording import Hints, listed_names, of_no_use
 from thermograd.ingest.importers.said_columns import said_positions
+from thermograd.ingest.importers.tables.day_order import DayOrder
 from thermograd.ingest.importers.text_files import LeftOutError, cells_of, text_lines
-from thermograd.ingest.importers.times.day_order import DayOrder
 from thermograd.ingest.importers.timezones import Moment, read_time
 from thermograd.store.errors import ImportFormatError
 

@@ -75,7 +75,7 @@ class MetricValues:
     def _begin(self) -> None:
         # Of each row: what is the same for all of its values, and how many there are.
         self._lines, self._times_ns, self._at = array("q"), array("q"), array("q")
-        self._naive, self._each = array("b"), array("q")
+        self._naive, self._each, self._ranks = array("b"), array("q"), array("q")
         # Of each value: its name, and itself.
         self._codes, self._values = array("i"), array("d")
         self._texts: dict[int, str] = {}
@@ -98,6 +98,18 @@ class MetricValues:
             self._note(line, moment, step, count)
         return count
 
+    def add_event(
+        self, line: int, moment: Moment, step: int, rank: int, name: str, value: float | str
+    ) -> bool:
+        """Keep a value as it is, of a rank or NO_STEP; return whether there was room for its name."""
+        code = self._code(name)
+        if code is None:
+            self.no_values.add(name)
+            return False
+        self._append(code, self._fitting(name, value))
+        self._note(line, moment, step, 1, rank)
+        return True
+
     def _add_any(self, name: str, value: Any) -> None:
         for full, plain in plain_values(name, value):
             code = self._code(full) if plain is not None else None
@@ -112,11 +124,12 @@ class MetricValues:
         self._codes.append(code)
         self._values.append(value if isinstance(value, float) else np.nan)
 
-    def _note(self, line: int, moment: Moment, step: int, count: int) -> None:
+    def _note(self, line: int, moment: Moment, step: int, count: int, rank: int = NO_STEP) -> None:
         self._lines.append(line)
         self._times_ns.append(moment.ns)
         self._naive.append(moment.naive)
         self._at.append(step)
+        self._ranks.append(rank)
         self._each.append(count)
         if len(self._codes) >= _BATCH_VALUES:
             self._flush()
@@ -136,6 +149,9 @@ class MetricValues:
             "value": np.frombuffer(self._values, np.float64),
             "text": pa.array(texts, pa.string()) if self._texts else pa.nulls(len(self._codes), pa.string()),
         }
+        ranks = np.frombuffer(self._ranks, np.int64)
+        if (ranks >= 0).any():
+            batch["rank"] = np.repeat(ranks, each)
         self._found.update(_counted(batch["name"]))
         self._spill.put(pa.record_batch(batch))
         self._begin()
@@ -166,6 +182,9 @@ class MetricValues:
                 "name": pa.DictionaryArray.from_arrays(batch["name"], names),
                 "value": pc.if_else(batch["text"].is_valid(), pa.scalar(None, pa.float64()), values),
             }
+            if "rank" in batch.schema.names:
+                ranks = batch["rank"].to_numpy()
+                columns["rank"] = pa.array(ranks, pa.int64(), mask=ranks < 0)
             own = dict(zip(batch.schema.names, batch.columns, strict=True))
             table, kept = pa.table(own | columns), steps != NOT_KEPT
             if kept.any():

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 from thermograd.ingest.importers.rows.ordered import OrderedRows
 from thermograd.ingest.importers.stores.told import ToldOfRun
 from thermograd.ingest.restarts import Restart, Restarts
@@ -45,6 +46,8 @@ def _marks(rows: list[dict[str, Any]]) -> pa.Table:
 def _restarts(steps: OrderedRows) -> Iterator[tuple[int, Restart]]:
     follower = Restarts()
     for part in steps.parts():
+        if "rank" in part.column_names:  # all ranks begin again together: the first tells it
+            part = part.filter(pc.fill_null(pc.equal(part["rank"], 0), True))
         for step, time_ns in zip(part["step"].to_pylist(), part["_time_ns"].to_pylist(), strict=True):
             restart = follower.follow(step, time_ns)
             if restart is not None:

@@ -1,10 +1,13 @@
 """InfluxDB's line protocol: a measurement a kind, the run a tag, times in ns.
 
-The protocol has no NaN and no infinity: such a value stands as text in the field ``<name>_nonfinite``.
+The protocol has no NaN and no infinity: such a value stands as text in the field ``<name>_nonfinite``. No tag
+ends in a backslash, and no text has a line break that each reader of lines would know: what a tag or a text
+cannot hold as it is, stands in the field ``<name>_json`` as well, as JSON.
 """
 
+import json
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import IO, Any
 
 from thermograd.store.events import KINDS
@@ -38,8 +41,26 @@ def _lines(run: Run) -> Iterator[str]:
             for column in KINDS[kind]
             if column.name not in tags and values[column.name] is not None
         ]
+        fields += [
+            _exact(name, text) for name, text in _texts(kind, values) if _is_changed(text, name in tags)
+        ]
         named = ",".join(f"{_key(name)}={_key(str(value))}" for name, value in tags.items())
         yield f"thermograd_{kind},{named} {','.join(fields)} {values['time_ns']}"
+
+
+def _texts(kind: str, values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    return (
+        (column.name, text) for column in KINDS[kind] if isinstance(text := values[column.name], str) and text
+    )
+
+
+def _is_changed(text: str, is_tag: bool) -> bool:
+    """Whether a text does not stand in a line as it is."""
+    return "\n" in text or "\r" in text or (is_tag and "\\" in text)
+
+
+def _exact(name: str, text: str) -> str:
+    return _field(f"{name}_json", json.dumps(text))
 
 
 def _field(name: str, value: Any) -> str:

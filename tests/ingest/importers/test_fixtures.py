@@ -43,7 +43,7 @@ FORMATS = {  # of the files in a folder, all of them
     "hwinfo": {"a HWiNFO log (CSV)"},
     "keras": {"a log of Keras' CSVLogger"},
     "llama_factory": {"LLaMA-Factory's trainer_log.jsonl"},
-    "influx": {"InfluxDB line protocol"},
+    "influx": {"InfluxDB line protocol", "the line protocol of a run of thermograd"},
     "mlflow": {"an MLflow database (SQLite)"},
     "trackio": {"a Trackio database (SQLite)"},
     "nvidia_smi": {"an nvidia-smi log (CSV)"},

@@ -2,6 +2,7 @@
 
 from thermograd.ingest.importers.formats.monitors.codecarbon import CODECARBON
 from thermograd.ingest.importers.formats.monitors.influx import INFLUX
+from thermograd.ingest.importers.formats.monitors.own_lines import OWN_LINES
 from thermograd.ingest.importers.formats.monitors.powermetrics import POWERMETRICS
 from thermograd.ingest.importers.formats.monitors.powermetrics_plist import POWERMETRICS_PLIST
 from thermograd.ingest.importers.formats.monitors.tegrastats import TEGRASTATS
@@ -16,5 +17,6 @@ MONITORS = (
     POWERMETRICS,
     POWERMETRICS_PLIST,
     TURBOSTAT,
+    OWN_LINES,
     INFLUX,
 )

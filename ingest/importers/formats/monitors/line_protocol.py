@@ -12,6 +12,7 @@ _TAG = re.compile(rf",({_NAME})=((?:[^\\,= ]|\\.)*)")
 _FIELD = re.compile(rf'({_NAME})=("(?:[^"\\]|\\.)*"|[^," ][^, ]*)')
 _TIME = re.compile(r" +(-?\d{1,20})", re.ASCII)
 _ESCAPE = re.compile(r"\\([,= ])")
+_ESCAPE_IN_TEXT = re.compile(r'\\(["\\])')
 _NUMBER = re.compile(r"([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)[iu]?", re.ASCII)
 
 
@@ -23,6 +24,7 @@ class Point(NamedTuple):
     numbers: dict[str, float]
     others: frozenset[str]  # the fields that are texts or truth values
     time: int | None
+    fields: dict[str, str]  # all, as they stand
 
 
 def point_of(line: str) -> Point | None:
@@ -47,7 +49,14 @@ def point_of(line: str) -> Point | None:
         return None
     numbers = {key: float(match[1]) for key, text in fields.items() if (match := _NUMBER.fullmatch(text))}
     others = frozenset(fields.keys() - numbers.keys())
-    return Point(_plain(name[0]), tags, numbers, others, int(time[1]) if time else None)
+    return Point(_plain(name[0]), tags, numbers, others, int(time[1]) if time else None, fields)
+
+
+def text_of(field: str) -> str | None:
+    """Return the text that a field is; None for one that is none."""
+    if len(field) < 2 or not field.startswith('"'):
+        return None
+    return _ESCAPE_IN_TEXT.sub(r"\1", field[1:-1])
 
 
 def _fields(line: str, place: int) -> tuple[dict[str, str], int]:
