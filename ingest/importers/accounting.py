@@ -37,7 +37,7 @@ class Account:
     first_left_out: dict[str, dict[str, str | None]] = field(default_factory=dict)
     nulls: Counter[str] = field(default_factory=Counter)  # cells that hold no value, by column and text
     first_null: dict[str, str] = field(default_factory=dict)  # where the first of them is
-    _fate: str = ""  # of the row that is being read: kept, held or elsewhere
+    _fate: str = ""  # of the row that is being read: kept, merged, held or elsewhere
     _number: int = 0
 
     @contextmanager
@@ -56,6 +56,7 @@ class Account:
             self._leave_out(error, number, shown, 1)
             return
         self.kept += self._fate == "kept"
+        self.merged += self._fate == "merged"
         self.held += self._fate == "held"
         self.read[self.reading, self.kind] -= self._fate == "elsewhere"
 
@@ -66,6 +67,10 @@ class Account:
     def hold(self) -> None:
         """Say that it is not known yet what becomes of the row: `settle` will."""
         self._fate = "held"
+
+    def merge(self) -> None:
+        """Say that the row tells again what an event has already."""
+        self._fate = "merged"
 
     def leave_to_other(self) -> None:
         """Say that the row is of another kind and counted there."""

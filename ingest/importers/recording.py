@@ -22,6 +22,7 @@ from thermograd.ingest.importers.text_files import (
     LeftOutError,
     NamedCell,
     OddCellError,
+    flag,
     measure,
     read_cell,
     signal,
@@ -218,7 +219,7 @@ class Recording:
         A training may log NaN and infinity, a device may not.
         """
         try:
-            number = measure(value)
+            number = flag(value) if name == "skipped" and value is not None else measure(value)
             if number is not None and name in self.units:
                 number = self.units[name](number)
             if number is None or self.kind == "step":
@@ -367,6 +368,8 @@ class Format:
     # The files of the run that is meant in a folder of this format; none of any other folder.
     folder: Callable[[Path, Hints], tuple[Path, ...]] | None = None
     runs: Callable[[Path], list[StoredRun]] | None = None  # those in a file or folder that may hold several
+
+    is_spare: bool = False  # metrics alone: it gives way to any other log of its kind
 
     def takes(self, hint: str, kind: Kind | None = None) -> bool:
         """Whether it can use a hint: of its own, ``columns`` in steps, and the start where it has no clock.

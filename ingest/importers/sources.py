@@ -117,11 +117,13 @@ def _only(kind: Kind, paths: list[Path], found: _Found) -> Source | None:
     return None
 
 
-def _worth(source: Source) -> tuple[bool, bool]:
-    return source.format.has_clock, not source.format.is_printed
+def _worth(source: Source) -> tuple[bool, bool, bool]:
+    return not source.format.is_spare, source.format.has_clock, not source.format.is_printed
 
 
 def _lacks(source: Source) -> str:
+    if source.format.is_spare:
+        return "metrics and no loss; the steps are"
     printed = source.format.is_printed
     return "what a program printed; the steps are" if printed else "steps without times; they are"
 

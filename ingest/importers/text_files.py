@@ -41,6 +41,7 @@ _BOUNDS = {
 _OF_ANY = dict.fromkeys(("power_w", "power_w_average", "power_limit_w"), (0.0, 1e8, "W"))
 _BLANKS = frozenset({2.0**16 - 1, 2.0**31 - 1, 2.0**32 - 1})  # what firmware has for no power, in W or mW
 _NOT_NEGATIVE = frozenset({"grad_norm", "max_grad_norm", "step_time_s"})
+_FLAGS = {"true": 1, "false": 0, "yes": 1, "no": 0, "1": 1, "0": 0}
 _WHOLE_OF_STEPS = frozenset({"tokens", "rank"})
 WHOLE = frozenset(column.name for column in KINDS["sample"] if "int" in column.type)  # counters and masks
 
@@ -268,12 +269,22 @@ def whole_number(value: Any) -> int | None:
     return value if fits else None
 
 
+def flag(value: Any) -> float | None:
+    """Return whether a value says yes or no, as 1 or 0; OddCellError for what is neither."""
+    found = _FLAGS.get(str(value).strip().lower().removesuffix(".0"))
+    if found is None:
+        raise OddCellError(value)
+    return found
+
+
 def signal(name: str, value: float | None) -> float | None:
     """Return a step's value; OddCellError for a norm, a time or a count that is none."""
     if value is None:
         return None
     if name in _NOT_NEGATIVE and value < 0.0:
         raise OddCellError(value, ", below 0")
+    if name == "skipped":
+        return bool(value)
     if name in _WHOLE_OF_STEPS:
         if whole_number(value) is None:
             raise OddCellError(value, ", which is no whole number >= 0")

@@ -1,6 +1,7 @@
 """Any table: CSV, JSON Lines or Parquet, by the names of its columns, or by those that a person says."""
 
 from collections.abc import Callable, Iterable
+from functools import lru_cache
 from pathlib import Path
 
 import pyarrow as pa
@@ -9,9 +10,9 @@ from thermograd.ingest.importers.hints.given import NO_HINTS
 from thermograd.ingest.importers.hints.units import COLUMNS
 from thermograd.ingest.importers.recording import Format, Head, Hints, Kind, Recording
 from thermograd.ingest.importers.steps.metric_names import ColumnNames
-from thermograd.ingest.importers.tables.any_table import TableLog, sample_columns, time_names
+from thermograd.ingest.importers.tables.any_table import NOT_VALUES, TableLog, sample_columns, time_names
 from thermograd.ingest.importers.tables.csv_rows import csv_rows, header_of
-from thermograd.ingest.importers.tables.json_rows import json_rows, objects
+from thermograd.ingest.importers.tables.json_rows import json_rows, names_in, objects
 from thermograd.ingest.importers.tables.parquet_rows import names_of_schema, parquet_rows
 from thermograd.ingest.importers.tables.row import TableRow
 
@@ -24,7 +25,8 @@ _SIGNALS = frozenset({"loss", "grad_norm", "learning_rate"})
 
 def kinds_in(names: list[str], hints: Hints) -> tuple[Kind, ...]:
     """Return the kinds of event that are in a table with columns of such names."""
-    columns, said = ColumnNames(hints.columns), {name for name, _ in hints.columns}
+    columns = ColumnNames(hints.columns, own_names=True)
+    said = {name for name, _ in hints.columns}
     found = {column[0] for name in names if (column := columns.column_of(name))}
     steps = not _SIGNALS.isdisjoint(found) and not set(columns.step_tags("step")).isdisjoint(names)
     own = sample_columns(hints)
@@ -36,12 +38,30 @@ def kinds_in(names: list[str], hints: Hints) -> tuple[Kind, ...]:
     return tuple(kind for kind in _KINDS[0] if has[kind])
 
 
+def _are_metrics(names: list[str], hints: Hints) -> bool:
+    """Whether a table has steps, their times, and values of names that nobody knows."""
+    steps = set(ColumnNames(hints.columns).step_tags("step"))
+    values = set(names) - steps - set(NOT_VALUES) - set(sample_columns(hints))
+    return not steps.isdisjoint(names) and bool(values - {name for name in names if time_names([name])})
+
+
 def _csv_names(head: Head, hints: Hints) -> list[str]:
     return list(hints.fields) or header_of(head)
 
 
-def _json_names(head: Head, _: Hints) -> list[str]:
-    return list(dict.fromkeys(name for each in objects(head) for name in each))
+@lru_cache(maxsize=2)  # asked by every format below
+def _json_names(head: Head, hints: Hints) -> list[str]:
+    """Return the names of all of a file: what a log is of may begin late in it."""
+    names = dict.fromkeys(name for each in objects(head) for name in each)
+    known = list(names)
+    if head.is_cut and head.path is not None and names and _is_ours(known, hints):
+        names |= dict.fromkeys(names_in(head.path))
+    return list(names)
+
+
+def _is_ours(names: list[str], hints: Hints) -> bool:
+    said = hints.columns or hints.time
+    return bool(said or kinds_in(names, hints) or (time_names(names) and _are_metrics(names, hints)))
 
 
 def _parquet_names(head: Head, _: Hints) -> list[str]:
@@ -63,6 +83,7 @@ def _formats(
     for kinds in _KINDS:
         for is_timed in (True, False):
             yield _format(name, place, names, rows, hints, kinds, is_timed)
+    yield _metrics_format(name, place, names, rows, hints)
 
 
 def _format(
@@ -95,6 +116,22 @@ def _format(
         asked_for=lambda head, hints: hints.time is not None and fits(head, hints),
         last_resort=lambda head, hints: bool(hints.columns or hints.fields) and fits(head, hints),
     )
+
+
+def _metrics_format(
+    name: str, place: str, names: Callable[[Head, Hints], list[str]], rows: Rows, takes: frozenset[str]
+) -> Format:
+    """Return the format of a table of metrics at steps and times, none of which is a training's signal."""
+
+    def recognises(head: Head) -> bool:
+        found = names(head, NO_HINTS)
+        is_timed = bool(time_names(found))
+        return is_timed and not kinds_in(found, NO_HINTS) and _are_metrics(found, NO_HINTS)
+
+    def read(paths: tuple[Path, ...], hints: Hints) -> list[Recording]:
+        return TableLog(paths, name, hints, ("step",), place).read(rows(paths[0], hints))
+
+    return Format(name, ("step",), recognises, read, hints=takes, is_spare=True)
 
 
 TABLES = (

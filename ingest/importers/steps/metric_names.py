@@ -50,6 +50,8 @@ STEP_TAGS = (
     ),
     *("iter_num", "train/iter", "train/iteration", "step", "optimizer_step", "num_updates", "update"),
 )
+_OWN = {name: name for name in COLUMNS["step"] if name != "step" and name not in _TAGS}
+_OWN |= {"global_rank": "rank"}
 _SIGNALS = ("loss", "grad_norm", "learning_rate")
 _NAMES = ("step", *_TAGS)
 _ENOUGH = 0.9  # of the rows of the most frequent name: a last one may be missing
@@ -57,11 +59,15 @@ NO_SIGNAL = "a row without a number or text"
 
 
 class ColumnNames:
-    """Which of a log's names are about which column, and the one that is taken for each."""
+    """Which of a log's names are about which column, and the one that is taken for each.
 
-    def __init__(self, named: Sequence[tuple[str, str]]) -> None:
+    `own_names`: a column that has the name of one of ours is it, as in a table that somebody made for us.
+    """
+
+    def __init__(self, named: Sequence[tuple[str, str]], own_names: bool = False) -> None:
         self._named = {name: tag for name, tag in named if name in COLUMNS["step"]}
-        self._by_tag = {tag: (column, -1) for column, tag in self._named.items()}
+        own = {tag: (name, 0) for tag, name in _OWN.items() if own_names and name not in self._named}
+        self._by_tag = own | {tag: (column, -1) for column, tag in self._named.items()}
 
     @property
     def named(self) -> tuple[tuple[str, str], ...]:

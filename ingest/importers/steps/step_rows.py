@@ -55,6 +55,8 @@ class StepRows:
     _counters: dict[str, Numbers] = field(default_factory=dict)  # of each entry, NO_STEP where unknown
     _layouts: dict[tuple[str, ...], _Layout] = field(default_factory=dict)
     _count: int = 0
+    repeated: int = 0  # rows that have the step and rank of the one before
+    _last: tuple[int | None, float | None] = (None, None)
 
     @property
     def unknown(self) -> set[str]:
@@ -164,6 +166,8 @@ class StepRows:
                 steps[[entry.number for entry in row.entries]] = NOT_KEPT
                 raise LeftOutError("torn row: no step that is a whole number >= 0")
             if is_step:
+                now = row.step, row.values.get("rank")
+                self.repeated, self._last = self.repeated + (now == self._last), now
                 self.recording.add(first.line, first.moment, {"step": row.step} | row.values)
             if not self._give_others(row, chosen if is_step else {}) and not is_step:
                 raise LeftOutError(NO_SIGNAL)

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from thermograd.ingest.importers.hints.units import COLUMNS
 from thermograd.ingest.importers.recording import Hints, Kind, Recording, listed_names, of_no_use
+from thermograd.ingest.importers.rows.seen import SeenKeys
 from thermograd.ingest.importers.steps.metric_names import ColumnNames
 from thermograd.ingest.importers.steps.step_clock import StepClock, command, since, started, step_clock
 from thermograd.ingest.importers.steps.step_rows import StepRows
@@ -15,13 +16,19 @@ from thermograd.ingest.importers.tables.time_column import NAMES, TimeColumn, as
 from thermograd.ingest.importers.text_files import LeftOutError, whole_number
 from thermograd.ingest.importers.timezones import Moment
 from thermograd.store.errors import ImportFormatError
+from thermograd.store.telling.quantities import counted
 
 _STEP = "step"
 _MOST_LAYOUTS = 256
 _DEVICE_NAMES = ("device", "gpu_uuid", "uuid", "gpu", "gpu_index", "gpu_id")
+NOT_VALUES = (*_DEVICE_NAMES, "host", "hostname", "node", "name", "rank", "global_rank", "epoch")
 _ONE_DEVICE = "the log names no device: all its rows are taken as one"
 _OF_NO_USE = "a row without a value of a column that is known"
-_OUR_OWN = frozenset({"seq", "writer", "monotonic_ns", "run_id", "rank"})
+_REPEATED = (
+    "the step of the row before once more, with other values; if that is of another process, --column "
+    "rank=NAME says which column tells them apart"
+)
+_OUR_OWN = frozenset({"seq", "writer", "monotonic_ns", "run_id"})
 
 
 class _Layout(NamedTuple):
@@ -31,6 +38,7 @@ class _Layout(NamedTuple):
     counters: list[str]  # of steps
     logged: list[str]  # all but a step's number, its time, its place, and what sensors read
     has_signal: bool
+    has_more: bool  # than the rank among what is logged
 
 
 class TableLog:
@@ -48,7 +56,7 @@ class TableLog:
         self.steps = Recording(paths, "step", format, place, hints=hints)
         self.samples = Recording(paths, "sample", format, place, hints=hints, of_any=True)
         self._recordings = [r for r in (self.steps, self.samples) if r.kind in kinds]
-        self._names = ColumnNames(hints.columns)
+        self._names = ColumnNames(hints.columns, own_names=True)
         self._rows = StepRows(self.steps, self._names, self._names.step_tags(_STEP))
         self._said = {tag: name for name, tag in hints.columns if name in COLUMNS["sample"]}
         self._sensors = sample_columns(hints)
@@ -56,6 +64,7 @@ class TableLog:
         self._steps_clock: StepClock | None = None
         self._seen: set[str] = set()
         self._layouts: dict[tuple[str, ...], _Layout] = {}
+        self._told = SeenKeys()  # steps in rows of devices
         self._place = 0  # of the row that is read
 
     def read(self, rows: Iterable[TableRow]) -> list[Recording]:
@@ -85,7 +94,11 @@ class TableLog:
             with self.samples.row(row.number, row.shown):
                 self._sample(row.number, moment, values, layout.sensors)
         if self._is_step(layout, counts) and (counts or not layout.sensors):
-            self._step(row.number, moment, counts, {tag: values[tag] for tag in layout.logged})
+            logged = {tag: values[tag] for tag in layout.logged}
+            if layout.sensors and not self._told.is_new(hash((moment, *counts.items(), *logged.items()))):
+                self.steps.account.merge()  # the step again, beside another device
+                return
+            self._step(row.number, moment, counts, logged)
         elif layout.sensors:
             self._rows.unknown.update(layout.logged)
             self.steps.account.leave_to_other()
@@ -109,11 +122,13 @@ class TableLog:
             for tag in names
             if tag not in self._sensors and tag not in counters and not self._is_place(tag)
         ]
-        return _Layout(sensors, counters, logged, any(map(self._names.column_of, logged)))
+        about = [column[0] if (column := self._names.column_of(tag)) else None for tag in logged]
+        own = [name for name in about if name != "rank"]
+        return _Layout(sensors, counters, logged, any(own), bool(own))
 
     def _is_step(self, layout: _Layout, counts: Mapping[str, int]) -> bool:
         """Whether a row is of a step, if only of its metrics."""
-        return self.steps in self._recordings and (layout.has_signal or bool(counts and layout.logged))
+        return self.steps in self._recordings and (layout.has_signal or bool(counts and layout.has_more))
 
     def _step(self, number: int, moment: Moment, counts: dict[str, int], logged: Mapping[str, Any]) -> None:
         if not counts:
@@ -219,6 +234,8 @@ class TableLog:
         self._rows.unknown.discard(self._time.name if self._time is not None else "")
         self.samples.leave_out_repeats(lambda _: None)
         self._rows.finish()
+        if self._rows.repeated:
+            self.steps.notes["steps"] = {"step": f"{counted(self._rows.repeated, 'row')}: {_REPEATED}"}
         if self._recordings == [self.samples]:
             self.samples.ignored += of_no_use("column", self._rows.unknown)
 

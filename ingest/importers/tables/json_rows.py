@@ -1,12 +1,17 @@
 """Rows of JSON Lines: an object a line."""
 
 import json
+import re
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from thermograd.ingest.importers.recording import Head
 from thermograd.ingest.importers.tables.row import TableRow, flattened
 from thermograd.ingest.importers.text_files import LeftOutError, require_whole, text_lines
+
+_BUILT = re.compile(r'"(?:[^"\\]|\\.)*"\s*:\s*(?:\{|null)?|\}')
+_MOST_BUILT = 1 << 16
 
 
 def json_rows(path: Path) -> Iterator[TableRow]:
@@ -31,10 +36,23 @@ def _row(number: int, line: str) -> TableRow:
     return TableRow(number, line, LeftOutError("torn row: broken JSON"))
 
 
-def objects(head: Head, most: int = 20) -> list[dict[str, object]]:
+def names_in(path: Path) -> Iterator[str]:
+    """Yield the names in all of a file: of its lines only those are parsed that are built in another way."""
+    seen: set[tuple[str, ...]] = set()
+    for number, line in text_lines(path):
+        built = tuple(_BUILT.findall(line))
+        if built in seen:
+            continue
+        if len(seen) < _MOST_BUILT:
+            seen.add(built)
+        with suppress(LeftOutError):
+            yield from _row(number, line).values
+
+
+def objects(head: Head) -> list[dict[str, object]]:
     """Return the objects of the first lines; none where the first is no object of its own."""
     found = []
-    for line in head.lines[:most]:
+    for line in head.lines:
         try:
             value = json.loads(line)
         except (ValueError, RecursionError):
