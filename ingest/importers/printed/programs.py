@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from thermograd.ingest.importers.hints.units import unit_in_name
+from thermograd.ingest.importers.hints.units import UNITS, unit_in_name
 
 NUMBER = r"[-+]?(?:(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d*)?(?:[eE][-+]?\d+)?|\.\d+|(?i:nan|inf(?:inity)?)\b)"
 _UNIT = r"(?P<unit>(?:ms|us|s|m|%|GiB|GB|MiB|MB)(?![\w/]))?"
@@ -43,11 +43,14 @@ class Program:
     is_mean: bool = False  # its step time is the mean of the steps since the line before
     bar: re.Pattern[str] | None = None  # the progress bar that says the step, where a line does not
     note: str | None = None  # what a reader of its numbers should know
+    has_stand_in: bool = False  # a process of a pipeline that has no loss prints a negative whole number
     said: frozenset[str] = frozenset()  # columns whose names a person says: no other name is theirs
 
     def with_columns(self, named: Iterable[tuple[str, str]]) -> "Program":
         """Return it with the names that a person says of columns, instead of those that it is known for."""
-        tags = {tag: (column, unit_in_name(column, tag)) for column, tag in named}
+        tags = {
+            tag: (column, unit_in_name(column, tag) if column in UNITS else None) for column, tag in named
+        }
         said = frozenset(column for column, _ in tags.values())
         others = {name: column for name, column in self.columns.items() if column[0] not in said}
         return replace(self, columns=others | tags, said=said) if said else self
@@ -127,6 +130,7 @@ PROGRAMS = (
         pairs=_BLANKS,
         asides=((rf"\bvalidate step:\s*{_STEPS}\s+(?P<rest>loss:.*)", "validation/"),),
         columns={"loss": "loss", "grad_norm": "grad_norm", "lr": "learning_rate"},
+        has_stand_in=True,
     ),
     _program(
         "nanochat",

@@ -17,6 +17,14 @@ from thermograd.ingest.importers.printed.programs import (
     SKIPPED_SO_FAR,
     Program,
 )
+from thermograd.ingest.importers.printed.ranks import (
+    NearSteps,
+    OtherRanks,
+    copies_of,
+    differs,
+    is_stand_in,
+    rank_of,
+)
 from thermograd.ingest.importers.recording import Head, Recording
 from thermograd.ingest.importers.steps.metric_names import ColumnNames
 from thermograd.ingest.importers.text_files import (
@@ -32,7 +40,14 @@ _SEVERAL = 3  # steps' lines without which a text is no log of a program
 _MANY = 10  # or it is a page that shows some
 _SIGNALS = frozenset({"loss", "grad_norm", "learning_rate", "step_time_s", "skipped", "tokens"})  # of a step
 _OTHER_LINE = "a line that tells nothing of a step (a message, a warning, a progress bar)"
-_OTHER_RANK = "a line of another rank than the first, which has the same steps"
+_OTHER_RANK = "a line of another rank than the one that is read"
+_COPY = "a step's line of another process, without its rank"
+_COPIES = (
+    "each step is there {0} times, as if {0} processes printed without their ranks; the first line of each "
+    "is read"
+)
+_DOUBLED = "most steps are there more than once, as if several processes printed without their ranks"
+_STAND_IN = ", which stands for none (of a stage of a pipeline without a loss)"
 _NO_STEP = "a step's line that does not say which step it is"
 _NO_BAR = f"{_NO_STEP}, nor does a progress bar beside it (trainer_state.json does)"
 _AGAIN = "a step that is printed again, with the same values"
@@ -149,7 +164,7 @@ class PrintedLog:
         first = list(itertools.islice(self._entries(), _FIRST))
         if program.counts_from_what_comes:
             self._program = program = replace(program, first_step=int(all(p.step != 0 for p in first)))
-        self._rank = min((p.rank for p in first if p.rank is not None), default=None)
+        self._rank = rank_of(program, first)
         own = [printed for printed in first if printed.rank in (None, self._rank)]
         self._clock: Clock = clock_of(recording.path, program, hints, own, is_timed)
         recording.estimated, recording.clock = self._clock.estimated, self._clock.word
@@ -161,6 +176,8 @@ class PrintedLog:
         self._skipped_so_far = 0.0
         self._passed_s = 0.0
         self._bar = _Bar(program)
+        self._others, self._near = OtherRanks(), NearSteps()
+        self._copies = copies_of(first) if self._rank is None else 1
 
     def _entries(self) -> Iterator[Printed]:
         for _, line in text_lines(self._recording.path, "latin-1"):
@@ -175,7 +192,12 @@ class PrintedLog:
             for piece, is_whole in pieces(line):
                 self._line(number, piece, is_whole)
         self._close()
+        for held in self._others.rest():
+            self._give(_Step(held.printed, held.line))
         self._names.require(self._recording, self._seen)
+        if self._copies > 1 or self._near.are_doubled:
+            told = _COPIES.format(self._copies) if self._copies > 1 else _DOUBLED
+            self._recording.notes.setdefault("steps", {})["step"] = f"{self._program.name}: {told}"
 
     def _line(self, number: int, piece: str, is_whole: bool) -> None:
         printed = read_line(self._program, piece)
@@ -212,8 +234,7 @@ class PrintedLog:
         if self._open is None or printed.rank not in (None, self._rank):
             return False
         known = self._open.printed
-        overlap = known.columns.keys() & printed.columns.keys()
-        return printed.step != known.step or any(known.columns[n] != printed.columns[n] for n in overlap)
+        return printed.step != known.step or (self._copies == 1 and differs(known, printed))
 
     def _detail(self, piece: str, is_whole: bool) -> None:
         detail = read_detail(self._program, piece) if self._is_below else None
@@ -236,20 +257,37 @@ class PrintedLog:
     def _entry(self, number: int, printed: Printed) -> None:
         if self._names.named:
             self._note_seen(printed)
-        if printed.rank not in (None, self._rank):
-            raise LeftOutError(_OTHER_RANK)
         if printed.step is None and self._program.bar is None:
             raise LeftOutError(_NO_STEP)
         if printed.step is not None and printed.step < self._program.first_step:
             raise LeftOutError(_BEFORE)
+        if printed.rank not in (None, self._rank):
+            if not self._others.hold(number, printed):
+                raise LeftOutError(_OTHER_RANK)
+            self._recording.account.hold()
+            return
         if self._open is None:
+            self._settle_others(printed)
             self._open = _Step(printed, number, self._bar.take())
             self._recording.account.hold()
+        elif self._copies > 1:
+            raise LeftOutError(_COPY)
         elif self._is_again(printed, self._open.printed):
             raise LeftOutError(_AGAIN)
         else:
             self._add(printed)
         self._is_below = True
+
+    def _settle_others(self, printed: Printed) -> None:
+        """Give the steps that other ranks alone have, before a step of the rank that is read."""
+        if self._rank is None or printed.step is None:
+            return
+        alone, same = self._others.settle(printed.step, self._last_step)
+        for held in alone:
+            self._give(_Step(held.printed, held.line))
+        if same is not None:
+            with self._recording.account.settle(1, same.line, f"step {printed.step}"):
+                raise LeftOutError(_OTHER_RANK)
 
     @staticmethod
     def _is_again(printed: Printed, known: Printed) -> bool:
@@ -272,8 +310,10 @@ class PrintedLog:
     def _close(self) -> None:
         """Give the open step to the recording."""
         step, self._open = self._open, None
-        if step is None:
-            return
+        if step is not None:
+            self._give(step)
+
+    def _give(self, step: _Step) -> None:
         printed = step.printed
         if printed.step is None:
             printed = printed._replace(step=step.bar_before)
@@ -289,6 +329,8 @@ class PrintedLog:
             if not self._recording.add_metrics(step.line, moment, printed.step, metrics) and not is_step:
                 raise LeftOutError(_NO_VALUES)
         self._last_step = printed.step
+        if printed.step is not None:
+            self._near.note(printed.step)
 
     def _note_names(self, printed: Printed) -> None:
         for column, name in printed.names.items():
@@ -314,6 +356,8 @@ class PrintedLog:
     def _value(self, name: str, value: float) -> float | None:
         convert = self._recording.units.get(name)
         try:
+            if name == "loss" and is_stand_in(self._program, value):
+                raise OddCellError(value, _STAND_IN)
             return _column(name, value if convert is None else convert(value))
         except OddCellError as error:
             self._recording.account.null(name, error)

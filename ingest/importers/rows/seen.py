@@ -21,12 +21,16 @@ class SeenKeys:
 
     def is_new(self, key: int) -> bool:
         """Return whether a key has not been there, and keep it in mind."""
-        if key in self._recent or (self._filter is not None and self._is_put_away(key)):
+        if self.has(key):
             return False
         self._recent.add(key)
         if len(self._recent) >= _RECENT:
             self._put_away()
         return True
+
+    def has(self, key: int) -> bool:
+        """Return whether a key has been there."""
+        return key in self._recent or (self._filter is not None and self._is_put_away(key))
 
     def _is_put_away(self, key: int) -> bool:
         assert self._filter is not None

@@ -303,7 +303,7 @@ def test_of_interleaved_ranks_one_is_taken(tmp_path: Path) -> None:
     text = "".join(_titan(rank, step, step + rank / 10) for step in range(1, 6) for rank in (3, 1, 0, 2))
     found = imported(tmp_path, written(tmp_path / "a.log", text), timezone="UTC")
     assert [(row["step"], row["loss"]) for row in found.rows("step")] == [(n, n) for n in range(1, 6)]
-    assert found.result["left_out"]["a line of another rank than the first, which has the same steps"] == 15
+    assert found.result["left_out"]["a line of another rank than the one that is read"] == 15
 
 
 def test_a_torn_last_line_is_left_out_and_no_number_is_cut(tmp_path: Path) -> None:
