@@ -99,6 +99,9 @@ def _doubt(entries: list[dict[str, Any]], summaries: list[dict[str, Any]], steps
     logged, rounding = _logged_loss(entries)
     if mean is None or not steps or logged is None:
         return "may not be the only one (no train_loss and losses from 0 show that)"
+    if not math.isfinite(mean) or not math.isfinite(logged):
+        which = "a logged loss" if not math.isfinite(logged) else "train_loss"
+        return f"may not be the only one ({which} is not finite, so its sums do not show that)"
     if not logged <= mean * steps * (1 + _TOLERANCE) + rounding:
         sums = f"{mean * steps:.4g}, but the logged losses add up to {logged:.4g}"
         return f"went on from a checkpoint (train_loss x steps is {sums})"

@@ -6,8 +6,9 @@ from pathlib import Path
 from statistics import median
 
 from thermograd.ingest.importers.hints.given import Hints
+from thermograd.ingest.importers.hints.units import TIME, unit_named
 from thermograd.ingest.importers.printed.lines import Printed
-from thermograd.ingest.importers.printed.programs import ELAPSED, Program
+from thermograd.ingest.importers.printed.programs import ELAPSED, TIME_PASSED, Program
 from thermograd.ingest.importers.steps.step_clock import (
     PassedTime,
     given_step_time,
@@ -18,6 +19,7 @@ from thermograd.ingest.importers.steps.step_clock import (
 )
 from thermograd.ingest.importers.text_files import LeftOutError
 from thermograd.ingest.importers.timezones import Moment
+from thermograd.store.errors import ImportFormatError
 
 _REMEMBERED = 31  # step times: of the steps between two lines, each took as long as their median
 _NO_TIME = "a step without a time, in a log whose other lines have one"
@@ -119,13 +121,17 @@ class ElapsedClock:
 
     def __init__(self, path: Path, program: Program, hints: Hints) -> None:
         self._passed = PassedTime(started(path, f"this log of {program.name}", hints))
+        self._unit = unit_named(TIME, dict(hints.units).get(TIME, "s"))
         self.estimated = (
             f"estimated: --started-at {hints.started_at} plus the time that the log says had passed"
         )
 
     def moment(self, printed: Printed) -> Moment:
         """Return when a step was."""
-        return self._passed.moment(printed.columns.get(ELAPSED))
+        passed = printed.columns.get(TIME_PASSED)
+        if passed is None or self._unit is None:
+            return self._passed.moment(printed.columns.get(ELAPSED))
+        return self._passed.moment(self._unit.ours(passed))
 
     aside = moment
 
@@ -135,11 +141,17 @@ Clock = LineClock | GivenClock | StepTimeClock | ElapsedClock
 
 def clock_of(path: Path, program: Program, hints: Hints, first: list[Printed], is_timed: bool) -> Clock:
     """Return the clock of a log, by its first steps; refuse one that has none where nobody gave one."""
+    said = dict(hints.units).get(TIME)
+    if said is not None and (is_timed or all(TIME_PASSED not in printed.columns for printed in first)):
+        raise ImportFormatError(
+            f"{path}: --unit time={said} is for times that count from the start, as numbers, but the lines "
+            "of this log have no such times"
+        )
     if is_timed:
         return LineClock()
     if given_step_time(hints) is not None:
         return GivenClock(path, program, hints)
-    if any(ELAPSED in printed.columns for printed in first):
+    if any(not {ELAPSED, TIME_PASSED}.isdisjoint(printed.columns) for printed in first):
         return ElapsedClock(path, program, hints)
     if any(is_positive(printed.columns.get("step_time_s")) for printed in first):
         return StepTimeClock(path, program, hints, first)

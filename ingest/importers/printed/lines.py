@@ -6,7 +6,8 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from thermograd.ingest.importers.hints.units import unit_named
-from thermograd.ingest.importers.printed.programs import ELAPSED, NUMBER, Program
+from thermograd.ingest.importers.printed.programs import ELAPSED, NUMBER, TIME_PASSED, Program
+from thermograd.ingest.importers.tables.time_column import as_number, epoch_moment
 from thermograd.ingest.importers.timezones import Moment, read_time
 
 LONGEST_LINE = 4096  # characters; what is longer is no step's line
@@ -82,7 +83,7 @@ def _read(program: Program, match: re.Match[str], prefix: str) -> Printed:
     rest = named.pop("rest", None)
     step = _take_step(program, named)
     if "time" in named:
-        printed = printed._replace(moment=read_time(named.pop("time").replace("/", "-").replace(",", ".")))
+        printed = _timed(printed, named.pop("time").replace("/", "-").replace(",", "."))
     if "rank" in named:
         printed = printed._replace(rank=_step(named.pop("rank")))
     odd = tuple((name, text) for name, text in named.items() if not _put_group(program, printed, name, text))
@@ -94,6 +95,17 @@ def _read(program: Program, match: re.Match[str], prefix: str) -> Printed:
         else:
             _put(program, printed, name, value, unit)
     return printed._replace(step=step, odd=odd)
+
+
+def _timed(printed: Printed, text: str) -> Printed:
+    """Put a line's time: a date and time, a number since 1970, or a smaller one, since the start."""
+    number = as_number(text)
+    if number is None:
+        return printed._replace(moment=read_time(text))
+    moment = epoch_moment(number)
+    if moment is None:
+        printed.columns[TIME_PASSED] = float(number)
+    return printed._replace(moment=moment)
 
 
 def _has(match: re.Match[str]) -> bool:

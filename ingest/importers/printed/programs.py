@@ -25,6 +25,7 @@ _BLANKS = rf"(?:^|\s)(?P<name>[A-Za-z_][^:=|,\n]{{0,60}}?)\s?[:=]\s*(?P<value>{N
 _QUOTED = rf"[\"'](?P<name>[^\"'\n]{{1,80}})[\"']: [\"']?(?P<value>{NUMBER})[\"']?(?=[,}}])"
 _VALUE = rf"\s*(?P<name>[A-Za-z][^=\[\]{{}}\n]{{0,80}})=(?P<value>{NUMBER})\s*$"
 SKIPPED, SKIPPED_SO_FAR, ELAPSED = "_skipped", "_skipped_so_far", "_elapsed_s"
+TIME_PASSED = "_time_passed"  # a line's time that counts from the start, in the unit that a person says
 
 
 @dataclass(frozen=True)

@@ -147,6 +147,12 @@ def epoch_unit(number: Decimal) -> str | None:
     )
 
 
+def epoch_moment(number: Decimal) -> Moment | None:
+    """Return the time that a number is, counted from 1970 in whatever unit; None where it is none."""
+    unit = epoch_unit(number)
+    return Moment(round(number * _NS[unit]), naive=False) if unit is not None else None
+
+
 def is_absolute(value: Any) -> bool:
     """Whether a value is a time that says when, not how long after something."""
     number = as_number(value)

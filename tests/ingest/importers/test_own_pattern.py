@@ -78,3 +78,26 @@ def test_a_pattern_that_would_never_end_is_refused(tmp_path: Path, monkeypatch: 
 def test_a_pattern_for_what_is_no_text_log_is_refused(tmp_path: Path, data: Path) -> None:
     message = refused(tmp_path, data / "pair", hints=Hints(pattern=PATTERN))
     assert "--pattern is for a text log of steps, but " in message
+
+
+def test_a_time_that_is_a_small_number_counts_from_the_start(tmp_path: Path) -> None:
+    path = written(tmp_path / "a.log", "".join(f"t={n}.5 it={n + 1} loss=2.{n}\n" for n in range(4)))
+    hints = Hints(pattern=r"t=(?P<time>\S+) it=(?P<step>\d+) loss=(?P<loss>\S+)")
+    assert "say when the training began" in refused(tmp_path, path, hints=hints)
+    hints = hints._replace(started_at="2026-11-24T10:00:00Z")
+    for unit, ns in ((None, 10**9), ("ms", 10**6)):
+        units = () if unit is None else (("time", unit),)
+        found = imported(tmp_path / str(unit), path, hints=hints._replace(units=units))
+        passed = [row["time_ns"] - 1795514400 * 10**9 for row in found.rows("step")]
+        assert passed == [(2 * n + 1) * ns // 2 for n in range(4)]
+        assert {row.get("step_time_s") for row in found.rows("step")} == {None}
+
+
+def test_times_since_1970_are_read_in_their_unit_and_no_other(tmp_path: Path) -> None:
+    path = written(tmp_path / "a.log", "".join(f"t=179551440{n}250 it={n} loss=2.{n}\n" for n in range(4)))
+    hints = Hints(pattern=r"t=(?P<time>\S+) it=(?P<step>\d+) loss=(?P<loss>\S+)")
+    times = [row["time_ns"] for row in imported(tmp_path, path, hints=hints).rows("step")]
+    assert times == [(1795514400 + n) * 10**9 + 250_000_000 for n in range(4)]
+    assert "--unit time=s is for times that count from the start" in refused(
+        tmp_path / "b", path, hints=hints._replace(units=(("time", "s"),))
+    )

@@ -157,7 +157,9 @@ def test_the_runtime_of_a_resumed_training_is_not_that_of_all_its_steps(
             "is not the only one (2 are in it)",
         ),
         ([_summary(1000)], "may not be the only one (no train_loss and losses from 0 show that)"),
-        ([_summary(1000, train_loss=math.nan)], "went on from a checkpoint"),
+        ([_summary(1000, train_loss=math.nan)], "train_loss is not finite"),
+        ([_summary(1000, train_loss=math.inf)], "train_loss is not finite"),
+        ([{"step": 1100, "loss": "nan"}, _summary(1100, train_loss=2.0)], "a logged loss is not finite"),
     ],
 )
 def test_a_runtime_that_may_be_of_a_part_is_refused(
