@@ -154,7 +154,8 @@ def run_agent_process(
     from thermograd.ingest.agent.silence import SilenceLimits
 
     limits = SilenceLimits()
-    run_agent(run_dir, hz, parent, simulate, _stream_layer(run_dir, layer, limits, **told), limits=limits)
+    watch = _stream_layer(run_dir, layer, limits, parent=parent, **told)
+    run_agent(run_dir, hz, parent, simulate, watch, limits=limits)
 
 
 _NO_OPTIONS = LayerOptions()
@@ -178,6 +179,7 @@ def _stream_layer(
     limits: "SilenceLimits | None" = None,
     alerts_json: bool = False,
     card: bool = False,
+    parent: int = 0,
 ) -> Any:
     """Return what the agent calls to watch a run's log: ingest and stream do not know each other.
 
@@ -185,7 +187,7 @@ def _stream_layer(
     """
 
     def layer(writer: "EventWriter", stop: "threading.Event") -> None:
-        from thermograd.ingest.agent.agent import print_alerts, print_card, print_line
+        from thermograd.ingest.agent.saying import Sayings
         from thermograd.store.card.tally import FollowedRun
         from thermograd.store.log.watched import leave_watched
         from thermograd.store.runs.catalogue import Run
@@ -194,7 +196,7 @@ def _stream_layer(
 
         def trouble(text: str) -> None:
             writer.append("mark", mark="error", text=text)
-            print_line(f"thermograd: {text}")
+            said.say(f"thermograd: {text}")
 
         def where() -> Path:
             return writer.run_dir
@@ -202,18 +204,24 @@ def _stream_layer(
         def leave(state: Any) -> None:
             leave_watched(where(), writer.writer, state)
 
-        facts, log = Run(run_dir).facts, FollowedRun(where)
+        facts, log, said = Run(run_dir).facts, FollowedRun(where), Sayings(parent, alerts_json)
         settings = options.given(live_settings(options.config, trouble))
         if limits is not None:
             limits.periods, limits.quiet_s = settings.silence.periods, settings.silence.quiet_s
-        append = print_alerts(writer.append) if alerts_json else writer.append
         watched = partial(watch_log, leave=leave, run_dir=where)
         watched = partial(
-            watched, log.poll, append, facts.get("devices", {}), stop, print_line, settings, facts
+            watched,
+            log.poll,
+            said.alerts(writer.append),
+            facts.get("devices", {}),
+            stop,
+            said.say,
+            settings,
+            facts,
         )
         with contextlib.ExitStack() as around:
             if card:
-                around.callback(print_card, log.card, alerts_json)
+                around.callback(said.card, log.card)
             if settings.publish.url:
                 from thermograd.stream.fleet.publishing import publishing
 

@@ -5,16 +5,14 @@ handed in a thread of its own (sampling goes on when that fails), ends with its 
 ends, and seals what the run left. It never imports torch.
 """
 
-import json
 import logging
 import os
 import signal
 import socket
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -24,13 +22,13 @@ from thermograd.ingest.agent.footprint import SparingFinder
 from thermograd.ingest.agent.hosts import HostWatch
 from thermograd.ingest.agent.ranks import RankWatch
 from thermograd.ingest.agent.sampler import Sampler
+from thermograd.ingest.agent.saying import print_line
 from thermograd.ingest.agent.shipping import Shipping, leave
 from thermograd.ingest.agent.silence import SilenceLimits
 from thermograd.ingest.devices.registry import open_readers
 from thermograd.ingest.job import launcher_link
 from thermograd.ingest.job.ends.ending import ended_if_it_fails
 from thermograd.ingest.job.labels import labels_here
-from thermograd.store.card.text import CardFacts, card_lines
 from thermograd.store.clocks.ntp import TimeService
 from thermograd.store.failures import Guard
 from thermograd.store.locks import ProcessLock
@@ -289,43 +287,10 @@ def _run_stream(layer: StreamLayer | None, writer: EventWriter, stop: threading.
         print_line(f"thermograd: live alerts have stopped ({error}); sampling goes on")
 
 
-def print_alerts(append: Callable[..., Any]) -> Callable[..., Any]:
-    """Return an `append` that prints each alert as one line of JSON, for the parent to react to."""
-
-    def append_and_print(kind: str, **values: Any) -> Any:
-        seq = append(kind, **values)
-        if kind == "alert":
-            print_line(json.dumps(values, default=str))
-        return seq
-
-    return append_and_print
-
-
-@Guard("thermograd's agent cannot tell the run's card: %(error)s", _log.debug)
-def print_card(facts: Callable[[], CardFacts], as_json: bool) -> None:
-    """Print the card of a run that ends for the parent to show; on our own stderr where it is gone."""
-    lines = card_lines(facts())
-    told = json.dumps({"card": lines}) if as_json else "\n".join(lines)
-    try:
-        os.write(1, f"{told}\n".encode())
-    except OSError:
-        with suppress(OSError):
-            os.write(2, ("\n".join(lines) + "\n").encode())
-
-
 def _tell(writer: EventWriter, text: str) -> None:
     """Tell a person, and note it in the log, where that still takes notes."""
     writer.append("mark", mark="note", text=text)
     print_line(f"thermograd: {text.removeprefix('thermograd ')}")
-
-
-def print_line(line: str) -> None:
-    """Write one line to our stdout, which the parent shows; that there is none is no reason to stop."""
-    try:
-        sys.stdout.write(line + "\n")
-        sys.stdout.flush()
-    except (AttributeError, OSError, ValueError) as error:
-        _log.debug("nobody reads the agent's lines: %s", error)
 
 
 def _keep_described(run: _Whereabouts, description: Description, stop: threading.Event) -> None:

@@ -57,13 +57,16 @@ class AgentSilence:
             is_awake = time.monotonic() - last_s < 2 * _LOOK_S
             last_s = time.monotonic()
             self._pid = process().pid
-            if not _is_stopped(self._pid):
+            if not is_stopped(self._pid):
                 looks, self._seen_ns = 0, time.time_ns()
                 self._is_back()
                 continue
             looks = looks + 1 if is_awake else 1
             if looks == _LOOKS:
-                text = "the agent is stopped (SIGSTOP, or a scheduler): no device samples, no alerts"
+                text = (
+                    "the agent is stopped (SIGSTOP, or a scheduler): no device samples, no alerts; "
+                    f"kill -CONT {self._pid} lets it go on"
+                )
                 warn("thermograd: %s", text)
                 self._onset_ns = self._seen_ns
                 self._tell(text, "warning", self._onset_ns, with_alert=True)
@@ -95,7 +98,8 @@ class AgentSilence:
         self._writer.append("mark", **ended_mark(at, "silent.agent", None, onset_ns, at["time_ns"]))
 
 
-def _is_stopped(pid: int) -> bool:
+def is_stopped(pid: int) -> bool:
+    """Return whether a process is stopped, or held by a debugger."""
     import psutil
 
     try:

@@ -7,6 +7,7 @@ anything again until `AgentProcess.stop`.
 import json
 import logging
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -17,12 +18,15 @@ from pathlib import Path
 from typing import Any
 
 from thermograd.ingest.agent.footprint import FRUGAL
-from thermograd.ingest.agent.silent_agent import AgentSilence
+from thermograd.ingest.agent.silent_agent import AgentSilence, is_stopped
 from thermograd.store.failures import Guard, warn
 
 _log = logging.getLogger("thermograd")
 _AGENT_END_S = 10.0
+_HELD_S = 1.0  # of that, for one that a debugger holds
 _MOST_STARTS = 2
+_BUSY = "thermograd's agent is still busy; it goes on by itself (pid %d)"
+_STOPPED = "thermograd's agent is stopped, or held by a debugger: kill -CONT %d lets it end the run"
 
 
 class AgentProcess:
@@ -109,6 +113,9 @@ class AgentProcess:
         told = _object_of(line)
         if told is not None and "card" in told:
             _show(told["card"])
+        elif told is not None and "shown" in told:  # by the agent, while we were stopped
+            if self._on_line is not None:
+                self._on_line(str(told["shown"]))
         elif told is not None and self._on_alert is not None:
             self._on_alert(told)
         elif self._on_line is not None:
@@ -160,6 +167,7 @@ class AgentProcess:
         self._stopping.set()
         process = self._process
         _end(process)
+        _let_go_on(process)
         try:
             self._wait(process)
         except BaseException:  # Ctrl-C ends the waiting, and is passed on
@@ -168,10 +176,11 @@ class AgentProcess:
 
     def _wait(self, process: "subprocess.Popen[bytes]") -> None:
         if self._waits_until_s is None:
-            self._waits_until_s = time.monotonic() + _AGENT_END_S + _ship_wait_s()
+            waits_s = _HELD_S if is_stopped(process.pid) else _AGENT_END_S + _ship_wait_s()
+            self._waits_until_s = time.monotonic() + waits_s
         if not self._has_ended(process, max(0.0, self._waits_until_s - time.monotonic())):
-            warn("thermograd's agent is still busy; it goes on by itself (pid %d)", process.pid)
-        if self._reader not in (None, threading.current_thread()):  # a listener may close the run
+            warn(_STOPPED if is_stopped(process.pid) else _BUSY, process.pid)
+        elif self._reader not in (None, threading.current_thread()):  # a listener may close the run
             self._reader.join(timeout=2)
 
     def _has_ended(self, process: "subprocess.Popen[bytes]", within_s: float) -> bool:
@@ -206,6 +215,12 @@ def _end(process: "subprocess.Popen[bytes]") -> None:
             process.stdin.close()
     except (OSError, ValueError) as error:  # it has ended already, or been told
         _log.debug("thermograd's agent: %s", error)
+
+
+def _let_go_on(process: "subprocess.Popen[bytes]") -> None:
+    """Let an agent that somebody has stopped go on: it could not end the run, and we would wait for it."""
+    if hasattr(signal, "SIGCONT"):
+        process.send_signal(signal.SIGCONT)
 
 
 def _close(process: "subprocess.Popen[bytes]") -> None:

@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from thermograd.ingest.agent.agent import StreamLayer, print_line
+from thermograd.ingest.agent.agent import StreamLayer
+from thermograd.ingest.agent.saying import print_line
 from thermograd.ingest.agent.shipping import Shipping
 from thermograd.ingest.otlp.names import COUNTERS, Names
 from thermograd.ingest.otlp.once import Once, exact

@@ -62,6 +62,7 @@ def run_facts_shown(run: Run) -> dict[str, Any]:
             "path": str(run.path),
             "facts": run.facts,
             "gaps": gaps["text"].slice(0, _MOST_LISTED).to_pylist(),
+            "silences": pc.sum(pc.and_(is_gap, is_alert)).as_py() or 0,
             "marks": counts,
             "watched": was_watched({"text": text} for text in marks["text"].unique().to_pylist()),
             "alert_list": listed,
@@ -138,7 +139,7 @@ def describe_run(shown: Mapping[str, Any], every_alert: bool = False) -> str:
     if shown.get("population"):
         lines += ["", "Among others of their model", *(f"  {line}" for line in shown["population"])]
     lines += [*config_lines(shown["config"]), *metric_lines(shown["metrics"])]
-    lines += ["", "Gaps and errors", *_gap_lines(shown["gaps"])]
+    lines += ["", "Gaps and errors", *_gap_lines(shown["gaps"], shown.get("silences", 0))]
     lines += ["", *(_every_alert(shown) if every_alert else _episodes(shown))]
     return "\n".join(lines)
 
@@ -173,12 +174,13 @@ def _device_lines(devices: Mapping[str, Any]) -> list[str]:
     return lines
 
 
-def _gap_lines(gaps: list[Any]) -> list[str]:
-    """Return each gap once, with how often it was told, and of many only the first."""
+def _gap_lines(gaps: list[Any], silences: int = 0) -> list[str]:
+    """Return each gap once, with how often it was told, and of many only the first; silences are alerts."""
     times = Counter(map(cell_text, gaps))
     lines = [f"  {gap}" + (f" ({count:,} times)" if count > 1 else "") for gap, count in times.items()]
     more = len(lines) - _MOST_GAPS
-    return lines[:_MOST_GAPS] + [f"  and {more:,} more: --json lists them"] * (more > 0) or ["  none"]
+    none = f"  none but {counted(silences, 'silence')}: see Alerts" if silences else "  none"
+    return lines[:_MOST_GAPS] + [f"  and {more:,} more: --json lists them"] * (more > 0) or [none]
 
 
 def _episodes(shown: Mapping[str, Any]) -> list[str]:

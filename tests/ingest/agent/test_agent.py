@@ -21,8 +21,8 @@ from thermograd.ingest.agent.agent import (
     _let_go as let_go,
     _may_start_again as may_start_again,
     _tell_silences as tell_silences,
-    print_alerts,
 )
+from thermograd.ingest.agent.saying import Sayings
 from thermograd.ingest.agent.supervisor import AgentProcess
 from thermograd.store.log.reader import read_kind
 from thermograd.store.log.seal import verify_run
@@ -132,7 +132,7 @@ def test_two_agents_of_a_node_never_sample_twice_and_the_second_takes_over(tmp_p
 
 def test_an_alert_is_logged_and_printed_as_one_line_of_json(capsys):
     logged = []
-    append = print_alerts(lambda kind, **values: logged.append((kind, values)) or 7)
+    append = Sayings(as_json=True).alerts(lambda kind, **values: logged.append((kind, values)) or 7)
     assert append("alert", alert="nonfinite", value=float("inf"), step=3) == 7
     assert append("mark", mark="note") == 7
     assert [kind for kind, _ in logged] == ["alert", "mark"]

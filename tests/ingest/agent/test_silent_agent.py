@@ -5,7 +5,8 @@ from thermograd.ingest.agent import silent_agent
 from thermograd.ingest.agent.silent_agent import AgentSilence
 from thermograd.store.log.reader import events_in_order
 from thermograd.store.log.writer import EventWriter
-from thermograd.store.runs.catalogue import create_run
+from thermograd.store.runs.catalogue import Run, create_run
+from thermograd.store.runs.describe import describe_run, run_facts_shown
 from thermograd.store.telling.episodes import ends_of
 from thermograd.stream.pipeline.replay import replay_events
 
@@ -16,7 +17,7 @@ class Looks:
     def __init__(self, monkeypatch, states, sleeps=()):
         self.states, self.sleeps, self.now_s = list(states), dict(sleeps), 0.0
         self.at = -1
-        monkeypatch.setattr(silent_agent, "_is_stopped", lambda pid: self.states[self.at])
+        monkeypatch.setattr(silent_agent, "is_stopped", lambda pid: self.states[self.at])
         monkeypatch.setattr(silent_agent.time, "monotonic", lambda: self.now_s)
 
     def wait(self, seconds):
@@ -35,7 +36,7 @@ def looked(tmp_path, monkeypatch, states, **looks):
     return run, writer, silence, heard
 
 
-def test_an_agent_that_is_stopped_is_told_once_and_its_end_when_it_goes_on(tmp_path, monkeypatch):
+def test_an_agent_thatis_stopped_is_told_once_and_its_end_when_it_goes_on(tmp_path, monkeypatch):
     run, writer, _, heard = looked(
         tmp_path, monkeypatch, [False, False, True, True, True, True, False, False]
     )
@@ -45,7 +46,7 @@ def test_an_agent_that_is_stopped_is_told_once_and_its_end_when_it_goes_on(tmp_p
     (alert,) = replay.recorded
     assert (alert["alert"], alert["severity"]) == ("silent.agent", "warning")
     assert alert["message"].startswith("the agent is stopped (SIGSTOP, or a scheduler): no device samples")
-    assert "it ran last at " in alert["message"]
+    assert "no alerts; kill -CONT 7 lets it go on; it ran last at " in alert["message"]
     assert [each["message"] for each in heard] == [alert["message"]]
     ends = ends_of(event.values for event in events_in_order(run.path, ("mark",)))
     assert list(ends) == [("silent.agent", None, alert["onset_time_ns"])]
@@ -77,4 +78,13 @@ def test_it_looks_in_a_thread_of_its_own_and_a_process_that_is_not_there_is_not_
     stopping = threading.Event()
     stopping.set()
     AgentSilence(None).follow(lambda: SimpleNamespace(pid=2**22 + 1), stopping)
-    assert silent_agent._is_stopped(2**22 + 1) is False
+    assert silent_agent.is_stopped(2**22 + 1) is False
+
+
+def test_show_does_not_say_that_there_are_no_gaps_where_the_alerts_are_made_of_them(tmp_path, monkeypatch):
+    run, writer, *_ = looked(tmp_path, monkeypatch, [False, True, True, False])
+    text = describe_run(run_facts_shown(Run(run.path)))
+    assert "Gaps and errors\n  none but 1 silence: see Alerts\n" in text
+    writer.append("mark", mark="gap", text="a hole")
+    writer.close()
+    assert "Gaps and errors\n  a hole\n" in describe_run(run_facts_shown(Run(run.path)))

@@ -7,6 +7,7 @@ import threading
 import time
 
 import pytest
+from thermograd.ingest.agent import supervisor
 from thermograd.ingest.agent.supervisor import AgentProcess
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="a shell script stands in the agent's place")
@@ -230,3 +231,38 @@ def test_the_card_of_an_agent_that_ends_goes_to_stderr_and_to_nobody_else(tmp_pa
     assert capsys.readouterr().err == "thermograd: verdict\nthermograd: spikes\n"
     assert (heard.lines, heard.alerts) == ([], [])
     assert "--card" in (starts.parent / "starts.args").read_text().split()
+
+
+def test_what_the_agent_has_shown_itself_is_passed_on_and_not_shown_again(tmp_path, agent_is, capfd):
+    agent_is("""echo '{"shown": "critical  silent.rank"}'; cat > /dev/null""")
+    heard = Heard()
+    agent = heard.start(tmp_path)
+    agent.stop()
+    assert (heard.lines, heard.alerts) == (["critical  silent.rank"], [])
+    agent = heard.start(tmp_path, on_line=False)
+    agent.stop()
+    assert (capfd.readouterr().err, heard.alerts) == ("", [])
+
+
+def test_an_agent_that_is_stopped_is_let_go_on_at_the_end(tmp_path, agent_is, caplog):
+    agent_is("echo up; read word; echo told $word")
+    heard = Heard()
+    agent = heard.start(tmp_path)
+    heard.wait(lambda: heard.lines)
+    os.kill(agent.pid, signal.SIGSTOP)
+    agent.stop()
+    assert heard.lines == ["up", "told stop"]
+    assert "busy" not in caplog.text
+
+
+def test_of_one_that_is_held_it_is_said_and_it_is_not_waited_for(tmp_path, agent_is, caplog, monkeypatch):
+    agent_is("echo up; read word; read never < /dev/zero")
+    monkeypatch.setattr(supervisor, "is_stopped", lambda pid: True)
+    monkeypatch.setattr(supervisor, "_HELD_S", 0.01)
+    heard = Heard()
+    agent = heard.start(tmp_path)
+    heard.wait(lambda: heard.lines)
+    pid = agent.pid
+    agent.stop()
+    assert f"kill -CONT {pid} lets it end the run" in caplog.text
+    os.kill(pid, signal.SIGKILL)
