@@ -305,6 +305,11 @@ def _receive(
         of_run = partial(_stream_layer, options=layer)
         counts = receive(folder.absolute(), Doors(**doors), of_run, say, duration_s, hz)
     told = ", ".join(f"{counts.get(name, 0):,} {name}" for name in ("written", "repeated", "rejected"))
+    beside = [
+        (counts.get("late", 0), "after their step was written"),
+        (counts.get("second", 0), "another value"),
+    ]
+    told += "".join(f"; {count:,} {how}, kept in a row of their own" for count, how in beside if count)
     echo(f"{counted(counts.get('exports', 0), 'export')}: readings {told}")
 
 

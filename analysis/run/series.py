@@ -348,7 +348,7 @@ def in_time_order(table: pa.Table) -> pa.Table:
 
 
 def _floats(column: pa.ChunkedArray) -> Floats:
-    return np.asarray(column.cast(pa.float64()).fill_null(float("nan")), dtype=np.float64)
+    return np.asarray(column.cast(pa.float64(), safe=False).fill_null(float("nan")), dtype=np.float64)
 
 
 def model_warnings(series: Sequence[RunSeries]) -> list[str]:

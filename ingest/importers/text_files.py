@@ -262,10 +262,10 @@ def extra_module(path: Path, name: str) -> Any:
 
 
 def whole_number(value: Any) -> int | None:
-    """Return a JSON value as a whole number from 0 that fits a column; None for any other."""
+    """Return a JSON value as a whole number from 0 that a float can hold, too; None for any other."""
     if isinstance(value, float) and value.is_integer():
         value = int(value)
-    fits = isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**63
+    fits = isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= 2**53
     return value if fits else None
 
 

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal, NamedTuple
 
 from thermograd.ingest.importers.formats.prometheus.dcgm_names import DCGM_METRICS, DCGM_PREFIX
-from thermograd.ingest.importers.steps.metric_names import ColumnNames
+from thermograd.ingest.importers.steps.metric_names import STEP_TAGS, ColumnNames
 from thermograd.store.errors import ImportFormatError
 from thermograd.store.events import KINDS
 
@@ -41,8 +41,7 @@ _TRAINERS = {  # one reading is what a trainer has just logged: a step, whatever
 _NUMBERS = frozenset(
     (
         *("axolotl_global_steps", "axolotl_global_steps_total", "training.iteration", "train.iteration"),
-        *("megatron.training.iteration", "iteration", "global_step", "train.global_step", "training.step"),
-        *("train.step", "training.global_step"),
+        *("megatron.training.iteration", "training.step", "training.global_step"),
     )
 )
 _STEP_TIMES = re.compile(r"(.*[./])?(step|iteration)[._](time|duration)(_s|_ms|_seconds|_milliseconds)?")
@@ -72,7 +71,8 @@ _BASE = {  # what a column's unit is, by the end of its name
 _UNITS: dict[str, dict[str, float]] = {  # UCUM, and what exporters write instead, as multiples of the base
     "%": {"%": 1, "percent": 1, "1": 100, "ratio": 100},
     "W": {"W": 1, "mW": 1e-3, "kW": 1e3, "uW": 1e-6, "watt": 1, "watts": 1, "milliwatts": 1e-3},
-    "J": {"J": 1, "mJ": 1e-3, "kJ": 1e3, "uJ": 1e-6, "W.h": 3600, "kW.h": 3.6e6, "joules": 1, "Wh": 3600},
+    "J": {"J": 1, "mJ": 1e-3, "kJ": 1e3, "uJ": 1e-6, "W.h": 3600, "kW.h": 3.6e6, "joules": 1, "Wh": 3600,
+        "kWh": 3.6e6},
     "Cel": {"Cel": 1, "C": 1, "celsius": 1, "degC": 1, "°C": 1},
     "MHz": {"MHz": 1, "Hz": 1e-6, "kHz": 1e-3, "GHz": 1e3, "hertz": 1e-6},
     "By": {
@@ -83,6 +83,10 @@ _UNITS: dict[str, dict[str, float]] = {  # UCUM, and what exporters write instea
     "us": {"us": 1, "ms": 1e3, "s": 1e6},
     "s": {"s": 1, "ms": 1e-3, "us": 1e-6, "ns": 1e-9, "min": 60, "seconds": 1, "milliseconds": 1e-3},
 }  # fmt: skip
+_SHIFTED = {  # temperatures: factor and offset
+    **dict.fromkeys(("K", "kelvin"), (1.0, -273.15)),
+    **dict.fromkeys(("[degF]", "degF", "°F", "fahrenheit"), (5 / 9, -160 / 9)),
+}
 
 
 class Target(NamedTuple):
@@ -135,7 +139,7 @@ class Names:
             return own
         if name in _TRAINERS:
             return Target("step", _TRAINERS[name])
-        if name in _NUMBERS:
+        if name in _NUMBERS or name.lower().replace(".", "/") in STEP_TAGS:
             return Target("step", NUMBER)
         if (hardware := _hardware(name, attributes)) is not None:
             return Target("sample", hardware)
@@ -167,7 +171,8 @@ def _own(name: str) -> Target | None:
 
 def _hardware(name: str, attributes: Mapping[str, str]) -> str | None:
     if name == "hw.errors":
-        return _ERRORS.get(attributes.get("error.type", "")) if attributes.get("hw.type") == "gpu" else None
+        kind = attributes.get("error.type") or attributes.get("hw.error.type", "")
+        return _ERRORS.get(kind) if attributes.get("hw.type", "gpu") == "gpu" else None
     if name == "hw.gpu.utilization" and attributes.get("hw.gpu.task", "general") != "general":
         return None
     if name == "hw.temperature" and "mem" in attributes.get("hw.sensor_location", "").lower():
@@ -202,11 +207,14 @@ def _scaled(target: Target, name: str, unit: str) -> Target:
     known = _UNITS.get(base)
     if known is None or not unit:
         return target
-    if base == "Cel" and unit in ("K", "kelvin"):
-        return target._replace(offset=-273.15)
-    if unit not in known:
-        raise UnitError(f"{name} is in {unit!r}; allowed for {target.column}: {', '.join(known)}")
-    return target._replace(factor=known[unit])
+    if unit not in _allowed(base):
+        raise UnitError(f"{name} is in {unit!r}; allowed for {target.column}: {', '.join(_allowed(base))}")
+    factor, offset = _SHIFTED[unit] if unit in _SHIFTED else (known[unit], 0.0)
+    return target._replace(factor=factor, offset=offset)
+
+
+def _allowed(base: str) -> tuple[str, ...]:
+    return (*_UNITS.get(base, ()), *(_SHIFTED if base == "Cel" else ()))
 
 
 def mapped_columns(texts: Sequence[str]) -> tuple[tuple[str, str], ...]:
@@ -218,7 +226,7 @@ def given_units(texts: Sequence[str]) -> tuple[tuple[str, str], ...]:
     """Read what a person says with ``--unit NAME=UNIT``, or refuse it."""
     pairs = _pairs(texts, "--unit", "NAME=UNIT, such as power_w=mW")
     for column, unit in pairs:
-        known = _UNITS.get(base_unit(column), {})
+        known = _allowed(base_unit(column))
         if unit not in known:
             allowed = ", ".join(known) or "none: it has no unit"
             raise ImportFormatError(f"--unit {column}={unit}: allowed for {column} is {allowed}")

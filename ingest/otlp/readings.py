@@ -4,7 +4,6 @@ An export is read as a whole before anything of it is written. What is not taken
 which the sender is told.
 """
 
-import json
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -20,6 +19,7 @@ from thermograd.ingest.importers.formats.prometheus.dcgm_names import (
     is_blank,
 )
 from thermograd.ingest.importers.text_files import LeftOutError, OddCellError, signal, within
+from thermograd.ingest.otlp.attributes import attribute_texts, is_number, whole
 from thermograd.ingest.otlp.names import (
     COUNTERS,
     NUMBER,
@@ -30,19 +30,20 @@ from thermograd.ingest.otlp.names import (
     Target,
     UnitError,
 )
+from thermograd.store.log.tail_codec import Rows
 from thermograd.store.text import printable
 
 _NO_VALUE = 1  # flag of a data point: the series has ended, or nothing was recorded
 _DELTA = 1
 _FIRST_NS, _LAST_NS = 10**17, 4_102_444_800 * 10**9  # 1973, 2100: a time in other units is neither
 _MOST_SERIES = 10_000  # of a run: names with their attributes
-_LONGEST_NAME, _LONGEST_TEXT, _LONGEST_DEVICE = 400, 160, 200
-_MOST_ATTRIBUTES, _DEEPEST = 64, 4
+_LONGEST_NAME, _LONGEST_DEVICE = 400, 200
 _EXACT = 1 << 53
 _DEVICE_KEYS = (
     *("hw.id", "gpu.uuid", "gpu_uuid", "uuid", "UUID", "device", "gpu.id", "gpu_id", "gpu.index", "gpu"),
     *("id", "hw.name", "name"),
 )
+_SIGNALS = ("loss", "grad_norm")
 _DCGM_POWER = "power_w_average of DCGM"
 _SCALED_BY_US = ("hw.gpu.utilization", "hw.fan.speed_ratio")  # an own column tells them exactly
 
@@ -69,13 +70,14 @@ class SamplePart(NamedTuple):
 
 
 class MetricPart(NamedTuple):
-    """One value by name."""
+    """One value by name. `told`: the step is the reading's own, not one that was read beside it."""
 
     name: str
     step: int | None
     rank: int | None
     time_ns: int
     value: float | int
+    told: bool = True
 
 
 @dataclass(slots=True)
@@ -91,11 +93,17 @@ class Readings:
     rejected: Counter[str] = field(default_factory=Counter)
     devices: dict[str, dict[str, Any]] = field(default_factory=dict)
     empty: int = 0
+    unnumbered: str = ""  # a metric that would be a step's, had it come with the step's number
     _numbers: dict[int, int] = field(default_factory=dict)  # the step at a time, told by a metric
+    _unsure: list[tuple[StepPart, MetricPart]] = field(default_factory=list)
 
     def number(self, time_ns: int, step: int) -> None:
         """Learn which step it was at a time."""
         self._numbers[time_ns] = step
+
+    def add_unsure(self, part: StepPart, name: str, value: float | int) -> None:
+        """Take what is a step's if a number was read at the same time, else a metric by its name."""
+        self._unsure.append((part, MetricPart(name, None, part.rank, part.time_ns, value)))
 
     def settle(self) -> None:
         """Give readings without a number of their own the one that was read at the same time.
@@ -110,11 +118,19 @@ class Readings:
                 else part
                 for part in self.samples
             ]
+        known = self._numbers.get
+        for part, metric in self._unsure:
+            if part.time_ns in self._numbers:
+                self.steps.append(part)
+            else:
+                self.metrics.append(metric)
+                self.unnumbered = self.unnumbered or (metric.name if part.column in _SIGNALS else "")
         if not self._numbers:
             return
-        known = self._numbers.get
         self.steps = [p if p.told else p._replace(step=known(p.time_ns)) for p in self.steps]
-        self.metrics = [p if p.step is not None else p._replace(step=known(p.time_ns)) for p in self.metrics]
+        self.metrics = [
+            p._replace(step=known(p.time_ns), told=False) if p.step is None else p for p in self.metrics
+        ]
 
 
 class _Series(NamedTuple):
@@ -126,6 +142,11 @@ class _Series(NamedTuple):
     rank: int | None = None
     refused: str = ""
     is_ignored: bool = False
+
+    @property
+    def is_a_step(self) -> bool:
+        """Whether it is a column of steps."""
+        return self.target is not None and self.target.kind == "step"
 
 
 class Reader:
@@ -190,15 +211,25 @@ class Reader:
         is_delta: bool, found: Readings, now_ns: int,
     ) -> None:  # fmt: skip
         time_ns = point.time_unix_nano or now_ns
-        step = _whole(next((attributes.pop(key) for key in STEP_ATTRIBUTES if key in attributes), None))
+        key, told = next(
+            ((key, attributes.pop(key)) for key in STEP_ATTRIBUTES if key in attributes), ("", "")
+        )
+        step = whole(told)
         series = self._series_of(metric, scope, attributes, found)
+        if key and step is None and not series.refused:
+            if series.is_a_step or is_number(told):
+                named = f"{_shown(metric.name)} with {key}={_shown(told)}"
+                found.rejected[f"{named}: a step is a whole number from 0 to 2^53"] += 1
+                return
+            attributes[key] = told  # the name of some work's step
+            series = self._series_of(metric, scope, attributes, found)
         if series.refused:
             found.rejected[series.refused] += 1
         elif not _FIRST_NS <= time_ns < _LAST_NS:
             found.rejected["a time that is not between 1973 and 2100"] += 1
         elif value is None or series.is_ignored:
             found.empty += 1
-        elif series.target is None or (step is None and not series.target.sure):
+        elif series.target is None:
             found.metrics.append(MetricPart(series.name, step, series.rank, time_ns, value))
         else:
             self._take_known(series, series.target, step, time_ns, value, is_delta, found)
@@ -208,7 +239,7 @@ class Reader:
         is_delta: bool, found: Readings,
     ) -> None:  # fmt: skip
         if target.column == NUMBER:
-            if (number := _whole(value)) is not None and not is_delta:
+            if (number := whole(value)) is not None and not is_delta:
                 found.number(time_ns, number)
             found.metrics.append(MetricPart(series.name, step, series.rank, time_ns, value))
             return
@@ -218,7 +249,10 @@ class Reader:
             found.empty += 1
         elif target.kind == "step":
             part = StepPart(series.rank, step, time_ns, target.column, known, step is not None)
-            found.steps.append(part)
+            if part.told or target.sure:
+                found.steps.append(part)
+            else:
+                found.add_unsure(part, series.name, value)
         else:
             is_added = is_delta and target.column in COUNTERS
             column = _DCGM_POWER if is_dcgm and target.column == "power_w_average" else target.column
@@ -242,7 +276,7 @@ class Reader:
             device = _device(metric.name, attributes) if target and target.kind == "sample" else ""
         except (UnitError, LeftOutError) as error:
             return _Series("", None, refused=printable(str(error), 300))
-        rank = _whole(next((attributes[key] for key in RANK_ATTRIBUTES if key in attributes), None))
+        rank = whole(next((attributes[key] for key in RANK_ATTRIBUTES if key in attributes), None))
         rank = self._rank if rank is None else rank
         if scope == OWN_SCOPE and metric.name in _SCALED_BY_US:
             return _Series("", None, is_ignored=True)
@@ -285,48 +319,12 @@ def _converted(target: Target, value: float | int) -> float | int | None:
         if target.kind == "sample":
             return within(target.column, number, value)
         if target.column == "tokens":
-            return _whole(number)
+            return whole(number)
         if target.column == "skipped":
             return bool(number)
         return signal(target.column, float(number))
     except OddCellError:
         return None
-
-
-def attribute_texts(pairs: Any) -> dict[str, str]:
-    """Return attributes as texts, of bounded number, length and depth."""
-    if not pairs:
-        return {}
-    found = {}
-    for pair in pairs[:_MOST_ATTRIBUTES]:
-        kind = pair.value.WhichOneof("value")
-        if kind == "string_value":
-            found[pair.key] = pair.value.string_value[:_LONGEST_TEXT]
-        elif kind is not None:
-            found[pair.key] = _text(pair.value, kind)[:_LONGEST_TEXT]
-    return found
-
-
-def _text(value: Any, kind: str) -> str:
-    if kind in ("int_value", "double_value"):
-        return repr(getattr(value, kind))
-    if kind == "bool_value":
-        return "true" if value.bool_value else "false"
-    return json.dumps(_plain(value, 0), ensure_ascii=False)
-
-
-def _plain(value: Any, depth: int) -> Any:
-    kind = value.WhichOneof("value")
-    if depth >= _DEEPEST or kind is None:
-        return None
-    if kind == "array_value":
-        return [_plain(item, depth + 1) for item in value.array_value.values[:_MOST_ATTRIBUTES]]
-    if kind == "kvlist_value":
-        pairs = value.kvlist_value.values[:_MOST_ATTRIBUTES]
-        return {pair.key: _plain(pair.value, depth + 1) for pair in pairs}
-    if kind == "bytes_value":
-        return value.bytes_value[:_LONGEST_TEXT].hex()
-    return getattr(value, kind)
 
 
 def _device(name: str, attributes: Mapping[str, str]) -> str:
@@ -356,18 +354,26 @@ def _told_of_device(attributes: Mapping[str, str]) -> dict[str, Any]:
     return told
 
 
-def _whole(value: Any) -> int | None:
-    """Return a whole number from 0, also one that is written as text; None for what is none."""
-    try:
-        number = int(value) if not isinstance(value, float) or value.is_integer() else -1
-    except (TypeError, ValueError, OverflowError):
-        return None
-    return number if 0 <= number < 2**63 else None
-
-
 def text_of(value: float | int) -> str | None:
     """Return a whole number's digits where a float cannot hold them."""
     return str(value) if isinstance(value, int) and abs(value) > _EXACT else None
+
+
+def metric_rows(parts: list[MetricPart], has: Iterable[bool]) -> Rows:
+    """Return metrics that know the same columns, as one write takes them."""
+    has_step, has_rank, has_text = has
+    names = [name for name, there in (("step", has_step), ("rank", has_rank)) if there]
+    names += ["name", "value", *(["text"] if has_text else [])]
+    rows = []
+    for part in parts:
+        row: list[Any] = [part.step] if has_step else []
+        if has_rank:
+            row.append(part.rank)
+        row += (part.name, float(part.value))
+        if has_text:
+            row.append(text_of(part.value))
+        rows.append(row)
+    return Rows(tuple(names), rows)
 
 
 def _shown(name: str) -> str:

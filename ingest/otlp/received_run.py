@@ -6,6 +6,7 @@ import threading
 import time
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Mapping
+from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,22 +15,23 @@ from thermograd.ingest.agent.saying import print_line
 from thermograd.ingest.agent.shipping import Shipping
 from thermograd.ingest.otlp.names import COUNTERS, Names
 from thermograd.ingest.otlp.once import Once, exact
-from thermograd.ingest.otlp.readings import MetricPart, Reader, Readings, SamplePart, text_of
+from thermograd.ingest.otlp.readings import MetricPart, Reader, Readings, SamplePart, metric_rows, text_of
 from thermograd.ingest.otlp.resources import Resource
 from thermograd.ingest.otlp.steps import Steps
 from thermograd.ingest.restarts import Restarts
 from thermograd.store.failures import Guard
 from thermograd.store.files import read_json, write_json
-from thermograd.store.log.tail_codec import Rows
 from thermograd.store.log.writer import EventWriter
 from thermograd.store.processes import clock_pair, new_writer_name, rank_of_writer
 from thermograd.store.runs.catalogue import Run
 from thermograd.store.runs.held import HELD_FOLDER
+from thermograd.store.text import printable
 
 KINDS = ("step", "sample", "metric", "mark")
 _AT_ONCE = 500  # rows of one write
 _REMEMBERED_ROWS = 500_000  # of each kind, that a receiver that is started again looks at
 _MOST_DEVICES = 1024
+_MOST_NEWEST = 20_000  # series of which the newest value is known
 _MOST_RANKS = 64
 _MOST_RESOURCES = 256  # of one run, with --run-by
 
@@ -45,13 +47,16 @@ class BusyError(Exception):
 class Taken(NamedTuple):
     """What became of the readings of an export.
 
-    `rejected` counts by reason; `repeated` were there before, `empty` hold no value.
+    `rejected` counts by reason; `repeated` were there before, `empty` hold no value; `late` and `second` are
+    among the written: for steps that had been written, and other values for the same metric and time.
     """
 
     written: int
     repeated: int
     empty: int
     rejected: Mapping[str, int]
+    late: int = 0
+    second: int = 0
 
 
 class ReceivedRun:
@@ -87,7 +92,8 @@ class ReceivedRun:
         writer = new_writer_name("r0")  # a receiver that is started again goes on with the run, as a job
         self._held = run.path / HELD_FOLDER / f"held-{writer}.jsonl"
         self._steps = Steps(self._write_step, self._held)
-        self._written = 0
+        self._written, self._second, self._is_told = 0, 0, False
+        self._newest: dict[tuple[str, int | None], MetricPart] = {}
         self._remember(run.path)
         self.writer = EventWriter(run.path, run.run_id, writer, KINDS, role="recording")
         pair = clock_pair()
@@ -117,7 +123,9 @@ class ReceivedRun:
         text, value = row["text"], row["value"]
         number = value if text is None else int(text) if text.lstrip("-").isdecimal() else value
         if number is not None:
-            self._once.is_new((row["name"], row["step"], row["rank"], row["time_ns"], exact(number)))
+            part = MetricPart(row["name"], row["step"], row["rank"], row["time_ns"], number)
+            self._once.is_new(_identity(part))
+            self._newest[part.name, part.rank] = part
 
     def _know_sample(self, row: Mapping[str, Any]) -> None:
         device, time_ns = row["device"], row["time_ns"]
@@ -158,9 +166,12 @@ class ReceivedRun:
 
     def _take(self, readings: Readings) -> Taken:
         self.newest_s = time.monotonic()
-        self._written, before = 0, self._steps.repeated
-        total = len(readings.metrics) + len(readings.samples)
+        self._written = self._second = 0
+        before, late, second = self._steps.repeated, self._steps.late, self._steps.second
         self._describe(readings.devices)
+        self._refuse_devices(readings)
+        total = len(readings.metrics) + len(readings.samples)
+        self._tell_unnumbered(readings)
         try:
             self._write_samples(readings.samples)
             self._write_metrics(readings.metrics)
@@ -170,7 +181,18 @@ class ReceivedRun:
             raise BusyError(f"the log cannot be written ({error.strerror or error})") from error
         repeated_steps = self._steps.repeated - before
         written = self._written + len(readings.steps) - repeated_steps
-        return Taken(written, total - self._written + repeated_steps, readings.empty, readings.rejected)
+        repeated = total - self._written + repeated_steps
+        late, second = self._steps.late - late, self._steps.second - second + self._second
+        return Taken(written, repeated, readings.empty, readings.rejected, late, second)
+
+    def _tell_unnumbered(self, readings: Readings) -> None:
+        if readings.unnumbered and not (self._is_told or readings.steps):
+            self._is_told = True
+            name = printable(readings.unnumbered, 80)
+            self._say(
+                f"{self.run_id}: {name} comes without a step's number and is kept by its name; "
+                'give it an attribute "step", or send a metric "step" with it'
+            )
 
     def _append(self, seq: int | None) -> None:
         if seq is None:
@@ -246,25 +268,48 @@ class ReceivedRun:
     def _write_metrics(self, parts: Iterable[MetricPart]) -> None:
         groups: defaultdict[Any, list[MetricPart]] = defaultdict(list)
         for part in parts:
-            if self._once.is_new(_identity(part)):
+            if self._is_new(part):
                 has = part.step is not None, part.rank is not None, text_of(part.value) is not None
                 groups[(part.time_ns, *has)].append(part)
         waiting = deque(groups.items())
         while waiting:
             (time_ns, *has), group = waiting.popleft()
             for start in range(0, len(group), _AT_ONCE):
-                rows = _rows(group[start : start + _AT_ONCE], has)
+                rows = metric_rows(group[start : start + _AT_ONCE], has)
                 if self.writer.append_rows("metric", rows, time_ns, time_ns - self._ahead_ns) is None:
                     for part in (*group[start:], *(part for _, rest in waiting for part in rest)):
                         self._once.forget(_identity(part))
+                        self._newest.pop((part.name, part.rank), None)
                     raise BusyError("the log cannot be written; is the disk full?")
                 self._written += len(rows.rows)
+
+    def _is_new(self, part: MetricPart) -> bool:
+        """Whether a value was not there; one that only was read beside a step's number has to be another."""
+        key = part.name, part.rank
+        newest = self._newest.get(key)
+        is_another = newest is None or exact(newest.value) != exact(part.value)
+        if not self._once.is_new(_identity(part)) or (not part.told and not is_another):
+            return False
+        if newest is not None and (newest.time_ns, newest.step) == (part.time_ns, part.step):
+            self._second += 1
+        if key in self._newest or len(self._newest) < _MOST_NEWEST:
+            self._newest[key] = part
+        return True
 
     def _describe(self, devices: Mapping[str, dict[str, Any]]) -> None:
         """Add what is new of devices to ``run.json``."""
         new = {name: told for name, told in devices.items() if name not in self._devices}
-        if new and len(self._devices) + len(new) <= _MOST_DEVICES:
-            self.describe({"devices": new})
+        fits = dict(islice(new.items(), max(0, _MOST_DEVICES - len(self._devices))))
+        if fits:
+            self.describe({"devices": fits})
+
+    def _refuse_devices(self, readings: Readings) -> None:
+        """Take no samples of more devices than a run may have."""
+        taken = [part for part in readings.samples if part.device in self._devices]
+        if len(taken) < len(readings.samples):
+            reason = f"more than {_MOST_DEVICES:,} devices of one run"
+            readings.rejected[reason] += len(readings.samples) - len(taken)
+            readings.samples = taken
 
     def describe(self, facts: Mapping[str, Mapping[str, Any]]) -> None:
         """Add facts to objects of ``run.json``."""
@@ -335,21 +380,6 @@ def _newest(run_dir: Path, kind: str) -> Iterable[Any]:
 
 
 def _identity(part: MetricPart) -> Any:
-    return part.name, part.step, part.rank, part.time_ns, exact(part.value)
-
-
-def _rows(parts: list[MetricPart], has: Iterable[bool]) -> Rows:
-    """Return metrics that know the same columns, as one write takes them."""
-    has_step, has_rank, has_text = has
-    names = [name for name, there in (("step", has_step), ("rank", has_rank)) if there]
-    names += ["name", "value", *(["text"] if has_text else [])]
-    rows = []
-    for part in parts:
-        row: list[Any] = [part.step] if has_step else []
-        if has_rank:
-            row.append(part.rank)
-        row += (part.name, float(part.value))
-        if has_text:
-            row.append(text_of(part.value))
-        rows.append(row)
-    return Rows(tuple(names), rows)
+    """Return what is written once: an SDK says a gauge of a step again, with a new time."""
+    time_ns = part.time_ns if part.step is None else None
+    return part.name, part.step, part.rank, time_ns, exact(part.value)

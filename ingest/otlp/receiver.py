@@ -63,7 +63,7 @@ class Receiver:
     hz
         How often this machine's devices are sampled into the runs of this machine; None for not at all.
     counts
-        Readings written, repeated, empty and rejected so far, and exports.
+        Readings written, repeated, empty and rejected so far, late and second ones among them, and exports.
     """
 
     runs_dir: Path
@@ -107,7 +107,7 @@ class Receiver:
             resource = resource_of(of_resource.resource, self.run_by)
             taken = self._take(resource, of_resource.scope_metrics)
             rejected.update(taken.rejected)
-            for name in ("written", "repeated", "empty"):
+            for name in ("written", "repeated", "empty", "late", "second"):
                 self.counts[name] += getattr(taken, name)
         self.counts["exports"] += 1
         self.counts["rejected"] += rejected.total()

@@ -9,8 +9,8 @@ hardware under it, each sent by its own.
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from thermograd.ingest.otlp.attributes import attribute_texts
 from thermograd.ingest.otlp.names import RANK_ATTRIBUTES
-from thermograd.ingest.otlp.readings import attribute_texts
 from thermograd.store.secrets import hidden_values
 from thermograd.store.text import printable
 

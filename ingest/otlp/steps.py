@@ -49,6 +49,9 @@ class Steps:
     ----------
     repeated
         Readings that were there before, or had not changed since the one before.
+    late, second
+        Columns of steps that had been written already, and other values for what was there: each is in
+        another row of the step.
     """
 
     def __init__(
@@ -58,7 +61,7 @@ class Steps:
         self._steps: OrderedDict[Key, _Step] = OrderedDict()
         self._waiting: dict[Key, _Step] = {}
         self._usual: dict[str, int] = {}  # in which of the written steps a column was last
-        self._count = self.repeated = 0
+        self._count = self.repeated = self.late = self.second = 0
         self._latest: dict[int | None, dict[str, float | int]] = {}  # what a reading without a number had
         self._file = _HeldFile(path)
 
@@ -113,8 +116,11 @@ class Steps:
             if _same(known.values[part.column], part.value):
                 self.repeated += 1
                 return False
+            self.second += 1
             self._finish(key)
             known = None
+        elif known is not None and known.is_written:
+            self.late += 1
         if known is None or known.is_written:
             known = self._begin(key, part, known)
         known.values[part.column] = part.value

@@ -42,6 +42,7 @@ _WORKERS = 2
 _PATH = "/v1/metrics"
 _OTHERS = {"/v1/logs": "logs", "/v1/traces": "traces", "/v1development/profiles": "profiles"}
 _TYPES = {"application/x-protobuf": False, "application/protobuf": False, "application/json": True}
+_PLAIN = "text/plain; charset=utf-8"
 _LOOPBACK = re.compile(r"(localhost|127\.0\.0\.1|\[::1\])(:\d{1,5})?", re.I)
 
 
@@ -82,11 +83,11 @@ class Application:
                 self._workers, self._take, body, headers.get("content-encoding", ""), is_json
             )
             del body
-            await _answer(send, 200, await work, is_json, {})
+            await _answer(send, 200, await work, kind, {})
         except RefusedError as refused:
             status = Status(code=refused.code, message=str(refused)[:1000])
-            told = written_message(status, is_json)
-            await _answer(send, refused.status, told, is_json, refused.headers)
+            told = written_message(status, is_json) if kind in _TYPES else f"{refused}\n".encode()
+            await _answer(send, refused.status, told, kind if kind in _TYPES else _PLAIN, refused.headers)
         finally:
             self._bytes -= taken[0]
 
@@ -166,8 +167,7 @@ class Application:
         self._workers.shutdown(wait=True)
 
 
-async def _answer(send: Send, status: int, body: bytes, is_json: bool, headers: dict[str, str]) -> None:
-    kind = "application/json" if is_json else "application/x-protobuf"
+async def _answer(send: Send, status: int, body: bytes, kind: str, headers: dict[str, str]) -> None:
     told = {"content-type": kind, "content-length": str(len(body)), **headers}
     pairs = [(name.lower().encode(), text.encode("latin-1", "replace")) for name, text in told.items()]
     await send({"type": "http.response.start", "status": status, "headers": pairs})

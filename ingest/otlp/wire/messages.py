@@ -38,6 +38,8 @@ def read_request(body: bytes, is_json: bool) -> Any:
             raise MessageError(f"no ExportMetricsServiceRequest in protobuf ({error})"[:300]) from None
     try:
         document = _prepared(json.loads(body), 0)
+        if not isinstance(document, dict):
+            raise ValueError("no object")
         return json_format.ParseDict(document, ExportMetricsServiceRequest(), ignore_unknown_fields=True)
     except (ValueError, RecursionError, json_format.Error, AttributeError, TypeError) as error:
         raise MessageError(f"no ExportMetricsServiceRequest in JSON ({error})"[:300]) from None

@@ -87,3 +87,17 @@ def test_the_warning_of_an_idle_device_and_the_gate_agree(tmp_path, rise_w):
     warned = [text for text in found["warnings"] if "was not doing the training: power_w" in text]
     barred = [reason for pair in found["pairs"] for reason in pair["reasons"] if "was idle" in reason]
     assert bool(warned) == bool(barred) == (rise_w < 10)
+
+
+def test_numbers_above_2_to_the_53_are_read_as_the_nearest_float(tmp_path: Path) -> None:
+    """A log may have any step, and a counter of ns passes it after 104 days."""
+    run = create_run(tmp_path, "large")
+    writer = EventWriter(run.path, run.run_id, "writer")
+    writer.append("step", _START_NS, 0, step=2**63 - 1, loss=1.0)
+    writer.append("sample", _START_NS, 0, device="g", throttled_thermal_ns=2**54 + 1)
+    writer.close()
+    series = load_series(run)
+    assert series.training("step").tolist() == [2.0**63]
+    throttled = series.devices["g"].signal("throttled_thermal_ns")
+    assert throttled is not None
+    assert throttled.tolist() == [2.0**54]

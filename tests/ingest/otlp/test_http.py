@@ -61,7 +61,15 @@ def test_protobuf_json_gzip_and_chunks_over_one_connection(served):
     client.close()
     (run,) = list_runs(runs)
     assert [row["name"] for row in rows(run.path, "metric")].count("a") == 1
-    assert made.counts == {"exports": 5, "written": 5, "repeated": 1, "empty": 0, "rejected": 0}
+    assert made.counts == {
+        "exports": 5,
+        "written": 5,
+        "repeated": 1,
+        "empty": 0,
+        "rejected": 0,
+        "late": 0,
+        "second": 0,
+    }
 
 
 def test_what_is_not_taken_is_told_in_the_answer(served):
@@ -85,6 +93,7 @@ def test_what_is_refused_has_its_status_and_a_sentence(served, monkeypatch):
         (400, {"body": b"\xff\xff\xff"}),
         (400, {"body": b"{", "kind": JSON}),
         (400, {"body": b"[1]", "kind": JSON}),
+        (400, {"body": b"[]", "kind": JSON}),
         (400, {"body": b'{"resourceMetrics": [{"scopeMetrics": 1}]}', "kind": JSON}),
         (400, {"body": deep, "kind": JSON}),
         (400, {"body": nested, "kind": JSON}),
@@ -103,11 +112,15 @@ def test_what_is_refused_has_its_status_and_a_sentence(served, monkeypatch):
         (403, {"body": b"", "Origin": "http://evil.example"}),
         (403, {"body": b"", "Host": "evil.example"}),
     ):
-        status, answer, _ = post(port, **of)
+        status, answer, headers = post(port, **of)
         assert status == expected, (of["body"], answer)
-        message = (
-            json.loads(answer)["message"] if of.get("kind") == JSON else Status.FromString(answer).message
-        )
+        read = {
+            JSON: lambda told: json.loads(told)["message"],
+            PROTOBUF: lambda told: Status.FromString(told).message,
+        }
+        kind = headers["content-type"].partition(";")[0]
+        assert kind == of.get("kind", PROTOBUF)
+        message = read.get(kind, lambda told: told.decode().strip())(answer)
         assert message.isprintable()
         assert message
     assert not list_runs(runs)

@@ -98,6 +98,69 @@ def test_axolotls_counter_is_the_number_of_its_steps(tmp_path):
     assert step == {"time_ns": T0 + 5 * 10**9, "step": 12, "loss": 0.5, "grad_norm": 1.5}
 
 
+def test_a_metric_that_is_the_steps_number_makes_steps_of_what_was_read_with_it(tmp_path):
+    for number, loss in (
+        *(("step", "train.loss"), ("global_step", "train.loss"), ("training.step", "train/loss")),
+        *(("iteration", "loss"), ("trainer/global_step", "train/loss")),
+    ):
+        said = []
+        folder = tmp_path / number.replace("/", "-")
+        with receiver(folder, say=said.append) as made:
+            for i in (1, 1, 2):  # an SDK says it again
+                of = (
+                    gauge(loss, point(1 / i, i)),
+                    gauge("grad_norm", point(0.5, i)),
+                    gauge("acc", point(0.25, i)),
+                )
+                made.take(request(*of, gauge(number, point(i, i))))
+            made.take(request(gauge(loss, point(9.0, 7))))
+        told = [(row["step"], row["loss"], row["grad_norm"]) for row in rows(only(folder), "step")]
+        assert told == [(1, 1.0, 0.5), (2, 0.5, 0.5)], number
+        found = [(row["name"], row.get("step"), row["value"]) for row in rows(only(folder), "metric")]
+        assert found == [("acc", 1, 0.25), (number, 1, 1.0), (number, 2, 2.0), (loss, None, 9.0)]
+        assert [text for text in said if "without a step's number" in text] == [
+            f"{only(folder).name}: {loss} comes without a step's number and is kept by its name; give it an "
+            'attribute "step", or send a metric "step" with it'
+        ]
+
+
+def test_a_steps_number_is_whole_and_what_is_none_is_refused_by_name(tmp_path):
+    def loss(step, at):
+        return gauge("loss", point(float(at), at, about={"step": step}))
+
+    taken, refused = (7.0, "8", 2**53), (-3, "abc", 2.5, 2**53 + 1, 2**63 - 1, "nan")
+    with receiver(tmp_path) as made:
+        answer = made.take(request(*(loss(step, at) for at, step in enumerate((*taken, *refused)))))
+        made.take(request(gauge("job.load", point(1.0, 1, about={"step": "fetch"}))))
+    assert [row["step"] for row in rows(only(tmp_path), "step")] == [7, 8, 2**53]
+    assert answer.rejected == len(refused)
+    for step in refused:
+        assert f"loss with step={step}: a step is a whole number from 0 to 2^53" in answer.message
+    assert [row["name"] for row in rows(only(tmp_path), "metric")] == ["job.load{step=fetch}"]
+
+
+def test_what_comes_after_its_step_was_written_and_a_second_value_are_kept_and_counted(tmp_path):
+    """An SDK that says a metric of a step again adds nothing; a series of times without steps does."""
+
+    def of(name, value, at=1, **about):
+        return gauge(name, point(value, at, about=about))
+
+    with receiver(tmp_path) as made:
+        made.take(request(of("loss", 1.0, step=1), of("loss", 1.0, at=2, step=2)))
+        for run in made._runs.values():
+            run._steps.tick(at_end=True)
+        made.take(request(of("grad_norm", 9.0, step=1), of("loss", 2.0, at=2, step=2)))
+        made.take(request(of("m", 1.0), of("m", 2.0)))
+        for at in (3, 4):
+            made.take(request(of("acc", 0.5, at=at, step=1), of("queue", 0.0, at=at)))
+        counted = {name: made.counts[name] for name in ("late", "second", "repeated")}
+    assert counted == {"late": 1, "second": 2, "repeated": 1}
+    told = [(row["step"], row.get("loss"), row.get("grad_norm")) for row in rows(only(tmp_path), "step")]
+    assert sorted(told, key=str) == [(1, 1.0, None), (1, None, 9.0), (2, 1.0, None), (2, 2.0, None)]
+    names = [row["name"] for row in rows(only(tmp_path), "metric")]
+    assert names == ["m", "m", "acc", "queue", "queue"]
+
+
 def test_a_step_is_one_event_though_its_columns_come_in_two_exports(tmp_path):
     def of(name, values, at=0.0):
         return gauge(name, *(point(v, at, about={"step": i}) for i, v in values.items()))
@@ -141,6 +204,31 @@ def test_what_has_no_value_is_null_and_what_is_not_taken_is_named(tmp_path):
         assert reason in answer.message
     assert [row["value"] for row in rows(only(tmp_path), "metric")] == [1.0]
     assert rows(only(tmp_path), "sample") == []
+
+
+def test_units_errors_and_the_number_of_devices_are_as_they_are_said(tmp_path, monkeypatch):
+    monkeypatch.setattr("thermograd.ingest.otlp.received_run._MOST_DEVICES", 2)
+
+    def of(name, value, unit="", **about):
+        return gauge(name, point(value, about={"hw.id": "g"} | about), unit=unit)
+
+    with receiver(tmp_path) as made:
+        made.take(
+            request(
+                of("hw.energy", 2.0, "kWh"),
+                of("hw.temperature", 86.0, "[degF]"),
+                of("hw.errors", 3, **{"error.type": "corrected"}),
+                of("hw.errors", 4, **{"error.type": "corrected", "hw.type": "network"}),
+                of("hw.errors", 5),
+            )
+        )
+        answer = made.take(request(*(of("hw.power", 1.0, "W", **{"hw.id": f"d{i}"}) for i in range(4))))
+    first, *others = rows(only(tmp_path), "sample")
+    assert first["temperature_c"] == pytest.approx(30.0)
+    assert (first["energy_j"], first["ecc_corrected"]) == (7.2e6, 3)
+    assert [row["device"] for row in others] == ["d0"]
+    assert (answer.rejected, answer.message) == (3, "3 x more than 2 devices of one run")
+    assert [row["value"] for row in rows(only(tmp_path), "metric")] == [4.0, 5.0]
 
 
 def test_a_counter_that_tells_what_was_added_is_summed_up_also_by_the_next_receiver(tmp_path):

@@ -219,7 +219,7 @@ def test_a_start_without_a_zone_needs_one(tmp_path: Path) -> None:
             "not between 1970 and",
         ),
         (
-            '{"log_history": [{"step": 4000000000000000000, "loss": 1}]}',
+            '{"log_history": [{"step": 9007199254740992, "loss": 1}]}',
             START._replace(step_time_s=1),
             "not betw",
         ),
