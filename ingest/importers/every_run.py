@@ -10,6 +10,7 @@ from thermograd.ingest.importers.registry import stored_runs
 from thermograd.ingest.importers.stores.runs import EVERY, deleted_runs
 from thermograd.store.errors import ImportFormatError
 from thermograd.store.telling.quantities import counted
+from thermograd.store.text import printable
 
 
 def import_every_run(
@@ -29,7 +30,8 @@ def import_every_run(
     Returns
     -------
     list
-        What `import_run` returns, one a run; of a run without a usable row ``stored_run`` and ``refused``.
+        What `import_run` returns, one a run; of a run without a usable row ``stored_run``, ``stored_name``
+        and ``refused``.
 
     Raises
     ------
@@ -49,10 +51,11 @@ def import_every_run(
             own = hints._replace(run=run.id)
             answers.append(import_run(runs_dir, [path], training, telemetry, timezone, called, own, dry_run))
         except ImportFormatError as error:
-            answers.append({"stored_run": run.id, "refused": str(error)})
+            answers.append({"stored_run": run.id, "stored_name": run.name, "refused": str(error)})
     if all("refused" in answer for answer in answers):
         told = "; ".join(
-            [answer["refused"] for answer in answers] or deleted_runs([run for _, run in stored])
+            [f"run {_called(answer)}: {answer['refused']}" for answer in answers]
+            or deleted_runs([run for _, run in stored])
         )
         raise ImportFormatError(f"none of {counted(len(stored), 'run')} can be imported: {told}")
     return answers
@@ -61,6 +64,14 @@ def import_every_run(
 def describe_imports(result: dict[str, Any] | list[dict[str, Any]]) -> str:
     """Return what `import_run` or `import_every_run` returned as text."""
     return "\n".join(
-        f"Not imported: {answer['refused']}" if "refused" in answer else describe_import(answer)
+        f"Not imported: run {_called(answer)}: {answer['refused']}"
+        if "refused" in answer
+        else describe_import(answer)
         for answer in (result if isinstance(result, list) else [result])
     )
+
+
+def _called(answer: dict[str, Any]) -> str:
+    """Return the id of a run that was refused, and its name where it has another one."""
+    names = dict.fromkeys(name for name in (answer["stored_run"], answer["stored_name"]) if name)
+    return " ".join(printable(name, 60) for name in names)

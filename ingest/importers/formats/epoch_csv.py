@@ -128,7 +128,7 @@ class EpochLog:
         if self._steps is None:
             raise ImportFormatError(
                 f"{path}: {self._what} does not say how many steps an epoch has; say so: "
-                f"{command(path, '--started-at', '--step-time', '--steps-per-epoch')}"
+                f"{command(path, hints, '--started-at', '--step-time', '--steps-per-epoch')}"
             )
         recording.estimated = clock.estimated
         return clock

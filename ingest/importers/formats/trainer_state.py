@@ -54,8 +54,8 @@ def _clock(path: Path, history: list[Any], hints: Hints) -> StepClock:
     if hints.started_at is None:
         raise ImportFormatError(
             f"{path}: the Trainer's state has steps but no times, so it is no time series; give --started-at "
-            f"TIME to have them estimated ({command(path, '--started-at')}), or import the TensorBoard or "
-            "W&B log of the same training"
+            f"TIME to have them estimated ({command(path, hints, '--started-at')}), or import the TensorBoard "
+            "or W&B log of the same training"
         )
     if given_step_time(hints) is not None:
         return step_clock(path, "the Trainer's state", hints)

@@ -18,5 +18,22 @@ class Hints(NamedTuple):
     steps_per_epoch: int | None = None  # how many steps an epoch has, in a log of epochs
     sample_time_s: float | None = None  # the period of samples, in a log that does not say it
 
+    def options(self) -> dict[str, list[str]]:
+        """Return the values that a command line has of each option, to say it again."""
+        pairs = {
+            "--started-at": self.started_at,
+            "--step-time": None if self.step_time_s is None else f"{self.step_time_s:.9g}",
+            "--steps-per-epoch": self.steps_per_epoch,
+            "--sample-time": None if self.sample_time_s is None else f"{self.sample_time_s:.9g}",
+            "--time": self.time,
+            "--device": self.device,
+            "--columns": ",".join(self.fields) or None,
+            "--pattern": self.pattern,
+            "--run": self.run,
+        }
+        said = {option: [str(value)] for option, value in pairs.items() if value is not None}
+        several = {"--column": self.columns, "--unit": self.units}
+        return said | {o: [f"{a}={b}" for a, b in values] for o, values in several.items() if values}
+
 
 NO_HINTS = Hints()

@@ -102,7 +102,7 @@ def started(path: Path, what: str, hints: Hints, *needed: str, rows: str = "step
     if hints.started_at is None:
         raise ImportFormatError(
             f"{path}: {what} has {rows} but no times, so it is no time series; say when the training began"
-            f"{_and_what(needed)}: {command(path, '--started-at', *needed)}"
+            f"{_and_what(needed)}: {command(path, hints, '--started-at', *needed)}"
         )
     began = read_time(hints.started_at)
     if began is None:
@@ -117,10 +117,11 @@ def _and_what(needed: tuple[str, ...]) -> str:
     return "".join(f", {word}" for word in words[:-1]) + "".join(f" and {word}" for word in words[-1:])
 
 
-def command(path: Path, *options: str) -> str:
-    """Return what to type to import a file with options, with an example of each value."""
-    given = " ".join(f"{option} {_EXAMPLE[option]}" for option in options)
-    return f"thermograd import {shlex.quote(str(path))} {given}"
+def command(path: Path, hints: Hints, *options: str) -> str:
+    """Return what to type to import a file with options, with an example of each value that is not given."""
+    values = {option: [_EXAMPLE[option]] for option in options} | hints.options()
+    said = [part for option, texts in values.items() for text in texts for part in (option, text)]
+    return shlex.join(["thermograd", "import", str(path), *said])
 
 
 def given_step_time(hints: Hints) -> float | None:
@@ -137,7 +138,7 @@ def step_clock(path: Path, what: str, hints: Hints, *needed: str, rows: str = "s
     if step_time_s is None:
         raise ImportFormatError(
             f"{path}: {what} does not say how long a step took; say so: "
-            f"{command(path, '--started-at', '--step-time', *needed)}"
+            f"{command(path, hints, '--started-at', '--step-time', *needed)}"
         )
     return StepClock(began, step_time_s, estimate(hints, step_time_s, "as --step-time says"))
 

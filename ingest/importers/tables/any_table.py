@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from thermograd.ingest.importers.hints.given import NO_HINTS
 from thermograd.ingest.importers.hints.units import COLUMNS
 from thermograd.ingest.importers.recording import Hints, Kind, Recording, listed_names, of_no_use
 from thermograd.ingest.importers.rows.seen import SeenKeys
@@ -196,7 +197,7 @@ class TableLog:
 
     def _step_clock(self, values: Mapping[str, Any]) -> StepClock:
         if self._hints.started_at is None:
-            example = command(self.path, "--started-at", "--step-time")
+            example = command(self.path, self._hints, "--started-at", "--step-time")
             raise ImportFormatError(
                 f"{self._no_time('steps', values)}, or say when the training began and how many seconds a "
                 f"step took: {example}"
@@ -230,7 +231,9 @@ class TableLog:
                     f"{self.path}: {option} names {tag}, but no row has it; {self._has()}"
                 )
         if self._time is None and self._steps_clock is None and self._seen:
-            raise ImportFormatError(f"{self.path}: {self._format}; {unknown(self.path, self._seen)}")
+            raise ImportFormatError(
+                f"{self.path}: {self._format}; {unknown(self.path, self._seen, self._hints)}"
+            )
         self._rows.unknown.discard(self._time.name if self._time is not None else "")
         self.samples.leave_out_repeats(lambda _: None)
         self._rows.finish()
@@ -259,14 +262,14 @@ def time_names(names: Iterable[str]) -> list[str]:
     return [by_key[name] for name in NAMES if name in by_key]
 
 
-def unknown(path: Path | None, names: Iterable[str]) -> str:
+def unknown(path: Path | None, names: Iterable[str], hints: Hints = NO_HINTS) -> str:
     """Return what to say of a table none of whose columns is known, with the command that imports it."""
     known = list(names)
     lacking = "step" if any(map(ColumnNames(()).column_of, known)) else "power_w"
-    given = [] if time_names(known) else ["--time", "COLUMN"]
-    command = shlex.join(
-        ["thermograd", "import", str(path or "FILE"), *given, "--column", f"{lacking}=COLUMN"]
-    )
+    options = ({} if time_names(known) else {"--time": ["COLUMN"]}) | hints.options()
+    options["--column"] = [*options.get("--column", []), f"{lacking}=COLUMN"]
+    said = [part for option, texts in options.items() for text in texts for part in (option, text)]
+    command = shlex.join(["thermograd", "import", str(path or "FILE"), *said])
     return f"no name of its columns is known ({listed_names(known, most=12)}); say which are which: {command}"
 
 

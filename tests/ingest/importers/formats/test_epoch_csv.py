@@ -71,8 +71,8 @@ def test_epochs_count_from_0_where_the_first_is_0(
     [
         (RESULTS, Hints(), "results.csv --started-at 2026-11-24T10:00:00Z"),
         (KERAS, Hints(), "--started-at 2026-11-24T10:00:00Z --step-time 0.5 --steps-per-epoch 1000"),
-        (KERAS, HUNDRED, "--started-at 2026-11-24T10:00:00Z --step-time 0.5 --steps-per-epoch 1000"),
-        (KERAS, START._replace(step_time_s=1.0), "--step-time 0.5 --steps-per-epoch 1000"),
+        (KERAS, HUNDRED, "--started-at 2026-11-24T10:00:00Z --step-time 0.5 --steps-per-epoch 100"),
+        (KERAS, START._replace(step_time_s=1.0), "--step-time 1 --steps-per-epoch 1000"),
     ],
 )
 def test_what_it_needs_is_said_as_a_command(path: Path, hints: Hints, ending: str, tmp_path: Path) -> None:
@@ -124,3 +124,13 @@ def test_a_log_of_epochs_is_told_by_its_columns(header: str, is_theirs: bool, tm
     cells = "1".join(["", *[c for c in header if c in ",\t"], ""]) + "\n"
     found = recognise(written(tmp_path / "a.csv", f"{header}\n{cells}"))[1]
     assert (found in ("an Ultralytics results.csv", "a log of Keras' CSVLogger")) is is_theirs
+
+
+def test_a_suggested_command_keeps_what_was_given(tmp_path: Path) -> None:
+    hints = START._replace(step_time_s=1.0, columns=(("loss", "train/box_loss"),), steps_per_epoch=None)
+    text = refused(tmp_path, YOLOV5, hints=hints._replace(columns=()))
+    assert text.endswith("--started-at 2026-11-24T10:00:00Z --step-time 1 --steps-per-epoch 1000")
+    text = refused(tmp_path, YOLOV5, hints=hints._replace(step_time_s=None, steps_per_epoch=7))
+    assert text.endswith(
+        "--started-at 2026-11-24T10:00:00Z --step-time 0.5 --steps-per-epoch 7 --column loss=train/box_loss"
+    )

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from importing import Imported, imported, refused
-from thermograd.ingest.importers.every_run import import_every_run
+from thermograd.ingest.importers.every_run import describe_imports, import_every_run
 from thermograd.ingest.importers.recording import Hints
 from thermograd.store.errors import ImportFormatError
 from thermograd.store.runs.own_values.configuration import run_config
@@ -249,3 +249,8 @@ def _empty(tmp_path: Path) -> Any:
     with sqlite3.connect(path) as connection:
         connection.execute("DELETE FROM metrics")
     return path
+
+
+def test_of_every_run_it_is_said_which_was_not_imported() -> None:
+    answers = [{"stored_run": "b900a5", "stored_name": "steady-otter", "refused": "no usable row"}]
+    assert describe_imports(answers) == "Not imported: run b900a5 steady-otter: no usable row"
