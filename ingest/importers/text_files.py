@@ -23,6 +23,7 @@ _BLOCK_BYTES = 4 << 20
 _BOM = b"\xef\xbb\xbf"
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")
 _NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?", re.ASCII)
+_ANY_NUMBER = re.compile(rf"{_NUMBER.pattern}|[+-]?(nan|inf(inity)?)", re.ASCII | re.I)
 _ABSENT = re.compile(r"\[?(|-+|nan|n/?a|null|none|not supported|not available)\]?", re.I)
 _BOUNDS = {
     "utilization_pct": (0.0, 100.5, "%"),
@@ -300,7 +301,8 @@ def measure(value: Any) -> float | None:
     if value is None:
         return None
     try:
-        if isinstance(value, int | float | str) and not isinstance(value, bool):
+        is_number = not isinstance(value, str) or _ANY_NUMBER.fullmatch(value.strip())
+        if is_number and isinstance(value, int | float | str) and not isinstance(value, bool):
             return float(value)
     except (OverflowError, ValueError):
         pass

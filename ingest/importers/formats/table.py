@@ -11,11 +11,12 @@ from thermograd.ingest.importers.hints.units import COLUMNS
 from thermograd.ingest.importers.recording import Format, Head, Hints, Kind, Recording
 from thermograd.ingest.importers.steps.metric_names import ColumnNames
 from thermograd.ingest.importers.tables.any_table import NOT_VALUES, TableLog, sample_columns, time_names
-from thermograd.ingest.importers.tables.csv_rows import csv_rows, header_of
-from thermograd.ingest.importers.tables.json_rows import json_rows, names_in, objects
+from thermograd.ingest.importers.tables.csv_rows import csv_rows, header_of, names_of_csv
+from thermograd.ingest.importers.tables.json_rows import json_rows, keys_in, names_in, objects
 from thermograd.ingest.importers.tables.parquet_rows import names_of_schema, parquet_rows
 from thermograd.ingest.importers.tables.row import TableRow
 
+Every = Callable[[Path], Iterable[str]]  # names, also of what holds no value
 Rows = Callable[[Path, Hints], Iterable[TableRow]]
 _KINDS: tuple[tuple[Kind, ...], ...] = (("step", "sample"), ("step",), ("sample",))
 _HINTS = frozenset({"columns", "units", "device", "time", "started_at", "step_time_s", "sample_time_s"})
@@ -73,17 +74,22 @@ def _parquet_names(head: Head, _: Hints) -> list[str]:
         return []
 
 
+def _columns(path: Path) -> list[str]:
+    return names_of_schema(pq.read_schema(path))
+
+
 def _formats(
     name: str,
     place: str,
     names: Callable[[Head, Hints], list[str]],
     rows: Rows,
+    every: Every,
     hints: frozenset[str] = _HINTS,
 ) -> Iterable[Format]:
     for kinds in _KINDS:
         for is_timed in (True, False):
-            yield _format(name, place, names, rows, hints, kinds, is_timed)
-    yield _metrics_format(name, place, names, rows, hints)
+            yield _format(name, place, names, rows, every, hints, kinds, is_timed)
+    yield _metrics_format(name, place, names, rows, every, hints)
 
 
 def _format(
@@ -91,6 +97,7 @@ def _format(
     place: str,
     names: Callable[[Head, Hints], list[str]],
     rows: Rows,
+    every: Every,
     takes: frozenset[str],
     kinds: tuple[Kind, ...],
     is_timed: bool,
@@ -104,7 +111,7 @@ def _format(
         return bool(kinds_in(names(head, NO_HINTS), NO_HINTS)) and fits(head, NO_HINTS)
 
     def read(paths: tuple[Path, ...], hints: Hints) -> list[Recording]:
-        return TableLog(paths, name, hints, kinds, place).read(rows(paths[0], hints))
+        return TableLog(paths, name, hints, kinds, place, every).read(rows(paths[0], hints))
 
     return Format(
         name,
@@ -119,7 +126,12 @@ def _format(
 
 
 def _metrics_format(
-    name: str, place: str, names: Callable[[Head, Hints], list[str]], rows: Rows, takes: frozenset[str]
+    name: str,
+    place: str,
+    names: Callable[[Head, Hints], list[str]],
+    rows: Rows,
+    every: Every,
+    takes: frozenset[str],
 ) -> Format:
     """Return the format of a table of metrics at steps and times, none of which is a training's signal."""
 
@@ -129,19 +141,20 @@ def _metrics_format(
         return is_timed and not kinds_in(found, NO_HINTS) and _are_metrics(found, NO_HINTS)
 
     def read(paths: tuple[Path, ...], hints: Hints) -> list[Recording]:
-        return TableLog(paths, name, hints, ("step",), place).read(rows(paths[0], hints))
+        return TableLog(paths, name, hints, ("step",), place, every).read(rows(paths[0], hints))
 
     return Format(name, ("step",), recognises, read, hints=takes, is_spare=True)
 
 
 TABLES = (
-    *_formats("a table (Parquet)", "row", _parquet_names, lambda path, _: parquet_rows(path)),
-    *_formats("JSON Lines", "line", _json_names, lambda path, _: json_rows(path)),
+    *_formats("a table (Parquet)", "row", _parquet_names, lambda path, _: parquet_rows(path), _columns),
+    *_formats("JSON Lines", "line", _json_names, lambda path, _: json_rows(path), keys_in),
     *_formats(
         "a table (CSV)",
         "line",
         _csv_names,
         lambda path, hints: csv_rows(path, hints.fields),
+        names_of_csv,
         _HINTS | {"fields"},
     ),
 )

@@ -96,6 +96,16 @@ def require_used(
             raise ImportFormatError(f"--unit {name}={unit}, but {why}")
 
 
+def require_no_period(path: Path, column: str, hints: Hints) -> None:
+    """Refuse ``--step-time`` and ``--sample-time`` for a log with a column of how much time had passed."""
+    given = [option for hint, option in _CLOCKS[1:] if getattr(hints, hint) is not None]
+    if given:
+        raise ImportFormatError(
+            f"{' and '.join(given)} is for a log that does not say when its rows were, but {path.name} does: "
+            f"{column}"
+        )
+
+
 def require_own_times(path: Path, hints: Hints) -> None:
     """Refuse ``--started-at`` and the like for a log that has turned out to have times of its own."""
     given = [option for hint, option in _CLOCKS if getattr(hints, hint) is not None]

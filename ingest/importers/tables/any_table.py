@@ -1,7 +1,8 @@
 """Steps and samples out of a table whose columns have our names, a trainer's, or those that a person says."""
 
+import itertools
 import shlex
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -9,7 +10,7 @@ from thermograd.ingest.importers.hints.given import NO_HINTS
 from thermograd.ingest.importers.hints.units import COLUMNS
 from thermograd.ingest.importers.recording import Hints, Kind, Recording, listed_names, of_no_use
 from thermograd.ingest.importers.rows.seen import SeenKeys
-from thermograd.ingest.importers.steps.metric_names import ColumnNames
+from thermograd.ingest.importers.steps.metric_names import STEP_TAGS, ColumnNames
 from thermograd.ingest.importers.steps.step_clock import StepClock, command, since, started, step_clock
 from thermograd.ingest.importers.steps.step_rows import StepRows
 from thermograd.ingest.importers.tables.row import TableRow
@@ -20,7 +21,9 @@ from thermograd.store.errors import ImportFormatError
 from thermograd.store.telling.quantities import counted
 
 _STEP = "step"
+_COLUMN = "COLUMN"  # in a command that is suggested
 _MOST_LAYOUTS = 256
+_FIRST = 64  # rows by which the times are told how to be read
 _DEVICE_NAMES = ("device", "gpu_uuid", "uuid", "gpu", "gpu_index", "gpu_id")
 NOT_VALUES = (*_DEVICE_NAMES, "host", "hostname", "node", "name", "rank", "global_rank", "epoch")
 _ONE_DEVICE = "the log names no device: all its rows are taken as one"
@@ -52,8 +55,9 @@ class TableLog:
         hints: Hints,
         kinds: tuple[Kind, ...] = ("step", "sample"),
         place: str = "line",
+        every: Callable[[Path], Iterable[str]] | None = None,
     ) -> None:
-        self.path, self._format, self._hints = paths[0], format, hints
+        self.path, self._format, self._hints, self._every = paths[0], format, hints, every
         self.steps = Recording(paths, "step", format, place, hints=hints)
         self.samples = Recording(paths, "sample", format, place, hints=hints, of_any=True)
         self._recordings = [r for r in (self.steps, self.samples) if r.kind in kinds]
@@ -66,11 +70,15 @@ class TableLog:
         self._seen: set[str] = set()
         self._layouts: dict[tuple[str, ...], _Layout] = {}
         self._told = SeenKeys()  # steps in rows of devices
+        self._first: list[TableRow] = []
         self._place = 0  # of the row that is read
 
     def read(self, rows: Iterable[TableRow]) -> list[Recording]:
         """Read the rows: each is counted, and kept or left out with a reason."""
-        for self._place, row in enumerate(rows, start=1):
+        rows = iter(rows)
+        self._first = list(itertools.islice(rows, _FIRST))
+        for row in itertools.chain(self._first, rows):
+            self._place += 1
             with self._recordings[0].row(row.number, row.shown):
                 self._put(row)
         self._finish()
@@ -186,6 +194,8 @@ class TableLog:
         name = self._hints.time or next((n for n in time_names(values) if is_absolute(values[n])), None)
         if name is not None:
             self._time = TimeColumn(self.path, self._format, name, self._hints)
+            firsts = (row.value(name) for row in self._first)
+            self._time.learn([value for value in firsts if value is not None])
         elif counts:
             self._steps_clock = self._step_clock(values)
         else:
@@ -227,9 +237,10 @@ class TableLog:
         said = [*self._tags(), *((("--time", self._hints.time),) if self._hints.time else ())]
         for option, tag in said:
             if tag not in self._seen:
-                raise ImportFormatError(
-                    f"{self.path}: {option} names {tag}, but no row has it; {self._has()}"
-                )
+                is_there = self._every is not None and tag in self._every(self.path)
+                why = "it holds no number, text or time in any row" if is_there else "no row has it"
+                raise ImportFormatError(f"{self.path}: {option} names {tag}, but {why}; {self._has()}")
+        self._require_counter()
         if self._time is None and self._steps_clock is None and self._seen:
             raise ImportFormatError(
                 f"{self.path}: {self._format}; {unknown(self.path, self._seen, self._hints)}"
@@ -241,6 +252,16 @@ class TableLog:
             self.steps.notes["steps"] = {"step": f"{counted(self._rows.repeated, 'row')}: {_REPEATED}"}
         if self._recordings == [self.samples]:
             self.samples.ignored += of_no_use("column", self._rows.unknown)
+
+    def _require_counter(self) -> None:
+        """Refuse steps whose number nobody knows, where a column looks like it and there is nothing else."""
+        unknown = self._seen.isdisjoint(self._rows.step_tags) and self.samples.is_empty
+        alike = next((name for name in sorted(self._seen) if _plain(name) in STEP_TAGS), None)
+        if unknown and alike is not None and any(map(self._names.column_of, self._seen)):
+            raise ImportFormatError(
+                f"{self.path}: its steps have no number; if that is {alike}, say so with --column "
+                f"{shlex.quote(f'step={alike}')}"
+            )
 
     def _has(self) -> str:
         return f"it has: {listed_names(self._seen, most=40) or '(nothing)'}"
@@ -266,11 +287,24 @@ def unknown(path: Path | None, names: Iterable[str], hints: Hints = NO_HINTS) ->
     """Return what to say of a table none of whose columns is known, with the command that imports it."""
     known = list(names)
     lacking = "step" if any(map(ColumnNames(()).column_of, known)) else "power_w"
-    options = ({} if time_names(known) else {"--time": ["COLUMN"]}) | hints.options()
-    options["--column"] = [*options.get("--column", []), f"{lacking}=COLUMN"]
+    tag = _like(known, STEP_TAGS) if lacking == "step" else _COLUMN
+    options = ({} if time_names(known) else {"--time": [_like(known, NAMES)]}) | hints.options()
+    options["--column"] = [*options.get("--column", []), f"{lacking}={tag}"]
     said = [part for option, texts in options.items() for text in texts for part in (option, text)]
     command = shlex.join(["thermograd", "import", str(path or "FILE"), *said])
-    return f"no name of its columns is known ({listed_names(known, most=12)}); say which are which: {command}"
+    told = (
+        "no name of its columns is known" if tag == _COLUMN else "its columns of time and step are not known"
+    )
+    return f"{told} ({listed_names(known, most=12)}); say which are which: {command}"
+
+
+def _like(names: Iterable[str], known: Collection[str]) -> str:
+    """Return the first name that is a known one but for its case, blanks and dashes."""
+    return next((name for name in names if _plain(name) in known), _COLUMN)
+
+
+def _plain(name: str) -> str:
+    return name.strip().lower().replace(" ", "_").replace("-", "_")
 
 
 def _whole(value: Any) -> int | None:

@@ -18,6 +18,7 @@ SEPARATORS = (",", ";", "\t", "|")
 _HEAD_LINES = 200
 _WITH_COMMA = re.compile(r"[+-]?\d+,\d+([eE][+-]?\d+)?", re.ASCII)
 _EITHER = re.compile(r"[+-]?[1-9]\d{0,2},\d{3}", re.ASCII)  # of thousands, or of a fraction
+_SAYS_SEPARATOR = re.compile(r'"?sep=(.)"?', re.I)
 _POINT_OF_EITHER = re.compile(r"[+-]?[1-9]\d{0,2}\.\d{3}", re.ASCII)
 _WITH_POINT = re.compile(r"[+-]?\d*\.\d+([eE][+-]?\d+)?", re.ASCII)
 
@@ -27,9 +28,15 @@ def csv_rows(path: Path, fields: tuple[str, ...] = ()) -> Iterator[TableRow]:
     separator = _separator(path, fields)
     comma = _has_decimal_commas(path, separator)
     header = list(fields)
+    before = _before_header(_first_lines(path), bool(fields))
     for number, line in text_lines(path):
         if not line.strip():
             continue
+        if before:
+            before -= 1
+            continue
+        if not header:
+            line = line.lstrip("# ")
         cells = split(line, separator)
         if not header:
             header = _named_once(path, number, cells)
@@ -40,10 +47,34 @@ def csv_rows(path: Path, fields: tuple[str, ...] = ()) -> Iterator[TableRow]:
 def header_of(head: Head) -> list[str]:
     """Return the names in the first line of what may be a CSV; none where it is none."""
     lines = head.lines[:_HEAD_LINES]
-    if not lines or "\0" in head.text:
+    if not lines or "\0" in head.text or lines[0].startswith(("{", "[{")):
         return []
-    fitting = [s for s in SEPARATORS if len(names := split(lines[0], s)) > 1 and all(map(_is_name, names))]
+    lines = lines[_before_header(lines) :]
+    lines[0] = lines[0].lstrip("# ")
+    fitting = [s for s in SEPARATORS if _are_names(lines[0], s)]
     return split(lines[0], fitting[0]) if fitting else []
+
+
+def names_of_csv(path: Path) -> list[str]:
+    """Return the names of the columns of a file."""
+    text = "".join(_first_lines(path))
+    return header_of(Head(text.encode(), text))
+
+
+def _before_header(lines: list[str], has_fields: bool = False) -> int:
+    """Return how many lines stand before the header: ``sep=;`` of Excel, comments; one of names may be it."""
+    begin = int(bool(lines and _SAYS_SEPARATOR.fullmatch(lines[0].strip())))
+    count = begin
+    while count < len(lines) - 1 and lines[count].startswith("#"):
+        count += 1
+    if has_fields or count == begin:
+        return count
+    return count if any(_are_names(lines[count], s) for s in SEPARATORS) else count - 1
+
+
+def _are_names(line: str, separator: str) -> bool:
+    names = split(line, separator)
+    return len(names) > 1 and all(map(_is_name, names))
 
 
 def split(line: str, separator: str) -> list[str]:
@@ -88,6 +119,10 @@ def _first_lines(path: Path) -> list[str]:
 def _separator(path: Path, fields: tuple[str, ...]) -> str:
     """Return what stands between cells: the one with which the first rows have as many as the header."""
     lines = _first_lines(path)
+    said = _SAYS_SEPARATOR.fullmatch(lines[0].strip()) if lines else None
+    if said is not None and said[1] in SEPARATORS:
+        return said[1]
+    lines = lines[_before_header(lines, bool(fields)) :]
     counts = {s: [len(split(line, s)) for line in lines] for s in SEPARATORS}
     columns = {s: len(fields) or n[0] for s, n in counts.items() if n and (len(fields) or n[0]) > 1}
     fitting = {s: sum(n == columns[s] for n in counts[s]) for s in columns}
@@ -106,7 +141,7 @@ _ALLOWED = "a CSV with one of , ; | or tabulators between its cells"
 
 def _has_decimal_commas(path: Path, separator: str) -> bool:
     """Whether numbers have a comma before their fraction, by the cells of the first rows."""
-    cells = [cell for line in _first_lines(path) for cell in split(line, separator)]
+    cells = [cell for line in _first_lines(path) if line[:1] != "#" for cell in split(line, separator)]
     commas = [cell for cell in cells if _WITH_COMMA.fullmatch(cell)]
     points = [cell for cell in cells if _WITH_POINT.fullmatch(cell)]
     sure = [cell for cell in commas if not _EITHER.fullmatch(cell)]

@@ -1,5 +1,6 @@
 """Rows of JSON Lines: an object a line."""
 
+import itertools
 import json
 import re
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ from thermograd.ingest.importers.tables.row import TableRow, flattened
 from thermograd.ingest.importers.text_files import LeftOutError, require_whole, text_lines
 
 _BUILT = re.compile(r'"(?:[^"\\]|\\.)*"\s*:\s*(?:\{|null)?|\}')
+_FIRST_LINES = 1000
 _MOST_BUILT = 1 << 16
 
 
@@ -47,6 +49,16 @@ def names_in(path: Path) -> Iterator[str]:
             seen.add(built)
         with suppress(LeftOutError):
             yield from _row(number, line).values
+
+
+def keys_in(path: Path) -> set[str]:
+    """Return the names in the first rows, also of what holds no value: lists, nulls."""
+    keys: set[str] = set()
+    for line in itertools.islice(text_lines(path), _FIRST_LINES):
+        with suppress(ValueError, RecursionError):
+            value = json.loads(line[1])
+            keys.update(value if isinstance(value, dict) else ())
+    return keys
 
 
 def objects(head: Head) -> list[dict[str, object]]:

@@ -15,6 +15,7 @@ from thermograd.store.errors import ImportFormatError
 _BATCH_ROWS = 8192
 _VALUES: tuple[Callable[[pa.DataType], bool], ...] = (
     *(pa.types.is_integer, pa.types.is_floating, pa.types.is_decimal, pa.types.is_boolean),
+    *(pa.types.is_date, pa.types.is_duration),
     *(pa.types.is_timestamp, pa.types.is_string, pa.types.is_large_string),
 )
 _NS = {"s": 10**9, "ms": 10**6, "us": 10**3, "ns": 1}
@@ -70,6 +71,11 @@ def _plain(column: pa.Array) -> list[Any]:
     """Return a column's values: numbers, texts, moments; null as None."""
     if pa.types.is_dictionary(column.type):
         column = column.dictionary_decode()
+    if pa.types.is_date(column.type):
+        column = column.cast(pa.timestamp("ms"))
+    if pa.types.is_duration(column.type):  # in seconds
+        over = 10**9 / _NS[column.type.unit]
+        return [None if v is None else v / over for v in column.cast(pa.int64()).to_pylist()]
     if not pa.types.is_timestamp(column.type):
         return [float(v) if isinstance(v, Decimal) else v for v in column.to_pylist()]
     factor, naive = _NS[column.type.unit], column.type.tz is None

@@ -28,6 +28,10 @@ class TableRow:
             raise self._values
         return self._values
 
+    def value(self, name: str) -> Any:
+        """Return a value by its name; None where it is not there, or the row cannot be read."""
+        return None if isinstance(self._values, LeftOutError) else self._values.get(name)
+
 
 def flattened(values: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return values by their paths, as `flat` yields them; a row in which nothing is nested, as it is."""

@@ -1,5 +1,6 @@
 """The time of a table's rows: how its column is read is found by the first time, said, and kept to."""
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
@@ -8,7 +9,7 @@ from typing import Any
 
 from thermograd.ingest.importers.hints.given import Hints
 from thermograd.ingest.importers.hints.units import TIME, unit_at_end, unit_named
-from thermograd.ingest.importers.hints.use import require_own_times
+from thermograd.ingest.importers.hints.use import require_no_period, require_own_times
 from thermograd.ingest.importers.steps.step_clock import since, started
 from thermograd.ingest.importers.text_files import LeftOutError
 from thermograd.ingest.importers.timezones import Moment, read_time
@@ -30,6 +31,7 @@ NAMES = (  # that programs give it, in lower case, the surest first
     *("timestamp_ms", "time_ms", "timestamp_ns", "time_ns", "time_s", "elapsed", "elapsed_s"),
 )
 _EARLIEST_S, _LATEST_S = 631_152_000, 4_102_444_800  # 1990 and 2100: no two units share a number
+_DECADES_NS = 20 * 31_556_952 * 10**9
 _NS = {"s": 10**9, "ms": 10**6, "us": 10**3, "ns": 1}
 _WORDS = {"s": "seconds", "ms": "milliseconds", "us": "microseconds", "ns": "nanoseconds"}
 _WORDS |= {"min": "minutes", "h": "hours"}
@@ -63,6 +65,7 @@ class TimeColumn:
         self.name = name
         self._path, self._what, self._hints = path, what, hints
         self._reading: _Reading | None = None
+        self._about_ns: int | None = None
 
     @property
     def read_as(self) -> str:
@@ -76,6 +79,24 @@ class TimeColumn:
             return None
         return f"from --started-at {self._hints.started_at} plus {self.name} ({self.read_as})"
 
+    def learn(self, values: list[Any]) -> None:
+        """Find by the first values how all are read, as most of them are, and about when they were."""
+        kinds = [_kind(value) for value in values]
+        if not kinds:
+            return
+        usual = Counter(kinds).most_common(1)[0][0]
+        self._reading = reading = self._found(values[kinds.index(usual)])
+        if reading is not None:
+            times = sorted(moment.ns for value in values if (moment := reading.moment(value)) is not None)
+            self._about_ns = times[len(times) // 2] if times else None
+
+    def _require_likely(self, moment: Moment, value: Any) -> None:
+        """Refuse a row whose time is of another unit than the others', or of a clock that was not set."""
+        if not _EARLIEST_S <= moment.ns / 10**9 < _LATEST_S:
+            raise LeftOutError(f"a time that is not from 1990 to 2100 ({self.read_as})", str(value))
+        if self._about_ns is not None and abs(moment.ns - self._about_ns) > _DECADES_NS:
+            raise LeftOutError("a time decades from those of the other rows", str(value))
+
     def moment(self, values: Mapping[str, Any]) -> Moment:
         """Return the time of a row, or refuse the row."""
         value = values.get(self.name)
@@ -87,6 +108,7 @@ class TimeColumn:
         if moment is None:
             told = self._reading.words if self._reading is not None else "ISO 8601 or epoch"
             raise LeftOutError(f"torn row: {self.name} is no time ({told})", str(value))
+        self._require_likely(moment, value)
         return moment
 
     def _found(self, value: Any) -> _Reading | None:
@@ -117,17 +139,27 @@ class TimeColumn:
                 "us or ns since 1970; where it counts from the start, give --started-at TIME (and, where it "
                 "is not in seconds, --unit time=ms)"
             )
+        require_no_period(self._path, self.name, self._hints)
         unit = said or unit_at_end(TIME, self.name) or "s"
         words = f"{_WORDS.get(unit, unit)} since the start"
         return _Reading(words, unit, started(self._path, self._what, self._hints))
+
+
+def _kind(value: Any) -> str | None:
+    """Return the unit of a time as `epoch_unit` does, empty for a small number; None for no number."""
+    number = as_number(value)
+    return None if number is None else epoch_unit(number) or ""
 
 
 def as_number(value: Any) -> Decimal | None:
     """Return a number, or a text that is one, as its shortest decimal."""
     if isinstance(value, bool | Moment):
         return None
+    text = str(value).strip()
+    if not text.isascii() or "_" in text:  # which Decimal reads all the same
+        return None
     try:
-        number = Decimal(str(value).strip())
+        number = Decimal(text)
     except InvalidOperation:
         return None
     return number if number.is_finite() and abs(number) < 10**20 else None

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from thermograd.ingest.importers.csv_table import Table, csv_format
+from thermograd.ingest.importers.hints.use import require_no_period
 from thermograd.ingest.importers.recording import Hints, Recording
 from thermograd.ingest.importers.steps.metric_names import STEP_TAGS, ColumnNames
 from thermograd.ingest.importers.steps.step_clock import since, started, step_clock
@@ -87,6 +88,8 @@ class _Chart(Table):
         self._has_steps = axis in _STEPS or _STEP in self._names.values()
         self._steps = step_clock(path, _WHAT, self._hints) if axis not in (*_PASSED, _WALL) else None
         self._began = started(path, _WHAT, self._hints) if axis in _PASSED else None
+        if self._began is not None:
+            require_no_period(path, self.header[0], self._hints)
         recording.clock = "--started-at" if axis != _WALL else self.header[0]
         if self._steps is not None:
             recording.estimated = self._steps.estimated

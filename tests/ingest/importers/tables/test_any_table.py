@@ -127,6 +127,31 @@ def test_times_are_read_in_one_way_that_is_said(
             {"time": "t"},
             "1,234 may be of thousands or a fraction",
         ),
+        (
+            "Step,Loss,Wall Time\n1,2.5,1764000000\n",
+            [],
+            {"time": "Wall Time"},
+            "its steps have no number; if that is Step, say so with --column step=Step",
+        ),
+        ("Step,Loss,Wall Time\n1,2.5,1764000000\n", [], {}, "--time 'Wall Time' --column step=Step"),
+        (
+            '[{"step": 1, "time": 1764000000, "loss": 1}]\n',
+            [],
+            {"time": "time"},
+            "--time is for a table (CSV, Parquet, JSON Lines), but a.log is a step log (JSON)",
+        ),
+        (
+            '{"t": [1, 2], "power_w": 5}\n',
+            [],
+            {"time": "t"},
+            "--time names t, but it holds no number, text or time in any row",
+        ),
+        (
+            "t,power_w\n0,1\n1,2\n",
+            [],
+            {"time": "t", "started_at": STARTED, "sample_time_s": 2.0},
+            "--sample-time is for a log that does not say when its rows were, but a.log does: t",
+        ),
         ("t;p\n1761699262;1.234\n", ["power_w=p"], {"time": "t"}, "1.234 may be of thousands or a fraction"),
         ("t;p;q\n1761699262;1,5;2.5\n", ["power_w=p"], {"time": "t"}, "have a comma (1,5) and a point (2.5)"),
         (
@@ -249,3 +274,43 @@ def test_units_at_the_end_of_names_and_in_cells_and_a_rack_for_a_device(tmp_path
     assert [row["energy_j"] for row in samples] == [5_800_000, 0.003]
     later = table_of(tmp_path, path, time="elapsed_ms", started_at=STARTED).rows("sample")
     assert later[1]["time_ns"] - later[0]["time_ns"] == 500_000_000
+
+
+def test_a_row_of_another_time_unit_or_decade_is_left_out(tmp_path: Path) -> None:
+    rows = [*range(1_264_000_000, 1_264_000_005), 1_264_000_005_000, 1_900_000_000]
+    text = "".join(f"{at},{n},2\n" for n, at in enumerate([1_264_000_000_000, *rows]))
+    found = table_of(tmp_path, written(tmp_path / "a.csv", f"time,step,loss\n{text}"))
+    assert [row["step"] for row in found.rows("step")] == [1, 2, 3, 4, 5]
+    assert found.result["left_out"] == {
+        "a time that is not from 1990 to 2100 (epoch seconds)": 2,
+        "a time decades from those of the other rows": 1,
+    }
+
+
+@pytest.mark.parametrize("before", ["sep=;\n", "# a comment, of somebody\n# host: x\n", "sep=;\n# a\n", "#"])
+def test_what_stands_before_a_header_is_no_header(tmp_path: Path, before: str) -> None:
+    path = written(tmp_path / "a.csv", f"{before}time;power_w\n1764000000;1,5\n1764000001;2,5\n")
+    found = table_of(tmp_path, path)
+    assert [row["power_w"] for row in found.rows("sample")] == [1.5, 2.5]
+    assert found.result["account"]["read"] == 2
+
+
+def test_what_only_python_reads_as_a_number_is_none(tmp_path: Path) -> None:
+    rows = ["1,1_000", "2,\u0661\u0662", "1_0,2", "\u0661,3", "4,1e5"]
+    text = "".join(f"{1_764_000_000 + n},{row}\n" for n, row in enumerate(rows))
+    found = table_of(tmp_path, written(tmp_path / "a.csv", f"time,step,loss\n{text}"))
+    assert [(row["step"], row["loss"]) for row in found.rows("step")] == [(4, 100_000)]
+    assert found.result["account"]["left_out"] == 4
+
+
+@pytest.mark.parametrize(
+    ("times", "given"),
+    [
+        (pa.array([dt.date(2026, 11, 24), dt.date(2026, 11, 25)]), {"timezone": "UTC"}),
+        (pa.array([dt.timedelta(days=0), dt.timedelta(days=1)]), {"started_at": "2026-11-24T00:00:00Z"}),
+    ],
+)
+def test_dates_and_durations_of_parquet_are_times(tmp_path: Path, times: Any, given: dict[str, str]) -> None:
+    pq.write_table(pa.table({"t": times, "power_w": [1.0, 2.0]}), tmp_path / "a.parquet")
+    found = table_of(tmp_path, tmp_path / "a.parquet", time="t", **given)
+    assert [row["time_ns"] // 10**9 for row in found.rows("sample")] == [1_795_478_400, 1_795_564_800]

@@ -117,6 +117,13 @@ def test_a_chart_gives_steps_where_a_person_says_when_they_were(tmp_path: Path) 
     assert found.run.facts["name"] == "sandy-sun-3"
 
 
+def test_a_chart_over_passed_time_takes_no_step_time(tmp_path: Path) -> None:
+    text = chart("Relative Time (Process)", "1,2,2,2,3,3,3", step=True)
+    hints = Hints(started_at="2026-11-24T10:00:00Z", step_time_s=2.0, run="a - b")
+    message = refused(tmp_path, written(tmp_path / "chart.csv", text), hints=hints)
+    assert "--step-time is for a log that does not say when its rows were, but chart.csv does" in message
+
+
 def chart(axis: str, *rows: str, runs: tuple[str, ...] = ("a - b",), step: bool = False) -> str:
     columns = [f"{run} - {name}" for run in runs for name in (["_step"] if step else []) + ["train/loss"]]
     header = [axis, *(column + end for column in columns for end in ("", "__MIN", "__MAX"))]
