@@ -53,9 +53,9 @@ def _clock(path: Path, history: list[Any], hints: Hints) -> StepClock:
     """Return when step 0 was, and how long a step took."""
     if hints.started_at is None:
         raise ImportFormatError(
-            f"{path}: the Trainer's state has steps but no times, so it is no time series; give --started-at "
-            f"TIME to have them estimated ({command(path, hints, '--started-at')}), or import the TensorBoard "
-            "or W&B log of the same training"
+            f"{path}: the Trainer's state has steps but no times, so it is no time series; give "
+            f"--started-at TIME to have them estimated ({command(path, hints, '--started-at')}), or import "
+            "the TensorBoard or W&B log of the same training"
         )
     if given_step_time(hints) is not None:
         return step_clock(path, "the Trainer's state", hints)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from thermograd.ingest.importers.hints.given import Hints
+from thermograd.ingest.importers.printed.bar import Bar
 from thermograd.ingest.importers.printed.clock import Clock, clock_of
 from thermograd.ingest.importers.printed.lines import Printed, pieces, read_detail, read_line
 from thermograd.ingest.importers.printed.own_pattern import program_of, require_quick
@@ -73,8 +74,7 @@ def kind_by_pattern(head: Head, pattern: str) -> Kind | None:
     program, lines = program_of(pattern), lines_of(head)
     require_quick(pattern, tuple(lines))
     entries = [printed for line in lines if (printed := read_line(program, line)) is not None]
-    timed = sum(printed.moment is not None for printed in entries)
-    return Kind(program, 2 * timed > len(entries)) if entries else None
+    return Kind(program, _is_timed(entries)) if entries else None
 
 
 def kind_of(head: Head) -> Kind | None:
@@ -85,17 +85,28 @@ def kind_of(head: Head) -> Kind | None:
         entries = [
             p for p in (read_line(program, line) for line in lines) if p is not None and not p.is_aside
         ]
-        if _is_several(entries, lines):
-            timed = sum(printed.moment is not None for printed in entries)
-            found.append((len(entries), Kind(program, 2 * timed > len(entries))))
+        if _is_several(program, entries, lines):
+            found.append((len(entries), Kind(program, _is_timed(entries))))
     return max(found, key=lambda one: one[0])[1] if found else None
 
 
-def _is_several(entries: list[Printed], lines: list[str]) -> bool:
+def _is_several(program: Program, entries: list[Printed], lines: list[str]) -> bool:
     different = len({(printed.step, tuple(printed.columns.items())) for printed in entries})
     if different >= _SEVERAL and not any(line.lstrip().startswith("```") for line in lines):
         return True
-    return different >= _MANY or (different == 2 and 2 * len(entries) >= len(lines))
+    if different != _SEVERAL - 1:
+        return different >= _MANY
+    return 2 * len(entries) >= sum(read_detail(program, line) is None for line in lines)
+
+
+def _is_timed(entries: list[Printed]) -> bool:
+    """Whether most steps have a time, on any of their lines."""
+    steps = [
+        [printed.moment is not None for printed in group]
+        for step, group in itertools.groupby(entries, key=lambda printed: printed.step)
+        if step is not None
+    ] or [[printed.moment is not None] for printed in entries]
+    return 2 * sum(map(any, steps)) > len(steps)
 
 
 @dataclass(slots=True)
@@ -122,37 +133,6 @@ def _column(name: str, value: float) -> float | None:
     return int(value)
 
 
-class _Bar:
-    """The progress bar that says how many steps were made, where the lines themselves do not.
-
-    It is drawn anew below a line. Lines that come in a burst, without it between them, are of unknown steps.
-    """
-
-    def __init__(self, program: Program) -> None:
-        self._pattern = program.bar
-        self._total: str | None = None  # of the training's bar: an evaluation has another
-        self.step: int | None = None
-        self._is_taken = True
-
-    def shows(self, piece: str) -> bool:
-        """Whether a piece is the bar; its step is then known."""
-        match = self._pattern.search(piece) if self._pattern is not None else None
-        if match is None or match["total"] != (self._total or match["total"]):
-            return False
-        self._total, self.step, self._is_taken = match["total"], int(match["step"]), False
-        return True
-
-    def step_in(self, piece: str) -> int | None:
-        """Return the step of a bar in the same piece."""
-        return self.take() if self._pattern is not None and self._pattern.search(piece) else None
-
-    def take(self) -> int | None:
-        """Return the step of the latest bar, once."""
-        step = None if self._is_taken else self.step
-        self._is_taken = True
-        return step
-
-
 class PrintedLog:
     """A program's log while it is read."""
 
@@ -175,7 +155,7 @@ class PrintedLog:
         self._last_step: int | None = None
         self._skipped_so_far = 0.0
         self._passed_s = 0.0
-        self._bar = _Bar(program)
+        self._bar = Bar(program)
         self._others, self._near = OtherRanks(), NearSteps()
         self._copies = copies_of(first) if self._rank is None else 1
 
@@ -189,8 +169,10 @@ class PrintedLog:
     def read(self) -> None:
         """Read the file: every line is counted, and kept, merged or left out with a reason."""
         for number, line in text_lines(self._recording.path, "latin-1"):
+            self._bar.begin_line(line)
             for piece, is_whole in pieces(line):
                 self._line(number, piece, is_whole)
+            self._bar.end_line(line)
         self._close()
         for held in self._others.rest():
             self._give(_Step(held.printed, held.line))

@@ -414,3 +414,38 @@ def test_a_text_that_only_shows_steps_is_no_log(text: str, tmp_path: Path) -> No
 def test_what_the_fixtures_are_about_is_all_that_is_in_the_table() -> None:
     assert {path.stem for path in LOGS.iterdir()} == set(TRUTH)
     assert all(earlier["step"] < later["step"] for earlier, later in pairwise(_true_rows("megatron")))
+
+
+def test_lines_of_a_step_without_a_time_beside_one_that_has_it(tmp_path: Path) -> None:
+    head = "[2026-11-24 10:00:{0},000] [INFO] [logging.py:96:log_dist] [Rank 0] "
+    line = "steps: {0} loss: 3.{0} iter time (s): 1.250 samples/sec: 25.6\n"
+    text = "".join(
+        line.format(n) + head.format(n) + f"step={n}, skipped=0, lr=[1e-05]\n" for n in (10, 20, 30)
+    )
+    rows = imported(tmp_path, written(tmp_path / "o.log", text), timezone="UTC").rows("step")
+    seconds = [(row["time_ns"] - _START_NS) / 1e9 for row in rows]
+    assert list(zip([row["loss"] for row in rows], seconds, strict=True)) == [(3.1, 10), (3.2, 20), (3.3, 30)]
+
+
+def test_a_log_of_two_steps_with_lines_below_is_recognised(tmp_path: Path) -> None:
+    text = "".join(
+        f"2026-11-24 10:00:{n}0.123\thost:0\tolmo.train:900\tINFO\t[step={n}/1000,epoch=0]\n"
+        f"    train/CrossEntropyLoss=11.{n}\n    train/Perplexity=73,000\n"
+        f"    throughput/total_tokens=4,194,304\n"
+        for n in (1, 2)
+    )
+    found = imported(tmp_path, written(tmp_path / "o.log", text), timezone="UTC")
+    assert [(row["step"], row["loss"]) for row in found.rows("step")] == [(1, 11.1), (2, 11.2)]
+
+
+def test_a_bar_that_a_line_break_ended_is_of_the_line_below_it(tmp_path: Path) -> None:
+    bars = [f"\r  {n}%|#    | {n}/100 [00:0{n}<01:39,  1.00s/it]" for n in range(5)]
+    entries = [
+        f"{{'loss': 2.{n}, 'grad_norm': 1.5, 'learning_rate': 5e-05, 'epoch': 0.{n}}}" for n in range(5)
+    ]
+    broken = bars[0] + "".join(f"{bars[n]}\n{entries[n]}\n" for n in range(1, 5))
+    redrawn = bars[0] + "".join(f"{bars[n - 1]}\r      \r{entries[n]}\n{bars[n]}" for n in range(1, 5)) + "\n"
+    hints = START._replace(step_time_s=1.0)
+    for name, text in (("broken", broken), ("redrawn", redrawn)):
+        rows = imported(tmp_path / name, written(tmp_path / f"{name}.log", text), hints=hints).rows("step")
+        assert [(row["step"], row["loss"]) for row in rows] == [(n, float(f"2.{n}")) for n in range(1, 5)]
