@@ -7,8 +7,11 @@ from thermograd.ingest.importers.hints.given import Hints
 from thermograd.ingest.importers.hints.units import COLUMNS, UNITS, unit_named
 from thermograd.store.errors import ImportFormatError
 
-_NEVER = {"read_us", "reported_rle", "reported_collapse"}  # of our own readings only
-NAMES = tuple(dict.fromkeys(name for names in COLUMNS.values() for name in names if name not in _NEVER))
+_LAST = {"rank", "read_us", "reported_rle", "reported_collapse"}  # the others are of our own readings only
+NAMES = (
+    *dict.fromkeys(name for names in COLUMNS.values() for name in names if name not in _LAST),
+    "rank",
+)
 
 
 def hints_of(

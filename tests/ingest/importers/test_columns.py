@@ -128,7 +128,7 @@ def test_a_tag_of_tensorboard_that_only_began_to_be_logged_is_not_taken(tmp_path
     assert found.result["columns"] == {"loss": "loss", "grad_norm": "my/norm"}
 
 
-@pytest.mark.parametrize("text", ["grad_norm", "=x", "loss=", "norm=x", "rank=gpu"])
+@pytest.mark.parametrize("text", ["grad_norm", "=x", "loss=", "norm=x", "read_us=gpu"])
 def test_a_column_that_is_none_is_refused(text: str) -> None:
     with pytest.raises(
         ImportFormatError, match=r"is no NAME=TAG; allowed is each of step, epoch, loss, grad_norm"

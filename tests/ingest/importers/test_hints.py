@@ -97,7 +97,7 @@ def test_the_first_unit_of_every_column_is_ours() -> None:
         ({"units": ["loss=1"]}, "--unit 'loss=1' is no NAME=UNIT; allowed is each of power_w"),
         ({"units": ["power_w"]}, "--unit 'power_w': allowed for power_w is one of W"),
         ({"units": ["power_w=W", "power_w=mW"]}, "is no NAME=UNIT; allowed is each of"),
-        ({"columns": ["power=x"]}, "--column 'power=x' is no NAME=TAG; allowed is each of step, rank"),
+        ({"columns": ["power=x"]}, "--column 'power=x' is no NAME=TAG; allowed is each of step, epoch"),
         ({"fields": "timestamp"}, "--columns 'timestamp' is no list of names"),
         ({"fields": "timestamp,,power.draw"}, "--columns 'timestamp,,power.draw' is no list of names"),
     ],
