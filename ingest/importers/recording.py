@@ -38,7 +38,7 @@ EventKind = Literal["step", "sample", "metric"]
 REPEATED = "exact duplicate of another row"
 NO_VALUE = "a row without a value"
 _BATCH_ROWS = 8192
-_QUANTITY = re.compile(r"(?P<number>[-+]?[.\d]+([eE][-+]?\d+)?)\s*(?P<unit>[^\s\d]+)")
+_QUANTITY = re.compile(r"(?P<number>[-+]?[.\d]+([eE][-+]?\d+)?)\s*(?P<unit>[^\s\d.][^\s\d]*)")
 _LONGEST_INDEX = 4  # digits
 _OWN = {"_line": pa.int64(), "_time_ns": pa.int64(), "_naive": pa.bool_()}
 

@@ -38,7 +38,7 @@ from thermograd.ingest.importers.timezones import Moment, read_time
 from thermograd.store.errors import ImportFormatError
 
 _HEADER_CELL = re.compile(r"(?P<field>[a-z][a-z0-9_.]*)(?: \[(?P<unit>[^\]]+)\])?", re.ASCII | re.IGNORECASE)
-_CELL = re.compile(r"(?P<number>[-+.\deE]+) ?(?P<unit>\S+)")
+_CELL = re.compile(r"(?P<number>[-+]?[\d.]+(?:[eE][-+]?\d+)?) ?(?P<unit>[^\s\d.]\S*)")
 _UNITS: dict[str, float] = {"KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "us": 1000}  # to B, and to ns
 _UNITS |= dict.fromkeys(("%", "W", "MHz", "C", "B"), 1) | {"mW": 1e-3, "GHz": 1e3}
 _FIELDS = {  # column (more than one field: added up), the unit where the header has none

@@ -13,7 +13,7 @@ _FIELD = re.compile(rf'({_NAME})=("(?:[^"\\]|\\.)*"|[^," ][^, ]*)')
 _TIME = re.compile(r" +(-?\d{1,20})", re.ASCII)
 _ESCAPE = re.compile(r"\\([,= ])")
 _ESCAPE_IN_TEXT = re.compile(r'\\(["\\])')
-_NUMBER = re.compile(r"([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)[iu]?", re.ASCII)
+_NUMBER = re.compile(r"([-+]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][-+]?\d+)?)[iu]?", re.ASCII)
 
 
 class Point(NamedTuple):

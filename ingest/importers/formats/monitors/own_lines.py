@@ -23,7 +23,7 @@ _RUN = re.compile(r"thermograd_(?:step|sample|metric|alert|mark),run=((?:[^\\,= 
 _PREFIX = "thermograd_"
 _NAME = "the line protocol of a run of thermograd"
 _WHOLE = re.compile(r"(-?\d{1,20})[iu]", re.ASCII)
-_NUMBER = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?", re.ASCII)
+_NUMBER = re.compile(r"[-+]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][-+]?\d+)?", re.ASCII)
 _NOT_FINITE = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}
 _RANGES = {"int64": (-(2**63), 2**63), "uint64": (0, 2**64)}
 _AT_LEAST_0 = ("step", "rank")

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from importing import SMI_HEADER, UUID, imported, refused, smi_row, written
+from thermograd.benchmarks.fuzz_imports import cpu_limit
 from thermograd.ingest.importers.recording import Hints
 
 
@@ -294,3 +295,15 @@ def test_a_logger_that_was_started_again_with_other_fields_names_its_rows_anew(t
         (None, 51.0),
     ]
     assert found.result["left_out"] == {"repeated header row": 1}
+
+
+def test_a_cell_of_a_hundred_thousand_digits_is_read_in_a_moment(tmp_path: Path) -> None:
+    """By a pattern that tries every place for its unit, it took half a minute."""
+    text = (
+        "timestamp, index, power.draw [W]\n2026/01/01 12:00:00.123, 0, 3 W\n2026/01/01 12:00:01.123, 0, "
+        f"{'9' * 100_000} of W\n"
+    )
+    path = written(tmp_path / "a.csv", text)
+    with cpu_limit(5.0):
+        found = imported(tmp_path, path, timezone="UTC")
+    assert [row["power_w"] for row in found.rows("sample")] == [3.0]
