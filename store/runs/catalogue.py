@@ -18,7 +18,7 @@ from thermograd.store.files import WRITER, is_folder, is_plain_file, read_json, 
 from thermograd.store.locks import ProcessLock, is_held
 from thermograd.store.log.place import is_live
 from thermograd.store.processes import host_facts
-from thermograd.store.runs.ends import LAUNCHER, TRAINING, RunEnd, end_of
+from thermograd.store.runs.ends import LAUNCHER, TRAINING, RunEnd, end_of, end_told
 from thermograd.store.runs.facts import RUN_ID, checked_facts, run_facts_of
 from thermograd.store.runs.names import unique_name
 from thermograd.store.secrets import hidden_values, without_secrets
@@ -103,7 +103,7 @@ class Run:
         """Return the state, why the run is in it, and the exit code, where there is something to say."""
         source = self.facts.get("source")
         if source in ("imported", "simulated"):
-            return RunEnd(str(source))
+            return end_told(str(source), self.facts)
         before = {str(facts.get("writer")) for facts in self.writers()}
         live = self.live_writers()
         writers = self.writers()  # once more: one may have closed its log, another begun, since

@@ -3,7 +3,7 @@
 import signal
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import msgspec
 from msgspec.structs import replace
@@ -84,6 +84,23 @@ def signal_of_exit(exit_code: int) -> str | None:
         return signal.Signals(exit_code - _BY_SIGNAL).name
     except ValueError:
         return None
+
+
+def end_told(source: str, facts: Mapping[str, Any]) -> RunEnd:
+    """Return the end of a run that was not recorded here: its source, and what the log that it is of says.
+
+    Examples
+    --------
+    >>> end_told("imported", {"import": {"run": {"state": "failed", "by": "MLflow"}}}).reason
+    'failed, as MLflow says'
+    """
+    origin = facts.get("import")
+    told = origin.get("run") if isinstance(origin, dict) else None
+    if not isinstance(told, dict) or told.get("state") not in get_args(State):
+        return RunEnd(source)
+    code = told.get("exit_code")
+    text = f"{told['state']}, as {printable(str(told.get('by') or 'its log'), _LONGEST_OF_ONE)} says"
+    return RunEnd(source, text, code if type(code) is int and 0 <= code < 1 << 32 else None)
 
 
 def end_of(writers: Iterable[Mapping[str, Any]], live: frozenset[str]) -> RunEnd:

@@ -12,6 +12,7 @@ from importing import Imported, imported, refused
 from thermograd.ingest.importers.every_run import describe_imports, import_every_run
 from thermograd.ingest.importers.recording import Hints
 from thermograd.store.errors import ImportFormatError
+from thermograd.store.runs.describe import describe_run, run_facts_shown
 from thermograd.store.runs.own_values.configuration import run_config
 
 STORES = Path(__file__).parents[4] / "fixtures" / "imports" / "mlflow"
@@ -85,6 +86,8 @@ def test_a_run_is_called_and_configured_as_in_mlflow(store: Path, tmp_path: Path
     assert facts["import"]["run"]["state"] == "failed"
     (end,) = found.rows("mark")
     assert (end["mark"], end["text"]) == ("run_ended", "failed, as MLflow says")
+    shown = describe_run(run_facts_shown(found.run))
+    assert "(imported: failed, as MLflow says)" in shown.splitlines()[0]
     assert any("1 deleted run: " in text and " gone " in text for text in found.result["ignored"])
 
 
