@@ -12,6 +12,7 @@ coupling, and says by how much sums of products really vary. `Controls` uses it 
 Only ``+ - * / sqrt`` and comparisons, sums in one fixed order, as in the innovations.
 """
 
+import threading
 from collections.abc import Sequence
 
 import numpy as np
@@ -34,6 +35,7 @@ _CHANCE, _CHANCE_ECHO = 0.1, 0.5
 # An alarm's sum must be so many times the largest control's, and more while there are few ticks.
 _MORE, _MORE_YOUNG = 1.2, 80.0
 _USUAL_LARGEST = 5.0  # square of the largest of some hundred standard deviates, and less than nearly all
+_rooms = threading.local()  # half of what a monitor would need
 _YOUNG = 300.0  # ticks within which memory may have no time to show
 
 
@@ -50,8 +52,6 @@ class Controls:
         # by rate, direction (x first, y first), sensor, ..., lag; of the first lags none is a control
         self._lags = np.zeros((len(_RATES), 2, sensors, len(_LAGS)))
         self._echoes = np.zeros((len(_RATES), 2, sensors, echoes, len(_ECHO_LAGS)))
-        self._lag_products, self._echo_products = self._lags[0].copy(), self._echoes[0].copy()
-        self._lag_scratch, self._echo_scratch = self._lags.copy(), self._echoes.copy()
         self._squares = np.zeros(1 + sensors)  # means of the squares of innovations, recently
         self._power = np.zeros((len(_RATES), sensors))  # mean of the product of both
         self._weight = np.zeros(len(_RATES))  # variance of a sum over that of a product
@@ -73,14 +73,14 @@ class Controls:
         self._ticks += 1
         rates = np.maximum(self._rates, 1.0 / self._ticks)
         x, ys = innovations[0], innovations[1:]
-        products, past = self._lag_products, window[:, 0].take(_LAGS, axis=1)
+        products, past = _room(self._lags.shape[1:]), window[:, 0].take(_LAGS, axis=1)
         np.multiply(past[:1], ys[:, None], out=products[0])
         np.multiply(past[1:], x, out=products[1])
-        _forget(self._lags, rates, products, self._lag_scratch)
-        products, past = self._echo_products, window[:, 1:].take(_ECHO_LAGS, axis=2)
+        _forget(self._lags, rates, products)
+        products, past = _room(self._echoes.shape[1:]), window[:, 1:].take(_ECHO_LAGS, axis=2)
         np.multiply(past[:1], ys[:, None, None], out=products[0])
         np.multiply(past[1:], x, out=products[1])
-        _forget(self._echoes, rates, products, self._echo_scratch)
+        _forget(self._echoes, rates, products)
         self._squares += max(_POWER_RATE, 1.0 / self._ticks) * (innovations * innovations - self._squares)
         power = self._squares[0] * self._squares[1:]
         self._power += rates[:, None] * (power - self._power)
@@ -132,10 +132,19 @@ class Controls:
         return sums[..., first:end]
 
 
-def _forget(sums: Floats, rates: Floats, products: Floats, scratch: Floats) -> None:
+def _room(shape: tuple[int, ...]) -> Floats:
+    """Return an array of any values, of use until the next call: all monitors of a thread share it."""
+    known = vars(_rooms)
+    key = str(shape)
+    if key not in known:
+        known[key] = np.empty(shape)
+    return known[key]  # type: ignore[no-any-return]
+
+
+def _forget(sums: Floats, rates: Floats, products: Floats) -> None:
     rates = rates.reshape(-1, *(1,) * products.ndim)
     sums *= 1.0 - rates
-    sums += np.multiply(products, rates, out=scratch)
+    sums += np.multiply(products, rates, out=_room(sums.shape))
 
 
 def _mean_square(sums: Floats) -> Floats:

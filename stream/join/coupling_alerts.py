@@ -1,6 +1,7 @@
 """Alert ``coupling``: the coupling monitor of one device, fed with its ticks."""
 
 from collections.abc import Mapping
+from functools import cached_property
 from typing import Any, NamedTuple
 
 from msgspec.structs import asdict
@@ -62,9 +63,16 @@ class CouplingRule:
         memories = f"memories_s={'+'.join(f'{memory:g}' for memory in MEMORIES)}"
         watched = f"sensors={'+'.join(SENSORS)},drivers={'+'.join(DRIVERS)},cycle=epoch"
         self.definition = f"coupling/2({given},{memories},{devices=!r},{watched})"
-        self._monitor = CouplingMonitor(
+        self._devices = devices
+        self._since_alarm: int | None = None
+
+    @cached_property
+    def _monitor(self) -> CouplingMonitor:
+        """Half a megabyte: of a device with a single reading it is never made."""
+        section = self._section
+        return CouplingMonitor(
             len(DRIVERS),
-            section.alarm_s * devices,
+            section.alarm_s * self._devices,
             section.max_lag_s,
             section.warmup_s,
             section.order,
@@ -72,7 +80,6 @@ class CouplingRule:
             driver_lags=section.driver_lags,
             sensors=len(SENSORS),
         )
-        self._since_alarm: int | None = None
 
     def update(self, tick: Tick) -> list[Alert]:
         """Learn one tick; return the alert that begins with it, if any."""
@@ -92,6 +99,8 @@ class CouplingRule:
 
     def pairs(self) -> dict[str, CouplingEvidence]:
         """Return what is known of each sensor that has been seen, by its column."""
+        if "_monitor" not in vars(self):
+            return {}
         monitor = self._monitor
         run, excess = monitor.run_e_values.tolist(), monitor.excess.tolist()
         found = {}
