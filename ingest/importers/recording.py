@@ -77,9 +77,8 @@ class Recording:
     places: dict[str, dict[str, Any]] = field(default_factory=dict)
     # What a reader of a device's numbers should know, by device and sensor.
     notes: dict[str, dict[str, str]] = field(default_factory=dict)
-    columns: dict[str, str] = field(
-        default_factory=dict
-    )  # the name in the log of each column, where it has many
+    # The name in the log of each column, where it has many.
+    columns: dict[str, str] = field(default_factory=dict)
     sources: dict[str, str] = field(default_factory=dict)  # the same, where the format knows but one name
     config: dict[str, Any] = field(default_factory=dict)  # the training's configuration
     told: ToldOfRun | None = None  # what the log says of the run as a whole
@@ -139,14 +138,13 @@ class Recording:
         if len(self._pending) >= _BATCH_ROWS:
             self._flush()
 
-    def add_metrics(self, line: int, moment: Moment, step: int | None, values: Mapping[str, Any]) -> int:
-        """Keep what a step log has by name and is no column: numbers and texts; return how many there are.
-
-        What is neither is remembered by its name, and said.
-        """
+    def add_metrics(
+        self, line: int, moment: Moment, step: int | None, values: Mapping[str, Any], rank: int | None = None
+    ) -> int:
+        """Keep numbers and texts that are no column, and the names of what is neither; return how many."""
         if values:
             _require_likely(moment)
-        count = self.metrics.add(line, moment, _or_none(step), values)
+        count = self.metrics.add(line, moment, _or_none(step), values, _or_none(rank))
         if count:
             self._note_times(line, moment.ns, moment.ns, moment.naive)
             self.account.keep()

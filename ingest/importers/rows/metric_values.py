@@ -83,7 +83,9 @@ class MetricValues:
     def __len__(self) -> int:
         return self._found.total() + len(self._codes)
 
-    def add(self, line: int, moment: Moment, step: int, values: Mapping[str, Any]) -> int:
+    def add(
+        self, line: int, moment: Moment, step: int, values: Mapping[str, Any], rank: int = NO_STEP
+    ) -> int:
         """Keep what a row has by name, at its step or NO_STEP; return how many values that is."""
         before = len(self._codes)
         for name, value in values.items():
@@ -95,7 +97,7 @@ class MetricValues:
                 self._add_any(name, value)
         count = len(self._codes) - before
         if count:
-            self._note(line, moment, step, count)
+            self._note(line, moment, step, count, rank)
         return count
 
     def add_event(

@@ -30,6 +30,7 @@ class _Layout(NamedTuple):
 
     known: dict[str, str]  # the column that each is about
     others: tuple[str, ...]
+    rank: str | None
 
 
 @dataclass(slots=True)
@@ -65,9 +66,11 @@ class StepRows:
 
     def put(self, line: int, moment: Moment, steps: Mapping[str, int], values: Mapping[str, Any]) -> None:
         """Add what was logged at one time: signals that become steps, and anything else by name."""
-        known, others = self._layout(tuple(values))
+        known, others, rank_tag = self._layout(tuple(values))
         named = {tag: values[tag] for tag in others}
-        if not self.recording.add_metrics(line, moment, self._count, named) and not known:
+        rank = self.recording.value("rank", values[rank_tag]) if rank_tag is not None else None
+        whole = None if rank is None else int(rank)
+        if not self.recording.add_metrics(line, moment, self._count, named, whole) and not known:
             raise LeftOutError(NO_SIGNAL)
         if known:
             numbers = {tag: self.recording.value(column, values[tag]) for tag, column in known.items()}
@@ -80,7 +83,9 @@ class StepRows:
         layout = self._layouts.get(tags)
         if layout is None:
             known = {tag: column[0] for tag in tags if (column := self.names.column_of(tag))}
-            layout = _Layout(known, tuple(tag for tag in tags if tag not in known))
+            others = tuple(tag for tag in tags if tag not in known)
+            rank = next((tag for tag, column in known.items() if column == "rank"), None)
+            layout = _Layout(known if len(known) > (rank is not None) else {}, others, rank)
             if len(self._layouts) < _MOST_LAYOUTS:
                 self._layouts[tags] = layout
         return layout

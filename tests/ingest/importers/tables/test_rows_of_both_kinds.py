@@ -60,12 +60,14 @@ def test_a_step_beside_each_of_several_devices_is_one(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("name", "column"), [("rank", ()), ("global_rank", ()), ("proc", ("rank=proc",))])
 def test_ranks_tell_the_rows_of_a_step_apart(tmp_path: Path, name: str, column: tuple[str, ...]) -> None:
     rows = [{"step": n // 2, "loss": 2.0 + n, name: n % 2} for n in range(8)]
+    rows.append({"step": 4, "acc": 0.5, name: 1})
     path = written(tmp_path / "m.jsonl", lines_of(rows))
     found = imported(tmp_path, path, hints=hints_of(columns=column))
     assert [(r["step"], r["rank"], r["loss"]) for r in found.rows("step")] == [
         (n // 2, n % 2, 2.0 + n) for n in range(8)
     ]
-    assert found.result["metrics"] == {}
+    (metric,) = found.rows("metric")
+    assert (metric["step"], metric["rank"], metric["name"], metric["value"]) == (4, 1, "acc", 0.5)
     assert found.result["warnings"] == []
 
 
