@@ -34,6 +34,7 @@ _LONGEST_OF_ONE = 160  # where several ranks are told of
 _MOST_NAMED = 4
 
 _Count = Annotated[int, msgspec.Meta(ge=0, lt=1 << 32)]
+_Nanoseconds = Annotated[int, msgspec.Meta(ge=0, le=(1 << 63) - 1)]
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,13 @@ class Account(msgspec.Struct, frozen=True):
     message: str | None = None
     closed_by: str | None = None
     lost: _Count | None = None
+
+
+class Gone(msgspec.Struct, frozen=True):
+    """What the agent has seen of the end of a process that said nothing of it."""
+
+    time_ns: _Nanoseconds | None = None
+    exit_code: _Count | None = None
 
 
 def state_of_exit(exit_code: int) -> State:
@@ -103,6 +111,11 @@ def end_told(source: str, facts: Mapping[str, Any]) -> RunEnd:
     return RunEnd(source, text, code if type(code) is int and 0 <= code < 1 << 32 else None)
 
 
+def was_told_to_end(exit_code: int | None) -> bool:
+    """Return whether an exit code says that somebody outside told the process to end."""
+    return exit_code is not None and signal_of_exit(exit_code) in _OUTSIDE
+
+
 def end_of(writers: Iterable[Mapping[str, Any]], live: frozenset[str]) -> RunEnd:
     """Return how a recorded run ended, or that it lives.
 
@@ -126,7 +139,7 @@ def end_of(writers: Iterable[Mapping[str, Any]], live: frozenset[str]) -> RunEnd
     command = _command(known, max(map(_began_ns, ranks.values())))
     if command is not None:
         ends[worst] = _judged(replace(ends[worst], exit_code=command.exit_code))
-    elif ends[worst].state == "crashed" and _was_told_to_end(known):
+    elif ends[worst].state == "crashed" and (_was_told_to_end(known) or _were_all_told(ended)):
         ends[worst] = replace(ends[worst], state="interrupted", message=_TOLD_TO_END)
     return RunEnd(ends[worst].state, _reason(ends, several=len(ends) > 1), ends[worst].exit_code)
 
@@ -144,15 +157,31 @@ def _began_ns(facts: Mapping[str, Any]) -> int:
     return time_ns if isinstance(time_ns, int) else 0
 
 
-def _closed_ns(facts: Mapping[str, Any]) -> tuple[float, int, str]:
-    name = _rank(facts)  # of several that were gone without a word the first rank comes first
-    return float(facts.get("closed_time_ns", "inf")), len(name), name
+def _closed_ns(facts: Mapping[str, Any]) -> tuple[float, bool, float, int, str]:
+    name = _rank(facts)  # of several that were gone without a word who went first, else the first rank
+    gone = _gone(facts)
+    told, gone_ns = was_told_to_end(gone.exit_code), float(gone.time_ns or "inf")
+    return float(facts.get("closed_time_ns", "inf")), told, gone_ns, len(name), name
+
+
+def _gone(facts: Mapping[str, Any]) -> Gone:
+    """Return what the agent has seen of the end of a process that has not closed its log."""
+    try:
+        return msgspec.convert(facts["gone"], Gone)
+    except (KeyError, msgspec.ValidationError):
+        return Gone()
+
+
+def _were_all_told(ended: Iterable[Mapping[str, Any]]) -> bool:
+    """Return whether each process that has not closed its log was told to end."""
+    unclosed = [_gone(facts) for facts in ended if "closed_time_ns" not in facts]
+    return bool(unclosed) and all(was_told_to_end(gone.exit_code) for gone in unclosed)
 
 
 def _account(facts: Mapping[str, Any]) -> Account:
     """Return what a writer said of its end; of a log that was not closed, that it crashed."""
     if "closed_time_ns" not in facts:
-        return Account("crashed")
+        return Account("crashed", message=_words_of_code(_gone(facts).exit_code))
     try:
         return msgspec.convert(facts["ended"], Account)
     except (KeyError, msgspec.ValidationError):  # written by an earlier version, or by a stranger
@@ -220,11 +249,15 @@ def _own_words(end: Account) -> str | None:
     return ", ".join(filter(None, said)) or None
 
 
+def _words_of_code(exit_code: int | None) -> str | None:
+    name = signal_of_exit(exit_code) if exit_code else None
+    return f"{name}, perhaps for want of memory" if name == "SIGKILL" else name
+
+
 def _by_code(end: Account) -> str | None:
     """Return what the exit code tells where nobody said anything."""
-    name = signal_of_exit(end.exit_code) if end.exit_code else None
-    if name is not None:
-        return f"{name}, perhaps for want of memory" if name == "SIGKILL" else name
+    if (words := _words_of_code(end.exit_code)) is not None:
+        return words
     if end.state != "crashed":
         return None
     return _UNKNOWN if end.exit_code is None else _UNCLOSED

@@ -6,9 +6,11 @@ import signal
 import subprocess
 import sys
 import time
+from types import SimpleNamespace
 
 import pytest
 from thermograd.ingest.agent import ranks as ranks_module
+from thermograd.ingest.agent.deaths import Death, Deaths
 from thermograd.ingest.agent.ranks import RankWatch, process_state
 from thermograd.store.files import read_json, write_json, writer_file
 from thermograd.store.log.writer import EventWriter
@@ -25,7 +27,12 @@ class Job:
         monkeypatch.setattr(ranks_module, "_process", lambda facts: facts["writer"])
         (path / "writers").mkdir()
         self.names = [self.begin(rank) for rank in range(ranks)]
-        self.watch = RankWatch(lambda: path, state_of=lambda name: self.states.get(name, "runs"))
+        self.deaths = {}
+        self.watch = RankWatch(
+            lambda: path,
+            state_of=lambda name: self.states.get(name, "runs"),
+            deaths=SimpleNamespace(follow=lambda pid: None, of=self.deaths.get),
+        )
         assert self.look() == []
 
     def begin(self, rank, **facts):
@@ -37,6 +44,11 @@ class Job:
             process_facts() | {"writer": name, "role": "training", "pid": 4000 + self.began} | clock | facts,
         )
         return name
+
+    def dies(self, rank, at_s, exit_code):
+        self.states[self.names[rank]] = "gone"
+        pid = read_json(writer_file(self.path, self.names[rank]))["pid"]
+        self.deaths[pid] = Death(1_795_000_000_000_000_000 + round(at_s * 1e9), exit_code)
 
     def look(self, slept_s=0.0):
         self.clock_s += 1.0
@@ -129,6 +141,65 @@ def test_at_the_end_who_is_gone_is_told_at_once_and_who_is_stopped_is_not(job):
     job.states |= {job.names[0]: "gone", job.names[1]: "stopped"}
     (mark,) = job.watch.last_look()
     assert detail(mark)["ranks"] == [0]
+
+
+@pytest.mark.parametrize(
+    ("deaths", "ranks", "severity", "says"),
+    [
+        (
+            {0: (0.1, 143), 1: (0.0, 137), 2: (0.2, 143)},
+            [1],
+            "critical",
+            "(SIGKILL, perhaps for want of memory); ranks 0, 2 ended by SIGTERM within 0.2 s",
+        ),
+        ({0: (0.0, 143), 1: (0.0, 139)}, [1], "critical", "rank 0 ended by SIGTERM within 0 s of it"),
+        ({0: (2.0, 134), 1: (0.0, 1)}, [1], "critical", "(exit code 1); rank 0 ended within 2 s of it"),
+        ({0: (1.0, None), 1: (0.0, None)}, [1], "critical", "or a crash); rank 0 ended within 1 s of it"),
+        ({0: (0.0, 137), 1: (0.001, 137)}, [0, 1], "critical", "want of memory); they ended together"),
+        ({1: (0.0, 143)}, [1], "warning", "is ended by SIGTERM: somebody told it to end"),
+    ],
+)
+def test_who_went_first_is_named_and_not_who_was_ended_because_of_it(job, deaths, ranks, severity, says):
+    for rank, (at_s, exit_code) in deaths.items():
+        job.dies(rank, at_s, exit_code)
+    job.look()
+    (mark,) = job.look()
+    assert (detail(mark)["ranks"], detail(mark)["severity"]) == (ranks, severity)
+    assert says in mark["text"]
+    assert [job.look() for _ in range(10)] == [[]] * 10, "the others are told with it"
+    noted = [read_json(writer_file(job.path, job.names[rank]))["gone"]["exit_code"] for rank in deaths]
+    assert noted == [exit_code for _, exit_code in deaths.values()]
+
+
+def test_without_the_kernels_word_it_is_said_that_nobody_knows_who_went_first(job):
+    job.states |= {job.names[0]: "gone", job.names[1]: "gone"}
+    (mark,) = job.watch.last_look()
+    assert "; which of them went first cannot be told; no sign" in mark["text"]
+
+
+def test_at_the_end_a_job_that_was_told_to_end_is_not_silent(job):
+    for rank in range(3):
+        job.dies(rank, rank / 100, 143)
+    assert job.watch.last_look() == []
+
+
+@pytest.mark.skipif(not hasattr(os, "pidfd_open"), reason="there is no pidfd")
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
+def test_the_kernel_tells_of_grandchildren_when_and_how_they_end(how):
+    """Until their parent asks the exit code is to be seen anywhere: here it never does before the end."""
+    script = "import subprocess, sys; print(subprocess.Popen(['sleep', '600']).pid, flush=True); input()"
+    parent = subprocess.Popen([sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    pid, deaths = int(parent.stdout.readline()), Deaths()
+    deaths.follow(pid)
+    before_ns = time.time_ns()
+    os.kill(pid, how)
+    end_s = time.monotonic() + 60
+    while deaths.of(pid) is None or deaths.of(pid).exit_code is None:
+        assert time.monotonic() < end_s
+        time.sleep(0.002)
+    assert deaths.of(pid).exit_code == 128 + how
+    assert deaths.of(pid).time_ns > before_ns
+    parent.communicate(b"\n")
 
 
 def test_others_processes_are_not_looked_at(job):

@@ -23,6 +23,10 @@ def command(code, state="failed", began=100):
     return rank(0, ended, began=began, role="launcher", writer=f"host-launcher-{began}-ab12cd")
 
 
+def gone(time_ns, exit_code):
+    return {"time_ns": time_ns, "exit_code": exit_code}
+
+
 DONE = {"state": "finished", "closed_by": "close"}
 ENDED = {"state": "finished", "closed_by": "exit"}
 FAILED = {"state": "failed", "exception": "ValueError", "message": "boom"}
@@ -56,6 +60,30 @@ CASES = {
         "crashed",
         f"rank 0: {UNCLOSED} (exit code 1); also rank 1, rank 2, rank 3, rank 4 and 7 more",
         1,
+    ),
+    "which went first": (
+        [rank(0, closed=None, gone=gone(9, 143)), rank(1, closed=None, gone=gone(5, 137)), command(1)],
+        "crashed",
+        "rank 1: SIGKILL, perhaps for want of memory (exit code 1); also rank 0",
+        1,
+    ),
+    "which went first, not told to end": (
+        [rank(0, closed=None, gone=gone(5, 143)), rank(1, closed=None, gone=gone(6, 139))],
+        "crashed",
+        "rank 1: SIGSEGV; also rank 0",
+        None,
+    ),
+    "told to end, by itself": (
+        [rank(0, closed=None, gone=gone(5, 143))],
+        "interrupted",
+        "SIGTERM ended its processes",
+        None,
+    ),
+    "gone, as a stranger has it": (
+        [rank(0, closed=None, gone={"time_ns": "now"})],
+        "crashed",
+        f"{UNCLOSED}: killed, out of memory, os._exit or a crash",
+        None,
     ),
     "all were stopped": (
         [rank(0, STOPPED), rank(1, closed=None), command(130, "interrupted")],
