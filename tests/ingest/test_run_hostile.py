@@ -40,7 +40,7 @@ class Agent:
 
     made = None
 
-    def __init__(self, run_dir, hz, simulate, on_line, on_alert=None, on_gap=None, card=False):
+    def __init__(self, run_dir, hz, simulate, on_line, on_alert=None, on_gap=None, card=False, silence=None):
         Agent.made = self
         self.on_alert, self.on_gap, self.stopped = on_alert, on_gap, 0
 
