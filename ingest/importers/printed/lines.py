@@ -164,7 +164,9 @@ def _part(groups: tuple[str | None, ...], places: tuple[int, ...]) -> str | None
 def _column_of(program: Program, name: str, unit: str | None) -> tuple[str | None, str | None]:
     """Return the column that a name is of, and the unit that it is then in; a name may say its unit, too."""
     found = program.columns.get(name)
-    return found or program.columns.get(_told(name, unit)) or (None, None)
+    if found is None and unit and program.said:
+        found = program.columns.get(_told(name, unit))
+    return found or (None, None)
 
 
 def _put(program: Program, printed: Printed, name: str, value: str, unit: str | None) -> None:
