@@ -237,9 +237,12 @@ def _pairs(texts: Sequence[str], option: str, such_as: str) -> tuple[tuple[str, 
     allowed, found = (NUMBER, *STEP_COLUMNS, *SAMPLE_COLUMNS), {}
     for text in texts:
         name, given, other = text.partition("=")
-        if not given or not other or name not in allowed or name in found:
-            raise ImportFormatError(
-                f"{option} {text!r} is no {such_as}; NAME is each of {', '.join(allowed)} once"
-            )
+        if not given or not name or not other:
+            raise ImportFormatError(f"{option} {text!r} is no {such_as}")
+        if name not in allowed:
+            known = ", ".join(allowed)
+            raise ImportFormatError(f"{option} {text!r}: there is no column {name!r}; allowed: {known}")
+        if name in found:
+            raise ImportFormatError(f"{option} {text!r}: {name} is {found[name]!r} already; give it once")
         found[name] = other
     return tuple(found.items())

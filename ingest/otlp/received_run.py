@@ -30,7 +30,7 @@ from thermograd.store.text import printable
 KINDS = ("step", "sample", "metric", "mark")
 _AT_ONCE = 500  # rows of one write
 _REMEMBERED_ROWS = 500_000  # of each kind, that a receiver that is started again looks at
-_MOST_DEVICES = 1024
+MOST_DEVICES = 512  # of all runs: the live layer needs up to 0.9 MB for each
 _MOST_NEWEST = 20_000  # series of which the newest value is known
 _MOST_RANKS = 64
 _MOST_RESOURCES = 256  # of one run, with --run-by
@@ -63,6 +63,7 @@ class ReceivedRun:
     """Takes the exports of one run, from any thread, one at a time.
 
     `stream_layer` is called in a thread of its own, as an agent's. `say` takes a sentence for a person.
+    `room` returns how many devices more may be taken, in all runs.
 
     Attributes
     ----------
@@ -81,7 +82,9 @@ class ReceivedRun:
         stream_layer: StreamLayer | None,
         say: Callable[[str], object],
         host: str | None = None,
+        room: Callable[[], int] = lambda: MOST_DEVICES,
     ) -> None:
+        self._room = room
         self.run_id, self.host, self._names, self._say = run.run_id, host, names, say
         self._lock = threading.Lock()
         self._once = Once()
@@ -150,6 +153,10 @@ class ReceivedRun:
                 left.unlink(missing_ok=True)
 
     # -- what comes ----------------------------------------------------------------------------------
+
+    def device_count(self) -> int:
+        """Return how many devices have readings in the run."""
+        return len(self._devices)
 
     def take(self, resource: Resource, scopes: Iterable[Any]) -> Taken:
         """Write what an export holds of this run. BusyError where not all of it could be written."""
@@ -299,7 +306,7 @@ class ReceivedRun:
     def _describe(self, devices: Mapping[str, dict[str, Any]]) -> None:
         """Add what is new of devices to ``run.json``."""
         new = {name: told for name, told in devices.items() if name not in self._devices}
-        fits = dict(islice(new.items(), max(0, _MOST_DEVICES - len(self._devices))))
+        fits = dict(islice(new.items(), max(0, self._room())))
         if fits:
             self.describe({"devices": fits})
 
@@ -307,7 +314,7 @@ class ReceivedRun:
         """Take no samples of more devices than a run may have."""
         taken = [part for part in readings.samples if part.device in self._devices]
         if len(taken) < len(readings.samples):
-            reason = f"more than {_MOST_DEVICES:,} devices of one run"
+            reason = f"more than {MOST_DEVICES:,} devices at once"
             readings.rejected[reason] += len(readings.samples) - len(taken)
             readings.samples = taken
 

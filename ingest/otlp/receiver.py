@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from thermograd.ingest.agent.agent import StreamLayer
 from thermograd.ingest.otlp.names import Names
 from thermograd.ingest.otlp.own_devices import OwnDevices
-from thermograd.ingest.otlp.received_run import BusyError, ReceivedRun, Taken
+from thermograd.ingest.otlp.received_run import MOST_DEVICES, BusyError, ReceivedRun, Taken
 from thermograd.ingest.otlp.resources import Resource, left_resource, resource_of
 from thermograd.store.errors import ThermogradError
 from thermograd.store.failures import Guard
@@ -153,7 +153,7 @@ class Receiver:
             before = self._left(resource)
             run = before or create_run(self.runs_dir, resource.name, _facts(resource))
             layer = self.stream_layer(run.path) if self.stream_layer is not None else None
-            received = ReceivedRun(run, self.names, layer, self.say, resource.host)
+            received = ReceivedRun(run, self.names, layer, self.say, resource.host, self._device_room)
         except (OSError, ThermogradError) as error:
             raise BusyError(f"a run cannot be begun ({error})", 30) from error
         if self._own is not None and received in self._of_this_host([received]):
@@ -188,6 +188,9 @@ class Receiver:
     def _of_this_host(runs: Iterable[ReceivedRun]) -> list[ReceivedRun]:
         """Return the runs that do not say that they are of another host."""
         return [run for run in runs if run.host in (None, socket.gethostname())]
+
+    def _device_room(self) -> int:
+        return MOST_DEVICES - sum(run.device_count() for run in self._runs.copy().values())
 
     def _left(self, resource: Resource) -> Run | None:
         """Return the run that an earlier receiver left of this resource, if it is gone on with."""

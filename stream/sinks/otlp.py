@@ -25,6 +25,7 @@ from thermograd.stream.sinks.outbox import Outbox
 from thermograd.stream.sinks.webhook import is_loopback, post
 
 _SCOPE = "thermograd"
+_LOGS = "/v1/logs"
 _MOST_EVENTS = 5_000  # that are sent together
 _MOST_BATCHES = 64  # that wait
 _SEVERITIES = {"info": 9, "warning": 13, "critical": 21}  # of OpenTelemetry: INFO, WARN, FATAL
@@ -73,7 +74,7 @@ class OtlpSink:
         except ImportError:
             raise ConfigError("[otlp] needs opentelemetry-proto: pip install 'thermograd[otlp]'") from None
         self._messages = otlp_messages
-        self._poster = _Poster(settings)
+        self._poster = _Poster(settings, on_trouble)
         self._interval_s, self._devices = settings.interval_s, devices
         self._resource = _resource(run or {})
         self._outbox = Outbox(
@@ -106,7 +107,7 @@ class OtlpSink:
                 self._put("/v1/metrics", self._messages.metrics(self._resource, points), "info")
         if alerts:
             logs = [_log_record(alert) for alert in alerts]
-            self._put("/v1/logs", self._messages.logs(self._resource, logs), "critical")
+            self._put(_LOGS, self._messages.logs(self._resource, logs), "critical")
 
     def _put(self, path: str, body: bytes, severity: str) -> None:
         values = {"path": path, "body": gzip.compress(body, 1)}
@@ -120,16 +121,21 @@ class OtlpSink:
 
     def account(self) -> dict[str, int]:
         """Return how many requests the collector has got, and has not got."""
+        refused = self._poster.logs_refused
         return {
-            "requests sent by OTLP": self._outbox.sent,
-            "requests that did not reach the OTLP collector": self._outbox.dropped,
+            "requests sent by OTLP": self._outbox.sent - refused,
+            "requests that did not reach the OTLP collector": self._outbox.dropped + refused,
         }
 
 
 class _Poster:
-    """Posts to a collector; its address and its headers are secrets."""
+    """Posts to a collector; its address and its headers are secrets.
 
-    def __init__(self, settings: OtlpSettings) -> None:
+    One that takes no logs gets none after the first: `logs_refused` counts those that it has not got.
+    """
+
+    def __init__(self, settings: OtlpSettings, on_trouble: Callable[[str], None]) -> None:
+        self._on_trouble, self.logs_refused = on_trouble, 0
         environment = os.environ
         self._base = secret_value(settings.endpoint, "otlp.endpoint", environment).rstrip("/")
         headers = _headers(secret_value(settings.headers, "otlp.headers", environment))
@@ -144,12 +150,19 @@ class _Poster:
     def send(self, message: Message) -> None:
         """Post one request and wait for the answer."""
         path, body = message.values["path"], message.values["body"]
+        if path == _LOGS and self.logs_refused:
+            self.logs_refused += 1
+            return
         try:
             post(self._base + path, body, self._headers, self._timeout_s)
         except SinkError as error:
-            if path == "/v1/logs" and "404" in str(error):
-                raise SinkError("it takes no logs (HTTP 404)", permanent=True) from None
-            raise
+            if path != _LOGS or "HTTP 404" not in str(error):
+                raise
+            self.logs_refused += 1
+            self._on_trouble(
+                "alerts do not reach sink 'otlp': it takes no logs (HTTP 404); they are in the log, "
+                "and readings go on"
+            )
 
 
 def _headers(text: str) -> dict[str, str]:

@@ -182,6 +182,11 @@ def test_the_command_receives_for_a_while_and_refuses_what_it_cannot_use(tmp_pat
     with pytest.raises(MissingExtraError, match=r"pip install 'thermograd\[otlp\]'"):
         receive(tmp_path, Doors("127.0.0.1:0"), None, said.append)
     monkeypatch.undo()
-    for doors in (Doors("127.0.0.1:0", columns=["voltage=x"]), Doors("127.0.0.1:0", units=["power_w=Cel"])):
-        with pytest.raises(ImportFormatError, match="power_w"):
-            receive(tmp_path, doors, None, said.append)
+    for of, why in (
+        ({"columns": ["voltage=x"]}, "there is no column 'voltage'; allowed: step, epoch, "),
+        ({"columns": ["power_w"]}, "is no NAME=METRIC, such as power_w="),
+        ({"columns": ["loss=a", "loss=b"]}, "loss is 'a' already"),
+        ({"units": ["power_w=Cel"]}, "allowed for power_w is W, "),
+    ):
+        with pytest.raises(ImportFormatError, match=why):
+            receive(tmp_path, Doors("127.0.0.1:0", **of), None, said.append)

@@ -207,7 +207,8 @@ def test_what_has_no_value_is_null_and_what_is_not_taken_is_named(tmp_path):
 
 
 def test_units_errors_and_the_number_of_devices_are_as_they_are_said(tmp_path, monkeypatch):
-    monkeypatch.setattr("thermograd.ingest.otlp.received_run._MOST_DEVICES", 2)
+    for module in ("received_run", "receiver"):
+        monkeypatch.setattr(f"thermograd.ingest.otlp.{module}.MOST_DEVICES", 2)
 
     def of(name, value, unit="", **about):
         return gauge(name, point(value, about={"hw.id": "g"} | about), unit=unit)
@@ -227,7 +228,7 @@ def test_units_errors_and_the_number_of_devices_are_as_they_are_said(tmp_path, m
     assert first["temperature_c"] == pytest.approx(30.0)
     assert (first["energy_j"], first["ecc_corrected"]) == (7.2e6, 3)
     assert [row["device"] for row in others] == ["d0"]
-    assert (answer.rejected, answer.message) == (3, "3 x more than 2 devices of one run")
+    assert (answer.rejected, answer.message) == (3, "3 x more than 2 devices at once")
     assert [row["value"] for row in rows(only(tmp_path), "metric")] == [4.0, 5.0]
 
 

@@ -25,7 +25,7 @@ DEVICES = {"GPU-1": {"model": "NVIDIA H100", "simulated": True}}
 
 
 @contextmanager
-def collector(status=200):
+def collector(without=()):
     """Give the address of a collector, and what it has got: path, headers, body."""
     got = []
 
@@ -33,7 +33,7 @@ def collector(status=200):
         def do_POST(self):
             body = gzip.decompress(self.rfile.read(int(self.headers["Content-Length"])))
             got.append((self.path, dict(self.headers), body))
-            self.send_response(status)
+            self.send_response(404 if self.path in without else 200)
             self.send_header("Content-Length", "0")
             self.end_headers()
 
@@ -130,6 +130,26 @@ def test_alerts_are_log_records_of_their_own_time_and_severity():
     assert {headers["Authorization"] for _, headers, _ in got} == {"Bearer secret"}
     (account,) = [values for _, values in written if values.get("text") == "the stream layer's own account"]
     assert f'"requests sent by OTLP": {len(got)}' in account["detail"]
+
+
+def test_a_collector_without_logs_gets_the_readings_and_is_told_of_once():
+    said = []
+    with collector(without=("/v1/logs",)) as (address, got):
+        sink = OtlpSink(OtlpSettings(endpoint=address), RUN, {}, said.append)
+        for seq in range(3):
+            sink._due_s = 0.0
+            sink.alert({"time_ns": T0 + seq, "alert": "x", "severity": "warning", "message": "hot"})
+            sink.take([event("step", seq, step=seq, loss=1.0)])
+        sink.close()
+    assert [path for path, *_ in got] == ["/v1/metrics", "/v1/logs", "/v1/metrics", "/v1/metrics"]
+    assert said == [
+        "alerts do not reach sink 'otlp': it takes no logs (HTTP 404); they are in the log, "
+        "and readings go on"
+    ]
+    assert sink.account() == {
+        "requests sent by OTLP": 3,
+        "requests that did not reach the OTLP collector": 3,
+    }
 
 
 def test_a_collector_that_is_down_is_counted_and_holds_nobody_up():
