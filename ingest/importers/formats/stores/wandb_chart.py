@@ -63,6 +63,7 @@ class _Chart(Table):
         self._names: dict[int, str] = {}  # of the run's metrics, by the number of their columns
         self._bounds: dict[int, tuple[int, int]] = {}  # of minimum and maximum, by that of the value
         self._means = 0
+        self._has_steps = False  # until a header has said so
 
     @staticmethod
     def is_header(cells: list[str]) -> bool:

@@ -163,3 +163,10 @@ def test_a_chart_over_another_metric_needs_its_steps(tmp_path: Path) -> None:
     with_steps = written(tmp_path / "steps.csv", chart("epoch", "1,40,40,40,2,2,2", step=True))
     (row,) = imported(tmp_path, with_steps, hints=TIMED).rows("step")
     assert (row["step"], row["loss"]) == (40, 2.0)
+
+
+def test_a_chart_with_a_name_too_long_for_a_cell_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "chart.csv"
+    path.write_text(f'"Step","a - loss","a - loss__MIN","a - loss__MAX","a - {"x" * 200_000}"\n1,2,2,2,2\n')
+    message = refused(tmp_path, path, hints=Hints(started_at="2026-11-24T10:00:00Z", step_time_s=0.5))
+    assert "torn row: before the first header" in message
