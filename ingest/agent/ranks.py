@@ -103,7 +103,7 @@ class RankWatch:
         for rank in list(self._ranks.values()):
             self._look_at(rank, time.time_ns(), True)
             rank.looks *= rank.state == "gone"
-        gone = [rank for rank in self._ranks.values() if rank.state == "gone"]
+        gone = [rank for rank in self._ranks.values() if rank.state == "gone" and rank.onset_ns is None]
         told_to_end = bool(gone) and all(map(_was_told, gone))
         return self._ended(0.0) + ([] if told_to_end else self._told(1))
 
@@ -174,6 +174,7 @@ class RankWatch:
         onset_ns = min(rank.seen_ns for rank in ranks)
         for rank in ranks:
             rank.onset_ns = onset_ns
+        silent = [rank for rank in ranks if not _was_told(rank)] or ranks
         ranks, followed = _first_gone(ranks) if state == "gone" else (ranks, "")
         steps = {rank.number: self._last_step(rank.number) for rank in ranks[:_MOST_READ]}
         known = [step for step in steps.values() if step is not None]
@@ -193,8 +194,8 @@ class RankWatch:
             "warning" if state == "traced" or all(map(_was_told, ranks)) else "critical",
             onset_ns,
             self._limits.definition("silent.rank"),
-            ranks=tuple(rank.number for rank in ranks),
-            writers=tuple(rank.writer for rank in ranks),
+            ranks=tuple(rank.number for rank in silent),
+            writers=tuple(rank.writer for rank in silent),
             host=socket.gethostname(),
             step=step,
             metric="step",

@@ -153,8 +153,8 @@ def test_at_the_end_who_is_gone_is_told_at_once_and_who_is_stopped_is_not(job):
             "(SIGKILL, perhaps for want of memory); ranks 0, 2 ended by SIGTERM within 0.2 s",
         ),
         ({0: (0.0, 143), 1: (0.0, 139)}, [1], "critical", "rank 0 ended by SIGTERM within 0 s of it"),
-        ({0: (2.0, 134), 1: (0.0, 1)}, [1], "critical", "(exit code 1); rank 0 ended within 2 s of it"),
-        ({0: (1.0, None), 1: (0.0, None)}, [1], "critical", "or a crash); rank 0 ended within 1 s of it"),
+        ({0: (2.0, 134), 1: (0.0, 1)}, [0, 1], "critical", "(exit code 1); rank 0 ended within 2 s of it"),
+        ({0: (1.0, None), 1: (0.0, None)}, [0, 1], "critical", "or a crash); rank 0 ended within 1 s of it"),
         ({0: (0.0, 137), 1: (0.001, 137)}, [0, 1], "critical", "want of memory); they ended together"),
         ({1: (0.0, 143)}, [1], "warning", "is ended by SIGTERM: somebody told it to end"),
     ],
@@ -165,6 +165,7 @@ def test_who_went_first_is_named_and_not_who_was_ended_because_of_it(job, deaths
     job.look()
     (mark,) = job.look()
     assert (detail(mark)["ranks"], detail(mark)["severity"]) == (ranks, severity)
+    assert mark["text"].startswith("ranks 0-1 on " if "together" in says else "rank 1 on ")
     assert says in mark["text"]
     assert [job.look() for _ in range(10)] == [[]] * 10, "the others are told with it"
     noted = [read_json(writer_file(job.path, job.names[rank]))["gone"]["exit_code"] for rank in deaths]
@@ -180,6 +181,13 @@ def test_without_the_kernels_word_it_is_said_that_nobody_knows_who_went_first(jo
 def test_at_the_end_a_job_that_was_told_to_end_is_not_silent(job):
     for rank in range(3):
         job.dies(rank, rank / 100, 143)
+    assert job.watch.last_look() == []
+
+
+def test_who_is_ended_at_the_end_because_of_one_that_was_told_before_is_told_no_more(job):
+    job.dies(1, 0.0, 137)
+    assert [len(job.look()) for _ in range(2)] == [0, 1]
+    job.dies(0, 3.0, 143)
     assert job.watch.last_look() == []
 
 
