@@ -2,8 +2,10 @@
 
 An OpenTelemetry SDK in another process sends 1,000 points an export (among them five steps' loss and norm)
 until each export is acknowledged; the receiver is killed while it sends and started again. Then every point
-is looked for in the log, by its bits. The rate is that of one sender over one connection, requests made
-before: CPU and wall time of a receiver in this process. Needs the extra `[otlp]`, opentelemetry-sdk and
+is looked for in the log, by its bits. The last kill is when the sender has ended: its last losses still wait
+for norms.
+The rate is that of one sender over one connection, requests made before: CPU and wall time of a receiver in
+this process. Needs the extra `[otlp]`, opentelemetry-sdk and
 opentelemetry-exporter-otlp-proto-http.
 """
 

@@ -234,7 +234,8 @@ def given_units(texts: Sequence[str]) -> tuple[tuple[str, str], ...]:
 
 
 def _pairs(texts: Sequence[str], option: str, such_as: str) -> tuple[tuple[str, str], ...]:
-    allowed, found = (NUMBER, *STEP_COLUMNS, *SAMPLE_COLUMNS), {}
+    allowed = (NUMBER, *STEP_COLUMNS, *SAMPLE_COLUMNS)
+    found: dict[str, str] = {}
     for text in texts:
         name, given, other = text.partition("=")
         if not given or not name or not other:
