@@ -21,10 +21,10 @@ from thermograd.ingest.otlp.steps import Steps
 from thermograd.ingest.restarts import Restarts
 from thermograd.store.failures import Guard
 from thermograd.store.files import read_json, write_json
+from thermograd.store.log.reading.held import HELD_FOLDER
 from thermograd.store.log.writer import EventWriter
 from thermograd.store.processes import clock_pair, new_writer_name, rank_of_writer
 from thermograd.store.runs.catalogue import Run
-from thermograd.store.runs.held import HELD_FOLDER
 from thermograd.store.text import printable
 
 KINDS = ("step", "sample", "metric", "mark")

@@ -19,8 +19,8 @@ from thermograd.ingest.otlp.received_run import MOST_DEVICES, BusyError, Receive
 from thermograd.ingest.otlp.resources import Resource, left_resource, resource_of
 from thermograd.store.errors import ThermogradError
 from thermograd.store.failures import Guard
+from thermograd.store.log.reading.held import HELD_FOLDER, held_files
 from thermograd.store.runs.catalogue import Run, create_run, list_runs
-from thermograd.store.runs.held import HELD_FOLDER, held_files
 from thermograd.store.version import __version__
 
 _MOST_RUNS = 64

@@ -17,7 +17,7 @@ from typing import Any
 from thermograd.ingest.otlp.once import exact
 from thermograd.ingest.otlp.readings import StepPart
 from thermograd.store.files import write_file
-from thermograd.store.runs.held import held_lines
+from thermograd.store.log.reading.held import held_lines
 
 _WAIT_S = 2.0
 _MOST_WAITING = 10_000

@@ -15,9 +15,9 @@ from thermograd.store.events import was_watched
 from thermograd.store.files import is_plain_file, sealed_segments
 from thermograd.store.labels.hosts import label_lines, labels_by_host
 from thermograd.store.log.reader import read_kind
+from thermograd.store.log.reading.held import held_count
 from thermograd.store.places.shipped import shipped_s_ago
 from thermograd.store.runs.catalogue import Run
-from thermograd.store.runs.held import held_readings
 from thermograd.store.runs.own_values.configuration import config_lines, run_config
 from thermograd.store.runs.own_values.metrics import last_metrics, metric_lines
 from thermograd.store.runs.steps import StepCount
@@ -233,6 +233,15 @@ def never_written(run_dir: Path) -> int:
     """Return how many events the `gap` marks of a run's writers say could not be written."""
     marks = read_kind(run_dir, "mark")
     return sum(map(_lost, marks.filter(pc.equal(marks["mark"], "gap"))["detail"].to_pylist()))
+
+
+def held_readings(run: Run) -> int:
+    """Return how many acknowledged readings no receiver has taken up.
+
+    None are told of while the run is received: what waits then is written within seconds.
+    """
+    count = held_count(run.path)
+    return 0 if count and run.live_writers() else count
 
 
 def outside_the_log(run: Run) -> dict[str, int]:

@@ -5,7 +5,6 @@ from contextlib import suppress
 from pathlib import Path
 
 from thermograd.store.files import read_file
-from thermograd.store.runs.catalogue import Run
 
 HELD_FOLDER = "otlp"
 _LONGEST_FILE_BYTES = 256 << 20
@@ -26,13 +25,9 @@ def held_lines(path: Path) -> list[str]:
     return text.split("\n")[:-1]
 
 
-def held_readings(run: Run) -> int:
-    """Return how many readings no receiver has taken up: some of them may be in the log already.
-
-    None are left while the run is received: what waits then is written within seconds.
-    """
-    files = held_files(run.path)
-    return 0 if not files or run.live_writers() else sum(map(_count, files))
+def held_count(run_dir: Path) -> int:
+    """Return how many readings wait; some of them may be in the log already."""
+    return sum(map(_count, held_files(run_dir)))
 
 
 def _count(path: Path) -> int:
