@@ -14,8 +14,7 @@ from collections.abc import Hashable, Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 import psutil
-from thermograd.ingest.agent.own_time import OwnTime
-from thermograd.ingest.agent.silence import DeviceSilence, SilenceLimits
+from thermograd.ingest.agent.silence import DeviceSilence, OwnTime, SilenceLimits
 from thermograd.ingest.devices.base import DeviceReader
 from thermograd.ingest.devices.host import read_pressure
 from thermograd.store.failures import Guard, warn

@@ -9,7 +9,7 @@ is nobody's silence. What falls silent at the same time is told once.
 import json
 import threading
 import time
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,6 +22,7 @@ from thermograd.store.telling.silences import (
     Silence,
     UsualPeriod,
     headline,
+    pause_mark,
     reading_text,
 )
 from thermograd.store.text import printable
@@ -34,6 +35,7 @@ _LEAST_NS = (
     250_000_000  # two and a half periods of the fastest sampling; a thread may wait so long for its turn
 )
 _ANEW_NS = 500_000_000  # of which no one knows when it began
+_PAUSE_NS = 1_000_000_000  # what is shorter is a busy machine
 _OFF_THE_BUS = 79  # XID
 _HALF = 0.5  # it is told half a period before the last that it has
 
@@ -297,3 +299,48 @@ def _lost_device(mark: Mapping[str, Any]) -> tuple[str | None, str]:
     if detail.get("xid") == _OFF_THE_BUS:
         return str(detail.get("device")), f"XID {_OFF_THE_BUS}"
     return None, ""
+
+
+class OwnTime:
+    """Notices that this process did not run: stopped or starved; `tell` takes each stretch's mark, once.
+
+    Each thread says until when it waits. One that wakes up much later, or that comes back from its driver and
+    finds another one overdue, has not been run, and says so before anything else is written.
+
+    Examples
+    --------
+    >>> own = OwnTime(lambda mark: print(mark["text"]))
+    >>> own.waits("gpu", 200_000_000)
+    >>> own.waits("watch", 1_000_000_000)
+    >>> own.woke("watch", 8_400_000_000)
+    the agent did not run for 8.2 s: stopped, paused or starved, perhaps with all else here; no samples
+    >>> own.woke("gpu", 8_400_100_000)
+    """
+
+    def __init__(self, tell: Callable[[dict[str, Any]], object]) -> None:
+        self._tell = tell
+        self._lock = threading.Lock()
+        self._waits: dict[Hashable, int] = {}
+        self._told_ns = 0
+
+    def waits(self, thread: Hashable, until_ns: int) -> None:
+        """Note that a thread waits, until then at most."""
+        with self._lock:
+            self._waits[thread] = until_ns
+
+    def woke(self, thread: Hashable, now_ns: int) -> None:
+        """Note that it waits no more."""
+        with self._lock:
+            self._look(now_ns)
+            self._waits.pop(thread, None)
+
+    def look(self, now_ns: int) -> None:
+        """Tell where a thread that waits should have been awake for long."""
+        with self._lock:
+            self._look(now_ns)
+
+    def _look(self, now_ns: int) -> None:
+        from_ns = max(self._told_ns, min(self._waits.values(), default=now_ns))
+        if now_ns - from_ns >= _PAUSE_NS:
+            self._told_ns = now_ns
+            self._tell(pause_mark(from_ns, now_ns))  # in the lock: no sample may come before it
