@@ -205,8 +205,9 @@ def test_training_goes_on_when_the_agent_dies(tmp_path):
     process.kill()
     process.wait()
     process.stdout.close()
-    assert process.stderr.read().decode().count("agent ended early") == 1
+    told = process.stderr.read().decode()
     process.stderr.close()
+    assert told.count("thermograd: the agent ended early") == 1
 
 
 def test_the_agent_seals_complete_segments_while_the_run_goes_on(tmp_path, monkeypatch):
