@@ -95,13 +95,16 @@ def test_keras_and_ultralytics_are_given_a_callback(logged, monkeypatch):
     assert made == ["DetectionTrainer"]
 
 
-def test_the_number_of_a_step_is_torchtitans_and_megatrons_own(monkeypatch):
-    trainer = type("Trainer", (), {"__module__": "torchtitan.trainer", "step": 41})()
-    code = "def train_step(self, ask):\n    return ask()\n"
-    scope = {"__name__": "torchtitan.trainer"}
-    exec(code, scope)
-    steps = FrameworkSteps()
-    assert scope["train_step"](trainer, steps.begun_at) == 40  # counted before the step is made
+def test_the_number_of_a_step_is_the_frameworks_own(monkeypatch):
+    for module, count, begun_at in (
+        ("torchtitan.trainer", {"step": 41}, 40),  # counted before the step is made
+        ("lightning.pytorch.trainer.trainer", {"global_step": 40}, 40),
+        ("pytorch_lightning.trainer.trainer", {"global_step": 0}, 0),
+    ):
+        trainer = type("Trainer", (), {"__module__": module, **count})()
+        scope = {"__name__": module}
+        exec("def train_step(self, ask):\n    return ask()\n", scope)
+        assert scope["train_step"](trainer, FrameworkSteps().begun_at) == begun_at
     arguments = type("Namespace", (), {"iteration": 0, "curr_iteration": 100})()
     monkeypatch.setitem(
         sys.modules,

@@ -108,11 +108,6 @@ RESUMED = RESUMED.replace(
         trainer.train(resume_from_checkpoint=sys.argv[1] + "/checkpoint-6")
 """,
 ).replace("    Told(model", "    trainer = Told(model")
-RESUMED_LIGHTNING = LIGHTNING.replace(
-    "enable_checkpointing=False, enable_progress_bar=False, max_epochs=1,",
-    "enable_checkpointing=False, enable_progress_bar=False, max_epochs=int(sys.argv[2]),",
-).replace("batch_size=4))", "batch_size=4), ckpt_path=sys.argv[1] if sys.argv[2] == '2' else None)")
-RESUMED_LIGHTNING += "    trainer.save_checkpoint(sys.argv[1])\n"
 EVALUATED = """
     import torch, transformers
     class Model(torch.nn.Module):
@@ -216,33 +211,23 @@ def test_what_two_ranks_of_accelerate_launch_print_is_what_is_logged(tmp_path, s
     assert said == [f"recorded as {run.run_id}"]
 
 
-@pytest.mark.parametrize(
-    ("package", "text", "until", "numbers"),
-    [
-        ("transformers", RESUMED, ("6", "10"), [*range(7, 11), *range(7, 11)]),
-        ("lightning", RESUMED_LIGHTNING, ("1", "2"), [*range(6, 11)]),
-    ],
-    ids=["Trainer", "Lightning"],
-)
 def test_a_resumed_training_goes_on_from_the_frameworks_own_count_and_is_logged_as_it_prints(
-    tmp_path, script, package, text, until, numbers, capfd
+    tmp_path, script, capfd
 ):
-    pytest.importorskip(package)
-    path = script(text)
-    run_here(path, str(tmp_path / "out"), until[0])
+    pytest.importorskip("transformers")
+    path = script(RESUMED)
+    run_here(path, str(tmp_path / "out"), "6")
     capfd.readouterr()
-    command = [sys.executable, str(path), str(tmp_path / "out"), until[1]]
+    command = [sys.executable, str(path), str(tmp_path / "out"), "10"]
     code = launch(tmp_path / "runs", None, 5.0, command, lambda text: None)
     shown = capfd.readouterr()
     assert code == 0, shown.err
     [run] = list_runs(tmp_path / "runs")
     rows = read_kind(run.path, "step").to_pylist()
-    assert [row["step"] for row in rows] == numbers
+    assert [row["step"] for row in rows] == [*range(7, 11), *range(7, 11)]
     assert_told(rows, shown.out)
     gaps = [mark["text"] for mark in read_kind(run.path, "mark").to_pylist() if mark["mark"] == "gap"]
-    assert [gap.partition(",")[0] for gap in gaps] == (
-        ["the training began again at step 7"] if len(set(numbers)) < len(numbers) else []
-    )
+    assert [gap.partition(",")[0] for gap in gaps] == ["the training began again at step 7"]
 
 
 def recorded(run):
