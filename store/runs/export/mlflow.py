@@ -60,7 +60,7 @@ def _add(client: Any, run: Run, output: Path) -> None:
     ).info.run_id
     try:
         last_ns = _log(client, run, added)
-    except BaseException:
+    except BaseException:  # Ctrl-C, too: no half run stays in the store
         with suppress(Exception):  # of another version: it is marked as deleted then
             client.delete_run(added)
             client._tracking_client.store._hard_delete_run(added)

@@ -1,8 +1,8 @@
 """What trackers are given of a run: numbers by name, each at its own time and step, in the order of time."""
 
+import importlib
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
 from typing import Any, NamedTuple
 
 from thermograd.store.errors import MissingExtraError
@@ -110,10 +110,7 @@ def settings(run: Run) -> dict[str, Any]:
 
 def need(module: str, pip_name: str) -> Any:
     """Import a tracker's own library, or raise MissingExtraError with what to install."""
-    import importlib
-
     try:
-        with suppress(DeprecationWarning):
-            return importlib.import_module(module)
+        return importlib.import_module(module)
     except ImportError as error:
         raise MissingExtraError(f"this format is written with {pip_name}: pip install {pip_name}") from error

@@ -37,7 +37,7 @@ def write(run: Run, output: Path) -> None:
         for reading in readings(run):
             own.put(reading)
         own.flush()
-    except BaseException:
+    except BaseException:  # Ctrl-C, too: no half run stays in the store
         store.delete_run(_PROJECT, own.name, run_id=run.run_id)
         raise
 
