@@ -295,10 +295,6 @@ class Recording:
         self._seen = SeenKeys()
         return self._rows
 
-    def table(self) -> pa.Table:
-        """Return all rows in the files' order: ``_line``, ``_time_ns``, ``_naive``, and the columns given."""
-        return self.rows.table()
-
     def stores(self) -> dict[EventKind, RowStore]:
         """Return the rows of each kind that there are."""
         found: dict[EventKind, RowStore] = {self.kind: self.rows} if len(self) else {}

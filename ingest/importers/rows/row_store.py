@@ -208,14 +208,6 @@ class RowStore:
         each = (self.times[rows] for _, rows in self.by_device())
         return sum(int((own[1:] < np.maximum.accumulate(own)[:-1]).sum()) for own in each)
 
-    def table(self) -> pa.Table:
-        """Return all rows in the order of the file, in memory."""
-        return pa.concat_tables([table for _, table in self.batches()], promote_options="default")
-
-    def close(self) -> None:
-        """Give up all rows."""
-        self._spill.close()
-
 
 def groups_of(codes: np.ndarray, count: int) -> Iterator[tuple[int, np.ndarray]]:
     """Yield each number below `count` that is among some, and where it stands."""

@@ -26,11 +26,8 @@ _UNITS = {
 _BYTES = {"kb": 2.0**10, "mb": 2.0**20, "gb": 2.0**30, "kib": 2.0**10, "mib": 2.0**20, "gib": 2.0**30}
 _UNITS |= _BYTES  # of these tools, all of which count memory so
 
-Names = Mapping[
-    str, tuple[tuple[str, float], ...]
-]  # names by column, the best one first, each with its factor
-
-
+# Names by column, the best one first, each with its factor.
+Names = Mapping[str, tuple[tuple[str, float], ...]]
 # The degree sign with its letter, as editors of Korea and China read the bytes of a Windows log.
 _DEGREES = str.maketrans({"\uce9c": "C", "\uce9f": "F", "\u7648": "C", "\u764b": "F"})
 
@@ -74,11 +71,6 @@ class Readings:
         self._recording = recording
         self._names = names
         self._chosen: dict[tuple[str, str], tuple[str, float]] = {}
-
-    @property
-    def known(self) -> set[str]:
-        """Every name that may be taken."""
-        return {name for names in self._names.values() for name, _ in names}
 
     def values(self, device: str, texts: Mapping[str, str]) -> dict[str, Any]:
         """Return the columns of a device's row; where power is an average alone, that is the power."""

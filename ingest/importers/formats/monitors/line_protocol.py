@@ -22,7 +22,6 @@ class Point(NamedTuple):
     measurement: str
     tags: dict[str, str]
     numbers: dict[str, float]
-    others: frozenset[str]  # the fields that are texts or truth values
     time: int | None
     fields: dict[str, str]  # all, as they stand
 
@@ -48,8 +47,7 @@ def point_of(line: str) -> Point | None:
     if not fields or (time is None and place != len(line)):
         return None
     numbers = {key: float(match[1]) for key, text in fields.items() if (match := _NUMBER.fullmatch(text))}
-    others = frozenset(fields.keys() - numbers.keys())
-    return Point(_plain(name[0]), tags, numbers, others, int(time[1]) if time else None, fields)
+    return Point(_plain(name[0]), tags, numbers, int(time[1]) if time else None, fields)
 
 
 def text_of(field: str) -> str | None:

@@ -57,7 +57,6 @@ class Names(NamedTuple):
 
     texts: list[dict[str, str]]  # field and text of each combination, in the order of their first rows
     codes: np.ndarray  # which combination each row has
-    first: list[int]
 
 
 class SmiBlock:
@@ -105,11 +104,11 @@ class SmiBlock:
         _, first, codes = np.unique(together, return_index=True, return_inverse=True)
         order = np.argsort(first)
         rank = np.argsort(order)
-        rows = first[order].tolist()
         texts = [
-            {field: c.texts[c.codes[row]] for field, c in zip(fields, columns, strict=True)} for row in rows
+            {field: c.texts[c.codes[row]] for field, c in zip(fields, columns, strict=True)}
+            for row in first[order].tolist()
         ]
-        return Names(texts, rank[codes], rows)
+        return Names(texts, rank[codes])
 
     def _keep(
         self,

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from thermograd.ingest.importers.recording import Recording
 from thermograd.ingest.importers.rows import metric_values
@@ -56,7 +57,8 @@ def _recorded(seed: int) -> tuple[Any, ...]:
             )
     rows.finish()
     account = recording.account
-    tables = {kind: store.table().to_pylist() for kind, store in recording.stores().items()}
+    parts = {kind: [part for _, part in store.batches()] for kind, store in recording.stores().items()}
+    tables = {kind: pa.concat_tables(of, promote_options="default").to_pylist() for kind, of in parts.items()}
     fates = account.kept, account.merged, account.left_out, account.first_left_out, account.nulls
     return tables, fates, recording.metrics.counts(), recording.columns
 
