@@ -194,7 +194,7 @@ def text_lines(path: Path, fallback: str | None = None) -> Iterator[tuple[int, s
 def _utf8(path: Path, file: IO[bytes], fallback: str | None, number: int = 0) -> Iterator[tuple[int, str]]:
     while line := file.readline(_LONGEST_LINE):
         number += 1
-        data = line.removeprefix(b"\xef\xbb\xbf") if number == 1 else line
+        data = line.removeprefix(_BOM) if number == 1 else line
         try:
             yield number, data.decode()
         except UnicodeDecodeError as error:
@@ -238,8 +238,15 @@ def cells_of(line: str, separator: str = ",") -> list[str]:
 def json_of(path: Path) -> Any:
     """Read a JSON file, or refuse it; NaN and Infinity are read as what they say."""
     text = "".join(line for _, line in text_lines(path))
-    try:
+    with readable_json(path):
         return json.loads(text)
+
+
+@contextmanager
+def readable_json(path: Path) -> Iterator[None]:
+    """Refuse a file whose JSON cannot be read."""
+    try:
+        yield
     except json.JSONDecodeError as error:
         where = f"line {error.lineno}, column {error.colno}"
         raise ImportFormatError(

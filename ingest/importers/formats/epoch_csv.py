@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from thermograd.ingest.importers.recording import Format, Head, Hints, Recording
+from thermograd.ingest.importers.recording import NO_VALUE, Format, Head, Hints, Recording
 from thermograd.ingest.importers.steps.metric_names import ColumnNames
 from thermograd.ingest.importers.steps.step_clock import (
     PassedTime,
@@ -148,7 +148,7 @@ class EpochLog:
         if steps is not None:
             self._rows.put(number, moment, {_STEP: steps}, values)
         elif not self._recording.add_metrics(number, moment, None, values):
-            raise LeftOutError("a row without a value")
+            raise LeftOutError(NO_VALUE)
 
     def _moment(self, steps: int | None, passed: str) -> Moment:
         if isinstance(self._clock, StepClock):

@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from thermograd.ingest.importers.csv_table import Table, csv_format
-from thermograd.ingest.importers.recording import Hints, listed_names, of_no_use
+from thermograd.ingest.importers.formats.gpu.readings import bare_unit, celsius
+from thermograd.ingest.importers.recording import NO_VALUE, Hints, listed_names, of_no_use
 from thermograd.ingest.importers.said_columns import said_positions
 from thermograd.ingest.importers.tables.day_order import DayOrder
 from thermograd.ingest.importers.text_files import LeftOutError, cells_of, text_lines
@@ -156,14 +157,14 @@ class _HwinfoLog(Table):
         for device, sensors in self._devices.items():
             values = {
                 column: self.recording.cell(
-                    column, cells[s.position], convert=_celsius if s.fahrenheit else None
+                    column, cells[s.position], convert=celsius if s.fahrenheit else None
                 )
                 for column, s in sensors.items()
             }
             if any(value is not None for value in values.values()):
                 samples.append((moment, {"device": device} | values))
         if not samples:
-            raise LeftOutError("a row without a value")
+            raise LeftOutError(NO_VALUE)
         return samples
 
     def _moment(self, date: str, time: str) -> Moment:
@@ -269,8 +270,7 @@ def _is_open(before: str, _: str) -> bool:
 def _key(cell: str) -> tuple[str, str]:
     """Return name and unit of a column in lower case, without the degree sign."""
     match = _CELL.fullmatch(cell)
-    unit = "".join(c for c in match["unit"].lower() if c.isascii()) if match else ""
-    return (match["name"].lower(), unit) if match else ("", "")
+    return (match["name"].lower(), bare_unit(match["unit"])) if match else ("", "")
 
 
 def _known(cell: str) -> tuple[str, str, int] | None:
@@ -323,10 +323,6 @@ def _device(kind: str, group: str, numbered_twice: set[str]) -> str | None:
         return "igpu"
     twice = match["kind"] == "iGPU" and match["number"] in numbered_twice
     return f"{'igpu' if twice else 'gpu'}{match['number']}"
-
-
-def _celsius(fahrenheit: float) -> float:
-    return (fahrenheit - 32.0) / 1.8
 
 
 HWINFO = replace(

@@ -11,7 +11,7 @@ from thermograd.ingest.importers.formats.nvidia_smi import SEPARATORS as SMI_SEP
 from thermograd.ingest.importers.formats.rle_session import SIGNALS
 from thermograd.ingest.importers.recording import Head
 from thermograd.ingest.importers.tables.any_table import unknown
-from thermograd.ingest.importers.tables.csv_rows import SEPARATORS, header_of, split
+from thermograd.ingest.importers.tables.csv_rows import SEPARATORS, header_of
 from thermograd.ingest.importers.tables.json_rows import objects
 from thermograd.ingest.importers.tables.parquet_rows import names_of_schema
 from thermograd.ingest.importers.text_files import cells_of
@@ -145,7 +145,7 @@ def _table_looks(lines: list[str], path: Path | None) -> str:
             "an nvidia-smi log without its header (noheader), so its columns have no names; give the fields "
             "of the query that was used, e.g. --columns timestamp,index,power.draw,temperature.gpu"
         )
-    if any(map(_is_reading, max((split(lines[0], separator) for separator in SEPARATORS), key=len)[:-1])):
+    if any(map(_is_reading, max((cells_of(lines[0], separator) for separator in SEPARATORS), key=len)[:-1])):
         return (
             "a CSV without a header, so its columns have no names; name them with --columns (also --time and "
             "--column), or put a line of their names before it"

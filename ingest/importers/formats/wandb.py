@@ -14,16 +14,12 @@ from pathlib import Path
 from typing import Any
 
 from thermograd.ingest.importers.csv_table import Table, csv_format
+from thermograd.ingest.importers.formats.stores.run_log import RunLog
 from thermograd.ingest.importers.formats.stores.wandb_run import RunFacts, run_file, stored_runs
-from thermograd.ingest.importers.recording import Format, Hints, Recording, of_no_use
+from thermograd.ingest.importers.recording import Format, Hints, Recording
 from thermograd.ingest.importers.said_columns import require_names, said_columns
-from thermograd.ingest.importers.steps.metric_names import NO_SIGNAL, ColumnNames
-from thermograd.ingest.importers.steps.step_rows import StepRows
-from thermograd.ingest.importers.text_files import (
-    LeftOutError,
-    extra_module,
-    whole_number,
-)
+from thermograd.ingest.importers.steps.metric_names import NO_SIGNAL
+from thermograd.ingest.importers.text_files import LeftOutError, extra_module
 from thermograd.ingest.importers.timezones import Moment, read_epoch
 from thermograd.store.errors import ImportFormatError
 
@@ -50,23 +46,17 @@ _METRICS = {
 _PROCESS_NOTE = "its utilization is the training process's own share of all processors (W&B's metric cpu)"
 
 
-class _Run:
+class _Run(RunLog):
     """The two recordings of one W&B log."""
 
     def __init__(self, paths: tuple[Path, ...], format: str, hints: Hints, place: str = "line") -> None:
-        self.steps = Recording(paths, "step", format, place, hints=hints)
-        self.samples = Recording(paths, "sample", format, place, hints=hints)
+        super().__init__(paths, format, hints, place, "_step")
         self.steps.clock = self.samples.clock = "_timestamp"
-        names = ColumnNames(hints.columns)
-        self.rows = StepRows(self.steps, names, names.step_tags("_step"))
         self._said = {tag: name for name, tag in said_columns(hints).items()}
-        self._unknown: set[str] = set()
 
     def history(self, number: int, row: dict[str, Any]) -> None:
         """Take one row of the history: its signals, at its step (whichever counter that is) and time."""
-        counters = {
-            tag: count for tag in self.rows.step_tags if (count := whole_number(row.get(tag))) is not None
-        }
+        counters = self.rows.counters_in(row)
         signals = {
             name: value
             for name, value in row.items()
@@ -121,10 +111,9 @@ class _Run:
 
     def finish(self) -> list[Recording]:
         """Return both recordings."""
-        self.rows.finish()
+        recordings = super().finish()
         require_names(self.samples, self._unknown | set(self.samples.columns.values()))
-        self.samples.ignored += of_no_use("system metric", self._unknown)
-        return [self.steps, self.samples]
+        return recordings
 
 
 def _is_number(value: Any) -> bool:
@@ -220,7 +209,7 @@ def _key(item: Any) -> str:
 def _value(item: Any) -> Any:
     try:
         return json.loads(item.value_json)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise LeftOutError("torn row: a value that is no JSON", item.value_json) from error
 
 

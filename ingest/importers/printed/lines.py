@@ -8,6 +8,7 @@ from typing import NamedTuple
 from thermograd.ingest.importers.hints.units import unit_named
 from thermograd.ingest.importers.printed.programs import ELAPSED, NUMBER, TIME_PASSED, Program
 from thermograd.ingest.importers.tables.time_column import as_number, epoch_moment
+from thermograd.ingest.importers.text_files import whole_number
 from thermograd.ingest.importers.timezones import Moment, read_time
 
 LONGEST_LINE = 4096  # characters; what is longer is no step's line
@@ -212,8 +213,7 @@ def _step(text: str | None) -> int | None:
     """Return a step; None for one that is rounded (2e+3) or no whole number."""
     if text is None or not _IS_NUMBER.fullmatch(text) or "e" in text.lower():
         return None
-    number = number_of(text)
-    return int(number) if number.is_integer() and 0 <= number < 2**62 else None
+    return whole_number(number_of(text))
 
 
 def _time(head: str) -> Moment | None:

@@ -124,15 +124,6 @@ def _as_metrics(printed: Printed) -> dict[str, float]:
     return printed.metrics | {n: v for n, v in printed.columns.items() if not n.startswith("_")}
 
 
-def _column(name: str, value: float) -> float | None:
-    """Return a column's value; OddCellError for what it cannot hold."""
-    if name != "tokens":
-        return signal(name, value)
-    if not value.is_integer() or not 0 <= value < 2**62:
-        raise OddCellError(value, ", which is no count")
-    return int(value)
-
-
 class PrintedLog:
     """A program's log while it is read."""
 
@@ -340,7 +331,7 @@ class PrintedLog:
         try:
             if name == "loss" and is_stand_in(self._program, value):
                 raise OddCellError(value, _STAND_IN)
-            return _column(name, value if convert is None else convert(value))
+            return signal(name, value if convert is None else convert(value))
         except OddCellError as error:
             self._recording.account.null(name, error)
             return None

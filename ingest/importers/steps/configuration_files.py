@@ -1,6 +1,7 @@
-"""A training's configuration out of the YAML file that lies beside its log."""
+"""A training's configuration, without secrets: as its log has it, or the YAML file that lies beside that."""
 
 import importlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -33,5 +34,14 @@ def yaml_configuration(path: Path) -> tuple[dict[str, Any], str | None]:
         return {}, f"no configuration: it is no plain YAML ({' '.join(str(error).split())[:100]})"
     if not isinstance(values, dict):
         return {}, "no configuration: it names no values"
-    plain = PlainValues(_MOST_VALUES, _LONGEST_TEXT, _MOST_BYTES).make(values)
-    return hidden_values(plain, []), None
+    return _without_secrets(values, PlainValues(_MOST_VALUES, _LONGEST_TEXT, _MOST_BYTES)), None
+
+
+def plain_configuration(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a configuration as values that JSON knows, without secrets."""
+    return _without_secrets(values, PlainValues(longest_text=_LONGEST_TEXT))
+
+
+def _without_secrets(values: Mapping[str, Any], plain: PlainValues) -> dict[str, Any]:
+    hidden: dict[str, Any] = hidden_values(plain.make(values), [])
+    return hidden

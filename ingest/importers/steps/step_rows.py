@@ -17,7 +17,7 @@ from thermograd.ingest.importers.steps.metric_names import (
     choose_step,
     has_signal,
 )
-from thermograd.ingest.importers.text_files import LeftOutError, signal
+from thermograd.ingest.importers.text_files import LeftOutError, signal, whole_number
 from thermograd.ingest.importers.timezones import Moment
 
 _MOST_LAYOUTS = 1024
@@ -63,6 +63,11 @@ class StepRows:
     def unknown(self) -> set[str]:
         """The names of what holds no values."""
         return self.recording.metrics.no_values
+
+    def counters_in(self, values: Mapping[str, Any]) -> dict[str, int]:
+        """Return what a row counts steps by: those of `step_tags` that are whole numbers in it."""
+        found = {tag: whole_number(values.get(tag)) for tag in self.step_tags}
+        return {tag: count for tag, count in found.items() if count is not None}
 
     def put(self, line: int, moment: Moment, steps: Mapping[str, int], values: Mapping[str, Any]) -> None:
         """Add what was logged at one time: signals that become steps, and anything else by name."""

@@ -3,7 +3,6 @@
 Which it is, the file's beginning says, or it is refused: ``1,234`` may be a thousand, or one and a bit.
 """
 
-import csv
 import re
 from collections import Counter
 from collections.abc import Iterator
@@ -11,7 +10,7 @@ from pathlib import Path
 
 from thermograd.ingest.importers.recording import Head
 from thermograd.ingest.importers.tables.row import TableRow
-from thermograd.ingest.importers.text_files import LeftOutError, is_known, require_whole, text_lines
+from thermograd.ingest.importers.text_files import LeftOutError, cells_of, is_known, require_whole, text_lines
 from thermograd.store.errors import ImportFormatError
 
 SEPARATORS = (",", ";", "\t", "|")
@@ -37,7 +36,7 @@ def csv_rows(path: Path, fields: tuple[str, ...] = ()) -> Iterator[TableRow]:
             continue
         if not header:
             line = line.lstrip("# ")
-        cells = split(line, separator)
+        cells = cells_of(line, separator)
         if not header:
             header = _named_once(path, number, cells)
         else:
@@ -52,7 +51,7 @@ def header_of(head: Head) -> list[str]:
     lines = lines[_before_header(lines) :]
     lines[0] = lines[0].lstrip("# ")
     fitting = [s for s in SEPARATORS if _are_names(lines[0], s)]
-    return split(lines[0], fitting[0]) if fitting else []
+    return cells_of(lines[0], fitting[0]) if fitting else []
 
 
 def names_of_csv(path: Path) -> list[str]:
@@ -73,16 +72,8 @@ def _before_header(lines: list[str], has_fields: bool = False) -> int:
 
 
 def _are_names(line: str, separator: str) -> bool:
-    names = split(line, separator)
+    names = cells_of(line, separator)
     return len(names) > 1 and all(map(_is_name, names))
-
-
-def split(line: str, separator: str) -> list[str]:
-    """Split one line, so that a torn quote cannot swallow the rows after it."""
-    try:
-        return [cell.strip() for cell in next(csv.reader([line.rstrip("\r\n")], delimiter=separator), [])]
-    except csv.Error:  # a cell longer than csv's limit
-        return [line[:100]]
 
 
 def _is_name(cell: str) -> bool:
@@ -123,7 +114,7 @@ def _separator(path: Path, fields: tuple[str, ...]) -> str:
     if said is not None and said[1] in SEPARATORS:
         return said[1]
     lines = lines[_before_header(lines, bool(fields)) :]
-    counts = {s: [len(split(line, s)) for line in lines] for s in SEPARATORS}
+    counts = {s: [len(cells_of(line, s)) for line in lines] for s in SEPARATORS}
     columns = {s: len(fields) or n[0] for s, n in counts.items() if n and (len(fields) or n[0]) > 1}
     fitting = {s: sum(n == columns[s] for n in counts[s]) for s in columns}
     best = [s for s, rows in fitting.items() if rows == max(fitting.values()) and rows > 0]
@@ -141,7 +132,7 @@ _ALLOWED = "a CSV with one of , ; | or tabulators between its cells"
 
 def _has_decimal_commas(path: Path, separator: str) -> bool:
     """Whether numbers have a comma before their fraction, by the cells of the first rows."""
-    cells = [cell for line in _first_lines(path) if line[:1] != "#" for cell in split(line, separator)]
+    cells = [cell for line in _first_lines(path) if line[:1] != "#" for cell in cells_of(line, separator)]
     commas = [cell for cell in cells if _WITH_COMMA.fullmatch(cell)]
     points = [cell for cell in cells if _WITH_POINT.fullmatch(cell)]
     sure = [cell for cell in commas if not _EITHER.fullmatch(cell)]

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from thermograd.ingest.importers.csv_table import Table, csv_format
 from thermograd.ingest.importers.formats.gpu.readings import bare_unit, celsius, with_point
-from thermograd.ingest.importers.recording import Head, Hints, listed_names, of_no_use
+from thermograd.ingest.importers.recording import NO_VALUE, Head, Hints, listed_names, of_no_use
 from thermograd.ingest.importers.said_columns import require_names
 from thermograd.ingest.importers.text_files import LeftOutError, cells_of
 from thermograd.ingest.importers.timezones import Moment, read_time
@@ -132,7 +132,7 @@ class _GpuZ(Table):
             if any(value is not None for value in values.values()):
                 samples.append((moment, {"device": self._card if device == "gpu" else device} | values))
         if not samples:
-            raise LeftOutError("a row without a value")
+            raise LeftOutError(NO_VALUE)
         return samples
 
     def _value(self, column: str, sensor: _Sensor, cells: list[str]) -> float | int | None:

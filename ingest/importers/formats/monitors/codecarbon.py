@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from thermograd.ingest.importers.csv_table import Table, csv_format
 from thermograd.ingest.importers.formats.monitors.sample_times import RowTimes
 from thermograd.ingest.importers.hints.units import UNITS
-from thermograd.ingest.importers.recording import Hints, Recording, of_no_use
+from thermograd.ingest.importers.recording import NO_VALUE, Hints, Recording, of_no_use
 from thermograd.ingest.importers.steps.step_clock import since
 from thermograd.ingest.importers.text_files import LeftOutError, OddCellError, is_known, read_cell
 from thermograd.ingest.importers.timezones import Moment, read_time
@@ -77,7 +77,7 @@ class _Emissions(Table):
             raise LeftOutError("torn row: timestamp or duration is no time", what)
         now = _Reading(duration_s, self._read_energies(named))
         if not now.energies_j:
-            raise LeftOutError("a row without a value")
+            raise LeftOutError(NO_VALUE)
         is_task = "task_name" in named
         samples = self._of_task(stamp, now) if is_task else self._of_run(stamp, now)
         self._describe(named, is_task)

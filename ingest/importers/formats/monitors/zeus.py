@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 from thermograd.ingest.importers.csv_table import Table, csv_format
+from thermograd.ingest.importers.recording import NO_VALUE
 from thermograd.ingest.importers.steps.step_clock import since
 from thermograd.ingest.importers.text_files import LeftOutError, OddCellError, read_cell
 from thermograd.ingest.importers.timezones import Moment, read_time
@@ -92,7 +93,7 @@ def _known(
 ) -> list[tuple[Moment, dict[str, Any]]]:
     samples = [(moment, {"device": device, column: value}) for device, value in values if value is not None]
     if not samples:
-        raise LeftOutError("a row without a value")
+        raise LeftOutError(NO_VALUE)
     return samples
 
 

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from thermograd.ingest.importers.formats.prometheus.samples import PrometheusSamples
 from thermograd.ingest.importers.recording import Format, Head, Hints, Recording
-from thermograd.ingest.importers.text_files import LeftOutError, text_lines
+from thermograd.ingest.importers.text_files import LeftOutError, readable_json, text_lines
 from thermograd.store.errors import ImportFormatError
 
 _NATIVE = "a native histogram, which is no reading"
@@ -83,17 +83,8 @@ def _documents(path: Path) -> Iterator[Any]:
         if rest.isspace():
             place += 1
             continue
-        try:
+        with readable_json(path):
             value, place = decoder.raw_decode(text, place)
-        except json.JSONDecodeError as error:
-            where = f"line {error.lineno}, column {error.colno}"
-            raise ImportFormatError(
-                f"{path}, {where}: broken JSON ({error.msg}); allowed is a whole one"
-            ) from error
-        except (ValueError, RecursionError) as error:
-            raise ImportFormatError(
-                f"{path}: JSON that cannot be read ({error}); allowed is one of ordinary depth and numbers"
-            ) from error
         yield value
 
 

@@ -7,11 +7,10 @@ from typing import Any, NamedTuple
 
 from thermograd.ingest.importers.formats.stores.run_log import RunLog, sensors
 from thermograd.ingest.importers.recording import Hints, Recording
+from thermograd.ingest.importers.steps.configuration_files import plain_configuration
 from thermograd.ingest.importers.stores.told import ToldOfRun
 from thermograd.ingest.importers.text_files import LeftOutError, whole_number
 from thermograd.ingest.importers.timezones import Moment
-from thermograd.store.log.plain import PlainValues
-from thermograd.store.secrets import hidden_values
 from thermograd.store.telling.quantities import counted
 
 _STEP = "step"
@@ -111,7 +110,7 @@ def _put(log: RunLog, recording: Recording, point: Point, step: int | None) -> N
     if recording is log.samples:
         log.reading(point.number, moment, point.name, point.value, _SENSOR)
         return
-    if point.step < 0:
+    if whole_number(point.step) is None:
         raise LeftOutError("torn row: step is not a whole number >= 0", point.step)
     log.rows.put(point.number, moment, {} if step is None else {_STEP: step}, {point.name: point.value})
 
@@ -120,5 +119,4 @@ def _config(run: Described) -> dict[str, Any]:
     """Return params, and the tags that a person set, without secrets."""
     tags = {name: text for name, text in run.tags.items() if not name.startswith(_OWN_TAGS)}
     values: dict[str, Any] = dict(run.params) | ({"tags": tags} if tags else {})
-    hidden: dict[str, Any] = hidden_values(PlainValues(longest_text=4096).make(values), [])
-    return hidden
+    return plain_configuration(values)

@@ -38,7 +38,13 @@ class RunLog:
     """One run while it is read."""
 
     def __init__(
-        self, paths: tuple[Path, ...], format: str, hints: Hints, place: str, step: str, told: ToldOfRun
+        self,
+        paths: tuple[Path, ...],
+        format: str,
+        hints: Hints,
+        place: str,
+        step: str,
+        told: ToldOfRun | None = None,
     ) -> None:
         self.steps = Recording(paths, "step", format, place, hints=hints)
         self.samples = Recording(paths, "sample", format, place, hints=hints)

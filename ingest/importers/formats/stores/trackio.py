@@ -7,13 +7,12 @@ from typing import Any
 
 from thermograd.ingest.importers.formats.stores.run_log import RunLog, sensors
 from thermograd.ingest.importers.recording import Format, Head, Hints, Recording
+from thermograd.ingest.importers.steps.configuration_files import plain_configuration
 from thermograd.ingest.importers.stores.runs import StoredRun, chosen_run
 from thermograd.ingest.importers.stores.sqlite_file import MAGIC, columns_of, opened, rows_of
 from thermograd.ingest.importers.stores.told import ToldOfRun
 from thermograd.ingest.importers.text_files import LeftOutError, whole_number
 from thermograd.ingest.importers.timezones import Moment, read_time
-from thermograd.store.log.plain import PlainValues
-from thermograd.store.secrets import hidden_values
 from thermograd.store.telling.quantities import counted
 
 OWN_STEP = "step of Trackio"  # a counter of its own, which gives way to the training's
@@ -85,9 +84,7 @@ def _read(paths: tuple[Path, ...], hints: Hints) -> list[Recording]:
 def log_row(log: RunLog, number: int, stamp: Any, step: Any, values: dict[str, Any]) -> None:
     """Take a row of metrics, at the training's step or else at Trackio's own."""
     own = whole_number(step)
-    counters = {
-        tag: count for tag in log.rows.step_tags if (count := whole_number(values.get(tag))) is not None
-    }
+    counters = log.rows.counters_in(values)
     if own is not None:
         counters[OWN_STEP] = own
     if not counters:
@@ -125,9 +122,7 @@ def _config(connection: sqlite3.Connection, key: str, run: str) -> dict[str, Any
 
 def plain_config(values: dict[str, Any]) -> dict[str, Any]:
     """Return a configuration without what Trackio adds, and without secrets."""
-    own = {name: value for name, value in values.items() if not name.startswith("_")}
-    hidden: dict[str, Any] = hidden_values(PlainValues(longest_text=4096).make(own), [])
-    return hidden
+    return plain_configuration({name: value for name, value in values.items() if not name.startswith("_")})
 
 
 TRACKIO = Format(

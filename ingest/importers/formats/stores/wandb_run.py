@@ -7,13 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from thermograd.ingest.importers.hints.given import Hints
-from thermograd.ingest.importers.steps.configuration_files import yaml_configuration
+from thermograd.ingest.importers.steps.configuration_files import plain_configuration, yaml_configuration
 from thermograd.ingest.importers.stores.runs import StoredRun, chosen_run
 from thermograd.ingest.importers.stores.told import ToldOfRun
 from thermograd.ingest.importers.timezones import Moment
-from thermograd.store.log.plain import PlainValues
 from thermograd.store.runs.own_values.configuration import merged
-from thermograd.store.secrets import hidden_values
 
 _FOLDER = re.compile(r"(?:offline-)?run-(?P<began>\d{8}_\d{6})-(?P<id>.+)")
 _OWN = ("_wandb", "wandb_version")  # W&B's own part of a configuration
@@ -65,8 +63,7 @@ class RunFacts:
         """Return the configuration, of the records or else of the file beside them, without secrets."""
         if not self._config:
             return file_config(path.parent / "files" / "config.yaml")
-        hidden: dict[str, Any] = hidden_values(PlainValues(longest_text=4096).make(self._config), [])
-        return hidden
+        return plain_configuration(self._config)
 
 
 def _nested(keys: list[str], text: str) -> dict[str, Any]:

@@ -133,6 +133,15 @@ def test_gpu_metrics_of_wandb_keep_their_devices(tmp_path: Path) -> None:
     assert found.run.facts["devices"]["cpu"]["suspect"] == {}
 
 
+def test_a_value_of_wandb_that_is_nested_too_deeply_costs_no_more_than_its_row(tmp_path: Path) -> None:
+    pb = pytest.importorskip("wandb.proto.wandb_internal_pb2")
+    record = pb.Record()
+    item = record.stats.item.add()
+    item.key, item.value_json = "gpu.0.temp", "[" * 50_000
+    message = refused(tmp_path, written(tmp_path / "a.wandb", framed(record.SerializeToString())))
+    assert "torn row: a value that is no JSON" in message
+
+
 def framed(data: bytes) -> bytes:
     return (
         b":W&B\xe1\xbe\x00" + struct.pack("<IHB", zlib.crc32(data, zlib.crc32(b"\x01")), len(data), 1) + data

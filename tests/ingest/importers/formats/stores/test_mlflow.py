@@ -185,12 +185,15 @@ def test_calls_that_named_no_step_are_counted_and_the_run_says_so(tmp_path: Path
 
 
 def test_torn_lines_cost_no_more_than_themselves(tmp_path: Path) -> None:
-    text = lines((1, 2.0, 1), (2, 1.0, 2), (2, 1.0, 2)) + "soon 1 3\n1764000003000 1.0 -4\n17640000"
+    text = (
+        lines((1, 2.0, 1), (2, 1.0, 2), (2, 1.0, 2), (3, 1.0, 2**53 + 1))
+        + "soon 1 3\n1764000003000 1.0 -4\n17640000"
+    )
     found = points(tmp_path, loss=text)
     assert [row["step"] for row in found.rows("step")] == [1, 2]
     assert found.result["left_out"] == {
         "exact duplicate of another row": 1,
-        "torn row: step is not a whole number >= 0": 1,
+        "torn row: step is not a whole number >= 0": 2,
         "torn row: no time, value and step": 2,
     }
 
