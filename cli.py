@@ -187,12 +187,15 @@ def _stream_layer(
     """
 
     def layer(writer: "EventWriter", stop: "threading.Event") -> None:
-        from thermograd.ingest.agent.saying import Sayings
-        from thermograd.store.card.tally import FollowedRun
-        from thermograd.store.log.watched import leave_watched
-        from thermograd.store.runs.catalogue import Run
-        from thermograd.stream.pipeline.config import live_settings
-        from thermograd.stream.pipeline.live import watch_log
+        from thermograd.ingest.agent.agent import loading
+
+        with loading:
+            from thermograd.ingest.agent.saying import Sayings
+            from thermograd.store.card.tally import FollowedRun
+            from thermograd.store.log.watched import leave_watched
+            from thermograd.store.runs.catalogue import Run
+            from thermograd.stream.pipeline.config import live_settings
+            from thermograd.stream.pipeline.live import watch_log
 
         def trouble(text: str) -> None:
             writer.append("mark", mark="error", text=text)

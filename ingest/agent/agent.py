@@ -52,6 +52,7 @@ _upkeep = Guard(
     again="thermograd's agent can %(place)s again, after %(count)d failures",
 )
 _DIRECTORY = "use the run's directory"
+loading = threading.Lock()  # two threads that load what imports each other, as scipy does, find it half done
 
 StreamLayer = Callable[[EventWriter, threading.Event], None]
 
@@ -315,15 +316,18 @@ def _note_time_service(writer: EventWriter, service: TimeService) -> None:
 
 
 def _note_offsets(run_dir: Path, writer: EventWriter) -> None:
-    from thermograd.store.clocks.marks import offset_marks
+    with loading:
+        from thermograd.store.clocks.marks import offset_marks
 
-    for mark in offset_marks(run_dir, socket.gethostname()):
+        marks = list(offset_marks(run_dir, socket.gethostname()))
+    for mark in marks:
         writer.append("mark", **mark)
 
 
 def _seal(run: _Whereabouts | Run) -> None:
     """Turn what is complete into Parquet: of writers that still run, segments that have a successor."""
-    from thermograd.store.log.seal import seal_run
+    with loading:
+        from thermograd.store.log.seal import seal_run
 
     def seal(run_dir: Path) -> None:
         now = Run(run_dir)

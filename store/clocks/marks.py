@@ -6,8 +6,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from thermograd.store.clocks.hosts import run_clocks
-from thermograd.store.clocks.telling import clock_lines
 from thermograd.store.processes import rank_of_writer
 from thermograd.store.runs.catalogue import Run
 from thermograd.store.text import without_nan
@@ -26,6 +24,9 @@ def offset_marks(run_dir: Path, host: str) -> Iterator[dict[str, Any]]:
     first = [facts for facts in writers if rank_of_writer(str(facts.get("writer"))) == 0]
     if len(hosts) < 2 or not any(facts.get("host") == host for facts in first):
         return
+    from thermograd.store.clocks.hosts import run_clocks  # loads scipy: not at the end of every agent
+    from thermograd.store.clocks.telling import clock_lines
+
     clocks = run_clocks(run) if run.counts()["step"] <= _MOST_STEPS else None
     if clocks is None:
         return

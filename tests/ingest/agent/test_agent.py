@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import suppress
 from itertools import pairwise
 from types import SimpleNamespace
 
@@ -16,11 +17,14 @@ import fake_nvml
 import psutil
 import pytest
 from fake_nvml import UUIDS
+from thermograd.cli import _stream_layer
 from thermograd.ingest.agent.agent import (
     _let_die as let_die,
     _let_go as let_go,
     _may_start_again as may_start_again,
+    _note_offsets as note_offsets,
     _tell_silences as tell_silences,
+    loading,
 )
 from thermograd.ingest.agent.saying import Sayings
 from thermograd.ingest.agent.supervisor import AgentProcess
@@ -79,6 +83,25 @@ def test_a_parent_that_lets_go_of_the_pipe_is_awaited_as_it_may_hold_its_log_sti
 def test_a_parent_that_lets_go_of_the_pipe_and_lives_is_not_awaited_for_ever(monkeypatch):
     monkeypatch.setattr("thermograd.ingest.agent.agent._DYING_S", 0.0)
     let_die(os.getppid())
+
+
+def test_the_threads_of_an_agent_load_one_after_the_other(tmp_path):
+    run = create_run(tmp_path, "x")
+    writer = EventWriter(run.path, run.run_id, new_writer_name("agent"), ("mark",), role="agent")
+
+    def stream_layer():
+        with suppress(AttributeError):  # all is loaded: it begins to work
+            _stream_layer(run.path)(None, threading.Event())
+
+    stream_layer()
+    for load in (stream_layer, lambda: note_offsets(run.path, writer)):
+        thread = threading.Thread(target=load)
+        with loading:  # as the other of them does
+            thread.start()
+            thread.join(0.2)
+            assert thread.is_alive()
+        thread.join()
+    writer.close()
 
 
 # -- one agent a node ------------------------------------------------------------------------------------
