@@ -12,9 +12,7 @@ from typing import Any
 
 from thermograd.store.failures import Guard, warn
 from thermograd.store.log.writer import EventWriter
-from thermograd.store.telling.episodes import ended_mark
 from thermograd.store.telling.quantities import moment_text
-from thermograd.store.telling.silences import Silence, silence_alert, silence_of
 
 _LOOK_S = 1.0
 _LOOKS = 2
@@ -78,6 +76,12 @@ class AgentSilence:
             self._end(onset_ns)
 
     def _tell(self, text: str, severity: Any, onset_ns: int, with_alert: bool) -> None:
+        from thermograd.store.telling.silences import (  # takes milliseconds of a start
+            Silence,
+            silence_alert,
+            silence_of,
+        )
+
         silence = Silence("silent.agent", severity, onset_ns, _DEFINITION, writers=self._writers())
         text = f"{text}; it ran last at {moment_text(onset_ns, with_date=False)}"
         mark = silence.mark(text) | {"time_ns": time.time_ns(), "monotonic_ns": time.monotonic_ns()}
@@ -94,6 +98,8 @@ class AgentSilence:
         return tuple(sorted(path.stem for path in paths))
 
     def _end(self, onset_ns: int) -> None:
+        from thermograd.store.telling.episodes import ended_mark
+
         at = {"time_ns": time.time_ns(), "monotonic_ns": time.monotonic_ns()}
         self._writer.append("mark", **ended_mark(at, "silent.agent", None, onset_ns, at["time_ns"]))
 
