@@ -21,7 +21,7 @@ from thermograd.ingest.agent.deaths import Death, Deaths
 from thermograd.ingest.agent.silence import Marks, SilenceLimits
 from thermograd.ingest.restarts import last_step
 from thermograd.store.errors import ThermogradError
-from thermograd.store.files import WRITER, read_json, write_json, writer_file
+from thermograd.store.files import WRITER, read_json, write_json, writer_file, writer_files
 from thermograd.store.log.place import is_live
 from thermograd.store.processes import boot_id, rank_of_writer
 from thermograd.store.runs.ends import signal_of_exit, was_told_to_end
@@ -109,7 +109,7 @@ class RankWatch:
 
     def _find(self) -> None:
         """Find the processes that have begun to write."""
-        for path in (self._where() / "writers").glob("*.json"):
+        for path in writer_files(self._where()):
             if path.stem in self._known or (number := rank_of_writer(path.stem)) is None:
                 continue
             facts = read_json(path)

@@ -54,9 +54,7 @@ class Steps:
         another row of the step.
     """
 
-    def __init__(
-        self, write: Callable[[int | None, int | None, int, dict[str, Any]], None], path: Path
-    ) -> None:
+    def __init__(self, write: Write, path: Path) -> None:
         self._write = write
         self._steps: OrderedDict[Key, _Step] = OrderedDict()
         self._waiting: dict[Key, _Step] = {}
@@ -86,7 +84,7 @@ class Steps:
             self._settle()
             if waiting := [part for part in taken if _key(part) in self._waiting]:
                 self._file.add(waiting)
-        except BaseException:
+        except BaseException:  # Ctrl-C too: what is not safe is not known either; passed on
             self._take_back(taken)
             raise
 
@@ -122,15 +120,13 @@ class Steps:
         elif known is not None and known.is_written:
             self.late += 1
         if known is None or known.is_written:
-            known = self._begin(key, part, known)
+            known = self._begin(key, part)
         known.values[part.column] = part.value
         return True
 
-    def _begin(self, key: Key, part: StepPart, before: _Step | None) -> _Step:
-        """Begin a step, or the rest of one that has been written."""
-        step = _Step(part.time_ns, dict(before.values) if before else {}, part.told, time.monotonic())
-        if before is not None:  # only what is new of it is written
-            step.values = {}
+    def _begin(self, key: Key, part: StepPart) -> _Step:
+        """Begin a step, or the rest of one that has been written: only what is new of it is written."""
+        step = _Step(part.time_ns, told=part.told, since_s=time.monotonic())
         self._keep(key, step)
         self._waiting[key] = step
         return step
