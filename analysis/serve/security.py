@@ -18,6 +18,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from thermograd.analysis.serve.serving import Refused, told_answer
+from thermograd.store.listening.tokens import bearer_of, is_secret_given
 
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
@@ -70,12 +71,8 @@ class Allowed:
         if self.token is None:
             return True
         name, value = self.cookie
-        bearer = headers.get("authorization", "").removeprefix("Bearer ")
-        return _same(_cookie(headers, name), value) or _same(bearer, self.token)
-
-
-def _same(given: str, right: str) -> bool:
-    return hmac.compare_digest(given.encode("utf-8", "replace"), right.encode())
+        bearer = bearer_of(headers.get("authorization", ""))
+        return is_secret_given(_cookie(headers, name), value) or is_secret_given(bearer, self.token)
 
 
 def _cookie(headers: Headers, name: str) -> str:
@@ -178,7 +175,7 @@ def _take_token(scope: Scope, allowed: Allowed) -> None:
     asked = parse_qsl(scope["query_string"].decode("ascii", "replace"), keep_blank_values=True)
     given = [value for name, value in asked if name == "token"]
     assert allowed.token is not None
-    if scope["method"] != "GET" or not any(_same(value, allowed.token) for value in given):
+    if scope["method"] != "GET" or not any(is_secret_given(value, allowed.token) for value in given):
         return
     name, value = allowed.cookie
     rest = urlencode([(key, text) for key, text in asked if key != "token"])

@@ -9,12 +9,12 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from errno import EACCES
 from importlib.util import find_spec
-from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from thermograd.ingest.otlp.names import Names, given_units, mapped_columns
 from thermograd.store.errors import LogError, MissingExtraError, ServeError, os_errors_as
+from thermograd.store.listening.addresses import is_loopback
 from thermograd.store.listening.tokens import given_token, new_token
 
 if TYPE_CHECKING:
@@ -129,7 +129,7 @@ def receiving(doors: Doors) -> "Iterator[Callable[[Receiver, Callable[[str], obj
     """Take the addresses; give what receives there until it is ended."""
     token = given_token(TOKEN, doors.token_file)
     taken = {o: address_of(t, o) for o, t in (("--otlp", doors.http), ("--otlp-grpc", doors.grpc)) if t}
-    is_open = any(not _is_loopback(host) for host, _ in taken.values())
+    is_open = any(not is_loopback(host) for host, _ in taken.values())
     if token is None and is_open:
         token = new_token()
         told = f"Senders carry the token {token}"
@@ -173,7 +173,7 @@ def _serve(
         return
     from thermograd.ingest.otlp.wire.http import Application
 
-    is_own = _is_loopback(listener.getsockname()[0])
+    is_own = is_loopback(listener.getsockname()[0])
     app = Application(receiver, token, names=is_own and token is None)
     server = http_server(app)
     if duration_s is not None:
@@ -198,13 +198,6 @@ def http_server(app: Any) -> Any:
             timeout_graceful_shutdown=_ENDING_S,
         )
     )  # fmt: skip
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def _listening(host: str, port: int) -> socket.socket:

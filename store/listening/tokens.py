@@ -1,5 +1,6 @@
 """The token that a server on a network asks for: given in a file or a variable, else made."""
 
+import hmac
 import os
 import secrets
 from pathlib import Path
@@ -30,3 +31,13 @@ def given_token(variable: str, file: Path | None) -> str | None:
 def new_token() -> str:
     """Return a token that nobody guesses."""
     return secrets.token_urlsafe(24)
+
+
+def is_secret_given(given: str, secret: str) -> bool:
+    """Return whether what was given is the secret, in the same time whatever was given."""
+    return hmac.compare_digest(given.encode("utf-8", "replace"), secret.encode())
+
+
+def bearer_of(authorization: str) -> str:
+    """Return the token that a header ``Authorization`` carries."""
+    return authorization.removeprefix("Bearer ")

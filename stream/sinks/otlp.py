@@ -17,12 +17,13 @@ from urllib.parse import unquote, urlsplit
 from thermograd.store.errors import ConfigError
 from thermograd.store.events import KINDS, Event
 from thermograd.store.failures import Guard
+from thermograd.store.listening.addresses import is_loopback
 from thermograd.store.telling.devices import is_simulated
 from thermograd.store.text import printable
 from thermograd.stream.settings import OtlpSettings, secret_value
 from thermograd.stream.sinks.base import Message, SinkError
 from thermograd.stream.sinks.outbox import Outbox
-from thermograd.stream.sinks.webhook import is_loopback, post
+from thermograd.stream.sinks.webhook import post
 
 _SCOPE = "thermograd"
 _LOGS = "/v1/logs"

@@ -1,7 +1,6 @@
 """Alerts to a webhook. Its address is a secret: no error, log line or representation holds it."""
 
 import base64
-import ipaddress
 import os
 import socket
 import urllib.error
@@ -12,6 +11,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from thermograd.store.errors import ConfigError
+from thermograd.store.listening.addresses import is_loopback
 from thermograd.store.text import strict_json
 from thermograd.stream.sinks.base import Message, SinkError
 
@@ -93,11 +93,3 @@ def check_url(url: str, where: str) -> None:
     if known and host and (parts.scheme == "https" or (parts.scheme == "http" and is_loopback(host))):
         return
     raise ConfigError(f"{where} is no address to post to; allowed: https://..., or http:// to this machine")
-
-
-def is_loopback(host: str) -> bool:
-    """Return whether a host is this machine."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

@@ -1,6 +1,5 @@
 """OTLP over gRPC, where grpcio is installed."""
 
-import hmac
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -11,6 +10,7 @@ from thermograd.ingest.otlp.receiver import Receiver, TooManyError
 from thermograd.ingest.otlp.wire.http import MOST_BODY_BYTES
 from thermograd.ingest.otlp.wire.messages import answer_message
 from thermograd.store.errors import ServeError
+from thermograd.store.listening.tokens import bearer_of, is_secret_given
 
 _WORKERS, _MOST_CALLS = 2, 64
 _ENDING_S = 5.0
@@ -24,8 +24,7 @@ class _Service(metrics_service_pb2_grpc.MetricsServiceServicer):
         """Write an export; its answer is sent when all of it is in the log."""
         if self._token is not None:
             told = dict(context.invocation_metadata()).get("authorization", "")
-            given = str(told).removeprefix("Bearer ")
-            if not hmac.compare_digest(given.encode("utf-8", "replace"), self._token.encode()):
+            if not is_secret_given(bearer_of(str(told)), self._token):
                 context.abort(grpc.StatusCode.UNAUTHENTICATED, "this receiver asks for its token")
         try:
             return answer_message(self._receiver.take(request))

@@ -6,7 +6,6 @@ read and written in one of two threads; its answer is sent when all of it is in 
 """
 
 import asyncio
-import hmac
 import re
 import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -29,6 +28,7 @@ from thermograd.ingest.otlp.wire.messages import (
     written_answer,
     written_message,
 )
+from thermograd.store.listening.tokens import bearer_of, is_secret_given
 
 Scope = dict[str, Any]
 Receive = Callable[[], Awaitable[dict[str, Any]]]
@@ -95,14 +95,11 @@ class Application:
         path, method = scope["path"], scope["method"]
         if "origin" in headers or (self._names and not _LOOPBACK.fullmatch(headers.get("host", ""))):
             raise RefusedError(403, PERMISSION, "programs of this machine send here, not pages of a browser")
-        if self._token is not None:
-            given = headers.get("authorization", "").removeprefix("Bearer ")
-            if not hmac.compare_digest(given.encode("utf-8", "replace"), self._token.encode()):
-                bearer = {"WWW-Authenticate": "Bearer"}
-                text = (
-                    "this receiver asks for its token: OTEL_EXPORTER_OTLP_HEADERS=authorization=Bearer%20..."
-                )
-                raise RefusedError(401, UNAUTHENTICATED, text, **bearer)
+        given = bearer_of(headers.get("authorization", ""))
+        if self._token is not None and not is_secret_given(given, self._token):
+            bearer = {"WWW-Authenticate": "Bearer"}
+            text = "this receiver asks for its token: OTEL_EXPORTER_OTLP_HEADERS=authorization=Bearer%20..."
+            raise RefusedError(401, UNAUTHENTICATED, text, **bearer)
         if path in _OTHERS:
             raise RefusedError(404, UNIMPLEMENTED, f"{_OTHERS[path]} are not taken here, only {_PATH}")
         if path != _PATH:
