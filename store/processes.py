@@ -6,11 +6,15 @@ import secrets
 import socket
 import sys
 import time
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from thermograd.store.text import slug
+
+if TYPE_CHECKING:
+    import psutil
 
 _RANK = re.compile(r".*-r(?P<rank>[0-9]{1,9})-[0-9]+-[0-9a-f]{6}")
 
@@ -91,11 +95,22 @@ def is_alive(facts: dict[str, Any], newest_write_s: float, silence_s: float = 60
     if facts.get("host") != socket.gethostname() or facts.get("boot_id") != boot_id():
         return time.time() - newest_write_s < silence_s
     try:
+        process = process_of(facts)
+        return process is not None and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.Error:
+        return False
+
+
+def process_of(facts: Mapping[str, Any]) -> "psutil.Process | None":
+    """Return the process of this host that wrote `process_facts`; None where it is not, or cannot be seen."""
+    import psutil
+
+    try:
         process = psutil.Process(int(facts["pid"]))
         same = abs(process.create_time() - float(facts["process_created_s"])) < 1.0
-        return same and process.status() != psutil.STATUS_ZOMBIE
     except (psutil.Error, KeyError, TypeError, ValueError):
-        return False
+        return None
+    return process if same else None
 
 
 def host_label() -> str:

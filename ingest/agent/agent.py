@@ -25,7 +25,7 @@ from thermograd.ingest.agent.sampler import Sampler
 from thermograd.ingest.agent.saying import print_line
 from thermograd.ingest.agent.shipping import Shipping, leave
 from thermograd.ingest.agent.silence import SilenceLimits
-from thermograd.ingest.devices.registry import open_readers
+from thermograd.ingest.devices.registry import described, open_readers
 from thermograd.ingest.job import launcher_link
 from thermograd.ingest.job.ends.ending import ended_if_it_fails
 from thermograd.ingest.job.labels import labels_here
@@ -90,9 +90,7 @@ def run_agent(
             return 0
         try:
             readers, absent = open_readers(simulate, parent_pid or os.getpid())
-            described = [reader.describe().items() for reader in readers]
-            host = {"host": socket.gethostname()}
-            devices = {name: facts | host for items in described for name, facts in items}
+            devices = described(readers)
             run, limits = _Whereabouts(writer), limits or SilenceLimits()
             ranks = RankWatch(lambda: run.path, limits)
             watchers = (ranks, HostWatch(lambda: run.path, writer.writer, limits))

@@ -23,7 +23,7 @@ from thermograd.ingest.restarts import last_step
 from thermograd.store.errors import ThermogradError
 from thermograd.store.files import WRITER, read_json, write_json, writer_file, writer_files
 from thermograd.store.log.place import is_live
-from thermograd.store.processes import boot_id, rank_of_writer
+from thermograd.store.processes import boot_id, process_of, rank_of_writer
 from thermograd.store.runs.ends import signal_of_exit, was_told_to_end
 from thermograd.store.telling.episodes import ended_mark
 from thermograd.store.telling.quantities import duration_text, moment_text
@@ -118,7 +118,7 @@ class RankWatch:
             self._known.add(path.stem)
             ours = facts.get("host") == socket.gethostname() and facts.get("boot_id") == boot_id()
             if ours and facts.get("role") == "training" and "closed_time_ns" not in facts:
-                rank = _Rank(path.stem, number, facts, _process(facts), time.time_ns())
+                rank = _Rank(path.stem, number, facts, process_of(facts), time.time_ns())
                 is_earlier = _began_ns(rank) < self._began_ns and self._state(rank) == "gone"
                 if not is_earlier:  # of a start of the job that was over before we looked
                     self._ranks[path.stem] = rank
@@ -282,16 +282,6 @@ def process_state(process: psutil.Process) -> State:
     if status == psutil.STATUS_TRACING_STOP:
         return "traced"
     return "stopped" if status == psutil.STATUS_STOPPED else "runs"
-
-
-def _process(facts: Mapping[str, Any]) -> psutil.Process | None:
-    """Return the process that wrote these facts; None where it is not, or cannot be seen."""
-    try:
-        process = psutil.Process(int(facts["pid"]))
-        same = abs(process.create_time() - float(facts["process_created_s"])) < 1.0
-    except (psutil.Error, KeyError, TypeError, ValueError):
-        return None
-    return process if same else None
 
 
 def _began_ns(rank: _Rank) -> int:

@@ -1,7 +1,9 @@
 """Which devices of this machine an agent samples."""
 
 import logging
-from collections.abc import Callable
+import socket
+from collections.abc import Callable, Iterable
+from typing import Any
 
 from thermograd.ingest.devices.amd import AmdReader
 from thermograd.ingest.devices.apple import AppleReader
@@ -49,3 +51,9 @@ def open_readers(simulate: str | None, pid: int) -> tuple[list[DeviceReader], di
     if simulate:
         readers.append(SimulatedReader(simulate, pid))
     return readers, absent
+
+
+def described(readers: Iterable[DeviceReader]) -> dict[str, dict[str, Any]]:
+    """Return what is known of each device that these readers read, this host among it."""
+    found = [reader.describe().items() for reader in readers]
+    return {name: facts | {"host": socket.gethostname()} for items in found for name, facts in items}

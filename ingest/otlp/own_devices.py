@@ -1,13 +1,12 @@
 """The devices of this machine, sampled into every run that is received from this machine."""
 
 import os
-import socket
 import threading
 from collections.abc import Callable, Iterable
 from typing import Any
 
 from thermograd.ingest.agent.sampler import Sampler
-from thermograd.ingest.devices.registry import open_readers
+from thermograd.ingest.devices.registry import described, open_readers
 from thermograd.ingest.otlp.received_run import ReceivedRun
 
 _ENDING_S = 10.0
@@ -19,9 +18,7 @@ class OwnDevices:
     def __init__(self, hz: float, runs: Callable[[], Iterable[ReceivedRun]]) -> None:
         self._runs = runs
         readers, self._absent = open_readers(None, os.getpid())
-        described = [reader.describe().items() for reader in readers]
-        host = {"host": socket.gethostname()}
-        self._devices = {name: facts | host for items in described for name, facts in items}
+        self._devices = described(readers)
         self._sampler = Sampler(readers, self, hz)
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._sampler.run, args=(self._stop,), daemon=True)

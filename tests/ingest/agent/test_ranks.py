@@ -24,7 +24,7 @@ class Job:
         self.path, self.states, self.began = path, {}, 0
         self.clock_s = 1000.0
         monkeypatch.setattr(ranks_module.time, "monotonic", lambda: self.clock_s)
-        monkeypatch.setattr(ranks_module, "_process", lambda facts: facts["writer"])
+        monkeypatch.setattr(ranks_module, "process_of", lambda facts: facts["writer"])
         (path / "writers").mkdir()
         self.names = [self.begin(rank) for rank in range(ranks)]
         self.deaths = {}
