@@ -269,6 +269,14 @@ def extra_module(path: Path, name: str) -> Any:
         ) from error
 
 
+def number_or_text(text: str) -> float | str:
+    """Return the number that a text is, also one that is not finite; any other as it is."""
+    try:
+        return float(text) if "_" not in text else text
+    except ValueError:
+        return text
+
+
 def whole_number(value: Any) -> int | None:
     """Return a JSON value as a whole number from 0 that a float can hold, too; None for any other."""
     if isinstance(value, float) and value.is_integer():

@@ -23,6 +23,7 @@ _OFFSET = re.compile(r"(?:UTC)?(?P<sign>[+-])(?P<hours>\d\d):?(?P<minutes>\d\d)?
 _DECIMAL = re.compile(r"\d+(\.\d*)?", re.ASCII)
 _EPOCH = datetime(1970, 1, 1)
 _LATEST_S = 4_102_444_800  # the year 2100: larger numbers are milliseconds, not seconds
+UNITS_NS = {"s": 10**9, "ms": 10**6, "us": 10**3, "ns": 1}
 _QUARTER_NS = 900 * 10**9
 SET_BACK_NS = (1500 * 10**9, 3600 * 10**9)  # how far a clock that is set back seems to go, by the next row
 # Every offset that a civil clock shows: half hours, and the three quarter hours of Nepal, Eucla, Chatham.

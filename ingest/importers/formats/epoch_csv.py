@@ -23,6 +23,7 @@ from thermograd.ingest.importers.text_files import (
     LeftOutError,
     OddCellError,
     cells_of,
+    number_or_text,
     read_cell,
     require_whole,
     text_lines,
@@ -137,14 +138,16 @@ class EpochLog:
         if len(cells) != len(names):
             raise LeftOutError("torn row: not as many cells as the header")
         row = dict(zip(names, cells, strict=True))
-        epoch = whole_number(_number(row[_EPOCH]))
+        epoch = whole_number(number_or_text(row[_EPOCH]))
         if epoch is None:
             raise LeftOutError("torn row: epoch is not a whole number >= 0", row[_EPOCH])
         if self._first is None:
             self._first = min(epoch, 1)
         steps = (epoch + 1 - self._first) * self._steps if self._steps is not None else None
         moment = self._moment(steps, row.get(_TIME, ""))
-        values = {name: _number(text) for name, text in row.items() if name != _TIME and text not in _NOTHING}
+        values = {
+            name: number_or_text(text) for name, text in row.items() if name != _TIME and text not in _NOTHING
+        }
         if steps is not None:
             self._rows.put(number, moment, {_STEP: steps}, values)
         elif not self._recording.add_metrics(number, moment, None, values):
@@ -161,13 +164,6 @@ class EpochLog:
         if passed_s is None:
             raise LeftOutError("torn row: time is no number of seconds", passed)
         return self._clock.moment(passed_s)
-
-
-def _number(text: str) -> float | str:
-    try:
-        return float(text)
-    except ValueError:
-        return text
 
 
 def _format(name: str, what: str, is_header: Callable[[list[str]], bool]) -> Format:

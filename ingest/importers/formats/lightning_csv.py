@@ -14,7 +14,7 @@ from thermograd.ingest.importers.steps.metric_names import ColumnNames
 from thermograd.ingest.importers.steps.step_clock import step_clock
 from thermograd.ingest.importers.steps.step_rows import StepRows
 from thermograd.ingest.importers.tables.time_column import NAMES as TIMES
-from thermograd.ingest.importers.text_files import LeftOutError, whole_number
+from thermograd.ingest.importers.text_files import LeftOutError, number_or_text, whole_number
 
 _STEP = "step"
 _OTHERS = frozenset({*TIMES, "device", "_step"})  # what a table with a clock, or of devices, has
@@ -43,7 +43,7 @@ class _Metrics(Table):
     def row(self, number: int, cells: list[str]) -> tuple[()]:
         """Give what was logged in a row to its step."""
         logged = {name: text for name, text in zip(self.header, cells, strict=True) if text}
-        step = whole_number(_number(logged.pop(_STEP, "")))
+        step = whole_number(number_or_text(logged.pop(_STEP, "")))
         if step is None:
             raise LeftOutError("torn row: step is not a whole number >= 0", cells[self.header.index(_STEP)])
         moment = self._clock.after(step + 1)
@@ -63,13 +63,6 @@ class _Metrics(Table):
             self.recording.config, trouble = yaml_configuration(path)
             self.recording.ignored += [f"{path.name}: {trouble}"] if trouble else []
             self.recording.beside.append(path.name)
-
-
-def _number(text: str) -> float | str:
-    try:
-        return float(text)
-    except ValueError:
-        return text
 
 
 LIGHTNING_CSV = csv_format("a Lightning metrics.csv", _Metrics)

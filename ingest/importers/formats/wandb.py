@@ -19,7 +19,7 @@ from thermograd.ingest.importers.formats.stores.wandb_run import RunFacts, run_f
 from thermograd.ingest.importers.recording import Format, Hints, Recording
 from thermograd.ingest.importers.said_columns import require_names, said_columns
 from thermograd.ingest.importers.steps.metric_names import NO_SIGNAL
-from thermograd.ingest.importers.text_files import LeftOutError, extra_module
+from thermograd.ingest.importers.text_files import LeftOutError, extra_module, number_or_text
 from thermograd.ingest.importers.timezones import Moment, read_epoch
 from thermograd.store.errors import ImportFormatError
 
@@ -244,7 +244,7 @@ class _History(Table):
     def row(self, number: int, cells: list[str]) -> tuple[()]:
         """Give the row to the two recordings."""
         self.recording.require_new(tuple(cells))
-        row = {name: _cell(text) for name, text in zip(self.header, cells, strict=True) if text}
+        row = {name: number_or_text(text) for name, text in zip(self.header, cells, strict=True) if text}
         system = {name: value for name, value in row.items() if name.startswith("system.")}
         others = {name: value for name, value in row.items() if name not in system and name != ""}
         if system:
@@ -260,13 +260,6 @@ class _History(Table):
         """Read the file."""
         super().read()
         return self._run.finish()
-
-
-def _cell(text: str) -> float | str:
-    try:
-        return float(text) if "_" not in text else text
-    except ValueError:
-        return text
 
 
 WANDB_FILE = Format(

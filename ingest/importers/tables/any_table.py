@@ -10,6 +10,7 @@ from thermograd.ingest.importers.hints.given import NO_HINTS
 from thermograd.ingest.importers.hints.units import COLUMNS
 from thermograd.ingest.importers.recording import Hints, Kind, Recording, listed_names, of_no_use
 from thermograd.ingest.importers.rows.seen import SeenKeys
+from thermograd.ingest.importers.said_columns import said_columns
 from thermograd.ingest.importers.steps.metric_names import STEP_TAGS, ColumnNames
 from thermograd.ingest.importers.steps.step_clock import StepClock, command, since, started, step_clock
 from thermograd.ingest.importers.steps.step_rows import StepRows
@@ -63,7 +64,7 @@ class TableLog:
         self._recordings = [r for r in (self.steps, self.samples) if r.kind in kinds]
         self._names = ColumnNames(hints.columns, own_names=True)
         self._rows = StepRows(self.steps, self._names, self._names.step_tags(_STEP))
-        self._said = {tag: name for name, tag in hints.columns if name in COLUMNS["sample"]}
+        self._said = {tag: name for name, tag in said_columns(hints).items()}
         self._sensors = sample_columns(hints)
         self._time: TimeColumn | None = None
         self._steps_clock: StepClock | None = None
@@ -272,7 +273,7 @@ class TableLog:
 
 def sample_columns(hints: Hints) -> dict[str, str]:
     """Return the column of each name that is a sensor's: ours, and what a person says."""
-    said = {name: tag for name, tag in hints.columns if name in COLUMNS["sample"]}
+    said = said_columns(hints)
     own = {name: name for name in COLUMNS["sample"] if name not in said and name not in ("device", "read_us")}
     return own | {tag: name for name, tag in said.items()}
 

@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 from thermograd.ingest.importers.tables.row import SEPARATOR, TableRow
-from thermograd.ingest.importers.timezones import Moment
+from thermograd.ingest.importers.timezones import UNITS_NS, Moment
 from thermograd.store.errors import ImportFormatError
 
 _BATCH_ROWS = 8192
@@ -18,7 +18,6 @@ _VALUES: tuple[Callable[[pa.DataType], bool], ...] = (
     *(pa.types.is_date, pa.types.is_duration),
     *(pa.types.is_timestamp, pa.types.is_string, pa.types.is_large_string),
 )
-_NS = {"s": 10**9, "ms": 10**6, "us": 10**3, "ns": 1}
 
 
 def parquet_rows(path: Path) -> Iterator[TableRow]:
@@ -74,11 +73,11 @@ def _plain(column: pa.Array) -> list[Any]:
     if pa.types.is_date(column.type):
         column = column.cast(pa.timestamp("ms"))
     if pa.types.is_duration(column.type):  # in seconds
-        over = 10**9 / _NS[column.type.unit]
+        over = 10**9 / UNITS_NS[column.type.unit]
         return [None if v is None else v / over for v in column.cast(pa.int64()).to_pylist()]
     if not pa.types.is_timestamp(column.type):
         return [float(v) if isinstance(v, Decimal) else v for v in column.to_pylist()]
-    factor, naive = _NS[column.type.unit], column.type.tz is None
+    factor, naive = UNITS_NS[column.type.unit], column.type.tz is None
     numbers = column.cast(pa.int64()).to_pylist()
     return [None if number is None else Moment(number * factor, naive) for number in numbers]
 

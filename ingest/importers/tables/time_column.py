@@ -12,7 +12,7 @@ from thermograd.ingest.importers.hints.units import TIME, unit_at_end, unit_name
 from thermograd.ingest.importers.hints.use import require_no_period, require_own_times
 from thermograd.ingest.importers.steps.step_clock import since, started
 from thermograd.ingest.importers.text_files import LeftOutError
-from thermograd.ingest.importers.timezones import Moment, read_time
+from thermograd.ingest.importers.timezones import UNITS_NS, Moment, read_time
 from thermograd.store.errors import ImportFormatError
 
 NAMES = (  # that programs give it, in lower case, the surest first
@@ -32,7 +32,6 @@ NAMES = (  # that programs give it, in lower case, the surest first
 )
 _EARLIEST_S, _LATEST_S = 631_152_000, 4_102_444_800  # 1990 and 2100: no two units share a number
 _DECADES_NS = 20 * 31_556_952 * 10**9
-_NS = {"s": 10**9, "ms": 10**6, "us": 10**3, "ns": 1}
 _WORDS = {"s": "seconds", "ms": "milliseconds", "us": "microseconds", "ns": "nanoseconds"}
 _WORDS |= {"min": "minutes", "h": "hours"}
 
@@ -53,7 +52,7 @@ class _Reading:
         if number is None:
             return None
         if self.began is None:
-            return Moment(round(number * _NS[self.unit]), naive=False)
+            return Moment(round(number * UNITS_NS[self.unit]), naive=False)
         unit = unit_named(TIME, self.unit)
         return since(self.began, unit.ours(float(number))) if unit is not None else None
 
@@ -174,7 +173,7 @@ def epoch_unit(number: Decimal) -> str | None:
     ('s', 'ms', None)
     """
     return next(
-        (u for u, ns in _NS.items() if _EARLIEST_S <= number * ns / 10**9 < _LATEST_S),
+        (u for u, ns in UNITS_NS.items() if _EARLIEST_S <= number * ns / 10**9 < _LATEST_S),
         None,
     )
 
@@ -182,7 +181,7 @@ def epoch_unit(number: Decimal) -> str | None:
 def epoch_moment(number: Decimal) -> Moment | None:
     """Return the time that a number is, counted from 1970 in whatever unit; None where it is none."""
     unit = epoch_unit(number)
-    return Moment(round(number * _NS[unit]), naive=False) if unit is not None else None
+    return Moment(round(number * UNITS_NS[unit]), naive=False) if unit is not None else None
 
 
 def is_absolute(value: Any) -> bool:

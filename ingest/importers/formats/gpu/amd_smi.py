@@ -10,7 +10,7 @@ from typing import Any
 
 from thermograd.ingest.importers.csv_table import Table, csv_format
 from thermograd.ingest.importers.formats.gpu.clocks import Rounds
-from thermograd.ingest.importers.formats.gpu.documents import documents
+from thermograd.ingest.importers.formats.gpu.documents import entries_of
 from thermograd.ingest.importers.formats.gpu.readings import Readings, whole
 from thermograd.ingest.importers.recording import Format, Head, Hints, Recording, of_no_use
 from thermograd.ingest.importers.text_files import LeftOutError, is_known
@@ -163,16 +163,9 @@ def _entries(report: Any) -> list[Any]:
 def _read(paths: tuple[Path, ...], hints: Hints, name: str) -> list[Recording]:
     recording = Recording(paths, "sample", name, hints=hints)
     gpus, unused = _Gpus(recording, hints), set[str]()
-    for document in documents(recording.path):
-        try:
-            entries = _entries(document.value())
-        except LeftOutError as error:
-            with recording.row(document.line, document.text[:200]):
-                raise error
-        else:
-            for entry in entries:
-                with recording.row(document.line, entry):
-                    unused |= _add(recording, document.line, gpus, entry)
+    for line, entry in entries_of(recording, _entries):
+        with recording.row(line, entry):
+            unused |= _add(recording, line, gpus, entry)
     recording.ignored += of_no_use("name", unused)
     return [recording]
 

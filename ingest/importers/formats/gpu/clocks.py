@@ -8,13 +8,14 @@ import re
 from collections.abc import Hashable
 
 from thermograd.ingest.importers.recording import Hints, Recording
+from thermograd.ingest.importers.steps.step_clock import since
 from thermograd.ingest.importers.text_files import LeftOutError
 from thermograd.ingest.importers.timezones import Moment, read_time
 from thermograd.store.errors import ImportFormatError
 
-_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 _LINE = re.compile(
-    rf"(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun) (?P<month>{'|'.join(_MONTHS)}) +(?P<day>\d{{1,2}}) "
+    rf"(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun) (?P<month>{'|'.join(MONTHS)}) +(?P<day>\d{{1,2}}) "
     r"(?P<time>\d\d:\d\d:\d\d) (?P<year>\d{4})",
     re.ASCII,
 )
@@ -24,7 +25,6 @@ _WITH_OFFSET = re.compile(r"(\d{4}-\d\d-\d\d[T ].*\d) ?(?:[Zz]|[+-]\d\d(?::?\d\d
 _DAY_NS = 86_400 * 10**9
 _NEXT_DAY_NS = 2 * 3600 * 10**9  # a clock that is set back goes back by an hour
 _LONGEST_GAP_NS = 12 * 3600 * 10**9
-_FOREVER_NS = 2.0**62
 _NEAR_NS = 15 * 60 * 10**9  # no two zones are nearer to each other
 
 
@@ -60,8 +60,7 @@ class Rounds:
         if device in self._seen:
             self._turn()
         self._seen.add(device)
-        passed_ns = min(self._round * (self._period_s or 0.0) * 1e9, _FOREVER_NS)
-        return Moment(self._began.ns + round(passed_ns), self._began.naive)
+        return since(self._began, self._round * (self._period_s or 0.0))
 
     def _turn(self) -> None:
         """Begin the next round, whose distance from this one somebody has to say."""
@@ -152,5 +151,5 @@ def clock_line(text: str) -> Moment | None:
     match = _LINE.match(text)
     if match is None:
         return None
-    month = _MONTHS.index(match["month"]) + 1
+    month = MONTHS.index(match["month"]) + 1
     return read_time(f"{match['year']}-{month:02}-{int(match['day']):02} {match['time']}")

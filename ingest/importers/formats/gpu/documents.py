@@ -2,12 +2,14 @@
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
+from thermograd.ingest.importers.recording import Recording
 from thermograd.ingest.importers.text_files import LeftOutError, text_lines
 
+T = TypeVar("T")
 _LONGEST = 1 << 24  # characters of one object
 # A string that has no end in its line goes to the line's end: looked for once, not from every quote.
 _TOKEN = re.compile(r'"(?:[^"\\]|\\.)*+(?:"|\\?\Z)|[{}\[\]]', re.DOTALL)
@@ -72,6 +74,18 @@ def documents(path: Path) -> Iterator[Document]:
         yield from _of_line(pile, number, line)
     if pile.parts:
         yield pile.take()
+
+
+def entries_of(recording: Recording, parts: Callable[[Any], list[T]]) -> Iterator[tuple[int, T]]:
+    """Yield the parts of each document with its line; what is broken, or `parts` refuses, is left out."""
+    for document in documents(recording.path):
+        try:
+            found = parts(document.value())
+        except LeftOutError as error:
+            with recording.row(document.line, document.text[:200]):
+                raise error
+        else:
+            yield from ((document.line, part) for part in found)
 
 
 def _of_line(pile: _Pile, number: int, line: str) -> Iterator[Document]:

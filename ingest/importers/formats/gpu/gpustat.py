@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from thermograd.ingest.importers.formats.gpu.clocks import clock_line
-from thermograd.ingest.importers.formats.gpu.documents import documents
+from thermograd.ingest.importers.formats.gpu.documents import entries_of
 from thermograd.ingest.importers.formats.gpu.readings import on_screen
 from thermograd.ingest.importers.recording import Format, Head, Hints, Recording
 from thermograd.ingest.importers.text_files import LeftOutError, is_known, text_lines
@@ -39,22 +39,14 @@ def _read_json(paths: tuple[Path, ...], hints: Hints) -> list[Recording]:
     recording = Recording(paths, "sample", GPUSTAT_JSON.name, hints=hints)
     recording.clock = "query_time"
     recording.sources = {column: field for field, (column, _) in _FIELDS.items()}
-    for document in documents(recording.path):
-        try:
-            report = document.value()
-            moment, host, gpus = _parts(report)
-        except LeftOutError as error:
-            with recording.row(document.line, document.text[:200]):
-                raise error
-        else:
-            for gpu in gpus:
-                with recording.row(document.line, gpu):
-                    _add(recording, document.line, moment, host, gpu)
+    for line, (moment, host, gpu) in entries_of(recording, _entries):
+        with recording.row(line, gpu):
+            _add(recording, line, moment, host, gpu)
     return [recording]
 
 
-def _parts(report: Any) -> tuple[Moment, str | None, list[Any]]:
-    """Return time, host and GPUs of a report."""
+def _entries(report: Any) -> list[tuple[Moment, str | None, Any]]:
+    """Return what a report says of each GPU, with its time and host."""
     gpus = report.get("gpus") if isinstance(report, dict) else None
     if not isinstance(gpus, list):
         raise LeftOutError("torn entry: no report of gpustat")
@@ -62,7 +54,7 @@ def _parts(report: Any) -> tuple[Moment, str | None, list[Any]]:
     if moment is None:
         raise LeftOutError("a query_time that is no date and time", report.get("query_time"))
     host = report.get("hostname")
-    return moment, host if isinstance(host, str) else None, gpus
+    return [(moment, host if isinstance(host, str) else None, gpu) for gpu in gpus]
 
 
 def _add(recording: Recording, line: int, moment: Moment, host: str | None, gpu: Any) -> None:

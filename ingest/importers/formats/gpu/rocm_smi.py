@@ -11,7 +11,7 @@ from typing import Any
 
 from thermograd.ingest.importers.csv_table import Table, csv_format
 from thermograd.ingest.importers.formats.gpu.clocks import Rounds
-from thermograd.ingest.importers.formats.gpu.documents import documents
+from thermograd.ingest.importers.formats.gpu.documents import entries_of
 from thermograd.ingest.importers.formats.gpu.readings import Readings
 from thermograd.ingest.importers.recording import Format, Head, Hints, Recording, of_no_use
 from thermograd.ingest.importers.text_files import LeftOutError, is_known
@@ -125,18 +125,16 @@ def _quoted(head: Head, name: str) -> bool:
 def _read_json(paths: tuple[Path, ...], hints: Hints) -> list[Recording]:
     recording = Recording(paths, "sample", ROCM_SMI_JSON.name, hints=hints)
     cards, unused = _Cards(recording, hints), set[str]()
-    for document in documents(recording.path):
-        try:
-            report = document.value()
-        except LeftOutError as error:
-            with recording.row(document.line, document.text[:200]):
-                raise error
-        else:
-            for card, readings in report.items() if isinstance(report, dict) else [("", report)]:
-                with recording.row(document.line, {card: readings}):
-                    unused |= _add(recording, document.line, cards, card, readings)
+    for line, (card, readings) in entries_of(recording, _entries):
+        with recording.row(line, {card: readings}):
+            unused |= _add(recording, line, cards, card, readings)
     recording.ignored += of_no_use("name", unused)
     return [recording]
+
+
+def _entries(report: Any) -> list[tuple[str, Any]]:
+    """Return what a report says of each card."""
+    return list(report.items()) if isinstance(report, dict) else [("", report)]
 
 
 def _add(recording: Recording, line: int, cards: _Cards, card: str, readings: Any) -> set[str]:

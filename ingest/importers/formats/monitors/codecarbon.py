@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from thermograd.ingest.importers.csv_table import Table, csv_format
-from thermograd.ingest.importers.formats.monitors.sample_times import RowTimes
+from thermograd.ingest.importers.formats.monitors.sample_times import RowTimes, seconds_in
 from thermograd.ingest.importers.hints.units import UNITS
 from thermograd.ingest.importers.recording import NO_VALUE, Hints, Recording, of_no_use
 from thermograd.ingest.importers.steps.step_clock import since
@@ -28,7 +28,6 @@ _ALL_GPUS = "all GPUs of the machine together; "
 _OF_RUN = "energy counts from 0 J at timestamp - duration; power is the mean since the row before, by energy"
 _OF_TASKS = "power is the mean of each task, by its energy, at its end"
 _SECOND_NS = 10**9
-_LONGEST_S = 1e9
 _LISTED = 8
 _NO_PUE = ("", "1", "1.0")
 
@@ -71,7 +70,7 @@ class _Emissions(Table):
         """Return what a row says of each device."""
         named = dict(zip(self.header, cells, strict=True))
         self._require_run(named.get("run_id", ""))
-        stamp, duration_s = read_time(named["timestamp"]), _seconds(named["duration"])
+        stamp, duration_s = read_time(named["timestamp"]), seconds_in(named["duration"])
         if stamp is None or duration_s is None:
             what = f"{named['timestamp']}, {named['duration']}"
             raise LeftOutError("torn row: timestamp or duration is no time", what)
@@ -162,15 +161,6 @@ def _some(count: str) -> bool:
         return bool(read_cell("count", count))
     except OddCellError:
         return True
-
-
-def _seconds(text: str) -> float | None:
-    """Return a length of time from 0; None for what is none."""
-    try:
-        seconds = read_cell("duration", text)
-    except OddCellError:
-        return None
-    return seconds if seconds is not None and 0 <= seconds < _LONGEST_S else None
 
 
 # What is read are energies: a unit of another column would be of no use.

@@ -10,16 +10,16 @@ from typing import Any, NamedTuple
 from thermograd.ingest.importers.formats.monitors.line_protocol import Point, point_of
 from thermograd.ingest.importers.formats.prometheus.dcgm_names import (
     HOST_LABELS,
-    INDEX_LABELS,
     device_of,
     first_of,
+    index_of,
 )
 from thermograd.ingest.importers.formats.prometheus.exporters import reading_of
 from thermograd.ingest.importers.hints.units import COLUMNS, TIME
 from thermograd.ingest.importers.recording import Format, Head, Hints, Recording, of_no_use
 from thermograd.ingest.importers.said_columns import require_names, said_columns
 from thermograd.ingest.importers.text_files import LeftOutError, require_whole, text_lines
-from thermograd.ingest.importers.timezones import Moment
+from thermograd.ingest.importers.timezones import UNITS_NS, Moment
 from thermograd.store.errors import ImportFormatError
 
 _GPU = {
@@ -37,7 +37,6 @@ _AMD = _GPU | {
     "memory_used": ("memory_used_bytes", 1.0),
 }
 _PROMETHEUS_FIELDS = ("gauge", "counter", "value", "untyped")  # of Telegraf's metric_version 1
-_NS = {"s": 10**9, "ms": 10**6, "us": 10**3, "ns": 1}
 _EARLIEST_NS = 10**17  # of 1973: seconds, ms or us, read as ns, are of January 1970
 _NO_TIME = "a line without a timestamp"
 
@@ -58,7 +57,7 @@ class _LineProtocol:
         self.recording = Recording(paths, "sample", INFLUX.name, hints=hints, of_any=True)
         self.recording.clock = "the timestamp of each line"
         self._said = {tag: name for name, tag in said_columns(hints).items()}
-        self._ns = _NS[_unit(hints)]
+        self._ns = UNITS_NS[_unit(hints)]
         self._unknown: set[str] = set()
         self._used: set[str] = set()
 
@@ -133,12 +132,7 @@ class _LineProtocol:
 
     def _device(self, labels: Mapping[str, str]) -> str:
         """Return the device that the tags name, else the one that a person says."""
-        try:
-            return device_of({"gpu": labels.get("index", ""), **labels})
-        except LeftOutError:
-            if self.recording.hints.device is None:
-                raise
-            return self.recording.hints.device
+        return device_of({"gpu": labels.get("index", ""), **labels}, self.recording.hints.device)
 
 
 def _of_telegraf(point: Point, field: str, labels: Mapping[str, str]) -> tuple[str, str, float] | None:
@@ -182,14 +176,14 @@ def _of_prometheus(point: Point, field: str, labels: Mapping[str, str]) -> tuple
 
 
 def _index(labels: Mapping[str, str]) -> str | None:
-    return labels.get("index") or first_of(labels, INDEX_LABELS).removeprefix("nvidia") or None
+    return labels.get("index") or index_of(labels) or None
 
 
 def _unit(hints: Hints) -> str:
     unit = dict(hints.units).get(TIME, "ns").lower()
-    if unit not in _NS:
+    if unit not in UNITS_NS:
         raise ImportFormatError(
-            f"--unit time={unit}: allowed for timestamps of the line protocol is one of {', '.join(_NS)}"
+            f"--unit time={unit}: allowed for timestamps of the line protocol is one of {', '.join(UNITS_NS)}"
         )
     return unit
 

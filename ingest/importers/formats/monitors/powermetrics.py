@@ -5,11 +5,12 @@ mean of its cores'.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from thermograd.ingest.importers.formats.monitors.sample_times import RowTimes
+from thermograd.ingest.importers.formats.gpu.clocks import MONTHS
+from thermograd.ingest.importers.formats.monitors.sample_times import RowTimes, mean_of
 from thermograd.ingest.importers.hints.units import UNITS
 from thermograd.ingest.importers.recording import Format, Head, Hints, Recording
 from thermograd.ingest.importers.text_files import LeftOutError, text_lines
@@ -22,7 +23,6 @@ _BEGINS = "*** Sampled system activity ("
 _TIME = re.compile(
     r"\w{3} (?P<month>\w{3}) +(?P<day>\d{1,2}) (?P<time>\d\d:\d\d:\d\d) (?P<year>\d{4}) (?P<zone>[+-]\d{4})"
 )
-_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 _LINES = (  # of a sample: which device and column a line is of, and its number
     ("gpu0", "power_w", re.compile(r"GPU Power: ([\d.]+) (m?W)")),
     ("gpu0", "utilization_pct", re.compile(r"GPU (?:HW )?active residency: +([\d.]+)(%)")),
@@ -37,7 +37,7 @@ _LINES = (  # of a sample: which device and column a line is of, and its number
 )
 _MODEL = re.compile(r"Machine model: (\S[^\n]{0,80})")
 _CORES = ("cpu", "utilization_pct")
-SOC = "soc: processor, GPU and neural engine together"
+_SOC = "soc: processor, GPU and neural engine together"
 
 
 class _Sample(NamedTuple):
@@ -80,14 +80,7 @@ def _read(paths: tuple[Path, ...], hints: Hints) -> list[Recording]:
     for sample in _samples(recording):
         with recording.row(sample.line, sample.header):
             moment = times.at(*_when(sample.header))
-            devices = _values(recording, sample)
-            if moment is None or not devices:
-                raise LeftOutError(
-                    "a sample without a reading of processor or GPU (--samplers cpu_power,gpu_power)"
-                )
-            recording.notes |= {"soc": {"power_w": SOC}} if "soc" in devices else {}
-            for device, values in devices.items():
-                recording.add(sample.line, moment, {"device": device} | values)
+            give(recording, sample.line, moment, _values(recording, sample))
     return [recording]
 
 
@@ -95,9 +88,9 @@ def _when(header: str) -> tuple[Moment, float]:
     """Return the time of a sample, and how long it took, s."""
     match = _BLOCK.fullmatch(header)
     time = _TIME.fullmatch(match["time"]) if match else None
-    if match is None or time is None or time["month"] not in _MONTHS:
+    if match is None or time is None or time["month"] not in MONTHS:
         raise LeftOutError("torn row: the line that begins a sample has no time", header)
-    month = _MONTHS.index(time["month"]) + 1
+    month = MONTHS.index(time["month"]) + 1
     moment = read_time(f"{time['year']}-{month:02}-{int(time['day']):02} {time['time']}{time['zone']}")
     if moment is None:
         raise LeftOutError("torn row: the time of a sample is none", time[0])
@@ -111,20 +104,31 @@ def _milliseconds(text: str) -> float:
         raise LeftOutError("torn row: how long a sample took is no number", text) from error
 
 
-def _values(recording: Recording, sample: _Sample) -> dict[str, dict[str, float | None]]:
-    devices: dict[str, dict[str, float | None]] = {}
+def _values(recording: Recording, sample: _Sample) -> dict[str, dict[str, Any]]:
+    devices: dict[str, dict[str, Any]] = {}
     for (device, column), readings in sample.readings.items():
         values = [
             recording.cell(column, number, convert=UNITS[column][unit].ours) for number, unit in readings
         ]
-        known = [value for value in values if value is not None]
-        if known:
-            devices.setdefault(device, {})[column] = (
-                sum(known) / len(known) if len(known) == len(values) else None
-            )
+        if any(value is not None for value in values):
+            devices.setdefault(device, {})[column] = mean_of(values)
+    return with_values(devices)
+
+
+def with_values(devices: Mapping[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Return the devices that have any value."""
     return {
         device: values for device, values in devices.items() if any(v is not None for v in values.values())
     }
+
+
+def give(recording: Recording, line: int, moment: Moment | None, devices: dict[str, dict[str, Any]]) -> None:
+    """Keep what a sample has of each device, or refuse it."""
+    if moment is None or not devices:
+        raise LeftOutError("a sample without a reading of processor or GPU (--samplers cpu_power,gpu_power)")
+    recording.notes |= {"soc": {"power_w": _SOC}} if "soc" in devices else {}
+    for device, values in devices.items():
+        recording.add(line, moment, {"device": device} | values)
 
 
 def _recognises(head: Head) -> bool:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 from xml.parsers.expat import ExpatError
 
-from thermograd.ingest.importers.formats.monitors.powermetrics import SOC
+from thermograd.ingest.importers.formats.monitors.powermetrics import give, with_values
 from thermograd.ingest.importers.formats.monitors.sample_times import RowTimes
 from thermograd.ingest.importers.recording import Format, Head, Hints, Recording
 from thermograd.ingest.importers.text_files import LeftOutError, OddCellError, measure, readable
@@ -50,13 +50,7 @@ def _read(paths: tuple[Path, ...], hints: Hints) -> list[Recording]:
             elapsed_s = _number(sample.get("elapsed_ns"), 1e9)
             moment = times.at(_when(sample), elapsed_s)
             devices = _devices(recording, sample, elapsed_s)
-            if moment is None or not devices:
-                raise LeftOutError(
-                    "a sample without a reading of processor or GPU (--samplers cpu_power,gpu_power)"
-                )
-            recording.notes |= {"soc": {"power_w": SOC}} if "soc" in devices else {}
-            for device, values in devices.items():
-                recording.add(number, moment, {"device": device} | values)
+            give(recording, number, moment, devices)
             if isinstance(model := sample.get("hw_model"), str):
                 recording.models |= dict.fromkeys(devices.keys() & {"cpu", "gpu0"}, model[:80])
     return [recording]
@@ -99,9 +93,7 @@ def _devices(
         clock = megahertz if megahertz < _HIGHEST_MHZ else megahertz / 1e6
         devices["gpu0"]["sm_clock_mhz"] = recording.value("sm_clock_mhz", clock)
     devices["cpu"]["utilization_pct"] = recording.value("utilization_pct", _busy_pct(processor))
-    return {
-        device: values for device, values in devices.items() if any(v is not None for v in values.values())
-    }
+    return with_values(devices)
 
 
 def _power(

@@ -1,13 +1,32 @@
-"""When the rows of a monitor were: clocks of whole seconds, and files that have no clock at all."""
+"""What all monitors need: when their rows were, lengths of time, and means of readings."""
+
+from collections.abc import Collection
 
 from thermograd.ingest.importers.formats.gpu.clocks import Rounds
 from thermograd.ingest.importers.recording import Hints, Recording
 from thermograd.ingest.importers.steps.step_clock import since
+from thermograd.ingest.importers.text_files import OddCellError, read_cell
 from thermograd.ingest.importers.timezones import Moment
 from thermograd.store.errors import ImportFormatError
 
 CLOCK_HINTS = frozenset({"started_at", "sample_time_s"})
 _SECOND_NS = 10**9
+_LONGEST_S = 1e9
+
+
+def seconds_in(text: str) -> float | None:
+    """Return a length of time from 0; None for what is none."""
+    try:
+        seconds = read_cell("duration", text)
+    except OddCellError:
+        return None
+    return seconds if seconds is not None and 0 <= seconds < _LONGEST_S else None
+
+
+def mean_of(values: Collection[float | None]) -> float | None:
+    """Return the mean of some readings; None where one of them is not known, or there is none."""
+    known = [value for value in values if value is not None]
+    return sum(known) / len(known) if known and len(known) == len(values) else None
 
 
 class RowTimes:

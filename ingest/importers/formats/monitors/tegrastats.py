@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from thermograd.ingest.importers.formats.monitors.sample_times import CLOCK_HINTS, RowTimes
+from thermograd.ingest.importers.formats.monitors.sample_times import CLOCK_HINTS, RowTimes, mean_of
 from thermograd.ingest.importers.hints.units import UNITS
 from thermograd.ingest.importers.recording import Format, Head, Hints, Recording, of_no_use
 from thermograd.ingest.importers.text_files import LeftOutError, require_whole, text_lines
@@ -102,9 +102,7 @@ class _Tegrastats:
 
     def _mean(self, column: str, texts: list[str]) -> float | None:
         """Return the mean of some cells; null where one of them is none."""
-        values = [self.recording.cell(column, text) for text in texts]
-        known = [value for value in values if value is not None]
-        return sum(known) / len(known) if known and len(known) == len(values) else None
+        return mean_of([self.recording.cell(column, text) for text in texts])
 
     def _temperatures(self, text: str) -> Iterator[tuple[str, str, Any]]:
         for name, value in _TEMPERATURE.findall(text):

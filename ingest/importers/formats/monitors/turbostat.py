@@ -12,7 +12,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from thermograd.ingest.importers.formats.monitors.sample_times import CLOCK_HINTS, RowTimes
+from thermograd.ingest.importers.formats.monitors.sample_times import CLOCK_HINTS, RowTimes, mean_of
 from thermograd.ingest.importers.recording import Format, Head, Hints, Recording, of_no_use
 from thermograd.ingest.importers.text_files import LeftOutError, require_whole, text_lines
 from thermograd.ingest.importers.timezones import Moment, read_time
@@ -134,9 +134,7 @@ class _Turbostat:
                     self.recording.add(rows[0].number, moment, {"device": name} | found)
 
     def _mean(self, column: str, name: str, rows: list[_Row]) -> float | None:
-        values = [self.recording.cell(column, row.cells[name]) for row in rows if name in row.cells]
-        known = [value for value in values if value is not None]
-        return sum(known) / len(known) if known and len(known) == len(values) else None
+        return mean_of([self.recording.cell(column, row.cells[name]) for row in rows if name in row.cells])
 
     def _first(self, column: str, names: Iterable[str], rows: list[_Row]) -> Any:
         """Return the first reading of a package that stands in its rows."""

@@ -10,16 +10,16 @@ from dataclasses import replace
 from typing import Any
 
 from thermograd.ingest.importers.csv_table import Table, csv_format
+from thermograd.ingest.importers.formats.monitors.sample_times import seconds_in
 from thermograd.ingest.importers.recording import NO_VALUE
 from thermograd.ingest.importers.steps.step_clock import since
-from thermograd.ingest.importers.text_files import LeftOutError, OddCellError, read_cell
+from thermograd.ingest.importers.text_files import LeftOutError
 from thermograd.ingest.importers.timezones import Moment, read_time
 
 _POWER = re.compile(r"gpu_?(\d{1,3})", re.I)
 _ENERGY = re.compile(r"gpu(\d{1,3})_energy")
 _MEAN = "power is the mean of each window, by its energy, at its end"
 _WINDOW = ["start_time", "window_name", "elapsed_time"]
-_LONGEST_S = 1e9
 _OVERLAP_NS = 1000  # by which a float's rounding may let windows overlap
 
 
@@ -65,8 +65,8 @@ class _Windows(Table):
 
     def row(self, number: int, cells: list[str]) -> list[tuple[Moment, dict[str, Any]]]:
         """Return the mean power of each GPU at the window's end; one around others is left out."""
-        began, elapsed_s = read_time(cells[0]), _seconds(cells[2])
-        if began is None or elapsed_s is None:
+        began, elapsed_s = read_time(cells[0]), seconds_in(cells[2])
+        if began is None or not elapsed_s:
             raise LeftOutError("torn row: start_time or elapsed_time is no time", f"{cells[0]}, {cells[2]}")
         if began.ns < self._latest_ns - _OVERLAP_NS:
             raise LeftOutError("a window around others, which have its energy", cells[1])
@@ -95,15 +95,6 @@ def _known(
     if not samples:
         raise LeftOutError(NO_VALUE)
     return samples
-
-
-def _seconds(text: str) -> float | None:
-    """Return a length of time above 0; None for what is none."""
-    try:
-        seconds = read_cell("elapsed_time", text)
-    except OddCellError:
-        return None
-    return seconds if seconds is not None and 0 < seconds < _LONGEST_S else None
 
 
 ZEUS_POWER = csv_format("Zeus' power over time (CSV)", _Power)

@@ -46,20 +46,27 @@ def is_blank(value: float) -> bool:
     return int(value) in range(int(_FLOAT_BLANK), int(_FLOAT_BLANK) + 16)
 
 
-def device_of(labels: Mapping[str, str]) -> str:
+def device_of(labels: Mapping[str, str], otherwise: str | None = None) -> str:
     """Return the device as recorded: its UUID, else its index on its host; a MIG instance with its id.
 
-    The keys of `labels` are in lower case: who scrapes the exporter relabels at will.
+    The keys of `labels` are in lower case: who scrapes the exporter relabels at will. `otherwise` is what a
+    person calls the device of labels that name none.
     """
     device = first_of(labels, _UUID_LABELS)
     if not device:
-        index, host = first_of(labels, INDEX_LABELS), first_of(labels, HOST_LABELS)
-        if not index:
-            raise LeftOutError("a metric without a UUID or gpu label")
-        index = index.removeprefix("nvidia")
+        if not first_of(labels, INDEX_LABELS):
+            if otherwise is None:
+                raise LeftOutError("a metric without a UUID or gpu label")
+            return otherwise
+        index, host = index_of(labels), first_of(labels, HOST_LABELS)
         device = f"{host}:gpu{index}" if host else f"gpu{index}"
     instance = labels.get("gpu_i_id")
     return f"{device}/{instance}" if instance else device
+
+
+def index_of(labels: Mapping[str, str]) -> str:
+    """Return the number of a GPU on its host, as labels have it; empty for none."""
+    return first_of(labels, INDEX_LABELS).removeprefix("nvidia")
 
 
 def first_of(labels: Mapping[str, str], keys: Iterable[str]) -> str:

@@ -6,9 +6,9 @@ from typing import Any
 
 from thermograd.ingest.importers.formats.prometheus.dcgm_names import (
     HOST_LABELS,
-    INDEX_LABELS,
     device_of,
     first_of,
+    index_of,
     is_blank,
 )
 from thermograd.ingest.importers.formats.prometheus.exporters import Reading, reading_of
@@ -42,8 +42,8 @@ class PrometheusSamples:
         moment = read_epoch(time_s)
         if moment is None:
             raise LeftOutError("a timestamp that is no time between 1970 and 2100", time_s)
-        device, host = reading.device or self._device(labels), first_of(labels, HOST_LABELS)
-        index = first_of(labels, INDEX_LABELS).removeprefix("nvidia") if reading.device is None else None
+        device = reading.device or device_of(labels, self._recording.hints.device)
+        host, index = first_of(labels, HOST_LABELS), index_of(labels) if reading.device is None else None
         self._recording.place_device(device, index, host)
         self._add(device, line, moment, reading.column, self._number(reading.column, value, reading.factor))
         if model := labels.get("modelname") or labels.get("model_name"):
@@ -60,14 +60,6 @@ class PrometheusSamples:
             raise LeftOutError("a metric of no use")
         self._recording.sources[reading.column] = name
         return reading
-
-    def _device(self, labels: dict[str, str]) -> str:
-        try:
-            return device_of(labels)
-        except LeftOutError:
-            if self._recording.hints.device is None:
-                raise
-            return self._recording.hints.device
 
     def _add(self, device: str, line: int, moment: Moment, column: str, number: float | int | None) -> None:
         """Put a value into the device's sample of that time; another value of the same begins another one."""
