@@ -22,6 +22,7 @@ from thermograd.analysis.serve.security import LOOPBACK, Allowed
 from thermograd.analysis.serve.serving import Serving
 from thermograd.store.errors import ServeError
 from thermograd.store.files import is_folder, write_file
+from thermograd.store.listening.addresses import bracketed, listening_socket
 from thermograd.store.listening.connections import BoundedProtocol
 from thermograd.store.listening.tokens import given_token, new_token
 from thermograd.store.locks import ProcessLock, is_held
@@ -134,7 +135,7 @@ def _names(host: str, doors: Doors) -> frozenset[str]:
 
 
 def _shown(host: str) -> str:
-    return f"[{host.lower()}]" if ":" in host else host.lower()
+    return bracketed(host.lower())
 
 
 def _url(host: str, port: int, token: str | None) -> str:
@@ -158,17 +159,12 @@ def listening(host: str, port: int | None) -> socket.socket:
     refused: OSError | None = None
     for tried in (_PORT, 0) if port is None else (port,):
         try:
-            return _listening(host, tried)
+            return listening_socket(host, tried, _BACKLOG)
         except OSError as error:
             refused = error
     assert refused is not None
     why = refused.strerror or refused
     raise ServeError(f"cannot listen at {host}, port {port or _PORT}: {why}; give another --port or --host")
-
-
-def _listening(host: str, port: int) -> socket.socket:
-    ((family, *_, address), *_) = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    return socket.create_server(address[:2], family=family, backlog=_BACKLOG)
 
 
 def _allow_files() -> None:

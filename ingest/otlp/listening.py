@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from thermograd.ingest.otlp.names import Names, given_units, mapped_columns
 from thermograd.store.errors import LogError, MissingExtraError, ServeError, os_errors_as
-from thermograd.store.listening.addresses import is_loopback
+from thermograd.store.listening.addresses import bracketed, is_loopback, listening_socket
 from thermograd.store.listening.tokens import given_token, new_token
 
 if TYPE_CHECKING:
@@ -202,8 +202,7 @@ def http_server(app: Any) -> Any:
 
 def _listening(host: str, port: int) -> socket.socket:
     try:
-        ((family, *_, address), *_) = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-        return socket.create_server(address[:2], family=family, backlog=_BACKLOG)
+        return listening_socket(host, port, _BACKLOG)
     except OSError as error:
         why = error.strerror or error
         raise ServeError(f"--otlp: cannot listen at {host}:{port}: {why}; give another address") from error
@@ -211,7 +210,7 @@ def _listening(host: str, port: int) -> socket.socket:
 
 def _shown(listener: socket.socket) -> str:
     host, port = listener.getsockname()[:2]
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    return f"{bracketed(host)}:{port}"
 
 
 @contextlib.contextmanager

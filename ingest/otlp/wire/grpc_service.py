@@ -10,6 +10,7 @@ from thermograd.ingest.otlp.receiver import Receiver, TooManyError
 from thermograd.ingest.otlp.wire.http import MOST_BODY_BYTES
 from thermograd.ingest.otlp.wire.messages import answer_message
 from thermograd.store.errors import ServeError
+from thermograd.store.listening.addresses import bracketed
 from thermograd.store.listening.tokens import bearer_of, is_secret_given
 
 _WORKERS, _MOST_CALLS = 2, 64
@@ -44,11 +45,11 @@ class GrpcServer:
         service = _Service(receiver, token)
         add: Any = metrics_service_pb2_grpc.add_MetricsServiceServicer_to_server  # it has no types
         add(service, self._server)
-        shown = f"[{host}]" if ":" in host else host
+        shown = f"{bracketed(host)}:{port}"
         try:
-            self.port = int(self._server.add_insecure_port(f"{shown}:{port}"))
+            self.port = int(self._server.add_insecure_port(shown))
         except RuntimeError as error:
-            raise ServeError(f"--otlp-grpc: cannot listen at {shown}:{port}; give another port") from error
+            raise ServeError(f"--otlp-grpc: cannot listen at {shown}; give another port") from error
         self._server.start()
 
     def close(self) -> None:

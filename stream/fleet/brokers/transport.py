@@ -8,6 +8,7 @@ from typing import NamedTuple, Protocol
 from urllib.parse import unquote, urlsplit
 
 from thermograd.store.errors import ConfigError, ThermogradError
+from thermograd.store.listening.addresses import bracketed
 from thermograd.stream.fleet.brokers.messages import Message
 from thermograd.stream.settings import PublishSettings, secret_value
 
@@ -151,4 +152,4 @@ def _host(text: str, port: int) -> str:
     port = given or port
     if not host or parts.query:
         raise ConfigError(f"publish.url names no host; allowed: {_FORMS}")
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    return f"{bracketed(host)}:{port}"
