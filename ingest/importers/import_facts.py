@@ -28,6 +28,7 @@ def import_facts(
     left_out: Counter[str] = sum((account.left_out for account in accounts), Counter())
     nulls: Counter[str] = sum((account.nulls for account in accounts), Counter())
     rows_read: Counter[tuple[Path, str]] = sum((account.read for account in accounts), Counter())
+    told = told_in(recordings)
     first = {reason: row for account in reversed(accounts) for reason, row in account.first_left_out.items()}
     return {
         "files": [
@@ -40,7 +41,7 @@ def import_facts(
             "merged": sum(account.merged for account in accounts),
             "left_out": left_out.total(),
         },
-        "run": next((r.told.facts() for r in recordings if r.told is not None), None),
+        "run": told.facts() if told is not None else None,
         "nulls": dict(nulls),
         "first_null": {
             key: where for account in reversed(accounts) for key, where in account.first_null.items()
@@ -63,7 +64,7 @@ def run_facts(
     """Return the facts of the run; of the host that was recorded, not the one that imports, none is known."""
     estimated = {kind: origin[f"{kind}_times_estimated"] for kind in ("step", "sample")}
     devices = [_devices(r, tables["sample"]) for r in recordings if r.kind == "sample"]
-    told = next((recording.told for recording in recordings if recording.told is not None), None)
+    told = told_in(recordings)
     config = {name: value for recording in recordings for name, value in recording.config.items()}
     return dict.fromkeys(host_facts()) | {
         "source": "imported",
@@ -75,6 +76,11 @@ def run_facts(
         **({"config": config} if config else {}),
         "import": origin,
     }
+
+
+def told_in(recordings: list[Recording]) -> ToldOfRun | None:
+    """Return what the logs say of the run as a whole; None where none does."""
+    return next((recording.told for recording in recordings if recording.told is not None), None)
 
 
 def _times(told: ToldOfRun | None, tables: dict[EventKind, OrderedRows]) -> dict[str, int]:

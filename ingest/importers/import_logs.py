@@ -6,7 +6,7 @@ from typing import Any
 import pyarrow as pa
 from thermograd.ingest.importers.hints.given import NO_HINTS
 from thermograd.ingest.importers.hints.use import WORDS, require_use, require_used
-from thermograd.ingest.importers.import_facts import import_facts, run_facts
+from thermograd.ingest.importers.import_facts import import_facts, run_facts, told_in
 from thermograd.ingest.importers.preview import describe_preview, preview
 from thermograd.ingest.importers.recording import EventKind, Hints, Kind, Recording, listed_names
 from thermograd.ingest.importers.registry import ALLOWED
@@ -99,34 +99,50 @@ def _import(
     recordings = _read(chosen, hints)
     _require_same(before, _stamps(chosen))
     pa.default_memory_pool().release_unused()
-    beside = {name for recording in recordings for name in recording.beside}
-    ignored = [text for text in ignored if text.partition(": ")[0] not in beside]
     tables, how = in_time_order(recordings, zone)
     require_used(hints, tables, [null for r in recordings for null in r.account.nulls])
     restarts = restart_marks(tables["step"]) if "step" in tables else None
     warnings = _doubts(recordings, tables)
     warnings += [] if restarts is None else restarts["text"].to_pylist()
     origin = import_facts(recordings, tables, how) | {"warnings": warnings}
-    said = {
-        "rows": {kind: len(tables.get(kind, ())) for kind in _COUNTED},
-        "account": origin["rows"],
-        **{name: origin[name] for name in ("files", "left_out", "first_left_out", "nulls", "first_null")},
-        **{name: origin[name] for name in ("columns", "metrics")},
-        "warnings": warnings,
-        "ignored": ignored + [f"{r.path.name}: {text}" for r in recordings for text in r.unused()],
-        "timezone": how,
-    }
+    said = _said(recordings, tables, origin, ignored)
     if dry_run:
         would = preview(recordings, {kind: rows.parts() for kind, rows in tables.items()})
         return {"run_id": None, **said, "would": would}
     facts = run_facts(recordings, tables, origin)
-    told = next((recording.told for recording in recordings if recording.told is not None), None)
+    told = told_in(recordings)
     end = end_mark(told, facts["ended_time_ns"])
-    marks = {"mark": end if restarts is None else pa.concat_tables([restarts, end])}
+    marks = end if restarts is None else pa.concat_tables([restarts, end])
     called = name or (told.name if told is not None else None) or _default_name(paths, chosen)
-    with whole_run(runs_dir, called, facts, "import") as run:
+    return {"run_id": _write(runs_dir, called, facts, marks, tables), **said}
+
+
+def _said(
+    recordings: list[Recording],
+    tables: dict[EventKind, OrderedRows],
+    origin: dict[str, Any],
+    ignored: list[str],
+) -> dict[str, Any]:
+    """Return what `import_run` says, but for the run's id."""
+    beside = {name for recording in recordings for name in recording.beside}
+    ignored = [text for text in ignored if text.partition(": ")[0] not in beside]
+    return {
+        "rows": {kind: len(tables.get(kind, ())) for kind in _COUNTED},
+        "account": origin["rows"],
+        **{name: origin[name] for name in ("files", "left_out", "first_left_out", "nulls", "first_null")},
+        **{name: origin[name] for name in ("columns", "metrics", "warnings")},
+        "ignored": ignored + [f"{r.path.name}: {text}" for r in recordings for text in r.unused()],
+        "timezone": origin["timezone"],
+    }
+
+
+def _write(
+    runs_dir: Path, name: str, facts: dict[str, Any], marks: pa.Table, tables: dict[EventKind, OrderedRows]
+) -> str:
+    """Write the run as a whole and return its id."""
+    with whole_run(runs_dir, name, facts, "import") as run:
         writer = run.open("import", "importer")
-        for event in events_in_order(marks):
+        for event in events_in_order({"mark": marks}):
             run.append(writer, *event)
         for kind, rows in tables.items():
             written = 0
@@ -134,7 +150,7 @@ def _import(
                 run.append_table(writer, kind, part)
                 written += len(part)
                 tell("writing", written, len(rows), written)
-    return {"run_id": run.run.run_id, **said}
+    return run.run.run_id
 
 
 def describe_import(result: dict[str, Any]) -> str:
