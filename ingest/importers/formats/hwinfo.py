@@ -15,8 +15,15 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from thermograd.ingest.importers.csv_table import Table, csv_format
-from thermograd.ingest.importers.formats.gpu.readings import bare_unit, celsius
-from thermograd.ingest.importers.recording import NO_VALUE, Hints, listed_names, of_no_use
+from thermograd.ingest.importers.formats.gpu.readings import bare_unit
+from thermograd.ingest.importers.formats.gpu.sensors import (
+    Devices,
+    Sensor,
+    samples_of,
+    take_best,
+    untaken,
+)
+from thermograd.ingest.importers.recording import Hints, listed_names, of_no_use
 from thermograd.ingest.importers.said_columns import said_positions
 from thermograd.ingest.importers.tables.day_order import DayOrder
 from thermograd.ingest.importers.text_files import LeftOutError, cells_of, text_lines
@@ -56,15 +63,6 @@ _COLUMNS = {  # name and unit in lower case: device, column, rank (less is more)
     ("gpu fan", "%"): ("gpu", "fan_pct", 0),
     ("gpu fan1", "%"): ("gpu", "fan_pct", 1),
 }
-
-
-class _Sensor(NamedTuple):
-    position: int
-    rank: int
-    fahrenheit: bool
-
-
-Devices = dict[str, dict[str, _Sensor]]
 
 
 class _HwinfoLog(Table):
@@ -107,8 +105,7 @@ class _HwinfoLog(Table):
                 f"it has: {listed_names(self.header[2:])}; allowed are the English names, such as "
                 "GPU Temperature [°C]"
             )
-        used = {sensor.position for sensors in self._devices.values() for sensor in sensors.values()}
-        others = {cell for position, cell in enumerate(self.header) if position > 1 and position not in used}
+        others = untaken(self._devices, self.header, 2)
         self.recording.ignored = self.recording.ignored or of_no_use("column", others)
         for device, sensors in self._devices.items():
             for sensor in sensors.values() if groups else ():
@@ -122,7 +119,7 @@ class _HwinfoLog(Table):
             for position, cell in enumerate(self.header):
                 if cell == self.header[first]:
                     device = self._device_at(position, cell, groups)
-                    self._devices.setdefault(device, {})[name] = _Sensor(position, 0, fahrenheit=False)
+                    self._devices.setdefault(device, {})[name] = Sensor(position, 0, fahrenheit=False)
 
     def _device_at(self, position: int, cell: str, groups: list[str]) -> str:
         if self.recording.hints.device is not None:
@@ -152,20 +149,7 @@ class _HwinfoLog(Table):
 
     def row(self, number: int, cells: list[str]) -> list[tuple[Moment, dict[str, Any]]]:
         """Return a sample of each device that has a value in the row."""
-        moment = self._moment(cells[0], cells[1])
-        samples = []
-        for device, sensors in self._devices.items():
-            values = {
-                column: self.recording.cell(
-                    column, cells[s.position], convert=celsius if s.fahrenheit else None
-                )
-                for column, s in sensors.items()
-            }
-            if any(value is not None for value in values.values()):
-                samples.append((moment, {"device": device} | values))
-        if not samples:
-            raise LeftOutError(NO_VALUE)
-        return samples
+        return samples_of(self.recording, self._devices, self._moment(cells[0], cells[1]), cells)
 
     def _moment(self, date: str, time: str) -> Moment:
         """Read a date and a time whose parts need not have two digits."""
@@ -300,9 +284,7 @@ def _devices(cells: list[str], groups: list[str], knows_memory: bool) -> Devices
         )
         if device is None:
             continue
-        columns = found.setdefault(device, {})
-        if known[1] not in columns or known[2] < columns[known[1]].rank:
-            columns[known[1]] = _Sensor(position, known[2], _key(cell)[1] == "f")
+        take_best(found, device, known[1], Sensor(position, known[2], _key(cell)[1] == "f"))
     return found
 
 

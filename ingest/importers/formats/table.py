@@ -4,7 +4,6 @@ from collections.abc import Callable, Iterable
 from functools import lru_cache
 from pathlib import Path
 
-import pyarrow as pa
 import pyarrow.parquet as pq
 from thermograd.ingest.importers.hints.given import NO_HINTS
 from thermograd.ingest.importers.hints.units import COLUMNS
@@ -13,7 +12,7 @@ from thermograd.ingest.importers.steps.metric_names import ColumnNames
 from thermograd.ingest.importers.tables.any_table import NOT_VALUES, TableLog, sample_columns, time_names
 from thermograd.ingest.importers.tables.csv_rows import csv_rows, header_of, names_of_csv
 from thermograd.ingest.importers.tables.json_rows import json_rows, keys_in, names_in, objects
-from thermograd.ingest.importers.tables.parquet_rows import names_of_schema, parquet_rows
+from thermograd.ingest.importers.tables.parquet_rows import names_of_schema, parquet_rows, schema_in
 from thermograd.ingest.importers.tables.row import TableRow
 
 Every = Callable[[Path], Iterable[str]]  # names, also of what holds no value
@@ -66,12 +65,8 @@ def _is_ours(names: list[str], hints: Hints) -> bool:
 
 
 def _parquet_names(head: Head, _: Hints) -> list[str]:
-    if not head.data.startswith(b"PAR1") or head.path is None:
-        return []
-    try:
-        return names_of_schema(pq.read_schema(head.path))
-    except (pa.ArrowException, OSError):
-        return []
+    schema = schema_in(head)
+    return names_of_schema(schema) if schema is not None else []
 
 
 def _columns(path: Path) -> list[str]:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from thermograd.ingest.importers.recording import Head
 from thermograd.ingest.importers.tables.row import SEPARATOR, TableRow
 from thermograd.ingest.importers.timezones import UNITS_NS, Moment
 from thermograd.store.errors import ImportFormatError
@@ -30,6 +31,16 @@ def parquet_rows(path: Path) -> Iterator[TableRow]:
                 number += 1
                 values = {n: v for n, column in columns.items() if (v := column[place]) is not None}
                 yield TableRow(number, {n: _shown(v) for n, v in values.items()}, values)
+
+
+def schema_in(head: Head) -> pa.Schema | None:
+    """Return the schema of a Parquet file; None of any other file, or a damaged one."""
+    if not head.data.startswith(b"PAR1") or head.path is None:
+        return None
+    try:
+        return pq.read_schema(head.path)
+    except (pa.ArrowException, OSError, ValueError):
+        return None
 
 
 def names_of_schema(schema: pa.Schema | pa.StructType) -> list[str]:

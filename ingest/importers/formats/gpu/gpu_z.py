@@ -6,11 +6,18 @@ Memory in MB is not taken, as the log does not say whether that is 10**6 or 2**2
 import re
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from thermograd.ingest.importers.csv_table import Table, csv_format
-from thermograd.ingest.importers.formats.gpu.readings import bare_unit, celsius, with_point
-from thermograd.ingest.importers.recording import NO_VALUE, Head, Hints, listed_names, of_no_use
+from thermograd.ingest.importers.formats.gpu.readings import bare_unit, with_point
+from thermograd.ingest.importers.formats.gpu.sensors import (
+    Devices,
+    Sensor,
+    samples_of,
+    take_best,
+    untaken,
+)
+from thermograd.ingest.importers.recording import Head, Hints, listed_names, of_no_use
 from thermograd.ingest.importers.said_columns import require_names
 from thermograd.ingest.importers.text_files import LeftOutError, cells_of
 from thermograd.ingest.importers.timezones import Moment, read_time
@@ -45,12 +52,6 @@ _ONE_CARD = "the log does not name its card: give --device NAME to tell it from 
 _OF_CHIP = "the power is of the GPU's chip alone ({}), not of the board"
 
 
-class _Sensor(NamedTuple):
-    position: int
-    rank: int
-    fahrenheit: bool
-
-
 class _GpuZ(Table):
     """A sensor log of GPU-Z."""
 
@@ -80,23 +81,20 @@ class _GpuZ(Table):
 
     def begin(self, number: int) -> None:
         """Find the sensor of each column."""
-        self._sensors: dict[str, dict[str, _Sensor]] = {}
+        self._sensors: Devices = {}
         require_names(self.recording, self.header)
         for position, cell in enumerate(self.header):
             known, fahrenheit = self._known(cell)
             if known is not None:
                 device, column, rank = known
-                best = self._sensors.setdefault(device, {})
-                if column not in best or rank < best[column].rank:
-                    best[column] = _Sensor(position, rank, fahrenheit)
+                take_best(self._sensors, device, column, Sensor(position, rank, fahrenheit))
         if not self._sensors:
             raise ImportFormatError(
                 f"{self.recording.path}, row {number}: this GPU-Z log has no column that is known; it "
                 f"has: {listed_names(self.header[1:])}; allowed are the English names, such as "
                 "GPU Temperature [°C], or --column temperature_c=NAME"
             )
-        used = {sensor.position for sensors in self._sensors.values() for sensor in sensors.values()}
-        others = {cell for position, cell in enumerate(self.header) if position and position not in used}
+        others = untaken(self._sensors, self.header, 1)
         self.recording.ignored = self.recording.ignored or of_no_use("column", others)
         self.recording.columns = {column: tag for tag, column in self._tags.items()}
         for sensors in self._sensors.values():
@@ -126,18 +124,9 @@ class _GpuZ(Table):
         moment = _moment(cells[0])
         if moment is None:
             raise LeftOutError("torn row: Date is no date and time", cells[0])
-        samples = []
-        for device, sensors in self._sensors.items():
-            values = {column: self._value(column, sensor, cells) for column, sensor in sensors.items()}
-            if any(value is not None for value in values.values()):
-                samples.append((moment, {"device": self._card if device == "gpu" else device} | values))
-        if not samples:
-            raise LeftOutError(NO_VALUE)
-        return samples
-
-    def _value(self, column: str, sensor: _Sensor, cells: list[str]) -> float | int | None:
-        text = with_point(cells[sensor.position])
-        return self.recording.cell(column, text, convert=celsius if sensor.fahrenheit else None)
+        samples = samples_of(self.recording, self._sensors, moment, list(map(with_point, cells)))
+        card = {"device": self._card}
+        return [(moment, values | card if values["device"] == "gpu" else values) for _, values in samples]
 
 
 def _known(cell: str) -> tuple[tuple[str, str, int] | None, bool]:

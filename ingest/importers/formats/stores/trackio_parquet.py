@@ -17,21 +17,17 @@ from thermograd.ingest.importers.formats.stores.trackio import (
 from thermograd.ingest.importers.recording import Format, Head, Hints, Recording
 from thermograd.ingest.importers.stores.runs import StoredRun, chosen_run
 from thermograd.ingest.importers.stores.told import ToldOfRun
+from thermograd.ingest.importers.tables.parquet_rows import schema_in
 from thermograd.store.errors import ImportFormatError
 from thermograd.store.telling.quantities import counted
 
-_MAGIC = b"PAR1"
 _NEEDED = frozenset({"id", "timestamp", "run_name"})
 _OWN = _NEEDED | {"run_id", "log_id", "space_id", "step", "created_at"}
 
 
 def _names(head: Head) -> frozenset[str]:
-    if not head.data.startswith(_MAGIC) or head.path is None:
-        return frozenset()
-    try:
-        return frozenset(pq.read_schema(head.path).names)
-    except (pa.ArrowException, OSError, ValueError):
-        return frozenset()
+    schema = schema_in(head)
+    return frozenset(schema.names if schema is not None else ())
 
 
 def _is_metrics(head: Head) -> bool:
