@@ -56,7 +56,7 @@ def names_of_schema(schema: pa.Schema | pa.StructType) -> list[str]:
 def _whole(path: Path) -> Iterator[None]:
     try:
         yield
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, ValueError) as error:  # ValueError: text that is not UTF-8
         told = str(error).split("\n")[0]
         raise ImportFormatError(f"{path}: a damaged Parquet file ({told}); allowed is a whole one") from error
 

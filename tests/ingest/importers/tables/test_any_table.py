@@ -206,6 +206,13 @@ def test_a_parquet_file_of_many_types(tmp_path: Path) -> None:
     assert "a damaged Parquet file (" in refused(tmp_path, cut, hints=hints)
 
 
+def test_a_parquet_file_with_text_that_is_not_utf8_is_refused(tmp_path: Path) -> None:
+    note = pa.StringArray.from_buffers(1, pa.py_buffer(b"\0\0\0\0\1\0\0\0"), pa.py_buffer(b"\xff"))
+    path = tmp_path / "a.parquet"
+    pq.write_table(pa.table({"timestamp": [1.764e9], "step": [1], "loss": [2.5], "note": note}), path)
+    assert "a damaged Parquet file ('utf-8' codec can't decode" in refused(tmp_path, path)
+
+
 def test_json_lines_are_steps_with_gaps_and_what_is_torn_is_left_out(tmp_path: Path) -> None:
     lines = [
         {"step": 10 * n, "train": {"loss": 3 - n / 10}, "timestamp": 1_761_699_262 + n} for n in (1, 2, 3)
