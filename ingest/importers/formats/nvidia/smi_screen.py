@@ -4,6 +4,7 @@ A row is a GPU's two lines, or one of a MIG instance. The power is what the driv
 """
 
 import re
+from pathlib import Path
 from typing import Any
 
 from thermograd.ingest.importers.formats.gpu.clocks import clock_line
@@ -15,6 +16,7 @@ from thermograd.store.errors import ImportFormatError
 
 _MIB = 2.0**20
 _LONGEST_LINE = 400
+_NO_TIME = "a table without a time above it"
 _MODES = "On|Off|N/A|WDDM|TCC|MCDM|ERR!"
 _FIRST = re.compile(
     rf"\|\s*(?P<index>\d{{1,4}})\s+(?P<model>\S.*?)\s+(?:{_MODES})\s*\|\s*[\da-fA-F:.]+\s+\S+\s*\|\s*(?P<ecc>\S+)\s*\|"
@@ -119,15 +121,12 @@ class _Screen:
             )
 
 
-_NO_TIME = "a table without a time above it"
-
-
 def _is_screen(head: Head) -> bool:
     lines = [on_screen(line[:_LONGEST_LINE]) for line in head.lines]
     return any(line.startswith("| NVIDIA-SMI ") for line in lines) and any(map(_FIRST.fullmatch, lines))
 
 
-def _read(paths: tuple[Any, ...], hints: Hints) -> list[Recording]:
+def _read(paths: tuple[Path, ...], hints: Hints) -> list[Recording]:
     return _Screen(Recording(paths, "sample", SMI_SCREEN.name, hints=hints)).read()
 
 
