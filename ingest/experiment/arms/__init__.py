@@ -1,0 +1,1 @@
+"""What may be done to a training; one arm a module."""
