@@ -47,6 +47,7 @@ if TYPE_CHECKING:
 
     from thermograd.analysis.calibration.scenarios import Drawn
     from thermograd.ingest.agent.silence import SilenceLimits
+    from thermograd.ingest.simulate.write import StreamLayer
     from thermograd.store.log.writer import EventWriter
     from thermograd.store.runs.catalogue import Run
 
@@ -349,14 +350,16 @@ def simulate(
     """Write a run of known truth, labelled simulated: watch the instrument be right, or wrong.
 
     Scenarios: uncoupled, coupled, coupled-trends, driver, spikes, throttling, and every process of the zoo,
-    such as trends, cycle24, pulses20, irregular, slow30-trends; --list says what each is.
+    such as trends, cycle24, pulses20, irregular, slow30-trends; --list says what each is. Those that begin
+    with experiment- hold randomised interventions.
 
     With --hosts: a job of many ranks on hosts whose clocks disagree and drift.
 
     Example: thermograd simulate --scenario trends --minutes 20
     """
-    from thermograd.analysis.calibration.scenarios import draw, scenario_list
+    from thermograd.analysis.calibration.scenarios import scenario_list
     from thermograd.analysis.calibration.zoo import add_from
+    from thermograd.ingest.simulate.experiment import world_list
     from thermograd.store.shipping.writing import written_to
 
     if added is not None:
@@ -364,11 +367,11 @@ def simulate(
     if hosts is None:
         _refuse_without_hosts(ranks, clock_offset_s)
     if listed:
-        _echo_scenarios(scenario_list(), as_json)
+        _echo_scenarios(scenario_list() | {"experiments": world_list()}, as_json)
         return
     with written_to(runs, say) as folder:
         if hosts is None:
-            run = _write_simulated(folder, draw(**scenario), hz)
+            run = _write_scenario(folder, hz, **scenario)
         else:
             run = _write_cluster(folder, hosts, ranks, clock_offset_s, hz, scenario)
     if as_json:
@@ -407,17 +410,32 @@ def _write_cluster(
     return simulate_cluster(runs, cluster_asked_for(hosts, ranks, clock_offset_s=offset_s, hz=hz, **asked))
 
 
+def _write_scenario(runs: Path, hz: float, name: str | None, **asked: Any) -> "Run":
+    from thermograd.analysis.calibration.scenarios import draw
+    from thermograd.analysis.calibration.zoo.process import plain_name
+    from thermograd.ingest.simulate.experiment import WORLDS, simulate_experiment
+
+    world = plain_name(name or "")
+    if world not in WORLDS:
+        return _write_simulated(runs, draw(name, **asked), hz)
+    if asked.pop("rho") is not None or asked.pop("lag_s") is not None:
+        raise click.UsageError(f"--coupling and --lag: {world} has an effect, or none, of its own.")
+    return simulate_experiment(runs, world, hz=hz, stream_layer=_watched(), **asked)
+
+
 def _write_simulated(runs: Path, drawn: "Drawn", hz: float) -> "Run":
     """Hand what analysis drew to ingest, which writes it, and that to stream: none knows the others."""
     from thermograd.ingest.simulate.write import Signals, simulate_run
+
+    return simulate_run(runs, Signals(**drawn.shown()), drawn.truth, hz, stream_layer=_watched())
+
+
+def _watched() -> "StreamLayer":
     from thermograd.stream.pipeline.config import live_settings
     from thermograd.stream.pipeline.live import watch_written
 
     settings = live_settings(None, lambda text: echo(f"thermograd: {text}", err=True))
-    signals = Signals(**drawn.shown())
-    return simulate_run(
-        runs, signals, drawn.truth, hz, stream_layer=partial(watch_written, settings=settings)
-    )
+    return partial(watch_written, settings=settings)
 
 
 @main.command()

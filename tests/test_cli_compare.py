@@ -61,6 +61,8 @@ def test_simulate_answers_in_json(invoke):
         (["--hz", "100"], 2, "100.0 is not in the range 0.1<=x<=10"),
         (["--coupling", "0.2", "--lag", "2.5"], 1, "allowed are whole seconds"),
         (["--scenario", "rw", "--coupling", "0.3"], 1, "takes no coupling; these do"),
+        (["--scenario", "experiment-null", "--minutes", "nan"], 1, "the length is nan minutes"),
+        (["--scenario", "experiment-null", "--coupling", ".3"], 2, "has an effect, or none, of its own"),
         (["--seed", "-1"], 2, "-1 is not in the range"),
         (["--hosts", "8", "--ranks", "3"], 1, "3 ranks on 8 hosts; allowed are 8 to 4096 ranks"),
         (["--hosts", "1000"], 1, "8000 ranks on 1000 hosts"),
@@ -86,11 +88,14 @@ def test_an_option_of_all_commands_after_one_is_said_to_stand_before(invoke, wor
 
 def test_every_scenario_is_listed_with_what_it_is(invoke, tmp_path):
     from thermograd.analysis.calibration.scenarios import scenario_list, scenarios
+    from thermograd.ingest.simulate.experiment import world_list
 
     lines = invoke("simulate", "--list").stdout.splitlines()
-    for name, scenario in scenarios().items():
-        assert any(line.split() == [name, *scenario.about.split()] for line in lines)
-    assert json.loads(invoke("simulate", "--list", "--json").stdout) == scenario_list()
+    about = {name: scenario.about for name, scenario in scenarios().items()} | world_list()
+    for name, text in about.items():
+        assert any(line.split() == [name, *text.split()] for line in lines)
+    groups = json.loads(invoke("simulate", "--list", "--json").stdout)
+    assert groups == scenario_list() | {"experiments": world_list()}
     assert not (tmp_path / "runs").exists()
 
 

@@ -29,6 +29,7 @@ DEVICE = "simulated:gpu"
 
 Floats = NDArray[np.float64]
 Columns = dict[str, Any]
+Series = Mapping[str, tuple[Floats, Columns]]  # by kind of event
 StreamLayer = Callable[[Iterable[Event], Callable[..., Any], Mapping[str, Any]], None]
 
 _STEPS_PER_S = 2.4
@@ -116,16 +117,33 @@ def simulate_run(
     hardware = _modelled if signals.sensor == "model" else _sampled
     sample_s, clock, samples = hardware(signals, hz, rng, int(truth["seed"]))
     step_s, steps = _steps(signals, clock, rng)
-    begin_ns = ((time.time_ns() if end_ns is None else end_ns) // _NS - m) * _NS
-    ends = {"mark": ["run_started", "run_ended"], "text": [truth_text(truth), None]}
-    tables = {
-        "step": _table(step_s, steps, begin_ns),
-        "sample": _table(sample_s, samples, begin_ns),
-        "mark": _table(np.array([0.0, float(m)]), ends, begin_ns),
-    }
     if signals.sample_times_s is not None:
         hz = 1.0 / float(np.median(np.diff(signals.sample_times_s)))
-    facts = _facts(truth, hz, begin_ns, begin_ns + m * _NS, samples)
+    ends = {"mark": ["run_started", "run_ended"], "text": [truth_text(truth), None]}
+    series: Series = {
+        "step": (step_s, steps),
+        "sample": (sample_s, samples),
+        "mark": (np.array([0.0, float(m)]), ends),
+    }
+    return write_series(runs_dir, truth, series, m, hz, end_ns, stream_layer)
+
+
+def write_series(
+    runs_dir: Path,
+    truth: Mapping[str, Any],
+    series: Series,
+    length_s: int,
+    hz: float,
+    end_ns: int | None = None,
+    stream_layer: StreamLayer | None = None,
+) -> Run:
+    """Write steps, samples and marks as a whole run; of each its times, s after the beginning, and columns.
+
+    The rest is as for `simulate_run`.
+    """
+    begin_ns = ((time.time_ns() if end_ns is None else end_ns) // _NS - length_s) * _NS
+    tables = {kind: _table(time_s, columns, begin_ns) for kind, (time_s, columns) in series.items()}
+    facts = _facts(truth, hz, begin_ns, begin_ns + length_s * _NS, series["sample"][1])
     with whole_run(runs_dir, truth_text(truth), facts, "simulation") as run:
         log = _Log(run)
         if stream_layer is None:
@@ -153,7 +171,10 @@ def truth_text(truth: Mapping[str, Any]) -> str:
     """
     scenario = str(truth["scenario"])
     parts = [f"simulated: {scenario}"]
-    if truth.get("lag_s") is None and truth.get("response") is None:
+    if "question" in truth:
+        effect_sd = truth.get("effect_sd")
+        parts.append(f"true effect {effect_sd:g} sd" if effect_sd else "no effect")
+    elif truth.get("lag_s") is None and truth.get("response") is None:
         without = {"uncoupled": [], "coupled": ["rho 0"], "coupled-trends": ["rho 0"]}
         parts += without.get(scenario, ["not coupled"])
     elif truth.get("response") == "once":
