@@ -59,8 +59,12 @@ class Arm:
         """Return the options as plain values, for the schedule in the log."""
         return {}
 
-    def prepare(self, scene: Scene) -> None:
-        """Look at what is trained, once, before the first assignment; Refusal where it is not safe."""
+    def prepare(self, scene: Scene) -> bool | None:
+        """Look at what is trained, before the first assignment; Refusal where it is not safe.
+
+        Called when a step has ended; after False, it has to see a step more, again after the next one.
+        """
+        return None
 
     def begin(self, assignment: Assignment) -> None:
         """Begin an assignment: a block's level holds from here on; its mark has been written."""
