@@ -28,7 +28,7 @@ from thermograd.analysis.report.wording import steps_text
 from thermograd.analysis.run.event_tests import AroundSpikes
 from thermograd.analysis.run.pair import closest_first
 from thermograd.analysis.run.readings.data_quality import lost_loss
-from thermograd.analysis.run.result import Analysis, question_verdict, verdict_sentence
+from thermograd.analysis.run.result import Analysis, question_verdict, shown_verdict, verdict_sentence
 from thermograd.analysis.run.series import RunSeries, load_series
 from thermograd.analysis.run.statements import control_lines, event_lines, further_lines
 from thermograd.analysis.run.wording.plain_words import first_screen
@@ -121,7 +121,7 @@ def _remember(run: Run, analysis: Analysis, span_s: float) -> None:
     if is_mirrored(run.path):
         return
     content = {
-        "verdict": question_verdict(analysis),
+        "verdict": shown_verdict(analysis),
         "sentence": verdict_sentence(analysis),
         "steps": count_events(run.path, "step"),
         "samples": count_events(run.path, "sample"),

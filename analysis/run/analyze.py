@@ -13,6 +13,7 @@ from thermograd.analysis.coupling.detectable import smallest_detectable
 from thermograd.analysis.coupling.linear_algebra import one_blas_thread
 from thermograd.analysis.coupling.verdict import holm
 from thermograd.analysis.run.event_tests import around_spikes, onset_tests, spike_collapse_coincidence
+from thermograd.analysis.run.experiment.experiment import experiment_warnings, run_experiments
 from thermograd.analysis.run.incident.incident import run_incident
 from thermograd.analysis.run.negative_controls import control_correlations
 from thermograd.analysis.run.pair import Pair
@@ -90,6 +91,8 @@ def analyze_run(
         tests = correlate_pairs(data, asked, max_lag_s)
         pairs = _judge(tests)
     could_show, warnings = sensitivity(pairs), warnings_for(data, devices)
+    experiments = run_experiments(data) if method != "pearson" else []
+    warnings += experiment_warnings(experiments)
     short = sorted({name for test in tests for name in test.drivers.left_out})
     if short:
         warnings.append(f"The run is too short to take all drivers out; left in: {', '.join(short)}.")
@@ -107,6 +110,7 @@ def analyze_run(
         sensitivity=could_show,
         onset_tests=onset_tests(data, devices, max_lag_s) if method == "rxc" else [],
         spike_locked=around_spikes([test for test in tests if not test.blocked], max_lag_s),
+        experiments=experiments,
         compared=list(tests),
         episodes=data.episodes,
         device_labels={d.name: d.label for d in data.devices.values()},

@@ -4,10 +4,12 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from thermograd.analysis.display.markup import details, element, items
+from thermograd.analysis.experiment.result import ExperimentResult
 from thermograd.analysis.run.event_tests import AroundSpikes, OnsetsOfEvent
 from thermograd.analysis.run.incident.result import Incident
 from thermograd.analysis.run.pair import NARROW, Pair, closest_first, pairs_table, worst_first
 from thermograd.analysis.run.series import ComparedSignals
+from thermograd.analysis.run.wording.experiment_words import leading, told_beside
 from thermograd.analysis.run.wording.plain_words import first_screen
 from thermograd.analysis.run.wording.sentences import sentence_of
 from thermograd.store.telling.columns import signal
@@ -57,6 +59,8 @@ class Analysis:
         The run's alerts, what repeats as one; see `thermograd.store.telling.episodes.Episode`.
     tags, notes, config
         What people gave the run: tags, notes each with its time, and the training's configuration.
+    experiments
+        The randomised experiments of the run, in order; see `ExperimentResult`.
     compared
         The series behind each tested pair of signals; not in the JSON form.
     """
@@ -82,6 +86,7 @@ class Analysis:
     tags: list[str] = field(default_factory=list)
     notes: list[dict[str, Any]] = field(default_factory=list)
     config: dict[str, Any] = field(default_factory=dict, repr=False)
+    experiments: list[ExperimentResult] = field(default_factory=list, repr=False)
     compared: list[ComparedSignals] = field(default_factory=list, repr=False)
 
     def called(self, device: str) -> str:
@@ -122,19 +127,38 @@ class Analysis:
             "onset_tests": [test.to_json() for test in self.onset_tests],
             "episodes": [episode.to_json() for episode in self.episodes],
             "spike_locked": [course.to_json() for course in self.spike_locked],
+            "experiments": [each.to_json() for each in self.experiments],
             "incident": None if self.incident is None else self.incident.to_json(),
         }
         names = {name: name for name in document if name != "compared"} | {"simulated": "simulated_devices"}
         return {shown: without_nan(document[name]) for name, shown in names.items()}
 
 
+def shown_verdict(analysis: Analysis) -> str:
+    """Return the verdict that leads: of the experiment where the run holds one, else of the observation."""
+    return leading(analysis.experiments).verdict if analysis.experiments else question_verdict(analysis)
+
+
 def question_verdict(analysis: Analysis) -> str:
-    """Return the one verdict of the question: the most telling of all optimisation pairs."""
+    """Return the one verdict of the question by observation: the most telling of all optimisation pairs."""
     return worst_first(pair.verdict for pair in analysis.pairs if not pair.is_speed)
 
 
 def verdict_sentence(analysis: Analysis) -> str:
-    """Return what the run shows about the question, how sure, and what it does not say."""
+    """Return what the run shows about the question, how sure, and what it does not say.
+
+    Of a run with an experiment what that shows, and what watching alone would say.
+    """
+    if not analysis.experiments:
+        return observed_sentence(analysis)
+    first = leading(analysis.experiments)
+    others = [each.sentence for each in analysis.experiments if each is not first]
+    beside = told_beside(observed_sentence(analysis), first, question_verdict(analysis))
+    return " ".join([first.sentence, *(f"Another experiment of this run: {each}" for each in others), beside])
+
+
+def observed_sentence(analysis: Analysis) -> str:
+    """Return what watching alone shows about the question, without any experiment."""
     asked = [pair for pair in analysis.pairs if not pair.is_speed]
     if analysis.method == "pearson" and analysis.pairs:
         return (

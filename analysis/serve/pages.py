@@ -25,6 +25,8 @@ VERDICT_WORDS = {
     "inconclusive": "cannot tell",
     "single_event": "one event only",
     "insufficient": "too little data",
+    "effect": "effect",
+    "no_effect": "no effect",
 }
 STATE_WORDS = {"live": "running", "crashed": "crashed", "interrupted": "stopped"}
 _WORDS = {"verdicts": VERDICT_WORDS, "states": STATE_WORDS}

@@ -21,7 +21,7 @@ from thermograd.store.text import printable, table_text
 
 VERDICT_FILE = "verdict.json"  # in the run's report
 _LONGEST_REASON = 72
-VERDICTS = ("coupled", "no_coupling", "inconclusive", "single_event", "insufficient")
+VERDICTS = ("coupled", "no_coupling", "inconclusive", "single_event", "insufficient", "effect", "no_effect")
 
 
 class RunRow:

@@ -8,6 +8,7 @@ from thermograd.analysis.report.charts.picture import HEIGHT, WIDTH, Box, Pictur
 from thermograd.analysis.report.data.panel import Panel, Panels
 
 VERDICT_COLOURS = {"coupled": "#c04f00", "no_coupling": "#00795a", "single_event": "#9a6700"}
+VERDICT_COLOURS |= {"effect": "#c04f00", "no_effect": "#00795a"}
 _OPEN = "#54606e"  # nothing is known either way
 _LEFT, _GAP = 44, 40
 _HALF = (WIDTH - 2 * _LEFT - _GAP) / 2

@@ -8,6 +8,7 @@ from typing import Any
 
 from thermograd.analysis.display.numbers import DASH
 from thermograd.analysis.report.wording import reasons
+from thermograd.analysis.run.experiment.sentences import result_facts
 from thermograd.analysis.run.pair import Pair, answer_text, most_telling
 from thermograd.analysis.run.result import Analysis, verdict_sentence
 from thermograd.analysis.run.statements import (
@@ -41,6 +42,8 @@ def describe_analysis(analysis: Analysis) -> str:
         f"Run {analysis.run_id}: {matched}.",
     ]
     lines += [f"  left out: {count} steps, {reason}" for reason, count in a["dropped"].items()]
+    for result in analysis.experiments:
+        lines += ["", "Experiment (randomised)", *(f"  {line}" for line in result_facts(result))]
     for title, speed in (("Optimisation coupling (the question)", False), ("Speed coupling (control)", True)):
         pairs = [pair for pair in analysis.pairs if pair.is_speed == speed]
         if pairs:

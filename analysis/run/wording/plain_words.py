@@ -13,8 +13,10 @@ from typing import Any, Protocol
 
 from thermograd.analysis.coupling.hindrance import Kind, kind_of
 from thermograd.analysis.coupling.verdict import strength
+from thermograd.analysis.experiment.result import ExperimentResult
 from thermograd.analysis.run.incident.result import HEATED, Incident
 from thermograd.analysis.run.pair import Pair, worst_first
+from thermograd.analysis.run.wording.experiment_words import leading, plain_experiment
 from thermograd.analysis.run.wording.sentences import MATTERS, closest, length_text, needed_s
 from thermograd.store.telling.columns import SIGNALS
 from thermograd.store.text import printable
@@ -34,7 +36,7 @@ class FirstScreen:
     sentence
         The verdict in one sentence (a second one says that the hardware is simulated).
     verdict, strength
-        As in `Pair`; the strength is empty unless the verdict is "coupled".
+        As in `Pair`, or of the experiment in the run; the strength is empty unless it is "coupled".
     how_sure, how_long, next_step
         How sure that is, how long a run has to be, what to do next: a sentence or two each.
     simulated
@@ -75,6 +77,7 @@ class _Judged(Protocol):
     pairs: list[Pair]
     simulated: list[str]
     incident: Incident | None
+    experiments: list[ExperimentResult]
 
     @property
     def method(self) -> str: ...
@@ -102,6 +105,11 @@ def first_screen(analysis: _Judged) -> FirstScreen:
         screen = replace(screen, next_step="See what heat cost, and whether cooling can be better.")
     named = {pair.device for pair in chosen} if chosen else set(analysis.simulated)
     simulated = bool(named & set(analysis.simulated))
+    if analysis.experiments:
+        result = leading(analysis.experiments)
+        sentence, how_sure, how_long, next_step = plain_experiment(result, said)
+        screen = FirstScreen(sentence, result.verdict, "", how_sure, how_long, next_step)
+        simulated = bool(result.simulated)
     return replace(
         screen,
         sentence=screen.sentence + _SIMULATED * simulated,

@@ -1,0 +1,143 @@
+"""The experiments of a run: read from its marks, held against its steps and samples, and judged in words."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from thermograd.analysis.experiment.result import Effect, ExperimentResult, ExperimentVerdict, Manipulation
+from thermograd.analysis.run.experiment.exposure import Exposure, exposures
+from thermograd.analysis.run.experiment.heat_to_training import heat_to_training
+from thermograd.analysis.run.experiment.sentences import (
+    FEWEST,
+    experiment_sentence,
+    faults_sentence,
+)
+from thermograd.analysis.run.experiment.training_to_hardware import training_to_hardware
+from thermograd.analysis.run.series import RunSeries
+from thermograd.store.experiment.marks import read_experiments
+from thermograd.store.experiment.schedules import Switchback
+from thermograd.store.files import read_json
+from thermograd.store.telling.quantities import counted, few_of
+
+PLAN_FILE = "experiment_plan.json"
+_PLANNED_SD = 0.3  # unless the schedule or a plan says otherwise
+_MOST_SHOWN = 2000  # stretches that a figure gets
+
+
+def run_experiments(data: RunSeries) -> list[ExperimentResult]:
+    """Return what each experiment of a run shows, in the order in which they began; empty for none."""
+    return [_result(each) for each in exposures(data, read_experiments(data.marks))]
+
+
+def experiment_warnings(results: list[ExperimentResult]) -> list[str]:
+    """Return what an experiment makes of the run's other verdicts."""
+    if not results:
+        return []
+    arms = few_of(list(dict.fromkeys(result.arm for result in results)))
+    return [
+        f"The run holds a randomised experiment ({arms}): what it does moves the hardware and the time "
+        "between "
+        "steps, so verdicts by observation (pairs, speed coupling, events, heat's cost) include the "
+        "intervention."
+    ]
+
+
+def _result(exposure: Exposure) -> ExperimentResult:
+    recorded, schedule = exposure.recorded, exposure.schedule
+    is_switchback = isinstance(schedule.design, Switchback)
+    plan = _plan(exposure.data)
+    planned_sd = _planned_sd(schedule.options, plan)
+    enough = not recorded.faults and exposure.units >= FEWEST[schedule.design.name]
+    checks: list[Manipulation] = []
+    effects: list[Effect] = []
+    if enough:
+        test = heat_to_training if is_switchback else training_to_hardware
+        checks, effects = test(exposure, planned_sd)
+    result = ExperimentResult(
+        arm=schedule.arm,
+        design=schedule.design.name,
+        seed=schedule.seed,
+        options=dict(schedule.options),
+        question="heat to training" if is_switchback else "training to hardware",
+        units=exposure.units,
+        assigned=len(recorded.assigned),
+        applied=exposure.applied(),
+        not_applied=exposure.not_applied(),
+        manipulation=checks,
+        effects=effects,
+        verdict="insufficient" if not enough else _verdict(checks, effects),
+        sentence="",
+        planned_sd=planned_sd,
+        plan=plan,
+        simulated=[device.name for device in exposure.data.devices.values() if device.simulated],
+        warnings=_warnings(exposure),
+        schedule=[each.shown for each in exposure.stretches[:_MOST_SHOWN]],
+    )
+    if recorded.faults:
+        result.sentence = faults_sentence(recorded.faults)
+    else:
+        result.sentence = experiment_sentence(result, _span_s(exposure))
+    return result
+
+
+def _verdict(checks: list[Manipulation], effects: list[Effect]) -> ExperimentVerdict:
+    """Return the verdict of all outcomes that are no control; without a manipulation there is none."""
+    said = {effect.verdict for effect in effects if not effect.is_control}
+    if said <= {"insufficient"} or (checks and not any(check.passed for check in checks)):
+        return "insufficient"
+    if "effect" in said:
+        return "effect"
+    return "no_effect" if said <= {"no_effect", "insufficient"} else "inconclusive"
+
+
+def _warnings(exposure: Exposure) -> list[str]:
+    told = []
+    if exposure.again:
+        steps = counted(exposure.again, "step")
+        were = "was" if exposure.again == 1 else "were"
+        told.append(f"{steps} of the experiment {were} done again after a restart; the last time counts.")
+    missing = exposure.last_index + 1 - len(exposure.recorded.assigned)
+    if missing:
+        told.append(
+            f"{counted(missing, 'assignment')} of the experiment {'has' if missing == 1 else 'have'} no mark "
+            "in "
+            "the log; analysed as the seed draws them."
+        )
+    left_out = len(exposure.stretches) - exposure.units * exposure.blocks_per_unit
+    if left_out:
+        what = ("block", "blocks") if exposure.blocks_per_unit == 2 else ("stratum", "strata")
+        told.append(f"The incomplete end of the experiment is left out: {counted(left_out, *what)}.")
+    if exposure.schedule.arm == "lr":
+        told.append("Learning pulses change the training: this run is not what it would have been.")
+    return told
+
+
+def _span_s(exposure: Exposure) -> float:
+    times = exposure.step_time_ns[exposure.counted]
+    return (int(times[-1]) - int(times[0])) / 1e9 if times.size > 1 else 0.0
+
+
+def _planned_sd(options: Mapping[str, Any], plan: Mapping[str, Any] | None) -> float:
+    for source in (options, plan or {}):
+        value = source.get("effect_sd")
+        if isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < 100:
+            return float(value)
+    return _PLANNED_SD
+
+
+def _plan(data: RunSeries) -> dict[str, Any] | None:
+    """Return what was planned: from the run's directory, else from a note in the log."""
+    written = read_json(data.run.path / PLAN_FILE)
+    if written:
+        return written
+    for mark in data.marks:
+        if mark.get("mark") != "note" or not mark.get("detail"):
+            continue
+        try:
+            detail = json.loads(mark["detail"])
+        except (ValueError, RecursionError):  # a script's own note
+            continue
+        plan = detail.get("experiment_plan") if isinstance(detail, dict) else None
+        if isinstance(plan, dict):
+            return plan
+    return None
