@@ -21,12 +21,10 @@ try:
         PATH,
         FiniteRange,
         Group,
-        answer,
         echo,
         echo_json,
         hz_option,
         json_option,
-        run_argument,
         say,
     )
     from thermograd.store.telling.quantities import counted
@@ -436,83 +434,6 @@ def _watched() -> "StreamLayer":
 
     settings = live_settings(None, lambda text: echo(f"thermograd: {text}", err=True))
     return partial(watch_written, settings=settings)
-
-
-@main.command()
-@run_argument()
-@click.option("--alerts", "every_alert", is_flag=True, help="Every alert, not what repeats as one episode.")
-@json_option
-def show(run: "Run", every_alert: bool, as_json: bool) -> None:
-    """Show one run: facts, what heat cost it, devices, gaps and alerts.
-
-    Example: thermograd show latest
-    """
-    from thermograd.analysis.fleet.devices.one_job import peer_lines
-    from thermograd.analysis.fleet.population.beside import population_lines
-    from thermograd.analysis.run.incident.incident import incident_shown
-    from thermograd.store.runs.describe import describe_run, run_facts_shown
-    from thermograd.store.shipping.spool import shipping_of
-
-    shown = run_facts_shown(run) | {"incident": incident_shown(run), "shipping": shipping_of(run)}
-    shown |= {"population": population_lines(run), "peers": peer_lines(run)}
-    answer(shown, as_json, partial(describe_run, every_alert=every_alert))
-
-
-@main.command()
-@run_argument()
-@click.option("--check", is_flag=True, help="Compare with the alerts recorded live.")
-@click.option(
-    "--config",
-    type=PATH,
-    help="Replay with these definitions instead of the run's own; the alerts go to a file of their own.",
-)
-@click.option("-o", "--output", type=PATH, help="That file; default in the run.")
-@click.option("--every", is_flag=True, help="Print every alert, not what repeats as one episode.")
-@json_option
-def replay(
-    run: "Run", check: bool, config: Path | None, output: Path | None, every: bool, as_json: bool
-) -> None:
-    """Run the stream layer over a log again, with the definitions it was recorded with or others.
-
-    Example: thermograd replay latest --check
-    """
-    from thermograd.store.events import WATCHED_KINDS
-    from thermograd.store.log.reader import events_in_order, iterate_events
-    from thermograd.stream.pipeline.config import load_config, recorded_settings
-    from thermograd.stream.pipeline.live import recorded_definitions
-    from thermograd.stream.pipeline.replay import replay_events
-
-    marks = events_in_order(run.path, ("mark",))
-    if config is not None:
-        settings = load_config(config).settings
-    else:
-        settings = recorded_settings(recorded_definitions(marks))
-    world_size = run.facts.get("job", {}).get("world_size")
-    result = replay_events(
-        iterate_events(run.path, WATCHED_KINDS),
-        run.facts.get("devices", {}),
-        settings,
-        world_size,
-        marks=[mark.values for mark in marks],
-    )
-    if as_json:
-        document = result.check() if check else result.to_json()
-    else:
-        for line in result.lines(every):
-            echo(line)
-        echo(result.sentence(check))
-    if config is not None or output is not None:
-        from thermograd.stream.pipeline.replay import write_replay
-
-        path = write_replay(run.path, run.run_id, result, output)
-        if as_json:
-            document["file"] = str(path)
-        else:
-            echo(f"{result.difference_text()}\nwritten to {path}")
-    if as_json:
-        echo_json(document)
-    if check and result.check()["identical"] is False:
-        sys.exit(1)
 
 
 if __name__ == "__main__":

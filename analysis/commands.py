@@ -1,11 +1,10 @@
 """The commands of analysis: analyze calibrate report compare devices population publish."""
 
-import contextlib
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from thermograd.analysis import run_commands
 from thermograd.analysis.figure_options import panels_option, style_option
 from thermograd.analysis.fleet_commands import fleet_options, publish
 from thermograd.store.console import (
@@ -353,48 +352,4 @@ def _export_population(runs: Path, path: Path, as_json: bool) -> None:
 _MANY_RUNS = 200  # a second's work: beyond, it says how far it is
 
 
-@click.command(hidden=True)
-@click.argument("run_dir", type=PATH)
-@click.option("--verdict/--no-verdict", default=True)
-def card(run_dir: Path, verdict: bool) -> None:
-    """Print the lines of a run's card as JSON, as soon as they are known (started when a command ends)."""
-    import json
-
-    from thermograd.analysis.report.text.card import cards_of
-    from thermograd.store.runs.catalogue import Run
-
-    for lines in cards_of(Run(run_dir), verdict):
-        click.echo(json.dumps(lines))
-
-
-@click.command(hidden=True)
-@click.argument("run_dir", type=PATH)
-def moment(run_dir: Path) -> None:
-    """Draw the alert that is given on stdin as JSON, to stdout (started by an agent that tells of it)."""
-    import json
-    import sys
-
-    from thermograd.store.console import write_out
-    from thermograd.store.errors import MissingExtraError
-
-    with contextlib.suppress(AttributeError, OSError):  # not on every system
-        os.nice(_NICEST)
-    sys.meta_path.insert(0, _WithoutPandas())
-    try:
-        from thermograd.analysis.report.moment import moment_png
-    except MissingExtraError:
-        sys.exit(_NO_EXTRA)
-    write_out(moment_png(run_dir, json.load(sys.stdin)))
-
-
-class _WithoutPandas:
-    """Says that pandas is not there, which pyarrow tries to import: that takes as long as the picture."""
-
-    def find_spec(self, name: str, *_: object) -> None:
-        if name == "pandas":
-            raise ModuleNotFoundError(name, name=name)
-
-
-_NO_EXTRA, _NICEST = 3, 19
-
-COMMANDS = (analyze, calibrate, card, moment, report, compare, devices, population, publish)
+COMMANDS = (*run_commands.COMMANDS, analyze, calibrate, report, compare, devices, population, publish)

@@ -1,4 +1,4 @@
-"""The commands ``config`` and ``watch``, and the options of every command that starts a stream layer."""
+"""The commands ``config``, ``watch``, ``replay``, and the options of what starts a stream layer."""
 
 import contextlib
 import functools
@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
-from thermograd.store.console import PATH, FiniteRange, echo_json, find, json_option
+from thermograd.store.console import PATH, FiniteRange, echo, echo_json, find, json_option, run_argument
 
 if TYPE_CHECKING:
     from thermograd.store.runs.catalogue import Run
@@ -214,4 +214,61 @@ def _watch_run(run: "Run", once: bool, refresh_s: float) -> None:
         show_live(poll, describe, Console(), None, refresh_s, once)
 
 
-COMMANDS = (config_group, watch)
+@click.command()
+@run_argument()
+@click.option("--check", is_flag=True, help="Compare with the alerts recorded live.")
+@click.option(
+    "--config",
+    type=PATH,
+    help="Replay with these definitions instead of the run's own; the alerts go to a file of their own.",
+)
+@click.option("-o", "--output", type=PATH, help="That file; default in the run.")
+@click.option("--every", is_flag=True, help="Print every alert, not what repeats as one episode.")
+@json_option
+def replay(
+    run: "Run", check: bool, config: Path | None, output: Path | None, every: bool, as_json: bool
+) -> None:
+    """Run the stream layer over a log again, with the definitions it was recorded with or others.
+
+    Example: thermograd replay latest --check
+    """
+    from thermograd.store.events import WATCHED_KINDS
+    from thermograd.store.log.reader import events_in_order, iterate_events
+    from thermograd.stream.pipeline.config import load_config, recorded_settings
+    from thermograd.stream.pipeline.live import recorded_definitions
+    from thermograd.stream.pipeline.replay import replay_events
+
+    marks = events_in_order(run.path, ("mark",))
+    if config is not None:
+        settings = load_config(config).settings
+    else:
+        settings = recorded_settings(recorded_definitions(marks))
+    world_size = run.facts.get("job", {}).get("world_size")
+    result = replay_events(
+        iterate_events(run.path, WATCHED_KINDS),
+        run.facts.get("devices", {}),
+        settings,
+        world_size,
+        marks=[mark.values for mark in marks],
+    )
+    if as_json:
+        document = result.check() if check else result.to_json()
+    else:
+        for line in result.lines(every):
+            echo(line)
+        echo(result.sentence(check))
+    if config is not None or output is not None:
+        from thermograd.stream.pipeline.replay import write_replay
+
+        path = write_replay(run.path, run.run_id, result, output)
+        if as_json:
+            document["file"] = str(path)
+        else:
+            echo(f"{result.difference_text()}\nwritten to {path}")
+    if as_json:
+        echo_json(document)
+    if check and result.check()["identical"] is False:
+        sys.exit(1)
+
+
+COMMANDS = (config_group, replay, watch)
