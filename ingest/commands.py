@@ -62,14 +62,17 @@ def import_logs(
 
 @click.command()
 @json_option
-def doctor(as_json: bool) -> None:
+@click.pass_obj
+def doctor(runs: Path, as_json: bool) -> None:
     """Say what this machine can measure, and why not the rest.
+
+    A GPU's power limit that the experiment of a killed training has left behind is put back.
 
     Example: thermograd doctor
     """
     from thermograd.ingest.devices.doctor import describe_machine, examine_machine
 
-    answer(examine_machine(), as_json, describe_machine)
+    answer(examine_machine(runs), as_json, describe_machine)
 
 
 COMMANDS = (import_logs, doctor)

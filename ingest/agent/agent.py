@@ -25,6 +25,7 @@ from thermograd.ingest.agent.sampler import Sampler
 from thermograd.ingest.agent.saying import print_line
 from thermograd.ingest.agent.shipping import Shipping, leave
 from thermograd.ingest.agent.silence import SilenceLimits
+from thermograd.ingest.devices.power.restoring import limits_kept
 from thermograd.ingest.devices.registry import described, open_readers
 from thermograd.ingest.job import launcher_link
 from thermograd.ingest.job.ends.ending import ended_if_it_fails
@@ -101,7 +102,8 @@ def run_agent(
             shipping = Shipping(lambda: run.path, partial(_tell, writer))
             _try(run, "ship the run", lambda _: shipping.start())
             with _beside(run, description, writer, stream_layer, stop.account):
-                samples = sampler.run(stop)
+                with limits_kept(lambda: run.path, writer.append, print_line, stop):
+                    samples = sampler.run(stop)
                 if stop.account() is None and not _may_start_again():
                     _try(run, "look at the ranks", lambda _: _tell_silences(ranks, writer))
                 _try(run, "compare the hosts' clocks", lambda path: _note_offsets(path, writer))

@@ -1,4 +1,4 @@
-"""NVIDIA GPUs through NVML; the only module that imports pynvml.
+"""NVIDIA GPUs through NVML; beside `power.limits`, the only module that imports pynvml.
 
 Written from ``nvml.h`` and tested through unmodified pynvml against a stand-in library.
 """

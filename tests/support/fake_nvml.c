@@ -12,17 +12,18 @@
 #include <unistd.h>
 
 enum { GPUS = 2, FIELDS = 24, CALLS = 24, EVENTS = 8, TEXT = 96 };
-enum { NOT_SUPPORTED = 3, NOT_FOUND = 6, DRIVER_NOT_LOADED = 9, TIMEOUT = 10, LOST = 15 };
+enum { INVALID = 2, NOT_SUPPORTED = 3, NOT_FOUND = 6, DRIVER_NOT_LOADED = 9, TIMEOUT = 10, LOST = 15 };
 enum { /* the order of CALLS in fake_nvml.py */
     UTILIZATION, CLOCK, MEMORY, ENFORCED_LIMIT, REASONS, MARGIN, TEMPERATURE, POWER_USAGE, ENERGY, FAN,
-    ECC, REPLAYS, FIELD_VALUES, THRESHOLD, MAX_CLOCK, DEFAULT_LIMIT, CONSTRAINTS, CAPABILITY, MIG, EVENT_REGISTER
+    ECC, REPLAYS, FIELD_VALUES, THRESHOLD, MAX_CLOCK, DEFAULT_LIMIT, CONSTRAINTS, CAPABILITY, MIG, EVENT_REGISTER,
+    LIMIT, SET_LIMIT
 };
 
 struct field { uint32_t id, type, result, unused; double number; uint64_t whole; };
 struct gpu {
     char uuid[TEXT], name[TEXT], mig_uuid[TEXT];
     uint32_t lost, delay_us, utilization, sm_clock, memory_clock, enforced_limit_mw, temperature, power_usage_mw;
-    uint32_t fan, replays, default_limit_mw, capability_major, capability_minor, mig, max_clock, unused;
+    uint32_t fan, replays, default_limit_mw, capability_major, capability_minor, mig, max_clock, limit_mw;
     int32_t margin, padding;
     uint64_t memory_used, reasons, energy_mj, ecc[2];
     uint32_t thresholds[4];
@@ -84,6 +85,7 @@ int nvmlDeviceGetDeviceHandleFromMigDeviceHandle(char *part, void **device) { *d
 int nvmlDeviceGetUUID(struct gpu *gpu, char *to, unsigned size) {
     return gpu->lost ? LOST : give(to, size, gpu->uuid);
 }
+int nvmlDeviceGetIndex(struct gpu *gpu, unsigned *to) { *to = (unsigned)(gpu - state->gpus); return 0; }
 int nvmlDeviceGetName(struct gpu *gpu, char *to, unsigned size) { return give(to, size, gpu->name); }
 
 int nvmlDeviceGetUtilizationRates(struct gpu *gpu, unsigned to[2]) {
@@ -106,6 +108,14 @@ int nvmlDeviceGetPowerManagementDefaultLimit(struct gpu *gpu, unsigned *to) {
 }
 int nvmlDeviceGetPowerManagementLimitConstraints(struct gpu *gpu, unsigned *least, unsigned *most) {
     *least = 100000; *most = gpu->default_limit_mw; return ask(gpu, CONSTRAINTS);
+}
+int nvmlDeviceGetPowerManagementLimit(struct gpu *gpu, unsigned *to) { *to = gpu->limit_mw; return ask(gpu, LIMIT); }
+int nvmlDeviceSetPowerManagementLimit(struct gpu *gpu, unsigned limit_mw) { /* it stays when its process is gone */
+    int result = ask(gpu, SET_LIMIT);
+    if (result) return result;
+    if (limit_mw < 100000 || limit_mw > gpu->default_limit_mw) return INVALID;
+    gpu->limit_mw = gpu->enforced_limit_mw = limit_mw;
+    return 0;
 }
 int nvmlDeviceGetCudaComputeCapability(struct gpu *gpu, int *major, int *minor) {
     *major = gpu->capability_major; *minor = gpu->capability_minor; return ask(gpu, CAPABILITY);

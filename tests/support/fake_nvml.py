@@ -35,6 +35,8 @@ CALLS = [
     "capability",
     "mig",
     "event_register",
+    "limit",
+    "set_limit",
 ]
 TEXT, MANY = c_char * 96, 24
 DOUBLE, UINT, ULONG_LONG = 0, 1, 3
@@ -73,7 +75,7 @@ class Gpu(ctypes.Structure):
                 "capability_minor",
                 "mig",
                 "max_clock",
-                "unused",
+                "limit_mw",
             ]
         ),
         ("margin", c_int32),
@@ -147,6 +149,7 @@ class FakeNvml:
         gpu.mig_uuid = f"MIG-{i}{i}{i}".encode()
         gpu.utilization, gpu.sm_clock, gpu.memory_clock, gpu.max_clock = 87, 1725, 2619, 1980
         gpu.enforced_limit_mw, gpu.default_limit_mw, gpu.power_usage_mw = 350_000, 400_000, 299_000
+        gpu.limit_mw = gpu.enforced_limit_mw
         gpu.temperature, gpu.margin, gpu.memory_used, gpu.reasons = 66, 17, 2**33, 0x464
         gpu.capability_major, gpu.capability_minor = 9, 0
         gpu.energy_mj, gpu.replays, gpu.fan = 5_000_500, 1, 55
