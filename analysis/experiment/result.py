@@ -77,6 +77,9 @@ class Effect:
         Of this outcome.
     response
         The curve over lag; None where none was made.
+    contrast
+        Of pulses of two kinds: which is compared with which, as ``noise less zeros``; "" for the intervention
+        as such.
     """
 
     outcome: str
@@ -98,6 +101,7 @@ class Effect:
     detectable_sd: float | None
     verdict: ExperimentVerdict
     response: Response | None = None
+    contrast: str = ""
 
 
 @dataclass(eq=False)

@@ -1,0 +1,187 @@
+"""What a cleaned outcome says for a response, under the draw that was made and all that might have been.
+
+A score is linear in the draw: a sum of rows, of which the draw takes one a stratum (the pulse's place) or
+gives each a sign (the pulse's kind). So all redraws are one product, and mean and variance over them exact.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from scipy.sparse import csr_array
+from thermograd.analysis.arrays import Floats, Ints
+from thermograd.analysis.experiment.pulse_cleaning import Cleaned
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Strata:
+    """Strata that were measured to their end.
+
+    Attributes
+    ----------
+    first, place, index
+        Shape (s,): the first bin, the pulse's bin in the stratum, and the stratum's number.
+    places, lags
+        Bins that a pulse may come at; lags of a response, 0 included.
+    """
+
+    first: Ints
+    place: Ints
+    index: Ints
+    places: int
+    lags: int
+
+    @property
+    def size(self) -> int:
+        """How many there are."""
+        return self.first.size
+
+    def windows(self, values: Floats) -> Floats:
+        """Return the bins that a response may touch, shape (s, places + lags - 1)."""
+        return np.asarray(values[self.first[:, None] + np.arange(self.places + self.lags - 1)])
+
+    def response(self, n: int, course: Floats, sizes: Floats | None = None) -> Floats:
+        """Return what pulses of this response, of these sizes (1 each), add to n bins."""
+        added = np.zeros(n)
+        each = np.ones(self.size) if sizes is None else sizes
+        at = (self.first + self.place)[:, None] + np.arange(self.lags)
+        np.add.at(added, at, each[:, None] * course)
+        return added
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Scores:
+    """The rows that draws add up.
+
+    `rows`: shape (r, lags), of a response in each lag; `answer`: shape (r, lags, lags), how the rows grow
+    with a response of 1 in each lag (the last axis).
+    """
+
+    rows: Floats
+    answer: Floats
+
+
+def complete_strata(stratum: Ints, place: Ints, places: int, lag_bins: int) -> Strata:
+    """Return the strata all of whose bins are there; bins of a stratum follow each other.
+
+    Raises
+    ------
+    ValueError
+        If a pulse lies outside the places.
+    """
+    if place.size and (place.min() < 0 or place.max() >= places):
+        raise ValueError(f"pulses are at bins {place.min()} to {place.max()}; allowed: 0 to {places - 1}")
+    inside = np.flatnonzero((stratum >= 0) & (stratum < place.size))
+    number, at, count = np.unique(stratum[inside], return_index=True, return_counts=True)
+    first = inside[at]
+    span = places + lag_bins
+    whole = (count >= span) & (first + span <= stratum.size)
+    whole[whole] = stratum[first[whole] + span - 1] == number[whole]
+    return Strata(first[whole], place[number[whole]], number[whole], places, lag_bins + 1)
+
+
+class Places:
+    """The draw of the pulses' places, for whether there is any answer to pulses."""
+
+    def __init__(self, strata: Strata, redraws: int, rng: np.random.Generator) -> None:
+        self.strata = strata
+        drawn = rng.integers(strata.places, size=(redraws, strata.size))
+        columns = (drawn + strata.places * np.arange(strata.size)).ravel()
+        ends = np.arange(redraws + 1) * strata.size
+        shape = (redraws, strata.size * strata.places)
+        self._redrawn: Any = csr_array((np.ones(columns.size), columns, ends), shape=shape)
+        self._drawn = strata.place + strata.places * np.arange(strata.size)
+
+    def scores(self, clean: Cleaned) -> Scores:
+        """Return the rows, of every stratum one a place; centred, as their mean depends on no draw."""
+        rows, answer = _all_places(self.strata, clean)
+        flat = self.strata.size * self.strata.places, self.strata.lags
+        rows = rows - rows.mean(axis=1, keepdims=True)
+        answer = answer - answer.mean(axis=1, keepdims=True)
+        return Scores(rows.reshape(flat), answer.reshape(*flat, -1))
+
+    def observed(self, rows: Floats) -> Floats:
+        """Return the sum of the rows that were drawn."""
+        return np.asarray(rows[self._drawn].sum(axis=0))
+
+    def redrawn(self, rows: Floats) -> Floats:
+        """Return the sum under every redraw, shape (redraws, ...)."""
+        return np.asarray(self._redrawn @ rows)
+
+    def variance(self, rows: Floats) -> Floats:
+        """Return the exact variance of the sum over all draws."""
+        return np.asarray((rows**2).sum(axis=0) / self.strata.places)
+
+    def by_stratum(self, rows: Floats) -> Floats:
+        """Return what each of the draws would add, shape (s, draws, ...)."""
+        return rows.reshape(self.strata.size, self.strata.places, *rows.shape[1:])
+
+    def option(self) -> Ints:
+        """Return which of these was drawn."""
+        return self.strata.place
+
+    def response(self, n: int, course: Floats) -> Floats:
+        """Return what the pulses would add to n bins."""
+        return self.strata.response(n, course)
+
+
+class Kinds:
+    """The draw of the pulses' kinds, their places held, for whether the second does more than the first.
+
+    `signs`: shape (s,), 1 for the second kind, -1 for the first. Half the difference of the kinds is added to
+    one and taken from the other.
+    """
+
+    def __init__(self, strata: Strata, signs: Floats, redraws: int, rng: np.random.Generator) -> None:
+        self.strata, self._signs = strata, signs
+        self._redrawn = 2.0 * rng.integers(2, size=(redraws, strata.size)) - 1.0
+
+    def scores(self, clean: Cleaned) -> Scores:
+        """Return the rows, one a stratum; centred, as their mean depends on no coin."""
+        rows, answer = _all_places(self.strata, clean)
+        each = np.arange(self.strata.size)
+        drawn = rows[each, self.strata.place]
+        moved = answer[each, self.strata.place] * (0.5 * self._signs[:, None, None])
+        return Scores(drawn - drawn.mean(axis=0), moved - moved.mean(axis=0))
+
+    def observed(self, rows: Floats) -> Floats:
+        """Return the sum of the rows with the signs that were drawn."""
+        return np.asarray(np.tensordot(self._signs, rows, 1))
+
+    def redrawn(self, rows: Floats) -> Floats:
+        """Return the sum under every redraw, shape (redraws, ...)."""
+        return self._redrawn @ rows
+
+    def variance(self, rows: Floats) -> Floats:
+        """Return the exact variance of the sum over all draws."""
+        return np.asarray((rows**2).sum(axis=0))
+
+    def by_stratum(self, rows: Floats) -> Floats:
+        """Return what each of the draws would add, shape (s, draws, ...)."""
+        return np.stack([-rows, rows], axis=1)
+
+    def option(self) -> Ints:
+        """Return which of these was drawn."""
+        return (self._signs > 0).astype(np.int64)
+
+    def response(self, n: int, course: Floats) -> Floats:
+        """Return what the kinds' difference would add to n bins."""
+        return self.strata.response(n, course, 0.5 * self._signs)
+
+
+Draw = Places | Kinds
+
+
+def _all_places(strata: Strata, clean: Cleaned) -> tuple[Floats, Floats]:
+    """Return rows (s, places, lags), and how they answer the pulses, (s, places, lags, lags)."""
+    span = strata.places + strata.lags - 1
+    one = clean.whitening(strata.lags)
+    placed = np.zeros((strata.places, span, strata.lags))
+    for place in range(strata.places):
+        placed[place, place : place + strata.lags] = one
+    weight = strata.windows(clean.weight)
+    flat = placed.transpose(0, 2, 1).reshape(-1, span)
+    rows = (weight * strata.windows(clean.residual)) @ flat.T
+    drawn = weight[:, :, None] * placed[strata.place]
+    shape = strata.size, strata.places, strata.lags
+    return rows.reshape(shape), (flat @ drawn).reshape(*shape, strata.lags)
