@@ -67,13 +67,18 @@ def differences(runs: Sequence[RunSeries]) -> Differences:
     """Return where runs differ; each is compared with the first."""
     first = runs[0]
     return Differences(
-        settings=list(_settings([data.run for data in runs])),
+        settings=settings_apart([data.run for data in runs]),
         losses=[losses_apart(first, other) for other in runs[1:]],
         measured=[*_of_steps(runs), *_of_metrics(runs), *_of_devices(runs)],
     )
 
 
 # -- settings ----------------------------------------------------------------------------------------
+
+
+def settings_apart(runs: Sequence[Run]) -> list[Setting]:
+    """Return what of configuration, packages, code and machine is not the same in all runs."""
+    return list(_settings(runs))
 
 
 def _settings(runs: Sequence[Run]) -> Iterator[Setting]:

@@ -38,13 +38,13 @@ def _losses_line(apart: LossesApart, place: int) -> str:
 def settings_rows(found: Differences) -> tuple[list[tuple[str, ...]], int]:
     """Return (group, name, value of each run) of the settings that differ, and how many were left out."""
     rows = [
-        (each.group, each.name, *(DASH if v is None else _short(v) for v in each.values))
+        (each.group, each.name, *(DASH if v is None else shortened_value(v) for v in each.values))
         for each in found.settings[:_MOST_ROWS]
     ]
     return rows, max(0, len(found.settings) - _MOST_ROWS)
 
 
-def _short(text: str) -> str:
+def shortened_value(text: str) -> str:
     """Return the two ends of a text that is too long: a path differs at its end, a command anywhere."""
     if len(text) <= _MOST_CHARACTERS:
         return text

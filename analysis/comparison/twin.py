@@ -1,0 +1,261 @@
+"""Two runs of one training: the same to the last bit, or the first step, rank and layer at which they differ.
+
+Where the code is deterministic the same seed gives the same losses, however warm the hardware is. A
+difference is nondeterminism of the code or a fault of the hardware; a twin without heat tells them apart.
+"""
+
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+from thermograd.analysis.comparison.differences import Setting
+from thermograd.analysis.comparison.twin_hardware import Moment, Warmth, moments, warmth
+from thermograd.analysis.comparison.twin_settings import marks_of, twin_settings
+from thermograd.analysis.comparison.twin_values import (
+    INPUTS,
+    Apart,
+    LayerApart,
+    Values,
+    layer_apart,
+    values_of,
+)
+from thermograd.analysis.run.series import RunSeries, load_series
+from thermograd.store.errors import NotEnoughDataError
+from thermograd.store.experiment.marks import read_experiments
+from thermograd.store.experiment.replays import Replay, read_replays
+from thermograd.store.runs.catalogue import Run
+from thermograd.store.telling.quantities import counted
+from thermograd.store.text import without_nan
+
+TwinVerdict = Literal["equal", "differs", "not comparable"]
+_MOST_REASONS = 3
+_SPOKEN = {"grad_norm": "gradient norm", "learning_rate": "learning rate", "tokens": "number of tokens"}
+
+
+@dataclass(frozen=True, slots=True)
+class Twin:
+    """What a comparison of two runs of one training gives.
+
+    Attributes
+    ----------
+    verdict, reasons
+        ``equal``: bit by bit; ``differs``; ``not comparable``: two trainings, or nothing to compare: why.
+    run_ids, heat
+        Of both runs, and what heated each: the arms of their experiments; None for nothing.
+    settings, places
+        What differs: by which they are two trainings, and what is only of place, name or instrument.
+    compared
+        By signal, values of a step and rank that both runs know.
+    one_sided
+        By signal, values that one run alone knows, at steps of both.
+    common, ranks, only_first, only_second
+        Steps of a rank that both runs have, of how many ranks, and that one has alone.
+    apart
+        Every signal that differs, the first to do so first.
+    layer
+        At the first step whose layer norms both runs logged and that differs; None without.
+    moments
+        The hardware of both runs at the first difference.
+    warmth
+        Of the devices of both runs, while they trained.
+    replays
+        What the trainings' own replays have said, with the run's id.
+    """
+
+    verdict: TwinVerdict
+    reasons: list[str]
+    run_ids: tuple[str, str]
+    heat: tuple[str | None, str | None]
+    settings: list[Setting]
+    places: list[Setting]
+    compared: dict[str, int]
+    one_sided: dict[str, int]
+    common: int
+    ranks: int
+    only_first: int
+    only_second: int
+    apart: list[Apart] = field(default_factory=list)
+    layer: LayerApart | None = None
+    moments: list[Moment] = field(default_factory=list)
+    warmth: list[Warmth] = field(default_factory=list)
+    replays: list[tuple[str, Replay]] = field(default_factory=list)
+    simulated: bool = False
+
+    @property
+    def first(self) -> Apart | None:
+        """The first difference of all; None where there is none."""
+        return self.apart[0] if self.apart else None
+
+    @property
+    def sentence(self) -> str:
+        """The verdict in words."""
+        return ("SIMULATED: " if self.simulated else "") + twin_sentence(self)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as plain values; what is not known, or not finite, is null."""
+        told = asdict(self)
+        told["replays"] = [{"run_id": run_id} | asdict(replay) for run_id, replay in self.replays]
+        told["first"] = None if self.first is None else asdict(self.first)
+        return without_nan(told | {"sentence": self.sentence})  # type: ignore[no-any-return]
+
+
+def compare_twins(first: Run, second: Run) -> Twin:
+    """Compare two runs of one training.
+
+    Raises
+    ------
+    NotEnoughDataError
+        If both are the same run, or one has no step.
+    """
+    if first.path.resolve() == second.path.resolve():
+        raise NotEnoughDataError(f"a twin is two runs; both are {first.run_id}")
+    series = [load_series(first), load_series(second)]
+    for data in series:
+        if not data.step_time_ns.size:
+            raise NotEnoughDataError(f"{data.run.run_id} has no training step: there is nothing to compare")
+    settings, places = twin_settings(first, second)
+    values = values_of(first, second)
+    found = (signal.apart() for signal in values.signals)
+    apart = sorted((each for each in found if each is not None), key=_earliest)
+    marks = [marks_of(run) for run in (first, second)]
+    reasons = [_reason(setting) for setting in settings] + _nothing(values)
+    verdict: TwinVerdict = "not comparable" if reasons else "differs" if apart else "equal"
+    return Twin(
+        verdict=verdict,
+        reasons=reasons,
+        run_ids=(first.run_id, second.run_id),
+        heat=(_heat(marks[0]), _heat(marks[1])),
+        settings=settings,
+        places=places,
+        compared={signal.name: int(signal.step.size) for signal in values.signals},
+        one_sided={signal.name: signal.one_sided for signal in values.signals if signal.one_sided},
+        common=values.common,
+        ranks=values.ranks,
+        only_first=values.only_first,
+        only_second=values.only_second,
+        apart=apart,
+        layer=layer_apart(*marks),
+        moments=moments(series, apart[0].step) if apart else [],
+        warmth=warmth(*series),
+        replays=[
+            (data.run.run_id, said)
+            for data, own in zip(series, marks, strict=True)
+            for said in read_replays(own)
+        ],
+        simulated=any(map(_is_simulated, series)),
+    )
+
+
+def _earliest(apart: Apart) -> tuple[int, int, bool]:
+    """Order by step; what the training was given comes before what came of it, at one step."""
+    return apart.step, apart.rank, apart.signal not in INPUTS
+
+
+def _is_simulated(data: RunSeries) -> bool:
+    return data.run.state() == "simulated"
+
+
+def _reason(setting: Setting) -> str:
+    one, two = (value if value is not None else "none" for value in setting.values)
+    name = (
+        setting.name
+        if setting.group in ("code", "machine", "experiment")
+        else f"{setting.group} {setting.name}"
+    )
+    return f"{name} is {one} in the first run and {two} in the second"
+
+
+def _nothing(values: Values) -> list[str]:
+    if not values.common:
+        return ["the runs have no step in common"]
+    known = [signal for signal in values.signals if signal.step.size and signal.name not in INPUTS]
+    return [] if known else ["no loss and no gradient norm is known in both runs at any step"]
+
+
+def _heat(marks: list[dict[str, Any]]) -> str | None:
+    """Return what heated a run: the arms of its experiments whose assignments were applied."""
+    arms = [each.schedule.arm for each in read_experiments(marks) if each.applied or each.assigned]
+    return ", ".join(dict.fromkeys(arms)) or None
+
+
+# -- in words ----------------------------------------------------------------------------------------
+
+
+def spoken(signal: str) -> str:
+    """Return a signal's name for a person."""
+    return _SPOKEN.get(signal, signal)
+
+
+def twin_sentence(twin: Twin) -> str:
+    """Return the verdict in a sentence or two, as a person would tell it."""
+    if twin.verdict == "not comparable":
+        more = len(twin.reasons) - _MOST_REASONS
+        told = "; ".join(twin.reasons[:_MOST_REASONS]) + (f"; and {more} more" if more > 0 else "")
+        return f"NOT COMPARABLE: {told}. {_all_the_same(twin)}"
+    if twin.verdict == "differs":
+        return f"DIFFERS from {_place(twin)}. {_what_it_means(twin)}"
+    names = " and ".join(spoken(name) for name, n in twin.compared.items() if n and name not in INPUTS)
+    ranks = f" of {twin.ranks} ranks" if twin.ranks > 1 else ""
+    steps = f"all {counted(twin.common, 'step')}{ranks} that both runs have"
+    return f"EQUAL to the last bit: {names} in {steps}. {_told_heat(twin)}"
+
+
+def _place(twin: Twin) -> str:
+    first = twin.first
+    assert first is not None
+    where = f"step {first.step:,}" + (f" of rank {first.rank}" if twin.ranks > 1 else "")
+    digits = 17 if first.precision == "float64" else 9
+    values = f"{first.first:.{digits}g} and {first.second:.{digits}g}"
+    return f"{where}: {spoken(first.signal)} {values}{size_text(first)}, {_before(first)}"
+
+
+def _before(first: Apart) -> str:
+    if not first.equal_before:
+        return "the first value that both have"
+    return f"after {counted(first.equal_before, 'value')} equal to the last bit"
+
+
+def size_text(apart: Apart) -> str:
+    """Return how far two values are apart, in brackets; empty where one is not finite."""
+    if apart.ulps is None:
+        return ""
+    share = "" if apart.relative is None else f", {apart.relative:.2g} of it"
+    return f" ({counted(apart.ulps, 'ulp')} of {apart.precision}{share})"
+
+
+def _what_it_means(twin: Twin) -> str:
+    first = twin.first
+    if first is not None and first.signal in INPUTS:
+        given = f"The {spoken(first.signal)} is given to the training"
+        return f"{given}: this is another training from there on, not another result."
+    if first is not None and first.step == 1:
+        likelier = "another seed, other data or other weights are likelier than hardware"
+        return f"They differ from the first step: {likelier}."
+    means = "That is nondeterminism of the code or a fault of the hardware"
+    if any(twin.heat):
+        return f"{means}; a twin without heat (--heat none) tells which."
+    return f"{means}; neither run was heated by an experiment."
+
+
+def _all_the_same(twin: Twin) -> str:
+    if not twin.common:
+        return ""
+    first = twin.first
+    if first is None:
+        return (
+            "What both logged is equal to the last bit all the same." if any(twin.compared.values()) else ""
+        )
+    return f"What they logged parts at {_place(twin)}."
+
+
+def _told_heat(twin: Twin) -> str:
+    rows = [row for row in twin.warmth if row.first_c is not None and row.second_c is not None]
+    if not rows:
+        return "How much warmer the second run was is not known: no temperature was read in both."
+    row = max(rows, key=lambda row: abs(_warmer(row)))
+    by = _warmer(row)
+    who = f"{row.role}{' (simulated)' if row.simulated else ''}"
+    return f"The second run's {who} was {abs(by):.1f} °C {'warmer' if by >= 0 else 'cooler'} (medians)."
+
+
+def _warmer(row: Warmth) -> float:
+    return (row.second_c or 0.0) - (row.first_c or 0.0)
