@@ -174,7 +174,7 @@ def arrow_schema(kind: str, run_id: str | None = None, writer: str | None = None
 ALERTS = (
     "spike.grad", "spike.loss", "shift.grad", "nonfinite", "zero_grad", "collapse.thermal",
     "collapse.brake", "throttle.warn", "power_limited", "coupling", "sensor.gap", "silent.device",
-    "silent.rank", "silent.agent", "slow.rank",
+    "silent.rank", "silent.agent", "slow.rank", "effect",
 )  # fmt: skip
 
 

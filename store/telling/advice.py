@@ -18,6 +18,8 @@ ADVICE: Mapping[str, str] = {
     "`thermograd analyze`",
     "slow.rank": "this rank's GPU (clock, temperature), its host's processor, and its share of the data; "
     "then `thermograd devices`",
+    "effect": "the experiment in `thermograd analyze`: whether the device did get cooler, and how wide the "
+    "interval of the effect is; it may be looked at as often as you like, and need not go on",
     "sensor.gap": "the driver and the load of the host: readings came late or not at all",
     "silent.device": "`nvidia-smi` and `dmesg` on its host: a lost GPU (XID 79) needs a reset or a reboot, a "
     "driver that hangs may come back; then power, slot and neighbours of the device",

@@ -14,6 +14,7 @@ from thermograd.stream.alerts.policy import is_raised
 from thermograd.stream.alerts.rules import Rule, ThrottleRule, device_rules, ended_alert, step_rules
 from thermograd.stream.join.device_pairs import DevicePairs
 from thermograd.stream.join.distributed_ranks import RankGroups
+from thermograd.stream.join.experiments import Experiments
 from thermograd.stream.join.lateness import LateEvents
 from thermograd.stream.join.slow_ranks import SlowRankRule
 from thermograd.stream.settings import Settings
@@ -31,7 +32,8 @@ class Monitor:
     bit, however the writers' events are interleaved; only the order in which the alerts come out
     differs, and `digest` does not depend on it.
 
-    Steps of rank 0 (or of no rank) are joined with each device's samples. Marks of a writer that writes steps
+    Steps of rank 0 (or of no rank) are joined with each device's samples, and compared where they are part
+    of an experiment. Marks of a writer that writes steps
     are heartbeats. A mark that tells of a silence is an alert, see `thermograd.store.telling.silences`.
 
     An exception in a rule, from river or our own, disables that rule for that series and is told in
@@ -53,6 +55,8 @@ class Monitor:
     pairs
         `DevicePairs`: ``correlations()``, ``coupling()``, and in ``join`` the counts ``joined``,
         ``unmatched`` (rows of step and device) and ``late`` (events that came too late to be joined).
+    experiments
+        `Experiments`: ``evidence()``, of each randomised experiment so far; None once disabled.
     failures
         One sentence for every rule that was disabled.
 
@@ -88,6 +92,7 @@ class Monitor:
         )
         self.pairs = DevicePairs(self._devices, settings, self._left_out, self._disable)
         self._joins = True
+        self.experiments: Experiments | None = Experiments(self._devices)
 
     def late_mark(self, at_end: bool = False) -> dict[str, Any] | None:
         """Return a mark that says what was too late since the last one; None if nothing was.
@@ -105,6 +110,7 @@ class Monitor:
             alerts = alerts + self._compare(values, writer)
             if values.get("rank") in (None, 0):
                 alerts = alerts + self._join(DevicePairs.step, values, writer)
+                alerts = alerts + self._follow(Experiments.step, values, writer, self.pairs.join)
         elif event.kind == "sample" and values.get("device") is not None:
             alerts = self._apply(writer, str(values["device"]), values)
             alerts = alerts + self._join(DevicePairs.sample, values, writer)
@@ -112,6 +118,7 @@ class Monitor:
             alerts = self._take_mark(values, writer)
             if (writer, "step") in self._seen:
                 alerts = alerts + self._join(DevicePairs.advance, int(values["time_ns"]))
+            alerts = alerts + self._follow(Experiments.mark, values)
         self._seen[writer, event.kind] = int(values.get("seq") or 0)
         return self._finish(alerts) if alerts else alerts
 
@@ -120,7 +127,8 @@ class Monitor:
         for rule in (rule for rules in self._rules.values() for rule in rules):
             if isinstance(rule, ThrottleRule | GapRule):
                 rule.close()
-        return self._finish(self._ranks.close() + self._join(DevicePairs.close))
+        alerts = self._ranks.close() + self._join(DevicePairs.close)
+        return self._finish(alerts + self._follow(Experiments.close))
 
     def take_ended(self) -> list[dict[str, Any]]:
         """Return a mark for each alert raised whose cause has ended since the last call."""
@@ -195,6 +203,16 @@ class Monitor:
         except BaseException as error:  # noqa: BLE001  # as above: recording must go on
             self._disable("the join of steps with samples", error)
             self._joins = False
+            return []
+
+    def _follow(self, take: Callable[..., list[Alert]], *what: Any) -> list[Alert]:
+        if self.experiments is None:
+            return []
+        try:
+            return take(self.experiments, *what)
+        except Exception as error:  # noqa: BLE001  # recording must go on
+            self._disable("following experiments", error)
+            self.experiments = None
             return []
 
     def _disable(self, what: str, error: BaseException) -> None:

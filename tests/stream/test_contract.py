@@ -13,6 +13,7 @@ import thermograd.stream
 from river import base
 from river_contract import run_checks
 from thermograd.store.efficiency.estimator import Efficiency
+from thermograd.store.experiment.schedules import Schedule, Switchback
 from thermograd.stream.coupling.detector import CouplingMonitor
 from thermograd.stream.coupling.innovations import Innovations
 from thermograd.stream.throttle import ThrottleDetector
@@ -47,6 +48,8 @@ RESULTS = {
     "Efficiency": ("rle", "rle_smoothed", "rolling_peak", "collapse", "stability", "a_load", "flags"),
     "RankGroups": (),
     "SlowRanks": (),
+    "EProcess": ("e_value", "largest", "n", "log_e_value"),
+    "BlockOutcomes": ("contrasts",),
     "RollingVariance": ("mean", "variance"),
 }
 
@@ -69,6 +72,8 @@ def make(name):
         return of(87.0)
     if name == "RankGroups":
         return of(2)
+    if name == "BlockOutcomes":
+        return of(Schedule("duty", Switchback(10), seed=1, start_step=5))
     return of()
 
 
@@ -97,6 +102,10 @@ def inputs(name, count, seed=0):
             )
         elif name == "Efficiency":
             yield (float(i), 20 * x, 40 * x, 60.0 + y)
+        elif name == "EProcess":
+            yield (x - 5.0,)
+        elif name == "BlockOutcomes":
+            yield (i, x)
         elif name == "SlowRanks":
             yield (i % 4, i * 10**8, x)
         elif name == "RankGroups":
@@ -194,7 +203,7 @@ def test_memory_does_not_grow_with_the_stream(name):
 @every
 def test_every_parameter_has_a_documented_default_that_is_immutable(name):
     of = FOUND[name]
-    needed = {"Innovations": 1, "Standardizer": 1, "RankGroups": 1}
+    needed = {"Innovations": 1, "Standardizer": 1, "RankGroups": 1, "BlockOutcomes": 1}
     parameters = list(inspect.signature(of).parameters.values())
     assert all(p.default is not p.empty for p in parameters[needed.get(name, 0) :])
     assert not any(isinstance(p.default, list | dict | set) for p in parameters)
