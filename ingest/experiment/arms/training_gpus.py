@@ -16,9 +16,13 @@ def training_gpus(model: Any, gpus: Sequence[Gpu], environment: Mapping[str, str
     names, which may be left out where there is one GPU. Raises `Refusal` where that leaves a doubt: a
     limit that is set on a GPU of somebody else's slows a stranger's work.
     """
-    used = _of_parameters(model)
-    if used is not None:
+    used = gpus_of_parameters(model)
+    if used:
         return used
+    if used is not None:
+        raise Refusal(
+            "this training's parameters are on no GPU, and there is no power limit to set elsewhere"
+        )
     environment = os.environ if environment is None else environment
     if "MIG-" in environment.get("CUDA_VISIBLE_DEVICES", ""):
         raise Refusal(
@@ -35,16 +39,13 @@ def training_gpus(model: Any, gpus: Sequence[Gpu], environment: Mapping[str, str
     return [gpus[i].uuid for i in chosen]
 
 
-def _of_parameters(model: Any) -> list[str] | None:
-    """Return the GPUs of a torch model's parameters; None where there is no such model."""
+def gpus_of_parameters(model: Any) -> list[str] | None:
+    """Return the UUIDs of the GPUs that a torch model's parameters are on; None where it is no such model."""
     torch = sys.modules.get("torch")
     if torch is None or not isinstance(model, torch.nn.Module):
         return None
     devices = {parameter.device for parameter in model.parameters()}
     numbers = sorted(device.index or 0 for device in devices if device.type == "cuda")
-    if not numbers:
-        kinds = ", ".join(sorted({device.type for device in devices})) or "nothing"
-        raise Refusal(f"this training's parameters are on {kinds}, and there is no power limit to set there")
     return [_uuid(torch, number) for number in numbers]
 
 

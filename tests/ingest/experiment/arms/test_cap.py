@@ -242,7 +242,7 @@ Device = namedtuple("Device", "type index")
     ("devices", "environment", "expected"),
     [
         ((Device("cuda", 1), Device("cuda", 1)), {}, ["GPU-uuid-1"]),
-        ((Device("cpu", None),), {}, "parameters are on cpu"),
+        ((Device("cpu", None),), {}, "parameters are on no GPU"),
         (None, {"CUDA_VISIBLE_DEVICES": "1"}, [UUIDS[1]]),
         (None, {"CUDA_VISIBLE_DEVICES": "1", "LOCAL_WORLD_SIZE": "2"}, [UUIDS[1]]),
         (None, {"CUDA_VISIBLE_DEVICES": ""}, "names none"),
