@@ -1,0 +1,1 @@
+"""Parts of the switchback test: coins, blocks, the cleaned outcome, sizes and the response."""

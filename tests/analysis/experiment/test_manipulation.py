@@ -1,0 +1,68 @@
+"""Whether hot blocks were hot."""
+
+import numpy as np
+import pytest
+from thermograd.analysis.experiment.manipulation import check_manipulation
+
+
+def samples(rng, pairs, moved, n=30):
+    """Return a sensor of whole degrees that slowly answers blocks of n samples, under drift and glitches."""
+    first = rng.random(pairs) < 0.5
+    hot = np.repeat(np.stack([first, ~first], axis=1).ravel(), n).astype(float)
+    level = np.zeros(hot.size)
+    for i in range(1, hot.size):
+        level[i] = 0.8 * level[i - 1] + 0.2 * moved * hot[i]
+    values = np.round(60.0 + level + 0.002 * np.arange(hot.size) + 0.4 * rng.standard_normal(hot.size))
+    values[rng.random(hot.size) < 0.02] = 255.0
+    values[rng.random(hot.size) < 0.2] = np.nan
+    return values, hot, np.repeat(np.arange(pairs), 2 * n)
+
+
+def test_device_that_got_cooler_passes_with_its_difference():
+    found = check_manipulation("temperature_c", *samples(np.random.default_rng(1), 12, 6.0), device="gpu0")
+    assert found.passed
+    assert found.p < 0.01
+    assert found.needed == 2.0
+    assert found.device == "gpu0"
+    assert found.difference == pytest.approx(6.0, abs=0.7)
+    assert found.hot - found.cool == pytest.approx(found.difference)
+
+
+def test_difference_that_is_sure_but_small_does_not_pass():
+    found = check_manipulation("temperature_c", *samples(np.random.default_rng(2), 30, 1.0))
+    assert not found.passed
+    assert found.p <= 0.05
+    assert check_manipulation("temperature_c", *samples(np.random.default_rng(2), 30, 1.0), needed=0.5).passed
+
+
+def test_difference_of_too_few_pairs_is_not_sure():
+    found = check_manipulation("temperature_c", *samples(np.random.default_rng(3), 5, 9.0))
+    assert not found.passed
+    assert found.p == pytest.approx(2 / 2**5)
+
+
+def test_share_of_the_mean_is_needed_where_no_unit_says_more():
+    values, hot, pair = samples(np.random.default_rng(4), 8, 0.0)
+    found = check_manipulation("power_w", 5.0 * values, hot, pair)
+    assert found.needed == pytest.approx(0.05 * 300, rel=0.1)
+    assert not found.passed
+
+
+def test_sensor_that_is_missing_or_still_does_not_pass():
+    values, hot, pair = samples(np.random.default_rng(5), 8, 5.0)
+    missing = check_manipulation("temperature_c", np.full(hot.size, np.nan), hot, pair)
+    assert (missing.hot, missing.difference, missing.p, missing.passed) == (None, None, None, False)
+    still = check_manipulation("temperature_c", np.full(hot.size, 50.0), hot, pair)
+    assert still.difference == 0.0
+    assert still.p == 1.0
+    assert not still.passed
+    half = np.where((pair == 0) & (hot == 1.0), np.nan, values)
+    assert check_manipulation("temperature_c", half, hot, pair).passed
+
+
+def test_rate_of_false_differences_is_what_it_says():
+    shown = 0
+    for run in range(200):
+        rng = np.random.default_rng([6, run])
+        shown += check_manipulation("temperature_c", *samples(rng, 8, 0.0, n=8), redraws=0).p <= 0.05
+    assert shown <= 20  # of 200 at .05: more in 1 of 500
