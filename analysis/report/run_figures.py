@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from thermograd.analysis.report.alt.experiment import blocks_words, found_words
 from thermograd.analysis.report.alt.run import (
     Words,
     cross_words,
@@ -81,6 +82,7 @@ def _simulated(contents: Contents) -> str:
 
 def stills(contents: Contents, lag_profile: bytes | None) -> dict[str, bytes]:
     """Return each chart of the page as SVG, for print and where scripts do not run."""
+    from thermograd.analysis.report.charts.experiment import blocks_chart, found_chart
     from thermograd.analysis.report.charts.pairs import cross_chart, memory_chart, spikes_chart
     from thermograd.analysis.report.charts.paper.canvas import described_svg, encode_figure
     from thermograd.analysis.report.charts.style import image
@@ -93,6 +95,11 @@ def stills(contents: Contents, lag_profile: bytes | None) -> dict[str, bytes]:
         "memory": memory_chart(first),
         "spikes": spikes_chart(contents.spikes[:1]),
     }
+    if contents.experiment is not None:
+        specs |= {
+            "blocks": blocks_chart(contents.experiment, contents.panels),
+            "found": found_chart(contents.experiment),
+        }
     drawn = {
         name: described_svg(image(spec).decode(), told[name]).encode() for name, spec in specs.items() if spec
     }
@@ -119,4 +126,7 @@ def shown_in_words(contents: Contents) -> dict[str, Words]:
         found |= {"cross": cross_words(first, label, told), "memory": memory_words(first, label, told)}
     if contents.spikes:
         found["spikes"] = spikes_words(contents.spikes[0], told)
+    if contents.experiment is not None:
+        found["blocks"] = blocks_words(contents.experiment, told)
+        found["found"] = found_words(contents.experiment, told)
     return found

@@ -15,6 +15,7 @@ from thermograd.analysis.fleet.population.beside import population_lines
 from thermograd.analysis.report.data.build_panels import build_panels, time_origin_ns
 from thermograd.analysis.report.data.contents import Contents
 from thermograd.analysis.report.data.evidence import around_spikes, lag_pairs, pair_evidence
+from thermograd.analysis.report.data.experiment import shown_experiment
 from thermograd.analysis.report.data.panel import Panels, legend_of
 from thermograd.analysis.report.data.tables import FORMATS, figure_tables, table_bytes
 from thermograd.analysis.report.files import make_directory, write_files
@@ -22,15 +23,23 @@ from thermograd.analysis.report.given import given_told
 from thermograd.analysis.report.page import run_facts as facts, verdict
 from thermograd.analysis.report.page.alerts import alerts_told
 from thermograd.analysis.report.page.document import build_page, require_extra
+from thermograd.analysis.report.page.experiment import experiments_told
 from thermograd.analysis.report.page.provenance import queries, versions_text
 from thermograd.analysis.report.run_figures import IMAGES, figure_files, shown_in_words, stills
 from thermograd.analysis.report.wording import steps_text
 from thermograd.analysis.run.event_tests import AroundSpikes
 from thermograd.analysis.run.pair import closest_first
 from thermograd.analysis.run.readings.data_quality import lost_loss
-from thermograd.analysis.run.result import Analysis, question_verdict, shown_verdict, verdict_sentence
+from thermograd.analysis.run.result import (
+    Analysis,
+    beside_experiment,
+    question_verdict,
+    shown_verdict,
+    verdict_sentence,
+)
 from thermograd.analysis.run.series import RunSeries, load_series
 from thermograd.analysis.run.statements import control_lines, event_lines, further_lines
+from thermograd.analysis.run.wording.experiment_words import leading
 from thermograd.analysis.run.wording.plain_words import first_screen
 from thermograd.store.errors import LogError
 from thermograd.store.files import write_json
@@ -154,7 +163,10 @@ def prepare(data: RunSeries, analysis: Analysis) -> Contents:
     coupled = [pair.device for pair in closest_first(analysis.pairs) if pair.verdict == "coupled"]
     panels = build_panels(data, coupled=list(dict.fromkeys(coupled)))
     more = len(every) - len(pairs)
-    return Contents(data, analysis, panels, pairs, evidence, *around_spikes(analysis), more)
+    experiment = None
+    if analysis.experiments:
+        experiment = shown_experiment(data, leading(analysis.experiments), panels.origin_ns)
+    return Contents(data, analysis, panels, pairs, evidence, *around_spikes(analysis), more, experiment)
 
 
 def _points(contents: Contents, data_format: str) -> dict[str, bytes]:
@@ -164,6 +176,7 @@ def _points(contents: Contents, data_format: str) -> dict[str, bytes]:
 
 def report_page(contents: Contents, images: Mapping[str, bytes]) -> str:
     """Return the page, from what `prepare` and `stills` gave."""
+    from thermograd.analysis.report.charts.experiment import blocks_chart, found_chart
     from thermograd.analysis.report.charts.pairs import cross_chart, lag_chart, memory_chart, spikes_chart
     from thermograd.analysis.report.charts.timeline import folded_chart, panels_chart
 
@@ -176,6 +189,9 @@ def report_page(contents: Contents, images: Mapping[str, bytes]) -> str:
         "memory": memory_chart(contents.evidence),
         "spikes": spikes_chart(contents.spikes),
     }
+    if contents.experiment is not None:
+        charts["blocks"] = blocks_chart(contents.experiment, panels)
+        charts["found"] = found_chart(contents.experiment)
     return build_page(
         "run.html",
         f"{data.run.name}: thermograd run report",
@@ -186,6 +202,7 @@ def report_page(contents: Contents, images: Mapping[str, bytes]) -> str:
         length=steps_text(data),
         quoted_id=shlex.quote(data.run.run_id),
         **_verdict(data, analysis),
+        **experiments_told(analysis),
         **_recording(data, analysis, panels),
         **_charts(contents),
         sql=queries(data.run.run_id),
@@ -203,7 +220,7 @@ def _verdict(data: RunSeries, analysis: Analysis) -> dict[str, Any]:
         "heat": analysis.what_heat_cost(),
         "screen": first_screen(analysis),
         "verdict_of_question": question_verdict(analysis),
-        "sentence": verdict_sentence(analysis),
+        "sentence": beside_experiment(analysis),
         "sure": verdict.false_alarms(analysis),
         "tested": verdict.tested(analysis),
         "further": further_lines(analysis),

@@ -153,8 +153,16 @@ def verdict_sentence(analysis: Analysis) -> str:
         return observed_sentence(analysis)
     first = leading(analysis.experiments)
     others = [each.sentence for each in analysis.experiments if each is not first]
-    beside = told_beside(observed_sentence(analysis), first, question_verdict(analysis))
-    return " ".join([first.sentence, *(f"Another experiment of this run: {each}" for each in others), beside])
+    told = [first.sentence, *(f"Another experiment of this run: {each}" for each in others)]
+    return " ".join([*told, beside_experiment(analysis)])
+
+
+def beside_experiment(analysis: Analysis) -> str:
+    """Return what watching alone shows, beside an experiment as what it is: association only."""
+    text = observed_sentence(analysis)
+    if not analysis.experiments:
+        return text
+    return told_beside(text, leading(analysis.experiments), question_verdict(analysis))
 
 
 def observed_sentence(analysis: Analysis) -> str:

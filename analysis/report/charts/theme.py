@@ -42,6 +42,21 @@ _INK: dict[Theme, dict[str, str]] = {
     },
 }
 
+_BLOCKS: dict[Theme, dict[str, str]] = {  # of an experiment: as assigned, and the middle of each
+    "light": {
+        "hot-block": "#fbe3d4",
+        "cool-block": "#dcebf6",
+        "hot-middle": "#c04f00",
+        "cool-middle": "#0072B2",
+    },
+    "dark": {
+        "hot-block": "#3d2a20",
+        "cool-block": "#1d3140",
+        "hot-middle": "#f0843c",
+        "cool-middle": "#4AA3DF",
+    },
+}
+
 
 def theme(name: Theme) -> dict[str, Any]:
     """Return the Vega configuration for light or dark pages."""
@@ -75,6 +90,7 @@ def theme(name: Theme) -> dict[str, Any]:
         "stem-dot": stem,
         "peak": marks["spike"],
     }
+    colours |= _BLOCKS[name] | {"course": ink["bound"], "pulse": marks["spike"], "observed": ink["text"]}
     colours |= {f"severity-{severity}": colour for severity, colour in SEVERITY_COLOURS.items()}
     legend = {"labelColor": ink["soft"], "titleColor": ink["text"], "titleFontWeight": "normal"}
     return {

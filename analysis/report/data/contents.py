@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from thermograd.analysis.report.data.evidence import Evidence
+from thermograd.analysis.report.data.experiment import ShownExperiment
 from thermograd.analysis.report.data.panel import Panels
 from thermograd.analysis.run.event_tests import AroundSpikes
 from thermograd.analysis.run.pair import Pair
@@ -22,6 +23,7 @@ class Contents:
     spikes: list[AroundSpikes]
     no_spikes: str
     more_pairs: int
+    experiment: ShownExperiment | None = None
 
     @property
     def lacks(self) -> str:

@@ -1,0 +1,207 @@
+"""The charts of an experiment: blocks under the signals, the response over lag, what chance alone gives.
+
+The last two take the place of the outcome that is shown as the parameter ``outcome``.
+"""
+
+from typing import Any
+
+import altair as alt
+from thermograd.analysis.display.numbers import shown_number
+from thermograd.analysis.report.charts.style import (
+    WIDTH,
+    Rows,
+    Spec,
+    heading,
+    named,
+    number,
+    specification,
+    tooltip,
+)
+from thermograd.analysis.report.data.experiment import Course, ShownExperiment, Stretch, TestedOutcome
+from thermograd.analysis.report.data.panel import Panels
+
+_ONLY = "datum.k === outcome"
+_HEIGHT = 132
+_LEFT: dict[str, Any] = {"minExtent": 46, "maxExtent": 46}
+_SHARES = [0.56, 0.44]
+_TITLE = 17  # letters that have room beside a panel
+
+
+def blocks_chart(shown: ShownExperiment, panels: Panels) -> Spec | None:
+    """Return the signals over time on what was assigned; None where there is no signal."""
+    if not shown.courses:
+        return None
+    return specification(lambda rows: _stacked(rows, shown, panels))
+
+
+def _stacked(rows: Rows, shown: ShownExperiment, panels: Panels) -> alt.VConcatChart:
+    last = len(shown.courses) - 1
+    charts = [_panel(rows, shown, course, panels, k == last) for k, course in enumerate(shown.courses)]
+    chart: alt.VConcatChart = alt.vconcat(*charts, spacing=10)
+    return chart
+
+
+def _panel(
+    rows: Rows, shown: ShownExperiment, course: Course, panels: Panels, is_lowest: bool
+) -> alt.LayerChart:
+    unit_s = panels.clock.seconds
+    scale = alt.Scale(domain=[number(end / unit_s) for end in panels.limits_s], nice=False, zero=False)
+    title = f"{panels.clock.name} since the run's first event" if is_lowest else None
+    x = alt.X("t:Q", scale=scale, axis=alt.Axis(title=title, labels=is_lowest, grid=False, tickCount=8))
+    y = alt.Y("v:Q", scale=alt.Scale(zero=False, padding=8))
+    y = y.axis(title=_axis_title(course), tickCount=4, titlePadding=8, **_LEFT)
+    layers = _assigned(rows, shown, unit_s, x)
+    curve = named(rows, f"course-{course.key}", _points(course, unit_s))
+    style = "course" if course.middles else "training"
+    layers.append(curve.mark_line(strokeWidth=1.2, clip=True, style=style).encode(x=x, y=y))
+    for kind in ("hot", "cool"):
+        middles = [
+            _middle(each.stretch, each.value, unit_s) for each in course.middles if each.stretch.kind == kind
+        ]
+        data = named(rows, f"middle-{course.key}-{kind}", middles)
+        told = tooltip(told=("block", ""), v=("median", ".5~g"))
+        rule = data.mark_rule(strokeWidth=3, style=f"{kind}-middle", clip=True, strokeCap="butt")
+        layers.append(rule.encode(x=x, x2="to:Q", y=y, tooltip=told))
+    return alt.LayerChart(
+        layer=layers, width=WIDTH, height=_HEIGHT, name=f"on-{course.key}", description=course.title
+    )
+
+
+def _axis_title(course: Course) -> str:
+    """Return a title that has room beside a panel."""
+    name = course.title.partition(" of ")[0]
+    unit = f" ({course.unit})" if course.unit else ""
+    return f"{name}{unit}"[: 2 * _TITLE]
+
+
+def _points(course: Course, unit_s: float) -> list[dict[str, Any]]:
+    times, values = (course.line.time_s / unit_s).tolist(), course.line.values.tolist()
+    return [{"t": number(t), "v": number(v)} for t, v in zip(times, values, strict=True)]
+
+
+def _middle(stretch: Stretch, value: float, unit_s: float) -> dict[str, Any]:
+    ends = {"t": number(stretch.start_s / unit_s), "to": number(stretch.end_s / unit_s)}
+    return ends | {"v": number(value), "told": stretch.kind}
+
+
+def _assigned(rows: Rows, shown: ShownExperiment, unit_s: float, x: alt.X) -> list[alt.Chart]:
+    """Return the blocks as bands; of pulses a line at each."""
+    if not shown.is_switchback:
+        pulses = [{"t": number(each.start_s / unit_s), "told": each.kind} for each in shown.stretches]
+        data = named(rows, "pulses", pulses).mark_rule(style="pulse", strokeWidth=1, opacity=0.6, clip=True)
+        return [data.encode(x=x, tooltip=tooltip(told=("pulse", "")))]
+    layers = []
+    for kind in ("hot", "cool"):
+        bands = [_middle(each, 0.0, unit_s) for each in shown.stretches if each.kind == kind]
+        data = named(rows, f"assigned-{kind}", bands).mark_rect(style=f"{kind}-block", clip=True)
+        layers.append(data.encode(x=x, x2="to:Q", y=alt.value(0), y2=alt.value(_HEIGHT)))
+    return layers
+
+
+# -- what was found, and what chance gives ---------------------------------------------------------
+
+
+def found_chart(shown: ShownExperiment) -> Spec | None:
+    """Return each outcome's response over lag beside the histogram of redrawn schedules; None for none."""
+    curves = any(each.effect.response is not None for each in shown.tested)
+    bars = any(each.bars is not None for each in shown.tested)
+    if not curves and not bars:
+        return None
+    return specification(lambda rows: _found(rows, shown, curves, bars))
+
+
+def _found(rows: Rows, shown: ShownExperiment, curves: bool, bars: bool) -> alt.LayerChart | alt.ConcatChart:
+    chosen = alt.param(name="outcome", value=0)
+    plots = [_response(rows, shown)] * curves + [_chance(rows, shown)] * bars
+    if len(plots) == 1:
+        alone: alt.LayerChart = plots[0].properties(width=WIDTH).add_params(chosen)
+        return alone
+    chart: alt.ConcatChart = alt.concat(*plots, columns=2, usermeta={"shares": _SHARES}).add_params(chosen)
+    return chart
+
+
+def _response(rows: Rows, shown: ShownExperiment) -> alt.LayerChart:
+    points = [row for k, each in enumerate(shown.tested) for row in _response_rows(k, each)]
+    titles = [
+        {"k": k, "name": f"{each.label}: response" + ("" if each.effect.response else ", none was made")}
+        for k, each in enumerate(shown.tested)
+    ]
+    axis = alt.Axis(title="s after it began", grid=False, tickCount=6)
+    x = alt.X("t:Q", scale=alt.Scale(nice=False), axis=axis)
+    y = alt.Y("v:Q", axis=alt.Axis(title="effect in sd", tickCount=5, minExtent=34))
+    told = tooltip(t=("s after", ".3~g"), v=("effect, sd", "+.3f"), low=("from", "+.3f"), high=("to", "+.3f"))
+    told += tooltip(own=("effect", ""))
+    base = named(rows, "response", points).transform_filter(_ONLY)
+    low = alt.Y("low:Q", axis=y.axis)
+    layers = [
+        base.mark_area(style="band", opacity=1).encode(x=x, y=low, y2="high:Q"),
+        named(rows, "zero-response", [{"v": 0}]).mark_rule(style="zero-line", strokeWidth=1).encode(y=y),
+        base.mark_line(style="stem", strokeWidth=2).encode(x=x, y=y),
+        base.mark_circle(style="stem-dot", size=34, opacity=1).encode(x=x, y=y, tooltip=told),
+        heading(named(rows, "title-response", titles).transform_filter(_ONLY)),
+    ]
+    width = round(WIDTH * _SHARES[0])
+    return alt.LayerChart(layer=layers, width=width, height=210, name="response")
+
+
+def _response_rows(k: int, each: TestedOutcome) -> list[dict[str, Any]]:
+    response = each.effect.response
+    if response is None:
+        return []
+    columns = (response.lags_s, response.effect_sd, response.low_sd, response.high_sd)
+    return [
+        {"k": k, "t": number(t), "v": number(v), "low": number(low), "high": number(high)}
+        | {"own": f"{shown_number(v * response.unit_per_sd, '+.3g')} {response.unit}".strip()}
+        for t, v, low, high in zip(*(column.tolist() for column in columns), strict=True)
+    ]
+
+
+def _chance(rows: Rows, shown: ShownExperiment) -> alt.LayerChart:
+    bars = [row for k, each in enumerate(shown.tested) for row in _bar_rows(k, each)]
+    own = [
+        {"k": k, "v": number(each.bars.observed), "told": "this run"}
+        for k, each in enumerate(shown.tested)
+        if each.bars is not None
+    ]
+    titles = [{"k": k, "name": _chance_title(each)} for k, each in enumerate(shown.tested)]
+    axis = alt.Axis(title="test statistic", grid=False, tickCount=6)
+    x = alt.X("from:Q", scale=alt.Scale(nice=False, zero=False, padding=10), axis=axis)
+    y = alt.Y("n:Q", axis=alt.Axis(title="redrawn schedules", tickCount=4, minExtent=34))
+    told = tooltip(told=("statistic", ""), n=("schedules", ",d"))
+    base = named(rows, "chance", bars).transform_filter(_ONLY)
+    observed = named(rows, "observed", own).transform_filter(_ONLY)
+    at = alt.X("v:Q", scale=x.scale, axis=axis)
+    layers = [
+        base.transform_filter("!datum.beyond")
+        .mark_rect(style="many")
+        .encode(x=x, x2="to:Q", y=y, y2=alt.datum(0), tooltip=told),
+        base.transform_filter("datum.beyond")
+        .mark_rect(style="hot-middle", opacity=1)
+        .encode(x=x, x2="to:Q", y=y, y2=alt.datum(0), tooltip=told),
+        observed.mark_rule(style="observed", strokeWidth=2.5).encode(
+            x=at, tooltip=tooltip(v=("this run", ".3g"))
+        ),
+        heading(named(rows, "title-chance", titles).transform_filter(_ONLY)),
+    ]
+    width = round(WIDTH * _SHARES[1])
+    return alt.LayerChart(layer=layers, width=width, height=210, name="chance")
+
+
+def _bar_rows(k: int, each: TestedOutcome) -> list[dict[str, Any]]:
+    if each.bars is None:
+        return []
+    edges, bars = each.bars.edges.tolist(), each.bars
+    gap = 0.08 * (edges[1] - edges[0])
+    return [
+        {"k": k, "from": number(low + gap), "to": number(high - gap), "n": n}
+        | {"beyond": int((low + high) / 2 >= bars.observed)}
+        | {"told": f"{shown_number(low, '.3g')} to {shown_number(high, '.3g')}"}
+        for low, high, n in zip(edges[:-1], edges[1:], bars.count.astype(int).tolist(), strict=True)
+    ]
+
+
+def _chance_title(each: TestedOutcome) -> str:
+    p = each.effect.p
+    if each.bars is None or p is None:
+        return "no schedule was redrawn"
+    return f"line: this run; bars: {int(each.bars.count.sum()):,} redrawn, p = {p:.2g}"

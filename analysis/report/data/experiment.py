@@ -1,0 +1,162 @@
+"""What the picture of an experiment shows: blocks under the signals, each effect, what chance gives."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from thermograd.analysis.arrays import Floats, Times
+from thermograd.analysis.experiment.result import Effect, ExperimentResult
+from thermograd.analysis.report.data.curves import Line, make_line
+from thermograd.analysis.run.experiment.sentences import named
+from thermograd.analysis.run.series import Device, RunSeries
+from thermograd.store.telling.columns import signal
+
+_BUCKETS = 500
+_BARS = 44  # of the histogram
+_SHOWN = ("temperature_c", "power_w", "sm_clock_mhz", "utilization_pct")
+_MOST_BLOCKS = 400  # blocks; more are thinner than a line
+_FEWEST_REDRAWN = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """A block or stratum on the clock of the picture; `kind` is "hot", "cool" or the kind of a pulse."""
+
+    start_s: float
+    end_s: float
+    kind: str
+
+
+@dataclass(frozen=True, slots=True)
+class Middle:
+    """A signal's median over a block: one spike says nothing of a block."""
+
+    stretch: Stretch
+    value: float
+
+
+@dataclass(frozen=True, eq=False)
+class Course:
+    """A signal over the run, and its median in each block."""
+
+    key: str
+    title: str
+    unit: str
+    line: Line
+    middles: tuple[Middle, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class Bars:
+    """How often schedules drawn anew gave each value of a statistic, and what the run's own gave.
+
+    `edges` has shape (b + 1,), `count` (b,).
+    """
+
+    edges: Floats
+    count: Floats
+    observed: float
+
+
+@dataclass(frozen=True, eq=False)
+class TestedOutcome:
+    """One outcome of the picture: its label, its effect, and what chance gives."""
+
+    label: str
+    effect: Effect
+    bars: Bars | None
+
+
+@dataclass(frozen=True, eq=False)
+class ShownExperiment:
+    """One experiment as the page shows it."""
+
+    result: ExperimentResult
+    stretches: tuple[Stretch, ...]
+    courses: tuple[Course, ...]
+    tested: tuple[TestedOutcome, ...]
+
+    @property
+    def is_switchback(self) -> bool:
+        """Whether blocks were assigned, hot and cool, and not pulses."""
+        return self.result.design == "switchback"
+
+
+def shown_experiment(data: RunSeries, result: ExperimentResult, origin_ns: int) -> ShownExperiment:
+    """Return what the page shows of an experiment; times in s since the origin, UTC epoch ns."""
+    stretches = tuple(
+        Stretch(
+            (each["first_time_ns"] - origin_ns) / 1e9,
+            (each["last_time_ns"] - origin_ns) / 1e9,
+            str(each.get("level") or each.get("kind") or "pulse"),
+        )
+        for each in result.schedule
+    )
+    blocks = stretches if result.design == "switchback" else ()
+    courses = [_hardware(data, result, origin_ns, blocks), _training(data, origin_ns, blocks)]
+    tested = tuple(TestedOutcome(_label(each), each, bars_of(each)) for each in result.effects)
+    return ShownExperiment(result, stretches, tuple(each for each in courses if each is not None), tested)
+
+
+def _label(effect: Effect) -> str:
+    return named(effect) + (" (control)" if effect.is_control else "")
+
+
+def _hardware(
+    data: RunSeries, result: ExperimentResult, origin_ns: int, blocks: Sequence[Stretch]
+) -> Course | None:
+    """Return the signal that shows best that the device was moved."""
+    passed = [(c.device, c.outcome) for c in result.manipulation if c.passed]
+    found = [(e.device, e.outcome) for e in result.effects if e.device is not None and e.verdict == "effect"]
+    measured = [(device.name, name) for device in data.devices.values() for name in _SHOWN]
+    for device_name, name in (*passed, *found, *measured):
+        device = data.devices.get(device_name or "")
+        if device is not None and name in _SHOWN and device.measures(name):
+            return _device_course(device, name, origin_ns, blocks)
+    return None
+
+
+def _device_course(device: Device, name: str, origin_ns: int, blocks: Sequence[Stretch]) -> Course:
+    values = device.signal(name)
+    assert values is not None
+    known = signal(name)
+    title = f"{known.title} of {device.label}"
+    return _course(name, title, known.symbol, device.time_ns, values, origin_ns, blocks)
+
+
+def _training(data: RunSeries, origin_ns: int, blocks: Sequence[Stretch]) -> Course | None:
+    for name in ("grad_norm", "loss"):
+        if data.has_training(name):
+            times, values = data.training_series(name)
+            return _course(name, signal(name).title, "", times, values, origin_ns, blocks)
+    return None
+
+
+def _course(
+    key: str,
+    title: str,
+    unit: str,
+    times: Times,
+    values: Floats,
+    origin_ns: int,
+    blocks: Sequence[Stretch],
+) -> Course:
+    time_s = (times - origin_ns) / 1e9
+    line = make_line(title, None, time_s, values, _BUCKETS)
+    middles = []
+    for block in blocks[:_MOST_BLOCKS]:
+        inside = values[(time_s > block.start_s) & (time_s <= block.end_s)]
+        inside = inside[np.isfinite(inside)]
+        if inside.size:
+            middles.append(Middle(block, float(np.median(inside))))
+    return Course(key, title, unit, line, tuple(middles))
+
+
+def bars_of(effect: Effect) -> Bars | None:
+    """Return the histogram of a statistic under schedules drawn anew; None where none was drawn."""
+    redrawn = effect.redrawn[np.isfinite(effect.redrawn)]
+    if redrawn.size < _FEWEST_REDRAWN or effect.statistic is None or not np.isfinite(effect.statistic):
+        return None
+    low, high = float(redrawn.min()), float(redrawn.max())
+    count, edges = np.histogram(redrawn, _BARS, (low, high if high > low else low + 1.0))
+    return Bars(edges.astype(float), count.astype(float), float(effect.statistic))

@@ -1,0 +1,78 @@
+"""What a page tells of experiments beside their charts: the checks, the effects, what was not applied."""
+
+from typing import Any
+
+from thermograd.analysis.display.numbers import DASH, shown_number
+from thermograd.analysis.display.table import Table
+from thermograd.analysis.experiment.result import Effect, ExperimentResult, Manipulation
+from thermograd.analysis.run.experiment.sentences import named, own_unit_text
+from thermograd.analysis.run.result import Analysis
+from thermograd.analysis.run.wording.experiment_words import leading
+from thermograd.store.telling.columns import signal
+from thermograd.store.text import printable
+
+_LONGEST = 80
+
+
+def experiments_told(analysis: Analysis) -> dict[str, Any]:
+    """Return the experiment whose verdict leads, with its tables, and the others; both empty for none."""
+    if not analysis.experiments:
+        return {"experiment": None, "other_experiments": []}
+    first = leading(analysis.experiments)
+    others = [f"{each.arm}: {each.sentence}" for each in analysis.experiments if each is not first]
+    return {"experiment": _told(analysis, first), "other_experiments": others}
+
+
+def _told(analysis: Analysis, result: ExperimentResult) -> dict[str, Any]:
+    options = ", ".join(f"{name} {value}" for name, value in result.options.items())
+    is_heat = result.question == "heat to training"
+    return {
+        "result": result,
+        "title": "Does heat change the training?" if is_heat else "Does the training reach the hardware?",
+        "options": printable(options, 200),
+        "checks": Table(
+            {"Check": "t", "Device": "i", "Hot": "n", "Cool": "n", "Apart": "n", "Needed": "n", "p": "n"}
+            | {"": "t"},
+            [_check(analysis, each) for each in result.manipulation],
+            "Was the device moved?",
+        ),
+        "effects": Table(
+            {"Outcome": "i", "Effect (sd)": "n", "95 %": "n", "In its unit": "n", "Over": "n"}
+            | {"p": "n", "p, all outcomes": "n", "e": "n", "Would have shown": "n", "Verdict": "t"},
+            [_effect(each) for each in result.effects],
+            "Effects",
+        ),
+        "names": [named(each) + " (control)" * each.is_control for each in result.effects],
+    }
+
+
+def _check(analysis: Analysis, check: Manipulation) -> tuple[str, ...]:
+    known = signal(check.outcome)
+    device = analysis.called(check.device) if check.device else DASH
+    values = (shown_number(value, ".4g") for value in (check.hot, check.cool))
+    said = "passed" if check.passed else "not measured" if check.difference is None else "not enough"
+    return (
+        f"{known.title} ({known.symbol})" if known.symbol else known.title,
+        device,
+        *values,
+        shown_number(check.difference, "+.3g"),
+        shown_number(check.needed, ".3g"),
+        shown_number(check.p, ".2g"),
+        said,
+    )
+
+
+def _effect(effect: Effect) -> tuple[str, ...]:
+    ends = effect.interval_sd
+    return (
+        named(effect) + " (control)" * effect.is_control,
+        shown_number(effect.effect_sd, "+.2f"),
+        " to ".join(shown_number(end, "+.2f") for end in ends) if ends else DASH,
+        own_unit_text(effect) or DASH,
+        f"{effect.delay_s:.0f} s" if effect.delay_s is not None else DASH,
+        shown_number(effect.p, ".2g"),
+        shown_number(effect.p_family, ".2g"),
+        shown_number(effect.e_value, ".3g"),
+        f"{shown_number(effect.detectable_sd, '.2f')} sd" if effect.detectable_sd is not None else DASH,
+        effect.verdict.replace("_", " "),
+    )
