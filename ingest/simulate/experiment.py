@@ -32,6 +32,7 @@ _BLOCK_S = 40.0  # a little above the modelled device's time constant
 _DUTY = 0.6
 _WARM_UP_S = 60.0
 _SHADOW_S = 0.35
+_SHADOW_LOADS = {"zeros": 0.7, "noise": 1.0}  # fewer bits flip where zeros are multiplied
 _STEADY_LOAD = 0.8  # of a training whose steps pulses come between
 _TICK_S = 0.05
 _STEP_SPREAD = 0.03
@@ -86,7 +87,9 @@ WORLDS = {
         "hot and cool blocks; the gradient norm is larger while the device is hot", effect_sd=0.8
     ),
     "experiment-training-to-hardware": World(
-        "shadow steps at drawn moments, each of which makes the device work harder", "shadow", effect_sd=1.0
+        "shadow steps of noise or zeros at drawn moments; noise makes the device work harder",
+        "shadow",
+        effect_sd=1.0,
     ),
     "experiment-carry-over": World(
         "the norm answers the heat over two minutes, longer than a block", effect_sd=0.8, memory_s=120.0
@@ -151,7 +154,8 @@ def _schedule(world: World, seed: int) -> Schedule:
     if world.arm == "duty":
         design = Switchback(round(_BLOCK_S / _STEP_S))
         return Schedule("duty", design, seed, start_step, {"duty": _DUTY, "effect_sd": 0.3})
-    return Schedule("shadow", Pulses(round(1 / _STEP_S)), seed, start_step, {"shapes": "noise"})
+    pulses = Pulses(round(1 / _STEP_S), kinds=tuple(_SHADOW_LOADS))
+    return Schedule("shadow", pulses, seed, start_step, {"shapes": ",".join(_SHADOW_LOADS)})
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -247,9 +251,13 @@ def _load(world: World, steps: _Steps, length_s: int) -> Floats:
     edges: Floats = np.arange(round(length_s / _TICK_S) + 1, dtype=float) * _TICK_S
     work = _worked(edges, begin_s, end_s, level)
     if world.arm == "shadow":
-        pulsed = steps.after_s > 0
-        heat = 1.0 if world.effect_sd else 0.0
-        work += _worked(edges, end_s[pulsed], (end_s + steps.after_s)[pulsed], heat)
+        for kind, heat in _SHADOW_LOADS.items():
+            given = [
+                e.pulse_step - 1 for e in steps.assignments if e.kind == kind and e.pulse_step is not None
+            ]
+            pulsed = np.array([place for place in given if place < end_s.size], dtype=np.int64)
+            after = steps.after_s[pulsed]
+            work += _worked(edges, end_s[pulsed], end_s[pulsed] + after, heat * bool(world.effect_sd))
     return np.clip(np.diff(work) / _TICK_S, 0.0, 1.0)
 
 
@@ -274,7 +282,7 @@ def _training(
         "step": np.arange(1, n + 1),
         "rank": np.zeros(n, dtype=np.int64),
         "epoch": progress,
-        "loss": 2.0 + 2.5 * np.exp(-6.0 * progress) + 0.04 * rng.standard_normal(n),
+        "loss": 2.3 + 0.4 * np.exp(-2.0 * progress) + 0.04 * rng.standard_normal(n),
         "grad_norm": np.exp(_LOG_SD * x),
         "max_grad_norm": np.ones(n),
         "learning_rate": 1e-3 * (0.55 + 0.45 * np.cos(np.pi * progress)),

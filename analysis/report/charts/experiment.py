@@ -128,13 +128,13 @@ def _response(rows: Rows, shown: ShownExperiment) -> alt.LayerChart:
     ]
     axis = alt.Axis(title="s after it began", grid=False, tickCount=6)
     x = alt.X("t:Q", scale=alt.Scale(nice=False), axis=axis)
-    y = alt.Y("v:Q", axis=alt.Axis(title="effect in sd", tickCount=5, minExtent=34))
+    up = alt.Axis(title="effect in sd", tickCount=5, minExtent=34)
+    y = alt.Y("v:Q", axis=up)
     told = tooltip(t=("s after", ".3~g"), v=("effect, sd", "+.3f"), low=("from", "+.3f"), high=("to", "+.3f"))
     told += tooltip(own=("effect", ""))
     base = named(rows, "response", points).transform_filter(_ONLY)
-    low = alt.Y("low:Q", axis=y.axis)
     layers = [
-        base.mark_area(style="band", opacity=1).encode(x=x, y=low, y2="high:Q"),
+        base.mark_area(style="band", opacity=1).encode(x=x, y=alt.Y("low:Q", axis=up), y2="high:Q"),
         named(rows, "zero-response", [{"v": 0}]).mark_rule(style="zero-line", strokeWidth=1).encode(y=y),
         base.mark_line(style="stem", strokeWidth=2).encode(x=x, y=y),
         base.mark_circle(style="stem-dot", size=34, opacity=1).encode(x=x, y=y, tooltip=told),
@@ -165,12 +165,13 @@ def _chance(rows: Rows, shown: ShownExperiment) -> alt.LayerChart:
     ]
     titles = [{"k": k, "name": _chance_title(each)} for k, each in enumerate(shown.tested)]
     axis = alt.Axis(title="test statistic", grid=False, tickCount=6)
-    x = alt.X("from:Q", scale=alt.Scale(nice=False, zero=False, padding=10), axis=axis)
+    scale = alt.Scale(nice=False, zero=False, padding=10)
+    x = alt.X("from:Q", scale=scale, axis=axis)
     y = alt.Y("n:Q", axis=alt.Axis(title="redrawn schedules", tickCount=4, minExtent=34))
     told = tooltip(told=("statistic", ""), n=("schedules", ",d"))
     base = named(rows, "chance", bars).transform_filter(_ONLY)
     observed = named(rows, "observed", own).transform_filter(_ONLY)
-    at = alt.X("v:Q", scale=x.scale, axis=axis)
+    at = alt.X("v:Q", scale=scale, axis=axis)
     layers = [
         base.transform_filter("!datum.beyond")
         .mark_rect(style="many")
@@ -194,7 +195,7 @@ def _bar_rows(k: int, each: TestedOutcome) -> list[dict[str, Any]]:
     gap = 0.08 * (edges[1] - edges[0])
     return [
         {"k": k, "from": number(low + gap), "to": number(high - gap), "n": n}
-        | {"beyond": int((low + high) / 2 >= bars.observed)}
+        | {"beyond": int(abs(low + high) / 2 >= abs(bars.observed))}
         | {"told": f"{shown_number(low, '.3g')} to {shown_number(high, '.3g')}"}
         for low, high, n in zip(edges[:-1], edges[1:], bars.count.astype(int).tolist(), strict=True)
     ]

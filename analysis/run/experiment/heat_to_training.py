@@ -1,9 +1,83 @@
 """What hot and cool blocks did to the device, and to each outcome of the training."""
 
+from dataclasses import replace
+
+import numpy as np
+from thermograd.analysis.arrays import Floats
+from thermograd.analysis.experiment.manipulation import check_manipulation
 from thermograd.analysis.experiment.result import Effect, Manipulation
+from thermograd.analysis.experiment.switchback import analyze_switchback
 from thermograd.analysis.run.experiment.exposure import Exposure
+from thermograd.store.experiment.e_process import EProcess, pair_contrasts
+from thermograd.store.telling.columns import signal
+
+SIGNALS = ("temperature_c", "power_w", "sm_clock_mhz", "utilization_pct")
+_CONTROLS = ("step_time_s",)
+_UNITS = {"step_time_s": "s"}
 
 
 def heat_to_training(exposure: Exposure, planned_sd: float) -> tuple[list[Manipulation], list[Effect]]:
     """Return the checks of the manipulation, a device and signal each, and the effect on each outcome."""
-    return [], []
+    counted = exposure.counted
+    outcomes = {name: values[counted] for name, values in training_outcomes(exposure).items()}
+    steps, times = exposure.step[counted], exposure.step_time_ns[counted]
+    block = (steps - exposure.schedule.start_step) // exposure.schedule.design.stretch_steps
+    effects = analyze_switchback(
+        outcomes,
+        (times - times[0]) / 1e9,
+        is_hot(exposure)[block],
+        block // 2,
+        controls=_CONTROLS,
+        units=_UNITS,
+        planned_sd=planned_sd,
+    )
+    return manipulation(exposure), [
+        _with_evidence(exposure, each, steps.tolist(), outcomes[each.outcome]) for each in effects
+    ]
+
+
+def manipulation(exposure: Exposure) -> list[Manipulation]:
+    """Return whether the blocks moved each device, a signal each that it measures."""
+    checks = []
+    for device in exposure.data.devices.values():
+        block = exposure.block_of(device.time_ns)
+        hot = np.append(is_hot(exposure), np.nan)[block]  # of no block NaN, the last
+        pair = np.where(block >= 0, block // 2, -1)
+        for name in SIGNALS:
+            values = device.signal(name)
+            if values is not None:
+                checks.append(
+                    check_manipulation(name, values, hot, pair, device=device.name, unit=signal(name).unit)
+                )
+    return checks
+
+
+def is_hot(exposure: Exposure) -> Floats:
+    """Return of each block of completed pairs, in order, 1 where it is hot and 0 where it is cool."""
+    drawn = [exposure.schedule.assignment(index) for index in range(2 * exposure.units)]
+    return np.array([each.level == "hot" for each in drawn], dtype=np.float64)
+
+
+def training_outcomes(exposure: Exposure) -> dict[str, Floats]:
+    """Return what heat may change, by name; shape (steps,) each, of the steps of the experiment."""
+    data = exposure.data
+    columns = {"log_grad_norm": "grad_norm", "loss": "loss", "step_time_s": "step_time_s"}
+    found = {}
+    for name, column in columns.items():
+        values = data.training(column)
+        if name.startswith("log_"):
+            values = np.log(values, out=np.full(values.size, np.nan), where=values > 0)
+        if np.isfinite(values[exposure.row]).any():
+            found[name] = np.where(np.isfinite(values), values, np.nan)[exposure.row]
+    return found
+
+
+def _with_evidence(exposure: Exposure, effect: Effect, steps: list[int], values: Floats) -> Effect:
+    """Return an effect with the e-value that the stream layer comes to, pair by pair."""
+    if effect.verdict == "insufficient" or effect.e_value is not None:
+        return effect
+    process = EProcess()
+    known = [value if np.isfinite(value) else None for value in values.tolist()]
+    for contrast in pair_contrasts(exposure.schedule, steps, known):
+        process.update(contrast.d)
+    return replace(effect, e_value=process.e_value, e_largest=process.largest)

@@ -7,7 +7,7 @@ from thermograd.analysis.display.numbers import seconds_text
 from thermograd.analysis.experiment.result import Effect, ExperimentResult, Interval, Manipulation
 from thermograd.analysis.run.wording.sentences import length_text
 from thermograd.store.telling.columns import signal
-from thermograd.store.telling.quantities import counted
+from thermograd.store.telling.quantities import counted, few_of
 from thermograd.store.text import printable
 
 FEWEST = {"switchback": 6, "pulses": 10}  # units; of five pairs not even the most extreme draw has p <= .05
@@ -58,7 +58,8 @@ def named(effect: Effect) -> str:
     if effect.outcome == "log_grad_norm":
         return "gradient norm"
     known = signal(effect.outcome).name
-    return f"{known} of {printable(effect.device, 60)}" if effect.device else known
+    known = f"{known} of {printable(effect.device, 60)}" if effect.device else known
+    return f"{known} ({printable(effect.contrast, 60)})" if effect.contrast else known
 
 
 def size_text(effect: Effect) -> str:
@@ -96,9 +97,11 @@ def chance_text(effect: Effect) -> str:
 def _effect(result: ExperimentResult, asked: Sequence[Effect]) -> str:
     found = sorted((e for e in asked if e.verdict == "effect"), key=lambda effect: effect.p_family or 0.0)
     first = found[0]
-    lead = f"EFFECT: {_cause(result)} changes the {named(first)}"
+    cause, is_one = _cause(result)
+    lead = f"EFFECT: {cause} change{'s' * is_one} the {named(first)}"
     delay = f", over about {seconds_text(first.delay_s)}" if first.delay_s else ""
-    more = f" So do {counted(len(found) - 1, 'more outcome')}." if len(found) > 1 else ""
+    others = [named(effect) for effect in found[1:]]
+    more = f" Changed too: {few_of(others)}." if others else ""
     return (
         f"{lead} by {size_text(first)}{delay} ({chance_text(first)}; {_done(result)}). The schedule was "
         "drawn "
@@ -108,16 +111,18 @@ def _effect(result: ExperimentResult, asked: Sequence[Effect]) -> str:
 
 def _no_effect(result: ExperimentResult, asked: Sequence[Effect]) -> str:
     largest = max(asked, key=lambda effect: _reach(effect.interval_sd))
+    cause, is_one = _cause(result)
     above = f" above {result.planned_sd:g} sd" if result.planned_sd is not None else ""
     return (
-        f"NO EFFECT{above}: {_cause(result)} does not change the {_all(asked)}; of the least sure, "
+        f"NO EFFECT{above}: {cause} {'does' if is_one else 'do'} not change the {_all(asked)}; of the least "
+        "sure, "
         f"{named(largest)}, the effect is {size_text(largest)} ({chance_text(largest)}; {_done(result)})."
     )
 
 
 def _inconclusive(result: ExperimentResult, asked: Sequence[Effect], span_s: float) -> str:
     known = [effect for effect in asked if effect.detectable_sd is not None]
-    lead = f"CANNOT TELL (inconclusive): no effect of {_cause(result)} was shown, and none is excluded"
+    lead = f"CANNOT TELL (inconclusive): no effect of {_cause(result)[0]} was shown, and none is excluded"
     if not known:
         return f"{lead} ({_done(result)})."
     worst = max(known, key=lambda effect: effect.detectable_sd or 0.0)
@@ -161,8 +166,10 @@ def _not_moved(result: ExperimentResult, checked: Sequence[Manipulation]) -> str
     )
 
 
-def _cause(result: ExperimentResult) -> str:
-    return "heat" if result.question == "heat to training" else _ARMS.get(result.arm, result.arm)
+def _cause(result: ExperimentResult) -> tuple[str, bool]:
+    """Return what acts, and whether it is one thing."""
+    is_heat = result.question == "heat to training"
+    return ("heat" if is_heat else _ARMS.get(result.arm, result.arm)), is_heat
 
 
 def _all(effects: Sequence[Effect]) -> str:

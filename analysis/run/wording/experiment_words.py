@@ -122,4 +122,5 @@ def _named(effect: Effect) -> str:
     if effect.outcome == "log_grad_norm":
         return "the gradient norm"
     known = signal(effect.outcome).name
-    return f"the {known} of {printable(effect.device, _LONGEST_NAME)}" if effect.device else f"the {known}"
+    told = f"the {known} of {printable(effect.device, _LONGEST_NAME)}" if effect.device else f"the {known}"
+    return f"{told} ({printable(effect.contrast, _LONGEST_NAME)})" if effect.contrast else told
