@@ -162,7 +162,7 @@ def _not_moved(result: ExperimentResult, checked: Sequence[Manipulation]) -> str
     return (
         f"{what}: {signal(first.outcome).name} was {_short(first.difference)} {first.unit} apart, of at "
         "least "
-        f"{first.needed:g} {first.unit} needed. That is no statement about the training."
+        f"{first.needed:.3g} {first.unit} needed. That is no statement about the training."
     )
 
 
@@ -228,7 +228,7 @@ def check_text(check: Manipulation) -> str:
         return f"check: {name} is not measured."
     said = "moved" if check.passed else "did not move enough"
     p = f", p = {check.p:.2g}" if check.p is not None else ""
-    moved = f"{_short(check.difference)} {check.unit} (at least {check.needed:g} needed{p})"
+    moved = f"{_short(check.difference)} {check.unit} (at least {check.needed:.3g} needed{p})"
     return f"check: {name} {said}: {moved}."
 
 
