@@ -30,7 +30,8 @@ import fake_nvml
 FOUND_MW, CAP_MW, THEIRS_MW = 350_000, 210_000, 180_000
 LONGEST_S = 90.0
 TRAINING = """
-import logging, sys, time
+import signal, sys, time
+signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in the background
 from thermograd.ingest.experiment.arms.arm import Scene
 from thermograd.ingest.experiment.arms.cap import CapArm
 from thermograd.ingest.run import start_run
@@ -118,9 +119,9 @@ def killed(place: Place, seed: int, number: int) -> float | None:
     if place.wait(CAP_MW, child) is None:  # it was in a hot block
         return None
     child.send_signal(number)
-    took = place.wait(FOUND_MW)
-    child.wait(LONGEST_S)
-    return took
+    begun = time.monotonic()
+    child.wait(LONGEST_S)  # from here on a block that ends gives nothing back
+    return None if place.wait(FOUND_MW) is None else time.monotonic() - begun
 
 
 def both_killed(place: Place, seed: int, then: Callable[[Place], object]) -> float | None:

@@ -8,6 +8,7 @@ looks at it first, and leaves one alone that is not the one we set: then somebod
 
 import logging
 import os
+import time
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -22,6 +23,7 @@ from thermograd.store.processes import boot_id, host_label
 _log = logging.getLogger("thermograd")
 _SYSTEM = Path("/run")  # empty after a start of the machine, as are the limits
 _ROUNDED_MW = 1000  # a driver may round what it is given
+_TRIES, _PAUSE_S = 10, 0.02
 FOLDER = "power_limits"  # in a run's directory
 
 Outcome = Literal["restored", "as found", "changed since"]
@@ -50,10 +52,11 @@ def machine_folder() -> Path:
     """Return the folder of this machine's records; ``$THERMOGRAD_STATE`` names another."""
     if named := os.environ.get("THERMOGRAD_STATE"):
         return Path(named) / FOLDER
-    if os.access(_SYSTEM, os.W_OK) or (_SYSTEM / "thermograd" / FOLDER).is_dir():
-        return _SYSTEM / "thermograd" / FOLDER
-    home = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
-    return Path(home) / "thermograd" / FOLDER
+    of_system = _SYSTEM / "thermograd" / FOLDER
+    if os.access(_SYSTEM, os.W_OK) or os.path.isdir(of_system):  # of os: no error where we may not look
+        return of_system
+    home = os.environ.get("XDG_STATE_HOME") or os.path.expanduser("~/.local/state")
+    return Path(home).absolute() / "thermograd" / FOLDER
 
 
 def run_folder(run_dir: Path) -> Path:
@@ -71,9 +74,9 @@ class Claim:
         self._lock = ProcessLock(folder, uuid)
 
     def take(self) -> bool:
-        """Try once to be the one who sets this limit. OSError where the folder cannot be written."""
+        """Try to be the one who sets this limit. OSError where the folder cannot be written."""
         self._lock.path.parent.mkdir(parents=True, exist_ok=True)
-        return self._lock.acquire()
+        return acquired(self._lock)
 
     def holder(self) -> LimitRecord | None:
         """Return the record of who has the right, as far as it is written."""
@@ -96,6 +99,15 @@ class Claim:
     def let_go(self) -> None:
         """Let the right go, and leave what is recorded."""
         self._lock.release()
+
+
+def acquired(lock: ProcessLock) -> bool:
+    """Return whether a lock is now ours: who asks whether it is held has it for a moment."""
+    for _ in range(_TRIES):
+        if lock.acquire():
+            return True
+        time.sleep(_PAUSE_S)
+    return False
 
 
 def forget(paths: Iterable[Path]) -> None:
@@ -124,7 +136,7 @@ def read_record(path: Path) -> LimitRecord | None:
 def records_in(folder: Path) -> list[LimitRecord]:
     """Return a folder's records of this start of this machine, by GPU; the limits of an earlier are gone."""
     found = {}
-    for path in sorted(folder.glob("*.json")) if folder.is_dir() else ():
+    for path in sorted(folder.glob("*.json")) if os.path.isdir(folder) else ():
         record = read_record(path)
         if record is not None and (record.boot_id == boot_id() or record.boot_id is None):
             found[record.uuid] = record

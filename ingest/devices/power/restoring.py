@@ -1,10 +1,12 @@
 """Putting back the power limits that a dead training had set: by its agent, or by who comes later."""
 
 import json
+import os
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ from thermograd.ingest.devices.power.records import (
     FOLDER,
     LimitRecord,
     Outcome,
+    acquired,
     forget,
     is_owned,
     machine_folder,
@@ -27,31 +30,38 @@ from thermograd.store.locks import ProcessLock, is_held
 from thermograd.store.processes import host_label
 
 _IDLE_S, _WATCHING_S = 1.0, 0.2
+_BEAT_S = 60.0  # for a file system without locks
 _WAIT_S = 4.0  # for NVML, at the end
 
 
 @dataclass(frozen=True)
 class Restored:
-    """What became of one GPU's limit: `outcome`, or why it could not be put back."""
+    """What became of one GPU's limit: `outcome`, or why it could not be put back.
+
+    `is_left`: the training that had set it is gone.
+    """
 
     record: LimitRecord
     by: str
     label: str
     outcome: Outcome | None
     error: str | None = None
+    is_left: bool = True
 
     @property
     def text(self) -> str:
         """The sentence for people."""
         record, found, cap = self.record, watts(self.record.found_mw), watts(self.record.set_mw)
-        whose = f"run {record.run_id} (process {record.pid}) had set it to {cap} and is gone"
+        owner = f"run {record.run_id} (process {record.pid})"
+        whose = f"{owner} had set it to {cap}" + (" and is gone" if self.is_left else "")
         if self.error is not None:
             to_do = f"as root: nvidia-smi -i {record.uuid} -pl {record.found_mw / 1e3:g}"
             return f"the power limit of {self.label} may still be {cap}: {whose}; {self.error}; {to_do}"
         if self.outcome == "changed since":
-            return f"the power limit of {self.label} is left as it is: somebody has changed it since {whose}"
-        is_back = "is still" if self.outcome == "as found" else "is again"
-        return f"the power limit of {self.label} {is_back} {found}, put back by {self.by}: {whose}"
+            return f"the power limit of {self.label} is left as it is, somebody has changed it since: {whose}"
+        if self.outcome == "as found":
+            return f"the power limit of {self.label} is {found}, as {owner} had found it"
+        return f"the power limit of {self.label} is again {found}, put back by {self.by}: {whose}"
 
     def mark(self) -> dict[str, Any]:
         """Return the columns of its mark."""
@@ -60,16 +70,16 @@ class Restored:
 
 
 def restore(record: LimitRecord, by: str, limits: PowerLimits, run_dir: Path | None = None) -> Restored:
-    """Put one limit back and forget its record; where that fails, the record stays."""
-    label = record.uuid
+    """Put one limit back and forget its record, whoever lives; where that fails, the record stays."""
+    label, is_left = record.uuid, not is_owned(record)
     try:
         gpu = limits.of(record.uuid)
         label = gpu.label
         outcome = put_back(gpu, record)
     except LimitError as error:
-        return Restored(record, by, label, None, str(error))
+        return Restored(record, by, label, None, str(error), is_left)
     forget(paths_of(record, run_dir))
-    return Restored(record, by, label, outcome)
+    return Restored(record, by, label, outcome, None, is_left)
 
 
 def restore_left(by: str, runs: Path | None = None) -> list[Restored]:
@@ -97,7 +107,7 @@ def _left_in(runs: Path | None) -> list[LimitRecord]:
     """Return the records in a directory of runs of which nobody writes any more."""
     from thermograd.store.runs.catalogue import Run
 
-    if runs is None or not runs.is_dir():
+    if runs is None or not os.path.isdir(runs):
         return []
     folders = [path for path in runs.glob(f"*/{FOLDER}") if not Run(path.parent).live_writers()]
     return [record for folder in folders for record in records_in(folder)]
@@ -111,12 +121,12 @@ def _locked(
     lock = ProcessLock(folder, record.uuid)
     with suppress(OSError):
         folder.mkdir(parents=True, exist_ok=True)
-        if not lock.acquire():
+        if not acquired(lock):
             return None
     try:
         if not paths_of(record, run_dir):  # somebody has been quicker
             return None
-        return restore(record, by, limits, run_dir)
+        return replace(restore(record, by, limits, run_dir), is_left=True)
     finally:
         lock.release()
 
@@ -139,6 +149,7 @@ class LimitKeeper:
         self._limits: PowerLimits | None = None
         self._lock: ProcessLock | None = None
         self._failed: set[str] = set()
+        self._beat_s = 0.0
         self.guard = Guard("thermograd's agent cannot look after power limits: %(error)s")
 
     def run(self) -> None:
@@ -165,17 +176,20 @@ class LimitKeeper:
         self._limits = self._limits or PowerLimits()
         self._be_seen(run_dir)
         for record in records:
-            if is_over:
-                self._tell(restore(record, "its agent, which ends", self._limits, run_dir))
-            elif not is_owned(record):
+            if not is_owned(record):
                 done = _locked(record, "its agent", self._limits, run_dir)
                 if done is not None:
                     self._tell(done)
+            elif is_over:
+                self._tell(restore(record, "its agent, which ends", self._limits, run_dir))
 
     def _be_seen(self, run_dir: Path) -> None:
         if self._lock is None:
             lock = keeper_lock(run_dir)
             self._lock = lock if lock.acquire() else None
+        elif time.monotonic() > self._beat_s:
+            self._lock.refresh()
+            self._beat_s = time.monotonic() + _BEAT_S
 
     def _tell(self, done: Restored) -> None:
         if done.error is not None:

@@ -29,7 +29,6 @@ from thermograd.store.experiment.schedules import Assignment
 from thermograd.store.processes import boot_id, host_label
 
 _SHARE = 0.6  # of the limit that was found
-_TRIES, _PAUSE_S = 10, 0.02  # somebody who asks whether a lock is held has it for a moment
 _INSTEAD = "the arm duty needs no permission"
 
 
@@ -247,12 +246,9 @@ class CapArm(Arm):
 
 def _is_ours(claim: Claim, gpu: GpuLimit, run_dir: Path) -> bool:
     """Return whether the limit is now ours to set; False where another rank of this run has it."""
-    holder = None
-    for _ in range(_TRIES):
-        if claim.take():
-            return True
-        if (holder := claim.holder()) is not None and holder.run_id == run_dir.name:
-            return False
-        time.sleep(_PAUSE_S)
+    if claim.take():
+        return True
+    if (holder := claim.holder()) is not None and holder.run_id == run_dir.name:
+        return False
     whose = f"run {holder.run_id} (process {holder.pid})" if holder is not None else "another process"
     raise Refusal(f"the power limit of {gpu.label} is in the hands of {whose}: one experiment at a time")
