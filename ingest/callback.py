@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from thermograd.ingest.experiment.experimenting import checked
 from thermograd.ingest.job.notebook import on_failed_cell
 from thermograd.ingest.job.on_alert import CheckpointRequest
 from thermograd.ingest.job.options import LayerMode, check_options
@@ -47,10 +48,12 @@ class TrainerRun:
         on_alert: AlertReaction | None = None,
         on_alert_line: Callable[[str], None] | None = None,
         run: Run | None = None,
+        experiment: Any = None,
     ) -> None:
         if not (on_alert is None or on_alert == "checkpoint" or callable(on_alert)):
             raise ValueError(f"on_alert is {on_alert!r}; allowed: None, 'checkpoint', or a callable")
         check_options(hz, layer_norms, simulate)
+        self._experiment = checked(experiment)
         self.run = self._given = run
         self._name = name
         self._on_alert = on_alert
@@ -67,10 +70,12 @@ class TrainerRun:
         facts: Callable[[], dict[str, Any]],
         deferred_end: bool,
         name: str | None = None,
+        wall_clock: str | None = None,
     ) -> "StepTap":
         """Start the run, or use the one that was given or is under way, and return its tap.
 
-        What `facts` has as ``config`` becomes the run's configuration.
+        What `facts` has as ``config`` becomes the run's configuration. `wall_clock`: what of the training
+        goes by the clock on the wall, in words; an experiment would change that, and is refused.
         """
         if self.run is not None and self.run.held_by == "callback":
             self.fail(TrainingEndedEarly("the Trainer did not tell why; another training began"))
@@ -89,7 +94,15 @@ class TrainerRun:
             self.run.alert_tasks.add(self._on_alert)
         self._tap = self.run.tap(deferred_end, self._is_asked_for)
         self.run.name_parameters(model)
+        self._begin_experiment(self.run, described.get("max_steps"), wall_clock)
         return self._tap
+
+    def _begin_experiment(self, run: Run, last_step: int | None, wall_clock: str | None) -> None:
+        """Begin what is asked for, here or in the environment, as far as the training's clock allows."""
+        run.begin_experiments(self._experiment)
+        run.expect_last_step(last_step)
+        if wall_clock is not None:
+            run.refuse_experiment(f"{wall_clock} goes by the wall clock, which gaps and loads would change")
 
     def _under_way(self) -> Run | None:
         """Return the open run that this training belongs to, which somebody else ends; None without one."""
@@ -114,6 +127,8 @@ class TrainerRun:
         if self._interrupted and self._tap is not None:
             self._interrupted = False
             self._tap.begin_step()
+            if self.run is not None:
+                self.run.begin_step_clock()
 
     def checkpoint_due(self, step: int) -> bool:
         """Return whether an alert asks for a checkpoint at the end of this step; a note tells which."""

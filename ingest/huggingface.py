@@ -27,7 +27,8 @@ class ThermogradCallback(TrainerCallback):  # type: ignore[misc] # transformers 
     name
         What people call the run; default the arguments' ``run_name``, or the model's class name.
     **options
-        ``runs``, ``hz``, ``simulate``, ``layer_norms``, ``on_alert_line`` as for `thermograd.start_run`;
+        ``runs``, ``hz``, ``simulate``, ``layer_norms``, ``on_alert_line``, ``experiment`` as for
+        `thermograd.start_run`;
         ``on_alert``, None, ``"checkpoint"`` (save at the end of the next step) or a callable that gets
         each alert as a dictionary, in a thread; ``run``, a run that was started elsewhere and is closed
         there, instead of one of its own.

@@ -17,7 +17,8 @@ class ThermogradCallback(Callback):  # type: ignore[misc] # keras ships no types
     name
         What people call the run; default the model's name.
     **options
-        ``runs``, ``hz``, ``simulate``, ``layer_norms``, ``on_alert_line`` as for `thermograd.start_run`;
+        ``runs``, ``hz``, ``simulate``, ``layer_norms``, ``on_alert_line``, ``experiment`` as for
+        `thermograd.start_run`;
         ``on_alert``, None or a callable that gets each alert as a dictionary, in a thread; ``run``, a run
         that was started elsewhere and is closed there, instead of one of its own.
 

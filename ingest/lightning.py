@@ -27,7 +27,8 @@ class ThermogradCallback:
     name
         What people call the run; default the module's class name.
     **options
-        ``runs``, ``hz``, ``simulate``, ``layer_norms``, ``on_alert_line`` as for `thermograd.start_run`;
+        ``runs``, ``hz``, ``simulate``, ``layer_norms``, ``on_alert_line``, ``experiment`` as for
+        `thermograd.start_run`;
         ``on_alert``, None, ``"checkpoint"`` (save at the end of the next batch) or a callable that gets
         each alert as a dictionary, in a thread; ``run``, a run that was started elsewhere and is closed
         there, instead of one of its own.
@@ -80,7 +81,7 @@ class ThermogradCallback:
     def on_train_start(self, trainer: Any, pl_module: Any) -> None:
         """Start the run and the tap."""
         facts = partial(_job_facts, trainer, pl_module)
-        self._tap = self._training.open(pl_module, facts, deferred_end=False)
+        self._tap = self._training.open(pl_module, facts, False, wall_clock=_timer_of(trainer))
         self._tap.expect(*trainer.optimizers)
         self._tap.steps = self._last_step = trainer.global_step  # not 0 where a training is resumed
 
@@ -158,6 +159,12 @@ def _just_logged(trainer: Any) -> dict[str, Any]:
     with suppress(AttributeError, AssertionError, KeyError, TypeError):  # of another version
         return dict(trainer._logger_connector.metrics["callback"])
     return dict(trainer.callback_metrics)
+
+
+def _timer_of(trainer: Any) -> str | None:
+    """Return what ends the training by the clock, in words: a `Timer`, which ``max_time`` adds as well."""
+    timers = (callback for callback in trainer.callbacks if type(callback).__name__ == "Timer")
+    return "the Trainer's max_time (a Timer callback)" if next(timers, None) is not None else None
 
 
 def _config(trainer: Any, module: Any) -> dict[str, Any]:

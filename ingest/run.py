@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from thermograd.ingest.agent.silent_agent import AgentSilence
 from thermograd.ingest.agent.supervisor import AgentProcess
+from thermograd.ingest.experiment.experimenting import Experimenting, checked
 from thermograd.ingest.face import html_of, say_where, text_of, wants_card
 from thermograd.ingest.job import launcher_link
 from thermograd.ingest.job.configuration import with_config
@@ -31,7 +32,7 @@ _open_runs: "set[Run]" = set()
 _shared: "Run | None" = None  # the run of `thermograd run`, whoever started it
 
 
-class Run(Watching, OwnValues):
+class Run(Experimenting, Watching, OwnValues):
     """A run that this process records. Nothing of it raises into the training loop.
 
     Made by `start_run`; ends with `close` or the ``with`` block. In a child process, forked or spawned, it
@@ -66,7 +67,7 @@ class Run(Watching, OwnValues):
         self._recorder = Recorder(writer, self.place.rank)
         self._recorder.metrics.read_back = _read_back
         self._layer_mode = layer_norms
-        parts = [self._stop_tap, self._mark_end, self._close_log, self._stop_agent]
+        parts = [self._stop_experiment, self._stop_tap, self._mark_end, self._close_log, self._stop_agent]
         self.held_by: Literal["script", "callback", "launcher"] = "script"
         self._ending = Ending([partial(_open_runs.discard, self), *parts], self.guard)
         self._end = End()
@@ -160,6 +161,8 @@ class Run(Watching, OwnValues):
             skipped=skipped,
             tokens=tokens,
         )
+        if self._conductor is not None:
+            self._conductor.step_ended(self._recorder.last_number)
 
     @guarded
     def begin_training(self, config: Any) -> None:
@@ -200,6 +203,7 @@ class Run(Watching, OwnValues):
 
     def _abandon(self) -> None:
         self._recorder.abandon()
+        self._abandon_experiment()
         self._tap = self.agent = None
         self._ending.abandon()
 
@@ -249,6 +253,7 @@ def start_run(
     on_alert: Callable[[dict[str, Any]], None] | None = None,
     on_alert_line: Callable[[str], None] | None = None,
     card: bool = True,
+    experiment: Any = None,
 ) -> Run:
     """Start to record a run.
 
@@ -294,11 +299,13 @@ def start_run(
     card
         Let the agent end with five lines on stderr: verdict, spikes, throttling, energy, report.
         ``THERMOGRAD_CARD=0`` turns that off, too.
+    experiment
+        ``"duty"`` or options by name: what `Run.experiment` takes, begun with the run.
 
     Raises
     ------
     ValueError
-        If `hz`, `reinit`, `layer_norms` or `simulate` is none of what is allowed.
+        If `hz`, `reinit`, `layer_norms`, `simulate` or `experiment` is none of what is allowed.
     TypeError
         If `name` is no text.
 
@@ -310,6 +317,7 @@ def start_run(
     ...     run.mark("checkpoint", step=1)
     """
     check_options(hz, layer_norms, simulate, reinit)
+    wanted = checked(experiment)
     if not issubclass(type(name), str):
         raise TypeError(f"name is {said(name)}; allowed: any text")
     if os.environ.get("THERMOGRAD_DISABLED", "0") not in ("", "0"):
@@ -327,6 +335,7 @@ def start_run(
                 run.agent = _start_agent(run, float(hz), simulate, on_alert_line, card and wants_card(run))
             if running is None and launcher_link.is_active:
                 run.share()
+            run.begin_experiments(wanted)
         if running is None:
             say_where(run)
         return run

@@ -14,7 +14,8 @@ class ThermogradCallback:
     name
         What people call the run; default the training's own name.
     **options
-        ``runs``, ``hz``, ``simulate``, ``layer_norms``, ``on_alert_line`` as for `thermograd.start_run`;
+        ``runs``, ``hz``, ``simulate``, ``layer_norms``, ``on_alert_line``, ``experiment`` as for
+        `thermograd.start_run`;
         ``on_alert``, None or a callable that gets each alert as a dictionary, in a thread; ``run``, a run
         that was started elsewhere and is closed there, instead of one of its own.
 
@@ -58,7 +59,8 @@ class ThermogradCallback:
         """Start the run and the tap."""
         name = getattr(trainer.args, "name", None)
         facts = partial(_job_facts, trainer)
-        self._tap = self._training.open(trainer.model, facts, deferred_end=False, name=name)
+        clock = "the trainer's time (hours of training)" if getattr(trainer.args, "time", None) else None
+        self._tap = self._training.open(trainer.model, facts, False, name, clock)
         self._tap.expect(trainer.optimizer)
 
     @harmless

@@ -1,5 +1,6 @@
 """What a run sees of a training by itself: the optimizers that are watched, and the tap on them."""
 
+import weakref
 from abc import abstractmethod
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ from thermograd.store.lazy_names import no_collection
 if TYPE_CHECKING:
     from thermograd.ingest.capture.layer_norms import LayerNorms
     from thermograd.ingest.capture.tap import StepTap
+    from thermograd.ingest.experiment.conductor import Conductor
 
 
 class Watching:
@@ -26,6 +28,8 @@ class Watching:
     _layers: "LayerNorms | None" = None
     _tap: "StepTap | None" = None
     _has_said = False
+    _model: Any = None  # a weak reference to what is trained
+    _conductor: "Conductor | None" = None
 
     @property
     @abstractmethod
@@ -66,7 +70,8 @@ class Watching:
 
     @guarded
     def name_parameters(self, model: Any) -> None:
-        """Name the parameters, for the norms of single layers."""
+        """Name the parameters, for the norms of single layers; remember the model, for an experiment."""
+        self._model = weakref.ref(model) if model is not None else self._model
         if self._layers is not None and model is not None:
             self._layers.name(model.named_parameters())
 
@@ -88,6 +93,7 @@ class Watching:
                 self._layers = LayerNorms(self._layer_mode == "after_spike", recorder.note)
                 self.alert_tasks.add(self._layers.hear)
             tap = StepTap(recorder.tapped, self.place.rank, note=recorder.note, layers=self._layers)
+            tap.on_step = self._conductor.step_ended if self._conductor is not None else None
             if recorder.last_number is not None:
                 tap.steps = recorder.last_number
             if recorder.writer is not None and self.is_open:

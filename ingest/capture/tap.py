@@ -12,7 +12,8 @@ What is seen, and the rule for each situation, is in ``tests/ingest/capture``.
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -68,7 +69,7 @@ class StepTap:
         self._under_way = _UnderWay()
         self._spent_clip: list[State] = []
         self._met = 0
-        self._is_numbered = False
+        self._is_numbered = self._is_started = False
         self._seen_before = 0
         self._framework = FrameworkSteps()
         self._rows = Rows(emit, note, rank, layers)
@@ -141,14 +142,44 @@ class StepTap:
 
     def start(self) -> None:
         """Begin to see steps."""
+        self._is_started = True
         hooks.add(self)
 
     def stop(self) -> None:
         """See no more steps; emit what was still on its way."""
+        self._is_started = False
         hooks.remove(self)
         with self.guard:
             self._iterations.close()
             self._rows.drain(wait=True)
+
+    @property
+    def on_step(self) -> Callable[[int | None], object] | None:
+        """What is called with the number of each step that has ended; it raises only what is the user's."""
+        return self._rows.on_step
+
+    @on_step.setter
+    def on_step(self, hear: Callable[[int | None], object] | None) -> None:
+        self._rows.on_step = hear
+
+    @contextmanager
+    def looking_away(self) -> Iterator[None]:
+        """Let what happens inside the block pass unseen: it is not the user's training."""
+        hooks.remove(self)
+        try:
+            yield
+        finally:
+            if self._is_started:
+                hooks.add(self)
+
+    def skip_time(self, duration_ns: int) -> None:
+        """Take time out of the step under way that is not the training's."""
+        self._optimizers.skip(duration_ns)
+
+    def optimizers(self) -> list[Any]:
+        """Return the optimizers that are known."""
+        known = (state.optimizer() for state in self._optimizers.all())
+        return [optimizer for optimizer in known if optimizer is not None]
 
     def begin_step(self) -> None:
         """Start the clock of the coming step here: what came before (an evaluation) is not part of it."""

@@ -212,6 +212,11 @@ class Recorder:
         values |= {"step": self._number(step), "rank": self._rank, "step_time_s": step_time_s}
         self._append({"monotonic_ns": now_ns} | values)
 
+    def skip_time(self, duration_ns: int) -> None:
+        """Take time out of the step under way that is not the training's, where the script logs its steps."""
+        if self._last_step_ns is not None:
+            self._last_step_ns += duration_ns
+
     def _number(self, given: Any) -> int | None:
         """Return a step's number: the given one, null where that is none, the next where none is given."""
         counted = next(self._numbers)

@@ -31,7 +31,15 @@ class _Row(NamedTuple):
 
 
 class Rows:
-    """Numbers the steps and hands them to `emit`; `note` takes, once, what readers of them must know."""
+    """Numbers the steps and hands them to `emit`; `note` takes, once, what readers of them must know.
+
+    Attributes
+    ----------
+    on_step
+        Called with the number of each step that has ended, while its values may still be on their way.
+    """
+
+    on_step: Callable[[int | None], object] | None = None
 
     def __init__(
         self, emit: Callable[..., object], note: Callable[..., object], rank: int, layers: LayerNorms | None
@@ -76,14 +84,19 @@ class Rows:
         )
         if is_held:
             self._held = row
-        else:
-            self._deliver(row, None, self.epoch)
+            return
+        is_step = not values["is_measured_only"]
+        self._deliver(row, None, self.epoch)
+        if self.on_step is not None and is_step:
+            self.on_step(self.latest)
 
     def release(self, step: int | None, epoch: float | None) -> None:
         """Let go of the row that is held."""
         row, self._held = self._held, None
         if row is not None:
             self._deliver(row, step, epoch)
+            if self.on_step is not None:
+                self.on_step(step if step is not None else self.latest)
 
     def _deliver(self, row: _Row, step: int | None, epoch: float | None) -> None:
         row.values.update(step=step, rank=self._rank, epoch=epoch)

@@ -16,6 +16,8 @@ class Scene:
     """What an arm may know of the process that it works in.
 
     `model` and `optimizers` give what is trained, as far as it is known by now; `note` writes a `note` mark.
+    `rest` sleeps so many seconds, or until the run is closed or Ctrl-C comes, and returns how long it did:
+    time that counts as no step's. `typical_step_s`: the median of steps that nothing was done to.
     """
 
     rank: int = 0
@@ -25,6 +27,8 @@ class Scene:
     model: Callable[[], Any] = lambda: None
     optimizers: Callable[[], list[Any]] = list
     note: Callable[..., object] = lambda text, **detail: None
+    rest: Callable[[float], float] = lambda seconds: 0.0
+    typical_step_s: Callable[[], float | None] = lambda: None
 
 
 @dataclass

@@ -1,0 +1,182 @@
+"""What the conductor does of a schedule, step by step, and when an arm or a process fails."""
+
+import json
+
+import pytest
+from intervening import Conducted, Told
+from thermograd.ingest.experiment import probe
+from thermograd.ingest.experiment.schedule_file import PLAN, read_schedule
+from thermograd.store.experiment.schedules import Schedule, Switchback
+
+
+def conducted(tmp_path, **options):
+    return Conducted(tmp_path, **{"block_steps": 3, "start_step": 6, "seed": 1} | options)
+
+
+def test_each_block_is_marked_before_it_begins_and_after_its_last_step(tmp_path):
+    run = conducted(tmp_path)
+    run.step_to(12)
+    levels = [run.conductor.schedule.assignment(i).level for i in range(3)]
+    assert [c for c in run.arm.log if c != ("prepare",)] == [
+        ("mark", f"duty: block 1 is {levels[0]}, steps 6 to 8"),
+        ("begin", 0, levels[0]),
+        *(("after", step) for step in (6, 7, 8)),
+        ("end",),
+        ("mark", "duty: block 1 applied in 3 steps"),
+        ("mark", f"duty: block 2 is {levels[1]}, steps 9 to 11"),
+        ("begin", 1, levels[1]),
+        *(("after", step) for step in (9, 10, 11)),
+        ("end",),
+        ("mark", "duty: block 2 applied in 3 steps"),
+        ("mark", f"duty: block 3 is {levels[2]}, steps 12 to 14"),
+        ("begin", 2, levels[2]),
+        ("after", 12),
+    ]
+
+
+def test_the_log_says_what_the_seed_draws(tmp_path):
+    run = conducted(tmp_path)
+    run.step_to(6 + 3 * 40)
+    run.conductor.close()
+    recorded = run.recorded
+    assert recorded.faults == []
+    assert recorded.schedule == run.conductor.schedule == read_schedule(tmp_path)
+    assert [a.assignment for a in recorded.assigned.values()] == [
+        recorded.schedule.at(6 + 3 * i) for i in range(41)
+    ]
+    assert {applied.steps for applied in list(recorded.applied.values())[:40]} == {3}
+    assert recorded.applied[40].failed == "the run ended after 1 of 3 steps"
+
+
+def test_a_pulse_comes_once_after_its_step(tmp_path):
+    arm = Told()
+    arm.design, arm.kinds = "pulses", ("zeros", "noise")
+    run = conducted(tmp_path, arm=arm, block_steps=None, bin_steps=2, stratum_bins=5, lag_bins=2)
+    run.step_to(5 + 10 * 8)
+    schedule = run.conductor.schedule
+    expected = [schedule.assignment(i) for i in range(8)]
+    assert run.calls("pulse") == [("pulse", a.pulse_step) for a in expected]
+    for a in expected:
+        at = arm.log.index(("pulse", a.pulse_step))
+        assert arm.log[at - 1] == ("after", a.pulse_step)
+    assert {a.kind for a in expected} == {"zeros", "noise"}
+
+
+def test_rank_0_decides_by_the_time_of_a_step_and_others_follow(tmp_path, monkeypatch):
+    monkeypatch.setattr("thermograd.ingest.experiment.conductor._AHEAD_S", 0.0)
+    ranks = [Conducted(tmp_path, rank=r, world_size=2, block_s=1e-9, seed=5) for r in range(2)]
+    for step in range(1, 400):
+        for rank in ranks:
+            rank.conductor.step_ended(step)
+        if len(ranks[1].calls("after")) > 5:
+            break
+    assert ranks[0].conductor.schedule == ranks[1].conductor.schedule == read_schedule(tmp_path)
+    assert ranks[0].conductor.schedule.design == Switchback(1)
+    assert ranks[0].calls("begin", "after") == ranks[1].calls("begin", "after") != []
+    assert ranks[1].marks == []
+
+
+def test_a_rank_that_comes_late_joins_at_the_next_block_and_says_so(tmp_path):
+    run = conducted(tmp_path, rank=1, world_size=2, block_steps=10)
+    run.step_to(40, first=19)
+    assert run.calls("begin")[0][1] == 2
+    assert run.calls("after")[0] == ("after", 26)
+    ((index, failed),) = [(a.index, a.failed) for a in run.recorded.failures]
+    assert (index, failed) == (1, "this rank came to the schedule late")
+
+
+def test_a_restarted_job_follows_the_schedule_that_is_there(tmp_path):
+    first = Conducted(tmp_path, block_s=3600.0)
+    first.step_to(10)
+    again = Conducted(tmp_path, block_s=60.0)
+    again.step_to(9)
+    assert again.conductor.schedule == first.conductor.schedule
+    assert again.recorded.assigned[0].assignment == first.recorded.assigned[0].assignment
+
+
+def test_another_arm_in_the_same_directory_is_refused(tmp_path, caplog):
+    conducted(tmp_path).step_to(6)
+    other = Told()
+    other.name = "burner"
+    run = conducted(tmp_path, arm=other)
+    run.step_to(20)
+    assert run.texts == [
+        "no experiment: the run's directory has one of the arm 'duty'; begin another run",
+    ]
+    assert run.calls("begin", "close") == [("close",)]
+    assert "begin another run" in caplog.text
+
+
+def test_step_numbers_that_go_back_end_the_block_and_repeat_none(tmp_path):
+    run = conducted(tmp_path)
+    run.step_to(10)
+    run.step_to(20, first=2)
+    assert run.recorded.applied[1].failed == "the step numbers went back"
+    assert [call[1] for call in run.calls("begin")] == [0, 1, 2, 3, 4, 5]
+    assert run.recorded.faults == []
+
+
+def test_step_numbers_that_jump_begin_the_block_that_they_jump_into(tmp_path):
+    run = conducted(tmp_path, block_steps=30, start_step=21)
+    for step in (1, 2, 3, *range(10, 200, 10)):
+        run.conductor.step_ended(step)
+    assert [a.assignment.first_step for a in run.recorded.assigned.values()] == [21, 51, 81, 111, 141, 171]
+    assert {applied.steps for applied in run.recorded.applied.values()} == {3}
+
+
+@pytest.mark.parametrize("fault", ["begin", "after", "end"])
+def test_an_arm_that_fails_ends_its_block_and_after_three_in_a_row_for_good(tmp_path, fault):
+    run = conducted(tmp_path, arm=Told(faults=(fault,)))
+    run.step_to(60)
+    assert [applied.failed for applied in run.recorded.applied.values()] == [f"{fault} fails"] * 3
+    assert run.texts[-1] == "the experiment ends: the arm duty failed 3 times in a row"
+    assert len(run.calls("begin")) == 3
+    assert run.calls("close") == [("close",)]
+    run.conductor.close()
+    assert run.calls("close") == [("close",)]
+
+
+def test_an_arm_that_refuses_does_nothing_and_says_why(tmp_path, caplog):
+    run = conducted(tmp_path, arm=Told(answers=[False, False, "this is no model"]))
+    run.step_to(30)
+    assert run.texts == ["no experiment: this is no model"]
+    assert run.calls("prepare", "begin", "close") == [("prepare",), ("prepare",), ("close",)]
+    assert "no experiment: this is no model" in caplog.text
+
+
+def test_nothing_comes_after_the_last_step_of_a_training(tmp_path):
+    run = conducted(tmp_path)
+    run.conductor.last_step = 8
+    run.step_to(8)
+    assert run.calls("after") == [("after", 6), ("after", 7)]
+
+
+def test_a_run_without_steps_writes_nothing(tmp_path):
+    run = conducted(tmp_path)
+    run.conductor.close()
+    assert run.marks == []
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_planned_experiment_probes_both_levels_and_takes_the_plans_blocks(tmp_path, monkeypatch):
+    monkeypatch.setattr(probe, "PROBE_S", 1e-9)
+    monkeypatch.setattr("thermograd.ingest.experiment.conductor.PROBE_S", 1e-9)
+    run = Conducted(tmp_path, plan=True, block_s=3600.0, seed=1)
+    run.step_to(7)
+    assert run.calls("begin") == [("begin", -1, "hot"), ("begin", -1, "cool")]
+    assert run.conductor.schedule is None
+    (tmp_path / PLAN).write_text(json.dumps({"block_s": 1e-9, "bin_s": 1.0, "table": []}))
+    run.step_to(9)
+    assert run.conductor.schedule.design == Switchback(1)
+    notes = [json.loads(m["detail"]) for m in run.marks if m["mark"] == "note"]
+    assert [n["experiment_probe"]["level"] for n in notes[:2]] == ["hot", "cool"]
+    assert notes[2]["experiment_plan"]["block_s"] == 1e-9
+
+
+def test_without_a_plan_the_experiment_begins_as_it_was_asked_for(tmp_path, monkeypatch):
+    monkeypatch.setattr("thermograd.ingest.experiment.conductor.PROBE_S", 1e-9)
+    monkeypatch.setattr(probe, "_LONGEST_WAIT_S", 0.0)
+    run = Conducted(tmp_path, plan=True, block_s=1e-9)
+    run.step_to(9)
+    assert isinstance(run.conductor.schedule, Schedule)
+    assert "no plan of the experiment came: it begins without" in run.texts
