@@ -19,6 +19,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -98,7 +99,10 @@ class Place:
 
     def records(self) -> list[Path]:
         """Return the records that are left."""
-        return [*self.folder.glob("runs/*/power_limits/*"), *self.folder.glob("state/power_limits/*.json")]
+        while True:
+            with suppress(FileNotFoundError):  # a folder that vanished meanwhile
+                ours = self.folder.glob("state/power_limits/*.json")
+                return [*self.folder.glob("runs/*/power_limits/*"), *ours]
 
 
 def ends_itself(place: Place, seed: int, way: str) -> float | None:
@@ -208,11 +212,11 @@ def tries(library: Path, way: str, trials: int) -> None:
 
 def _wait_for_agents(folder: Path) -> None:
     """Let the agents of a trial end before its folder goes."""
-    for _ in range(600):
+    for _ in range(200):
         lines = (process.info["cmdline"] or [] for process in psutil.process_iter(["cmdline"]))
         if not any(str(folder) in word for line in lines for word in line):
             return
-        time.sleep(0.05)
+        time.sleep(0.3)
 
 
 def main() -> None:

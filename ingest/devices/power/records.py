@@ -136,7 +136,7 @@ def read_record(path: Path) -> LimitRecord | None:
 def records_in(folder: Path) -> list[LimitRecord]:
     """Return a folder's records of this start of this machine, by GPU; the limits of an earlier are gone."""
     found = {}
-    for path in sorted(folder.glob("*.json")) if os.path.isdir(folder) else ():
+    for path in _files(folder, ".json"):
         record = read_record(path)
         if record is not None and (record.boot_id == boot_id() or record.boot_id is None):
             found[record.uuid] = record
@@ -152,10 +152,18 @@ def paths_of(record: LimitRecord, run_dir: Path | None = None) -> list[Path]:
     """Return where a record is; `run_dir` where the run's directory is not where it was."""
     name = f"{record.uuid}.json"
     folders = dict.fromkeys((run_dir or Path(record.run_dir), Path(record.run_dir)))
-    in_runs = [path for each in folders for path in run_folder(each).glob(f"*-{name}")]
+    in_runs = [path for each in folders for path in _files(run_folder(each), f"-{name}")]
     ours = machine_folder() / name
     there = read_record(ours)
     return [*in_runs, *([ours] if there is not None and there.run_id == record.run_id else [])]
+
+
+def _files(folder: Path, end: str) -> list[Path]:
+    """Return a folder's files whose name ends so; the folder may vanish meanwhile, as a limit is put back."""
+    try:
+        return sorted(folder / name for name in os.listdir(folder) if name.endswith(end))
+    except OSError:
+        return []
 
 
 def put_back(gpu: GpuLimit, record: LimitRecord) -> Outcome:

@@ -13,7 +13,6 @@ from typing import Any
 from thermograd.ingest.devices.base import DeviceUnavailableError
 from thermograd.ingest.devices.power.limits import LimitError, PowerLimits, watts
 from thermograd.ingest.devices.power.records import (
-    FOLDER,
     LimitRecord,
     Outcome,
     acquired,
@@ -107,10 +106,15 @@ def _left_in(runs: Path | None) -> list[LimitRecord]:
     """Return the records in a directory of runs of which nobody writes any more."""
     from thermograd.store.runs.catalogue import Run
 
-    if runs is None or not os.path.isdir(runs):
-        return []
-    folders = [path for path in runs.glob(f"*/{FOLDER}") if not Run(path.parent).live_writers()]
-    return [record for folder in folders for record in records_in(folder)]
+    found: list[LimitRecord] = []
+    if runs is None:
+        return found
+    with suppress(OSError):  # there is no such directory, or it may not be read
+        for name in os.listdir(runs):
+            records = records_in(run_folder(runs / name))
+            if records and not Run(runs / name).live_writers():
+                found += records
+    return found
 
 
 def _locked(
