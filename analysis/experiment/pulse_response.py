@@ -5,15 +5,17 @@ from dataclasses import dataclass
 import numpy as np
 from thermograd.analysis.arrays import Floats
 from thermograd.analysis.experiment.pulse_cleaning import Cleaned, cleaned
-from thermograd.analysis.experiment.pulse_scores import Draw, Scores
+from thermograd.analysis.experiment.pulse_scores import Draw
 from thermograd.analysis.experiment.result import Interval
 
-_SINGLE_LAGS, _MEMORIES_BINS, _LATE_BINS = 4, (3.0, 10.0, 30.0), (2, 5)
-_BOX_BINS = 3
+_SINGLE_LAGS, _BOX_BINS = 4, 3
+_BEGINS_BINS, _MEMORIES_BINS = (0, 2, 4), (3.0, 10.0, 30.0)
+_LAST_BEGIN_BINS, _ALL_MEMORIES_BINS = 6, (1.0, 2.0, 3.0, 5.0, 10.0, 30.0)
 _ROUNDS = 3  # of taking the response out and cleaning again
-_HALVINGS, _DOUBLINGS = 18, 8
+_TAIL_BINS = 60
 _POWER_SD = 1.2816  # standard normal quantile of a power of .9
-_RIDGE = 1e-9
+_RIDGE, _TINY = 1e-9, float(np.finfo(np.float64).tiny)
+_BAND_REDRAWS = 499
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -30,12 +32,16 @@ class Measured:
 
     Attributes
     ----------
-    course, half_width
-        Shape (lags,): the response, and what its simultaneous band reaches to each side.
-    best, size, interval
-        The shape that fits best, its largest lag, and the sizes not excluded; None where none can be.
+    course, tail
+        Shape (lags,) and (more,): the response, and how it goes on as the outcome forgets.
+    half_width
+        Shape (lags,): what the simultaneous band of the course reaches to each side. It counts on a response
+        that is over by its last lag, or fades from there as the outcome forgets.
+    size, lag, interval
+        The largest value of the shape that fits best, and the lag of it; from the smallest to the largest size
+        of any response that explains the scores. Where none does: the course's peak and its band.
     farthest
-        Of all shapes, the size farthest from 0 that the test does not exclude.
+        Of all shapes, the size farthest from 0 that is not excluded if the shape is the right one.
     detectable
         The least size that would have been found with a power of .9, whichever the shape.
     sd
@@ -43,10 +49,11 @@ class Measured:
     """
 
     course: Floats
+    tail: Floats
     half_width: Floats
-    best: int
     size: float
-    interval: Interval | None
+    lag: int
+    interval: Interval
     farthest: float
     detectable: float
     sd: float
@@ -57,14 +64,29 @@ def shapes(lags: int) -> Floats:
 
     One lag alone, a few bins, or a memory that fades from the start or later.
     """
+    return np.stack([*_single(lags), *_fading(lags, _BEGINS_BINS, _MEMORIES_BINS)])
+
+
+def _explanations(lags: int) -> Floats:
+    """Return more of them, any of which may explain what the others' scores are."""
+    every = tuple(range(_LAST_BEGIN_BINS + 1))
+    return np.stack([*_single(lags), *_fading(lags, every, _ALL_MEMORIES_BINS)])
+
+
+def _single(lags: int) -> list[Floats]:
     lag = np.arange(lags)
     found = [(lag == single).astype(np.float64) for single in range(min(_SINGLE_LAGS, lags))]
-    found += [np.exp(-lag / memory) for memory in _MEMORIES_BINS]
-    late = [begin for begin in _LATE_BINS if begin < lags - 1]
-    found += [np.where(lag >= begin, np.exp(-(lag - begin) / _MEMORIES_BINS[1]), 0.0) for begin in late]
-    if lags > _BOX_BINS:
-        found.append((lag < _BOX_BINS).astype(np.float64))
-    return np.stack(found)
+    return [*found, (lag < _BOX_BINS).astype(np.float64)]
+
+
+def _fading(lags: int, begins: tuple[int, ...], memories: tuple[float, ...]) -> list[Floats]:
+    lag = np.arange(lags)
+    return [
+        np.where(lag >= begin, np.exp(-(lag - begin).clip(min=0) / memory), 0.0)
+        for begin in begins
+        for memory in memories
+        if begin < lags - 1
+    ]
 
 
 def searched(draw: Draw, clean: Cleaned, looked: Floats) -> Tested:
@@ -82,48 +104,72 @@ def measured(draw: Draw, values: Floats, basis: Floats, looked: Floats, level: f
     The response is taken out, the rest cleaned and scored anew: a response of another course leaves a rest
     with another score, which is compared with the redraws of that rest.
     """
-    course, clean, scores = np.zeros(draw.strata.lags), cleaned(values, basis, robust=False), None
+    course, tail = np.zeros(draw.strata.lags), np.zeros(0)
+    clean = cleaned(values, basis, robust=False)
     for _ in range(_ROUNDS):
         if clean is None:
             return None
         scores = draw.scores(clean)
-        change = _solved(draw.observed(scores.answer), draw.observed(scores.rows))
-        course = course + change
-        clean = cleaned(values - draw.response(values.size, course), basis)
+        grown = draw.observed(scores.answer)
+        course = course + _solved(grown, draw.observed(scores.rows))
+        tail = _tail(clean, course)
+        clean = cleaned(values - draw.response(values.size, np.append(course, tail)), basis)
     if clean is None:
         return None
     scores = draw.scores(clean)
     grown = draw.observed(scores.answer)
-    course_rows = _solved(grown, scores.rows.T).T
-    course_sd, course_limit = _limit(draw, course_rows, level)
-    shape_rows = scores.rows @ looked.T
-    shape_sd, shape_limit = _limit(draw, shape_rows, level)
-    per_size = np.einsum("jk,kl,jl->j", looked, grown, looked)
-    sizes = (draw.observed(shape_rows) + looked @ grown @ course) / per_size
-    reach = shape_sd / np.abs(per_size)
+    half_width = _band(draw, clean, scores.rows, level)
+    rows = scores.rows @ looked.T
+    sd = np.sqrt(draw.variance(rows))
+    limit = _quantile(np.abs(draw.redrawn(rows / np.where(sd > 0, sd, np.inf))).max(axis=1), level)
+    sd = draw.inflation * sd
+    seen = draw.observed(rows) + looked @ grown @ course
+    answers = looked @ grown @ looked.T  # of each shape's score, to each shape
+    own = np.diag(answers)
+    known = own > _RIDGE * own.max()  # else its lags were never measured
+    if not known.any():
+        return None
+    sizes = np.where(known, seen / np.where(known, own, 1.0), 0.0)
+    reach = np.where(known, sd / np.where(known, own, 1.0), np.inf)
     best = int((np.abs(sizes) / reach).argmax())
-    return Measured(
-        course,
-        course_limit * course_sd,
-        best,
-        float(sizes[best]),
-        _interval(draw, scores, course, looked, best, float(sizes[best]), float(reach[best]), level),
-        float((np.abs(sizes) + shape_limit * reach).max()),
-        float(((shape_limit + _POWER_SD) * reach).max()),
-        clean.sd,
-    )
+    size, lag = float(sizes[best]), int(looked[best].argmax())
+    explanations = _explanations(course.size)
+    interval = _interval(seen, looked @ grown @ explanations.T, limit * sd)
+    if interval is None:
+        lag = int(np.abs(course).argmax())
+        size = float(course[lag])
+        interval = size - float(half_width[lag]), size + float(half_width[lag])
+    farthest = float((np.abs(sizes) + limit * reach).max())
+    detectable = float(((limit + _POWER_SD) * reach).max())
+    return Measured(course, tail, half_width, size, lag, interval, farthest, detectable, clean.sd)
+
+
+def _tail(clean: Cleaned, course: Floats) -> Floats:
+    """Return how a response goes on, over the strata that follow, if the outcome forgets it as all else."""
+    order = clean.past.size
+    whole = np.append(course, np.zeros(_TAIL_BINS))
+    for at in range(course.size, whole.size):
+        whole[at] = whole[at - 1 :: -1][:order] @ clean.past[: min(order, at)]
+    return whole[course.size :]
 
 
 def _solved(matrix: Floats, right: Floats) -> Floats:
-    ridge = _RIDGE * float(np.abs(np.diag(matrix)).max()) + np.finfo(np.float64).tiny
+    ridge = _RIDGE * float(np.abs(np.diag(matrix)).max()) + _TINY
     return np.asarray(np.linalg.solve(matrix + ridge * np.eye(matrix.shape[0]), right))
 
 
-def _limit(draw: Draw, rows: Floats, level: float) -> tuple[Floats, float]:
-    """Return the sd of each column, and how many of them no column exceeds in this share of the redraws."""
-    sd = np.sqrt(draw.variance(rows))
-    scaled = draw.redrawn(rows / np.where(sd > 0, sd, np.inf))
-    return sd, _quantile(np.abs(scaled).max(axis=1), level)
+def _band(draw: Draw, clean: Cleaned, rows: Floats, level: float) -> Floats:
+    """Return how far from the truth no lag of a response is in this share of the redraws, shape (lags,).
+
+    Each redraw of the rest is solved for a response as the real one was.
+    """
+    answers = draw.redrawn_answers(clean, _BAND_REDRAWS)
+    right = draw.redrawn(rows)[: len(answers), :, None]
+    ridge = _RIDGE * np.abs(answers).max(axis=(1, 2))[:, None, None] * np.eye(rows.shape[1]) + _TINY
+    drawn = np.linalg.solve(answers + ridge, right)[..., 0]
+    sd = np.sqrt((drawn**2).mean(axis=0))
+    limit = _quantile(np.abs(drawn / np.where(sd > 0, sd, np.inf)).max(axis=1), level)
+    return np.asarray(draw.inflation * limit * sd)
 
 
 def _quantile(largest: Floats, level: float) -> float:
@@ -132,39 +178,24 @@ def _quantile(largest: Floats, level: float) -> float:
     return float(np.partition(largest, rank)[rank])
 
 
-def _interval(
-    draw: Draw,
-    scores: Scores,
-    course: Floats,
-    looked: Floats,
-    best: int,
-    size: float,
-    reach: float,
-    level: float,
-) -> Interval | None:
-    """Return the sizes of one shape that the test does not exclude, the other shapes searched alike."""
-    shape = looked[best]
-    parts = [scores.rows @ looked.T, (scores.answer @ course) @ looked.T, (scores.answer @ shape) @ looked.T]
-    redrawn, observed = [draw.redrawn(part) for part in parts], [draw.observed(part)[best] for part in parts]
+def _interval(seen: Floats, answers: Floats, most: Floats) -> Interval | None:
+    """Return from which to which size some response explains all scores; None where none does.
 
-    def excluded(tried: float) -> bool:
-        rows, drawn, seen = (each[0] + each[1] - tried * each[2] for each in (parts, redrawn, observed))
-        sd = np.sqrt(draw.variance(rows))
-        sd = np.where(sd > 0, sd, np.inf)
-        limit = _quantile(np.abs(drawn / sd).max(axis=1), level)
-        return bool(abs(seen) / sd[best] > limit)
+    A response of a size is excluded where it leaves more of any score than the redraws of the rest reach.
 
-    ends = []
-    for sign in (-1.0, 1.0):
-        inside, step = 0.0, 3.0 * reach
-        for _ in range(_DOUBLINGS):
-            if excluded(size + sign * step):
-                break
-            inside, step = step, 2.0 * step
-        else:
-            return None
-        for _ in range(_HALVINGS):
-            middle = (inside + step) / 2.0
-            inside, step = (inside, middle) if excluded(size + sign * middle) else (middle, step)
-        ends.append(size + sign * step)
-    return ends[0], ends[1]
+    Parameters
+    ----------
+    seen, most
+        Shape (j,): the scores, and how far from 0 each may be by chance.
+    answers
+        Shape (j, k): what a size of 1 of each possible response adds to each score.
+    """
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ends = np.stack([(seen - most)[:, None] / answers, (seen + most)[:, None] / answers])
+    unmoved = answers == 0.0
+    low = np.where(unmoved, -np.inf, ends.min(axis=0)).max(axis=0)
+    high = np.where(unmoved, np.inf, ends.max(axis=0)).min(axis=0)
+    fits = low <= high
+    if not fits.any():
+        return None
+    return float(low[fits].min()), float(high[fits].max())

@@ -42,11 +42,9 @@ class Strata:
 
     def response(self, n: int, course: Floats, sizes: Floats | None = None) -> Floats:
         """Return what pulses of this response, of these sizes (1 each), add to n bins."""
-        added = np.zeros(n)
-        each = np.ones(self.size) if sizes is None else sizes
-        at = (self.first + self.place)[:, None] + np.arange(self.lags)
-        np.add.at(added, at, each[:, None] * course)
-        return added
+        pulses = np.zeros(n)
+        pulses[self.first + self.place] = 1.0 if sizes is None else sizes
+        return np.convolve(pulses, course)[:n]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -91,6 +89,8 @@ class Places:
         shape = (redraws, strata.size * strata.places)
         self._redrawn: Any = csr_array((np.ones(columns.size), columns, ends), shape=shape)
         self._drawn = strata.place + strata.places * np.arange(strata.size)
+        # of the rest after a fitted response: one row in so many was the real one, and its sum was made 0
+        self.inflation = float(np.sqrt(strata.places / max(strata.places - 1, 1)))
 
     def scores(self, clean: Cleaned) -> Scores:
         """Return the rows, of every stratum one a place; centred, as their mean depends on no draw."""
@@ -111,6 +111,18 @@ class Places:
     def variance(self, rows: Floats) -> Floats:
         """Return the exact variance of the sum over all draws."""
         return np.asarray((rows**2).sum(axis=0) / self.strata.places)
+
+    def redrawn_answers(self, clean: Cleaned, draws: int) -> Floats:
+        """Return how the sum would grow with a response to the pulses of that redraw itself.
+
+        Of the first so many redraws, shape (draws, lags, lags).
+        """
+        placed, weight = _placed(self.strata, clean), self.strata.windows(clean.weight)
+        centred = placed - placed.mean(axis=0)
+        squares = np.einsum("ptk,ptl->tpkl", centred, placed)
+        own = weight @ squares.reshape(weight.shape[1], -1)
+        lags = self.strata.lags
+        return np.asarray(self._redrawn[:draws] @ own.reshape(-1, lags**2)).reshape(-1, lags, lags)
 
     def by_stratum(self, rows: Floats) -> Floats:
         """Return what each of the draws would add, shape (s, draws, ...)."""
@@ -133,7 +145,7 @@ class Kinds:
     """
 
     def __init__(self, strata: Strata, signs: Floats, redraws: int, rng: np.random.Generator) -> None:
-        self.strata, self._signs = strata, signs
+        self.strata, self._signs, self.inflation = strata, signs, 1.0
         self._redrawn = 2.0 * rng.integers(2, size=(redraws, strata.size)) - 1.0
 
     def scores(self, clean: Cleaned) -> Scores:
@@ -156,6 +168,11 @@ class Kinds:
         """Return the exact variance of the sum over all draws."""
         return np.asarray((rows**2).sum(axis=0))
 
+    def redrawn_answers(self, clean: Cleaned, draws: int) -> Floats:
+        """Return how the sum would grow with a difference by the coins of that redraw: always alike."""
+        grown = self.observed(self.scores(clean).answer)
+        return np.broadcast_to(grown, (min(draws, len(self._redrawn)), *grown.shape))
+
     def by_stratum(self, rows: Floats) -> Floats:
         """Return what each of the draws would add, shape (s, draws, ...)."""
         return np.stack([-rows, rows], axis=1)
@@ -174,14 +191,18 @@ Draw = Places | Kinds
 
 def _all_places(strata: Strata, clean: Cleaned) -> tuple[Floats, Floats]:
     """Return rows (s, places, lags), and how they answer the pulses, (s, places, lags, lags)."""
-    span = strata.places + strata.lags - 1
-    one = clean.whitening(strata.lags)
-    placed = np.zeros((strata.places, span, strata.lags))
-    for place in range(strata.places):
-        placed[place, place : place + strata.lags] = one
-    weight = strata.windows(clean.weight)
-    flat = placed.transpose(0, 2, 1).reshape(-1, span)
+    placed, weight = _placed(strata, clean), strata.windows(clean.weight)
+    flat = placed.transpose(0, 2, 1).reshape(-1, weight.shape[1])
     rows = (weight * strata.windows(clean.residual)) @ flat.T
     drawn = weight[:, :, None] * placed[strata.place]
     shape = strata.size, strata.places, strata.lags
     return rows.reshape(shape), (flat @ drawn).reshape(*shape, strata.lags)
+
+
+def _placed(strata: Strata, clean: Cleaned) -> Floats:
+    """Return what the cleaning makes of a shift in each lag after each place, (places, window, lags)."""
+    one = clean.whitening(strata.lags)
+    placed = np.zeros((strata.places, strata.places + strata.lags - 1, strata.lags))
+    for place in range(strata.places):
+        placed[place, place : place + strata.lags] = one
+    return placed

@@ -93,7 +93,7 @@ def analyze_pulses(
         control = two or name in controls
         effect, size = _asked(name, values, of_places, question, is_control=control)
         presence.append(effect)
-        taken = 0.0 if size is None else of_places.response(values.size, size.course)
+        taken = 0.0 if size is None else of_places.response(values.size, np.append(size.course, size.tail))
         rests[name] = values - taken
     effects = _with_units(_in_family(presence), units)
     if not two:
@@ -160,11 +160,11 @@ def _with_size(effect: Effect, size: Measured, question: _Question) -> Effect:
     return replace(
         effect,
         effect_sd=size.size / sd,
-        interval_sd=None if interval is None else (interval[0] / sd, interval[1] / sd),
+        interval_sd=(interval[0] / sd, interval[1] / sd),
         effect=size.size,
         interval=interval,
-        delay_s=question.bin_s * int(np.abs(question.looked[size.best]).argmax()),
-        detectable_sd=size.detectable / sd,
+        delay_s=question.bin_s * size.lag,
+        detectable_sd=size.detectable / sd if np.isfinite(size.detectable) else None,
         verdict="no_effect" if size.farthest <= question.planned_sd * sd else "inconclusive",
         response=Response(lags_s, size.course / sd, low / sd, high / sd, effect.unit, sd, _LEVEL),
     )

@@ -97,7 +97,7 @@ def test_band_holds_the_whole_response_in_most_runs_and_the_interval_its_size():
         stratum, place, pulses = drawn(rng)
         values = remembering(rng, stratum.size, 0.7) + np.convolve(pulses, response)[: stratum.size]
         draw = Places(complete_strata(stratum, place, PLACES, LAG), 299, rng)
-        size = measured(draw, values, slow_course(values.size), shapes(LAG + 1)[[5]], 0.95)
+        size = measured(draw, values, slow_course(values.size), shapes(LAG + 1), 0.95)
         held += bool((np.abs(size.course - response[: LAG + 1]) <= size.half_width).all())
         sized += size.interval[0] <= 0.5 <= size.interval[1]
     assert held >= 34
@@ -139,6 +139,15 @@ def test_missing_samples_and_an_incomplete_last_stratum_change_no_conclusion():
     assert whole.verdict == ragged.verdict == "effect"
     assert ragged.n < whole.n == 60 * (STRATUM - 1)
     assert ragged.effect == pytest.approx(whole.effect, abs=0.3)
+
+
+def test_sensor_that_is_read_once_a_stratum_leaves_the_unseen_lags_open():
+    rng = np.random.default_rng(11)
+    stratum, place, _ = drawn(rng)
+    values = np.full(stratum.size, np.nan)
+    values[15::STRATUM] = rng.standard_normal(60)
+    effect = asked(values, stratum, place)
+    assert (effect.n, effect.detectable_sd, effect.verdict) == (60, None, "inconclusive")
 
 
 @pytest.mark.parametrize("values", [np.full(200, 45.0), np.full(200, np.nan)], ids=["constant", "absent"])
