@@ -38,7 +38,7 @@ class Measured:
         Shape (lags,): what the simultaneous band of the course reaches to each side. It counts on a response
         that is over by its last lag, or fades from there as the outcome forgets.
     size, lag, interval
-        The largest value of the shape that fits best, and the lag of it; from the smallest to the largest size
+        The largest value of the shape that fits best, and the lag of it; from the least to the largest size
         of any response that explains the scores. Where none does: the course's peak and its band.
     farthest
         Of all shapes, the size farthest from 0 that is not excluded if the shape is the right one.
