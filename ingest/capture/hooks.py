@@ -90,6 +90,15 @@ class _Traced:
 _traced = _Traced()
 
 
+class _Ours(threading.local):
+    """Whether what this thread computes now is an experiment's, and no part of the training."""
+
+    is_on = False
+
+
+ours = _Ours()
+
+
 def add(observer: _Observer) -> None:
     """Let an observer see; hooks are installed where they are not yet."""
     install()
@@ -117,13 +126,13 @@ def on_first_use(start: Callable[[], object]) -> None:
 def _seeing() -> list[_Observer]:
     """Return the observers; none while a CUDA graph is captured, where to ask an event would break it."""
     cuda: Any = torch.cuda  # some versions of it have no types here
-    if _active and cuda.is_initialized() and cuda.is_current_stream_capturing():
+    if ours.is_on or (_active and cuda.is_initialized() and cuda.is_current_stream_capturing()):
         return []
     return _active
 
 
 def _observers() -> list[_Observer]:
-    while _first_use:
+    while _first_use and not ours.is_on:
         _first_use.pop()()
     return _seeing()
 
