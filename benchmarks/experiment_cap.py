@@ -12,18 +12,22 @@ In the last somebody else sets the limit meanwhile: theirs has to stay. Bounds a
 import argparse
 import os
 import random
+import re
 import signal
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
 import psutil
 from scipy.stats import beta
+from thermograd.store.log.reader import read_kind
+from thermograd.store.runs.catalogue import list_runs
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "support"))
 import fake_nvml
@@ -32,35 +36,21 @@ FOUND_MW, CAP_MW, THEIRS_MW = 350_000, 210_000, 180_000
 LONGEST_S = 90.0
 TRAINING = """
 import signal, sys, time
-signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in the background
-from thermograd.ingest.experiment.arms.arm import Scene
-from thermograd.ingest.experiment.arms.cap import CapArm
+import pynvml
 from thermograd.ingest.run import start_run
-from thermograd.store.experiment.schedules import Schedule, Switchback
-runs, way, seed = sys.argv[1:]
-with start_run("capped", runs, hz=2, card=False) as run:
-    arm = CapArm.from_options({"power_w": 210})
-    arm.prepare(Scene(run_dir=run.path, note=lambda text, **detail: run.mark("note", text=text, **detail)))
-    schedule = Schedule("cap", Switchback(40), int(seed), 1)
-    step = cool = 0
-    now = None
-    try:
-        while True:
-            step += 1
-            block = schedule.at(step)
-            if block != now:
-                cool += now is not None and arm.end().steps > 0 and now.level == "cool"
-                if way == "end" and cool >= 2:
-                    break
-                now = block
-                arm.begin(block)
-            time.sleep(0.005)
-            run.step(loss=1.0, grad_norm=1.0)
-            arm.after_step(step, 0.005)
-            if way == "exception" and cool >= 1 and block.level == "cool" and step % 40 == int(seed) % 30 + 5:
-                raise RuntimeError("a batch that cannot be")
-    finally:
-        arm.close()
+signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in the background
+runs, way, seed = sys.argv[1], sys.argv[2], int(sys.argv[3])
+asked = {"arm": "cap", "power_w": 210, "block_steps": 40, "start_step": 5, "seed": seed}
+pynvml.nvmlInit()
+gpu = pynvml.nvmlDeviceGetHandleByIndex(0)
+with start_run("capped", runs, hz=2, card=False, experiment=asked) as run:
+    capped = 0
+    while way == "forever" or capped < 10 + 60 * (way == "end") + seed % 20:
+        time.sleep(0.005)
+        run.step(loss=1.0, grad_norm=1.0)
+        capped += pynvml.nvmlDeviceGetPowerManagementLimit(gpu) == 210000
+    if way == "exception":
+        raise RuntimeError("a batch that cannot be")
 """
 
 
@@ -103,6 +93,15 @@ class Place:
             with suppress(FileNotFoundError):  # a folder that vanished meanwhile
                 ours = self.folder.glob("state/power_limits/*.json")
                 return [*self.folder.glob("runs/*/power_limits/*"), *ours]
+
+    def told(self) -> list[str]:
+        """Return who says in a mark that it has put the limit back."""
+        marks = [mark for run in list_runs(self.runs) for mark in read_kind(run.path, "mark").to_pylist()]
+        found = [
+            re.search(r"put back by ((?:the|its|an) \w+)|(left as it is)", mark["text"] or "")
+            for mark in marks
+        ]
+        return [str(each[1] or each[2]) for each in found if each is not None]
 
 
 def ends_itself(place: Place, seed: int, way: str) -> float | None:
@@ -188,7 +187,7 @@ WAYS: dict[str, Callable[[Place, int], float | None]] = {
 
 def tries(library: Path, way: str, trials: int) -> None:
     """Print one row: how often the limit came back, with its bounds, and after what time."""
-    took = []
+    took, by = [], Counter[str]()
     for seed in range(trials):
         with tempfile.TemporaryDirectory() as folder:
             place = Place(library, Path(folder))
@@ -204,10 +203,12 @@ def tries(library: Path, way: str, trials: int) -> None:
             else:
                 took.append(seconds)
             _wait_for_agents(Path(folder))
+            by.update(place.told())
     k, n = len(took), trials
     low, high = beta.ppf(0.025, k, n - k + 1) if k else 0.0, beta.ppf(0.975, k + 1, n - k) if k < n else 1.0
     times = f"{1e3 * statistics.median(took):.0f} | {1e3 * max(took):.0f}" if took else "- | -"
-    print(f"| {way} | {k} of {n} | {low:.3f} to {high:.3f} | {times} |", flush=True)
+    who = ", ".join(f"{name} {count}" for name, count in by.most_common())
+    print(f"| {way} | {k} of {n} | {low:.3f} to {high:.3f} | {times} | {who} |", flush=True)
 
 
 def _wait_for_agents(folder: Path) -> None:
@@ -229,8 +230,8 @@ def main() -> None:
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         library = fake_nvml.build(Path(folder) / "library")
-        print("| end | limit as found, no record left | 95 % | ms to it, median | largest |")
-        print("|---|---|---|---|---|")
+        print("| end | limit as found, no record left | 95 % | ms to it, median | largest | put back by |")
+        print("|---|---|---|---|---|---|")
         for way in asked.way or WAYS:
             tries(library, way, asked.trials)
 
