@@ -401,17 +401,11 @@ def test_who_may_set_limits_is_known_without_trying(tmp_path, held, owners, expe
 
 TRAINING = """
 import sys, time
-from thermograd.ingest.experiment.arms.arm import Scene
-from thermograd.ingest.experiment.arms.cap import CapArm
 from thermograd.ingest.run import start_run
-from thermograd.store.experiment.schedules import Assignment
-run = start_run("capped", sys.argv[1])
-arm = CapArm()
-arm.prepare(Scene(run_dir=run.path, note=lambda text, **detail: run.mark("note", text=text)))
-arm.begin(Assignment(0, 0, 10**6, 0.7, 0, "cool"))
-for step in range(10**6):
+run = start_run("capped", sys.argv[1], experiment={"arm": "cap", "block_steps": 40, "start_step": 5})
+while True:
     time.sleep(0.01)
-    arm.after_step(step, 0.01)
+    run.step(loss=1.0, grad_norm=1.0)
 """
 
 
