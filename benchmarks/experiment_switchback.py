@@ -69,10 +69,10 @@ def drawn(world: World, rng: Rng) -> Drawn:
     return Drawn(outcome, time_s, hot, np.repeat(np.arange(world.pairs), 2 * world.block_steps), heat)
 
 
-def analysed(run: Drawn, seed: int) -> Effect:
+def analysed(run: Drawn, seed: int, sizes: bool = True) -> Effect:
     """Return what the experiment says."""
-    outcomes = {"log_grad_norm": run.outcome}
-    return analyze_switchback(outcomes, run.time_s, run.hot, run.pair, redraws=REDRAWS, seed=seed)[0]
+    told = {"log_grad_norm": run.outcome}, run.time_s, run.hot, run.pair
+    return analyze_switchback(*told, redraws=REDRAWS, seed=seed, sizes=sizes)[0]
 
 
 # -- trainings -------------------------------------------------------------------------------------
@@ -135,6 +135,11 @@ def switching(rng: Rng, n: int, time_s: Floats) -> Floats:
     return decay(n) + np.where(np.arange(n) < n // 2, rng.standard_normal(n), long)
 
 
+def calming(rng: Rng, n: int, time_s: Floats) -> Floats:
+    """Return noise that falls to an eighth."""
+    return decay(n) + 2.0 * np.exp(np.linspace(0.0, -np.log(8.0), n)) * remembering(rng, n, 0.5)
+
+
 def level(rng: Rng, n: int, time_s: Floats) -> Floats:
     """Return white noise on a slowly wandering level."""
     return decay(n) + 0.9 * rng.standard_normal(n) + 0.45 * remembering(rng, n, 0.97)
@@ -171,7 +176,7 @@ NULLS = [
 ]
 _HEAT = World("AR(.5)", ar(0.5))
 POWER = [
-    *(replace(_HEAT, size=size) for size in (0.2, 0.3, 0.5)),
+    *(replace(_HEAT, size=size) for size in (0.0, 0.2, 0.3, 0.5)),
     *(replace(_HEAT, name="AR(.5), duty .6: 40 min", duty=DUTY, size=size) for size in (0.3, 0.5)),
     *(
         replace(_HEAT, name="AR(.5), duty .6: 30 min, 11 pairs", duty=DUTY, pairs=11, size=size)
@@ -185,6 +190,8 @@ POWER = [
     *(World(f"AR({phi:g})", ar(phi), size) for phi in (0.0, 0.7, 0.8, 0.9) for size in (0.3, 0.5)),
     *(World("spikes, skipped, infinite", spiky, size) for size in (0.3, 0.5)),
     *(World("bursts", bursts, size) for size in (0.3, 0.5)),
+    World("calms down to an eighth", calming, 0.3),
+    *(World("memory switches", switching, size) for size in (0.3, 0.5)),
     *(World("wandering level", level, size) for size in (0.3, 0.5)),
     *(World("hidden AR(.995) driver, 2 sd", driven, size) for size in (0.3, 0.5)),
     *(
@@ -208,24 +215,23 @@ def seeded(world: World, seed: int, number: int) -> Rng:
     return np.random.default_rng([zlib.crc32(f"{world.name} {world.size:g}".encode()), seed, number])
 
 
-def many(world: World, runs: int, seed: int) -> list[tuple[Drawn, Effect]]:
+def many(world: World, runs: int, seed: int, sizes: bool = True) -> list[tuple[Drawn, Effect]]:
     """Return runs of a world, with what the experiment says of each."""
     made = (drawn(world, seeded(world, seed, number)) for number in range(runs))
-    return [(run, analysed(run, number)) for number, run in enumerate(made)]
+    return [(run, analysed(run, number, sizes)) for number, run in enumerate(made)]
 
 
 def false_effects(worlds: list[World], runs: int, seed: int) -> Iterator[tuple[object, ...]]:
-    """Yield how often p <= .05, an e-value was ever 20, and a run said no effect, where there is none."""
-    yield "null world", "runs", "p <= .05", "e ever >= 20", "no effect above .3 sd", "said nothing"
+    """Yield how often p <= .05, and an e-value was ever 20, where there is no effect."""
+    yield "null world", "runs", "p <= .05", "e ever >= 20", "said nothing"
     for world in worlds:
-        said = [effect for _, effect in many(world, runs, seed)]
+        said = [effect for _, effect in many(world, runs, seed, sizes=False)]
         told = [effect for effect in said if effect.p is not None]
         yield (
             world.name,
             runs,
             rate(sum(effect.p <= 0.05 for effect in told), runs),
             rate(sum(effect.e_largest >= 20 for effect in told), runs),
-            f"{np.mean([effect.verdict == 'no_effect' for effect in said]):.3f}",
             runs - len(told),
         )
 
@@ -252,6 +258,7 @@ def power(runs: int, seed: int) -> Iterator[tuple[object, ...]]:
         "band holds",
         "mean",
         "detectable",
+        "no effect",
     )
     for world in POWER:
         said = many(world, runs, seed)
@@ -268,6 +275,7 @@ def power(runs: int, seed: int) -> Iterator[tuple[object, ...]]:
             rate(sum(_held(effect, world) for effect in effects), runs),
             f"{np.mean([effect.effect for effect in effects]):.3f} of {true:.3f}",
             f"{np.median([effect.detectable_sd for effect in effects]):.2f} sd",
+            f"{np.mean([effect.verdict == 'no_effect' for effect in effects]):.3f}",
         )
 
 
@@ -297,7 +305,7 @@ def observation(runs: int, seed: int) -> Iterator[tuple[object, ...]]:
         temperature = 60.0 + 8.0 * run.heat[1::2] + 3.0 * driver[1::2] + 0.2 * cleaned
         by_second = outcome.reshape(-1, 2).mean(axis=1)
         seen = residual_cross_correlation(by_second, temperature, permutations=199, seed=number)
-        said = analysed(replace(run, outcome=outcome), number)
+        said = analysed(replace(run, outcome=outcome), number, sizes=False)
         coupled += seen.p <= 0.05
         found += said.p <= 0.05
         both += seen.p <= 0.05 and said.p <= 0.05

@@ -8,7 +8,7 @@ the steps take is itself the draw's doing.
 """
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from thermograd.analysis.arrays import Floats, Ints
@@ -18,7 +18,7 @@ from thermograd.analysis.experiment.heat.coins import redrawn_coins
 from thermograd.analysis.experiment.heat.inversion import combined, detectable, estimate, interval
 from thermograd.analysis.experiment.heat.response import response_to_heat
 from thermograd.analysis.experiment.heat.whitening import Whitened, whitened
-from thermograd.analysis.experiment.result import Effect, ExperimentVerdict, Interval
+from thermograd.analysis.experiment.result import Effect
 from thermograd.store.experiment.e_process import EProcess
 
 MEMORIES_S = (5.0, 20.0, 60.0)
@@ -58,6 +58,7 @@ def analyze_switchback(
     planned_sd: float = 0.3,
     redraws: int = 1999,
     seed: int = 0,
+    sizes: bool = True,
 ) -> list[Effect]:
     """Test what hot and cool blocks did to each outcome.
 
@@ -84,6 +85,8 @@ def analyze_switchback(
         Of the coins; of up to 12 pairs all draws are looked at.
     seed
         Of the redraws.
+    sizes
+        False leaves out interval, smallest effect and response, which take most of the time; for simulations.
 
     Returns
     -------
@@ -113,7 +116,8 @@ def analyze_switchback(
         if one is None or blocks.pairs < FEWEST_PAIRS:
             result.append(_insufficient(told, outcomes[name], blocks))
         else:
-            result.append(_effect(told, one, blocks, memories_s, coins, draws[name], p[name], planned_sd))
+            effect = _effect(told, one, blocks, memories_s, draws[name], p[name])
+            result.append(_sized(effect, one, blocks, memories_s, coins, planned_sd) if sizes else effect)
     return result
 
 
@@ -193,23 +197,16 @@ def _effect(
     one: Scored,
     blocks: Blocks,
     memories_s: Sequence[float],
-    coins: Floats,
     draws: Floats,
     p: tuple[float, float],
-    planned_sd: float,
 ) -> Effect:
+    """Return whether there is an effect, and about how large."""
     name, is_control, unit = told
-    sd = one.clean.sd
-    sizes = np.abs(one.scores.sum(axis=1)) / np.linalg.norm(one.scores, axis=1)
-    best = int(np.argmax(sizes))
+    best = _best(one)
     size = estimate(one.scores, one.answers[best])
-    ends = interval(one.scores, one.answers[best], size, coins, _ALPHA)
-    ends_sd = None if ends is None else (ends[0] / sd, ends[1] / sd)
-    middle = len(memories_s) // 2
     evidence = EProcess()
     for each in combined(one.scores):
         evidence.update(float(each))
-    found = detectable(one.scores - size * one.answers[best], one.answers[middle], coins, _ALPHA)
     return Effect(
         outcome=name,
         device=None,
@@ -220,22 +217,43 @@ def _effect(
         p_family=p[1],
         statistic=float(draws[0]),
         redrawn=draws[1:],
-        effect_sd=size / sd,
-        interval_sd=ends_sd,
+        effect_sd=size / one.clean.sd,
+        interval_sd=None,
         effect=size,
-        interval=ends,
+        interval=None,
         delay_s=float(memories_s[best]),
         e_value=evidence.e_value,
         e_largest=evidence.largest,
-        detectable_sd=None if found is None else found / sd,
-        verdict=_verdict(p[1], ends_sd, planned_sd),
-        response=response_to_heat(one.clean, blocks, coins, unit),
+        detectable_sd=None,
+        verdict="effect" if p[1] <= _ALPHA else "inconclusive",
     )
 
 
-def _verdict(p_family: float, interval_sd: Interval | None, planned_sd: float) -> ExperimentVerdict:
-    if p_family <= _ALPHA:
-        return "effect"
-    if interval_sd is not None and -planned_sd < interval_sd[0] and interval_sd[1] < planned_sd:
-        return "no_effect"
-    return "inconclusive"
+def _best(one: Scored) -> int:
+    """Return the memory that the outcome answers most clearly through."""
+    return int(np.argmax(np.abs(one.scores.sum(axis=1)) / np.linalg.norm(one.scores, axis=1)))
+
+
+def _sized(
+    effect: Effect,
+    one: Scored,
+    blocks: Blocks,
+    memories_s: Sequence[float],
+    coins: Floats,
+    planned_sd: float,
+) -> Effect:
+    """Return an effect with its interval, the smallest that would have been shown, and the response."""
+    size, sd = effect.effect or 0.0, one.clean.sd
+    answer, middle = one.answers[_best(one)], one.answers[len(memories_s) // 2]
+    ends = interval(one.scores, answer, size, coins, _ALPHA)
+    ends_sd = None if ends is None else (ends[0] / sd, ends[1] / sd)
+    found = detectable(one.scores - size * answer, middle, coins, _ALPHA)
+    is_small = ends_sd is not None and -planned_sd < ends_sd[0] and ends_sd[1] < planned_sd
+    return replace(
+        effect,
+        interval_sd=ends_sd,
+        interval=ends,
+        detectable_sd=None if found is None else found / sd,
+        verdict="no_effect" if is_small and effect.verdict != "effect" else effect.verdict,
+        response=response_to_heat(one.clean, blocks, coins, effect.unit),
+    )

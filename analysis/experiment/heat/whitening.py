@@ -8,8 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import scipy.linalg
-from scipy.ndimage import median_filter
-from scipy.signal import lfilter
+from scipy.ndimage import median_filter, uniform_filter1d
 from thermograd.analysis.arrays import Floats, Ints
 
 AR_ORDER = 3
@@ -18,6 +17,9 @@ _MOST_COSINES = 24
 _MEDIAN_WINDOW = 31  # values
 _WILD_SD = 5.0  # from the median around: what is beyond is set back to it
 _INNOVATION_SD = 2.5
+_STRETCH, _MOST_STRETCHES = 600, 48  # values that an AR is fitted to, at least; fits
+_CALM_WINDOW = 151  # values
+_WILDEST = 10.0  # sd
 _SD_PER_MAD = 1.4826
 
 
@@ -33,10 +35,12 @@ class Whitened:
         Shape (n,): those at which the outcome is known.
     innovations
         Shape (n - 3,): filtered, wild ones set back, without trend.
-    filter_
-        Shape (4,): the outcome's AR(3) as a filter.
+    memory
+        Shape (n - 3, 3): coefficients of the outcome's AR(3), which may change over the run.
+    calm
+        Shape (n - 3,): 1 over how restless the outcome is around each step.
     trend
-        Shape (n - 3, k): the filtered trend, orthonormal.
+        Shape (n - 3, k): the trend, filtered and calmed, orthonormal.
     sd
         Of the outcome without its trend, in its unit.
     kept
@@ -46,20 +50,24 @@ class Whitened:
     steps: int
     rows: Ints
     innovations: Floats
-    filter_: Floats
+    memory: Floats
+    calm: Floats
     trend: Floats
     sd: float
     kept: float
 
     def of(self, series: Floats) -> Floats:
         """Return series over all steps, shape (steps,) or (steps, m), in the form of the innovations."""
-        filtered = lfilter(self.filter_, 1.0, series[self.rows], axis=0)[AR_ORDER:]
+        filtered = _filtered(series[self.rows], self.memory, self.calm)
         return np.asarray(filtered - self.trend @ (self.trend.T @ filtered))
 
     def weights(self, innovations: Floats) -> Floats:
         """Return w, shape (steps,), such that w @ series is innovations @ of(series)."""
         inside = innovations - self.trend @ (self.trend.T @ innovations)
-        turned = lfilter(self.filter_, 1.0, np.append(inside[::-1], np.zeros(AR_ORDER)))[::-1]
+        inside = inside * self.calm
+        turned = np.append(np.zeros(AR_ORDER), inside)
+        for back in range(1, AR_ORDER + 1):
+            turned[AR_ORDER - back : turned.size - back] -= self.memory[:, back - 1] * inside
         w = np.zeros(self.steps)
         w[self.rows] = turned
         return w
@@ -81,17 +89,21 @@ def whitened(outcome: Floats, pairs: int) -> Whitened | None:
         return None
     trend = _trend(rows, cosines)
     residual = tame - trend @ scipy.linalg.lstsq(trend, tame)[0]
-    filter_ = np.append(1.0, -_memory(residual))
-    basis, _ = np.linalg.qr(lfilter(filter_, 1.0, trend, axis=0)[AR_ORDER:])
-    innovations = lfilter(filter_, 1.0, residual)[AR_ORDER:]
+    memory = _memory(residual)
+    same = np.ones(len(memory))
+    innovations = _filtered(residual, memory, same)
+    spread = _spread(innovations) or float(innovations.std())
+    if not spread > 1e-9 * scale:
+        return None
+    calm = _calm(innovations, spread)
+    basis, _ = np.linalg.qr(_filtered(trend, memory, calm))
+    innovations = innovations * calm
     innovations = innovations - basis @ (basis.T @ innovations)
     limit = _INNOVATION_SD * (_spread(innovations) or float(innovations.std()))
-    if not limit > 1e-9 * scale:
-        return None
     kept = float(np.mean(np.abs(innovations) < limit))
     innovations = innovations.clip(-limit, limit)
     innovations = innovations - basis @ (basis.T @ innovations)
-    return Whitened(outcome.size, rows, innovations, filter_, basis, float(residual.std()), kept)
+    return Whitened(outcome.size, rows, innovations, memory, calm, basis, float(residual.std()), kept)
 
 
 def _without_wild(values: Floats) -> Floats:
@@ -115,6 +127,27 @@ def _trend(rows: Ints, cosines: int) -> Floats:
 
 
 def _memory(residual: Floats) -> Floats:
-    """Return the coefficients of an AR(3), by least squares."""
+    """Return the coefficients of an AR(3) at each value, by least squares in stretches of the run."""
     past = np.column_stack([residual[AR_ORDER - 1 - i : residual.size - 1 - i] for i in range(AR_ORDER)])
-    return np.asarray(scipy.linalg.lstsq(past, residual[AR_ORDER:])[0])
+    stretches = int(np.clip(len(past) // _STRETCH, 1, _MOST_STRETCHES))
+    found = []
+    for inside in np.array_split(np.arange(len(past)), stretches):
+        fitted = scipy.linalg.lstsq(past[inside], residual[AR_ORDER:][inside])[0]
+        found.append(np.broadcast_to(fitted, (inside.size, AR_ORDER)))
+    return np.concatenate(found)
+
+
+def _filtered(series: Floats, memory: Floats, calm: Floats) -> Floats:
+    """Return what the memory does not foretell of series, shape (n,) or (n, m), calmed."""
+    turned = series.T
+    left = turned[..., AR_ORDER:].copy()
+    for back in range(1, AR_ORDER + 1):
+        left -= memory[:, back - 1] * turned[..., AR_ORDER - back : -back]
+    return np.asarray((left * calm).T)
+
+
+def _calm(innovations: Floats, spread: float) -> Floats:
+    """Return 1 over the mean size of the innovations around each, relative to their usual one."""
+    sizes = np.abs(innovations).clip(0.1 * spread, _WILDEST * spread)
+    around = uniform_filter1d(sizes, _CALM_WINDOW, mode="nearest")
+    return np.asarray(np.median(around) / around)

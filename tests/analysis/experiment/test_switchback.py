@@ -67,7 +67,8 @@ def test_scores_of_pairs_are_those_of_the_slow_and_obvious_way():
         for step in range(hot.size):
             through[step] = (1 - kept) * alone[step] + (kept * through[step - 1] if step else 0.0)
         seen = through[clean.rows]
-        filtered = np.array([clean.filter_ @ seen[row - 3 : row + 1][::-1] for row in range(3, seen.size)])
+        foretold = [clean.memory[row - 3] @ seen[row - 3 : row][::-1] for row in range(3, seen.size)]
+        filtered = (seen[3:] - foretold) * clean.calm
         left = filtered - clean.trend @ np.linalg.lstsq(clean.trend, filtered, rcond=None)[0]
         assert blocks.by_pair_through(20.0, weights)[number] == pytest.approx(left @ clean.innovations)
         windowed = np.array([alone[max(step - 7, 0) : step - 2].sum() / 5 for step in range(hot.size)])
