@@ -32,8 +32,8 @@ class ExperimentOptions:
         First step of the schedule, where steps are given outright.
     duty
         Share of the time that the device is busy in a cool block.
-    shapes, power_w, load, factor
-        Of the arms shadow, cap, burner and lr.
+    shapes, repeats, power_w, load, factor
+        Of the arms shadow (`repeats`: passes of a pulse), cap, burner and lr.
     effect_sd
         The planned effect, in standard deviations of the outcome.
     plan
@@ -53,6 +53,7 @@ class ExperimentOptions:
     start_step: int | None = None
     duty: float = 0.6
     shapes: str = "zeros,noise"
+    repeats: int | None = None
     power_w: float | None = None
     load: Any = None
     factor: float | None = None
@@ -134,6 +135,7 @@ _ALLOWED: dict[str, tuple[_Check, str]] = {
     "start_step": _STEPS,
     "duty": (lambda value: _number(value, 0.0499, 0.95), "0.05 to 0.95 of the time"),
     "shapes": (lambda value: isinstance(value, str) and bool(value.strip()), "names with commas"),
+    "repeats": _STEPS,
     "power_w": (_or_none(_positive), "watts above 0"),
     "factor": (_or_none(lambda value: _number(value, -1e-300, 1e6)), "a number from 0"),
     "effect_sd": (_positive, "standard deviations above 0"),

@@ -114,6 +114,14 @@ def test_shard_norms_say_so_and_combine_to_the_norm_of_the_whole(job, name):
     assert {json.loads(m["detail"])["grad_norm"] for m in notes} == {"shard"}
 
 
+def test_shadow_steps_leave_both_ranks_as_they_are_without(job):
+    told = [json.loads((job / f"shadow-{rank}.json").read_text()) for rank in range(2)]
+    assert [(t["is_equal"], t["pulses"]) for t in told] == [(True, 5), (True, 5)]
+    assert told[0]["losses"] != told[1]["losses"]
+    assert all("a model that communicates in its passes" in t["refused"] for t in told)
+    assert all(t["is_equal_where_refused"] for t in told)
+
+
 def test_both_ranks_write_files_of_their_own_in_one_run_that_rank_0_describes(job):
     runs = {run.name: run for run in list_runs(job / "runs")}
     assert set(runs) == {"ddp-clipped", "ddp", "fsdp2-clipped", "fsdp2", "mixed", "fsdp1-clipped"}

@@ -13,6 +13,8 @@ from pathlib import Path
 import thermograd
 import torch
 import torch.distributed as dist
+from shadow_models import Pulser
+from thermograd.ingest.experiment.arms.arm import Refusal
 from torch.nn.parallel import DistributedDataParallel
 
 RANK = int(os.environ["RANK"])
@@ -76,10 +78,55 @@ def fsdp1_weights(model):
         }
 
 
+class Communicating(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layer = make_model()
+
+    def forward(self, x):
+        dist.all_reduce(x)
+        return self.layer(x)
+
+
+def shadowed(model, is_pulsed):
+    """Train with DDP, gradients added up over two passes; return what it came to, pulses, a refusal."""
+    torch.manual_seed(RANK)
+    model = DistributedDataParallel(model, find_unused_parameters=True)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9)
+    pulse, losses, refused = Pulser([optimizer]), [], None
+    for step in range(8):
+        for part in range(2):
+            model.require_backward_grad_sync = part == 1
+            loss = loss_of(model, 2 * step + part, RANK)
+            loss.backward()
+            losses.append(loss.item())
+        optimizer.step()
+        try:
+            if is_pulsed and refused is None:
+                pulse()
+        except Refusal as refusal:
+            refused = str(refusal)
+        optimizer.zero_grad()
+    state = [value.tolist() for value in model.state_dict().values()]
+    return [losses, state, torch.get_rng_state().tolist()], len(pulse.done), refused
+
+
+def shadow_phase():
+    def with_statistics():
+        return torch.nn.Sequential(torch.nn.BatchNorm1d(6), torch.nn.Dropout(0.2), make_model())
+
+    without, (pulsed, pulses, _) = shadowed(with_statistics(), False)[0], shadowed(with_statistics(), True)
+    plain, (trained, _, refused) = shadowed(Communicating(), False)[0], shadowed(Communicating(), True)
+    told = {"is_equal": pulsed == without, "pulses": pulses, "losses": pulsed[0], "refused": refused}
+    told["is_equal_where_refused"] = trained == plain
+    (OUT / f"shadow-{RANK}.json").write_text(json.dumps(told))
+
+
 def main():
     dist.init_process_group("gloo")
     for phase, clip in (("ddp-clipped", clip_by_torch), ("ddp", lambda model: None)):
         train(phase, DistributedDataParallel(make_model()), clip)
+    shadow_phase()
     from torch.distributed.device_mesh import init_device_mesh
     from torch.distributed.fsdp import FullyShardedDataParallel, fully_shard
 
