@@ -15,17 +15,28 @@ try:
     from thermograd.analysis import commands as analysis_commands
     from thermograd.analysis.serve import command as serve_command
     from thermograd.ingest import commands as ingest_commands
+    from thermograd.ingest.launch.options import (
+        ExperimentAsked,
+        ExperimentCommand,
+        TwinAsked,
+        TwinCommand,
+        experiment_options,
+        twin_options,
+    )
     from thermograd.ingest.otlp.options import received_options
     from thermograd.store import commands as store_commands
     from thermograd.store.console import (
         PATH,
         FiniteRange,
         Group,
+        answer,
         echo,
         echo_json,
+        find,
         hz_option,
         json_option,
         say,
+        training_bar,
     )
     from thermograd.store.telling.quantities import counted
     from thermograd.stream import commands as stream_commands
@@ -41,7 +52,6 @@ except ModuleNotFoundError as missing:
 
 if TYPE_CHECKING:
     import threading
-    from collections.abc import Callable, Iterator
 
     from thermograd.analysis.calibration.scenarios import Drawn
     from thermograd.ingest.agent.silence import SilenceLimits
@@ -98,7 +108,7 @@ def demo(runs: Path, steps: int, seed: int, train: bool) -> None:
 
     with written_to(runs, say) as folder:
         if train:
-            with _progress(steps) as (on_step, on_line):
+            with training_bar(steps) as (on_step, on_line):
                 run = train_demo(folder, steps, seed, on_step, on_line)
         else:
             echo("Sampling this machine's devices for 30 s ...", err=True)
@@ -117,24 +127,6 @@ _DEMO_TRUTHS = (
     ("simulated, 20 min: NOT coupled,\nthe norm falls, the device heats", "trends"),
     ("simulated, 20 min: COUPLED by 0.3,\nthe hardware is 5 s behind", "coupled"),
 )
-
-
-@contextlib.contextmanager
-def _progress(steps: int) -> "Iterator[tuple[Callable[[int, dict[str, Any]], None], Callable[[str], None]]]":
-    """Show a bar on stderr; give what takes each step with its logs, and lines to print above it."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    loss = TextColumn("mean loss {task.fields[loss]}")  # of the steps since the Trainer last logged
-    columns = (TextColumn("Training"), BarColumn(), MofNCompleteColumn(), loss, TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True)) as bar:
-        task = bar.add_task("", total=steps, loss="-")
-
-        def on_step(step: int, logs: dict[str, Any]) -> None:
-            loss = logs.get("loss")
-            bar.update(task, completed=step, loss="-" if loss is None else f"{loss:.3f}")
-
-        yield on_step, partial(bar.console.print, markup=False, highlight=False, soft_wrap=True)
 
 
 @main.command(name="agent", hidden=True)
@@ -253,6 +245,69 @@ def run_command(
     from thermograd.ingest.launch.launcher import launch
 
     sys.exit(launch(runs, name, hz, command, say, layer.environment(), card))
+
+
+@main.command(cls=ExperimentCommand)
+@experiment_options
+@hz_option
+@layer_options
+@click.pass_obj
+def experiment(runs: Path, /, given: ExperimentAsked, hz: float, layer: LayerOptions) -> None:
+    """Run a training with interventions drawn by chance: does heat reach it, or it the hardware.
+
+    The command is unmodified and recorded as by `thermograd run`; the schedule is logged before it is
+    applied. Arms: duty (idle gaps), burner, cap (heat to training); shadow, lr (training to hardware).
+
+    With --plan and a RUN: how long an experiment in such a training has to be, and how small an effect it
+    can show. With --plan and a COMMAND: of a probe at its beginning, and then the experiment.
+
+    \b
+    Example: thermograd experiment --arm duty --block 60 -- python train.py
+             thermograd experiment --plan latest --effect 0.3
+    """  # noqa: D301 - click wants the character, not its name
+    if given.planned_run is not None:
+        from thermograd.analysis.experiment_commands import tell_plan
+
+        tell_plan(find(given.planned_run), *given.question, as_json=given.as_json)
+        return
+    from thermograd.ingest.launch.experiment import launch_experiment
+
+    plan = given.question if given.plan else None
+    where = (runs, given.name, hz, given.command, say)
+    sys.exit(launch_experiment(*where, given.asked, plan, layer.environment()))
+
+
+@main.command(cls=TwinCommand)
+@twin_options
+@hz_option
+@layer_options
+@json_option
+@click.pass_obj
+def twin(runs: Path, /, given: TwinAsked, hz: float, layer: LayerOptions, as_json: bool) -> None:
+    """Run one training twice with the same seed, without and with heat; say which step differs first.
+
+    Losses and gradient norms must be equal to the last bit where the code is deterministic. With RUN RUN:
+    compare two runs. Another version, configuration, seed or model is another training: that is said first.
+
+    \b
+    Example: thermograd twin --seed 1 -- python train.py
+             thermograd twin baseline-1 baseline-2
+    """  # noqa: D301 - click wants the character, not its name
+    from thermograd.analysis.comparison.twin import compare_twins
+    from thermograd.analysis.report.text.twin import describe_twin
+
+    if given.runs:
+        answer(compare_twins(*map(find, given.runs)), as_json, describe_twin)
+        return
+    if as_json:
+        raise click.UsageError("--json is of RUN RUN: a COMMAND prints on stdout itself.")
+    from thermograd.ingest.launch.twins import launch_twins
+    from thermograd.store.runs.catalogue import Run
+
+    twins = launch_twins(runs, given, hz, say, layer.environment())
+    for first, second in twins.pairs:
+        echo(describe_twin(compare_twins(Run(first), Run(second))))
+    sys.exit(twins.exit_code)
 
 
 @main.command()

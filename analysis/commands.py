@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-from thermograd.analysis import run_commands
+from thermograd.analysis import experiment_commands, run_commands
 from thermograd.analysis.figure_options import panels_option, style_option
 from thermograd.analysis.fleet_commands import fleet_options, publish
 from thermograd.store.console import (
@@ -352,4 +352,14 @@ def _export_population(runs: Path, path: Path, as_json: bool) -> None:
 _MANY_RUNS = 200  # a second's work: beyond, it says how far it is
 
 
-COMMANDS = (*run_commands.COMMANDS, analyze, calibrate, report, compare, devices, population, publish)
+COMMANDS = (
+    *run_commands.COMMANDS,
+    *experiment_commands.COMMANDS,
+    analyze,
+    calibrate,
+    report,
+    compare,
+    devices,
+    population,
+    publish,
+)

@@ -73,6 +73,35 @@ class Group(click.Group):
             raise click.ClickException(text) from error
 
 
+class CommandAfterDashes(click.Command):
+    """Takes a COMMAND after ``--``, all of whose words are its own; or else arguments.
+
+    Where there is no ``--``, what stands after the first argument belongs to that, as to a command, unless
+    one of the options in `plain` is given: then options may stand anywhere.
+    """
+
+    plain: frozenset[str] | None = frozenset()  # None: options may stand anywhere without --
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Parse what stands before ``--``; `command_after_dashes` gives the rest."""
+        place = args.index("--") if "--" in args else None
+        ctx.meta[_AFTER_DASHES] = None if place is None else tuple(args[place + 1 :])
+        own = args[:place]
+        ctx.allow_interspersed_args = (
+            place is not None or self.plain is None or not self.plain.isdisjoint(own)
+        )
+        return super().parse_args(ctx, own)
+
+
+_AFTER_DASHES = "thermograd.after_dashes"
+
+
+def command_after_dashes() -> tuple[str, ...] | None:
+    """Return the words after ``--`` of the command line; None where there is no ``--``."""
+    words: tuple[str, ...] | None = click.get_current_context().meta.get(_AFTER_DASHES)
+    return words
+
+
 def echo(text: object, err: bool = False) -> None:
     """Print text that may hold what strangers wrote."""
     from thermograd.store.text import printable_lines
@@ -157,6 +186,24 @@ def _tell_waiting(over: threading.Event, after_s: float) -> None:
             sys.stderr.write(f"\r{_ERASED}")
             sys.stderr.flush()
             told = True
+
+
+@contextlib.contextmanager
+def training_bar(steps: int) -> Iterator[tuple[Callable[[int, dict[str, Any]], None], Callable[[str], None]]]:
+    """Show a bar on stderr; give what takes each step with its logs, and lines to print above it."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    loss = TextColumn("mean loss {task.fields[loss]}")  # of the steps since the Trainer last logged
+    columns = (TextColumn("Training"), BarColumn(), MofNCompleteColumn(), loss, TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True)) as bar:
+        task = bar.add_task("", total=steps, loss="-")
+
+        def on_step(step: int, logs: dict[str, Any]) -> None:
+            loss = logs.get("loss")
+            bar.update(task, completed=step, loss="-" if loss is None else f"{loss:.3f}")
+
+        yield on_step, functools.partial(bar.console.print, markup=False, highlight=False, soft_wrap=True)
 
 
 def answer(result: Any, as_json: bool, text: Callable[[Any], str]) -> None:

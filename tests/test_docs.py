@@ -46,6 +46,7 @@ PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *DOCS.glob("*.md")
 NOT_RUN = {
     "demo": "trains for a minute; tests/ingest/test_demo.py runs it",
     "run": "starts processes; tests/ingest/launch/test_launcher.py runs it",
+    "experiment": "starts processes; tests/ingest/launch/test_experiment_command.py runs it",
     "ship": "writes to a bucket; tests/store/shipping/test_by_hand.py runs it",
     "cache": "is of the user's own cache; tests/store/places/test_at_url.py runs it",
     "serve": "serves until Ctrl-C; tests/analysis/serve/test_server.py runs it",

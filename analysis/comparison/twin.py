@@ -7,6 +7,7 @@ difference is nondeterminism of the code or a fault of the hardware; a twin with
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
+import numpy as np
 from thermograd.analysis.comparison.differences import Setting
 from thermograd.analysis.comparison.twin_hardware import Moment, Warmth, moments, warmth
 from thermograd.analysis.comparison.twin_settings import marks_of, twin_settings
@@ -28,6 +29,7 @@ from thermograd.store.text import without_nan
 
 TwinVerdict = Literal["equal", "differs", "not comparable"]
 _MOST_REASONS = 3
+_MOST_ULPS = 10**6  # beyond, the share says it
 _SPOKEN = {"grad_norm": "gradient norm", "learning_rate": "learning rate", "tokens": "number of tokens"}
 
 
@@ -39,8 +41,11 @@ class Twin:
     ----------
     verdict, reasons
         ``equal``: bit by bit; ``differs``; ``not comparable``: two trainings, or nothing to compare: why.
-    run_ids, heat
-        Of both runs, and what heated each: the arms of their experiments; None for nothing.
+    run_ids, heat, asked_heat
+        Of both runs, and what heated each: the arms of their experiments; None for nothing. What the second
+        was to be heated by.
+    step_s
+        Median step time of both runs, s; None where not known.
     settings, places
         What differs: by which they are two trainings, and what is only of place, name or instrument.
     compared
@@ -65,6 +70,8 @@ class Twin:
     reasons: list[str]
     run_ids: tuple[str, str]
     heat: tuple[str | None, str | None]
+    asked_heat: str | None
+    step_s: tuple[float | None, float | None]
     settings: list[Setting]
     places: list[Setting]
     compared: dict[str, int]
@@ -124,6 +131,8 @@ def compare_twins(first: Run, second: Run) -> Twin:
         reasons=reasons,
         run_ids=(first.run_id, second.run_id),
         heat=(_heat(marks[0]), _heat(marks[1])),
+        asked_heat=_asked_heat(second),
+        step_s=(_step_s(series[0]), _step_s(series[1])),
         settings=settings,
         places=places,
         compared={signal.name: int(signal.step.size) for signal in values.signals},
@@ -177,6 +186,19 @@ def _heat(marks: list[dict[str, Any]]) -> str | None:
     return ", ".join(dict.fromkeys(arms)) or None
 
 
+def _asked_heat(run: Run) -> str | None:
+    """Return what `thermograd twin` was to heat a run by."""
+    told = run.facts.get("twin")
+    heat = told.get("heat") if isinstance(told, dict) else None
+    return None if heat in (None, "none") else str(heat)
+
+
+def _step_s(data: RunSeries) -> float | None:
+    times = data.training("step_time_s")
+    known = times[np.isfinite(times)]
+    return float(np.median(known)) if known.size else None
+
+
 # -- in words ----------------------------------------------------------------------------------------
 
 
@@ -218,8 +240,9 @@ def size_text(apart: Apart) -> str:
     """Return how far two values are apart, in brackets; empty where one is not finite."""
     if apart.ulps is None:
         return ""
-    share = "" if apart.relative is None else f", {apart.relative:.2g} of it"
-    return f" ({counted(apart.ulps, 'ulp')} of {apart.precision}{share})"
+    ulps = f"{counted(apart.ulps, 'ulp')} of {apart.precision}" if apart.ulps <= _MOST_ULPS else ""
+    share = "" if apart.relative is None else f"{apart.relative:.2g} of it"
+    return f" ({', '.join(filter(None, (ulps, share))) or 'from 0'})"
 
 
 def _what_it_means(twin: Twin) -> str:
@@ -248,6 +271,9 @@ def _all_the_same(twin: Twin) -> str:
 
 
 def _told_heat(twin: Twin) -> str:
+    if twin.asked_heat and not twin.heat[1]:
+        none = f"The second run was to be heated ({twin.asked_heat}), and no block of it came"
+        return f"{none}: that shows no more than that the code repeats itself."
     rows = [row for row in twin.warmth if row.first_c is not None and row.second_c is not None]
     if not rows:
         return "How much warmer the second run was is not known: no temperature was read in both."

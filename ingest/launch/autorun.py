@@ -10,6 +10,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from thermograd.ingest.job import launcher_link
+from thermograd.ingest.launch.seeding import seed_as_told
 
 if TYPE_CHECKING:
     from thermograd.ingest.run import Run
@@ -20,6 +21,7 @@ def activate() -> None:
     from thermograd.ingest.capture import hooks
 
     launcher_link.is_active = True
+    seed_as_told()
     hooks.on_first_use(begin)
 
 
@@ -36,7 +38,9 @@ def begin(facts: dict[str, Any] | None = None) -> None:
             own.share()
             return
         options = json.loads(os.environ[launcher_link.VARIABLE])
-        run = start_run(options["name"], hz=float(options["hz"]), facts=facts)
+        told = options.get("facts")
+        given = {**(told if isinstance(told, dict) else {}), **(facts or {})} or None
+        run = start_run(options["name"], hz=float(options["hz"]), facts=given)
         run.held_by = "launcher"
         run.believe_tap()
     except Exception as error:  # noqa: BLE001 - the script must train on as if we were not there; the launcher is told

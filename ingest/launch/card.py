@@ -45,9 +45,14 @@ def tell_cards(runs: Sequence[Path], exit_code: int, limit_s: float = LIMIT_S) -
 
 def _card_of(run_dir: Path, within_s: float, verdict: bool) -> list[str]:
     """Return the last of the cards that a process has told in its time, each better than the one before."""
-    command = [sys.executable, "-P", "-m", "thermograd.cli", "card", str(run_dir)]
+    arguments = ["card", str(run_dir)]
+    return told_by(arguments if verdict else [*arguments, "--no-verdict"], within_s)
+
+
+def told_by(arguments: Sequence[str], within_s: float) -> list[str]:
+    """Return the last lines that a hidden command of ours has told, as JSON, in its time; Ctrl-C ends it."""
     with subprocess.Popen(
-        command if verdict else [*command, "--no-verdict"],
+        [sys.executable, "-P", "-m", "thermograd.cli", *arguments],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,

@@ -15,6 +15,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from thermograd.ingest.job.launcher_link import VARIABLE
 from thermograd.ingest.launch.card import tell_cards
@@ -30,6 +31,23 @@ _NOT_EXECUTABLE, _NOT_FOUND = 126, 127
 _FORWARDED = ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT", "SIGUSR1", "SIGUSR2")
 
 
+class Beside:
+    """What goes with a command: facts and environment of its runs, and what is done beside it. Here nothing.
+
+    `begun` is called as the command has been started, with the directory of `runs_told`; `ended` with the
+    runs and the exit code.
+    """
+
+    facts: Mapping[str, Any] = {}
+    environment: Mapping[str, str] = {}
+
+    def begun(self, hello: Path) -> None:
+        """Take that the command runs."""
+
+    def ended(self, runs: Sequence[Path], exit_code: int) -> None:
+        """Take that it has ended, and that its runs are sealed."""
+
+
 def launch(
     runs: Path,
     name: str | None,
@@ -38,21 +56,29 @@ def launch(
     say: Callable[[str], None],
     settings: Mapping[str, str] | None = None,
     card: bool = False,
+    beside: Beside | None = None,
 ) -> int:
     """Run a command, recorded; return its exit code as shells have it, once it has ended.
 
     That is 128 + n if signal n ended it, 127 if it was not found and 126 if it could not be started. The
     default `name` is the command's script. `say` takes what there is to tell, a sentence at a time: where
     the run is, or why there is none. `settings` of the agent, as variables of the environment, come first.
-    With `card` the card of each run follows, on stderr.
+    With `card` the card of each run follows, on stderr. `beside` is told as the command begins and ends.
     """
     with tempfile.TemporaryDirectory(prefix="thermograd-") as hello:
         hello = os.path.abspath(hello)  # with TMPDIR=. it is not
-        environment = {**_environment(runs, name, command, hz, hello, settings), **(settings or {})}
+        beside = beside or Beside()
+        environment = _environment(runs, name, command, hz, hello, settings, beside.facts)
+        environment |= {**(settings or {}), **beside.environment}
         early = threading.Timer(_HELLO_S, _tell_silence, (Path(hello), command, say))
         early.daemon = True  # a command that does not answer is told now, not after hours of training
+
+        def started() -> None:
+            early.start()
+            beside.begun(Path(hello))
+
         try:
-            code = _run(command, environment, early.start)
+            code = _run(command, environment, started)
         except FileNotFoundError:
             say(f"{command[0]!r} was not found: give a program on the PATH, or a path to one")
             return _NOT_FOUND
@@ -64,12 +90,13 @@ def launch(
         with suppress(KeyboardInterrupt):  # meant for the command, which has ended
             record_end(Path(hello), code)
         say(_verdict(Path(hello), command))
+        beside.ended(runs_told(Path(hello)), code)
         if card:
             tell_cards(runs_told(Path(hello)), code)
     return code
 
 
-def _name_of(command: Sequence[str]) -> str:
+def name_of(command: Sequence[str]) -> str:
     """Return the script's name, or the module's after ``-m``, or the program's."""
     for word, following in zip(command, [*command[1:], ""], strict=True):
         if word.endswith(".py"):
@@ -86,9 +113,10 @@ def _environment(
     hz: float,
     hello: str,
     settings: Mapping[str, str] | None,
+    facts: Mapping[str, Any],
 ) -> dict[str, str]:
     """Return the child's environment; it may change directory, so that every path in it is absolute."""
-    name = given or _name_of(command)
+    name = given or name_of(command)
     path = [os.path.abspath(_BOOTSTRAP), *filter(None, [os.environ.get("PYTHONPATH")])]
     config = None
     with suppress(ConfigError):  # the agent tells it
@@ -99,7 +127,9 @@ def _environment(
         "PYTHONPATH": os.pathsep.join(path),
         "THERMOGRAD_RUNS": _absolute(runs),
         "THERMOGRAD_RUN_ID": new_run_id(name),
-        VARIABLE: json.dumps({"name": name, "is_given": bool(given), "hz": hz, "hello": hello}),
+        VARIABLE: json.dumps(
+            {"name": name, "is_given": bool(given), "hz": hz, "hello": hello, "facts": dict(facts)}
+        ),
     }
 
 

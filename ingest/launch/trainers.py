@@ -7,11 +7,13 @@ Where the frameworks themselves add callbacks to every Trainer. Called by the ``
 import functools
 import importlib
 import inspect
+import logging
 from types import ModuleType
 from typing import Any
 
 from thermograd.store.failures import Guard
 
+_MEGATRON_REPLAYS = "megatron.core.rerun_state_machine"  # a logger
 _harmless = Guard("thermograd cannot join this Trainer (%(error)r); its steps are recorded")
 
 
@@ -87,6 +89,8 @@ def _join_megatron(module: Any) -> None:
     """Log the losses that Megatron-LM shares over its ranks; the steps themselves its optimizer tells."""
     from thermograd.ingest.capture import hooks
 
+    logging.getLogger(_MEGATRON_REPLAYS).addHandler(_Replays())
+
     hooks.place_engines()  # its first loss is scaled before a backward pass
     original = module.training_log
 
@@ -113,6 +117,19 @@ def _tell(kind: Any, name: str, tell: Any) -> None:
         return result
 
     setattr(kind, name, told)
+
+
+class _Replays(logging.Handler):
+    """Keeps what Megatron-LM says of a step that it has run again, as a mark of the rank that says it."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        with _harmless:
+            from thermograd.ingest.launch.autorun import launched_run
+            from thermograd.store.experiment.replays import replay_of
+
+            said, run = replay_of(record.getMessage()), launched_run()
+            if said is not None and run is not None:
+                run.mark("note", step=said.step, text=said.text)
 
 
 def _log(values: Any, step: int | None) -> None:

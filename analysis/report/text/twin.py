@@ -15,12 +15,15 @@ def describe_twin(twin: Twin) -> str:
     """Return a comparison of twins as text."""
     lines = [*_settings(twin), twin.sentence, ""]
     for place, run_id in enumerate(twin.run_ids):
-        heat = twin.heat[place]
-        lines.append(
-            f"  run {place + 1}  {run_id}  {f'heat by {heat}' if heat else 'no heat by an experiment'}"
-        )
+        lines.append(f"  run {place + 1}  {run_id}  {_how(twin, place)}")
     lines += ["", *_compared(twin), *_layer(twin), *_warmth(twin), *_moments(twin), *_replays(twin)]
     return "\n".join(lines).rstrip().replace("−", "-").replace(DASH, "-")
+
+
+def _how(twin: Twin, place: int) -> str:
+    heat, step_s = twin.heat[place], twin.step_s[place]
+    heated = f"heat by {heat}" if heat else "no heat by an experiment"
+    return heated if step_s is None else f"{heated}; steps of {step_s:.3g} s (median)"
 
 
 def _settings(twin: Twin) -> list[str]:

@@ -60,6 +60,13 @@ def test_equal_runs_are_equal_however_warm_the_second_was(tmp_path):
     assert "equal to the last bit" in describe_twin(twin)
 
 
+def test_heat_that_was_asked_for_and_did_not_come_is_said(tmp_path):
+    facts = {"twin": {"run": 2, "heat": "burner", "seed": None}}
+    twin = compare_twins(make_run(tmp_path), make_run(tmp_path, facts=facts))
+    assert (twin.verdict, twin.asked_heat) == ("equal", "burner")
+    assert "was to be heated (burner), and no block of it came" in twin.sentence
+
+
 def test_one_ulp_is_found_with_its_step_and_what_the_hardware_did_there(tmp_path):
     twin = compare_twins(make_run(tmp_path), make_run(tmp_path, nudged(LOSSES, 5), heat_c=70.0, ecc=3))
     first = twin.first
