@@ -25,7 +25,11 @@ from thermograd.analysis.calibration.zoo import ZOO
 from thermograd.analysis.coupling.cross_correlation import residual_cross_correlation
 from thermograd.analysis.coupling.linear_algebra import one_blas_thread
 from thermograd.analysis.coupling.verdict import verdict
+from thermograd.analysis.experiment.family import randomisation_p
 from thermograd.analysis.experiment.pulse_cleaning import cleaned, slow_course
+from thermograd.analysis.experiment.pulse_evidence import evidence
+from thermograd.analysis.experiment.pulse_response import searched, shapes
+from thermograd.analysis.experiment.pulse_scores import Places, complete_strata
 from thermograd.analysis.experiment.pulses import analyze_pulses
 from thermograd.analysis.experiment.result import Effect
 
@@ -60,39 +64,50 @@ def first_bins(values: Floats) -> Floats:
     return np.append(values[:BINS], np.full(max(0, BINS - values.size), np.nan))
 
 
-def counted(effects: list[Effect]) -> list[str]:
-    """Return the shares of p <= .05 (with whether it holds), of e >= 20 ever, and of the verdicts."""
-    runs = len(effects)
-    hits = sum(each.p is not None and each.p <= ALPHA for each in effects)
-    ever = sum((each.e_largest or 0.0) >= REJECT_AT for each in effects)
-    none = sum(each.verdict == "no_effect" for each in effects)
-    covered = [each.interval[0] <= 0.0 <= each.interval[1] for each in effects if each.interval]
-    bands = [each.response for each in effects if each.response]
-    zero = sum(bool(((each.low_sd <= 0) & (each.high_sd >= 0)).all()) for each in bands)
-    return [
-        rate(hits, runs),
-        judged(hits <= most(ALPHA, runs, 3.0) * runs),
-        rate(ever, runs),
-        f"{none / runs:.2f}",
-        f"{np.mean(covered):.3f}" if covered else "",
-        f"{zero / len(bands):.3f}" if bands else "",
-    ]
+def counted(hits: int, ever: int, runs: int) -> Row:
+    """Return the rates of p <= .05, with whether it holds, and of e >= 20 after any stratum."""
+    return runs, rate(hits, runs), judged(hits <= most(ALPHA, runs, 3.0) * runs), rate(ever, runs)
 
 
 def nulls(runs: int, seed: int) -> Iterator[Row]:
-    """Yield a row for every series that no pulse moves, then one of all."""
+    """Yield a row for every series that no pulse moves, then one of all; the test alone, without sizes."""
     makers = {name: lambda rng, n, of=of: of.shown(of.make(rng, n)) for name, of in HARDWARE.items()}
     makers |= {f"zoo: {name}": lambda rng, n, of=of: of.make(rng, n).y for name, of in ZOO.items()}
-    every: list[Effect] = []
+    basis, looked, every = slow_course(BINS), shapes(LAG_BINS + 1), np.zeros(3, np.int64)
     for name, make in makers.items():
-        found = []
+        found = np.zeros(3, np.int64)
         for run in range(runs):
             rng = random_numbers(name, BINS, seed, run)
             stratum, place, _ = drawn_pulses(rng, STRATA, STRATUM_BINS, PLACES)
-            found += asked(first_bins(make(rng, BINS)), stratum, place, run)
+            clean = cleaned(first_bins(make(rng, BINS)), basis)
+            if clean is None:  # it never moves
+                found += (0, 0, 1)
+                continue
+            draw = Places(complete_strata(stratum, place, PLACES, LAG_BINS), 1999, rng)
+            test = searched(draw, clean, looked)
+            ever = evidence(draw, clean, looked)[1] >= REJECT_AT
+            found += (randomisation_p(test.statistic, test.redrawn) <= ALPHA, ever, 1)
         every += found
-        yield name, runs, *counted(found)
-    yield "all", len(every), *counted(every)
+        yield name, *counted(*found.tolist())
+    yield "all", *counted(*every.tolist())
+
+
+def sizes(runs: int, seed: int) -> Iterator[Row]:
+    """Yield what is said of the size where no pulse moves the hardware series."""
+    for name, series in HARDWARE.items():
+        zero = band = none = wrong = 0
+        least = []
+        for run in range(runs):
+            rng = random_numbers(name, BINS, seed, run)
+            stratum, place, _ = drawn_pulses(rng, STRATA, STRATUM_BINS, PLACES)
+            (effect,) = asked(series.shown(series.make(rng, BINS)), stratum, place, run)
+            curve = effect.response
+            zero += effect.interval[0] <= 0.0 <= effect.interval[1]
+            band += bool(((curve.low_sd <= 0) & (curve.high_sd >= 0)).all())
+            none, wrong = none + (effect.verdict == "no_effect"), wrong + (effect.verdict == "effect")
+            least.append(effect.detectable_sd)
+        shares = (rate(each, runs) for each in (zero, band, none, wrong))
+        yield name, runs, *shares, f"{np.median(least):.2f}"
 
 
 def power(runs: int, seed: int) -> Iterator[Row]:
@@ -189,8 +204,21 @@ RATES = ("e >= 20 ever", "said no_effect")
 PARTS: dict[str, Told] = {
     "nulls": (
         "Nothing answers the pulses",
-        ("series", "R", "p <= .05", "held", "e >= 20 ever", "no_effect", "interval holds 0", "band holds 0"),
+        ("series", "R", "p <= .05", "held", "e >= 20 ever"),
         nulls,
+    ),
+    "sizes": (
+        "What is said of the size where nothing answers",
+        (
+            "series",
+            "R",
+            "interval holds 0",
+            "band holds 0",
+            "no_effect",
+            "effect",
+            "detectable, sd about trend",
+        ),
+        sizes,
     ),
     "power": (
         "Pulses that are answered",
