@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from thermograd.analysis.arrays import Floats, Ints
 from thermograd.analysis.calibration.zoo.process import Pair, Rng
-from thermograd.analysis.calibration.zoo.signals import autoregressive, heating, remembering
+from thermograd.analysis.calibration.zoo.signals import autoregressive, heating, remembering, standardised
 
 _HALF = np.sqrt(0.75)  # sd of the innovations of an AR(.5) of sd 1
 _MEMORY = np.sqrt(1.0 - 0.9**2)  # of an AR(.9)
@@ -43,11 +43,9 @@ def _driven(rng: Rng, n: int) -> Floats:
     return np.asarray(_drift(rng, n) + _HALF * remembering(rng, n, 0.5))
 
 
-def _drift(rng: Rng, n: int, sd: float = 2.0, phi: float = 0.995) -> Floats:
-    """Return a load that nobody logs, AR(.995) from the beginning."""
-    noise = rng.standard_normal(n) * np.sqrt(1.0 - phi**2)
-    noise[0] = rng.standard_normal()
-    return np.asarray(sd * autoregressive(noise, phi))
+def _drift(rng: Rng, n: int, sd: float = 2.0) -> Floats:
+    """Return a load that nobody logs, AR(.995), of this sd over the run."""
+    return np.asarray(sd * standardised(remembering(rng, n, 0.995)))
 
 
 def _bursts(rng: Rng, n: int) -> Floats:
@@ -62,7 +60,9 @@ def _degrees(rng: Rng, n: int) -> Floats:
 HARDWARE = {
     "AR(.9)": HardwareSeries("a memory of ten seconds, sd 1", _ar),
     "warming trend": HardwareSeries("a heating device under AR(.5) of sd 1", _warming),
-    "hidden driver": HardwareSeries("an unlogged AR(.995) load of sd 2 under AR(.5) of sd 1", _driven),
+    "hidden driver": HardwareSeries(
+        "an unlogged AR(.995) load, sd 2 over the run, under AR(.5) of sd 1", _driven
+    ),
     "bursts": HardwareSeries("AR(.8), four times as restless for a tenth of the time", _bursts),
     "whole degrees": HardwareSeries("a heating device, AR(.9) of sd 1, in whole degrees", _degrees, True),
 }
