@@ -35,13 +35,13 @@ from thermograd.analysis.experiment.result import Effect
 
 STRATA, STRATUM_BINS, LAG_BINS = 60, 20, 10
 PLACES, BINS = STRATUM_BINS - LAG_BINS - 1, STRATA * STRATUM_BINS
-ALPHA, REJECT_AT = 0.05, 20.0
+ALPHA, REJECT_AT, NULL_REDRAWS = 0.05, 20.0, 999
 ERROR = 2.0  # standard errors that a goal with "binomial" allows; 3 where the worst of many rows is judged
 LAGS = np.arange(60)
 RESPONSES = {
     "one bin, .3 sd": (0.3 * (LAGS == 0), 0.95),
-    "memory 10 s, .15 sd": (0.15 * np.exp(-LAGS / 10.0), None),
     "memory 10 s, .3 sd": (0.3 * np.exp(-LAGS / 10.0), 0.90),
+    "memory 10 s, .15 sd": (0.15 * np.exp(-LAGS / 10.0), None),
     "memory 5 s, 3 s late, .3 sd": (np.where(LAGS >= 3, 0.3 * np.exp(-(LAGS - 3) / 5.0), 0.0), None),
 }
 Row = tuple[object, ...]
@@ -73,23 +73,23 @@ def nulls(runs: int, seed: int) -> Iterator[Row]:
     """Yield a row for every series that no pulse moves, then one of all; the test alone, without sizes."""
     makers = {name: lambda rng, n, of=of: of.shown(of.make(rng, n)) for name, of in HARDWARE.items()}
     makers |= {f"zoo: {name}": lambda rng, n, of=of: of.make(rng, n).y for name, of in ZOO.items()}
-    basis, looked, every = slow_course(BINS), shapes(LAG_BINS + 1), np.zeros(3, np.int64)
-    for name, make in makers.items():
-        found = np.zeros(3, np.int64)
-        for run in range(runs):
-            rng = random_numbers(name, BINS, seed, run)
-            stratum, place, _ = drawn_pulses(rng, STRATA, STRATUM_BINS, PLACES)
-            clean = cleaned(first_bins(make(rng, BINS)), basis)
+    basis, looked = slow_course(BINS), shapes(LAG_BINS + 1)
+    found = {name: np.zeros(3, np.int64) for name in makers}
+    for run in range(runs):
+        stratum, place, _ = drawn_pulses(np.random.default_rng([seed, run]), STRATA, STRATUM_BINS, PLACES)
+        strata = complete_strata(stratum, place, PLACES, LAG_BINS)
+        draw = Places(strata, NULL_REDRAWS, np.random.default_rng([seed, run, 1]))
+        for name, make in makers.items():
+            clean = cleaned(first_bins(make(random_numbers(name, BINS, seed, run), BINS)), basis)
             if clean is None:  # it never moves
-                found += (0, 0, 1)
+                found[name] += (0, 0, 1)
                 continue
-            draw = Places(complete_strata(stratum, place, PLACES, LAG_BINS), 1999, rng)
             test = searched(draw, clean, looked)
-            ever = evidence(draw, clean, looked)[1] >= REJECT_AT
-            found += (randomisation_p(test.statistic, test.redrawn) <= ALPHA, ever, 1)
-        every += found
-        yield name, *counted(*found.tolist())
-    yield "all", *counted(*every.tolist())
+            is_sure = evidence(draw, clean, looked)[1] >= REJECT_AT
+            found[name] += (randomisation_p(test.statistic, test.redrawn) <= ALPHA, is_sure, 1)
+    for name, counts in found.items():
+        yield name, *counted(*counts.tolist())
+    yield "all", *counted(*sum(found.values()).tolist())
 
 
 def sizes(runs: int, seed: int) -> Iterator[Row]:
@@ -113,9 +113,9 @@ def sizes(runs: int, seed: int) -> Iterator[Row]:
 def power(runs: int, seed: int) -> Iterator[Row]:
     """Yield a row for every hardware series, response, and meaning of sd."""
     basis = slow_course(BINS)
-    for name, series in HARDWARE.items():
+    for about in ("the series", "its trend"):
         for told, (response, goal) in RESPONSES.items():
-            for about in ("the series", "its trend"):
+            for name, series in HARDWARE.items():
                 found = [
                     _answering(series, name, response, basis, seed, run, about == "its trend")
                     for run in range(runs)

@@ -21,7 +21,7 @@ def evidence(draw: Draw, clean: Cleaned, looked: Floats) -> tuple[float, float]:
     ----------
     Ville (1939); Shafer (2021), Testing by betting, JRSS A 184:407.
     """
-    rows = draw.scores(clean).rows @ looked.T
+    rows = draw.rows(clean) @ looked.T
     sd = np.sqrt(draw.variance(rows) / draw.strata.size)
     z = draw.by_stratum(rows / np.where(sd > 0, sd, np.inf))  # stratum, option, shape
     strengths = np.array([sign * each for each in _STRENGTHS for sign in (1.0, -1.0)])

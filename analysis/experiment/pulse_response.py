@@ -91,7 +91,7 @@ def _fading(lags: int, begins: tuple[int, ...], memories: tuple[float, ...]) -> 
 
 def searched(draw: Draw, clean: Cleaned, looked: Floats) -> Tested:
     """Test whether the draw has anything to do with the outcome."""
-    rows = draw.scores(clean).rows @ looked.T
+    rows = draw.rows(clean) @ looked.T
     sd = np.sqrt(draw.variance(rows))
     scaled = rows / np.where(sd > 0, sd, np.inf)
     observed = np.abs(draw.observed(scaled))
@@ -109,17 +109,14 @@ def measured(draw: Draw, values: Floats, basis: Floats, looked: Floats, level: f
     for _ in range(_ROUNDS):
         if clean is None:
             return None
-        scores = draw.scores(clean)
-        grown = draw.observed(scores.answer)
-        course = course + _solved(grown, draw.observed(scores.rows))
+        course = course + _solved(draw.answer(clean), draw.observed(draw.rows(clean)))
         tail = _tail(clean, course)
         clean = cleaned(values - draw.response(values.size, np.append(course, tail)), basis)
     if clean is None:
         return None
-    scores = draw.scores(clean)
-    grown = draw.observed(scores.answer)
-    half_width = _band(draw, clean, scores.rows, level)
-    rows = scores.rows @ looked.T
+    each, grown = draw.rows(clean), draw.answer(clean)
+    half_width = _band(draw, clean, each, level)
+    rows = each @ looked.T
     sd = np.sqrt(draw.variance(rows))
     limit = _quantile(np.abs(draw.redrawn(rows / np.where(sd > 0, sd, np.inf))).max(axis=1), level)
     sd = draw.inflation * sd

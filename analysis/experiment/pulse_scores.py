@@ -47,18 +47,6 @@ class Strata:
         return np.convolve(pulses, course)[:n]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Scores:
-    """The rows that draws add up.
-
-    `rows`: shape (r, lags), of a response in each lag; `answer`: shape (r, lags, lags), how the rows grow
-    with a response of 1 in each lag (the last axis).
-    """
-
-    rows: Floats
-    answer: Floats
-
-
 def complete_strata(stratum: Ints, place: Ints, places: int, lag_bins: int) -> Strata:
     """Return the strata all of whose bins are there; bins of a stratum follow each other.
 
@@ -92,13 +80,19 @@ class Places:
         # of the rest after a fitted response: one row in so many was the real one, and its sum was made 0
         self.inflation = float(np.sqrt(strata.places / max(strata.places - 1, 1)))
 
-    def scores(self, clean: Cleaned) -> Scores:
-        """Return the rows, of every stratum one a place; centred, as their mean depends on no draw."""
-        rows, answer = _all_places(self.strata, clean)
-        flat = self.strata.size * self.strata.places, self.strata.lags
-        rows = rows - rows.mean(axis=1, keepdims=True)
-        answer = answer - answer.mean(axis=1, keepdims=True)
-        return Scores(rows.reshape(flat), answer.reshape(*flat, -1))
+    def rows(self, clean: Cleaned) -> Floats:
+        """Return every stratum's score at every place, shape (s * places, lags), of a response in each lag.
+
+        Centred over the places: the mean depends on no draw.
+        """
+        rows = _scores(self.strata, clean)
+        return np.asarray(rows - rows.mean(axis=1, keepdims=True)).reshape(-1, self.strata.lags)
+
+    def answer(self, clean: Cleaned) -> Floats:
+        """Return how the observed sum grows with a response of 1 in each lag (columns), (lags, lags)."""
+        placed, weight = _placed(self.strata, clean), self.strata.windows(clean.weight)
+        centred, drawn = placed - placed.mean(axis=0), self.strata.place
+        return np.asarray(np.tensordot(centred[drawn], weight[:, :, None] * placed[drawn], ((0, 1), (0, 1))))
 
     def observed(self, rows: Floats) -> Floats:
         """Return the sum of the rows that were drawn."""
@@ -148,13 +142,17 @@ class Kinds:
         self.strata, self._signs, self.inflation = strata, signs, 1.0
         self._redrawn = 2.0 * rng.integers(2, size=(redraws, strata.size)) - 1.0
 
-    def scores(self, clean: Cleaned) -> Scores:
-        """Return the rows, one a stratum; centred, as their mean depends on no coin."""
-        rows, answer = _all_places(self.strata, clean)
-        each = np.arange(self.strata.size)
-        drawn = rows[each, self.strata.place]
-        moved = answer[each, self.strata.place] * (0.5 * self._signs[:, None, None])
-        return Scores(drawn - drawn.mean(axis=0), moved - moved.mean(axis=0))
+    def rows(self, clean: Cleaned) -> Floats:
+        """Return every stratum's score, shape (s, lags), centred: their mean depends on no coin."""
+        drawn = _scores(self.strata, clean)[np.arange(self.strata.size), self.strata.place]
+        return np.asarray(drawn - drawn.mean(axis=0))
+
+    def answer(self, clean: Cleaned) -> Floats:
+        """Return how the observed sum grows with a difference of 1 in each lag (columns), (lags, lags)."""
+        drawn = _placed(self.strata, clean)[self.strata.place]
+        weighted = self.strata.windows(clean.weight)[:, :, None] * drawn
+        each = 0.5 * self._signs[:, None, None] * (drawn.transpose(0, 2, 1) @ weighted)
+        return np.asarray(np.tensordot(self._signs, each - each.mean(axis=0), 1))
 
     def observed(self, rows: Floats) -> Floats:
         """Return the sum of the rows with the signs that were drawn."""
@@ -170,7 +168,7 @@ class Kinds:
 
     def redrawn_answers(self, clean: Cleaned, draws: int) -> Floats:
         """Return how the sum would grow with a difference by the coins of that redraw: always alike."""
-        grown = self.observed(self.scores(clean).answer)
+        grown = self.answer(clean)
         return np.broadcast_to(grown, (min(draws, len(self._redrawn)), *grown.shape))
 
     def by_stratum(self, rows: Floats) -> Floats:
@@ -189,14 +187,12 @@ class Kinds:
 Draw = Places | Kinds
 
 
-def _all_places(strata: Strata, clean: Cleaned) -> tuple[Floats, Floats]:
-    """Return rows (s, places, lags), and how they answer the pulses, (s, places, lags, lags)."""
+def _scores(strata: Strata, clean: Cleaned) -> Floats:
+    """Return the score of a response in each lag, were the pulse there, shape (s, places, lags)."""
     placed, weight = _placed(strata, clean), strata.windows(clean.weight)
     flat = placed.transpose(0, 2, 1).reshape(-1, weight.shape[1])
     rows = (weight * strata.windows(clean.residual)) @ flat.T
-    drawn = weight[:, :, None] * placed[strata.place]
-    shape = strata.size, strata.places, strata.lags
-    return rows.reshape(shape), (flat @ drawn).reshape(*shape, strata.lags)
+    return np.asarray(rows.reshape(strata.size, strata.places, strata.lags))
 
 
 def _placed(strata: Strata, clean: Cleaned) -> Floats:
