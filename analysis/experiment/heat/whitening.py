@@ -21,6 +21,7 @@ _STRETCH, _MOST_STRETCHES = 600, 48  # values that an AR is fitted to, at least;
 _CALM_WINDOW = 151  # values
 _WILDEST = 10.0  # sd
 _SD_PER_MAD = 1.4826
+_LARGEST = 1e100  # beyond, squares overflow: as good as infinite
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -79,7 +80,7 @@ def whitened(outcome: Floats, pairs: int) -> Whitened | None:
     `pairs`: of the experiment; the trend has one cosine for three of them, so that it cannot follow the
     blocks.
     """
-    rows = np.flatnonzero(np.isfinite(outcome)).astype(np.int64)
+    rows = np.flatnonzero(np.abs(outcome) < _LARGEST).astype(np.int64)  # no NaN either
     cosines = int(np.clip(np.ceil(pairs / 3), 2, _MOST_COSINES))
     if rows.size < _FEWEST + 2 * cosines:
         return None

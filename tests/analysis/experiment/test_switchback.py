@@ -53,7 +53,7 @@ def test_every_draw_of_the_coins_has_another_p_and_they_are_uniform():
 
 def test_scores_of_pairs_are_those_of_the_slow_and_obvious_way():
     rng = np.random.default_rng(2)
-    time, hot, pair = layout(draw(rng, 7))
+    time, hot, pair = layout(draw(rng, 7), block_steps=100)
     outcome = noise(rng, hot.size)
     outcome[rng.random(hot.size) < 0.1] = np.nan
     outcome[pair < 0] = np.nan
@@ -83,7 +83,7 @@ def test_effect_is_found_with_its_sign_size_and_response(sign):
     time, hot, pair = layout(draw(rng, 20), block_steps=80)
     size = sign * 0.8
     outcome = noise(rng, hot.size) + size * heat_of(hot, 30.0)
-    outcome[40:44] = [np.nan, np.inf, -np.inf, np.nan]
+    outcome[40:44] = [np.nan, np.inf, -np.inf, 1e308]
     (effect,) = analyze_switchback({"y": outcome}, time, hot, pair, units={"y": "nats"})
     assert effect.verdict == "effect"
     assert effect.p_family == effect.p < 0.01
