@@ -271,6 +271,7 @@ def _charts(contents: Contents) -> dict[str, Any]:
         "evidence": contents.evidence,
         "spikes": contents.spikes,
         "no_spikes": contents.no_spikes,
+        "shown_outcomes": [each.label for each in contents.experiment.tested] if contents.experiment else [],
         "effects": _effects(contents.spikes),
         "events": event_lines(replace(contents.analysis, spike_locked=[])),
     }

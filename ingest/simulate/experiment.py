@@ -29,6 +29,7 @@ from thermograd.store.runs.catalogue import Run
 
 _STEP_S = 0.5
 _BLOCK_S = 40.0  # a little above the modelled device's time constant
+_DEVICE_MEMORY_S = 35.0  # of the modelled device
 _DUTY = 0.6
 _WARM_UP_S = 60.0
 _SHADOW_S = 0.35
@@ -41,6 +42,7 @@ _LOG_SD = 0.12  # of it
 _DRIVER_MEMORY = 0.9  # of the hidden driver, from second to second
 _DRIVER_C = 1.5
 _DRIVER_LAG_S = 2
+_PLANNED_SD = 0.5
 _FEWEST_MINUTES, _MOST_MINUTES = 2, 24 * 60
 
 
@@ -55,9 +57,10 @@ class World:
     arm
         "duty": blocks, hot and cool; "shadow": pulses.
     effect_sd
-        What a steadily hot device adds to the log gradient norm, in its sd; of pulses above 0 if they heat.
+        What a hot block has added to the log gradient norm at its end, on a device long cool, in sd of what
+        is new in the norm from step to step; of pulses above 0 if they heat.
     memory_s
-        How slowly the norm answers the heat; None: as slowly as the device heats.
+        How slowly the norm answers: by default as the device heats.
     driver_sd
         Of what nobody logged and what moves both the norm and the temperature.
     drift_sd
@@ -67,7 +70,7 @@ class World:
     about: str
     arm: Literal["duty", "shadow"] = "duty"
     effect_sd: float = 0.0
-    memory_s: float | None = None
+    memory_s: float = _DEVICE_MEMORY_S
     driver_sd: float = 0.0
     drift_sd: float = 0.0
 
@@ -81,7 +84,7 @@ WORLDS = {
     "experiment-null": World("hot and cool blocks; heat does nothing to the training"),
     "experiment-hidden-driver": World(
         "something that nobody logged moves norm and temperature; heat does nothing to the training",
-        driver_sd=0.8,
+        driver_sd=0.5,
     ),
     "experiment-heat-to-training": World(
         "hot and cool blocks; the gradient norm is larger while the device is hot", effect_sd=0.8
@@ -127,13 +130,13 @@ def simulate_experiment(
     rng = np.random.default_rng([seed, zlib.crc32(name.encode()), 18])
     drawn = _Steps.draw(_schedule(world, seed), length_s, rng)
     hidden = _with_memory(rng.standard_normal(length_s + 1), _DRIVER_MEMORY)
-    sample_s, samples, tick_c = _hardware(world, drawn, length_s, hz, seed, hidden)
+    sample_s, samples = _hardware(world, drawn, length_s, hz, seed, hidden)
     truth = {
         "scenario": name,
         "about": world.about,
         "question": world.question,
         "effect_sd": world.effect_sd,
-        "memory_s": world.memory_s,
+        "memory_s": world.memory_s if world.effect_sd and world.arm == "duty" else None,
         "seed": seed,
         "rho": None,
         "lag_s": None,
@@ -142,7 +145,7 @@ def simulate_experiment(
         "experiment": drawn.schedule.to_json(),
     }
     series = {
-        "step": (drawn.end_s, _training(world, drawn, length_s, tick_c, hidden, rng)),
+        "step": (drawn.end_s, _training(world, drawn, length_s, hidden, rng)),
         "sample": (sample_s, samples),
         "mark": drawn.marks(truth_text(truth), length_s),
     }
@@ -153,7 +156,7 @@ def _schedule(world: World, seed: int) -> Schedule:
     start_step = round(_WARM_UP_S / _STEP_S) + 1
     if world.arm == "duty":
         design = Switchback(round(_BLOCK_S / _STEP_S))
-        return Schedule("duty", design, seed, start_step, {"duty": _DUTY, "effect_sd": 0.3})
+        return Schedule("duty", design, seed, start_step, {"duty": _DUTY, "effect_sd": _PLANNED_SD})
     pulses = Pulses(round(1 / _STEP_S), kinds=tuple(_SHADOW_LOADS))
     return Schedule("shadow", pulses, seed, start_step, {"shapes": ",".join(_SHADOW_LOADS)})
 
@@ -220,13 +223,13 @@ class _Steps:
 
 def _hardware(
     world: World, steps: _Steps, length_s: int, hz: float, seed: int, hidden: Floats
-) -> tuple[Floats, Columns, Floats]:
-    """Return sample times and columns of the modelled device, and its true temperature at every tick."""
+) -> tuple[Floats, Columns]:
+    """Return sample times and columns of the modelled device."""
     gpu = SimulatedGpu("dc", seed=seed, device=DEVICE)
     load = _load(world, steps, length_s)
     ticks = load.size
     at = set(np.round(np.arange(0, int(length_s * hz + 1e-9) + 1) / hz / _TICK_S).astype(int).tolist())
-    rows, times, tick_c = [], [], np.empty(ticks)
+    rows, times = [], []
     for tick in range(ticks + 1):
         if tick in at:
             rows.append(gpu.read())
@@ -234,14 +237,13 @@ def _hardware(
         if tick < ticks:
             gpu.inlet_c = 1.5 * world.drift_sd * tick / ticks
             gpu.advance(_TICK_S, float(load[tick]))
-            tick_c[tick] = gpu.die_c
     names = [name for name in column_names("sample") if rows[0].get(name) is not None]
     columns: Columns = {name: [row[name] for row in rows] for name in names}
     time_s = np.array(times)
     if world.driver_sd:
         second = np.maximum(time_s.astype(int) - _DRIVER_LAG_S, 0)
         columns["temperature_c"] = np.round(columns["temperature_c"] + _DRIVER_C * hidden[second])
-    return time_s, columns, tick_c
+    return time_s, columns
 
 
 def _load(world: World, steps: _Steps, length_s: int) -> Floats:
@@ -269,7 +271,7 @@ def _worked(edges: Floats, begin_s: Floats, end_s: Floats, level: float) -> Floa
 
 
 def _training(
-    world: World, steps: _Steps, length_s: int, tick_c: Floats, hidden: Floats, rng: np.random.Generator
+    world: World, steps: _Steps, length_s: int, hidden: Floats, rng: np.random.Generator
 ) -> Columns:
     """Return the columns of the steps."""
     end_s, n = steps.end_s, steps.end_s.size
@@ -277,7 +279,7 @@ def _training(
     noise = _with_memory(rng.standard_normal(n), _MEMORY)
     x = noise + world.driver_sd * hidden[end_s.astype(int)] - world.drift_sd * progress
     if world.arm == "duty" and world.effect_sd:
-        x += world.effect_sd * _heat(world, steps, tick_c)
+        x += world.effect_sd * np.sqrt(1 - _MEMORY**2) * _heat(world, steps)
     columns = {
         "step": np.arange(1, n + 1),
         "rank": np.zeros(n, dtype=np.int64),
@@ -292,19 +294,14 @@ def _training(
     return columns
 
 
-def _heat(world: World, steps: _Steps, tick_c: Floats) -> Floats:
-    """Return how hot the device is at each step's end, or has lately been: 1 apart between hot and cool."""
-    if world.memory_s is None:
-        heat_c = tick_c[np.minimum((steps.end_s / _TICK_S).astype(int), tick_c.size - 1)]
-        begun = steps.end_s > _WARM_UP_S
-        apart = heat_c[steps.is_hot & begun].mean() - heat_c[~steps.is_hot].mean() if begun.any() else 1.0
-        return np.asarray((heat_c - heat_c.mean()) / max(apart, 1.0))
+def _heat(world: World, steps: _Steps) -> Floats:
+    """Return the blocks through the memory: 1 at a hot block's end on a device that was long cool."""
     keep = np.exp(-np.diff(steps.end_s, prepend=0.0) / world.memory_s)
     heat, value = np.empty(steps.end_s.size), 1.0
     for place, (kept, is_hot) in enumerate(zip(keep.tolist(), steps.is_hot.tolist(), strict=True)):
         value = kept * value + (1 - kept) * is_hot
         heat[place] = value
-    return heat
+    return np.asarray(heat / (1 - np.exp(-_BLOCK_S / world.memory_s)))
 
 
 def _with_memory(noise: Floats, memory: float) -> Floats:

@@ -127,7 +127,7 @@ def _response(rows: Rows, shown: ShownExperiment) -> alt.LayerChart:
         for k, each in enumerate(shown.tested)
     ]
     axis = alt.Axis(title="s after it began", grid=False, tickCount=6)
-    x = alt.X("t:Q", scale=alt.Scale(nice=False), axis=axis)
+    x = alt.X("t:Q", scale=alt.Scale(nice=False, domainMin=0), axis=axis)
     up = alt.Axis(title="effect in sd", tickCount=5, minExtent=34)
     y = alt.Y("v:Q", axis=up)
     told = tooltip(t=("s after", ".3~g"), v=("effect, sd", "+.3f"), low=("from", "+.3f"), high=("to", "+.3f"))
@@ -173,12 +173,7 @@ def _chance(rows: Rows, shown: ShownExperiment) -> alt.LayerChart:
     observed = named(rows, "observed", own).transform_filter(_ONLY)
     at = alt.X("v:Q", scale=scale, axis=axis)
     layers = [
-        base.transform_filter("!datum.beyond")
-        .mark_rect(style="many")
-        .encode(x=x, x2="to:Q", y=y, y2=alt.datum(0), tooltip=told),
-        base.transform_filter("datum.beyond")
-        .mark_rect(style="hot-middle", opacity=1)
-        .encode(x=x, x2="to:Q", y=y, y2=alt.datum(0), tooltip=told),
+        base.mark_rect(style="many").encode(x=x, x2="to:Q", y=y, y2=alt.datum(0), tooltip=told),
         observed.mark_rule(style="observed", strokeWidth=2.5).encode(
             x=at, tooltip=tooltip(v=("this run", ".3g"))
         ),
@@ -195,7 +190,6 @@ def _bar_rows(k: int, each: TestedOutcome) -> list[dict[str, Any]]:
     gap = 0.08 * (edges[1] - edges[0])
     return [
         {"k": k, "from": number(low + gap), "to": number(high - gap), "n": n}
-        | {"beyond": int(abs(low + high) / 2 >= abs(bars.observed))}
         | {"told": f"{shown_number(low, '.3g')} to {shown_number(high, '.3g')}"}
         for low, high, n in zip(edges[:-1], edges[1:], bars.count.astype(int).tolist(), strict=True)
     ]

@@ -94,8 +94,11 @@ def shown_experiment(data: RunSeries, result: ExperimentResult, origin_ns: int) 
     )
     blocks = stretches if result.design == "switchback" else ()
     courses = [_hardware(data, result, origin_ns, blocks), _training(data, origin_ns, blocks)]
-    tested = tuple(TestedOutcome(_label(each), each, bars_of(each)) for each in result.effects)
-    return ShownExperiment(result, stretches, tuple(each for each in courses if each is not None), tested)
+    every = [TestedOutcome(_label(each), each, bars_of(each)) for each in result.effects]
+    tested = [each for each in every if each.bars is not None or each.effect.response is not None]
+    return ShownExperiment(
+        result, stretches, tuple(each for each in courses if each is not None), tuple(tested)
+    )
 
 
 def _label(effect: Effect) -> str:

@@ -5,7 +5,7 @@ from typing import Any
 from thermograd.analysis.display.numbers import DASH, shown_number
 from thermograd.analysis.display.table import Table
 from thermograd.analysis.experiment.result import Effect, ExperimentResult, Manipulation
-from thermograd.analysis.run.experiment.sentences import named, own_unit_text
+from thermograd.analysis.run.experiment.sentences import e_text, named, own_unit_text
 from thermograd.analysis.run.result import Analysis
 from thermograd.analysis.run.wording.experiment_words import leading
 from thermograd.store.telling.columns import signal
@@ -31,8 +31,8 @@ def _told(analysis: Analysis, result: ExperimentResult) -> dict[str, Any]:
         "title": "Does heat change the training?" if is_heat else "Does the training reach the hardware?",
         "options": printable(options, 200),
         "checks": Table(
-            {"Check": "t", "Device": "i", "Hot": "n", "Cool": "n", "Apart": "n", "Needed": "n", "p": "n"}
-            | {"": "t"},
+            {"Signal": "t", "Device": "i", "Hot": "n", "Cool": "n", "Apart": "n", "Needed": "n", "p": "n"}
+            | {"Check said": "t"},
             [_check(analysis, each) for each in result.manipulation],
             "Was the device moved?",
         ),
@@ -42,7 +42,6 @@ def _told(analysis: Analysis, result: ExperimentResult) -> dict[str, Any]:
             [_effect(each) for each in result.effects],
             "Effects",
         ),
-        "names": [named(each) + " (control)" * each.is_control for each in result.effects],
     }
 
 
@@ -72,7 +71,7 @@ def _effect(effect: Effect) -> tuple[str, ...]:
         f"{effect.delay_s:.0f} s" if effect.delay_s is not None else DASH,
         shown_number(effect.p, ".2g"),
         shown_number(effect.p_family, ".2g"),
-        shown_number(effect.e_value, ".3g"),
+        e_text(effect.e_value) or DASH,
         f"{shown_number(effect.detectable_sd, '.2f')} sd" if effect.detectable_sd is not None else DASH,
         effect.verdict.replace("_", " "),
     )

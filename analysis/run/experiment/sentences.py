@@ -90,8 +90,21 @@ def chance_text(effect: Effect) -> str:
     p = effect.p_family if effect.p_family is not None else effect.p
     parts = [] if p is None else [f"p = {p:.2g}"]
     if effect.e_value is not None:
-        parts.append(f"e = {effect.e_value:.3g}")
+        parts.append(f"e {'' if effect.e_value > 1e6 else '= '}{e_text(effect.e_value)}")
     return ", ".join(parts)
+
+
+def e_text(e_value: float | None) -> str:
+    """Return an e-value, whose digits say little; empty where it is not known.
+
+    Examples
+    --------
+    >>> e_text(0.2361), e_text(3190.4), e_text(1e73), e_text(None)
+    ('0.24', '3,190', 'above a million', '')
+    """
+    if e_value is None:
+        return ""
+    return "above a million" if e_value > 1e6 else f"{e_value:,.0f}" if e_value >= 20 else f"{e_value:.2g}"
 
 
 def _effect(result: ExperimentResult, asked: Sequence[Effect]) -> str:

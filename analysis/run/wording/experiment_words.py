@@ -49,9 +49,9 @@ def _effect(result: ExperimentResult, observed: str) -> tuple[str, str, str, str
         )
     return (
         sentence,
-        "When the device was hot, or a pulse came, was drawn by chance: nothing else in the run can look "
-        "like "
-        "this in more than one such experiment in twenty.",
+        f"When {'the device was hot' if _is_heat(result) else 'a pulse came'} was drawn by chance: nothing "
+        "else "
+        "in the run looks like this in more than one such experiment in twenty.",
         "This experiment was long enough; a second run with another seed shows whether it holds there too.",
         "Repeat it with another seed, and another machine: one run is one case.",
     )
