@@ -275,7 +275,7 @@ def _training(
 ) -> Columns:
     """Return the columns of the steps."""
     end_s, n = steps.end_s, steps.end_s.size
-    progress = end_s / length_s
+    progress = np.arange(n) * _STEP_S / length_s  # by steps: a cool block, which takes longer, learns no more
     noise = _with_memory(rng.standard_normal(n), _MEMORY)
     x = noise + world.driver_sd * hidden[end_s.astype(int)] - world.drift_sd * progress
     if world.arm == "duty" and world.effect_sd:

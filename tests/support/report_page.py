@@ -7,7 +7,7 @@ from typing import Any
 from thermograd.analysis.report.run_report import prepare, report_page
 from thermograd.analysis.run.analyze import analyze_run
 from thermograd.analysis.run.result import Analysis
-from thermograd.analysis.run.series import load_series
+from thermograd.analysis.run.series import RunSeries, load_series
 from thermograd.store.runs.catalogue import Run
 
 
@@ -50,8 +50,9 @@ class Page(HTMLParser):
         return [text for attributes, text in self.scripts if attributes.get("type") != "application/json"]
 
 
-def page_of(run: Run, analysis: Analysis | None = None) -> Page:
+def page_of(run: Run, analysis: Analysis | None = None, series: RunSeries | None = None) -> Page:
     """Return the page of a run, with its images left out."""
-    contents = prepare(load_series(run), analysis or analyze_run(run))
-    images = dict.fromkeys(("timeline", "lag", "cross", "memory", "spikes"), b"<svg/>")
+    contents = prepare(series or load_series(run), analysis or analyze_run(run))
+    names = ("timeline", "lag", "cross", "memory", "spikes", "blocks", "found")
+    images = dict.fromkeys(names, b"<svg/>")
     return Page(report_page(contents, images))

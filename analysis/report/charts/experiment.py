@@ -45,10 +45,11 @@ def _panel(
     rows: Rows, shown: ShownExperiment, course: Course, panels: Panels, is_lowest: bool
 ) -> alt.LayerChart:
     unit_s = panels.clock.seconds
-    scale = alt.Scale(domain=[number(end / unit_s) for end in panels.limits_s], nice=False, zero=False)
+    ends = shown.span_s if shown.stretches else panels.limits_s
+    scale = alt.Scale(domain=[number(end / unit_s) for end in ends], nice=False, zero=False)
     title = f"{panels.clock.name} since the run's first event" if is_lowest else None
     x = alt.X("t:Q", scale=scale, axis=alt.Axis(title=title, labels=is_lowest, grid=False, tickCount=8))
-    y = alt.Y("v:Q", scale=alt.Scale(zero=False, padding=8))
+    y = alt.Y("v:Q", scale=alt.Scale(zero=False, padding=8 if shown.is_switchback else 22))
     y = y.axis(title=_axis_title(course), tickCount=4, titlePadding=8, **_LEFT)
     layers = _assigned(rows, shown, unit_s, x)
     curve = named(rows, f"course-{course.key}", _points(course, unit_s))
@@ -58,6 +59,8 @@ def _panel(
         middles = [
             _middle(each.stretch, each.value, unit_s) for each in course.middles if each.stretch.kind == kind
         ]
+        if not middles:
+            continue
         data = named(rows, f"middle-{course.key}-{kind}", middles)
         told = tooltip(told=("block", ""), v=("median", ".5~g"))
         rule = data.mark_rule(strokeWidth=3, style=f"{kind}-middle", clip=True, strokeCap="butt")
@@ -87,15 +90,25 @@ def _middle(stretch: Stretch, value: float, unit_s: float) -> dict[str, Any]:
 def _assigned(rows: Rows, shown: ShownExperiment, unit_s: float, x: alt.X) -> list[alt.Chart]:
     """Return the blocks as bands; of pulses a line at each."""
     if not shown.is_switchback:
-        pulses = [{"t": number(each.start_s / unit_s), "told": each.kind} for each in shown.stretches]
-        data = named(rows, "pulses", pulses).mark_rule(style="pulse", strokeWidth=1, opacity=0.6, clip=True)
-        return [data.encode(x=x, tooltip=tooltip(told=("pulse", "")))]
+        return [_pulses(rows, shown, unit_s, x, place) for place in range(len(shown.kinds))]
     layers = []
     for kind in ("hot", "cool"):
         bands = [_middle(each, 0.0, unit_s) for each in shown.stretches if each.kind == kind]
         data = named(rows, f"assigned-{kind}", bands).mark_rect(style=f"{kind}-block", clip=True)
         layers.append(data.encode(x=x, x2="to:Q", y=alt.value(0), y2=alt.value(_HEIGHT)))
     return layers
+
+
+def _pulses(rows: Rows, shown: ShownExperiment, unit_s: float, x: alt.X, place: int) -> alt.Chart:
+    """Return the pulses of a kind as ticks along the upper edge, a row a kind."""
+    kind = shown.kinds[place]
+    pulses = [{"t": number(e.start_s / unit_s), "told": e.kind} for e in shown.stretches if e.kind == kind]
+    style = ("hot-middle", "cool-middle")[place % 2]
+    ticks = named(rows, f"pulses-{place}", pulses).mark_tick(
+        orient="vertical", style=style, size=7, thickness=1.6, clip=True, opacity=1
+    )
+    chart: alt.Chart = ticks.encode(x=x, y=alt.value(4 + 9 * place), tooltip=tooltip(told=("pulse", "")))
+    return chart
 
 
 # -- what was found, and what chance gives ---------------------------------------------------------

@@ -1,5 +1,6 @@
 """What the picture of an experiment shows: blocks under the signals, each effect, what chance gives."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -16,11 +17,12 @@ _BARS = 44  # of the histogram
 _SHOWN = ("temperature_c", "power_w", "sm_clock_mhz", "utilization_pct")
 _MOST_BLOCKS = 400  # blocks; more are thinner than a line
 _FEWEST_REDRAWN = 20
+_ROOM = 0.02  # of the experiment's length, before it
 
 
 @dataclass(frozen=True, slots=True)
 class Stretch:
-    """A block or stratum on the clock of the picture; `kind` is "hot", "cool" or the kind of a pulse."""
+    """A block, or what follows a pulse, on the clock of the picture; `kind`: "hot", "cool" or the pulse's."""
 
     start_s: float
     end_s: float
@@ -77,6 +79,16 @@ class ShownExperiment:
     tested: tuple[TestedOutcome, ...]
 
     @property
+    def span_s(self) -> tuple[float, float]:
+        """From a little before the first assignment to the end of the last."""
+        return _span_s(self.stretches)
+
+    @property
+    def kinds(self) -> list[str]:
+        """The kinds of what was assigned, each once."""
+        return sorted({each.kind for each in self.stretches})
+
+    @property
     def is_switchback(self) -> bool:
         """Whether blocks were assigned, hot and cool, and not pulses."""
         return self.result.design == "switchback"
@@ -86,14 +98,15 @@ def shown_experiment(data: RunSeries, result: ExperimentResult, origin_ns: int) 
     """Return what the page shows of an experiment; times in s since the origin, UTC epoch ns."""
     stretches = tuple(
         Stretch(
-            (each["first_time_ns"] - origin_ns) / 1e9,
+            ((each.get("pulse_time_ns") or each["first_time_ns"]) - origin_ns) / 1e9,
             (each["last_time_ns"] - origin_ns) / 1e9,
             str(each.get("level") or each.get("kind") or "pulse"),
         )
         for each in result.schedule
     )
     blocks = stretches if result.design == "switchback" else ()
-    courses = [_hardware(data, result, origin_ns, blocks), _training(data, origin_ns, blocks)]
+    span_s = _span_s(stretches)
+    courses = [_hardware(data, result, origin_ns, blocks, span_s), _training(data, origin_ns, blocks, span_s)]
     every = [TestedOutcome(_label(each), each, bars_of(each)) for each in result.effects]
     tested = [each for each in every if each.bars is not None or each.effect.response is not None]
     return ShownExperiment(
@@ -101,12 +114,23 @@ def shown_experiment(data: RunSeries, result: ExperimentResult, origin_ns: int) 
     )
 
 
+def _span_s(stretches: Sequence[Stretch]) -> tuple[float, float]:
+    if not stretches:
+        return 0.0, math.inf
+    begin, end = stretches[0].start_s, stretches[-1].end_s
+    return begin - _ROOM * (end - begin), end
+
+
 def _label(effect: Effect) -> str:
     return named(effect) + (" (control)" if effect.is_control else "")
 
 
 def _hardware(
-    data: RunSeries, result: ExperimentResult, origin_ns: int, blocks: Sequence[Stretch]
+    data: RunSeries,
+    result: ExperimentResult,
+    origin_ns: int,
+    blocks: Sequence[Stretch],
+    span_s: tuple[float, float],
 ) -> Course | None:
     """Return the signal that shows best that the device was moved."""
     passed = [(c.device, c.outcome) for c in result.manipulation if c.passed]
@@ -115,23 +139,27 @@ def _hardware(
     for device_name, name in (*passed, *found, *measured):
         device = data.devices.get(device_name or "")
         if device is not None and name in _SHOWN and device.measures(name):
-            return _device_course(device, name, origin_ns, blocks)
+            return _device_course(device, name, origin_ns, blocks, span_s)
     return None
 
 
-def _device_course(device: Device, name: str, origin_ns: int, blocks: Sequence[Stretch]) -> Course:
+def _device_course(
+    device: Device, name: str, origin_ns: int, blocks: Sequence[Stretch], span_s: tuple[float, float]
+) -> Course:
     values = device.signal(name)
     assert values is not None
     known = signal(name)
     title = f"{known.title} of {device.label}"
-    return _course(name, title, known.symbol, device.time_ns, values, origin_ns, blocks)
+    return _course(name, title, known.symbol, device.time_ns, values, origin_ns, blocks, span_s)
 
 
-def _training(data: RunSeries, origin_ns: int, blocks: Sequence[Stretch]) -> Course | None:
+def _training(
+    data: RunSeries, origin_ns: int, blocks: Sequence[Stretch], span_s: tuple[float, float]
+) -> Course | None:
     for name in ("grad_norm", "loss"):
         if data.has_training(name):
             times, values = data.training_series(name)
-            return _course(name, signal(name).title, "", times, values, origin_ns, blocks)
+            return _course(name, signal(name).title, "", times, values, origin_ns, blocks, span_s)
     return None
 
 
@@ -143,15 +171,18 @@ def _course(
     values: Floats,
     origin_ns: int,
     blocks: Sequence[Stretch],
+    span_s: tuple[float, float],
 ) -> Course:
     time_s = (times - origin_ns) / 1e9
+    inside = (time_s >= span_s[0]) & (time_s <= span_s[1])
+    time_s, values = time_s[inside], values[inside]
     line = make_line(title, None, time_s, values, _BUCKETS)
     middles = []
     for block in blocks[:_MOST_BLOCKS]:
-        inside = values[(time_s > block.start_s) & (time_s <= block.end_s)]
-        inside = inside[np.isfinite(inside)]
-        if inside.size:
-            middles.append(Middle(block, float(np.median(inside))))
+        of_block = values[(time_s > block.start_s) & (time_s <= block.end_s)]
+        known = of_block[np.isfinite(of_block)]
+        if known.size:
+            middles.append(Middle(block, float(np.median(known))))
     return Course(key, title, unit, line, tuple(middles))
 
 

@@ -30,6 +30,7 @@ def _told(analysis: Analysis, result: ExperimentResult) -> dict[str, Any]:
         "result": result,
         "title": "Does heat change the training?" if is_heat else "Does the training reach the hardware?",
         "options": printable(options, 200),
+        "kinds": sorted({str(each.get("kind")) for each in result.schedule if each.get("kind")}),
         "checks": Table(
             {"Signal": "t", "Device": "i", "Hot": "n", "Cool": "n", "Apart": "n", "Needed": "n", "p": "n"}
             | {"Check said": "t"},
@@ -37,7 +38,13 @@ def _told(analysis: Analysis, result: ExperimentResult) -> dict[str, Any]:
             "Was the device moved?",
         ),
         "effects": Table(
-            {"Outcome": "i", "Effect (sd)": "n", "95 %": "n", "In its unit": "n", "Over": "n"}
+            {
+                "Outcome": "i",
+                "Effect (sd)": "n",
+                "95 %": "n",
+                "In its unit": "n",
+                "Over" if is_heat else "After": "n",
+            }
             | {"p": "n", "p, all outcomes": "n", "e": "n", "Would have shown": "n", "Verdict": "t"},
             [_effect(each) for each in result.effects],
             "Effects",
@@ -67,7 +74,7 @@ def _effect(effect: Effect) -> tuple[str, ...]:
         named(effect) + " (control)" * effect.is_control,
         shown_number(effect.effect_sd, "+.2f"),
         " to ".join(shown_number(end, "+.2f") for end in ends) if ends else DASH,
-        own_unit_text(effect) or DASH,
+        own_unit_text(effect).replace("degC", "°C") or DASH,
         f"{effect.delay_s:.0f} s" if effect.delay_s is not None else DASH,
         shown_number(effect.p, ".2g"),
         shown_number(effect.p_family, ".2g"),

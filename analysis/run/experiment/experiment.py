@@ -65,7 +65,7 @@ def _result(exposure: Exposure) -> ExperimentResult:
         not_applied=exposure.not_applied(),
         manipulation=checks,
         effects=effects,
-        verdict="insufficient" if not enough else _verdict(checks, effects),
+        verdict=_verdict(checks, effects, is_switchback) if enough else "insufficient",
         sentence="",
         planned_sd=planned_sd,
         plan=plan,
@@ -80,10 +80,10 @@ def _result(exposure: Exposure) -> ExperimentResult:
     return result
 
 
-def _verdict(checks: list[Manipulation], effects: list[Effect]) -> ExperimentVerdict:
-    """Return the verdict of all outcomes that are no control; without a manipulation there is none."""
+def _verdict(checks: list[Manipulation], effects: list[Effect], has_to_move: bool) -> ExperimentVerdict:
+    """Return the verdict of all outcomes that are no control; none where blocks moved no device."""
     said = {effect.verdict for effect in effects if not effect.is_control}
-    if said <= {"insufficient"} or (checks and not any(check.passed for check in checks)):
+    if said <= {"insufficient"} or (has_to_move and not any(check.passed for check in checks)):
         return "insufficient"
     if "effect" in said:
         return "effect"

@@ -24,13 +24,16 @@ class Stretch:
     assignment: Assignment
     first_time_ns: int
     last_time_ns: int
+    pulse_time_ns: int | None = None
 
     @property
     def shown(self) -> dict[str, Any]:
-        """For figures."""
+        """For figures; of a pulse ``pulse_time_ns`` is None where its step was not done."""
         told = {"first_time_ns": self.first_time_ns, "last_time_ns": self.last_time_ns}
-        kind = {"level": self.assignment.level} if self.assignment.level else {"kind": self.assignment.kind}
-        return told | kind | {"index": self.assignment.index}
+        if self.assignment.level:
+            return told | {"level": self.assignment.level, "index": self.assignment.index}
+        pulse = {"kind": self.assignment.kind, "pulse_time_ns": self.pulse_time_ns}
+        return told | pulse | {"index": self.assignment.index}
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,7 +109,16 @@ class Exposure:
         last = told[-1].last_step if told else 0
         if told and self.step[-1] > last:
             ends[-1] = int(self.step_time_ns[np.searchsorted(self.step, last, side="right") - 1])
-        return [Stretch(*each) for each in zip(told, begun, ends, strict=True)]
+        pulses = map(self._pulse_ns, told)
+        return [Stretch(*each) for each in zip(told, begun, ends, pulses, strict=True)]
+
+    def _pulse_ns(self, assignment: Assignment) -> int | None:
+        """Return when the step ended after which a pulse comes."""
+        if assignment.pulse_step is None:
+            return None
+        place = int(np.searchsorted(self.step, assignment.pulse_step))
+        is_done = place < self.step.size and self.step[place] == assignment.pulse_step
+        return int(self.step_time_ns[place]) if is_done else None
 
     def _begun_ns(self, assignment: Assignment) -> int:
         """Return when an assignment began: its mark's time, or the end of the step before it."""

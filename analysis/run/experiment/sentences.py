@@ -160,7 +160,7 @@ def _insufficient(result: ExperimentResult) -> str:
     if result.units < FEWEST[result.design]:
         return too_few_sentence(result.design, result.units)
     checked = [check for check in result.manipulation if check.difference is not None]
-    if result.manipulation and not any(check.passed for check in result.manipulation):
+    if result.design == "switchback" and not any(check.passed for check in result.manipulation):
         return f"INSUFFICIENT: {_not_moved(result, checked)}"
     return "INSUFFICIENT: no outcome could be tested: each is missing or never changes."
 

@@ -87,7 +87,8 @@ def _inconclusive(result: ExperimentResult, observed: str) -> tuple[str, str, st
 
 def _insufficient(result: ExperimentResult, observed: str) -> tuple[str, str, str, str]:
     failed = [check for check in result.manipulation if not check.passed]
-    if result.manipulation and len(failed) == len(result.manipulation):
+    tried = bool(result.effects) and result.design == "switchback"
+    if tried and len(failed) == len(result.manipulation):
         return (
             f"The experiment shows nothing: {_not_moved(result, failed)}.",
             "Nothing is known either way: what was to be tried did not happen.",
