@@ -75,7 +75,9 @@ def test_pulses_are_drawn_when_they_came(tmp_path):
     assert shown.kinds == ["noise", "zeros"]
     rows = blocks_chart(shown, panels)["datasets"]
     assert len(rows["pulses-0"]) + len(rows["pulses-1"]) == len(result.schedule)
-    begun = [each["first_time_ns"] <= each["pulse_time_ns"] <= each["last_time_ns"] for each in result.schedule]
+    begun = [
+        each["first_time_ns"] <= each["pulse_time_ns"] <= each["last_time_ns"] for each in result.schedule
+    ]
     assert all(begun)
 
 
