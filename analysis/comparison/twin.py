@@ -252,7 +252,7 @@ def _what_it_means(twin: Twin) -> str:
         return f"{given}: this is another training from there on, not another result."
     if first is not None and first.step == 1:
         likelier = "another seed, other data or other weights are likelier than hardware"
-        return f"They differ from the first step: {likelier}."
+        return f"They differ from the first step: {likelier} (twin --seed N seeds the script)."
     means = "That is nondeterminism of the code or a fault of the hardware"
     if any(twin.heat):
         return f"{means}; a twin without heat (--heat none) tells which."

@@ -89,7 +89,9 @@ def _join_megatron(module: Any) -> None:
     """Log the losses that Megatron-LM shares over its ranks; the steps themselves its optimizer tells."""
     from thermograd.ingest.capture import hooks
 
-    logging.getLogger(_MEGATRON_REPLAYS).addHandler(_Replays())
+    replays = logging.getLogger(_MEGATRON_REPLAYS)
+    if not any(isinstance(handler, _Replays) for handler in replays.handlers):
+        replays.addHandler(_Replays())
 
     hooks.place_engines()  # its first loss is scaled before a backward pass
     original = module.training_log

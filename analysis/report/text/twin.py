@@ -90,10 +90,18 @@ def _moments(twin: Twin) -> list[str]:
     first = twin.first
     if first is None or not twin.moments:
         return []
-    rows = [_moment(each, twin) for each in twin.moments[:_MOST_ROWS]]
+    measured = [each for each in twin.moments if _is_measured(each)]
+    if not measured:
+        return ["", f"No device told temperature, power, clock or memory errors at step {first.step:,}."]
+    rows = [_moment(each, twin) for each in measured[:_MOST_ROWS]]
     heads = [f"at step {first.step:,}", "device", "°C", "W", "MHz", "ECC corrected", "uncorrected", "sampled"]
-    more = len(twin.moments) - len(rows)
+    more = len(measured) - len(rows)
     return ["", table_text(heads, rows), *[f"and {more} more: in --json"] * (more > 0)]
+
+
+def _is_measured(moment: Moment) -> bool:
+    values = (moment.temperature_c, moment.power_w, moment.sm_clock_mhz)
+    return any(value is not None for value in (*values, moment.ecc_corrected, moment.ecc_uncorrected))
 
 
 def _moment(moment: Moment, twin: Twin) -> tuple[str, ...]:

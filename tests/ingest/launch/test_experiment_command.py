@@ -96,6 +96,47 @@ def test_a_run_whose_training_refused_says_so_and_one_that_was_too_short(tmp_pat
     assert short[1].startswith("more: thermograd report ")
 
 
+class PlanOfNothing:
+    def to_json(self):
+        return {"block_s": 60.0}
+
+    def lines(self):
+        return ["minutes  pairs", "     30     15"]
+
+
+@pytest.fixture
+def planned(monkeypatch):
+    """Return what a plan is asked; plans of runs with fewer than 2 steps are none."""
+    asked = []
+
+    def plan_for_run(run, **question):
+        asked.append(question)
+        return PlanOfNothing() if run.counts()["step"] > 1 else None
+
+    name = "thermograd.analysis.run.experiment_plan"
+    monkeypatch.setitem(sys.modules, name, SimpleNamespace(plan_for_run=plan_for_run))
+    return asked
+
+
+def test_a_plan_of_an_earlier_run_is_told_with_the_question(tmp_path, planned):
+    run = make_run(tmp_path, [2.0, 1.0])
+    words = ["--runs", str(tmp_path), "experiment", "--plan", run.run_id]
+    told = CliRunner().invoke(main, [*words, "--effect", "0.2", "--power", "0.8", "--minutes", "30"])
+    assert told.stdout == "minutes  pairs\n     30     15\n"
+    assert planned == [{"effect_sd": 0.2, "power": 0.8, "minutes": 30.0}]
+    assert json.loads(CliRunner().invoke(main, [*words, "--json"]).stdout) == {"block_s": 60.0}
+
+
+def test_the_plan_beside_a_command_goes_into_the_run_and_one_of_too_few_steps_is_none(tmp_path, planned):
+    long, short = make_run(tmp_path, [2.0, 1.0]), make_run(tmp_path, [2.0])
+    told = [CliRunner().invoke(main, ["experiment-plan", str(run.path)]) for run in (long, short)]
+    assert json.loads((long.path / "experiment_plan.json").read_text()) == {"block_s": 60.0}
+    assert "thermograd: minutes  pairs" in told[0].stderr
+    assert told[1].stderr.startswith("thermograd: no plan: ")
+    assert told[1].stderr.endswith("is too short to plan an experiment by\n")
+    assert not (short.path / "experiment_plan.json").exists()
+
+
 # -- twins -----------------------------------------------------------------------------------------
 
 

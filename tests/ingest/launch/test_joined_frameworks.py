@@ -1,5 +1,6 @@
 """What frameworks log under `thermograd run`: modules of their names and shape, as few install here."""
 
+import logging
 import sys
 from types import ModuleType, SimpleNamespace
 
@@ -19,6 +20,7 @@ def logged(monkeypatch):
         place=SimpleNamespace(rank=0),
         log=lambda values, step=None: given.append((step, values)),
         configure=lambda config: given.append(("config", config)),
+        mark=lambda kind, step=None, text=None: given.append((kind, step, text)),
     )
     monkeypatch.setattr("thermograd.ingest.launch.autorun.launched_run", lambda: run)
     return given
@@ -59,6 +61,15 @@ def test_what_torchtitan_megatron_and_accelerate_log_is_logged(logged):
         ("config", {"lr": 0.1}),
         (4, {"accuracy": 0.5}),
     ]
+
+
+def test_what_megatron_says_of_a_step_that_it_has_run_again_is_a_mark(logged):
+    module_named("megatron.training.training", training_log=lambda loss_dict, iteration: None)
+    machine = logging.getLogger("megatron.core.rerun_state_machine")
+    machine.warning("Result validation enabled")
+    said = "Rank 3, node n1, device 3, iteration #120: Possible transient error!"
+    machine.error(said)
+    assert logged == [("note", 120, said)]
 
 
 def test_a_framework_of_another_version_trains_on(logged, caplog):
