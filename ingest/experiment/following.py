@@ -129,9 +129,11 @@ class Following:
         done = Done(steps=self._steps)
         if self._failed is None:
             done = self._ended(done)
-        done.failed = self._failed or done.failed or why
-        self._tell(current, step, done)
-        self._count(done.failed if why is None else None, step)
+        fault = self._failed or done.failed
+        done.failed = fault or why
+        if fault or self._rank == 0:  # rank 0 says for all that the run has ended
+            self._tell(current, step, done)
+        self._count(fault, step)
 
     def _ended(self, done: Done) -> Done:
         """Return what the arm says that it did."""
@@ -158,8 +160,6 @@ class Following:
                 self._arm.end()
 
     def _tell(self, assignment: Assignment, step: int | None, done: Done) -> None:
-        if self._rank and not done.failed:
-            return
         applied = Applied(assignment.index, done.steps, done.idle_s, done.failed, self._rank, done.detail)
         what = "block" if assignment.level is not None else "pulse"
         how = f"not wholly applied: {done.failed}" if done.failed else f"applied in {done.steps} steps"

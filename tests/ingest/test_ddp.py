@@ -20,6 +20,7 @@ pytestmark = [
     ),
 ]
 
+from thermograd.store.experiment.marks import read_experiments  # noqa: E402
 from thermograd.store.log.reader import read_kind  # noqa: E402
 from thermograd.store.query.connection import query  # noqa: E402
 from thermograd.store.runs.catalogue import list_runs  # noqa: E402
@@ -124,7 +125,9 @@ def test_shadow_steps_leave_both_ranks_as_they_are_without(job):
 
 def test_both_ranks_write_files_of_their_own_in_one_run_that_rank_0_describes(job):
     runs = {run.name: run for run in list_runs(job / "runs")}
-    assert set(runs) == {"ddp-clipped", "ddp", "fsdp2-clipped", "fsdp2", "mixed", "fsdp1-clipped"}
+    assert set(runs) == {
+        *("ddp-clipped", "ddp", "fsdp2-clipped", "fsdp2", "mixed", "fsdp1-clipped", "without", "duty")
+    }
     run = runs["ddp"]
     assert run.facts["job"] == {"rank": 0, "local_rank": 0, "world_size": 2, "node_rank": None}
     assert len(run.writers()) == 2
@@ -133,3 +136,16 @@ def test_both_ranks_write_files_of_their_own_in_one_run_that_rank_0_describes(jo
     assert sorted((p["rank"], p["local_rank"], p["world_size"]) for p in places) == [(0, 0, 2), (1, 1, 2)]
     assert run.state() == "finished"
     assert math.isfinite(run.summary()["steps"])
+
+
+def test_a_duty_cycle_leaves_every_ranks_losses_equal_bit_by_bit(job):
+    without, _, _ = phase(job, "without")
+    losses, steps, path = phase(job, "duty")
+    assert losses == without
+    assert losses[0] != losses[1]
+    (experiment,) = read_experiments(read_kind(path, "mark").to_pylist())
+    assert experiment.faults == []
+    assert [(a.index, a.rank, a.steps) for a in experiment.failures] == [(6, 0, 0)]  # the run ends before it
+    assert sum(applied.idle_s for applied in experiment.applied.values()) > 0
+    assert [len(own) for own in steps] == [16, 16]
+    assert len([m for m in read_kind(path, "mark").to_pylist() if m["mark"] == "intervention"]) == 14

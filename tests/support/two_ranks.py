@@ -127,6 +127,8 @@ def main():
     for phase, clip in (("ddp-clipped", clip_by_torch), ("ddp", lambda model: None)):
         train(phase, DistributedDataParallel(make_model()), clip)
     shadow_phase()
+    train_longer("without", None)
+    train_longer("duty", {"arm": "duty", "block_steps": 2, "start_step": 5, "duty": 0.2})
     from torch.distributed.device_mesh import init_device_mesh
     from torch.distributed.fsdp import FullyShardedDataParallel, fully_shard
 
@@ -143,6 +145,22 @@ def main():
     sharded = FullyShardedDataParallel(make_model(), device_id=torch.device("cpu"), use_orig_params=True)
     train("fsdp1-clipped", sharded, lambda model: model.clip_grad_norm_(0.5), fsdp1_weights)
     dist.destroy_process_group()
+
+
+def train_longer(phase, experiment):
+    """Write the losses of a training of some steps, which an experiment is done to or not."""
+    model = DistributedDataParallel(make_model())
+    optimizer = torch.optim.AdamW(model.parameters(), lr=0.01)
+    losses = []
+    with thermograd.start_run(phase, runs=OUT / "runs", agent=False, experiment=experiment) as run:
+        run.watch(optimizer)
+        for step in range(16):
+            loss = loss_of(model, step, RANK)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            losses.append(loss.item())
+    (OUT / f"{phase}-{RANK}.json").write_text(json.dumps({"run": run.run_id, "expected": losses}))
 
 
 def mixed_weights(model):
