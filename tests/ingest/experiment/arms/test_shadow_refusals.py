@@ -8,6 +8,7 @@ torch = pytest.importorskip("torch")
 
 from shadow_models import Pulser  # noqa: E402
 from thermograd.ingest.experiment.arms.arm import Refusal  # noqa: E402
+from thermograd.ingest.experiment.arms.shadow import ShadowArm  # noqa: E402
 from torch import nn  # noqa: E402
 
 
@@ -179,3 +180,74 @@ def test_a_refusal_says_what_it_is_and_leaves_the_training_as_without(make, word
     assert words in refused
     assert refused.endswith("the duty cycle (arm=duty) is safe here")
     assert pulsed == outcome(make(), arm=False)[1]
+
+
+class Hooked(Plain):
+    """Has a script's hooks on its outputs and gradients, and counts what they see."""
+
+    def __init__(self):
+        super().__init__()
+        seen = []
+        self.count = lambda: len(seen)
+        self.layer.register_forward_hook(lambda module, args, output: seen.append("forward"))
+        self.layer.register_full_backward_hook(lambda module, into, out: seen.append("backward"))
+        self.layer.weight.register_hook(lambda gradient: seen.append("gradient"))
+
+    def forward(self, x):
+        return self.layer(x) * (1 + self.count())
+
+
+def test_hooks_of_a_script_see_no_shadow_pass():
+    batch = torch.ones(4, 3, requires_grad=True)  # torch warns of a backward hook without
+    assert outcome(Hooked(), batch) == outcome(Hooked(), batch, arm=False)
+
+
+@pytest.mark.parametrize(
+    ("make", "batch", "call", "words"),
+    [
+        (OfABatch, Batch(), None, "holds a Batch, of which no shaped copy can be made"),
+        (Plain, None, lambda model: model.layer.weight.sum(), "no forward pass was seen of a module"),
+    ],
+    ids=["an object of a script", "no module is called"],
+)
+def test_what_cannot_be_called_again_is_refused(make, batch, call, words):
+    model = make()
+    refused, _ = outcome(model, batch, call=(lambda _: call(model)) if call else None, steps=10)
+    assert words in refused
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"shapes": "zeros,ones"}, "shapes is 'zeros,ones'; allowed: one or several of zeros, noise, token"),
+        ({"shapes": "zeros,zeros"}, "allowed: one or several"),
+        ({"shapes": []}, "allowed: one or several"),
+        ({"repeats": 0}, "repeats is 0; allowed: a whole number from 1 to 1000"),
+        ({"repeats": True}, "allowed: a whole number"),
+    ],
+)
+def test_options_that_are_not_allowed_are_said_in_one_sentence(options, words):
+    with pytest.raises(ValueError, match=words):
+        ShadowArm.from_options(options)
+
+
+def test_a_pulse_of_several_passes_is_of_the_shapes_that_were_asked_for():
+    arm = ShadowArm.from_options({"shapes": "token, zeros", "repeats": 3, "arm": "shadow"})
+    assert (arm.kinds, arm.options()) == (("token", "zeros"), {"shapes": "token,zeros", "repeats": 3})
+    model = Plain()
+    pulse = Pulser([torch.optim.SGD(model.parameters(), lr=0.01)], arm)
+    passes = []
+    model.layer.__class__ = type("Counted", (nn.Linear,), {"forward": lambda self, x: counted(self, x)})
+
+    def counted(layer, x):
+        passes.append(x.unique().tolist())
+        return nn.functional.linear(x, layer.weight, layer.bias)
+
+    for _ in range(4):
+        model(torch.full((4, 3), 7.0)).sum().backward()
+        pulse()
+    arm.close()
+    kind, done = pulse.done[0]
+    value = {"token": [1.0], "zeros": [0.0]}
+    assert passes == [[7.0]] * 3 + [value["token"], value["zeros"], [7.0]] + [value[kind]] * 3
+    assert done.detail["passes"] == 3
