@@ -7,6 +7,7 @@ Prints a markdown table a part. 60 pulses in 20 minutes: strata of 20 bins of 1 
 """
 
 import argparse
+import signal
 import time
 from collections.abc import Callable, Iterator
 
@@ -75,18 +76,21 @@ def nulls(runs: int, seed: int) -> Iterator[Row]:
     makers |= {f"zoo: {name}": lambda rng, n, of=of: of.make(rng, n).y for name, of in ZOO.items()}
     basis, looked = slow_course(BINS), shapes(LAG_BINS + 1)
     found = {name: np.zeros(3, np.int64) for name in makers}
-    for run in range(runs):
-        stratum, place, _ = drawn_pulses(np.random.default_rng([seed, run]), STRATA, STRATUM_BINS, PLACES)
-        strata = complete_strata(stratum, place, PLACES, LAG_BINS)
-        draw = Places(strata, NULL_REDRAWS, np.random.default_rng([seed, run, 1]))
-        for name, make in makers.items():
-            clean = cleaned(first_bins(make(random_numbers(name, BINS, seed, run), BINS)), basis)
-            if clean is None:  # it never moves
-                found[name] += (0, 0, 1)
-                continue
-            test = searched(draw, clean, looked)
-            is_sure = evidence(draw, clean, looked)[1] >= REJECT_AT
-            found[name] += (randomisation_p(test.statistic, test.redrawn) <= ALPHA, is_sure, 1)
+    try:
+        for run in range(runs):
+            stratum, place, _ = drawn_pulses(np.random.default_rng([seed, run]), STRATA, STRATUM_BINS, PLACES)
+            strata = complete_strata(stratum, place, PLACES, LAG_BINS)
+            draw = Places(strata, NULL_REDRAWS, np.random.default_rng([seed, run, 1]))
+            for name, make in makers.items():
+                clean = cleaned(first_bins(make(random_numbers(name, BINS, seed, run), BINS)), basis)
+                if clean is None:  # it never moves
+                    found[name] += (0, 0, 1)
+                    continue
+                test = searched(draw, clean, looked)
+                is_sure = evidence(draw, clean, looked)[1] >= REJECT_AT
+                found[name] += (randomisation_p(test.statistic, test.redrawn) <= ALPHA, is_sure, 1)
+    except KeyboardInterrupt:  # what was counted until then
+        pass
     for name, counts in found.items():
         yield name, *counted(*counts.tolist())
     yield "all", *counted(*sum(found.values()).tolist())
@@ -258,7 +262,8 @@ PARTS: dict[str, Told] = {
 
 
 def main() -> None:
-    """Print the parts asked for."""
+    """Print the parts asked for; SIGTERM or Ctrl-C ends the nulls with what was counted."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--only", choices=list(PARTS), nargs="*", default=list(PARTS))
     parser.add_argument("--runs", type=int, default=500)

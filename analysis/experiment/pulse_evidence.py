@@ -1,7 +1,6 @@
 """An e-value for pulses, stratum by stratum, from the chance that placed them."""
 
 import numpy as np
-from scipy.special import logsumexp
 from thermograd.analysis.arrays import Floats
 from thermograd.analysis.experiment.pulse_cleaning import Cleaned
 from thermograd.analysis.experiment.pulse_scores import Draw
@@ -33,4 +32,5 @@ def evidence(draw: Draw, clean: Cleaned, looked: Floats) -> tuple[float, float]:
 
 
 def _log_mean(values: Floats, axis: int) -> Floats:
-    return np.asarray(logsumexp(values, axis=axis) - np.log(values.shape[axis]))
+    top = values.max(axis=axis, keepdims=True)
+    return np.asarray(np.log(np.exp(values - top).mean(axis=axis)) + top.squeeze(axis))
