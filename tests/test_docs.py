@@ -165,6 +165,17 @@ def test_table_of_the_page_on_importing_is_imported_as_it_says(tmp_path):
     assert len(list((tmp_path / "runs").glob("*-bench-*"))) == 1  # the other was a trial
 
 
+@pytest.mark.slow
+def test_worked_example_of_the_page_on_experiments_prints_what_it_says(tmp_path):
+    shown = [
+        b for b in console(DOCS / "experiment.md") if shlex.split(b.command)[1] in ("simulate", "analyze")
+    ]
+    assert len(shown) == 2
+    printed = results_of(shown, tmp_path)
+    for block in shown:
+        assert_printed(block, printed[block.command], _shape)
+
+
 # -- alerts.md -------------------------------------------------------------------------------------
 
 
