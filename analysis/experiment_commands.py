@@ -5,6 +5,7 @@ import json
 import os
 import signal
 import time
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -35,7 +36,9 @@ def experiment_verdict(run_dir: Path) -> None:
 @click.option("--effect", type=float)
 @click.option("--power", type=float, default=0.9)
 @click.option("--minutes", type=float)
-def experiment_plan(run_dir: Path, effect: float | None, power: float, minutes: float | None) -> None:
+@click.option("--arm")
+@click.option("--duty", type=float)
+def experiment_plan(run_dir: Path, effect: float | None, **question: Any) -> None:
     """Wait for a live run's probe, say the plan of it, write it into the run (started beside a command)."""
     with suppress(AttributeError, OSError):  # not on every system
         os.nice(_NICER)
@@ -52,7 +55,7 @@ def experiment_plan(run_dir: Path, effect: float | None, power: float, minutes: 
     from thermograd.store.files import write_json
 
     try:
-        plan = _plan_of(Run(run_dir), effect, power, minutes)
+        plan = _plan_of(Run(run_dir), {"effect_sd": effect, **question})
     except ThermogradError as error:
         say(f"no plan: {error}")
         return
@@ -73,7 +76,7 @@ def _is_probed(run_dir: Path) -> bool:
     return bool((step or 0) >= probe["first_step"] + 2 * probe["block_steps"] - 1)
 
 
-def _plan_of(run: "Run", effect_sd: float | None, power: float, minutes: float | None) -> Any:
+def _plan_of(run: "Run", question: Mapping[str, Any]) -> Any:
     """Return the plan by a run; NotEnoughDataError where it is too short for one."""
     from thermograd.store.errors import NotEnoughDataError
 
@@ -81,20 +84,14 @@ def _plan_of(run: "Run", effect_sd: float | None, power: float, minutes: float |
         planning = importlib.import_module("thermograd.analysis.run.experiment_plan")
     except ModuleNotFoundError:
         raise NotEnoughDataError("this version of thermograd plans no experiment") from None
-    asked = {"effect_sd": effect_sd, "minutes": minutes}
-    given = {name: value for name, value in asked.items() if value is not None}
-    plan = planning.plan_for_run(run, power=power, **given)
-    if plan is None:
-        raise NotEnoughDataError(f"{run.run_id} is too short to plan an experiment by")
-    return plan
+    return planning.plan_for_run(
+        run, **{name: value for name, value in question.items() if value is not None}
+    )
 
 
-def tell_plan(
-    run: "Run", effect_sd: float | None, power: float, minutes: float | None, *, as_json: bool
-) -> None:
-    """Print the plan of an experiment in such a training as a run was."""
-    plan = _plan_of(run, effect_sd, power, minutes)
-    answer(plan, as_json, lambda plan: "\n".join(plan.lines()))
+def tell_plan(run: "Run", question: Mapping[str, Any], as_json: bool) -> None:
+    """Print the plan of an experiment in such a training as a run was; `question` as of `plan_for_run`."""
+    answer(_plan_of(run, question), as_json, lambda plan: "\n".join(plan.lines()))
 
 
 COMMANDS = (experiment_verdict, experiment_plan)

@@ -41,11 +41,16 @@ class PlanQuestion(NamedTuple):
     effect_sd: float | None
     power: float
     minutes: float | None
+    arm: str
+    duty: float | None
 
     def arguments(self) -> list[str]:
         """Return them as the words of a command line."""
-        given = (("--effect", self.effect_sd), ("--power", self.power), ("--minutes", self.minutes))
-        return [word for name, value in given if value is not None for word in (name, str(value))]
+        named = {"effect": self.effect_sd} | {
+            name: value for name, value in self._asdict().items() if name != "effect_sd"
+        }
+        given = {name: value for name, value in named.items() if value is not None}
+        return [word for name, value in given.items() for word in (f"--{name}", str(value))]
 
 
 class ExperimentAsked(NamedTuple):
@@ -118,7 +123,7 @@ def experiment_options(command: Callable[..., Any]) -> Callable[..., Any]:
             planned_run=words[0] if is_of_run else None,
             asked=asked,
             plan=plan,
-            question=PlanQuestion(asked.get("effect_sd"), power, minutes),
+            question=PlanQuestion(asked.get("effect_sd"), power, minutes, asked["arm"], asked.get("duty")),
             name=name,
             as_json=as_json,
         )

@@ -13,7 +13,7 @@ from thermograd.ingest.experiment.settings import VARIABLE, ExperimentOptions
 from thermograd.ingest.launch import twins
 from thermograd.ingest.launch.experiment import announcement, launch_experiment
 from thermograd.ingest.launch.seeding import SEED, SEEDS_SCRIPT, seed_as_told, seed_environment
-from thermograd.store.errors import ConfigError
+from thermograd.store.errors import ConfigError, NotEnoughDataError
 from thermograd.store.log.writer import EventWriter
 from thermograd.store.runs.catalogue import Run, create_run
 
@@ -106,12 +106,14 @@ class PlanOfNothing:
 
 @pytest.fixture
 def planned(monkeypatch):
-    """Return what a plan is asked; plans of runs with fewer than 2 steps are none."""
+    """Return what a plan is asked; none is made of fewer than 2 steps."""
     asked = []
 
     def plan_for_run(run, **question):
         asked.append(question)
-        return PlanOfNothing() if run.counts()["step"] > 1 else None
+        if run.counts()["step"] < 2:
+            raise NotEnoughDataError("too few steps")
+        return PlanOfNothing()
 
     name = "thermograd.analysis.run.experiment_plan"
     monkeypatch.setitem(sys.modules, name, SimpleNamespace(plan_for_run=plan_for_run))
@@ -123,7 +125,7 @@ def test_a_plan_of_an_earlier_run_is_told_with_the_question(tmp_path, planned):
     words = ["--runs", str(tmp_path), "experiment", "--plan", run.run_id]
     told = CliRunner().invoke(main, [*words, "--effect", "0.2", "--power", "0.8", "--minutes", "30"])
     assert told.stdout == "minutes  pairs\n     30     15\n"
-    assert planned == [{"effect_sd": 0.2, "power": 0.8, "minutes": 30.0}]
+    assert planned == [{"effect_sd": 0.2, "power": 0.8, "minutes": 30.0, "arm": "duty"}]
     assert json.loads(CliRunner().invoke(main, [*words, "--json"]).stdout) == {"block_s": 60.0}
 
 
@@ -132,8 +134,7 @@ def test_the_plan_beside_a_command_goes_into_the_run_and_one_of_too_few_steps_is
     told = [CliRunner().invoke(main, ["experiment-plan", str(run.path)]) for run in (long, short)]
     assert json.loads((long.path / "experiment_plan.json").read_text()) == {"block_s": 60.0}
     assert "thermograd: minutes  pairs" in told[0].stderr
-    assert told[1].stderr.startswith("thermograd: no plan: ")
-    assert told[1].stderr.endswith("is too short to plan an experiment by\n")
+    assert told[1].stderr == "thermograd: no plan: too few steps\n"
     assert not (short.path / "experiment_plan.json").exists()
 
 
