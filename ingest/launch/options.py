@@ -23,6 +23,7 @@ _OPTIONS: tuple[tuple[str, str, Any, str], ...] = (
     ("--start-step", "start_step", _COUNT, "First step of the schedule, where steps are given."),
     ("--duty", "duty", FiniteRange(0.05, 0.95), "Busy share of a cool block; default 0.6."),
     ("--shapes", "shapes", str, "Batches of shadow steps; default zeros,noise."),
+    ("--repeats", "repeats", click.IntRange(1, 1000), "Passes of a shadow step; default 1."),
     ("--power-w", "power_w", _SECONDS, "Power limit of cool blocks, W (cap)."),
     (
         "--load",
