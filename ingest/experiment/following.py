@@ -128,20 +128,21 @@ class Following:
         assert current is not None
         done = Done(steps=self._steps)
         if self._failed is None:
-            done = self._ended(done)
+            done = self._ended(done, current.level is not None)
         fault = self._failed or done.failed
         done.failed = fault or why
         if fault or self._rank == 0:  # rank 0 says for all that the run has ended
             self._tell(current, step, done)
         self._count(fault, step)
 
-    def _ended(self, done: Done) -> Done:
+    def _ended(self, done: Done, is_block: bool) -> Done:
         """Return what the arm says that it did."""
         told: list[Done] = []
         self._try(lambda: told.append(self._arm.end()), is_apart=True)
         if told:
             done = told[0]
-            done.steps = done.steps or self._steps
+            if is_block:  # of a pulse only the arm knows in which steps it was
+                done.steps = done.steps or self._steps
         return done
 
     def _try(self, call: Call, is_apart: bool) -> None:

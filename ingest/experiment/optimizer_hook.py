@@ -18,7 +18,10 @@ class OptimizerHook:
         """Begin."""
         from torch.optim import optimizer
 
-        self._handle = optimizer.register_optimizer_step_pre_hook(self._before)
+        self._handle = handle = optimizer.register_optimizer_step_pre_hook(self._before)
+        with self._guard:  # before the tap, which logs the learning rate that the step is made with
+            hooks: Any = optimizer._global_optimizer_pre_hooks
+            hooks.move_to_end(handle.id, last=False)
 
     def remove(self) -> None:
         """End."""

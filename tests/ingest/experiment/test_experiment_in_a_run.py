@@ -175,3 +175,14 @@ def test_a_killed_process_leaves_an_experiment_that_can_be_read(tmp_path):
     assert sorted(experiment.applied) == [0]
     run.close()
     assert time.monotonic_ns() > experiment.assigned[0].monotonic_ns
+
+
+def test_a_learning_pulse_stands_in_the_learning_rates_of_the_log(tmp_path):
+    asked = {"arm": "lr", "factor": 3.0, "bin_steps": 1, "stratum_bins": 4, "lag_bins": 2, "start_step": 5}
+    run, _, _ = train(tmp_path, asked)
+    experiment = recorded(run)
+    pulsed = {a.assignment.pulse_step + 1 for a in experiment.assigned.values() if a.assignment.index < 2}
+    rates = {step["step"]: step["learning_rate"] for step in rows(run, "step")[:12]}
+    assert len(pulsed) == 2
+    assert rates == {step: pytest.approx(0.03 if step in pulsed else 0.01) for step in rates}
+    assert [applied.steps for applied in experiment.applied.values()][:2] == [1, 1]
