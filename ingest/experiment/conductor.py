@@ -166,13 +166,25 @@ class Conductor:
                 return
         if schedule is None and self._is_warm() and self._scene.rank == 0:
             schedule = self._decided(step)
-            write_schedule(self._run_dir, schedule, step_time_s=self._pace.typical_s, decided_at_step=step)
+            if not self._is_written(schedule, step):
+                return
         if schedule is None:
             return
         if schedule.arm != self._arm.name:
             self.refuse(f"the run's directory has one of the arm {schedule.arm!r}; begin another run")
             return
         self._follow(schedule)
+
+    def _is_written(self, schedule: Schedule, step: int) -> bool:
+        """Write the schedule; where that fails, a job of one process goes on, another cannot."""
+        try:
+            write_schedule(self._run_dir, schedule, step_time_s=self._pace.typical_s, decided_at_step=step)
+        except OSError as error:
+            if self._scene.world_size > 1:
+                self.refuse(f"the other ranks cannot be told of the schedule ({error})")
+                return False
+            self.guard.count(error)
+        return True
 
     def _follow(self, schedule: Schedule) -> None:
         self._following = Following(schedule, self._arm, self._mark, self._apart, self._scene.rank)
@@ -223,11 +235,15 @@ class Conductor:
 
     def _go_on_probing(self, probe: Probe, step: int, busy_s: float | None) -> None:
         """Do what comes before a planned schedule; it is over where no probe is left."""
-        if not probe.is_begun and self._scene.rank == 0 and self._is_warm():
-            step_s = max(self._pace.typical_s or 0.0, 1e-6)
-            probe.begin(step + self._ahead(step_s), max(1, round(PROBE_S / step_s)))
-        probe.look()
-        probe.step_ended(step, busy_s)
+        try:
+            if not probe.is_begun and self._scene.rank == 0 and self._is_warm():
+                step_s = max(self._pace.typical_s or 0.0, 1e-6)
+                probe.begin(step + self._ahead(step_s), max(1, round(PROBE_S / step_s)))
+            probe.look()
+            probe.step_ended(step, busy_s)
+        except Exception as error:
+            self.refuse(f"the probe could not be done ({error!r})")
+            raise
         if probe.is_done and self._scene.rank == 0 and (plan := probe.plan()) is not None:
             self._take_plan(plan, step)
         elif probe.is_done and self._scene.rank:

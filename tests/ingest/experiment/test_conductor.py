@@ -180,3 +180,21 @@ def test_without_a_plan_the_experiment_begins_as_it_was_asked_for(tmp_path, monk
     run.step_to(9)
     assert isinstance(run.conductor.schedule, Schedule)
     assert "no plan of the experiment came: it begins without" in run.texts
+
+
+def test_an_arm_that_fails_in_the_probe_is_asked_no_more(tmp_path, monkeypatch):
+    monkeypatch.setattr("thermograd.ingest.experiment.conductor.PROBE_S", 1e-9)
+    run = Conducted(tmp_path, arm=Told(faults=("after",)), plan=True)
+    run.step_to(12)
+    assert run.texts[-1] == "no experiment: the probe could not be done (RuntimeError('after fails'))"
+    assert len(run.calls("after")) == len(run.calls("close")) == 1
+
+
+@pytest.mark.parametrize("world_size", [1, 2])
+def test_a_schedule_that_cannot_be_written_ends_only_a_job_of_several(tmp_path, world_size):
+    run = Conducted(tmp_path / "file" / "run", world_size=world_size, block_s=3600.0)
+    (tmp_path / "file").write_text("no directory")
+    run.step_to(6)
+    begun = [text for text in run.texts if text.startswith("duty: block 1 is")]
+    refused = [text for text in run.texts if "the other ranks cannot be told of the schedule" in text]
+    assert (len(begun), len(refused)) == ((1, 0) if world_size == 1 else (0, 1))
