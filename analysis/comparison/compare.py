@@ -19,6 +19,7 @@ from thermograd.analysis.coupling.linear_algebra import one_blas_thread
 from thermograd.analysis.coupling.session_swaps import SwapFamily, session_swap
 from thermograd.analysis.coupling.verdict import holm
 from thermograd.analysis.run.analyze import analyze_run
+from thermograd.analysis.run.experiment.experiment import run_experiments
 from thermograd.analysis.run.pair import Pair, most_telling
 from thermograd.analysis.run.pairs import RegularPair, regular_pair
 from thermograd.analysis.run.result import Analysis, question_verdict
@@ -80,9 +81,19 @@ def compare_runs(
         others=groups[1],
         reproducibility=reproducibility(series),
         differences=differences(series),
-        warnings=warnings + note + model_warnings(series),
+        warnings=warnings + note + model_warnings(series) + experiment_notes(series),
         series=series,
     )
+
+
+def experiment_notes(series: Sequence[RunSeries]) -> list[str]:
+    """Return what the experiments of the runs show, which no comparison of their series does."""
+    return [
+        f"{data.run.run_id} holds a randomised experiment, so what is compared of it includes the "
+        f"intervention. {result.sentence}"
+        for data in series
+        for result in run_experiments(data)
+    ]
 
 
 def _readable(runs: Sequence[Run]) -> tuple[list[RunSeries], list[str]]:

@@ -7,6 +7,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from simulated_runs import END_NS
+from thermograd.analysis.comparison.compare import experiment_notes
 from thermograd.analysis.run.analyze import analyze_run
 from thermograd.analysis.run.experiment.experiment import PLAN_FILE, run_experiments
 from thermograd.analysis.run.experiment.exposure import binned
@@ -232,6 +233,13 @@ def test_the_plan_is_read_from_the_run_or_from_a_note(world, tmp_path):
         assert one(data).plan == {"minutes": 45}
     finally:
         (data.run.path / PLAN_FILE).unlink()
+
+
+def test_a_comparison_tells_the_experiment_of_each_run(world):
+    data = world("heat-to-training")
+    (note,) = experiment_notes([data, with_marks(data, lambda detail: None)])
+    assert note.startswith(f"{data.run.run_id} holds a randomised experiment")
+    assert "EFFECT: heat changes the gradient norm" in note
 
 
 # -- bins of a sensor --------------------------------------------------------------------------------
