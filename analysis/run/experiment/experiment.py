@@ -6,7 +6,7 @@ from typing import Any
 
 from thermograd.analysis.experiment.result import Effect, ExperimentResult, ExperimentVerdict, Manipulation
 from thermograd.analysis.run.experiment.exposure import Exposure, exposures
-from thermograd.analysis.run.experiment.heat_to_training import heat_to_training
+from thermograd.analysis.run.experiment.heat_to_training import heat_to_training, manipulation
 from thermograd.analysis.run.experiment.sentences import (
     FEWEST,
     experiment_sentence,
@@ -53,6 +53,8 @@ def _result(exposure: Exposure) -> ExperimentResult:
     if enough:
         test = heat_to_training if is_switchback else training_to_hardware
         checks, effects = test(exposure, planned_sd)
+    elif is_switchback and exposure.units and not recorded.faults:
+        checks = manipulation(exposure)
     result = ExperimentResult(
         arm=schedule.arm,
         design=schedule.design.name,

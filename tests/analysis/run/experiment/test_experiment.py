@@ -133,6 +133,7 @@ def test_too_few_pairs_are_said_to_be_too_few(world):
     assert result.units < 6
     assert result.verdict == "insufficient"
     assert "pairs of blocks were completed; with fewer than 6" in result.sentence
+    assert {check.outcome for check in result.manipulation} >= {"temperature_c", "power_w"}
 
 
 def test_a_device_that_did_not_get_cooler_is_no_experiment(world):
