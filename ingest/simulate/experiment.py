@@ -57,8 +57,8 @@ class World:
     arm
         "duty": blocks, hot and cool; "shadow": pulses.
     effect_sd
-        What a hot block has added to the log gradient norm at its end, on a device long cool, in sd of what
-        is new in the norm from step to step; of pulses above 0 if they heat.
+        What a hot block has added to the log gradient norm at its end, on a device long cool, in sd of the
+        norm's own noise; of pulses above 0 if they heat.
     memory_s
         How slowly the norm answers: by default as the device heats.
     driver_sd
@@ -87,7 +87,7 @@ WORLDS = {
         driver_sd=0.5,
     ),
     "experiment-heat-to-training": World(
-        "hot and cool blocks; the gradient norm is larger while the device is hot", effect_sd=0.8
+        "hot and cool blocks; the gradient norm is larger while the device is hot", effect_sd=0.6
     ),
     "experiment-training-to-hardware": World(
         "shadow steps of noise or zeros at drawn moments; noise makes the device work harder",
@@ -95,7 +95,7 @@ WORLDS = {
         effect_sd=1.0,
     ),
     "experiment-carry-over": World(
-        "the norm answers the heat over two minutes, longer than a block", effect_sd=0.8, memory_s=120.0
+        "the norm answers the heat over two minutes, longer than a block", effect_sd=0.6, memory_s=120.0
     ),
     "experiment-drift": World(
         "the norm falls, the room grows warmer; heat does nothing to the training", drift_sd=4.0
@@ -279,7 +279,7 @@ def _training(
     noise = _with_memory(rng.standard_normal(n), _MEMORY)
     x = noise + world.driver_sd * hidden[end_s.astype(int)] - world.drift_sd * progress
     if world.arm == "duty" and world.effect_sd:
-        x += world.effect_sd * np.sqrt(1 - _MEMORY**2) * _heat(world, steps)
+        x += world.effect_sd * _heat(world, steps)
     columns = {
         "step": np.arange(1, n + 1),
         "rank": np.zeros(n, dtype=np.int64),
