@@ -20,6 +20,8 @@ from thermograd.analysis.calibration.zoo import ZOO
 from thermograd.analysis.coupling.cross_correlation import residual_cross_correlation
 from thermograd.analysis.experiment.result import Effect
 from thermograd.analysis.experiment.switchback import MEMORIES_S, analyze_switchback
+from thermograd.store.experiment.e_process import EProcess, pair_contrasts
+from thermograd.store.experiment.schedules import Schedule, Switchback
 
 Rng = np.random.Generator
 STEP_S = 0.5
@@ -70,9 +72,22 @@ def drawn(world: World, rng: Rng) -> Drawn:
 
 
 def analysed(run: Drawn, seed: int, sizes: bool = True) -> Effect:
-    """Return what the experiment says."""
+    """Return what the experiment says, with the e-value of the alert."""
     told = {"log_grad_norm": run.outcome}, run.time_s, run.hot, run.pair
-    return analyze_switchback(*told, redraws=REDRAWS, seed=seed, sizes=sizes)[0]
+    known = evidence(run)
+    found = analyze_switchback(*told, redraws=REDRAWS, seed=seed, sizes=sizes)[0]
+    return replace(found, e_value=known.e_value, e_largest=known.largest)
+
+
+def evidence(run: Drawn) -> EProcess:
+    """Return the evidence after all pairs, as the stream layer and a run's analysis have it."""
+    block_steps = run.hot.size // (2 * (int(run.pair[-1]) + 1))
+    schedule = Schedule("duty", Switchback(block_steps), seed=0, start_step=0)
+    process = EProcess()
+    for each in pair_contrasts(schedule, range(run.hot.size), run.outcome.tolist()):
+        drawn_sign = 1.0 if run.hot[2 * block_steps * each.pair] else -1.0  # by the run's coins
+        process.update(None if each.first_less_second is None else drawn_sign * each.first_less_second)
+    return process
 
 
 # -- trainings -------------------------------------------------------------------------------------

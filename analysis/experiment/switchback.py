@@ -19,7 +19,6 @@ from thermograd.analysis.experiment.heat.inversion import combined, detectable, 
 from thermograd.analysis.experiment.heat.response import response_to_heat
 from thermograd.analysis.experiment.heat.whitening import Whitened, whitened
 from thermograd.analysis.experiment.result import Effect
-from thermograd.store.experiment.e_process import EProcess
 
 MEMORIES_S = (5.0, 20.0, 60.0)
 FEWEST_PAIRS = 6  # of five, not even the rarest draw has p <= .05
@@ -92,7 +91,8 @@ def analyze_switchback(
     -------
     list of Effect
         One an outcome, in their order. `effect` is what a whole hot block makes at its end, on a device that
-        was cool for long; `delay_s` the memory that it is most visible through.
+        was cool for long; `delay_s` the memory that it is most visible through. The e-values, which may be
+        looked at pair by pair, are of the log: `thermograd.store.experiment.outcomes`.
 
     Raises
     ------
@@ -204,9 +204,6 @@ def _effect(
     name, is_control, unit = told
     best = _best(one)
     size = estimate(one.scores, one.answers[best])
-    evidence = EProcess()
-    for each in combined(one.scores):
-        evidence.update(float(each))
     return Effect(
         outcome=name,
         device=None,
@@ -222,8 +219,8 @@ def _effect(
         effect=size,
         interval=None,
         delay_s=float(memories_s[best]),
-        e_value=evidence.e_value,
-        e_largest=evidence.largest,
+        e_value=None,
+        e_largest=None,
         detectable_sd=None,
         verdict="effect" if p[1] <= _ALPHA else "inconclusive",
     )

@@ -3,15 +3,16 @@
 import math
 from bisect import bisect_right, insort
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from operator import itemgetter
 from typing import Any, NamedTuple
 
 from thermograd.store.experiment.e_process import REJECT_AT, BlockOutcomes, EProcess
 from thermograd.store.experiment.marks import INTERVENTION, read_experiments
+from thermograd.store.experiment.outcomes import CONTROLS, OUTCOMES, QUESTIONS, Outcome
 from thermograd.store.experiment.schedules import Schedule, Switchback
 from thermograd.store.telling.devices import is_simulated
-from thermograd.stream.alerts.alert import Alert, alert_from, as_float
+from thermograd.stream.alerts.alert import Alert, alert_from
 from thermograd.stream.join.event_time import EventTimeJoin, key_of
 from thermograd.stream.join.lateness import EVERY_DEVICE
 
@@ -19,27 +20,6 @@ _REMEMBERED = 4096  # steps before the mark of an experiment is read: it may be 
 _MOST = 64  # experiments of a run
 _Key = tuple[int, int, str]
 _ARMS = {"duty": "duty cycle", "cap": "power cap"}
-
-
-def _log_grad_norm(values: Mapping[str, Any]) -> float | None:
-    norm = as_float(values.get("grad_norm"))
-    return math.log(norm) if norm is not None and 0.0 < norm < math.inf else None
-
-
-def _loss(values: Mapping[str, Any]) -> float | None:
-    return as_float(values.get("loss"))
-
-
-def _step_time_s(values: Mapping[str, Any]) -> float | None:
-    return as_float(values.get("step_time_s"))
-
-
-# each outcome that is asked about, and the control, which heat is expected to move
-_QUESTIONS: dict[str, Callable[[Mapping[str, Any]], float | None]] = {
-    "log_grad_norm": _log_grad_norm,
-    "loss": _loss,
-}
-_CONTROLS = {"step_time_s": _step_time_s}
 
 
 class OutcomeEvidence(NamedTuple):
@@ -112,10 +92,7 @@ class _Followed:
 
     def __init__(self, schedule: Schedule, simulated: bool) -> None:
         self.schedule, self._is_simulated = schedule, simulated
-        self._outcomes = {
-            name: _Outcome(schedule, read, name in _CONTROLS)
-            for name, read in {**_QUESTIONS, **_CONTROLS}.items()
-        }
+        self._outcomes = {name: _Outcome(schedule, read, name in CONTROLS) for name, read in OUTCOMES.items()}
         self._asked: list[str] | None = None
         self._is_told = False
 
@@ -134,7 +111,7 @@ class _Followed:
     def _family(self) -> list[str]:
         """Return the questions whose mean counts: those with values in the first pair that has any."""
         if self._asked is None:
-            known = [name for name in _QUESTIONS if self._outcomes[name].process.n]
+            known = [name for name in QUESTIONS if self._outcomes[name].process.n]
             self._asked = known or None
         return self._asked or []
 
@@ -174,9 +151,7 @@ class _Followed:
 class _Outcome:
     """One outcome of an experiment."""
 
-    def __init__(
-        self, schedule: Schedule, read: Callable[[Mapping[str, Any]], float | None], is_control: bool
-    ) -> None:
+    def __init__(self, schedule: Schedule, read: Outcome, is_control: bool) -> None:
         self.process = EProcess()
         self._blocks, self._read, self._is_control = BlockOutcomes(schedule), read, is_control
 

@@ -8,11 +8,10 @@ from thermograd.analysis.experiment.manipulation import check_manipulation
 from thermograd.analysis.experiment.result import Effect, Manipulation
 from thermograd.analysis.experiment.switchback import analyze_switchback
 from thermograd.analysis.run.experiment.exposure import Exposure
-from thermograd.store.experiment.e_process import EProcess, pair_contrasts
+from thermograd.store.experiment.outcomes import COLUMNS, CONTROLS, outcome_evidence
 from thermograd.store.telling.columns import signal
 
 SIGNALS = ("temperature_c", "power_w", "sm_clock_mhz", "utilization_pct")
-_CONTROLS = ("step_time_s",)
 _UNITS = {"step_time_s": "s"}
 
 
@@ -27,13 +26,11 @@ def heat_to_training(exposure: Exposure, planned_sd: float) -> tuple[list[Manipu
         (times - times[0]) / 1e9,
         is_hot(exposure)[block],
         block // 2,
-        controls=_CONTROLS,
+        controls=CONTROLS,
         units=_UNITS,
         planned_sd=planned_sd,
     )
-    return manipulation(exposure), [
-        _with_evidence(exposure, each, steps.tolist(), outcomes[each.outcome]) for each in effects
-    ]
+    return manipulation(exposure), _with_evidence(exposure, effects)
 
 
 def manipulation(exposure: Exposure) -> list[Manipulation]:
@@ -72,12 +69,15 @@ def training_outcomes(exposure: Exposure) -> dict[str, Floats]:
     return found
 
 
-def _with_evidence(exposure: Exposure, effect: Effect, steps: list[int], values: Floats) -> Effect:
-    """Return an effect with the e-value that the stream layer comes to, pair by pair."""
-    if effect.verdict == "insufficient" or effect.e_value is not None:
-        return effect
-    process = EProcess()
-    known = [value if np.isfinite(value) else None for value in values.tolist()]
-    for contrast in pair_contrasts(exposure.schedule, steps, known):
-        process.update(contrast.d)
-    return replace(effect, e_value=process.e_value, e_largest=process.largest)
+def _with_evidence(exposure: Exposure, effects: list[Effect]) -> list[Effect]:
+    """Return effects with the e-values that the stream layer comes to, pair by pair, to the bit."""
+    data = exposure.data
+    order = np.argsort(data.step_time_ns, kind="stable")
+    steps = data.steps.select(["step", *COLUMNS]).take(order).to_pylist()
+    told = []
+    for effect in effects:
+        if effect.verdict != "insufficient":
+            known = outcome_evidence(exposure.schedule, effect.outcome, steps)
+            effect = replace(effect, e_value=known.e_value, e_largest=known.largest)
+        told.append(effect)
+    return told

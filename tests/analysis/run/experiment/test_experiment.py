@@ -15,7 +15,11 @@ from thermograd.analysis.run.result import shown_verdict, verdict_sentence
 from thermograd.analysis.run.series import load_series
 from thermograd.analysis.run.wording.plain_words import first_screen
 from thermograd.ingest.simulate.experiment import simulate_experiment
+from thermograd.store.events import Event
+from thermograd.store.experiment.outcomes import outcome_evidence
+from thermograd.store.experiment.schedules import Schedule
 from thermograd.store.files import write_json
+from thermograd.stream.pipeline.monitor import Monitor
 
 
 @pytest.fixture(scope="module")
@@ -66,6 +70,29 @@ def test_a_true_effect_is_found_with_its_size_and_the_checks_pass(world):
     assert result.sentence.startswith("EFFECT: heat changes the gradient norm by +0.")
     assert result.sentence.endswith("The hardware is SIMULATED.")
     assert result.simulated == ["simulated:gpu"]
+
+
+def test_the_e_values_are_those_of_the_alert_to_the_bit(world):
+    data = world("heat-to-training")
+    steps = data.steps.to_pylist()
+    told = [Event("step", "rank0", each) for each in steps]
+    told += [Event("mark", "rank0", mark) for mark in data.marks]
+    monitor = Monitor({})
+    alerts = [
+        alert
+        for each in sorted(told, key=lambda event: event.values["time_ns"])
+        for alert in monitor.process(each)
+        if alert["alert"] == "effect"
+    ]
+    alerts += monitor.close()
+    assert monitor.experiments is not None
+    ((schedule, live),) = monitor.experiments.evidence()
+    after = {each.outcome: (each.e_value, each.e_largest) for each in one(data).effects}
+    assert {name: (each.e_value, each.largest) for name, each in live.items()} == after
+    (alert,) = [each for each in alerts if each["alert"] == "effect"]
+    until = [each for each in steps if each["step"] <= alert["step"]]
+    known = [outcome_evidence(schedule, name, until).e_value for name in ("log_grad_norm", "loss")]
+    assert alert["score"] == sum(known) / 2
 
 
 @pytest.mark.parametrize("name", ["null", "hidden-driver", "drift"])
@@ -211,7 +238,7 @@ def test_a_second_experiment_begins_where_the_first_ends(world):
 
     marks = with_marks(data, split).marks
     from thermograd.store.experiment.marks import assigned_detail
-    from thermograd.store.experiment.schedules import Schedule, Switchback
+    from thermograd.store.experiment.schedules import Switchback
 
     second = Schedule("duty", Switchback(80), 99, first_step)
     added = [
