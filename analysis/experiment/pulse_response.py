@@ -36,7 +36,7 @@ class Measured:
         Shape (lags,) and (more,): the response, and how it goes on as the outcome forgets.
     half_width
         Shape (lags,): what the simultaneous band of the course reaches to each side. It counts on a response
-        that is over by its last lag, or fades from there as the outcome forgets.
+        that is over a stratum after its pulse, or fades from there as the outcome forgets.
     size, lag, interval
         The largest value of the shape that fits best, and the lag of it; from the least to the largest size
         of any response that explains the scores. Where none does: the course's peak and its band.
@@ -102,21 +102,23 @@ def measured(draw: Draw, values: Floats, basis: Floats, looked: Floats, level: f
     """Return the response, with what the test, turned round, does not exclude; None where it has no scale.
 
     The response is taken out, the rest cleaned and scored anew: a response of another course leaves a rest
-    with another score, which is compared with the redraws of that rest.
+    with another score, which is compared with the redraws of that rest. More lags are fitted than are told:
+    a response that is not over would lower the later ones, to which its end is the level they start from.
     """
-    course, tail = np.zeros(draw.strata.lags), np.zeros(0)
+    lags, fitted = draw.strata.lags, draw.through(draw.strata.places + draw.strata.lags - 1)
+    course, tail = np.zeros(fitted.strata.lags), np.zeros(0)
     clean = cleaned(values, basis, robust=False)
     for _ in range(_ROUNDS):
         if clean is None:
             return None
-        course = course + _solved(draw.answer(clean), draw.observed(draw.rows(clean)))
+        course = course + _solved(fitted.answer(clean), fitted.observed(fitted.rows(clean)))
         tail = _tail(clean, course)
         clean = cleaned(values - draw.response(values.size, np.append(course, tail)), basis)
     if clean is None:
         return None
-    each, grown = draw.rows(clean), draw.answer(clean)
-    half_width = _band(draw, clean, each, level)
-    rows = each @ looked.T
+    half_width = _band(fitted, clean, level, lags)
+    course, tail = course[:lags], np.append(course[lags:], tail)
+    grown, rows = draw.answer(clean), draw.rows(clean) @ looked.T
     sd = np.sqrt(draw.variance(rows))
     limit = _quantile(np.abs(draw.redrawn(rows / np.where(sd > 0, sd, np.inf))).max(axis=1), level)
     sd = draw.inflation * sd
@@ -155,15 +157,16 @@ def _solved(matrix: Floats, right: Floats) -> Floats:
     return np.asarray(np.linalg.solve(matrix + ridge * np.eye(matrix.shape[0]), right))
 
 
-def _band(draw: Draw, clean: Cleaned, rows: Floats, level: float) -> Floats:
-    """Return how far from the truth no lag of a response is in this share of the redraws, shape (lags,).
+def _band(draw: Draw, clean: Cleaned, level: float, lags: int) -> Floats:
+    """Return how far from the truth none of the first lags is in this share of the redraws, shape (lags,).
 
     Each redraw of the rest is solved for a response as the real one was.
     """
+    rows = draw.rows(clean)
     answers = draw.redrawn_answers(clean, _BAND_REDRAWS)
     right = draw.redrawn(rows)[: len(answers), :, None]
     ridge = _RIDGE * np.abs(answers).max(axis=(1, 2))[:, None, None] * np.eye(rows.shape[1]) + _TINY
-    drawn = np.linalg.solve(answers + ridge, right)[..., 0]
+    drawn = np.linalg.solve(answers + ridge, right)[:, :lags, 0]
     sd = np.sqrt((drawn**2).mean(axis=0))
     limit = _quantile(np.abs(drawn / np.where(sd > 0, sd, np.inf)).max(axis=1), level)
     return np.asarray(draw.inflation * limit * sd)

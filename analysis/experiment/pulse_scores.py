@@ -4,8 +4,9 @@ A score is linear in the draw: a sum of rows, of which the draw takes one a stra
 gives each a sign (the pulse's kind). So all redraws are one product, and mean and variance over them exact.
 """
 
-from dataclasses import dataclass
-from typing import Any
+from copy import copy
+from dataclasses import dataclass, replace
+from typing import Any, Self
 
 import numpy as np
 from scipy.sparse import csr_array
@@ -37,8 +38,10 @@ class Strata:
         return self.first.size
 
     def windows(self, values: Floats) -> Floats:
-        """Return the bins that a response may touch, shape (s, places + lags - 1)."""
-        return np.asarray(values[self.first[:, None] + np.arange(self.places + self.lags - 1)])
+        """Return the bins that a response may touch, shape (s, places + lags - 1); 0 after the last one."""
+        span = self.places + self.lags - 1
+        longer = np.append(values, np.zeros(span))
+        return np.asarray(longer[self.first[:, None] + np.arange(span)], np.float64)
 
     def response(self, n: int, course: Floats, sizes: Floats | None = None) -> Floats:
         """Return what pulses of this response, of these sizes (1 each), add to n bins."""
@@ -66,7 +69,19 @@ def complete_strata(stratum: Ints, place: Ints, places: int, lag_bins: int) -> S
     return Strata(first[whole], place[number[whole]], number[whole], places, lag_bins + 1)
 
 
-class Places:
+class _Drawn:
+    """What every draw has: the strata that it was made for."""
+
+    strata: Strata
+
+    def through(self, lags: int) -> Self:
+        """Return the same draw and redraws, asked for a response of so many lags."""
+        found = copy(self)
+        found.strata = replace(self.strata, lags=lags)
+        return found
+
+
+class Places(_Drawn):
     """The draw of the pulses' places, for whether there is any answer to pulses."""
 
     def __init__(self, strata: Strata, redraws: int, rng: np.random.Generator) -> None:
@@ -131,7 +146,7 @@ class Places:
         return self.strata.response(n, course)
 
 
-class Kinds:
+class Kinds(_Drawn):
     """The draw of the pulses' kinds, their places held, for whether the second does more than the first.
 
     `signs`: shape (s,), 1 for the second kind, -1 for the first. Half the difference of the kinds is added to
