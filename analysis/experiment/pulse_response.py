@@ -16,6 +16,7 @@ _TAIL_BINS = 60
 _POWER_SD = 1.2816  # standard normal quantile of a power of .9
 _RIDGE, _TINY = 1e-9, float(np.finfo(np.float64).tiny)
 _BAND_REDRAWS = 499
+_BAND_WIDER = 1.05  # what cleaning anew after each fit adds to its error (benchmarks/experiment_pulses.py)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -158,7 +159,7 @@ def _solved(matrix: Floats, right: Floats) -> Floats:
 
 
 def _band(draw: Draw, clean: Cleaned, level: float, lags: int) -> Floats:
-    """Return how far from the truth none of the first lags is in this share of the redraws, shape (lags,).
+    """Return the half width of a band that all lags keep to in this share of the redraws: of the first lags.
 
     Each redraw of the rest is solved for a response as the real one was.
     """
@@ -166,10 +167,10 @@ def _band(draw: Draw, clean: Cleaned, level: float, lags: int) -> Floats:
     answers = draw.redrawn_answers(clean, _BAND_REDRAWS)
     right = draw.redrawn(rows)[: len(answers), :, None]
     ridge = _RIDGE * np.abs(answers).max(axis=(1, 2))[:, None, None] * np.eye(rows.shape[1]) + _TINY
-    drawn = np.linalg.solve(answers + ridge, right)[:, :lags, 0]
+    drawn = np.linalg.solve(answers + ridge, right)[..., 0]
     sd = np.sqrt((drawn**2).mean(axis=0))
     limit = _quantile(np.abs(drawn / np.where(sd > 0, sd, np.inf)).max(axis=1), level)
-    return np.asarray(draw.inflation * limit * sd)
+    return np.asarray(_BAND_WIDER * draw.inflation * limit * sd)[:lags]
 
 
 def _quantile(largest: Floats, level: float) -> float:
