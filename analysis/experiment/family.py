@@ -17,8 +17,9 @@ def randomisation_p(statistic: float, redrawn: Floats) -> float:
 def family_p(statistics: Sequence[float], redrawn: Sequence[Floats]) -> list[float]:
     """Return the p-value of every outcome with all of them taken into account.
 
-    The smallest of the outcomes' p-values is compared with what the same redraws give, step down; so what
-    the outcomes share costs nothing, and the chance of any false one is held.
+    The smallest of the outcomes' p-values is compared with what all draws give, the real one among them, step
+    down; so what the outcomes share costs nothing, and the chance of any false one is held, also where few
+    draws are there.
 
     Parameters
     ----------
@@ -31,21 +32,23 @@ def family_p(statistics: Sequence[float], redrawn: Sequence[Floats]) -> list[flo
     """
     if not statistics:
         return []
-    observed = np.array([randomisation_p(*each) for each in zip(statistics, redrawn, strict=True)])
-    alone = np.stack([_own_p(each) for each in redrawn])
+    alone = np.stack(
+        [_own_p(np.append(own, others)) for own, others in zip(statistics, redrawn, strict=True)]
+    )
+    observed = alone[:, 0]
     order = np.argsort(observed, kind="stable")
     smallest = np.minimum.accumulate(alone[order[::-1]], axis=0)[::-1]  # of an outcome and all less sure ones
     draws = alone.shape[1]
     at_most = np.count_nonzero(smallest <= observed[order, None] + _ALIKE, axis=1)
-    adjusted = np.maximum.accumulate((1 + at_most) / (1 + draws))
+    adjusted = np.maximum.accumulate(at_most / draws)
     result = np.empty(observed.size)
     result[order] = np.maximum(adjusted, observed[order])
     return [float(each) for each in result]
 
 
-def _own_p(redrawn: Floats) -> Floats:
-    """Return the p-value that every redraw would have, had it been the real one."""
-    ordered = np.sort(redrawn)
-    least = redrawn - _ALIKE * np.maximum(1.0, np.abs(redrawn))
+def _own_p(statistics: Floats) -> Floats:
+    """Return the p-value that every draw would have, had it been the real one."""
+    ordered = np.sort(statistics)
+    least = statistics - _ALIKE * np.maximum(1.0, np.abs(statistics))
     below: Ints = np.searchsorted(ordered, least, side="left")
-    return np.asarray((redrawn.size - below + 1) / (redrawn.size + 1))
+    return np.asarray((statistics.size - below) / statistics.size)
