@@ -268,7 +268,7 @@ def experiment(runs: Path, /, given: ExperimentAsked, hz: float, layer: LayerOpt
     if given.planned_run is not None:
         from thermograd.analysis.experiment_commands import tell_plan
 
-        tell_plan(find(given.planned_run), given.question._asdict(), given.as_json)
+        tell_plan(find(given.planned_run), given.question.asked(), given.as_json)
         return
     from thermograd.ingest.launch.experiment import launch_experiment
 

@@ -1,6 +1,5 @@
 """What commands tell of an experiment: the verdict at its end, the plan before it."""
 
-import importlib
 import json
 import os
 import signal
@@ -14,6 +13,7 @@ import click
 from thermograd.store.console import PATH, answer, say
 
 if TYPE_CHECKING:
+    from thermograd.analysis.experiment.plan import Plan
     from thermograd.store.runs.catalogue import Run
 
 _NICER = 10
@@ -33,12 +33,17 @@ def experiment_verdict(run_dir: Path) -> None:
 
 @click.command(name="experiment-plan", hidden=True)
 @click.argument("run_dir", type=PATH)
-@click.option("--effect", type=float)
+@click.option("--effect-sd", type=float)
 @click.option("--power", type=float, default=0.9)
 @click.option("--minutes", type=float)
 @click.option("--arm")
 @click.option("--duty", type=float)
-def experiment_plan(run_dir: Path, effect: float | None, **question: Any) -> None:
+@click.option("--block-s", type=float)
+@click.option("--bin-s", type=float)
+@click.option("--stratum-bins", type=int)
+@click.option("--lag-bins", type=int)
+@click.option("--shapes")
+def experiment_plan(run_dir: Path, **question: Any) -> None:
     """Wait for a live run's probe, say the plan of it, write it into the run (started beside a command)."""
     with suppress(AttributeError, OSError):  # not on every system
         os.nice(_NICER)
@@ -55,7 +60,7 @@ def experiment_plan(run_dir: Path, effect: float | None, **question: Any) -> Non
     from thermograd.store.files import write_json
 
     try:
-        plan = _plan_of(Run(run_dir), {"effect_sd": effect, **question})
+        plan = _plan_of(Run(run_dir), question)
     except ThermogradError as error:
         say(f"no plan: {error}")
         return
@@ -76,17 +81,11 @@ def _is_probed(run_dir: Path) -> bool:
     return bool((step or 0) >= probe["first_step"] + 2 * probe["block_steps"] - 1)
 
 
-def _plan_of(run: "Run", question: Mapping[str, Any]) -> Any:
+def _plan_of(run: "Run", question: Mapping[str, Any]) -> "Plan":
     """Return the plan by a run; NotEnoughDataError where it is too short for one."""
-    from thermograd.store.errors import NotEnoughDataError
+    from thermograd.analysis.run.experiment_plan import plan_for_run
 
-    try:
-        planning = importlib.import_module("thermograd.analysis.run.experiment_plan")
-    except ModuleNotFoundError:
-        raise NotEnoughDataError("this version of thermograd plans no experiment") from None
-    return planning.plan_for_run(
-        run, **{name: value for name, value in question.items() if value is not None}
-    )
+    return plan_for_run(run, **{name: value for name, value in question.items() if value is not None})
 
 
 def tell_plan(run: "Run", question: Mapping[str, Any], as_json: bool) -> None:

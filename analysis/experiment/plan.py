@@ -22,12 +22,12 @@ MINUTES = (10.0, 20.0, 30.0, 60.0, 120.0)
 SHORTEST_BLOCK_S = 60.0
 _ROUND_S = 5.0
 _MEMORY_S = 20.0  # of the heat, where the device's is not known
-_ALPHA = 0.05
+ALPHA = 0.05
 _MOST_BINS = 240  # of a block: faster steps are taken together
 _PAIRS = 16  # of a simulated experiment, from which shorter and longer ones are drawn
 _WORLDS, _DRAWS = 64, 8
 _ALIKE = 8  # worlds of one draw of the coins
-_MOST_MINUTES = 48 * 60.0
+MOST_MINUTES = 48 * 60.0
 _REDRAWS, _MOST_REDRAWN = 400, 40  # pairs from which on the redraws are normal
 _HALVINGS = 12
 _MOST_DOUBLINGS = 30
@@ -36,7 +36,10 @@ _COSINE_BLOCKS = 6  # blocks, as the test's own trend
 
 @dataclass(frozen=True, slots=True)
 class PlanRow:
-    """The smallest effect on an outcome that so many minutes show with the power asked for; None: none."""
+    """The smallest effect on an outcome that so many minutes show with the power asked for; None: none.
+
+    `pairs`: of blocks, or the pulses.
+    """
 
     minutes: float
     pairs: int
@@ -54,7 +57,7 @@ class Plan:
     ----------
     block_s, block_steps, step_s, tau_s
         Length of a hot block, mean duration of a step and the device's thermal time constant, s; None: not
-        known.
+        known, or of pulses.
     effect_sd, power, alpha
         Asked for; an effect is what a hot block makes at its end, in sd of the outcome without its trend.
     needed_minutes
@@ -67,11 +70,13 @@ class Plan:
         How much of the run it rests on, s.
     notes
         Sentences.
+    bin_s, bin_steps, stratum_bins
+        Of pulses.
     """
 
     arm: str
-    block_s: float
-    block_steps: int
+    block_s: float | None
+    block_steps: int | None
     step_s: float
     tau_s: float | None
     effect_sd: float
@@ -83,6 +88,9 @@ class Plan:
     learnt_s: float
     design: str = "switchback"
     notes: list[str] = field(default_factory=list)
+    bin_s: float | None = None
+    bin_steps: int | None = None
+    stratum_bins: int | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return it as plain values."""
@@ -90,14 +98,12 @@ class Plan:
 
     def lines(self) -> list[str]:
         """Return it as a table for people."""
-        tau = "not known" if self.tau_s is None else f"{self.tau_s:.0f} s"
         head = [
-            f"blocks of {self.block_s:.0f} s ({self.block_steps} steps); thermal time constant {tau}; "
-            f"learnt from {self.learnt_s / 60.0:.1f} minutes",
+            f"{self._units()}; learnt from {self.learnt_s / 60.0:.1f} minutes",
             f"smallest effect that is shown with power {self.power:g}, in sd (and in the outcome's unit):",
         ]
         outcomes = list(self.sd)
-        table = [["minutes", "pairs", *outcomes]]
+        table = [["minutes", "pairs" if self.design == "switchback" else "pulses", *outcomes]]
         for minutes in dict.fromkeys(row.minutes for row in self.rows):
             rows = [row for row in self.rows if row.minutes == minutes]
             table.append([f"{minutes:g}", f"{rows[0].pairs}", *map(_cell, rows)])
@@ -106,6 +112,12 @@ class Plan:
             "  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in table
         ]
         return [*head, *lines, *map(self._needed, outcomes), *self.notes]
+
+    def _units(self) -> str:
+        if self.design == "pulses":
+            return f"a pulse in every {self.stratum_bins} bins of {self.bin_s:.2g} s ({self.bin_steps} steps)"
+        tau = "not known" if self.tau_s is None else f"{self.tau_s:.0f} s"
+        return f"blocks of {self.block_s:.0f} s ({self.block_steps} steps); thermal time constant {tau}"
 
     def _needed(self, outcome: str) -> str:
         minutes = self.needed_minutes[outcome]
@@ -123,6 +135,11 @@ def _cell(row: PlanRow) -> str:
 def block_length_s(tau_s: float | None) -> float:
     """Return how long blocks should be: a minute, and at least the thermal time constant."""
     return max(SHORTEST_BLOCK_S, _ROUND_S * math.ceil((tau_s or 0.0) / _ROUND_S))
+
+
+def together_of(block_steps: int) -> int:
+    """Return how many steps of blocks of that length are taken as one: more say no more of a block."""
+    return max(1, math.ceil(block_steps / _MOST_BINS))
 
 
 def make_plan(
@@ -168,9 +185,9 @@ def make_plan(
     """
     block_s = block_length_s(tau_s) if block_s is None else block_s
     block_steps = max(1, round(block_s / (hot_step_s or step_s)))
-    together = math.ceil(block_steps / _MOST_BINS)
+    together = together_of(block_steps)
     bins, bin_s = max(1, round(block_steps / together)), step_s * together
-    level = 1.0 - (1.0 - _ALPHA) ** (1.0 / max(len(outcomes), 1))
+    level = 1.0 - (1.0 - ALPHA) ** (1.0 / max(len(outcomes), 1))
     found: dict[str, tuple[float, _Tried]] = {}
     learnt = 0
     for at, (name, given) in enumerate(outcomes.items()):
@@ -193,7 +210,7 @@ def make_plan(
         tau_s=tau_s,
         effect_sd=effect_sd,
         power=power,
-        alpha=_ALPHA,
+        alpha=ALPHA,
         needed_minutes={n: tried.needed(effect_sd * sd, pair_minutes) for n, (sd, tried) in found.items()},
         rows=[
             _row(length, int(length / pair_minutes + 1e-9), name, *found[name], units.get(name, ""))
@@ -261,7 +278,7 @@ class _Tried:
 
     def needed(self, size: float, pair_minutes: float) -> float | None:
         """Return in how many minutes an effect is found with the power asked for; None: not in two days."""
-        most = int(_MOST_MINUTES / pair_minutes)
+        most = int(MOST_MINUTES / pair_minutes)
         low, high = FEWEST_PAIRS - 1, FEWEST_PAIRS
         while self.shows(high, size) < self.power:
             low, high = high, round(high * 1.5)

@@ -100,12 +100,12 @@ class Places(_Drawn):
 
         Centred over the places: the mean depends on no draw.
         """
-        rows = _scores(self.strata, clean)
+        rows = shift_scores(self.strata, clean)
         return np.asarray(rows - rows.mean(axis=1, keepdims=True)).reshape(-1, self.strata.lags)
 
     def answer(self, clean: Cleaned) -> Floats:
         """Return how the observed sum grows with a response of 1 in each lag (columns), (lags, lags)."""
-        placed, weight = _placed(self.strata, clean), self.strata.windows(clean.weight)
+        placed, weight = placed_shifts(self.strata, clean), self.strata.windows(clean.weight)
         centred, drawn = placed - placed.mean(axis=0), self.strata.place
         return np.asarray(np.tensordot(centred[drawn], weight[:, :, None] * placed[drawn], ((0, 1), (0, 1))))
 
@@ -126,7 +126,7 @@ class Places(_Drawn):
 
         Of the first so many redraws, shape (draws, lags, lags).
         """
-        placed, weight = _placed(self.strata, clean), self.strata.windows(clean.weight)
+        placed, weight = placed_shifts(self.strata, clean), self.strata.windows(clean.weight)
         centred = placed - placed.mean(axis=0)
         squares = np.einsum("ptk,ptl->tpkl", centred, placed)
         own = weight @ squares.reshape(weight.shape[1], -1)
@@ -159,12 +159,12 @@ class Kinds(_Drawn):
 
     def rows(self, clean: Cleaned) -> Floats:
         """Return every stratum's score, shape (s, lags), centred: their mean depends on no coin."""
-        drawn = _scores(self.strata, clean)[np.arange(self.strata.size), self.strata.place]
+        drawn = shift_scores(self.strata, clean)[np.arange(self.strata.size), self.strata.place]
         return np.asarray(drawn - drawn.mean(axis=0))
 
     def answer(self, clean: Cleaned) -> Floats:
         """Return how the observed sum grows with a difference of 1 in each lag (columns), (lags, lags)."""
-        drawn = _placed(self.strata, clean)[self.strata.place]
+        drawn = placed_shifts(self.strata, clean)[self.strata.place]
         weighted = self.strata.windows(clean.weight)[:, :, None] * drawn
         each = 0.5 * self._signs[:, None, None] * (drawn.transpose(0, 2, 1) @ weighted)
         return np.asarray(np.tensordot(self._signs, each - each.mean(axis=0), 1))
@@ -202,15 +202,15 @@ class Kinds(_Drawn):
 Draw = Places | Kinds
 
 
-def _scores(strata: Strata, clean: Cleaned) -> Floats:
+def shift_scores(strata: Strata, clean: Cleaned) -> Floats:
     """Return the score of a response in each lag, were the pulse there, shape (s, places, lags)."""
-    placed, weight = _placed(strata, clean), strata.windows(clean.weight)
+    placed, weight = placed_shifts(strata, clean), strata.windows(clean.weight)
     flat = placed.transpose(0, 2, 1).reshape(-1, weight.shape[1])
     rows = (weight * strata.windows(clean.residual)) @ flat.T
     return np.asarray(rows.reshape(strata.size, strata.places, strata.lags))
 
 
-def _placed(strata: Strata, clean: Cleaned) -> Floats:
+def placed_shifts(strata: Strata, clean: Cleaned) -> Floats:
     """Return what the cleaning makes of a shift in each lag after each place, (places, window, lags)."""
     one = clean.whitening(strata.lags)
     placed = np.zeros((strata.places, strata.places + strata.lags - 1, strata.lags))

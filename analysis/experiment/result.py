@@ -57,6 +57,9 @@ class Effect:
         ``log_grad_norm``, ``loss``, ``step_time_s`` (device None), or a device's signal.
     is_control
         Expected to answer (step time to heat, power to load): proves that the experiment works, is no answer.
+    is_competition
+        Of such a control that it answers to what the arm takes from the training, heat or no heat (step time
+        beside a burner): it proves nothing.
     n
         Steps or bins that were compared.
     p, p_family
@@ -102,6 +105,7 @@ class Effect:
     verdict: ExperimentVerdict
     response: Response | None = None
     contrast: str = ""
+    is_competition: bool = False
 
 
 @dataclass(eq=False)

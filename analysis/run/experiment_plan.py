@@ -6,17 +6,21 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from thermograd.analysis.arrays import Floats, Mask
+from thermograd.analysis.arrays import Floats, Ints, Mask
 from thermograd.analysis.experiment.noise import FEWEST
-from thermograd.analysis.experiment.plan import MINUTES, Plan, block_length_s, make_plan
+from thermograd.analysis.experiment.plan import MINUTES, Plan, block_length_s, make_plan, together_of
+from thermograd.analysis.experiment.pulse_plan import make_pulse_plan
+from thermograd.analysis.run.experiment.training_to_hardware import SEPARATOR, hardware_outcomes
 from thermograd.analysis.run.readings.time_constants import time_constants_s
 from thermograd.analysis.run.series import RunSeries, load_series
 from thermograd.store.errors import NotEnoughDataError
 from thermograd.store.runs.catalogue import Run
+from thermograd.store.telling.columns import signal
+from thermograd.store.telling.quantities import counted
 
 _WARM_UP_STEPS = 20
 _DUTY = 0.6  # of cool steps, where no probe has made any
-_DESIGNS = ("duty", "cap", "burner")
+_PULSES = ("shadow", "lr")
 
 
 def plan_for_run(
@@ -27,8 +31,13 @@ def plan_for_run(
     minutes: float | Sequence[float] | None = None,
     arm: str = "duty",
     duty: float = _DUTY,
+    block_s: float | None = None,
+    bin_s: float = 1.0,
+    stratum_bins: int = 20,
+    lag_bins: int = 10,
+    shapes: str = "zeros,noise",
 ) -> Plan:
-    """Plan a switchback in such a training as a run was.
+    """Plan an experiment in such a training as a run was.
 
     Of a run with a probe its steps are what is learnt from, else all but the first.
 
@@ -41,47 +50,109 @@ def plan_for_run(
     minutes
         Lengths of which the smallest effect is told; the usual ones if not given.
     arm, duty
-        What is done in cool blocks; share of the time in which the device is busy there.
+        What is done; share of the time in which the device is busy in a cool block.
+    block_s
+        Of a block of the user's own; by default as the device's time constant has it.
+    bin_s, stratum_bins, lag_bins, shapes
+        Of pulses (arms shadow and lr), as `ExperimentOptions` has them.
 
     Raises
     ------
     NotEnoughDataError
-        If the run has too few steps, nothing in it moves, or the arm's experiments are of pulses.
+        If the run has too few steps, or nothing in it moves.
     """
-    if arm not in _DESIGNS:
-        raise NotEnoughDataError(f"experiments of arm {arm} are of pulses, which no plan is made for yet")
     data = load_series(run)
-    probe = _probe(data)
-    steps = _column(data, "step")
+    probe, steps = _probe(data), _column(data, "step")
     inside = steps > _WARM_UP_STEPS if probe is None else steps >= probe[0]["first_step"]
-    outcomes = {name: values[inside] for name, values in _outcomes(data).items()}
-    known = max((int(np.isfinite(values).sum()) for values in outcomes.values()), default=0)
-    if known < FEWEST:
-        raise NotEnoughDataError(
-            f"{run.run_id} has {known} steps with a loss or norm after its first; a plan needs {FEWEST}"
-        )
     hot_s, cool_s = _step_times(data, steps, inside, probe, duty if arm == "duty" else 1.0)
+    given = MINUTES if minutes is None else [minutes] if isinstance(minutes, int | float) else minutes
+    asked: dict[str, Any] = {"effect_sd": effect_sd, "power": power, "minutes": given, "arm": arm}
+    if arm in _PULSES:
+        kinds = shapes.split(",") if arm == "shadow" else ["pulse"]
+        bin_steps = max(1, round(bin_s / hot_s))
+        design: dict[str, Any] = {"bin_steps": bin_steps, "stratum_bins": stratum_bins, "lag_bins": lag_bins}
+        return _of_pulses(run.run_id, data, np.flatnonzero(inside), hot_s, kinds, design, asked)
     constants = {
         device.label: found[0].tau_s
         for device in data.devices.values()
         if (found := time_constants_s(data, device))
     }
     tau_s = max(constants.values(), default=None)
-    given = MINUTES if minutes is None else [minutes] if isinstance(minutes, int | float) else minutes
+    usual_s = block_length_s(tau_s)
+    outcomes = {name: values[inside] for name, values in _outcomes(data).items()}
+    _refuse_too_short(run.run_id, data.training_s, outcomes, round((block_s or usual_s) / hot_s))
     plan = make_plan(
         outcomes,
         (hot_s + cool_s) / 2.0,
         hot_step_s=hot_s,
         tau_s=tau_s,
-        block_s=block_length_s(tau_s),
-        effect_sd=effect_sd,
-        power=power,
-        minutes=given,
-        arm=arm,
+        block_s=block_s or usual_s,
+        **asked,
     )
     if plan is None:
         raise NotEnoughDataError(f"neither loss nor norm of {run.run_id} moves: there is no noise to plan by")
-    return replace(plan, notes=_notes(data, constants, probe))
+    notes = _notes(data, constants, probe)
+    if block_s is not None and tau_s is not None and block_s < tau_s:
+        notes.append(
+            f"Blocks of {block_s:g} s, as asked for, are shorter than the thermal time constant of "
+            f"{tau_s:.0f} s: the heat of one lasts into the next. The plan's own would be of {usual_s:g} s."
+        )
+    return replace(plan, notes=notes)
+
+
+def _refuse_too_short(run_id: str, training_s: float, outcomes: dict[str, Floats], block_steps: int) -> None:
+    """Refuse a run of too few steps, or of many in too little time."""
+    known = max((int(np.isfinite(values).sum()) for values in outcomes.values()), default=0)
+    needed = FEWEST * together_of(block_steps)
+    if known < needed:
+        during = f" in {training_s:.0f} s" if needed > FEWEST else ""
+        raise NotEnoughDataError(
+            f"{run_id} has {known} steps with a loss or norm after its first{during}; a plan needs {needed}"
+        )
+
+
+def _of_pulses(
+    run_id: str,
+    data: RunSeries,
+    rows: Ints,
+    step_s: float,
+    kinds: list[str],
+    design: dict[str, Any],
+    asked: dict[str, Any],
+) -> Plan:
+    """Return the plan of pulses, by each signal of the first device that has it."""
+    edges = data.step_time_ns[rows][:: design["bin_steps"]]
+    if edges.size <= FEWEST:
+        raise NotEnoughDataError(
+            f"{run_id} has {max(edges.size - 1, 0)} bins of {design['bin_steps'] * step_s:.2g} s after its "
+            f"first steps; a plan needs {FEWEST}"
+        )
+    found = hardware_outcomes(data, edges)
+    devices: dict[str, str] = {}
+    for key in found:
+        name, _, device = key.partition(SEPARATOR)
+        devices.setdefault(name, device)
+    plan = make_pulse_plan(
+        {name: found[f"{name}{SEPARATOR}{device}"] for name, device in devices.items()},
+        step_s,
+        **design,
+        kinds=len(kinds),
+        family=len(found),
+        units={name: signal(name).unit for name in devices},
+        **asked,
+    )
+    if plan is None:
+        raise NotEnoughDataError(
+            f"no sensor of temperature, power, clock or utilisation of {run_id} moves: there is no noise to "
+            "plan by"
+        )
+    used = sorted({data.devices[device].label for device in devices.values()})
+    notes = [f"Learnt from {', '.join(used)}, of {counted(len(data.devices), 'device')}."]
+    if len(kinds) == 2:
+        notes.append(f"Asked is what {kinds[1]} does more than {kinds[0]}.")
+    if any(data.devices[device].simulated for device in devices.values()):
+        notes.append("SIMULATED: the noise is of a simulated device.")
+    return replace(plan, notes=notes)
 
 
 def _outcomes(data: RunSeries) -> dict[str, Floats]:

@@ -20,7 +20,7 @@ from thermograd.ingest.experiment.optimizer_hook import OptimizerHook
 from thermograd.ingest.experiment.pace import Pace
 from thermograd.ingest.experiment.probe import PROBE_S, Probe
 from thermograd.ingest.experiment.schedule_file import read_schedule, write_schedule
-from thermograd.ingest.experiment.settings import ExperimentOptions
+from thermograd.ingest.experiment.settings import BIN_S, BLOCK_S, PLANNED_SD, ExperimentOptions
 from thermograd.store.experiment.draws import new_seed
 from thermograd.store.experiment.schedules import Pulses, Schedule, Switchback
 from thermograd.store.failures import Guard, guarded, warn
@@ -95,6 +95,7 @@ class Conductor:
         if self.last_step is not None and step >= self.last_step:
             return  # nothing comes that a gap could be before
         if not self._is_prepared and not self._prepared():
+            self._pass_over(step, busy_s)
             return
         if self._following is None:
             self._settle(step, busy_s)
@@ -155,7 +156,19 @@ class Conductor:
             raise
         if self._is_prepared and self._hook is not None:
             self._hook.place()
+        if self._is_prepared and self._following is not None:
+            self._following.is_ready = True
         return self._is_prepared
+
+    def _pass_over(self, step: int, busy_s: float | None) -> None:
+        """Let what passes while the arm is not ready be marked as assigned, and not applied."""
+        if self._following is None and not self._is_over:
+            schedule = read_schedule(self._run_dir) or self._given()
+            if schedule is None or schedule.arm != self._arm.name or step + 1 < schedule.start_step:
+                return
+            self._follow(schedule, is_ready=False)
+        if self._following is not None:
+            self._following.step_ended(step, busy_s)
 
     def _settle(self, step: int, busy_s: float | None) -> None:
         """Decide the schedule, or look whether it has been."""
@@ -186,32 +199,32 @@ class Conductor:
             self.guard.count(error)
         return True
 
-    def _follow(self, schedule: Schedule) -> None:
+    def _follow(self, schedule: Schedule, is_ready: bool = True) -> None:
+        is_given = (self.options.block_steps or self.options.bin_steps) is not None
+        if is_given and self._scene.rank == 0:
+            with self.guard:  # for readers and a restart; it is known without the file
+                write_schedule(self._run_dir, schedule)
         self._following = Following(schedule, self._arm, self._mark, self._apart, self._scene.rank)
+        self._following.is_ready = is_ready
 
     def _given(self) -> Schedule | None:
-        """Return the schedule where steps are given outright; also written, for readers and for a restart."""
+        """Return the schedule where steps are given outright."""
         design = self._design(self.options.block_steps, self.options.bin_steps)
         if design is None:
             return None
         seed = self.options.seed
         seed = seed if seed is not None else int(hashlib.sha256(self._run_id.encode()).hexdigest()[:7], 16)
         start_step = self.options.start_step or self._warm_up_steps + 1
-        schedule = Schedule(self._arm.name, design, seed, start_step, self._arm.options())
-        if self._scene.rank == 0:
-            with self.guard:  # it is known without the file
-                write_schedule(self._run_dir, schedule)
-        return schedule
+        return Schedule(self._arm.name, design, seed, start_step, self._told_options())
 
     def _decided(self, step: int) -> Schedule:
         """Return the schedule by the time that steps take."""
         step_s = max(self._pace.typical_s or 0.0, 1e-6)
-        design = self._design(
-            max(1, round(self.options.block_s / step_s)), max(1, round(self.options.bin_s / step_s))
-        )
+        block_s, bin_s = self.options.block_s or BLOCK_S, self.options.bin_s or BIN_S
+        design = self._design(max(1, round(block_s / step_s)), max(1, round(bin_s / step_s)))
         assert design is not None
         seed = self.options.seed if self.options.seed is not None else new_seed()
-        return Schedule(self._arm.name, design, seed, step + self._ahead(step_s), self._arm.options())
+        return Schedule(self._arm.name, design, seed, step + self._ahead(step_s), self._told_options())
 
     def _design(self, block_steps: int | None, bin_steps: int | None) -> Switchback | Pulses | None:
         options = self.options
@@ -220,6 +233,11 @@ class Conductor:
         if bin_steps is None:
             return None
         return Pulses(int(bin_steps), int(options.stratum_bins), int(options.lag_bins), self._arm.kinds)
+
+    def _told_options(self) -> dict[str, Any]:
+        """Return the arm's options, and the planned effect where it is the user's own."""
+        planned = self.options.effect_sd
+        return self._arm.options() | ({"effect_sd": planned} if planned != PLANNED_SD else {})
 
     def _ahead(self, step_s: float) -> int:
         """Return how many steps ahead something begins that all ranks must have seen by then."""
@@ -251,7 +269,11 @@ class Conductor:
 
     def _take_plan(self, plan: dict[str, Any], step: int) -> None:
         self._probe = None
-        times = {name: plan[name] for name in ("block_s", "bin_s") if plan.get(name) is not None}
+        times = {  # what the user has said stays
+            name: plan[name]
+            for name in ("block_s", "bin_s")
+            if plan.get(name) is not None and getattr(self.options, name) is None
+        }
         try:
             self.options = replace(self.options, **times)
         except ValueError as error:

@@ -17,6 +17,7 @@ from thermograd.store.failures import Guard
 from thermograd.store.log.plain import said
 
 _MOST_FAILURES = 3  # assignments in a row
+_NOT_READY = "the arm was not ready yet"
 Call = Callable[[], object]
 
 
@@ -34,6 +35,8 @@ class Following:
 
     Attributes
     ----------
+    is_ready
+        Whether the arm may act; blocks that pass before are assigned all the same, and marked as not applied.
     is_over
         Whether the arm has failed so often that it is not asked again.
     """
@@ -46,7 +49,7 @@ class Following:
         apart: Callable[[], AbstractContextManager[object]],
         rank: int = 0,
     ) -> None:
-        self.schedule, self.is_over = schedule, False
+        self.schedule, self.is_over, self.is_ready = schedule, False, True
         self._arm, self._mark, self._apart, self._rank = arm, mark, apart, rank
         self._guard = Guard("thermograd could not apply its experiment (%(error)s); training goes on")
         self._current: Assignment | None = None
@@ -104,16 +107,21 @@ class Following:
         is_late = following.first_step <= (before if before is not None else step)
         is_first, self._is_first = self._is_first, False
         if is_late:
-            if is_first and self._rank:
+            if is_first:
                 self._last_index = following.index
+                if self._rank == 0 and following.index == 0:  # of a later one an earlier process has done it
+                    self._assign(following)
                 self._tell(following, step, Done(failed="this rank came to the schedule late"))
             return
         self._last_index, self._current = following.index, following
         self._steps, self._pulsed, self._failed = 0, False, None
         if self._rank == 0:
-            text, detail = assigned_text(self.schedule, following), assigned_detail(self.schedule, following)
-            self._mark(INTERVENTION, following.first_step, text, detail)
+            self._assign(following)
         self._try(lambda: self._arm.begin(following), is_apart=True)
+
+    def _assign(self, assignment: Assignment) -> None:
+        text, detail = assigned_text(self.schedule, assignment), assigned_detail(self.schedule, assignment)
+        self._mark(INTERVENTION, assignment.first_step, text, detail)
 
     def _apply(self, current: Assignment, step: int, busy_s: float | None) -> None:
         self._steps += 1
@@ -133,7 +141,8 @@ class Following:
         done.failed = fault or why
         if fault or self._rank == 0:  # rank 0 says for all that the run has ended
             self._tell(current, step, done)
-        self._count(fault, step)
+        if fault != _NOT_READY:
+            self._count(fault, step)
 
     def _ended(self, done: Done, is_block: bool) -> Done:
         """Return what the arm says that it did."""
@@ -147,6 +156,9 @@ class Following:
 
     def _try(self, call: Call, is_apart: bool) -> None:
         """Let the arm act; where it fails, it is told to end the assignment, and what failed is kept."""
+        if not self.is_ready:
+            self._failed = _NOT_READY
+            return
         try:
             if is_apart:
                 with self._apart():

@@ -10,6 +10,7 @@ from thermograd.store.experiment.schedules import ARMS
 from thermograd.store.log.plain import said
 
 VARIABLE = "THERMOGRAD_EXPERIMENT"  # JSON of the options, or the name of an arm
+BLOCK_S, BIN_S, PLANNED_SD = 60.0, 1.0, 0.3  # where neither the user nor a plan says otherwise
 _Check = Callable[[Any], bool]
 
 
@@ -25,9 +26,10 @@ class ExperimentOptions:
         Of the schedule; drawn where not given.
     block_s, block_steps
         Length of a block (of duty, burner, cap), in seconds of a block without gaps, which the measured
-        step time turns into steps; or in steps outright.
+        step time turns into steps; or in steps outright. Not given, it is the plan's, or `BLOCK_S`.
     bin_s, bin_steps, stratum_bins, lag_bins
-        Pulses (shadow, lr): length of a bin likewise, bins of a stratum, bins that a response may last.
+        Pulses (shadow, lr): length of a bin likewise (or `BIN_S`), bins of a stratum, bins that a response
+        may last.
     start_step
         First step of the schedule, where steps are given outright.
     duty
@@ -44,9 +46,9 @@ class ExperimentOptions:
 
     arm: str = "duty"
     seed: int | None = None
-    block_s: float = 60.0
+    block_s: float | None = None
     block_steps: int | None = None
-    bin_s: float = 1.0
+    bin_s: float | None = None
     bin_steps: int | None = None
     stratum_bins: int = 20
     lag_bins: int = 10
@@ -57,7 +59,7 @@ class ExperimentOptions:
     power_w: float | None = None
     load: Any = None
     factor: float | None = None
-    effect_sd: float = 0.3
+    effect_sd: float = PLANNED_SD
     plan: bool = False
     wall_clock_schedule: bool = False
 
@@ -121,14 +123,14 @@ def _or_none(check: _Check) -> _Check:
 
 
 _STEPS = (_or_none(lambda value: _count(value, 1)), "a whole number from 1")
-_SECONDS = (_positive, "seconds above 0")
+_SECONDS_OR_NONE = (_or_none(_positive), "seconds above 0")
 _FLAG = (lambda value: isinstance(value, bool), "true, false")
 _ALLOWED: dict[str, tuple[_Check, str]] = {
     "arm": (lambda value: isinstance(value, str) and value in ARMS, ", ".join(ARMS)),
     "seed": (_or_none(lambda value: _count(value, 0)), "a whole number from 0, below 2**31"),
-    "block_s": _SECONDS,
+    "block_s": _SECONDS_OR_NONE,
     "block_steps": _STEPS,
-    "bin_s": _SECONDS,
+    "bin_s": _SECONDS_OR_NONE,
     "bin_steps": _STEPS,
     "stratum_bins": (lambda value: _count(value, 3), "a whole number from 3"),
     "lag_bins": (lambda value: _count(value, 1), "a whole number from 1"),

@@ -16,7 +16,7 @@ from typing import Any
 
 from thermograd.ingest.agent.footprint import FRUGAL
 from thermograd.ingest.experiment.arms.registry import make_arm
-from thermograd.ingest.experiment.settings import VARIABLE, ExperimentOptions
+from thermograd.ingest.experiment.settings import BIN_S, BLOCK_S, VARIABLE, ExperimentOptions
 from thermograd.ingest.launch.card import told_by
 from thermograd.ingest.launch.command_end import runs_told
 from thermograd.ingest.launch.launcher import Beside, launch
@@ -139,13 +139,20 @@ def announcement(options: ExperimentOptions) -> list[str]:
 
 
 def _blocks(options: ExperimentOptions) -> str:
-    length = f"{options.block_steps} steps" if options.block_steps else f"{options.block_s:g} s"
+    length = _length(options, options.block_steps, options.block_s, BLOCK_S)
     return f"pairs of a hot and a cool block of {length}"
 
 
 def _bins(options: ExperimentOptions) -> str:
-    length = f"{options.bin_steps} steps" if options.bin_steps else f"{options.bin_s:g} s"
+    length = _length(options, options.bin_steps, options.bin_s, BIN_S)
     return f"one in every {options.stratum_bins} bins of {length}"
+
+
+def _length(options: ExperimentOptions, steps: int | None, seconds: float | None, usual_s: float) -> str:
+    if steps:
+        return f"{steps} steps"
+    by_plan = " (or what the plan says)" * (options.plan and seconds is None)
+    return f"{seconds or usual_s:g} s{by_plan}"
 
 
 # -- the plan, beside the training -------------------------------------------------------------------

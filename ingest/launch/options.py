@@ -43,14 +43,15 @@ class PlanQuestion(NamedTuple):
     power: float
     minutes: float | None
     arm: str
-    duty: float | None
+    options: dict[str, Any]  # that were given, of those that a plan depends on
+
+    def asked(self) -> dict[str, Any]:
+        """Return them as `plan_for_run` takes them."""
+        return {name: value for name, value in self._asdict().items() if name != "options"} | self.options
 
     def arguments(self) -> list[str]:
         """Return them as the words of a command line."""
-        named = {"effect": self.effect_sd} | {
-            name: value for name, value in self._asdict().items() if name != "effect_sd"
-        }
-        given = {name: value for name, value in named.items() if value is not None}
+        given = {name.replace("_", "-"): value for name, value in self.asked().items() if value is not None}
         return [word for name, value in given.items() for word in (f"--{name}", str(value))]
 
 
@@ -98,6 +99,7 @@ _ARM = (
         help="Something in the training goes by the clock on the wall: refuse what delays it.",
     ),
 )
+_OF_A_PLAN = ("duty", "block_s", "bin_s", "stratum_bins", "lag_bins", "shapes")
 _NAMES = ("arm", *(name for _, name, _, _ in _OPTIONS), "wall_clock_schedule")
 
 
@@ -124,7 +126,13 @@ def experiment_options(command: Callable[..., Any]) -> Callable[..., Any]:
             planned_run=words[0] if is_of_run else None,
             asked=asked,
             plan=plan,
-            question=PlanQuestion(asked.get("effect_sd"), power, minutes, asked["arm"], asked.get("duty")),
+            question=PlanQuestion(
+                asked.get("effect_sd"),
+                power,
+                minutes,
+                asked["arm"],
+                {name: asked[name] for name in _OF_A_PLAN if name in asked},
+            ),
             name=name,
             as_json=as_json,
         )

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from thermograd.store.events import was_watched
+from thermograd.store.experiment.marks import INTERVENTION, read_experiments
 from thermograd.store.files import is_plain_file, sealed_segments
 from thermograd.store.labels.hosts import label_lines, labels_by_host
 from thermograd.store.log.reader import read_kind
@@ -67,6 +68,7 @@ def run_facts_shown(run: Run) -> dict[str, Any]:
             "watched": was_watched({"text": text} for text in marks["text"].unique().to_pylist()),
             "alert_list": listed,
             "episodes": run_episodes(alerts, marks),
+            "experiments": experiments_shown(marks),
             "config": run_config(run),
             "metrics": {name: last._asdict() for name, last in last_metrics(run).items()},
             "live_writers": sorted(run.live_writers()),
@@ -75,6 +77,31 @@ def run_facts_shown(run: Run) -> dict[str, Any]:
             "unreadable": unreadable_files(run.path),
             "held": held_readings(run),
         }
+    )
+
+
+def experiments_shown(marks: pa.Table) -> list[dict[str, Any]]:
+    """Return the randomised experiments of a run's marks: what was drawn, and how much of it applied."""
+    own = marks.filter(pc.equal(marks["mark"], INTERVENTION)).sort_by(
+        [("time_ns", "ascending"), ("seq", "ascending")]
+    )
+    return [
+        {
+            "arm": each.schedule.arm,
+            "design": each.schedule.design.name,
+            "seed": each.schedule.seed,
+            "assigned": len(each.assigned),
+            "applied": sum(done.failed is None for done in each.applied.values()),
+        }
+        for each in read_experiments(own.to_pylist())
+    ]
+
+
+def _experiment_line(found: Mapping[str, Any]) -> str:
+    what = ("block", "blocks") if found["design"] == "switchback" else ("stratum", "strata")
+    return (
+        f"{found['arm']}: a randomised experiment, seed {found['seed']}; "
+        f"{counted(found['assigned'], *what)} assigned, {found['applied']} applied"
     )
 
 
@@ -119,6 +146,7 @@ def describe_run(shown: Mapping[str, Any], every_alert: bool = False) -> str:
         lines.append(f"  damaged  {_unreadable_line(shown['run_id'], wrong)}")
     if held := shown.get("held"):
         lines.append(f"  held     {_held_line(held)}")
+    lines += [f"  arm      {cell_text(_experiment_line(each))}" for each in shown["experiments"]]
     lines.append(f"  path     {shown['path']}")
     if isinstance(facts.get("truth"), dict):
         known = {key: value for key, value in facts["truth"].items() if value is not None and key != "about"}

@@ -3,7 +3,7 @@
 import math
 from bisect import bisect_right, insort
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from operator import itemgetter
 from typing import Any, NamedTuple
 
@@ -82,6 +82,10 @@ class Experiments:
         self._released.extend(due)
         return [alert for values in due for each in self._followed.values() for alert in each.update(values)]
 
+    def standing(self) -> list[tuple[Schedule, float, int]]:
+        """Return each experiment with the e-value that the alert looks at, and the pairs behind it."""
+        return [(each.schedule, *each.standing()) for each in self._followed.values()]
+
     def evidence(self) -> list[tuple[Schedule, dict[str, OutcomeEvidence]]]:
         """Return each experiment with what is known of its outcomes."""
         return [(each.schedule, each.evidence()) for each in self._followed.values()]
@@ -101,12 +105,17 @@ class _Followed:
         ended = [outcome.update(step, values) for outcome in self._outcomes.values()]
         if not any(ended):
             return []
-        asked = self._family()
-        e_value = _mean(self._outcomes[name].process.e_value for name in asked)
+        asked, (e_value, _) = self._family(), self.standing()
         if self._is_told or not asked or e_value < REJECT_AT:
             return []
         self._is_told = True
         return [self._to_alert(values, asked, e_value)]
+
+    def standing(self) -> tuple[float, int]:
+        """Return the mean e-value of what is asked about, 1 without any, and the most pairs of one."""
+        asked = [self._outcomes[name].process for name in self._family()]
+        e_value = math.fsum(each.e_value for each in asked) / len(asked) if asked else 1.0
+        return e_value, max((each.n for each in asked), default=0)
 
     def _family(self) -> list[str]:
         """Return the questions whose mean counts: those with values in the first pair that has any."""
@@ -169,8 +178,3 @@ class _Outcome:
         effect = math.fsum(known) / len(known) if known else None
         process = self.process
         return OutcomeEvidence(process.e_value, process.largest, process.n, effect, self._is_control)
-
-
-def _mean(values: Iterable[float]) -> float:
-    known = list(values)
-    return math.fsum(known) / len(known) if known else 0.0

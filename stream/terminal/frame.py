@@ -12,6 +12,7 @@ from rich.console import Console, ConsoleOptions, RenderResult
 from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
+from thermograd.store.experiment.e_process import REJECT_AT
 from thermograd.store.telling.columns import signal
 from thermograd.store.telling.episodes import Episode, how_often
 from thermograd.store.telling.quantities import age_text, plural
@@ -117,6 +118,10 @@ def _training(state: WatchState, width: int) -> list[Text]:
     rest = [f"rate {_number(step.get('learning_rate'))}", f"step time {_number(step.get('step_time_s'))} s"]
     rest += [f"epoch {_number(step.get('epoch'))}"] if width >= 60 else []
     lines.append(Text(" · ".join(rest), style="dim"))
+    for arm, e_value, pairs in state.experiments():
+        told = f"experiment {arm} · {pairs} {plural(pairs, 'pair')} · e-value {e_value:.3g}"
+        shown = "bold cyan" if e_value >= REJECT_AT else "dim"
+        lines.append(Text(told + ", 20 shows an effect" * (width >= 60), style=shown))
     return lines
 
 

@@ -149,6 +149,15 @@ class WatchState:
         values = self._evidence.get(device)
         return sum(values) / len(values) if values else None
 
+    def experiments(self) -> list[tuple[str, float, int]]:
+        """Return arm, e-value so far and pairs of each experiment that was seen from its first step on."""
+        followed = self._monitor.experiments
+        return [
+            (schedule.arm, e_value, pairs)
+            for schedule, e_value, pairs in (followed.standing() if followed is not None else [])
+            if self.first_step is None or self.first_step <= schedule.start_step
+        ]
+
     def episodes(self) -> tuple[list[Episode], bool]:
         """Return the alerts, what repeats as one, the latest first; and whether they are those of the log."""
         recorded = bool(self._recorded.alerts)

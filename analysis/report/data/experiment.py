@@ -8,7 +8,7 @@ import numpy as np
 from thermograd.analysis.arrays import Floats, Times
 from thermograd.analysis.experiment.result import Effect, ExperimentResult
 from thermograd.analysis.report.data.curves import Line, make_line
-from thermograd.analysis.run.experiment.sentences import named
+from thermograd.analysis.run.experiment.sentences import named, role_of
 from thermograd.analysis.run.series import Device, RunSeries
 from thermograd.store.telling.columns import signal
 
@@ -122,7 +122,7 @@ def _span_s(stretches: Sequence[Stretch]) -> tuple[float, float]:
 
 
 def _label(effect: Effect) -> str:
-    return named(effect) + (" (control)" if effect.is_control else "")
+    return named(effect) + f" ({role_of(effect)})" * effect.is_control
 
 
 def _hardware(

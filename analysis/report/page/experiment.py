@@ -5,7 +5,7 @@ from typing import Any
 from thermograd.analysis.display.numbers import DASH, shown_number
 from thermograd.analysis.display.table import Table
 from thermograd.analysis.experiment.result import Effect, ExperimentResult, Manipulation
-from thermograd.analysis.run.experiment.sentences import e_text, named, own_unit_text
+from thermograd.analysis.run.experiment.sentences import e_text, named, own_unit_text, plan_text, role_of
 from thermograd.analysis.run.result import Analysis
 from thermograd.analysis.run.wording.experiment_words import leading
 from thermograd.store.telling.columns import signal
@@ -30,6 +30,7 @@ def _told(analysis: Analysis, result: ExperimentResult) -> dict[str, Any]:
         "result": result,
         "title": "Does heat change the training?" if is_heat else "Does the training reach the hardware?",
         "options": printable(options, 200),
+        "plan": plan_text(result.plan or {}),
         "kinds": sorted({str(each.get("kind")) for each in result.schedule if each.get("kind")}),
         "checks": Table(
             {"Signal": "t", "Device": "i", "Hot": "n", "Cool": "n", "Apart": "n", "Needed": "n", "p": "n"}
@@ -71,7 +72,7 @@ def _check(analysis: Analysis, check: Manipulation) -> tuple[str, ...]:
 def _effect(effect: Effect) -> tuple[str, ...]:
     ends = effect.interval_sd
     return (
-        named(effect) + " (control)" * effect.is_control,
+        named(effect) + f" ({role_of(effect)})" * effect.is_control,
         shown_number(effect.effect_sd, "+.2f"),
         " to ".join(shown_number(end, "+.2f") for end in ends) if ends else DASH,
         own_unit_text(effect).replace("degC", "°C") or DASH,

@@ -9,6 +9,7 @@ from thermograd.analysis.run.experiment.exposure import Exposure, exposures
 from thermograd.analysis.run.experiment.heat_to_training import heat_to_training, manipulation
 from thermograd.analysis.run.experiment.sentences import (
     FEWEST,
+    competition_told,
     experiment_sentence,
     faults_sentence,
 )
@@ -72,7 +73,7 @@ def _result(exposure: Exposure) -> ExperimentResult:
         planned_sd=planned_sd,
         plan=plan,
         simulated=[device.name for device in exposure.data.devices.values() if device.simulated],
-        warnings=_warnings(exposure),
+        warnings=_warnings(exposure) + competition_told(effects),
         schedule=[each.shown for each in exposure.stretches[:_MOST_SHOWN]],
     )
     if recorded.faults:

@@ -70,12 +70,14 @@ def training_outcomes(exposure: Exposure) -> dict[str, Floats]:
 
 
 def _with_evidence(exposure: Exposure, effects: list[Effect]) -> list[Effect]:
-    """Return effects with the e-values that the stream layer comes to, pair by pair, to the bit."""
+    """Return effects with the e-values that the stream layer comes to, to the bit, and what competes."""
     data = exposure.data
     order = np.argsort(data.step_time_ns, kind="stable")
     steps = data.steps.select(["step", *COLUMNS]).take(order).to_pylist()
+    competes = exposure.schedule.options.get("step_time_is") == "outcome"
     told = []
     for effect in effects:
+        effect = replace(effect, is_competition=competes and effect.is_control)
         if effect.verdict != "insufficient":
             known = outcome_evidence(exposure.schedule, effect.outcome, steps)
             effect = replace(effect, e_value=known.e_value, e_largest=known.largest)

@@ -1,7 +1,8 @@
 """What an experiment says, in words: how large, which way, with what delay; or what was lacking."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from thermograd.analysis.display.numbers import seconds_text
 from thermograd.analysis.experiment.result import Effect, ExperimentResult, Interval, Manipulation
@@ -222,6 +223,43 @@ def _percent(log_change: float) -> str:
     return _short(100 * math.expm1(log_change))
 
 
+def role_of(effect: Effect) -> str:
+    """Return what an effect is in its experiment."""
+    if effect.is_competition:
+        return "competition"
+    return "control" if effect.is_control else "outcome"
+
+
+def competition_told(effects: Sequence[Effect]) -> list[str]:
+    """Return in a sentence what a load that competes for the machine did; empty where none does."""
+    found = [effect for effect in effects if effect.is_competition]
+    told = [
+        f"the {named(effect)} differs by {size_text(effect)}"
+        for effect in found
+        if effect.effect_sd is not None
+    ]
+    if not found:
+        return []
+    return [
+        "The load competes with the training for its machine"
+        + (f": in hot blocks {'; '.join(told)}. That" if told else ": that steps take longer")
+        + " is expected, and says nothing for or against heat."
+    ]
+
+
+def plan_text(plan: Mapping[str, Any]) -> str:
+    """Return what the plan of an experiment had said, as a line; empty where it has no such thing."""
+    needed, size = plan.get("needed_minutes"), plan.get("effect_sd")
+    if not isinstance(needed, Mapping) or not isinstance(size, int | float):
+        return ""
+    told = [
+        f"{printable(str(name).replace('log_grad_norm', 'gradient norm'), 60)} "
+        + (f"{minutes:.0f} minutes" if isinstance(minutes, int | float) else "more than two days")
+        for name, minutes in needed.items()
+    ]
+    return f"plan: {size:g} sd would take of {', '.join(told)}." if told else ""
+
+
 def result_facts(result: ExperimentResult) -> list[str]:
     """Return what an experiment rests on, a line each: assigned and applied, checks, each outcome."""
     lines = [
@@ -231,6 +269,8 @@ def result_facts(result: ExperimentResult) -> list[str]:
     ]
     lines += [check_text(check) for check in result.manipulation]
     lines += [outcome_text(effect) for effect in result.effects]
+    lines += result.warnings
+    lines += [plan] if (plan := plan_text(result.plan or {})) else []
     return lines + result.not_applied
 
 
@@ -247,9 +287,8 @@ def check_text(check: Manipulation) -> str:
 
 def outcome_text(effect: Effect) -> str:
     """Return what was found of an outcome as a line."""
-    role = "control" if effect.is_control else "outcome"
     chance = chance_text(effect)
-    told = f"{role}: {named(effect)}: {effect.verdict.replace('_', ' ')}"
+    told = f"{role_of(effect)}: {named(effect)}: {effect.verdict.replace('_', ' ')}"
     return (
         told if effect.effect_sd is None else f"{told}, {size_text(effect)}{f' ({chance})' * bool(chance)}."
     )

@@ -7,11 +7,12 @@ from thermograd.analysis.arrays import Floats, Times
 from thermograd.analysis.experiment.pulses import analyze_pulses
 from thermograd.analysis.experiment.result import Effect, Manipulation
 from thermograd.analysis.run.experiment.exposure import Exposure, bin_edges_ns, binned
+from thermograd.analysis.run.series import RunSeries
 from thermograd.store.experiment.schedules import Pulses
 from thermograd.store.telling.columns import signal
 
 _SIGNALS = ("temperature_c", "power_w", "sm_clock_mhz", "utilization_pct")
-_SEPARATOR = "\x1f"  # between a signal and its device, in no name of either
+SEPARATOR = "\x1f"  # between a signal and its device, in no name of either
 
 
 def training_to_hardware(exposure: Exposure, planned_sd: float) -> tuple[list[Manipulation], list[Effect]]:
@@ -22,7 +23,7 @@ def training_to_hardware(exposure: Exposure, planned_sd: float) -> tuple[list[Ma
     design = exposure.schedule.design
     assert isinstance(design, Pulses)
     edges = bin_edges_ns(exposure)
-    outcomes = hardware_outcomes(exposure, edges)
+    outcomes = hardware_outcomes(exposure.data, edges)
     drawn = [exposure.schedule.assignment(index) for index in range(exposure.units)]
     effects = analyze_pulses(
         outcomes,
@@ -33,16 +34,16 @@ def training_to_hardware(exposure: Exposure, planned_sd: float) -> tuple[list[Ma
         lag_bins=design.lag_bins,
         bin_s=float(np.median(np.diff(edges))) / 1e9,
         kinds=design.kinds,
-        units={name: signal(name.partition(_SEPARATOR)[0]).unit for name in outcomes},
+        units={name: signal(name.partition(SEPARATOR)[0]).unit for name in outcomes},
         planned_sd=planned_sd,
     )
     return [], [_of_device(each) for each in effects]
 
 
-def hardware_outcomes(exposure: Exposure, edges: Times) -> dict[str, Floats]:
+def hardware_outcomes(data: RunSeries, edges: Times) -> dict[str, Floats]:
     """Return each device's signals that ever change, in the bins; by signal and device."""
     found = {}
-    for device in exposure.data.devices.values():
+    for device in data.devices.values():
         for name in _SIGNALS:
             values = device.signal(name)
             if values is None:
@@ -50,10 +51,10 @@ def hardware_outcomes(exposure: Exposure, edges: Times) -> dict[str, Floats]:
             bins = binned(device.time_ns, values, edges)
             known = bins[np.isfinite(bins)]
             if known.size and np.ptp(known) > 0:
-                found[f"{name}{_SEPARATOR}{device.name}"] = bins
+                found[f"{name}{SEPARATOR}{device.name}"] = bins
     return found
 
 
 def _of_device(effect: Effect) -> Effect:
-    name, _, device = effect.outcome.partition(_SEPARATOR)
+    name, _, device = effect.outcome.partition(SEPARATOR)
     return replace(effect, outcome=name, device=device)

@@ -8,14 +8,14 @@ from thermograd.analysis.run import experiment_plan
 from thermograd.analysis.run.experiment_plan import plan_for_run
 from thermograd.store.errors import NotEnoughDataError
 
+MINUTE = np.arange(0.0, 60.0)
 RUN = SimpleNamespace(run_id="a-run")
 
 
 @pytest.fixture
 def planned(monkeypatch):
-    def plan(steps, values, probe=(), **asked):
-        at = np.arange(0.0, 60.0)
-        data = series_of(steps, values, at, {"temperature_c": np.full(at.size, 60.0)})
+    def plan(steps, values, probe=(), at=MINUTE, readings=None, **asked):
+        data = series_of(steps, values, at, readings or {"temperature_c": np.full(at.size, 60.0)})
         data.marks.extend({"mark": "note", "detail": json.dumps({"experiment_probe": p})} for p in probe)
         monkeypatch.setattr(experiment_plan, "load_series", lambda run: data)
         return plan_for_run(RUN, **asked)
@@ -37,10 +37,36 @@ def test_plan_counts_the_steps_of_a_hot_block_and_the_time_of_both(planned):
     assert plan.notes == ["No step of the load shows the thermal time constant: blocks last a minute."]
 
 
+def test_a_users_own_block_is_planned_for_and_one_shorter_than_the_heat_is_said(planned, monkeypatch):
+    slow = [SimpleNamespace(tau_s=80.0)]
+    monkeypatch.setattr(experiment_plan, "time_constants_s", lambda data, device: slow)
+    values = {"loss": np.random.default_rng(0).normal(size=141)}
+    own, usual = (planned(np.arange(141.0), values, minutes=60, block_s=b) for b in (30.0, None))
+    assert (own.block_s, own.block_steps, usual.block_s, usual.block_steps) == (30.0, 30, 80.0, 80)
+    assert any("30 s, as asked for, are shorter than the thermal" in note for note in own.notes)
+    assert not any("as asked for" in note for note in usual.notes)
+
+
+def test_pulses_are_planned_by_what_the_sensors_do_in_bins_of_steps(planned):
+    rng = np.random.default_rng(0)
+    loss = {"loss": np.ones(201)}
+    watts = {"power_w": 200.0 + rng.normal(size=400), "temperature_c": np.full(400, 60.0)}
+    plan = planned(np.arange(201.0), loss, at=np.arange(400) / 2, readings=watts, arm="shadow", minutes=40)
+    assert (plan.design, plan.bin_s, plan.bin_steps, plan.block_s) == ("pulses", 1.0, 1, None)
+    assert [(each.outcome, each.pairs, each.unit) for each in plan.rows] == [("power_w", 120, "W")]
+    assert "Asked is what noise does more than zeros." in plan.notes
+    assert plan.lines()[0].startswith("a pulse in every 20 bins of 1 s (1 steps); learnt from 3.0 minutes")
+    with pytest.raises(NotEnoughDataError, match="a-run has 18 bins of 10 s after its first steps"):
+        planned(np.arange(201.0), loss, at=np.arange(400) / 2, readings=watts, arm="lr", bin_s=10.0)
+
+
 def test_what_no_plan_can_be_made_of_is_said_in_a_sentence(planned):
     with pytest.raises(NotEnoughDataError, match="a-run has 20 steps with a loss or norm after its first"):
         planned(np.arange(40.0), {"loss": np.ones(40)})
     with pytest.raises(NotEnoughDataError, match="neither loss nor norm of a-run moves"):
         planned(np.arange(200.0), {"loss": np.ones(200)})
-    with pytest.raises(NotEnoughDataError, match="arm shadow are of pulses"):
+    fast = np.arange(363) / 60.0
+    with pytest.raises(NotEnoughDataError, match="has 343 steps .* after its first in 6 s; a plan needs 900"):
+        planned(fast, {"loss": np.ones(363)})
+    with pytest.raises(NotEnoughDataError, match="no sensor of temperature, .* of a-run moves"):
         planned(np.arange(200.0), {"loss": np.ones(200)}, arm="shadow")

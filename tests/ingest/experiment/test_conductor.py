@@ -48,6 +48,28 @@ def test_the_log_says_what_the_seed_draws(tmp_path):
     assert recorded.applied[40].failed == "the run ended after 1 of 3 steps"
 
 
+def test_blocks_that_pass_before_the_arm_is_ready_are_assigned_and_not_applied(tmp_path):
+    run = conducted(tmp_path, arm=Told(answers=[False] * 8), block_steps=2, start_step=4)
+    run.step_to(20)
+    run.conductor.close()
+    recorded = run.recorded
+    assert sorted(recorded.assigned) == list(range(9))
+    not_ready = [each.index for each in recorded.failures if each.failed == "the arm was not ready yet"]
+    assert not_ready == [0, 1, 2, 3]  # the arm has answered after step 11, in block 3
+    assert [call[1] for call in run.calls("begin")] == [4, 5, 6, 7, 8]
+    assert [recorded.applied[index].steps for index in (4, 5, 6, 7)] == [2] * 4
+    assert run.texts[0].startswith("duty: block 1 is ")
+
+
+def test_a_first_block_that_had_begun_before_anything_was_seen_is_assigned_and_not_applied(tmp_path):
+    run = conducted(tmp_path, block_steps=8, start_step=1)
+    run.step_to(20)
+    recorded = run.recorded
+    assert sorted(recorded.assigned) == [0, 1, 2]
+    assert recorded.applied[0].failed == "this rank came to the schedule late"
+    assert [call[1] for call in run.calls("begin")] == [1, 2]
+
+
 def test_a_pulse_comes_once_after_its_step(tmp_path):
     arm = Told()
     arm.design, arm.kinds = "pulses", ("zeros", "noise")
@@ -161,7 +183,7 @@ def test_a_run_without_steps_writes_nothing(tmp_path):
 def test_a_planned_experiment_probes_both_levels_and_takes_the_plans_blocks(tmp_path, monkeypatch):
     monkeypatch.setattr(probe, "PROBE_S", 1e-9)
     monkeypatch.setattr("thermograd.ingest.experiment.conductor.PROBE_S", 1e-9)
-    run = Conducted(tmp_path, plan=True, block_s=3600.0, seed=1)
+    run = Conducted(tmp_path, plan=True, seed=1)
     run.step_to(7)
     assert run.calls("begin") == [("begin", -1, "hot"), ("begin", -1, "cool")]
     assert run.conductor.schedule is None
@@ -171,6 +193,16 @@ def test_a_planned_experiment_probes_both_levels_and_takes_the_plans_blocks(tmp_
     notes = [json.loads(m["detail"]) for m in run.marks if m["mark"] == "note"]
     assert [n["experiment_probe"]["level"] for n in notes[:2]] == ["hot", "cool"]
     assert notes[2]["experiment_plan"]["block_s"] == 1e-9
+
+
+def test_a_users_own_block_stays_whatever_the_plan_says(tmp_path, monkeypatch):
+    monkeypatch.setattr("thermograd.ingest.experiment.conductor.PROBE_S", 1e-9)
+    run = Conducted(tmp_path, plan=True, block_s=1e-9, effect_sd=0.5)
+    (tmp_path / PLAN).write_text(json.dumps({"block_s": 3600.0}))
+    run.step_to(9)
+    assert run.conductor.schedule.design == Switchback(1)
+    assert run.conductor.schedule.options["effect_sd"] == 0.5
+    assert "the plan of the experiment" in run.texts
 
 
 def test_without_a_plan_the_experiment_begins_as_it_was_asked_for(tmp_path, monkeypatch):

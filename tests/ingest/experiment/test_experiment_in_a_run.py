@@ -8,6 +8,8 @@ import pytest
 import thermograd
 from thermograd.store.experiment.marks import read_experiments
 from thermograd.store.log.reader import read_kind
+from thermograd.store.runs.catalogue import Run
+from thermograd.store.runs.describe import describe_run, run_facts_shown
 
 torch = pytest.importorskip("torch")
 from small_training import batch, make_model  # noqa: E402
@@ -56,6 +58,8 @@ def test_a_plain_loop_has_the_same_losses_and_weights_with_a_duty_cycle(tmp_path
     assert [a.assignment for a in experiment.assigned.values()] == [
         experiment.schedule.at(step) for step in (5, 8, 11, 14)
     ]
+    lines = describe_run(run_facts_shown(Run(run.path))).splitlines()
+    assert "  arm      duty: a randomised experiment, seed 4; 4 blocks assigned, 3 applied" in lines
     idle = {i: applied.idle_s > 0 for i, applied in experiment.applied.items()}
     levels = {i: a.assignment.level == "cool" for i, a in experiment.assigned.items()}
     assert idle == levels

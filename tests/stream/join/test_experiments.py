@@ -12,6 +12,8 @@ from thermograd.store.experiment.schedules import Pulses, Schedule, Switchback
 from thermograd.stream.alerts.alert import digest
 from thermograd.stream.join.lateness import LateEvents
 from thermograd.stream.pipeline.monitor import Monitor
+from thermograd.stream.terminal.frame import frame_lines
+from thermograd.stream.terminal.state import RunFacts, WatchState
 
 SCHEDULE = Schedule("duty", Switchback(10), seed=5, start_step=11)
 SECOND = 10**9
@@ -87,6 +89,17 @@ def test_heat_that_only_slows_the_steps_raises_nothing_and_can_be_seen():
     assert evidence["step_time_s"].is_control
     assert evidence["loss"].e_value < 20.0
     assert evidence["loss"].pairs == 14
+
+
+def test_the_view_in_the_terminal_shows_the_evidence_so_far_unless_it_began_later(hot):
+    view, late = WatchState(), WatchState()
+    view.learn(hot)
+    late.learn(hot[40:])
+    ((arm, e_value, pairs),) = view.experiments()
+    assert (arm, pairs) == ("duty", 13)  # what the watermark has passed
+    told = [line.plain for line in frame_lines(view, RunFacts("run", "run", "live"), 0, 80)]
+    assert f"experiment duty · 13 pairs · e-value {e_value:.3g}, 20 shows an effect" in told
+    assert late.experiments() == []
 
 
 def test_e_value_is_that_of_the_same_contrasts_after_the_run_to_the_bit(hot):

@@ -11,6 +11,7 @@ from thermograd.analysis.comparison.compare import experiment_notes
 from thermograd.analysis.run.analyze import analyze_run
 from thermograd.analysis.run.experiment.experiment import PLAN_FILE, run_experiments
 from thermograd.analysis.run.experiment.exposure import binned
+from thermograd.analysis.run.experiment.sentences import result_facts
 from thermograd.analysis.run.result import shown_verdict, verdict_sentence
 from thermograd.analysis.run.series import load_series
 from thermograd.analysis.run.wording.plain_words import first_screen
@@ -282,3 +283,31 @@ def test_a_bin_without_a_reading_has_what_its_neighbours_say_unless_these_are_fa
     assert np.isnan(bins[5:11]).all()
     assert bins[11] == 6.0
     assert np.isnan(bins[12:]).all()
+
+
+def test_a_load_that_competes_makes_steps_longer_which_proves_nothing(world):
+    data = world("null")
+
+    def burner(detail):
+        detail["experiment"]["arm"] = "burner"
+        detail["experiment"]["options"] = {"load": 0.5, "step_time_is": "outcome"}
+        return detail
+
+    result = one(with_marks(data, burner))
+    step_time = result.effects[-1]
+    assert (step_time.outcome, step_time.is_control, step_time.is_competition) == ("step_time_s", True, True)
+    assert any("says nothing for or against heat" in line for line in result.warnings)
+    told = "\n".join(result_facts(result))
+    assert "competition: step time" in told
+    assert "says nothing for or against heat" in told
+    assert "control:" not in told
+
+
+def test_what_was_planned_is_told_beside_what_was_found(world):
+    plan = {"effect_sd": 0.5, "needed_minutes": {"log_grad_norm": 44.6, "loss": None}}
+    noted = {"mark": "note", "detail": json.dumps({"experiment_plan": plan}), "time_ns": 0, "step": 3}
+    data = world("null")
+    result = one(replace(data, marks=[*data.marks, noted]))
+    assert "plan: 0.5 sd would take of gradient norm 45 minutes, loss more than two days." in result_facts(
+        result
+    )
