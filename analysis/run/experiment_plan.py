@@ -91,7 +91,7 @@ def plan_for_run(
     )
     if plan is None:
         raise NotEnoughDataError(f"neither loss nor norm of {run.run_id} moves: there is no noise to plan by")
-    notes = _notes(data, constants, probe)
+    notes = _notes(data, constants, probe, block_s)
     if block_s is not None and tau_s is not None and block_s < tau_s:
         notes.append(
             f"Blocks of {block_s:g} s, as asked for, are shorter than the thermal time constant of "
@@ -202,10 +202,15 @@ def _step_times(
     return hot_s, both.get("cool") or hot_s / duty
 
 
-def _notes(data: RunSeries, constants: dict[str, float], probe: list[dict[str, Any]] | None) -> list[str]:
+def _notes(
+    data: RunSeries, constants: dict[str, float], probe: list[dict[str, Any]] | None, block_s: float | None
+) -> list[str]:
     notes = []
     if not constants:
-        notes.append("No step of the load shows the thermal time constant: blocks last a minute.")
+        rest = (
+            "blocks last a minute" if block_s is None else "whether the blocks are long enough is not known"
+        )
+        notes.append(f"No step of the load shows the thermal time constant: {rest}.")
     simulated = [device.label for device in data.devices.values() if device.simulated]
     if simulated and constants:
         notes.append(f"SIMULATED: the time constant is of {', '.join(sorted(simulated))}.")

@@ -41,10 +41,10 @@ def test_a_users_own_block_is_planned_for_and_one_shorter_than_the_heat_is_said(
     slow = [SimpleNamespace(tau_s=80.0)]
     monkeypatch.setattr(experiment_plan, "time_constants_s", lambda data, device: slow)
     values = {"loss": np.random.default_rng(0).normal(size=141)}
-    own, usual = (planned(np.arange(141.0), values, minutes=60, block_s=b) for b in (30.0, None))
-    assert (own.block_s, own.block_steps, usual.block_s, usual.block_steps) == (30.0, 30, 80.0, 80)
+    own = planned(np.arange(141.0), values, minutes=60, block_s=30.0)
+    assert (own.block_s, own.block_steps, own.tau_s) == (30.0, 30, 80.0)
     assert any("30 s, as asked for, are shorter than the thermal" in note for note in own.notes)
-    assert not any("as asked for" in note for note in usual.notes)
+    assert any("The plan's own would be of 80 s." in note for note in own.notes)
 
 
 def test_pulses_are_planned_by_what_the_sensors_do_in_bins_of_steps(planned):
