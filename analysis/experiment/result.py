@@ -15,8 +15,9 @@ Interval = tuple[float, float]
 class Manipulation:
     """Whether an assignment moved what it was to move.
 
-    `difference`: hot less cool (or after less before a pulse), in `unit`; `needed`: the least |difference|
-    that counts; `p`: of the randomisation test; None where the sensor does not exist.
+    `difference`: hot less cool (or after less before a pulse), in `unit`; `needed`: the least that counts, in
+    the direction that heat has (of a clock in either); `p`: of the randomisation test, `p_family`: with all
+    signals and devices taken into account, by which it `passed`; None where the sensor does not exist.
     """
 
     outcome: str
@@ -28,6 +29,7 @@ class Manipulation:
     p: float | None
     needed: float
     passed: bool
+    p_family: float | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -138,6 +140,10 @@ class ExperimentResult:
         Devices whose readings come from a model.
     schedule
         For figures, one entry a block or pulse: ``first_time_ns``, ``last_time_ns``, ``level`` or ``kind``.
+    moved
+        Signals by which the blocks moved the devices as they were to: temperature or power among them where
+        any device measures either, else clock or utilisation, which tell of idleness and not of heat. Empty
+        where the manipulation failed, and of pulses.
     """
 
     arm: str
@@ -158,6 +164,7 @@ class ExperimentResult:
     simulated: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     schedule: list[dict[str, Any]] = field(default_factory=list)
+    moved: list[str] = field(default_factory=list)
 
     def to_json(self) -> dict[str, Any]:
         """Return the JSON form, without the redrawn values; what is not known is null."""

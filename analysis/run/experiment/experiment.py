@@ -4,14 +4,20 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from thermograd.analysis.experiment.manipulation import heat_moved
 from thermograd.analysis.experiment.result import Effect, ExperimentResult, ExperimentVerdict, Manipulation
 from thermograd.analysis.run.experiment.exposure import Exposure, exposures
-from thermograd.analysis.run.experiment.heat_to_training import heat_to_training, manipulation
+from thermograd.analysis.run.experiment.heat_to_training import (
+    heat_to_training,
+    manipulation,
+    manipulation_warnings,
+)
 from thermograd.analysis.run.experiment.sentences import (
     FEWEST,
     competition_told,
     experiment_sentence,
     faults_sentence,
+    named,
 )
 from thermograd.analysis.run.experiment.training_to_hardware import training_to_hardware
 from thermograd.analysis.run.series import RunSeries
@@ -56,6 +62,7 @@ def _result(exposure: Exposure) -> ExperimentResult:
         checks, effects = test(exposure, planned_sd)
     elif is_switchback and exposure.units and not recorded.faults:
         checks = manipulation(exposure)
+    moved = heat_moved(checks)
     result = ExperimentResult(
         arm=schedule.arm,
         design=schedule.design.name,
@@ -68,13 +75,19 @@ def _result(exposure: Exposure) -> ExperimentResult:
         not_applied=exposure.not_applied(),
         manipulation=checks,
         effects=effects,
-        verdict=_verdict(checks, effects, is_switchback) if enough else "insufficient",
+        verdict=_verdict(moved, effects, is_switchback) if enough else "insufficient",
         sentence="",
         planned_sd=planned_sd,
         plan=plan,
         simulated=[device.name for device in exposure.data.devices.values() if device.simulated],
-        warnings=_warnings(exposure) + competition_told(effects),
+        warnings=[
+            *_warnings(exposure),
+            *manipulation_warnings(checks),
+            *_untested(effects),
+            *competition_told(effects),
+        ],
         schedule=[each.shown for each in exposure.stretches[:_MOST_SHOWN]],
+        moved=moved,
     )
     if recorded.faults:
         result.sentence = faults_sentence(recorded.faults)
@@ -83,14 +96,23 @@ def _result(exposure: Exposure) -> ExperimentResult:
     return result
 
 
-def _verdict(checks: list[Manipulation], effects: list[Effect], has_to_move: bool) -> ExperimentVerdict:
-    """Return the verdict of all outcomes that are no control; none where blocks moved no device."""
-    said = {effect.verdict for effect in effects if not effect.is_control}
-    if said <= {"insufficient"} or (has_to_move and not any(check.passed for check in checks)):
+def _verdict(moved: list[str], effects: list[Effect], has_to_move: bool) -> ExperimentVerdict:
+    """Return the verdict of all tested outcomes that are no control; none where blocks moved no device."""
+    said = {effect.verdict for effect in effects if not effect.is_control and effect.p is not None}
+    if said <= {"insufficient"} or (has_to_move and not moved):
         return "insufficient"
     if "effect" in said:
         return "effect"
-    return "no_effect" if said <= {"no_effect", "insufficient"} else "inconclusive"
+    return "no_effect" if said == {"no_effect"} else "inconclusive"
+
+
+def _untested(effects: list[Effect]) -> list[str]:
+    """Return that nothing is said of outcomes that could not be tested."""
+    names = [named(effect) for effect in effects if not effect.is_control and effect.p is None]
+    if not names:
+        return []
+    were = "was" if len(names) == 1 else "were"
+    return [f"Not tested {were} {few_of(names)}: missing in too many blocks, or never changing."]
 
 
 def _warnings(exposure: Exposure) -> list[str]:

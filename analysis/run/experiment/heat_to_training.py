@@ -4,14 +4,23 @@ from dataclasses import replace
 
 import numpy as np
 from thermograd.analysis.arrays import Floats
-from thermograd.analysis.experiment.manipulation import check_manipulation
+from thermograd.analysis.experiment.manipulation import (
+    OF_HEAT,
+    Measured,
+    check_manipulations,
+    heat_moved,
+    moved_devices,
+)
 from thermograd.analysis.experiment.result import Effect, Manipulation
 from thermograd.analysis.experiment.switchback import analyze_switchback
 from thermograd.analysis.run.experiment.exposure import Exposure
 from thermograd.store.experiment.outcomes import COLUMNS, CONTROLS, outcome_evidence
 from thermograd.store.telling.columns import signal
+from thermograd.store.telling.quantities import few_of
+from thermograd.store.text import printable
 
 SIGNALS = ("temperature_c", "power_w", "sm_clock_mhz", "utilization_pct")
+_TO_RISE = ("temperature_c", "power_w", "utilization_pct")
 _UNITS = {"step_time_s": "s"}
 
 
@@ -35,7 +44,7 @@ def heat_to_training(exposure: Exposure, planned_sd: float) -> tuple[list[Manipu
 
 def manipulation(exposure: Exposure) -> list[Manipulation]:
     """Return whether the blocks moved each device, a signal each that it measures."""
-    checks = []
+    measured = []
     for device in exposure.data.devices.values():
         block = exposure.block_of(device.time_ns)
         hot = np.append(is_hot(exposure), np.nan)[block]  # of no block NaN, the last
@@ -43,10 +52,29 @@ def manipulation(exposure: Exposure) -> list[Manipulation]:
         for name in SIGNALS:
             values = device.signal(name)
             if values is not None:
-                checks.append(
-                    check_manipulation(name, values, hot, pair, device=device.name, unit=signal(name).unit)
-                )
-    return checks
+                measured.append(Measured(name, values, hot, pair, device.name, signal(name).unit))
+    return check_manipulations(measured)
+
+
+def manipulation_warnings(checks: list[Manipulation]) -> list[str]:
+    """Return what the blocks did to the devices otherwise than they were to, a sentence each."""
+    told = []
+    for check in checks:
+        away = -(check.difference or 0.0)
+        if check.outcome in _TO_RISE and away >= check.needed > 0 and (check.p_family or 1.0) <= 0.05:
+            told.append(
+                f"{signal(check.outcome).name.capitalize()} of {printable(check.device or '', 60)} was "
+                f"{away:.3g} {check.unit} higher in cool blocks than in hot ones: the opposite of what was "
+                "assigned."
+            )
+    moved, devices = moved_devices(checks)
+    if 0 < moved < devices:
+        told.append(f"The blocks moved {moved} of {devices} devices.")
+    signals = heat_moved(checks)
+    if signals and not set(signals) & set(OF_HEAT):
+        names = few_of([signal(name).name for name in signals])
+        told.append(f"No device measures temperature or power: what moved is {names}, idleness and not heat.")
+    return told
 
 
 def is_hot(exposure: Exposure) -> Floats:

@@ -42,7 +42,7 @@ def too_few_sentence(design: str, units: int) -> str:
 
 def experiment_sentence(result: ExperimentResult, span_s: float) -> str:
     """Return the verdict of an experiment in words; `span_s`: how long its completed units took."""
-    asked = [effect for effect in result.effects if not effect.is_control]
+    asked = [effect for effect in result.effects if not effect.is_control and effect.p is not None]
     if result.verdict == "effect":
         text = _effect(result, asked)
     elif result.verdict == "no_effect":
@@ -161,7 +161,7 @@ def _insufficient(result: ExperimentResult) -> str:
     if result.units < FEWEST[result.design]:
         return too_few_sentence(result.design, result.units)
     checked = [check for check in result.manipulation if check.difference is not None]
-    if result.design == "switchback" and not any(check.passed for check in result.manipulation):
+    if result.design == "switchback" and not result.moved:
         return f"INSUFFICIENT: {_not_moved(result, checked)}"
     return "INSUFFICIENT: no outcome could be tested: each is missing or never changes."
 
@@ -173,6 +173,11 @@ def _not_moved(result: ExperimentResult, checked: Sequence[Manipulation]) -> str
         )
     first = min(checked, key=lambda check: _CHECKS.index(check.outcome) if check.outcome in _CHECKS else 9)
     what = "the device did not get cooler" if result.design == "switchback" else "the device did not answer"
+    if (first.difference or 0.0) <= -first.needed < 0 and first.outcome != "sm_clock_mhz":
+        return (
+            f"{what} in cool blocks but the reverse: {signal(first.outcome).name} was "
+            f"{_short(first.difference)} {first.unit} in hot ones. That is no statement about the training."
+        )
     return (
         f"{what}: {signal(first.outcome).name} was {_short(first.difference)} {first.unit} apart, of at "
         "least "

@@ -2,7 +2,13 @@
 
 import numpy as np
 import pytest
-from thermograd.analysis.experiment.manipulation import check_manipulation
+from thermograd.analysis.experiment.manipulation import (
+    Measured,
+    check_manipulation,
+    check_manipulations,
+    heat_moved,
+    moved_devices,
+)
 
 
 def samples(rng, pairs, moved, n=30):
@@ -66,3 +72,50 @@ def test_rate_of_false_differences_is_what_it_says():
         rng = np.random.default_rng([6, run])
         shown += check_manipulation("temperature_c", *samples(rng, 8, 0.0, n=8), redraws=0).p <= 0.05
     assert shown <= 20  # of 200 at .05: more in 1 of 500
+
+
+def test_device_that_is_hotter_in_cool_blocks_does_not_pass():
+    values, hot, pair = samples(np.random.default_rng(7), 12, -8.0)
+    found = check_manipulation("temperature_c", values, hot, pair)
+    assert found.difference < -5.0
+    assert found.p < 0.01
+    assert not found.passed
+    assert check_manipulation("sm_clock_mhz", values, hot, pair).passed  # of a clock either way counts
+
+
+def test_heat_needs_temperature_or_power_where_a_device_measures_them():
+    rng = np.random.default_rng(8)
+    still, hot, pair = samples(rng, 12, 0.0)
+    busy = 40.0 + 40.0 * hot
+    signals = [
+        Measured("temperature_c", still, hot, pair, "gpu0"),
+        Measured("utilization_pct", busy, hot, pair, "gpu0"),
+        Measured("utilization_pct", busy, hot, pair, "cpu"),
+    ]
+    checks = check_manipulations(signals)
+    assert [check.passed for check in checks] == [False, True, True]
+    assert heat_moved(checks) == []
+    assert moved_devices(checks) == (1, 2)
+    assert heat_moved(checks[2:]) == ["utilization_pct"]
+    blind = check_manipulations(
+        [Measured("temperature_c", np.full(hot.size, np.nan), hot, pair), *signals[2:]]
+    )
+    assert heat_moved(blind) == ["utilization_pct"]
+    warm = check_manipulations(
+        [Measured("temperature_c", still + 6.0 * hot, hot, pair, "gpu0"), *signals[1:]]
+    )
+    assert heat_moved(warm) == ["temperature_c", "utilization_pct"]
+
+
+def test_any_of_many_devices_rarely_passes_by_chance():
+    shown = 0
+    for run in range(60):
+        rng = np.random.default_rng([9, run])
+        drawn = [samples(rng, 8, 0.0, n=6) for _ in range(6)]
+        hot, pair = drawn[0][1:]
+        signals = [
+            Measured("temperature_c", values, hot, pair, f"gpu{at}", needed=0.0)
+            for at, (values, *_) in enumerate(drawn)
+        ]
+        shown += any(check.passed for check in check_manipulations(signals))
+    assert shown <= 9  # of 60 at .05, and half of those hot above cool: more in 1 of 1000

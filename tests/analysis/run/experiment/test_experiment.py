@@ -180,6 +180,58 @@ def test_a_device_that_did_not_get_cooler_is_no_experiment(world):
     assert "whether the device got cooler was not measured" in blind.sentence
 
 
+def with_signals(data, values):
+    """Return the series with signals of its device set; a function of the old values."""
+    (device,) = data.devices.values()
+    table = device.table
+    for name, change in values.items():
+        column = pa.array(change(np.asarray(table.column(name), dtype=np.float64)))
+        table = table.set_column(table.column_names.index(name), name, column)
+    return replace(data, devices={device.name: replace(device, table=table)})
+
+
+def test_a_device_that_only_idled_or_was_hotter_in_cool_blocks_is_no_experiment(world):
+    data = world("heat-to-training")
+    still = {
+        name: lambda old: np.full(old.size, 50.0) for name in ("temperature_c", "power_w", "sm_clock_mhz")
+    }
+    idle = one(with_signals(data, still))
+    assert {check.outcome for check in idle.manipulation if check.passed} == {"utilization_pct"}
+    assert (idle.verdict, idle.moved) == ("insufficient", [])
+    assert "temperature was +0 degC apart" in idle.sentence
+    reversed_ = {"temperature_c": lambda old: 120.0 - old, "power_w": lambda old: 900.0 - old}
+    result = one(with_signals(data, reversed_))
+    assert (result.verdict, result.moved) == ("insufficient", [])
+    assert (
+        "the device did not get cooler in cool blocks but the reverse: temperature was \u2212"
+        in result.sentence
+    )
+    assert any("higher in cool blocks than in hot ones" in each for each in result.warnings)
+
+
+def test_where_nothing_measures_heat_it_is_idleness_that_moved(world):
+    data = world("heat-to-training")
+    unknown = {name: lambda old: np.full(old.size, np.nan) for name in ("temperature_c", "power_w")}
+    result = one(with_signals(data, unknown))
+    assert result.verdict == "effect"
+    assert result.moved
+    assert not {"temperature_c", "power_w"} & set(result.moved)
+    assert any("idleness and not heat" in each for each in result.warnings)
+
+
+def test_an_outcome_that_was_not_tested_has_no_part_in_the_verdict(world):
+    data = world("null")
+    place = data.steps.column_names.index("loss")
+    constant = data.steps.set_column(place, "loss", pa.array(np.full(len(data.steps), 2.0)))
+    result = one(replace(data, steps=constant))
+    assert result.verdict == "no_effect"
+    assert "loss" not in result.sentence
+    assert "Not tested was loss: missing in too many blocks, or never changing." in result.warnings
+    norm = data.steps.column_names.index("grad_norm")
+    still = constant.set_column(norm, "grad_norm", pa.array(np.full(len(constant), 1.0)))
+    assert one(replace(data, steps=still)).verdict == "insufficient"
+
+
 def test_what_was_not_applied_is_told_and_analysed_as_assigned(world):
     def failed(detail):
         if "applied" not in detail:
