@@ -150,7 +150,8 @@ def _answering(
     curve, truth = effect.response, sd * response[: LAG_BINS + 1]
     scale = curve.unit_per_sd
     band = bool(((curve.low_sd * scale <= truth) & (truth <= curve.high_sd * scale)).all())
-    return effect, band, effect.interval[0] <= sd * response.max() <= effect.interval[1]
+    true = sd * response[round(effect.delay_s)]
+    return effect, band, effect.interval[0] <= true <= effect.interval[1]
 
 
 def observed(runs: int, seed: int) -> Iterator[Row]:

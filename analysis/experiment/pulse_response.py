@@ -10,8 +10,10 @@ from thermograd.analysis.experiment.result import Interval
 
 _SINGLE_LAGS, _BOX_BINS = 4, 3
 _BEGINS_BINS, _MEMORIES_BINS = (0, 2, 4), (3.0, 10.0, 30.0)
-_LAST_BEGIN_BINS, _ALL_MEMORIES_BINS = 6, (1.0, 2.0, 3.0, 5.0, 10.0, 30.0)
-_ROUNDS = 3  # of taking the response out and cleaning again
+_ROUNDS = 8  # of taking the response out and cleaning again, at most
+_SETTLED_SD = 0.005
+_MOST_STRATA = 3  # that a response is followed through
+_END_LAGS, _CLEARLY, _LONGEST_KEPT = 8, 3.0, 0.95  # of a response that is not over
 _TAIL_BINS = 60
 _POWER_SD = 1.2816  # standard normal quantile of a power of .9
 _RIDGE, _TINY = 1e-9, float(np.finfo(np.float64).tiny)
@@ -33,16 +35,15 @@ class Measured:
 
     Attributes
     ----------
-    course, tail
-        Shape (lags,) and (more,): the response, and how it goes on as the outcome forgets.
+    course
+        Shape (lags,): the response.
     half_width
         Shape (lags,): what the simultaneous band of the course reaches to each side. It counts on a response
-        that is over a stratum after its pulse, or fades from there as the outcome forgets.
+        that is over within three strata, or fades from there as it did.
     size, lag, interval
-        The largest value of the shape that fits best, and the lag of it; from the least to the largest size
-        of any response that explains the scores. Where none does: the course's peak and its band.
+        The course, and its band, at the lag where it stands out most from the band.
     farthest
-        Of all shapes, the size farthest from 0 that is not excluded if the shape is the right one.
+        Of all shapes, the size farthest from 0 that the test does not exclude if the shape is the right one.
     detectable
         The least size that would have been found with a power of .9, whichever the shape.
     sd
@@ -50,7 +51,6 @@ class Measured:
     """
 
     course: Floats
-    tail: Floats
     half_width: Floats
     size: float
     lag: int
@@ -66,12 +66,6 @@ def shapes(lags: int) -> Floats:
     One lag alone, a few bins, or a memory that fades from the start or later.
     """
     return np.stack([*_single(lags), *_fading(lags, _BEGINS_BINS, _MEMORIES_BINS)])
-
-
-def _explanations(lags: int) -> Floats:
-    """Return more of them, any of which may explain what the others' scores are."""
-    every = tuple(range(_LAST_BEGIN_BINS + 1))
-    return np.stack([*_single(lags), *_fading(lags, every, _ALL_MEMORIES_BINS)])
 
 
 def _single(lags: int) -> list[Floats]:
@@ -106,42 +100,82 @@ def measured(draw: Draw, values: Floats, basis: Floats, looked: Floats, level: f
     with another score, which is compared with the redraws of that rest. More lags are fitted than are told:
     a response that is not over would lower the later ones, to which its end is the level they start from.
     """
-    lags, fitted = draw.strata.lags, draw.through(draw.strata.places + draw.strata.lags - 1)
-    course, tail = np.zeros(fitted.strata.lags), np.zeros(0)
+    lags, fitted = draw.strata.lags, _fitted(draw, values, basis)
+    if fitted is None:
+        return None
+    left = _left(draw, values, basis, looked, level)
+    if left is None:
+        return None
+    course, half_width = fitted.course[:lags], _band(fitted.draw, fitted.clean, level, lags)
+    lag = int((np.abs(course) / np.maximum(half_width, _TINY)).argmax())
+    size, reach = float(course[lag]), float(half_width[lag])
+    return Measured(course, half_width, size, lag, (size - reach, size + reach), *left, fitted.clean.sd)
+
+
+def _left(
+    draw: Draw, values: Floats, basis: Floats, looked: Floats, level: float
+) -> tuple[float, float] | None:
+    """Return of all shapes the size farthest from 0 that is left, and the least that would be found."""
+    clean = cleaned(values, basis)
+    if clean is None:
+        return None
+    rows = draw.rows(clean) @ looked.T
+    sd = np.sqrt(draw.variance(rows))
+    limit = _quantile(np.abs(draw.redrawn(rows / np.where(sd > 0, sd, np.inf))).max(axis=1), level)
+    own = np.diag(looked @ draw.answer(clean) @ looked.T)
+    known = own > _RIDGE * own.max()  # else its lags were never measured
+    if not known.any():
+        return None
+    sizes = np.where(known, draw.observed(rows) / np.where(known, own, 1.0), 0.0)
+    reach = np.where(known, sd / np.where(known, own, 1.0), np.inf)
+    return float((np.abs(sizes) + limit * reach).max()), float(((limit + _POWER_SD) * reach).max())
+
+
+def answered(draw: Draw, values: Floats, basis: Floats) -> Floats:
+    """Return what the draw added to the outcome, as far as it can be told; shape (n,)."""
+    fitted = _fitted(draw, values, basis) if draw.strata.size else None
+    return np.zeros(values.size) if fitted is None else fitted.added(values.size)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Fitted:
+    """A draw asked for enough lags, the course that leaves no score, how it goes on, the rest cleaned."""
+
+    draw: Draw
+    course: Floats
+    tail: Floats
+    clean: Cleaned
+
+    def added(self, n: int) -> Floats:
+        """Return what it adds to n bins."""
+        return self.draw.response(n, np.append(self.course, self.tail))
+
+
+def _fitted(draw: Draw, values: Floats, basis: Floats) -> _Fitted | None:
+    """Return the response through one stratum, or more where it is clearly not over; None: nothing moves."""
+    places, lags = draw.strata.places, draw.strata.lags
+    for strata in range(_MOST_STRATA):
+        longer = draw.through(lags + places - 1 + strata * (lags + places))
+        fitted = _fitted_through(longer, values, basis)
+        if fitted is None or _fading_tail(longer, fitted.course, fitted.clean) is None:
+            break
+    return fitted
+
+
+def _fitted_through(draw: Draw, values: Floats, basis: Floats) -> _Fitted | None:
+    course, tail = np.zeros(draw.strata.lags), np.zeros(0)
     clean = cleaned(values, basis, robust=False)
     for _ in range(_ROUNDS):
         if clean is None:
             return None
-        course = course + _solved(fitted.answer(clean), fitted.observed(fitted.rows(clean)))
-        tail = _tail(clean, course)
+        more = _solved(draw.answer(clean), draw.observed(draw.rows(clean)))
+        course = course + more
+        fading = _fading_tail(draw, course, clean)
+        tail = _tail(clean, course) if fading is None else fading
         clean = cleaned(values - draw.response(values.size, np.append(course, tail)), basis)
-    if clean is None:
-        return None
-    half_width = _band(fitted, clean, level, lags)
-    course, tail = course[:lags], np.append(course[lags:], tail)
-    grown, rows = draw.answer(clean), draw.rows(clean) @ looked.T
-    sd = np.sqrt(draw.variance(rows))
-    limit = _quantile(np.abs(draw.redrawn(rows / np.where(sd > 0, sd, np.inf))).max(axis=1), level)
-    sd = draw.inflation * sd
-    seen = draw.observed(rows) + looked @ grown @ course
-    answers = looked @ grown @ looked.T  # of each shape's score, to each shape
-    own = np.diag(answers)
-    known = own > _RIDGE * own.max()  # else its lags were never measured
-    if not known.any():
-        return None
-    sizes = np.where(known, seen / np.where(known, own, 1.0), 0.0)
-    reach = np.where(known, sd / np.where(known, own, 1.0), np.inf)
-    best = int((np.abs(sizes) / reach).argmax())
-    size, lag = float(sizes[best]), int(looked[best].argmax())
-    explanations = _explanations(course.size)
-    interval = _interval(seen, looked @ grown @ explanations.T, limit * sd)
-    if interval is None:
-        lag = int(np.abs(course).argmax())
-        size = float(course[lag])
-        interval = size - float(half_width[lag]), size + float(half_width[lag])
-    farthest = float((np.abs(sizes) + limit * reach).max())
-    detectable = float(((limit + _POWER_SD) * reach).max())
-    return Measured(course, tail, half_width, size, lag, interval, farthest, detectable, clean.sd)
+        if clean is not None and np.abs(more).max() < _SETTLED_SD * clean.sd:
+            break
+    return None if clean is None else _Fitted(draw, course, tail, clean)
 
 
 def _tail(clean: Cleaned, course: Floats) -> Floats:
@@ -151,6 +185,19 @@ def _tail(clean: Cleaned, course: Floats) -> Floats:
     for at in range(course.size, whole.size):
         whole[at] = whole[at - 1 :: -1][:order] @ clean.past[: min(order, at)]
     return whole[course.size :]
+
+
+def _fading_tail(draw: Draw, course: Floats, clean: Cleaned) -> Floats | None:
+    """Return how a response goes on that is clearly not over at its last lags, as it fades in them."""
+    end = course[-_END_LAGS:]
+    share = np.where(np.arange(course.size) < course.size - end.size, 0.0, 1.0 / end.size)
+    error = np.sqrt(draw.variance(draw.rows(clean) @ _solved(draw.answer(clean).T, share)))
+    if not abs(end.mean()) > _CLEARLY * error:
+        return None
+    kept = float(np.clip(end[1:] @ end[:-1] / (end[:-1] @ end[:-1]), 0.0, _LONGEST_KEPT))
+    fading = kept ** np.arange(end.size + _TAIL_BINS)
+    known = fading[: end.size]
+    return np.asarray(float(end @ known / (known @ known)) * fading[end.size :])
 
 
 def _solved(matrix: Floats, right: Floats) -> Floats:
@@ -177,26 +224,3 @@ def _quantile(largest: Floats, level: float) -> float:
     """Return the value with a p-value above 1 - level, the largest there is among the redraws."""
     rank = min(int(np.ceil(level * (largest.size + 1))), largest.size) - 1
     return float(np.partition(largest, rank)[rank])
-
-
-def _interval(seen: Floats, answers: Floats, most: Floats) -> Interval | None:
-    """Return from which to which size some response explains all scores; None where none does.
-
-    A response of a size is excluded where it leaves more of any score than the redraws of the rest reach.
-
-    Parameters
-    ----------
-    seen, most
-        Shape (j,): the scores, and how far from 0 each may be by chance.
-    answers
-        Shape (j, k): what a size of 1 of each possible response adds to each score.
-    """
-    with np.errstate(divide="ignore", invalid="ignore"):
-        ends = np.stack([(seen - most)[:, None] / answers, (seen + most)[:, None] / answers])
-    unmoved = answers == 0.0
-    low = np.where(unmoved, -np.inf, ends.min(axis=0)).max(axis=0)
-    high = np.where(unmoved, np.inf, ends.max(axis=0)).min(axis=0)
-    fits = low <= high
-    if not fits.any():
-        return None
-    return float(low[fits].min()), float(high[fits].max())

@@ -10,12 +10,13 @@ from thermograd.analysis.arrays import Floats
 from thermograd.analysis.experiment.family import family_p, randomisation_p
 from thermograd.analysis.experiment.pulse_cleaning import cleaned, slow_course
 from thermograd.analysis.experiment.pulse_evidence import evidence
-from thermograd.analysis.experiment.pulse_response import Measured, measured, searched, shapes
+from thermograd.analysis.experiment.pulse_response import Measured, answered, measured, searched, shapes
 from thermograd.analysis.experiment.pulse_scores import Draw, Kinds, Places, complete_strata
 from thermograd.analysis.experiment.result import Effect, Response
 
 _LEVEL = 0.95
 _FEWEST_STRATA = 5  # for a size
+_ROUNDS = 2  # of what both kinds do and what they differ in
 _ROUNDING = 1e-9
 
 
@@ -88,13 +89,10 @@ def analyze_pulses(
     question = _Question(slow_course(numbers.size), shapes(lag_bins + 1), bin_s, planned_sd)
     of_places = Places(strata, redraws, np.random.default_rng([seed, 0]))
     two = len(kinds) == 2
-    presence, rests = [], {}
-    for name, values in series.items():
-        control = two or name in controls
-        effect, size = _asked(name, values, of_places, question, is_control=control)
-        presence.append(effect)
-        taken = 0.0 if size is None else of_places.response(values.size, np.append(size.course, size.tail))
-        rests[name] = values - taken
+    presence = [
+        _asked(name, values, of_places, question, is_control=two or name in controls)
+        for name, values in series.items()
+    ]
     effects = _with_units(_in_family(presence), units)
     if not two:
         return effects
@@ -102,31 +100,65 @@ def analyze_pulses(
     of_kinds = Kinds(strata, signs, redraws, np.random.default_rng([seed, 1]))
     contrast = f"{kinds[1]} less {kinds[0]}"
     between = [
-        _asked(name, values, of_kinds, question, is_control=name in controls, contrast=contrast)[0]
-        for name, values in rests.items()
+        _between(
+            name, values, (of_places, of_kinds), question, is_control=name in controls, contrast=contrast
+        )
+        for name, values in series.items()
     ]
     return _with_units(_in_family(between), units) + effects
 
 
 def _asked(
     name: str, values: Floats, draw: Draw, question: _Question, *, is_control: bool, contrast: str = ""
-) -> tuple[Effect, Measured | None]:
-    """Return what the draw did to one outcome, its family aside, and how large it is where that is known."""
+) -> Effect:
+    """Return what the draw did to one outcome, its family aside."""
+    effect = _tested(name, values, draw, question, is_control, contrast)
+    if effect.p is None or draw.strata.size < _FEWEST_STRATA:
+        return effect
+    size = measured(draw, values, question.basis, question.looked, _LEVEL)
+    return effect if size is None else _with_size(effect, size, question)
+
+
+def _between(
+    name: str,
+    values: Floats,
+    draws: tuple[Places, Kinds],
+    question: _Question,
+    *,
+    is_control: bool,
+    contrast: str,
+) -> Effect:
+    """Return what the second kind of pulses does more than the first, after what both do was taken out.
+
+    For the test without looking at the kinds; for the size again without what they were found to differ in.
+    """
+    places, kinds = draws
+    rest = values - answered(places, values, question.basis)
+    effect = _tested(name, rest, kinds, question, is_control, contrast)
+    if effect.p is None or kinds.strata.size < _FEWEST_STRATA:
+        return effect
+    for _ in range(_ROUNDS):
+        same = values - answered(kinds, rest, question.basis)
+        rest = values - answered(places, same, question.basis)
+    size = measured(kinds, rest, question.basis, question.looked, _LEVEL)
+    return effect if size is None else _with_size(effect, size, question)
+
+
+def _tested(
+    name: str, values: Floats, draw: Draw, question: _Question, is_control: bool, contrast: str
+) -> Effect:
+    """Return an effect with its p- and e-value, where the outcome moves."""
     n = int(np.isfinite(draw.strata.windows(values)).sum()) if draw.strata.size else 0
     effect = _unknown(name, n, is_control, contrast)
     clean = cleaned(values, question.basis)
     if clean is None or n == 0:
-        return effect, None
+        return effect
     test = searched(draw, clean, question.looked)
     p = randomisation_p(test.statistic, test.redrawn)
     e_value, e_largest = evidence(draw, clean, question.looked)
-    effect = replace(
+    return replace(
         effect, p=p, statistic=test.statistic, redrawn=test.redrawn, e_value=e_value, e_largest=e_largest
     )
-    if draw.strata.size < _FEWEST_STRATA:
-        return effect, None
-    size = measured(draw, values, question.basis, question.looked, _LEVEL)
-    return (effect if size is None else _with_size(effect, size, question)), size
 
 
 def _unknown(name: str, n: int, is_control: bool, contrast: str) -> Effect:

@@ -69,7 +69,10 @@ class Effect:
     statistic, redrawn
         The observed value, and shape (r,) those of schedules drawn anew.
     effect_sd, interval_sd
-        Above 0: hot, or the pulse, makes the outcome larger. The interval inverts the test; None without.
+        Above 0: hot, or the pulse, makes the outcome larger; sd of the outcome about its trend, without the
+        effect. Of heat the interval inverts the test; of pulses it is the simultaneous band of the response
+        at the lag where it stands out most, and may hold 0 where the test, which takes lags together, finds
+        an effect. None without.
     effect, interval
         The same in `unit`.
     delay_s
