@@ -1,6 +1,7 @@
 """`thermograd experiment` and `thermograd twin` up to the training: options, refusals, environment, seeds."""
 
 import json
+import os
 import random
 import sys
 from types import SimpleNamespace
@@ -117,6 +118,7 @@ def planned(monkeypatch):
 
     name = "thermograd.analysis.run.experiment_plan"
     monkeypatch.setitem(sys.modules, name, SimpleNamespace(plan_for_run=plan_for_run))
+    monkeypatch.setattr(os, "nice", lambda more: 0, raising=False)  # the process that tests goes on as it is
     return asked
 
 
