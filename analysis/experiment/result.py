@@ -83,6 +83,8 @@ class Effect:
         The smallest effect that the experiment would have shown with the power asked for (.9).
     verdict
         Of this outcome.
+    typical
+        The outcome's median over the experiment, in `unit`: what an effect is a share of; None: not known.
     response
         The curve over lag; None where none was made.
     contrast
@@ -111,6 +113,7 @@ class Effect:
     response: Response | None = None
     contrast: str = ""
     is_competition: bool = False
+    typical: float | None = None
 
 
 @dataclass(eq=False)

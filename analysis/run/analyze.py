@@ -13,7 +13,11 @@ from thermograd.analysis.coupling.detectable import smallest_detectable
 from thermograd.analysis.coupling.linear_algebra import one_blas_thread
 from thermograd.analysis.coupling.verdict import holm
 from thermograd.analysis.run.event_tests import around_spikes, onset_tests, spike_collapse_coincidence
-from thermograd.analysis.run.experiment.experiment import experiment_warnings, run_experiments
+from thermograd.analysis.run.experiment.experiment import (
+    experiment_warnings,
+    run_experiments,
+    unbegun_warnings,
+)
 from thermograd.analysis.run.incident.incident import run_incident
 from thermograd.analysis.run.negative_controls import control_correlations
 from thermograd.analysis.run.pair import Pair
@@ -92,7 +96,7 @@ def analyze_run(
         pairs = _judge(tests)
     could_show, warnings = sensitivity(pairs), warnings_for(data, devices)
     experiments = run_experiments(data) if method != "pearson" else []
-    warnings += experiment_warnings(experiments)
+    warnings += experiment_warnings(experiments) + unbegun_warnings(data)
     short = sorted({name for test in tests for name in test.drivers.left_out})
     if short:
         warnings.append(f"The run is too short to take all drivers out; left in: {', '.join(short)}.")

@@ -1,12 +1,13 @@
 """What a run's experiments show, in the lines that end ``thermograd experiment``."""
 
-import json
-from typing import Any
-
 from thermograd.analysis.run.experiment.experiment import run_experiments
+from thermograd.analysis.run.experiment.unbegun import refused_or_ended
 from thermograd.analysis.run.series import RunSeries, load_series
 from thermograd.store.runs.catalogue import Run
 from thermograd.store.telling.quantities import counted
+from thermograd.store.text import printable
+
+_LONGEST_REASON = 400
 
 
 def verdict_lines(run: Run) -> list[str]:
@@ -18,19 +19,8 @@ def verdict_lines(run: Run) -> list[str]:
 
 
 def _why_none(data: RunSeries) -> str:
-    for mark in data.marks:
-        if why := _detail(mark).get("experiment_refused"):
-            return str(why)
+    for _, why in refused_or_ended(data.marks):
+        return printable(why, _LONGEST_REASON)
     steps = counted(int(data.step_time_ns.size), "step")
     ended = f"the training had ended before its first assignment, after {steps} in {data.training_s:.0f} s"
     return f"{ended}; blocks in steps (--block-steps) begin after 20 steps, others after 20 s at the earliest"
-
-
-def _detail(mark: dict[str, Any]) -> dict[str, Any]:
-    if mark.get("mark") != "note" or "experiment_refused" not in (mark.get("detail") or ""):
-        return {}
-    try:
-        told = json.loads(mark["detail"])
-    except ValueError:  # a script's own note
-        return {}
-    return told if isinstance(told, dict) else {}

@@ -2,8 +2,10 @@
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
+import numpy as np
 from thermograd.analysis.experiment.manipulation import heat_moved
 from thermograd.analysis.experiment.result import Effect, ExperimentResult, ExperimentVerdict, Manipulation
 from thermograd.analysis.run.experiment.exposure import Exposure, exposures
@@ -11,6 +13,7 @@ from thermograd.analysis.run.experiment.heat_to_training import (
     heat_to_training,
     manipulation,
     manipulation_warnings,
+    training_outcomes,
 )
 from thermograd.analysis.run.experiment.sentences import (
     FEWEST,
@@ -20,11 +23,13 @@ from thermograd.analysis.run.experiment.sentences import (
     named,
 )
 from thermograd.analysis.run.experiment.training_to_hardware import training_to_hardware
+from thermograd.analysis.run.experiment.unbegun import refused_or_ended
 from thermograd.analysis.run.series import RunSeries
 from thermograd.store.experiment.marks import read_experiments
 from thermograd.store.experiment.schedules import Switchback
 from thermograd.store.files import read_json
 from thermograd.store.telling.quantities import counted, few_of
+from thermograd.store.text import printable
 
 PLAN_FILE = "experiment_plan.json"
 _PLANNED_SD = 0.3  # unless the schedule or a plan says otherwise
@@ -34,6 +39,14 @@ _MOST_SHOWN = 2000  # stretches that a figure gets
 def run_experiments(data: RunSeries) -> list[ExperimentResult]:
     """Return what each experiment of a run shows, in the order in which they began; empty for none."""
     return [_result(each) for each in exposures(data, read_experiments(data.marks))]
+
+
+def unbegun_warnings(data: RunSeries) -> list[str]:
+    """Return that an experiment of a run did not begin, or was given up on the way, and why."""
+    return [
+        f"An experiment of this run {became}: {printable(why, 300).rstrip('.')}."
+        for became, why in refused_or_ended(data.marks)
+    ]
 
 
 def experiment_warnings(results: list[ExperimentResult]) -> list[str]:
@@ -60,6 +73,7 @@ def _result(exposure: Exposure) -> ExperimentResult:
     if enough:
         test = heat_to_training if is_switchback else training_to_hardware
         checks, effects = test(exposure, planned_sd)
+        effects = _with_typical(exposure, effects)
     elif is_switchback and exposure.units and not recorded.faults:
         checks = manipulation(exposure)
     moved = heat_moved(checks)
@@ -113,6 +127,18 @@ def _untested(effects: list[Effect]) -> list[str]:
         return []
     were = "was" if len(names) == 1 else "were"
     return [f"Not tested {were} {few_of(names)}: missing in too many blocks, or never changing."]
+
+
+def _with_typical(exposure: Exposure, effects: list[Effect]) -> list[Effect]:
+    """Return effects with the median of the outcome where it is one of the training's."""
+    values = training_outcomes(exposure)
+    known = {name: values[name][np.isfinite(values[name])] for name in values}
+    return [
+        replace(effect, typical=float(np.median(known[effect.outcome])))
+        if effect.device is None and known.get(effect.outcome, np.zeros(0)).size
+        else effect
+        for effect in effects
+    ]
 
 
 def _warnings(exposure: Exposure) -> list[str]:

@@ -4,8 +4,17 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from thermograd.analysis.display.numbers import seconds_text
+from thermograd.analysis.display.numbers import seconds_text, shown_number
 from thermograd.analysis.experiment.result import Effect, ExperimentResult, Interval, Manipulation
+from thermograd.analysis.run.wording.experiment_causes import (
+    ARMS,
+    NOT_AS_DRAWN,
+    cause,
+    idleness_sentence,
+    is_heat,
+    steps_sentence,
+    why_not_moved,
+)
 from thermograd.analysis.run.wording.sentences import length_text
 from thermograd.store.telling.columns import signal
 from thermograd.store.telling.quantities import counted, few_of
@@ -13,14 +22,6 @@ from thermograd.store.text import printable
 
 FEWEST = {"switchback": 6, "pulses": 10}  # units; of five pairs not even the most extreme draw has p <= .05
 _UNITS = {"switchback": ("pair of blocks", "pairs of blocks"), "pulses": ("pulse", "pulses")}
-_ARMS = {
-    "duty": "idle gaps after each step",
-    "shadow": "shadow steps",
-    "burner": "a load beside the job",
-    "cap": "a lower power limit",
-    "lr": "pulses of the learning rate",
-}
-_CHECKS = ("temperature_c", "power_w", "sm_clock_mhz", "utilization_pct")
 _LONGEST_FAULT = 240
 
 
@@ -28,7 +29,7 @@ def faults_sentence(faults: Sequence[str]) -> str:
     """Return why marks that are not what the seed draws support nothing."""
     more = f" (and {counted(len(faults) - 1, 'more fault')})" if len(faults) > 1 else ""
     first = printable(faults[0], _LONGEST_FAULT).rstrip(".")
-    return f"INSUFFICIENT: the log does not hold the experiment as it was drawn: {first}{more}."
+    return f"INSUFFICIENT: {NOT_AS_DRAWN}: {first}{more}."
 
 
 def too_few_sentence(design: str, units: int) -> str:
@@ -50,8 +51,8 @@ def experiment_sentence(result: ExperimentResult, span_s: float) -> str:
     elif result.verdict == "inconclusive":
         text = _inconclusive(result, asked, span_s)
     else:
-        text = _insufficient(result)
-    return text + _simulated(result)
+        return _insufficient(result) + _simulated(result)
+    return text + idleness_sentence(result) + steps_sentence(result) + _simulated(result)
 
 
 def named(effect: Effect) -> str:
@@ -65,9 +66,9 @@ def named(effect: Effect) -> str:
 
 def size_text(effect: Effect) -> str:
     """Return an effect with its interval, in sd and in the outcome's own unit."""
-    told = f"{_signed(effect.effect_sd)} sd"
+    told = f"{sd_text(effect.effect_sd)} sd"
     if effect.interval_sd is not None:
-        told += f" (95 %: {_ends(effect.interval_sd)})"
+        told += f" (95 %: {ends_text(effect.interval_sd)})"
     own = own_unit_text(effect)
     return f"{told}, {own}" if own else told
 
@@ -76,23 +77,34 @@ def own_unit_text(effect: Effect) -> str:
     """Return an effect in the outcome's own unit: of a logarithm in percent; empty where it has none."""
     if effect.effect is None or not math.isfinite(effect.effect):
         return ""
-    if effect.outcome.startswith("log_"):
-        ends = (
-            f" ({_percent(effect.interval[0])} to {_percent(effect.interval[1])})" if effect.interval else ""
-        )
-        return f"{_percent(effect.effect)} %{ends}"
-    unit = f" {effect.unit}" if effect.unit else ""
-    ends = f" ({_short(effect.interval[0])} to {_short(effect.interval[1])})" if effect.interval else ""
-    return f"{_short(effect.effect)}{unit}{ends}"
+    is_log = effect.outcome.startswith("log_")
+    unit = "%" if is_log else effect.unit
+    low, high = effect.interval or (math.nan, math.nan)
+    told, *ends = (
+        short_text(100 * math.expm1(value) if is_log else value) for value in (effect.effect, low, high)
+    )
+    between = f" ({' to '.join(ends)})" if effect.interval else ""
+    return f"{told}{f' {unit}' if unit else ''}{between}"
 
 
 def chance_text(effect: Effect) -> str:
-    """Return p and e of an effect."""
-    p = effect.p_family if effect.p_family is not None else effect.p
-    parts = [] if p is None else [f"p = {p:.2g}"]
+    """Return p and e of an effect, and which p it is."""
+    parts = []
+    if effect.p_family is not None:
+        parts.append(f"p = {effect.p_family:.2g} with all outcomes taken into account")
+    elif effect.p is not None:
+        parts.append(f"p = {effect.p:.2g}")
     if effect.e_value is not None:
         parts.append(f"e {'' if effect.e_value > 1e6 else '= '}{e_text(effect.e_value)}")
     return ", ".join(parts)
+
+
+def delay_text(effect: Effect, is_heat: bool) -> str:
+    """Return over what time an effect shows, of the times that are tried; empty without an effect."""
+    if not effect.delay_s or effect.verdict != "effect":
+        return ""
+    known = seconds_text(effect.delay_s)
+    return f"clearest over {known}, of 5, 20 and 60 s" if is_heat else f"largest after {known}"
 
 
 def e_text(e_value: float | None) -> str:
@@ -111,84 +123,89 @@ def e_text(e_value: float | None) -> str:
 def _effect(result: ExperimentResult, asked: Sequence[Effect]) -> str:
     found = sorted((e for e in asked if e.verdict == "effect"), key=lambda effect: effect.p_family or 0.0)
     first = found[0]
-    cause, is_one = _cause(result)
-    lead = f"EFFECT: {cause} change{'s' * is_one} the {named(first)}"
-    delay = f", over about {seconds_text(first.delay_s)}" if first.delay_s else ""
+    name, is_one = cause(result)
+    lead = f"EFFECT: {name} change{'s' * is_one} the {named(first)}"
+    when = delay_text(first, is_heat(result))
     others = [named(effect) for effect in found[1:]]
     more = f" Changed too: {few_of(others)}." if others else ""
     return (
-        f"{lead} by {size_text(first)}{delay} ({chance_text(first)}; {_done(result)}). The schedule was "
-        "drawn "
-        f"by chance, so this is an effect, no association.{more}"
+        f"{lead} by {size_text(first)}{f', {when}' * bool(when)} ({chance_text(first)}; {_done(result)}). "
+        f"The schedule was drawn by chance, so this is an effect, no association.{more}"
     )
 
 
 def _no_effect(result: ExperimentResult, asked: Sequence[Effect]) -> str:
     largest = max(asked, key=lambda effect: _reach(effect.interval_sd))
-    cause, is_one = _cause(result)
+    name, is_one = cause(result)
     above = f" above {result.planned_sd:g} sd" if result.planned_sd is not None else ""
     return (
-        f"NO EFFECT{above}: {cause} {'does' if is_one else 'do'} not change the {_all(asked)}; of the least "
-        "sure, "
-        f"{named(largest)}, the effect is {size_text(largest)} ({chance_text(largest)}; {_done(result)})."
+        f"NO EFFECT{above}: {name} {'does' if is_one else 'do'} not change the {_all(asked)} by that much; "
+        f"of the least sure, {named(largest)}, the effect is {size_text(largest)} ({chance_text(largest)}; "
+        f"{_done(result)}). Smaller effects are not ruled out."
     )
 
 
 def _inconclusive(result: ExperimentResult, asked: Sequence[Effect], span_s: float) -> str:
-    known = [effect for effect in asked if effect.detectable_sd is not None]
-    lead = f"CANNOT TELL (inconclusive): no effect of {_cause(result)[0]} was shown, and none is excluded"
-    if not known:
-        return f"{lead} ({_done(result)})."
-    worst = max(known, key=lambda effect: effect.detectable_sd or 0.0)
-    could = (
-        f"{lead}. Of {named(worst)} this experiment would have shown {worst.detectable_sd:.2g} sd nine times "
-        "in "
-        f"ten; it is {size_text(worst)} ({chance_text(worst)}; {_done(result)})."
+    size = f"one of {result.planned_sd:g} sd" if result.planned_sd is not None else "one that matters"
+    lead = (
+        f"CANNOT TELL (inconclusive): no effect of {cause(result)[0]} was shown, and {size} is not excluded"
     )
-    needed = needed_s(result, worst, span_s)
-    return could + (f" For {result.planned_sd:g} sd run {length_text(needed)} or longer." if needed else "")
+    known = [effect for effect in asked if effect.interval_sd is not None]
+    if not known:
+        return f"{lead} ({_done(result)}).{_planned(result, span_s)}"
+    worst = max(known, key=lambda effect: _reach(effect.interval_sd))
+    return (
+        f"{lead}. Of {named(worst)}, the least sure, it is {size_text(worst)} ({chance_text(worst)}; "
+        f"{_done(result)}): {_excluded(worst)} excluded.{_planned(result, span_s)}"
+    )
 
 
-def needed_s(result: ExperimentResult, effect: Effect, span_s: float) -> float | None:
-    """Return how long an experiment for the planned effect would be; None where that is not known."""
-    planned, detectable = result.planned_sd, effect.detectable_sd
-    if not planned or not detectable or span_s <= 0 or not math.isfinite(detectable):
+def _excluded(effect: Effect) -> str:
+    """Return what an interval leaves out."""
+    assert effect.interval_sd is not None
+    low, high = effect.interval_sd
+    ends = [f"below {sd_text(low)} sd"] * math.isfinite(low) + [f"above {sd_text(high)} sd"] * math.isfinite(
+        high
+    )
+    return f"what is {' or '.join(ends)} is" if ends else "nothing is"
+
+
+def _planned(result: ExperimentResult, span_s: float) -> str:
+    """Return what the plan of the experiment says of its length, where it was run shorter."""
+    needed = needed_s(result)
+    if needed is None or needed <= span_s:
+        return ""
+    run = length_text(span_s)
+    return f" By its plan {result.planned_sd:g} sd takes {length_text(needed)}; it was run for {run}."
+
+
+def needed_s(result: ExperimentResult) -> float | None:
+    """Return how long the plan of an experiment says that its size takes; None where it says nothing."""
+    plan = result.plan or {}
+    minutes = plan.get("needed_minutes")
+    if not isinstance(minutes, dict) or plan.get("effect_sd") != result.planned_sd:
         return None
-    return float(span_s * max(1.1, (detectable / planned) ** 2))
+    known = [
+        each
+        for each in minutes.values()
+        if isinstance(each, int | float) and not isinstance(each, bool) and each > 0
+    ]
+    return 60.0 * max(known) if known and len(known) == len(minutes) else None
 
 
 def _insufficient(result: ExperimentResult) -> str:
     if result.units < FEWEST[result.design]:
         return too_few_sentence(result.design, result.units)
-    checked = [check for check in result.manipulation if check.difference is not None]
     if result.design == "switchback" and not result.moved:
-        return f"INSUFFICIENT: {_not_moved(result, checked)}"
+        return f"INSUFFICIENT: {_not_moved(result)}"
     return "INSUFFICIENT: no outcome could be tested: each is missing or never changes."
 
 
-def _not_moved(result: ExperimentResult, checked: Sequence[Manipulation]) -> str:
-    if not checked:
-        return (
-            "whether the device got cooler was not measured: it has no sensor of temperature, power or clock."
-        )
-    first = min(checked, key=lambda check: _CHECKS.index(check.outcome) if check.outcome in _CHECKS else 9)
-    what = "the device did not get cooler" if result.design == "switchback" else "the device did not answer"
-    if (first.difference or 0.0) <= -first.needed < 0 and first.outcome != "sm_clock_mhz":
-        return (
-            f"{what} in cool blocks but the reverse: {signal(first.outcome).name} was "
-            f"{_short(first.difference)} {first.unit} in hot ones. That is no statement about the training."
-        )
-    return (
-        f"{what}: {signal(first.outcome).name} was {_short(first.difference)} {first.unit} apart, of at "
-        "least "
-        f"{first.needed:.3g} {first.unit} needed. That is no statement about the training."
-    )
-
-
-def _cause(result: ExperimentResult) -> tuple[str, bool]:
-    """Return what acts, and whether it is one thing."""
-    is_heat = result.question == "heat to training"
-    return ("heat" if is_heat else _ARMS.get(result.arm, result.arm)), is_heat
+def _not_moved(result: ExperimentResult) -> str:
+    why, _, then = why_not_moved(result)
+    measured = any(check.difference is not None for check in result.manipulation)
+    lead = "the device did not get cooler" if measured else "whether the device got cooler was not measured"
+    return f"{lead}: {why}. That is no statement about the training. What helps: {then}."
 
 
 def _all(effects: Sequence[Effect]) -> str:
@@ -197,7 +214,7 @@ def _all(effects: Sequence[Effect]) -> str:
 
 
 def _done(result: ExperimentResult) -> str:
-    return f"{_units(result.design, result.units)}, {_ARMS.get(result.arm, result.arm)}"
+    return f"{_units(result.design, result.units)}, {ARMS.get(result.arm, result.arm)}"
 
 
 def _units(design: str, count: int) -> str:
@@ -212,20 +229,38 @@ def _reach(interval: Interval | None) -> float:
     return math.inf if interval is None else max(map(abs, interval))
 
 
-def _signed(value: float | None) -> str:
-    return "?" if value is None or not math.isfinite(value) else f"{value:+.2f}".replace("-", "−")
+def sd_text(value: float | None) -> str:
+    """Return an effect in sd; one that rounds to nothing has no sign.
+
+    Examples
+    --------
+    >>> sd_text(-0.104), sd_text(-0.001), sd_text(None)
+    ('−0.10', '0.00', '?')
+    """
+    return "?" if value is None or not math.isfinite(value) else shown_number(value, "+.2f")
 
 
-def _ends(interval: Interval) -> str:
-    return " to ".join(map(_signed, interval))
+def ends_text(interval: Interval) -> str:
+    """Return both ends of an interval in sd."""
+    return " to ".join(map(sd_text, interval))
 
 
-def _short(value: float | None) -> str:
-    return "?" if value is None or not math.isfinite(value) else f"{value:+.3g}".replace("-", "−")
+def short_text(value: float | None) -> str:
+    """Return an effect in its own unit, three digits of it and no powers of ten.
 
-
-def _percent(log_change: float) -> str:
-    return _short(100 * math.expm1(log_change))
+    Examples
+    --------
+    >>> short_text(-0.0000279), short_text(26.13), short_text(1234.5), short_text(0.0)
+    ('−0.000028', '+26.1', '+1,234', '0')
+    """
+    if value is None or not math.isfinite(value):
+        return "?"
+    size = abs(value)
+    if size >= 1000:
+        return shown_number(value, "+,.0f")
+    if size >= 0.001 or not size:
+        return shown_number(value, "+.3g")
+    return shown_number(value, f"+.{min(9, 1 - math.floor(math.log10(size)))}f")
 
 
 def role_of(effect: Effect) -> str:
@@ -286,7 +321,7 @@ def check_text(check: Manipulation) -> str:
         return f"check: {name} is not measured."
     said = "moved" if check.passed else "did not move enough"
     p = f", p = {check.p:.2g}" if check.p is not None else ""
-    moved = f"{_short(check.difference)} {check.unit} (at least {check.needed:.3g} needed{p})"
+    moved = f"{short_text(check.difference)} {check.unit} (at least {check.needed:.3g} needed{p})"
     return f"check: {name} {said}: {moved}."
 
 

@@ -2,8 +2,16 @@
 
 from collections.abc import Sequence
 
-from thermograd.analysis.display.numbers import seconds_text
-from thermograd.analysis.experiment.result import Effect, ExperimentResult, Manipulation
+from thermograd.analysis.experiment.result import Effect, ExperimentResult
+from thermograd.analysis.run.wording.experiment_causes import (
+    NOT_AS_DRAWN,
+    cause,
+    idleness_sentence,
+    is_heat,
+    only_idleness,
+    steps_sentence,
+    why_not_moved,
+)
 from thermograd.store.telling.columns import signal
 from thermograd.store.text import printable
 
@@ -28,7 +36,7 @@ def plain_experiment(result: ExperimentResult, observed: str) -> tuple[str, str,
 def told_beside(sentence: str, result: ExperimentResult, observed: str) -> str:
     """Return the sentence of the observation as what it is beside an experiment: association only."""
     if observed == "coupled" and result.verdict == "no_effect":
-        reading = "association only; the experiment shows no effect, so it is a driver that nobody logged"
+        reading = f"association only; by the experiment {_not_by(result)}"
     elif observed == "coupled":
         reading = "association only, and the intervention itself may be in it"
     else:
@@ -36,92 +44,140 @@ def told_beside(sentence: str, result: ExperimentResult, observed: str) -> str:
     return f"By watching alone ({reading}): {sentence}"
 
 
+def _not_by(result: ExperimentResult) -> str:
+    """Return what a coupling is not made by where no effect was found, and what remains."""
+    size = (
+        " of at least the planned size"
+        if result.planned_sd is None
+        else f" of {result.planned_sd:g} sd or more"
+    )
+    if is_heat(result):
+        return (
+            f"not by {cause(result)[0]} with an effect{size}; that the training moves the hardware, or that "
+            "something drives both, remains"
+        )
+    return (
+        f"not by the pulses with an effect{size}; that the hardware moves the training, that something else "
+        "of the training moves the hardware, or that something drives both, remains"
+    )
+
+
 def _effect(result: ExperimentResult, observed: str) -> tuple[str, str, str, str]:
     found = [effect for effect in result.effects if effect.verdict == "effect" and not effect.is_control]
     first = min(found, key=lambda effect: 1.0 if effect.p_family is None else effect.p_family)
-    way = "larger" if (first.effect_sd or 0.0) > 0 else "smaller"
-    slowly = f", over about {seconds_text(first.delay_s)}" if first.delay_s else ""
-    if _is_heat(result):
-        sentence = f"Heat changes the training: while the device is hot, {_named(first)} is {way}{slowly}."
-    else:
+    if not is_heat(result):
+        sentence = f"What the training does reaches the hardware: {_pulsed(first)}."
+        drawn = "What kind of pulse came" if first.contrast else "When a pulse came"
+    elif only_idleness(result):
+        name, is_one = cause(result)
         sentence = (
-            f"What the training does reaches the hardware: after a pulse {_named(first)} is {way}{slowly}."
+            f"{name[:1].upper()}{name[1:]} change{'s' * is_one} the training: in hot blocks, "
+            f"which have none, {_named(first)} is {_way(first)}."
+            if result.arm != "burner"
+            else f"A load beside the job changes the training: beside it {_named(first)} is {_way(first)}."
         )
+        drawn = "Which blocks were hot"
+    else:
+        sentence = f"Heat changes the training: while the device is hot, {_named(first)} is {_way(first)}."
+        drawn = "When the device was hot"
     return (
-        sentence,
-        f"When {'the device was hot' if _is_heat(result) else 'a pulse came'} was drawn by chance: nothing "
-        "else "
-        "in the run looks like this in more than one such experiment in twenty.",
-        "This experiment was long enough; a second run with another seed shows whether it holds there too.",
-        "Repeat it with another seed, and another machine: one run is one case.",
+        sentence + idleness_sentence(result) + steps_sentence(result),
+        f"{drawn} was drawn by chance. Without an effect, so large a difference comes in at most 1 of 20 "
+        "experiments.",
+        "This experiment was long enough to show it.",
+        "Repeat it with another seed, and on another machine: one run is one case.",
     )
 
 
 def _no_effect(result: ExperimentResult, observed: str) -> tuple[str, str, str, str]:
-    size = f" of {result.planned_sd:g} sd or more" if result.planned_sd is not None else ""
-    what = (
-        "Heat does nothing to the training" if _is_heat(result) else "The pulses do nothing to the hardware"
-    )
-    beside = " That the two move together must come from something that nobody logged."
+    size = f"{result.planned_sd:g} sd or more" if result.planned_sd is not None else "the planned size"
+    name, is_one = cause(result)
+    name = f"{name[:1].upper()}{name[1:]}" if is_heat(result) else "What was pulsed"
+    has = "has" if is_one or not is_heat(result) else "have"
+    what = "of the training" if is_heat(result) else "of the hardware"
+    beside = f" Watching sees the two move together: {_not_by(result)}." if observed == "coupled" else ""
     return (
-        f"{what} that is large enough to matter: an effect{size} is ruled "
-        f"out.{beside * (observed == 'coupled')}",
+        f"{name} {has} no effect of {size} on what was tested {what} (sd: its own scatter).{beside}"
+        + idleness_sentence(result)
+        + steps_sentence(result),
         "An effect of that size, lasting as the interventions did, would be missed in at most one such "
         "experiment in twenty.",
-        "This experiment was long enough.",
-        "Nothing needs doing; for a smaller effect plan a longer run: thermograd experiment --plan.",
+        "Long enough for the size that was planned (effect_sd, a setting); smaller effects stay open.",
+        "If smaller ones matter, plan a longer run: thermograd experiment --plan.",
     )
 
 
 def _inconclusive(result: ExperimentResult, observed: str) -> tuple[str, str, str, str]:
-    what = "heat changes the training" if _is_heat(result) else "the pulses reach the hardware"
+    name, is_one = cause(result)
+    what = f"{name} change{'s' * is_one} the training" if is_heat(result) else "the pulses reach the hardware"
+    size = f" of {result.planned_sd:g} sd" if result.planned_sd is not None else ""
+    restless = "the training" if is_heat(result) else "the hardware"
     return (
-        f"Cannot tell whether {what}: this experiment was too short, or the training too restless, to show "
-        "or "
-        "to rule out the effect that it was planned for.",
-        "Not sure either way: not found is not the same as not there.",
-        "Longer than this; the numbers below say by how much.",
-        "Plan it by this run: thermograd experiment --plan; then run it that long.",
+        f"Cannot tell whether {what}: this experiment was too short, or {restless} too restless, "
+        f"to show or to rule out the planned effect{size}."
+        + idleness_sentence(result)
+        + steps_sentence(result),
+        "Not sure either way: not found is not the same as not there. What is ruled out stands in "
+        "the numbers below.",
+        "Longer than this: thermograd experiment --plan with this run's name says how long.",
+        "Run it that long, with another seed.",
     )
 
 
 def _insufficient(result: ExperimentResult, observed: str) -> tuple[str, str, str, str]:
-    failed = [check for check in result.manipulation if not check.passed]
-    tried = bool(result.effects) and result.design == "switchback"
-    if tried and len(failed) == len(result.manipulation):
+    unknown = "Nothing is known either way"
+    if NOT_AS_DRAWN in result.sentence:
         return (
-            f"The experiment shows nothing: {_not_moved(result, failed)}.",
-            "Nothing is known either way: what was to be tried did not happen.",
-            "No length helps; the intervention has to be stronger.",
-            "Longer gaps (a smaller duty) or another arm: thermograd experiment --help.",
+            f"The experiment shows nothing: {NOT_AS_DRAWN}.",
+            f"{unknown}: what was done is not what chance decided.",
+            "No length helps.",
+            "Find out what changed the log, or wrote into it: the numbers below name the first fault.",
+        )
+    tried = bool(result.effects) and is_heat(result)
+    if tried and not result.moved:
+        why, length, then = why_not_moved(result)
+        lead = (
+            "whether the device got cooler is not known"
+            if _unmeasured(result)
+            else "the device did not get cooler"
+        )
+        return (
+            f"The experiment shows nothing: {lead}: {why}.",
+            f"{unknown}: what was to be tried did not happen, or was not seen.",
+            f"{length[:1].upper()}{length[1:]}.",
+            f"{then[:1].upper()}{then[1:]}.",
         )
     return (
         "The experiment shows nothing yet: too little of it was done, or recorded.",
-        "Nothing is known either way.",
+        f"{unknown}.",
         "Until enough pairs or pulses are done: thermograd experiment --plan says how long that takes.",
         "Run it longer.",
     )
 
 
-def _not_moved(result: ExperimentResult, failed: Sequence[Manipulation]) -> str:
-    known = [check for check in failed if check.difference is not None]
-    if not known:
-        return "no sensor tells whether the device got cooler"
-    if result.design != "switchback":
-        return "the device did not answer the pulses"
-    degrees = next((check for check in known if check.outcome == "temperature_c"), None)
-    if degrees is None:
-        return f"the device did not get cooler, as far as its {signal(known[0].outcome).name} tells"
-    return f"the device did not get cooler ({degrees.difference:.1f} degrees between hot and cool)"
+def _unmeasured(result: ExperimentResult) -> bool:
+    return all(check.difference is None for check in result.manipulation)
 
 
-def _is_heat(result: ExperimentResult) -> bool:
-    return result.question == "heat to training"
+def _way(effect: Effect) -> str:
+    return "larger" if (effect.effect_sd or 0.0) > 0 else "smaller"
+
+
+def _pulsed(effect: Effect) -> str:
+    """Return what a pulse does to a signal, or one kind of pulse against another."""
+    device = printable(effect.device or "the device", _LONGEST_NAME)
+    one, less, other = printable(effect.contrast, _LONGEST_NAME).partition(" less ")
+    if not less:
+        return f"after a pulse {_named(effect)} is {_way(effect)}"
+    more = "more" if (effect.effect_sd or 0.0) > 0 else "less"
+    if effect.outcome == "temperature_c":
+        return f"{one} pulses warm {device} {more} than {other} do"
+    name = signal(effect.outcome).name
+    return f"after {one} pulses the {name} of {device} is {_way(effect)} than after {other} pulses"
 
 
 def _named(effect: Effect) -> str:
     if effect.outcome == "log_grad_norm":
         return "the gradient norm"
     known = signal(effect.outcome).name
-    told = f"the {known} of {printable(effect.device, _LONGEST_NAME)}" if effect.device else f"the {known}"
-    return f"{told} ({printable(effect.contrast, _LONGEST_NAME)})" if effect.contrast else told
+    return f"the {known} of {printable(effect.device, _LONGEST_NAME)}" if effect.device else f"the {known}"

@@ -122,12 +122,11 @@ def test_a_coupling_by_a_hidden_driver_is_told_as_association_beside_the_experim
     (pair, *_) = [pair for pair in analysis.pairs if pair.verdict == "coupled"]
     assert pair.device == "simulated:gpu"
     assert shown_verdict(analysis) == "no_effect"
-    assert "the experiment shows no effect, so it is a driver that nobody logged" in verdict_sentence(
-        analysis
-    )
+    left = "that the training moves the hardware, or that something drives both, remains"
+    assert f"not by heat with an effect of 0.5 sd or more; {left}" in verdict_sentence(analysis)
     screen = first_screen(analysis)
     assert (screen.verdict, screen.simulated) == ("no_effect", True)
-    assert "must come from something that nobody logged" in screen.sentence
+    assert left in screen.sentence
     assert any("include the intervention" in warning for warning in analysis.warnings)
     (told,) = json.loads(json.dumps(analysis.to_json(), allow_nan=False))["experiments"]
     assert {"arm", "design", "seed", "units", "manipulation", "effects", "verdict", "sentence"} <= told.keys()
@@ -167,14 +166,14 @@ def test_too_few_pairs_are_said_to_be_too_few(world):
 def test_a_device_that_did_not_get_cooler_is_no_experiment(world):
     data = world("null")
     (device,) = data.devices.values()
-    steady = {"temperature_c": 50.0, "power_w": 500.0, "utilization_pct": 100.0, "sm_clock_mhz": 1980.0}
+    steady = {"temperature_c": 50.0, "power_w": 500.0, "utilization_pct": 60.0, "sm_clock_mhz": 1980.0}
     table = device.table
     for name, value in steady.items():
         column = pa.array(np.full(len(table), value))
         table = table.set_column(table.column_names.index(name), name, column)
     result = one(replace(data, devices={device.name: replace(device, table=table)}))
     assert result.verdict == "insufficient"
-    assert "INSUFFICIENT: the device did not get cooler: temperature was +0 degC apart" in result.sentence
+    assert "INSUFFICIENT: the device did not get cooler: temperature was 0 degC apart" in result.sentence
     blind = one(replace(data, devices={}))
     assert blind.verdict == "insufficient"
     assert "whether the device got cooler was not measured" in blind.sentence
@@ -198,7 +197,7 @@ def test_a_device_that_only_idled_or_was_hotter_in_cool_blocks_is_no_experiment(
     idle = one(with_signals(data, still))
     assert {check.outcome for check in idle.manipulation if check.passed} == {"utilization_pct"}
     assert (idle.verdict, idle.moved) == ("insufficient", [])
-    assert "temperature was +0 degC apart" in idle.sentence
+    assert "temperature was 0 degC apart" in idle.sentence
     reversed_ = {"temperature_c": lambda old: 120.0 - old, "power_w": lambda old: 900.0 - old}
     result = one(with_signals(data, reversed_))
     assert (result.verdict, result.moved) == ("insufficient", [])
