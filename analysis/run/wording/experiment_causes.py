@@ -74,7 +74,8 @@ def steps_sentence(result: ExperimentResult) -> str:
 
 def _slowed(effect: Effect) -> bool:
     is_told = effect.effect is not None and math.isfinite(effect.effect) and effect.effect != 0
-    return effect.outcome == "step_time_s" and effect.is_control and effect.verdict == "effect" and is_told
+    is_asked = effect.is_control and not effect.is_competition  # what a load takes is told elsewhere
+    return effect.outcome == "step_time_s" and is_asked and effect.verdict == "effect" and is_told
 
 
 def block_s(result: ExperimentResult) -> float | None:
