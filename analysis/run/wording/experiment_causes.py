@@ -103,13 +103,6 @@ def why_not_moved(result: ExperimentResult) -> tuple[str, str, str]:
         few = "too few readings of its sensors fall into the blocks"
         what = f"{few}, which last {length:.0f} s each" if length else few
         return what, "longer blocks help, more of these do not", f"{longer}, or read sensors more often: --hz"
-    if (busy := _busy(known)) is not None:
-        return (
-            f"the device was busy in cool blocks too (utilisation {busy.cool:.0f} %), "
-            "so something else uses it",
-            "no length helps while others use the device",
-            "run it where nothing else runs",
-        )
     closest = nearest(known)
     apart = f"{signal(closest.outcome).name} was {apart_text(closest)} apart"
     if (closest.difference or 0.0) <= -closest.needed < 0 and closest.outcome != "sm_clock_mhz":
@@ -117,6 +110,13 @@ def why_not_moved(result: ExperimentResult) -> tuple[str, str, str]:
             f"the reverse was seen: {apart.replace(' apart', '')} in hot blocks against cool ones",
             "no length helps before that is understood",
             "look at the picture of the blocks: what else ran in the cool ones",
+        )
+    if (busy := _busy(known)) is not None:
+        return (
+            f"the device was busy in cool blocks too (utilisation {busy.cool:.0f} %), "
+            "so something else uses it",
+            "no length helps while others use the device",
+            "run it where nothing else runs",
         )
     if is_short:
         return f"{short}: {apart}", "longer blocks help, more of these do not", longer
