@@ -5,6 +5,7 @@ the other ranks look for it there. Where steps are given outright (`block_steps`
 """
 
 import hashlib
+import json
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -42,11 +43,13 @@ class Conductor:
     run_id
         The same on all ranks.
     mark
-        Writes a mark: its kind, step, text, detail.
+        Writes a mark: its kind, step, text, detail; False where it is not in the log.
     skip_time
         Takes so many nanoseconds out of the step under way.
     unseen
         Inside its block nothing counts as training.
+    is_losing
+        Whether the log cannot be written just now.
     warm_up_steps, warm_up_s
         Before the schedule is decided, both.
     """
@@ -62,11 +65,13 @@ class Conductor:
         unseen: Callable[[], AbstractContextManager[object]] = nullcontext,
         warm_up_steps: int = 20,
         warm_up_s: float = 20.0,
+        is_losing: Callable[[], bool] = lambda: False,
     ) -> None:
         self.guard = Guard("thermograd could not follow its experiment (%(error)s); training goes on")
         self.last_step: int | None = None  # of the training, where it is known
         self.options, self._arm, self._run_id = options, arm, run_id
         self._mark, self._skip_time, self._unseen = mark, skip_time, unseen
+        self._is_losing = is_losing
         self._warm_up_steps, self._warm_up_s = warm_up_steps, warm_up_s
         self._pace = Pace()
         self._closing = Event()
@@ -74,7 +79,7 @@ class Conductor:
         self._seen: int | None = None
         self._scene = replace(scene, rest=self._rest, typical_step_s=lambda: self._pace.typical_s)
         self._run_dir = Path(scene.run_dir)
-        self._is_over = self._is_prepared = False
+        self._is_over = self._is_prepared = self._is_abandoned = False
         self._following: Following | None = None
         self._hook = OptimizerHook(arm) if arm.sees_optimizers else None
         self._probe = self._new_probe() if options.plan else None
@@ -93,6 +98,8 @@ class Conductor:
         touched = self._following or self._probe
         busy_s = self._pace.end_step(step, touched is None or not touched.is_touched)
         if self.last_step is not None and step >= self.last_step:
+            if self._following is not None:
+                self._following.finish(step)
             return  # nothing comes that a gap could be before
         if not self._is_prepared and not self._prepared():
             self._pass_over(step, busy_s)
@@ -100,6 +107,7 @@ class Conductor:
         if self._following is None:
             self._settle(step, busy_s)
         if self._following is not None:
+            self._following.last_step = self.last_step
             self._following.step_ended(step, busy_s)
             if self._following.is_over:
                 self._end()
@@ -120,6 +128,8 @@ class Conductor:
     def close(self, why: str = "the run ended") -> None:
         """Put everything back, for good."""
         if self._is_over:
+            if self._following is not None and not self._is_abandoned:
+                self._following.tell_unlogged()
             return
         self._closing.set()
         if self._following is None and self._pace.steps:
@@ -129,12 +139,16 @@ class Conductor:
 
     def abandon(self) -> None:
         """Do nothing any more: in a forked child, what there is to be put back is the parent's."""
+        self._is_abandoned = True
+        self._leave()
+
+    def _leave(self) -> None:
         self._is_over = True
         if self._hook is not None:
             self._hook.remove()
 
     def _end(self, why: str = "the experiment ended") -> None:
-        self.abandon()
+        self._leave()
         if self._following is not None:
             self._following.close(why)
         else:
@@ -166,6 +180,8 @@ class Conductor:
             schedule = read_schedule(self._run_dir) or self._given()
             if schedule is None or schedule.arm != self._arm.name or step + 1 < schedule.start_step:
                 return
+            if self._other_options(schedule):  # refused once it is ready
+                return
             self._follow(schedule, is_ready=False)
         if self._following is not None:
             self._following.step_ended(step, busy_s)
@@ -186,6 +202,9 @@ class Conductor:
         if schedule.arm != self._arm.name:
             self.refuse(f"the run's directory has one of the arm {schedule.arm!r}; begin another run")
             return
+        if said := self._other_options(schedule):
+            self.refuse(f"the run's directory has one with {said}; begin another run")
+            return
         self._follow(schedule)
 
     def _is_written(self, schedule: Schedule, step: int) -> bool:
@@ -199,12 +218,24 @@ class Conductor:
             self.guard.count(error)
         return True
 
+    def _other_options(self, schedule: Schedule) -> str:
+        """Return options of a schedule that is there which the arm has otherwise; warn of another seed."""
+        ours, theirs = self._arm.options(), schedule.options
+        apart = [name for name in ours if _as_json(ours[name]) != _as_json(theirs.get(name, ours[name]))]
+        seed = self.options.seed
+        if not apart and seed is not None and seed != schedule.seed and self._scene.rank == 0:
+            self._say(
+                f"the run's directory has a schedule of seed {schedule.seed}: it is followed, not {seed}"
+            )
+        return ", ".join(f"{name} {theirs[name]}" for name in apart)
+
     def _follow(self, schedule: Schedule, is_ready: bool = True) -> None:
+        rank = self._scene.rank
         is_given = (self.options.block_steps or self.options.bin_steps) is not None
-        if is_given and self._scene.rank == 0:
+        if is_given and rank == 0:
             with self.guard:  # for readers and a restart; it is known without the file
                 write_schedule(self._run_dir, schedule)
-        self._following = Following(schedule, self._arm, self._mark, self._apart, self._scene.rank)
+        self._following = Following(schedule, self._arm, self._mark, self._apart, rank, self._is_losing)
         self._following.is_ready = is_ready
 
     def _given(self) -> Schedule | None:
@@ -319,3 +350,7 @@ class Conductor:
     def _say(self, text: str, **detail: Any) -> None:
         warn("thermograd: %s", text)
         self._note(text, **detail)
+
+
+def _as_json(value: Any) -> str:
+    return json.dumps(value, sort_keys=True, default=str)

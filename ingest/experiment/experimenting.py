@@ -83,7 +83,14 @@ class Experimenting:
             self._recorder.note,
         )
         self._conductor = Conductor(
-            options, arm, scene, self.run_id or "", self._recorder.mark, self._skip_time, self._unseen
+            options,
+            arm,
+            scene,
+            self.run_id or "",
+            self._recorder.mark,
+            self._skip_time,
+            self._unseen,
+            is_losing=lambda: self._recorder.is_losing,
         )
         if self._tap is not None:
             self._tap.on_step = self._conductor.step_ended

@@ -47,10 +47,10 @@ class Recorder:
         self.left_out = Guard("a value was left out: %(error)s", self._say_left_out)
         self.metrics = Metrics(self, rank)
 
-    def mark(self, mark: Any, step: Any, text: Any, detail: dict[str, Any]) -> None:
-        """Write a mark; the detail becomes JSON."""
+    def mark(self, mark: Any, step: Any, text: Any, detail: dict[str, Any]) -> bool:
+        """Write a mark; the detail becomes JSON. Return whether it is in the log."""
         if self.is_off():
-            return
+            return False
         document = None
         if detail:
             document, missing = plain_json(detail, lambda plain: hidden_values(plain, []))
@@ -60,7 +60,12 @@ class Recorder:
         mark, text = (without_secrets(told) if type(told) is str else told for told in (mark, text))
         row = self._fitted("mark", {"mark": mark, "step": step, "text": text})
         assert self.writer is not None
-        self.writer.append("mark", **row, detail=document)
+        return self.writer.append("mark", **row, detail=document) is not None
+
+    @property
+    def is_losing(self) -> bool:
+        """Whether events cannot be written just now."""
+        return self.writer is not None and self.writer.is_losing
 
     def log(self, values: Any, step: Any, tapped: int | None) -> None:
         """Write numbers by name, at a step that is given, or the last one: of the tap, or logged by hand."""

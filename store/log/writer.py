@@ -115,6 +115,11 @@ class EventWriter:
         """The run's directory, absolute; where it is now, if it has been moved."""
         return self._place.run_dir
 
+    @property
+    def is_losing(self) -> bool:
+        """Whether events are being lost: one was, and none has been reported as written again."""
+        return self._lost_said
+
     def append(
         self, kind: str, time_ns: int | None = None, monotonic_ns: int | None = None, **values: Any
     ) -> int | None:

@@ -54,6 +54,7 @@ class Conducted:
 
     def __init__(self, run_dir, arm=None, rank=0, world_size=1, warm_up_s=0.0, **options):
         self.marks, self.skipped_ns = [], 0
+        self.is_full = False  # the disk
         self.arm = arm if arm is not None else Told()
         scene = Scene(rank=rank, world_size=world_size, run_dir=run_dir, note=self._note)
         self.conductor = Conductor(
@@ -68,10 +69,13 @@ class Conducted:
         )
 
     def _mark(self, mark, step, text, detail):
+        if self.is_full:
+            return False
         if isinstance(self.arm, Told):
             self.arm.log.append(("mark", text))
         now = {"time_ns": time.time_ns(), "monotonic_ns": time.monotonic_ns()}
         self.marks.append({"mark": mark, "step": step, "text": text, "detail": json.dumps(detail), **now})
+        return True
 
     def _note(self, text, *, step=None, **detail):
         self._mark("note", step, text, detail)

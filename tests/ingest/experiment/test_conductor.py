@@ -5,8 +5,10 @@ import json
 import pytest
 from intervening import Conducted, Told
 from thermograd.ingest.experiment import probe
+from thermograd.ingest.experiment.arms.arm import Scene
+from thermograd.ingest.experiment.arms.duty import DutyArm
 from thermograd.ingest.experiment.schedule_file import PLAN, read_schedule
-from thermograd.store.experiment.schedules import Schedule, Switchback
+from thermograd.store.experiment.schedules import Assignment, Schedule, Switchback
 
 
 def conducted(tmp_path, **options):
@@ -230,3 +232,98 @@ def test_a_schedule_that_cannot_be_written_ends_only_a_job_of_several(tmp_path, 
     begun = [text for text in run.texts if text.startswith("duty: block 1 is")]
     refused = [text for text in run.texts if "the other ranks cannot be told of the schedule" in text]
     assert (len(begun), len(refused)) == ((1, 0) if world_size == 1 else (0, 1))
+
+
+NOT_LOGGED = "its mark could not be written, so that nothing was done"
+
+
+def test_nothing_is_done_in_a_block_whose_mark_is_not_in_the_log_and_it_is_said_later(tmp_path):
+    run = conducted(tmp_path)
+    run.step_to(7)
+    run.is_full = True
+    run.step_to(12)
+    run.is_full = False
+    run.step_to(15)
+    assert [call[1] for call in run.calls("begin")] == [0, 3]
+    assert [call[1] for call in run.calls("after")] == [6, 7, 8, 15]
+    assert {a.index: a.failed for a in run.recorded.failures} == {1: NOT_LOGGED, 2: NOT_LOGGED}
+    assert sorted(run.recorded.assigned) == [0, 3]
+
+
+def test_after_three_blocks_that_could_not_be_logged_the_arm_is_put_away(tmp_path, caplog):
+    run = conducted(tmp_path)
+    run.step_to(4)
+    run.is_full = True
+    run.step_to(40)
+    assert run.calls("begin", "after", "close") == [("close",)]
+    assert caplog.text.count("3 assignments in a row could not be logged") == 1
+    run.is_full = False
+    run.conductor.close()
+    assert [(a.index, a.failed) for a in run.recorded.failures] == [(i, NOT_LOGGED) for i in range(3)]
+
+
+def test_a_pulse_that_is_jumped_over_comes_in_its_bin_or_not_at_all(tmp_path):
+    arm = Told()
+    arm.design = "pulses"
+    run = conducted(
+        tmp_path, arm=arm, block_steps=None, bin_steps=2, stratum_bins=5, lag_bins=2, start_step=5
+    )
+    for step in (1, 2, 3, *range(4, 200, 3)):
+        run.conductor.step_ended(step)
+    drawn = [run.conductor.schedule.assignment(i).pulse_step for i in range(19)]
+    given = {call[1]: arm.log[arm.log.index(call) - 1][1] for call in run.calls("pulse")}
+    assert all(due <= after <= due + 1 for due, after in given.items())
+    assert any(after == due + 1 for due, after in given.items())
+    jumped = {drawn[a.index] for a in run.recorded.failures}
+    assert given.keys() | jumped == set(drawn)
+    assert given.keys().isdisjoint(jumped)
+
+
+def test_a_block_with_the_trainings_last_step_is_whole_and_none_begins_after_it(tmp_path):
+    run = conducted(tmp_path)
+    run.step_to(4)
+    run.conductor.last_step = 11
+    run.step_to(11)
+    run.conductor.close()
+    assert {a.index: (a.steps, a.failed) for a in run.recorded.applied.values()} == {
+        0: (3, None),
+        1: (3, None),
+    }
+    assert run.calls("after")[-1] == ("after", 10)
+
+
+def test_a_block_without_a_step_is_told_as_not_begun(tmp_path):
+    run = conducted(tmp_path)
+    run.step_to(8)
+    run.conductor.close()
+    assert run.recorded.applied[1].failed == "not begun: the run ended"
+
+
+def test_a_restart_with_another_seed_is_warned_of_and_with_other_options_refused(tmp_path, caplog):
+    conducted(tmp_path).step_to(6)
+    conducted(tmp_path, seed=2).step_to(6)
+    assert "a schedule of seed 1: it is followed, not 2" in caplog.text
+    path = tmp_path / "experiment.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"options": {"duty": 0.9}}))
+    run = conducted(tmp_path)
+    run.arm.options = lambda: {"duty": 0.6}
+    run.step_to(20)
+    assert run.texts == ["no experiment: the run's directory has one with duty 0.9; begin another run"]
+    assert run.calls("begin") == []
+
+
+def test_sleeps_that_take_too_long_do_not_lower_the_duty_of_a_block():
+    arm, asked = DutyArm(0.6), []
+
+    def overslept(seconds):
+        asked.append(seconds)
+        return seconds + 0.004
+
+    arm.prepare(Scene(rest=overslept))
+    arm.begin(Assignment(0, 0, 199, 0.9, level="cool"))
+    for step in range(200):
+        arm.after_step(step, 0.002)
+    done = arm.end()
+    assert done.detail["duty"] == pytest.approx(0.6, abs=0.01)
+    assert len(asked) < 100
+    assert done.idle_s == pytest.approx(sum(asked) + 0.004 * len(asked))
