@@ -85,6 +85,11 @@ class Conductor:
         self._probe = self._new_probe() if options.plan else None
 
     @property
+    def is_over(self) -> bool:
+        """Whether nothing is done any more."""
+        return self._is_over
+
+    @property
     def schedule(self) -> Schedule | None:
         """The schedule that is followed; None before it is known."""
         return self._following.schedule if self._following is not None else None

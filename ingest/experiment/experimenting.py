@@ -55,16 +55,15 @@ class Experimenting:
         ValueError
             If an option is none of what is allowed.
         """
-        self._experiment(parsed(arm, options))
+        self._experiment(parsed(arm, options), is_called=True)
 
-    def _experiment(self, options: "ExperimentOptions") -> None:
+    def _experiment(self, options: "ExperimentOptions", is_called: bool = False) -> None:
         """Begin an experiment of checked options, unless there is one; ValueError of what its arm refuses."""
         if self._conductor is not None:
-            if self._conductor.options != options:  # else a second training of the same run
-                warn(
-                    "thermograd: the run has an experiment already (%s); it stays",
-                    self._conductor.options.arm,
-                )
+            if is_called or self._conductor.options != options:  # else a second training of the same run
+                what = "it is over, and another takes another run" if self._conductor.is_over else "it stays"
+                arm = self._conductor.options.arm
+                warn("thermograd: the run has an experiment already (%s); %s", arm, what)
             return
         from thermograd.ingest.experiment.arms.arm import Scene
         from thermograd.ingest.experiment.arms.registry import make_arm
@@ -159,7 +158,9 @@ def parsed(given: Any, options: Mapping[str, Any]) -> "ExperimentOptions":
     if given is None or isinstance(given, str):
         named = {"arm": given} if given is not None else {}
         return ExperimentOptions.parse(named | dict(options))
-    return ExperimentOptions.parse({**ExperimentOptions.parse(given).to_json(), **options})
+    if isinstance(given, ExperimentOptions):
+        given = given.to_json()
+    return ExperimentOptions.parse({**given, **options} if isinstance(given, Mapping) else given)
 
 
 def checked(given: Any) -> "ExperimentOptions | None":

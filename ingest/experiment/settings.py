@@ -85,14 +85,38 @@ class ExperimentOptions:
         known = [field.name for field in fields(cls)]
         if unknown := [name for name in given if name not in known]:
             raise ValueError(f"the experiment knows no {', '.join(unknown)}; allowed: {', '.join(known)}")
+        _refuse_without_effect(given)
         if isinstance(given.get("shapes"), list | tuple):
             given["shapes"] = ",".join(map(str, given["shapes"]))
         return cls(**given)
 
     def to_json(self) -> dict[str, Any]:
-        """Return them as plain values that `parse` takes; what is not set is left out."""
-        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        """Return them as plain values that `parse` takes; what is not set, or not of the arm, is left out."""
+        values = {name: getattr(self, name) for name in options_of(self.arm)}
         return {name: value for name, value in values.items() if value is not None}
+
+
+def options_of(arm: str) -> list[str]:
+    """Return the names of the options that an arm takes."""
+    return [field.name for field in fields(ExperimentOptions) if arm in _ARMS_OF.get(field.name, ARMS)]
+
+
+def _refuse_without_effect(given: Mapping[str, Any]) -> None:
+    """Refuse what would be ignored: options of other arms, and of two that exclude each other."""
+    arm, names = given.get("arm", ARMS[0]), {name for name, value in given.items() if value is not None}
+    if not isinstance(arm, str) or arm not in ARMS:
+        return  # said elsewhere
+    allowed = options_of(arm)
+    if others := [name for name in given if name in names and name not in allowed]:
+        raise ValueError(f"the arm {arm} takes no {', '.join(others)}; allowed: {', '.join(allowed)}")
+    length = "block" if arm in _SWITCHBACKS else "bin"
+    seconds, steps = f"{length}_s", f"{length}_steps"
+    if {seconds, steps} <= names:
+        raise ValueError(f"the experiment has {seconds} and {steps}; allowed: one of them")
+    if "start_step" in names and steps not in names:
+        raise ValueError(f"the experiment has start_step without {steps}; allowed: both, or neither")
+    if steps in names and given.get("plan") is True:
+        raise ValueError(f"the experiment has plan and {steps}; allowed: plan with {seconds}, or without")
 
 
 def _from_text(text: str) -> Any:
@@ -122,7 +146,17 @@ def _or_none(check: _Check) -> _Check:
     return lambda value: value is None or check(value)
 
 
-_STEPS = (_or_none(lambda value: _count(value, 1)), "a whole number from 1")
+_SWITCHBACKS, _PULSES = ("duty", "burner", "cap"), ("shadow", "lr")
+_ARMS_OF: dict[str, tuple[str, ...]] = {  # options that not every arm takes
+    **dict.fromkeys(("block_s", "block_steps"), _SWITCHBACKS),
+    **dict.fromkeys(("bin_s", "bin_steps", "stratum_bins", "lag_bins"), _PULSES),
+    **dict.fromkeys(("shapes", "repeats"), ("shadow",)),
+    "duty": ("duty",),
+    "power_w": ("cap",),
+    "load": ("burner",),
+    "factor": ("lr",),
+}
+_STEPS = (_or_none(lambda value: _count(value, 1)), "a whole number from 1, below 2**31")
 _SECONDS_OR_NONE = (_or_none(_positive), "seconds above 0")
 _FLAG = (lambda value: isinstance(value, bool), "true, false")
 _ALLOWED: dict[str, tuple[_Check, str]] = {

@@ -19,7 +19,7 @@ from thermograd.ingest.experiment.arms.registry import make_arm
 from thermograd.ingest.experiment.settings import BIN_S, BLOCK_S, VARIABLE, ExperimentOptions
 from thermograd.ingest.launch.card import told_by
 from thermograd.ingest.launch.command_end import runs_told
-from thermograd.ingest.launch.launcher import Beside, launch
+from thermograd.ingest.launch.launcher import Beside, is_there, launch, tell_not_found
 from thermograd.ingest.launch.options import PlanQuestion
 from thermograd.store.errors import ConfigError
 from thermograd.store.experiment.draws import new_seed
@@ -54,6 +54,8 @@ def launch_experiment(
         If an option is not allowed.
     """
     options = experiment_asked_for(asked, plan is not None)
+    if not is_there(command):
+        return tell_not_found(command, say)
     for line in announcement(options):
         say(line)
     return launch(runs, name, hz, command, say, settings, beside=_Experiment(options, say, plan))

@@ -80,8 +80,7 @@ def launch(
         try:
             code = _run(command, environment, started)
         except FileNotFoundError:
-            say(f"{command[0]!r} was not found: give a program on the PATH, or a path to one")
-            return _NOT_FOUND
+            return tell_not_found(command, say)
         except OSError as error:
             say(f"{command[0]!r} could not be started: {error.strerror or error}")
             return _NOT_EXECUTABLE
@@ -94,6 +93,17 @@ def launch(
         if card:
             tell_cards(runs_told(Path(hello)), code)
     return code
+
+
+def is_there(command: Sequence[str]) -> bool:
+    """Return whether there is such a program, on the PATH or as a file."""
+    return shutil.which(command[0]) is not None or os.path.exists(command[0])
+
+
+def tell_not_found(command: Sequence[str], say: Callable[[str], None]) -> int:
+    """Say that there is no such program; return the exit code for it."""
+    say(f"{command[0]!r} was not found: give a program on the PATH, or a path to one")
+    return _NOT_FOUND
 
 
 def name_of(command: Sequence[str]) -> str:

@@ -8,16 +8,18 @@ import click
 from thermograd.store.console import CommandAfterDashes, FiniteRange, command_after_dashes, json_option
 from thermograd.store.experiment.schedules import ARMS
 
-_COUNT = click.IntRange(1)
+_COUNT = click.IntRange(1, 2**31 - 1)
+_BEGINS = "the first begins with step 21, or --start-step."
 _SECONDS = FiniteRange(0, min_open=True)
 _SHARE = FiniteRange(0, 1, min_open=True)
+_POWER, _TWIN_BLOCK_S = 0.9, 10.0
 # (option, name as in Python and the environment, type, help)
 _OPTIONS: tuple[tuple[str, str, Any, str], ...] = (
     ("--seed", "seed", click.IntRange(0, 2**31 - 1), "Of the schedule; drawn where not given."),
     ("--block", "block_s", _SECONDS, "Length of a block, s (duty, burner, cap); default 60."),
-    ("--block-steps", "block_steps", _COUNT, "The same in steps, without a warm-up."),
+    ("--block-steps", "block_steps", _COUNT, f"The same in steps; {_BEGINS}"),
     ("--bin", "bin_s", _SECONDS, "Length of a bin, s (shadow, lr); default 1."),
-    ("--bin-steps", "bin_steps", _COUNT, "The same in steps, without a warm-up."),
+    ("--bin-steps", "bin_steps", _COUNT, f"The same in steps; {_BEGINS}"),
     ("--stratum-bins", "stratum_bins", click.IntRange(3), "Bins with one pulse in them; default 20."),
     ("--lag-bins", "lag_bins", _COUNT, "Bins that an answer may last; default 10."),
     ("--start-step", "start_step", _COUNT, "First step of the schedule, where steps are given."),
@@ -79,9 +81,7 @@ _PLAN = (
     click.option(
         "--power",
         type=FiniteRange(0.05, 0.999),
-        default=0.9,
-        show_default=True,
-        help="Of the plan: chance of finding the effect.",
+        help="Of the plan: chance of finding the effect; default 0.9.",
     ),
     click.option("--name", help="What you call the run; default what the script calls it, or its file."),
     json_option,
@@ -111,7 +111,7 @@ def experiment_options(command: Callable[..., Any]) -> Callable[..., Any]:
         *args: Any,
         words: tuple[str, ...],
         plan: bool,
-        power: float,
+        power: float | None,
         minutes: float | None,
         name: str | None,
         as_json: bool,
@@ -121,6 +121,10 @@ def experiment_options(command: Callable[..., Any]) -> Callable[..., Any]:
         after = command_after_dashes()
         is_of_run = after is None and plan
         _refuse_experiment(words, after, is_of_run, as_json)
+        of_plan = {"--power": power, "--minutes": minutes}
+        if not plan and (without := [option for option, value in of_plan.items() if value is not None]):
+            raise click.UsageError(f"{' and '.join(without)}: only with --plan.")
+        _refuse_of_others(asked)
         given = ExperimentAsked(
             command=() if is_of_run else after or words,
             planned_run=words[0] if is_of_run else None,
@@ -128,7 +132,7 @@ def experiment_options(command: Callable[..., Any]) -> Callable[..., Any]:
             plan=plan,
             question=PlanQuestion(
                 asked.get("effect_sd"),
-                power,
+                _POWER if power is None else power,
                 minutes,
                 asked["arm"],
                 {name: asked[name] for name in _OF_A_PLAN if name in asked},
@@ -154,6 +158,17 @@ def _refuse_experiment(
         raise click.UsageError("Give a COMMAND: thermograd experiment -- python train.py; or --plan RUN.")
     if as_json:
         raise click.UsageError("--json is of --plan RUN; thermograd analyze --json tells of an experiment.")
+
+
+def _refuse_of_others(asked: dict[str, Any]) -> None:
+    """Refuse options that the arm does not take."""
+    from thermograd.ingest.experiment.settings import options_of
+
+    takes = options_of(asked["arm"])
+    options = {name: option for option, name, _, _ in _OPTIONS}
+    if others := [options[name] for name in asked if name in options and name not in takes]:
+        own = ", ".join(option for name, option in options.items() if name in takes)
+        raise click.UsageError(f"--arm {asked['arm']} takes no {', '.join(others)}; allowed: {own}.")
 
 
 def _decorated(command: Callable[..., Any], decorators: Sequence[Any]) -> Callable[..., Any]:
@@ -193,8 +208,8 @@ _TWIN = (
         help="Of the second run: a load beside it, idle gaps, or nothing (a control).",
     ),
     click.option("--seed", type=click.IntRange(0, 2**31 - 1), help="Seed torch, numpy and random with it."),
-    click.option("--block", type=_SECONDS, default=10.0, show_default=True, help="Length of a block, s."),
-    click.option("--block-steps", type=_COUNT, help="The same in steps, without a warm-up."),
+    click.option("--block", type=_SECONDS, help=f"Length of a block, s; default {_TWIN_BLOCK_S:g}."),
+    click.option("--block-steps", type=_COUNT, help="The same in steps; the first begins with step 21."),
     click.option(
         "--load", type=_SHARE, help="Share of the cores that is loaded, of a GPU of the time; default 0.5."
     ),
@@ -214,7 +229,7 @@ def twin_options(command: Callable[..., Any]) -> Callable[..., Any]:
         heat: str,
         seed: int | None,
         name: str | None,
-        block: float,
+        block: float | None,
         block_steps: int | None,
         load: float | None,
         duty: float | None,
@@ -227,6 +242,28 @@ def twin_options(command: Callable[..., Any]) -> Callable[..., Any]:
             raise click.UsageError("A COMMAND stands after --, and nothing but options before it.")
         arm = {"block_s": block, "block_steps": block_steps, "load": load, "duty": duty}
         asked = {option: value for option, value in arm.items() if value is not None}
+        _refuse_twin(heat, asked, not after)
+        if heat != "none" and block_steps is None:
+            asked.setdefault("block_s", _TWIN_BLOCK_S)
         return command(*args, given=TwinAsked(after or (), words, heat, asked, seed, name), **rest)
 
     return _decorated(packed, _TWIN)
+
+
+def _refuse_twin(heat: str, asked: dict[str, Any], is_of_runs: bool) -> None:
+    """Refuse options that would be ignored."""
+    named = {"block_s": "--block", "block_steps": "--block-steps", "load": "--load", "duty": "--duty"}
+    context = click.get_current_context()
+    given = [name for name in ("heat", "seed", "name") if _is_given(context, name)]
+    if is_of_runs and (asked or given):
+        options = ", ".join([*(f"--{name}" for name in given), *(named[name] for name in asked)])
+        raise click.UsageError(f"{options}: only with a COMMAND; two runs are compared as they are.")
+    others = {"none": set(named), "burner": {"duty"}, "duty": {"load"}}[heat]
+    if wrong := [named[name] for name in asked if name in others]:
+        raise click.UsageError(f"--heat {heat} takes no {', '.join(wrong)}.")
+    if {"block_s", "block_steps"} <= asked.keys():
+        raise click.UsageError("--block and --block-steps: one of them.")
+
+
+def _is_given(context: click.Context, name: str) -> bool:
+    return context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE

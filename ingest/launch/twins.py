@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from thermograd.ingest.launch.experiment import environment_of, experiment_asked_for
-from thermograd.ingest.launch.launcher import Beside, launch, name_of
+from thermograd.ingest.launch.launcher import Beside, is_there, launch, name_of, tell_not_found
 from thermograd.ingest.launch.options import TwinAsked
 from thermograd.ingest.launch.seeding import SEED, seed_environment
 
@@ -33,6 +33,8 @@ def launch_twins(
     """
     heat, seed = given.heat, given.seed
     options = None if heat == "none" else experiment_asked_for({"arm": heat, **given.asked})
+    if not is_there(given.command):
+        return Twins([], tell_not_found(given.command, say))
     environment = seed_environment(seed)
     set_in = "torch, numpy and random are seeded with it" if seed is not None else "the script seeds itself"
     say(f"twin: run 1 of 2, without heat; {SEED} is {environment[SEED]} in both runs, {set_in}")

@@ -15,11 +15,11 @@ def test_a_name_a_mapping_and_json_mean_the_same():
     assert ExperimentOptions.parse(given) == ExperimentOptions.parse(json.dumps(given)) == options
     assert ExperimentOptions.parse(options) is options
     assert ExperimentOptions.parse("shadow") == ExperimentOptions.parse('"shadow"')
-    assert ExperimentOptions.parse({"shapes": ["zeros", "ones"]}).shapes == "zeros,ones"
+    assert ExperimentOptions.parse({"arm": "shadow", "shapes": ["zeros", "ones"]}).shapes == "zeros,ones"
 
 
 def test_what_is_written_is_read_as_the_same():
-    options = ExperimentOptions(arm="lr", bin_steps=3, factor=0.5, plan=True)
+    options = ExperimentOptions(arm="lr", bin_s=3, factor=0.5, plan=True)
     assert ExperimentOptions.parse(json.loads(json.dumps(options.to_json()))) == options
     assert "seed" not in options.to_json()
 
@@ -35,7 +35,15 @@ def test_what_is_written_is_read_as_the_same():
         ({"block_s": float("nan")}, "the experiment's block_s is nan; allowed: seconds above 0"),
         ({"block_steps": 0}, "the experiment's block_steps is 0; allowed: a whole number from 1"),
         ({"plan": "yes"}, "the experiment's plan is 'yes'; allowed: true, false"),
-        ({"stratum_bins": 11}, "the experiment's stratum_bins is 11; allowed: 12 or more, lag_bins + 2"),
+        (
+            {"arm": "lr", "stratum_bins": 11},
+            "the experiment's stratum_bins is 11; allowed: 12 or more, lag_bins + 2",
+        ),
+        ({"bin_s": 5}, "the arm duty takes no bin_s; allowed: arm, seed, block_s, block_steps, start_step"),
+        ({"arm": "shadow", "block_s": 5, "factor": 2}, "the arm shadow takes no block_s, factor; allowed"),
+        ({"block_s": 5, "block_steps": 5}, "has block_s and block_steps; allowed: one of them"),
+        ({"start_step": 5}, "has start_step without block_steps; allowed: both, or neither"),
+        ({"plan": True, "block_steps": 5}, "has plan and block_steps; allowed: plan with block_s"),
         ("{", "the experiment is no JSON"),
         (3, "the experiment is 3; allowed: the name of an arm, or a mapping"),
         (["duty"], "allowed: the name of an arm, or a mapping"),

@@ -61,7 +61,7 @@ def test_two_lines_say_what_is_done_and_what_of_the_training_is_changed(asked, s
 
 
 def test_what_is_not_allowed_is_refused_before_the_command_begins(tmp_path):
-    asked = {"arm": "duty", "stratum_bins": 3, "lag_bins": 10}
+    asked = {"arm": "shadow", "stratum_bins": 3, "lag_bins": 10}
     with pytest.raises(ConfigError, match="stratum_bins is 3"):
         launch_experiment(tmp_path, None, 5.0, ("false",), pytest.fail, asked)
 
@@ -75,6 +75,19 @@ def test_what_is_not_allowed_is_refused_before_the_command_begins(tmp_path):
         (["experiment", "word", "--", "true"], 2, "'word' stands before --"),
         (["experiment", "--json", "--", "true"], 2, "--json is of --plan RUN"),
         (["experiment", "--epochs", "3", "--", "true"], 2, "No such option"),
+        (
+            ["experiment", "--bin", "5", "--", "true"],
+            2,
+            "--arm duty takes no --bin; allowed: --seed, --block",
+        ),
+        (["experiment", "--power", ".8", "--", "true"], 2, "--power: only with --plan"),
+        (["experiment", "--block-steps", "9" * 20, "--", "true"], 2, "not in the range 1<=x<=2147483647"),
+        (["experiment", "--block", "5", "--block-steps", "5", "--", "true"], 1, "allowed: one of them"),
+        (["experiment", "--start-step", "5", "--", "true"], 1, "start_step without block_steps"),
+        (["experiment", "latest"], 127, "'latest' was not found"),
+        (["twin", "--", "no-such-program"], 127, "'no-such-program' was not found"),
+        (["twin", "--heat", "none", "--load", ".5", "--", "true"], 2, "--heat none takes no --load"),
+        (["twin", "one", "two", "--seed", "3"], 2, "--seed: only with a COMMAND"),
         (["twin", "one"], 2, "Give two runs"),
         (["twin", "word", "--", "true"], 2, "nothing but options before it"),
         (["twin", "--json", "--", "true"], 2, "--json is of RUN RUN"),
@@ -84,6 +97,7 @@ def test_wrong_words_are_refused_in_a_sentence(tmp_path, words, code, text):
     result = CliRunner().invoke(main, ["--runs", str(tmp_path), *words])
     assert result.exit_code == code
     assert text in result.output
+    assert "drawn by seed" not in result.output
 
 
 def test_a_run_whose_training_refused_says_so_and_one_that_was_too_short(tmp_path):
