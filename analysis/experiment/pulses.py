@@ -70,7 +70,7 @@ def analyze_pulses(
     controls, units
         Outcomes that are expected to answer; the unit of each.
     planned_sd
-        "no_effect" is said where no response as large is left.
+        "no_effect" is said where no response as large is left, by test and interval.
 
     Returns
     -------
@@ -186,7 +186,7 @@ def _unknown(name: str, n: int, is_control: bool, contrast: str) -> Effect:
 
 
 def _with_size(effect: Effect, size: Measured, question: _Question) -> Effect:
-    sd, interval = size.sd, size.interval
+    sd, interval, planned = size.sd, size.interval, question.planned_sd * size.sd
     low, high = size.course - size.half_width, size.course + size.half_width
     lags_s: Floats = question.bin_s * np.arange(size.course.size, dtype=np.float64)
     return replace(
@@ -197,7 +197,7 @@ def _with_size(effect: Effect, size: Measured, question: _Question) -> Effect:
         interval=interval,
         delay_s=question.bin_s * size.lag,
         detectable_sd=size.detectable / sd if np.isfinite(size.detectable) else None,
-        verdict="no_effect" if size.farthest <= question.planned_sd * sd else "inconclusive",
+        verdict="no_effect" if max(size.farthest, -interval[0], interval[1]) <= planned else "inconclusive",
         response=Response(lags_s, size.course / sd, low / sd, high / sd, effect.unit, sd, _LEVEL),
     )
 
