@@ -24,6 +24,7 @@ _ONLY = "datum.k === outcome"
 _HEIGHT = 132
 _LEFT: dict[str, Any] = {"minExtent": 46, "maxExtent": 46}
 _SHARES = [0.56, 0.44]
+SIMULATED = "SIMULATED hardware"
 _TITLE = 17  # letters that have room beside a panel
 
 
@@ -36,13 +37,13 @@ def blocks_chart(shown: ShownExperiment, panels: Panels) -> Spec | None:
 
 def _stacked(rows: Rows, shown: ShownExperiment, panels: Panels) -> alt.VConcatChart:
     last = len(shown.courses) - 1
-    charts = [_panel(rows, shown, course, panels, k == last) for k, course in enumerate(shown.courses)]
+    charts = [_panel(rows, shown, course, panels, k, k == last) for k, course in enumerate(shown.courses)]
     chart: alt.VConcatChart = alt.vconcat(*charts, spacing=10)
     return chart
 
 
 def _panel(
-    rows: Rows, shown: ShownExperiment, course: Course, panels: Panels, is_lowest: bool
+    rows: Rows, shown: ShownExperiment, course: Course, panels: Panels, place: int, is_lowest: bool
 ) -> alt.LayerChart:
     unit_s = panels.clock.seconds
     ends = shown.span_s if shown.stretches else panels.limits_s
@@ -65,6 +66,8 @@ def _panel(
         told = tooltip(told=("block", ""), v=("median", ".5~g"))
         rule = data.mark_rule(strokeWidth=3, style=f"{kind}-middle", clip=True, strokeCap="butt")
         layers.append(rule.encode(x=x, x2="to:Q", y=y, tooltip=told))
+    if shown.result.simulated and not place:
+        layers.append(heading(named(rows, "simulated", [{"name": SIMULATED}])))
     return alt.LayerChart(
         layer=layers, width=WIDTH, height=_HEIGHT, name=f"on-{course.key}", description=course.title
     )
@@ -136,10 +139,11 @@ def _found(rows: Rows, shown: ShownExperiment, curves: bool, bars: bool) -> alt.
 def _response(rows: Rows, shown: ShownExperiment) -> alt.LayerChart:
     points = [row for k, each in enumerate(shown.tested) for row in _response_rows(k, each)]
     titles = [
-        {"k": k, "name": f"{each.label}: response" + ("" if each.effect.response else ", none was made")}
+        {"k": k, "name": _stamp(shown, f"{each.label}{'' if each.effect.response else ': no response'}")}
         for k, each in enumerate(shown.tested)
     ]
-    axis = alt.Axis(title="s after it began", grid=False, tickCount=6)
+    began = "s after heat was switched on" if shown.is_switchback else "s after the pulse"
+    axis = alt.Axis(title=began, grid=False, tickCount=6)
     x = alt.X("t:Q", scale=alt.Scale(nice=False, domainMin=0), axis=axis)
     up = alt.Axis(title="effect in sd", tickCount=5, minExtent=34)
     y = alt.Y("v:Q", axis=up)
@@ -176,11 +180,11 @@ def _chance(rows: Rows, shown: ShownExperiment) -> alt.LayerChart:
         for k, each in enumerate(shown.tested)
         if each.bars is not None
     ]
-    titles = [{"k": k, "name": _chance_title(each)} for k, each in enumerate(shown.tested)]
+    titles = [{"k": k, "name": _stamp(shown, _chance_title(each))} for k, each in enumerate(shown.tested)]
     axis = alt.Axis(title="test statistic", grid=False, tickCount=6)
     scale = alt.Scale(nice=False, zero=False, padding=10)
     x = alt.X("from:Q", scale=scale, axis=axis)
-    y = alt.Y("n:Q", axis=alt.Axis(title="redrawn schedules", tickCount=4, minExtent=34))
+    y = alt.Y("n:Q", axis=alt.Axis(title="schedules drawn anew", tickCount=4, minExtent=34))
     told = tooltip(told=("statistic", ""), n=("schedules", ",d"))
     base = named(rows, "chance", bars).transform_filter(_ONLY)
     observed = named(rows, "observed", own).transform_filter(_ONLY)
@@ -208,8 +212,13 @@ def _bar_rows(k: int, each: TestedOutcome) -> list[dict[str, Any]]:
     ]
 
 
+def _stamp(shown: ShownExperiment, title: str) -> str:
+    """Return a title that says where its device is simulated."""
+    return f"SIMULATED: {title}" if shown.result.simulated else title
+
+
 def _chance_title(each: TestedOutcome) -> str:
     p = each.effect.p
     if each.bars is None or p is None:
-        return "no schedule was redrawn"
-    return f"line: this run; bars: {int(each.bars.count.sum()):,} redrawn, p = {p:.2g}"
+        return "nothing redrawn"
+    return f"line: this run (p = {p:.2g})"

@@ -17,6 +17,7 @@ _BARS = 44  # of the histogram
 _SHOWN = ("temperature_c", "power_w", "sm_clock_mhz", "utilization_pct")
 _MOST_BLOCKS = 400  # blocks; more are thinner than a line
 _FEWEST_REDRAWN = 20
+_MOST_ANSWERS = 3  # signals under pulses
 _ROOM = 0.02  # of the experiment's length, before it
 
 
@@ -106,7 +107,11 @@ def shown_experiment(data: RunSeries, result: ExperimentResult, origin_ns: int) 
     )
     blocks = stretches if result.design == "switchback" else ()
     span_s = _span_s(stretches)
-    courses = [_hardware(data, result, origin_ns, blocks, span_s), _training(data, origin_ns, blocks, span_s)]
+    if result.design == "switchback":
+        hardware = _hardware(data, result, origin_ns, blocks, span_s)
+        courses = [hardware, _training(data, origin_ns, blocks, span_s)]
+    else:
+        courses = _answering(data, result, origin_ns, span_s)
     every = [TestedOutcome(_label(each), each, bars_of(each)) for each in result.effects]
     tested = [each for each in every if each.bars is not None or each.effect.response is not None]
     return ShownExperiment(
@@ -123,6 +128,22 @@ def _span_s(stretches: Sequence[Stretch]) -> tuple[float, float]:
 
 def _label(effect: Effect) -> str:
     return named(effect) + f" ({role_of(effect)})" * effect.is_control
+
+
+def _answering(
+    data: RunSeries, result: ExperimentResult, origin_ns: int, span_s: tuple[float, float]
+) -> list[Course | None]:
+    """Return the signals that answered pulses most; where none did, those that were tested."""
+    asked = [each for each in result.effects if not each.is_control]
+    found = [each for each in asked if each.verdict == "effect"] or asked
+    found = sorted(found, key=lambda each: -abs(each.effect_sd or 0.0))
+    courses: dict[tuple[str, str], Course] = {}
+    for each in found:
+        device = data.devices.get(each.device or "")
+        if device is not None and device.measures(each.outcome):
+            known = (device.name, each.outcome)
+            courses.setdefault(known, _device_course(device, each.outcome, origin_ns, (), span_s))
+    return list(courses.values())[:_MOST_ANSWERS] or [_hardware(data, result, origin_ns, (), span_s)]
 
 
 def _hardware(

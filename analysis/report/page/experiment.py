@@ -5,13 +5,29 @@ from typing import Any
 from thermograd.analysis.display.numbers import DASH, shown_number
 from thermograd.analysis.display.table import Table
 from thermograd.analysis.experiment.result import Effect, ExperimentResult, Manipulation
-from thermograd.analysis.run.experiment.sentences import e_text, named, own_unit_text, plan_text, role_of
+from thermograd.analysis.run.experiment.sentences import (
+    e_text,
+    ends_text,
+    named,
+    own_unit_text,
+    plan_text,
+    role_of,
+)
 from thermograd.analysis.run.result import Analysis
+from thermograd.analysis.run.wording.experiment_causes import ARMS
 from thermograd.analysis.run.wording.experiment_words import leading
 from thermograd.store.telling.columns import signal
 from thermograd.store.text import printable
 
 _LONGEST = 80
+_SHARES = ("duty", "load")
+_OPTIONS = {
+    "duty": "busy for {} of the time in cool blocks",
+    "load": "loaded for {} of the time in hot blocks",
+    "shapes": "kinds of pulse: {}",
+    "power_w": "a limit of {} W in cool blocks",
+    "factor": "the learning rate times {}",
+}
 
 
 def experiments_told(analysis: Analysis) -> dict[str, Any]:
@@ -24,12 +40,12 @@ def experiments_told(analysis: Analysis) -> dict[str, Any]:
 
 
 def _told(analysis: Analysis, result: ExperimentResult) -> dict[str, Any]:
-    options = ", ".join(f"{name} {value}" for name, value in result.options.items())
     is_heat = result.question == "heat to training"
     return {
         "result": result,
         "title": "Does heat change the training?" if is_heat else "Does the training reach the hardware?",
-        "options": printable(options, 200),
+        "options": _options(result),
+        "arm": printable(ARMS.get(result.arm, result.arm), _LONGEST),
         "plan": plan_text(result.plan or {}),
         "kinds": sorted({str(each.get("kind")) for each in result.schedule if each.get("kind")}),
         "checks": Table(
@@ -53,6 +69,17 @@ def _told(analysis: Analysis, result: ExperimentResult) -> dict[str, Any]:
     }
 
 
+def _options(result: ExperimentResult) -> str:
+    """Return how the arm was set, in words; the planned size is told beside it."""
+    told = []
+    for name, value in result.options.items():
+        if name not in ("effect_sd", "step_time_is"):
+            words = _OPTIONS.get(name, name.replace("_", " ") + " {}")
+            shown = f"{100 * value:g} %" if name in _SHARES and isinstance(value, int | float) else str(value)
+            told.append(words.format(printable(shown.replace(",", " and "), 60)))
+    return ", ".join(told)
+
+
 def _check(analysis: Analysis, check: Manipulation) -> tuple[str, ...]:
     known = signal(check.outcome)
     device = analysis.called(check.device) if check.device else DASH
@@ -74,9 +101,9 @@ def _effect(effect: Effect) -> tuple[str, ...]:
     return (
         named(effect) + f" ({role_of(effect)})" * effect.is_control,
         shown_number(effect.effect_sd, "+.2f"),
-        " to ".join(shown_number(end, "+.2f") for end in ends) if ends else DASH,
+        ends_text(ends) if ends else DASH,
         own_unit_text(effect).replace("degC", "°C") or DASH,
-        f"{effect.delay_s:.0f} s" if effect.delay_s is not None else DASH,
+        f"{effect.delay_s:.0f} s" if effect.delay_s and effect.verdict == "effect" else DASH,
         shown_number(effect.p, ".2g"),
         shown_number(effect.p_family, ".2g"),
         e_text(effect.e_value) or DASH,
