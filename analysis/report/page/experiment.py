@@ -103,7 +103,7 @@ def _effect(effect: Effect) -> tuple[str, ...]:
         shown_number(effect.effect_sd, "+.2f"),
         ends_text(ends) if ends else DASH,
         own_unit_text(effect).replace("degC", "°C") or DASH,
-        f"{effect.delay_s:.0f} s" if effect.delay_s and effect.verdict == "effect" else DASH,
+        f"{effect.delay_s:.0f} s" if effect.delay_s is not None and effect.verdict == "effect" else DASH,
         shown_number(effect.p, ".2g"),
         shown_number(effect.p_family, ".2g"),
         e_text(effect.e_value) or DASH,
