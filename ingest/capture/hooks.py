@@ -128,7 +128,7 @@ def _seeing() -> list[_Observer]:
     cuda: Any = torch.cuda  # some versions of it have no types here
     if ours.is_on or (_active and cuda.is_initialized() and cuda.is_current_stream_capturing()):
         return []
-    return _active
+    return _active[:]  # an observer may look away while all are told
 
 
 def _observers() -> list[_Observer]:
