@@ -23,7 +23,8 @@ def one(world: str, minutes: float, seed: int) -> tuple[ExperimentResult, float]
     with tempfile.TemporaryDirectory() as folder:
         run = simulate_experiment(Path(folder), world, minutes, seed=seed)
         (result,) = run_experiments(load_series(run))
-        return result, float(run.facts["truth"]["effect_sd"])
+        truth = run.facts["truth"]  # of pulses only the sign is known
+        return result, float(truth["effect_sd"] if truth["effect_sd"] is not None else bool(truth["effect"]))
 
 
 def row(world: str, minutes: float, runs: int, seed: int) -> str:

@@ -58,7 +58,9 @@ class World:
         "duty": blocks, hot and cool; "shadow": pulses.
     effect_sd
         What a hot block has added to the log gradient norm at its end, on a device long cool, in sd of the
-        norm's own noise; of pulses above 0 if they heat.
+        log norm about its trend, without the effect: as in `Effect.effect_sd`.
+    pulsed_effect
+        What pulses do to the device, in words; empty for nothing.
     memory_s
         How slowly the norm answers: by default as the device heats.
     driver_sd
@@ -70,6 +72,7 @@ class World:
     about: str
     arm: Literal["duty", "shadow"] = "duty"
     effect_sd: float = 0.0
+    pulsed_effect: str = ""
     memory_s: float = _DEVICE_MEMORY_S
     driver_sd: float = 0.0
     drift_sd: float = 0.0
@@ -78,6 +81,13 @@ class World:
     def question(self) -> str:
         """Which way the effect is looked for."""
         return "heat to training" if self.arm == "duty" else "training to hardware"
+
+    @property
+    def effect(self) -> str:
+        """What is true, in the report's sd and in percent of the norm; of pulses in words."""
+        if not self.effect_sd:
+            return self.pulsed_effect
+        return f"{self.effect_sd:g} sd ({100 * np.expm1(_LOG_SD * self.effect_sd):+.1f} %)"
 
 
 WORLDS = {
@@ -92,7 +102,7 @@ WORLDS = {
     "experiment-training-to-hardware": World(
         "shadow steps of noise or zeros at drawn moments; noise makes the device work harder",
         "shadow",
-        effect_sd=1.0,
+        pulsed_effect="of noise above zeros",
     ),
     "experiment-carry-over": World(
         "the norm answers the heat over two minutes, longer than a block", effect_sd=0.6, memory_s=120.0
@@ -135,7 +145,8 @@ def simulate_experiment(
         "scenario": name,
         "about": world.about,
         "question": world.question,
-        "effect_sd": world.effect_sd,
+        "effect_sd": None if world.pulsed_effect else world.effect_sd,
+        "effect": world.effect,
         "memory_s": world.memory_s if world.effect_sd and world.arm == "duty" else None,
         "seed": seed,
         "rho": None,
@@ -259,7 +270,7 @@ def _load(world: World, steps: _Steps, length_s: int) -> Floats:
             ]
             pulsed = np.array([place for place in given if place < end_s.size], dtype=np.int64)
             after = steps.after_s[pulsed]
-            work += _worked(edges, end_s[pulsed], end_s[pulsed] + after, heat * bool(world.effect_sd))
+            work += _worked(edges, end_s[pulsed], end_s[pulsed] + after, heat * bool(world.pulsed_effect))
     return np.clip(np.diff(work) / _TICK_S, 0.0, 1.0)
 
 

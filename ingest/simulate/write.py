@@ -172,8 +172,7 @@ def truth_text(truth: Mapping[str, Any]) -> str:
     scenario = str(truth["scenario"])
     parts = [f"simulated: {scenario}"]
     if "question" in truth:
-        effect_sd = truth.get("effect_sd")
-        parts.append(f"true effect {effect_sd:g} sd" if effect_sd else "no effect")
+        parts.append(f"true effect {truth['effect']}" if truth.get("effect") else "no effect")
     elif truth.get("lag_s") is None and truth.get("response") is None:
         without = {"uncoupled": [], "coupled": ["rho 0"], "coupled-trends": ["rho 0"]}
         parts += without.get(scenario, ["not coupled"])
