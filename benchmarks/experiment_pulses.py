@@ -190,6 +190,43 @@ def kinds(runs: int, seed: int) -> Iterator[Row]:
             yield name, f"{more:g}", runs, rate(hits, runs), met, f"{ever / runs:.3f}", f"{pulse / runs:.2f}"
 
 
+def large(runs: int, seed: int) -> Iterator[Row]:
+    """Yield whether band and interval hold a response of 10 s memory of 0 to 10 sd of the noise.
+
+    Of one kind of pulses, or of two that both answer with 2 sd, the second with so much more.
+    """
+    worlds = {"white": lambda rng, n: rng.normal(size=n)}
+    worlds |= {"AR(.9)": HARDWARE["AR(.9)"].make, "degrees": HARDWARE["whole degrees"].make}
+    response = np.exp(-np.arange(120) / 10.0)
+    for world, make in worlds.items():
+        for size in (0.0, 3.0, 10.0):
+            for two in (False, True):
+                hits = band = interval = inside = 0
+                for run in range(runs):
+                    rng = np.random.default_rng([seed, run, len(world), two])
+                    stratum, place, pulses = drawn_pulses(rng, STRATA, STRATUM_BINS, PLACES)
+                    values, more = make(rng, BINS), {}
+                    if two:
+                        coins = rng.integers(2, size=STRATA)
+                        told = [("zeros", "noise")[coin] for coin in coins]
+                        more = {"kind": told, "kinds": ("zeros", "noise")}
+                        pulses[pulses > 0] = 2.0 + size * coins
+                    values = values + np.convolve(pulses, response if two else size * response)[:BINS]
+                    shown = np.round(values) if world == "degrees" else values
+                    effect = asked(shown, stratum, place, run, **more)[0]
+                    curve, true = (
+                        effect.response,
+                        size * response[: LAG_BINS + 1] / effect.response.unit_per_sd,
+                    )
+                    low, high = effect.interval
+                    hits += effect.p <= ALPHA
+                    band += bool(((curve.low_sd <= true) & (true <= curve.high_sd)).all())
+                    interval += low <= size * response[round(effect.delay_s)] <= high
+                    inside += low <= effect.effect <= high
+                shares = (rate(each, runs) for each in (hits, band, interval, inside))
+                yield world, "two" if two else "one", f"{size:g}", runs, *shares
+
+
 def speed(runs: int, seed: int) -> Iterator[Row]:
     """Yield what one analysis of one sensor takes, 1999 redraws."""
     rng = np.random.default_rng(seed)
@@ -259,6 +296,11 @@ PARTS: dict[str, Told] = {
             "pulse p <= .05",
         ),
         kinds,
+    ),
+    "large": (
+        "Large responses, and two kinds",
+        ("noise", "kinds", "sd", "R", "p <= .05", "band holds it", "interval holds it", "estimate inside"),
+        large,
     ),
     "speed": ("What it takes", ("what", "median", "range"), speed),
 }
