@@ -15,6 +15,7 @@ from thermograd.analysis.comparison.twin_values import (
     INPUTS,
     Apart,
     LayerApart,
+    NotFinite,
     Values,
     layer_apart,
     values_of,
@@ -27,7 +28,7 @@ from thermograd.store.runs.catalogue import Run
 from thermograd.store.telling.quantities import counted
 from thermograd.store.text import without_nan
 
-TwinVerdict = Literal["equal", "differs", "not comparable"]
+TwinVerdict = Literal["equal", "equal so far", "differs", "not comparable"]
 _MOST_REASONS = 3
 _MOST_ULPS = 10**6  # beyond, the share says it
 _SPOKEN = {"grad_norm": "gradient norm", "learning_rate": "learning rate", "tokens": "number of tokens"}
@@ -40,7 +41,8 @@ class Twin:
     Attributes
     ----------
     verdict, reasons
-        ``equal``: bit by bit; ``differs``; ``not comparable``: two trainings, or nothing to compare: why.
+        ``equal``: bit by bit; ``equal so far``: likewise, but one run made fewer steps or did not end by
+        itself with exit code 0; ``differs``; ``not comparable``: two trainings, or nothing to compare: why.
     run_ids, heat, asked_heat
         Of both runs, and what heated each: the arms of their experiments; None for nothing. What the second
         was to be heated by.
@@ -64,6 +66,12 @@ class Twin:
         Of the devices of both runs, while they trained.
     replays
         What the trainings' own replays have said, with the run's id.
+    not_finite
+        Where signals are equal and no number: a training that has broken in both runs alike.
+    ends
+        How each run ended; None where as it should, or where that is not known.
+    is_control
+        Whether neither run was to be heated.
     """
 
     verdict: TwinVerdict
@@ -85,7 +93,11 @@ class Twin:
     moments: list[Moment] = field(default_factory=list)
     warmth: list[Warmth] = field(default_factory=list)
     replays: list[tuple[str, Replay]] = field(default_factory=list)
+
     simulated: bool = False
+    not_finite: list[NotFinite] = field(default_factory=list)
+    ends: tuple[str | None, str | None] = (None, None)
+    is_control: bool = False
 
     @property
     def first(self) -> Apart | None:
@@ -125,7 +137,10 @@ def compare_twins(first: Run, second: Run) -> Twin:
     apart = sorted((each for each in found if each is not None), key=_earliest)
     marks = [marks_of(run) for run in (first, second)]
     reasons = [_reason(setting) for setting in settings] + _nothing(values)
-    verdict: TwinVerdict = "not comparable" if reasons else "differs" if apart else "equal"
+    ends = _end(first), _end(second)
+    is_whole = not (any(ends) or values.only_first or values.only_second)
+    equal: TwinVerdict = "equal" if is_whole else "equal so far"
+    verdict: TwinVerdict = "not comparable" if reasons else "differs" if apart else equal
     return Twin(
         verdict=verdict,
         reasons=reasons,
@@ -151,6 +166,12 @@ def compare_twins(first: Run, second: Run) -> Twin:
             for said in read_replays(own)
         ],
         simulated=any(map(_is_simulated, series)),
+        not_finite=sorted(
+            (each for each in (signal.not_finite() for signal in values.signals) if each is not None),
+            key=lambda each: each.first_step,
+        ),
+        ends=ends,
+        is_control=_told_of_heat(second) == "none",
     )
 
 
@@ -188,9 +209,23 @@ def _heat(marks: list[dict[str, Any]]) -> str | None:
 
 def _asked_heat(run: Run) -> str | None:
     """Return what `thermograd twin` was to heat a run by."""
-    told = run.facts.get("twin")
-    heat = told.get("heat") if isinstance(told, dict) else None
+    heat = _told_of_heat(run)
     return None if heat in (None, "none") else str(heat)
+
+
+def _told_of_heat(run: Run) -> Any:
+    told = run.facts.get("twin")
+    return told.get("heat") if isinstance(told, dict) else None
+
+
+def _end(run: Run) -> str | None:
+    """Return how a run ended, where that is not as it should."""
+    end = run.end()
+    if end.exit_code:
+        return f"ended with exit code {end.exit_code}"
+    if end.state == "live":
+        return "has not ended"
+    return f"is {end.state}" if end.state in ("failed", "interrupted", "crashed") else None
 
 
 def _step_s(data: RunSeries) -> float | None:
@@ -217,8 +252,27 @@ def twin_sentence(twin: Twin) -> str:
         return f"DIFFERS from {_place(twin)}. {_what_it_means(twin)}"
     names = " and ".join(spoken(name) for name, n in twin.compared.items() if n and name not in INPUTS)
     ranks = f" of {twin.ranks} ranks" if twin.ranks > 1 else ""
-    steps = f"all {counted(twin.common, 'step')}{ranks} that both runs have"
-    return f"EQUAL to the last bit: {names} in {steps}. {_told_heat(twin)}"
+    so_far = _so_far(twin)
+    how = "EQUAL to the last bit" if not so_far else "EQUAL SO FAR, to the last bit"
+    steps = f"{'the' if so_far else 'all'} {counted(twin.common, 'step')}{ranks} that both runs have"
+    broken = ", ".join(map(_not_finite, twin.not_finite))
+    told = "".join(f"; {each}" for each in [*so_far, *([f"but {broken}"] if broken else [])])
+    return f"{how}: {names} in {steps}{told}. {_told_heat(twin)}"
+
+
+def _so_far(twin: Twin) -> list[str]:
+    """Return what one run did not do that the other did, and how they ended."""
+    fewer = enumerate((twin.only_second, twin.only_first), 1)
+    told = [f"run {place} made {n:,} fewer" for place, n in fewer if n]
+    return told + [f"run {place} {end}" for place, end in enumerate(twin.ends, 1) if end]
+
+
+def _not_finite(broken: NotFinite) -> str:
+    """Return where a signal is no number in both."""
+    if broken.to_the_end:
+        return f"{spoken(broken.signal)} is not finite from step {broken.first_step:,} on"
+    times = counted(broken.values, "value")
+    return f"{spoken(broken.signal)} is not finite in {times}, first at step {broken.first_step:,}"
 
 
 def _place(twin: Twin) -> str:
@@ -274,6 +328,8 @@ def _told_heat(twin: Twin) -> str:
     if twin.asked_heat and not twin.heat[1]:
         none = f"The second run was to be heated ({twin.asked_heat}), and no block of it came"
         return f"{none}: that shows no more than that the code repeats itself."
+    if twin.is_control:
+        return "Neither run was heated: a control."
     rows = [row for row in twin.warmth if row.first_c is not None and row.second_c is not None]
     if not rows:
         return "How much warmer the second run was is not known: no temperature was read in both."

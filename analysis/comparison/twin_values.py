@@ -59,6 +59,16 @@ class LayerApart:
 
 
 @dataclass(frozen=True, slots=True)
+class NotFinite:
+    """Where a signal is no number in both runs: its first step, how often, and whether from there on."""
+
+    signal: str
+    first_step: int
+    values: int
+    to_the_end: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Signal:
     """One signal of two runs at the steps and ranks that both have, in the order of steps, then ranks.
 
@@ -84,6 +94,14 @@ class Signal:
         at = int(self.step[place]), int(self.rank[place])
         counts = int(differ.size), int(differ.sum()), place
         return Apart(self.name, *at, one, two, ulps_apart(one, two, precision), precision, relative, *counts)
+
+    def not_finite(self) -> NotFinite | None:
+        """Return where both runs have no finite number; None where there is no such place."""
+        broken = ~np.isfinite(self.first) & ~np.isfinite(self.second)
+        if not broken.any():
+            return None
+        first = int(np.argmax(broken))
+        return NotFinite(self.name, int(self.step[first]), int(broken.sum()), bool(broken[first:].all()))
 
 
 @dataclass(frozen=True, slots=True)

@@ -62,8 +62,8 @@ class Experimenting:
         if self._conductor is not None:
             if is_called or self._conductor.options != options:  # else a second training of the same run
                 what = "it is over, and another takes another run" if self._conductor.is_over else "it stays"
-                arm = self._conductor.options.arm
-                warn("thermograd: the run has an experiment already (%s); %s", arm, what)
+                known = self._conductor.options.arm
+                warn("thermograd: the run has an experiment already (%s); %s", known, what)
             return
         from thermograd.ingest.experiment.arms.arm import Scene
         from thermograd.ingest.experiment.arms.registry import make_arm

@@ -96,10 +96,32 @@ def test_the_rank_that_differs_first_is_named(tmp_path):
 
 def test_nan_beside_nan_is_equal_and_beside_a_number_is_not(tmp_path):
     broken = [*LOSSES[:4], math.nan, *LOSSES[5:]]
-    assert compare_twins(make_run(tmp_path, broken), make_run(tmp_path, broken)).verdict == "equal"
+    lost = [*LOSSES[:5], *[math.nan] * 3]
+    for losses, told in ((broken, "in 1 value, first at step 5"), (lost, "from step 6 on")):
+        twin = compare_twins(make_run(tmp_path, losses), make_run(tmp_path, losses))
+        assert twin.verdict == "equal"
+        assert f"in all 8 steps that both runs have; but loss is not finite {told}." in twin.sentence
     twin = compare_twins(make_run(tmp_path), make_run(tmp_path, broken))
     assert (twin.first.step, twin.first.ulps, twin.first.relative) == (5, None, None)
     assert json.loads(json.dumps(twin.to_json()))["first"]["second"] is None
+
+
+def test_runs_of_other_lengths_or_with_an_exit_code_are_equal_only_so_far(tmp_path):
+    short = make_run(tmp_path, LOSSES[:6])
+    launcher = EventWriter(short.path, short.run_id, "node-launcher-1-0a1b2c", role="launcher")
+    launcher.close({"state": "failed", "exit_code": 3})
+    twin = compare_twins(make_run(tmp_path), short)
+    assert twin.verdict == "equal so far"
+    assert twin.sentence.startswith(
+        "EQUAL SO FAR, to the last bit: loss in the 6 steps that both runs have; "
+        "run 2 made 2 fewer; run 2 ended with exit code 3. "
+    )
+
+
+def test_a_control_without_heat_is_not_told_to_be_warmer(tmp_path):
+    control = make_run(tmp_path, facts={"twin": {"run": 2, "heat": "none"}}, heat_c=55.0)
+    twin = compare_twins(make_run(tmp_path), control)
+    assert twin.sentence.endswith("in all 8 steps that both runs have. Neither run was heated: a control.")
 
 
 def test_a_value_that_one_run_does_not_know_is_no_difference(tmp_path):
