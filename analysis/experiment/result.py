@@ -70,17 +70,21 @@ class Effect:
         The observed value, and shape (r,) those of schedules drawn anew.
     effect_sd, interval_sd
         Above 0: hot, or the pulse, makes the outcome larger; sd of the outcome about its trend, without the
-        effect. Of heat the interval inverts the test; of pulses it is the simultaneous band of the response
-        at the lag where it stands out most, and may hold 0 where the test, which takes lags together, finds
-        an effect. None without.
+        estimated effect and without spikes that are set back: what plans count in too. Of heat the size is
+        what a block makes at its end, and the interval inverts the test through every thermal memory that
+        heat may act through (as known of the device, else up to the longest of the test); of pulses it is the
+        simultaneous band of the response at the lag where it stands out most, and may hold 0 where the test,
+        which takes lags together, finds an effect. None without.
     effect, interval
         The same in `unit`.
     delay_s
-        Thermal memory or lag at which it is largest, s.
+        Thermal memory that explains most of the outcome, or lag at which it is largest, s.
     e_value, e_largest
         Of the pairs or strata so far; the largest on the way.
     detectable_sd
-        The smallest effect that the experiment would have shown with the power asked for (.9).
+        The smallest effect that the experiment would have shown with power .9, all outcomes of its family
+        taken into account: through the device's thermal time constant where that is known, else through the
+        worst of the memories.
     verdict
         Of this outcome.
     typical

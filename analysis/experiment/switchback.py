@@ -8,41 +8,27 @@ the steps take is itself the draw's doing.
 """
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 from thermograd.analysis.arrays import Floats, Ints
 from thermograd.analysis.experiment.family import family_p, randomisation_p
 from thermograd.analysis.experiment.heat.blocks import Blocks, blocks_of
 from thermograd.analysis.experiment.heat.coins import redrawn_coins
-from thermograd.analysis.experiment.heat.inversion import combined, detectable, estimate, interval
+from thermograd.analysis.experiment.heat.inversion import (
+    combined,
+    detectable,
+    estimate,
+    family_limit,
+    interval_over,
+)
 from thermograd.analysis.experiment.heat.response import response_to_heat
-from thermograd.analysis.experiment.heat.whitening import Whitened, whitened
+from thermograd.analysis.experiment.heat.scored import Scored, scored
 from thermograd.analysis.experiment.result import Effect
 
 MEMORIES_S = (5.0, 20.0, 60.0)
 FEWEST_PAIRS = 6  # of five, not even the rarest draw has p <= .05
 _ALPHA = 0.05
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Scored:
-    """One outcome beside the schedule.
-
-    Attributes
-    ----------
-    clean
-        The outcome's innovations.
-    scores
-        Shape (memories, pairs): what each pair says for an effect, as drawn; turned around, the negative.
-    answers
-        Shape (memories, memories, pairs): [i] what an effect of 1 at a block's end through memory i adds to
-        the scores.
-    """
-
-    clean: Whitened
-    scores: Floats
-    answers: Floats
 
 
 def analyze_switchback(
@@ -54,6 +40,7 @@ def analyze_switchback(
     controls: Collection[str] = (),
     units: Mapping[str, str] | None = None,
     memories_s: Sequence[float] = MEMORIES_S,
+    tau_s: float | None = None,
     planned_sd: float = 0.3,
     redraws: int = 1999,
     seed: int = 0,
@@ -77,7 +64,11 @@ def analyze_switchback(
     units
         Of the outcomes.
     memories_s
-        Thermal memories that heat may act through, s.
+        Thermal memories that heat may act through, s: those that the test looks through. Sizes are looked for
+        through more, between them and beyond.
+    tau_s
+        The device's thermal time constant, s, where it is known: the smallest effect that would have been
+        shown is then of that memory, else of the worst one.
     planned_sd
         The size that the experiment was planned for: "no_effect" where the interval is within it.
     redraws
@@ -91,7 +82,8 @@ def analyze_switchback(
     -------
     list of Effect
         One an outcome, in their order. `effect` is what a whole hot block makes at its end, on a device that
-        was cool for long; `delay_s` the memory that it is most visible through. The e-values, which may be
+        was cool for long; `delay_s` the memory that explains most of the outcome. An outcome
+        that is not known in both blocks of enough pairs is insufficient. The e-values, which may be
         looked at pair by pair, are of the log: `thermograd.store.experiment.outcomes`.
 
     Raises
@@ -106,18 +98,32 @@ def analyze_switchback(
     _check([time_s, hot, pair, *outcomes.values()], memories_s)
     blocks = blocks_of(time_s, hot, pair)
     coins = redrawn_coins(blocks.pairs, redraws, seed)
-    scored = {name: _scored(values, blocks, memories_s) for name, values in outcomes.items()}
-    draws = {name: _statistics(one.scores, coins) for name, one in scored.items() if one is not None}
-    p = _tested({name: each for name, each in draws.items() if name in controls})
-    p |= _tested({name: each for name, each in draws.items() if name not in controls})
+    found = {name: scored(values, blocks, memories_s, tau_s) for name, values in outcomes.items()}
+    tested = {
+        name: one for name, one in found.items() if one is not None and one.blocks.pairs >= FEWEST_PAIRS
+    }
+    draws = {name: _statistics(one.said, coins[:, one.pairs]) for name, one in tested.items()}
+    families = [[name for name in tested if (name in controls) is asked] for asked in (False, True)]
+    p = {name: each for family in families for name, each in _tested(family, draws).items()}
+    acting = {name: one.acting(tau_s, p[name][1] <= _ALPHA) for name, one in tested.items()}
+    best = {name: one.best(acting[name]) for name, one in tested.items()}
+    noise = {name: _noise(one, best[name]) for name, one in tested.items()} if sizes else {}
     result = []
-    for name, one in scored.items():
+    for name, values in outcomes.items():
         told = (name, name in controls, (units or {}).get(name, ""))
-        if one is None or blocks.pairs < FEWEST_PAIRS:
-            result.append(_insufficient(told, outcomes[name], blocks))
-        else:
-            effect = _effect(told, one, blocks, memories_s, draws[name], p[name])
-            result.append(_sized(effect, one, blocks, memories_s, coins, planned_sd) if sizes else effect)
+        if name not in tested:
+            result.append(_insufficient(told, values, blocks))
+            continue
+        one = tested[name]
+        effect = _effect(told, one, best[name], draws[name], p[name])
+        if sizes:
+            family = next(each for each in families if name in each)
+            limit = family_limit([_statistics(noise[n], coins[:, tested[n].pairs]) for n in family], _ALPHA)
+            sized = _sized(effect, one, acting[name], best[name], coins[:, one.pairs])
+            shown = _shown(one, noise[name], coins[:, one.pairs], limit, tau_s)
+            sd = one.sd_without(effect.effect or 0.0, best[name])
+            effect = _judged(replace(sized, detectable_sd=shown and shown / sd), planned_sd)
+        result.append(effect)
     return result
 
 
@@ -129,42 +135,23 @@ def _check(arrays: Sequence[Floats | Ints], memories_s: Sequence[float]) -> None
         raise ValueError(f"the memories are {tuple(memories_s)}; allowed: one or more numbers of s above 0")
 
 
-def _scored(outcome: Floats, blocks: Blocks, memories_s: Sequence[float]) -> Scored | None:
-    """Return an outcome beside the schedule; None where nothing can be said."""
-    inside = np.flatnonzero(blocks.place >= 0)
-    if not inside.size:
-        return None
-    known = np.full(outcome.size, np.nan)
-    reach = slice(inside[0], inside[-1] + 1)
-    known[reach] = outcome[reach]
-    clean = whitened(known, blocks.pairs)
-    if clean is None:
-        return None
-    weights = clean.weights(clean.innovations)
-    scores = np.array([blocks.by_pair_through(memory_s, weights) for memory_s in memories_s])
-    if not np.all(np.linalg.norm(scores, axis=1) > 0):
-        return None
-    answers = np.array([_answers(clean, blocks, memory_s, memories_s) for memory_s in memories_s])
-    return Scored(clean, scores, answers)
-
-
-def _answers(clean: Whitened, blocks: Blocks, memory_s: float, memories_s: Sequence[float]) -> Floats:
-    expected = clean.kept * clean.of(blocks.through(memory_s)) / blocks.at_block_end(memory_s)
-    weights = clean.weights(expected)
-    return np.array([blocks.by_pair_through(each_s, weights) for each_s in memories_s])
-
-
 def _statistics(scores: Floats, coins: Floats) -> Floats:
     """Return the statistic of every draw, as observed first; above 0 where hot is larger."""
     return np.asarray(coins @ combined(scores))
 
 
-def _tested(draws: Mapping[str, Floats]) -> dict[str, tuple[float, float]]:
-    """Return p, and p with the family taken into account, of each outcome."""
-    sizes = [np.abs(each) for each in draws.values()]
+def _noise(one: Scored, best: int) -> Floats:
+    """Return what pairs say without the estimated effect."""
+    answer = one.answered[best]
+    return np.asarray(one.said - estimate(one.said, answer) * answer)
+
+
+def _tested(family: Sequence[str], draws: Mapping[str, Floats]) -> dict[str, tuple[float, float]]:
+    """Return p, and p with the family taken into account, of each of its outcomes."""
+    sizes = [np.abs(draws[name]) for name in family]
     observed, redrawn = [float(each[0]) for each in sizes], [each[1:] for each in sizes]
     alone = map(randomisation_p, observed, redrawn)
-    return dict(zip(draws, zip(alone, family_p(observed, redrawn), strict=True), strict=True))
+    return dict(zip(family, zip(alone, family_p(observed, redrawn), strict=True), strict=True))
 
 
 def _insufficient(told: tuple[str, bool, str], outcome: Floats, blocks: Blocks) -> Effect:
@@ -193,32 +180,27 @@ def _insufficient(told: tuple[str, bool, str], outcome: Floats, blocks: Blocks) 
 
 
 def _effect(
-    told: tuple[str, bool, str],
-    one: Scored,
-    blocks: Blocks,
-    memories_s: Sequence[float],
-    draws: Floats,
-    p: tuple[float, float],
+    told: tuple[str, bool, str], one: Scored, best: int, draws: Floats, p: tuple[float, float]
 ) -> Effect:
     """Return whether there is an effect, and about how large."""
     name, is_control, unit = told
-    best = _best(one)
-    size = estimate(one.scores, one.answers[best])
+    size = estimate(one.said, one.answered[best])
+    sd = one.sd_without(size, best)
     return Effect(
         outcome=name,
         device=None,
         unit=unit,
         is_control=is_control,
-        n=int(np.sum(blocks.place[one.clean.rows] >= 0)),
+        n=int(np.sum(one.blocks.place[one.clean.rows] >= 0)),
         p=p[0],
         p_family=p[1],
         statistic=float(draws[0]),
         redrawn=draws[1:],
-        effect_sd=size / one.clean.sd,
+        effect_sd=size / sd,
         interval_sd=None,
         effect=size,
         interval=None,
-        delay_s=float(memories_s[best]),
+        delay_s=float(one.memories_s[best]),
         e_value=None,
         e_largest=None,
         detectable_sd=None,
@@ -226,31 +208,29 @@ def _effect(
     )
 
 
-def _best(one: Scored) -> int:
-    """Return the memory that the outcome answers most clearly through."""
-    return int(np.argmax(np.abs(one.scores.sum(axis=1)) / np.linalg.norm(one.scores, axis=1)))
-
-
-def _sized(
-    effect: Effect,
-    one: Scored,
-    blocks: Blocks,
-    memories_s: Sequence[float],
-    coins: Floats,
-    planned_sd: float,
-) -> Effect:
-    """Return an effect with its interval, the smallest that would have been shown, and the response."""
-    size, sd = effect.effect or 0.0, one.clean.sd
-    answer, middle = one.answers[_best(one)], one.answers[len(memories_s) // 2]
-    ends = interval(one.scores, answer, size, coins, _ALPHA)
-    ends_sd = None if ends is None else (ends[0] / sd, ends[1] / sd)
-    found = detectable(one.scores - size * answer, middle, coins, _ALPHA)
-    is_small = ends_sd is not None and -planned_sd < ends_sd[0] and ends_sd[1] < planned_sd
+def _sized(effect: Effect, one: Scored, acting: Ints, best: int, coins: Floats) -> Effect:
+    """Return an effect with its interval and the response."""
+    sd = one.sd_without(effect.effect or 0.0, best)
+    place = int(np.searchsorted(acting, best))
+    ends = interval_over(one.said, one.answered[acting], place, coins, _ALPHA)
     return replace(
         effect,
-        interval_sd=ends_sd,
+        interval_sd=None if ends is None else (ends[0] / sd, ends[1] / sd),
         interval=ends,
-        detectable_sd=None if found is None else found / sd,
-        verdict="no_effect" if is_small and effect.verdict != "effect" else effect.verdict,
-        response=response_to_heat(one.clean, blocks, coins, effect.unit),
+        response=response_to_heat(one.clean, one.blocks, coins, effect.unit, sd),
     )
+
+
+def _shown(one: Scored, noise: Floats, coins: Floats, limit: float, tau_s: float | None) -> float | None:
+    """Return the smallest effect that would have been shown; None where no size would."""
+    acting = one.tested if tau_s is None else [int(np.searchsorted(one.memories_s, tau_s))]
+    sizes = [detectable(noise, one.answered[place], coins, limit) for place in acting]
+    known = [each for each in sizes if each is not None]
+    return max(known) if len(known) == len(sizes) else None
+
+
+def _judged(effect: Effect, planned_sd: float) -> Effect:
+    """Return an effect with "no_effect" where all sizes that are not excluded are smaller than planned."""
+    ends = effect.interval_sd
+    is_small = ends is not None and -planned_sd < ends[0] and ends[1] < planned_sd
+    return replace(effect, verdict="no_effect") if is_small and effect.verdict != "effect" else effect

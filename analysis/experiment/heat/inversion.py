@@ -4,7 +4,7 @@ An effect of another size is taken out of the scores, and the coins are drawn ag
 outcome stays as it was.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from scipy.optimize import brentq
@@ -16,6 +16,8 @@ _MOST_DOUBLINGS = 40
 _HALVINGS = 12
 _POWER = 0.9
 _MOST_POWER_DRAWS = 500
+_REFUTED = 0.005
+_FITTED = 2  # pairs' worth that size and memory have taken from the noise
 
 
 def combined(scores: Floats) -> Floats:
@@ -101,7 +103,49 @@ def _end(excluded: Callable[[float], bool], size: float, reach: float) -> float 
     return outside
 
 
-def detectable(noise: Floats, answer: Floats, coins: Floats, alpha: float) -> float | None:
+def interval_over(scores: Floats, answers: Floats, best: int, coins: Floats, alpha: float) -> Interval | None:
+    """Return the sizes that the redraws do not exclude, through whichever memory; None where one has no end.
+
+    The outcome does not tell by itself through which memory heat acts, so the interval is the union over all
+    of them: but for those that leave in the scores what the redraws have in one of 200 only, unless they are
+    the best or beside it.
+
+    Parameters
+    ----------
+    scores, coins
+        As in `interval`.
+    answers
+        Shape (all memories, memories, pairs).
+    best
+        The memory that explains most.
+    """
+    ends = []
+    for place, answer in enumerate(answers):
+        size = estimate(scores, answer)
+        if abs(place - best) > 1 and _is_refuted(scores - size * answer, coins):
+            continue
+        found = interval(scores, answer, size, coins, alpha)
+        if found is None:
+            return None
+        ends.append(found)
+    return min(low for low, _ in ends), max(high for _, high in ends)
+
+
+def _is_refuted(rest: Floats, coins: Floats) -> bool:
+    largest = np.max(np.abs(coins @ (rest / _length(rest)).T), axis=1)
+    return randomisation_p(float(largest[0]), largest[1:]) <= _REFUTED
+
+
+def family_limit(draws: Sequence[Floats], alpha: float) -> float:
+    """Return what an outcome's statistic has to exceed, with all of a family's outcomes taken into account.
+
+    `draws`: shape (1 + r,) each, what the noise of an outcome gives under every draw.
+    """
+    largest = np.max(np.abs(np.stack(draws)), axis=0)
+    return float(np.quantile(largest, 1.0 - alpha, method="higher"))
+
+
+def detectable(noise: Floats, answer: Floats, coins: Floats, limit: float) -> float | None:
     """Return the smallest effect that the same noise under other draws would have shown with power .9.
 
     Parameters
@@ -110,11 +154,18 @@ def detectable(noise: Floats, answer: Floats, coins: Floats, alpha: float) -> fl
         Shape (memories, pairs): scores without the estimated effect.
     answer, coins
         As in `interval`.
+    limit
+        What the statistic has to exceed: `family_limit`.
+
+    Notes
+    -----
+    The size of the noise is known from so many pairs only: it may be larger, or smaller, than it looks.
     """
     pairs = noise.shape[-1]
     some = coins[:: max(1, len(coins) // _MOST_POWER_DRAWS)]
-    drawn = np.vstack([some, -some])[:, None, :] * noise * np.sqrt(pairs / (pairs - 1))
-    limit = float(np.quantile(np.abs(coins @ combined(noise)), 1.0 - alpha))
+    left = max(pairs - _FITTED, 1)
+    spread = np.random.default_rng(0).chisquare(left, (2 * len(some), 1, 1))
+    drawn = np.vstack([some, -some])[:, None, :] * noise * np.sqrt(pairs / spread)
 
     def power(size: float) -> float:
         return float(np.mean(np.abs(combined(drawn + size * answer).sum(axis=-1)) > limit))

@@ -16,7 +16,7 @@ _BEND = 1.5  # points lie closer where heat begins
 _LEVEL = 0.95
 
 
-def response_to_heat(clean: Whitened, blocks: Blocks, coins: Floats, unit: str) -> Response | None:
+def response_to_heat(clean: Whitened, blocks: Blocks, coins: Floats, unit: str, sd: float) -> Response | None:
     """Return what heat, switched on and left on, has made of an outcome after up to one block.
 
     Parameters
@@ -27,8 +27,8 @@ def response_to_heat(clean: Whitened, blocks: Blocks, coins: Floats, unit: str) 
         As drawn.
     coins
         Shape (1 + r, pairs), as observed first.
-    unit
-        Of the outcome.
+    unit, sd
+        Of the outcome; sd without the effect.
 
     Notes
     -----
@@ -59,11 +59,11 @@ def response_to_heat(clean: Whitened, blocks: Blocks, coins: Floats, unit: str) 
     curve = np.cumsum(steps)
     return Response(
         lags_s=lags[1:].astype(np.float64) * blocks.hot_step_s,
-        effect_sd=curve / clean.sd,
-        low_sd=(curve - reach) / clean.sd,
-        high_sd=(curve + reach) / clean.sd,
+        effect_sd=curve / sd,
+        low_sd=(curve - reach) / sd,
+        high_sd=(curve + reach) / sd,
         unit=unit,
-        unit_per_sd=clean.sd,
+        unit_per_sd=sd,
         level=_LEVEL,
     )
 

@@ -16,7 +16,9 @@ _FEWEST = 40  # values, beside those that the trend takes
 _MOST_COSINES = 24
 _MEDIAN_WINDOW = 31  # values
 _WILD_SD = 5.0  # from the median around: what is beyond is set back to it
+_MOST_WILD = 0.03  # of all values; what is more often there is how the outcome is
 _INNOVATION_SD = 2.5
+_COARSE = 0.3  # of the sd is what half of the innovations are within (a normal one: 1)
 _STRETCH, _MOST_STRETCHES = 600, 48  # values that an AR is fitted to, at least; fits
 _CALM_WINDOW = 151  # values
 _WILDEST = 10.0  # sd
@@ -42,8 +44,10 @@ class Whitened:
         Shape (n - 3,): 1 over how restless the outcome is around each step.
     trend
         Shape (n - 3, k): the trend, filtered and calmed, orthonormal.
+    apart, course
+        Shape (n,) and (n, j): the outcome about its trend, and the trend, orthonormal; neither filtered.
     sd
-        Of the outcome without its trend, in its unit.
+        Of the outcome about its trend, in its unit.
     kept
         How much of a small effect the setting back leaves.
     """
@@ -54,6 +58,8 @@ class Whitened:
     memory: Floats
     calm: Floats
     trend: Floats
+    apart: Floats
+    course: Floats
     sd: float
     kept: float
 
@@ -61,6 +67,11 @@ class Whitened:
         """Return series over all steps, shape (steps,) or (steps, m), in the form of the innovations."""
         filtered = _filtered(series[self.rows], self.memory, self.calm)
         return np.asarray(filtered - self.trend @ (self.trend.T @ filtered))
+
+    def sd_without(self, series: Floats) -> float:
+        """Return the sd of the outcome about its trend, in its unit, without a series over all steps."""
+        seen = series[self.rows]
+        return float(np.std(self.apart - (seen - self.course @ (self.course.T @ seen))))
 
     def weights(self, innovations: Floats) -> Floats:
         """Return w, shape (steps,), such that w @ series is innovations @ of(series)."""
@@ -88,23 +99,31 @@ def whitened(outcome: Floats, pairs: int) -> Whitened | None:
     scale = float(np.max(np.abs(tame - tame.mean())))
     if not scale > 1e-12 * float(np.max(np.abs(tame))):
         return None
-    trend = _trend(rows, cosines)
-    residual = tame - trend @ scipy.linalg.lstsq(trend, tame)[0]
+    trend, _ = np.linalg.qr(_trend(rows, cosines))
+    residual = tame - trend @ (trend.T @ tame)
     memory = _memory(residual)
     same = np.ones(len(memory))
     innovations = _filtered(residual, memory, same)
-    spread = _spread(innovations) or float(innovations.std())
-    if not spread > 1e-9 * scale:
+    if not float(innovations.std()) > 1e-9 * scale:
         return None
-    calm = _calm(innovations, spread)
+    is_coarse = _is_coarse(innovations)
+    calm = same if is_coarse else _calm(innovations, _spread(innovations))
     basis, _ = np.linalg.qr(_filtered(trend, memory, calm))
     innovations = innovations * calm
     innovations = innovations - basis @ (basis.T @ innovations)
-    limit = _INNOVATION_SD * (_spread(innovations) or float(innovations.std()))
-    kept = float(np.mean(np.abs(innovations) < limit))
-    innovations = innovations.clip(-limit, limit)
-    innovations = innovations - basis @ (basis.T @ innovations)
-    return Whitened(outcome.size, rows, innovations, memory, calm, basis, float(residual.std()), kept)
+    kept = 1.0
+    if not (is_coarse or _is_coarse(innovations)):
+        limit = _INNOVATION_SD * _spread(innovations)
+        kept = float(np.mean(np.abs(innovations) < limit))
+        innovations = innovations.clip(-limit, limit)
+        innovations = innovations - basis @ (basis.T @ innovations)
+    sd = float(residual.std())
+    return Whitened(outcome.size, rows, innovations, memory, calm, basis, residual, trend, sd, kept)
+
+
+def _is_coarse(innovations: Floats) -> bool:
+    """Return whether most of an outcome stands still, so that its rare moves are what it tells, not wild."""
+    return _spread(innovations) < _COARSE * float(innovations.std())
 
 
 def _without_wild(values: Floats) -> Floats:
@@ -114,7 +133,8 @@ def _without_wild(values: Floats) -> Floats:
     spread = _spread(apart)
     if spread == 0:  # most values are their median: quantised, or still
         return values
-    return np.asarray(around + apart.clip(-_WILD_SD * spread, _WILD_SD * spread))
+    limit = max(_WILD_SD * spread, float(np.quantile(np.abs(apart), 1.0 - _MOST_WILD)))
+    return np.asarray(around + apart.clip(-limit, limit))
 
 
 def _spread(values: Floats) -> float:

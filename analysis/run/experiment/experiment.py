@@ -24,6 +24,7 @@ from thermograd.analysis.run.experiment.sentences import (
 )
 from thermograd.analysis.run.experiment.training_to_hardware import training_to_hardware
 from thermograd.analysis.run.experiment.unbegun import refused_or_ended
+from thermograd.analysis.run.readings.time_constants import time_constants_s
 from thermograd.analysis.run.series import RunSeries
 from thermograd.store.experiment.marks import read_experiments
 from thermograd.store.experiment.schedules import Switchback
@@ -71,8 +72,10 @@ def _result(exposure: Exposure) -> ExperimentResult:
     checks: list[Manipulation] = []
     effects: list[Effect] = []
     if enough:
-        test = heat_to_training if is_switchback else training_to_hardware
-        checks, effects = test(exposure, planned_sd)
+        if is_switchback:
+            checks, effects = heat_to_training(exposure, planned_sd, _tau_s(exposure.data, plan))
+        else:
+            checks, effects = training_to_hardware(exposure, planned_sd)
         effects = _with_typical(exposure, effects)
     elif is_switchback and exposure.units and not recorded.faults:
         checks = manipulation(exposure)
@@ -174,6 +177,15 @@ def _planned_sd(options: Mapping[str, Any], plan: Mapping[str, Any] | None) -> f
         if isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < 100:
             return float(value)
     return _PLANNED_SD
+
+
+def _tau_s(data: RunSeries, plan: Mapping[str, Any] | None) -> float | None:
+    """Return the devices' longest thermal time constant, as a plan or the run tells; None: not known."""
+    value = (plan or {}).get("tau_s")
+    if isinstance(value, int | float) and not isinstance(value, bool) and 1.0 <= value <= 3600.0:
+        return float(value)
+    known = [time_constants_s(data, device) for device in data.devices.values()]
+    return max((found[0].tau_s for found in known if found), default=None)
 
 
 def _plan(data: RunSeries) -> dict[str, Any] | None:

@@ -24,8 +24,13 @@ _TO_RISE = ("temperature_c", "power_w", "utilization_pct")
 _UNITS = {"step_time_s": "s"}
 
 
-def heat_to_training(exposure: Exposure, planned_sd: float) -> tuple[list[Manipulation], list[Effect]]:
-    """Return the checks of the manipulation, a device and signal each, and the effect on each outcome."""
+def heat_to_training(
+    exposure: Exposure, planned_sd: float, tau_s: float | None = None
+) -> tuple[list[Manipulation], list[Effect]]:
+    """Return the checks of the manipulation, a device and signal each, and the effect on each outcome.
+
+    `tau_s`: the device's thermal time constant, where it is known.
+    """
     counted = exposure.counted
     outcomes = {name: values[counted] for name, values in training_outcomes(exposure).items()}
     steps, times = exposure.step[counted], exposure.step_time_ns[counted]
@@ -38,6 +43,7 @@ def heat_to_training(exposure: Exposure, planned_sd: float) -> tuple[list[Manipu
         controls=CONTROLS,
         units=_UNITS,
         planned_sd=planned_sd,
+        tau_s=tau_s,
     )
     return manipulation(exposure), _with_evidence(exposure, effects)
 

@@ -144,6 +144,67 @@ def test_without_anything_to_say_it_is_insufficient():
         assert effect.verdict == "insufficient"
 
 
+def test_outcome_that_is_missing_in_blocks_of_one_kind_is_insufficient():
+    rng = np.random.default_rng(9)
+    time, hot, pair = layout(draw(rng, 10))
+    outcome = noise(rng, hot.size)
+    logged = np.where(np.arange(hot.size) % 4 == 0, outcome, np.nan)  # as rarely in both kinds: nothing lost
+    outcomes = {
+        "no cool": np.where(hot == 0.0, np.nan, outcome),
+        "two pairs": np.where((hot == 0.0) & (pair < 2), np.nan, outcome),
+        "five pairs": np.where((hot == 0.0) & (pair < 5), np.nan, outcome),
+        "rarely logged": logged,
+    }
+    none, most, few, rare = analyze_switchback(outcomes, time, hot, pair, sizes=False)
+    assert (none.verdict, few.verdict) == ("insufficient", "insufficient")
+    assert most.n == 8 * 80
+    assert rare.n == 10 * 20
+
+
+@pytest.mark.parametrize("kind", ["rounded", "rounded and noisy", "rare"])
+def test_coarse_and_rare_outcomes_keep_what_they_tell(kind):
+    rng = np.random.default_rng(10)
+    time, hot, pair = layout(draw(rng, 15), block_steps=100)
+    heat = heat_of(hot, 10.0)
+    if kind == "rare":
+        outcome, true = (rng.random(hot.size) < 0.02 + 0.06 * heat).astype(float), 0.06
+    else:
+        outcome, true = np.round(0.3 * (rng.standard_normal(hot.size) + heat)), 0.25
+        outcome += 1e-3 * rng.standard_normal(hot.size) * ("noisy" in kind)
+    (effect,) = analyze_switchback({"y": outcome}, time, hot, pair)
+    assert effect.verdict == "effect"
+    assert effect.interval[0] < true < effect.interval[1]
+    assert effect.effect == pytest.approx(true, rel=0.4)
+    assert effect.effect / effect.effect_sd == pytest.approx(outcome[pair >= 0].std(), rel=0.15)
+
+
+def test_interval_holds_a_large_effect_through_a_memory_that_is_not_tested_and_sd_is_without_it():
+    held, sizes = 0, []
+    for run in range(12):
+        rng = np.random.default_rng([11, run])
+        time, hot, pair = layout(draw(rng, 12), block_steps=60, duty=1.0)
+        outcome = rng.standard_normal(hot.size) + 3.0 * heat_of(hot, 160.0)
+        (effect,) = analyze_switchback({"y": outcome}, time, hot, pair, memories_s=(5.0, 20.0, 60.0))
+        true = 3.0 * (1.0 - np.exp(-60 / 160.0))
+        held += effect.interval[0] <= true <= effect.interval[1]
+        sizes.append(effect.effect / effect.effect_sd)
+    assert held >= 10  # of 12 at .95: fewer in 1 of 50
+    assert np.mean(sizes) == pytest.approx(1.0, abs=0.03)
+
+
+def test_smallest_effect_counts_the_family_and_the_memory():
+    rng = np.random.default_rng(12)
+    time, hot, pair = layout(draw(rng, 15), block_steps=80)
+    many = {f"y{at}": noise(rng, hot.size) for at in range(6)}
+    first = {"y0": many["y0"]}
+    (alone,) = analyze_switchback(first, time, hot, pair)
+    shared = analyze_switchback(many, time, hot, pair)[0]
+    assert 1.1 < shared.detectable_sd / alone.detectable_sd < 1.6
+    known = [analyze_switchback(first, time, hot, pair, tau_s=tau_s)[0] for tau_s in (5.0, 20.0, 60.0)]
+    assert max(each.detectable_sd for each in known) == pytest.approx(alone.detectable_sd, rel=0.1)
+    assert min(each.detectable_sd for each in known) < 0.9 * alone.detectable_sd
+
+
 def test_incomplete_last_pair_is_left_out():
     rng = np.random.default_rng(7)
     time, hot, pair = layout(draw(rng, 8), lead=0)
