@@ -157,6 +157,11 @@ def _warnings(exposure: Exposure) -> list[str]:
             "in "
             "the log; analysed as the seed draws them."
         )
+    if lost := _lost_events(exposure):
+        told.append(
+            f"{counted(lost, 'event')} could not be written since the experiment began: marks of it and "
+            "steps may be among them."
+        )
     left_out = len(exposure.stretches) - exposure.units * exposure.blocks_per_unit
     if left_out:
         what = ("block", "blocks") if exposure.blocks_per_unit == 2 else ("stratum", "strata")
@@ -164,6 +169,20 @@ def _warnings(exposure: Exposure) -> list[str]:
     if exposure.schedule.arm == "lr":
         told.append("Learning pulses change the training: this run is not what it would have been.")
     return told
+
+
+def _lost_events(exposure: Exposure) -> int:
+    """Return how many events its processes told as lost, from the experiment's first mark on."""
+    begun_ns = min((each.time_ns for each in exposure.recorded.assigned.values()), default=0)
+    lost = 0
+    for mark in exposure.data.marks:
+        if mark.get("mark") == "gap" and mark.get("detail") and mark["time_ns"] >= begun_ns:
+            try:
+                count = json.loads(mark["detail"]).get("lost")
+            except (ValueError, AttributeError):  # a script's own
+                continue
+            lost += count if type(count) is int and count > 0 else 0
+    return lost
 
 
 def _span_s(exposure: Exposure) -> float:

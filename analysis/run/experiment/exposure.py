@@ -69,8 +69,8 @@ class Exposure:
 
     @property
     def last_index(self) -> int:
-        """The last assignment that was logged; -1 for none."""
-        return max(self.recorded.assigned, default=-1)
+        """The last assignment that was logged, or that was told later for want of space; -1 for none."""
+        return max((*self.recorded.assigned, *self.recorded.applied), default=-1)
 
     @cached_property
     def units(self) -> int:

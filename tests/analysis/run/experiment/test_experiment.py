@@ -352,3 +352,14 @@ def test_a_load_that_competes_proves_nothing_and_the_plan_is_told_beside(world):
     assert "control:" not in told
     assert "says nothing for or against heat" in told
     assert "plan: 0.5 sd would take of gradient norm 45 minutes, loss more than two days." in told
+
+
+def test_events_that_were_lost_while_it_went_on_are_warned_of(world):
+    data = world("heat-to-training", minutes=3)
+    last = data.marks[-1]
+    gaps = [
+        last | {"mark": "gap", "text": "lost", "detail": json.dumps({"lost": 7}), "time_ns": time_ns}
+        for time_ns in (0, last["time_ns"])
+    ]
+    (result,) = run_experiments(replace(data, marks=[*data.marks, *gaps]))
+    assert [told for told in result.warnings if told.startswith("7 events could not be written")]
