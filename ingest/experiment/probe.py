@@ -1,4 +1,4 @@
-"""The probe before a planned experiment: a hot and a cool stretch of a minute each, then the plan of it."""
+"""The probe before a planned experiment: a hot and a cool stretch, then the plan of it."""
 
 import time
 from collections.abc import Callable
@@ -11,7 +11,7 @@ from thermograd.ingest.experiment.schedule_file import PLAN, PROBE, document_of
 from thermograd.store.experiment.schedules import Assignment, Level
 from thermograd.store.files import write_json
 
-PROBE_S = 60.0  # of each stretch
+PROBE_S = 60.0  # of each stretch without gaps: with a duty cycle the cool one takes 1 / duty times as long
 _LONGEST_WAIT_S = 60.0  # for the plan
 _LEVELS: tuple[Level, ...] = ("hot", "cool")
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from thermograd.ingest.agent.footprint import FRUGAL
+from thermograd.ingest.experiment.arms.learning_rate import FACTOR, SAID, changes_text
 from thermograd.ingest.experiment.arms.registry import make_arm
 from thermograd.ingest.experiment.settings import BIN_S, BLOCK_S, VARIABLE, ExperimentOptions
 from thermograd.ingest.launch.card import told_by
@@ -98,7 +99,7 @@ class _Experiment(Beside):
 
 def environment_of(options: ExperimentOptions) -> dict[str, str]:
     """Return the variable that brings an experiment to the training's processes."""
-    return {VARIABLE: json.dumps(options.to_json())}
+    return {VARIABLE: json.dumps(options.to_json()), SAID: "1"}
 
 
 @_harmless
@@ -124,8 +125,6 @@ _CHANGED = {
     "burner": "The arithmetic is not changed; the load competes for the device, so that steps take longer.",
     "cap": "The arithmetic is not changed, only how fast it is done; the limit is put back at the end.",
     "shadow": "The arithmetic is not changed: gradients of the extra passes are thrown away.",
-    "lr": "THIS CHANGES THE TRAINING: the learning rate is multiplied{factor} in every pulse. "
-    "Use its weights for nothing else.",
 }
 _PULSES = ("shadow", "lr")
 
@@ -135,9 +134,10 @@ def announcement(options: ExperimentOptions) -> list[str]:
     values = options.to_json()
     what = _WHAT[options.arm].format(**values)
     when = _bins(options) if options.arm in _PULSES else _blocks(options)
-    by = "" if options.factor is None else f" by {options.factor:g}"
     first = f"experiment: arm {options.arm}, {what}; {when}, drawn by seed {options.seed}"
-    return [first, _CHANGED[options.arm].format(factor=by)]
+    if options.arm == "lr":
+        return [first, changes_text(FACTOR if options.factor is None else options.factor)]
+    return [first, _CHANGED[options.arm]]
 
 
 def _blocks(options: ExperimentOptions) -> str:

@@ -1,5 +1,6 @@
 """Learning pulses: another learning rate for one step. The one arm that changes what is trained."""
 
+import os
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, ClassVar, Self
@@ -7,6 +8,17 @@ from typing import Any, ClassVar, Self
 from thermograd.ingest.experiment.arms.arm import Arm, Done, Scene
 from thermograd.store.experiment.schedules import Assignment
 from thermograd.store.failures import warn
+
+SAID = "THERMOGRAD_EXPERIMENT_SAID"  # 1: whoever started the training has said what is changed in it
+FACTOR = 2.0
+
+
+def changes_text(factor: float) -> str:
+    """Return what learning pulses change, loudly."""
+    return (
+        f"THIS CHANGES THE TRAINING: the learning rate is multiplied by {factor:g} in one step of every "
+        "stratum. Use its weights for nothing else."
+    )
 
 
 class LearningRateArm(Arm):
@@ -26,7 +38,7 @@ class LearningRateArm(Arm):
     design: ClassVar[str] = "pulses"
     sees_optimizers: ClassVar[bool] = True
 
-    def __init__(self, factor: float = 2.0) -> None:
+    def __init__(self, factor: float = FACTOR) -> None:
         self._factor = factor
         self._pulse_step: int | None = None  # after which the step comes
         self._given: set[int] = set()  # ids of optimizers
@@ -37,7 +49,7 @@ class LearningRateArm(Arm):
     @classmethod
     def from_options(cls, options: Mapping[str, Any]) -> Self:
         """Return the arm for `factor`, a number from 0 to 100 other than 1."""
-        factor = options.get("factor", 2.0)
+        factor = options.get("factor", FACTOR)
         is_number = isinstance(factor, int | float) and not isinstance(factor, bool)
         if not is_number or not 0 <= factor <= 100 or factor == 1:
             raise ValueError(f"factor is {factor!r}; allowed: a number from 0 to 100, not 1")
@@ -49,11 +61,8 @@ class LearningRateArm(Arm):
 
     def prepare(self, scene: Scene) -> None:
         """Say loudly that the training is changed."""
-        text = (
-            "this experiment CHANGES THE TRAINING: once a stratum the learning rate of one step is "
-            f"multiplied by {self._factor:g}; the run is not the one that it would have been"
-        )
-        if scene.rank == 0:
+        text = changes_text(self._factor)
+        if scene.rank == 0 and os.environ.get(SAID) != "1":  # else the launcher has
             warn("thermograd: %s", text)
         scene.note(text, learning_pulses=self.options())
 

@@ -94,7 +94,7 @@ def test_it_says_loudly_that_the_training_is_changed(caplog):
     LearningRateArm(0.0).prepare(Scene(note=lambda text, **detail: notes.append((text, detail))))
     assert "CHANGES THE TRAINING" in caplog.text
     assert notes[0][1] == {"learning_pulses": {"factor": 0.0}}
-    assert "multiplied by 0;" in notes[0][0]
+    assert "multiplied by 0 in one step" in notes[0][0]
 
 
 @pytest.mark.parametrize("factor", [-1, 1, float("nan"), "2", True, 101, None])
