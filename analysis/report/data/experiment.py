@@ -141,9 +141,10 @@ def _answering(
     for each in found:
         device = data.devices.get(each.device or "")
         if device is not None and device.measures(each.outcome):
-            known = (device.name, each.outcome)
-            courses.setdefault(known, _device_course(device, each.outcome, origin_ns, (), span_s))
-    return list(courses.values())[:_MOST_ANSWERS] or [_hardware(data, result, origin_ns, (), span_s)]
+            key = (device.name, each.outcome)
+            courses.setdefault(key, _device_course(device, each.outcome, origin_ns, (), span_s))
+    known: list[Course | None] = list(courses.values())
+    return known[:_MOST_ANSWERS] or [_hardware(data, result, origin_ns, (), span_s)]
 
 
 def _hardware(
