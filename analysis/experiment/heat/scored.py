@@ -10,6 +10,8 @@ from thermograd.analysis.experiment.heat.whitening import Whitened, whitened
 
 _ALIKE_KNOWN = 0.5  # of a pair's fuller block, what the other has to have of known values
 
+_BEYOND = 1.5  # times the longest memory of the test, which looks much the same to it
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Scored:
@@ -53,12 +55,14 @@ class Scored:
     def acting(self, tau_s: float | None, is_sure: bool) -> Ints:
         """Return the places of the memories that heat may act through.
 
-        Of an effect all of them. Where none is sure, those up to the longest of the test, or within a factor
-        of two of the device's own where that is known: what is ruled out is ruled out for these.
+        Of an effect all of them. Where none is sure, those up to somewhat beyond the longest of the test, or
+        within a factor of two of the device's own where that is known: only for these is a size ruled out.
         """
         if is_sure:
             return np.arange(self.memories_s.size)
-        low, high = (0.0, self.memories_s[self.tested[-1]]) if tau_s is None else (tau_s / 2, tau_s * 2)
+        low, high = (
+            (0.0, _BEYOND * self.memories_s[self.tested[-1]]) if tau_s is None else (tau_s / 2, tau_s * 2)
+        )
         return np.flatnonzero((self.memories_s >= low) & (self.memories_s <= high))
 
     def best(self, places: Ints) -> int:
@@ -116,10 +120,10 @@ def _with_both(outcome: Floats, blocks: Blocks) -> tuple[Ints, Ints]:
 
 
 def _looked_through(memories_s: Sequence[float], tau_s: float | None) -> Floats:
-    """Return the memories, those between them and one twice as long as the longest, and the device's own."""
+    """Return the memories, those between them, longer ones, and the device's own."""
     given = np.unique(np.asarray(memories_s, dtype=np.float64))
     own = [] if tau_s is None else [tau_s]
-    return np.unique([*given, *np.sqrt(given[1:] * given[:-1]), 2.0 * given[-1], *own])
+    return np.unique([*given, *np.sqrt(given[1:] * given[:-1]), _BEYOND * given[-1], 2.0 * given[-1], *own])
 
 
 def _answers(clean: Whitened, blocks: Blocks, memory_s: float, memories_s: Floats) -> Floats:
