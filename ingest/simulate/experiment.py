@@ -146,7 +146,7 @@ def simulate_experiment(
         "about": world.about,
         "question": world.question,
         "effect_sd": None if world.pulsed_effect else world.effect_sd,
-        "effect": world.effect,
+        "effect": world.effect or None,
         "memory_s": world.memory_s if world.effect_sd and world.arm == "duty" else None,
         "seed": seed,
         "rho": None,

@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from thermograd.store.events import was_watched
 from thermograd.store.experiment.marks import INTERVENTION, read_experiments
+from thermograd.store.experiment.unbegun import refused_or_ended
 from thermograd.store.files import is_plain_file, sealed_segments
 from thermograd.store.labels.hosts import label_lines, labels_by_host
 from thermograd.store.log.reader import read_kind
@@ -69,6 +70,7 @@ def run_facts_shown(run: Run) -> dict[str, Any]:
             "alert_list": listed,
             "episodes": run_episodes(alerts, marks),
             "experiments": experiments_shown(marks),
+            "experiments_without": refused_or_ended(marks.select(["mark", "detail"]).to_pylist()),
             "config": run_config(run),
             "metrics": {name: last._asdict() for name, last in last_metrics(run).items()},
             "live_writers": sorted(run.live_writers()),
@@ -147,6 +149,8 @@ def describe_run(shown: Mapping[str, Any], every_alert: bool = False) -> str:
     if held := shown.get("held"):
         lines.append(f"  held     {_held_line(held)}")
     lines += [f"  arm      {cell_text(_experiment_line(each))}" for each in shown["experiments"]]
+    unbegun = shown.get("experiments_without", ())
+    lines += [f"  arm      an experiment {became}: {cell_text(why)}" for became, why in unbegun]
     lines.append(f"  path     {shown['path']}")
     if isinstance(facts.get("truth"), dict):
         known = {key: value for key, value in facts["truth"].items() if value is not None and key != "about"}

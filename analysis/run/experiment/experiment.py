@@ -23,11 +23,11 @@ from thermograd.analysis.run.experiment.sentences import (
     named,
 )
 from thermograd.analysis.run.experiment.training_to_hardware import training_to_hardware
-from thermograd.analysis.run.experiment.unbegun import refused_or_ended
 from thermograd.analysis.run.readings.time_constants import time_constants_s
 from thermograd.analysis.run.series import RunSeries
 from thermograd.store.experiment.marks import read_experiments
 from thermograd.store.experiment.schedules import Switchback
+from thermograd.store.experiment.unbegun import refused_or_ended
 from thermograd.store.files import read_json
 from thermograd.store.telling.quantities import counted, few_of
 from thermograd.store.text import printable

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from thermograd.analysis.experiment.result import Effect, ExperimentResult, Manipulation
 from thermograd.analysis.run.experiment.sentences import experiment_sentence
-from thermograd.analysis.run.experiment.unbegun import refused_or_ended
 from thermograd.analysis.run.wording.experiment_words import plain_experiment, told_beside
+from thermograd.store.experiment.unbegun import refused_or_ended
 
 BLOCK_NS = 60 * 10**9
 
