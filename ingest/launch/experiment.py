@@ -17,6 +17,7 @@ from typing import Any
 from thermograd.ingest.agent.footprint import FRUGAL
 from thermograd.ingest.experiment.arms.learning_rate import FACTOR, SAID, changes_text
 from thermograd.ingest.experiment.arms.registry import make_arm
+from thermograd.ingest.experiment.probe import PROBE_S
 from thermograd.ingest.experiment.settings import BIN_S, BLOCK_S, VARIABLE, ExperimentOptions
 from thermograd.ingest.launch.card import told_by
 from thermograd.ingest.launch.command_end import runs_told
@@ -130,14 +131,21 @@ _PULSES = ("shadow", "lr")
 
 
 def announcement(options: ExperimentOptions) -> list[str]:
-    """Return two lines: what is done and by which seed, and what that changes in the training."""
+    """Return lines: what is done and by which seed, what that changes in the training, what comes first."""
     values = options.to_json()
     what = _WHAT[options.arm].format(**values)
     when = _bins(options) if options.arm in _PULSES else _blocks(options)
     first = f"experiment: arm {options.arm}, {what}; {when}, drawn by seed {options.seed}"
-    if options.arm == "lr":
-        return [first, changes_text(FACTOR if options.factor is None else options.factor)]
-    return [first, _CHANGED[options.arm]]
+    changed = _CHANGED.get(options.arm) or changes_text(FACTOR if options.factor is None else options.factor)
+    return [first, changed, *([_probe(options)] if options.plan else [])]
+
+
+def _probe(options: ExperimentOptions) -> str:
+    """Return what comes before a planned schedule, and how long it takes."""
+    if options.arm in _PULSES:
+        return f"first a probe of {2 * PROBE_S:g} s, in which nothing is done, and the plan of it"
+    cool_s = PROBE_S / options.duty if options.arm == "duty" else PROBE_S
+    return f"first a probe, hot for {PROBE_S:g} s and cool for {cool_s:g} s, and the plan of it"
 
 
 def _blocks(options: ExperimentOptions) -> str:

@@ -60,6 +60,13 @@ def test_two_lines_say_what_is_done_and_what_of_the_training_is_changed(asked, s
     assert changed in second
 
 
+def test_a_planned_experiment_says_how_long_its_probe_is():
+    told = [announcement(ExperimentOptions(arm=arm, seed=7, plan=True))[2] for arm in ("duty", "cap", "lr")]
+    assert told[0] == "first a probe, hot for 60 s and cool for 100 s, and the plan of it"
+    assert told[1] == "first a probe, hot for 60 s and cool for 60 s, and the plan of it"
+    assert told[2] == "first a probe of 120 s, in which nothing is done, and the plan of it"
+
+
 def test_what_is_not_allowed_is_refused_before_the_command_begins(tmp_path):
     asked = {"arm": "shadow", "stratum_bins": 3, "lag_bins": 10}
     with pytest.raises(ConfigError, match="stratum_bins is 3"):
