@@ -5,7 +5,7 @@ import json
 import pytest
 from click.testing import CliRunner
 from thermograd.cli import main
-from thermograd.ingest.launch.launcher import _name_of
+from thermograd.ingest.launch.launcher import name_of
 from thermograd.store.log.writer import EventWriter
 from thermograd.store.runs.catalogue import create_run
 
@@ -68,7 +68,7 @@ def test_yes_without_an_age_is_a_usage_error_and_a_prune_speaks_json(invoke):
     ],
 )
 def test_a_command_gives_the_run_its_name(command, name):
-    assert _name_of(command.split()) == name
+    assert name_of(command.split()) == name
 
 
 def test_a_naive_analysis_of_a_run_without_samples_says_why_it_is_empty(tmp_path):
