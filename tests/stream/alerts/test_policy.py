@@ -12,6 +12,7 @@ from thermograd.stream.alerts.alert import alert_line
 from thermograd.stream.alerts.policy import AlertPolicy
 from thermograd.stream.alerts.rules import device_rules, step_rules
 from thermograd.stream.join.coupling_alerts import CouplingRule
+from thermograd.stream.join.experiments import Experiments
 from thermograd.stream.join.slow_ranks import SlowRankRule
 from thermograd.stream.pipeline.config import recorded_settings
 from thermograd.stream.pipeline.monitor import Monitor
@@ -220,4 +221,4 @@ def test_the_alerts_that_have_a_name_are_those_that_the_rules_raise():
     others = [
         rule.name.partition(" of gpu")[0] for rule in (gap, CouplingRule("gpu", 1, Settings().coupling))
     ]
-    assert {*steps, *CONDITIONS, *others, SlowRankRule.name, *SILENT} == set(ALERTS)
+    assert {*steps, *CONDITIONS, *others, SlowRankRule.name, Experiments.name, *SILENT} == set(ALERTS)
