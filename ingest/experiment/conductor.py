@@ -170,7 +170,7 @@ class Conductor:
                 self._is_prepared = self._arm.prepare(self._scene) is not False
         except Refusal as refusal:
             self.refuse(str(refusal))
-        except Exception as error:
+        except Exception as error:  # an arm's fault ends the experiment; the guard counts it
             self.refuse(f"the arm {self._arm.name} could not begin ({error!r})")
             raise
         if self._is_prepared and self._hook is not None:
@@ -295,7 +295,7 @@ class Conductor:
                 probe.begin(step + self._ahead(step_s), max(1, round(PROBE_S / step_s)))
             probe.look()
             probe.step_ended(step, busy_s)
-        except Exception as error:
+        except Exception as error:  # the probe's fault ends the experiment; the guard counts it
             self.refuse(f"the probe could not be done ({error!r})")
             raise
         if probe.is_done and self._scene.rank == 0 and (plan := probe.plan()) is not None:

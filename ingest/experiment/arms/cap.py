@@ -105,7 +105,7 @@ class CapArm(Arm):
         except (LimitError, OSError) as error:
             self.close()
             raise Refusal(f"the power limit cannot be set safely ({error}); {_INSTEAD}") from None
-        except BaseException:
+        except BaseException:  # whatever it is, no limit stays ours; it goes on
             self.close()
             raise
 
@@ -122,7 +122,7 @@ class CapArm(Arm):
                 put_back(gpu, left)
             found_mw = gpu.now_mw()
             cap_mw = self._cap_mw(gpu, found_mw)
-        except BaseException:
+        except BaseException:  # whatever it is, the lock is not kept; it goes on
             claim.let_go()
             raise
         whose = (run_dir.name, str(run_dir), os.getpid(), host_label(), boot_id(), time.time_ns())
