@@ -13,10 +13,10 @@ from scipy.signal import lfilter
 from thermograd.analysis.arrays import Floats
 from thermograd.analysis.calibration.calibrate import binomial_interval
 from thermograd.analysis.experiment.family import randomisation_p
-from thermograd.analysis.experiment.pulse_cleaning import cleaned, slow_course
+from thermograd.analysis.experiment.pulse.cleaning import cleaned, slow_course
+from thermograd.analysis.experiment.pulse.response import searched, shapes
+from thermograd.analysis.experiment.pulse.scores import Kinds, Places, complete_strata
 from thermograd.analysis.experiment.pulse_plan import make_pulse_plan
-from thermograd.analysis.experiment.pulse_response import searched, shapes
-from thermograd.analysis.experiment.pulse_scores import Kinds, Places, complete_strata
 
 FIRST, STRATA, BINS, LAGS, REDRAWS = 240, 60, 20, 10, 399
 PLACES = BINS - LAGS - 1

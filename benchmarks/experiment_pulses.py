@@ -27,10 +27,10 @@ from thermograd.analysis.coupling.cross_correlation import residual_cross_correl
 from thermograd.analysis.coupling.linear_algebra import one_blas_thread
 from thermograd.analysis.coupling.verdict import verdict
 from thermograd.analysis.experiment.family import randomisation_p
-from thermograd.analysis.experiment.pulse_cleaning import cleaned, slow_course
-from thermograd.analysis.experiment.pulse_evidence import evidence
-from thermograd.analysis.experiment.pulse_response import searched, shapes
-from thermograd.analysis.experiment.pulse_scores import Places, complete_strata
+from thermograd.analysis.experiment.pulse.cleaning import cleaned, slow_course
+from thermograd.analysis.experiment.pulse.evidence import evidence
+from thermograd.analysis.experiment.pulse.response import searched, shapes
+from thermograd.analysis.experiment.pulse.scores import Places, complete_strata
 from thermograd.analysis.experiment.pulses import analyze_pulses
 from thermograd.analysis.experiment.result import Effect
 

@@ -15,6 +15,7 @@ from thermograd.analysis.experiment.heat.coins import redrawn_coins
 from thermograd.analysis.experiment.heat.inversion import combined
 from thermograd.analysis.experiment.heat.whitening import whitened
 from thermograd.analysis.experiment.noise import Noise, learnt_noise
+from thermograd.analysis.experiment.searching import fewest_shown, smallest_shown
 from thermograd.analysis.experiment.switchback import FEWEST_PAIRS, MEMORIES_S
 from thermograd.store.text import without_nan
 
@@ -29,8 +30,6 @@ _WORLDS, _DRAWS = 64, 8
 _ALIKE = 8  # worlds of one draw of the coins
 MOST_MINUTES = 48 * 60.0
 _REDRAWS, _MOST_REDRAWN = 400, 40  # pairs from which on the redraws are normal
-_HALVINGS = 12
-_MOST_DOUBLINGS = 30
 _COSINE_BLOCKS = 6  # blocks, as the test's own trend
 
 
@@ -264,30 +263,14 @@ class _Tried:
         """Return the smallest effect that is found with the power asked for; None: none."""
         if pairs < FEWEST_PAIRS:
             return None
-        low, high = 0.0, _scale(self.scores, self.answers) / math.sqrt(pairs)
-        for _ in range(_MOST_DOUBLINGS):
-            if self.shows(pairs, high) >= self.power:
-                break
-            low, high = high, 2.0 * high
-        else:
-            return None
-        for _ in range(_HALVINGS):
-            middle = (low + high) / 2.0
-            low, high = (low, middle) if self.shows(pairs, middle) >= self.power else (middle, high)
-        return high
+        first = _scale(self.scores, self.answers) / math.sqrt(pairs)
+        return smallest_shown(lambda size: self.shows(pairs, size), first, self.power)
 
     def needed(self, size: float, pair_minutes: float) -> float | None:
         """Return in how many minutes an effect is found with the power asked for; None: not in two days."""
         most = int(MOST_MINUTES / pair_minutes)
-        low, high = FEWEST_PAIRS - 1, FEWEST_PAIRS
-        while self.shows(high, size) < self.power:
-            low, high = high, round(high * 1.5)
-            if high > most:
-                return None
-        while high - low > 1:
-            middle = (low + high) // 2
-            low, high = (low, middle) if self.shows(middle, size) >= self.power else (middle, high)
-        return high * pair_minutes
+        pairs = fewest_shown(lambda count: self.shows(count, size), FEWEST_PAIRS, most, self.power)
+        return None if pairs is None else pairs * pair_minutes
 
 
 def _scale(scores: Floats, answers: Floats) -> float:

@@ -11,15 +11,15 @@ from thermograd.analysis.arrays import Floats
 from thermograd.analysis.coupling.cleaning.residuals import trend_order
 from thermograd.analysis.experiment.noise import Noise, learnt_noise
 from thermograd.analysis.experiment.plan import ALPHA, MINUTES, MOST_MINUTES, Plan, PlanRow
-from thermograd.analysis.experiment.pulse_cleaning import Cleaned, cleaned, slow_course
-from thermograd.analysis.experiment.pulse_response import shapes
-from thermograd.analysis.experiment.pulse_scores import Strata, complete_strata, placed_shifts, shift_scores
+from thermograd.analysis.experiment.pulse.cleaning import Cleaned, cleaned, slow_course
+from thermograd.analysis.experiment.pulse.response import shapes
+from thermograd.analysis.experiment.pulse.scores import Strata, complete_strata, placed_shifts, shift_scores
+from thermograd.analysis.experiment.searching import fewest_shown, smallest_shown
 
 FEWEST_STRATA = 10
 _WORLDS, _STRATA = 32, 40
 _DRAWS = 400
 _MEMORY_BINS = 10.0
-_HALVINGS, _MOST_DOUBLINGS = 14, 30
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -59,29 +59,12 @@ class PulsePower:
         """Return the smallest response that is found with the power asked for; None: none."""
         if strata < FEWEST_STRATA:
             return None
-        low, high = 0.0, self.sd / math.sqrt(strata)
-        for _ in range(_MOST_DOUBLINGS):
-            if self.shows(strata, high) >= self.power:
-                break
-            low, high = high, 2.0 * high
-        else:
-            return None
-        for _ in range(_HALVINGS):
-            middle = (low + high) / 2.0
-            low, high = (low, middle) if self.shows(strata, middle) >= self.power else (middle, high)
-        return high
+        first = self.sd / math.sqrt(strata)
+        return smallest_shown(lambda size: self.shows(strata, size), first, self.power)
 
     def needed(self, size: float, most: int) -> int | None:
         """Return how many strata show a response of this size with that power; None: more than `most`."""
-        low, high = FEWEST_STRATA - 1, FEWEST_STRATA
-        while self.shows(high, size) < self.power:
-            low, high = high, round(high * 1.5)
-            if high > most:
-                return None
-        while high - low > 1:
-            middle = (low + high) // 2
-            low, high = (low, middle) if self.shows(middle, size) >= self.power else (middle, high)
-        return high
+        return fewest_shown(lambda strata: self.shows(strata, size), FEWEST_STRATA, most, self.power)
 
 
 def make_pulse_plan(

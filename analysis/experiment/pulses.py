@@ -8,11 +8,11 @@ import numpy as np
 from numpy.typing import ArrayLike
 from thermograd.analysis.arrays import Floats
 from thermograd.analysis.experiment.family import family_p, randomisation_p
-from thermograd.analysis.experiment.pulse_cleaning import cleaned, slow_course
-from thermograd.analysis.experiment.pulse_evidence import evidence
-from thermograd.analysis.experiment.pulse_response import Measured, answered, measured, searched, shapes
-from thermograd.analysis.experiment.pulse_scores import Draw, Kinds, Places, complete_strata
-from thermograd.analysis.experiment.result import Effect, Response
+from thermograd.analysis.experiment.pulse.cleaning import cleaned, slow_course
+from thermograd.analysis.experiment.pulse.evidence import evidence
+from thermograd.analysis.experiment.pulse.response import Measured, answered, measured, searched, shapes
+from thermograd.analysis.experiment.pulse.scores import Draw, Kinds, Places, complete_strata
+from thermograd.analysis.experiment.result import Effect, Response, untested
 
 _LEVEL = 0.95
 _FEWEST_STRATA = 5  # for a size
@@ -149,7 +149,7 @@ def _tested(
 ) -> Effect:
     """Return an effect with its p- and e-value, where the outcome moves."""
     n = int(np.isfinite(draw.strata.windows(values)).sum()) if draw.strata.size else 0
-    effect = _unknown(name, n, is_control, contrast)
+    effect = untested(name, "", is_control, n, "inconclusive", contrast)
     clean = cleaned(values, question.basis)
     if clean is None or n == 0:
         return effect
@@ -158,30 +158,6 @@ def _tested(
     e_value, e_largest = evidence(draw, clean, question.looked)
     return replace(
         effect, p=p, statistic=test.statistic, redrawn=test.redrawn, e_value=e_value, e_largest=e_largest
-    )
-
-
-def _unknown(name: str, n: int, is_control: bool, contrast: str) -> Effect:
-    return Effect(
-        outcome=name,
-        device=None,
-        unit="",
-        is_control=is_control,
-        n=n,
-        p=None,
-        p_family=None,
-        statistic=None,
-        redrawn=np.empty(0),
-        effect_sd=None,
-        interval_sd=None,
-        effect=None,
-        interval=None,
-        delay_s=None,
-        e_value=None,
-        e_largest=None,
-        detectable_sd=None,
-        verdict="inconclusive",
-        contrast=contrast,
     )
 
 

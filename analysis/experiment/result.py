@@ -1,6 +1,6 @@
 """What the analysis of one experiment gives; plain values and arrays, no run and no picture."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
 import numpy as np
@@ -118,6 +118,16 @@ class Effect:
     contrast: str = ""
     is_competition: bool = False
     typical: float | None = None
+
+
+def untested(
+    outcome: str, unit: str, is_control: bool, n: int, verdict: ExperimentVerdict, contrast: str = ""
+) -> Effect:
+    """Return what is known of an outcome that could not be tested."""
+    nothing = dict.fromkeys(field.name for field in fields(Effect))
+    known = {"outcome": outcome, "unit": unit, "is_control": is_control, "n": n, "verdict": verdict}
+    left = {"redrawn": np.zeros(0), "contrast": contrast, "is_competition": False}
+    return Effect(**nothing | known | left)
 
 
 @dataclass(eq=False)

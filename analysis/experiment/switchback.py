@@ -13,7 +13,7 @@ from dataclasses import replace
 import numpy as np
 from thermograd.analysis.arrays import Floats, Ints
 from thermograd.analysis.experiment.family import family_p, randomisation_p
-from thermograd.analysis.experiment.heat.blocks import Blocks, blocks_of
+from thermograd.analysis.experiment.heat.blocks import blocks_of
 from thermograd.analysis.experiment.heat.coins import redrawn_coins
 from thermograd.analysis.experiment.heat.inversion import (
     combined,
@@ -24,7 +24,7 @@ from thermograd.analysis.experiment.heat.inversion import (
 )
 from thermograd.analysis.experiment.heat.response import response_to_heat
 from thermograd.analysis.experiment.heat.scored import Scored, scored
-from thermograd.analysis.experiment.result import Effect
+from thermograd.analysis.experiment.result import Effect, untested
 
 MEMORIES_S = (5.0, 20.0, 60.0)
 FEWEST_PAIRS = 6  # of five, not even the rarest draw has p <= .05
@@ -112,7 +112,8 @@ def analyze_switchback(
     for name, values in outcomes.items():
         told = (name, name in controls, (units or {}).get(name, ""))
         if name not in tested:
-            result.append(_insufficient(told, values, blocks))
+            n = int(np.sum(np.isfinite(values) & (blocks.place >= 0)))
+            result.append(untested(name, told[2], told[1], n, "insufficient"))
             continue
         one = tested[name]
         effect = _effect(told, one, best[name], draws[name], p[name])
@@ -152,31 +153,6 @@ def _tested(family: Sequence[str], draws: Mapping[str, Floats]) -> dict[str, tup
     observed, redrawn = [float(each[0]) for each in sizes], [each[1:] for each in sizes]
     alone = map(randomisation_p, observed, redrawn)
     return dict(zip(family, zip(alone, family_p(observed, redrawn), strict=True), strict=True))
-
-
-def _insufficient(told: tuple[str, bool, str], outcome: Floats, blocks: Blocks) -> Effect:
-    name, is_control, unit = told
-    n = int(np.sum(np.isfinite(outcome) & (blocks.place >= 0)))
-    return Effect(
-        outcome=name,
-        device=None,
-        unit=unit,
-        is_control=is_control,
-        n=n,
-        p=None,
-        p_family=None,
-        statistic=None,
-        redrawn=np.zeros(0),
-        effect_sd=None,
-        interval_sd=None,
-        effect=None,
-        interval=None,
-        delay_s=None,
-        e_value=None,
-        e_largest=None,
-        detectable_sd=None,
-        verdict="insufficient",
-    )
 
 
 def _effect(

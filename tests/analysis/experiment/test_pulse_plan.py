@@ -2,10 +2,10 @@ import numpy as np
 import pytest
 from scipy.signal import lfilter
 from thermograd.analysis.experiment.family import randomisation_p
-from thermograd.analysis.experiment.pulse_cleaning import cleaned, slow_course
+from thermograd.analysis.experiment.pulse.cleaning import cleaned, slow_course
+from thermograd.analysis.experiment.pulse.response import searched, shapes
+from thermograd.analysis.experiment.pulse.scores import Places, complete_strata
 from thermograd.analysis.experiment.pulse_plan import make_pulse_plan
-from thermograd.analysis.experiment.pulse_response import searched, shapes
-from thermograd.analysis.experiment.pulse_scores import Places, complete_strata
 
 
 def watts(rng, size):

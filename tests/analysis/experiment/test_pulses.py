@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from thermograd.analysis.arrays import Floats, Ints
 from thermograd.analysis.experiment.family import family_p, randomisation_p
-from thermograd.analysis.experiment.pulse_cleaning import cleaned, slow_course
-from thermograd.analysis.experiment.pulse_response import measured, searched, shapes
-from thermograd.analysis.experiment.pulse_scores import Places, complete_strata
+from thermograd.analysis.experiment.pulse.cleaning import cleaned, slow_course
+from thermograd.analysis.experiment.pulse.response import measured, searched, shapes
+from thermograd.analysis.experiment.pulse.scores import Places, complete_strata
 from thermograd.analysis.experiment.pulses import analyze_pulses
 from thermograd.analysis.experiment.result import Effect
 

@@ -11,7 +11,7 @@ from typing import Any, Self
 import numpy as np
 from scipy.sparse import csr_array
 from thermograd.analysis.arrays import Floats, Ints
-from thermograd.analysis.experiment.pulse_cleaning import Cleaned
+from thermograd.analysis.experiment.pulse.cleaning import Cleaned
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from thermograd.analysis.arrays import Floats
-from thermograd.analysis.experiment.pulse_cleaning import Cleaned, cleaned
-from thermograd.analysis.experiment.pulse_scores import Draw
+from thermograd.analysis.experiment.pulse.cleaning import Cleaned, cleaned
+from thermograd.analysis.experiment.pulse.scores import Draw
 from thermograd.analysis.experiment.result import Interval
 
 _SINGLE_LAGS, _BOX_BINS = 4, 3

@@ -2,8 +2,8 @@
 
 import numpy as np
 from thermograd.analysis.arrays import Floats
-from thermograd.analysis.experiment.pulse_cleaning import Cleaned
-from thermograd.analysis.experiment.pulse_scores import Draw
+from thermograd.analysis.experiment.pulse.cleaning import Cleaned
+from thermograd.analysis.experiment.pulse.scores import Draw
 
 _STRENGTHS = (0.25, 0.5, 1.0)  # per sd of a stratum's score; both signs
 _LARGEST_LOG = 700.0  # above, exp overflows

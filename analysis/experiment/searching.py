@@ -1,0 +1,49 @@
+"""Searches of a plan: the smallest effect, and the fewest pairs or strata, that show with a power."""
+
+from collections.abc import Callable
+
+_MOST_DOUBLINGS = 30
+_HALVINGS = 12
+_LONGER = 1.5  # a longer experiment that is tried
+
+
+def smallest_shown(shows: Callable[[float], float], first: float, power: float) -> float | None:
+    """Return the smallest size that `shows` gives at least this power for; None: none.
+
+    `first`: a size to begin with, of the right order.
+
+    Examples
+    --------
+    >>> round(smallest_shown(lambda size: min(1.0, size / 10), 0.5, 0.9), 2)
+    9.0
+    """
+    low, high = 0.0, first
+    for _ in range(_MOST_DOUBLINGS):
+        if shows(high) >= power:
+            break
+        low, high = high, 2.0 * high
+    else:
+        return None
+    for _ in range(_HALVINGS):
+        middle = (low + high) / 2.0
+        low, high = (low, middle) if shows(middle) >= power else (middle, high)
+    return high
+
+
+def fewest_shown(shows: Callable[[int], float], fewest: int, most: int, power: float) -> int | None:
+    """Return the least number, from `fewest` on, that `shows` gives this power for; None: above `most`.
+
+    Examples
+    --------
+    >>> fewest_shown(lambda pairs: pairs / 100, 6, 1000, 0.5), fewest_shown(lambda pairs: 0.0, 6, 50, 0.5)
+    (50, None)
+    """
+    low, high = fewest - 1, fewest
+    while shows(high) < power:
+        low, high = high, round(high * _LONGER)
+        if high > most:
+            return None
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if shows(middle) >= power else (middle, high)
+    return high
