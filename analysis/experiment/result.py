@@ -71,8 +71,9 @@ class Effect:
     effect_sd, interval_sd
         Above 0: hot, or the pulse, makes the outcome larger; sd of the outcome about its trend, without the
         estimated effect and without spikes that are set back: what plans count in too. Of heat the size is
-        what a block makes at its end, and the interval inverts the test through every thermal memory that
-        heat may act through (as known of the device, else up to the longest of the test); of pulses it is the
+        what a block makes at its end, and the interval inverts the test through every thermal memory that is
+        tried where there is an effect, else through those within a factor of two of the device's, or up to
+        1.5 times the longest of the test; of pulses it is the
         simultaneous band of the response at the lag where it stands out most, and may hold 0 where the test,
         which takes lags together, finds an effect. None without.
     effect, interval
@@ -124,10 +125,10 @@ def untested(
     outcome: str, unit: str, is_control: bool, n: int, verdict: ExperimentVerdict, contrast: str = ""
 ) -> Effect:
     """Return what is known of an outcome that could not be tested."""
-    nothing = dict.fromkeys(field.name for field in fields(Effect))
+    nothing: dict[str, Any] = dict.fromkeys(field.name for field in fields(Effect))
     known = {"outcome": outcome, "unit": unit, "is_control": is_control, "n": n, "verdict": verdict}
     left = {"redrawn": np.zeros(0), "contrast": contrast, "is_competition": False}
-    return Effect(**nothing | known | left)
+    return Effect(**{**nothing, **known, **left})
 
 
 @dataclass(eq=False)
