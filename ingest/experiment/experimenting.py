@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from thermograd.ingest.experiment.conductor import Conductor
     from thermograd.ingest.experiment.settings import ExperimentOptions
 
-_VARIABLE = "THERMOGRAD_EXPERIMENT"
+_VARIABLE = "THERMOGRAD_EXPERIMENT"  # of `settings`, which is loaded where it is set
 _OFF = ("", "0")
 
 

@@ -69,18 +69,13 @@ class Following:
         self._steps = 0  # of the current assignment
         self._pulsed = False
         self._failed: str | None = None
-        self._failures_in_a_row = 0
+        self._failures_in_a_row: dict[str | None, int] = {}  # by level, one may fail alone; None: any
         self._is_first = True
 
     @property
     def is_touched(self) -> bool:
         """Whether steps are not as they would be: in a cool block."""
         return self._current is not None and self._current.level == "cool"
-
-    @property
-    def failures(self) -> int:
-        """How often the arm has failed."""
-        return self._guard.failures
 
     def step_ended(self, step: int, busy_s: float | None) -> None:
         """Take that a step has ended, which took `busy_s` without our gaps."""
@@ -199,7 +194,7 @@ class Following:
         if fault or self._rank == 0:  # rank 0 says for all that the run has ended
             self._tell(current, step, done)
         if fault != _NOT_READY:
-            self._count(fault, step)
+            self._count(current.level, fault, step)
 
     def _ended(self, done: Done, is_block: bool) -> Done:
         """Return what the arm says that it did."""
@@ -237,12 +232,15 @@ class Following:
         text = f"{self.schedule.arm}: {what} {assignment.index + 1} {how}"
         return self._mark(INTERVENTION, step, text, applied_detail(self.schedule, applied)) is not False
 
-    def _count(self, failed: str | None, step: int | None) -> None:
+    def _count(self, level: str | None, failed: str | None, step: int | None) -> None:
         """Ask an arm that fails again and again no more."""
-        self._failures_in_a_row = self._failures_in_a_row + 1 if failed else 0
-        if self._failures_in_a_row >= _MOST_FAILURES:
+        for key in {level, None}:
+            self._failures_in_a_row[key] = self._failures_in_a_row.get(key, 0) + 1 if failed else 0
+        if max(self._failures_in_a_row.values()) >= _MOST_FAILURES:
             self._close_arm()
-            text = f"the experiment ends: the arm {self._arm.name} failed {_MOST_FAILURES} times in a row"
+            where = "" if self._failures_in_a_row[None] >= _MOST_FAILURES else f" in {level} blocks"
+            often = f"{_MOST_FAILURES} times in a row{where}"
+            text = f"the experiment ends: the arm {self._arm.name} failed {often}"
             warn("thermograd: %s", text)
             self._mark("note", step, text, {"experiment_ended": failed})
 

@@ -71,6 +71,9 @@ class ExperimentOptions:
         if self.stratum_bins < self.lag_bins + 2:
             allowed = f"{self.lag_bins + 2} or more, lag_bins + 2"
             raise ValueError(f"the experiment's stratum_bins is {self.stratum_bins}; allowed: {allowed}")
+        for name in _WHOLE:  # numpy's too
+            if (value := getattr(self, name)) is not None:
+                object.__setattr__(self, name, int(value))
 
     @classmethod
     def parse(cls, value: Any) -> Self:
@@ -158,6 +161,7 @@ _ARMS_OF: dict[str, tuple[str, ...]] = {  # options that not every arm takes
 }
 _STEPS = (_or_none(lambda value: _count(value, 1)), "a whole number from 1, below 2**31")
 _SECONDS_OR_NONE = (_or_none(_positive), "seconds above 0")
+_WHOLE = ("seed", "block_steps", "bin_steps", "stratum_bins", "lag_bins", "start_step", "repeats")
 _FLAG = (lambda value: isinstance(value, bool), "true, false")
 _ALLOWED: dict[str, tuple[_Check, str]] = {
     "arm": (lambda value: isinstance(value, str) and value in ARMS, ", ".join(ARMS)),

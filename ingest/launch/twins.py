@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from thermograd.ingest.experiment.settings import VARIABLE
 from thermograd.ingest.launch.experiment import environment_of, experiment_asked_for
 from thermograd.ingest.launch.launcher import Beside, is_there, launch, name_of, tell_not_found
 from thermograd.ingest.launch.options import TwinAsked
@@ -35,7 +36,7 @@ def launch_twins(
     options = None if heat == "none" else experiment_asked_for({"arm": heat, **given.asked})
     if not is_there(given.command):
         return Twins([], tell_not_found(given.command, say))
-    environment = seed_environment(seed)
+    environment = {VARIABLE: "0", **seed_environment(seed)}  # no heat that the shell asks for
     set_in = "torch, numpy and random are seeded with it" if seed is not None else "the script seeds itself"
     say(f"twin: run 1 of 2, without heat; {SEED} is {environment[SEED]} in both runs, {set_in}")
     name = given.name or name_of(given.command)

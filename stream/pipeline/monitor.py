@@ -202,7 +202,7 @@ class Monitor:
             return take(self.pairs, *what)
         except BaseException as error:  # noqa: BLE001  # as above: recording must go on
             self._disable("the join of steps with samples", error)
-            self._joins = False
+            self._joins, self.experiments = False, None  # they wait for the join's watermark
             return []
 
     def _follow(self, take: Callable[..., list[Alert]], *what: Any) -> list[Alert]:

@@ -173,7 +173,7 @@ class LimitKeeper:
 
     def _look(self, is_over: bool) -> None:
         run_dir = self._where()
-        found = records_in(run_folder(run_dir))
+        found = [each for each in records_in(run_folder(run_dir)) if each.host == host_label()]
         records = found if is_over else [each for each in found if each.uuid not in self._failed]
         if not records:
             return

@@ -87,7 +87,7 @@ class BurnerArm(Arm):
 
     def _start(self, scene: Scene) -> None:
         assert self._loads is not None
-        gpus = gpus_of_parameters(scene.model()) or []
+        gpus = gpus_of_parameters(scene.model(), scene.optimizers()) or []
         for uuid in gpus:
             self._loads.append(_Load("gpu", self._load, {"CUDA_VISIBLE_DEVICES": uuid}))
         if not gpus and scene.local_rank == 0:

@@ -95,7 +95,7 @@ class CapArm(Arm):
                 f"there is no NVIDIA GPU whose power could be capped ({error}); {_INSTEAD}"
             ) from None
         try:
-            for uuid in training_gpus(scene.model(), self._limits.gpus()):
+            for uuid in training_gpus(scene.model(), self._limits.gpus(), scene.optimizers()):
                 self._take(self._limits.of(uuid))
         except NotPermittedError as error:
             self.close()
@@ -208,10 +208,16 @@ class CapArm(Arm):
         return None
 
     def _release(self) -> None:
-        """Put back what is ours to put back; what the driver refuses, the agent tries again."""
+        """Put back what is ours to put back; what the driver refuses is tried again at the next block."""
         self._is_capped = False
+        errors = []
         for each in self._gpus:
-            put_back(each.gpu, each.record)
+            try:
+                put_back(each.gpu, each.record)
+            except LimitError as error:  # the other GPUs' are put back all the same
+                errors.append(error)
+        if errors:
+            raise errors[0]
 
     # -- the end -------------------------------------------------------------------------------------
 

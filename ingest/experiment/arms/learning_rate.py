@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, ClassVar, Self
 
-from thermograd.ingest.experiment.arms.arm import Arm, Done, Scene
+from thermograd.ingest.experiment.arms.arm import Arm, Done, Refusal, Scene
 from thermograd.store.experiment.schedules import Assignment
 from thermograd.store.failures import warn
 
@@ -60,7 +60,12 @@ class LearningRateArm(Arm):
         return {"factor": self._factor}
 
     def prepare(self, scene: Scene) -> None:
-        """Say loudly that the training is changed."""
+        """Say loudly that the training is changed; Refusal in a job of several ranks."""
+        if scene.world_size > 1:
+            raise Refusal(
+                "a learning pulse that one rank missed would leave the ranks with different weights; "
+                "idle gaps (the arm duty) are safe there"
+            )
         text = changes_text(self._factor)
         if scene.rank == 0 and os.environ.get(SAID) != "1":  # else the launcher has
             warn("thermograd: %s", text)
@@ -72,6 +77,7 @@ class LearningRateArm(Arm):
 
     def pulse(self, assignment: Assignment) -> None:
         """Let the next step be the one."""
+        self._done = Done(failed="no optimizer stepped after the pulse")
         self._pulse_step = assignment.pulse_step
         self._given.clear()
 

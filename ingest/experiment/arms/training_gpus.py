@@ -9,14 +9,19 @@ from thermograd.ingest.devices.visible_gpus import Gpu, select_gpus
 from thermograd.ingest.experiment.arms.arm import Refusal
 
 
-def training_gpus(model: Any, gpus: Sequence[Gpu], environment: Mapping[str, str] | None = None) -> list[str]:
+def training_gpus(
+    model: Any,
+    gpus: Sequence[Gpu],
+    optimizers: Sequence[Any] = (),
+    environment: Mapping[str, str] | None = None,
+) -> list[str]:
     """Return the UUIDs of the GPUs that this process trains on.
 
-    Where the model is torch's, those that its parameters are on; else those that ``CUDA_VISIBLE_DEVICES``
-    names, which may be left out where there is one GPU. Raises `Refusal` where that leaves a doubt: a
-    limit that is set on a GPU of somebody else's slows a stranger's work.
+    Those that the parameters of torch's model, or of its optimizers, are on; else those that
+    ``CUDA_VISIBLE_DEVICES`` names, which may be left out where there is one GPU. Raises `Refusal` where
+    that leaves a doubt: a limit that is set on a GPU of somebody else's slows a stranger's work.
     """
-    used = gpus_of_parameters(model)
+    used = gpus_of_parameters(model, optimizers)
     if used:
         return used
     if used is not None:
@@ -39,14 +44,20 @@ def training_gpus(model: Any, gpus: Sequence[Gpu], environment: Mapping[str, str
     return [gpus[i].uuid for i in chosen]
 
 
-def gpus_of_parameters(model: Any) -> list[str] | None:
-    """Return the UUIDs of the GPUs that a torch model's parameters are on; None where it is no such model."""
+def gpus_of_parameters(model: Any, optimizers: Sequence[Any] = ()) -> list[str] | None:
+    """Return the UUIDs of the GPUs that a torch model's parameters are on, or its optimizers' without one.
+
+    None where neither tells.
+    """
     torch = sys.modules.get("torch")
-    if torch is None or not isinstance(model, torch.nn.Module):
+    if torch is None:
         return None
-    devices = {parameter.device for parameter in model.parameters()}
+    is_model = isinstance(model, torch.nn.Module)
+    groups = [group for optimizer in optimizers for group in getattr(optimizer, "param_groups", ())]
+    parameters = model.parameters() if is_model else (each for group in groups for each in group["params"])
+    devices = {parameter.device for parameter in parameters}
     numbers = sorted(device.index or 0 for device in devices if device.type == "cuda")
-    return [_uuid(torch, number) for number in numbers]
+    return [_uuid(torch, number) for number in numbers] if is_model or devices else None
 
 
 def _uuid(torch: Any, number: int) -> str:

@@ -160,6 +160,22 @@ def test_an_arm_that_fails_ends_its_block_and_after_three_in_a_row_for_good(tmp_
     assert run.calls("close") == [("close",)]
 
 
+class FailsWhenCool(Told):
+    """Fails in blocks of one level, as a power cap does that is no more its own."""
+
+    def begin(self, assignment):
+        super().begin(assignment)
+        if assignment.level == "cool":
+            raise RuntimeError("no cap")
+
+
+def test_an_arm_that_fails_in_blocks_of_one_level_is_asked_three_times(tmp_path):
+    run = conducted(tmp_path, arm=FailsWhenCool())
+    run.step_to(90)
+    assert run.texts[-1] == "the experiment ends: the arm duty failed 3 times in a row in cool blocks"
+    assert [applied.failed for applied in run.recorded.applied.values()].count("no cap") == 3
+
+
 def test_an_arm_that_refuses_does_nothing_and_says_why(tmp_path, caplog):
     run = conducted(tmp_path, arm=Told(answers=[False, False, "this is no model"]))
     run.step_to(30)

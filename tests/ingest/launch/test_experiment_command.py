@@ -190,7 +190,7 @@ def test_the_second_run_alone_has_heat_and_both_have_the_seed(tmp_path, launched
     [(one, first, _), (two, second, facts)] = commands
     assert (one, two) == ("train-twin-1", "train-twin-2")
     assert (first[SEED], second[SEED], first[SEEDS_SCRIPT]) == ("4", "4", "1")
-    assert VARIABLE not in first
+    assert first[VARIABLE] == "0"  # whatever the shell asks for
     assert json.loads(second[VARIABLE])["arm"] == facts["heat"] == "duty"
     assert result.exit_code == 0
     assert "DIFFERS from step 2: loss 1 and 1.5" in result.output
@@ -214,7 +214,7 @@ def test_a_command_that_fails_makes_no_twin_and_it_is_said(tmp_path, launched, o
     result = twin(tmp_path, "--heat", "none", "--", "python", "train.py")
     assert result.exit_code == code
     assert text in result.output
-    assert all(VARIABLE not in environment for _, environment, _ in launched[0])
+    assert all(environment[VARIABLE] == "0" for _, environment, _ in launched[0])
 
 
 def test_two_runs_are_compared_as_json_and_a_difference_is_no_error(tmp_path):

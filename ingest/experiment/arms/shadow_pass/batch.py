@@ -13,7 +13,6 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
-SHAPES = ("zeros", "noise", "token")
 _KEPT_NAMES = ("mask", "position", "seq", "len", "offset", "index", "ptr", "block", "size", "bias", "cache")
 _MOST_KEPT_BYTES = 64 * 2**20
 _PLAIN = (bool, int, float, complex, str, bytes, type(None), type, torch.dtype, torch.device, torch.Size)

@@ -6,10 +6,12 @@ host.
 """
 
 import dataclasses
+import os
 from collections.abc import Callable
 from contextlib import nullcontext
 from typing import Any
 
+import psutil
 import torch
 from thermograd.ingest.experiment.arms.shadow_pass.refusals import refuse
 from thermograd.ingest.experiment.arms.shadow_pass.traces import Traces, has_memory
@@ -17,6 +19,7 @@ from torch import Tensor
 from torch.nn import Module
 from torch.utils._python_dispatch import TorchDispatchMode
 
+_MOST_OF_MEMORY = 0.8
 _COLLECTIVES = ("c10d", "_c10d_functional", "c10d_functional", "_c10d_functional_autograd")
 
 
@@ -51,6 +54,7 @@ def try_pass(modules: list[Module], parameters: list[Tensor], give: Callable[[],
     for module in modules:
         inside = [*module._parameters.values(), *module._buffers.values(), *vars(module).values()]
         held.update((id(t), t) for t in inside if isinstance(t, Tensor) and has_memory(t))
+    _need_room(list(held.values()))
     saved = [
         _Saved(tensor, tensor.data_ptr(), tensor.detach().to("cpu", copy=True), _gradient(tensor))
         for tensor in held.values()
@@ -74,6 +78,14 @@ def try_pass(modules: list[Module], parameters: list[Tensor], give: Callable[[],
         raise refuse("a model whose forward pass changes its mode")
     if place is not None:
         raise refuse(f"a model that keeps state where it cannot be put back ({place})")
+
+
+def _need_room(tensors: list[Tensor]) -> None:
+    """Refuse where the host's memory does not hold the parameters a second time, for every rank on it."""
+    size = sum(tensor.numel() * tensor.element_size() for tensor in tensors)
+    ranks = int(os.environ.get("LOCAL_WORLD_SIZE") or 1)
+    if size * ranks > _MOST_OF_MEMORY * psutil.virtual_memory().available:
+        raise refuse("more parameters than this host has memory for a second time, while a pass is tried")
 
 
 class _NoCollectives(TorchDispatchMode):  # type: ignore[no-untyped-call]

@@ -228,6 +228,13 @@ def test_a_second_run_is_refused_and_a_second_rank_leaves_it_to_the_first(site, 
 Parameter = namedtuple("Parameter", "device")
 
 
+def test_a_plain_loops_optimizers_tell_the_gpus_where_no_model_is_known(monkeypatch):
+    torch, _ = torch_with()
+    monkeypatch.setitem(sys.modules, "torch", torch)
+    optimizer = SimpleNamespace(param_groups=[{"params": [Parameter(Device("cuda", 1))]}])
+    assert training_gpus(None, [Gpu(uuid, "Test 9000") for uuid in UUIDS], [optimizer]) == ["GPU-uuid-1"]
+
+
 def torch_with(*devices):
     """Return a stand-in for torch, and a model with parameters there."""
     module = type("Module", (), {"parameters": lambda self: [Parameter(device) for device in devices]})
@@ -256,10 +263,10 @@ def test_only_gpus_that_this_training_uses_are_capped(devices, environment, expe
     monkeypatch.setitem(sys.modules, "torch", torch)
     gpus = [Gpu(uuid, "Test 9000") for uuid in UUIDS]
     if isinstance(expected, list):
-        assert training_gpus(model, gpus, environment) == expected
+        assert training_gpus(model, gpus, (), environment) == expected
     else:
         with pytest.raises(Refusal, match=expected):
-            training_gpus(model, gpus, environment)
+            training_gpus(model, gpus, (), environment)
 
 
 # -- after a kill ----------------------------------------------------------------------------------------

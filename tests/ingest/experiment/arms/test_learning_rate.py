@@ -6,7 +6,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from thermograd.ingest.experiment.arms.arm import Scene  # noqa: E402
+from thermograd.ingest.experiment.arms.arm import Refusal, Scene  # noqa: E402
 from thermograd.ingest.experiment.arms.learning_rate import LearningRateArm  # noqa: E402
 from thermograd.store.experiment.schedules import Pulses, Schedule  # noqa: E402
 from torch.optim.optimizer import register_optimizer_step_pre_hook  # noqa: E402
@@ -102,3 +102,15 @@ def test_other_factors_are_refused_in_a_sentence(factor):
     with pytest.raises(ValueError, match="allowed: a number from 0 to 100, not 1"):
         LearningRateArm.from_options({"factor": factor})
     assert LearningRateArm.from_options({}).options() == {"factor": 2.0}
+
+
+def test_ranks_that_could_drift_apart_get_no_learning_pulse():
+    with pytest.raises(Refusal, match="different weights"):
+        LearningRateArm().prepare(Scene(world_size=2))
+
+
+def test_a_pulse_that_no_optimizer_step_took_is_not_applied():
+    arm = LearningRateArm()
+    arm.begin(PULSE)
+    arm.pulse(PULSE)
+    assert arm.end().failed == "no optimizer stepped after the pulse"
