@@ -9,7 +9,7 @@ from scipy.signal import lfilter
 from thermograd.analysis.arrays import Floats
 
 FEWEST = 60  # values that say anything
-_MOST = 2400  # the latest of more
+MOST = 2400  # the latest of more
 _MEDIAN_WINDOW = 31
 _WILD_SD = 5.0
 _SD_PER_MAD = 1.4826
@@ -49,6 +49,17 @@ class Learnt:
     worlds: list[Noise]
 
 
+def used_of(values: ArrayLike) -> int:
+    """Return how many of an outcome's values `learnt_noise` learns from.
+
+    Examples
+    --------
+    >>> used_of([1.0, float("nan"), 2.0]), used_of(range(100_000))
+    (2, 2400)
+    """
+    return min(int(np.isfinite(np.asarray(values, np.float64)).sum()), MOST)
+
+
 def learnt_noise(values: ArrayLike, cosines: int, count: int, rng: np.random.Generator) -> Learnt | None:
     """Return what an outcome's values, shape (n,), say of its noise; None where too few, or they do not move.
 
@@ -61,7 +72,7 @@ def learnt_noise(values: ArrayLike, cosines: int, count: int, rng: np.random.Gen
     Cappe, Guillin, Marin and Robert (2004), Population Monte Carlo, J. Comput. Graph. Stat. 13.
     """
     known = np.asarray(values, np.float64)
-    known = known[np.isfinite(known)][-_MOST:]
+    known = known[np.isfinite(known)][-MOST:]
     if known.size < FEWEST:
         return None
     trend = _trend(known.size, cosines)

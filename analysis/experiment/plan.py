@@ -14,7 +14,7 @@ from thermograd.analysis.experiment.heat.blocks import blocks_of
 from thermograd.analysis.experiment.heat.coins import redrawn_coins
 from thermograd.analysis.experiment.heat.inversion import combined
 from thermograd.analysis.experiment.heat.whitening import whitened
-from thermograd.analysis.experiment.noise import Noise, learnt_noise
+from thermograd.analysis.experiment.noise import Noise, learnt_noise, used_of
 from thermograd.analysis.experiment.searching import fewest_shown, smallest_shown
 from thermograd.analysis.experiment.switchback import FEWEST_PAIRS, MEMORIES_S
 from thermograd.store.text import without_nan
@@ -136,9 +136,26 @@ def block_length_s(tau_s: float | None) -> float:
     return max(SHORTEST_BLOCK_S, _ROUND_S * math.ceil((tau_s or 0.0) / _ROUND_S))
 
 
-def together_of(block_steps: int) -> int:
-    """Return how many steps of blocks of that length are taken as one: more say no more of a block."""
-    return max(1, math.ceil(block_steps / _MOST_BINS))
+def in_bins(given: ArrayLike, block_steps: int) -> tuple[Floats, float]:
+    """Return an outcome's known values, many of a block taken together, and how many steps each is for.
+
+    More values than some hundred say no more of a block. An outcome may be known in every tenth step only.
+    """
+    values = np.asarray(given, np.float64)
+    known = values[np.isfinite(values)]
+    together = taken_together(values, block_steps)
+    whole = known.size // together * together
+    return np.asarray(known[:whole].reshape(-1, together).mean(axis=1)), together * _every(values)
+
+
+def taken_together(values: Floats, block_steps: int) -> int:
+    """Return how many known values of an outcome, shape (steps,), are taken as one."""
+    return max(1, round(math.ceil(block_steps / _MOST_BINS) / _every(values)))
+
+
+def _every(values: Floats) -> float:
+    """Return in one of how many steps an outcome is known."""
+    return max(values.size, 1) / max(int(np.isfinite(values).sum()), 1)
 
 
 def make_plan(
@@ -184,20 +201,21 @@ def make_plan(
     """
     block_s = block_length_s(tau_s) if block_s is None else block_s
     block_steps = max(1, round(block_s / (hot_step_s or step_s)))
-    together = together_of(block_steps)
-    bins, bin_s = max(1, round(block_steps / together)), step_s * together
     level = 1.0 - (1.0 - ALPHA) ** (1.0 / max(len(outcomes), 1))
     found: dict[str, tuple[float, _Tried]] = {}
-    learnt = 0
+    learnt_s = 0.0
     for at, (name, given) in enumerate(outcomes.items()):
-        values = _together(np.asarray(given, np.float64), together)
-        known = int(np.isfinite(values).sum())
+        values, apart = in_bins(given, block_steps)
+        bins, bin_s = round(block_steps / apart), step_s * apart
+        if not bins:  # too rare to be in every block
+            continue
+        known = used_of(values)
         rng = np.random.default_rng([seed, at])
         noise = learnt_noise(values, round(known / (_COSINE_BLOCKS * bins)), _WORLDS, rng)
         scores = None if noise is None else _tried(noise.worlds, bins, bin_s, tau_s or _MEMORY_S, rng)
         if noise is not None and scores is not None:
             found[name] = noise.sd, _Tried(*scores, level, power, seed)
-            learnt = max(learnt, known)
+            learnt_s = max(learnt_s, known * bin_s)
     if not found:
         return None
     pair_minutes = 2.0 * block_steps * step_s / 60.0
@@ -217,19 +235,13 @@ def make_plan(
             for name in found
         ],
         sd={name: sd for name, (sd, _) in found.items()},
-        learnt_s=learnt * bin_s,
+        learnt_s=learnt_s,
     )
 
 
 def _row(minutes: float, pairs: int, outcome: str, sd: float, tried: "_Tried", unit: str) -> PlanRow:
     size = tried.smallest(pairs)
     return PlanRow(float(minutes), pairs, outcome, None if size is None else size / sd, size, unit)
-
-
-def _together(values: Floats, count: int) -> Floats:
-    """Return the means of so many values each, NaN where one is not known."""
-    whole = values.size // count * count
-    return np.asarray(values[:whole].reshape(-1, count).mean(axis=1))
 
 
 @dataclass(frozen=True, slots=True, eq=False)

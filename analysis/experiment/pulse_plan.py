@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from thermograd.analysis.arrays import Floats
 from thermograd.analysis.coupling.cleaning.residuals import trend_order
-from thermograd.analysis.experiment.noise import Noise, learnt_noise
+from thermograd.analysis.experiment.noise import Noise, learnt_noise, used_of
 from thermograd.analysis.experiment.plan import ALPHA, MINUTES, MOST_MINUTES, Plan, PlanRow
 from thermograd.analysis.experiment.pulse.cleaning import Cleaned, cleaned, slow_course
 from thermograd.analysis.experiment.pulse.response import shapes
@@ -122,7 +122,7 @@ def make_pulse_plan(
             size = each.smallest(strata)
             size_sd = None if size is None else size / each.sd
             rows.append(PlanRow(float(length), strata, name, size_sd, size, units.get(name, "")))
-    learnt = max(int(np.isfinite(np.asarray(signals[name], np.float64)).sum()) for name in found)
+    learnt = max(used_of(signals[name]) for name in found)
     return Plan(
         arm=arm,
         block_s=None,
@@ -155,7 +155,7 @@ def _powers(
     for at, (name, given) in enumerate(signals.items()):
         values = np.asarray(given, np.float64)
         rng = np.random.default_rng([seed, at])
-        noise = learnt_noise(values, trend_order(int(np.isfinite(values).sum())), _WORLDS, rng)
+        noise = learnt_noise(values, trend_order(used_of(values)), _WORLDS, rng)
         scored = None if noise is None else _scored(noise.worlds, *design, rng)
         if scored is not None:
             found[name] = _power(*scored, *asked, rng)

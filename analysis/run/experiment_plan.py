@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from thermograd.analysis.arrays import Floats, Ints, Mask
 from thermograd.analysis.experiment.noise import FEWEST
-from thermograd.analysis.experiment.plan import MINUTES, Plan, block_length_s, make_plan, together_of
+from thermograd.analysis.experiment.plan import MINUTES, Plan, block_length_s, make_plan, taken_together
 from thermograd.analysis.experiment.pulse_plan import make_pulse_plan
 from thermograd.analysis.run.experiment.training_to_hardware import SEPARATOR, hardware_outcomes
 from thermograd.analysis.run.readings.time_constants import time_constants_s
@@ -90,7 +90,10 @@ def plan_for_run(
         **asked,
     )
     if plan is None:
-        raise NotEnoughDataError(f"neither loss nor norm of {run.run_id} moves: there is no noise to plan by")
+        raise NotEnoughDataError(
+            f"neither loss nor norm of {run.run_id} moves and is known in every block: there is no noise to "
+            "plan by"
+        )
     notes = _notes(data, constants, probe, block_s)
     if block_s is not None and tau_s is not None and block_s < tau_s:
         notes.append(
@@ -102,8 +105,11 @@ def plan_for_run(
 
 def _refuse_too_short(run_id: str, training_s: float, outcomes: dict[str, Floats], block_steps: int) -> None:
     """Refuse a run of too few steps, or of many in too little time."""
-    known = max((int(np.isfinite(values).sum()) for values in outcomes.values()), default=0)
-    needed = FEWEST * together_of(block_steps)
+    counts = [
+        (int(np.isfinite(values).sum()), FEWEST * taken_together(values, block_steps))
+        for values in outcomes.values()
+    ]
+    known, needed = max(counts, key=lambda told: told[0] / told[1], default=(0, FEWEST))
     if known < needed:
         during = f" in {training_s:.0f} s" if needed > FEWEST else ""
         raise NotEnoughDataError(

@@ -21,6 +21,7 @@ from thermograd.analysis.run.experiment.sentences import (
     experiment_sentence,
     faults_sentence,
     named,
+    no_steps_sentence,
 )
 from thermograd.analysis.run.experiment.training_to_hardware import training_to_hardware
 from thermograd.analysis.run.readings.time_constants import time_constants_s
@@ -68,7 +69,9 @@ def _result(exposure: Exposure) -> ExperimentResult:
     is_switchback = isinstance(schedule.design, Switchback)
     plan = _plan(exposure.data)
     planned_sd = _planned_sd(schedule.options, plan)
-    enough = not recorded.faults and exposure.units >= FEWEST[schedule.design.name]
+    completed = exposure.units >= FEWEST[schedule.design.name]
+    logged = bool(exposure.step[exposure.counted].size)
+    enough = not recorded.faults and completed and logged
     checks: list[Manipulation] = []
     effects: list[Effect] = []
     if enough:
@@ -108,6 +111,8 @@ def _result(exposure: Exposure) -> ExperimentResult:
     )
     if recorded.faults:
         result.sentence = faults_sentence(recorded.faults)
+    elif completed and not logged:
+        result.sentence = no_steps_sentence(result)
     else:
         result.sentence = experiment_sentence(result, _span_s(exposure))
     return result

@@ -41,6 +41,12 @@ def too_few_sentence(design: str, units: int) -> str:
     )
 
 
+def no_steps_sentence(result: ExperimentResult) -> str:
+    """Return that the log has no step of what was completed: steps are logged too rarely, or were lost."""
+    done = _units(result.design, result.units)
+    return f"INSUFFICIENT: the log has no step of the {done} that were completed.{_simulated(result)}"
+
+
 def experiment_sentence(result: ExperimentResult, span_s: float) -> str:
     """Return the verdict of an experiment in words; `span_s`: how long its completed units took."""
     asked = [effect for effect in result.effects if not effect.is_control and effect.p is not None]

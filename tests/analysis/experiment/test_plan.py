@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 from scipy.signal import lfilter
+from thermograd.analysis.experiment import noise
 from thermograd.analysis.experiment.noise import learnt_noise
 from thermograd.analysis.experiment.plan import block_length_s, make_plan
 
@@ -63,6 +64,29 @@ def test_what_does_not_move_or_is_too_short_makes_no_plan():
     assert make_plan({"loss": np.ones(500)}, 0.5) is None
     assert make_plan({"loss": np.arange(40.0)}, 0.5) is None
     assert make_plan({"loss": np.full(500, np.nan)}, 0.5) is None
+
+
+def test_a_long_run_is_planned_by_its_latest_values_with_their_trend(monkeypatch):
+    monkeypatch.setattr(noise, "MOST", 240)
+    rng = np.random.default_rng(3)
+    values = lfilter([1.0], [1.0, -0.9], rng.normal(size=4800))
+    long = make_plan({"loss": values}, 1.0, minutes=(60,))
+    assert long == make_plan({"loss": values[-240:]}, 1.0, minutes=(60,))
+    assert long.learnt_s == 240.0
+
+
+def test_what_is_logged_every_tenth_step_says_as_much_as_steps_ten_times_as_long():
+    every = np.random.default_rng(4).normal(size=240)
+    sparse = np.full(2400, np.nan)
+    sparse[9::10] = every
+    plan, same = (
+        make_plan({"loss": sparse}, 0.1, minutes=(60,)),
+        make_plan({"loss": every}, 1.0, minutes=(60,)),
+    )
+    assert (plan.block_steps, plan.learnt_s) == (600, pytest.approx(240.0))
+    assert row(plan, 60, "loss").effect_sd == pytest.approx(row(same, 60, "loss").effect_sd, rel=0.05)
+    rare = np.where(np.arange(2400) % 20 == 0, np.resize(every, 2400), np.nan)
+    assert make_plan({"loss": rare}, 6.0) is None  # blocks of ten steps: most have none
 
 
 def test_noise_has_the_memory_of_what_it_was_learnt_from_without_its_trend_and_spikes():

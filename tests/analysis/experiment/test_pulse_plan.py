@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 from scipy.signal import lfilter
+from thermograd.analysis.experiment import noise
 from thermograd.analysis.experiment.family import randomisation_p
 from thermograd.analysis.experiment.pulse.cleaning import cleaned, slow_course
 from thermograd.analysis.experiment.pulse.response import searched, shapes
@@ -28,6 +29,17 @@ def test_more_pulses_show_smaller_responses_and_too_few_none(plan):
     assert list(plan.sd) == ["power_w"]
     assert "minutes  pulses" in "\n".join(plan.lines())
     assert plan.to_json()["bin_s"] == 1.0
+
+
+def test_a_long_run_is_planned_by_its_latest_bins_with_their_trend(monkeypatch):
+    monkeypatch.setattr(noise, "MOST", 240)
+    values = watts(np.random.default_rng(2), 4800)
+    long, latest = (
+        make_pulse_plan({"power_w": each}, 0.5, bin_steps=2, minutes=(20,))
+        for each in (values, values[-240:])
+    )
+    assert long == latest
+    assert long.learnt_s == 240.0
 
 
 def test_what_two_kinds_differ_by_takes_longer(plan):

@@ -47,6 +47,15 @@ def test_a_users_own_block_is_planned_for_and_one_shorter_than_the_heat_is_said(
     assert any("The plan's own would be of 80 s." in note for note in own.notes)
 
 
+def test_fast_steps_with_a_loss_in_every_tenth_are_planned_by_as_they_are_logged(planned):
+    at = np.arange(1500)
+    loss = np.where(at % 10 == 0, np.random.default_rng(0).normal(size=1500), np.nan)
+    plan = planned(at / 60.0, {"loss": loss}, minutes=60)
+    assert (plan.block_steps, [each.pairs for each in plan.rows]) == (3600, [22])
+    assert plan.sd["loss"] == pytest.approx(2**-0.5, rel=0.25)  # two of them taken together
+    assert plan.learnt_s == pytest.approx(1479 * plan.step_s, rel=0.02)
+
+
 def test_pulses_are_planned_by_what_the_sensors_do_in_bins_of_steps(planned):
     rng = np.random.default_rng(0)
     loss = {"loss": np.ones(201)}
@@ -61,6 +70,9 @@ def test_pulses_are_planned_by_what_the_sensors_do_in_bins_of_steps(planned):
 
 
 def test_what_no_plan_can_be_made_of_is_said_in_a_sentence(planned):
+    for values in ({"loss": np.ones(10)}, {"step_time_s": np.ones(10)}):
+        with pytest.raises(NotEnoughDataError, match="a-run has 0 steps with a loss or norm after its first"):
+            planned(np.arange(10.0), values)
     with pytest.raises(NotEnoughDataError, match="a-run has 20 steps with a loss or norm after its first"):
         planned(np.arange(40.0), {"loss": np.ones(40)})
     with pytest.raises(NotEnoughDataError, match="neither loss nor norm of a-run moves"):

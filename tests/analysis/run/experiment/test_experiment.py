@@ -163,6 +163,20 @@ def test_too_few_pairs_are_said_to_be_too_few(world):
     assert {check.outcome for check in result.manipulation} >= {"temperature_c", "power_w"}
 
 
+def test_where_the_steps_of_the_completed_pairs_are_lost_nothing_can_be_said(world):
+    data = world("null")
+    design = run_experiments(data)[0]
+    last = data.steps.slice(len(data.steps) - 1)  # of the incomplete pair
+    result = one(replace(data, steps=last))
+    assert (result.units, result.verdict, result.effects) == (design.units, "insufficient", [])
+    assert (
+        f"the log has no step of the {design.units} pairs of blocks that were completed." in result.sentence
+    )
+    assert result.sentence.endswith("SIMULATED.")
+    few = one(replace(data, steps=data.steps.slice(len(data.steps) // 2, 1)))
+    assert few.verdict == "insufficient"
+
+
 def test_a_device_that_did_not_get_cooler_is_no_experiment(world):
     data = world("null")
     (device,) = data.devices.values()
