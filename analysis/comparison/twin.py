@@ -26,10 +26,11 @@ from thermograd.store.experiment.marks import read_experiments
 from thermograd.store.experiment.replays import Replay, read_replays
 from thermograd.store.runs.catalogue import Run
 from thermograd.store.telling.quantities import counted
-from thermograd.store.text import without_nan
+from thermograd.store.text import printable, without_nan
 
 TwinVerdict = Literal["equal", "equal so far", "differs", "not comparable"]
 _MOST_REASONS = 3
+_LONGEST, _LONGEST_VALUE = 60, 200  # letters of a name, and of a value, that a log holds
 _MOST_ULPS = 10**6  # beyond, the share says it
 _SPOKEN = {"grad_norm": "gradient norm", "learning_rate": "learning rate", "tokens": "number of tokens"}
 
@@ -185,13 +186,13 @@ def _is_simulated(data: RunSeries) -> bool:
 
 
 def _reason(setting: Setting) -> str:
-    one, two = (value if value is not None else "none" for value in setting.values)
+    one, two = (printable("none" if value is None else value, _LONGEST_VALUE) for value in setting.values)
     name = (
         setting.name
         if setting.group in ("code", "machine", "experiment")
         else f"{setting.group} {setting.name}"
     )
-    return f"{name} is {one} in the first run and {two} in the second"
+    return f"{printable(name, _LONGEST)} is {one} in the first run and {two} in the second"
 
 
 def _nothing(values: Values) -> list[str]:
@@ -204,13 +205,13 @@ def _nothing(values: Values) -> list[str]:
 def _heat(marks: list[dict[str, Any]]) -> str | None:
     """Return what heated a run: the arms of its experiments whose assignments were applied."""
     arms = [each.schedule.arm for each in read_experiments(marks) if each.applied or each.assigned]
-    return ", ".join(dict.fromkeys(arms)) or None
+    return ", ".join(dict.fromkeys(printable(arm, _LONGEST) for arm in arms)) or None
 
 
 def _asked_heat(run: Run) -> str | None:
     """Return what `thermograd twin` was to heat a run by."""
     heat = _told_of_heat(run)
-    return None if heat in (None, "none") else str(heat)
+    return None if heat in (None, "none") else printable(heat, _LONGEST)
 
 
 def _told_of_heat(run: Run) -> Any:

@@ -3,6 +3,7 @@
 The last two take the place of the outcome that is shown as the parameter ``outcome``.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import altair as alt
@@ -51,9 +52,9 @@ def _panel(
     title = f"{panels.clock.name} since the run's first event" if is_lowest else None
     x = alt.X("t:Q", scale=scale, axis=alt.Axis(title=title, labels=is_lowest, grid=False, tickCount=8))
     y = alt.Y("v:Q", scale=alt.Scale(zero=False, padding=8 if shown.is_switchback else 22))
-    y = y.axis(title=_axis_title(course), tickCount=4, titlePadding=8, **_LEFT)
+    y = y.axis(title=_axis_title(course, shown.courses), tickCount=4, titlePadding=8, **_LEFT)
     layers = _assigned(rows, shown, unit_s, x)
-    curve = named(rows, f"course-{course.key}", _points(course, unit_s))
+    curve = named(rows, f"course-{place}-{course.key}", _points(course, unit_s))
     style = "course" if course.middles else "training"
     layers.append(curve.mark_line(strokeWidth=1.2, clip=True, style=style).encode(x=x, y=y))
     for kind in ("hot", "cool"):
@@ -62,22 +63,24 @@ def _panel(
         ]
         if not middles:
             continue
-        data = named(rows, f"middle-{course.key}-{kind}", middles)
+        data = named(rows, f"middle-{place}-{course.key}-{kind}", middles)
         told = tooltip(told=("block", ""), v=("median", ".5~g"))
         rule = data.mark_rule(strokeWidth=3, style=f"{kind}-middle", clip=True, strokeCap="butt")
         layers.append(rule.encode(x=x, x2="to:Q", y=y, tooltip=told))
     if shown.result.simulated and not place:
         layers.append(heading(named(rows, "simulated", [{"name": SIMULATED}])))
     return alt.LayerChart(
-        layer=layers, width=WIDTH, height=_HEIGHT, name=f"on-{course.key}", description=course.title
+        layer=layers, width=WIDTH, height=_HEIGHT, name=f"on-{place}-{course.key}", description=course.title
     )
 
 
-def _axis_title(course: Course) -> str:
-    """Return a title that has room beside a panel."""
-    name = course.title.partition(" of ")[0]
+def _axis_title(course: Course, courses: Sequence[Course]) -> str | list[str]:
+    """Return a title that has room beside a panel; where several devices are shown, with the device."""
+    name, _, device = course.title.partition(" of ")
     unit = f" ({course.unit})" if course.unit else ""
-    return f"{name}{unit}"[: 2 * _TITLE]
+    title = f"{name}{unit}"[: 2 * _TITLE]
+    devices = {each.title.partition(" of ")[2] for each in courses} - {""}
+    return [title, device[: 2 * _TITLE]] if device and len(devices) > 1 else title
 
 
 def _points(course: Course, unit_s: float) -> list[dict[str, Any]]:

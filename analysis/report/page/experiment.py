@@ -49,8 +49,8 @@ def _told(analysis: Analysis, result: ExperimentResult) -> dict[str, Any]:
         "plan": plan_text(result.plan or {}),
         "kinds": sorted({str(each.get("kind")) for each in result.schedule if each.get("kind")}),
         "checks": Table(
-            {"Signal": "t", "Device": "i", "Hot": "n", "Cool": "n", "Apart": "n", "Needed": "n", "p": "n"}
-            | {"Check said": "t"},
+            {"Signal": "t", "Device": "i", "Hot": "n", "Cool": "n", "Apart": "n", "Needed": "n"}
+            | {"p, all signals": "n", "Check said": "t"},
             [_check(analysis, each) for each in result.manipulation],
             "Was the device moved?",
         ),
@@ -91,7 +91,7 @@ def _check(analysis: Analysis, check: Manipulation) -> tuple[str, ...]:
         *values,
         shown_number(check.difference, "+.3g"),
         shown_number(check.needed, ".3g"),
-        shown_number(check.p, ".2g"),
+        shown_number(check.p_family, ".2g"),
         said,
     )
 

@@ -69,7 +69,7 @@ def _layer(twin: Twin) -> list[str]:
         return ["No layer norms were logged by both runs (layer_norms=True)."] if twin.apart else []
     layer = twin.layer
     share = "" if layer.relative is None else f" ({layer.relative:.2g} of it)"
-    which = f"{layer.layer}: {layer.first:.9g} and {layer.second:.9g}{share}"
+    which = f"{printable(layer.layer, 60)}: {layer.first:.9g} and {layer.second:.9g}{share}"
     of = f"{layer.layers_different} of {counted(layer.layers_compared, 'layer')}"
     return [f"Layers: at step {layer.step:,} of rank {layer.rank} the norms of {of} differ, most {which}."]
 

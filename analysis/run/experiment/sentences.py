@@ -106,11 +106,11 @@ def chance_text(effect: Effect) -> str:
 
 
 def delay_text(effect: Effect, is_heat: bool) -> str:
-    """Return over what time an effect shows, of the times that are tried; empty without an effect."""
+    """Return over what time an effect shows best, of the times that are tried; empty without an effect."""
     if not effect.delay_s or effect.verdict != "effect":
         return ""
     known = seconds_text(effect.delay_s)
-    return f"clearest over {known}, of 5, 20 and 60 s" if is_heat else f"largest after {known}"
+    return f"clearest over about {known}" if is_heat else f"largest after {known}"
 
 
 def e_text(e_value: float | None) -> str:
@@ -156,9 +156,10 @@ def _inconclusive(result: ExperimentResult, asked: Sequence[Effect], span_s: flo
     lead = (
         f"CANNOT TELL (inconclusive): no effect of {cause(result)[0]} was shown, and {size} is not excluded"
     )
-    known = [effect for effect in asked if effect.interval_sd is not None]
+    known = [each for each in asked if each.interval_sd is not None and each.verdict != "no_effect"]
     if not known:
-        return f"{lead} ({_done(result)}).{_planned(result, span_s)}"
+        none = "no outcome that is left open has an interval"
+        return f"{lead}: {none} ({_done(result)}).{_planned(result, span_s)}"
     worst = max(known, key=lambda effect: _reach(effect.interval_sd))
     return (
         f"{lead}. Of {named(worst)}, the least sure, it is {size_text(worst)} ({chance_text(worst)}; "
@@ -326,7 +327,9 @@ def check_text(check: Manipulation) -> str:
     if check.difference is None:
         return f"check: {name} is not measured."
     said = "moved" if check.passed else "did not move enough"
-    p = f", p = {check.p:.2g}" if check.p is not None else ""
+    p = ""
+    if check.p_family is not None:
+        p = f"; p = {check.p_family:.2g} with all signals taken into account"
     moved = f"{short_text(check.difference)} {check.unit} (at least {check.needed:.3g} needed{p})"
     return f"check: {name} {said}: {moved}."
 

@@ -21,7 +21,6 @@ _CAUSES = {"duty": "idle gaps", "burner": "a load beside the job", "cap": "a low
 _BUSY_PCT = 85.0  # in cool blocks: somebody else's work
 _SHORT_BLOCK_S = 30.0
 _USUAL_BLOCK_S = 60
-_FEW_PAIRS = 10
 
 
 def is_heat(result: ExperimentResult) -> bool:
@@ -120,9 +119,9 @@ def why_not_moved(result: ExperimentResult) -> tuple[str, str, str]:
         )
     if is_short:
         return f"{short}: {apart}", "longer blocks help, more of these do not", longer
-    if abs(closest.difference or 0.0) >= closest.needed and result.units < _FEW_PAIRS:
+    if closest.difference and abs(closest.difference) >= closest.needed:
         return (
-            f"{apart}, but in {result.units} pairs chance gives as much",
+            f"{apart}, which is enough, but not beyond chance in {result.units} pairs",
             "more pairs of blocks show whether it was chance",
             "run it longer",
         )

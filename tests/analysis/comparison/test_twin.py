@@ -140,6 +140,19 @@ def test_the_layer_that_differs_most_is_named(tmp_path):
     assert "the norms of 2 of 3 layers differ, most h.1: 2 and 2.5" in describe_twin(twin)
 
 
+def test_what_strangers_wrote_reaches_no_terminal_as_it_is(tmp_path):
+    layers = [(4, {"h.\x1b[2J": 1.0})], [(4, {"h.\x1b[2J": 2.0})]
+    facts = {"config": {"lr\x1b[2J": "\x1b]0;title\x07"}}
+    twin = compare_twins(
+        make_run(tmp_path, layers=layers[0]),
+        make_run(tmp_path, nudged(LOSSES, 4), facts=facts, layers=layers[1]),
+    )
+    text = describe_twin(twin)
+    assert "config lr\ufffd[2J is none in the first run and \ufffd]0;title\ufffd in the second" in text
+    assert "most h.\ufffd[2J: 1 and 2" in text
+    assert text.replace("\n", "").isprintable()
+
+
 def test_of_the_scripts_own_metrics_those_of_the_training_are_compared(tmp_path):
     one = [(4, "eval_loss", 2.0), (4, "tokens_per_s", 100.0), (8, "eval_loss", 1.5)]
     two = [(4, "eval_loss", 2.0), (4, "tokens_per_s", 90.0), (8, "eval_loss", 1.25)]

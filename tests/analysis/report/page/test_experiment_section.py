@@ -3,6 +3,8 @@
 import json
 from dataclasses import replace
 
+import numpy as np
+import pyarrow.compute as pc
 import pytest
 from report_page import page_of
 from simulated_runs import END_NS
@@ -66,10 +68,28 @@ def test_the_picture_holds_every_block_and_where_the_run_stands_among_redrawn_sc
     assert len([row for row in found["response"] if row["k"] == 0]) == norm.effect.response.lags_s.size
 
 
-def test_pulses_are_drawn_when_they_came(tmp_path):
-    run = simulate_experiment(tmp_path, "experiment-training-to-hardware", 8, seed=1, end_ns=END_NS)
-    series = load_series(run)
+@pytest.fixture(scope="module")
+def pulsed(tmp_path_factory):
+    runs = tmp_path_factory.mktemp("runs")
+    series = load_series(
+        simulate_experiment(runs, "experiment-training-to-hardware", 8, seed=1, end_ns=END_NS)
+    )
     (result,) = run_experiments(series)
+    return series, result
+
+
+def panel_titles(chart):
+    """Return the titles of the curves' axes."""
+    return [
+        next(layer for layer in view["layer"] if layer["data"]["name"].startswith("course-"))["encoding"][
+            "y"
+        ]["axis"]["title"]
+        for view in chart["vconcat"]
+    ]
+
+
+def test_pulses_are_drawn_when_they_came(pulsed):
+    series, result = pulsed
     panels = build_panels(series)
     shown = shown_experiment(series, result, panels.origin_ns)
     assert shown.kinds == ["noise", "zeros"]
@@ -79,6 +99,28 @@ def test_pulses_are_drawn_when_they_came(tmp_path):
         each["first_time_ns"] <= each["pulse_time_ns"] <= each["last_time_ns"] for each in result.schedule
     ]
     assert all(begun)
+    assert panel_titles(blocks_chart(shown, panels)) == ["Power (W)", "Utilisation (%)", "Temperature (°C)"]
+
+
+def test_pulses_on_two_devices_have_a_curve_each_and_the_device_beside_it(pulsed):
+    series, result = pulsed
+    (one,) = series.devices.values()
+    power = one.table.column_names.index("power_w")
+    hotter = one.table.set_column(power, "power_w", pc.add(one.table.column("power_w"), 50.0))
+    both = {
+        one.name: one,
+        "simulated:other": replace(one, name="simulated:other", table=hotter, called="GPU 1"),
+    }
+    (found,) = [effect for effect in result.effects if effect.outcome == "power_w" and not effect.is_control]
+    effects = [replace(found, device=name) for name in both]
+    two = replace(series, devices=both)
+    panels = build_panels(two)
+    chart = blocks_chart(shown_experiment(two, replace(result, effects=effects), panels.origin_ns), panels)
+    first, second = (rows for name, rows in chart["datasets"].items() if name.startswith("course-"))
+    means = [np.mean([row["v"] for row in rows if row["v"] is not None]) for rows in (first, second)]
+    assert means[1] - means[0] == pytest.approx(50.0, abs=2.0)
+    assert panel_titles(chart) == [["Power (W)", one.label], ["Power (W)", "GPU 1"]]
+    assert len({view["name"] for view in chart["vconcat"]}) == 2
 
 
 def test_markdown_and_notebook_tell_the_experiment(data, analysis):

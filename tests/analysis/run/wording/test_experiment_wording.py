@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from thermograd.analysis.experiment.result import Effect, ExperimentResult, Manipulation
-from thermograd.analysis.run.experiment.sentences import experiment_sentence
+from thermograd.analysis.run.experiment.sentences import check_text, experiment_sentence
 from thermograd.analysis.run.wording.experiment_words import plain_experiment, told_beside
 from thermograd.store.experiment.unbegun import refused_or_ended
 
@@ -13,7 +13,7 @@ BLOCK_NS = 60 * 10**9
 def check(outcome, difference, passed=True, cool=40.0, needed=2.0):
     hot = None if difference is None else cool + difference
     known = None if difference is None else cool
-    return Manipulation(outcome, "cpu", "%", hot, known, difference, 0.01, needed, passed)
+    return Manipulation(outcome, "cpu", "%", hot, known, difference, 0.01, needed, passed, 0.02)
 
 
 def effect(outcome="log_grad_norm", verdict="effect", low=0.2, high=0.8, control=False, **more):
@@ -46,7 +46,7 @@ def test_where_only_idleness_moved_nothing_is_said_of_heat_and_steps_that_took_l
     found = result("effect", [check("utilization_pct", 38.0)], [effect(), slowed])
     sentence, screen = experiment_sentence(found, 2400.0), plain_experiment(found, "no_coupling")[0]
     assert sentence.startswith("EFFECT: idle gaps change the gradient norm by +0.50 sd")
-    assert "clearest over 20 s, of 5, 20 and 60 s (p = 0.002 with all outcomes taken into account" in sentence
+    assert "clearest over about 20 s (p = 0.002 with all outcomes taken into account" in sentence
     for text in (sentence, screen):
         assert "what the blocks moved is utilisation, so nothing is said of heat" in text
         assert "The steps themselves took 5 % longer in cool blocks" in text
@@ -64,6 +64,26 @@ def test_what_an_interval_leaves_out_and_what_the_plan_said_is_told_where_one_ca
     assert "none is excluded" not in text
     unplanned = experiment_sentence(result("inconclusive", [check("temperature_c", 8.0)], [unsure]), 2400.0)
     assert "run" not in unplanned
+
+
+def test_the_least_sure_is_one_that_is_left_open():
+    wide, open_one = (
+        effect("loss", "no_effect", -0.9, 0.9),
+        effect(verdict="inconclusive", low=-0.1, high=0.5),
+    )
+    moved = [check("temperature_c", 8.0)]
+    text = experiment_sentence(result("inconclusive", moved, [wide, open_one]), 2400.0)
+    assert "Of gradient norm, the least sure" in text
+    without = effect(verdict="inconclusive", interval_sd=None)
+    text = experiment_sentence(result("inconclusive", moved, [wide, without]), 2400.0)
+    assert "no outcome that is left open has an interval" in text
+    assert "loss" not in text
+
+
+def test_a_check_tells_the_p_by_which_it_passed():
+    assert check_text(check("temperature_c", 8.0)).endswith(
+        "(at least 2 needed; p = 0.02 with all signals taken into account)."
+    )
 
 
 @pytest.mark.parametrize(
@@ -84,8 +104,14 @@ def test_what_an_interval_leaves_out_and_what_the_plan_said_is_told_where_one_ca
             "nothing else runs",
         ),
         ([check("temperature_c", 0.4, False)], 60, "temperature was +0.4 % apart", "smaller --duty"),
+        (
+            [check("temperature_c", 3.0, False)],
+            60,
+            "+3 % apart, which is enough, but not beyond chance in 20",
+            "un it longer",
+        ),
     ],
-    ids=["no sensor", "few readings", "short blocks", "a busy host", "too weak"],
+    ids=["no sensor", "few readings", "short blocks", "a busy host", "too weak", "chance"],
 )
 def test_why_the_device_was_not_moved_comes_with_what_helps(checks, block_s, said, advice):
     failed = result("insufficient", checks, [effect(verdict="no_effect")], block_s=block_s)
