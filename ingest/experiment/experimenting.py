@@ -1,6 +1,7 @@
 """The part of a run that lets a schedule be applied to its training: `Run.experiment`."""
 
 import os
+from abc import abstractmethod
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
@@ -30,9 +31,9 @@ class Experimenting:
     _conductor: "Conductor | None" = None
 
     @property
+    @abstractmethod
     def path(self) -> Path | None:
         """Where the run is."""
-        raise NotImplementedError
 
     def experiment(self, arm: Any = None, /, **options: Any) -> None:
         """Let the training be intervened in by a schedule drawn by chance, which the log holds.

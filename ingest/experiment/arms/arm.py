@@ -1,5 +1,6 @@
 """What every arm is to the conductor that applies the schedule."""
 
+from abc import abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Self
@@ -55,9 +56,9 @@ class Arm:
     sees_optimizers: ClassVar[bool] = False  # whether `before_optimizer_step` is called
 
     @classmethod
+    @abstractmethod
     def from_options(cls, options: Mapping[str, Any]) -> Self:
         """Return the arm with a user's options; ValueError in one sentence for what is not allowed."""
-        raise NotImplementedError
 
     def options(self) -> dict[str, Any]:
         """Return the options as plain values, for the schedule in the log."""
