@@ -145,7 +145,7 @@ def _response(rows: Rows, shown: ShownExperiment) -> alt.LayerChart:
         {"k": k, "name": _stamp(shown, f"{each.label}{'' if each.effect.response else ': no response'}")}
         for k, each in enumerate(shown.tested)
     ]
-    began = "s after heat was switched on" if shown.is_switchback else "s after the pulse"
+    began = "s after a hot block began" if shown.is_switchback else "s after the pulse"
     axis = alt.Axis(title=began, grid=False, tickCount=6)
     x = alt.X("t:Q", scale=alt.Scale(nice=False, domainMin=0), axis=axis)
     up = alt.Axis(title="effect in sd", tickCount=5, minExtent=34)

@@ -14,13 +14,18 @@ from thermograd.analysis.run.experiment.sentences import (
     role_of,
 )
 from thermograd.analysis.run.result import Analysis
-from thermograd.analysis.run.wording.experiment_causes import ARMS
+from thermograd.analysis.run.wording.experiment_causes import ARMS, only_idleness
 from thermograd.analysis.run.wording.experiment_words import leading
 from thermograd.store.telling.columns import signal
 from thermograd.store.text import printable
 
 _LONGEST = 80
 _SHARES = ("duty", "load")
+_BESIDE = {
+    "duty": "idleness is not only coolness. The blocks also change clocks, caches and when each step happens",
+    "burner": "the load also takes cores, caches and memory from the training",
+    "cap": "a lower limit also lowers clocks, and steps take longer",
+}
 _OPTIONS = {
     "duty": "busy for {} of the time in cool blocks",
     "load": "loaded for {} of the time in hot blocks",
@@ -46,6 +51,10 @@ def _told(analysis: Analysis, result: ExperimentResult) -> dict[str, Any]:
         "title": "Does heat change the training?" if is_heat else "Does the training reach the hardware?",
         "options": _options(result),
         "arm": printable(ARMS.get(result.arm, result.arm), _LONGEST),
+        "beside": _BESIDE.get(result.arm, "")
+        if result.verdict == "effect" and not only_idleness(result)
+        else "",
+        "is_unmoved": result.verdict == "insufficient",
         "plan": plan_text(result.plan or {}),
         "kinds": sorted({str(each.get("kind")) for each in result.schedule if each.get("kind")}),
         "checks": Table(
@@ -63,7 +72,7 @@ def _told(analysis: Analysis, result: ExperimentResult) -> dict[str, Any]:
                 "Over" if is_heat else "After": "n",
             }
             | {"p": "n", "p, all outcomes": "n", "e": "n", "Would have shown": "n", "Verdict": "t"},
-            [_effect(each) for each in result.effects],
+            [_effect(each, result) for each in result.effects],
             "Effects",
         ),
     }
@@ -96,7 +105,7 @@ def _check(analysis: Analysis, check: Manipulation) -> tuple[str, ...]:
     )
 
 
-def _effect(effect: Effect) -> tuple[str, ...]:
+def _effect(effect: Effect, result: ExperimentResult) -> tuple[str, ...]:
     ends = effect.interval_sd
     return (
         named(effect) + f" ({role_of(effect)})" * effect.is_control,
@@ -108,5 +117,5 @@ def _effect(effect: Effect) -> tuple[str, ...]:
         shown_number(effect.p_family, ".2g"),
         e_text(effect.e_value) or DASH,
         f"{shown_number(effect.detectable_sd, '.2f')} sd" if effect.detectable_sd is not None else DASH,
-        effect.verdict.replace("_", " "),
+        DASH if result.verdict == "insufficient" else effect.verdict.replace("_", " "),
     )

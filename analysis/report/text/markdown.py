@@ -18,6 +18,7 @@ from thermograd.analysis.report.files import writing
 from thermograd.analysis.report.given import MOST_TAGS, config_rows
 from thermograd.analysis.report.wording import loss_text
 from thermograd.analysis.run.energy import energy_doubt, run_energy
+from thermograd.analysis.run.experiment.sentences import result_facts
 from thermograd.analysis.run.pair import Pair, closest_first, pair_numbers
 from thermograd.analysis.run.readings.data_quality import lost_loss
 from thermograd.analysis.run.result import Analysis, verdict_sentence
@@ -66,6 +67,7 @@ def report_markdown(data: RunSeries, analysis: Analysis) -> str:
         severities=", ".join(f"{count:,} {name}" for name, count in severities.items() if count),
         episodes=_gravest(data),
         watched=data.watched,
+        experiments=[line for each in analysis.experiments for line in result_facts(each)],
         warnings=analysis.warnings,
         **_given(analysis),
     )  # fmt: skip

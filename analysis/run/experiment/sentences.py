@@ -12,6 +12,7 @@ from thermograd.analysis.run.wording.experiment_causes import (
     cause,
     idleness_sentence,
     is_heat,
+    not_cooler,
     steps_sentence,
     why_not_moved,
 )
@@ -210,9 +211,7 @@ def _insufficient(result: ExperimentResult) -> str:
 
 def _not_moved(result: ExperimentResult) -> str:
     why, _, then = why_not_moved(result)
-    measured = any(check.difference is not None for check in result.manipulation)
-    lead = "the device did not get cooler" if measured else "whether the device got cooler was not measured"
-    return f"{lead}: {why}. That is no statement about the training. What helps: {then}."
+    return f"{not_cooler(result)}: {why}. That is no statement about the training. What helps: {then}."
 
 
 def _all(effects: Sequence[Effect]) -> str:
@@ -315,7 +314,7 @@ def result_facts(result: ExperimentResult) -> list[str]:
         f"{result.assigned} assigned, {result.applied} applied as a whole."
     ]
     lines += [check_text(check) for check in result.manipulation]
-    lines += [outcome_text(effect) for effect in result.effects]
+    lines += [outcome_text(effect, result.verdict != "insufficient") for effect in result.effects]
     lines += result.warnings
     lines += [plan] if (plan := plan_text(result.plan or {})) else []
     return lines + result.not_applied
@@ -334,10 +333,11 @@ def check_text(check: Manipulation) -> str:
     return f"check: {name} {said}: {moved}."
 
 
-def outcome_text(effect: Effect) -> str:
-    """Return what was found of an outcome as a line."""
+def outcome_text(effect: Effect, is_tried: bool) -> str:
+    """Return what was found of an outcome as a line, without a verdict where what was to be tried was not."""
     chance = chance_text(effect)
-    told = f"{role_of(effect)}: {named(effect)}: {effect.verdict.replace('_', ' ')}"
+    said = effect.verdict.replace("_", " ") if is_tried else "no verdict"
+    told = f"{role_of(effect)}: {named(effect)}: {said}"
     return (
         told if effect.effect_sd is None else f"{told}, {size_text(effect)}{f' ({chance})' * bool(chance)}."
     )

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 
-from thermograd.analysis.display.numbers import shown_number
+from thermograd.analysis.display.numbers import seconds_text, shown_number
 from thermograd.analysis.experiment.manipulation import OF_HEAT
 from thermograd.analysis.experiment.result import Effect, ExperimentResult, Manipulation
 from thermograd.store.telling.columns import signal
@@ -20,6 +20,7 @@ NOT_AS_DRAWN = "the log does not hold the experiment as it was drawn"
 _CAUSES = {"duty": "idle gaps", "burner": "a load beside the job", "cap": "a lower power limit"}
 _BUSY_PCT = 85.0  # in cool blocks: somebody else's work
 _SHORT_BLOCK_S = 30.0
+_READABLE_BLOCK_S = 2.0  # a reading of utilisation is a mean over up to a second
 _USUAL_BLOCK_S = 60
 
 
@@ -83,6 +84,18 @@ def block_s(result: ExperimentResult) -> float | None:
     return lengths[len(lengths) // 2] if lengths else None
 
 
+def not_cooler(result: ExperimentResult) -> str:
+    """Return that no check passed, as far as sensors can say it: one of use alone says nothing of heat."""
+    known = {check.outcome for check in result.manipulation if check.difference is not None}
+    if known & set(OF_HEAT):
+        return "the device did not get cooler"
+    return (
+        "that the device got cooler was not seen"
+        if known
+        else "whether the device got cooler was not measured"
+    )
+
+
 def why_not_moved(result: ExperimentResult) -> tuple[str, str, str]:
     """Return why no check passed, whether more of the same helps, and what does; none ends in a stop."""
     known = [check for check in result.manipulation if check.difference is not None]
@@ -90,7 +103,9 @@ def why_not_moved(result: ExperimentResult) -> tuple[str, str, str]:
     is_short = length is not None and length < max(_SHORT_BLOCK_S, _tau_s(result) or 0.0)
     longer = f"longer blocks: --block {max(_USUAL_BLOCK_S, round(_tau_s(result) or 0))}"
     short = (
-        f"blocks of {length:.0f} s are shorter than a device needs to warm up and cool down" if length else ""
+        f"blocks of {seconds_text(length)} are shorter than a device needs to warm up and cool down"
+        if length
+        else ""
     )
     if not result.manipulation:
         return (
@@ -100,7 +115,7 @@ def why_not_moved(result: ExperimentResult) -> tuple[str, str, str]:
         )
     if not known:
         few = "too few readings of its sensors fall into the blocks"
-        what = f"{few}, which last {length:.0f} s each" if length else few
+        what = f"{few}, which last {seconds_text(length)} each" if length else few
         return what, "longer blocks help, more of these do not", f"{longer}, or read sensors more often: --hz"
     closest = nearest(known)
     apart = f"{signal(closest.outcome).name} was {apart_text(closest)} apart"
@@ -110,7 +125,8 @@ def why_not_moved(result: ExperimentResult) -> tuple[str, str, str]:
             "no length helps before that is understood",
             "look at the picture of the blocks: what else ran in the cool ones",
         )
-    if (busy := _busy(known)) is not None:
+    can_read = length is None or length >= _READABLE_BLOCK_S
+    if can_read and (busy := _busy(known)) is not None:
         return (
             f"the device was busy in cool blocks too (utilisation {busy.cool:.0f} %), "
             "so something else uses it",

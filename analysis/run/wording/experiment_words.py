@@ -8,6 +8,7 @@ from thermograd.analysis.run.wording.experiment_causes import (
     cause,
     idleness_sentence,
     is_heat,
+    not_cooler,
     only_idleness,
     steps_sentence,
     why_not_moved,
@@ -39,6 +40,8 @@ def told_beside(sentence: str, result: ExperimentResult, observed: str) -> str:
         reading = f"association only; by the experiment {_not_by(result)}"
     elif observed == "coupled":
         reading = "association only, and the intervention itself may be in it"
+    elif observed == "no_coupling" and result.verdict == "effect":
+        reading = "which does not see what the experiment shows; the intervention itself may be in it"
     else:
         reading = "the intervention itself may be in it"
     return f"By watching alone ({reading}): {sentence}"
@@ -136,13 +139,8 @@ def _insufficient(result: ExperimentResult, observed: str) -> tuple[str, str, st
     tried = bool(result.effects) and is_heat(result)
     if tried and not result.moved:
         why, length, then = why_not_moved(result)
-        lead = (
-            "whether the device got cooler is not known"
-            if _unmeasured(result)
-            else "the device did not get cooler"
-        )
         return (
-            f"The experiment shows nothing: {lead}: {why}.",
+            f"The experiment shows nothing: {not_cooler(result)}: {why}.",
             f"{unknown}: what was to be tried did not happen, or was not seen.",
             f"{length[:1].upper()}{length[1:]}.",
             f"{then[:1].upper()}{then[1:]}.",
@@ -153,10 +151,6 @@ def _insufficient(result: ExperimentResult, observed: str) -> tuple[str, str, st
         "Until enough pairs or pulses are done: thermograd experiment --plan says how long that takes.",
         "Run it longer.",
     )
-
-
-def _unmeasured(result: ExperimentResult) -> bool:
-    return all(check.difference is None for check in result.manipulation)
 
 
 def _way(effect: Effect) -> str:

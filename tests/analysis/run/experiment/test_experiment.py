@@ -14,6 +14,7 @@ from thermograd.analysis.run.experiment.exposure import binned
 from thermograd.analysis.run.experiment.sentences import result_facts
 from thermograd.analysis.run.result import shown_verdict, verdict_sentence
 from thermograd.analysis.run.series import load_series
+from thermograd.analysis.run.wording.experiment_causes import why_not_moved
 from thermograd.analysis.run.wording.plain_words import first_screen
 from thermograd.ingest.simulate.experiment import simulate_experiment
 from thermograd.store.events import Event
@@ -191,6 +192,19 @@ def test_a_device_that_did_not_get_cooler_is_no_experiment(world):
     blind = one(replace(data, devices={}))
     assert blind.verdict == "insufficient"
     assert "whether the device got cooler was not measured" in blind.sentence
+
+
+def test_use_alone_says_nothing_of_heat_and_blocks_shorter_than_its_readings_nothing_of_others(world):
+    data = world("null")
+    unknown = {name: lambda old: np.full(old.size, np.nan) for name in ("temperature_c", "power_w")}
+    busy = unknown | {"utilization_pct": lambda old: np.full(old.size, 95.0)}
+    result = one(with_signals(data, busy))
+    assert "INSUFFICIENT: that the device got cooler was not seen: the device was busy" in result.sentence
+    ends = [{**each, "last_time_ns": each["first_time_ns"] + 170_000_000} for each in result.schedule]
+    why, length, _ = why_not_moved(replace(result, schedule=ends))
+    assert why.startswith("blocks of 0.17 s are shorter than a device needs")
+    assert length == "longer blocks help, more of these do not"
+    assert all("no verdict" in line for line in result_facts(result) if line.startswith("outcome: "))
 
 
 def with_signals(data, values):
