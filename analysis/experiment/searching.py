@@ -1,16 +1,18 @@
-"""Searches of a plan: the smallest effect, and the fewest pairs or strata, that show with a power."""
+"""Searches by trying: the smallest size, and the fewest pairs or strata, that show with a power."""
 
 from collections.abc import Callable
 
-_MOST_DOUBLINGS = 30
+_MOST_DOUBLINGS = 40
 _HALVINGS = 12
 _LONGER = 1.5  # a longer experiment that is tried
 
 
-def smallest_shown(shows: Callable[[float], float], first: float, power: float) -> float | None:
+def smallest_shown(
+    shows: Callable[[float], float], first: float, power: float, halvings: int = _HALVINGS
+) -> float | None:
     """Return the smallest size that `shows` gives at least this power for; None: none.
 
-    `first`: a size to begin with, of the right order.
+    `first`: a size to begin with, of the right order; `halvings`: of what is left open.
 
     Examples
     --------
@@ -24,7 +26,7 @@ def smallest_shown(shows: Callable[[float], float], first: float, power: float) 
         low, high = high, 2.0 * high
     else:
         return None
-    for _ in range(_HALVINGS):
+    for _ in range(halvings):
         middle = (low + high) / 2.0
         low, high = (low, middle) if shows(middle) >= power else (middle, high)
     return high

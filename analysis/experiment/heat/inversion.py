@@ -11,10 +11,10 @@ from scipy.optimize import brentq
 from thermograd.analysis.arrays import Floats
 from thermograd.analysis.experiment.family import randomisation_p
 from thermograd.analysis.experiment.result import Interval
+from thermograd.analysis.experiment.searching import smallest_shown
 
 _MOST_DOUBLINGS = 40
-_HALVINGS = 12
-_POWER = 0.9
+_POWER, _POWER_HALVINGS = 0.9, 6
 _MOST_POWER_DRAWS = 500
 _REFUTED = 0.005
 _FITTED = 2  # pairs' worth that size and memory have taken from the noise
@@ -87,20 +87,8 @@ def interval(scores: Floats, answer: Floats, size: float, coins: Floats, alpha: 
 
 
 def _end(excluded: Callable[[float], bool], size: float, reach: float) -> float | None:
-    inside, outside = size, size + reach
-    for _ in range(_MOST_DOUBLINGS):
-        if excluded(outside):
-            break
-        inside, outside = outside, size + 2.0 * (outside - size)
-    else:
-        return None
-    for _ in range(_HALVINGS):
-        middle = (inside + outside) / 2.0
-        if excluded(middle):
-            outside = middle
-        else:
-            inside = middle
-    return outside
+    away = smallest_shown(lambda reaches: float(excluded(size + reaches * reach)), 1.0, 1.0)
+    return None if away is None else size + away * reach
 
 
 def interval_over(scores: Floats, answers: Floats, best: int, coins: Floats, alpha: float) -> Interval | None:
@@ -170,14 +158,4 @@ def detectable(noise: Floats, answer: Floats, coins: Floats, limit: float) -> fl
     def power(size: float) -> float:
         return float(np.mean(np.abs(combined(drawn + size * answer).sum(axis=-1)) > limit))
 
-    low, high = 0.0, _reach(noise, answer)
-    for _ in range(_MOST_DOUBLINGS):
-        if power(high) >= _POWER:
-            break
-        low, high = high, 2.0 * high
-    else:
-        return None
-    for _ in range(_HALVINGS // 2):
-        middle = (low + high) / 2.0
-        low, high = (low, middle) if power(middle) >= _POWER else (middle, high)
-    return high
+    return smallest_shown(power, _reach(noise, answer), _POWER, _POWER_HALVINGS)
