@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from types import MappingProxyType
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -15,7 +15,7 @@ from thermograd.analysis.experiment.heat.coins import redrawn_coins
 from thermograd.analysis.experiment.heat.inversion import combined
 from thermograd.analysis.experiment.heat.whitening import whitened
 from thermograd.analysis.experiment.noise import Noise, learnt_noise, used_of
-from thermograd.analysis.experiment.searching import fewest_shown, smallest_shown
+from thermograd.analysis.experiment.searching import Tried
 from thermograd.analysis.experiment.switchback import FEWEST_PAIRS, MEMORIES_S
 from thermograd.store.text import without_nan
 
@@ -28,8 +28,8 @@ _MOST_BINS = 240  # of a block: faster steps are taken together
 _PAIRS = 16  # of a simulated experiment, from which shorter and longer ones are drawn
 _WORLDS, _DRAWS = 64, 8
 _ALIKE = 8  # worlds of one draw of the coins
-MOST_MINUTES = 48 * 60.0
 _REDRAWS, _MOST_REDRAWN = 400, 40  # pairs from which on the redraws are normal
+_MOST_MINUTES = 48 * 60.0
 _COSINE_BLOCKS = 6  # blocks, as the test's own trend
 
 
@@ -131,6 +131,35 @@ def _cell(row: PlanRow) -> str:
     return f"{row.effect_sd:.2f} ({row.effect:.2g}{' ' if row.unit else ''}{row.unit})"
 
 
+def family_level(outcomes: int) -> float:
+    """Return the level of each of so many outcomes that share that of the test."""
+    return float(1.0 - (1.0 - ALPHA) ** (1.0 / max(outcomes, 1)))
+
+
+def table(
+    tried: Mapping[str, Tried],
+    unit_minutes: float,
+    effect_sd: float,
+    minutes: Sequence[float],
+    units: Mapping[str, str],
+) -> tuple[dict[str, float | None], list[PlanRow]]:
+    """Return how many minutes each outcome needs, and the rows of a plan.
+
+    `unit_minutes`: how long a pair of blocks or a stratum takes; `units`: those of the outcomes.
+    """
+    most = int(_MOST_MINUTES / unit_minutes)
+    counts = {name: each.needed(effect_sd * each.sd, most) for name, each in tried.items()}
+    needed = {name: None if count is None else count * unit_minutes for name, count in counts.items()}
+    rows = []
+    for length in minutes:
+        count = int(length / unit_minutes + 1e-9)
+        for name, each in tried.items():
+            size = each.smallest(count)
+            size_sd = None if size is None else size / each.sd
+            rows.append(PlanRow(float(length), count, name, size_sd, size, units.get(name, "")))
+    return needed, rows
+
+
 def block_length_s(tau_s: float | None) -> float:
     """Return how long blocks should be: a minute, and at least the thermal time constant."""
     return max(SHORTEST_BLOCK_S, _ROUND_S * math.ceil((tau_s or 0.0) / _ROUND_S))
@@ -201,8 +230,8 @@ def make_plan(
     """
     block_s = block_length_s(tau_s) if block_s is None else block_s
     block_steps = max(1, round(block_s / (hot_step_s or step_s)))
-    level = 1.0 - (1.0 - ALPHA) ** (1.0 / max(len(outcomes), 1))
-    found: dict[str, tuple[float, _Tried]] = {}
+    level = family_level(len(outcomes))
+    found: dict[str, _Blocks] = {}
     learnt_s = 0.0
     for at, (name, given) in enumerate(outcomes.items()):
         values, apart = in_bins(given, block_steps)
@@ -214,11 +243,11 @@ def make_plan(
         noise = learnt_noise(values, round(known / (_COSINE_BLOCKS * bins)), _WORLDS, rng)
         scores = None if noise is None else _tried(noise.worlds, bins, bin_s, tau_s or _MEMORY_S, rng)
         if noise is not None and scores is not None:
-            found[name] = noise.sd, _Tried(*scores, level, power, seed)
+            found[name] = _Blocks(noise.sd, power, *scores, level, seed)
             learnt_s = max(learnt_s, known * bin_s)
     if not found:
         return None
-    pair_minutes = 2.0 * block_steps * step_s / 60.0
+    needed, rows = table(found, 2.0 * block_steps * step_s / 60.0, effect_sd, minutes, units)
     return Plan(
         arm=arm,
         block_s=block_s,
@@ -228,34 +257,33 @@ def make_plan(
         effect_sd=effect_sd,
         power=power,
         alpha=ALPHA,
-        needed_minutes={n: tried.needed(effect_sd * sd, pair_minutes) for n, (sd, tried) in found.items()},
-        rows=[
-            _row(length, int(length / pair_minutes + 1e-9), name, *found[name], units.get(name, ""))
-            for length in minutes
-            for name in found
-        ],
-        sd={name: sd for name, (sd, _) in found.items()},
+        needed_minutes=needed,
+        rows=rows,
+        sd={name: each.sd for name, each in found.items()},
         learnt_s=learnt_s,
     )
 
 
-def _row(minutes: float, pairs: int, outcome: str, sd: float, tried: "_Tried", unit: str) -> PlanRow:
-    size = tried.smallest(pairs)
-    return PlanRow(float(minutes), pairs, outcome, None if size is None else size / sd, size, unit)
-
-
 @dataclass(frozen=True, slots=True, eq=False)
-class _Tried:
-    """Experiments that were simulated: each world's pairs, from which experiments of any length are drawn.
+class _Blocks(Tried):
+    """Switchbacks that were simulated: each world's pairs, from which those of any length are drawn.
 
     `scores`, `answers`: shape (worlds, memories, pairs), what the pairs say, and what an effect of 1 adds.
     """
 
+    fewest: ClassVar[int] = FEWEST_PAIRS
+    sd: float
+    power: float
     scores: Floats
     answers: Floats
     level: float
-    power: float
     seed: int
+
+    @property
+    def scale(self) -> float:
+        """Of a typical pair the effect that would say as much as it does."""
+        said, answer = (float(np.median(np.abs(each))) for each in (self.scores, self.answers))
+        return said / max(answer, 1e-300)
 
     def shows(self, pairs: int, size: float) -> float:
         """Return how often an effect of this size is found."""
@@ -270,23 +298,6 @@ class _Tried:
             scores = combined(noise + size * np.take_along_axis(self.answers, drawn, axis=2))
             hits.append(_found(scores, redraws, self.level))
         return float(np.mean(hits))
-
-    def smallest(self, pairs: int) -> float | None:
-        """Return the smallest effect that is found with the power asked for; None: none."""
-        if pairs < FEWEST_PAIRS:
-            return None
-        first = _scale(self.scores, self.answers) / math.sqrt(pairs)
-        return smallest_shown(lambda size: self.shows(pairs, size), first, self.power)
-
-    def needed(self, size: float, pair_minutes: float) -> float | None:
-        """Return in how many minutes an effect is found with the power asked for; None: not in two days."""
-        most = int(MOST_MINUTES / pair_minutes)
-        pairs = fewest_shown(lambda count: self.shows(count, size), FEWEST_PAIRS, most, self.power)
-        return None if pairs is None else pairs * pair_minutes
-
-
-def _scale(scores: Floats, answers: Floats) -> float:
-    return float(np.median(np.abs(scores)) / max(float(np.median(np.abs(answers))), 1e-300))
 
 
 def _found(scores: Floats, coins: Floats | None, level: float) -> Floats:

@@ -4,32 +4,31 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike
 from thermograd.analysis.arrays import Floats
 from thermograd.analysis.coupling.cleaning.residuals import trend_order
 from thermograd.analysis.experiment.noise import Noise, learnt_noise, used_of
-from thermograd.analysis.experiment.plan import ALPHA, MINUTES, MOST_MINUTES, Plan, PlanRow
+from thermograd.analysis.experiment.plan import ALPHA, MINUTES, Plan, family_level, table
 from thermograd.analysis.experiment.pulse.cleaning import Cleaned, cleaned, slow_course
 from thermograd.analysis.experiment.pulse.response import shapes
 from thermograd.analysis.experiment.pulse.scores import Strata, complete_strata, placed_shifts, shift_scores
-from thermograd.analysis.experiment.searching import fewest_shown, smallest_shown
+from thermograd.analysis.experiment.searching import Tried
 
-FEWEST_STRATA = 10
+_FEWEST_STRATA = 10
 _WORLDS, _STRATA = 32, 40
 _DRAWS = 400
 _MEMORY_BINS = 10.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class PulsePower:
+class PulsePower(Tried):
     """How surely pulses show a response of one signal.
 
     Attributes
     ----------
-    sd
-        Of the signal about its trend, in its unit.
     noise
         Shape (worlds, draws, shapes): scores without a response, in sd.
     limit
@@ -39,12 +38,18 @@ class PulsePower:
         sd, and to its variance.
     """
 
+    fewest: ClassVar[int] = _FEWEST_STRATA
     sd: float
+    power: float
     noise: Floats
     limit: Floats
     shift: Floats
     spread: Floats
-    power: float
+
+    @property
+    def scale(self) -> float:
+        """The signal's sd."""
+        return self.sd
 
     def shows(self, strata: int, size: float) -> float:
         """Return how often a response of this size is found, of the two the one that is seen worse."""
@@ -54,17 +59,6 @@ class PulsePower:
             moved = self.noise + (math.sqrt(strata) * size * shift / wider)[:, None, :]
             found.append(float(np.mean(np.abs(moved).max(axis=2) > self.limit[:, None])))
         return min(found)
-
-    def smallest(self, strata: int) -> float | None:
-        """Return the smallest response that is found with the power asked for; None: none."""
-        if strata < FEWEST_STRATA:
-            return None
-        first = self.sd / math.sqrt(strata)
-        return smallest_shown(lambda size: self.shows(strata, size), first, self.power)
-
-    def needed(self, size: float, most: int) -> int | None:
-        """Return how many strata show a response of this size with that power; None: more than `most`."""
-        return fewest_shown(lambda strata: self.shows(strata, size), FEWEST_STRATA, most, self.power)
 
 
 def make_pulse_plan(
@@ -106,22 +100,11 @@ def make_pulse_plan(
     Plan or None
         None where no signal has enough values that move.
     """
-    level = 1.0 - (1.0 - ALPHA) ** (1.0 / max(family or len(signals), 1))
+    level = family_level(family or len(signals))
     found = _powers(signals, (stratum_bins, lag_bins, kinds), (level, power), seed)
     if not found:
         return None
-    stratum_minutes = stratum_bins * bin_steps * step_s / 60.0
-    needed = {
-        name: each.needed(effect_sd * each.sd, int(MOST_MINUTES / stratum_minutes))
-        for name, each in found.items()
-    }
-    rows = []
-    for length in minutes:
-        strata = int(length / stratum_minutes + 1e-9)
-        for name, each in found.items():
-            size = each.smallest(strata)
-            size_sd = None if size is None else size / each.sd
-            rows.append(PlanRow(float(length), strata, name, size_sd, size, units.get(name, "")))
+    needed, rows = table(found, stratum_bins * bin_steps * step_s / 60.0, effect_sd, minutes, units)
     learnt = max(used_of(signals[name]) for name in found)
     return Plan(
         arm=arm,
@@ -132,7 +115,7 @@ def make_pulse_plan(
         effect_sd=effect_sd,
         power=power,
         alpha=ALPHA,
-        needed_minutes={n: None if found is None else found * stratum_minutes for n, found in needed.items()},
+        needed_minutes=needed,
         rows=rows,
         sd={name: each.sd for name, each in found.items()},
         learnt_s=learnt * bin_steps * step_s,
@@ -176,11 +159,10 @@ def _scored(
         clean = cleaned(world.simulate(rng, bins), basis)
         if clean is None:
             return None
-        kept = (
-            1.0 - (basis.shape[1] + clean.past.size) / bins
-        )  # what is fitted takes its share of a response,
+        # what is fitted takes its share of a response, and of the noise, whose root counts
+        kept = 1.0 - (basis.shape[1] + clean.past.size) / bins
         covariance, shift, spread = _of_world(strata, clean, looked, kinds)
-        told.append((clean.sd, covariance, kept**1.5 * shift, spread))  # and of the noise, whose root counts
+        told.append((clean.sd, covariance, kept**1.5 * shift, spread))
     sds, covariances, shifts, spreads = zip(*told, strict=True)
     return float(np.median(sds)), np.array(covariances), np.array(shifts), np.array(spreads)
 
@@ -227,9 +209,9 @@ def _power(
     by_response = scale[:, None, :]
     return PulsePower(
         sd,
+        power,
         noise,
         limit,
         (shift / by_response).transpose(1, 0, 2),
         (spread / by_response**2).transpose(1, 0, 2),
-        power,
     )

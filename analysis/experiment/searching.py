@@ -1,6 +1,9 @@
 """Searches by trying: the smallest size, and the fewest pairs or strata, that show with a power."""
 
+import math
+from abc import ABC, abstractmethod
 from collections.abc import Callable
+from typing import ClassVar
 
 _MOST_DOUBLINGS = 40
 _HALVINGS = 12
@@ -49,3 +52,41 @@ def fewest_shown(shows: Callable[[int], float], fewest: int, most: int, power: f
         middle = (low + high) // 2
         low, high = (low, middle) if shows(middle) >= power else (middle, high)
     return high
+
+
+class Tried(ABC):
+    """Experiments on one outcome that were simulated: how long they are to be, and what they show.
+
+    Attributes
+    ----------
+    fewest
+        Units, pairs of blocks or strata, with less of which nothing is shown.
+    sd
+        Of the outcome about its trend, in its unit.
+    power
+        How surely an effect is to be found.
+    """
+
+    __slots__ = ()
+    fewest: ClassVar[int]
+    sd: float
+    power: float
+
+    @property
+    @abstractmethod
+    def scale(self) -> float:
+        """About the size that one unit would show, to begin the search with."""
+
+    @abstractmethod
+    def shows(self, units: int, size: float) -> float:
+        """Return how often an effect of this size, in the outcome's unit, is found."""
+
+    def smallest(self, units: int) -> float | None:
+        """Return the smallest effect that is found with the power asked for; None: none."""
+        if units < self.fewest:
+            return None
+        return smallest_shown(lambda size: self.shows(units, size), self.scale / math.sqrt(units), self.power)
+
+    def needed(self, size: float, most: int) -> int | None:
+        """Return how many units show an effect of this size with that power; None: more than `most`."""
+        return fewest_shown(lambda units: self.shows(units, size), self.fewest, most, self.power)
