@@ -7,6 +7,7 @@ from numpy.typing import ArrayLike
 from scipy.ndimage import median_filter
 from scipy.signal import lfilter
 from thermograd.analysis.arrays import Floats
+from thermograd.analysis.coupling.cleaning.residuals import line_and_cosines
 
 FEWEST = 60  # values that say anything
 MOST = 2400  # the latest of more
@@ -88,8 +89,7 @@ def learnt_noise(values: ArrayLike, cosines: int, count: int, rng: np.random.Gen
 
 def _trend(size: int, cosines: int) -> Floats:
     place = (np.arange(size) + 0.5) / size
-    waves = np.cos(np.pi * np.outer(place, np.arange(1, cosines + 1)))
-    return np.column_stack([np.ones(size), 2.0 * place - 1.0, waves])
+    return np.column_stack([np.ones(size), *line_and_cosines(place, cosines)])
 
 
 def _tame(values: Floats) -> Floats:

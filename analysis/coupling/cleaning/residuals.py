@@ -104,13 +104,18 @@ def trend_basis(n: int, cosines: int, segments: Ints | None = None) -> Floats:
     Friston et al. (2000), NeuroImage 12:196 (discrete cosine high-pass as regressors).
     """
     middle = (np.arange(n) + 0.5) / n
-    slow = [2.0 * middle - 1.0, *(np.cos(np.pi * j * middle) for j in range(1, cosines + 1))]
+    slow = line_and_cosines(middle, cosines)
     if cosines >= _COSINES_AND_DECAYS:
         slow += [np.exp(-middle / share) for share in _DECAYS]
     if segments is None:
         return np.column_stack([np.ones(n), *slow])
     levels = np.equal.outer(segments, np.unique(segments)).astype(np.float64)
     return np.column_stack([levels, *slow])
+
+
+def line_and_cosines(place: Floats, cosines: int) -> list[Floats]:
+    """Return a line and the slowest cosines at places that go from 0 to 1; shape of the places, each."""
+    return [2.0 * place - 1.0, *(np.cos(np.pi * j * place) for j in range(1, cosines + 1))]
 
 
 def slow_columns(n: int, cosines: int, segments: Ints) -> Floats:

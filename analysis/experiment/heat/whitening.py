@@ -10,6 +10,7 @@ import numpy as np
 import scipy.linalg
 from scipy.ndimage import median_filter, uniform_filter1d
 from thermograd.analysis.arrays import Floats, Ints
+from thermograd.analysis.coupling.cleaning.residuals import line_and_cosines
 
 AR_ORDER = 3
 _FEWEST = 40  # values, beside those that the trend takes
@@ -143,8 +144,7 @@ def _spread(values: Floats) -> float:
 
 def _trend(rows: Ints, cosines: int) -> Floats:
     place = (rows - rows[0] + 0.5) / (rows[-1] - rows[0] + 1)
-    waves = np.cos(np.pi * np.outer(place, np.arange(1, cosines + 1)))
-    return np.column_stack([np.ones(rows.size), place - 0.5, waves])
+    return np.column_stack([np.ones(rows.size), *line_and_cosines(place, cosines)])
 
 
 def _memory(residual: Floats) -> Floats:
