@@ -1,6 +1,5 @@
 """Where the values of two runs part, bit by bit: of every rank, step by step, in units of the last place."""
 
-import json
 import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 from thermograd.analysis.arrays import Floats, Ints, Mask
+from thermograd.store.experiment.marks import note_of
 from thermograd.store.log.reader import read_kind
 from thermograd.store.processes import rank_of_writer
 from thermograd.store.runs.catalogue import Run
@@ -113,7 +113,6 @@ class Values:
     ranks: int
     only_first: int
     only_second: int
-    last_common_step: int | None
 
 
 def same_bits(one: Floats, two: Floats) -> Mask:
@@ -184,7 +183,6 @@ def values_of(first: Run, second: Run) -> Values:
         ranks=len(np.unique(paired.rank[both])),
         only_first=int((has[0] & ~has[1]).sum()),
         only_second=int((has[1] & ~has[0]).sum()),
-        last_common_step=int(paired.step[both].max()) if both.any() else None,
     )
 
 
@@ -267,11 +265,10 @@ def _layers(marks: Sequence[Mapping[str, Any]]) -> dict[tuple[int, int], dict[st
     """Return the norms of layers by step and rank, as the marks of `layer_norms` tell them."""
     found: dict[tuple[int, int], dict[str, float]] = {}
     for mark in marks:
-        detail = mark.get("detail") or ""
-        if mark.get("mark") != "note" or mark.get("step") is None or "layer_norms" not in detail:
+        if mark.get("step") is None:
             continue
         try:
-            layers = json.loads(detail)["layer_norms"]
+            layers = note_of(mark, "layer_norms")["layer_norms"]
             norms = {str(layer["layer"]): float(layer["norm"]) for layer in layers}
         except (ValueError, KeyError, TypeError):  # a script's own note
             continue

@@ -15,8 +15,9 @@ from thermograd.analysis.experiment.heat.coins import redrawn_coins
 from thermograd.analysis.experiment.heat.inversion import combined
 from thermograd.analysis.experiment.heat.whitening import whitened
 from thermograd.analysis.experiment.noise import Noise, learnt_noise, used_of
+from thermograd.analysis.experiment.result import FEWEST_UNITS
 from thermograd.analysis.experiment.searching import Tried
-from thermograd.analysis.experiment.switchback import FEWEST_PAIRS, MEMORIES_S
+from thermograd.analysis.experiment.switchback import MEMORIES_S
 from thermograd.store.text import without_nan
 
 MINUTES = (10.0, 20.0, 30.0, 60.0, 120.0)
@@ -271,7 +272,7 @@ class _Blocks(Tried):
     `scores`, `answers`: shape (worlds, memories, pairs), what the pairs say, and what an effect of 1 adds.
     """
 
-    fewest: ClassVar[int] = FEWEST_PAIRS
+    fewest: ClassVar[int] = FEWEST_UNITS["switchback"]
     sd: float
     power: float
     scores: Floats

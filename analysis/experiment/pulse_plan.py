@@ -15,9 +15,9 @@ from thermograd.analysis.experiment.plan import ALPHA, MINUTES, Plan, family_lev
 from thermograd.analysis.experiment.pulse.cleaning import Cleaned, cleaned, slow_course
 from thermograd.analysis.experiment.pulse.response import shapes
 from thermograd.analysis.experiment.pulse.scores import Strata, complete_strata, placed_shifts, shift_scores
+from thermograd.analysis.experiment.result import FEWEST_UNITS
 from thermograd.analysis.experiment.searching import Tried
 
-_FEWEST_STRATA = 10
 _WORLDS, _STRATA = 32, 40
 _DRAWS = 400
 _MEMORY_BINS = 10.0
@@ -38,7 +38,7 @@ class PulsePower(Tried):
         sd, and to its variance.
     """
 
-    fewest: ClassVar[int] = _FEWEST_STRATA
+    fewest: ClassVar[int] = FEWEST_UNITS["pulses"]
     sd: float
     power: float
     noise: Floats

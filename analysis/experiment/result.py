@@ -9,6 +9,8 @@ from thermograd.store.text import without_nan
 
 ExperimentVerdict = Literal["effect", "no_effect", "inconclusive", "insufficient"]
 Interval = tuple[float, float]
+# By design, pairs of blocks or strata: of five pairs not even the most extreme draw has p <= .05.
+FEWEST_UNITS = {"switchback": 6, "pulses": 10}
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,10 +24,9 @@ from thermograd.analysis.experiment.heat.inversion import (
 )
 from thermograd.analysis.experiment.heat.response import response_to_heat
 from thermograd.analysis.experiment.heat.scored import Scored, scored
-from thermograd.analysis.experiment.result import Effect, untested
+from thermograd.analysis.experiment.result import FEWEST_UNITS, Effect, untested
 
 MEMORIES_S = (5.0, 20.0, 60.0)
-FEWEST_PAIRS = 6  # of five, not even the rarest draw has p <= .05
 _ALPHA = 0.05
 
 
@@ -100,7 +99,9 @@ def analyze_switchback(
     coins = redrawn_coins(blocks.pairs, redraws, seed)
     found = {name: scored(values, blocks, memories_s, tau_s) for name, values in outcomes.items()}
     tested = {
-        name: one for name, one in found.items() if one is not None and one.blocks.pairs >= FEWEST_PAIRS
+        name: one
+        for name, one in found.items()
+        if one is not None and one.blocks.pairs >= FEWEST_UNITS["switchback"]
     }
     draws = {name: _statistics(one.said, coins[:, one.pairs]) for name, one in tested.items()}
     families = [[name for name in tested if (name in controls) is asked] for asked in (False, True)]

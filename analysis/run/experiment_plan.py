@@ -1,6 +1,5 @@
 """The plan of an experiment by a run: its probe, its first minutes, or all of an earlier training."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -10,10 +9,13 @@ from thermograd.analysis.arrays import Floats, Ints, Mask
 from thermograd.analysis.experiment.noise import FEWEST
 from thermograd.analysis.experiment.plan import MINUTES, Plan, block_length_s, make_plan, taken_together
 from thermograd.analysis.experiment.pulse_plan import make_pulse_plan
+from thermograd.analysis.run.experiment.heat_to_training import step_outcomes
 from thermograd.analysis.run.experiment.training_to_hardware import SEPARATOR, hardware_outcomes
 from thermograd.analysis.run.readings.time_constants import time_constants_s
 from thermograd.analysis.run.series import RunSeries, load_series
 from thermograd.store.errors import NotEnoughDataError
+from thermograd.store.experiment.marks import note_of
+from thermograd.store.experiment.outcomes import QUESTIONS
 from thermograd.store.runs.catalogue import Run
 from thermograd.store.telling.columns import signal
 from thermograd.store.telling.quantities import counted
@@ -163,11 +165,8 @@ def _of_pulses(
 
 def _outcomes(data: RunSeries) -> dict[str, Floats]:
     """Return what heat may change, NaN where not known; those that have values."""
-    norm, loss = data.training("grad_norm"), data.training("loss")
-    log_norm = np.log(norm, out=np.full(norm.size, np.nan), where=norm > 0)
-    named = {"log_grad_norm": log_norm, "loss": loss}
-    finite = {name: np.where(np.isfinite(values), values, np.nan) for name, values in named.items()}
-    return {name: values for name, values in finite.items() if np.isfinite(values).any()}
+    found = step_outcomes(data)
+    return {name: found[name] for name in QUESTIONS if np.isfinite(found[name]).any()}
 
 
 def _column(data: RunSeries, name: str) -> Floats:
@@ -177,15 +176,8 @@ def _column(data: RunSeries, name: str) -> Floats:
 
 def _probe(data: RunSeries) -> list[dict[str, Any]] | None:
     """Return the stretches of the run's last probe, as its marks tell."""
-    told = []
-    for mark in data.marks:
-        try:
-            detail = json.loads(mark.get("detail") or "{}")
-        except ValueError:  # somebody else's
-            continue
-        probe = detail.get("experiment_probe") if isinstance(detail, dict) else None
-        if isinstance(probe, dict) and isinstance(probe.get("first_step"), int):
-            told.append(probe)
+    noted = (note_of(mark, "experiment_probe").get("experiment_probe") for mark in data.marks)
+    told = [each for each in noted if isinstance(each, dict) and isinstance(each.get("first_step"), int)]
     return told[-2:] if len(told) > 1 else None
 
 

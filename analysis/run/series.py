@@ -201,7 +201,7 @@ class RunSeries:
         _, values = self.training_series(name)
         if name != "grad_norm":
             return values
-        return np.log(values, out=np.full(values.size, np.nan), where=values > 0)
+        return logarithm(values)
 
     def grid(self, x: str, device: Device, values: Floats, min_period_s: float = 1.0) -> CausalGrid:
         """Return a training signal and values of a device's samples on one clock.
@@ -349,6 +349,11 @@ def in_time_order(table: pa.Table) -> pa.Table:
 
 def _floats(column: pa.ChunkedArray) -> Floats:
     return np.asarray(column.cast(pa.float64(), safe=False).fill_null(float("nan")), dtype=np.float64)
+
+
+def logarithm(values: Floats) -> Floats:
+    """Return the natural logarithm, NaN of what is not above 0."""
+    return np.log(values, out=np.full(values.size, np.nan), where=values > 0)
 
 
 def model_warnings(series: Sequence[RunSeries]) -> list[str]:

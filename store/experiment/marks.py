@@ -100,6 +100,18 @@ def read_experiments(marks: Iterable[Mapping[str, Any]]) -> list[Recorded]:
     return list(found.values())
 
 
+def note_of(mark: Mapping[str, Any], *keys: str) -> dict[str, Any]:
+    """Return what a note holds that may hold one of these keys; nothing where it is no such note."""
+    text = mark.get("detail") or ""
+    if mark.get("mark") != "note" or not any(key in text for key in keys):
+        return {}
+    try:
+        told = json.loads(text)
+    except (ValueError, RecursionError):  # a script's own note
+        return {}
+    return told if isinstance(told, dict) else {}
+
+
 def _take(recorded: Recorded, detail: Mapping[str, Any], mark: Mapping[str, Any]) -> None:
     try:
         if "assigned" in detail:

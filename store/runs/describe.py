@@ -264,7 +264,7 @@ def _device_line(name: str, label: str, device: Mapping[str, Any]) -> str:
 def never_written(run_dir: Path) -> int:
     """Return how many events the `gap` marks of a run's writers say could not be written."""
     marks = read_kind(run_dir, "mark")
-    return sum(map(_lost, marks.filter(pc.equal(marks["mark"], "gap"))["detail"].to_pylist()))
+    return sum(map(lost_events, marks.filter(pc.equal(marks["mark"], "gap"))["detail"].to_pylist()))
 
 
 def held_readings(run: Run) -> int:
@@ -281,7 +281,8 @@ def outside_the_log(run: Run) -> dict[str, int]:
     return {"never_written": never_written(run.path), "held": held_readings(run)}
 
 
-def _lost(detail: Any) -> int:
+def lost_events(detail: Any) -> int:
+    """Return how many events the detail of a `gap` mark says could not be written."""
     with suppress(TypeError, ValueError, KeyError, RecursionError):
         lost = json.loads(detail)["lost"]
         return max(lost, 0) if type(lost) is int else 0

@@ -8,13 +8,13 @@ import numpy as np
 from thermograd.analysis.arrays import Floats, Times
 from thermograd.analysis.experiment.result import Effect, ExperimentResult
 from thermograd.analysis.report.data.curves import Line, make_line
+from thermograd.analysis.run.experiment.exposure import SIGNALS
 from thermograd.analysis.run.experiment.sentences import named, role_of
 from thermograd.analysis.run.series import Device, RunSeries
 from thermograd.store.telling.columns import signal
 
 _BUCKETS = 500
 _BARS = 44  # of the histogram
-_SHOWN = ("temperature_c", "power_w", "sm_clock_mhz", "utilization_pct")
 _MOST_BLOCKS = 400  # blocks; more are thinner than a line
 _FEWEST_REDRAWN = 20
 _MOST_ANSWERS = 3  # signals under pulses
@@ -157,10 +157,10 @@ def _hardware(
     """Return the signal that shows best that the device was moved."""
     passed = [(c.device, c.outcome) for c in result.manipulation if c.passed]
     found = [(e.device, e.outcome) for e in result.effects if e.device is not None and e.verdict == "effect"]
-    measured = [(device.name, name) for device in data.devices.values() for name in _SHOWN]
+    measured = [(device.name, name) for device in data.devices.values() for name in SIGNALS]
     for device_name, name in (*passed, *found, *measured):
         device = data.devices.get(device_name or "")
-        if device is not None and name in _SHOWN and device.measures(name):
+        if device is not None and name in SIGNALS and device.measures(name):
             return _device_course(device, name, origin_ns, blocks, span_s)
     return None
 

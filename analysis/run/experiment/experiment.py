@@ -1,13 +1,18 @@
 """The experiments of a run: read from its marks, held against its steps and samples, and judged in words."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from thermograd.analysis.experiment.manipulation import heat_moved
-from thermograd.analysis.experiment.result import Effect, ExperimentResult, ExperimentVerdict, Manipulation
+from thermograd.analysis.experiment.result import (
+    FEWEST_UNITS,
+    Effect,
+    ExperimentResult,
+    ExperimentVerdict,
+    Manipulation,
+)
 from thermograd.analysis.run.experiment.exposure import Exposure, exposures
 from thermograd.analysis.run.experiment.heat_to_training import (
     heat_to_training,
@@ -16,7 +21,6 @@ from thermograd.analysis.run.experiment.heat_to_training import (
     training_outcomes,
 )
 from thermograd.analysis.run.experiment.sentences import (
-    FEWEST,
     competition_told,
     experiment_sentence,
     faults_sentence,
@@ -26,10 +30,11 @@ from thermograd.analysis.run.experiment.sentences import (
 from thermograd.analysis.run.experiment.training_to_hardware import training_to_hardware
 from thermograd.analysis.run.readings.time_constants import time_constants_s
 from thermograd.analysis.run.series import RunSeries
-from thermograd.store.experiment.marks import read_experiments
+from thermograd.store.experiment.marks import note_of, read_experiments
 from thermograd.store.experiment.schedules import Switchback
 from thermograd.store.experiment.unbegun import refused_or_ended
 from thermograd.store.files import read_json
+from thermograd.store.runs.describe import lost_events
 from thermograd.store.telling.quantities import counted, few_of
 from thermograd.store.text import printable
 
@@ -58,8 +63,7 @@ def experiment_warnings(results: list[ExperimentResult]) -> list[str]:
     arms = few_of(list(dict.fromkeys(result.arm for result in results)))
     return [
         f"The run holds a randomised experiment ({arms}): what it does moves the hardware and the time "
-        "between "
-        "steps, so verdicts by observation (pairs, speed coupling, events, heat's cost) include the "
+        "between steps, so verdicts by observation (pairs, speed coupling, events, heat's cost) include the "
         "intervention."
     ]
 
@@ -69,7 +73,7 @@ def _result(exposure: Exposure) -> ExperimentResult:
     is_switchback = isinstance(schedule.design, Switchback)
     plan = _plan(exposure.data)
     planned_sd = _planned_sd(schedule.options, plan)
-    completed = exposure.units >= FEWEST[schedule.design.name]
+    completed = exposure.units >= FEWEST_UNITS[schedule.design.name]
     logged = bool(exposure.step[exposure.counted].size)
     enough = not recorded.faults and completed and logged
     checks: list[Manipulation] = []
@@ -159,8 +163,7 @@ def _warnings(exposure: Exposure) -> list[str]:
     if missing:
         told.append(
             f"{counted(missing, 'assignment')} of the experiment {'has' if missing == 1 else 'have'} no mark "
-            "in "
-            "the log; analysed as the seed draws them."
+            "in the log; analysed as the seed draws them."
         )
     if lost := _lost_events(exposure):
         told.append(
@@ -179,15 +182,8 @@ def _warnings(exposure: Exposure) -> list[str]:
 def _lost_events(exposure: Exposure) -> int:
     """Return how many events its processes told as lost, from the experiment's first mark on."""
     begun_ns = min((each.time_ns for each in exposure.recorded.assigned.values()), default=0)
-    lost = 0
-    for mark in exposure.data.marks:
-        if mark.get("mark") == "gap" and mark.get("detail") and mark["time_ns"] >= begun_ns:
-            try:
-                count = json.loads(mark["detail"]).get("lost")
-            except (ValueError, AttributeError):  # a script's own
-                continue
-            lost += count if type(count) is int and count > 0 else 0
-    return lost
+    gaps = (mark for mark in exposure.data.marks if mark.get("mark") == "gap")
+    return sum(lost_events(gap.get("detail")) for gap in gaps if gap["time_ns"] >= begun_ns)
 
 
 def _span_s(exposure: Exposure) -> float:
@@ -217,14 +213,5 @@ def _plan(data: RunSeries) -> dict[str, Any] | None:
     written = read_json(data.run.path / PLAN_FILE)
     if written:
         return written
-    for mark in data.marks:
-        if mark.get("mark") != "note" or not mark.get("detail"):
-            continue
-        try:
-            detail = json.loads(mark["detail"])
-        except (ValueError, RecursionError):  # a script's own note
-            continue
-        plan = detail.get("experiment_plan") if isinstance(detail, dict) else None
-        if isinstance(plan, dict):
-            return plan
-    return None
+    noted = (note_of(mark, "experiment_plan").get("experiment_plan") for mark in data.marks)
+    return next((plan for plan in noted if isinstance(plan, dict)), None)

@@ -13,7 +13,9 @@ from thermograd.store.experiment.schedules import Assignment, Pulses, Schedule, 
 from thermograd.store.telling.quantities import counted
 from thermograd.store.text import printable
 
+SIGNALS = ("temperature_c", "power_w", "sm_clock_mhz", "utilization_pct")  # of a device, that are tested
 _LONGEST_REASON = 200
+_NEAR = 3  # sampling periods between two readings that still make a line
 _NEVER = np.iinfo(np.int64).max
 
 
@@ -239,6 +241,3 @@ def binned(times: Times, values: Floats, edges: Times) -> Floats:
     near &= (middle >= times[0]) & (middle <= times[-1])
     line = np.where(near, np.interp(middle, times, values), np.nan)
     return np.where(counts > 0, sums / np.maximum(counts, 1), line)
-
-
-_NEAR = 3  # sampling periods between two readings that still make a line

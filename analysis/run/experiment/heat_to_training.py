@@ -13,13 +13,13 @@ from thermograd.analysis.experiment.manipulation import (
 )
 from thermograd.analysis.experiment.result import Effect, Manipulation
 from thermograd.analysis.experiment.switchback import analyze_switchback
-from thermograd.analysis.run.experiment.exposure import Exposure
-from thermograd.store.experiment.outcomes import COLUMNS, CONTROLS, outcome_evidence
+from thermograd.analysis.run.experiment.exposure import SIGNALS, Exposure
+from thermograd.analysis.run.series import RunSeries, logarithm
+from thermograd.store.experiment.outcomes import COLUMNS, CONTROLS, OUTCOMES, outcome_evidence
 from thermograd.store.telling.columns import signal
 from thermograd.store.telling.quantities import few_of
 from thermograd.store.text import printable
 
-SIGNALS = ("temperature_c", "power_w", "sm_clock_mhz", "utilization_pct")
 _TO_RISE = ("temperature_c", "power_w", "utilization_pct")
 _UNITS = {"step_time_s": "s"}
 
@@ -91,16 +91,15 @@ def is_hot(exposure: Exposure) -> Floats:
 
 def training_outcomes(exposure: Exposure) -> dict[str, Floats]:
     """Return what heat may change, by name; shape (steps,) each, of the steps of the experiment."""
-    data = exposure.data
-    columns = {"log_grad_norm": "grad_norm", "loss": "loss", "step_time_s": "step_time_s"}
-    found = {}
-    for name, column in columns.items():
-        values = data.training(column)
-        if name.startswith("log_"):
-            values = np.log(values, out=np.full(values.size, np.nan), where=values > 0)
-        if np.isfinite(values[exposure.row]).any():
-            found[name] = np.where(np.isfinite(values), values, np.nan)[exposure.row]
-    return found
+    found = {name: values[exposure.row] for name, values in step_outcomes(exposure.data).items()}
+    return {name: values for name, values in found.items() if np.isfinite(values).any()}
+
+
+def step_outcomes(data: RunSeries) -> dict[str, Floats]:
+    """Return `OUTCOMES` of all steps of a run, by name; shape (steps,) each, NaN where not known."""
+    columns = {name: data.training(name) for name in COLUMNS}
+    columns["log_grad_norm"] = logarithm(columns.pop("grad_norm"))
+    return {name: np.where(np.isfinite(columns[name]), columns[name], np.nan) for name in OUTCOMES}
 
 
 def _with_evidence(exposure: Exposure, effects: list[Effect]) -> list[Effect]:

@@ -5,7 +5,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from thermograd.analysis.display.numbers import seconds_text, shown_number
-from thermograd.analysis.experiment.result import Effect, ExperimentResult, Interval, Manipulation
+from thermograd.analysis.experiment.result import (
+    FEWEST_UNITS,
+    Effect,
+    ExperimentResult,
+    Interval,
+    Manipulation,
+)
 from thermograd.analysis.run.wording.experiment_causes import (
     ARMS,
     NOT_AS_DRAWN,
@@ -21,7 +27,6 @@ from thermograd.store.telling.columns import signal
 from thermograd.store.telling.quantities import counted, few_of
 from thermograd.store.text import printable
 
-FEWEST = {"switchback": 6, "pulses": 10}  # units; of five pairs not even the most extreme draw has p <= .05
 _UNITS = {"switchback": ("pair of blocks", "pairs of blocks"), "pulses": ("pulse", "pulses")}
 _LONGEST_FAULT = 240
 
@@ -35,7 +40,7 @@ def faults_sentence(faults: Sequence[str]) -> str:
 
 def too_few_sentence(design: str, units: int) -> str:
     """Return that too little of an experiment was completed."""
-    fewest = FEWEST[design]
+    fewest = FEWEST_UNITS[design]
     return (
         f"INSUFFICIENT: {_units(design, units)} {'was' if units == 1 else 'were'} completed; with fewer than "
         f"{fewest} not even the largest effect can be told from chance."
@@ -202,7 +207,7 @@ def needed_s(result: ExperimentResult) -> float | None:
 
 
 def _insufficient(result: ExperimentResult) -> str:
-    if result.units < FEWEST[result.design]:
+    if result.units < FEWEST_UNITS[result.design]:
         return too_few_sentence(result.design, result.units)
     if result.design == "switchback" and not result.moved:
         return f"INSUFFICIENT: {_not_moved(result)}"

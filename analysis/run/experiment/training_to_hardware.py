@@ -6,12 +6,11 @@ import numpy as np
 from thermograd.analysis.arrays import Floats, Times
 from thermograd.analysis.experiment.pulses import analyze_pulses
 from thermograd.analysis.experiment.result import Effect, Manipulation
-from thermograd.analysis.run.experiment.exposure import Exposure, bin_edges_ns, binned
+from thermograd.analysis.run.experiment.exposure import SIGNALS, Exposure, bin_edges_ns, binned
 from thermograd.analysis.run.series import RunSeries
 from thermograd.store.experiment.schedules import Pulses
 from thermograd.store.telling.columns import signal
 
-_SIGNALS = ("temperature_c", "power_w", "sm_clock_mhz", "utilization_pct")
 SEPARATOR = "\x1f"  # between a signal and its device, in no name of either
 
 
@@ -44,7 +43,7 @@ def hardware_outcomes(data: RunSeries, edges: Times) -> dict[str, Floats]:
     """Return each device's signals that ever change, in the bins; by signal and device."""
     found = {}
     for device in data.devices.values():
-        for name in _SIGNALS:
+        for name in SIGNALS:
             values = device.signal(name)
             if values is None:
                 continue
