@@ -19,6 +19,7 @@ OF_HEAT = ("temperature_c", "memory_temperature_c", "power_w")
 # A hot device clocks lower, one that wakes up higher. What a step takes is the training's answer.
 _EITHER_WAY = ("sm_clock_mhz", "memory_clock_mhz", "step_time_s")
 _ALPHA = 0.05
+_SETTLED = 0.5  # of a block, its later part, that counts: a device needs time to get warm
 _TRIM = 0.25  # of a block's values, left out on each side: a sensor's glitches
 
 
@@ -47,26 +48,8 @@ class Measured:
     needed: float | None = None
 
 
-def check_manipulation(
-    outcome: str,
-    values: Floats,
-    hot: Floats,
-    pair: Ints,
-    *,
-    device: str | None = None,
-    unit: str = "",
-    settled: float = 0.5,
-    needed: float | None = None,
-    redraws: int = 1999,
-    seed: int = 0,
-) -> Manipulation:
-    """Test whether the assigned blocks moved one signal; see `Measured` and `check_manipulations`."""
-    one = Measured(outcome, values, hot, pair, device, unit, needed)
-    return check_manipulations([one], settled=settled, redraws=redraws, seed=seed)[0]
-
-
 def check_manipulations(
-    signals: Sequence[Measured], *, settled: float = 0.5, redraws: int = 1999, seed: int = 0
+    signals: Sequence[Measured], *, redraws: int = 1999, seed: int = 0
 ) -> list[Manipulation]:
     """Test whether the assigned blocks moved signals, by enough and the right way.
 
@@ -74,8 +57,6 @@ def check_manipulations(
     ----------
     signals
         Of all devices: one family, tested on the same coins.
-    settled
-        Share of a block, its later part, that counts: a device needs time to get warm.
     redraws, seed
         Of the coins.
 
@@ -100,7 +81,7 @@ def check_manipulations(
         if not np.shape(one.values) == np.shape(one.hot) == np.shape(one.pair):
             shapes = f"{np.shape(one.values)}, {np.shape(one.hot)} and {np.shape(one.pair)}"
             raise ValueError(f"values, hot and pair have shapes {shapes}; allowed: one, (n,)")
-    means = [_block_means(one.values, one.hot, one.pair, settled) for one in signals]
+    means = [_block_means(one.values, one.hot, one.pair) for one in signals]
     pairs = max((int(np.max(one.pair, initial=-1)) + 1 for one in signals), default=0)
     coins = redrawn_coins(pairs, redraws, seed)
     drawn = [np.abs(coins @ _of_all(*each, pairs)) for each in means]
@@ -154,21 +135,21 @@ def _needed(outcome: str, means: Floats) -> float:
     return share * float(np.abs(means).mean()) if means.size else 0.0
 
 
-def _block_means(values: Floats, hot: Floats, pair: Ints, settled: float) -> tuple[Ints, Floats]:
+def _block_means(values: Floats, hot: Floats, pair: Ints) -> tuple[Ints, Floats]:
     """Return the pairs that have both blocks, and the means of hot and cool of each, shape (pairs, 2)."""
     inside = np.flatnonzero((pair >= 0) & np.isfinite(hot))
     block = 2 * pair[inside] + (hot[inside] <= 0.5)
     order = np.argsort(block, kind="stable")
     numbers, first = np.unique(block[order], return_index=True)
     samples = np.split(values[inside][order], first[1:]) if numbers.size else []
-    means = {int(n): _settled_mean(each, settled) for n, each in zip(numbers, samples, strict=True)}
+    means = {int(n): _settled_mean(each) for n, each in zip(numbers, samples, strict=True)}
     both = [n for n in means if n % 2 == 0 and np.isfinite([means[n], means.get(n + 1, np.nan)]).all()]
     found = np.array([(means[n], means[n + 1]) for n in both], dtype=np.float64).reshape(-1, 2)
     return np.array(both, dtype=np.int64) // 2, found
 
 
-def _settled_mean(samples: Floats, settled: float) -> float:
-    later = samples[samples.size - max(1, round(settled * samples.size)) :]
+def _settled_mean(samples: Floats) -> float:
+    later = samples[samples.size - max(1, round(_SETTLED * samples.size)) :]
     later = np.sort(later[np.isfinite(later)])
     left_out = int(_TRIM * later.size)
     return float(later[left_out : later.size - left_out].mean()) if later.size else float("nan")

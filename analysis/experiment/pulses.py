@@ -28,6 +28,7 @@ class _Question:
     looked: Floats
     bin_s: float
     planned_sd: float
+    units: Mapping[str, str]
 
 
 def analyze_pulses(
@@ -86,14 +87,14 @@ def analyze_pulses(
     series = {name: np.asarray(each, np.float64) for name, each in outcomes.items()}
     _check(series, numbers.size, drawn.size, kind, kinds)
     strata = complete_strata(numbers, drawn, places, lag_bins)
-    question = _Question(slow_course(numbers.size), shapes(lag_bins + 1), bin_s, planned_sd)
+    question = _Question(slow_course(numbers.size), shapes(lag_bins + 1), bin_s, planned_sd, units)
     of_places = Places(strata, redraws, np.random.default_rng([seed, 0]))
     two = len(kinds) == 2
     presence = [
         _asked(name, values, of_places, question, is_control=two or name in controls)
         for name, values in series.items()
     ]
-    effects = _with_units(_in_family(presence), units)
+    effects = _in_family(presence)
     if not two:
         return effects
     signs = np.array([1.0 if kind[index] == kinds[1] else -1.0 for index in strata.index])
@@ -105,7 +106,7 @@ def analyze_pulses(
         )
         for name, values in series.items()
     ]
-    return _with_units(_in_family(between), units) + effects
+    return _in_family(between) + effects
 
 
 def _asked(
@@ -149,7 +150,7 @@ def _tested(
 ) -> Effect:
     """Return an effect with its p- and e-value, where the outcome moves."""
     n = int(np.isfinite(draw.strata.windows(values)).sum()) if draw.strata.size else 0
-    effect = untested(name, "", is_control, n, "inconclusive", contrast)
+    effect = untested(name, question.units.get(name, ""), is_control, n, "inconclusive", contrast)
     clean = cleaned(values, question.basis)
     if clean is None or n == 0:
         return effect
@@ -188,17 +189,6 @@ def _in_family(effects: list[Effect]) -> list[Effect]:
             verdict = "effect" if p <= 1.0 - _LEVEL + _ROUNDING else effects[at].verdict
             found[at] = replace(effects[at], p_family=p, verdict=verdict)
     return found
-
-
-def _with_units(effects: list[Effect], units: Mapping[str, str]) -> list[Effect]:
-    return [
-        replace(
-            each,
-            unit=units.get(each.outcome, ""),
-            response=each.response and replace(each.response, unit=units.get(each.outcome, "")),
-        )
-        for each in effects
-    ]
 
 
 def _check(

@@ -19,6 +19,7 @@ from thermograd.analysis.run.wording.experiment_causes import (
     idleness_sentence,
     is_heat,
     not_cooler,
+    outcome_name,
     steps_sentence,
     why_not_moved,
 )
@@ -69,10 +70,7 @@ def experiment_sentence(result: ExperimentResult, span_s: float) -> str:
 
 def named(effect: Effect) -> str:
     """Return what an outcome is called in a sentence."""
-    if effect.outcome == "log_grad_norm":
-        return "gradient norm"
-    known = signal(effect.outcome).name
-    known = f"{known} of {printable(effect.device, 60)}" if effect.device else known
+    known = outcome_name(effect)
     return f"{known} ({printable(effect.contrast, 60)})" if effect.contrast else known
 
 

@@ -8,6 +8,7 @@ from thermograd.analysis.experiment.manipulation import OF_HEAT
 from thermograd.analysis.experiment.result import Effect, ExperimentResult, Manipulation
 from thermograd.store.telling.columns import signal
 from thermograd.store.telling.quantities import few_of
+from thermograd.store.text import printable
 
 ARMS = {
     "duty": "idle gaps after each step",
@@ -22,6 +23,7 @@ _BUSY_PCT = 85.0  # in cool blocks: somebody else's work
 _SHORT_BLOCK_S = 30.0
 _READABLE_BLOCK_S = 2.0  # a reading of utilisation is a mean over up to a second
 _USUAL_BLOCK_S = 60
+_LONGEST_NAME = 60
 
 
 def is_heat(result: ExperimentResult) -> bool:
@@ -76,6 +78,14 @@ def _slowed(effect: Effect) -> bool:
     is_told = effect.effect is not None and math.isfinite(effect.effect) and effect.effect != 0
     is_asked = effect.is_control and not effect.is_competition  # what a load takes is told elsewhere
     return effect.outcome == "step_time_s" and is_asked and effect.verdict == "effect" and is_told
+
+
+def outcome_name(effect: Effect) -> str:
+    """Return what an outcome is called, with its device."""
+    if effect.outcome == "log_grad_norm":
+        return "gradient norm"
+    known = signal(effect.outcome).name
+    return f"{known} of {printable(effect.device, _LONGEST_NAME)}" if effect.device else known
 
 
 def block_s(result: ExperimentResult) -> float | None:

@@ -10,6 +10,7 @@ from thermograd.analysis.run.wording.experiment_causes import (
     is_heat,
     not_cooler,
     only_idleness,
+    outcome_name,
     steps_sentence,
     why_not_moved,
 )
@@ -75,13 +76,13 @@ def _effect(result: ExperimentResult, observed: str) -> tuple[str, str, str, str
         name, is_one = cause(result)
         sentence = (
             f"{name[:1].upper()}{name[1:]} change{'s' * is_one} the training: in hot blocks, "
-            f"which have none, {_named(first)} is {_way(first)}."
+            f"which have none, {_changed(first)}."
             if result.arm != "burner"
-            else f"A load beside the job changes the training: beside it {_named(first)} is {_way(first)}."
+            else f"A load beside the job changes the training: beside it {_changed(first)}."
         )
         drawn = "Which blocks were hot"
     else:
-        sentence = f"Heat changes the training: while the device is hot, {_named(first)} is {_way(first)}."
+        sentence = f"Heat changes the training: while the device is hot, {_changed(first)}."
         drawn = "When the device was hot"
     return (
         sentence + idleness_sentence(result) + steps_sentence(result),
@@ -153,6 +154,10 @@ def _insufficient(result: ExperimentResult, observed: str) -> tuple[str, str, st
     )
 
 
+def _changed(effect: Effect) -> str:
+    return f"the {outcome_name(effect)} is {_way(effect)}"
+
+
 def _way(effect: Effect) -> str:
     return "larger" if (effect.effect_sd or 0.0) > 0 else "smaller"
 
@@ -162,16 +167,9 @@ def _pulsed(effect: Effect) -> str:
     device = printable(effect.device or "the device", _LONGEST_NAME)
     one, less, other = printable(effect.contrast, _LONGEST_NAME).partition(" less ")
     if not less:
-        return f"after a pulse {_named(effect)} is {_way(effect)}"
+        return f"after a pulse {_changed(effect)}"
     more = "more" if (effect.effect_sd or 0.0) > 0 else "less"
     if effect.outcome == "temperature_c":
         return f"{one} pulses warm {device} {more} than {other} do"
     name = signal(effect.outcome).name
     return f"after {one} pulses the {name} of {device} is {_way(effect)} than after {other} pulses"
-
-
-def _named(effect: Effect) -> str:
-    if effect.outcome == "log_grad_norm":
-        return "the gradient norm"
-    known = signal(effect.outcome).name
-    return f"the {known} of {printable(effect.device, _LONGEST_NAME)}" if effect.device else f"the {known}"

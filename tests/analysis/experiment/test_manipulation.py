@@ -4,11 +4,15 @@ import numpy as np
 import pytest
 from thermograd.analysis.experiment.manipulation import (
     Measured,
-    check_manipulation,
     check_manipulations,
     heat_moved,
     moved_devices,
 )
+
+
+def check_manipulation(outcome, values, hot, pair, *, redraws=1999, **known):
+    """Return the check of one signal alone."""
+    return check_manipulations([Measured(outcome, values, hot, pair, **known)], redraws=redraws)[0]
 
 
 def samples(rng, pairs, moved, n=30):
