@@ -10,7 +10,7 @@ from typing import Any, Literal
 import numpy as np
 from thermograd.analysis.comparison.differences import Setting
 from thermograd.analysis.comparison.twin_hardware import Moment, Warmth, moments, warmth
-from thermograd.analysis.comparison.twin_settings import marks_of, twin_settings
+from thermograd.analysis.comparison.twin_settings import twin_settings
 from thermograd.analysis.comparison.twin_values import (
     INPUTS,
     Apart,
@@ -25,6 +25,7 @@ from thermograd.store.errors import NotEnoughDataError
 from thermograd.store.experiment.marks import read_experiments
 from thermograd.store.experiment.replays import Replay, read_replays
 from thermograd.store.runs.catalogue import Run
+from thermograd.store.telling.columns import signal
 from thermograd.store.telling.quantities import counted
 from thermograd.store.text import printable, without_nan
 
@@ -32,7 +33,6 @@ TwinVerdict = Literal["equal", "equal so far", "differs", "not comparable"]
 _MOST_REASONS = 3
 _LONGEST, _LONGEST_VALUE = 60, 200  # letters of a name, and of a value, that a log holds
 _MOST_ULPS = 10**6  # beyond, the share says it
-_SPOKEN = {"grad_norm": "gradient norm", "learning_rate": "learning rate", "tokens": "number of tokens"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,11 +132,11 @@ def compare_twins(first: Run, second: Run) -> Twin:
     for data in series:
         if not data.step_time_ns.size:
             raise NotEnoughDataError(f"{data.run.run_id} has no training step: there is nothing to compare")
-    settings, places = twin_settings(first, second)
+    settings, places = twin_settings(*series)
     values = values_of(first, second)
     found = (signal.apart() for signal in values.signals)
     apart = sorted((each for each in found if each is not None), key=_earliest)
-    marks = [marks_of(run) for run in (first, second)]
+    marks = [data.marks for data in series]
     reasons = [_reason(setting) for setting in settings] + _nothing(values)
     ends = _end(first), _end(second)
     is_whole = not (any(ends) or values.only_first or values.only_second)
@@ -238,9 +238,9 @@ def _step_s(data: RunSeries) -> float | None:
 # -- in words ----------------------------------------------------------------------------------------
 
 
-def spoken(signal: str) -> str:
+def spoken(name: str) -> str:
     """Return a signal's name for a person."""
-    return _SPOKEN.get(signal, signal)
+    return "number of tokens" if name == "tokens" else signal(name).name
 
 
 def twin_sentence(twin: Twin) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from thermograd.analysis.comparison.differences import Setting, settings_apart
+from thermograd.analysis.run.series import RunSeries
 from thermograd.store.experiment.marks import read_experiments
 from thermograd.store.runs.catalogue import Run
 
@@ -25,11 +26,12 @@ class SettingsApart(NamedTuple):
     places: list[Setting]
 
 
-def twin_settings(first: Run, second: Run) -> SettingsApart:
+def twin_settings(first: RunSeries, second: RunSeries) -> SettingsApart:
     """Return what differs between two runs, divided by whether they can still be twins."""
+    one, two = first.run, second.run
     found = SettingsApart([], [])
-    for setting in [*settings_apart([first, second]), *_models(first, second), *_experiments(first, second)]:
-        found[0 if _is_of_training(setting, first, second) else 1].append(setting)
+    for setting in [*settings_apart([one, two]), *_models(one, two), *_experiments(first, second)]:
+        found[0 if _is_of_training(setting, one, two) else 1].append(setting)
     return found
 
 
@@ -83,21 +85,13 @@ def _told(values: list[str]) -> str | None:
     return ", ".join(f"{n} x {value}" if n > 1 else value for value, n in counts.items()) or None
 
 
-def _experiments(first: Run, second: Run) -> list[Setting]:
+def _experiments(first: RunSeries, second: RunSeries) -> list[Setting]:
     """Return the arms that change the training itself, where one run has another than the other."""
-    arms = [_changing(run) for run in (first, second)]
+    arms = [_changing(data) for data in (first, second)]
     return [Setting("experiment", "changes the learning rate", arms)] if arms[0] != arms[1] else []
 
 
-def _changing(run: Run) -> str | None:
-    found = [each.schedule for each in read_experiments(marks_of(run))]
+def _changing(data: RunSeries) -> str | None:
+    found = [each.schedule for each in read_experiments(data.marks)]
     changing = [schedule for schedule in found if schedule.arm == _CHANGES_ARITHMETIC]
     return ", ".join(f"seed {schedule.seed}" for schedule in changing) or None
-
-
-def marks_of(run: Run) -> list[dict[str, Any]]:
-    """Return the marks of a run in the order of their times, with the writer of each."""
-    from thermograd.store.log.reader import read_kind
-
-    marks = read_kind(run.path, "mark").sort_by([("time_ns", "ascending"), ("seq", "ascending")])
-    return marks.to_pylist()  # type: ignore[no-any-return]

@@ -9,7 +9,7 @@ from thermograd.analysis.arrays import Floats, Times
 from thermograd.analysis.experiment.result import Effect, ExperimentResult
 from thermograd.analysis.report.data.curves import Line, make_line
 from thermograd.analysis.run.experiment.exposure import SIGNALS
-from thermograd.analysis.run.experiment.sentences import named, role_of
+from thermograd.analysis.run.experiment.sentences import labelled
 from thermograd.analysis.run.series import Device, RunSeries
 from thermograd.store.telling.columns import signal
 
@@ -112,7 +112,7 @@ def shown_experiment(data: RunSeries, result: ExperimentResult, origin_ns: int) 
         courses = [hardware, _training(data, origin_ns, blocks, span_s)]
     else:
         courses = _answering(data, result, origin_ns, span_s)
-    every = [TestedOutcome(_label(each), each, bars_of(each)) for each in result.effects]
+    every = [TestedOutcome(labelled(each), each, bars_of(each)) for each in result.effects]
     tested = [each for each in every if each.bars is not None or each.effect.response is not None]
     return ShownExperiment(
         result, stretches, tuple(each for each in courses if each is not None), tuple(tested)
@@ -124,10 +124,6 @@ def _span_s(stretches: Sequence[Stretch]) -> tuple[float, float]:
         return 0.0, math.inf
     begin, end = stretches[0].start_s, stretches[-1].end_s
     return begin - _ROOM * (end - begin), end
-
-
-def _label(effect: Effect) -> str:
-    return named(effect) + f" ({role_of(effect)})" * effect.is_control
 
 
 def _answering(

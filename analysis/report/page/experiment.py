@@ -8,13 +8,12 @@ from thermograd.analysis.experiment.result import Effect, ExperimentResult, Mani
 from thermograd.analysis.run.experiment.sentences import (
     e_text,
     ends_text,
-    named,
+    labelled,
     own_unit_text,
     plan_text,
-    role_of,
 )
 from thermograd.analysis.run.result import Analysis
-from thermograd.analysis.run.wording.experiment_causes import ARMS, only_idleness
+from thermograd.analysis.run.wording.experiment_causes import ARMS, is_heat, only_idleness
 from thermograd.analysis.run.wording.experiment_words import leading
 from thermograd.store.telling.columns import signal
 from thermograd.store.text import printable
@@ -45,10 +44,10 @@ def experiments_told(analysis: Analysis) -> dict[str, Any]:
 
 
 def _told(analysis: Analysis, result: ExperimentResult) -> dict[str, Any]:
-    is_heat = result.question == "heat to training"
+    of_heat = is_heat(result)
     return {
         "result": result,
-        "title": "Does heat change the training?" if is_heat else "Does the training reach the hardware?",
+        "title": "Does heat change the training?" if of_heat else "Does the training reach the hardware?",
         "options": _options(result),
         "arm": printable(ARMS.get(result.arm, result.arm), _LONGEST),
         "beside": _BESIDE.get(result.arm, "")
@@ -69,7 +68,7 @@ def _told(analysis: Analysis, result: ExperimentResult) -> dict[str, Any]:
                 "Effect (sd)": "n",
                 "95 %": "n",
                 "In its unit": "n",
-                "Over" if is_heat else "After": "n",
+                "Over" if of_heat else "After": "n",
             }
             | {"p": "n", "p, all outcomes": "n", "e": "n", "Would have shown": "n", "Verdict": "t"},
             [_effect(each, result) for each in result.effects],
@@ -108,7 +107,7 @@ def _check(analysis: Analysis, check: Manipulation) -> tuple[str, ...]:
 def _effect(effect: Effect, result: ExperimentResult) -> tuple[str, ...]:
     ends = effect.interval_sd
     return (
-        named(effect) + f" ({role_of(effect)})" * effect.is_control,
+        labelled(effect),
         shown_number(effect.effect_sd, "+.2f"),
         ends_text(ends) if ends else DASH,
         own_unit_text(effect).replace("degC", "°C") or DASH,

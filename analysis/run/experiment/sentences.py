@@ -279,6 +279,11 @@ def role_of(effect: Effect) -> str:
     return "control" if effect.is_control else "outcome"
 
 
+def labelled(effect: Effect) -> str:
+    """Return what an outcome is called in a table or chart: with its role, unless it is what was asked."""
+    return named(effect) + f" ({role_of(effect)})" * effect.is_control
+
+
 def competition_told(effects: Sequence[Effect]) -> list[str]:
     """Return in a sentence what a load that competes for the machine did; empty where none does."""
     found = [effect for effect in effects if effect.is_competition]
