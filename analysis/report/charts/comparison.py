@@ -20,6 +20,7 @@ from thermograd.analysis.report.charts.style import (
     over_time,
     specification,
     tooltip,
+    value_scale,
 )
 from thermograd.analysis.report.data.comparison import (
     BY_STEP,
@@ -79,7 +80,12 @@ def _panel(
         for line in overlay.lines
         for t, v in zip(line.time_s.tolist(), line.values.tolist(), strict=True)
     ]
-    scale = alt.Scale(type="log", nice=False, padding=6) if overlay.log else alt.Scale(zero=False, padding=6)
+    ends = [(line.lowest, line.highest) for line in overlay.curves]
+    scale = (
+        alt.Scale(type="log", nice=False, padding=6)
+        if overlay.log
+        else value_scale(min(low for low, _ in ends), max(high for _, high in ends), 6)
+    )
     values = decades(overlay.curves) if overlay.log else alt.Undefined
     look: dict[str, Any] = {"tickCount": 4, "minExtent": 46, "maxExtent": 46, "titlePadding": 8}
     y = alt.Y("v:Q", scale=scale, axis=alt.Axis(title=overlay.axis_title, values=values, **look))

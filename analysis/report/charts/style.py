@@ -82,6 +82,20 @@ def named(rows: Rows, name: str, new: list[dict[str, Any]]) -> alt.Chart:
     return alt.Chart(alt.NamedData(name=name))
 
 
+def value_scale(lowest: float, highest: float, padding: float) -> alt.Scale:
+    """Return the scale of a curve; one that never changes has round it what its axis needs to name it.
+
+    Examples
+    --------
+    >>> value_scale(0.01, 0.01, 8).domain, value_scale(1.0, 2.0, 8).domain
+    ([0.009, 0.011], Undefined)
+    """
+    if lowest != highest or not lowest:
+        return alt.Scale(zero=False, padding=padding)
+    ends = sorted(float(f"{part * lowest:.12g}") for part in (0.9, 1.1))
+    return alt.Scale(zero=False, padding=padding, domain=ends)
+
+
 def curves(lines: alt.Chart, labels: list[str], x: alt.X, y: alt.Y) -> alt.Chart:
     """Return one line a series ``s``, each label ``d`` with its colour."""
     marks = lines.mark_line(strokeWidth=1.3, clip=True)

@@ -19,8 +19,9 @@ from thermograd.analysis.report.charts.style import (
     of_field,
     over_time,
     specification,
+    value_scale,
 )
-from thermograd.analysis.report.data.curves import Line, decades
+from thermograd.analysis.report.data.curves import Band, Line, decades
 from thermograd.analysis.report.data.panel import (
     AT_THE_BOTTOM,
     KIND_NAMES,
@@ -134,11 +135,13 @@ def _y_scale(panel: Panel) -> alt.Scale:
     if not panel.band and not any(line.shown for line in panel.lines):  # Vega warns of a range it cannot find
         return alt.Scale(domain=[0, 1])
     padding = 8 + _STRIP * len(panel.strips)
-    return (
-        alt.Scale(type="log", nice=False, padding=padding)
-        if panel.log
-        else alt.Scale(zero=False, padding=padding)
-    )
+    if panel.log:
+        return alt.Scale(type="log", nice=False, padding=padding)
+    ranges: list[Line | Band] = [
+        *(line for line in panel.lines if line.shown),
+        *([panel.band] if panel.band else []),
+    ]
+    return value_scale(min(each.lowest for each in ranges), max(each.highest for each in ranges), padding)
 
 
 def _layers(panel: Panel, panels: Panels, rows: Rows, x: alt.X, y: alt.Y) -> list[alt.Chart]:
