@@ -15,7 +15,8 @@ import functools
 import os
 import threading
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from operator import attrgetter
 from typing import Any, Protocol, TypeVar, cast
 
@@ -99,6 +100,16 @@ class _Ours(threading.local):
 ours = _Ours()
 
 
+@contextmanager
+def unseen() -> Iterator[None]:
+    """Let no observer see what this thread does inside the block: it is not the user's training."""
+    before, ours.is_on = ours.is_on, True
+    try:
+        yield
+    finally:
+        ours.is_on = before
+
+
 def add(observer: _Observer) -> None:
     """Let an observer see; hooks are installed where they are not yet."""
     install()
@@ -125,10 +136,13 @@ def on_first_use(start: Callable[[], object]) -> None:
 
 def _seeing() -> list[_Observer]:
     """Return the observers; none while a CUDA graph is captured, where to ask an event would break it."""
+    return [] if ours.is_on or (_active and is_capturing()) else _active
+
+
+def is_capturing() -> bool:
+    """Whether this thread captures a CUDA graph; never initialises CUDA."""
     cuda: Any = torch.cuda  # some versions of it have no types here
-    if ours.is_on or (_active and cuda.is_initialized() and cuda.is_current_stream_capturing()):
-        return []
-    return _active[:]  # an observer may look away while all are told
+    return bool(cuda.is_initialized() and cuda.is_current_stream_capturing())
 
 
 def _observers() -> list[_Observer]:

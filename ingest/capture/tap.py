@@ -12,8 +12,7 @@ What is seen, and the rule for each situation, is in ``tests/ingest/capture``.
 
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -69,7 +68,7 @@ class StepTap:
         self._under_way = _UnderWay()
         self._spent_clip: list[State] = []
         self._met = 0
-        self._is_numbered = self._is_started = False
+        self._is_numbered = False
         self._seen_before = 0
         self._framework = FrameworkSteps()
         self._rows = Rows(emit, note, rank, layers)
@@ -142,12 +141,10 @@ class StepTap:
 
     def start(self) -> None:
         """Begin to see steps."""
-        self._is_started = True
         hooks.add(self)
 
     def stop(self) -> None:
         """See no more steps; emit what was still on its way."""
-        self._is_started = False
         hooks.remove(self)
         with self.guard:
             self._iterations.close()
@@ -161,16 +158,6 @@ class StepTap:
     @on_step.setter
     def on_step(self, hear: Callable[[int | None], object] | None) -> None:
         self._rows.on_step = hear
-
-    @contextmanager
-    def looking_away(self) -> Iterator[None]:
-        """Let what happens inside the block pass unseen: it is not the user's training."""
-        hooks.remove(self)
-        try:
-            yield
-        finally:
-            if self._is_started:
-                hooks.add(self)
 
     def skip_time(self, duration_ns: int) -> None:
         """Take time out of the step under way that is not the training's."""

@@ -2,11 +2,9 @@
 
 import dataclasses
 from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import contextmanager
 from typing import Any
 
 import torch
-from thermograd.ingest.capture import hooks
 from thermograd.ingest.experiment.arms.shadow_pass.state import Lent
 from torch import Tensor
 
@@ -51,16 +49,6 @@ def run_pass(
         for leaf, gradient in before:
             leaf.grad = gradient
     return name
-
-
-@contextmanager
-def unseen() -> Iterator[None]:
-    """Let the tap see nothing of what this thread does."""
-    hooks.ours.is_on = True
-    try:
-        yield
-    finally:
-        hooks.ours.is_on = False
 
 
 def loss_of(output: Any) -> tuple[Tensor, str]:

@@ -65,7 +65,7 @@ class Seen:
         with self.guard:
             self.tick = self.now
             like = signature((args, kwargs))
-            if like == self._signature or _is_capturing():
+            if like == self._signature or hooks.is_capturing():
                 return
             self.autocast = [
                 (kind, torch.is_autocast_enabled(kind), torch.get_autocast_dtype(kind))
@@ -187,11 +187,6 @@ def _is_compiled(module: Module) -> bool:
 
 def _is_around(module: Module) -> bool:
     return any(kind.__name__ in _ONLY_AROUND for kind in type(module).__mro__)
-
-
-def _is_capturing() -> bool:
-    cuda: Any = torch.cuda
-    return bool(cuda.is_initialized() and cuda.is_current_stream_capturing())
 
 
 def _roots(model: Any, own: set[int]) -> list[Module]:

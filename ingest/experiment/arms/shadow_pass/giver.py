@@ -9,7 +9,7 @@ from thermograd.ingest.capture import hooks
 from thermograd.ingest.capture.gradients import parameters_of
 from thermograd.ingest.experiment.arms.arm import Refusal
 from thermograd.ingest.experiment.arms.shadow_pass import refusals
-from thermograd.ingest.experiment.arms.shadow_pass.backward import NotSafeError, run_pass, unseen
+from thermograd.ingest.experiment.arms.shadow_pass.backward import NotSafeError, run_pass
 from thermograd.ingest.experiment.arms.shadow_pass.calls import Calls, Seen, unwrapped
 from thermograd.ingest.experiment.arms.shadow_pass.state import (
     Lent,
@@ -115,7 +115,7 @@ class Giver:
         _wait(devices)
         told = []
         with ExitStack() as kept:
-            kept.enter_context(unseen())
+            kept.enter_context(hooks.unseen())
             kept.enter_context(same_random_numbers(devices))
             kept.enter_context(no_gradients(self._parameters))
             for seen in latest:
