@@ -82,7 +82,9 @@ class Conductor:
         self._is_over = self._is_prepared = self._is_abandoned = False
         self._following: Following | None = None
         self._hook = OptimizerHook(arm) if arm.sees_optimizers else None
-        self._probe = self._new_probe() if options.plan else None
+        self._probe: Probe | None = None
+        if options.plan:
+            self._probe = Probe(arm, self._run_dir, scene.rank, self._note, self._apart)
 
     @property
     def is_over(self) -> bool:
@@ -255,44 +257,43 @@ class Conductor:
 
     def _decided(self, step: int) -> Schedule:
         """Return the schedule by the time that steps take."""
-        step_s = max(self._pace.typical_s or 0.0, 1e-6)
         block_s, bin_s = self.options.block_s or BLOCK_S, self.options.bin_s or BIN_S
-        design = self._design(max(1, round(block_s / step_s)), max(1, round(bin_s / step_s)))
+        design = self._design(self._in_steps(block_s), self._in_steps(bin_s))
         assert design is not None
         seed = self.options.seed if self.options.seed is not None else new_seed()
-        return Schedule(self._arm.name, design, seed, step + self._ahead(step_s), self._told_options())
+        return Schedule(self._arm.name, design, seed, step + self._ahead(), self._told_options())
 
     def _design(self, block_steps: int | None, bin_steps: int | None) -> Switchback | Pulses | None:
         options = self.options
         if self._arm.design == "switchback":
-            return Switchback(int(block_steps)) if block_steps is not None else None
+            return Switchback(block_steps) if block_steps is not None else None
         if bin_steps is None:
             return None
-        return Pulses(int(bin_steps), int(options.stratum_bins), int(options.lag_bins), self._arm.kinds)
+        return Pulses(bin_steps, options.stratum_bins, options.lag_bins, self._arm.kinds)
 
     def _told_options(self) -> dict[str, Any]:
         """Return the arm's options, and the planned effect where it is the user's own."""
         planned = self.options.effect_sd
         return self._arm.options() | ({"effect_sd": planned} if planned != PLANNED_SD else {})
 
-    def _ahead(self, step_s: float) -> int:
+    def _ahead(self) -> int:
         """Return how many steps ahead something begins that all ranks must have seen by then."""
-        return 1 if self._scene.world_size == 1 else max(_AHEAD_STEPS, round(_AHEAD_S / step_s))
+        return 1 if self._scene.world_size == 1 else max(_AHEAD_STEPS, self._in_steps(_AHEAD_S))
+
+    def _in_steps(self, seconds: float) -> int:
+        """Return how many steps take so long, 1 at the least."""
+        return max(1, round(seconds / max(self._pace.typical_s or 0.0, 1e-6)))
 
     def _is_warm(self) -> bool:
         return self._pace.steps >= self._warm_up_steps and self._pace.elapsed_s >= self._warm_up_s
 
     # -- the probe ---------------------------------------------------------------------------------------
 
-    def _new_probe(self) -> Probe:
-        return Probe(self._arm, self._run_dir, self._scene.rank, self._note, self._apart)
-
     def _go_on_probing(self, probe: Probe, step: int, busy_s: float | None) -> None:
         """Do what comes before a planned schedule; it is over where no probe is left."""
         try:
             if not probe.is_begun and self._scene.rank == 0 and self._is_warm():
-                step_s = max(self._pace.typical_s or 0.0, 1e-6)
-                probe.begin(step + self._ahead(step_s), max(1, round(PROBE_S / step_s)))
+                probe.begin(step + self._ahead(), self._in_steps(PROBE_S))
             probe.look()
             probe.step_ended(step, busy_s)
         except Exception as error:  # the probe's fault ends the experiment; the guard counts it

@@ -38,9 +38,7 @@ class ShadowArm(Arm):
         self._repeats = repeats
         self._giver: Giver | None = None
         self._looks = 0
-        self._is_tried = False
         self._refused: Refusal | None = None
-        self._note: Callable[..., object] = lambda text, **detail: None
         self._done = Done()
 
     @classmethod
@@ -70,7 +68,6 @@ class ShadowArm(Arm):
     def _prepare(self, scene: Scene) -> bool:
         from thermograd.ingest.experiment.arms.shadow_pass.giver import Giver
 
-        self._note = scene.note
         self._looks += 1
         if self._giver is None or not self._giver.settle():
             if self._giver is None:
@@ -82,13 +79,12 @@ class ShadowArm(Arm):
                     "duty cycle (arm=duty) is safe here"
                 )
             return False
-        self._try(self._giver)
+        self._try(self._giver, scene.note)
         return True
 
-    def _try(self, giver: "Giver") -> None:
+    def _try(self, giver: "Giver", note: Callable[..., object]) -> None:
         loss = giver.try_shapes(self.kinds)
-        self._is_tried = True
-        self._note(
+        note(
             f"shadow steps: one more forward and backward pass of {giver.name} on {' or '.join(self.kinds)} "
             f"after a step, the loss: {loss}; nothing of the training was changed by a trial",
             shadow={"modules": giver.name, "loss": loss, **self.options()},
@@ -105,9 +101,6 @@ class ShadowArm(Arm):
         if self._giver is None:
             raise Refusal("shadow steps are not given: nothing has been prepared")
         try:
-            if not self._is_tried:  # by a conductor that asks only once
-                self._giver.settle()
-                self._try(self._giver)
             begun = time.perf_counter()
             self._giver.give(str(assignment.kind), assignment.index, self._repeats)
         except Refusal as refused:
