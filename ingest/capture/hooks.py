@@ -15,8 +15,7 @@ import functools
 import os
 import threading
 import weakref
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from operator import attrgetter
 from typing import Any, Protocol, TypeVar, cast
 
@@ -24,6 +23,7 @@ import torch
 from thermograd.ingest.capture.engines import placing as engine_hooks
 from thermograd.ingest.capture.engines.engine import EngineState, EngineStep
 from thermograd.ingest.capture.loss_scale import Scaled, pending_scale
+from thermograd.ingest.capture.situation import is_capturing, is_inside_backward, is_unseen
 from thermograd.store.failures import Guard
 from torch import Tensor
 from torch.nn.utils import clip_grad
@@ -91,25 +91,6 @@ class _Traced:
 _traced = _Traced()
 
 
-class _Ours(threading.local):
-    """Whether what this thread computes now is an experiment's, and no part of the training."""
-
-    is_on = False
-
-
-ours = _Ours()
-
-
-@contextmanager
-def unseen() -> Iterator[None]:
-    """Let no observer see what this thread does inside the block: it is not the user's training."""
-    before, ours.is_on = ours.is_on, True
-    try:
-        yield
-    finally:
-        ours.is_on = before
-
-
 def add(observer: _Observer) -> None:
     """Let an observer see; hooks are installed where they are not yet."""
     install()
@@ -136,17 +117,11 @@ def on_first_use(start: Callable[[], object]) -> None:
 
 def _seeing() -> list[_Observer]:
     """Return the observers; none while a CUDA graph is captured, where to ask an event would break it."""
-    return [] if ours.is_on or (_active and is_capturing()) else _active
-
-
-def is_capturing() -> bool:
-    """Whether this thread captures a CUDA graph; never initialises CUDA."""
-    cuda: Any = torch.cuda  # some versions of it have no types here
-    return bool(cuda.is_initialized() and cuda.is_current_stream_capturing())
+    return [] if is_unseen() or (_active and is_capturing()) else _active
 
 
 def _observers() -> list[_Observer]:
-    while _first_use and not ours.is_on:
+    while _first_use and not is_unseen():
         _first_use.pop()()
     return _seeing()
 
@@ -291,11 +266,6 @@ def _take_traced() -> None:
         _traced.norm = _traced.max_norm = None
     if _traced.scale is not None:
         _scaled, _traced.scale = Scaled(factor=_traced.scale), None
-
-
-def is_inside_backward() -> bool:
-    """Whether autograd is running: checkpointing computes parts of a gradient by itself."""
-    return bool(torch._C._current_graph_task_id() != -1)
 
 
 _scaled = Scaled()

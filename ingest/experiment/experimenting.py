@@ -149,9 +149,9 @@ class Experimenting:
     def _unseen(self) -> AbstractContextManager[Any]:
         if self._tap is None:
             return nullcontext()
-        from thermograd.ingest.capture import hooks  # imports torch, as the tap has
+        from thermograd.ingest.capture.situation import unseen  # imports torch, as the tap has
 
-        return hooks.unseen()
+        return unseen()
 
 
 def parsed(given: Any, options: Mapping[str, Any]) -> "ExperimentOptions":

@@ -6,8 +6,8 @@ inside a backward pass or a wrapper's step. Whom an optimizer steps with is lear
 
 from typing import Any
 
-from thermograd.ingest.capture.hooks import is_inside_backward
 from thermograd.ingest.capture.optimizers import Optimizers, Passes, State, do_share
+from thermograd.ingest.capture.situation import is_inside_backward
 from thermograd.ingest.capture.steps.iteration import Iteration, Part
 from thermograd.ingest.capture.steps.rows import Rows
 from thermograd.ingest.capture.watched import Watched

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import torch
-from thermograd.ingest.capture import hooks
+from thermograd.ingest.capture.situation import is_capturing, is_unseen
 from thermograd.ingest.experiment.arms.shadow_pass.batch import Batch, NotShapedError, signature
 from thermograd.store.failures import Guard
 from torch import Tensor
@@ -27,7 +27,7 @@ class _Hook:
         self._see = see
 
     def __call__(self, module: Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        if torch.is_grad_enabled() and not (hooks.ours.is_on or torch.compiler.is_compiling()):
+        if torch.is_grad_enabled() and not (is_unseen() or torch.compiler.is_compiling()):
             self._see(module, args, kwargs)
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -65,7 +65,7 @@ class Seen:
         with self.guard:
             self.tick = self.now
             like = signature((args, kwargs))
-            if like == self._signature or hooks.is_capturing():
+            if like == self._signature or is_capturing():
                 return
             self.autocast = [
                 (kind, torch.is_autocast_enabled(kind), torch.get_autocast_dtype(kind))

@@ -7,6 +7,7 @@ from typing import Any, Self
 import torch
 from thermograd.ingest.capture import hooks
 from thermograd.ingest.capture.gradients import parameters_of
+from thermograd.ingest.capture.situation import is_inside_backward, unseen
 from thermograd.ingest.experiment.arms.arm import Refusal
 from thermograd.ingest.experiment.arms.shadow_pass import refusals
 from thermograd.ingest.experiment.arms.shadow_pass.backward import NotSafeError, run_pass
@@ -108,14 +109,14 @@ class Giver:
         latest = self._calls.latest()
         if not latest:
             raise RuntimeError("no forward pass was seen in the last two steps")
-        if hooks.is_inside_backward():
+        if is_inside_backward():
             raise refusals.refuse("an optimizer that steps inside the backward pass")
         devices = {tensor.device for tensor in self._parameters}
         versions = [parameter._version for parameter in self._parameters]
         _wait(devices)
         told = []
         with ExitStack() as kept:
-            kept.enter_context(hooks.unseen())
+            kept.enter_context(unseen())
             kept.enter_context(same_random_numbers(devices))
             kept.enter_context(no_gradients(self._parameters))
             for seen in latest:
