@@ -96,6 +96,13 @@ class CommandAfterDashes(click.Command):
 _AFTER_DASHES = "thermograd.after_dashes"
 
 
+def decorated(command: Callable[..., Any], options: Sequence[Any]) -> Callable[..., Any]:
+    """Give a command options and arguments, in the order in which its help lists them."""
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
 def command_after_dashes() -> tuple[str, ...] | None:
     """Return the words after ``--`` of the command line; None where there is no ``--``."""
     words: tuple[str, ...] | None = click.get_current_context().meta.get(_AFTER_DASHES)

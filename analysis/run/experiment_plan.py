@@ -16,13 +16,13 @@ from thermograd.analysis.run.series import RunSeries, load_series
 from thermograd.store.errors import NotEnoughDataError
 from thermograd.store.experiment.marks import note_of
 from thermograd.store.experiment.outcomes import QUESTIONS
+from thermograd.store.experiment.schedules import PULSE_ARMS
 from thermograd.store.runs.catalogue import Run
 from thermograd.store.telling.columns import signal
 from thermograd.store.telling.quantities import counted
 
 _WARM_UP_STEPS = 20
 _DUTY = 0.6  # of cool steps, where no probe has made any
-_PULSES = ("shadow", "lr")
 
 
 def plan_for_run(
@@ -69,7 +69,7 @@ def plan_for_run(
     hot_s, cool_s = _step_times(data, steps, inside, probe, duty if arm == "duty" else 1.0)
     given = MINUTES if minutes is None else [minutes] if isinstance(minutes, int | float) else minutes
     asked: dict[str, Any] = {"effect_sd": effect_sd, "power": power, "minutes": given, "arm": arm}
-    if arm in _PULSES:
+    if arm in PULSE_ARMS:
         kinds = shapes.split(",") if arm == "shadow" else ["pulse"]
         bin_steps = max(1, round(bin_s / hot_s))
         design: dict[str, Any] = {"bin_steps": bin_steps, "stratum_bins": stratum_bins, "lag_bins": lag_bins}

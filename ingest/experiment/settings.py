@@ -6,7 +6,7 @@ from dataclasses import dataclass, fields
 from numbers import Integral, Real
 from typing import Any, Self
 
-from thermograd.store.experiment.schedules import ARMS
+from thermograd.store.experiment.schedules import ARMS, PULSE_ARMS
 from thermograd.store.log.plain import said
 
 VARIABLE = "THERMOGRAD_EXPERIMENT"  # JSON of the options, or the name of an arm
@@ -112,7 +112,7 @@ def _refuse_without_effect(given: Mapping[str, Any]) -> None:
     allowed = options_of(arm)
     if others := [name for name in given if name in names and name not in allowed]:
         raise ValueError(f"the arm {arm} takes no {', '.join(others)}; allowed: {', '.join(allowed)}")
-    length = "block" if arm in _SWITCHBACKS else "bin"
+    length = "bin" if arm in PULSE_ARMS else "block"
     seconds, steps = f"{length}_s", f"{length}_steps"
     if {seconds, steps} <= names:
         raise ValueError(f"the experiment has {seconds} and {steps}; allowed: one of them")
@@ -149,10 +149,10 @@ def _or_none(check: _Check) -> _Check:
     return lambda value: value is None or check(value)
 
 
-_SWITCHBACKS, _PULSES = ("duty", "burner", "cap"), ("shadow", "lr")
+_SWITCHBACKS = tuple(arm for arm in ARMS if arm not in PULSE_ARMS)
 _ARMS_OF: dict[str, tuple[str, ...]] = {  # options that not every arm takes
     **dict.fromkeys(("block_s", "block_steps"), _SWITCHBACKS),
-    **dict.fromkeys(("bin_s", "bin_steps", "stratum_bins", "lag_bins"), _PULSES),
+    **dict.fromkeys(("bin_s", "bin_steps", "stratum_bins", "lag_bins"), PULSE_ARMS),
     **dict.fromkeys(("shapes", "repeats"), ("shadow",)),
     "duty": ("duty",),
     "power_w": ("cap",),

@@ -20,10 +20,10 @@ from thermograd.ingest.agent.footprint import FRUGAL
 from thermograd.store.card.switch import card_is_wanted
 from thermograd.store.console import waiting_told
 from thermograd.store.failures import Guard
+from thermograd.store.runs.ends import BY_SIGNAL
 
 LIMIT_S = 20.0
 _MOST_CARDS = 4
-_BY_SIGNAL = 128
 _ENDING = ("SIGTERM", "SIGHUP", "SIGINT")
 _harmless = Guard("thermograd run could not tell the run's card: %(error)s")
 
@@ -38,7 +38,7 @@ def tell_cards(runs: Sequence[Path], exit_code: int, limit_s: float = LIMIT_S) -
         return
     until_s = time.monotonic() + limit_s
     for run_dir in runs[-_MOST_CARDS:]:
-        if lines := _card_of(run_dir, until_s - time.monotonic(), verdict=exit_code < _BY_SIGNAL):
+        if lines := _card_of(run_dir, until_s - time.monotonic(), verdict=exit_code < BY_SIGNAL):
             sys.stderr.write("\n".join(lines) + "\n")
             sys.stderr.flush()
 
@@ -52,7 +52,7 @@ def _card_of(run_dir: Path, within_s: float, verdict: bool) -> list[str]:
 def told_by(arguments: Sequence[str], within_s: float) -> list[str]:
     """Return the last lines that a hidden command of ours has told, as JSON, in its time; Ctrl-C ends it."""
     with subprocess.Popen(
-        [sys.executable, "-P", "-m", "thermograd.cli", *arguments],
+        hidden_command(arguments),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
@@ -73,6 +73,11 @@ def _last_whole(told: Sequence[str]) -> list[str]:
         with suppress(ValueError):
             return [str(text) for text in json.loads(line)]
     return []
+
+
+def hidden_command(arguments: Sequence[str]) -> list[str]:
+    """Return the command line of a hidden command of ours."""
+    return [sys.executable, "-P", "-m", "thermograd.cli", *arguments]
 
 
 @contextmanager

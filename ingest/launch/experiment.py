@@ -7,7 +7,6 @@ what will be done, has a plan made beside the training where one is asked for, a
 import json
 import os
 import subprocess
-import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -19,19 +18,19 @@ from thermograd.ingest.experiment.arms.learning_rate import FACTOR, SAID, change
 from thermograd.ingest.experiment.arms.registry import make_arm
 from thermograd.ingest.experiment.probe import PROBE_S
 from thermograd.ingest.experiment.settings import BIN_S, BLOCK_S, VARIABLE, ExperimentOptions
-from thermograd.ingest.launch.card import told_by
+from thermograd.ingest.launch.card import hidden_command, told_by
 from thermograd.ingest.launch.command_end import runs_told
 from thermograd.ingest.launch.launcher import Beside, is_there, launch, tell_not_found
 from thermograd.ingest.launch.options import PlanQuestion
 from thermograd.store.errors import ConfigError
 from thermograd.store.experiment.draws import new_seed
+from thermograd.store.experiment.schedules import PULSE_ARMS
 from thermograd.store.failures import Guard
+from thermograd.store.runs.ends import BY_SIGNAL
 
 _VERDICT_S = 120.0
 _PLAN_S = 15.0  # that a plan is waited for, once the command has ended
 _LOOK_S = 0.5
-_BY_SIGNAL = 128
-_US = (sys.executable, "-P", "-m", "thermograd.cli")
 _harmless = Guard("thermograd experiment could not tell the verdict: %(error)s")
 
 
@@ -91,7 +90,7 @@ class _Experiment(Beside):
     def ended(self, runs: Sequence[Path], exit_code: int) -> None:
         if self._plan is not None:
             self._plan.end()
-        if exit_code >= _BY_SIGNAL:  # nobody waits for an analysis
+        if exit_code >= BY_SIGNAL:  # nobody waits for an analysis
             for run_dir in runs:
                 self._say(f"experiment: thermograd analyze {run_dir.name} tells what it shows")
             return
@@ -127,14 +126,13 @@ _CHANGED = {
     "cap": "The arithmetic is not changed, only how fast it is done; the limit is put back at the end.",
     "shadow": "The arithmetic is not changed: gradients of the extra passes are thrown away.",
 }
-_PULSES = ("shadow", "lr")
 
 
 def announcement(options: ExperimentOptions) -> list[str]:
     """Return lines: what is done and by which seed, what that changes in the training, what comes first."""
     values = options.to_json()
     what = _WHAT[options.arm].format(**values)
-    when = _bins(options) if options.arm in _PULSES else _blocks(options)
+    when = _bins(options) if options.arm in PULSE_ARMS else _blocks(options)
     first = f"experiment: arm {options.arm}, {what}; {when}, drawn by seed {options.seed}"
     changed = _CHANGED.get(options.arm) or changes_text(FACTOR if options.factor is None else options.factor)
     return [first, changed, *([_probe(options)] if options.plan else [])]
@@ -142,7 +140,7 @@ def announcement(options: ExperimentOptions) -> list[str]:
 
 def _probe(options: ExperimentOptions) -> str:
     """Return what comes before a planned schedule, and how long it takes."""
-    if options.arm in _PULSES:
+    if options.arm in PULSE_ARMS:
         return f"first a probe of {2 * PROBE_S:g} s, in which nothing is done, and the plan of it"
     cool_s = PROBE_S / options.duty if options.arm == "duty" else PROBE_S
     return f"first a probe, hot for {PROBE_S:g} s and cool for {cool_s:g} s, and the plan of it"
@@ -187,7 +185,7 @@ class _PlanBeside:
             with suppress(OSError):  # the directory goes with the command
                 if runs := runs_told(hello):
                     self._child = subprocess.Popen(
-                        [*_US, "experiment-plan", str(runs[-1]), *self._question.arguments()],
+                        hidden_command(["experiment-plan", str(runs[-1]), *self._question.arguments()]),
                         stdin=subprocess.DEVNULL,
                         stdout=subprocess.DEVNULL,
                         start_new_session=True,  # Ctrl-C is for the training

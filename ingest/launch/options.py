@@ -1,11 +1,17 @@
 """The options of an experiment and of a twin on the command line."""
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import click
-from thermograd.store.console import CommandAfterDashes, FiniteRange, command_after_dashes, json_option
+from thermograd.store.console import (
+    CommandAfterDashes,
+    FiniteRange,
+    command_after_dashes,
+    decorated,
+    json_option,
+)
 from thermograd.store.experiment.schedules import ARMS
 
 _COUNT = click.IntRange(1, 2**31 - 1)
@@ -142,7 +148,7 @@ def experiment_options(command: Callable[..., Any]) -> Callable[..., Any]:
         )
         return command(*args, given=given, **rest)
 
-    return _decorated(packed, (*_ARM, *_PLAN))
+    return decorated(packed, (*_ARM, *_PLAN))
 
 
 def _refuse_experiment(
@@ -169,12 +175,6 @@ def _refuse_of_others(asked: dict[str, Any]) -> None:
     if others := [options[name] for name in asked if name in options and name not in takes]:
         own = ", ".join(option for name, option in options.items() if name in takes)
         raise click.UsageError(f"--arm {asked['arm']} takes no {', '.join(others)}; allowed: {own}.")
-
-
-def _decorated(command: Callable[..., Any], decorators: Sequence[Any]) -> Callable[..., Any]:
-    for decorate in reversed(decorators):
-        command = decorate(command)
-    return command
 
 
 # -- twins -------------------------------------------------------------------------------------------
@@ -247,7 +247,7 @@ def twin_options(command: Callable[..., Any]) -> Callable[..., Any]:
             asked.setdefault("block_s", _TWIN_BLOCK_S)
         return command(*args, given=TwinAsked(after or (), words, heat, asked, seed, name), **rest)
 
-    return _decorated(packed, _TWIN)
+    return decorated(packed, _TWIN)
 
 
 def _refuse_twin(heat: str, asked: dict[str, Any], is_of_runs: bool) -> None:

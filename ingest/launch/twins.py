@@ -9,8 +9,7 @@ from thermograd.ingest.launch.experiment import environment_of, experiment_asked
 from thermograd.ingest.launch.launcher import Beside, is_there, launch, name_of, tell_not_found
 from thermograd.ingest.launch.options import TwinAsked
 from thermograd.ingest.launch.seeding import SEED, seed_environment
-
-_BY_SIGNAL = 128
+from thermograd.store.runs.ends import BY_SIGNAL
 
 
 class Twins(NamedTuple):
@@ -49,7 +48,7 @@ def launch_twins(
     say(f"twin: run 2 of 2, {how}")
     second = _One(environment | with_heat, {"twin": {"run": 2, "heat": heat, "seed": seed}})
     code = launch(runs, f"{name}-twin-2", hz, given.command, say, settings, beside=second)
-    if code >= _BY_SIGNAL or not second.runs:
+    if code >= BY_SIGNAL or not second.runs:
         return _no_twin(code, "second", say)
     if code:
         say(f"the second run's command ended with exit code {code}, the first one's with 0")
@@ -63,7 +62,7 @@ def launch_twins(
 def _no_twin(exit_code: int, which: str, say: Callable[[str], None]) -> Twins:
     why = f"ended with exit code {exit_code}" if exit_code else "recorded no run"
     say(f"no twin: the {which} run's command {why}")
-    return Twins([], exit_code if exit_code >= _BY_SIGNAL else 1)
+    return Twins([], exit_code if exit_code >= BY_SIGNAL else 1)
 
 
 class _One(Beside):

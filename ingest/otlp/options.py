@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 import click
-from thermograd.store.console import PATH, FiniteRange
+from thermograd.store.console import PATH, FiniteRange, decorated
 
 _OPTIONS = (
     click.option("--otlp", "http", metavar="HOST:PORT", help="Receive metrics by OTLP over HTTP here."),
@@ -46,6 +46,4 @@ def received_options(command: Callable[..., Any]) -> Callable[..., Any]:
             raise click.UsageError("these options are of what is received; give --otlp HOST:PORT, too.")
         return command(*args, received=told, **given)
 
-    for option in reversed(_OPTIONS):
-        gathered = option(gathered)
-    return gathered
+    return decorated(gathered, _OPTIONS)

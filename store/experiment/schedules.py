@@ -13,6 +13,7 @@ from thermograd.store.experiment.draws import uniform
 
 Level = Literal["hot", "cool"]
 ARMS = ("duty", "shadow", "burner", "cap", "lr")
+PULSE_ARMS = ("shadow", "lr")  # of the others the design is a switchback
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ State = Literal["finished", "failed", "interrupted", "crashed"]
 _UNCLOSED = "its process ended without closing its log"
 _TOLD_TO_END = "SIGTERM ended its processes"
 _UNKNOWN = f"{_UNCLOSED}: killed, out of memory, os._exit or a crash"
-_BY_SIGNAL = 128
+BY_SIGNAL = 128  # and the signal's number: the exit code of what a signal has ended
 # from outside, as a person, a scheduler or a terminal that is closed ends a process
 _OUTSIDE = frozenset({"SIGHUP", "SIGINT", "SIGQUIT", "SIGTERM", "SIGUSR1", "SIGUSR2", "SIGXCPU"})
 _CRASHES = frozenset({"SIGABRT", "SIGBUS", "SIGFPE", "SIGILL", "SIGKILL", "SIGSEGV", "SIGSYS"})
@@ -89,7 +89,7 @@ def signal_of_exit(exit_code: int) -> str | None:
     ('SIGSEGV', None)
     """
     try:
-        return signal.Signals(exit_code - _BY_SIGNAL).name
+        return signal.Signals(exit_code - BY_SIGNAL).name
     except ValueError:
         return None
 

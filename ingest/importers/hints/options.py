@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import click
-from thermograd.store.console import PATH, FiniteRange
+from thermograd.store.console import PATH, FiniteRange, decorated
 
 _SECONDS = FiniteRange(0, min_open=True)
 _OTHERS = "Others"
@@ -115,6 +115,4 @@ _OPTIONS = (
 
 def import_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Give a command the options of an import."""
-    for option in reversed(_OPTIONS):
-        command = option(command)
-    return command
+    return decorated(command, _OPTIONS)
