@@ -70,15 +70,20 @@ def complete_strata(stratum: Ints, place: Ints, places: int, lag_bins: int) -> S
 
 
 class _Drawn:
-    """What every draw has: the strata that it was made for."""
+    """What every draw has: the strata that it was made for, and its redraws, a row each."""
 
     strata: Strata
+    _redrawn: Any
 
     def through(self, lags: int) -> Self:
         """Return the same draw and redraws, asked for a response of so many lags."""
         found = copy(self)
         found.strata = replace(self.strata, lags=lags)
         return found
+
+    def redrawn(self, rows: Floats) -> Floats:
+        """Return the sum under every redraw, shape (redraws, ...)."""
+        return np.asarray(self._redrawn @ rows)
 
 
 class Places(_Drawn):
@@ -90,7 +95,7 @@ class Places(_Drawn):
         columns = (drawn + strata.places * np.arange(strata.size)).ravel()
         ends = np.arange(redraws + 1) * strata.size
         shape = (redraws, strata.size * strata.places)
-        self._redrawn: Any = csr_array((np.ones(columns.size), columns, ends), shape=shape)
+        self._redrawn = csr_array((np.ones(columns.size), columns, ends), shape=shape)
         self._drawn = strata.place + strata.places * np.arange(strata.size)
         # of the rest after a fitted response: one row in so many was the real one, and its sum was made 0
         self.inflation = float(np.sqrt(strata.places / max(strata.places - 1, 1)))
@@ -112,10 +117,6 @@ class Places(_Drawn):
     def observed(self, rows: Floats) -> Floats:
         """Return the sum of the rows that were drawn."""
         return np.asarray(rows[self._drawn].sum(axis=0))
-
-    def redrawn(self, rows: Floats) -> Floats:
-        """Return the sum under every redraw, shape (redraws, ...)."""
-        return np.asarray(self._redrawn @ rows)
 
     def variance(self, rows: Floats) -> Floats:
         """Return the exact variance of the sum over all draws."""
@@ -173,10 +174,6 @@ class Kinds(_Drawn):
     def observed(self, rows: Floats) -> Floats:
         """Return the sum of the rows with the signs that were drawn."""
         return np.asarray(np.tensordot(self._signs, rows, 1))
-
-    def redrawn(self, rows: Floats) -> Floats:
-        """Return the sum under every redraw, shape (redraws, ...)."""
-        return self._redrawn @ rows
 
     def variance(self, rows: Floats) -> Floats:
         """Return the exact variance of the sum over all draws."""

@@ -31,8 +31,10 @@ def plain_experiment(result: ExperimentResult, observed: str) -> tuple[str, str,
 
     `observed` is the verdict of the same run by watching alone.
     """
-    said = {"effect": _effect, "no_effect": _no_effect, "inconclusive": _inconclusive}
-    return said.get(result.verdict, _insufficient)(result, observed)
+    if result.verdict == "no_effect":
+        return _no_effect(result, observed)
+    said = {"effect": _effect, "inconclusive": _inconclusive}
+    return said.get(result.verdict, _insufficient)(result)
 
 
 def told_beside(sentence: str, result: ExperimentResult, observed: str) -> str:
@@ -66,7 +68,7 @@ def _not_by(result: ExperimentResult) -> str:
     )
 
 
-def _effect(result: ExperimentResult, observed: str) -> tuple[str, str, str, str]:
+def _effect(result: ExperimentResult) -> tuple[str, str, str, str]:
     found = [effect for effect in result.effects if effect.verdict == "effect" and not effect.is_control]
     first = min(found, key=lambda effect: 1.0 if effect.p_family is None else effect.p_family)
     if not is_heat(result):
@@ -111,7 +113,7 @@ def _no_effect(result: ExperimentResult, observed: str) -> tuple[str, str, str, 
     )
 
 
-def _inconclusive(result: ExperimentResult, observed: str) -> tuple[str, str, str, str]:
+def _inconclusive(result: ExperimentResult) -> tuple[str, str, str, str]:
     name, is_one = cause(result)
     what = f"{name} change{'s' * is_one} the training" if is_heat(result) else "the pulses reach the hardware"
     size = f" of {result.planned_sd:g} sd" if result.planned_sd is not None else ""
@@ -128,7 +130,7 @@ def _inconclusive(result: ExperimentResult, observed: str) -> tuple[str, str, st
     )
 
 
-def _insufficient(result: ExperimentResult, observed: str) -> tuple[str, str, str, str]:
+def _insufficient(result: ExperimentResult) -> tuple[str, str, str, str]:
     unknown = "Nothing is known either way"
     if NOT_AS_DRAWN in result.sentence:
         return (
