@@ -38,6 +38,7 @@ try:
         say,
         training_bar,
     )
+    from thermograd.store.lazy_names import keep_pandas_out
     from thermograd.store.telling.quantities import counted
     from thermograd.stream import commands as stream_commands
     from thermograd.stream.commands import LayerOptions, layer_options
@@ -72,6 +73,7 @@ if TYPE_CHECKING:
 @click.pass_context
 def main(context: click.Context, runs: str) -> None:
     """Find out whether a training run shakes its hardware, or the hardware its training run."""
+    keep_pandas_out()
     context.obj = Path(runs)
     if ":" in runs or not runs.strip():
         from thermograd.store.errors import PlaceError

@@ -59,20 +59,11 @@ def moment(run_dir: Path) -> None:
 
     with contextlib.suppress(AttributeError, OSError):  # not on every system
         os.nice(_NICEST)
-    sys.meta_path.insert(0, _WithoutPandas())
     try:
         from thermograd.analysis.report.moment import moment_png
     except MissingExtraError:
         sys.exit(_NO_EXTRA)
     write_out(moment_png(run_dir, json.load(sys.stdin)))
-
-
-class _WithoutPandas:
-    """Says that pandas is not there, which pyarrow tries to import: that takes as long as the picture."""
-
-    def find_spec(self, name: str, *_: object) -> None:
-        if name == "pandas":
-            raise ModuleNotFoundError(name, name=name)
 
 
 COMMANDS = (show, card, moment)

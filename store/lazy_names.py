@@ -2,7 +2,8 @@
 
 A collection of garbage, which after torch's import takes a quarter of a second; and a fork: Python's import
 locks are not made anew in the child, and one that a thread held is held for ever there. A worker of a
-`DataLoader` that imports the same package would hang.
+`DataLoader` that imports the same package would hang. In a command also pandas, which pyarrow looks for
+at its first array: that takes longer than most answers.
 """
 
 import gc
@@ -12,6 +13,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from importlib import import_module
+from importlib.abc import MetaPathFinder
 from typing import Any
 
 
@@ -90,3 +92,32 @@ def no_collection() -> Iterator[None]:
     finally:
         if was_enabled:
             gc.enable()
+
+
+_ASK_IN_VAIN = ("pyarrow", "thermograd", "duckdb")  # none of these needs it in a command
+
+
+def keep_pandas_out() -> None:
+    """Let pyarrow find no pandas in this process, whose own arrays then have no ``to_pandas``.
+
+    For commands, not for somebody's program. Whoever else imports pandas gets it, Dask for one.
+    """
+    if "pandas" not in sys.modules:
+        sys.meta_path.insert(0, _NoPandas())
+
+
+class _NoPandas(MetaPathFinder):
+    def find_spec(self, fullname: str, path: Any = None, target: Any = None) -> None:
+        if fullname == "pandas" and _asker().partition(".")[0] in _ASK_IN_VAIN:
+            raise ModuleNotFoundError("pandas is not loaded in thermograd's commands", name=fullname)
+
+
+def _asker() -> str:
+    """Return the module that the import stands in: the first below the import system's own frames.
+
+    What a compiled module imports seems to stand in the module that called it.
+    """
+    frame = sys._getframe(2)
+    while frame.f_back and frame.f_globals.get("__name__", "").startswith("importlib."):
+        frame = frame.f_back
+    return str(frame.f_globals.get("__name__", ""))
