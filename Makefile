@@ -31,8 +31,13 @@ lint: $(VENV)/.installed
 	PYTHONPATH=$(VENV)/typing $(BIN)/lint-imports --no-cache
 	MYPYPATH=$(VENV)/typing $(BIN)/mypy -m thermograd -m thermograd.cli -p thermograd.store -p thermograd.ingest -p thermograd.stream -p thermograd.analysis
 
-# Measures against other projects' loggers, which live in an environment of their own. Half an hour.
+# Every goal of speed, in ten minutes: a table, and a row each in benchmarks/history.csv.
 bench: $(VENV)/.installed .venv-peers/.installed
+	$(BIN)/python benchmarks/bench.py
+
+# What takes longer: other projects' loggers, kills, days of the coupling monitor, ten million events, queries
+# that are ended after 5 s, imports of 1 GB, fleets with servers of their own. Hours.
+bench-long: $(VENV)/.installed .venv-peers/.installed
 	$(BIN)/python benchmarks/overhead.py
 	$(BIN)/python benchmarks/agent.py
 	$(BIN)/python benchmarks/startup.py
@@ -47,10 +52,6 @@ bench: $(VENV)/.installed .venv-peers/.installed
 	$(BIN)/python benchmarks/report.py
 	$(BIN)/python benchmarks/detectors.py
 	$(BIN)/python benchmarks/slowdown.py
-
-# What takes long by its nature: days of the coupling monitor, ten million events, a report of 35 hours, queries
-# that are ended after 5 s, imports of 1 GB, fleets with servers of their own.
-bench-long: $(VENV)/.installed
 	$(BIN)/python benchmarks/coupling_monitor.py
 	$(BIN)/python benchmarks/detectors.py --only layer --events 10000000
 	$(BIN)/python benchmarks/report_long.py
