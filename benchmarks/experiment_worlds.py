@@ -12,7 +12,7 @@ import tempfile
 from pathlib import Path
 
 from thermograd.analysis.experiment.result import ExperimentResult
-from thermograd.analysis.run.experiment.experiment import run_experiments
+from thermograd.analysis.run.experiment.experiments import run_experiments
 from thermograd.analysis.run.series import load_series
 from thermograd.ingest.simulate.experiment import WORLDS, simulate_experiment
 from thermograd.store.experiment.e_process import REJECT_AT

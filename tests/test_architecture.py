@@ -9,6 +9,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from synthetic import make_run
 
 ROOT = Path(__file__).parents[1]
 ROOMS = ("store", "ingest", "stream", "analysis")
@@ -33,6 +34,22 @@ HEAVY = {
     "pyiceberg",
     "nats",
     "confluent_kafka",
+}
+
+
+# Each takes from a twentieth of a second to half a second to import.
+PACKAGES_OF_SCIPY = {
+    "fft",
+    "integrate",
+    "interpolate",
+    "linalg",
+    "ndimage",
+    "optimize",
+    "signal",
+    "sparse",
+    "spatial",
+    "special",
+    "stats",
 }
 
 
@@ -88,6 +105,21 @@ def test_the_agent_never_loads_torch():
         "import thermograd.stream.pipeline.live"
     )
     assert not loaded & {"torch", "transformers", "matplotlib", "altair"}
+
+
+def test_an_analysis_loads_no_statistics_but_its_own(tmp_path):
+    """Whole packages of scipy for a function of each took half of the time of a short run's analysis."""
+    make_run(tmp_path, steps=300, seconds=300.0)
+    loaded = loaded_by(
+        "from thermograd.cli import main\n"
+        f"main(['--runs', {str(tmp_path)!r}, 'analyze', 'latest'], standalone_mode=False)"
+    )
+    scipy = {name.split(".")[1] for name in loaded if name.startswith("scipy.")}
+    assert scipy & PACKAGES_OF_SCIPY == {"linalg", "special", "fft"}
+    assert not loaded & (HEAVY - {"numpy", "pyarrow", "scipy", "threadpoolctl"})
+    rooms = {".".join(name.split(".")[1:3]) for name in loaded if name.startswith("thermograd.analysis.")}
+    assert not rooms & {"analysis.comparison", "analysis.fleet", "analysis.calibration"}
+    assert "thermograd.analysis.run.experiment.experiment" not in loaded
 
 
 def faces():

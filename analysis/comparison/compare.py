@@ -19,7 +19,7 @@ from thermograd.analysis.coupling.linear_algebra import one_blas_thread
 from thermograd.analysis.coupling.session_swaps import SwapFamily, session_swap
 from thermograd.analysis.coupling.verdict import holm
 from thermograd.analysis.run.analyze import analyze_run
-from thermograd.analysis.run.experiment.experiment import run_experiments
+from thermograd.analysis.run.experiment.experiments import run_experiments
 from thermograd.analysis.run.pair import Pair, most_telling
 from thermograd.analysis.run.pairs import RegularPair, regular_pair
 from thermograd.analysis.run.result import Analysis, question_verdict

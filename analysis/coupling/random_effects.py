@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-import scipy.optimize
 import scipy.special
 from numpy.typing import ArrayLike
 from thermograd.analysis.arrays import Floats, Ints
@@ -127,6 +126,8 @@ def _random_effects(z: Floats, variance: Floats) -> tuple[float, float, float, f
     upper = float(np.var(z)) * z.size + 1.0
     between = 0.0
     if excess > z.size - 1:
+        import scipy.optimize  # takes longer than all the rest
+
         between = float(scipy.optimize.brentq(lambda value: spread(value) - (z.size - 1), 0.0, upper))
     weights = 1.0 / (variance + between)
     mean = float(weights @ z / weights.sum())

@@ -8,8 +8,8 @@ exponentially, each one more column in the same search.
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.signal import lfilter
 from thermograd.analysis.arrays import Floats, Ints
+from thermograd.analysis.coupling.linear_algebra import decaying_sums
 
 MEMORIES = (3.0, 6.0, 12.0, 24.0, 48.0)  # bins in which a response falls to 1/e
 _BINS_PER_MEMORY = 8.0  # a longer response is what the trend is made of
@@ -96,6 +96,6 @@ def responses(leader: Floats, place: Ints, looked: Searched) -> Floats:
     whole[here] = leader
     columns = [whole[here - lag] for lag in looked.lags]
     for memory in looked.memories:
-        summed = lfilter([1.0], [1.0, -np.exp(-1.0 / memory)], whole)
+        summed = decaying_sums(whole, np.exp(-1.0 / memory))
         columns.append(summed[here - looked.lags[0]])
     return np.column_stack(columns)

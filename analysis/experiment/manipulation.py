@@ -7,7 +7,7 @@ import numpy as np
 from thermograd.analysis.arrays import Floats, Ints
 from thermograd.analysis.experiment.family import family_p, randomisation_p
 from thermograd.analysis.experiment.heat.coins import redrawn_coins
-from thermograd.analysis.experiment.result import Manipulation
+from thermograd.analysis.experiment.result import OF_HEAT, Manipulation
 
 # The least that counts, in the signal's unit or as a share of its mean. A sensor of whole degrees that
 # wavers between two of them moves a block's mean by up to 1; power and clocks waver by a percent or two on
@@ -15,7 +15,6 @@ from thermograd.analysis.experiment.result import Manipulation
 NEEDED = {"temperature_c": 2.0, "memory_temperature_c": 2.0, "utilization_pct": 10.0}
 NEEDED_SHARE = {"power_w": 0.05, "sm_clock_mhz": 0.02, "memory_clock_mhz": 0.02, "step_time_s": 0.05}
 _OTHER_SHARE = 0.05
-OF_HEAT = ("temperature_c", "memory_temperature_c", "power_w")
 # A hot device clocks lower, one that wakes up higher. What a step takes is the training's answer.
 _EITHER_WAY = ("sm_clock_mhz", "memory_clock_mhz", "step_time_s")
 _ALPHA = 0.05

@@ -11,6 +11,7 @@ ExperimentVerdict = Literal["effect", "no_effect", "inconclusive", "insufficient
 Interval = tuple[float, float]
 # By design, pairs of blocks or strata: of five pairs not even the most extreme draw has p <= .05.
 FEWEST_UNITS = {"switchback": 6, "pulses": 10}
+OF_HEAT = ("temperature_c", "memory_temperature_c", "power_w")  # signals that say whether a device was hot
 
 
 @dataclass(frozen=True, slots=True)

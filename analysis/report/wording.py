@@ -2,9 +2,9 @@
 
 import math
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
-from thermograd.analysis.comparison.compared_runs import PairAcross
 from thermograd.analysis.display.numbers import shown_number
 from thermograd.analysis.run.pair import Pair, pair_sentence
 from thermograd.analysis.run.readings.data_quality import lost_loss, recorded_losses
@@ -12,6 +12,9 @@ from thermograd.analysis.run.result import Analysis
 from thermograd.analysis.run.series import RunSeries
 from thermograd.store.runs.steps import on_ranks
 from thermograd.store.telling.quantities import counted, duration_text
+
+if TYPE_CHECKING:
+    from thermograd.analysis.comparison.compared_runs import PairAcross
 
 
 def steps_text(data: RunSeries) -> str:
@@ -54,7 +57,7 @@ def reasons(pairs: Sequence[Pair], name: Callable[[Pair], str]) -> list[str]:
     ]
 
 
-def control_sentence(best: PairAcross) -> str:
+def control_sentence(best: "PairAcross") -> str:
     """Return what the naive method finds with the hardware of other runs; empty where it is not known."""
     if not math.isfinite(best.naive_others):
         return ""

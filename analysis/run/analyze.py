@@ -13,7 +13,7 @@ from thermograd.analysis.coupling.detectable import smallest_detectable
 from thermograd.analysis.coupling.linear_algebra import one_blas_thread
 from thermograd.analysis.coupling.verdict import holm
 from thermograd.analysis.run.event_tests import around_spikes, onset_tests, spike_collapse_coincidence
-from thermograd.analysis.run.experiment.experiment import (
+from thermograd.analysis.run.experiment.experiments import (
     experiment_warnings,
     run_experiments,
     unbegun_warnings,

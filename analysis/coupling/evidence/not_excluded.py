@@ -11,11 +11,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.signal import lfilter
 from thermograd.analysis.arrays import Floats, Ints
 from thermograd.analysis.coupling.cleaning.pair_residuals import Oriented
 from thermograd.analysis.coupling.evidence.leftover import inflation_of
 from thermograd.analysis.coupling.evidence.resampling import sidak_p
+from thermograd.analysis.coupling.linear_algebra import decaying_sums
 from thermograd.analysis.coupling.responses import Searched
 
 _PARTS, _FEWEST_IN_PART = (4, 8), 60
@@ -75,7 +75,7 @@ def _largest(leader: Floats, follower: Floats, place: Ints, looked: Searched) ->
     peak = max(_alike(whole[lag:], first[: max(first.size - lag, 0)], size) for lag in looked.lags.tolist())
     begin = int(looked.lags[0])
     for memory in looked.memories:
-        slow = lfilter([1.0], [1.0, -np.exp(-1.0 / memory)], first)[: first.size - begin]
+        slow = decaying_sums(first, np.exp(-1.0 / memory))[: first.size - begin]
         peak = max(peak, _alike(whole[begin:], slow, size))
     return peak, looked.alternatives, inflation_of(leader, follower, place)
 

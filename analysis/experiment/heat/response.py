@@ -4,7 +4,7 @@ import itertools
 
 import numpy as np
 import scipy.linalg
-import scipy.stats
+import scipy.special
 from thermograd.analysis.arrays import Floats, Ints
 from thermograd.analysis.experiment.heat.blocks import Blocks
 from thermograd.analysis.experiment.heat.whitening import Whitened
@@ -70,7 +70,7 @@ def response_to_heat(clean: Whitened, blocks: Blocks, coins: Floats, unit: str, 
 
 def _for_few(normal: float, pairs: int) -> float:
     """Return a limit of a normal number for one whose error is known from a few pairs only."""
-    return float(scipy.stats.t.isf(scipy.stats.norm.sf(normal), pairs))
+    return -float(scipy.special.stdtrit(pairs, scipy.special.ndtr(-normal)))
 
 
 def _lags(blocks: Blocks) -> Ints:

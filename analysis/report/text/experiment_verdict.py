@@ -1,6 +1,6 @@
 """What a run's experiments show, in the lines that end ``thermograd experiment``."""
 
-from thermograd.analysis.run.experiment.experiment import run_experiments
+from thermograd.analysis.run.experiment.experiments import run_experiments
 from thermograd.analysis.run.series import RunSeries, load_series
 from thermograd.store.experiment.unbegun import refused_or_ended
 from thermograd.store.runs.catalogue import Run

@@ -1,4 +1,4 @@
-"""The experiments of a run: read from its marks, held against its steps and samples, and judged in words."""
+"""An experiment of a run, held against its steps and samples, and judged in words."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -13,7 +13,7 @@ from thermograd.analysis.experiment.result import (
     ExperimentVerdict,
     Manipulation,
 )
-from thermograd.analysis.run.experiment.exposure import Exposure, exposures
+from thermograd.analysis.run.experiment.exposure import Exposure
 from thermograd.analysis.run.experiment.heat_to_training import (
     heat_to_training,
     manipulation,
@@ -30,45 +30,19 @@ from thermograd.analysis.run.experiment.sentences import (
 from thermograd.analysis.run.experiment.training_to_hardware import training_to_hardware
 from thermograd.analysis.run.readings.time_constants import time_constants_s
 from thermograd.analysis.run.series import RunSeries
-from thermograd.store.experiment.marks import note_of, read_experiments
+from thermograd.store.experiment.marks import note_of
 from thermograd.store.experiment.schedules import Switchback
-from thermograd.store.experiment.unbegun import refused_or_ended
 from thermograd.store.files import read_json
 from thermograd.store.runs.describe import lost_events
 from thermograd.store.telling.quantities import counted, few_of
-from thermograd.store.text import printable
 
 PLAN_FILE = "experiment_plan.json"
 _PLANNED_SD = 0.3  # unless the schedule or a plan says otherwise
 _MOST_SHOWN = 2000  # stretches that a figure gets
 
 
-def run_experiments(data: RunSeries) -> list[ExperimentResult]:
-    """Return what each experiment of a run shows, in the order in which they began; empty for none."""
-    return [_result(each) for each in exposures(data, read_experiments(data.marks))]
-
-
-def unbegun_warnings(data: RunSeries) -> list[str]:
-    """Return that an experiment of a run did not begin, or was given up on the way, and why."""
-    return [
-        f"An experiment of this run {became}: {printable(why, 300).rstrip('.')}."
-        for became, why in refused_or_ended(data.marks)
-    ]
-
-
-def experiment_warnings(results: list[ExperimentResult]) -> list[str]:
-    """Return what an experiment makes of the run's other verdicts."""
-    if not results:
-        return []
-    arms = few_of(list(dict.fromkeys(result.arm for result in results)))
-    return [
-        f"The run holds a randomised experiment ({arms}): what it does moves the hardware and the time "
-        "between steps, so verdicts by observation (pairs, speed coupling, events, heat's cost) include the "
-        "intervention."
-    ]
-
-
-def _result(exposure: Exposure) -> ExperimentResult:
+def result_of(exposure: Exposure) -> ExperimentResult:
+    """Return what an experiment shows, from what it did to the run and what followed."""
     recorded, schedule = exposure.recorded, exposure.schedule
     is_switchback = isinstance(schedule.design, Switchback)
     plan = _plan(exposure.data)

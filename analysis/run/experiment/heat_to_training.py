@@ -5,13 +5,12 @@ from dataclasses import replace
 import numpy as np
 from thermograd.analysis.arrays import Floats
 from thermograd.analysis.experiment.manipulation import (
-    OF_HEAT,
     Measured,
     check_manipulations,
     heat_moved,
     moved_devices,
 )
-from thermograd.analysis.experiment.result import Effect, Manipulation
+from thermograd.analysis.experiment.result import OF_HEAT, Effect, Manipulation
 from thermograd.analysis.experiment.switchback import analyze_switchback
 from thermograd.analysis.run.experiment.exposure import SIGNALS, Exposure
 from thermograd.analysis.run.series import RunSeries, logarithm

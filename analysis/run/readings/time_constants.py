@@ -10,9 +10,9 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
-from scipy.signal import lfilter
 from thermograd.analysis.align.sensors import fineness
 from thermograd.analysis.arrays import Floats, Ints, Mask
+from thermograd.analysis.coupling.linear_algebra import decaying_sums
 from thermograd.analysis.run.series import Device, RunSeries
 from thermograd.store.align.matching import interval_mean
 
@@ -192,7 +192,7 @@ def _left(load: Floats, heat: Floats, tau: float) -> tuple[float, float, Floats]
     """Return the squares that a memory of tau bins leaves, how far it moves the temperature, and the rest."""
     kept = math.exp(-1.0 / tau)
     scaled = (load - load.mean()) / max(float(np.std(load)), 1e-12)
-    slow = lfilter([1.0 - kept], [1.0, -kept], scaled)
+    slow = decaying_sums((1.0 - kept) * scaled, kept)
     columns = np.column_stack([np.ones(load.size), scaled, slow, kept ** np.arange(load.size)])
     weights = np.linalg.lstsq(columns, heat, rcond=None)[0]
     rest = heat - columns @ weights

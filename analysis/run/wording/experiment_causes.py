@@ -4,8 +4,7 @@ import math
 from collections.abc import Sequence
 
 from thermograd.analysis.display.numbers import seconds_text, shown_number
-from thermograd.analysis.experiment.manipulation import OF_HEAT
-from thermograd.analysis.experiment.result import Effect, ExperimentResult, Manipulation
+from thermograd.analysis.experiment.result import OF_HEAT, Effect, ExperimentResult, Manipulation
 from thermograd.store.telling.columns import signal
 from thermograd.store.telling.quantities import few_of
 from thermograd.store.text import printable

@@ -2,9 +2,17 @@
 
 import numpy as np
 import pytest
+import scipy.signal
 from thermograd.analysis.coupling.cleaning.remembered import Remembered
 from thermograd.analysis.coupling.cleaning.residuals import slow_columns, trend_basis
-from thermograd.analysis.coupling.linear_algebra import MANY_ROWS, fit, orthonormal, remainder, spanning
+from thermograd.analysis.coupling.linear_algebra import (
+    MANY_ROWS,
+    decaying_sums,
+    fit,
+    orthonormal,
+    remainder,
+    spanning,
+)
 
 ROWS = MANY_ROWS + 200
 
@@ -55,3 +63,11 @@ def test_what_was_asked_for_longest_ago_is_worked_out_again():
     for first in (1.0, 2.0, 1.0, 3.0, 1.0, 2.0):
         assert remembered(doubled, np.full(100, first))[0] == 2 * first
     assert calls == [1.0, 2.0, 3.0, 2.0]
+
+
+@pytest.mark.parametrize("kept", [0.0, 0.37, 0.98])
+def test_decaying_sums_are_what_a_recursive_filter_gives(kept):
+    values = np.random.default_rng(9).standard_normal((500, 2))[:, 0]
+    expected = scipy.signal.lfilter([1.0], [1.0, -kept], values)
+    np.testing.assert_allclose(decaying_sums(values, kept), expected, rtol=1e-13, atol=1e-14)
+    assert decaying_sums(values[:1], kept) == values[:1]

@@ -13,7 +13,7 @@ from thermograd.analysis.report.data.build_panels import build_panels
 from thermograd.analysis.report.data.experiment import shown_experiment
 from thermograd.analysis.report.text.markdown import report_markdown
 from thermograd.analysis.run.analyze import analyze_run
-from thermograd.analysis.run.experiment.experiment import run_experiments
+from thermograd.analysis.run.experiment.experiments import run_experiments
 from thermograd.analysis.run.series import load_series
 from thermograd.ingest.simulate.experiment import simulate_experiment
 

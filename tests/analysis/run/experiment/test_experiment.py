@@ -9,7 +9,8 @@ import pytest
 from simulated_runs import END_NS
 from thermograd.analysis.comparison.compare import experiment_notes
 from thermograd.analysis.run.analyze import analyze_run
-from thermograd.analysis.run.experiment.experiment import PLAN_FILE, run_experiments
+from thermograd.analysis.run.experiment.experiment import PLAN_FILE
+from thermograd.analysis.run.experiment.experiments import run_experiments
 from thermograd.analysis.run.experiment.exposure import binned
 from thermograd.analysis.run.experiment.sentences import result_facts
 from thermograd.analysis.run.result import shown_verdict, verdict_sentence
