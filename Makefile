@@ -29,7 +29,7 @@ lint: $(VENV)/.installed
 	$(BIN)/ruff format --check .
 	mkdir -p $(VENV)/typing && ln -sfn ../.. $(VENV)/typing/thermograd
 	PYTHONPATH=$(VENV)/typing $(BIN)/lint-imports --no-cache
-	MYPYPATH=$(VENV)/typing $(BIN)/mypy -m thermograd -m thermograd.cli -p thermograd.store -p thermograd.ingest -p thermograd.stream -p thermograd.analysis
+	MYPYPATH=$(VENV)/typing $(BIN)/mypy -m thermograd -m thermograd.cli -p thermograd.commands -p thermograd.store -p thermograd.ingest -p thermograd.stream -p thermograd.analysis
 
 # Every goal of speed, in ten minutes: a table, and a row each in benchmarks/history.csv.
 bench: $(VENV)/.installed .venv-peers/.installed

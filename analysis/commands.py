@@ -1,12 +1,11 @@
-"""The commands of analysis: analyze calibrate report compare devices population publish."""
+"""The commands of analysis: analyze calibrate report compare devices population."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-from thermograd.analysis import experiment_commands, run_commands
 from thermograd.analysis.figure_options import panels_option, style_option
-from thermograd.analysis.fleet_commands import fleet_options, publish
+from thermograd.analysis.fleet_commands import fleet_options
 from thermograd.store.console import (
     PATH,
     FiniteRange,
@@ -350,16 +349,3 @@ def _export_population(runs: Path, path: Path, as_json: bool) -> None:
 
 
 _MANY_RUNS = 200  # a second's work: beyond, it says how far it is
-
-
-COMMANDS = (
-    *run_commands.COMMANDS,
-    *experiment_commands.COMMANDS,
-    analyze,
-    calibrate,
-    report,
-    compare,
-    devices,
-    population,
-    publish,
-)

@@ -91,6 +91,3 @@ def _plan_of(run: "Run", question: Mapping[str, Any]) -> "Plan":
 def tell_plan(run: "Run", question: Mapping[str, Any], as_json: bool) -> None:
     """Print the plan of an experiment in such a training as a run was; `question` as of `plan_for_run`."""
     answer(_plan_of(run, question), as_json, lambda plan: "\n".join(plan.lines()))
-
-
-COMMANDS = (experiment_verdict, experiment_plan)

@@ -64,6 +64,3 @@ def moment(run_dir: Path) -> None:
     except MissingExtraError:
         sys.exit(_NO_EXTRA)
     write_out(moment_png(run_dir, json.load(sys.stdin)))
-
-
-COMMANDS = (show, card, moment)

@@ -73,6 +73,3 @@ def doctor(runs: Path, as_json: bool) -> None:
     from thermograd.ingest.devices.doctor import describe_machine, examine_machine
 
     answer(examine_machine(runs), as_json, describe_machine)
-
-
-COMMANDS = (import_logs, doctor)

@@ -395,6 +395,3 @@ def cache(clear: bool, as_json: bool) -> None:
 
     freed = {"freed_bytes": clear_cache()} if clear else {}
     answer(cache_shown() | freed, as_json, cache_text)
-
-
-COMMANDS = (list_all_runs, tag, query, export, verify, seal, clocks, ship, compact, cache)

@@ -13,7 +13,7 @@ import select
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -51,8 +51,59 @@ def format_option(*allowed: str, **options: Any) -> Callable[[Callable[..., Any]
     return click.option("--format", "output_format", type=click.Choice(allowed), **options)
 
 
+class LazyCommands(MutableMapping[str, click.Command]):
+    """Commands by name, each imported when it is asked for; what each does in short is known before.
+
+    Parameters
+    ----------
+    places
+        Of each command ``module:name``, and the first sentence of its help; None where it is hidden.
+    """
+
+    def __init__(self, places: Mapping[str, tuple[str, str | None]]) -> None:
+        self._places = dict(places)
+        self._loaded: dict[str, click.Command] = {}
+
+    def __getitem__(self, name: str) -> click.Command:
+        if name not in self._loaded:
+            from importlib import import_module
+
+            module, _, attribute = self._places[name][0].partition(":")
+            self._loaded[name] = getattr(import_module(module), attribute)
+        return self._loaded[name]
+
+    def __setitem__(self, name: str, command: click.Command) -> None:
+        self._loaded[name] = command
+
+    def __delitem__(self, name: str) -> None:
+        self[name]
+        self._places.pop(name, None)
+        del self._loaded[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(dict.fromkeys([*self._places, *self._loaded]))
+
+    def __len__(self) -> int:
+        return len(self._places.keys() | self._loaded.keys())
+
+    def shown(self) -> list[tuple[str, str]]:
+        """Return name and first sentence of the commands that are not hidden, by name; none is imported."""
+        return sorted((name, text) for name, (_, text) in self._places.items() if text is not None)
+
+
 class Group(click.Group):
-    """Turns thermograd's own errors into one sentence and exit code 1."""
+    """Turns thermograd's own errors into one sentence and exit code 1; its commands may be lazy."""
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the commands as click does, by what is known of them without importing any."""
+        if not isinstance(self.commands, LazyCommands):
+            super().format_commands(ctx, formatter)
+            return
+        shown = self.commands.shown()
+        most = formatter.width - 6 - max(len(name) for name, _ in shown)
+        commands = [(name, click.Command(name, help=text).get_short_help_str(most)) for name, text in shown]
+        with formatter.section("Commands"):
+            formatter.write_dl(commands)
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run a command as click does."""

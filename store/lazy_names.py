@@ -13,7 +13,6 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from importlib import import_module
-from importlib.abc import MetaPathFinder
 from typing import Any
 
 
@@ -106,7 +105,9 @@ def keep_pandas_out() -> None:
         sys.meta_path.insert(0, _NoPandas())
 
 
-class _NoPandas(MetaPathFinder):
+class _NoPandas:
+    """A finder of the import system; its base class, `importlib.abc`, imports more than our help does."""
+
     def find_spec(self, fullname: str, path: Any = None, target: Any = None) -> None:
         if fullname == "pandas" and _asker().partition(".")[0] in _ASK_IN_VAIN:
             raise ModuleNotFoundError("pandas is not loaded in thermograd's commands", name=fullname)

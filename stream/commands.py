@@ -269,6 +269,3 @@ def replay(
         echo_json(document)
     if check and result.check()["identical"] is False:
         sys.exit(1)
-
-
-COMMANDS = (config_group, replay, watch)

@@ -12,7 +12,7 @@ import pytest
 from synthetic import make_run
 
 ROOT = Path(__file__).parents[1]
-ROOMS = ("store", "ingest", "stream", "analysis")
+ROOMS = ("store", "ingest", "stream", "analysis", "commands")
 MODULES = sorted(p for room in ROOMS for p in (ROOT / room).rglob("*.py") if p.name != "sitecustomize.py")
 HEAVY = {
     "numpy",
@@ -154,7 +154,7 @@ def test_a_face_imports_nothing_before_it_is_asked():
 
 def test_no_module_grows_beyond_a_readable_size():
     assert {str(p): n for p in MODULES if (n := len(p.read_text().splitlines())) > 400} == {}
-    assert len((ROOT / "cli.py").read_text().splitlines()) <= 520
+    assert len((ROOT / "cli.py").read_text().splitlines()) <= 400
 
 
 DESIGN = [

@@ -33,7 +33,7 @@ from thermograd.stream.sinks.notifier import ADVICE
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
-ROOMS = ("store", "ingest", "stream", "analysis")
+ROOMS = ("store", "ingest", "stream", "analysis", "commands")
 NAMES = sorted(
     "thermograd."
     + path.relative_to(ROOT).with_suffix("").as_posix().replace("/", ".").removesuffix(".__init__")

@@ -16,7 +16,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
-ROOMS = ("store", "ingest", "stream", "analysis")
+ROOMS = ("store", "ingest", "stream", "analysis", "commands")
 DOOR = ("__init__.py", "cli.py", "py.typed")
 FILES = sorted(
     path.relative_to(ROOT).as_posix()

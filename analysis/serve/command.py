@@ -39,6 +39,3 @@ def _require_extra() -> None:
     for module in ("starlette", "uvicorn", "altair", "vl_convert"):
         if find_spec(module) is None:
             raise MissingExtraError(f"the page needs {module}: pip install 'thermograd[serve]'")
-
-
-COMMANDS = (serve,)

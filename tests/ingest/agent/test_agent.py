@@ -17,7 +17,7 @@ import fake_nvml
 import psutil
 import pytest
 from fake_nvml import UUIDS
-from thermograd.cli import _stream_layer
+from thermograd.commands.agent import stream_layer
 from thermograd.ingest.agent.agent import (
     _let_die as let_die,
     _let_go as let_go,
@@ -89,12 +89,12 @@ def test_the_threads_of_an_agent_load_one_after_the_other(tmp_path):
     run = create_run(tmp_path, "x")
     writer = EventWriter(run.path, run.run_id, new_writer_name("agent"), ("mark",), role="agent")
 
-    def stream_layer():
+    def layer():
         with suppress(AttributeError):  # all is loaded: it begins to work
-            _stream_layer(run.path)(None, threading.Event())
+            stream_layer(run.path)(None, threading.Event())
 
-    stream_layer()
-    for load in (stream_layer, lambda: note_offsets(run.path, writer)):
+    layer()
+    for load in (layer, lambda: note_offsets(run.path, writer)):
         thread = threading.Thread(target=load)
         with loading:  # as the other of them does
             thread.start()
@@ -237,10 +237,10 @@ def test_the_agent_loads_nothing_that_it_has_no_use_for(tmp_path):
         "import sys\n"
         "from pathlib import Path\n"
         "from thermograd.ingest.agent import agent\n"
-        "from thermograd.cli import _stream_layer\n"
+        "from thermograd.commands.agent import stream_layer\n"
         "agent._DYING_S = 0.0\n"  # this process lives on, and is not awaited
         f"path = Path({str(run.path)!r})\n"
-        f"agent.run_agent(path, 10, {os.getpid()}, None, _stream_layer(path))\n"
+        f"agent.run_agent(path, 10, {os.getpid()}, None, stream_layer(path))\n"
         "heavy = {'torch', 'transformers', 'pandas', 'matplotlib', 'altair', 'duckdb', 'prometheus_client'}\n"
         "print(sorted(heavy & set(sys.modules)), 'narwhals.dataframe' in sys.modules)\n"
     )
