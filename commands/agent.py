@@ -101,6 +101,7 @@ def stream_layer(
             facts,
         )
         with contextlib.ExitStack() as around:
+            around.callback(log.close)
             if card:
                 around.callback(said.card, log.card)
             if settings.publish.url:

@@ -9,7 +9,8 @@ __getattr__, __dir__, __all__ = lazy(
     {
         "errors": "ThermogradError",
         "events": "Event",
-        "log.reader": "Follower events_in_order read_kind",
+        "log.reader": "events_in_order read_kind",
+        "log.following.follower": "Follower",
         "log.seal": "seal_run verify_run",
         "log.writer": "EventWriter",
         "query.connection": "connect",
@@ -21,11 +22,8 @@ __getattr__, __dir__, __all__ = lazy(
 if TYPE_CHECKING:
     from thermograd.store.errors import ThermogradError as ThermogradError
     from thermograd.store.events import Event as Event
-    from thermograd.store.log.reader import (
-        Follower as Follower,
-        events_in_order as events_in_order,
-        read_kind as read_kind,
-    )
+    from thermograd.store.log.following.follower import Follower as Follower
+    from thermograd.store.log.reader import events_in_order as events_in_order, read_kind as read_kind
     from thermograd.store.log.seal import seal_run as seal_run, verify_run as verify_run
     from thermograd.store.log.writer import EventWriter as EventWriter
     from thermograd.store.query.connection import connect as connect

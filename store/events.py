@@ -126,6 +126,11 @@ KINDS: dict[str, tuple[Column, ...]] = {
 WATCHED_KINDS = tuple(kind for kind in KINDS if kind != "metric")  # that the stream layer follows
 
 
+def event_order(event: Event) -> tuple[int, str, str, int]:
+    """Return by what events are sorted, so that a replay sees them in one order: time, writer, kind, seq."""
+    return event.values["time_ns"], event.writer, event.kind, event.values["seq"]
+
+
 def was_watched(marks: Iterable[Mapping[str, Any]]) -> bool:
     """Return whether, by a run's marks, a stream layer looked for alerts as its events came in.
 

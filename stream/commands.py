@@ -192,7 +192,7 @@ _WATCHED = 10_000  # events of each writer and kind that the view begins with
 def _watch_run(run: "Run", once: bool, refresh_s: float) -> None:
     from rich.console import Console
     from thermograd.store.events import WATCHED_KINDS
-    from thermograd.store.log.reader import Follower
+    from thermograd.store.log.following.follower import Follower
     from thermograd.store.places.following import kept_fresh
     from thermograd.store.places.shipped import shipped_s_ago
     from thermograd.store.telling.quantities import age_text

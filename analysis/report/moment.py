@@ -15,7 +15,7 @@ from thermograd.analysis.report.page.document import require_extra
 from thermograd.analysis.report.throttled_time import heat_spans
 from thermograd.analysis.run.series import Device, RunSeries
 from thermograd.store.events import WATCHED_KINDS, Event, arrow_schema
-from thermograd.store.log.reader import Follower
+from thermograd.store.log.following.follower import Follower
 from thermograd.store.runs.catalogue import Run
 from thermograd.store.telling.advice import ADVICE
 from thermograd.store.telling.devices import device_label

@@ -2,25 +2,25 @@
 
 import math
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 from thermograd.store.card.text import SPIKES, CardFacts, facts_of, spikes_of, throttled_by
 from thermograd.store.efficiency.energy import joules_between
-from thermograd.store.events import WATCHED_KINDS, Event, arrow_schema, was_watched
-from thermograd.store.log.reader import Follower
+from thermograd.store.events import WATCHED_KINDS, Event, was_watched
+from thermograd.store.log.following.follower import Follower
 from thermograd.store.processes import rank_of_writer
 from thermograd.store.runs.catalogue import Run
 from thermograd.store.telling.devices import is_simulated
-from thermograd.store.throttling.reasons import HEAT, Cause
-from thermograd.store.throttling.spans import INPUT, throttled_spans
+from thermograd.store.throttling.reasons import COUNTERS, HEAT, Cause
+from thermograd.store.throttling.spans import INPUT, spans_between
 
 _COLUMNS = (*INPUT, "energy_j", "power_w")
 _CHUNK_ROWS = 512
+_MOST_OPEN = 64  # tails: a process may have 1024 files
 
 
 class RunTally:
@@ -90,7 +90,7 @@ class FollowedRun:
 
     def __init__(self, run_dir: Callable[[], Path]) -> None:
         self._run_dir, self._tally = run_dir, RunTally()
-        self._follower = Follower(run_dir(), WATCHED_KINDS)
+        self._follower = Follower(run_dir(), WATCHED_KINDS, kept_open=_MOST_OPEN)
 
     def poll(self) -> list[Event]:
         """Return the events that appeared since the last call."""
@@ -98,6 +98,10 @@ class FollowedRun:
         events = self._follower.poll()
         self._tally.take(events)
         return events
+
+    def close(self) -> None:
+        """Let go of the log's files."""
+        self._follower.close()
 
     def card(self) -> CardFacts:
         """Return what a card of the run says, after a last look."""
@@ -155,24 +159,27 @@ class _DeviceTally:
     def count(self) -> None:
         """Add up the rows that wait, and keep the last one, with which the next chunk begins."""
         rows = sorted(self.rows, key=lambda row: int(row[0]))
-        fields = [arrow_schema("sample").field(name) for name in _COLUMNS]
-        columns = [list(values) for values in zip(*rows, strict=True)] or [[] for _ in _COLUMNS]
-        self._add(pa.Table.from_pydict(dict(zip(_COLUMNS, columns, strict=True)), pa.schema(fields)))
+        self._add(dict(zip(_COLUMNS, zip(*rows, strict=True), strict=True)) if rows else {})
         self.rows = rows[-1:]
 
-    def _add(self, samples: pa.Table) -> None:
-        spans = throttled_spans(samples)
+    def _add(self, samples: Mapping[str, Sequence[Any]]) -> None:
+        columns = {name: samples.get(name, ()) for name in _COLUMNS}
+        time_ns, masks = np.array(columns["time_ns"], np.int64), columns["clock_event_mask"]
+        mask = np.array([0 if bits is None else bits for bits in masks], np.uint64)
+        told = np.array([bits is not None for bits in masks], bool)
+        floats = {name: _floats(columns[name]) for name in (*COUNTERS.values(), "energy_j", "power_w")}
+        spans = spans_between(time_ns, mask, told, floats)
         throttled_s = spans.throttled_s(HEAT)
         known = np.isfinite(throttled_s)
         self.observed_s += float(spans.elapsed_s[known].sum())
         self.throttled_s += float(throttled_s[known].sum())
         for cause in HEAT:
             self.seconds[cause] += float(np.nansum(spans.seconds[cause]))
-        time_ns = np.asarray(samples.column("time_ns"), dtype=np.int64)
-        energy = joules_between(time_ns, *(_floats(samples.column(name)) for name in ("energy_j", "power_w")))
+        energy = joules_between(time_ns, floats["energy_j"], floats["power_w"])
         if energy is not None:
             self.energy_j = (self.energy_j or 0.0) + float(energy.joules.sum())
 
 
-def _floats(column: pa.ChunkedArray) -> Any:
-    return np.asarray(column.fill_null(float("nan")), dtype=np.float64)
+def _floats(values: Sequence[float | None]) -> Any:
+    """Return readings as float64, NaN where they are not known."""
+    return np.array([math.nan if value is None else value for value in values], np.float64)

@@ -1,4 +1,4 @@
-"""Reading the event log: snapshots of live and sealed files, and following a run that is being written.
+"""Reading the event log: snapshots of live and sealed files.
 
 Order matters, because a writer moves its events from tail to Arrow stream to sealed file while we read:
 the place an event leaves is read before the place it goes to, and what shows up twice is told by `seq`.
@@ -6,12 +6,9 @@ the place an event leaves is read before the place it goes to, and what shows up
 
 import heapq
 import logging
-import math
-import time
-from collections import Counter, defaultdict
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 from itertools import groupby
 from operator import attrgetter
 from pathlib import Path
@@ -20,8 +17,8 @@ from typing import NamedTuple
 import pyarrow as pa
 import pyarrow.compute as pc
 from thermograd.store.errors import LogError
-from thermograd.store.events import COMMON, KINDS, Event, arrow_schema, column_names
-from thermograd.store.files import Segment, open_file, open_segments, sealed_segments, sealed_stamps
+from thermograd.store.events import COMMON, KINDS, Event, arrow_schema, column_names, event_order
+from thermograd.store.files import Segment, open_segments, sealed_segments
 from thermograd.store.log.one_file import (
     CHUNK_ROWS,
     is_left_by_a_kill,
@@ -32,11 +29,9 @@ from thermograd.store.log.reading.numbering import in_order
 from thermograd.store.log.reading.room import Room
 from thermograd.store.log.reading.sealed_file import SealedFile
 from thermograd.store.log.segments import UNREADABLE, Damage, read_sealed
-from thermograd.store.log.tail_codec import MOST_TAIL_BYTES, RecordCodec, codec_of_tail
 
 _log = logging.getLogger("thermograd")
 _told: set[Path] = set()
-_STAMP_COARSENESS_S = 2.0  # of the time at which a directory last changed, on the coarsest file system
 
 
 class Snapshot(NamedTuple):
@@ -237,12 +232,9 @@ def _with_null_types(table: pa.Table, kind: str, names: Collection[str]) -> pa.T
     )
 
 
-def _to_events(kind: str, table: pa.Table) -> list[Event]:
+def to_events(kind: str, table: pa.Table) -> list[Event]:
+    """Return rows, with their `writer`, as events."""
     return [Event(kind, row.pop("writer"), row) for row in table.to_pylist()]
-
-
-def _order(event: Event) -> tuple[int, str, str, int]:
-    return event.values["time_ns"], event.writer, event.kind, event.values["seq"]
 
 
 def events_in_order(run_dir: Path, kinds: Iterable[str] = tuple(KINDS)) -> list[Event]:
@@ -252,147 +244,11 @@ def events_in_order(run_dir: Path, kinds: Iterable[str] = tuple(KINDS)) -> list[
 
 def iterate_events(run_dir: Path, kinds: Iterable[str] = tuple(KINDS)) -> Iterator[Event]:
     """Iterate over what `events_in_order` returns; only a part are Python's objects at a time."""
-    return heapq.merge(*(_kind_in_order(run_dir, kind) for kind in kinds), key=_order)
+    return heapq.merge(*(_kind_in_order(run_dir, kind) for kind in kinds), key=event_order)
 
 
 def _kind_in_order(run_dir: Path, kind: str) -> Iterator[Event]:
     table = read_kind(run_dir, kind)
     table = table.sort_by([(name, "ascending") for name in ("time_ns", "writer", "seq")])
     for start in range(0, len(table), CHUNK_ROWS):
-        yield from _to_events(kind, table.slice(start, CHUNK_ROWS))
-
-
-@dataclass(slots=True)
-class _Position:
-    next_seq: int = 0
-    tail: Path | None = None
-    codec: RecordCodec | None = None
-    offset: int = 0
-    tail_seq: int = 0  # of the record that comes at this offset, at least
-    ended: bool = False
-    moved: tuple[tuple[str, int], ...] = ()
-
-
-class Follower:
-    """Reads each event of a run once, in order per writer and kind, while it is being written.
-
-    Takes no lock and never writes. Works in another process than the writer's, and on finished runs.
-
-    Parameters
-    ----------
-    run_dir
-        The run's directory.
-    kinds
-        Kinds to read.
-    last
-        Begin with so many events of each writer and kind, at most, instead of with the first one.
-    after
-        The next `seq` of each writer and kind of which the events before it have been read already.
-
-    Attributes
-    ----------
-    run_dir
-        May be changed: the run's directory was moved.
-    """
-
-    def __init__(
-        self,
-        run_dir: Path,
-        kinds: Iterable[str] = tuple(KINDS),
-        last: int | None = None,
-        after: Mapping[tuple[str, str], int] | None = None,
-    ) -> None:
-        self._last = last
-        self.run_dir = run_dir
-        self._kinds = frozenset(kinds)
-        self._positions = {key: _Position(next_seq) for key, next_seq in (after or {}).items()}
-        self._sealed: list[Segment] = []
-        self._stamps: tuple[tuple[str, int], ...] = ()
-        self._stamps_since = -math.inf
-
-    def poll(self) -> list[Event]:
-        """Return the events that appeared since the last call, by (time, writer, kind, seq).
-
-        All that were acknowledged before the call are there; and of each event the marks that were before it.
-        """
-        tails: dict[tuple[str, str], list[Segment]] = defaultdict(list)
-        for segment in open_segments(self.run_dir, "tail"):
-            tails[segment.writer, segment.kind].append(segment)
-        moved: dict[tuple[str, str], list[tuple[str, int]]] = defaultdict(list)
-        for segment in open_segments(self.run_dir, "arrows") + self._list_sealed():
-            with suppress(FileNotFoundError):  # a sealed file never grows
-                size = segment.path.stat().st_size if segment.last is None else 0
-                moved[segment.writer, segment.kind].append((segment.path.name, size))
-        events: list[Event] = []
-        for key in sorted(tails.keys() | moved.keys(), key=lambda key: (key[1] == "mark", key)):
-            if key[1] in self._kinds:
-                events += self._poll_stream(*key, tails[key], tuple(moved[key]))
-        return sorted(events, key=_order)
-
-    def _list_sealed(self) -> list[Segment]:
-        """List the sealed files anew only where there may be others: in a long run they are many."""
-        stamps, now_s = sealed_stamps(self.run_dir), time.monotonic()
-        if stamps != self._stamps:
-            self._stamps, self._stamps_since = stamps, now_s
-        if now_s - self._stamps_since <= _STAMP_COARSENESS_S or not self._sealed:
-            self._sealed = sealed_segments(self.run_dir)
-        return self._sealed
-
-    def _poll_stream(
-        self, writer: str, kind: str, tails: list[Segment], moved: tuple[tuple[str, int], ...]
-    ) -> list[Event]:
-        position = self._positions.setdefault((writer, kind), _Position())
-        events: list[Event] = []
-        if moved != position.moved and not any(
-            t.first == position.next_seq or t.path == position.tail for t in tails
-        ):
-            events += self._catch_up(position, writer, kind)
-        position.moved = moved
-        for tail in tails:
-            if tail.path == position.tail or tail.first <= position.next_seq:
-                try:
-                    events += self._read_tail(position, tail)
-                except FileNotFoundError:  # moved on since it was listed, and the other places looked at
-                    events += self._catch_up(position, writer, kind)
-                    position.moved = ()
-        return events
-
-    def _catch_up(self, position: _Position, writer: str, kind: str) -> list[Event]:
-        table = read_kind(self.run_dir, kind, writer, position.next_seq)
-        if self._last is not None:
-            table = table.slice(max(0, len(table) - self._last))
-        events = _to_events(kind, table)
-        if events:
-            position.next_seq = events[-1].values["seq"] + 1
-        return events
-
-    @staticmethod
-    def _read_tail(position: _Position, tail: Segment) -> list[Event]:
-        """Return what is new in a tail. FileNotFoundError where its events have just moved on."""
-        known = position.codec if position.tail == tail.path else None
-        base = position.offset if known is not None else 0
-        try:
-            if (known is not None and position.ended) or tail.path.lstat().st_size == base:
-                return []
-            with open_file(tail.path) as file:
-                file.seek(base)
-                data = file.read(MOST_TAIL_BYTES)
-            codec, start = (known, 0) if known is not None else codec_of_tail(data)
-        except FileNotFoundError:
-            raise  # an OSError that says more than the others
-        except (OSError, LogError):  # its header is still being written
-            return []
-        events, empty = [], dict.fromkeys(column_names(tail.kind))
-        found = codec.scan(data, start, position.tail_seq if base else tail.first)
-        for row in found.rows:
-            seq = int(row[0])
-            if seq >= position.next_seq:
-                events.append(Event(tail.kind, tail.writer, empty | dict(zip(codec.names, row, strict=True))))
-                position.next_seq = seq + 1
-        if found.rows:
-            position.tail_seq = found.rows[-1][0] + 1
-        elif not base:
-            position.tail_seq = tail.first
-        position.tail, position.codec, position.offset = tail.path, codec, base + found.end
-        position.ended = found.ended
-        return events
+        yield from to_events(kind, table.slice(start, CHUNK_ROWS))

@@ -4,14 +4,16 @@ A counter of throttled time tells it exactly. Where a device has none, or it was
 set when it was sampled stand for the time around: half of an interval in which they changed.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
 from thermograd.store.throttling.reasons import BITS, COUNTERS, Cause
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -52,36 +54,45 @@ class ThrottledSpans:
         return next(iter(found), None)
 
 
-def throttled_spans(samples: pa.Table) -> ThrottledSpans:
+def throttled_spans(samples: "pa.Table") -> ThrottledSpans:
     """Return a device's throttled time between samples from its columns `INPUT`, which are in time order."""
     time_ns = np.asarray(samples.column("time_ns"), dtype=np.int64)
+    counters = {counter: readings(samples, counter) for counter in COUNTERS.values()}
+    return spans_between(time_ns, *_mask(samples), counters)
+
+
+def spans_between(
+    time_ns: NDArray[np.int64], mask: NDArray[np.uint64], known: Mask, counters: Mapping[str, Floats]
+) -> ThrottledSpans:
+    """Return what `throttled_spans` does from arrays: the mask where `known`, counters NaN where not."""
     last = np.append(time_ns[1:] != time_ns[:-1], True)[: time_ns.size]  # of equal times the last counts
     time_ns = time_ns[last]
-    mask, known = _mask(samples)
     seconds: dict[Cause, Floats] = {}
     sources: dict[Cause, Source | None] = {}
     for cause, counter in COUNTERS.items():
         bits = np.where(known, BITS[cause](mask), np.nan)[last]
-        seconds[cause], sources[cause] = _of_cause(time_ns, readings(samples, counter)[last], bits)
+        seconds[cause], sources[cause] = _of_cause(time_ns, counters[counter][last], bits)
     return ThrottledSpans(time_ns[:-1], time_ns[1:], seconds, sources)
 
 
-def _mask(samples: pa.Table) -> tuple[NDArray[np.uint64], Mask]:
+def _mask(samples: "pa.Table") -> tuple[NDArray[np.uint64], Mask]:
     """Return the bits at each sample, 0 where they are not known, and where they are."""
-    column = _column(samples, "clock_event_mask", pa.uint64())
+    column = _column(samples, "clock_event_mask", "uint64")
     return np.asarray(column.fill_null(0), dtype=np.uint64), np.asarray(column.is_valid(), dtype=bool)
 
 
-def _column(samples: pa.Table, name: str, kind: pa.DataType) -> pa.ChunkedArray:
+def _column(samples: "pa.Table", name: str, kind: str) -> "pa.ChunkedArray":
     """Return a column, null throughout where there is none."""
     if name not in samples.column_names:
+        import pyarrow as pa  # who follows a live run has no table, and does without it
+
         return pa.chunked_array([pa.nulls(len(samples), kind)])
     return samples.column(name).cast(kind, safe=False)
 
 
-def readings(samples: pa.Table, name: str) -> Floats:
+def readings(samples: "pa.Table", name: str) -> Floats:
     """Return a column as float64, NaN where it is not known."""
-    return np.asarray(_column(samples, name, pa.float64()).fill_null(float("nan")), dtype=np.float64)
+    return np.asarray(_column(samples, name, "float64").fill_null(float("nan")), dtype=np.float64)
 
 
 def _of_cause(time_ns: NDArray[np.int64], counter: Floats, bits: Floats) -> tuple[Floats, Source | None]:

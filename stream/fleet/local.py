@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from thermograd.store.events import Event
 from thermograd.store.labels.hosts import WriterPlace, writer_places
-from thermograd.store.log.reader import Follower
+from thermograd.store.log.following.follower import Follower
 from thermograd.store.runs.catalogue import Run, list_runs
 from thermograd.stream.fleet.brokers.messages import Beat, Body, Bye, alert_note, packed
 from thermograd.stream.fleet.brokers.transport import Received

@@ -92,7 +92,7 @@ def _about(run: Run, writer: str) -> About:
 
 def _own_times(run_dir: Callable[[], Path]) -> Callable[[], list[Event]]:
     """Return what reads the times that ranks tell of their own work, each once."""
-    from thermograd.store.log.reader import Follower
+    from thermograd.store.log.following.follower import Follower
 
     follower = Follower(run_dir(), ("metric",), last=1)
 

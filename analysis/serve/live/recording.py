@@ -16,7 +16,8 @@ from thermograd.analysis.run.series import Device, RunSeries, set_alerts_right, 
 from thermograd.analysis.serve.live.columns import Grown, Smoothed, give_back_memory, part_of
 from thermograd.store.clocks.hosts import RunClocks, run_clocks
 from thermograd.store.events import Event
-from thermograd.store.log.reader import Follower, writers_parts
+from thermograd.store.log.following.follower import Follower
+from thermograd.store.log.reader import writers_parts
 from thermograd.store.runs.catalogue import Run
 from thermograd.store.runs.own_values.metrics import Metric, read_metrics
 from thermograd.store.telling.devices import device_labels

@@ -10,7 +10,8 @@ import pytest
 from thermograd.store.files import open_segments
 from thermograd.store.locks import ProcessLock
 from thermograd.store.log import place, reader, seal
-from thermograd.store.log.reader import Follower, count_events, kind_parts, read_kind
+from thermograd.store.log.following.follower import Follower
+from thermograd.store.log.reader import count_events, kind_parts, read_kind
 from thermograd.store.log.seal import seal_run, verify_run
 from thermograd.store.log.tail_codec import kind_codec
 from thermograd.store.log.writer import EventWriter

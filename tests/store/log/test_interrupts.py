@@ -12,7 +12,8 @@ import time
 import pytest
 from interrupting import at_bytecode, raising
 from thermograd.store.log import writer as log_module
-from thermograd.store.log.reader import Follower, read_kind
+from thermograd.store.log.following.follower import Follower
+from thermograd.store.log.reader import read_kind
 from thermograd.store.log.seal import seal_run, verify_run
 from thermograd.store.log.writer import EventWriter
 

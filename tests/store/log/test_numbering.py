@@ -7,7 +7,8 @@ import pytest
 from thermograd.store.events import arrow_schema
 from thermograd.store.files import open_segments
 from thermograd.store.log import reader as reader_module
-from thermograd.store.log.reader import Follower, count_events, kind_parts, read_kind
+from thermograd.store.log.following.follower import Follower
+from thermograd.store.log.reader import count_events, kind_parts, read_kind
 from thermograd.store.log.reading.numbering import in_order, pieces
 from thermograd.store.log.seal import seal_run, verify_run
 from thermograd.store.log.segments import SegmentFile, write_parquet

@@ -12,7 +12,8 @@ from thermograd.store.errors import LogError
 from thermograd.store.files import open_segments, sealed_segments
 from thermograd.store.locks import ProcessLock
 from thermograd.store.log import seal as seal_module
-from thermograd.store.log.reader import Follower, events_in_order, read_kind, read_tail, snapshot
+from thermograd.store.log.following.follower import Follower
+from thermograd.store.log.reader import events_in_order, read_kind, read_tail, snapshot
 from thermograd.store.log.seal import seal_run, verify_run
 from thermograd.store.log.segments import read_stream
 from thermograd.store.log.writer import EventWriter
@@ -307,12 +308,12 @@ def test_following_sees_each_event_once_and_in_order_however_it_moves(run_dir):
 
 def test_following_a_long_run_lists_its_sealed_files_only_when_there_may_be_others(run_dir, monkeypatch):
     """An agent follows five times a second, for days: its work must not grow with what is sealed."""
-    from thermograd.store.log import reader
+    from thermograd.store.log.following import follower as following
 
     listed = []
-    listing = reader.sealed_segments
-    monkeypatch.setattr(reader, "sealed_segments", lambda *path: (listed.append(1), listing(*path))[1])
-    monkeypatch.setattr(reader, "_STAMP_COARSENESS_S", 0.0)
+    listing = following.sealed_segments
+    monkeypatch.setattr(following, "sealed_segments", lambda *path: (listed.append(1), listing(*path))[1])
+    monkeypatch.setattr(following, "_STAMP_COARSENESS_S", 0.0)
     write(run_dir)
     seal_run(run_dir, "r")
     for folder in (run_dir / "sealed", *(run_dir / "sealed").iterdir()):

@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given, strategies as st
 from interrupting import at_bytecode, raising
 from thermograd.store.log import tail as tail_module
-from thermograd.store.log.reader import Follower, read_kind
+from thermograd.store.log.following.follower import Follower
+from thermograd.store.log.reader import read_kind
 from thermograd.store.log.seal import seal_run, verify_run
 from thermograd.store.log.tail_codec import Rows, kind_codec
 from thermograd.store.log.writer import EventWriter

@@ -2,7 +2,8 @@ import json
 import threading
 
 from thermograd.store.events import SETTINGS_MARK
-from thermograd.store.log.reader import Follower, events_in_order
+from thermograd.store.log.following.follower import Follower
+from thermograd.store.log.reader import events_in_order
 from thermograd.store.log.writer import EventWriter
 from thermograd.store.runs.catalogue import create_run
 from thermograd.store.telling.episodes import ended_mark, ends_of, fold_alerts
