@@ -4,6 +4,7 @@ import gc
 import os
 import signal
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -27,6 +28,8 @@ _OURS = ("THERMOGRAD_", "SLURM_", "OMPI_", "PMIX_", "TORCHELASTIC_")
 for _name in list(os.environ):
     if _name.startswith(_OURS) or _name in _JOB | _TERMINAL or _name.lower().endswith("_proxy"):
         del os.environ[_name]
+_CACHE = tempfile.TemporaryDirectory()  # the user's own is left alone
+os.environ["THERMOGRAD_CACHE"] = _CACHE.name
 os.environ["THERMOGRAD_CARD"] = "0"  # it takes an analysis; the tests of the card turn it on
 
 # Nor is running in the background: Ctrl-C is ignored there, by every process that a test interrupts too.
@@ -47,6 +50,7 @@ def pytest_collection_finish() -> None:
 
 def pytest_unconfigure() -> None:
     """Let what is left go as in any process; libraries complain at its end of what they still hold."""
+    _CACHE.cleanup()
     gc.unfreeze()
 
 

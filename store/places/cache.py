@@ -1,4 +1,7 @@
-"""The folder of this machine in which mirrors of runs at a URL lie: where, how large, who has to go."""
+"""The folder of this machine in which mirrors of runs at a URL lie: where, how large, who has to go.
+
+Beside them, small, what commands have found in files of runs: `store.log.reading.kept`.
+"""
 
 import os
 import shutil
@@ -6,7 +9,6 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from hashlib import sha256
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -57,8 +59,15 @@ def most_bytes() -> int:
     return int(size_gb * 1e9)
 
 
+def kept_folder() -> Path:
+    """Return the folder of what commands have found in files, which may not be there."""
+    return cache_dir() / "kept"
+
+
 def mirror_root(url: str) -> Path:
     """Return the folder of a URL's mirror, made where it is missing, private to its user."""
+    from hashlib import sha256
+
     root = cache_dir() / f"{slug(url.partition('://')[2])[:60]}-{sha256(url.encode()).hexdigest()[:16]}"
     with os_errors_as(PlaceError, f"cannot write the mirror {root} (THERMOGRAD_CACHE names another place)"):
         (root / STATE).mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -93,7 +102,7 @@ def cache_shown() -> dict[str, Any]:
     found = [mirror._asdict() for mirror in mirrors()]
     return {
         "path": str(cache_dir()),
-        "size_bytes": sum(mirror["size_bytes"] for mirror in found),
+        "size_bytes": sum(mirror["size_bytes"] for mirror in found) + _size(kept_folder()),
         "most_bytes": most_bytes(),
         "mirrors": found,
     }
@@ -113,9 +122,9 @@ def cache_text(shown: Mapping[str, Any]) -> str:
 
 
 def clear() -> int:
-    """Remove every mirror; return how many bytes that frees."""
+    """Remove every mirror, and what was found in files; return how many bytes that frees."""
     freed = 0
-    for root in _roots():
+    for root in (*_roots(), kept_folder()):
         freed += _size(root)
         shutil.rmtree(root, ignore_errors=True)
     return freed

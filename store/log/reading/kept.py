@@ -1,0 +1,117 @@
+"""What was found in files, kept from one command to the next in the user's own cache.
+
+A value counts only while each file that it was found in is the one that was looked at: its name, size, inode
+and times are compared at every use. A cache that is missing, damaged, of another version or another user's
+is an empty one; where it cannot be written, nothing is kept. A file that changed within the last two seconds
+is not kept of: the clock of a file system is coarse, and it may change once more without showing it.
+"""
+
+import json
+import os
+import time
+from collections.abc import Iterable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+from zlib import crc32
+
+from thermograd.store.files import whole_content, write_file
+from thermograd.store.places.cache import kept_folder
+from thermograd.store.version import __version__
+
+_FORMAT = 1
+_MOST_ENTRIES = 50_000  # those that were used last
+_MOST_BYTES = 64 << 20
+_FRESH_NS = 2_000_000_000
+
+Identity = list[int]
+
+
+def identity(paths: Iterable[str | os.PathLike[str]]) -> Identity:
+    """Return what changes when one of these files does, which are to be given in a fixed order.
+
+    Examples
+    --------
+    >>> identity([tmp / "nowhere"])
+    [-1]
+    """
+    found: Identity = []
+    for path in paths:
+        try:
+            status = os.lstat(path)
+        except OSError:
+            found.append(-1)
+        else:
+            found += (status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)
+    return found
+
+
+class Kept:
+    """Values by name, each with the identity of the files that it was found in.
+
+    Parameters
+    ----------
+    folder
+        What the values are of: a folder of runs, or a run.
+    topic
+        What they tell; where values get another form, another topic.
+
+    Examples
+    --------
+    >>> (tmp / "a").write_bytes(b"abc")
+    3
+    >>> os.utime(tmp / "a", (1, 1))
+    >>> now = identity([tmp / "a"])
+    >>> kept = Kept(tmp, "sizes")
+    >>> kept.get("a", now) is None
+    True
+    >>> kept.put("a", now, 3)
+    >>> kept.get("a", now)
+    3
+    """
+
+    def __init__(self, folder: Path, topic: str) -> None:
+        self._of = [_FORMAT, __version__, os.path.abspath(folder)]
+        name = f"{topic}-{crc32(self._of[2].encode('utf-8', 'surrogateescape')):08x}.json"
+        self._path = kept_folder() / name
+        self._entries: dict[str, tuple[Identity, Any]] = self._read()
+        self._is_changed = False
+
+    def _read(self) -> dict[str, tuple[Identity, Any]]:
+        with suppress(OSError, ValueError, TypeError, KeyError, RecursionError):
+            status = os.lstat(self._path)
+            if status.st_size > _MOST_BYTES or (hasattr(os, "getuid") and status.st_uid != os.getuid()):
+                return {}
+            content = json.loads(whole_content(self._path))
+            if content["of"] == self._of and isinstance(content["entries"], dict):
+                return content["entries"]
+        return {}
+
+    def get(self, name: str, now: Identity) -> Any:
+        """Return the value of a name; None where there is none that was found in files as they are now."""
+        entry = self._entries.get(name)
+        return entry[1] if entry is not None and entry[0] == now else None
+
+    def put(self, name: str, now: Identity, value: Any) -> None:
+        """Keep a value, which JSON can hold, with the identity that its files had before it was found."""
+        self._entries.pop(name, None)
+        if not _is_fresh(now):
+            self._entries[name] = (now, value)
+            self._is_changed = True
+
+    def save(self) -> None:
+        """Write what was put, where that is possible; nothing where nothing was."""
+        if not self._is_changed:
+            return
+        while len(self._entries) > _MOST_ENTRIES:
+            self._entries.pop(next(iter(self._entries)))
+        with suppress(OSError, ValueError, TypeError):
+            self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            content = {"of": self._of, "entries": self._entries}
+            write_file(self._path, json.dumps(content, separators=(",", ":")).encode())
+        self._is_changed = False
+
+
+def _is_fresh(now: Identity) -> bool:
+    """Return whether a file of an identity changed so lately that it may change unseen, or is not there."""
+    return -1 in now or max((*now[1::4], *now[2::4]), default=0) > time.time_ns() - _FRESH_NS

@@ -1,0 +1,148 @@
+"""What was found in files counts only while they are the files that were looked at."""
+
+import json
+import os
+import stat
+
+import pytest
+from thermograd.store.log.reading.kept import Kept, identity
+from thermograd.store.places.cache import kept_folder
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("THERMOGRAD_CACHE", str(tmp_path / "cache"))
+
+
+@pytest.fixture
+def file(tmp_path):
+    path = tmp_path / "runs" / "a" / "file"
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"abc")
+    return path
+
+
+@pytest.fixture
+def settled(monkeypatch):
+    """Take files of now as old enough: who changes them in a test changes their size or inode, too."""
+    monkeypatch.setattr("thermograd.store.log.reading.kept._FRESH_NS", -1)
+
+
+def kept_of(file, topic="sizes"):
+    return Kept(file.parents[1], topic)
+
+
+def keep(file, value=3):
+    kept = kept_of(file)
+    kept.put("a", identity([file]), value)
+    kept.save()
+
+
+def found(file):
+    return kept_of(file).get("a", identity([file]))
+
+
+def test_a_value_is_there_the_next_time(file, settled):
+    keep(file, {"rows": [1, None, 2.5], "name": "ü"})
+
+    assert found(file) == {"rows": [1, None, 2.5], "name": "ü"}
+    assert kept_of(file, "others").get("a", identity([file])) is None
+    assert Kept(file.parent, "sizes").get("a", identity([file])) is None
+
+
+def overwritten(path):
+    path.write_bytes(b"abcd")
+
+
+def replaced(path):
+    times = path.stat()
+    other = path.with_name("other")
+    other.write_bytes(b"xyz")
+    os.utime(other, ns=(times.st_atime_ns, times.st_mtime_ns))
+    os.replace(other, path)
+
+
+def older(path):
+    os.utime(path, (1, 1))
+
+
+def linked(path):
+    path.rename(path.with_name("other"))
+    path.symlink_to("other")
+
+
+@pytest.mark.parametrize("change", [overwritten, replaced, older, linked, os.unlink])
+def test_a_file_that_changed_has_no_value(file, change, settled):
+    keep(file)
+    change(file)
+
+    assert found(file) is None
+
+
+def test_of_a_file_that_changed_just_now_or_is_not_there_nothing_is_kept(file):
+    keep(file)
+    assert found(file) is None
+    assert not kept_folder().exists()
+
+    file.unlink()
+    keep(file)
+    assert found(file) is None
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"{", b"[]", b'{"of": 1}', b"[" * 100_000, b'{"of": [], "entries": {}}']
+)
+def test_a_damaged_cache_is_an_empty_one_and_is_written_anew(file, content, settled):
+    keep(file)
+    (path,) = kept_folder().iterdir()
+    path.write_bytes(content)
+
+    assert found(file) is None
+    keep(file)
+    assert found(file) == 3
+
+
+def test_what_another_version_found_does_not_count(file, settled, monkeypatch):
+    keep(file)
+    monkeypatch.setattr("thermograd.store.log.reading.kept.__version__", "another")
+
+    assert found(file) is None
+
+
+@pytest.mark.skipif(not hasattr(os, "getuid"), reason="files have no owner here")
+def test_another_users_cache_does_not_count(file, settled, monkeypatch):
+    keep(file)
+    monkeypatch.setattr("os.getuid", lambda: os.stat(file).st_uid + 1)
+
+    assert found(file) is None
+
+
+def test_a_cache_that_cannot_be_written_is_none(file, settled, monkeypatch, tmp_path):
+    (tmp_path / "no folder").write_bytes(b"")
+    monkeypatch.setenv("THERMOGRAD_CACHE", str(tmp_path / "no folder"))
+
+    keep(file)
+
+    assert found(file) is None
+
+
+def test_a_value_that_json_cannot_hold_is_not_kept_and_harms_no_other(file, settled):
+    keep(file)
+    kept = kept_of(file)
+    kept.put("b", identity([file]), object())
+    kept.save()
+
+    assert found(file) == 3
+
+
+def test_the_cache_is_its_users_own_and_holds_what_was_used_last(file, settled, monkeypatch):
+    monkeypatch.setattr("thermograd.store.log.reading.kept._MOST_ENTRIES", 2)
+    kept = kept_of(file)
+    for name in "abca":
+        kept.put(name, identity([file]), name)
+    kept.save()
+
+    (path,) = kept_folder().iterdir()
+    assert list(json.loads(path.read_bytes())["entries"]) == ["c", "a"]
+    if os.name == "posix":
+        assert stat.S_IMODE(kept_folder().stat().st_mode) == 0o700
