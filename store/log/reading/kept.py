@@ -58,21 +58,19 @@ class Kept:
 
     Examples
     --------
-    >>> (tmp / "a").write_bytes(b"abc")
-    3
-    >>> os.utime(tmp / "a", (1, 1))
-    >>> now = identity([tmp / "a"])
-    >>> kept = Kept(tmp, "sizes")
-    >>> kept.get("a", now) is None
+    >>> now = identity([os.__file__])
+    >>> kept = Kept(tmp, "lengths")
+    >>> kept.get("os", now) is None
     True
-    >>> kept.put("a", now, 3)
-    >>> kept.get("a", now)
-    3
+    >>> kept.put("os", now, 1000)
+    >>> kept.get("os", now)
+    1000
     """
 
     def __init__(self, folder: Path, topic: str) -> None:
-        self._of = [_FORMAT, __version__, os.path.abspath(folder)]
-        name = f"{topic}-{crc32(self._of[2].encode('utf-8', 'surrogateescape')):08x}.json"
+        path = os.path.abspath(folder)
+        self._of = [_FORMAT, __version__, path]
+        name = f"{topic}-{crc32(os.fsencode(path)):08x}.json"
         self._path = kept_folder() / name
         self._entries: dict[str, tuple[Identity, Any]] = self._read()
         self._is_changed = False
