@@ -80,8 +80,8 @@ class Restarts:
 def last_step(run_dir: Path, rank: int) -> tuple[int, int] | None:
     """Return number and time of the last step that any process has logged for a rank, None without one."""
     import pyarrow.compute as pc  # a run that goes on after nothing needs no Arrow
-    from thermograd.store.log.one_file import conform, read_segment
-    from thermograd.store.log.reader import snapshot
+    from thermograd.store.log.present.one_file import conform, read_segment
+    from thermograd.store.log.present.snapshots import snapshot
 
     current = snapshot(run_dir, "step")
     newest = {segment.writer: segment for segment in current.sealed}  # in order of their first event

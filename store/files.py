@@ -71,6 +71,11 @@ def segment_name(kind: str, first: int, suffix: str) -> str:
     return f"{kind}-{first:012}.{suffix}"
 
 
+def has_open_folders(run_dir: Path) -> bool:
+    """Return whether there may be live files: a run whose events are all sealed has no folder for them."""
+    return next(_folders(run_dir / "open"), None) is not None
+
+
 def open_segments(run_dir: Path, suffix: str, of: str | None = None) -> list[Segment]:
     """List the live files with a suffix (``arrows`` or ``tail``), by writer, kind and first `seq`.
 

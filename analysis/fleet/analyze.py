@@ -23,7 +23,7 @@ from thermograd.analysis.fleet.pooled import PooledPair, is_supported, pooled_pa
 from thermograd.analysis.fleet.question import Question
 from thermograd.analysis.fleet.task import TASK_SCHEMA, analyse_chunk, failed_run
 from thermograd.store.errors import NotEnoughDataError
-from thermograd.store.log.reader import count_events
+from thermograd.store.log.present.snapshots import count_events
 from thermograd.store.places.mirror import give_findings
 from thermograd.store.query.data.findings import SCHEMA, write_findings
 from thermograd.store.runs.catalogue import Run

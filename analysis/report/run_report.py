@@ -43,7 +43,7 @@ from thermograd.analysis.run.wording.experiment_words import leading
 from thermograd.analysis.run.wording.plain_words import first_screen
 from thermograd.store.errors import LogError
 from thermograd.store.files import write_json
-from thermograd.store.log.reader import count_events
+from thermograd.store.log.present.snapshots import count_events
 from thermograd.store.places.shipped import is_mirrored
 from thermograd.store.runs.catalogue import Run, result_dir
 from thermograd.store.runs.table import VERDICT_FILE

@@ -25,11 +25,12 @@ from thermograd.store.files import (
     strangers,
 )
 from thermograd.store.locks import ProcessLock
-from thermograd.store.log.one_file import is_left_by_a_kill, read_segment
 from thermograd.store.log.place import WRITER_LOCK, is_live
-from thermograd.store.log.reader import apart, merged
+from thermograd.store.log.present.one_file import is_left_by_a_kill, read_segment
+from thermograd.store.log.present.snapshots import apart, merged
+from thermograd.store.log.reading.damage import Damage
 from thermograd.store.log.reading.numbering import pieces
-from thermograd.store.log.segments import Damage, sync_directory, write_parquet
+from thermograd.store.log.segments import sync_directory, write_parquet
 
 
 class SealReport(NamedTuple):

@@ -21,6 +21,7 @@ import pyarrow.parquet as pq
 from thermograd.store.errors import LogError
 from thermograd.store.events import KINDS, arrow_schema
 from thermograd.store.files import MOST_SEQ, NEW_FILE, read_file, segment_name, whole_file, write_whole
+from thermograd.store.log.reading.damage import Damage
 from thermograd.store.log.reading.framing import check_columns, check_owner, is_cut, refused_message
 from thermograd.store.log.reading.numbering import in_order
 from thermograd.store.log.reading.parquet_layout import MOST_ROWS
@@ -30,19 +31,6 @@ from thermograd.store.log.tail_codec import RecordCodec
 
 MOST_LIVE_BYTES = 256 << 20  # of a live file; ours have little more than 64 MB
 UNREADABLE = (pa.ArrowException, OSError, ValueError, LookupError, OverflowError)
-
-
-class Damage(NamedTuple):
-    """Where a file stops being readable, and why; without an offset all of it was read, and healed.
-
-    `is_cut`: the file ends in the middle of a batch, as that of a process that was killed may; or it holds
-    beginnings of records, as a full disk leaves them.
-    """
-
-    path: Path
-    offset: int | None
-    reason: str
-    is_cut: bool = False
 
 
 class Sealed(NamedTuple):

@@ -18,7 +18,7 @@ import pyarrow as pa
 from thermograd.store.errors import DamagedError, QueryError, TooLargeError
 from thermograd.store.events import KINDS
 from thermograd.store.files import sealed_segments
-from thermograd.store.log.reader import tell
+from thermograd.store.log.reading.damage import tell
 from thermograd.store.log.segments import read_sealed
 from thermograd.store.places.known import fetched
 from thermograd.store.query.config_view import config_view

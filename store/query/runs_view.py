@@ -7,7 +7,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
-from thermograd.store.log.reader import count_events
+from thermograd.store.log.present.snapshots import count_events
 from thermograd.store.runs.catalogue import Run
 from thermograd.store.runs.steps import count_steps
 from thermograd.store.runs.table import RunRow

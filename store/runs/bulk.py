@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from thermograd.store.events import KINDS, arrow_schema
 from thermograd.store.files import NEW_FILE
-from thermograd.store.log.one_file import conform
+from thermograd.store.log.present.one_file import conform
 from thermograd.store.log.segments import parquet_options, sync_directory
 
 _GROUP_ROWS = 122_880

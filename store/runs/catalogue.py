@@ -144,13 +144,13 @@ class Run:
     def counts(self) -> dict[str, int]:
         """Return the number of events by kind, from file names and the live files' rows."""
         from thermograd.store.events import KINDS
-        from thermograd.store.log.reader import count_events
+        from thermograd.store.log.present.snapshots import count_events
 
         return {kind: count_events(self.path, kind) for kind in KINDS}
 
     def summary(self) -> dict[str, Any]:
         """Return the row that ``thermograd runs`` shows; a step that several ranks log counts once."""
-        from thermograd.store.log.reader import count_events
+        from thermograd.store.log.present.snapshots import count_events
         from thermograd.store.runs.steps import count_steps
 
         steps, end = count_steps(self.path), self.end()

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from thermograd.store.errors import LogError
 from thermograd.store.files import Segment
-from thermograd.store.log.reader import snapshot
+from thermograd.store.log.present.snapshots import snapshot
 from thermograd.store.log.reading.sealed_file import SealedFile
 from thermograd.store.log.segments import UNREADABLE
 

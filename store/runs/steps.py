@@ -4,6 +4,7 @@ from collections import Counter
 from pathlib import Path
 from typing import NamedTuple
 
+from thermograd.store.log.present.snapshots import count_by_writer
 from thermograd.store.processes import rank_of_writer
 
 
@@ -31,8 +32,6 @@ def on_ranks(ranks: int) -> str:
 
 def count_steps(run_dir: Path) -> StepCount:
     """Return how many steps a run made. What is not known to be of a rank is the lowest one's."""
-    from thermograd.store.log.reader import count_by_writer  # Arrow, of which an agent has nothing before
-
     counts = count_by_writer(run_dir, "step")
     known = [rank for writer in counts if (rank := rank_of_writer(writer)) is not None]
     lowest = min(known, default=0)

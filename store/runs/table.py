@@ -11,7 +11,7 @@ from operator import itemgetter
 from typing import Any
 
 from thermograd.store.files import read_json
-from thermograd.store.log.reader import count_events
+from thermograd.store.log.present.snapshots import count_events
 from thermograd.store.places.shipped import told_now
 from thermograd.store.runs.catalogue import Run
 from thermograd.store.runs.last_values import last_values

@@ -14,7 +14,7 @@ import pyarrow as pa
 from thermograd.store.errors import LogError
 from thermograd.store.events import KINDS
 from thermograd.store.files import Segment, open_file, sealed_segments
-from thermograd.store.log.reader import snapshot
+from thermograd.store.log.present.snapshots import snapshot
 from thermograd.store.log.reading.numbering import pieces
 from thermograd.store.log.seal import sealed_name, signed
 from thermograd.store.log.segments import parquet_bytes, read_sealed

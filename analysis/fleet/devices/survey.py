@@ -11,7 +11,7 @@ from thermograd.analysis.fleet.devices.counting import SCHEMA, cells_by_kind, co
 from thermograd.analysis.fleet.devices.excess import Judged, Standing, judge
 from thermograd.analysis.fleet.engines.choice import Engine, workers_for
 from thermograd.analysis.fleet.engines.chunks import chunks_of, gathered
-from thermograd.store.log.reader import count_events
+from thermograd.store.log.present.snapshots import count_events
 from thermograd.store.runs.catalogue import Run
 from thermograd.store.telling.devices import simulated_among
 

@@ -15,7 +15,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 from thermograd.store.events import KINDS, arrow_schema
-from thermograd.store.log.reader import count_events, read_kind
+from thermograd.store.log.present.snapshots import count_events
+from thermograd.store.log.reader import read_kind
 from thermograd.store.query.data.findings import SCHEMA as FINDINGS, analyses, read_findings
 from thermograd.store.runs.catalogue import Run
 from thermograd.store.text import printable, table_text

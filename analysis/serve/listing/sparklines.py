@@ -9,8 +9,8 @@ import numpy as np
 import pyarrow as pa
 from thermograd.store.errors import LogError
 from thermograd.store.files import Segment
-from thermograd.store.log.one_file import conform
-from thermograd.store.log.reader import snapshot
+from thermograd.store.log.present.one_file import conform
+from thermograd.store.log.present.snapshots import snapshot
 from thermograd.store.log.reading.sealed_file import SealedFile
 from thermograd.store.log.segments import UNREADABLE
 from thermograd.store.places.stamps import stamps

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from thermograd.store.files import read_json
-from thermograd.store.log.reader import count_events
+from thermograd.store.log.present.snapshots import count_events
 from thermograd.store.runs.table import VERDICT_FILE
 from thermograd.store.version import __version__
 

@@ -2,9 +2,12 @@
 
 from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import pyarrow as pa
 from thermograd.store.errors import LogError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 _LEAST_BYTES, _RATIO = 128 << 20, 64  # the sealed files of real runs hold up to about ten times their size
 _BLOCK_BYTES = 512  # of `st_blocks`, whatever the file system's own are
@@ -20,7 +23,7 @@ class Room:
         self._what = what
         self._taken, self._most = 0, max(_LEAST_BYTES, _RATIO * sum(map(_disk_bytes, paths)))
 
-    def take(self, table: pa.Table) -> pa.Table:
+    def take(self, table: "pa.Table") -> "pa.Table":
         """Return the table, or raise LogError where there is no room for it."""
         self._taken += table.nbytes
         if self._taken > self._most:

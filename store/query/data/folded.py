@@ -11,7 +11,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
-from thermograd.store.log.segments import UNREADABLE, Damage
+from thermograd.store.log.reading.damage import Damage
+from thermograd.store.log.segments import UNREADABLE
 from thermograd.store.places.catalogue import events_name, runs_of_batch
 from thermograd.store.runs.at_places.batches import GROUPS
 from thermograd.store.runs.catalogue import Run

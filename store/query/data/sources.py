@@ -10,8 +10,8 @@ from pyarrow.fs import LocalFileSystem
 from thermograd.store.errors import LogError
 from thermograd.store.events import arrow_schema
 from thermograd.store.files import Segment, is_plain_file
-from thermograd.store.log.reader import snapshot, tell
-from thermograd.store.log.segments import Damage
+from thermograd.store.log.present.snapshots import snapshot
+from thermograd.store.log.reading.damage import Damage, tell
 from thermograd.store.places.catalogue import events_name
 from thermograd.store.query.data.folded import Folded, conformed, dataset_of
 from thermograd.store.runs.catalogue import Run

@@ -9,8 +9,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from thermograd.store.events import arrow_schema
 from thermograd.store.files import is_plain_file, open_segments, sealed_segments
-from thermograd.store.log.one_file import conform, read_segment
-from thermograd.store.log.reader import apart
+from thermograd.store.log.present.one_file import conform, read_segment
+from thermograd.store.log.present.snapshots import apart
 from thermograd.store.log.segments import parquet_options
 
 GROUPS = "thermograd.groups"  # of a file's metadata: the runs of each row group, as JSON

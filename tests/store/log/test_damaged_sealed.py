@@ -5,8 +5,9 @@ import random
 import pyarrow.parquet as pq
 import pytest
 from thermograd.store.files import sealed_segments
-from thermograd.store.log import reader as reader_module, segments as arrow_module
+from thermograd.store.log import segments as arrow_module
 from thermograd.store.log.reader import kind_parts, read_kind
+from thermograd.store.log.reading import damage as damage_module
 from thermograd.store.log.seal import seal_run, verify_run
 from thermograd.store.log.segments import read_sealed
 from thermograd.store.log.writer import EventWriter
@@ -16,7 +17,7 @@ from thermograd.store.runs.catalogue import create_run
 
 @pytest.fixture(autouse=True)
 def told_nothing_yet(monkeypatch):
-    monkeypatch.setattr(reader_module, "_told", set())
+    monkeypatch.setattr(damage_module, "_told", set())
 
 
 @pytest.fixture
@@ -69,7 +70,7 @@ def test_a_thousand_flipped_bits_are_never_read_as_other_values(tmp_path):
         harmed[bit // 8] ^= 1 << bit % 8
         path.write_bytes(bytes(harmed))
         table = read_kind(tmp_path / "r", "step")
-        reader_module._told.clear()
+        damage_module._told.clear()
         assert rows(table) == expected(len(table))
         damaged += len(table) < 40
     assert damaged > 500  # the others are in names and statistics that nobody reads

@@ -9,9 +9,12 @@ import textwrap
 import pytest
 from thermograd.store.files import open_segments
 from thermograd.store.locks import ProcessLock
-from thermograd.store.log import place, reader, seal
+from thermograd.store.log import place, seal
+from thermograd.store.log.following import follower
 from thermograd.store.log.following.follower import Follower
-from thermograd.store.log.reader import count_events, kind_parts, read_kind
+from thermograd.store.log.present import snapshots
+from thermograd.store.log.present.snapshots import count_events
+from thermograd.store.log.reader import kind_parts, read_kind
 from thermograd.store.log.seal import seal_run, verify_run
 from thermograd.store.log.tail_codec import kind_codec
 from thermograd.store.log.writer import EventWriter
@@ -65,7 +68,12 @@ _READERS = {
     "query": lambda run: query("SELECT count(*) AS n FROM steps", [run])["n"][0].as_py(),
     "verify": lambda run: verify_run(run.path)["events"]["step"],
 }
-_LISTINGS = [(module, name) for module in (reader, seal) for name in ("open_segments", "sealed_segments")]
+_LISTINGS = [
+    *((module, name) for module in (snapshots, seal) for name in ("open_segments", "sealed_segments")),
+    (snapshots, "has_open_folders"),
+    (follower, "open_segments"),
+    (follower, "sealed_segments"),
+]
 
 
 def _sealed_after(monkeypatch, run, number):
@@ -197,7 +205,7 @@ def test_a_batch_that_a_kill_cut_is_no_damage_while_its_events_are_in_a_tail(cut
     run = cut_at(eighths)
     steps = list(range(1, 41))
     assert verify_run(run.path)["ok"]
-    assert not reader.snapshot(run.path, "step").damage
+    assert not snapshots.snapshot(run.path, "step").damage
     assert query("SELECT step FROM steps ORDER BY step", [run])["step"].to_pylist() == steps
     assert not seal_run(run.path, run.run_id).damage
     assert not (run.path / "quarantine").exists()
@@ -225,7 +233,7 @@ def test_an_event_that_a_kill_cut_was_never_acknowledged_and_is_no_damage(dead, 
         file.write(record[:kept])
     report = verify_run(dead.path)
     assert (report["ok"], report["torn_bytes"]) == (True, kept)
-    assert not reader.snapshot(dead.path, kind).damage
+    assert not snapshots.snapshot(dead.path, kind).damage
     assert not seal_run(dead.path, dead.run_id).damage
     assert not (dead.path / "quarantine").exists()
     assert len(read_kind(dead.path, "step")) == _STEPS
@@ -250,5 +258,5 @@ def test_a_log_that_was_closed_and_lacks_its_end_is_damage(tmp_path):
     tail = next(s for s in open_segments(run.path, "tail") if s.kind == "step")
     tail.path.write_bytes(tail.path.read_bytes()[:-100])
     assert not verify_run(run.path)["ok"]
-    assert reader.snapshot(run.path, "step").damage
+    assert snapshots.snapshot(run.path, "step").damage
     assert seal_run(run.path, run.run_id).damage

@@ -20,7 +20,7 @@ from thermograd.store.files import (
     strangers,
 )
 from thermograd.store.log import segments as segments_module
-from thermograd.store.log.one_file import read_segment
+from thermograd.store.log.present.one_file import read_segment
 from thermograd.store.log.reader import read_kind
 from thermograd.store.log.reading.parquet_layout import row_groups
 from thermograd.store.log.reading.sealed_file import SealedFile

@@ -6,9 +6,11 @@ import pyarrow as pa
 import pytest
 from thermograd.store.events import arrow_schema
 from thermograd.store.files import open_segments
-from thermograd.store.log import reader as reader_module
 from thermograd.store.log.following.follower import Follower
-from thermograd.store.log.reader import count_events, kind_parts, read_kind
+from thermograd.store.log.present import one_file
+from thermograd.store.log.present.snapshots import count_events
+from thermograd.store.log.reader import kind_parts, read_kind
+from thermograd.store.log.reading import damage
 from thermograd.store.log.reading.numbering import in_order, pieces
 from thermograd.store.log.seal import seal_run, verify_run
 from thermograd.store.log.segments import SegmentFile, write_parquet
@@ -50,7 +52,7 @@ def case(request):
 
 @pytest.fixture(autouse=True)
 def told_nothing_yet(monkeypatch):
-    monkeypatch.setattr(reader_module, "_told", set())
+    monkeypatch.setattr(damage, "_told", set())
 
 
 def live_stream(run, events):
@@ -155,7 +157,7 @@ def test_an_event_written_while_another_file_is_read_is_not_missed(run_dir, monk
     for first in (0, 4):
         (folder / f"step-{first:012}.tail").write_bytes(codec.header)
     write(0, range(3))
-    read, opened = reader_module.read_segment, []
+    read, opened = one_file.read_segment, []
 
     def read_then_write(segment):
         table = read(segment)
@@ -165,7 +167,7 @@ def test_an_event_written_while_another_file_is_read_is_not_missed(run_dir, monk
         opened.append(segment.first)
         return table
 
-    monkeypatch.setattr(reader_module, "read_segment", read_then_write)
+    monkeypatch.setattr(one_file, "read_segment", read_then_write)
     numbers = read_kind(run_dir, "step")["seq"].to_pylist()
     assert numbers == list(range(len(numbers)))
     assert sorted(opened) == [0, 4]

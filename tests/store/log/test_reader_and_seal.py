@@ -13,7 +13,8 @@ from thermograd.store.files import open_segments, sealed_segments
 from thermograd.store.locks import ProcessLock
 from thermograd.store.log import seal as seal_module
 from thermograd.store.log.following.follower import Follower
-from thermograd.store.log.reader import events_in_order, read_kind, read_tail, snapshot
+from thermograd.store.log.present.snapshots import snapshot
+from thermograd.store.log.reader import events_in_order, read_kind, read_tail
 from thermograd.store.log.seal import seal_run, verify_run
 from thermograd.store.log.segments import read_stream
 from thermograd.store.log.writer import EventWriter

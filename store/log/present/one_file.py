@@ -7,9 +7,9 @@ import pyarrow as pa
 from thermograd.store.errors import LogError
 from thermograd.store.events import arrow_schema, column_names
 from thermograd.store.files import UNFINISHED, Segment, read_file, read_json, writer_file
+from thermograd.store.log.reading.damage import Damage
 from thermograd.store.log.reading.numbering import in_order
 from thermograd.store.log.segments import (
-    Damage,
     TailRows,
     read_sealed,
     read_stream,
