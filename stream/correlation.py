@@ -1,6 +1,6 @@
 """Correlation over a sliding window that a passing spike leaves exact."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from math import inf, sqrt
 
 from river import stats
@@ -79,6 +79,20 @@ class RollingCorrelation(stats.base.Bivariate):  # type: ignore[misc]  # river s
         if not block:
             self._origin = (x, y)
         block.append((x, y))
+
+    def extend(self, pairs: Sequence[tuple[float, float]]) -> None:
+        """Let several pairs enter, one after the other."""
+        known = [(x, y) for x, y in pairs if x - x == 0.0 == y - y]
+        self.skipped += len(pairs) - len(known)
+        at = 0
+        while at < len(known):
+            room = self.window - 1 - len(self._block)
+            if not room or not self._block:
+                self.update(*known[at])
+                at += 1
+                continue
+            self._block += known[at : at + room]
+            at += room
 
     def get(self) -> float | None:
         """Return the correlation in [-1, 1], or None where there is none."""

@@ -17,14 +17,18 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
+from thermograd.stream.coupling.past import Past
 
 Floats = NDArray[np.float64]
 Lags = NDArray[np.int64]
 
-# Every lag where a rhythm may be sharp; from eight minutes on (evaluations), what lasts for seconds.
-_LAGS = np.array([*range(481), *range(484, 1921, 4)])
-_ECHO_LAGS = np.array([*range(0, 481, 6), *range(504, 1921, 24)])  # echoes are smooth
 WINDOW = 1921  # ticks that are looked back
+# Every lag where a rhythm may be sharp; from eight minutes on (evaluations), what lasts for seconds.
+_SPANS = (range(481), range(484, WINDOW, 4))
+_ECHO_SPANS = (range(0, 481, 6), range(504, WINDOW, 24))  # echoes are smooth
+_LAGS, _ECHO_LAGS = (np.array([*near, *far]) for near, far in (_SPANS, _ECHO_SPANS))
+_BLOCK = 16  # ticks whose products are added to the sums together, while these are in the processor's cache
+_AT_ONCE = 4  # ticks whose products are made together
 _FAR = 60  # from here on a lag is a control
 _RATES = (1.0 / 200.0, 1.0 / 1000.0, 1.0 / 5000.0, 0.0)  # recent sums, and those of the whole run
 _RUN = len(_RATES) - 1
@@ -47,16 +51,17 @@ class Controls:
     """
 
     def __init__(self, sensors: int, memories: Sequence[float], max_lag: int) -> None:
-        self._max_lag = max_lag
-        echoes = len(memories)
-        # by rate, direction (x first, y first), sensor, ..., lag; of the first lags none is a control
-        self._lags = np.zeros((len(_RATES), 2, sensors, len(_LAGS)))
-        self._echoes = np.zeros((len(_RATES), 2, sensors, echoes, len(_ECHO_LAGS)))
+        self._max_lag, self._memories = max_lag, len(memories)
+        self._awake = slice(0, 0)  # the sensors from the first to the last that ever had an innovation
+        # by rate, direction (x first, y first), sensor awake, ..., lag; of the first lags none is a control
+        self._lags = np.zeros((len(_RATES), 2, 0, len(_LAGS)))
+        self._echoes = np.zeros((len(_RATES), 2, 0, len(memories), len(_ECHO_LAGS)))
         self._squares = np.zeros(1 + sensors)  # means of the squares of innovations, recently
         self._power = np.zeros((len(_RATES), sensors))  # mean of the product of both
         self._weight = np.zeros(len(_RATES))  # variance of a sum over that of a product
         self._rates = np.array(_RATES)
         self._ticks = 0
+        self._pending: list[int] = []  # places of ticks in the past whose products the sums are still without
 
     @property
     def spent(self) -> Floats:
@@ -68,46 +73,86 @@ class Controls:
         """Expected square of a product of innovations, lately, shape (sensors,)."""
         return np.asarray(self._power[0])
 
-    def take(self, window: Floats, innovations: Floats) -> None:
-        """Take in what `Past` holds with a new tick."""
+    def take(self, past: Past, innovations: Floats) -> None:
+        """Take in the tick that `past` has just taken; the sums have its products some ticks later."""
+        for sensor in (innovations[1:] != 0.0).nonzero()[0].tolist():
+            if not self._awake.start <= sensor < self._awake.stop:
+                self._wake(sensor)
         self._ticks += 1
+        self._pending.append(past.at)
+        if len(self._pending) == _BLOCK:
+            self.settle(past)
         rates = np.maximum(self._rates, 1.0 / self._ticks)
-        x, ys = innovations[0], innovations[1:]
-        products, past = _room(self._lags.shape[1:]), window[:, 0].take(_LAGS, axis=1)
-        np.multiply(past[:1], ys[:, None], out=products[0])
-        np.multiply(past[1:], x, out=products[1])
-        _forget(self._lags, rates, products)
-        products, past = _room(self._echoes.shape[1:]), window[:, 1:].take(_ECHO_LAGS, axis=2)
-        np.multiply(past[:1], ys[:, None, None], out=products[0])
-        np.multiply(past[1:], x, out=products[1])
-        _forget(self._echoes, rates, products)
         self._squares += max(_POWER_RATE, 1.0 / self._ticks) * (innovations * innovations - self._squares)
         power = self._squares[0] * self._squares[1:]
         self._power += rates[:, None] * (power - self._power)
         self._weight = (1.0 - rates) * (1.0 - rates) * self._weight + rates * rates
+
+    def _wake(self, sensor: int) -> None:
+        """Make room for the sums of a sensor, which were all 0 so far."""
+        before = self._awake
+        none = before.start == before.stop
+        first = sensor if none else min(sensor, before.start)
+        self._awake = slice(first, max(sensor + 1, before.stop))
+        at = slice(before.start - first, before.stop - first)
+        for name in ("_lags", "_echoes"):
+            old = getattr(self, name)
+            new = np.zeros((*old.shape[:2], self._awake.stop - first, *old.shape[3:]))
+            if not none:
+                new[:, :, at] = old
+            setattr(self, name, new)
+
+    def settle(self, past: Past) -> None:
+        """Add the products of the pending ticks to the sums: the same numbers as tick by tick."""
+        at, self._pending = self._pending, []
+        if not at:
+            return
+        ticks = np.arange(self._ticks - len(at) + 1, self._ticks + 1)
+        rates = np.maximum(self._rates, 1.0 / ticks[:, None])
+        for first in range(0, len(at), _AT_ONCE):
+            self._add(past, at[first : first + _AT_ONCE], rates[first : first + _AT_ONCE])
+
+    def _add(self, past: Past, at: list[int], rates: Floats) -> None:
+        """Add a few ticks, the oldest first; one is found at a smaller place the newer it is."""
+        ticks = at[0] - at[-1] + 1
+        if ticks > _AT_ONCE:  # with such between them that brought nothing
+            for place, rate in zip(at, rates, strict=True):
+                self._add(past, [place], rate[None])
+            return
+        of, rows = past.innovations(at[-1], ticks), slice(1 + self._awake.start, 1 + self._awake.stop)
+        lags = _room("products", (_AT_ONCE, *self._lags.shape[1:]))
+        echoes = _room("products", (_AT_ONCE, *self._echoes.shape[1:]))
+        _multiply(past, False, at[-1], of[..., None], rows, _SPANS, lags)
+        _multiply(past, True, at[-1], of[..., None, None], rows, _ECHO_SPANS, echoes)
+        for place, rate in zip(at, rates, strict=True):
+            _forget(self._lags, rate, lags[place - at[-1]])
+            _forget(self._echoes, rate, echoes[place - at[-1]])
 
     def excess(self) -> Floats:
         """Return by how much the sums vary beyond what they should, over that; shape (families, sensors).
 
         0 where all is as it should be, by the rate of forgetting that shows most.
         """
-        families = np.zeros((1 + self._echoes.shape[3], self._power.shape[1]))
+        families, awake = np.zeros((1 + self._memories, self._power.shape[1])), self._awake
         if self._ticks < _FEWEST_TICKS:
             return families
-        usual = self._weight[:_RUN, None] * self._power[:_RUN]
-        families[0] = _beyond(_mean_square(self._known(self._lags[:_RUN])), usual, _CHANCE)
-        for echo in range(self._echoes.shape[3]):
+        usual = self._weight[:_RUN, None] * self._power[:_RUN, awake]
+        families[0, awake] = _beyond(_mean_square(self._known(self._lags[:_RUN])), usual, _CHANCE)
+        for echo in range(self._memories):
             squares = _mean_square(self._known(self._echoes[:_RUN, :, :, echo], _ECHO_LAGS))
-            families[1 + echo] = _beyond(squares, usual, _CHANCE_ECHO)
+            families[1 + echo, awake] = _beyond(squares, usual, _CHANCE_ECHO)
         return families
 
     def run_excess(self) -> Floats:
         """Return the same of the whole run, by the control that has won most; shape (families, sensors)."""
-        largest = [_largest(self._known(self._lags[_RUN:]))[0]]
-        for echo in range(self._echoes.shape[3]):
-            largest.append(_largest(self._known(self._echoes[_RUN:, :, :, echo], _ECHO_LAGS))[0])
+        largest = np.zeros((1 + self._memories, self._power.shape[1]))
+        largest[0, self._awake] = _largest(self._known(self._lags[_RUN:]))[0]
+        for echo in range(self._memories):
+            largest[1 + echo, self._awake] = _largest(
+                self._known(self._echoes[_RUN:, :, :, echo], _ECHO_LAGS)
+            )[0]
         usual = self._weight[_RUN] * self._power[_RUN] * _USUAL_LARGEST
-        squares = np.array([values * values for values in largest]) * (1.0 + _YOUNG / max(self._ticks, 1))
+        squares = largest * largest * (1.0 + _YOUNG / max(self._ticks, 1))
         return np.asarray(np.maximum(_ratio(squares, usual) - 1.0, 0.0))
 
     def confirms(self, sensor: int, family: int, direction: int) -> bool:
@@ -116,15 +161,16 @@ class Controls:
         `direction` is 0 where x comes first, 1 where y does. Asked at the rate of forgetting at which the
         alarm stands out most.
         """
+        at = sensor - self._awake.start
         if family:
-            sums = self._echoes[:_RUN, :, sensor : sensor + 1, family - 1]
+            sums = self._echoes[:_RUN, :, at : at + 1, family - 1]
             near, far = np.abs(sums[:, direction, 0, 0]), _largest(self._known(sums, _ECHO_LAGS))[:, 0]
         else:
-            sums = self._lags[:_RUN, :, sensor : sensor + 1]
+            sums = self._lags[:_RUN, :, at : at + 1]
             near = np.abs(sums[:, :, 0, : self._max_lag + 1]).max(axis=(1, 2))
             far = _largest(self._known(sums))[:, 0]
-        at = int(np.argmax(near / np.sqrt(self._weight[:_RUN])))
-        return bool(near[at] > _MORE * (1.0 + _MORE_YOUNG / self._ticks) * far[at])
+        rate = int(np.argmax(near / np.sqrt(self._weight[:_RUN])))
+        return bool(near[rate] > _MORE * (1.0 + _MORE_YOUNG / self._ticks) * far[rate])
 
     def _known(self, sums: Floats, lags: Lags = _LAGS) -> Floats:
         """Return those at lags that are controls and that the run is old enough for."""
@@ -132,19 +178,32 @@ class Controls:
         return sums[..., first:end]
 
 
-def _room(shape: tuple[int, ...]) -> Floats:
+def _room(use: str, shape: tuple[int, ...]) -> Floats:
     """Return an array of any values, of use until the next call: all monitors of a thread share it."""
     known = vars(_rooms)
-    key = str(shape)
+    key = f"{use}{shape}"
     if key not in known:
         known[key] = np.empty(shape)
     return known[key]  # type: ignore[no-any-return]
 
 
+def _multiply(
+    past: Past, echoes: bool, at: int, new: Floats, ys: slice, spans: tuple[range, range], out: Floats
+) -> None:
+    """Multiply what was new at some ticks with what was before them: x first, then y first."""
+    begin = 0
+    for span in spans:
+        before = past.before(at, len(new), span, echoes)
+        end = begin + len(span)
+        np.multiply(before[:, :1], new[:, ys], out=out[: len(new), 0, ..., begin:end])
+        np.multiply(before[:, ys], new[:, :1], out=out[: len(new), 1, ..., begin:end])
+        begin = end
+
+
 def _forget(sums: Floats, rates: Floats, products: Floats) -> None:
     rates = rates.reshape(-1, *(1,) * products.ndim)
     sums *= 1.0 - rates
-    sums += np.multiply(products, rates, out=_room(sums.shape))
+    sums += np.multiply(products, rates, out=_room("changes", sums.shape))
 
 
 def _mean_square(sums: Floats) -> Floats:

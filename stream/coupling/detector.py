@@ -174,6 +174,7 @@ class CouplingMonitor(base.Estimator):  # type: ignore[misc]  # river ships no t
 
         Less what the controls have won in the run: see `Controls.run_excess`.
         """
+        self._controls.settle(self._past)
         excess = self._controls.run_excess()
         return _mean(self._fortune * _exp_of_minus(self._tax(excess) * self._controls.spent))
 
@@ -221,13 +222,15 @@ class CouplingMonitor(base.Estimator):  # type: ignore[misc]  # river ships no t
         self._ticks += 1
         new = np.array(self._innovations.update(given, [_known(value) for value in drivers]))
         new = self._cycle.less(new, phase)
+        if self._past.is_full:
+            self._controls.settle(self._past)
         window = self._past.take(new)
         if self.detected:
             self._begun[:] = 0.0
             self.e_values = np.zeros_like(self.e_values)
             self.detected = False
         if new.any():
-            self._controls.take(window, new)
+            self._controls.take(self._past, new)
         if not self._ticks % _TAX_EVERY:
             self._levy()
         if self._ticks > self.warmup_ticks:
@@ -262,6 +265,7 @@ class CouplingMonitor(base.Estimator):  # type: ignore[misc]  # river ships no t
 
     def _levy(self) -> None:
         """Set what the tax leaves, for the next ticks."""
+        self._controls.settle(self._past)
         self._excess = self._controls.excess()
         taxed = self._excess.any() and self._ticks > self.warmup_ticks
         tax = self._tax(self._excess) * self._controls.usual_square
@@ -308,6 +312,7 @@ class CouplingMonitor(base.Estimator):  # type: ignore[misc]  # river ships no t
         while self.e_value >= self.alarm_ticks and not self.detected:
             sensor = int(np.argmax(self.e_values))
             direction, family = self._place(self._cell(sensor))
+            self._controls.settle(self._past)
             self.detected = self._controls.confirms(sensor, family, direction)
             if not self.detected:
                 self.withheld += 1

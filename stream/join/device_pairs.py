@@ -37,7 +37,9 @@ class DevicePairs:
     `devices` has the facts of the devices by name, `settings` those of join, correlation and coupling;
     `standings`, None unless somebody wants them, gathers what each device's bets are worth.
     `left_out` remembers what was too late, or knows it in a replay. `on_failure` is called with what is
-    disabled and why; it raises what must pass through. `join` is there for its counts.
+    disabled and why; it raises what must pass through.
+
+    Rows are looked for when a second is over or somebody asks, not at each event: they are the same then.
     """
 
     def __init__(
@@ -47,17 +49,35 @@ class DevicePairs:
         left_out: LateEvents,
         on_failure: Callable[[str, BaseException], None],
     ) -> None:
-        self.join = EventTimeJoin(settings.join.tolerance_s, settings.join.lateness_s, left_out=left_out)
+        self._join = EventTimeJoin(settings.join.tolerance_s, settings.join.lateness_s, left_out=left_out)
         self._settings, self._on_failure, self._devices = settings, on_failure, devices
         self.standings: list[Standing] | None = None
         self._watched = max(1, sum(_has_sensor(facts) for facts in devices.values()))
         self._ticks = Ticks(_METRIC)
         self._rules: dict[str, CouplingRule] = {}
         self._broken: set[str] = set()
+        self._is_joined = True
         self._correlations: dict[str, dict[str, RollingCorrelation]] = {}  # by device and column
+
+    @property
+    def join(self) -> EventTimeJoin:
+        """The join, for its counts."""
+        self._catch_up()
+        return self._join
+
+    @property
+    def refused(self) -> frozenset[str]:
+        """Devices for which the latest event was too late, as `EventTimeJoin.refused`."""
+        return self._join.refused
+
+    @property
+    def watermark_ns(self) -> int | None:
+        """The event time up to which no more steps are taken in."""
+        return self._join.watermark_ns()
 
     def correlations(self) -> dict[_Pair, float | None]:
         """Return the rolling correlation of each (metric, device, hardware column), None where none."""
+        self._catch_up()
         return {
             (_METRIC, device, column): correlation.get()
             for device, columns in sorted(self._correlations.items())
@@ -79,36 +99,37 @@ class DevicePairs:
 
     def step(self, values: Mapping[str, Any], writer: str) -> list[Alert]:
         """Take in a step of rank 0."""
-        key = key_of(values, writer)
-        self._correlate(self.join.step(values, writer))
-        self._ticks.step(key, values, self.join.refused)
-        watermark_ns = self.join.watermark_ns()
+        key, join = key_of(values, writer), self._join
+        join.take_step(key, values)
+        self._ticks.step(key, values, join.refused)
+        watermark_ns = join.watermark_ns()
         if self._ticks.has_told(key, watermark_ns):  # most steps complete no second
             return []
+        self._correlate(join.rows())
         alerts = self._advance_all()
         self._ticks.forget(watermark_ns)
         return alerts
 
     def sample(self, values: Mapping[str, Any], writer: str) -> list[Alert]:
         """Take in a sample."""
-        device = str(values["device"])
-        self._correlate(self.join.sample(values, writer))
-        if self.join.refused:
+        device, key, join = str(values["device"]), key_of(values, writer), self._join
+        join.take_sample(key, values)
+        if join.refused:
             return []
         if device not in self._rules:
             label = device_label(device, self._devices)
             self._rules[device] = CouplingRule(device, self._watched, self._settings.coupling, label)
-        self._ticks.sample(key_of(values, writer), values)
+        self._ticks.sample(key, values)
         return self._advance(device)
 
     def advance(self, time_ns: int) -> list[Alert]:
         """Take in that event time has come so far: a heartbeat."""
-        self._correlate(self.join.advance(time_ns))
+        self._correlate(self._join.advance(time_ns))
         return self._advance_all()
 
     def close(self) -> list[Alert]:
         """Answer for everything that still waits."""
-        self._correlate(self.join.close())
+        self._correlate(self._join.close())
         return [alert for device in self._rules for alert in self._advance(device, _END_OF_TIME_NS)]
 
     def _advance_all(self) -> list[Alert]:
@@ -117,7 +138,7 @@ class DevicePairs:
     def _advance(self, device: str, until_ns: int | None = None) -> list[Alert]:
         """Tell the device's rule of the seconds up to a time, its watermark by default."""
         alerts: list[Alert] = []
-        for tick in self._ticks.release(device, until_ns or self.join.watermark_ns(device)):
+        for tick in self._ticks.release(device, until_ns or self._join.watermark_ns(device)):
             if device in self._broken:
                 continue
             try:
@@ -134,18 +155,29 @@ class DevicePairs:
         if begun > 0.0:
             standings.append(Standing(device, second, value, begun))
 
+    def _catch_up(self) -> None:
+        """Learn the rows that are certain by now, for somebody who looks: whoever does is spared an error."""
+        if self._is_joined:
+            try:
+                self._correlate(self._join.rows())
+            except BaseException as error:  # noqa: BLE001 - as for the monitors
+                self._is_joined = False
+                self._on_failure("the join of steps with samples", error)
+
     def _correlate(self, rows: list[Joined]) -> None:
+        pairs: dict[str, list[tuple[float, Mapping[str, Any]]]] = {}
         for step, device, sample in rows:
             x = None if sample is None else step.get(_METRIC)
-            if x is None or sample is None:
-                continue
+            if x is not None and sample is not None:
+                pairs.setdefault(device, []).append((x, sample))
+        for device, found in pairs.items():
             correlations = self._correlations.setdefault(device, {})
             for column in _HARDWARE:
-                y = sample.get(column)
-                if y is not None:
+                known = [(x, y) for x, sample in found if (y := sample.get(column)) is not None]
+                if known:
                     if column not in correlations:
                         correlations[column] = RollingCorrelation(self._settings.correlation.window)
-                    correlations[column].update(x, y)
+                    correlations[column].extend(known)
 
 
 def _has_sensor(facts: Mapping[str, Any]) -> bool:

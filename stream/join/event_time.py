@@ -93,7 +93,12 @@ class EventTimeJoin:
         self.left_out = left_out or LateEvents()
         self.refused = _NONE
         self.joined = self.unmatched = self.late = self.forced = 0
-        self._watermark_ns = _BEFORE_NS  # of all steps and heartbeats
+        self._watermark_ns = self._latest_ns = (
+            _BEFORE_NS  # of all steps and heartbeats; the latest of a device
+        )
+        self._arrived: list[_Entry] = []  # steps that no device has been told of
+        self._most_waiting = 0
+        self._found: list[_Row] = []
         self._recent: list[_Entry] = []  # what a new device can still match
         self._sides: dict[str, _DeviceBuffer] = {}
         for device in devices:
@@ -101,104 +106,159 @@ class EventTimeJoin:
 
     def step(self, values: Mapping[str, Any], writer: str = "") -> list[Joined]:
         """Take in a step; return the rows that are now certain, in (time_ns, seq) order."""
-        key = key_of(values, writer)
-        refused = []
-        if self._is_late(EVERY_DEVICE, "step", key, self._watermark_ns):
-            refused.append(EVERY_DEVICE)
-        else:
-            entry = (key, values)
-            insort(self._recent, entry, key=itemgetter(0))
-            for side in self._sides.values():
-                if self._is_late(side.device, "step", key, side.watermark_ns):
-                    refused.append(side.device)
-                else:
-                    side.wait(entry)
-        self.refused = frozenset(refused) if refused else _NONE
-        self.late += bool(refused)
-        return self.advance(key[0])
+        self.take_step(key_of(values, writer), values)
+        return self.rows()
 
     def sample(self, values: Mapping[str, Any], writer: str = "") -> list[Joined]:
         """Take in a sample of a device; return the rows that are now certain."""
-        side = self._side(values["device"])
-        key = key_of(values, writer)
-        if self._is_late(side.device, "sample", key, side.watermark_ns):
-            self.refused = frozenset((side.device,))
-            self.late += 1
-            return []
-        self.refused = _NONE
-        side.keep(key, values)
-        side.watermark_ns = max(side.watermark_ns, key[0] - self.lateness_ns)
-        return self._collect([side])
-
-    def _is_late(self, device: str, kind: str, key: _Key, watermark_ns: int) -> bool:
-        time_ns, seq, writer = key
-        late = time_ns <= watermark_ns
-        return (late or self.left_out.recorded) and self.left_out.decide(device, writer, kind, seq, late)
+        self.take_sample(key_of(values, writer), values)
+        return self.rows()
 
     def advance(self, time_ns: int) -> list[Joined]:
         """Take in the bare fact that event time has reached `time_ns`: a heartbeat."""
-        self._watermark_ns = watermark_ns = max(self._watermark_ns, time_ns - self.lateness_ns)
-        for side in self._sides.values():
-            if watermark_ns > side.watermark_ns:
-                side.watermark_ns = watermark_ns
-        rows = self._collect(self._sides.values())
-        old_ns, recent = watermark_ns - self.tolerance_ns, self._recent
-        past = bisect_right(recent, old_ns, key=_time_ns) if recent and recent[0][0][0] <= old_ns else 0
-        del recent[: max(past, len(recent) - self.max_pending_steps)]
-        return rows
+        self.take_time(time_ns)
+        return self.rows()
 
     def close(self) -> list[Joined]:
         """Answer for every step that still waits."""
+        self._distribute()
         for side in self._sides.values():
             side.closed = True
-        rows = self._collect(self._sides.values())
+        rows = self.rows()
         self._recent = []
         return rows
 
+    def take_step(self, key: _Key, values: Mapping[str, Any]) -> None:
+        """Take in a step; what that makes certain is in the next `rows`, whenever they are asked for."""
+        entry = (key, values)
+        if key[0] > self._latest_ns and not self.left_out.leaves_out:
+            self.refused = _NONE
+            self._arrived.append(entry)
+        else:
+            self._take_doubtful(entry)
+        self.take_time(key[0])
+
+    def take_sample(self, key: _Key, values: Mapping[str, Any]) -> None:
+        """Take in a sample, as `take_step` does a step."""
+        side = self._sides.get(values["device"]) or self._side(values["device"])
+        time_ns = key[0]
+        late = time_ns <= self._watermark_ns or time_ns <= side.own_ns
+        if late or self.left_out.leaves_out:
+            if self._leaves_out(side.device, "sample", key, late):
+                self.refused = frozenset((side.device,))
+                self.late += 1
+                return
+            if late:
+                self._answer()
+        self.refused = _NONE
+        side.keep(key, values)
+        watermark_ns = time_ns - self.lateness_ns
+        if watermark_ns > side.own_ns:
+            side.own_ns = watermark_ns
+            if watermark_ns > self._latest_ns:
+                self._latest_ns = watermark_ns
+        if late or len(side.samples) > side.roomy:
+            self._answer()
+
+    def take_time(self, time_ns: int) -> None:
+        """Take in a heartbeat, as `take_step` does a step."""
+        watermark_ns = time_ns - self.lateness_ns
+        if watermark_ns > self._watermark_ns:
+            self._watermark_ns = watermark_ns
+            if watermark_ns > self._latest_ns:
+                self._latest_ns = watermark_ns
+        if len(self._arrived) + self._most_waiting > self.max_pending_steps:
+            self._answer()
+
+    def rows(self) -> list[Joined]:
+        """Return the rows that have become certain since the last call, in (time_ns, seq) order."""
+        self._answer()
+        found, self._found = self._found, []
+        if len(self._sides) > 1:
+            found.sort(key=itemgetter(0, 1))
+        return [row[2] for row in found]
+
     def watermark_ns(self, device: str | None = None) -> int | None:
         """Return the event time up to which nothing more is taken in for a device, or for none of them."""
-        side = None if device is None else self._sides.get(device)
-        watermark_ns = self._watermark_ns if side is None else side.watermark_ns
+        watermark_ns, side = self._watermark_ns, None if device is None else self._sides.get(device)
+        if side is not None and side.own_ns > watermark_ns:
+            watermark_ns = side.own_ns
         return None if watermark_ns == _BEFORE_NS else watermark_ns
+
+    def _take_doubtful(self, entry: _Entry) -> None:
+        """Take in a step that is too late for some device, or was when it was recorded."""
+        key = entry[0]
+        time_ns, refused = key[0], []
+        if self._leaves_out(EVERY_DEVICE, "step", key, time_ns <= self._watermark_ns):
+            refused.append(EVERY_DEVICE)
+        else:
+            self._answer()
+            insort(self._recent, entry, key=itemgetter(0))
+            for side in self._sides.values():
+                late = time_ns <= max(side.own_ns, self._watermark_ns)
+                if self._leaves_out(side.device, "step", key, late):
+                    refused.append(side.device)
+                else:
+                    side.wait([entry])
+            self._answer()
+        self.refused = frozenset(refused) if refused else _NONE
+        self.late += bool(refused)
+
+    def _leaves_out(self, device: str, kind: str, key: _Key, late: bool) -> bool:
+        _, seq, writer = key
+        return (late or self.left_out.leaves_out) and self.left_out.decide(device, writer, kind, seq, late)
 
     def _side(self, device: str) -> "_DeviceBuffer":
         side = self._sides.get(device)
         if side is None:
+            self._distribute()
             side = self._sides[device] = _DeviceBuffer(device, self.tolerance_ns)
-            side.watermark_ns = self._watermark_ns
-            for entry in self._recent:
-                side.wait(entry)
+            side.wait(self._recent)
         return side
 
-    def _collect(self, sides: Iterable["_DeviceBuffer"]) -> list[Joined]:
+    def _distribute(self) -> None:
+        """Let every device wait for the steps that have arrived; remember those that a new one can match."""
+        arrived, self._arrived = self._arrived, []
+        arrived.sort(key=itemgetter(0))
+        for side in self._sides.values() if arrived else ():
+            side.wait(arrived)
+        recent = self._recent
+        _extend(recent, arrived)
+        old_ns = self._watermark_ns - self.tolerance_ns
+        past = bisect_right(recent, old_ns, key=_time_ns) if recent and recent[0][0][0] <= old_ns else 0
+        del recent[: max(past, len(recent) - self.max_pending_steps)]
+
+    def _answer(self) -> None:
+        """Find the rows that are certain by now."""
+        self._distribute()
         found: list[_Row] = []
-        for side in sides:
-            if side.closed or side.watermark_ns >= side.due_ns:
-                found += side.release()
+        self._most_waiting = 0
+        for side in self._sides.values():
+            watermark_ns = max(side.own_ns, self._watermark_ns)
+            if side.closed or watermark_ns >= side.due_ns:
+                found += side.release(watermark_ns)
             while len(side.steps) > self.max_pending_steps:
                 found.append(side.answer_oldest())
                 self.forced += 1
+            self._most_waiting = max(self._most_waiting, len(side.steps))
             if len(side.samples) > side.roomy:
-                side.forget()
-        if not found:
-            return []
-        found.sort(key=itemgetter(0, 1))
-        rows = [row[2] for row in found]
-        unmatched = sum(sample is None for _, _, sample in rows)
-        self.joined += len(rows) - unmatched
+                side.forget(watermark_ns)
+        unmatched = sum(row[2][2] is None for row in found)
+        self.joined += len(found) - unmatched
         self.unmatched += unmatched
-        return rows
+        self._found += found
 
 
 class _DeviceBuffer:
     """What one device still needs: steps that wait, samples they may match.
 
-    Once the device's watermark has reached `due_ns`, the oldest waiting step is certain.
+    `own_ns` is the watermark of its own samples. Once the device's watermark has reached `due_ns`, the oldest
+    waiting step is certain.
     """
 
     def __init__(self, device: str, tolerance_ns: int) -> None:
         self.device = device
-        self.watermark_ns = _BEFORE_NS
+        self.own_ns = _BEFORE_NS
         self.due_ns = _NEVER_NS
         self.closed = False
         self.roomy = 16
@@ -207,15 +267,16 @@ class _DeviceBuffer:
         self._times: list[int] = []  # of the samples: searched often
         self._tolerance_ns = tolerance_ns
 
-    def wait(self, entry: _Entry) -> None:
-        insort(self.steps, entry, key=itemgetter(0))
-        if self.steps[0] is entry:
-            self.due_ns = self._due_ns(entry, self._first_after(entry))
+    def wait(self, entries: list[_Entry]) -> None:
+        """Take in steps, in order."""
+        _extend(self.steps, entries)
+        if self.steps:
+            self.due_ns = self._due_ns(self.steps[0])
 
     def keep(self, key: _Key, values: Mapping[str, Any]) -> None:
         """Keep a sample; of several at one time only the one logged last can ever match."""
         samples, times, time_ns = self.samples, self._times, key[0]
-        at = bisect_left(times, time_ns)
+        at = len(times) if not times or times[-1] < time_ns else bisect_left(times, time_ns)
         if at < len(times) and times[at] == time_ns:
             if key > samples[at][0]:
                 samples[at] = (key, values)
@@ -225,14 +286,20 @@ class _DeviceBuffer:
             if self.steps and self.steps[0][0][0] <= time_ns < self.due_ns:
                 self.due_ns = time_ns
 
-    def release(self) -> list[_Row]:
+    def release(self, watermark_ns: int) -> list[_Row]:
         """Return the rows of the steps that are certain by now."""
-        found = []
+        found: list[_Row] = []
+        times, tolerance_ns = self._times, self._tolerance_ns
+        at, known = bisect_left(times, self.steps[0][0][0]) if self.steps else 0, len(times)
         self.due_ns = _NEVER_NS
         for entry in self.steps:
-            at = self._first_after(entry)
-            due_ns = self._due_ns(entry, at)
-            if self.watermark_ns < due_ns and not self.closed:
+            time_ns = entry[0][0]
+            while at < known and times[at] < time_ns:
+                at += 1
+            due_ns = time_ns + tolerance_ns
+            if at < known and times[at] < due_ns:
+                due_ns = times[at]
+            if watermark_ns < due_ns and not self.closed:
                 self.due_ns = due_ns
                 break
             found.append(self._row(entry, at))
@@ -242,38 +309,40 @@ class _DeviceBuffer:
     def answer_oldest(self) -> _Row:
         """Return the row of the oldest waiting step as things stand."""
         entry = self.steps.pop(0)
-        oldest = self.steps[0]
-        self.due_ns = self._due_ns(oldest, self._first_after(oldest))
-        return self._row(entry, self._first_after(entry))
+        self.due_ns = self._due_ns(self.steps[0])
+        return self._row(entry, bisect_left(self._times, entry[0][0]))
 
-    def _first_after(self, entry: _Entry) -> int:
-        """Return where the first sample not before a step is, or would be."""
-        return bisect_left(self._times, entry[0][0])
-
-    def _due_ns(self, entry: _Entry, at: int) -> int:
-        ahead_ns = entry[0][0] + self._tolerance_ns
+    def _due_ns(self, entry: _Entry) -> int:
+        ahead_ns, at = entry[0][0] + self._tolerance_ns, bisect_left(self._times, entry[0][0])
         return min(ahead_ns, self._times[at]) if at < len(self._times) else ahead_ns
 
     def _row(self, entry: _Entry, at: int) -> _Row:
-        """Return a step with its nearest sample within the tolerance."""
+        """Return a step with its nearest sample within the tolerance; the first not before it is at `at`."""
         key, values = entry
         time_ns, times = key[0], self._times
         best_ns, best = self._tolerance_ns + 1, None
-        for near in (at - 1, at):  # the earlier one first: it wins a tie
-            if 0 <= near < len(times):
-                distance_ns = abs(times[near] - time_ns)
-                if distance_ns < best_ns:
-                    best_ns, best = distance_ns, self.samples[near][1]
+        if at and time_ns - times[at - 1] < best_ns:  # the earlier one first: it wins a tie
+            best_ns, best = time_ns - times[at - 1], self.samples[at - 1][1]
+        if at < len(times) and times[at] - time_ns < best_ns:
+            best = self.samples[at][1]
         return key, self.device, (values, self.device, best)
 
-    def forget(self) -> None:
+    def forget(self, watermark_ns: int) -> None:
         """Drop the samples that neither a waiting nor a coming step can match."""
-        first_ns = self.watermark_ns + 1
+        first_ns = watermark_ns + 1
         if self.steps:
             first_ns = min(first_ns, self.steps[0][0][0])
         past = bisect_left(self._times, first_ns - self._tolerance_ns)
         del self.samples[:past], self._times[:past]
         self.roomy = 2 * len(self.samples) + 16  # to look again only then keeps the cost per sample small
+
+
+def _extend(entries: list[_Entry], others: list[_Entry]) -> None:
+    """Add what is in order to what is in order."""
+    ordered = not entries or not others or entries[-1][0] <= others[0][0]
+    entries += others
+    if not ordered:
+        entries.sort(key=itemgetter(0))
 
 
 def key_of(values: Mapping[str, Any], writer: str) -> _Key:

@@ -3,7 +3,7 @@
 import math
 from bisect import bisect_right, insort
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from operator import itemgetter
 from typing import Any, NamedTuple
 
@@ -13,7 +13,7 @@ from thermograd.store.experiment.outcomes import CONTROLS, OUTCOMES, QUESTIONS, 
 from thermograd.store.experiment.schedules import Schedule, Switchback
 from thermograd.store.telling.devices import is_simulated
 from thermograd.stream.alerts.alert import Alert, alert_from
-from thermograd.stream.join.event_time import EventTimeJoin, key_of
+from thermograd.stream.join.event_time import key_of
 from thermograd.stream.join.lateness import EVERY_DEVICE
 
 _REMEMBERED = 4096  # steps before the mark of an experiment is read: it may be delivered after them
@@ -47,12 +47,14 @@ class Experiments:
         self._waiting: list[tuple[_Key, Mapping[str, Any]]] = []
         self._released: deque[Mapping[str, Any]] = deque(maxlen=_REMEMBERED)
         self._followed: dict[str, _Followed] = {}
+        self._until_ns: int | None = None  # what waits until then can be released
 
     def mark(self, values: Mapping[str, Any]) -> list[Alert]:
         """Learn of an experiment by its first mark."""
         if values.get("mark") != INTERVENTION or len(self._followed) >= _MOST:
             return []
         alerts: list[Alert] = []
+        self._release_due()
         for recorded in read_experiments([values]):
             schedule = recorded.schedule
             name = repr(schedule.to_json())
@@ -61,18 +63,29 @@ class Experiments:
                 alerts += [alert for step in self._released for alert in followed.update(step)]
         return alerts
 
-    def step(self, values: Mapping[str, Any], writer: str, join: EventTimeJoin) -> list[Alert]:
-        """Take in a step of rank 0 that the join has just taken or refused."""
-        if EVERY_DEVICE not in join.refused and values.get("step") is not None:
-            insort(self._waiting, (key_of(values, writer), values), key=itemgetter(0))
-        watermark_ns = join.watermark_ns()
-        if watermark_ns is None:
-            return []
-        return self._release(bisect_right(self._waiting, watermark_ns, key=lambda entry: entry[0][0]))
+    def step(
+        self, values: Mapping[str, Any], writer: str, refused: Collection[str], watermark_ns: int | None
+    ) -> list[Alert]:
+        """Take in a step of rank 0 that the join has just taken or refused; its watermark is given."""
+        if EVERY_DEVICE not in refused and values.get("step") is not None:
+            entry, waiting = (key_of(values, writer), values), self._waiting
+            if not waiting or waiting[-1][0] <= entry[0]:
+                waiting.append(entry)
+            else:
+                insort(waiting, entry, key=itemgetter(0))
+        self._until_ns = watermark_ns
+        if not self._followed and len(self._waiting) < 2 * _REMEMBERED:
+            return []  # nobody asks
+        return self._release_due()
 
     def close(self) -> list[Alert]:
         """Take the steps that still wait."""
         return self._release(len(self._waiting))
+
+    def _release_due(self) -> list[Alert]:
+        if self._until_ns is None:
+            return []
+        return self._release(bisect_right(self._waiting, self._until_ns, key=lambda entry: entry[0][0]))
 
     def _release(self, until: int) -> list[Alert]:
         """Learn the oldest waiting steps: nothing can come before them any more."""

@@ -37,6 +37,11 @@ class LateEvents:
         self.recorded = recorded
         self._ranges: dict[_Key, list[list[int]]] = {}
 
+    @property
+    def leaves_out(self) -> bool:
+        """Whether a log says that anything was left out, so that each event has to be looked for."""
+        return self.recorded and bool(self._ranges)
+
     def decide(self, what: str, writer: str, kind: str, seq: int, too_late: bool) -> bool:
         """Return whether `what` leaves an event out: if it is too late, or, in a replay, if it was."""
         if self.recorded:

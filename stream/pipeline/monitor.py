@@ -110,7 +110,9 @@ class Monitor:
             alerts = alerts + self._compare(values, writer)
             if values.get("rank") in (None, 0):
                 alerts = alerts + self._join(DevicePairs.step, values, writer)
-                alerts = alerts + self._follow(Experiments.step, values, writer, self.pairs.join)
+                alerts = alerts + self._follow(
+                    Experiments.step, values, writer, self.pairs.refused, self.pairs.watermark_ns
+                )
         elif event.kind == "sample" and values.get("device") is not None:
             alerts = self._apply(writer, str(values["device"]), values)
             alerts = alerts + self._join(DevicePairs.sample, values, writer)

@@ -299,7 +299,7 @@ def test_a_wish_to_stop_is_not_swallowed(stop: type[BaseException], monkeypatch:
 def test_a_join_that_fails_ends_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monitor = Monitor(facts())
     broken = event("sample", "agent", 0, EPOCH, device="cpu")
-    monkeypatch.setattr("thermograd.stream.join.event_time.EventTimeJoin.sample", lambda *_: 1 / 0)
+    monkeypatch.setattr("thermograd.stream.join.event_time.EventTimeJoin.take_sample", lambda *_: 1 / 0)
     monitor.process(broken)
     assert monitor.failures == [
         "the join of steps with samples was disabled: ZeroDivisionError: division by zero"
