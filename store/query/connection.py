@@ -2,7 +2,8 @@
 
 The views of a connection are Arrow data registered by us; DuckDB itself may not touch a file, the
 network or its own configuration. Sealed files are a pyarrow dataset (columns and rows are skipped
-where the query lets them be), live ones a snapshot taken when the connection was made.
+where the query lets them be), live ones a snapshot taken when the connection was made. For one query only
+the views that it names are made.
 """
 
 import contextlib
@@ -19,27 +20,14 @@ from thermograd.store.errors import DamagedError, QueryError, TooLargeError
 from thermograd.store.events import KINDS
 from thermograd.store.files import sealed_segments
 from thermograd.store.log.reading.damage import tell
-from thermograd.store.log.segments import read_sealed
 from thermograd.store.places.known import fetched
-from thermograd.store.query.config_view import config_view
-from thermograd.store.query.data.alignment import aligned_view
-from thermograd.store.query.data.derived import efficiency_view, throttling_view
-from thermograd.store.query.data.episodes import episodes_view
-from thermograd.store.query.data.findings import findings_view
-from thermograd.store.query.data.folded import folded_damage
-from thermograd.store.query.data.needed import ALL_PARTS, needed_parts
-from thermograd.store.query.data.sources import Events
-from thermograd.store.query.interrupt import in_time
-from thermograd.store.query.labels_view import labels_view
-from thermograd.store.query.names import explained
-from thermograd.store.query.result_formats import rendered
-from thermograd.store.query.runs_view import RunsView
-from thermograd.store.query.views import ALIGNED, ALIGNED_VIEW, AROUND
+from thermograd.store.query.data.needed import ALL_PARTS, named_views, needed_parts
+from thermograd.store.query.registered import Views
 from thermograd.store.runs.catalogue import Run, default_runs_dir, fetched_runs, list_runs
 from thermograd.store.text import shortened
 
 if TYPE_CHECKING:
-    from duckdb import DuckDBPyConnection
+    from duckdb import DuckDBPyConnection, DuckDBPyRelation
 
 
 _EXPLAIN = re.compile(r"\s*EXPLAIN\b\s*(ANALY[SZ]E\b)?", re.IGNORECASE)
@@ -85,7 +73,10 @@ def connect(
     (0,)
     >>> connection.close()
     """
-    return _connect(_listed(runs), memory_limit, {})
+    listed = _listed(runs)
+    connection = _locked(memory_limit)
+    Views(connection, listed, {}).make()
+    return connection
 
 
 def _listed(runs: Path | str | Iterable[Run] | None, sql: str | None = None) -> list[Run]:
@@ -96,34 +87,41 @@ def _listed(runs: Path | str | Iterable[Run] | None, sql: str | None = None) -> 
     return fetched_runs(runs, needed)
 
 
-def _connect(runs: list[Run], memory_limit: str | None, damaged: dict[Path, int]) -> "DuckDBPyConnection":
+def _locked(memory_limit: str | None) -> "DuckDBPyConnection":
+    """Return a connection without views, from which nothing else can be reached."""
     config: dict[str, bool | str | int] = {"python_enable_replacements": False} | _JOINS
     if memory_limit:
         config |= {"memory_limit": memory_limit, "threads": min(os.cpu_count() or 1, _MOST_THREADS)}
     connection = duckdb.connect(config=config)
     connection.execute("SET TimeZone = 'UTC'")
     connection.execute("SET enable_progress_bar = false")  # it goes to stdout, also where that is a pipe
-    connection.register("runs", RunsView(runs))
-    connection.register("config", config_view(runs))
-    connection.register("labels", labels_view(runs))
-    connection.register("findings", findings_view(runs))
-    events = {kind: Events(runs, kind, damaged) for kind in KINDS}
-    sources = {f"{kind}s": of_kind.whole() for kind, of_kind in events.items()}
-    sources["efficiency"] = efficiency_view(events["sample"], runs)
-    connection.register("_aligned", aligned_view(events["step"], events["sample"], [r.run_id for r in runs]))
-    for view, source in sources.items():
-        connection.register(f"_{view}", source)
-        connection.execute(
-            f"CREATE VIEW {view} AS SELECT run_id, make_timestamp_ns(time_ns) AS time, "
-            f"* EXCLUDE (run_id) FROM _{view}"
-        )
-    connection.register("throttling", throttling_view(events["sample"], runs))
-    connection.register("episodes", episodes_view(events["alert"], events["mark"], runs))
-    for statement in (ALIGNED, ALIGNED_VIEW, AROUND):
-        connection.execute(statement)
     for setting in ("temp_directory = ''", "enable_external_access = false", "lock_configuration = true"):
         connection.execute(f"SET {setting}")
     return connection
+
+
+class _Opened:
+    """A connection for one query, with the views that it names; all of them where it needs others."""
+
+    def __init__(self, sql: str, runs: list[Run], memory_limit: str | None, damaged: dict[Path, int]) -> None:
+        self._sql = sql
+        self.connection = _locked(memory_limit)
+        self._views = Views(self.connection, runs, damaged)
+        self._views.make(named_views(sql))
+
+    def answer(self) -> "DuckDBPyRelation":
+        """Return the answer, which is computed when it is read."""
+        _check_statement(self.connection, self._sql)
+        try:
+            return self.connection.sql(self._sql)
+        except (duckdb.BinderException, duckdb.CatalogException):
+            if not self._views.make():  # all: what is meant is told of all of them
+                raise
+        return self.connection.sql(self._sql)
+
+    def close(self) -> None:
+        """Close the connection."""
+        self.connection.close()
 
 
 def query(
@@ -142,6 +140,8 @@ def query(
     QueryError
         If the statement is of another type, wrong (DuckDB's message says where), or took too long.
     """
+    from thermograd.store.query.interrupt import in_time
+
     asked = _Asked(sql, _listed(runs, sql), memory_limit)
     return in_time(asked.table, asked.stop, timeout_s)
 
@@ -171,8 +171,8 @@ def stream(
     damaged = _damaged(listed) if checked else {}
     given = False
     try:
-        with contextlib.closing(_connect(listed, memory_limit, damaged)) as connection:
-            for part in _held_back(_parts(connection, sql, output_format, most)):
+        with contextlib.closing(_Opened(sql, listed, memory_limit, damaged)) as opened:
+            for part in _held_back(_parts(opened, sql, output_format, most)):
                 given = True
                 yield part
             return
@@ -184,8 +184,8 @@ def stream(
             raise DamagedError(
                 f"the answer broke off at a damaged file; with -o it begins again without that: {error}"
             ) from error
-    with contextlib.closing(_connect(listed, memory_limit, damaged)) as connection:
-        yield from _parts(connection, sql, output_format, most)
+    with contextlib.closing(_Opened(sql, listed, memory_limit, damaged)) as opened:
+        yield from _parts(opened, sql, output_format, most)
 
 
 def _held_back(parts: Iterator[bytes]) -> Iterator[bytes]:
@@ -233,12 +233,11 @@ class _Asked:
 
     def _table(self, damaged: dict[Path, int]) -> pa.Table:
         with (
-            contextlib.closing(_connect(self._runs, self._memory_limit, damaged)) as connection,
-            self._kept(connection),
-            _errors_of(connection, self._sql),
+            contextlib.closing(_Opened(self._sql, self._runs, self._memory_limit, damaged)) as opened,
+            self._kept(opened.connection),
+            _errors_of(opened.connection, self._sql),
         ):
-            _check_statement(connection, self._sql)
-            return connection.sql(self._sql).to_arrow_table()
+            return opened.answer().to_arrow_table()
 
     @contextlib.contextmanager
     def _kept(self, connection: "DuckDBPyConnection") -> Iterator[None]:
@@ -254,15 +253,16 @@ class _Asked:
 
 
 def _parts(
-    connection: "DuckDBPyConnection", sql: str, output_format: str, most: tuple[int | None, int | None]
+    opened: _Opened, sql: str, output_format: str, most: tuple[int | None, int | None]
 ) -> Iterator[bytes]:
-    with _errors_of(connection, sql):
-        _check_statement(connection, sql)
-        reader = connection.sql(sql).to_arrow_reader(_BATCH_ROWS)
+    from thermograd.store.query.result_formats import rendered
+
+    with _errors_of(opened.connection, sql):
+        reader = opened.answer().to_arrow_reader(_BATCH_ROWS)
         try:
             yield from rendered(reader, output_format, *most)
         finally:
-            connection.interrupt()  # else DuckDB computes to its end, and keeps, what is not read any more
+            opened.connection.interrupt()  # else DuckDB computes to its end, and keeps, what nobody reads
 
 
 @contextlib.contextmanager
@@ -292,6 +292,9 @@ def _refusal(error: Exception, message: str) -> QueryError:
 
 def _damaged(runs: list[Run]) -> dict[Path, int]:
     """Return the damaged sealed files and how many leading row groups of each are whole."""
+    from thermograd.store.log.segments import read_sealed
+    from thermograd.store.query.data.folded import folded_damage
+
     found = {}
     for damage in folded_damage(runs, KINDS):
         tell(damage)
@@ -308,6 +311,8 @@ def _damaged(runs: list[Run]) -> dict[Path, int]:
 def _with_position(connection: "DuckDBPyConnection", sql: str, error: Exception) -> str:
     """Return DuckDB's message with the place in the query, which only `execute` gives, and with our names."""
     if isinstance(error, duckdb.BinderException | duckdb.CatalogException):
+        from thermograd.store.query.names import explained
+
         try:
             connection.execute(sql)  # fails again before anything is run
         except duckdb.Error as again:

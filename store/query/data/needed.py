@@ -20,6 +20,8 @@ _OF_A_WORD = {f"{kind}s": {kind} for kind in KINDS} | {
 }
 ALL_PARTS = frozenset(KINDS) | {_RUN, _FACTS, FINDINGS}
 _BY_NAME = frozenset({"query", "query_table"})  # functions of DuckDB that take the name of a view
+# and what tells of views without naming them
+_OF_ALL = re.compile(r"(duckdb|pg|pragma|sqlite)_\w+|information_schema|show|describe|query|query_table")
 
 
 def needed_parts(sql: str) -> frozenset[str]:
@@ -32,7 +34,25 @@ def needed_parts(sql: str) -> frozenset[str]:
     >>> sorted(needed_parts("SELECT count(*) FROM Aligned"))
     ['sample', 'step']
     """
-    words = {word.lstrip("_").lower() for word in re.findall(r"\w+", sql)}
+    words = _words(sql)
     if words & _BY_NAME:
         return ALL_PARTS
     return frozenset().union(*(_OF_A_WORD.get(word, frozenset()) for word in words))
+
+
+def named_views(sql: str) -> frozenset[str] | None:
+    """Return the words of a query that may be names of views; None where it may ask for any of them.
+
+    Examples
+    --------
+    >>> sorted(named_views('SELECT 1 FROM "_steps"')), named_views("SELECT * FROM duckdb_views()")
+    (['1', 'from', 'select', 'steps'], None)
+    """
+    words = _words(sql)
+    if any(map(_OF_ALL.fullmatch, words)):
+        return None
+    return words | {"aligned"} if "aligned_with" in words else words
+
+
+def _words(sql: str) -> frozenset[str]:
+    return frozenset(word.lstrip("_").lower() for word in re.findall(r"\w+", sql))

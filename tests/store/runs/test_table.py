@@ -9,7 +9,7 @@ from thermograd.store.files import write_json
 from thermograd.store.log.seal import seal_run
 from thermograd.store.log.writer import EventWriter
 from thermograd.store.query.connection import query
-from thermograd.store.query.runs_view import RUN_COLUMNS
+from thermograd.store.query.data.runs import RUN_COLUMNS
 from thermograd.store.runs.catalogue import build_run, create_run, list_runs
 from thermograd.store.runs.table import RunRow, runs_table, sorted_rows
 
