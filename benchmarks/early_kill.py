@@ -33,7 +33,7 @@ from thermograd.store.processes import host_label
 from thermograd.store.runs.catalogue import Run, list_runs
 
 _WITHIN_S = 0.3
-_PRELOAD = ["thermograd.ingest.run", "thermograd.store.log.segments", "psutil"]
+_PRELOAD = ["thermograd.ingest.run", "psutil"]
 _PATIENCE_S = 60.0
 _COUNTING = f"""
 import mmap, os, sys, time

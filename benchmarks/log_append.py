@@ -1,7 +1,9 @@
 """What one append costs: a step event of 6 scalars, against its peers, each in a process of its own.
 
+Against a bare `os.write`, and the worst call: ``goals/append.py``.
+
 The writers take turns (A B C ... A B C ...), and every ratio is between two medians of one round. All
-append the same events. They differ in what a killed process loses: thermograd, SQLite and os.write
+append the same events. They differ in what a killed process loses: thermograd and SQLite
 have the event in the page cache when the call returns, mlflow has committed it; wandb, trackio and
 TensorBoard have put it into a queue (log_kill.py).
 """
@@ -15,13 +17,12 @@ from pathlib import Path
 
 from rows import HEADER, load, paired, parser, peers_python, row
 
-OURS = ("thermograd", "write64", "sqlite")
+OURS = ("thermograd", "sqlite")
 PEERS = ("wandb", "trackio", "tensorboard")
 GOALS = (
     ("wandb", 0.1, "<= 1/10 of wandb, offline"),
     ("trackio", 1.0, "below trackio"),
     ("sqlite", 1.0, "below a SQLite WAL commit"),
-    ("write64", 1.0, "stretch: one os.write of 64 bytes"),
     ("tensorboard", None, "TensorBoard, 6 scalars"),
     ("mlflow", None, "mlflow, SQLite, synchronous"),
 )
@@ -67,23 +68,6 @@ def main() -> None:
             ratio, text = paired(ours, theirs)
             shown = f"{statistics.median(ours):.2f} us", f"{statistics.median(theirs):.2f} us"
             print(row("append, p50", goal, *shown, text, None if limit is None else ratio <= limit))
-    print_worst(results)
-
-
-def print_worst(results: dict[str, list[Result]]) -> None:
-    """Print the worst call of each process; the same of a bare write says what the machine does."""
-    worst = {writer: sorted(result["max"] for result in runs) for writer, runs in results.items()}
-    over = {writer: sum(result["over_1ms"] for result in runs) for writer, runs in results.items()}
-    middle = statistics.median(worst["thermograd"])
-    shown = ", ".join(f"{value / 1e3:.2f}" for value in worst["thermograd"])
-    peers = "; ".join(
-        f"{writer} {statistics.median(values) / 1e3:.2f} ms ({over[writer]:.0f} over 1 ms)"
-        for writer, values in worst.items()
-        if writer != "thermograd"
-    )
-    calls = f"median {middle / 1e3:.2f} ms of {shown} ({over['thermograd']:.0f} calls over 1 ms)"
-    ratio = f"{middle / statistics.median(worst['write64']):.1f} of os.write"
-    print(row("worst call, first included", "1 ms", calls, peers, ratio, worst["thermograd"][-1] <= 1e3))
 
 
 if __name__ == "__main__":

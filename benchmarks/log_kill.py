@@ -25,7 +25,6 @@ from thermograd.store.runs.catalogue import Run, create_run
 COUNT = struct.Struct("<q")
 PRELOAD = [
     "thermograd.store.log.writer",
-    "thermograd.store.log.segments",
     "thermograd.store.processes",
     "psutil",
 ]

@@ -1,15 +1,11 @@
 """Public names of packages, imported when they are first used; and what must not come into an import.
 
-A collection of garbage, which after torch's import takes a quarter of a second; and a fork: Python's import
-locks are not made anew in the child, and one that a thread held is held for ever there. A worker of a
-`DataLoader` that imports the same package would hang. In a command also pandas, which pyarrow looks for
-at its first array: that takes longer than most answers.
+A collection of garbage, which after torch's import takes a quarter of a second. In a command also pandas,
+which pyarrow looks for at its first array: that takes longer than most answers.
 """
 
 import gc
-import os
 import sys
-import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from importlib import import_module
@@ -40,45 +36,6 @@ def lazy(
         return value
 
     return load, lambda: public, public
-
-
-_LONGEST_WAIT_S = 5.0  # so long a fork waits; an import of ours takes half a second
-
-_turn = threading.RLock()
-
-
-class _Forking(threading.local):
-    """Whether this thread, which forks, has the turn meanwhile."""
-
-    has_turn = False
-
-
-_forking = _Forking()
-
-
-@contextmanager
-def no_fork() -> Iterator[None]:
-    """Let other threads that fork this process wait until the block is done, but not for ever."""
-    with _turn:
-        yield
-
-
-def _before_fork() -> None:
-    _forking.has_turn = _turn.acquire(timeout=_LONGEST_WAIT_S)
-
-
-def _after_fork() -> None:
-    if _forking.has_turn:
-        _turn.release()
-
-
-def _after_fork_in_child() -> None:
-    global _turn
-    _turn = threading.RLock()  # who held it is not here
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(before=_before_fork, after_in_parent=_after_fork, after_in_child=_after_fork_in_child)
 
 
 @contextmanager

@@ -6,10 +6,8 @@ three flipped bits read back as wrong numbers in silence.
 """
 
 import os
-import time
 import zlib
 from collections.abc import Sequence
-from contextlib import suppress
 from io import BytesIO
 from pathlib import Path
 from typing import IO, Any, NamedTuple
@@ -20,7 +18,7 @@ import pyarrow.ipc
 import pyarrow.parquet as pq
 from thermograd.store.errors import LogError
 from thermograd.store.events import KINDS, arrow_schema
-from thermograd.store.files import MOST_SEQ, NEW_FILE, read_file, segment_name, whole_file, write_whole
+from thermograd.store.files import MOST_SEQ, read_file, whole_file
 from thermograd.store.log.reading.damage import Damage
 from thermograd.store.log.reading.framing import check_columns, check_owner, is_cut, refused_message
 from thermograd.store.log.reading.numbering import in_order
@@ -39,11 +37,6 @@ class Sealed(NamedTuple):
     table: pa.Table
     groups: int
     damage: Damage | None
-
-
-def warm_up() -> None:
-    """Make pyarrow's first array: it imports pandas, which takes as long as pyarrow itself."""
-    pa.array([0.0, None], pa.float64())
 
 
 def rows_to_batch(kind: str, rows: Sequence[tuple[Any, ...]]) -> pa.RecordBatch:
@@ -111,11 +104,6 @@ def _records_to_batch(codec: RecordCodec, records: Any, seq: Any) -> pa.RecordBa
     return pa.RecordBatch.from_arrays(arrays, schema=schema)
 
 
-def compact(batch: pa.RecordBatch) -> pa.RecordBatch:
-    """Return a part of a batch with buffers of its own, of which its checksum can be taken."""
-    return pa.ipc.read_record_batch(batch.serialize(), batch.schema)
-
-
 def _crc(batch: pa.RecordBatch) -> int:
     names = " ".join(f"{field.name}:{field.type}" for field in batch.schema)
     crc = zlib.crc32(f"{batch.num_rows} {names}".encode())
@@ -123,70 +111,6 @@ def _crc(batch: pa.RecordBatch) -> int:
         for buffer in column.buffers():
             crc = zlib.crc32(b"-" if buffer is None else buffer, crc)
     return crc
-
-
-class SegmentFile:
-    """One live Arrow stream file of one writer and kind, one ``write`` a batch.
-
-    After any error it is of no use any more: what it holds stays readable, and the next batch begins
-    another one (`abandon`).
-    """
-
-    def __init__(self, directory: Path, kind: str, first: int, run_id: str, writer: str) -> None:
-        self.path = directory / segment_name(kind, first, "arrows")
-        self.rows = 0
-        self.size = 0
-        self._opened_s = time.monotonic()
-        self._sink = BytesIO()  # holds what the IPC writer produces until it goes to the file in one write
-        self._writer = pa.ipc.new_stream(self._sink, arrow_schema(kind, run_id, writer))
-        # A file of this name is of a try that failed: what it was to hold is still in its tail.
-        self._handle = os.open(self.path, NEW_FILE, 0o644)
-
-    def write(self, batch: pa.RecordBatch) -> None:
-        """Append a batch, or raise OSError."""
-        self._writer.write_batch(batch, custom_metadata={"crc32": str(_crc(batch))})
-        self._drain()
-        self.rows += batch.num_rows
-
-    def _drain(self) -> None:
-        data = self._sink.getvalue()
-        self._sink.seek(0)
-        self._sink.truncate()
-        write_whole(self._handle, data, self.size, self.path, "a batch of events")
-        self.size += len(data)
-
-    def sync(self) -> None:
-        """Bring what was written to the disk."""
-        os.fsync(self._handle)
-
-    def is_full(self, max_rows: int, max_bytes: int, max_age_s: float) -> bool:
-        """Return whether the next batch should start a new segment."""
-        age_s = time.monotonic() - self._opened_s
-        return self.rows >= max_rows or self.size >= max_bytes or age_s >= max_age_s
-
-    def is_there(self) -> bool:
-        """Return whether the file is still at its place."""
-        try:
-            return os.path.samestat(os.fstat(self._handle), os.stat(self.path))
-        except OSError:
-            return False
-
-    def close(self) -> None:
-        """End the stream with Arrow's end mark."""
-        self._writer.close()
-        self._drain()
-        os.fsync(self._handle)
-        self.abandon()
-
-    def abandon(self) -> None:
-        """Let go of the file as it is. Never raises; not to be used afterwards."""
-        handle, self._handle = self._handle, -1
-        if handle >= 0:
-            with suppress(OSError):
-                os.close(handle)
-        if self.size == 0:
-            with suppress(OSError):
-                self.path.unlink()
 
 
 def read_stream(path: Path) -> tuple[list[pa.RecordBatch], Damage | None]:

@@ -39,6 +39,12 @@ class Tail:
         Whether its `END` is written: events go to another tail.
     closed
         Whether it takes no more events, not even behind its END.
+    known
+        The number of the next event and the bytes that are whole, as far as is known.
+    record_size
+        Bytes of an event, None where they differ.
+    look_at, batches
+        The event from which on its stream looks at it again, and how many batches it has seen full.
     followers
         What was opened to go on after it; the first is gone on with, whoever comes at the same time.
 
@@ -50,6 +56,7 @@ class Tail:
 
     def __init__(self, directory: Path, kind: str, first: int | None = None) -> None:
         self._codec, self._kind = kind_codec(kind), kind
+        self._pack = self._codec.pack_values
         self.path = directory / (
             f"{kind}-{next(_numbers)}{_SPARE}" if first is None else segment_name(kind, first, "tail")
         )
@@ -57,14 +64,15 @@ class Tail:
         self.ended = self.closed = self._ending = False
         self._is_open, self._is_torn = True, False
         self.followers: list[Tail] = []
-        self.synced_size = 0
+        self.synced_size = self.look_at = self.batches = 0
+        self.record_size = self._codec.record_size
         self._handle = os.open(self.path, _READ_AND_APPEND, 0o644)
         try:
             size = self._begin()
         except OSError:
             os.close(self._handle)
             raise
-        self._known = self._sure = (self.first, len(self._codec.header))
+        self.known = self._sure = (self.first, len(self._codec.header))
         self._final = self.first
         self._content: bytes | None = None
         self._busy: object = None if size == len(self._codec.header) else self
@@ -100,7 +108,7 @@ class Tail:
             self._rename(before, path, os.replace if over else os.link)
             start = (first, len(self._codec.header))
             if self.path is before:
-                self.first, self._known, self._sure, self.path = first, start, start, path
+                self.first, self.known, self._sure, self.path = first, start, start, path
 
     def _rename(self, before: Path, path: Path, give: Callable[[Path, Path], None]) -> None:
         """Give it another name, by `os.link` unless another file has that, or by `os.replace`."""
@@ -127,12 +135,12 @@ class Tail:
     @property
     def next_seq(self) -> int:
         """The number of the next event, as far as is known; for sure once it has ended."""
-        return self._final if self.ended else self._known[0]
+        return self._final if self.ended else self.known[0]
 
     @property
     def size(self) -> int:
         """Bytes that are known to be whole."""
-        return self._known[1]
+        return self.known[1]
 
     @property
     def is_vain(self) -> bool:
@@ -147,7 +155,7 @@ class Tail:
     @property
     def rows(self) -> int:
         """How many events it is known to hold."""
-        return self._known[0] - self.first
+        return self.known[0] - self.first
 
     def append(self, time_ns: int, monotonic_ns: int, values: dict[str, Any] | Rows) -> int | None:
         """Append one event and return its `seq`; None where the tail has ended: it goes to the next.
@@ -156,13 +164,15 @@ class Tail:
 
         Raises OSError where it could not be written, ValueError where a value does not fit.
         """
-        seq, size = self._known if self._busy is None and not self._ending else self.recount()
+        seq, size = self.known if self._busy is None and not self._ending else self.recount()
         if self.ended:
             return None
-        if isinstance(values, Rows):
-            count, record = len(values.rows), self._codec.pack_rows(seq, time_ns, monotonic_ns, values)
+        if isinstance(values, dict):
+            record = self._pack(seq, time_ns, monotonic_ns, values)
+            after = seq + 1
         else:
-            count, record = 1, self._codec.pack_values(seq, time_ns, monotonic_ns, values)
+            record = self._codec.pack_rows(seq, time_ns, monotonic_ns, values)
+            after = seq + len(values.rows)
         self._busy = record  # from here on the file knows better, until it is known that nobody came between
         if self.closed:
             return None
@@ -170,7 +180,7 @@ class Tail:
             self._is_torn = True
             raise OSError(ENOSPC, "no space left for an event", str(self.path))
         if self._busy is record and not self._ending:
-            self._known = (seq + count, size + len(record))
+            self.known = (after, size + len(record))
             self._busy = None
             return seq
         try:
@@ -194,7 +204,7 @@ class Tail:
 
     def _prefix(self) -> tuple[int, int]:
         """Return a number and a size that are true of the beginning of the file."""
-        seq, size = self._known
+        seq, size = self.known
         one = None if self._is_torn else self._codec.record_size
         is_true = one is not None and size == len(self._codec.header) + (seq - self.first) * one
         return (seq, size) if is_true else self._sure
@@ -209,7 +219,7 @@ class Tail:
             seq, size = found.rows[-1][0] + 1, size + found.end
         if found.ended:
             self._conclude(seq)
-        self._sure = self._known = seq, size  # maybe less than another has found meanwhile, but true
+        self._sure = self.known = seq, size  # maybe less than another has found meanwhile, but true
         return seq, size
 
     def _conclude(self, next_seq: int) -> None:
@@ -229,7 +239,7 @@ class Tail:
         except OSError:
             self._ending = False
             raise
-        known = self._known
+        known = self.known
         is_known = os.fstat(self._handle).st_size == known[1] + len(END)
         self._conclude(known[0] if is_known else self.recount()[0])  # else somebody wrote at the same time
 

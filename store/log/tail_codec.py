@@ -17,9 +17,11 @@ before (`RecordCodec.scan`). Bytes that are no record, left by a write that fail
 """
 
 import struct
+import sys
 import zlib
 from collections.abc import Callable, Sequence
 from functools import cache, lru_cache
+from operator import itemgetter
 from typing import Any, NamedTuple
 
 from thermograd.store.errors import LogError
@@ -27,6 +29,7 @@ from thermograd.store.events import COMMON, KINDS, columns
 from thermograd.store.files import MOST_SEQ
 
 _FRAME = struct.Struct("<II")
+_crc32 = zlib.crc32
 _CODES = {"int64": "q", "uint64": "Q", "float64": "d", "bool": "?", "string": "I"}
 END = _FRAME.pack(0, zlib.crc32(b"end of the tail"))
 _MAGIC = "thermograd-tail 2"
@@ -39,12 +42,22 @@ _MOST_PLANS = 256  # sets of known columns that are remembered; a program has a 
 
 
 class _Plan(NamedTuple):
-    """How events with one set of known columns are packed; `texts`: where among these the strings are."""
+    """How events with one set of known columns are packed.
+
+    `take` gives their values in the order of `names`, the kind's; `texts`: where among these the strings are.
+    `unsaid`: where a None has to be looked for, as packing would take it for a value. `frame` puts `size`
+    and checksum before what has no string.
+    """
 
     pack: Callable[..., bytes]
     mask: int
-    names: tuple[str, ...]
+    take: Callable[[dict[str, Any]], Sequence[Any]]
+    width: int
     texts: tuple[int, ...]
+    unsaid: tuple[int, ...]
+    frame: Callable[[int, int, bytes], bytes]
+    size: int
+    names: tuple[str, ...]
 
 
 class Rows(NamedTuple):
@@ -84,6 +97,7 @@ class RecordCodec:
         self._codes = tuple(_CODES[t] for _, t in fields)
         self._plans: dict[tuple[str, ...], _Plan] = {}
         self._struct = struct.Struct("<Q" + "".join(self._codes))
+        self._latest = self._plan(())  # of the event before: mostly the next one's as well
         self.layout: list[tuple[str, str]] | None = None  # numpy dtype of a record, where all have one size
         self.record_size = None if self._texts else _FRAME.size + self._struct.size
         if not self._texts:
@@ -114,21 +128,33 @@ class RecordCodec:
 
         Raises ValueError if the kind has no such column, or a value does not fit its column; it names both.
         """
-        if None in values.values():
-            values = {name: value for name, value in values.items() if value is not None}
-        plan = self._plans.get(tuple(values)) or self._plan(tuple(values))
+        pack, mask, take, width, texts, unsaid, frame, size, _ = self._latest
         try:
-            given = [values[name] for name in plan.names]
-            text = _measured(given, plan.texts) if plan.texts else b""
-            payload = plan.pack(plan.mask, seq, time_ns, monotonic_ns, *given) + text
+            given = take(values) if len(values) == width else None
+        except KeyError:
+            given = None
+        if given is None:
+            latest = self._latest = self._plans.get(tuple(values)) or self._plan(tuple(values))
+            pack, mask, take, width, texts, unsaid, frame, size, _ = latest
+            given = take(values)
+        for at in unsaid:
+            if given[at] is None:
+                return self._pack_said(seq, time_ns, monotonic_ns, values)
+        try:
+            if not texts:
+                payload = pack(mask, seq, time_ns, monotonic_ns, *given)
+                return frame(size, _crc32(payload), payload)
+            given = list(given)
+            text = _measured(given, texts)
+            payload = pack(mask, seq, time_ns, monotonic_ns, *given) + text
         except (struct.error, TypeError, OverflowError) as error:
-            raise self._misfit(values, error) from error
-        return _FRAME.pack(len(payload), zlib.crc32(payload)) + payload
+            return self._pack_said(seq, time_ns, monotonic_ns, values, error)
+        return _FRAME.pack(len(payload), _crc32(payload)) + payload
 
     def pack_rows(self, seq: int, time_ns: int, monotonic_ns: int, events: Rows) -> bytes:
         """Return the framed records of several events, one after the other; raises as `pack_values`."""
         names, rows = events
-        pack, mask, known, texts = self._plans.get(names) or self._plan(names)
+        pack, mask, _, _, texts, _, _, _, known = self._plans.get(names) or self._plan(names)
         if known != names:
             raise ValueError(f"{self.kind} has its columns in another order than {', '.join(names)}")
         records = []
@@ -142,6 +168,27 @@ class RecordCodec:
             records.append(_FRAME.pack(len(payload), zlib.crc32(payload)))
             records.append(payload)
         return b"".join(records)
+
+    def _pack_said(
+        self,
+        seq: int,
+        time_ns: int,
+        monotonic_ns: int,
+        values: dict[str, Any],
+        error: Exception | None = None,
+    ) -> bytes:
+        """Pack the values that are not None; where none is, raise what an error is about."""
+        said = {name: value for name, value in values.items() if value is not None}
+        if error is not None and len(said) == len(values):
+            raise self._misfit(values, error) from error
+        plan, names = self._latest, tuple(values)
+        if error is not None:  # who leaves one of these unsaid does so again
+            plan = self._plan(names)
+            plan = self._plans[names] = plan._replace(unsaid=tuple(range(plan.width)))
+        try:
+            return self.pack_values(seq, time_ns, monotonic_ns, said)
+        finally:
+            self._latest = plan
 
     def _misfit(self, values: dict[str, Any], error: Exception) -> ValueError:
         """Return the error that names the first column whose value does not fit."""
@@ -168,16 +215,23 @@ class RecordCodec:
         )
         columns = present[3:]
         texts = tuple(i for i, name in enumerate(columns) if self.names.index(name) in self._texts)
-        plan = _Plan(struct.Struct("<Q" + layout).pack, mask, columns, texts)
+        codes = dict(zip(self.names, self._codes, strict=True))
+        unsaid = tuple(i for i, name in enumerate(columns) if codes[name] in "?I")
+        take = itemgetter(*columns) if len(columns) > 1 else lambda values: [values[n] for n in columns]
+        packed = struct.Struct("<Q" + layout)
+        frame = struct.Struct(f"<II{packed.size}s").pack
+        plan = _Plan(packed.pack, mask, take, len(columns), texts, unsaid, frame, packed.size, columns)
         if len(self._plans) < _MOST_PLANS:
             self._plans[given] = plan
         return plan
 
-    def scan(self, data: bytes, start: int = 0, next_seq: int = 0) -> Scan:
-        """Read every whole record from `start`; the first gets `next_seq` at least, as its ``seq``."""
+    def scan(self, data: bytes, start: int = 0, next_seq: int = 0, most: int = sys.maxsize) -> Scan:
+        """Read whole records from `start`, at `most` so many; the first's ``seq`` is `next_seq` or more."""
         rows: list[tuple[Any, ...]] = []
         offset, skipped, is_torn, gap = start, 0, True, b""
         while True:
+            if len(rows) == most:
+                return Scan(rows, offset, skipped, False, is_torn and skipped > 0)
             end = self._end_of_record(data, offset)
             if end is None:
                 begin = self._next_record(data, offset + 1, _WIDEST_GAP_BYTES - skipped)

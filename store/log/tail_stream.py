@@ -6,20 +6,15 @@ writer's own thread, may fail at any step, and goes on from there the next time.
 
 import time
 from collections import deque
+from collections.abc import Callable
 from errno import EBADF, EDQUOT, ENOSPC
-from functools import cache
-from importlib import import_module
 from pathlib import Path
-from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from thermograd.store.failures import is_the_users
-from thermograd.store.lazy_names import no_fork
 from thermograd.store.log.tail import Tail, UnknownPlaceError
 from thermograd.store.log.tail_codec import Rows, codec_of_tail
-
-if TYPE_CHECKING:
-    from thermograd.store.log.segments import SegmentFile
+from thermograd.store.log.writing.live_stream import SegmentFile
 
 _MAX_SEGMENT_ROWS = 65_536
 _MAX_SEGMENT_BYTES = 64 << 20
@@ -29,26 +24,42 @@ _LARGEST_TAIL_BYTES = 16 << 20  # half of what readers read of one
 _STILL_WRITTEN_S = 2.0  # a thread may wait so long between its decision to write and the system call
 _MOST_DONE = 24
 _TRIES = 100
+_PART_ROWS = 64  # that are read from a tail between two pauses
+_LONGEST_HOLD_S = 1e-4
+_PAUSE_S = 5e-5
 _FULL = (ENOSPC, EDQUOT)
 
 
-@cache
-def _arrow() -> ModuleType:
-    """Return the Arrow side of the log, loaded now, in the log's own thread: it takes half a second."""
-    with no_fork():
-        segments = import_module("thermograd.store.log.segments")
-        segments.warm_up()
-    return segments
+class _Pauses:
+    """Lets the training have the interpreter, which a thread that computes keeps for 5 ms otherwise."""
+
+    def __init__(self) -> None:
+        self._since_s = time.perf_counter()
+
+    def __call__(self) -> None:
+        if time.perf_counter() - self._since_s > _LONGEST_HOLD_S:
+            time.sleep(_PAUSE_S)
+            self._since_s = time.perf_counter()
 
 
 class TailStream:
     """The files of one kind of one writer; `directory` is where new ones are made and may be changed.
 
+    `wake` is called when a batch is full.
+
     Raises OSError if its first tail cannot be opened.
     """
 
-    def __init__(self, directory: Path, kind: str, batch_rows: int, run_id: str, writer: str) -> None:
-        self.directory, self.kind = directory, kind
+    def __init__(
+        self,
+        directory: Path,
+        kind: str,
+        batch_rows: int,
+        run_id: str,
+        writer: str,
+        wake: Callable[[], object] = lambda: None,
+    ) -> None:
+        self.directory, self.kind, self._wake = directory, kind, wake
         self._batch_rows, self._run_id, self._writer = batch_rows, run_id, writer
         self._opened: list[Tail] = []
         self._spare: Tail | None = None
@@ -57,32 +68,60 @@ class TailStream:
         self._finishing = False
         self._done: deque[tuple[float, Tail]] = deque()  # whose files are not closed yet, and since when
 
-    def append(self, time_ns: int, monotonic_ns: int, values: dict[str, Any] | Rows) -> tuple[int, bool]:
-        """Append as `Tail.append`, which raises; return the `seq`, and whether a batch is full."""
-        count = len(values.rows) if isinstance(values, Rows) else 1
+    def append(self, time_ns: int, monotonic_ns: int, values: dict[str, Any] | Rows) -> int:
+        """Append as `Tail.append`, which raises; return the `seq`, of several that of the first."""
+        tail = self._tail
+        try:
+            seq = None if tail.ended else tail.append(time_ns, monotonic_ns, values)
+        except OSError as error:
+            if not self._is_over(tail, error):
+                raise
+            seq = None
+        if seq is None:
+            tail, seq = self._append_after(tail, time_ns, monotonic_ns, values)
+        if seq >= tail.look_at:
+            self._look_at(tail)
+        return seq
+
+    def _append_after(
+        self, tail: Tail, time_ns: int, monotonic_ns: int, values: dict[str, Any] | Rows
+    ) -> tuple[Tail, int]:
+        """Append to what comes after a tail that has taken the event no more."""
         for _ in range(_TRIES):
-            tail = self._tail
-            seq = None if tail.ended else self._try(tail, time_ns, monotonic_ns, values)
-            if seq is not None:
-                rows = seq + count - tail.first
-                if tail.size > _LARGEST_TAIL_BYTES:  # what is to end it, the log's own thread, is stuck
-                    self._end(tail)
-                return seq, rows % self._batch_rows < count
             self._go_on_from(tail)
+            tail = self._tail
+            try:
+                seq = None if tail.ended else tail.append(time_ns, monotonic_ns, values)
+            except OSError as error:
+                if not self._is_over(tail, error):
+                    raise
+                seq = None
+            if seq is not None:
+                return tail, seq
         raise OSError("no file takes the event")
 
-    def _try(self, tail: Tail, time_ns: int, monotonic_ns: int, values: dict[str, Any] | Rows) -> int | None:
-        try:
-            return tail.append(time_ns, monotonic_ns, values)
-        except OSError as error:
-            is_lost = isinstance(error, UnknownPlaceError) or error.errno in _FULL
-            if is_lost or is_the_users(error) or (not tail.rows and error.errno != EBADF):
-                raise
-            if error.errno == EBADF:  # somebody has closed it under us
-                self._follow(tail, self._open(tail.first))
-            else:
-                tail.give_up()
-            return None
+    def _look_at(self, tail: Tail) -> None:
+        """Call the log's thread where a tail has one batch more, end what is too large; note when to look."""
+        batches = tail.rows // self._batch_rows
+        if batches > tail.batches:
+            tail.batches = batches
+            self._wake()
+        if tail.size > _LARGEST_TAIL_BYTES:  # what is to end it, the log's own thread, is stuck
+            self._end(tail)
+        if (one := tail.record_size) is not None:
+            rows = min((batches + 1) * self._batch_rows, _LARGEST_TAIL_BYTES // one)
+            tail.look_at = tail.first + rows - 1
+
+    def _is_over(self, tail: Tail, error: OSError) -> bool:
+        """Return whether, after an error, the event can go to another file, which has been seen to."""
+        is_lost = isinstance(error, UnknownPlaceError) or error.errno in _FULL
+        if is_lost or is_the_users(error) or (not tail.rows and error.errno != EBADF):
+            return False
+        if error.errno == EBADF:  # somebody has closed it under us
+            self._follow(tail, self._open(tail.first))
+        else:
+            tail.give_up()
+        return True
 
     def _end(self, tail: Tail) -> None:
         try:
@@ -206,26 +245,34 @@ class TailStream:
             self._done.popleft()[1].close()
 
     def _copy(self, tail: Tail) -> None:
-        arrow = _arrow()
+        """Write the rows of a tail to the Arrow stream, a batch at a time."""
+        pause: Callable[[], object] = (lambda: None) if self._finishing else _Pauses()
         data = tail.content()
-        codec, start = codec_of_tail(data)
-        batch = arrow.tail_rows(codec, data, start, tail.first).batch
+        codec, end = codec_of_tail(data)
         if self._segment is not None and not self._segment.is_there():
             self._abandon_segment()
-        begin = 0
-        while begin < batch.num_rows:
-            if self._segment is None:
-                first = tail.first + begin
-                place = (self.directory, self.kind, first, self._run_id, self._writer)
-                self._segment = arrow.SegmentFile(*place)
-            is_last = batch.num_rows - begin < self._batch_rows * 3 // 2  # no batch of the few that are left
-            count = batch.num_rows - begin if is_last else self._batch_rows
-            self._segment.write(
-                batch if count == batch.num_rows else arrow.compact(batch.slice(begin, count))
-            )
-            begin += count
-            if self._segment.is_full(_MAX_SEGMENT_ROWS, _MAX_SEGMENT_BYTES, _MAX_SEGMENT_AGE_S):
-                self._close_segment()
+        rows: list[tuple[Any, ...]] = []
+        next_seq, is_over = tail.first, False
+        while not is_over:
+            part = codec.scan(data, end, next_seq, _PART_ROWS)
+            is_over = part.ended or not part.rows
+            rows += part.rows
+            end, next_seq = part.end, rows[-1][0] + 1 if rows else next_seq
+            pause()
+            while (
+                len(rows) > 1 and len(rows) >= self._batch_rows * 3 // 2
+            ):  # so that no batch is of the few that are left
+                self._write(rows[: self._batch_rows], pause)
+                del rows[: self._batch_rows]
+        if rows:
+            self._write(rows, pause)
+
+    def _write(self, rows: list[tuple[Any, ...]], pause: Callable[[], object]) -> None:
+        if self._segment is None:
+            self._segment = SegmentFile(self.directory, self.kind, rows[0][0], self._run_id, self._writer)
+        self._segment.write(rows, pause)
+        if self._segment.is_full(_MAX_SEGMENT_ROWS, _MAX_SEGMENT_BYTES, _MAX_SEGMENT_AGE_S):
+            self._close_segment()
 
     def _close_segment(self) -> None:
         if self._segment is not None:

@@ -169,7 +169,7 @@ def test_a_place_that_is_kept_free_is_nobodys_and_nobody_gets_it(tmp_path):
 
 _STOPS_IN_A_BATCH = f"""
 import os, sys
-from thermograd.store.log import segments
+from thermograd.store.log.writing import live_stream
 for eighths in range(8):
     if os.fork():
         assert os.waitstatus_to_exitcode(os.wait()[1]) == 3
@@ -178,7 +178,7 @@ for eighths in range(8):
     def write_part(handle, data, size, path, what):
         os.write(handle, data[: len(data) * eighths // 8])
         os._exit(3)
-    segments.write_whole = write_part
+    live_stream.write_whole = write_part
     for _ in range(40): append()
     time.sleep(60)
 """

@@ -199,8 +199,8 @@ def test_a_disk_that_hangs_costs_no_event_and_no_file_handles(run_dir, monkeypat
 def test_a_tail_whose_way_to_arrow_is_barred_ends_before_it_is_too_large_to_be_read(run_dir, monkeypatch):
     monkeypatch.setattr(stream_module, "_LARGEST_TAIL_BYTES", 10_000)
     monkeypatch.setattr(log_module, "_SYNC_PERIOD_S", 3600.0)  # its thread opens no spare tail
-    goes_on, arrow = threading.Event(), stream_module._arrow
-    monkeypatch.setattr(stream_module, "_arrow", lambda: arrow() if goes_on.wait(60) else None)
+    goes_on, opened = threading.Event(), stream_module.SegmentFile
+    monkeypatch.setattr(stream_module, "SegmentFile", lambda *of: opened(*of) if goes_on.wait(60) else None)
     writer = EventWriter(run_dir, "r", "w", batch_rows=10**9)
     monkeypatch.setattr(writer._streams["step"], "_batch_rows", 8)
     acknowledged = append_some(writer, range(1000))

@@ -13,8 +13,9 @@ from thermograd.store.log.reader import kind_parts, read_kind
 from thermograd.store.log.reading import damage
 from thermograd.store.log.reading.numbering import in_order, pieces
 from thermograd.store.log.seal import seal_run, verify_run
-from thermograd.store.log.segments import SegmentFile, write_parquet
+from thermograd.store.log.segments import write_parquet
 from thermograd.store.log.tail_codec import kind_codec
+from thermograd.store.log.writing.live_stream import SegmentFile
 from thermograd.store.query.connection import query
 from thermograd.store.runs.catalogue import Run, create_run
 
@@ -60,7 +61,7 @@ def live_stream(run, events):
     folder.mkdir(parents=True)
     segment = SegmentFile(folder, "step", 0, run.run_id, "w")
     for start in range(0, len(events), 3):
-        segment.write(table_of(events[start : start + 3]).to_batches()[0])
+        segment.write([tuple(row.values()) for row in table_of(events[start : start + 3]).to_pylist()])
     segment.close()
     os.utime(segment.path, (0, 0))  # long ago: nobody writes to it
     os.utime(folder, (0, 0))

@@ -1,0 +1,1 @@
+"""Writing live files of the log without any library."""
