@@ -87,7 +87,7 @@ _COMMANDS = LazyCommands(
             "Commit the events of ended runs and the findings to tables for Spark, Trino, Polars, DuckDB.",
         ),
         "query": (
-            "thermograd.store.commands:query",
+            "thermograd.commands.query:query",
             "Answer one SELECT over all runs: runs, steps, samples, aligned, throttling, ...",
         ),
         "record": (

@@ -62,6 +62,27 @@ def keep_pandas_out() -> None:
         sys.meta_path.insert(0, _NoPandas())
 
 
+@contextmanager
+def numpy_kept_out() -> Iterator[None]:
+    """Let pyarrow, where the block imports it, find no numpy: its arrays have no ``to_numpy`` for good then.
+
+    For a command that needs none; numpy takes longer than pyarrow itself. Nor does it find what reads from
+    object stores, which looks for this machine's certificates.
+    """
+    finder = _NoNumpy()
+    sys.meta_path.insert(0, finder)
+    try:
+        yield
+    finally:
+        sys.meta_path.remove(finder)
+
+
+class _NoNumpy:
+    def find_spec(self, fullname: str, path: Any = None, target: Any = None) -> None:
+        if fullname in ("numpy", "pyarrow._s3fs", "pyarrow._gcsfs", "pyarrow._azurefs", "pyarrow._hdfs"):
+            raise ModuleNotFoundError(f"{fullname} is not loaded for this", name=fullname)
+
+
 class _NoPandas:
     """A finder of the import system; its base class, `importlib.abc`, imports more than our help does."""
 

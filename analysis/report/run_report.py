@@ -45,7 +45,8 @@ from thermograd.store.errors import LogError
 from thermograd.store.files import write_json
 from thermograd.store.log.present.snapshots import count_events
 from thermograd.store.places.shipped import is_mirrored
-from thermograd.store.runs.catalogue import Run, result_dir
+from thermograd.store.runs.catalogue import Run
+from thermograd.store.runs.names import result_dir
 from thermograd.store.runs.table import VERDICT_FILE
 from thermograd.store.telling.quantities import few_of
 from thermograd.store.version import __version__

@@ -17,9 +17,9 @@ from typing import Any, NamedTuple
 
 import msgspec
 from thermograd.store.errors import PlaceError
-from thermograd.store.places.interface import Entry
+from thermograd.store.places.place import CATALOGUE, Entry
 
-FOLDER = "_catalogue"
+FOLDER = CATALOGUE
 ENTRIES = f"{FOLDER}/entries/"
 _FOLDED = re.compile(rf"{FOLDER}/(?P<number>[0-9]{{8}})\.parquet")
 _EVENTS = re.compile(

@@ -27,8 +27,8 @@ from thermograd.store.places.catalogue import (
 )
 from thermograd.store.places.folded import has_whole_events, newest_readable, tell_damage
 from thermograd.store.places.folder import Folder
-from thermograd.store.places.mirror import FINDINGS, Mirror, bring_findings, may_be_run
-from thermograd.store.places.place import Entry, place_of
+from thermograd.store.places.mirror import Mirror, bring_findings, may_be_run
+from thermograd.store.places.place import FINDINGS, Entry, place_of
 from thermograd.store.places.stamps import stamps
 
 _LISTED = "listing.json"

@@ -30,7 +30,6 @@ from thermograd.store.places.place import Entry, Place, place_of
 from thermograd.store.places.shipped import manifests, shipped_files
 
 FINDINGS_FOLDER = "_fleet"
-FINDINGS = "findings"  # as what a query needs: those of analyses of all runs
 _FINDINGS_FILE = re.compile(rf"{FINDINGS_FOLDER}/[0-9A-Za-z][0-9A-Za-z-]*/findings-[0-9]{{5}}\.parquet")
 _AT_ONCE = 8  # requests
 _ATTEMPTS = 3

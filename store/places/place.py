@@ -1,13 +1,17 @@
 """Which place a text names: a local folder, or a prefix of an object store."""
 
+import os
 import re
 from pathlib import Path
 from urllib.parse import unquote
 
 from thermograd.store.errors import PlaceError
+from thermograd.store.places.cache import STATE
 from thermograd.store.places.folder import Folder
 from thermograd.store.places.interface import Entry as Entry, Place as Place
 
+CATALOGUE = "_catalogue"  # of a place: the folder of what is told of its runs
+FINDINGS = "findings"  # as what a query needs: those of analyses of all runs
 SCHEMES = ("s3", "gs", "az", "file")
 _URL = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]+):(?P<slashes>/+)(?P<rest>.*)", re.DOTALL)
 
@@ -50,6 +54,14 @@ def folder_of(text: str | Path) -> Path | None:
     if not is_url(text):
         return Path(text)
     return Path(place_of(text).url) if str(text)[:5].lower() == "file:" else None
+
+
+def uncatalogued_folder(text: str | Path) -> Path | None:
+    """Return the local folder of a text, whose files tell all; None for a URL, and where a catalogue does."""
+    folder = folder_of(text)
+    if folder is None or any(os.path.lexists(folder / name) for name in (CATALOGUE, STATE)):
+        return None
+    return folder
 
 
 def place_of(text: str | Path) -> Place:

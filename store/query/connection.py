@@ -20,9 +20,9 @@ from thermograd.store.errors import DamagedError, QueryError, TooLargeError
 from thermograd.store.events import KINDS
 from thermograd.store.files import sealed_segments
 from thermograd.store.log.reading.damage import tell
-from thermograd.store.places.known import fetched
+from thermograd.store.places.place import uncatalogued_folder
 from thermograd.store.query.data.needed import ALL_PARTS, named_views, needed_parts
-from thermograd.store.query.registered import Views
+from thermograd.store.query.registered import Taken, Views
 from thermograd.store.runs.catalogue import Run, default_runs_dir, fetched_runs, list_runs
 from thermograd.store.text import shortened
 
@@ -83,7 +83,12 @@ def _listed(runs: Path | str | Iterable[Run] | None, sql: str | None = None) -> 
     """Return the runs with the events at hand that a query needs; by default all."""
     needed = ALL_PARTS if sql is None else needed_parts(sql)
     if runs is None or isinstance(runs, str | Path):
-        return list_runs(fetched(default_runs_dir() if runs is None else runs, needed))
+        place = default_runs_dir() if runs is None else runs
+        if uncatalogued_folder(place) is not None:
+            return list_runs(place)
+        from thermograd.store.places.known import fetched
+
+        return list_runs(fetched(place, needed))
     return fetched_runs(runs, needed)
 
 
@@ -100,13 +105,25 @@ def _locked(memory_limit: str | None) -> "DuckDBPyConnection":
     return connection
 
 
+class NotHereError(QueryError):
+    """Another process must answer: this one has not loaded what that needs."""
+
+
 class _Opened:
     """A connection for one query, with the views that it names; all of them where it needs others."""
 
-    def __init__(self, sql: str, runs: list[Run], memory_limit: str | None, damaged: dict[Path, int]) -> None:
+    def __init__(
+        self,
+        sql: str,
+        runs: list[Run],
+        memory_limit: str | None,
+        damaged: dict[Path, int],
+        taken: Taken | None = None,
+    ) -> None:
         self._sql = sql
+        self._is_all_loaded = taken is None
         self.connection = _locked(memory_limit)
-        self._views = Views(self.connection, runs, damaged)
+        self._views = Views(self.connection, runs, damaged, taken)
         self._views.make(named_views(sql))
 
     def answer(self) -> "DuckDBPyRelation":
@@ -117,7 +134,10 @@ class _Opened:
         except (duckdb.BinderException, duckdb.CatalogException):
             if not self._views.make():  # all: what is meant is told of all of them
                 raise
-        return self.connection.sql(self._sql)
+        answer = self.connection.sql(self._sql)
+        if not self._is_all_loaded:
+            raise NotHereError("views that were not named need what is not loaded")
+        return answer
 
     def close(self) -> None:
         """Close the connection."""
@@ -148,37 +168,43 @@ def query(
 
 def stream(
     sql: str,
-    runs: Path,
+    runs: Path | list[Run],
     output_format: str,
     memory_limit: str | None = None,
     most: tuple[int | None, int | None] = (None, None),
     checked: bool = False,
+    taken: Taken | None = None,
 ) -> Iterator[bytes]:
     """Yield the answer of one SELECT or EXPLAIN in a format of ``query --format``, part by part.
 
     The first parts are held back: where reading meets a damaged file by then, the answer begins again
     without what is damaged. `most`: rows and values (those inside lists and structs count) that are
-    given. `checked`: look for damaged files first.
+    given. `checked`: look for damaged files first. `taken`: what there was of the runs,
+    which are at hand, where Arrow was loaded without numpy.
 
     Raises
     ------
     DamagedError
         If a damaged file was met later than that.
+    NotHereError
+        If it takes numpy, with `taken`; nothing was given then.
     QueryError
         As `query` does, and where the answer is larger than `most`.
     """
-    listed = _listed(runs, sql)
+    listed = runs if isinstance(runs, list) else _listed(runs, sql)
     damaged = _damaged(listed) if checked else {}
     given = False
     try:
-        with contextlib.closing(_Opened(sql, listed, memory_limit, damaged)) as opened:
+        with contextlib.closing(_Opened(sql, listed, memory_limit, damaged, taken)) as opened:
             for part in _held_back(_parts(opened, sql, output_format, most)):
                 given = True
                 yield part
             return
     except _StreamError as error:
-        damaged = {} if checked else _damaged(listed)
-        if not damaged:
+        if taken is not None and not given:
+            raise NotHereError(str(error)) from error
+        damaged = {} if checked or taken is not None else _damaged(listed)
+        if not damaged and taken is None:
             raise QueryError(str(error)) from error
         if given:
             raise DamagedError(

@@ -1,17 +1,21 @@
 """The views of a connection: each is made, its modules loaded and its files listed, when it is needed."""
 
 from collections.abc import Callable, Collection
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from thermograd.store.errors import LogError
 from thermograd.store.events import KINDS
+from thermograd.store.log.present.snapshots import Snapshot, snapshot
 from thermograd.store.runs.catalogue import Run
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
     from thermograd.store.query.data.sources import Events
 
+Taken = dict[tuple[str, str], Snapshot]  # by run and kind
 _KIND_OF = {f"{kind}s": kind for kind in KINDS}
 
 
@@ -26,10 +30,19 @@ class Views:
         The runs.
     damaged
         Of a damaged file so many leading row groups only.
+    taken
+        What there was of runs, as far as it was looked at already.
     """
 
-    def __init__(self, connection: "DuckDBPyConnection", runs: list[Run], damaged: dict[Path, int]) -> None:
+    def __init__(
+        self,
+        connection: "DuckDBPyConnection",
+        runs: list[Run],
+        damaged: dict[Path, int],
+        taken: Taken | None = None,
+    ) -> None:
         self._connection, self._runs, self._damaged = connection, runs, damaged
+        self._taken = taken or {}
         self._events: dict[str, Events] = {}
         self._waiting: dict[str, Callable[[], None]] = {
             "runs": self._make_runs,
@@ -41,6 +54,7 @@ class Views:
             "throttling": self._make_throttling,
             "episodes": self._make_episodes,
             "aligned": self._make_aligned,
+            "aligned_with": self._make_aligned_with,
             "around": self._make_around,
         }
 
@@ -56,7 +70,7 @@ class Views:
         from thermograd.store.query.data.sources import Events
 
         if kind not in self._events:
-            self._events[kind] = Events(self._runs, kind, self._damaged)
+            self._events[kind] = Events(self._runs, kind, self._damaged, self._taken)
         return self._events[kind]
 
     def _with_time(self, view: str, source: object) -> None:
@@ -117,8 +131,21 @@ class Views:
         for statement in (ALIGNED, ALIGNED_VIEW):
             self._connection.execute(statement)
 
+    def _make_aligned_with(self) -> None:
+        self.make(("aligned",))  # is made of it
+
     def _make_around(self) -> None:
         from thermograd.store.query.views import AROUND
 
         self.make(("runs", "steps", "samples", "alerts", "marks"))
         self._connection.execute(AROUND)
+
+
+def taken(runs: list[Run], kinds: Collection[str]) -> Taken:
+    """Return what there is of runs now; what cannot be read is told of when it is asked for."""
+    found = {}
+    for run in runs:
+        for kind in kinds:
+            with suppress(LogError):
+                found[run.run_id, kind] = snapshot(run.path, kind)
+    return found

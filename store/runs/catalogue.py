@@ -1,7 +1,6 @@
 """The runs of a directory: creating one, finding one by what a person types, saying what state it is in."""
 
 import os
-import secrets
 import shutil
 import socket
 import time
@@ -15,18 +14,12 @@ from typing import TYPE_CHECKING, Any
 
 from thermograd.store.errors import LogError, RunNotFoundError, os_errors_as
 from thermograd.store.files import WRITER, is_folder, is_plain_file, read_json, write_json, writer_files
-from thermograd.store.locks import ProcessLock, is_held
-from thermograd.store.log.place import is_live
-from thermograd.store.processes import host_facts
-from thermograd.store.runs.ends import LAUNCHER, TRAINING, RunEnd, end_of, end_told
 from thermograd.store.runs.facts import RUN_ID, checked_facts, run_facts_of
-from thermograd.store.runs.names import unique_name
-from thermograd.store.secrets import hidden_values, without_secrets
-from thermograd.store.telling.devices import devices_label
 from thermograd.store.text import shortened, slug
 
 if TYPE_CHECKING:
     from thermograd.store.places.catalogue import Known
+    from thermograd.store.runs.ends import RunEnd
 
 FORMAT_VERSION = 1
 _BUILDER = "builder"
@@ -93,14 +86,18 @@ class Run:
 
     def live_writers(self) -> frozenset[str]:
         """Return the writers whose process lives and has not closed its log."""
+        from thermograd.store.log.place import is_live
+
         names = (str(facts.get("writer")) for facts in self._open_writers())
         return frozenset(name for name in names if WRITER.fullmatch(name) and is_live(self.path, name))
 
     def _open_writers(self) -> list[dict[str, Any]]:
         return [facts for facts in self.writers() if "closed_time_ns" not in facts]
 
-    def end(self) -> RunEnd:
+    def end(self) -> "RunEnd":
         """Return the state, why the run is in it, and the exit code, where there is something to say."""
+        from thermograd.store.runs.ends import end_of, end_told
+
         source = self.facts.get("source")
         if source in ("imported", "simulated"):
             return end_told(str(source), self.facts)
@@ -129,6 +126,8 @@ class Run:
 
         `state`: the run's, where it is known already.
         """
+        from thermograd.store.runs.ends import LAUNCHER, TRAINING
+
         state, writers = state or self.state(), self.writers()
         if state == "live":
             return None
@@ -152,6 +151,7 @@ class Run:
         """Return the row that ``thermograd runs`` shows; a step that several ranks log counts once."""
         from thermograd.store.log.present.snapshots import count_events
         from thermograd.store.runs.steps import count_steps
+        from thermograd.store.telling.devices import devices_label
 
         steps, end = count_steps(self.path), self.end()
         return {
@@ -187,33 +187,12 @@ def _iso(time_ns: int | None) -> str | None:
     return f"{datetime.fromtimestamp(time_ns // 1_000_000_000, UTC):%Y-%m-%dT%H:%M:%SZ}"
 
 
-def result_dir(run_dir: Path, name: str) -> Path:
-    """Return a directory of a run that results are written to; LogError where a link leads elsewhere.
-
-    Of a run at a URL it is in the working directory: what is in its mirror may be removed.
-    """
-    from thermograd.store.places.shipped import is_mirrored
-
-    if is_mirrored(run_dir):
-        return Path(f"{run_dir.name}-{name}")
-    path = run_dir / name
-    if os.path.lexists(path) and not is_folder(path):
-        raise LogError(f"{path} is not a directory of the run; give another place with -o")
-    return path
-
-
-def writable_folder(runs: Path | str) -> Path:
-    """Return the local folder that runs are written to. Raises LogError for an object store."""
-    from thermograd.store.places.place import folder_of
-
-    folder = folder_of(runs)
-    if folder is None:
-        raise LogError("runs are written to a local folder, and shipped to a URL from there: --runs FOLDER")
-    return folder
-
-
 def new_run_id(name: str) -> str:
     """Return a new run id: when, the harmless characters of the name, and a random end."""
+    import secrets
+
+    from thermograd.store.secrets import without_secrets
+
     return f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{slug(without_secrets(name))}-{secrets.token_hex(2)}"
 
 
@@ -243,11 +222,17 @@ def create_run(
     if run_id is not None and not RUN_ID.fullmatch(run_id):
         raise ValueError(f"run id {run_id!r} is not allowed; use 1 to 128 letters, digits, '.', '_' and '-'")
     run_id = run_id or new_run_id(name)
+    from thermograd.store.runs.names import writable_folder
+
     runs_dir = writable_folder(runs_dir)
     return _initialise(runs_dir / run_id, run_id, name, facts or {})
 
 
 def _initialise(path: Path, run_id: str, name: str, facts: dict[str, Any]) -> Run:
+    from thermograd.store.processes import host_facts
+    from thermograd.store.runs.names import unique_name
+    from thermograd.store.secrets import without_secrets
+
     name = without_secrets(name)
     content = {"format_version": FORMAT_VERSION, "run_id": run_id, "name": name, "source": "recorded"}
     content |= {"started_time_ns": time.time_ns(), **host_facts()} | facts
@@ -266,6 +251,10 @@ def build_run(runs_dir: Path, name: str, facts: dict[str, Any]) -> Iterator[Run]
     For importers and simulators: a half-written run is never left behind. What a killed process left is
     never listed, and removed when the next run is built beside it.
     """
+    from thermograd.store.locks import ProcessLock
+    from thermograd.store.runs.names import writable_folder
+    from thermograd.store.secrets import hidden_values
+
     runs_dir = writable_folder(runs_dir)
     _remove_abandoned(runs_dir)
     run_id = new_run_id(name)
@@ -286,6 +275,8 @@ def build_run(runs_dir: Path, name: str, facts: dict[str, Any]) -> Iterator[Run]
 
 def _remove_abandoned(runs_dir: Path) -> None:
     """Remove the half-built runs whose builder is dead; where that cannot be told, so after a day."""
+    from thermograd.store.locks import is_held
+
     for path in runs_dir.glob(".*.partial"):
         with suppress(OSError):
             held = is_held(path / f"{_BUILDER}.lock", _BUILDING_S)
@@ -305,20 +296,30 @@ def list_runs(runs_dir: Path | str) -> list[Run]:
     PlaceError
         If a URL cannot be read.
     """
+    from thermograd.store.places.place import uncatalogued_folder
+
+    folder = uncatalogued_folder(runs_dir)
+    runs = _runs_known(runs_dir) if folder is None else _runs_in(folder, {})
+    return sorted(runs, key=lambda run: (run.started_time_ns or 0, run.run_id))
+
+
+def _runs_known(runs_dir: Path | str) -> list[Run]:
     from thermograd.store.places.known import is_mirror, known_runs, local_runs
 
     folder = local_runs(runs_dir)
     known = known_runs(folder)
     if is_mirror(folder):
-        runs = [Run(folder / name, known[name]) for name in known]
-    else:
-        try:
-            names = [name for name in os.listdir(folder) if not name.startswith(".")]
-        except OSError:
-            names = []
-        there = [name for name in names if name in known or is_run(folder / name)]
-        runs = [Run(folder / name, known.get(name)) for name in there]
-    return sorted(runs, key=lambda run: (run.started_time_ns or 0, run.run_id))
+        return [Run(folder / name, known[name]) for name in known]
+    return _runs_in(folder, known)
+
+
+def _runs_in(folder: Path, known: "Mapping[str, Known]") -> list[Run]:
+    try:
+        names = [name for name in os.listdir(folder) if not name.startswith(".")]
+    except OSError:
+        names = []
+    there = [name for name in names if name in known or is_run(folder / name)]
+    return [Run(folder / name, known.get(name)) for name in there]
 
 
 def fetched_runs(runs: Iterable[Run], kinds: Collection[str] | None = None) -> list[Run]:
@@ -326,7 +327,8 @@ def fetched_runs(runs: Iterable[Run], kinds: Collection[str] | None = None) -> l
 
     `kinds`: events of these kinds, all by default; also ``"findings"``.
     """
-    from thermograd.store.places.mirror import FINDINGS, bring_findings, mirror_at
+    from thermograd.store.places.mirror import bring_findings, mirror_at
+    from thermograd.store.places.place import FINDINGS
 
     by_folder: dict[Path, list[Run]] = {}
     for run in runs:

@@ -1,10 +1,11 @@
-"""Names of runs that stay unique: a second "baseline" of a directory is "baseline-2"."""
+"""Names of runs that stay unique, a second "baseline" of a directory is "baseline-2"; folders to write to."""
 
 import os
 import re
 from pathlib import Path
 
-from thermograd.store.files import read_json
+from thermograd.store.errors import LogError
+from thermograd.store.files import is_folder, read_json
 from thermograd.store.text import slug
 
 _MOST_ASKED = 200  # run.json files: of 10,000 runs of one name the newest hold the highest number
@@ -32,3 +33,28 @@ def _alike(runs_dir: Path, name: str, own: str) -> list[Path]:
     except OSError:  # there is no run yet
         return []
     return [runs_dir / other / "run.json" for other in sorted(found)[-_MOST_ASKED:]]
+
+
+def result_dir(run_dir: Path, name: str) -> Path:
+    """Return a directory of a run that results are written to; LogError where a link leads elsewhere.
+
+    Of a run at a URL it is in the working directory: what is in its mirror may be removed.
+    """
+    from thermograd.store.places.shipped import is_mirrored
+
+    if is_mirrored(run_dir):
+        return Path(f"{run_dir.name}-{name}")
+    path = run_dir / name
+    if os.path.lexists(path) and not is_folder(path):
+        raise LogError(f"{path} is not a directory of the run; give another place with -o")
+    return path
+
+
+def writable_folder(runs: Path | str) -> Path:
+    """Return the local folder that runs are written to. Raises LogError for an object store."""
+    from thermograd.store.places.place import folder_of
+
+    folder = folder_of(runs)
+    if folder is None:
+        raise LogError("runs are written to a local folder, and shipped to a URL from there: --runs FOLDER")
+    return folder

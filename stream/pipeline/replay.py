@@ -11,7 +11,7 @@ from typing import Any
 from thermograd.store.errors import LogError
 from thermograd.store.events import WATCHED_KINDS, Event, was_watched
 from thermograd.store.files import read_file, write_file
-from thermograd.store.runs.catalogue import result_dir
+from thermograd.store.runs.names import result_dir
 from thermograd.store.telling.episodes import Episode, ends_of, episode_lines, fold_alerts, told_episodes
 from thermograd.store.telling.quantities import counted
 from thermograd.store.text import nan_as_text

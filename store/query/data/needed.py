@@ -3,7 +3,7 @@
 import re
 
 from thermograd.store.events import KINDS
-from thermograd.store.places.mirror import FINDINGS
+from thermograd.store.places.place import FINDINGS
 
 _RUN, _FACTS = "run", "facts"  # the rows of the runs; their small files
 _OF_A_WORD = {f"{kind}s": {kind} for kind in KINDS} | {
@@ -41,17 +41,15 @@ def needed_parts(sql: str) -> frozenset[str]:
 
 
 def named_views(sql: str) -> frozenset[str] | None:
-    """Return the words of a query that may be names of views; None where it may ask for any of them.
+    """Return the views and macros that a query may name; None where it may ask for any of them.
 
     Examples
     --------
-    >>> sorted(named_views('SELECT 1 FROM "_steps"')), named_views("SELECT * FROM duckdb_views()")
-    (['1', 'from', 'select', 'steps'], None)
+    >>> sorted(named_views('SELECT 1 FROM "_Steps"')), named_views("SELECT * FROM duckdb_views()")
+    (['steps'], None)
     """
     words = _words(sql)
-    if any(map(_OF_ALL.fullmatch, words)):
-        return None
-    return words | {"aligned"} if "aligned_with" in words else words
+    return None if any(map(_OF_ALL.fullmatch, words)) else words & _OF_A_WORD.keys()
 
 
 def _words(sql: str) -> frozenset[str]:

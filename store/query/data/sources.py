@@ -1,8 +1,9 @@
 """Events of runs as Arrow datasets: sealed files and what was live at one moment, of all runs or of one."""
 
 import logging
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import pyarrow.dataset as ds
@@ -10,11 +11,12 @@ from pyarrow.fs import LocalFileSystem
 from thermograd.store.errors import LogError
 from thermograd.store.events import arrow_schema
 from thermograd.store.files import Segment, is_plain_file
-from thermograd.store.log.present.snapshots import snapshot
+from thermograd.store.log.present.snapshots import Snapshot, snapshot
 from thermograd.store.log.reading.damage import Damage, tell
-from thermograd.store.places.catalogue import events_name
-from thermograd.store.query.data.folded import Folded, conformed, dataset_of
 from thermograd.store.runs.catalogue import Run
+
+if TYPE_CHECKING:
+    from thermograd.store.query.data.folded import Folded
 
 _log = logging.getLogger("thermograd")
 _FORMAT = ds.ParquetFileFormat(
@@ -34,28 +36,44 @@ class Events:
         Of every dataset of it.
     """
 
-    def __init__(self, runs: Collection[Run], kind: str, damaged: dict[Path, int]) -> None:
-        """Take what there is of the runs; of a file in `damaged` so many leading row groups only."""
+    def __init__(
+        self,
+        runs: Collection[Run],
+        kind: str,
+        damaged: dict[Path, int],
+        taken: Mapping[tuple[str, str], Snapshot],
+    ) -> None:
+        """Take what there is of the runs; of a file in `damaged` so many leading row groups only.
+
+        `taken`: what there was, by run and kind, where it was looked at before.
+        """
         identity = [pa.field("run_id", pa.string()), pa.field("writer", pa.string())]
         self.schema = pa.schema([*identity, *arrow_schema(kind).remove_metadata()])
         self._parts: dict[str, tuple[list[ds.Fragment], list[pa.Table]]] = {}
-        self._folded = Folded([run for run in runs if _is_folded(run, kind, damaged)], kind)
+        self._folded = _folded([run for run in runs if _is_folded(run, kind, damaged)], kind)
         for run in runs:
             if _is_folded(run, kind, damaged):
                 continue
             try:
-                self._parts[run.run_id] = self._taken(run, kind, damaged)
+                current = taken.get((run.run_id, kind)) or snapshot(run.path, kind)
+                self._parts[run.run_id] = self._parts_of(run, current, damaged)
             except LogError as error:  # one hostile run must not hide the others
                 _log.warning("%s; they are left out", error)
 
     def of(self, run_id: str) -> ds.Dataset:
         """Return the events of one run."""
-        if run_id not in self._parts:
-            return dataset_of(self._folded.of(run_id), self.schema)
-        return self._dataset([self._parts[run_id]])
+        if self._folded is None or run_id in self._parts:
+            return self._dataset([self._parts.get(run_id, ([], []))])
+        from thermograd.store.query.data.folded import dataset_of
+
+        return dataset_of(self._folded.of(run_id), self.schema)
 
     def whole(self) -> ds.Dataset:
         """Return the events of all runs."""
+        if self._folded is None:
+            return self._dataset(self._parts.values())
+        from thermograd.store.query.data.folded import conformed
+
         of_many = [_FORMAT.make_fragment(str(path), _FILES, None, n) for path, n in self._folded.files()]
         shared = [conformed(table, self.schema) for table in self._folded.shared()]
         return self._dataset([*self._parts.values(), (of_many, shared)])
@@ -64,14 +82,11 @@ class Events:
         fragments = [fragment for sealed, _ in parts for fragment in sealed]
         tables = [table for _, live in parts for table in live]
         sealed = ds.FileSystemDataset(fragments, self.schema, _FORMAT, _FILES)
-        return ds.dataset(
-            [sealed, ds.dataset(pa.concat_tables(tables) if tables else self.schema.empty_table())]
-        )
+        return ds.dataset([sealed, ds.dataset(pa.concat_tables(tables))]) if tables else sealed
 
-    def _taken(
-        self, run: Run, kind: str, damaged: dict[Path, int]
+    def _parts_of(
+        self, run: Run, current: Snapshot, damaged: dict[Path, int]
     ) -> tuple[list[ds.Fragment], list[pa.Table]]:
-        current = snapshot(run.path, kind)
         fragments = [
             _fragment(run, segment, damaged.get(segment.path))
             for segment in filter(_is_plain, current.sealed)
@@ -110,11 +125,21 @@ def _fragment(run: Run, segment: Segment, whole_groups: int | None) -> ds.Fragme
     return _FORMAT.make_fragment(str(segment.path), _FILES, known, groups)
 
 
+def _folded(runs: list[Run], kind: str) -> "Folded | None":
+    if not runs:
+        return None
+    from thermograd.store.query.data.folded import Folded
+
+    return Folded(runs, kind)
+
+
 def _is_folded(run: Run, kind: str, damaged: Collection[Path]) -> bool:
     """Return whether a run's events are read where those of many are folded."""
     batch = run.known.batch if run.known is not None else ""
     if not batch or not damaged:
         return bool(batch)
+    from thermograd.store.places.catalogue import events_name
+
     return run.path.parent / events_name(kind, batch) not in damaged
 
 

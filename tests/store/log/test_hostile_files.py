@@ -27,7 +27,8 @@ from thermograd.store.log.reading.sealed_file import SealedFile
 from thermograd.store.log.seal import seal_run, verify_run
 from thermograd.store.log.tail_codec import kind_codec
 from thermograd.store.log.writer import EventWriter
-from thermograd.store.runs.catalogue import create_run, find_run, list_runs, result_dir
+from thermograd.store.runs.catalogue import create_run, find_run, list_runs
+from thermograd.store.runs.names import result_dir
 
 needs_posix = pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs links and pipes")
 

@@ -44,7 +44,9 @@ COMMAND = textwrap.dedent(
 )
 STARTING = "subprocess:Popen"
 ASKING = "thermograd.store.query.sandbox:_send"
-PRINTING = "thermograd.store.commands:write_out"
+HERE = "thermograd.store.query.here:named_views"
+IN_A_CHILD = ("--memory", "1000")  # GB: a limit, but none that is reached
+PRINTING = "thermograd.commands.query:write_out"
 
 
 @pytest.fixture
@@ -97,20 +99,27 @@ def end(process):
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals are POSIX")
 class TestCtrlC:
-    @pytest.mark.parametrize("place", [STARTING, ASKING])
-    def test_ends_the_process_wherever_it_is_as_a_shell_expects(self, start, place):
-        process = start(place, JOIN)
+    @pytest.mark.parametrize(("place", "options"), [(STARTING, IN_A_CHILD), (ASKING, IN_A_CHILD), (HERE, ())])
+    def test_ends_the_process_wherever_it_is_as_a_shell_expects(self, start, place, options):
+        process = start(place, JOIN, *options)
         process.send_signal(signal.SIGINT)
         assert end(process) == (-signal.SIGINT, "")
 
     @pytest.mark.parametrize("sql", [JOIN, DEAF])
     def test_ends_a_query_that_runs(self, start, sql):
-        process = start(ASKING, sql)
+        process = start(ASKING, sql, *IN_A_CHILD)
         child = child_of(process)
         work(child, 1)
         process.send_signal(signal.SIGINT)
         assert end(process) == (-signal.SIGINT, "")
         assert psutil.wait_procs([child], WAIT_S)[1] == []
+
+    @pytest.mark.parametrize("sql", [JOIN, DEAF])
+    def test_ends_a_query_that_runs_in_the_process_of_the_command(self, start, sql):
+        process = start(HERE, sql)
+        work(psutil.Process(process.pid), 1)
+        process.send_signal(signal.SIGINT)
+        assert end(process) == (-signal.SIGINT, "")
 
     def test_ends_printing_to_a_reader_that_does_not_read(self, start):
         process = start(PRINTING, "SELECT * FROM range(200000)", "--format", "csv")
@@ -130,13 +139,13 @@ class TestCtrlC:
         """A script that starts a command in its background has it ignored, and the command must obey."""
         ignoring = COMMAND.replace("signal.default_int_handler", "signal.SIG_IGN")
         monkeypatch.setitem(globals(), "COMMAND", ignoring)
-        process = start(ASKING, "SELECT sum(range) AS s FROM range(20000000)", "--format", "csv")
+        process = start(HERE, "SELECT sum(range) AS s FROM range(20000000)", "--format", "csv")
         process.send_signal(signal.SIGINT)
         assert end(process) == (0, "")
         assert process.stdout.read() == '"s"\n199999990000000\n'
 
     def test_ends_both_where_a_terminal_sends_it_to_both(self, start):
-        process = start(ASKING, JOIN)
+        process = start(ASKING, JOIN, *IN_A_CHILD)
         child = child_of(process)
         work(child, 1)
         child.send_signal(signal.SIGINT)

@@ -1,0 +1,125 @@
+"""A query in the process of the command: what it loads and opens, and that it answers as the child does."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+from click.testing import CliRunner
+from thermograd.cli import main
+from thermograd.store.log.seal import seal_run
+from thermograd.store.log.writer import EventWriter
+from thermograd.store.query.data.needed import named_views
+from thermograd.store.query.registered import Views
+from thermograd.store.query.sandbox import Limits, answer
+from thermograd.store.runs.catalogue import create_run
+
+ASKED = """
+import json, sys
+from thermograd.cli import main
+try:
+    main(["--runs", *sys.argv[1:]])
+finally:
+    print(json.dumps(sorted(sys.modules)), file=sys.stderr)
+"""
+VIEWS = (
+    *("runs", "config", "labels", "findings", "steps", "samples", "alerts", "marks", "metrics"),
+    *("efficiency", "throttling", "episodes", "aligned"),
+)
+
+
+def make_run(runs, seal, steps=3):
+    run = create_run(runs, "r", {"devices": {"gpu": {"rated_power_w": 100.0}}})
+    writer = EventWriter(run.path, run.run_id, "w")
+    for i in range(steps):
+        writer.append("step", i, 0, step=i, loss=i / 3)
+        writer.append("sample", i, 0, device="gpu", temperature_c=40.0 + i)
+    writer.close()
+    if seal:
+        seal_run(run.path, run.run_id)
+    return run
+
+
+@pytest.fixture
+def asked(tmp_path):
+    """Return a function that asks in a process of its own; it gives what is printed, and what is loaded."""
+
+    def ask(*words):
+        command = [sys.executable, "-c", ASKED, str(tmp_path), "query", *words]
+        process = subprocess.run(command, capture_output=True, text=True, check=False)
+        *said, loaded = process.stderr.splitlines()
+        return process.stdout, set(json.loads(loaded)), "\n".join(said), process.returncode
+
+    return ask
+
+
+def test_counting_sealed_steps_loads_no_numpy_no_pandas_and_no_other_views(asked, tmp_path):
+    make_run(tmp_path, seal=True)
+    printed, loaded, _, _ = asked("SELECT count(*) AS n, max(loss) AS l FROM steps", "--format", "csv")
+    assert printed.split() == ['"n","l"', "3,0.6666666666666666"]
+    assert loaded.isdisjoint({"numpy", "pandas", "subprocess", "pyarrow.parquet", "msgspec"})
+    ours = {name.removeprefix("thermograd.store.query.data.") for name in loaded if "query.data." in name}
+    assert ours == {"needed", "sources"}
+
+
+def test_a_live_run_is_read_where_a_sealed_one_needs_no_numpy(asked, tmp_path):
+    make_run(tmp_path, seal=False)
+    make_run(tmp_path, seal=True)
+    printed, loaded, _, _ = asked("SELECT count(*) AS n FROM steps", "--format", "csv")
+    assert printed.split() == ['"n"', "6"]
+    assert "numpy" in loaded
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "SELECT nonsense FROM steps",
+        "SELECT * FROM stepps",
+        "SELECT count(*) FROM json_execute_serialized_sql(json_serialize_sql('SELECT * FROM al' || 'igned'))",
+        "SELECT * FROM read_csv('/etc/passwd')",
+    ],
+)
+def test_what_is_not_known_is_told_as_by_the_child(tmp_path, sql):
+    make_run(tmp_path, seal=True)
+    here = CliRunner().invoke(main, ["--runs", str(tmp_path), "query", sql])
+    child = CliRunner().invoke(main, ["--runs", str(tmp_path), "query", sql, "--memory", "2"])
+    assert (here.exit_code, here.output) == (child.exit_code, child.output)
+
+
+def test_a_damaged_file_is_left_out_and_told_though_numpy_is_not_loaded(asked, tmp_path):
+    make_run(tmp_path, seal=True)
+    run = make_run(tmp_path, seal=True)
+    (path,) = (run.path / "sealed" / "step").iterdir()
+    content = bytearray(path.read_bytes())
+    end = len(content) - 8 - int.from_bytes(content[-8:-4], "little")  # of all but the footer
+    content[4:end] = bytes(end - 4)
+    path.write_bytes(content)
+    sql = "SELECT count(loss) AS n, max(step) AS m FROM steps"
+    printed, _, said, code = asked(sql, "--format", "csv")
+    assert (printed.split(), code) == (['"n","m"', "3,2"], 0)
+    assert f"{path} is damaged" in said
+
+
+@pytest.mark.parametrize("view", VIEWS)
+def test_a_view_is_the_same_alone_as_among_all(tmp_path, view):
+    make_run(tmp_path, seal=True)
+    make_run(tmp_path, seal=False)
+    sql = f"SELECT * EXCLUDE (duration_s) FROM {view}" if view == "runs" else f"SELECT * FROM {view}"
+    alone = CliRunner().invoke(main, ["--runs", str(tmp_path), "query", sql, "--json"])
+    among_all = f"{sql} -- duckdb_views"
+    assert named_views(among_all) is None
+    whole = b"".join(answer(among_all, tmp_path, "json", Limits()))
+    assert json.loads(alone.output) == json.loads(whole)
+
+
+def test_only_what_is_named_is_listed(tmp_path):
+    duckdb = pytest.importorskip("duckdb")
+    run = make_run(tmp_path, seal=True)
+    with duckdb.connect() as connection:
+        views = Views(connection, [run], {})
+        assert views.make(named_views("SELECT * FROM Aligned"))
+        names = {row[0] for row in connection.execute("SELECT view_name FROM duckdb_views()").fetchall()}
+        assert {"aligned", "_aligned"} <= names
+        assert names.isdisjoint({"steps", "samples", "runs", "efficiency"})
+        assert views.make()
+        assert not views.make()
