@@ -150,6 +150,11 @@ def calibrate(
 @click.option(
     "--card", "card_path", type=PATH, metavar="FILE", help="Write the card alone, a PNG of 1200 x 630 pixels."
 )
+@click.option(
+    "--figures/--no-figures",
+    default=True,
+    help="Without: the page alone, in a second, its charts drawn by scripts only.",
+)
 @style_option
 @panels_option
 def report(
@@ -160,6 +165,7 @@ def report(
     style: "PrintStyle | None",
     panels: bool,
     card_path: Path | None,
+    figures: bool,
 ) -> None:
     """Write report.html, the figures as PNG, PDF and SVG, and analysis.json of a run.
 
@@ -175,10 +181,15 @@ def report(
 
     if output_format == "md" and data_format:
         raise click.UsageError("--data writes the points of the figures, which --format md does not have.")
-    if card_path is not None and (output or data_format or style or panels or output_format == "md"):
+    styled = style or panels or not figures
+    if card_path is not None and (output or data_format or styled or output_format == "md"):
         raise click.UsageError("--card writes the card alone; without it the report is written.")
-    if output_format == "md" and (style or panels):
-        raise click.UsageError("--style and --panels are for the figures, which --format md does not have.")
+    if output_format == "md" and styled:
+        raise click.UsageError(
+            "--style, --panels and --no-figures are for figures, which --format md does not have."
+        )
+    if not figures and (style or panels):
+        raise click.UsageError("--style and --panels are for the figures, which --no-figures leaves out.")
     series = load_series(run)
     analysis = analyze_run(run, series=series)
     if card_path is not None:
@@ -194,7 +205,8 @@ def report(
         return
     from thermograd.analysis.report.run_report import write_report
 
-    for path in write_report(run, analysis, output, data_format, series, style, panels).values():
+    written = write_report(run, analysis, output, data_format, series, style, panels, figures=figures)
+    for path in written.values():
         echo(path)
     echo(f"\n{first_screen(analysis).text()}", err=True)
 

@@ -25,7 +25,7 @@ FILES = sorted(
     if path.is_file() and "__pycache__" not in path.parts
 )
 PRINTED = ("deploy/grafana/thermograd.json", "deploy/prometheus/thermograd-rules.yaml")
-REPORT = ("altair", "matplotlib", "tsdownsample", "vl_convert")
+REPORT = ("matplotlib", "tsdownsample", "vl_convert")
 
 
 def test_every_folder_with_an_init_is_a_package_in_pyproject():

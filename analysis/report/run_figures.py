@@ -1,7 +1,8 @@
 """The figures of a run's report as files, the stills of its page, and what each shows in words."""
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
 
 from thermograd.analysis.report.alt.experiment import blocks_words, found_words
 from thermograd.analysis.report.alt.run import (
@@ -28,7 +29,29 @@ _STILL_BUCKETS = 250  # of a curve in the page's still: it is printed 10 cm wide
 _STILL_POINTS = 200
 
 
-def figure_files(contents: Contents, style: "PrintStyle | None", alone: bool) -> dict[str, bytes]:
+def figures_and_stills(
+    contents: Contents, style: "PrintStyle | None", alone: bool
+) -> tuple[dict[str, bytes], dict[str, bytes]]:
+    """Return the run's figures by file name, and by chart the pictures for print and where no script runs.
+
+    What draws the charts' pictures runs beside Python: on another processor, where there is one.
+    """
+    from thermograd.analysis.report.charts.style import image
+
+    specs = _pictured(contents)
+    with ThreadPoolExecutor(1) as beside:
+        drawing = beside.map(image, specs.values())
+        files = _figure_files(contents, style, alone)
+        images = _stills(contents, files.get("lag_profile.svg") if style is None else None)
+        drawn = list(drawing)
+    from thermograd.analysis.report.charts.paper.canvas import described_svg
+
+    told = shown_in_words(contents)
+    charts = zip(specs, drawn, strict=True)
+    return files, images | {name: described_svg(svg.decode(), told[name]).encode() for name, svg in charts}
+
+
+def _figure_files(contents: Contents, style: "PrintStyle | None", alone: bool) -> dict[str, bytes]:
     """Return the run's figures by file name, each as PNG, PDF and SVG; if asked for each panel alone too."""
     from thermograd.analysis.report.charts.paper.canvas import encode_figure
 
@@ -80,15 +103,23 @@ def _simulated(contents: Contents) -> str:
     return "Simulated hardware." * any(device.simulated for device in contents.data.devices.values())
 
 
-def stills(contents: Contents, lag_profile: bytes | None) -> dict[str, bytes]:
-    """Return each chart of the page as SVG, for print and where scripts do not run."""
-    from thermograd.analysis.report.charts.experiment import blocks_chart, found_chart
-    from thermograd.analysis.report.charts.pairs import cross_chart, memory_chart, spikes_chart
-    from thermograd.analysis.report.charts.paper.canvas import described_svg, encode_figure
-    from thermograd.analysis.report.charts.style import image
+def _stills(contents: Contents, lag_profile: bytes | None) -> dict[str, bytes]:
+    """Return the page's pictures that are drawn as the figures are, as SVG."""
+    from thermograd.analysis.report.charts.paper.canvas import encode_figure
 
     told = shown_in_words(contents)
     small = _timeline(contents, contents.panels.thinned(_STILL_BUCKETS), None)
+    drawn = {"timeline": encode_figure(small, "svg", told["timeline"])}
+    if contents.pairs:
+        drawn["lag"] = lag_profile or encode_figure(_lags(contents, None), "svg", told["lag"])
+    return drawn
+
+
+def _pictured(contents: Contents) -> dict[str, dict[str, Any]]:
+    """Return the specifications of the page's other pictures, by chart."""
+    from thermograd.analysis.report.charts.experiment import blocks_chart, found_chart
+    from thermograd.analysis.report.charts.pairs import cross_chart, memory_chart, spikes_chart
+
     first = contents.evidence[:1]
     specs = {
         "cross": cross_chart(first, _STILL_POINTS),
@@ -100,13 +131,7 @@ def stills(contents: Contents, lag_profile: bytes | None) -> dict[str, bytes]:
             "blocks": blocks_chart(contents.experiment, contents.panels),
             "found": found_chart(contents.experiment),
         }
-    drawn = {
-        name: described_svg(image(spec).decode(), told[name]).encode() for name, spec in specs.items() if spec
-    }
-    lags = {}
-    if contents.pairs:
-        lags["lag"] = lag_profile or encode_figure(_lags(contents, None), "svg", told["lag"])
-    return {"timeline": encode_figure(small, "svg", told["timeline"])} | lags | drawn
+    return {name: spec for name, spec in specs.items() if spec}
 
 
 def shown_in_words(contents: Contents) -> dict[str, Words]:

@@ -22,10 +22,10 @@ from thermograd.analysis.report.files import make_directory, write_files
 from thermograd.analysis.report.given import given_told
 from thermograd.analysis.report.page import run_facts as facts, verdict
 from thermograd.analysis.report.page.alerts import alerts_told
-from thermograd.analysis.report.page.document import build_page, require_extra
+from thermograd.analysis.report.page.document import OF_PAGE, build_page, require_extra
 from thermograd.analysis.report.page.experiment import experiments_told
 from thermograd.analysis.report.page.provenance import queries, versions_text
-from thermograd.analysis.report.run_figures import IMAGES, figure_files, shown_in_words, stills
+from thermograd.analysis.report.run_figures import IMAGES, figures_and_stills, shown_in_words
 from thermograd.analysis.report.wording import steps_text
 from thermograd.analysis.run.event_tests import AroundSpikes
 from thermograd.analysis.run.pair import closest_first
@@ -67,6 +67,7 @@ def write_report(
     style: "PrintStyle | None" = None,
     alone: bool = False,
     remember: bool = True,
+    figures: bool = True,
 ) -> dict[str, Path]:
     """Write a run's report; every file appears whole or not at all.
 
@@ -86,13 +87,15 @@ def write_report(
         Whether each panel is written as a figure by itself too.
     remember
         Leave the verdict in the run's directory, for the table of runs.
+    figures
+        Without them the page alone is written, whose charts have no pictures for where no script runs.
 
     Returns
     -------
     dict
-        Paths of ``report`` (HTML), ``png``, ``pdf``, ``svg`` (the four panels), ``lag_png``, ``lag_pdf``,
-        ``lag_svg`` (the closest pair's lag profile, where there is one), ``<panel>_png`` and so on, and
-        ``data_<panel>`` where asked for, and ``analysis`` (JSON).
+        Paths of ``report`` (HTML) and, with figures, of ``png``, ``pdf``, ``svg`` (the four panels),
+        ``lag_png``, ``lag_pdf``, ``lag_svg`` (the closest pair's lag profile, where there is one),
+        ``<panel>_png`` and so on, ``data_<panel>`` where asked for, and ``analysis`` (JSON).
 
     Raises
     ------
@@ -107,16 +110,16 @@ def write_report(
     """
     if data_format is not None and data_format not in FORMATS:
         raise ValueError(f"data_format is {data_format!r}; expected one of: {', '.join(FORMATS)}")
-    require_extra()
+    require_extra() if figures else require_extra(OF_PAGE)
     directory = output or result_dir(run.path, "report")
     make_directory(directory, "the report")
     series = series or load_series(run)
     contents = prepare(series, analysis)
-    files: dict[str, Any] = figure_files(contents, style, alone)
-    lags = files.get("lag_profile.svg") if style is None else None
-    page = report_page(contents, stills(contents, lags))
+    drawn, images = figures_and_stills(contents, style, alone) if figures else ({}, {})
+    page = report_page(contents, images)
+    files: dict[str, Any] = {"report.html": page.encode("utf-8", "replace")} | drawn
     files |= _points(contents, data_format) if data_format else {}
-    files = {"report.html": page.encode("utf-8", "replace")} | files | {"analysis.json": analysis.to_json()}
+    files["analysis.json"] = analysis.to_json()
     write_files(directory, files, "the report")
     if remember:
         _remember(run, analysis, series.training_s)
@@ -176,7 +179,7 @@ def _points(contents: Contents, data_format: str) -> dict[str, bytes]:
 
 
 def report_page(contents: Contents, images: Mapping[str, bytes]) -> str:
-    """Return the page, from what `prepare` and `stills` gave."""
+    """Return the page, from what `prepare` gave, and pictures of its charts by their names."""
     from thermograd.analysis.report.charts.experiment import blocks_chart, found_chart
     from thermograd.analysis.report.charts.pairs import cross_chart, lag_chart, memory_chart, spikes_chart
     from thermograd.analysis.report.charts.timeline import folded_chart, panels_chart

@@ -36,6 +36,6 @@ def _require_extra() -> None:
 
     from thermograd.store.errors import MissingExtraError
 
-    for module in ("starlette", "uvicorn", "altair", "vl_convert"):
+    for module in ("starlette", "uvicorn", "vl_convert"):
         if find_spec(module) is None:
             raise MissingExtraError(f"the page needs {module}: pip install 'thermograd[serve]'")

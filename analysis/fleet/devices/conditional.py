@@ -10,8 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import gammaln, xlog1py, xlogy
-from scipy.stats import norm
+from scipy.special import gammaln, ndtr, ndtri, xlog1py, xlogy
 
 Floats = NDArray[np.float64]
 
@@ -47,7 +46,7 @@ class Strata:
         """Return the probability of `observed` events or more."""
         if self.events.sum() > _MOST_EVENTS:
             deviations = (observed - 0.5 - self.expected(ratio)) / np.sqrt(self.variance(ratio))
-            return float(norm.sf(deviations))
+            return float(ndtr(-deviations))
         return float(min(1.0, self.distribution(ratio)[observed:].sum()))
 
     def smallest_p(self) -> float:
@@ -76,7 +75,7 @@ class Strata:
     def detectable(self, alpha: float, power: float = 0.9) -> float | None:
         """Return the smallest rate ratio that would be found so often; None where none up to 1,000 would."""
         if self.events.sum() > _MOST_EVENTS:
-            critical = int(self.expected() + norm.isf(alpha) * np.sqrt(self.variance())) + 1
+            critical = int(self.expected() - ndtri(alpha) * np.sqrt(self.variance())) + 1
         else:
             tails = np.cumsum(self.distribution()[::-1])[::-1]
             fitting = np.flatnonzero(tails <= alpha)

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import false_discovery_control, t
+from scipy.special import stdtr
 from thermograd.analysis.fleet.devices.cells import Cells, Level, Numbers, Unit
 from thermograd.analysis.fleet.devices.conditional import Strata
 from thermograd.analysis.fleet.devices.dispersion import Compared, unit_spread
@@ -73,6 +73,8 @@ class Judged:
         """Return at which false-discovery rate each unit is listed (Benjamini-Yekutieli)."""
         if not self.standings:
             return {}
+        from scipy.stats import false_discovery_control  # half a second, for the list of all devices alone
+
         q = false_discovery_control([standing.p for standing in self.standings], method="by")
         return {(s.kind, s.unit): float(value) for s, value in zip(self.standings, q, strict=True)}
 
@@ -174,7 +176,7 @@ def _p_of_spread(strata: Strata, observed: int, others: Compared, level: Level) 
         return 0.0
     expected = strata.expected()
     variance = strata.variance() + spread * expected**2
-    return float(t.sf((observed - expected) / np.sqrt(variance), freedom))
+    return float(stdtr(freedom, (expected - observed) / np.sqrt(variance)))
 
 
 def _guard(compared: Compared, unit: Numbers) -> float:

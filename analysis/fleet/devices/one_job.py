@@ -19,7 +19,6 @@ from thermograd.analysis.fleet.devices.event_sql import SAMPLES_BY_BLOCK, STEPS_
 from thermograd.analysis.fleet.devices.excess import ALPHA, Judged, Standing, judge
 from thermograd.analysis.fleet.devices.peers import FEWEST_RANKS, Slow, SlowTest, slow_ranks
 from thermograd.store.labels.hosts import writer_places
-from thermograd.store.query import connect
 from thermograd.store.runs.catalogue import Run
 from thermograd.store.telling.devices import device_labels
 from thermograd.store.telling.quantities import counted
@@ -104,6 +103,8 @@ def peer_lines(run: Run) -> list[str]:
 
 def one_job(run: Run) -> OneJob:
     """Compare the ranks and devices of one run."""
+    from thermograd.store.query import connect
+
     with closing(connect([run])) as connection:
         parts = {"blocks": PARTS}
         steps = connection.sql(STEPS_BY_BLOCK, params=parts).to_arrow_table().to_pylist()

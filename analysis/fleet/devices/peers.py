@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import binom, norm, t
+from scipy.special import bdtrc, ndtri, stdtr, stdtrit
 
 Floats = NDArray[np.float64]
 
@@ -75,9 +75,9 @@ def slow_ranks(ratios: dict[int, Floats], alpha: float) -> SlowTest:
 def _standing(rank: int, means: dict[int, float], logs: dict[int, Floats], family: int) -> Slow:
     others = np.array([mean for name, mean in means.items() if name != rank])
     excess, freedom, scale = means[rank] - others.mean(), len(others) - 1, _scale(others)
-    of_means = t.sf((excess - np.log1p(TOLERANCE)) / scale, freedom)
+    of_means = stdtr(freedom, (np.log1p(TOLERANCE) - excess) / scale)
     p = max(of_means, _p_of_blocks(logs[rank], np.array([logs[name] for name in means if name != rank])))
-    reach = t.isf(0.025, freedom) * scale
+    reach = -stdtrit(freedom, 0.025) * scale
     low, high = np.exp(excess - reach), np.exp(excess + reach)
     return Slow(rank, float(np.exp(excess)), float(low), float(high), float(min(1.0, p * family)))
 
@@ -92,7 +92,7 @@ def _p_of_blocks(own: Floats, others: Floats) -> float:
     largest = np.where(np.isfinite(others), others, -np.inf).max(axis=0)
     is_known = np.isfinite(own) & np.isfinite(largest)
     wins = int((own - np.log1p(TOLERANCE) > largest)[is_known].sum())
-    return float(binom.sf(wins - 2, max(int(is_known.sum()) - 1, 1), 1.0 / (len(others) + 1)))
+    return float(bdtrc(wins - 2, max(int(is_known.sum()) - 1, 1), 1.0 / (len(others) + 1)))
 
 
 def _mean(logs: Floats) -> float:
@@ -103,5 +103,5 @@ def _mean(logs: Floats) -> float:
 
 
 def _detectable(means: Floats, alpha: float) -> float:
-    reach = t.isf(alpha, len(means) - 2) + norm.isf(0.1)
+    reach = -stdtrit(len(means) - 2, alpha) - ndtri(0.1)
     return float((1.0 + TOLERANCE) * np.exp(reach * _scale(means)))

@@ -3,7 +3,6 @@
 import math
 from typing import Any
 
-import altair as alt
 from thermograd.analysis.comparison.result import Comparison, best_of
 from thermograd.analysis.display.palette import RUN_COLOURS
 from thermograd.analysis.report.charts.style import (
@@ -22,6 +21,7 @@ from thermograd.analysis.report.charts.style import (
     tooltip,
     value_scale,
 )
+from thermograd.analysis.report.charts.vega_lite import Part, View, channel, layered, part, value
 from thermograd.analysis.report.data.comparison import (
     BY_STEP,
     Along,
@@ -47,7 +47,7 @@ def overlays_chart(overlays: list[Overlay], along: Along, runs: list[str], name:
     """Return the curves of runs over each other, one panel a signal; None where there is nothing."""
     if not overlays:
         return None
-    spec = specification(lambda rows: alt.vconcat(*_panels(overlays, along, runs, rows, name), spacing=12))
+    spec = specification(lambda rows: part(vconcat=_panels(overlays, along, runs, rows, name), spacing=12))
     told = [
         {"title": overlay.signal.name, "unit": overlay.signal.symbol}
         | {"curves": f"{name}-{overlay.key}", "marks": []}
@@ -57,24 +57,20 @@ def overlays_chart(overlays: list[Overlay], along: Along, runs: list[str], name:
     return over_time(spec, along.unit, along.size, told)
 
 
-def _panels(
-    overlays: list[Overlay], along: Along, labels: list[str], rows: Rows, name: str
-) -> list[alt.LayerChart]:
+def _panels(overlays: list[Overlay], along: Along, labels: list[str], rows: Rows, name: str) -> list[Part]:
     end = axis_end(overlays, along, _TICKS)
-    scale = alt.Scale(domain=[0, number(end)], nice=False, zero=False)
+    scale = part(domain=[0, number(end)], nice=False, zero=False)
 
-    def axis(is_last: bool) -> alt.X:
+    def axis(is_last: bool) -> Part:
         title = along.title if is_last else None
-        return alt.X(
-            "t:Q", scale=scale, axis=alt.Axis(title=title, labels=is_last, grid=False, tickCount=_TICKS)
+        return channel(
+            "t:Q", scale=scale, axis=part(title=title, labels=is_last, grid=False, tickCount=_TICKS)
         )
 
     return [_panel(overlay, labels, rows, along, axis(overlay is overlays[-1]), name) for overlay in overlays]
 
 
-def _panel(
-    overlay: Overlay, labels: list[str], rows: Rows, along: Along, x: alt.X, name: str
-) -> alt.LayerChart:
+def _panel(overlay: Overlay, labels: list[str], rows: Rows, along: Along, x: Part, name: str) -> Part:
     entries = [
         {"t": number(t / along.size), "v": number(v), "s": line.label, "d": line.label}
         for line in overlay.lines
@@ -82,13 +78,13 @@ def _panel(
     ]
     ends = [(line.lowest, line.highest) for line in overlay.curves]
     scale = (
-        alt.Scale(type="log", nice=False, padding=6)
+        part(type="log", nice=False, padding=6)
         if overlay.log
         else value_scale(min(low for low, _ in ends), max(high for _, high in ends), 6)
     )
-    values = decades(overlay.curves) if overlay.log else alt.Undefined
-    look: dict[str, Any] = {"tickCount": 4, "minExtent": 46, "maxExtent": 46, "titlePadding": 8}
-    y = alt.Y("v:Q", scale=scale, axis=alt.Axis(title=overlay.axis_title, values=values, **look))
+    axis = part(title=overlay.axis_title, tickCount=4, minExtent=46, maxExtent=46, titlePadding=8)
+    axis |= {"values": decades(overlay.curves)} if overlay.log else {}
+    y = channel("v:Q", scale=scale, axis=axis)
     lines = curves(named(rows, f"{name}-{overlay.key}", entries), labels, x, y)
     key = f"{name}-{overlay.key}-panel".replace("-", "_")  # Vega takes no other names for scales
     size: dict[str, Any] = {"width": WIDTH, "height": _HEIGHT}
@@ -96,8 +92,8 @@ def _panel(
     if overlay.band:
         band = named(rows, f"{name}-{overlay.key}-band", band_rows(overlay.band, along.size))
         layers = [*band_layers(band, x, y), lines]
-    layers[0] = layers[0].properties(name=f"{key}-curves")
-    return alt.LayerChart(layer=layers, name=key, description=overlay.axis_title, **size)
+    layers[0] = View(layers[0], name=f"{key}-curves")
+    return layered(layers, name=key, description=overlay.axis_title, **size)
 
 
 def _labels(runs: int) -> list[str]:
@@ -112,54 +108,52 @@ def forest_chart(rows: list[ForestRow], runs: int, printed: bool = False) -> Spe
     return specification(lambda data: _forest(data, rows, runs, printed)) if rows else None
 
 
-def _forest(data: Rows, rows: list[ForestRow], runs: int, printed: bool) -> alt.LayerChart:
+def _forest(data: Rows, rows: list[ForestRow], runs: int, printed: bool) -> Part:
     entries = [
         {"label": "pooled" if row.place is None else f"run {row.place + 1}", "name": row.name}
         | {"r": number(row.r), "low": number(row.low), "high": number(row.high), "short": row.label}
         | {"told": f"{row.r:+.2f} [{row.low:+.2f}, {row.high:+.2f}]".replace("-", "\u2212")}
         for row in rows
     ]
-    between: Any = _PRINTED_FOREST if printed else alt.Undefined
-    x = alt.X("low:Q", scale=alt.Scale(domain=_reach(rows), range=between))
-    x = x.axis(title=_FOREST_TITLE, tickCount=5 if printed else 7, labelSeparation=8)
-    y = alt.Y("label:N", sort=None, scale=alt.Scale(domain=[entry["label"] for entry in entries]))
+    between = {"range": _PRINTED_FOREST} if printed else {}
+    x = channel("low:Q", scale={"domain": _reach(rows), **between})
+    x |= part(axis=part(title=_FOREST_TITLE, tickCount=5 if printed else 7, labelSeparation=8))
+    y = channel("label:N", sort=None, scale=part(domain=[entry["label"] for entry in entries]))
     look: dict[str, Any] = {"labelLimit": 64, "minExtent": 46, "grid": False, "ticks": False, "domain": False}
-    y = y.axis(None) if printed else y.axis(title=None, **look)
+    y["axis"] = None if printed else part(title=None, **look)
     single, pooled = named(data, "forest-runs", entries[:-1]), named(data, "forest-pooled", entries[-1:])
     layers = [
-        named(data, "forest-zero", [{"r": 0}]).mark_rule(style="zero-line").encode(x="r:Q"),
+        named(data, "forest-zero", [{"r": 0}]).mark("rule", style="zero-line").encode(x="r:Q"),
         *_intervals(single, x, y, {"shape": "circle", "size": 60}, **_colours(runs)),
         *_intervals(pooled, x, y, {"shape": "diamond", "size": 150, "style": "peak"}),
         *(layer for each in (single, pooled) * printed for layer in _words(each, y)),
     ]
     height = _ROW * len(rows)
-    return alt.LayerChart(layer=layers, width=WIDTH, height=height, description=_FOREST_TITLE)
+    return layered(layers, width=WIDTH, height=height, description=_FOREST_TITLE)
 
 
-def _colours(runs: int) -> dict[str, alt.Color]:
+def _colours(runs: int) -> dict[str, Part]:
     """Return the runs' colours, of more runs than there are none: each has its name beside it."""
     return {"color": colour(_labels(runs), "label:N")} if runs <= len(RUN_COLOURS) else {}
 
 
-def _intervals(
-    rows: alt.Chart, x: alt.X, y: alt.Y, look: dict[str, Any], **colours: alt.Color
-) -> list[alt.Chart]:
+def _intervals(rows: View, x: Part, y: Part, look: dict[str, Any], **colours: Part) -> list[View]:
     form = "+.3f"
     told = {"label": ("which", ""), "name": ("name", ""), "r": ("r", form), "low": ("low", form)}
-    rule = rows.mark_rule(strokeWidth=1.8, **{"style": look["style"]} if "style" in look else {})
+    rule = rows.mark("rule", strokeWidth=1.8, **{"style": look["style"]} if "style" in look else {})
     return [
         rule.encode(x=x, x2="high:Q", y=y, **colours),
-        rows.mark_point(filled=True, opacity=1, **look).encode(
+        rows.mark("point", filled=True, opacity=1, **look).encode(
             x="r:Q", y=y, tooltip=tooltip(**told, high=("high", form)), **colours
         ),
     ]
 
 
-def _words(rows: alt.Chart, y: alt.Y) -> list[alt.Chart]:
-    left, right = (rows.mark_text(baseline="middle", align=side, limit=130) for side in ("left", "right"))
+def _words(rows: View, y: Part) -> list[View]:
+    left, right = (rows.mark("text", baseline="middle", align=side, limit=130) for side in ("left", "right"))
     return [
-        left.encode(text="short:N", x=alt.value(0), y=y),
-        right.encode(text="told:N", x=alt.value(PRINTED_WIDTH), y=y),
+        left.encode(text="short:N", x=value(0), y=y),
+        right.encode(text="told:N", x=value(PRINTED_WIDTH), y=y),
     ]
 
 

@@ -6,7 +6,6 @@ The last two take the place of the outcome that is shown as the parameter ``outc
 from collections.abc import Sequence
 from typing import Any
 
-import altair as alt
 from thermograd.analysis.display.numbers import shown_number
 from thermograd.analysis.report.charts.style import (
     WIDTH,
@@ -18,6 +17,7 @@ from thermograd.analysis.report.charts.style import (
     specification,
     tooltip,
 )
+from thermograd.analysis.report.charts.vega_lite import Part, View, channel, layered, parameter, part, value
 from thermograd.analysis.report.data.experiment import Course, ShownExperiment, Stretch, TestedOutcome
 from thermograd.analysis.report.data.panel import Panels
 
@@ -36,27 +36,26 @@ def blocks_chart(shown: ShownExperiment, panels: Panels) -> Spec | None:
     return specification(lambda rows: _stacked(rows, shown, panels))
 
 
-def _stacked(rows: Rows, shown: ShownExperiment, panels: Panels) -> alt.VConcatChart:
+def _stacked(rows: Rows, shown: ShownExperiment, panels: Panels) -> Part:
     last = len(shown.courses) - 1
     charts = [_panel(rows, shown, course, panels, k, k == last) for k, course in enumerate(shown.courses)]
-    chart: alt.VConcatChart = alt.vconcat(*charts, spacing=10)
-    return chart
+    return part(vconcat=charts, spacing=10)
 
 
 def _panel(
     rows: Rows, shown: ShownExperiment, course: Course, panels: Panels, place: int, is_lowest: bool
-) -> alt.LayerChart:
+) -> Part:
     unit_s = panels.clock.seconds
     ends = shown.span_s if shown.stretches else panels.limits_s
-    scale = alt.Scale(domain=[number(end / unit_s) for end in ends], nice=False, zero=False)
+    scale = part(domain=[number(end / unit_s) for end in ends], nice=False, zero=False)
     title = f"{panels.clock.name} since the run's first event" if is_lowest else None
-    x = alt.X("t:Q", scale=scale, axis=alt.Axis(title=title, labels=is_lowest, grid=False, tickCount=8))
-    y = alt.Y("v:Q", scale=alt.Scale(zero=False, padding=8 if shown.is_switchback else 22))
-    y = y.axis(title=_axis_title(course, shown.courses), tickCount=4, titlePadding=8, **_LEFT)
+    x = channel("t:Q", scale=scale, axis=part(title=title, labels=is_lowest, grid=False, tickCount=8))
+    y = channel("v:Q", scale=part(zero=False, padding=8 if shown.is_switchback else 22))
+    y |= part(axis=part(title=_axis_title(course, shown.courses), tickCount=4, titlePadding=8, **_LEFT))
     layers = _assigned(rows, shown, unit_s, x)
     curve = named(rows, f"course-{place}-{course.key}", _points(course, unit_s))
     style = "course" if course.middles else "training"
-    layers.append(curve.mark_line(strokeWidth=1.2, clip=True, style=style).encode(x=x, y=y))
+    layers.append(curve.mark("line", strokeWidth=1.2, clip=True, style=style).encode(x=x, y=y))
     for kind in ("hot", "cool"):
         middles = [
             _middle(each.stretch, each.value, unit_s) for each in course.middles if each.stretch.kind == kind
@@ -65,12 +64,12 @@ def _panel(
             continue
         data = named(rows, f"middle-{place}-{course.key}-{kind}", middles)
         told = tooltip(told=("block", ""), v=("median", ".5~g"))
-        rule = data.mark_rule(strokeWidth=3, style=f"{kind}-middle", clip=True, strokeCap="butt")
+        rule = data.mark("rule", strokeWidth=3, style=f"{kind}-middle", clip=True, strokeCap="butt")
         layers.append(rule.encode(x=x, x2="to:Q", y=y, tooltip=told))
     if shown.result.simulated and not place:
         layers.append(heading(named(rows, "simulated", [{"name": SIMULATED}])))
-    return alt.LayerChart(
-        layer=layers, width=WIDTH, height=_HEIGHT, name=f"on-{place}-{course.key}", description=course.title
+    return layered(
+        layers, width=WIDTH, height=_HEIGHT, name=f"on-{place}-{course.key}", description=course.title
     )
 
 
@@ -93,28 +92,27 @@ def _middle(stretch: Stretch, value: float, unit_s: float) -> dict[str, Any]:
     return ends | {"v": number(value), "told": stretch.kind}
 
 
-def _assigned(rows: Rows, shown: ShownExperiment, unit_s: float, x: alt.X) -> list[alt.Chart]:
+def _assigned(rows: Rows, shown: ShownExperiment, unit_s: float, x: Part) -> list[View]:
     """Return the blocks as bands; of pulses a line at each."""
     if not shown.is_switchback:
         return [_pulses(rows, shown, unit_s, x, place) for place in range(len(shown.kinds))]
     layers = []
     for kind in ("hot", "cool"):
         bands = [_middle(each, 0.0, unit_s) for each in shown.stretches if each.kind == kind]
-        data = named(rows, f"assigned-{kind}", bands).mark_rect(style=f"{kind}-block", clip=True)
-        layers.append(data.encode(x=x, x2="to:Q", y=alt.value(0), y2=alt.value(_HEIGHT)))
+        data = named(rows, f"assigned-{kind}", bands).mark("rect", style=f"{kind}-block", clip=True)
+        layers.append(data.encode(x=x, x2="to:Q", y=value(0), y2=value(_HEIGHT)))
     return layers
 
 
-def _pulses(rows: Rows, shown: ShownExperiment, unit_s: float, x: alt.X, place: int) -> alt.Chart:
+def _pulses(rows: Rows, shown: ShownExperiment, unit_s: float, x: Part, place: int) -> View:
     """Return the pulses of a kind as ticks along the upper edge, a row a kind."""
     kind = shown.kinds[place]
     pulses = [{"t": number(e.start_s / unit_s), "told": e.kind} for e in shown.stretches if e.kind == kind]
     style = ("hot-middle", "cool-middle")[place % 2]
-    ticks = named(rows, f"pulses-{place}", pulses).mark_tick(
-        orient="vertical", style=style, size=7, thickness=1.6, clip=True, opacity=1
+    ticks = named(rows, f"pulses-{place}", pulses).mark(
+        "tick", orient="vertical", style=style, size=7, thickness=1.6, clip=True, opacity=1
     )
-    chart: alt.Chart = ticks.encode(x=x, y=alt.value(4 + 9 * place), tooltip=tooltip(told=("pulse", "")))
-    return chart
+    return ticks.encode(x=x, y=value(4 + 9 * place), tooltip=tooltip(told=("pulse", "")))
 
 
 # -- what was found, and what chance gives ---------------------------------------------------------
@@ -129,39 +127,37 @@ def found_chart(shown: ShownExperiment) -> Spec | None:
     return specification(lambda rows: _found(rows, shown, curves, bars))
 
 
-def _found(rows: Rows, shown: ShownExperiment, curves: bool, bars: bool) -> alt.LayerChart | alt.ConcatChart:
-    chosen = alt.param(name="outcome", value=0)
+def _found(rows: Rows, shown: ShownExperiment, curves: bool, bars: bool) -> Part:
+    chosen = parameter("outcome", 0)
     plots = [_response(rows, shown)] * curves + [_chance(rows, shown)] * bars
     if len(plots) == 1:
-        alone: alt.LayerChart = plots[0].properties(width=WIDTH).add_params(chosen)
-        return alone
-    chart: alt.ConcatChart = alt.concat(*plots, columns=2, usermeta={"shares": _SHARES}).add_params(chosen)
-    return chart
+        return plots[0] | {"width": WIDTH} | chosen
+    return part(concat=plots, columns=2, usermeta={"shares": _SHARES}, **chosen)
 
 
-def _response(rows: Rows, shown: ShownExperiment) -> alt.LayerChart:
+def _response(rows: Rows, shown: ShownExperiment) -> Part:
     points = [row for k, each in enumerate(shown.tested) for row in _response_rows(k, each)]
     titles = [
         {"k": k, "name": _stamp(shown, f"{each.label}{'' if each.effect.response else ': no response'}")}
         for k, each in enumerate(shown.tested)
     ]
     began = "s after a hot block began" if shown.is_switchback else "s after the pulse"
-    axis = alt.Axis(title=began, grid=False, tickCount=6)
-    x = alt.X("t:Q", scale=alt.Scale(nice=False, domainMin=0), axis=axis)
-    up = alt.Axis(title="effect in sd", tickCount=5, minExtent=34)
-    y = alt.Y("v:Q", axis=up)
+    axis = part(title=began, grid=False, tickCount=6)
+    x = channel("t:Q", scale=part(nice=False, domainMin=0), axis=axis)
+    up = part(title="effect in sd", tickCount=5, minExtent=34)
+    y = channel("v:Q", axis=up)
     told = tooltip(t=("s after", ".3~g"), v=("effect, sd", "+.3f"), low=("from", "+.3f"), high=("to", "+.3f"))
     told += tooltip(own=("effect", ""))
-    base = named(rows, "response", points).transform_filter(_ONLY)
+    base = named(rows, "response", points).where(_ONLY)
     layers = [
-        base.mark_area(style="band", opacity=1).encode(x=x, y=alt.Y("low:Q", axis=up), y2="high:Q"),
-        named(rows, "zero-response", [{"v": 0}]).mark_rule(style="zero-line", strokeWidth=1).encode(y=y),
-        base.mark_line(style="stem", strokeWidth=2).encode(x=x, y=y),
-        base.mark_circle(style="stem-dot", size=34, opacity=1).encode(x=x, y=y, tooltip=told),
-        heading(named(rows, "title-response", titles).transform_filter(_ONLY)),
+        base.mark("area", style="band", opacity=1).encode(x=x, y=channel("low:Q", axis=up), y2="high:Q"),
+        named(rows, "zero-response", [{"v": 0}]).mark("rule", style="zero-line", strokeWidth=1).encode(y=y),
+        base.mark("line", style="stem", strokeWidth=2).encode(x=x, y=y),
+        base.mark("circle", style="stem-dot", size=34, opacity=1).encode(x=x, y=y, tooltip=told),
+        heading(named(rows, "title-response", titles).where(_ONLY)),
     ]
     width = round(WIDTH * _SHARES[0])
-    return alt.LayerChart(layer=layers, width=width, height=210, name="response")
+    return layered(layers, width=width, height=210, name="response")
 
 
 def _response_rows(k: int, each: TestedOutcome) -> list[dict[str, Any]]:
@@ -176,7 +172,7 @@ def _response_rows(k: int, each: TestedOutcome) -> list[dict[str, Any]]:
     ]
 
 
-def _chance(rows: Rows, shown: ShownExperiment) -> alt.LayerChart:
+def _chance(rows: Rows, shown: ShownExperiment) -> Part:
     bars = [row for k, each in enumerate(shown.tested) for row in _bar_rows(k, each)]
     own = [
         {"k": k, "v": number(each.bars.observed), "told": "this run"}
@@ -184,23 +180,23 @@ def _chance(rows: Rows, shown: ShownExperiment) -> alt.LayerChart:
         if each.bars is not None
     ]
     titles = [{"k": k, "name": _stamp(shown, _chance_title(each))} for k, each in enumerate(shown.tested)]
-    axis = alt.Axis(title="test statistic", grid=False, tickCount=6)
-    scale = alt.Scale(nice=False, zero=False, padding=10)
-    x = alt.X("from:Q", scale=scale, axis=axis)
-    y = alt.Y("n:Q", axis=alt.Axis(title="schedules drawn anew", tickCount=4, minExtent=34))
+    axis = part(title="test statistic", grid=False, tickCount=6)
+    scale = part(nice=False, zero=False, padding=10)
+    x = channel("from:Q", scale=scale, axis=axis)
+    y = channel("n:Q", axis=part(title="schedules drawn anew", tickCount=4, minExtent=34))
     told = tooltip(told=("statistic", ""), n=("schedules", ",d"))
-    base = named(rows, "chance", bars).transform_filter(_ONLY)
-    observed = named(rows, "observed", own).transform_filter(_ONLY)
-    at = alt.X("v:Q", scale=scale, axis=axis)
+    base = named(rows, "chance", bars).where(_ONLY)
+    observed = named(rows, "observed", own).where(_ONLY)
+    at = channel("v:Q", scale=scale, axis=axis)
     layers = [
-        base.mark_rect(style="many").encode(x=x, x2="to:Q", y=y, y2=alt.datum(0), tooltip=told),
-        observed.mark_rule(style="observed", strokeWidth=2.5).encode(
+        base.mark("rect", style="many").encode(x=x, x2="to:Q", y=y, y2={"datum": 0}, tooltip=told),
+        observed.mark("rule", style="observed", strokeWidth=2.5).encode(
             x=at, tooltip=tooltip(v=("this run", ".3g"))
         ),
-        heading(named(rows, "title-chance", titles).transform_filter(_ONLY)),
+        heading(named(rows, "title-chance", titles).where(_ONLY)),
     ]
     width = round(WIDTH * _SHARES[1])
-    return alt.LayerChart(layer=layers, width=width, height=210, name="chance")
+    return layered(layers, width=width, height=210, name="chance")
 
 
 def _bar_rows(k: int, each: TestedOutcome) -> list[dict[str, Any]]:

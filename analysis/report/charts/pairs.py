@@ -7,7 +7,6 @@ spikes that of the signal as ``which``.
 import math
 from typing import Any, NamedTuple
 
-import altair as alt
 import numpy as np
 from thermograd.analysis.display.numbers import DASH, seconds_text
 from thermograd.analysis.report.charts.style import (
@@ -20,6 +19,7 @@ from thermograd.analysis.report.charts.style import (
     specification,
     tooltip,
 )
+from thermograd.analysis.report.charts.vega_lite import Part, channel, layered, parameter, part, value
 from thermograd.analysis.report.data.evidence import Evidence
 from thermograd.analysis.run.event_tests import AroundSpikes
 from thermograd.analysis.run.pair import FADING, ONE_DELAY, Pair
@@ -40,7 +40,7 @@ _R_TITLE = "residual correlation r"
 _SHARES = [0.66, 0.34]  # of the width, for lags and for slow answers
 
 
-_Across = tuple[alt.Scale, alt.Axis]
+_Across = tuple[Part, Part]  # scale, axis
 
 
 class _Drawn(NamedTuple):
@@ -56,21 +56,23 @@ def lag_chart(pairs: list[tuple[str, list[Pair]]]) -> Spec | None:
     return specification(lambda rows: _profiles(rows, pairs)) if pairs else None
 
 
-def _profiles(rows: Rows, pairs: list[tuple[str, list[Pair]]]) -> alt.LayerChart | alt.ConcatChart:
+def _profiles(rows: Rows, pairs: list[tuple[str, list[Pair]]]) -> Part:
     tested = [(k, pair) for k, (_, families) in enumerate(pairs) for pair in families]
     memories = sorted({memory for _, pair in tested for memory in pair.memories_s})
     reach = min(1.0, 1.15 * max(max(map(abs, [*_shown_r(pair), _widest(pair)])) for _, pair in tested))
-    y = alt.Y("r:Q", scale=alt.Scale(domain=[-reach, reach], nice=False))
-    lags = _stems(rows, "lags", _lag_rows(tested), _lag_axis(tested), y.axis(title=_R_TITLE, tickCount=5))
-    chosen = alt.param(name="pair", value=0)
+    y = channel("r:Q", scale=part(domain=[-reach, reach], nice=False))
+    lags = _stems(rows, "lags", _lag_rows(tested), _lag_axis(tested), _on_axis(y, title=_R_TITLE))
+    chosen = parameter("pair", 0)
     if not memories:
-        sized: alt.LayerChart = lags.properties(width=WIDTH, height=200).add_params(chosen)
-        return sized
+        return lags | part(width=WIDTH, height=200, **chosen)
     slow = _slow_rows(tested, memories)
-    right = _stems(rows, "slow", slow, _memory_axis(memories), y.axis(title=None, tickCount=5))
+    right = _stems(rows, "slow", slow, _memory_axis(memories), _on_axis(y, title=None))
     plots = [_titled(rows, "lags", lags, ONE_DELAY), _titled(rows, "slow", right, FADING)]
-    chart: alt.ConcatChart = alt.concat(*plots, columns=2, usermeta={"shares": _SHARES}).add_params(chosen)
-    return chart
+    return part(concat=plots, columns=2, usermeta={"shares": _SHARES}, **chosen)
+
+
+def _on_axis(y: Part, title: str | None) -> Part:
+    return y | part(axis=part(title=title, tickCount=5))
 
 
 def _shown_r(pair: Pair) -> list[float]:
@@ -81,42 +83,38 @@ def _widest(pair: Pair) -> float:
     return max(pair.half_width, pair.slow_half_width if pair.memories_s else 0.0)
 
 
-def _stems(
-    rows: Rows, key: str, drawn: _Drawn, across: tuple[alt.Scale, alt.Axis], y: alt.Y
-) -> alt.LayerChart:
+def _stems(rows: Rows, key: str, drawn: _Drawn, across: tuple[Part, Part], y: Part) -> Part:
     """Return r as stems over a band for each family, what is outside its band circled."""
     bound, family, r = ("95 % bound ±", ".3f"), ("family", ""), ("r", "+.3f")
     over = tooltip(high=bound, family=family)
     at = tooltip(told=("answer", ""), r=r, bound=bound, family=family)
-    band = named(rows, f"bands-{key}", drawn.bands).transform_filter(_ONLY).mark_rect(style="band")
-    base = named(rows, f"points-{key}", drawn.points).transform_filter(_ONLY)
-    dots = base.mark_circle(size=46, opacity=1, style="stem-dot")
-    peaks = base.transform_filter("datum.outside === 1")
-    peaks = peaks.mark_point(style="peak", filled=False, size=150, strokeWidth=1.8)
+    band = named(rows, f"bands-{key}", drawn.bands).where(_ONLY).mark("rect", style="band")
+    base = named(rows, f"points-{key}", drawn.points).where(_ONLY)
+    dots = base.mark("circle", size=46, opacity=1, style="stem-dot")
+    peaks = base.where("datum.outside === 1")
+    peaks = peaks.mark("point", style="peak", filled=False, size=150, strokeWidth=1.8)
     scale, axis = across
-    start, x = alt.X("from:Q", scale=scale, axis=axis), alt.X("at:Q", scale=scale, axis=axis)
+    start, x = channel("from:Q", scale=scale, axis=axis), channel("at:Q", scale=scale, axis=axis)
     layers = [
-        band.encode(x=start, x2="to:Q", y=alt.Y("low:Q"), y2="high:Q", tooltip=over),
-        named(rows, f"zero-{key}", [{"r": 0}]).mark_rule(style="zero-line", strokeWidth=1).encode(y=y),
-        base.mark_rule(style="stem", strokeWidth=2).encode(x=x, y=y, y2=alt.datum(0)),
+        band.encode(x=start, x2="to:Q", y="low:Q", y2="high:Q", tooltip=over),
+        named(rows, f"zero-{key}", [{"r": 0}]).mark("rule", style="zero-line", strokeWidth=1).encode(y=y),
+        base.mark("rule", style="stem", strokeWidth=2).encode(x=x, y=y, y2={"datum": 0}),
         dots.encode(x=x, y=y, tooltip=at),
         peaks.encode(x=x, y=y),
     ]
-    return alt.LayerChart(layer=layers, height=200)
+    return layered(layers, height=200)
 
 
-def _titled(rows: Rows, key: str, plot: alt.LayerChart, title: str) -> alt.LayerChart:
+def _titled(rows: Rows, key: str, plot: Part, title: str) -> Part:
     width = round(WIDTH * _SHARES[key == "slow"])
-    titled: alt.LayerChart = (plot + heading(named(rows, f"title-{key}", [{"name": title}]))).properties(
-        width=width, height=200, name=key
-    )
-    return titled
+    layers = [*plot["layer"], heading(named(rows, f"title-{key}", [{"name": title}]))]
+    return layered(layers, width=width, height=200, name=key)
 
 
 def _lag_axis(tested: list[tuple[int, Pair]]) -> _Across:
     ends = [min(pair.span_s[0] for _, pair in tested), max(pair.span_s[1] for _, pair in tested)]
-    scale = alt.Scale(domain=[number(end) for end in ends], nice=False, padding=12)
-    return scale, alt.Axis(title=_LAG_TITLE, grid=False)
+    scale = part(domain=[number(end) for end in ends], nice=False, padding=12)
+    return scale, part(title=_LAG_TITLE, grid=False)
 
 
 def _lag_rows(tested: list[tuple[int, Pair]]) -> _Drawn:
@@ -136,8 +134,8 @@ def _memory_axis(memories: list[float]) -> _Across:
     names = [seconds_text(m).removesuffix(" s") * (k % every == 0) for k, m in enumerate(memories)]
     labels = [*names[::-1], "", *names]
     places = [place for place in range(-count, count + 1) if place]
-    scale = alt.Scale(domain=[-count - 0.6, count + 0.6], nice=False, padding=4)
-    axis = alt.Axis(
+    scale = part(domain=[-count - 0.6, count + 0.6], nice=False, padding=4)
+    axis = part(
         title=_MEMORY_TITLE,
         grid=False,
         values=places,
@@ -181,7 +179,7 @@ def cross_chart(evidence: list[Evidence], most_points: int = _MOST_POINTS) -> Sp
     return specification(lambda rows: _clouds(rows, evidence, most_points)) if evidence else None
 
 
-def _clouds(rows: Rows, evidence: list[Evidence], most: int) -> alt.ConcatChart:
+def _clouds(rows: Rows, evidence: list[Evidence], most: int) -> Part:
     raw = [row for e in evidence for row in _cloud(e.place, most, e.time_s, e.x, e.y)]
     left = [
         row for e in evidence for row in _cloud(e.place, most, e.residual_time_s, e.residual_x, e.residual_y)
@@ -207,10 +205,8 @@ def _where(each: Evidence) -> str:
     return f" at lag {_signed(each.lag_s, 1)} s"
 
 
-def _beside(plots: list[alt.LayerChart], evidence: list[Evidence]) -> alt.ConcatChart:
-    chosen = alt.param(name="pair", value=evidence[0].place)
-    chart: alt.ConcatChart = alt.concat(*plots, columns=2).add_params(chosen)
-    return chart
+def _beside(plots: list[Part], evidence: list[Evidence]) -> Part:
+    return part(concat=plots, columns=2, **parameter("pair", evidence[0].place))
 
 
 def _cloud(k: int, most: int, time_s: Any, x: Any, y: Any) -> list[dict[str, Any]]:
@@ -223,27 +219,27 @@ def _brief(value: float) -> float | None:
     return float(f"{value:.4g}") if math.isfinite(value) else None
 
 
-def _cloud_plot(rows: Rows, key: str, points: list[dict[str, Any]], titles: list[Any]) -> alt.LayerChart:
-    scale = alt.Scale(zero=False, nice=False, padding=10)  # so that no point is cut at the edge
-    dots = named(rows, f"cloud-{key}", points).transform_filter(_ONLY).mark_circle(size=20, opacity=0.85)
-    words = named(rows, "titles", titles).transform_filter(_ONLY)
-    above = words.mark_text(align="left", baseline="bottom", fontSize=11, dy=-18)
-    side = words.mark_text(align="left", baseline="bottom", fontSize=11, dy=-4, dx=-28)
-    below = words.mark_text(align="right", baseline="top", fontSize=11, dy=22)
-    corner = {"x": alt.value(0), "y": alt.value(0)}
+def _cloud_plot(rows: Rows, key: str, points: list[dict[str, Any]], titles: list[Any]) -> Part:
+    scale = part(zero=False, nice=False, padding=10)  # so that no point is cut at the edge
+    dots = named(rows, f"cloud-{key}", points).where(_ONLY).mark("circle", size=20, opacity=0.85)
+    words = named(rows, "titles", titles).where(_ONLY)
+    above = words.mark("text", align="left", baseline="bottom", fontSize=11, dy=-18)
+    side = words.mark("text", align="left", baseline="bottom", fontSize=11, dy=-4, dx=-28)
+    below = words.mark("text", align="right", baseline="top", fontSize=11, dy=22)
+    corner = {"x": value(0), "y": value(0)}
     prefix = "left_" if key == "left" else ""
     layers = [
         dots.encode(
-            x=alt.X("x:Q", scale=scale, axis=alt.Axis(title=None, grid=False, tickCount=5)),
-            y=alt.Y("y:Q", scale=scale, axis=alt.Axis(title=None, tickCount=5, minExtent=34)),
-            color=alt.Color("t:Q", scale=alt.Scale(range="ramp", zero=False), legend=None),
+            x=channel("x:Q", scale=scale, axis=part(title=None, grid=False, tickCount=5)),
+            y=channel("y:Q", scale=scale, axis=part(title=None, tickCount=5, minExtent=34)),
+            color=channel("t:Q", scale=part(range="ramp", zero=False), legend=None),
             tooltip=tooltip(x=("training", ".4~g"), y=("hardware", ".4~g"), t=("time, s", ",.1f")),
         ),
         above.encode(text=f"{key}:N", **corner),
         side.encode(text=f"{prefix}y:N", **corner),
         below.encode(text=f"{prefix}x:N", x={"value": "width"}, y={"value": "height"}),
     ]
-    return alt.LayerChart(layer=layers, width=WIDTH // 2, height=230, name=key)
+    return layered(layers, width=WIDTH // 2, height=230, name=key)
 
 
 def _signed(value: float, digits: int = 2) -> str:
@@ -275,29 +271,29 @@ def _memory_rows(each: Evidence, side: int) -> list[dict[str, Any]]:
     ]
 
 
-def _memory_plot(rows: Rows, side: int, evidence: list[Evidence]) -> alt.LayerChart:
+def _memory_plot(rows: Rows, side: int, evidence: list[Evidence]) -> Part:
     points = [row for each in evidence for row in _memory_rows(each, side)]
     titles = [{"k": e.place, "name": _memory_title(e, side)} for e in evidence]
     bounds = [{"k": e.place, "low": -_white(e), "high": _white(e)} for e in evidence if _white(e) < 1]
     reach = [-1, max((row["lag"] for row in points), default=1) + 1]
-    x = alt.X("lag:Q", scale=alt.Scale(domain=reach, nice=False), axis=alt.Axis(title="lag in s", grid=False))
+    x = channel("lag:Q", scale=part(domain=reach, nice=False), axis=part(title="lag in s", grid=False))
     lowest = min((row["r"] for row in points), default=0.0)
-    y = alt.Y("r:Q", scale=alt.Scale(domain=[min(-0.4, lowest), 1], nice=False, padding=4))
-    y = y.axis(title="autocorrelation", tickCount=4, minExtent=34)
+    y = channel("r:Q", scale=part(domain=[min(-0.4, lowest), 1], nice=False, padding=4))
+    y |= part(axis=part(title="autocorrelation", tickCount=4, minExtent=34))
     told = tooltip(what=("of", ""), lag=("lag, s", ".2~f"), r=("autocorrelation", "+.2f"))
-    band = named(rows, f"white-{side}", bounds).transform_filter(_ONLY).mark_rect(style="band")
+    band = named(rows, f"white-{side}", bounds).where(_ONLY).mark("rect", style="band")
     data = named(rows, f"memory-{side}", points)
-    raw = data.transform_filter(f"{_ONLY} && datum.what === 'raw'")
-    left = data.transform_filter(f"{_ONLY} && datum.what === 'residual'")
+    raw = data.where(f"{_ONLY} && datum.what === 'raw'")
+    left = data.where(f"{_ONLY} && datum.what === 'residual'")
     layers = [
-        band.encode(x=alt.value(0), x2={"value": "width"}, y=alt.Y("low:Q"), y2="high:Q"),
-        raw.mark_line(style="raw", strokeWidth=1.5).encode(x=x, y=y),
-        raw.mark_circle(style="raw-dot", size=18, opacity=1).encode(x=x, y=y, tooltip=told),
-        left.mark_rule(style="stem", strokeWidth=2).encode(x=x, y=y, y2=alt.datum(0)),
-        left.mark_circle(style="stem-dot", size=28, opacity=1).encode(x=x, y=y, tooltip=told),
-        heading(named(rows, f"memory-title-{side}", titles).transform_filter(_ONLY)),
+        band.encode(x=value(0), x2={"value": "width"}, y=channel("low:Q"), y2="high:Q"),
+        raw.mark("line", style="raw", strokeWidth=1.5).encode(x=x, y=y),
+        raw.mark("circle", style="raw-dot", size=18, opacity=1).encode(x=x, y=y, tooltip=told),
+        left.mark("rule", style="stem", strokeWidth=2).encode(x=x, y=y, y2={"datum": 0}),
+        left.mark("circle", style="stem-dot", size=28, opacity=1).encode(x=x, y=y, tooltip=told),
+        heading(named(rows, f"memory-title-{side}", titles).where(_ONLY)),
     ]
-    return alt.LayerChart(layer=layers, width=WIDTH // 2, height=150, name=f"memory{side}")
+    return layered(layers, width=WIDTH // 2, height=150, name=f"memory{side}")
 
 
 def _memory_title(each: Evidence, side: int) -> str:
@@ -329,29 +325,27 @@ def _course_rows(k: int, each: AroundSpikes) -> list[dict[str, Any]]:
     ]
 
 
-def _course(rows: Rows, found: list[AroundSpikes]) -> alt.LayerChart:
+def _course(rows: Rows, found: list[AroundSpikes]) -> Part:
     points = [row for k, each in enumerate(found) for row in _course_rows(k, each)]
     titles = [
         {"k": k, "name": f"{each.label}{f' ({each.unit})' * bool(each.unit)}"} for k, each in enumerate(found)
     ]
     ends = [min(row["t"] for row in points), max(row["t"] for row in points)]
-    x = alt.X("t:Q", scale=alt.Scale(domain=ends, nice=False, padding=8))
-    x = x.axis(title="seconds after a spike of the gradient norm", grid=False)
-    y = alt.Y("v:Q", scale=alt.Scale(zero=True, padding=6))
-    y = y.axis(title="change against quiet times", tickCount=5)
-    base = named(rows, "course", points).transform_filter("datum.k === which")
+    x = channel("t:Q", scale=part(domain=ends, nice=False, padding=8))
+    x |= part(axis=part(title="seconds after a spike of the gradient norm", grid=False))
+    y = channel("v:Q", scale=part(zero=True, padding=6))
+    y |= part(axis=part(title="change against quiet times", tickCount=5))
+    base = named(rows, "course", points).where("datum.k === which")
     spike = named(rows, "spike", [{"t": 0, "v": 0}])
     form = "+.3~g"
     ends_told = {"low": ("95 % from", form), "high": ("to", form)}
     told = tooltip(t=("s after the spike", "+.1f"), v=("mean change", form), **ends_told)
     layers = [
-        base.mark_area(style="band", opacity=1).encode(x=x, y=alt.Y("low:Q"), y2="high:Q"),
-        spike.mark_rule(style="zero-line", strokeWidth=1).encode(y=y),
-        spike.mark_rule(style="peak", strokeWidth=1, strokeDash=[4, 3]).encode(x=x),
-        base.mark_line(style="stem", strokeWidth=1.6).encode(x=x, y=y),
-        base.mark_circle(style="stem-dot", size=34, opacity=1).encode(x=x, y=y, tooltip=told),
-        heading(named(rows, "signal", titles).transform_filter("datum.k === which")),
+        base.mark("area", style="band", opacity=1).encode(x=x, y=channel("low:Q"), y2="high:Q"),
+        spike.mark("rule", style="zero-line", strokeWidth=1).encode(y=y),
+        spike.mark("rule", style="peak", strokeWidth=1, strokeDash=[4, 3]).encode(x=x),
+        base.mark("line", style="stem", strokeWidth=1.6).encode(x=x, y=y),
+        base.mark("circle", style="stem-dot", size=34, opacity=1).encode(x=x, y=y, tooltip=told),
+        heading(named(rows, "signal", titles).where("datum.k === which")),
     ]
-    chart = alt.LayerChart(layer=layers).add_params(alt.param(name="which", value=0))
-    sized: alt.LayerChart = chart.properties(width=WIDTH, height=200)
-    return sized
+    return layered(layers, width=WIDTH, height=200, **parameter("which", 0))

@@ -9,9 +9,8 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import altair as alt
-from altair.utils.schemapi import debug_mode
 from thermograd.analysis.report.charts.theme import theme
+from thermograd.analysis.report.charts.vega_lite import Part, View, channel, rows_of, value
 from thermograd.analysis.report.data.curves import Band
 
 Spec = dict[str, Any]
@@ -19,6 +18,7 @@ Rows = dict[str, list[dict[str, Any]]]
 
 WIDTH = 760  # until the page sets it to the room there is
 PRINTED_WIDTH = 400
+_SCHEMA = "https://vega.github.io/schema/vega-lite/v6.4.1.json"
 _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")  # the converter aborts
 
 
@@ -50,23 +50,16 @@ def _as_xml_has_it(value: Any) -> Any:
     return [_as_xml_has_it(item) for item in value] if isinstance(value, list | tuple) else value
 
 
-def specification(draw: Callable[[Rows], Any]) -> Spec:
-    """Return the chart that a function draws, with the rows that it names beside it.
-
-    Altair checks each piece against the schema as it is made, which takes most of the time; the tests check
-    whole specifications instead.
-    """
+def specification(draw: Callable[[Rows], Part]) -> Spec:
+    """Return the chart that a function draws, with the rows that it names beside it."""
     rows: Rows = {}
-    with debug_mode(False):
-        spec: Spec = draw(rows).to_dict(validate=False)
-    return spec | {"datasets": rows}
+    return {"$schema": _SCHEMA, **draw(rows), "datasets": rows}
 
 
 def over_time(spec: Spec, unit: str, unit_s: float, panels: list[Spec], alerts: Sequence[str] = ()) -> Spec:
     """Return panels over time that zoom and pan as one; the page reads `panels` and `alerts` at the cursor.
 
-    Shift and the wheel zoom: a wheel alone scrolls the page. Not by Altair's ``add_params``, which also
-    lists views under names that it then changes.
+    Shift and the wheel zoom: a wheel alone scrolls the page.
     """
     views = [view["layer"][0]["name"] for view in spec["vconcat"]]
     select = {"type": "interval", "encodings": ["x"], "zoom": "wheel![event.shiftKey]"}
@@ -76,31 +69,30 @@ def over_time(spec: Spec, unit: str, unit_s: float, panels: list[Spec], alerts: 
     return spec | {"params": [zoom], "usermeta": {"cursor": cursor}}
 
 
-def named(rows: Rows, name: str, new: list[dict[str, Any]]) -> alt.Chart:
-    """Return a chart of rows beside the specification: Altair would copy and check each, several times."""
+def named(rows: Rows, name: str, new: list[dict[str, Any]]) -> View:
+    """Return a view of rows, which are put beside the specification."""
     rows[name] = new
-    return alt.Chart(alt.NamedData(name=name))
+    return rows_of(name)
 
 
-def value_scale(lowest: float, highest: float, padding: float) -> alt.Scale:
+def value_scale(lowest: float, highest: float, padding: float) -> Part:
     """Return the scale of a curve; one that never changes has round it what its axis needs to name it.
 
     Examples
     --------
-    >>> value_scale(0.01, 0.01, 8).domain, value_scale(1.0, 2.0, 8).domain
-    ([0.009, 0.011], Undefined)
+    >>> value_scale(1.0, 2.0, 8), value_scale(0.01, 0.01, 8)["domain"]
+    ({'zero': False, 'padding': 8}, [0.009, 0.011])
     """
+    scale: Part = {"zero": False, "padding": padding}
     if lowest != highest or not lowest:
-        return alt.Scale(zero=False, padding=padding)
+        return scale
     ends = sorted(float(f"{part * lowest:.12g}") for part in (0.9, 1.1))
-    return alt.Scale(zero=False, padding=padding, domain=ends)
+    return scale | {"domain": ends}
 
 
-def curves(lines: alt.Chart, labels: list[str], x: alt.X, y: alt.Y) -> alt.Chart:
+def curves(lines: View, labels: list[str], x: Part, y: Part) -> View:
     """Return one line a series ``s``, each label ``d`` with its colour."""
-    marks = lines.mark_line(strokeWidth=1.3, clip=True)
-    chart: alt.Chart = marks.encode(x=x, y=y, detail="s:N", color=colour(labels))
-    return chart
+    return lines.mark("line", strokeWidth=1.3, clip=True).encode(x=x, y=y, detail="s:N", color=colour(labels))
 
 
 def band_rows(band: Band, unit: float) -> list[dict[str, Any]]:
@@ -112,38 +104,33 @@ def band_rows(band: Band, unit: float) -> list[dict[str, Any]]:
     ]
 
 
-def band_layers(band: alt.Chart, x: alt.X, y: alt.Y) -> list[alt.Chart]:
+def band_layers(band: View, x: Part, y: Part) -> list[View]:
     """Return an area from the lowest to the highest of many, and a thin line in their middle."""
-    area = band.mark_area(style="many", clip=True, opacity=1)
-    line = band.mark_line(style="many-middle", clip=True, strokeWidth=1)
+    area = band.mark("area", style="many", clip=True, opacity=1)
+    line = band.mark("line", style="many-middle", clip=True, strokeWidth=1)
     return [area.encode(x=x, y=y, y2="h:Q"), line.encode(x=x, y=of_field(y, "m:Q"))]
 
 
-def of_field(channel: Any, field: str) -> Any:
+def of_field(place: Part, field: str) -> Part:
     """Return a channel with the same scale and axis for another field."""
-    other = channel.copy(deep=False)
-    other["shorthand"] = field
-    return other
+    return place | channel(field)
 
 
-def colour(labels: list[str], field: str = "d:N") -> alt.Color:
+def colour(labels: list[str], field: str = "d:N") -> Part:
     """Return the colours of labels, which the page's own key explains."""
-    return alt.Color(field, scale=alt.Scale(domain=labels), legend=None)
+    return channel(field, scale={"domain": labels}, legend=None)
 
 
-def heading(chart: alt.Chart) -> alt.Chart:
+def heading(titles: View) -> View:
     """Return the ``name`` of rows as text above a plot."""
-    text = chart.mark_text(align="left", baseline="bottom", fontSize=11, dy=-4)
-    above: alt.Chart = text.encode(x=alt.value(0), y=alt.value(0), text="name:N")
-    return above
+    text = titles.mark("text", align="left", baseline="bottom", fontSize=11, dy=-4)
+    return text.encode(x=value(0), y=value(0), text="name:N")
 
 
-def tooltip(**told: tuple[str, str]) -> list[alt.Tooltip]:
+def tooltip(**told: tuple[str, str]) -> list[Part]:
     """Return what a pointer is told: by field its title and its format, which is empty for text."""
     return [
-        alt.Tooltip(f"{field}:Q", title=title, format=form)
-        if form
-        else alt.Tooltip(f"{field}:N", title=title)
+        channel(f"{field}:Q", title=title, format=form) if form else channel(f"{field}:N", title=title)
         for field, (title, form) in told.items()
     ]
 

@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-import altair as alt
 from thermograd.analysis.display.numbers import without_middle
 from thermograd.analysis.display.palette import SEVERITY_COLOURS
 from thermograd.analysis.report.charts.style import (
@@ -21,6 +20,7 @@ from thermograd.analysis.report.charts.style import (
     specification,
     value_scale,
 )
+from thermograd.analysis.report.charts.vega_lite import Part, View, channel, layered, part, value
 from thermograd.analysis.report.data.curves import Band, Line, decades
 from thermograd.analysis.report.data.panel import (
     AT_THE_BOTTOM,
@@ -88,34 +88,32 @@ def _told(panel: Panel, spec: Spec) -> dict[str, Any]:
     return told | ({"band": f"{panel.key}-band", "band_name": panel.band.label} if panel.band else {})
 
 
-def _stacked(shown: Sequence[Panel], panels: Panels, rows: Rows, alerts: bool) -> alt.VConcatChart:
+def _stacked(shown: Sequence[Panel], panels: Panels, rows: Rows, alerts: bool) -> Part:
     lowest = None if alerts else shown[-1]
     charts = [_panel_chart(panel, panels, rows, panel is lowest) for panel in shown]
     if alerts:
         charts.append(_alerts_chart(panels, rows))
-    chart: alt.VConcatChart = alt.vconcat(*charts, spacing=10)
-    return chart
+    return part(vconcat=charts, spacing=10)
 
 
-def _x(panels: Panels, is_lowest: bool) -> alt.X:
+def _x(panels: Panels, is_lowest: bool) -> Part:
     """Return the shared axis of time, which is written below the lowest panel."""
-    scale = alt.Scale(domain=[_number(limit, panels) for limit in panels.limits_s], nice=False, zero=False)
+    scale = part(domain=[_number(limit, panels) for limit in panels.limits_s], nice=False, zero=False)
     title = f"{panels.clock.name} since the run's first event" if is_lowest else None
-    return alt.X("t:Q", scale=scale, axis=alt.Axis(title=title, labels=is_lowest, grid=False, tickCount=8))
+    return channel("t:Q", scale=scale, axis=part(title=title, labels=is_lowest, grid=False, tickCount=8))
 
 
 def _number(time_s: float, panels: Panels) -> float | None:
     return number(time_s / panels.clock.seconds)
 
 
-def _panel_chart(panel: Panel, panels: Panels, rows: Rows, is_lowest: bool) -> alt.LayerChart:
-    values = decades(panel.curves) if panel.log else alt.Undefined
-    y = alt.Y("v:Q", scale=_y_scale(panel))
-    look = {"tickCount": 4, "titlePadding": 8, "values": values, **_LEFT}
-    y = y.axis(title=_title(panel), format=_form(panel), **look)
+def _panel_chart(panel: Panel, panels: Panels, rows: Rows, is_lowest: bool) -> Part:
+    y = channel("v:Q", scale=_y_scale(panel))
+    axis = part(title=_title(panel), tickCount=4, titlePadding=8, **_form(panel), **_LEFT)
+    y["axis"] = axis | ({"values": decades(panel.curves)} if panel.log else {})
     first, *others = _layers(panel, panels, rows, _x(panels, is_lowest), y)
-    layers = [first.properties(name=f"{panel.key}-curves"), *others]
-    return alt.LayerChart(layer=layers, width=WIDTH, height=_HEIGHT, name=panel.key, description=panel.title)
+    layers = [View(first, name=f"{panel.key}-curves"), *others]
+    return layered(layers, width=WIDTH, height=_HEIGHT, name=panel.key, description=panel.title)
 
 
 def _title(panel: Panel) -> str | list[str]:
@@ -125,18 +123,18 @@ def _title(panel: Panel) -> str | list[str]:
     return [panel.title, f"({panel.unit})"] if panel.unit else without_middle(panel.title, _TITLE)
 
 
-def _form(panel: Panel) -> Any:
+def _form(panel: Panel) -> Part:
     """Return how values are written: large ones with k or M, for which there is room."""
     highest = max((abs(curve.highest) for curve in panel.curves if curve.total), default=0.0)
-    return "~s" if highest >= _LARGE else alt.Undefined
+    return {"format": "~s"} if highest >= _LARGE else {}
 
 
-def _y_scale(panel: Panel) -> alt.Scale:
+def _y_scale(panel: Panel) -> Part:
     if not panel.band and not any(line.shown for line in panel.lines):  # Vega warns of a range it cannot find
-        return alt.Scale(domain=[0, 1])
+        return part(domain=[0, 1])
     padding = 8 + _STRIP * len(panel.strips)
     if panel.log:
-        return alt.Scale(type="log", nice=False, padding=padding)
+        return part(type="log", nice=False, padding=padding)
     ranges: list[Line | Band] = [
         *(line for line in panel.lines if line.shown),
         *([panel.band] if panel.band else []),
@@ -144,7 +142,7 @@ def _y_scale(panel: Panel) -> alt.Scale:
     return value_scale(min(each.lowest for each in ranges), max(each.highest for each in ranges), padding)
 
 
-def _layers(panel: Panel, panels: Panels, rows: Rows, x: alt.X, y: alt.Y) -> list[alt.Chart]:
+def _layers(panel: Panel, panels: Panels, rows: Rows, x: Part, y: Part) -> list[View]:
     of_devices = any(line.device is not None for line in panel.lines)
     labels = list(panels.devices.values())
     layers = []
@@ -152,14 +150,14 @@ def _layers(panel: Panel, panels: Panels, rows: Rows, x: alt.X, y: alt.Y) -> lis
         band = named(rows, f"{panel.key}-band", band_rows(panel.band, panels.clock.seconds))
         layers += band_layers(band, x, y)
     measured = named(rows, panel.key, _line_rows([line for line in panel.lines if not line.dashed], panels))
-    training = measured.mark_line(strokeWidth=1.3, clip=True, style="training")
+    training = measured.mark("line", strokeWidth=1.3, clip=True, style="training")
     layers.append(curves(measured, labels, x, y) if of_devices else training.encode(x=x, y=y, detail="s:N"))
     if dashed := [line for line in panel.lines if line.dashed]:
         data = named(rows, f"{panel.key}-dashed", _line_rows(dashed, panels))
         layers.append(_dashed(data, labels if of_devices else [], x, y))
     if lonely := _line_rows(panel.lines, panels, alone=True):  # values that no curve shows
         dots = named(rows, f"{panel.key}-alone", lonely)
-        dots = dots.mark_point(filled=True, size=22, clip=True, opacity=1, style="training-dot")
+        dots = dots.mark("point", filled=True, size=22, clip=True, opacity=1, style="training-dot")
         layers.append(dots.encode(x=x, y=y, **({"color": colour(labels)} if of_devices else {})))
     for place, strip in enumerate(panel.strips):
         data = named(rows, f"{panel.key}-strip-{strip.kind}", _strip_rows(strip, panels))
@@ -170,7 +168,7 @@ def _layers(panel: Panel, panels: Panels, rows: Rows, x: alt.X, y: alt.Y) -> lis
         at_value = [mark for mark in marks if mark.value is not None]
         if at_edge:
             data = named(rows, f"{panel.key}-mark-{kind}-edge", _mark_rows(at_edge, panels))
-            edge = alt.value(_HEIGHT - 5 if kind in AT_THE_BOTTOM else 5)
+            edge = value(_HEIGHT - 5 if kind in AT_THE_BOTTOM else 5)
             layers += [_rules(kind, data, x)] * (kind in _RULES) + [_symbols(kind, data, x, edge)]
         if at_value:
             data = named(rows, f"{panel.key}-mark-{kind}", _mark_rows(at_value, panels))
@@ -178,11 +176,10 @@ def _layers(panel: Panel, panels: Panels, rows: Rows, x: alt.X, y: alt.Y) -> lis
     return layers
 
 
-def _dashed(lines: alt.Chart, labels: list[str], x: alt.X, y: alt.Y) -> alt.Chart:
+def _dashed(lines: View, labels: list[str], x: Part, y: Part) -> View:
     look: dict[str, Any] = {"strokeWidth": 1.2, "strokeDash": [5, 3], "clip": True, "style": "bound"}
-    chart = lines.mark_line(**look).encode(x=x, y=y, detail="s:N")
-    coloured: alt.Chart = chart.encode(color=colour(labels)) if labels else chart
-    return coloured
+    chart = lines.mark("line", **look).encode(x=x, y=y, detail="s:N")
+    return chart.encode(color=colour(labels)) if labels else chart
 
 
 def _strip_rows(strip: Strip, panels: Panels) -> list[dict[str, Any]]:
@@ -196,14 +193,13 @@ def _strip_rows(strip: Strip, panels: Panels) -> list[dict[str, Any]]:
     ]
 
 
-def _strip(data: alt.Chart, style: str, x: alt.X, top: float) -> alt.Chart:
+def _strip(data: View, style: str, x: Part, top: float) -> View:
     """Return rectangles below the upper edge of a panel, so many pixels from it."""
     start = of_field(x, "from:Q")
-    opacity = alt.Opacity("o:Q", scale=None, legend=None)
-    chart: alt.Chart = data.mark_rect(style=style, clip=True).encode(
-        x=start, x2="to:Q", y=alt.value(top), y2=alt.value(top + _STRIP - 1), opacity=opacity
+    opacity = channel("o:Q", scale=None, legend=None)
+    return data.mark("rect", style=style, clip=True).encode(
+        x=start, x2="to:Q", y=value(top), y2=value(top + _STRIP - 1), opacity=opacity
     )
-    return chart
 
 
 def _line_rows(lines: Iterable[Line], panels: Panels, alone: bool = False) -> list[dict[str, Any]]:
@@ -227,51 +223,49 @@ def _mark_rows(marks: Iterable[Mark], panels: Panels) -> list[dict[str, Any]]:
     ]
 
 
-def _rules(kind: Kind, data: alt.Chart, x: alt.X) -> alt.Chart:
+def _rules(kind: Kind, data: View, x: Part) -> View:
     dash = [4, 3] if kind == "injection" else [1, 0]
-    chart = data.mark_rule(style=kind, clip=True, strokeWidth=1, strokeDash=dash, opacity=0.75)
-    rules: alt.Chart = chart.encode(x=x)
-    return rules
+    chart = data.mark("rule", style=kind, clip=True, strokeWidth=1, strokeDash=dash, opacity=0.75)
+    return chart.encode(x=x)
 
 
-def _symbols(kind: Kind, data: alt.Chart, x: alt.X, y: Any) -> alt.Chart:
+def _symbols(kind: Kind, data: View, x: Part, y: Any) -> View:
     hollow = kind in ("spike", "nonfinite", "zero")
     size = 90 if kind == "spike" else 45
     look: dict[str, Any] = {"filled": not hollow, "strokeWidth": 1.8 if hollow else 0, "opacity": 1}
-    chart = data.mark_point(style=kind, shape=_SHAPES[kind], size=size, clip=True, **look)
-    symbols: alt.Chart = chart.encode(x=x, y=y)
-    return symbols
+    chart = data.mark("point", style=kind, shape=_SHAPES[kind], size=size, clip=True, **look)
+    return chart.encode(x=x, y=y)
 
 
 # -- alerts ----------------------------------------------------------------------------------------
 
 
-def _alerts_chart(panels: Panels, rows: Rows) -> alt.LayerChart:
+def _alerts_chart(panels: Panels, rows: Rows) -> Part:
     """Return one lane a kind of alert, its name above the ticks, a tick an alert."""
     lanes = list(dict.fromkeys(alert.name for alert in panels.alerts))
     x = _x(panels, True)
-    y = alt.Y("lane:Q", scale=alt.Scale(domain=[len(lanes), 0], nice=False))
-    y = y.axis(title="Alerts", labels=False, ticks=False, grid=False, **_LEFT)
+    y = channel("lane:Q", scale=part(domain=[len(lanes), 0], nice=False))
+    y |= part(axis=part(title="Alerts", labels=False, ticks=False, grid=False, **_LEFT))
     layers = []
     for severity in SEVERITY_COLOURS:
         told = [alert for alert in panels.alerts if alert.severity == severity]
         layers += _alert_layers(severity, told, lanes, panels, rows, x, y)
     names = named(rows, "alerts-lanes", [{"lane": k, "name": name} for k, name in enumerate(lanes)])
-    text = names.mark_text(align="left", baseline="top", fontSize=10, dx=3, dy=1)
-    layers = [layers[0].properties(name="alerts-ticks"), *layers[1:]]
-    layers.append(text.encode(x=alt.value(0), y=y, text="name:N"))
+    text = names.mark("text", align="left", baseline="top", fontSize=10, dx=3, dy=1)
+    layers = [View(layers[0], name="alerts-ticks"), *layers[1:]]
+    layers.append(text.encode(x=value(0), y=y, text="name:N"))
     height = _LANE * len(lanes)
-    return alt.LayerChart(layer=layers, width=WIDTH, height=height, name="alerts", description="Alerts")
+    return layered(layers, width=WIDTH, height=height, name="alerts", description="Alerts")
 
 
 def _alert_layers(
-    severity: str, told: list[AlertTick], lanes: list[str], panels: Panels, rows: Rows, x: alt.X, y: alt.Y
-) -> list[alt.Chart]:
+    severity: str, told: list[AlertTick], lanes: list[str], panels: Panels, rows: Rows, x: Part, y: Part
+) -> list[View]:
     """Return the ticks of a severity, and of crowded lanes the rectangles."""
     style = f"severity-{severity}"
     look: dict[str, Any] = {"orient": "vertical", "size": 13, "thickness": 2, "clip": True, "opacity": 1}
     single = [_alert_row(alert, lanes, panels) for alert in told if not alert.width_s]
-    ticks = named(rows, f"alerts-{severity}", single).mark_tick(style=style, **look).encode(x=x, y=y)
+    ticks = named(rows, f"alerts-{severity}", single).mark("tick", style=style, **look).encode(x=x, y=y)
     most = {name: max(each.events for each in panels.alerts if each.name == name) for name in lanes}
     crowded = [
         _alert_row(alert, lanes, panels)
@@ -283,9 +277,9 @@ def _alert_layers(
     ]
     if not crowded:
         return [ticks]
-    data = named(rows, f"alerts-strip-{severity}", crowded).mark_rect(style=style, clip=True)
+    data = named(rows, f"alerts-strip-{severity}", crowded).mark("rect", style=style, clip=True)
     start, top = of_field(x, "from:Q"), of_field(y, "top:Q")
-    opacity = alt.Opacity("o:Q", scale=None, legend=None)
+    opacity = channel("o:Q", scale=None, legend=None)
     return [ticks, data.encode(x=start, x2="to:Q", y=top, y2="bottom:Q", opacity=opacity)]
 
 

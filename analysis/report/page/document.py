@@ -29,11 +29,11 @@ from thermograd.store.version import __version__
 GENERATOR = f"thermograd {__version__}"
 _HERE = "thermograd.analysis.report.page"
 _EXTRA = {
-    "altair": "altair",
     "matplotlib": "matplotlib",
     "tsdownsample": "tsdownsample",
     "vl_convert": "vl-convert-python",
 }
+OF_PAGE = ("tsdownsample", "vl_convert")  # what a page without pictures needs of them
 _BUNDLE_END = "\n/* end of bundle */\n"
 _SCRIPTS = ("charts.js", "contents.js")
 _FEW = 255  # different texts in a column, up to which it is kept as a list of them and places in it
@@ -80,6 +80,7 @@ def build_page(template: str, title: str, charts: Mapping[str, Mapping[str, Any]
         style=Html(page_style()),
         scripts=list(map(Html, scripts)),
         data=Html("\n".join(data)),
+        drawn=[name for name, spec in charts.items() if spec is not None],
         **told,
     )  # fmt: skip
 

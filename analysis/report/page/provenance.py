@@ -6,7 +6,7 @@ from thermograd.analysis.run.energy import ENERGY_SQL
 from thermograd.store.version import __version__
 
 _PACKAGES = ("numpy", "scipy", "pyarrow", "duckdb", "river")
-_DRAWING = ("altair", "matplotlib", "vl-convert-python", "tsdownsample")
+_DRAWING = ("matplotlib", "vl-convert-python", "tsdownsample")
 _QUERIES = {
     "Steps, losses and gradient norms": """\
 SELECT count(*) AS steps, min(time) AS first, max(time) AS last, arg_min(loss, time_ns) AS first_loss,

@@ -247,6 +247,27 @@ def test_print_shows_stills_instead_of_charts(tab: Any) -> None:
     assert tab.locator("button").first.is_hidden()
 
 
+def test_page_without_pictures_prints_its_charts_and_tells_of_them_without_scripts(
+    browser: Any, tmp_path: Path
+) -> None:
+    run = make_run(tmp_path)
+    alone = write_report(run, analyze_run(run), figures=False)["report"]
+    page = browser.new_page()
+    page.goto(alone.as_uri())
+    _wait(page, _DRAWN)
+    assert page.locator(".unpictured").first.is_hidden()
+    page.emulate_media(media="print")
+    assert page.locator("#chart-timeline canvas").is_visible()
+    assert page.locator(".unpictured").first.is_hidden()
+    page.close()
+    context = browser.new_context(java_script_enabled=False)
+    page = context.new_page()
+    page.goto(alone.as_uri())
+    assert page.locator("#chart-timeline").is_hidden()
+    assert page.locator(".unpictured").first.is_visible()
+    context.close()
+
+
 def test_print_opens_what_is_folded_and_folds_it_again(tab: Any) -> None:
     folded = "Array.from(document.querySelectorAll('details')).filter(each => !each.open).length"
     before = tab.evaluate(folded)

@@ -51,3 +51,24 @@ def test_markdown_with_points_is_wrong_usage(runs: Path) -> None:
     result = _report(runs, "--format", "md", "--data", "csv")
     assert result.exit_code == 2
     assert "--data" in result.stderr
+
+
+def test_the_page_alone_is_written_where_figures_are_left_out(runs: Path, tmp_path: Path) -> None:
+    result = _report(runs, "-o", str(tmp_path), "--no-figures")
+    assert result.exit_code == 0
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["analysis.json", "report.html"]
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        ("--style", "slide"),
+        ("--panels",),
+        ("--format", "md"),
+        ("--card", "card.png"),
+    ],
+)
+def test_what_is_of_figures_is_wrong_usage_without_them(runs: Path, given: tuple[str, ...]) -> None:
+    result = _report(runs, "--no-figures", *given)
+    assert result.exit_code == 2
+    assert given[0] in result.stderr

@@ -60,9 +60,23 @@ def test_directory_that_cannot_be_written_is_one_clear_error(
 def test_missing_package_says_what_to_install(
     full: Run, analysis: Analysis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(page_module, "find_spec", lambda name: None if name == "altair" else object())
-    with pytest.raises(MissingExtraError, match=r"needs altair: install thermograd\[report\]"):
+    monkeypatch.setattr(page_module, "find_spec", lambda name: None if name == "vl_convert" else object())
+    with pytest.raises(MissingExtraError, match=r"needs vl-convert-python: install thermograd\[report\]"):
         write_report(full, analysis)
+
+
+def test_page_alone_has_the_same_charts_and_no_picture_of_any(
+    full: Run, analysis: Analysis, page: Page, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(page_module, "find_spec", lambda name: None if name == "matplotlib" else object())
+    paths = write_report(full, analysis, tmp_path, data_format="csv", figures=False)
+    assert {name for name in paths if not name.startswith("data_")} == {"report", "analysis"}
+    alone = Page(paths["report"].read_text())
+    for name in ("timeline", "lag", "cross", "memory", "spikes"):
+        assert alone.data(f"data-{name}") == page.data(f"data-{name}")
+    assert page.of("img")
+    assert not alone.of("img")
+    assert alone.text.count("A script draws it: the page was made without pictures") == len(page.of("img"))
 
 
 def test_script_bundle_is_kept_and_a_torn_one_made_again(
