@@ -49,7 +49,6 @@ bench-long: $(VENV)/.installed .venv-peers/.installed
 	$(BIN)/python benchmarks/log_query.py
 	$(BIN)/python benchmarks/query_views.py
 	$(BIN)/python benchmarks/align.py
-	$(BIN)/python benchmarks/report.py
 	$(BIN)/python benchmarks/detectors.py
 	$(BIN)/python benchmarks/slowdown.py
 	$(BIN)/python benchmarks/coupling_monitor.py

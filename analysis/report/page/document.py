@@ -80,7 +80,7 @@ def build_page(template: str, title: str, charts: Mapping[str, Mapping[str, Any]
         style=Html(page_style()),
         scripts=list(map(Html, scripts)),
         data=Html("\n".join(data)),
-        drawn=[name for name, spec in charts.items() if spec is not None],
+        charted=[name for name, spec in charts.items() if spec is not None],
         **told,
     )  # fmt: skip
 

@@ -72,7 +72,7 @@ def test_page_alone_has_the_same_charts_and_no_picture_of_any(
     paths = write_report(full, analysis, tmp_path, data_format="csv", figures=False)
     assert {name for name in paths if not name.startswith("data_")} == {"report", "analysis"}
     alone = Page(paths["report"].read_text())
-    for name in ("timeline", "lag", "cross", "memory", "spikes"):
+    for name in ("timeline", "lag", "cross", "memory"):
         assert alone.data(f"data-{name}") == page.data(f"data-{name}")
     assert page.of("img")
     assert not alone.of("img")

@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 
+import altair as alt
 import numpy as np
 import pyarrow.compute as pc
 import pytest
@@ -61,11 +62,14 @@ def test_the_picture_holds_every_block_and_where_the_run_stands_among_redrawn_sc
     norm = shown.tested[0]
     assert norm.bars.count.sum() == norm.effect.redrawn.size
     assert norm.bars.observed == norm.effect.statistic
-    rows = blocks_chart(shown, panels)["datasets"]
+    blocks, found = blocks_chart(shown, panels), found_chart(shown)
+    alt.VConcatChart.from_dict(blocks)
+    alt.ConcatChart.from_dict(found)
+    rows = blocks["datasets"]
     assert len(rows["assigned-hot"]) + len(rows["assigned-cool"]) == len(result.schedule)
-    found = found_chart(shown)["datasets"]
-    assert {row["k"] for row in found["observed"]} == set(range(len(shown.tested)))
-    assert len([row for row in found["response"] if row["k"] == 0]) == norm.effect.response.lags_s.size
+    drawn = found["datasets"]
+    assert {row["k"] for row in drawn["observed"]} == set(range(len(shown.tested)))
+    assert len([row for row in drawn["response"] if row["k"] == 0]) == norm.effect.response.lags_s.size
 
 
 @pytest.fixture(scope="module")
