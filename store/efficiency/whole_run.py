@@ -35,8 +35,39 @@ class Readings:
         return Readings(*(each[rows] for each in every))
 
 
-def efficiency_arrays(facts: dict[str, Any], given: Readings) -> dict[str, _Floats]:
-    """Return `rle`, `rle_smoothed` and `collapse` of every reading, shape (n,), NaN where there is none."""
+@dataclass(frozen=True, slots=True, eq=False)
+class Estimates:
+    """What the estimator says after every reading, shape (n,); where `used` is false it says nothing.
+
+    ``is_missing`` tells for every reading what of `MISSING` was not known, shape (n, 5).
+    """
+
+    used: _Mask
+    rle: _Floats
+    rle_smoothed: _Floats
+    rolling_peak: _Floats
+    collapse: _Mask
+    stability: _Floats
+    a_load: _Floats
+    t_sustain_s: _Floats
+    is_missing: _Mask
+
+
+MISSING = (  # in the order of their names
+    *("power_missing", "rated_power_missing", "temperature_limit_missing", "temperature_missing"),
+    "utilization_missing",
+)
+
+
+def is_even(given: Readings) -> bool:
+    """Return whether no few seconds hold far more readings than others: `estimates` takes as long for all."""
+    widest_s = Efficiency().definition.slope_window_s
+    width = np.arange(given.time_s.size) - np.searchsorted(given.time_s, given.time_s - widest_s)
+    return int(width.max(initial=0)) <= 200 + 4 * float(width.mean() if width.size else 0.0)
+
+
+def estimates(facts: dict[str, Any], given: Readings) -> Estimates:
+    """Return what `Efficiency` says after every reading, to the bit."""
     rules = Efficiency(facts.get("rated_power_w"), facts.get("temperature_limit_c")).definition
     rated_w, limit_c = facts.get("rated_power_w"), facts.get("temperature_limit_c")
     heat = _Heat.of(given, limit_c, rules)
@@ -57,15 +88,20 @@ def efficiency_arrays(facts: dict[str, Any], given: Readings) -> dict[str, _Floa
     hot = (heat.rise_c_per_s[used] > rules.heating_gate_c_per_s) | (near & rules.near_limit_gate)
     evidence = (tau < rules.evidence_sustain_s) | near | (load > rules.evidence_load_ratio)
     parted = np.diff(used, prepend=-1) > 1  # a reading without utilisation lies before
-    held = _held(smoothed, elapsed_s[used], window, busy & hot, parted, rules)
-    return {
-        name: _spread(values, used, len(given.time_s))
-        for name, values in (("rle", rle), ("rle_smoothed", smoothed), ("collapse", held & evidence))
-    }
+    held, peak = _held(smoothed, elapsed_s[used], window, busy & hot, parted, rules)
+    has_power = np.isfinite(given.power_w) & (given.power_w > 0.0)
+    is_used = np.isfinite(given.utilization_pct)
+    of_readings = np.broadcast_to([rated_w is None, limit_c is None], (given.time_s.size, 2))
+    known = [~has_power, of_readings[:, 0], of_readings[:, 1], ~heat.is_known]
+    is_missing = np.column_stack([*(flag & is_used for flag in known), ~is_used])
+    found = {"rle": rle, "rle_smoothed": smoothed, "rolling_peak": peak, "collapse": held & evidence}
+    found |= {"stability": sigma, "a_load": alpha, "t_sustain_s": tau}
+    spread = {name: _spread(values, used, given.time_s.size) for name, values in found.items()}
+    return Estimates(used=is_used, is_missing=is_missing, **spread)
 
 
-def _spread(values: Any, used: _Ints, size: int) -> _Floats:
-    whole = np.full(size, np.nan)
+def _spread(values: Any, used: _Ints, size: int) -> Any:
+    whole = np.zeros(size, values.dtype)
     whole[used] = values
     return whole
 
@@ -77,24 +113,29 @@ class _Heat:
     tau_s: _Floats
     rise_c_per_s: _Floats  # NaN where it is not known
     near_limit: _Mask
+    is_known: _Mask  # whether there is a temperature that is not stale
 
     @classmethod
     def of(cls, given: Readings, limit_c: float | None, rules: EfficiencyDefinition) -> "_Heat":
         """Follow the readings that are known, as far back as the slope's window."""
         nothing = np.full(given.time_s.size, rules.sustain_max_s), np.full(given.time_s.size, np.nan)
+        never = np.zeros(given.time_s.size, dtype=np.bool_)
         read = np.flatnonzero(np.isfinite(given.temperature_c))
-        if limit_c is None or not read.size:
-            return cls(*nothing, np.zeros(given.time_s.size, dtype=np.bool_))
+        if not read.size:
+            return cls(*nothing, never, never)
         at_s, values = given.time_s[read], given.temperature_c[read]
         last = np.searchsorted(read, np.arange(given.time_s.size), side="right") - 1
         stale = (last >= 0) & (given.time_s - at_s[last] > rules.stale_s)
+        is_known = (last >= 0) & ~stale
+        if limit_c is None:
+            return cls(*nothing, never, is_known)
         old = np.searchsorted(at_s, given.time_s - rules.slope_window_s, side="left")
         first = np.maximum.accumulate(np.where(stale, last + 1, np.minimum(old, np.maximum(last - 1, 0))))
         now = np.where(first <= last, values[last], np.nan)
         rise = _slopes(at_s, values, first, last)
         left_s = np.maximum(np.minimum((limit_c - now) / np.maximum(rise, 1e-3), rules.sustain_max_s), 1.0)
         tau_s = np.where(np.isnan(rise), rules.sustain_max_s, left_s)
-        return cls(tau_s, rise, now > limit_c - rules.near_limit_c)
+        return cls(tau_s, rise, now > limit_c - rules.near_limit_c, is_known)
 
 
 def _slopes(at_s: _Floats, values: _Floats, first: _Ints, last: _Ints) -> _Floats:
@@ -182,8 +223,8 @@ def _held(
     gate: _Mask,
     parted: _Mask,
     rules: EfficiencyDefinition,
-) -> _Mask:
-    """Return whether efficiency has been down long enough: a fading peak and a hold, reading by reading."""
+) -> tuple[_Mask, _Floats]:
+    """Return whether efficiency has been down long enough, and its fading peak, reading by reading."""
     observed_s, _ = window.sums(smoothed)
     fading = _decays(np.where(window.is_new, 0.0, elapsed_s), rules)
     rows = zip(
@@ -192,6 +233,7 @@ def _held(
     )
     seen_s = held_s = peak = 0.0
     held = np.zeros(smoothed.size, dtype=np.bool_)
+    peaks = np.zeros(smoothed.size)
     for at, (value, since_s, stands_s, there_s, fade, is_open, is_parted) in enumerate(rows):
         held_s = 0.0 if is_parted else held_s
         if stands_s != stands_s:  # the run's first
@@ -199,11 +241,11 @@ def _held(
         seen_s += stands_s if seen_s else there_s
         if seen_s < rules.warmup_s - ALMOST_S:
             continue
-        peak = max(value, peak * fade)
+        peaks[at] = peak = max(value, peak * fade)
         dropped = is_open and value < rules.drop_ratio * max(peak, 1e-6)
         held_s = held_s + stands_s if dropped and since_s <= rules.gap_s else 0.0
         held[at] = held_s >= rules.hold_s - ALMOST_S
-    return held
+    return held, peaks
 
 
 def _decays(elapsed_s: _Floats, rules: EfficiencyDefinition) -> _Floats:

@@ -1,8 +1,11 @@
 import math
 
+import numpy as np
 import pyarrow as pa
 from hypothesis import given, settings, strategies as st
-from thermograd.store.efficiency.columns import INPUT, efficiency_columns, efficiency_of
+from thermograd.store.efficiency import columns as columns_module
+from thermograd.store.efficiency.columns import INPUT, SCHEMA, efficiency_columns, efficiency_of
+from thermograd.store.efficiency.estimator import Efficiency
 
 NAMES = ("rle", "rle_smoothed", "collapse")
 TYPES = (pa.int64(), *[pa.float64()] * 3)
@@ -32,12 +35,31 @@ def bits(values):
     return [None if value is None or math.isnan(value) else float(value).hex() for value in values]
 
 
+def one_by_one(facts, table):
+    """Return the rows of the view, by the estimator itself."""
+    estimator = Efficiency(facts["rated_power_w"], facts["temperature_limit_c"])
+    rows = []
+    for time_ns, *values in zip(*(column.to_pylist() for column in table.columns), strict=True):
+        estimator.update(time_ns / 1e9, *values)
+        row = {name: getattr(estimator, name) for name in SCHEMA.names[5:-2]}
+        if {"power_missing", "rated_power_missing"} & set(estimator.flags):
+            row["a_load"] = None
+        flags = {"flags": " ".join(sorted(estimator.flags)), "definition": estimator.definition_id}
+        rows.append(row | flags)
+    return rows
+
+
+def hexed(row):
+    return {name: value.hex() if isinstance(value, float) else value for name, value in row.items()}
+
+
 def assert_same_bits(facts, table):
-    said = pa.concat_tables(efficiency_of(facts, table)) if len(table) else None
+    rows = one_by_one(facts, table)
     at_once = efficiency_columns(facts, table)
     for name in NAMES:
-        one_by_one = said.column(name).to_pylist() if said is not None else []
-        assert bits(at_once[name]) == bits(one_by_one), name
+        assert bits(at_once[name]) == bits([row[name] for row in rows]), name
+    view = [row for part in efficiency_of(facts, table) for row in part.to_pylist()]
+    assert list(map(hexed, view)) == list(map(hexed, rows))
 
 
 @settings(max_examples=150, deadline=None)
@@ -54,3 +76,16 @@ def test_a_collapse_is_the_same_at_once():
     table = samples(busy + down + gone + down + busy)
     assert efficiency_columns(facts, table)["collapse"][100:140].max() == 1.0
     assert_same_bits(facts, table)
+
+
+def test_many_readings_in_a_moment_are_taken_one_by_one_with_the_same_bits(monkeypatch):
+    """At once, all readings would take as long as those of the densest seconds."""
+    rng = np.random.default_rng(4)
+    burst = [(1_000_000, 90.0 + rng.uniform(), 200.0, 60.0) for _ in range(400)]
+    calm = [(2 * 10**9, 90.0 + rng.uniform(), 200.0, 60.0) for _ in range(2_000)]
+    table, facts = samples(burst + calm), {"rated_power_w": 300.0, "temperature_limit_c": 83.0}
+    asked = []
+    monkeypatch.setattr(columns_module, "estimates", lambda *given: asked.append(given))
+    view = [row for part in efficiency_of(facts, table) for row in part.to_pylist()]
+    assert list(map(hexed, view)) == list(map(hexed, one_by_one(facts, table)))
+    assert asked == []
