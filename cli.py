@@ -23,7 +23,6 @@ except ModuleNotFoundError as missing:
 # A command's first sentence stands here, too, for the help of all; None: it is hidden. A test compares.
 _COMMANDS = LazyCommands(
     {
-        "agent": ("thermograd.commands.agent:run_agent_process", None),
         "analyze": (
             "thermograd.analysis.commands:analyze",
             "Say whether training and hardware are coupled, how strongly, and how sure that is.",
@@ -122,7 +121,7 @@ _COMMANDS = LazyCommands(
             "thermograd.store.commands:ship",
             "Ship a run that lies here to a URL: what is not there yet.",
         ),
-        "ship-rest": ("thermograd.commands.agent:ship_rest", None),
+        "ship-rest": ("thermograd.commands.ship_rest:ship_rest", None),
         "show": (
             "thermograd.analysis.run_commands:show",
             "Show one run: facts, what heat cost it, devices, gaps and alerts.",

@@ -1,59 +1,42 @@
-"""The hidden commands of the agent's process, and the stream layer that it is given: agent ship-rest."""
+"""The agent's process, and the stream layer that it is given.
+
+`AgentProcess` starts this module: no command line is read, which would take a fifth of the start.
+"""
 
 import contextlib
+import json
+import sys
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-import click
-from thermograd.store.console import PATH, FiniteRange
-from thermograd.stream.commands import LayerOptions, layer_options
 
 if TYPE_CHECKING:
     import threading
 
     from thermograd.ingest.agent.silence import SilenceLimits
     from thermograd.store.log.writer import EventWriter
+    from thermograd.stream.commands import LayerOptions
 
 
-@click.command(name="agent", hidden=True)
-@click.argument("run_dir", type=PATH)
-@click.option("--hz", default=5.0, type=FiniteRange(0.1, 10))
-@click.option("--parent", required=True, type=int)
-@click.option("--simulate", default=None)
-@click.option("--alerts-json", is_flag=True, help="Print each alert as a line of JSON, too.")
-@click.option("--card", is_flag=True, help="End with the run's card.")
-@layer_options
-def run_agent_process(
-    run_dir: Path, hz: float, parent: int, simulate: str | None, layer: LayerOptions, **told: bool
-) -> None:
-    """Sample devices and raise alerts for a run (started by `start_run`)."""
+def run_told(told: str) -> None:
+    """Sample devices and raise alerts for a run, as `AgentProcess` says it in JSON."""
     from thermograd.ingest.agent.agent import run_agent
     from thermograd.ingest.agent.silence import SilenceLimits
+    from thermograd.store.errors import ThermogradError
 
-    limits = SilenceLimits()
-    watch = stream_layer(run_dir, layer, limits, parent=parent, **told)
-    run_agent(run_dir, hz, parent, simulate, watch, limits=limits)
-
-
-_NO_OPTIONS = LayerOptions()
-
-
-@click.command(name="ship-rest", hidden=True)
-@click.argument("run_dir", type=PATH)
-def ship_rest(run_dir: Path) -> None:
-    """Ship a run to its end, and what others left beside it (started by an agent that ends)."""
-    from thermograd.ingest.agent.footprint import SparingFinder
-
-    SparingFinder().install()
-    from thermograd.store.shipping.rounds import ship_rest
-
-    ship_rest(run_dir)
+    given = json.loads(told)
+    run_dir, hz, parent, simulate = (given[name] for name in ("run_dir", "hz", "parent", "simulate"))
+    limits, path = SilenceLimits(), Path(run_dir)
+    watch = stream_layer(path, None, limits, given["alerts_json"], given["card"], parent)
+    try:
+        run_agent(path, hz, parent, simulate, watch, limits=limits)
+    except ThermogradError as error:
+        sys.exit(f"Error: {error}")
 
 
 def stream_layer(
     run_dir: Path,
-    options: LayerOptions = _NO_OPTIONS,
+    options: "LayerOptions | None" = None,
     limits: "SilenceLimits | None" = None,
     alerts_json: bool = False,
     card: bool = False,
@@ -86,7 +69,9 @@ def stream_layer(
             leave_watched(where(), writer.writer, state)
 
         facts, log, said = Run(run_dir).facts, FollowedRun(where), Sayings(parent, alerts_json)
-        settings = options.given(live_settings(options.config, trouble))
+        settings = live_settings(options and options.config, trouble)
+        if options is not None:
+            settings = options.given(settings)
         if limits is not None:
             limits.periods, limits.quiet_s = settings.silence.periods, settings.silence.quiet_s
         watched = partial(watch_log, leave=leave, run_dir=where)
@@ -112,3 +97,7 @@ def stream_layer(
             watched()
 
     return layer
+
+
+if __name__ == "__main__":
+    run_told(sys.argv[2])

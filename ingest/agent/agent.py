@@ -33,6 +33,7 @@ from thermograd.ingest.job.labels import labels_here
 from thermograd.store.clocks.ntp import TimeService
 from thermograd.store.failures import Guard
 from thermograd.store.locks import ProcessLock
+from thermograd.store.log.following.sealing import SealingApart
 from thermograd.store.log.writer import EventWriter
 from thermograd.store.processes import host_label, new_writer_name
 from thermograd.store.runs.catalogue import Run
@@ -52,7 +53,7 @@ _upkeep = Guard(
     "thermograd's agent cannot %(place)s: %(error)s",
     again="thermograd's agent can %(place)s again, after %(count)d failures",
 )
-_DIRECTORY = "use the run's directory"
+_DIRECTORY, _SEALING = "use the run's directory", "seal the run"
 loading = threading.Lock()  # two threads that load what imports each other, as scipy does, find it half done
 
 StreamLayer = Callable[[EventWriter, threading.Event], None]
@@ -101,7 +102,7 @@ def run_agent(
             _try(run, "describe the devices", description.write)
             shipping = Shipping(lambda: run.path, partial(_tell, writer))
             _try(run, "ship the run", lambda _: shipping.start())
-            with _beside(run, description, writer, stream_layer, stop.account):
+            with _beside(run, description, writer, stream_layer, stop):
                 with limits_kept(lambda: run.path, writer.append, print_line, stop):
                     samples = sampler.run(stop)
                 if stop.account() is None and not _may_start_again():
@@ -201,22 +202,23 @@ def _beside(
     description: Description,
     writer: EventWriter,
     stream_layer: StreamLayer | None,
-    account: Callable[[], dict[str, Any] | None],
+    ending: "_Stop",
 ) -> Iterator[None]:
     """Run what goes on beside the sampling in threads of their own; then close the writer."""
     stop, service = threading.Event(), TimeService()
     _note_time_service(writer, service)
     stream = threading.Thread(target=_run_stream, args=(stream_layer, writer, stop), daemon=True)
-    sealer = threading.Thread(target=_look_after, args=(run, service, stop), daemon=True)
+    sealer = threading.Thread(target=_look_after, args=(run, service, ending), daemon=True)
     describer = threading.Thread(target=_keep_described, args=(run, description, stop), daemon=True)
     for thread in (stream, sealer, describer):
         thread.start()
     try:
         yield
     finally:
-        stop.set()
+        for event in (stop, ending):  # the time may be up
+            event.set()
         stream.join(timeout=4)
-        writer.close(account())
+        writer.close(ending.account())
         for thread in (sealer, describer):
             thread.join(timeout=4)
 
@@ -302,11 +304,24 @@ def _keep_described(run: _Whereabouts, description: Description, stop: threading
         is_over = stop.wait(_LOOK_PERIOD_S)
 
 
-def _look_after(run: _Whereabouts, service: TimeService, stop: threading.Event) -> None:
+def _look_after(run: _Whereabouts, service: TimeService, ending: threading.Event) -> None:
     """From time to time seal what is complete, and note whether the host's clock is still kept."""
-    while not stop.wait(_SEAL_PERIOD_S):
+    apart = SealingApart()
+
+    def seal(run_dir: Path) -> None:
+        now = Run(run_dir)
+        apart.seal(run_dir, now.run_id, now.live_writers())
+
+    while not ending.wait(_SEAL_PERIOD_S):
         _note_time_service(run.writer, service)
-        _seal(run)
+        _try(run, _SEALING, seal)
+    _load_sealing()  # while the last readings are taken
+
+
+def _load_sealing() -> Callable[[Path, str, frozenset[str]], object]:
+    with loading:
+        from thermograd.store.log.seal import seal_run
+    return seal_run
 
 
 def _note_time_service(writer: EventWriter, service: TimeService) -> None:
@@ -324,19 +339,17 @@ def _note_offsets(run_dir: Path, writer: EventWriter) -> None:
         writer.append("mark", **mark)
 
 
-def _seal(run: _Whereabouts | Run) -> None:
-    """Turn what is complete into Parquet: of writers that still run, segments that have a successor."""
-    with loading:
-        from thermograd.store.log.seal import seal_run
+def _seal(run: _Whereabouts) -> None:
+    """Turn the run into Parquet, as it ends; of writers that still run, segments that have a successor."""
 
     def seal(run_dir: Path) -> None:
         now = Run(run_dir)
-        seal_run(run_dir, now.run_id, now.live_writers())
+        _load_sealing()(run_dir, now.run_id, now.live_writers())
 
-    _try(run, "seal the run", seal)  # where it fails, `thermograd seal` can be run later
+    _try(run, _SEALING, seal)  # where it fails, `thermograd seal` can be run later
 
 
-def _try(run: _Whereabouts | Run, what: str, do: Callable[[Path], object]) -> None:
+def _try(run: _Whereabouts, what: str, do: Callable[[Path], object]) -> None:
     """Do what the sampling must not depend on; where the directory is gone, all fails for one reason."""
     try:
         do(run.path)

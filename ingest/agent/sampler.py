@@ -99,7 +99,7 @@ class Watcher(Protocol):
 class Appending(Protocol):
     """What samples and marks are written to: an `EventWriter`, or several."""
 
-    def append(self, kind: str, **values: Any) -> object:
+    def append(self, kind: str, /, **values: Any) -> object:
         """Append one event; never raises."""
 
 

@@ -54,14 +54,15 @@ class AgentProcess:
         card: bool = False,
         silence: AgentSilence | None = None,
     ) -> None:
-        self._command = [sys.executable, "-P", "-m", "thermograd.cli", "agent", str(run_dir.absolute())]
-        self._command += ["--hz", str(hz), "--parent", str(os.getpid())]
-        if simulate:
-            self._command += ["--simulate", simulate]
-        if on_alert is not None:
-            self._command.append("--alerts-json")
-        if card:
-            self._command.append("--card")
+        told = {
+            "run_dir": str(run_dir.absolute()),
+            "hz": hz,
+            "parent": os.getpid(),
+            "simulate": simulate,
+            "alerts_json": on_alert is not None,
+            "card": card,
+        }
+        self._command = [sys.executable, "-P", "-m", "thermograd.commands.agent", "agent", json.dumps(told)]
         self._on_line, self._on_alert, self._on_gap = on_line, on_alert, on_gap
         self._owner = os.getpid()
         self._directory = _working_directory()

@@ -6,7 +6,6 @@ import subprocess
 import sys
 import threading
 import time
-from importlib import metadata
 from typing import Any
 
 from thermograd.store.failures import Guard, warn
@@ -69,6 +68,8 @@ def _ask(answers: dict[str, Any], is_quick: bool) -> None:
 
 
 def _versions() -> dict[str, str]:
+    from importlib import metadata  # of which an agent, that only asks git, has no use
+
     found = {}
     for name in _PACKAGES:
         with _questions:  # not installed, or no longer whole

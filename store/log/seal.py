@@ -154,7 +154,7 @@ def _seal(
             report.damage.append(damage)
             if damage.offset is not None:
                 harmed.add(segment.path)
-        table = table.filter(pc.field("seq") >= next_seq)
+        table = table.filter(pc.greater_equal(table["seq"], next_seq))
         if len(table):
             tables.append(table)
             next_seq = table.column("seq")[-1].as_py() + 1

@@ -23,7 +23,7 @@ from thermograd.store.text import printable
 from thermograd.stream.settings import OtlpSettings, secret_value
 from thermograd.stream.sinks.base import Message, SinkError
 from thermograd.stream.sinks.outbox import Outbox
-from thermograd.stream.sinks.webhook import post
+from thermograd.stream.sinks.posting import post
 
 _SCOPE = "thermograd"
 _LOGS = "/v1/logs"

@@ -158,7 +158,9 @@ DELETED = re.compile(
 def test_an_agent_whose_directory_cannot_be_used_says_so_once_and_waits(tmp_path):
     place = tmp_path / "run"
     place.write_text("a file")
-    command = [sys.executable, "-m", "thermograd.cli", "agent", str(place), "--parent", str(os.getpid())]
+    told = {"run_dir": str(place), "hz": 5.0, "parent": os.getpid(), "simulate": None}
+    told |= {"alerts_json": False, "card": False}
+    command = [sys.executable, "-m", "thermograd.commands.agent", "agent", json.dumps(told)]
     agent = subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     said = agent.stderr.readline()
     assert "cannot work in" in said

@@ -11,7 +11,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { GPUS = 2, FIELDS = 24, CALLS = 24, EVENTS = 8, TEXT = 96 };
+enum { GPUS = 8, FIELDS = 24, CALLS = 24, EVENTS = 8, TEXT = 96 };
 enum { INVALID = 2, NOT_SUPPORTED = 3, NOT_FOUND = 6, DRIVER_NOT_LOADED = 9, TIMEOUT = 10, LOST = 15 };
 enum { /* the order of CALLS in fake_nvml.py */
     UTILIZATION, CLOCK, MEMORY, ENFORCED_LIMIT, REASONS, MARGIN, TEMPERATURE, POWER_USAGE, ENERGY, FAN,

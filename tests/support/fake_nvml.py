@@ -41,6 +41,7 @@ CALLS = [
 TEXT, MANY = c_char * 96, 24
 DOUBLE, UINT, ULONG_LONG = 0, 1, 3
 UUIDS = ("GPU-11111111-2222-3333-4444-555555555555", "GPU-22222222-3333-4444-5555-666666666666")
+MOST = 8
 
 
 class Field(ctypes.Structure):
@@ -121,31 +122,32 @@ class State(ctypes.Structure):
         ("events", Event * 8),
         ("driver", TEXT),
         ("nvml", TEXT),
-        ("gpus", Gpu * 2),
+        ("gpus", Gpu * MOST),
     ]
 
 
 class FakeNvml:
-    """Two data-centre GPUs, and the library that answers for them."""
+    """Two data-centre GPUs, or up to eight, and the library that answers for them."""
 
-    def __init__(self, library, path):
+    def __init__(self, library, path, count=2):
         self.library, self.path = library, path
         path.write_bytes(bytes(ctypes.sizeof(State)))
         with path.open("r+b") as file:
             self._map = mmap.mmap(file.fileno(), 0)
         self.state = State.from_buffer(self._map)
-        self.state.count = 2
+        self.state.count = count
         self.state.driver, self.state.nvml = b"590.44.01", b"13.590.44.01"
         for i, gpu in enumerate(self.gpus):
             self._furnish(gpu, i)
 
     @property
     def gpus(self):
-        return self.state.gpus
+        return self.state.gpus[: self.state.count]
 
     @staticmethod
     def _furnish(gpu, i):
-        gpu.uuid, gpu.name = UUIDS[i].encode(), b"NVIDIA Test 9000"
+        uuid = UUIDS[i] if i < len(UUIDS) else f"GPU-{str(i + 1) * 8}-0000-0000-0000-{str(i + 1) * 12}"
+        gpu.uuid, gpu.name = uuid.encode(), b"NVIDIA Test 9000"
         gpu.mig_uuid = f"MIG-{i}{i}{i}".encode()
         gpu.utilization, gpu.sm_clock, gpu.memory_clock, gpu.max_clock = 87, 1725, 2619, 1980
         gpu.enforced_limit_mw, gpu.default_limit_mw, gpu.power_usage_mw = 350_000, 400_000, 299_000

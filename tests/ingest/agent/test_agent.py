@@ -11,6 +11,7 @@ import threading
 import time
 from contextlib import suppress
 from itertools import pairwise
+from pathlib import Path
 from types import SimpleNamespace
 
 import fake_nvml
@@ -28,6 +29,7 @@ from thermograd.ingest.agent.agent import (
 )
 from thermograd.ingest.agent.saying import Sayings
 from thermograd.ingest.agent.supervisor import AgentProcess
+from thermograd.store.events import SETTINGS_MARK
 from thermograd.store.log.reader import read_kind
 from thermograd.store.log.seal import verify_run
 from thermograd.store.log.writer import EventWriter
@@ -242,12 +244,16 @@ def test_the_agent_loads_nothing_that_it_has_no_use_for(tmp_path):
         f"path = Path({str(run.path)!r})\n"
         f"agent.run_agent(path, 10, {os.getpid()}, None, stream_layer(path))\n"
         "heavy = {'torch', 'transformers', 'pandas', 'matplotlib', 'altair', 'duckdb', 'prometheus_client'}\n"
+        "heavy |= {'click', 'urllib.request', 'http.client', 'importlib.metadata', 'asyncio'}\n"
         "print(sorted(heavy & set(sys.modules)), 'narwhals.dataframe' in sys.modules)\n"
     )
     with subprocess.Popen(
         [sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE
     ) as agent:
         wait_for(lambda: samples_of(run, "cpu"), what="samples")
+        wait_for(lambda: SETTINGS_MARK in read_kind(run.path, "mark")["text"].to_pylist(), what="its layer")
+        if (maps := Path(f"/proc/{agent.pid}/maps")).exists():
+            assert "libarrow" not in maps.read_text(), "before it seals"
         agent.stdin.close()
         lines = agent.stdout.read().decode().splitlines()
     assert lines[-1] == "[] False"
@@ -272,6 +278,7 @@ def test_a_package_that_is_put_off_is_there_when_it_is_used_after_all():
 WATCHER = """
 import sys, time
 from itertools import pairwise
+from pathlib import Path
 from pathlib import Path
 from thermograd.store.log.reader import read_kind
 print("ready", flush=True)

@@ -115,7 +115,7 @@ def test_no_secret_is_in_any_file_that_a_run_writes_or_ships_nor_in_our_words(tm
         "import subprocess\n"
         "ps = subprocess.run(['ps', 'axww', '-o', 'args'], capture_output=True, text=True).stdout\n"
         f"raise ValueError('no access to s3://me:{next(secrets)}@b', len(ps), \n"
-        "    [l for l in ps.split('\\n') if 'cli agent' in l or 'ship-rest' in l])\n"
+        "    [l for l in ps.split('\\n') if 'commands.agent' in l or 'ship-rest' in l])\n"
     )
     command = [sys.executable, str(script), "--token", next(secrets)]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
@@ -134,7 +134,7 @@ def test_no_secret_is_in_any_file_that_a_run_writes_or_ships_nor_in_our_words(tm
             assert secret.encode() not in content
         assert not [name for name in (*shipped, *kept) if secret in name]
     agent_lines = done.stderr.rpartition("[")[2]
-    assert "cli" in agent_lines
+    assert "commands.agent" in agent_lines
     assert not any(secret in agent_lines for secret in planted)
 
 

@@ -80,7 +80,7 @@ def test_without_a_listener_for_alerts_none_are_asked_for(tmp_path, agent_is):
     heard.wait(lambda: heard.lines)
     agent.stop()
     assert heard.lines == [ALERT]
-    assert "--alerts-json" not in (count.parent / "starts.args").read_text()
+    assert '"alerts_json": false' in (count.parent / "starts.args").read_text()
 
 
 def test_lines_go_to_stderr_when_only_alerts_are_listened_to(tmp_path, agent_is, capfd):
@@ -230,7 +230,7 @@ def test_the_card_of_an_agent_that_ends_goes_to_stderr_and_to_nobody_else(tmp_pa
     agent.stop()
     assert capsys.readouterr().err == "thermograd: verdict\nthermograd: spikes\n"
     assert (heard.lines, heard.alerts) == ([], [])
-    assert "--card" in (starts.parent / "starts.args").read_text().split()
+    assert '"card": true' in (starts.parent / "starts.args").read_text()
 
 
 def test_what_the_agent_has_shown_itself_is_passed_on_and_not_shown_again(tmp_path, agent_is, capfd):

@@ -1,0 +1,57 @@
+"""Sealing what is complete of a run that is being written, in a process of its own.
+
+To seal takes Arrow: 40 MB that a process would keep which otherwise only follows and samples.
+"""
+
+import subprocess
+import sys
+from collections.abc import Collection
+from itertools import pairwise
+from pathlib import Path
+
+from thermograd.store.errors import LogError
+from thermograd.store.files import open_segments
+from thermograd.store.log.place import is_live
+
+_SCRIPT = "from thermograd.store.log.following.sealing import seal_here; seal_here()"
+
+
+class SealingApart:
+    """Seals, where there is something, once: what a process has left as it was is not tried again."""
+
+    def __init__(self) -> None:
+        self._done: set[Path] = set()
+
+    def seal(self, run_dir: Path, run_id: str, live_writers: Collection[str]) -> None:
+        """Seal as `thermograd.store.log.seal.seal_run` does. Raises LogError where that fails."""
+        found = complete_files(run_dir, live_writers)
+        if found <= self._done:
+            return
+        command = [sys.executable, "-P", "-c", _SCRIPT, str(run_dir), run_id, *live_writers]
+        done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+        if done.returncode:
+            said = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
+            raise LogError(said[-1].removeprefix(f"{LogError.__module__}.{LogError.__name__}: "))
+        self._done = found
+
+
+def complete_files(run_dir: Path, live_writers: Collection[str]) -> set[Path]:
+    """Return the live files that will not change: streams with a successor, and all of a dead writer."""
+    streams = open_segments(run_dir, "arrows")
+    found = {a.path for a, b in pairwise(streams) if (a.writer, a.kind) == (b.writer, b.kind)}
+    files = streams + open_segments(run_dir, "tail")
+    gone = {
+        name for name in {file.writer for file in files} - set(live_writers) if not is_live(run_dir, name)
+    }
+    return found | {file.path for file in files if file.writer in gone}
+
+
+def seal_here() -> None:
+    """Seal the run that this process's arguments name: its directory, its id, writers that still run."""
+    from thermograd.store.lazy_names import keep_pandas_out
+
+    keep_pandas_out()
+    from thermograd.store.log.seal import seal_run
+
+    directory, run_id, *live_writers = sys.argv[1:]
+    seal_run(Path(directory), run_id, frozenset(live_writers))
