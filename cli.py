@@ -9,8 +9,11 @@ import sys
 from pathlib import Path
 
 try:
-    import click
-    from thermograd.store.console import Group, LazyCommands
+    from thermograd.store.lazy_names import keep_pandas_out, no_collection
+
+    with no_collection():
+        import click
+        from thermograd.store.console import Group, LazyCommands
 except ModuleNotFoundError as missing:
     if __name__ != "__main__":
         raise
@@ -164,8 +167,6 @@ _COMMANDS = LazyCommands(
 @click.pass_context
 def main(context: click.Context, runs: str) -> None:
     """Find out whether a training run shakes its hardware, or the hardware its training run."""
-    from thermograd.store.lazy_names import keep_pandas_out
-
     keep_pandas_out()
     context.obj = Path(runs)
     if ":" in runs or not runs.strip():

@@ -3,12 +3,11 @@
 import contextlib
 import json
 import os
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
-from thermograd.store.console import PATH, answer, json_option, run_argument
+from thermograd.store.console import PATH, echo, echo_json_text, json_option, run_argument
 
 if TYPE_CHECKING:
     from thermograd.store.runs.catalogue import Run
@@ -25,15 +24,10 @@ def show(run: "Run", every_alert: bool, as_json: bool) -> None:
 
     Example: thermograd show latest
     """
-    from thermograd.analysis.fleet.devices.one_job import peer_lines
-    from thermograd.analysis.fleet.population.beside import population_lines
-    from thermograd.analysis.run.incident.incident import incident_shown
-    from thermograd.store.runs.describe import describe_run, run_facts_shown
-    from thermograd.store.shipping.spool import shipping_of
+    from thermograd.analysis.fleet.shown import shown_text
 
-    shown = run_facts_shown(run) | {"incident": incident_shown(run), "shipping": shipping_of(run)}
-    shown |= {"population": population_lines(run), "peers": peer_lines(run)}
-    answer(shown, as_json, partial(describe_run, every_alert=every_alert))
+    text = shown_text(run, as_json, every_alert)
+    echo_json_text(text) if as_json else echo(text)
 
 
 @click.command(hidden=True)

@@ -21,7 +21,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "support"
 from population_runs import run_of
 from thermograd.analysis.fleet.population.beside import population_lines
 from thermograd.analysis.fleet.population.exported import export_of
-from thermograd.analysis.fleet.population.kept import all_summaries, kept_path
+from thermograd.analysis.fleet.population.kept import all_summaries
+from thermograd.analysis.fleet.population.place import kept_path
 from thermograd.analysis.fleet.population.population import population_of
 from thermograd.store.runs.catalogue import list_runs
 

@@ -66,18 +66,22 @@ def list_all_runs(
 
 
 def _list(runs: Path, sort: str, where: str | None, tags: tuple[str, ...], most: int, as_json: bool) -> None:
-    from thermograd.store.places.known import fetched
-    from thermograd.store.places.place import is_url, place_of
+    from thermograd.store.places.place import is_url, place_of, uncatalogued_folder
     from thermograd.store.runs.catalogue import list_runs
-    from thermograd.store.runs.table import RunRow, age_line, runs_table, sorted_rows, tagged
+    from thermograd.store.runs.kept.rows import rows_of
+    from thermograd.store.runs.table import age_line, runs_table, sorted_rows, tagged
     from thermograd.store.telling.quantities import counted
 
-    folder, shown = fetched(runs, {"run"}), place_of(runs).url
+    folder, shown = uncatalogued_folder(runs), place_of(runs).url
+    if folder is None:
+        from thermograd.store.places.known import fetched
+
+        folder = fetched(runs, {"run"})
     every = list_runs(folder)
     found = fitting(tagged(every, tags), where)
     is_by_age = sort == "started"
     is_cut = not as_json and 0 < most < len(found)
-    rows = [RunRow(run).to_json() for run in (found[-most:] if is_cut and is_by_age else found)]
+    rows = rows_of(found[-most:] if is_cut and is_by_age else found)
     try:
         rows = sorted_rows(rows, sort)
     except ValueError as error:

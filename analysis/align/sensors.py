@@ -8,7 +8,6 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-import scipy.fft
 from numpy.typing import ArrayLike
 from thermograd.analysis.arrays import Floats, Mask
 from thermograd.store.align.matching import time_array
@@ -88,9 +87,11 @@ def _lattice(changes: Floats, interval_s: float) -> float | None:
     place = np.round((changes - changes[0]) / interval_s).astype(np.int64)
     if place[-1] > 64 * changes.size + 10**6:
         return None  # a wrong time stamp
-    size = scipy.fft.next_fast_len(_OVERSAMPLED * (int(place[-1]) + 1), real=True)
+    from scipy import fft  # where it is needed: it takes longer to import than `show` to answer
+
+    size = fft.next_fast_len(_OVERSAMPLED * (int(place[-1]) + 1), real=True)
     train = np.bincount(place, minlength=size).astype(np.float64)
-    strength = np.abs(scipy.fft.rfft(train)) / changes.size
+    strength = np.abs(fft.rfft(train)) / changes.size
     first = max(1, math.ceil(size * _LONGEST_HOLD / (place[-1] + 1)))
     last = math.floor(size / _SHORTEST_HOLD)
     spectrum = np.append(strength, strength[-2:0:-1] if size % 2 == 0 else strength[:0:-1])[: last + 1]
@@ -192,8 +193,10 @@ def _difference_memory(series: Floats, lags: int) -> Floats:
     size = 1.25 * float(np.abs(steps[known]).mean()) if known.any() else 0.0
     if size == 0.0 or steps.size <= lags:
         return np.zeros(lags + 1)
-    spectrum = scipy.fft.rfft(np.clip(steps, -2 * size, 2 * size), 2 * scipy.fft.next_fast_len(steps.size))
-    products = scipy.fft.irfft(np.abs(spectrum) ** 2)[: lags + 1]
+    from scipy import fft
+
+    spectrum = fft.rfft(np.clip(steps, -2 * size, 2 * size), 2 * fft.next_fast_len(steps.size))
+    products = fft.irfft(np.abs(spectrum) ** 2)[: lags + 1]
     return np.asarray(products / products[0])
 
 

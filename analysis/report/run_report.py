@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from thermograd.analysis.display.numbers import shown_number
 from thermograd.analysis.display.table import Table
-from thermograd.analysis.fleet.devices.one_job import peer_lines
+from thermograd.analysis.fleet.devices.beside import peer_lines
 from thermograd.analysis.fleet.population.beside import population_lines
 from thermograd.analysis.report.data.build_panels import build_panels, time_origin_ns
 from thermograd.analysis.report.data.contents import Contents

@@ -5,7 +5,6 @@ the steps took, one after the other, is the same on all hosts: their pattern tel
 """
 
 import numpy as np
-import scipy.fft
 from thermograd.store.clocks.lines import Floats
 from thermograd.store.clocks.step_ends import StepEnds
 
@@ -39,11 +38,13 @@ def _lengths(time_s: Floats) -> Floats:
 
 def _best_shift(lengths: Floats, others: Floats) -> int | None:
     """Return how many places later the others have the same steps."""
-    size = scipy.fft.next_fast_len(lengths.size + others.size)
+    from scipy import fft  # where it is needed: it takes longer to import than `show` to answer
+
+    size = fft.next_fast_len(lengths.size + others.size)
 
     def products(first: Floats, second: Floats) -> Floats:
-        spectrum = np.conj(scipy.fft.rfft(first, size)) * scipy.fft.rfft(second, size)
-        return np.asarray(scipy.fft.irfft(spectrum, size))
+        spectrum = np.conj(fft.rfft(first, size)) * fft.rfft(second, size)
+        return np.asarray(fft.irfft(spectrum, size))
 
     ones = np.ones(lengths.size), np.ones(others.size)
     overlap = np.round(products(*ones))

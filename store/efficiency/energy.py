@@ -38,11 +38,18 @@ def joules_between(
         joules, usable = np.diff(values), elapsed > 0
     else:
         joules = (values[1:] + values[:-1]) / 2 * elapsed / 1e9
-        usable = (elapsed > 0) & (elapsed <= _GAP_INTERVALS * np.median(elapsed))
+        usable = (elapsed > 0) & (elapsed <= _GAP_INTERVALS * _median(elapsed))
     usable &= joules >= 0
     if not usable.any():
         return None
     return Joules(source, times[:-1][usable], times[1:][usable], joules[usable])
+
+
+def _median(values: Floats) -> float:
+    """Return the median, as numpy's own, which for its check for NaN imports masked arrays."""
+    middle = values.size // 2
+    places = [middle] if values.size % 2 else [middle - 1, middle]
+    return float(np.partition(values, places)[places].mean())
 
 
 def _several(values: Floats | None) -> bool:

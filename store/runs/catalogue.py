@@ -4,7 +4,7 @@ import os
 import shutil
 import socket
 import time
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from thermograd.store.errors import LogError, RunNotFoundError, os_errors_as
+from thermograd.store.events import KINDS
 from thermograd.store.files import WRITER, is_folder, is_plain_file, read_json, write_json, writer_files
 from thermograd.store.runs.facts import RUN_ID, checked_facts, run_facts_of
 from thermograd.store.text import shortened, slug
@@ -142,7 +143,6 @@ class Run:
 
     def counts(self) -> dict[str, int]:
         """Return the number of events by kind, from file names and the live files' rows."""
-        from thermograd.store.events import KINDS
         from thermograd.store.log.present.snapshots import count_events
 
         return {kind: count_events(self.path, kind) for kind in KINDS}
@@ -300,7 +300,30 @@ def list_runs(runs_dir: Path | str) -> list[Run]:
 
     folder = uncatalogued_folder(runs_dir)
     runs = _runs_known(runs_dir) if folder is None else _runs_in(folder, {})
-    return sorted(runs, key=lambda run: (run.started_time_ns or 0, run.run_id))
+    started = _started_of(runs)
+    return sorted(runs, key=lambda run: (started[run] or 0, run.run_id))
+
+
+def _started_of(runs: Sequence[Run]) -> dict[Run, int | None]:
+    """Return when runs of a folder began: what a ``run.json`` told, if it is the one that was read before."""
+    if not runs:
+        return {}
+    from thermograd.store.log.reading.kept import Kept, identity
+
+    kept, started = Kept(runs[0].path.parent, "started"), dict[Run, int | None]()
+    for run in runs:
+        if run.entry:
+            started[run] = run.started_time_ns
+            continue
+        now = identity([run.path / "run.json"])
+        told = kept.get(run.path.name, now)
+        if told is None:
+            told = run.started_time_ns
+            if run.facts and told is not None:
+                kept.put(run.path.name, now, told)
+        started[run] = told
+    kept.save()
+    return started
 
 
 def _runs_known(runs_dir: Path | str) -> list[Run]:

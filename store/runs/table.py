@@ -14,7 +14,6 @@ from thermograd.store.files import read_json
 from thermograd.store.log.present.snapshots import count_events
 from thermograd.store.places.shipped import told_now
 from thermograd.store.runs.catalogue import Run
-from thermograd.store.runs.last_values import last_values
 from thermograd.store.runs.tags import Tags, read_tags
 from thermograd.store.telling.quantities import age_text, counted, duration_text
 from thermograd.store.text import printable, table_text
@@ -47,6 +46,8 @@ class RunRow:
 
     @cached_property
     def _end(self) -> tuple[int | None, Any]:
+        from thermograd.store.runs.last_values import last_values
+
         return last_values(self.run.path, "step", "loss")
 
     @cached_property

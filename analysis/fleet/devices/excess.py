@@ -9,11 +9,12 @@ GPU makes its host look bad, too; a bad host makes none of its GPUs look worse t
 explains is taken out (its cells are a stratum of their own), and the rest is judged again.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from scipy.special import stdtr
+from thermograd.analysis.arrays import Floats
 from thermograd.analysis.fleet.devices.cells import Cells, Level, Numbers, Unit
 from thermograd.analysis.fleet.devices.conditional import Strata
 from thermograd.analysis.fleet.devices.dispersion import Compared, unit_spread
@@ -73,10 +74,17 @@ class Judged:
         """Return at which false-discovery rate each unit is listed (Benjamini-Yekutieli)."""
         if not self.standings:
             return {}
-        from scipy.stats import false_discovery_control  # half a second, for the list of all devices alone
-
-        q = false_discovery_control([standing.p for standing in self.standings], method="by")
+        q = _benjamini_yekutieli([standing.p for standing in self.standings])
         return {(s.kind, s.unit): float(value) for s, value in zip(self.standings, q, strict=True)}
+
+
+def _benjamini_yekutieli(p: Sequence[float]) -> Floats:
+    """Return at which false-discovery rate each is found, however they depend on each other."""
+    order, places = np.argsort(p), np.arange(1.0, len(p) + 1)
+    adjusted = np.asarray(p)[order] * (len(p) / places) * np.sum(1 / places)
+    found = np.empty(len(p))
+    found[order] = np.minimum.accumulate(adjusted[::-1])[::-1]
+    return np.clip(found, 0.0, 1.0)
 
 
 def judge(kinds: Mapping[str, Cells], alpha: float = ALPHA) -> Judged:

@@ -14,10 +14,11 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
+from thermograd.analysis.fleet.devices import FEWEST_RANKS
 from thermograd.analysis.fleet.devices.cells import DEVICE, Cell, Cells, Place
 from thermograd.analysis.fleet.devices.event_sql import SAMPLES_BY_BLOCK, STEPS_BY_BLOCK, XIDS
 from thermograd.analysis.fleet.devices.excess import ALPHA, Judged, Standing, judge
-from thermograd.analysis.fleet.devices.peers import FEWEST_RANKS, Slow, SlowTest, slow_ranks
+from thermograd.analysis.fleet.devices.peers import Slow, SlowTest, slow_ranks
 from thermograd.store.labels.hosts import writer_places
 from thermograd.store.runs.catalogue import Run
 from thermograd.store.telling.devices import device_labels
@@ -26,7 +27,6 @@ from thermograd.store.text import cell_text
 
 BLOCKS = 20  # in which times are compared
 PARTS = 100  # in which something happened or not
-_MOST_EVENTS = 3_000_000  # that a report reads: some seconds
 _SHARE = 2  # of ALPHA: slowness, and all else
 RANK_KINDS = {
     "nonfinite_loss": "losses of its own that are not finite",
@@ -78,27 +78,6 @@ class OneJob:
     def to_json(self) -> dict[str, Any]:
         """Return all of it as an object of JSON."""
         return asdict(self)
-
-
-def has_peers(run: Run) -> bool:
-    """Return whether a run has three ranks or devices, by its small files alone: of fewer nothing is read."""
-    devices = [name for name in run.facts.get("devices", {}) if name != "cpu"]
-    return max(len(_ranks_of(run)), len(devices)) >= FEWEST_RANKS
-
-
-def _ranks_of(run: Run) -> set[int]:
-    return {writer.rank for writer in writer_places(run.writers()) if writer.rank is not None}
-
-
-def peer_lines(run: Run) -> list[str]:
-    """Return what a report says of a job's ranks and devices among each other; empty without peers."""
-    if not has_peers(run):
-        return []
-    counts = run.counts()
-    events = counts["step"] + counts["sample"]
-    if events > _MOST_EVENTS:
-        return [f"Not worked out for {events:,} events; thermograd devices {run.run_id} tells it."]
-    return one_job_lines(one_job(run))
 
 
 def one_job(run: Run) -> OneJob:

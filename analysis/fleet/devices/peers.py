@@ -10,13 +10,11 @@ that are slower by less than the tolerance are not slow.
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
-from scipy.special import bdtrc, ndtri, stdtr, stdtrit
-
-Floats = NDArray[np.float64]
+from scipy.special import betainc, ndtri, stdtr, stdtrit
+from thermograd.analysis.arrays import Floats
+from thermograd.analysis.fleet.devices import FEWEST_RANKS
 
 TOLERANCE = 0.03
-FEWEST_RANKS = 3  # of two nobody can say which one is slow
 _FEWEST_BLOCKS = 5
 _TRIMMED = 0.1  # of a rank's blocks at either end
 _LEAST_SPREAD = 1e-3  # of two ranks' mean times: clocks and rounding
@@ -92,7 +90,14 @@ def _p_of_blocks(own: Floats, others: Floats) -> float:
     largest = np.where(np.isfinite(others), others, -np.inf).max(axis=0)
     is_known = np.isfinite(own) & np.isfinite(largest)
     wins = int((own - np.log1p(TOLERANCE) > largest)[is_known].sum())
-    return float(bdtrc(wins - 2, max(int(is_known.sum()) - 1, 1), 1.0 / (len(others) + 1)))
+    return _at_least(wins - 1, max(int(is_known.sum()) - 1, 1), 1.0 / (len(others) + 1))
+
+
+def _at_least(successes: int, trials: int, chance: float) -> float:
+    """Return the probability of so many successes or more."""
+    if successes <= 0:
+        return 1.0
+    return float(betainc(successes, trials - successes + 1, chance)) if successes <= trials else 0.0
 
 
 def _mean(logs: Floats) -> float:

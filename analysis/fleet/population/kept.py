@@ -9,11 +9,11 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from thermograd.analysis.fleet.population.place import kept_path
 from thermograd.analysis.fleet.population.summaries import SUMMARY_SCHEMA, summaries_of
 from thermograd.store.files import open_segments, sealed_stamps, whole_file
 from thermograd.store.runs.catalogue import Run, list_runs
 
-_FILE = ("_fleet", "population", "summaries.parquet")
 _STAMPS = b"thermograd.population.runs"
 _VERSION = 2  # of what a summary is
 
@@ -37,11 +37,6 @@ def all_summaries(
     if todo or before.keys() - stamps.keys():
         _keep(runs_dir, whole, stamps)
     return whole, errors
-
-
-def kept_path(runs_dir: Path) -> Path:
-    """Return where the summaries of a directory's runs are kept."""
-    return runs_dir.joinpath(*_FILE)
 
 
 def kept_summaries(runs_dir: Path, models: Iterable[str] | None = None) -> tuple[pa.Table, dict[str, str]]:

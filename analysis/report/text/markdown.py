@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from thermograd.analysis.display.table import Table, markdown_cell
-from thermograd.analysis.fleet.devices.one_job import peer_lines
+from thermograd.analysis.fleet.devices.beside import peer_lines
 from thermograd.analysis.report.files import writing
 from thermograd.analysis.report.given import MOST_TAGS, config_rows
 from thermograd.analysis.report.wording import loss_text

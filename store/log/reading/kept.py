@@ -2,14 +2,16 @@
 
 A value counts only while each file that it was found in is the one that was looked at: its name, size, inode
 and times are compared at every use. A cache that is missing, damaged, of another version or another user's
-is an empty one; where it cannot be written, nothing is kept. A file that changed within the last two seconds
-is not kept of: the clock of a file system is coarse, and it may change once more without showing it.
+is an empty one, as is one that other code has found; where it cannot be written, nothing is kept. A file
+that changed within the last two seconds is not kept of: the clock of a file system is coarse, and it may
+change once more without showing it.
 """
 
 import json
 import os
+import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -23,24 +25,28 @@ _FORMAT = 1
 _MOST_ENTRIES = 50_000  # those that were used last
 _MOST_BYTES = 64 << 20
 _FRESH_NS = 2_000_000_000
+_NOT_THERE = (-1, 0, 0, -1)
+_LIBRARIES = frozenset({"duckdb", "numpy", "pyarrow", "scipy"})
 
 Identity = list[int]
 
 
 def identity(paths: Iterable[str | os.PathLike[str]]) -> Identity:
-    """Return what changes when one of these files does, which are to be given in a fixed order.
+    """Return what changes when one of these files does, comes or goes; they are given in a fixed order.
+
+    Of a folder: what changes when a file in it comes, goes, or gets another name.
 
     Examples
     --------
     >>> identity([tmp / "nowhere"])
-    [-1]
+    [-1, 0, 0, -1]
     """
     found: Identity = []
     for path in paths:
         try:
             status = os.lstat(path)
         except OSError:
-            found.append(-1)
+            found += _NOT_THERE
         else:
             found += (status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)
     return found
@@ -71,18 +77,30 @@ class Kept:
         path = os.path.abspath(folder)
         self._of = [_FORMAT, __version__, path]
         name = f"{topic}-{crc32(os.fsencode(path)):08x}.json"
-        self._path = kept_folder() / name
-        self._entries: dict[str, tuple[Identity, Any]] = self._read()
+        self._code: list[str] = []
+        self._path: Path | None = None
+        with suppress(RuntimeError):  # there is no home
+            self._path = kept_folder() / name
+        self._entries: dict[str, Sequence[Any]] = self._read()  # identity and value
         self._is_changed = False
 
-    def _read(self) -> dict[str, tuple[Identity, Any]]:
-        with suppress(OSError, ValueError, TypeError, KeyError, RecursionError):
+    def _read(self) -> dict[str, Sequence[Any]]:
+        with suppress(OSError, ValueError, TypeError, LookupError, AttributeError, RecursionError):
+            if self._path is None:
+                return {}
             status = os.lstat(self._path)
             if status.st_size > _MOST_BYTES or (hasattr(os, "getuid") and status.st_uid != os.getuid()):
                 return {}
             content = json.loads(whole_content(self._path))
-            if content["of"] == self._of and isinstance(content["entries"], dict):
-                return content["entries"]
+            entries: dict[str, Sequence[Any]] = content["entries"]
+            code, was = content["code"]
+            if (
+                content["of"] == self._of
+                and was == identity(code)
+                and all(len(e) == 2 for e in entries.values())
+            ):
+                self._code = code
+                return entries
         return {}
 
     def get(self, name: str, now: Identity) -> Any:
@@ -97,19 +115,39 @@ class Kept:
             self._entries[name] = (now, value)
             self._is_changed = True
 
+    def get_with_files(self, name: str, root: str | os.PathLike[str]) -> Any:
+        """Return the value of a name as `get` does, by the files below `root` that it was put with."""
+        entry = self._entries.get(name)
+        if entry is None:
+            return None
+        files, value = entry[1]
+        return value if entry[0] == identity(os.path.join(root, file) for file in files) else None
+
+    def put_with_files(self, name: str, files: Sequence[str], now: Identity, value: Any) -> None:
+        """Keep a value for `get_with_files`."""
+        self.put(name, now, [files, value])
+
     def save(self) -> None:
         """Write what was put, where that is possible; nothing where nothing was."""
-        if not self._is_changed:
+        if not self._is_changed or self._path is None:
             return
         while len(self._entries) > _MOST_ENTRIES:
             self._entries.pop(next(iter(self._entries)))
         with suppress(OSError, ValueError, TypeError):
             self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            content = {"of": self._of, "entries": self._entries}
+            code = sorted({*self._code, *_code()})
+            content = {"of": self._of, "code": [code, identity(code)], "entries": self._entries}
             write_file(self._path, json.dumps(content, separators=(",", ":")).encode())
         self._is_changed = False
 
 
+def _code() -> set[str]:
+    """Return the files of what has found values in this process: our modules, and the libraries' own."""
+    names = [name for name in sys.modules if name in _LIBRARIES or name.partition(".")[0] == "thermograd"]
+    files = (getattr(sys.modules[name], "__file__", None) for name in names)
+    return {file for file in files if file}
+
+
 def _is_fresh(now: Identity) -> bool:
-    """Return whether a file of an identity changed so lately that it may change unseen, or is not there."""
-    return -1 in now or max((*now[1::4], *now[2::4]), default=0) > time.time_ns() - _FRESH_NS
+    """Return whether a file of an identity changed so lately that it may change once more unseen."""
+    return max((*now[1::4], *now[2::4]), default=0) > time.time_ns() - _FRESH_NS

@@ -7,7 +7,8 @@ import pyarrow as pa
 import pytest
 from click.testing import CliRunner
 from thermograd.analysis.fleet.devices import one_job as module
-from thermograd.analysis.fleet.devices.one_job import PARTS, judged_blocks, one_job, one_job_lines, peer_lines
+from thermograd.analysis.fleet.devices.beside import peer_lines
+from thermograd.analysis.fleet.devices.one_job import PARTS, judged_blocks, one_job, one_job_lines
 from thermograd.analysis.fleet.devices.peers import slow_ranks
 from thermograd.cli import main
 from thermograd.store.events import arrow_schema
@@ -109,7 +110,7 @@ def test_show_report_and_devices_tell_it_and_nothing_is_read_where_there_are_no_
     assert "rank 1: its step time is" in told("report", "latest", "--format", "md")
     alone = Job(tmp_path / "alone", 1)
     alone.all_ranks()
-    monkeypatch.setattr(module, "connect", lambda _: pytest.fail("it reads events"))
+    monkeypatch.setattr(module, "one_job", lambda _: pytest.fail("it reads events"))
     assert peer_lines(alone.run) == []
 
 

@@ -196,7 +196,7 @@ def test_a_report_tells_it_from_what_is_kept_and_reads_no_other_run(tmp_path, mo
     all_summaries(tmp_path)
     late = run_of(tmp_path, {40: {"temperature_c": 90.0}, 41: {}}, name="late")
     monkeypatch.setattr(
-        "thermograd.analysis.fleet.population.beside.summaries_of",
+        "thermograd.analysis.fleet.population.lines.summaries_of",
         lambda runs: summaries_of(runs) if [run.run_id for run in runs] == [late.run_id] else 1 / 0,
     )
     lines = population_lines(late)
@@ -206,9 +206,9 @@ def test_a_report_tells_it_from_what_is_kept_and_reads_no_other_run(tmp_path, mo
     shown = CliRunner().invoke(main, ["--runs", str(tmp_path), "show", late.run_id]).stdout
     assert f"Among others of their model\n  {lines[0]}" in shown
     with monkeypatch.context() as patch:
-        patch.setattr("thermograd.analysis.fleet.population.beside.ENOUGH_OTHERS", 23)
+        patch.setattr("thermograd.analysis.fleet.population.lines.ENOUGH_OTHERS", 23)
         assert population_lines(late) == []
-    monkeypatch.setattr("thermograd.analysis.fleet.population.beside._MOST_KEPT_BYTES", 10)
+    monkeypatch.setattr("thermograd.analysis.fleet.population.lines._MOST_KEPT_BYTES", 10)
     assert population_lines(late) == []
 
 

@@ -79,14 +79,30 @@ def test_a_file_that_changed_has_no_value(file, change, settled):
     assert found(file) is None
 
 
-def test_of_a_file_that_changed_just_now_or_is_not_there_nothing_is_kept(file):
+def test_of_a_file_that_changed_just_now_nothing_is_kept(file):
     keep(file)
     assert found(file) is None
     assert not kept_folder().exists()
 
+
+def test_what_no_file_told_counts_until_it_is_there(file, settled):
     file.unlink()
     keep(file)
+    assert found(file) == 3
+
+    file.write_bytes(b"")
     assert found(file) is None
+
+
+def test_a_value_can_know_its_files(file, settled):
+    kept = kept_of(file)
+    kept.put_with_files("a", ["a", "a/file"], identity([file.parent, file]), "found")
+    kept.save()
+    assert kept_of(file).get_with_files("a", file.parents[1]) == "found"
+    assert kept_of(file).get_with_files("b", file.parents[1]) is None
+
+    (file.parent / "another").touch()
+    assert kept_of(file).get_with_files("a", file.parents[1]) is None
 
 
 @pytest.mark.parametrize(
