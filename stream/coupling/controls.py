@@ -14,12 +14,15 @@ Only ``+ - * / sqrt`` and comparisons, sums in one fixed order, as in the innova
 
 import threading
 from collections.abc import Sequence
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
+from thermograd.stream.coupling.columns import Columns
 from thermograd.stream.coupling.past import Past
 
 Floats = NDArray[np.float64]
+Bools = NDArray[np.bool_]
 Lags = NDArray[np.int64]
 
 WINDOW = 1921  # ticks that are looked back
@@ -27,10 +30,11 @@ WINDOW = 1921  # ticks that are looked back
 _SPANS = (range(481), range(484, WINDOW, 4))
 _ECHO_SPANS = (range(0, 481, 6), range(504, WINDOW, 24))  # echoes are smooth
 _LAGS, _ECHO_LAGS = (np.array([*near, *far]) for near, far in (_SPANS, _ECHO_SPANS))
-_BLOCK = 16  # ticks whose products are added to the sums together, while these are in the processor's cache
+BLOCK = 16  # ticks whose products are added to the sums together, while these are in the processor's cache
 _AT_ONCE = 4  # ticks whose products are made together
 _FAR = 60  # from here on a lag is a control
-_RATES = (1.0 / 200.0, 1.0 / 1000.0, 1.0 / 5000.0, 0.0)  # recent sums, and those of the whole run
+_RATES = np.array((1.0 / 200.0, 1.0 / 1000.0, 1.0 / 5000.0, 0.0))  # recent sums, and the whole run's
+_BY_RATE = _RATES[:, None]
 _RUN = len(_RATES) - 1
 _POWER_RATE = 0.01
 _FEWEST_TICKS = 150
@@ -43,6 +47,34 @@ _rooms = threading.local()  # half of what a monitor would need
 _YOUNG = 300.0  # ticks within which memory may have no time to show
 
 
+class Products(Columns):
+    """How large products of innovations are, and how much sums of them vary: what is usual.
+
+    There are `series` series, x first, for each of `devices`.
+    """
+
+    columns: ClassVar[dict[str, str]] = {"_squares": "series", "power": "sensors", "weight": "", "_ticks": ""}
+
+    def __init__(self, series: int, devices: int = 1) -> None:
+        self.series, self.sensors, self.devices = series, series - 1, devices
+        self._squares = np.zeros(series * devices)  # means of the squares of innovations, recently
+        self.power = np.zeros((len(_RATES), self.sensors * devices))  # mean of the product of both
+        self.weight = np.zeros((len(_RATES), devices))  # variance of a sum over that of a product
+        self._ticks = np.zeros(devices, int)
+
+    def take(self, squares: Floats, new: Bools) -> None:
+        """Take in the squares of innovations of a tick, of the devices for which it brought anything."""
+        self._ticks += new
+        young = 1.0 / np.maximum(self._ticks, 1)
+        rates = np.maximum(_BY_RATE, young) * new
+        of_squares = (np.maximum(_POWER_RATE, young) * new).repeat(self.series)
+        self._squares += of_squares * (squares - self._squares)
+        by_device = self._squares.reshape(-1, self.series)
+        power = (by_device[:, :1] * by_device[:, 1:]).ravel()
+        self.power += rates.repeat(self.sensors, axis=1) * (power - self.power)
+        self.weight = (1.0 - rates) * (1.0 - rates) * self.weight + rates * rates
+
+
 class Controls:
     """Sums of products of innovations at the lags of `WINDOW`, at several rates of forgetting.
 
@@ -53,15 +85,12 @@ class Controls:
     def __init__(self, sensors: int, memories: Sequence[float], max_lag: int) -> None:
         self._max_lag, self._memories = max_lag, len(memories)
         self._awake = slice(0, 0)  # the sensors from the first to the last that ever had an innovation
-        # by rate, direction (x first, y first), sensor awake, ..., lag; of the first lags none is a control
-        self._lags = np.zeros((len(_RATES), 2, 0, len(_LAGS)))
-        self._echoes = np.zeros((len(_RATES), 2, 0, len(memories), len(_ECHO_LAGS)))
-        self._squares = np.zeros(1 + sensors)  # means of the squares of innovations, recently
-        self._power = np.zeros((len(_RATES), sensors))  # mean of the product of both
-        self._weight = np.zeros(len(_RATES))  # variance of a sum over that of a product
-        self._rates = np.array(_RATES)
+        # by rate, direction (x first, y first), sensor awake, place: every lag, then those of each echo
+        self._sums = np.zeros((len(_RATES), 2, 0, len(_LAGS) + len(memories) * len(_ECHO_LAGS)))
+        self._past = Past(1 + sensors, len(memories), WINDOW)
+        self._power = np.zeros((len(_RATES), sensors))
+        self._weight = np.zeros(len(_RATES))
         self._ticks = 0
-        self._pending: list[int] = []  # places of ticks in the past whose products the sums are still without
 
     @property
     def spent(self) -> Floats:
@@ -73,20 +102,32 @@ class Controls:
         """Expected square of a product of innovations, lately, shape (sensors,)."""
         return np.asarray(self._power[0])
 
-    def take(self, past: Past, innovations: Floats) -> None:
-        """Take in the tick that `past` has just taken; the sums have its products some ticks later."""
-        for sensor in (innovations[1:] != 0.0).nonzero()[0].tolist():
+    @property
+    def _lags(self) -> Floats:
+        """The sums at single lags, by rate, direction, sensor, lag; of the first lags none is a control."""
+        return self._sums[..., : len(_LAGS)]
+
+    @property
+    def _echoes(self) -> Floats:
+        """The sums of echoes, by rate, direction, sensor, memory, lag."""
+        return _of_echoes(self._sums, self._memories)
+
+    def extend(self, ticks: Floats, new: list[bool], power: Floats, weight: Floats) -> None:
+        """Take in ticks, the oldest first, shape (ticks, 1 + memories, series); `new`: which brought any.
+
+        `power` and `weight` are those of `Products` after them.
+        """
+        at, self._power, self._weight = self._past.extend(ticks), power, weight
+        for sensor in (ticks[:, 0, 1:] != 0.0).any(axis=0).nonzero()[0].tolist():
             if not self._awake.start <= sensor < self._awake.stop:
                 self._wake(sensor)
-        self._ticks += 1
-        self._pending.append(past.at)
-        if len(self._pending) == _BLOCK:
-            self.settle(past)
-        rates = np.maximum(self._rates, 1.0 / self._ticks)
-        self._squares += max(_POWER_RATE, 1.0 / self._ticks) * (innovations * innovations - self._squares)
-        power = self._squares[0] * self._squares[1:]
-        self._power += rates[:, None] * (power - self._power)
-        self._weight = (1.0 - rates) * (1.0 - rates) * self._weight + rates * rates
+        count, known = len(ticks), np.cumsum(new)
+        rates = np.maximum(_RATES, 1.0 / np.maximum(self._ticks + known, 1)[:, None])[..., None, None]
+        kept = 1.0 - rates
+        for first in range(0, count, _AT_ONCE):
+            block = slice(first, first + _AT_ONCE)
+            self._add(at + max(count - first - _AT_ONCE, 0), new[block], rates[block], kept[block])
+        self._ticks += int(known[-1])
 
     def _wake(self, sensor: int) -> None:
         """Make room for the sums of a sensor, which were all 0 so far."""
@@ -94,39 +135,40 @@ class Controls:
         none = before.start == before.stop
         first = sensor if none else min(sensor, before.start)
         self._awake = slice(first, max(sensor + 1, before.stop))
-        at = slice(before.start - first, before.stop - first)
-        for name in ("_lags", "_echoes"):
-            old = getattr(self, name)
-            new = np.zeros((*old.shape[:2], self._awake.stop - first, *old.shape[3:]))
-            if not none:
-                new[:, :, at] = old
-            setattr(self, name, new)
+        old = self._sums
+        self._sums = np.zeros((*old.shape[:2], self._awake.stop - first, old.shape[3]))
+        if not none:
+            self._sums[:, :, before.start - first : before.stop - first] = old
 
-    def settle(self, past: Past) -> None:
-        """Add the products of the pending ticks to the sums: the same numbers as tick by tick."""
-        at, self._pending = self._pending, []
-        if not at:
-            return
-        ticks = np.arange(self._ticks - len(at) + 1, self._ticks + 1)
-        rates = np.maximum(self._rates, 1.0 / ticks[:, None])
-        for first in range(0, len(at), _AT_ONCE):
-            self._add(past, at[first : first + _AT_ONCE], rates[first : first + _AT_ONCE])
+    def _add(self, at: int, new: list[bool], rates: Floats, kept: Floats) -> None:
+        """Add a few ticks, the oldest first, of which the newest is at a place."""
+        ticks, awake = len(new), slice(1 + self._awake.start, 1 + self._awake.stop)
+        past, of = self._before(at, ticks), self._past.innovations(at, ticks)[..., None]
+        pairs = ((past[:, :1], of[:, awake]), (past[:, awake], of[:, :1]))
+        shape = self._sums.shape[2:]
+        products, changes = _room("products", (ticks, *shape)), _room("changes", (len(_RATES), *shape))
+        for direction, (before, now) in enumerate(pairs):
+            sums = self._sums[:, direction]
+            np.multiply(before, now, out=products)
+            for each, is_new in enumerate(new):
+                if is_new:
+                    np.multiply(sums, kept[each], out=sums)
+                    np.multiply(products[ticks - 1 - each], rates[each], out=changes)
+                    np.add(sums, changes, out=sums)
 
-    def _add(self, past: Past, at: list[int], rates: Floats) -> None:
-        """Add a few ticks, the oldest first; one is found at a smaller place the newer it is."""
-        ticks = at[0] - at[-1] + 1
-        if ticks > _AT_ONCE:  # with such between them that brought nothing
-            for place, rate in zip(at, rates, strict=True):
-                self._add(past, [place], rate[None])
-            return
-        of, rows = past.innovations(at[-1], ticks), slice(1 + self._awake.start, 1 + self._awake.stop)
-        lags = _room("products", (_AT_ONCE, *self._lags.shape[1:]))
-        echoes = _room("products", (_AT_ONCE, *self._echoes.shape[1:]))
-        _multiply(past, False, at[-1], of[..., None], rows, _SPANS, lags)
-        _multiply(past, True, at[-1], of[..., None, None], rows, _ECHO_SPANS, echoes)
-        for place, rate in zip(at, rates, strict=True):
-            _forget(self._lags, rate, lags[place - at[-1]])
-            _forget(self._echoes, rate, echoes[place - at[-1]])
+    def _before(self, at: int, ticks: int) -> Floats:
+        """Return what was before some ticks, the newest first, shape (ticks, series until awake, place)."""
+        series = 1 + self._awake.stop
+        past = _room("past", (ticks, series, self._sums.shape[3]))
+        for spans, out, echoes in (
+            (_SPANS, past, False),
+            (_ECHO_SPANS, _of_echoes(past, self._memories), True),
+        ):
+            begin = 0
+            for span in spans:
+                out[..., begin : begin + len(span)] = self._past.before(at, ticks, series, span, echoes)
+                begin += len(span)
+        return past
 
     def excess(self) -> Floats:
         """Return by how much the sums vary beyond what they should, over that; shape (families, sensors).
@@ -187,23 +229,9 @@ def _room(use: str, shape: tuple[int, ...]) -> Floats:
     return known[key]  # type: ignore[no-any-return]
 
 
-def _multiply(
-    past: Past, echoes: bool, at: int, new: Floats, ys: slice, spans: tuple[range, range], out: Floats
-) -> None:
-    """Multiply what was new at some ticks with what was before them: x first, then y first."""
-    begin = 0
-    for span in spans:
-        before = past.before(at, len(new), span, echoes)
-        end = begin + len(span)
-        np.multiply(before[:, :1], new[:, ys], out=out[: len(new), 0, ..., begin:end])
-        np.multiply(before[:, ys], new[:, :1], out=out[: len(new), 1, ..., begin:end])
-        begin = end
-
-
-def _forget(sums: Floats, rates: Floats, products: Floats) -> None:
-    rates = rates.reshape(-1, *(1,) * products.ndim)
-    sums *= 1.0 - rates
-    sums += np.multiply(products, rates, out=_room("changes", sums.shape))
+def _of_echoes(places: Floats, memories: int) -> Floats:
+    """Return the view of the places that belong to echoes, by memory."""
+    return places[..., len(_LAGS) :].reshape(*places.shape[:-1], memories, len(_ECHO_LAGS))
 
 
 def _mean_square(sums: Floats) -> Floats:

@@ -18,26 +18,17 @@ Shin, Ramdas & Rinaldo, E-detectors: a nonparametric framework for sequential ch
 Ville (1939) for the statement about the whole run.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from math import isfinite, nan, sqrt
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from river import base
-from thermograd.stream.coupling.controls import WINDOW, Controls
-from thermograd.stream.coupling.cycles import Cycle
-from thermograd.stream.coupling.innovations import Innovations
-from thermograd.stream.coupling.past import Past
+from thermograd.stream.coupling.bets import Bank, Row, Terms, mean
 
 Floats = NDArray[np.float64]
 
-_BETS = (0.1, -0.1, 0.2, -0.2, 0.4, -0.4, 0.9, -0.9)
-_STRENGTH_RATE = 0.005
-_FORTUNE_MOST, _FORTUNE_LEAST = 1e200, 1e-200  # keeps products away from overflow and denormals
-_TAX_EVERY = 16
-_WITHHELD = 0.1  # what is left of the bets behind an alarm that does not hold
-_RUN_FROM = 300  # ticks before the bets of the whole run begin: controls must be known
 _HALVINGS, _MOST_TAX = 10, 700.0
 MEMORIES = (4.0, 12.0, 36.0)
 
@@ -131,42 +122,68 @@ class CouplingMonitor(base.Estimator):  # type: ignore[misc]  # river ships no t
         self.alarm_ticks, self.max_lag, self.warmup_ticks = alarm_ticks, max_lag, warmup_ticks
         self.order, self.forgetting, self.driver_lags = order, forgetting, driver_lags
         self.scale_rate, self.mean_rate = scale_rate, mean_rate
-        self._innovations = Innovations(
-            1 + sensors, drivers, order, forgetting, scale_rate, mean_rate, driver_lags
-        )
         self.memories = memories
-        self._cycle = Cycle(1 + sensors)
-        self._past = Past(1 + sensors, memories, WINDOW)
-        self._controls = Controls(sensors, memories, max_lag)
-        echoes = list(range(1, 1 + len(memories)))
-        self._families = np.array([0] * (2 * max_lag + 1) + echoes + echoes)  # of each cell
-        cells = (len(_BETS), len(self._families), sensors)
-        self._bets = np.array(_BETS)[:, None, None]
-        # of the newest tick: what is bet on, at every lag and then by echo; the squares of both sides of it
-        self._newest = np.zeros((3, *cells[1:]))
-        self._factors = np.empty(cells)
-        self._begun, self._ever_begun = np.zeros(cells), np.zeros(cells)
-        self.begun = 0.0
-        self._fortune = np.ones(cells)
-        self._kept: Floats | None = None  # what the tax leaves of each cell's bets
-        self._excess = np.zeros((1 + len(memories), sensors))
-        self._moments = np.zeros_like(self._newest)  # means of the same, recently
-        self._ticks = self._weighed = 0
-        self._run_from = max(warmup_ticks, _RUN_FROM)
-        self.detected = False
-        self.e_value = 0.0
-        self.e_values = np.zeros(sensors)
-        self.alarms = self.withheld = 0
+        self._bank, self._at = Bank(self._terms()), 0
+
+    def _terms(self) -> Terms:
+        given = {name: getattr(self, name) for name in Terms._fields}
+        return Terms(**given | {"memories": tuple(self.memories)})
+
+    def share(self, other: "CouplingMonitor") -> None:
+        """Join a monitor with the same parameters, so that `update_all` moves both on at once.
+
+        Neither has learnt the worse for it: their numbers are the same as alone, to the last bit.
+        """
+        if other._bank is not self._bank:
+            if self._bank.devices > 1 or self._terms() != other._terms():
+                raise ValueError("a monitor shares with one of the same parameters, and only once")
+            self._at = other._bank.devices
+            other._bank.append(self._bank)
+            self._bank = other._bank
+
+    @property
+    def _own(self) -> slice:
+        return slice(self._at * self.sensors, (self._at + 1) * self.sensors)
+
+    @property
+    def begun(self) -> float:
+        """How many bets were begun, the mean over the sensors seen."""
+        return float(self._bank.begun_count[self._at])
+
+    @property
+    def detected(self) -> bool:
+        """Whether the latest tick raised the alarm."""
+        return bool(self._bank.detected[self._at])
+
+    @property
+    def alarms(self) -> int:
+        """Alarms so far."""
+        return int(self._bank.alarms[self._at])
+
+    @property
+    def withheld(self) -> int:
+        """Alarms so far that were none."""
+        return int(self._bank.withheld[self._at])
+
+    @property
+    def e_value(self) -> float:
+        """The mean of `e_values` over the sensors seen so far."""
+        return float(self._bank.e_value[self._at])
+
+    @property
+    def e_values(self) -> Floats:
+        """What the bets begun since the last alarm are worth, shape (sensors,)."""
+        return self._bank.e_values[self._own]
 
     @property
     def seen(self) -> NDArray[np.bool_]:
         """Which sensors have been seen long enough to be bet on, shape (sensors,)."""
-        return np.array(self._innovations.known[1:])
+        return np.asarray(self._bank.seen()[self._at])
 
     @property
     def standing(self) -> float:
         """What all bets ever begun are worth, the mean over the sensors seen so far."""
-        return self._overall(_mean(self._ever_begun))
+        return self._overall(mean(np.ascontiguousarray(self._bank.ever_begun[..., self._own])))
 
     @property
     def run_e_values(self) -> Floats:
@@ -174,9 +191,10 @@ class CouplingMonitor(base.Estimator):  # type: ignore[misc]  # river ships no t
 
         Less what the controls have won in the run: see `Controls.run_excess`.
         """
-        self._controls.settle(self._past)
-        excess = self._controls.run_excess()
-        return _mean(self._fortune * _exp_of_minus(self._tax(excess) * self._controls.spent))
+        self._bank.settle(self._at)
+        controls = self._bank.controls[self._at]
+        tax = self._bank.tax(controls.run_excess()) * controls.spent
+        return mean(self._bank.fortune[..., self._own] * _exp_of_minus(tax))
 
     @property
     def run_e_value(self) -> float:
@@ -192,7 +210,7 @@ class CouplingMonitor(base.Estimator):  # type: ignore[misc]  # river ships no t
 
         0 where the guarantee rests on nothing but the bets; above, bets are taxed by it.
         """
-        return np.asarray(self._excess[0])
+        return np.asarray(self._bank.excess[0, self._own])
 
     @property
     def lag(self) -> int:
@@ -218,23 +236,14 @@ class CouplingMonitor(base.Estimator):  # type: ignore[misc]  # river ships no t
         if len(drivers) != self.drivers:
             raise ValueError(f"{len(drivers)} drivers given; this monitor was made for {self.drivers}")
         ys = y if isinstance(y, Sequence) else (y,)
-        given = [_known(value) for value in (x, *ys)]
-        self._ticks += 1
-        new = np.array(self._innovations.update(given, [_known(value) for value in drivers]))
-        new = self._cycle.less(new, phase)
-        if self._past.is_full:
-            self._controls.settle(self._past)
-        window = self._past.take(new)
-        if self.detected:
-            self._begun[:] = 0.0
-            self.e_values = np.zeros_like(self.e_values)
-            self.detected = False
-        if new.any():
-            self._controls.take(self._past, new)
-        if not self._ticks % _TAX_EVERY:
-            self._levy()
-        if self._ticks > self.warmup_ticks:
-            self._bet(window, new)
+        values = [_known(value) for value in (x, *ys)]
+        self._bank.learn((self._at,), (Row(values, [_known(value) for value in drivers], phase),))
+
+    @staticmethod
+    def update_all(ticks: "Iterable[tuple[CouplingMonitor, Row]]") -> None:
+        """Learn a tick of each of some monitors that share, as `update` would, each given once."""
+        of, rows = zip(*sorted(ticks, key=lambda each: each[0]._at), strict=True)
+        of[0]._bank.learn([monitor._at for monitor in of], rows)
 
     def strongest(self) -> tuple[int, int, float]:
         """Return sensor, lag in ticks and strength of what the bets have gained most with."""
@@ -244,113 +253,21 @@ class CouplingMonitor(base.Estimator):  # type: ignore[misc]  # river ships no t
 
     def of(self, sensor: int) -> Finding:
         """Return what the bets on a sensor have gained most with."""
-        at = self._cell(sensor)
-        product, *squares = self._moments[:, at, sensor].tolist()
+        at = self._bank.cell(self._own.start + sensor)
+        product, *squares = self._bank.moments[:, at, self._own.start + sensor].tolist()
         scale = squares[0] * squares[1]
         strength = product / sqrt(scale) if scale > 0.0 else 0.0
-        direction, family = self._place(at)
+        direction, family = self._bank.place(at)
         lag = at - self.max_lag if not family else 1 - 2 * direction
         memory = self.memories[family - 1] if family else 0.0
         return Finding(lag, memory, min(max(strength, -1.0), 1.0))
 
-    def _cell(self, sensor: int) -> int:
-        return int(np.argmax(np.add.reduce(self._begun[:, :, sensor], axis=0)))
-
-    def _place(self, cell: int) -> tuple[int, int]:
-        """Return direction, 0 where x comes first, and family of a cell."""
-        lags = 2 * self.max_lag + 1
-        if cell < lags:
-            return int(cell < self.max_lag), 0
-        return divmod(cell - lags, len(self.memories))[0], int(self._families[cell])
-
-    def _levy(self) -> None:
-        """Set what the tax leaves, for the next ticks."""
-        self._controls.settle(self._past)
-        self._excess = self._controls.excess()
-        taxed = self._excess.any() and self._ticks > self.warmup_ticks
-        tax = self._tax(self._excess) * self._controls.usual_square
-        self._kept = 1.0 / (1.0 + tax) if taxed else None
-
-    def _tax(self, excess: Floats) -> Floats:
-        """Return the tax of each bet per unit of squared products, shape (bets, cells, sensors)."""
-        return np.asarray(0.5 * self._bets * self._bets * excess[self._families])
-
-    def _bet(self, window: Floats, new: Floats) -> None:
-        lags, echoes = self.max_lag, 2 * self.max_lag + 1
-        back = echoes + len(self.memories)
-        products = self._newest[0]
-        np.multiply(window[0, 0, : lags + 1, None], new[1:], out=products[lags:echoes])
-        np.multiply(window[1:, 0, lags:0:-1].T, new[0], out=products[:lags])
-        np.multiply(window[0, 1:, :1], new[1:], out=products[echoes:back])
-        np.multiply(window[1:, 1:, 0].T, new[0], out=products[back:])
-        products.clip(-1.0, 1.0, out=products)
-        # Nothing is won, lost or begun where nothing is known.
-        tells: list[bool] = np.logical_or.reduce(products[:echoes], axis=0).tolist()
-        if any(tells):
-            factors = np.multiply(self._bets, products, out=self._factors)
-            factors += 1.0
-            if self._kept is not None:
-                factors *= self._kept
-            x_frozen, *frozen = self._innovations.frozen  # where nothing happens nothing is begun
-            begins = [t and not (x_frozen or f) for t, f in zip(tells, frozen, strict=True)]
-            begun = 1.0 if all(begins) else np.array(begins, float)
-            self._begun += begun
-            self._begun *= factors
-            self._ever_begun += begun
-            self._ever_begun *= factors
-            self._ever_begun.clip(0.0, _FORTUNE_MOST, out=self._ever_begun)
-            self.begun += sum(begins) / max(sum(self._innovations.known[1:]), 1)
-            if self._ticks > self._run_from:
-                self._fortune *= factors
-                self._fortune.clip(_FORTUNE_LEAST, _FORTUNE_MOST, out=self._fortune)
-            self._weigh(window, new)
-        self._judge()
-
-    def _judge(self) -> None:
-        """Raise the alarm, unless the controls moved as much as what raises it."""
-        self._sum_up()
-        while self.e_value >= self.alarm_ticks and not self.detected:
-            sensor = int(np.argmax(self.e_values))
-            direction, family = self._place(self._cell(sensor))
-            self._controls.settle(self._past)
-            self.detected = self._controls.confirms(sensor, family, direction)
-            if not self.detected:
-                self.withheld += 1
-                self._begun[:, :, sensor] *= _WITHHELD
-                self._ever_begun[:, :, sensor] *= _WITHHELD
-                self._sum_up()
-        self.alarms += self.detected
-
-    def _sum_up(self) -> None:
-        self.e_values = _mean(self._begun)
-        self.e_value = self._overall(self.e_values)
-
-    def _weigh(self, window: Floats, new: Floats) -> None:
-        self._weighed += 1
-        rate = max(_STRENGTH_RATE, 1.0 / self._weighed)
-        newest, squares, echoes = self._newest, new * new, 2 * self.max_lag + 1
-        back = echoes + len(self.memories)
-        newest[1], newest[2] = squares[0], squares[1:]
-        np.multiply(window[0, 1:, :1], window[0, 1:, :1], out=newest[1, echoes:back])
-        np.multiply(window[1:, 1:, 0].T, window[1:, 1:, 0].T, out=newest[2, back:])
-        newest -= self._moments
-        newest *= rate
-        self._moments += newest
-
     def _overall(self, values: Floats) -> float:
         """Return the mean over the sensors that have innovations: one that is absent costs nothing."""
-        seen = sum(self._innovations.known[1:])
-        total = 0.0
+        seen, total = int(self.seen.sum()), 0.0
         for value in values.tolist():
             total += value
         return total / max(seen, 1) if seen else 0.0
-
-
-def _mean(cells: Floats) -> Floats:
-    """Return the mean over bets and lags, added in one fixed order."""
-    total: Floats = np.add.reduce(np.add.reduce(cells, axis=0), axis=0)
-    total /= cells.shape[0] * cells.shape[1]
-    return total
 
 
 def _exp_of_minus(power: Floats) -> Floats:

@@ -7,11 +7,14 @@ number of threads.
 
 from collections.abc import Sequence
 from math import isfinite, nan, sqrt
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
+from thermograd.stream.coupling.columns import Columns, every, places, some
 
 Floats = NDArray[np.float64]
+Bools = NDArray[np.bool_]
 
 _SETTLE = 30  # values that fix origin and scale
 _PRIOR = 10.0  # variance of a coefficient before anything is known, in squared units of the series
@@ -33,69 +36,70 @@ _QUICK_VARIANCE_CAP = 20.0
 _QUICK_MOST = 0.7
 
 
-class Standardizer:
+class Standardizer(Columns):
     """Brings series to comparable numbers: less the median, over the spread, of some first values.
 
     Origin and scale are fixed once 30 values are known and they vary, and then stay: a scale that moves
     would break linear relations. Medians, so that a spike among those values does not set the scale. Until
-    then, and where a value is missing, the result is NaN.
+    then, and where a value is missing, the result is NaN. There are `series` series for each of `devices`.
     """
 
-    def __init__(self, series: int) -> None:
-        self._first = [[0.0] * _SETTLE for _ in range(series)]
-        self._n = [0] * series
-        self._moved = [0] * series  # when the value last changed
-        self._origin = [0.0] * series
-        self._scale = [nan] * series
-        self._waiting = list(range(series))
+    columns: ClassVar[dict[str, str]] = dict.fromkeys(
+        ("_first", "_n", "_moved", "_same", "_origin", "_scale", "_waits"), "series"
+    )
 
-    def update(self, values: Sequence[float] | Floats) -> list[float]:
+    def __init__(self, series: int, devices: int = 1) -> None:
+        self.series, self.devices = series, devices
+        width = series * devices
+        self._first = np.zeros((_SETTLE, width))
+        self._n = np.zeros(width, int)
+        self._moved = np.zeros(width, int)  # when the value last changed
+        self._same = np.full(width, nan)  # what all first values are, where they are the same
+        self._origin, self._scale = np.zeros(width), np.full(width, nan)
+        self._waits = np.ones(width, bool)
+
+    def update(self, values: Sequence[float] | Floats) -> Floats:
         """Return the values, as many as there are series, on their own scales; NaN where not known."""
-        for at in self._waiting.copy():
-            value = float(values[at])
-            if abs(value) < _ABSURD:  # False for NaN, too
-                self._take(at, value)
-        return [
-            (float(value) - origin) / scale
-            for value, origin, scale in zip(values, self._origin, self._scale, strict=True)
-        ]
+        values = np.asarray(values, float)
+        if some(self._waits):
+            same = values == self._same  # a constant is not looked at every time
+            self._n += self._waits & same
+            moving = self._waits & ~same & (np.abs(values) < _ABSURD)  # False for NaN, too
+            if some(moving):
+                for at in moving.nonzero()[0].tolist():
+                    self._take(at, float(values[at]))
+        return np.asarray((values - self._origin) / self._scale)
 
     def _take(self, at: int, value: float) -> None:
-        n, first = self._n[at], self._first[at]
+        n, first = int(self._n[at]), self._first[:, at]
         if value != first[(n - 1) % _SETTLE]:
             self._moved[at] = n
         first[n % _SETTLE] = value
         self._n[at] = n + 1
-        if n + 1 >= _SETTLE > n - self._moved[at]:  # a constant is not looked at every time
+        unchanged = n + 1 - int(self._moved[at])
+        self._same[at] = value if unchanged >= _SETTLE else nan
+        if n + 1 >= _SETTLE >= unchanged:
             self._settle(at)
 
     def _settle(self, at: int) -> None:
-        first = np.sort(self._first[at])
+        first = np.sort(self._first[:, at])
         origin = float(first[_SETTLE // 2])
         away = np.sort(np.abs(first - origin))
         away = away[away > _TINY * abs(origin)]
         if len(away) < _VARYING:
             return
         self._origin[at], self._scale[at] = origin, float(away[len(away) // 2]) / _MEDIAN_OF_NORMAL
-        self._waiting.remove(at)
+        self._waits[at] = False
 
 
 class _Errors:
     """The errors of one series' prediction: how large they usually are, and what is new in the latest."""
 
-    __slots__ = ("beyond", "filled", "frozen", "last", "learnt", "mean", "unchanged", "variance")
+    __slots__ = ("beyond", "filled", "learnt", "mean", "variance")
 
     def __init__(self) -> None:
-        self.beyond = self.filled = self.learnt = self.unchanged = 0
+        self.beyond = self.filled = self.learnt = 0
         self.variance, self.mean = 1.0, 0.0
-        self.last = nan
-        self.frozen = False
-
-    def see(self, value: float) -> None:
-        """Notice whether the series still moves."""
-        self.frozen = self.unchanged >= _FROZEN
-        self.unchanged = self.unchanged + 1 if value == self.last else 0
-        self.last = value
 
     def judge(self, error: float, mean_rate: float) -> tuple[float, float]:
         """Return the innovation, and the error that is learnt from."""
@@ -159,7 +163,7 @@ class _Quick:
             self.variance_earlier = _QUICK_VARIANCE_CAP
 
 
-class Innovations:
+class Innovations(Columns):
     """Bounded one-step prediction errors of several series.
 
     Each series is predicted from its last `order` values, an intercept and the drivers by recursive
@@ -175,8 +179,15 @@ class Innovations:
 
     There are `series` series and `drivers` drivers, each of which enters with its present value and the
     `driver_lags` before. `forgetting` is the weight of a value relative to the next one; `scale_rate` and
-    `mean_rate` are those of the deviation of errors, and of the mean that is taken off.
+    `mean_rate` are those of the deviation of errors, and of the mean that is taken off. Of several `devices`
+    there are so many series and drivers each, one device after the other.
     """
+
+    columns: ClassVar[dict[str, str]] = {
+        **dict.fromkeys(("_inputs", "_weights", "_covariance"), "series"),
+        **dict.fromkeys(("_last", "_unchanged", "frozen", "known"), "series"),
+        "_since_cap": "",
+    }
 
     def __init__(
         self,
@@ -187,60 +198,86 @@ class Innovations:
         scale_rate: float = 0.01,
         mean_rate: float = 0.002,
         driver_lags: int = 1,
+        devices: int = 1,
     ) -> None:
-        self.series, self.drivers, self.order = series, drivers, order
+        self.series, self.drivers, self.order, self.devices = series, drivers, order, devices
         self.forgetting, self.scale_rate, self.mean_rate = forgetting, scale_rate, mean_rate
-        self._standard = Standardizer(series)
-        self._driver_standard = Standardizer(drivers)
-        inputs = order + 1 + drivers * (1 + driver_lags)
-        self._inputs = np.zeros((inputs, series))
+        self._standard = Standardizer(series, devices)
+        self._driver_standard = Standardizer(drivers, devices)
+        inputs, width = order + 1 + drivers * (1 + driver_lags), series * devices
+        self._inputs = np.zeros((inputs, width))
         self._inputs[order] = 1.0
-        self._weights = np.zeros((inputs, series))
+        self._weights = np.zeros((inputs, width))
         self._weights[0] = 0.5
-        self._covariance = np.zeros((inputs, inputs, series))
+        self._covariance = np.zeros((inputs, inputs, width))
         self._diagonal = np.arange(inputs)
         self._covariance[self._diagonal, self._diagonal] = _PRIOR
-        self._errors = [_Errors() for _ in range(series)]
-        self._quick = [_Quick() for _ in range(series)]
-        self._since_cap = 0
+        self._errors = [_Errors() for _ in range(width)]
+        self._quick = [_Quick() for _ in range(width)]
+        self._last, self._unchanged = np.full(width, nan), np.zeros(width, int)
+        self.frozen = np.zeros(width, bool)  # had not changed for a minute when the latest values came
+        self.known = np.zeros(width, bool)  # have innovations by now
+        self._since_cap = np.zeros(devices, int)
 
-    @property
-    def known(self) -> list[bool]:
-        """Which series have innovations by now."""
-        return [each.learnt >= _FEWEST for each in self._errors]
+    def append(self, other: "Innovations") -> None:
+        """Add the devices of another at the end."""
+        super().append(other)
+        for name in ("_standard", "_driver_standard"):
+            getattr(self, name).append(getattr(other, name))
+        self._errors += other._errors
+        self._quick += other._quick
 
-    @property
-    def frozen(self) -> list[bool]:
-        """Which series had not changed for a minute when the latest values came."""
-        return [each.frozen for each in self._errors]
+    def part(self, devices: Sequence[int]) -> "Innovations":
+        """Return a copy of what belongs to some devices; what belongs to one series only is the same."""
+        part = super().part(devices)
+        for name in ("_standard", "_driver_standard"):
+            setattr(part, name, getattr(self, name).part(devices))
+        at = places(devices, self.series).tolist()
+        part._errors, part._quick = ([of[each] for each in at] for of in (self._errors, self._quick))
+        return part
 
-    def update(self, values: Sequence[float] | Floats, drivers: Sequence[float] | Floats = ()) -> list[float]:
+    def put(self, devices: Sequence[int], part: "Innovations") -> None:
+        """Take back what `part` gave."""
+        super().put(devices, part)
+        for name in ("_standard", "_driver_standard"):
+            getattr(self, name).put(devices, getattr(part, name))
+
+    def update(self, values: Sequence[float] | Floats, drivers: Sequence[float] | Floats = ()) -> Floats:
         """Return the innovations of the next values, as many as there are series; 0 where there is none."""
-        for each, value in zip(self._errors, values, strict=True):
-            each.see(float(value))
-        scaled = self._standard.update(values)
-        self._take_drivers(drivers)
-        given = [isfinite(value) for value in scaled]
-        innovations = [0.0] * self.series
-        if not any(given):
-            return innovations
-        predicted = np.add.reduce(self._weights * self._inputs, axis=0).tolist()
-        learns, errors, newest = [False] * self.series, [0.0] * self.series, [0.0] * self.series
-        for at, each in enumerate(self._errors):
-            if not given[at]:
-                continue
-            newest[at] = value = max(-_MOST, min(scaled[at], _MOST))
+        values = np.asarray(values, float)
+        with np.errstate(all="ignore"):
+            self.frozen = self._unchanged >= _FROZEN
+            self._unchanged = (self._unchanged + 1) * (values == self._last)
+            self._last = values.copy()
+            scaled = self._standard.update(values)
+            self._take_drivers(drivers)
+            given = np.isfinite(scaled)
+            if not some(given):
+                return np.zeros(len(values))
+            return self._take(scaled, given)
+
+    def _take(self, scaled: Floats, given: Bools) -> Floats:
+        width = len(scaled)
+        innovations, errors, learns, newest = [0.0] * width, [0.0] * width, [False] * width, [0.0] * width
+        values, predicted = scaled.tolist(), np.add.reduce(self._weights * self._inputs, axis=0).tolist()
+        for at in given.nonzero()[0].tolist():
+            each = self._errors[at]
+            newest[at] = value = max(-_MOST, min(values[at], _MOST))
             if each.filled < self.order:
                 each.filled += 1
                 continue
             learns[at] = True
             innovation, errors[at] = each.judge(value - predicted[at], self.mean_rate)
-            innovations[at] = self._quick[at].less(innovation) if each.learnt >= _FEWEST else 0.0
+            if each.learnt >= _FEWEST:
+                innovations[at] = self._quick[at].less(innovation)
             if each.beyond < _LOST:  # else a model that runs away would go on with what it says itself
                 newest[at] = predicted[at] + errors[at]
-        self._learn(errors, learns)
-        self._shift(newest, given)
-        return innovations
+            each.learn(errors[at], self.scale_rate)
+            if each.learnt == _FEWEST:
+                self.known[at] = True
+        self._learn(np.array(errors), np.array(learns), given)
+        self._shift(np.array(newest), given)
+        return np.array(innovations)
 
     def _take_drivers(self, drivers: Sequence[float] | Floats) -> None:
         count, first = self.drivers, self.order + 1
@@ -248,52 +285,59 @@ class Innovations:
             return
         rows = self._inputs[first:]
         rows[count:] = rows[:-count].copy()
-        for row, value in enumerate(self._driver_standard.update(drivers)):
-            rows[row] = max(-1e3, min(value, 1e3)) if isfinite(value) else 0.0
+        scaled = self._driver_standard.update(drivers)
+        scaled = np.where(np.isfinite(scaled), np.maximum(np.minimum(scaled, 1e3), -1e3), 0.0).reshape(
+            -1, count
+        )
+        rows[:count].reshape(count, -1, self.series)[:] = scaled.T[:, :, None]
 
-    def _learn(self, errors: list[float], learns: list[bool]) -> None:
+    def _learn(self, errors: Floats, learns: Bools, given: Bools) -> None:
         covariance, inputs = self._covariance, self._inputs
         through = np.add.reduce(covariance * inputs, axis=1)
         denominator = np.add.reduce(through * inputs, axis=0)
         denominator += self.forgetting
         gain = through / denominator
-        self._weights += gain * np.array(errors)
+        by_device: Bools = np.logical_or.reduce(given.reshape(-1, self.series), axis=1)
+        if not every(by_device):
+            gain[:, ~by_device.repeat(self.series)] = 0.0
+        self._weights += gain * errors
         changed = gain[:, None] * through
         np.subtract(covariance, changed, out=changed)
         changed /= self.forgetting
-        for at, learnt in enumerate(learns):
-            if learnt:
-                self._errors[at].learn(errors[at], self.scale_rate)
-            else:
-                changed[:, :, at] = covariance[:, :, at]
+        if not every(learns):
+            np.copyto(changed, covariance, where=~learns)
         self._covariance = changed
-        self._since_cap += 1
-        if self._since_cap >= _CAP_EVERY:
-            self._since_cap = 0
-            self._cap()
+        self._since_cap += by_device
+        due = self._since_cap >= _CAP_EVERY
+        if some(due):
+            self._since_cap[due] = 0
+            self._cap(places(due.nonzero()[0].tolist(), self.series))
 
-    def _cap(self) -> None:
+    def _cap(self, at: NDArray[Any]) -> None:
         """Keep the covariance symmetric, bounded and positive: shrink directions that nothing has excited.
 
         What rounding makes unequal in it would grow by 1 / forgetting a value, and spoil it within hours.
         """
-        self._covariance += self._covariance.transpose(1, 0, 2).copy()
-        self._covariance *= 0.5
-        diagonal = self._covariance[self._diagonal, self._diagonal]
-        broken = ~(np.isfinite(diagonal) & (diagonal > 0.0) & np.isfinite(self._weights)).all(axis=0)
+        covariance = self._covariance[..., at]
+        covariance += covariance.transpose(1, 0, 2).copy()
+        covariance *= 0.5
+        diagonal = covariance[self._diagonal, self._diagonal]
+        weights = self._weights[:, at]
+        broken = ~(np.isfinite(diagonal) & (diagonal > 0.0) & np.isfinite(weights)).all(axis=0)
         if broken.any():  # rounding got the better of it: start the series' model anew
-            self._covariance[:, :, broken] = 0.0
-            self._covariance[self._diagonal[:, None], self._diagonal[:, None], broken] = _PRIOR
-            self._weights[:, broken] = 0.0
-            self._weights[0, broken] = 0.5
-            diagonal = self._covariance[self._diagonal, self._diagonal]
+            covariance[:, :, broken] = 0.0
+            covariance[self._diagonal[:, None], self._diagonal[:, None], broken] = _PRIOR
+            weights[:, broken] = 0.0
+            weights[0, broken] = 0.5
+            self._weights[:, at] = weights
+            diagonal = covariance[self._diagonal, self._diagonal]
         shrink = np.sqrt(np.minimum(1.0, _VARIANCE_CAP / diagonal))
-        self._covariance *= shrink[:, None] * shrink[None]
+        covariance *= shrink[:, None] * shrink[None]
+        self._covariance[..., at] = covariance
 
-    def _shift(self, newest: list[float], given: list[bool]) -> None:
+    def _shift(self, newest: Floats, given: Bools) -> None:
         lags = self._inputs[: self.order]
         before = lags.copy()
         lags[0], lags[1:] = newest, before[:-1]
-        for at, known in enumerate(given):
-            if not known:
-                lags[:, at] = before[:, at]
+        if not every(given):
+            np.copyto(lags, before, where=~given)

@@ -1,12 +1,13 @@
 """Alert ``coupling``: the coupling monitor of one device, fed with its ticks."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import cached_property
 from typing import Any, NamedTuple
 
 from msgspec.structs import asdict
 from thermograd.store.telling.columns import signal
 from thermograd.stream.alerts.alert import Alert, alert_from
+from thermograd.stream.coupling.bets import Row
 from thermograd.stream.coupling.detector import MEMORIES, CouplingMonitor
 from thermograd.stream.join.grid_ticks import DRIVERS, SENSORS, Tick
 from thermograd.stream.settings import CouplingSettings
@@ -58,7 +59,7 @@ class CouplingRule:
         self, device: str, devices: int, section: CouplingSettings, label: str | None = None
     ) -> None:
         self.name = f"coupling of {device}"
-        self._device, self._section, self._label = device, section, label or device
+        self.device, self._section, self._label = device, section, label or device
         given = ",".join(f"{name}={value!r}" for name, value in asdict(section).items())
         memories = f"memories_s={'+'.join(f'{memory:g}' for memory in MEMORIES)}"
         watched = f"sensors={'+'.join(SENSORS)},drivers={'+'.join(DRIVERS)},cycle=epoch"
@@ -67,7 +68,7 @@ class CouplingRule:
         self._since_alarm: int | None = None
 
     @cached_property
-    def _monitor(self) -> CouplingMonitor:
+    def monitor(self) -> CouplingMonitor:
         """Half a megabyte: of a device with a single reading it is never made."""
         section = self._section
         return CouplingMonitor(
@@ -83,11 +84,21 @@ class CouplingRule:
 
     def update(self, tick: Tick) -> list[Alert]:
         """Learn one tick; return the alert that begins with it, if any."""
-        monitor = self._monitor
-        monitor.update(tick.x, tick.sensors, tick.drivers, tick.epoch)
+        self.learn([(self, tick)])
+        return self.told(tick)
+
+    @staticmethod
+    def learn(ticks: "Iterable[tuple[CouplingRule, Tick]]") -> None:
+        """Learn one tick each of several devices whose monitors share."""
+        CouplingMonitor.update_all(
+            (rule.monitor, Row((tick.x, *tick.sensors), tick.drivers, tick.epoch)) for rule, tick in ticks
+        )
+
+    def told(self, tick: Tick) -> list[Alert]:
+        """Return the alert that begins with the tick that was learnt last, if any."""
         if self._since_alarm is not None:
             self._since_alarm += 1
-        if not monitor.detected:
+        if not self.monitor.detected:
             return []
         begins = self._since_alarm is None or self._since_alarm > self._section.quiet_s
         self._since_alarm = 0
@@ -95,13 +106,13 @@ class CouplingRule:
 
     def standing(self) -> tuple[float, float]:
         """Return what all bets ever begun are worth, and how many were."""
-        return self._monitor.standing, self._monitor.begun
+        return self.monitor.standing, self.monitor.begun
 
     def pairs(self) -> dict[str, CouplingEvidence]:
         """Return what is known of each sensor that has been seen, by its column."""
-        if "_monitor" not in vars(self):
+        if "monitor" not in vars(self):
             return {}
-        monitor = self._monitor
+        monitor = self.monitor
         run, excess = monitor.run_e_values.tolist(), monitor.excess.tolist()
         found = {}
         for at, name in enumerate(SENSORS):
@@ -113,7 +124,7 @@ class CouplingRule:
         return found
 
     def _to_alert(self, tick: Tick, cause: Mapping[str, Any]) -> Alert:
-        monitor = self._monitor
+        monitor = self.monitor
         sensor, lag, strength = monitor.strongest()
         memory_s = monitor.of(sensor).memory
         e_value = float(monitor.e_values[sensor])
@@ -139,7 +150,7 @@ class CouplingRule:
             "not recorded (length of sequences, evaluation, data loading), then at "
             f"`thermograd analyze RUN --y {asked}`",
             step=tick.step,
-            device=self._device,
+            device=self.device,
             metric="grad_norm",
             value=strength,
             score=monitor.e_value,

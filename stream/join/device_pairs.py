@@ -1,20 +1,23 @@
 """What needs steps *and* samples, which different writers deliver: joined rows, ticks, coupling."""
 
+from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from thermograd.store.telling.devices import device_label
 from thermograd.stream.alerts.alert import Alert
 from thermograd.stream.correlation import RollingCorrelation
+from thermograd.stream.coupling.detector import CouplingMonitor
 from thermograd.stream.join.coupling_alerts import CouplingEvidence, CouplingRule
 from thermograd.stream.join.event_time import EventTimeJoin, Joined, key_of
-from thermograd.stream.join.grid_ticks import SENSORS, Ticks
+from thermograd.stream.join.grid_ticks import SENSORS, Tick, Ticks
 from thermograd.stream.join.lateness import LateEvents
 from thermograd.stream.settings import Settings
 
 _METRIC = "grad_norm"
 _HARDWARE = ("temperature_c", "power_w", "sm_clock_mhz")
 _END_OF_TIME_NS = 2**63 - 1
+_MOST_WAITING = 32  # seconds of a device: without steps, nothing but its own samples ends its seconds
 _Pair = tuple[str, str, str]  # metric, device, hardware column
 
 
@@ -40,6 +43,8 @@ class DevicePairs:
     disabled and why; it raises what must pass through.
 
     Rows are looked for when a second is over or somebody asks, not at each event: they are the same then.
+    The devices' monitors learn a second together, as soon as it is over for all; those that are behind are
+    waited for, half a minute at most.
     """
 
     def __init__(
@@ -51,11 +56,13 @@ class DevicePairs:
     ) -> None:
         self._join = EventTimeJoin(settings.join.tolerance_s, settings.join.lateness_s, left_out=left_out)
         self._settings, self._on_failure, self._devices = settings, on_failure, devices
-        self.standings: list[Standing] | None = None
+        self._standings: list[Standing] | None = None
         self._watched = max(1, sum(_has_sensor(facts) for facts in devices.values()))
         self._ticks = Ticks(_METRIC)
         self._rules: dict[str, CouplingRule] = {}
-        self._broken: set[str] = set()
+        self._queues: dict[str, deque[Tick]] = {}  # of devices that work, until all have one
+        self._told: list[Alert] = []  # found as somebody looked
+        self._shared: CouplingMonitor | None = None
         self._is_joined = True
         self._correlations: dict[str, dict[str, RollingCorrelation]] = {}  # by device and column
 
@@ -75,6 +82,17 @@ class DevicePairs:
         """The event time up to which no more steps are taken in."""
         return self._join.watermark_ns()
 
+    @property
+    def standings(self) -> list[Standing] | None:
+        """What each device's bets are worth, second by second; None unless somebody set a list."""
+        if self._standings is not None:
+            self._told += self._learn()
+        return self._standings
+
+    @standings.setter
+    def standings(self, standings: list[Standing] | None) -> None:
+        self._standings = standings
+
     def correlations(self) -> dict[_Pair, float | None]:
         """Return the rolling correlation of each (metric, device, hardware column), None where none."""
         self._catch_up()
@@ -86,6 +104,7 @@ class DevicePairs:
 
     def coupling(self) -> dict[_Pair, CouplingEvidence]:
         """Return what is known of the coupling of each (metric, device, sensor)."""
+        self._told += self._learn()
         return {
             (_METRIC, device, column): pair
             for device, rule in sorted(self._rules.items())
@@ -119,6 +138,7 @@ class DevicePairs:
         if device not in self._rules:
             label = device_label(device, self._devices)
             self._rules[device] = CouplingRule(device, self._watched, self._settings.coupling, label)
+            self._queues[device] = deque()
         self._ticks.sample(key, values)
         return self._advance(device)
 
@@ -130,25 +150,56 @@ class DevicePairs:
     def close(self) -> list[Alert]:
         """Answer for everything that still waits."""
         self._correlate(self._join.close())
-        return [alert for device in self._rules for alert in self._advance(device, _END_OF_TIME_NS)]
+        alerts = [alert for device in self._rules for alert in self._advance(device, _END_OF_TIME_NS)]
+        return alerts + self._learn()
 
     def _advance_all(self) -> list[Alert]:
         return [alert for device in self._rules for alert in self._advance(device)]
 
     def _advance(self, device: str, until_ns: int | None = None) -> list[Alert]:
-        """Tell the device's rule of the seconds up to a time, its watermark by default."""
-        alerts: list[Alert] = []
-        for tick in self._ticks.release(device, until_ns or self._join.watermark_ns(device)):
-            if device in self._broken:
-                continue
-            try:
-                alerts += self._rules[device].update(tick)
-                if self.standings is not None and tick.second is not None:
-                    self._note(self.standings, device, tick.second)
-            except BaseException as error:  # noqa: BLE001 - the join and the other devices go on; told once
-                self._on_failure(self._rules[device].name, error)
-                self._broken.add(device)
+        """Take in the device's seconds up to a time, its watermark by default; learn what all have."""
+        ticks = self._ticks.release(device, until_ns or self._join.watermark_ns(device))
+        if not ticks and not self._told:
+            return []
+        alerts, self._told = self._told, []
+        queue = self._queues.get(device, deque(maxlen=0))
+        queue += ticks
+        while queue and (len(queue) > _MOST_WAITING or all(self._queues.values())):
+            alerts += self._learn_one()
         return alerts
+
+    def _learn(self) -> list[Alert]:
+        """Learn all that waits."""
+        alerts: list[Alert] = []
+        while any(self._queues.values()):
+            alerts += self._learn_one()
+        return alerts
+
+    def _learn_one(self) -> list[Alert]:
+        """Let the monitors learn the next second of each device of which one waits."""
+        alerts: list[Alert] = []
+        ticks = [(self._rules[name], queue.popleft()) for name, queue in self._queues.items() if queue]
+        try:
+            for rule, _ in ticks:
+                self._shared = self._shared or rule.monitor
+                rule.monitor.share(self._shared)
+            CouplingRule.learn(ticks)
+        except BaseException as error:  # noqa: BLE001 - the join goes on; told once a device
+            for rule, _ in ticks:
+                self._disable(rule, error)
+            return []
+        for rule, tick in ticks:
+            try:
+                alerts += rule.told(tick)
+                if self._standings is not None and tick.second is not None:
+                    self._note(self._standings, tick.device, tick.second)
+            except BaseException as error:  # noqa: BLE001 - the join and the other devices go on; told once
+                self._disable(rule, error)
+        return alerts
+
+    def _disable(self, rule: CouplingRule, error: BaseException) -> None:
+        self._on_failure(rule.name, error)
+        self._queues.pop(rule.device, None)
 
     def _note(self, standings: list[Standing], device: str, second: int) -> None:
         value, begun = self._rules[device].standing()

@@ -7,7 +7,7 @@ from thermograd.analysis.calibration.zoo import ZOO, Pair
 from thermograd.stream.coupling.controls import Controls
 from thermograd.stream.coupling.detector import CouplingMonitor
 from thermograd.stream.coupling.innovations import Innovations
-from thermograd.stream.coupling.past import Past
+from thermograd.stream.coupling.past import Echoes, Past
 
 TWO_HOURS = 7_200
 
@@ -89,7 +89,7 @@ def test_unpredictable_innovations_are_not_taxed():
     monitor, alarms, _ = watched(ar(np.random.default_rng(3), 4000))
     assert alarms == []
     assert monitor.withheld == 0
-    assert monitor._excess[0, 0] < 0.05
+    assert monitor._bank.excess[0, 0] < 0.05
 
 
 def test_controls_take_away_and_never_add(monkeypatch):
@@ -97,7 +97,7 @@ def test_controls_take_away_and_never_add(monkeypatch):
     taxed, _, _ = watched(pair, CouplingMonitor(alarm_ticks=1e200))
     without_controls(monkeypatch)
     untaxed, _, _ = watched(pair, CouplingMonitor(alarm_ticks=1e200))
-    assert (taxed._begun <= untaxed._begun).all()
+    assert (taxed._bank.begun <= untaxed._bank.begun).all()
     assert taxed.e_value < 0.9 * untaxed.e_value
     assert taxed.run_e_value <= untaxed.run_e_value
 
@@ -136,15 +136,24 @@ def test_what_hardware_leads_with_a_memory_is_found_the_other_way_round():
 
 
 def test_the_window_holds_the_latest_ticks_newest_first_however_long_it_runs():
-    past, rng = Past(2, (4.0, 20.0), 400), np.random.default_rng(7)
-    new = rng.uniform(-1.0, 1.0, (1500, 2))
+    past, echoes, rng = Past(2, 2, 400), Echoes(2, (4.0, 20.0)), np.random.default_rng(7)
+    new, kept = rng.uniform(-1.0, 1.0, (1500, 2)), []
     means = np.zeros((2, 2))
     for tick in range(1500):
-        window = past.take(new[tick])
         echo = np.clip(means * np.sqrt(2.0 * np.array([4.0, 20.0])), -1.0, 1.0)
-        np.testing.assert_allclose(window[:, 1:, 0], echo, rtol=1e-12)
+        kept.append(echoes.take(new[tick]))
+        np.testing.assert_allclose(kept[-1], echo.T, rtol=1e-12)
         means += (new[tick][:, None] - means) / np.array([4.0, 20.0])
-    assert np.array_equal(window[:, 0], new[:-401:-1].T)
+        if tick % 15 == 14:
+            block = slice(tick - 14, tick + 1)
+            at = past.extend(np.concatenate((new[block, None], np.array(kept[block])), axis=1))
+            assert np.array_equal(past.innovations(at, 15), new[block][::-1])
+    before = past.before(at, 3, 2, range(0, 397, 4), echoes=False)
+    for back in range(3):
+        assert np.array_equal(before[back], new[::-1][back : back + 397 : 4].T)
+    of_echoes = past.before(at, 3, 1, range(8, 397, 6), echoes=True)
+    expected = np.array(kept)[::-1][2 + 8 : 2 + 397 : 6, :, 0].T
+    assert np.array_equal(of_echoes[2, 0], expected)
 
 
 def test_rounding_does_not_grow_in_the_model_of_a_long_run():

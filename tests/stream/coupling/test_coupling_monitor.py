@@ -84,12 +84,12 @@ def test_after_an_alarm_the_bets_begin_anew_but_not_those_of_the_run():
 
 def test_the_run_level_e_value_stays_within_its_bounds():
     monitor = CouplingMonitor()
-    monitor._fortune[:] = 1e199
+    monitor._bank.fortune[:] = 1e199
     noise = np.random.default_rng(0).standard_normal(1000).tolist()
     for tick in range(3, 1000):
         monitor.update(noise[tick], noise[tick - 3])
     assert 1e197 < monitor.run_e_value <= 1e200
-    assert monitor._fortune.min() >= 1e-200
+    assert monitor._bank.fortune.min() >= 1e-200
 
 
 @pytest.mark.parametrize("bad", [None, math.nan, math.inf, -math.inf])
@@ -103,7 +103,9 @@ def test_what_is_not_known_is_no_bet_and_leaves_no_trace(bad):
         with_bad.update(x, y)
         without.update(x, y)
         if tick > 960:
-            assert with_bad._innovations._weights.tobytes() == without._innovations._weights.tobytes()
+            assert (
+                with_bad._bank.innovations._weights.tobytes() == without._bank.innovations._weights.tobytes()
+            )
     assert math.isfinite(with_bad.e_value)
     assert with_bad.e_value < 1e5
 

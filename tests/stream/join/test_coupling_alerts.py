@@ -73,14 +73,14 @@ def test_a_device_without_any_of_the_sensors_costs_no_monitor():
 
 
 def test_a_monitor_that_fails_leaves_the_join_and_the_other_devices_alone(monkeypatch):
-    update = CouplingRule.update
+    told = CouplingRule.told
 
     def fails(self, tick):
         if tick.device == "gpu":
             raise ZeroDivisionError("broken")
-        return update(self, tick)
+        return told(self, tick)
 
-    monkeypatch.setattr(CouplingRule, "update", fails)
+    monkeypatch.setattr(CouplingRule, "told", fails)
     monitor = Monitor(settings=SOON)
     for each in recording(300, devices=("gpu", "other")):
         monitor.process(each)
