@@ -7,6 +7,8 @@ from typing import Any
 
 import psutil
 from thermograd.ingest.devices.base import DeviceReader
+from thermograd.ingest.devices.kernel.kept_file import KeptFile
+from thermograd.ingest.devices.kernel.processor import frequency_mhz, memory_used, processor_load
 from thermograd.ingest.devices.rapl import RaplMeter
 
 _CPU_SENSORS = ("coretemp", "k10temp", "zenpower", "cpu_thermal", "cpu-thermal", "acpitz")
@@ -25,7 +27,8 @@ class HostReader(DeviceReader):
         self._root = root
         self._missing: dict[str, str] = {}
         self._temperature = self._find_temperature()
-        self._has_frequency = self._measures_frequency()
+        self._frequency_mhz = frequency_mhz(root) if self._measures_frequency() else None
+        self._load, self._memory_used = processor_load(), memory_used()
         self._throttled = self._find_throttled()
         self._rapl = RaplMeter(root)
         if self._rapl.missing:
@@ -45,7 +48,6 @@ class HostReader(DeviceReader):
 
     def read(self) -> list[dict[str, Any]]:
         """Return one sample; utilisation and power are means since the last call."""
-        frequency = psutil.cpu_freq() if self._has_frequency else None
         energy_j, power_w = self._rapl.read()
         return [
             {
@@ -54,8 +56,8 @@ class HostReader(DeviceReader):
                 "power_w": power_w,
                 "energy_j": energy_j,
                 "temperature_c": self._temperature("now") if self._temperature else None,
-                "sm_clock_mhz": frequency.current if frequency else None,
-                "memory_used_bytes": float(psutil.virtual_memory().used),
+                "sm_clock_mhz": self._frequency_mhz() if self._frequency_mhz else None,
+                "memory_used_bytes": self._memory_used(),
                 "throttled_thermal_ns": _throttled_ns(self._throttled),
             }
         ]
@@ -66,7 +68,7 @@ class HostReader(DeviceReader):
         if last_s is not None and now_s - last_s < _LEAST_INTERVAL_S:
             return None
         self._utilization_s = now_s
-        utilization_pct = psutil.cpu_percent()  # a thread's first call only sets the start of its interval
+        utilization_pct = self._load()  # the first call only sets the start of its interval
         return utilization_pct if last_s is not None else None
 
     def _find_temperature(self) -> Callable[[str], float | None] | None:
@@ -77,7 +79,8 @@ class HostReader(DeviceReader):
         for chip in sorted((self._root / "sys" / "class" / "hwmon").glob("hwmon*")):
             inputs = sorted(chip.glob("temp*_input"))
             if inputs and _text(chip / "name") in _CPU_SENSORS:
-                return lambda what: _hottest(inputs, what)
+                now = [KeptFile(path) for path in inputs]
+                return lambda what: _hottest(now) if what == "now" else _limit(inputs)
         find = getattr(psutil, "sensors_temperatures", None)
         if find is None:
             self._missing["temperature_c"] = "psutil has no temperatures on this platform"
@@ -102,7 +105,7 @@ class HostReader(DeviceReader):
         self._missing["sm_clock_mhz"] = "the platform gives a nominal frequency, not a measured one"
         return False
 
-    def _find_throttled(self) -> list[Path]:
+    def _find_throttled(self) -> list[KeptFile]:
         """Return one file for each package: time that it was throttled for heat, ms since boot."""
         packages: dict[str, Path] = {}
         for cpu in sorted((self._root / "sys" / "devices" / "system" / "cpu").glob("cpu[0-9]*")):
@@ -113,7 +116,7 @@ class HostReader(DeviceReader):
             self._missing["throttled_thermal_ns"] = (
                 "the kernel counts no throttled time (it does for Intel's)"
             )
-        return list(packages.values())
+        return [KeptFile(path) for path in packages.values()]
 
 
 def read_pressure(root: Path = Path("/")) -> dict[str, float]:
@@ -132,19 +135,26 @@ def read_pressure(root: Path = Path("/")) -> dict[str, float]:
     return found
 
 
-def _throttled_ns(files: list[Path]) -> int | None:
-    values = [value for file in files if (value := _integer(file)) is not None]
+def _throttled_ns(files: list[KeptFile]) -> int | None:
+    values = [value for file in files if (value := _number(file)) is not None]
     return sum(values) * 1_000_000 if files and len(values) == len(files) else None
 
 
-def _hottest(inputs: list[Path], what: str) -> float | None:
-    if what == "now":
-        values = [_integer(path) for path in inputs]
-    else:
-        stems = [str(path).removesuffix("_input") for path in inputs]
-        values = [_integer(Path(stem + end)) for end in ("_crit", "_max") for stem in stems]
-        values = [next((value for value in values if value), None)]
-    return max((value / 1e3 for value in values if value is not None), default=None)
+def _hottest(inputs: list[KeptFile]) -> float | None:
+    return max((value / 1e3 for file in inputs if (value := _number(file)) is not None), default=None)
+
+
+def _limit(inputs: list[Path]) -> float | None:
+    stems = [str(path).removesuffix("_input") for path in inputs]
+    values = [_integer(Path(stem + end)) for end in ("_crit", "_max") for stem in stems]
+    return next((value / 1e3 for value in values if value), None)
+
+
+def _number(file: KeptFile) -> int | None:
+    try:
+        return file.integer()
+    except (OSError, ValueError):
+        return None
 
 
 def _integer(path: Path) -> int | None:

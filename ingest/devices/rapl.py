@@ -4,6 +4,8 @@ import re
 import time
 from pathlib import Path
 
+from thermograd.ingest.devices.kernel.kept_file import KeptFile
+
 ENABLE_RAPL = (
     "only root may read energy_uj (since Linux 5.10, CVE-2020-8694); to allow it until the next boot: "
     "sudo chmod a+r /sys/class/powercap/intel-rapl:*/energy_uj, for good a udev rule: "
@@ -16,13 +18,13 @@ class _Package:
     """One counter, which starts again at 0 after `range_uj`."""
 
     def __init__(self, directory: Path) -> None:
-        self._file = directory / "energy_uj"
+        self._file = KeptFile(directory / "energy_uj")
         self.range_uj = int((directory / "max_energy_range_uj").read_text())
-        self.last_uj = int(self._file.read_text())
+        self.last_uj = self._file.integer()
         self.total_uj = self.last_uj
 
     def advance(self) -> None:
-        now_uj = int(self._file.read_text())
+        now_uj = self._file.integer()
         self.total_uj += (now_uj - self.last_uj) % self.range_uj if self.range_uj else now_uj - self.last_uj
         self.last_uj = now_uj
 

@@ -29,7 +29,7 @@ class OwnDevices:
         sampling = {writer: self._sampler.schedule}
         return {"devices": self._devices, "devices_absent": self._absent, "sampling": sampling}
 
-    def append(self, kind: str, **values: Any) -> None:
+    def append(self, kind: str, /, **values: Any) -> None:
         """Write a sample or a mark of the sampler into every run."""
         for run in self._runs():
             run.writer.append(kind, **values)

@@ -3,6 +3,7 @@
 import psutil
 import pytest
 from thermograd.ingest.devices.host import HostReader, read_pressure
+from thermograd.ingest.devices.kernel.kept_file import KeptFile
 from thermograd.ingest.devices.rapl import RaplMeter
 
 
@@ -72,16 +73,14 @@ def test_a_package_that_cannot_be_read_makes_the_sum_null_not_smaller(machine):
 
 
 def test_a_counter_for_root_only_says_how_to_allow_it(machine, monkeypatch):
-    from pathlib import Path
+    read = KeptFile.read
 
-    read_text = Path.read_text
-
-    def refuse(path, *args, **kwargs):
-        if path.name == "energy_uj":
+    def refuse(file, *args):
+        if file.path.name == "energy_uj":
             raise PermissionError(13, "Permission denied")
-        return read_text(path, *args, **kwargs)
+        return read(file, *args)
 
-    monkeypatch.setattr(Path, "read_text", refuse)
+    monkeypatch.setattr(KeptFile, "read", refuse)
     reader = HostReader(machine)
     assert reader.read()[0]["power_w"] is None
     assert "chmod a+r" in reader.describe()["cpu"]["missing"]["power_w"]
