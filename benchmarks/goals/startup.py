@@ -1,4 +1,4 @@
-"""Commands that answer at once: `--help`, `runs`, `show latest`, a count over three runs; `runs` over 1,000.
+"""Commands that answer at once: `--help`, `runs`, `show latest`; `runs` over 1,000.
 
 What commands keep of runs that have ended is in a cache of its own: the first, unmeasured round fills it, and
 what they take without it is measured, too. Of the 1,000 runs five are live, which nothing is kept of.
@@ -34,11 +34,9 @@ def measure(quick: bool) -> Iterator[Goal]:
             rounds,
             empty=(python, "-c", "pass"),
             pyarrow=(python, "-c", "import pyarrow"),
-            duckdb=(python, "-c", "import duckdb"),
             help=(*CLI, "--help"),
             runs=(*ours, "runs"),
             show=(*ours, "show", "latest"),
-            query=(*ours, "query", "SELECT count(*) FROM steps"),
             runs_first=(*WITHOUT_CACHE, *ours, "runs"),
             show_first=(*WITHOUT_CACHE, *ours, "show", "latest"),
         )
@@ -48,9 +46,6 @@ def measure(quick: bool) -> Iterator[Goal]:
     )
     yield against(
         "start.show", "`show latest` against `import pyarrow`", 2.0, taken["show"], taken["pyarrow"]
-    )
-    yield against(
-        "start.query", "count of 3 runs against `import duckdb`", 2.5, taken["query"], taken["duckdb"]
     )
     for command in ("runs", "show"):
         ours_s, peer = taken[f"{command}_first"], taken["pyarrow"]
