@@ -4,11 +4,11 @@ import os
 import shutil
 import socket
 import time
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from thermograd.store.runs.ends import RunEnd
 
 FORMAT_VERSION = 1
-_BUILDER = "builder"
-_BUILDING_S = 86_400.0
 
 
 def default_runs_dir() -> Path:
@@ -252,14 +250,14 @@ def build_run(runs_dir: Path, name: str, facts: dict[str, Any]) -> Iterator[Run]
     never listed, and removed when the next run is built beside it.
     """
     from thermograd.store.locks import ProcessLock
-    from thermograd.store.runs.names import writable_folder
+    from thermograd.store.runs.names import BUILDER, remove_abandoned, writable_folder
     from thermograd.store.secrets import hidden_values
 
     runs_dir = writable_folder(runs_dir)
-    _remove_abandoned(runs_dir)
+    remove_abandoned(runs_dir)
     run_id = new_run_id(name)
     hidden = runs_dir / f".{run_id}.partial"
-    lock = ProcessLock(hidden, _BUILDER)
+    lock = ProcessLock(hidden, BUILDER)
     try:
         run = _initialise(hidden, run_id, name, hidden_values(facts, []))
         with os_errors_as(LogError, f"cannot create a run in {runs_dir}"):
@@ -271,19 +269,6 @@ def build_run(runs_dir: Path, name: str, facts: dict[str, Any]) -> Iterator[Run]
     finally:
         lock.release()
         shutil.rmtree(hidden, ignore_errors=True)
-
-
-def _remove_abandoned(runs_dir: Path) -> None:
-    """Remove the half-built runs whose builder is dead; where that cannot be told, so after a day."""
-    from thermograd.store.locks import is_held
-
-    for path in runs_dir.glob(".*.partial"):
-        with suppress(OSError):
-            held = is_held(path / f"{_BUILDER}.lock", _BUILDING_S)
-            if held is None:
-                held = time.time() - path.stat().st_mtime < _BUILDING_S
-            if not held:
-                shutil.rmtree(path, ignore_errors=True)
 
 
 def list_runs(runs_dir: Path | str) -> list[Run]:
@@ -308,20 +293,13 @@ def _started_of(runs: Sequence[Run]) -> dict[Run, int | None]:
     """Return when runs of a folder began: what a ``run.json`` told, if it is the one that was read before."""
     if not runs:
         return {}
-    from thermograd.store.log.reading.kept import Kept, identity
+    from thermograd.store.log.reading.kept import Kept
 
     kept, started = Kept(runs[0].path.parent, "started"), dict[Run, int | None]()
     for run in runs:
-        if run.entry:
-            started[run] = run.started_time_ns
-            continue
-        now = identity([run.path / "run.json"])
-        told = kept.get(run.path.name, now)
-        if told is None:
-            told = run.started_time_ns
-            if run.facts and told is not None:
-                kept.put(run.path.name, now, told)
-        started[run] = told
+        find: Callable[[], int | None] = partial(lambda run: run.facts.get("started_time_ns"), run)
+        told = None if run.entry else kept.told_by(run.path / "run.json", run.path.name, find)
+        started[run] = run.started_time_ns if told is None else told
     kept.save()
     return started
 

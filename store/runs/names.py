@@ -2,12 +2,17 @@
 
 import os
 import re
+import shutil
+import time
+from contextlib import suppress
 from pathlib import Path
 
 from thermograd.store.errors import LogError
 from thermograd.store.files import is_folder, read_json
 from thermograd.store.text import slug
 
+BUILDER = "builder"  # the lock of who builds a run out of sight
+_BUILDING_S = 86_400.0
 _MOST_ASKED = 200  # run.json files: of 10,000 runs of one name the newest hold the highest number
 
 
@@ -58,3 +63,16 @@ def writable_folder(runs: Path | str) -> Path:
     if folder is None:
         raise LogError("runs are written to a local folder, and shipped to a URL from there: --runs FOLDER")
     return folder
+
+
+def remove_abandoned(runs_dir: Path) -> None:
+    """Remove the half-built runs whose builder is dead; where that cannot be told, so after a day."""
+    from thermograd.store.locks import is_held
+
+    for path in runs_dir.glob(".*.partial"):
+        with suppress(OSError):
+            held = is_held(path / f"{BUILDER}.lock", _BUILDING_S)
+            if held is None:
+                held = time.time() - path.stat().st_mtime < _BUILDING_S
+            if not held:
+                shutil.rmtree(path, ignore_errors=True)

@@ -11,7 +11,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -114,6 +114,14 @@ class Kept:
         if not _is_fresh(now):
             self._entries[name] = (now, value)
             self._is_changed = True
+
+    def told_by(self, path: Path, name: str, find: Callable[[], Any]) -> Any:
+        """Return the value of a name as one file tells it: as it was found, or else what `find` returns."""
+        now = identity([path])
+        value = self.get(name, now)
+        if value is None and (value := find()) is not None:
+            self.put(name, now, value)
+        return value
 
     def get_with_files(self, name: str, root: str | os.PathLike[str]) -> Any:
         """Return the value of a name as `get` does, by the files below `root` that it was put with."""

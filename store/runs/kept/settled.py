@@ -7,9 +7,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from thermograd.store.files import WRITER, open_segments, sealed_segments
+from thermograd.store.files import WRITER
 from thermograd.store.log.place import is_live
-from thermograd.store.log.present.snapshots import apart
 from thermograd.store.log.reading.kept import Kept, identity
 from thermograd.store.runs.catalogue import Run
 
@@ -21,7 +20,7 @@ class SettledAnswers:
     """Answers of one topic about the runs of one folder.
 
     Whether a process lives shows in no file: of writers that have not closed their log that is asked each
-    time. Of a run that lives, or has a file that is not sealed, nothing is kept.
+    time. Of a run that lives nothing is kept.
     """
 
     def __init__(self, folder: Path, topic: str) -> None:
@@ -95,10 +94,4 @@ def _unclosed(run: Run) -> list[str] | None:
     """Return the writers that have not closed their log and do not live; None where the run may go on."""
     told = [str(facts.get("writer")) for facts in run.writers() if "closed_time_ns" not in facts]
     unclosed = [writer for writer in told if WRITER.fullmatch(writer)]
-    return unclosed if _is_sealed(run.path) and not run.live_writers() else None
-
-
-def _is_sealed(run_dir: Path) -> bool:
-    """Return whether all events are in sealed files that share none: their names tell how many there are."""
-    is_open = any(open_segments(run_dir, suffix) for suffix in ("tail", "arrows"))
-    return not is_open and not apart(sealed_segments(run_dir))[1]
+    return None if run.live_writers() else unclosed
