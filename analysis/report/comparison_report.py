@@ -73,20 +73,22 @@ def write_comparison(
     require_extra()
     from thermograd.analysis.report.charts.comparison import comparison_charts
     from thermograd.analysis.report.charts.paper.canvas import described_svg
-    from thermograd.analysis.report.charts.style import image
+    from thermograd.analysis.report.charts.style import images_beside
 
     make_directory(directory, "the comparison")
-    files: dict[str, Any] = _figures(comparison, style, alone)
     charts, printed = comparison_charts(comparison)
+    files: dict[str, Any]
+    files, drawn = images_beside(
+        {name: spec for name, spec in printed.items() if spec},
+        lambda: _figures(comparison, style, alone),
+    )
     told = shown_in_words(comparison)
     page = build_page(
         "comparison.html",
         f"{len(comparison.runs)} runs: thermograd comparison",
         charts,
-        stills={
-            name: spec and described_svg(image(spec).decode(), told[name]).encode()
-            for name, spec in printed.items()
-        },
+        stills=dict.fromkeys(printed)
+        | {name: described_svg(svg.decode(), told[name]).encode() for name, svg in drawn.items()},
         told={name: words.text for name, words in told.items()},
         labels=comparison.labels(),
         **_told(comparison),

@@ -1,7 +1,6 @@
 """The figures of a run's report as files, the stills of its page, and what each shows in words."""
 
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 from thermograd.analysis.report.alt.experiment import blocks_words, found_words
@@ -32,23 +31,20 @@ _STILL_POINTS = 200
 def figures_and_stills(
     contents: Contents, style: "PrintStyle | None", alone: bool
 ) -> tuple[dict[str, bytes], dict[str, bytes]]:
-    """Return the run's figures by file name, and by chart the pictures for print and where no script runs.
+    """Return the run's figures by file name, and by chart the pictures for print and where no script runs."""
+    from thermograd.analysis.report.charts.style import images_beside
 
-    What draws the charts' pictures runs beside Python: on another processor, where there is one.
-    """
-    from thermograd.analysis.report.charts.style import image
-
-    specs = _pictured(contents)
-    with ThreadPoolExecutor(1) as beside:
-        drawing = beside.map(image, specs.values())
+    def drawn_here() -> tuple[dict[str, bytes], dict[str, bytes]]:
         files = _figure_files(contents, style, alone)
-        images = _stills(contents, files.get("lag_profile.svg") if style is None else None)
-        drawn = list(drawing)
+        return files, _stills(contents, files.get("lag_profile.svg") if style is None else None)
+
+    (files, stills), charts = images_beside(_pictured(contents), drawn_here)
     from thermograd.analysis.report.charts.paper.canvas import described_svg
 
     told = shown_in_words(contents)
-    charts = zip(specs, drawn, strict=True)
-    return files, images | {name: described_svg(svg.decode(), told[name]).encode() for name, svg in charts}
+    return files, stills | {
+        name: described_svg(svg.decode(), told[name]).encode() for name, svg in charts.items()
+    }
 
 
 def _figure_files(contents: Contents, style: "PrintStyle | None", alone: bool) -> dict[str, bytes]:

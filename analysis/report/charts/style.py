@@ -6,8 +6,9 @@ to Vega; the specifications only name styles. Text from the run is data here, ne
 
 import math
 import re
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
 
 from thermograd.analysis.report.charts.theme import theme
 from thermograd.analysis.report.charts.vega_lite import Part, View, channel, rows_of, value
@@ -15,6 +16,7 @@ from thermograd.analysis.report.data.curves import Band
 
 Spec = dict[str, Any]
 Rows = dict[str, list[dict[str, Any]]]
+Done = TypeVar("Done")
 
 WIDTH = 760  # until the page sets it to the room there is
 PRINTED_WIDTH = 400
@@ -39,6 +41,17 @@ def image(spec: Spec) -> bytes:
     given = {name: value for name, value in printed(spec).items() if name != "usermeta"} | {"config": config}
     drawn: str = vl_convert.vegalite_to_svg(_as_xml_has_it(given))
     return drawn.encode()
+
+
+def images_beside(specs: Mapping[str, Spec], work: Callable[[], Done]) -> tuple[Done, dict[str, bytes]]:
+    """Return what some other work gives, and charts as they look on paper.
+
+    What draws them runs beside Python: on another processor, where there is one.
+    """
+    with ThreadPoolExecutor(1) as beside:
+        drawing = beside.map(image, specs.values())
+        done = work()
+        return done, dict(zip(specs, drawing, strict=True))
 
 
 def _as_xml_has_it(value: Any) -> Any:
