@@ -9,7 +9,6 @@ import functools
 import math
 import os
 import re
-import select
 import sys
 import threading
 import time
@@ -240,6 +239,8 @@ def write_out(data: bytes) -> None:
         while rest:
             taken = stream.write(rest[:_WRITTEN_AT_ONCE])
             if taken is None:  # a pipe that somebody else has set not to wait
+                import select
+
                 select.select([], [stream], [])
             rest = rest[taken or 0 :]
     except BrokenPipeError:

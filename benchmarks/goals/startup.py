@@ -23,8 +23,14 @@ WITHOUT_CACHE = ("env", f"THERMOGRAD_CACHE={os.devnull}/none")
 def measure(quick: bool) -> Iterator[Goal]:
     """Measure whole processes against a Python that imports one library, in turns."""
     rounds = 2 if quick else 9
-    with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryDirectory() as cache:
+    with tempfile.TemporaryDirectory() as cache:
         os.environ["THERMOGRAD_CACHE"] = cache
+        yield from _few(rounds)
+        yield from _many(50 if quick else 1000, rounds)
+
+
+def _few(rounds: int) -> Iterator[Goal]:
+    with tempfile.TemporaryDirectory() as folder:
         for seed in ("1", "2", "3"):
             take(*CLI, "--runs", folder, "simulate", "--minutes", "1", "--seed", seed)
         time.sleep(3)  # of a file that changed within two seconds nothing is kept
@@ -51,7 +57,6 @@ def measure(quick: bool) -> Iterator[Goal]:
         ours_s, peer = taken[f"{command}_first"], taken["pyarrow"]
         goal = against(f"start.{command}_first", f"`{command}`, nothing kept", 0.0, ours_s, peer)
         yield replace(goal, limit=None)
-    yield from _many(50 if quick else 1000, rounds)
 
 
 def _many(runs: int, rounds: int) -> Iterator[Goal]:
