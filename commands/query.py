@@ -8,7 +8,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
-from thermograd.store.console import PATH, FiniteRange, format_option, json_option, waiting_told, write_out
+from thermograd.store.console import (
+    PATH,
+    FiniteRange,
+    format_option,
+    json_option,
+    leave_at_once,
+    waiting_told,
+    write_out,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
@@ -77,6 +85,7 @@ def _answer_here(sql: str, runs: Path, output_format: str) -> None:
 
     with ended_by_ctrl_c():
         _print_answer(functools.partial(answer_here, sql, runs, output_format), output_format)
+    leave_at_once()
 
 
 def _print_answer(ask: "Callable[..., Generator[bytes]]", output_format: str) -> None:

@@ -1,7 +1,7 @@
 """SQL over runs: counts over three runs and over 1,000, an aggregate over 10 M steps, computed views.
 
 The aggregate is asked through `query`, from opening the connection to the result, of a run with 8 writers
-whose newest events are still live; and of DuckDB alone over one Parquet file of the same events with the log's
+whose newest events are live; and of DuckDB alone over one Parquet file of the same events with the log's
 encodings, in turns, in one process, with as many threads as DuckDB takes. Ours looks at the checksum of every
 page, DuckDB's own reader at none. The answers must be equal.
 """

@@ -10,7 +10,7 @@ from collections.abc import Generator
 from pathlib import Path
 
 from thermograd.store.events import KINDS
-from thermograd.store.lazy_names import numpy_kept_out
+from thermograd.store.lazy_names import no_collection, numpy_kept_out
 from thermograd.store.query.data.needed import named_views
 from thermograd.store.query.registered import taken
 from thermograd.store.runs.catalogue import list_runs
@@ -34,9 +34,10 @@ def answer_here(sql: str, runs: Path, output_format: str) -> Generator[bytes]:
 
         yield from stream(sql, runs, output_format)
         return
-    listed = list_runs(folder)
-    present = taken(listed, [_KIND_OF[view] for view in views])  # it loads numpy where that is needed
-    with numpy_kept_out():
+    with no_collection():
+        listed = list_runs(folder)
+        present = taken(listed, [_KIND_OF[view] for view in views])  # it loads numpy where that is needed
+    with numpy_kept_out(), no_collection():
         import thermograd.store.query.data.sources  # noqa: F401
         from thermograd.store.query.connection import NotHereError, stream
     try:

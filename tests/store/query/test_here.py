@@ -123,3 +123,14 @@ def test_only_what_is_named_is_listed(tmp_path):
         assert names.isdisjoint({"steps", "samples", "runs", "efficiency"})
         assert views.make()
         assert not views.make()
+
+
+def test_the_command_line_prints_all_of_an_answer_and_ends_as_it_should(tmp_path):
+    """It ends without taking Python down; a program that calls `main` with words of its own goes on."""
+    make_run(tmp_path, seal=True)
+    command = [sys.executable, "-m", "thermograd.cli", "--runs", str(tmp_path), "query", "--format", "csv"]
+    sql = "SELECT repeat('x', 1000) AS x FROM range(2000)"
+    done = subprocess.run([*command, sql], capture_output=True, text=True, check=True)
+    assert done.stdout == '"x"\n' + f'"{"x" * 1000}"\n' * 2000
+    assert done.stderr == ""
+    assert subprocess.run([*command, "SELEC"], capture_output=True, check=False).returncode == 1
