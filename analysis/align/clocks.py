@@ -34,7 +34,7 @@ def common_clock(steps: Times, samples: Times, min_period_s: float) -> Clock:
     near a whole number of median ones) no lag in rows is a time: then both go onto bins as long as its
     intervals' 95 % quantile, rounded up to a number that is easily said.
     """
-    clocks = {"steps": np.unique(steps), "samples": np.unique(samples)}
+    clocks = {"steps": _distinct(steps), "samples": _distinct(samples)}
     median_ns = {name: _median_ns(times) for name, times in clocks.items()}
     slower = "samples" if median_ns["samples"] >= median_ns["steps"] else "steps"
     least_ns = min_period_s * 1e9
@@ -48,6 +48,10 @@ def common_clock(steps: Times, samples: Times, min_period_s: float) -> Clock:
         width_ns = round(human_period_s(max(base_ns, *sparse.values()) / 1e9) * 1e9)
         return _bins(clocks, width_ns, _why(clocks, sparse, width_ns))
     return _bins(clocks, round(least_ns)) if both_fast else _native(slower, clocks[slower])
+
+
+def _distinct(times: Times) -> Times:
+    return np.asarray(times[np.append(True, times[1:] > times[:-1])])
 
 
 def _median_ns(times: Times) -> float:

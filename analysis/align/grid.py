@@ -1,12 +1,15 @@
 """Steps and samples brought together: both series on one causal clock; plain arrays in, plain arrays out."""
 
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 from thermograd.analysis.align.clocks import GAP_INTERVALS, Clock, common_clock
 from thermograd.analysis.arrays import Floats, Ints, Mask, Times
+from thermograd.analysis.remembered import plainly
 from thermograd.store.align.matching import interval_mean, time_array
 
 _FARTHEST = 0.5  # how far a mean is moved to the middle of its bin, in differences from the one before
@@ -82,6 +85,7 @@ def causal_grid(
     *,
     min_period_s: float = 1.0,
     minimum_stretch: int = 30,
+    call: Callable[..., Any] = plainly,
 ) -> CausalGrid:
     """Put a training signal and a hardware signal on the slower of their two clocks.
 
@@ -109,6 +113,8 @@ def causal_grid(
     minimum_stretch
         Segments with fewer intervals are dropped, unless all are that short: they cannot bear a level
         of their own.
+    call
+        Calls a function with what it is given; may remember what it was asked (see `Remembered`).
 
     Returns
     -------
@@ -132,8 +138,8 @@ def causal_grid(
     dropped["samples repeated at the same time"] = int((~last).sum())
     if steps[0].size < 2 or samples[0].size < 2:
         return _empty_grid(dropped)
-    clock = common_clock(steps[0], samples[0], min_period_s)
-    x, y = (_bin_values(clock, *series) for series in (steps, samples))
+    clock = call(common_clock, steps[0], samples[0], min_period_s)
+    x, y = (call(_bin_values, clock, *series) for series in (steps, samples))
     inside = (clock.edges >= steps[0][0]) & (clock.starts < steps[0][-1])
     filled = _filled(inside, x, y, dropped)
     segment = _segments(clock.bin[filled])
@@ -171,8 +177,12 @@ def _cleaned(time_ns: ArrayLike, values: ArrayLike, name: str, dropped: Counter[
         raise ValueError(f"{name}_time_ns has shape {times.shape} but {name}_values {numbers.shape}")
     finite = np.isfinite(numbers)
     dropped[f"{name}s without a finite value"] = int((~finite).sum())
-    order = np.argsort(times[finite], kind="stable")
-    return times[finite][order], numbers[finite][order]
+    if not finite.all():
+        times, numbers = times[finite], numbers[finite]
+    if (times[1:] >= times[:-1]).all():
+        return times, numbers
+    order = np.argsort(times, kind="stable")
+    return times[order], numbers[order]
 
 
 def _bin_values(clock: Clock, times: Times, values: Floats) -> Floats:

@@ -13,7 +13,7 @@ import scipy.special
 from thermograd.analysis.arrays import Floats
 from thermograd.analysis.calibration.processes import NULLS, Maker, Pair, couplings
 from thermograd.analysis.calibration.zoo import Process, process_named
-from thermograd.analysis.coupling.both_ways import shown_both_ways
+from thermograd.analysis.coupling.by_family import shown_both_ways
 from thermograd.analysis.coupling.cross_correlation import (
     Coupling,
     Family,

@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike
 from thermograd.analysis.arrays import Floats, Ints
 from thermograd.analysis.coupling.cleaning.pair_residuals import Paired, paired_residuals
 from thermograd.analysis.coupling.evidence.leftover import spread_of
-from thermograd.analysis.coupling.evidence.not_excluded import Open, not_excluded
+from thermograd.analysis.coupling.evidence.not_excluded import Open, Widened, not_excluded
 from thermograd.analysis.coupling.evidence.resampling import spread_width
 from thermograd.analysis.coupling.evidence.significance import gate_p, peak_of, without_one_event
 from thermograd.analysis.coupling.linear_algebra import cosine
@@ -218,7 +218,7 @@ def residual_cross_correlation(
         shortest=shortest_series(max_lag),
     )
     looked = searched_family(family, max_lag, memories, cleaned.rows.size)
-    return couplings_of(cleaned, [looked], max_lag, permutations, seed, alpha)[0]
+    return couplings_of(cleaned, [looked], max_lag, permutations, seed, [alpha])[0]
 
 
 def shortest_series(max_lag: int) -> int:
@@ -232,9 +232,14 @@ def couplings_of(
     max_lag: int,
     permutations: int,
     seed: int,
-    alpha: float,
+    alphas: Sequence[float],
+    *,
+    is_brief: bool = False,
 ) -> list[Coupling]:
-    """Return what is found in each family of a cleaned pair of series."""
+    """Return what is found in each family of a cleaned pair of series; one of alpha 0 is not resampled.
+
+    `is_brief`: without the whole profile, and without what is no lag and no slow response.
+    """
     lags = np.arange(-max_lag, max_lag + 1)
     common: dict[str, Any] = {
         "n": cleaned.rows.size,
@@ -249,12 +254,26 @@ def couplings_of(
     if cleaned.reason:
         common |= {"profile": np.full(lags.size, np.nan), "reason": cleaned.reason}
         return [Coupling(family=np.empty(0, dtype=np.int64), **common) for _ in families]
-    df = cleaned.rows.size - cleaned.basis_x.shape[1] - 2
-    common |= {"profile": whole_profile(cleaned, max_lag), "df": df}
-    return [
-        Coupling(**common, **family_tested(cleaned, looked, df, permutations, seed, alpha))
-        for looked in families
+    df = cleaned.rows.size - cleaned.basis_x.width - 2
+    widened = None if is_brief else Widened()
+    tested = [
+        family_tested(cleaned, looked, df, permutations if alpha else 0, seed, alpha, widened)
+        for looked, alpha in zip(families, alphas, strict=True)
     ]
+    profile = np.full(lags.size, np.nan) if is_brief else _joined_profile(families, tested, lags)
+    common |= {"profile": whole_profile(cleaned, max_lag) if profile is None else profile, "df": df}
+    return [Coupling(**common, **found) for _, found in tested]
+
+
+def _joined_profile(
+    families: Sequence["SearchedFamily"], tested: Sequence[tuple[Floats, dict[str, Any]]], lags: Ints
+) -> Floats | None:
+    """Return r at every lag from what was found in the families; None where these do not hold all lags."""
+    r: dict[int, float] = {}
+    for (y_leads, looked), (effects, _) in zip(families, tested, strict=True):
+        r |= zip((-looked.lags if y_leads else looked.lags).tolist(), effects.tolist(), strict=False)
+    every = lags.tolist()
+    return np.array([r[lag] for lag in every]) if all(lag in r for lag in every) else None
 
 
 def whole_profile(cleaned: Paired, max_lag: int) -> Floats:
@@ -274,9 +293,9 @@ def family_tested(
     permutations: int,
     seed: int,
     alpha: float,
-    others: bool = True,
-) -> dict[str, Any]:
-    """Return what is found in one family of responses; `others`: and what is no such response."""
+    widened: Widened | None = None,
+) -> tuple[Floats, dict[str, Any]]:
+    """Return r of each response of one family, and what is found; `widened`: and what is no such response."""
     looked, oriented = family.looked, cleaned.oriented(family.y_leads)
     pair, rng = oriented.pair(looked), np.random.default_rng(seed)
     spread = spread_of(pair, cleaned.place, looked.lags.size)
@@ -289,7 +308,7 @@ def family_tested(
     widths = np.minimum(wide, 1.0)  # no correlation is larger
     excluded = np.minimum(np.abs(effects) + widths, 1.0)
     sign = -1 if family.y_leads else 1
-    return {
+    return effects, {
         "family": sign * looked.lags[::sign],
         "memories": looked.memories,
         "slow_profile": effects[count:],
@@ -302,7 +321,9 @@ def family_tested(
         "slow_bound": float(excluded[count:].max(initial=0.0)),
         "alternatives": looked.alternatives,
         "inflation": max(1.0, float(np.mean(spread.deviation[:count] ** 2)) * cleaned.rows.size),
-        "not_excluded": not_excluded(oriented, looked, df) if others else [],
+        "not_excluded": []
+        if widened is None
+        else not_excluded(oriented, looked, df, y_leads=family.y_leads, widened=widened),
         "gate_p": gate_p(oriented, spread, looked, peak.at >= count) if peak.p <= alpha else None,
         "guard_p": guard_p,
         **{

@@ -16,7 +16,7 @@ import scipy.linalg.blas
 from thermograd.analysis.arrays import Floats, Ints
 
 MANY_ROWS = 5000  # from here normal equations
-_WORST_PIVOT = 1e-5  # smaller pivots lose too many digits in the normal equations
+WORST_PIVOT = 1e-5  # smaller pivots lose too many digits in the normal equations
 _ROUNDING = 1e-11  # what is left of a column that the others span, as a share of it
 
 
@@ -117,14 +117,19 @@ def _cholesky(columns: Floats) -> Floats | None:
         triangle: Floats = scipy.linalg.cholesky(gram)
     except scipy.linalg.LinAlgError:
         return None
-    pivots = np.diag(triangle) / np.sqrt(np.diag(gram))
-    return triangle if pivots.min() > _WORST_PIVOT else None
+    return triangle if pivots_of(triangle, gram).min() > WORST_PIVOT else None
 
 
-def spanning(columns: Floats) -> Floats:
-    """Return columns that span as much, shape (n, k): of many rows without those that others span."""
-    kept = None if _cholesky(columns) is not None else _spanning(columns)
-    return columns if kept is None else columns[:, kept]
+def pivots_of(triangle: Floats, gram: Floats) -> Floats:
+    """Return the share of each column that those before it do not span; R of R'R, and R'R."""
+    return np.asarray(np.diag(triangle) / np.sqrt(np.diag(gram)))
+
+
+def spanning(columns: Floats) -> Ints | None:
+    """Return the places of columns of many rows that span all; None where rows are few or none do."""
+    if _cholesky(columns) is not None:
+        return np.arange(columns.shape[1])
+    return _spanning(columns)
 
 
 def _spanning(columns: Floats) -> Ints | None:
@@ -140,7 +145,7 @@ def _spanning(columns: Floats) -> Ints | None:
     if not sizes.min() > 0:
         return None
     scaled = gram / np.outer(sizes, sizes)
-    _, pivots, rank, _ = scipy.linalg.lapack.dpstrf(scaled, tol=_WORST_PIVOT**2)
+    _, pivots, rank, _ = scipy.linalg.lapack.dpstrf(scaled, tol=WORST_PIVOT**2)
     kept, rest = np.sort(pivots[:rank] - 1), pivots[rank:] - 1
     if not rest.size or _cholesky(columns[:, kept]) is None:
         return None

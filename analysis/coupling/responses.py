@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from thermograd.analysis.arrays import Floats, Ints
 from thermograd.analysis.coupling.linear_algebra import decaying_sums
+from thermograd.analysis.coupling.normal_equations import Span
 
 MEMORIES = (3.0, 6.0, 12.0, 24.0, 48.0)  # bins in which a response falls to 1/e
 _BINS_PER_MEMORY = 8.0  # a longer response is what the trend is made of
@@ -29,6 +30,13 @@ class Searched:
         """How many independent looks the search is worth."""
         return self.lags.size + min(_ALIKE, self.memories.size)
 
+    def only(self, at: int) -> "Searched":
+        """Return the search of a single response, the last in it; beside a slow one stands the first lag."""
+        lags = self.lags.size
+        if at < lags:
+            return Searched(self.lags[at : at + 1], self.memories[:0])
+        return Searched(self.lags[:1], self.memories[at - lags : at - lags + 1])
+
 
 def searched(lags: Ints, memories: Floats, bins: int) -> Searched:
     """Return what is searched in a series of so many bins; at the same time alone nothing is slow."""
@@ -46,20 +54,19 @@ class LaggedPair:
 
     follower: Floats  # shape (m,): its residuals
     columns: Floats  # shape (m, k): the leader by response; of length 1, free of the follower's nuisance
-    basis: Floats  # shape (m, q): orthonormal nuisance columns of the follower
+    basis: Span  # nuisance columns of the follower, on its m rows
     share: Floats  # shape (k,): share of |follower| in bins that have a partner at that response
 
     @classmethod
     def build(
-        cls, leader: Floats, follower: Floats, basis: Floats, place: Ints, looked: Searched
+        cls, leader: Floats, follower: Floats, basis: Span, place: Ints, looked: Searched
     ) -> "LaggedPair":
         """Line up two series; `place`, shape (m,), is each bin's place in time, stretches far apart.
 
-        The `basis`, shape (m, q), is of the follower's nuisance columns, orthonormal.
+        The `basis` is of the follower's nuisance columns.
         """
-        columns = responses(leader, place, looked)
-        new = columns - basis @ (basis.T @ columns)
-        unit = new / np.maximum(np.linalg.norm(new, axis=0), 1e-300)
+        new = basis.taken_out_of(responses(leader, place, looked))
+        unit = new / np.maximum(np.sqrt(np.einsum("ij,ij->j", new, new)), 1e-300)
         share = np.append(_shares(follower, place, looked.lags), np.ones(looked.memories.size))
         return cls(follower, unit, basis, share)
 
@@ -94,7 +101,8 @@ def responses(leader: Floats, place: Ints, looked: Searched) -> Floats:
     here = place - place[0] + reach
     whole = np.zeros(int(here[-1]) + 1)
     whole[here] = leader
-    columns = [whole[here - lag] for lag in looked.lags]
+    is_whole = here[-1] == reach + here.size - 1  # nothing is missing: slices, which are not copied
+    columns = [whole[reach - lag :][: here.size] if is_whole else whole[here - lag] for lag in looked.lags]
     for memory in looked.memories:
         summed = decaying_sums(whole, np.exp(-1.0 / memory))
         columns.append(summed[here - looked.lags[0]])

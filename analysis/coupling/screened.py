@@ -126,15 +126,13 @@ class _Look:
         return shown | tested | {"is_resampled": True}
 
     def _tested(self, cleaned: Paired, name: Family, family: SearchedFamily) -> dict[str, Any]:
-        found = family_tested(
-            cleaned, family, _df(cleaned), self._permutations, self._seed(name), _ALPHA, others=False
-        )
+        _, found = family_tested(cleaned, family, _df(cleaned), self._permutations, self._seed(name), _ALPHA)
         p = _with_tail(found, cleaned, family, 1 / (self._permutations + 1))
         return {"p": p, "guard_p": found["guard_p"], "gate_p": found["gate_p"]}
 
 
 def _df(cleaned: Paired) -> int:
-    return int(cleaned.rows.size - cleaned.basis_x.shape[1] - 2)
+    return int(cleaned.rows.size - cleaned.basis_x.width - 2)
 
 
 def _with_tail(found: dict[str, Any], cleaned: Paired, family: SearchedFamily, smallest: float) -> float:
@@ -158,7 +156,7 @@ def _tail(pair: LaggedPair) -> float:
     square = pair.follower * pair.follower
     spread = np.sqrt(square @ (pair.columns * pair.columns))
     # Signs leave less of the series once it is free of the nuisance columns again: so much, or a little more.
-    left = max(_FEWEST_FREE, 1.0 - 2.0 * pair.basis.shape[1] / pair.follower.size)
+    left = max(_FEWEST_FREE, 1.0 - 2.0 * pair.basis.width / pair.follower.size)
     peak = float(np.abs(pair.follower @ pair.columns).max()) * math.sqrt(left)
     return min(1.0, float((_TAIL * scipy.special.ndtr(-peak / np.maximum(spread, 1e-300))).sum()))
 

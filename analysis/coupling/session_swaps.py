@@ -113,7 +113,7 @@ def session_swap(
         Per run, as for `residual_cross_correlation`, or None.
     moved
         Per run, further drivers, shape (n, k), that training and hardware may themselves move, such as the
-        step time: what is found with them must be found without them too (see `both_ways`).
+        step time: what is found with them must be found without them too (see `by_family`).
     max_lag
         Lags 0..max_lag are searched, in bins; for the reverse family -max_lag..-1.
     permutations
@@ -228,7 +228,7 @@ def _correlations(x: Floats, y: Floats, lags: Ints) -> Floats:
 
 
 def _df(bins: int, run: Paired) -> int:
-    return int(max(bins - run.basis_x.shape[1] - 2, 2))
+    return int(max(bins - run.basis_x.width - 2, 2))
 
 
 def _swap_p(t: Floats, permutations: int, seed: int) -> float:

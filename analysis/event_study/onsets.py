@@ -12,6 +12,7 @@ from thermograd.analysis.coupling.cleaning.pair_residuals import Paired, paired_
 from thermograd.analysis.coupling.evidence.resampling import permutation_p, sign_flip_p
 from thermograd.analysis.coupling.evidence.shift_gate import can_decide, shift_p
 from thermograd.analysis.coupling.responses import LaggedPair, Searched, responses
+from thermograd.analysis.remembered import Remembered
 
 FEWEST_ONSETS = 40
 _ALPHA = 0.05
@@ -61,6 +62,7 @@ def onset_test(
     unlagged: ArrayLike | None = None,
     segments: ArrayLike | None = None,
     fewest_onsets: int = FEWEST_ONSETS,
+    remembered: Remembered | None = None,
 ) -> OnsetTest:
     """Test whether x is high or low in a window of 1 or 4 bins at some lag before the onsets.
 
@@ -81,6 +83,8 @@ def onset_test(
         Largest lag, in bins; lags 0..max_lag are searched.
     fewest_onsets
         Below this no p is given: the test would hang on single events.
+    remembered
+        What was worked out for other tests of the same series is not worked out again.
 
     Raises
     ------
@@ -102,7 +106,10 @@ def onset_test(
     if count < fewest:
         reason = f"only {count} onset{'s' * (count != 1)}; at least {fewest} are needed"
         return OnsetTest(n_onsets=count, n=began.size, reason=reason)
-    cleaned = paired_residuals(x, began, drivers, segments, unlagged=unlagged, shortest=2 * (max_lag + 4))
+    shortest = 2 * (max_lag + 4)
+    cleaned = paired_residuals(
+        x, began, drivers, segments, unlagged=unlagged, shortest=shortest, remembered=remembered
+    )
     if cleaned.reason:
         return OnsetTest(n_onsets=count, n=cleaned.rows.size, reason=cleaned.reason)
     began = began[cleaned.rows]
@@ -163,7 +170,7 @@ def _windows(cleaned: Paired, began: Floats, max_lag: int) -> tuple[LaggedPair, 
     windows = [(lag, width) for width in _WIDTHS for lag in range(max_lag + 1)]
     stacked = np.column_stack([ahead[:, lag : lag + width].sum(axis=1) for lag, width in windows])
     basis = cleaned.basis_x
-    new = stacked - basis @ (basis.T @ stacked)
+    new = basis.taken_out_of(stacked)
     unit = new / np.maximum(np.linalg.norm(new, axis=0), 1e-300)
     return LaggedPair(cleaned.x, unit, basis, np.ones(len(windows))), windows
 

@@ -10,13 +10,13 @@ import numpy as np
 from thermograd.analysis.align.grid import CausalGrid
 from thermograd.analysis.arrays import Floats
 from thermograd.analysis.coupling.cleaning.pair_residuals import Paired, paired_residuals
-from thermograd.analysis.coupling.cleaning.remembered import Remembered
 from thermograd.analysis.coupling.cross_correlation import shortest_series
 from thermograd.analysis.coupling.responses import MEMORIES
 from thermograd.analysis.coupling.screened import Screened, screened
 from thermograd.analysis.coupling.verdict import as_sentence, gates
 from thermograd.analysis.fleet.aligned import Aligned, Key
 from thermograd.analysis.fleet.question import Question
+from thermograd.analysis.remembered import Remembered
 from thermograd.analysis.run.common_drivers import Drivers, driver_columns
 from thermograd.analysis.run.pairs import placeholders, places
 from thermograd.analysis.run.series import Device, RunSeries

@@ -12,6 +12,7 @@ from thermograd.analysis.coupling.cross_correlation import FAMILIES, naive_pears
 from thermograd.analysis.coupling.detectable import smallest_detectable
 from thermograd.analysis.coupling.linear_algebra import one_blas_thread
 from thermograd.analysis.coupling.verdict import holm
+from thermograd.analysis.remembered import Remembered
 from thermograd.analysis.run.event_tests import around_spikes, onset_tests, spike_collapse_coincidence
 from thermograd.analysis.run.experiment.experiments import (
     experiment_warnings,
@@ -87,12 +88,13 @@ def analyze_run(
     aligned = {d.name: nearest(data.step_time_ns, d.time_ns, tolerance_ns) for d in devices}
     pairs = [_naive_pair(data, *pair, aligned[pair[-1].name], tolerance_ns) for pair in wanted]
     tests: list[PairTest] = []
+    remembered = Remembered()
     constants = {d.name: time_constants_s(data, d) for d in devices} if method != "pearson" else {}
     if method != "pearson":
         asked = [
             Asked(*pair, naive.r, constants[pair[-1].name]) for pair, naive in zip(wanted, pairs, strict=True)
         ]
-        tests = correlate_pairs(data, asked, max_lag_s)
+        tests = correlate_pairs(data, asked, max_lag_s, remembered)
         pairs = _judge(tests)
     could_show, warnings = sensitivity(pairs), warnings_for(data, devices)
     experiments = run_experiments(data) if method != "pearson" else []
@@ -112,7 +114,7 @@ def analyze_run(
         simulated=[d.name for d in devices if d.simulated],
         smallest_detectable_r=could_show.get("detectable_r"),
         sensitivity=could_show,
-        onset_tests=onset_tests(data, devices, max_lag_s) if method == "rxc" else [],
+        onset_tests=onset_tests(data, devices, max_lag_s, remembered) if method == "rxc" else [],
         spike_locked=around_spikes([test for test in tests if not test.blocked], max_lag_s),
         experiments=experiments,
         compared=list(tests),

@@ -1,11 +1,14 @@
 """What is logged and moves both sides of a pair without being on the way between them."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from thermograd.analysis.align.grid import CausalGrid
 from thermograd.analysis.arrays import Floats, Mask
 from thermograd.analysis.coupling.cleaning.residuals import trend_columns
+from thermograd.analysis.remembered import plainly
 from thermograd.analysis.run.cycles import cycle_waves, logged_cycles, mark_times, with_drift
 from thermograd.analysis.run.series import Device, RunSeries
 from thermograd.store.align.matching import interval_mean
@@ -17,6 +20,15 @@ _MOVED = ("step_time_s", "utilization_pct")
 _LAGS = 4  # 0..3 bins
 _SHARE_OF_CYCLES = 4  # their columns are at most one of so many bins
 _MOST_WORK = 5e8  # bins x columns^2 of cycles: seconds of processor time
+
+
+@dataclass(frozen=True, slots=True)
+class DriverNames:
+    """What was regressed out of both sides of a pair, by name."""
+
+    names: list[str]
+    moved: list[str]  # those that training and hardware may themselves move
+    left_out: list[str]  # those for which the run is too short
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -33,6 +45,10 @@ class Drivers:
         """Which of the lagged ones training and hardware may themselves move; shape (k,)."""
         return np.isin(self.names[: self.lagged.shape[1]], _MOVED)
 
+    def named(self) -> DriverNames:
+        """Return what they are, without the columns: those of many long pairs would fill the memory."""
+        return DriverNames(self.names, [name for name in self.names if name in _MOVED], self.left_out)
+
     def unmoved(self) -> "Drivers":
         """Return those that neither side moves."""
         kept = ~self.moved
@@ -41,7 +57,14 @@ class Drivers:
 
 
 def driver_columns(
-    data: RunSeries, device: Device, grid: CausalGrid, x: str, y: str, *, with_power: bool = False
+    data: RunSeries,
+    device: Device,
+    grid: CausalGrid,
+    x: str,
+    y: str,
+    *,
+    with_power: bool = False,
+    call: Callable[..., Any] = plainly,
 ) -> Drivers:
     """Gather the drivers of a pair of signals on its grid.
 
@@ -52,12 +75,12 @@ def driver_columns(
     bear, cycles in no more columns than a quarter of the bins; of a longer pattern the slowest waves.
 
     `with_power` makes power a driver too: then what is left of a coupling with temperature is the direct
-    effect, without the way through power.
+    effect, without the way through power. `call` may remember what it was asked (see `Remembered`).
     """
     none = np.empty((grid.x.size, 0))
     if not grid.x.size:
         return Drivers([], none, none, [])
-    lagged = _lagged(data, device, grid, x, y, with_power)
+    lagged = _lagged(data, device, grid, x, y, with_power, call)
     room = (grid.x.size - 10) // 2 - (1 + trend_columns(grid.x.size) + int(grid.segment[-1]))
     kept = dict(list(lagged.items())[: max(room, 0) // _LAGS])
     waves, short = _cycles(data, grid, room - _LAGS * len(kept))
@@ -90,7 +113,13 @@ def _cycles(data: RunSeries, grid: CausalGrid, room: int) -> tuple[dict[str, Flo
 
 
 def _lagged(
-    data: RunSeries, device: Device, grid: CausalGrid, x: str, y: str, with_power: bool
+    data: RunSeries,
+    device: Device,
+    grid: CausalGrid,
+    x: str,
+    y: str,
+    with_power: bool,
+    call: Callable[..., Any],
 ) -> dict[str, Floats]:
     starts = grid.time_ns - round(grid.period_s * 1e9)
     found: dict[str, Floats] = {}
@@ -98,10 +127,10 @@ def _lagged(
     for name, wanted in (("power_w", with_power), ("utilization_pct", not computed)):
         values = device.signal(name) if wanted and name != y else None
         if values is not None:
-            found[name] = interval_mean(starts, grid.time_ns, device.time_ns, values)
+            found[name] = call(interval_mean, starts, grid.time_ns, device.time_ns, values)
     for name in _OF_STEPS:
         if name != x:
-            found[name] = interval_mean(starts, grid.time_ns, data.step_time_ns, data.training(name))
+            found[name] = call(interval_mean, starts, grid.time_ns, data.step_time_ns, data.training(name))
     usable = {n: _filled(values) for n, values in found.items() if np.isfinite(values).mean() > 0.9}
     varying = {name: values for name, values in usable.items() if np.ptp(values) > 0}
     return varying | _pulses(data, grid)

@@ -17,6 +17,7 @@ from thermograd.analysis.event_study.onsets import (
     residual_spikes,
 )
 from thermograd.analysis.event_study.triggered_average import TriggeredAverage, event_triggered_average
+from thermograd.analysis.remembered import Remembered
 from thermograd.analysis.run.common_drivers import driver_columns
 from thermograd.analysis.run.series import ComparedSignals, Device, RunSeries
 from thermograd.store.telling.columns import signal
@@ -131,12 +132,15 @@ class OnsetsOfEvent:
         }
 
 
-def onset_tests(data: RunSeries, devices: list[Device], max_lag_s: float) -> list[OnsetsOfEvent]:
+def onset_tests(
+    data: RunSeries, devices: list[Device], max_lag_s: float, remembered: Remembered | None = None
+) -> list[OnsetsOfEvent]:
     """Test whether the gradient norm is unusual before collapses and throttling begin, where any did."""
+    known = remembered or Remembered()
     if not np.isfinite(data.training("grad_norm")).any():
         return []
     found = [
-        (event, device.name, *_one_onset_test(data, device, flag, max_lag_s))
+        (event, device.name, *_one_onset_test(data, device, flag, max_lag_s, known))
         for device in devices
         for event, flag in _flags(data, device).items()
     ]
@@ -157,14 +161,14 @@ def _flags(data: RunSeries, device: Device) -> dict[str, Floats]:
 
 
 def _one_onset_test(
-    data: RunSeries, device: Device, flag: Floats, max_lag_s: float
+    data: RunSeries, device: Device, flag: Floats, max_lag_s: float, known: Remembered
 ) -> tuple[OnsetTest, float]:
-    grid = data.grid("grad_norm", device, flag)
+    grid = data.grid("grad_norm", device, flag, call=known)
     if not grid.x.size:
         return OnsetTest(reason="the events never fall into the time of the steps"), math.nan
     begins = np.append(True, np.diff(grid.segment) > 0)
     onsets = onsets_of(grid.y) & ~(begins & (grid.y > 0))  # one that was up already has no onset here
-    drivers = driver_columns(data, device, grid, "grad_norm", "")
+    drivers = driver_columns(data, device, grid, "grad_norm", "", call=known)
     test = onset_test(
         grid.laid_out(grid.x),
         np.nan_to_num(grid.laid_out(onsets.astype(np.float64))),
@@ -172,6 +176,7 @@ def _one_onset_test(
         max(1, round(max_lag_s / grid.period_s)),
         unlagged=grid.laid_out(drivers.unlagged),
         segments=grid.laid_out_segments(),
+        remembered=known,
     )
     return test, grid.period_s
 

@@ -8,16 +8,15 @@ from typing import Any
 import numpy as np
 from thermograd.analysis.align.grid import CausalGrid
 from thermograd.analysis.arrays import Floats, Ints, Mask
-from thermograd.analysis.coupling.both_ways import shown_both_ways
-from thermograd.analysis.coupling.by_family import couplings_by_family
-from thermograd.analysis.coupling.cleaning.remembered import Remembered
+from thermograd.analysis.coupling.by_family import couplings_by_family, shown_both_ways
 from thermograd.analysis.coupling.cross_correlation import FAMILIES, Coupling, Family
 from thermograd.analysis.coupling.detectable import smallest_detectable
 from thermograd.analysis.coupling.hindrance import Hindrance
 from thermograd.analysis.coupling.responses import MEMORIES as MEMORIES_S  # at bins of 1 s
 from thermograd.analysis.coupling.stability import coupling_over_time
 from thermograd.analysis.coupling.verdict import gates, holm, strength, verdict
-from thermograd.analysis.run.common_drivers import Drivers, driver_columns
+from thermograd.analysis.remembered import Remembered, digest
+from thermograd.analysis.run.common_drivers import DriverNames, Drivers, driver_columns
 from thermograd.analysis.run.pair import Pair
 from thermograd.analysis.run.readings.time_constants import TimeConstant
 from thermograd.analysis.run.series import ComparedSignals, Device, RunSeries
@@ -27,6 +26,7 @@ from thermograd.store.clocks.telling import clock_text
 _HEATED_BY_POWER = ("temperature_c", "memory_temperature_c")
 _ALPHA = 0.05
 _MANY_ORDERS = 10_000  # beyond these only as many as the number of tests demands
+_MOST_KEPT_BYTES = 100_000_000  # of the drivers of pairs that may be looked at again; more are made again
 _MOST_BINS = 2_000_000  # 23 days of seconds: one wrong clock must not fill the memory
 
 
@@ -34,7 +34,7 @@ _MOST_BINS = 2_000_000  # 23 days of seconds: one wrong clock must not fill the 
 class PairTest(ComparedSignals):
     """A pair of signals, tested in the three families of lags but not yet corrected for all tests."""
 
-    drivers: Drivers  # what was taken out of both
+    drivers: DriverNames  # what was taken out of both
     results: dict[Family, Coupling]  # by family; p also without the drivers that both sides may move
     # by family, with power as a driver too; None where power is no way from x to y
     direct: dict[Family, Coupling] | None
@@ -144,21 +144,46 @@ class Asked:
     constants: Sequence[TimeConstant]  # of the device: a temperature is also looked for with these
 
 
-def correlate_pairs(data: RunSeries, asked: Sequence[Asked], max_lag_s: float) -> list[PairTest]:
+def correlate_pairs(
+    data: RunSeries, asked: Sequence[Asked], max_lag_s: float, remembered: Remembered
+) -> list[PairTest]:
     """Test every pair in three families of lags, at lags up to `max_lag_s`.
 
     First comes a glance, by p-values that the full tests never go below. Where Holm's correction of these
     leaves 1, that of the full tests leaves 1 as well, whatever they would find: raising any p lowers no
     adjusted one. Only the others are resampled.
     """
-    remembered = Remembered()
-    lags = [_Lags.of(data, each, max_lag_s, remembered) for each in asked]
-    glanced = [each.glance(len(FAMILIES) * len(asked)) for each in lags]
+    shared, kept, room = Shared(), dict[int, _Lags](), _MOST_KEPT_BYTES
+    glanced = []
+    for place, each in enumerate(asked):
+        lags = _Lags.of(data, each, max_lag_s, remembered, shared)
+        glanced.append(lags.glance(len(FAMILIES) * len(asked)))
+        room -= lags.drivers.lagged.nbytes + lags.drivers.unlagged.nbytes
+        if room > 0:
+            kept[place] = lags
     least = holm([p for test in glanced for p in test.p_values()]).reshape(-1, len(FAMILIES)) < 1.0
-    return [
-        each.test(first, [family for family, is_open in zip(FAMILIES, row, strict=True) if is_open])
-        for each, first, row in zip(lags, glanced, least.tolist(), strict=True)
-    ]
+    for place, row in enumerate(least.tolist()):
+        families = [family for family, is_open in zip(FAMILIES, row, strict=True) if is_open]
+        if families:
+            again = kept.pop(place, None) or _Lags.of(data, asked[place], max_lag_s, remembered, shared)
+            glanced[place] = again.test(glanced[place], families)
+    return glanced
+
+
+class Shared:
+    """Arrays that several pairs have in common, held once: most pairs of a run share a clock and a side."""
+
+    def __init__(self) -> None:
+        self._known: dict[bytes, Any] = {}
+
+    def array(self, values: Any) -> Any:
+        """Return the first array that was given with this content; it must not be changed."""
+        return self._known.setdefault(digest(values), values)
+
+    def of(self, grid: CausalGrid) -> CausalGrid:
+        """Return a grid whose arrays are shared with others."""
+        names = "x", "y", "time_ns", "bin", "segment"
+        return replace(grid, **{name: self.array(getattr(grid, name)) for name in names})
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -173,14 +198,17 @@ class _Lags:
     max_lag: int
     memories: Floats
     remembered: Remembered
+    shared: Shared
 
     @classmethod
-    def of(cls, data: RunSeries, asked: Asked, max_lag_s: float, remembered: Remembered) -> "_Lags":
+    def of(
+        cls, data: RunSeries, asked: Asked, max_lag_s: float, remembered: Remembered, shared: Shared
+    ) -> "_Lags":
         """Put a pair on its grid and gather its drivers."""
         x, y, device = asked.x, asked.y, asked.device
         values = device.signal(y)
         assert values is not None
-        grid = data.grid(x, device, values)
+        grid = shared.of(data.grid(x, device, values, call=remembered))
         own_s = [constant.tau_s for constant in asked.constants] if y in _HEATED_BY_POWER else []
         return cls(
             data,
@@ -188,43 +216,58 @@ class _Lags:
             grid,
             placeholders(device, y)
             or gates(grid.x, grid.y, loads=data.loads(device), apart=data.is_apart(x, device, values)),
-            driver_columns(data, device, grid, x, y),
+            driver_columns(data, device, grid, x, y, call=remembered),
             max(1, round(max_lag_s / grid.period_s)) if grid.x.size else 1,
             np.unique([*MEMORIES_S, *own_s]) / grid.period_s,
             remembered,
+            shared,
         )
 
     def glance(self, tests: int) -> PairTest:
         """Return the test of the pair without any resampling; the run makes so many tests."""
-        results, asked = self._tested(self.drivers, tests, ()), self.asked
-        rest = results["forward"].residual_x, results["forward"].residual_y  # the same in every family
-        signals = asked.x, asked.y, asked.device, self.grid, *rest
-        direct = self._direct(tests, ())
-        return PairTest(*signals, self.drivers, results, direct, set(), asked.pearson_r, self.blocked, tests)
+        results, asked = self._tested(self.drivers, tests), self.asked
+        same = results["forward"]  # in every family
+        rest_x, rest_y = self.shared.array(same.residual_x), self.shared.array(same.residual_y)
+        results = _with_residuals(results, rest_x, rest_y)
+        signals = asked.x, asked.y, asked.device, self.grid, rest_x, rest_y
+        direct, drivers = self._direct(tests), self.drivers.named()
+        if direct is not None:
+            direct = _with_residuals(direct, np.empty(0), np.empty(0))  # they are not shown
+        return PairTest(*signals, drivers, results, direct, set(), asked.pearson_r, self.blocked, tests)
 
     def test(self, glanced: PairTest, families: Collection[Family]) -> PairTest:
         """Return the test of the pair in full in some families, in the others as it was glanced at."""
-        if not families:
-            return glanced
-        held = self._tested(self.drivers, glanced.tests, families)
+        held = self._tested(self.drivers, glanced.tests, families, glanced.results)
         results = held
         if self.drivers.moved.any():
             in_question = {family: held[family] for family in families}
-            free = lambda: self._tested(self.drivers.unmoved(), glanced.tests, families)  # noqa: E731
+            free = lambda: self._tested(  # noqa: E731
+                self.drivers.unmoved(), glanced.tests, families, only_resampled=True
+            )
             results = held | shown_both_ways(in_question, free)
         turned = {family for family in families if held[family].p <= _ALPHA < results[family].p}
-        direct = self._direct(glanced.tests, families)
+        direct = self._direct(glanced.tests, families, glanced.direct)
         return replace(glanced, results=results, direct=direct, turned=turned)
 
-    def _direct(self, tests: int, families: Collection[Family]) -> dict[Family, Coupling] | None:
+    def _direct(
+        self, tests: int, families: Collection[Family] = (), known: dict[Family, Coupling] | None = None
+    ) -> dict[Family, Coupling] | None:
         """Return what is found with power as a driver too; None where power is no way from x to y."""
         x, y = self.asked.x, self.asked.y
         if y not in _HEATED_BY_POWER or x == "step_time_s" or self.blocked:
             return None
-        with_power = driver_columns(self.data, self.asked.device, self.grid, x, y, with_power=True)
-        return self._tested(with_power, tests, families) if "power_w" in with_power.names else None
+        given = self.data, self.asked.device, self.grid, x, y
+        with_power = driver_columns(*given, with_power=True, call=self.remembered)
+        return self._tested(with_power, tests, families, known) if "power_w" in with_power.names else None
 
-    def _tested(self, by: Drivers, tests: int, families: Collection[Family]) -> dict[Family, Coupling]:
+    def _tested(
+        self,
+        by: Drivers,
+        tests: int,
+        families: Collection[Family] = (),
+        known: dict[Family, Coupling] | None = None,
+        only_resampled: bool = False,
+    ) -> dict[Family, Coupling]:
         return couplings_by_family(
             self.grid.x,
             self.grid.y,
@@ -236,8 +279,14 @@ class _Lags:
             unlagged=by.unlagged,
             memories=self.memories,
             resampled=families,
+            known=known,
+            only_resampled=only_resampled,
             remembered=self.remembered,
         )
+
+
+def _with_residuals(results: dict[Family, Coupling], x: Floats, y: Floats) -> dict[Family, Coupling]:
+    return {family: replace(found, residual_x=x, residual_y=y) for family, found in results.items()}
 
 
 def _lag_s(result: Coupling, period_s: float) -> float:
@@ -251,11 +300,9 @@ def _brief(result: Coupling, period_s: float) -> dict[str, Any]:
     return brief | {"half_width": half_width}
 
 
-def _only_held(drivers: Drivers, p: float) -> str:
+def _only_held(drivers: DriverNames, p: float) -> str:
     """Say that a coupling is not found where what both sides may move is left in."""
-    moved = " and ".join(
-        name for name, is_moved in zip(drivers.names, drivers.moved, strict=False) if is_moved
-    )
+    moved = " and ".join(drivers.moved)
     return f"With {moved} left in, which training and hardware may both move, p is {p:.2g}."
 
 

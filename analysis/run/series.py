@@ -1,6 +1,6 @@
 """A run as plain arrays: its steps, and each device's samples with the signals derived from them."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -10,6 +10,7 @@ import pyarrow as pa
 from thermograd.analysis.align.grid import CausalGrid
 from thermograd.analysis.align.sensed_grid import sensed_grid
 from thermograd.analysis.arrays import Floats, Mask, Times
+from thermograd.analysis.remembered import plainly
 from thermograd.store.clocks.hosts import HostClock, RunClocks, run_clocks
 from thermograd.store.efficiency.columns import efficiency_columns
 from thermograd.store.events import was_watched
@@ -203,15 +204,23 @@ class RunSeries:
             return values
         return logarithm(values)
 
-    def grid(self, x: str, device: Device, values: Floats, min_period_s: float = 1.0) -> CausalGrid:
+    def grid(
+        self,
+        x: str,
+        device: Device,
+        values: Floats,
+        min_period_s: float = 1.0,
+        call: Callable[..., Any] = plainly,
+    ) -> CausalGrid:
         """Return a training signal and values of a device's samples on one clock.
 
         Of a sensor that repeats itself only the updates count. Where both signals look like running means,
         the bins are a quarter of the shorter window: finer ones remember so sharply that no own past
-        predicts them. What was found stands in the grid's notes.
+        predicts them. What was found stands in the grid's notes. `call` may remember what it was asked (see
+        `Remembered`).
         """
         times, _ = self.training_series(x)
-        return sensed_grid((times, self.tested(x)), (device.time_ns, values), min_period_s)
+        return sensed_grid((times, self.tested(x)), (device.time_ns, values), min_period_s, call)
 
     def is_apart(self, x: str, device: Device, values: Floats) -> bool:
         """Return whether a training signal and values of a device's samples were recorded at other times."""

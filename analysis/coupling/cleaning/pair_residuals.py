@@ -5,10 +5,11 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import ArrayLike
 from thermograd.analysis.arrays import Floats, Ints, Mask
-from thermograd.analysis.coupling.cleaning.remembered import Remembered, plainly
+from thermograd.analysis.coupling.cleaning.lattice import Lattice, rows_of
 from thermograd.analysis.coupling.cleaning.residuals import (
-    Lattice,
     full_rank,
+    has_three_values,
+    independent_of,
     own_residuals,
     slow_columns,
     trend_order,
@@ -16,8 +17,9 @@ from thermograd.analysis.coupling.cleaning.residuals import (
 )
 from thermograd.analysis.coupling.cleaning.rhythms import found_cycles
 from thermograd.analysis.coupling.hindrance import Hindrance
-from thermograd.analysis.coupling.linear_algebra import orthonormal
+from thermograd.analysis.coupling.normal_equations import Basis, Span, scaled_basis
 from thermograd.analysis.coupling.responses import LaggedPair, Searched
+from thermograd.analysis.remembered import Remembered, plainly
 
 _ADJACENT_BINS = 5  # a hole of more missing bins than this ends a segment, as in `causal_grid`
 _FEWEST_DF = 10
@@ -34,9 +36,9 @@ class Paired:
     # x, y: shape (m,): standardised residuals; empty if `reason` is set
     x: Floats = field(default_factory=lambda: np.empty(0))
     y: Floats = field(default_factory=lambda: np.empty(0))
-    # basis_x, basis_y: shape (m, q): trend and driver columns in the scale of x, and of y, orthonormal
-    basis_x: Floats = field(default_factory=lambda: np.empty((0, 0)))
-    basis_y: Floats = field(default_factory=lambda: np.empty((0, 0)))
+    # basis_x, basis_y: what trend and driver columns span in the scale of x, and of y, on m rows
+    basis_x: Span = field(default_factory=lambda: Basis(np.empty((0, 0))))
+    basis_y: Span = field(default_factory=lambda: Basis(np.empty((0, 0))))
     # shape (m,): place of every row in time, in bins; stretches lie farther apart than any lag
     place: Ints = field(default_factory=lambda: np.empty(0, dtype=np.int64))
     # order_x, order_y: own lags regressed out, in bins
@@ -64,11 +66,11 @@ class Paired:
 class Oriented:
     """Two residual series, of which one may answer the other."""
 
-    # leader, follower, place: shape (m,); basis_leader, basis_follower: shape (m, q)
+    # leader, follower, place: shape (m,)
     leader: Floats
     follower: Floats
-    basis_leader: Floats
-    basis_follower: Floats
+    basis_leader: Span
+    basis_follower: Span
     place: Ints
     is_binary: bool  # whether the hardware takes at most two values
 
@@ -79,7 +81,7 @@ class Oriented:
     def mirrored(self, follower: Floats, looked: Searched) -> LaggedPair:
         """Return the leader beside what a follower says of it: the same products, seen from the past."""
         back = self.place[-1] - self.place[::-1]
-        turned = LaggedPair.build(follower[::-1], self.leader[::-1], self.basis_leader[::-1], back, looked)
+        turned = LaggedPair.build(follower[::-1], self.leader[::-1], self.basis_leader.turned(), back, looked)
         return turned
 
 
@@ -130,29 +132,30 @@ def paired_residuals(
         reason = f"too short: {rows.size} bins for {nuisance.shape[1]} trend and driver columns"
         return replace(none, reason=Hindrance(reason, "few"))
     given = first[rows], second[rows]
-    clean = [call(own_residuals, series, nuisance, lattice, in_time, cosines) for series in given]
+    clean = [call(own_residuals, series, nuisance, lattice, in_time, cosines, call) for series in given]
     known = [each.values for each in clean if each is not None]
     lengths, rhythm = found_cycles(known, nuisance, lattice, call)
     if lengths:
         nuisance = call(_joined, nuisance, rhythm)
-        clean = [call(own_residuals, series, nuisance, lattice, in_time, cosines) for series in given]
+        clean = [call(own_residuals, series, nuisance, lattice, in_time, cosines, call) for series in given]
     if clean[0] is None or clean[1] is None:
         name = "x" if clean[0] is None else "y"
         reason = f"{name} is constant or fully predicted by its trend and drivers"
         return replace(none, reason=Hindrance(reason, "predicted"))
-    used = np.isfinite(clean[0].values) & np.isfinite(clean[1].values)
+    used = rows_of(np.isfinite(clean[0].values) & np.isfinite(clean[1].values))
+    kept = call(independent_of, nuisance, used)
     return replace(
         none,
         rows=rows[used],
         x=clean[0].values[used],
         y=clean[1].values[used],
-        basis_x=call(_basis, nuisance, clean[0].scale, used),
-        basis_y=call(_basis, nuisance, clean[1].scale, used),
+        basis_x=call(_basis, nuisance, clean[0].scale, used, kept),
+        basis_y=call(_basis, nuisance, clean[1].scale, used, kept),
         place=(lattice.at + _APART * lattice.stretch)[used],
         order_x=clean[0].order,
         order_y=clean[1].order,
         cycles=lengths,
-        binary_y=np.unique(second[rows]).size <= 2,
+        binary_y=not has_three_values(second[rows]),
     )
 
 
@@ -167,8 +170,8 @@ def _joined(nuisance: Floats, rhythm: Floats) -> Floats:
     return full_rank(np.hstack([nuisance, rhythm]), nuisance.shape[1])
 
 
-def _basis(nuisance: Floats, scale: Floats, used: Mask) -> Floats:
-    return orthonormal((nuisance / scale[:, None])[used])
+def _basis(nuisance: Floats, scale: Floats, used: slice | Ints, kept: Ints | None) -> Span:
+    return scaled_basis(nuisance[used], scale[used], kept)
 
 
 def _validated(

@@ -4,66 +4,33 @@ Two series that only share a trend, or that each drift slowly, correlate strongl
 association. What neither its own past nor the known drivers could predict may be compared.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from operator import mul
+from typing import Any
 
 import numpy as np
 from thermograd.analysis.arrays import Floats, Ints
+from thermograd.analysis.coupling.cleaning.lattice import Lattice, rows_of
+from thermograd.analysis.coupling.cleaning.own_past import past_and_order, span_of
 from thermograd.analysis.coupling.linear_algebra import (
     MANY_ROWS,
     fit,
     independent_directions,
     orthonormal,
-    remainder,
-    residual_squares,
     spanning,
 )
+from thermograd.analysis.coupling.normal_equations import Span, products, scaled_basis, solved
+from thermograd.analysis.remembered import plainly
 
 _BINS_PER_COSINE = 60  # one high-pass cosine per this many bins, as in SPM for fMRI
 # From so many cosines on: exponential approaches, as shares of the length, for a start where cosines ring.
 _COSINES_AND_DECAYS, _DECAYS = 5, (0.03, 0.09, 0.27)
-_MAX_ORDER, _MAX_ORDER_OF_PARTS = 10, 4
 _MOST_MEMORY = 0.9995  # sum of the weights of the past
-_PARTS, _BINS_PER_PART = (1, 2, 4, 8), 50  # of time, in each of which the memory may be another
 _VARIANCE_ROUNDS = 2
-_FILLS = 2  # rounds of predicting what is missing
 _FEWEST_BEHIND = 10  # rows behind gaps of a kind that tell how well they are predicted
 _ROUNDING = 1e-13
 _NOTHING = 1e-9  # what remains of a perfectly predicted series is rounding error, not a residual
 _INDEPENDENT = 1e-4  # less than this share of a driver is the edge of its lagged copy, or rounding
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Lattice:
-    """Where the rows that are known lie on consecutive bins, of which some may be missing."""
-
-    at: Ints  # shape (n,): bin of every row, from 0, ascending
-    stretch: Ints  # shape (n,): number of its gap-free stretch, from 0
-
-    @property
-    def size(self) -> int:
-        """Number of bins."""
-        return int(self.at[-1]) + 1
-
-    @property
-    def is_whole(self) -> bool:
-        """Whether no bin is missing."""
-        return self.size == self.at.size
-
-    def position(self) -> Ints:
-        """Return the place of every bin in its stretch, from 0; shape (size,)."""
-        begin = self.at[np.flatnonzero(np.diff(self.stretch, prepend=-1))]
-        bins = np.arange(self.size)
-        return bins - begin[np.searchsorted(begin, bins, side="right") - 1]
-
-    def carried(self) -> Ints:
-        """Return for every bin the row that is known there, or the last one before; shape (size,)."""
-        return np.searchsorted(self.at, np.arange(self.size), side="right") - 1
-
-    def gaps(self) -> Ints:
-        """Return how many bins are missing just before every row of the same stretch; shape (n,)."""
-        missing = np.diff(self.at, prepend=self.at[0] - 1) - 1
-        return np.where(np.diff(self.stretch, prepend=0) == 0, missing, 0)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -139,7 +106,12 @@ def with_driver_lags(drivers: Floats, driver_lags: int, lattice: Lattice) -> Flo
 
 
 def own_residuals(
-    z: Floats, nuisance: Floats, lattice: Lattice, trend: Floats, cosines: int
+    z: Floats,
+    nuisance: Floats,
+    lattice: Lattice,
+    trend: Floats,
+    cosines: int,
+    call: Callable[..., Any] = plainly,
 ) -> Residuals | None:
     """Regress a series on nuisance columns and its own past, and weight by its volatility.
 
@@ -153,7 +125,8 @@ def own_residuals(
     are less well predicted, are weighted by what they are worth.
 
     The nuisance columns, shape (n, q), are of full column rank (see `full_rank`). The first of them are the
-    `trend` of `cosines`, which is known in missing bins too, shape (bins, k).
+    `trend` of `cosines`, which is known in missing bins too, shape (bins, k). `call` may remember what it was
+    asked (see `remembered`).
 
     References
     ----------
@@ -163,23 +136,36 @@ def own_residuals(
     if scaled is None:
         return None
     z = scaled
-    past, order, parts = _past_and_order(z, nuisance, lattice, trend)
-    rows = lattice.position()[lattice.at] >= order
+    past, order, parts = past_and_order(z, nuisance, lattice, trend, call)
+    rows = rows_of(lattice.position()[lattice.at] >= order)
     own = _OwnPast(past[rows], order, parts, trend=trend.shape[1])
-    columns, known = spanning(nuisance[rows]), z[rows]
+    columns, known = nuisance[rows], z[rows]
+    kept = call(independent_of, nuisance, rows)
     scale = np.ones(known.size)
-    residual = own.innovations(known, columns, scale)
+    residual = own.innovations(known, columns, kept, scale)
     if np.linalg.norm(residual) < _NOTHING * np.linalg.norm(z):
         return None
-    if np.unique(z).size > 2:
-        slow = trend_basis(z.size, max(0, cosines // 2 - 1))
-        volatility = np.column_stack([slow, *_behind_gaps(lattice.gaps())])[rows]
+    if has_three_values(z):
+        slow = call(trend_basis, z.size, max(0, cosines // 2 - 1))
+        behind = _behind_gaps(lattice.gaps())
+        steady = call(span_of, np.column_stack([slow, *behind]) if behind else slow, rows)
         for _ in range(_VARIANCE_ROUNDS):
-            scale = _slow_scale(residual, volatility)
-            residual = own.innovations(known, columns, scale)
+            scale = _slow_scale(residual, steady)
+            residual = own.innovations(known, columns, kept, scale)
     values, scales = np.full(z.size, np.nan), np.ones(z.size)
     values[rows], scales[rows] = residual / scale, scale
     return Residuals(values, scales, order)
+
+
+def independent_of(columns: Floats, rows: slice | Ints) -> Ints | None:
+    """Return the places of columns that span all in some rows; None where rows are few."""
+    return spanning(columns[rows])
+
+
+def has_three_values(z: Floats) -> bool:
+    """Return whether a series takes more than two values."""
+    others = z[z != z[0]]
+    return bool(others.size) and bool((others != others[0]).any())
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -191,14 +177,33 @@ class _OwnPast:
     parts: int
     trend: int  # number of slow columns that are taken out as well
 
-    def innovations(self, z: Floats, nuisance: Floats, scale: Floats) -> Floats:
-        """Return what neither the nuisance columns nor the past explain, in a fit weighted by 1 / scale."""
-        if not self.order:
-            return scale * remainder(z / scale, nuisance / scale[:, None])
+    def innovations(self, z: Floats, nuisance: Floats, kept: Ints | None, scale: Floats) -> Floats:
+        """Return what neither the nuisance columns nor the past explain, in a fit weighted by 1 / scale.
+
+        Of many rows, the nuisance columns that are `kept` span the others.
+        """
+        known = None if kept is None else products([nuisance, self.past, z], scale)
+        left = (
+            z - self.past @ self._unbiased(self._weights(z, nuisance, kept, scale, known))
+            if self.order
+            else z
+        )
+        span = scaled_basis(
+            nuisance, scale, kept, None if known is None else known[: nuisance.shape[1], : nuisance.shape[1]]
+        )
+        return scale * span.taken_out_of(left / scale)
+
+    def _weights(
+        self, z: Floats, nuisance: Floats, kept: Ints | None, scale: Floats, known: Floats | None
+    ) -> Floats:
+        """Return the weights of the past; `known`: the products of all columns and of z."""
+        if known is not None and kept is not None:
+            own = np.append(kept, np.arange(nuisance.shape[1], len(known) - 1))
+            weights = solved(known[np.ix_(own, own)], known[own, -1])
+            if weights is not None:
+                return weights[kept.size :]
         columns = np.hstack([nuisance, self.past]) / scale[:, None]
-        weights = fit(z / scale, columns)[nuisance.shape[1] :]
-        left = z - self.past @ self._unbiased(weights)
-        return scale * remainder(left / scale, nuisance / scale[:, None])
+        return fit(z / scale, columns)[nuisance.shape[1] :]
 
     def _unbiased(self, weights: Floats) -> Floats:
         """Return the weights of the past, which are too small where a slow trend is taken out as well.
@@ -217,89 +222,6 @@ class _OwnPast:
         own = own.copy()
         own[0] += np.where(total > 0, np.clip(_MOST_MEMORY - total, 0.0, missing), 0.0)
         return own.ravel()
-
-
-def _past_and_order(z: Floats, nuisance: Floats, lattice: Lattice, trend: Floats) -> tuple[Floats, int, int]:
-    """Return the own past that tells anything of every row, how many lags it has, and parts of time."""
-    whole = z[lattice.carried()]
-    past, order, parts = _chosen_past(z, whole, nuisance, lattice)
-    for _ in range(0 if lattice.is_whole else _FILLS):
-        rows = lattice.position()[lattice.at] >= order
-        weights = fit(z[rows], np.hstack([nuisance, past])[rows])
-        there = np.hstack([trend, nuisance[lattice.carried(), trend.shape[1] :]])
-        whole = _predicted(whole, there, lattice, weights, parts)
-        past, order, parts = _chosen_past(z, whole, nuisance, lattice)
-    return past, order, parts
-
-
-def _chosen_past(z: Floats, whole: Floats, nuisance: Floats, lattice: Lattice) -> tuple[Floats, int, int]:
-    """Return the own past of every row that tells anything, its order, and in how many parts it differs.
-
-    A memory may change over a run, in both series at once: one that fits neither half leaves memory in both.
-    How many parts is chosen by BIC, the order by AIC: what it leaves out stays in the residuals.
-    """
-    orders, position = min(_MAX_ORDER, z.size // 10), lattice.position()
-    past, rows = _own_past(whole, orders, position)[lattice.at], position[lattice.at] >= orders
-    basis = orthonormal(nuisance[rows])
-    known = np.column_stack([z, past])[rows]
-    known -= basis @ (basis.T @ known)
-    best, chosen = np.inf, (0, 1)
-    for parts in _PARTS:
-        if parts > 1 and z.size < parts * _BINS_PER_PART:
-            break
-        most = orders if parts == 1 else min(orders, _MAX_ORDER_OF_PARTS)
-        part = (lattice.at * parts // lattice.size)[rows]
-        order, bic = _order(known[:, : most + 1], part, parts, nuisance.shape[1])
-        if bic < best:
-            best, chosen = bic, (order, parts)
-    order, parts = chosen
-    return _in_parts(past[:, :order], lattice, parts), order, parts
-
-
-def _order(known: Floats, part: Ints, parts: int, columns: int) -> tuple[int, float]:
-    """Return the number of own lags that AIC chooses, and BIC there; `known` holds the series and its past.
-
-    Each part of time has weights of its own, so its lags are fitted by themselves.
-    """
-    n, most = len(known), known.shape[1] - 1
-    if n <= columns + most * parts + 1:
-        return 0, np.inf
-    left, usable = np.zeros(most + 1), most
-    for each in range(parts):
-        inside = known[part == each]
-        # One decomposition of the lags holds the residual sum of squares of every order.
-        squares, new = residual_squares(inside[:, 0], inside[:, 1:])
-        left += squares
-        dependent = new < 1e-7 * np.sqrt(n)
-        usable = min(usable, int(np.argmax(dependent))) if dependent.any() else usable
-    fit_of = n * np.log(np.maximum(left, 1e-15 * left[0]))
-    weights = parts * np.arange(most + 1)
-    order = int(np.argmin((fit_of + 2.0 * weights)[: usable + 1]))
-    return order, float((fit_of + np.log(n) * weights)[order])
-
-
-def _in_parts(past: Floats, lattice: Lattice, parts: int) -> Floats:
-    """Return the own past with a column for every part of time: those of lag 1, then those of lag 2 ..."""
-    if parts == 1 or not past.shape[1]:
-        return past
-    inside = np.equal.outer(lattice.at * parts // lattice.size, np.arange(parts))
-    return np.hstack([past[:, [lag]] * inside for lag in range(past.shape[1])])
-
-
-def _predicted(whole: Floats, nuisance: Floats, lattice: Lattice, weights: Floats, parts: int) -> Floats:
-    """Put into every missing bin what its past lets expect; the nuisance has shape (bins, q)."""
-    size = nuisance.shape[1]
-    expected = nuisance @ weights[:size]
-    own = weights[size:].reshape(-1, parts).T[:, ::-1].tolist()  # of every part, the farthest lag first
-    position, filled = lattice.position(), whole.tolist()
-    missing = np.ones(whole.size, dtype=np.bool_)
-    missing[lattice.at] = False
-    for at in np.flatnonzero(missing).tolist():
-        here = own[at * parts // whole.size]
-        known = min(len(here), int(position[at]))
-        past = filled[at - known : at]
-        filled[at] = float(expected[at]) + sum(map(mul, here[len(here) - known :], past))
-    return np.array(filled)
 
 
 def _behind_gaps(gaps: Ints) -> list[Floats]:
@@ -321,8 +243,7 @@ def full_rank(columns: Floats, always: int) -> Floats:
     if not moving:
         return kept
     rest = np.column_stack(moving) / np.sqrt(len(columns))
-    basis = orthonormal(kept)
-    new = rest - basis @ (basis.T @ rest)
+    new = span_of(kept, slice(None)).taken_out_of(rest)
     return np.hstack([kept, independent_directions(new, _INDEPENDENT) * np.sqrt(len(columns))])
 
 
@@ -336,18 +257,10 @@ def _standardised(z: Floats) -> Floats | None:
     return (z - z.mean()) / spread if spread > _ROUNDING else None
 
 
-def _own_past(z: Floats, orders: int, position: Ints) -> Floats:
-    past = np.zeros((z.size, orders))
-    for lag in range(1, orders + 1):
-        past[lag:, lag - 1] = z[:-lag]
-    past[np.arange(1, orders + 1) > position[:, None]] = 0.0
-    return past
-
-
-def _slow_scale(residual: Floats, basis: Floats) -> Floats:
+def _slow_scale(residual: Floats, steady: Span) -> Floats:
     size = np.abs(residual)
     floor = 0.05 * float(np.median(size))
     if floor < _NOTHING:
         return np.ones_like(residual)
     logarithm = np.log(size + floor)
-    return np.exp(logarithm - remainder(logarithm, basis))
+    return np.exp(logarithm - steady.taken_out_of(logarithm))

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import scipy.special
 from thermograd.analysis.arrays import Floats, Ints
-from thermograd.analysis.coupling.cleaning.remembered import plainly
-from thermograd.analysis.coupling.cleaning.residuals import Lattice
+from thermograd.analysis.coupling.cleaning.lattice import Lattice
+from thermograd.analysis.remembered import plainly
 
 _SHORTEST, _FEWEST_TURNS = 4, 6
 _SURE = 1e-5  # p, after correction for all lengths, from which a cycle is one
@@ -75,7 +75,8 @@ def _near(z: Floats, at: Ints, length: float, reach: float) -> list[tuple[float,
 def _phases(at: Ints, length: float) -> Ints:
     """Return the phase of every bin in a cycle, as one of as many parts as it has whole bins."""
     parts = round(length)
-    return np.asarray(np.floor(at * (parts / length)) % parts, dtype=np.int64)
+    number = np.floor(at * (parts / length)).astype(np.int64)
+    return np.asarray(number - number // parts * parts)  # a division by one number is quick, a modulus is not
 
 
 def _folded(whole: Floats, bins: int, length: int) -> Floats:

@@ -32,20 +32,47 @@ class Open:
     p: float  # after correction for all looks
 
 
-def not_excluded(oriented: Oriented, looked: Searched, df: int, alpha: float = 0.05) -> list[Open]:
-    """Return what is seen besides single lags and slow responses, each with its p; mostly nothing."""
+class Widened:
+    """By how much memory in both of a pair widens a correlation, with either side or its size; asked once."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[bool, bool], float] = {}
+
+    def by(self, leader: Floats, follower: Floats, place: Ints, which: tuple[bool, bool]) -> float:
+        """Return `inflation_of` the two; `which`: whether this is the size of x, and that of y."""
+        if which not in self._known:
+            self._known[which] = inflation_of(leader, follower, place)
+        return self._known[which]
+
+
+def not_excluded(
+    oriented: Oriented,
+    looked: Searched,
+    df: int,
+    alpha: float = 0.05,
+    *,
+    y_leads: bool = False,
+    widened: Widened | None = None,
+) -> list[Open]:
+    """Return what is seen besides single lags and slow responses, each with its p; mostly nothing.
+
+    `widened` knows what was asked of the same pair before, where y or x led.
+    """
     leader, follower = _bounded(oriented.leader), _bounded(oriented.follower)
-    size = _centred(np.abs(leader)), _centred(np.abs(follower))
-    place = oriented.place
-    looks: dict[str, Callable[[], tuple[float, int, float]]] = {
-        "size": lambda: _largest(size[0], follower, place, looked),
-        "restlessness": lambda: _largest(leader, size[1], place, looked),
+    sized = _centred(np.abs(leader)), _centred(np.abs(follower))
+    place, known = oriented.place, Widened() if widened is None else widened
+    looks: dict[str, Callable[[], tuple[float, int]]] = {
+        "size": lambda: _largest(sized[0], follower, place, looked),
+        "restlessness": lambda: _largest(leader, sized[1], place, looked),
         "part": lambda: _largest_in_a_part(leader, follower, place, looked.lags),
         "later": lambda: _largest(leader, follower, place, _farther(looked.lags)),
     }
     found = []
     for kind, look in looks.items():
-        r, alternatives, inflation = look()
+        of = kind == "size", kind == "restlessness"
+        sides = sized[0] if of[0] else leader, sized[1] if of[1] else follower
+        inflation = known.by(*sides, place, of[::-1] if y_leads else of)
+        r, alternatives = look()
         surprise = sidak_p(r / np.sqrt(inflation), df, alternatives) if alternatives else 1.0
         p = min(1.0, len(looks) * surprise)
         if p <= alpha:
@@ -68,8 +95,8 @@ def _farther(lags: Ints) -> Searched:
     return Searched(np.arange(last + 1, _FARTHER * max(last, 1) + 1), _NO_MEMORIES)
 
 
-def _largest(leader: Floats, follower: Floats, place: Ints, looked: Searched) -> tuple[float, int, float]:
-    """Return the largest |r|, how many looks it is the largest of, and by what memory widens it."""
+def _largest(leader: Floats, follower: Floats, place: Ints, looked: Searched) -> tuple[float, int]:
+    """Return the largest |r|, and how many looks it is the largest of."""
     first, whole = _on_bins(leader, place), _on_bins(follower, place)
     size = float(np.linalg.norm(follower))
     peak = max(_alike(whole[lag:], first[: max(first.size - lag, 0)], size) for lag in looked.lags.tolist())
@@ -77,7 +104,7 @@ def _largest(leader: Floats, follower: Floats, place: Ints, looked: Searched) ->
     for memory in looked.memories:
         slow = decaying_sums(first, np.exp(-1.0 / memory))[: first.size - begin]
         peak = max(peak, _alike(whole[begin:], slow, size))
-    return peak, looked.alternatives, inflation_of(leader, follower, place)
+    return peak, looked.alternatives
 
 
 def _on_bins(values: Floats, place: Ints) -> Floats:
@@ -91,7 +118,7 @@ def _alike(follower: Floats, leader: Floats, size: float) -> float:
     return abs(float(follower @ leader)) / max(size * float(np.linalg.norm(leader)), 1e-300)
 
 
-def _largest_in_a_part(leader: Floats, follower: Floats, place: Ints, lags: Ints) -> tuple[float, int, float]:
+def _largest_in_a_part(leader: Floats, follower: Floats, place: Ints, lags: Ints) -> tuple[float, int]:
     """Return the |r| of a part of the run that the whole run would need for the same surprise."""
     first, whole = _on_bins(leader, place), _on_bins(follower, place)
     peak, looks = 0.0, 0
@@ -104,4 +131,4 @@ def _largest_in_a_part(leader: Floats, follower: Floats, place: Ints, lags: Ints
                 begin, end = max(int(rows[0]), lag), int(rows[-1]) + 1
                 r = _alike(whole[begin:end], first[begin - lag : end - lag], size) if end > begin else 0.0
                 peak, looks = max(peak, r / np.sqrt(parts)), looks + 1
-    return peak, looks, inflation_of(leader, follower, place)
+    return peak, looks

@@ -35,7 +35,7 @@ def permutation_p(pair: LaggedPair, peak: float, repetitions: int, rng: np.rando
     def draw(rows: int) -> Floats:
         return np.array([rng.permutation(pair.follower) for _ in range(rows)])
 
-    return _p_of_peak(peak, _resampled_profiles(pair, repetitions, draw, _new_columns(pair)))
+    return _p_of_peak(peak, _resampled_profiles(pair, repetitions, draw, None))
 
 
 def sign_flip_p(pair: LaggedPair, peak: float, repetitions: int, rng: np.random.Generator) -> float:
@@ -70,7 +70,7 @@ def sign_flipped_profiles(pair: LaggedPair, repetitions: int, rng: np.random.Gen
         return signs
 
     # (signs * x) P = signs (x * P): the few columns are multiplied, not every flipped series.
-    return _resampled_profiles(pair, repetitions, draw, pair.follower[:, None] * _new_columns(pair))
+    return _resampled_profiles(pair, repetitions, draw, pair.follower)
 
 
 def _p_of_peak(peak: float, blocks: Iterable[Floats]) -> float:
@@ -85,23 +85,19 @@ def _p_of_peak(peak: float, blocks: Iterable[Floats]) -> float:
     return (1 + found) / (drawn + 1)
 
 
-def _new_columns(pair: LaggedPair) -> Floats:
-    """Return the response columns, which the basis spans nothing of, then the basis; shape (m, k + q).
-
-    (P - P Q Q') S = P (S - Q Q' S): so the columns are projected once, not every resampled series.
-    """
-    return np.hstack([pair.columns, pair.basis])
-
-
 def _resampled_profiles(
-    pair: LaggedPair, repetitions: int, draw: Callable[[int], Floats], columns: Floats
+    pair: LaggedPair, repetitions: int, draw: Callable[[int], Floats], weight: Floats | None
 ) -> Iterator[Floats]:
-    """Yield r at every lag of resampled series, block by block, shape (rows, n_lags)."""
-    lags = pair.columns.shape[1]
+    """Yield r at every lag of resampled series times a weight, block by block, shape (rows, n_lags).
+
+    The basis spans nothing of the response columns: (P - P Q Q') S = P (S - Q Q' S), so these are projected
+    once, not every resampled series.
+    """
     square = float(pair.follower @ pair.follower)  # neither order nor signs change it
+    columns = pair.columns if weight is None else pair.columns * weight[:, None]
+    told = pair.basis.told_of(weight)
     block = max(1, min(_BLOCK_ROWS, _BLOCK_VALUES // pair.follower.size))
     for first in range(0, repetitions, block):
-        products = draw(min(block, repetitions - first)) @ columns
-        squares = square - (products[:, lags:] ** 2).sum(axis=1)
-        norms = np.sqrt(np.maximum(squares, 1e-300))
-        yield products[:, :lags] / norms[:, None]
+        drawn = draw(min(block, repetitions - first))
+        norms = np.sqrt(np.maximum(square - told(drawn), 1e-300))
+        yield drawn @ columns / norms[:, None]

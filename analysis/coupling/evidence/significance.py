@@ -108,9 +108,9 @@ def without_one_event(oriented: Oriented, pair: LaggedPair, looked: Searched, at
 
     Of a slow response one second of the leader weighs in many of the follower.
     """
-    seen = oriented.mirrored(pair.follower, looked)
+    seen = oriented.mirrored(pair.follower, looked.only(at))
     follower = _silenced(oriented.follower, np.abs(pair.follower * pair.columns[:, at]))
-    leader = _silenced(oriented.leader, np.abs(seen.follower * seen.columns[:, at])[::-1])
+    leader = _silenced(oriented.leader, np.abs(seen.follower * seen.columns[:, -1])[::-1])
     return replace(oriented, leader=leader, follower=follower)
 
 

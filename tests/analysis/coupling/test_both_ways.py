@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 from thermograd.analysis.calibration.calibrate import measure
 from thermograd.analysis.calibration.zoo import ZOO
-from thermograd.analysis.coupling.both_ways import shown_both_ways
-from thermograd.analysis.coupling.by_family import couplings_by_family
+from thermograd.analysis.coupling.by_family import couplings_by_family, shown_both_ways
 from thermograd.analysis.coupling.cross_correlation import residual_cross_correlation
 from thermograd.analysis.coupling.session_swaps import session_swap
 

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from thermograd.analysis.coupling.cleaning.residuals import trend_basis
 from thermograd.analysis.coupling.evidence.resampling import permutation_p, sidak_p, spread_width
+from thermograd.analysis.coupling.normal_equations import Basis
 from thermograd.analysis.coupling.responses import LaggedPair, Searched, responses
 
 NO_MEMORIES = np.empty(0)
@@ -38,7 +39,7 @@ def test_permutation_p_equals_projecting_each_series_by_itself(strength):
     noise[1, 2:] += strength * noise[0, :-2]
     x, y = (values - nuisance @ np.linalg.lstsq(nuisance, values)[0] for values in noise)
     basis = np.linalg.qr(nuisance)[0]
-    pair = LaggedPair.build(x, y, basis, np.arange(50), Searched(np.arange(6), NO_MEMORIES))
+    pair = LaggedPair.build(x, y, Basis(basis), np.arange(50), Searched(np.arange(6), NO_MEMORIES))
     orders = np.random.default_rng(3).permuted(np.tile(y, (600, 1)), axis=1)
     expected = naive.permutation_p(y, pair.columns, nuisance, 1.0, orders)
     peak = float(np.abs(pair.profile()).max())

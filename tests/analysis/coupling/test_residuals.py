@@ -5,8 +5,8 @@ import numpy as np
 from thermograd.analysis.calibration.processes import (
     trend,
 )
+from thermograd.analysis.coupling.cleaning.lattice import Lattice
 from thermograd.analysis.coupling.cleaning.residuals import (
-    Lattice,
     full_rank,
     own_residuals,
     trend_basis,
