@@ -10,6 +10,7 @@ import pyarrow as pa
 from thermograd.analysis.align.grid import CausalGrid
 from thermograd.analysis.align.sensed_grid import sensed_grid
 from thermograd.analysis.arrays import Floats, Mask, Times
+from thermograd.analysis.packed_table import Collected, PackedTable
 from thermograd.analysis.remembered import plainly
 from thermograd.store.clocks.hosts import HostClock, RunClocks, run_clocks
 from thermograd.store.efficiency.columns import efficiency_columns
@@ -35,7 +36,8 @@ class Device:
     # name, facts: as recorded; `facts` from ``run.json``
     name: str
     facts: dict[str, Any]
-    table: pa.Table  # the device's rows of the `sample` kind, sorted by time (of equal times in logged order)
+    # the device's rows of the `sample` kind, sorted by time (of equal times in logged order)
+    table: pa.Table | PackedTable
     called: str = ""  # for a person, among the run's other devices
     # of another host than the steps' own: that host's clock, by which the times have been set right
     clock: HostClock | None = None
@@ -93,7 +95,11 @@ class Device:
         return _floats(self.table.column(name))
 
     def _has(self, name: str) -> bool:
-        return name in self.table.column_names and self.table.column(name).null_count < len(self.table)
+        if name not in self.table.column_names:
+            return False
+        if isinstance(self.table, PackedTable):
+            return self.table.null_count(name) < len(self.table)
+        return bool(self.table.column(name).null_count < len(self.table))
 
     def _throttled_ratio(self) -> Floats | None:
         if len(self.table) < 2 or not any(self._has(name) for name in COUNTERS.values()):
@@ -297,27 +303,26 @@ def load_series(run: Run) -> RunSeries:
 
 def _samples_by_device(
     run: Run, clocks: RunClocks | None
-) -> tuple[dict[str, pa.Table], dict[str, HostClock]]:
+) -> tuple[dict[str, pa.Table | PackedTable], dict[str, HostClock]]:
     """Return each device's samples in time order, and the clocks of those that another host has sampled.
 
     A file is read, divided and let go before the next.
     """
-    parts: dict[str, list[pa.Table]] = {}
+    parts: dict[str, Collected] = {}
     clock_of: dict[str, HostClock] = {}
     for writer, part in writers_parts(run.path, "sample"):
         clock = None if clocks is None else clocks.host_of(writer)
         if clocks is not None and clock is not None:
             part = set_right(part, writer, clocks)
-        for name in part.column("device").unique().to_pylist():
+        names = part.column("device").unique().to_pylist()
+        for name in names:
             if name:
-                rows = part.filter(pa.compute.equal(part.column("device"), name))
-                parts.setdefault(name, []).append(rows)
+                is_alone = len(names) == 1
+                rows = part if is_alone else part.filter(pa.compute.equal(part.column("device"), name))
+                parts.setdefault(name, Collected()).add(rows)
                 if clock is not None:
                     clock_of[name] = _less_sure(clock_of.get(name), clock)
-    samples = {
-        name: in_time_order(pa.concat_tables(tables, promote_options="default"))
-        for name, tables in parts.items()
-    }
+    samples = {name: _ordered(parts.pop(name).whole()) for name in list(parts)}
     return samples, clock_of
 
 
@@ -347,13 +352,23 @@ def set_alerts_right(alerts: list[dict[str, Any]], clocks: RunClocks) -> None:
                     alert[name] -= ahead_ns
 
 
+def _ordered(table: pa.Table | PackedTable) -> pa.Table | PackedTable:
+    if isinstance(table, PackedTable):
+        return table if _is_in_order(table) else in_time_order(table.unpacked())
+    return in_time_order(table)
+
+
 def in_time_order(table: pa.Table) -> pa.Table:
     """Sort by time, then `seq`; of a long run, which mostly is in order, no second copy is made."""
-    time_ns, seq = np.asarray(table.column("time_ns")), np.asarray(table.column("seq"))
-    ahead, equal = np.diff(time_ns) > 0, np.diff(time_ns) == 0
-    if (ahead | (equal & (np.diff(seq) > 0))).all():
+    if _is_in_order(table):
         return table
     return table.sort_by([("time_ns", "ascending"), ("seq", "ascending")])
+
+
+def _is_in_order(table: pa.Table | PackedTable) -> bool:
+    time_ns, seq = np.asarray(table.column("time_ns")), np.asarray(table.column("seq"))
+    ahead, equal = np.diff(time_ns) > 0, np.diff(time_ns) == 0
+    return bool((ahead | (equal & (np.diff(seq) > 0))).all())
 
 
 def _floats(column: pa.ChunkedArray) -> Floats:

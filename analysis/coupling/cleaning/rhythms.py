@@ -5,7 +5,7 @@ series of one length correlate at some lag or other for as long as one looks, wi
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import scipy.special
@@ -50,29 +50,39 @@ def _strongest(values: Floats, lattice: Lattice) -> float | None:
         return None
     whole = np.zeros((2, lattice.size + _MOST_LENGTH))
     whole[0, at], whole[1, at] = z, 1.0
-    p = np.array([_p_of_means(z, *_folded(whole, lattice.size, length)) for length in lengths])
+    series = _Series(at.astype(np.float64), z, float(z.sum()), float(z @ z))
+    p = np.array([_p_of_means(series, *_folded(whole, lattice.size, length)) for length in lengths])
     best = np.argsort(p, kind="stable")[:_REFINED]
     if p[best[0]] * p.size > _SURE * 1e3:  # a length that is no whole number of bins shows less clearly
         return None
     tried = [(float(p[k]), float(lengths[k])) for k in best]
     for k in best:
         for divisor in range(1, _DIVISORS + 1):
-            tried += _near(z, at, lengths[k] / divisor, 0.5 / divisor)
+            tried += _near(series, lengths[k] / divisor, 0.5 / divisor)
     length, reach = min(tried)[1], 0.5 / _STEPS
     while reach > _DRIFT * length * length / lattice.size:  # else it drifts off over the run
-        tried += _near(z, at, length, reach)
+        tried += _near(series, length, reach)
         length, reach = min(tried)[1], 2.0 * reach / _STEPS
     least, length = min(tried)
     return length if least * (p.size + len(tried)) <= _SURE else None
 
 
-def _near(z: Floats, at: Ints, length: float, reach: float) -> list[tuple[float, float]]:
+class _Series(NamedTuple):
+    """Residuals that are known: their bins, and the values with their sum and sum of squares."""
+
+    at: Floats
+    z: Floats
+    total: float
+    square: float
+
+
+def _near(series: _Series, length: float, reach: float) -> list[tuple[float, float]]:
     """Return p and length of cycles at most so much longer or shorter."""
     lengths = length + reach * np.arange(-_STEPS, _STEPS + 1) / _STEPS
-    return [(_p_of_cycle(z, at, each), each) for each in lengths.tolist() if each >= _SHORTEST]
+    return [(_p_of_cycle(series, each), each) for each in lengths.tolist() if each >= _SHORTEST]
 
 
-def _phases(at: Ints, length: float) -> Ints:
+def _phases(at: Ints | Floats, length: float) -> Ints:
     """Return the phase of every bin in a cycle, as one of as many parts as it has whole bins."""
     parts = round(length)
     number = np.floor(at * (parts / length)).astype(np.int64)
@@ -88,19 +98,19 @@ def _folded(whole: Floats, bins: int, length: int) -> Floats:
     return np.asarray(whole[:, : turns * length].reshape(2, turns, length).sum(axis=1))
 
 
-def _p_of_cycle(z: Floats, at: Ints, length: float) -> float:
-    phase, parts = _phases(at, length), round(length)
-    sums: Floats = np.bincount(phase, weights=z, minlength=parts).astype(np.float64)
-    counts: Floats = np.bincount(phase, minlength=parts).astype(np.float64)
-    return _p_of_means(z, sums, counts)
+def _p_of_cycle(series: _Series, length: float) -> float:
+    phase, parts = _phases(series.at, length), round(length)
+    sums = np.bincount(phase, weights=series.z, minlength=parts).astype(np.float64)
+    counts = np.bincount(phase, minlength=parts).astype(np.float64)
+    return _p_of_means(series, sums, counts)
 
 
-def _p_of_means(z: Floats, sums: Floats, counts: Floats) -> float:
+def _p_of_means(series: _Series, sums: Floats, counts: Floats) -> float:
     """Return p of an F test of the means at the phases."""
-    parts = sums.size
-    between = float((sums**2 / np.maximum(counts, 1.0)).sum() - z.sum() ** 2 / z.size)
-    within = float(z @ z) - z.sum() ** 2 / z.size - between
-    free = z.size - parts
+    parts, common = sums.size, series.total**2 / series.z.size
+    between = float((sums * sums / np.maximum(counts, 1.0)).sum()) - common
+    within = series.square - common - between
+    free = series.z.size - parts
     if within <= 0 or free < 1:
         return 1.0
     return float(scipy.special.fdtrc(parts - 1, free, between / (parts - 1) / (within / free)))

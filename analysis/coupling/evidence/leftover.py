@@ -7,6 +7,7 @@ the product of the two autocovariances (Bartlett 1935, J. R. Stat. Soc. 98:536).
 of time, since a memory may come and go; both estimates are independent, so noise in them cancels.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -69,14 +70,17 @@ def _memory_of_products(follower: Floats, columns: Floats, place: Ints) -> tuple
     """Return what memory adds to the variance of a sum of products, each of variance 1, and its noise."""
     blocks = _blocks(place)
     farthest = min(_FARTHEST, min(rows.size for rows in blocks) // 3)
-    added, noise = np.zeros((2, columns.shape[1]))
-    for rows in blocks:
-        series = np.vstack([follower[rows], columns[rows].T])
-        own, *others = _autocovariances(series, place[rows], farthest)
-        counts = np.maximum(_pairs_apart(place[rows], farthest), 1.0)
-        products = np.array(others)
-        added += 2.0 * (products @ (own / counts))
-        noise += 4.0 * (products * products / counts).sum(axis=1)
+    is_whole = place[-1] - place[0] == place.size - 1  # nothing is missing
+    series = [follower, *columns.T] if is_whole else [follower, *columns.T, np.ones(place.size)]
+    sums = _autocovariances(series, place, blocks, farthest)
+    if is_whole:
+        pairs = np.array([[rows.size] for rows in blocks]) - np.arange(1.0, farthest + 1)
+    else:
+        pairs, sums = sums[:, -1], sums[:, :-1]
+    counts = np.maximum(pairs, 1.0)  # of bins so far apart, in every block
+    own, others = sums[:, 0], sums[:, 1:]
+    added = 2.0 * np.einsum("bkl,bl->k", others, own / counts)
+    noise = 4.0 * np.einsum("bkl,bl->k", others * others, 1.0 / counts)
     return added / follower.size, np.sqrt(noise) / follower.size
 
 
@@ -85,18 +89,17 @@ def _blocks(place: Ints) -> list[Ints]:
     return np.array_split(np.arange(place.size), count)
 
 
-def _pairs_apart(place: Ints, farthest: int) -> Floats:
-    """Return how many pairs of bins are 1..farthest apart; shape (farthest,)."""
-    if place[-1] - place[0] == place.size - 1:  # nothing is missing
-        return np.arange(place.size - 1, place.size - 1 - farthest, -1, dtype=np.float64)
-    return _autocovariances(np.ones((1, place.size)), place, farthest).ravel()
+def _autocovariances(series: Sequence[Floats], place: Ints, blocks: Sequence[Ints], farthest: int) -> Floats:
+    """Return the sums of products of values 1..farthest bins apart in each block, of every series.
 
-
-def _autocovariances(series: Floats, place: Ints, farthest: int) -> Floats:
-    """Return the sums of products of values 1..farthest bins apart, of every row; shape (k, farthest)."""
-    here = place - place[0]
-    whole = np.zeros((len(series), int(here[-1]) + 1))
-    whole[:, here] = series
-    size = scipy.fft.next_fast_len(whole.shape[1] + farthest, real=True)
-    spectrum = scipy.fft.rfft(whole, size)
-    return np.asarray(scipy.fft.irfft(spectrum * np.conj(spectrum), size)[:, 1 : farthest + 1])
+    Shape (blocks, k, farthest).
+    """
+    longest = max(int(place[rows[-1]] - place[rows[0]]) + 1 for rows in blocks)
+    size = scipy.fft.next_fast_len(longest + farthest, real=True)
+    whole = np.zeros((len(blocks), len(series), size))
+    for own, rows in zip(whole, blocks, strict=True):
+        here = place[rows] - place[rows[0]]
+        for line, values in zip(own, series, strict=True):
+            line[here] = values[rows[0] : rows[-1] + 1]
+    spectrum = scipy.fft.rfft(whole)
+    return np.asarray(scipy.fft.irfft(spectrum.real**2 + spectrum.imag**2, size)[..., 1 : farthest + 1])

@@ -7,6 +7,7 @@ series that lies near one of the other (a learning rate drop, a fan step) passes
 uncoupled runs.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -98,13 +99,21 @@ def _farther(lags: Ints) -> Searched:
 def _largest(leader: Floats, follower: Floats, place: Ints, looked: Searched) -> tuple[float, int]:
     """Return the largest |r|, and how many looks it is the largest of."""
     first, whole = _on_bins(leader, place), _on_bins(follower, place)
-    size = float(np.linalg.norm(follower))
-    peak = max(_alike(whole[lag:], first[: max(first.size - lag, 0)], size) for lag in looked.lags.tolist())
+    size, sums = float(np.linalg.norm(follower)), _sums_of_squares(first)
+    peak = 0.0
+    for lag in looked.lags.tolist():
+        kept = max(first.size - lag, 0)  # bins that have a partner
+        peak = max(peak, _alike(whole[lag:], first[:kept], size, math.sqrt(sums[kept])))
     begin = int(looked.lags[0])
     for memory in looked.memories:
         slow = decaying_sums(first, np.exp(-1.0 / memory))[: first.size - begin]
-        peak = max(peak, _alike(whole[begin:], slow, size))
+        peak = max(peak, _alike(whole[begin:], slow, size, float(np.linalg.norm(slow))))
     return peak, looked.alternatives
+
+
+def _sums_of_squares(values: Floats) -> Floats:
+    """Return the sum of the squares of the first 0..n values, shape (n + 1,)."""
+    return np.append(0.0, np.cumsum(values * values))
 
 
 def _on_bins(values: Floats, place: Ints) -> Floats:
@@ -113,22 +122,24 @@ def _on_bins(values: Floats, place: Ints) -> Floats:
     return whole
 
 
-def _alike(follower: Floats, leader: Floats, size: float) -> float:
-    """Return |r| of two series; of a short overlap it is not larger than of the whole."""
-    return abs(float(follower @ leader)) / max(size * float(np.linalg.norm(leader)), 1e-300)
+def _alike(follower: Floats, leader: Floats, size: float, length: float) -> float:
+    """Return |r| of two series of these lengths; of a short overlap it is not larger than of the whole."""
+    return abs(float(follower @ leader)) / max(size * length, 1e-300)
 
 
 def _largest_in_a_part(leader: Floats, follower: Floats, place: Ints, lags: Ints) -> tuple[float, int]:
     """Return the |r| of a part of the run that the whole run would need for the same surprise."""
     first, whole = _on_bins(leader, place), _on_bins(follower, place)
-    peak, looks = 0.0, 0
+    sums, peak, looks = _sums_of_squares(first), 0.0, 0
     for parts in _PARTS:
         if follower.size < parts * _FEWEST_IN_PART:
             break
         for rows in np.array_split(np.arange(whole.size), parts):
-            size = float(np.linalg.norm(whole[rows]))
+            size, end = float(np.linalg.norm(whole[rows])), int(rows[-1]) + 1
             for lag in lags.tolist():
-                begin, end = max(int(rows[0]), lag), int(rows[-1]) + 1
-                r = _alike(whole[begin:end], first[begin - lag : end - lag], size) if end > begin else 0.0
-                peak, looks = max(peak, r / np.sqrt(parts)), looks + 1
+                begin, r = max(int(rows[0]), lag), 0.0
+                if end > begin:
+                    length = math.sqrt(max(sums[end - lag] - sums[begin - lag], 0.0))
+                    r = _alike(whole[begin:end], first[begin - lag : end - lag], size, length)
+                peak, looks = max(peak, r / math.sqrt(parts)), looks + 1
     return peak, looks
