@@ -145,17 +145,17 @@ def _wanted_pairs(
     known = [name for name in data.steps.column_names if name not in _COMMON]
     if x is not None and x not in known and x not in data.metrics:
         raise NotEnoughDataError(_no_signal(data, x, known))
-    if y is not None and devices and not any(d.signal(y) is not None for d in devices):
+    if y is not None and devices and not any(d.offers(y) for d in devices):
         names = (*devices[0].table.column_names, "throttled_ratio", "rle")
         numeric = [name for name in names if name not in (*_COMMON, "device")]
-        there = [name for name in numeric if any(d.signal(name) is not None for d in devices)]
+        there = [name for name in numeric if any(d.offers(name) for d in devices)]
         allowed = ", ".join(there) or "none, its devices reported nothing"
         raise NotEnoughDataError(f"no device of this run has {y!r}; allowed: {allowed}")
     first, second = (x,) if x else TRAINING_SIGNALS, (y,) if y else HARDWARE_SIGNALS
     return [
         (name, hardware, d)
         for d, name, hardware in itertools.product(devices, first, second)
-        if data.has_training(name) and d.signal(hardware) is not None
+        if data.has_training(name) and d.offers(hardware)
     ]
 
 

@@ -10,7 +10,7 @@ import pyarrow as pa
 from thermograd.analysis.align.grid import CausalGrid
 from thermograd.analysis.align.sensed_grid import sensed_grid
 from thermograd.analysis.arrays import Floats, Mask, Times
-from thermograd.analysis.packed_table import Collected, PackedTable
+from thermograd.analysis.packed_table import Collected, PackedTable, in_time_order
 from thermograd.analysis.remembered import plainly
 from thermograd.store.clocks.hosts import HostClock, RunClocks, run_clocks
 from thermograd.store.efficiency.columns import efficiency_columns
@@ -26,6 +26,7 @@ from thermograd.store.throttling.spans import throttled_spans
 
 TRAINING_SIGNALS = ("grad_norm", "loss", "step_time_s")
 _APART_NS = 5 * 10**9  # farther than this a first reading does not lag behind a training that begins
+_OF_EFFICIENCY = ("rle", "rle_smoothed", "collapse")
 HARDWARE_SIGNALS = ("temperature_c", "power_w", "sm_clock_mhz", "throttled_ratio", "rle", "reported_rle")
 
 
@@ -75,7 +76,9 @@ class Device:
 
     @cached_property
     def _efficiency(self) -> dict[str, Floats]:
-        return efficiency_columns(self.facts, self.table)
+        found = efficiency_columns(self.facts, self.table)
+        # Of a long run only what is asked for again and again is kept.
+        return {"rle": found["rle"]} if isinstance(self.table, PackedTable) else found
 
     def signal(self, name: str) -> Floats | None:
         """Return a hardware signal, shape (n,), NaN where not known; None where the device has none.
@@ -84,15 +87,22 @@ class Device:
         throttled; None without a counter) and `rle`, `rle_smoothed`, `collapse` of the estimator, which
         need a power sensor.
         """
+        if not self.offers(name):
+            return None
         if name == "throttled_ratio":
             return self._throttled_ratio()
-        if name in ("rle", "rle_smoothed", "collapse"):
-            if not self._has("power_w") or not self._has("utilization_pct"):
-                return None
-            return self._efficiency[name]
-        if not self._has(name):
-            return None
+        if name in _OF_EFFICIENCY:
+            kept = self._efficiency
+            return kept[name] if name in kept else efficiency_columns(self.facts, self.table)[name]
         return _floats(self.table.column(name))
+
+    def offers(self, name: str) -> bool:
+        """Whether `signal` returns anything, without working it out."""
+        if name == "throttled_ratio":
+            return len(self.table) > 1 and any(self._has(counter) for counter in COUNTERS.values())
+        if name in _OF_EFFICIENCY:
+            return self._has("power_w") and self._has("utilization_pct")
+        return self._has(name)
 
     def _has(self, name: str) -> bool:
         if name not in self.table.column_names:
@@ -101,9 +111,7 @@ class Device:
             return self.table.null_count(name) < len(self.table)
         return bool(self.table.column(name).null_count < len(self.table))
 
-    def _throttled_ratio(self) -> Floats | None:
-        if len(self.table) < 2 or not any(self._has(name) for name in COUNTERS.values()):
-            return None
+    def _throttled_ratio(self) -> Floats:
         spans = throttled_spans(self.table)
         ratio = np.full(len(self.table), np.nan)
         places = np.searchsorted(self.time_ns, spans.end_ns, side="right") - 1
@@ -322,7 +330,7 @@ def _samples_by_device(
                 parts.setdefault(name, Collected()).add(rows)
                 if clock is not None:
                     clock_of[name] = _less_sure(clock_of.get(name), clock)
-    samples = {name: _ordered(parts.pop(name).whole()) for name in list(parts)}
+    samples = {name: in_time_order(parts.pop(name).whole()) for name in list(parts)}
     return samples, clock_of
 
 
@@ -350,25 +358,6 @@ def set_alerts_right(alerts: list[dict[str, Any]], clocks: RunClocks) -> None:
             for name in ("time_ns", "onset_time_ns"):
                 if alert[name] is not None:
                     alert[name] -= ahead_ns
-
-
-def _ordered(table: pa.Table | PackedTable) -> pa.Table | PackedTable:
-    if isinstance(table, PackedTable):
-        return table if _is_in_order(table) else in_time_order(table.unpacked())
-    return in_time_order(table)
-
-
-def in_time_order(table: pa.Table) -> pa.Table:
-    """Sort by time, then `seq`; of a long run, which mostly is in order, no second copy is made."""
-    if _is_in_order(table):
-        return table
-    return table.sort_by([("time_ns", "ascending"), ("seq", "ascending")])
-
-
-def _is_in_order(table: pa.Table | PackedTable) -> bool:
-    time_ns, seq = np.asarray(table.column("time_ns")), np.asarray(table.column("seq"))
-    ahead, equal = np.diff(time_ns) > 0, np.diff(time_ns) == 0
-    return bool((ahead | (equal & (np.diff(seq) > 0))).all())
 
 
 def _floats(column: pa.ChunkedArray) -> Floats:

@@ -3,7 +3,9 @@
 Every sum keeps the order in which `Efficiency` adds; what is masked adds 0.0, which changes no bit.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -14,6 +16,8 @@ from thermograd.store.efficiency.estimator import (
     EfficiencyDefinition,
 )
 from thermograd.store.efficiency.windows import exp_minus, integer_power, minus_log_ratio
+
+_BLOCK_ROWS = 4096
 
 _Floats = NDArray[np.float64]
 _Ints = NDArray[np.int64]
@@ -138,8 +142,19 @@ class _Heat:
         return cls(tau_s, rise, now > limit_c - rules.near_limit_c, is_known)
 
 
+def _blocks(rows: int) -> Iterator[slice]:
+    """Yield blocks of rows that stay in the processor's cache while their windows are gone through."""
+    for first in range(0, rows, _BLOCK_ROWS):
+        yield slice(first, min(first + _BLOCK_ROWS, rows))
+
+
 def _slopes(at_s: _Floats, values: _Floats, first: _Ints, last: _Ints) -> _Floats:
     """Return the least-squares slope over readings first..last of each row, NaN below two."""
+    found = [_slopes_of(at_s, values, first[rows], last[rows]) for rows in _blocks(first.size)]
+    return np.concatenate([np.empty(0), *found])
+
+
+def _slopes_of(at_s: _Floats, values: _Floats, first: _Ints, last: _Ints) -> _Floats:
     n = last - first + 1
     last_s, latest = at_s[last], values[last]
     time_sum, value_sum = np.zeros((2, n.size))
@@ -186,18 +201,20 @@ class _Windows:
         first = np.searchsorted(time_s, begin_s, side="right")
         return cls(first, time_s - long_s, time_s, begin_s, is_new, stands_s)
 
-    def _weighted(self) -> Any:
-        last = np.arange(self.end_s.size)
-        for place, inside in _within(self.first, last):
-            weight_s = self.end_s[place] - np.maximum(self.start_s[place], self.begin_s)
-            yield place, np.where(inside & ~self.is_new, weight_s, 0.0)
+    def _weighted(self, rows: slice) -> Any:
+        last, end_s = np.arange(rows.start, rows.stop), self.end_s
+        start_s, begin_s, is_old = self.start_s, self.begin_s[rows], ~self.is_new[rows]
+        for place, inside in _within(self.first[rows], last):
+            weight_s = end_s[place] - np.maximum(start_s[place], begin_s)
+            yield place, np.where(inside & is_old, weight_s, 0.0)
 
     def sums(self, values: _Floats) -> tuple[_Floats, _Floats]:
         """Return the seconds observed, and the values' sum over them."""
         seconds, total = np.zeros((2, self.end_s.size))
-        for place, weight_s in self._weighted():
-            seconds += weight_s
-            total += weight_s * values[place]
+        for rows in _blocks(self.end_s.size):
+            for place, weight_s in self._weighted(rows):
+                seconds[rows] += weight_s
+                total[rows] += weight_s * values[place]
         return seconds, total
 
     def mean(self, values: _Floats) -> _Floats:
@@ -210,9 +227,10 @@ class _Windows:
         seconds, total = self.sums(values)
         there = np.where(seconds > 0.0, seconds, 1.0)
         mean, squares = total / there, np.zeros(values.size)
-        for place, weight_s in self._weighted():
-            away = values[place] - mean
-            squares += weight_s * away * away
+        for rows in _blocks(values.size):
+            for place, weight_s in self._weighted(rows):
+                away = values[place] - mean[rows]
+                squares[rows] += weight_s * away * away
         return np.sqrt(squares / there)
 
 
@@ -227,9 +245,9 @@ def _held(
     """Return whether efficiency has been down long enough, and its fading peak, reading by reading."""
     observed_s, _ = window.sums(smoothed)
     fading = _decays(np.where(window.is_new, 0.0, elapsed_s), rules)
-    rows = zip(
-        *(each.tolist() for each in (smoothed, elapsed_s, window.stands_s, observed_s, fading, gate, parted)),
-        strict=True,
+    columns = smoothed, elapsed_s, window.stands_s, observed_s, fading, gate, parted
+    rows = chain.from_iterable(
+        zip(*(column[block].tolist() for column in columns), strict=True) for block in _blocks(smoothed.size)
     )
     seen_s = held_s = peak = 0.0
     held = np.zeros(smoothed.size, dtype=np.bool_)
