@@ -286,7 +286,7 @@ class ComparedSignals:
 
 def load_series(run: Run) -> RunSeries:
     """Read a run: of several ranks the lowest one's steps; other hosts' times by the clock of that rank."""
-    steps = in_time_order(read_kind(run.path, "step"))
+    steps: pa.Table = in_time_order(read_kind(run.path, "step"))
     clocks = run_clocks(run, steps)
     ranks = [rank for rank in steps.column("rank").unique().to_pylist() if rank is not None]
     if len(ranks) > 1:
