@@ -57,6 +57,7 @@ class CorrelationGrid:
         self._means = np.full((length, pairs), np.nan)  # of the window of x that ends at each tick
         self._weights = np.full((length, pairs), np.nan)  # 1 / sqrt of its centred sum of squares
         self._total_y = self._weight_y = np.full(pairs, np.nan)
+        self._near, self._spare = np.empty((self._kept, 2, pairs)), np.empty((self._kept, pairs))
         self._at, self._since = self._block, 0
         self._origin = np.zeros((2, pairs))
         self._least = np.zeros((2, pairs))
@@ -86,7 +87,8 @@ class CorrelationGrid:
         total, squares = self._sums + self._sums_tails[self._since]
         mean = total / self.window
         centred = squares - mean * total
-        weights = 1.0 / np.sqrt(np.where(centred > self._least, centred, np.nan))
+        centred[centred <= self._least] = np.nan
+        weights = 1.0 / np.sqrt(centred)
         self._means[at], self._weights[at] = mean[0], weights[0]
         self._total_y, self._weight_y = total[1], weights[1]
 
@@ -117,8 +119,13 @@ class CorrelationGrid:
         """Make room at the front, choose a new origin, and sum the window from its end backwards."""
         block, lags, window = self._block, self.lags, self.window
         kept, old = slice(block, block + self._kept), slice(self._at, self._at + self._kept)
-        for array in (self._values, self._means, self._weights):
-            array[kept] = array[old].copy()
+        for array, spare in (
+            (self._values, self._near),
+            (self._means, self._spare),
+            (self._weights, self._spare),
+        ):
+            np.copyto(spare, array[old])  # in memory that is there: what is this large costs when it is new
+            array[kept] = spare
         self._at, self._since = block, 0
         origin = self._values[block + lags - 1]  # in the window at every lag until the next turn
         origin = np.where(np.isfinite(origin), origin, self._origin)
@@ -127,15 +134,19 @@ class CorrelationGrid:
         self._least = window * (_CONSTANT * origin) ** 2
         self._sums[:] = 0.0
         self._products[:] = 0.0
-        near = self._values[kept] - origin
+        near = np.subtract(self._values[kept], origin, out=self._near)
         self._near_x[kept] = near[:, 0]
-        recent = near[: window - 1]
-        for power, of in enumerate((recent, recent * recent)):
-            self._sums_tails[1:, power] = np.cumsum(of, axis=0)[lags - 1 :][::-1]
-        running = np.zeros((lags, self.pairs))
+        powers, sums, products = (
+            np.empty_like(self._sums),
+            np.zeros_like(self._sums),
+            np.zeros_like(self._products),
+        )
         for age in range(window - 1):
             row = block + age
             product = self._times(self._near_x[row : row + lags], near[age, 1])
             left = window - 1 - age  # after so many ticks the window ends with this one
-            into = self._products_tails[left] if left <= block else running
-            running = np.add(running, product, out=into)
+            within = left <= block
+            powers[0] = near[age]
+            np.multiply(near[age], near[age], out=powers[1])
+            sums = np.add(sums, powers, out=self._sums_tails[left] if within else sums)
+            products = np.add(products, product, out=self._products_tails[left] if within else products)

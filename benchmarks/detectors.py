@@ -1,4 +1,4 @@
-"""Detectors against known truth: spikes, shifts, throttling, efficiency, correlations, the whole layer.
+"""Detectors against known truth: throttling, efficiency, the whole layer; spikes are in goals/stream.py.
 
     python benchmarks/detectors.py                         # everything but the long stream
     python benchmarks/detectors.py --only layer --events 10000000
@@ -17,20 +17,13 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import numpy as np
-from river import stats, utils
-from thermograd.benchmarks.correlation_grid import CorrelationGrid
 from thermograd.store.efficiency.estimator import Efficiency
 from thermograd.store.events import Event
-from thermograd.stream.correlation import RollingCorrelation
-from thermograd.stream.level_shift import LevelShift
 from thermograd.stream.pipeline.monitor import Monitor
-from thermograd.stream.spike import SpikeDetector
 from thermograd.stream.throttle import ThrottleDetector
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "support"))
 from naive_stream import THROTTLED, UNTHROTTLED, Recording, record
-from training_series import Score, training_series
 
 SECOND = 10**9
 Row = tuple[str, str, str]
@@ -44,40 +37,6 @@ def cpu_us(function: Callable[[], object], count: int, rounds: int = 5) -> float
         function()
         least = min(least, time.process_time() - begun)
     return 1e6 * least / count
-
-
-def flags(make: Callable[[], SpikeDetector | LevelShift], values: list[float]) -> list[bool]:
-    """Return which steps a fresh detector flags."""
-    detector = make()
-    found = []
-    for x in values:
-        detector.update(x)
-        found.append(detector.detected)
-    return found
-
-
-def spikes() -> Iterator[Row]:
-    """40 disturbed series and 20 clean ones, 4000 steps each."""
-    series = [training_series(1000 + seed) for seed in range(40)]
-    clean = [training_series(2000 + seed, disturbed=False) for seed in range(20)]
-    spike, shift, quiet, calm = Score(), Score(), Score(), Score()
-    for one in series:
-        spike.add(one, flags(SpikeDetector, one.values), ("single", "sustained"))
-        shift.add(one, flags(LevelShift, one.values), ("sustained", "ramp"))
-    for one in clean:
-        quiet.add(one, flags(SpikeDetector, one.values), ())
-        calm.add(one, flags(LevelShift, one.values), ())
-    yield f"spikes: F1 of {sum(spike.planted.values())} disturbances", f"{spike.f1:.3f}", ">= .88"
-    for group, goal in (("x10+", "1.00"), ("x3-10", ">= .92"), ("x2-3", ""), ("sustained", "")):
-        yield f"spikes: recall {group} ({spike.planted[group]})", f"{spike.recall(group):.3f}", goal
-    yield "spikes: false alarms per 10k steps, disturbed", f"{spike.false_per_10k:.1f}", "<= 6"
-    yield "spikes: false alarms per 10k steps, clean", f"{quiet.false_per_10k:.1f}", "<= 6"
-    yield "shift: recall sustained", f"{shift.recall('sustained'):.2f}", ">= .85"
-    yield f"shift: recall ramps ({shift.planted['ramp']})", f"{shift.recall('ramp'):.2f}", ">= .6"
-    yield "shift: false alarms per 10k steps, clean", f"{calm.false_per_10k:.2f}", "<= 1"
-    values = clean[0].values
-    yield "spike: us a step", f"{cpu_us(lambda: flags(SpikeDetector, values), len(values)):.1f}", "<= 5"
-    yield "shift: us a step", f"{cpu_us(lambda: flags(LevelShift, values), len(values)):.1f}", "<= 3"
 
 
 def throttling() -> Iterator[Row]:
@@ -152,52 +111,6 @@ def efficiency() -> Iterator[Row]:
     )
 
 
-def correlations() -> Iterator[Row]:
-    """One pair against river, and 100 pairs x 21 lags against 2100 of river's."""
-    rng = np.random.default_rng(0)
-    pairs, lags, window = 100, 21, 128
-    x, y = rng.normal(1.0, 0.1, (700, pairs)), rng.normal(1980.0, 15.0, (700, pairs))
-    xs, ys = x.tolist(), y.tolist()
-    column = list(zip(rng.normal(size=20_000).tolist(), rng.normal(size=20_000).tolist(), strict=True))
-
-    def feed(make: Callable[[], object]) -> Callable[[], None]:
-        def run() -> None:
-            one = make()
-            for a, b in column:
-                one.update(a, b)  # type: ignore[attr-defined]
-                one.get()  # type: ignore[attr-defined]
-
-        return run
-
-    ours = cpu_us(feed(lambda: RollingCorrelation(window)), len(column))
-    theirs = cpu_us(feed(lambda: utils.Rolling(stats.PearsonCorr, window_size=window)), len(column))
-    yield "one pair: us a pair, ours / river's", f"{ours:.2f} / {theirs:.2f} ({ours / theirs:.2f}x)", "<= .5x"
-    grid, row = CorrelationGrid(pairs, lags, window), lags
-    single = [
-        [utils.Rolling(stats.PearsonCorr, window_size=window) for _ in range(pairs)] for _ in range(lags)
-    ]
-    slow = []
-    for t in range(lags, lags + window + 40):
-        begun = time.process_time()
-        for lag in range(lags):
-            for pair, one in enumerate(single[lag]):
-                one.update(xs[t - lag][pair], ys[t][pair])
-                one.get()
-        slow.append(time.process_time() - begun)
-    fast = []
-    for t in range(row, 140):
-        grid.update(x[t], y[t])
-    for _ in range(12):
-        begun = time.process_time()
-        for t in range(140, 140 + 4 * (window - lags)):
-            grid.update(x[t], y[t])
-            grid.get()
-        fast.append((time.process_time() - begun) / (4 * (window - lags)))
-    least, most = 1e6 * min(fast), 1e6 * min(slow[window:])
-    ratio = f"{least:.0f} / {most:.0f} ({most / least:.0f}x)"
-    yield f"{pairs} pairs x {lags} lags: us a tick, ours / river's", ratio, ">= 300x"
-
-
 def events(count: int) -> Iterator[Event]:
     """Ten steps and two samples of each of two devices a second, spikes and throttling now and then."""
     rng = random.Random(0)
@@ -258,10 +171,8 @@ def layer(count: int) -> Iterator[Row]:
 def main() -> None:
     """Parse the arguments and print the table."""
     parts: dict[str, Callable[[], Iterator[Row]]] = {
-        "spikes": spikes,
         "throttling": throttling,
         "efficiency": efficiency,
-        "correlations": correlations,
     }
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--only", nargs="+", choices=[*parts, "layer"])

@@ -80,8 +80,9 @@ class LevelShift(base.Estimator):  # type: ignore[misc]  # river ships no types
         self.score = self.recent = self.level = self.threshold = None
         if not isfinite(x) or x == 0.0:  # river's quantiles panic on NaN
             return
-        for statistic in (self._fast, self._slow, self._spread):
-            statistic.update(x)
+        self._fast.update(x)
+        self._slow.update(x)
+        self._spread.update(x)
         self._learnt += 1
         if self._learnt >= self.warmup_steps:
             self._compare()

@@ -45,16 +45,19 @@ def says(meaning: str, **limits: Any) -> Meta:
 class SpikeSettings(Struct, frozen=True):
     """Alerts ``spike.grad`` and ``spike.loss``, see `thermograd.stream.spike.SpikeDetector`."""
 
-    k: Annotated[float, says("standard deviations above the recent level", gt=0)] = 6.0
+    k: Annotated[float, says("standard deviations above the recent level", gt=0)] = 6.75
     grad_ratio: Annotated[
         float, says("a gradient norm below this multiple of its level is no spike", ge=1)
     ] = 1.3
     loss_ratio: Annotated[float, says("a loss below this multiple of its level is no spike", ge=1)] = 1.1
     window_steps: Annotated[int, says("steps that make the level", ge=2, le=1_000_000)] = 128
     warmup_steps: Annotated[int, says("steps before anything is detected", ge=2)] = 20
-    rebase_steps: Annotated[int, says("spikes in a row after which the level has changed", ge=2)] = 32
+    rebase_steps: Annotated[int, says("spikes in a row after which the level has changed", ge=2)] = 20
     quiet_steps: Annotated[int, says("steps without a spike that end an episode", ge=1)] = 10
     critical_score: Annotated[float, says("deviations from which on a spike is critical", gt=0)] = 10.0
+    usual: Annotated[bool, says("whether a window that a spike has spoilt counts as quiet as before it")] = (
+        True
+    )
 
 
 class ShiftSettings(Struct, frozen=True):
@@ -313,5 +316,6 @@ class Settings(Struct, frozen=True):
 
 
 BEFORE_SILENCE = SilenceSettings(periods=_NEVER)  # of runs from before there was such a section
+SPIKE_2: Mapping[str, Any] = {"k": 6.0, "rebase_steps": 32, "usual": False}  # of runs from before `usual`
 _TELLING = ("terminal", "metrics", "publish", "fleet", "sinks")
 DEFINING = tuple(name for name in Settings.__struct_fields__ if name not in _TELLING)

@@ -1,13 +1,14 @@
 """Spikes of the gradient norm or the loss against their own recent past."""
 
 from collections import deque
-from math import isfinite, sqrt
+from math import copysign, isfinite, sqrt
 
 from river import base
 
 _REBUILD_WINDOWS = 16
 _APART_STEPS = 2
 _FINITE = 1e300
+_REACH = 2.5  # deviations as which a distance from the level is learnt at most
 _EXTREME = 100.0  # a value this many levels high spoils river's sums when it leaves the window
 
 
@@ -58,6 +59,12 @@ class SpikeDetector(base.Estimator):  # type: ignore[misc]  # river ships no typ
     a row that lie below the level by `ratio`: what is left of a higher level would hide spikes for the
     rest of the window.
 
+    A value learnt at the threshold still makes the deviation of the next 128 steps an eighth larger, and a
+    changed level within the window far more. So there is a second deviation (`usual`): the root of the mean
+    square of the distances from the level at each step, the newest `window_steps` counting most, each as at
+    most 2.5 deviations of the window. ``deviation`` is the smaller of both. With the window's alone k would
+    have to lie within the tails of usual noise to find as much.
+
     Values that are not finite, and exact zeros, are never learnt: they are detections of their own
     (`nonfinite`, `zero`) and neither begin nor end an episode.
 
@@ -72,6 +79,8 @@ class SpikeDetector(base.Estimator):  # type: ignore[misc]  # river ships no typ
         As above, in steps but for k; `thermograd.stream.settings.SpikeSettings` says of each what it is.
     ratio
         A value below this multiple of the level is never a spike (1.3 for gradient norms, 1.1 for losses).
+    usual
+        Whether there is the second deviation; without it this is version 2 of the rule.
 
     Attributes
     ----------
@@ -97,18 +106,19 @@ class SpikeDetector(base.Estimator):  # type: ignore[misc]  # river ships no typ
     References
     ----------
     OLMo-core, ``SkipStepOptimizer`` (rolling mean and sd of 128, k = 6), winsorised as in ZClip
-    (arXiv:2504.02507). The rolling sums are those of river's ``Rolling(Var)``, behind a gate for what would
-    spoil them (river issues 732, 734, 981).
+    (arXiv:2504.02507), whose reach is 2.5 deviations, too. The rolling sums are those of river's
+    ``Rolling(Var)``, behind a gate for what would spoil them (river issues 732, 734, 981).
     """
 
     def __init__(
         self,
-        k: float = 6.0,
+        k: float = 6.75,
         window_steps: int = 128,
         ratio: float = 1.3,
         warmup_steps: int = 20,
-        rebase_steps: int = 32,
+        rebase_steps: int = 20,
         quiet_steps: int = 10,
+        usual: bool = True,
     ) -> None:
         if not (k > 0 and ratio >= 1 and 2 <= warmup_steps <= window_steps and rebase_steps >= 2):
             raise ValueError(
@@ -119,6 +129,7 @@ class SpikeDetector(base.Estimator):  # type: ignore[misc]  # river ships no typ
         self.k, self.ratio = k, ratio
         self.window_steps, self.warmup_steps = window_steps, warmup_steps
         self.rebase_steps, self.quiet_steps = rebase_steps, quiet_steps
+        self.usual = usual
         self.detected = self.episode_started = self.rebased = self.nonfinite = self.zero = False
         self.score: float | None = None
         self.level: float | None = None
@@ -129,12 +140,18 @@ class SpikeDetector(base.Estimator):  # type: ignore[misc]  # river ships no typ
         self._alarms: deque[float] = deque(maxlen=rebase_steps)
         self._low: deque[float] = deque(maxlen=rebase_steps)
         self._since_rebuild = 0
+        self._counted = self._squares = 0.0  # of distances from the level: how many count, their squares
         self._restart(())
 
     @property
     def definition_id(self) -> str:
-        """Name, version and parameters of the rule, for the record."""
-        return f"spike/2({','.join(f'{name}={value!r}' for name, value in self._get_params().items())})"
+        """Name, version and parameters of the rule, for the record.
+
+        Version 2 in its own words: what runs have recorded with it must be had again bit for bit.
+        """
+        parameters = self._get_params()
+        version = 3 if parameters.pop("usual") else 2
+        return f"spike/{version}({','.join(f'{name}={value!r}' for name, value in parameters.items())})"
 
     def update(self, x: float) -> None:
         """Compare one value with its past, then learn it."""
@@ -156,18 +173,28 @@ class SpikeDetector(base.Estimator):  # type: ignore[misc]  # river ships no typ
 
     def _compare(self, x: float, known: int) -> None:
         level, variance = self._rolling.mean, self._rolling.variance
-        deviation = sqrt(variance) if variance > 0.0 else 0.0  # rounding may leave it below 0
         if not isfinite(variance):  # squares of values beyond 1e150, learnt during warm-up, overflow
             return
+        deviation = sqrt(variance) if variance > 0.0 else 0.0  # rounding may leave it below 0
+        size = abs(level)
+        reach = _REACH * max(deviation, 0.01 * size)
+        if self._counted >= 0.5 * self.window_steps:
+            deviation = min(deviation, sqrt(self._squares / self._counted))
         size = abs(level)
         k = self.k if known >= 64 or known == self.window_steps else 1.5 * self.k
         scale = max(deviation, 0.01 * size)
         threshold = level + max(k * scale, (self.ratio - 1.0) * size)
         self.level, self.deviation, self.threshold = level, deviation, threshold
-        score = (x - level) / scale if scale > 0.0 else None
-        self.score = None if score is None else max(-_FINITE, min(score, _FINITE))  # it may overflow
+        if scale > 0.0:
+            score = (x - level) / scale
+            self.score = score if -_FINITE <= score <= _FINITE else copysign(_FINITE, score)
         self.level_ratio = x / level if level != 0.0 else None
         self.detected = x > threshold
+        if self.usual:
+            distance = min(abs(x - level), reach)
+            kept = 1.0 - 1.0 / self.window_steps
+            self._counted = self._counted * kept + 1.0
+            self._squares = self._squares * kept + distance * distance
 
     def _learn(self, x: float) -> None:
         is_low = self.level is not None and x * self.ratio < self.level and self.level > 0.0
@@ -190,6 +217,7 @@ class SpikeDetector(base.Estimator):  # type: ignore[misc]  # river ships no typ
                 values.clear()
             if len(values) == self.rebase_steps:
                 self._restart(tuple(values))
+                self._counted = self._squares = 0.0
                 values.clear()
                 self.rebased = True
                 return True

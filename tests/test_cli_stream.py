@@ -228,7 +228,7 @@ def test_a_live_run_records_its_definitions_and_keeps_every_secret(watched):
     Path("thermograd.toml").write_text("[spike]\nk = 5000\n")
     check = invoke("replay", "latest", "--check", "--json")
     assert json.loads(check.stdout)["identical"] is True
-    assert "spike/2(k=8.0" in invoke("query", "SELECT definition FROM alerts", "--format", "csv").stdout
+    assert "spike/3(k=8.0" in invoke("query", "SELECT definition FROM alerts", "--format", "csv").stdout
     assert find_run(Path("runs"), "latest").run_id == run.run_id
 
 

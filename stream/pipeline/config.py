@@ -19,7 +19,7 @@ from msgspec.structs import FieldInfo
 from thermograd.store.errors import ConfigError
 from thermograd.store.labels.file import config_file
 from thermograd.store.labels.given import VARIABLE, Refusal, labels_from_text, labels_of, refuse
-from thermograd.stream.settings import BEFORE_SILENCE, DEFINING, Settings, SinkSettings
+from thermograd.stream.settings import BEFORE_SILENCE, DEFINING, SPIKE_2, Settings, SinkSettings
 from thermograd.stream.sinks.webhook import check_url
 
 PUBLISH_VARIABLE = "THERMOGRAD_PUBLISH"  # short for publish.url
@@ -116,6 +116,8 @@ def recorded_settings(definitions: Mapping[str, Any] | None) -> Settings:
                 f"the run was recorded with {section}.{unknown}, which this version does not have"
             )
         values[section] = {k: read_value(known[k], v, f"run: {section}.{k}") for k, v in given.items()}
+    if definitions and "usual" not in values.get("spike", {}):
+        values["spike"] = {**SPIKE_2, **values.get("spike", {})}
     sections = _sections(values)
     if definitions and "silence" not in definitions:
         sections["silence"] = BEFORE_SILENCE

@@ -62,7 +62,7 @@ def test_a_level_that_stays_three_times_higher_is_soon_the_new_level() -> None:
     assert 1 <= sum(flags(noise(300) + noise(600, 1, level=3.0))) <= 40
 
 
-def test_a_level_that_jumps_a_hundredfold_is_taken_over_after_32_alarms() -> None:
+def test_a_level_that_jumps_a_hundredfold_is_taken_over_after_20_alarms() -> None:
     detector = SpikeDetector(k=1000.0)
     rebased = []
     for step, x in enumerate(noise(300) + noise(300, 1, level=1e4)):
@@ -106,7 +106,7 @@ def test_river_sums_recover_after_a_huge_value(huge: float, at: int) -> None:
     """Bare Rolling(Var) has a negative variance for ever after 1e8 (river #732)."""
     values = noise(800)
     values[at] = huge
-    detector = SpikeDetector()
+    detector = SpikeDetector(usual=False)
     for x in values:
         detector.update(x)
     recent = values[-129:-1]
@@ -186,7 +186,7 @@ def test_a_negative_level_is_never_low() -> None:
 
 
 def test_finds_planted_spikes_and_few_others() -> None:
-    """A tenth of benchmarks/detectors.py, whose goals are those of the full set."""
+    """A small part of benchmarks/goals/stream.py, whose goals are those of the full set."""
     disturbed, clean = Score(), Score()
     for seed in range(8):
         series = training_series(seed)
@@ -194,10 +194,10 @@ def test_finds_planted_spikes_and_few_others() -> None:
     for seed in range(4):
         series = training_series(100 + seed, disturbed=False)
         clean.add(series, flags(series.values), ())
-    assert disturbed.f1 >= 0.88
+    assert disturbed.f1 >= 0.92
     assert disturbed.recall("x10+") == 1.0
     assert disturbed.false_per_10k <= 6.0
-    assert clean.false_per_10k <= 10.0
+    assert clean.false_per_10k <= 6.0
 
 
 def test_episode_ends_after_its_quiet_steps() -> None:
@@ -214,8 +214,54 @@ def test_parameters_out_of_range_are_refused() -> None:
     with pytest.raises(ValueError, match="2 <= warmup_steps <= window_steps"):
         SpikeDetector(window_steps=10)
     assert SpikeDetector(ratio=1.1).definition_id == (
-        "spike/2(k=6.0,window_steps=128,ratio=1.1,warmup_steps=20,rebase_steps=32,quiet_steps=10)"
+        "spike/3(k=6.75,window_steps=128,ratio=1.1,warmup_steps=20,rebase_steps=20,quiet_steps=10)"
     )
+
+
+def version_2() -> SpikeDetector:
+    return SpikeDetector(k=6.0, rebase_steps=32, usual=False)
+
+
+def test_what_was_recorded_with_version_2_is_had_again_in_its_words() -> None:
+    assert version_2().definition_id == (
+        "spike/2(k=6.0,window_steps=128,ratio=1.3,warmup_steps=20,rebase_steps=32,quiet_steps=10)"
+    )
+    values = training_series(3).values
+    rule = naive_stream.spikes(values, k=6.0, rebase=32, usual=False)
+    assert flags(values, version_2()) == [detected for detected, _ in rule]
+    assert flags(values) != [detected for detected, _ in rule]
+
+
+def test_a_spike_just_learnt_leaves_the_deviation_nearly_where_it_was() -> None:
+    values = noise(300)
+    values[200] = 8.0
+    raised = []
+    for detector in (SpikeDetector(), version_2()):
+        deviations = []
+        for x in values:
+            detector.update(x)
+            deviations.append(detector.deviation)
+        raised.append(deviations[201] / deviations[200])
+    assert raised[0] < 1.03
+    assert raised[1] > 1.1
+
+
+def test_noise_that_begins_after_a_constant_level_is_soon_usual() -> None:
+    """A deviation that was learnt as 0 must not hold every later distance down to it."""
+    rng = random.Random(0)
+    values = [1.0] * 300 + [1.0 + 0.2 * rng.gauss(0.0, 1.0) for _ in range(500)]
+    detector = SpikeDetector()
+    found = flags(values, detector)
+    assert sum(found[300:400]) <= 20
+    assert not any(found[400:])
+    assert detector.deviation == pytest.approx(0.2, rel=0.2)
+
+
+def test_the_steps_after_a_changed_level_are_watched_at_once() -> None:
+    """With fewer values than the warm-up needs, three of 1749 spikes of x10 and more were not seen."""
+    values = noise(300) + noise(60, 1, level=0.5)
+    values[300 + SpikeDetector().rebase_steps] = 30.0
+    assert flags(values)[300 + SpikeDetector().rebase_steps]
 
 
 def test_a_small_spike_does_not_hide_a_large_one_that_follows_apart():

@@ -21,29 +21,42 @@ def correlation(pairs: Sequence[tuple[float, float]]) -> float | None:
 
 
 def spikes(
-    values: Sequence[float], k: float = 6.0, window: int = 128, ratio: float = 1.3, warmup: int = 20
+    values: Sequence[float],
+    k: float = 6.75,
+    window: int = 128,
+    ratio: float = 1.3,
+    warmup: int = 20,
+    rebase: int = 20,
+    usual: bool = True,
 ) -> list[tuple[bool, float | None]]:
     """(detected, threshold) of the winsorised rolling rule, each from its whole window."""
     learnt: list[float] = []
     alarms: list[float] = []
     lows: list[float] = []
     result: list[tuple[bool, float | None]] = []
+    distances: list[float] = []
     for x in values:
         recent = learnt[-window:]
         threshold = mean = None
         if len(recent) >= warmup:
             mean = math.fsum(recent) / len(recent)
             sd = math.sqrt(math.fsum((v - mean) ** 2 for v in recent) / (len(recent) - 1))
+            reach = 2.5 * max(sd, 0.01 * abs(mean))
+            weights = [(1 - 1 / window) ** age for age in range(len(distances))][::-1]
+            if usual and sum(weights) >= window / 2:
+                squares = math.fsum(w * d * d for w, d in zip(weights, distances, strict=True))
+                sd = min(sd, math.sqrt(squares / sum(weights)))
+            distances.append(min(abs(x - mean), reach))
             factor = k if len(recent) >= 64 else 1.5 * k
             threshold = mean + max(factor * sd, factor * 0.01 * abs(mean), (ratio - 1) * abs(mean))
         detected = threshold is not None and x > threshold
         result.append((detected, threshold))
         alarms = [*alarms, x] if detected else []
         lows = [*lows, x] if mean is not None and x * ratio < mean else []
-        if len(alarms) == 32:
-            learnt, alarms = alarms, []
-        elif len(lows) == 32:
-            learnt, lows = lows, []
+        if len(alarms) == rebase:
+            learnt, alarms, distances = alarms, [], []
+        elif len(lows) == rebase:
+            learnt, lows, distances = lows, [], []
         else:
             learnt.append(x if threshold is None else min(x, threshold))
     return result

@@ -110,7 +110,7 @@ def test_a_wrong_variable_is_named(tmp_path, monkeypatch, name, value, sentence)
 def test_other_variables_of_ours_and_empty_ones_are_no_settings(load):
     text = '[sinks.a]\ntype = "apprise"\nurl = "env:THERMOGRAD_ALERTS_URL"\n'
     configuration = load(text, THERMOGRAD_ALERTS_URL=SECRET, THERMOGRAD_RUNS="x", THERMOGRAD_SPIKE_K="")
-    assert configuration.settings.spike.k == 6.0
+    assert configuration.settings.spike.k == 6.75
 
 
 @pytest.mark.parametrize(
@@ -180,6 +180,18 @@ def test_definitions_survive_the_record_and_hold_no_secret():
     assert recorded_settings(None) == Settings()
 
 
+def test_runs_recorded_with_the_spike_rule_before_are_replayed_with_it():
+    recorded = {"k": 6.0, "warmup_steps": 20, "rebase_steps": 32, "critical_score": 10.0}
+    for definitions in ({"spike": recorded}, {"shift": {"ratio": 1.6}}):
+        spike = step_rules(recorded_settings(definitions))[1]
+        assert spike._detector.definition_id == (
+            "spike/2(k=6.0,window_steps=128,ratio=1.1,warmup_steps=20,rebase_steps=32,quiet_steps=10)"
+        )
+        assert spike._describe.keywords == {"critical_score": 10.0}
+    now = Settings().definitions()
+    assert step_rules(recorded_settings(now))[1]._detector.definition_id.startswith("spike/3(k=6.75,")
+
+
 def test_a_recorded_setting_that_is_not_known_is_refused():
     for definitions in ({"spike": {"new": 1}}, {"new": {}}):
         with pytest.raises(ConfigError, match="which this version does not have"):
@@ -224,7 +236,7 @@ def test_rows_tell_default_value_source_and_what_is_allowed(load):
     rows = settings_rows(load(SINKS), {})
     assert SECRET not in json.dumps(rows)
     assert rows[0] == {
-        "section": "spike", "key": "k", "value": 6.0, "default": 6.0, "source": "default",
+        "section": "spike", "key": "k", "value": 6.75, "default": 6.75, "source": "default",
         "allowed": "a number above 0", "meaning": "standard deviations above the recent level",
     }  # fmt: skip
 
