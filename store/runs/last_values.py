@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 from thermograd.store.errors import LogError
 from thermograd.store.files import Segment
 from thermograd.store.log.present.snapshots import snapshot
@@ -25,11 +24,11 @@ def last_values(run_dir: Path, kind: str, column: str) -> tuple[int | None, Any]
     values = {}
     with suppress(LogError):  # it cannot be read; verify tells why
         for writer, rows in _ends(run_dir, kind, ("time_ns", "rank", column)):
-            time_ns = max(filter(None, [time_ns, pc.max(rows["time_ns"]).as_py()]), default=None)
-            known = rows[column].drop_null() if column in rows.column_names else pa.nulls(0)
-            if len(known):
-                rank = pc.min(rows["rank"]).as_py() if "rank" in rows.column_names else None
-                values[rank or 0, writer] = known[-1].as_py()
+            time_ns = max(filter(None, [time_ns, *_known(rows["time_ns"])]), default=None)
+            last = _last(rows[column]) if column in rows.column_names else None
+            if last is not None:
+                rank = min(_known(rows["rank"]), default=0) if "rank" in rows.column_names else 0
+                values[rank, writer] = last
     return time_ns, values[min(values)] if values else None
 
 
@@ -43,6 +42,24 @@ def _ends(run_dir: Path, kind: str, names: Collection[str]) -> Iterator[tuple[st
         with suppress(*UNREADABLE), SealedFile(segment.path, kind) as file:
             if file.groups:
                 yield writer, _tail(file.read(file.groups - 1, names=names))
+
+
+def _known(column: pa.ChunkedArray) -> list[int]:
+    """Return the least and largest of whole numbers; pyarrow's own need a module that loads for long."""
+    if column.null_count:
+        known = [value for value in column.to_pylist() if value is not None]
+    else:
+        numbers = column.to_numpy()
+        known = [int(numbers.min()), int(numbers.max())] if len(numbers) else []
+    return [min(known), max(known)] if known else []
+
+
+def _last(column: pa.ChunkedArray) -> Any:
+    """Return the last value that is known; None for none."""
+    if column.null_count == len(column):
+        return None
+    values = (column[place].as_py() for place in range(len(column) - 1, -1, -1))
+    return next(value for value in values if value is not None)
 
 
 def _tail(rows: pa.Table) -> pa.Table:

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from thermograd.store.events import COMMON
 from thermograd.store.files import MOST_SEQ
 
@@ -22,6 +21,8 @@ def in_order(table: pa.Table) -> tuple[pa.Table, str]:
     wrong = []
     possible = _possible(table)
     if possible is not None:
+        import pyarrow.compute as pc  # a third of what importing pyarrow takes
+
         wrong.append(f"{len(table) - int(pc.sum(possible).as_py() or 0)} events without a number or a time")
         table = table.filter(possible)
     step = np.diff(_seq(table))
@@ -61,16 +62,18 @@ def _possible(table: pa.Table) -> pa.ChunkedArray | None:
     """Return which rows have a number that a file name can hold, and times; None where all have."""
     complete = not any(table[column.name].null_count for column in COMMON)
     seq = table["seq"]
-    if not len(table) or (complete and _within(pc.min_max(seq).as_py())):
+    if not len(table) or (complete and _within(_seq(table))):
         return None
+    import pyarrow.compute as pc
+
     fits = pc.and_(pc.greater_equal(seq, 0), pc.less(seq, MOST_SEQ))
     for column in COMMON:
         fits = pc.and_kleene(fits, table[column.name].is_valid())
     return fits.fill_null(False)
 
 
-def _within(bounds: dict[str, int]) -> bool:
-    return bounds["min"] >= 0 and bounds["max"] < MOST_SEQ
+def _within(seq: Any) -> bool:
+    return bool(seq.min() >= 0 and seq.max() < MOST_SEQ)
 
 
 def _repeats(table: pa.Table, step: Any) -> Any:
@@ -86,6 +89,8 @@ def _repeats(table: pa.Table, step: Any) -> Any:
 
 
 def _equal(a: pa.ChunkedArray, b: pa.ChunkedArray) -> Any:
+    import pyarrow.compute as pc
+
     both_null = pc.and_(a.is_null(nan_is_null=True), b.is_null(nan_is_null=True))
     return pc.or_kleene(pc.equal(a, b).fill_null(False), both_null).to_numpy()
 
