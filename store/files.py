@@ -168,12 +168,12 @@ def writer_files(run_dir: Path) -> list[Path]:
     return [path for path in _entries(run_dir / "writers") if path.suffix == ".json" and path.name[0] != "."]
 
 
-def sealed_stamps(run_dir: Path) -> tuple[tuple[str, int], ...]:
-    """Return what changes when a file is sealed: the directories and when their content last changed."""
+def folder_stamps(folder: Path) -> tuple[tuple[str, int], ...]:
+    """Return what changes when a file comes or goes below: each folder, and when its content last changed."""
     found = []
-    for folder in (str(run_dir / "sealed"), *(path for _, path in _folders(run_dir / "sealed"))):
+    for folder_path in (str(folder), *(path for _, path in _folders(folder))):
         with suppress(OSError):
-            found.append((folder, os.stat(folder).st_mtime_ns))
+            found.append((folder_path, os.stat(folder_path).st_mtime_ns))
     return tuple(found)
 
 

@@ -8,18 +8,21 @@ import math
 import os
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
 from thermograd.store.errors import LogError
 from thermograd.store.events import KINDS, Event, column_names, event_order
-from thermograd.store.files import Segment, open_file, open_segments, sealed_segments, sealed_stamps
+from thermograd.store.files import Segment, folder_stamps, open_file, open_segments, sealed_segments
 from thermograd.store.log.tail_codec import MOST_TAIL_BYTES, RecordCodec, codec_of_tail
 
 _STAMP_COARSENESS_S = 2.0  # of the time at which a directory last changed, on the coarsest file system
+_LONGEST_LIST_S = (
+    10.0  # that a list is trusted: of a disk on the network, that time is remembered here for a while
+)
 
 
 @dataclass(slots=True)
@@ -39,6 +42,21 @@ class _Position:
             with suppress(OSError):
                 self.file.close()
             self.file = None
+
+
+@dataclass(slots=True)
+class _Listing:
+    """The files of a place, when that was last seen to change, and when they were last listed."""
+
+    segments: list[Segment] = field(default_factory=list)
+    stamps: tuple[tuple[str, int], ...] = ()
+    since_s: float = -math.inf
+    listed_s: float = -math.inf
+
+
+def _open_files(run_dir: Path) -> list[Segment]:
+    """List tails, then streams: the place that events leave before the place that they go to."""
+    return open_segments(run_dir, "tail") + open_segments(run_dir, "arrows")
 
 
 class Follower:
@@ -78,9 +96,7 @@ class Follower:
         self._kinds = frozenset(kinds)
         self._kept_open = kept_open if hasattr(os, "pread") else 0  # on Windows it could not be removed
         self._positions = {key: _Position(next_seq) for key, next_seq in (after or {}).items()}
-        self._sealed: list[Segment] = []
-        self._stamps: tuple[tuple[str, int], ...] = ()
-        self._stamps_since = -math.inf
+        self._listings = {"open": _Listing(), "sealed": _Listing()}
 
     def poll(self) -> list[Event]:
         """Return the events that appeared since the last call, by (time, writer, kind, seq).
@@ -88,10 +104,11 @@ class Follower:
         All that were acknowledged before the call are there; and of each event the marks that were before it.
         """
         tails: dict[tuple[str, str], list[Segment]] = defaultdict(list)
-        for segment in open_segments(self.run_dir, "tail"):
+        live, sealed = self._list("open", _open_files), self._list("sealed", sealed_segments)
+        for segment in (segment for segment in live if segment.path.suffix == ".tail"):
             tails[segment.writer, segment.kind].append(segment)
         moved: dict[tuple[str, str], list[tuple[str, int]]] = defaultdict(list)
-        for segment in open_segments(self.run_dir, "arrows") + self._list_sealed():
+        for segment in [segment for segment in live if segment.path.suffix != ".tail"] + sealed:
             with suppress(FileNotFoundError):  # a sealed file never grows
                 size = segment.path.stat().st_size if segment.last is None else 0
                 moved[segment.writer, segment.kind].append((segment.path.name, size))
@@ -106,14 +123,16 @@ class Follower:
         for position in self._positions.values():
             position.let_go()
 
-    def _list_sealed(self) -> list[Segment]:
-        """List the sealed files anew only where there may be others: in a long run they are many."""
-        stamps, now_s = sealed_stamps(self.run_dir), time.monotonic()
-        if stamps != self._stamps:
-            self._stamps, self._stamps_since = stamps, now_s
-        if now_s - self._stamps_since <= _STAMP_COARSENESS_S or not self._sealed:
-            self._sealed = sealed_segments(self.run_dir)
-        return self._sealed
+    def _list(self, place: str, listed: Callable[[Path], list[Segment]]) -> list[Segment]:
+        """List files anew only where there may be others: in a long run they are many."""
+        listing, now_s = self._listings[place], time.monotonic()
+        stamps = folder_stamps(self.run_dir / place)
+        if stamps != listing.stamps:
+            listing.stamps, listing.since_s = stamps, now_s
+        is_sure = now_s - listing.since_s > _STAMP_COARSENESS_S and now_s - listing.listed_s < _LONGEST_LIST_S
+        if not is_sure:
+            listing.segments, listing.listed_s = listed(self.run_dir), now_s
+        return listing.segments
 
     def _poll_stream(
         self, writer: str, kind: str, tails: list[Segment], moved: tuple[tuple[str, int], ...]

@@ -3,8 +3,10 @@
 To seal takes Arrow: 40 MB that a process would keep which otherwise only follows and samples.
 """
 
+import math
 import subprocess
 import sys
+import time
 from collections.abc import Collection
 from itertools import pairwise
 from pathlib import Path
@@ -17,16 +19,24 @@ _SCRIPT = "from thermograd.store.log.following.sealing import seal_here; seal_he
 
 
 class SealingApart:
-    """Seals, where there is something, once: what a process has left as it was is not tried again."""
+    """Seals, where there is something, once: what a process has left as it was is not tried again.
 
-    def __init__(self) -> None:
+    Processes are started so far apart at least: many writers have complete files at other times.
+    """
+
+    def __init__(self, least_apart_s: float = 300.0) -> None:
+        self._least_apart_s, self._last_s = least_apart_s, -math.inf
         self._done: set[Path] = set()
 
     def seal(self, run_dir: Path, run_id: str, live_writers: Collection[str]) -> None:
         """Seal as `thermograd.store.log.seal.seal_run` does. Raises LogError where that fails."""
+        now_s = time.monotonic()
+        if now_s - self._last_s < self._least_apart_s:
+            return
         found = complete_files(run_dir, live_writers)
         if found <= self._done:
             return
+        self._last_s = now_s
         command = [sys.executable, "-P", "-c", _SCRIPT, str(run_dir), run_id, *live_writers]
         done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
         if done.returncode:

@@ -36,7 +36,7 @@ def steps(path):
 
 
 def test_of_a_writer_that_runs_streams_with_a_successor_are_sealed_once(log, tmp_path, started):
-    apart = SealingApart()
+    apart = SealingApart(0.0)
     streams = [segment.path for segment in open_segments(tmp_path, "arrows")]
     assert complete_files(tmp_path, ("w",)) == set(streams[:-1])
     for _ in range(2):
@@ -56,7 +56,7 @@ def test_of_a_writer_that_is_gone_everything_is_sealed(log, tmp_path):
 
 def test_what_a_process_could_not_seal_is_told_in_its_sentence_and_tried_again(log, tmp_path, started):
     (tmp_path / "sealed").write_text("in the way")
-    apart = SealingApart()
+    apart = SealingApart(0.0)
     for _ in range(2):
         with pytest.raises(LogError, match="^cannot seal .*: sealed is not a directory; what is not"):
             apart.seal(tmp_path, "r", ("w",))
@@ -64,3 +64,12 @@ def test_what_a_process_could_not_seal_is_told_in_its_sentence_and_tried_again(l
     (tmp_path / "sealed").unlink()
     apart.seal(tmp_path, "r", ("w",))
     assert len(sealed_segments(tmp_path, "step")) == 2
+
+
+def test_processes_are_started_some_time_apart(log, tmp_path, started):
+    apart = SealingApart()
+    apart.seal(tmp_path, "r", ("w",))
+    log.close()
+    apart.seal(tmp_path, "r", ())
+    assert len(started) == 1
+    assert open_segments(tmp_path, "arrows")
