@@ -161,7 +161,7 @@ def test_a_file_that_adds_no_process_is_refused_in_one_sentence(invoke, own, cod
 
 
 def test_compare_says_that_copies_are_one_training_and_writes_what_was_asked_for(invoke, tmp_path):
-    pytest.importorskip("altair")
+    pytest.importorskip("vl_convert")
     for seed in (0, 0, 1):
         invoke("simulate", "--coupling", 0.5, "--minutes", 2, "--seed", seed)
     ids = [run.run_id for run in list_runs(tmp_path / "runs")]
@@ -187,7 +187,7 @@ def test_compare_refuses_what_is_no_comparison(invoke, tmp_path):
 
 
 def test_the_demo_ends_with_two_runs_of_known_truth_and_the_report(invoke, tmp_path, monkeypatch):
-    pytest.importorskip("altair")
+    pytest.importorskip("vl_convert")
     monkeypatch.setattr(
         "thermograd.ingest.demo.record_devices", lambda runs, *_: make_run(runs, steps=0, seconds=5.0)
     )

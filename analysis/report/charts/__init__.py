@@ -1,1 +1,1 @@
-"""Charts: interactive ones and their stills (Altair), and the figure for print (matplotlib)."""
+"""Charts: interactive ones and their stills (Vega-Lite), and the figure for print (matplotlib)."""

@@ -283,7 +283,7 @@ def test_the_json_document_is_finite_and_complete(together):
 
 
 def test_the_page_and_the_figure_are_written_whole(together, tmp_path):
-    pytest.importorskip("altair")
+    pytest.importorskip("vl_convert")
     paths = write_comparison(together, tmp_path / "out")
     assert {path.name for path in (tmp_path / "out").iterdir()} == {path.name for path in paths.values()}
     assert set(paths) == {"report", "json", "png", "pdf", "svg"}
@@ -297,7 +297,7 @@ def test_the_page_and_the_figure_are_written_whole(together, tmp_path):
 
 
 def test_hostile_names_stay_text(tmp_path):
-    pytest.importorskip("altair")
+    pytest.importorskip("vl_convert")
     runs = [make_run(tmp_path, name=f"{HOSTILE}{seed}", seed=seed) for seed in (1, 2)]
     found = compare_runs(runs)
     page = write_comparison(found, tmp_path / "out")["report"].read_text()
@@ -307,7 +307,7 @@ def test_hostile_names_stay_text(tmp_path):
 
 
 def test_a_comparison_of_trainings_only_has_a_page_that_says_so(tmp_path):
-    pytest.importorskip("altair")
+    pytest.importorskip("vl_convert")
     runs = [make_run(tmp_path, with_samples=False, seed=seed) for seed in (1, 2)]
     paths = write_comparison(compare_runs(runs), tmp_path / "out")
     page = paths["report"].read_text()
@@ -317,7 +317,7 @@ def test_a_comparison_of_trainings_only_has_a_page_that_says_so(tmp_path):
 
 
 def test_a_directory_that_cannot_be_written_is_one_sentence(together, tmp_path):
-    pytest.importorskip("altair")
+    pytest.importorskip("vl_convert")
     (tmp_path / "file").write_text("")
     with pytest.raises(LogError, match="cannot write the comparison to"):
         write_comparison(together, tmp_path / "file" / "out")

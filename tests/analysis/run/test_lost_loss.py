@@ -46,7 +46,7 @@ def test_the_end_of_the_loss_is_what_was_recorded_last(tmp_path, losses, said):
 
 
 def test_each_surface_says_it_and_says_nothing_of_a_run_that_is_well(tmp_path):
-    pytest.importorskip("altair")
+    pytest.importorskip("vl_convert")
     sentence = f"The loss has not been a finite number {SINCE}."
     for losses, times in (([2.308, 2.0, 1.725, *[math.nan] * 6], 1), ([2.0, math.nan, 1.0], 0)):
         run = losing(tmp_path, losses)
@@ -59,6 +59,6 @@ def test_each_surface_says_it_and_says_nothing_of_a_run_that_is_well(tmp_path):
 
 
 def test_the_page_names_only_the_files_that_lie_beside_it(tmp_path):
-    pytest.importorskip("altair")
+    pytest.importorskip("vl_convert")
     page = page_of(losing(tmp_path, [2.0, 1.0]), None).text
     assert "Beside this page: figure as PNG" in page
