@@ -8,8 +8,8 @@ from errno import ENOTDIR
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from thermograd.store.errors import LogError
 from thermograd.store.events import KINDS, arrow_schema
 from thermograd.store.files import (
@@ -154,7 +154,7 @@ def _seal(
             report.damage.append(damage)
             if damage.offset is not None:
                 harmed.add(segment.path)
-        table = table.filter(pc.greater_equal(table["seq"], next_seq))
+        table = table.slice(int(np.searchsorted(table["seq"].to_numpy(), next_seq)))  # they are in order
         if len(table):
             tables.append(table)
             next_seq = table.column("seq")[-1].as_py() + 1
