@@ -4,29 +4,21 @@ The rule, in full in `analysis.align.nearest`, is spelled out in a slow loop for
 plain numpy for all. Each join runs in a process of its own, in turn, with one thread. Two inputs, both
 sorted by time: one table of all devices with a device column (`nearest_by`), and one table a device
 (`nearest`), as `analyze` reads them from the log. Each step is matched on one device, which is drawn.
+`goals/align.py` compares them; times are of the processor.
 """
 
 import json
-import statistics
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from rows import HEADER, load, paired, parser, peers_python, row
+from rows import peers_python
 
 DEVICES = 8
 TOLERANCE_NS = 1_000_000_000
 Result = dict[str, float]
-# Judged is the same work: both get one table. For reference: both get a table a device; and ours a table a
-# device, as `analyze` holds telemetry, against polars' `by`, as in ANCHORS.md.
-COMPARISONS = (
-    ("one table", "one table", True),
-    ("a table a device", "a table a device", False),
-    ("a table a device", "one table", False),
-)
 
 # All read the prepared arrays, join once unmeasured on a few rows (imports, thread pools), then time.
 COMMON = """
@@ -41,7 +33,7 @@ def measured(join):
     before = status("VmRSS")
     times = []
     for _ in range(best):
-        begun = time.perf_counter(); result = join(None); times.append(time.perf_counter() - begun)
+        begun = time.process_time(); result = join(None); times.append(time.process_time() - begun)
     print(json.dumps({"s": min(times), "mb": (status("VmHWM") - before) / 1024}))
     return result
 """
@@ -165,44 +157,3 @@ def measure(folder: Path, who: str, how: str, best: int) -> Result:
     output = subprocess.run(command, capture_output=True, text=True, check=True, env=environment).stdout
     result: Result = json.loads(output.splitlines()[-1])
     return result
-
-
-def main() -> None:
-    """Measure in turn and print the rows."""
-    options = parser(__doc__).parse_args()
-    steps, samples = (100_000, 1_000_000) if options.quick else (1_000_000, 10_000_000)
-    rounds = options.rounds or (3 if options.quick else 7)
-    kinds = [kind for kind in CODES if kind[0] == "ours" or peers_python() is not None]
-    results: dict[tuple[str, str], list[Result]] = {kind: [] for kind in kinds}
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        prepare(folder, steps, samples, options.seed)
-        for turn in range(rounds):
-            for kind in kinds if turn % 2 == 0 else reversed(kinds):
-                results[kind].append(measure(folder, *kind, 3))
-        wrong = differing_rows(folder)
-    what = f"align {steps:,} steps x {samples:,} samples, {DEVICES} devices"
-    print(f"{rounds} rounds, best of 3 in each process, {load()}\n\n{HEADER}")
-    ours, theirs = (
-        ", ".join(str(count) for kind, count in wrong.items() if kind.startswith(who))
-        for who in ("ours", "polars")
-    )
-    reached = wrong["ours-one"] == wrong["ours-split"] == 0
-    print(row(f"{what}: rows not by the rule", "0", ours, theirs or "-", "-", reached))
-    if peers_python() is None:
-        print("no .venv-peers: sh benchmarks/peers_env.sh makes it", file=sys.stderr)
-        return
-    for mine, peer, judged in COMPARISONS:
-        for key, unit, goal, limit in (
-            ("s", "s", "time <= 0.8x polars", 0.8),
-            ("mb", "MiB", "extra memory <= 1/4 of polars", 0.25),
-        ):
-            own, other = ([r[key] for r in results[kind]] for kind in (("ours", mine), ("polars", peer)))
-            ratio, text = paired(own, other)
-            shown = f"{statistics.median(own):.3f} {unit}", f"{statistics.median(other):.3f} {unit}"
-            title = f"{what}; ours: {mine}, polars: {peer}"
-            print(row(title, goal, *shown, text, ratio <= limit if judged else None))
-
-
-if __name__ == "__main__":
-    main()

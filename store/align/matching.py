@@ -13,7 +13,9 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Times = NDArray[np.int64]  # nanoseconds
 
-_CHUNK = 4096  # steps handled at a time, so that all temporaries stay in the processor's cache
+_CHUNK = 8192  # steps handled at a time, so that all temporaries stay in the processor's cache
+_STEPS_A_BUCKET = 16  # so many share a search; more would be more rounds below it
+_FEW = 1024  # steps below which the rounds cost more than searching each
 
 
 def nearest(step_time_ns: ArrayLike, sample_time_ns: ArrayLike, tolerance_ns: int) -> Ints:
@@ -161,15 +163,36 @@ def _matched(
 
 
 def _last_at_or_before(steps: Times, samples: Times) -> Ints:
-    # Ascending steps: each block of them needs only its own short slice of the samples, which is
-    # searched in cache; a search of the whole array misses the cache at most of its 23 probes.
-    result = np.empty(steps.size, dtype=np.int64)
-    heads = np.append(samples.searchsorted(steps[::_CHUNK], side="right"), samples.size)
-    for block, first in enumerate(range(0, steps.size, _CHUNK)):
-        low, high = heads[block], heads[block + 1]
-        found = samples[low:high].searchsorted(steps[first : first + _CHUNK], side="right")
-        np.add(found, low - 1, out=result[first : first + _CHUNK])
-    return result
+    found, width = _buckets(steps, samples)
+    for first in range(0, steps.size, _CHUNK):
+        block = slice(first, first + _CHUNK)
+        _descend(steps[block], samples, found[block], width)
+    return found
+
+
+def _buckets(steps: Times, samples: Times) -> tuple[Ints, int]:
+    """Return the first index of each ascending step's bucket of samples, -1 before all, and their width."""
+    # A search of each step would guess wrongly, in the processor, at every other probe. So the samples are
+    # cut into buckets, each with some steps; the buckets' first samples are looked up among the steps, which
+    # are fewer searches, and all steps descend in their buckets together, without branches.
+    if steps.size < _FEW:
+        return samples.searchsorted(steps, side="right") - 1, 1
+    width = 1 << min(_STEPS_A_BUCKET * samples.size // steps.size, samples.size).bit_length() >> 1 or 1
+    begins = np.concatenate(([0], steps.searchsorted(samples[::width]), [steps.size]))
+    found = np.repeat(np.arange(-width, samples.size, width), np.diff(begins))
+    found[: begins[1]] = -1
+    return found, width
+
+
+def _descend(steps: Times, samples: Times, found: Ints, width: int) -> None:
+    """Move each index on to the last in its bucket that is at or before its step, in place."""
+    times, further = np.empty_like(steps), np.empty_like(found)
+    while width := width >> 1:
+        samples[width:].take(found, out=times, mode="clip")
+        np.multiply(times <= steps, width, out=further)
+        found += further
+    # Beyond the end each comparison was with the last sample, so who went there belongs to it.
+    np.minimum(found, samples.size - 1, out=found)
 
 
 def _distance(later: Times, earlier: Times) -> NDArray[np.uint64]:
@@ -178,11 +201,14 @@ def _distance(later: Times, earlier: Times) -> NDArray[np.uint64]:
 
 
 def _nearest(steps: Times, samples: Times, limit: np.uint64) -> Ints:
-    before = _last_at_or_before(steps, samples)
-    inner = slice(before.searchsorted(0), before.searchsorted(samples.size - 1))
-    for first in range(inner.start, inner.stop, _CHUNK):
-        block = slice(first, min(first + _CHUNK, inner.stop))
-        _choose_side(steps[block], samples, before[block], limit)
+    before, width = _buckets(steps, samples)
+    inner = slice(steps.searchsorted(samples[0]), steps.searchsorted(samples[-1]))
+    for first in range(0, steps.size, _CHUNK):  # each block to its end, while its samples are in the cache
+        block = slice(first, first + _CHUNK)
+        _descend(steps[block], samples, before[block], width)
+        block = slice(max(first, inner.start), min(first + _CHUNK, inner.stop))
+        if block.start < block.stop:
+            _choose_side(steps[block], samples, before[block], limit)
     # Steps before the first sample or after the last have one side only.
     ahead = samples.searchsorted(samples[0], side="right") - 1
     head, tail = slice(inner.start), slice(inner.stop, None)
@@ -194,14 +220,15 @@ def _nearest(steps: Times, samples: Times, limit: np.uint64) -> Ints:
 def _choose_side(steps: Times, samples: Times, before: Ints, limit: np.uint64) -> None:
     """Turn the last index at or before each step into the index of its match, in place."""
     past = _distance(steps, samples.take(before, mode="clip"))
-    next_times = samples.take(before + 1, mode="clip")
+    next_times = samples[1:].take(before, mode="clip")
     ahead = _distance(next_times, steps)
     later = ahead < past
     before += later
-    repeated = later & (samples.take(before + 1, mode="clip") == next_times) & (before < samples.size - 1)
+    repeated = samples[1:].take(before, mode="clip") == next_times
+    repeated &= later
     if repeated.any():  # of several at the same time the last
         before[repeated] = samples.searchsorted(next_times[repeated], side="right") - 1
-    missed = np.minimum(past, ahead) > limit
+    missed = np.minimum(past, ahead, out=past) > limit
     if missed.any():
         before[missed] = -1
 

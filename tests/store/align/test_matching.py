@@ -14,6 +14,8 @@ START = 1_700_000_000 * SECOND
 def small_blocks(monkeypatch):
     """Let a handful of steps span several blocks of the search."""
     monkeypatch.setattr(matching, "_CHUNK", 3)
+    monkeypatch.setattr(matching, "_FEW", 0)
+    monkeypatch.setattr(matching, "_STEPS_A_BUCKET", 2)
 
 
 def random_clocks(rng):
@@ -125,3 +127,17 @@ def test_interval_mean_equals_the_brute_force_loop():
         values[rng.random(times.size) < 0.2] = np.nan
         expected = naive.interval_mean(starts, ends, times, values)
         np.testing.assert_allclose(interval_mean(starts, ends, times, values), expected, rtol=1e-14)
+
+
+@pytest.mark.parametrize("count", [1, 40, 3_000, 60_000])
+def test_many_steps_match_as_single_ones_do_whatever_the_number_of_samples(count):
+    """Steps that come together descend in buckets; a few are each searched."""
+    rng = np.random.default_rng(count)
+    samples = START + np.sort(rng.integers(0, count // 2 + 1, count))
+    steps = START + np.sort(rng.integers(-20, count // 2 + 20, 3_000))
+    for tolerance in (0, 3, 10**6):
+        apart = [nearest(steps[at : at + 500], samples, tolerance) for at in range(0, 3_000, 500)]
+        assert nearest(steps, samples, tolerance).tolist() == np.concatenate(apart).tolist()
+        shuffled = rng.permutation(3_000)
+        assert (nearest(steps[shuffled], samples, tolerance) == np.concatenate(apart)[shuffled]).all()
+    assert (asof(steps, samples) == np.searchsorted(samples, steps, side="right") - 1).all()
