@@ -264,17 +264,23 @@ class _Share:
     def update(
         self, time_s: float, elapsed_s: float | None, bit: bool | None, sample: Mapping[str, Any]
     ) -> None:
-        counted_s = self._advanced_s(elapsed_s, sample)
+        if elapsed_s is not None and sample.get(self._counter) == self._count:  # most do not move
+            counted_s = None if self._count is None else 0.0
+        else:
+            counted_s = self._advanced_s(elapsed_s, sample)
         entries = self._entries
         begin_s = time_s - self._window_s + 1e-9
         while entries and entries[0][0] <= begin_s:
             entries.popleft()
-        now = 1.0 if bit else counted_s / elapsed_s if counted_s and elapsed_s else 0.0
-        if bit is not None or counted_s is not None:
+        if not bit and not counted_s:
+            self.now = 0.0
+            if bit is not None or counted_s is not None:
+                entries.append((time_s, 0.0, 0.0))
+        else:
+            self.now = now = 1.0 if bit else counted_s / elapsed_s if counted_s and elapsed_s else 0.0
             entries.append((time_s, now, counted_s or 0.0))
             if now > 0.0:
                 self._active_s = time_s
-        self.now = now
         if self._active_s > begin_s:
             self._sum_up()
         else:  # every entry is 0
@@ -293,9 +299,7 @@ class _Share:
         self.majority = majority
 
     def _advanced_s(self, elapsed_s: float | None, sample: Mapping[str, Any]) -> float | None:
-        """Return by how much the counter advanced since the last reading; a reset tells nothing."""
-        if elapsed_s is not None and sample.get(self._counter) == self._count:  # most do not move
-            return None if self._count is None else 0.0
+        """Return by how much the counter advanced since the last reading, not known if it was reset."""
         count = _number(sample, self._counter)
         before, self._count = self._count, None if count is None else int(count)
         if self._count is None or before is None or elapsed_s is None or self._count < before:

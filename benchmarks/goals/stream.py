@@ -1,4 +1,4 @@
-"""Spikes and shifts against planted truth, what a step of them takes, rolling correlations against river."""
+"""Spikes and shifts against planted truth, rolling correlations against river, the layer an event."""
 
 import math
 import sys
@@ -11,6 +11,7 @@ from river import stats, utils
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 sys.path.insert(0, str(Path(__file__).parents[2] / "tests" / "support"))
+from goals import layer
 from goals.goal import Goal, main
 from thermograd.benchmarks.correlation_grid import CorrelationGrid
 from thermograd.stream.correlation import RollingCorrelation
@@ -26,6 +27,7 @@ def measure(quick: bool) -> Iterator[Goal]:
     yield from detectors(5 if quick else 250, 5 if quick else 120)
     yield from one_pair(2 if quick else 7)
     yield from many_pairs(1 if quick else 12)
+    yield from layer.measure(quick)
 
 
 def version_2() -> SpikeDetector:

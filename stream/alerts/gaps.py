@@ -201,6 +201,8 @@ class _Sensors:
         self._periods, self._quiet_ns = section.periods, round(section.quiet_s * 1e9)
         self._ended = [] if ended is None else ended
         self._sensors: dict[str, _Sensor] = {}
+        self._unknown = _SENSORS  # those that never had a value
+        self._is_any_out = False
         self._last: Mapping[str, Any] = {}
         self._usual, self._usual_ns = UsualPeriod(), 0
         self._last_ns: int | None = None
@@ -210,6 +212,11 @@ class _Sensors:
     def update(self, values: Mapping[str, Any]) -> list[Alert]:
         """Learn one sample."""
         self._go_on(int(values["monotonic_ns"]))
+        if not self._is_any_out and self._is_as_usual(values):
+            self._last = values
+            if self._is_told:
+                self._end(values, self._quiet_ns)
+            return []
         silent, sensors = [], self._sensors
         for name in _SENSORS:
             sensor = sensors.get(name)
@@ -220,10 +227,17 @@ class _Sensors:
                 sensors[name] = _Sensor(self._reading)
             elif sensor.is_out:
                 self._is_back(sensor, int(values["time_ns"]))
+        self._unknown = tuple(name for name in _SENSORS if name not in sensors)
+        self._is_any_out = any(sensor.is_out for sensor in sensors.values())
         self._last = values
         if self._is_told:
             self._end(values, self._quiet_ns)
         return [self._to_alert(values, silent)] if silent else []
+
+    def _is_as_usual(self, values: Mapping[str, Any]) -> bool:
+        """Return whether all sensors that ever had a value have one, and no other has."""
+        look, unknown = values.get, self._unknown
+        return None not in map(look, self._sensors) and [*map(look, unknown)].count(None) == len(unknown)
 
     def close(self) -> None:
         """Tell of those that are back until when they were silent."""
@@ -236,10 +250,12 @@ class _Sensors:
         self._before_ns = self._awake_ns
         if self._last_ns is not None:
             interval_ns = now_ns - self._last_ns
-            if interval_ns > _LONGEST * self._usual_ns or not self._reading % _EVERY:
+            longest_ns = _LONGEST * self._usual_ns
+            if interval_ns > longest_ns or not self._reading % _EVERY:
                 self._usual_ns = self._usual.ns or interval_ns
+                longest_ns = _LONGEST * self._usual_ns
             self._usual.add(interval_ns)
-            self._awake_ns += min(interval_ns, round(_LONGEST * self._usual_ns))
+            self._awake_ns += interval_ns if interval_ns < longest_ns else min(interval_ns, round(longest_ns))
         self._last_ns = now_ns
 
     def _is_back(self, sensor: _Sensor, time_ns: int) -> None:

@@ -87,6 +87,7 @@ class Bank(Columns):
         self.begun_count = np.zeros(devices)  # the mean over the sensors seen
         self.fortune = np.ones(cells)
         self.kept = np.ones(cells)  # what the tax leaves of each cell's bets
+        self._is_taxed = False
         self.excess = np.zeros((1 + len(terms.memories), width))
         self.moments = np.zeros((3, *cells[1:]))  # means of what is bet on, and of the squares of both sides
         self.e_values, self.e_value = np.zeros(width), np.zeros(devices)
@@ -104,6 +105,7 @@ class Bank(Columns):
         for name in self.parts:
             getattr(self, name).append(getattr(other, name))
         self.controls += other.controls
+        self._is_taxed |= other._is_taxed
         self._cycles += other._cycles
 
     def part(self, devices: Sequence[int]) -> "Bank":
@@ -120,6 +122,7 @@ class Bank(Columns):
         super().put(devices, part)
         for name in self.parts:
             getattr(self, name).put(devices, getattr(part, name))
+        self._is_taxed |= part._is_taxed
         for at, cycle in zip(devices, part._cycles, strict=True):
             self._cycles[at] = cycle
 
@@ -148,6 +151,9 @@ class Bank(Columns):
     def seen(self) -> Bools:
         """Return which sensors have been seen long enough to be bet on, shape (devices, sensors)."""
         return self.innovations.known.reshape(-1, self.series)[:, 1:]
+
+    def _count_seen(self) -> NDArray[np.int64]:
+        return np.asarray(np.add.reduce(self.seen(), axis=1))
 
     def cell(self, column: int) -> int:
         """Return the cell with which the bets on a sensor have gained most."""
@@ -214,7 +220,8 @@ class Bank(Columns):
         self.excess[:, own] = excess = controls.excess()
         if excess.any() and self._ticks[device] > self.terms.warmup_ticks:
             self.kept[..., own] = 1.0 / (1.0 + self.tax(excess) * controls.usual_square)
-        else:
+            self._is_taxed = True
+        elif self._is_taxed:
             self.kept[..., own] = 1.0
 
     def _bet(self, new: Floats, squares: Floats, echoes: Floats, betting: Bools) -> None:
@@ -236,7 +243,8 @@ class Bank(Columns):
             return
         factors = np.multiply(_BETS, newest[0])
         factors += 1.0
-        factors *= self.kept
+        if self._is_taxed:
+            factors *= self.kept
         if not every(bets):
             factors[..., ~bets.repeat(self.sensors)] = 1.0
         frozen = self.innovations.frozen.reshape(-1, self.series)  # where nothing happens nothing is begun
@@ -245,8 +253,8 @@ class Bank(Columns):
         for worth in (self.begun, self.ever_begun):
             worth += begun
             worth *= factors
-        np.maximum(np.minimum(self.ever_begun, _FORTUNE_MOST, out=self.ever_begun), 0.0, out=self.ever_begun)
-        self.begun_count += begins.sum(axis=1) / np.maximum(self.seen().sum(axis=1), 1)
+        np.minimum(self.ever_begun, _FORTUNE_MOST, out=self.ever_begun)  # nothing in it is below 0
+        self.begun_count += np.add.reduce(begins, axis=1) / np.maximum(self._count_seen(), 1)
         from_now = self._ticks > max(self.terms.warmup_ticks, _RUN_FROM)
         if some(from_now):
             if not every(from_now):
@@ -293,7 +301,7 @@ class Bank(Columns):
 
     def overall(self, values: Floats) -> Floats:
         """Return the mean over each device's sensors that have innovations: an absent one costs nothing."""
-        by_sensor, seen = values.reshape(-1, self.sensors), self.seen().sum(axis=1)
+        by_sensor, seen = values.reshape(-1, self.sensors), self._count_seen()
         total = by_sensor[:, 0].copy()
         for sensor in range(1, self.sensors):
             total += by_sensor[:, sensor]

@@ -180,9 +180,8 @@ class Controls:
             return families
         usual = self._weight[:_RUN, None] * self._power[:_RUN, awake]
         families[0, awake] = _beyond(_mean_square(self._known(self._lags[:_RUN])), usual, _CHANCE)
-        for echo in range(self._memories):
-            squares = _mean_square(self._known(self._echoes[:_RUN, :, :, echo], _ECHO_LAGS))
-            families[1 + echo, awake] = _beyond(squares, usual, _CHANCE_ECHO)
+        squares = _mean_square(self._known(self._echoes[:_RUN], _ECHO_LAGS))
+        families[1:, awake] = _beyond(squares, usual[..., None], _CHANCE_ECHO).T
         return families
 
     def run_excess(self) -> Floats:
@@ -235,11 +234,11 @@ def _of_echoes(places: Floats, memories: int) -> Floats:
 
 
 def _mean_square(sums: Floats) -> Floats:
-    """Return the mean over directions and lags of sums of shape (rates, 2, sensors, lags), in one order."""
-    lags_first = np.ascontiguousarray(np.moveaxis(sums, (3, 1), (0, 1)))
+    """Return the mean over directions and lags of sums of shape (rates, 2, ..., lags), in one order."""
+    lags_first = np.ascontiguousarray(np.moveaxis(sums, (-1, 1), (0, 1)))
     lags_first *= lags_first
     total: Floats = np.add.reduce(np.add.reduce(lags_first, axis=0), axis=0)
-    total /= max(2 * sums.shape[3], 1)
+    total /= max(2 * sums.shape[-1], 1)
     return total
 
 
@@ -249,7 +248,7 @@ def _largest(sums: Floats) -> Floats:
 
 
 def _beyond(squares: Floats, usual: Floats, chance: float) -> Floats:
-    """Return by how much they exceed what is usual, at the rate where they do most; shape (sensors,)."""
+    """Return by how much they exceed what is usual, at the rate where they do most: the first axis."""
     return np.asarray(np.maximum(_ratio(squares, usual) - 1.0 - chance, 0.0).max(axis=0))
 
 

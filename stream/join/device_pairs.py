@@ -124,7 +124,7 @@ class DevicePairs:
         watermark_ns = join.watermark_ns()
         if self._ticks.has_told(key, watermark_ns):  # most steps complete no second
             return []
-        self._correlate(join.rows())
+        self._correlate(join.found())
         alerts = self._advance_all()
         self._ticks.forget(watermark_ns)
         return alerts
@@ -210,7 +210,7 @@ class DevicePairs:
         """Learn the rows that are certain by now, for somebody who looks: whoever does is spared an error."""
         if self._is_joined:
             try:
-                self._correlate(self._join.rows())
+                self._correlate(self._join.found())
             except BaseException as error:  # noqa: BLE001 - as for the monitors
                 self._is_joined = False
                 self._on_failure("the join of steps with samples", error)
@@ -218,9 +218,11 @@ class DevicePairs:
     def _correlate(self, rows: list[Joined]) -> None:
         pairs: dict[str, list[tuple[float, Mapping[str, Any]]]] = {}
         for step, device, sample in rows:
-            x = None if sample is None else step.get(_METRIC)
-            if x is not None and sample is not None:
-                pairs.setdefault(device, []).append((x, sample))
+            if sample is not None and (x := step.get(_METRIC)) is not None:
+                if device in pairs:
+                    pairs[device].append((x, sample))
+                else:
+                    pairs[device] = [(x, sample)]
         for device, found in pairs.items():
             correlations = self._correlations.setdefault(device, {})
             for column in _HARDWARE:

@@ -170,6 +170,12 @@ class EventTimeJoin:
         if len(self._arrived) + self._most_waiting > self.max_pending_steps:
             self._answer()
 
+    def found(self) -> list[Joined]:
+        """Return what `rows` returns, in order for each device alone."""
+        self._answer()
+        found, self._found = self._found, []
+        return [row[2] for row in found]
+
     def rows(self) -> list[Joined]:
         """Return the rows that have become certain since the last call, in (time_ns, seq) order."""
         self._answer()
@@ -281,8 +287,12 @@ class _DeviceBuffer:
             if key > samples[at][0]:
                 samples[at] = (key, values)
         else:
-            samples.insert(at, (key, values))
-            times.insert(at, time_ns)
+            if at == len(times):
+                samples.append((key, values))
+                times.append(time_ns)
+            else:
+                samples.insert(at, (key, values))
+                times.insert(at, time_ns)
             if self.steps and self.steps[0][0][0] <= time_ns < self.due_ns:
                 self.due_ns = time_ns
 

@@ -54,6 +54,7 @@ class Ticks:
     def __init__(self, metric: str = "grad_norm", most_empty: int = 32) -> None:
         self._metric, self._most_empty = metric, most_empty
         self._steps: dict[int, list[_Step]] = {}
+        self._means: tuple[int, int, _Means] | None = None  # of a tick with so many steps, for all devices
         self._forgotten: int | None = None
         self._devices: dict[str, _Device] = {}
 
@@ -105,26 +106,26 @@ class Ticks:
         """Drop the steps that no device asks for any more: all are past this event time."""
         last = _last_tick(watermark_ns)
         if last != self._forgotten:
-            self._forgotten = last
+            self._forgotten, self._means = last, None
             for tick in [tick for tick in self._steps if tick <= last]:
                 del self._steps[tick]
 
     def _fill(self, state: "_Device", tick: int) -> Tick:
-        steps = [step for step in self._steps.get(tick, ()) if state.name not in step.refused]
-        steps.sort(key=itemgetter(0))
-        values = [step.values for step in steps]
-        x = _mean([step.x for step in steps if isfinite(step.x)])
+        of_steps = self._of_steps(state.name, tick)
         sample = state.samples.pop(tick, None)
         reading = sample[1] if sample else {}
-        drivers = (
-            _mean(_numbers(values, "learning_rate")),
-            _mean(_numbers(values, "step_time_s")),
-            _number(reading.get("utilization_pct")),
-        )
-        cause = reading or (values[-1] if values else None)
-        last_step = next((each["step"] for each in reversed(values) if each.get("step") is not None), None)
-        epoch = next(iter(reversed(_numbers(values, "epoch"))), nan)
-        return Tick(state.name, x, state.read(reading), drivers, cause, last_step, epoch, tick)
+        drivers = (*of_steps.drivers, _number(reading.get("utilization_pct")))
+        cause, sensors = reading or of_steps.last, state.read(reading)
+        return Tick(state.name, of_steps.x, sensors, drivers, cause, of_steps.step, of_steps.epoch, tick)
+
+    def _of_steps(self, device: str, tick: int) -> "_Means":
+        """Return what a tick's steps say to a device: the same to all, unless one was too late for some."""
+        steps = self._steps.get(tick, [])
+        if any(step.refused for step in steps):
+            return _means([step for step in steps if device not in step.refused])
+        if self._means is None or self._means[:2] != (tick, len(steps)):
+            self._means = tick, len(steps), _means(steps)
+        return self._means[2]
 
 
 class _Step(NamedTuple):
@@ -132,6 +133,28 @@ class _Step(NamedTuple):
     values: Mapping[str, Any]
     refused: frozenset[str]
     x: float
+
+
+class _Means(NamedTuple):
+    """What the steps of a tick say together: means, and the values, number and epoch of the last."""
+
+    x: float
+    drivers: tuple[float, float]
+    last: Mapping[str, Any] | None
+    step: int | None
+    epoch: float
+
+
+def _means(steps: list[_Step]) -> _Means:
+    steps = sorted(steps, key=itemgetter(0))
+    values = [step.values for step in steps]
+    return _Means(
+        _mean([step.x for step in steps if isfinite(step.x)]),
+        (_mean(_numbers(values, "learning_rate")), _mean(_numbers(values, "step_time_s"))),
+        values[-1] if values else None,
+        next((each["step"] for each in reversed(values) if each.get("step") is not None), None),
+        next(iter(reversed(_numbers(values, "epoch"))), nan),
+    )
 
 
 class _Device:
