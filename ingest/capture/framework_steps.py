@@ -30,9 +30,10 @@ class FrameworkSteps:
         if self._trainer is None:
             trainer = calling_trainer()
             self._trainer = weakref.ref(trainer) if trainer is not None else lambda: None
-        count, last = _count_of(self._trainer()), self._last
-        if count is None:
+        trainer = self._trainer()
+        if trainer is None or (count := _count_of(trainer)) is None:
             return None
+        last = self._last
         self._last = count
         return count if is_first or count < last else None
 

@@ -38,7 +38,9 @@ def parameters_of(optimizer: Any) -> Iterator[Tensor]:
 
 def joined(norms: Iterable["GradientNorm | None"]) -> "GradientNorm | None":
     """Return the norm of all, of norms for different parameters; one that is there twice counts once."""
-    known = list({id(norm): norm for norm in norms if norm is not None}.values())
+    known = [norm for norm in norms if norm is not None]
+    if len(known) > 1:
+        known = list({id(norm): norm for norm in known}.values())
     if len(known) < 2:
         return known[0] if known else None
     parts = added_up(wide(part) for norm in known for part in norm.parts)
@@ -63,7 +65,12 @@ def gradient_norm(parameters: Iterable[Tensor]) -> GradientNorm | None:
     gradients = [p.grad for p in parameters if p.grad is not None]
     if not gradients:
         return None
-    if all(type(g) is Tensor and g.layout is torch.strided for g in gradients):
+    kinds = {(type(g), g.layout, g.dtype, g.device) for g in gradients}
+    if len(kinds) == 1:
+        ((kind, layout, dtype, _),) = kinds
+        if kind is Tensor and layout is torch.strided:  # what nearly every model's are
+            return GradientNorm((_norm_of_all(_fused_norms(gradients, dtype)),))
+    if all(kind is Tensor and layout is torch.strided for kind, layout, _, _ in kinds):
         return GradientNorm(added_up(row_norms(gradients)))
     if not any(_is_distributed(g) for g in gradients):
         return GradientNorm(added_up(row_norms([local_part(g) for g in gradients])))
@@ -83,10 +90,11 @@ def added_up(norms: Iterable[Tensor]) -> tuple[Tensor, ...]:
     by_device: dict[torch.device, list[Tensor]] = {}
     for norm in norms:
         by_device.setdefault(norm.device, []).append(norm)
-    return tuple(
-        parts[0] if len(parts) == 1 else torch.linalg.vector_norm(torch.stack(parts))
-        for parts in by_device.values()
-    )
+    return tuple(map(_norm_of_all, by_device.values()))
+
+
+def _norm_of_all(parts: Sequence[Tensor]) -> Tensor:
+    return parts[0] if len(parts) == 1 else torch.linalg.vector_norm(torch.stack(parts))  # type: ignore[arg-type]
 
 
 def wide(value: Tensor) -> Tensor:
@@ -101,12 +109,17 @@ def row_norms(gradients: Sequence[Tensor]) -> list[Tensor]:
         groups.setdefault((gradient.device, gradient.dtype), []).append(index)
     norms: list[Tensor] = [torch.empty(0)] * len(gradients)
     for (_, dtype), indices in groups.items():
-        wide = torch.float32 if dtype in _LOW_PRECISION else None
-        with torch.no_grad():  # gradients of gradients have a graph of their own
-            group = torch._foreach_norm([gradients[i] for i in indices], 2.0, dtype=wide)
+        group = _fused_norms([gradients[i] for i in indices], dtype)
         for index, norm in zip(indices, group, strict=True):
             norms[index] = norm
     return norms
+
+
+def _fused_norms(gradients: list[Tensor], dtype: torch.dtype) -> Sequence[Tensor]:
+    """Return the norm of each of some gradients of one kind."""
+    wide = torch.float32 if dtype in _LOW_PRECISION else None
+    with torch.no_grad():  # gradients of gradients have a graph of their own
+        return torch._foreach_norm(gradients, 2.0, dtype=wide)
 
 
 def combine(values: Sequence[float]) -> float:
@@ -121,7 +134,7 @@ def local_norm(norm: Tensor) -> GradientNorm:
 
     A replicated one is the norm of the whole; a partial one covers this rank's shard.
     """
-    if not _is_distributed(norm):
+    if type(norm) is Tensor or not _is_distributed(norm):
         return GradientNorm((norm.detach().clone(),))
     is_shard = any(not placement.is_replicate() for placement in norm.placements)  # type: ignore[attr-defined]
     return GradientNorm((_local(norm).clone(),), is_shard)

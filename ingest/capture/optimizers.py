@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 from thermograd.ingest.capture.by_hand import AFTER, BEFORE, HandChanges, Sketch, sketch_of, spread
 from thermograd.ingest.capture.gradients import GradientNorm, gradient_norm, parameters_of, without_scale
 from thermograd.ingest.capture.layer_norms import LayerNorms, LayerReading
+from thermograd.ingest.capture.readback import Scalar, tensor_of
 from thermograd.ingest.capture.wrappers import optimizers_in
 from torch import Tensor
 from torch.optim import Optimizer
@@ -44,7 +45,7 @@ class State:
     def __init__(self, optimizer: Any) -> None:
         self.optimizer = weakref.ref(optimizer)
         self.changes = HandChanges()
-        self.loss: Tensor | None = None
+        self.loss: Scalar | None = None
         self.passes: Passes | None = None
         self.left: LeftBehind | None = None
         self.started_ns: int | None = None
@@ -91,7 +92,7 @@ class State:
 
     # -- from backward pass to step ------------------------------------------------------------------
 
-    def add_pass(self, number: int, loss: Tensor | None) -> None:
+    def add_pass(self, number: int, loss: Scalar | None) -> None:
         """Note a backward pass that has added to the gradients, and its loss."""
         self.passes = Passes(self.passes.first if self.passes is not None else number, number)
         self._spent = None
@@ -155,10 +156,11 @@ class Optimizers:
 
     def __init__(self) -> None:
         self._states: weakref.WeakKeyDictionary[Any, State] = weakref.WeakKeyDictionary()
+        self._latest: State | None = None  # that was asked for: with one optimizer always the same
         self._listed: list[State] = []
         self._owners: dict[int, list[State]] = {}
-        self._unknown: Tensor | None = None
-        self._in_pass: Tensor | None = None
+        self._unknown: Scalar | None = None
+        self._in_pass: Scalar | None = None
         self._has_stepped = False
         self._is_looked_at = False
         self.passes = 0
@@ -172,7 +174,9 @@ class Optimizers:
 
     def know(self, optimizer: Any) -> State:
         """Return what is known of an optimizer; of a new one, the losses since the last step are its."""
-        state = self._states.get(optimizer)
+        state = self._latest
+        if state is None or state.optimizer() is not optimizer:
+            state = self._latest = self._states.get(optimizer)
         if state is None:
             state = self._states[optimizer] = State(optimizer)
             self._listed = []
@@ -198,12 +202,12 @@ class Optimizers:
         for state in states if self._is_looked_at else ():
             state.remember()
 
-    def add(self, loss: Tensor | None) -> None:
+    def add(self, loss: Scalar | None) -> None:
         """Add a loss that the backward pass began from."""
         if loss is not None:
             self._in_pass = _sum(self._in_pass, loss)
 
-    def after_pass(self, stepped: Collection[Any]) -> tuple[list[State], Tensor | None]:
+    def after_pass(self, stepped: Collection[Any]) -> tuple[list[State], Scalar | None]:
         """Give the loss to those whose gradients have changed; return those that were seen to change, and it.
 
         Those that have stepped inside the backward pass have used theirs.
@@ -223,7 +227,7 @@ class Optimizers:
 
     # -- steps ---------------------------------------------------------------------------------------
 
-    def take_unknown(self) -> Tensor | None:
+    def take_unknown(self) -> Scalar | None:
         """Return the loss that an engine steps on of which nothing is known."""
         self._has_stepped = True
         loss, self._unknown = self._unknown, None
@@ -231,7 +235,7 @@ class Optimizers:
             state.loss = None
         return loss
 
-    def take(self, state: State) -> Tensor | None:
+    def take(self, state: State) -> Scalar | None:
         """Return the loss that an optimizer steps on."""
         self._has_stepped = True
         loss, state.loss = state.loss, None
@@ -279,5 +283,8 @@ def _outline(optimizer: Any) -> list[tuple[int, ...]]:
     return [(len(held), *map(id, (held[0], held[-1]))) if held else (0,) for held in lists]
 
 
-def _sum(total: Tensor | None, loss: Tensor) -> Tensor:
-    return loss if total is None else total + loss.to(total.device, non_blocking=True)
+def _sum(total: Scalar | None, loss: Scalar) -> Scalar:
+    if total is None:
+        return loss
+    first = tensor_of(total)
+    return first + tensor_of(loss).to(first.device, non_blocking=True)

@@ -13,6 +13,22 @@ from thermograd.ingest.capture.gradients import wide
 from torch import Tensor
 
 _SLOT_WIDTH = 16
+_EXACT = (torch.float32, torch.float64)  # in one of Python's numbers
+
+
+class HostScalar(NamedTuple):
+    """A scalar that was read from a tensor on the host when it was seen: one call of torch, not three."""
+
+    value: float
+    dtype: torch.dtype
+
+
+Scalar = Tensor | HostScalar
+
+
+def tensor_of(scalar: Scalar) -> Tensor:
+    """Return a scalar as a tensor, with which is counted as torch does."""
+    return torch.tensor(scalar.value, dtype=scalar.dtype) if isinstance(scalar, HostScalar) else scalar
 
 
 class _Event(Protocol):
@@ -70,13 +86,15 @@ class Readback:
     """
 
     def __init__(
-        self, tensors: Mapping[str, Tensor], slots: Callable[[torch.device], PinnedSlots] = _slots_of
+        self, tensors: Mapping[str, Scalar], slots: Callable[[torch.device], PinnedSlots] = _slots_of
     ) -> None:
         self._values: dict[str, float] = {}
         self._late: dict[str, Tensor] = {}
         self._waiting: dict[torch.device, tuple[PinnedSlots, PinnedSlot, list[str]]] = {}
         for name, tensor in tensors.items():
-            if tensor.device.type == "cpu":
+            if isinstance(tensor, HostScalar):
+                self._values[name] = tensor.value
+            elif tensor.is_cpu:
                 self._values[name] = float(tensor)
             elif tensor.is_cuda:
                 self._send(name, tensor, slots)
@@ -96,7 +114,7 @@ class Readback:
 
     def ready(self) -> bool:
         """Whether every value has arrived; does not wait."""
-        return all(slot.event.query() for _, slot, _ in self._waiting.values())
+        return not self._waiting or all(slot.event.query() for _, slot, _ in self._waiting.values())
 
     def values(self) -> dict[str, float]:
         """Return the values, waiting for those that are still on their way."""
@@ -116,8 +134,10 @@ def read_back(tensors: Mapping[str, Any]) -> Readback:
     return Readback({name: copy for name, copy in copies.items() if copy is not None})
 
 
-def own_copy(value: Any) -> Tensor | None:
+def own_copy(value: Any) -> Scalar | None:
     """Return a detached copy of a scalar that its owner may change; None for what is no scalar tensor."""
+    if type(value) is Tensor and not value.dim() and value.dtype in _EXACT:  # what nearly every loss is
+        return HostScalar(value.item(), value.dtype) if value.is_cpu else value.detach().clone()
     if not isinstance(value, Tensor) or value.numel() != 1:
         return None
     placements = getattr(value, "placements", ())

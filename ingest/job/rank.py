@@ -146,7 +146,11 @@ def cuda_device() -> str | None:
     Never initialises CUDA: that would take memory, and break processes that are forked later.
     """
     torch = sys.modules.get("torch")
+    if torch is None or not getattr(
+        getattr(torch, "cuda", None), "_initialized", True
+    ):  # asked at every step
+        return None
     with _questions:
-        if torch is not None and torch.cuda.is_initialized():
+        if torch.cuda.is_initialized():
             return f"GPU-{torch.cuda.get_device_properties(torch.cuda.current_device()).uuid}"
     return None

@@ -104,14 +104,20 @@ class Recorder:
         self.mark("note", step, text, detail)
 
     def _fitted(self, kind: str, row: dict[str, Any]) -> dict[str, Any]:
-        """Return the row that can be written; a value that its column cannot hold is null, and counted."""
+        """Return what of a row can be written; a value that its column cannot hold is counted instead."""
         exact = _EXACT if kind == "step" else {}
+        fitted: dict[str, Any] = {}
         for name, value in row.items():
-            if value is not None and type(value) is not exact.get(name):
-                row[name], lost = fit(kind, name, value)
+            if value is None:
+                continue
+            if type(value) is not exact.get(name):
+                value, lost = fit(kind, name, value)
                 if lost is not None:
                     self.left_out.count(lost, f"{kind} {name}")
-        return row
+                if value is None:
+                    continue
+            fitted[name] = value
+        return fitted
 
     def _say_left_out(self, text: str) -> None:
         """Tell the first value of a column that is left out, in the log too: a crash may leave no account."""
@@ -241,13 +247,14 @@ class Recorder:
             self._device = device
             self.note(f"rank {self._rank} computes on {device}", rank=self._rank, device=device)
         row = self._fitted("step", row)
-        restart = self._restarts.follow(row["step"], row.setdefault("time_ns", time.time_ns()))
+        step = row.get("step")
+        restart = self._restarts.follow(step, row.setdefault("time_ns", time.time_ns()))
         if restart is not None:
-            self.mark("gap", row["step"], restart.text, restart.detail)
+            self.mark("gap", step, restart.text, restart.detail)
         assert self.writer is not None
         self.writer.append("step", **row)
         self.steps += 1
-        self.last_number = row["step"]
+        self.last_number = step
         if self.metrics.is_waiting:
             self.metrics.collect()
 

@@ -58,6 +58,7 @@ class Clips:
     def __init__(self) -> None:
         self._calls: list[Clip] = []
         self._of: dict[int, Clip] = {}
+        self._only: Clip | None = None  # the first call, which is not in `_of` yet: mostly there is no second
 
     def add(self, new: Clip) -> bool:
         """Add a call; return whether it saw gradients that no call before it had clipped.
@@ -65,8 +66,13 @@ class Clips:
         A call without parameters is one of compiled code, which does not tell whose gradients it clips.
         """
         new.ids = set(map(id, new.parameters))
-        before = {i for i in new.ids & self._of.keys() if not self._of[i].is_done}
-        for clip in {id(c): c for c in map(self._of.get, before)}.values():
+        if not self._calls and not self._of:
+            self._calls.append(new)
+            self._only = new
+            return True
+        of = self._by_parameter()
+        before = {i for i in new.ids & of.keys() if not of[i].is_done}
+        for clip in {id(c): c for c in map(of.get, before)}.values():
             if clip is not None and clip.max_norm is None:
                 clip.max_norm = new.max_norm
         if before:
@@ -84,6 +90,13 @@ class Clips:
         self._of.update(dict.fromkeys(new.ids, new))
         return True
 
+    def _by_parameter(self) -> dict[int, Clip]:
+        """Return the latest call that saw a parameter, by the parameter's id."""
+        only, self._only = self._only, None
+        if only is not None:
+            self._of.update(dict.fromkeys(only.ids, only))
+        return self._of
+
     def _open_total(self) -> Clip | None:
         return next((clip for clip in self._calls if clip.is_given and not clip.is_done), None)
 
@@ -97,7 +110,7 @@ class Clips:
         """Drop the calls of which nothing more can be said."""
         left = [clip for clip in self._calls if not clip.is_done]
         if len(left) < len(self._calls):
-            self._calls = left
+            self._calls, self._only = left, None
             self._of = {i: clip for clip in left for i in clip.ids}
 
     def unused(self, ids: set[int]) -> Clip | None:
@@ -115,7 +128,7 @@ class Clips:
         """
         few = len(ids) < len(self._calls)
         calls: Collection[Clip | None] = (
-            {id(c): c for c in map(self._of.get, ids)}.values() if few else self._calls
+            {id(c): c for c in map(self._by_parameter().get, ids)}.values() if few else self._calls
         )
         mine = [c for c in calls if c is not None and self._is_open(c, user) and not ids.isdisjoint(c.ids)]
         if not mine:

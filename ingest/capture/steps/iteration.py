@@ -9,7 +9,7 @@ from thermograd.ingest.capture.by_hand import BEFORE, HandChanges
 from thermograd.ingest.capture.gradients import GradientNorm, joined
 from thermograd.ingest.capture.layer_norms import LayerReading
 from thermograd.ingest.capture.optimizers import Passes, State
-from thermograd.ingest.capture.readback import Readback
+from thermograd.ingest.capture.readback import Readback, Scalar, tensor_of
 from torch import Tensor
 
 _MOST_NAMED = 8
@@ -31,12 +31,12 @@ class Part:
         self.max_norm: float | None = None
         self.found_inf: Any = getattr(optimizer, "found_inf", None)
         self.layers: list[LayerReading] = []
-        self.loss: Tensor | None = None
+        self.loss: Scalar | None = None
         self.loss_parts = 1  # backward passes whose mean, not sum, the step is on
         self.passes: Passes | None = None
         self.was_dropped = self.skipped = self.is_measured_only = self.is_inside = False
         self.started_ns: int | None = None
-        self.monotonic_ns, self.time_ns = time.monotonic_ns(), time.time_ns()
+        self.monotonic_ns = self.time_ns = 0  # until it has ended
 
     def end(self) -> None:
         """Note when the optimizer had stepped."""
@@ -61,19 +61,19 @@ class Iteration:
     def __init__(self) -> None:
         self.parts: list[Part] = []
         self.ids: set[int] = set()
-        self.loss: Tensor | None = None  # of the backward pass that the steps were made inside of
+        self.loss: Scalar | None = None  # of the backward pass that the steps were made inside of
 
     def __contains__(self, optimizer: Any) -> bool:
         return any(part.optimizer() is optimizer for part in self.parts)
 
     def add(self, part: Part) -> None:
         """Add a step; of an optimizer that steps again (inside a wrapper's step) the last one counts."""
-        self.parts = [
-            p for p in self.parts if p.optimizer() is not part.optimizer() or part.optimizer() is None
-        ]
+        if self.parts:
+            optimizer = part.optimizer()
+            self.parts = [p for p in self.parts if p.optimizer() is not optimizer or optimizer is None]
         self.parts.append(part)
         if part.state is not None:
-            self.ids |= part.state.ids
+            self.ids = self.ids | part.state.ids if self.ids else part.state.ids  # which is never changed
             part.state.changes = (
                 self.parts[0].state or part.state
             ).changes  # all or none are clipped by hand
@@ -85,36 +85,43 @@ class Iteration:
     def row(self) -> dict[str, Any]:
         """Return the row, with what is on its way in `readback`."""
         first, last = self.parts[0], self.parts[-1]
-        tensors = self._norms() | {"loss": self.loss if self.loss is not None else self._loss()}
-        tensors["inf"] = _least([part.found_inf for part in self.parts])
+        tensors = self._norms()
+        if (loss := self.loss if self.loss is not None else self._loss()) is not None:
+            tensors["loss"] = loss
+        if (inf := _least([part.found_inf for part in self.parts])) is not None:
+            tensors["inf"] = inf
         rate = first.learning_rate
         if isinstance(rate, Tensor):
             tensors["rate"], rate = rate, None
-        bounds = {part.max_norm for part in self.parts}
+        bound, others = first.max_norm, self.parts[1:]  # mostly none
         started_ns = last.started_ns
         return {
             "time_ns": last.time_ns,
             "monotonic_ns": last.monotonic_ns,
-            "max_grad_norm": bounds.pop() if len(bounds) == 1 else None,
+            "max_grad_norm": bound
+            if not others or len({part.max_norm for part in self.parts}) == 1
+            else None,
             "learning_rate": None if rate is None else float(rate),
             "step_time_s": (last.monotonic_ns - started_ns) / 1e9 if started_ns is not None else None,
-            "skipped": all(part.skipped for part in self.parts),
-            "readback": Readback({n: t for n, t in tensors.items() if isinstance(t, Tensor)}),
+            "skipped": first.skipped and all(part.skipped for part in others),
+            "readback": Readback(tensors),
             "changes": first.changes,
-            "is_gone": any(part.ratios.get("is_gone", False) for part in self.parts),
-            "was_dropped": any(part.was_dropped for part in self.parts),
-            "is_measured_only": all(part.is_measured_only for part in self.parts),
+            "is_gone": any(part.ratios.get("is_gone", False) for part in self.parts if part.ratios),
+            "was_dropped": first.was_dropped or any(part.was_dropped for part in others),
+            "is_measured_only": first.is_measured_only and all(part.is_measured_only for part in others),
             "layers": [reading for part in self.parts for reading in part.layers],
         }
 
     @property
     def is_shard(self) -> bool:
         """Whether the norm covers this rank's shard only."""
-        return any(part.norm is not None and part.norm.is_shard for part in self.parts)
+        return any(norm.is_shard for part in self.parts if (norm := part.norm) is not None)
 
     def _norms(self) -> dict[str, Any]:
         """Return the norm that counts; where that is not clear yet, both, and what tells which."""
         compared = [part for part in self.parts if part.ratios]
+        if not compared and len(self.parts) == 1:
+            return _named("norm", self.parts[0].norm)
         both = all(part.seen is not None and part.before is not None for part in self.parts)
         if not compared or not both:
             return _named("norm", joined(part.norm for part in self.parts))
@@ -127,16 +134,18 @@ class Iteration:
             "mean": _most([part.ratios["mean"] for part in compared]),
         }
 
-    def _loss(self) -> Tensor | None:
+    def _loss(self) -> Scalar | None:
         """Return the loss of the passes that any of the steps has used, each once.
 
         Of steps that share a pass, one that has waited longer than others also has older losses; one that
         later passes have added to has more of the objective.
         """
+        if len(self.parts) == 1:
+            return self.parts[0].loss
         losses = [(part.passes, part.loss) for part in self.parts if part.loss is not None]
         if not losses:
             return None
-        groups: list[tuple[Passes | None, Tensor]] = []
+        groups: list[tuple[Passes | None, Scalar]] = []
         for passes, loss in losses:
             for index, (other, _) in enumerate(groups):
                 if passes == other or passes is None or other is None:
@@ -151,7 +160,8 @@ class Iteration:
                 groups.append((passes, loss))
         total = groups[0][1]
         for _, loss in groups[1:]:
-            total = total + loss.to(total.device, non_blocking=True)
+            first = tensor_of(total)
+            total = first + tensor_of(loss).to(first.device, non_blocking=True)
         return total
 
     def parts_readback(self) -> tuple[list[dict[str, Any]], Readback] | None:

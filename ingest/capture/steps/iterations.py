@@ -7,11 +7,11 @@ inside a backward pass or a wrapper's step. Whom an optimizer steps with is lear
 from typing import Any
 
 from thermograd.ingest.capture.optimizers import Optimizers, Passes, State, do_share
+from thermograd.ingest.capture.readback import Scalar, tensor_of
 from thermograd.ingest.capture.situation import is_inside_backward
 from thermograd.ingest.capture.steps.iteration import Iteration, Part
 from thermograd.ingest.capture.steps.rows import Rows
 from thermograd.ingest.capture.watched import Watched
-from torch import Tensor
 
 _UNSEEN_AFTER = 3  # iterations; an optimizer that has not stepped by then is not waited for
 _KNOWN_AFTER = 2  # steps; by then it is known which optimizers an optimizer steps with
@@ -40,7 +40,7 @@ class Iterations:
         parts = self._open.parts if self._open is not None else []
         return [part.state for part in parts if part.is_inside and part.state is not None]
 
-    def set_loss(self, loss: Tensor | None) -> None:
+    def set_loss(self, loss: Scalar | None) -> None:
         """Set the loss of the backward pass that the steps were made inside of."""
         if self._open is not None:
             self._open.loss = loss
@@ -52,7 +52,8 @@ class Iterations:
         state, optimizer = part.state, part.optimizer()
         if state is None:
             loss = self._optimizers.take_unknown()
-            part.loss = loss / part.loss_parts if loss is not None and part.loss_parts > 1 else loss
+            is_mean = loss is not None and part.loss_parts > 1
+            part.loss = tensor_of(loss) / part.loss_parts if loss is not None and is_mean else loss
             part.started_ns = self._optimizers.restart_engine(part.monotonic_ns)
         else:
             part.is_inside = is_inside_backward()

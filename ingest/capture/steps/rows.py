@@ -26,8 +26,9 @@ class _Row(NamedTuple):
     parts: tuple[list[dict[str, Any]], Readback] | None
 
     def is_there(self) -> bool:
-        parts_are_there = self.parts is None or self.parts[1].ready()
-        return parts_are_there and self.readback.ready() and all(layers.ready() for layers in self.layers)
+        if not self.readback.ready() or (self.parts is not None and not self.parts[1].ready()):
+            return False
+        return not self.layers or all(layers.ready() for layers in self.layers)
 
 
 class Rows:
@@ -169,16 +170,16 @@ class Rows:
             whole = "the whole is the root of the sum of the ranks' squares"
             text = f"grad_norm covers this rank's shard: {whole}"
             self._say(text, grad_norm="shard", rank=self._rank)
-        if len(iteration.parts) > 1:
+        parts = iteration.parts
+        if len(parts) > 1:
             self._say("several optimizers make one step: grad_norm is of all", "several")
-        elif self._is_another(iteration):
+        elif self._is_another(parts[0].optimizer()):
             self._say("several optimizers step in turn; run.watch(optimizer) picks one", "several")
 
-    def _is_another(self, iteration: Iteration) -> bool:
+    def _is_another(self, optimizer: Any) -> bool:
         """Whether another optimizer has stepped than before."""
-        optimizer = iteration.parts[0].optimizer()
         before, self._last_optimizer = self._last_optimizer, optimizer and id(optimizer)
-        return None not in (before, self._last_optimizer) and before != self._last_optimizer
+        return before != self._last_optimizer and None not in (before, self._last_optimizer)
 
     def _say(self, text: str, key: str = "", **detail: Any) -> None:
         if (key or text) not in self._said:
@@ -187,13 +188,17 @@ class Rows:
 
 
 def _norm(read: dict[str, float], name: str) -> float | None:
+    if (first := read.get(f"{name}0")) is None:
+        return None
     parts = [value for key, value in read.items() if key.rstrip("0123456789") == name]
-    return combine(parts) if parts else None
+    return combine(parts) if len(parts) > 1 else first
 
 
 def _comparison(row: _Row) -> Comparison | None:
     """Return what the two norms of a row are, where there are two."""
     read = row.readback.values()
+    if "before0" not in read:
+        return None
     before, seen = _norm(read, "before"), _norm(read, "norm")
     if before is None or seen is None:
         return None

@@ -6,7 +6,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from thermograd.ingest.capture.readback import PinnedSlots, Readback, own_copy  # noqa: E402
+from thermograd.ingest.capture.readback import PinnedSlots, Readback, own_copy, tensor_of  # noqa: E402
 
 
 class Event:
@@ -30,7 +30,7 @@ class Event:
 class OnDevice:
     """A scalar that claims to be on a CUDA device."""
 
-    is_cuda = True
+    is_cuda, is_cpu = True, False
 
     def __init__(self, value, index=0):
         self.tensor, self.device = torch.tensor(value), torch.device("cuda", index)
@@ -122,11 +122,13 @@ def test_a_value_on_another_accelerator_is_read_when_it_is_asked_for():
 
 
 def test_a_copy_is_independent_of_its_owner_and_not_half_precise():
-    loss = torch.tensor(1.5, requires_grad=True)
-    copy = own_copy(loss)
-    loss.data.zero_()
-    assert copy.item() == 1.5
-    assert not copy.requires_grad
+    for shape, of in (((), torch.float32), ((1,), torch.float64), ((), torch.bfloat16)):
+        loss = torch.full(shape, 1.5, dtype=of, requires_grad=True)
+        copy = tensor_of(own_copy(loss))
+        loss.data.zero_()
+        assert copy.item() == 1.5
+        assert copy.dtype == (torch.float64 if of is torch.float64 else torch.float32)
+        assert not copy.requires_grad
     assert own_copy(torch.tensor([2.0], dtype=torch.bfloat16)).dtype == torch.float32
     assert own_copy(torch.ones(2)) is None
     assert own_copy(3.0) is None
