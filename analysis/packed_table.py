@@ -34,11 +34,16 @@ class PackedTable:
 
     def column(self, name: str) -> pa.ChunkedArray:
         """Return a column, in the type that it has in any part."""
-        tables = [
-            pq.read_table(pa.BufferReader(part), columns=[name], use_threads=False) for part in self._parts
-        ]
-        field = pa.schema([self.schema.field(name)])
-        return pa.concat_tables([field.empty_table(), *tables], promote_options="default").column(name)
+        kind = self.schema.field(name).type
+        chunks = []
+        for part in self._parts:
+            file = pq.ParquetFile(pa.BufferReader(part))
+            if name in file.schema_arrow.names:
+                read = file.read(columns=[name], use_threads=False).column(name)
+                chunks += read.chunks if read.type == kind else read.cast(kind).chunks
+            else:
+                chunks.append(pa.nulls(file.metadata.num_rows, kind))
+        return pa.chunked_array(chunks, kind)
 
     def unpacked(self) -> pa.Table:
         """Return all columns."""

@@ -66,9 +66,7 @@ def digest(array: Any) -> bytes:
 
 
 def _size(answer: Any) -> int:
-    """Return the bytes of the arrays of an answer, those that it alone holds."""
-    if hasattr(answer, "own_bytes"):
-        return int(answer.own_bytes)
+    """Return the bytes of the arrays of an answer."""
     if is_dataclass(answer):
         return sum(_size(getattr(answer, each.name)) for each in fields(answer))
     return int(answer.nbytes) if isinstance(answer, np.ndarray) else 0

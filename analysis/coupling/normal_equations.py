@@ -7,11 +7,12 @@ weighted block by block while their products are summed, and these tell what is 
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import scipy.linalg
 from thermograd.analysis.arrays import Floats, Ints
-from thermograd.analysis.coupling.linear_algebra import WORST_PIVOT, orthonormal, pivots_of
+from thermograd.analysis.coupling.linear_algebra import WORST_PIVOT, orthonormal, pivots_of, spanning
 
 _BLOCK_ROWS = 1024  # so many weighted rows stay in the processor's cache
 _WELL_APART = 0.03  # from this pivot on one round of projection is exact to 1e-12
@@ -99,11 +100,6 @@ class ScaledBasis:
         """Number of columns, those that others span too."""
         return int(self.columns.shape[1])
 
-    @property
-    def own_bytes(self) -> int:
-        """Bytes of what no other holds."""
-        return int(self.scale.nbytes + self.triangle.nbytes)
-
     def taken_out_of(self, values: Floats) -> Floats:
         """Return what the columns do not span of values, shape (n,) or (n, k)."""
         left = values[::-1] if self.is_turned else values
@@ -147,6 +143,36 @@ def scaled_basis(columns: Floats, scale: Floats, kept: Ints | None, gram: Floats
         if triangle is not None:
             return ScaledBasis(columns, scale, kept, triangle)
     return Basis(orthonormal(columns / scale[:, None]))
+
+
+def remembered_basis(
+    call: Callable[..., Any], columns: Floats, scale: Floats | None, rows: slice | Ints
+) -> "Span":
+    """Return `scaled_basis` in some rows; `call` may remember it, of many rows but what is no column.
+
+    `columns` have to be known to `call`; a scale of None is 1.
+    """
+    kept = call(independent_of, columns, rows)
+    triangle = None if kept is None else call(_triangle_in, columns, scale, rows, kept)
+    if kept is None or triangle is None:
+        basis: Basis = call(_dense_in, columns, scale, rows)
+        return basis
+    inside = columns[rows]
+    return ScaledBasis(inside, np.ones(len(inside)) if scale is None else scale[rows], kept, triangle)
+
+
+def independent_of(columns: Floats, rows: slice | Ints) -> Ints | None:
+    """Return the places of columns that span all in some rows; None where rows are few."""
+    return spanning(columns[rows])
+
+
+def _triangle_in(columns: Floats, scale: Floats | None, rows: slice | Ints, kept: Ints) -> Floats | None:
+    return _triangle(products([columns[rows]], None if scale is None else scale[rows])[np.ix_(kept, kept)])
+
+
+def _dense_in(columns: Floats, scale: Floats | None, rows: slice | Ints) -> Basis:
+    inside = columns[rows]
+    return Basis(orthonormal(inside if scale is None else inside / scale[rows][:, None]))
 
 
 Span = Basis | ScaledBasis

@@ -22,7 +22,7 @@ from thermograd.analysis.run.experiment.experiments import (
 from thermograd.analysis.run.incident.incident import run_incident
 from thermograd.analysis.run.negative_controls import control_correlations
 from thermograd.analysis.run.pair import Pair
-from thermograd.analysis.run.pairs import Asked, PairTest, correlate_pairs
+from thermograd.analysis.run.pairs import Asked, PairTest, Shared, correlate_pairs
 from thermograd.analysis.run.readings.data_quality import warnings_for
 from thermograd.analysis.run.readings.recognised import recognised
 from thermograd.analysis.run.readings.time_constants import time_constants_s
@@ -86,7 +86,8 @@ def analyze_run(
     wanted = _wanted_pairs(data, devices, x, y)
     tolerance_ns = round(tolerance_s * 1e9)
     aligned = {d.name: nearest(data.step_time_ns, d.time_ns, tolerance_ns) for d in devices}
-    pairs = [_naive_pair(data, *pair, aligned[pair[-1].name], tolerance_ns) for pair in wanted]
+    shared = Shared()
+    pairs = [_naive_pair(data, *pair, shared, aligned[pair[-1].name], tolerance_ns) for pair in wanted]
     tests: list[PairTest] = []
     remembered = Remembered()
     constants = {d.name: time_constants_s(data, d) for d in devices} if method != "pearson" else {}
@@ -94,7 +95,7 @@ def analyze_run(
         asked = [
             Asked(*pair, naive.r, constants[pair[-1].name]) for pair, naive in zip(wanted, pairs, strict=True)
         ]
-        tests = correlate_pairs(data, asked, max_lag_s, remembered)
+        tests = correlate_pairs(data, asked, max_lag_s, remembered, shared)
         pairs = _judge(tests)
     could_show, warnings = sensitivity(pairs), warnings_for(data, devices)
     experiments = run_experiments(data) if method != "pearson" else []
@@ -167,10 +168,11 @@ def _no_signal(data: RunSeries, x: str, known: list[str]) -> str:
     return f"steps have no column {printable(x, 60)!r}; allowed: {', '.join(known)}; {own}"
 
 
-def _naive_pair(data: RunSeries, x: str, y: str, device: Device, aligned: Ints, tolerance_ns: int) -> Pair:
+def _naive_pair(
+    data: RunSeries, x: str, y: str, device: Device, shared: Shared, aligned: Ints, tolerance_ns: int
+) -> Pair:
     """Return the Pearson correlation of raw matched values, and the number of rows it stands on."""
-    values = device.signal(y)
-    assert values is not None
+    values = shared.signal(device, y)
     times, numbers = data.training_series(x)
     index = aligned if times is data.step_time_ns else nearest(times, device.time_ns, tolerance_ns)
     matched = index >= 0

@@ -144,8 +144,44 @@ class Asked:
     constants: Sequence[TimeConstant]  # of the device: a temperature is also looked for with these
 
 
+class Shared:
+    """What several pairs have in common, held once: most pairs of a run share a clock and a side."""
+
+    def __init__(self) -> None:
+        self._known: dict[bytes, Any] = {}
+        self._device: Device | None = None
+        self._signals: dict[str, Floats] = {}
+        self._loads: dict[str, tuple[Floats, Floats]] | None = None
+
+    def signal(self, device: Device, name: str) -> Floats:
+        """Return a signal that a device offers; those of the device that was asked last are kept."""
+        if self._device is not device:
+            self._device, self._signals, self._loads = device, {}, None
+        if name not in self._signals:
+            values = device.signal(name)
+            assert values is not None
+            self._signals[name] = values
+        return self._signals[name]
+
+    def loads(self, data: RunSeries, device: Device) -> dict[str, tuple[Floats, Floats]]:
+        """Return `RunSeries.loads`, worked out once for the device that was asked last."""
+        if self._device is not device or self._loads is None:
+            self._device, self._signals = device, self._signals if self._device is device else {}
+            self._loads = data.loads(device)
+        return self._loads
+
+    def array(self, values: Any) -> Any:
+        """Return the first array that was given with this content; it must not be changed."""
+        return self._known.setdefault(digest(values), values)
+
+    def of(self, grid: CausalGrid) -> CausalGrid:
+        """Return a grid whose arrays are shared with others."""
+        names = "x", "y", "time_ns", "bin", "segment"
+        return replace(grid, **{name: self.array(getattr(grid, name)) for name in names})
+
+
 def correlate_pairs(
-    data: RunSeries, asked: Sequence[Asked], max_lag_s: float, remembered: Remembered
+    data: RunSeries, asked: Sequence[Asked], max_lag_s: float, remembered: Remembered, shared: Shared
 ) -> list[PairTest]:
     """Test every pair in three families of lags, at lags up to `max_lag_s`.
 
@@ -153,7 +189,7 @@ def correlate_pairs(
     leaves 1, that of the full tests leaves 1 as well, whatever they would find: raising any p lowers no
     adjusted one. Only the others are resampled.
     """
-    shared, kept, room = Shared(), dict[int, _Lags](), _MOST_KEPT_BYTES
+    kept, room = dict[int, _Lags](), _MOST_KEPT_BYTES
     glanced = []
     for place, each in enumerate(asked):
         lags = _Lags.of(data, each, max_lag_s, remembered, shared)
@@ -168,22 +204,6 @@ def correlate_pairs(
             again = kept.pop(place, None) or _Lags.of(data, asked[place], max_lag_s, remembered, shared)
             glanced[place] = again.test(glanced[place], families)
     return glanced
-
-
-class Shared:
-    """Arrays that several pairs have in common, held once: most pairs of a run share a clock and a side."""
-
-    def __init__(self) -> None:
-        self._known: dict[bytes, Any] = {}
-
-    def array(self, values: Any) -> Any:
-        """Return the first array that was given with this content; it must not be changed."""
-        return self._known.setdefault(digest(values), values)
-
-    def of(self, grid: CausalGrid) -> CausalGrid:
-        """Return a grid whose arrays are shared with others."""
-        names = "x", "y", "time_ns", "bin", "segment"
-        return replace(grid, **{name: self.array(getattr(grid, name)) for name in names})
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -206,8 +226,7 @@ class _Lags:
     ) -> "_Lags":
         """Put a pair on its grid and gather its drivers."""
         x, y, device = asked.x, asked.y, asked.device
-        values = device.signal(y)
-        assert values is not None
+        values = shared.signal(device, y)
         grid = shared.of(data.grid(x, device, values, call=remembered))
         own_s = [constant.tau_s for constant in asked.constants] if y in _HEATED_BY_POWER else []
         return cls(
@@ -215,7 +234,9 @@ class _Lags:
             asked,
             grid,
             placeholders(device, y)
-            or gates(grid.x, grid.y, loads=data.loads(device), apart=data.is_apart(x, device, values)),
+            or gates(
+                grid.x, grid.y, loads=shared.loads(data, device), apart=data.is_apart(x, device, values)
+            ),
             driver_columns(data, device, grid, x, y, call=remembered),
             max(1, round(max_lag_s / grid.period_s)) if grid.x.size else 1,
             np.unique([*MEMORIES_S, *own_s]) / grid.period_s,

@@ -13,7 +13,7 @@ from thermograd.analysis.arrays import Floats, Mask, Times
 from thermograd.analysis.packed_table import Collected, PackedTable, in_time_order
 from thermograd.analysis.remembered import plainly
 from thermograd.store.clocks.hosts import HostClock, RunClocks, run_clocks
-from thermograd.store.efficiency.columns import efficiency_columns
+from thermograd.store.efficiency.columns import efficiency_columns, rle_column
 from thermograd.store.events import was_watched
 from thermograd.store.log.reader import read_kind, writers_parts
 from thermograd.store.runs.catalogue import Run
@@ -76,9 +76,9 @@ class Device:
 
     @cached_property
     def _efficiency(self) -> dict[str, Floats]:
-        found = efficiency_columns(self.facts, self.table)
-        # Of a long run only what is asked for again and again is kept.
-        return {"rle": found["rle"]} if isinstance(self.table, PackedTable) else found
+        if isinstance(self.table, PackedTable):  # of a long run what is asked for again and again is kept
+            return {"rle": rle_column(self.facts, self.table)}
+        return efficiency_columns(self.facts, self.table)
 
     def signal(self, name: str) -> Floats | None:
         """Return a hardware signal, shape (n,), NaN where not known; None where the device has none.

@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 from thermograd.store.efficiency.estimator import Efficiency
-from thermograd.store.efficiency.whole_run import MISSING, Estimates, Readings, estimates, is_even
+from thermograd.store.efficiency.whole_run import MISSING, Estimates, Readings, estimates, is_even, rle_alone
 
 SCHEMA = pa.schema(
     [
@@ -93,6 +93,12 @@ def efficiency_columns(facts: dict[str, Any], samples: pa.Table) -> dict[str, ND
     found = estimates(facts, given.of(kept))
     columns = {"rle": found.rle, "rle_smoothed": found.rle_smoothed, "collapse": found.collapse}
     return {name: np.where(found.used, column, np.nan)[standing] for name, column in columns.items()}
+
+
+def rle_column(facts: dict[str, Any], samples: pa.Table) -> NDArray[np.float64]:
+    """Return `rle` of `efficiency_columns` alone, in half the time."""
+    given, kept, standing = _readings(samples)
+    return rle_alone(facts, given.of(kept))[standing]
 
 
 def _readings(samples: pa.Table) -> tuple[Readings, NDArray[np.bool_], NDArray[np.int64]]:

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from thermograd.analysis.arrays import Floats, Ints
 from thermograd.analysis.coupling.cleaning.lattice import Lattice, rows_of
-from thermograd.analysis.coupling.linear_algebra import fit, residual_squares, spanning
-from thermograd.analysis.coupling.normal_equations import Span, scaled_basis
+from thermograd.analysis.coupling.linear_algebra import fit, residual_squares
+from thermograd.analysis.coupling.normal_equations import remembered_basis
 
 _MAX_ORDER, _MAX_ORDER_OF_PARTS = 10, 4
 _PARTS, _BINS_PER_PART = (1, 2, 4, 8), 50  # of time, in each of which the memory may be another
@@ -40,7 +40,7 @@ def _chosen_past(
     """
     orders, position = min(_MAX_ORDER, z.size // 10), lattice.position()
     past, rows = _own_past(whole, orders, position)[lattice.at], rows_of(position[lattice.at] >= orders)
-    known = call(span_of, nuisance, rows).taken_out_of(np.column_stack([z, past])[rows])
+    known = remembered_basis(call, nuisance, None, rows).taken_out_of(np.column_stack([z, past])[rows])
     best, chosen = np.inf, (0, 1)
     for parts in _PARTS:
         if parts > 1 and z.size < parts * _BINS_PER_PART:
@@ -53,12 +53,6 @@ def _chosen_past(
             best, chosen = bic, (order, parts)
     order, parts = chosen
     return _in_parts(past[:, :order], lattice, parts), order, parts
-
-
-def span_of(columns: Floats, rows: slice | Ints) -> Span:
-    """Return what columns span in some rows."""
-    columns = columns[rows]
-    return scaled_basis(columns, np.ones(len(columns)), spanning(columns))
 
 
 def _order(known: Floats, bounds: Ints, columns: int) -> tuple[int, float]:

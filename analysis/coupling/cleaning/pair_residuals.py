@@ -9,7 +9,6 @@ from thermograd.analysis.coupling.cleaning.lattice import Lattice, rows_of
 from thermograd.analysis.coupling.cleaning.residuals import (
     full_rank,
     has_three_values,
-    independent_of,
     own_residuals,
     slow_columns,
     trend_order,
@@ -17,7 +16,7 @@ from thermograd.analysis.coupling.cleaning.residuals import (
 )
 from thermograd.analysis.coupling.cleaning.rhythms import found_cycles
 from thermograd.analysis.coupling.hindrance import Hindrance
-from thermograd.analysis.coupling.normal_equations import Basis, Span, scaled_basis
+from thermograd.analysis.coupling.normal_equations import Basis, Span, remembered_basis
 from thermograd.analysis.coupling.responses import LaggedPair, Searched
 from thermograd.analysis.remembered import Remembered, plainly
 
@@ -143,14 +142,13 @@ def paired_residuals(
         reason = f"{name} is constant or fully predicted by its trend and drivers"
         return replace(none, reason=Hindrance(reason, "predicted"))
     used = rows_of(np.isfinite(clean[0].values) & np.isfinite(clean[1].values))
-    kept = call(independent_of, nuisance, used)
     return replace(
         none,
         rows=rows[used],
         x=clean[0].values[used],
         y=clean[1].values[used],
-        basis_x=call(_basis, nuisance, clean[0].scale, used, kept),
-        basis_y=call(_basis, nuisance, clean[1].scale, used, kept),
+        basis_x=remembered_basis(call, nuisance, clean[0].scale, used),
+        basis_y=remembered_basis(call, nuisance, clean[1].scale, used),
         place=(lattice.at + _APART * lattice.stretch)[used],
         order_x=clean[0].order,
         order_y=clean[1].order,
@@ -168,10 +166,6 @@ def _nuisance(in_time: Floats, columns: Floats, waves: Floats, driver_lags: int,
 
 def _joined(nuisance: Floats, rhythm: Floats) -> Floats:
     return full_rank(np.hstack([nuisance, rhythm]), nuisance.shape[1])
-
-
-def _basis(nuisance: Floats, scale: Floats, used: slice | Ints, kept: Ints | None) -> Span:
-    return scaled_basis(nuisance[used], scale[used], kept)
 
 
 def _validated(

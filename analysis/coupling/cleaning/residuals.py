@@ -11,15 +11,21 @@ from typing import Any
 import numpy as np
 from thermograd.analysis.arrays import Floats, Ints
 from thermograd.analysis.coupling.cleaning.lattice import Lattice, rows_of
-from thermograd.analysis.coupling.cleaning.own_past import past_and_order, span_of
+from thermograd.analysis.coupling.cleaning.own_past import past_and_order
 from thermograd.analysis.coupling.linear_algebra import (
     MANY_ROWS,
     fit,
     independent_directions,
     orthonormal,
-    spanning,
 )
-from thermograd.analysis.coupling.normal_equations import Span, products, scaled_basis, solved
+from thermograd.analysis.coupling.normal_equations import (
+    Span,
+    independent_of,
+    products,
+    remembered_basis,
+    scaled_basis,
+    solved,
+)
 from thermograd.analysis.remembered import plainly
 
 _BINS_PER_COSINE = 60  # one high-pass cosine per this many bins, as in SPM for fMRI
@@ -148,18 +154,14 @@ def own_residuals(
     if has_three_values(z):
         slow = call(trend_basis, z.size, max(0, cosines // 2 - 1))
         behind = _behind_gaps(lattice.gaps())
-        steady = call(span_of, np.column_stack([slow, *behind]) if behind else slow, rows)
+        slow = np.column_stack([slow, *behind]) if behind else slow
+        steady = remembered_basis(call, slow, None, rows)
         for _ in range(_VARIANCE_ROUNDS):
             scale = _slow_scale(residual, steady)
             residual = own.innovations(known, columns, kept, scale)
     values, scales = np.full(z.size, np.nan), np.ones(z.size)
     values[rows], scales[rows] = residual / scale, scale
     return Residuals(values, scales, order)
-
-
-def independent_of(columns: Floats, rows: slice | Ints) -> Ints | None:
-    """Return the places of columns that span all in some rows; None where rows are few."""
-    return spanning(columns[rows])
 
 
 def has_three_values(z: Floats) -> bool:
@@ -243,7 +245,7 @@ def full_rank(columns: Floats, always: int) -> Floats:
     if not moving:
         return kept
     rest = np.column_stack(moving) / np.sqrt(len(columns))
-    new = span_of(kept, slice(None)).taken_out_of(rest)
+    new = remembered_basis(plainly, kept, None, slice(None)).taken_out_of(rest)
     return np.hstack([kept, independent_directions(new, _INDEPENDENT) * np.sqrt(len(columns))])
 
 

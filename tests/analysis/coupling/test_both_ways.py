@@ -56,3 +56,19 @@ def test_several_runs_have_to_show_it_both_ways_too():
     assert both.reasons[-1].startswith(
         "With what training and hardware may both move (step time) left in, p is"
     )
+
+
+def test_what_was_glanced_at_goes_on_to_what_the_full_test_gives():
+    rng = np.random.default_rng(4)
+    x, noise = rng.standard_normal((2, 300))
+    y = noise + 0.4 * np.roll(x, 3)
+    full = couplings_by_family(x, y, permutations=199)
+    glanced = couplings_by_family(x, y, resampled=())
+    assert all(found.p <= full[family].p for family, found in glanced.items())
+    found = couplings_by_family(x, y, permutations=199, resampled=["forward"], known=glanced)
+    assert (found["forward"].p, found["forward"].guard_p) == (full["forward"].p, full["forward"].guard_p)
+    assert np.array_equal(found["forward"].profile, full["forward"].profile)
+    assert found["reverse"] is glanced["reverse"]
+    alone = couplings_by_family(x, y, permutations=199, resampled=["forward"], only_resampled=True)
+    assert list(alone) == ["forward"]
+    assert alone["forward"].p == full["forward"].p

@@ -4,7 +4,7 @@ import numpy as np
 import pyarrow as pa
 from hypothesis import given, settings, strategies as st
 from thermograd.store.efficiency import columns as columns_module
-from thermograd.store.efficiency.columns import INPUT, SCHEMA, efficiency_columns, efficiency_of
+from thermograd.store.efficiency.columns import INPUT, SCHEMA, efficiency_columns, efficiency_of, rle_column
 from thermograd.store.efficiency.estimator import Efficiency
 
 NAMES = ("rle", "rle_smoothed", "collapse")
@@ -56,6 +56,7 @@ def hexed(row):
 def assert_same_bits(facts, table):
     rows = one_by_one(facts, table)
     at_once = efficiency_columns(facts, table)
+    np.testing.assert_array_equal(rle_column(facts, table), at_once["rle"])
     for name in NAMES:
         assert bits(at_once[name]) == bits([row[name] for row in rows]), name
     view = [row for part in efficiency_of(facts, table) for row in part.to_pylist()]
