@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 _Answer = TypeVar("_Answer")
-_MOST_BYTES = 256 * 1024**2
+_MOST_BYTES = 160 * 1024**2
 
 
 def plainly(function: Callable[..., _Answer], *given: Any) -> _Answer:
