@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 from thermograd.analysis.align.grid import CausalGrid
-from thermograd.analysis.arrays import Floats, Mask
+from thermograd.analysis.arrays import Floats, Mask, Times
 from thermograd.analysis.coupling.cleaning.residuals import trend_columns
-from thermograd.analysis.remembered import plainly
+from thermograd.analysis.remembered import Lasting, plainly
 from thermograd.analysis.run.cycles import cycle_waves, logged_cycles, mark_times, with_drift
 from thermograd.analysis.run.series import Device, RunSeries
 from thermograd.store.align.matching import interval_mean
@@ -125,15 +125,22 @@ def _lagged(
     found: dict[str, Floats] = {}
     computed = y in ("rle", "reported_rle")
     for name, wanted in (("power_w", with_power), ("utilization_pct", not computed)):
-        values = device.signal(name) if wanted and name != y else None
-        if values is not None:
-            found[name] = call(interval_mean, starts, grid.time_ns, device.time_ns, values)
+        if wanted and name != y and device.offers(name):
+            found[name] = call(_mean_of_samples, Lasting(device), name, starts, grid.time_ns)
     for name in _OF_STEPS:
         if name != x:
-            found[name] = call(interval_mean, starts, grid.time_ns, data.step_time_ns, data.training(name))
+            found[name] = call(_mean_of_steps, Lasting(data), name, starts, grid.time_ns)
     usable = {n: _filled(values) for n, values in found.items() if np.isfinite(values).mean() > 0.9}
     varying = {name: values for name, values in usable.items() if np.ptp(values) > 0}
     return varying | _pulses(data, grid)
+
+
+def _mean_of_samples(device: Lasting, name: str, starts: Times, ends: Times) -> Floats:
+    return interval_mean(starts, ends, device.it.time_ns, device.it.signal(name))
+
+
+def _mean_of_steps(data: Lasting, name: str, starts: Times, ends: Times) -> Floats:
+    return interval_mean(starts, ends, data.it.step_time_ns, data.it.training(name))
 
 
 def _filled(column: Floats) -> Floats:

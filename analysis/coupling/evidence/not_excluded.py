@@ -37,10 +37,10 @@ class Widened:
     """By how much memory in both of a pair widens a correlation, with either side or its size; asked once."""
 
     def __init__(self) -> None:
-        self._known: dict[tuple[bool, bool], float] = {}
+        self._known: dict[tuple[bool, bool, bool], float] = {}
 
-    def by(self, leader: Floats, follower: Floats, place: Ints, which: tuple[bool, bool]) -> float:
-        """Return `inflation_of` the two; `which`: whether this is the size of x, and that of y."""
+    def by(self, leader: Floats, follower: Floats, place: Ints, which: tuple[bool, bool, bool]) -> float:
+        """Return `inflation_of` the two; `which`: whether y leads, and whether either is a size."""
         if which not in self._known:
             self._known[which] = inflation_of(leader, follower, place)
         return self._known[which]
@@ -57,7 +57,7 @@ def not_excluded(
 ) -> list[Open]:
     """Return what is seen besides single lags and slow responses, each with its p; mostly nothing.
 
-    `widened` knows what was asked of the same pair before, where y or x led.
+    `widened` knows what was asked of the same pair before; the noise that is taken off is the leader's.
     """
     leader, follower = _bounded(oriented.leader), _bounded(oriented.follower)
     sized = _centred(np.abs(leader)), _centred(np.abs(follower))
@@ -72,7 +72,7 @@ def not_excluded(
     for kind, look in looks.items():
         of = kind == "size", kind == "restlessness"
         sides = sized[0] if of[0] else leader, sized[1] if of[1] else follower
-        inflation = known.by(*sides, place, of[::-1] if y_leads else of)
+        inflation = known.by(*sides, place, (y_leads, *of))
         r, alternatives = look()
         surprise = sidak_p(r / np.sqrt(inflation), df, alternatives) if alternatives else 1.0
         p = min(1.0, len(looks) * surprise)
