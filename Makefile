@@ -40,15 +40,12 @@ bench: $(VENV)/.installed .venv-peers/.installed
 bench-long: $(VENV)/.installed .venv-peers/.installed
 	$(BIN)/python benchmarks/overhead.py
 	$(BIN)/python benchmarks/agent.py
-	$(BIN)/python benchmarks/startup.py
 	$(BIN)/python benchmarks/log_append.py
 	$(BIN)/python benchmarks/log_metrics.py
 	$(BIN)/python benchmarks/log_kill.py
 	$(BIN)/python benchmarks/log_interrupts.py
 	$(BIN)/python benchmarks/log_space.py
-	$(BIN)/python benchmarks/log_query.py
 	$(BIN)/python benchmarks/query_views.py
-	$(BIN)/python benchmarks/align.py
 	$(BIN)/python benchmarks/detectors.py
 	$(BIN)/python benchmarks/slowdown.py
 	$(BIN)/python benchmarks/coupling_monitor.py
