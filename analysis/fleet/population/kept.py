@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from thermograd.analysis.fleet.population.place import kept_path
 from thermograd.analysis.fleet.population.summaries import SUMMARY_SCHEMA, summaries_of
-from thermograd.store.files import open_segments, sealed_stamps, whole_file
+from thermograd.store.files import folder_stamps, open_segments, whole_file
 from thermograd.store.runs.catalogue import Run, list_runs
 
 _STAMPS = b"thermograd.population.runs"
@@ -58,7 +58,7 @@ def stamp_of(run: Run) -> str:
         return ""
     with suppress(OSError):
         described = (run.path / "run.json").stat().st_mtime_ns
-        told = f"{_VERSION} {described} {sealed_stamps(run.path)}"
+        told = f"{_VERSION} {described} {folder_stamps(run.path / 'sealed')}"
         return hashlib.sha256(told.encode()).hexdigest()[:16]
     return ""
 
