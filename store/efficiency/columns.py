@@ -98,7 +98,8 @@ def efficiency_columns(facts: dict[str, Any], samples: pa.Table) -> dict[str, ND
 def rle_column(facts: dict[str, Any], samples: pa.Table) -> NDArray[np.float64]:
     """Return `rle` of `efficiency_columns` alone, in half the time."""
     given, kept, standing = _readings(samples)
-    return rle_alone(facts, given.of(kept))[standing]
+    found = rle_alone(facts, given.of(kept))
+    return found if found.size == standing.size else found[standing]
 
 
 def _readings(samples: pa.Table) -> tuple[Readings, NDArray[np.bool_], NDArray[np.int64]]:

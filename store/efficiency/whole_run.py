@@ -34,7 +34,9 @@ class Readings:
     temperature_c: _Floats
 
     def of(self, rows: _Mask) -> "Readings":
-        """Return some of the readings."""
+        """Return some of the readings; where that is all, they are not copied."""
+        if rows.all():
+            return self
         every = self.time_s, self.utilization_pct, self.power_w, self.temperature_c
         return Readings(*(each[rows] for each in every))
 
@@ -154,24 +156,36 @@ class _Heat:
     @classmethod
     def of(cls, given: Readings, limit_c: float | None, rules: EfficiencyDefinition) -> "_Heat":
         """Follow the readings that are known, as far back as the slope's window."""
-        nothing = np.full(given.time_s.size, rules.sustain_max_s), np.full(given.time_s.size, np.nan)
-        never = np.zeros(given.time_s.size, dtype=np.bool_)
-        read = np.flatnonzero(np.isfinite(given.temperature_c))
-        if not read.size:
-            return cls(*nothing, never, never)
-        at_s, values = given.time_s[read], given.temperature_c[read]
-        last = np.searchsorted(read, np.arange(given.time_s.size), side="right") - 1
-        stale = (last >= 0) & (given.time_s - at_s[last] > rules.stale_s)
-        is_known = (last >= 0) & ~stale
-        if limit_c is None:
-            return cls(*nothing, never, is_known)
-        old = np.searchsorted(at_s, given.time_s - rules.slope_window_s, side="left")
-        first = np.maximum.accumulate(np.where(stale, last + 1, np.minimum(old, np.maximum(last - 1, 0))))
-        now = np.where(first <= last, values[last], np.nan)
-        rise = _slopes(at_s, values, first, last)
-        left_s = np.maximum(np.minimum((limit_c - now) / np.maximum(rise, 1e-3), rules.sustain_max_s), 1.0)
-        tau_s = np.where(np.isnan(rise), rules.sustain_max_s, left_s)
-        return cls(tau_s, rise, now > limit_c - rules.near_limit_c, is_known)
+        size = given.time_s.size
+        tau_s, rise = np.full(size, rules.sustain_max_s), np.full(size, np.nan)
+        near, is_known = np.zeros((2, size), dtype=np.bool_)
+        found = cls(tau_s, rise, near, is_known)
+        has_value = np.isfinite(given.temperature_c)
+        if not has_value.any():
+            return found
+        read = np.flatnonzero(has_value)
+        at_s, values = (given.time_s, given.temperature_c)
+        if read.size < size:
+            at_s, values = at_s[read], values[read]
+        oldest = 0  # nothing before it counts: a stale reading hides what was before
+        for rows in _blocks(size):
+            now_s = given.time_s[rows]
+            last = np.searchsorted(read, np.arange(rows.start, rows.stop), side="right") - 1
+            stale = (last >= 0) & (now_s - at_s[last] > rules.stale_s)
+            is_known[rows] = (last >= 0) & ~stale
+            if limit_c is None:
+                continue
+            old = np.searchsorted(at_s, now_s - rules.slope_window_s, side="left")
+            old = np.where(stale, last + 1, np.minimum(old, np.maximum(last - 1, 0)))
+            first = np.maximum(np.maximum.accumulate(old), oldest)
+            oldest = int(first[-1])
+            now = np.where(first <= last, values[last], np.nan)
+            rise[rows] = _slopes(at_s, values, first, last)
+            ahead_s = (limit_c - now) / np.maximum(rise[rows], 1e-3)
+            left_s = np.maximum(np.minimum(ahead_s, rules.sustain_max_s), 1.0)
+            tau_s[rows] = np.where(np.isnan(rise[rows]), rules.sustain_max_s, left_s)
+            near[rows] = now > limit_c - rules.near_limit_c
+        return found
 
 
 def _blocks(rows: int) -> Iterator[slice]:
@@ -182,35 +196,44 @@ def _blocks(rows: int) -> Iterator[slice]:
 
 def _slopes(at_s: _Floats, values: _Floats, first: _Ints, last: _Ints) -> _Floats:
     """Return the least-squares slope over readings first..last of each row, NaN below two."""
-    found = [_slopes_of(at_s, values, first[rows], last[rows]) for rows in _blocks(first.size)]
-    return np.concatenate([np.empty(0), *found])
-
-
-def _slopes_of(at_s: _Floats, values: _Floats, first: _Ints, last: _Ints) -> _Floats:
     n = last - first + 1
     last_s, latest = at_s[last], values[last]
     time_sum, value_sum = np.zeros((2, n.size))
     for place, inside in _within(first, last):
-        time_sum += np.where(inside, at_s[place] - last_s, 0.0)
-        value_sum += np.where(inside, values[place] - latest, 0.0)
+        time_sum += _inside(at_s[place] - last_s, inside)
+        value_sum += _inside(values[place] - latest, inside)
     several = np.maximum(n, 1)
     time_mean, value_mean = time_sum / several, value_sum / several
     products, squares = np.zeros((2, n.size))
     for place, inside in _within(first, last):
         away_s = at_s[place] - last_s - time_mean
-        products += np.where(inside, away_s * (values[place] - latest - value_mean), 0.0)
-        squares += np.where(inside, away_s * away_s, 0.0)
+        products += _inside(away_s * (values[place] - latest - value_mean), inside)
+        squares += _inside(away_s * away_s, inside)
     before = np.maximum(last - 1, 0)
     with np.errstate(invalid="ignore", divide="ignore"):
         of_two = (latest - values[before]) / (last_s - at_s[before])
         return np.where(n == 2, of_two, np.where(n > 2, products / squares, np.nan))
 
 
-def _within(first: _Ints, last: _Ints) -> Any:
-    """Yield the oldest place of every row, then the next, and so on, each with whether it is inside."""
-    for step in range(int((last - first).max(initial=-1)) + 1):
-        place = first + step
-        yield np.minimum(place, np.maximum(last, 0)), place <= last
+def _within(first: _Ints, last: _Ints) -> Iterator[tuple[slice | _Ints, _Mask | None]]:
+    """Yield a place of every row, oldest to latest, each with whether it is inside (None: in every row).
+
+    All rows end at once, so that places of rows that follow each other mostly are a slice, which is no copy.
+    """
+    width = last - first
+    most = int(width.max(initial=-1))
+    least = int(width.min(initial=most))
+    follows = last.size > 0 and bool((np.diff(last) == 1).all())
+    for back in range(most, -1, -1):
+        inside = None if back <= least else back <= width
+        if follows and last[0] >= back:
+            yield slice(int(last[0]) - back, int(last[-1]) - back + 1), inside
+        else:
+            yield np.maximum(last - back, 0), inside
+
+
+def _inside(values: _Floats, inside: _Mask | None) -> _Floats:
+    return values if inside is None else np.where(inside, values, 0.0)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -235,18 +258,24 @@ class _Windows:
 
     def _weighted(self, rows: slice) -> Any:
         last, end_s = np.arange(rows.start, rows.stop), self.end_s
-        start_s, begin_s, is_old = self.start_s, self.begin_s[rows], ~self.is_new[rows]
+        start_s, begin_s, is_new = self.start_s, self.begin_s[rows], self.is_new[rows]
+        is_old = ~is_new if is_new.any() else None
         for place, inside in _within(self.first[rows], last):
             weight_s = end_s[place] - np.maximum(start_s[place], begin_s)
-            yield place, np.where(inside & is_old, weight_s, 0.0)
+            yield place, _inside(_inside(weight_s, inside), is_old)
 
     def sums(self, values: _Floats) -> tuple[_Floats, _Floats]:
         """Return the seconds observed, and the values' sum over them."""
         seconds, total = np.zeros((2, self.end_s.size))
         for rows in _blocks(self.end_s.size):
-            for place, weight_s in self._weighted(rows):
-                seconds[rows] += weight_s
-                total[rows] += weight_s * values[place]
+            seconds[rows], total[rows] = self._sums_in(rows, values)
+        return seconds, total
+
+    def _sums_in(self, rows: slice, values: _Floats) -> tuple[_Floats, _Floats]:
+        seconds, total = np.zeros((2, rows.stop - rows.start))
+        for place, weight_s in self._weighted(rows):
+            seconds += weight_s
+            total += weight_s * values[place]
         return seconds, total
 
     def mean(self, values: _Floats) -> _Floats:
@@ -256,14 +285,16 @@ class _Windows:
 
     def deviation(self, values: _Floats) -> _Floats:
         """Return the time-weighted standard deviation."""
-        seconds, total = self.sums(values)
-        there = np.where(seconds > 0.0, seconds, 1.0)
-        mean, squares = total / there, np.zeros(values.size)
+        found = np.empty(values.size)
         for rows in _blocks(values.size):
+            seconds, total = self._sums_in(rows, values)
+            there = np.where(seconds > 0.0, seconds, 1.0)
+            mean, squares = total / there, np.zeros(there.size)
             for place, weight_s in self._weighted(rows):
-                away = values[place] - mean[rows]
-                squares[rows] += weight_s * away * away
-        return np.sqrt(squares / there)
+                away = values[place] - mean
+                squares += weight_s * away * away
+            found[rows] = np.sqrt(squares / there)
+        return found
 
 
 def _held(
