@@ -4,7 +4,7 @@ Plain arrays in, plain arrays out. Times are int64 nanoseconds (UTC epoch, or an
 are compared exactly, in integers: a float64 epoch in seconds resolves only about 0.2 microseconds.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -134,13 +134,15 @@ def _limit(tolerance_ns: int) -> np.uint64:
     return np.uint64(tolerance_ns)
 
 
-def _require_ascending(samples: Times) -> None:
+def _require_ascending(samples: Times, first: int = 0, stop: int | None = None) -> None:
+    """Refuse samples that do not ascend from index `first` to `stop`."""
     # In blocks: one comparison over ten million times would push a temporary through memory.
-    for first in range(0, samples.size - 1, 65536):
-        block = samples[first : first + 65537]
+    last = (samples.size if stop is None else min(stop + 1, samples.size)) - 1
+    for at in range(first, last, 65536):
+        block = samples[at : min(at + 65536, last) + 1]
         falls = block[1:] < block[:-1]
         if falls.any():
-            at = first + int(np.argmax(falls)) + 1
+            at += int(np.argmax(falls)) + 1
             raise ValueError(
                 f"sample_time_ns must ascend, but index {at} ({samples[at]}) is before index {at - 1} "
                 f"({samples[at - 1]}); sort by time first, with a stable sort"
@@ -151,8 +153,8 @@ def _matched(
     step_time_ns: ArrayLike, sample_time_ns: ArrayLike, match: Callable[[Times, Times], Ints]
 ) -> Ints:
     steps, samples = time_array(step_time_ns, "step_time_ns"), time_array(sample_time_ns, "sample_time_ns")
-    _require_ascending(samples)
     if not steps.size or not samples.size:
+        _require_ascending(samples)
         return np.full(steps.size, -1, dtype=np.int64)
     if not (steps[1:] < steps[:-1]).any():
         return match(steps, samples)
@@ -164,9 +166,8 @@ def _matched(
 
 def _last_at_or_before(steps: Times, samples: Times) -> Ints:
     found, width = _buckets(steps, samples)
-    for first in range(0, steps.size, _CHUNK):
-        block = slice(first, first + _CHUNK)
-        _descend(steps[block], samples, found[block], width)
+    for _ in _descended(steps, samples, found, width):
+        pass
     return found
 
 
@@ -178,21 +179,41 @@ def _buckets(steps: Times, samples: Times) -> tuple[Ints, int]:
     if steps.size < _FEW:
         return samples.searchsorted(steps, side="right") - 1, 1
     width = 1 << min(_STEPS_A_BUCKET * samples.size // steps.size, samples.size).bit_length() >> 1 or 1
-    begins = np.concatenate(([0], steps.searchsorted(samples[::width]), [steps.size]))
+    firsts = np.ascontiguousarray(samples[::width])
+    if (firsts[1:] < firsts[:-1]).any():
+        _require_ascending(samples)
+    begins = np.concatenate(([0], steps.searchsorted(firsts), [steps.size]))
     found = np.repeat(np.arange(-width, samples.size, width), np.diff(begins))
     found[: begins[1]] = -1
     return found, width
 
 
+def _descended(steps: Times, samples: Times, found: Ints, width: int) -> Iterator[slice]:
+    """Move each index on to the last at or before its step; yield each block of steps when it is done.
+
+    By the end all samples are proved to ascend: each block's just before they are searched, for reading
+    them in order brings them into the processor's cache.
+    """
+    proved = 0
+    for first in range(0, steps.size, _CHUNK):
+        block = slice(first, min(first + _CHUNK, steps.size))
+        needed = max(proved, int(found[block.stop - 1]) + width)
+        _require_ascending(samples, proved, needed)
+        proved = needed
+        _descend(steps[block], samples, found[block], width)
+        yield block
+    _require_ascending(samples, proved)
+
+
 def _descend(steps: Times, samples: Times, found: Ints, width: int) -> None:
     """Move each index on to the last in its bucket that is at or before its step, in place."""
-    times, further = np.empty_like(steps), np.empty_like(found)
+    times, further, reached = np.empty_like(steps), np.empty_like(found), np.empty(steps.size, dtype=bool)
     while width := width >> 1:
         samples[width:].take(found, out=times, mode="clip")
-        np.multiply(times <= steps, width, out=further)
-        found += further
-    # Beyond the end each comparison was with the last sample, so who went there belongs to it.
-    np.minimum(found, samples.size - 1, out=found)
+        np.multiply(np.less_equal(times, steps, reached), width, further)
+        np.add(found, further, found)
+    if found[-1] >= samples.size:  # beyond the end each comparison was with the last, to which they belong
+        np.minimum(found, samples.size - 1, out=found)
 
 
 def _distance(later: Times, earlier: Times) -> NDArray[np.uint64]:
@@ -203,10 +224,9 @@ def _distance(later: Times, earlier: Times) -> NDArray[np.uint64]:
 def _nearest(steps: Times, samples: Times, limit: np.uint64) -> Ints:
     before, width = _buckets(steps, samples)
     inner = slice(steps.searchsorted(samples[0]), steps.searchsorted(samples[-1]))
-    for first in range(0, steps.size, _CHUNK):  # each block to its end, while its samples are in the cache
-        block = slice(first, first + _CHUNK)
-        _descend(steps[block], samples, before[block], width)
-        block = slice(max(first, inner.start), min(first + _CHUNK, inner.stop))
+    # Each block to its end, while its samples are in the cache.
+    for each in _descended(steps, samples, before, width):
+        block = slice(max(each.start, inner.start), min(each.stop, inner.stop))
         if block.start < block.stop:
             _choose_side(steps[block], samples, before[block], limit)
     # Steps before the first sample or after the last have one side only.
@@ -219,18 +239,18 @@ def _nearest(steps: Times, samples: Times, limit: np.uint64) -> Ints:
 
 def _choose_side(steps: Times, samples: Times, before: Ints, limit: np.uint64) -> None:
     """Turn the last index at or before each step into the index of its match, in place."""
+    following, next_times, ahead = samples[1:], np.empty_like(steps), np.empty_like(steps)
     past = _distance(steps, samples.take(before, mode="clip"))
-    next_times = samples[1:].take(before, mode="clip")
-    ahead = _distance(next_times, steps)
-    later = ahead < past
-    before += later
-    repeated = samples[1:].take(before, mode="clip") == next_times
+    following.take(before, out=next_times, mode="clip")
+    later = np.subtract(next_times, steps, ahead).view(np.uint64) < past
+    missed = np.minimum(past, ahead.view(np.uint64), out=past) > limit
+    np.add(before, later, before)
+    repeated = np.equal(following.take(before, out=ahead, mode="clip"), next_times)
     repeated &= later
     if repeated.any():  # of several at the same time the last
         before[repeated] = samples.searchsorted(next_times[repeated], side="right") - 1
-    missed = np.minimum(past, ahead, out=past) > limit
     if missed.any():
-        before[missed] = -1
+        np.putmask(before, missed, -1)
 
 
 def _asof(steps: Times, samples: Times, limit: np.uint64 | None) -> Ints:

@@ -99,6 +99,19 @@ def test_descending_samples_are_refused_with_the_place():
         nearest([1], [1, 3, 2], 5)
 
 
+@pytest.mark.usefixtures("small_blocks")
+@pytest.mark.parametrize("steps", [[], [5], [0, 2, 3], list(range(-5, 50)), [90, 95, 99] * 4])
+def test_samples_that_fall_anywhere_are_refused_with_the_place_of_the_first_fall(steps):
+    """Whether or not a step is near: also between the blocks that are searched, and beyond the last."""
+    for at in range(1, 40):
+        samples = np.arange(40)
+        samples[at:] -= 2
+        samples[39] -= 5  # where there are two falls, the first is told
+        for match in (nearest, asof):
+            with pytest.raises(ValueError, match=rf"index {at} .* is before index {at - 1} "):
+                match(steps, samples, 5)
+
+
 def test_float_times_are_refused():
     with pytest.raises(TypeError, match="integer nanoseconds"):
         nearest(np.array([1.5]), [1], 5)
