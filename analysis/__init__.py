@@ -16,6 +16,7 @@ __getattr__, __dir__, __all__ = lazy(
         "event_study.coincidence": "event_coincidence",
         "event_study.onsets": "onset_test",
         "event_study.triggered_average": "event_triggered_average",
+        "report.run_charts": "run_charts",
         "report.run_report": "write_report",
         "run.analyze": "analyze_run",
         "run.pair": "Pair",
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
     from thermograd.analysis.event_study.triggered_average import (
         event_triggered_average as event_triggered_average,
     )
+    from thermograd.analysis.report.run_charts import run_charts as run_charts
     from thermograd.analysis.report.run_report import write_report as write_report
     from thermograd.analysis.run.analyze import analyze_run as analyze_run
     from thermograd.analysis.run.pair import Pair as Pair

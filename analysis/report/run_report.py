@@ -12,10 +12,8 @@ from thermograd.analysis.display.numbers import shown_number
 from thermograd.analysis.display.table import Table
 from thermograd.analysis.fleet.devices.beside import peer_lines
 from thermograd.analysis.fleet.population.beside import population_lines
-from thermograd.analysis.report.data.build_panels import build_panels, time_origin_ns
-from thermograd.analysis.report.data.contents import Contents
-from thermograd.analysis.report.data.evidence import around_spikes, lag_pairs, pair_evidence
-from thermograd.analysis.report.data.experiment import shown_experiment
+from thermograd.analysis.report.data.build_panels import time_origin_ns
+from thermograd.analysis.report.data.contents import Contents, prepare
 from thermograd.analysis.report.data.panel import Panels, legend_of
 from thermograd.analysis.report.data.tables import FORMATS, figure_tables, table_bytes
 from thermograd.analysis.report.files import make_directory, write_files
@@ -25,10 +23,10 @@ from thermograd.analysis.report.page.alerts import alerts_told
 from thermograd.analysis.report.page.document import OF_PAGE, build_page, require_extra
 from thermograd.analysis.report.page.experiment import experiments_told
 from thermograd.analysis.report.page.provenance import queries, versions_text
+from thermograd.analysis.report.run_charts import chart_specifications
 from thermograd.analysis.report.run_figures import IMAGES, figures_and_stills, shown_in_words
 from thermograd.analysis.report.wording import steps_text
 from thermograd.analysis.run.event_tests import AroundSpikes
-from thermograd.analysis.run.pair import closest_first
 from thermograd.analysis.run.readings.data_quality import lost_loss
 from thermograd.analysis.run.result import (
     Analysis,
@@ -39,7 +37,6 @@ from thermograd.analysis.run.result import (
 )
 from thermograd.analysis.run.series import RunSeries, load_series
 from thermograd.analysis.run.statements import control_lines, event_lines, further_lines
-from thermograd.analysis.run.wording.experiment_words import leading
 from thermograd.analysis.run.wording.plain_words import first_screen
 from thermograd.store.errors import LogError
 from thermograd.store.files import write_json
@@ -53,9 +50,6 @@ from thermograd.store.version import __version__
 
 if TYPE_CHECKING:
     from thermograd.analysis.report.charts.paper.style import PrintStyle
-
-_MOST_PAIRS = 60  # whose lags are put into the page
-_MOST_EVIDENCE = 8  # pairs whose values are put into the page
 
 
 def write_report(
@@ -155,24 +149,6 @@ def _key(name: str) -> str:
     return stem if stem in ("report", "analysis") else f"data_{panel}"
 
 
-def prepare(data: RunSeries, analysis: Analysis) -> Contents:
-    """Compute all that the report of a run shows beyond its analysis."""
-    every = lag_pairs(analysis)
-    pairs = every[:_MOST_PAIRS]
-    found = [
-        pair_evidence(analysis.compared, place, families)
-        for place, (_, families) in enumerate(pairs[:_MOST_EVIDENCE])
-    ]
-    evidence = [each for each in found if each is not None]
-    coupled = [pair.device for pair in closest_first(analysis.pairs) if pair.verdict == "coupled"]
-    panels = build_panels(data, coupled=list(dict.fromkeys(coupled)))
-    more = len(every) - len(pairs)
-    experiment = None
-    if analysis.experiments:
-        experiment = shown_experiment(data, leading(analysis.experiments), panels.origin_ns)
-    return Contents(data, analysis, panels, pairs, evidence, *around_spikes(analysis), more, experiment)
-
-
 def _points(contents: Contents, data_format: str) -> dict[str, bytes]:
     tables = figure_tables(contents.panels, contents.analysis)
     return {f"{name}.{data_format}": table_bytes(table, data_format) for name, table in tables.items()}
@@ -180,26 +156,11 @@ def _points(contents: Contents, data_format: str) -> dict[str, bytes]:
 
 def report_page(contents: Contents, images: Mapping[str, bytes]) -> str:
     """Return the page, from what `prepare` gave, and pictures of its charts by their names."""
-    from thermograd.analysis.report.charts.experiment import blocks_chart, found_chart
-    from thermograd.analysis.report.charts.pairs import cross_chart, lag_chart, memory_chart, spikes_chart
-    from thermograd.analysis.report.charts.timeline import folded_chart, panels_chart
-
     data, analysis, panels = contents.data, contents.analysis, contents.panels
-    charts = {
-        "timeline": panels_chart(panels),
-        "more": folded_chart(panels),
-        "lag": lag_chart(contents.pairs),
-        "cross": cross_chart(contents.evidence),
-        "memory": memory_chart(contents.evidence),
-        "spikes": spikes_chart(contents.spikes),
-    }
-    if contents.experiment is not None:
-        charts["blocks"] = blocks_chart(contents.experiment, panels)
-        charts["found"] = found_chart(contents.experiment)
     return build_page(
         "run.html",
         f"{data.run.name}: thermograd run report",
-        charts,
+        chart_specifications(contents),
         stills=images,
         told={name: words.text for name, words in shown_in_words(contents).items()},
         run=data.run,

@@ -4,7 +4,8 @@ import json
 from html.parser import HTMLParser
 from typing import Any
 
-from thermograd.analysis.report.run_report import prepare, report_page
+from thermograd.analysis.report.data.contents import prepare
+from thermograd.analysis.report.run_report import report_page
 from thermograd.analysis.run.analyze import analyze_run
 from thermograd.analysis.run.result import Analysis
 from thermograd.analysis.run.series import RunSeries, load_series

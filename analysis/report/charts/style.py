@@ -39,7 +39,7 @@ def image(spec: Spec) -> bytes:
 
     config = theme("light") | {"aria": False, "background": "white"}
     given = {name: value for name, value in printed(spec).items() if name != "usermeta"} | {"config": config}
-    drawn: str = vl_convert.vegalite_to_svg(_as_xml_has_it(given))
+    drawn: str = vl_convert.vegalite_to_svg(as_xml_has_it(given))
     return drawn.encode()
 
 
@@ -54,13 +54,13 @@ def images_beside(specs: Mapping[str, Spec], work: Callable[[], Done]) -> tuple[
         return done, dict(zip(specs, drawing, strict=True))
 
 
-def _as_xml_has_it(value: Any) -> Any:
+def as_xml_has_it(value: Any) -> Any:
     """Return a specification without the characters that no SVG may hold, as names of strangers do."""
     if isinstance(value, str):
         return _NOT_XML.sub("\ufffd", value)
     if isinstance(value, dict):
-        return {_as_xml_has_it(key): _as_xml_has_it(item) for key, item in value.items()}
-    return [_as_xml_has_it(item) for item in value] if isinstance(value, list | tuple) else value
+        return {as_xml_has_it(key): as_xml_has_it(item) for key, item in value.items()}
+    return [as_xml_has_it(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 def specification(draw: Callable[[Rows], Part]) -> Spec:

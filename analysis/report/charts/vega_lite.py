@@ -1,7 +1,8 @@
 """Pieces of Vega-Lite specifications: plain dictionaries, as the page and the converter to SVG take them.
 
 Nothing is checked as it is made: the tests hold whole specifications against Altair's schema. Altair itself
-took as long to load and to copy every piece as an analysis takes.
+took as long to load and to copy every piece as an analysis takes; `altair_charts`
+makes a whole chart one of Altair's, for whoever asks.
 """
 
 from typing import Any

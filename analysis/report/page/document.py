@@ -29,11 +29,14 @@ from thermograd.store.version import __version__
 GENERATOR = f"thermograd {__version__}"
 _HERE = "thermograd.analysis.report.page"
 _EXTRA = {
+    "altair": "altair",
     "matplotlib": "matplotlib",
     "tsdownsample": "tsdownsample",
     "vl_convert": "vl-convert-python",
 }
 OF_PAGE = ("tsdownsample", "vl_convert")  # what a page without pictures needs of them
+_OF_FIGURES = ("matplotlib", *OF_PAGE)
+OF_CHARTS = ("altair", *OF_PAGE)
 _BUNDLE_END = "\n/* end of bundle */\n"
 _SCRIPTS = ("charts.js", "contents.js")
 _FEW = 255  # different texts in a column, up to which it is kept as a list of them and places in it
@@ -157,8 +160,8 @@ def _cache_dir() -> Path:
     return Path(base) / "thermograd"
 
 
-def require_extra(modules: Iterable[str] = tuple(_EXTRA)) -> None:
-    """Refuse, naming the first of the packages behind pages and figures that is not installed."""
+def require_extra(modules: Iterable[str] = _OF_FIGURES, who: str = "the report needs") -> None:
+    """Refuse, naming the first of the packages behind pages, figures and charts that is not installed."""
     for module in modules:
         if find_spec(module) is None:
-            raise MissingExtraError(f"the report needs {_EXTRA[module]}: install thermograd[report]")
+            raise MissingExtraError(f"{who} {_EXTRA[module]}: install thermograd[report]")

@@ -9,6 +9,7 @@ import pyarrow.compute as pc
 import pytest
 from report_page import page_of
 from simulated_runs import END_NS
+from thermograd.analysis import run_charts
 from thermograd.analysis.report.charts.experiment import blocks_chart, found_chart
 from thermograd.analysis.report.data.build_panels import build_panels
 from thermograd.analysis.report.data.experiment import shown_experiment
@@ -70,6 +71,17 @@ def test_the_picture_holds_every_block_and_where_the_run_stands_among_redrawn_sc
     drawn = found["datasets"]
     assert {row["k"] for row in drawn["observed"]} == set(range(len(shown.tested)))
     assert len([row for row in drawn["response"] if row["k"] == 0]) == norm.effect.response.lags_s.size
+
+
+def test_a_notebook_has_the_charts_of_the_experiment_and_a_menu_of_its_outcomes(data, analysis):
+    charts = run_charts(data.run, analysis, data)
+    assert {"blocks", "found"} < set(charts)
+    blocks, found = charts["blocks"].to_dict(), charts["found"].to_dict()
+    assert blocks["title"]["subtitle"].startswith("SIMULATED hardware")
+    (outcome,) = found["params"]
+    (result,) = analysis.experiments
+    shown = shown_experiment(data, result, build_panels(data).origin_ns)
+    assert outcome["bind"]["labels"] == [each.label for each in shown.tested]
 
 
 @pytest.fixture(scope="module")
