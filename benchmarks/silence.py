@@ -52,7 +52,7 @@ class Log:
         self._next: dict[str, int] = {}
         self._lock = threading.Lock()
 
-    def append(self, kind: str, **values: Any) -> None:
+    def append(self, kind: str, /, **values: Any) -> None:
         """Keep an event."""
         with self._lock:
             seq = self._next.get(kind, 0)

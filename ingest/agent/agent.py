@@ -315,7 +315,10 @@ def _look_after(run: _Whereabouts, service: TimeService, ending: threading.Event
     while not ending.wait(_SEAL_PERIOD_S):
         _note_time_service(run.writer, service)
         _try(run, _SEALING, seal)
-    _load_sealing()  # while the last readings are taken
+    with Guard(
+        "thermograd's agent cannot load what seals: %(error)s", _log.debug
+    ):  # told where it is to seal
+        _load_sealing()  # while the last readings are taken
 
 
 def _load_sealing() -> Callable[[Path, str, frozenset[str]], object]:

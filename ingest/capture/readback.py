@@ -27,8 +27,10 @@ Scalar = Tensor | HostScalar
 
 
 def tensor_of(scalar: Scalar) -> Tensor:
-    """Return a scalar as a tensor, with which is counted as torch does."""
-    return torch.tensor(scalar.value, dtype=scalar.dtype) if isinstance(scalar, HostScalar) else scalar
+    """Return a scalar as a tensor, with which is counted as torch does; on the host, whatever the default."""
+    if isinstance(scalar, HostScalar):
+        return torch.tensor(scalar.value, dtype=scalar.dtype, device="cpu")
+    return scalar
 
 
 class _Event(Protocol):

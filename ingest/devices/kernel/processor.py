@@ -78,7 +78,7 @@ def frequency_mhz(root: Path = Path("/")) -> Callable[[], float | None]:
 
     def mean() -> float | None:
         try:
-            told = [line for line in cpuinfo.read().lower().split(b"\n") if line.startswith(b"cpu mhz")]
+            told = [line for line in cpuinfo.read_all().lower().split(b"\n") if line.startswith(b"cpu mhz")]
             if len(told) == len(now):
                 khz = [int(float(line.split(b":", 1)[1]) * 1000) for line in told]
             else:

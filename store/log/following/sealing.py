@@ -4,6 +4,7 @@ To seal takes Arrow: 40 MB that a process would keep which otherwise only follow
 """
 
 import math
+import signal
 import subprocess
 import sys
 import time
@@ -15,7 +16,10 @@ from thermograd.store.errors import LogError
 from thermograd.store.files import open_segments
 from thermograd.store.log.place import is_live
 
-_SCRIPT = "from thermograd.store.log.following.sealing import seal_here; seal_here()"
+_MODULE = "thermograd.store.log.following.sealing"
+_TOLD_TO_END = tuple(
+    -number for name in ("SIGTERM", "SIGINT", "SIGHUP") if (number := getattr(signal, name, 0))
+)
 
 
 class SealingApart:
@@ -29,7 +33,10 @@ class SealingApart:
         self._done: set[Path] = set()
 
     def seal(self, run_dir: Path, run_id: str, live_writers: Collection[str]) -> None:
-        """Seal as `thermograd.store.log.seal.seal_run` does. Raises LogError where that fails."""
+        """Seal as `thermograd.store.log.seal.seal_run` does. Raises LogError where that fails.
+
+        A signal that ends a job ends the sealing, too, which is no failure; Ctrl-C does not reach it.
+        """
         now_s = time.monotonic()
         if now_s - self._last_s < self._least_apart_s:
             return
@@ -37,10 +44,18 @@ class SealingApart:
         if found <= self._done:
             return
         self._last_s = now_s
-        command = [sys.executable, "-P", "-c", _SCRIPT, str(run_dir), run_id, *live_writers]
-        done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            [sys.executable, "-P", "-m", _MODULE, str(run_dir), run_id, *live_writers],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            start_new_session=True,  # of a recording in a terminal Ctrl-C is for that alone
+            check=False,
+        )
+        if done.returncode in _TOLD_TO_END:
+            return
         if done.returncode:
-            said = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
+            said = done.stderr.decode("utf-8", "replace").strip().splitlines()
+            said = said or [f"exit code {done.returncode}"]
             raise LogError(said[-1].removeprefix(f"{LogError.__module__}.{LogError.__name__}: "))
         self._done = found
 
@@ -65,3 +80,7 @@ def seal_here() -> None:
 
     directory, run_id, *live_writers = sys.argv[1:]
     seal_run(Path(directory), run_id, frozenset(live_writers))
+
+
+if __name__ == "__main__":
+    seal_here()

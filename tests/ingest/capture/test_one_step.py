@@ -124,16 +124,16 @@ def test_an_optimizer_a_parameter_that_steps_in_the_backward_pass_is_one_step(cl
 
 def test_some_step_in_the_backward_pass_and_the_others_after_it():
     model = make_model()
-    inside = {p: torch.optim.SGD([p], lr=1e-3) for p in model[0].parameters()}
-    after = torch.optim.SGD(model[2].parameters(), lr=1e-3)
 
     def hook(p):
         inside[p].step()
         inside[p].zero_grad()
 
-    for p in inside:
-        p.register_post_accumulate_grad_hook(hook)
-    with Recorded() as recorded:
+    with Recorded() as recorded:  # of optimizers made before, the first step tells that they are there
+        inside = {p: torch.optim.SGD([p], lr=1e-3) for p in model[0].parameters()}
+        after = torch.optim.SGD(model[2].parameters(), lr=1e-3)
+        for p in inside:
+            p.register_post_accumulate_grad_hook(hook)
         expected = []
         for step in range(5):
             loss = loss_of(model, 50, seed=step)

@@ -30,3 +30,9 @@ def test_what_is_no_usual_number_stays_what_it_is(value):
 def test_a_sum_with_a_loss_of_another_type_is_of_the_type_that_torch_gives_it():
     total = _sum(own_copy(torch.tensor(1.0)), own_copy(torch.tensor(2.0, dtype=torch.float64)))
     assert tensor_of(total).dtype == (torch.tensor(1.0) + torch.tensor(2.0, dtype=torch.float64)).dtype
+
+
+def test_a_loss_on_the_host_stays_there_whatever_device_is_the_default():
+    with torch.device("meta"):
+        total = _sum(own_copy(torch.tensor(1.0, device="cpu")), own_copy(torch.tensor(2.0, device="cpu")))
+    assert Readback({"loss": total}).values() == {"loss": 3.0}

@@ -329,3 +329,16 @@ def test_the_hook_alone_costs_little_and_loads_nothing(tmp_path):
     )
     shown = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
     assert shown.stdout == "[]\n"
+
+
+@pytest.mark.parametrize("module", ["commands.agent", "store.log.following.sealing"])
+def test_our_own_processes_are_no_part_of_the_command(module, tmp_path):
+    from thermograd.ingest.launch import launcher as launching
+
+    environment = os.environ | {
+        "PYTHONPATH": os.pathsep.join([str(launching._BOOTSTRAP), os.environ.get("PYTHONPATH", "")]),
+        "THERMOGRAD_AUTORUN": json.dumps({"name": "x", "hz": 5, "hello": str(tmp_path)}),
+    }
+    command = [sys.executable, "-P", "-m", f"thermograd.{module}", "no-such-command"]
+    assert subprocess.run(command, env=environment, capture_output=True).returncode
+    assert not list(tmp_path.iterdir())

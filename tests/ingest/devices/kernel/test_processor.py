@@ -82,9 +82,37 @@ def test_a_file_is_opened_once_and_anew_after_a_failure(tmp_path, monkeypatch):
     path.write_text("7\n")
     assert file.integer() == 7
     assert len(opened) == 1
-    with monkeypatch.context() as failing:
-        failing.setattr(os, "pread", lambda *_: (_ for _ in ()).throw(OSError(19, "No such device")))
-        with pytest.raises(OSError, match="No such device"):
-            file.read()
-    assert file.integer() == 7
+    tries = []
+
+    def gone(handle, *where):
+        tries.append(handle)
+        if len(tries) in failing:
+            raise OSError(19, "No such device")
+        return pread(handle, *where)
+
+    pread, failing = os.pread, (1,)
+    monkeypatch.setattr(os, "pread", gone)
+    assert file.integer() == 7, "it is another device's now"
     assert len(opened) == 2
+    failing = (3, 4)
+    with pytest.raises(OSError, match="No such device"):
+        file.read()
+    assert file.integer() == 7
+    assert len(opened) == 4
+    path.unlink()
+    failing = (6,)
+    with pytest.raises(FileNotFoundError):
+        file.read()
+
+
+@pytest.mark.skipif(not hasattr(os, "pread"), reason="read at once")
+def test_cores_are_counted_also_where_the_kernel_gives_a_page_at_a_time(root, monkeypatch):
+    pread = os.pread
+    monkeypatch.setattr(os, "pread", lambda handle, most, at: pread(handle, min(most, 30), at))
+    cpuinfo = "".join(f"processor: {core}\ncpu MHz\t\t: {1000 + core}\n" for core in range(9))
+    (root / "proc" / "cpuinfo").write_text(cpuinfo)
+    for core in range(9):
+        policy = root / f"sys/devices/system/cpu/cpufreq/policy{core}"
+        policy.mkdir(parents=True)
+        (policy / "scaling_cur_freq").write_text("700000\n")
+    assert frequency_mhz(root)() == 1004

@@ -1,3 +1,5 @@
+import sys
+
 import pytest
 from thermograd.store.errors import LogError
 from thermograd.store.files import open_segments, sealed_segments
@@ -73,3 +75,21 @@ def test_processes_are_started_some_time_apart(log, tmp_path, started):
     apart.seal(tmp_path, "r", ())
     assert len(started) == 1
     assert open_segments(tmp_path, "arrows")
+
+
+def test_a_signal_that_ends_a_job_is_no_failure_and_what_was_not_sealed_is_tried_again(
+    log, tmp_path, monkeypatch
+):
+    apart, run, ways = SealingApart(0.0), sealing.subprocess.run, []
+
+    def ended(command, **how):
+        ways.append(how)
+        return run([sys.executable, "-c", "import os; os.kill(os.getpid(), 15)"], **how)
+
+    with monkeypatch.context() as ending:
+        ending.setattr(sealing.subprocess, "run", ended)
+        apart.seal(tmp_path, "r", ("w",))
+    assert ways[0]["start_new_session"], "Ctrl-C in a terminal is not for it"
+    assert not sealed_segments(tmp_path, "step")
+    apart.seal(tmp_path, "r", ("w",))
+    assert len(sealed_segments(tmp_path, "step")) == 2
