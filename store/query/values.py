@@ -1,14 +1,17 @@
 """One value of an answer as people, JSON and text formats have it, and how much work it will be."""
 
+import itertools
 import json
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from datetime import datetime, timedelta
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 from thermograd.store.errors import QueryError
 
 _SHOWN_ITEMS = 130  # of a list in a table, whose cells have 128 characters
 _SHOWN_CHARACTERS = 200
+_EPOCH = datetime(1970, 1, 1)
 _PRINTED_BYTES = {b: chr(b) if 32 <= b < 127 and b != 92 else f"\\x{b:02X}" for b in range(256)}
 
 
@@ -51,10 +54,9 @@ def _is_list(kind: pa.DataType) -> bool:
 
 
 def values_of(column: pa.Array, field: pa.Field, output: str) -> list[Any]:
-    """Return a column's values as Python has them; those that it cannot have, as text."""
-    if output == "json" and field.type == pa.timestamp("ns"):  # one form, whether or not it fits a datetime
-        texts = column.cast(pa.string()).to_pylist()
-        return [None if text is None else text.replace(" ", "T") for text in texts]
+    """Return a column's values as Python has them; those that it cannot have, and times of ns, as text."""
+    if _holds_nanoseconds(field.type):
+        return [_python_value(scalar, field, output, lambda value: _part(value, _ALL)) for scalar in column]
     try:
         values = column.to_pylist()
     except (OverflowError, ValueError, pa.ArrowException):  # a year beyond 9999, an infinite date
@@ -64,10 +66,21 @@ def values_of(column: pa.Array, field: pa.Field, output: str) -> list[Any]:
     return list(values)
 
 
+def _is_nanoseconds(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_timestamp(kind) and kind.unit == "ns" and kind.tz is None)
+
+
+def _holds_nanoseconds(kind: pa.DataType) -> bool:
+    """Return whether a value has times that Python's own would cut to microseconds; pandas is not at hand."""
+    if _is_nanoseconds(kind):
+        return True
+    return any(_holds_nanoseconds(kind.field(i).type) for i in range(kind.num_fields))
+
+
 def beginning(scalar: pa.Scalar, field: pa.Field) -> Any:
     """Return as much of a value as a table shows of it; nothing else of it is converted."""
-    budget = iter(range(_SHOWN_ITEMS))
-    return _python_value(scalar, field, "a table", lambda value: _beginning(value, budget))
+    taking = _Taking(iter(range(_SHOWN_ITEMS)), _SHOWN_CHARACTERS, " ")
+    return _python_value(scalar, field, "a table", lambda value: _part(value, taking))
 
 
 def _python_value(
@@ -85,30 +98,59 @@ def _python_value(
             ) from error
 
 
-def _beginning(scalar: pa.Scalar, budget: Iterator[int]) -> Any:
+class _Taking(NamedTuple):
+    """How much of a value is taken: items, characters of each text; and what parts a date from its time."""
+
+    budget: Iterator[int]
+    characters: int | None
+    between: str
+
+
+_ALL = _Taking(itertools.repeat(0), None, "T")
+
+
+def _part(scalar: pa.Scalar, taking: _Taking) -> Any:
     kind = scalar.type
     if not scalar.is_valid:
         return None
     if pa.types.is_map(kind):
-        return [tuple(_beginning(entry[i], budget) for i in (0, 1)) for entry in _some(scalar.values, budget)]
+        entries = _some(scalar.values, taking)
+        return [tuple(_part(entry[i], taking) for i in (0, 1)) for entry in entries]
     if _is_list(kind):
-        return [_beginning(item, budget) for item in _some(scalar.values, budget)]
+        return [_part(item, taking) for item in _some(scalar.values, taking)]
     if pa.types.is_struct(kind):
-        fields = _some(range(kind.num_fields), budget)
-        return {kind.field(i).name: _beginning(scalar[i], budget) for i in fields}
+        fields = _some(range(kind.num_fields), taking)
+        return {kind.field(i).name: _part(scalar[i], taking) for i in fields}
     if pa.types.is_union(kind):
-        return _beginning(scalar.value, budget)
+        return _part(scalar.value, taking)
     if pa.types.is_binary(kind) or pa.types.is_large_binary(kind):
-        return json_value(scalar.as_py()[:_SHOWN_CHARACTERS], kind)
+        return json_value(scalar.as_py()[: taking.characters], kind)
+    if _is_nanoseconds(kind):
+        return _moment_text(scalar.value, taking.between)
     value = scalar.as_py()
     if isinstance(value, str):
-        return value[:_SHOWN_CHARACTERS]
+        return value[: taking.characters]
     return json_value(value, kind) if pa.types.is_interval(kind) else value
 
 
-def _some(items: Iterable[Any], budget: Iterator[int]) -> Iterator[Any]:
+def _moment_text(time_ns: int, between: str) -> str:
+    """Return a time with as many digits as it takes, of microseconds where that is enough.
+
+    Examples
+    --------
+    >>> [_moment_text(each, "T") for each in (-1_000_000_000, 500_000_000, 1)]
+    ['1969-12-31T23:59:59', '1970-01-01T00:00:00.500000', '1970-01-01T00:00:00.000000001']
+    """
+    seconds, rest = divmod(time_ns, 1_000_000_000)
+    moment = (_EPOCH + timedelta(seconds=seconds)).isoformat(between)
+    if not rest:
+        return moment
+    return f"{moment}.{rest:09}" if rest % 1000 else f"{moment}.{rest // 1000:06}"
+
+
+def _some(items: Iterable[Any], taking: _Taking) -> Iterator[Any]:
     for item in items:
-        if next(budget, None) is None:
+        if next(taking.budget, None) is None:
             return
         yield item
 

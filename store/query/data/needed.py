@@ -23,6 +23,9 @@ _BY_NAME = frozenset({"query", "query_table"})  # functions of DuckDB that take 
 # and what tells of views without naming them
 _OF_ALL = re.compile(r"(duckdb|pg|pragma|sqlite)_\w+|information_schema|show|describe|query|query_table")
 
+# DESC, where it is no order but DESCRIBE: at the beginning, after a bracket or a comment
+_DESC = re.compile(r"(?:\A|[(;]|\*/|--[^\n]*\n)\s*desc\b", re.IGNORECASE)
+
 
 def needed_parts(sql: str) -> frozenset[str]:
     """Return the kinds of events that a query may read, and ``"run"`` for the rows of the runs.
@@ -49,7 +52,7 @@ def named_views(sql: str) -> frozenset[str] | None:
     (['steps'], None)
     """
     words = _words(sql)
-    return None if any(map(_OF_ALL.fullmatch, words)) else words & _OF_A_WORD.keys()
+    return None if any(map(_OF_ALL.fullmatch, words)) or _DESC.search(sql) else words & _OF_A_WORD.keys()
 
 
 def _words(sql: str) -> frozenset[str]:

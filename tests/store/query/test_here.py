@@ -7,8 +7,10 @@ import sys
 import pytest
 from click.testing import CliRunner
 from thermograd.cli import main
+from thermograd.store.errors import QueryError
 from thermograd.store.log.seal import seal_run
 from thermograd.store.log.writer import EventWriter
+from thermograd.store.query import here
 from thermograd.store.query.data.needed import named_views
 from thermograd.store.query.registered import Views
 from thermograd.store.query.sandbox import Limits, answer
@@ -110,6 +112,25 @@ def test_a_view_is_the_same_alone_as_among_all(tmp_path, view):
     assert named_views(among_all) is None
     whole = b"".join(answer(among_all, tmp_path, "json", Limits()))
     assert json.loads(alone.output) == json.loads(whole)
+
+
+@pytest.mark.parametrize(
+    "sql", ["DESC", "FROM (\n desc)", "/* all */ DESC", "-- all\nDESC;", "FROM (DESCRIBE)"]
+)
+def test_who_asks_what_views_there_are_is_told_of_all(sql):
+    assert named_views(sql) is None
+    assert named_views("SELECT 1 FROM steps ORDER BY (time) DESC") == {"steps"}
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="no other platform bounds what a process allocates")
+def test_a_query_for_more_memory_than_there_is_ends_with_a_sentence(tmp_path, monkeypatch):
+    import resource
+
+    monkeypatch.setattr(here, "_free_bytes", lambda: 0)
+    before = resource.getrlimit(resource.RLIMIT_DATA)
+    with pytest.raises(QueryError, match="more memory"):
+        list(here.answer_here("SELECT length(repeat('x', 3000000000))", tmp_path, "csv"))
+    assert resource.getrlimit(resource.RLIMIT_DATA) == before
 
 
 def test_only_what_is_named_is_listed(tmp_path):

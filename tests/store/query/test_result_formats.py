@@ -67,6 +67,16 @@ def test_json_in_parts_is_one_document_indented_as_python_does(sql):
     assert text == json.dumps(json.loads(text), indent=2) + "\n"
 
 
+def test_times_of_nanoseconds_keep_all_digits_inside_values_too_without_pandas():
+    sql = "SELECT make_timestamp_ns(1) AS t, [make_timestamp_ns(500000000), NULL] AS l, {'a': MAP {'k': t}} s"
+    (row,) = json.loads(answer(sql, "json"))
+    first, half = "1970-01-01T00:00:00.000000001", "1970-01-01T00:00:00.500000"
+    assert row == {"t": first, "l": [half, None], "s": {"a": {"k": first}}}
+    shown = answer(sql, "table").decode()
+    assert first.replace("T", " ") in shown
+    assert f"{{'a': [('k', '{first.replace('T', ' ')}')]}}" in shown
+
+
 def test_csv_has_nested_values_as_json_text_and_intervals_as_text():
     (row,) = csv.DictReader(io.StringIO(answer(ODD, "csv").decode()))
     assert row == {
