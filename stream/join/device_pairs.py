@@ -1,7 +1,7 @@
 """What needs steps *and* samples, which different writers deliver: joined rows, ticks, coupling."""
 
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
 from thermograd.store.telling.devices import device_label
@@ -19,6 +19,7 @@ _HARDWARE = ("temperature_c", "power_w", "sm_clock_mhz")
 _END_OF_TIME_NS = 2**63 - 1
 _MOST_WAITING = 32  # seconds of a device: without steps, nothing but its own samples ends its seconds
 _Pair = tuple[str, str, str]  # metric, device, hardware column
+_Dated = tuple[int, Tick]
 
 
 class Standing(NamedTuple):
@@ -44,7 +45,8 @@ class DevicePairs:
 
     Rows are looked for when a second is over or somebody asks, not at each event: they are the same then.
     The devices' monitors learn a second together, as soon as it is over for all; those that are behind are
-    waited for, half a minute at most.
+    waited for, half a minute at most. Nothing of a device begins before its first second is over, so that one
+    which is new is not waited for.
     """
 
     def __init__(
@@ -60,7 +62,7 @@ class DevicePairs:
         self._watched = max(1, sum(_has_sensor(facts) for facts in devices.values()))
         self._ticks = Ticks(_METRIC)
         self._rules: dict[str, CouplingRule] = {}
-        self._queues: dict[str, deque[Tick]] = {}  # of devices that work, until all have one
+        self._queues: dict[str, deque[_Dated]] = {}  # of devices that work, until a second is over for all
         self._told: list[Alert] = []  # found as somebody looked
         self._shared: CouplingMonitor | None = None
         self._is_joined = True
@@ -163,10 +165,18 @@ class DevicePairs:
             return []
         alerts, self._told = self._told, []
         queue = self._queues.get(device, deque(maxlen=0))
-        queue += ticks
-        while queue and (len(queue) > _MOST_WAITING or all(self._queues.values())):
+        queue += _dated(ticks)
+        while queue and (len(queue) > _MOST_WAITING or self._is_over(self._oldest())):
             alerts += self._learn_one()
         return alerts
+
+    def _oldest(self) -> int:
+        return min(queue[0][0] for queue in self._queues.values() if queue)
+
+    def _is_over(self, second: int) -> bool:
+        """Return whether no device that has begun can still tell of a second."""
+        told = self._ticks.told
+        return all(queue or told(device, second) for device, queue in self._queues.items())
 
     def _learn(self) -> list[Alert]:
         """Learn all that waits."""
@@ -176,9 +186,14 @@ class DevicePairs:
         return alerts
 
     def _learn_one(self) -> list[Alert]:
-        """Let the monitors learn the next second of each device of which one waits."""
+        """Let the monitors of all devices that know the oldest second that waits learn it."""
         alerts: list[Alert] = []
-        ticks = [(self._rules[name], queue.popleft()) for name, queue in self._queues.items() if queue]
+        oldest, queues = self._oldest(), self._queues
+        ticks = [
+            (self._rules[name], queue.popleft()[1])
+            for name, queue in queues.items()
+            if queue and queue[0][0] == oldest
+        ]
         try:
             for rule, _ in ticks:
                 self._shared = self._shared or rule.monitor
@@ -231,6 +246,16 @@ class DevicePairs:
                     if column not in correlations:
                         correlations[column] = RollingCorrelation(self._settings.correlation.window)
                     correlations[column].extend(known)
+
+
+def _dated(ticks: Iterable[Tick]) -> list[_Dated]:
+    """Return ticks with the second that they wait for: empty ones with that of the next."""
+    dated: list[_Dated] = []
+    second = 0
+    for tick in reversed(list(ticks)):
+        second = second if tick.second is None else tick.second
+        dated.append((second, tick))
+    return dated[::-1]
 
 
 def _has_sensor(facts: Mapping[str, Any]) -> bool:

@@ -97,6 +97,11 @@ class Ticks:
             state.told = tick
             yield self._fill(state, tick)
 
+    def told(self, device: str, second: int) -> bool:
+        """Return whether a device has told of a second, or has not begun to tell anything."""
+        state = self._devices.get(device)
+        return state is None or state.told is None or state.told >= second
+
     def has_told(self, key: _Key, watermark_ns: int | None) -> bool:
         """Return whether a step adds no tick that is over: it is in a later one, and `forget` got as far."""
         last = _last_tick(watermark_ns)

@@ -22,6 +22,7 @@ from thermograd.analysis.coupling.responses import Searched
 _PARTS, _FEWEST_IN_PART = (4, 8), 60
 _FARTHER = 5  # times the largest lag
 _MOST_DEVIATIONS = 3.0
+_LOST = 1e-6  # a smaller share of a sum of squares is lost in the rounding of the whole
 _NO_MEMORIES = np.empty(0)
 
 
@@ -139,7 +140,10 @@ def _largest_in_a_part(leader: Floats, follower: Floats, place: Ints, lags: Ints
             for lag in lags.tolist():
                 begin, r = max(int(rows[0]), lag), 0.0
                 if end > begin:
-                    length = math.sqrt(max(sums[end - lag] - sums[begin - lag], 0.0))
-                    r = _alike(whole[begin:end], first[begin - lag : end - lag], size, length)
+                    inside = first[begin - lag : end - lag]
+                    square = sums[end - lag] - sums[begin - lag]
+                    if square < _LOST * sums[end - lag]:  # next to nothing moves in it
+                        square = inside @ inside
+                    r = _alike(whole[begin:end], inside, size, math.sqrt(square))
                 peak, looks = max(peak, r / math.sqrt(parts)), looks + 1
     return peak, looks

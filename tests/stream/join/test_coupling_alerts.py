@@ -72,6 +72,21 @@ def test_a_device_without_any_of_the_sensors_costs_no_monitor():
     assert monitor.pairs.coupling() == {}
 
 
+def test_a_device_that_begins_later_or_falls_silent_holds_up_no_alert():
+    late, gone = EPOCH + 100 * SECOND, EPOCH + 200 * SECOND
+    events = [
+        each
+        for each in recording(devices=("gpu", "other"))
+        if each.values.get("device") != "other" or late < each.values["time_ns"] < gone
+    ]
+    monitor, told = Monitor(settings=SOON), []
+    for each in events:
+        told += [(each.values["time_ns"], alert) for alert in monitor.process(each)]
+    ((now_ns, alert),) = [(at, alert) for at, alert in told if alert["alert"] == "coupling"]
+    assert alert["time_ns"] > late
+    assert now_ns - alert["time_ns"] < 4 * SECOND  # lateness, and the second itself
+
+
 def test_a_monitor_that_fails_leaves_the_join_and_the_other_devices_alone(monkeypatch):
     told = CouplingRule.told
 
