@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from thermograd.ingest.agent.description import Description
 from thermograd.ingest.agent.footprint import SparingFinder
@@ -39,11 +39,15 @@ from thermograd.store.processes import host_label, new_writer_name
 from thermograd.store.runs.catalogue import Run
 from thermograd.store.runs.ends import LAUNCHER
 
+if TYPE_CHECKING:
+    from thermograd.store.log.seal import SealReport
+
 _log = logging.getLogger("thermograd")
 _PARENT_POLL_S = 0.5
 _DYING_POLL_S = 0.01
 _DYING_S = 5.0
 _LAUNCHER_S = 2.0
+_BUSY_S, _BUSY_POLL_S = 3.0, 0.1  # for which who seals already is waited for
 _SEAL_PERIOD_S = 60.0
 _LOOK_PERIOD_S = 1.0
 _STANDBY_POLL_S = 1.0
@@ -321,7 +325,7 @@ def _look_after(run: _Whereabouts, service: TimeService, ending: threading.Event
         _load_sealing()  # while the last readings are taken
 
 
-def _load_sealing() -> Callable[[Path, str, frozenset[str]], object]:
+def _load_sealing() -> "Callable[[Path, str, frozenset[str]], SealReport]":
     with loading:
         from thermograd.store.log.seal import seal_run
     return seal_run
@@ -343,11 +347,18 @@ def _note_offsets(run_dir: Path, writer: EventWriter) -> None:
 
 
 def _seal(run: _Whereabouts) -> None:
-    """Turn the run into Parquet, as it ends; of writers that still run, segments that have a successor."""
+    """Turn the run into Parquet, as it ends; of writers that still run, segments that have a successor.
+
+    Wait a while for who seals it just now: that may be a process of ours that does not know of the end.
+    """
 
     def seal(run_dir: Path) -> None:
-        now = Run(run_dir)
-        _load_sealing()(run_dir, now.run_id, now.live_writers())
+        seal_run, until_s, is_busy = _load_sealing(), time.monotonic() + _BUSY_S, True
+        while is_busy and time.monotonic() < until_s:
+            now = Run(run_dir)
+            is_busy = seal_run(run_dir, now.run_id, now.live_writers()).busy
+            if is_busy:
+                time.sleep(_BUSY_POLL_S)
 
     _try(run, _SEALING, seal)  # where it fails, `thermograd seal` can be run later
 
