@@ -24,6 +24,7 @@ from thermograd.store.version import __version__
 _FORMAT = 1
 _MOST_ENTRIES = 50_000  # those that were used last
 _MOST_BYTES = 64 << 20
+_MOST_FILES = 1000  # of a user: those that were written last
 _FRESH_NS = 2_000_000_000
 _NOT_THERE = (-1, 0, 0, -1)
 _LIBRARIES = frozenset({"duckdb", "numpy", "pyarrow", "scipy"})
@@ -145,8 +146,18 @@ class Kept:
             self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             code = sorted({*self._code, *_code()})
             content = {"of": self._of, "code": [code, identity(code)], "entries": self._entries}
+            is_new = not self._path.exists()
             write_file(self._path, json.dumps(content, separators=(",", ":")).encode())
+            if is_new:
+                _sweep(self._path.parent)
         self._is_changed = False
+
+
+def _sweep(folder: Path) -> None:
+    """Remove what was written longest ago where there are too many files: folders of runs come and go."""
+    written = {entry.path: entry.stat(follow_symlinks=False).st_mtime_ns for entry in os.scandir(folder)}
+    for path in sorted(written, key=written.__getitem__)[:-_MOST_FILES]:
+        os.unlink(path)
 
 
 def _code() -> set[str]:

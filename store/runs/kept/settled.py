@@ -52,9 +52,9 @@ class SettledAnswers:
             return found["answer"]
         files = [*also, *files_of(run.path)]
         now = identity(os.path.join(run.path, file) for file in files)
+        unclosed = _unclosed(run)  # before it is told: what dies meanwhile may be told to live
         with _warnings() as told:
             answer = find()
-        unclosed = _unclosed(run)
         if unclosed is not None and not told and fits(answer):
             self._kept.put_with_files(name, files, now, {"unclosed": unclosed, "answer": answer})
         return answer

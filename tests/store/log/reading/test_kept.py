@@ -162,3 +162,15 @@ def test_the_cache_is_its_users_own_and_holds_what_was_used_last(file, settled, 
     assert list(json.loads(path.read_bytes())["entries"]) == ["c", "a"]
     if os.name == "posix":
         assert stat.S_IMODE(kept_folder().stat().st_mode) == 0o700
+
+
+def test_of_very_many_folders_only_those_written_last_are_kept(file, settled, monkeypatch, tmp_path):
+    monkeypatch.setattr("thermograd.store.log.reading.kept._MOST_FILES", 2)
+    for number in range(3):
+        kept = Kept(tmp_path / str(number), "sizes")
+        kept.put("a", identity([file]), number)
+        kept.save()
+        for path in kept_folder().iterdir():
+            os.utime(path, ns=(0, path.stat().st_mtime_ns - 10**9))
+
+    assert [Kept(tmp_path / str(n), "sizes").get("a", identity([file])) for n in range(3)] == [None, 1, 2]

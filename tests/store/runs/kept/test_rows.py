@@ -180,3 +180,17 @@ def test_runs_loads_no_library_for_numbers_where_nothing_has_changed(runs):
         shown, _, loaded = done.stdout.rstrip().rpartition("\n")
         assert json.loads(shown) == expected
         assert not expected_free & set(loaded.split())
+
+
+def test_what_is_told_of_a_run_whose_process_dies_meanwhile_is_not_kept(runs, monkeypatch):
+    living = {"w-r0-crashed"}
+    for module in (settled, place):
+        monkeypatch.setattr(module, "is_live", lambda _, writer: writer in living)
+    run, answers = Run(runs / "crashed"), settled.SettledAnswers(runs, "states")
+
+    def told():
+        state = run.state()
+        living.clear()
+        return state
+
+    assert [answers.answer(run, "crashed", told) for _ in range(2)] == ["live", "crashed"]
