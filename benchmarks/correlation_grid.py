@@ -1,12 +1,14 @@
 """Rolling correlations of many pairs at many lags at once."""
 
 import numpy as np
+from numpy.lib.stride_tricks import as_strided
 from numpy.typing import NDArray
 
 __all__ = ["CorrelationGrid"]
 
 Floats = NDArray[np.float64]
 
+_AT_ONCE = 16  # products of so many ticks stay in the processor's cache until they are summed
 _CONSTANT = 1e-9  # a side whose sd is below this share of its mean does not vary
 
 
@@ -56,9 +58,9 @@ class CorrelationGrid:
         self._near_x = np.full((length, pairs), np.nan)  # relative to the origin
         self._means = np.full((length, pairs), np.nan)  # of the window of x that ends at each tick
         self._weights = np.full((length, pairs), np.nan)  # 1 / sqrt of its centred sum of squares
-        self._total_y = self._weight_y = np.full(pairs, np.nan)
         self._near, self._spare = np.empty((self._kept, 2, pairs)), np.empty((self._kept, pairs))
         self._at, self._since = self._block, 0
+        self._factors = np.ones((window - 1, 2, 2, pairs))  # of values: 1, and for squares themselves
         self._origin = np.zeros((2, pairs))
         self._least = np.zeros((2, pairs))
         self._powers = np.zeros((2, 2, pairs))  # newest values and their squares; x and y
@@ -66,7 +68,12 @@ class CorrelationGrid:
         self._sums_tails = np.full((self._block + 1, 2, 2, pairs), np.nan)
         self._products = np.zeros((lags, pairs))
         self._products_tails = np.zeros((self._block + 1, lags, pairs))
-        self._scratch, self._spread = np.empty((lags, pairs)), np.empty((lags, pairs))
+        # what each tick needs again: an operation into memory that is there takes half as long
+        self._count, self._ones = np.full((2, pairs), float(window)), np.ones((2, pairs))
+        self._totals = np.full((2, 2, pairs), np.nan)  # of the window; in place of squares, weights
+        self._mean, self._flat = np.empty((2, pairs)), np.empty((2, pairs), dtype=bool)
+        self._scratch, self._spread = np.empty((lags, pairs)), np.empty((2, lags, pairs))
+        self._many = np.empty((_AT_ONCE, lags, pairs))
         self._one, self._minus_one = np.ones((lags, pairs)), -np.ones((lags, pairs))
         self._result = np.full((lags, pairs), np.nan)
 
@@ -76,21 +83,29 @@ class CorrelationGrid:
         if self._since == self._block:
             self._turn_over()
         self._at = at = self._at - 1
-        self._since += 1
-        values, powers = self._values[at], self._powers
+        self._since = since = self._since + 1
+        values, powers, sums, totals = self._values[at], self._powers, self._sums, self._totals
         values[0], values[1] = x, y
-        near = np.subtract(values, self._origin, out=powers[0])
-        np.multiply(near, near, out=powers[1])
-        self._sums += powers
+        near = powers[0]
+        np.subtract(values, self._origin, near)
+        np.multiply(near, near, powers[1])
+        np.add(sums, powers, sums)
         self._near_x[at] = near[0]
-        self._products += self._times(self._near_x[at : at + self.lags], near[1])
-        total, squares = self._sums + self._sums_tails[self._since]
-        mean = total / self.window
-        centred = squares - mean * total
-        centred[centred <= self._least] = np.nan
-        weights = 1.0 / np.sqrt(centred)
-        self._means[at], self._weights[at] = mean[0], weights[0]
-        self._total_y, self._weight_y = total[1], weights[1]
+        spread, scratch, products = self._spread[0], self._scratch, self._products
+        spread[:] = near[1]  # spread out first, which is faster
+        np.multiply(self._near_x[at : at + self.lags], spread, scratch)
+        np.add(products, scratch, products)
+        np.add(sums, self._sums_tails[since], totals)
+        total, centred, mean, flat = totals[0], totals[1], self._mean, self._flat
+        np.divide(total, self._count, mean)
+        self._means[at] = mean[0]
+        np.multiply(mean, total, mean)
+        np.subtract(centred, mean, centred)
+        np.less_equal(centred, self._least, flat)
+        np.putmask(centred, flat, np.nan)
+        np.sqrt(centred, centred)
+        np.divide(self._ones, centred, centred)
+        self._weights[at] = centred[0]
 
     @np.errstate(all="ignore")
     def get(self) -> Floats:
@@ -99,21 +114,78 @@ class CorrelationGrid:
         There is none until the window is full, while anything in it is not finite, and where a side does
         not vary. The array is the grid's own: the next call overwrites it.
         """
-        result = self._result
-        rows = slice(self._at, self._at + self.lags)
-        np.add(self._products, self._products_tails[self._since], out=result)
-        result -= self._times(self._means[rows], self._total_y)
-        result *= self._weights[rows]
-        self._spread[:] = self._weight_y
-        result *= self._spread
+        result, spread, scratch = self._result, self._spread, self._scratch
+        at, stop = self._at, self._at + self.lags
+        spread[:] = self._totals[:, 1, None]  # of y: total and weight
+        np.multiply(self._means[at:stop], spread[0], scratch)
+        np.add(self._products, self._products_tails[self._since], result)
+        np.subtract(result, scratch, result)
+        np.multiply(result, self._weights[at:stop], result)
+        np.multiply(result, spread[1], result)
         np.minimum(result, self._one, out=result)
         np.maximum(result, self._minus_one, out=result)
         return result
 
-    def _times(self, x: Floats, y: Floats) -> Floats:
-        """Return x, shape (lags, pairs), times y, shape (pairs,); spread out first, which is faster."""
-        self._spread[:] = y
-        return np.multiply(x, self._spread, out=self._scratch)
+    @np.errstate(all="ignore")
+    def follow(self, x: Floats, y: Floats, out: Floats) -> None:
+        """Learn ticks, shape (ticks, pairs), and write what `get` would say after each into `out`.
+
+        Bit for bit as tick by tick, in half the time; `out` is of shape (ticks, lags, pairs).
+        """
+        first = 0
+        while first < len(x):
+            if self._since == self._block:
+                self._turn_over()
+            these = slice(first, first + min(_AT_ONCE, len(x) - first, self._block - self._since))
+            near_y, totals, weights = self._learn(x[these], y[these])
+            self._correlate(near_y, totals, weights, out[these])
+            first = these.stop
+
+    def _learn(self, x: Floats, y: Floats) -> tuple[Floats, Floats, Floats]:
+        """Learn ticks of one block; return of y, tick by tick, relative values, totals and weights."""
+        stop, since = self._at, self._since
+        self._at, self._since = at, now = stop - len(x), since + len(x)
+        values = self._values[at:stop][::-1]
+        values[:, 0], values[:, 1] = x, y
+        powers = np.empty((len(x), *self._powers.shape))
+        near = np.subtract(values, self._origin, powers[:, 0])
+        np.multiply(near, near, powers[:, 1])
+        self._near_x[at:stop][::-1] = near[:, 0]
+        near_y, sums = near[:, 1].copy(), self._sums
+        for row in powers:
+            sums = np.add(sums, row, row)
+        self._sums[:] = sums
+        powers += self._sums_tails[since + 1 : now + 1]
+        total, centred = powers[:, 0], powers[:, 1]
+        mean = total / self._count
+        centred -= mean * total
+        centred[centred <= self._least] = np.nan
+        np.divide(1.0, np.sqrt(centred, centred), centred)
+        self._means[at:stop][::-1], self._weights[at:stop][::-1] = mean[:, 0], centred[:, 0]
+        self._totals[:] = powers[-1]
+        return near_y, total[:, 1], centred[:, 1]
+
+    def _correlate(self, near_y: Floats, totals: Floats, weights: Floats, out: Floats) -> None:
+        """Write the correlations after each of the newest ticks, given what there is of y."""
+        count, now = len(out), self._since
+        scratch, products = self._many[:count], self._products
+        np.multiply(self._lagged(self._near_x, count), near_y[:, None], out)
+        for row in out:
+            products = np.add(products, row, row)
+        self._products[:] = products
+        np.add(out, self._products_tails[now - count + 1 : now + 1], out)
+        np.multiply(self._lagged(self._means, count), totals[:, None], scratch)
+        np.subtract(out, scratch, out)
+        np.multiply(out, self._lagged(self._weights, count), out)
+        np.multiply(out, weights[:, None], out)
+        np.minimum(out, self._one, out=out)
+        np.maximum(out, self._minus_one, out=out)
+
+    def _lagged(self, array: Floats, count: int) -> Floats:
+        """Return the rows of the newest ticks, the oldest first, each with those of all lags."""
+        tick, pair = array.strides
+        shape = (count, self.lags, self.pairs)
+        return as_strided(array[self._at :], shape, (tick, tick, pair))[::-1]
 
     def _turn_over(self) -> None:
         """Make room at the front, choose a new origin, and sum the window from its end backwards."""
@@ -136,17 +208,23 @@ class CorrelationGrid:
         self._products[:] = 0.0
         near = np.subtract(self._values[kept], origin, out=self._near)
         self._near_x[kept] = near[:, 0]
-        powers, sums, products = (
-            np.empty_like(self._sums),
-            np.zeros_like(self._sums),
-            np.zeros_like(self._products),
-        )
-        for age in range(window - 1):
-            row = block + age
-            product = self._times(self._near_x[row : row + lags], near[age, 1])
-            left = window - 1 - age  # after so many ticks the window ends with this one
-            within = left <= block
-            powers[0] = near[age]
-            np.multiply(near[age], near[age], out=powers[1])
-            sums = np.add(sums, powers, out=self._sums_tails[left] if within else sums)
-            products = np.add(products, product, out=self._products_tails[left] if within else products)
+        shifted = self._lagged(self._near_x, window - 1)[::-1]
+        near, factors = near[: window - 1], self._factors
+        factors[:, 1] = near
+        _sum_back(self._sums_tails, np.broadcast_to(near[:, None], factors.shape), factors)
+        _sum_back(self._products_tails, shifted, near[:, 1:])
+
+
+def _sum_back(tails: Floats, terms: Floats, factors: Floats) -> None:
+    """Fill row n of the tails, from 1, with the sum of all terms, times factors, but the last n - 1."""
+    rows = tails[:0:-1]
+    early = len(terms) - len(rows)  # in every row
+    before = np.zeros(rows.shape[1:])
+    for term, factor in zip(terms[:early], factors[:early], strict=True):  # one by one: what is large is slow
+        before += term * factor
+    for first in range(0, len(rows), _AT_ONCE):
+        some = rows[first : first + _AT_ONCE]
+        these = slice(early + first, early + first + len(some))
+        np.multiply(terms[these], factors[these], some)
+        for row in some:
+            before = np.add(before, row, row)

@@ -56,6 +56,23 @@ def test_equals_one_rolling_correlation_for_each_pair_and_lag():
             assert np.allclose(grid.get(), np.array(expected, float), atol=1e-12, rtol=0)
 
 
+@pytest.mark.parametrize(("lags", "window"), [(1, 8), (7, 9), (5, 40)])
+def test_many_ticks_at_once_give_what_single_ones_give_bit_for_bit(lags, window):
+    x, y = disturbed(np.random.default_rng(4), 400, 7)
+    one, many = CorrelationGrid(7, lags, window), CorrelationGrid(7, lags, window)
+    first = 0
+    for count in (1, 2, 50, 17, 1, 130, 1, 98, 100):
+        ticks = slice(first, first + count)
+        found = np.empty((count, lags, 7))
+        many.follow(x[ticks], y[ticks], found)
+        for t, each in zip(range(first, first + count), found, strict=True):
+            one.update(x[t], y[t])
+            np.testing.assert_array_equal(each, one.get())
+        np.testing.assert_array_equal(many.get(), one.get())
+        first += count
+    assert first == 400
+
+
 def test_the_lag_is_how_far_y_is_behind():
     noise = np.random.default_rng(2).normal(size=(200, 1))
     grid = CorrelationGrid(1, 6, 64)
