@@ -106,8 +106,8 @@ def _load_shadowed() -> None:
 
 def _watch() -> None:
     is_off = os.environ.get("THERMOGRAD_DISABLED", "0") not in ("", "0")
-    words = getattr(sys, "orig_argv", [])[:5]
-    is_ours = "-m" in words and words[words.index("-m") + 1].startswith("thermograd.")
+    start = " ".join(getattr(sys, "orig_argv", [])[1:4])
+    is_ours = start.startswith(("-m thermograd.", "-P -m thermograd."))
     if "THERMOGRAD_AUTORUN" in os.environ and not is_off and not is_ours:
         _say("hello")
         sys.meta_path.insert(0, _Watch())
