@@ -1,10 +1,11 @@
-"""Events of one kind held in memory as Parquet: of a long run a fifth of what their arrays would take."""
+"""Events of one kind held as Parquet, in a file without a name: of a long run little stays in memory."""
 
 from collections.abc import Sequence
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from thermograd.analysis.spool import Kept, Spool
 
 _MANY_ROWS = 500_000  # fewer are held as they are
 
@@ -15,9 +16,7 @@ class PackedTable:
     It has those of the names of `pyarrow.Table` that tell of columns one by one.
     """
 
-    def __init__(
-        self, parts: Sequence[pa.Buffer], schema: pa.Schema, nulls: dict[str, int], rows: int
-    ) -> None:
+    def __init__(self, parts: Sequence[Kept], schema: pa.Schema, nulls: dict[str, int], rows: int) -> None:
         self._parts, self.schema, self._nulls, self.num_rows = parts, schema, nulls, rows
 
     def __len__(self) -> int:
@@ -37,7 +36,7 @@ class PackedTable:
         kind = self.schema.field(name).type
         chunks = []
         for part in self._parts:
-            file = pq.ParquetFile(pa.BufferReader(part))
+            file = pq.ParquetFile(part.opened())
             if name in file.schema_arrow.names:
                 read = file.read(columns=[name], use_threads=False).column(name)
                 chunks += read.chunks if read.type == kind else read.cast(kind).chunks
@@ -53,9 +52,10 @@ class PackedTable:
 class Collected:
     """Tables that arrive one after the other; once they are many they are packed."""
 
-    def __init__(self) -> None:
+    def __init__(self, spool: Spool | None = None) -> None:
+        self._spool = spool or Spool()
         self._plain: list[pa.Table] = []
-        self._packed: list[pa.Buffer] = []
+        self._packed: list[Kept] = []
         self._schemas: list[pa.Schema] = []
         self._nulls: dict[str, int] = {}
         self._rows = 0
@@ -94,7 +94,7 @@ class Collected:
             column_encoding=encodings,
             write_statistics=False,
         )
-        self._packed.append(pa.py_buffer(sink.getvalue().to_pybytes()))  # of the size that it has, not more
+        self._packed.append(self._spool.keep(sink.getvalue()))
 
 
 def in_time_order(table: pa.Table | PackedTable) -> pa.Table | PackedTable:

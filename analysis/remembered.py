@@ -1,6 +1,7 @@
 """Answers that were worked out before: of many pairs of signals of one run, most share a side."""
 
 import hashlib
+import weakref
 from collections.abc import Callable
 from dataclasses import dataclass, fields, is_dataclass
 from typing import Any, TypeVar
@@ -8,6 +9,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 _Answer = TypeVar("_Answer")
+_Array = TypeVar("_Array", bound="np.ndarray[Any, Any]")
 _MOST_BYTES = 160 * 1024**2
 
 
@@ -27,13 +29,15 @@ class Remembered:
     """Calls functions of arrays and numbers that depend on nothing else; the same call is made only once.
 
     Of the answers those that were last asked for are kept, as many as fit into `most_bytes`. An array that
-    is itself an answer is known by the call that gave it, and must not be changed.
+    is itself an answer is known by the call that gave it, and must not be changed. One that cannot be changed
+    (see `fixed`) is looked through once.
     """
 
     def __init__(self, most_bytes: int = _MOST_BYTES) -> None:
         self._left = most_bytes
         self._answers: dict[bytes, Any] = {}  # the one that was asked for last stands last
         self._called: dict[int, bytes] = {}  # by the identity of an array that is held as an answer
+        self._fixed: dict[int, tuple[weakref.ref[Any], bytes]] = {}  # by the identity of a read-only array
 
     def __call__(self, function: Callable[..., _Answer], *given: Any) -> _Answer:
         """Return what the function returns."""
@@ -60,11 +64,24 @@ class Remembered:
         if isinstance(given, Lasting):
             return "lasting", id(given.it)
         if isinstance(given, np.ndarray):
-            known = self._called.get(id(given))
-            return known or digest(given)
+            return self._called.get(id(given)) or self._content(given)
         if is_dataclass(given):
             return tuple(self._known_by(getattr(given, each.name)) for each in fields(given))
         return "call" if given is self else given
+
+    def _content(self, array: Any) -> bytes:
+        if array.flags.writeable:
+            return digest(array)
+        known = self._fixed.get(id(array))
+        if known is None or known[0]() is not array:  # none, or one that is gone had its identity
+            known = self._fixed[id(array)] = weakref.ref(array), digest(array)
+        return known[1]
+
+
+def fixed(array: _Array) -> _Array:
+    """Return the same array, read-only from now on; nothing may change it through another."""
+    array.setflags(write=False)
+    return array
 
 
 def digest(array: Any) -> bytes:

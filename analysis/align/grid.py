@@ -134,7 +134,7 @@ def causal_grid(
     steps = _cleaned(step_time_ns, step_values, "step", dropped)
     times, values = _cleaned(sample_time_ns, sample_values, "sample", dropped)
     last = np.append(times[1:] != times[:-1], True)[: times.size]  # of samples at the same time
-    samples = times[last], values[last]
+    samples = (times, values) if last.all() else (times[last], values[last])
     dropped["samples repeated at the same time"] = int((~last).sum())
     if steps[0].size < 2 or samples[0].size < 2:
         return _empty_grid(dropped)

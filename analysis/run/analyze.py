@@ -22,12 +22,20 @@ from thermograd.analysis.run.experiment.experiments import (
 from thermograd.analysis.run.incident.incident import run_incident
 from thermograd.analysis.run.negative_controls import control_correlations
 from thermograd.analysis.run.pair import Pair
-from thermograd.analysis.run.pairs import Asked, PairTest, Shared, correlate_pairs
+from thermograd.analysis.run.pairs import Asked, PairTest, correlate_pairs
+from thermograd.analysis.run.readings.compared import Shared
 from thermograd.analysis.run.readings.data_quality import warnings_for
 from thermograd.analysis.run.readings.recognised import recognised
 from thermograd.analysis.run.readings.time_constants import time_constants_s
 from thermograd.analysis.run.result import Analysis
-from thermograd.analysis.run.series import HARDWARE_SIGNALS, TRAINING_SIGNALS, Device, RunSeries, load_series
+from thermograd.analysis.run.series import (
+    HARDWARE_SIGNALS,
+    TRAINING_SIGNALS,
+    Device,
+    RunSeries,
+    load_series,
+    one_by_one,
+)
 from thermograd.analysis.run.wording.sentences import MATTERS, bins_needed
 from thermograd.store.align.matching import nearest
 from thermograd.store.errors import NotEnoughDataError
@@ -84,18 +92,19 @@ def analyze_run(
     data = series or load_series(run)
     devices = _chosen_devices(data, device)
     wanted = _wanted_pairs(data, devices, x, y)
-    tolerance_ns = round(tolerance_s * 1e9)
-    aligned = {d.name: nearest(data.step_time_ns, d.time_ns, tolerance_ns) for d in devices}
-    shared = Shared()
-    pairs = [_naive_pair(data, *pair, shared, aligned[pair[-1].name], tolerance_ns) for pair in wanted]
-    tests: list[PairTest] = []
-    remembered = Remembered()
-    constants = {d.name: time_constants_s(data, d) for d in devices} if method != "pearson" else {}
-    if method != "pearson":
-        asked = [
-            Asked(*pair, naive.r, constants[pair[-1].name]) for pair, naive in zip(wanted, pairs, strict=True)
-        ]
-        tests = correlate_pairs(data, asked, max_lag_s, remembered, shared)
+    tolerance_ns, is_naive = round(tolerance_s * 1e9), method == "pearson"
+    remembered, shared = Remembered(), Shared()
+    aligned = {d.name: _aligned(data, d, tolerance_ns) for d in one_by_one(devices)}
+    constants = {} if is_naive else {d.name: time_constants_s(data, d) for d in one_by_one(devices)}
+    pairs, tests = list[Pair](), list[PairTest]()
+    naive = (_naive_pair(data, *pair, shared, aligned[pair[-1].name], tolerance_ns) for pair in wanted)
+    if is_naive:
+        pairs = list(naive)
+    else:
+        asked = (
+            Asked(*pair, found.r, constants[pair[-1].name]) for pair, found in zip(wanted, naive, strict=True)
+        )
+        tests = correlate_pairs(data, asked, len(wanted), max_lag_s, remembered, shared)
         pairs = _judge(tests)
     could_show, warnings = sensitivity(pairs), warnings_for(data, devices)
     experiments = run_experiments(data) if method != "pearson" else []
@@ -138,6 +147,12 @@ def _chosen_devices(data: RunSeries, device: str | None) -> list[Device]:
         known = ", ".join(f"{d.name} ({d.label})" if d.label != d.name else d.name for d in devices) or "none"
         raise NotEnoughDataError(f"run {data.run.run_id} has no device {device!r}; it has: {known}")
     return found
+
+
+def _aligned(data: RunSeries, device: Device, tolerance_ns: int) -> Ints:
+    """Return the sample of each step, -1 for none, in as few bytes as hold it."""
+    found = nearest(data.step_time_ns, device.time_ns, tolerance_ns)
+    return found.astype(np.int32) if device.time_ns.size < 2**31 else found
 
 
 def _wanted_pairs(

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from thermograd.analysis.arrays import Floats, Mask
-from thermograd.analysis.run.series import Device, RunSeries
+from thermograd.analysis.run.series import Device, RunSeries, one_by_one
 from thermograd.store.efficiency.energy import COUNTER, Joules, joules_between
 
 # Joules between two readings: the counter's difference where it runs, else mean power times time. Of
@@ -70,7 +70,7 @@ class DeviceEnergy:
 
 def run_energy(data: RunSeries) -> list[DeviceEnergy]:
     """Return the energy of every device that tells it."""
-    found = [(device, _joules(device)) for device in data.devices.values()]
+    found = ((device, _joules(device)) for device in one_by_one(data.devices.values()))
     return [_device_energy(data, device, *known) for device, known in found if known is not None]
 
 

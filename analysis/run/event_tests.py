@@ -19,7 +19,8 @@ from thermograd.analysis.event_study.onsets import (
 from thermograd.analysis.event_study.triggered_average import TriggeredAverage, event_triggered_average
 from thermograd.analysis.remembered import Remembered
 from thermograd.analysis.run.common_drivers import driver_columns
-from thermograd.analysis.run.series import ComparedSignals, Device, RunSeries
+from thermograd.analysis.run.readings.compared import ComparedSignals
+from thermograd.analysis.run.series import Device, RunSeries
 from thermograd.store.telling.columns import signal
 
 _ALPHA = 0.05

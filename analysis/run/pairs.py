@@ -1,7 +1,7 @@
 """One training signal against one hardware signal of a run: grid, drivers, tests in every direction."""
 
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -15,18 +15,19 @@ from thermograd.analysis.coupling.hindrance import Hindrance
 from thermograd.analysis.coupling.responses import MEMORIES as MEMORIES_S  # at bins of 1 s
 from thermograd.analysis.coupling.stability import coupling_over_time
 from thermograd.analysis.coupling.verdict import gates, holm, strength, verdict
-from thermograd.analysis.remembered import Remembered, digest
+from thermograd.analysis.remembered import Remembered
 from thermograd.analysis.run.common_drivers import DriverNames, Drivers, driver_columns
 from thermograd.analysis.run.pair import Pair
+from thermograd.analysis.run.readings.compared import ComparedSignals, Shared
 from thermograd.analysis.run.readings.time_constants import TimeConstant
-from thermograd.analysis.run.series import ComparedSignals, Device, RunSeries
+from thermograd.analysis.run.series import Device, RunSeries
 from thermograd.store.clocks.hosts import HostClock
 from thermograd.store.clocks.telling import clock_text
 
 _HEATED_BY_POWER = ("temperature_c", "memory_temperature_c")
 _ALPHA = 0.05
 _MANY_ORDERS = 10_000  # beyond these only as many as the number of tests demands
-_MOST_KEPT_BYTES = 100_000_000  # of the drivers of pairs that may be looked at again; more are made again
+_MOST_KEPT_BYTES = 60_000_000  # of the drivers of pairs that may be looked at again; more are made again
 _MOST_BINS = 2_000_000  # 23 days of seconds: one wrong clock must not fill the memory
 
 
@@ -70,7 +71,7 @@ class PairTest(ComparedSignals):
             detectable_r = smallest_detectable(
                 result.n, columns=columns, lags=result.alternatives, inflation=result.inflation
             )
-            first, second = map(self.grid.laid_out, (result.residual_x, result.residual_y))
+            first, second = map(self.grid.laid_out, (self.residual_x, self.residual_y))
             change = coupling_over_time(first, second, result.lag, period_s)
             over_time = asdict(change)
         pair = Pair(
@@ -144,64 +145,36 @@ class Asked:
     constants: Sequence[TimeConstant]  # of the device: a temperature is also looked for with these
 
 
-class Shared:
-    """What several pairs have in common, held once: most pairs of a run share a clock and a side."""
-
-    def __init__(self) -> None:
-        self._known: dict[bytes, Any] = {}
-        self._device: Device | None = None
-        self._signals: dict[str, Floats] = {}
-        self._loads: dict[str, tuple[Floats, Floats]] | None = None
-
-    def signal(self, device: Device, name: str) -> Floats:
-        """Return a signal that a device offers; those of the device that was asked last are kept."""
-        if self._device is not device:
-            self._device, self._signals, self._loads = device, {}, None
-        if name not in self._signals:
-            values = device.signal(name)
-            assert values is not None
-            self._signals[name] = values
-        return self._signals[name]
-
-    def loads(self, data: RunSeries, device: Device) -> dict[str, tuple[Floats, Floats]]:
-        """Return `RunSeries.loads`, worked out once for the device that was asked last."""
-        if self._device is not device or self._loads is None:
-            self._device, self._signals = device, self._signals if self._device is device else {}
-            self._loads = data.loads(device)
-        return self._loads
-
-    def array(self, values: Any) -> Any:
-        """Return the first array that was given with this content; it must not be changed."""
-        return self._known.setdefault(digest(values), values)
-
-    def of(self, grid: CausalGrid) -> CausalGrid:
-        """Return a grid whose arrays are shared with others."""
-        names = "x", "y", "time_ns", "bin", "segment"
-        return replace(grid, **{name: self.array(getattr(grid, name)) for name in names})
-
-
 def correlate_pairs(
-    data: RunSeries, asked: Sequence[Asked], max_lag_s: float, remembered: Remembered, shared: Shared
+    data: RunSeries,
+    asked: Iterable[Asked],
+    pairs: int,
+    max_lag_s: float,
+    remembered: Remembered,
+    shared: Shared,
 ) -> list[PairTest]:
-    """Test every pair in three families of lags, at lags up to `max_lag_s`.
+    """Test every pair in three families of lags, at lags up to `max_lag_s`; so many `pairs` are asked.
 
     First comes a glance, by p-values that the full tests never go below. Where Holm's correction of these
     leaves 1, that of the full tests leaves 1 as well, whatever they would find: raising any p lowers no
     adjusted one. Only the others are resampled.
     """
     kept, room = dict[int, _Lags](), _MOST_KEPT_BYTES
-    glanced = []
+    glanced, every = list[PairTest](), list[Asked]()
     for place, each in enumerate(asked):
         lags = _Lags.of(data, each, max_lag_s, remembered, shared)
-        glanced.append(lags.glance(len(FAMILIES) * len(asked)))
-        room -= lags.drivers.lagged.nbytes + lags.drivers.unlagged.nbytes
-        if room > 0:
+        glanced.append(lags.glance(len(FAMILIES) * pairs))
+        every.append(each)
+        each.device.tidy()
+        least_p = np.nanmin([*glanced[-1].p_values(), 1.0])
+        if least_p * pairs < 1 and room > 0:  # of others few are looked at again
+            room -= lags.drivers.lagged.nbytes + lags.drivers.unlagged.nbytes
             kept[place] = lags
     least = holm([p for test in glanced for p in test.p_values()]).reshape(-1, len(FAMILIES)) < 1.0
     for place, row in enumerate(least.tolist()):
         families = [family for family, is_open in zip(FAMILIES, row, strict=True) if is_open]
         if families:
-            again = kept.pop(place, None) or _Lags.of(data, asked[place], max_lag_s, remembered, shared)
+            again = kept.pop(place, None) or _Lags.of(data, every[place], max_lag_s, remembered, shared)
             glanced[place] = again.test(glanced[place], families)
     return glanced
 
@@ -248,13 +221,12 @@ class _Lags:
         """Return the test of the pair without any resampling; the run makes so many tests."""
         results, asked = self._tested(self.drivers, tests), self.asked
         same = results["forward"]  # in every family
-        rest_x, rest_y = self.shared.array(same.residual_x), self.shared.array(same.residual_y)
-        results = _with_residuals(results, rest_x, rest_y)
+        rest_x, rest_y = self.shared.rest(same.residual_x), self.shared.rest(same.residual_y)
         signals = asked.x, asked.y, asked.device, self.grid, rest_x, rest_y
         direct, drivers = self._direct(tests), self.drivers.named()
-        if direct is not None:
-            direct = _with_residuals(direct, np.empty(0), np.empty(0))  # they are not shown
-        return PairTest(*signals, drivers, results, direct, set(), asked.pearson_r, self.blocked, tests)
+        direct = None if direct is None else _without_residuals(direct)
+        told = drivers, _without_residuals(results), direct
+        return PairTest(*signals, *told, set(), asked.pearson_r, self.blocked, tests)
 
     def test(self, glanced: PairTest, families: Collection[Family]) -> PairTest:
         """Return the test of the pair in full in some families, in the others as it was glanced at."""
@@ -306,8 +278,10 @@ class _Lags:
         )
 
 
-def _with_residuals(results: dict[Family, Coupling], x: Floats, y: Floats) -> dict[Family, Coupling]:
-    return {family: replace(found, residual_x=x, residual_y=y) for family, found in results.items()}
+def _without_residuals(results: dict[Family, Coupling]) -> dict[Family, Coupling]:
+    """Return the same without the residuals, which the pair holds."""
+    none = np.empty(0)
+    return {family: replace(found, residual_x=none, residual_y=none) for family, found in results.items()}
 
 
 def _lag_s(result: Coupling, period_s: float) -> float:

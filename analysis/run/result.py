@@ -8,7 +8,7 @@ from thermograd.analysis.experiment.result import ExperimentResult
 from thermograd.analysis.run.event_tests import AroundSpikes, OnsetsOfEvent
 from thermograd.analysis.run.incident.result import Incident
 from thermograd.analysis.run.pair import NARROW, Pair, closest_first, pairs_table, worst_first
-from thermograd.analysis.run.series import ComparedSignals
+from thermograd.analysis.run.readings.compared import ComparedSignals
 from thermograd.analysis.run.wording.experiment_words import leading, told_beside
 from thermograd.analysis.run.wording.plain_words import first_screen
 from thermograd.analysis.run.wording.sentences import sentence_of

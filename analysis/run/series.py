@@ -1,6 +1,6 @@
 """A run as plain arrays: its steps, and each device's samples with the signals derived from them."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -11,7 +11,8 @@ from thermograd.analysis.align.grid import CausalGrid
 from thermograd.analysis.align.sensed_grid import sensed_grid
 from thermograd.analysis.arrays import Floats, Mask, Times
 from thermograd.analysis.packed_table import Collected, PackedTable, in_time_order
-from thermograd.analysis.remembered import plainly
+from thermograd.analysis.remembered import fixed, plainly
+from thermograd.analysis.spool import Spool, give_back
 from thermograd.store.clocks.hosts import HostClock, RunClocks, run_clocks
 from thermograd.store.efficiency.columns import efficiency_columns, rle_column
 from thermograd.store.events import was_watched
@@ -72,13 +73,25 @@ class Device:
     @cached_property
     def time_ns(self) -> Times:
         """Sample times, int64 ns UTC, shape (n,)."""
-        return np.asarray(self.table.column("time_ns"), dtype=np.int64)
+        return fixed(np.asarray(self.table.column("time_ns"), dtype=np.int64))
 
     @cached_property
     def _efficiency(self) -> dict[str, Floats]:
         if isinstance(self.table, PackedTable):  # of a long run what is asked for again and again is kept
             return {"rle": rle_column(self.facts, self.table)}
         return efficiency_columns(self.facts, self.table)
+
+    def let_go(self) -> None:
+        """Forget what was unpacked of a long run; it is unpacked again once it is asked for."""
+        if isinstance(self.table, PackedTable):
+            for name in ("time_ns", "_efficiency"):
+                self.__dict__.pop(name, None)
+        self.tidy()
+
+    def tidy(self) -> None:
+        """Give back what working with a long run has freed: the holes add up to as much as is held."""
+        if isinstance(self.table, PackedTable):
+            give_back()
 
     def signal(self, name: str) -> Floats | None:
         """Return a hardware signal, shape (n,), NaN where not known; None where the device has none.
@@ -119,6 +132,13 @@ class Device:
         return ratio
 
 
+def one_by_one(devices: Iterable[Device]) -> Iterator[Device]:
+    """Go through devices; what was unpacked of one is forgotten before the next."""
+    for device in devices:
+        yield device
+        device.let_go()
+
+
 @dataclass(frozen=True, eq=False)
 class RunSeries:
     """Everything of a run that analysis and figures need."""
@@ -134,7 +154,7 @@ class RunSeries:
     @cached_property
     def step_time_ns(self) -> Times:
         """When each step ended, int64 ns UTC, shape (n_steps,)."""
-        return np.asarray(self.steps.column("time_ns"), dtype=np.int64)
+        return fixed(np.asarray(self.steps.column("time_ns"), dtype=np.int64))
 
     @cached_property
     def roles(self) -> dict[str, Device]:
@@ -213,10 +233,14 @@ class RunSeries:
 
     def tested(self, name: str) -> Floats:
         """Return a training signal on the scale on which it is tested: the norm as its logarithm."""
-        _, values = self.training_series(name)
-        if name != "grad_norm":
-            return values
-        return logarithm(values)
+        if name not in self._tested:
+            _, values = self.training_series(name)
+            self._tested[name] = fixed(logarithm(values) if name == "grad_norm" else values)
+        return self._tested[name]
+
+    @cached_property
+    def _tested(self) -> dict[str, Floats]:
+        return {}
 
     def grid(
         self,
@@ -269,21 +293,6 @@ class RunSeries:
         }
 
 
-@dataclass(frozen=True, eq=False)
-class ComparedSignals:
-    """A training signal and a hardware signal on one clock, and what is tested of them."""
-
-    # x, y, device: the signals by name, and the device of y
-    x: str
-    y: str
-    device: Device
-    grid: CausalGrid  # both on one clock; the norm as its logarithm
-    # residual_x, residual_y: on the grid's bins: what is left without trend, drivers and own past; NaN in
-    # bins left out
-    residual_x: Floats
-    residual_y: Floats
-
-
 def load_series(run: Run) -> RunSeries:
     """Read a run: of several ranks the lowest one's steps; other hosts' times by the clock of that rank."""
     steps: pa.Table = in_time_order(read_kind(run.path, "step"))
@@ -316,6 +325,7 @@ def _samples_by_device(
 
     A file is read, divided and let go before the next.
     """
+    spool = Spool()
     parts: dict[str, Collected] = {}
     clock_of: dict[str, HostClock] = {}
     for writer, part in writers_parts(run.path, "sample"):
@@ -327,7 +337,7 @@ def _samples_by_device(
             if name:
                 is_alone = len(names) == 1
                 rows = part if is_alone else part.filter(pa.compute.equal(part.column("device"), name))
-                parts.setdefault(name, Collected()).add(rows)
+                parts.setdefault(name, Collected(spool)).add(rows)
                 if clock is not None:
                     clock_of[name] = _less_sure(clock_of.get(name), clock)
     samples = {name: in_time_order(parts.pop(name).whole()) for name in list(parts)}

@@ -71,8 +71,16 @@ def spans_between(
     sources: dict[Cause, Source | None] = {}
     for cause, counter in COUNTERS.items():
         bits = np.where(known, BITS[cause](mask), np.nan)[last]
-        seconds[cause], sources[cause] = _of_cause(time_ns, counters[counter][last], bits)
+        found, sources[cause] = _of_cause(time_ns, counters[counter][last], bits)
+        seconds[cause] = _held(found)
     return ThrottledSpans(time_ns[:-1], time_ns[1:], seconds, sources)
+
+
+def _held(seconds: Floats) -> Floats:
+    """Return the same, in the room of one number where all are alike: never throttled, or not known."""
+    if seconds.size < 2 or not (np.isnan(seconds).all() or (seconds == seconds[0]).all()):
+        return seconds
+    return np.broadcast_to(seconds[:1].copy(), seconds.shape)
 
 
 def _mask(samples: "pa.Table") -> tuple[NDArray[np.uint64], Mask]:

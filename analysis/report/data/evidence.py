@@ -15,8 +15,8 @@ from thermograd.analysis.coupling.cross_correlation import naive_pearson
 from thermograd.analysis.coupling.responses import Searched, responses
 from thermograd.analysis.run.event_tests import AroundSpikes
 from thermograd.analysis.run.pair import Pair
+from thermograd.analysis.run.readings.compared import ComparedSignals
 from thermograd.analysis.run.result import Analysis
-from thermograd.analysis.run.series import ComparedSignals
 
 _MOST_LAGS = 30
 

@@ -25,6 +25,7 @@ def run_incident(data: RunSeries) -> Incident:
     gpus = [device for role, device in data.roles.items() if role.startswith("gpu ")]
     chosen = gpus or list(data.devices.values())
     others = [device for device in data.devices.values() if gpus and device not in gpus]
+    energy = _energy(data, chosen)  # before the spans are held
     spans = [throttled_spans(device.table) for device in chosen]
     devices = [_heat_of(*each) for each in zip(chosen, spans, strict=True)]
     shares = {cause: _share(devices, cause) for cause in ("thermal", "brake", HEATED, _POWER)}
@@ -50,7 +51,7 @@ def run_incident(data: RunSeries) -> Incident:
         lost_h=lost_h,
         lost_low_h=low_h,
         lost_high_h=high_h,
-        energy=_energy(data, chosen),
+        energy=energy,
     )
     return replace(incident, lines=incident_lines(incident))
 

@@ -4,8 +4,8 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from thermograd.analysis.display.numbers import seconds_text
 from thermograd.analysis.run.pair import Pair
+from thermograd.analysis.run.readings.compared import ComparedSignals
 from thermograd.analysis.run.readings.time_constants import TimeConstant
-from thermograd.analysis.run.series import ComparedSignals
 from thermograd.store.telling.quantities import duration_text
 
 

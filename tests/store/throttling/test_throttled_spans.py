@@ -137,3 +137,9 @@ def test_causes_in_one_span_count_once() -> None:
 def test_episodes_last_from_the_first_throttled_span_to_the_last() -> None:
     spans = _spans(range(8), throttled_thermal_ns=[0, 0, _S, 2 * _S, 2 * _S, 2 * _S, 3 * _S, 3 * _S])
     assert episodes_s(spans, ("thermal",)).tolist() == [2.0, 1.0]
+
+
+def test_spans_that_are_all_alike_take_the_room_of_one_number() -> None:
+    spans = _spans(range(1000), throttled_thermal_ns=np.zeros(1000, dtype=np.int64))
+    assert spans.seconds["thermal"].tolist() == [0.0] * 999
+    assert {values.strides for values in spans.seconds.values()} == {(0,)}

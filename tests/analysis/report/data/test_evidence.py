@@ -10,8 +10,8 @@ from thermograd.analysis.align.grid import CausalGrid
 from thermograd.analysis.report.charts.pairs import cross_chart, memory_chart
 from thermograd.analysis.report.data.evidence import _fading, autocorrelation, lag_pairs, pair_evidence
 from thermograd.analysis.run.analyze import analyze_run
+from thermograd.analysis.run.readings.compared import ComparedSignals
 from thermograd.analysis.run.result import Analysis
-from thermograd.analysis.run.series import ComparedSignals
 from thermograd.store.log.writer import EventWriter
 from thermograd.store.runs.catalogue import Run, create_run
 
