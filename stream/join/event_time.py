@@ -206,6 +206,7 @@ class EventTimeJoin:
                     refused.append(side.device)
                 else:
                     side.wait([entry])
+            self.take_time(time_ns)
             self._answer()
         self.refused = frozenset(refused) if refused else _NONE
         self.late += bool(refused)

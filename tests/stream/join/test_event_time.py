@@ -242,3 +242,11 @@ def test_a_pickle_in_mid_stream_goes_on_the_same() -> None:
 def test_parameters_out_of_range_are_refused() -> None:
     with pytest.raises(ValueError, match="tolerance_s=-1"):
         EventTimeJoin(tolerance_s=-1)
+
+
+def test_a_step_that_comes_too_late_for_one_device_forces_no_row_of_another_that_it_makes_certain():
+    join = EventTimeJoin(2.0, 0.0, devices=("fast", "other"), max_pending_steps=1)
+    join.sample({"time_ns": 10 * SECOND, "seq": 0, "device": "fast"})
+    for seq, at in enumerate((5, 7, 9)):
+        join.step({"time_ns": at * SECOND, "seq": seq, "step": seq})
+    assert (join.forced, join.late, join.unmatched) == (0, 3, 2)
