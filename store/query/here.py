@@ -11,6 +11,7 @@ from collections.abc import Generator, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from thermograd.store.errors import QueryError, ThermogradError
 from thermograd.store.events import KINDS
 from thermograd.store.lazy_names import no_collection, numpy_kept_out
 from thermograd.store.query.data.needed import named_views
@@ -30,8 +31,17 @@ def answer_here(sql: str, runs: Path, output_format: str) -> Generator[bytes]:
     QueryError
         As that does.
     """
-    with _within_memory():
-        yield from _answered(sql, runs, output_format)
+    try:
+        with _within_memory():
+            yield from _answered(sql, runs, output_format)
+    except ThermogradError:
+        raise
+    except MemoryError as error:
+        from thermograd.store.query.connection import NO_MEMORY
+
+        raise QueryError(NO_MEMORY) from error
+    except Exception as error:  # what nobody has foreseen of files and SQL is told as the child tells it
+        raise QueryError(f"the query failed: {type(error).__name__}: {error}") from error
 
 
 def _answered(sql: str, runs: Path, output_format: str) -> Generator[bytes]:

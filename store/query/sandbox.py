@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from thermograd.store.errors import DamagedError, QueryError, TooLargeError, os_errors_as
+from thermograd.store.log.reading.damage import was_told
 from thermograd.store.places.known import fetched
 from thermograd.store.query.data.needed import needed_parts
 from thermograd.store.query.interrupt import INTERRUPTED, acting_after, too_late
@@ -189,7 +190,9 @@ def _parts(
         if kind == PART:
             yield content
         elif kind == NOTE:
-            logging.getLogger("thermograd").warning("%s", content.decode(errors="replace"))
+            text = content.decode(errors="replace")
+            if not was_told(text):  # by this process, which could not give the answer itself
+                logging.getLogger("thermograd").warning("%s", text)
         elif kind == WHOLE:
             return
         else:

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 _log = logging.getLogger("thermograd")
-_told: set[Path] = set()
+_told: dict[Path, str] = {}
 
 
 class Damage(NamedTuple):
@@ -24,11 +24,13 @@ class Damage(NamedTuple):
 def tell(damage: Damage | None) -> None:
     """Warn, once a file, that what follows a damaged place is not read."""
     if damage is not None and damage.path not in _told:
-        _told.add(damage.path)
-        _log.warning(
-            "%s is damaged%s (%s); %s. thermograd verify tells more",
-            damage.path,
-            "" if damage.offset is None else f" at byte {damage.offset}",
-            damage.reason,
-            "all of it was read" if damage.offset is None else "only what is before was read",
-        )
+        where = "" if damage.offset is None else f" at byte {damage.offset}"
+        read = "all of it was read" if damage.offset is None else "only what is before was read"
+        text = f"{damage.path} is damaged{where} ({damage.reason}); {read}. thermograd verify tells more"
+        _told[damage.path] = text
+        _log.warning("%s", text)
+
+
+def was_told(text: str) -> bool:
+    """Return whether `tell` has said just this in this process."""
+    return text in _told.values()

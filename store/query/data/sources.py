@@ -59,6 +59,7 @@ class Events:
             if _is_folded(run, kind, damaged):
                 continue
             try:
+                _check_name(run)
                 current = taken.get((run.run_id, kind)) or snapshot(run.path, kind)
                 self._parts[run.run_id] = self._part(run.run_id, current, damaged)
             except LogError as error:  # one hostile run must not hide the others
@@ -181,6 +182,14 @@ def may_hold(schema: pa.Schema, condition: ds.Expression | None, **known: str) -
     # A file that is never opened: pyarrow leaves out those whose guarantee excludes the condition.
     nowhere = _FORMAT.make_fragment("", _FILES, first)
     return any(ds.FileSystemDataset([nowhere], schema, _FORMAT, _FILES).get_fragments(condition))
+
+
+def _check_name(run: Run) -> None:
+    """Raise LogError where Arrow cannot open the run's files: it takes names in UTF-8."""
+    try:
+        str(run.path).encode()
+    except UnicodeEncodeError:
+        raise LogError(f"{run.run_id}: the name of its folder is no text") from None
 
 
 def _folded(runs: list[Run], kind: str) -> "Folded | None":

@@ -1,6 +1,8 @@
 """A query in the process of the command: what it loads and opens, and that it answers as the child does."""
 
 import json
+import os
+import shutil
 import subprocess
 import sys
 
@@ -120,6 +122,33 @@ def test_a_view_is_the_same_alone_as_among_all(tmp_path, view):
 def test_who_asks_what_views_there_are_is_told_of_all(sql):
     assert named_views(sql) is None
     assert named_views("SELECT 1 FROM steps ORDER BY (time) DESC") == {"steps"}
+
+
+def test_a_damaged_file_is_told_of_once_also_where_the_child_answers_after_all(asked, tmp_path):
+    run = make_run(tmp_path, seal=True)
+    link = next((run.path / "sealed" / "sample").iterdir())
+    link.symlink_to(link.rename(tmp_path / "elsewhere"))
+    cut = next((run.path / "sealed" / "step").iterdir())
+    cut.write_bytes(cut.read_bytes()[:-20])
+    printed, _, said, code = asked("SELECT count(*), sum(loss) FROM steps, samples", "--format", "csv")
+    assert (code, printed.splitlines()[1]) == (0, "0,")
+    assert said.count("not a plain file") == said.count("no Parquet footer") == 1
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="a name that is no text is refused elsewhere")
+def test_a_folder_whose_name_is_no_text_does_not_hide_the_other_runs(asked, tmp_path):
+    run = make_run(tmp_path, seal=True)
+    shutil.copytree(os.fsencode(run.path), os.fsencode(tmp_path) + b"/a\xff")
+    printed, _, said, code = asked("SELECT count(*) AS n FROM steps", "--format", "csv")
+    assert (code, printed.split()) == (0, ['"n"', "3"])
+    assert "the name of its folder is no text" in said
+
+
+def test_what_nobody_has_foreseen_is_one_sentence(tmp_path, monkeypatch):
+    monkeypatch.setattr(here, "list_runs", lambda _: 1 / 0)
+    monkeypatch.delitem(sys.modules, "pyarrow", raising=False)
+    with pytest.raises(QueryError, match="the query failed: ZeroDivisionError"):
+        list(here.answer_here("SELECT 1", tmp_path, "csv"))
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="no other platform bounds what a process allocates")
