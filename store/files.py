@@ -21,7 +21,7 @@ import stat
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from errno import EFBIG, EINVAL, ENOSPC
+from errno import EEXIST, EFBIG, EINVAL, ENOSPC
 from functools import lru_cache
 from pathlib import Path
 from typing import IO, Any, NamedTuple
@@ -232,8 +232,11 @@ def whole_file(path: Path, sync: bool = False) -> Iterator[IO[bytes]]:
     """Open a file that a reader sees whole when the block has ended well, else not at all.
 
     `sync`: its content is on the disk before it is seen. What stood there before stays until then. A
-    killed process leaves a hidden file that ends with ``.tmp``. Raises OSError where it cannot be written.
+    killed process leaves a hidden file that ends with ``.tmp``. Raises OSError where it cannot be written;
+    a device or a pipe, which root could replace, stays what it is.
     """
+    if _is_no_file(path):
+        raise FileExistsError(EEXIST, "it is a device or a pipe, not a file", str(path))
     handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
     try:
         with os.fdopen(handle, "wb") as file:
@@ -247,6 +250,15 @@ def whole_file(path: Path, sync: bool = False) -> Iterator[IO[bytes]]:
         with suppress(OSError):
             os.unlink(temporary)
         raise
+
+
+def _is_no_file(path: Path) -> bool:
+    if os.path.islink(path) and os.path.abspath(path).startswith("/dev/"):  # /dev/stdout, say
+        return True
+    with suppress(OSError):
+        mode = os.stat(path).st_mode
+        return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
+    return False
 
 
 def write_file(path: Path, content: bytes, sync: bool = False) -> None:
