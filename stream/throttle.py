@@ -10,6 +10,7 @@ from river import base
 from thermograd.store.throttling.reasons import IDLE, is_brake, is_power_cap, is_thermal
 
 State = Literal["unknown", "normal", "power_limited", "throttle.warn", "collapse.thermal", "collapse.brake"]
+_CROWDED = 64  # readings of a window, from which on old ones are dropped at once
 CONDITIONS: tuple[State, ...] = ("collapse.brake", "collapse.thermal", "throttle.warn", "power_limited")
 
 
@@ -114,6 +115,9 @@ class ThrottleDetector(base.Estimator):  # type: ignore[misc]  # river ships no 
         self._lossy = _Streak()
         self._hot = _Streak()
         self._usual = _UsualClock(reference_s, reference_min_s)
+        self._shares = (self._thermal, self._brake, self._power)
+        self._quiet_mask: int | None = None  # of the last reading, if it was as most are
+        self._has_limits = majority_s > 1e-6 and counter_warn_s >= 0.0  # else something is always met
 
     @property
     def thermal_share(self) -> float | None:
@@ -140,18 +144,47 @@ class ThrottleDetector(base.Estimator):  # type: ignore[misc]  # river ships no 
         self._time_s = time_s
         mask = _mask(sample)
         temperature_c = _number(sample, "temperature_c")
-        self._thermal.update(time_s, elapsed_s, None if mask is None else is_thermal(mask), sample)
-        self._brake.update(time_s, elapsed_s, None if mask is None else is_brake(mask), sample)
-        self._power.update(time_s, elapsed_s, None if mask is None else is_power_cap(mask), sample)
+        if not self._shares_stay(time_s, mask, sample):
+            self._thermal.update(time_s, elapsed_s, None if mask is None else is_thermal(mask), sample)
+            self._brake.update(time_s, elapsed_s, None if mask is None else is_brake(mask), sample)
+            self._power.update(time_s, elapsed_s, None if mask is None else is_power_cap(mask), sample)
+            are_quiet = self._has_limits and all(share.is_quiet for share in self._shares)
+            self._quiet_mask = mask if are_quiet else None
         stands_s = 0.0 if elapsed_s is None else min(elapsed_s, self.gap_s)
         used_pct = _number(sample, "utilization_pct")
         idle = bool(mask and mask & IDLE) or (used_pct is not None and used_pct < self.idle_pct)
         clock_mhz = None if idle else _number(sample, "sm_clock_mhz")
         self._watch_clock(time_s, stands_s, clock_mhz, temperature_c)
-        self._hot.update(time_s, stands_s, self._within(self.warn_margin_c, temperature_c))
+        is_hot = self._within(self.warn_margin_c, temperature_c)
+        if is_hot or self._hot.is_on:
+            self._hot.update(time_s, stands_s, is_hot)
+        if self._quiet_mask is not None and not (self._lossy.is_on or self._hot.is_on or self.episodes):
+            self.state = "normal"  # nothing is met
+            return
         met = self._conditions(time_s, temperature_c)
         self._follow(time_s, met)
         self.state = self._gravest(met, mask, temperature_c)
+
+    def _shares_stay(self, time_s: float, mask: int | None, sample: Mapping[str, Any]) -> bool:
+        """Take in a reading that is like the one before it, with no cause active; return whether it is."""
+        if mask is None or mask != self._quiet_mask:
+            return False
+        thermal, brake, power = self._shares
+        look = sample.get
+        if (
+            look("throttled_thermal_ns") != thermal.count
+            or look("throttled_brake_ns") != brake.count
+            or look("throttled_power_ns") != power.count
+        ):
+            return False
+        entry = (time_s, 0.0, 0.0)
+        thermal.entries.append(entry)
+        brake.entries.append(entry)
+        power.entries.append(entry)
+        if len(thermal.entries) > _CROWDED:
+            for share in self._shares:
+                share.forget(time_s)
+        return True
 
     def _watch_clock(
         self, time_s: float, stands_s: float, clock_mhz: float | None, temperature_c: float | None
@@ -161,7 +194,9 @@ class ThrottleDetector(base.Estimator):  # type: ignore[misc]  # river ships no 
             self.clock_loss = None
             self._lossy.update(time_s, stands_s, False)
             return
-        if self._bits_known():
+        if self._quiet_mask is not None:
+            throttled = False
+        elif self._bits_known():
             throttled = self._thermal.now > 0.0 or self._brake.now > 0.0
         else:
             throttled = self._within(self.near_margin_c, temperature_c)
@@ -170,7 +205,8 @@ class ThrottleDetector(base.Estimator):  # type: ignore[misc]  # river ships no 
         usual_mhz = self.usual_clock_mhz
         self.clock_loss = None if usual_mhz is None else 1.0 - clock_mhz / usual_mhz
         lossy = self.clock_loss is not None and self.clock_loss >= self.clock_loss_ratio
-        self._lossy.update(time_s, stands_s, lossy)
+        if lossy or self._lossy.is_on:
+            self._lossy.update(time_s, stands_s, lossy)
 
     def _conditions(self, time_s: float, temperature_c: float | None) -> dict[State, float]:
         """Return the conditions met now, each with the time from which on it has been met."""
@@ -233,15 +269,15 @@ class _Streak:
     def __init__(self) -> None:
         self.lasted_s = 0.0
         self.onset_s = 0.0
-        self._on = False
+        self.is_on = False
 
     def update(self, time_s: float, stands_s: float, true: bool) -> None:
         if not true:
-            self._on = False
+            self.is_on = False
             self.lasted_s = 0.0
             return
-        if not self._on:
-            self._on = True
+        if not self.is_on:
+            self.is_on = True
             self.onset_s = time_s
         self.lasted_s += stands_s
 
@@ -255,23 +291,21 @@ class _Share:
         self.counted_s = 0.0
         self.onset_s = 0.0
         self.majority = False
+        self.is_quiet = False  # known, and not active within the window
+        self.count: int | None = None
+        self.entries: deque[tuple[float, float, float]] = deque()  # time, share, counted seconds
         self._active_s = float("-inf")
         self._counter = counter
         self._window_s = window_s
-        self._count: int | None = None
-        self._entries: deque[tuple[float, float, float]] = deque()  # time, share, counted seconds
 
     def update(
         self, time_s: float, elapsed_s: float | None, bit: bool | None, sample: Mapping[str, Any]
     ) -> None:
-        if elapsed_s is not None and sample.get(self._counter) == self._count:  # most do not move
-            counted_s = None if self._count is None else 0.0
+        if elapsed_s is not None and sample.get(self._counter) == self.count:  # most do not move
+            counted_s = None if self.count is None else 0.0
         else:
             counted_s = self._advanced_s(elapsed_s, sample)
-        entries = self._entries
-        begin_s = time_s - self._window_s + 1e-9
-        while entries and entries[0][0] <= begin_s:
-            entries.popleft()
+        entries, begin_s = self.entries, self.forget(time_s)
         if not bit and not counted_s:
             self.now = 0.0
             if bit is not None or counted_s is not None:
@@ -285,9 +319,17 @@ class _Share:
             self._sum_up()
         else:  # every entry is 0
             self.share, self.counted_s, self.majority = 0.0 if entries else None, 0.0, False
+        self.is_quiet = self.share == 0.0
+
+    def forget(self, time_s: float) -> float:
+        """Drop what is out of the window at a time; return where that begins."""
+        entries, begin_s = self.entries, time_s - self._window_s + 1e-9
+        while entries and entries[0][0] <= begin_s:
+            entries.popleft()
+        return begin_s
 
     def _sum_up(self) -> None:
-        entries = self._entries
+        entries = self.entries
         total = counted_s = 0.0
         for _, one, seconds in entries:
             total += one
@@ -301,10 +343,10 @@ class _Share:
     def _advanced_s(self, elapsed_s: float | None, sample: Mapping[str, Any]) -> float | None:
         """Return by how much the counter advanced since the last reading, not known if it was reset."""
         count = _number(sample, self._counter)
-        before, self._count = self._count, None if count is None else int(count)
-        if self._count is None or before is None or elapsed_s is None or self._count < before:
+        before, self.count = self.count, None if count is None else int(count)
+        if self.count is None or before is None or elapsed_s is None or self.count < before:
             return None
-        return min((self._count - before) / 1e9, elapsed_s)
+        return min((self.count - before) / 1e9, elapsed_s)
 
 
 class _UsualClock:
@@ -350,7 +392,4 @@ def _mask(sample: Mapping[str, Any]) -> int | None:
 
 def _number(sample: Mapping[str, Any], name: str) -> float | None:
     value = sample.get(name)
-    if value is None:
-        return None
-    value = float(value)
-    return value if isfinite(value) else None
+    return None if value is None or not isfinite(value := float(value)) else value

@@ -26,27 +26,24 @@ _LONGEST = 1.5  # usual intervals of the device: of a longer one no more counts 
 class Pulse:
     """What the samples of all devices of one writer say together.
 
-    `told_ns` is, by device, when its silence was told by a mark already; `hole` the last stretch of monotonic
-    time in which no device at all was sampled, `pauses` those in which the writer itself did not run.
+    `told_ns` is, by device, when its silence was told by a mark already, `newest_ns` when it was sampled
+    last, in monotonic time; `hole` the last stretch of that in which no device at all was sampled, `pauses`
+    those in which the writer itself did not run.
     """
 
     def __init__(self) -> None:
         self.told_ns: dict[str, int] = {}
         self.hole = (0, 0)
         self.pauses: deque[tuple[int, int]] = deque(maxlen=_PAUSES)
-        self._newest_ns: dict[str, int] = {}
+        self.newest_ns: dict[str, int] = {}
 
     def take(self, silence: Silence, time_ns: int) -> None:
         """Take in that the silence of some devices is told."""
         self.told_ns |= dict.fromkeys(silence.devices, time_ns)
 
-    def sampled(self, device: str, monotonic_ns: int) -> None:
-        """Take in that a device was sampled."""
-        self._newest_ns[device] = monotonic_ns
-
     def others(self, device: str) -> list[int]:
         """Return when each other device was sampled last."""
-        return [at_ns for name, at_ns in self._newest_ns.items() if name != device]
+        return [at_ns for name, at_ns in self.newest_ns.items() if name != device]
 
     def in_hole_ns(self, from_ns: int, to_ns: int) -> int:
         """Return how much of a stretch of time lies in the last hole."""
@@ -85,6 +82,7 @@ class GapRule:
         self._least_ns, self._times = round(section.least_s * 1e9), section.intervals
         self._clock = "time_ns" if silence is None else "monotonic_ns"
         self._last: Mapping[str, Any] | None = None
+        self._last_ns = 0
         self._intervals_ns: deque[int] = deque(maxlen=section.median_of)
         self._pulse = pulse
         self._sensors = None if silence is None else _Sensors(device, self._label, silence, ended)
@@ -92,24 +90,27 @@ class GapRule:
     def update(self, values: Mapping[str, Any]) -> list[Alert]:
         """Learn one sample."""
         now_ns, last = int(values[self._clock]), self._last
-        if last is not None and now_ns <= int(last[self._clock]):
-            return []
-        alerts = [] if last is None else self._gap(values, last, now_ns)
-        self._last = values
+        alerts: list[Alert] = []
+        if last is not None:
+            interval_ns = now_ns - self._last_ns
+            if interval_ns <= 0:
+                return []
+            if interval_ns > self._least_ns:
+                alerts = self._gap(values, last, interval_ns)
+            self._intervals_ns.append(interval_ns)
+        self._last, self._last_ns = values, now_ns
         if self._pulse is not None:
-            self._pulse.sampled(self._device, now_ns)
-        return alerts if self._sensors is None else alerts + self._sensors.update(values)
+            self._pulse.newest_ns[self._device] = now_ns
+        return alerts if self._sensors is None else alerts + self._sensors.update(values, now_ns)
 
     def close(self) -> None:
         """Tell, at the end, which sensors were back."""
         if self._sensors is not None:
             self._sensors.close()
 
-    def _gap(self, values: Mapping[str, Any], last: Mapping[str, Any], now_ns: int) -> list[Alert]:
-        last_ns = int(last[self._clock])
-        interval_ns = now_ns - last_ns
-        known = sorted(self._intervals_ns) if interval_ns > self._least_ns else []
-        self._intervals_ns.append(interval_ns)
+    def _gap(self, values: Mapping[str, Any], last: Mapping[str, Any], interval_ns: int) -> list[Alert]:
+        """Return the alert of an interval that is not among those known yet, if it is longer than usual."""
+        known = sorted(self._intervals_ns)
         if len(known) < _FEWEST:
             return []
         median_ns = known[len(known) // 2]
@@ -209,9 +210,9 @@ class _Sensors:
         self._reading = self._awake_ns = self._before_ns = 0
         self._is_told = False
 
-    def update(self, values: Mapping[str, Any]) -> list[Alert]:
+    def update(self, values: Mapping[str, Any], monotonic_ns: int) -> list[Alert]:
         """Learn one sample."""
-        self._go_on(int(values["monotonic_ns"]))
+        self._go_on(monotonic_ns)
         if not self._is_any_out and self._is_as_usual(values):
             self._last = values
             if self._is_told:

@@ -187,10 +187,11 @@ class ThrottleRule:
 
     def update(self, values: Mapping[str, Any]) -> list[Alert]:
         """Learn one sample."""
-        self._last = values
-        self._detector.update(self._clock.elapsed_s(values), values)
-        self._ended += [self._to_mark(values, episode) for episode in self._detector.ended]
-        return [self._to_alert(values, episode) for episode in self._detector.started]
+        self._last, detector = values, self._detector
+        detector.update(self._clock.elapsed_s(values), values)
+        if detector.ended:
+            self._ended += [self._to_mark(values, episode) for episode in detector.ended]
+        return [self._to_alert(values, episode) for episode in detector.started] if detector.started else []
 
     def close(self) -> None:
         """Tell of all that still lasts until when it is known to have lasted."""

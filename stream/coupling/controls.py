@@ -85,8 +85,9 @@ class Controls:
     def __init__(self, sensors: int, memories: Sequence[float], max_lag: int) -> None:
         self._max_lag, self._memories = max_lag, len(memories)
         self._awake = slice(0, 0)  # the sensors from the first to the last that ever had an innovation
-        # by rate, direction (x first, y first), sensor awake, place: every lag, then those of each echo
-        self._sums = np.zeros((len(_RATES), 2, 0, len(_LAGS) + len(memories) * len(_ECHO_LAGS)))
+        # By rate, direction (x first, y first), sensor awake, place: every lag, then those of each echo. The
+        # rates that are still those of the whole run share the last row.
+        self._sums = np.zeros((1, 2, 0, len(_LAGS) + len(memories) * len(_ECHO_LAGS)))
         self._past = Past(1 + sensors, len(memories), WINDOW)
         self._power = np.zeros((len(_RATES), sensors))
         self._weight = np.zeros(len(_RATES))
@@ -103,13 +104,18 @@ class Controls:
         return np.asarray(self._power[0])
 
     @property
+    def _rows(self) -> list[int]:
+        """The row of each rate of forgetting."""
+        return [min(rate, len(self._sums) - 1) for rate in range(_RUN)]
+
+    @property
     def _lags(self) -> Floats:
-        """The sums at single lags, by rate, direction, sensor, lag; of the first lags none is a control."""
+        """The sums at single lags, by row, direction, sensor, lag; of the first lags none is a control."""
         return self._sums[..., : len(_LAGS)]
 
     @property
     def _echoes(self) -> Floats:
-        """The sums of echoes, by rate, direction, sensor, memory, lag."""
+        """The sums of echoes, by row, direction, sensor, memory, lag."""
         return _of_echoes(self._sums, self._memories)
 
     def extend(self, ticks: Floats, new: list[bool], power: Floats, weight: Floats) -> None:
@@ -122,7 +128,11 @@ class Controls:
             if not self._awake.start <= sensor < self._awake.stop:
                 self._wake(sensor)
         count, known = len(ticks), np.cumsum(new)
-        rates = np.maximum(_RATES, 1.0 / np.maximum(self._ticks + known, 1)[:, None])[..., None, None]
+        young = 1.0 / np.maximum(self._ticks + known, 1)
+        own = np.count_nonzero(young[-1] < _RATES)
+        if own >= len(self._sums):
+            self._sums = self._sums[[*range(len(self._sums)), *[-1] * (own + 1 - len(self._sums))]]
+        rates = np.maximum(_RATES[[*range(own), _RUN]], young[:, None])[..., None, None]
         kept = 1.0 - rates
         for first in range(0, count, _AT_ONCE):
             block = slice(first, first + _AT_ONCE)
@@ -146,7 +156,7 @@ class Controls:
         past, of = self._before(at, ticks), self._past.innovations(at, ticks)[..., None]
         pairs = ((past[:, :1], of[:, awake]), (past[:, awake], of[:, :1]))
         shape = self._sums.shape[2:]
-        products, changes = _room("products", (ticks, *shape)), _room("changes", (len(_RATES), *shape))
+        products, changes = _room("products", (ticks, *shape)), _room("changes", (len(self._sums), *shape))
         for direction, (before, now) in enumerate(pairs):
             sums = self._sums[:, direction]
             np.multiply(before, now, out=products)
@@ -178,20 +188,21 @@ class Controls:
         families, awake = np.zeros((1 + self._memories, self._power.shape[1])), self._awake
         if self._ticks < _FEWEST_TICKS:
             return families
-        usual = self._weight[:_RUN, None] * self._power[:_RUN, awake]
-        families[0, awake] = _beyond(_mean_square(self._known(self._lags[:_RUN])), usual, _CHANCE)
-        squares = _mean_square(self._known(self._echoes[:_RUN], _ECHO_LAGS))
-        families[1:, awake] = _beyond(squares, usual[..., None], _CHANCE_ECHO).T
+        usual, rows = self._weight[:_RUN, None] * self._power[:_RUN, awake], self._rows
+        squares = _mean_square(self._known(self._lags[: rows[-1] + 1]))
+        families[0, awake] = _beyond(squares[rows], usual, _CHANCE)
+        squares = _mean_square(self._known(self._echoes[: rows[-1] + 1], _ECHO_LAGS))
+        families[1:, awake] = _beyond(squares[rows], usual[..., None], _CHANCE_ECHO).T
         return families
 
     def run_excess(self) -> Floats:
         """Return the same of the whole run, by the control that has won most; shape (families, sensors)."""
         largest = np.zeros((1 + self._memories, self._power.shape[1]))
-        largest[0, self._awake] = _largest(self._known(self._lags[_RUN:]))[0]
+        largest[0, self._awake] = _largest(self._known(self._lags[-1:]))[0]
         for echo in range(self._memories):
-            largest[1 + echo, self._awake] = _largest(
-                self._known(self._echoes[_RUN:, :, :, echo], _ECHO_LAGS)
-            )[0]
+            largest[1 + echo, self._awake] = _largest(self._known(self._echoes[-1:, :, :, echo], _ECHO_LAGS))[
+                0
+            ]
         usual = self._weight[_RUN] * self._power[_RUN] * _USUAL_LARGEST
         squares = largest * largest * (1.0 + _YOUNG / max(self._ticks, 1))
         return np.asarray(np.maximum(_ratio(squares, usual) - 1.0, 0.0))
@@ -204,10 +215,10 @@ class Controls:
         """
         at = sensor - self._awake.start
         if family:
-            sums = self._echoes[:_RUN, :, at : at + 1, family - 1]
+            sums = self._echoes[self._rows, :, at : at + 1, family - 1]
             near, far = np.abs(sums[:, direction, 0, 0]), _largest(self._known(sums, _ECHO_LAGS))[:, 0]
         else:
-            sums = self._lags[:_RUN, :, at : at + 1]
+            sums = self._lags[self._rows, :, at : at + 1]
             near = np.abs(sums[:, :, 0, : self._max_lag + 1]).max(axis=(1, 2))
             far = _largest(self._known(sums))[:, 0]
         rate = int(np.argmax(near / np.sqrt(self._weight[:_RUN])))

@@ -133,15 +133,17 @@ class DevicePairs:
 
     def sample(self, values: Mapping[str, Any], writer: str) -> list[Alert]:
         """Take in a sample."""
-        device, key, join = str(values["device"]), key_of(values, writer), self._join
-        join.take_sample(key, values)
-        if join.refused:
+        device, key = str(values["device"]), key_of(values, writer)
+        watermark_ns = self._join.take_sample(key, values)
+        if watermark_ns is None:
             return []
         if device not in self._rules:
             label = device_label(device, self._devices)
             self._rules[device] = CouplingRule(device, self._watched, self._settings.coupling, label)
             self._queues[device] = deque()
-        self._ticks.sample(key, values)
+        due_ns = self._ticks.sample(key, values)
+        if watermark_ns < due_ns and not self._told:  # most samples complete no second
+            return []
         return self._advance(device)
 
     def advance(self, time_ns: int) -> list[Alert]:

@@ -138,8 +138,8 @@ class EventTimeJoin:
             self._take_doubtful(entry)
         self.take_time(key[0])
 
-    def take_sample(self, key: _Key, values: Mapping[str, Any]) -> None:
-        """Take in a sample, as `take_step` does a step."""
+    def take_sample(self, key: _Key, values: Mapping[str, Any]) -> int | None:
+        """Take in a sample, as `take_step` does a step; return its device's watermark, None if too late."""
         side = self._sides.get(values["device"]) or self._side(values["device"])
         time_ns = key[0]
         late = time_ns <= self._watermark_ns or time_ns <= side.own_ns
@@ -147,7 +147,7 @@ class EventTimeJoin:
             if self._leaves_out(side.device, "sample", key, late):
                 self.refused = frozenset((side.device,))
                 self.late += 1
-                return
+                return None
             if late:
                 self._answer()
         self.refused = _NONE
@@ -159,6 +159,7 @@ class EventTimeJoin:
                 self._latest_ns = watermark_ns
         if late or len(side.samples) > side.roomy:
             self._answer()
+        return side.own_ns if side.own_ns > self._watermark_ns else self._watermark_ns
 
     def take_time(self, time_ns: int) -> None:
         """Take in a heartbeat, as `take_step` does a step."""

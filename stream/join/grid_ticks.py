@@ -65,15 +65,16 @@ class Ticks:
             x = natural_log(norm) if isfinite(norm) and norm > 0.0 else nan
             self._steps.setdefault(_tick(key[0]), []).append(_Step(key, values, refused, x))
 
-    def sample(self, key: _Key, values: Mapping[str, Any]) -> None:
-        """Take in a sample that was not too late."""
+    def sample(self, key: _Key, values: Mapping[str, Any]) -> int:
+        """Take in a sample that was not too late; return the watermark from which on `release` tells more."""
         device = self._devices.get(values["device"])
         if device is None:
             device = self._devices[values["device"]] = _Device(values["device"])
-        tick = _tick(key[0])
-        kept = device.samples.get(tick)
+        tick, samples = (key[0] - 1) // _TICK_NS, device.samples
+        kept = samples.get(tick)
         if kept is None or key > kept[0]:
-            device.samples[tick] = (key, values)
+            samples[tick] = (key, values)
+        return device.due_ns
 
     def release(self, device: str, watermark_ns: int | None) -> Iterable[Tick]:
         """Return the device's ticks that are over for certain, in order."""
@@ -94,7 +95,7 @@ class Ticks:
                     continue
                 for _ in range(min(tick - state.told - 1, self._most_empty)):
                     yield Tick(state.name, nan, _UNKNOWN_SENSORS, _UNKNOWN_DRIVERS, None, None)
-            state.told = tick
+            state.told, state.due_ns = tick, (tick + 2) * _TICK_NS
             yield self._fill(state, tick)
 
     def told(self, device: str, second: int) -> bool:
@@ -169,6 +170,7 @@ class _Device:
         self.name = name
         self.samples: dict[int, tuple[_Key, Mapping[str, Any]]] = {}
         self.told: int | None = None
+        self.due_ns = -(2**63)  # the watermark at which the second after that is over
         self._throttled_ns: int | None = None
 
     def read(self, reading: Mapping[str, Any]) -> tuple[float, ...]:
