@@ -1,12 +1,12 @@
 """Bets that what is new in x goes along with what is new in y: what they are worth, of all devices."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from math import isfinite, nan
 from typing import ClassVar, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from thermograd.stream.coupling.columns import Columns, every, places, some
+from thermograd.stream.coupling.columns import Columns, places, some
 from thermograd.stream.coupling.controls import BLOCK, Controls, Products
 from thermograd.stream.coupling.cycles import Cycle
 from thermograd.stream.coupling.innovations import Innovations
@@ -54,9 +54,7 @@ class Bank(Columns):
     """
 
     columns: ClassVar[dict[str, str]] = {
-        **dict.fromkeys(
-            ("begun", "ever_begun", "fortune", "moments", "e_values", "excess", "kept"), "sensors"
-        ),
+        **dict.fromkeys(("_worth", "fortune", "moments", "e_values", "excess", "kept"), "sensors"),
         **dict.fromkeys(("_recent", "_pending"), "series"),
         **dict.fromkeys(("_brought", "_waiting", "_ticks", "_weighed"), ""),
         **dict.fromkeys(("begun_count", "detected", "e_value", "alarms", "withheld"), ""),
@@ -83,7 +81,7 @@ class Bank(Columns):
         self._products = Products(self.series, devices)
         self.controls = [Controls(self.sensors, terms.memories, terms.max_lag) for _ in range(devices)]
         self._cycles: list[Cycle | None] = [None] * devices
-        self.begun, self.ever_begun = np.zeros(cells), np.zeros(cells)
+        self._worth = np.zeros((2, *cells))
         self.begun_count = np.zeros(devices)  # the mean over the sensors seen
         self.fortune = np.ones(cells)
         self.kept = np.ones(cells)  # what the tax leaves of each cell's bets
@@ -98,6 +96,16 @@ class Bank(Columns):
         self._pending = np.zeros((BLOCK, 1 + len(terms.memories), self.series * devices))
         self._brought = np.zeros((BLOCK, devices), bool)
         self._waiting, self._ticks, self._weighed = np.zeros((3, devices), int)
+
+    @property
+    def begun(self) -> Floats:
+        """What the bets begun since the last alarm are worth, by bet, cell and sensor."""
+        return np.asarray(self._worth[0])
+
+    @property
+    def ever_begun(self) -> Floats:
+        """What all bets ever begun are worth, by bet, cell and sensor."""
+        return np.asarray(self._worth[1])
 
     def append(self, other: "Bank") -> None:
         """Add the devices of another at the end."""
@@ -172,7 +180,8 @@ class Bank(Columns):
 
     def _learn(self, rows: Sequence[Row]) -> None:
         self._ticks += 1
-        values, drivers = _known([row.values for row in rows]), _known([row.drivers for row in rows])
+        values = _known(row.values for row in rows)
+        drivers = _known(row.drivers for row in rows)
         new = self.innovations.update(values, drivers)
         for at, row in enumerate(rows):
             if isfinite(row.phase):
@@ -188,16 +197,18 @@ class Bank(Columns):
         squares = new * new
         brought: Bools = np.logical_or.reduce(by_device, axis=1)
         self._products.take(squares, brought)
-        self._keep(new, echoes, brought)
-        betting = self._ticks > self.terms.warmup_ticks
-        if some(betting):
-            self._bet(by_device, squares, echoes, betting)
-        self._judge()
+        ticks: list[int] = self._ticks.tolist()
+        self._keep(new, echoes, brought, ticks)
+        seen = self._count_seen()
+        if max(ticks) > self.terms.warmup_ticks:
+            self._bet(by_device, squares, echoes, ticks, seen)
+        self._judge(seen)
 
-    def _keep(self, new: Floats, echoes: Floats, brought: Bools) -> None:
+    def _keep(self, new: Floats, echoes: Floats, brought: Bools, ticks: list[int]) -> None:
         """Keep a tick for the controls; let them know those kept, where it is time to set the tax."""
-        count, same = int(self._waiting[0]), every(self._waiting == self._waiting[0])
-        if same:
+        waiting: list[int] = self._waiting.tolist()
+        count = waiting[0]
+        if waiting.count(count) == len(waiting):
             self._pending[count, 0], self._pending[count, 1:], self._brought[count] = new, echoes, brought
         else:
             columns = np.arange(len(new))
@@ -206,13 +217,12 @@ class Bank(Columns):
             self._pending[at, 1:, columns] = echoes.T
             self._brought[self._waiting, np.arange(self.devices)] = brought
         self._waiting += 1
-        full, due = self._waiting == BLOCK, self._ticks % BLOCK == 0
-        if some(full | due):
-            for device in range(self.devices):
-                if full[device] or due[device]:
-                    self.settle(device)
-                if due[device]:
-                    self._levy(device)
+        for device, (tick, before) in enumerate(zip(ticks, waiting, strict=True)):
+            due = tick % BLOCK == 0
+            if due or before + 1 == BLOCK:
+                self.settle(device)
+            if due:
+                self._levy(device)
 
     def _levy(self, device: int) -> None:
         """Set what the tax leaves, for the next ticks."""
@@ -224,7 +234,9 @@ class Bank(Columns):
         elif self._is_taxed:
             self.kept[..., own] = 1.0
 
-    def _bet(self, new: Floats, squares: Floats, echoes: Floats, betting: Bools) -> None:
+    def _bet(
+        self, new: Floats, squares: Floats, echoes: Floats, ticks: list[int], seen: NDArray[np.int64]
+    ) -> None:
         lags, many = self.terms.max_lag, 2 * self.terms.max_lag + 1
         back = many + len(self.terms.memories)
         x, ys, shape = new[:, :1], new[:, 1:], (-1, self.devices, self.sensors)
@@ -238,27 +250,29 @@ class Bank(Columns):
         np.maximum(np.minimum(products, 1.0, out=products), -1.0, out=products)
         # Nothing is won, lost or begun where nothing is known.
         tells = np.logical_or.reduce(products[:many], axis=0)
-        bets: Bools = np.logical_or.reduce(tells, axis=1) & betting
-        if not some(bets):
+        bets: Bools = np.logical_or.reduce(tells, axis=1)
+        if min(ticks) <= self.terms.warmup_ticks:
+            bets &= self._ticks > self.terms.warmup_ticks
+        count = np.count_nonzero(bets)
+        if not count:
             return
         factors = np.multiply(_BETS, newest[0])
         factors += 1.0
         if self._is_taxed:
             factors *= self.kept
-        if not every(bets):
+        if count < self.devices:
             factors[..., ~bets.repeat(self.sensors)] = 1.0
         frozen = self.innovations.frozen.reshape(-1, self.series)  # where nothing happens nothing is begun
         begins = tells & ~(frozen[:, :1] | frozen[:, 1:]) & bets[:, None]
-        begun = begins.ravel().astype(float)
-        for worth in (self.begun, self.ever_begun):
-            worth += begun
-            worth *= factors
-        np.minimum(self.ever_begun, _FORTUNE_MOST, out=self.ever_begun)  # nothing in it is below 0
-        self.begun_count += np.add.reduce(begins, axis=1) / np.maximum(self._count_seen(), 1)
-        from_now = self._ticks > max(self.terms.warmup_ticks, _RUN_FROM)
-        if some(from_now):
-            if not every(from_now):
-                factors[..., ~from_now.repeat(self.sensors)] = 1.0
+        self._worth += begins.ravel().astype(float)
+        self._worth *= factors
+        ever_begun = self._worth[1]
+        np.minimum(ever_begun, _FORTUNE_MOST, out=ever_begun)  # nothing in it is below 0
+        self.begun_count += np.add.reduce(begins, axis=1) / np.maximum(seen, 1)
+        run_from = max(self.terms.warmup_ticks, _RUN_FROM)
+        if max(ticks) > run_from:
+            if min(ticks) <= run_from:
+                factors[..., ~(self._ticks > run_from).repeat(self.sensors)] = 1.0
             self.fortune *= factors
             np.minimum(self.fortune, _FORTUNE_MOST, out=self.fortune)
             np.maximum(self.fortune, _FORTUNE_LEAST, out=self.fortune)
@@ -277,11 +291,12 @@ class Bank(Columns):
         newest *= rates.repeat(self.sensors)
         self.moments += newest
 
-    def _judge(self) -> None:
+    def _judge(self, seen: NDArray[np.int64]) -> None:
         """Raise alarms, unless the controls moved as much as what raises them."""
-        self._sum_up()
-        alarms = self.e_value >= self.terms.alarm_ticks
-        for device in alarms.nonzero()[0].tolist() if some(alarms) else ():
+        self._sum_up(seen)
+        for device, e_value in enumerate(self.e_value.tolist()):
+            if not e_value >= self.terms.alarm_ticks:
+                continue
             while self.e_value[device] >= self.terms.alarm_ticks and not self.detected[device]:
                 first = device * self.sensors
                 sensor = int(np.argmax(self.e_values[first : first + self.sensors]))
@@ -292,27 +307,32 @@ class Bank(Columns):
                     self.withheld[device] += 1
                     self.begun[:, :, first + sensor] *= _WITHHELD
                     self.ever_begun[:, :, first + sensor] *= _WITHHELD
-                    self._sum_up()
+                    self._sum_up(seen)
             self.alarms[device] += self.detected[device]
 
-    def _sum_up(self) -> None:
+    def _sum_up(self, seen: NDArray[np.int64]) -> None:
+        """Work out each device's e-value: an absent sensor, that has no innovations, costs nothing."""
         self.e_values = mean(self.begun)
-        self.e_value = self.overall(self.e_values)
-
-    def overall(self, values: Floats) -> Floats:
-        """Return the mean over each device's sensors that have innovations: an absent one costs nothing."""
-        by_sensor, seen = values.reshape(-1, self.sensors), self._count_seen()
-        total = by_sensor[:, 0].copy()
-        for sensor in range(1, self.sensors):
-            total += by_sensor[:, sensor]
-        total /= np.maximum(seen, 1)
-        total *= seen > 0
-        return total
+        by_device = self.e_values.reshape(-1, self.sensors).tolist()
+        self.e_value = np.array(
+            [
+                _added(of_sensors) / max(count, 1) * (count > 0)
+                for of_sensors, count in zip(by_device, seen.tolist(), strict=True)
+            ]
+        )
 
 
-def _known(rows: list[Sequence[float]]) -> Floats:
-    values = np.array(rows, float).ravel()
-    return np.where(np.isfinite(values), values, nan)
+def _added(numbers: list[float]) -> float:
+    """Return the sum, added in order: the built-in one makes up for rounding."""
+    total = 0.0
+    for number in numbers:
+        total += number
+    return total
+
+
+def _known(rows: Iterable[Sequence[float]]) -> Floats:
+    """Return the numbers of all rows; NaN for what is not finite."""
+    return np.array([value if value - value == 0.0 else nan for row in rows for value in row], float)
 
 
 def mean(cells: Floats) -> Floats:

@@ -68,11 +68,19 @@ class Products(Columns):
         young = 1.0 / np.maximum(self._ticks, 1)
         rates = np.maximum(_BY_RATE, young) * new
         of_squares = (np.maximum(_POWER_RATE, young) * new).repeat(self.series)
-        self._squares += of_squares * (squares - self._squares)
+        change = squares - self._squares
+        change *= of_squares
+        self._squares += change
         by_device = self._squares.reshape(-1, self.series)
         power = (by_device[:, :1] * by_device[:, 1:]).ravel()
-        self.power += rates.repeat(self.sensors, axis=1) * (power - self.power)
-        self.weight = (1.0 - rates) * (1.0 - rates) * self.weight + rates * rates
+        change = power - self.power
+        change *= rates.repeat(self.sensors, axis=1)
+        self.power += change
+        kept = 1.0 - rates
+        kept *= kept
+        kept *= self.weight
+        kept += rates * rates
+        self.weight = kept
 
 
 class Controls:

@@ -63,11 +63,12 @@ class Standardizer(Columns):
         values = np.asarray(values, float)
         if some(self._waits):
             same = values == self._same  # a constant is not looked at every time
-            self._n += self._waits & same
-            moving = self._waits & ~same & (np.abs(values) < _ABSURD)  # False for NaN, too
-            if some(moving):
-                for at in moving.nonzero()[0].tolist():
-                    self._take(at, float(values[at]))
+            same &= self._waits
+            self._n += same
+            other = self._waits ^ same
+            for at in other.nonzero()[0].tolist() if some(other) else ():
+                if abs(value := float(values[at])) < _ABSURD:  # False for NaN, too
+                    self._take(at, value)
         return np.asarray((values - self._origin) / self._scale)
 
     def _take(self, at: int, value: float) -> None:
@@ -105,23 +106,24 @@ class _Errors:
         """Return the innovation, and the error that is learnt from."""
         if not isfinite(error):  # the model itself overflowed; it is begun anew soon
             return 0.0, 0.0
-        deviation = max(sqrt(self.variance), _SMALLEST_SD)
         if self.learnt < _FEWEST:
             return 0.0, error
-        raw = 0.5 * max(-2.0, min(error / deviation, 2.0))
+        deviation = max(sqrt(self.variance), _SMALLEST_SD)
+        raw = error / deviation
+        raw = 0.5 * (2.0 if raw > 2.0 else raw if raw > -2.0 else -2.0)
         innovation = 0.0
-        if abs(raw) > _NOTHING:
+        if not -_NOTHING <= raw <= _NOTHING:
             innovation = raw - self.mean
             self.mean += mean_rate * innovation
         most = _OUTLIER * deviation
         self.beyond = self.beyond + 1 if abs(error) > most else 0
-        return innovation, max(-most, min(error, most))
+        return innovation, most if error > most else error if error > -most else -most
 
     def learn(self, error: float, scale_rate: float) -> None:
         """Let the size follow."""
         self.learnt += 1
-        rate = max(scale_rate, 1.0 / self.learnt)
-        self.variance += rate * (error * error - self.variance)
+        rate = 1.0 / self.learnt
+        self.variance += (rate if rate > scale_rate else scale_rate) * (error * error - self.variance)
 
 
 class _Quick:
@@ -138,21 +140,29 @@ class _Quick:
 
     def less(self, innovation: float) -> float:
         """Return what is new in an innovation, and learn it."""
-        predicted = self.first * self.before + self.second * self.earlier
-        error = innovation - max(-_QUICK_MOST, min(predicted, _QUICK_MOST))
-        through = self.variance * self.before + self.cross * self.earlier
-        through_earlier = self.cross * self.before + self.variance_earlier * self.earlier
-        denominator = _QUICK_FORGETTING + through * self.before + through_earlier * self.earlier
-        self.first += through / denominator * error
-        self.second += through_earlier / denominator * error
-        self.variance = (self.variance - through * through / denominator) / _QUICK_FORGETTING
-        self.cross = (self.cross - through * through_earlier / denominator) / _QUICK_FORGETTING
+        before, earlier = self.before, self.earlier
+        variance, cross, variance_earlier = self.variance, self.cross, self.variance_earlier
+        said = self.first * before + self.second * earlier
+        error = innovation - (
+            _QUICK_MOST if said > _QUICK_MOST else said if said > -_QUICK_MOST else -_QUICK_MOST
+        )
+        through = variance * before + cross * earlier
+        through_earlier = cross * before + variance_earlier * earlier
+        denominator = _QUICK_FORGETTING + through * before + through_earlier * earlier
+        gain, gain_earlier = through / denominator, through_earlier / denominator
+        self.first += gain * error
+        self.second += gain_earlier * error
+        self.variance = (variance - through * through / denominator) / _QUICK_FORGETTING
+        self.cross = (cross - through * through_earlier / denominator) / _QUICK_FORGETTING
         self.variance_earlier = (
-            self.variance_earlier - through_earlier * through_earlier / denominator
+            variance_earlier - through_earlier * through_earlier / denominator
         ) / _QUICK_FORGETTING
-        self._cap()
-        self.before, self.earlier = innovation, self.before
-        return max(-1.0, min(error, 1.0)) if innovation else 0.0
+        if self.variance > _QUICK_VARIANCE_CAP or self.variance_earlier > _QUICK_VARIANCE_CAP:
+            self._cap()
+        self.before, self.earlier = innovation, before
+        if not innovation:
+            return 0.0
+        return 1.0 if error > 1.0 else error if error > -1.0 else -1.0
 
     def _cap(self) -> None:
         if self.variance > _QUICK_VARIANCE_CAP:
@@ -262,7 +272,8 @@ class Innovations(Columns):
         values, predicted = scaled.tolist(), np.add.reduce(self._weights * self._inputs, axis=0).tolist()
         for at in given.nonzero()[0].tolist():
             each = self._errors[at]
-            newest[at] = value = max(-_MOST, min(values[at], _MOST))
+            value = values[at]
+            newest[at] = value = _MOST if value > _MOST else value if value > -_MOST else -_MOST
             if each.filled < self.order:
                 each.filled += 1
                 continue
@@ -275,7 +286,7 @@ class Innovations(Columns):
             each.learn(errors[at], self.scale_rate)
             if each.learnt == _FEWEST:
                 self.known[at] = True
-        self._learn(np.array(errors), np.array(learns), given)
+        self._learn(np.array(errors), learns, given)
         self._shift(np.array(newest), given)
         return np.array(innovations)
 
@@ -286,12 +297,12 @@ class Innovations(Columns):
         rows = self._inputs[first:]
         rows[count:] = rows[:-count].copy()
         scaled = self._driver_standard.update(drivers)
-        scaled = np.where(np.isfinite(scaled), np.maximum(np.minimum(scaled, 1e3), -1e3), 0.0).reshape(
-            -1, count
-        )
-        rows[:count].reshape(count, -1, self.series)[:] = scaled.T[:, :, None]
+        unknown = ~np.isfinite(scaled)
+        np.maximum(np.minimum(scaled, 1e3, out=scaled), -1e3, out=scaled)
+        scaled[unknown] = 0.0
+        rows[:count].reshape(count, -1, self.series)[:] = scaled.reshape(-1, count).T[:, :, None]
 
-    def _learn(self, errors: Floats, learns: Bools, given: Bools) -> None:
+    def _learn(self, errors: Floats, learns: list[bool], given: Bools) -> None:
         covariance, inputs = self._covariance, self._inputs
         through = np.add.reduce(covariance * inputs, axis=1)
         denominator = np.add.reduce(through * inputs, axis=0)
@@ -304,8 +315,8 @@ class Innovations(Columns):
         changed = gain[:, None] * through
         np.subtract(covariance, changed, out=changed)
         changed /= self.forgetting
-        if not every(learns):
-            np.copyto(changed, covariance, where=~learns)
+        if not all(learns):
+            np.copyto(changed, covariance, where=~np.array(learns))
         self._covariance = changed
         self._since_cap += by_device
         due = self._since_cap >= _CAP_EVERY

@@ -31,9 +31,12 @@ class Echoes(Columns):
 
     def take(self, innovations: Floats) -> Floats:
         """Return the echoes before a tick, shape (memories, series), and take it in."""
-        echoes = np.maximum(np.minimum(self._means * self._gains, 1.0), -1.0)
-        self._means += self._rates * (innovations - self._means)
-        return np.asarray(echoes)
+        echoes: Floats = self._means * self._gains
+        np.maximum(np.minimum(echoes, 1.0, out=echoes), -1.0, out=echoes)
+        change = innovations - self._means
+        change *= self._rates
+        self._means += change
+        return echoes
 
 
 class Past:
