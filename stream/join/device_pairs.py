@@ -1,6 +1,6 @@
 """What needs steps *and* samples, which different writers deliver: joined rows, ticks, coupling."""
 
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
@@ -233,13 +233,10 @@ class DevicePairs:
                 self._on_failure("the join of steps with samples", error)
 
     def _correlate(self, rows: list[Joined]) -> None:
-        pairs: dict[str, list[tuple[float, Mapping[str, Any]]]] = {}
+        pairs: defaultdict[str, list[tuple[float, Mapping[str, Any]]]] = defaultdict(list)
         for step, device, sample in rows:
             if sample is not None and (x := step.get(_METRIC)) is not None:
-                if device in pairs:
-                    pairs[device].append((x, sample))
-                else:
-                    pairs[device] = [(x, sample)]
+                pairs[device].append((x, sample))
         for device, found in pairs.items():
             correlations = self._correlations.setdefault(device, {})
             for column in _HARDWARE:

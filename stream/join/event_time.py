@@ -2,6 +2,7 @@
 
 from bisect import bisect_left, bisect_right, insort
 from collections.abc import Iterable, Mapping
+from math import inf
 from operator import itemgetter
 from typing import Any
 
@@ -143,7 +144,7 @@ class EventTimeJoin:
         side = self._sides.get(values["device"]) or self._side(values["device"])
         time_ns = key[0]
         late = time_ns <= self._watermark_ns or time_ns <= side.own_ns
-        if late or self.left_out.leaves_out:
+        if late or (self.left_out.recorded and self.left_out.leaves_out):
             if self._leaves_out(side.device, "sample", key, late):
                 self.refused = frozenset((side.device,))
                 self.late += 1
@@ -301,20 +302,28 @@ class _DeviceBuffer:
     def release(self, watermark_ns: int) -> list[_Row]:
         """Return the rows of the steps that are certain by now."""
         found: list[_Row] = []
-        times, tolerance_ns = self._times, self._tolerance_ns
+        device, times, samples, tolerance_ns = self.device, self._times, self.samples, self._tolerance_ns
         at, known = bisect_left(times, self.steps[0][0][0]) if self.steps else 0, len(times)
+        until_ns = inf if self.closed else watermark_ns
         self.due_ns = _NEVER_NS
-        for entry in self.steps:
-            time_ns = entry[0][0]
+        for key, values in self.steps:
+            time_ns = key[0]
             while at < known and times[at] < time_ns:
                 at += 1
-            due_ns = time_ns + tolerance_ns
-            if at < known and times[at] < due_ns:
-                due_ns = times[at]
-            if watermark_ns < due_ns and not self.closed:
-                self.due_ns = due_ns
+            ahead_ns = times[at] - time_ns if at < known else _NEVER_NS
+            wait_ns = ahead_ns if ahead_ns < tolerance_ns else tolerance_ns
+            if until_ns < time_ns + wait_ns:
+                self.due_ns = time_ns + wait_ns
                 break
-            found.append(self._row(entry, at))
+            # as `_row` has it, without a call
+            behind_ns = time_ns - times[at - 1] if at else _NEVER_NS
+            best = None
+            if behind_ns <= ahead_ns:
+                if behind_ns <= tolerance_ns:
+                    best = samples[at - 1][1]
+            elif ahead_ns <= tolerance_ns:
+                best = samples[at][1]
+            found.append((key, device, (values, device, best)))
         del self.steps[: len(found)]
         return found
 

@@ -103,9 +103,9 @@ class Monitor:
 
     def process(self, event: Event) -> list[Alert]:
         """Learn one event; return the alerts that go out with it."""
-        values, writer = event.values, event.writer
+        kind, writer, values = event
         alerts: list[Alert] = []
-        if event.kind == "step":
+        if kind == "step":
             alerts = self._ranks.update(values, writer, self._apply(writer, None, values))
             alerts = alerts + self._compare(values, writer)
             if values.get("rank") in (None, 0):
@@ -113,15 +113,15 @@ class Monitor:
                 alerts = alerts + self._follow(
                     Experiments.step, values, writer, self.pairs.refused, self.pairs.watermark_ns
                 )
-        elif event.kind == "sample" and values.get("device") is not None:
+        elif kind == "sample" and values.get("device") is not None:
             alerts = self._apply(writer, str(values["device"]), values)
-            alerts = alerts + self._join(DevicePairs.sample, values, writer)
-        elif event.kind == "mark":
+            alerts += self._join(DevicePairs.sample, values, writer)
+        elif kind == "mark":
             alerts = self._take_mark(values, writer)
             if (writer, "step") in self._seen:
                 alerts = alerts + self._join(DevicePairs.advance, int(values["time_ns"]))
             alerts = alerts + self._follow(Experiments.mark, values)
-        self._seen[writer, event.kind] = int(values.get("seq") or 0)
+        self._seen[writer, kind] = int(values.get("seq") or 0)
         return self._finish(alerts) if alerts else alerts
 
     def close(self) -> list[Alert]:
