@@ -177,13 +177,14 @@ class SpikeDetector(base.Estimator):  # type: ignore[misc]  # river ships no typ
             return
         deviation = sqrt(variance) if variance > 0.0 else 0.0  # rounding may leave it below 0
         size = abs(level)
-        reach = _REACH * max(deviation, 0.01 * size)
+        least = 0.01 * size
+        reach = _REACH * (least if least > deviation else deviation)
         if self._counted >= 0.5 * self.window_steps:
             deviation = min(deviation, sqrt(self._squares / self._counted))
-        size = abs(level)
         k = self.k if known >= 64 or known == self.window_steps else 1.5 * self.k
-        scale = max(deviation, 0.01 * size)
-        threshold = level + max(k * scale, (self.ratio - 1.0) * size)
+        scale = least if least > deviation else deviation
+        beyond, beside = k * scale, (self.ratio - 1.0) * size
+        threshold = level + (beside if beside > beyond else beyond)
         self.level, self.deviation, self.threshold = level, deviation, threshold
         if scale > 0.0:
             score = (x - level) / scale
@@ -191,18 +192,20 @@ class SpikeDetector(base.Estimator):  # type: ignore[misc]  # river ships no typ
         self.level_ratio = x / level if level != 0.0 else None
         self.detected = x > threshold
         if self.usual:
-            distance = min(abs(x - level), reach)
-            kept = 1.0 - 1.0 / self.window_steps
+            distance, kept = abs(x - level), 1.0 - 1.0 / self.window_steps
+            if distance > reach:
+                distance = reach
             self._counted = self._counted * kept + 1.0
             self._squares = self._squares * kept + distance * distance
 
     def _learn(self, x: float) -> None:
-        is_low = self.level is not None and x * self.ratio < self.level and self.level > 0.0
+        level, threshold = self.level, self.threshold
+        is_low = level is not None and x * self.ratio < level and level > 0.0
         if (self.detected or is_low or self._alarms or self._low) and self._is_rebased(x, is_low):
             return
         rolling = self._rolling
         leaving = rolling.values[0] if len(rolling.values) == self.window_steps else 0.0
-        rolling.update(x if self.threshold is None else min(x, self.threshold))
+        rolling.update(threshold if threshold is not None and threshold < x else x)
         self._since_rebuild += 1
         spoilt = not abs(leaving) <= _EXTREME * abs(rolling.mean)  # or not finite any more
         if spoilt or self._since_rebuild >= _REBUILD_WINDOWS * self.window_steps:

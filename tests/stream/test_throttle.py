@@ -210,3 +210,32 @@ def test_parameters_are_recorded_and_a_wrong_limit_is_refused() -> None:
     assert ThrottleDetector(87.0).definition_id.startswith("throttle/1(temperature_limit_c=87.0,")
     with pytest.raises(ValueError, match="temperature_limit_c is nan"):
         ThrottleDetector(math.nan)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_readings_that_are_like_the_one_before_are_judged_as_all_others(seed: int) -> None:
+    """Against a detector that takes no short way with them, reading by reading."""
+    rng = random.Random(seed)
+    detector, thorough = ThrottleDetector(87.0), ThrottleDetector(87.0)
+    thorough._has_limits = False
+    now_s, sample = 0.0, dict.fromkeys(("throttled_thermal_ns", "throttled_brake_ns"), 0)
+    for _ in range(3000):
+        now_s += rng.choice((0.02, 0.2, 0.2, 0.5, 4.0, 0.0 if seed else 0.2))
+        if rng.random() < 0.1:
+            sample |= {
+                "clock_event_mask": rng.choice((0, 0, 0, 0x20, 0x80, 0x4, 0x1, None, math.nan)),
+                "temperature_c": rng.choice((60.0, 70.0, 84.0, 86.0, None)),
+                "sm_clock_mhz": rng.choice((1980.0, 1980.0, 1500.0, None)),
+                "utilization_pct": rng.choice((97.0, 5.0, None)),
+                "throttled_power_ns": rng.choice((0, None)),
+            }
+        if rng.random() < 0.05:
+            sample["throttled_thermal_ns"] += 10**8
+        for each in (detector, thorough):
+            each.update(now_s, dict(sample))
+        told = ("state", "episodes", "started", "ended", "clock_loss", "usual_clock_mhz", "out_of_order")
+        assert all(getattr(detector, name) == getattr(thorough, name) for name in told)
+        assert (detector.thermal_share, detector.brake_share) == (
+            thorough.thermal_share,
+            thorough.brake_share,
+        )

@@ -164,3 +164,19 @@ def test_rounding_does_not_grow_in_the_model_of_a_long_run():
     covariance = innovations._covariance[:, :, 0]
     np.testing.assert_allclose(covariance, covariance.T, rtol=0.0, atol=1e-12)
     assert np.linalg.eigvalsh(covariance).min() > 0.0
+
+
+def test_sums_of_a_young_run_are_those_of_each_rate_alone():
+    """Rates that do not differ yet share a row; here 200 ticks, from where on the quickest has its own."""
+    rng = np.random.default_rng(5)
+    ticks, lag = rng.normal(size=(330, 4, 2)), 7
+    controls, sums = Controls(1, (12.0, 60.0, 300.0), 12), np.zeros(4)
+    for first in range(0, 330, 11):
+        controls.extend(ticks[first : first + 11], [True] * 11, np.ones((4, 1)), np.ones(4))
+    for tick in range(330):
+        rates = np.maximum((1 / 200, 1 / 1000, 1 / 5000, 0.0), 1 / (tick + 1))
+        before = ticks[tick - lag, 0, 0] if tick >= lag else 0.0
+        sums = sums * (1.0 - rates) + before * ticks[tick, 0, 1] * rates
+    assert len(controls._sums) == 2
+    found = controls._lags[[*controls._rows, -1], 0, 0, lag]
+    assert found.tolist() == sums.tolist()
