@@ -141,8 +141,9 @@ class Follower:
         events: list[Event] = []
         if position.file is not None and position.tail not in tails:
             events += self._read_out(position)
+        known = None if position.ended else position.tail  # one that has ended may stay for good
         if moved != position.moved and not any(
-            tail.first == position.next_seq or tail == position.tail for tail in tails
+            tail.first == position.next_seq or tail == known for tail in tails
         ):
             events += self._catch_up(position, writer, kind)
         position.moved = moved
@@ -155,6 +156,8 @@ class Follower:
                     if not position.ended or tail != position.tail:
                         events += self._catch_up(position, writer, kind)
                     position.moved = ()
+        if position.ended and known is not None:  # what came after it is looked for next time
+            position.moved = ()
         return events
 
     def _catch_up(self, position: _Position, writer: str, kind: str) -> list[Event]:

@@ -72,6 +72,28 @@ def test_no_more_tails_are_kept_open_than_there_may_be(run_dir):
         log.close()
 
 
+@pytest.mark.parametrize("count", [0, 4])
+def test_a_full_tail_that_could_not_be_removed_hides_nothing_that_comes_after_it(run_dir, count):
+    log, follower = EventWriter(run_dir, "r", "w", batch_rows=8), Follower(run_dir, kept_open=count)
+    first, seen = run_dir / "open" / "w" / "step-000000000000.tail", []
+    log.append("step", step=0)
+    seen += follower.poll()
+    os.link(first, run_dir / "kept")
+    for step in range(1, 40):
+        log.append("step", step=step)
+        while step == 20 and first.exists():
+            log._wake.put(None)
+    while len(list(first.parent.glob("step-*.tail"))) > 1:
+        log._wake.put(None)
+    os.link(run_dir / "kept", first)
+    for _ in range(3):
+        seen += follower.poll()
+    log.close()
+    seen += follower.poll()
+    assert [event.values["step"] for event in seen] == list(range(40))
+    follower.close()
+
+
 @pytest.mark.parametrize("seed", range(4))
 def test_what_is_kept_open_changes_nothing_of_what_is_read(run_dir, seed):
     """Whatever the writer, its own thread and a sealer do between two looks."""
