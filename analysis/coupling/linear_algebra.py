@@ -88,9 +88,10 @@ def independent_directions(columns: Floats, least: float) -> Floats:
         directions, triangle, _ = scipy.linalg.qr(columns, mode="economic", pivoting=True)
         return np.asarray(directions[:, : triangle.shape[0]][:, np.abs(np.diag(triangle)) > least])
     triangle, pivots, rank, _ = scipy.linalg.lapack.dpstrf(columns.T @ columns, tol=least * least)
-    chosen = columns[:, pivots[:rank] - 1]
     triangle = np.triu(triangle)[:rank, :rank]
-    return orthonormal(scipy.linalg.solve_triangular(triangle, chosen.T, trans="T").T)
+    chosen = columns[:, pivots[:rank] - 1]
+    chosen = scipy.linalg.solve_triangular(triangle, chosen.T, trans="T").T
+    return orthonormal(chosen)
 
 
 def residual_squares(z: Floats, columns: Floats) -> tuple[Floats, Floats]:

@@ -20,7 +20,7 @@ from thermograd.analysis.event_study.triggered_average import TriggeredAverage, 
 from thermograd.analysis.remembered import Remembered
 from thermograd.analysis.run.common_drivers import driver_columns
 from thermograd.analysis.run.readings.compared import ComparedSignals
-from thermograd.analysis.run.series import Device, RunSeries
+from thermograd.analysis.run.series import Device, RunSeries, one_by_one
 from thermograd.store.telling.columns import signal
 
 _ALPHA = 0.05
@@ -142,7 +142,7 @@ def onset_tests(
         return []
     found = [
         (event, device.name, *_one_onset_test(data, device, flag, max_lag_s, known))
-        for device in devices
+        for device in one_by_one(devices)
         for event, flag in _flags(data, device).items()
     ]
     adjusted = holm([test.p for _, _, test, _ in found]).tolist()

@@ -8,7 +8,7 @@ import numpy as np
 from thermograd.analysis.align.sensed_grid import sensed_grid
 from thermograd.analysis.arrays import Floats, Ints, Times
 from thermograd.analysis.coupling.cross_correlation import naive_pearson, residual_cross_correlation
-from thermograd.analysis.run.series import Device, RunSeries
+from thermograd.analysis.run.series import Device, RunSeries, one_by_one
 
 _LAGS_S = 12.0
 _SIGNALS = ("temperature_c", "power_w", "sm_clock_mhz", "reported_rle")
@@ -27,7 +27,7 @@ def control_correlations(
     ``residual_p`` with the hardware of other runs from the beginning of their training.
     """
     controls: dict[str, Any] = {}
-    for device in devices:
+    for device in one_by_one(devices):
         matched = aligned[device.name] >= 0
         index = aligned[device.name][matched]
         if not index.size:

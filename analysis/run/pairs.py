@@ -176,6 +176,7 @@ def correlate_pairs(
         if families:
             again = kept.pop(place, None) or _Lags.of(data, every[place], max_lag_s, remembered, shared)
             glanced[place] = again.test(glanced[place], families)
+    shared.let_go()
     return glanced
 
 

@@ -69,7 +69,12 @@ def spans_between(
     time_ns = time_ns[last]
     seconds: dict[Cause, Floats] = {}
     sources: dict[Cause, Source | None] = {}
+    has_bits = bool(known.any())
     for cause, counter in COUNTERS.items():
+        if not has_bits and np.isnan(counters[counter]).all():
+            seconds[cause] = np.broadcast_to(np.nan, max(time_ns.size - 1, 0))
+            sources[cause] = None
+            continue
         bits = np.where(known, BITS[cause](mask), np.nan)[last]
         found, sources[cause] = _of_cause(time_ns, counters[counter][last], bits)
         seconds[cause] = _held(found)

@@ -159,9 +159,10 @@ def paired_residuals(
 
 def _nuisance(in_time: Floats, columns: Floats, waves: Floats, driver_lags: int, lattice: Lattice) -> Floats:
     """Return what is taken out of both series but their own past: trend, drivers with their lags, waves."""
-    trend = in_time[lattice.at]
-    lagged = with_driver_lags(columns, driver_lags, lattice)
-    return full_rank(np.hstack([trend, lagged, waves]), trend.shape[1])
+    parts = in_time[lattice.at], with_driver_lags(columns, driver_lags, lattice), waves
+    whole, trends = np.hstack(parts), in_time.shape[1]
+    del parts  # of a long run each array is a tenth of a GiB with its like
+    return full_rank(whole, trends)
 
 
 def _joined(nuisance: Floats, rhythm: Floats) -> Floats:

@@ -241,12 +241,21 @@ def full_rank(columns: Floats, always: int) -> Floats:
     kept, rest = columns[:, :always], columns[:, always:]
     if not rest.shape[1]:
         return kept
-    moving = [scaled for scaled in map(_standardised, rest.T) if scaled is not None]
-    if not moving:
+    moving = _moving(rest)
+    if not moving.shape[1]:
         return kept
-    rest = np.column_stack(moving) / np.sqrt(len(columns))
-    new = remembered_basis(plainly, kept, None, slice(None)).taken_out_of(rest)
-    return np.hstack([kept, independent_directions(new, _INDEPENDENT) * np.sqrt(len(columns))])
+    moving /= np.sqrt(len(columns))
+    new = remembered_basis(plainly, kept, None, slice(None)).taken_out_of(moving)
+    del moving
+    new = independent_directions(new, _INDEPENDENT)
+    new *= np.sqrt(len(columns))
+    return np.hstack([kept, new])
+
+
+def _moving(columns: Floats) -> Floats:
+    """Return the columns that are not constant, with mean 0 and standard deviation 1."""
+    moving = [scaled for scaled in map(_standardised, columns.T) if scaled is not None]
+    return np.column_stack([np.empty((len(columns), 0)), *moving])
 
 
 def _standardised(z: Floats) -> Floats | None:

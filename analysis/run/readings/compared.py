@@ -73,12 +73,16 @@ class Shared:
             self._loads = data.loads(device)
         return self._loads
 
-    def _turn_to(self, device: Device) -> None:
+    def _turn_to(self, device: Device | None) -> None:
         if self._device is device:
             return
         before, self._device, self._signals, self._loads = self._device, device, {}, None
         if before is not None:
             before.let_go()
+
+    def let_go(self) -> None:
+        """Forget the signals of the last device."""
+        self._turn_to(None)
 
     def array(self, values: Any) -> Any:
         """Return the first array that was given with this content; it must not be changed."""

@@ -5,7 +5,7 @@ import pyarrow as pa
 from thermograd.analysis.arrays import Floats, Times
 from thermograd.analysis.coupling.cross_correlation import naive_pearson
 from thermograd.analysis.coupling.verdict import is_idle, is_unmoved
-from thermograd.analysis.run.series import Device, RunSeries
+from thermograd.analysis.run.series import Device, RunSeries, one_by_one
 from thermograd.store.clocks.hosts import RunClocks
 from thermograd.store.clocks.telling import clock_lines as host_clock_lines
 from thermograd.store.runs.catalogue import list_runs
@@ -64,7 +64,7 @@ def warnings_for(data: RunSeries, devices: list[Device]) -> list[str]:
     for kind, word in (("step", "steps"), ("sample", "devices")):
         if estimated := data.run.facts.get("import", {}).get(f"{kind}_times_estimated"):
             warnings.append(f"The times of the {word} are {estimated}. No lag is more exact than that.")
-    for device in devices:
+    for device in one_by_one(devices):
         warnings += [f"{device.label}: {text}" for text in _device_warnings(data, device)]
     if any(device.simulated for device in devices):
         names = ", ".join(device.label for device in devices if device.simulated)
