@@ -106,6 +106,9 @@ class Group(click.Group):
 
     def main(self, args: Sequence[str] | None = None, *rest: Any, **options: Any) -> Any:
         """Run the command line as click does; where no program gives `args`, the process is its own."""
+        for name in ("stdout", "stderr"):
+            if getattr(sys, name) is None:  # the caller closed it: what is said there is for nobody
+                setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115 - stays open
         try:
             return super().main(args, *rest, **options)
         except SystemExit as end:

@@ -287,3 +287,13 @@ def test_verify_tells_what_a_full_disk_cost_from_damage(invoke, tmp_path):
     result = invoke("verify", "latest")
     assert result.exit_code == 1
     assert "what could be read of it is sealed; remove it once looked at\n" in result.stdout
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a POSIX shell")
+@pytest.mark.parametrize("words", [("runs",), ("query", "SELECT 1")])
+def test_a_command_whose_output_is_closed_ends_as_if_nobody_looked(tmp_path, words):
+    command = [sys.executable, str(ROOT / "cli.py"), "--runs", str(tmp_path), *words]
+
+    done = subprocess.run(["sh", "-c", 'exec "$@" >&-', "sh", *command], stderr=subprocess.PIPE, text=True)
+
+    assert (done.returncode, "Traceback" in done.stderr) == (0, False)
