@@ -80,7 +80,7 @@ def test_a_change_is_shown(run, change, monkeypatch):
 
 def test_what_a_warning_was_told_with_is_gathered_each_time(run, monkeypatch, caplog):
     quarantined_log(run)
-    monkeypatch.setattr("thermograd.store.log.reading.damage._told", set())
+    monkeypatch.setattr("thermograd.store.log.reading.damage._told", {})
     seen = looked_at(monkeypatch)
 
     assert "damaged" in shown_text(run)

@@ -17,7 +17,7 @@ from thermograd.store.runs.catalogue import create_run
 
 @pytest.fixture(autouse=True)
 def told_nothing_yet(monkeypatch):
-    monkeypatch.setattr(damage_module, "_told", set())
+    monkeypatch.setattr(damage_module, "_told", {})
 
 
 @pytest.fixture

@@ -53,7 +53,7 @@ def case(request):
 
 @pytest.fixture(autouse=True)
 def told_nothing_yet(monkeypatch):
-    monkeypatch.setattr(damage, "_told", set())
+    monkeypatch.setattr(damage, "_told", {})
 
 
 def live_stream(run, events):
