@@ -100,6 +100,11 @@ class WriterPlace:
                 path = _path_by_fcntl(self._handle)
         return Path(path) if path and self._is_ours(Path(path)) else None
 
+    def moved_directory(self) -> Path | None:
+        """Return where files are now if the run's directory has another name; None if that is not known."""
+        moved = self._moved_to()
+        return None if moved is None or moved == self.run_dir else open_dir(moved, self._writer)
+
     def _make_anew(self) -> None:
         """Make the run's directory again, beside what stands in its place if it is none."""
         with suppress(FileExistsError):

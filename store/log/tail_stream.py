@@ -45,7 +45,7 @@ class _Pauses:
 class TailStream:
     """The files of one kind of one writer; `directory` is where new ones are made and may be changed.
 
-    `wake` is called when a batch is full.
+    `wake` is called when a batch is full; `moved` tells where `directory` is now, None where that is unknown.
 
     Raises OSError if its first tail cannot be opened.
     """
@@ -58,8 +58,9 @@ class TailStream:
         run_id: str,
         writer: str,
         wake: Callable[[], object] = lambda: None,
+        moved: Callable[[], Path | None] = lambda: None,
     ) -> None:
-        self.directory, self.kind, self._wake = directory, kind, wake
+        self.directory, self.kind, self._wake, self._moved = directory, kind, wake, moved
         self._batch_rows, self._run_id, self._writer = batch_rows, run_id, writer
         self._opened: list[Tail] = []
         self._spare: Tail | None = None
@@ -132,7 +133,13 @@ class TailStream:
                 raise
 
     def _open(self, first: int | None) -> Tail:
-        tail = Tail(self.directory, self.kind, first)
+        try:
+            tail = Tail(self.directory, self.kind, first)
+        except (FileNotFoundError, NotADirectoryError):  # renamed, which the log's own thread is yet to see
+            moved = self._moved()
+            if moved is None:
+                raise
+            tail = Tail(moved, self.kind, first)
         self._opened.append(tail)
         return tail
 

@@ -194,7 +194,13 @@ class EventWriter:
         if kind not in KINDS:
             raise ValueError(f"event kind {kind!r} is not known; allowed: {', '.join(KINDS)}")
         stream = TailStream(
-            self._place.directory, kind, self._batch_rows, self.run_id, self.writer, self._call
+            self._place.directory,
+            kind,
+            self._batch_rows,
+            self.run_id,
+            self.writer,
+            self._call,
+            self._place.moved_directory,
         )
         return self._streams.setdefault(kind, stream)
 

@@ -177,6 +177,30 @@ def test_a_renamed_run_is_followed_whatever_stands_in_its_place(run, in_place, c
     assert sum("is now" in record.message for record in caplog.records) == 1
 
 
+@pytest.mark.skipif(
+    not Path("/proc/self/fd").exists(), reason="the platform does not tell where a directory is"
+)
+@pytest.mark.parametrize("in_place", ["nothing", "file", "directory"])
+def test_an_event_that_needs_a_new_file_just_after_the_run_was_renamed_is_not_lost(run, unwatched, in_place):
+    writer = EventWriter(run.path, run.run_id, "w", batch_rows=8)
+    append(writer, 0, 3)
+    with unwatched:  # the log's own thread has not seen it yet
+        moved = run.path.with_name("moved")
+        run.path.rename(moved)
+        if in_place == "file":
+            run.path.write_text("a file")
+        elif in_place == "directory":
+            run.path.mkdir()
+        stream = writer._streams["step"]
+        stream._tail.end()
+        stream._spare = None
+        append(writer, 3, 3)
+    append(writer, 6, 30)
+    writer.close()
+    assert writer.lost == 0
+    assert_whole(moved, 36)
+
+
 @pytest.mark.usefixtures("busy_thread")
 @pytest.mark.parametrize("in_place", ["nothing", "file", "directory"])
 def test_a_deleted_run_is_made_anew_and_loses_nothing_that_was_not_deleted(run, in_place, unwatched, caplog):
