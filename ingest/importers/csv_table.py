@@ -1,6 +1,7 @@
 """The one loop that reads every CSV log; a format says what its header is and what a row of it holds."""
 
 import itertools
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from contextlib import nullcontext
 from pathlib import Path
@@ -37,7 +38,7 @@ class Taken(NamedTuple):
     odd: list[int]
 
 
-class Table:
+class Table(ABC):
     """A CSV log while it is read: a header, and rows of as many cells; each header names the rows below it.
 
     A format is a subclass with `is_header` and `row`, and the quirks that it has. `header` holds the cells
@@ -62,18 +63,18 @@ class Table:
         self._said: dict[str, int] = {}  # where the columns stand that a person names
 
     @staticmethod
+    @abstractmethod
     def is_header(cells: list[str]) -> bool:
         """Whether a row names the columns of those below it."""
-        raise NotImplementedError
 
+    @abstractmethod
     def row(self, number: int, cells: list[str]) -> Iterable[TableEvent]:
         """Return the events of a row, or raise LeftOutError."""
-        raise NotImplementedError
 
-    def begin(self, number: int) -> None:
+    def begin(self, number: int) -> None:  # noqa: B027 - few tables have something to prepare
         """Prepare for the rows below a header (`self.header`)."""
 
-    def refuse(self, cells: list[str]) -> None:
+    def refuse(self, cells: list[str]) -> None:  # noqa: B027 - few tables refuse any
         """Raise LeftOutError for a row that is no row of values, before its cells are counted."""
 
     def cells(self, line: str) -> list[str]:

@@ -1,5 +1,6 @@
 """What a script records of its own: marks, numbers by name, and the configuration that it ran with."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -28,7 +29,7 @@ def _by_name(metrics: Any, more: tuple[Any, ...], named: dict[str, Any]) -> tupl
 _MISSING = object()
 
 
-class OwnValues:
+class OwnValues(ABC):
     """The part of a `Run` that takes what the script itself measures and decides."""
 
     guard: Guard
@@ -37,14 +38,14 @@ class OwnValues:
     trainings = 0  # of a framework, begun in this run
     _first_training: Mapping[str, Any] = MappingProxyType({})
 
+    @abstractmethod
     def _tapped_step(self) -> int | None:
         """Return the number of the last step that the tap has seen."""
-        raise NotImplementedError
 
     @property
+    @abstractmethod
     def path(self) -> Path | None:
         """Where the run lies on disk; None where it is not recorded."""
-        raise NotImplementedError
 
     @property
     def lost(self) -> int:

@@ -71,7 +71,9 @@ class TailStream:
 
     def append(self, time_ns: int, monotonic_ns: int, values: dict[str, Any] | Rows) -> int:
         """Append as `Tail.append`, which raises; return the `seq`, of several that of the first."""
-        tail = self._tail
+        tail = (
+            self._tail
+        )  # the first try of `_append_after`, here without a loop: nearly every event needs no other
         try:
             seq = None if tail.ended else tail.append(time_ns, monotonic_ns, values)
         except OSError as error:

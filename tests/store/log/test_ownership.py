@@ -29,6 +29,10 @@ for _ in range(3):
     seal_run(run.path, run.run_id, run.live_writers())
 """
 
+tells_places = pytest.mark.skipif(
+    not Path("/proc/self/fd").exists(), reason="the platform does not tell where a directory is"
+)
+
 
 def seal_from_outside(path, before="", command=()):
     """Seal in another process; return what it says of the run."""
@@ -152,9 +156,7 @@ def unwatched(monkeypatch):
 
 
 @pytest.mark.usefixtures("busy_thread")
-@pytest.mark.skipif(
-    not Path("/proc/self/fd").exists(), reason="the platform does not tell where a directory is"
-)
+@tells_places
 @pytest.mark.parametrize("in_place", ["nothing", "file", "directory"])
 def test_a_renamed_run_is_followed_whatever_stands_in_its_place(run, in_place, caplog):
     writer = EventWriter(run.path, run.run_id, "w", batch_rows=8)
@@ -177,9 +179,7 @@ def test_a_renamed_run_is_followed_whatever_stands_in_its_place(run, in_place, c
     assert sum("is now" in record.message for record in caplog.records) == 1
 
 
-@pytest.mark.skipif(
-    not Path("/proc/self/fd").exists(), reason="the platform does not tell where a directory is"
-)
+@tells_places
 @pytest.mark.parametrize("in_place", ["nothing", "file", "directory"])
 def test_an_event_that_needs_a_new_file_just_after_the_run_was_renamed_is_not_lost(run, unwatched, in_place):
     writer = EventWriter(run.path, run.run_id, "w", batch_rows=8)

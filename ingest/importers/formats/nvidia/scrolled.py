@@ -1,6 +1,7 @@
 """A table that a tool prints as it goes: cells apart by blanks or commas, headings again every screenful."""
 
 import re
+from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -16,7 +17,7 @@ def words(line: str) -> list[str]:
     return [word for word in _APART.split(line.strip()) if word]
 
 
-class Scrolled:
+class Scrolled(ABC):
     """Such a table while it is read; a tool is a subclass with `names`, `row` and the columns it knows."""
 
     known: ClassVar[dict[str, tuple[str, float]]]  # event column and factor to its unit, by the tool's name
@@ -32,9 +33,9 @@ class Scrolled:
             self._begin([name.lower() for name in hints.fields])
 
     @classmethod
+    @abstractmethod
     def names(cls, line: str) -> list[str] | None:
         """Return the columns that a heading names; None for any other line."""
-        raise NotImplementedError
 
     @staticmethod
     def is_remark(line: str) -> bool:
@@ -50,9 +51,9 @@ class Scrolled:
         """Return the cells of a row."""
         return words(line)
 
+    @abstractmethod
     def row(self, named: dict[str, str]) -> tuple[str, Moment]:
         """Return a row's device and time, or raise LeftOutError."""
-        raise NotImplementedError
 
     def read(self) -> list[Recording]:
         """Read the file: every row is counted, and kept or left out with a reason."""
