@@ -267,9 +267,10 @@ def write_file(path: Path, content: bytes, sync: bool = False) -> None:
         file.write(content)
 
 
-def write_json(path: Path, value: Any) -> None:
+def write_json(path: Path, value: Any, make_folder: bool = True) -> None:
     """Write a JSON file, and its directory where missing, so that it outlasts a crash of the machine."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    if make_folder:
+        path.parent.mkdir(parents=True, exist_ok=True)
     write_file(path, (json.dumps(value, indent=2, default=str) + "\n").encode(), sync=True)
 
 

@@ -1,5 +1,6 @@
 """What the agent adds to ``run.json``: from its start on, agents alone change that file."""
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +44,8 @@ class Description:
             return  # where it is gone, whoever writes there follows it, or makes it anew
         facts = read_json(path) if stamp is not None else {}
         if any(_lacks(_object(facts, name), mine) for name, mine in self._ours.items()):
-            self._add(run_dir, facts)
+            with suppress(FileNotFoundError):  # renamed since: that is seen at the next look
+                self._add(run_dir, facts)
         self._seen = _stamp(path)
 
     def _add(self, run_dir: Path, facts: dict[str, Any]) -> None:
@@ -51,7 +53,7 @@ class Description:
         if not facts:  # rank 0 has yet to describe the run
             return
         self._facts = facts | {name: _object(facts, name) | mine for name, mine in self._ours.items()}
-        write_json(run_dir / "run.json", self._facts)
+        write_json(run_dir / "run.json", self._facts, make_folder=False)
 
 
 def _stamp(path: Path) -> tuple[int, int] | None:

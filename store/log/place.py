@@ -65,6 +65,8 @@ class WriterPlace:
             self._run_facts = self._run_facts or self._read_run_facts()
             if self.directory.is_dir() and self._lock.is_there():
                 return None
+            if not self._is_ours(self.run_dir):  # renamed since we looked
+                return self.settle()
             said = f"files of the run were taken away from {self.run_dir}; it goes on with new ones"
         elif (moved := self._moved_to()) is not None:
             before, self.run_dir = self.run_dir, moved

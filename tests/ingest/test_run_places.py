@@ -220,3 +220,27 @@ def test_agents_of_two_nodes_do_not_write_in_turns(describe, tmp_path):
 def test_a_run_that_is_not_described_yet_is_left_to_who_describes_it(tmp_path):
     Description(tmp_path, {"cpu": {}}, {}, {}).write(tmp_path)
     assert not (tmp_path / "run.json").exists()
+
+
+def test_what_the_agent_adds_makes_no_directory_in_the_place_of_one_that_was_just_moved(
+    tmp_path, monkeypatch
+):
+    run_dir, moved = tmp_path / "run", tmp_path / "moved"
+    run_dir.mkdir()
+    write_json(run_dir / "run.json", {"name": "first"})
+    described = Description(run_dir, {"cpu": {}}, {}, {})
+
+    def read_and_move(path):
+        facts = read_json(path)
+        run_dir.rename(moved)
+        return facts
+
+    monkeypatch.setattr("thermograd.ingest.agent.description.read_json", read_and_move)
+    described.keep(run_dir)
+    monkeypatch.undo()
+    assert not run_dir.exists()
+    described.keep(moved)
+    assert read_json(moved / "run.json") == {"name": "first", "devices": {"cpu": {}}} | {
+        "devices_absent": {},
+        "sampling": {},
+    }

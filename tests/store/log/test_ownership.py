@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from thermograd.store.log import writer as log_module
+from thermograd.store.log.place import WriterPlace
 from thermograd.store.log.reader import read_kind
 from thermograd.store.log.seal import seal_run, verify_run
 from thermograd.store.log.writer import EventWriter
@@ -265,3 +266,18 @@ def test_a_change_of_directory_changes_nothing(tmp_path, monkeypatch):
     assert writer.lost == 0
     assert_whole(tmp_path / run.path, 1100)
     assert not os.listdir(tmp_path / "elsewhere")
+
+
+@tells_places
+def test_a_run_that_is_renamed_while_its_place_is_looked_at_is_not_made_anew(run, monkeypatch):
+    place = WriterPlace(run.path, "v", {"pid": os.getpid()})
+    moved = run.path.with_name("moved")
+
+    def rename_and_miss(_):
+        monkeypatch.undo()
+        run.path.rename(moved)
+        return False
+
+    monkeypatch.setattr(type(place._lock), "is_there", rename_and_miss)
+    assert f"is now {moved}" in place.settle()
+    assert not run.path.exists()
