@@ -8,6 +8,16 @@ from thermograd.ingest.agent import sampler as sampler_module
 from thermograd.ingest.agent.sampler import Account, ClockWatch, Sampler
 
 
+@pytest.fixture(autouse=True)
+def _no_reader_goes_on():
+    """A thread that hung until its test's end does not meet the clock of the next one."""
+    yield
+    for thread in threading.enumerate():
+        if thread.name.endswith("(_sample)"):
+            thread.join(60)
+            assert not thread.is_alive()
+
+
 class Log:
     """A writer that keeps events in memory."""
 

@@ -168,18 +168,21 @@ def test_a_place_that_is_kept_free_is_nobodys_and_nobody_gets_it(tmp_path):
 
 
 _STOPS_IN_A_BATCH = f"""
-import os, sys
+import os, sys, threading
 from thermograd.store.log.writing import live_stream
 for eighths in range(8):
     if os.fork():
         assert os.waitstatus_to_exitcode(os.wait()[1]) == 3
         continue
     sys.argv[1:] = [sys.argv[1 + eighths], "16"]{textwrap.indent(_BEGINS, "    ")}
+    are_appended = threading.Event()
     def write_part(handle, data, size, path, what):
+        are_appended.wait()
         os.write(handle, data[: len(data) * eighths // 8])
         os._exit(3)
     live_stream.write_whole = write_part
     for _ in range(40): append()
+    are_appended.set()
     time.sleep(60)
 """
 
