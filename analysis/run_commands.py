@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
-from thermograd.store.console import PATH, echo, echo_json_text, json_option, run_argument
+from thermograd.store.console import PATH, echo, echo_json_text, json_option, leave_at_once, run_argument
 
 if TYPE_CHECKING:
     from thermograd.store.runs.catalogue import Run
@@ -28,6 +28,7 @@ def show(run: "Run", every_alert: bool, as_json: bool) -> None:
 
     text = shown_text(run, as_json, every_alert)
     echo_json_text(text) if as_json else echo(text)
+    leave_at_once()
 
 
 @click.command(hidden=True)

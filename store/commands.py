@@ -13,6 +13,7 @@ from thermograd.store.console import (
     fitting,
     format_option,
     json_option,
+    leave_at_once,
     run_argument,
     say,
     waiting_told,
@@ -63,6 +64,7 @@ def list_all_runs(
     if yes:
         raise click.UsageError("--yes is for --prune-older-than.")
     _list(runs, sort, where, tags, most, as_json)
+    leave_at_once()
 
 
 def _list(runs: Path, sort: str, where: str | None, tags: tuple[str, ...], most: int, as_json: bool) -> None:

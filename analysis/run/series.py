@@ -14,7 +14,6 @@ from thermograd.analysis.packed_table import Collected, PackedTable, in_time_ord
 from thermograd.analysis.remembered import fixed, plainly
 from thermograd.analysis.spool import Spool, give_back
 from thermograd.store.clocks.hosts import HostClock, RunClocks, run_clocks
-from thermograd.store.efficiency.columns import efficiency_columns, rle_column
 from thermograd.store.events import was_watched
 from thermograd.store.log.reader import read_kind, writers_parts
 from thermograd.store.runs.catalogue import Run
@@ -77,6 +76,8 @@ class Device:
 
     @cached_property
     def _efficiency(self) -> dict[str, Floats]:
+        from thermograd.store.efficiency.columns import efficiency_columns, rle_column
+
         if isinstance(self.table, PackedTable):  # of a long run what is asked for again and again is kept
             return {"rle": rle_column(self.facts, self.table)}
         return efficiency_columns(self.facts, self.table)
@@ -105,6 +106,8 @@ class Device:
         if name == "throttled_ratio":
             return self._throttled_ratio()
         if name in _OF_EFFICIENCY:
+            from thermograd.store.efficiency.columns import efficiency_columns
+
             kept = self._efficiency
             return kept[name] if name in kept else efficiency_columns(self.facts, self.table)[name]
         return _floats(self.table.column(name))

@@ -20,7 +20,7 @@ from thermograd.store.log.reader import read_kind
 from thermograd.store.log.reading.held import held_count
 from thermograd.store.places.shipped import shipped_s_ago
 from thermograd.store.runs.catalogue import Run
-from thermograd.store.runs.own_values.configuration import config_lines, run_config
+from thermograd.store.runs.own_values.configuration import config_by, config_lines
 from thermograd.store.runs.own_values.metrics import last_metrics, metric_lines
 from thermograd.store.runs.steps import StepCount
 from thermograd.store.runs.tags import note_text, read_tags
@@ -71,7 +71,7 @@ def run_facts_shown(run: Run) -> dict[str, Any]:
             "episodes": run_episodes(alerts, marks),
             "experiments": experiments_shown(marks),
             "experiments_without": refused_or_ended(marks.select(["mark", "detail"]).to_pylist()),
-            "config": run_config(run),
+            "config": config_by(run, marks),
             "metrics": {name: last._asdict() for name, last in last_metrics(run).items()},
             "live_writers": sorted(run.live_writers()),
             "labels": labels_by_host(run.writers()),

@@ -10,6 +10,7 @@ import time
 import pytest
 from thermograd.store import console
 from thermograd.store.errors import ThermogradError
+from thermograd.store.runs.catalogue import create_run
 
 
 class Raw(io.RawIOBase):
@@ -99,6 +100,14 @@ def test_a_reader_that_has_enough_ends_it_quietly(tmp_path):
         f"'{sys.executable}' -m thermograd.cli --runs '{tmp_path}' query 'FROM range(9999999)' --format csv"
     )
     assert ended(f"({command}; echo $? >&2) | head -n 1") == (['"range"'], "1\n")
+
+
+def test_what_a_command_prints_before_it_leaves_at_once_is_whole(tmp_path):
+    older, newer = (create_run(tmp_path, name).run_id for name in ("older", "newer"))
+    command = [sys.executable, "-m", "thermograd.cli", "--runs", str(tmp_path), "runs", "--limit", "1"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[2].startswith(newer)
+    assert done.stderr == "1 more, older; --limit 0 shows all.\n", older
 
 
 class Terminal(io.StringIO):

@@ -4,10 +4,13 @@ import json
 import math
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from thermograd.store.runs.catalogue import Run
 from thermograd.store.text import cell_text
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 _MOST_TOLD = 12
 
@@ -22,11 +25,16 @@ class Entry(NamedTuple):
 
 def run_config(run: Run) -> dict[str, Any]:
     """Return a run's configuration: of `start_run` first, then, over it, of each `Run.configure`."""
-    import pyarrow.compute as pc
     from thermograd.store.log.reader import read_kind
 
+    return config_by(run, read_kind(run.path, "mark"))
+
+
+def config_by(run: Run, marks: "pa.Table") -> dict[str, Any]:
+    """Return what `run_config` does, of a run whose rows of the `mark` kind are read already."""
+    import pyarrow.compute as pc
+
     config: dict[str, Any] = dict(run.facts.get("config") or {})
-    marks = read_kind(run.path, "mark")
     marks = marks.filter(pc.equal(marks["mark"], "config")).sort_by([("time_ns", "ascending")])
     for text in marks["detail"].to_pylist():
         with suppress(ValueError, TypeError, RecursionError):  # of another program
