@@ -35,7 +35,7 @@ def test_the_way_to_a_server_can_be_cut_and_mended(s3_server, cuttable):
     proxy = cuttable(s3_server.port)
 
     def status() -> int:
-        with urllib.request.urlopen(f"http://127.0.0.1:{proxy.port}/", timeout=10) as answer:
+        with urllib.request.urlopen(f"http://127.0.0.1:{proxy.port}/", timeout=60) as answer:
             return answer.status
 
     assert status() == 200
@@ -72,10 +72,10 @@ def test_a_consumer_reads_what_was_produced(kafka_cluster):
     servers = {"bootstrap.servers": kafka_cluster.bootstrap_servers}
     producer = Producer(servers)
     producer.produce("alerts", b"one")
-    assert producer.flush(30) == 0
+    assert producer.flush(60) == 0
     consumer = Consumer({**servers, "group.id": "g", "auto.offset.reset": "earliest"})
     consumer.subscribe(["alerts"])
-    assert consumer.poll(30).value() == b"one"
+    assert consumer.poll(60).value() == b"one"
     consumer.close()
 
 
@@ -104,4 +104,4 @@ def test_a_server_ends_with_the_process_of_its_tests(tmp_path):
             assert holder.stdout is not None
             server = psutil.Process(int(holder.stdout.readline()))
             holder.send_signal(signal.SIGKILL)
-        server.wait(timeout=30)
+        server.wait(timeout=60)

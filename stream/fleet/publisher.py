@@ -10,6 +10,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 
 from thermograd.store.events import Event
@@ -222,7 +223,6 @@ class Publisher:
         messages = self._numbered or self._number()
         if not messages:
             return 0
-        self._numbered = messages
         try:
             self._sender.send(messages, _SEND_S)
         except TransportError as error:
@@ -240,12 +240,18 @@ class Publisher:
         """Return what is to be sent next, alerts first; a beat gets its number when it may arrive."""
         self._recall_some()
         with self._lock:
-            notes = [self._alerts.popleft() for _ in range(min(len(self._alerts), _AT_ONCE))]
-            beats = [self._beats.popleft() for _ in range(min(len(self._beats), _AT_ONCE - len(notes)))]
+            notes = list(islice(self._alerts, _AT_ONCE))
+            beats = list(islice(self._beats, _AT_ONCE - len(notes)))
         for beat in beats:
             beat.seq, beat.thinned = self._next_beat, self.thinned
             self._next_beat += 1
-        return [*map(packed, notes), *map(packed, beats)]
+        messages = [*map(packed, notes), *map(packed, beats)]
+        with self._lock:  # at once: what is on its way is waiting all the time
+            for waiting, taken in ((self._alerts, notes), (self._beats, beats)):
+                for _ in taken:
+                    waiting.popleft()
+            self._numbered = messages
+        return messages
 
     def _recall_some(self) -> None:
         """Take alerts from the log that found no room, once those before them have gone."""

@@ -32,6 +32,7 @@ def browser() -> Iterator[Any]:
     if path is None:
         pytest.skip(f"no browser is installed (looked for {', '.join(_BROWSERS)})")
     with driver.sync_playwright() as playwright:
+        driver.expect.set_options(timeout=60_000)
         running = playwright.chromium.launch(executable_path=path, args=list(_SWITCHES))
         yield running
         running.close()

@@ -52,15 +52,15 @@ def endangered(killed: Path, question: Any, addresses: Sequence[str]) -> pa.Tabl
 
 
 def waiting(question: Any, addresses: Sequence[str]) -> pa.Table:
-    """Leave a file with this process' number in the run, and wait a minute."""
+    """Leave a file with this process' number in the run, and wait for ten minutes."""
     (Path(addresses[0]) / f"{os.getpid()}.pid").touch()
-    time.sleep(60)
+    time.sleep(600)
     raise TimeoutError(f"nobody ended the analysis of {question}")
 
 
 def slow(items: Sequence[int]) -> pa.Table:
-    """Take a minute for a chunk."""
-    time.sleep(60)
+    """Take ten minutes for a chunk."""
+    time.sleep(600)
     return squares(items)
 
 

@@ -81,9 +81,12 @@ def http_port(made: Any, token: str | None = None) -> Iterator[int]:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         thread = threading.Thread(target=server.run, args=([listener],), daemon=True)
         thread.start()
-        yield listener.getsockname()[1]
-        server.should_exit = True
-        thread.join(10)
+        try:
+            yield listener.getsockname()[1]
+        finally:
+            server.should_exit = True
+            thread.join(60)
+    assert not thread.is_alive()
     app.close()
 
 

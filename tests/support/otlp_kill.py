@@ -12,7 +12,6 @@ import json
 import os
 import random
 import signal
-import socket
 import struct
 import subprocess
 import sys
@@ -20,6 +19,8 @@ import time
 from collections import Counter
 from pathlib import Path
 from typing import Any, NamedTuple
+
+from ports import reserved_port
 
 STEPS_IN_EXPORT = 5  # loss and norm of each
 
@@ -105,7 +106,11 @@ def run(folder: Path, exports: int, series: int, seed: int = 0, kills: int = 2) 
 
     The last kill is when all has been acknowledged.
     """
-    port = _free_port()
+    with reserved_port() as port:
+        return _run(folder, port, exports, series, seed, kills)
+
+
+def _run(folder: Path, port: int, exports: int, series: int, seed: int, kills: int) -> Outcome:
     receiver = _receiver(folder, port)
     _wait_for(port)
     command = [sys.executable, __file__, "--send", *map(str, (port, exports, series, seed))]
@@ -128,7 +133,7 @@ def run(folder: Path, exports: int, series: int, seed: int = 0, kills: int = 2) 
     assert sender.returncode == 0
     _wait_for(port)
     receiver.send_signal(signal.SIGINT)
-    receiver.wait(30)
+    receiver.wait(60)
     return _compare(folder, known, series, seed, kills=kills, seconds=seconds, retried=retried)
 
 
@@ -165,20 +170,16 @@ def _receiver(folder: Path, port: int) -> "subprocess.Popen[bytes]":
     return subprocess.Popen([sys.executable, *words], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
-
-
 def _wait_for(port: int) -> None:
-    until_s = time.monotonic() + 30
-    while time.monotonic() < until_s:
+    until_s = time.monotonic() + 120
+    while True:
         try:
-            with contextlib.closing(http.client.HTTPConnection("127.0.0.1", port, timeout=30)) as asked:
+            with contextlib.closing(http.client.HTTPConnection("127.0.0.1", port, timeout=60)) as asked:
                 asked.request("GET", "/")
                 asked.getresponse()
                 return
         except OSError:
+            assert time.monotonic() < until_s
             time.sleep(0.05)
 
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 HOST = "127.0.0.1"
-_START_S = 60.0
+_START_S = 120.0
 
 # Runs before the server, in its process: Linux kills it with the process of the tests, also at SIGKILL.
 DIE_WITH_PARENT = """
@@ -68,7 +68,7 @@ class ServerProcess:
 
     def is_up(self) -> bool:
         """Return whether it takes connections."""
-        with contextlib.suppress(OSError), socket.create_connection((HOST, self.port), timeout=1.0):
+        with contextlib.suppress(OSError), socket.create_connection((HOST, self.port), timeout=5.0):
             return True
         return False
 

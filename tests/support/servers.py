@@ -58,7 +58,7 @@ class S3Server:
         """Make a bucket that nobody else has; return its address, `s3://NAME`."""
         name = f"test-{uuid.uuid4().hex[:12]}"
         request = urllib.request.Request(f"{self.endpoint}/{name}", method="PUT")
-        urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=30).close()
+        urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=60).close()
         return f"s3://{name}"
 
 
@@ -162,7 +162,7 @@ class KafkaCluster(ServerProcess):
 _KAFKA = """
 import sys, threading, confluent_kafka
 host = confluent_kafka.Producer({"bootstrap.servers": "mock", "test.mock.num.brokers": 3})
-brokers = host.list_topics(timeout=30).brokers
+brokers = host.list_topics(timeout=60).brokers
 print("brokers:", *[brokers[number].port for number in sorted(brokers)], flush=True)
 threading.Event().wait()
 """
@@ -204,7 +204,7 @@ class RayCluster:
         """Add a second node if it was taken away."""
         if self._removable is None:
             self._removable = self._cluster.add_node(num_cpus=1, object_store_memory=100 * 2**20)
-            self._cluster.wait_for_nodes()
+            self._cluster.wait_for_nodes(120)
 
     def close(self) -> None:
         """End the driver's connection, if this process has one, and every node."""

@@ -10,6 +10,15 @@ from pathlib import Path
 
 from server_processes import DIE_WITH_PARENT
 
+# The command, whose queries may take longer than ten seconds: on a busy machine their process begins late.
+_PATIENT = """
+from dataclasses import replace
+from thermograd.store.query import sandbox
+sandbox.FOR_STRANGERS = replace(sandbox.FOR_STRANGERS, timeout_s=120.0)
+from thermograd.cli import main
+main()
+"""
+
 
 class Served:
     """A server that answers: its address, which a token may follow, and its process."""
@@ -29,7 +38,7 @@ class Served:
 @contextmanager
 def serving(runs: Path, *options: str, environment: dict[str, str] | None = None) -> Iterator[Served]:
     """Give the server of a folder of runs as a process, until the block ends."""
-    command = [sys.executable, "-m", "thermograd.cli", "--runs", str(runs), "serve", "--port", "0", *options]
+    command = [sys.executable, "-c", _PATIENT, "--runs", str(runs), "serve", "--port", "0", *options]
     process = subprocess.Popen(
         [sys.executable, "-S", "-E", "-c", DIE_WITH_PARENT, str(os.getpid()), *command],
         env=os.environ | {"OMP_NUM_THREADS": "1"} | (environment or {}),

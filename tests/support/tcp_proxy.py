@@ -39,7 +39,8 @@ class TcpProxy:
 
     def cut(self) -> None:
         """Break every connection and refuse new ones, as when the server's process is gone."""
-        listener, self._listener = self._listener, None
+        with self._lock:
+            listener, self._listener = self._listener, None
         if listener is not None:
             with contextlib.suppress(OSError):
                 listener.shutdown(socket.SHUT_RDWR)  # wakes accept
@@ -71,17 +72,27 @@ class TcpProxy:
                 client = listener.accept()[0]
             except OSError:
                 return  # cut
-            self.connections += 1
+            with self._lock:
+                if listener is not self._listener:  # cut since it was accepted
+                    _close(client)
+                    return
+                self._open.add(client)
+                self.connections += 1
             threading.Thread(target=self._connect, args=(client,), daemon=True).start()
 
     def _connect(self, client: socket.socket) -> None:
         try:
             server = socket.create_connection((_HOST, self._server_port))
         except OSError:
+            with self._lock:
+                self._open.discard(client)
             _close(client)
             return
         with self._lock:
-            self._open |= {client, server}
+            if client not in self._open:  # broken meanwhile
+                _close(server)
+                return
+            self._open.add(server)
         threading.Thread(target=self._pass_on, args=(client, server), daemon=True).start()
         self._pass_on(server, client)
 

@@ -1,12 +1,13 @@
 """What there is to ask: the views with their columns and meanings, and questions that people ask."""
 
 import json
+from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 from thermograd.store.events import KINDS, columns
-from thermograd.store.query.sandbox import answer
+from thermograd.store.query.sandbox import FOR_STRANGERS, answer
 
 _OF_A_VIEW = {
     "runs": "a run",
@@ -46,12 +47,15 @@ _SCHEMA_SQL = (
     "SELECT table_name, column_name, data_type FROM duckdb_columns() "
     "WHERE NOT internal AND NOT starts_with(table_name, '_') ORDER BY table_name, column_index"
 )
+_OURS = replace(
+    FOR_STRANGERS, timeout_s=120.0
+)  # no stranger's query: beside a training its process begins late
 
 
 def views_told(empty: Path) -> dict[str, Any]:
     """Return the views with their columns, types and meanings, as a connection over no runs has them."""
     of_a_view: dict[str, list[dict[str, str]]] = {}
-    for row in json.loads(b"".join(answer(_SCHEMA_SQL, empty, "json"))):
+    for row in json.loads(b"".join(answer(_SCHEMA_SQL, empty, "json", _OURS))):
         name = row["column_name"]
         told = {"name": name, "type": row["data_type"], "meaning": _meaning(row["table_name"], name)}
         of_a_view.setdefault(row["table_name"], []).append(told)

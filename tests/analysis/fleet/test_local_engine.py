@@ -39,7 +39,7 @@ def all_have_ended():
 
     A pool's own thread waits for them as well: who is not first to hear of an end hears of it later.
     """
-    until_s = time.monotonic() + 30
+    until_s = time.monotonic() + 60
     while own_children() and time.monotonic() < until_s:
         time.sleep(0.02)
     return not own_children()
@@ -100,7 +100,7 @@ main(["--runs", sys.argv[1], "analyze", "--all"])
 """
 
 
-def holds(condition, within_s=60):
+def holds(condition, within_s=120):
     """Return whether a condition holds within some time."""
     end_s = time.monotonic() + within_s
     while not condition() and time.monotonic() < end_s:
@@ -127,13 +127,13 @@ def test_ctrl_c_ends_an_analysis_at_once_with_all_its_processes(tmp_path):
         try:
             assert holds(lambda: len(list(tmp_path.glob("*/*.pid"))) == 2)
             os.killpg(analysis.pid, signal.SIGINT)
-            _, told = analysis.communicate(timeout=30)  # of the minute that the work takes
+            _, told = analysis.communicate(timeout=60)  # of the ten minutes that the work takes
         finally:
             if analysis.poll() is None:
                 os.killpg(analysis.pid, signal.SIGKILL)
     assert analysis.returncode == 1
     assert "Traceback" not in told
-    assert holds(lambda: is_gone(analysis.pid), 10)
+    assert holds(lambda: is_gone(analysis.pid))
 
 
 @pytest.mark.parametrize("engine", ["local", "dask"])

@@ -59,7 +59,7 @@ def ask(
     server: Served, path: str = "/", method: str = "GET", body: bytes | None = None, **headers: str
 ) -> tuple[int, dict[str, str], str]:
     """Ask as a program would: nothing about the path is made right before it is sent."""
-    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=30)
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
     try:
         connection.putrequest(method, path, skip_host="Host" in headers)
         for name, value in headers.items():
@@ -194,7 +194,7 @@ def test_a_request_of_100_mb_is_refused_before_it_is_sent(server: Served) -> Non
 
 
 def test_a_request_that_does_not_say_its_size_is_cut(server: Served) -> None:
-    with socket.create_connection(("127.0.0.1", server.port), timeout=30) as client:
+    with socket.create_connection(("127.0.0.1", server.port), timeout=60) as client:
         head = (
             "POST /api/compare HTTP/1.1\r\n"
             "Host: localhost\r\nX-Thermograd: 1\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -212,7 +212,7 @@ def test_a_request_that_does_not_say_its_size_is_cut(server: Served) -> None:
 def test_idle_connections_make_room_and_others_are_answered(server: Served) -> None:
     with contextlib.ExitStack() as stack:
         idle = [
-            stack.enter_context(socket.create_connection(("127.0.0.1", server.port), timeout=30))
+            stack.enter_context(socket.create_connection(("127.0.0.1", server.port), timeout=60))
             for _ in range(MOST_IDLE + 60)
         ]
         idle[-1].sendall(b"GET /api/runs HTTP/1.1\r\nHost: loc")  # slow, not quiet

@@ -5,7 +5,8 @@ import time
 
 from fleet_messages import Broker
 from stream_events import event
-from thermograd.stream.fleet.brokers.messages import AlertNote, Beat, Bye, unpacked
+from thermograd.stream.fleet import publisher as publisher_module
+from thermograd.stream.fleet.brokers.messages import AlertNote, Beat, Bye, packed, unpacked
 from thermograd.stream.fleet.publisher import _MOST_ALERTS, _MOST_BEATS, About, Publisher
 from thermograd.stream.fleet.summary import NodeSummary
 
@@ -18,7 +19,7 @@ def publisher(broker, recall=lambda writer, first: (), troubles=None, **options)
     return Publisher(broker, ABOUT, recall, said.append, **options)
 
 
-def until(condition, within_s=10.0):
+def until(condition, within_s=60.0):
     end_s = time.monotonic() + within_s
     while not condition():
         assert time.monotonic() < end_s
@@ -36,7 +37,7 @@ def test_a_broker_that_fails_gets_every_alert_and_beats_have_no_gap():
     for seq in range(5):
         agent.alert(seq, ALERT)
     until(lambda: {note.seq for note in bodies(broker, AlertNote)} == set(range(5)) and not agent.waiting)
-    assert agent.finish()
+    assert agent.finish(60.0)
     beats = {body.seq for body in bodies(broker, Beat)}
     assert sorted(beats) == list(range(len(beats)))
     assert [body.alerts for body in bodies(broker, Bye)] == [5]
@@ -50,7 +51,7 @@ def test_alerts_beyond_memory_are_read_from_the_log_again():
 
     class Away(Broker):
         def send(self, messages, wait_s):
-            away.wait(10)
+            away.wait(60)
             super().send(messages, wait_s)
 
     def recall(writer, first):
@@ -65,13 +66,33 @@ def test_alerts_beyond_memory_are_read_from_the_log_again():
     until(lambda: not agent.waiting)
     seqs = [note.seq for note in bodies(broker, AlertNote)]
     assert sorted(set(seqs)) == list(range(2 * _MOST_ALERTS))
-    agent.finish()
+    assert agent.finish(60.0)
+
+
+def test_what_is_made_ready_to_be_sent_is_waiting_still(monkeypatch):
+    waiting, is_made = [], threading.Event()
+
+    def seen(body):
+        assert is_made.wait(60)
+        waiting.append(agent.waiting)
+        return packed(body)
+
+    monkeypatch.setattr(publisher_module, "packed", seen)
+    broker = Broker()
+    agent = publisher(broker, beat_s=1000.0)
+    agent.alert(0, ALERT)
+    is_made.set()
+    until(lambda: bodies(broker, AlertNote))
+    assert agent.finish(60.0)
+    *waiting, _ = waiting  # the goodbye is made when all else has gone
+    assert len(waiting) >= 2
+    assert min(waiting) > 0
 
 
 def test_beats_are_thinned_and_counted_while_the_broker_is_away_their_evidence_is_not():
     broker = Broker(["before"] * 1000)
     agent = publisher(broker, beat_s=1000.0)
-    until(lambda: not agent._beats)  # the first has its number and is tried for ever
+    until(lambda: agent._numbered)  # the first has its number and is tried for ever
     for second in range(3 * _MOST_BEATS):
         agent.take([], [("GPU-0", second, 1.0, float(second))])
         agent._make_beat()
@@ -88,7 +109,7 @@ def test_what_an_earlier_agent_of_the_node_could_not_send_is_sent():
     for seq, writer in enumerate(("host-agent-0-aa", "host-agent-1-ab", "other-agent-1-ab")):
         agent.take([event("alert", writer, seq, 5, alert="spike.grad")])
     until(lambda: bodies(broker, AlertNote))
-    assert agent.finish()
+    assert agent.finish(60.0)
     assert [(note.writer, note.seq) for note in bodies(broker, AlertNote)] == [("host-agent-0-aa", 0)]
 
 

@@ -329,12 +329,15 @@ except KeyboardInterrupt:
 @pytest.mark.parametrize(("way", "code"), [("q", 0), ("ctrl-c", 0), ("sigterm", 143)])
 def test_it_quits_cleanly_and_the_terminal_is_as_it_was(way, code):
     pty, termios = pytest.importorskip("pty"), pytest.importorskip("termios")
+    held, go_on = os.pipe()
     pid, fd = pty.fork()
     if pid == 0:
+        os.read(held, 1)
         signal.signal(signal.SIGINT, signal.SIG_DFL)  # ignored where the suite runs in the background
         arguments = [sys.executable, "-c", PROGRAM % [os.path.dirname(__file__)]]
         os.execve(sys.executable, arguments, os.environ | {"TERM": "xterm", "COLUMNS": "80", "LINES": "24"})
     before = termios.tcgetattr(fd)
+    os.write(go_on, b"!")
     shown = read_until(fd, b"q quits")
     assert b"\x1b[?1049h" in shown
     assert termios.tcgetattr(fd)[3] != before[3]
@@ -350,12 +353,13 @@ def test_it_quits_cleanly_and_the_terminal_is_as_it_was(way, code):
     assert shown.count(b"\x1b[?1049h") == shown.count(b"\x1b[?1049l") == 1
     assert shown.count(b"\x1b[?25l") == shown.count(b"\x1b[?25h")
     assert b"Traceback" not in shown
-    os.close(fd)
+    for each in (fd, held, go_on):
+        os.close(each)
 
 
 def read_until(fd, wanted):
     """Read from a terminal until something was seen, or to its end."""
-    shown, end = b"", time.monotonic() + 60
+    shown, end = b"", time.monotonic() + 120
     while (wanted is None or wanted not in shown) and time.monotonic() < end:
         if select.select([fd], [], [], 0.2)[0]:
             try:

@@ -60,7 +60,7 @@ def test_a_run_that_nobody_looks_at_is_closed(tmp_path: Path, monkeypatch: pytes
     monkeypatch.setattr(feeds, "_IDLE_S", 0.0)
     monkeypatch.setattr(feeds, "POLL_S", 0.001)
     feed = Feed(Training(tmp_path).run)
-    feed._thread.join(20)
+    feed._thread.join(60)
     assert feed.is_over
 
 
@@ -70,12 +70,13 @@ def test_a_run_that_is_deleted_or_garbage_is_told_in_words(tmp_path: Path, gone:
     feed = Feed(training.run)
     assert json.loads(feed.state())["run_id"] == training.run.run_id
     if gone:
+        training.close()  # it would go on writing while the files are deleted
         shutil.rmtree(training.run.path)
         wanted = "the run was deleted while it was open"
     else:
         feed._recording = None
         feed._failure = wanted = "the run cannot be read (OSError: x)"
-    feed._thread.join(20 if gone else 0)
+    feed._thread.join(60 if gone else 0)
     with pytest.raises(ServeError) as refused:
         feed.timeline(None, None, 300)
     assert str(refused.value) == wanted

@@ -3,6 +3,7 @@
 import asyncio
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -84,7 +85,7 @@ def test_verdicts_are_worked_out_one_after_the_other_and_kept(
 def test_it_is_worked_out_again_after_a_minute_or_ten_times_its_cost(
     age_s: float, cost_s: float, due: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(verdict_now.time, "time", lambda: 1000.0 + age_s)
+    monkeypatch.setattr(verdict_now, "time", SimpleNamespace(time=lambda: 1000.0 + age_s))
     verdict = Verdict({}, events=5, at_s=1000.0, cost_s=cost_s)
     assert verdict.is_due(6) is due
     assert not verdict.is_due(5)
