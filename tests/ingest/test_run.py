@@ -236,3 +236,54 @@ def test_the_agent_seals_complete_segments_while_the_run_goes_on(tmp_path, monke
     stop.set()
     sealer.join()
     writer.close()
+
+
+def test_a_sealing_that_hangs_is_told_once_and_counted_and_what_looks_after_the_run_goes_on(
+    tmp_path, monkeypatch
+):
+    import threading
+
+    from thermograd.ingest.agent import agent
+    from thermograd.store.failures import Guard
+    from thermograd.store.files import sealed_segments
+    from thermograd.store.log.following import sealing
+    from thermograd.store.log.writer import EventWriter
+    from thermograd.store.runs.catalogue import create_run
+
+    told = []
+    upkeep = Guard("cannot %(place)s: %(error)s", told.append, again="can %(place)s again after %(count)d")
+    apart, start = sealing.SealingApart(0.0), sealing.subprocess.Popen
+
+    class Hanging(start):
+        def __init__(self, command, **how):
+            super().__init__([sys.executable, "-c", "import time; time.sleep(600)"], **how)
+
+        def communicate(self, *_, timeout):
+            raise sealing.subprocess.TimeoutExpired("", timeout)
+
+    def popen(command, **how):
+        return (Hanging if upkeep.failures < 3 else start)(command, **how)
+
+    monkeypatch.setattr(sealing.subprocess, "Popen", popen)
+    monkeypatch.setattr(agent, "SealingApart", lambda: apart)
+    monkeypatch.setattr(agent, "_upkeep", upkeep)
+    monkeypatch.setattr(agent, "_SEAL_PERIOD_S", 0.01)
+    run = create_run(tmp_path, "x")
+    writer = EventWriter(run.path, run.run_id, "w")
+    writer.append("step", step=0)
+    dead = run.path / "open" / "dead"
+    dead.mkdir()
+    for path in (run.path / "open" / "w").iterdir():
+        (dead / path.name).write_bytes(path.read_bytes())
+    stop, clock = threading.Event(), SimpleNamespace(news=lambda: None)
+    sealer = threading.Thread(target=agent._look_after, args=(agent._Whereabouts(writer), clock, stop))
+    sealer.start()
+    wait_for(lambda: len(told) > 1, what="a sealing that works again")
+    stop.set()
+    sealer.join()
+    writer.close()
+    assert told == [
+        "cannot seal the run: it was not done within 600 s, and is tried again later",
+        f"can seal the run again after {upkeep.failures}",
+    ]
+    assert [segment.writer for segment in sealed_segments(run.path, "step")] == ["dead"]

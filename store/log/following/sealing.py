@@ -25,12 +25,14 @@ _TOLD_TO_END = tuple(
 class SealingApart:
     """Seals, where there is something, once: what a process has left as it was is not tried again.
 
-    Processes are started so far apart at least: many writers have complete files at other times.
+    Processes are started so far apart at least: many writers have complete files at other times. One that
+    takes longer than `most_s` is killed, which loses nothing: a disk of the network may answer never more.
     """
 
-    def __init__(self, least_apart_s: float = 300.0) -> None:
-        self._least_apart_s, self._last_s = least_apart_s, -math.inf
+    def __init__(self, least_apart_s: float = 300.0, most_s: float = 600.0) -> None:
+        self._least_apart_s, self._most_s, self._last_s = least_apart_s, most_s, -math.inf
         self._done: set[Path] = set()
+        self._process: subprocess.Popen[bytes] | None = None
 
     def seal(self, run_dir: Path, run_id: str, live_writers: Collection[str]) -> None:
         """Seal as `thermograd.store.log.seal.seal_run` does. Raises LogError where that fails.
@@ -44,20 +46,39 @@ class SealingApart:
         if found <= self._done:
             return
         self._last_s = now_s
-        done = subprocess.run(
-            [sys.executable, "-P", "-m", _MODULE, str(run_dir), run_id, *live_writers],
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            start_new_session=True,  # of a recording in a terminal Ctrl-C is for that alone
-            check=False,
-        )
-        if done.returncode in _TOLD_TO_END:
+        code, said = self._ended([sys.executable, "-P", "-m", _MODULE, str(run_dir), run_id, *live_writers])
+        if code in _TOLD_TO_END:
             return
-        if done.returncode:
-            said = done.stderr.decode("utf-8", "replace").strip().splitlines()
-            said = said or [f"exit code {done.returncode}"]
-            raise LogError(said[-1].removeprefix(f"{LogError.__module__}.{LogError.__name__}: "))
+        if code:
+            lines = said.decode("utf-8", "replace").strip().splitlines() or [f"exit code {code}"]
+            raise LogError(lines[-1].removeprefix(f"{LogError.__module__}.{LogError.__name__}: "))
         self._done = found
+
+    def _ended(self, command: list[str]) -> tuple[int, bytes]:
+        """Run a process; return its exit code and what it said. LogError where it does not end.
+
+        A killed one is not waited for: what waits for a disk that is gone cannot be ended either. No other is
+        started beside it.
+        """
+        if self._process is not None and self._process.poll() is None:
+            raise LogError("the process that was to seal has been killed, and still hangs in the file system")
+        process = self._process = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            start_new_session=True,  # of a recording in a terminal Ctrl-C is for that alone
+        )
+        try:
+            said = process.communicate(timeout=self._most_s)[1]
+        except subprocess.TimeoutExpired:
+            raise LogError(f"it was not done within {self._most_s:g} s, and is tried again later") from None
+        finally:
+            if process.returncode is None:
+                process.kill()
+                assert process.stderr is not None
+                process.stderr.close()
+        return process.returncode, said
 
 
 def complete_files(run_dir: Path, live_writers: Collection[str]) -> set[Path]:

@@ -1,3 +1,5 @@
+import signal
+import subprocess
 import sys
 
 import pytest
@@ -26,9 +28,11 @@ def log(tmp_path, monkeypatch):
 @pytest.fixture
 def started(monkeypatch):
     """Which processes were started."""
-    commands, run = [], sealing.subprocess.run
+    commands, start = [], sealing.subprocess.Popen
     monkeypatch.setattr(
-        sealing.subprocess, "run", lambda command, **how: (commands.append(command), run(command, **how))[1]
+        sealing.subprocess,
+        "Popen",
+        lambda command, **how: (commands.append(command), start(command, **how))[1],
     )
     return commands
 
@@ -80,16 +84,63 @@ def test_processes_are_started_some_time_apart(log, tmp_path, started):
 def test_a_signal_that_ends_a_job_is_no_failure_and_what_was_not_sealed_is_tried_again(
     log, tmp_path, monkeypatch
 ):
-    apart, run, ways = SealingApart(0.0), sealing.subprocess.run, []
+    apart, start, ways = SealingApart(0.0), sealing.subprocess.Popen, []
 
     def ended(command, **how):
         ways.append(how)
-        return run([sys.executable, "-c", "import os; os.kill(os.getpid(), 15)"], **how)
+        return start([sys.executable, "-c", "import os; os.kill(os.getpid(), 15)"], **how)
 
     with monkeypatch.context() as ending:
-        ending.setattr(sealing.subprocess, "run", ended)
+        ending.setattr(sealing.subprocess, "Popen", ended)
         apart.seal(tmp_path, "r", ("w",))
     assert ways[0]["start_new_session"], "Ctrl-C in a terminal is not for it"
     assert not sealed_segments(tmp_path, "step")
     apart.seal(tmp_path, "r", ("w",))
+    assert len(sealed_segments(tmp_path, "step")) == 2
+
+
+class Hanging(subprocess.Popen):
+    """A process that says nothing and does not end; like one that waits for a disk it may not die at once."""
+
+    is_undead, last = False, None
+
+    def __init__(self, command, **how):
+        super().__init__([sys.executable, "-c", "import time; time.sleep(600)"], **how)
+        Hanging.last = self
+
+    def kill(self):
+        if not self.is_undead:
+            super().kill()
+
+
+def test_what_hangs_is_killed_once_its_time_is_over_and_sealed_the_next_time(log, tmp_path, monkeypatch):
+    apart = SealingApart(0.0, most_s=0.01)
+    with monkeypatch.context() as hanging:
+        hanging.setattr(sealing.subprocess, "Popen", Hanging)
+        with pytest.raises(LogError, match=r"^it was not done within 0\.01 s"):
+            apart.seal(tmp_path, "r", ("w",))
+    assert Hanging.last.wait() == -signal.SIGKILL
+    apart._most_s = 60.0
+    apart.seal(tmp_path, "r", ("w",))
+    assert len(sealed_segments(tmp_path, "step")) == 2
+    assert steps(tmp_path) == list(range(65))
+
+
+def test_while_what_was_killed_still_hangs_no_other_is_started(log, tmp_path, monkeypatch, started):
+    apart, start = SealingApart(0.0, most_s=0.01), sealing.subprocess.Popen
+    with monkeypatch.context() as hanging:
+        hanging.setattr(Hanging, "is_undead", True)
+        hanging.setattr(sealing.subprocess, "Popen", Hanging)
+        with pytest.raises(LogError, match="not done within"):
+            apart.seal(tmp_path, "r", ("w",))
+    assert sealing.subprocess.Popen is start
+    for _ in range(2):
+        with pytest.raises(LogError, match="still hangs"):
+            apart.seal(tmp_path, "r", ("w",))
+    assert not started
+    Hanging.last.kill()
+    Hanging.last.wait()
+    apart._most_s = 60.0
+    apart.seal(tmp_path, "r", ("w",))
+    assert len(started) == 1
     assert len(sealed_segments(tmp_path, "step")) == 2
