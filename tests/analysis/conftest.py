@@ -1,7 +1,7 @@
 """What the tests of the analysis share."""
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -32,10 +32,20 @@ def browser() -> Iterator[Any]:
     if path is None:
         pytest.skip(f"no browser is installed (looked for {', '.join(_BROWSERS)})")
     with driver.sync_playwright() as playwright:
-        driver.expect.set_options(timeout=60_000)
+        driver.expect.set_options(timeout=60_000)  # of the tests' waiting only: a busy machine takes its time
         running = playwright.chromium.launch(executable_path=path, args=list(_SWITCHES))
+        running.new_page, running.new_context = map(_patient, (running.new_page, running.new_context))
         yield running
         running.close()
+
+
+def _patient(make: Callable[..., Any]) -> Callable[..., Any]:
+    def made(**options: Any) -> Any:
+        given = make(**options)
+        given.set_default_timeout(60_000)
+        return given
+
+    return made
 
 
 @pytest.fixture(scope="module", autouse=True)

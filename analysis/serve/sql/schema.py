@@ -47,9 +47,8 @@ _SCHEMA_SQL = (
     "SELECT table_name, column_name, data_type FROM duckdb_columns() "
     "WHERE NOT internal AND NOT starts_with(table_name, '_') ORDER BY table_name, column_index"
 )
-_OURS = replace(
-    FOR_STRANGERS, timeout_s=120.0
-)  # no stranger's query: beside a training its process begins late
+# It is no stranger's query: where a training takes all cores its process begins late.
+_OURS = replace(FOR_STRANGERS, timeout_s=120.0)
 
 
 def views_told(empty: Path) -> dict[str, Any]:

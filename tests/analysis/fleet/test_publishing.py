@@ -91,7 +91,7 @@ def test_a_publisher_that_is_killed_and_repeated_publishes_once(runs, target):
     context = multiprocessing.get_context("spawn")
     child = context.Process(target=publish_from, args=(runs, target_of, place, 2))
     child.start()
-    child.join(60)
+    child.join(300)
     assert child.exitcode == -9
     publish_from(runs, target_of, place)
     assert counts(read("steps")) == expected(STEPS)
@@ -104,7 +104,7 @@ def test_two_publishers_at_once_lose_nothing_and_double_nothing(runs, target):
     for child in children:
         child.start()
     for child in children:
-        child.join(60)
+        child.join(300)
     assert [child.exitcode for child in children] == [0, 0]
     assert counts(read("steps")) == expected(STEPS)
     assert counts(read("samples")) == expected(SAMPLES) | {"fleet-00000": SAMPLES + 1}

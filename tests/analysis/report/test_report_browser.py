@@ -55,7 +55,6 @@ def tab(browser: Any, report: Path) -> Iterator[Any]:
 def _listened(page: Any) -> tuple[list[str], list[str]]:
     said: list[str] = []
     asked: list[str] = []
-    page.set_default_timeout(60_000)
     page.on("console", lambda message: said.append(message.text))
     page.on("pageerror", lambda error: said.append(str(error)))
     page.on(

@@ -51,7 +51,6 @@ def page(browser: Any, address: str) -> Iterator[Any]:
     tab = context.new_page()
     said: list[str] = []
     hosts: set[str] = set()
-    tab.set_default_timeout(60_000)
     tab.add_init_script(
         "window.broken = [];"
         "addEventListener('securitypolicyviolation', event => broken.push(event.violatedDirective))"

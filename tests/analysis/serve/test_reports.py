@@ -3,6 +3,7 @@
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -70,10 +71,10 @@ def test_what_lies_in_a_run_is_not_served(client: TestClient, folder: Path) -> N
 
 
 def test_a_report_that_cannot_be_made_says_why(client: TestClient, monkeypatch: Any) -> None:
-    monkeypatch.setattr(reports.sys, "executable", "no-such-program")
+    monkeypatch.setattr(reports, "sys", SimpleNamespace(executable="no-such-program"))
     job = ended(client, client.post("/api/run/fleet-00002/report", json={}).json())
     assert (job["state"], job["error"]) == ("failed", "it could not be made: No such file or directory")
-    monkeypatch.setattr(reports.sys, "executable", "true")
+    monkeypatch.setattr(reports, "sys", SimpleNamespace(executable="true"))
     job = ended(client, client.post("/api/run/fleet-00002/report", json={}).json())
     assert "ended with 0 and made nothing" in job["error"]
 

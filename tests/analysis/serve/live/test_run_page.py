@@ -42,7 +42,6 @@ class Looked:
         self.page.on("console", lambda message: self.said.append(f"{message.type}: {message.text}"))
         self.page.on("pageerror", lambda error: self.said.append(f"error: {error}"))
         self.page.on("request", lambda request: self.asked.append(request.url))
-        self.page.set_default_timeout(60_000)
         self.page.add_init_script(_WATCH)
         self.page.goto(f"{server}{path}")
 

@@ -92,6 +92,6 @@ def test_it_is_worked_out_again_after_a_minute_or_ten_times_its_cost(
 
 
 def test_a_child_that_says_nothing_is_told_in_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(verdict_now.sys, "executable", "/bin/true")
+    monkeypatch.setattr(verdict_now, "sys", SimpleNamespace(executable="/bin/true"))
     told = asyncio.run(verdict_now._in_child(tmp_path))
     assert told == {"error": "its process ended with 0 and no answer; try thermograd analyze"}
