@@ -124,6 +124,8 @@ class Pictures:
             start_new_session=True,
         ) as child:
             self._child = child
+            if self._cut_short:  # before there was a process to end
+                self._end_child()
             try:
                 png, _ = child.communicate(alert, self._limit_s)
             except subprocess.TimeoutExpired:

@@ -84,7 +84,7 @@ def test_what_goes_out_comes_in_again_equal(tmp_path):
     with collector() as (address, got):
         sink = OtlpSink(OtlpSettings(endpoint=address), RUN, DEVICES, pytest.fail)
         sink.take(sent)
-        sink.close()
+        sink.close(60)
     requests = [
         ExportMetricsServiceRequest.FromString(body) for path, _, body in got if path == "/v1/metrics"
     ]
@@ -103,8 +103,9 @@ def test_what_goes_out_comes_in_again_equal(tmp_path):
     assert {"hw.temperature", "hw.power", "hw.energy", "hw.gpu.utilization", "thermograd.step.loss"} <= names
 
 
-def test_alerts_are_log_records_of_their_own_time_and_severity():
+def test_alerts_are_log_records_of_their_own_time_and_severity(monkeypatch):
     """Through the layer itself: a norm that is not finite is an alert, and the layer's own account tells."""
+    monkeypatch.setattr(OtlpSink.close, "__defaults__", (60.0,))  # the end waits for what is sent
     steps = [event("step", n, step=n, rank=0, loss=1.0, grad_norm=1.0) for n in range(1, 4)]
     steps.append(event("step", 9, step=9, rank=0, loss=math.nan, grad_norm=1.0))
     polls, stop, written = [steps], threading.Event(), []
@@ -140,7 +141,7 @@ def test_a_collector_without_logs_gets_the_readings_and_is_told_of_once():
             sink._due_s = 0.0
             sink.alert({"time_ns": T0 + seq, "alert": "x", "severity": "warning", "message": "hot"})
             sink.take([event("step", seq, step=seq, loss=1.0)])
-        sink.close()
+        sink.close(60)
     assert [path for path, *_ in got] == ["/v1/metrics", "/v1/logs", "/v1/metrics", "/v1/metrics"]
     assert said == [
         "alerts do not reach sink 'otlp': it takes no logs (HTTP 404); they are in the log, "

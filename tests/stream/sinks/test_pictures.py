@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from receiving import received
 from thermograd.stream.settings import Settings, SinkSettings
+from thermograd.stream.sinks import pictures
 from thermograd.stream.sinks.apprise import AppriseSink
 from thermograd.stream.sinks.base import Message, SinkError
 from thermograd.stream.sinks.notifier import Notifier
@@ -121,6 +122,23 @@ def test_alerts_of_one_moment_share_a_picture_and_another_moment_has_none_meanwh
     assert first.png() is None
     assert asked.settled().pictures.of(alert()) is None
     assert asked.times == 1
+
+
+def test_a_process_that_begins_when_the_run_has_ended_is_ended_too(monkeypatch):
+    monkeypatch.setattr(pictures, "_AT_END_S", 0.0)
+    asked = Asked(HANGS)
+
+    def late():
+        until_s = time.monotonic() + LONG_S
+        while not asked.pictures._cut_short and time.monotonic() < until_s:
+            time.sleep(0.005)
+        time.sleep(0.05)  # for the timer to find no process
+        return asked._command()
+
+    asked.pictures._command = late
+    asked.pictures.of(alert())
+    asked.pictures.finish()
+    assert asked.settled().troubles == ["alerts go out without a picture: the run ended before it was drawn"]
 
 
 class Refusing:
