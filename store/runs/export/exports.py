@@ -65,6 +65,7 @@ def export_run(run: Run, output_format: str, output: Path) -> list[Path]:
     """
     if output_format not in FORMATS:
         raise ValueError(f"output_format is {output_format!r}; expected one of: {', '.join(FORMATS)}")
+    _refuse_place(output, output_format)
     with os_errors_as(ThermogradError, f"cannot write {output}"):
         if output_format == "grad_norm_log":
             return [write_step_log(run, output)]
@@ -72,6 +73,22 @@ def export_run(run: Run, output_format: str, output: Path) -> list[Path]:
             return write_tables(run, output_format, output)
         with _library_errors_as(f"cannot write {output}"):
             return _written(run, output_format, output)
+
+
+def _refuse_place(output: Path, output_format: str) -> None:
+    """Say, before a long log is read for nothing, what is wrong with a place that cannot take the export."""
+    is_file = output_format in ("grad_norm_log", *_FILES)
+    is_file = is_file or (output_format == "mlflow" and output.suffix == ".db")
+    fault = None
+    if not os.path.lexists(output):
+        nearest = next(path for path in output.absolute().parents if os.path.lexists(path))
+        fault = None if nearest.is_dir() else f"{nearest} is no directory"
+    elif is_file and output.is_dir():
+        fault = f"it is a directory; {output_format} is one file: name one in it"
+    elif not is_file and not output.is_dir():
+        fault = f"it is no directory; {output_format} is written to one, which may be new"
+    if fault is not None:
+        raise ThermogradError(f"cannot write {output}: {fault}")
 
 
 def _written(run: Run, output_format: str, output: Path) -> list[Path]:

@@ -3,6 +3,7 @@
 import csv
 import json
 import math
+import os
 from pathlib import Path
 from typing import Any
 
@@ -152,12 +153,48 @@ def _no_space(*_: Any) -> None:
     raise OSError(28, "no space left")
 
 
-def test_a_place_that_cannot_be_written_is_a_clear_error(pair: Run, tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("")
-    with pytest.raises(ThermogradError, match="cannot write"):
-        export_run(pair, "csv", tmp_path / "file")
-    with pytest.raises(ThermogradError, match="cannot write"):
-        export_run(pair, "grad_norm_log", tmp_path)
+@pytest.mark.parametrize(
+    ("output_format", "place", "fault"),
+    [
+        ("csv", "file", "it is no directory; csv is written to one, which may be new"),
+        ("tensorboard", "file", "it is no directory; tensorboard is written to one, which may be new"),
+        ("mlflow", "file", "it is no directory; mlflow is written to one, which may be new"),
+        ("parquet", "nowhere", "it is no directory; parquet is written to one, which may be new"),
+        ("grad_norm_log", ".", "it is a directory; grad_norm_log is one file: name one in it"),
+        ("influx", "runs", "it is a directory; influx is one file: name one in it"),
+        ("perfetto", "file/below/it", ".*file is no directory"),
+        ("csv", "file/below/it", ".*file is no directory"),
+    ],
+)
+def test_a_place_that_cannot_be_written_is_a_clear_error(
+    live: Run, tmp_path: Path, output_format: str, place: str, fault: str
+) -> None:
+    (tmp_path / "file").write_text("as it was")
+    (tmp_path / "nowhere").symlink_to(tmp_path / "gone")
+    with pytest.raises(ThermogradError, match=f"^cannot write .*: {fault}$"):
+        export_run(live, output_format, tmp_path / place)
+    assert (tmp_path / "file").read_text() == "as it was"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "nowhere", "runs"]
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs pipes")
+@pytest.mark.parametrize("output_format", ["grad_norm_log", "perfetto", "influx", "csv"])
+def test_a_pipe_or_a_device_stays_what_it_is_and_nothing_waits_for_a_reader(
+    live: Run, tmp_path: Path, output_format: str
+) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for place in (tmp_path / "pipe", Path("/dev/stdout"), Path("/dev/full")):
+        with pytest.raises(
+            ThermogradError, match=f"cannot write {place}: it is (a device or a pipe|no direct)"
+        ):
+            export_run(live, output_format, place)
+    assert (tmp_path / "pipe").is_fifo()
+
+
+def test_folders_that_are_missing_on_the_way_to_a_file_are_made(live: Run, tmp_path: Path) -> None:
+    path = tmp_path / "a" / "b" / "log.json"
+    assert export_run(live, "grad_norm_log", path) == [path]
+    assert len(json.loads(path.read_text())) == 3
 
 
 def test_an_unknown_format_is_the_callers_mistake(pair: Run, tmp_path: Path) -> None:
