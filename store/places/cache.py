@@ -36,15 +36,25 @@ class MirrorSize(NamedTuple):
 
 
 def cache_dir() -> Path:
-    """Return ``$THERMOGRAD_CACHE``, or a folder in the user's cache of this platform."""
+    """Return ``$THERMOGRAD_CACHE``, or a folder in the user's cache of this platform.
+
+    Raises PlaceError where that is in a home directory that there is not: none is made.
+    """
     given = os.environ.get("THERMOGRAD_CACHE")
     if given:
         return Path(given)
     if sys.platform == "win32":
-        return Path(os.environ.get("LOCALAPPDATA") or Path.home()) / "thermograd" / "cache"
+        return Path(os.environ.get("LOCALAPPDATA") or _home()) / "thermograd" / "cache"
     if sys.platform == "darwin":
-        return Path.home() / "Library" / "Caches" / "thermograd"
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "thermograd"
+        return _home() / "Library" / "Caches" / "thermograd"
+    return Path(os.environ.get("XDG_CACHE_HOME") or _home() / ".cache") / "thermograd"
+
+
+def _home() -> Path:
+    with suppress(RuntimeError):  # a user that this system does not know
+        if (home := Path.home()).is_dir():
+            return home
+    raise PlaceError("there is no home directory to keep anything in; THERMOGRAD_CACHE names another place")
 
 
 def most_bytes() -> int:

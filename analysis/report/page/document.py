@@ -8,20 +8,19 @@ escaped, unless it is `Html` or has ``__html__``.
 
 import base64
 import hashlib
-import os
-import sys
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from functools import cache
 from importlib.metadata import version
 from importlib.resources import files
 from importlib.util import find_spec
-from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from thermograd.analysis.display.markup import Html, escape, json_script, typeset
-from thermograd.store.errors import MissingExtraError
+from thermograd.store.errors import MissingExtraError, PlaceError
 from thermograd.store.files import write_file
+from thermograd.store.places.cache import cache_dir
 from thermograd.store.runs.tags import note_text
 from thermograd.store.telling.quantities import counted, plural
 from thermograd.store.version import __version__
@@ -133,31 +132,18 @@ def vega_bundle() -> str:
     """Return Vega, Vega-Lite and Vega-Embed as one script, kept for next time: making it takes 1.5 s."""
     import vl_convert
 
-    path = _cache_dir() / f"vega-{version('vl-convert-python')}.js"
-    try:
-        kept = path.read_text(encoding="utf-8")
-    except (OSError, ValueError):
-        kept = ""
-    if kept.endswith(_BUNDLE_END):
-        return kept
+    path = None
+    with suppress(OSError, ValueError, PlaceError):  # no home
+        path = cache_dir() / f"vega-{version('vl-convert-python')}.js"
+        if (kept := path.read_text(encoding="utf-8")).endswith(_BUNDLE_END):
+            return kept
     text = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;")
     text = text.replace("\r", "\n").replace("</script", "<\\/script").replace("<!--", "<\\!--") + _BUNDLE_END
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_file(path, text.encode())
-    except OSError:
-        return text  # no cache: the next report takes a little longer
+    with suppress(OSError):  # no cache: the next report takes a little longer
+        if path is not None:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_file(path, text.encode())
     return text
-
-
-def _cache_dir() -> Path:
-    if sys.platform == "win32":
-        base = os.environ.get("LOCALAPPDATA") or str(Path.home() / "AppData" / "Local")
-    elif sys.platform == "darwin":
-        base = str(Path.home() / "Library" / "Caches")
-    else:
-        base = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
-    return Path(base) / "thermograd"
 
 
 def require_extra(modules: Iterable[str] = _OF_FIGURES, who: str = "the report needs") -> None:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 from zlib import crc32
 
+from thermograd.store.errors import PlaceError
 from thermograd.store.files import whole_content, write_file
 from thermograd.store.places.cache import kept_folder
 from thermograd.store.version import __version__
@@ -80,7 +81,7 @@ class Kept:
         name = f"{topic}-{crc32(os.fsencode(path)):08x}.json"
         self._code: list[str] = []
         self._path: Path | None = None
-        with suppress(RuntimeError):  # there is no home
+        with suppress(PlaceError):  # there is no home
             self._path = kept_folder() / name
         self._entries: dict[str, Sequence[Any]] = self._read()  # identity and value
         self._is_changed = False

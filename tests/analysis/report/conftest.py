@@ -17,7 +17,7 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """Keep the script bundle of these tests out of the user's cache."""
     directory = tmp_path_factory.mktemp("cache")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(page_module, "_cache_dir", lambda: directory)
+        patch.setattr(page_module, "cache_dir", lambda: directory)
         page_module.vega_bundle.cache_clear()
         yield directory
     page_module.vega_bundle.cache_clear()

@@ -91,7 +91,7 @@ def test_script_bundle_is_kept_and_a_torn_one_made_again(
         return "var x = '</script>';"
 
     monkeypatch.setattr(vl_convert, "javascript_bundle", bundle)
-    monkeypatch.setattr(page_module, "_cache_dir", lambda: cache / "own")
+    monkeypatch.setattr(page_module, "cache_dir", lambda: cache / "own")
     page_module.vega_bundle.cache_clear()
     first = page_module.vega_bundle()
     page_module.vega_bundle.cache_clear()
@@ -113,7 +113,7 @@ def test_report_works_without_a_place_to_keep_the_bundle(
 
     (tmp_path / "file").write_text("")
     monkeypatch.setattr(vl_convert, "javascript_bundle", lambda snippet: "1;")
-    monkeypatch.setattr(page_module, "_cache_dir", lambda: tmp_path / "file" / "below")
+    monkeypatch.setattr(page_module, "cache_dir", lambda: tmp_path / "file" / "below")
     page_module.vega_bundle.cache_clear()
     assert page_module.vega_bundle().startswith("1;")
     page_module.vega_bundle.cache_clear()

@@ -3,8 +3,10 @@
 import json
 import os
 import stat
+import sys
 
 import pytest
+from thermograd.store.errors import PlaceError
 from thermograd.store.log.reading.kept import Kept, identity
 from thermograd.store.places.cache import kept_folder
 
@@ -139,6 +141,37 @@ def test_a_cache_that_cannot_be_written_is_none(file, settled, monkeypatch, tmp_
 
     keep(file)
 
+    assert found(file) is None
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="keeps it by LOCALAPPDATA")
+def test_a_home_directory_that_is_not_there_is_not_made_and_nothing_is_kept(
+    file, settled, monkeypatch, tmp_path
+):
+    for name in ("THERMOGRAD_CACHE", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+
+    keep(file)
+    assert found(file) is None
+    assert not (tmp_path / "home").exists()
+    with pytest.raises(PlaceError, match="^there is no home directory .*; THERMOGRAD_CACHE names another"):
+        kept_folder()
+
+    (tmp_path / "home").mkdir()
+    keep(file)
+    assert found(file) == 3
+
+
+def test_a_user_without_a_home_keeps_nothing(file, settled, monkeypatch):
+    def home():
+        raise RuntimeError("Could not determine home directory.")
+
+    for name in ("THERMOGRAD_CACHE", "XDG_CACHE_HOME", "LOCALAPPDATA"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("pathlib.Path.home", home)
+
+    keep(file)
     assert found(file) is None
 
 
