@@ -156,17 +156,18 @@ class _Stop(threading.Event):
 
     def __init__(self, parent_pid: int) -> None:
         super().__init__()
-        self._parent_pid, self._by_signal = parent_pid, False
+        self._parent_pid, self.by_signal = parent_pid, False
 
     def told(self) -> None:
-        """Take SIGTERM, which a scheduler sends to every process of a job."""
-        self._by_signal = True
-        self.set()
+        """Take SIGTERM, which a scheduler sends to every process of a job: see `_wait_for_parent`."""
+        self.by_signal = True
+        if not self._parent_pid:
+            self.set()
 
     def account(self) -> dict[str, Any] | None:
         """Return what the training, gone without a word, could not say of its end."""
         is_gone = self._parent_pid and os.getppid() != self._parent_pid
-        return {"state": "interrupted", "closed_by": "SIGTERM"} if is_gone and self._by_signal else None
+        return {"state": "interrupted", "closed_by": "SIGTERM"} if is_gone and self.by_signal else None
 
 
 def _begin(
@@ -242,7 +243,7 @@ def _signals(parent_pid: int, stop: _Stop) -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _watch_parent(parent_pid: int, stop: threading.Event) -> None:
+def _watch_parent(parent_pid: int, stop: _Stop) -> None:
     """Set `stop` when the parent says so, closes our stdin, or is gone."""
 
     def wait_for_end_of_stdin() -> None:
@@ -254,14 +255,22 @@ def _watch_parent(parent_pid: int, stop: threading.Event) -> None:
             _log.debug("the agent has no stdin: %s", error)
         stop.set()
 
-    def wait_for_parent() -> None:  # forked workers may keep the pipe open after the parent's death
-        while os.getppid() == parent_pid:
-            if stop.wait(_PARENT_POLL_S):
-                return
-        stop.set()
-
-    for target in (wait_for_end_of_stdin, wait_for_parent):
+    for target in (wait_for_end_of_stdin, partial(_wait_for_parent, parent_pid, stop)):
         threading.Thread(target=target, daemon=True).start()
+
+
+def _wait_for_parent(parent_pid: int, stop: _Stop) -> None:
+    """Set `stop` when the parent is gone: forked workers may keep the pipe open after its death.
+
+    One that the signal has ended, too, may take a while to be gone, of which we are to tell. Where it lives
+    on, the signal was for us alone, or it ends in order.
+    """
+    while os.getppid() == parent_pid and not stop.by_signal:
+        if stop.wait(_PARENT_POLL_S):
+            return
+    if stop.by_signal:
+        _let_die(parent_pid)
+    stop.set()
 
 
 def _let_die(parent_pid: int) -> None:

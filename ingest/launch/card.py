@@ -51,21 +51,26 @@ def _card_of(run_dir: Path, within_s: float, verdict: bool) -> list[str]:
 
 def told_by(arguments: Sequence[str], within_s: float) -> list[str]:
     """Return the last lines that a hidden command of ours has told, as JSON, in its time; Ctrl-C ends it."""
-    with subprocess.Popen(
+    told = b""
+    with suppress(KeyboardInterrupt), _interruptible(), _started(arguments) as child:
+        try:
+            with waiting_told():
+                child.wait(max(within_s, 0.1))
+        except (subprocess.TimeoutExpired, KeyboardInterrupt):
+            child.kill()
+        told = child.communicate()[0]
+    return _last_whole(told.decode("utf-8", "replace").splitlines())
+
+
+def _started(arguments: Sequence[str]) -> "subprocess.Popen[bytes]":
+    return subprocess.Popen(
         hidden_command(arguments),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         start_new_session=True,  # Ctrl-C is for us
         env=os.environ | FRUGAL,
-    ) as child:
-        try:
-            with _interruptible(), waiting_told():
-                child.wait(max(within_s, 0.1))
-        except (subprocess.TimeoutExpired, KeyboardInterrupt):
-            child.kill()
-        told = child.communicate()[0].decode("utf-8", "replace").splitlines()
-    return _last_whole(told)
+    )
 
 
 def _last_whole(told: Sequence[str]) -> list[str]:
@@ -87,8 +92,10 @@ def _interruptible() -> Iterator[None]:
         yield
         return
     numbers = [getattr(signal, name) for name in _ENDING if hasattr(signal, name)]
-    before: dict[Any, Any] = {number: signal.signal(number, _interrupt) for number in numbers}
-    try:
+    before: dict[Any, Any] = {number: signal.getsignal(number) for number in numbers}
+    try:  # what comes between two of them puts them back, too
+        for number in numbers:
+            signal.signal(number, _interrupt)
         yield
     finally:
         for number, handler in before.items():
