@@ -24,6 +24,7 @@ from thermograd.store.failures import Guard, warn
 _log = logging.getLogger("thermograd")
 _AGENT_END_S = 10.0
 _HELD_S = 1.0  # of that, for one that a debugger holds
+_LAST_LINES_S = 2.0  # for what an agent that has ended has printed
 _MOST_STARTS = 2
 _BUSY = "thermograd's agent is still busy; it goes on by itself (pid %d)"
 _STOPPED = "thermograd's agent is stopped, or held by a debugger: kill -CONT %d lets it end the run"
@@ -182,7 +183,7 @@ class AgentProcess:
         if not self._has_ended(process, max(0.0, self._waits_until_s - time.monotonic())):
             warn(_STOPPED if is_stopped(process.pid) else _BUSY, process.pid)
         elif self._reader not in (None, threading.current_thread()):  # a listener may close the run
-            self._reader.join(timeout=2)
+            self._reader.join(_LAST_LINES_S)
 
     def _has_ended(self, process: "subprocess.Popen[bytes]", within_s: float) -> bool:
         """Wait for the agent, or for the one that is just being started in place of one that died."""

@@ -316,6 +316,7 @@ def test_a_run_that_records_nothing_says_so(monkeypatch):
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")  # we mean it
 def test_of_a_forked_copy_the_face_can_be_had(start):
     run = start()
     child = os.fork()
@@ -377,7 +378,8 @@ def test_threads_that_start_runs_at_once_begin_them_one_after_the_other(start, m
     assert notes == ["the run ends here: another run was started in the same process"]
 
 
-def test_of_many_threads_that_start_runs_one_run_is_left_open(start, tmp_path):
+def test_of_many_threads_that_start_runs_one_run_is_left_open(start, tmp_path, monkeypatch):
+    monkeypatch.setattr(opening, "_LONGEST_WAIT_S", 600.0)
     together = threading.Barrier(8)
 
     def work(number):

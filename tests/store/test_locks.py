@@ -3,6 +3,7 @@ import os
 import subprocess
 import sys
 import time
+from types import SimpleNamespace
 
 import pytest
 from thermograd.store import locks
@@ -39,12 +40,17 @@ os._exit(9)
     heir.release()
 
 
+def clock(**readings):
+    """Return clocks for the module alone: other threads go on by theirs."""
+    ours = {"time": time.time, "monotonic_ns": time.monotonic_ns, "sleep": time.sleep}
+    return SimpleNamespace(**ours | readings)
+
+
 @pytest.mark.parametrize("shift_s", [-3600, 3, 3600, 86_400 * 365])
 def test_a_clock_that_is_set_changes_nothing(tmp_path, monkeypatch, shift_s):
     held = ProcessLock(tmp_path, "seal")
     assert held.acquire()
-    now = time.time
-    monkeypatch.setattr(time, "time", lambda: now() + shift_s)
+    monkeypatch.setattr(locks, "time", clock(time=lambda: time.time() + shift_s))
     assert is_held(held.path)
     assert not ProcessLock(tmp_path, "seal").acquire()
 
@@ -59,16 +65,16 @@ def no_locks(monkeypatch):
 def test_where_files_have_no_locks_a_holder_counts_as_gone_minutes_after_its_last_sign(tmp_path, monkeypatch):
     held = ProcessLock(tmp_path, "seal")
     assert held.acquire()
-    monkeypatch.setattr(time, "time", lambda: 0.0)  # set far back: not asked
+    monkeypatch.setattr(locks, "time", ours := clock(time=lambda: 0.0))  # set far back: not asked
     assert is_held(held.path)
     assert not ProcessLock(tmp_path, "seal").acquire()
-    now_ns = time.monotonic_ns()
-    monkeypatch.setattr(time, "monotonic_ns", lambda: now_ns + 299_000_000_000)
+    begun_ns = json.loads(held.path.read_bytes())["monotonic_ns"]
+    ours.monotonic_ns = lambda: begun_ns + 299_000_000_000
     assert is_held(held.path)
     held.refresh()
-    monkeypatch.setattr(time, "monotonic_ns", lambda: now_ns + 598_000_000_000)
+    ours.monotonic_ns = lambda: begun_ns + 598_000_000_000
     assert is_held(held.path)
-    monkeypatch.setattr(time, "monotonic_ns", lambda: now_ns + 600_000_000_000)
+    ours.monotonic_ns = lambda: begun_ns + 600_000_000_000
     assert is_held(held.path) is False
     assert ProcessLock(tmp_path, "seal").acquire()
 

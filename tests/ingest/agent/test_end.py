@@ -1,4 +1,3 @@
-import time
 from types import SimpleNamespace
 
 from thermograd.ingest.agent import agent
@@ -18,7 +17,7 @@ def test_a_run_that_is_just_being_sealed_is_sealed_to_its_end_all_the_same(tmp_p
     def let_other_go(_):
         waits.append(other.release())
 
-    monkeypatch.setattr(agent, "time", SimpleNamespace(monotonic=time.monotonic, sleep=let_other_go))
+    monkeypatch.setattr(agent, "time", SimpleNamespace(monotonic=lambda: 0.0, sleep=let_other_go))
     agent._seal(SimpleNamespace(path=run.path))
     assert len(waits) == 1
     assert len(list(run.path.glob("sealed/step/*.parquet"))) == 1

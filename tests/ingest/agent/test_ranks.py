@@ -23,7 +23,9 @@ class Job:
     def __init__(self, path, monkeypatch, ranks=3):
         self.path, self.states, self.began = path, {}, 0
         self.clock_s = 1000.0
-        monkeypatch.setattr(ranks_module.time, "monotonic", lambda: self.clock_s)
+        times = {"time_ns": time.time_ns, "monotonic_ns": time.monotonic_ns}
+        clock = SimpleNamespace(monotonic=lambda: self.clock_s, **times)
+        monkeypatch.setattr(ranks_module, "time", clock)
         monkeypatch.setattr(ranks_module, "process_of", lambda facts: facts["writer"])
         (path / "writers").mkdir()
         self.names = [self.begin(rank) for rank in range(ranks)]

@@ -4,13 +4,16 @@ import time
 from types import SimpleNamespace
 
 import pytest
-from thermograd.ingest.agent import sampler as sampler_module
+from thermograd.ingest.agent import sampler as sampler_module, silence
 from thermograd.ingest.agent.sampler import Account, ClockWatch, Sampler
+from thermograd.ingest.agent.silence import SilenceLimits
 
 
 @pytest.fixture(autouse=True)
-def _no_reader_goes_on():
-    """A thread that hung until its test's end does not meet the clock of the next one."""
+def _a_busy_machine_changes_nothing(monkeypatch):
+    """Each reader is waited for; one that hung until its test's end does not meet the clock of the next."""
+    monkeypatch.setattr(sampler_module, "_FIRST_READING_S", 60.0)
+    monkeypatch.setattr(sampler_module, "_HANGING_READER_S", 60.0)
     yield
     for thread in threading.enumerate():
         if thread.name.endswith("(_sample)"):
@@ -56,21 +59,26 @@ class Reader:
 
 
 def run_until(condition, *readers, hz=50.0):
-    """Sample until a condition on the log holds; return the log."""
+    """Sample until a condition on the log holds; return the log. That this process did not run is no gap."""
     log, stop = Log(), threading.Event()
-    sampler = Sampler(list(readers), log, hz)
-    thread = threading.Thread(target=sampler.run, args=(stop,))
-    thread.start()
-    end = time.monotonic() + 60
-    while not condition(log):
-        assert time.monotonic() < end
-        time.sleep(0.005)
-    stop.set()
-    thread.join()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(silence, "_PAUSE_NS", 1 << 62)
+        sampler = Sampler(list(readers), log, hz, SilenceLimits(periods=1e9))
+        thread = threading.Thread(target=sampler.run, args=(stop,))
+        thread.start()
+        try:
+            end = time.monotonic() + 60
+            while not condition(log):
+                assert time.monotonic() < end
+                time.sleep(0.005)
+        finally:
+            stop.set()
+            thread.join()
     return log
 
 
-def test_each_reader_is_sampled_and_closed_and_the_account_is_written():
+def test_each_reader_is_sampled_and_closed_and_the_account_is_written(monkeypatch):
+    monkeypatch.setattr(sampler_module, "_LEAST_APART_S", 60.0)  # none is read beside the schedule
     one, two = Reader("one"), Reader("two")
     log = run_until(lambda log: min(len(log.samples("one")), len(log.samples("two"))) > 1, one, two)
     assert log.samples("one")[0]["read_us"] >= 0
@@ -91,11 +99,20 @@ def test_each_reader_is_sampled_and_closed_and_the_account_is_written():
 
 
 def test_a_driver_that_hangs_blinds_no_other_device_and_is_not_shut_down_under_itself(monkeypatch):
-    monkeypatch.setattr(sampler_module, "_HANGING_READER_S", 1.0)  # so long the healthy one has to end
+    monkeypatch.setattr(sampler_module, "_FIRST_READING_S", 0.1)
     release = threading.Event()
     hanging, healthy = Reader("hanging", release.wait), Reader("healthy")
-    log = run_until(lambda log: len(log.samples("healthy")) >= 5, hanging, healthy)
-    release.set()
+    close = healthy.close
+
+    def close_and_wait_no_more():  # the healthy one has all the time that it needs to end
+        close()
+        monkeypatch.setattr(sampler_module, "_HANGING_READER_S", 0.01)
+
+    healthy.close = close_and_wait_no_more
+    try:
+        log = run_until(lambda log: len(log.samples("healthy")) >= 5, healthy, hanging)
+    finally:
+        release.set()
     assert log.samples("hanging") == []
     assert [gap["text"] for gap in log.marks("gap")] == ["Reader hangs in its driver"]
     assert not hanging.closed
@@ -241,15 +258,17 @@ def test_a_driver_that_hangs_is_silent_where_it_is_read_and_other_watchers_are_a
     sampler = Sampler([hanging, healthy], log, 50.0, facts={"hanging": {}}, watchers=[Watcher()])
     thread = threading.Thread(target=sampler.run, args=(stop,))
     thread.start()
-    end = time.monotonic() + 60
-    while not any("hanging: no reading" in gap["text"] for gap in log.marks("gap")):
-        assert time.monotonic() < end
-        if len(log.samples("hanging")) > 5:
-            log_of.append(1)
-        time.sleep(0.005)
-    release.set()
-    stop.set()
-    thread.join()
+    try:
+        end = time.monotonic() + 60
+        while not any("hanging: no reading" in gap["text"] for gap in log.marks("gap")):
+            assert time.monotonic() < end
+            if len(log.samples("hanging")) > 5:
+                log_of.append(1)
+            time.sleep(0.005)
+    finally:
+        release.set()
+        stop.set()
+        thread.join()
     silent = [json.loads(gap["detail"]) for gap in log.marks("gap") if gap.get("detail")]
     assert ["hanging"] in [each["devices"] for each in silent]
     assert "a rank" in [gap["text"] for gap in log.marks("gap")]

@@ -75,7 +75,10 @@ def test_network_and_agent_die_in_mid_training_and_every_event_is_at_the_url_onc
     assert_there(Run(path), place, tmp_path / "mirror")
 
 
-def test_what_an_agent_leaves_a_process_of_its_own_ships_and_no_exit_waits_for_it(tmp_path, bucket):
+def test_what_an_agent_leaves_a_process_of_its_own_ships_and_no_exit_waits_for_it(
+    tmp_path, bucket, monkeypatch
+):
+    monkeypatch.setenv("THERMOGRAD_SHIP_PATIENCE_S", "60")
     script = tmp_path / "train.py"
     script.write_text(
         "import thermograd\n"
@@ -99,6 +102,7 @@ def test_no_secret_is_in_any_file_that_a_run_writes_or_ships_nor_in_our_words(tm
     planted = [f"Pl4ntedSecret{n}xYz" for n in range(12)]
     secrets = iter(planted)
     endpoint = os.environ["AWS_ENDPOINT_URL"]
+    monkeypatch.setenv("THERMOGRAD_SHIP_PATIENCE_S", "60")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", next(secrets))
     monkeypatch.setenv("AWS_SESSION_TOKEN", next(secrets))
     monkeypatch.setenv("WANDB_API_KEY", next(secrets))

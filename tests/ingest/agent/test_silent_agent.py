@@ -1,4 +1,5 @@
 import threading
+import time
 from types import SimpleNamespace
 
 from thermograd.ingest.agent import silent_agent
@@ -18,7 +19,9 @@ class Looks:
         self.states, self.sleeps, self.now_s = list(states), dict(sleeps), 0.0
         self.at = -1
         monkeypatch.setattr(silent_agent, "is_stopped", lambda pid: self.states[self.at])
-        monkeypatch.setattr(silent_agent.time, "monotonic", lambda: self.now_s)
+        times = {"time_ns": time.time_ns, "monotonic_ns": time.monotonic_ns}
+        clock = SimpleNamespace(monotonic=lambda: self.now_s, **times)
+        monkeypatch.setattr(silent_agent, "time", clock)
 
     def wait(self, seconds):
         self.at += 1

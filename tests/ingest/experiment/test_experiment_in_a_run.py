@@ -159,6 +159,7 @@ def test_ctrl_c_in_a_gap_ends_the_gap_and_the_training(tmp_path, monkeypatch):
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")  # we mean it
 def test_a_forked_child_does_nothing(tmp_path):
     with thermograd.start_run("x", runs=tmp_path, agent=False, experiment=DUTY) as run:
         child = os.fork()

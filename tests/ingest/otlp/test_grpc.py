@@ -18,7 +18,7 @@ def test_what_comes_over_grpc_is_written_and_what_is_refused_has_its_code(tmp_pa
         server = GrpcServer(made, "127.0.0.1", 0, "0123456789abcdef")
         with grpc.insecure_channel(f"127.0.0.1:{server.port}", compression=grpc.Compression.Gzip) as channel:
             export = metrics_service_pb2_grpc.MetricsServiceStub(channel).Export
-            answer = export(request(gauge("a", point(0.1)), old), metadata=bearer, timeout=20)
+            answer = export(request(gauge("a", point(0.1)), old), metadata=bearer, timeout=120)
             assert answer.partial_success.rejected_data_points == 1
             for code, options in (
                 (grpc.StatusCode.UNAUTHENTICATED, {}),
@@ -32,7 +32,7 @@ def test_what_comes_over_grpc_is_written_and_what_is_refused_has_its_code(tmp_pa
                         changed.setattr(made, "_require_space", lambda: _raise(BusyError("full", 30)))
                     with pytest.raises(grpc.RpcError) as refused:
                         export(
-                            request(gauge("b", point(1.0))), metadata=bearer if options else None, timeout=20
+                            request(gauge("b", point(1.0))), metadata=bearer if options else None, timeout=120
                         )
                 assert refused.value.code() == code
         server.close()

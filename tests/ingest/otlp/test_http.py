@@ -29,7 +29,7 @@ def send(connection, body, kind=PROTOBUF, path="/v1/metrics", method="POST", **h
 
 
 def post(port, *args, **of):
-    with contextlib.closing(http.client.HTTPConnection("127.0.0.1", port, timeout=20)) as connection:
+    with contextlib.closing(http.client.HTTPConnection("127.0.0.1", port, timeout=120)) as connection:
         return send(connection, *args, **of)
 
 
@@ -41,7 +41,7 @@ def served(tmp_path):
 
 def test_protobuf_json_gzip_and_chunks_over_one_connection(served):
     made, port, runs = served
-    client = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+    client = http.client.HTTPConnection("127.0.0.1", port, timeout=120)
     plain = request(gauge("a", point(1.0))).SerializeToString()
     packed = gzip.compress(request(gauge("z", point(2.0))).SerializeToString())
     snake = json.dumps(export(gauge("c", point(3.0)))).replace("resourceMetrics", "resource_metrics")
@@ -151,7 +151,7 @@ def test_a_connection_that_ends_early_or_dawdles_costs_nothing(served, monkeypat
     with socket.create_connection(("127.0.0.1", port)) as torn:
         torn.sendall(b"POST /v1/metrics HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n")
         torn.sendall(b"Content-Length: 1000\r\n\r\n{")
-    with socket.create_connection(("127.0.0.1", port), timeout=10) as slow:
+    with socket.create_connection(("127.0.0.1", port), timeout=120) as slow:
         slow.sendall(b"POST /v1/metrics HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n")
         slow.sendall(b"Content-Length: 1000\r\n\r\n{")
         assert slow.recv(100).startswith(b"HTTP/1.1 408")

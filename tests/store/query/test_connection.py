@@ -284,11 +284,13 @@ def test_queries_of_a_growing_run_never_fail_and_never_go_back(tmp_path):
     thread.start()
     counts = []
     end = time.monotonic() + 60
-    while len(counts) < 25 or (counts[-1]["n"] == counts[0]["n"] and time.monotonic() < end):
-        row = query("SELECT count(*) AS n, max(step) AS m, count(DISTINCT seq) AS d FROM steps", tmp_path)
-        counts.append(row.to_pylist()[0])
-    stop.set()
-    thread.join()
+    try:
+        while len(counts) < 25 or (counts[-1]["n"] == counts[0]["n"] and time.monotonic() < end):
+            row = query("SELECT count(*) AS n, max(step) AS m, count(DISTINCT seq) AS d FROM steps", tmp_path)
+            counts.append(row.to_pylist()[0])
+    finally:
+        stop.set()
+        thread.join()
     writer.close()
     assert all(c["n"] == c["d"] == (c["m"] + 1 if c["m"] is not None else 0) for c in counts)
     assert [c["n"] for c in counts] == sorted(c["n"] for c in counts)

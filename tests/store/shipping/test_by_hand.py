@@ -2,6 +2,8 @@
 
 import json
 import sys
+import time
+from types import SimpleNamespace
 
 import pytest
 from click.testing import CliRunner
@@ -186,7 +188,8 @@ def test_what_is_refused_only_while_it_is_shipped_is_kept_and_said_at_once(tmp_p
         raise RefusedError(f"{self.url}: access denied")
 
     monkeypatch.setattr("thermograd.store.places.bucket.Bucket.put", refuses)
-    monkeypatch.setattr("time.sleep", lambda _: pytest.fail("it waits to try again"))
+    clock = SimpleNamespace(monotonic=time.monotonic, sleep=lambda _: pytest.fail("it waits to try again"))
+    monkeypatch.setattr("thermograd.store.shipping.rounds.time", clock)
     url = f"{bucket}/runs"
     result = thermograd("--runs", url, *COMMANDS["simulate"])
     (run,) = list_runs(spool_for(url))

@@ -173,7 +173,7 @@ def test_the_line_of_show_says_how_many_segments_wait_and_how_far_it_is_behind(t
 
 
 def _wait_for(condition):
-    end = time.monotonic() + 30
+    end = time.monotonic() + 60
     while not condition():
         assert time.monotonic() < end
         time.sleep(0.01)

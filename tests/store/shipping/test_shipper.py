@@ -149,6 +149,7 @@ def objects(folder):
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")  # we mean it
 def test_a_shipper_that_is_killed_at_any_moment_leaves_what_the_next_one_completes(tmp_path):
     run, writer = new_run(tmp_path / "runs")
     for rank in range(1, 7):

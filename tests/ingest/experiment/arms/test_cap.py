@@ -407,17 +407,24 @@ def test_who_may_set_limits_is_known_without_trying(tmp_path, held, owners, expe
 # -- a real kill -----------------------------------------------------------------------------------------
 
 TRAINING = """
-import sys, time
+import os, sys, time
 from thermograd.ingest.run import start_run
-run = start_run("capped", sys.argv[1], experiment={"arm": "cap", "block_steps": 40, "start_step": 5})
-while True:
+runs, cap, place = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+def limit():
+    with open(os.environ["THERMOGRAD_FAKE_NVML"], "rb") as gpus:
+        gpus.seek(place)
+        return int.from_bytes(gpus.read(4), sys.byteorder)
+run = start_run("capped", runs, experiment={"arm": "cap", "block_steps": 40, "start_step": 5})
+while limit() != cap:  # then it makes no more steps: the block lasts until it is killed
     time.sleep(0.01)
     run.step(loss=1.0, grad_norm=1.0)
+time.sleep(600)
 """
 
 
 def test_after_sigkill_the_agent_puts_the_limit_back(fake, tmp_path):
-    command = [sys.executable, "-c", TRAINING, str(tmp_path / "runs")]
+    place = fake_nvml.State.gpus.offset + fake_nvml.Gpu.limit_mw.offset
+    command = [sys.executable, "-c", TRAINING, str(tmp_path / "runs"), str(CAP), str(place)]
     child = subprocess.Popen(command, env=os.environ | fake.environment(), stderr=subprocess.DEVNULL)
 
     def wait_for_limit(limit_mw):

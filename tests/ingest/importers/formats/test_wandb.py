@@ -42,9 +42,12 @@ def wandb_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     private = {
         name: str(folder) for name in ("HOME", "WANDB_CACHE_DIR", "WANDB_CONFIG_DIR", "WANDB_DATA_DIR")
     }
+    ours = {
+        name: text for name, text in os.environ.items() if not name.startswith("WANDB_")
+    }  # another test's
     subprocess.run(
         [sys.executable, "-c", _WANDB_SCRIPT, str(folder)],
-        env=os.environ | private | {"WANDB_MODE": "offline"},
+        env=ours | private | {"WANDB_MODE": "offline"},
         check=True,
         timeout=300,
         capture_output=True,
