@@ -13,7 +13,7 @@ __all__ = ["nearest_by"]
 
 Times = NDArray[np.int64]
 
-_BLOCK = 1 << 18  # samples taken apart at a time, so that memory does not grow with the run
+_BLOCK = 1 << 19  # samples taken apart at a time, so that memory does not grow with the run
 
 
 def nearest_by(
@@ -37,8 +37,8 @@ def nearest_by(
     if order is not None:
         steps, step_keys = steps[order], step_keys[order]
     for mine, near in _blocks(steps, samples, int(tolerance_ns)):
-        result[mine] = _by_key(steps[mine], step_keys[mine], samples[near], sample_keys[near], tolerance_ns)
-        result[mine][result[mine] >= 0] += near.start
+        found = _by_key(steps[mine], step_keys[mine], samples[near], sample_keys[near], tolerance_ns)
+        result[mine] = np.where(found >= 0, found + near.start, -1)
     if order is not None:
         result[order] = result.copy()
     return result

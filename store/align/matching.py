@@ -5,6 +5,7 @@ are compared exactly, in integers: a float64 epoch in seconds resolves only abou
 """
 
 from collections.abc import Callable, Iterator
+from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -12,9 +13,11 @@ from numpy.typing import ArrayLike, NDArray
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Times = NDArray[np.int64]  # nanoseconds
+_Side = Literal["left", "right"]
 
-_CHUNK = 8192  # steps handled at a time, so that all temporaries stay in the processor's cache
+_CHUNK = 49152  # steps handled at a time: few calls of numpy, and temporaries that stay in the cache
 _STEPS_A_BUCKET = 16  # so many share a search; more would be more rounds below it
+_OTHER: dict[_Side, _Side] = {"left": "right", "right": "left"}
 _FEW = 1024  # steps below which the rounds cost more than searching each
 
 
@@ -166,29 +169,44 @@ def _matched(
 
 def _last_at_or_before(steps: Times, samples: Times) -> Ints:
     found, width = _buckets(steps, samples)
-    for _ in _descended(steps, samples, found, width):
+    for _ in _descended(steps, samples, found, width, _room(steps)):
         pass
     return found
 
 
-def _buckets(steps: Times, samples: Times) -> tuple[Ints, int]:
+def _room(steps: Times) -> Ints:
+    """Return the memory that a block of the steps needs, taken once: what is new has to be paged in."""
+    return np.empty((3, min(steps.size, _CHUNK)), dtype=np.int64)
+
+
+def _buckets(steps: Times, samples: Times, side: _Side = "right") -> tuple[Ints, int]:
     """Return the first index of each ascending step's bucket of samples, -1 before all, and their width."""
     # A search of each step would guess wrongly, in the processor, at every other probe. So the samples are
     # cut into buckets, each with some steps; the buckets' first samples are looked up among the steps, which
     # are fewer searches, and all steps descend in their buckets together, without branches.
     if steps.size < _FEW:
-        return samples.searchsorted(steps, side="right") - 1, 1
+        return samples.searchsorted(steps, side) - 1, 1
     width = 1 << min(_STEPS_A_BUCKET * samples.size // steps.size, samples.size).bit_length() >> 1 or 1
     firsts = np.ascontiguousarray(samples[::width])
     if (firsts[1:] < firsts[:-1]).any():
         _require_ascending(samples)
-    begins = np.concatenate(([0], steps.searchsorted(firsts), [steps.size]))
+    begins = np.concatenate(([0], _ranks(firsts, steps, _OTHER[side]), [steps.size]))
     found = np.repeat(np.arange(-width, samples.size, width), np.diff(begins))
     found[: begins[1]] = -1
     return found, width
 
 
-def _descended(steps: Times, samples: Times, found: Ints, width: int) -> Iterator[slice]:
+def _ranks(steps: Times, samples: Times, side: _Side) -> Ints:
+    """Return what `samples.searchsorted(steps, side)` does, where both ascend."""
+    found, width = _buckets(steps, samples, side)
+    room = _room(steps)
+    for first in range(0, steps.size, _CHUNK):
+        block = slice(first, first + _CHUNK)
+        _descend(steps[block], samples, found[block], width, room, side)
+    return np.add(found, 1, found)
+
+
+def _descended(steps: Times, samples: Times, found: Ints, width: int, room: Ints) -> Iterator[slice]:
     """Move each index on to the last at or before its step; yield each block of steps when it is done.
 
     By the end all samples are proved to ascend: each block's just before they are searched, for reading
@@ -200,17 +218,22 @@ def _descended(steps: Times, samples: Times, found: Ints, width: int) -> Iterato
         needed = max(proved, int(found[block.stop - 1]) + width)
         _require_ascending(samples, proved, needed)
         proved = needed
-        _descend(steps[block], samples, found[block], width)
+        _descend(steps[block], samples, found[block], width, room)
         yield block
     _require_ascending(samples, proved)
 
 
-def _descend(steps: Times, samples: Times, found: Ints, width: int) -> None:
-    """Move each index on to the last in its bucket that is at or before its step, in place."""
-    times, further, reached = np.empty_like(steps), np.empty_like(found), np.empty(steps.size, dtype=bool)
+def _descend(
+    steps: Times, samples: Times, found: Ints, width: int, room: Ints, side: _Side = "right"
+) -> None:
+    """Move each index on to the last in its bucket that is (left: before, right: at or before) its step."""
+    times, marks = room[0, : steps.size], room[1].view(np.uint8)[: steps.size]
+    reached, reaches = marks.view(np.bool_), np.less_equal if side == "right" else np.less
     while width := width >> 1:
         samples[width:].take(found, out=times, mode="clip")
-        np.multiply(np.less_equal(times, steps, reached), width, further)
+        reaches(times, steps, reached)
+        # in bytes where they suffice: a fraction of the memory
+        further = np.multiply(marks, width, marks) if width < 256 else np.multiply(reached, width, times)
         np.add(found, further, found)
     if found[-1] >= samples.size:  # beyond the end each comparison was with the last, to which they belong
         np.minimum(found, samples.size - 1, out=found)
@@ -223,12 +246,12 @@ def _distance(later: Times, earlier: Times) -> NDArray[np.uint64]:
 
 def _nearest(steps: Times, samples: Times, limit: np.uint64) -> Ints:
     before, width = _buckets(steps, samples)
-    inner = slice(steps.searchsorted(samples[0]), steps.searchsorted(samples[-1]))
+    inner, room = slice(steps.searchsorted(samples[0]), steps.searchsorted(samples[-1])), _room(steps)
     # Each block to its end, while its samples are in the cache.
-    for each in _descended(steps, samples, before, width):
+    for each in _descended(steps, samples, before, width, room):
         block = slice(max(each.start, inner.start), min(each.stop, inner.stop))
         if block.start < block.stop:
-            _choose_side(steps[block], samples, before[block], limit)
+            _choose_side(steps[block], samples, before[block], limit, room)
     # Steps before the first sample or after the last have one side only.
     ahead = samples.searchsorted(samples[0], side="right") - 1
     head, tail = slice(inner.start), slice(inner.stop, None)
@@ -237,20 +260,29 @@ def _nearest(steps: Times, samples: Times, limit: np.uint64) -> Ints:
     return before
 
 
-def _choose_side(steps: Times, samples: Times, before: Ints, limit: np.uint64) -> None:
+def _choose_side(steps: Times, samples: Times, before: Ints, limit: np.uint64, room: Ints) -> None:
     """Turn the last index at or before each step into the index of its match, in place."""
-    following, next_times, ahead = samples[1:], np.empty_like(steps), np.empty_like(steps)
-    past = _distance(steps, samples.take(before, mode="clip"))
-    following.take(before, out=next_times, mode="clip")
-    later = np.subtract(next_times, steps, ahead).view(np.uint64) < past
-    missed = np.minimum(past, ahead.view(np.uint64), out=past) > limit
+    following, (times, ahead, past) = samples[1:], room[:, : steps.size]
+    np.subtract(steps, samples.take(before, out=past, mode="clip"), past)
+    np.subtract(following.take(before, out=times, mode="clip"), steps, ahead)
+    distance = past.view(np.uint64)
+    later = ahead.view(np.uint64) < distance
+    np.minimum(distance, ahead.view(np.uint64), out=distance)
     np.add(before, later, before)
-    repeated = np.equal(following.take(before, out=ahead, mode="clip"), next_times)
-    repeated &= later
-    if repeated.any():  # of several at the same time the last
-        before[repeated] = samples.searchsorted(next_times[repeated], side="right") - 1
-    if missed.any():
-        np.putmask(before, missed, -1)
+    later &= np.equal(following.take(before, out=ahead, mode="clip"), times)
+    (repeated,) = later.nonzero()
+    if repeated.size:
+        _move_to_last(before, repeated, samples)
+    np.copyto(before, -1, where=distance > limit)
+
+
+def _move_to_last(found: Ints, places: Ints, samples: Times) -> None:
+    """Move some indices on to the last sample of the same time, in place."""
+    index = np.minimum(found.take(places) + 1, samples.size - 1)  # mostly there are two
+    more = samples[1:].take(index, mode="clip") == samples.take(index)
+    if more.any():
+        index[more] = samples.searchsorted(samples.take(index[more]), side="right") - 1
+    found[places] = index
 
 
 def _asof(steps: Times, samples: Times, limit: np.uint64 | None) -> Ints:

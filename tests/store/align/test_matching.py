@@ -14,7 +14,7 @@ START = 1_700_000_000 * SECOND
 def small_blocks(monkeypatch):
     """Let a handful of steps span several blocks of the search."""
     monkeypatch.setattr(matching, "_CHUNK", 3)
-    monkeypatch.setattr(matching, "_FEW", 0)
+    monkeypatch.setattr(matching, "_FEW", 2)
     monkeypatch.setattr(matching, "_STEPS_A_BUCKET", 2)
 
 
@@ -153,4 +153,15 @@ def test_many_steps_match_as_single_ones_do_whatever_the_number_of_samples(count
         assert nearest(steps, samples, tolerance).tolist() == np.concatenate(apart).tolist()
         shuffled = rng.permutation(3_000)
         assert (nearest(steps[shuffled], samples, tolerance) == np.concatenate(apart)[shuffled]).all()
+    assert (asof(steps, samples) == np.searchsorted(samples, steps, side="right") - 1).all()
+
+
+def test_more_steps_than_a_block_match_as_a_few_at_a_time_do():
+    """The buckets of so many are themselves found in buckets, with the roles of the two sides changed."""
+    rng = np.random.default_rng(11)
+    samples = START + np.sort(rng.integers(0, 60_000, 90_000))  # often two or more at the same time
+    steps = START + np.sort(rng.integers(-50, 60_050, 110_000))
+    apart = [nearest(steps[at : at + 1000], samples, 1) for at in range(0, steps.size, 1000)]
+    assert (nearest(steps, samples, 1) == np.concatenate(apart)).all()
+    assert (np.concatenate(apart) == -1).any()
     assert (asof(steps, samples) == np.searchsorted(samples, steps, side="right") - 1).all()
