@@ -8,6 +8,7 @@ import sys
 
 import numpy as np
 import pytest
+from numpy._core._multiarray_umath import __cpu_dispatch__
 from river_contract import run_checks
 from thermograd.analysis.calibration.processes import NULLS, ar, autoregressive, cont, driver
 from thermograd.stream.coupling.detector import CouplingMonitor
@@ -232,7 +233,7 @@ def test_threads_and_vector_instructions_change_no_bit():
     for environment in (
         {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},
         {"OMP_NUM_THREADS": "2", "PYTHONHASHSEED": "7"},
-        {"NPY_DISABLE_CPU_FEATURES": "AVX512F AVX512CD AVX512_SKX AVX2 FMA3"},
+        {"NPY_DISABLE_CPU_FEATURES": " ".join(__cpu_dispatch__)},
     ):
         command = [sys.executable, "-W", "ignore", "-c", SCRIPT]
         result = subprocess.run(
