@@ -1,5 +1,6 @@
 """The agent's side: nothing of the broker's reaches the run, and nothing is lost by it."""
 
+import itertools
 import threading
 import time
 
@@ -101,6 +102,8 @@ def test_beats_are_thinned_and_counted_while_the_broker_is_away_their_evidence_i
     assert agent.thinned == 3 * _MOST_BEATS - len(kept)
     assert [each.tick for beat in kept for each in beat.evidence] == list(range(3 * _MOST_BEATS))
     assert not agent.finish(0.05)
+    broker._fails = itertools.repeat(None)
+    agent.finish(60.0)  # its thread ends with the test
 
 
 def test_what_an_earlier_agent_of_the_node_could_not_send_is_sent():
