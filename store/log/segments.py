@@ -28,6 +28,10 @@ from thermograd.store.log.reading.sealed_file import SealedFile
 from thermograd.store.log.tail_codec import RecordCodec
 
 MOST_LIVE_BYTES = 256 << 20  # of a live file; ours have little more than 64 MB
+_GROUP_ROWS = 122_880
+# All of a row group: whoever reads one of its pages reads all. From 23 on, Arrow cuts pages of 20,000 rows
+# where nothing else is asked for, which takes 8 % more bytes and a quarter more time to read.
+_PAGES = {"max_rows_per_page": _GROUP_ROWS} if int(pa.__version__.partition(".")[0]) >= 23 else {}
 UNREADABLE = (pa.ArrowException, OSError, ValueError, LookupError, OverflowError)
 
 
@@ -200,7 +204,7 @@ def parquet_bytes(table: pa.Table, kind: str) -> bytes:
 
 def _write_table(file: IO[bytes], table: pa.Table, kind: str) -> None:
     texts = [column.name for column in KINDS[kind] if column.type == "string"]
-    pq.write_table(table, file, row_group_size=122_880, **parquet_options(table.schema, texts))
+    pq.write_table(table, file, row_group_size=_GROUP_ROWS, **parquet_options(table.schema, texts))
 
 
 def parquet_options(schema: pa.Schema, texts: Sequence[str]) -> dict[str, Any]:
@@ -217,6 +221,7 @@ def parquet_options(schema: pa.Schema, texts: Sequence[str]) -> dict[str, Any]:
         "use_dictionary": list(texts),
         "column_encoding": {name: encodings[t] for name, t in types.items() if t in encodings},
         "write_page_checksum": True,
+        **_PAGES,
     }
 
 

@@ -6,17 +6,21 @@ import random
 import threading
 import time
 
+import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from thermograd.store.errors import LogError
+from thermograd.store.events import arrow_schema
 from thermograd.store.files import open_segments, sealed_segments
 from thermograd.store.locks import ProcessLock
 from thermograd.store.log import seal as seal_module
 from thermograd.store.log.following.follower import Follower
 from thermograd.store.log.present.snapshots import snapshot
 from thermograd.store.log.reader import events_in_order, read_kind, read_tail
+from thermograd.store.log.reading.parquet_layout import _page_sizes, row_groups
 from thermograd.store.log.seal import seal_run, verify_run
-from thermograd.store.log.segments import read_stream
+from thermograd.store.log.segments import parquet_bytes, read_stream
 from thermograd.store.log.writer import EventWriter
 
 
@@ -269,6 +273,18 @@ def test_sealed_files_are_small_and_say_whose_they_are(run_dir):
     assert metadata[b"thermograd.run_id"] == b"r"
     assert metadata[b"thermograd.writer"] == b"w"
     assert path.stat().st_size < 30 * 5000
+
+
+def test_a_column_of_a_full_row_group_is_one_page():
+    count, schema = 122_880 + 1, arrow_schema("step")
+    given = {name: pa.array(np.arange(count)) for name in ("seq", "time_ns", "monotonic_ns", "step")}
+    given["loss"] = pa.array(np.random.default_rng(0).normal(2, 0.1, count))
+    arrays = [given[f.name] if f.name in given else pa.nulls(count, f.type) for f in schema]
+    data = parquet_bytes(pa.table(arrays, schema=schema), "step")
+    full, rest = row_groups(data)
+    assert (full.rows, rest.rows) == (122_880, 1)
+    pages = {chunk.name.decode(): len([*_page_sizes(data[chunk.start : chunk.end])]) for chunk in full.chunks}
+    assert pages == dict.fromkeys(schema.names, 1)
 
 
 def test_a_missing_file_in_the_middle_is_reported(run_dir, monkeypatch):
