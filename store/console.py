@@ -117,6 +117,11 @@ class Group(click.Group):
                 sys.stderr.flush()
                 os._exit(end.code)
             raise
+        except OSError as error:
+            if args is not None or not _was_printing(error):
+                raise
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is left is for nobody
+            sys.exit(f"Error: cannot write to standard output: {error.strerror or error}")
 
     def get_help(self, ctx: click.Context) -> str:
         """Return the help as click does; it asks for the width by what takes a tenth of the time."""
@@ -152,6 +157,14 @@ class Group(click.Group):
         except ThermogradError as error:
             text = printable_lines(shortened(str(error), _LONGEST_ERROR))
             raise click.ClickException(text) from error
+
+
+def _was_printing(error: OSError) -> bool:
+    """Return whether click itself, which prints a help or a version, could not."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    return trace is not None and trace.tb_frame.f_globals.get("__name__") == "click.utils"
 
 
 def _columns() -> int:

@@ -84,7 +84,8 @@ def ended(command):
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
 @pytest.mark.parametrize("unbuffered", ["", "1"])
 @pytest.mark.parametrize(
-    "arguments", ["query 'SELECT 1'", "query 'FROM range(9999999)' --format csv", "runs --json"]
+    "arguments",
+    ["query 'SELECT 1'", "query 'FROM range(9999999)' --format csv", "runs --json", "--help", "--version"],
 )
 def test_commands_say_that_the_disk_is_full(tmp_path, unbuffered, arguments):
     command = (

@@ -22,7 +22,7 @@ from thermograd.store.files import whole_content, write_file
 from thermograd.store.places.cache import kept_folder
 from thermograd.store.version import __version__
 
-_FORMAT = 1
+_FORMAT = 2
 _MOST_ENTRIES = 50_000  # those that were used last
 _MOST_BYTES = 64 << 20
 _MOST_FILES = 1000  # of a user: those that were written last
@@ -93,14 +93,11 @@ class Kept:
             status = os.lstat(self._path)
             if status.st_size > _MOST_BYTES or (hasattr(os, "getuid") and status.st_uid != os.getuid()):
                 return {}
-            content = json.loads(whole_content(self._path))
-            entries: dict[str, Sequence[Any]] = content["entries"]
-            code, was = content["code"]
-            if (
-                content["of"] == self._of
-                and was == identity(code)
-                and all(len(e) == 2 for e in entries.values())
-            ):
+            head, _, body = whole_content(self._path).partition(b"\n")
+            told = json.loads(head)
+            code, was = told["code"]
+            if told["of"] == self._of and told["crc32"] == crc32(body) and was == identity(code):
+                entries: dict[str, Sequence[Any]] = json.loads(body)
                 self._code = code
                 return entries
         return {}
@@ -146,9 +143,10 @@ class Kept:
         with suppress(OSError, ValueError, TypeError):
             self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             code = sorted({*self._code, *_code()})
-            content = {"of": self._of, "code": [code, identity(code)], "entries": self._entries}
+            body = json.dumps(self._entries, separators=(",", ":")).encode()
+            head = {"of": self._of, "code": [code, identity(code)], "crc32": crc32(body)}
             is_new = not self._path.exists()
-            write_file(self._path, json.dumps(content, separators=(",", ":")).encode())
+            write_file(self._path, json.dumps(head).encode() + b"\n" + body)
             if is_new:
                 _sweep(self._path.parent)
         self._is_changed = False

@@ -120,6 +120,20 @@ def test_a_damaged_cache_is_an_empty_one_and_is_written_anew(file, content, sett
     assert found(file) == 3
 
 
+def test_no_bit_of_what_is_kept_can_change_unseen(file, settled):
+    keep(file, {"steps": 144})
+    (path,) = kept_folder().iterdir()
+    content = path.read_bytes()
+    for at in range(content.index(b"\n") + 1, len(content)):
+        for bit in (0, 3):
+            flipped = bytearray(content)
+            flipped[at] ^= 1 << bit
+            path.write_bytes(flipped)
+            assert found(file) is None, (at, bit)
+    path.write_bytes(content)
+    assert found(file) == {"steps": 144}
+
+
 def test_what_another_version_found_does_not_count(file, settled, monkeypatch):
     keep(file)
     monkeypatch.setattr("thermograd.store.log.reading.kept.__version__", "another")
@@ -192,7 +206,7 @@ def test_the_cache_is_its_users_own_and_holds_what_was_used_last(file, settled, 
     kept.save()
 
     (path,) = kept_folder().iterdir()
-    assert list(json.loads(path.read_bytes())["entries"]) == ["c", "a"]
+    assert list(json.loads(path.read_bytes().partition(b"\n")[2])) == ["c", "a"]
     if os.name == "posix":
         assert stat.S_IMODE(kept_folder().stat().st_mode) == 0o700
 
