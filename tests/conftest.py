@@ -21,6 +21,11 @@ settings.register_profile(
 settings.register_profile("search", derandomize=False, deadline=None)
 settings.load_profile("same")
 
+# Nor do they depend on the tests before: hypothesis draws constants from those of our modules that are loaded.
+_providers = sys.modules.get("hypothesis.internal.conjecture.providers")
+if hasattr(_providers, "_get_local_constants"):
+    _providers._get_local_constants = lambda: _providers._local_constants
+
 # What a shell, a job or a proxy has set is no part of any test; a test sets what it needs itself.
 _JOB = {"RANK", "LOCAL_RANK", "GROUP_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"}
 _TERMINAL = {"COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR"}

@@ -23,6 +23,7 @@ _OF_THROTTLING = ("collapse.", "throttle.")
 
 Ends = Mapping[tuple[str, str | None, int], int]  # alert, device, onset -> end; UTC epoch ns
 _LOWER_IS_WORSE = "rle"
+_TOLD = ("time_ns", "step", "device", "value", "score", "message")  # of the worst alert
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +79,6 @@ class Episode:
 
     def to_json(self) -> dict[str, Any]:
         """Return the episode as a JSON object."""
-        told = ("time_ns", "step", "device", "value", "score", "message")
         document = {
             "alert": self.alert,
             "severity": self.severity,
@@ -90,7 +90,7 @@ class Episode:
             "end_time_ns": self.end_ns,
             "active_s": self.active_s,
             "share_of_time": self.share,
-            "worst": {name: self.worst.get(name) for name in told},
+            "worst": {name: self.worst.get(name) for name in _TOLD},
         }
         return dict(without_nan(document))
 
@@ -242,7 +242,9 @@ def _runs(entries: list[_Entry]) -> list[list[_Entry]]:
 
 def _episode(entries: list[_Entry]) -> Episode:
     first, last = entries[0], entries[-1]
-    worst = max(entries, key=lambda entry: (_badness(entry.alert), -entry.onset_ns))
+    grave = [(_badness(entry.alert), -entry.onset_ns) for entry in entries]
+    gravest = max(grave)
+    worst = min((e for e, each in zip(entries, grave, strict=True) if each == gravest), key=_told_first)
     return Episode(
         alert=first.name,
         metric=first.alert.get("metric"),
@@ -255,6 +257,13 @@ def _episode(entries: list[_Entry]) -> Episode:
         worst=worst.alert,
         active_s=_active_s(entries),
     )
+
+
+def _told_first(entry: _Entry) -> tuple[int, bool, int, str]:
+    """Return what tells equally grave alerts that began together apart: that of the earliest step is told."""
+    step = entry.alert.get("step")
+    told = [entry.alert.get(name) for name in ("severity", *_TOLD)]
+    return entry.until_ns, step is None, step or 0, repr(told)
 
 
 def _badness(alert: Mapping[str, Any]) -> tuple[int, float, float]:

@@ -3,7 +3,7 @@
 import json
 import random
 
-from hypothesis import given, settings, strategies as st
+from hypothesis import example, given, settings, strategies as st
 from thermograd.store.telling.episodes import ENDED_MARK, PAUSE_S, ends_of, fold_alerts, told_episodes
 
 SECOND = 10**9
@@ -72,6 +72,8 @@ def test_episodes_are_those_of_the_obvious_rule(alerts):
 
 
 @given(_ALERTS, st.integers(0, 2**31), st.sampled_from([10**6, 1, 3]))
+@example([alert(0, step=None), alert(0, step=3)], 0, 1)
+@example([alert(0, severity="info", step=3), alert(0, severity="unheard of", step=3)], 0, 1)
 def test_the_order_of_alerts_changes_nothing(alerts, seed, most):
     mixed = random.Random(seed).sample(alerts, len(alerts))
     one, other = (told_episodes(fold_alerts(a), most)[0] for a in (alerts, mixed))
