@@ -21,7 +21,7 @@ settings.register_profile(
 settings.register_profile("search", derandomize=False, deadline=None)
 settings.load_profile("same")
 
-# Nor do they depend on the tests before: hypothesis draws constants from those of our modules that are loaded.
+# Nor do they depend on the tests before: hypothesis draws constants from our modules that are loaded.
 _providers = sys.modules.get("hypothesis.internal.conjecture.providers")
 if hasattr(_providers, "_get_local_constants"):
     _providers._get_local_constants = lambda: _providers._local_constants
