@@ -1,6 +1,7 @@
 """What the tests of the analysis share."""
 
 import shutil
+import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -53,6 +54,14 @@ def _one_blas_thread() -> Iterator[None]:
     """Give BLAS one thread, as our commands do: the tests run side by side, and cores differ in number."""
     with threadpool_limits(1, user_api="blas"):
         yield
+
+
+@pytest.fixture(autouse=True)
+def _no_training_goes_on() -> Iterator[None]:
+    """End what a test has let train."""
+    yield
+    if "live_training" in sys.modules:
+        sys.modules["live_training"].end_all()
 
 
 @pytest.fixture(scope="session")

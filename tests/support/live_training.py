@@ -10,6 +10,13 @@ from thermograd.store.runs.catalogue import create_run
 SECOND = 10**9
 START_NS = 1_790_000_000 * SECOND
 GPU = {"model": "NVIDIA H200", "index": 0, "rated_power_w": 700.0, "temperature_limit_c": 87.0}
+_WRITING: set[EventWriter] = set()
+
+
+def end_all() -> None:
+    """End the logs that a test has left open: their threads do not meet what the next one patches."""
+    while _WRITING:
+        _WRITING.pop().close()
 
 
 class Training:
@@ -32,7 +39,9 @@ class Training:
 
     def writer(self, name: str, *kinds: str) -> EventWriter:
         """Begin another writer's log."""
-        return EventWriter(self.run.path, self.run.run_id, name, kinds, role="training")
+        made = EventWriter(self.run.path, self.run.run_id, name, kinds, role="training")
+        _WRITING.add(made)
+        return made
 
     def train(self, count: int, **values: Any) -> None:
         """Log so many steps of every rank, ten a second."""
@@ -59,3 +68,4 @@ class Training:
         """End the run."""
         for writer in (*self.ranks, self.agent):
             writer.close()
+            _WRITING.discard(writer)

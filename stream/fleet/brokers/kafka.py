@@ -100,7 +100,8 @@ class KafkaSender:
                     **_common(self._address),
                     "enable.idempotence": True,
                     "linger.ms": 5,
-                    "message.timeout.ms": round(wait_s * 1000),
+                    # `send` gives up, and purges what is left: what had not gone out is told from what had
+                    "message.timeout.ms": round(wait_s * 1000) + 60_000,
                 }
             )
         return self._producer

@@ -20,6 +20,13 @@ PATIENT_S = 3600.0  # that nodes may be quiet: who is late here is not called si
 ALERT = {"alert": "nonfinite", "severity": "critical", "message": "there", "time_ns": 1}
 
 
+@pytest.fixture
+def patient(monkeypatch, nats_server):
+    """Give a server on a busy machine longer to answer than an agent does, which tries again."""
+    for name in ("_CONNECT_S", "_ANSWER_S"):
+        monkeypatch.setattr(f"thermograd.stream.fleet.brokers.jetstream.{name}", 15)
+
+
 def address(url):
     return parse_address(PublishSettings(url=url))
 
@@ -32,6 +39,7 @@ def until_told(consumer, count, within_s=120.0):
     return told
 
 
+@pytest.mark.usefixtures("patient")
 def test_nats_killed_and_consumer_killed_in_mid_work_nothing_is_lost_nothing_twice(nats_server, tmp_path):
     at = address(nats_server.url)
     abouts = [About(f"run.{run}", "h", f"h-agent-{run}-ab") for run in range(3)]
@@ -70,6 +78,7 @@ def test_nats_killed_and_consumer_killed_in_mid_work_nothing_is_lost_nothing_twi
     view.close()
 
 
+@pytest.mark.usefixtures("patient")
 def test_nats_keeps_one_of_what_is_sent_again(nats_server):
     sender = open_sender(address(nats_server.url))
     for _ in range(3):
@@ -116,6 +125,27 @@ def test_nobody_there_is_said_in_a_sentence_without_secrets():
             assert "tok3n" not in text
             assert "127.0.0.1:9" in text
         assert "nobody answers there" in str(raised.value)
+
+
+def test_nobody_there_is_said_also_where_the_processor_is_taken_away_meanwhile(monkeypatch):
+    sender = open_sender(address("kafka://127.0.0.1:9/topic"))
+    opened = sender._opened
+
+    class HeldUp:
+        def __init__(self, producer):
+            self.produce, self.purge, self.flush_now = producer.produce, producer.purge, producer.flush
+
+        def flush(self, wait_s):
+            time.sleep(1.5)  # longer than librdkafka waits between two looks for what is too late
+            return self.flush_now(wait_s)
+
+    def held_up(wait_s):
+        sender._producer = HeldUp(opened(wait_s))
+        return sender._producer
+
+    monkeypatch.setattr(sender, "_opened", held_up)
+    with pytest.raises(TransportError, match="nobody answers there"):
+        sender.send([packed(beat())], 0.2)
 
 
 @pytest.mark.parametrize(
@@ -171,6 +201,7 @@ def test_an_old_goodbye_that_comes_last_is_heard_before_anybody_is_called_silent
     assert [run.run for run in view.state.runs.values() if run.is_live] == ["killed"]
 
 
+@pytest.mark.usefixtures("patient")
 def test_nats_has_given_all_when_it_is_called_drained(nats_server):
     at = address(nats_server.url)
     sender = open_sender(at)
