@@ -4,8 +4,11 @@ Colours that depend on light or dark live in the two configurations of `theme`, 
 to Vega; the specifications only name styles. Text from the run is data here, never an expression.
 """
 
+import json
 import math
 import re
+import subprocess
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
@@ -21,6 +24,11 @@ Done = TypeVar("Done")
 WIDTH = 760  # until the page sets it to the room there is
 PRINTED_WIDTH = 400
 _SCHEMA = "https://vega.github.io/schema/vega-lite/v6.4.1.json"
+_DRAW = """
+import json, sys, vl_convert
+charts = json.load(sys.stdin)
+json.dump({name: vl_convert.vegalite_to_svg(chart) for name, chart in charts.items()}, sys.stdout)
+"""
 _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")  # the converter aborts
 
 
@@ -37,21 +45,42 @@ def image(spec: Spec) -> bytes:
     """Return a chart as it looks on paper, as SVG."""
     import vl_convert
 
+    drawn: str = vl_convert.vegalite_to_svg(_on_paper(spec))
+    return drawn.encode()
+
+
+def _on_paper(spec: Spec) -> Spec:
+    """Return what the converter is given to draw a chart."""
     config = theme("light") | {"aria": False, "background": "white"}
     given = {name: value for name, value in printed(spec).items() if name != "usermeta"} | {"config": config}
-    drawn: str = vl_convert.vegalite_to_svg(as_xml_has_it(given))
-    return drawn.encode()
+    drawable: Spec = as_xml_has_it(given)
+    return drawable
 
 
 def images_beside(specs: Mapping[str, Spec], work: Callable[[], Done]) -> tuple[Done, dict[str, bytes]]:
     """Return what some other work gives, and charts as they look on paper.
 
-    What draws them runs beside Python: on another processor, where there is one.
+    These are drawn by another process, on another processor where there is one: while the converter draws, no
+    other thread of its own process runs.
     """
+    if not specs:
+        return work(), {}
     with ThreadPoolExecutor(1) as beside:
-        drawing = beside.map(image, specs.values())
+        drawing = beside.submit(_images_elsewhere, specs)
         done = work()
-        return done, dict(zip(specs, drawing, strict=True))
+        return done, drawing.result()
+
+
+def _images_elsewhere(specs: Mapping[str, Spec]) -> dict[str, bytes]:
+    """Return charts as they look on paper, drawn by another process; by this one where there is none."""
+    given = json.dumps({name: _on_paper(spec) for name, spec in specs.items()}).encode()
+    command = [sys.executable, "-P", "-c", _DRAW]
+    try:
+        done = subprocess.run(command, input=given, capture_output=True, check=True)
+        drawn: dict[str, str] = json.loads(done.stdout)
+    except (OSError, ValueError, subprocess.CalledProcessError):
+        return {name: image(spec) for name, spec in specs.items()}
+    return {name: drawn[name].encode() for name in specs}
 
 
 def as_xml_has_it(value: Any) -> Any:
