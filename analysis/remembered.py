@@ -1,6 +1,7 @@
 """Answers that were worked out before: of many pairs of signals of one run, most share a side."""
 
 import hashlib
+import threading
 import weakref
 from collections.abc import Callable
 from dataclasses import dataclass, fields, is_dataclass
@@ -30,7 +31,8 @@ class Remembered:
 
     Of the answers those that were last asked for are kept, as many as fit into `most_bytes`. An array that
     is itself an answer is known by the call that gave it, and must not be changed. One that cannot be changed
-    (see `fixed`) is looked through once.
+    (see `fixed`) is looked through once. Threads may share it: one that asks for what another is working out
+    waits for that.
     """
 
     def __init__(self, most_bytes: int = _MOST_BYTES) -> None:
@@ -38,20 +40,35 @@ class Remembered:
         self._answers: dict[bytes, Any] = {}  # the one that was asked for last stands last
         self._called: dict[int, bytes] = {}  # by the identity of an array that is held as an answer
         self._fixed: dict[int, tuple[weakref.ref[Any], bytes]] = {}  # by the identity of a read-only array
+        self._changed, self._begun = threading.Condition(), set[bytes]()  # calls that are being answered
 
     def __call__(self, function: Callable[..., _Answer], *given: Any) -> _Answer:
         """Return what the function returns."""
         named = repr((function.__module__, function.__qualname__, *map(self._known_by, given)))
         key = hashlib.blake2b(named.encode(), digest_size=16).digest()
-        if key in self._answers:
-            answer: _Answer = self._answers.pop(key)
-        else:
+        with self._changed:
+            while key in self._begun:
+                self._changed.wait()
+            if key in self._answers:
+                known: _Answer = self._answers.pop(key)
+                self._answers[key] = known
+                return known
+            self._begun.add(key)
+        try:
             answer = function(*given)
+            self._keep(key, answer)
+        finally:
+            with self._changed:
+                self._begun.remove(key)
+                self._changed.notify_all()
+        return answer
+
+    def _keep(self, key: bytes, answer: Any) -> None:
+        with self._changed:
             self._left -= _size(answer)
             self._called |= {id(answer): key} if isinstance(answer, np.ndarray) else {}
-        self._answers[key] = answer
-        self._let_go()
-        return answer
+            self._answers[key] = answer
+            self._let_go()
 
     def _let_go(self) -> None:
         """Forget what was not asked for longest, but the last answer."""

@@ -1,8 +1,10 @@
 """One training signal against one hardware signal of a run: grid, drivers, tests in every direction."""
 
 import math
-from collections.abc import Collection, Iterable, Sequence
+from collections import deque
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -21,6 +23,7 @@ from thermograd.analysis.run.pair import Pair
 from thermograd.analysis.run.readings.compared import ComparedSignals, Shared
 from thermograd.analysis.run.readings.time_constants import TimeConstant
 from thermograd.analysis.run.series import Device, RunSeries
+from thermograd.analysis.side_by_side import side_by_side, threads_here
 from thermograd.store.clocks.hosts import HostClock
 from thermograd.store.clocks.telling import clock_text
 
@@ -28,6 +31,7 @@ _HEATED_BY_POWER = ("temperature_c", "memory_temperature_c")
 _ALPHA = 0.05
 _MANY_ORDERS = 10_000  # beyond these only as many as the number of tests demands
 _MOST_KEPT_BYTES = 60_000_000  # of the drivers of pairs that may be looked at again; more are made again
+_FEWEST_BESIDE, _MOST_BESIDE = 5_000, 100_000  # bins of runs of which two pairs are tested at a time
 _MOST_BINS = 2_000_000  # 23 days of seconds: one wrong clock must not fill the memory
 
 
@@ -160,24 +164,41 @@ def correlate_pairs(
     adjusted one. Only the others are resampled.
     """
     kept, room = dict[int, _Lags](), _MOST_KEPT_BYTES
-    glanced, every = list[PairTest](), list[Asked]()
-    for place, each in enumerate(asked):
-        lags = _Lags.of(data, each, max_lag_s, remembered, shared)
-        glanced.append(lags.glance(len(FAMILIES) * pairs))
-        every.append(each)
-        each.device.tidy()
-        least_p = np.nanmin([*glanced[-1].p_values(), 1.0])
+    glanced, every, looking = list[PairTest](), list[Asked](), deque[_Lags]()
+    threads = _threads_for(data)
+
+    def glances() -> Iterator[Callable[[], PairTest]]:
+        for each in asked:
+            every.append(each)
+            looking.append(_Lags.of(data, each, max_lag_s, remembered, shared))
+            yield partial(looking[-1].glance, len(FAMILIES) * pairs)
+
+    for place, found in enumerate(side_by_side(glances(), threads)):
+        glanced.append(found)
+        every[place].device.tidy()
+        lags, least_p = looking.popleft(), np.nanmin([*found.p_values(), 1.0])
         if least_p * pairs < 1 and room > 0:  # of others few are looked at again
             room -= lags.drivers.lagged.nbytes + lags.drivers.unlagged.nbytes
             kept[place] = lags
     least = holm([p for test in glanced for p in test.p_values()]).reshape(-1, len(FAMILIES)) < 1.0
-    for place, row in enumerate(least.tolist()):
-        families = [family for family, is_open in zip(FAMILIES, row, strict=True) if is_open]
-        if families:
-            again = kept.pop(place, None) or _Lags.of(data, every[place], max_lag_s, remembered, shared)
-            glanced[place] = again.test(glanced[place], families)
+    again = np.flatnonzero(least.any(axis=1)).tolist()
+
+    def tests() -> Iterator[Callable[[], PairTest]]:
+        for place in again:
+            families = [family for family, is_open in zip(FAMILIES, least[place], strict=True) if is_open]
+            lags = kept.pop(place, None) or _Lags.of(data, every[place], max_lag_s, remembered, shared)
+            yield partial(lags.test, glanced[place], families)
+
+    for place, found in zip(again, side_by_side(tests(), threads), strict=True):
+        glanced[place] = found
     shared.let_go()
     return glanced
+
+
+def _threads_for(data: RunSeries) -> int:
+    """Return how many pairs are tested at a time: of a long run one, which fills the memory alone."""
+    bins = min(data.training_s, data.step_time_ns.size)
+    return threads_here() if _FEWEST_BESIDE <= bins <= _MOST_BESIDE else 1
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -1,5 +1,8 @@
 """Calls are made once; an array that cannot change is looked through once."""
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 from thermograd.analysis import remembered
@@ -46,3 +49,36 @@ def test_residuals_that_differ_in_their_first_bins_share_the_others():
     assert one.others is other.others
     assert np.array_equal(one.whole(), values)
     assert np.array_equal(other.whole(), later, equal_nan=True)
+
+
+def test_a_thread_waits_for_what_another_is_working_out():
+    call, calls, begun, more = Remembered(), [], threading.Event(), threading.Event()
+
+    def slow(value):
+        calls.append(value)
+        begun.set()
+        assert more.wait(20)
+        return np.full(3, float(value))
+
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(call, slow, 7)
+        assert begun.wait(20)
+        second = pool.submit(call, slow, 7)
+        assert call(np.ones, 3).sum() == 3.0  # another question is answered meanwhile
+        more.set()
+        assert first.result() is second.result()
+    assert calls == [7]
+
+
+def test_a_call_that_failed_is_made_anew():
+    call, calls = Remembered(), []
+
+    def fails_once():
+        calls.append(1)
+        if len(calls) == 1:
+            raise ValueError("not now")
+        return 5
+
+    with pytest.raises(ValueError, match="not now"):
+        call(fails_once)
+    assert call(fails_once) == 5

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scale_runs import START_NS, Columns, _write
+from scale_runs import START_NS, Columns, write_events
 from scipy.signal import lfilter
 from thermograd.store.files import write_json
 from thermograd.store.runs.catalogue import Run
@@ -45,8 +45,8 @@ def fleet_runs(
         run.path.mkdir(parents=True)
         write_json(run.path / "run.json", facts)
         step, sample = _series(rng, steps, samples, strength, facts["started_time_ns"])
-        _write(run, "host-r0", "step", step)
-        _write(run, "host-a0", "sample", sample | {"device": [f"GPU-{place % 64:08x}"] * samples})
+        write_events(run, "host-r0", "step", step)
+        write_events(run, "host-a0", "sample", sample | {"device": [f"GPU-{place % 64:08x}"] * samples})
         yield run
 
 

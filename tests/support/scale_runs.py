@@ -62,22 +62,22 @@ def scale_run(
     hz = samples / seconds
     base = {"started_time_ns": START_NS, "sampling_hz": hz, "devices": facts}
     run = create_run(folder, name, base)
-    _write(run, "host-r0", "step", _steps(rng, steps, seconds))
+    write_events(run, "host-r0", "step", _steps(rng, steps, seconds))
     for place, device in enumerate(names):
         columns = _samples(rng, samples, seconds, place, alerts)
-        _write(run, f"host-a{place}", "sample", columns | {"device": [device] * samples})
+        write_events(run, f"host-a{place}", "sample", columns | {"device": [device] * samples})
     if cpu:
         columns = _times(samples, seconds) | {"device": ["cpu"] * samples}
         columns["utilization_pct"] = np.clip(35 + 10 * rng.normal(size=samples), 0, 100)
         columns["memory_used_bytes"] = 4e10 + 2e10 * np.arange(samples) / samples
-        _write(run, "host-a-cpu", "sample", columns)
+        write_events(run, "host-a-cpu", "sample", columns)
     if alerts and devices > HOT:
         told = _alerts(rng, alerts, seconds, names[HOT])
-        _write(run, "host-s0", "alert", told)
+        write_events(run, "host-s0", "alert", told)
         if ended:
-            _write(run, "host-s2", "mark", _ends(told, 0.4 * seconds / alerts))
+            write_events(run, "host-s2", "mark", _ends(told, 0.4 * seconds / alerts))
     mark = _times(1, seconds) | {"mark": ["note"], "text": [SETTINGS_MARK]}
-    _write(run, "host-s1", "mark", mark)
+    write_events(run, "host-s1", "mark", mark)
     return run
 
 
@@ -151,7 +151,7 @@ def _ends(alerts: Columns, lasted_s: float) -> Columns:
     return times | told | {"detail": list(map(json.dumps, details))}
 
 
-def _write(run: Run, writer: str, kind: str, columns: Columns) -> None:
+def write_events(run: Run, writer: str, kind: str, columns: Columns) -> None:
     """Write all events of a writer as one sealed file; columns that are not given are null."""
     schema = arrow_schema(kind, run.run_id, writer)
     count = len(columns["seq"])

@@ -12,7 +12,7 @@ import pytest
 from click.testing import CliRunner
 from fleet_runs import fleet_runs
 from publishing import publish_from, published
-from scale_runs import _write
+from scale_runs import write_events
 from servers import S3Server
 from thermograd.analysis.fleet.publishing.publish import publish
 from thermograd.cli import main
@@ -31,7 +31,7 @@ def runs(tmp_path):
     made = list(fleet_runs(folder, RUNS, steps=STEPS, samples=SAMPLES))
     count = np.arange(1)
     more = {"seq": count, "time_ns": count + 1_500, "monotonic_ns": count, "clock_event_mask": [2**64 - 1]}
-    _write(made[0], "host-b0", "sample", more | {"device": ["cpu"]})
+    write_events(made[0], "host-b0", "sample", more | {"device": ["cpu"]})
     return folder
 
 
@@ -67,7 +67,7 @@ def test_a_second_publish_adds_nothing_and_what_changed_is_replaced(runs, target
     assert [outcome.rows for outcome in publish(published(runs), target_of(place))] == [0] * 6
     assert counts(read("steps")) == expected(STEPS)
     mark = {"seq": np.arange(1), "time_ns": np.arange(1), "monotonic_ns": np.arange(1), "step": [41]}
-    _write(list_runs(runs)[1], "host-r1", "step", mark)
+    write_events(list_runs(runs)[1], "host-r1", "step", mark)
     outcome = next(publish(published(runs), target_of(place)))
     assert (outcome.new, outcome.replaced, outcome.unchanged, outcome.rows) == (0, 1, 3, STEPS + 1)
     assert counts(read("steps")) == expected(STEPS) | {"fleet-00001": STEPS + 1}

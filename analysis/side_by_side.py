@@ -1,0 +1,35 @@
+"""Pieces of work of one analysis at the same time: numpy and BLAS do theirs without Python's lock."""
+
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TypeVar
+
+_Answer = TypeVar("_Answer")
+_MOST = 2  # each piece holds memory while it lasts
+
+
+def threads_here() -> int:
+    """Return how many pieces of work pay at a time: two, or one on one processor."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(_MOST, cores)
+
+
+def side_by_side(pieces: Iterable[Callable[[], _Answer]], threads: int) -> Iterator[_Answer]:
+    """Yield what pieces of work return, in their order; so many are worked at at a time.
+
+    The next piece is asked for, in the caller's thread, when one of these is done. With one thread all is
+    done in the caller's.
+    """
+    if threads < 2:
+        yield from (piece() for piece in pieces)
+        return
+    with ThreadPoolExecutor(threads) as pool:
+        begun = deque[Future[_Answer]]()
+        for piece in pieces:
+            begun.append(pool.submit(piece))
+            if len(begun) == threads:
+                yield begun.popleft().result()
+        while begun:
+            yield begun.popleft().result()
