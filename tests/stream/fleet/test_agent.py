@@ -18,14 +18,24 @@ from thermograd.store.log.reader import read_kind
 from thermograd.store.log.writer import EventWriter
 from thermograd.store.processes import new_writer_name
 from thermograd.store.runs.catalogue import create_run, list_runs
+from thermograd.stream.fleet import publisher, publishing as publishing_module
 from thermograd.stream.fleet.publishing import publishing
 from thermograd.stream.settings import PublishSettings
 
 pytest_plugins = ["servers"]
 
 
+# The command, whose last word may take longer than two seconds: on a busy machine the broker answers late.
+PATIENT = """
+from thermograd.stream.fleet import publisher, publishing
+publisher._SEND_S = publishing._LAST_WORD_S = 30.0
+from thermograd.cli import main
+main()
+"""
+
+
 def thermograd(*words, **options):
-    return subprocess.Popen([sys.executable, "-P", "-m", "thermograd.cli", *map(str, words)], **options)
+    return subprocess.Popen([sys.executable, "-P", "-c", PATIENT, *map(str, words)], **options)
 
 
 def fleet(url, *words):
@@ -71,7 +81,7 @@ def test_an_agent_publishes_what_it_samples_and_a_broker_that_is_killed_costs_no
         (run,) = list_runs(tmp_path)
         before = len(times_s(run))
         nats_server.kill()
-        until(lambda: len(times_s(run)) > before + 30)
+        until(lambda: len(times_s(run)) > before + 15)
         nats_server.start()
         restarted_s = time.monotonic()
         until(lambda: heard_since(restarted_s))
@@ -84,7 +94,7 @@ def test_an_agent_publishes_what_it_samples_and_a_broker_that_is_killed_costs_no
     assert [(row["run"], row["state"]) for row in json.loads(folder.output)["runs"]] == [(run.run_id, "live")]
     (row,) = rows()
     assert (row["state"], row["hosts"], row["missing_alerts"]) == ("ended", 1, 0)
-    while_away_s = times_s(run)[before : before + 31]
+    while_away_s = times_s(run)[before : before + 16]
     assert np.median(np.diff(while_away_s)) < 0.15  # of 10 a second
     ours = [
         path for path in tmp_path.rglob("*") if "jetstream" not in path.parts
@@ -121,7 +131,7 @@ def test_an_agent_that_publishes_nothing_imports_nothing_for_it(tmp_path):
     assert done.stdout.splitlines()[-1] == "[]", done.stderr
 
 
-def test_what_a_run_could_not_send_before_its_end_the_next_agent_sends(nats_server, tmp_path):
+def test_what_a_run_could_not_send_before_its_end_the_next_agent_sends(nats_server, tmp_path, monkeypatch):
     nats_server.kill()
     for number in range(2):
         run = create_run(tmp_path, f"run {number}")
@@ -138,6 +148,8 @@ def test_what_a_run_could_not_send_before_its_end_the_next_agent_sends(nats_serv
         if not number:
             assert "did not reach the fleet" in troubles[-1]
             nats_server.start()
+            monkeypatch.setattr(publisher, "_SEND_S", 30.0)  # a busy machine's broker answers late
+            monkeypatch.setattr(publishing_module, "_LAST_WORD_S", 30.0)
     assert not (tmp_path / "_unpublished").exists()
     alerts = json.loads(fleet(nats_server.url, "--once", "--json"))["alerts"]
     assert sorted((alert["run"], alert["step"]) for alert in alerts) == [
