@@ -1,7 +1,7 @@
 """Reports as files: every one appears whole or not at all, and what cannot be written is one clear error."""
 
-from collections.abc import Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Iterable, Mapping
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -28,3 +28,17 @@ def write_files(directory: Path, files: Mapping[str, bytes | dict[str, Any]], wh
                 write_file(directory / name, content)
             else:
                 write_json(directory / name, content)
+
+
+def content_of(path: Path) -> bytes | None:
+    """Return what a file holds; None where it is not there or cannot be read."""
+    with suppress(OSError):
+        return path.read_bytes()
+    return None
+
+
+def remove_files(directory: Path, names: Iterable[str]) -> None:
+    """Remove files by name, those that are there and can be removed."""
+    for name in names:
+        with suppress(OSError):
+            (directory / name).unlink()

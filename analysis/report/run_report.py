@@ -16,7 +16,7 @@ from thermograd.analysis.report.data.build_panels import time_origin_ns
 from thermograd.analysis.report.data.contents import Contents, prepare
 from thermograd.analysis.report.data.panel import Panels, legend_of
 from thermograd.analysis.report.data.tables import FORMATS, figure_tables, table_bytes
-from thermograd.analysis.report.files import make_directory, write_files
+from thermograd.analysis.report.files import content_of, make_directory, remove_files, write_files
 from thermograd.analysis.report.given import given_told
 from thermograd.analysis.report.page import run_facts as facts, verdict
 from thermograd.analysis.report.page.alerts import alerts_told
@@ -64,6 +64,9 @@ def write_report(
     figures: bool = True,
 ) -> dict[str, Path]:
     """Write a run's report; every file appears whole or not at all.
+
+    In the run's own directory, figures and points of an earlier report that this one does not write are
+    removed once its analysis says something else: beside this page they would be of another state.
 
     Parameters
     ----------
@@ -114,7 +117,10 @@ def write_report(
     files: dict[str, Any] = {"report.html": page.encode("utf-8", "replace")} | drawn
     files |= _points(contents, data_format) if data_format else {}
     files["analysis.json"] = analysis.to_json()
+    before = content_of(directory / "analysis.json")
     write_files(directory, files, "the report")
+    if output is None and before not in (None, content_of(directory / "analysis.json")):
+        remove_files(directory, _drawn_names(contents.panels) - files.keys())
     if remember:
         _remember(run, analysis, series.training_s)
     return {_key(name): directory / name for name in files}
@@ -141,6 +147,13 @@ def _remember(run: Run, analysis: Analysis, span_s: float) -> None:
         write_json(folder / VERDICT_FILE, content)
 
 
+def _drawn_names(panels: Panels) -> set[str]:
+    """Return what files of figures and of their points are called, each in every format."""
+    keys = [*(panel.key for panel in panels.panels), "throttling"]
+    stems = ["figure", "lag_profile", *(f"figure_{key}" for key in keys)]
+    return {f"{stem}.{kind}" for stem in stems for kind in (*IMAGES, *FORMATS)}
+
+
 def _key(name: str) -> str:
     stem, _, kind = name.rpartition(".")
     panel = stem.removeprefix("figure_")
@@ -165,6 +178,7 @@ def report_page(contents: Contents, images: Mapping[str, bytes]) -> str:
         told={name: words.text for name, words in shown_in_words(contents).items()},
         run=data.run,
         length=steps_text(data),
+        drawn=bool(images),
         quoted_id=shlex.quote(data.run.run_id),
         **_verdict(data, analysis),
         **experiments_told(analysis),

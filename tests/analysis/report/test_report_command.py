@@ -59,6 +59,32 @@ def test_the_page_alone_is_written_where_figures_are_left_out(runs: Path, tmp_pa
     assert sorted(path.name for path in tmp_path.iterdir()) == ["analysis.json", "report.html"]
 
 
+def test_figures_of_another_state_do_not_stay_beside_the_page_of_this_one(runs: Path, tmp_path: Path) -> None:
+    run = next(path for path in runs.iterdir() if (path / "run.json").exists())
+    old = {"figure.png", "lag_profile.svg", "figure_loss.pdf", "figure_loss.csv"}
+    for folder, given in ((run / "report", ()), (tmp_path, ("-o", str(tmp_path)))):
+        folder.mkdir(exist_ok=True)
+        for name in (*old, "figure_mine.png"):
+            (folder / name).write_text("of an earlier report")
+        (folder / "analysis.json").write_text("{}\n")
+        assert _report(runs, "--no-figures", *given).exit_code == 0
+        there = {path.name for path in folder.iterdir()}
+        assert there & old == (old if given else set())  # a directory of somebody's own is left alone
+        assert {"figure_mine.png", "report.html"} <= there
+        page = (folder / "report.html").read_text(encoding="utf-8")
+        assert "Beside this page: analysis.json." in page
+        assert "lag_profile as PNG" not in page
+
+
+def test_figures_of_the_same_state_stay(runs: Path) -> None:
+    run = next(path for path in runs.iterdir() if (path / "run.json").exists())
+    assert _report(runs, "--no-figures").exit_code == 0
+    (run / "report" / "figure.png").write_text("of the report before")
+    assert _report(runs, "--no-figures").exit_code == 0
+    assert (run / "report" / "figure.png").read_text() == "of the report before"
+    (run / "report" / "figure.png").unlink()
+
+
 @pytest.mark.parametrize(
     "given",
     [
