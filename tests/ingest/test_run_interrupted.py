@@ -176,10 +176,12 @@ def test_an_end_that_is_interrupted_again_and_again_is_completed_at_the_exit(tmp
 @pytest.mark.parametrize("own", [KeyError("x"), KeyboardInterrupt(), SystemExit(2)])
 def test_what_ends_the_block_comes_out_of_it_whatever_fails_at_the_end(tmp_path, own):
     run = thermograd.start_run(runs=tmp_path, agent=False)
-    run._recorder.writer.close = lambda *ended: 1 / 0
+    writer = run._recorder.writer
+    close, writer.close = writer.close, lambda *ended: 1 / 0
     with pytest.raises(type(own)) as caught, run:
         raise own
     assert caught.value is own
+    close()
 
 
 @pytest.mark.parametrize("own", [KeyError("x"), KeyboardInterrupt()])

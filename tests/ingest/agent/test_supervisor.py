@@ -266,3 +266,6 @@ def test_of_one_that_is_held_it_is_said_and_it_is_not_waited_for(tmp_path, agent
     agent.stop()
     assert f"kill -CONT {pid} lets it end the run" in caplog.text
     os.kill(pid, signal.SIGKILL)
+    agent._watcher.join(60)
+    agent._reader.join(60)
+    assert not agent._watcher.is_alive()

@@ -105,9 +105,11 @@ def test_the_ends_of_time_are_compared_exactly(tmp_path):
     samples = [
         ("a", t, device) for device in ("low", "high") for t in EXTREMES_NS if (t < 0) == (device == "low")
     ]
-    run_id, _ = write(tmp_path, "far", steps, samples)
+    run_id, live = write(tmp_path, "far", steps, samples)
     assert answered(tmp_path, run_id, 1e30) == expected(steps, samples, 2**64 - 1)
     assert answered(tmp_path, run_id, 1e-9) == expected(steps, samples, 1)
+    for writer in live:
+        writer.close()
 
 
 def test_a_day_of_steps_equals_the_matcher_on_arrays_in_every_row(tmp_path):
