@@ -163,6 +163,9 @@ def watched(here, closed, free):
 [spike]
 k = 8
 
+[silence]
+periods = 1e6  # on a busy machine nobody reads the sensors for a while
+
 [sinks.file]
 type = "jsonl"
 path = "alerts.jsonl"

@@ -33,7 +33,9 @@ def browser() -> Iterator[Any]:
     if path is None:
         pytest.skip(f"no browser is installed (looked for {', '.join(_BROWSERS)})")
     with driver.sync_playwright() as playwright:
-        driver.expect.set_options(timeout=60_000)  # of the tests' waiting only: a busy machine takes its time
+        driver.expect.set_options(
+            timeout=120_000
+        )  # of the tests' waiting only: a busy machine takes its time
         running = playwright.chromium.launch(executable_path=path, args=list(_SWITCHES))
         running.new_page, running.new_context = map(_patient, (running.new_page, running.new_context))
         yield running
@@ -43,7 +45,7 @@ def browser() -> Iterator[Any]:
 def _patient(make: Callable[..., Any]) -> Callable[..., Any]:
     def made(**options: Any) -> Any:
         given = make(**options)
-        given.set_default_timeout(60_000)
+        given.set_default_timeout(120_000)
         return given
 
     return made

@@ -73,7 +73,7 @@ def _picture(page: Any, top: float, height: float) -> bytes:
 
 def _until(page: Any, condition: Callable[[], bool]) -> bool:
     """Look again and again, for a page draws when it comes to it; say what the last look was."""
-    end = time.monotonic() + 60
+    end = time.monotonic() + 120
     while not (found := condition()) and time.monotonic() < end:
         page.wait_for_timeout(50)
     return found

@@ -31,7 +31,7 @@ def client(folder: Path, tmp_path: Path) -> Iterator[TestClient]:
         yield client
 
 
-def ended(client: TestClient, job: dict[str, Any], longest_s: float = 120.0) -> dict[str, Any]:
+def ended(client: TestClient, job: dict[str, Any], longest_s: float = 300.0) -> dict[str, Any]:
     until = time.monotonic() + longest_s
     while job["state"] not in ("done", "failed"):
         assert time.monotonic() < until, job

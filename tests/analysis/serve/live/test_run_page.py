@@ -47,7 +47,7 @@ class Looked:
 
     def wait(self, condition: str) -> None:
         """Wait for a condition; Playwright's own waiting evaluates text, which the page's policy forbids."""
-        until_s = time.monotonic() + 60
+        until_s = time.monotonic() + 120
         while not self.page.evaluate(condition):
             assert time.monotonic() < until_s, condition
             self.page.wait_for_timeout(20)
