@@ -201,7 +201,7 @@ url = "env:UNSET_URL"
         (found,) = list_runs(Path("runs"))
         until(lambda: len(troubles(found.path)) == 3, "each sink to have failed")
         (found.path / "seen").touch()
-        printed, _ = process.communicate(timeout=60)
+        printed, _ = process.communicate(timeout=120)
     (found.path / "seen").unlink()
     return found, printed, metrics
 
@@ -246,7 +246,7 @@ def test_options_of_run_reach_the_agent_that_the_training_starts(here, free):
         scraped(free, 'thermograd_alerts_total{alert="spike.grad"')
         (found,) = list_runs(Path("elsewhere/runs"))
         (found.path / "seen").touch()
-        assert process.wait(60) == 0
+        assert process.wait(120) == 0
     definitions = recorded_definitions(events_in_order(found.path, ("mark",)))
     assert definitions["spike"]["k"] == 9.0
 

@@ -127,7 +127,7 @@ def test_ctrl_c_ends_an_analysis_at_once_with_all_its_processes(tmp_path):
         try:
             assert holds(lambda: len(list(tmp_path.glob("*/*.pid"))) == 2)
             os.killpg(analysis.pid, signal.SIGINT)
-            _, told = analysis.communicate(timeout=60)  # of the ten minutes that the work takes
+            _, told = analysis.communicate(timeout=120)  # of the ten minutes that the work takes
         finally:
             if analysis.poll() is None:
                 os.killpg(analysis.pid, signal.SIGKILL)

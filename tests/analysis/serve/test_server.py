@@ -18,7 +18,7 @@ def test_the_server_lists_the_runs_and_ends_quietly_at_ctrl_c(tmp_path: Path) ->
             told = json.load(answer)
         assert [row["run_id"] for row in told["rows"]] == [run.run_id]
         server.process.send_signal(signal.SIGINT)
-        assert server.process.wait(60) == 0
+        assert server.process.wait(120) == 0
         assert server.process.stderr is not None
         assert server.process.stderr.read() == ""
 
@@ -40,5 +40,5 @@ def test_its_own_folder_goes_with_it_also_after_a_kill(tmp_path: Path) -> None:
         (now,) = own_folders(place)
         assert now != left
         server.process.send_signal(signal.SIGTERM)
-        assert server.process.wait(60) == 143
+        assert server.process.wait(120) == 143
     assert own_folders(place) == []

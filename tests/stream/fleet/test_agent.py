@@ -86,7 +86,7 @@ def test_an_agent_publishes_what_it_samples_and_a_broker_that_is_killed_costs_no
         restarted_s = time.monotonic()
         until(lambda: heard_since(restarted_s))
         agent.send_signal(signal.SIGTERM)
-        assert agent.wait(60) == 0
+        assert agent.wait(120) == 0
     finally:
         agent.kill()
         agent.wait()
