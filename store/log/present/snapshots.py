@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from thermograd.store.errors import LogError
 from thermograd.store.files import Segment, has_open_folders, open_segments, sealed_segments
+from thermograd.store.log.present.tails import TailEvents, fresh_events, tail_events, tails_pay
 from thermograd.store.log.reading.damage import Damage, tell
 from thermograd.store.log.reading.room import Room
 
@@ -143,7 +144,11 @@ def count_by_writer(run_dir: Path, kind: str) -> Counter[str]:
     live = _live_kinds(run_dir)
     sealed, overlapping = apart(sealed_segments(run_dir, kind))  # after: what is sealed meanwhile is in one
     counts: Counter[str] = Counter()
-    if overlapping or kind in live:
+    told = told_by_tails(run_dir, kind) if kind in live and tails_pay() else None
+    if told is not None:
+        sealed = told.sealed
+        counts.update({name: sum(len(events.rows) for events in of) for name, of in told.live.items()})
+    elif overlapping or kind in live:
         with suppress(LogError):  # too many to be read: they are not counted
             current = snapshot(run_dir, kind)
             sealed = current.sealed
@@ -151,6 +156,22 @@ def count_by_writer(run_dir: Path, kind: str) -> Counter[str]:
     for segment in sealed:
         counts[segment.writer] += (segment.last or 0) - segment.first + 1
     return counts
+
+
+class Told(NamedTuple):
+    """What a `Snapshot` tells, its live events as rows."""
+
+    sealed: list[Segment]
+    live: dict[str, list[TailEvents]]
+
+
+def told_by_tails(run_dir: Path, kind: str) -> Told | None:
+    """Return what `snapshot` does, without Arrow; None where tails and names of files do not tell it."""
+    tails = tail_events(run_dir, kind)
+    if tails is None:
+        return None
+    sealed, overlapping = apart(sealed_segments(run_dir, kind))
+    return None if overlapping else Told(sealed, fresh_events(tails, sealed))
 
 
 def _live_kinds(run_dir: Path) -> set[str]:
