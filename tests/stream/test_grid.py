@@ -73,6 +73,18 @@ def test_many_ticks_at_once_give_what_single_ones_give_bit_for_bit(lags, window)
     assert first == 400
 
 
+def test_ticks_may_enter_without_being_asked_after_each():
+    x, y = disturbed(np.random.default_rng(5), 400, 7)
+    always, seldom = CorrelationGrid(7, 5, 24), CorrelationGrid(7, 5, 24)
+    for t in range(400):
+        for grid in (always, seldom):
+            grid.update(x[t], y[t])
+        expected = always.get()
+        if t % 7 == 0 or t in (18, 19, 20, 350, 351):
+            np.testing.assert_array_equal(seldom.get(), expected)
+            np.testing.assert_array_equal(seldom.get(), expected)
+
+
 def test_the_lag_is_how_far_y_is_behind():
     noise = np.random.default_rng(2).normal(size=(200, 1))
     grid = CorrelationGrid(1, 6, 64)
