@@ -28,6 +28,11 @@ from thermograd.store.errors import LogError
 from thermograd.store.events import COMMON, KINDS, columns
 from thermograd.store.files import MOST_SEQ
 
+MISFITS = (
+    struct.error,
+    TypeError,
+    OverflowError,
+)  # what packing raises where a value does not fit its column
 _FRAME = struct.Struct("<II")
 _crc32 = zlib.crc32
 _CODES = {"int64": "q", "uint64": "Q", "float64": "d", "bool": "?", "string": "I"}
@@ -51,7 +56,7 @@ class _Plan(NamedTuple):
 
     pack: Callable[..., bytes]
     mask: int
-    take: Callable[[dict[str, Any]], Sequence[Any]]
+    take: Callable[[dict[str, Any]], tuple[Any, ...]]
     width: int
     texts: tuple[int, ...]
     unsaid: tuple[int, ...]
@@ -86,6 +91,9 @@ class RecordCodec:
     """Packs the rows of one kind into framed records and reads them back.
 
     `fields`: (name, type) of each column in order; types as in `thermograd.store.events`.
+
+    `quick`: pack, mask, take, width, frame and size of the plan of the event before, with which
+    `thermograd.store.log.tail` packs the next one, if it can; where that needs more, no event has its width.
     """
 
     def __init__(self, kind: str, fields: Sequence[tuple[str, str]]) -> None:
@@ -97,13 +105,20 @@ class RecordCodec:
         self._codes = tuple(_CODES[t] for _, t in fields)
         self._plans: dict[tuple[str, ...], _Plan] = {}
         self._struct = struct.Struct("<Q" + "".join(self._codes))
-        self._latest = self._plan(())  # of the event before: mostly the next one's as well
+        self._remember(self._plan(()))
         self.layout: list[tuple[str, str]] | None = None  # numpy dtype of a record, where all have one size
         self.record_size = None if self._texts else _FRAME.size + self._struct.size
         if not self._texts:
             types = {"int64": "<i8", "uint64": "<u8", "float64": "<f8", "bool": "?"}
             frame = [("size", "<u4"), ("crc32", "<u4"), ("mask", "<u8")]
             self.layout = frame + [(name, types[t]) for name, t in fields]
+
+    def _remember(self, plan: _Plan) -> _Plan:
+        """Note the plan of an event, mostly the next one's as well; return it."""
+        self._latest = plan
+        width = plan.width if not plan.texts and not plan.unsaid else -1
+        self.quick = plan.pack, plan.mask, plan.take, width, plan.frame, plan.size
+        return plan
 
     def pack(self, row: Sequence[Any]) -> bytes:
         """Return the framed record of one row, null where a value is None.
@@ -134,7 +149,7 @@ class RecordCodec:
         except KeyError:
             given = None
         if given is None:
-            latest = self._latest = self._plans.get(tuple(values)) or self._plan(tuple(values))
+            latest = self._remember(self._plans.get(tuple(values)) or self._plan(tuple(values)))
             pack, mask, take, width, texts, unsaid, frame, size, _ = latest
             given = take(values)
         for at in unsaid:
@@ -144,10 +159,10 @@ class RecordCodec:
             if not texts:
                 payload = pack(mask, seq, time_ns, monotonic_ns, *given)
                 return frame(size, _crc32(payload), payload)
-            given = list(given)
-            text = _measured(given, texts)
-            payload = pack(mask, seq, time_ns, monotonic_ns, *given) + text
-        except (struct.error, TypeError, OverflowError) as error:
+            known = list(given)
+            text = _measured(known, texts)
+            payload = pack(mask, seq, time_ns, monotonic_ns, *known) + text
+        except MISFITS as error:
             return self._pack_said(seq, time_ns, monotonic_ns, values, error)
         return _FRAME.pack(len(payload), _crc32(payload)) + payload
 
@@ -163,7 +178,7 @@ class RecordCodec:
             try:
                 text = _measured(given, texts)
                 payload = pack(mask, number, time_ns, monotonic_ns, *given) + text
-            except (struct.error, TypeError, OverflowError) as error:
+            except MISFITS as error:
                 raise self._misfit(dict(zip(names, row, strict=True)), error) from error
             records.append(_FRAME.pack(len(payload), zlib.crc32(payload)))
             records.append(payload)
@@ -188,7 +203,7 @@ class RecordCodec:
         try:
             return self.pack_values(seq, time_ns, monotonic_ns, said)
         finally:
-            self._latest = plan
+            self._remember(plan)
 
     def _misfit(self, values: dict[str, Any], error: Exception) -> ValueError:
         """Return the error that names the first column whose value does not fit."""
@@ -198,7 +213,7 @@ class RecordCodec:
                 continue
             try:
                 struct.pack("<" + code, value)
-            except (struct.error, TypeError, OverflowError) as reason:
+            except MISFITS as reason:
                 return ValueError(f"{name} is {repr(value)[:80]}: {reason}")
         return ValueError(str(error))
 
@@ -217,7 +232,11 @@ class RecordCodec:
         texts = tuple(i for i, name in enumerate(columns) if self.names.index(name) in self._texts)
         codes = dict(zip(self.names, self._codes, strict=True))
         unsaid = tuple(i for i, name in enumerate(columns) if codes[name] in "?I")
-        take = itemgetter(*columns) if len(columns) > 1 else lambda values: [values[n] for n in columns]
+        take = (
+            itemgetter(*columns)
+            if len(columns) > 1
+            else lambda values: tuple(map(values.__getitem__, columns))
+        )
         packed = struct.Struct("<Q" + layout)
         frame = struct.Struct(f"<II{packed.size}s").pack
         plan = _Plan(packed.pack, mask, take, len(columns), texts, unsaid, frame, packed.size, columns)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from thermograd.store.failures import is_the_users
+from thermograd.store.log.pauses import Pauses
 from thermograd.store.log.tail import Tail, UnknownPlaceError
 from thermograd.store.log.tail_codec import Rows, codec_of_tail
 from thermograd.store.log.writing.live_stream import SegmentFile
@@ -24,22 +25,8 @@ _LARGEST_TAIL_BYTES = 16 << 20  # half of what readers read of one
 _STILL_WRITTEN_S = 2.0  # a thread may wait so long between its decision to write and the system call
 _MOST_DONE = 24
 _TRIES = 100
-_PART_ROWS = 64  # that are read from a tail between two pauses
-_LONGEST_HOLD_S = 1e-4
-_PAUSE_S = 5e-5
+_PART_ROWS = 32  # that are read from a tail between two pauses
 _FULL = (ENOSPC, EDQUOT)
-
-
-class _Pauses:
-    """Lets the training have the interpreter, which a thread that computes keeps for 5 ms otherwise."""
-
-    def __init__(self) -> None:
-        self._since_s = time.perf_counter()
-
-    def __call__(self) -> None:
-        if time.perf_counter() - self._since_s > _LONGEST_HOLD_S:
-            time.sleep(_PAUSE_S)
-            self._since_s = time.perf_counter()
 
 
 class TailStream:
@@ -67,6 +54,7 @@ class TailStream:
         self._tail = self._open(0)
         self._segment: SegmentFile | None = None
         self._finishing = False
+        self._pause: Callable[[], object] = Pauses()
         self._done: deque[tuple[float, Tail]] = deque()  # whose files are not closed yet, and since when
 
     def append(self, time_ns: int, monotonic_ns: int, values: dict[str, Any] | Rows) -> int:
@@ -182,6 +170,7 @@ class TailStream:
         is_begun = self._tail.rows or self._tail.ended
         if self._spare is None and is_begun and len(self._waiting()) <= _MOST_WAITING:
             self._spare = self._open(None)
+            self._pause()
         if self._tail.rows >= self._batch_rows and self._spare is not None:
             self._end(self._tail)
 
@@ -255,7 +244,7 @@ class TailStream:
 
     def _copy(self, tail: Tail) -> None:
         """Write the rows of a tail to the Arrow stream, a batch at a time."""
-        pause: Callable[[], object] = (lambda: None) if self._finishing else _Pauses()
+        self._pause()
         data = tail.content()
         codec, end = codec_of_tail(data)
         if self._segment is not None and not self._segment.is_there():
@@ -267,19 +256,21 @@ class TailStream:
             is_over = part.ended or not part.rows
             rows += part.rows
             end, next_seq = part.end, rows[-1][0] + 1 if rows else next_seq
-            pause()
+            self._pause()
             while (
                 len(rows) > 1 and len(rows) >= self._batch_rows * 3 // 2
             ):  # so that no batch is of the few that are left
-                self._write(rows[: self._batch_rows], pause)
+                self._write(rows[: self._batch_rows])
                 del rows[: self._batch_rows]
         if rows:
-            self._write(rows, pause)
+            self._write(rows)
 
-    def _write(self, rows: list[tuple[Any, ...]], pause: Callable[[], object]) -> None:
+    def _write(self, rows: list[tuple[Any, ...]]) -> None:
         if self._segment is None:
             self._segment = SegmentFile(self.directory, self.kind, rows[0][0], self._run_id, self._writer)
-        self._segment.write(rows, pause)
+            self._pause()
+        self._segment.write(rows, self._pause)
+        self._pause()
         if self._segment.is_full(_MAX_SEGMENT_ROWS, _MAX_SEGMENT_BYTES, _MAX_SEGMENT_AGE_S):
             self._close_segment()
 
@@ -304,7 +295,7 @@ class TailStream:
         to load it would take longer than a short training.
         """
         self._tail.end()
-        self._finishing, self._spare = True, None
+        self._finishing, self._spare, self._pause = True, None, lambda: None
         if self._segment is not None or self._has_more_than_a_tail():
             self.emit()
             self._close_segment()

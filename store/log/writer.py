@@ -26,11 +26,13 @@ from thermograd.store.events import KINDS
 from thermograd.store.failures import is_the_users, warn
 from thermograd.store.files import writer_file
 from thermograd.store.log.fitting import fit_values
+from thermograd.store.log.pauses import Pauses
 from thermograd.store.log.place import WriterPlace
 from thermograd.store.log.tail_codec import Rows
 from thermograd.store.log.tail_stream import TailStream
 
 _log = logging.getLogger("thermograd")
+_time_ns, _monotonic_ns = time.time_ns, time.monotonic_ns
 _SYNC_PERIOD_S = 1.0
 _CLOSE_WAIT_S = 10.0
 _HURRIED_WAIT_S = 1.0
@@ -101,6 +103,7 @@ class EventWriter:
         self._streams: dict[str, TailStream] = {}
         self._wake: queue.SimpleQueue[None] = queue.SimpleQueue()
         self._closing = self._closed = False
+        self._pause = Pauses()
         with os_errors_as(LogError, f"cannot start a log in {run_dir}"):
             facts = {"writer": writer, "role": role} | ({"labels": dict(labels)} if labels else {})
             self._place = WriterPlace(run_dir, writer, facts | process_facts())
@@ -137,12 +140,15 @@ class EventWriter:
         if "monotonic_ns" in values:
             monotonic_ns = values.pop("monotonic_ns")
         if time_ns is None:
-            time_ns = time.time_ns()
+            time_ns = _time_ns()
         if monotonic_ns is None:
-            monotonic_ns = time.monotonic_ns()
+            monotonic_ns = _monotonic_ns()
         try:
             try:
-                stream = self._streams.get(kind) or self._stream(kind)
+                try:
+                    stream = self._streams[kind]
+                except KeyError:
+                    stream = self._stream(kind)
                 return stream.append(time_ns, monotonic_ns, values)
             except (ValueError, TypeError) as error:
                 return self._append_fitted(kind, time_ns, monotonic_ns, values, error)
@@ -241,12 +247,15 @@ class EventWriter:
         self._harmless(self._watch_space)
 
     def _harmless(self, step: Callable[[], object]) -> bool:
-        """Do one step of the work; whether it went well. What fails is tried again: all is in the tails."""
+        """Do one step of the work, and pause; whether it went well. Else it comes again: all is in tails."""
         try:
             step()
         except Exception as error:  # noqa: BLE001 - keeps the thread alive for the steps after it
             _log.debug("thermograd log thread: %s", error)
             return False
+        finally:
+            if not self._closing:
+                self._pause()
         return True
 
     def _settle(self) -> None:

@@ -8,6 +8,7 @@ message is a flatbuffer table, which says what it is, and the columns behind it.
 import struct
 import zlib
 from collections.abc import Callable, Sequence
+from operator import itemgetter
 from typing import Any, NamedTuple
 
 from thermograd.store.events import COMMON, SCHEMA_VERSION, Column, columns
@@ -17,6 +18,7 @@ _VERSION, _SCHEMA, _BATCH = 4, 1, 3  # Arrow's numbers: metadata version 5, type
 _INT, _FLOAT, _TEXT, _BOOL, _DOUBLE = 2, 3, 5, 6, 2  # and of types
 _CODES = {"int64": "q", "uint64": "Q", "float64": "d"}
 _NAMES = {"float64": "double"}  # Arrow's, where they are others than ours
+_WIDTHS = {"": 4, "?": 1, "B": 1, "h": 2, "i": 4, "q": 8}  # of the values in a flatbuffer table, in bytes
 
 
 class _Table(NamedTuple):
@@ -49,13 +51,10 @@ def batch_message(kind: str, rows: Sequence[Sequence[Any]], pause: Callable[[], 
     """Return rows in column order as one record batch with its checksum; `pause` is called now and then."""
     parts: list[bytes | None] = []  # the columns' buffers; None where no value is null
     nodes: list[tuple[int, int]] = []
-    for column, values in zip(columns(kind), zip(*rows, strict=True), strict=True):
-        nulls = sum(value is None for value in values)
-        nodes.append((len(values), nulls))
-        parts.append(_bits([value is not None for value in values]) if nulls else None)
-        parts += _buffers(
-            column.type, [_ZERO[column.type] if v is None else v for v in values] if nulls else values
-        )
+    for place, column in enumerate(columns(kind)):
+        nulls, buffers = _column(column.type, list(map(itemgetter(place), rows)))
+        nodes.append((len(rows), nulls))
+        parts += buffers
         pause()
     names = " ".join(f"{column.name}:{_NAMES.get(column.type, column.type)}" for column in columns(kind))
     crc, offset, places = zlib.crc32(f"{len(rows)} {names}".encode()), 0, []
@@ -64,11 +63,24 @@ def batch_message(kind: str, rows: Sequence[Sequence[Any]], pause: Callable[[], 
         size = len(part or b"")
         places.append((offset, size))
         offset += size + -size % 8
+    pause()
     batch = _Table([(0, "q", len(rows)), (1, "", _Pairs(nodes)), (2, "", _Pairs(places))])
     return _message(_BATCH, batch, [part for part in parts if part], {"crc32": str(crc)})
 
 
 _ZERO: dict[str, Any] = {"int64": 0, "uint64": 0, "float64": 0.0, "bool": False, "string": ""}
+
+
+def _column(of: str, values: list[Any]) -> tuple[int, list[bytes | None]]:
+    """Return how many values of a column are null, and its buffers, the first None if there are none such."""
+    known = [value for value in values if value is not None]
+    nulls = len(values) - len(known)
+    if not nulls:
+        return 0, [None, *_buffers(of, values)]
+    if not known:
+        return nulls, [bytes((nulls + 7) // 8), *_buffers(of, [_ZERO[of]] * nulls)]
+    filled = [_ZERO[of] if value is None else value for value in values]
+    return nulls, [_bits([value is not None for value in values]), *_buffers(of, filled)]
 
 
 def _buffers(of: str, values: Sequence[Any]) -> list[bytes]:
@@ -145,12 +157,10 @@ def _put_table(out: bytearray, table: _Table) -> int:
     """Put a table: before it the places of its fields, in it the widest first, so that each is aligned."""
     slots = [0] * (1 + max((number for number, _, _ in table.fields), default=-1))
     places, size = [], 4
-    for number, code, value in sorted(
-        table.fields, key=lambda field: -struct.calcsize("<" + (field[1] or "I"))
-    ):
+    for number, code, value in sorted(table.fields, key=lambda field: -_WIDTHS[field[1]]):
         slots[number] = size
         places.append((size, code, value))
-        size += struct.calcsize("<" + (code or "I"))
+        size += _WIDTHS[code]
     before = 4 + 2 * len(slots)
     out += bytes((4 - before - len(out)) % 8)
     out += struct.pack(f"<{2 + len(slots)}H", before, size, *slots)

@@ -29,7 +29,9 @@ class SegmentFile:
 
     def write(self, rows: Sequence[Sequence[Any]], pause: Callable[[], object] = lambda: None) -> None:
         """Append rows in column order as a batch, or raise OSError; `pause` is called now and then."""
-        self._put(batch_message(self._kind, rows, pause))
+        message = batch_message(self._kind, rows, pause)
+        pause()
+        self._put(message)
         self.rows += len(rows)
 
     def _put(self, message: bytes) -> None:

@@ -1,4 +1,5 @@
 import math
+import random
 
 import pytest
 from hypothesis import given, settings, strategies as st
@@ -7,7 +8,8 @@ from thermograd.store.events import KINDS, columns
 from thermograd.store.log.reader import read_kind
 from thermograd.store.log.seal import seal_run
 from thermograd.store.log.segments import tail_rows
-from thermograd.store.log.tail_codec import END, codec_of_tail, kind_codec
+from thermograd.store.log.tail import Tail
+from thermograd.store.log.tail_codec import END, RecordCodec, codec_of_tail, kind_codec
 from thermograd.store.log.writer import EventWriter
 
 _VALUES = {
@@ -168,3 +170,36 @@ def test_a_write_that_failed_half_way_is_told_from_a_record_that_is_spoilt(kind,
     ]
     assert not [data for data in harmful if scan(data, 0, 5).is_torn]
     assert not scan(a + b + END, 0, 5).is_torn
+
+
+def record_or_error(pack, *event):
+    try:
+        return pack(*event)
+    except ValueError as error:
+        return str(error)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_event_is_written_alike_whatever_was_logged_before_it(kind, tmp_path):
+    """`Tail.append` packs what is like the event before without a call; what that cannot, the codec does."""
+    columns_of = {column.name: column.type for column in columns(kind)[3:]}
+    fits = {"int64": 5, "uint64": 2**64 - 1, "float64": -0.5, "bool": True, "string": "ü"}
+    names = [*columns_of]
+    orders = [names, names[::-1], names[:1], names[1:], names[:2], []]
+    events = [{name: fits[columns_of[name]] for name in order} for order in orders]
+    events += [events[0] | {name: None} for name in names]
+    events += [dict.fromkeys(names), events[0] | {"nonsense": 1}, {"nonsense": 1}]
+    events += [events[0] | {name: bad} for name in names for bad in (object(), 2**70, 10**400)]
+    draw = random.Random(kind)
+    for _ in range(3):
+        draw.shuffle(events)
+        tail = Tail(tmp_path, kind)
+        for event in events * 2:
+            fresh = RecordCodec(kind, [(column.name, column.type) for column in columns(kind)])
+            before = tail.known
+            expected = record_or_error(fresh.pack_values, before[0], 3, 4, event)
+            assert record_or_error(tail.append, 3, 4, event) == (
+                before[0] if isinstance(expected, bytes) else expected
+            )
+            assert tail.content(before[1]) == (expected if isinstance(expected, bytes) else b"")
+        tail.close()
