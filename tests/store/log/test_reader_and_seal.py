@@ -147,7 +147,7 @@ def test_sealing_a_live_run_takes_only_segments_with_a_successor(run_dir, monkey
     monkeypatch.setattr(log_module, "_MAX_SEGMENT_ROWS", 32)
     log = write(run_dir, steps=100, close=False)
     end = time.monotonic() + 60
-    while len(open_segments(run_dir, "arrows")) < 3:
+    while len(open_segments(run_dir, "arrows")) < 2:  # there may be no third: 54 rows, and 15 wait for more
         assert time.monotonic() < end
         time.sleep(0.001)
     seal_run(run_dir, "r", frozenset({"w"}))
