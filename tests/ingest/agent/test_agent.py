@@ -216,8 +216,10 @@ def fake(tmp_path, monkeypatch):
     return fake
 
 
-def test_a_run_with_two_gpus_that_heat_throttle_and_fall_off_the_bus(tmp_path, fake):
+def test_a_run_with_two_gpus_that_heat_throttle_and_fall_off_the_bus(tmp_path, fake, monkeypatch):
     """Through the real agent and unmodified pynvml; only NVIDIA's library is a stand-in."""
+    (tmp_path / "t.toml").write_text("[silence]\nperiods = 1000\n")  # a busy machine is no silent device
+    monkeypatch.setenv("THERMOGRAD_CONFIG", str(tmp_path / "t.toml"))
     first, second = fake.gpus
     second.remove_field(82)
     run = create_run(tmp_path / "runs", "gpus")
