@@ -9,7 +9,6 @@ comparisons has half of the probability of a false accusation.
 
 import math
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import closing
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -82,13 +81,10 @@ class OneJob:
 
 def one_job(run: Run) -> OneJob:
     """Compare the ranks and devices of one run."""
-    from thermograd.store.query import connect
+    from thermograd.store.query import query
 
-    with closing(connect([run])) as connection:
-        parts = {"blocks": PARTS}
-        steps = connection.sql(STEPS_BY_BLOCK, params=parts).to_arrow_table().to_pylist()
-        samples = connection.sql(SAMPLES_BY_BLOCK, params=parts).to_arrow_table().to_pylist()
-        xids = connection.sql(XIDS).to_arrow_table().to_pylist()
+    asked = [sql.replace("$blocks", str(PARTS)) for sql in (STEPS_BY_BLOCK, SAMPLES_BY_BLOCK, XIDS)]
+    steps, samples, xids = (query(sql, [run]).to_pylist() for sql in asked)
     slow, by_work = _slow(steps)
     labels = device_labels(run.facts.get("devices", {}))
     _name_by_host(run, samples)
@@ -228,7 +224,12 @@ def one_job_lines(job: OneJob) -> list[str]:
     """Return who stands out in a job, or that none does, and what would have been seen."""
     of = [counted(job.ranks, "rank")] * (job.ranks > 1) + [counted(job.devices, "device")] * (job.devices > 1)
     lines = [_sentence(each, job) for each in job.named]
-    lines = lines or [f"None stands out among {' and '.join(of)}."]
+    none = (
+        f"None stands out among {' and '.join(of)}."
+        if of
+        else "Nothing is compared: it needs two ranks or devices."
+    )
+    lines = lines or [none]
     return [*lines, *(f"{line}." for line in job.only_there), *_reach(job)]
 
 

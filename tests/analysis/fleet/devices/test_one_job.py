@@ -108,8 +108,13 @@ def test_show_report_and_devices_tell_it_and_nothing_is_read_where_there_are_no_
     assert json.loads(told("devices", "latest", "--json"))["named"][0]["unit"] == "rank 1"
     assert "Which rank or device stands out" in told("show", "latest")
     assert "rank 1: its step time is" in told("report", "latest", "--format", "md")
+    (damaged,) = (job.run.path / "sealed" / "step").glob("n3-*")
+    damaged.write_bytes(b"damaged" * 1000)
+    assert "rank 1: its step time is" in told("devices", "latest"), "three ranks are left"
+    assert "rank 1: its step time is" in told("show", "latest")
     alone = Job(tmp_path / "alone", 1)
     alone.all_ranks()
+    assert one_job_lines(one_job(alone.run)) == ["Nothing is compared: it needs two ranks or devices."]
     monkeypatch.setattr(module, "one_job", lambda _: pytest.fail("it reads events"))
     assert peer_lines(alone.run) == []
 
