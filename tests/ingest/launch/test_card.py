@@ -63,14 +63,20 @@ def test_where_the_time_is_up_what_is_known_is_told(tmp_path, child_is, capfd, m
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_ends_the_waiting_and_nothing_else(tmp_path, child_is, capfd, number):
-    ready = tmp_path / "ready"
+def test_a_signal_ends_the_waiting_and_nothing_else(tmp_path, child_is, capfd, monkeypatch, number):
+    ready, waits = tmp_path / "ready", threading.Event()
     child_is(f"echo '{QUICK}'; touch {ready}; exec sleep 600")
 
+    @contextmanager
+    def waiting_told():
+        waits.set()
+        yield
+
     def interrupt():
-        wait_until(ready.exists)
+        wait_until(lambda: ready.exists() and waits.is_set())
         os.kill(os.getpid(), number)
 
+    monkeypatch.setattr(card, "waiting_told", waiting_told)
     before = signal.getsignal(number)
     thread = threading.Thread(target=interrupt)
     thread.start()
