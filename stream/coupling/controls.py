@@ -14,6 +14,7 @@ Only ``+ - * / sqrt`` and comparisons, sums in one fixed order, as in the innova
 
 import threading
 from collections.abc import Sequence
+from math import prod
 from typing import ClassVar
 
 import numpy as np
@@ -31,7 +32,8 @@ _SPANS = (range(481), range(484, WINDOW, 4))
 _ECHO_SPANS = (range(0, 481, 6), range(504, WINDOW, 24))  # echoes are smooth
 _LAGS, _ECHO_LAGS = (np.array([*near, *far]) for near, far in (_SPANS, _ECHO_SPANS))
 BLOCK = 16  # ticks whose products are added to the sums together, while these are in the processor's cache
-_AT_ONCE = 4  # ticks whose products are made together
+_AT_ONCE = 8  # ticks whose products are made together
+_GROWTH = 160  # ticks by which the lags that there are sums of become more, until all are
 _FAR = 60  # from here on a lag is a control
 _RATES = np.array((1.0 / 200.0, 1.0 / 1000.0, 1.0 / 5000.0, 0.0))  # recent sums, and the whole run's
 _BY_RATE = _RATES[:, None]
@@ -93,9 +95,12 @@ class Controls:
     def __init__(self, sensors: int, memories: Sequence[float], max_lag: int) -> None:
         self._max_lag, self._memories = max_lag, len(memories)
         self._awake = slice(0, 0)  # the sensors from the first to the last that ever had an innovation
-        # By rate, direction (x first, y first), sensor awake, place: every lag, then those of each echo. The
-        # rates that are still those of the whole run share the last row.
-        self._sums = np.zeros((1, 2, 0, len(_LAGS) + len(memories) * len(_ECHO_LAGS)))
+        # By rate, direction (x first, y first), sensor awake, place: every lag that the run is old enough
+        # for, then those of each echo. The rates that are still those of the whole run share the last row.
+        self._sums = np.zeros((1, 2, 0, 0))
+        self._length = self._reach = self._near = (
+            0  # ticks, lags that there are sums of, places of single ones
+        )
         self._past = Past(1 + sensors, len(memories), WINDOW)
         self._power = np.zeros((len(_RATES), sensors))
         self._weight = np.zeros(len(_RATES))
@@ -119,12 +124,12 @@ class Controls:
     @property
     def _lags(self) -> Floats:
         """The sums at single lags, by row, direction, sensor, lag; of the first lags none is a control."""
-        return self._sums[..., : len(_LAGS)]
+        return self._sums[..., : self._near]
 
     @property
     def _echoes(self) -> Floats:
         """The sums of echoes, by row, direction, sensor, memory, lag."""
-        return _of_echoes(self._sums, self._memories)
+        return self._of_echoes(self._sums)
 
     def extend(self, ticks: Floats, new: list[bool], power: Floats, weight: Floats) -> None:
         """Take in ticks, the oldest first, shape (ticks, 1 + memories, series); `new`: which brought any.
@@ -136,11 +141,14 @@ class Controls:
             if not self._awake.start <= sensor < self._awake.stop:
                 self._wake(sensor)
         count, known = len(ticks), np.cumsum(new)
+        self._length += count
+        if self._length > self._reach < WINDOW:
+            self._grow()
         young = 1.0 / np.maximum(self._ticks + known, 1)
         own = np.count_nonzero(young[-1] < _RATES)
         if own >= len(self._sums):
             self._sums = self._sums[[*range(len(self._sums)), *[-1] * (own + 1 - len(self._sums))]]
-        rates = np.maximum(_RATES[[*range(own), _RUN]], young[:, None])[..., None, None]
+        rates = np.maximum(_RATES[[*range(own), _RUN]], young[:, None])[..., None, None, None]
         kept = 1.0 - rates
         for first in range(0, count, _AT_ONCE):
             block = slice(first, first + _AT_ONCE)
@@ -158,32 +166,45 @@ class Controls:
         if not none:
             self._sums[:, :, before.start - first : before.stop - first] = old
 
+    def _grow(self) -> None:
+        """Make room for the sums at lags that the run gets old enough for, which were all 0 so far."""
+        lags, echoes = self._lags, self._echoes
+        self._reach = self._length + _GROWTH
+        self._near, far = (int(np.searchsorted(of, self._reach)) for of in (_LAGS, _ECHO_LAGS))
+        self._sums = np.zeros((*lags.shape[:-1], self._near + self._memories * far))
+        self._lags[..., : lags.shape[-1]] = lags
+        self._echoes[..., : echoes.shape[-1]] = echoes
+
+    def _of_echoes(self, places: Floats) -> Floats:
+        """Return the view of the places that belong to echoes, by memory."""
+        far = (places.shape[-1] - self._near) // max(self._memories, 1)
+        return places[..., self._near :].reshape(*places.shape[:-1], self._memories, far)
+
     def _add(self, at: int, new: list[bool], rates: Floats, kept: Floats) -> None:
         """Add a few ticks, the oldest first, of which the newest is at a place."""
         ticks, awake = len(new), slice(1 + self._awake.start, 1 + self._awake.stop)
         past, of = self._before(at, ticks), self._past.innovations(at, ticks)[..., None]
-        pairs = ((past[:, :1], of[:, awake]), (past[:, awake], of[:, :1]))
-        shape = self._sums.shape[2:]
-        products, changes = _room("products", (ticks, *shape)), _room("changes", (len(self._sums), *shape))
-        for direction, (before, now) in enumerate(pairs):
-            sums = self._sums[:, direction]
-            np.multiply(before, now, out=products)
-            for each, is_new in enumerate(new):
-                if is_new:
-                    np.multiply(sums, kept[each], out=sums)
-                    np.multiply(products[ticks - 1 - each], rates[each], out=changes)
-                    np.add(sums, changes, out=sums)
+        sums, products = self._sums, _room("products", (ticks, *self._sums.shape[1:]))
+        changes = _room("changes", sums.shape)
+        np.multiply(past[:, :1], of[:, awake], out=products[:, 0])
+        np.multiply(past[:, awake], of[:, :1], out=products[:, 1])
+        for each, is_new in enumerate(new):
+            if is_new:
+                np.multiply(sums, kept[each], out=sums)
+                np.multiply(products[ticks - 1 - each], rates[each], out=changes)
+                np.add(sums, changes, out=sums)
 
     def _before(self, at: int, ticks: int) -> Floats:
         """Return what was before some ticks, the newest first, shape (ticks, series until awake, place)."""
         series = 1 + self._awake.stop
         past = _room("past", (ticks, series, self._sums.shape[3]))
         for spans, out, echoes in (
-            (_SPANS, past, False),
-            (_ECHO_SPANS, _of_echoes(past, self._memories), True),
+            (_SPANS, past[..., : self._near], False),
+            (_ECHO_SPANS, self._of_echoes(past), True),
         ):
             begin = 0
-            for span in spans:
+            for whole in spans:
+                span = whole[: out.shape[-1] - begin]
                 out[..., begin : begin + len(span)] = self._past.before(at, ticks, series, span, echoes)
                 begin += len(span)
         return past
@@ -240,24 +261,20 @@ class Controls:
 
 def _room(use: str, shape: tuple[int, ...]) -> Floats:
     """Return an array of any values, of use until the next call: all monitors of a thread share it."""
-    known = vars(_rooms)
-    key = f"{use}{shape}"
-    if key not in known:
-        known[key] = np.empty(shape)
-    return known[key]  # type: ignore[no-any-return]
-
-
-def _of_echoes(places: Floats, memories: int) -> Floats:
-    """Return the view of the places that belong to echoes, by memory."""
-    return places[..., len(_LAGS) :].reshape(*places.shape[:-1], memories, len(_ECHO_LAGS))
+    known, size = vars(_rooms), prod(shape)
+    if use not in known or known[use].size < size:
+        known[use] = np.empty(size)
+    return known[use][:size].reshape(shape)  # type: ignore[no-any-return]
 
 
 def _mean_square(sums: Floats) -> Floats:
     """Return the mean over directions and lags of sums of shape (rates, 2, ..., lags), in one order."""
-    lags_first = np.ascontiguousarray(np.moveaxis(sums, (-1, 1), (0, 1)))
-    lags_first *= lags_first
-    total: Floats = np.add.reduce(np.add.reduce(lags_first, axis=0), axis=0)
-    total /= max(2 * sums.shape[-1], 1)
+    *shape, lags = sums.shape
+    by_lag = np.ascontiguousarray(sums.reshape(prod(shape), lags).T)
+    by_lag *= by_lag
+    both = np.add.reduce(by_lag, axis=0).reshape(shape)
+    total: Floats = both[:, 0] + both[:, 1]
+    total /= max(2 * lags, 1)
     return total
 
 

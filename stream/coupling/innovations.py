@@ -278,13 +278,15 @@ class Innovations(Columns):
                 each.filled += 1
                 continue
             learns[at] = True
-            innovation, errors[at] = each.judge(value - predicted[at], self.mean_rate)
-            if each.learnt >= _FEWEST:
+            said, is_known = predicted[at], each.learnt >= _FEWEST
+            innovation, error = each.judge(value - said, self.mean_rate)
+            errors[at] = error
+            if is_known:
                 innovations[at] = self._quick[at].less(innovation)
             if each.beyond < _LOST:  # else a model that runs away would go on with what it says itself
-                newest[at] = predicted[at] + errors[at]
-            each.learn(errors[at], self.scale_rate)
-            if each.learnt == _FEWEST:
+                newest[at] = said + error
+            each.learn(error, self.scale_rate)
+            if not is_known and each.learnt == _FEWEST:
                 self.known[at] = True
         self._learn(np.array(errors), learns, given)
         self._shift(np.array(newest), given)

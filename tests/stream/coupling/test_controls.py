@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from thermograd.analysis.calibration.processes import ar, cont
 from thermograd.analysis.calibration.zoo import ZOO, Pair
-from thermograd.stream.coupling.controls import Controls
+from thermograd.stream.coupling.controls import _ECHO_SPANS, _SPANS, Controls
 from thermograd.stream.coupling.detector import CouplingMonitor
 from thermograd.stream.coupling.innovations import Innovations
 from thermograd.stream.coupling.past import Echoes, Past
@@ -180,3 +180,24 @@ def test_sums_of_a_young_run_are_those_of_each_rate_alone():
     assert len(controls._sums) == 2
     found = controls._lags[[*controls._rows, -1], 0, 0, lag]
     assert found.tolist() == sums.tolist()
+
+
+@pytest.mark.parametrize("length", [100, 700, 2000])
+def test_there_are_sums_at_every_lag_that_a_run_is_old_enough_for(length):
+    """They become more as it grows older, also while a sensor that was still awakes."""
+    rng = np.random.default_rng(6)
+    ticks = rng.normal(size=(length, 4, 3))
+    ticks[: length // 2, :, 1] = 0.0
+    controls = Controls(2, (12.0, 60.0, 300.0), 12)
+    for first in range(0, length, 16):
+        block = ticks[first : first + 16]
+        controls.extend(block, [True] * len(block), np.ones((4, 2)), np.ones(4))
+    singles, echoes = (np.array([*near, *far]) for near, far in (_SPANS, _ECHO_SPANS))
+    found = [controls._lags[-1, 0], *controls._echoes[-1, 0].transpose(1, 0, 2)]
+    for series, lags, sums in zip(range(4), (singles, *[echoes] * 3), found, strict=True):
+        expected, before = np.zeros((2, len(lags))), np.concatenate((np.zeros(2000), ticks[:, series, 0]))
+        for tick in range(length):
+            products = before[tick + 2000 - lags] * ticks[tick, 0, 1:, None]
+            expected = expected * (1.0 - 1.0 / (tick + 1)) + products * (1.0 / (tick + 1))
+        assert sums.tolist() == expected[:, : sums.shape[1]].tolist()
+        assert not expected[:, sums.shape[1] :].any()
