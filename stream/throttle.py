@@ -3,14 +3,15 @@
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
-from math import isfinite
+from math import inf, isfinite, nan
 from typing import Any, Literal
 
 from river import base
 from thermograd.store.throttling.reasons import IDLE, is_brake, is_power_cap, is_thermal
+from thermograd.stream.usual_clock import APART_S, UsualClock
 
 State = Literal["unknown", "normal", "power_limited", "throttle.warn", "collapse.thermal", "collapse.brake"]
-_CROWDED = 64  # readings of a window, from which on old ones are dropped at once
+_CROWDED = 64  # readings like the one before them, from which on the shares are told of them
 CONDITIONS: tuple[State, ...] = ("collapse.brake", "collapse.thermal", "throttle.warn", "power_limited")
 
 
@@ -108,16 +109,19 @@ class ThrottleDetector(base.Estimator):  # type: ignore[misc]  # river ships no 
         self.clock_loss: float | None = None
         self.usual_clock_mhz: float | None = None
         self.out_of_order = 0
-        self._time_s: float | None = None
+        self._time_s = -inf
         self._thermal = _Share("throttled_thermal_ns", majority_s)
         self._brake = _Share("throttled_brake_ns", majority_s)
         self._power = _Share("throttled_power_ns", majority_s)
-        self._lossy = _Streak()
-        self._hot = _Streak()
-        self._usual = _UsualClock(reference_s, reference_min_s)
+        self._lossy, self._hot = _Streak(), _Streak()
+        self._usual = UsualClock(reference_s, reference_min_s)
         self._shares = (self._thermal, self._brake, self._power)
         self._quiet_mask: int | None = None  # of the last reading, if it was as most are
+        self._quiet_s: list[float] = []  # readings like the one before them, which the shares are without
+        self._used_pct: float | None = None  # of the last reading
+        self._steady_mhz = nan  # its clock, if no cause was active and there was no loss
         self._has_limits = majority_s > 1e-6 and counter_warn_s >= 0.0  # else something is always met
+        self._hot_c = inf if temperature_limit_c is None else temperature_limit_c - warn_margin_c
 
     @property
     def thermal_share(self) -> float | None:
@@ -137,27 +141,65 @@ class ThrottleDetector(base.Estimator):  # type: ignore[misc]  # river ships no 
     def update(self, time_s: float, sample: Mapping[str, Any]) -> None:
         """Learn one reading at `time_s` (event time in s, any origin); keys as `sample` columns."""
         self.started = self.ended = ()
-        if not isfinite(time_s) or (self._time_s is not None and time_s <= self._time_s):
+        before_s, self._time_s = self._time_s, time_s
+        if not before_s < time_s < inf:
+            self._time_s = before_s
             self.out_of_order += 1
-            return
-        elapsed_s = None if self._time_s is None else time_s - self._time_s
-        self._time_s = time_s
-        mask = _mask(sample)
+        elif self._goes_on(time_s, sample):
+            stands_s = min(time_s - before_s, self.gap_s)
+            if time_s - self._usual.kept_s < APART_S:
+                self._usual.observed_s += stands_s
+            else:
+                self._watch_clock(time_s, stands_s, self._steady_mhz, None)
+                self._judge(time_s, self._quiet_mask, None)
+        else:
+            self._take(time_s, None if before_s == -inf else time_s - before_s, sample)
+
+    def _goes_on(self, time_s: float, sample: Mapping[str, Any]) -> bool:
+        """Take in a reading that is like the one before it, with nothing met; return whether it is."""
+        temperature_c = sample.get("temperature_c")
+        return (
+            sample.get("sm_clock_mhz") == self._steady_mhz
+            and sample.get("utilization_pct") == self._used_pct
+            and (temperature_c is None or temperature_c < self._hot_c)
+            and not (self._hot.is_on or self.episodes)
+            and self._are_quiet(time_s, sample)
+        )
+
+    def _are_quiet(self, time_s: float, sample: Mapping[str, Any]) -> bool:
+        """Take in that causes are as in the reading before, not active, if so; return whether it is so."""
+        look, mask = sample.get, self._quiet_mask
+        if (
+            mask is None
+            or look("clock_event_mask") != mask
+            or look("throttled_thermal_ns") != self._thermal.count
+            or look("throttled_brake_ns") != self._brake.count
+            or look("throttled_power_ns") != self._power.count
+        ):
+            return False
+        self._quiet_s.append(time_s)
+        if len(self._quiet_s) > _CROWDED:
+            self._tell_shares()
+        return True
+
+    def _take(self, time_s: float, elapsed_s: float | None, sample: Mapping[str, Any]) -> None:
+        """Learn a reading later than the one before."""
+        mask, clock_mhz = _whole(sample.get("clock_event_mask")), None
         temperature_c = _number(sample, "temperature_c")
-        if not self._shares_stay(time_s, mask, sample):
-            self._thermal.update(time_s, elapsed_s, None if mask is None else is_thermal(mask), sample)
-            self._brake.update(time_s, elapsed_s, None if mask is None else is_brake(mask), sample)
-            self._power.update(time_s, elapsed_s, None if mask is None else is_power_cap(mask), sample)
-            are_quiet = self._has_limits and all(share.is_quiet for share in self._shares)
-            self._quiet_mask = mask if are_quiet else None
+        if not self._are_quiet(time_s, sample):
+            self._share(time_s, elapsed_s, mask, sample)
         stands_s = 0.0 if elapsed_s is None else min(elapsed_s, self.gap_s)
-        used_pct = _number(sample, "utilization_pct")
-        idle = bool(mask and mask & IDLE) or (used_pct is not None and used_pct < self.idle_pct)
-        clock_mhz = None if idle else _number(sample, "sm_clock_mhz")
+        self._used_pct = used_pct = _number(sample, "utilization_pct")
+        if not (mask and mask & IDLE) and (used_pct is None or used_pct >= self.idle_pct):
+            clock_mhz = _number(sample, "sm_clock_mhz")
         self._watch_clock(time_s, stands_s, clock_mhz, temperature_c)
-        is_hot = self._within(self.warn_margin_c, temperature_c)
+        is_hot = temperature_c is not None and temperature_c >= self._hot_c
         if is_hot or self._hot.is_on:
             self._hot.update(time_s, stands_s, is_hot)
+        self._judge(time_s, mask, temperature_c)
+
+    def _judge(self, time_s: float, mask: int | None, temperature_c: float | None) -> None:
+        """Find what is met now, and what begins or ends with it."""
         if self._quiet_mask is not None and not (self._lossy.is_on or self._hot.is_on or self.episodes):
             self.state = "normal"  # nothing is met
             return
@@ -165,31 +207,31 @@ class ThrottleDetector(base.Estimator):  # type: ignore[misc]  # river ships no 
         self._follow(time_s, met)
         self.state = self._gravest(met, mask, temperature_c)
 
-    def _shares_stay(self, time_s: float, mask: int | None, sample: Mapping[str, Any]) -> bool:
-        """Take in a reading that is like the one before it, with no cause active; return whether it is."""
-        if mask is None or mask != self._quiet_mask:
-            return False
-        thermal, brake, power = self._shares
-        look = sample.get
-        if (
-            look("throttled_thermal_ns") != thermal.count
-            or look("throttled_brake_ns") != brake.count
-            or look("throttled_power_ns") != power.count
-        ):
-            return False
-        entry = (time_s, 0.0, 0.0)
-        thermal.entries.append(entry)
-        brake.entries.append(entry)
-        power.entries.append(entry)
-        if len(thermal.entries) > _CROWDED:
+    def _share(
+        self, time_s: float, elapsed_s: float | None, mask: int | None, sample: Mapping[str, Any]
+    ) -> None:
+        """Let the shares learn a reading, after those that were like the one before them."""
+        self._tell_shares()
+        self._thermal.update(time_s, elapsed_s, None if mask is None else is_thermal(mask), sample)
+        self._brake.update(time_s, elapsed_s, None if mask is None else is_brake(mask), sample)
+        self._power.update(time_s, elapsed_s, None if mask is None else is_power_cap(mask), sample)
+        are_quiet = self._has_limits and all(share.is_quiet for share in self._shares)
+        self._quiet_mask = mask if are_quiet else None
+
+    def _tell_shares(self) -> None:
+        """Let the shares know the readings in which no cause was active, as in the one before them."""
+        if self._quiet_s:
+            entries = [(time_s, 0.0, 0.0) for time_s in self._quiet_s]
             for share in self._shares:
-                share.forget(time_s)
-        return True
+                share.entries.extend(entries)
+                share.forget(self._quiet_s[-1])
+            self._quiet_s.clear()
 
     def _watch_clock(
         self, time_s: float, stands_s: float, clock_mhz: float | None, temperature_c: float | None
     ) -> None:
         """Compare the clock, None if idle or not known, with the usual one."""
+        self._steady_mhz = nan
         if clock_mhz is None:
             self.clock_loss = None
             self._lossy.update(time_s, stands_s, False)
@@ -200,13 +242,15 @@ class ThrottleDetector(base.Estimator):  # type: ignore[misc]  # river ships no 
             throttled = self._thermal.now > 0.0 or self._brake.now > 0.0
         else:
             throttled = self._within(self.near_margin_c, temperature_c)
-        if not throttled and self._usual.update(time_s, stands_s, clock_mhz):
+        if not throttled and self._usual.take(time_s, stands_s, clock_mhz):
             self.usual_clock_mhz = self._usual.get()
         usual_mhz = self.usual_clock_mhz
         self.clock_loss = None if usual_mhz is None else 1.0 - clock_mhz / usual_mhz
         lossy = self.clock_loss is not None and self.clock_loss >= self.clock_loss_ratio
         if lossy or self._lossy.is_on:
             self._lossy.update(time_s, stands_s, lossy)
+        elif self._quiet_mask is not None:
+            self._steady_mhz = clock_mhz
 
     def _conditions(self, time_s: float, temperature_c: float | None) -> dict[State, float]:
         """Return the conditions met now, each with the time from which on it has been met."""
@@ -249,9 +293,8 @@ class ThrottleDetector(base.Estimator):  # type: ignore[misc]  # river ships no 
         self.started, self.ended = tuple(started), tuple(ended)
 
     def _gravest(self, met: dict[State, float], mask: int | None, temperature_c: float | None) -> State:
-        for condition in CONDITIONS:
-            if condition in met:
-                return condition
+        if met:
+            return next(condition for condition in CONDITIONS if condition in met)
         warm = self.temperature_limit_c is not None and temperature_c is not None
         return "normal" if self._bits_known() or mask is not None or warm else "unknown"
 
@@ -267,8 +310,7 @@ class _Streak:
     """For how long a condition has been true without a break, and since when."""
 
     def __init__(self) -> None:
-        self.lasted_s = 0.0
-        self.onset_s = 0.0
+        self.lasted_s = self.onset_s = 0.0
         self.is_on = False
 
     def update(self, time_s: float, stands_s: float, true: bool) -> None:
@@ -295,8 +337,7 @@ class _Share:
         self.count: int | None = None
         self.entries: deque[tuple[float, float, float]] = deque()  # time, share, counted seconds
         self._active_s = float("-inf")
-        self._counter = counter
-        self._window_s = window_s
+        self._counter, self._window_s = counter, window_s
 
     def update(
         self, time_s: float, elapsed_s: float | None, bit: bool | None, sample: Mapping[str, Any]
@@ -349,44 +390,7 @@ class _Share:
         return min((self.count - before) / 1e9, elapsed_s)
 
 
-class _UsualClock:
-    """The 0.9 quantile of the clocks of the last half hour, in whole MHz."""
-
-    def __init__(self, window_s: float, min_s: float) -> None:
-        self._window_s = window_s
-        self._min_s = min_s
-        self._observed_s = 0.0
-        self._kept: deque[tuple[float, int]] = deque()
-        self._counts: dict[int, int] = {}
-
-    def update(self, time_s: float, stands_s: float, clock_mhz: float) -> bool:
-        """Learn a clock; return whether it was kept: two a second are enough, memory is bounded."""
-        self._observed_s += stands_s
-        if self._kept and time_s - self._kept[-1][0] < 0.5:
-            return False
-        clock = round(clock_mhz)
-        self._kept.append((time_s, clock))
-        self._counts[clock] = self._counts.get(clock, 0) + 1
-        while self._kept[0][0] < time_s - self._window_s:
-            _, old = self._kept.popleft()
-            self._counts[old] -= 1
-            if not self._counts[old]:
-                del self._counts[old]
-        return True
-
-    def get(self) -> float | None:
-        if self._observed_s < self._min_s - 1e-9:
-            return None
-        above = len(self._kept) // 10  # as many may lie above the quantile
-        for clock in sorted(self._counts, reverse=True):
-            above -= self._counts[clock]
-            if above < 0:
-                return float(clock) if clock > 0 else None
-        return None
-
-
-def _mask(sample: Mapping[str, Any]) -> int | None:
-    mask = sample.get("clock_event_mask")
+def _whole(mask: Any) -> int | None:
     return None if mask is None or mask != mask else int(mask)
 
 

@@ -1,8 +1,10 @@
 """The alert ``sensor.gap``: samples that stopped for a while, and sensors that give no values any more."""
 
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from itertools import repeat
+from operator import is_not, itemgetter
 from typing import Any
 
 from msgspec.structs import asdict
@@ -20,6 +22,7 @@ _FEWEST = 3  # intervals
 _REMEMBERED = 16  # holes of a sensor: two of a length among them are usual
 _EVERY = 16  # readings in which the device's usual interval is worked out anew
 _PAUSES = 64
+_NONE = repeat(None)
 _LONGEST = 1.5  # usual intervals of the device: of a longer one no more counts as silence of its sensors
 
 
@@ -89,7 +92,7 @@ class GapRule:
 
     def update(self, values: Mapping[str, Any]) -> list[Alert]:
         """Learn one sample."""
-        now_ns, last = int(values[self._clock]), self._last
+        now_ns, last, interval_ns = int(values[self._clock]), self._last, 0
         alerts: list[Alert] = []
         if last is not None:
             interval_ns = now_ns - self._last_ns
@@ -101,7 +104,9 @@ class GapRule:
         self._last, self._last_ns = values, now_ns
         if self._pulse is not None:
             self._pulse.newest_ns[self._device] = now_ns
-        return alerts if self._sensors is None else alerts + self._sensors.update(values, now_ns)
+        if self._sensors is not None and (silent := self._sensors.update(values, interval_ns)):
+            alerts += silent
+        return alerts
 
     def close(self) -> None:
         """Tell, at the end, which sensors were back."""
@@ -202,17 +207,17 @@ class _Sensors:
         self._periods, self._quiet_ns = section.periods, round(section.quiet_s * 1e9)
         self._ended = [] if ended is None else ended
         self._sensors: dict[str, _Sensor] = {}
-        self._unknown = _SENSORS  # those that never had a value
+        self._unknown = frozenset(_SENSORS)  # those that never had a value
+        self._known = _getter(())  # the values of the others
         self._is_any_out = False
         self._last: Mapping[str, Any] = {}
         self._usual, self._usual_ns = UsualPeriod(), 0
-        self._last_ns: int | None = None
         self._reading = self._awake_ns = self._before_ns = 0
         self._is_told = False
 
-    def update(self, values: Mapping[str, Any], monotonic_ns: int) -> list[Alert]:
-        """Learn one sample."""
-        self._go_on(monotonic_ns)
+    def update(self, values: Mapping[str, Any], interval_ns: int) -> list[Alert]:
+        """Learn one sample, which came so long after the last one; 0 for the first."""
+        self._go_on(interval_ns)
         if not self._is_any_out and self._is_as_usual(values):
             self._last = values
             if self._is_told:
@@ -228,7 +233,7 @@ class _Sensors:
                 sensors[name] = _Sensor(self._reading)
             elif sensor.is_out:
                 self._is_back(sensor, int(values["time_ns"]))
-        self._unknown = tuple(name for name in _SENSORS if name not in sensors)
+        self._unknown, self._known = frozenset(_SENSORS).difference(sensors), _getter(sensors)
         self._is_any_out = any(sensor.is_out for sensor in sensors.values())
         self._last = values
         if self._is_told:
@@ -237,27 +242,31 @@ class _Sensors:
 
     def _is_as_usual(self, values: Mapping[str, Any]) -> bool:
         """Return whether all sensors that ever had a value have one, and no other has."""
-        look, unknown = values.get, self._unknown
-        return None not in map(look, self._sensors) and [*map(look, unknown)].count(None) == len(unknown)
+        try:
+            if not all(map(is_not, self._known(values), _NONE)):
+                return False
+        except KeyError:  # a column that is not there is one without a value
+            return False
+        unknown = self._unknown
+        return unknown.isdisjoint(values) or [*map(values.get, unknown)].count(None) == len(unknown)
 
     def close(self) -> None:
         """Tell of those that are back until when they were silent."""
         if self._is_told:
             self._end(self._last, 0)
 
-    def _go_on(self, now_ns: int) -> None:
+    def _go_on(self, interval_ns: int) -> None:
         """Let time go on; a stretch in which the device was not sampled counts as little more than usual."""
-        self._reading += 1
-        self._before_ns = self._awake_ns
-        if self._last_ns is not None:
-            interval_ns = now_ns - self._last_ns
+        self._reading = reading = self._reading + 1
+        self._before_ns = before_ns = self._awake_ns
+        if reading > 1:
             longest_ns = _LONGEST * self._usual_ns
-            if interval_ns > longest_ns or not self._reading % _EVERY:
+            if interval_ns > longest_ns or not reading % _EVERY:
                 self._usual_ns = self._usual.ns or interval_ns
                 longest_ns = _LONGEST * self._usual_ns
             self._usual.add(interval_ns)
-            self._awake_ns += interval_ns if interval_ns < longest_ns else min(interval_ns, round(longest_ns))
-        self._last_ns = now_ns
+            within = interval_ns < longest_ns
+            self._awake_ns = before_ns + (interval_ns if within else min(interval_ns, round(longest_ns)))
 
     def _is_back(self, sensor: _Sensor, time_ns: int) -> None:
         sensor.is_out = False
@@ -320,3 +329,8 @@ class _Sensors:
             onset_time_ns=first.time_ns,
             definition=self._definition,
         )
+
+
+def _getter(names: Iterable[str]) -> Callable[[Mapping[str, Any]], tuple[Any, ...]]:
+    """Return what gives the values of some columns; with two that are always there it gives a tuple."""
+    return itemgetter("time_ns", "monotonic_ns", *names)

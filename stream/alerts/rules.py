@@ -181,14 +181,17 @@ class ThrottleRule:
     ) -> None:
         self.name = f"throttling of {device}"
         self._device, self._label = device, label or device
-        self._detector, self._clock = detector, _Clock()
+        self._detector = detector
+        self._origin_ns: int | None = None
         self._ended = [] if ended is None else ended
         self._last: Mapping[str, Any] = {}
 
     def update(self, values: Mapping[str, Any]) -> list[Alert]:
         """Learn one sample."""
-        self._last, detector = values, self._detector
-        detector.update(self._clock.elapsed_s(values), values)
+        self._last, detector, time_ns = values, self._detector, int(values["time_ns"])
+        if self._origin_ns is None:
+            self._origin_ns = time_ns
+        detector.update((time_ns - self._origin_ns) / 1e9, values)  # small numbers keep nanoseconds exact
         if detector.ended:
             self._ended += [self._to_mark(values, episode) for episode in detector.ended]
         return [self._to_alert(values, episode) for episode in detector.started] if detector.started else []
@@ -202,7 +205,7 @@ class ThrottleRule:
         return ended_mark(values, episode.condition, self._device, onset_ns, end_ns)
 
     def _time_ns(self, seconds: float) -> int:
-        return (self._clock.origin_ns or 0) + round(seconds * 1e9)
+        return (self._origin_ns or 0) + round(seconds * 1e9)
 
     def _to_alert(self, values: Mapping[str, Any], episode: ThrottleEpisode) -> Alert:
         is_warning = episode.condition == "throttle.warn"

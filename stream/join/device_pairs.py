@@ -1,7 +1,9 @@
 """What needs steps *and* samples, which different writers deliver: joined rows, ticks, coupling."""
 
-from collections import defaultdict, deque
-from collections.abc import Callable, Iterable, Mapping
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import groupby
+from operator import itemgetter
 from typing import Any, NamedTuple
 
 from thermograd.store.telling.devices import device_label
@@ -9,7 +11,7 @@ from thermograd.stream.alerts.alert import Alert
 from thermograd.stream.correlation import RollingCorrelation
 from thermograd.stream.coupling.detector import CouplingMonitor
 from thermograd.stream.join.coupling_alerts import CouplingEvidence, CouplingRule
-from thermograd.stream.join.event_time import EventTimeJoin, Joined, key_of
+from thermograd.stream.join.event_time import EventTimeJoin, Row, key_of
 from thermograd.stream.join.grid_ticks import SENSORS, Tick, Ticks
 from thermograd.stream.join.lateness import LateEvents
 from thermograd.stream.settings import Settings
@@ -17,6 +19,7 @@ from thermograd.stream.settings import Settings
 _METRIC = "grad_norm"
 _HARDWARE = ("temperature_c", "power_w", "sm_clock_mhz")
 _END_OF_TIME_NS = 2**63 - 1
+_ROWS_AT_ONCE = 64  # rows or steps: to look at many takes little more than at few
 _MOST_WAITING = 32  # seconds of a device: without steps, nothing but its own samples ends its seconds
 _Pair = tuple[str, str, str]  # metric, device, hardware column
 _Dated = tuple[int, Tick]
@@ -43,7 +46,8 @@ class DevicePairs:
     `left_out` remembers what was too late, or knows it in a replay. `on_failure` is called with what is
     disabled and why; it raises what must pass through.
 
-    Rows are looked for when a second is over or somebody asks, not at each event: they are the same then.
+    Rows are looked for when there may be some dozens or somebody asks, not at each event: they are the same
+    then.
     The devices' monitors learn a second together, as soon as it is over for all; those that are behind are
     waited for, half a minute at most. Nothing of a device begins before its first second is over, so that one
     which is new is not waited for.
@@ -126,14 +130,16 @@ class DevicePairs:
         watermark_ns = join.watermark_ns()
         if self._ticks.has_told(key, watermark_ns):  # most steps complete no second
             return []
-        self._correlate(join.found())
-        alerts = self._advance_all()
+        if join.waiting >= _ROWS_AT_ONCE:
+            self._correlate(join.found())
+        alerts = self._advance(self._rules)
         self._ticks.forget(watermark_ns)
         return alerts
 
     def sample(self, values: Mapping[str, Any], writer: str) -> list[Alert]:
         """Take in a sample."""
-        device, key = str(values["device"]), key_of(values, writer)
+        device = str(values["device"])
+        key = (int(values["time_ns"]), int(values.get("seq") or 0), writer)  # `key_of`, without a call
         watermark_ns = self._join.take_sample(key, values)
         if watermark_ns is None:
             return []
@@ -144,41 +150,43 @@ class DevicePairs:
         due_ns = self._ticks.sample(key, values)
         if watermark_ns < due_ns and not self._told:  # most samples complete no second
             return []
-        return self._advance(device)
+        return self._advance((device,))
 
     def advance(self, time_ns: int) -> list[Alert]:
         """Take in that event time has come so far: a heartbeat."""
-        self._correlate(self._join.advance(time_ns))
-        return self._advance_all()
+        self._join.take_time(time_ns)
+        self._correlate(self._join.found())
+        return self._advance(self._rules)
 
     def close(self) -> list[Alert]:
         """Answer for everything that still waits."""
-        self._correlate(self._join.close())
-        alerts = [alert for device in self._rules for alert in self._advance(device, _END_OF_TIME_NS)]
-        return alerts + self._learn()
+        self._join.end()
+        self._correlate(self._join.found())
+        return self._advance(self._rules, _END_OF_TIME_NS) + self._learn()
 
-    def _advance_all(self) -> list[Alert]:
-        return [alert for device in self._rules for alert in self._advance(device)]
-
-    def _advance(self, device: str, until_ns: int | None = None) -> list[Alert]:
-        """Take in the device's seconds up to a time, its watermark by default; learn what all have."""
-        ticks = self._ticks.release(device, until_ns or self._join.watermark_ns(device))
-        if not ticks and not self._told:
-            return []
+    def _advance(self, devices: Iterable[str], until_ns: int | None = None) -> list[Alert]:
+        """Take in devices' seconds up to a time, by default the watermark of each; learn what all have."""
         alerts, self._told = self._told, []
-        queue = self._queues.get(device, deque(maxlen=0))
-        queue += _dated(ticks)
-        while queue and (len(queue) > _MOST_WAITING or self._is_over(self._oldest())):
+        for device in devices:
+            ticks = self._ticks.release(device, until_ns or self._join.watermark_ns(device))
+            if ticks and device in self._queues:
+                self._queues[device] += _dated(ticks)
+        while self._is_due():
             alerts += self._learn_one()
         return alerts
 
+    def _is_due(self) -> bool:
+        """Return whether all that have begun have told of the oldest second, or too much waits."""
+        waiting = [len(queue) for queue in self._queues.values()]
+        if not any(waiting):
+            return False
+        if all(waiting) or max(waiting) > _MOST_WAITING:
+            return True
+        oldest, told = self._oldest(), self._ticks.told
+        return all(queue or told(device, oldest) for device, queue in self._queues.items())
+
     def _oldest(self) -> int:
         return min(queue[0][0] for queue in self._queues.values() if queue)
-
-    def _is_over(self, second: int) -> bool:
-        """Return whether no device that has begun can still tell of a second."""
-        told = self._ticks.told
-        return all(queue or told(device, second) for device, queue in self._queues.items())
 
     def _learn(self) -> list[Alert]:
         """Learn all that waits."""
@@ -232,12 +240,15 @@ class DevicePairs:
                 self._is_joined = False
                 self._on_failure("the join of steps with samples", error)
 
-    def _correlate(self, rows: list[Joined]) -> None:
-        pairs: defaultdict[str, list[tuple[float, Mapping[str, Any]]]] = defaultdict(list)
-        for step, device, sample in rows:
-            if sample is not None and (x := step.get(_METRIC)) is not None:
-                pairs[device].append((x, sample))
-        for device, found in pairs.items():
+    def _correlate(self, rows: list[Row]) -> None:
+        for device, of_device in groupby(rows, itemgetter(1)):
+            found = [
+                (x, sample)
+                for _, _, step, sample in of_device
+                if sample is not None and (x := step.get(_METRIC)) is not None
+            ]
+            if not found:
+                continue
             correlations = self._correlations.setdefault(device, {})
             for column in _HARDWARE:
                 known = [(x, y) for x, sample in found if (y := sample.get(column)) is not None]
@@ -247,11 +258,11 @@ class DevicePairs:
                     correlations[column].extend(known)
 
 
-def _dated(ticks: Iterable[Tick]) -> list[_Dated]:
+def _dated(ticks: Sequence[Tick]) -> list[_Dated]:
     """Return ticks with the second that they wait for: empty ones with that of the next."""
     dated: list[_Dated] = []
     second = 0
-    for tick in reversed(list(ticks)):
+    for tick in reversed(ticks):
         second = second if tick.second is None else tick.second
         dated.append((second, tick))
     return dated[::-1]

@@ -11,7 +11,7 @@ from thermograd.stream.join.lateness import EVERY_DEVICE, LateEvents
 Joined = tuple[Mapping[str, Any], str, Mapping[str, Any] | None]
 _Key = tuple[int, int, str]  # time_ns, seq, writer
 _Entry = tuple[_Key, Mapping[str, Any]]
-_Row = tuple[_Key, str, Joined]
+Row = tuple[_Key, str, Mapping[str, Any], Mapping[str, Any] | None]  # a step's key, device, step, sample
 _NONE: frozenset[str] = frozenset()
 _BEFORE_NS, _NEVER_NS = -(2**63), 2**63 - 1
 
@@ -99,7 +99,7 @@ class EventTimeJoin:
         )
         self._arrived: list[_Entry] = []  # steps that no device has been told of
         self._most_waiting = 0
-        self._found: list[_Row] = []
+        self._found: list[Row] = []
         self._recent: list[_Entry] = []  # what a new device can still match
         self._sides: dict[str, _DeviceBuffer] = {}
         for device in devices:
@@ -122,12 +122,16 @@ class EventTimeJoin:
 
     def close(self) -> list[Joined]:
         """Answer for every step that still waits."""
+        self.end()
+        return self.rows()
+
+    def end(self) -> None:
+        """Make every step that still waits certain, as `close` does: it is in the next `rows`."""
         self._distribute()
         for side in self._sides.values():
             side.closed = True
-        rows = self.rows()
+        self._answer()
         self._recent = []
-        return rows
 
     def take_step(self, key: _Key, values: Mapping[str, Any]) -> None:
         """Take in a step; what that makes certain is in the next `rows`, whenever they are asked for."""
@@ -172,19 +176,23 @@ class EventTimeJoin:
         if len(self._arrived) + self._most_waiting > self.max_pending_steps:
             self._answer()
 
-    def found(self) -> list[Joined]:
-        """Return what `rows` returns, in order for each device alone."""
+    @property
+    def waiting(self) -> int:
+        """How many steps or rows nobody has looked at, more or less."""
+        return len(self._arrived) + len(self._found)
+
+    def found(self) -> list[Row]:
+        """Return what `rows` returns, in order for each device alone, with the steps' keys."""
         self._answer()
         found, self._found = self._found, []
-        return [row[2] for row in found]
+        return found
 
     def rows(self) -> list[Joined]:
         """Return the rows that have become certain since the last call, in (time_ns, seq) order."""
-        self._answer()
-        found, self._found = self._found, []
+        found = self.found()
         if len(self._sides) > 1:
             found.sort(key=itemgetter(0, 1))
-        return [row[2] for row in found]
+        return [(step, device, sample) for _, device, step, sample in found]
 
     def watermark_ns(self, device: str | None = None) -> int | None:
         """Return the event time up to which nothing more is taken in for a device, or for none of them."""
@@ -240,7 +248,7 @@ class EventTimeJoin:
     def _answer(self) -> None:
         """Find the rows that are certain by now."""
         self._distribute()
-        found: list[_Row] = []
+        found: list[Row] = []
         self._most_waiting = 0
         for side in self._sides.values():
             watermark_ns = max(side.own_ns, self._watermark_ns)
@@ -252,7 +260,7 @@ class EventTimeJoin:
             self._most_waiting = max(self._most_waiting, len(side.steps))
             if len(side.samples) > side.roomy:
                 side.forget(watermark_ns)
-        unmatched = sum(row[2][2] is None for row in found)
+        unmatched = sum([row[3] is None for row in found])
         self.joined += len(found) - unmatched
         self.unmatched += unmatched
         self._found += found
@@ -299,9 +307,9 @@ class _DeviceBuffer:
             if self.steps and self.steps[0][0][0] <= time_ns < self.due_ns:
                 self.due_ns = time_ns
 
-    def release(self, watermark_ns: int) -> list[_Row]:
+    def release(self, watermark_ns: int) -> list[Row]:
         """Return the rows of the steps that are certain by now."""
-        found: list[_Row] = []
+        found: list[Row] = []
         device, times, samples, tolerance_ns = self.device, self._times, self.samples, self._tolerance_ns
         at, known = bisect_left(times, self.steps[0][0][0]) if self.steps else 0, len(times)
         until_ns = inf if self.closed else watermark_ns
@@ -323,11 +331,11 @@ class _DeviceBuffer:
                     best = samples[at - 1][1]
             elif ahead_ns <= tolerance_ns:
                 best = samples[at][1]
-            found.append((key, device, (values, device, best)))
+            found.append((key, device, values, best))
         del self.steps[: len(found)]
         return found
 
-    def answer_oldest(self) -> _Row:
+    def answer_oldest(self) -> Row:
         """Return the row of the oldest waiting step as things stand."""
         entry = self.steps.pop(0)
         self.due_ns = self._due_ns(self.steps[0])
@@ -337,7 +345,7 @@ class _DeviceBuffer:
         ahead_ns, at = entry[0][0] + self._tolerance_ns, bisect_left(self._times, entry[0][0])
         return min(ahead_ns, self._times[at]) if at < len(self._times) else ahead_ns
 
-    def _row(self, entry: _Entry, at: int) -> _Row:
+    def _row(self, entry: _Entry, at: int) -> Row:
         """Return a step with its nearest sample within the tolerance; the first not before it is at `at`."""
         key, values = entry
         time_ns, times = key[0], self._times
@@ -346,7 +354,7 @@ class _DeviceBuffer:
             best_ns, best = time_ns - times[at - 1], self.samples[at - 1][1]
         if at < len(times) and times[at] - time_ns < best_ns:
             best = self.samples[at][1]
-        return key, self.device, (values, self.device, best)
+        return key, self.device, values, best
 
     def forget(self, watermark_ns: int) -> None:
         """Drop the samples that neither a waiting nor a coming step can match."""

@@ -6,7 +6,7 @@ later time enters. A tick is released for a device once that device's watermark 
 is within it is sorted by time before it is added up, so the result does not depend on the delivery.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from math import frexp, isfinite, nan
 from operator import itemgetter
@@ -54,7 +54,8 @@ class Ticks:
     def __init__(self, metric: str = "grad_norm", most_empty: int = 32) -> None:
         self._metric, self._most_empty = metric, most_empty
         self._steps: dict[int, list[_Step]] = {}
-        self._means: tuple[int, int, _Means] | None = None  # of a tick with so many steps, for all devices
+        # of a tick with so many steps; None where one was too late for some device
+        self._means: tuple[int, int, _Means | None] = (0, 0, None)
         self._forgotten: int | None = None
         self._devices: dict[str, _Device] = {}
 
@@ -76,15 +77,16 @@ class Ticks:
             samples[tick] = (key, values)
         return device.due_ns
 
-    def release(self, device: str, watermark_ns: int | None) -> Iterable[Tick]:
+    def release(self, device: str, watermark_ns: int | None) -> list[Tick]:
         """Return the device's ticks that are over for certain, in order."""
         state = self._devices.get(device)
         if state is None or watermark_ns is None:
-            return ()
+            return []
         last = _last_tick(watermark_ns)
-        return () if state.told is not None and last <= state.told else self._until(last, state)
+        return [] if state.told is not None and last <= state.told else self._until(last, state)
 
-    def _until(self, last: int, state: "_Device") -> Iterator[Tick]:
+    def _until(self, last: int, state: "_Device") -> list[Tick]:
+        ticks: list[Tick] = []
         for tick in sorted(self._steps.keys() | state.samples.keys()):
             if tick > last:
                 break
@@ -94,9 +96,10 @@ class Ticks:
                 if tick <= state.told:
                     continue
                 for _ in range(min(tick - state.told - 1, self._most_empty)):
-                    yield Tick(state.name, nan, _UNKNOWN_SENSORS, _UNKNOWN_DRIVERS, None, None)
+                    ticks.append(Tick(state.name, nan, _UNKNOWN_SENSORS, _UNKNOWN_DRIVERS, None, None))
             state.told, state.due_ns = tick, (tick + 2) * _TICK_NS
-            yield self._fill(state, tick)
+            ticks.append(self._fill(state, tick))
+        return ticks
 
     def told(self, device: str, second: int) -> bool:
         """Return whether a device has told of a second, or has not begun to tell anything."""
@@ -112,7 +115,7 @@ class Ticks:
         """Drop the steps that no device asks for any more: all are past this event time."""
         last = _last_tick(watermark_ns)
         if last != self._forgotten:
-            self._forgotten, self._means = last, None
+            self._forgotten, self._means = last, (0, 0, None)
             for tick in [tick for tick in self._steps if tick <= last]:
                 del self._steps[tick]
 
@@ -127,11 +130,11 @@ class Ticks:
     def _of_steps(self, device: str, tick: int) -> "_Means":
         """Return what a tick's steps say to a device: the same to all, unless one was too late for some."""
         steps = self._steps.get(tick, [])
-        if any(step.refused for step in steps):
-            return _means([step for step in steps if device not in step.refused])
-        if self._means is None or self._means[:2] != (tick, len(steps)):
-            self._means = tick, len(steps), _means(steps)
-        return self._means[2]
+        of_tick, count, means = self._means
+        if of_tick != tick or count != len(steps):
+            means = None if any(step.refused for step in steps) else _means(steps)
+            self._means = tick, len(steps), means
+        return means or _means([step for step in steps if device not in step.refused])
 
 
 class _Step(NamedTuple):
@@ -174,8 +177,13 @@ class _Device:
         self._throttled_ns: int | None = None
 
     def read(self, reading: Mapping[str, Any]) -> tuple[float, ...]:
-        values = [_number(reading.get(name)) for name in SENSORS[:-1]]
-        return (*values, self._throttled_s(reading.get("throttled_thermal_ns")))
+        look = reading.get
+        return (
+            _number(look("temperature_c")),
+            _number(look("power_w")),
+            _number(look("sm_clock_mhz")),
+            self._throttled_s(look("throttled_thermal_ns")),
+        )
 
     def _throttled_s(self, counter: Any) -> float:
         """Return by how many seconds the counter has advanced since the last tick that had one."""

@@ -113,8 +113,8 @@ class Monitor:
                 alerts = alerts + self._follow(
                     Experiments.step, values, writer, self.pairs.refused, self.pairs.watermark_ns
                 )
-        elif kind == "sample" and values.get("device") is not None:
-            alerts = self._apply(writer, str(values["device"]), values)
+        elif kind == "sample" and (device := values.get("device")) is not None:
+            alerts = self._apply(writer, str(device), values)
             alerts += self._join(DevicePairs.sample, values, writer)
         elif kind == "mark":
             alerts = self._take_mark(values, writer)
@@ -180,7 +180,8 @@ class Monitor:
         alerts: list[Alert] = []
         for rule in rules:
             try:
-                alerts += rule.update(values)
+                if found := rule.update(values):
+                    alerts += found
             except BaseException as error:  # noqa: BLE001  # river's compiled part panics with one
                 self._disable(f"{rule.name} of writer {writer} at its event {values.get('seq')}", error)
                 self._rules[series] = [other for other in self._rules[series] if other is not rule]

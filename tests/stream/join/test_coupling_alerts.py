@@ -46,6 +46,19 @@ def test_what_is_known_of_each_pair_can_be_asked_for_at_any_time():
     assert known.run_e_value > 1e6
 
 
+def test_correlations_are_the_same_whether_somebody_asks_often_or_at_the_end_only():
+    often, once = Monitor({}, SOON, 4), Monitor({}, SOON, 4)
+    for at, each in enumerate(delivered(random.Random(1), busy(), 1.9)[:2400]):
+        assert often.process(each) == once.process(each)
+        if at % 40 == 0:
+            often.pairs.correlations()
+            assert often.pairs.join.waiting == 0
+    assert often.close() == once.close()
+    assert often.pairs.correlations() == once.pairs.correlations() != {}
+    joins = often.pairs.join, once.pairs.join
+    assert len({(join.joined, join.unmatched, join.late, join.forced) for join in joins}) == 1
+
+
 def test_one_alert_an_episode_however_long_it_lasts():
     brief = Settings(coupling=CouplingSettings(alarm_s=100.0, quiet_s=1))
     events = recording(1200)
